@@ -1,0 +1,103 @@
+// Package wire turns bytes into heartbeats and heartbeats into bytes, as
+// PROTOCOL.md beside it describes. It reads from an io.Reader and holds no
+// socket, no clock, no lock and no goroutine, and it does not judge who is
+// alive.
+package wire
+
+import (
+	"net/netip"
+	"strings"
+)
+
+// Statuses with a meaning of their own. Any other word means alive and is
+// kept as it was sent, except those in refusedStatuses.
+const (
+	StatusAlive   = "alive"
+	StatusLeaving = "leaving" // a planned end
+	StatusDead    = "dead"    // its watcher saw it end
+)
+
+// ServiceHost is the service name of the host itself.
+const ServiceHost = "host"
+
+// refusedStatuses sound like an end but do not say which one.
+var refusedStatuses = []string{"down", "stopped", "exited", "offline"}
+
+// Limits of what a beat may hold. Lengths are in bytes.
+const (
+	MaxStatus     = 64
+	MaxHost       = 253 // RFC 1035, 2.3.4, without the closing dot
+	MaxService    = 128
+	MaxRun        = 32
+	MaxBoot       = 64
+	MaxSignal     = 32
+	MaxEntries    = 32 // of tags, of fields
+	MaxLabelKey   = 64
+	MaxLabelValue = 256
+	MaxKeys       = 64        // of one JSON object
+	MaxInteger    = 1<<53 - 1 // RFC 8259, 6: what every JSON library reads exactly
+
+	MinIntervalMS = 100
+	MaxIntervalMS = 31 * 24 * 3600 * 1000
+	MaxBackInMS   = 31 * 24 * 3600 * 1000
+)
+
+// A Beat is one heartbeat message. A zero field was absent, except PID, which
+// is always there, and ExitCode, which has HasExitCode beside it.
+type Beat struct {
+	IP         netip.Addr // as the sender claims it; no zone, IPv4 unmapped
+	PID        uint32     // the watched process; 0 is the host, or nothing running
+	Status     string     // never empty: StatusAlive if absent
+	Host       string     // lower case
+	Service    string
+	Run        string // one life of the sender
+	Seq        int64  // 1..MaxInteger
+	SentMS     int64  // sender's wall clock, unix ms
+	Boot       string
+	StartMS    int64 // start of the watched process, ms since boot
+	Watched    bool  // the sender looks at the process from outside
+	IntervalMS int64 // MinIntervalMS..MaxIntervalMS
+	BackInMS   int64 // 0..MaxBackInMS; means something with StatusLeaving only
+
+	ExitCode    int64 // -2^31..2^32-1, so that Windows codes fit
+	HasExitCode bool
+	Signal      string
+
+	RTTMicros int64
+	Ack       bool // please acknowledge
+	Check     bool // validate and acknowledge, record nothing
+
+	Tags   []Label
+	Fields []Field
+}
+
+// A Label is a free text that a sender gives to its beats.
+type Label struct{ Key, Value string }
+
+// A Field is a free value. Value holds a float64, a bool or a string.
+type Field struct {
+	Key   string
+	Value any
+}
+
+// Leaving tells whether b announces a planned end.
+func (b *Beat) Leaving() bool { return b.Status == StatusLeaving }
+
+// Dead tells whether b reports an end seen by its watcher.
+func (b *Beat) Dead() bool { return b.Status == StatusDead }
+
+// canonicalStatus folds the statuses that mean something to their one
+// spelling. It reports false for words that only sound like an end.
+func canonicalStatus(s string) (string, bool) {
+	for _, known := range []string{StatusAlive, StatusLeaving, StatusDead} {
+		if strings.EqualFold(s, known) {
+			return known, true
+		}
+	}
+	for _, refused := range refusedStatuses {
+		if strings.EqualFold(s, refused) {
+			return "", false
+		}
+	}
+	return s, true
+}

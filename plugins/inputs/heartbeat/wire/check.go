@@ -1,0 +1,173 @@
+package wire
+
+import (
+	"math"
+	"net/netip"
+	"strings"
+	"unicode"
+	"unicode/utf8"
+)
+
+// What may become a tag or a text in a database passes one of these
+// allow-lists, so that no serializer and no query has to escape it.
+
+func statusByte(c byte) bool { return isWord(c) || c == '.' || c == '-' }
+
+func hostByte(c byte) bool { return statusByte(c) || c == ':' }
+
+func serviceByte(c byte) bool { return hostByte(c) || c == '@' || c == '/' }
+
+func signalByte(c byte) bool { return statusByte(c) || c == '+' }
+
+// opaqueByte holds for texts that are only compared.
+func opaqueByte(c byte) bool { return 0x20 < c && c < 0x7f && c != '"' && c != '\\' }
+
+func isWord(c byte) bool {
+	return isDigit(c) || c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z'
+}
+
+// checkText refuses what is empty, longer than limit or holds a byte that is
+// not allowed.
+func checkText[T string | []byte](key string, text T, limit int, allowed func(byte) bool) error {
+	if len(text) == 0 || len(text) > limit {
+		return refuse(ReasonValue, "%s: %d bytes in %s, allowed are 1 to %d", key, len(text), quote(text), limit)
+	}
+	for i := range len(text) {
+		if !allowed(text[i]) {
+			return refuse(ReasonValue, "%s: %q in %s is not allowed", key, text[i], quote(text))
+		}
+	}
+	return nil
+}
+
+// checkLabelValue refuses all but printable text without quotes and
+// backslashes. The text is UTF-8.
+func checkLabelValue[T string | []byte](key string, text T) error {
+	if len(text) == 0 || len(text) > MaxLabelValue {
+		return refuse(ReasonValue, "%s: %d bytes in %s, allowed are 1 to %d", key, len(text), quote(text), MaxLabelValue)
+	}
+	for _, char := range string(text) {
+		if char == utf8.RuneError || !unicode.IsPrint(char) || strings.ContainsRune("\"'`\\", char) {
+			return refuse(ReasonValue, "%s: %q in %s is not allowed", key, char, quote(text))
+		}
+	}
+	return nil
+}
+
+func checkRange(key string, n, low, high int64) error {
+	if n < low || n > high {
+		return refuse(ReasonValue, "%s: %d is not in %d..%d", key, n, low, high)
+	}
+	return nil
+}
+
+func parseAddr(text string) (netip.Addr, error) {
+	addr, err := netip.ParseAddr(text)
+	if err != nil || addr.Zone() != "" {
+		return netip.Addr{}, refuse(ReasonValue, "ip: %s is not an address without a zone", quote(text))
+	}
+	return addr.Unmap(), nil
+}
+
+// Validate refuses a beat that no collector would accept.
+func (b *Beat) Validate() error {
+	if _, ok := canonicalStatus(b.Status); !ok {
+		return refuseStatus(b.Status)
+	}
+	return first(
+		optional("status", b.Status, MaxStatus, statusByte),
+		optional("host", b.Host, MaxHost, hostByte),
+		optional("service", b.Service, MaxService, serviceByte),
+		optional("run", b.Run, MaxRun, opaqueByte),
+		optional("boot", b.Boot, MaxBoot, opaqueByte),
+		optional("signal", b.Signal, MaxSignal, signalByte),
+		checkRange("seq", b.Seq, 0, MaxInteger),
+		checkRange("sent_ms", b.SentMS, 0, MaxInteger),
+		checkRange("start_ms", b.StartMS, 0, MaxInteger),
+		checkInterval(b.IntervalMS),
+		checkRange("back_in_ms", b.BackInMS, 0, MaxBackInMS),
+		checkRange("exit_code", b.ExitCode, math.MinInt32, math.MaxUint32),
+		checkRange("rtt_us", b.RTTMicros, 0, MaxInteger),
+		within("tags", checkTags(b.Tags)),
+		within("fields", checkFields(b.Fields)),
+	)
+}
+
+func first(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func optional(key, text string, limit int, allowed func(byte) bool) error {
+	if text == "" {
+		return nil
+	}
+	return checkText(key, text, limit, allowed)
+}
+
+func checkInterval(ms int64) error {
+	if ms == 0 {
+		return nil
+	}
+	return checkRange("interval_ms", ms, MinIntervalMS, MaxIntervalMS)
+}
+
+func checkTags(tags []Label) error {
+	seen := make(map[string]bool, len(tags))
+	for _, label := range tags {
+		if err := first(checkKey(seen, label.Key), checkLabelValue(label.Key, label.Value)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func checkFields(fields []Field) error {
+	seen := make(map[string]bool, len(fields))
+	for _, field := range fields {
+		if err := first(checkKey(seen, field.Key), checkFieldValue(field)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// checkKey refuses a key that must not be added to seen, and adds it.
+func checkKey(seen map[string]bool, key string) error {
+	switch {
+	case seen[key]:
+		return refuse(ReasonDuplicateKey, "key %s stands twice", quote(key))
+	case len(seen) == MaxEntries:
+		return tooMany(MaxEntries + 1)
+	}
+	seen[key] = true
+	return checkText("key", key, MaxLabelKey, isWord)
+}
+
+func checkFieldValue(field Field) error {
+	switch value := field.Value.(type) {
+	case bool:
+		return nil
+	case string:
+		return checkLabelValue(field.Key, value)
+	case float64:
+		if math.IsNaN(value) || math.IsInf(value, 0) {
+			return refuse(ReasonValue, "%s: %v is not a number of JSON", field.Key, value)
+		}
+		return nil
+	default:
+		return refuse(ReasonType, "%s: %T is no number, boolean or string", field.Key, value)
+	}
+}
+
+func tooMany(n int) error {
+	return refuse(ReasonLimit, "%d entries, allowed are %d", n, MaxEntries)
+}
+
+func refuseStatus[T string | []byte](status T) error {
+	return refuse(ReasonValue, "status: %s does not tell what happened: say \"dead\" or \"leaving\"", quote(status))
+}

@@ -1,0 +1,293 @@
+package wire
+
+import (
+	"math"
+	"net/netip"
+	"strconv"
+	"strings"
+)
+
+// A Decoder reads beats. It keeps the texts of the beat before, so that a
+// sender that repeats itself costs no memory. One Decoder serves one stream.
+type Decoder struct {
+	scan   scanner
+	beat   Beat
+	before Beat
+	ipText string // what beat.IP was parsed from
+	ip     netip.Addr
+	hasPID bool
+}
+
+// Decode reads a payload that is one beat. The beat is valid until the
+// following call. An error is a *Refusal.
+func (d *Decoder) Decode(payload []byte) (*Beat, error) {
+	d.scan.reset(payload)
+	d.before = d.beat
+	d.beat = Beat{Status: StatusAlive, Tags: d.before.Tags[:0], Fields: d.before.Fields[:0]}
+	d.hasPID = false
+	if err := d.scan.document(d.member); err != nil {
+		return nil, err
+	}
+	if !d.hasPID {
+		return nil, refuse(ReasonMissing, "pid is missing; 0 stands for the host itself")
+	}
+	return &d.beat, nil
+}
+
+// member reads the value of one key. Keys it does not know are ignored.
+func (d *Decoder) member(key []byte) (err error) {
+	b, old := &d.beat, &d.before
+	switch string(key) {
+	case "v":
+		return d.version()
+	case "ip":
+		return d.addr()
+	case "pid":
+		var pid int64
+		pid, err = d.integer("pid", 0, math.MaxUint32)
+		b.PID, d.hasPID = uint32(pid), true
+	case "status":
+		return d.status()
+	case "host":
+		b.Host, err = d.text("host", old.Host, MaxHost, hostByte)
+		b.Host = strings.ToLower(b.Host)
+	case "service":
+		b.Service, err = d.text("service", old.Service, MaxService, serviceByte)
+	case "run":
+		b.Run, err = d.text("run", old.Run, MaxRun, opaqueByte)
+	case "seq":
+		b.Seq, err = d.integer("seq", 1, MaxInteger)
+	case "sent_ms":
+		b.SentMS, err = d.integer("sent_ms", 0, MaxInteger)
+	case "boot":
+		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
+	case "start_ms":
+		b.StartMS, err = d.integer("start_ms", 0, MaxInteger)
+	case "watched":
+		b.Watched, err = d.boolean("watched")
+	case "interval_ms":
+		b.IntervalMS, err = d.integer("interval_ms", 1, MaxInteger)
+		b.IntervalMS = min(max(b.IntervalMS, MinIntervalMS), MaxIntervalMS)
+	case "back_in_ms":
+		b.BackInMS, err = d.integer("back_in_ms", 0, MaxInteger)
+		b.BackInMS = min(b.BackInMS, MaxBackInMS)
+	case "exit_code":
+		b.ExitCode, err = d.integer("exit_code", math.MinInt32, math.MaxUint32)
+		b.HasExitCode = true
+	case "signal":
+		b.Signal, err = d.text("signal", old.Signal, MaxSignal, signalByte)
+	case "rtt_us":
+		b.RTTMicros, err = d.integer("rtt_us", 0, MaxInteger)
+	case "ack":
+		b.Ack, err = d.boolean("ack")
+	case "check":
+		b.Check, err = d.boolean("check")
+	case "tags":
+		return d.entries("tags", (*Decoder).tag)
+	case "fields":
+		return d.entries("fields", (*Decoder).field)
+	default:
+		return d.scan.skip(1)
+	}
+	return err
+}
+
+func (d *Decoder) version() error {
+	v, err := d.integer("v", 1, MaxInteger)
+	if err == nil && v != 1 {
+		return refuse(ReasonVersion, "v: protocol version %d, understood is 1", v)
+	}
+	return err
+}
+
+func (d *Decoder) addr() error {
+	raw, err := d.str("ip")
+	if err != nil {
+		return err
+	}
+	if !d.ip.IsValid() || string(raw) != d.ipText {
+		addr, err := parseAddr(string(raw))
+		if err != nil {
+			return err
+		}
+		d.ip, d.ipText = addr, string(raw)
+	}
+	d.beat.IP = d.ip
+	return nil
+}
+
+func (d *Decoder) status() error {
+	text, err := d.text("status", d.before.Status, MaxStatus, statusByte)
+	if err != nil {
+		return err
+	}
+	status, ok := canonicalStatus(text)
+	if !ok {
+		return refuseStatus(text)
+	}
+	d.beat.Status = status
+	return nil
+}
+
+func (d *Decoder) entries(key string, entry func(d *Decoder, name []byte) error) error {
+	if d.scan.peek() != '{' {
+		return d.wrongType(key, "an object")
+	}
+	return d.scan.object(2, func(name []byte) error {
+		if err := checkText(key, name, MaxLabelKey, isWord); err != nil {
+			return err
+		}
+		return within(key, entry(d, name))
+	})
+}
+
+func (d *Decoder) tag(name []byte) error {
+	n := len(d.beat.Tags)
+	if n == MaxEntries {
+		return tooMany(n + 1)
+	}
+	var old Label
+	if n < len(d.before.Tags) {
+		old = d.before.Tags[n]
+	}
+	key := keep(old.Key, name)
+	value, err := d.labelValue(key, old.Value)
+	d.beat.Tags = append(d.beat.Tags, Label{Key: key, Value: value})
+	return err
+}
+
+func (d *Decoder) field(name []byte) error {
+	n := len(d.beat.Fields)
+	if n == MaxEntries {
+		return tooMany(n + 1)
+	}
+	var old Field
+	if n < len(d.before.Fields) {
+		old = d.before.Fields[n]
+	}
+	key := keep(old.Key, name)
+	value, err := d.fieldValue(key, old.Value)
+	d.beat.Fields = append(d.beat.Fields, Field{Key: key, Value: value})
+	return err
+}
+
+func (d *Decoder) fieldValue(key string, old any) (any, error) {
+	switch c := d.scan.peek(); {
+	case c == '"':
+		was, _ := old.(string)
+		value, err := d.labelValue(key, was)
+		if value == was && old != nil {
+			return old, err
+		}
+		return value, err
+	case c == 't' || c == 'f':
+		return d.boolean(key)
+	case c == '-' || isDigit(c):
+		return d.float(key, old)
+	default:
+		return nil, d.wrongType(key, "a number, a boolean or a string")
+	}
+}
+
+func (d *Decoder) float(key string, old any) (any, error) {
+	raw, err := d.scan.number()
+	if err != nil {
+		return nil, err
+	}
+	value, err := strconv.ParseFloat(string(raw), 64)
+	if err != nil {
+		return nil, refuse(ReasonValue, "%s: %s is out of range", key, quote(raw))
+	}
+	if was, ok := old.(float64); ok && was == value {
+		return old, nil
+	}
+	return value, nil
+}
+
+func (d *Decoder) labelValue(key, old string) (string, error) {
+	raw, err := d.str(key)
+	if err != nil {
+		return "", err
+	}
+	if string(raw) == old && old != "" {
+		return old, nil // was checked when it came first
+	}
+	return string(raw), checkLabelValue(key, raw)
+}
+
+func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (string, error) {
+	raw, err := d.str(key)
+	if err != nil {
+		return "", err
+	}
+	return keep(old, raw), checkText(key, raw, limit, allowed)
+}
+
+func (d *Decoder) str(key string) ([]byte, error) {
+	if d.scan.peek() != '"' {
+		return nil, d.wrongType(key, "a string")
+	}
+	return d.scan.str()
+}
+
+func (d *Decoder) boolean(key string) (bool, error) {
+	switch {
+	case d.scan.word("true"):
+		return true, nil
+	case d.scan.word("false"):
+		return false, nil
+	default:
+		return false, d.wrongType(key, "true or false")
+	}
+}
+
+// integer reads a number without fraction and exponent.
+func (d *Decoder) integer(key string, low, high int64) (int64, error) {
+	if c := d.scan.peek(); c != '-' && !isDigit(c) {
+		return 0, d.wrongType(key, "an integer")
+	}
+	raw, err := d.scan.number()
+	if err != nil {
+		return 0, err
+	}
+	n, ok := parseInteger(raw)
+	if !ok {
+		return 0, refuse(ReasonValue, "%s: %s is not an integer in %d..%d", key, quote(raw), low, high)
+	}
+	return n, checkRange(key, n, low, high)
+}
+
+// parseInteger reports false for what is no integer or has more than 18
+// digits, which is beyond every range allowed here.
+func parseInteger(raw []byte) (int64, bool) {
+	digits := raw
+	if raw[0] == '-' {
+		digits = raw[1:]
+	}
+	if len(digits) > 18 {
+		return 0, false
+	}
+	var n int64
+	for _, c := range digits {
+		if !isDigit(c) {
+			return 0, false
+		}
+		n = n*10 + int64(c-'0')
+	}
+	if raw[0] == '-' {
+		n = -n
+	}
+	return n, true
+}
+
+func (d *Decoder) wrongType(key, wanted string) error {
+	return refuse(ReasonType, "%s: %s where %s should be", key, quote(d.scan.data[d.scan.pos:]), wanted)
+}
+
+// keep returns old if it says the same as raw, so that nothing is allocated.
+func keep(old string, raw []byte) string {
+	if old == string(raw) {
+		return old
+	}
+	return string(raw)
+}

@@ -1,0 +1,319 @@
+package wire
+
+import (
+	"bytes"
+	"slices"
+	"unicode/utf16"
+	"unicode/utf8"
+)
+
+// maxDepth counts the objects and arrays around a value: the payload itself,
+// and one level inside.
+const maxDepth = 2
+
+// A scanner walks over one JSON text (RFC 8259) without building anything.
+// It is stricter than the RFC where that leaves a choice: keys are unique,
+// strings are UTF-8.
+type scanner struct {
+	data []byte
+	pos  int
+
+	unescaped []byte   // strings that had escapes; earlier ones stay valid
+	keys      [][]byte // of the objects being read, the innermost last
+}
+
+func (s *scanner) reset(data []byte) {
+	*s = scanner{data: data, unescaped: s.unescaped[:0], keys: s.keys[:0]}
+}
+
+// document reads a text that is one object and nothing else.
+func (s *scanner) document(member func(key []byte) error) error {
+	if !utf8.Valid(s.data) {
+		return refuse(ReasonUTF8, "not UTF-8: %s", quote(invalidPart(s.data)))
+	}
+	s.space()
+	if s.peek() != '{' {
+		return s.unexpected("a JSON object")
+	}
+	if err := s.object(1, member); err != nil {
+		return err
+	}
+	s.space()
+	if s.pos < len(s.data) {
+		return s.unexpected("the end")
+	}
+	return nil
+}
+
+// object reads the object that begins here. It calls member behind each key
+// and its colon; member reads the value.
+func (s *scanner) object(depth int, member func(key []byte) error) error {
+	if depth > maxDepth {
+		return refuse(ReasonLimit, "nested more than %d deep at byte %d", maxDepth, s.pos)
+	}
+	outer := len(s.keys)
+	defer func() { s.keys = s.keys[:outer] }()
+	s.pos++
+	if s.space(); s.take('}') {
+		return nil
+	}
+	for {
+		key, err := s.key(s.keys[outer:])
+		if err != nil {
+			return err
+		}
+		s.keys = append(s.keys, key)
+		if err := member(key); err != nil {
+			return err
+		}
+		s.space()
+		switch {
+		case s.take('}'):
+			return nil
+		case !s.take(','):
+			return s.unexpected("a comma or the end of the object")
+		}
+		s.space()
+	}
+}
+
+// key reads a key that is not among its siblings, and the colon behind it.
+func (s *scanner) key(siblings [][]byte) ([]byte, error) {
+	key, err := s.str()
+	if err != nil {
+		return nil, err
+	}
+	if slices.ContainsFunc(siblings, func(other []byte) bool { return bytes.Equal(other, key) }) {
+		return nil, refuse(ReasonDuplicateKey, "key %s stands twice", quote(key))
+	}
+	if len(siblings) == MaxKeys {
+		return nil, refuse(ReasonLimit, "more than %d keys in one object", MaxKeys)
+	}
+	if s.space(); !s.take(':') {
+		return nil, s.unexpected("a colon")
+	}
+	s.space()
+	return key, nil
+}
+
+// skip reads any value, to ignore it. depth is what surrounds it.
+func (s *scanner) skip(depth int) error {
+	switch c := s.peek(); {
+	case c == '"':
+		_, err := s.str()
+		return err
+	case c == '-' || isDigit(c):
+		_, err := s.number()
+		return err
+	case c == '{':
+		return s.object(depth+1, func([]byte) error { return s.skip(depth + 1) })
+	case c == '[':
+		return s.array(depth + 1)
+	case s.word("true"), s.word("false"), s.word("null"):
+		return nil
+	default:
+		return s.unexpected("a value")
+	}
+}
+
+func (s *scanner) array(depth int) error {
+	if depth > maxDepth {
+		return refuse(ReasonLimit, "nested more than %d deep at byte %d", maxDepth, s.pos)
+	}
+	s.pos++
+	if s.space(); s.take(']') {
+		return nil
+	}
+	for {
+		if err := s.skip(depth); err != nil {
+			return err
+		}
+		s.space()
+		switch {
+		case s.take(']'):
+			return nil
+		case !s.take(','):
+			return s.unexpected("a comma or the end of the array")
+		}
+		s.space()
+	}
+}
+
+// str reads a string and returns its value, which stays valid until the next
+// reset.
+func (s *scanner) str() ([]byte, error) {
+	if !s.take('"') {
+		return nil, s.unexpected("a string")
+	}
+	start := s.pos
+	for s.pos < len(s.data) {
+		switch c := s.data[s.pos]; {
+		case c == '"':
+			s.pos++
+			return s.data[start : s.pos-1], nil
+		case c == '\\':
+			return s.strWithEscapes(start)
+		case c < 0x20:
+			return nil, s.unexpected("a string without control characters")
+		}
+		s.pos++
+	}
+	return nil, s.unexpected("the end of the string")
+}
+
+func (s *scanner) strWithEscapes(start int) ([]byte, error) {
+	from := len(s.unescaped)
+	s.unescaped = append(s.unescaped, s.data[start:s.pos]...)
+	for s.pos < len(s.data) {
+		c := s.data[s.pos]
+		switch {
+		case c == '"':
+			s.pos++
+			return s.unescaped[from:], nil
+		case c == '\\':
+			if err := s.escape(); err != nil {
+				return nil, err
+			}
+			continue
+		case c < 0x20:
+			return nil, s.unexpected("a string without control characters")
+		}
+		s.unescaped = append(s.unescaped, c)
+		s.pos++
+	}
+	return nil, s.unexpected("the end of the string")
+}
+
+// escape reads one escape sequence into unescaped.
+func (s *scanner) escape() error {
+	s.pos++
+	if s.peek() == 'u' {
+		return s.unicodeEscape()
+	}
+	at := bytes.IndexByte([]byte(`"\/bfnrt`), s.peek())
+	if at < 0 || s.pos == len(s.data) {
+		return s.unexpected("an escape that JSON knows")
+	}
+	s.unescaped = append(s.unescaped, "\"\\/\b\f\n\r\t"[at])
+	s.pos++
+	return nil
+}
+
+func (s *scanner) unicodeEscape() error {
+	char, ok := s.hex4()
+	if !ok {
+		return s.unexpected("four hexadecimal digits")
+	}
+	if utf16.IsSurrogate(char) {
+		low, ok := rune(0), false
+		if s.take('\\') && s.peek() == 'u' {
+			low, ok = s.hex4()
+		}
+		if char = utf16.DecodeRune(char, low); !ok || char == utf8.RuneError {
+			return refuse(ReasonUTF8, "half of a surrogate pair before byte %d", s.pos)
+		}
+	}
+	s.unescaped = utf8.AppendRune(s.unescaped, char)
+	return nil
+}
+
+// hex4 reads the u of an escape and its four digits.
+func (s *scanner) hex4() (rune, bool) {
+	if len(s.data)-s.pos < 5 {
+		return 0, false
+	}
+	var char rune
+	for _, c := range s.data[s.pos+1 : s.pos+5] {
+		digit := bytes.IndexByte([]byte("0123456789abcdefABCDEF"), c)
+		if digit < 0 {
+			return 0, false
+		}
+		if digit > 15 {
+			digit -= 6
+		}
+		char = char<<4 | rune(digit)
+	}
+	s.pos += 5
+	return char, true
+}
+
+// number reads a number and returns its text.
+func (s *scanner) number() ([]byte, error) {
+	start := s.pos
+	s.take('-')
+	if !s.take('0') && !s.digits() {
+		return nil, s.unexpected("a digit")
+	}
+	if s.take('.') && !s.digits() {
+		return nil, s.unexpected("a digit")
+	}
+	if s.take('e') || s.take('E') {
+		if !s.take('+') {
+			s.take('-')
+		}
+		if !s.digits() {
+			return nil, s.unexpected("a digit")
+		}
+	}
+	return s.data[start:s.pos], nil
+}
+
+func (s *scanner) digits() bool {
+	start := s.pos
+	for isDigit(s.peek()) {
+		s.pos++
+	}
+	return s.pos > start
+}
+
+func (s *scanner) space() {
+	for s.pos < len(s.data) && isSpace(s.data[s.pos]) {
+		s.pos++
+	}
+}
+
+// peek returns the byte here, or 0 at the end. No JSON outside of strings
+// holds a 0, so the two need no telling apart.
+func (s *scanner) peek() byte {
+	if s.pos < len(s.data) {
+		return s.data[s.pos]
+	}
+	return 0
+}
+
+func (s *scanner) take(c byte) bool {
+	if s.pos < len(s.data) && s.data[s.pos] == c {
+		s.pos++
+		return true
+	}
+	return false
+}
+
+func (s *scanner) word(w string) bool {
+	if !bytes.HasPrefix(s.data[s.pos:], []byte(w)) {
+		return false
+	}
+	s.pos += len(w)
+	return true
+}
+
+func (s *scanner) unexpected(wanted string) error {
+	if s.pos >= len(s.data) {
+		return refuse(ReasonJSON, "ends at byte %d, where %s should be", len(s.data), wanted)
+	}
+	return refuse(ReasonJSON, "%s at byte %d, where %s should be", quote(s.data[s.pos:]), s.pos, wanted)
+}
+
+// invalidPart returns data from its first byte that is no UTF-8.
+func invalidPart(data []byte) []byte {
+	for len(data) > 0 {
+		char, size := utf8.DecodeRune(data)
+		if char == utf8.RuneError && size == 1 {
+			break
+		}
+		data = data[size:]
+	}
+	return data
+}
+
+func isDigit(c byte) bool { return '0' <= c && c <= '9' }
