@@ -1,0 +1,296 @@
+package liveness
+
+import (
+	"fmt"
+	"maps"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A model judges like the tracker, but looks at every peer at every tick and
+// searches where the tracker keeps an index.
+type model struct {
+	opts   Options
+	clock  time.Duration // verdict clock at the last tick
+	last   time.Duration // real time of the last tick
+	tick   int
+	serial int
+	peers  map[ID]*modelPeer
+}
+
+type modelPeer struct {
+	state    State
+	reason   Reason
+	interval time.Duration
+	heard    time.Duration
+	changed  time.Duration
+	window   time.Duration
+	due      int
+	pid      uint32
+	conn     ConnID
+	connFrom time.Duration
+	long     bool
+	vacant   int // serial of the moment its place became free; 0 if taken
+}
+
+func (m *model) now(real time.Duration) time.Duration {
+	return m.clock + min(real-m.last, 2*TickInterval)
+}
+
+func (m *model) observe(real time.Duration, b *Beat) (full bool) {
+	now := m.now(real)
+	p := m.peers[b.ID]
+	if p == nil && b.ID.Nameless() {
+		p = m.takeVacant(b.ID)
+	}
+	if p == nil {
+		if len(m.peers) >= m.opts.MaxPeers {
+			return true
+		}
+		p = &modelPeer{pid: b.Process.PID}
+		m.peers[b.ID] = p
+	}
+	p.heard = now
+	if p.window <= now {
+		p.window = 0
+	}
+	if b.Conn != p.conn {
+		p.conn, p.connFrom, p.long = b.Conn, real, false
+	} else if b.Conn != 0 && real-p.connFrom >= longConn {
+		p.long = true
+	}
+	if p.pid != 0 && b.Process.PID != 0 && p.pid != b.Process.PID {
+		p.window = 0
+	}
+	if b.Process.PID != 0 {
+		p.pid = b.Process.PID
+	}
+	switch b.Status {
+	case SaysAlive:
+		p.interval, p.vacant = b.Interval, 0
+		m.set(p, Alive, ReasonBeat, now)
+	case SaysLeaving:
+		if b.BackIn > 0 {
+			p.window = max(p.window, now+b.BackIn)
+		}
+		m.set(p, Left, ReasonLeaving, now)
+	case SaysDead:
+		m.fail(b.ID, p, ReasonExited, now)
+		if p.state == Dead {
+			p.reason = ReasonExited
+		}
+	}
+	return false
+}
+
+func (m *model) takeVacant(id ID) *modelPeer {
+	var found ID
+	for other, p := range m.peers {
+		if other.Source == id.Source && p.vacant > 0 && (found == ID{} || p.vacant < m.peers[found].vacant) {
+			found = other
+		}
+	}
+	p := m.peers[found]
+	if p != nil {
+		delete(m.peers, found)
+		m.peers[id] = p
+		p.vacant = 0
+	}
+	return p
+}
+
+func (m *model) set(p *modelPeer, state State, reason Reason, now time.Duration) {
+	if p.state == state {
+		return
+	}
+	p.state, p.reason, p.changed = state, reason, now
+}
+
+func (m *model) vacate(id ID, p *modelPeer) {
+	if id.Nameless() && p.vacant == 0 {
+		m.serial++
+		p.vacant = m.serial
+	}
+}
+
+func (m *model) fail(id ID, p *modelPeer, reason Reason, now time.Duration) {
+	window := p.window
+	if host := m.peers[ID{Source: id.Source, Service: HostService}]; host != nil {
+		window = max(window, host.window)
+	}
+	if window > now {
+		p.window = window
+		m.set(p, Left, ReasonLeaving, now)
+		return
+	}
+	m.set(p, Dead, reason, now)
+	m.vacate(id, p)
+}
+
+func (m *model) step(real time.Duration, order []ID) {
+	m.clock = m.now(real)
+	m.last = real
+	m.tick++
+	for _, id := range order {
+		m.judge(id, m.peers[id])
+	}
+}
+
+func (m *model) judge(id ID, p *modelPeer) {
+	silence := m.opts.Silence(p.interval)
+	if p.state == Alive && m.clock >= p.heard+silence.Suspect {
+		m.set(p, Suspect, ReasonSilence, m.clock)
+	}
+	past := p.state == Suspect && m.clock >= p.heard+silence.Dead ||
+		p.state == Left && p.window > 0 && m.clock >= p.window
+	if past {
+		if again := p.due == m.tick-1; again && p.state == Suspect {
+			m.fail(id, p, ReasonSilence, m.clock)
+		} else if again {
+			p.window = 0
+			m.set(p, Dead, ReasonOverdue, m.clock)
+			m.vacate(id, p)
+		}
+		p.due = m.tick
+		return
+	}
+	since := max(p.changed, p.heard)
+	switch {
+	case p.state == Left && p.window == 0 && m.clock >= since+m.opts.ForgetLeft:
+		delete(m.peers, id)
+	case p.state == Dead && m.clock >= since+m.forgetDead(id, p):
+		delete(m.peers, id)
+	}
+}
+
+func (m *model) forgetDead(id ID, p *modelPeer) time.Duration {
+	keep := max(m.opts.ForgetDead, 3*p.interval)
+	if id.Nameless() {
+		keep = min(keep, time.Hour)
+	}
+	return keep
+}
+
+func (m *model) gone(conn ConnID) {
+	// All peers of one address share a connection here, or none do; the order
+	// among them is the tracker's, so at most one is vacated by one call.
+	for id, p := range m.peers {
+		if p.conn == conn {
+			p.conn = 0
+			if p.long {
+				m.vacate(id, p)
+			}
+		}
+	}
+}
+
+func TestTrackerAgreesWithNaiveModel(t *testing.T) {
+	for seed := range uint64(20) {
+		t.Run(fmt.Sprint(seed), func(t *testing.T) { compareWithModel(t, rand.New(rand.NewPCG(seed, 1))) })
+	}
+}
+
+func compareWithModel(t *testing.T, rnd *rand.Rand) {
+	opts := Options{
+		DeadAfter: 20 * time.Second, MissedBeats: 1 + rnd.IntN(3), ForgetDead: time.Minute, ForgetLeft: 30 * time.Second,
+		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 10,
+	}
+	tracker := New(opts, epoch)
+	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
+	told := make(map[ID]State) // what a listener to the transitions believes
+	var real time.Duration
+	for step := range 6000 {
+		switch draw := rnd.IntN(100); {
+		case draw < 70:
+			real += TickInterval
+			if rnd.IntN(200) == 0 {
+				real += time.Duration(rnd.IntN(60)) * time.Second // a stall
+			}
+			listen(told, tracker.Tick(epoch.Add(real)))
+			reference.step(real, sweepOrder(tracker, reference))
+		case draw < 97:
+			b := randomBeat(rnd)
+			out := tracker.Observe(epoch.Add(real), b)
+			listen(told, out.Transitions)
+			require.Equal(t, reference.observe(real, b), out.Fate == Full, "step %d", step)
+		default:
+			conn := ConnID(1 + rnd.IntN(12))
+			tracker.ConnEnded(conn, maps.Keys(reference.peers))
+			reference.gone(conn)
+		}
+		real += time.Duration(rnd.IntN(30)) * time.Millisecond
+		agree(t, step, tracker, reference, told)
+	}
+}
+
+// sweepOrder returns the peers in the order in which the tracker judges them,
+// which decides who is vacant first among those that die in one tick.
+func sweepOrder(t *Tracker, m *model) []ID {
+	ids := slices.Collect(maps.Keys(m.peers))
+	at := func(id ID) int {
+		if p := t.peers[id]; p != nil {
+			return p.index
+		}
+		return len(t.order) // forgotten in this tick
+	}
+	slices.SortFunc(ids, func(a, b ID) int { return at(b) - at(a) })
+	return ids
+}
+
+func listen(told map[ID]State, transitions []Transition) {
+	for _, tr := range transitions {
+		if tr.Event != Changed {
+			continue
+		}
+		told[tr.ID] = tr.State
+		if tr.Reason == ReasonReplaced || tr.Reason == ReasonForgotten {
+			delete(told, tr.ID)
+		}
+	}
+}
+
+func agree(t *testing.T, step int, tracker *Tracker, reference *model, told map[ID]State) {
+	t.Helper()
+	require.Len(t, tracker.peers, len(reference.peers), "step %d", step)
+	var counts [len(States)]int
+	for id, want := range reference.peers {
+		p := tracker.peers[id]
+		require.NotNil(t, p, "step %d: %v", step, id)
+		require.Equal(t, [2]any{want.state, want.reason}, [2]any{p.state, p.reason}, "step %d: %v", step, id)
+		require.Equal(t, p, tracker.order[p.index], "step %d: %v", step, id)
+		if heard, ok := told[id]; ok { // a replaced peer that stays alive is told as restarted
+			require.Equal(t, want.state, heard, "step %d: %v", step, id)
+		}
+		counts[want.state]++
+	}
+	require.Equal(t, counts, tracker.counts, "step %d", step)
+}
+
+func randomBeat(rnd *rand.Rand) *Beat {
+	host := fmt.Sprintf("h%d", rnd.IntN(3))
+	b := &Beat{Status: SaysAlive}
+	switch rnd.IntN(4) {
+	case 0:
+		b.ID = ID{Source: host, Service: HostService}
+	case 1:
+		pid := uint32(1 + rnd.IntN(6))
+		b.ID = ID{Source: host, PID: pid}
+		b.Process.PID = pid
+		b.Conn = ConnID(pid) + 6*ConnID(host[1]%2) // a few share connections
+	default:
+		b.ID = ID{Source: host, Service: fmt.Sprintf("s%d", rnd.IntN(2))}
+		b.Interval = time.Duration(rnd.IntN(4)) * 5 * time.Second
+	}
+	switch rnd.IntN(12) {
+	case 0:
+		b.Status = SaysLeaving
+		b.BackIn = time.Duration(rnd.IntN(3)) * 20 * time.Second
+	case 1:
+		b.Status = SaysDead
+	}
+	return b
+}

@@ -1,0 +1,156 @@
+package liveness
+
+import (
+	"container/list"
+	"net/netip"
+	"slices"
+	"time"
+)
+
+const (
+	flapChanges = 3                // into or out of dead
+	flapTime    = 10 * time.Minute // within which they make a peer flap
+	longConn    = 100 * time.Millisecond
+	never       = time.Duration(1<<63 - 1)
+)
+
+// A peer is all that is known of one peer. Times are since the tracker's
+// epoch, or on the verdict clock where their name ends in V.
+type peer struct {
+	id     ID
+	index  int        // in Tracker.order
+	addr   netip.Addr // of its process
+	labels []Label    // never written to, only replaced
+
+	state    State
+	reason   Reason
+	since    time.Duration
+	sinceV   time.Duration
+	sinceUTC int64 // unix ns
+
+	interval time.Duration // as declared; 0 if not
+	heard    time.Duration // last beat
+	heardV   time.Duration
+	suspectV time.Duration // when silence makes it suspect
+	deadV    time.Duration // when silence makes it dead
+	windowV  time.Duration // when it promised to be back; 0 if it did not
+	dueTick  uint64        // the tick that last found it past its deadline
+
+	process      Process
+	processHeard time.Duration // last beat of process
+	former       Process       // the one before
+	hasFormer    bool
+	conflictTold time.Duration
+	runs         runs
+	rate         rate
+
+	conn     ConnID        // of the latest beat; 0 once that has ended
+	connFrom time.Duration // first beat over conn
+	connLong bool
+
+	vacancy *list.Element // in the queue of those whose place may be taken, or nil
+
+	exitCode    int64
+	hasExitCode bool
+	deadFor     time.Duration // in all deaths before this one
+	changes     [flapChanges]time.Duration
+	changeCount int
+	stamp       int64 // unix ns of the last statement about it
+	Counters
+}
+
+// Counters count over the whole life of a peer.
+type Counters struct {
+	Beats, Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
+}
+
+// span is within how long two processes that both live have both beaten.
+func (p *peer) span(o *Options) time.Duration {
+	if p.interval > 0 {
+		return p.interval
+	}
+	return min(o.DeadAfter/4, time.Minute)
+}
+
+// hearOver notes over which connection the latest beat came.
+func (p *peer) hearOver(conn ConnID, at time.Duration) {
+	switch {
+	case conn != p.conn:
+		p.conn, p.connFrom, p.connLong = conn, at, false
+	case conn != 0 && at-p.connFrom >= longConn:
+		p.connLong = true
+	}
+}
+
+// relabel merges labels into those of the peer: one that a beat leaves out
+// stays, so that its series stays the same.
+func (p *peer) relabel(labels []Label) {
+	for _, label := range labels {
+		at := slices.IndexFunc(p.labels, func(l Label) bool { return l.Key == label.Key })
+		switch {
+		case at < 0:
+			p.labels = append(slices.Clip(p.labels), label)
+		case p.labels[at].Value != label.Value:
+			p.labels = slices.Clone(p.labels)
+			p.labels[at] = label
+		}
+	}
+}
+
+// wakeV returns when time alone may change what is believed of the peer.
+func (p *peer) wakeV(o *Options) time.Duration {
+	switch p.state {
+	case Alive:
+		return p.suspectV
+	case Suspect:
+		return p.deadV
+	case Left:
+		if p.windowV > 0 {
+			return p.windowV
+		}
+	}
+	return p.forgetV(o)
+}
+
+// forgetV returns when a peer that has ended is forgotten. A promise to be
+// back keeps it.
+func (p *peer) forgetV(o *Options) time.Duration {
+	var keep time.Duration
+	switch {
+	case p.state == Left && p.windowV == 0:
+		keep = o.ForgetLeft
+	case p.state == Dead && o.ForgetDead > 0:
+		keep = max(o.ForgetDead, 3*p.interval)
+		if p.id.Nameless() {
+			keep = min(keep, forgetNameless)
+		}
+	}
+	if keep == 0 {
+		return never
+	}
+	return max(p.sinceV, p.heardV) + keep
+}
+
+// noteChange remembers a change into or out of dead.
+func (p *peer) noteChange(at time.Duration) {
+	p.changes[p.changeCount%flapChanges] = at
+	p.changeCount++
+}
+
+func (p *peer) flapping(at time.Duration) bool {
+	oldest := p.changes[p.changeCount%flapChanges]
+	return p.changeCount >= flapChanges && at-oldest <= flapTime
+}
+
+// nextStamp returns the wall time of a statement about the peer. It grows by
+// at least a millisecond, the resolution of the coarsest database, but
+// follows a clock that was set back.
+func (p *peer) nextStamp(now time.Time) time.Time {
+	const setBack = 5 * time.Second
+	stamp := now.UnixNano()
+	if least := p.stamp + int64(time.Millisecond); stamp < least && least-stamp < int64(setBack) {
+		stamp = least
+	}
+	p.stamp = stamp
+	return time.Unix(0, stamp)
+}

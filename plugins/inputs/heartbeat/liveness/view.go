@@ -1,0 +1,78 @@
+package liveness
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A View is what is known of a peer at one instant.
+type View struct {
+	ID     ID
+	At     time.Time // the stamp for its metrics; grows by at least 1 ms
+	Addr   netip.Addr
+	Labels []Label // not to be written to
+	PID    uint32  // of the process heard last; 0 if none is known
+
+	State  State
+	Reason Reason
+	Since  time.Time // wall clock
+
+	Age       time.Duration // since the last beat
+	Lasting   time.Duration // since Since
+	Deadline  time.Duration // of silence left until death; 0 if none is running
+	Suspicion float64       // 0 while a beat is not due, 1 at death
+	Connected bool          // the connection of the latest beat still stands
+	Flapping  bool
+
+	ExitCode    int64
+	HasExitCode bool
+	DeadFor     time.Duration // in all, this death included
+	Counters
+}
+
+// A Transition is a change of what is believed of a peer, or an event in its
+// life.
+type Transition struct {
+	View     // after it
+	Event    Event
+	Previous State
+	Lasted   time.Duration // how long Previous was the state
+	Other    netip.Addr    // of a conflict: where the other process beats from
+}
+
+// View returns what is known of the peer with number i, 0 <= i < Len. Numbers
+// change when a peer is forgotten: the last one takes its number.
+func (t *Tracker) View(i int, now time.Time) View { return t.view(t.order[i], now) }
+
+func (t *Tracker) view(p *peer, now time.Time) View {
+	at := now.Sub(t.epoch)
+	v := View{
+		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.process.PID,
+		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
+		Age: at - p.heard, Lasting: at - p.since,
+		Connected: p.conn != 0, Flapping: p.flapping(at),
+		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
+		DeadFor: p.deadFor, Counters: p.Counters,
+	}
+	switch p.state {
+	case Alive, Suspect:
+		v.Deadline = max(p.deadV-t.verdict(now), 0)
+		v.Suspicion = t.suspicion(p, t.verdict(now))
+	case Dead:
+		v.Suspicion = 1
+		v.DeadFor += v.Lasting
+	}
+	return v
+}
+
+// suspicion returns which part of the patience with p is used up.
+func (t *Tracker) suspicion(p *peer, verdict time.Duration) float64 {
+	due := p.heardV + min(t.Silence(p.interval).Expected, p.deadV-p.heardV)
+	if verdict <= due {
+		return 0
+	}
+	if verdict >= p.deadV {
+		return 1
+	}
+	return float64(verdict-due) / float64(p.deadV-due)
+}
