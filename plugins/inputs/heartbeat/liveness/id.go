@@ -1,9 +1,6 @@
 package liveness
 
-import (
-	"net/netip"
-	"strconv"
-)
+import "strconv"
 
 // HostService is the service name of a host's own peer.
 const HostService = "host"
@@ -17,13 +14,11 @@ type ID struct {
 	PID     uint32 // 0 for a peer that names its service
 }
 
-// NewID returns whom a beat is about. Of a beat that names no service, pid 0
-// is the host itself. It reports false if neither host nor addr is known.
-func NewID(host string, addr netip.Addr, service string, pid uint32) (ID, bool) {
-	id := ID{Source: host, Service: service}
-	if host == "" && addr.IsValid() {
-		id.Source = addr.String()
-	}
+// NewID returns whom a beat is about. source is its host or else its address;
+// without either a beat is nobody's, and NewID reports false. Of a beat that
+// names no service, pid 0 is the host itself.
+func NewID(source, service string, pid uint32) (ID, bool) {
+	id := ID{Source: source, Service: service}
 	switch {
 	case service != "":
 	case pid == 0:
@@ -31,7 +26,7 @@ func NewID(host string, addr netip.Addr, service string, pid uint32) (ID, bool) 
 	default:
 		id.PID = pid
 	}
-	return id, id.Source != ""
+	return id, source != ""
 }
 
 // Nameless tells whether id is known by its pid only.

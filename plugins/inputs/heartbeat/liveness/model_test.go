@@ -219,7 +219,7 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 			require.Equal(t, reference.observe(real, b), out.Fate == Full, "step %d", step)
 		default:
 			conn := ConnID(1 + rnd.IntN(12))
-			tracker.ConnEnded(conn, maps.Keys(reference.peers))
+			tracker.ConnEnded(conn, maps.Keys(reference.peers), true)
 			reference.gone(conn)
 		}
 		real += time.Duration(rnd.IntN(30)) * time.Millisecond
@@ -255,19 +255,24 @@ func listen(told map[ID]State, transitions []Transition) {
 
 func agree(t *testing.T, step int, tracker *Tracker, reference *model, told map[ID]State) {
 	t.Helper()
-	require.Len(t, tracker.peers, len(reference.peers), "step %d", step)
 	var counts [len(States)]int
 	for id, want := range reference.peers {
-		p := tracker.peers[id]
-		require.NotNil(t, p, "step %d: %v", step, id)
-		require.Equal(t, [2]any{want.state, want.reason}, [2]any{p.state, p.reason}, "step %d: %v", step, id)
-		require.Equal(t, p, tracker.order[p.index], "step %d: %v", step, id)
-		if heard, ok := told[id]; ok { // a replaced peer that stays alive is told as restarted
-			require.Equal(t, want.state, heard, "step %d: %v", step, id)
-		}
 		counts[want.state]++
+		p := tracker.peers[id]
+		switch heard, ok := told[id]; {
+		case p == nil:
+			t.Fatalf("step %d: %v is not known", step, id)
+		case p.state != want.state || p.reason != want.reason:
+			t.Fatalf("step %d: %v is %v %v, should be %v %v", step, id, p.state, p.reason, want.state, want.reason)
+		case tracker.order[p.index] != p:
+			t.Fatalf("step %d: %v is not where it should be", step, id)
+		case ok && heard != want.state: // a replaced peer that stays alive is told as restarted
+			t.Fatalf("step %d: %v is %v, told was %v", step, id, want.state, heard)
+		}
 	}
-	require.Equal(t, counts, tracker.counts, "step %d", step)
+	if len(tracker.peers) != len(reference.peers) || counts != tracker.counts {
+		t.Fatalf("step %d: %d peers %v, should be %d %v", step, len(tracker.peers), tracker.counts, len(reference.peers), counts)
+	}
 }
 
 func randomBeat(rnd *rand.Rand) *Beat {

@@ -223,15 +223,16 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 }
 
 // ConnEnded tells that a connection over which the given peers were heard has
-// ended.
-func (t *Tracker) ConnEnded(conn ConnID, ids iter.Seq[ID]) {
+// ended. byPeer is false if the collector ended it itself: that says nothing
+// about anybody.
+func (t *Tracker) ConnEnded(conn ConnID, ids iter.Seq[ID], byPeer bool) {
 	for id := range ids {
 		p := t.peers[id]
 		if p == nil || p.conn != conn {
 			continue
 		}
 		p.conn = 0
-		if p.connLong {
+		if byPeer && p.connLong {
 			t.vacant.add(p)
 		}
 	}

@@ -145,7 +145,7 @@ func (s *scenario) event(words []string) {
 					return
 				}
 			}
-		})
+		}, true)
 	case "show":
 		s.show(parseID(s.t, words[1]))
 	case "wait", "stall":

@@ -2,7 +2,6 @@ package liveness
 
 import (
 	"fmt"
-	"net/netip"
 	"strings"
 	"testing"
 	"time"
@@ -10,29 +9,24 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestIDIsHostOrAddressAndServiceOrPID(t *testing.T) {
-	addr := netip.MustParseAddr("10.0.0.5")
+func TestIDIsSourceAndServiceOrPID(t *testing.T) {
 	for _, c := range []struct {
-		host    string
-		addr    netip.Addr
-		service string
-		pid     uint32
-		want    string
+		source, service string
+		pid             uint32
+		want            string
 	}{
-		{"web-1", addr, "nginx", 5, "web-1/nginx"},
-		{"web-1", addr, "", 5, "web-1/5"},
-		{"web-1", addr, "", 0, "web-1/host"},
-		{"web-1", addr, "host", 5, "web-1/host"},
-		{"", addr, "", 4711, "10.0.0.5/4711"},
-		{"", addr, "", 0, "10.0.0.5/host"},
-		{"", addr, "nginx", 0, "10.0.0.5/nginx"},
-		{"web-1", netip.Addr{}, "nginx", 0, "web-1/nginx"},
+		{"web-1", "nginx", 5, "web-1/nginx"},
+		{"web-1", "nginx", 0, "web-1/nginx"},
+		{"web-1", "", 5, "web-1/5"},
+		{"web-1", "", 0, "web-1/host"},
+		{"web-1", "host", 5, "web-1/host"},
+		{"10.0.0.5", "", 4711, "10.0.0.5/4711"},
 	} {
-		id, ok := NewID(c.host, c.addr, c.service, c.pid)
+		id, ok := NewID(c.source, c.service, c.pid)
 		require.True(t, ok)
 		require.Equal(t, c.want, id.String())
 	}
-	_, ok := NewID("", netip.Addr{}, "nginx", 5)
+	_, ok := NewID("", "nginx", 5)
 	require.False(t, ok, "a beat with neither address nor host is nobody's")
 }
 
@@ -229,7 +223,7 @@ func TestConnectedFollowsTheLatestBeat(t *testing.T) {
 	require.True(t, l.tracker.View(0, l.now).Connected)
 	b.Conn = 2
 	l.beat(b)
-	ended := func(conn ConnID) { l.tracker.ConnEnded(conn, func(yield func(ID) bool) { yield(b.ID) }) }
+	ended := func(conn ConnID) { l.tracker.ConnEnded(conn, func(yield func(ID) bool) { yield(b.ID) }, true) }
 	ended(1)
 	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
 	ended(2)

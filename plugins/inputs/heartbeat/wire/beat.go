@@ -17,9 +17,6 @@ const (
 	StatusDead    = "dead"    // its watcher saw it end
 )
 
-// ServiceHost is the service name of the host itself.
-const ServiceHost = "host"
-
 // refusedStatuses sound like an end but do not say which one.
 var refusedStatuses = []string{"down", "stopped", "exited", "offline"}
 

@@ -32,6 +32,14 @@ const (
 	ReasonVersion      Reason = "version"       // another protocol
 )
 
+// Reasons are all of them.
+func Reasons() []Reason {
+	return []Reason{
+		ReasonTLS, ReasonHTTP, ReasonProtocol, ReasonEmptyFrame, ReasonOversize, ReasonTruncated,
+		ReasonJSON, ReasonUTF8, ReasonDuplicateKey, ReasonLimit, ReasonType, ReasonValue, ReasonMissing, ReasonVersion,
+	}
+}
+
 // maxQuote is how many foreign bytes a message may quote.
 const maxQuote = 64
 

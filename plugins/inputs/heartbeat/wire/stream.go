@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"io"
+	"strings"
 )
 
 // Lengths of a payload, in bytes.
@@ -87,29 +88,32 @@ func (r *Reader) decide() error {
 	return nil
 }
 
-// stranger names who speaks something else to us.
+// stranger names who speaks something else to us. It waits for more only
+// while that may tell.
 func (r *Reader) stranger() error {
-	for r.tail-r.head < 5 && r.need(r.tail-r.head+1) == nil {
-		continue // enough to quote
-	}
 	seen := r.buf[r.head:r.tail]
+	is, may := httpMethod(seen)
+	for !is && may && r.need(len(seen)+1) == nil {
+		seen = r.buf[r.head:r.tail]
+		is, may = httpMethod(seen)
+	}
 	switch {
 	case seen[0] == 0x16:
 		return broken(ReasonTLS, "stream begins with %s: a TLS client on a plaintext port", quote(seen))
-	case isHTTP(seen):
+	case is:
 		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; heartbeats come framed or as bare JSON", quote(seen))
 	default:
 		return broken(ReasonProtocol, "stream begins with %s: neither a 4-byte length below 2^24 nor a JSON object", quote(seen))
 	}
 }
 
-func isHTTP(seen []byte) bool {
-	for _, method := range []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH", "DELET", "OPTIO", "CONNE", "TRACE"} {
-		if len(seen) >= len(method) && string(seen[:len(method)]) == method {
-			return true
-		}
+// httpMethod reports whether an HTTP request begins with seen, or may.
+func httpMethod(seen []byte) (is, may bool) {
+	for _, method := range []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "} {
+		is = is || strings.HasPrefix(string(seen), method)
+		may = may || strings.HasPrefix(method, string(seen))
 	}
-	return false
+	return is, may
 }
 
 func (r *Reader) nextFrame() ([]byte, error) {

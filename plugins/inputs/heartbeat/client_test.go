@@ -1,0 +1,168 @@
+package heartbeat
+
+import (
+	"errors"
+	"net"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/influxdata/telegraf"
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// patience is for what happens at once on a machine that is not overloaded.
+const patience = 20 * time.Second
+
+// A client speaks to the plugin as a sender would.
+type client struct {
+	net.Conn
+	t       testing.TB
+	answers *wire.Reader
+}
+
+func newClient(t testing.TB, conn net.Conn) *client {
+	t.Cleanup(func() { conn.Close() })
+	return &client{Conn: conn, t: t, answers: wire.NewReader(conn, wire.MaxAnswer)}
+}
+
+func dial(t testing.TB, h *Heartbeat) *client { return dialTo(t, h.listeners[0].Addr().String()) }
+
+func dialTo(t testing.TB, address string) *client {
+	conn, err := net.Dial("tcp", address)
+	require.NoError(t, err)
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	return newClient(t, conn)
+}
+
+func (c *client) send(bytes string) {
+	_, err := c.Write([]byte(bytes))
+	require.NoError(c.t, err)
+}
+
+func frame(payload string) string { return string(wire.AppendFrame(nil, []byte(payload))) }
+
+func (c *client) answer() string {
+	payload, err := c.answers.Next()
+	require.NoError(c.t, err)
+	return string(payload)
+}
+
+// beat sends a framed payload that asks for an answer, or will be refused,
+// and returns the answer.
+func (c *client) beat(payload string) string {
+	c.send(frame(payload))
+	return c.answer()
+}
+
+// closed waits until the plugin has closed the connection.
+func (c *client) closed() {
+	_, err := c.Read(make([]byte, 1))
+	require.Error(c.t, err)
+	var timeout net.Error
+	require.False(c.t, errors.As(err, &timeout) && timeout.Timeout(), "the connection is still open")
+}
+
+// start runs the plugin until the test ends.
+func start(t testing.TB, h *Heartbeat) *testutil.Accumulator {
+	acc := new(testutil.Accumulator)
+	require.NoError(t, h.Init())
+	require.NoError(t, h.Start(acc))
+	t.Cleanup(h.Stop)
+	return acc
+}
+
+// gather waits until everything that happened has been emitted.
+func gather(t testing.TB, h *Heartbeat) { require.NoError(t, h.Gather(nil)) }
+
+// metricsOf returns the metrics of a measurement that carry a tag.
+func metricsOf(acc *testutil.Accumulator, measurement, tag, value string) []telegraf.Metric {
+	var found []telegraf.Metric
+	for _, m := range acc.GetTelegrafMetrics() {
+		if got, _ := m.GetTag(tag); m.Name() == measurement && got == value {
+			found = append(found, m)
+		}
+	}
+	return found
+}
+
+// eventsOf returns "state reason" of each event of a source.
+func eventsOf(acc *testutil.Accumulator, source string) []string {
+	var events []string
+	for _, m := range metricsOf(acc, "heartbeat_event", "source", source) {
+		events = append(events, m.Tags()["state"]+" "+m.Tags()["reason"])
+	}
+	return events
+}
+
+// rejected returns how often the first listener refused for a reason.
+func rejected(h *Heartbeat, reason wire.Reason) int64 { return h.listeners[0].refused[reason].Load() }
+
+// A closingAccumulator notices what comes after Stop.
+type closingAccumulator struct {
+	testutil.Accumulator
+	taken  atomic.Int64
+	closed atomic.Bool
+}
+
+func (a *closingAccumulator) AddMetric(telegraf.Metric) {
+	if a.closed.Load() {
+		panic("metric after Stop")
+	}
+	a.taken.Add(1)
+}
+
+// A pipeListener gives out in-memory connections, so that the plugin can be
+// tested in virtual time.
+type pipeListener struct {
+	conns chan net.Conn
+	done  chan struct{}
+	once  sync.Once
+}
+
+func (l *pipeListener) Accept() (net.Conn, error) {
+	select {
+	case conn := <-l.conns:
+		return conn, nil
+	case <-l.done:
+		return nil, net.ErrClosed
+	}
+}
+
+func (l *pipeListener) Close() error {
+	l.once.Do(func() { close(l.done) })
+	return nil
+}
+
+func (*pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7878} }
+
+// startInBubble runs the plugin without sockets. stop has to be called before
+// the bubble ends.
+func startInBubble(t testing.TB, h *Heartbeat) (acc *testutil.Accumulator, connect func() *client, stop func()) {
+	acc = new(testutil.Accumulator)
+	require.NoError(t, h.Init())
+	h.prepare(time.Now())
+	pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+	l := newListener(h, "tcp", pipes)
+	h.listeners = []*listener{l}
+	h.run(acc)
+	connect = func() *client {
+		near, far := net.Pipe()
+		pipes.conns <- far
+		return newClient(t, near)
+	}
+	return acc, connect, h.Stop
+}
+
+// addr parses an address; an empty text is none.
+func addr(text string) netip.Addr {
+	if text == "" {
+		return netip.Addr{}
+	}
+	return netip.MustParseAddr(text)
+}

@@ -1,0 +1,189 @@
+//go:generate ../../../tools/readme_config_includer/generator
+
+// Package heartbeat is a Telegraf service input that receives heartbeats of
+// hosts and processes and tells who is alive and who is dead.
+//
+// This file says what can be configured and when the plugin runs. Sockets are
+// in listener.go, one connection is in conn.go, what becomes of a beat is in
+// intake.go, and metrics.go is the only file that names a measurement, a tag
+// or a field.
+package heartbeat
+
+import (
+	"context"
+	_ "embed"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/influxdata/telegraf"
+	"github.com/influxdata/telegraf/config"
+	"github.com/influxdata/telegraf/plugins/inputs"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+//go:embed sample.conf
+var sampleConfig string
+
+// Heartbeat is the plugin. Its fields are the options of sample.conf.
+type Heartbeat struct {
+	ServiceAddresses  []string        `toml:"service_addresses"`
+	DeadAfter         config.Duration `toml:"dead_after"`
+	MissedBeats       int             `toml:"missed_beats"`
+	MaxDeadAfter      config.Duration `toml:"max_dead_after"`
+	ForgetDeadAfter   config.Duration `toml:"forget_dead_after"`
+	ForgetLeftAfter   config.Duration `toml:"forget_left_after"`
+	EmitBeats         string          `toml:"emit_beats"`
+	PIDAs             string          `toml:"pid_as"`
+	IPFrom            string          `toml:"ip_from"`
+	TagKeys           []string        `toml:"tag_keys"`
+	Welcome           string          `toml:"welcome"`
+	FrameTimeout      config.Duration `toml:"frame_timeout"`
+	MaxFrameSize      config.Size     `toml:"max_frame_size"`
+	MaxConnections    int             `toml:"max_connections"`
+	MaxPeers          int             `toml:"max_peers"`
+	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
+
+	Log telegraf.Logger `toml:"-"`
+
+	refusals  *refusals
+	intake    *intake
+	listeners []*listener
+	connCount atomic.Int64 // of all listeners
+	connLimit int64
+
+	wg     sync.WaitGroup     // the clock and the emitter
+	cancel context.CancelFunc // ends both; nil while not running
+}
+
+// SampleConfig returns the documentation of all options.
+func (*Heartbeat) SampleConfig() string {
+	return sampleConfig
+}
+
+// Start opens the sockets. Nothing is emitted before it returns.
+func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
+	h.prepare(time.Now())
+	for _, address := range h.ServiceAddresses {
+		l, err := listen(h, address)
+		if err != nil {
+			h.closeListeners()
+			return fmt.Errorf("listening on %q of 'service_addresses' failed: %w", address, err)
+		}
+		h.listeners = append(h.listeners, l)
+	}
+	h.announce()
+	h.run(acc)
+	return nil
+}
+
+// prepare sets up what all connections share.
+func (h *Heartbeat) prepare(now time.Time) {
+	h.refusals = newRefusals(h.Log)
+	h.intake = newIntake(h.rules(), h.naming(), h.Log, now)
+	h.connLimit = connectionLimit(h.MaxConnections)
+}
+
+// run serves the listeners until Stop.
+func (h *Heartbeat) run(acc telegraf.Accumulator) {
+	ctx, cancel := context.WithCancel(context.Background())
+	h.cancel = cancel
+	h.wg.Go(func() { h.intake.keepTime(ctx) })         // ends with ctx
+	h.wg.Go(func() { h.intake.emit(ctx, acc, h.own) }) // ends with ctx, when the queue is empty
+	for _, l := range h.listeners {
+		l.serve() // until it is closed
+	}
+}
+
+// Gather emits what is believed of every peer. It does so through the
+// accumulator of Start, in line with everything else: the one of Gather
+// rounds stamps, so that a state could seem to come before its cause.
+func (h *Heartbeat) Gather(telegraf.Accumulator) error {
+	if h.cancel != nil {
+		h.intake.gather()
+	}
+	return nil
+}
+
+// Stop closes all sockets and returns when nothing is emitted any more. It
+// may be called at any time and more than once.
+func (h *Heartbeat) Stop() {
+	h.closeListeners()
+	if h.cancel != nil {
+		h.cancel()
+		h.cancel = nil
+	}
+	h.wg.Wait()
+}
+
+func (h *Heartbeat) closeListeners() {
+	for _, l := range h.listeners {
+		l.close()
+	}
+	h.listeners = nil
+}
+
+// own returns the metrics about the plugin itself.
+func (h *Heartbeat) own(now time.Time) []telegraf.Metric {
+	metrics := collectorMetrics(h.intake.health(), h.refusals.total(), now)
+	for _, l := range h.listeners {
+		metrics = append(metrics, listenerMetrics(l, now)...)
+	}
+	return metrics
+}
+
+// announce says where the plugin listens, and warns if anybody may beat.
+func (h *Heartbeat) announce() {
+	for _, l := range h.listeners {
+		h.Log.Infof("Listening on %s", l.address)
+	}
+	for _, l := range h.listeners {
+		if !l.loopback() {
+			h.Log.Warnf("Whoever reaches %s can beat for anybody: keep it inside a network you trust", l.address)
+			return
+		}
+	}
+}
+
+func (h *Heartbeat) rules() liveness.Options {
+	return liveness.Options{
+		DeadAfter:         time.Duration(h.DeadAfter),
+		MaxDeadAfter:      time.Duration(h.MaxDeadAfter),
+		MissedBeats:       h.MissedBeats,
+		ForgetDead:        time.Duration(h.ForgetDeadAfter),
+		ForgetLeft:        time.Duration(h.ForgetLeftAfter),
+		MaxPeers:          h.MaxPeers,
+		MaxBeatsPerSecond: h.MaxBeatsPerSecond,
+	}
+}
+
+func (h *Heartbeat) naming() naming {
+	return naming{
+		beats:    h.EmitBeats == "all",
+		pidField: h.PIDAs == "field",
+		tagKeys:  h.TagKeys,
+	}
+}
+
+func init() {
+	inputs.Add("heartbeat", func() telegraf.Input {
+		return &Heartbeat{
+			ServiceAddresses:  []string{"tcp://:7878"},
+			DeadAfter:         config.Duration(210 * time.Second),
+			MissedBeats:       3,
+			ForgetDeadAfter:   config.Duration(72 * time.Hour),
+			ForgetLeftAfter:   config.Duration(time.Hour),
+			EmitBeats:         "all",
+			PIDAs:             "tag",
+			IPFrom:            "beat",
+			FrameTimeout:      config.Duration(10 * time.Second),
+			MaxFrameSize:      wire.DefaultMaxFrame,
+			MaxConnections:    100000,
+			MaxPeers:          100000,
+			MaxBeatsPerSecond: 10,
+		}
+	})
+}

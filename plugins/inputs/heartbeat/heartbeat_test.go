@@ -1,0 +1,202 @@
+package heartbeat
+
+import (
+	"fmt"
+	"os"
+	"regexp"
+	"runtime"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/influxdata/telegraf/config"
+	"github.com/influxdata/telegraf/plugins/inputs"
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// TestMain fails if anything is left running.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	for range 100 { // what was told to end may need a moment
+		if runtime.NumGoroutine() <= 2 {
+			break
+		}
+		runtime.Gosched()
+	}
+	if n := runtime.NumGoroutine(); code == 0 && n > 2 {
+		stacks := make([]byte, 1<<20)
+		fmt.Fprintf(os.Stderr, "%d goroutines are left\n%s", n, stacks[:runtime.Stack(stacks, true)])
+		code = 1
+	}
+	os.Exit(code)
+}
+
+func newPlugin(t testing.TB) *Heartbeat {
+	h, ok := inputs.Inputs["heartbeat"]().(*Heartbeat)
+	require.True(t, ok)
+	h.Log = testutil.Logger{Quiet: true}
+	h.ServiceAddresses = []string{"tcp://127.0.0.1:0"}
+	return h
+}
+
+// Every option of sample.conf, uncommented, is the default.
+func TestSampleConfigIsTheDefault(t *testing.T) {
+	option := regexp.MustCompile(`(?m)^  # `)
+	text := option.ReplaceAllString(sampleConfig, "  ")
+	var file struct {
+		Inputs struct{ Heartbeat []Heartbeat }
+	}
+	meta, err := toml.Decode(text, &file)
+	require.NoError(t, err)
+	require.Empty(t, meta.Undecoded())
+	require.Len(t, file.Inputs.Heartbeat, 1)
+	want, ok := inputs.Inputs["heartbeat"]().(*Heartbeat)
+	require.True(t, ok)
+	want.TagKeys = []string{}
+	require.Equal(t, want, &file.Inputs.Heartbeat[0])
+
+	for _, key := range regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(source(t, "heartbeat.go"), -1) {
+		require.Contains(t, sampleConfig, "  # "+key[1]+" = ", "option is not in sample.conf")
+	}
+}
+
+func source(t *testing.T, file string) string {
+	text, err := os.ReadFile(file)
+	require.NoError(t, err)
+	return string(text)
+}
+
+func TestBadOptionsAreRefusedByName(t *testing.T) {
+	for _, c := range []struct {
+		want string
+		set  func(h *Heartbeat)
+	}{
+		{"'service_addresses' has to name", func(h *Heartbeat) { h.ServiceAddresses = nil }},
+		{`'service_addresses': ":7878" lacks a scheme: write "tcp://:7878"`, func(h *Heartbeat) { h.ServiceAddresses = []string{":7878"} }},
+		{`'service_addresses': "http://:80" has scheme "http"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:80"} }},
+		{`'service_addresses': "tcp://localhost" is no address with a port`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://localhost"} }},
+		{`has port "99999"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:99999"} }},
+		{"'dead_after' has to be at least 2s, not 1s", func(h *Heartbeat) { h.DeadAfter = config.Duration(time.Second) }},
+		{"'max_dead_after' has to be at least 2s, not 1s", func(h *Heartbeat) { h.MaxDeadAfter = config.Duration(time.Second) }},
+		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = -1 }},
+		{"'forget_left_after'", func(h *Heartbeat) { h.ForgetLeftAfter = -1 }},
+		{"'frame_timeout'", func(h *Heartbeat) { h.FrameTimeout = 0 }},
+		{"'missed_beats' has to be in 1 to 1000, not 0", func(h *Heartbeat) { h.MissedBeats = 0 }},
+		{"'max_frame_size'", func(h *Heartbeat) { h.MaxFrameSize = 0 }},
+		{"'max_frame_size' has to be in 64 to 1048576, not 1048577", func(h *Heartbeat) { h.MaxFrameSize = 1<<20 + 1 }},
+		{"'max_connections'", func(h *Heartbeat) { h.MaxConnections = -1 }},
+		{"'max_peers'", func(h *Heartbeat) { h.MaxPeers = 0 }},
+		{"'max_beats_per_second'", func(h *Heartbeat) { h.MaxBeatsPerSecond = -1 }},
+		{`'emit_beats' has to be one of ["all" "none"], not "some"`, func(h *Heartbeat) { h.EmitBeats = "some" }},
+		{"'pid_as'", func(h *Heartbeat) { h.PIDAs = "" }},
+		{"'ip_from'", func(h *Heartbeat) { h.IPFrom = "x" }},
+		{`'tag_keys' names "source"`, func(h *Heartbeat) { h.TagKeys = []string{"site", "source"} }},
+		{`'tag_keys' names "a b"`, func(h *Heartbeat) { h.TagKeys = []string{"a b"} }},
+	} {
+		h := newPlugin(t)
+		require.NoError(t, h.Init())
+		c.set(h)
+		err := h.Init()
+		require.ErrorContains(t, err, c.want)
+		require.NotContains(t, err.Error(), "\n")
+	}
+}
+
+func TestStopIsSafeAtAnyTime(t *testing.T) {
+	h := newPlugin(t)
+	require.NoError(t, h.Init())
+	h.Stop()
+	h.Stop()
+	require.NoError(t, h.Gather(nil), "before Start")
+	var acc testutil.Accumulator
+	for range 20 {
+		require.NoError(t, h.Start(&acc))
+		h.Stop()
+		h.Stop()
+		require.NoError(t, h.Gather(nil), "after Stop")
+	}
+}
+
+func TestFailedStartLeavesNothing(t *testing.T) {
+	taken := newPlugin(t)
+	var acc testutil.Accumulator
+	require.NoError(t, taken.Start(&acc))
+	defer taken.Stop()
+
+	h := newPlugin(t)
+	h.ServiceAddresses = append(h.ServiceAddresses, taken.listeners[0].address)
+	before := runtime.NumGoroutine()
+	for range 50 {
+		err := h.Start(&acc)
+		require.ErrorIs(t, err, syscall.EADDRINUSE)
+		require.ErrorContains(t, err, taken.listeners[0].address)
+		require.ErrorContains(t, err, "'service_addresses'")
+	}
+	h.Stop()
+	require.LessOrEqual(t, runtime.NumGoroutine(), before)
+}
+
+func TestPortIsFreeAfterStop(t *testing.T) {
+	h := newPlugin(t)
+	var acc testutil.Accumulator
+	require.NoError(t, h.Start(&acc))
+	h.ServiceAddresses = []string{h.listeners[0].address}
+	c := dial(t, h)
+	c.beat(`{"pid":1,"ack":true}`)
+	h.Stop()
+	require.NoError(t, h.Start(&acc), "with a connection that was open")
+	h.Stop()
+}
+
+func TestNothingIsEmittedAfterStop(t *testing.T) {
+	h := newPlugin(t)
+	acc := &closingAccumulator{}
+	require.NoError(t, h.Start(acc))
+	c := dial(t, h)
+	for range 20 {
+		c.beat(`{"host":"web-1","pid":1,"ack":true}`)
+	}
+	h.Stop()
+	acc.closed.Store(true)
+	h.Stop()
+	require.NoError(t, h.Gather(acc))
+	require.Positive(t, acc.taken.Load())
+}
+
+// The plugin listens at several addresses, IPv6 among them.
+func TestSeveralAddresses(t *testing.T) {
+	h := newPlugin(t)
+	h.ServiceAddresses = []string{"tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp4://127.0.0.1:0"}
+	acc := start(t, h)
+	for i, l := range h.listeners {
+		c := dialTo(t, l.Addr().String())
+		require.Contains(t, c.beat(fmt.Sprintf(`{"host":"h%d","pid":0,"ack":true}`, i)), fmt.Sprintf(`"id":"h%d/host"`, i))
+	}
+	gather(t, h)
+	require.Len(t, metricsOf(acc, "heartbeat_peer", "source", "h1"), 2, "its transition and the Gather")
+	require.Equal(t, "::1", metricsOf(acc, "heartbeat", "source", "h1")[0].Tags()["ip"])
+}
+
+func TestWarnsWhenAnybodyMayBeat(t *testing.T) {
+	for address, warned := range map[string]bool{"tcp://127.0.0.1:0": false, "tcp://[::1]:0": false, "tcp://:0": true} {
+		log := &testutil.CaptureLogger{}
+		h := newPlugin(t)
+		h.Log = log
+		h.ServiceAddresses = []string{address}
+		var acc testutil.Accumulator
+		require.NoError(t, h.Start(&acc))
+		h.Stop()
+		require.Equal(t, warned, len(log.Warnings()) == 1, address)
+		require.Empty(t, log.Errors())
+	}
+}
+
+func TestConnectionLimitLeavesDescriptorsForOthers(t *testing.T) {
+	var limit syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+	require.EqualValues(t, 7, connectionLimit(7))
+	require.LessOrEqual(t, connectionLimit(0), max(int64(limit.Cur)-200, 1))
+	require.LessOrEqual(t, connectionLimit(1<<30), max(int64(limit.Cur)-200, 1))
+}

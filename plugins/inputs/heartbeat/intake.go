@@ -1,0 +1,191 @@
+package heartbeat
+
+import (
+	"context"
+	"iter"
+	"sync"
+	"time"
+
+	"github.com/influxdata/telegraf"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// chunk is how many peers are looked at under one lock, so that a Gather of
+// many does not hold up beats and verdicts.
+const chunk = 512
+
+// An intake leads beats to the tracker, and what the tracker says to the
+// accumulator. Reading and judging never wait for the accumulator: between
+// them lies the queue.
+type intake struct {
+	naming  naming
+	log     telegraf.Logger
+	queue   *queue
+	gathers chan chan struct{} // each closed when that Gather is emitted
+	ended   chan struct{}      // closed when nothing is emitted any more
+
+	mu      sync.Mutex // guards tracker; held while its transitions are queued, which keeps them in order
+	tracker *liveness.Tracker
+}
+
+func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now time.Time) *intake {
+	in := &intake{
+		naming: naming, log: log, queue: newQueue(),
+		gathers: make(chan chan struct{}), ended: make(chan struct{}),
+		tracker: liveness.New(rules, now),
+	}
+	in.queue.push(startedMetric(now), queueKey{measurement: measurementEvent})
+	return in
+}
+
+// silence returns what is allowed to a peer that declares interval.
+func (in *intake) silence(interval time.Duration) liveness.Silence {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.tracker.Silence(interval)
+}
+
+// observe takes in a beat. The transitions of the outcome are dealt with.
+func (in *intake) observe(now time.Time, o *observation) liveness.Outcome {
+	in.mu.Lock()
+	out := in.tracker.Observe(now, &o.Beat)
+	in.tell(out.Transitions)
+	in.mu.Unlock()
+	out.Transitions = nil
+	if out.Fate == liveness.Accepted && in.naming.beats {
+		in.queue.push(in.naming.beat(o, &out), queueKey{id: o.ID, measurement: measurementBeat})
+	}
+	return out
+}
+
+func (in *intake) connEnded(conn liveness.ConnID, ids iter.Seq[liveness.ID], byPeer bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.tracker.ConnEnded(conn, ids, byPeer)
+}
+
+// keepTime lets the tracker judge silence until ctx ends.
+func (in *intake) keepTime(ctx context.Context) {
+	ticker := time.NewTicker(liveness.TickInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			in.mu.Lock()
+			in.tell(in.tracker.Tick(time.Now()))
+			in.mu.Unlock()
+		}
+	}
+}
+
+// tell queues the metrics of transitions. in.mu is held.
+func (in *intake) tell(transitions []liveness.Transition) {
+	for i := range transitions {
+		tr := &transitions[i]
+		in.queue.push(in.naming.event(tr), queueKey{id: tr.ID, measurement: measurementEvent})
+		in.queue.push(in.naming.peer(&tr.View), queueKey{id: tr.ID, measurement: measurementPeer})
+		if isDown(tr.State) {
+			in.queue.push(in.naming.down(&tr.View), queueKey{id: tr.ID, measurement: measurementDown})
+		}
+		if tr.Event == liveness.Conflict {
+			in.log.Warnf("Two processes beat as %s, from %s and from %s: name their services apart", tr.ID, tr.Addr, tr.Other)
+		}
+	}
+}
+
+// gather has every peer emitted and waits until that is done.
+func (in *intake) gather() {
+	done := make(chan struct{})
+	select {
+	case in.gathers <- done:
+	case <-in.ended:
+		return
+	}
+	select {
+	case <-done:
+	case <-in.ended:
+	}
+}
+
+// emit hands what is queued to acc until ctx ends and the queue is empty. own
+// returns the metrics that belong to no peer.
+func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) []telegraf.Metric) {
+	defer close(in.ended)
+	for {
+		select {
+		case <-in.queue.filled:
+			add(acc, in.queue.take())
+		case done := <-in.gathers:
+			in.emitPeers(acc)
+			add(acc, own(time.Now()))
+			close(done)
+		case <-ctx.Done():
+			add(acc, in.queue.take())
+			return
+		}
+	}
+}
+
+// emitPeers emits all peers. What is queued is older than the views taken in
+// the same moment and goes first. It goes from the end: when a peer is
+// forgotten meanwhile, the last one, already emitted, takes its number.
+func (in *intake) emitPeers(acc telegraf.Accumulator) {
+	views := make([]liveness.View, 0, chunk)
+	for next := in.count(); next > 0; {
+		var queued []telegraf.Metric
+		views, queued, next = in.look(views[:0], next)
+		add(acc, queued)
+		for i := range views {
+			acc.AddMetric(in.naming.peer(&views[i]))
+			if isDown(views[i].State) {
+				acc.AddMetric(in.naming.down(&views[i]))
+			}
+		}
+	}
+}
+
+// look appends the views of a chunk of peers below number next, and returns
+// what was queued before, and where to go on.
+func (in *intake) look(views []liveness.View, next int) ([]liveness.View, []telegraf.Metric, int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	now := time.Now()
+	next = min(next, in.tracker.Len())
+	for len(views) < chunk && next > 0 {
+		next--
+		views = append(views, in.tracker.View(next, now))
+	}
+	return views, in.queue.take(), next
+}
+
+func (in *intake) count() int {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.tracker.Len()
+}
+
+// health is what the plugin says about itself.
+type health struct {
+	stalled   time.Duration
+	coalesced int64
+	peers     [len(liveness.States)]int
+}
+
+func (in *intake) health() health {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	own := health{stalled: in.tracker.Stalled(), coalesced: in.queue.coalescedTotal()}
+	for i, state := range liveness.States {
+		own.peers[i] = in.tracker.Count(state)
+	}
+	return own
+}
+
+func add(acc telegraf.Accumulator, metrics []telegraf.Metric) {
+	for _, m := range metrics {
+		acc.AddMetric(m)
+	}
+}

@@ -1,0 +1,90 @@
+package heartbeat
+
+import (
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// An observation is a beat with what its connection tells about it.
+type observation struct {
+	liveness.Beat
+	wire *wire.Beat // valid until the next one is decoded
+
+	source     netip.Addr // sourceText in its other form
+	sourceText string
+}
+
+// set fills o in and returns whom the beat is about. It reports false if the
+// beat is nobody's.
+func (o *observation) set(b *wire.Beat, remote netip.Addr, h *Heartbeat) (liveness.ID, bool) {
+	addr := address(b.IP, remote, h.IPFrom)
+	host := b.Host
+	if host == "" && addr.IsValid() {
+		host = o.text(addr)
+	}
+	id, ok := liveness.NewID(host, b.Service, b.PID)
+	o.wire = b
+	o.Beat = liveness.Beat{
+		ID: id, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, h.TagKeys),
+		Process: liveness.Process{Boot: b.Boot, PID: b.PID, Start: milliseconds(b.StartMS)},
+		Status:  status(b), Run: b.Run, Seq: b.Seq,
+		Interval: milliseconds(b.IntervalMS), BackIn: milliseconds(b.BackInMS),
+		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode,
+	}
+	return id, ok
+}
+
+// text prints addr. A connection mostly speaks for one, which costs memory
+// only once.
+func (o *observation) text(addr netip.Addr) string {
+	if o.source != addr {
+		o.source, o.sourceText = addr, addr.String()
+	}
+	return o.sourceText
+}
+
+// address returns the address of a beat. What a sender says of itself holds,
+// unless that is an address which only means something at its own host:
+// gethostbyname of Debian says 127.0.1.1.
+func address(claimed, remote netip.Addr, from string) netip.Addr {
+	switch {
+	case !remote.IsValid():
+		return claimed
+	case from == "connection", !claimed.IsValid(), isLocal(claimed) && !isLocal(remote):
+		return remote
+	}
+	return claimed
+}
+
+func isLocal(addr netip.Addr) bool {
+	return addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast()
+}
+
+// labels appends those of tags that become tags of metrics.
+func labels(dst []liveness.Label, tags []wire.Label, keys []string) []liveness.Label {
+	for _, tag := range tags {
+		if slices.Contains(keys, tag.Key) {
+			dst = append(dst, liveness.Label(tag))
+		}
+	}
+	return dst
+}
+
+func status(b *wire.Beat) liveness.Status {
+	switch {
+	case b.Leaving():
+		return liveness.SaysLeaving
+	case b.Dead():
+		return liveness.SaysDead
+	}
+	return liveness.SaysAlive
+}
+
+func milliseconds(n int64) time.Duration {
+	const longest = int64(1<<63-1) / int64(time.Millisecond)
+	return time.Duration(min(n, longest)) * time.Millisecond
+}

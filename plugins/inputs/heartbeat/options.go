@@ -1,0 +1,113 @@
+package heartbeat
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/influxdata/telegraf/config"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// Init checks all options and contacts nothing.
+func (h *Heartbeat) Init() error {
+	if len(h.ServiceAddresses) == 0 {
+		return errors.New("'service_addresses' has to name at least one address, like \"tcp://:7878\"")
+	}
+	for _, address := range h.ServiceAddresses {
+		if _, _, err := splitAddress(address); err != nil {
+			return fmt.Errorf("'service_addresses': %q %w", address, err)
+		}
+	}
+	return firstOf(
+		atLeast("dead_after", h.DeadAfter, liveness.MinSilence),
+		atLeastOrNone("max_dead_after", h.MaxDeadAfter, liveness.MinSilence),
+		atLeastOrNone("forget_dead_after", h.ForgetDeadAfter, time.Second),
+		atLeastOrNone("forget_left_after", h.ForgetLeftAfter, time.Second),
+		atLeast("frame_timeout", h.FrameTimeout, 100*time.Millisecond),
+		between("missed_beats", int64(h.MissedBeats), 1, 1000),
+		between("max_frame_size", int64(h.MaxFrameSize), 64, wire.MaxFrame),
+		between("max_connections", int64(h.MaxConnections), 0, 1<<30),
+		between("max_peers", int64(h.MaxPeers), 1, 1<<30),
+		between("max_beats_per_second", int64(h.MaxBeatsPerSecond), 0, 1<<30),
+		oneOf("emit_beats", h.EmitBeats, "all", "none"),
+		oneOf("pid_as", h.PIDAs, "tag", "field"),
+		oneOf("ip_from", h.IPFrom, "beat", "connection"),
+		checkTagKeys(h.TagKeys),
+	)
+}
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// splitAddress returns network and address of a URL like tcp://:7878.
+func splitAddress(url string) (network, address string, err error) {
+	scheme, address, ok := strings.Cut(url, "://")
+	if !ok {
+		return "", "", fmt.Errorf("lacks a scheme: write \"tcp://%s\"", url)
+	}
+	if !slices.Contains([]string{"tcp", "tcp4", "tcp6"}, scheme) {
+		return "", "", fmt.Errorf("has scheme %q, possible are tcp, tcp4 and tcp6", scheme)
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", "", fmt.Errorf("is no address with a port, like \"%s://:7878\"", scheme)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("has port %q, possible are 0 to 65535", port)
+	}
+	return scheme, address, nil
+}
+
+func atLeast(option string, value config.Duration, least time.Duration) error {
+	if time.Duration(value) < least {
+		return fmt.Errorf("'%s' has to be at least %s, not %s", option, least, time.Duration(value))
+	}
+	return nil
+}
+
+func atLeastOrNone(option string, value config.Duration, least time.Duration) error {
+	if value == 0 {
+		return nil
+	}
+	return atLeast(option, value, least)
+}
+
+func between(option string, value, low, high int64) error {
+	if value < low || value > high {
+		return fmt.Errorf("'%s' has to be in %d to %d, not %d", option, low, high, value)
+	}
+	return nil
+}
+
+func oneOf(option, value string, choices ...string) error {
+	if !slices.Contains(choices, value) {
+		return fmt.Errorf("'%s' has to be one of %q, not %q", option, choices, value)
+	}
+	return nil
+}
+
+func checkTagKeys(keys []string) error {
+	for _, key := range keys {
+		if slices.Contains(ownTags, key) {
+			return fmt.Errorf("'tag_keys' names %q, which is a tag of the plugin or of Telegraf", key)
+		}
+		label := wire.Beat{Tags: []wire.Label{{Key: key, Value: "x"}}}
+		if err := label.Validate(); err != nil {
+			return fmt.Errorf("'tag_keys' names %q, which no beat can carry: %w", key, err)
+		}
+	}
+	return nil
+}
