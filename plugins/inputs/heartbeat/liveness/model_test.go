@@ -16,7 +16,7 @@ import (
 type model struct {
 	opts   Options
 	clock  time.Duration // verdict clock at the last tick
-	last   time.Duration // real time of the last tick
+	last   time.Duration // at time of the last tick
 	tick   int
 	serial int
 	peers  map[ID]*modelPeer
@@ -37,12 +37,12 @@ type modelPeer struct {
 	vacant   int // serial of the moment its place became free; 0 if taken
 }
 
-func (m *model) now(real time.Duration) time.Duration {
-	return m.clock + min(real-m.last, 2*TickInterval)
+func (m *model) now(at time.Duration) time.Duration {
+	return m.clock + min(at-m.last, 2*TickInterval)
 }
 
-func (m *model) observe(real time.Duration, b *Beat) (full bool) {
-	now := m.now(real)
+func (m *model) observe(at time.Duration, b *Beat) (full bool) {
+	now := m.now(at)
 	p := m.peers[b.ID]
 	if p == nil && b.ID.Nameless() {
 		p = m.takeVacant(b.ID)
@@ -59,8 +59,8 @@ func (m *model) observe(real time.Duration, b *Beat) (full bool) {
 		p.window = 0
 	}
 	if b.Conn != p.conn {
-		p.conn, p.connFrom, p.long = b.Conn, real, false
-	} else if b.Conn != 0 && real-p.connFrom >= longConn {
+		p.conn, p.connFrom, p.long = b.Conn, at, false
+	} else if b.Conn != 0 && at-p.connFrom >= longConn {
 		p.long = true
 	}
 	if p.pid != 0 && b.Process.PID != 0 && p.pid != b.Process.PID {
@@ -131,9 +131,9 @@ func (m *model) fail(id ID, p *modelPeer, reason Reason, now time.Duration) {
 	m.vacate(id, p)
 }
 
-func (m *model) step(real time.Duration, order []ID) {
-	m.clock = m.now(real)
-	m.last = real
+func (m *model) step(at time.Duration, order []ID) {
+	m.clock = m.now(at)
+	m.last = at
 	m.tick++
 	for _, id := range order {
 		m.judge(id, m.peers[id])
@@ -190,7 +190,10 @@ func (m *model) gone(conn ConnID) {
 
 func TestTrackerAgreesWithNaiveModel(t *testing.T) {
 	for seed := range uint64(20) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) { compareWithModel(t, rand.New(rand.NewPCG(seed, 1))) })
+		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+			t.Parallel()
+			compareWithModel(t, rand.New(rand.NewPCG(seed, 1)))
+		})
 	}
 }
 
@@ -202,27 +205,27 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 	tracker := New(opts, epoch)
 	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
 	told := make(map[ID]State) // what a listener to the transitions believes
-	var real time.Duration
+	var at time.Duration
 	for step := range 6000 {
 		switch draw := rnd.IntN(100); {
 		case draw < 70:
-			real += TickInterval
+			at += TickInterval
 			if rnd.IntN(200) == 0 {
-				real += time.Duration(rnd.IntN(60)) * time.Second // a stall
+				at += time.Duration(rnd.IntN(60)) * time.Second // a stall
 			}
-			listen(told, tracker.Tick(epoch.Add(real)))
-			reference.step(real, sweepOrder(tracker, reference))
+			listen(told, tracker.Tick(epoch.Add(at)))
+			reference.step(at, sweepOrder(tracker, reference))
 		case draw < 97:
 			b := randomBeat(rnd)
-			out := tracker.Observe(epoch.Add(real), b)
+			out := tracker.Observe(epoch.Add(at), b)
 			listen(told, out.Transitions)
-			require.Equal(t, reference.observe(real, b), out.Fate == Full, "step %d", step)
+			require.Equal(t, reference.observe(at, b), out.Fate == Full, "step %d", step)
 		default:
 			conn := ConnID(1 + rnd.IntN(12))
 			tracker.ConnEnded(conn, maps.Keys(reference.peers), true)
 			reference.gone(conn)
 		}
-		real += time.Duration(rnd.IntN(30)) * time.Millisecond
+		at += time.Duration(rnd.IntN(30)) * time.Millisecond
 		agree(t, step, tracker, reference, told)
 	}
 }

@@ -115,6 +115,7 @@ func TestSlowIntervalsDieOnlyWhenTheyStop(t *testing.T) {
 		24 * time.Hour:  25 * time.Hour,
 	} {
 		t.Run(interval.String(), func(t *testing.T) {
+			t.Parallel()
 			l := newLife()
 			id := ID{Source: "web-1", Service: "backup"}
 			for range 30 * 24 * time.Hour / interval {

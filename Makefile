@@ -1,0 +1,111 @@
+# `make` lists what there is. Go, git and make are enough for all of it, but
+# for the race detector, which needs a C compiler.
+
+# Plugins of bin/telegraf beside ours, as Telegraf's build tags.
+TAGS ?= inputs.cpu inputs.disk inputs.execd inputs.internal inputs.mem \
+	inputs.system outputs.discard outputs.file outputs.influxdb \
+	outputs.influxdb_v2 outputs.prometheus_client parsers.influx \
+	serializers.influx
+
+# What the demo and the tests need of a Telegraf that does not know our plugin.
+STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
+	outputs.prometheus_client parsers.influx serializers.influx
+
+# Run by version rather than as tools in go.mod: there they would raise the
+# versions of modules that Telegraf and our programs are built from.
+STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
+GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
+
+FUZZTIME ?= 10s
+
+# Telegraf's source with our plugin in it. Its two README tools are run there:
+# so they need no place in our go.mod, and they are the ones that upstream runs.
+TREE = build/telegraf
+IN_TREE = $(TREE)/plugins/inputs/heartbeat
+README = plugins/inputs/heartbeat/README.md
+INCLUDER = github.com/influxdata/telegraf/tools/readme_config_includer
+
+# The race detector needs cgo, which Go turns off where there is no C compiler.
+RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+SCRIPTS = .ci/run $(wildcard scripts/*)
+
+# A clone that belongs to somebody else has no version that git would tell.
+export GOFLAGS += -buildvcs=false
+
+.PHONY: help
+help: ## list these targets
+	@awk -F ':.*## ' '/^[^ ]*:.*## / { printf "make %-10s %s\n", $$1, $$2 }' $(MAKEFILE_LIST)
+
+.PHONY: build
+build: ## bin/telegraf-heartbeat and bin/heartbeat-sender: static, reproducible
+	CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid=" -o bin/ \
+		./cmd/telegraf-heartbeat ./cmd/heartbeat-sender
+
+.PHONY: telegraf
+telegraf: tree ## bin/telegraf: with the plugin compiled in; TAGS="inputs.cpu ..." for other plugins beside it
+	scripts/telegraf-build $(TREE) bin/telegraf $(sort inputs.heartbeat $(TAGS))
+
+bin/telegraf-stock: go.mod Makefile scripts/telegraf-build | tree
+	scripts/telegraf-build $(TREE) $@ $(STOCK_TAGS)
+
+.PHONY: tree
+tree:
+	scripts/telegraf-tree $(TREE)
+
+.PHONY: demo
+demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a minute after building
+	go run ./internal/demo
+
+.PHONY: test
+test: build bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)
+	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
+	go run ./internal/testreport $(RACE) -shuffle=on ./...
+
+.PHONY: check
+check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
+	@echo gofmt -s
+	@bad=$$(gofmt -s -l cmd internal plugins sender); \
+		test -z "$$bad" || { echo "run gofmt -s -w on: $$bad"; exit 1; }
+	go vet ./...
+	$(STATICCHECK) ./...
+	go test ./internal/arch
+	go test -run '^TestSenderDependsOnNothingElse$$' ./cmd/heartbeat-sender
+	go run -C $(TREE) ./tools/readme_linter $(README)
+	go mod tidy -diff
+	@if command -v shellcheck >/dev/null; then \
+		echo shellcheck $(SCRIPTS); shellcheck $(SCRIPTS); \
+	else \
+		echo "shellcheck is not installed: scripts not checked"; test "$(CI)" != true; \
+	fi
+
+.PHONY: lint
+lint: tree ## golangci-lint with Telegraf's own rules, then with ours
+	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./...
+	$(GOLANGCI_LINT) run ./...
+
+.PHONY: fuzz
+fuzz: ## every fuzz target for FUZZTIME (10s) each
+	scripts/fuzz $(FUZZTIME)
+
+.PHONY: docs
+docs: tree ## write sample.conf and Telegraf's includes into the plugin's README
+	go run -C $(IN_TREE) $(INCLUDER)
+	cp $(IN_TREE)/README.md $(README)
+
+.PHONY: upstream
+upstream: tree ## does the plugin pass Telegraf's own checks when copied into its tree?
+	go vet -C $(TREE) ./plugins/inputs/heartbeat/...
+	go test -C $(TREE) ./plugins/inputs/heartbeat/...
+	@# -run succeeds where it finds nothing to run, so look for what ran.
+	go test -C $(TREE) -v -run Test_AllPlugins/inputs/all/heartbeat.go ./plugins | \
+		grep -e '--- PASS: Test_AllPlugins/inputs/all/heartbeat.go'
+	cd $(TREE) && bash scripts/check-plugin-doc-embedding.sh plugins/inputs/heartbeat
+	go run -C $(TREE) ./tools/readme_linter $(README)
+	go run -C $(IN_TREE) $(INCLUDER)
+	diff $(README) $(IN_TREE)/README.md || { echo "run make docs"; exit 1; }
+	for include in docs/includes/*.md; do diff $$include $(TREE)/$$include || exit 1; done
+
+.PHONY: clean
+clean: ## remove bin and build
+	rm -rf bin build

@@ -1,0 +1,269 @@
+// Package arch keeps the import rules of this module, as a test.
+package arch
+
+import (
+	"fmt"
+	"go/ast"
+	"go/parser"
+	"go/token"
+	"io/fs"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	root   = "../.."
+	module = "github.com/telegraf-heartbeat/telegraf-heartbeat"
+	plugin = "plugins/inputs/heartbeat"
+
+	std      = "std" // any package of the standard library
+	telegraf = "github.com/influxdata/telegraf/..."
+	toml     = "github.com/BurntSushi/toml"
+)
+
+// A room is a directory with its rules. An import is allowed if it matches
+// one of the patterns: a path, a path and all below it (x/...), or std.
+type room struct {
+	dir     string
+	imports []string
+	never   []string // not even as part of std
+	tests   []string // what its tests may import; nil is anything
+
+	// A timeless room is arithmetic: it never asks what time it is, and
+	// nothing in it happens by itself.
+	timeless bool
+}
+
+// rooms is policy: it keeps the sender small, the judging part testable
+// without waiting, and the plugin fit to be copied into Telegraf's tree.
+// Never change it to make a build pass.
+var rooms = []room{
+	{
+		dir: plugin + "/wire",
+		imports: []string{
+			"bytes", "encoding/binary", "errors", "fmt", "io", "math", "net/netip",
+			"slices", "strconv", "strings", "unicode", "unicode/utf16", "unicode/utf8",
+		},
+		tests:    pluginTests,
+		timeless: true,
+	},
+	{
+		dir: plugin + "/liveness",
+		imports: []string{
+			"cmp", "container/list", "errors", "fmt", "iter", "maps", "math",
+			"net/netip", "slices", "strconv", "strings", "time",
+		},
+		tests:    pluginTests,
+		timeless: true,
+	},
+	{
+		dir:     plugin,
+		imports: []string{std, telegraf, "golang.org/x/sys/...", module + "/" + plugin + "/..."},
+		tests:   pluginTests,
+	},
+	{
+		dir:     "sender",
+		imports: []string{std, module + "/" + plugin + "/wire"},
+		never:   []string{"crypto/tls"},
+	},
+	{
+		dir:     "cmd/heartbeat-sender",
+		imports: []string{std, toml, module + "/sender", module + "/" + plugin + "/wire"},
+	},
+	{
+		dir:     "internal/execd", // runs any plugin: its command brings ours
+		imports: []string{std, toml, telegraf},
+	},
+}
+
+// pluginTests is what is there in Telegraf's tree too.
+var pluginTests = []string{
+	std, telegraf, toml, "github.com/stretchr/testify/...", "github.com/google/go-cmp/...",
+	module + "/" + plugin + "/...",
+}
+
+// clocks are the functions of package time that ask for the time or wait.
+var clocks = []string{
+	"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until",
+}
+
+func TestRoomsKeepTheirRules(t *testing.T) {
+	for _, r := range rooms {
+		t.Run(r.dir, func(t *testing.T) {
+			names, err := filepath.Glob(filepath.Join(root, r.dir, "*.go"))
+			require.NoError(t, err)
+			require.NotEmpty(t, names, "no Go files in %s: if it has moved, move its rules", r.dir)
+			for _, name := range names {
+				for _, problem := range r.problems(parse(t, name)) {
+					t.Error(problem)
+				}
+			}
+		})
+	}
+}
+
+// A new directory in the plugin would otherwise have no rules at all.
+func TestPluginHasNoUnknownRooms(t *testing.T) {
+	err := fs.WalkDir(os.DirFS(root), plugin, func(name string, _ fs.DirEntry, err error) error {
+		if err != nil || path.Ext(name) != ".go" {
+			return err
+		}
+		dir := path.Dir(name)
+		known := slices.ContainsFunc(rooms, func(r room) bool { return r.dir == dir })
+		if !known {
+			t.Errorf("%s: write down the rules of %s in rooms", name, dir)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
+
+// Rules that find nothing look like rules that are kept.
+func TestRulesFindWhatIsForbidden(t *testing.T) {
+	pure := room{dir: "pure", imports: []string{"errors", "time"}, tests: []string{std}, timeless: true}
+	glue := room{dir: "glue", imports: []string{std, telegraf}, never: []string{"crypto/tls"}}
+	tests := []struct {
+		name   string
+		room   room
+		file   string
+		source string
+		want   string
+	}{
+		{"a package not listed", pure, "a.go", `import "sync"`, `imports "sync"`},
+		{"a foreign package in a test", pure, "a_test.go", `import "example.com/x"`, `imports "example.com/x"`},
+		{"a package excluded from std", glue, "a.go", `import "crypto/tls"`, `imports "crypto/tls"`},
+		{"a neighbour by name", glue, "a.go", `import "github.com/influxdata/telegrafer"`, "telegrafer"},
+		{"the time", pure, "a.go", "import \"time\"\nvar x = time.Now()", "take the time as an argument"},
+		{"the time under another name", pure, "a.go", "import t \"time\"\nvar x = t.Now", "take the time as an argument"},
+		{"a goroutine", pure, "a.go", "func f() { go f() }", "starts a goroutine"},
+
+		{"what is listed", pure, "a.go", `import "errors"`, ""},
+		{"all below a path", glue, "a.go", `import "github.com/influxdata/telegraf/config"`, ""},
+		{"the path itself", glue, "a.go", `import "github.com/influxdata/telegraf"`, ""},
+		{"any test where there is no rule", glue, "a_test.go", `import "example.com/x"`, ""},
+		{"durations and instants", pure, "a.go", "import \"time\"\nvar x = time.Time{}.After", ""},
+		{"the time in a test", pure, "a_test.go", "import \"time\"\nvar x = time.Now()", ""},
+		{"the time in glue", glue, "a.go", "import \"time\"\nvar x = time.Now()", ""},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			set := token.NewFileSet()
+			tree, err := parser.ParseFile(set, tt.file, "package p\n"+tt.source, parser.SkipObjectResolution)
+			require.NoError(t, err)
+
+			problems := tt.room.problems(file{set, tree})
+			if tt.want == "" {
+				require.Empty(t, problems)
+				return
+			}
+			require.Len(t, problems, 1)
+			require.Contains(t, problems[0], tt.want)
+		})
+	}
+}
+
+// A file is a parsed source file.
+type file struct {
+	set  *token.FileSet
+	tree *ast.File
+}
+
+func parse(t *testing.T, name string) file {
+	t.Helper()
+	set := token.NewFileSet()
+	tree, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+	require.NoError(t, err)
+	return file{set, tree}
+}
+
+func (f file) position(n ast.Node) string { return f.set.Position(n.Pos()).String() }
+
+func (f file) isTest() bool {
+	return strings.HasSuffix(f.set.Position(f.tree.Pos()).Filename, "_test.go")
+}
+
+// problems tells what in a file breaks the rules of the room.
+func (r room) problems(f file) []string {
+	if f.isTest() {
+		return r.importProblems(f, r.tests, nil)
+	}
+	problems := r.importProblems(f, r.imports, r.never)
+	if r.timeless {
+		problems = append(problems, timeProblems(f)...)
+	}
+	return problems
+}
+
+func (r room) importProblems(f file, allowed, never []string) []string {
+	if allowed == nil {
+		return nil
+	}
+	problems := make([]string, 0, len(f.tree.Imports))
+	for _, spec := range f.tree.Imports {
+		imported := importPath(spec)
+		if matchesAny(allowed, imported) && !slices.Contains(never, imported) {
+			continue
+		}
+		problems = append(problems, fmt.Sprintf(
+			"%s: imports %q, which is not for %s: pass in what it needs, or move this code to its caller",
+			f.position(spec), imported, r.dir))
+	}
+	return problems
+}
+
+func timeProblems(f file) []string {
+	clock := nameOfTime(f.tree)
+	var problems []string
+	found := func(at ast.Node, what string) {
+		problems = append(problems, f.position(at)+": "+what)
+	}
+	ast.Inspect(f.tree, func(n ast.Node) bool {
+		switch n := n.(type) {
+		case *ast.GoStmt:
+			found(n, "starts a goroutine: return what is to be done, and let the caller do it")
+		case *ast.SelectorExpr:
+			of, ok := n.X.(*ast.Ident)
+			if ok && of.Name == clock && slices.Contains(clocks, n.Sel.Name) {
+				found(n, "time."+n.Sel.Name+": take the time as an argument")
+			}
+		}
+		return true
+	})
+	return problems
+}
+
+// nameOfTime is what the file calls package time.
+func nameOfTime(tree *ast.File) string {
+	for _, spec := range tree.Imports {
+		if importPath(spec) == "time" && spec.Name != nil {
+			return spec.Name.Name
+		}
+	}
+	return "time"
+}
+
+func importPath(spec *ast.ImportSpec) string {
+	imported, err := strconv.Unquote(spec.Path.Value)
+	if err != nil {
+		panic(err) // the parser has read it before
+	}
+	return imported
+}
+
+func matchesAny(patterns []string, imported string) bool {
+	return slices.ContainsFunc(patterns, func(pattern string) bool {
+		if pattern == std {
+			first, _, _ := strings.Cut(imported, "/")
+			return !strings.Contains(first, ".")
+		}
+		above, isTree := strings.CutSuffix(pattern, "/...")
+		return imported == above || isTree && strings.HasPrefix(imported, above+"/")
+	})
+}

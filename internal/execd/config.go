@@ -1,0 +1,196 @@
+package execd
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"maps"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/BurntSushi/toml"
+	"github.com/influxdata/telegraf"
+	"github.com/influxdata/telegraf/config"
+	"github.com/influxdata/telegraf/plugins/inputs"
+)
+
+const tableHeader = "[[inputs.heartbeat]]"
+
+// A table is one [[inputs.heartbeat]] of the configuration.
+type table struct {
+	general
+	plugin telegraf.Input
+}
+
+// general holds the options of Telegraf that this program honours itself,
+// table by table. All others belong in [[inputs.execd]].
+type general struct {
+	Alias    string            `toml:"alias"`
+	LogLevel logLevel          `toml:"log_level"`
+	Interval interval          `toml:"interval"`
+	Tags     map[string]string `toml:"tags"`
+}
+
+// A logLevel is one of Telegraf's level names.
+type logLevel telegraf.LogLevel
+
+// UnmarshalText refuses what is no level.
+func (l *logLevel) UnmarshalText(text []byte) error {
+	level := telegraf.LogLevelFromString(string(text))
+	if level == telegraf.None {
+		return errors.New(`has to be "error", "warn", "info", "debug" or "trace"`)
+	}
+	*l = logLevel(level)
+	return nil
+}
+
+// An interval is a duration greater than zero.
+type interval time.Duration
+
+// UnmarshalText reads what Telegraf reads as a duration.
+func (i *interval) UnmarshalText(text []byte) error {
+	var d config.Duration
+	if err := d.UnmarshalText(text); err != nil {
+		return err
+	}
+	if d <= 0 {
+		return errors.New("has to be greater than zero")
+	}
+	*i = interval(d)
+	return nil
+}
+
+// A configFile is a file, or its absence, and the tables in it.
+type configFile struct {
+	path   string // "" if there is none
+	source string // as written, for messages
+	tables []table
+}
+
+// loadConfig reads the tables of a file. If the file does not exist and was
+// not asked for, there is one table with the defaults. Errors are one line and
+// say where.
+func loadConfig(opts options, create inputs.Creator) (*configFile, error) {
+	source, err := os.ReadFile(opts.config)
+	if errors.Is(err, fs.ErrNotExist) && !opts.explicit {
+		return &configFile{tables: []table{{plugin: create()}}}, nil
+	}
+	if err != nil {
+		return nil, fmt.Errorf("reading configuration failed: %w", err)
+	}
+	file := &configFile{path: opts.config, source: string(source)}
+	text, err := expand(file.source, os.LookupEnv)
+	if err != nil {
+		return nil, file.explain(err)
+	}
+	if err := toml.Unmarshal([]byte(text), &map[string]any{}); err != nil {
+		return nil, file.explain(err)
+	}
+	if file.tables, err = decode(text, create); err != nil {
+		return nil, file.explain(file.locate(text, create, err))
+	}
+	return file, file.explain(tellApart(file.tables))
+}
+
+// decode reads all tables of a TOML text, whose variables are expanded. Every
+// key has to have a meaning.
+func decode(text string, create inputs.Creator) ([]table, error) {
+	var content struct {
+		Inputs struct {
+			Heartbeat []toml.Primitive `toml:"heartbeat"`
+		} `toml:"inputs"`
+	}
+	meta, err := toml.Decode(text, &content)
+	if err != nil {
+		return nil, err
+	}
+	tables := make([]table, 0, len(content.Inputs.Heartbeat))
+	for _, primitive := range content.Inputs.Heartbeat {
+		t := table{plugin: create()}
+		if err := decodeTable(&meta, primitive, &t); err != nil {
+			return nil, err
+		}
+		tables = append(tables, t)
+	}
+	if unknown := meta.Undecoded(); len(unknown) > 0 {
+		return nil, unknownKey(unknown[0], create())
+	}
+	return tables, nil
+}
+
+func decodeTable(meta *toml.MetaData, primitive toml.Primitive, t *table) error {
+	if err := meta.PrimitiveDecode(primitive, t.plugin); err != nil {
+		return err
+	}
+	if err := meta.PrimitiveDecode(primitive, &t.general); err != nil {
+		return err
+	}
+	return checkTags(*t)
+}
+
+// checkTags refuses a tag with the name of an option: in TOML everything below
+// [inputs.heartbeat.tags] belongs to it, also what was meant for the table.
+func checkTags(t table) error {
+	options := knownOptions(t.plugin)
+	for _, name := range slices.Sorted(maps.Keys(t.Tags)) {
+		if slices.Contains(options, name) {
+			return fmt.Errorf("option '%s' stands among the 'tags'; move it above them", name)
+		}
+		if t.Tags[name] == "" {
+			return fmt.Errorf("tag '%s' is empty, which no database keeps", cut(name, 64))
+		}
+	}
+	return nil
+}
+
+// tellApart refuses tables that would write into the same series. Only tags
+// tell series apart; an alias only tells log lines apart.
+func tellApart(tables []table) error {
+	if len(tables) == 0 {
+		return fmt.Errorf("no %s table found", tableHeader)
+	}
+	for i, t := range tables {
+		for j, other := range tables[:i] {
+			if maps.Equal(t.Tags, other.Tags) {
+				return fmt.Errorf("the %s tables number %d and %d would write the same series: each needs 'tags' of its own (an 'alias' is no tag)",
+					tableHeader, j+1, i+1)
+			}
+		}
+	}
+	return nil
+}
+
+// tableOf returns the statements of table number n, counted from 0, beginning
+// with its header. It is empty if there is none.
+func (f *configFile) tableOf(n int) []statement {
+	all := statements(f.source)
+	begin := len(all)
+	for i, s := range all {
+		if s.header() != tableHeader {
+			continue
+		}
+		if n--; n == -1 {
+			begin = i
+		} else if n == -2 {
+			return all[begin:i]
+		}
+	}
+	return all[begin:]
+}
+
+// initError says which table of the file Init refused, and where the option
+// that it named stands.
+func (f *configFile) initError(n int, err error) error {
+	lines := f.tableOf(n)
+	if len(lines) == 0 {
+		return err
+	}
+	for _, s := range lines {
+		if strings.Contains(err.Error(), "'"+s.name+"'") {
+			return f.explain(&lineError{s.line, err})
+		}
+	}
+	return f.explain(&lineError{lines[0].line, err})
+}

@@ -1,0 +1,53 @@
+package execd
+
+import (
+	"errors"
+	"strings"
+)
+
+// Exit codes of the command. 0 is also the end that Telegraf asked for.
+const (
+	exitFailure = 1 // it ran, or tried to, and failed
+	exitUsage   = 2 // the command line is wrong
+	exitConfig  = 3 // the configuration is wrong
+)
+
+// An exitError is a failure with the exit code it deserves. Its text is one
+// line, because [[inputs.execd]] takes each line on stderr for a message.
+type exitError struct {
+	code int
+	err  error
+}
+
+func (e *exitError) Error() string { return oneLine(e.err.Error()) }
+func (e *exitError) Unwrap() error { return e.err }
+
+// ExitCode returns the exit code for what Run returned.
+func ExitCode(err error) int {
+	var e *exitError
+	switch {
+	case err == nil:
+		return 0
+	case errors.As(err, &e):
+		return e.code
+	default:
+		return exitFailure
+	}
+}
+
+var lineBreaks = strings.NewReplacer("\r\n", `\n`, "\n", `\n`, "\r", `\r`)
+
+// oneLine returns text with its line breaks written as \n, so that whoever
+// reads line by line sees one.
+func oneLine(text string) string {
+	return lineBreaks.Replace(strings.TrimRight(text, "\r\n"))
+}
+
+// cut returns at most limit bytes of text, ending between two runes, and says
+// so if something is missing.
+func cut(text string, limit int) string {
+	if len(text) <= limit {
+		return text
+	}
+	return strings.ToValidUTF8(text[:limit], "") + " ... (cut)"
+}

@@ -1,0 +1,109 @@
+package execd
+
+import (
+	"path/filepath"
+	"runtime"
+	"runtime/debug"
+	"strings"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"github.com/influxdata/telegraf/plugins/inputs"
+	"github.com/stretchr/testify/require"
+)
+
+func TestWrongCommandLineIsAUsageError(t *testing.T) {
+	for args, want := range map[string]string{
+		"-confg x":                          "flag provided but not defined: -confg",
+		"-config":                           "flag needs an argument: -config",
+		"-config=":                          "'-config' needs a file",
+		"stray":                             `argument "stray" is not expected`,
+		"-check stray":                      `argument "stray" is not expected`,
+		"-interval 0s":                      "'-interval' has to be greater than zero",
+		"-interval x":                       "parse error",
+		"-listen=":                          "'-listen' needs a URL",
+		"-listen tcp://:1 -config x":        "'-listen' and '-config' exclude each other",
+		"-listen tcp://:1 -interval 1s":     "'-listen' and '-interval' exclude each other",
+		"-listen tcp://:1 -check":           "'-listen' and '-check' exclude each other",
+		"-listen tcp://:1 -version":         "'-listen' and '-version' exclude each other",
+		"-check -version":                   "'-check' and '-version' exclude each other",
+		"-print-telegraf-conf -interval 1s": "'-print-telegraf-conf' and '-interval' exclude each other",
+	} {
+		out, _, err := call(t, strings.Fields(args)...)
+		require.ErrorContains(t, err, want)
+		require.ErrorContains(t, err, "see 'telegraf-heartbeat -help'")
+		require.NotContains(t, err.Error(), "\n")
+		require.Equal(t, exitUsage, ExitCode(err), args)
+		require.Empty(t, out)
+	}
+}
+
+// The stock shim has none of these flags.
+func TestHelpNamesEachFlag(t *testing.T) {
+	out, _, err := call(t, "-help")
+	require.NoError(t, err)
+	require.Equal(t, 0, ExitCode(err))
+	for _, flag := range append([]string{"config", "interval", "listen", "debug", "help"}, modes...) {
+		require.Contains(t, out, "\n  -"+flag)
+	}
+	require.Contains(t, out, "ignore stdin")
+}
+
+func TestSampleConfigIsThePlugins(t *testing.T) {
+	out, _, err := call(t, "-sample-config")
+	require.NoError(t, err)
+	require.Equal(t, (*fake)(nil).SampleConfig(), out)
+}
+
+func TestVersionSaysWhatABugReportNeeds(t *testing.T) {
+	out, _, err := call(t, "-version")
+	require.NoError(t, err)
+	require.True(t, strings.HasPrefix(out, "telegraf-heartbeat "), out)
+	require.Contains(t, out, runtime.Version())
+
+	require.Equal(t, "telegraf-heartbeat v1.2.3 (commit abc, telegraf v1.39.3, go1.26.8, "+runtime.GOOS+"/"+runtime.GOARCH+")",
+		versionLine(&debug.BuildInfo{
+			GoVersion: "go1.26.8",
+			Main:      debug.Module{Version: "v1.2.3"},
+			Deps:      []*debug.Module{{Path: "github.com/influxdata/telegraf", Version: "v1.39.3"}},
+			Settings:  []debug.BuildSetting{{Key: "vcs.revision", Value: "abc"}},
+		}))
+	require.Contains(t, versionLine(&debug.BuildInfo{}), "telegraf-heartbeat (unknown) (")
+}
+
+func TestTelegrafConfIsReadyToUse(t *testing.T) {
+	type execd struct {
+		Command      []string `toml:"command"`
+		Signal       string   `toml:"signal"`
+		RestartDelay string   `toml:"restart_delay"`
+		DataFormat   string   `toml:"data_format"`
+	}
+	printed := func(args ...string) execd {
+		out, _, err := call(t, append([]string{"-print-telegraf-conf"}, args...)...)
+		require.NoError(t, err)
+		var conf struct {
+			Inputs struct{ Execd []execd }
+		}
+		meta, err := toml.Decode(out, &conf)
+		require.NoError(t, err, out)
+		require.Empty(t, meta.Undecoded())
+		require.Len(t, conf.Inputs.Execd, 1)
+		require.True(t, filepath.IsAbs(conf.Inputs.Execd[0].Command[0]))
+		return conf.Inputs.Execd[0]
+	}
+	plain := printed()
+	require.Len(t, plain.Command, 1)
+	require.Equal(t, execd{plain.Command, "STDIN", "1s", "influx"}, plain)
+	file, err := filepath.Abs("a \"b\"\\c.conf")
+	require.NoError(t, err)
+	require.Equal(t, []string{"-config", file, "-debug"}, printed("-debug", "-config", "a \"b\"\\c.conf").Command[1:])
+}
+
+func TestProgramWithoutThePluginSaysSo(t *testing.T) {
+	create := inputs.Inputs["heartbeat"]
+	delete(inputs.Inputs, "heartbeat")
+	defer inputs.Add("heartbeat", create)
+	_, _, err := call(t)
+	require.EqualError(t, err, "plugin 'heartbeat' is not part of this program")
+	require.Equal(t, exitFailure, ExitCode(err))
+}

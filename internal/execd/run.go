@@ -1,0 +1,151 @@
+// Package execd runs the heartbeat input as an external program of Telegraf's
+// [[inputs.execd]], in place of Telegraf's own shim for such programs.
+//
+// It reads the configuration, lends the plugin an accumulator and a logger,
+// and sees to an orderly end. It knows nothing about heartbeats: the plugin
+// comes from Telegraf's registry of inputs, where it has registered itself.
+package execd
+
+import (
+	"context"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"time"
+
+	"github.com/influxdata/telegraf"
+	"github.com/influxdata/telegraf/models"
+	"github.com/influxdata/telegraf/plugins/inputs"
+	"github.com/influxdata/telegraf/plugins/serializers/influx"
+)
+
+// Run is the command: args are its arguments without its name. It returns
+// when ctx ends, stdin ends (where stdin is used) or stdout is closed, and
+// then nil; with an error if it could not begin, could not go on, or could
+// not end in time. The error is one line; ExitCode knows its exit code.
+//
+// One goroutine may outlast Run: nothing can end the reading of stdin but the
+// end of stdin, or of the process.
+func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
+	opts, err := parseFlags(args)
+	if errors.Is(err, flag.ErrHelp) {
+		_, err := io.WriteString(stdout, usage)
+		return failure(exitFailure, err)
+	}
+	if err != nil {
+		return failure(exitUsage, err)
+	}
+	create, ok := inputs.Inputs["heartbeat"]
+	if !ok {
+		return failure(exitFailure, errors.New("plugin 'heartbeat' is not part of this program"))
+	}
+	switch opts.mode {
+	case "version":
+		return failure(exitFailure, printVersion(stdout))
+	case "sample-config":
+		_, err := io.WriteString(stdout, create().SampleConfig())
+		return failure(exitFailure, err)
+	case "print-telegraf-conf":
+		return failure(exitFailure, printTelegrafConf(stdout, opts))
+	default:
+		r := &runner{opts: opts, stdin: stdin, stdout: stdout, sink: &logSink{w: stderr}}
+		return r.run(ctx, create)
+	}
+}
+
+func failure(code int, err error) error {
+	if err == nil {
+		return nil
+	}
+	return &exitError{code, err}
+}
+
+// A runner is one run of the program beyond its flags.
+type runner struct {
+	opts   options
+	stdin  io.Reader
+	stdout io.Writer
+	sink   *logSink
+	file   *configFile
+}
+
+func (r *runner) run(ctx context.Context, create inputs.Creator) error {
+	captureLogs(r.sink, r.level(general{}))
+	if err := r.load(create); err != nil {
+		return failure(exitConfig, err)
+	}
+	if r.opts.mode == "check" {
+		_, err := fmt.Fprintln(r.stdout, "ok:", r.summary())
+		return failure(exitFailure, err)
+	}
+	return failure(exitFailure, r.serve(ctx))
+}
+
+// load reads the configuration and initializes all plugins.
+func (r *runner) load(create inputs.Creator) error {
+	var err error
+	if r.opts.listen != "" {
+		r.file, err = listenConfig(r.opts.listen, create)
+	} else {
+		r.file, err = loadConfig(r.opts, create)
+	}
+	if err != nil {
+		return err
+	}
+	for n, t := range r.file.tables {
+		models.SetLoggerOnPlugin(t.plugin, r.logger(t.general))
+		plugin, ok := t.plugin.(telegraf.Initializer)
+		if !ok {
+			continue
+		}
+		if err := plugin.Init(); err != nil {
+			return r.file.initError(n, err)
+		}
+	}
+	return nil
+}
+
+func (r *runner) level(g general) telegraf.LogLevel {
+	level := telegraf.Info
+	if g.LogLevel != 0 {
+		level = telegraf.LogLevel(g.LogLevel)
+	}
+	if r.opts.debug {
+		level = max(level, telegraf.Debug)
+	}
+	return level
+}
+
+func (r *runner) logger(g general) *logger {
+	return newLogger(r.sink, g.Alias, r.level(g))
+}
+
+// summary says what will run.
+func (r *runner) summary() string {
+	switch {
+	case r.file.path == "":
+		return "no configuration file, one instance with defaults"
+	case len(r.file.tables) == 1:
+		return "one instance in " + r.file.path
+	default:
+		return fmt.Sprintf("%d instances in %s", len(r.file.tables), r.file.path)
+	}
+}
+
+// every returns how often a table gathers on its own; 0 is never.
+func (r *runner) every(t table) time.Duration {
+	if r.opts.interval > 0 && t.Interval > 0 {
+		return time.Duration(t.Interval)
+	}
+	return r.opts.interval
+}
+
+// encoder returns what turns metrics into output.
+func (r *runner) encoder() (func(telegraf.Metric) ([]byte, error), error) {
+	if r.opts.listen != "" {
+		return encodeEvent, nil
+	}
+	serializer := &influx.Serializer{}
+	return serializer.Serialize, serializer.Init()
+}

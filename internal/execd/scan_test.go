@@ -1,0 +1,61 @@
+package execd
+
+import (
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestStatementsAreFoundWithTheirLines(t *testing.T) {
+	text := "# x = 1\r\na = \"# [\" # no\r\n[[ inputs . heartbeat ]] # 'c\nb = [ # d\n  1, 2,\n\n]\n" +
+		"c = '''\n[t]\nx = 1\n''''' \n  [t.u]\nd.e = {f = 1, g = \"}\"}\nh = \"\"\"\\\"\"\"\"\"\ni = 1979-05-27T07:32:00Z"
+	type found struct {
+		line               int
+		under, name, value string
+	}
+	var got []found
+	for _, s := range statements(text) {
+		got = append(got, found{s.line, s.under, s.name, s.value})
+	}
+	require.Equal(t, []found{
+		{2, "", "a", `"# ["`},
+		{3, "", "[[ inputs . heartbeat ]]", ""},
+		{4, "[[inputs.heartbeat]]", "b", "[   1, 2,]"},
+		{8, "[[inputs.heartbeat]]", "c", "'''\n[t]\nx = 1\n'''''"},
+		{12, "", "[t.u]", ""},
+		{13, "[t.u]", "d.e", `{f = 1, g = "}"}`},
+		{14, "[t.u]", "h", `"""\"""""`},
+		{15, "[t.u]", "i", "1979-05-27T07:32:00Z"},
+	}, got)
+}
+
+func TestNameIsSuggestedOnlyIfItIsNear(t *testing.T) {
+	names := []string{"dead_after", "detector", "service_addresses", "state_file", "welcome"}
+	for word, want := range map[string]string{
+		"dead_aftr":       "dead_after",
+		"dead_atfer":      "dead_after",
+		"Dead-After":      "dead_after",
+		"service_address": "service_addresses",
+		"statefile":       "state_file",
+		"timeout":         "",
+		"x":               "",
+	} {
+		require.Equal(t, want, nearest(word, names), word)
+	}
+}
+
+func TestDistanceCountsLetters(t *testing.T) {
+	require.Equal(t, 0, distance("abc", "abc"))
+	require.Equal(t, 1, distance("abc", "acb"), "swapped")
+	require.Equal(t, 1, distance("abc", "abd"), "replaced")
+	require.Equal(t, 1, distance("abc", "ab"), "removed")
+	require.Equal(t, 3, distance("", "abc"), "inserted")
+}
+
+func TestOptionNamesIncludeEmbeddedStructsAndTables(t *testing.T) {
+	require.Equal(t, []string{"service_addresses", "dead_after", "missed_beats", "state_file", "welcome", "keys", "rule", "tls_cert"},
+		optionNames(&fake{}, nil))
+	require.Equal(t, []string{"host", "dead_after"}, optionNames(&fake{}, []string{"rule"}))
+	require.Empty(t, optionNames(&fake{}, []string{"welcome"}))
+	require.Nil(t, optionNames(&fake{}, []string{"nothing"}))
+}

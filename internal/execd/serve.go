@@ -1,0 +1,170 @@
+package execd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os/signal"
+	"strings"
+	"sync"
+	"syscall"
+	"time"
+)
+
+const (
+	// endLimit is how long the ending may take in all. Telegraf kills after 5 s.
+	endLimit = 4 * time.Second
+	// stopLimit is how much of it the plugins may take. The rest is for what
+	// they have emitted.
+	stopLimit = 3500 * time.Millisecond
+	// patience is how long a plugin may wait for an output that does not get
+	// on, before what it emits is dropped: Stop has state to save.
+	patience = 2 * time.Second
+)
+
+// The ends that Telegraf brings about are no failures.
+var (
+	errStdinEnded   = errors.New("end of stdin")
+	errStdoutClosed = errors.New("stdout is closed")
+)
+
+// serve runs all instances until parent or stdin ends, stdout is closed or
+// one of them cannot start.
+func (r *runner) serve(parent context.Context) error {
+	// Writing to a Telegraf that is gone must be an error, not a sudden death.
+	signal.Ignore(syscall.SIGPIPE)
+	encode, err := r.encoder()
+	if err != nil {
+		return fmt.Errorf("creating serializer failed: %w", err)
+	}
+	ctx, end := context.WithCancelCause(parent)
+	out := newOutput(r.stdout, encode, r.logger(general{}), func(err error) { end(writeFailure(err)) })
+	var running sync.WaitGroup
+	running.Go(out.run) // ends with close; first, because plugins may emit while they start
+	instances := r.instances(out)
+	for _, in := range instances {
+		running.Go(func() { end(in.run(ctx)) }) // ends with ctx, or ends it
+	}
+	r.gatherByLine(instances, end)
+	<-ctx.Done()
+	hung := finish(instances, out)
+	if hung == nil {
+		running.Wait()
+	}
+	switch cause := context.Cause(ctx); {
+	case cause == errStdinEnded, cause == errStdoutClosed, cause == context.Cause(parent):
+		return hung
+	default:
+		return cause
+	}
+}
+
+// gatherByLine reads stdin, if that is what sets the pace, in the one
+// goroutine that nobody can end or wait for: a read of a pipe ends with it.
+func (r *runner) gatherByLine(instances []*instance, end context.CancelCauseFunc) {
+	if r.opts.interval > 0 || r.opts.listen != "" {
+		return
+	}
+	var reading sync.WaitGroup
+	reading.Go(func() { // ends with stdin or the process
+		readLines(r.stdin, instances)
+		end(errStdinEnded)
+	})
+}
+
+// instances prepares the loaded tables for running.
+func (r *runner) instances(out *output) []*instance {
+	all := make([]*instance, 0, len(r.file.tables))
+	for _, t := range r.file.tables {
+		log := r.logger(t.general)
+		if t.Interval > 0 && r.opts.interval == 0 {
+			log.Warn("'interval' has no effect without -interval: Telegraf's own 'interval' for [[inputs.execd]] counts")
+		}
+		name := strings.Trim(log.prefix, "[] ")
+		all = append(all, newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log, r.every(t)))
+	}
+	return all
+}
+
+// readLines makes all instances gather for each line, until nothing can be
+// read any more. What the line says does not matter, nor how long it is.
+func readLines(stdin io.Reader, instances []*instance) {
+	chunk := make([]byte, 4096)
+	for {
+		n, err := stdin.Read(chunk)
+		if bytes.IndexByte(chunk[:n], '\n') >= 0 {
+			for _, in := range instances {
+				in.gather()
+			}
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// finish waits for the instances, whose ctx has ended, then for the output. It
+// returns an error if one of them hangs; that one then runs on.
+func finish(instances []*instance, out *output) error {
+	all, cancelAll := context.WithTimeout(context.Background(), endLimit)
+	defer cancelAll()
+	stops, cancelStops := context.WithTimeout(all, stopLimit)
+	defer cancelStops()
+	defer time.AfterFunc(patience, out.abandon).Stop()
+	var hanging []string
+	for _, in := range instances {
+		if !endedWithin(stops, in.done) {
+			hanging = append(hanging, fmt.Sprintf("stopping %s took longer than %v", in.name, stopLimit))
+		}
+	}
+	out.close()
+	if !endedWithin(all, out.done) {
+		hanging = append(hanging, fmt.Sprintf("writing the last metrics took longer than %v", endLimit))
+	}
+	out.abandon()
+	if len(hanging) > 0 {
+		return errors.New(strings.Join(hanging, ", "))
+	}
+	return nil
+}
+
+// endedWithin waits for done until limit and reports whether it came.
+func endedWithin(limit context.Context, done <-chan struct{}) bool {
+	select {
+	case <-done:
+		return true
+	case <-limit.Done():
+	}
+	select {
+	case <-done: // both were ready
+		return true
+	default:
+		return false
+	}
+}
+
+// writeFailure tells a reader that is gone from a write that failed.
+func writeFailure(err error) error {
+	for _, gone := range []error{syscall.EPIPE, io.ErrClosedPipe, windowsBrokenPipe, windowsNoData} {
+		if errors.Is(err, gone) {
+			return errStdoutClosed
+		}
+	}
+	return fmt.Errorf("writing metrics failed: %w", err)
+}
+
+// addressTaken knows the error of a listener whose address another one has.
+func addressTaken(err error) bool {
+	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windowsAddressInUse)
+}
+
+// What Windows says for EPIPE and EADDRINUSE; its syscall package does not
+// make them the same. Other systems have no errors with these numbers, or none
+// that writing and listening could return.
+const (
+	windowsBrokenPipe   = syscall.Errno(109)
+	windowsNoData       = syscall.Errno(232)
+	windowsAddressInUse = syscall.Errno(10048)
+)

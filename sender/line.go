@@ -1,0 +1,377 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"net"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+const (
+	minPause = time.Second // before dialling again
+	maxPause = time.Minute
+	logPause = time.Minute // before the same is logged again
+)
+
+// A line keeps up the connection to one server.
+//
+// It may hold two links. The proven one has answered before. When that falls
+// silent, another is tried beside it, and the proven one is closed only when
+// the other has answered: a collector that is merely slow never sees its
+// connection end.
+type line struct {
+	sender  *Sender
+	server  string
+	network string
+	address string
+
+	run      string
+	seq      int64 // of the last beat
+	answered int64 // highest seq that was acknowledged
+	sentAt   time.Time
+	rtt      time.Duration
+
+	proven  *link
+	tried   *link // the newest, not proven yet
+	dialing bool
+	lastTo  string // address that answered last
+	pause   time.Duration
+	dialAt  time.Time // when it last began to dial
+
+	wg      sync.WaitGroup // dialling and listening
+	dialed  chan dialed
+	events  chan event
+	patient *time.Timer // runs while a beat is unanswered
+	retry   *time.Timer // runs until the next dial
+	said    string      // last thing logged
+	saidAt  time.Time
+}
+
+type dialed struct {
+	conn net.Conn
+	err  error
+}
+
+func newLine(s *Sender, server string) *line {
+	network, address, _ := splitServer(server) //nolint:errcheck // Validate has seen it
+	l := &line{
+		sender: s, server: server, network: network, address: address, run: newRun(),
+		dialed: make(chan dialed, 1), events: make(chan event),
+		patient: time.NewTimer(0), retry: time.NewTimer(0),
+	}
+	l.patient.Stop()
+	return l
+}
+
+// keep beats until ctx ends and then says goodbye.
+func (l *line) keep(ctx context.Context) {
+	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
+	defer l.wg.Wait()
+	defer l.closeAll()
+	defer cancel()
+
+	interval := l.sender.Interval
+	next := time.Now().Add(rand.N(interval)) // so that a fleet does not beat in step
+	beat := time.NewTimer(time.Until(next))
+	defer beat.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			l.leave(own)
+			return
+		case <-l.retry.C:
+			l.dial(own)
+		case d := <-l.dialed:
+			l.connected(own, d)
+		case e := <-l.events:
+			l.hear(e)
+		case <-l.patient.C:
+			l.silent()
+		case <-beat.C:
+			l.beat(l.sender.Peer.beat())
+			next = next.Add(interval)
+			beat.Reset(time.Until(next))
+		}
+	}
+}
+
+// patience is how long an answer may take.
+func (l *line) patience() time.Duration { return max(2*time.Second, l.sender.Interval/2) }
+
+// beat sends over the newest link, if there is one.
+func (l *line) beat(beat wire.Beat) {
+	link := l.newest()
+	if link == nil {
+		return
+	}
+	l.number(&beat, link)
+	l.sentAt = time.Now()
+	if err := link.send(&beat, l.patience()); err != nil {
+		l.drop(link, err)
+		return
+	}
+	if l.answered == l.seq-1 || link == l.tried {
+		l.patient.Reset(l.patience())
+	}
+}
+
+// number fills in what differs from beat to beat.
+func (l *line) number(beat *wire.Beat, link *link) {
+	l.seq++
+	beat.Run, beat.Seq = l.run, l.seq
+	beat.SentMS = time.Now().UnixMilli()
+	beat.IntervalMS = l.sender.Interval.Milliseconds()
+	beat.RTTMicros = l.rtt.Microseconds()
+	if !beat.IP.IsValid() && !l.sender.Peer.NoIP {
+		beat.IP = link.local
+	}
+}
+
+func (l *line) newest() *link {
+	if l.tried != nil {
+		return l.tried
+	}
+	return l.proven
+}
+
+// dial begins to connect, first to the address that answered last.
+func (l *line) dial(ctx context.Context) {
+	if l.dialing {
+		return
+	}
+	l.dialing, l.dialAt = true, time.Now()
+	to := l.address
+	if l.lastTo != "" {
+		to, l.lastTo = l.lastTo, "" // once; then the name is resolved anew
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(5*time.Second, l.patience()))
+	l.wg.Go(func() { // ends with ctx at the latest
+		defer cancel()
+		conn, err := l.connect(ctx, to)
+		l.dialed <- dialed{conn, err}
+	})
+}
+
+func (l *line) connect(ctx context.Context, to string) (net.Conn, error) {
+	if l.sender.Dial != nil {
+		return l.sender.Dial(ctx, l.network, to)
+	}
+	return new(net.Dialer).DialContext(ctx, l.network, to)
+}
+
+func (l *line) connected(ctx context.Context, d dialed) {
+	l.dialing = false
+	if d.err != nil {
+		l.log("connecting to %s failed: %v", l.server, d.err)
+		l.dialLater()
+		return
+	}
+	if l.tried != nil {
+		l.tried.Close()
+	}
+	link := newLink(d.conn)
+	l.tried = link
+	l.wg.Go(func() { link.listen(ctx, l.events) }) // ends when the link is closed
+	l.beat(l.sender.Peer.beat())
+}
+
+// dialLater plans the next dial: after a random part of a pause that doubles
+// until a beat is acknowledged (full jitter), at most once a second.
+func (l *line) dialLater() {
+	most := min(max(l.sender.Interval, minPause), maxPause)
+	l.pause = min(max(2*l.pause, minPause), most)
+	l.retry.Reset(max(rand.N(l.pause), time.Until(l.dialAt.Add(minPause))))
+}
+
+// hear takes in an answer, or the end of a link.
+func (l *line) hear(e event) {
+	switch {
+	case e.link != l.tried && e.link != l.proven:
+		return // closed meanwhile
+	case e.err != nil:
+		l.drop(e.link, e.err)
+	case e.answer.Error != "":
+		l.log("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
+		l.patient.Stop()
+	case e.answer.Seq > l.answered && e.answer.Seq <= l.seq:
+		l.acknowledged(e)
+	}
+}
+
+func (l *line) acknowledged(e event) {
+	l.answered = e.answer.Seq
+	if l.answered == l.seq {
+		l.patient.Stop()
+		l.rtt = time.Since(l.sentAt)
+	}
+	l.pause = 0
+	if e.link == l.proven {
+		return
+	}
+	if l.proven != nil {
+		l.proven.Close()
+	}
+	l.proven, l.tried = l.tried, nil
+	if addr := l.proven.RemoteAddr(); addr != nil {
+		l.lastTo = addr.String()
+	}
+	l.log("connected to %s as %s, dead after %s of silence",
+		l.server, printable(e.answer.ID), time.Duration(e.answer.DeadAfterMS)*time.Millisecond)
+}
+
+// silent is what an unanswered beat leads to.
+func (l *line) silent() {
+	l.log("%s does not answer", l.server)
+	if l.tried != nil {
+		l.tried.Close()
+		l.tried = nil
+	}
+	l.dialLater()
+}
+
+// drop gives up a link that is broken.
+func (l *line) drop(link *link, err error) {
+	link.Close()
+	if link == l.tried {
+		l.tried = nil
+	}
+	if link == l.proven {
+		l.proven = nil
+	}
+	l.log("connection to %s is lost: %v", l.server, err)
+	if l.newest() == nil && !l.dialing {
+		l.patient.Stop()
+		l.dialLater()
+	}
+}
+
+// leave says goodbye, over the link that there is or over new ones.
+func (l *line) leave(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
+	defer cancel()
+	goodbye := l.sender.goodbye()
+	if l.newest() != nil {
+		l.beat(goodbye)
+		if l.awaitAnswer(ctx, retryPause) {
+			return
+		}
+	}
+	if err := l.deliver(ctx, goodbye); err != nil {
+		l.log("goodbye was not delivered: %v", err)
+	}
+}
+
+// awaitAnswer waits until the last beat is acknowledged.
+func (l *line) awaitAnswer(ctx context.Context, patience time.Duration) bool {
+	enough := time.After(patience)
+	for l.newest() != nil {
+		select {
+		case e := <-l.events:
+			l.hear(e)
+			if l.answered == l.seq {
+				return true
+			}
+		case <-enough:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return false
+}
+
+// deliver sends one beat over links of its own, one after the other, until it
+// is acknowledged or refused or ctx ends.
+func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
+	last := errors.New("no time left")
+	for ctx.Err() == nil {
+		err := l.exchange(ctx, beat)
+		var refused *RefusedError
+		if err == nil || errors.As(err, &refused) {
+			return err
+		}
+		last = err
+		select {
+		case <-time.After(retryPause/2 + rand.N(retryPause)):
+		case <-ctx.Done():
+		}
+	}
+	return last
+}
+
+// exchange connects, sends one beat and waits for its answer.
+func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
+	conn, err := l.connect(ctx, l.address)
+	if err != nil {
+		return l.failed("connecting to", err)
+	}
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	defer conn.Close()
+	link := newLink(conn)
+	l.number(&beat, link)
+	if err := link.send(&beat, goodbyeTime); err != nil {
+		return l.failed("sending to", err)
+	}
+	reader := wire.NewReader(conn, wire.MaxAnswer)
+	for {
+		payload, err := reader.Next()
+		if err != nil {
+			return l.failed("waiting for the answer of", err)
+		}
+		answer, err := wire.DecodeAnswer(payload)
+		switch {
+		case err != nil:
+			return l.failed("reading the answer of", err)
+		case answer.Error != "":
+			return &RefusedError{Server: l.server, Text: answer.Error}
+		case answer.Seq == l.seq:
+			return nil
+		}
+	}
+}
+
+// failed says what was being done.
+func (l *line) failed(doing string, err error) error {
+	return fmt.Errorf("%s %s failed: %w", doing, l.server, err)
+}
+
+// closeAll closes what is open, so that nobody listens or dials any more.
+func (l *line) closeAll() {
+	for _, link := range []*link{l.proven, l.tried} {
+		if link != nil {
+			link.Close()
+		}
+	}
+	l.wg.Wait()
+	select {
+	case d := <-l.dialed:
+		if d.conn != nil {
+			d.conn.Close()
+		}
+	default:
+	}
+}
+
+// log tells the operator, but not the same again and again.
+func (l *line) log(format string, args ...any) {
+	text := fmt.Sprintf(format, args...)
+	now := time.Now()
+	if text == l.said && now.Sub(l.saidAt) < logPause {
+		return
+	}
+	l.said, l.saidAt = text, now
+	l.sender.logf("%s", text)
+}
+
+// printable quotes text of a collector if it is not plain.
+func printable(text string) string {
+	if quoted := fmt.Sprintf("%.200q", text); quoted != `"`+text+`"` {
+		return quoted
+	}
+	return text
+}
