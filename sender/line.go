@@ -39,6 +39,7 @@ type line struct {
 	proven  *link
 	tried   *link // the newest, not proven yet
 	dialing bool
+	planned bool   // retry runs
 	lastTo  string // address that answered last
 	pause   time.Duration
 	dialAt  time.Time // when it last began to dial
@@ -46,7 +47,8 @@ type line struct {
 	wg      sync.WaitGroup // dialling and listening
 	dialed  chan dialed
 	events  chan event
-	patient *time.Timer // runs while a beat is unanswered
+	waiting bool
+	patient *time.Timer // runs while waiting for an answer
 	retry   *time.Timer // runs until the next dial
 	said    string      // last thing logged
 	saidAt  time.Time
@@ -61,7 +63,7 @@ func newLine(s *Sender, server string) *line {
 	network, address, _ := splitServer(server) //nolint:errcheck // Validate has seen it
 	l := &line{
 		sender: s, server: server, network: network, address: address, run: newRun(),
-		dialed: make(chan dialed, 1), events: make(chan event),
+		dialed: make(chan dialed, 1), events: make(chan event), planned: true,
 		patient: time.NewTimer(0), retry: time.NewTimer(0),
 	}
 	l.patient.Stop()
@@ -71,7 +73,6 @@ func newLine(s *Sender, server string) *line {
 // keep beats until ctx ends and then says goodbye.
 func (l *line) keep(ctx context.Context) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer l.wg.Wait()
 	defer l.closeAll()
 	defer cancel()
 
@@ -85,6 +86,7 @@ func (l *line) keep(ctx context.Context) {
 			l.leave(own)
 			return
 		case <-l.retry.C:
+			l.planned = false
 			l.dial(own)
 		case d := <-l.dialed:
 			l.connected(own, d)
@@ -94,10 +96,16 @@ func (l *line) keep(ctx context.Context) {
 			l.silent()
 		case <-beat.C:
 			l.beat(l.sender.Peer.beat())
-			next = next.Add(interval)
+			next = following(next, interval, time.Now())
 			beat.Reset(time.Until(next))
 		}
 	}
+}
+
+// following returns the next time of a schedule that is after now. What was
+// missed, because the host slept, is not made up for.
+func following(last time.Time, interval time.Duration, now time.Time) time.Time {
+	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
 }
 
 // patience is how long an answer may take.
@@ -115,9 +123,20 @@ func (l *line) beat(beat wire.Beat) {
 		l.drop(link, err)
 		return
 	}
-	if l.answered == l.seq-1 || link == l.tried {
-		l.patient.Reset(l.patience())
+	if !l.waiting {
+		l.await()
 	}
+}
+
+// await gives the server time to answer.
+func (l *line) await() {
+	l.waiting = true
+	l.patient.Reset(l.patience())
+}
+
+func (l *line) awaitNothing() {
+	l.waiting = false
+	l.patient.Stop()
 }
 
 // number fills in what differs from beat to beat.
@@ -141,9 +160,6 @@ func (l *line) newest() *link {
 
 // dial begins to connect, first to the address that answered last.
 func (l *line) dial(ctx context.Context) {
-	if l.dialing {
-		return
-	}
 	l.dialing, l.dialAt = true, time.Now()
 	to := l.address
 	if l.lastTo != "" {
@@ -177,12 +193,17 @@ func (l *line) connected(ctx context.Context, d dialed) {
 	link := newLink(d.conn)
 	l.tried = link
 	l.wg.Go(func() { link.listen(ctx, l.events) }) // ends when the link is closed
+	l.awaitNothing()
 	l.beat(l.sender.Peer.beat())
 }
 
 // dialLater plans the next dial: after a random part of a pause that doubles
 // until a beat is acknowledged (full jitter), at most once a second.
 func (l *line) dialLater() {
+	if l.planned || l.dialing {
+		return
+	}
+	l.planned = true
 	most := min(max(l.sender.Interval, minPause), maxPause)
 	l.pause = min(max(2*l.pause, minPause), most)
 	l.retry.Reset(max(rand.N(l.pause), time.Until(l.dialAt.Add(minPause))))
@@ -197,7 +218,7 @@ func (l *line) hear(e event) {
 		l.drop(e.link, e.err)
 	case e.answer.Error != "":
 		l.log("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
-		l.patient.Stop()
+		l.awaitNothing()
 	case e.answer.Seq > l.answered && e.answer.Seq <= l.seq:
 		l.acknowledged(e)
 	}
@@ -205,8 +226,10 @@ func (l *line) hear(e event) {
 
 func (l *line) acknowledged(e event) {
 	l.answered = e.answer.Seq
-	if l.answered == l.seq {
-		l.patient.Stop()
+	if l.answered < l.seq {
+		l.await() // it goes on
+	} else {
+		l.awaitNothing()
 		l.rtt = time.Since(l.sentAt)
 	}
 	l.pause = 0
@@ -226,6 +249,7 @@ func (l *line) acknowledged(e event) {
 
 // silent is what an unanswered beat leads to.
 func (l *line) silent() {
+	l.waiting = false
 	l.log("%s does not answer", l.server)
 	if l.tried != nil {
 		l.tried.Close()
@@ -244,8 +268,8 @@ func (l *line) drop(link *link, err error) {
 		l.proven = nil
 	}
 	l.log("connection to %s is lost: %v", l.server, err)
-	if l.newest() == nil && !l.dialing {
-		l.patient.Stop()
+	if l.newest() == nil {
+		l.awaitNothing()
 		l.dialLater()
 	}
 }

@@ -100,14 +100,13 @@ func (s *Sender) Run(ctx context.Context) error {
 	return nil
 }
 
-// Once sends one beat and returns when one server has acknowledged it, or
-// when ctx ends.
+// Once sends one beat to every server. It is delivered when one of them has
+// acknowledged it; Once gives up when ctx ends.
 func (s *Sender) Once(ctx context.Context) error {
 	return s.deliver(ctx, s.Peer.beat())
 }
 
-// Leave says goodbye for the peer and returns when one server has
-// acknowledged it, or when ctx ends.
+// Leave says goodbye for the peer, like Once.
 func (s *Sender) Leave(ctx context.Context) error {
 	return s.deliver(ctx, s.goodbye())
 }
@@ -120,16 +119,21 @@ func (s *Sender) goodbye() wire.Beat {
 }
 
 // deliver sends beat to every server. It is delivered if one of them
-// acknowledges it; the others get as long as it takes to hear from all.
+// acknowledges it; the others then get two seconds more.
 func (s *Sender) deliver(ctx context.Context, beat wire.Beat) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	beat.IntervalMS = s.Interval.Milliseconds()
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
 	errs := make([]error, len(s.Servers))
 	var wg sync.WaitGroup
 	for i, server := range s.Servers {
-		wg.Go(func() { errs[i] = newLine(s, server).deliver(ctx, beat) }) // ends with ctx
+		wg.Go(func() { // ends with ctx
+			if errs[i] = newLine(s, server).deliver(ctx, beat); errs[i] == nil {
+				time.AfterFunc(goodbyeTime, cancel)
+			}
+		})
 	}
 	wg.Wait()
 	failed := errors.Join(errs...)

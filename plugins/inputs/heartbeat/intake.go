@@ -134,7 +134,7 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 // forgotten meanwhile, the last one, already emitted, takes its number.
 func (in *intake) emitPeers(acc telegraf.Accumulator) {
 	views := make([]liveness.View, 0, chunk)
-	for next := in.count(); next > 0; {
+	for next, more := in.count(), true; more; more = next > 0 {
 		var queued []telegraf.Metric
 		views, queued, next = in.look(views[:0], next)
 		add(acc, queued)
