@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
@@ -165,4 +166,14 @@ func addr(text string) netip.Addr {
 		return netip.Addr{}
 	}
 	return netip.MustParseAddr(text)
+}
+
+// duration reads "1 h 7.5 min", or "none" for 0.
+func duration(t testing.TB, text string) time.Duration {
+	if text == "none" {
+		return 0
+	}
+	d, err := time.ParseDuration(strings.NewReplacer(" ", "", "min", "m").Replace(text))
+	require.NoError(t, err)
+	return d
 }

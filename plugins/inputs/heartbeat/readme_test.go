@@ -1,0 +1,89 @@
+package heartbeat
+
+import (
+	"maps"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+	"testing/synctest"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// What README.md says of metrics, states, reasons and silences is what the
+// plugin does.
+func TestReadmeTellsEveryMetric(t *testing.T) {
+	documented := metricsInReadme(t)
+	emitted := make(map[string]map[string]bool)
+	synctest.Test(t, func(t *testing.T) {
+		h := newPlugin(t)
+		for _, m := range story(t, h) {
+			if emitted[m.Name()] == nil {
+				emitted[m.Name()] = make(map[string]bool)
+			}
+			for _, name := range slices.Concat(slices.Collect(maps.Keys(m.Tags())), slices.Collect(maps.Keys(m.Fields()))) {
+				if strings.HasPrefix(name, fieldPrefix) {
+					name = fieldPrefix + "NAME"
+				}
+				emitted[m.Name()][name] = true
+			}
+		}
+	})
+	emitted[measurementBeat]["last_pid"] = true // with pid_as = "field", which has its own test
+	require.Equal(t, emitted, documented)
+}
+
+// metricsInReadme reads the names that stand at the beginning of each item in
+// the list of metrics.
+func metricsInReadme(t *testing.T) map[string]map[string]bool {
+	_, section, found := strings.Cut(source(t, "README.md"), "\n## Metrics\n")
+	require.True(t, found)
+	section, _, _ = strings.Cut(section, "\n## ")
+	item := regexp.MustCompile(`^( *)- ([a-zA-Z_, ]+)`)
+	metrics := make(map[string]map[string]bool)
+	var names map[string]bool
+	for line := range strings.Lines(section) {
+		match := item.FindStringSubmatch(line)
+		switch {
+		case match == nil:
+		case match[1] == "":
+			name := strings.TrimSpace(match[2])
+			if metrics[name] == nil {
+				metrics[name] = make(map[string]bool)
+			}
+			names = metrics[name]
+		case match[1] == "    " && !strings.Contains(match[2], "labels"):
+			for name := range strings.SplitSeq(match[2], ",") {
+				names[strings.TrimSpace(name)] = true
+			}
+		}
+	}
+	return metrics
+}
+
+func TestReadmeTellsEveryCode(t *testing.T) {
+	readme := regexp.MustCompile(` +`).ReplaceAllString(source(t, "README.md"), " ")
+	for _, state := range liveness.States {
+		require.Contains(t, readme, "| `"+state.String()+"` | "+string('0'+rune(state))+" |")
+	}
+	for reason, code := range map[liveness.Reason]string{
+		liveness.ReasonBeat: "1", liveness.ReasonSilence: "2", liveness.ReasonExited: "7", liveness.ReasonLeaving: "9",
+		liveness.ReasonFinished: "10", liveness.ReasonOverdue: "11", liveness.ReasonReplaced: "15", liveness.ReasonForgotten: "16",
+	} {
+		require.Contains(t, readme, "| `"+reason.String()+"` | "+code+" |")
+	}
+}
+
+func TestReadmeTellsTheSilencesOfTheDefaults(t *testing.T) {
+	rules := newPlugin(t).rules()
+	rows := regexp.MustCompile(`(?m)^\| ([0-9a-z ]+?) +\| ([0-9a-z. ]+?) +\| ([0-9a-z. ]+?) +\|$`).FindAllStringSubmatch(source(t, "README.md"), -1)
+	require.Len(t, rows, 8)
+	for _, row := range rows[1:] {
+		allowed := rules.Silence(duration(t, row[1]))
+		require.Equal(t, allowed.Suspect, duration(t, row[2]), row[0])
+		require.Equal(t, allowed.Dead, duration(t, row[3]), row[0])
+	}
+}
