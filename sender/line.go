@@ -77,7 +77,7 @@ func (l *line) keep(ctx context.Context) {
 	defer cancel()
 
 	interval := l.sender.Interval
-	next := time.Now().Add(rand.N(interval)) // so that a fleet does not beat in step
+	next := time.Now().Add(spread(interval)) // so that a fleet does not beat in step
 	beat := time.NewTimer(time.Until(next))
 	defer beat.Stop()
 	for {
@@ -106,6 +106,12 @@ func (l *line) keep(ctx context.Context) {
 // missed, because the host slept, is not made up for.
 func following(last time.Time, interval time.Duration, now time.Time) time.Time {
 	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
+}
+
+// spread returns a random part of a time. Nobody has to be kept from guessing
+// it.
+func spread(whole time.Duration) time.Duration {
+	return rand.N(whole) //nolint:gosec // see above
 }
 
 // patience is how long an answer may take.
@@ -183,7 +189,7 @@ func (l *line) connect(ctx context.Context, to string) (net.Conn, error) {
 func (l *line) connected(ctx context.Context, d dialed) {
 	l.dialing = false
 	if d.err != nil {
-		l.log("connecting to %s failed: %v", l.server, d.err)
+		l.logf("connecting to %s failed: %v", l.server, d.err)
 		l.dialLater()
 		return
 	}
@@ -206,7 +212,7 @@ func (l *line) dialLater() {
 	l.planned = true
 	most := min(max(l.sender.Interval, minPause), maxPause)
 	l.pause = min(max(2*l.pause, minPause), most)
-	l.retry.Reset(max(rand.N(l.pause), time.Until(l.dialAt.Add(minPause))))
+	l.retry.Reset(max(spread(l.pause), time.Until(l.dialAt.Add(minPause))))
 }
 
 // hear takes in an answer, or the end of a link.
@@ -217,7 +223,7 @@ func (l *line) hear(e event) {
 	case e.err != nil:
 		l.drop(e.link, e.err)
 	case e.answer.Error != "":
-		l.log("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
+		l.logf("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
 		l.awaitNothing()
 	case e.answer.Seq > l.answered && e.answer.Seq <= l.seq:
 		l.acknowledged(e)
@@ -243,14 +249,14 @@ func (l *line) acknowledged(e event) {
 	if addr := l.proven.RemoteAddr(); addr != nil {
 		l.lastTo = addr.String()
 	}
-	l.log("connected to %s as %s, dead after %s of silence",
+	l.logf("connected to %s as %s, dead after %s of silence",
 		l.server, printable(e.answer.ID), time.Duration(e.answer.DeadAfterMS)*time.Millisecond)
 }
 
 // silent is what an unanswered beat leads to.
 func (l *line) silent() {
 	l.waiting = false
-	l.log("%s does not answer", l.server)
+	l.logf("%s does not answer", l.server)
 	if l.tried != nil {
 		l.tried.Close()
 		l.tried = nil
@@ -267,7 +273,7 @@ func (l *line) drop(link *link, err error) {
 	if link == l.proven {
 		l.proven = nil
 	}
-	l.log("connection to %s is lost: %v", l.server, err)
+	l.logf("connection to %s is lost: %v", l.server, err)
 	if l.newest() == nil {
 		l.awaitNothing()
 		l.dialLater()
@@ -286,7 +292,7 @@ func (l *line) leave(ctx context.Context) {
 		}
 	}
 	if err := l.deliver(ctx, goodbye); err != nil {
-		l.log("goodbye was not delivered: %v", err)
+		l.logf("goodbye was not delivered: %v", err)
 	}
 }
 
@@ -321,7 +327,7 @@ func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
 		}
 		last = err
 		select {
-		case <-time.After(retryPause/2 + rand.N(retryPause)):
+		case <-time.After(retryPause/2 + spread(retryPause)):
 		case <-ctx.Done():
 		}
 	}
@@ -334,7 +340,8 @@ func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
 	if err != nil {
 		return l.failed("connecting to", err)
 	}
-	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	cancelled := context.AfterFunc(ctx, func() { conn.Close() })
+	defer cancelled()
 	defer conn.Close()
 	link := newLink(conn)
 	l.number(&beat, link)
@@ -381,8 +388,8 @@ func (l *line) closeAll() {
 	}
 }
 
-// log tells the operator, but not the same again and again.
-func (l *line) log(format string, args ...any) {
+// logf tells the operator, but not the same again and again.
+func (l *line) logf(format string, args ...any) {
 	text := fmt.Sprintf(format, args...)
 	now := time.Now()
 	if text == l.said && now.Sub(l.saidAt) < logPause {

@@ -14,8 +14,9 @@ import (
 )
 
 const (
-	// MinInterval and MaxInterval are the limits of what a beat can declare.
+	// MinInterval is the shortest interval that a beat can declare.
 	MinInterval = wire.MinIntervalMS * time.Millisecond
+	// MaxInterval is the longest.
 	MaxInterval = wire.MaxIntervalMS * time.Millisecond
 
 	goodbyeTime = 2 * time.Second // for a goodbye to be acknowledged

@@ -16,11 +16,11 @@ import (
 func main() {
 	// SIGHUP too: it ends terminals, and "pkill -HUP telegraf" means us as well.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	defer stop()
-	if err := execd.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr); err != nil {
+	err := execd.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	stop()
+	if err != nil {
 		// [[inputs.execd]] takes lines that begin so for errors.
 		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", err)
-		stop()
 		os.Exit(execd.ExitCode(err))
 	}
 }

@@ -125,6 +125,26 @@ func TestPluginHasNoUnknownRooms(t *testing.T) {
 	require.NoError(t, err)
 }
 
+// A test that sleeps is slow, and still too fast for a machine that is slower.
+// In the virtual time of testing/synctest it is neither.
+func TestTestsSleepInVirtualTimeOnly(t *testing.T) {
+	err := fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
+		if entry.IsDir() && (name == "build" || name == ".git") {
+			return fs.SkipDir
+		}
+		if err != nil || !strings.HasSuffix(name, "_test.go") {
+			return err
+		}
+		f := parse(t, filepath.Join(root, name))
+		virtual := slices.ContainsFunc(f.tree.Imports, func(spec *ast.ImportSpec) bool { return importPath(spec) == "testing/synctest" })
+		if !virtual && len(uses(f, "Sleep")) > 0 {
+			t.Errorf("%s sleeps: wait for what you wait for, or use testing/synctest", name)
+		}
+		return nil
+	})
+	require.NoError(t, err)
+}
+
 // Rules that find nothing look like rules that are kept.
 func TestRulesFindWhatIsForbidden(t *testing.T) {
 	pure := room{dir: "pure", imports: []string{"errors", "time"}, tests: []string{std}, timeless: true}
@@ -219,24 +239,34 @@ func (r room) importProblems(f file, allowed, never []string) []string {
 }
 
 func timeProblems(f file) []string {
-	clock := nameOfTime(f.tree)
 	var problems []string
-	found := func(at ast.Node, what string) {
-		problems = append(problems, f.position(at)+": "+what)
+	for _, use := range uses(f, clocks...) {
+		problems = append(problems, f.position(use)+": time."+use.Sel.Name+": take the time as an argument")
 	}
 	ast.Inspect(f.tree, func(n ast.Node) bool {
-		switch n := n.(type) {
-		case *ast.GoStmt:
-			found(n, "starts a goroutine: return what is to be done, and let the caller do it")
-		case *ast.SelectorExpr:
-			of, ok := n.X.(*ast.Ident)
-			if ok && of.Name == clock && slices.Contains(clocks, n.Sel.Name) {
-				found(n, "time."+n.Sel.Name+": take the time as an argument")
-			}
+		if statement, ok := n.(*ast.GoStmt); ok {
+			problems = append(problems, f.position(statement)+": starts a goroutine: return what is to be done, and let the caller do it")
 		}
 		return true
 	})
 	return problems
+}
+
+// uses finds where the file names one of these functions of package time.
+func uses(f file, functions ...string) []*ast.SelectorExpr {
+	clock := nameOfTime(f.tree)
+	var found []*ast.SelectorExpr
+	ast.Inspect(f.tree, func(n ast.Node) bool {
+		use, ok := n.(*ast.SelectorExpr)
+		if !ok {
+			return true
+		}
+		if of, ok := use.X.(*ast.Ident); ok && of.Name == clock && slices.Contains(functions, use.Sel.Name) {
+			found = append(found, use)
+		}
+		return true
+	})
+	return found
 }
 
 // nameOfTime is what the file calls package time.

@@ -131,7 +131,7 @@ func (t *telegraf) next(ctx context.Context) error {
 	select {
 	case w, ok := <-t.output:
 		if !ok {
-			return errors.New("Telegraf has ended")
+			return errors.New("output of Telegraf has ended")
 		}
 		t.lines++
 		t.seen, t.all = append(t.seen, w), append(t.all, w)
@@ -151,7 +151,7 @@ func (t *telegraf) series() error {
 		if source == "web-1" && (dead == int64(1) || state == "dead") {
 			return fmt.Errorf("the polite one was told dead: %s", w.line)
 		}
-		if source == "web-3" && w.metric.Name() == "heartbeat_peer" {
+		if source == "web-3" && w.metric.Name() == peer {
 			cron[fmt.Sprint(w.metric.Tags())] = true
 		}
 	}

@@ -17,14 +17,26 @@ func TestTransitionsAreReadable(t *testing.T) {
 		tags   map[string]string
 		lasted any
 	}{
-		{"12:00:05 dead web-1/nginx conn_closed after 2m3s\n",
-			map[string]string{"source": "web-1", "service": "nginx", "pid": "7", "state": "dead", "previous": "alive", "reason": "conn_closed"}, 123.4},
-		{"12:00:05 alive 10.0.0.5/4711 beat\n",
-			map[string]string{"source": "10.0.0.5", "pid": "4711", "state": "alive", "previous": "unknown", "reason": "beat"}, 12.0},
-		{"12:00:05 suspect web-1 silence after 250ms\n",
-			map[string]string{"source": "web-1", "state": "suspect", "previous": "alive", "reason": "silence"}, 0.25},
-		{"12:00:05 left web-1/cron finished\n",
-			map[string]string{"source": "web-1", "service": "cron", "state": "left", "previous": "alive", "reason": "finished"}, 0.0},
+		{
+			"12:00:05 dead web-1/nginx conn_closed after 2m3s\n",
+			map[string]string{"source": "web-1", "service": "nginx", "pid": "7", "state": "dead", "previous": "alive", "reason": "conn_closed"},
+			123.4,
+		},
+		{
+			"12:00:05 alive 10.0.0.5/4711 beat\n",
+			map[string]string{"source": "10.0.0.5", "pid": "4711", "state": "alive", "previous": "unknown", "reason": "beat"},
+			12.0,
+		},
+		{
+			"12:00:05 suspect web-1 silence after 250ms\n",
+			map[string]string{"source": "web-1", "state": "suspect", "previous": "alive", "reason": "silence"},
+			0.25,
+		},
+		{
+			"12:00:05 left web-1/cron finished\n",
+			map[string]string{"source": "web-1", "service": "cron", "state": "left", "previous": "alive", "reason": "finished"},
+			0.0,
+		},
 		{"12:00:05 collector started\n", map[string]string{"state": "started"}, nil},
 		{"12:00:05 collector started\n", map[string]string{"reason": "started"}, nil},
 	} {

@@ -94,8 +94,9 @@ func metricsOf(acc *testutil.Accumulator, measurement, tag, value string) []tele
 
 // eventsOf returns "state reason" of each event of a source.
 func eventsOf(acc *testutil.Accumulator, source string) []string {
-	var events []string
-	for _, m := range metricsOf(acc, "heartbeat_event", "source", source) {
+	metrics := metricsOf(acc, "heartbeat_event", "source", source)
+	events := make([]string, 0, len(metrics))
+	for _, m := range metrics {
 		events = append(events, m.Tags()["state"]+" "+m.Tags()["reason"])
 	}
 	return events

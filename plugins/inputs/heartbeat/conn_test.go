@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"net"
 	"os"
@@ -67,9 +68,12 @@ func TestAcknowledgementTellsTheVerdictsRule(t *testing.T) {
 	start(t, h)
 	c := dial(t, h)
 	for beat, want := range map[string]string{
-		`{"host":"WEB-1","service":"nginx","pid":5,"seq":7,"run":"a","interval_ms":10000,"ack":true}`: `"dead_after_ms":35000,"rule":"interval","id":"web-1/nginx"`,
-		`{"ip":"10.0.0.5","pid":5,"ack":true}`:                                                        `"dead_after_ms":210000,"rule":"dead_after","id":"10.0.0.5/5"`,
-		`{"host":"web-1","pid":0,"interval_ms":86400000,"check":true}`:                                `"dead_after_ms":90000000,"rule":"interval","id":"web-1/host"`,
+		`{"host":"WEB-1","service":"nginx","pid":5,"seq":7,"run":"a","interval_ms":10000,"ack":true}`://
+		`"dead_after_ms":35000,"rule":"interval","id":"web-1/nginx"`,
+		`{"ip":"10.0.0.5","pid":5,"ack":true}`://
+		`"dead_after_ms":210000,"rule":"dead_after","id":"10.0.0.5/5"`,
+		`{"host":"web-1","pid":0,"interval_ms":86400000,"check":true}`://
+		`"dead_after_ms":90000000,"rule":"interval","id":"web-1/host"`,
 	} {
 		require.Contains(t, c.beat(beat), want)
 	}
@@ -199,14 +203,14 @@ func TestThousandAnnouncementsOfFourGiBCostNoMemory(t *testing.T) {
 	h.MaxFrameSize = config.Size(wire.MaxFrame)
 	start(t, h)
 	var before, after runtime.MemStats
-	runtime.GC()
+	runtime.GC() //nolint:revive // memory is what is measured
 	runtime.ReadMemStats(&before)
 	for i := range 1000 {
 		c := dial(t, h)
 		c.send([]string{"\xff\xff\xff\xff", "\x00\x10\x00\x00"}[i%2]) // refused, or as much as allowed and then nothing
 	}
 	require.Eventually(t, func() bool { return rejected(h, wire.ReasonProtocol) == 500 }, patience, time.Millisecond)
-	runtime.GC()
+	runtime.GC() //nolint:revive // memory is what is measured
 	runtime.ReadMemStats(&after)
 	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(16<<20))
 }
@@ -347,7 +351,7 @@ type failingListener struct {
 func (l *failingListener) Accept() (net.Conn, error) {
 	if l.failures > 0 {
 		l.failures--
-		return nil, os.NewSyscallError("accept", fmt.Errorf("too many open files"))
+		return nil, os.NewSyscallError("accept", errors.New("too many open files"))
 	}
 	return l.pipeListener.Accept()
 }

@@ -54,7 +54,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Len(t, file.Inputs.Heartbeat, 1)
 	want, ok := inputs.Inputs["heartbeat"]().(*Heartbeat)
 	require.True(t, ok)
-	want.TagKeys = []string{}
+	want.TagKeys = make([]string, 0)
 	require.Equal(t, want, &file.Inputs.Heartbeat[0])
 
 	for _, key := range regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(source(t, "heartbeat.go"), -1) {

@@ -54,7 +54,7 @@ func (in *intake) observe(now time.Time, o *observation) liveness.Outcome {
 	in.mu.Unlock()
 	out.Transitions = nil
 	if out.Fate == liveness.Accepted && in.naming.beats {
-		in.queue.push(in.naming.beat(o, &out), queueKey{id: o.ID, measurement: measurementBeat})
+		in.queue.push(in.naming.beatMetric(o, &out), queueKey{id: o.ID, measurement: measurementBeat})
 	}
 	return out
 }
@@ -85,10 +85,10 @@ func (in *intake) keepTime(ctx context.Context) {
 func (in *intake) tell(transitions []liveness.Transition) {
 	for i := range transitions {
 		tr := &transitions[i]
-		in.queue.push(in.naming.event(tr), queueKey{id: tr.ID, measurement: measurementEvent})
-		in.queue.push(in.naming.peer(&tr.View), queueKey{id: tr.ID, measurement: measurementPeer})
+		in.queue.push(eventMetric(tr), queueKey{id: tr.ID, measurement: measurementEvent})
+		in.queue.push(peerMetric(&tr.View), queueKey{id: tr.ID, measurement: measurementPeer})
 		if isDown(tr.State) {
-			in.queue.push(in.naming.down(&tr.View), queueKey{id: tr.ID, measurement: measurementDown})
+			in.queue.push(downMetric(&tr.View), queueKey{id: tr.ID, measurement: measurementDown})
 		}
 		if tr.Event == liveness.Conflict {
 			in.log.Warnf("Two processes beat as %s, from %s and from %s: name their services apart", tr.ID, tr.Addr, tr.Other)
@@ -139,9 +139,9 @@ func (in *intake) emitPeers(acc telegraf.Accumulator) {
 		views, queued, next = in.look(views[:0], next)
 		add(acc, queued)
 		for i := range views {
-			acc.AddMetric(in.naming.peer(&views[i]))
+			acc.AddMetric(peerMetric(&views[i]))
 			if isDown(views[i].State) {
-				acc.AddMetric(in.naming.down(&views[i]))
+				acc.AddMetric(downMetric(&views[i]))
 			}
 		}
 	}

@@ -39,8 +39,8 @@ type naming struct {
 	tagKeys  []string
 }
 
-// beat returns the metric of one beat.
-func (n *naming) beat(o *observation, out *liveness.Outcome) telegraf.Metric {
+// beatMetric returns the metric of one beat.
+func (n *naming) beatMetric(o *observation, out *liveness.Outcome) telegraf.Metric {
 	b := o.wire
 	tags := make(map[string]string, 4+len(o.Labels))
 	tags["source"] = o.ID.Source
@@ -84,8 +84,8 @@ func (n *naming) beat(o *observation, out *liveness.Outcome) telegraf.Metric {
 	return metric.New(measurementBeat, tags, fields, out.At)
 }
 
-// peer returns the gauges of one peer.
-func (n *naming) peer(v *liveness.View) telegraf.Metric {
+// peerMetric returns the gauges of one peer.
+func peerMetric(v *liveness.View) telegraf.Metric {
 	return metric.New(measurementPeer, identity(v, 0), map[string]any{
 		"alive":                   flag(v.State == liveness.Alive || v.State == liveness.Suspect),
 		"dead":                    flag(v.State == liveness.Dead),
@@ -114,8 +114,8 @@ func (n *naming) peer(v *liveness.View) telegraf.Metric {
 // isDown tells for which states there is a heartbeat_down.
 func isDown(s liveness.State) bool { return s == liveness.Suspect || s == liveness.Dead }
 
-// down returns who is not well, since when and why, as one row.
-func (n *naming) down(v *liveness.View) telegraf.Metric {
+// downMetric returns who is not well, since when and why, as one row.
+func downMetric(v *liveness.View) telegraf.Metric {
 	tags := identity(v, 4)
 	if v.Addr.IsValid() {
 		tags["ip"] = v.Addr.String()
@@ -133,8 +133,8 @@ func (n *naming) down(v *liveness.View) telegraf.Metric {
 	return metric.New(measurementDown, tags, fields, v.At, telegraf.Gauge)
 }
 
-// event returns what happened to a peer.
-func (n *naming) event(tr *liveness.Transition) telegraf.Metric {
+// eventMetric returns what happened to a peer.
+func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	tags := identity(&tr.View, 3)
 	tags["state"] = tr.State.String()
 	tags["previous"] = tr.Previous.String()
@@ -157,11 +157,12 @@ func startedMetric(now time.Time) telegraf.Metric {
 
 // collectorMetrics tells how the plugin itself is.
 func collectorMetrics(own health, refused int64, now time.Time) []telegraf.Metric {
-	metrics := []telegraf.Metric{metric.New(measurementCollector, nil, map[string]any{
+	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States))
+	metrics = append(metrics, metric.New(measurementCollector, nil, map[string]any{
 		"stall_seconds_total": own.stalled.Seconds(),
 		"refused_total":       refused,
 		"coalesced_total":     own.coalesced,
-	}, now, telegraf.Gauge)}
+	}, now, telegraf.Gauge))
 	for i, state := range liveness.States {
 		metrics = append(metrics, metric.New(measurementCollector, map[string]string{"state": state.String()},
 			map[string]any{"peers": int64(own.peers[i])}, now, telegraf.Gauge))
@@ -172,12 +173,14 @@ func collectorMetrics(own health, refused int64, now time.Time) []telegraf.Metri
 // listenerMetrics tells what came in at one socket. Reasons that did not
 // occur are told as 0, or the first one would be invisible to a rate.
 func listenerMetrics(l *listener, now time.Time) []telegraf.Metric {
-	metrics := []telegraf.Metric{metric.New(measurementListener, map[string]string{"address": l.address}, map[string]any{
+	reasons := allReasons()
+	metrics := make([]telegraf.Metric, 0, 1+len(reasons))
+	metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.address}, map[string]any{
 		"connections": int64(l.connections()),
 		"beats_total": l.beats.Load(),
 		"bytes_total": l.bytes.Load(),
-	}, now, telegraf.Gauge)}
-	for _, reason := range allReasons() {
+	}, now, telegraf.Gauge))
+	for _, reason := range reasons {
 		metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.address, "reason": string(reason)},
 			map[string]any{"rejected_total": l.refused[reason].Load()}, now, telegraf.Counter))
 	}

@@ -54,6 +54,7 @@ func TestMetricsOfAStory(t *testing.T) {
 				got = append(got, text(m))
 			}
 		}
+		//nolint:lll // a metric is a line
 		require.Equal(t, strings.TrimSpace(`
 heartbeat_event reason=started: lasted_seconds=0
 heartbeat_event previous=unknown reason=beat service=nginx site=north source=web-1 state=alive: last_pid=100 lasted_seconds=0
@@ -81,7 +82,7 @@ heartbeat_down ip=10.0.0.7 pid=200 reason=silence service=nginx site=north sourc
 // to run.
 func text(m telegraf.Metric) string {
 	join := func(parts []string) string { slices.Sort(parts); return strings.Join(parts, " ") }
-	var tags, fields []string
+	var tags, fields []string //nolint:prealloc // short
 	for key, value := range m.Tags() {
 		tags = append(tags, key+"="+value)
 	}

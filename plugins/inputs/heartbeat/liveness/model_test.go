@@ -5,6 +5,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"slices"
+	"strconv"
 	"testing"
 	"time"
 
@@ -103,7 +104,7 @@ func (m *model) takeVacant(id ID) *modelPeer {
 	return p
 }
 
-func (m *model) set(p *modelPeer, state State, reason Reason, now time.Duration) {
+func (*model) set(p *modelPeer, state State, reason Reason, now time.Duration) {
 	if p.state == state {
 		return
 	}
@@ -189,8 +190,9 @@ func (m *model) gone(conn ConnID) {
 }
 
 func TestTrackerAgreesWithNaiveModel(t *testing.T) {
+	t.Parallel()
 	for seed := range uint64(20) {
-		t.Run(fmt.Sprint(seed), func(t *testing.T) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			compareWithModel(t, rand.New(rand.NewPCG(seed, 1)))
 		})

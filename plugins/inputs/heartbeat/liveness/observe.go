@@ -8,6 +8,7 @@ import (
 // A Fate is what became of a beat.
 type Fate uint8
 
+// The fates of a beat.
 const (
 	Accepted  Fate = iota // life, and worth a metric
 	Limited               // life, but one too many for a metric

@@ -1,7 +1,6 @@
 package liveness
 
 import (
-	"bufio"
 	"bytes"
 	"flag"
 	"fmt"
@@ -88,21 +87,24 @@ func (s *scenario) play(line string) {
 }
 
 func (s *scenario) option(name, value string) {
-	number, _ := strconv.Atoi(value)
-	span, _ := time.ParseDuration(value)
+	number := integer(s.t, name, value, "max_peers", "missed_beats")
+	span := time.Duration(0)
+	if number == 0 {
+		span = s.time(value)
+	}
 	switch name {
 	case "dead_after":
 		s.opts.DeadAfter = span
 	case "max_dead_after":
 		s.opts.MaxDeadAfter = span
 	case "missed_beats":
-		s.opts.MissedBeats = number
+		s.opts.MissedBeats = int(number)
 	case "forget_dead_after":
 		s.opts.ForgetDead = span
 	case "forget_left_after":
 		s.opts.ForgetLeft = span
 	case "max_peers":
-		s.opts.MaxPeers = number
+		s.opts.MaxPeers = int(number)
 	default:
 		s.t.Fatalf("option %q", name)
 	}
@@ -138,7 +140,7 @@ func (s *scenario) event(words []string) {
 	case "beat", "leave", "exit":
 		s.beat(words)
 	case "gone":
-		conn := connID(words[1])
+		conn := connID(s.t, words[1])
 		s.tracker.ConnEnded(conn, func(yield func(ID) bool) {
 			for id := range s.conns[conn] {
 				if !yield(id) {
@@ -159,8 +161,8 @@ func (s *scenario) beat(words []string) {
 	b.Process.PID = b.ID.PID
 	for _, word := range words[2:] {
 		key, value, _ := strings.Cut(word, "=")
-		number, _ := strconv.ParseInt(value, 10, 64)
-		span, _ := time.ParseDuration(value)
+		number := integer(s.t, key, value, "code", "seq", "pid")
+		span := duration(s.t, key, value, "every", "back_in", "start")
 		switch key {
 		case "every":
 			b.Interval = span
@@ -181,7 +183,7 @@ func (s *scenario) beat(words []string) {
 		case "from":
 			b.Addr = netip.MustParseAddr(value)
 		case "conn":
-			b.Conn = connID(value)
+			b.Conn = connID(s.t, value)
 		default:
 			s.t.Fatalf("part %q of a beat", word)
 		}
@@ -199,9 +201,26 @@ func (s *scenario) beat(words []string) {
 	s.tell(out.Transitions)
 }
 
-func connID(text string) ConnID {
-	n, _ := strconv.ParseUint(text, 10, 64)
-	return ConnID(n)
+func connID(t *testing.T, text string) ConnID { return ConnID(integer(t, "conn", text, "conn")) }
+
+// integer returns value as a number if key is one of those that are.
+func integer(t *testing.T, key, value string, keys ...string) int64 {
+	if !slices.Contains(keys, key) {
+		return 0
+	}
+	n, err := strconv.ParseInt(value, 10, 64)
+	require.NoError(t, err)
+	return n
+}
+
+// duration returns value as a time if key is one of those that are.
+func duration(t *testing.T, key, value string, keys ...string) time.Duration {
+	if !slices.Contains(keys, key) {
+		return 0
+	}
+	d, err := time.ParseDuration(value)
+	require.NoError(t, err)
+	return d
 }
 
 func parseID(t *testing.T, text string) ID {
@@ -245,17 +264,26 @@ func (s *scenario) show(id ID) {
 	if v.Deadline > 0 {
 		text += fmt.Sprintf(", deadline in %v, suspicion %.2f", v.Deadline, v.Suspicion)
 	}
+	var counts []string
 	for _, c := range []struct {
 		name string
 		n    uint64
 	}{
-		{"beats", v.Beats}, {"lost", v.Lost}, {"late", v.Late}, {"duplicates", v.Duplicates}, {"limited", v.Limited},
-		{"restarts", v.Restarts}, {"deaths", v.Deaths}, {"mistakes", v.Mistakes}, {"conflicts", v.Conflicts},
+		{"beats", v.Beats},
+		{"lost", v.Lost},
+		{"late", v.Late},
+		{"duplicates", v.Duplicates},
+		{"limited", v.Limited},
+		{"restarts", v.Restarts},
+		{"deaths", v.Deaths},
+		{"mistakes", v.Mistakes},
+		{"conflicts", v.Conflicts},
 	} {
 		if c.n > 0 {
-			text += fmt.Sprintf(", %s %d", c.name, c.n)
+			counts = append(counts, fmt.Sprintf(", %s %d", c.name, c.n))
 		}
 	}
+	text += strings.Join(counts, "")
 	if v.DeadFor > 0 {
 		text += fmt.Sprintf(", dead for %v", v.DeadFor)
 	}
@@ -281,7 +309,6 @@ func TestScenariosTellSomething(t *testing.T) {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
 		require.Contains(t, string(text), "  -> ", file)
-		first, _ := bufio.NewReader(bytes.NewReader(text)).ReadString('\n')
-		require.True(t, strings.HasPrefix(first, "# "), "%s has to say what it shows", file)
+		require.True(t, strings.HasPrefix(string(text), "# "), "%s has to say what it shows", file)
 	}
 }

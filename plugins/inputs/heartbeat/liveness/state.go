@@ -4,6 +4,7 @@ package liveness
 // and never change.
 type State uint8
 
+// The states.
 const (
 	Unknown State = 0 // nothing is believed
 	Alive   State = 1 // heard in time
@@ -23,6 +24,7 @@ func (s State) String() string {
 // and never change; those left out belong to evidence that is not judged yet.
 type Reason uint8
 
+// The reasons.
 const (
 	ReasonNone      Reason = 0
 	ReasonBeat      Reason = 1  // a beat arrived
@@ -52,6 +54,7 @@ func (r Reason) String() string {
 // An Event is what a Transition tells.
 type Event uint8
 
+// The events.
 const (
 	noEvent   Event = iota
 	Changed         // the state is another one

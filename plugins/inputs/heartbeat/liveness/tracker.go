@@ -8,10 +8,7 @@
 // was suspended or starved therefore declares nobody dead.
 package liveness
 
-import (
-	"net/netip"
-	"time"
-)
+import "time"
 
 const (
 	// TickInterval is how often Tick wants to be called.
@@ -35,39 +32,6 @@ type Options struct {
 
 	MaxPeers          int // > 0
 	MaxBeatsPerSecond int // of one peer; 0 for as many as stamps allow
-}
-
-// A ConnID names a connection; 0 is none.
-type ConnID uint64
-
-// A Label is carried along for whoever prints the peer.
-type Label struct{ Key, Value string }
-
-// A Status is what a beat says of its peer.
-type Status uint8
-
-const (
-	SaysAlive   Status = iota
-	SaysLeaving        // a planned end
-	SaysDead           // its watcher saw it end
-)
-
-// A Beat is what one heartbeat says, as far as it matters to a verdict. The
-// tracker keeps its texts, but not the slice of labels.
-type Beat struct {
-	ID       ID
-	Addr     netip.Addr
-	Labels   []Label
-	Process  Process
-	Status   Status
-	Run      string
-	Seq      int64         // 0 if not numbered
-	Interval time.Duration // 0 if not declared
-	BackIn   time.Duration // with SaysLeaving; 0 for no promise
-
-	ExitCode    int64
-	HasExitCode bool
-	Conn        ConnID
 }
 
 // A Tracker holds what is believed of each peer. Its methods may not be called
@@ -201,10 +165,10 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	at := now.Sub(t.epoch)
 	previous, lasted := p.state, at-p.since
-	switch {
-	case previous == Unknown:
+	switch previous {
+	case Unknown:
 		lasted = 0
-	case previous == Dead:
+	case Dead:
 		p.deadFor += lasted
 		p.noteChange(at)
 	}
@@ -222,7 +186,7 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 
 // tell adds a transition that concerns p.
 func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
-	tr.View = t.view(p, now)
+	tr.View = t.viewOf(p, now)
 	t.out = append(t.out, tr)
 }
 

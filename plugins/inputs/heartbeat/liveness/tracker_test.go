@@ -109,6 +109,7 @@ func (l *life) counters(t *testing.T, id ID) Counters {
 }
 
 func TestSlowIntervalsDieOnlyWhenTheyStop(t *testing.T) {
+	t.Parallel()
 	for interval, told := range map[time.Duration]time.Duration{
 		5 * time.Minute: 17*time.Minute + 30*time.Second,
 		time.Hour:       90 * time.Minute,
@@ -264,7 +265,7 @@ func TestBeatOfKnownPeerAllocatesNothing(t *testing.T) {
 
 // The numbers stand in databases and in value mappings of dashboards.
 func TestCodesNeverChange(t *testing.T) {
-	var text []string
+	text := make([]string, 0, 16)
 	for _, s := range States {
 		text = append(text, fmt.Sprintf("%d=%v", s, s))
 	}

@@ -42,9 +42,9 @@ type Transition struct {
 
 // View returns what is known of the peer with number i, 0 <= i < Len. Numbers
 // change when a peer is forgotten: the last one takes its number.
-func (t *Tracker) View(i int, now time.Time) View { return t.view(t.order[i], now) }
+func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }
 
-func (t *Tracker) view(p *peer, now time.Time) View {
+func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	at := now.Sub(t.epoch)
 	v := View{
 		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.process.PID,

@@ -35,6 +35,8 @@ func (d *Decoder) Decode(payload []byte) (*Beat, error) {
 }
 
 // member reads the value of one key. Keys it does not know are ignored.
+//
+//nolint:funlen // a table of keys
 func (d *Decoder) member(key []byte) (err error) {
 	b, old := &d.beat, &d.before
 	switch string(key) {

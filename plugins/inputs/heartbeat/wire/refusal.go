@@ -44,6 +44,8 @@ func Reasons() []Reason {
 const maxQuote = 64
 
 // A Refusal tells why input was refused.
+//
+//nolint:errname // a refusal is the protocol's word
 type Refusal struct {
 	Reason Reason
 	Broken bool   // the stream cannot be read any further

@@ -3,6 +3,7 @@ package wire
 import (
 	"bytes"
 	"slices"
+	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
 )
@@ -190,7 +191,7 @@ func (s *scanner) escape() error {
 	if s.peek() == 'u' {
 		return s.unicodeEscape()
 	}
-	at := bytes.IndexByte([]byte(`"\/bfnrt`), s.peek())
+	at := strings.IndexByte(`"\/bfnrt`, s.peek())
 	if at < 0 || s.pos == len(s.data) {
 		return s.unexpected("an escape that JSON knows")
 	}
@@ -224,7 +225,7 @@ func (s *scanner) hex4() (rune, bool) {
 	}
 	var char rune
 	for _, c := range s.data[s.pos+1 : s.pos+5] {
-		digit := bytes.IndexByte([]byte("0123456789abcdefABCDEF"), c)
+		digit := strings.IndexByte("0123456789abcdefABCDEF", c)
 		if digit < 0 {
 			return 0, false
 		}

@@ -35,7 +35,7 @@ func TestStreamVectors(t *testing.T) {
 			} {
 				payloads, end := readAll(src, v.Limit)
 				require.Equal(t, v.End, end, name)
-				require.Equal(t, len(v.Payloads), len(payloads), name)
+				require.Len(t, payloads, len(v.Payloads), name)
 				for i := range payloads {
 					require.Equal(t, v.Payloads[i], payloads[i], name)
 				}

@@ -1,0 +1,40 @@
+package liveness
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A ConnID names a connection; 0 is none.
+type ConnID uint64
+
+// A Label is carried along for whoever prints the peer.
+type Label struct{ Key, Value string }
+
+// A Status is what a beat says of its peer.
+type Status uint8
+
+// The statuses.
+const (
+	SaysAlive   Status = iota
+	SaysLeaving        // a planned end
+	SaysDead           // its watcher saw it end
+)
+
+// A Beat is what one heartbeat says, as far as it matters to a verdict. The
+// tracker keeps its texts, but not the slice of labels.
+type Beat struct {
+	ID       ID
+	Addr     netip.Addr
+	Labels   []Label
+	Process  Process
+	Status   Status
+	Run      string
+	Seq      int64         // 0 if not numbered
+	Interval time.Duration // 0 if not declared
+	BackIn   time.Duration // with SaysLeaving; 0 for no promise
+
+	ExitCode    int64
+	HasExitCode bool
+	Conn        ConnID
+}
