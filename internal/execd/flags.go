@@ -24,7 +24,7 @@ Usage: telegraf-heartbeat [flags]
                          end of the run (signal = "STDIN")
   -listen URL            a try without Telegraf and configuration, e.g.
                          tcp://:7878: prints what happens to peers, ignores
-                         stdin, keeps no state file
+                         stdin
   -check                 check the configuration, print "ok", exit
   -print-telegraf-conf   print the [[inputs.execd]] table for telegraf.conf, exit
   -sample-config         print the options of [[inputs.heartbeat]], exit

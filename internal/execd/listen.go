@@ -1,7 +1,6 @@
 package execd
 
 import (
-	"fmt"
 	"strings"
 	"time"
 
@@ -11,11 +10,10 @@ import (
 )
 
 // listenConfig returns the configuration of a try: everything as by default
-// but for the address, and no state file, which a running collector may own.
+// but for the address.
 func listenConfig(url string, create inputs.Creator) (*configFile, error) {
 	t := table{plugin: create()}
-	text := fmt.Sprintf("service_addresses = [\"%s\"]\nstate_file = \"none\"\n", escape(url, false))
-	_, err := toml.Decode(text, t.plugin)
+	_, err := toml.Decode(`service_addresses = ["`+escape(url, false)+`"]`, t.plugin)
 	return &configFile{tables: []table{t}}, err
 }
 
