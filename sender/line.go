@@ -338,7 +338,7 @@ func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
 func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
 	conn, err := l.connect(ctx, l.address)
 	if err != nil {
-		return l.failed("connecting to", err)
+		return l.failed(ctx, "connecting to", err)
 	}
 	cancelled := context.AfterFunc(ctx, func() { conn.Close() })
 	defer cancelled()
@@ -346,18 +346,18 @@ func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
 	link := newLink(conn)
 	l.number(&beat, link)
 	if err := link.send(&beat, goodbyeTime); err != nil {
-		return l.failed("sending to", err)
+		return l.failed(ctx, "sending to", err)
 	}
 	reader := wire.NewReader(conn, wire.MaxAnswer)
 	for {
 		payload, err := reader.Next()
 		if err != nil {
-			return l.failed("waiting for the answer of", err)
+			return l.failed(ctx, "waiting for the answer of", err)
 		}
 		answer, err := wire.DecodeAnswer(payload)
 		switch {
 		case err != nil:
-			return l.failed("reading the answer of", err)
+			return l.failed(ctx, "reading the answer of", err)
 		case answer.Error != "":
 			return &RefusedError{Server: l.server, Text: answer.Error}
 		case answer.Seq == l.seq:
@@ -366,8 +366,12 @@ func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
 	}
 }
 
-// failed says what was being done.
-func (l *line) failed(doing string, err error) error {
+// failed says what was being done. When ctx has ended, that is why: what the
+// closed connection says about itself helps nobody.
+func (l *line) failed(ctx context.Context, doing string, err error) error {
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
 	return fmt.Errorf("%s %s failed: %w", doing, l.server, err)
 }
 

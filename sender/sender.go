@@ -48,6 +48,9 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
 }
 
+// errSlow is why a server is not waited for any longer.
+var errSlow = fmt.Errorf("another server was %s faster", goodbyeTime)
+
 // Validate says what is wrong with the settings of s.
 func (s *Sender) Validate() error {
 	if len(s.Servers) == 0 {
@@ -125,14 +128,14 @@ func (s *Sender) deliver(ctx context.Context, beat wire.Beat) error {
 	if err := s.Validate(); err != nil {
 		return err
 	}
-	ctx, cancel := context.WithCancel(ctx)
-	defer cancel()
+	ctx, cancel := context.WithCancelCause(ctx)
+	defer cancel(nil)
 	errs := make([]error, len(s.Servers))
 	var wg sync.WaitGroup
 	for i, server := range s.Servers {
 		wg.Go(func() { // ends with ctx
 			if errs[i] = newLine(s, server).deliver(ctx, beat); errs[i] == nil {
-				time.AfterFunc(goodbyeTime, cancel)
+				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })
 			}
 		})
 	}

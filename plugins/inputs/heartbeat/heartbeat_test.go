@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"errors"
 	"fmt"
 	"os"
 	"regexp"
@@ -199,4 +200,47 @@ func TestConnectionLimitLeavesDescriptorsForOthers(t *testing.T) {
 	require.EqualValues(t, 7, connectionLimit(7))
 	require.LessOrEqual(t, connectionLimit(0), max(int64(limit.Cur)-200, 1))
 	require.LessOrEqual(t, connectionLimit(1<<30), max(int64(limit.Cur)-200, 1))
+}
+
+// What was opened is closed: connections that beat, that were refused, that
+// were left open, and the socket itself.
+func TestStartAndStopLeaveNoDescriptor(t *testing.T) {
+	descriptors := func() int {
+		entries, err := os.ReadDir("/proc/self/fd")
+		if errors.Is(err, os.ErrNotExist) {
+			t.Skip("needs /proc")
+		}
+		require.NoError(t, err)
+		return len(entries)
+	}
+	h := newPlugin(t)
+	var acc testutil.Accumulator
+	before := 0
+	for round := range 20 {
+		require.NoError(t, h.Start(&acc))
+		beats, refused, silent := dial(t, h), dial(t, h), dial(t, h)
+		beats.beat(`{"host":"a","pid":0,"ack":true}`)
+		refused.send("GET / HTTP/1.1\r\n")
+		refused.closed()
+		h.Stop()
+		for _, c := range []*client{beats, refused, silent} {
+			c.Close()
+		}
+		if round == 0 {
+			before = descriptors() // with what the runtime opens once
+		}
+	}
+	require.LessOrEqual(t, descriptors(), before)
+}
+
+// The start is told before anything else, also when a Gather comes at once.
+func TestStartIsToldFirst(t *testing.T) {
+	for range 50 {
+		h := newPlugin(t)
+		acc := new(testutil.Accumulator)
+		require.NoError(t, h.Start(acc))
+		gather(t, h)
+		h.Stop()
+		require.Equal(t, "started", acc.GetTelegrafMetrics()[0].Tags()["reason"])
+	}
 }
