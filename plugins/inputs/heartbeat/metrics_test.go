@@ -360,3 +360,53 @@ func (a *blockedAccumulator) AddMetric(m telegraf.Metric) {
 		a.Accumulator.AddMetric(m)
 	}
 }
+
+// Three of the article's clients at one address are three peers. One is
+// killed and comes back with another pid: one restart, no ghost, and its old
+// series ends with a point that is neither alive nor dead.
+func TestArticlesClientRestartedLeavesNoGhost(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPlugin(t)
+		acc, connect, stop := startInBubble(t, h)
+		article := func(pid int) (beat func(), c *client) {
+			c = connect()
+			return func() { c.send(fmt.Sprintf(`{"ip": "10.0.0.5", "status": "alive", "pid": %d}`, pid)) }, c
+		}
+		first, one := article(1)
+		second, two := article(2)
+		third, three := article(3)
+		for range 3 {
+			first()
+			second()
+			third()
+			time.Sleep(50 * time.Second)
+		}
+		two.Close() // killed
+		time.Sleep(time.Second)
+		reborn, again := article(22)
+		for range 20 {
+			first()
+			third()
+			reborn()
+			time.Sleep(50 * time.Second)
+		}
+		gather(t, h)
+		for _, c := range []*client{one, three, again} {
+			c.Close()
+		}
+		stop()
+
+		last := make(map[string]string)
+		for _, m := range metricsOf(acc, "heartbeat_peer", "source", "10.0.0.5") {
+			f := m.Fields()
+			last[m.Tags()["pid"]] = fmt.Sprintf("alive=%v dead=%v restarts=%v deaths=%v", f["alive"], f["dead"], f["restarts_total"], f["deaths_total"])
+		}
+		require.Equal(t, map[string]string{
+			"1":  "alive=1 dead=0 restarts=0 deaths=0",
+			"2":  "alive=0 dead=0 restarts=0 deaths=0",
+			"3":  "alive=1 dead=0 restarts=0 deaths=0",
+			"22": "alive=1 dead=0 restarts=1 deaths=0",
+		}, last)
+		require.Equal(t, []string{"alive beat", "alive beat", "alive beat", "left replaced", "alive restarted"}, eventsOf(acc, "10.0.0.5"))
+	})
+}
