@@ -58,7 +58,7 @@ demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a 
 	go run ./internal/demo
 
 .PHONY: test
-test: build bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)
+test: build telegraf bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)
 	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
 	go run ./internal/testreport $(RACE) -shuffle=on ./...
 

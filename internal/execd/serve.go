@@ -54,11 +54,13 @@ func (r *runner) serve(parent context.Context) error {
 		running.Wait()
 	}
 	switch cause := context.Cause(ctx); {
-	case cause == errStdinEnded, cause == errStdoutClosed, cause == context.Cause(parent):
-		return hung
-	default:
+	case cause != errStdinEnded && cause != errStdoutClosed && cause != context.Cause(parent):
 		return cause
+	case hung != nil:
+		return hung
 	}
+	handOver(r.stdout, r.sink.w)
+	return nil
 }
 
 // gatherByLine reads stdin, if that is what sets the pace, in the one

@@ -1,0 +1,24 @@
+package execd
+
+import (
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// unread returns how many bytes of a pipe its reader has not taken yet
+// (FIONREAD in pipe(7)), 0 if that cannot be known.
+func unread(pipe *os.File) int {
+	connection, err := pipe.SyscallConn()
+	if err != nil {
+		return 0
+	}
+	count := 0
+	err = connection.Control(func(fd uintptr) {
+		count, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+	})
+	if err != nil {
+		return 0
+	}
+	return count
+}
