@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io"
 	"math/rand/v2"
 	"net"
 	"sync"
@@ -273,6 +274,9 @@ func (l *line) drop(link *link, err error) {
 	if link == l.proven {
 		l.proven = nil
 	}
+	if errors.Is(err, io.EOF) {
+		err = errHungUp
+	}
 	l.logf("connection to %s is lost: %v", l.server, err)
 	if l.newest() == nil {
 		l.awaitNothing()
@@ -282,7 +286,7 @@ func (l *line) drop(link *link, err error) {
 
 // leave says goodbye, over the link that there is or over new ones.
 func (l *line) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, goodbyeTime)
+	ctx, cancel := context.WithTimeoutCause(ctx, goodbyeTime, errGoodbyeLate)
 	defer cancel()
 	goodbye := l.sender.goodbye()
 	if l.newest() != nil {
@@ -371,6 +375,9 @@ func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
 func (l *line) failed(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
+	}
+	if errors.Is(err, io.EOF) {
+		err = errHungUp
 	}
 	return fmt.Errorf("%s %s failed: %w", doing, l.server, err)
 }

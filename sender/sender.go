@@ -48,8 +48,12 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
 }
 
-// errSlow is why a server is not waited for any longer.
-var errSlow = fmt.Errorf("another server was %s faster", goodbyeTime)
+// Why a server is not waited for any longer, in an operator's words.
+var (
+	errHungUp      = errors.New("the collector hung up")
+	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
+	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
+)
 
 // Validate says what is wrong with the settings of s.
 func (s *Sender) Validate() error {

@@ -10,8 +10,8 @@ import (
 const (
 	exitDelivered    = 0
 	exitNotDelivered = 1
-	exitUsage        = 2
-	exitConfig       = 3
+	exitUsage        = 2 // the command line is wrong
+	exitConfig       = 3 // the environment, the file or the host is
 	exitRefused      = 4 // by the collector
 )
 
@@ -29,10 +29,24 @@ func exitCode(err error) int {
 	var known *failure
 	var refused *sender.RefusedError
 	switch {
+	case err == nil:
+		return exitDelivered
 	case errors.As(err, &known):
 		return known.code
 	case errors.As(err, &refused):
 		return exitRefused
 	}
 	return exitNotDelivered
+}
+
+// isDelivery tells what -quiet silences: not a mistake in the settings, which
+// nobody would ever find.
+func isDelivery(code int) bool { return code == exitNotDelivered || code == exitRefused }
+
+// invalid gives an error about settings its exit code.
+func invalid(err error) error {
+	if err == nil {
+		return nil
+	}
+	return &failure{code: exitConfig, err: err}
 }

@@ -4,41 +4,68 @@ package main
 
 import (
 	"context"
+	"errors"
+	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 )
 
 func main() {
+	c := &call{
+		args: os.Args[1:], environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
+		hostName: os.Hostname, configFile: defaultConfig,
+	}
+	os.Exit(c.untilSignal())
+}
+
+// A call is one run of the program: what surrounds it, and the settings that
+// this comes to.
+type call struct {
+	args       []string
+	environ    []string
+	stdout     io.Writer
+	stderr     io.Writer
+	hostName   func() (string, error)
+	configFile string // is read if there is one and none is given
+
+	settings settings
+}
+
+// untilSignal does what the arguments say and returns the exit code.
+func (c *call) untilSignal() int {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	code := run(ctx, os.Args[1:], os.Environ(), os.Stdout, os.Stderr)
-	stop()
-	os.Exit(code)
+	err := c.run(ctx)
+	code := exitCode(err)
+	if err != nil && !(c.settings.quiet && isDelivery(code)) {
+		// Errors of several collectors come in several lines.
+		fmt.Fprintln(c.stderr, "heartbeat-sender:", strings.ReplaceAll(err.Error(), "\n", "; "))
+	}
+	return code
 }
 
-// run does what args say and returns the exit code.
-func run(ctx context.Context, args, environ []string, stdout, stderr io.Writer) int {
-	command, args, err := findCommand(args)
+func (c *call) run(ctx context.Context) error {
+	cmd, args, err := findCommand(c.args)
 	if err != nil {
-		return fail(stderr, &failure{code: exitUsage, err: err})
+		return &failure{code: exitUsage, err: err}
 	}
-	call := &call{settings: defaults(), stdout: stdout, stderr: stderr}
-	if err := call.settings.load(command, args, environ); err != nil {
-		return fail(stderr, err)
+	switch err := c.load(cmd, args); {
+	case errors.Is(err, flag.ErrHelp):
+		fmt.Fprint(c.stdout, commandHelp(cmd))
+		return nil
+	case err != nil:
+		return err
 	}
-	if err := command.do(ctx, call); err != nil {
-		if call.settings.quiet {
-			stderr = io.Discard
-		}
-		return fail(stderr, err)
-	}
-	return exitDelivered
+	return cmd.do(ctx, c)
 }
 
-func fail(stderr io.Writer, err error) int {
-	fmt.Fprintln(stderr, "heartbeat-sender:", err)
-	return exitCode(err)
+// logf tells the operator how the delivery goes.
+func (c *call) logf(format string, args ...any) {
+	if !c.settings.quiet {
+		fmt.Fprintf(c.stderr, format+"\n", args...)
+	}
 }

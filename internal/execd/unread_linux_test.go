@@ -31,13 +31,13 @@ func TestHandOverWaitsUntilEverythingIsRead(t *testing.T) {
 		handOver(writer, nil)
 		note("handed over")
 	})
+	note("reading")
 	_, err = io.ReadFull(reader, make([]byte, 11))
-	note("read")
 	require.NoError(t, err)
 	_, err = reader.Read(make([]byte, 1))
 	require.ErrorIs(t, err, io.EOF, "it closes the pipe")
 	wg.Wait()
-	require.Equal(t, []string{"read", "handed over"}, events)
+	require.Equal(t, []string{"reading", "handed over"}, events)
 }
 
 func TestHandOverLeavesOtherFilesAlone(t *testing.T) {
