@@ -79,7 +79,7 @@ var rooms = []room{
 	},
 	{
 		dir:     "internal/execd", // runs any plugin: its command brings ours
-		imports: []string{std, toml, telegraf},
+		imports: []string{std, toml, telegraf, "golang.org/x/sys/unix"},
 	},
 }
 
