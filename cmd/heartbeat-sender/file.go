@@ -1,0 +1,191 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+
+	"github.com/BurntSushi/toml"
+)
+
+// A file holds settings in TOML.
+type file struct {
+	name    string
+	text    string
+	meta    toml.MetaData
+	content map[string]toml.Primitive
+}
+
+// readFile applies what the file of that name gives to c. All of the file is
+// checked, also what is for other commands.
+func (s *settings) readFile(c *command, name string) error {
+	text, err := os.ReadFile(name)
+	if err != nil {
+		return fmt.Errorf("reading the configuration failed: %w", err)
+	}
+	f := &file{name: name, text: string(text)}
+	if f.meta, err = toml.Decode(f.text, &f.content); err != nil {
+		return f.syntaxError(err)
+	}
+	for _, key := range f.keys() {
+		if err := f.apply(s, c, key); err != nil {
+			return fmt.Errorf("%s:%d: %s: %w", name, f.lineOf(f.content[key]), key, err)
+		}
+	}
+	return nil
+}
+
+// keys returns the keys in the order of the file, so that its first mistake
+// is told first.
+func (f *file) keys() []string {
+	var keys []string
+	for _, key := range f.meta.Keys() {
+		if !slices.Contains(keys, key[0]) {
+			keys = append(keys, key[0])
+		}
+	}
+	return keys
+}
+
+func (f *file) apply(s *settings, c *command, key string) error {
+	o, err := optionWithKey(key)
+	if err != nil {
+		return err
+	}
+	var content any
+	if err := f.meta.PrimitiveDecode(f.content[key], &content); err != nil {
+		return err
+	}
+	texts, err := o.texts(content)
+	if err != nil || len(texts) == 0 {
+		return err
+	}
+	if !o.of(c) {
+		s = new(settings)
+	}
+	return s.set(o, texts)
+}
+
+func optionWithKey(key string) (*option, error) {
+	var keys []string
+	for _, o := range options() {
+		switch {
+		case o.key() == key && o.flagOnly:
+			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
+		case o.key() == key:
+			return &o, nil
+		case !o.flagOnly:
+			keys = append(keys, o.key())
+		}
+	}
+	slices.Sort(keys)
+	return nil, fmt.Errorf("there is no such option: possible are %s", strings.Join(keys, ", "))
+}
+
+// texts returns a value of the file as it would stand on the command line,
+// and nothing for an empty one.
+func (o *option) texts(content any) ([]string, error) {
+	switch content := content.(type) {
+	case string:
+		if content == "" {
+			return nil, nil
+		}
+		if !o.isSwitch() {
+			return []string{content}, nil
+		}
+	case bool:
+		if o.isSwitch() {
+			return []string{strconv.FormatBool(content)}, nil
+		}
+	case int64, float64:
+		if o.value == timeValue {
+			return []string{fmt.Sprint(content)}, nil // to hear about units
+		}
+	case []any:
+		if texts, ok := allTexts(content); ok && o.isList() {
+			return texts, nil
+		}
+	}
+	return nil, fmt.Errorf("%.64s is not %s", inTOML(content), o.wants())
+}
+
+func allTexts(elements []any) ([]string, bool) {
+	var texts []string
+	for _, element := range elements {
+		text, ok := element.(string)
+		if !ok {
+			return nil, false
+		}
+		texts = append(texts, text)
+	}
+	return texts, true
+}
+
+// wants tells what can stand for the option in the file.
+func (o *option) wants() string {
+	switch {
+	case o.isSwitch():
+		return "true or false"
+	case o.isList():
+		return `a list of texts, like ["a", "b"]`
+	case o.value == timeValue:
+		return `a time in quotes, like "10s"`
+	}
+	return "a text in quotes"
+}
+
+// inTOML returns a value much as it stands in the file.
+func inTOML(content any) string {
+	switch content := content.(type) {
+	case map[string]any, []map[string]any:
+		return "a table"
+	case string:
+		return strconv.Quote(content)
+	default:
+		return fmt.Sprint(content)
+	}
+}
+
+// syntaxError tells where err is and what is there, on one line.
+func (f *file) syntaxError(err error) error {
+	var at toml.ParseError
+	if !errors.As(err, &at) {
+		return fmt.Errorf("%s: %w", f.name, err)
+	}
+	what, line := at.LastKey, max(at.Position.Line, 1)
+	if lines := strings.Split(f.text, "\n"); what == "" && line <= len(lines) {
+		what = strconv.Quote(strings.TrimSpace(lines[line-1]))
+	}
+	hint := ""
+	if strings.HasPrefix(at.Message, "expected") {
+		hint = "; texts and times stand in quotes"
+	}
+	return fmt.Errorf("%s:%d: %.64s: %s%s", f.name, line, what, at.Message, hint)
+}
+
+// A place refuses to be filled, because the decoder then says where.
+type place struct{}
+
+func (place) UnmarshalTOML(any) error { return errors.New("here") }
+
+// lineOf returns the line on which a value begins.
+func (f *file) lineOf(value toml.Primitive) int {
+	var at toml.ParseError
+	if errors.As(f.meta.PrimitiveDecode(value, new(place)), &at) && at.Position.Line > 0 {
+		return 1 + strings.Count(f.text[:at.Position.Start], "\n")
+	}
+	// a.b = 1 and [a.b] imply a table that has no place of its own.
+	var below map[string]toml.Primitive
+	line := 0
+	if f.meta.PrimitiveDecode(value, &below) == nil {
+		for _, value := range below {
+			if at := f.lineOf(value); line == 0 || at < line {
+				line = at
+			}
+		}
+	}
+	return line
+}

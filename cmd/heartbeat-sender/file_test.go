@@ -1,0 +1,102 @@
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/BurntSushi/toml"
+	"github.com/stretchr/testify/require"
+)
+
+func TestLineOfIsWhereTheValueBegins(t *testing.T) {
+	for text, lines := range map[string]map[string]int{
+		"":                            {},
+		"a = 1":                       {"a": 1},
+		"# a = 1\n\n  a = 1\n":        {"a": 3},
+		"a = 1\r\n\r\nb = 2\r\n":      {"a": 1, "b": 3},
+		"\xef\xbb\xbfa = 1\nb = 2":    {"a": 1, "b": 2},
+		"ab = 1\na = 2":               {"ab": 1, "a": 2},
+		"\"a\" = 1\n'b c' = 2":        {"a": 1, "b c": 2},
+		"a = \"\"\"\nb = 1\"\"\"\n":   {"a": 1},
+		"a = \"\"\"\nb = 1\"\"\"":     {"a": 1},
+		"a = '''\nb = 1\n'''\nb = 2":  {"a": 1, "b": 4},
+		"a = [\n\"b = 1\",\n]\nb = 2": {"a": 1, "b": 4},
+		"a = \"\\n\\n\"\nb = 2":       {"a": 1, "b": 2},
+		"a = {b = 1}\nb = 2":          {"a": 1, "b": 2},
+		"\na.b = 1\na.c = 2\nd = 1":   {"a": 2, "d": 4},
+		"\n[a]\nb = 1\n[b]\n":         {"a": 2, "b": 4},
+		"a = 1\n[b.c]\na = 2":         {"a": 1, "b": 2},
+		"a = 1\n[[b]]\na = 2":         {"a": 1, "b": 2},
+	} {
+		f := &file{text: text}
+		var err error
+		f.meta, err = toml.Decode(text, &f.content)
+		require.NoError(t, err, text)
+		got := make(map[string]int)
+		for _, key := range f.keys() {
+			got[key] = f.lineOf(f.content[key])
+		}
+		require.Equal(t, lines, got, text)
+	}
+}
+
+func TestValuesOfTheFileAsTexts(t *testing.T) {
+	for _, tt := range []struct {
+		key     string
+		content any
+		want    []string
+		err     string
+	}{
+		{"host", "web-1", []string{"web-1"}, ""},
+		{"host", "", nil, ""},
+		{"host", int64(1), nil, "1 is not a text in quotes"},
+		{"host", true, nil, "true is not a text in quotes"},
+		{"host", []any{"a"}, nil, "[a] is not a text in quotes"},
+		{"interval", "10s", []string{"10s"}, ""},
+		{"interval", int64(10), []string{"10"}, ""},
+		{"interval", 2.5, []string{"2.5"}, ""},
+		{"interval", false, nil, `false is not a time in quotes, like "10s"`},
+		{"tag", "a=1", []string{"a=1"}, ""},
+		{"tag", []any{"a=1", "b=2"}, []string{"a=1", "b=2"}, ""},
+		{"tag", []any{}, nil, ""},
+		{"tag", []any{"a=1", int64(2)}, nil, `[a=1 2] is not a list of texts, like ["a", "b"]`},
+		{"tag", map[string]any{"a": "1"}, nil, `a table is not a list of texts, like ["a", "b"]`},
+		{"tag", []map[string]any{{"a": "1"}}, nil, `a table is not a list of texts, like ["a", "b"]`},
+		{"quiet", true, []string{"true"}, ""},
+		{"quiet", "true", nil, `"true" is not true or false`},
+		{"quiet", int64(1), nil, "1 is not true or false"},
+	} {
+		o, err := optionWithKey(tt.key)
+		require.NoError(t, err)
+		got, err := o.texts(tt.content)
+		require.Equal(t, tt.want, got)
+		if tt.err == "" {
+			require.NoError(t, err)
+			continue
+		}
+		require.EqualError(t, err, tt.err)
+	}
+}
+
+// Whatever is not TOML is told in one line with its number.
+func TestSyntaxErrorsAreOneLine(t *testing.T) {
+	for text, want := range map[string]string{
+		"host":                     `x.toml:1: "host": `,
+		"host = web-1":             `x.toml:1: host: expected value but found "web" instead; texts and times stand in quotes`,
+		"\nhost: \"web-1\"\n":      `x.toml:2: "host: \"web-1\"": `,
+		"a = \"\"\"\nb\n":          "x.toml:2: a: ",
+		"a = \"x\ny\"":             "x.toml:1: a: ",
+		"a = [1,\n\n":              "x.toml:2: a: ",
+		"a = 1\n[a]":               `x.toml:2: "[a]": `,
+		"a = \"\xff\"":             "x.toml:1: ",
+		"a\x00":                    "x.toml:1: ",
+		"a = 99999999999999999999": "x.toml:1: ",
+	} {
+		name := filepath.Join(t.TempDir(), "x.toml")
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		err := new(settings).readFile(commandNamed("run"), name)
+		require.ErrorContains(t, err, want, text)
+		require.NotContains(t, err.Error(), "\n", text)
+	}
+}

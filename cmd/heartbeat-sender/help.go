@@ -1,0 +1,81 @@
+package main
+
+import (
+	"fmt"
+	"strings"
+)
+
+const helpHead = `heartbeat-sender tells collectors that this host, or a service on it, is alive.
+
+Usage: heartbeat-sender COMMAND [FLAGS]
+
+Commands:
+`
+
+const helpTail = `
+A flag overrules the environment, which overrules the file, which overrules the default. All
+but -every and -config can be given in all three, lists with commas or as a list:
+
+  -back-in 15m       HEARTBEAT_BACK_IN=15m                 back_in = "15m"
+  -tag a=1 -tag b=2  HEARTBEAT_TAG=a=1,b=2                 tag = ["a=1", "b=2"]
+  -quiet             HEARTBEAT_QUIET=true                  quiet = true
+
+Examples:
+  heartbeat-sender run -server tcp://collector.example.com:7878
+  heartbeat-sender once -server tcp://collector.example.com:7878 -every 5m -splay 20s
+  heartbeat-sender leave -server tcp://collector.example.com:7878 -back-in 15m
+`
+
+const helpExit = `
+Exit codes: 0 delivered (several collectors: to one at least), 1 not delivered,
+            2 command line, 3 environment, file or host name, 4 refused by the collector
+`
+
+// help is the text of the help command.
+func help() string {
+	var b strings.Builder
+	b.WriteString(helpHead)
+	for _, c := range commands() {
+		fmt.Fprintf(&b, "  %-17s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
+	}
+	b.WriteString("\nFlags, those of some commands with their names:\n")
+	for _, o := range options() {
+		only := ""
+		if o.commands != speaking {
+			only = " [" + list(o.commands) + "]"
+		}
+		b.WriteString(o.help(only))
+	}
+	b.WriteString(helpTail + helpExit)
+	return b.String()
+}
+
+// commandHelp tells what one command can do.
+func commandHelp(c *command) string {
+	known := optionsOf(c)
+	takes := c.takes
+	if len(known) > 0 {
+		takes = "[FLAGS]"
+	}
+	var b strings.Builder
+	fmt.Fprintf(&b, "heartbeat-sender %s: %s\n\n", c.name, c.usage)
+	fmt.Fprintf(&b, "Usage: %s\n", strings.TrimSpace("heartbeat-sender "+c.name+" "+takes))
+	if len(known) == 0 {
+		return b.String()
+	}
+	b.WriteString("\nFlags:\n")
+	for _, o := range known {
+		b.WriteString(o.help(""))
+	}
+	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + helpExit)
+	return b.String()
+}
+
+// help is the line about an option; only says which commands know it.
+func (o *option) help(only string) string {
+	initial := ""
+	if o.initial != "" {
+		initial = " (default " + o.initial + ")"
+	}
+	return fmt.Sprintf("  %-17s%s%s%s\n", strings.TrimSpace(o.flag()+" "+o.value), o.usage, initial, only)
+}
