@@ -37,13 +37,14 @@ type line struct {
 	sentAt   time.Time
 	rtt      time.Duration
 
-	proven  *link
-	tried   *link // the newest, not proven yet
-	dialing bool
-	planned bool   // retry runs
-	lastTo  string // address that answered last
-	pause   time.Duration
-	dialAt  time.Time // when it last began to dial
+	proven    *link
+	tried     *link // the newest, not proven yet
+	dialing   bool
+	planned   bool   // retry runs
+	lastTo    string // address that answered last
+	pause     time.Duration
+	deadAfter time.Duration // silence the server allows; 0 while not known
+	dialAt    time.Time     // when it last began to dial
 
 	wg      sync.WaitGroup // dialling and listening
 	dialed  chan dialed
@@ -116,7 +117,13 @@ func spread(whole time.Duration) time.Duration {
 }
 
 // patience is how long an answer may take.
-func (l *line) patience() time.Duration { return max(2*time.Second, l.sender.Interval/2) }
+func (l *line) patience() time.Duration {
+	patience := max(2*time.Second, l.sender.Interval/2)
+	if spare := l.deadAfter - l.sender.Interval; spare > 0 {
+		patience = min(patience, max(spare/3, 500*time.Millisecond))
+	}
+	return patience
+}
 
 // beat sends over the newest link, if there is one.
 func (l *line) beat(beat wire.Beat) {
@@ -213,7 +220,11 @@ func (l *line) dialLater() {
 	l.planned = true
 	most := min(max(l.sender.Interval, minPause), maxPause)
 	l.pause = min(max(2*l.pause, minPause), most)
-	l.retry.Reset(max(spread(l.pause), time.Until(l.dialAt.Add(minPause))))
+	pause := spread(l.pause)
+	if l.pause == minPause && l.proven != nil {
+		pause = 0 // the server is there, or was: no herd
+	}
+	l.retry.Reset(max(pause, time.Until(l.dialAt.Add(minPause))))
 }
 
 // hear takes in an answer, or the end of a link.
@@ -240,6 +251,7 @@ func (l *line) acknowledged(e event) {
 		l.rtt = time.Since(l.sentAt)
 	}
 	l.pause = 0
+	l.deadAfter = time.Duration(min(e.answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
 	if e.link == l.proven {
 		return
 	}

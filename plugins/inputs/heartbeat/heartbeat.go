@@ -13,6 +13,7 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -55,8 +56,8 @@ type Heartbeat struct {
 	connCount atomic.Int64 // of all listeners
 	connLimit int64
 
-	wg     sync.WaitGroup     // the clock and the emitter
-	cancel context.CancelFunc // ends both; nil while not running
+	running atomic.Pointer[intake] // for Gather; nil while not running
+	stop    func()                 // ends what run began; nil likewise
 }
 
 // SampleConfig returns the documentation of all options.
@@ -89,21 +90,30 @@ func (h *Heartbeat) prepare(now time.Time) {
 
 // run serves the listeners until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	ctx, cancel := context.WithCancel(context.Background())
-	h.cancel = cancel
-	h.wg.Go(func() { h.intake.keepTime(ctx) })         // ends with ctx
-	h.wg.Go(func() { h.intake.emit(ctx, acc, h.own) }) // ends with ctx, when the queue is empty
+	in, own := h.intake, h.ownOf(slices.Clone(h.listeners))
+	var clock, emitter sync.WaitGroup
+	ticking, endClock := context.WithCancel(context.Background())
+	emitting, endEmitter := context.WithCancel(context.Background())
+	clock.Go(func() { in.keepTime(ticking) })          // ends with ticking
+	emitter.Go(func() { in.emit(emitting, acc, own) }) // ends with emitting, when the queue is empty
 	for _, l := range h.listeners {
 		l.serve() // until it is closed
 	}
+	h.stop = func() { // the emitter last: what the others told is still emitted
+		endClock()
+		clock.Wait()
+		endEmitter()
+		emitter.Wait()
+	}
+	h.running.Store(in)
 }
 
 // Gather emits what is believed of every peer. It does so through the
 // accumulator of Start, in line with everything else: the one of Gather
 // rounds stamps, so that a state could seem to come before its cause.
 func (h *Heartbeat) Gather(telegraf.Accumulator) error {
-	if h.cancel != nil {
-		h.intake.gather()
+	if in := h.running.Load(); in != nil {
+		in.gather()
 	}
 	return nil
 }
@@ -111,12 +121,12 @@ func (h *Heartbeat) Gather(telegraf.Accumulator) error {
 // Stop closes all sockets and returns when nothing is emitted any more. It
 // may be called at any time and more than once.
 func (h *Heartbeat) Stop() {
+	h.running.Store(nil)
 	h.closeListeners()
-	if h.cancel != nil {
-		h.cancel()
-		h.cancel = nil
+	if h.stop != nil {
+		h.stop()
+		h.stop = nil
 	}
-	h.wg.Wait()
 }
 
 func (h *Heartbeat) closeListeners() {
@@ -126,13 +136,16 @@ func (h *Heartbeat) closeListeners() {
 	h.listeners = nil
 }
 
-// own returns the metrics about the plugin itself.
-func (h *Heartbeat) own(now time.Time) []telegraf.Metric {
-	metrics := collectorMetrics(h.intake.health(), h.refusals.total(), now)
-	for _, l := range h.listeners {
-		metrics = append(metrics, listenerMetrics(l, now)...)
+// ownOf returns what makes the metrics about the plugin itself.
+func (h *Heartbeat) ownOf(listeners []*listener) func(time.Time) []telegraf.Metric {
+	in, refusals := h.intake, h.refusals
+	return func(now time.Time) []telegraf.Metric {
+		metrics := collectorMetrics(in.health(), refusals.total(), now)
+		for _, l := range listeners {
+			metrics = append(metrics, listenerMetrics(l, now)...)
+		}
+		return metrics
 	}
-	return metrics
 }
 
 // announce says where the plugin listens, and warns if anybody may beat.

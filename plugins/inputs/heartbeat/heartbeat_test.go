@@ -6,6 +6,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -234,5 +235,24 @@ func TestStartIsToldFirst(t *testing.T) {
 		gather(t, h)
 		h.Stop()
 		require.Equal(t, "started", acc.GetTelegrafMetrics()[0].Tags()["reason"])
+	}
+}
+
+// Telegraf may stop a plugin whose Gather hangs on a slow output.
+func TestGatherBesideStop(t *testing.T) {
+	h := newPlugin(t)
+	for range 50 {
+		var acc testutil.Accumulator
+		require.NoError(t, h.Start(&acc))
+		var wg sync.WaitGroup
+		wg.Go(func() {
+			for range 20 {
+				if err := h.Gather(nil); err != nil {
+					t.Error(err)
+				}
+			}
+		})
+		h.Stop()
+		wg.Wait()
 	}
 }

@@ -67,16 +67,17 @@ func (in *intake) connEnded(conn liveness.ConnID, ids iter.Seq[liveness.ID], byP
 
 // keepTime lets the tracker judge silence until ctx ends.
 func (in *intake) keepTime(ctx context.Context) {
-	ticker := time.NewTicker(liveness.TickInterval)
-	defer ticker.Stop()
+	timer := time.NewTimer(liveness.TickInterval)
+	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
 			return
-		case <-ticker.C:
+		case <-timer.C:
 			in.mu.Lock()
 			in.tell(in.tracker.Tick(time.Now()))
 			in.mu.Unlock()
+			timer.Reset(liveness.TickInterval) // never sooner: what is received meanwhile has to be heard
 		}
 	}
 }

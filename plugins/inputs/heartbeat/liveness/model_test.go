@@ -45,7 +45,7 @@ func (m *model) now(at time.Duration) time.Duration {
 func (m *model) observe(at time.Duration, b *Beat) (full bool) {
 	now := m.now(at)
 	p := m.peers[b.ID]
-	if p == nil && b.ID.Nameless() {
+	if p == nil && b.ID.Nameless() && b.Status == SaysAlive {
 		p = m.takeVacant(b.ID)
 	}
 	if p == nil {
@@ -80,7 +80,9 @@ func (m *model) observe(at time.Duration, b *Beat) (full bool) {
 		}
 		m.set(p, Left, ReasonLeaving, now)
 	case SaysDead:
-		m.fail(b.ID, p, ReasonExited, now)
+		if p.state != Dead {
+			m.fail(b.ID, p, ReasonExited, now)
+		}
 		if p.state == Dead {
 			p.reason = ReasonExited
 		}
@@ -145,6 +147,9 @@ func (m *model) judge(id ID, p *modelPeer) {
 	silence := m.opts.Silence(p.interval)
 	if p.state == Alive && m.clock >= p.heard+silence.Suspect {
 		m.set(p, Suspect, ReasonSilence, m.clock)
+	}
+	if host := m.peers[ID{Source: id.Source, Service: HostService}]; p.state == Left && p.window > 0 && m.clock >= p.window && host != nil {
+		p.window = max(p.window, host.window)
 	}
 	past := p.state == Suspect && m.clock >= p.heard+silence.Dead ||
 		p.state == Left && p.window > 0 && m.clock >= p.window

@@ -54,7 +54,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	p.heard, p.heardV = at, t.verdict(now)
 	p.relabel(b.Labels)
 	p.hearOver(b.Conn, at)
-	out.At = p.nextStamp(now)
+	if out.Fate == Accepted {
+		out.At = p.nextStamp(now)
+	}
 	t.believe(p, b, now)
 	t.rewake(p)
 	out.Silence = t.Silence(p.interval)
@@ -87,7 +89,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.peers[b.ID]; p != nil {
 		return p
 	}
-	if b.ID.Nameless() {
+	if b.ID.Nameless() && b.Status == SaysAlive {
 		if p := t.vacant.first(b.ID.Source); p != nil {
 			t.replace(p, b.ID, now)
 			return p
@@ -113,6 +115,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.vacant.remove(p)
 	delete(t.peers, p.id)
 	p.id = id
+	p.runs = runs{}     // nor does another's order say anything
 	p.hasFormer = false // another pid has another id here, so none can conflict
 	t.peers[id] = p
 }
@@ -216,7 +219,9 @@ func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
 
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	p.exitCode, p.hasExitCode = b.ExitCode, b.HasExitCode
-	t.end(p, ReasonExited, now)
+	if p.state != Dead {
+		t.end(p, ReasonExited, now)
+	}
 	if p.state == Dead {
 		p.reason = ReasonExited // better evidence than silence
 		t.vacant.add(p)         // it may have taken the place of a dead one

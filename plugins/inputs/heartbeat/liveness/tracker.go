@@ -115,6 +115,9 @@ func (t *Tracker) look(p *peer, now time.Time) {
 			t.end(p, ReasonSilence, now)
 		}
 	case p.state == Left && p.windowV > 0 && t.tickV >= p.windowV:
+		if p.windowV = t.windowV(p); t.tickV < p.windowV {
+			break // its host has asked for more
+		}
 		if t.secondTick(p) {
 			p.windowV = 0
 			t.become(p, Dead, ReasonOverdue, now)

@@ -214,7 +214,10 @@ func (d *Decoder) labelValue(key, old string) (string, error) {
 	if string(raw) == old && old != "" {
 		return old, nil // was checked when it came first
 	}
-	return string(raw), checkLabelValue(key, raw)
+	if err := checkLabelValue(key, raw); err != nil {
+		return "", err // and not kept: the next beat takes what was kept for checked
+	}
+	return string(raw), nil
 }
 
 func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (string, error) {

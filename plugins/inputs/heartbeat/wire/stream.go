@@ -241,7 +241,7 @@ func (r *Reader) makeRoom(n int) {
 	if r.tail < len(r.buf) {
 		return
 	}
-	size := max(firstBuffer, min(2*len(r.buf), n))
+	size := max(firstBuffer, min(2*len(r.buf), HeaderSize+r.max))
 	r.buf = append(make([]byte, 0, size), r.buf[:r.tail]...)[:size]
 }
 

@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"strings"
 	"testing"
 	"testing/iotest"
 
@@ -140,4 +141,23 @@ func (c *chunks) Read(p []byte) (int, error) {
 	n := copy(p, c.src[:1+c.rand.IntN(min(len(c.src), 37))])
 	c.src = c.src[n:]
 	return n, nil
+}
+
+func TestLongBareObjectIsReadInFewPieces(t *testing.T) {
+	object := []byte(`{"x":"` + strings.Repeat("a", DefaultMaxFrame-8) + `"}`)
+	src := &countingReader{src: bytes.NewReader(object)}
+	payload, err := NewReader(src, DefaultMaxFrame).Next()
+	require.NoError(t, err)
+	require.Len(t, payload, DefaultMaxFrame)
+	require.LessOrEqual(t, src.reads, 6)
+}
+
+type countingReader struct {
+	src   io.Reader
+	reads int
+}
+
+func (c *countingReader) Read(p []byte) (int, error) {
+	c.reads++
+	return c.src.Read(p)
 }

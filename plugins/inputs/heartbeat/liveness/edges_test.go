@@ -1,0 +1,149 @@
+package liveness
+
+import (
+	"fmt"
+	"github.com/stretchr/testify/require"
+	"net/netip"
+	"testing"
+	"time"
+)
+
+func TestRateSavesNoCredit(t *testing.T) {
+	var r rate
+	for _, at := range []time.Duration{0, time.Hour} {
+		n := 0
+		for r.take(at, 10) {
+			n++
+		}
+		require.Equal(t, 20, n)
+	}
+	r = 0
+	n := 0
+	for r.take(0, 0) {
+		n++
+	}
+	require.Equal(t, 2*maxRate, n, "0 is as many as stamps allow")
+	r, n = 0, 0
+	for r.take(0, 1<<30) {
+		n++
+	}
+	require.Equal(t, 2*maxRate, n, "and more cannot be")
+}
+func TestSilenceAtTheEdges(t *testing.T) {
+	o := defaults()
+	o.MaxDeadAfter = 10 * time.Second
+	require.Equal(t, 5*time.Second, o.Silence(10*time.Second).Suspect, "the ceiling is the interval itself")
+	o = defaults()
+	require.Equal(t, 4*time.Hour, o.Silence(2*time.Hour).Dead-0+time.Hour, "2h: one half step fits")
+	require.Equal(t, 3*time.Hour+time.Millisecond, o.Silence(2*time.Hour+time.Millisecond).Dead)
+}
+func TestOutcomesCarryTheSilence(t *testing.T) {
+	l := newLife()
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 5}
+	want := l.tracker.Silence(10 * time.Second)
+	require.Equal(t, want, l.beat(b).Silence)
+	require.Equal(t, want, l.beat(b).Silence, "duplicate")
+	b.Seq = 4
+	require.Equal(t, want, l.beat(b).Silence, "late")
+	l.tracker.opts.MaxPeers = 1
+	b.ID.Service = "y"
+	require.Equal(t, want, l.beat(b).Silence, "full")
+}
+func TestFirstBeatHasNoGap(t *testing.T) {
+	l := newLife()
+	l.pass(time.Minute)
+	out := l.beat(Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second})
+	require.Zero(t, out.Gap)
+	require.Zero(t, out.Jitter)
+}
+func TestExitCodeAndAddress(t *testing.T) {
+	l := newLife()
+	id := ID{Source: "a", Service: "x"}
+	view := func() View { return l.tracker.View(0, l.now) }
+	l.beat(Beat{ID: id, Status: SaysDead, ExitCode: 137, HasExitCode: true, Addr: netip.MustParseAddr("10.0.0.1")})
+	require.EqualValues(t, 137, view().ExitCode)
+	require.Equal(t, 1.0, view().Suspicion)
+	l.beat(Beat{ID: id, Addr: netip.MustParseAddr("10.0.0.2")})
+	require.False(t, view().HasExitCode, "it lives again")
+	require.Equal(t, "10.0.0.2", view().Addr.String())
+	l.beat(Beat{ID: id, Status: SaysLeaving, ExitCode: 3, HasExitCode: true})
+	require.EqualValues(t, 3, view().ExitCode)
+	require.Equal(t, ReasonLeaving, view().Reason)
+}
+func TestLongConnectionAt100ms(t *testing.T) {
+	for gap, vacant := range map[time.Duration]bool{99 * time.Millisecond: false, 100 * time.Millisecond: true} {
+		for _, byPeer := range []bool{true, false} {
+			l := newLife()
+			b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}, Conn: 1}
+			l.beat(b)
+			l.now = l.now.Add(gap)
+			l.beat(b)
+			l.tracker.ConnEnded(1, func(yield func(ID) bool) { yield(b.ID) }, byPeer)
+			b.ID.PID, b.Conn = 2, 2
+			l.beat(b)
+			require.Equal(t, vacant && byPeer, l.tracker.Len() == 1, fmt.Sprint(gap, byPeer))
+		}
+	}
+	l := newLife() // no connection is none of length
+	b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}}
+	l.beat(b)
+	l.now = l.now.Add(time.Second)
+	l.beat(b)
+	l.tracker.ConnEnded(0, func(yield func(ID) bool) { yield(b.ID) }, true)
+	b.ID.PID = 2
+	l.beat(b)
+	require.Equal(t, 2, l.tracker.Len())
+}
+func TestFlappingForTenMinutes(t *testing.T) {
+	p := new(peer)
+	for range flapChanges {
+		p.noteChange(time.Minute)
+	}
+	require.True(t, p.flapping(11*time.Minute))
+	require.False(t, p.flapping(11*time.Minute+1))
+	p = new(peer)
+	p.noteChange(time.Minute)
+	require.False(t, p.flapping(time.Minute+1))
+}
+func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
+	p := new(peer)
+	p.nextStamp(epoch)
+	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
+	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())
+}
+func TestClockOfReadersAndTicks(t *testing.T) {
+	l := newLife()
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second}
+	l.pass(10 * time.Second)
+	before := l.now
+	l.now = l.now.Add(time.Second) // nothing ticks
+	l.beat(b)
+	require.Equal(t, 35*time.Second, l.tracker.View(0, l.now).Deadline)
+	require.Equal(t, 35*time.Second, l.tracker.View(0, before.Add(300*time.Millisecond)).Deadline, "the clock stands still beyond 200 ms")
+	l.tracker.Tick(before) // and never goes back
+	require.Equal(t, 10*time.Second, l.tracker.tickV)
+	l.tracker.Tick(before.Add(150 * time.Millisecond))
+	require.Zero(t, l.tracker.Stalled(), "a late tick is no stall")
+	b.Seq = 0
+	out := l.tracker.Observe(before, &b)
+	require.Zero(t, out.Gap, "a reader that was overtaken")
+}
+func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
+	l := newLife()
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"a", "1"}, {"b", "1"}, {"c", "1"}}}
+	l.beat(b)
+	one := l.tracker.peers[b.ID]
+	one.labels = append(make([]Label, 0, 8), one.labels...) // room behind
+	before := one.labels[:4:4]
+	b.Labels = []Label{{"d", "1"}}
+	l.beat(b)
+	require.Zero(t, before[3])
+}
+func TestForgottenPeerHandsItsWakeOn(t *testing.T) {
+	l := newLife()
+	l.beat(Beat{ID: ID{Source: "a", Service: "gone"}, Status: SaysLeaving})
+	l.pass(59 * time.Minute)
+	l.beat(Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Hour})
+	l.pass(2 * time.Minute) // gone is forgotten, x takes its number
+	require.Equal(t, l.tracker.order[0].wakeV(&l.tracker.opts), l.tracker.wake[0])
+}
