@@ -6,7 +6,6 @@ import (
 	"net"
 	"net/netip"
 	"os"
-	"sync/atomic"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -17,7 +16,11 @@ import (
 // the connection.
 const maxRefused = 8
 
-var lastConn atomic.Uint64
+// Why we end a connection.
+var (
+	errTooManyRefused = errors.New("too many messages in a row are refused")
+	errUnread         = errors.New("answers are not read")
+)
 
 // A conn reads the beats of one connection and answers them.
 type conn struct {
@@ -33,13 +36,10 @@ type conn struct {
 	timed   bool // the clock of the payload being read runs
 	armed   bool // a deadline for reading is set
 	greeted bool
-
-	first liveness.ID              // whom it beat for, usually the only one
-	more  map[liveness.ID]struct{} // and who else
 }
 
 func newConn(l *listener, socket net.Conn) *conn {
-	c := &conn{Conn: socket, listener: l, id: liveness.ConnID(lastConn.Add(1))}
+	c := &conn{Conn: socket, listener: l, id: liveness.ConnID(l.plugin.lastConn.Add(1))}
 	if addr, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = addr.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -52,13 +52,12 @@ func (c *conn) serve() {
 	c.startClock() // for the first payload it runs from the beginning
 	for {
 		payload, err := c.reader.Next()
+		if err == nil {
+			c.timed = false
+			err = c.take(payload)
+		}
 		if err != nil {
 			c.ended(err)
-			return
-		}
-		c.timed = false
-		if !c.take(payload) {
-			c.told(false)
 			return
 		}
 	}
@@ -94,130 +93,105 @@ func (c *conn) stopClock() {
 	c.SetReadDeadline(time.Time{})
 }
 
-// known reports whether anybody was heard on the connection.
-func (c *conn) known() bool { return c.first != (liveness.ID{}) }
-
-// take judges one payload. It reports false if the connection has to end.
-func (c *conn) take(payload []byte) bool {
-	now := time.Now()
-	if !c.greet() {
-		return false
+// take judges one payload. An error ends the connection.
+func (c *conn) take(payload []byte) error {
+	if err := c.greet(); err != nil {
+		return err
 	}
 	beat, err := c.decoder.Decode(payload)
 	if err != nil {
-		return c.refuse(wire.AsRefusal(err), now)
+		return c.refuse(wire.AsRefusal(err))
 	}
 	who, ok := c.beat.set(beat, c.remote, c.listener.plugin)
 	if !ok {
-		return c.refuse(&wire.Refusal{Reason: reasonNobody, Text: "beat names no host and its connection has no address"}, now)
+		return c.refuse(&wire.Refusal{Reason: reasonNobody, Text: "beat names no host and its connection has no address"})
 	}
 	c.refused = 0
 	if beat.Check {
-		return c.acknowledge(beat, who, c.listener.plugin.intake.silence(c.beat.Interval), now)
+		return c.acknowledge(beat, who, c.listener.plugin.intake.silence(c.beat.Interval))
 	}
-	c.listener.beats.Add(1)
 	c.beat.Conn = c.id
-	outcome := c.listener.plugin.intake.observe(now, &c.beat)
+	outcome := c.listener.plugin.intake.observe(&c.beat)
 	if outcome.Fate == liveness.Full {
 		text := "as many peers as allowed are known ('max_peers')"
 		c.listener.refuse(reasonMaxPeers, c.RemoteAddr().String(), text)
-		return c.say(&wire.Answer{Error: text, NowMS: now.UnixMilli()})
+		return c.say(&wire.Answer{Error: text})
 	}
-	c.remember(who)
-	return c.acknowledge(beat, who, outcome.Silence, now)
+	c.listener.beats.Add(1)
+	return c.acknowledge(beat, who, outcome.Silence)
 }
 
-func (c *conn) acknowledge(beat *wire.Beat, who liveness.ID, silence liveness.Silence, now time.Time) bool {
+func (c *conn) acknowledge(beat *wire.Beat, who liveness.ID, silence liveness.Silence) error {
 	if !beat.Ack && !beat.Check {
-		return true
+		return nil
 	}
-	return c.say(&wire.Answer{
-		Seq: beat.Seq, NowMS: now.UnixMilli(), DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: who.String(),
-	})
+	return c.say(&wire.Answer{Seq: beat.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: who.String()})
 }
 
-func (c *conn) refuse(refusal *wire.Refusal, now time.Time) bool {
+// refuse answers a payload that is refused. Too many in a row are an error.
+func (c *conn) refuse(refusal *wire.Refusal) error {
 	c.listener.refuse(refusal.Reason, c.RemoteAddr().String(), refusal.Text)
 	c.refused++
-	return c.say(&wire.Answer{Error: refusal.Text, NowMS: now.UnixMilli()}) && c.refused < maxRefused
+	if err := c.say(&wire.Answer{Error: refusal.Text}); err != nil {
+		return err
+	}
+	if c.refused >= maxRefused {
+		return errTooManyRefused
+	}
+	return nil
 }
 
-// say answers on framed connections. Who does not read its answers is cut.
-func (c *conn) say(answer *wire.Answer) bool {
+// say answers on framed connections.
+func (c *conn) say(answer *wire.Answer) error {
 	if !c.reader.Framed() {
-		return true
+		return nil
 	}
+	answer.NowMS = time.Now().UnixMilli()
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
 // greet sends the welcome once it is known that the stream is bare: to the
 // reader of frames it would be garbage.
-func (c *conn) greet() bool {
+func (c *conn) greet() error {
 	welcome := c.listener.plugin.Welcome
 	if c.greeted || welcome == "" || !c.reader.Bare() {
-		return true
+		return nil
 	}
 	c.greeted = true
 	return c.send([]byte(welcome))
 }
 
-func (c *conn) send(data []byte) bool {
-	if c.SetWriteDeadline(time.Now().Add(time.Duration(c.listener.plugin.FrameTimeout))) != nil {
-		return false
+// send writes to the other side. Who does not read is cut.
+func (c *conn) send(data []byte) error {
+	if err := c.SetWriteDeadline(time.Now().Add(time.Duration(c.listener.plugin.FrameTimeout))); err != nil {
+		return err
 	}
 	_, err := c.Write(data)
-	return err == nil
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.listener.refuse(reasonUnread, c.RemoteAddr().String(), "answers are not read in time ('frame_timeout')")
+		return errUnread
+	}
+	return err
 }
 
-// ended tells why no more can be read.
+// ended draws from the reason of the end what it says about the peers: only
+// an end by the other side says something.
 func (c *conn) ended(err error) {
 	refusal := wire.AsRefusal(err)
+	byPeer := false
 	switch {
+	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
 	case refusal != nil:
-		c.refuse(refusal, time.Now())
-		c.told(refusal.Reason == wire.ReasonTruncated)
+		byPeer = refusal.Reason == wire.ReasonTruncated
+		//nolint:errcheck // the connection ends anyway
+		c.refuse(refusal)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
 		c.listener.refuse(reasonFrameTimeout, c.RemoteAddr().String(), "message is not complete in time ('frame_timeout')")
-		c.told(false)
-	case errors.Is(err, net.ErrClosed):
-		c.told(false)
 	default:
+		byPeer = true
 		if !errors.Is(err, io.EOF) {
 			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.RemoteAddr(), err)
 		}
-		c.told(true)
 	}
-}
-
-// told tells the peers' judge that the connection is over.
-func (c *conn) told(byPeer bool) {
-	if c.known() {
-		c.listener.plugin.intake.connEnded(c.id, c.heard, byPeer)
-	}
-}
-
-// remember notes for whom the connection beats.
-func (c *conn) remember(id liveness.ID) {
-	switch {
-	case id == c.first:
-	case !c.known():
-		c.first = id
-	default:
-		if c.more == nil {
-			c.more = make(map[liveness.ID]struct{})
-		}
-		c.more[id] = struct{}{}
-	}
-}
-
-// heard yields for whom it beat.
-func (c *conn) heard(yield func(liveness.ID) bool) {
-	if !yield(c.first) {
-		return
-	}
-	for id := range c.more {
-		if !yield(id) {
-			return
-		}
-	}
+	c.listener.plugin.intake.connEnded(c.id, byPeer)
 }

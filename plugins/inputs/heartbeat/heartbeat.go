@@ -55,6 +55,7 @@ type Heartbeat struct {
 	listeners []*listener
 	connCount atomic.Int64 // of all listeners
 	connLimit int64
+	lastConn  atomic.Uint64
 
 	running atomic.Pointer[intake] // for Gather; nil while not running
 	stop    func()                 // ends what run began; nil likewise
@@ -65,7 +66,7 @@ func (*Heartbeat) SampleConfig() string {
 	return sampleConfig
 }
 
-// Start opens the sockets. Nothing is emitted before it returns.
+// Start opens the sockets.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	h.prepare(time.Now())
 	for _, address := range h.ServiceAddresses {

@@ -2,7 +2,6 @@ package heartbeat
 
 import (
 	"context"
-	"iter"
 	"sync"
 	"time"
 
@@ -27,6 +26,8 @@ type intake struct {
 
 	mu      sync.Mutex // guards tracker; held while its transitions are queued, which keeps them in order
 	tracker *liveness.Tracker
+
+	conflicts rarely
 }
 
 func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now time.Time) *intake {
@@ -35,7 +36,7 @@ func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now t
 		gathers: make(chan chan struct{}), ended: make(chan struct{}),
 		tracker: liveness.New(rules, now),
 	}
-	in.queue.push(startedMetric(now), queueKey{measurement: measurementEvent})
+	in.queue.pushMetric(liveness.ID{}, startedMetric(now))
 	return in
 }
 
@@ -47,22 +48,34 @@ func (in *intake) silence(interval time.Duration) liveness.Silence {
 }
 
 // observe takes in a beat. The transitions of the outcome are dealt with.
-func (in *intake) observe(now time.Time, o *observation) liveness.Outcome {
+func (in *intake) observe(o *observation) liveness.Outcome {
 	in.mu.Lock()
-	out := in.tracker.Observe(now, &o.Beat)
-	in.tell(out.Transitions)
+	out := in.tracker.Observe(time.Now(), &o.Beat) // under the lock: readers must not overtake each other
+	conflict := in.tell(out.Transitions)
 	in.mu.Unlock()
 	out.Transitions = nil
+	if conflict != nil {
+		in.warn(conflict)
+	}
 	if out.Fate == liveness.Accepted && in.naming.beats {
-		in.queue.push(in.naming.beatMetric(o, &out), queueKey{id: o.ID, measurement: measurementBeat})
+		in.queue.pushMetric(o.ID, in.naming.beatMetric(o, &out))
 	}
 	return out
 }
 
-func (in *intake) connEnded(conn liveness.ConnID, ids iter.Seq[liveness.ID], byPeer bool) {
+// warn says that two processes have one name. It is not called with in.mu
+// held: a log may be slow.
+func (in *intake) warn(conflict *liveness.Transition) {
+	if more, ok := in.conflicts.allow(time.Now()); ok {
+		in.log.Warnf("Two processes beat as %s, from %v and from %v: give their services different names%s",
+			conflict.ID, conflict.Addr, conflict.Other, more)
+	}
+}
+
+func (in *intake) connEnded(conn liveness.ConnID, byPeer bool) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.tracker.ConnEnded(conn, ids, byPeer)
+	in.tracker.ConnEnded(conn, byPeer)
 }
 
 // keepTime lets the tracker judge silence until ctx ends.
@@ -82,19 +95,17 @@ func (in *intake) keepTime(ctx context.Context) {
 	}
 }
 
-// tell queues the metrics of transitions. in.mu is held.
-func (in *intake) tell(transitions []liveness.Transition) {
-	for i := range transitions {
-		tr := &transitions[i]
-		in.queue.push(eventMetric(tr), queueKey{id: tr.ID, measurement: measurementEvent})
-		in.queue.push(peerMetric(&tr.View), queueKey{id: tr.ID, measurement: measurementPeer})
-		if isDown(tr.State) {
-			in.queue.push(downMetric(&tr.View), queueKey{id: tr.ID, measurement: measurementDown})
-		}
+// tell queues transitions and returns the last conflict among them, or nil.
+// in.mu is held.
+func (in *intake) tell(transitions []liveness.Transition) *liveness.Transition {
+	var conflict *liveness.Transition
+	for _, tr := range transitions {
+		in.queue.pushChange(tr)
 		if tr.Event == liveness.Conflict {
-			in.log.Warnf("Two processes beat as %s, from %s and from %s: name their services apart", tr.ID, tr.Addr, tr.Other)
+			conflict = &tr
 		}
 	}
+	return conflict
 }
 
 // gather has every peer emitted and waits until that is done.
@@ -121,7 +132,9 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 			add(acc, in.queue.take())
 		case done := <-in.gathers:
 			in.emitPeers(acc)
-			add(acc, own(time.Now()))
+			for _, m := range own(time.Now()) {
+				acc.AddMetric(m)
+			}
 			close(done)
 		case <-ctx.Done():
 			add(acc, in.queue.take())
@@ -132,25 +145,22 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 
 // emitPeers emits all peers. What is queued is older than the views taken in
 // the same moment and goes first. It goes from the end: when a peer is
-// forgotten meanwhile, the last one, already emitted, takes its number.
+// forgotten meanwhile, the last one, already emitted, takes its number and is emitted again.
 func (in *intake) emitPeers(acc telegraf.Accumulator) {
 	views := make([]liveness.View, 0, chunk)
 	for next, more := in.count(), true; more; more = next > 0 {
-		var queued []telegraf.Metric
+		var queued []waiting
 		views, queued, next = in.look(views[:0], next)
 		add(acc, queued)
 		for i := range views {
-			acc.AddMetric(peerMetric(&views[i]))
-			if isDown(views[i].State) {
-				acc.AddMetric(downMetric(&views[i]))
-			}
+			addPeer(acc, &views[i])
 		}
 	}
 }
 
 // look appends the views of a chunk of peers below number next, and returns
 // what was queued before, and where to go on.
-func (in *intake) look(views []liveness.View, next int) ([]liveness.View, []telegraf.Metric, int) {
+func (in *intake) look(views []liveness.View, next int) ([]liveness.View, []waiting, int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	now := time.Now()
@@ -185,8 +195,20 @@ func (in *intake) health() health {
 	return own
 }
 
-func add(acc telegraf.Accumulator, metrics []telegraf.Metric) {
-	for _, m := range metrics {
-		acc.AddMetric(m)
+func add(acc telegraf.Accumulator, items []waiting) {
+	for _, item := range items {
+		if item.change == nil {
+			acc.AddMetric(item.metric)
+			continue
+		}
+		acc.AddMetric(eventMetric(item.change))
+		addPeer(acc, &item.change.View)
+	}
+}
+
+func addPeer(acc telegraf.Accumulator, v *liveness.View) {
+	acc.AddMetric(peerMetric(v))
+	if isDown(v.State) {
+		acc.AddMetric(downMetric(v))
 	}
 }

@@ -335,7 +335,7 @@ func TestBlockedOutputDelaysNothing(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		synctest.Wait()
 		require.Equal(t, 1, h.intake.health().peers[3], "the quiet one is dead, though nobody could be told yet")
-		require.LessOrEqual(t, len(h.intake.queue.metrics), queueLimit+1000)
+		require.LessOrEqual(t, len(h.intake.queue.items), queueLimit+1000)
 
 		near.Close()
 		close(acc.open)
@@ -408,5 +408,49 @@ func TestArticlesClientRestartedLeavesNoGhost(t *testing.T) {
 			"22": "alive=1 dead=0 restarts=1 deaths=0",
 		}, last)
 		require.Equal(t, []string{"alive beat", "alive beat", "alive beat", "left replaced", "alive restarted"}, eventsOf(acc, "10.0.0.5"))
+	})
+}
+
+// One sender cannot flood the outputs, neither with beats nor with changes.
+func TestFloodOfChangesMakesFewMetrics(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPlugin(t)
+		acc, connect, stop := startInBubble(t, h)
+		c := connect()
+		for range 100 {
+			c.send(strings.Repeat(frame(`{"host":"a","pid":0,"status":"leaving"}`)+frame(`{"host":"a","pid":0}`), 50))
+			time.Sleep(10 * time.Millisecond)
+		}
+		synctest.Wait()
+		gather(t, h)
+		c.Close()
+		stop()
+		require.Less(t, len(acc.GetTelegrafMetrics()), 250, "of 10,000 beats in a second")
+		last := metricsOf(acc, "heartbeat_peer", "source", "a")
+		require.EqualValues(t, 10000, last[len(last)-1].Fields()["beats_total"])
+		require.EqualValues(t, 1, last[len(last)-1].Fields()["alive"])
+	})
+}
+
+func TestConflictsAreLoggedOnceAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &testutil.CaptureLogger{}
+		h := newPlugin(t)
+		h.Log = log
+		acc, connect, stop := startInBubble(t, h)
+		c := connect()
+		for range 3 {
+			for host := range 50 {
+				for pid := range 2 {
+					c.send(frame(fmt.Sprintf(`{"host":"h%d","ip":"10.0.0.%d","service":"s","pid":%d,"interval_ms":60000}`, host, pid+1, pid+1)))
+				}
+			}
+			time.Sleep(20 * time.Second)
+		}
+		c.Close()
+		stop()
+		require.Equal(t, []string{"alive beat", "alive restarted", "alive conflict"}, eventsOf(acc, "h7"))
+		require.Len(t, log.Warnings(), 1)
+		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and from 10.0.0.1")
 	})
 }

@@ -15,6 +15,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
+// longest is more than anybody waits, and little enough to be added to a time.
+const longest = 10 * 365 * 24 * time.Hour
+
 // Init checks all options and contacts nothing.
 func (h *Heartbeat) Init() error {
 	if len(h.ServiceAddresses) == 0 {
@@ -72,8 +75,8 @@ func splitAddress(url string) (network, address string, err error) {
 }
 
 func atLeast(option string, value config.Duration, least time.Duration) error {
-	if time.Duration(value) < least {
-		return fmt.Errorf("'%s' has to be at least %s, not %s", option, least, time.Duration(value))
+	if time.Duration(value) < least || time.Duration(value) > longest {
+		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, least, longest, time.Duration(value))
 	}
 	return nil
 }

@@ -9,36 +9,52 @@ import (
 )
 
 // queueLimit is how many beats, and how many changes, wait for a slow output
-// in full. Beyond it a peer's newer metric takes the place of the waiting one
-// of the same measurement, so that the queue grows no more than with the
-// peers. Changes are counted apart: a flood of beats must not cost one.
+// in full. Beyond it the newer one of a peer takes the place of the waiting
+// one. Changes are counted apart: a flood of beats must not cost one. Four
+// times as many of both are the end; then the newest are lost.
 const queueLimit = 1 << 16
 
-// A queue holds metrics in the order of their facts. Pushing never waits.
+// A waiting is what a queue holds: a metric, as each beat makes one, or a change whose
+// metrics are yet to be made, so that judging does not wait for that.
+type waiting struct {
+	metric telegraf.Metric
+	change *liveness.Transition
+}
+
+// A queue holds what is to be emitted, in the order of the facts. Pushing
+// never waits.
 type queue struct {
 	filled chan struct{} // has an entry while something may be queued
 
 	mu        sync.Mutex // guards the rest
-	metrics   []telegraf.Metric
-	keys      []queueKey       // of metrics
+	items     []waiting
+	keys      []queueKey       // of items
 	last      map[queueKey]int // where each key stands last; nil below the limits
-	beats     int              // among metrics
+	changes   int              // among items
 	coalesced int64
 }
 
-// A queueKey says which metrics may take each other's place.
+// A queueKey says which items may take each other's place.
 type queueKey struct {
-	id          liveness.ID
-	measurement string
+	id     liveness.ID
+	change bool
 }
 
 func newQueue() *queue {
 	return &queue{filled: make(chan struct{}, 1)}
 }
 
-func (q *queue) push(m telegraf.Metric, key queueKey) {
+func (q *queue) pushMetric(id liveness.ID, m telegraf.Metric) {
+	q.push(waiting{metric: m}, queueKey{id: id})
+}
+
+func (q *queue) pushChange(change liveness.Transition) {
+	q.push(waiting{change: &change}, queueKey{id: change.ID, change: true})
+}
+
+func (q *queue) push(item waiting, key queueKey) {
 	q.mu.Lock()
-	q.add(m, key)
+	q.add(item, key)
 	q.mu.Unlock()
 	select {
 	case q.filled <- struct{}{}:
@@ -46,30 +62,33 @@ func (q *queue) push(m telegraf.Metric, key queueKey) {
 	}
 }
 
-func (q *queue) add(m telegraf.Metric, key queueKey) {
-	if q.full(key.measurement == measurementBeat) {
+func (q *queue) add(item waiting, key queueKey) {
+	if q.full(key.change) {
 		q.indexKeys()
-		if at, ok := q.last[key]; ok {
-			q.metrics[at] = m
+		at, ok := q.last[key]
+		if ok {
+			q.items[at] = item
+		}
+		if ok || len(q.items) >= 4*queueLimit {
 			q.coalesced++
 			return
 		}
 	}
 	if q.last != nil {
-		q.last[key] = len(q.metrics)
+		q.last[key] = len(q.items)
 	}
-	if key.measurement == measurementBeat {
-		q.beats++
+	if key.change {
+		q.changes++
 	}
-	q.metrics = append(q.metrics, m)
+	q.items = append(q.items, item)
 	q.keys = append(q.keys, key)
 }
 
-func (q *queue) full(ofBeats bool) bool {
-	if ofBeats {
-		return q.beats >= queueLimit
+func (q *queue) full(ofChanges bool) bool {
+	if ofChanges {
+		return q.changes >= queueLimit
 	}
-	return len(q.metrics)-q.beats >= queueLimit
+	return len(q.items)-q.changes >= queueLimit
 }
 
 func (q *queue) indexKeys() {
@@ -83,13 +102,13 @@ func (q *queue) indexKeys() {
 }
 
 // take returns what is queued, the oldest first.
-func (q *queue) take() []telegraf.Metric {
+func (q *queue) take() []waiting {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	metrics := q.metrics
-	q.metrics, q.last, q.beats = nil, nil, 0
+	items := q.items
+	q.items, q.last, q.changes = nil, nil, 0
 	q.keys = q.keys[:0]
-	return metrics
+	return items
 }
 
 func (q *queue) coalescedTotal() int64 {

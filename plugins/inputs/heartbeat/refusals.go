@@ -17,6 +17,7 @@ const (
 	reasonMaxConnections wire.Reason = "max_connections" // of the option or of the system
 	reasonMaxPeers       wire.Reason = "max_peers"       // no room for a new one
 	reasonFrameTimeout   wire.Reason = "frame_timeout"   // too slow
+	reasonUnread         wire.Reason = "unread"          // its answers
 	reasonNobody         wire.Reason = "nobody"          // neither host nor address
 )
 
@@ -24,7 +25,7 @@ const (
 const logPause = time.Minute
 
 func allReasons() []wire.Reason {
-	return append(wire.Reasons(), reasonAccept, reasonMaxConnections, reasonMaxPeers, reasonFrameTimeout, reasonNobody)
+	return append(wire.Reasons(), reasonAccept, reasonMaxConnections, reasonMaxPeers, reasonFrameTimeout, reasonUnread, reasonNobody)
 }
 
 func newCounts() map[wire.Reason]*atomic.Int64 {
@@ -35,23 +36,44 @@ func newCounts() map[wire.Reason]*atomic.Int64 {
 	return counts
 }
 
+// A rarely lets something be said at once, and then once a minute. It may be
+// used concurrently.
+type rarely struct {
+	mu     sync.Mutex // guards the rest
+	last   time.Time
+	silent int // what was not said since
+}
+
+// allow reports whether it may be said now, and then how much was not said
+// before, in words.
+func (r *rarely) allow(now time.Time) (more string, ok bool) {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	if !r.last.IsZero() && now.Sub(r.last) < logPause {
+		r.silent++
+		return "", false
+	}
+	if r.silent > 0 {
+		more = fmt.Sprintf(" (%d more since this was last said)", r.silent)
+	}
+	r.last, r.silent = now, 0
+	return more, true
+}
+
 // refusals logs what is refused, each reason once a minute, so that nobody
 // outside can fill the log.
 type refusals struct {
-	log telegraf.Logger
-	all atomic.Int64
-
-	mu   sync.Mutex // guards seen
-	seen map[wire.Reason]*refusal
-}
-
-type refusal struct {
-	logged time.Time
-	silent int // refused since, without a line
+	log  telegraf.Logger
+	all  atomic.Int64
+	said map[wire.Reason]*rarely
 }
 
 func newRefusals(log telegraf.Logger) *refusals {
-	return &refusals{log: log, seen: make(map[wire.Reason]*refusal)}
+	r := &refusals{log: log, said: make(map[wire.Reason]*rarely)}
+	for _, reason := range allReasons() {
+		r.said[reason] = new(rarely)
+	}
+	return r
 }
 
 func (r *refusals) total() int64 { return r.all.Load() }
@@ -60,22 +82,7 @@ func (r *refusals) total() int64 { return r.all.Load() }
 // bytes.
 func (r *refusals) note(reason wire.Reason, from, text string) {
 	r.all.Add(1)
-	r.mu.Lock()
-	defer r.mu.Unlock()
-	now := time.Now()
-	seen := r.seen[reason]
-	if seen == nil {
-		seen = new(refusal)
-		r.seen[reason] = seen
+	if more, ok := r.said[reason].allow(time.Now()); ok {
+		r.log.Warnf("Refused what came from %s, %s: %s%s", from, reason, text, more)
 	}
-	if !seen.logged.IsZero() && now.Sub(seen.logged) < logPause {
-		seen.silent++
-		return
-	}
-	more := ""
-	if seen.silent > 0 {
-		more = fmt.Sprintf(" (%d more since this was last said)", seen.silent)
-	}
-	r.log.Warnf("Refused what came from %s, %s: %s%s", from, reason, text, more)
-	*seen = refusal{logged: now}
 }

@@ -78,7 +78,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 			l.beat(b)
 			l.now = l.now.Add(gap)
 			l.beat(b)
-			l.tracker.ConnEnded(1, func(yield func(ID) bool) { yield(b.ID) }, byPeer)
+			l.tracker.ConnEnded(1, byPeer)
 			b.ID.PID, b.Conn = 2, 2
 			l.beat(b)
 			require.Equal(t, vacant && byPeer, l.tracker.Len() == 1, fmt.Sprint(gap, byPeer))
@@ -89,7 +89,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 	l.beat(b)
 	l.now = l.now.Add(time.Second)
 	l.beat(b)
-	l.tracker.ConnEnded(0, func(yield func(ID) bool) { yield(b.ID) }, true)
+	l.tracker.ConnEnded(0, true)
 	b.ID.PID = 2
 	l.beat(b)
 	require.Equal(t, 2, l.tracker.Len())

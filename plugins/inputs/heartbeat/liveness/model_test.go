@@ -174,11 +174,10 @@ func (m *model) judge(id ID, p *modelPeer) {
 }
 
 func (m *model) forgetDead(id ID, p *modelPeer) time.Duration {
-	keep := max(m.opts.ForgetDead, 3*p.interval)
 	if id.Nameless() {
-		keep = min(keep, time.Hour)
+		return time.Hour
 	}
-	return keep
+	return max(m.opts.ForgetDead, 3*p.interval)
 }
 
 func (m *model) gone(conn ConnID) {
@@ -229,7 +228,7 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 			require.Equal(t, reference.observe(at, b), out.Fate == Full, "step %d", step)
 		default:
 			conn := ConnID(1 + rnd.IntN(12))
-			tracker.ConnEnded(conn, maps.Keys(reference.peers), true)
+			tracker.ConnEnded(conn, true)
 			reference.gone(conn)
 		}
 		at += time.Duration(rnd.IntN(30)) * time.Millisecond

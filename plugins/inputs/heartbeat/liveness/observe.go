@@ -1,9 +1,6 @@
 package liveness
 
-import (
-	"iter"
-	"time"
-)
+import "time"
 
 // A Fate is what became of a beat.
 type Fate uint8
@@ -47,17 +44,18 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	p.Beats++
 	p.Lost += uint64(lost)
-	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
+	p.heard, p.heardV = at, t.verdict(now)
+	t.hearOver(p, b.Conn, at)
+	if p.rate.take(at, t.opts.MaxBeatsPerSecond) {
+		t.relabel(p, b.Labels, now)
+		out.At = p.nextStamp(now)
+	} else {
 		out.Fate = Limited
 		p.Limited++
 	}
-	p.heard, p.heardV = at, t.verdict(now)
-	p.relabel(b.Labels)
-	p.hearOver(b.Conn, at)
-	if out.Fate == Accepted {
-		out.At = p.nextStamp(now)
-	}
+	t.quiet = out.Fate == Limited
 	t.believe(p, b, now)
+	t.quiet = false
 	t.rewake(p)
 	out.Silence = t.Silence(p.interval)
 	out.Transitions = t.out
@@ -66,7 +64,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 
 // jitter returns how far a gap is off so many declared intervals.
 func jitter(gap, interval time.Duration, lost int64) time.Duration {
-	if interval == 0 {
+	if interval == 0 || lost >= int64(never/interval) {
 		return 0
 	}
 	return (gap - interval*time.Duration(lost+1)).Abs()
@@ -90,7 +88,8 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 		return p
 	}
 	if b.ID.Nameless() && b.Status == SaysAlive {
-		if p := t.vacant.first(b.ID.Source); p != nil {
+		p := t.vacant.first(b.ID.Source)
+		if p != nil && !p.rate.used(now.Sub(t.epoch), t.opts.MaxBeatsPerSecond) {
 			t.replace(p, b.ID, now)
 			return p
 		}
@@ -109,15 +108,33 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 // replace lets p go on under another id. Its old series ends with a last
 // word.
 func (t *Tracker) replace(p *peer, id ID, now time.Time) {
-	t.tell(p, Transition{Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}, now)
-	last := &t.out[len(t.out)-1].View
-	last.State, last.Reason = Left, ReasonReplaced
+	t.closeSeries(p, now)
 	t.vacant.remove(p)
 	delete(t.peers, p.id)
 	p.id = id
 	p.runs = runs{}     // nor does another's order say anything
 	p.hasFormer = false // another pid has another id here, so none can conflict
 	t.peers[id] = p
+}
+
+// closeSeries tells the last word of the series under which p was known.
+func (t *Tracker) closeSeries(p *peer, now time.Time) {
+	t.tell(p, Transition{Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}, now)
+	last := &t.out[len(t.out)-1].View
+	last.State, last.Reason = Left, ReasonReplaced
+}
+
+// relabel merges labels into those of p: one that a beat leaves out stays.
+// With another value p goes on in another series.
+func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
+	merged := merge(p.labels, labels)
+	if merged == nil {
+		return
+	}
+	if p.state != Unknown {
+		t.closeSeries(p, now)
+	}
+	p.labels = merged
 }
 
 // believe draws from a beat what it says of its peer.
@@ -136,7 +153,7 @@ func (t *Tracker) believe(p *peer, b *Beat, now time.Time) {
 	case b.Status == SaysDead:
 		t.exit(p, b, now)
 	}
-	if event := t.eventOf(p, who, now); event != noEvent {
+	if event := t.eventOf(p, b, who, now); event != noEvent && !t.quiet {
 		t.tell(p, Transition{Event: event, Previous: p.state, Other: b.Addr}, now)
 	}
 }
@@ -172,17 +189,17 @@ func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
 }
 
 // eventOf counts what who means and returns the event to tell. A conflict is
-// told once a minute.
-func (t *Tracker) eventOf(p *peer, who who, now time.Time) Event {
+// told once a minute; an end that the former one told is none.
+func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
 	at := now.Sub(t.epoch)
-	switch who {
-	case newOne:
+	switch {
+	case who == newOne:
 		p.Restarts++
 		return Restarted
-	case bootedOne:
+	case who == bootedOne:
 		p.Restarts++
 		return Rebooted
-	case formerOne:
+	case who == formerOne && b.Status == SaysAlive:
 		p.Conflicts++
 		if p.Conflicts == 1 || at-p.conflictTold >= conflictPause {
 			p.conflictTold = at
@@ -193,7 +210,7 @@ func (t *Tracker) eventOf(p *peer, who who, now time.Time) Event {
 }
 
 func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {
-	if p.state == Dead && p.reason != ReasonExited && (who == sameOne || who == formerOne) {
+	if p.state == Dead && p.reason == ReasonSilence && who == sameOne {
 		p.Mistakes++
 	}
 	p.interval = b.Interval
@@ -225,21 +242,5 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	if p.state == Dead {
 		p.reason = ReasonExited // better evidence than silence
 		t.vacant.add(p)         // it may have taken the place of a dead one
-	}
-}
-
-// ConnEnded tells that a connection over which the given peers were heard has
-// ended. byPeer is false if the collector ended it itself: that says nothing
-// about anybody.
-func (t *Tracker) ConnEnded(conn ConnID, ids iter.Seq[ID], byPeer bool) {
-	for id := range ids {
-		p := t.peers[id]
-		if p == nil || p.conn != conn {
-			continue
-		}
-		p.conn = 0
-		if byPeer && p.connLong {
-			t.vacant.add(p)
-		}
 	}
 }

@@ -9,6 +9,9 @@ const (
 	late                   // a later one was heard
 )
 
+// maxLost is the most that one gap counts: who skips more does not count.
+const maxLost = 1 << 20
+
 // A run is one life of a sender, which numbers its beats.
 type run struct {
 	name string
@@ -42,5 +45,5 @@ func (r *runs) place(name string, seq int64) (order, int64) {
 		return late, 0
 	}
 	r[0].high = seq
-	return fresh, max(gap-1, 0)
+	return fresh, min(max(gap-1, 0), maxLost)
 }

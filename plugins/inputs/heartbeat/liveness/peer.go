@@ -10,7 +10,6 @@ import (
 const (
 	flapChanges = 3                // into or out of dead
 	flapTime    = 10 * time.Minute // within which they make a peer flap
-	longConn    = 100 * time.Millisecond
 	never       = time.Duration(1<<63 - 1)
 )
 
@@ -27,6 +26,10 @@ type peer struct {
 	since    time.Duration
 	sinceV   time.Duration
 	sinceUTC int64 // unix ns
+
+	told      State // which may be older than state
+	toldSince time.Duration
+	untold    bool // it stands in Tracker.untold
 
 	interval time.Duration // as declared; 0 if not
 	heard    time.Duration // last beat
@@ -47,6 +50,8 @@ type peer struct {
 	conn     ConnID        // of the latest beat; 0 once that has ended
 	connFrom time.Duration // first beat over conn
 	connLong bool
+	connPrev *peer // in the list of conn
+	connNext *peer
 
 	vacancy *list.Element // in the queue of those whose place may be taken, or nil
 
@@ -72,29 +77,25 @@ func (p *peer) span(o *Options) time.Duration {
 	return min(o.DeadAfter/4, time.Minute)
 }
 
-// hearOver notes over which connection the latest beat came.
-func (p *peer) hearOver(conn ConnID, at time.Duration) {
-	switch {
-	case conn != p.conn:
-		p.conn, p.connFrom, p.connLong = conn, at, false
-	case conn != 0 && at-p.connFrom >= longConn:
-		p.connLong = true
-	}
-}
-
-// relabel merges labels into those of the peer: one that a beat leaves out
-// stays, so that its series stays the same.
-func (p *peer) relabel(labels []Label) {
-	for _, label := range labels {
-		at := slices.IndexFunc(p.labels, func(l Label) bool { return l.Key == label.Key })
+// merge returns labels with those of a beat put into them, or nil if that
+// changes nothing.
+func merge(labels, told []Label) []Label {
+	var merged []Label
+	for _, label := range told {
+		now := labels
+		if merged != nil {
+			now = merged
+		}
+		at := slices.IndexFunc(now, func(l Label) bool { return l.Key == label.Key })
 		switch {
 		case at < 0:
-			p.labels = append(slices.Clip(p.labels), label)
-		case p.labels[at].Value != label.Value:
-			p.labels = slices.Clone(p.labels)
-			p.labels[at] = label
+			merged = append(slices.Clip(now), label)
+		case now[at].Value != label.Value:
+			merged = slices.Clone(now)
+			merged[at] = label
 		}
 	}
+	return merged
 }
 
 // wakeV returns when time alone may change what is believed of the peer.
@@ -119,11 +120,10 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	switch {
 	case p.state == Left && p.windowV == 0:
 		keep = o.ForgetLeft
+	case p.state == Dead && p.id.Nameless():
+		keep = forgetNameless
 	case p.state == Dead && o.ForgetDead > 0:
 		keep = max(o.ForgetDead, 3*p.interval)
-		if p.id.Nameless() {
-			keep = min(keep, forgetNameless)
-		}
 	}
 	if keep == 0 {
 		return never

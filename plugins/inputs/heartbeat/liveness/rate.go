@@ -14,14 +14,21 @@ type rate time.Duration
 // take reports whether a beat at the given time is within perSecond; 0 stands
 // for maxRate.
 func (r *rate) take(at time.Duration, perSecond int) bool {
+	if r.used(at, perSecond) {
+		return false
+	}
+	*r = rate(max(time.Duration(*r), at) + step(perSecond))
+	return true
+}
+
+// used reports whether take would refuse a beat at the given time.
+func (r *rate) used(at time.Duration, perSecond int) bool {
+	return time.Duration(*r)-at > 2*time.Second-step(perSecond)
+}
+
+func step(perSecond int) time.Duration {
 	if perSecond == 0 {
 		perSecond = maxRate
 	}
-	step := time.Second / time.Duration(min(perSecond, maxRate))
-	due := max(time.Duration(*r), at)
-	if due-at > 2*time.Second-step {
-		return false
-	}
-	*r = rate(due + step)
-	return true
+	return time.Second / time.Duration(min(perSecond, maxRate))
 }

@@ -51,7 +51,6 @@ type scenario struct {
 	now     time.Duration
 	script  bytes.Buffer // the lines played and what they caused
 	told    []string     // what happened since the last line
-	conns   map[ConnID]map[ID]bool
 }
 
 func defaults() Options {
@@ -65,7 +64,7 @@ func defaults() Options {
 var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func newScenario(t *testing.T) *scenario {
-	return &scenario{t: t, opts: defaults(), conns: make(map[ConnID]map[ID]bool)}
+	return &scenario{t: t, opts: defaults()}
 }
 
 func (s *scenario) play(line string) {
@@ -140,14 +139,7 @@ func (s *scenario) event(words []string) {
 	case "beat", "leave", "exit":
 		s.beat(words)
 	case "gone":
-		conn := connID(s.t, words[1])
-		s.tracker.ConnEnded(conn, func(yield func(ID) bool) {
-			for id := range s.conns[conn] {
-				if !yield(id) {
-					return
-				}
-			}
-		}, true)
+		s.tracker.ConnEnded(connID(s.t, words[1]), true)
 	case "show":
 		s.show(parseID(s.t, words[1]))
 	case "wait", "stall":
@@ -189,12 +181,6 @@ func (s *scenario) beat(words []string) {
 		}
 	}
 	out := s.tracker.Observe(epoch.Add(s.now), &b)
-	if b.Conn != 0 {
-		if s.conns[b.Conn] == nil {
-			s.conns[b.Conn] = make(map[ID]bool)
-		}
-		s.conns[b.Conn][b.ID] = true
-	}
 	if out.Fate != Accepted {
 		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full"}[out.Fate])
 	}

@@ -51,6 +51,10 @@ type Tracker struct {
 	vacant vacancies
 	counts [len(States)]int
 
+	conns  map[ConnID]*peer // the first in the list of each connection
+	quiet  bool             // what happens is told at the next tick
+	untold []*peer          // of whom something is to be told then
+
 	out []Transition
 }
 
@@ -58,7 +62,7 @@ type Tracker struct {
 func New(opts Options, now time.Time) *Tracker {
 	return &Tracker{
 		opts: opts, epoch: now, ticks: 1, earliest: never,
-		peers: make(map[ID]*peer), vacant: make(vacancies),
+		peers: make(map[ID]*peer), vacant: make(vacancies), conns: make(map[ConnID]*peer),
 	}
 }
 
@@ -85,6 +89,7 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 	t.tickV += min(step, maxTick)
 	t.tick = at
 	t.ticks++
+	t.tellUntold(now)
 	if t.tickV >= t.earliest {
 		t.sweep(now)
 	}
@@ -167,12 +172,8 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 		return
 	}
 	at := now.Sub(t.epoch)
-	previous, lasted := p.state, at-p.since
-	switch previous {
-	case Unknown:
-		lasted = 0
-	case Dead:
-		p.deadFor += lasted
+	if p.state == Dead {
+		p.deadFor += at - p.since
 		p.noteChange(at)
 	}
 	if state == Dead {
@@ -180,11 +181,42 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 		p.noteChange(at)
 		t.vacant.add(p)
 	}
-	t.counts[previous]--
+	t.counts[p.state]--
 	t.counts[state]++
 	p.state, p.reason = state, reason
 	p.since, p.sinceV, p.sinceUTC = at, t.verdict(now), now.UnixNano()
-	t.tell(p, Transition{Event: Changed, Previous: previous, Lasted: lasted}, now)
+	if t.quiet {
+		if !p.untold {
+			p.untold = true
+			t.untold = append(t.untold, p)
+		}
+		return
+	}
+	t.announce(p, now)
+}
+
+// tellUntold tells what became of peers that send too much: once a tick at
+// the most, so that nobody floods the outputs.
+func (t *Tracker) tellUntold(now time.Time) {
+	for _, p := range t.untold {
+		p.untold = false
+		t.announce(p, now)
+	}
+	clear(t.untold)
+	t.untold = t.untold[:0]
+}
+
+// announce tells the state of p, unless it is the one that was told last.
+func (t *Tracker) announce(p *peer, now time.Time) {
+	if p.told == p.state {
+		return
+	}
+	change := Transition{Event: Changed, Previous: p.told}
+	if p.told != Unknown {
+		change.Lasted = p.since - p.toldSince
+	}
+	p.told, p.toldSince = p.state, p.since
+	t.tell(p, change, now)
 }
 
 // tell adds a transition that concerns p.
@@ -196,6 +228,7 @@ func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
 func (t *Tracker) forget(p *peer, now time.Time) {
 	t.become(p, Unknown, ReasonForgotten, now)
 	t.vacant.remove(p)
+	t.leaveConn(p)
 	delete(t.peers, p.id)
 	last := len(t.order) - 1
 	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]

@@ -213,7 +213,10 @@ func TestLabelsStayUntilTheyChange(t *testing.T) {
 	l.beat(b)
 	before := l.tracker.View(0, l.now).Labels
 	b.Labels = []Label{{"rack", "8"}}
-	l.beat(b)
+	closing := l.beat(b).Transitions
+	require.Len(t, closing, 1, "the series with the old label ends")
+	require.Equal(t, []any{Left, ReasonReplaced, before}, []any{closing[0].State, closing[0].Reason, closing[0].Labels})
+	require.Empty(t, l.beat(b).Transitions)
 	require.Equal(t, []Label{{"site", "north"}, {"rack", "8"}}, l.tracker.View(0, l.now).Labels)
 	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were handed out stay as they were")
 }
@@ -225,7 +228,7 @@ func TestConnectedFollowsTheLatestBeat(t *testing.T) {
 	require.True(t, l.tracker.View(0, l.now).Connected)
 	b.Conn = 2
 	l.beat(b)
-	ended := func(conn ConnID) { l.tracker.ConnEnded(conn, func(yield func(ID) bool) { yield(b.ID) }, true) }
+	ended := func(conn ConnID) { l.tracker.ConnEnded(conn, true) }
 	ended(1)
 	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
 	ended(2)

@@ -24,7 +24,11 @@ type scanner struct {
 }
 
 func (s *scanner) reset(data []byte) {
-	*s = scanner{data: data, unescaped: s.unescaped[:0], keys: s.keys[:0]}
+	unescaped := s.unescaped[:0]
+	if cap(unescaped) > firstBuffer {
+		unescaped = nil // one long text does not hold memory for ever
+	}
+	*s = scanner{data: data, unescaped: unescaped, keys: s.keys[:0]}
 }
 
 // document reads a text that is one object and nothing else.
@@ -192,7 +196,7 @@ func (s *scanner) escape() error {
 		return s.unicodeEscape()
 	}
 	at := strings.IndexByte(`"\/bfnrt`, s.peek())
-	if at < 0 || s.pos == len(s.data) {
+	if at < 0 {
 		return s.unexpected("an escape that JSON knows")
 	}
 	s.unescaped = append(s.unescaped, "\"\\/\b\f\n\r\t"[at])
