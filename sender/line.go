@@ -16,7 +16,7 @@ import (
 const (
 	minPause = time.Second // before dialling again
 	maxPause = time.Minute
-	logPause = time.Minute // before the same is logged again
+	logPause = time.Minute // between two things of one kind in the log, on average
 )
 
 // A line keeps up the connection to one server.
@@ -50,10 +50,9 @@ type line struct {
 	dialed  chan dialed
 	events  chan event
 	waiting bool
-	patient *time.Timer // runs while waiting for an answer
-	retry   *time.Timer // runs until the next dial
-	said    string      // last thing logged
-	saidAt  time.Time
+	patient *time.Timer        // runs while waiting for an answer
+	retry   *time.Timer        // runs until the next dial
+	said    map[string]sayings // when each kind of thing was logged
 }
 
 type dialed struct {
@@ -65,7 +64,7 @@ func newLine(s *Sender, server string) *line {
 	network, address, _ := splitServer(server) //nolint:errcheck // Validate has seen it
 	l := &line{
 		sender: s, server: server, network: network, address: address, run: newRun(),
-		dialed: make(chan dialed, 1), events: make(chan event), planned: true,
+		said: make(map[string]sayings), dialed: make(chan dialed, 1), events: make(chan event), planned: true,
 		patient: time.NewTimer(0), retry: time.NewTimer(0),
 	}
 	l.patient.Stop()
@@ -237,6 +236,7 @@ func (l *line) hear(e event) {
 	case e.answer.Error != "":
 		l.logf("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
 		l.awaitNothing()
+		l.prove(e.link)
 	case e.answer.Seq > l.answered && e.answer.Seq <= l.seq:
 		l.acknowledged(e)
 	}
@@ -252,7 +252,16 @@ func (l *line) acknowledged(e event) {
 	}
 	l.pause = 0
 	l.deadAfter = time.Duration(min(e.answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
-	if e.link == l.proven {
+	if e.link == l.tried {
+		l.logf("connected to %s as %s, dead after %s of silence", l.server, printable(e.answer.ID), l.deadAfter)
+	}
+	l.prove(e.link)
+}
+
+// prove notes that a link was answered: the one before it is not needed any
+// more.
+func (l *line) prove(answered *link) {
+	if answered != l.tried {
 		return
 	}
 	if l.proven != nil {
@@ -262,8 +271,6 @@ func (l *line) acknowledged(e event) {
 	if addr := l.proven.RemoteAddr(); addr != nil {
 		l.lastTo = addr.String()
 	}
-	l.logf("connected to %s as %s, dead after %s of silence",
-		l.server, printable(e.answer.ID), time.Duration(e.answer.DeadAfterMS)*time.Millisecond)
 }
 
 // silent is what an unanswered beat leads to.
@@ -334,20 +341,22 @@ func (l *line) awaitAnswer(ctx context.Context, patience time.Duration) bool {
 // deliver sends one beat over links of its own, one after the other, until it
 // is acknowledged or refused or ctx ends.
 func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
-	last := errors.New("no time left")
-	for ctx.Err() == nil {
+	var last error
+	for {
 		err := l.exchange(ctx, beat)
 		var refused *RefusedError
-		if err == nil || errors.As(err, &refused) {
+		switch {
+		case err == nil || errors.As(err, &refused):
 			return err
+		case last == nil || ctx.Err() == nil: // else it says only that time is over
+			last = err
 		}
-		last = err
 		select {
 		case <-time.After(retryPause/2 + spread(retryPause)):
 		case <-ctx.Done():
+			return last
 		}
 	}
-	return last
 }
 
 // exchange connects, sends one beat and waits for its answer.
@@ -411,15 +420,19 @@ func (l *line) closeAll() {
 	}
 }
 
-// logf tells the operator, but not the same again and again.
+// sayings are when something was logged the last times, the oldest first.
+type sayings [3]time.Time
+
+// logf tells the operator, each kind of thing three times in three minutes:
+// a connection that comes and goes is seen, one that does so all day fills no
+// disk.
 func (l *line) logf(format string, args ...any) {
-	text := fmt.Sprintf(format, args...)
-	now := time.Now()
-	if text == l.said && now.Sub(l.saidAt) < logPause {
+	times, now := l.said[format], time.Now()
+	if !times[0].IsZero() && now.Sub(times[0]) < logPause*time.Duration(len(times)) {
 		return
 	}
-	l.said, l.saidAt = text, now
-	l.sender.logf("%s", text)
+	l.said[format] = sayings{times[1], times[2], now}
+	l.sender.logf(format, args...)
 }
 
 // printable quotes text of a collector if it is not plain.

@@ -48,7 +48,7 @@ func (c *collector) dial(_ context.Context, _, address string) (net.Conn, error)
 	c.dials = append(c.dials, time.Now())
 	c.dialed = append(c.dialed, address)
 	if c.refuses {
-		return nil, errRefused
+		return nil, fmt.Errorf("%w (from port %d)", errRefused, len(c.dials))
 	}
 	near, far := net.Pipe()
 	c.conn = append(c.conn, far)
@@ -95,7 +95,7 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 	case c.acks != nil:
 		return &wire.Answer{Seq: c.acks(beat.Seq), ID: "web-1/host"}
 	}
-	return &wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: 35000, ID: "web-1/host"}
+	return &wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: beat.IntervalMS * 7 / 2, ID: "web-1/host"}
 }
 
 func (c *collector) set(change func()) {
@@ -222,7 +222,7 @@ func TestUnansweredBeatLeadsToAnotherConnection(t *testing.T) {
 }
 
 func TestPatienceIsTwoSecondsOrHalfAnInterval(t *testing.T) {
-	for interval, patience := range map[time.Duration]time.Duration{time.Second: 2 * time.Second, 20 * time.Second: 10 * time.Second} {
+	for interval, patience := range map[time.Duration]time.Duration{4 * time.Second: 2 * time.Second, 20 * time.Second: 10 * time.Second} {
 		c := play(t, &Sender{Interval: interval}, func(c *collector) {
 			time.Sleep(3 * interval)
 			c.set(func() { c.silent = true })
@@ -407,6 +407,31 @@ func TestOnceIsDeliveredOrNot(t *testing.T) {
 	}
 }
 
+// That time is over says nothing if there was a reason before.
+func TestOnceTellsWhyNotOnlyThatTimeIsOver(t *testing.T) {
+	for name, tt := range map[string]struct {
+		refusals int // before nothing comes back any more
+		want     string
+	}{
+		"refused, then lost": {2, "connecting to tcp://hb:7878 failed: connection refused"},
+		"always lost":        {0, "connecting to tcp://hb:7878 failed: enough"},
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			s := &Sender{Servers: []string{"tcp://hb:7878"}, Peer: Host("web-1")}
+			s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
+				if tt.refusals--; tt.refusals >= 0 {
+					return nil, errRefused
+				}
+				<-ctx.Done()
+				return nil, ctx.Err()
+			}
+			ctx, stop := context.WithTimeoutCause(t.Context(), 3*time.Second, errors.New("enough"))
+			defer stop()
+			require.EqualError(t, s.Once(ctx), tt.want, name)
+		})
+	}
+}
+
 func TestEveryOnceIsARunOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(collector)
@@ -487,4 +512,37 @@ func TestSelfIsThisProcess(t *testing.T) {
 	require.False(t, self.Watched)
 	require.Equal(t, self, Self("web-1", "shop"))
 	require.Equal(t, self.Boot, Host("web-1").Boot)
+}
+
+// The patience for an answer leaves room to find another way before the
+// silence that the collector allows is over.
+func TestPatienceFitsIntoTheAllowedSilence(t *testing.T) {
+	for _, c := range []struct{ interval, deadAfter, want time.Duration }{
+		{10 * time.Second, 0, 5 * time.Second},
+		{10 * time.Second, 35 * time.Second, 5 * time.Second},
+		{time.Second, 3500 * time.Millisecond, 833333333},
+		{100 * time.Millisecond, 2 * time.Second, 633333333},
+		{500 * time.Millisecond, 2 * time.Second, 500 * time.Millisecond},
+		{24 * time.Hour, 25 * time.Hour, 20 * time.Minute},
+		{10 * time.Second, time.Second, 5 * time.Second}, // nothing fits
+	} {
+		l := newLine(&Sender{Interval: c.interval}, "tcp://hb:7878")
+		l.deadAfter = c.deadAfter
+		require.Equal(t, c.want, l.patience(), "%+v", c)
+	}
+}
+
+// An error is an answer: the link before is not needed any more.
+func TestRefusedBeatProvesTheLink(t *testing.T) {
+	play(t, &Sender{Interval: 10 * time.Second}, func(c *collector) {
+		time.Sleep(time.Minute)
+		c.set(func() { c.silent = true })
+		time.Sleep(time.Minute)
+		c.set(func() { c.silent, c.rejects = false, "no room" })
+		time.Sleep(time.Minute)
+		c.set(func() {
+			require.True(t, c.closed[1])
+			require.Equal(t, 1, c.conns)
+		})
+	})
 }

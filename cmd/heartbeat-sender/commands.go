@@ -62,8 +62,9 @@ func commandNamed(name string) *command {
 }
 
 func commandNames() string {
-	var names []string
-	for _, c := range commands() {
+	all := commands()
+	names := make([]string, 0, len(all))
+	for _, c := range all {
 		names = append(names, c.name)
 	}
 	return strings.Join(names, ", ")
@@ -85,7 +86,7 @@ func onceCommand(ctx context.Context, c *call) error {
 	s.Peer.PID, s.Peer.StartMS = 0, 0 // nobody will miss this process
 	if splay := c.settings.splay; splay > 0 {
 		select {
-		case <-time.After(rand.N(splay)):
+		case <-time.After(rand.N(splay)): //nolint:gosec // it only spreads a fleet
 		case <-ctx.Done():
 			return errors.New("stopped before the beat was sent")
 		}

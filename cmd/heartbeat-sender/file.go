@@ -30,24 +30,12 @@ func (s *settings) readFile(c *command, name string) error {
 	if f.meta, err = toml.Decode(f.text, &f.content); err != nil {
 		return f.syntaxError(err)
 	}
-	for _, key := range f.keys() {
-		if err := f.apply(s, c, key); err != nil {
-			return fmt.Errorf("%s:%d: %s: %w", name, f.lineOf(f.content[key]), key, err)
+	for _, path := range f.meta.Keys() { // in the order of the file: its first mistake is told
+		if err := f.apply(s, c, path[0]); err != nil {
+			return fmt.Errorf("%s:%d: %s: %w", name, f.lineOf(f.content[path[0]]), path[0], err)
 		}
 	}
 	return nil
-}
-
-// keys returns the keys in the order of the file, so that its first mistake
-// is told first.
-func (f *file) keys() []string {
-	var keys []string
-	for _, key := range f.meta.Keys() {
-		if !slices.Contains(keys, key[0]) {
-			keys = append(keys, key[0])
-		}
-	}
-	return keys
 }
 
 func (f *file) apply(s *settings, c *command, key string) error {
@@ -113,7 +101,7 @@ func (o *option) texts(content any) ([]string, error) {
 }
 
 func allTexts(elements []any) ([]string, bool) {
-	var texts []string
+	texts := make([]string, 0, len(elements))
 	for _, element := range elements {
 		text, ok := element.(string)
 		if !ok {

@@ -34,8 +34,8 @@ func TestLineOfIsWhereTheValueBegins(t *testing.T) {
 		f.meta, err = toml.Decode(text, &f.content)
 		require.NoError(t, err, text)
 		got := make(map[string]int)
-		for _, key := range f.keys() {
-			got[key] = f.lineOf(f.content[key])
+		for key, value := range f.content {
+			got[key] = f.lineOf(value)
 		}
 		require.Equal(t, lines, got, text)
 	}
@@ -59,7 +59,7 @@ func TestValuesOfTheFileAsTexts(t *testing.T) {
 		{"interval", false, nil, `false is not a time in quotes, like "10s"`},
 		{"tag", "a=1", []string{"a=1"}, ""},
 		{"tag", []any{"a=1", "b=2"}, []string{"a=1", "b=2"}, ""},
-		{"tag", []any{}, nil, ""},
+		{"tag", make([]any, 0), make([]string, 0), ""},
 		{"tag", []any{"a=1", int64(2)}, nil, `[a=1 2] is not a list of texts, like ["a", "b"]`},
 		{"tag", map[string]any{"a": "1"}, nil, `a table is not a list of texts, like ["a", "b"]`},
 		{"tag", []map[string]any{{"a": "1"}}, nil, `a table is not a list of texts, like ["a", "b"]`},

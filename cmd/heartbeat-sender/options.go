@@ -118,22 +118,24 @@ func addServer(s *settings, value string) error {
 }
 
 func setInterval(s *settings, value string) error {
-	return setTime(&s.Interval, value, sender.MinInterval, sender.MaxInterval)
+	return setTime(&s.Interval, value, sender.MinInterval)
 }
 
 func setSplay(s *settings, value string) error {
-	return setTime(&s.splay, value, 0, sender.MaxInterval)
+	return setTime(&s.splay, value, 0)
 }
 
 func setTimeout(s *settings, value string) error {
-	return setTime(&s.timeout, value, time.Millisecond, sender.MaxInterval)
+	return setTime(&s.timeout, value, time.Millisecond)
 }
 
 func setBackIn(s *settings, value string) error {
-	return setTime(&s.BackIn, value, 0, wire.MaxBackInMS*time.Millisecond)
+	return setTime(&s.BackIn, value, 0)
 }
 
-func setTime(field *time.Duration, value string, low, high time.Duration) error {
+// setTime takes up to a month, which is the most that a beat can tell.
+func setTime(field *time.Duration, value string, low time.Duration) error {
+	const high = sender.MaxInterval
 	span, err := time.ParseDuration(value)
 	switch {
 	case err != nil && strings.Trim(value, "0123456789.") == "":
