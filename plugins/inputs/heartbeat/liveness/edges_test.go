@@ -2,10 +2,11 @@ package liveness
 
 import (
 	"fmt"
-	"github.com/stretchr/testify/require"
 	"net/netip"
 	"testing"
 	"time"
+
+	"github.com/stretchr/testify/require"
 )
 
 func TestRateSavesNoCredit(t *testing.T) {
@@ -29,6 +30,7 @@ func TestRateSavesNoCredit(t *testing.T) {
 	}
 	require.Equal(t, 2*maxRate, n, "and more cannot be")
 }
+
 func TestSilenceAtTheEdges(t *testing.T) {
 	o := defaults()
 	o.MaxDeadAfter = 10 * time.Second
@@ -37,6 +39,7 @@ func TestSilenceAtTheEdges(t *testing.T) {
 	require.Equal(t, 4*time.Hour, o.Silence(2*time.Hour).Dead-0+time.Hour, "2h: one half step fits")
 	require.Equal(t, 3*time.Hour+time.Millisecond, o.Silence(2*time.Hour+time.Millisecond).Dead)
 }
+
 func TestOutcomesCarryTheSilence(t *testing.T) {
 	l := newLife()
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 5}
@@ -49,6 +52,7 @@ func TestOutcomesCarryTheSilence(t *testing.T) {
 	b.ID.Service = "y"
 	require.Equal(t, want, l.beat(b).Silence, "full")
 }
+
 func TestFirstBeatHasNoGap(t *testing.T) {
 	l := newLife()
 	l.pass(time.Minute)
@@ -56,13 +60,14 @@ func TestFirstBeatHasNoGap(t *testing.T) {
 	require.Zero(t, out.Gap)
 	require.Zero(t, out.Jitter)
 }
+
 func TestExitCodeAndAddress(t *testing.T) {
 	l := newLife()
 	id := ID{Source: "a", Service: "x"}
 	view := func() View { return l.tracker.View(0, l.now) }
 	l.beat(Beat{ID: id, Status: SaysDead, ExitCode: 137, HasExitCode: true, Addr: netip.MustParseAddr("10.0.0.1")})
 	require.EqualValues(t, 137, view().ExitCode)
-	require.Equal(t, 1.0, view().Suspicion)
+	require.InDelta(t, 1.0, view().Suspicion, 0)
 	l.beat(Beat{ID: id, Addr: netip.MustParseAddr("10.0.0.2")})
 	require.False(t, view().HasExitCode, "it lives again")
 	require.Equal(t, "10.0.0.2", view().Addr.String())
@@ -70,6 +75,7 @@ func TestExitCodeAndAddress(t *testing.T) {
 	require.EqualValues(t, 3, view().ExitCode)
 	require.Equal(t, ReasonLeaving, view().Reason)
 }
+
 func TestLongConnectionAt100ms(t *testing.T) {
 	for gap, vacant := range map[time.Duration]bool{99 * time.Millisecond: false, 100 * time.Millisecond: true} {
 		for _, byPeer := range []bool{true, false} {
@@ -94,6 +100,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 	l.beat(b)
 	require.Equal(t, 2, l.tracker.Len())
 }
+
 func TestFlappingForTenMinutes(t *testing.T) {
 	p := new(peer)
 	for range flapChanges {
@@ -105,12 +112,14 @@ func TestFlappingForTenMinutes(t *testing.T) {
 	p.noteChange(time.Minute)
 	require.False(t, p.flapping(time.Minute+1))
 }
+
 func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
 	p := new(peer)
 	p.nextStamp(epoch)
 	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
 	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())
 }
+
 func TestClockOfReadersAndTicks(t *testing.T) {
 	l := newLife()
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second}
@@ -128,6 +137,7 @@ func TestClockOfReadersAndTicks(t *testing.T) {
 	out := l.tracker.Observe(before, &b)
 	require.Zero(t, out.Gap, "a reader that was overtaken")
 }
+
 func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
 	l := newLife()
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"a", "1"}, {"b", "1"}, {"c", "1"}}}
@@ -139,6 +149,7 @@ func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
 	l.beat(b)
 	require.Zero(t, before[3])
 }
+
 func TestForgottenPeerHandsItsWakeOn(t *testing.T) {
 	l := newLife()
 	l.beat(Beat{ID: ID{Source: "a", Service: "gone"}, Status: SaysLeaving})

@@ -1,12 +1,13 @@
 package wire
 
 import (
-	"github.com/google/go-cmp/cmp"
-	"github.com/google/go-cmp/cmp/cmpopts"
-	"github.com/stretchr/testify/require"
 	"net/netip"
 	"strings"
 	"testing"
+
+	"github.com/google/go-cmp/cmp"
+	"github.com/google/go-cmp/cmp/cmpopts"
+	"github.com/stretchr/testify/require"
 )
 
 // What a decoder keeps from the beat before never shows: it reads each beat
@@ -42,6 +43,7 @@ func TestDecoderReadsEachBeatLikeANewOne(t *testing.T) {
 		same([]byte(pair[1]), pair[0])
 	}
 }
+
 func TestEdges(t *testing.T) {
 	accepts := func(p string) bool { _, err := new(Decoder).Decode([]byte(p)); return err == nil }
 	require.True(t, accepts(`{"pid":1,"tags":{"a":"`+strings.Repeat("x", MaxLabelValue)+`"}}`))

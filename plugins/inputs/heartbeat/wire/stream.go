@@ -207,7 +207,7 @@ func (r *Reader) need(n int) error {
 		if r.ended != nil {
 			return r.endIn()
 		}
-		r.makeRoom(n)
+		r.makeRoom()
 		got, err := r.src.Read(r.buf[r.tail:])
 		r.tail += got
 		r.ended = err
@@ -228,9 +228,9 @@ func (r *Reader) endIn() error {
 	return broken(ReasonTruncated, "stream ended inside a message, after %d bytes of it", r.tail-r.head)
 }
 
-// makeRoom lets at least one more byte be read towards n. It grows the buffer
-// by what has really arrived, at most double.
-func (r *Reader) makeRoom(n int) {
+// makeRoom lets at least one more byte be read. It grows the buffer to double
+// of what has really arrived at most.
+func (r *Reader) makeRoom() {
 	if r.head > 0 {
 		r.tail = copy(r.buf, r.buf[r.head:r.tail])
 		r.head = 0
