@@ -5,19 +5,14 @@ import (
 	"errors"
 	"fmt"
 	"io"
-	"math/rand/v2"
-	"net"
 	"sync"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-const (
-	minPause = time.Second // before dialling again
-	maxPause = time.Minute
-	logPause = time.Minute // between two things of one kind in the log, on average
-)
+// logPause is the time between two things of one kind in the log, on average.
+const logPause = time.Minute
 
 // A line keeps up the connection to one server.
 //
@@ -53,11 +48,6 @@ type line struct {
 	patient *time.Timer        // runs while waiting for an answer
 	retry   *time.Timer        // runs until the next dial
 	said    map[string]sayings // when each kind of thing was logged
-}
-
-type dialed struct {
-	conn net.Conn
-	err  error
 }
 
 func newLine(s *Sender, server string) *line {
@@ -107,12 +97,6 @@ func (l *line) keep(ctx context.Context) {
 // missed, because the host slept, is not made up for.
 func following(last time.Time, interval time.Duration, now time.Time) time.Time {
 	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
-}
-
-// spread returns a random part of a time. Nobody has to be kept from guessing
-// it.
-func spread(whole time.Duration) time.Duration {
-	return rand.N(whole) //nolint:gosec // see above
 }
 
 // patience is how long an answer may take.
@@ -169,61 +153,6 @@ func (l *line) newest() *link {
 		return l.tried
 	}
 	return l.proven
-}
-
-// dial begins to connect, first to the address that answered last.
-func (l *line) dial(ctx context.Context) {
-	l.dialing, l.dialAt = true, time.Now()
-	to := l.address
-	if l.lastTo != "" {
-		to, l.lastTo = l.lastTo, "" // once; then the name is resolved anew
-	}
-	ctx, cancel := context.WithTimeout(ctx, max(5*time.Second, l.patience()))
-	l.wg.Go(func() { // ends with ctx at the latest
-		defer cancel()
-		conn, err := l.connect(ctx, to)
-		l.dialed <- dialed{conn, err}
-	})
-}
-
-func (l *line) connect(ctx context.Context, to string) (net.Conn, error) {
-	if l.sender.Dial != nil {
-		return l.sender.Dial(ctx, l.network, to)
-	}
-	return new(net.Dialer).DialContext(ctx, l.network, to)
-}
-
-func (l *line) connected(ctx context.Context, d dialed) {
-	l.dialing = false
-	if d.err != nil {
-		l.logf("connecting to %s failed: %v", l.server, d.err)
-		l.dialLater()
-		return
-	}
-	if l.tried != nil {
-		l.tried.Close()
-	}
-	link := newLink(d.conn)
-	l.tried = link
-	l.wg.Go(func() { link.listen(ctx, l.events) }) // ends when the link is closed
-	l.awaitNothing()
-	l.beat(l.sender.Peer.beat())
-}
-
-// dialLater plans the next dial: after a random part of a pause that doubles
-// until a beat is acknowledged (full jitter), at most once a second.
-func (l *line) dialLater() {
-	if l.planned || l.dialing {
-		return
-	}
-	l.planned = true
-	most := min(max(l.sender.Interval, minPause), maxPause)
-	l.pause = min(max(2*l.pause, minPause), most)
-	pause := spread(l.pause)
-	if l.pause == minPause && l.proven != nil {
-		pause = 0 // the server is there, or was: no herd
-	}
-	l.retry.Reset(max(pause, time.Until(l.dialAt.Add(minPause))))
 }
 
 // hear takes in an answer, or the end of a link.
@@ -301,106 +230,6 @@ func (l *line) drop(link *link, err error) {
 		l.awaitNothing()
 		l.dialLater()
 	}
-}
-
-// leave says goodbye, over the link that there is or over new ones.
-func (l *line) leave(ctx context.Context) {
-	ctx, cancel := context.WithTimeoutCause(ctx, goodbyeTime, errGoodbyeLate)
-	defer cancel()
-	goodbye := l.sender.goodbye()
-	if l.newest() != nil {
-		l.beat(goodbye)
-		if l.awaitAnswer(ctx, retryPause) {
-			return
-		}
-	}
-	if err := l.deliver(ctx, goodbye); err != nil {
-		l.logf("goodbye was not delivered: %v", err)
-	}
-}
-
-// awaitAnswer waits until the last beat is acknowledged.
-func (l *line) awaitAnswer(ctx context.Context, patience time.Duration) bool {
-	enough := time.After(patience)
-	for l.newest() != nil {
-		select {
-		case e := <-l.events:
-			l.hear(e)
-			if l.answered == l.seq {
-				return true
-			}
-		case <-enough:
-			return false
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return false
-}
-
-// deliver sends one beat over links of its own, one after the other, until it
-// is acknowledged or refused or ctx ends.
-func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
-	var last error
-	for {
-		err := l.exchange(ctx, beat)
-		var refused *RefusedError
-		switch {
-		case err == nil || errors.As(err, &refused):
-			return err
-		case last == nil || ctx.Err() == nil: // else it says only that time is over
-			last = err
-		}
-		select {
-		case <-time.After(retryPause/2 + spread(retryPause)):
-		case <-ctx.Done():
-			return last
-		}
-	}
-}
-
-// exchange connects, sends one beat and waits for its answer.
-func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
-	conn, err := l.connect(ctx, l.address)
-	if err != nil {
-		return l.failed(ctx, "connecting to", err)
-	}
-	cancelled := context.AfterFunc(ctx, func() { conn.Close() })
-	defer cancelled()
-	defer conn.Close()
-	link := newLink(conn)
-	l.number(&beat, link)
-	if err := link.send(&beat, goodbyeTime); err != nil {
-		return l.failed(ctx, "sending to", err)
-	}
-	reader := wire.NewReader(conn, wire.MaxAnswer)
-	for {
-		payload, err := reader.Next()
-		if err != nil {
-			return l.failed(ctx, "waiting for the answer of", err)
-		}
-		answer, err := wire.DecodeAnswer(payload)
-		switch {
-		case err != nil:
-			return l.failed(ctx, "reading the answer of", err)
-		case answer.Error != "":
-			return &RefusedError{Server: l.server, Text: answer.Error}
-		case answer.Seq == l.seq:
-			return nil
-		}
-	}
-}
-
-// failed says what was being done. When ctx has ended, that is why: what the
-// closed connection says about itself helps nobody.
-func (l *line) failed(ctx context.Context, doing string, err error) error {
-	if ctx.Err() != nil {
-		err = context.Cause(ctx)
-	}
-	if errors.Is(err, io.EOF) {
-		err = errHungUp
-	}
-	return fmt.Errorf("%s %s failed: %w", doing, l.server, err)
 }
 
 // closeAll closes what is open, so that nobody listens or dials any more.

@@ -1,0 +1,80 @@
+package sender
+
+import (
+	"context"
+	"math/rand/v2"
+	"net"
+	"time"
+)
+
+// Pauses before dialling again.
+const (
+	minPause = time.Second
+	maxPause = time.Minute
+)
+
+type dialed struct {
+	conn net.Conn
+	err  error
+}
+
+// spread returns a random part of a time. Nobody has to be kept from guessing
+// it.
+func spread(whole time.Duration) time.Duration {
+	return rand.N(whole) //nolint:gosec // see above
+}
+
+// dial begins to connect, first to the address that answered last.
+func (l *line) dial(ctx context.Context) {
+	l.dialing, l.dialAt = true, time.Now()
+	to := l.address
+	if l.lastTo != "" {
+		to, l.lastTo = l.lastTo, "" // once; then the name is resolved anew
+	}
+	ctx, cancel := context.WithTimeout(ctx, max(5*time.Second, l.patience()))
+	l.wg.Go(func() { // ends with ctx at the latest
+		defer cancel()
+		conn, err := l.connect(ctx, to)
+		l.dialed <- dialed{conn, err}
+	})
+}
+
+func (l *line) connect(ctx context.Context, to string) (net.Conn, error) {
+	if l.sender.Dial != nil {
+		return l.sender.Dial(ctx, l.network, to)
+	}
+	return new(net.Dialer).DialContext(ctx, l.network, to)
+}
+
+func (l *line) connected(ctx context.Context, d dialed) {
+	l.dialing = false
+	if d.err != nil {
+		l.logf("connecting to %s failed: %v", l.server, d.err)
+		l.dialLater()
+		return
+	}
+	if l.tried != nil {
+		l.tried.Close()
+	}
+	link := newLink(d.conn)
+	l.tried = link
+	l.wg.Go(func() { link.listen(ctx, l.events) }) // ends when the link is closed
+	l.awaitNothing()
+	l.beat(l.sender.Peer.beat())
+}
+
+// dialLater plans the next dial: after a random part of a pause that doubles
+// until a beat is acknowledged (full jitter), at most once a second.
+func (l *line) dialLater() {
+	if l.planned || l.dialing {
+		return
+	}
+	l.planned = true
+	most := min(max(l.sender.Interval, minPause), maxPause)
+	l.pause = min(max(2*l.pause, minPause), most)
+	pause := spread(l.pause)
+	if l.pause == minPause && l.proven != nil {
+		pause = 0 // the server is there, or was: no herd
+	}
+	l.retry.Reset(max(pause, time.Until(l.dialAt.Add(minPause))))
+}
