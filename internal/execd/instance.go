@@ -26,17 +26,17 @@ type instance struct {
 	acc    *accumulator
 	log    telegraf.Logger
 	every  time.Duration // 0: gathers only when prompted
+	waits  bool          // for its address, if that is taken
 	prompt chan struct{} // holds one prompt: more than that are one
 	done   chan struct{} // closed when run has returned
 }
 
-func newInstance(name string, plugin telegraf.Input, acc *accumulator, log telegraf.Logger, every time.Duration) *instance {
+func newInstance(name string, plugin telegraf.Input, acc *accumulator, log telegraf.Logger) *instance {
 	return &instance{
 		name:   name,
 		plugin: plugin,
 		acc:    acc,
 		log:    log,
-		every:  every,
 		prompt: make(chan struct{}, 1),
 		done:   make(chan struct{}),
 	}
@@ -80,8 +80,8 @@ func (in *instance) run(ctx context.Context) error {
 }
 
 // start starts the plugin. While the address it listens on is taken, which
-// ends by itself when a predecessor is on its way out, it tries again. It
-// reports false without an error if ctx ended first.
+// ends by itself when a predecessor is on its way out, it tries again, if it
+// waits. It reports false without an error if ctx ended first.
 func (in *instance) start(ctx context.Context) (bool, error) {
 	service, ok := in.plugin.(telegraf.ServiceInput)
 	if !ok {
@@ -96,7 +96,7 @@ func (in *instance) start(ctx context.Context) (bool, error) {
 			}
 			return true, nil
 		}
-		if !addressTaken(err) {
+		if !in.waits || !addressTaken(err) {
 			return false, fmt.Errorf("starting %s failed: %w", in.name, err)
 		}
 		if said.allow(time.Now()) {

@@ -1,6 +1,7 @@
 package execd
 
 import (
+	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -72,4 +73,13 @@ func TestTryRunsWithDefaultsAndShowsTransitionsOnly(t *testing.T) {
 		tr.cancel()
 		require.NoError(t, tr.ended())
 	})
+}
+
+// Somebody who tries it wants to know at once that the port is taken.
+func TestTryDoesNotWaitForItsAddress(t *testing.T) {
+	setBehaviour(t, behaviour{start: func(*fake, telegraf.Accumulator) error { return errTaken }})
+	_, stderr, err := call(t, "-listen", "tcp://:7878")
+	require.ErrorIs(t, err, syscall.EADDRINUSE)
+	require.Equal(t, exitFailure, ExitCode(err))
+	require.Empty(t, stderr)
 }

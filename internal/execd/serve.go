@@ -85,7 +85,9 @@ func (r *runner) instances(out *output) []*instance {
 			log.Warn("'interval' has no effect without -interval: Telegraf's own 'interval' for [[inputs.execd]] counts")
 		}
 		name := strings.Trim(log.prefix, "[] ")
-		all = append(all, newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log, r.every(t)))
+		in := newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log)
+		in.every, in.waits = r.every(t), r.opts.listen == "" // a try is for somebody who looks at it
+		all = append(all, in)
 	}
 	return all
 }
