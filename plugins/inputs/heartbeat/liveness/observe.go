@@ -37,7 +37,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 		return t.stale(p, place)
 	}
 	out := Outcome{Lost: lost}
-	at := max(now.Sub(t.epoch), p.heard) // readers may overtake each other
+	at := max(now.Sub(t.epoch), p.heard) // a gap is never negative
 	if p.Beats > 0 {
 		out.Gap = at - p.heard
 		out.Jitter = jitter(out.Gap, b.Interval, lost)
@@ -112,7 +112,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.vacant.remove(p)
 	delete(t.peers, p.id)
 	p.id = id
-	p.runs = runs{}     // nor does another's order say anything
+	p.runs = runs{}     // the order of another sender says nothing
 	p.hasFormer = false // another pid has another id here, so none can conflict
 	t.peers[id] = p
 }
