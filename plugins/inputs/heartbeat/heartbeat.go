@@ -178,7 +178,6 @@ func (h *Heartbeat) naming() naming {
 	return naming{
 		beats:    h.EmitBeats == "all",
 		pidField: h.PIDAs == "field",
-		tagKeys:  h.TagKeys,
 	}
 }
 

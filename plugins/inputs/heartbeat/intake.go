@@ -145,7 +145,8 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 
 // emitPeers emits all peers. What is queued is older than the views taken in
 // the same moment and goes first. It goes from the end: when a peer is
-// forgotten meanwhile, the last one, already emitted, takes its number and is emitted again.
+// forgotten meanwhile, the last one, already emitted, takes its number and is
+// emitted again.
 func (in *intake) emitPeers(acc telegraf.Accumulator) {
 	views := make([]liveness.View, 0, chunk)
 	for next, more := in.count(), true; more; more = next > 0 {

@@ -36,7 +36,6 @@ const fieldPrefix = "x_"
 type naming struct {
 	beats    bool // each beat makes a metric
 	pidField bool // its pid is a field
-	tagKeys  []string
 }
 
 // beatMetric returns the metric of one beat.
