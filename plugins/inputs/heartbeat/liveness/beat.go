@@ -33,6 +33,7 @@ type Beat struct {
 	Seq      int64         // 0 if not numbered
 	Interval time.Duration // 0 if not declared
 	BackIn   time.Duration // with SaysLeaving; 0 for no promise
+	Watched  bool          // somebody else's connection carries it
 
 	ExitCode    int64
 	HasExitCode bool

@@ -32,24 +32,28 @@ func TestRateSavesNoCredit(t *testing.T) {
 }
 
 func TestSilenceAtTheEdges(t *testing.T) {
-	o := defaults()
-	o.MaxDeadAfter = 10 * time.Second
-	require.Equal(t, 5*time.Second, o.Silence(10*time.Second).Suspect, "the ceiling is the interval itself")
-	o = defaults()
-	require.Equal(t, 4*time.Hour, o.Silence(2*time.Hour).Dead-0+time.Hour, "2h: one half step fits")
-	require.Equal(t, 3*time.Hour+time.Millisecond, o.Silence(2*time.Hour+time.Millisecond).Dead)
+	terms := defaults().Terms
+	terms.MaxDeadAfter = 10 * time.Second
+	require.Equal(t, 5*time.Second, terms.silence(10*time.Second, nil, 0).Suspect, "the ceiling is the interval itself")
+	terms = defaults().Terms
+	require.Equal(t, 3*time.Hour, terms.silence(2*time.Hour, nil, 0).Dead, "2h: one half step fits")
+	require.Equal(t, 3*time.Hour+time.Millisecond, terms.silence(2*time.Hour+time.Millisecond, nil, 0).Dead)
 }
 
 func TestOutcomesCarryTheSilence(t *testing.T) {
 	l := newLife()
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 5}
-	want := l.tracker.Silence(10 * time.Second)
-	require.Equal(t, want, l.beat(b).Silence)
+	want := l.tracker.Silence(&b)
+	require.Equal(t, "interval", want.Rule)
+	first := l.beat(b).Silence
+	require.Equal(t, want.Dead, first.Dead)
+	want = first
 	require.Equal(t, want, l.beat(b).Silence, "duplicate")
 	b.Seq = 4
 	require.Equal(t, want, l.beat(b).Silence, "late")
 	l.tracker.opts.MaxPeers = 1
 	b.ID.Service = "y"
+	want.Rule = "interval" // nothing is learnt of it
 	require.Equal(t, want, l.beat(b).Silence, "full")
 }
 
@@ -78,16 +82,16 @@ func TestExitCodeAndAddress(t *testing.T) {
 
 func TestLongConnectionAt100ms(t *testing.T) {
 	for gap, vacant := range map[time.Duration]bool{99 * time.Millisecond: false, 100 * time.Millisecond: true} {
-		for _, byPeer := range []bool{true, false} {
+		for _, end := range []End{Closed, Reset, GivenUp, EndedByUs} {
 			l := newLife()
 			b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}, Conn: 1}
 			l.beat(b)
 			l.now = l.now.Add(gap)
 			l.beat(b)
-			l.tracker.ConnEnded(1, byPeer)
+			l.tracker.ConnEnded(l.now, 1, end)
 			b.ID.PID, b.Conn = 2, 2
 			l.beat(b)
-			require.Equal(t, vacant && byPeer, l.tracker.Len() == 1, fmt.Sprint(gap, byPeer))
+			require.Equal(t, vacant && end != EndedByUs, l.tracker.Len() == 1, fmt.Sprint(gap, end))
 		}
 	}
 	l := newLife() // no connection is none of length
@@ -95,7 +99,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 	l.beat(b)
 	l.now = l.now.Add(time.Second)
 	l.beat(b)
-	l.tracker.ConnEnded(0, true)
+	l.tracker.ConnEnded(l.now, 0, Closed)
 	b.ID.PID = 2
 	l.beat(b)
 	require.Equal(t, 2, l.tracker.Len())

@@ -28,6 +28,7 @@ type modelPeer struct {
 	reason   Reason
 	interval time.Duration
 	heard    time.Duration
+	lost     time.Duration // deadline after the end of its connection
 	changed  time.Duration
 	window   time.Duration
 	due      int
@@ -72,13 +73,13 @@ func (m *model) observe(at time.Duration, b *Beat) (full bool) {
 	}
 	switch b.Status {
 	case SaysAlive:
-		p.interval, p.vacant = b.Interval, 0
+		p.interval, p.lost, p.vacant = b.Interval, never, 0
 		m.set(p, Alive, ReasonBeat, now)
 	case SaysLeaving:
 		if b.BackIn > 0 {
 			p.window = max(p.window, now+b.BackIn)
 		}
-		m.set(p, Left, ReasonLeaving, now)
+		m.leave(b.ID, p, now)
 	case SaysDead:
 		if p.state != Dead {
 			m.fail(b.ID, p, ReasonExited, now)
@@ -88,6 +89,17 @@ func (m *model) observe(at time.Duration, b *Beat) (full bool) {
 		}
 	}
 	return false
+}
+
+// leave lets p go, and with a dead host its dead.
+func (m *model) leave(id ID, p *modelPeer, now time.Duration) {
+	buried := p.state == Dead && id.Service == HostService
+	m.set(p, Left, ReasonLeaving, now)
+	for other, dead := range m.peers {
+		if buried && other.Source == id.Source && dead.state == Dead {
+			m.set(dead, Left, ReasonHost, now)
+		}
+	}
 }
 
 func (m *model) takeVacant(id ID) *modelPeer {
@@ -144,18 +156,18 @@ func (m *model) step(at time.Duration, order []ID) {
 }
 
 func (m *model) judge(id ID, p *modelPeer) {
-	silence := m.opts.Silence(p.interval)
+	silence := m.opts.silence(p.interval, nil, 0).atLeast(MinSilence, p.interval)
 	if p.state == Alive && m.clock >= p.heard+silence.Suspect {
 		m.set(p, Suspect, ReasonSilence, m.clock)
 	}
 	if host := m.peers[ID{Source: id.Source, Service: HostService}]; p.state == Left && p.window > 0 && m.clock >= p.window && host != nil {
 		p.window = max(p.window, host.window)
 	}
-	past := p.state == Suspect && m.clock >= p.heard+silence.Dead ||
+	past := p.state == Suspect && m.clock >= min(p.heard+silence.Dead, p.lost) ||
 		p.state == Left && p.window > 0 && m.clock >= p.window
 	if past {
 		if again := p.due == m.tick-1; again && p.state == Suspect {
-			m.fail(id, p, ReasonSilence, m.clock)
+			m.fail(id, p, p.reason, m.clock)
 		} else if again {
 			p.window = 0
 			m.set(p, Dead, ReasonOverdue, m.clock)
@@ -180,7 +192,7 @@ func (m *model) forgetDead(id ID, p *modelPeer) time.Duration {
 	return max(m.opts.ForgetDead, 3*p.interval)
 }
 
-func (m *model) gone(conn ConnID) {
+func (m *model) gone(conn ConnID, now time.Duration) {
 	// All peers of one address share a connection here, or none do; the order
 	// among them is the tracker's, so at most one is vacated by one call.
 	for id, p := range m.peers {
@@ -188,6 +200,11 @@ func (m *model) gone(conn ConnID) {
 			p.conn = 0
 			if p.long {
 				m.vacate(id, p)
+			}
+			if p.long && (p.state == Alive || p.state == Suspect) {
+				m.set(p, Suspect, ReasonConnClosed, now)
+				p.reason = ReasonConnClosed
+				p.lost = min(p.lost, now+m.opts.Grace)
 			}
 		}
 	}
@@ -205,7 +222,8 @@ func TestTrackerAgreesWithNaiveModel(t *testing.T) {
 
 func compareWithModel(t *testing.T, rnd *rand.Rand) {
 	opts := Options{
-		DeadAfter: 20 * time.Second, MissedBeats: 1 + rnd.IntN(3), ForgetDead: time.Minute, ForgetLeft: 30 * time.Second,
+		Terms:      Terms{DeadAfter: 20 * time.Second, Margin: MarginOf(1 + rnd.IntN(3)), Grace: time.Duration(rnd.IntN(10)) * time.Second, ForgetDead: time.Minute},
+		MinSilence: MinSilence, ForgetLeft: 30 * time.Second,
 		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 10,
 	}
 	tracker := New(opts, epoch)
@@ -228,8 +246,8 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 			require.Equal(t, reference.observe(at, b), out.Fate == Full, "step %d", step)
 		default:
 			conn := ConnID(1 + rnd.IntN(12))
-			tracker.ConnEnded(conn, true)
-			reference.gone(conn)
+			listen(told, tracker.ConnEnded(epoch.Add(at), conn, Closed))
+			reference.gone(conn, reference.now(at))
 		}
 		at += time.Duration(rnd.IntN(30)) * time.Millisecond
 		agree(t, step, tracker, reference, told)

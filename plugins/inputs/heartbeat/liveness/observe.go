@@ -1,6 +1,9 @@
 package liveness
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 // A Fate is what became of a beat.
 type Fate uint8
@@ -30,22 +33,26 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out = t.out[:0]
 	p := t.find(b, now)
 	if p == nil {
-		return Outcome{Fate: Full, Silence: t.Silence(b.Interval)}
+		return Outcome{Fate: Full, Silence: t.Silence(b)}
 	}
-	place, lost := p.runs.place(b.Run, b.Seq)
+	run := p.runs[0]
+	place, steps := p.runs.place(b.Run, b.Seq)
 	if place != fresh {
 		return t.stale(p, place)
 	}
-	out := Outcome{Lost: lost}
+	out := Outcome{Lost: max(steps-1, 0)}
 	at := max(now.Sub(t.epoch), p.heard) // a gap is never negative
 	if p.Beats > 0 {
 		out.Gap = at - p.heard
-		out.Jitter = jitter(out.Gap, b.Interval, lost)
+		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
 	p.Beats++
-	p.Lost += uint64(lost)
-	p.heard, p.heardV = at, t.verdict(now)
-	t.hearOver(p, b.Conn, at)
+	p.Lost += uint64(out.Lost)
+	t.hear(p, b, at, t.verdict(now))
+	if b.Status == SaysAlive {
+		t.learn(p, b, p.steps(b, steps, run), out.Gap, t.lost(now))
+	}
+	out.Silence = t.silence(p)
 	if p.rate.take(at, t.opts.MaxBeatsPerSecond) {
 		t.relabel(p, b.Labels, now)
 		out.At = p.nextStamp(now)
@@ -57,9 +64,60 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.believe(p, b, now)
 	t.quiet = false
 	t.rewake(p)
-	out.Silence = t.Silence(p.interval)
 	out.Transitions = t.out
 	return out
+}
+
+// hear notes when and over what a beat came.
+func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
+	p.heard, p.heardV, p.held, p.speaker = at, verdict, 0, b.Run
+	p.host.heard = at
+	t.isolation.speaks(p.host)
+	t.hearOver(p, b.Conn, at)
+}
+
+// steps returns by how many beats b follows the one before. 0 says that the
+// schedule begins anew: an end that was seen is no lateness, and the schedule of
+// a process or of a run that is over says nothing of another one, unless that
+// was a one-shot: those make one schedule together. Numbers tell best. Beats
+// without them are all there on a long connection; elsewhere their distance
+// tells.
+func (p *peer) steps(b *Beat, numbered int64, before Run) int64 {
+	switch {
+	case p.schedule.interval == 0, p.state.over() && !p.reason.inferred(), !p.process.is(b.Process):
+		return 0
+	case numbered > 0:
+		return numbered
+	case before.High > 1 && p.runs[0].Name != before.Name:
+		return 0
+	case p.connLong:
+		return 1
+	}
+	s := &p.schedule
+	return max(int64((p.heard-s.phase+s.interval/2)/s.interval), 1)
+}
+
+// learn learns from a beat, which came so long after the one before, when the
+// next ones are due. lost is for how long the collector has just not listened.
+func (t *Tracker) learn(p *peer, b *Beat, steps int64, gap, lost time.Duration) {
+	if p.interval != b.Interval {
+		p.interval, p.schedule, steps = b.Interval, schedule{}, 0
+	}
+	switch at := p.heard; {
+	case b.Interval == 0:
+	case steps == 0 || steps > maxSteps || steps > 1 && gap < p.schedule.interval*time.Duration(steps)/2:
+		p.schedule.begin(at, b.Interval) // its numbers went on, but time did not
+	case at < t.teachFrom || lost > 0:
+		p.schedule.skip(at, steps)
+	default:
+		p.schedule.learn(at, b.Interval, steps)
+	}
+}
+
+// renew grants p the whole silence that it is allowed.
+func (t *Tracker) renew(p *peer, from time.Duration) {
+	silence := t.silence(p)
+	p.suspectV, p.deadV = from+silence.Suspect, from+silence.Dead
 }
 
 // jitter returns how far a gap is off so many declared intervals.
@@ -71,7 +129,7 @@ func jitter(gap, interval time.Duration, lost int64) time.Duration {
 }
 
 func (t *Tracker) stale(p *peer, place order) Outcome {
-	out := Outcome{Fate: Duplicate, Silence: t.Silence(p.interval), Transitions: t.out}
+	out := Outcome{Fate: Duplicate, Silence: t.silence(p), Transitions: t.out}
 	if place == late {
 		out.Fate = Late
 		p.Late++
@@ -85,6 +143,9 @@ func (t *Tracker) stale(p *peer, place order) Outcome {
 // takes, or a new one. It returns nil if there is no room.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.peers[b.ID]; p != nil {
+		if p.nobody {
+			t.meet(p, now)
+		}
 		return p
 	}
 	if b.ID.Nameless() && b.Status == SaysAlive {
@@ -97,12 +158,30 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if len(t.order) >= t.opts.MaxPeers {
 		return nil
 	}
-	p := &peer{id: b.ID, index: len(t.order), process: b.Process}
-	t.peers[b.ID] = p
+	p := t.add(b.ID, b.Addr)
+	p.process = b.Process
+	t.meet(p, now)
+	return p
+}
+
+// add takes a new peer in, of which nothing is believed.
+func (t *Tracker) add(id ID, addr netip.Addr) *peer {
+	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), evidence: ReasonSilence, index: len(t.order)}
+	t.peers[id] = p
 	t.order = append(t.order, p)
 	t.wake = append(t.wake, never)
 	t.counts[Unknown]++
+	t.moveIn(p)
 	return p
+}
+
+// locate notes where the process of p beats from.
+func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
+	if p.addr == addr {
+		return
+	}
+	p.addr, p.terms = addr, t.termsOf(p.id, addr)
+	t.meet(p, now)
 }
 
 // replace lets p go on under another id. Its old series ends with a last
@@ -173,14 +252,16 @@ func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
 	switch {
 	case p.process.is(b.Process):
 		p.process = p.process.completed(b.Process)
-		p.processHeard, p.addr = at, b.Addr
+		p.processHeard = at
+		t.locate(p, b.Addr, now)
 		return sameOne
-	case p.hasFormer && p.former.is(b.Process) && at-p.processHeard <= p.span(&t.opts):
+	case p.hasFormer && p.former.is(b.Process) && at-p.processHeard <= p.span():
 		return formerOne
 	}
 	rebooted := p.process.rebooted(b.Process)
 	p.former, p.hasFormer = p.process, true
-	p.process, p.processHeard, p.addr = b.Process, at, b.Addr
+	p.process, p.processHeard = b.Process, at
+	t.locate(p, b.Addr, now)
 	p.windowV = 0 // it is back
 	if rebooted {
 		return bootedOne
@@ -210,13 +291,11 @@ func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
 }
 
 func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {
-	if p.state == Dead && p.reason == ReasonSilence && who == sameOne {
+	if p.state == Dead && p.reason.inferred() && who == sameOne {
 		p.Mistakes++
 	}
-	p.interval = b.Interval
-	silence := t.Silence(p.interval)
-	p.suspectV = p.heardV + silence.Suspect
-	p.deadV = p.heardV + silence.Dead
+	t.renew(p, p.heardV)
+	p.evidence, p.watched, p.extended = ReasonSilence, b.Watched, false
 	p.exitCode, p.hasExitCode = 0, false
 	t.vacant.remove(p)
 	t.become(p, Alive, ReasonBeat, now)

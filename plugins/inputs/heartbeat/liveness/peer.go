@@ -20,9 +20,13 @@ type peer struct {
 	index  int        // in Tracker.order
 	addr   netip.Addr // of its process
 	labels []Label    // never written to, only replaced
+	terms  *Terms
+	host   *host
+	nobody bool // it stands for whom the operator expects
 
 	state    State
 	reason   Reason
+	evidence Reason // of its silence
 	since    time.Duration
 	sinceV   time.Duration
 	sinceUTC int64 // unix ns
@@ -32,6 +36,11 @@ type peer struct {
 	untold    bool // it stands in Tracker.untold
 
 	interval time.Duration // as declared; 0 if not
+	schedule schedule
+	speaker  string        // the run that its latest beat names
+	watched  bool          // its connection proves nothing about it
+	extended bool          // its silence has outlived a collector
+	held     time.Duration // for how long other collectors have held it
 	heard    time.Duration // last beat
 	heardV   time.Duration
 	suspectV time.Duration // when silence makes it suspect
@@ -69,12 +78,13 @@ type Counters struct {
 	Beats, Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
 }
 
-// span is within how long two processes that both live have both beaten.
-func (p *peer) span(o *Options) time.Duration {
+// span is within how long a peer that lives is expected to beat: it has
+// declared that, or it is guessed.
+func (p *peer) span() time.Duration {
 	if p.interval > 0 {
 		return p.interval
 	}
-	return min(o.DeadAfter/4, time.Minute)
+	return min(p.terms.DeadAfter/4, time.Minute)
 }
 
 // merge returns labels with those of a beat put into them, or nil if that
@@ -98,17 +108,16 @@ func merge(labels, told []Label) []Label {
 	return merged
 }
 
-// wakeV returns when time alone may change what is believed of the peer.
+// wakeV returns when time alone may change what is believed of the peer. Who
+// is held is not looked at: the hold ends for all at once.
 func (p *peer) wakeV(o *Options) time.Duration {
-	switch p.state {
-	case Alive:
+	switch {
+	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
 		return p.suspectV
-	case Suspect:
+	case p.state == Suspect, p.nobody && p.state == Unknown, p.reason == ReasonRestored:
 		return p.deadV
-	case Left:
-		if p.windowV > 0 {
-			return p.windowV
-		}
+	case p.state == Left && p.windowV > 0:
+		return p.windowV
 	}
 	return p.forgetV(o)
 }
@@ -122,8 +131,8 @@ func (p *peer) forgetV(o *Options) time.Duration {
 		keep = o.ForgetLeft
 	case p.state == Dead && p.id.Nameless():
 		keep = forgetNameless
-	case p.state == Dead && o.ForgetDead > 0:
-		keep = max(o.ForgetDead, 3*p.interval)
+	case p.state == Dead && p.terms.ForgetDead > 0:
+		keep = max(p.terms.ForgetDead, 3*p.interval)
 	}
 	if keep == 0 {
 		return never

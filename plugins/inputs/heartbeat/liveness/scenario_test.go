@@ -49,14 +49,17 @@ type scenario struct {
 	opts    Options
 	tracker *Tracker
 	now     time.Duration
+	kept    []*kept
+	path    Path
 	script  bytes.Buffer // the lines played and what they caused
 	told    []string     // what happened since the last line
 }
 
 func defaults() Options {
 	return Options{
-		DeadAfter: 210 * time.Second, MissedBeats: 3,
-		ForgetDead: 72 * time.Hour, ForgetLeft: time.Hour,
+		Terms:    Terms{DeadAfter: 210 * time.Second, Margin: MarginOf(3), Grace: 5 * time.Second, ForgetDead: 72 * time.Hour},
+		Adaptive: true, MinSilence: MinSilence, ForgetLeft: time.Hour,
+		IsolationPercent: 30, IsolationHold: time.Minute,
 		MaxPeers: 1000, MaxBeatsPerSecond: 10,
 	}
 }
@@ -86,22 +89,37 @@ func (s *scenario) play(line string) {
 }
 
 func (s *scenario) option(name, value string) {
-	number := integer(s.t, name, value, "max_peers", "missed_beats")
-	span := time.Duration(0)
-	if number == 0 {
-		span = s.time(value)
-	}
+	number := integer(s.t, name, value, "max_peers", "missed_beats", "isolation_percent")
+	span, _ := time.ParseDuration(value) //nolint:errcheck // others are numbers or words
 	switch name {
 	case "dead_after":
 		s.opts.DeadAfter = span
 	case "max_dead_after":
 		s.opts.MaxDeadAfter = span
 	case "missed_beats":
-		s.opts.MissedBeats = int(number)
+		s.opts.Margin = MarginOf(int(number))
 	case "forget_dead_after":
 		s.opts.ForgetDead = span
 	case "forget_left_after":
 		s.opts.ForgetLeft = span
+	case "disconnect_grace":
+		s.opts.Grace = span
+	case "isolation_percent":
+		s.opts.IsolationPercent = int(number)
+	case "isolation_hold":
+		s.opts.IsolationHold = span
+	case "detector":
+		s.opts.Adaptive = value == "adaptive"
+	case "rule": // for one source: its dead_after
+		source, dead, _ := strings.Cut(value, "=")
+		terms := s.opts.Terms
+		terms.DeadAfter, terms.Fixed, terms.Rule = duration(s.t, source, dead, source), true, "rule 1"
+		s.opts.TermsOf = func(id ID, _ netip.Addr) *Terms {
+			if id.Source == source {
+				return &terms
+			}
+			return nil
+		}
 	case "max_peers":
 		s.opts.MaxPeers = int(number)
 	default:
@@ -111,6 +129,7 @@ func (s *scenario) option(name, value string) {
 
 func (s *scenario) start() {
 	if s.tracker == nil {
+		s.opts.Ask = func(ConnID) Path { return s.path }
 		s.tracker = New(s.opts, epoch)
 	}
 }
@@ -124,34 +143,104 @@ func (s *scenario) time(word string) time.Duration {
 	return span
 }
 
-// until lets time pass: with ticks, or in a stall without.
+// until lets time pass: with ticks and beats that are kept up, or in a stall
+// without; what was sent in a stall is received when it ends.
 func (s *scenario) until(end time.Duration, stall bool) {
 	require.GreaterOrEqual(s.t, end, s.now, "time goes on")
 	for !stall && s.now+TickInterval <= end {
 		s.now += TickInterval - s.now%TickInterval
 		s.tell(s.tracker.Tick(epoch.Add(s.now)))
+		s.keepUp()
 	}
 	s.now = end
+	s.keepUp()
+}
+
+// A kept is a beat that is sent again and again.
+type kept struct {
+	beat Beat
+	next time.Duration
+}
+
+func (s *scenario) keepUp() {
+	for _, k := range s.kept {
+		for ; k.next <= s.now; k.next += k.beat.Interval {
+			k.beat.Seq++
+			s.observe(k.beat)
+		}
+	}
 }
 
 func (s *scenario) event(words []string) {
 	switch words[0] {
 	case "beat", "leave", "exit":
-		s.beat(words)
-	case "gone":
-		s.tracker.ConnEnded(connID(s.t, words[1]), true)
+		for _, id := range parseIDs(s.t, words[1]) {
+			s.observe(s.beat(words[0], id, words[2:]))
+		}
+	case "keep":
+		ids := parseIDs(s.t, words[1])
+		for i, id := range ids {
+			b := s.beat("beat", id, words[2:])
+			s.kept = append(s.kept, &kept{beat: b, next: s.now + b.Interval*time.Duration(i)/time.Duration(len(ids))})
+		}
+		s.keepUp()
+	case "stop":
+		ids := parseIDs(s.t, words[1])
+		s.kept = slices.DeleteFunc(s.kept, func(k *kept) bool { return slices.Contains(ids, k.beat.ID) })
+	case "closed", "reset", "given_up", "by_us":
+		end := map[string]End{"closed": Closed, "reset": Reset, "given_up": GivenUp, "by_us": EndedByUs}[words[0]]
+		s.tell(s.tracker.ConnEnded(epoch.Add(s.now), connID(s.t, words[1]), end))
+	case "path":
+		s.path = map[string]Path{"answers": PathAnswers, "silent": PathIsSilent, "unknown": PathUnknown}[words[1]]
+	case "restart":
+		s.restart(s.time(words[1]))
+	case "expect":
+		s.expect(words[1:])
 	case "show":
-		s.show(parseID(s.t, words[1]))
+		for _, id := range parseIDs(s.t, words[1]) {
+			s.show(id)
+		}
+	case "isolated":
+		s.told = append(s.told, fmt.Sprintf("isolated: %v", s.tracker.Isolated()))
 	case "wait", "stall":
 	default:
 		s.t.Fatalf("event %q", words[0])
 	}
 }
 
-func (s *scenario) beat(words []string) {
-	b := Beat{ID: parseID(s.t, words[1]), Status: map[string]Status{"beat": SaysAlive, "leave": SaysLeaving, "exit": SaysDead}[words[0]]}
+// restart lets another collector go on from what this one records. What is
+// sent meanwhile is lost.
+func (s *scenario) restart(back time.Duration) {
+	saved := epoch.Add(s.now)
+	var records []Record
+	for i := range s.tracker.Len() {
+		records = append(records, s.tracker.Record(i, saved))
+	}
+	s.now = back
+	s.tracker = New(s.opts, epoch.Add(s.now))
+	for i := range records {
+		s.tracker.Restore(&records[i], saved, epoch.Add(s.now))
+	}
+	for _, k := range s.kept {
+		for ; k.next < s.now; k.next += k.beat.Interval {
+			k.beat.Seq++
+		}
+	}
+}
+
+func (s *scenario) expect(words []string) {
+	all := make([]Expected, 0, len(words))
+	for _, word := range words {
+		source, service, _ := strings.Cut(word, "/")
+		all = append(all, Expected{Source: source, Service: service})
+	}
+	s.tell(s.tracker.Expect(all, epoch.Add(s.now)))
+}
+
+func (s *scenario) beat(verb string, id ID, words []string) Beat {
+	b := Beat{ID: id, Status: map[string]Status{"beat": SaysAlive, "leave": SaysLeaving, "exit": SaysDead}[verb]}
 	b.Process.PID = b.ID.PID
-	for _, word := range words[2:] {
+	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		number := integer(s.t, key, value, "code", "seq", "pid")
 		span := duration(s.t, key, value, "every", "back_in", "start")
@@ -176,10 +265,16 @@ func (s *scenario) beat(words []string) {
 			b.Addr = netip.MustParseAddr(value)
 		case "conn":
 			b.Conn = connID(s.t, value)
+		case "watched":
+			b.Watched = true
 		default:
 			s.t.Fatalf("part %q of a beat", word)
 		}
 	}
+	return b
+}
+
+func (s *scenario) observe(b Beat) {
 	out := s.tracker.Observe(epoch.Add(s.now), &b)
 	if out.Fate != Accepted {
 		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full"}[out.Fate])
@@ -207,6 +302,23 @@ func duration(t *testing.T, key, value string, keys ...string) time.Duration {
 	d, err := time.ParseDuration(value)
 	require.NoError(t, err)
 	return d
+}
+
+// parseIDs returns the peer that text names, or several: "web-1..12/host".
+func parseIDs(t *testing.T, text string) []ID {
+	before, after, several := strings.Cut(text, "..")
+	if !several {
+		return []ID{parseID(t, text)}
+	}
+	digits := strings.IndexFunc(after, func(r rune) bool { return r < '0' || r > '9' })
+	require.Positive(t, digits, text)
+	stem := strings.TrimRight(before, "0123456789")
+	first, last := integer(t, "", before[len(stem):], ""), integer(t, "", after[:digits], "")
+	ids := make([]ID, 0, last-first+1)
+	for n := first; n <= last; n++ {
+		ids = append(ids, parseID(t, fmt.Sprint(stem, n, after[digits:])))
+	}
+	return ids
 }
 
 func parseID(t *testing.T, text string) ID {

@@ -3,48 +3,97 @@ package liveness
 import "time"
 
 const (
-	// MinSilence is the shortest silence that can be death.
+	// MinSilence is the shortest silence that should be death.
 	MinSilence = 2 * time.Second
 	// maxMargin is the longest patience beyond a declared interval: a job
 	// that runs daily is told missing after 25 hours, not after 3.5 days.
 	maxMargin = time.Hour
+	// marginUnit is how many units of Terms.Margin make one interval.
+	marginUnit = 256
+	// maxStretch is how far lateness stretches a margin at the most.
+	maxStretch = 4
 )
+
+// Terms are what the operator allows a peer.
+type Terms struct {
+	DeadAfter    time.Duration // silence allowed to who declares no interval
+	MaxDeadAfter time.Duration // ceiling for who does; 0 for none
+	Margin       int           // patience beyond a declared interval, in 1/256 of it; >= 0
+	Grace        time.Duration // from the end of a connection without goodbye to death
+	ForgetDead   time.Duration // 0 for never
+
+	Fixed bool   // DeadAfter holds whatever interval is declared
+	Rule  string // what to name as the origin of a silence; empty for the option that set it
+}
+
+// MarginOf returns the margin that lets so many beats be missed. It ends half
+// way between two beats: at a whole multiple of the interval the beat after a
+// lost one would race the verdict.
+func MarginOf(missedBeats int) int { return (2*missedBeats - 1) * marginUnit / 2 }
 
 // A Silence is how long a peer may say nothing.
 type Silence struct {
-	Expected time.Duration // within which the next beat is due; 0 if unknown
-	Suspect  time.Duration // after which it is suspect
-	Dead     time.Duration // after which it is dead
-	Rule     string        // the option or declaration that set it
+	Suspect time.Duration // after which it is suspect
+	Dead    time.Duration // after which it is dead
+	Rule    string        // what set it
 }
 
-// Silence returns what is allowed to a peer that declares interval, or
-// declares none if that is 0.
-func (o *Options) Silence(interval time.Duration) Silence {
-	if interval == 0 {
-		return Silence{Suspect: o.DeadAfter / 2, Dead: o.DeadAfter, Rule: "dead_after"}
+// silence returns what the terms allow a peer that declares interval, or
+// declares none if that is 0, and keeps to its schedule. A schedule is given
+// once it is learnt; heard is when the silence began.
+func (t *Terms) silence(interval time.Duration, s *schedule, heard time.Duration) Silence {
+	if interval == 0 || t.Fixed {
+		return t.named(split(interval, t.DeadAfter), "dead_after")
 	}
-	s := Silence{Expected: interval, Rule: "interval"}
-	s.Dead = max(interval+o.margin(interval), MinSilence)
-	if o.MaxDeadAfter > 0 && s.Dead > o.MaxDeadAfter {
-		s.Dead, s.Rule = o.MaxDeadAfter, "max_dead_after"
+	margin := t.margin(interval)
+	rule, dead := "interval", interval+margin
+	if s != nil {
+		rule, dead = "adaptive", s.stretch(interval, margin, heard)
 	}
-	s.Suspect = interval + (s.Dead-interval)/4
-	if s.Dead <= interval { // a ceiling below the interval
-		s.Suspect = s.Dead / 2
+	if t.MaxDeadAfter > 0 && dead > t.MaxDeadAfter {
+		rule, dead = "max_dead_after", t.MaxDeadAfter
+	}
+	return t.named(split(interval, dead), rule)
+}
+
+func (t *Terms) named(s Silence, rule string) Silence {
+	s.Rule = rule
+	if t.Rule != "" {
+		s.Rule = t.Rule
 	}
 	return s
 }
 
-// margin returns the patience beyond interval. It ends half way between two
-// beats: at a whole multiple of the interval the beat after a lost one would
-// race the verdict.
-func (o *Options) margin(interval time.Duration) time.Duration {
+// split returns the silence that ends in death after so long. A quarter of
+// the time in which no beat comes though one is due makes a suspect.
+func split(interval, dead time.Duration) Silence {
+	if interval == 0 || dead <= interval { // or a ceiling below the interval
+		return Silence{Suspect: dead / 2, Dead: dead}
+	}
+	return Silence{Suspect: interval + (dead-interval)/4, Dead: dead}
+}
+
+// atLeast returns s, made not shorter than floor.
+func (s Silence) atLeast(floor, interval time.Duration) Silence {
+	if s.Dead >= floor {
+		return s
+	}
+	longer := split(interval, floor)
+	longer.Rule = s.Rule
+	return longer
+}
+
+// margin returns the patience beyond interval. Where it has to be cut, the
+// largest odd number of half intervals is taken that fits.
+func (t *Terms) margin(interval time.Duration) time.Duration {
+	margin := interval / marginUnit * time.Duration(t.Margin)
+	if margin <= maxMargin {
+		return margin + interval%marginUnit*time.Duration(t.Margin)/marginUnit
+	}
 	half := interval / 2
-	fit := int64(maxMargin / half) // half steps that fit
+	fit := maxMargin / half // half intervals that fit
 	if fit < 1 {
 		return maxMargin
 	}
-	steps := min(int64(2*o.MissedBeats-1), fit-1+fit%2)
-	return time.Duration(steps) * half
+	return (fit - 1 + fit%2) * half
 }

@@ -20,35 +20,60 @@ func (s State) String() string {
 	return [...]string{"unknown", "alive", "suspect", "dead", "left"}[s]
 }
 
+// over tells whether nothing is expected of a peer in this state.
+func (s State) over() bool { return s == Dead || s == Left }
+
 // A Reason is the evidence for a state. The numbers are stored in databases
-// and never change; those left out belong to evidence that is not judged yet.
+// and never change.
 type Reason uint8
 
 // The reasons.
 const (
-	ReasonNone      Reason = 0
-	ReasonBeat      Reason = 1  // a beat arrived
-	ReasonSilence   Reason = 2  // no beat, nothing else known
-	ReasonExited    Reason = 7  // its watcher saw it end
-	ReasonLeaving   Reason = 9  // it said goodbye
-	ReasonFinished  Reason = 10 // it said goodbye with exit code 0
-	ReasonOverdue   Reason = 11 // it promised to be back and is not
-	ReasonReplaced  Reason = 15 // last word of a series: another one goes on
-	ReasonForgotten Reason = 16 // last word of a series
+	ReasonNone        Reason = 0
+	ReasonBeat        Reason = 1  // a beat arrived
+	ReasonSilence     Reason = 2  // no beat, nothing else known
+	ReasonHung        Reason = 3  // no beat, but its host's TCP answers
+	ReasonUnreachable Reason = 4  // no beat, and its host's TCP does not answer
+	ReasonConnClosed  Reason = 5  // its connection was closed without goodbye
+	ReasonConnReset   Reason = 6  // its connection was reset
+	ReasonExited      Reason = 7  // its watcher saw it end
+	ReasonHost        Reason = 8  // its host's own peer is
+	ReasonLeaving     Reason = 9  // it said goodbye
+	ReasonFinished    Reason = 10 // it said goodbye with exit code 0
+	ReasonOverdue     Reason = 11 // it promised to be back and is not
+	ReasonNeverSeen   Reason = 12 // expected by the operator, and not one beat
+	ReasonIsolated    Reason = 13 // held: the collector itself is probably cut off
+	ReasonRestored    Reason = 14 // known from before a stop of the collector
+	ReasonReplaced    Reason = 15 // last word of a series: another one goes on
+	ReasonForgotten   Reason = 16 // last word of a series
 )
 
 func (r Reason) String() string {
 	return [...]string{
-		ReasonNone:      "none",
-		ReasonBeat:      "beat",
-		ReasonSilence:   "silence",
-		ReasonExited:    "exited",
-		ReasonLeaving:   "leaving",
-		ReasonFinished:  "finished",
-		ReasonOverdue:   "overdue",
-		ReasonReplaced:  "replaced",
-		ReasonForgotten: "forgotten",
+		ReasonNone:        "none",
+		ReasonBeat:        "beat",
+		ReasonSilence:     "silence",
+		ReasonHung:        "hung",
+		ReasonUnreachable: "unreachable",
+		ReasonConnClosed:  "conn_closed",
+		ReasonConnReset:   "conn_reset",
+		ReasonExited:      "exited",
+		ReasonHost:        "host",
+		ReasonLeaving:     "leaving",
+		ReasonFinished:    "finished",
+		ReasonOverdue:     "overdue",
+		ReasonNeverSeen:   "never_seen",
+		ReasonIsolated:    "isolated",
+		ReasonRestored:    "restored",
+		ReasonReplaced:    "replaced",
+		ReasonForgotten:   "forgotten",
 	}[r]
+}
+
+// inferred tells whether a death with this reason was concluded, so that life
+// proves it wrong. What was seen or promised was right at its time.
+func (r Reason) inferred() bool {
+	return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost
 }
 
 // An Event is what a Transition tells.

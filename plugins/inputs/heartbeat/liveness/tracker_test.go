@@ -54,16 +54,16 @@ func TestAllowedSilence(t *testing.T) {
 		{3, "744h", "744.25h", "745h"},
 	} {
 		opts := defaults()
-		opts.MissedBeats = c.missed
-		got := opts.Silence(span(t, c.interval))
+		opts.Margin = MarginOf(c.missed)
+		got := New(opts, epoch).Silence(&Beat{Interval: span(t, c.interval)})
 		require.Equal(t, span(t, c.suspect), got.Suspect, "suspect at %s", c.interval)
 		require.Equal(t, span(t, c.dead), got.Dead, "dead at %s", c.interval)
 	}
-	opts := defaults()
-	opts.MaxDeadAfter = 30 * time.Second
-	require.Equal(t, Silence{Expected: time.Hour, Suspect: 15 * time.Second, Dead: 30 * time.Second, Rule: "max_dead_after"}, opts.Silence(time.Hour))
-	require.Equal(t, "interval", opts.Silence(time.Second).Rule)
-	require.Equal(t, "dead_after", opts.Silence(0).Rule)
+	terms := defaults().Terms
+	terms.MaxDeadAfter = 30 * time.Second
+	require.Equal(t, Silence{Suspect: 15 * time.Second, Dead: 30 * time.Second, Rule: "max_dead_after"}, terms.silence(time.Hour, nil, 0))
+	require.Equal(t, "interval", terms.silence(time.Second, nil, 0).Rule)
+	require.Equal(t, "dead_after", terms.silence(0, nil, 0).Rule)
 }
 
 func span(t *testing.T, text string) time.Duration {
@@ -230,7 +230,7 @@ func TestConnectedFollowsTheLatestBeat(t *testing.T) {
 	require.True(t, l.tracker.View(0, l.now).Connected)
 	b.Conn = 2
 	l.beat(b)
-	ended := func(conn ConnID) { l.tracker.ConnEnded(conn, true) }
+	ended := func(conn ConnID) { l.tracker.ConnEnded(l.now, conn, Closed) }
 	ended(1)
 	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
 	ended(2)

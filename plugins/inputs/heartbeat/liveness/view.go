@@ -54,20 +54,25 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
 		DeadFor: p.deadFor, Counters: p.Counters,
 	}
-	switch p.state {
-	case Alive, Suspect:
-		v.Deadline = max(p.deadV-t.verdict(now), 0)
-		v.Suspicion = t.suspicion(p, t.verdict(now))
-	case Dead:
+	switch {
+	case p.state == Dead:
 		v.Suspicion = 1
 		v.DeadFor += v.Lasting
+	case p.runsOut():
+		v.Deadline = max(p.deadV-t.verdict(now), 0)
+		v.Suspicion = p.suspicion(t.verdict(now))
 	}
 	return v
 }
 
+// runsOut tells whether silence is running that ends in death.
+func (p *peer) runsOut() bool {
+	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.nobody || p.reason == ReasonRestored)
+}
+
 // suspicion returns which part of the patience with p is used up.
-func (t *Tracker) suspicion(p *peer, verdict time.Duration) float64 {
-	due := p.heardV + min(t.Silence(p.interval).Expected, p.deadV-p.heardV)
+func (p *peer) suspicion(verdict time.Duration) float64 {
+	due := p.heardV + min(p.interval, p.deadV-p.heardV)
 	if verdict <= due {
 		return 0
 	}

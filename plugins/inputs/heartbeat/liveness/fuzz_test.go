@@ -1,0 +1,332 @@
+package liveness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestInvariantsHoldWhateverHappens throws everything at a tracker that can
+// happen to one, restarts of its collector included, and looks after each step
+// whether it still agrees with itself, and with what it has told.
+func TestInvariantsHoldWhateverHappens(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(24) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			newStorm(t, seed).rage(3000)
+		})
+	}
+}
+
+// A storm is a tracker and all that is thrown at it.
+type storm struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	opts    Options
+	tracker *Tracker
+	now     time.Time
+	step    int
+	doing   string
+	reach   int // of ten hosts so many are heard
+	told    map[ID]State
+	patient map[ID]time.Duration // on the verdict clock: nobody is silent for too long before
+	closed  map[ID]bool          // whose connection has ended since
+}
+
+func newStorm(t *testing.T, seed uint64) *storm {
+	rnd := rand.New(rand.NewPCG(seed, 7))
+	opts := defaults()
+	opts.DeadAfter, opts.ForgetDead, opts.ForgetLeft = 20*time.Second, 40*time.Second, 15*time.Second
+	opts.Margin = MarginOf(1 + rnd.IntN(3))
+	opts.Grace = time.Duration(rnd.IntN(5)) * time.Second
+	opts.IsolationHold = 10 * time.Second
+	opts.Adaptive = rnd.IntN(2) == 0
+	opts.MaxPeers = 20 + rnd.IntN(60)
+	if rnd.IntN(4) == 0 {
+		opts.IsolationPercent = 0
+	}
+	opts.Ask = func(conn ConnID) Path { return Path(conn % 3) }
+	return &storm{
+		t: t, rnd: rnd, opts: opts, tracker: New(opts, epoch), now: epoch, reach: 10,
+		told: make(map[ID]State), patient: make(map[ID]time.Duration), closed: make(map[ID]bool),
+	}
+}
+
+func (s *storm) rage(steps int) {
+	for s.step = range steps {
+		s.doing = "tick"
+		s.now = s.now.Add(TickInterval)
+		if s.rnd.IntN(200) == 0 {
+			s.now = s.now.Add(time.Duration(s.rnd.IntN(20)) * time.Second) // a stall
+		}
+		s.hear(s.tracker.Tick(s.now))
+		s.check()
+		s.noneOverdue()
+		for range s.rnd.IntN(5) {
+			s.now = s.now.Add(time.Duration(s.rnd.IntN(20)) * time.Millisecond)
+			s.something()
+			s.check()
+		}
+	}
+}
+
+func (s *storm) something() {
+	switch draw := s.rnd.IntN(1000); {
+	case draw < 930:
+		s.beat()
+	case draw < 980:
+		conn, end := ConnID(1+s.rnd.IntN(24)), End(s.rnd.IntN(4))
+		s.doing = fmt.Sprint("end ", end, " of connection ", conn)
+		for p := s.tracker.conns[conn]; p != nil; p = p.connNext {
+			s.closed[p.id] = true
+		}
+		s.hear(s.tracker.ConnEnded(s.now, conn, end))
+	case draw < 990:
+		s.reach = s.rnd.IntN(11)
+	case draw < 995:
+		s.expect()
+	default:
+		s.restart()
+	}
+}
+
+func (s *storm) beat() {
+	b := s.draw()
+	if int(b.Conn)%10 >= s.reach {
+		return // it does not come through
+	}
+	s.doing = fmt.Sprintf("beat %+v", *b)
+	out := s.tracker.Observe(s.now, b)
+	s.hear(out.Transitions)
+	if out.Fate <= Limited && b.Status == SaysAlive {
+		s.patient[b.ID] = s.tracker.verdict(s.now) + out.Silence.Dead
+		delete(s.closed, b.ID)
+	}
+}
+
+func (s *storm) draw() *Beat {
+	n := s.rnd.IntN(14)
+	b := &Beat{
+		ID: ID{Source: fmt.Sprint("h", n)}, Addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(n + s.rnd.IntN(2))}),
+		Conn: ConnID(1 + n), Interval: time.Duration(s.rnd.IntN(2)*(1+n%4)) * time.Second,
+		Run: fmt.Sprint("r", n), Seq: int64(s.step), Watched: s.rnd.IntN(2) == 0,
+	}
+	switch s.rnd.IntN(5) {
+	case 0, 1:
+		b.ID.Service = HostService
+	case 2:
+		b.ID.PID = uint32(1 + s.rnd.IntN(3))
+		b.Process.PID = b.ID.PID
+	default:
+		b.ID.Service = fmt.Sprint("s", s.rnd.IntN(2))
+		b.Process.PID = uint32(s.rnd.IntN(20) / 19)
+	}
+	switch s.rnd.IntN(12) {
+	case 0:
+		b.Run, b.Seq = "", 0
+	case 1:
+		b.Run = fmt.Sprint("x", s.rnd.IntN(3))
+	case 2:
+		b.Process.Boot = fmt.Sprint("b", s.rnd.IntN(2))
+	case 3:
+		b.Conn = ConnID(15 + s.rnd.IntN(10))
+	case 4:
+		b.Labels = []Label{{"site", fmt.Sprint(s.rnd.IntN(2))}}
+	}
+	switch s.rnd.IntN(30) {
+	case 0:
+		b.Status, b.BackIn = SaysLeaving, time.Duration(s.rnd.IntN(3))*10*time.Second
+	case 1:
+		b.Status = SaysDead
+	}
+	return b
+}
+
+func (s *storm) expect() {
+	all := make([]Expected, s.rnd.IntN(6))
+	for i := range all {
+		n := s.rnd.IntN(16)
+		all[i] = Expected{
+			Source:  []string{fmt.Sprint("h", n), fmt.Sprint("10.0.0.", n)}[s.rnd.IntN(2)],
+			Service: []string{"", "", HostService, "s0", "s7"}[s.rnd.IntN(5)],
+		}
+	}
+	s.doing = fmt.Sprint("expect ", all)
+	s.hear(s.tracker.Expect(all, s.now))
+}
+
+// restart lets another collector go on. What it believes of those it restores
+// is told to nobody.
+func (s *storm) restart() {
+	s.doing = "restart"
+	records := make([]Record, s.tracker.Len())
+	for i := range records {
+		records[i] = s.tracker.Record(i, s.now)
+	}
+	old, saved := s.tracker.verdict(s.now), s.now
+	s.now = s.now.Add(time.Duration(s.rnd.IntN(2)*s.rnd.IntN(20)) * time.Second)
+	s.tracker = New(s.opts, s.now)
+	for i := range records {
+		s.tracker.Restore(&records[i], saved, s.now)
+	}
+	clear(s.told)
+	for _, p := range s.tracker.order {
+		s.told[p.id] = p.state
+	}
+	for id := range s.patient {
+		s.patient[id] -= old
+	}
+}
+
+func (s *storm) hear(transitions []Transition) {
+	for _, tr := range transitions {
+		if tr.Event != Changed {
+			continue
+		}
+		s.told[tr.ID] = tr.State
+		if tr.Reason == ReasonReplaced || tr.Reason == ReasonForgotten {
+			delete(s.told, tr.ID)
+		}
+		if tr.State == Dead && tr.Reason >= ReasonSilence && tr.Reason <= ReasonConnReset && !s.closed[tr.ID] {
+			if v := s.tracker.verdict(s.now); v < s.patient[tr.ID] {
+				s.fail("%v dead (%v) at %v, was promised %v", tr.ID, tr.Reason, v, s.patient[tr.ID])
+			}
+		}
+	}
+}
+
+func (s *storm) fail(format string, args ...any) {
+	s.t.Helper()
+	s.t.Fatalf("step %d, %s: %s", s.step, s.doing, fmt.Sprintf(format, args...))
+}
+
+func (s *storm) check() {
+	s.t.Helper()
+	s.checkPeers()
+	s.checkHosts()
+	s.checkSilent()
+	s.checkConns()
+}
+
+func (s *storm) checkPeers() {
+	s.t.Helper()
+	t := s.tracker
+	var counts [len(States)]int
+	for i, p := range t.order {
+		counts[p.state]++
+		said, yes := s.told[p.id]
+		switch {
+		case p.index != i || t.peers[p.id] != p:
+			s.fail("%v is not where it should be", p.id)
+		case t.wake[i] < t.earliest:
+			s.fail("%v wakes at %v, the first only at %v", p.id, t.wake[i], t.earliest)
+		case yes && said != p.state && !p.untold:
+			s.fail("%v is %v, told was %v", p.id, p.state, said)
+		case !yes && p.state != Unknown && !p.untold && p.told != p.state:
+			s.fail("%v is %v, nothing was told", p.id, p.state)
+		case p.state == Unknown && p.reason == ReasonIsolated && !t.isolation.on:
+			s.fail("%v is held, but nothing is isolated", p.id)
+		case p.nobody && p.Beats > 0:
+			s.fail("%v stands for somebody, but has beaten", p.id)
+		}
+	}
+	if counts != t.counts || len(t.peers) != len(t.order) || len(t.wake) != len(t.order) {
+		s.fail("%d peers, %v, counted were %v", len(t.order), counts, t.counts)
+	}
+}
+
+func (s *storm) checkHosts() {
+	s.t.Helper()
+	total := 0
+	for i, h := range s.tracker.hosts {
+		living := 0
+		for _, p := range h.peers {
+			if !p.state.over() {
+				living++
+			}
+			if p.host != h || s.tracker.bySource[p.id.Source] != h || s.tracker.peers[p.id] != p {
+				s.fail("%v is not among the peers of its host", p.id)
+			}
+			if (h.own == p) != (p.id.Service == HostService) {
+				s.fail("%v is, or is not, the host itself", p.id)
+			}
+		}
+		total += len(h.peers)
+		if living != h.living || h.index != i || len(h.peers) == 0 {
+			s.fail("host %d of %d peers, %d living, counted were %d", i, len(h.peers), living, h.living)
+		}
+	}
+	if total != len(s.tracker.order) || len(s.tracker.hosts) != len(s.tracker.bySource) {
+		s.fail("%d peers, hosts have %d", len(s.tracker.order), total)
+	}
+}
+
+func (s *storm) checkSilent() {
+	s.t.Helper()
+	silent := s.tracker.isolation.silent
+	count := 0
+	for _, h := range s.tracker.hosts {
+		if h.silence == 0 {
+			continue
+		}
+		count++
+		if h.silence > len(silent) || silent[h.silence-1] != h {
+			s.fail("host of %v is not where the silent are", h.peers[0].id)
+		}
+		if h.living == 0 {
+			s.fail("host of %v is silent, but nobody on it lives", h.peers[0].id)
+		}
+	}
+	if count != len(silent) {
+		s.fail("%d hosts are silent, noted are %d", count, len(silent))
+	}
+}
+
+func (s *storm) checkConns() {
+	s.t.Helper()
+	count := 0
+	for conn, first := range s.tracker.conns {
+		var before *peer
+		for p := first; p != nil; before, p = p, p.connNext {
+			if count++; p.conn != conn || p.connPrev != before || s.tracker.peers[p.id] != p {
+				s.fail("the list of connection %d is torn at %v", conn, p.id)
+			}
+		}
+	}
+	for _, p := range s.tracker.order {
+		if p.conn != 0 {
+			count--
+		}
+	}
+	if count != 0 {
+		s.fail("%d more peers in lists than with connections", count)
+	}
+}
+
+// noneOverdue checks that nobody's time is over without its being told, but
+// for who is held or judged with its host.
+func (s *storm) noneOverdue() {
+	s.t.Helper()
+	t := s.tracker
+	if t.isolation.on {
+		return
+	}
+	for _, p := range t.order {
+		late := t.tickV - p.deadV
+		runs := p.state == Alive || p.state == Suspect || p.state == Unknown && (p.nobody || p.reason == ReasonRestored)
+		if runs && late > slack && !p.waits() {
+			s.fail("%v is %v (%v), %v past its deadline", p.id, p.state, p.reason, late)
+		}
+		if p.state == Left && p.windowV > 0 && t.tickV > t.windowV(p)+slack {
+			s.fail("%v is left, its promise is over", p.id)
+		}
+		if p.state == Unknown && p.reason == ReasonHost && !slices.Contains([]State{Unknown}, p.host.own.state) {
+			s.fail("%v is held with its host, which is %v", p.id, p.host.own.state)
+		}
+	}
+}

@@ -1,0 +1,122 @@
+package liveness
+
+import (
+	"slices"
+	"time"
+)
+
+// A host is all peers of one source.
+type host struct {
+	own     *peer // that stands for the host itself, or nil
+	peers   []*peer
+	living  int           // how many of them are neither dead nor left
+	heard   time.Duration // last beat of any of them, since the epoch
+	index   int           // in Tracker.hosts
+	silence int           // 1 + index in isolation.silent; 0 if it is not silent
+}
+
+func (h *host) silent() bool { return h.silence > 0 }
+
+// moveIn puts p among the peers of its host.
+func (t *Tracker) moveIn(p *peer) {
+	h := t.bySource[p.id.Source]
+	if h == nil {
+		h = &host{index: len(t.hosts), heard: -never}
+		t.bySource[p.id.Source] = h
+		t.hosts = append(t.hosts, h)
+	}
+	p.host = h
+	h.peers = append(h.peers, p)
+	h.living++
+	if p.id.Service == HostService {
+		h.own = p
+	}
+}
+
+// moveOut takes p, which is unknown, from its host, and the host away with
+// the last one.
+func (t *Tracker) moveOut(p *peer) {
+	h := p.host
+	at := slices.Index(h.peers, p)
+	h.peers = slices.Delete(h.peers, at, at+1)
+	h.living--
+	if h.own == p {
+		h.own = nil
+	}
+	if h.living == 0 {
+		t.isolation.speaks(h)
+	}
+	if len(h.peers) > 0 {
+		return
+	}
+	delete(t.bySource, p.id.Source)
+	last := len(t.hosts) - 1
+	t.hosts[h.index] = t.hosts[last]
+	t.hosts[h.index].index = h.index
+	t.hosts[last] = nil
+	t.hosts = t.hosts[:last]
+}
+
+// follows tells whether p is a service that the sender of its host speaks
+// for: they share their silence.
+func (p *peer) follows() bool {
+	own := p.host.own
+	return own != nil && own != p && own.runs.speaks(p.speaker)
+}
+
+// heardAfter tells whether p was heard when other should have been.
+func (p *peer) heardAfter(other *peer) bool { return p.heard > other.heard+other.span() }
+
+// waits tells whether the silence of p is that of its host, which is judged
+// instead. A service that is silent while its host goes on to speak has a
+// silence of its own.
+func (p *peer) waits() bool {
+	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
+}
+
+// lead lets the services of a host follow what has become of it. Who buries a
+// dead host buries its dead with it.
+func (t *Tracker) lead(own *peer, before State, now time.Time) {
+	buried := before == Dead && own.state == Left
+	for _, p := range own.host.peers {
+		if p == own {
+			continue
+		}
+		switch state, yes := p.led(own); {
+		case buried && p.state == Dead:
+			t.follow(p, Left, 0, now)
+		case yes && state == Suspect:
+			t.become(p, Suspect, p.evidence, now)
+		case yes:
+			t.follow(p, state, own.windowV, now)
+		}
+		if own.state == Alive && p.follows() && !p.state.over() {
+			t.renew(p, t.verdict(now)) // its own beat is still on its way
+		}
+		t.rewake(p)
+	}
+}
+
+// follow lets p become what its host is.
+func (t *Tracker) follow(p *peer, state State, windowV time.Duration, now time.Time) {
+	p.windowV = windowV
+	t.become(p, state, ReasonHost, now)
+}
+
+// led returns what becomes of p now that own, its host, is what it is. When a
+// host is heard again its services are not alive before they are heard too.
+func (p *peer) led(own *peer) (State, bool) {
+	held := p.state == Unknown && (p.reason == ReasonHost || p.reason == ReasonRestored)
+	running := p.state == Alive || p.state == Suspect
+	switch {
+	case !p.follows() || p.heardAfter(own):
+		return p.state, false
+	case own.state == Alive || own.state == Suspect:
+		return Suspect, p.state == Unknown && p.reason == ReasonHost
+	case own.state == Unknown:
+		return Unknown, running && own.reason == ReasonIsolated
+	case own.state == Left:
+		return Left, running || held || p.state == Dead && p.reason == ReasonHost
+	}
+	return Dead, running || held || p.state == Left && p.windowV > 0 || p.state == Left && p.reason == ReasonHost
+}

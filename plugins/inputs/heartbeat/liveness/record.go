@@ -1,0 +1,158 @@
+package liveness
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Record is what of one peer outlives the collector. It holds spans instead
+// of instants of the verdict clock, so that another collector can go on from
+// it at any time.
+type Record struct {
+	ID     ID
+	Addr   netip.Addr
+	Labels []Label
+
+	State    State
+	Reason   Reason
+	Since    time.Time // wall clock
+	Evidence Reason    // of a suspicion
+	Expected bool      // nobody yet: only the operator names it
+	Watched  bool
+	Long     bool // a long connection carried its latest beat
+
+	Interval time.Duration // as declared; 0 if not
+	Heard    time.Time     // last beat, wall clock
+	Used     time.Duration // silence since then, on the verdict clock
+	Dead     time.Duration // silence allowed
+	Extended bool          // this silence has outlived a collector before
+	Held     time.Duration // for how long it was held as silent together with others
+	Window   time.Duration // of its promise to be back that is left; 0 for none
+	Rule     string        // the option or declaration that set Dead
+
+	Phase    time.Duration // of its schedule, after Heard
+	Learnt   time.Duration // interval of its schedule; 0 if it has none
+	Lateness time.Duration
+	Taught   uint8 // beats that the schedule was learnt from
+
+	Process Process
+	Runs    []Run
+	Speaker string // the run that its latest beat names
+
+	ExitCode    int64
+	HasExitCode bool
+	DeadFor     time.Duration // in all deaths before this one
+	Flaps       []time.Time   // last changes into or out of dead
+	Counters
+}
+
+// Record returns what is to outlive the collector of the peer with number i,
+// 0 <= i < Len.
+func (t *Tracker) Record(i int, now time.Time) Record {
+	p := t.order[i]
+	at, verdict := now.Sub(t.epoch), t.verdict(now)
+	r := Record{
+		ID: p.id, Addr: p.addr, Labels: p.labels,
+		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
+		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.connLong,
+		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
+		Extended: p.extended, Held: p.held, Rule: t.silence(p).Rule,
+		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
+		Process: p.process, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.Counters,
+	}
+	if r.Learnt > 0 {
+		r.Phase = p.schedule.phase - p.heard
+	}
+	if p.windowV > 0 {
+		r.Window = max(p.windowV-verdict, 1)
+	}
+	if p.reason == ReasonIsolated {
+		r.Held = verdict - t.isolation.since
+	}
+	for _, run := range p.runs {
+		if run.High > 0 {
+			r.Runs = append(r.Runs, run)
+		}
+	}
+	for i := max(p.changeCount-flapChanges, 0); i < p.changeCount; i++ {
+		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
+	}
+	return r
+}
+
+// Restore takes in what another collector has recorded of a peer at the time
+// saved. What has become of it is no event: who was dead or had left still is,
+// and who was well still is unless its silence, the pause included, is now too
+// long. Its silence goes on where it was; the pause does not count, and once
+// per silence it gets an interval more, because its sender has to find us.
+func (t *Tracker) Restore(r *Record, saved, now time.Time) {
+	if t.peers[r.ID] != nil {
+		return
+	}
+	p := t.add(r.ID, r.Addr)
+	pause := max(now.Sub(saved), 0)
+	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
+	t.resurrect(p, r, saved, now)
+	t.resumeSilence(p, r)
+	t.resumeState(p, r, pause, now)
+	if p.state == Dead || r.Long {
+		t.vacant.add(p)
+	}
+	t.rewake(p)
+	if p.state == Suspect { // whether its host is silent can be told when all are known
+		t.wake[p.index], t.earliest = t.tickV, t.tickV
+	}
+}
+
+// resurrect fills p with what time does not change.
+func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
+	at := now.Sub(t.epoch)
+	ago := func(then time.Time) time.Duration { return max(now.Sub(then), 0) }
+	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
+	p.interval, p.evidence, p.held, p.speaker = r.Interval, r.Evidence, r.Held, r.Speaker
+	p.heard = at - ago(r.Heard)
+	p.processHeard = p.heard
+	if !p.nobody {
+		p.host.heard = max(p.host.heard, p.heard)
+	}
+	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
+	copy(p.runs[:], r.Runs)
+	p.exitCode, p.hasExitCode, p.deadFor, p.Counters = r.ExitCode, r.HasExitCode, r.DeadFor, r.Counters
+	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
+	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
+	for _, change := range r.Flaps {
+		p.noteChange(at - ago(change))
+	}
+}
+
+// resumeSilence lets the silence of p go on, by the rules of now. A deadline
+// that the end of a connection has brought nearer stays near.
+func (t *Tracker) resumeSilence(p *peer, r *Record) {
+	p.heardV = t.tickV - r.Used
+	t.renew(p, p.heardV)
+	p.extended = true
+	if more := p.span(); !p.nobody {
+		p.suspectV += more
+		p.deadV += more
+		if r.Extended {
+			more = 0
+		}
+		if p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset {
+			p.deadV = min(p.deadV, p.heardV+r.Dead+more)
+		}
+	}
+	if r.Window > 0 {
+		p.windowV = t.tickV + r.Window
+	}
+}
+
+// resumeState lets p be what it was, if that can still be said.
+func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, now time.Time) {
+	state, reason := r.State, r.Reason
+	if !state.over() && !p.nobody && (state == Unknown || pause+r.Used >= r.Dead) {
+		state, reason = Unknown, ReasonRestored
+		p.since, p.sinceV, p.sinceUTC = now.Sub(t.epoch), t.tickV, now.UnixNano()
+	}
+	t.put(p, state, reason)
+	p.told, p.toldSince = state, p.since
+}
