@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"sync"
+	"syscall"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -36,10 +38,15 @@ type conn struct {
 	timed   bool // the clock of the payload being read runs
 	armed   bool // a deadline for reading is set
 	greeted bool
+
+	beats   int
+	probeMu sync.Mutex // guards probing
+	probing probing
 }
 
 func newConn(l *listener, socket net.Conn) *conn {
-	c := &conn{Conn: socket, listener: l, id: liveness.ConnID(l.plugin.lastConn.Add(1))}
+	c := &conn{Conn: socket, listener: l, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
+	c.probing.giveUp = 0
 	if addr, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
 		c.remote = addr.AddrPort().Addr().Unmap().WithZone("")
 	}
@@ -108,7 +115,7 @@ func (c *conn) take(payload []byte) error {
 	}
 	c.refused = 0
 	if beat.Check {
-		return c.acknowledge(beat, who, c.listener.plugin.intake.silence(c.beat.Interval))
+		return c.acknowledge(beat, who, c.listener.plugin.intake.silence(&c.beat.Beat))
 	}
 	c.beat.Conn = c.id
 	outcome := c.listener.plugin.intake.observe(&c.beat)
@@ -118,6 +125,7 @@ func (c *conn) take(payload []byte) error {
 		return c.say(&wire.Answer{Error: text})
 	}
 	c.listener.beats.Add(1)
+	c.probe(c.beat.Interval, outcome.Silence.Dead)
 	return c.acknowledge(beat, who, outcome.Silence)
 }
 
@@ -126,6 +134,38 @@ func (c *conn) acknowledge(beat *wire.Beat, who liveness.ID, silence liveness.Si
 		return nil
 	}
 	return c.say(&wire.Answer{Seq: beat.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: who.String()})
+}
+
+// probe has TCP look after the other side as closely as a peer needs that
+// declares interval and is allowed so much silence. A connection of one beat
+// is not worth it.
+func (c *conn) probe(interval, silence time.Duration) {
+	if c.beats++; c.beats == 1 {
+		return
+	}
+	socket, ok := c.Conn.(*net.TCPConn)
+	fit := c.probing.fit(interval, silence)
+	if !ok || fit == c.probing {
+		return
+	}
+	if err := fit.apply(socket); err != nil {
+		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.RemoteAddr(), err)
+	}
+	c.probeMu.Lock()
+	c.probing = fit
+	c.probeMu.Unlock()
+}
+
+// askKernel returns what the kernel knows of the other side. Unlike the rest
+// it may be called while the connection is served.
+func (c *conn) askKernel() liveness.Path {
+	socket, ok := c.Conn.(*net.TCPConn)
+	if !ok {
+		return liveness.PathUnknown
+	}
+	c.probeMu.Lock()
+	defer c.probeMu.Unlock()
+	return c.probing.ask(socket)
 }
 
 // refuse answers a payload that is refused. Too many in a row are an error.
@@ -174,24 +214,35 @@ func (c *conn) send(data []byte) error {
 	return err
 }
 
-// ended draws from the reason of the end what it says about the peers: only
-// an end by the other side says something.
+// ended draws from the reason of the end what it says about the peers.
 func (c *conn) ended(err error) {
 	refusal := wire.AsRefusal(err)
-	byPeer := false
+	end := liveness.EndedByUs
 	switch {
 	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
 	case refusal != nil:
-		byPeer = refusal.Reason == wire.ReasonTruncated
+		if refusal.Reason == wire.ReasonTruncated {
+			end = liveness.Closed
+		}
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
 		c.listener.refuse(reasonFrameTimeout, c.RemoteAddr().String(), "message is not complete in time ('frame_timeout')")
 	default:
-		byPeer = true
-		if !errors.Is(err, io.EOF) {
+		if end = endOf(err); end != liveness.Closed {
 			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.RemoteAddr(), err)
 		}
 	}
-	c.listener.plugin.intake.connEnded(c.id, byPeer)
+	c.listener.plugin.intake.connEnded(c.id, end)
+}
+
+// endOf returns how a connection ended that was not ended by us.
+func endOf(err error) liveness.End {
+	switch {
+	case errors.Is(err, io.EOF):
+		return liveness.Closed
+	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
+		return liveness.Reset
+	}
+	return liveness.GivenUp
 }

@@ -69,7 +69,7 @@ func TestAcknowledgementTellsTheVerdictsRule(t *testing.T) {
 	c := dial(t, h)
 	for beat, want := range map[string]string{
 		`{"host":"WEB-1","service":"nginx","pid":5,"seq":7,"run":"a","interval_ms":10000,"ack":true}`://
-		`"dead_after_ms":35000,"rule":"interval","id":"web-1/nginx"`,
+		`"dead_after_ms":35000,"rule":"adaptive","id":"web-1/nginx"`,
 		`{"ip":"10.0.0.5","pid":5,"ack":true}`://
 		`"dead_after_ms":210000,"rule":"dead_after","id":"10.0.0.5/5"`,
 		`{"host":"web-1","pid":0,"interval_ms":86400000,"check":true}`://

@@ -13,6 +13,8 @@ import (
 	"context"
 	_ "embed"
 	"fmt"
+	"math"
+	"os"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -33,10 +35,17 @@ var sampleConfig string
 type Heartbeat struct {
 	ServiceAddresses  []string        `toml:"service_addresses"`
 	DeadAfter         config.Duration `toml:"dead_after"`
+	Detector          string          `toml:"detector"`
 	MissedBeats       int             `toml:"missed_beats"`
 	MaxDeadAfter      config.Duration `toml:"max_dead_after"`
+	DisconnectGrace   config.Duration `toml:"disconnect_grace"`
+	IsolationRatio    float64         `toml:"isolation_ratio"`
+	IsolationHold     config.Duration `toml:"isolation_hold"`
 	ForgetDeadAfter   config.Duration `toml:"forget_dead_after"`
 	ForgetLeftAfter   config.Duration `toml:"forget_left_after"`
+	StateFile         string          `toml:"state_file"`
+	Expect            []string        `toml:"expect"`
+	ExpectFiles       []string        `toml:"expect_files"`
 	EmitBeats         string          `toml:"emit_beats"`
 	PIDAs             string          `toml:"pid_as"`
 	IPFrom            string          `toml:"ip_from"`
@@ -47,11 +56,16 @@ type Heartbeat struct {
 	MaxConnections    int             `toml:"max_connections"`
 	MaxPeers          int             `toml:"max_peers"`
 	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
+	KeepAliveIdle     config.Duration `toml:"keep_alive_idle"`
+	KeepAliveInterval config.Duration `toml:"keep_alive_interval"`
+	Rules             []Rule          `toml:"rule"`
 
 	Log telegraf.Logger `toml:"-"`
 
+	compiled  []*compiledRule
 	refusals  *refusals
 	intake    *intake
+	keeper    *keeper
 	listeners []*listener
 	connCount atomic.Int64 // of all listeners
 	connLimit int64
@@ -73,6 +87,7 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 		l, err := listen(h, address)
 		if err != nil {
 			h.closeListeners()
+			h.keeper.close()
 			return fmt.Errorf("listening on %q of 'service_addresses' failed: %w", address, err)
 		}
 		h.listeners = append(h.listeners, l)
@@ -82,20 +97,31 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	return nil
 }
 
-// prepare sets up what all connections share.
+// StatePath returns the file in which the plugin keeps its state, or "" if it
+// keeps none.
+func (h *Heartbeat) StatePath() string { return statePath(h.StateFile, os.Getenv) }
+
+// prepare sets up what all connections share, and goes on from what another
+// collector has left.
 func (h *Heartbeat) prepare(now time.Time) {
 	h.refusals = newRefusals(h.Log)
-	h.intake = newIntake(h.rules(), h.naming(), h.Log, now)
+	h.intake = newIntake(h.options(), h.naming(), h.Log, now)
+	h.keeper = newKeeper(h.StatePath(), h.intake, h.Log, now)
 	h.connLimit = connectionLimit(h.MaxConnections)
 }
 
 // run serves the listeners until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	in, own := h.intake, h.ownOf(slices.Clone(h.listeners))
+	in, keeper, own := h.intake, h.keeper, h.ownOf()
+	in.listeners = slices.Clone(h.listeners)
+	watch := &watcher{plugin: h}
+	watch.look()
 	var clock, emitter sync.WaitGroup
 	ticking, endClock := context.WithCancel(context.Background())
 	emitting, endEmitter := context.WithCancel(context.Background())
 	clock.Go(func() { in.keepTime(ticking) })          // ends with ticking
+	clock.Go(func() { keeper.keep(ticking) })          // likewise
+	clock.Go(func() { watch.keepLooking(ticking) })    // likewise
 	emitter.Go(func() { in.emit(emitting, acc, own) }) // ends with emitting, when the queue is empty
 	for _, l := range h.listeners {
 		l.serve() // until it is closed
@@ -103,6 +129,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	h.stop = func() { // the emitter last: what the others told is still emitted
 		endClock()
 		clock.Wait()
+		keeper.close()
 		endEmitter()
 		emitter.Wait()
 	}
@@ -138,11 +165,11 @@ func (h *Heartbeat) closeListeners() {
 }
 
 // ownOf returns what makes the metrics about the plugin itself.
-func (h *Heartbeat) ownOf(listeners []*listener) func(time.Time) []telegraf.Metric {
-	in, refusals := h.intake, h.refusals
+func (h *Heartbeat) ownOf() func(time.Time) []telegraf.Metric {
+	in, keeper, refusals := h.intake, h.keeper, h.refusals
 	return func(now time.Time) []telegraf.Metric {
-		metrics := collectorMetrics(in.health(), refusals.total(), now)
-		for _, l := range listeners {
+		metrics := collectorMetrics(in.health(), refusals.total(), keeper.age(now), now)
+		for _, l := range in.listeners {
 			metrics = append(metrics, listenerMetrics(l, now)...)
 		}
 		return metrics
@@ -162,13 +189,26 @@ func (h *Heartbeat) announce() {
 	}
 }
 
-func (h *Heartbeat) rules() liveness.Options {
+// terms returns what all peers are allowed that no rule names.
+func (h *Heartbeat) terms() liveness.Terms {
+	return liveness.Terms{
+		DeadAfter:    time.Duration(h.DeadAfter),
+		MaxDeadAfter: time.Duration(h.MaxDeadAfter),
+		Margin:       liveness.MarginOf(h.MissedBeats),
+		Grace:        time.Duration(h.DisconnectGrace),
+		ForgetDead:   time.Duration(h.ForgetDeadAfter),
+	}
+}
+
+func (h *Heartbeat) options() liveness.Options {
 	return liveness.Options{
-		DeadAfter:         time.Duration(h.DeadAfter),
-		MaxDeadAfter:      time.Duration(h.MaxDeadAfter),
-		MissedBeats:       h.MissedBeats,
-		ForgetDead:        time.Duration(h.ForgetDeadAfter),
+		Terms:             h.terms(),
+		TermsOf:           termsOf(h.compiled),
+		Adaptive:          h.Detector == "adaptive",
+		MinSilence:        liveness.MinSilence,
 		ForgetLeft:        time.Duration(h.ForgetLeftAfter),
+		IsolationPercent:  int(math.Round(100 * h.IsolationRatio)),
+		IsolationHold:     time.Duration(h.IsolationHold),
 		MaxPeers:          h.MaxPeers,
 		MaxBeatsPerSecond: h.MaxBeatsPerSecond,
 	}
@@ -186,7 +226,11 @@ func init() {
 		return &Heartbeat{
 			ServiceAddresses:  []string{"tcp://:7878"},
 			DeadAfter:         config.Duration(210 * time.Second),
+			Detector:          "adaptive",
 			MissedBeats:       3,
+			DisconnectGrace:   config.Duration(5 * time.Second),
+			IsolationRatio:    0.3,
+			IsolationHold:     config.Duration(time.Minute),
 			ForgetDeadAfter:   config.Duration(72 * time.Hour),
 			ForgetLeftAfter:   config.Duration(time.Hour),
 			EmitBeats:         "all",
@@ -197,6 +241,8 @@ func init() {
 			MaxConnections:    100000,
 			MaxPeers:          100000,
 			MaxBeatsPerSecond: 10,
+			KeepAliveIdle:     config.Duration(15 * time.Second),
+			KeepAliveInterval: config.Duration(5 * time.Second),
 		}
 	})
 }

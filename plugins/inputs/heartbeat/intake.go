@@ -24,8 +24,12 @@ type intake struct {
 	gathers chan chan struct{} // each closed when that Gather is emitted
 	ended   chan struct{}      // closed when nothing is emitted any more
 
-	mu      sync.Mutex // guards tracker; held while its transitions are queued, which keeps them in order
-	tracker *liveness.Tracker
+	listeners []*listener // set before anything runs
+
+	mu       sync.Mutex // guards the rest; held while transitions are queued, which keeps them in order
+	tracker  *liveness.Tracker
+	version  uint64    // grows with each beat and each transition
+	isolated time.Time // since when; zero if not
 
 	conflicts rarely
 }
@@ -34,23 +38,56 @@ func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now t
 	in := &intake{
 		naming: naming, log: log, queue: newQueue(),
 		gathers: make(chan chan struct{}), ended: make(chan struct{}),
-		tracker: liveness.New(rules, now),
 	}
+	rules.Ask = in.ask
+	in.tracker = liveness.New(rules, now)
 	in.queue.pushMetric(liveness.ID{}, startedMetric(now))
 	return in
 }
 
-// silence returns what is allowed to a peer that declares interval.
-func (in *intake) silence(interval time.Duration) liveness.Silence {
+// silence returns what would be allowed to a peer that begins with b.
+func (in *intake) silence(b *liveness.Beat) liveness.Silence {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.tracker.Silence(interval)
+	return in.tracker.Silence(b)
+}
+
+// ask asks the kernel what it knows of the other side of a connection.
+func (in *intake) ask(id liveness.ConnID) liveness.Path {
+	for _, l := range in.listeners {
+		if c := l.conn(id); c != nil {
+			return c.askKernel()
+		}
+	}
+	return liveness.PathUnknown
+}
+
+// expect sets whom the operator expects.
+func (in *intake) expect(all []liveness.Expected) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.tell(in.tracker.Expect(all, time.Now()))
+}
+
+// changes returns a number that is another one when there is something new to
+// save. While anybody is silent there always is.
+func (in *intake) changes() uint64 {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	for _, s := range []liveness.State{liveness.Unknown, liveness.Alive, liveness.Suspect} {
+		if in.tracker.Count(s) > 0 {
+			in.version++
+			break
+		}
+	}
+	return in.version
 }
 
 // observe takes in a beat. The transitions of the outcome are dealt with.
 func (in *intake) observe(o *observation) liveness.Outcome {
 	in.mu.Lock()
 	out := in.tracker.Observe(time.Now(), &o.Beat) // under the lock: readers must not overtake each other
+	in.version++
 	conflict := in.tell(out.Transitions)
 	in.mu.Unlock()
 	out.Transitions = nil
@@ -72,10 +109,10 @@ func (in *intake) warn(conflict *liveness.Transition) {
 	}
 }
 
-func (in *intake) connEnded(conn liveness.ConnID, byPeer bool) {
+func (in *intake) connEnded(conn liveness.ConnID, end liveness.End) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.tracker.ConnEnded(conn, byPeer)
+	in.tell(in.tracker.ConnEnded(time.Now(), conn, end))
 }
 
 // keepTime lets the tracker judge silence until ctx ends.
@@ -87,12 +124,32 @@ func (in *intake) keepTime(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		case <-timer.C:
-			in.mu.Lock()
-			in.tell(in.tracker.Tick(time.Now()))
-			in.mu.Unlock()
+			in.tick()
 			timer.Reset(liveness.TickInterval) // never sooner: what is received meanwhile has to be heard
 		}
 	}
+}
+
+func (in *intake) tick() {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	now := time.Now()
+	transitions := in.tracker.Tick(now)
+	if isolated := in.tracker.Isolated(); isolated == in.isolated.IsZero() {
+		in.isolate(isolated, now)
+	}
+	in.tell(transitions)
+}
+
+// isolate tells that the collector is probably cut off, or no more.
+func (in *intake) isolate(isolated bool, now time.Time) {
+	lasted := time.Duration(0)
+	if isolated {
+		in.isolated = now
+	} else {
+		lasted, in.isolated = now.Sub(in.isolated), time.Time{}
+	}
+	in.queue.pushMetric(liveness.ID{}, isolatedMetric(isolated, lasted, now))
 }
 
 // tell queues transitions and returns the last conflict among them, or nil.
@@ -100,6 +157,7 @@ func (in *intake) keepTime(ctx context.Context) {
 func (in *intake) tell(transitions []liveness.Transition) *liveness.Transition {
 	var conflict *liveness.Transition
 	for _, tr := range transitions {
+		in.version++
 		in.queue.pushChange(tr)
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
@@ -182,6 +240,7 @@ func (in *intake) count() int {
 // health is what the plugin says about itself.
 type health struct {
 	stalled   time.Duration
+	isolated  bool
 	coalesced int64
 	peers     [len(liveness.States)]int
 }
@@ -189,7 +248,7 @@ type health struct {
 func (in *intake) health() health {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	own := health{stalled: in.tracker.Stalled(), coalesced: in.queue.coalescedTotal()}
+	own := health{stalled: in.tracker.Stalled(), isolated: in.tracker.Isolated(), coalesced: in.queue.coalescedTotal()}
 	for i, state := range liveness.States {
 		own.peers[i] = in.tracker.Count(state)
 	}
@@ -209,7 +268,7 @@ func add(acc telegraf.Accumulator, items []waiting) {
 
 func addPeer(acc telegraf.Accumulator, v *liveness.View) {
 	acc.AddMetric(peerMetric(v))
-	if isDown(v.State) {
+	if isDown(v) {
 		acc.AddMetric(downMetric(v))
 	}
 }

@@ -9,13 +9,9 @@ import (
 	"sync/atomic"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
-
-// keepAlive frees the sockets of hosts that are gone. It gives up only after
-// five minutes: a reset that we cause makes a simple client exit, and that
-// would be a death of our making.
-var keepAlive = net.KeepAliveConfig{Enable: true, Idle: 15 * time.Second, Interval: 15 * time.Second, Count: 20}
 
 // A listener accepts connections at one address.
 type listener struct {
@@ -30,7 +26,7 @@ type listener struct {
 	wg     sync.WaitGroup
 	closed chan struct{}
 	mu     sync.Mutex // guards conns
-	conns  map[*conn]struct{}
+	conns  map[liveness.ConnID]*conn
 }
 
 func listen(h *Heartbeat, url string) (*listener, error) {
@@ -38,7 +34,7 @@ func listen(h *Heartbeat, url string) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := net.ListenConfig{KeepAliveConfig: keepAlive}
+	options := net.ListenConfig{KeepAliveConfig: h.probing().config()}
 	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
 	socket, err := options.Listen(context.Background(), network, address)
 	if err != nil {
@@ -50,7 +46,7 @@ func listen(h *Heartbeat, url string) (*listener, error) {
 func newListener(h *Heartbeat, network string, socket net.Listener) *listener {
 	return &listener{
 		Listener: socket, plugin: h, address: network + "://" + socket.Addr().String(),
-		refused: newCounts(), closed: make(chan struct{}), conns: make(map[*conn]struct{}),
+		refused: newCounts(), closed: make(chan struct{}), conns: make(map[liveness.ConnID]*conn),
 	}
 }
 
@@ -64,7 +60,7 @@ func (l *listener) close() {
 	close(l.closed)
 	l.Listener.Close()
 	l.mu.Lock()
-	for c := range l.conns {
+	for _, c := range l.conns {
 		c.Close()
 	}
 	l.mu.Unlock()
@@ -103,7 +99,7 @@ func (l *listener) admit(socket net.Conn) {
 	}
 	c := newConn(l, socket)
 	l.mu.Lock()
-	l.conns[c] = struct{}{}
+	l.conns[c.id] = c
 	l.mu.Unlock()
 	l.wg.Go(func() { // ends when the connection does, at the latest by close
 		c.serve()
@@ -119,9 +115,16 @@ func (l *listener) admit(socket net.Conn) {
 func (l *listener) dismiss(c *conn) {
 	c.Close()
 	l.mu.Lock()
-	delete(l.conns, c)
+	delete(l.conns, c.id)
 	l.mu.Unlock()
 	l.plugin.connCount.Add(-1)
+}
+
+// conn returns the open connection with this id, or nil.
+func (l *listener) conn(id liveness.ConnID) *conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return l.conns[id]
 }
 
 // connections returns how many are open.

@@ -111,7 +111,10 @@ func peerMetric(v *liveness.View) telegraf.Metric {
 }
 
 // isDown tells for which states there is a heartbeat_down.
-func isDown(s liveness.State) bool { return s == liveness.Suspect || s == liveness.Dead }
+func isDown(v *liveness.View) bool {
+	held := v.State == liveness.Unknown && (v.Reason == liveness.ReasonIsolated || v.Reason == liveness.ReasonHost)
+	return held || v.State == liveness.Suspect || v.State == liveness.Dead
+}
 
 // downMetric returns who is not well, since when and why, as one row.
 func downMetric(v *liveness.View) telegraf.Metric {
@@ -154,14 +157,27 @@ func startedMetric(now time.Time) telegraf.Metric {
 		map[string]any{"last_pid": int64(os.Getpid()), "lasted_seconds": 0.0}, now)
 }
 
-// collectorMetrics tells how the plugin itself is.
-func collectorMetrics(own health, refused int64, now time.Time) []telegraf.Metric {
+// isolatedMetric tells that the collector seems to be cut off, or is no more.
+func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf.Metric {
+	state := map[bool]string{true: "on", false: "off"}[isolated]
+	return metric.New(measurementEvent, map[string]string{"reason": liveness.ReasonIsolated.String(), "state": state},
+		map[string]any{"last_pid": int64(os.Getpid()), "lasted_seconds": lasted.Seconds()}, now)
+}
+
+// collectorMetrics tells how the plugin itself is. saved is how old the saved
+// state is; a negative one is not told.
+func collectorMetrics(own health, refused int64, saved time.Duration, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States))
-	metrics = append(metrics, metric.New(measurementCollector, nil, map[string]any{
+	fields := map[string]any{
+		"isolated":            flag(own.isolated),
 		"stall_seconds_total": own.stalled.Seconds(),
 		"refused_total":       refused,
 		"coalesced_total":     own.coalesced,
-	}, now, telegraf.Gauge))
+	}
+	if saved >= 0 {
+		fields["state_file_age_seconds"] = saved.Seconds()
+	}
+	metrics = append(metrics, metric.New(measurementCollector, nil, fields, now, telegraf.Gauge))
 	for i, state := range liveness.States {
 		metrics = append(metrics, metric.New(measurementCollector, map[string]string{"state": state.String()},
 			map[string]any{"peers": int64(own.peers[i])}, now, telegraf.Gauge))

@@ -150,7 +150,7 @@ func TestPluginTellsAboutItself(t *testing.T) {
 		require.Equal(t, "heartbeat_collector state=left: peers=1", got["state left"])
 		require.Equal(t, "heartbeat_collector state=alive: peers=1", got["state alive"])
 		require.Equal(t, "heartbeat_collector state=suspect: peers=0", got["state suspect"])
-		require.Equal(t, "heartbeat_collector : coalesced_total=0 refused_total=0 stall_seconds_total=0", got["heartbeat_collector "])
+		require.Equal(t, "heartbeat_collector : coalesced_total=0 isolated=0 refused_total=0 stall_seconds_total=0", got["heartbeat_collector "])
 		require.Regexp(t, `^heartbeat_listener address=tcp://127.0.0.1:7878: beats_total=5 bytes_total=[0-9]{3,4} connections=2$`, got["heartbeat_listener "])
 		require.Equal(t, "heartbeat_listener address=tcp://127.0.0.1:7878 reason=json: rejected_total=0", got["heartbeat_listener json"])
 	})
@@ -302,9 +302,10 @@ func TestClockOfTheHostKillsNobody(t *testing.T) {
 			c.send(frame(fmt.Sprintf(`{"host":"a","pid":0,"run":"r","seq":%d,"interval_ms":10000,"sent_ms":%d}`, i+1, sent)))
 			time.Sleep(10 * time.Second)
 		}
+		gather(t, h)
+		require.Equal(t, []string{"alive beat"}, eventsOf(acc, "a"))
 		c.Close()
 		stop()
-		require.Equal(t, []string{"alive beat"}, eventsOf(acc, "a"))
 		require.InDelta(t, -3600, metricsOf(acc, "heartbeat", "source", "a")[1].Fields()["skew_seconds"], 0.1)
 	})
 }
@@ -391,6 +392,7 @@ func TestArticlesClientRestartedLeavesNoGhost(t *testing.T) {
 			time.Sleep(50 * time.Second)
 		}
 		gather(t, h)
+		told := eventsOf(acc, "10.0.0.5")
 		for _, c := range []*client{one, three, again} {
 			c.Close()
 		}
@@ -407,7 +409,9 @@ func TestArticlesClientRestartedLeavesNoGhost(t *testing.T) {
 			"3":  "alive=1 dead=0 restarts=0 deaths=0",
 			"22": "alive=1 dead=0 restarts=1 deaths=0",
 		}, last)
-		require.Equal(t, []string{"alive beat", "alive beat", "alive beat", "left replaced", "alive restarted"}, eventsOf(acc, "10.0.0.5"))
+		require.Equal(t, []string{
+			"alive beat", "alive beat", "alive beat", "suspect conn_closed", "left replaced", "alive beat", "alive restarted",
+		}, told)
 	})
 }
 
@@ -447,9 +451,10 @@ func TestConflictsAreLoggedOnceAMinute(t *testing.T) {
 			}
 			time.Sleep(20 * time.Second)
 		}
+		gather(t, h)
+		require.Equal(t, []string{"alive beat", "alive restarted", "alive conflict"}, eventsOf(acc, "h7"))
 		c.Close()
 		stop()
-		require.Equal(t, []string{"alive beat", "alive restarted", "alive conflict"}, eventsOf(acc, "h7"))
 		require.Len(t, log.Warnings(), 1)
 		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and from 10.0.0.1")
 	})

@@ -28,9 +28,13 @@ func (h *Heartbeat) Init() error {
 			return fmt.Errorf("'service_addresses': %q %w", address, err)
 		}
 	}
-	return firstOf(
+	err := firstOf(
 		atLeast("dead_after", h.DeadAfter, liveness.MinSilence),
 		atLeastOrNone("max_dead_after", h.MaxDeadAfter, liveness.MinSilence),
+		atLeast("disconnect_grace", h.DisconnectGrace, 0),
+		atLeast("isolation_hold", h.IsolationHold, time.Second),
+		atLeast("keep_alive_idle", h.KeepAliveIdle, time.Second),
+		atLeast("keep_alive_interval", h.KeepAliveInterval, time.Second),
 		atLeastOrNone("forget_dead_after", h.ForgetDeadAfter, time.Second),
 		atLeastOrNone("forget_left_after", h.ForgetLeftAfter, time.Second),
 		atLeast("frame_timeout", h.FrameTimeout, 100*time.Millisecond),
@@ -39,11 +43,30 @@ func (h *Heartbeat) Init() error {
 		between("max_connections", int64(h.MaxConnections), 0, 1<<30),
 		between("max_peers", int64(h.MaxPeers), 1, 1<<30),
 		between("max_beats_per_second", int64(h.MaxBeatsPerSecond), 0, 1<<30),
+		checkRatio("isolation_ratio", h.IsolationRatio),
+		oneOf("detector", h.Detector, "adaptive", "interval"),
 		oneOf("emit_beats", h.EmitBeats, "all", "none"),
 		oneOf("pid_as", h.PIDAs, "tag", "field"),
 		oneOf("ip_from", h.IPFrom, "beat", "connection"),
 		checkTagKeys(h.TagKeys),
+		checkExpected(h.Expect),
 	)
+	if err != nil {
+		return err
+	}
+	return h.compileRules()
+}
+
+func (h *Heartbeat) compileRules() error {
+	h.compiled = nil
+	for i := range h.Rules {
+		rule, err := h.Rules[i].compile(i+1, h.terms())
+		if err != nil {
+			return err
+		}
+		h.compiled = append(h.compiled, rule)
+	}
+	return nil
 }
 
 func firstOf(errs ...error) error {
@@ -91,6 +114,13 @@ func atLeastOrNone(option string, value config.Duration, least time.Duration) er
 func between(option string, value, low, high int64) error {
 	if value < low || value > high {
 		return fmt.Errorf("'%s' has to be in %d to %d, not %d", option, low, high, value)
+	}
+	return nil
+}
+
+func checkRatio(option string, value float64) error {
+	if !(value >= 0 && value < 1) || value > 0 && value < 0.01 {
+		return fmt.Errorf("'%s' has to be 0, or at least 0.01 and less than 1, not %v", option, value)
 	}
 	return nil
 }

@@ -2,11 +2,14 @@ package heartbeat
 
 import (
 	"maps"
+	"path/filepath"
 	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 
@@ -20,6 +23,7 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 	emitted := make(map[string]map[string]bool)
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
+		h.StateFile = filepath.Join(t.TempDir(), "state")
 		for _, m := range story(t, h) {
 			if emitted[m.Name()] == nil {
 				emitted[m.Name()] = make(map[string]bool)
@@ -69,20 +73,18 @@ func TestReadmeTellsEveryCode(t *testing.T) {
 	for _, state := range liveness.States {
 		require.Contains(t, readme, "| `"+state.String()+"` | "+string('0'+rune(state))+" |")
 	}
-	for reason, code := range map[liveness.Reason]string{
-		liveness.ReasonBeat: "1", liveness.ReasonSilence: "2", liveness.ReasonExited: "7", liveness.ReasonLeaving: "9",
-		liveness.ReasonFinished: "10", liveness.ReasonOverdue: "11", liveness.ReasonReplaced: "15", liveness.ReasonForgotten: "16",
-	} {
+	for reason := liveness.ReasonBeat; reason <= liveness.ReasonForgotten; reason++ {
+		code := strconv.Itoa(int(reason))
 		require.Contains(t, readme, "| `"+reason.String()+"` | "+code+" |")
 	}
 }
 
 func TestReadmeTellsTheSilencesOfTheDefaults(t *testing.T) {
-	rules := newPlugin(t).rules()
-	rows := regexp.MustCompile(`(?m)^\| ([0-9a-z ]+?) +\| ([0-9a-z. ]+?) +\| ([0-9a-z. ]+?) +\|$`).FindAllStringSubmatch(source(t, "README.md"), -1)
-	require.Len(t, rows, 8)
-	for _, row := range rows[1:] {
-		allowed := rules.Silence(duration(t, row[1]))
+	tracker := liveness.New(newPlugin(t).options(), time.Now())
+	rows := regexp.MustCompile(`(?m)^\| ([0-9a-z ]+?) +\| ([0-9a-z. ]+?) +\| ([0-9][0-9a-z. ]*?) +\|$`).FindAllStringSubmatch(source(t, "README.md"), -1)
+	require.Len(t, rows, 7)
+	for _, row := range rows {
+		allowed := tracker.Silence(&liveness.Beat{Interval: duration(t, row[1])})
 		require.Equal(t, allowed.Suspect, duration(t, row[2]), row[0])
 		require.Equal(t, allowed.Dead, duration(t, row[3]), row[0])
 	}

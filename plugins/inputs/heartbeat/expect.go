@@ -1,0 +1,133 @@
+package heartbeat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net/netip"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// rereadFiles is how often the files are looked at again.
+const rereadFiles = 10 * time.Second
+
+// parseExpected reads whom the operator expects: a host, an address, or a
+// service of either, like "web-1/nginx".
+func parseExpected(text string) (liveness.Expected, error) {
+	source, service, named := strings.Cut(text, "/")
+	if named && service == "" {
+		return liveness.Expected{}, errors.New("has no service after the \"/\"")
+	}
+	beat := wire.Beat{Host: source, Service: service}
+	addr, err := netip.ParseAddr(source)
+	if err == nil {
+		source, beat.Host = addr.Unmap().WithZone("").String(), ""
+	}
+	if source == "" {
+		return liveness.Expected{}, errors.New("names neither a host nor an address")
+	}
+	if err := beat.Validate(); err != nil {
+		return liveness.Expected{}, err
+	}
+	return liveness.Expected{Source: strings.ToLower(source), Service: service}, nil
+}
+
+func checkExpected(entries []string) error {
+	for _, entry := range entries {
+		if _, err := parseExpected(entry); err != nil {
+			return fmt.Errorf("'expect': %q %w", entry, err)
+		}
+	}
+	return nil
+}
+
+// expected returns all that options and files name, and what is wrong with
+// the files. A line that is wrong costs only itself. An empty line, and what
+// follows a "#", is skipped.
+func (h *Heartbeat) expected() ([]liveness.Expected, error) {
+	all := make([]liveness.Expected, 0, len(h.Expect))
+	var wrong []error
+	for _, entry := range h.Expect {
+		if e, err := parseExpected(entry); err == nil {
+			all = append(all, e)
+		}
+	}
+	for _, path := range h.ExpectFiles {
+		text, err := os.ReadFile(path)
+		if err != nil {
+			wrong = append(wrong, fmt.Errorf("reading %q of 'expect_files' failed: %w", path, err))
+		}
+		number := 0
+		for line := range strings.Lines(string(text)) {
+			number++
+			entry, _, _ := strings.Cut(line, "#")
+			if entry = strings.TrimSpace(entry); entry == "" {
+				continue
+			}
+			e, err := parseExpected(entry)
+			if err != nil {
+				wrong = append(wrong, fmt.Errorf("line %d of %q of 'expect_files': %.80q %w", number, path, entry, err))
+				continue
+			}
+			all = append(all, e)
+		}
+	}
+	return all, errors.Join(wrong...)
+}
+
+// A watcher tells the intake whom the operator expects, and again when that
+// has changed.
+type watcher struct {
+	plugin *Heartbeat
+	told   []liveness.Expected
+	said   string // what is wrong with the files
+}
+
+// keepLooking looks until ctx ends.
+func (w *watcher) keepLooking(ctx context.Context) {
+	if len(w.plugin.ExpectFiles) == 0 {
+		return
+	}
+	ticker := time.NewTicker(rereadFiles)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			w.look()
+		}
+	}
+}
+
+// look reads the files. One that cannot be read changes nothing: nobody stops
+// being expected because a disk fails.
+func (w *watcher) look() {
+	all, err := w.plugin.expected()
+	w.warn(err)
+	var unread *fs.PathError
+	if w.told != nil && (errors.As(err, &unread) || slices.Equal(all, w.told)) {
+		return
+	}
+	w.told = all
+	w.plugin.intake.expect(all)
+}
+
+// warn says what is wrong with the files, once.
+func (w *watcher) warn(err error) {
+	text := ""
+	if err != nil {
+		text = err.Error()
+	}
+	if text != "" && text != w.said {
+		w.plugin.Log.Warn(text)
+	}
+	w.said = text
+}

@@ -1,0 +1,143 @@
+package heartbeat
+
+import (
+	"errors"
+	"fmt"
+	"net/netip"
+	"strings"
+	"time"
+
+	"github.com/influxdata/telegraf/config"
+	"github.com/influxdata/telegraf/filter"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// A Rule grants other terms to the peers that match all that it names.
+type Rule struct {
+	Host    string `toml:"host"`
+	Service string `toml:"service"`
+	IP      string `toml:"ip"`
+
+	DeadAfter       *config.Duration `toml:"dead_after"`
+	MaxDeadAfter    *config.Duration `toml:"max_dead_after"`
+	MissedBeats     *int             `toml:"missed_beats"`
+	DisconnectGrace *config.Duration `toml:"disconnect_grace"`
+	ForgetDeadAfter *config.Duration `toml:"forget_dead_after"`
+}
+
+// A compiledRule is a Rule that can be asked.
+type compiledRule struct {
+	host, service filter.Filter // nil matches all
+	ip            netip.Prefix  // not valid matches all
+	terms         liveness.Terms
+}
+
+// compile checks a rule and returns it with what it leaves of the terms of
+// all. number is its place in the configuration, from 1.
+func (r *Rule) compile(number int, terms liveness.Terms) (*compiledRule, error) {
+	c := &compiledRule{terms: terms}
+	err := firstOf(r.check(), r.compileMatch(c))
+	if err != nil {
+		return nil, fmt.Errorf("rule %d of [[inputs.heartbeat.rule]]: %w", number, err)
+	}
+	r.changeTerms(&c.terms)
+	c.terms.Rule = fmt.Sprintf("rule %d", number)
+	return c, nil
+}
+
+func (r *Rule) check() error {
+	if r.Host == "" && r.Service == "" && r.IP == "" {
+		return errors.New("it has to name 'host', 'service' or 'ip'")
+	}
+	if r.DeadAfter == nil && r.MaxDeadAfter == nil && r.MissedBeats == nil && r.DisconnectGrace == nil && r.ForgetDeadAfter == nil {
+		return errors.New("it changes nothing: it has to set 'dead_after', 'max_dead_after', 'missed_beats', 'disconnect_grace' or 'forget_dead_after'")
+	}
+	set := func(d *config.Duration, check func(string, config.Duration, time.Duration) error, option string, least time.Duration) error {
+		if d == nil {
+			return nil
+		}
+		return check(option, *d, least)
+	}
+	missed := int64(1)
+	if r.MissedBeats != nil {
+		missed = int64(*r.MissedBeats)
+	}
+	return firstOf(
+		set(r.DeadAfter, atLeast, "dead_after", liveness.MinSilence),
+		set(r.MaxDeadAfter, atLeastOrNone, "max_dead_after", liveness.MinSilence),
+		set(r.DisconnectGrace, atLeast, "disconnect_grace", 0),
+		set(r.ForgetDeadAfter, atLeastOrNone, "forget_dead_after", time.Second),
+		between("missed_beats", missed, 1, 1000),
+	)
+}
+
+func (r *Rule) compileMatch(c *compiledRule) (err error) {
+	if c.host, err = compileGlob("host", strings.ToLower(r.Host)); err != nil {
+		return err
+	}
+	if c.service, err = compileGlob("service", r.Service); err != nil {
+		return err
+	}
+	if r.IP == "" {
+		return nil
+	}
+	if c.ip, err = parsePrefix(r.IP); err != nil {
+		return fmt.Errorf("'ip' has to be an address or a network like \"10.0.0.0/8\", not %q", r.IP)
+	}
+	return nil
+}
+
+func compileGlob(option, glob string) (filter.Filter, error) {
+	if glob == "" {
+		return nil, nil
+	}
+	compiled, err := filter.Compile([]string{glob})
+	if err != nil {
+		return nil, fmt.Errorf("'%s' is no glob: %q: %w", option, glob, err)
+	}
+	return compiled, nil
+}
+
+// parsePrefix reads a network, or an address as the network of one.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	return prefix.Masked(), err
+}
+
+func (r *Rule) changeTerms(terms *liveness.Terms) {
+	set := func(term *time.Duration, d *config.Duration) {
+		if d != nil {
+			*term = time.Duration(*d)
+		}
+	}
+	set(&terms.DeadAfter, r.DeadAfter)
+	set(&terms.MaxDeadAfter, r.MaxDeadAfter)
+	set(&terms.Grace, r.DisconnectGrace)
+	set(&terms.ForgetDead, r.ForgetDeadAfter)
+	terms.Fixed = r.DeadAfter != nil
+	if r.MissedBeats != nil {
+		terms.Margin = liveness.MarginOf(*r.MissedBeats)
+	}
+}
+
+func (c *compiledRule) matches(id liveness.ID, addr netip.Addr) bool {
+	return (c.host == nil || c.host.Match(id.Source)) &&
+		(c.service == nil || c.service.Match(id.Service)) &&
+		(!c.ip.IsValid() || c.ip.Contains(addr.Unmap()))
+}
+
+// termsOf returns the terms of the first of the rules that matches, or nil.
+func termsOf(rules []*compiledRule) func(liveness.ID, netip.Addr) *liveness.Terms {
+	return func(id liveness.ID, addr netip.Addr) *liveness.Terms {
+		for _, rule := range rules {
+			if rule.matches(id, addr) {
+				return &rule.terms
+			}
+		}
+		return nil
+	}
+}

@@ -1,0 +1,72 @@
+package heartbeat
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// withOwnMounts lets cmd mount what nobody else sees.
+func withOwnMounts(cmd *exec.Cmd) *exec.Cmd {
+	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
+	if uid, gid := os.Getuid(), os.Getgid(); uid != 0 {
+		cmd.SysProcAttr.Cloneflags = syscall.CLONE_NEWUSER
+		cmd.SysProcAttr.UidMappings = []syscall.SysProcIDMap{{HostID: uid, Size: 1}}
+		cmd.SysProcAttr.GidMappings = []syscall.SysProcIDMap{{HostID: gid, Size: 1}}
+	}
+	return cmd
+}
+
+func TestFullAndReadOnlyDisks(t *testing.T) {
+	if !isOwnProcess(t) {
+		cmd := ownProcess(t, t.TempDir())
+		out, err := withOwnMounts(cmd).CombinedOutput()
+		if cmd.ProcessState == nil && errors.Is(err, fs.ErrPermission) {
+			t.Skipf("mounting a small disk needs root or user namespaces: %v", err)
+		}
+		require.NoError(t, err, "%s", out)
+		require.Contains(t, string(out), "--- PASS: "+t.Name(), "it did not run")
+		return
+	}
+	disk := ownArgs()[0]
+	// Five names: the directory, lock, state, its successor and one more.
+	require.NoError(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64k,nr_inodes=5"))
+	f := openedState(t, filepath.Join(disk, "heartbeat.state"))
+	old := numbered(20, "old")
+	saveState(t, f, old...)
+
+	err := f.save(savedAt, slices.Values(numbered(500, "new")))
+	require.ErrorIs(t, err, syscall.ENOSPC)
+	require.ErrorContains(t, err, fmt.Sprintf("saving state to %q failed: ", f.path))
+	require.NoFileExists(t, f.path+".tmp")
+	requireSaved(t, f, old...)
+
+	// Where not even an empty file can be created, the old one is still read.
+	for _, name := range []string{"x", "y"} {
+		require.NoError(t, os.WriteFile(filepath.Join(disk, name), nil, stateMode))
+	}
+	require.ErrorIs(t, os.WriteFile(filepath.Join(disk, "z"), nil, stateMode), syscall.ENOSPC)
+	require.NoError(t, f.close())
+	f = openedState(t, f.path)
+	requireSaved(t, f, old...)
+	require.ErrorIs(t, f.save(savedAt, slices.Values(old)), syscall.ENOSPC)
+	require.NoError(t, os.Remove(filepath.Join(disk, "x")))
+	saveState(t, f, numbered(21, "newer")...)
+	requireSaved(t, f, numbered(21, "newer")...)
+
+	require.NoError(t, f.close())
+	require.NoError(t, syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
+	_, err = openState(f.path)
+	require.ErrorIs(t, err, syscall.EROFS)
+	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", f.path))
+	require.ErrorIs(t, f.save(savedAt, slices.Values(old)), syscall.EROFS)
+	requireSaved(t, f, numbered(21, "newer")...)
+}

@@ -1,0 +1,48 @@
+//go:build !windows
+
+package heartbeat
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/unix"
+)
+
+// openFlags keep os.OpenFile from following a link and from waiting for the
+// other end of a pipe.
+const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
+
+// tryLock takes the lock of file. It holds between two descriptors of one
+// process too.
+func tryLock(file *os.File) error {
+	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
+	if errors.Is(err, unix.EWOULDBLOCK) {
+		return errLocked
+	}
+	return err
+}
+
+func unlock(file *os.File) error {
+	return unix.Flock(int(file.Fd()), unix.LOCK_UN)
+}
+
+// noSpace tells whether err may be over when somebody has cleaned up.
+func noSpace(err error) bool {
+	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
+}
+
+// syncDir makes the names in a directory survive a loss of power, where the
+// file system can do that.
+func syncDir(path string) error {
+	dir, err := os.Open(path)
+	if err != nil {
+		return err
+	}
+	defer dir.Close()
+	err = dir.Sync()
+	if errors.Is(err, unix.EINVAL) || errors.Is(err, unix.ENOTSUP) {
+		return nil
+	}
+	return err
+}

@@ -1,0 +1,40 @@
+package heartbeat
+
+import (
+	"errors"
+	"os"
+
+	"golang.org/x/sys/windows"
+)
+
+// openFlags keep os.OpenFile from following a link.
+const openFlags = windows.O_FILE_FLAG_OPEN_REPARSE_POINT
+
+// The lock is on one byte far behind the end: Windows lets nobody else read
+// what is locked, and others are to read who has the lock.
+func lockedByte() *windows.Overlapped {
+	return &windows.Overlapped{OffsetHigh: 1 << 30}
+}
+
+// tryLock takes the lock of file. It holds between two handles of one process
+// too.
+func tryLock(file *os.File) error {
+	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
+	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, lockedByte())
+	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
+		return errLocked
+	}
+	return err
+}
+
+func unlock(file *os.File) error {
+	return windows.UnlockFileEx(windows.Handle(file.Fd()), 0, 1, 0, lockedByte())
+}
+
+// noSpace tells whether err may be over when somebody has cleaned up.
+func noSpace(err error) bool {
+	return errors.Is(err, windows.ERROR_DISK_FULL)
+}
+
+// syncDir does nothing: NTFS keeps a journal of its names.
+func syncDir(string) error { return nil }
