@@ -8,19 +8,26 @@ import (
 	"os"
 	"os/signal"
 	"syscall"
+	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
-	_ "github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat" // registers itself
 )
 
 func main() {
 	// SIGHUP too: it ends terminals, and "pkill -HUP telegraf" means us as well.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
-	err := execd.Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr)
+	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
 		// [[inputs.execd]] takes lines that begin so for errors.
 		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", err)
 		os.Exit(execd.ExitCode(err))
 	}
+}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) > 0 && args[0] == "peers" {
+		return peers(args[1:], os.Stdout, time.Now())
+	}
+	return execd.Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -22,6 +22,9 @@ type exitError struct {
 func (e *exitError) Error() string { return oneLine(e.err.Error()) }
 func (e *exitError) Unwrap() error { return e.err }
 
+// UsageError returns err as one of the command line.
+func UsageError(err error) error { return failure(exitUsage, err) }
+
 // ExitCode returns the exit code for what Run returned.
 func ExitCode(err error) int {
 	var e *exitError

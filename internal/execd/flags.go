@@ -14,6 +14,7 @@ const defaultConfig = "/etc/telegraf-heartbeat/heartbeat.conf"
 const usage = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
 
 Usage: telegraf-heartbeat [flags]
+       telegraf-heartbeat peers [flags]   who is dead or alive, since when, why
 
   -config FILE           [[inputs.heartbeat]] tables
                          (default ` + defaultConfig + `;

@@ -10,10 +10,11 @@ import (
 )
 
 // listenConfig returns the configuration of a try: everything as by default
-// but for the address.
+// but for the address and the memory of former runs.
 func listenConfig(url string, create inputs.Creator) (*configFile, error) {
 	t := table{plugin: create()}
-	_, err := toml.Decode(`service_addresses = ["`+escape(url, false)+`"]`, t.plugin)
+	_, err := toml.Decode(`state_file = "none"
+service_addresses = ["`+escape(url, false)+`"]`, t.plugin)
 	return &configFile{tables: []table{t}}, err
 }
 

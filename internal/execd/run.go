@@ -7,6 +7,7 @@
 package execd
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"flag"
@@ -52,6 +53,21 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		r := &runner{opts: opts, stdin: stdin, stdout: stdout, sink: &logSink{w: stderr}}
 		return r.run(ctx, create)
 	}
+}
+
+// Plugins returns the plugins as a configuration file sets them up, without
+// running them. An empty path stands for the default one.
+func Plugins(config string) ([]telegraf.Input, error) {
+	opts := options{config: cmp.Or(config, defaultConfig), explicit: config != ""}
+	file, err := loadConfig(opts, inputs.Inputs["heartbeat"])
+	if err != nil {
+		return nil, failure(exitConfig, err)
+	}
+	plugins := make([]telegraf.Input, 0, len(file.tables))
+	for _, t := range file.tables {
+		plugins = append(plugins, t.plugin)
+	}
+	return plugins, nil
 }
 
 func failure(code int, err error) error {

@@ -1,0 +1,138 @@
+package main
+
+import (
+	"cmp"
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"slices"
+	"text/tabwriter"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+const peersUsage = `telegraf-heartbeat peers prints who is dead or alive, since when and why, from
+the state files of the collectors of this host. It disturbs none of them.
+
+Usage: telegraf-heartbeat peers [flags]
+
+  -dead              only the dead
+  -config FILE       where the collector is configured, for its 'state_file'
+  -state-file FILE   a state file itself
+`
+
+// peers is the command of that name.
+func peers(args []string, stdout io.Writer, now time.Time) error {
+	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
+	flags.SetOutput(io.Discard) // the caller prints the error, once
+	dead := flags.Bool("dead", false, "")
+	config := flags.String("config", "", "")
+	path := flags.String("state-file", "", "")
+	err := flags.Parse(args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		_, err := io.WriteString(stdout, peersUsage)
+		return err
+	case err == nil && flags.NArg() > 0:
+		err = fmt.Errorf("argument %.64q is not expected", flags.Arg(0))
+	case err == nil && *config != "" && *path != "":
+		err = errors.New("'-config' and '-state-file' exclude each other")
+	}
+	if err != nil {
+		return execd.UsageError(fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
+	}
+	paths := []string{*path}
+	if *path == "" {
+		if paths, err = stateFiles(*config); err != nil {
+			return err
+		}
+	}
+	for _, path := range paths {
+		if err := printPeers(stdout, path, *dead, now); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// stateFiles returns where the collectors of a configuration keep their state.
+func stateFiles(config string) ([]string, error) {
+	plugins, err := execd.Plugins(config)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, plugin := range plugins {
+		if h, ok := plugin.(*heartbeat.Heartbeat); ok && h.StatePath() != "" {
+			paths = append(paths, h.StatePath())
+		}
+	}
+	if len(paths) == 0 {
+		return nil, errors.New(`'state_file' is "none": nothing is kept that could be printed`)
+	}
+	return paths, nil
+}
+
+func printPeers(w io.Writer, path string, onlyDead bool, now time.Time) error {
+	saved, all, err := heartbeat.ReadState(path)
+	if err != nil {
+		return err
+	}
+	fmt.Fprintf(w, "%s, saved %s ago: %s\n", path, ago(saved, now), countStates(all))
+	if onlyDead {
+		all = slices.DeleteFunc(all, func(r liveness.Record) bool { return r.State != liveness.Dead })
+	}
+	if len(all) == 0 {
+		return nil
+	}
+	slices.SortFunc(all, urgentFirst)
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "STATE\tSINCE\tPEER\tREASON\tHEARD\tALLOWED\tRULE\tADDRESS")
+	for i := range all {
+		r := &all[i]
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.State, r.Since.Local().Format(time.DateTime), r.ID, r.Reason,
+			heard(r, now), r.Dead.Round(100*time.Millisecond), r.Rule, address(r))
+	}
+	return table.Flush()
+}
+
+// urgency is the order in which states are looked at in the night.
+var urgency = map[liveness.State]int{
+	liveness.Dead: 0, liveness.Suspect: 1, liveness.Unknown: 2, liveness.Left: 3, liveness.Alive: 4,
+}
+
+func urgentFirst(a, b liveness.Record) int {
+	return cmp.Or(cmp.Compare(urgency[a.State], urgency[b.State]), b.Since.Compare(a.Since), cmp.Compare(a.ID.String(), b.ID.String()))
+}
+
+func countStates(all []liveness.Record) string {
+	var counts [len(liveness.States)]int
+	for i := range all {
+		counts[all[i].State]++
+	}
+	text := ""
+	for _, state := range liveness.States {
+		text += fmt.Sprintf(", %d %s", counts[state], state)
+	}
+	return text[len(", "):]
+}
+
+func heard(r *liveness.Record, now time.Time) string {
+	if r.Expected {
+		return "never"
+	}
+	return ago(r.Heard, now) + " ago"
+}
+
+func address(r *liveness.Record) string {
+	if !r.Addr.IsValid() {
+		return "-"
+	}
+	return r.Addr.String()
+}
+
+func ago(then, now time.Time) string { return max(now.Sub(then), 0).Round(time.Second).String() }
