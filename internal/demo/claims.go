@@ -12,6 +12,7 @@ var births = []claim{
 	{"nginx on web-1 is alive", event, tags{"source": "web-1", "service": "nginx", "state": "alive", "reason": "beat"}, nil},
 	{"nginx on web-2 is alive", event, tags{"source": "web-2", "service": "nginx", "state": "alive", "reason": "beat"}, nil},
 	{"each beat is a metric", beat, tags{"source": "web-1", "service": "nginx"}, fields{"status": "alive", "interval_seconds": 1.0}},
+	{"web-2 stays connected", beat, tags{"source": "web-2"}, fields{"seq": int64(3)}},
 	{"the article's client is alive, known by ip and pid", event, tags{"ip": "10.0.0.5", "pid": "4711", "state": "alive"}, nil},
 	{"the cron job is alive", event, tags{"source": "web-3", "service": "host", "state": "alive"}, nil},
 }
@@ -19,9 +20,9 @@ var births = []claim{
 // ends are written when one has stopped and another was killed.
 var ends = []claim{
 	{"it said goodbye: left, which alarms nobody", event, tags{"source": "web-1", "state": "left", "reason": "leaving"}, nil},
-	{"silence for 1.6 intervals: suspect", event, tags{"source": "web-2", "state": "suspect", "reason": "silence"}, nil},
-	{"silence for 3.5 intervals: dead", event, tags{"source": "web-2", "state": "dead", "previous": "suspect", "reason": "silence"}, nil},
-	{"who is down, since when and why, is one row", down, tags{"source": "web-2", "service": "nginx", "state": "dead", "reason": "silence"}, nil},
+	{"its connection was closed without goodbye: suspect at once", event, tags{"source": "web-2", "state": "suspect", "reason": "conn_closed"}, nil},
+	{"and it is not heard any more: dead", event, tags{"source": "web-2", "state": "dead", "previous": "suspect", "reason": "conn_closed"}, nil},
+	{"who is down, since when and why, is one row", down, tags{"source": "web-2", "service": "nginx", "state": "dead", "reason": "conn_closed"}, nil},
 }
 
 // gathered is written every interval.

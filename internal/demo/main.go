@@ -41,7 +41,12 @@ func run() error {
 	if err := portIsFree(ctx); err != nil {
 		return err
 	}
-	t, err := startTelegraf(ctx, bin)
+	state, err := os.MkdirTemp("", "heartbeat-demo-")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(state)
+	t, err := startTelegraf(ctx, bin, state)
 	if err != nil {
 		return err
 	}

@@ -65,11 +65,12 @@ type telegraf struct {
 	all     []written
 }
 
-// startTelegraf starts a stock Telegraf with sample.conf, as it is.
-func startTelegraf(ctx context.Context, bin string) (*telegraf, error) {
+// startTelegraf starts a stock Telegraf with sample.conf, as it is. state is
+// where it remembers peers.
+func startTelegraf(ctx context.Context, bin, state string) (*telegraf, error) {
 	t := &telegraf{output: make(chan written, 10000)}
 	cmd := exec.CommandContext(ctx, filepath.Join(bin, "telegraf-stock"), "--config", "sample.conf")
-	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"))
+	cmd.Env = append(os.Environ(), "PATH="+bin+":"+os.Getenv("PATH"), "STATE_DIRECTORY="+state)
 	cmd.Stderr = &t.log
 	stdout, err := cmd.StdoutPipe()
 	if err != nil {

@@ -1,0 +1,85 @@
+package main
+
+import (
+	"bytes"
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
+)
+
+// fleet is a state file, as a collector writes it.
+const fleet = "testdata/fleet.state"
+
+var night = time.Date(2026, 11, 23, 23, 50, 0, 0, time.UTC)
+
+func peersOf(t *testing.T, args ...string) (string, error) {
+	t.Helper()
+	local := time.Local
+	time.Local = time.UTC
+	defer func() { time.Local = local }()
+	var out bytes.Buffer
+	err := peers(args, &out, night)
+	return out.String(), err
+}
+
+func TestPeersPrintsTheUrgentFirst(t *testing.T) {
+	out, err := peersOf(t, "-state-file", fleet)
+	require.NoError(t, err)
+	want, err := os.ReadFile("testdata/fleet.txt")
+	require.NoError(t, err)
+	require.Equal(t, string(want), out)
+}
+
+func TestPeersPrintsOnlyTheDead(t *testing.T) {
+	out, err := peersOf(t, "-dead", "-state-file", fleet)
+	require.NoError(t, err)
+	require.Contains(t, out, "dead ")
+	require.NotContains(t, out, "alive  ")
+	require.NotContains(t, out, "unknown  ")
+}
+
+func TestPeersFindsTheFileByTheConfiguration(t *testing.T) {
+	path, err := filepath.Abs(fleet)
+	require.NoError(t, err)
+	config := filepath.Join(t.TempDir(), "heartbeat.conf")
+	require.NoError(t, os.WriteFile(config, []byte("[[inputs.heartbeat]]\n  state_file = '"+path+"'\n"), 0o600))
+	out, err := peersOf(t, "-config", config)
+	require.NoError(t, err)
+	require.Contains(t, out, "web-1/nginx")
+
+	t.Setenv("STATE_DIRECTORY", filepath.Join(t.TempDir(), "none"))
+	_, err = peersOf(t)
+	require.ErrorContains(t, err, "none/heartbeat.state")
+}
+
+func TestPeersRefusesWhatItCannotDo(t *testing.T) {
+	none := filepath.Join(t.TempDir(), "none.conf")
+	require.NoError(t, os.WriteFile(none, []byte("[[inputs.heartbeat]]\n  state_file = 'none'\n"), 0o600))
+	bad := filepath.Join(t.TempDir(), "bad.state")
+	require.NoError(t, os.WriteFile(bad, []byte("garbage"), 0o600))
+	for _, c := range []struct {
+		args []string
+		want string
+		code int
+	}{
+		{[]string{"-deed"}, "flag provided but not defined: -deed; see 'telegraf-heartbeat peers -help'", 2},
+		{[]string{"web-1"}, `argument "web-1" is not expected`, 2},
+		{[]string{"-config", "a", "-state-file", "b"}, "'-config' and '-state-file' exclude each other", 2},
+		{[]string{"-config", "/nowhere.conf"}, "no such file", 3},
+		{[]string{"-config", none}, `'state_file' is "none"`, 1},
+		{[]string{"-state-file", bad}, "reading state from ", 1},
+	} {
+		out, err := peersOf(t, c.args...)
+		require.ErrorContains(t, err, c.want)
+		require.Equal(t, c.code, execd.ExitCode(err), c.want)
+		require.Empty(t, out)
+	}
+	out, err := peersOf(t, "-help")
+	require.NoError(t, err)
+	require.Equal(t, peersUsage, out)
+}
