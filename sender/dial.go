@@ -13,6 +13,12 @@ const (
 	maxPause = time.Minute
 )
 
+// secondTry is after how long another try to connect begins beside the first.
+// A lost SYN is repeated after a second, which is much of the silence that a
+// sender with a short interval is allowed: between them the two tries knock
+// every half second.
+const secondTry = 500 * time.Millisecond
+
 type dialed struct {
 	conn net.Conn
 	err  error
@@ -31,10 +37,14 @@ func (l *line) dial(ctx context.Context) {
 	if l.lastTo != "" {
 		to, l.lastTo = l.lastTo, "" // once; then the name is resolved anew
 	}
+	connect := l.connect
+	if l.proven != nil && l.patience() < usualPatience { // one that was cut off, no herd
+		connect = l.race
+	}
 	ctx, cancel := context.WithTimeout(ctx, max(5*time.Second, l.patience()))
 	l.wg.Go(func() { // ends with ctx at the latest
 		defer cancel()
-		conn, err := l.connect(ctx, to)
+		conn, err := connect(ctx, to)
 		l.dialed <- dialed{conn, err}
 	})
 }
@@ -44,6 +54,36 @@ func (l *line) connect(ctx context.Context, to string) (net.Conn, error) {
 		return l.sender.Dial(ctx, l.network, to)
 	}
 	return new(net.Dialer).DialContext(ctx, l.network, to)
+}
+
+// race connects by the faster of two tries.
+func (l *line) race(ctx context.Context, to string) (net.Conn, error) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	tries, over := make(chan dialed), make(chan struct{})
+	defer close(over)
+	try := func() { // ends with ctx at the latest
+		conn, err := l.connect(ctx, to)
+		select {
+		case tries <- dialed{conn, err}:
+		case <-over:
+			if conn != nil {
+				conn.Close()
+			}
+		}
+	}
+	l.wg.Go(try)
+	select {
+	case d := <-tries:
+		return d.conn, d.err
+	case <-time.After(secondTry):
+	}
+	l.wg.Go(try)
+	d := <-tries
+	if d.err != nil {
+		d = <-tries
+	}
+	return d.conn, d.err
 }
 
 func (l *line) connected(ctx context.Context, d dialed) {

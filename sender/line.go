@@ -14,6 +14,10 @@ import (
 // logPause is the time between two things of one kind in the log, on average.
 const logPause = time.Minute
 
+// usualPatience is how long an answer may take, unless the interval or the
+// allowed silence asks for something else.
+const usualPatience = 2 * time.Second
+
 // A line keeps up the connection to one server.
 //
 // It may hold two links. The proven one has answered before. When that falls
@@ -101,7 +105,7 @@ func following(last time.Time, interval time.Duration, now time.Time) time.Time 
 
 // patience is how long an answer may take.
 func (l *line) patience() time.Duration {
-	patience := max(2*time.Second, l.sender.Interval/2)
+	patience := max(usualPatience, l.sender.Interval/2)
 	if spare := l.deadAfter - l.sender.Interval; spare > 0 {
 		patience = min(patience, max(spare/3, 500*time.Millisecond))
 	}

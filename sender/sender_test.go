@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"testing"
@@ -28,7 +29,9 @@ type collector struct {
 	closed  map[int]bool // connections that have ended
 	refuses bool
 	silent  bool
-	rejects string // text of the error that it answers
+	deaf    int                   // up to this number it answers no connection
+	slow    map[int]time.Duration // how long these dials take, cancelled or not
+	rejects string                // text of the error that it answers
 	acks    func(seq int64) int64
 	conn    []net.Conn
 	wg      sync.WaitGroup
@@ -44,9 +47,13 @@ var errRefused = errors.New("connection refused")
 
 func (c *collector) dial(_ context.Context, _, address string) (net.Conn, error) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.dials = append(c.dials, time.Now())
 	c.dialed = append(c.dialed, address)
+	takes := c.slow[len(c.dials)]
+	c.mu.Unlock()
+	time.Sleep(takes)
+	c.mu.Lock()
+	defer c.mu.Unlock()
 	if c.refuses {
 		return nil, fmt.Errorf("%w (from port %d)", errRefused, len(c.dials))
 	}
@@ -88,7 +95,7 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 	defer c.mu.Unlock()
 	c.beats = append(c.beats, received{Beat: *beat, at: time.Now(), conn: number})
 	switch {
-	case c.silent:
+	case c.silent, number <= c.deaf:
 		return nil
 	case c.rejects != "":
 		return &wire.Answer{Error: c.rejects}
@@ -529,6 +536,46 @@ func TestPatienceFitsIntoTheAllowedSilence(t *testing.T) {
 		l := newLine(&Sender{Interval: c.interval}, "tcp://hb:7878")
 		l.deadAfter = c.deadAfter
 		require.Equal(t, c.want, l.patience(), "%+v", c)
+	}
+}
+
+// A SYN that is lost is not waited for where silence is short.
+func TestSecondTryWhereSilenceIsShort(t *testing.T) {
+	const slow = 3 * time.Second
+	c := play(t, &Sender{Interval: time.Second}, func(c *collector) {
+		time.Sleep(10 * time.Second)
+		c.set(func() { c.deaf, c.slow = 1, map[int]time.Duration{2: slow} })
+		time.Sleep(time.Minute)
+		c.set(func() {
+			require.Len(t, c.dials, 3)
+			require.Equal(t, secondTry, c.dials[2].Sub(c.dials[1]))
+			require.Equal(t, map[int]bool{1: true, 3: true}, c.closed, "the old one and the slower one")
+		})
+	})
+	first := slices.IndexFunc(c.beats, func(b received) bool { return b.conn == 2 })
+	require.Equal(t, c.dials[2], c.beats[first].at, "a beat over the faster one, at once")
+}
+
+func TestNoSecondTryForAHerdOrWhereSilenceIsLong(t *testing.T) {
+	for name, tt := range map[string]struct {
+		interval time.Duration
+		fault    func(*collector)
+	}{
+		"collector hung up":  {time.Second, (*collector).cut},
+		"interval is longer": {10 * time.Second, func(c *collector) { c.set(func() { c.deaf = 1 }) }},
+	} {
+		t.Run(name, func(t *testing.T) {
+			play(t, &Sender{Interval: tt.interval}, func(c *collector) {
+				time.Sleep(3 * tt.interval)
+				c.set(func() { c.slow = map[int]time.Duration{2: 3 * time.Second} })
+				tt.fault(c)
+				time.Sleep(time.Minute)
+				c.set(func() {
+					require.Len(t, c.dials, 2)
+					require.Equal(t, 1, c.conns)
+				})
+			})
+		})
 	}
 }
 

@@ -7,12 +7,13 @@ import (
 
 // A host is all peers of one source.
 type host struct {
-	own     *peer // that stands for the host itself, or nil
-	peers   []*peer
-	living  int           // how many of them are neither dead nor left
-	heard   time.Duration // last beat of any of them, since the epoch
-	index   int           // in Tracker.hosts
-	silence int           // 1 + index in isolation.silent; 0 if it is not silent
+	own       *peer // that stands for the host itself, or nil
+	peers     []*peer
+	living    int           // how many of them are neither dead nor left
+	heard     time.Duration // last beat of any of them, since the epoch
+	index     int           // in Tracker.hosts
+	waitedFor bool          // by a service whose own silence is over
+	silence   int           // 1 + index in isolation.silent; 0 if it is not silent
 }
 
 func (h *host) silent() bool { return h.silence > 0 }
@@ -74,6 +75,19 @@ func (p *peer) waits() bool {
 	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
 }
 
+// wakeWaiting has the services looked at that have waited for own to be heard.
+func (t *Tracker) wakeWaiting(own *peer) {
+	if !own.host.waitedFor || own.host.own != own {
+		return
+	}
+	own.host.waitedFor = false
+	for _, p := range own.host.peers {
+		if p != own {
+			t.wakeAt(p, t.tickV)
+		}
+	}
+}
+
 // lead lets the services of a host follow what has become of it. Who buries a
 // dead host buries its dead with it.
 func (t *Tracker) lead(own *peer, before State, now time.Time) {
@@ -106,17 +120,16 @@ func (t *Tracker) follow(p *peer, state State, windowV time.Duration, now time.T
 // led returns what becomes of p now that own, its host, is what it is. When a
 // host is heard again its services are not alive before they are heard too.
 func (p *peer) led(own *peer) (State, bool) {
-	held := p.state == Unknown && (p.reason == ReasonHost || p.reason == ReasonRestored)
+	heldWithHost := p.state == Unknown && p.reason == ReasonHost
+	held := heldWithHost || p.state == Unknown && p.reason == ReasonRestored
 	running := p.state == Alive || p.state == Suspect
 	switch {
-	case !p.follows() || p.heardAfter(own):
-		return p.state, false
-	case own.state == Alive || own.state == Suspect:
-		return Suspect, p.state == Unknown && p.reason == ReasonHost
+	case !p.follows() || p.heardAfter(own), own.state == Alive, own.state == Suspect:
+		return Suspect, heldWithHost && own.state != Unknown
 	case own.state == Unknown:
 		return Unknown, running && own.reason == ReasonIsolated
 	case own.state == Left:
 		return Left, running || held || p.state == Dead && p.reason == ReasonHost
 	}
-	return Dead, running || held || p.state == Left && p.windowV > 0 || p.state == Left && p.reason == ReasonHost
+	return Dead, running || held || p.state == Left && (p.windowV > 0 || p.reason == ReasonHost)
 }

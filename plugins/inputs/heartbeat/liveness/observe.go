@@ -74,6 +74,7 @@ func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
 	p.host.heard = at
 	t.isolation.speaks(p.host)
 	t.hearOver(p, b.Conn, at)
+	t.wakeWaiting(p)
 }
 
 // steps returns by how many beats b follows the one before. 0 says that the
@@ -107,6 +108,8 @@ func (t *Tracker) learn(p *peer, b *Beat, steps int64, gap, lost time.Duration) 
 	case b.Interval == 0:
 	case steps == 0 || steps > maxSteps || steps > 1 && gap < p.schedule.interval*time.Duration(steps)/2:
 		p.schedule.begin(at, b.Interval) // its numbers went on, but time did not
+	case p.schedule.young:
+		p.schedule.phase, p.schedule.young = at, false
 	case at < t.teachFrom || lost > 0:
 		p.schedule.skip(at, steps)
 	default:

@@ -100,7 +100,7 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) {
 	}
 	t.rewake(p)
 	if p.state == Suspect { // whether its host is silent can be told when all are known
-		t.wake[p.index], t.earliest = t.tickV, t.tickV
+		t.wakeAt(p, t.tickV)
 	}
 }
 
@@ -139,6 +139,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 		}
 		if p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset {
 			p.deadV = min(p.deadV, p.heardV+r.Dead+more)
+			p.suspectV = min(p.suspectV, p.deadV)
 		}
 	}
 	if r.Window > 0 {

@@ -33,12 +33,13 @@ type schedule struct {
 	interval time.Duration // 0 while nothing is known
 	lateness time.Duration // smoothed
 	taught   uint8         // beats learnt from, at most youth+1
+	young    bool          // one beat is known; a sender spreads the second one, so as not to beat in step with others
 }
 
 // begin starts the schedule anew with a beat at the given time. What is known
 // of interval and lateness stays.
 func (s *schedule) begin(at, declared time.Duration) {
-	s.phase = at
+	s.phase, s.young = at, true
 	if s.interval == 0 {
 		s.interval = declared
 	}

@@ -62,6 +62,7 @@ type Tracker struct {
 	peers    map[ID]*peer
 	order    []*peer
 	wake     []time.Duration // of order[i], on the verdict clock
+	due      []*peer         // in a sweep
 	bySource map[string]*host
 	hosts    []*host
 	vacant   vacancies
@@ -151,24 +152,30 @@ func (t *Tracker) lost(now time.Time) time.Duration {
 	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }
 
-// sweep looks at every peer whose time has come. It goes from the end because
-// forgetting a peer puts the last one in its place.
+// sweep looks at every peer whose time has come, at hosts before those who may
+// follow them.
 func (t *Tracker) sweep(now time.Time) {
 	t.earliest = never
+	t.due = t.due[:0]
 	for i := len(t.order) - 1; i >= 0; i-- {
-		if t.wake[i] > t.tickV {
+		if t.wake[i] <= t.tickV {
+			t.due = append(t.due, t.order[i])
+		} else {
 			t.earliest = min(t.earliest, t.wake[i])
-			continue
 		}
-		t.look(t.order[i], now)
 	}
+	for _, hosts := range []bool{true, false} {
+		for _, p := range t.due {
+			if p.index >= 0 && (p.host.own == p) == hosts {
+				t.look(p, now)
+			}
+		}
+	}
+	clear(t.due)
 }
 
 // look applies to p what the passing of time means.
 func (t *Tracker) look(p *peer, now time.Time) {
-	if own := p.host.own; p.follows() && t.wake[own.index] <= t.tickV && (!own.state.over() || own.windowV > 0) {
-		t.look(own, now) // p may follow it
-	}
 	switch {
 	case p.state == Left && p.windowV > 0:
 		t.lookAfter(p, now)
@@ -353,21 +360,26 @@ func (t *Tracker) remove(p *peer) {
 	t.order[p.index].index = p.index
 	t.order[last] = nil
 	t.order, t.wake = t.order[:last], t.wake[:last]
+	p.index = -1
 }
 
 // wakeWithHost sets when p is to be looked at that waits for its host: when its
-// own silence is over, and else with the host.
+// own silence is over, then when the host is heard or its silence is over too.
 func (t *Tracker) wakeWithHost(p *peer) {
 	wake := p.deadV
 	if wake <= t.tickV {
 		wake = max(p.host.own.deadV, t.tickV+TickInterval)
+		p.host.waitedFor = true
 	}
-	t.wake[p.index] = wake
-	t.earliest = min(t.earliest, wake)
+	t.wakeAt(p, wake)
 }
 
 // rewake sets when p is to be looked at again.
 func (t *Tracker) rewake(p *peer) {
-	t.wake[p.index] = p.wakeV(&t.opts)
-	t.earliest = min(t.earliest, t.wake[p.index])
+	t.wakeAt(p, p.wakeV(&t.opts))
+}
+
+func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
+	t.wake[p.index] = verdict
+	t.earliest = min(t.earliest, verdict)
 }

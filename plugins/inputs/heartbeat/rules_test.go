@@ -1,0 +1,77 @@
+package heartbeat
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/influxdata/telegraf/config"
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+func durationOption(d time.Duration) *config.Duration {
+	option := config.Duration(d)
+	return &option
+}
+
+// The first rule that matches all that it names holds, and an acknowledgement
+// tells its sender which.
+func TestFirstRuleThatMatchesHolds(t *testing.T) {
+	h := newPlugin(t)
+	two, five := 2, 5
+	h.Rules = []Rule{
+		{Host: "EDGE-*", Service: "slow*", DeadAfter: durationOption(10 * time.Minute)},
+		{Host: "edge-*", MissedBeats: &five},
+		{IP: "10.9.0.0/16", MissedBeats: &two},
+		{IP: "10.8.0.1", MaxDeadAfter: durationOption(20 * time.Second)},
+		{Service: "nginx", DeadAfter: durationOption(15 * time.Second)},
+	}
+	start(t, h)
+	c := dial(t, h)
+	for _, test := range []struct{ beat, silence, rule string }{
+		{`"host":"edge-1","service":"slow-job"`, "600000", "rule 1"},
+		{`"host":"edge-1","service":"nginx"`, "55000", "rule 2"},
+		{`"host":"web-1","service":"x","ip":"10.9.255.1"`, "25000", "rule 3"},
+		{`"host":"web-1","service":"y","ip":"10.8.0.1"`, "20000", "rule 4"},
+		{`"host":"web-1","service":"nginx","ip":"10.8.0.2"`, "15000", "rule 5"},
+		{`"host":"web-1","service":"apache","ip":"10.8.0.2"`, "35000", "adaptive"},
+	} {
+		answer := c.beat(fmt.Sprintf(`{%s,"pid":1,"interval_ms":10000,"ack":true}`, test.beat))
+		require.Contains(t, answer, fmt.Sprintf(`"dead_after_ms":%s,"rule":%q`, test.silence, test.rule), test.beat)
+	}
+}
+
+func TestRuleChangesOnlyWhatItNames(t *testing.T) {
+	h := newPlugin(t)
+	h.Rules = []Rule{{Host: "a", DisconnectGrace: durationOption(0), ForgetDeadAfter: durationOption(time.Hour)}}
+	require.NoError(t, h.Init())
+	want := h.terms()
+	want.Grace, want.ForgetDead, want.Rule = 0, time.Hour, "rule 1"
+	require.Equal(t, want, h.compiled[0].terms)
+	require.Nil(t, termsOf(h.compiled)(liveness.ID{Source: "b", Service: "x"}, addr("")))
+}
+
+func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
+	none := -1
+	for want, rule := range map[string]Rule{
+		"it has to name 'host', 'service' or 'ip'": {MissedBeats: &none},
+		"it changes nothing":                        {Host: "a"},
+		"'ip' has to be an address or a network":    {IP: "10.0.0.300", MissedBeats: new(int)},
+		"'host' is no glob":                         {Host: "[", DeadAfter: durationOption(time.Minute)},
+		"'dead_after' has to be at least 2s":        {Host: "a", DeadAfter: durationOption(time.Second)},
+		"'max_dead_after' has to be at least 2s":    {Host: "a", MaxDeadAfter: durationOption(time.Second)},
+		"'missed_beats' has to be in 1 to 1000":     {Host: "a", MissedBeats: &none},
+		"'disconnect_grace' has to be at least 0s":  {Host: "a", DisconnectGrace: durationOption(-1)},
+		"'forget_dead_after' has to be at least 1s": {Host: "a", ForgetDeadAfter: durationOption(1)},
+	} {
+		h := newPlugin(t)
+		two := 2
+		if rule.MissedBeats != nil && *rule.MissedBeats == 0 {
+			rule.MissedBeats = &two
+		}
+		h.Rules = []Rule{{Host: "fine", MissedBeats: &two}, rule}
+		require.ErrorContains(t, h.Init(), "rule 2 of [[inputs.heartbeat.rule]]: "+want)
+	}
+}
