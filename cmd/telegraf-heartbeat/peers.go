@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"slices"
+	"strings"
 	"text/tabwriter"
 	"time"
 
@@ -114,11 +115,11 @@ func countStates(all []liveness.Record) string {
 	for i := range all {
 		counts[all[i].State]++
 	}
-	text := ""
+	texts := make([]string, 0, len(counts))
 	for _, state := range liveness.States {
-		text += fmt.Sprintf(", %d %s", counts[state], state)
+		texts = append(texts, fmt.Sprintf("%d %s", counts[state], state))
 	}
-	return text[len(", "):]
+	return strings.Join(texts, ", ")
 }
 
 func heard(r *liveness.Record, now time.Time) string {

@@ -49,7 +49,7 @@ func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now t
 func (in *intake) silence(b *liveness.Beat) liveness.Silence {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.tracker.Silence(b)
+	return in.tracker.SilenceFor(b)
 }
 
 // ask asks the kernel what it knows of the other side of a connection.

@@ -84,7 +84,7 @@ func TestReadmeTellsTheSilencesOfTheDefaults(t *testing.T) {
 	rows := regexp.MustCompile(`(?m)^\| ([0-9a-z ]+?) +\| ([0-9a-z. ]+?) +\| ([0-9][0-9a-z. ]*?) +\|$`).FindAllStringSubmatch(source(t, "README.md"), -1)
 	require.Len(t, rows, 7)
 	for _, row := range rows {
-		allowed := tracker.Silence(&liveness.Beat{Interval: duration(t, row[1])})
+		allowed := tracker.SilenceFor(&liveness.Beat{Interval: duration(t, row[1])})
 		require.Equal(t, allowed.Suspect, duration(t, row[2]), row[0])
 		require.Equal(t, allowed.Dead, duration(t, row[3]), row[0])
 	}

@@ -56,7 +56,7 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	none := -1
 	for want, rule := range map[string]Rule{
-		"it has to name 'host', 'service' or 'ip'": {MissedBeats: &none},
+		"it has to name 'host', 'service' or 'ip'":  {MissedBeats: &none},
 		"it changes nothing":                        {Host: "a"},
 		"'ip' has to be an address or a network":    {IP: "10.0.0.300", MissedBeats: new(int)},
 		"'host' is no glob":                         {Host: "[", DeadAfter: durationOption(time.Minute)},

@@ -43,7 +43,7 @@ func TestSilenceAtTheEdges(t *testing.T) {
 func TestOutcomesCarryTheSilence(t *testing.T) {
 	l := newLife()
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 5}
-	want := l.tracker.Silence(&b)
+	want := l.tracker.SilenceFor(&b)
 	require.Equal(t, "interval", want.Rule)
 	first := l.beat(b).Silence
 	require.Equal(t, want.Dead, first.Dead)

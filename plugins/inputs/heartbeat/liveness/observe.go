@@ -33,7 +33,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out = t.out[:0]
 	p := t.find(b, now)
 	if p == nil {
-		return Outcome{Fate: Full, Silence: t.Silence(b)}
+		return Outcome{Fate: Full, Silence: t.SilenceFor(b)}
 	}
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)

@@ -212,7 +212,7 @@ func (s *scenario) event(words []string) {
 // sent meanwhile is lost.
 func (s *scenario) restart(back time.Duration) {
 	saved := epoch.Add(s.now)
-	var records []Record
+	records := make([]Record, 0, s.tracker.Len())
 	for i := range s.tracker.Len() {
 		records = append(records, s.tracker.Record(i, saved))
 	}

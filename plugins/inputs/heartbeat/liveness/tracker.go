@@ -99,9 +99,9 @@ func (t *Tracker) Stalled() time.Duration { return t.stalled }
 // Isolated tells whether the collector is probably cut off.
 func (t *Tracker) Isolated() bool { return t.isolation.on }
 
-// Silence returns what would be allowed to whom b is about, if it were its
+// SilenceFor returns what would be allowed to whom b is about, if it were its
 // first beat.
-func (t *Tracker) Silence(b *Beat) Silence {
+func (t *Tracker) SilenceFor(b *Beat) Silence {
 	return t.termsOf(b.ID, b.Addr).silence(b.Interval, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
 }
 
@@ -194,7 +194,7 @@ func (t *Tracker) look(p *peer, now time.Time) {
 
 // lookAfter looks whether p is back as it promised.
 func (t *Tracker) lookAfter(p *peer, now time.Time) {
-	if p.windowV = t.windowV(p); t.tickV < p.windowV {
+	if p.windowV = p.promiseV(); t.tickV < p.windowV {
 		return // its host has asked for more
 	}
 	if t.secondTick(p) {
@@ -234,7 +234,7 @@ func (t *Tracker) secondTick(p *peer) bool {
 // end tells that p has ended without a goodbye. Within a window that it or
 // its host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
-	if window := t.windowV(p); window > t.verdict(now) {
+	if window := p.promiseV(); window > t.verdict(now) {
 		p.windowV = window
 		t.become(p, Left, ReasonLeaving, now)
 		return
@@ -242,9 +242,9 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	t.become(p, Dead, reason, now)
 }
 
-// windowV returns when the promise ends that holds for p: its own, or the one
+// promiseV returns when the promise ends that holds for p: its own, or the one
 // of its host.
-func (t *Tracker) windowV(p *peer) time.Duration {
+func (p *peer) promiseV() time.Duration {
 	window := p.windowV
 	if own := p.host.own; own != nil {
 		window = max(window, own.windowV)

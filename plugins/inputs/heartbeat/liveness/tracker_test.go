@@ -55,7 +55,7 @@ func TestAllowedSilence(t *testing.T) {
 	} {
 		opts := defaults()
 		opts.Margin = MarginOf(c.missed)
-		got := New(opts, epoch).Silence(&Beat{Interval: span(t, c.interval)})
+		got := New(opts, epoch).SilenceFor(&Beat{Interval: span(t, c.interval)})
 		require.Equal(t, span(t, c.suspect), got.Suspect, "suspect at %s", c.interval)
 		require.Equal(t, span(t, c.dead), got.Dead, "dead at %s", c.interval)
 	}
