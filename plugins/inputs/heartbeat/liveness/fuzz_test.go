@@ -332,7 +332,7 @@ func (s *storm) isDue(p *peer) bool {
 	t := s.tracker
 	switch {
 	case p.state == Left && p.windowV > 0:
-		return t.tickV >= t.windowV(p)
+		return t.tickV >= p.promiseV()
 	case p.nobody && p.state == Unknown:
 		return t.tickV >= p.deadV
 	case p.state == Alive, p.state == Suspect, p.state == Unknown && p.reason == ReasonRestored:

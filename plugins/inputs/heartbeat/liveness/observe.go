@@ -77,52 +77,6 @@ func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
 	t.wakeWaiting(p)
 }
 
-// steps returns by how many beats b follows the one before. 0 says that the
-// schedule begins anew: an end that was seen is no lateness, and the schedule of
-// a process or of a run that is over says nothing of another one, unless that
-// was a one-shot: those make one schedule together. Numbers tell best. Beats
-// without them are all there on a long connection; elsewhere their distance
-// tells.
-func (p *peer) steps(b *Beat, numbered int64, before Run) int64 {
-	switch {
-	case p.schedule.interval == 0, p.state.over() && !p.reason.inferred(), !p.process.is(b.Process):
-		return 0
-	case numbered > 0:
-		return numbered
-	case before.High > 1 && p.runs[0].Name != before.Name:
-		return 0
-	case p.connLong:
-		return 1
-	}
-	s := &p.schedule
-	return max(int64((p.heard-s.phase+s.interval/2)/s.interval), 1)
-}
-
-// learn learns from a beat, which came so long after the one before, when the
-// next ones are due. lost is for how long the collector has just not listened.
-func (t *Tracker) learn(p *peer, b *Beat, steps int64, gap, lost time.Duration) {
-	if p.interval != b.Interval {
-		p.interval, p.schedule, steps = b.Interval, schedule{}, 0
-	}
-	switch at := p.heard; {
-	case b.Interval == 0:
-	case steps == 0 || steps > maxSteps || steps > 1 && gap < p.schedule.interval*time.Duration(steps)/2:
-		p.schedule.begin(at, b.Interval) // its numbers went on, but time did not
-	case p.schedule.young:
-		p.schedule.phase, p.schedule.young = at, false
-	case at < t.teachFrom || lost > 0:
-		p.schedule.skip(at, steps)
-	default:
-		p.schedule.learn(at, b.Interval, steps)
-	}
-}
-
-// renew grants p the whole silence that it is allowed.
-func (t *Tracker) renew(p *peer, from time.Duration) {
-	silence := t.silence(p)
-	p.suspectV, p.deadV = from+silence.Suspect, from+silence.Dead
-}
-
 // jitter returns how far a gap is off so many declared intervals.
 func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	if interval == 0 || lost >= int64(never/interval) {
@@ -199,13 +153,6 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.peers[id] = p
 }
 
-// closeSeries tells the last word of the series under which p was known.
-func (t *Tracker) closeSeries(p *peer, now time.Time) {
-	t.tell(p, Transition{Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}, now)
-	last := &t.out[len(t.out)-1].View
-	last.State, last.Reason = Left, ReasonReplaced
-}
-
 // relabel merges labels into those of p: one that a beat leaves out stays.
 // With another value p goes on in another series.
 func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
@@ -238,59 +185,6 @@ func (t *Tracker) believe(p *peer, b *Beat, now time.Time) {
 	if event := t.eventOf(p, b, who, now); event != noEvent && !t.quiet {
 		t.tell(p, Transition{Event: event, Previous: p.state, Other: b.Addr}, now)
 	}
-}
-
-// who tells which process of a peer has beaten.
-type who uint8
-
-const (
-	sameOne   who = iota // the one that holds the place
-	newOne               // one not known before; it holds the place from now on
-	bootedOne            // likewise, after a boot of its host
-	formerOne            // the one before, while the present one lives
-)
-
-func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
-	at := now.Sub(t.epoch)
-	switch {
-	case p.process.is(b.Process):
-		p.process = p.process.completed(b.Process)
-		p.processHeard = at
-		t.locate(p, b.Addr, now)
-		return sameOne
-	case p.hasFormer && p.former.is(b.Process) && at-p.processHeard <= p.span():
-		return formerOne
-	}
-	rebooted := p.process.rebooted(b.Process)
-	p.former, p.hasFormer = p.process, true
-	p.process, p.processHeard = b.Process, at
-	t.locate(p, b.Addr, now)
-	p.windowV = 0 // it is back
-	if rebooted {
-		return bootedOne
-	}
-	return newOne
-}
-
-// eventOf counts what who means and returns the event to tell. A conflict is
-// told once a minute; an end that the former one told is none.
-func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
-	at := now.Sub(t.epoch)
-	switch {
-	case who == newOne:
-		p.Restarts++
-		return Restarted
-	case who == bootedOne:
-		p.Restarts++
-		return Rebooted
-	case who == formerOne && b.Status == SaysAlive:
-		p.Conflicts++
-		if p.Conflicts == 1 || at-p.conflictTold >= conflictPause {
-			p.conflictTold = at
-			return Conflict
-		}
-	}
-	return noEvent
 }
 
 func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {

@@ -1,0 +1,155 @@
+package liveness
+
+import "time"
+
+// sweep looks at every peer whose time has come, at hosts before those who may
+// follow them.
+func (t *Tracker) sweep(now time.Time) {
+	t.earliest = never
+	t.due = t.due[:0]
+	for i := len(t.order) - 1; i >= 0; i-- {
+		if t.wake[i] <= t.tickV {
+			t.due = append(t.due, t.order[i])
+		} else {
+			t.earliest = min(t.earliest, t.wake[i])
+		}
+	}
+	for _, hosts := range []bool{true, false} {
+		for _, p := range t.due {
+			if p.index >= 0 && (p.host.own == p) == hosts {
+				t.look(p, now)
+			}
+		}
+	}
+	clear(t.due)
+}
+
+// look applies to p what the passing of time means.
+func (t *Tracker) look(p *peer, now time.Time) {
+	switch {
+	case p.state == Left && p.windowV > 0:
+		t.lookAfter(p, now)
+	case t.tickV >= p.forgetV(&t.opts):
+		if t.forget(p, now) {
+			return
+		}
+	case !p.state.over() && p.waits():
+		t.wakeWithHost(p)
+		return
+	default:
+		t.lookSilent(p, now)
+	}
+	t.rewake(p)
+}
+
+// lookAfter looks whether p is back as it promised.
+func (t *Tracker) lookAfter(p *peer, now time.Time) {
+	if p.windowV = p.promiseV(); t.tickV < p.windowV {
+		return // its host has asked for more
+	}
+	if t.secondTick(p) {
+		p.windowV = 0
+		t.become(p, Dead, ReasonOverdue, now)
+	}
+}
+
+// lookSilent looks at one of whom beats are expected.
+func (t *Tracker) lookSilent(p *peer, now time.Time) {
+	switch {
+	case p.state == Alive && t.tickV >= p.suspectV:
+		t.suspect(p, t.inquire(p), now)
+	case p.reason == ReasonRestored && t.tickV >= p.suspectV, p.state == Suspect && t.tickV < p.deadV:
+		t.isolation.falls(p) // it was so when another collector stopped
+	}
+	if t.tickV < p.deadV || p.state != Suspect && p.state != Unknown || p.reason == ReasonIsolated || p.reason == ReasonHost {
+		return
+	}
+	switch {
+	case !t.secondTick(p):
+	case p.nobody:
+		t.become(p, Dead, ReasonNeverSeen, now)
+	case t.isolation.on:
+		t.hold(p, now)
+	default:
+		t.end(p, t.inquire(p), now)
+	}
+}
+
+func (t *Tracker) secondTick(p *peer) bool {
+	again := p.dueTick == t.ticks-1
+	p.dueTick = t.ticks
+	return again
+}
+
+// end tells that p has ended without a goodbye. Within a window that it or
+// its host asked for, that is what was announced.
+func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
+	if window := p.promiseV(); window > t.verdict(now) {
+		p.windowV = window
+		t.become(p, Left, ReasonLeaving, now)
+		return
+	}
+	t.become(p, Dead, reason, now)
+}
+
+// promiseV returns when the promise ends that holds for p: its own, or the one
+// of its host.
+func (p *peer) promiseV() time.Duration {
+	window := p.windowV
+	if own := p.host.own; own != nil {
+		window = max(window, own.windowV)
+	}
+	return window
+}
+
+// verdict returns the verdict clock.
+func (t *Tracker) verdict(now time.Time) time.Duration {
+	return t.tickV + min(max(now.Sub(t.epoch)-t.tick, 0), maxTick)
+}
+
+// forget gives p up, unless the operator expects it.
+func (t *Tracker) forget(p *peer, now time.Time) bool {
+	if t.lastExpected(p) {
+		p.sinceV = t.tickV // and look again after as long
+		return false
+	}
+	t.become(p, Unknown, ReasonForgotten, now)
+	t.remove(p)
+	return true
+}
+
+// remove takes p, which is unknown, out of everything.
+func (t *Tracker) remove(p *peer) {
+	t.vacant.remove(p)
+	t.leaveConn(p)
+	t.counts[Unknown]--
+	t.moveOut(p)
+	delete(t.peers, p.id)
+	last := len(t.order) - 1
+	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]
+	t.order[p.index].index = p.index
+	t.order[last] = nil
+	t.order, t.wake = t.order[:last], t.wake[:last]
+	p.index = -1
+}
+
+// wakeWithHost sets when p is to be looked at that waits for its host: when its
+// own silence is over, then when the host is heard or its silence is over too.
+func (t *Tracker) wakeWithHost(p *peer) {
+	wake := p.deadV
+	if wake <= t.tickV {
+		wake = max(p.host.own.deadV, t.tickV+TickInterval)
+		p.host.waitedFor = true
+	}
+	t.wakeAt(p, wake)
+}
+
+// rewake sets when p is to be looked at again.
+func (t *Tracker) rewake(p *peer) {
+	t.wakeAt(p, p.wakeV(&t.opts))
+}
+
+func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
+	t.wake[p.index] = verdict
+	t.earliest = min(t.earliest, verdict)
+}

@@ -1,0 +1,56 @@
+package liveness
+
+import "time"
+
+// who tells which process of a peer has beaten.
+type who uint8
+
+const (
+	sameOne   who = iota // the one that holds the place
+	newOne               // one not known before; it holds the place from now on
+	bootedOne            // likewise, after a boot of its host
+	formerOne            // the one before, while the present one lives
+)
+
+func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
+	at := now.Sub(t.epoch)
+	switch {
+	case p.process.is(b.Process):
+		p.process = p.process.completed(b.Process)
+		p.processHeard = at
+		t.locate(p, b.Addr, now)
+		return sameOne
+	case p.hasFormer && p.former.is(b.Process) && at-p.processHeard <= p.span():
+		return formerOne
+	}
+	rebooted := p.process.rebooted(b.Process)
+	p.former, p.hasFormer = p.process, true
+	p.process, p.processHeard = b.Process, at
+	t.locate(p, b.Addr, now)
+	p.windowV = 0 // it is back
+	if rebooted {
+		return bootedOne
+	}
+	return newOne
+}
+
+// eventOf counts what who means and returns the event to tell. A conflict is
+// told once a minute; an end that the former one told is none.
+func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
+	at := now.Sub(t.epoch)
+	switch {
+	case who == newOne:
+		p.Restarts++
+		return Restarted
+	case who == bootedOne:
+		p.Restarts++
+		return Rebooted
+	case who == formerOne && b.Status == SaysAlive:
+		p.Conflicts++
+		if p.Conflicts == 1 || at-p.conflictTold >= conflictPause {
+			p.conflictTold = at
+			return Conflict
+		}
+	}
+	return noEvent
+}
