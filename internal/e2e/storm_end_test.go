@@ -1,0 +1,79 @@
+//go:build unix
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestKilledProcessIsSuspectThenDeadOnce(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, `disconnect_grace = "1s"`)
+	p.relieve()
+	const killed = 5
+	senders := make([]*process, killed)
+	for i := range senders {
+		senders[i] = start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address,
+			"-interval", "10s", "-host", "web-1", "-service", fmt.Sprint("app-", i))
+	}
+	p.untilAll(killed)
+	p.now().until("all to beat twice", func() bool { return least(t, p.look(killed), "beats_total") >= 2 })
+	for _, s := range senders {
+		s.kill()
+	}
+	p.now().until("all deaths", func() bool { return len(p.events("state", "dead")) == killed })
+	for i := range senders {
+		require.Equal(t, []string{"alive beat", "suspect conn_closed", "dead conn_closed"}, p.states("web-1", fmt.Sprint("app-", i)))
+	}
+	require.EqualValues(t, killed, total(t, p.look(killed), "deaths_total"))
+	require.Empty(t, p.events("reason", "restarted"))
+}
+
+// What watches from outside may end: its connection says nothing about those
+// it watches.
+func TestEndOfAWatcherIsNobodysDeath(t *testing.T) {
+	t.Parallel()
+	p := newPost(t, `disconnect_grace = "1s"`)
+	p.relieve()
+	watcher := func() *process {
+		return start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address, "-interval", "5s", "-host", "web-1")
+	}
+	// Several peers over one connection. Where the host is one of them, its
+	// services have no silence of their own.
+	beat := func(c *client, run string, seq int64) {
+		for pid, peer := range []string{"web-2/host", "web-2/db", "web-2/nginx", "web-2/shop", "web-3/db", "web-3/shop"} {
+			host, service, _ := strings.Cut(peer, "/")
+			c.beat(map[string]any{
+				"host": host, "service": service, "pid": pid, "run": run, "seq": seq, "interval_ms": 10_000, "watched": true,
+			})
+		}
+	}
+	const peers, suspects = 7, 4
+
+	sender, several := watcher(), dial(t, p.address)
+	beat(several, "one", 1)
+	p.untilAll(peers)
+	pause(glance * 3) // a long connection has beats that are 100 ms apart
+	beat(several, "one", 2)
+	p.now().until("all to beat twice", func() bool { return least(t, p.look(peers), "beats_total") >= 2 })
+	sender.kill()
+	require.NoError(t, several.Close())
+	p.now().until("suspicion", func() bool { return len(p.events("state", "suspect", "reason", "conn_closed")) >= suspects })
+	pause(3 * time.Second) // three times what those who beat for themselves would have
+
+	watcher()
+	beat(dial(t, p.address), "two", 1)
+	p.untilAll(peers)
+	p.requireNoDeath()
+	require.Len(t, p.events("state", "suspect"), suspects)
+	for _, peer := range [][2]string{{"web-1", "host"}, {"web-2", "host"}, {"web-3", "db"}, {"web-3", "shop"}} {
+		require.Equal(t, []string{"alive beat", "suspect conn_closed", "alive beat"}, p.states(peer[0], peer[1]))
+	}
+	require.Zero(t, total(t, p.look(peers), "restarts_total"), "a new run is no restart")
+}

@@ -1,0 +1,56 @@
+//go:build unix
+
+package e2e
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"sync"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
+)
+
+// startFleet starts senders in this process, each for the service shop on a
+// host of its own. They say goodbye at the end of the test.
+func startFleet(t testing.TB, address string, n int, interval time.Duration) {
+	t.Helper()
+	needed := uint64(2*n + 1000)
+	var descriptors syscall.Rlimit
+	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors))
+	if uint64(descriptors.Max) < needed {
+		t.Skipf("needs a limit of %d open files, the hard limit (ulimit -Hn) is %d", needed, descriptors.Max)
+	}
+
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	for i := range n {
+		s := fleetSender(i, address, interval)
+		wg.Go(func() { // ends at the end of the test
+			if err := s.Run(ctx); err != nil {
+				t.Errorf("sender %d: %v", i, err)
+			}
+		})
+	}
+	t.Cleanup(func() {
+		stop()
+		wg.Wait()
+	})
+}
+
+func fleetSender(i int, address string, interval time.Duration) *sender.Sender {
+	dialer := net.Dialer{LocalAddr: crowdAddr(i)}
+	return &sender.Sender{
+		Servers:  []string{"tcp://" + address},
+		Interval: interval,
+		Peer:     sender.Peer{Host: fmt.Sprintf("fleet-%04d", i), Service: "shop", PID: 1},
+		Dial: func(ctx context.Context, network, address string) (net.Conn, error) {
+			return dialer.DialContext(ctx, network, address)
+		},
+	}
+}

@@ -1,0 +1,171 @@
+//go:build unix
+
+package e2e
+
+import (
+	"bytes"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"runtime"
+	"strconv"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+const (
+	keptPeers    = 12 // enough for isolation to have a say
+	keptInterval = 2 * time.Second
+)
+
+// startKept starts a collector with peers and waits until they are saved.
+func startKept(t *testing.T, p *post, command ...string) {
+	t.Helper()
+	p.relieve(command...)
+	startFleet(t, p.address, keptPeers, keptInterval)
+	p.untilAll(keptPeers)
+}
+
+func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		spoil func(good []byte) []byte
+		want  string
+	}{
+		{"garbage", func([]byte) []byte { return []byte("\x00\xff garbage\n\n{") }, "it is no state file of heartbeat"},
+		{"truncated", func(good []byte) []byte { return good[:len(good)/2] }, "it is cut off in line"},
+		{"empty", func([]byte) []byte { return nil }, "it is empty"},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPost(t)
+			startKept(t, p)
+			p.stop()
+			good, err := os.ReadFile(p.state)
+			require.NoError(t, err)
+			bad := tt.spoil(good)
+			require.NoError(t, os.WriteFile(p.state, bad, 0o600))
+
+			p.relieve()
+			said := p.now().stderr.with(p.state)
+			require.Len(t, said, 1)
+			require.Contains(t, said[0], "W! ")
+			require.Contains(t, said[0], tt.want)
+			require.Contains(t, said[0], p.state+".bad")
+			aside, err := os.ReadFile(p.state + ".bad")
+			require.NoError(t, err)
+			require.True(t, bytes.Equal(bad, aside), "%q", aside)
+
+			require.Empty(t, p.now().stderr.with("Going on with"))
+			p.untilAll(keptPeers)
+			p.stop()
+			p.relieve()
+			require.Len(t, p.now().stderr.with("Going on with "+strconv.Itoa(keptPeers)+" peers"), 1)
+			p.untilAll(keptPeers)
+			p.requireNoDeath()
+		})
+	}
+}
+
+// inTmpfs returns a command that runs another with a file system of its own
+// over the directory of the state file, prepared by a shell script, to which $0
+// is the name of that file.
+func (p *post) inTmpfs(options, script string) []string {
+	p.t.Helper()
+	if runtime.GOOS != "linux" || exec.Command("unshare", "-m", "true").Run() != nil {
+		p.t.Skip("needs root and unshare, to mount a file system that fails")
+	}
+	const mount = `set -e; cd "$1"; shift; mount -t tmpfs -o "$1" tmpfs .; cd "$PWD"; shift; `
+	return []string{"unshare", "-m", "sh", "-c", mount + script + `; exec "$@"`, filepath.Base(p.state), p.dir, options}
+}
+
+// inside returns the name of a file as the collector that runs now has it.
+func (p *post) inside(file string) string {
+	return filepath.Join("/proc", strconv.Itoa(p.now().pid()), "root", file)
+}
+
+func TestReadOnlyDirectoryIsNoReasonNotToServe(t *testing.T) {
+	t.Parallel()
+	p := newPost(t)
+	command := p.inTmpfs("size=1m", "mount -o remount,ro .")
+	startKept(t, p, command...)
+	said := p.now().stderr.with(p.state)
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "W! ")
+	require.Contains(t, said[0], "Nobody is remembered over a restart")
+	require.Contains(t, said[0], "read-only file system")
+	pause(silence(keptInterval))
+	require.Len(t, p.now().stderr.with(p.state), 1)
+	p.untilAll(keptPeers)
+	p.stop()
+
+	p.relieve(command...)
+	p.untilAll(keptPeers)
+	p.requireNoDeath()
+}
+
+func TestFullDiskIsSavedToOnceThereIsSpace(t *testing.T) {
+	t.Parallel()
+	tests := []struct{ name, options, fill string }{
+		{"no bytes", "size=64k", "head -c 1000000 /dev/zero >full 2>&- || true"},
+		{"no files", "nr_inodes=9", `touch "$0.lock"; while touch full$((i += 1)) 2>&-; do :; done`},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPost(t)
+			startKept(t, p, p.inTmpfs(tt.options, tt.fill)...)
+			c := p.now()
+			c.until("it to complain", func() bool { return len(c.stderr.with(p.state)) > 0 })
+			pause(silence(keptInterval))
+			said := c.stderr.with(p.state)
+			require.Len(t, said, 1)
+			require.Contains(t, said[0], "E! ")
+			require.Contains(t, said[0], "no space left on device")
+
+			full, err := filepath.Glob(p.inside(filepath.Join(p.dir, "full*")))
+			require.NoError(t, err)
+			require.NotEmpty(t, full)
+			for _, file := range full {
+				require.NoError(t, os.Remove(file))
+			}
+			saved(c, p.inside(p.state))
+			p.untilAll(keptPeers)
+			p.requireNoDeath()
+			p.stop()
+		})
+	}
+}
+
+func TestSecondCollectorWithTheSameStateFileSaysSo(t *testing.T) {
+	t.Parallel()
+	p, second := newPost(t), newPost(t)
+	shared := p.state
+	config, err := os.ReadFile(second.config)
+	require.NoError(t, err)
+	config = bytes.Replace(config, []byte(second.state), []byte(shared), 1)
+	require.NoError(t, os.WriteFile(second.config, config, 0o600))
+
+	startKept(t, p)
+	startKept(t, second)
+	said := second.now().stderr.with(shared)
+	require.Len(t, said, 1)
+	require.Contains(t, said[0], "W! ")
+	require.Contains(t, said[0], "used by another process (process "+strconv.Itoa(p.now().pid())+")")
+	saved(p.now(), shared)
+	second.untilAll(keptPeers)
+	second.now().signal(syscall.SIGTERM)
+	require.Zero(t, second.now().exit())
+	require.Len(t, second.now().stderr.with(shared), 1)
+	p.stop()
+	p.relieve()
+	require.Empty(t, p.now().stderr.with("W! Nobody"))
+	p.untilAll(keptPeers)
+	p.requireNoDeath()
+	second.requireNoDeath()
+}
