@@ -2,7 +2,6 @@ package heartbeat
 
 import (
 	"net"
-	"time"
 
 	"golang.org/x/sys/unix"
 
@@ -24,10 +23,15 @@ func (p probing) ask(socket *net.TCPConn) liveness.Path {
 	path := liveness.PathUnknown
 	err := onDescriptor(socket, func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
-		if err == nil {
-			path = p.path(time.Duration(info.Last_data_recv)*time.Millisecond, time.Duration(info.Last_ack_recv)*time.Millisecond)
+		if err != nil {
+			return err
 		}
-		return err
+		data, anything := milliseconds(int64(info.Last_data_recv)), milliseconds(int64(info.Last_ack_recv))
+		if info.Unacked > 0 && info.Retransmits > 0 {
+			anything = data // our answers do not arrive, so what is heard may be repetitions only
+		}
+		path = p.path(data, anything)
+		return nil
 	})
 	if err != nil {
 		return liveness.PathUnknown

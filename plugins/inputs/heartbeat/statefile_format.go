@@ -82,9 +82,12 @@ type savedPeer struct {
 	Used     time.Duration `json:"used_ns,omitzero"`
 	Dead     time.Duration `json:"dead_ns,omitzero"`
 	Extended bool          `json:"extended,omitzero"`
-	Held     time.Duration `json:"held_ns,omitzero"`
-	Window   time.Duration `json:"window_ns,omitzero"`
-	Rule     string        `json:"rule,omitzero"`
+	Bonus    time.Duration `json:"bonus_ns,omitzero"`
+
+	Held       time.Duration `json:"held_ns,omitzero"`
+	HeldPartly time.Duration `json:"held_partly_ns,omitzero"`
+	Window     time.Duration `json:"window_ns,omitzero"`
+	Rule       string        `json:"rule,omitzero"`
 
 	Phase    time.Duration `json:"phase_ns,omitzero"`
 	Learnt   time.Duration `json:"learnt_ns,omitzero"`
@@ -390,7 +393,9 @@ func checkSpans(r *liveness.Record) error {
 		checkSpan("used_ns", r.Used, 0, maxSpan),
 		checkSpan("dead_ns", r.Dead, 0, maxSpan),
 		checkSpan("window_ns", r.Window, 0, maxSpan),
+		checkSpan("bonus_ns", r.Bonus, 0, maxSpan),
 		checkSpan("held_ns", r.Held, 0, maxSpan),
+		checkSpan("held_partly_ns", r.HeldPartly, 0, maxSpan),
 		checkSpan("phase_ns", r.Phase, -maxJump, maxJump), // of a late beat it is negative
 		checkSpan("learnt_ns", r.Learnt, 0, maxLearnt),
 		checkSpan("lateness_ns", r.Lateness, 0, maxLearnt),

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"cmp"
+	"iter"
 	"net/netip"
 	"slices"
 	"time"
@@ -37,31 +38,77 @@ func (e *expectation) fits(p *peer) bool {
 	return p.addr == e.addr && (e.Service == "" || e.Service == p.id.Service)
 }
 
+// expectations are found by the ID of their placeholder, and those of an
+// address by that.
+type expectations struct {
+	byID   map[ID][]*expectation
+	byAddr map[netip.Addr][]*expectation
+}
+
+func (all *expectations) add(e *expectation) {
+	all.byID[e.id()] = append(all.byID[e.id()], e)
+	if e.addr.IsValid() {
+		all.byAddr[e.addr] = append(all.byAddr[e.addr], e)
+	}
+}
+
+// of returns the expectations that p may meet, or may stand for.
+func (all *expectations) of(p *peer) iter.Seq[*expectation] {
+	return func(yield func(*expectation) bool) {
+		for _, some := range [...][]*expectation{all.byID[p.id], all.byAddr[p.addr]} {
+			for _, e := range some {
+				if !yield(e) {
+					return
+				}
+			}
+		}
+	}
+}
+
 // Expect sets whom the operator expects. Who is not known is unknown until
 // its silence has lasted too long.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
-	t.expectations = t.expectations[:0]
+	t.expectations = expectations{make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
 	for _, expected := range all {
 		addr, _ := netip.ParseAddr(expected.Source) //nolint:errcheck // no address is a name
-		e := &expectation{Expected: expected, addr: addr}
-		t.expectations = append(t.expectations, e)
-		e.nobody = t.placeholder(e, now)
+		t.expectations.add(&expectation{Expected: expected, addr: addr})
 	}
-	t.disappoint(now)
+	met := t.met()
+	stands := make(map[*peer]bool)
+	for _, some := range t.expectations.byID {
+		for _, e := range some {
+			if !met[e] {
+				e.nobody = t.placeholder(e, now)
+				stands[e.nobody] = true
+			}
+		}
+	}
+	t.disappoint(stands, now)
 	return t.out
 }
 
-// placeholder returns who stands for e, or nil if e is met.
-func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
-	if slices.ContainsFunc(t.order, e.fits) {
-		return nil
+// met returns the expectations that known peers meet.
+func (t *Tracker) met() map[*expectation]bool {
+	met := make(map[*expectation]bool)
+	for _, p := range t.order {
+		for e := range t.expectations.of(p) {
+			if e.fits(p) {
+				met[e] = true
+			}
+		}
 	}
+	return met
+}
+
+// placeholder returns who stands for e.
+func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	if p := t.peers[e.id()]; p != nil {
 		return p
 	}
 	p := t.add(e.id(), e.addr)
 	p.nobody = true
+	t.placeholders++
 	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 	p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
 	t.renew(p, p.heardV)
@@ -69,11 +116,10 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	return p
 }
 
-// disappoint drops the placeholders that nobody expects any more.
-func (t *Tracker) disappoint(now time.Time) {
-	stands := make(map[*peer]bool)
-	for _, e := range t.expectations {
-		stands[e.nobody] = true
+// disappoint drops the placeholders that stand for nobody any more.
+func (t *Tracker) disappoint(stands map[*peer]bool, now time.Time) {
+	if t.placeholders == 0 {
+		return
 	}
 	for _, p := range slices.Clone(t.order) {
 		if p.nobody && !stands[p] {
@@ -86,31 +132,38 @@ func (t *Tracker) disappoint(now time.Time) {
 // meet ends the expectations that p meets. A placeholder may stand for
 // several, and p may itself have been one.
 func (t *Tracker) meet(p *peer, now time.Time) {
-	p.nobody = false
-	for _, e := range t.expectations {
-		switch nobody := e.nobody; {
-		case nobody == nil:
-		case nobody == p:
-			e.nobody = nil
-		case e.fits(p):
-			e.nobody = nil
-			if !t.standsForOthers(nobody) {
-				t.closeSeries(nobody, now)
-				t.put(nobody, Unknown, ReasonReplaced)
-				t.remove(nobody)
-			}
+	if p.nobody {
+		p.nobody = false
+		t.placeholders--
+	}
+	for e := range t.expectations.of(p) {
+		nobody := e.nobody
+		if nobody == nil || nobody != p && !e.fits(p) {
+			continue
+		}
+		if e.nobody = nil; nobody != p && !t.standsForOthers(nobody) {
+			t.closeSeries(nobody, now)
+			t.put(nobody, Unknown, ReasonReplaced)
+			t.remove(nobody)
 		}
 	}
 }
 
 func (t *Tracker) standsForOthers(nobody *peer) bool {
-	return slices.ContainsFunc(t.expectations, func(e *expectation) bool { return e.nobody == nobody })
+	return slices.ContainsFunc(t.expectations.byID[nobody.id], func(e *expectation) bool { return e.nobody == nobody })
 }
 
-// lastExpected tells whether p is the last one known that somebody expects.
+// lastExpected tells whether p is a placeholder, or the last one known that
+// somebody expects.
 func (t *Tracker) lastExpected(p *peer) bool {
-	return p.nobody || slices.ContainsFunc(t.expectations, func(e *expectation) bool {
+	if p.nobody {
+		return true
+	}
+	for e := range t.expectations.of(p) {
 		others := func(other *peer) bool { return other != p && e.fits(other) }
-		return e.fits(p) && !slices.ContainsFunc(t.order, others)
-	})
+		if e.fits(p) && (!e.addr.IsValid() || !slices.ContainsFunc(t.order, others)) {
+			return true
+		}
+	}
+	return false
 }

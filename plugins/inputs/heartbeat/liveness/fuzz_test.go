@@ -257,6 +257,9 @@ func (s *storm) checkHosts() {
 				s.fail("%v is, or is not, the host itself", p.id)
 			}
 		}
+		if h.own != nil && s.tracker.peers[h.own.id] != h.own {
+			s.fail("%v is forgotten, but still leads its host", h.own.id)
+		}
 		total += len(h.peers)
 		if living != h.living || h.index != i || len(h.peers) == 0 {
 			s.fail("host %d of %d peers, %d living, counted were %d", i, len(h.peers), living, h.living)

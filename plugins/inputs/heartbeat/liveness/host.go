@@ -62,7 +62,7 @@ func (t *Tracker) moveOut(p *peer) {
 // for: they share their silence.
 func (p *peer) follows() bool {
 	own := p.host.own
-	return own != nil && own != p && own.runs.speaks(p.speaker)
+	return own != nil && own != p && p.speaker != "" && (p.speaker == own.speaker || own.runs.speaks(p.speaker))
 }
 
 // heardAfter tells whether p was heard when other should have been.

@@ -104,8 +104,8 @@ func (t *Tracker) speaking(since time.Duration, enough int) int {
 func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	i := &t.isolation
 	i.on, i.cohort = true, cohort
-	i.since = t.tickV - t.heldBefore()
-	i.partial = i.since
+	held, partly := t.heldBefore()
+	i.since, i.partial = t.tickV-held, t.tickV-partly
 	for _, p := range t.order {
 		if p.state == Suspect {
 			t.hold(p, now)
@@ -114,15 +114,15 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 }
 
 // heldBefore returns how long those who are silent were held by the collectors
-// before this one: one that is restarted all the time still tells their deaths.
-func (t *Tracker) heldBefore() time.Duration {
-	held := time.Duration(0)
+// before this one, and for how much of that only a part was silent: one that is
+// restarted all the time still tells their deaths.
+func (t *Tracker) heldBefore() (held, partly time.Duration) {
 	for _, h := range t.isolation.silent {
 		for _, p := range h.peers {
-			held = max(held, p.held)
+			held, partly = max(held, p.held), max(partly, p.heldPartly)
 		}
 	}
-	return held
+	return held, partly
 }
 
 // hold shows p as unknown instead of what its silence says: never as alive, or
@@ -167,7 +167,7 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 		if p.reason != ReasonIsolated && p.reason != ReasonRestored {
 			continue
 		}
-		p.held = 0
+		p.held, p.heldPartly = 0, 0
 		if bonus > 0 {
 			p.deadV = max(p.deadV, t.tickV+bonus)
 		}

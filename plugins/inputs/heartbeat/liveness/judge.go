@@ -120,6 +120,9 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 
 // remove takes p, which is unknown, out of everything.
 func (t *Tracker) remove(p *peer) {
+	if p.nobody {
+		t.placeholders--
+	}
 	t.vacant.remove(p)
 	t.leaveConn(p)
 	t.counts[Unknown]--

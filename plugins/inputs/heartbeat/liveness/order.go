@@ -50,6 +50,4 @@ func (r *runs) place(name string, seq int64) (order, int64) {
 }
 
 // speaks tells whether a run of this name is one of them.
-func (r *runs) speaks(name string) bool {
-	return name != "" && (r[0].Name == name || r[1].Name == name)
-}
+func (r *runs) speaks(name string) bool { return r[0].Name == name || r[1].Name == name }

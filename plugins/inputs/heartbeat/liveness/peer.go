@@ -37,10 +37,13 @@ type peer struct {
 
 	interval time.Duration // as declared; 0 if not
 	schedule schedule
-	speaker  string        // the run that its latest beat names
-	watched  bool          // its connection proves nothing about it
-	extended bool          // its silence has outlived a collector
-	held     time.Duration // for how long other collectors have held it
+	speaker  string // the run that its latest beat names
+	watched  bool   // its connection proves nothing about it
+	extended bool   // its silence has outlived a collector
+
+	held       time.Duration // for how long other collectors have held it
+	heldPartly time.Duration // of that, while only a part of the hosts was silent
+
 	heard    time.Duration // last beat
 	heardV   time.Duration
 	suspectV time.Duration // when silence makes it suspect

@@ -26,9 +26,12 @@ type Record struct {
 	Used     time.Duration // silence since then, on the verdict clock
 	Dead     time.Duration // silence allowed
 	Extended bool          // this silence has outlived a collector before
-	Held     time.Duration // for how long it was held as silent together with others
-	Window   time.Duration // of its promise to be back that is left; 0 for none
-	Rule     string        // the option or declaration that set Dead
+	Bonus    time.Duration // that it was granted beyond Dead's rule
+
+	Held       time.Duration // for how long it was held as silent together with others
+	HeldPartly time.Duration // of that, while only a part of the hosts was silent
+	Window     time.Duration // of its promise to be back that is left; 0 for none
+	Rule       string        // the option or declaration that set Dead
 
 	Phase    time.Duration // of its schedule, after Heard
 	Learnt   time.Duration // interval of its schedule; 0 if it has none
@@ -56,7 +59,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
 		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.connLong,
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
-		Extended: p.extended, Held: p.held, Rule: t.silence(p).Rule,
+		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Rule: t.silence(p).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
 		Process: p.process, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.Counters,
 	}
@@ -67,8 +70,9 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		r.Window = max(p.windowV-verdict, 1)
 	}
 	if p.reason == ReasonIsolated {
-		r.Held = verdict - t.isolation.since
+		r.Held, r.HeldPartly = verdict-t.isolation.since, verdict-t.isolation.partial
 	}
+	r.Bonus = t.bonus(p)
 	for _, run := range p.runs {
 		if run.High > 0 {
 			r.Runs = append(r.Runs, run)
@@ -78,6 +82,15 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
 	}
 	return r
+}
+
+// bonus returns by how much the deadline of p is later than its rule says.
+func (t *Tracker) bonus(p *peer) time.Duration {
+	allowed := t.silence(p).Dead
+	if p.extended && !p.nobody {
+		allowed += p.span()
+	}
+	return max(p.deadV-p.heardV-allowed, 0)
 }
 
 // Restore takes in what another collector has recorded of a peer at the time
@@ -90,6 +103,9 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) {
 		return
 	}
 	p := t.add(r.ID, r.Addr)
+	if r.Expected {
+		t.placeholders++
+	}
 	pause := max(now.Sub(saved), 0)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.resurrect(p, r, saved, now)
@@ -109,7 +125,8 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	at := now.Sub(t.epoch)
 	ago := func(then time.Time) time.Duration { return max(now.Sub(then), 0) }
 	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
-	p.interval, p.evidence, p.held, p.speaker = r.Interval, r.Evidence, r.Held, r.Speaker
+	p.interval, p.evidence, p.speaker = r.Interval, r.Evidence, r.Speaker
+	p.held, p.heldPartly = r.Held, r.HeldPartly
 	p.heard = at - ago(r.Heard)
 	p.processHeard = p.heard
 	if !p.nobody {
@@ -132,8 +149,8 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 	t.renew(p, p.heardV)
 	p.extended = true
 	if more := p.span(); !p.nobody {
-		p.suspectV += more
-		p.deadV += more
+		p.suspectV += more + r.Bonus
+		p.deadV += more + r.Bonus
 		if r.Extended {
 			more = 0
 		}

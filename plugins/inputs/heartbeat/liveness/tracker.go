@@ -69,7 +69,8 @@ type Tracker struct {
 	counts   [len(States)]int
 
 	isolation    isolation
-	expectations []*expectation
+	expectations expectations
+	placeholders int // among peers
 
 	conns  map[ConnID]*peer // the first in the list of each connection
 	quiet  bool             // what happens is told at the next tick

@@ -1,0 +1,113 @@
+//go:build linux
+
+package faults
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestSilentHostIsUnreachable(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	n.startSender("", time.Second)
+	n.startSender("app", time.Second)
+	c.know(host, app)
+	tr := c.suffer("host: silent, all packets dropped", func() {
+		n.filter(toCollector+drop, toHost+drop)
+	}, host, app)
+	tr.expect("suspect unreachable|silence", "dead unreachable")
+	require.Positive(t, n.caught())
+	tr.then("healed", func() { n.filter() })
+	tr.expect("alive beat")
+}
+
+func TestHostWithoutLinkIsUnreachable(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	n.startSender("app", time.Second)
+	c.know(app)
+	tr := c.suffer("host: link down", func() { runIP(t, n.host, "link set side down") }, app)
+	tr.expect("suspect unreachable|silence", "dead unreachable")
+	tr.then("up", func() { runIP(t, n.host, "link set side up", "route add default via 10.99.1.254") })
+	tr.expect("alive beat")
+}
+
+func TestHostBehindUnreachableIsUnreachable(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	n.startSender("app", time.Second)
+	c.know(app)
+	const reject = " counter reject with icmp type host-unreachable"
+	tr := c.suffer("host: cut off, router says host unreachable", func() {
+		n.filter(toCollector+reject, toHost+reject)
+	}, app)
+	tr.expect("suspect unreachable|silence", "dead unreachable")
+	require.Positive(t, n.caught())
+	tr.then("healed", func() { n.filter() })
+	tr.expect("alive beat")
+}
+
+// The host that is there again knows nothing of the connection and resets it
+// when the collector's kernel asks.
+func TestRebootedHostResetsItsOldConnection(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	p := n.startSender("app", 10*time.Second)
+	c.know(app)
+	tr := c.suffer("host: rebooted, sender starts later", func() {
+		n.switchOff(p)
+		n.boot()
+	}, app)
+	took := tr.expect("suspect conn_reset")
+	require.Less(t, took[0], 35*time.Second, "silence")
+	tr.then("sender starts", func() { n.startSender("app", 10*time.Second) })
+	tr.expect("alive beat", "alive rebooted")
+	until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
+	c.hear(app)
+	tr.expectNothing()
+}
+
+func TestRebootedHostThatBeatsAtOnceIsNeverDead(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	p := n.startSender("app", 10*time.Second)
+	c.know(app)
+	tr := c.suffer("host: rebooted, sender starts at once", func() {
+		n.switchOff(p)
+		n.boot()
+		n.startSender("app", 10*time.Second)
+	}, app)
+	tr.expect("alive rebooted")
+	until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
+	c.hear(app)
+	tr.expectNothing()
+}
+
+func TestHalfOpenConnectionsAreFreed(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	for _, service := range []string{"a", "b", "c"} {
+		n.startSender(service, time.Second)
+	}
+	peers := []string{"web-1/a", "web-1/b", "web-1/c"}
+	c.know(peers...)
+	until(t, "three connections", func() bool { return c.connections() == 3 })
+	tr := c.suffer("host: silent, its three connections", func() {
+		n.filter(toCollector+drop, toHost+drop)
+	}, peers...)
+	tr.expect("suspect unreachable|silence", "dead unreachable")
+	took := tr.await("no connection open", func() bool { return c.connections() == 0 })
+	require.Greater(t, took, 3500*time.Millisecond, "no sooner than the peer is dead")
+	require.Less(t, took, time.Minute, "twice the silence, 7 s")
+	require.Positive(t, n.caught())
+	tr.expectNothing()
+}

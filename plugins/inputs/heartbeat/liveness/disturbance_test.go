@@ -1,0 +1,327 @@
+package liveness
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What disturbs a collector, or seems to: 150 hosts beat once a second, and
+// after two minutes something happens that is nobody's death. Three hosts
+// really die before it and three while it lasts. After a pause the overdue
+// tick comes before what was received meanwhile is read, which is the order
+// that hurts.
+const (
+	crowd      = 150
+	realDeaths = 6
+	troubleAt  = 120 * time.Second
+	aftermath  = 140 * time.Second
+)
+
+// A disturbance is what happens. Its bounds follow from the rules: by when
+// after its end a hold is over, and how long that may have been.
+type disturbance struct {
+	name     string
+	kind     string
+	lasts    time.Duration
+	released time.Duration // after its end; 0 if it isolates nobody
+}
+
+// slack is how much later than its deadline a death may be told: at the second
+// tick that finds it so, and the deadline lies anywhere between two ticks.
+const slack = 3 * TickInterval
+
+// oneBeat is within how long after a disturbance everybody has beaten.
+const oneBeat = time.Second + 20*time.Millisecond + TickInterval
+
+var disturbances = []disturbance{
+	{"pause 4 s, TCP backlog", "pause-tcp", 4 * time.Second, 0},
+	{"pause 40 s, TCP backlog", "pause-tcp", 40 * time.Second, 0},
+	{"pause 40 s, UDP queue overflows", "pause-udp", 40 * time.Second, 0},
+	{"VM suspended 40 s, clock stands still", "vm", 40 * time.Second, oneBeat},
+	{"VM suspended 40 s, clock goes on", "vm-clock", 40 * time.Second, oneBeat},
+	{"wall clock +1 h, no monotonic one", "wall", 0, 0},
+	{"own network down 10 s, UDP", "net-udp", 10 * time.Second, oneBeat},
+	{"own network down 180 s, UDP", "net-udp", 180 * time.Second, oneBeat},
+	// RTO back-off: the last try before the end of the outage is followed by
+	// one that comes after up to as long again.
+	{"own network down 40 s, TCP", "net-tcp", 40 * time.Second, 45 * time.Second},
+	{"uplink of half the peers down 40 s", "half", 40 * time.Second, oneBeat},
+	// Told after the hold: suspect after 1.7 s, and a minute.
+	{"40 % of the peers really die", "rack", 0, 62 * time.Second},
+}
+
+func TestDisturbancesKillNobody(t *testing.T) {
+	t.Parallel()
+	for _, d := range disturbances {
+		t.Run(d.name, func(t *testing.T) {
+			t.Parallel()
+			var worst time.Duration
+			for seed := range uint64(5) {
+				worst = max(worst, d.play(t, seed))
+			}
+			t.Logf("%-40s | 0 false deaths | last real death told after %.1f s", d.name, worst.Seconds())
+		})
+	}
+}
+
+// An arrival is a beat that the collector can read from then on.
+type arrival struct {
+	at  time.Duration
+	who int
+	seq int64
+}
+
+func (d disturbance) end() time.Duration { return troubleAt + d.lasts }
+
+func (d disturbance) pauses() bool {
+	return d.kind == "pause-tcp" || d.kind == "pause-udp" || d.kind == "vm" || d.kind == "vm-clock"
+}
+
+// clock is what the collector's clock shows.
+func (d disturbance) clock(at time.Duration) time.Time {
+	switch {
+	case d.kind == "vm" && at >= d.end():
+		at -= d.lasts
+	case d.kind == "wall" && at >= troubleAt:
+		at += time.Hour
+	}
+	return epoch.Add(at)
+}
+
+// graves returns who really dies, and when.
+func (d disturbance) graves() map[int]time.Duration {
+	graves := make(map[int]time.Duration)
+	for i := range 3 {
+		graves[i] = 115*time.Second + time.Duration(i)*100*time.Millisecond
+		graves[i+3] = troubleAt + d.lasts*2/5 + time.Duration(i)*time.Second
+	}
+	if d.kind == "rack" {
+		for i := range crowd * 2 / 5 {
+			graves[realDeaths+i] = troubleAt + time.Duration(i)*time.Millisecond
+		}
+	}
+	return graves
+}
+
+// arrivals returns the beats of all in the order in which they can be read.
+func (d disturbance) arrivals(rnd *rand.Rand, graves map[int]time.Duration) []arrival {
+	var all []arrival
+	for who := range crowd {
+		all = append(all, d.arrivalsOf(rnd, who, graves)...)
+	}
+	slices.SortStableFunc(all, func(a, b arrival) int { return cmp.Compare(a.at, b.at) })
+	return all
+}
+
+func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, graves map[int]time.Duration) []arrival {
+	var all []arrival
+	var backOff time.Duration // when its TCP tries again
+	phase := seconds(rnd.Float64())
+	died, mortal := graves[who]
+	for seq := int64(1); ; seq++ {
+		sent := phase + time.Duration(seq-1)*time.Second + seconds(math.Abs(rnd.NormFloat64())*0.002)
+		if sent > d.end()+aftermath || mortal && sent > died {
+			return all
+		}
+		at := sent + seconds(0.001+rnd.ExpFloat64()*0.002)
+		if troubleAt < at && at < d.end() {
+			var arrives bool
+			if at, arrives = d.delayed(rnd, who, at, &backOff); !arrives {
+				continue
+			}
+		}
+		all = append(all, arrival{max(at, backOff), who, seq})
+	}
+}
+
+// delayed returns when a beat can be read that would have come in the middle
+// of the disturbance, if it can.
+func (d disturbance) delayed(rnd *rand.Rand, who int, at time.Duration, backOff *time.Duration) (time.Duration, bool) {
+	switch d.kind {
+	case "pause-tcp": // waits in the socket's buffer
+		return d.end() + seconds(0.002+0.2*rnd.Float64()), true
+	case "pause-udp": // the buffer is full after three seconds
+		return d.end() + seconds(0.002+0.05*rnd.Float64()), at <= troubleAt+3*time.Second
+	case "vm", "vm-clock", "net-udp":
+		return 0, false
+	case "half":
+		return at, who%2 == 0
+	case "net-tcp":
+		if *backOff == 0 {
+			*backOff = at
+			for rto := 0.2; *backOff < d.end(); rto = min(2*rto, 120) {
+				*backOff += seconds(rto * (1 + 0.1*rnd.Float64()))
+			}
+		}
+	}
+	return at, true
+}
+
+func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Second)) }
+
+// A play is one run of a disturbance.
+type play struct {
+	disturbance
+	t       *testing.T
+	tracker *Tracker
+	graves  map[int]time.Duration
+	allowed [crowd]time.Duration // by the last beat
+	heard   [crowd]time.Duration
+	told    map[int]time.Duration
+	off     time.Duration // when the hold ended
+	on      time.Duration // when it began
+}
+
+// play plays the disturbance and returns how long after it the last of the
+// real deaths was told.
+func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
+	rnd := rand.New(rand.NewPCG(seed, uint64(len(d.name))))
+	p := &play{disturbance: d, t: t, tracker: New(defaults(), epoch), graves: d.graves(), told: make(map[int]time.Duration)}
+	beats := d.arrivals(rnd, p.graves)
+	for at := TickInterval; at < d.end()+aftermath; at += TickInterval {
+		if late := d.pauses() && troubleAt < at && at < d.end(); late {
+			at = d.end()
+		} else {
+			beats = p.read(beats, at)
+		}
+		p.tick(at)
+	}
+	return p.judge()
+}
+
+// read takes in the beats that came before the given time.
+func (p *play) read(beats []arrival, until time.Duration) []arrival {
+	for ; len(beats) > 0 && beats[0].at <= until; beats = beats[1:] {
+		b := beats[0]
+		out := p.tracker.Observe(p.clock(b.at), &Beat{
+			ID: peerID(fmt.Sprint("web-", b.who), HostService), Run: "r", Seq: b.seq, Interval: time.Second, Watched: true,
+		})
+		p.heard[b.who], p.allowed[b.who] = b.at, out.Silence.Dead
+		p.note(out.Transitions, b.at)
+	}
+	return beats
+}
+
+func (p *play) tick(at time.Duration) {
+	was := p.tracker.Isolated()
+	p.note(p.tracker.Tick(p.clock(at)), at)
+	switch is := p.tracker.Isolated(); {
+	case is && !was:
+		require.Zero(p.t, p.on, "isolated twice")
+		p.on = at
+	case was && !is:
+		p.off = at
+	}
+}
+
+func (p *play) note(transitions []Transition, at time.Duration) {
+	for _, tr := range transitions {
+		if tr.Event != Changed || tr.State != Dead {
+			continue
+		}
+		var who int
+		_, err := fmt.Sscanf(tr.ID.Source, "web-%d", &who)
+		require.NoError(p.t, err)
+		died, mortal := p.graves[who]
+		require.True(p.t, mortal && at >= died, "%v is told dead at %v, last heard at %v", tr.ID, at, p.heard[who])
+		p.told[who] = at
+	}
+}
+
+// judge checks when the real deaths were told.
+func (p *play) judge() time.Duration {
+	var worst time.Duration
+	if p.released > 0 && p.on > 0 {
+		require.LessOrEqual(p.t, p.off, p.end()+p.released, "the hold is over")
+		require.Positive(p.t, p.off)
+	} else {
+		require.Zero(p.t, p.on, "isolated")
+	}
+	for who, died := range p.graves {
+		told, yes := p.told[who]
+		require.True(p.t, yes, "%d is never told", who)
+		require.LessOrEqual(p.t, told, p.latest(who), "%d, last heard at %v, is told at %v", who, p.heard[who], told)
+		worst = max(worst, told-died)
+	}
+	return worst
+}
+
+// latest returns when the death of who has to be told: its silence after its
+// last beat, in which a pause does not count, or after a hold as much later as
+// that lasted. A part that stays silent is told when the hold is over.
+func (p *play) latest(who int) time.Duration {
+	latest := p.heard[who] + p.allowed[who] + slack
+	if p.pauses() && p.heard[who] <= p.end() && latest > troubleAt {
+		latest += p.lasts
+	}
+	if p.on > 0 && latest > p.on {
+		bonus := min(p.off-p.on, longestBonus)
+		if p.kind == "rack" {
+			bonus = 0
+		}
+		latest = max(latest, p.off+bonus+slack)
+	}
+	return latest
+}
+
+// What is read late because the collector did not listen teaches nothing: the
+// silence allowed while the backlog is read and after it is what it was, but
+// for a few milliseconds.
+func TestStallTeachesNothing(t *testing.T) {
+	t.Parallel()
+	for _, kind := range []string{"pause-tcp", "pause-udp", "vm", "vm-clock"} {
+		for _, lasts := range []time.Duration{4 * time.Second, 40 * time.Second} {
+			d := disturbance{name: fmt.Sprint(kind, " ", lasts), kind: kind, lasts: lasts}
+			t.Run(d.name, func(t *testing.T) {
+				t.Parallel()
+				d.compareSilences(t)
+			})
+		}
+	}
+}
+
+func (d disturbance) compareSilences(t *testing.T) {
+	p := &play{disturbance: d, t: t, tracker: New(defaults(), epoch), told: make(map[int]time.Duration)}
+	beats := d.arrivals(rand.New(rand.NewPCG(1, 2)), nil)
+	var before, after, longest mean
+	for at := TickInterval; at < d.end()+aftermath; at += TickInterval {
+		if troubleAt < at && at < d.end() {
+			at = d.end()
+		} else {
+			beats = p.read(beats, at)
+		}
+		p.tick(at)
+		switch {
+		case at > d.end()+10*time.Second:
+			after.add(p.allowed[:])
+		case at > troubleAt: // while the backlog is read, and then
+			longest.add([]time.Duration{slices.Max(p.allowed[:])})
+		case at > troubleAt/2: // once the schedules are settled
+			before.add(p.allowed[:])
+		}
+	}
+	t.Logf("%-14s | %v before | at most %v meanwhile | %v after", d.name, before.value(), longest.max, after.value())
+	require.InDelta(t, before.value().Seconds(), after.value().Seconds(), 0.002)
+	require.Less(t, longest.max, before.max+25*time.Millisecond)
+}
+
+// A mean is that of the silences that were allowed to anybody at any tick.
+type mean struct {
+	sum, max time.Duration
+	n        int
+}
+
+func (m *mean) add(silences []time.Duration) {
+	for _, s := range silences {
+		m.sum, m.max, m.n = m.sum+s, max(m.max, s), m.n+1
+	}
+}
+
+func (m *mean) value() time.Duration { return (m.sum / time.Duration(m.n)).Round(time.Microsecond) }
