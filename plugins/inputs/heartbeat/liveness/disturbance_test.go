@@ -112,7 +112,7 @@ func (d disturbance) graves() map[int]time.Duration {
 
 // arrivals returns the beats of all in the order in which they can be read.
 func (d disturbance) arrivals(rnd *rand.Rand, graves map[int]time.Duration) []arrival {
-	var all []arrival
+	all := make([]arrival, 0, 100*crowd)
 	for who := range crowd {
 		all = append(all, d.arrivalsOf(rnd, who, graves)...)
 	}

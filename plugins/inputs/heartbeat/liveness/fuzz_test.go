@@ -136,7 +136,7 @@ func (s *storm) draw() *Beat {
 	case 3:
 		b.Conn = ConnID(15 + s.rnd.IntN(10))
 	case 4:
-		b.Labels = []Label{{"site", fmt.Sprint(s.rnd.IntN(2))}}
+		b.Labels = []Label{{"site", strconv.Itoa(s.rnd.IntN(2))}}
 	}
 	switch s.rnd.IntN(30) {
 	case 0:
@@ -195,13 +195,13 @@ func (s *storm) hear(transitions []Transition) {
 		}
 		if tr.State == Dead && tr.Reason >= ReasonSilence && tr.Reason <= ReasonConnReset && !s.closed[tr.ID] {
 			if v := s.tracker.verdict(s.now); v < s.patient[tr.ID] {
-				s.fail("%v dead (%v) at %v, was promised %v", tr.ID, tr.Reason, v, s.patient[tr.ID])
+				s.failf("%v dead (%v) at %v, was promised %v", tr.ID, tr.Reason, v, s.patient[tr.ID])
 			}
 		}
 	}
 }
 
-func (s *storm) fail(format string, args ...any) {
+func (s *storm) failf(format string, args ...any) {
 	s.t.Helper()
 	s.t.Fatalf("step %d, %s: %s", s.step, s.doing, fmt.Sprintf(format, args...))
 }
@@ -223,21 +223,21 @@ func (s *storm) checkPeers() {
 		said, yes := s.told[p.id]
 		switch {
 		case p.index != i || t.peers[p.id] != p:
-			s.fail("%v is not where it should be", p.id)
+			s.failf("%v is not where it should be", p.id)
 		case t.wake[i] < t.earliest && t.tickV < t.earliest:
-			s.fail("%v wakes at %v, the first only at %v", p.id, t.wake[i], t.earliest)
+			s.failf("%v wakes at %v, the first only at %v", p.id, t.wake[i], t.earliest)
 		case yes && said != p.state && !p.untold:
-			s.fail("%v is %v, told was %v", p.id, p.state, said)
+			s.failf("%v is %v, told was %v", p.id, p.state, said)
 		case !yes && p.state != Unknown && !p.untold && p.told != p.state:
-			s.fail("%v is %v, nothing was told", p.id, p.state)
+			s.failf("%v is %v, nothing was told", p.id, p.state)
 		case p.state == Unknown && p.reason == ReasonIsolated && !t.isolation.on:
-			s.fail("%v is held, but nothing is isolated", p.id)
+			s.failf("%v is held, but nothing is isolated", p.id)
 		case p.nobody && p.Beats > 0:
-			s.fail("%v stands for somebody, but has beaten", p.id)
+			s.failf("%v stands for somebody, but has beaten", p.id)
 		}
 	}
 	if counts != t.counts || len(t.peers) != len(t.order) || len(t.wake) != len(t.order) {
-		s.fail("%d peers, %v, counted were %v", len(t.order), counts, t.counts)
+		s.failf("%d peers, %v, counted were %v", len(t.order), counts, t.counts)
 	}
 }
 
@@ -251,22 +251,22 @@ func (s *storm) checkHosts() {
 				living++
 			}
 			if p.host != h || s.tracker.bySource[p.id.Source] != h || s.tracker.peers[p.id] != p {
-				s.fail("%v is not among the peers of its host", p.id)
+				s.failf("%v is not among the peers of its host", p.id)
 			}
 			if (h.own == p) != (p.id.Service == HostService) {
-				s.fail("%v is, or is not, the host itself", p.id)
+				s.failf("%v is, or is not, the host itself", p.id)
 			}
 		}
 		if h.own != nil && s.tracker.peers[h.own.id] != h.own {
-			s.fail("%v is forgotten, but still leads its host", h.own.id)
+			s.failf("%v is forgotten, but still leads its host", h.own.id)
 		}
 		total += len(h.peers)
 		if living != h.living || h.index != i || len(h.peers) == 0 {
-			s.fail("host %d of %d peers, %d living, counted were %d", i, len(h.peers), living, h.living)
+			s.failf("host %d of %d peers, %d living, counted were %d", i, len(h.peers), living, h.living)
 		}
 	}
 	if total != len(s.tracker.order) || len(s.tracker.hosts) != len(s.tracker.bySource) {
-		s.fail("%d peers, hosts have %d", len(s.tracker.order), total)
+		s.failf("%d peers, hosts have %d", len(s.tracker.order), total)
 	}
 }
 
@@ -280,14 +280,14 @@ func (s *storm) checkSilent() {
 		}
 		count++
 		if h.silence > len(silent) || silent[h.silence-1] != h {
-			s.fail("host of %v is not where the silent are", h.peers[0].id)
+			s.failf("host of %v is not where the silent are", h.peers[0].id)
 		}
 		if h.living == 0 {
-			s.fail("host of %v is silent, but nobody on it lives", h.peers[0].id)
+			s.failf("host of %v is silent, but nobody on it lives", h.peers[0].id)
 		}
 	}
 	if count != len(silent) {
-		s.fail("%d hosts are silent, noted are %d", count, len(silent))
+		s.failf("%d hosts are silent, noted are %d", count, len(silent))
 	}
 }
 
@@ -298,7 +298,7 @@ func (s *storm) checkConns() {
 		var before *peer
 		for p := first; p != nil; before, p = p, p.connNext {
 			if count++; p.conn != conn || p.connPrev != before || s.tracker.peers[p.id] != p {
-				s.fail("the list of connection %d is torn at %v", conn, p.id)
+				s.failf("the list of connection %d is torn at %v", conn, p.id)
 			}
 		}
 	}
@@ -308,7 +308,7 @@ func (s *storm) checkConns() {
 		}
 	}
 	if count != 0 {
-		s.fail("%d more peers in lists than with connections", count)
+		s.failf("%d more peers in lists than with connections", count)
 	}
 }
 
@@ -319,14 +319,14 @@ func (s *storm) noneOverdue() {
 	t := s.tracker
 	for _, p := range t.order {
 		if p.state == Unknown && p.reason == ReasonHost && p.host.own.state != Unknown {
-			s.fail("%v is held with its host, which is %v", p.id, p.host.own.state)
+			s.failf("%v is held with its host, which is %v", p.id, p.host.own.state)
 		}
 		if !s.isDue(p) {
 			delete(s.due, p.id)
 			continue
 		}
 		if s.due[p.id]++; s.due[p.id] > 2 {
-			s.fail("%v is still %v (%v), %v past its deadline, wakes in %v, %s", p.id, p.state, p.reason, t.tickV-p.deadV, t.wake[p.index]-t.tickV, s.hostOf(p))
+			s.failf("%v is still %v (%v), %v past its deadline, wakes in %v, %s", p.id, p.state, p.reason, t.tickV-p.deadV, t.wake[p.index]-t.tickV, s.hostOf(p))
 		}
 	}
 }
@@ -349,5 +349,6 @@ func (s *storm) hostOf(p *peer) string {
 	if own == nil || own == p {
 		return "without a host"
 	}
-	return fmt.Sprintf("its host is %v (%v), follows %v, heard %v after it, deadline in %v", own.state, own.reason, p.follows(), own.heard-p.heard, own.deadV-s.tracker.tickV)
+	return fmt.Sprintf("its host is %v (%v), follows %v, heard %v after it, deadline in %v",
+		own.state, own.reason, p.follows(), own.heard-p.heard, own.deadV-s.tracker.tickV)
 }

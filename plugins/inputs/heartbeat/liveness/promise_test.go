@@ -12,11 +12,11 @@ import (
 // Each test here keeps one promise of the design, and fails when the rule is
 // taken away that keeps it.
 
-// services names n services of a host.
-func services(source string, n int) []ID {
+// services names n services of the host web-1.
+func services(n int) []ID {
 	ids := make([]ID, n)
 	for i := range ids {
-		ids[i] = peerID(source, fmt.Sprint("s", i))
+		ids[i] = peerID("web-1", fmt.Sprint("s", i))
 	}
 	return ids
 }
@@ -37,7 +37,7 @@ func off(o *Options) { o.IsolationPercent = 0 }
 func TestMaintenanceTellsNobodyDead(t *testing.T) {
 	for _, downtime := range []time.Duration{time.Minute, 15 * time.Minute} {
 		c := newCast(t)
-		all := c.join(10*time.Second, append(services("web-1", 3), peerID("web-1", HostService))...)
+		all := c.join(10*time.Second, append(services(3), peerID("web-1", HostService))...)
 		for _, a := range all {
 			a.beat.Process.Boot = "one"
 		}
@@ -65,7 +65,7 @@ func TestMaintenanceTellsNobodyDead(t *testing.T) {
 
 func TestWhoDoesNotReturnFromMaintenanceIsOverdue(t *testing.T) {
 	c := newCast(t)
-	all := c.join(10*time.Second, append(services("web-1", 3), peerID("web-1", HostService))...)
+	all := c.join(10*time.Second, append(services(3), peerID("web-1", HostService))...)
 	c.pass(time.Minute)
 	c.announce(all[3], 20*time.Minute)
 	said := c.now
@@ -130,8 +130,8 @@ func TestEndsInsideAWindowArePlanned(t *testing.T) {
 func TestHostWithFiftyServicesDiesAtOnce(t *testing.T) {
 	c := newCast(t)
 	hosts := c.join(10*time.Second, hosts(10)...)
-	var fifty []*actor
-	for i, id := range services("web-1", 50) {
+	fifty := make([]*actor, 0, 50)
+	for i, id := range services(50) {
 		a := c.join(10*time.Second, id)[0]
 		a.next = hosts[0].next.Add(time.Duration(i) * time.Millisecond) // right after the host
 		fifty = append(fifty, a)
@@ -159,7 +159,7 @@ func TestHostWithFiftyServicesDiesAtOnce(t *testing.T) {
 // Services follow their host out and back in.
 func TestServicesLeaveWithTheirHost(t *testing.T) {
 	c := newCast(t)
-	all := c.join(10*time.Second, append(services("web-1", 3), peerID("web-1", HostService))...)
+	all := c.join(10*time.Second, append(services(3), peerID("web-1", HostService))...)
 	c.pass(time.Minute)
 	goodbye := all[3].beat
 	goodbye.Status, goodbye.Seq = SaysLeaving, goodbye.Seq+1
@@ -270,7 +270,7 @@ func TestFewOrMostlyHeardAreNotIsolated(t *testing.T) {
 func TestSlowHostsDoNotDilute(t *testing.T) {
 	c := newCast(t)
 	all := c.join(time.Second, hosts(10)...)
-	var slow []ID
+	slow := make([]ID, 0, 200)
 	for i := range 200 {
 		slow = append(slow, peerID(fmt.Sprint("slow-", i), HostService))
 	}
@@ -287,7 +287,7 @@ func TestSlowHostsDoNotDilute(t *testing.T) {
 func TestLongSilentHostsDoNotDilute(t *testing.T) {
 	c := newCast(t)
 	all := c.join(time.Second, hosts(10)...)
-	var slow, rare []ID
+	slow, rare := make([]ID, 0, 200), make([]ID, 0, 3)
 	for i := range 200 {
 		slow = append(slow, peerID(fmt.Sprint("slow-", i), HostService))
 	}
@@ -544,7 +544,7 @@ func TestBeatElsewhereClearsALostConnection(t *testing.T) {
 
 func TestOneConnectionOfSeveralPeers(t *testing.T) {
 	c := newCast(t)
-	ids := services("web-1", 5)
+	ids := services(5)
 	for range 2 {
 		for _, id := range ids {
 			c.observe(Beat{ID: id, Interval: 10 * time.Second, Conn: 1})

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math"
 	"math/rand/v2"
+	"strconv"
 	"testing"
 	"time"
 
@@ -66,7 +67,7 @@ func TestNoDeathBeforeItsPromise(t *testing.T) {
 	t.Parallel()
 	const parts, each = 10, 1000
 	for part := range parts {
-		t.Run(fmt.Sprint(part), func(t *testing.T) {
+		t.Run(strconv.Itoa(part), func(t *testing.T) {
 			t.Parallel()
 			deaths := 0
 			for n := part * each; n < (part+1)*each; n++ {
