@@ -87,6 +87,7 @@ type savedPeer struct {
 	Held       time.Duration `json:"held_ns,omitzero"`
 	HeldPartly time.Duration `json:"held_partly_ns,omitzero"`
 	Window     time.Duration `json:"window_ns,omitzero"`
+	WindowBy   string        `json:"window_by,omitzero"`
 	Rule       string        `json:"rule,omitzero"`
 
 	Phase    time.Duration `json:"phase_ns,omitzero"`

@@ -39,7 +39,7 @@ func fullRecord() liveness.Record {
 		Evidence: liveness.ReasonSilence, Expected: true, Watched: true, Long: true,
 		Interval: 10 * time.Second, Heard: savedAt.Add(-time.Minute), Used: time.Minute + 1,
 		Dead: 35 * time.Second, Extended: true, Bonus: 3 * time.Second, Held: 7 * time.Second, HeldPartly: 5 * time.Second,
-		Window: 20 * time.Minute, Rule: "interval",
+		Window: 20 * time.Minute, WindowBy: "a0", Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
 		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, Speaker: "k3v9",

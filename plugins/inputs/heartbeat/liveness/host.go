@@ -98,11 +98,11 @@ func (t *Tracker) lead(own *peer, before State, now time.Time) {
 		}
 		switch state, yes := p.led(own); {
 		case buried && p.state == Dead:
-			t.follow(p, Left, 0, now)
+			t.follow(p, Left, own, now)
 		case yes && state == Suspect:
 			t.become(p, Suspect, p.evidence, now)
 		case yes:
-			t.follow(p, state, own.windowV, now)
+			t.follow(p, state, own, now)
 		}
 		if own.state == Alive && p.follows() && !p.state.over() {
 			t.renew(p, t.verdict(now)) // its own beat is still on its way
@@ -112,8 +112,8 @@ func (t *Tracker) lead(own *peer, before State, now time.Time) {
 }
 
 // follow lets p become what its host is.
-func (t *Tracker) follow(p *peer, state State, windowV time.Duration, now time.Time) {
-	p.windowV = windowV
+func (t *Tracker) follow(p *peer, state State, own *peer, now time.Time) {
+	p.windowV, p.windowBy = own.windowV, own.windowBy
 	t.become(p, state, ReasonHost, now)
 }
 

@@ -48,7 +48,7 @@ func (t *Tracker) lookAfter(p *peer, now time.Time) {
 		return // its host has asked for more
 	}
 	if t.secondTick(p) {
-		p.windowV = 0
+		p.closeWindow()
 		t.become(p, Dead, ReasonOverdue, now)
 	}
 }
@@ -90,16 +90,6 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 		return
 	}
 	t.become(p, Dead, reason, now)
-}
-
-// promiseV returns when the promise ends that holds for p: its own, or the one
-// of its host.
-func (p *peer) promiseV() time.Duration {
-	window := p.windowV
-	if own := p.host.own; own != nil {
-		window = max(window, own.windowV)
-	}
-	return window
 }
 
 // verdict returns the verdict clock.

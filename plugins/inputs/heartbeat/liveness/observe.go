@@ -61,7 +61,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 		p.Limited++
 	}
 	t.quiet = out.Fate == Limited
-	t.believe(p, b, now)
+	t.believe(p, b, steps > 0, now)
 	t.quiet = false
 	t.rewake(p)
 	out.Transitions = t.out
@@ -168,9 +168,9 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 }
 
 // believe draws from a beat what it says of its peer.
-func (t *Tracker) believe(p *peer, b *Beat, now time.Time) {
+func (t *Tracker) believe(p *peer, b *Beat, known bool, now time.Time) {
 	if p.windowV <= p.heardV {
-		p.windowV = 0
+		p.closeWindow()
 	}
 	who := t.identify(p, b, now)
 	switch {
@@ -179,6 +179,7 @@ func (t *Tracker) believe(p *peer, b *Beat, now time.Time) {
 	case who == formerOne:
 		// Its end is not the end of the one that holds the place.
 	case b.Status == SaysLeaving:
+		t.promise(p, b, known)
 		t.leave(p, b, now)
 	case b.Status == SaysDead:
 		t.exit(p, b, now)
@@ -192,6 +193,7 @@ func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {
 	if p.state == Dead && p.reason.inferred() && who == sameOne {
 		p.Mistakes++
 	}
+	p.keepPromise(b)
 	t.renew(p, p.heardV)
 	p.evidence, p.watched, p.extended = ReasonSilence, b.Watched, false
 	p.exitCode, p.hasExitCode = 0, false
@@ -200,9 +202,6 @@ func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {
 }
 
 func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
-	if b.BackIn > 0 {
-		p.windowV = max(p.windowV, p.heardV+b.BackIn)
-	}
 	p.exitCode, p.hasExitCode = b.ExitCode, b.HasExitCode
 	reason := ReasonLeaving
 	if b.HasExitCode && b.ExitCode == 0 {

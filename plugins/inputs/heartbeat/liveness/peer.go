@@ -49,6 +49,7 @@ type peer struct {
 	suspectV time.Duration // when silence makes it suspect
 	deadV    time.Duration // when silence makes it dead
 	windowV  time.Duration // when it promised to be back; 0 if it did not
+	windowBy string        // the run that promised so for itself
 	dueTick  uint64        // the tick that last found it past its deadline
 
 	process      Process

@@ -31,6 +31,7 @@ type Record struct {
 	Held       time.Duration // for how long it was held as silent together with others
 	HeldPartly time.Duration // of that, while only a part of the hosts was silent
 	Window     time.Duration // of its promise to be back that is left; 0 for none
+	WindowBy   string        // the run that promised so for itself
 	Rule       string        // the option or declaration that set Dead
 
 	Phase    time.Duration // of its schedule, after Heard
@@ -67,7 +68,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		r.Phase = p.schedule.phase - p.heard
 	}
 	if p.windowV > 0 {
-		r.Window = max(p.windowV-verdict, 1)
+		r.Window, r.WindowBy = max(p.windowV-verdict, 1), p.windowBy
 	}
 	if p.reason == ReasonIsolated {
 		r.Held, r.HeldPartly = verdict-t.isolation.since, verdict-t.isolation.partial
@@ -160,7 +161,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 		}
 	}
 	if r.Window > 0 {
-		p.windowV = t.tickV + r.Window
+		p.windowV, p.windowBy = t.tickV+r.Window, r.WindowBy
 	}
 }
 

@@ -24,7 +24,7 @@ const (
 )
 
 // A schedule is what is learnt of a peer that declares an interval: when its
-// beats are due, and how late they use to be. It is a tracking filter (as in
+// beats are due, and how late they usually are. It is a tracking filter (as in
 // Chen, Toueg and Aguilera, IEEE ToC 51(5) 2002, the wait is tied to when the
 // next beat is due) whose margin follows the lateness (Jacobson, as Bertier,
 // Marin and Sens have it), without a window: five numbers, only integers.

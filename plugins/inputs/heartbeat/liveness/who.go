@@ -27,7 +27,7 @@ func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
 	p.former, p.hasFormer = p.process, true
 	p.process, p.processHeard = b.Process, at
 	t.locate(p, b.Addr, now)
-	p.windowV = 0 // it is back
+	p.closeWindow() // it is back
 	if rebooted {
 		return bootedOne
 	}
