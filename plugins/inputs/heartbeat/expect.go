@@ -15,6 +15,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
+// wrongToTell is how many lines are told that are wrong.
+const wrongToTell = 10
+
 // rereadFiles is how often the files are looked at again.
 const rereadFiles = 10 * time.Second
 
@@ -60,7 +63,7 @@ func (h *Heartbeat) expected() ([]liveness.Expected, error) {
 		}
 	}
 	for _, path := range h.ExpectFiles {
-		text, err := os.ReadFile(path)
+		text, err := readRegular(path)
 		if err != nil {
 			wrong = append(wrong, fmt.Errorf("reading %q of 'expect_files' failed: %w", path, err))
 		}
@@ -72,14 +75,28 @@ func (h *Heartbeat) expected() ([]liveness.Expected, error) {
 				continue
 			}
 			e, err := parseExpected(entry)
-			if err != nil {
+			if err != nil && len(wrong) < wrongToTell {
 				wrong = append(wrong, fmt.Errorf("line %d of %q of 'expect_files': %.80q %w", number, path, entry, err))
+			}
+			if err != nil {
 				continue
 			}
 			all = append(all, e)
 		}
 	}
 	return all, errors.Join(wrong...)
+}
+
+// readRegular reads a file that does not make its reader wait.
+func readRegular(path string) ([]byte, error) {
+	info, err := os.Stat(path)
+	if err != nil {
+		return nil, err
+	}
+	if !info.Mode().IsRegular() {
+		return nil, &fs.PathError{Op: "read", Path: path, Err: errors.New("it is no regular file")}
+	}
+	return os.ReadFile(path)
 }
 
 // A watcher tells the intake whom the operator expects, and again when that
@@ -113,7 +130,10 @@ func (w *watcher) look() {
 	all, err := w.plugin.expected()
 	w.warn(err)
 	var unread *fs.PathError
-	if w.told != nil && (errors.As(err, &unread) || slices.Equal(all, w.told)) {
+	switch failed := errors.As(err, &unread); {
+	case w.told == nil && failed: // whom another collector expected still is
+		all = append(all, w.plugin.intake.unmet()...)
+	case w.told != nil && (failed || slices.Equal(all, w.told)):
 		return
 	}
 	w.told = all

@@ -83,3 +83,36 @@ func TestExpectFilesAreReadAgain(t *testing.T) {
 		stop()
 	})
 }
+
+// Files that cannot be read when a collector starts forget nobody whom the one
+// before it expected.
+func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		dir := t.TempDir()
+		path := filepath.Join(dir, "hosts")
+		require.NoError(t, os.WriteFile(path, []byte("web-1\n10.0.0.5\nweb-2/nginx\n"), 0o600))
+		var events []string
+		for range 2 {
+			h := newPlugin(t)
+			h.StateFile, h.ExpectFiles = filepath.Join(dir, "state"), []string{path}
+			acc, _, stop := startInBubble(t, h)
+			require.Equal(t, 3, h.intake.count())
+			time.Sleep(4 * time.Minute)
+			stop()
+			events = append(events, eventsOf(acc, "web-1")...)
+			require.NoError(t, os.RemoveAll(path))
+			require.NoError(t, os.Mkdir(path, 0o700)) // in its place
+		}
+		require.Equal(t, []string{"dead never_seen"}, events, "told once")
+	})
+}
+
+func TestManyBadLinesAreFewInTheLog(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "hosts")
+	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
+	h := newPlugin(t)
+	h.ExpectFiles = []string{path}
+	all, err := h.expected()
+	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, all)
+	require.Len(t, strings.Split(err.Error(), "\n"), wrongToTell)
+}

@@ -3,6 +3,7 @@ package heartbeat
 import (
 	"errors"
 	"fmt"
+	"math"
 	"os"
 	"regexp"
 	"runtime"
@@ -104,6 +105,14 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'pid_as'", func(h *Heartbeat) { h.PIDAs = "" }},
 		{"'ip_from'", func(h *Heartbeat) { h.IPFrom = "x" }},
 		{`'tag_keys' names "source"`, func(h *Heartbeat) { h.TagKeys = []string{"site", "source"} }},
+		{`'tag_keys' names "dead", which is a field`, func(h *Heartbeat) { h.TagKeys = []string{"dead"} }},
+		{"'detector' has to be one of", func(h *Heartbeat) { h.Detector = "phi" }},
+		{"'disconnect_grace' has to be at least 0s", func(h *Heartbeat) { h.DisconnectGrace = -1 }},
+		{"'isolation_ratio' has to be 0, or at least 0.01 and less than 1, not 1", func(h *Heartbeat) { h.IsolationRatio = 1 }},
+		{"'isolation_ratio'", func(h *Heartbeat) { h.IsolationRatio = math.NaN() }},
+		{"'isolation_hold' has to be at least 1s", func(h *Heartbeat) { h.IsolationHold = 0 }},
+		{"'keep_alive_idle' has to be at least 1s and at most 9h6m7s", func(h *Heartbeat) { h.KeepAliveIdle = config.Duration(10 * time.Hour) }},
+		{"'keep_alive_interval'", func(h *Heartbeat) { h.KeepAliveInterval = 0 }},
 		{`'tag_keys' names "a b"`, func(h *Heartbeat) { h.TagKeys = []string{"a b"} }},
 	} {
 		h := newPlugin(t)

@@ -69,6 +69,13 @@ func (in *intake) expect(all []liveness.Expected) {
 	in.tell(in.tracker.Expect(all, time.Now()))
 }
 
+// unmet returns whom placeholders stand for.
+func (in *intake) unmet() []liveness.Expected {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.tracker.Unmet()
+}
+
 // changes returns a number that is another one when there is something new to
 // save. While anybody is silent there always is.
 func (in *intake) changes() uint64 {

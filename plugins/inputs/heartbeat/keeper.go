@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"context"
+	"errors"
 	"iter"
 	"sync/atomic"
 	"time"
@@ -86,10 +87,13 @@ func (k *keeper) save() {
 		return
 	}
 	now := time.Now()
-	if err := k.file.save(now, k.in.records()); err != nil {
+	err := k.file.save(now, k.in.records())
+	if err != nil {
 		if more, ok := k.failed.allow(now); ok {
 			k.log.Errorf("%v%s", err, more)
 		}
+	}
+	if err != nil && !errors.Is(err, errLeftOut) {
 		return
 	}
 	k.changed = changes

@@ -147,3 +147,23 @@ func TestStateOfTheCollectorIsGathered(t *testing.T) {
 		t.Fatal("no state_file_age_seconds")
 	})
 }
+
+// While anybody is silent there is always something new to save: the silence.
+func TestSilenceIsSaved(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPlugin(t)
+		h.StateFile = filepath.Join(t.TempDir(), "state")
+		_, connect, stop := startInBubble(t, h)
+		c := connect()
+		c.send(frame(`{"host":"web-1","pid":0,"interval_ms":600000}`))
+		used := func() time.Duration {
+			time.Sleep(10 * time.Second)
+			_, peers, err := ReadState(h.StateFile)
+			require.NoError(t, err)
+			return peers[0].Used
+		}
+		require.InDelta(t, 10, (used() - used()).Abs().Seconds(), 0.6)
+		c.Close()
+		stop()
+	})
+}

@@ -27,6 +27,15 @@ const (
 // ownTags are the keys that no label of a sender may use.
 var ownTags = []string{"host", "ip", "pid", "source", "service", "state", "previous", "reason", "address"}
 
+// ownFields are the names of fields beside which a tag of that name would
+// stand.
+var ownFields = []string{
+	"status", "seq", "interval_seconds", "gap_seconds", "jitter_seconds", "lost", "rtt_seconds", "skew_seconds", "last_pid",
+	"alive", "dead", "state_code", "reason_code", "since_timestamp_seconds", "age_seconds", "deadline_seconds", "suspicion",
+	"connected", "flapping", "beats_total", "lost_total", "late_total", "duplicates_total", "limited_total", "restarts_total",
+	"deaths_total", "dead_seconds_total", "mistakes_total", "conflicts_total", "down_seconds", "exit_code", "lasted_seconds",
+}
+
 // fieldPrefix keeps what a sender names freely apart from what we name, in
 // every output: "heartbeat" with a field "peer_dead" would be
 // heartbeat_peer_dead in Prometheus.

@@ -18,6 +18,9 @@ import (
 // longest is more than anybody waits, and little enough to be added to a time.
 const longest = 10 * 365 * 24 * time.Hour
 
+// longestKeepAlive is the longest that Linux takes (tcp(7), TCP_KEEPIDLE).
+const longestKeepAlive = 32767 * time.Second
+
 // Init checks all options and contacts nothing.
 func (h *Heartbeat) Init() error {
 	if len(h.ServiceAddresses) == 0 {
@@ -33,8 +36,8 @@ func (h *Heartbeat) Init() error {
 		atLeastOrNone("max_dead_after", h.MaxDeadAfter, liveness.MinSilence),
 		atLeast("disconnect_grace", h.DisconnectGrace, 0),
 		atLeast("isolation_hold", h.IsolationHold, time.Second),
-		atLeast("keep_alive_idle", h.KeepAliveIdle, time.Second),
-		atLeast("keep_alive_interval", h.KeepAliveInterval, time.Second),
+		within("keep_alive_idle", h.KeepAliveIdle, time.Second, longestKeepAlive),
+		within("keep_alive_interval", h.KeepAliveInterval, time.Second, longestKeepAlive),
 		atLeastOrNone("forget_dead_after", h.ForgetDeadAfter, time.Second),
 		atLeastOrNone("forget_left_after", h.ForgetLeftAfter, time.Second),
 		atLeast("frame_timeout", h.FrameTimeout, 100*time.Millisecond),
@@ -98,8 +101,12 @@ func splitAddress(url string) (network, address string, err error) {
 }
 
 func atLeast(option string, value config.Duration, least time.Duration) error {
-	if time.Duration(value) < least || time.Duration(value) > longest {
-		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, least, longest, time.Duration(value))
+	return within(option, value, least, longest)
+}
+
+func within(option string, value config.Duration, least, most time.Duration) error {
+	if time.Duration(value) < least || time.Duration(value) > most {
+		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, least, most, time.Duration(value))
 	}
 	return nil
 }
@@ -136,6 +143,9 @@ func checkTagKeys(keys []string) error {
 	for _, key := range keys {
 		if slices.Contains(ownTags, key) {
 			return fmt.Errorf("'tag_keys' names %q, which is a tag of the plugin or of Telegraf", key)
+		}
+		if slices.Contains(ownFields, key) {
+			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: databases cannot have both", key)
 		}
 		label := wire.Beat{Tags: []wire.Label{{Key: key, Value: "x"}}}
 		if err := label.Validate(); err != nil {

@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"math"
 	"net"
 
 	"golang.org/x/sys/unix"
@@ -13,8 +14,9 @@ func (p probing) apply(socket *net.TCPConn) error {
 	if err := socket.SetKeepAliveConfig(p.config()); err != nil {
 		return err
 	}
+	timeout := int(min(p.giveUp.Milliseconds(), math.MaxInt32)) // which is what the kernel takes
 	return onDescriptor(socket, func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, int(p.giveUp.Milliseconds()))
+		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, timeout)
 	})
 }
 

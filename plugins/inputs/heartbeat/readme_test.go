@@ -36,6 +36,14 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 			}
 		}
 	})
+	for _, name := range ownFields {
+		require.True(t, slices.ContainsFunc(slices.Collect(maps.Values(emitted)), func(names map[string]bool) bool { return names[name] }), name)
+	}
+	for _, measurement := range []string{measurementBeat, measurementPeer, measurementDown, measurementEvent} {
+		for name := range emitted[measurement] {
+			require.True(t, slices.Contains(ownFields, name) || slices.Contains(ownTags, name) || strings.HasPrefix(name, fieldPrefix), name)
+		}
+	}
 	emitted[measurementBeat]["last_pid"] = true // with pid_as = "field", which has its own test
 	require.Equal(t, emitted, documented)
 }

@@ -21,6 +21,10 @@ const (
 	maxStateFile = 4 << 30 // bytes; a million peers need a quarter of it
 )
 
+// errLeftOut is in the error of a saving that has left out a peer, and has
+// saved all others.
+var errLeftOut = errors.New("left out")
+
 // statePath returns where the state is kept, or "" if it is not kept.
 func statePath(option string, getenv func(string) string) string {
 	const name = "heartbeat.state"
@@ -124,7 +128,7 @@ func (f *stateFile) save(at time.Time, peers iter.Seq[liveness.Record]) error {
 	case err != nil:
 		return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 	case leftOut != nil:
-		return fmt.Errorf("saving state to %q left out %w", f.path, leftOut)
+		return fmt.Errorf("saving state to %q %w %w", f.path, errLeftOut, leftOut)
 	}
 	return nil
 }

@@ -86,6 +86,7 @@ type savedPeer struct {
 
 	Held       time.Duration `json:"held_ns,omitzero"`
 	HeldPartly time.Duration `json:"held_partly_ns,omitzero"`
+	Spared     time.Duration `json:"spared_ns,omitzero"`
 	Window     time.Duration `json:"window_ns,omitzero"`
 	WindowBy   string        `json:"window_by,omitzero"`
 	Rule       string        `json:"rule,omitzero"`
@@ -397,6 +398,7 @@ func checkSpans(r *liveness.Record) error {
 		checkSpan("bonus_ns", r.Bonus, 0, maxSpan),
 		checkSpan("held_ns", r.Held, 0, maxSpan),
 		checkSpan("held_partly_ns", r.HeldPartly, 0, maxSpan),
+		checkSpan("spared_ns", r.Spared, 0, maxSpan),
 		checkSpan("phase_ns", r.Phase, -maxJump, maxJump), // of a late beat it is negative
 		checkSpan("learnt_ns", r.Learnt, 0, maxLearnt),
 		checkSpan("lateness_ns", r.Lateness, 0, maxLearnt),

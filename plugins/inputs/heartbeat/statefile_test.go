@@ -38,7 +38,7 @@ func fullRecord() liveness.Record {
 		State:  liveness.Dead, Reason: liveness.ReasonForgotten, Since: savedAt.Add(-time.Hour),
 		Evidence: liveness.ReasonSilence, Expected: true, Watched: true, Long: true,
 		Interval: 10 * time.Second, Heard: savedAt.Add(-time.Minute), Used: time.Minute + 1,
-		Dead: 35 * time.Second, Extended: true, Bonus: 3 * time.Second, Held: 7 * time.Second, HeldPartly: 5 * time.Second,
+		Dead: 35 * time.Second, Extended: true, Bonus: 3 * time.Second, Held: 7 * time.Second, HeldPartly: 5 * time.Second, Spared: 9 * time.Second,
 		Window: 20 * time.Minute, WindowBy: "a0", Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},

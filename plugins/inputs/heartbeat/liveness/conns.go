@@ -121,7 +121,7 @@ func (t *Tracker) suspect(p *peer, evidence Reason, now time.Time) {
 	if evidence != ReasonConnClosed && evidence != ReasonConnReset || p.alone(t.verdict(now)) {
 		t.isolation.falls(p)
 	}
-	if t.isolation.on {
+	if t.holds(p) {
 		t.become(p, Unknown, ReasonIsolated, now)
 		return
 	}
@@ -133,9 +133,11 @@ func (t *Tracker) suspect(p *peer, evidence Reason, now time.Time) {
 }
 
 // alone tells whether no other peer of the host of p speaks for the host: the
-// end of one connection says nothing about a host that has more.
+// end of one connection says nothing about a host that has more. Of an address
+// that thousands share only the first ones are asked.
 func (p *peer) alone(verdict time.Duration) bool {
-	return !slices.ContainsFunc(p.host.peers, func(other *peer) bool {
+	const enough = 100
+	return !slices.ContainsFunc(p.host.peers[:min(enough, len(p.host.peers))], func(other *peer) bool {
 		return other != p && other.state == Alive && !other.waits() && verdict < other.heardV+other.span()
 	})
 }

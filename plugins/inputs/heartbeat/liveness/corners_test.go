@@ -339,3 +339,67 @@ func TestBonusSurvivesARestart(t *testing.T) {
 	c.pass(5 * time.Second)
 	require.Empty(t, c.deaths())
 }
+
+// A peer that has the ID of a placeholder meets the expectation, wherever it
+// beats from, and is not taken away for it.
+func TestPeerWithTheIDOfAPlaceholderMeetsIt(t *testing.T) {
+	c := newCast(t)
+	id, other := ID{Source: "10.0.0.5", Service: HostService}, netip.MustParseAddr("10.0.0.66")
+	c.observe(Beat{ID: id, Addr: other})
+	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}}, c.now))
+	c.observe(Beat{ID: id, Addr: other, Status: SaysLeaving})
+	c.pass(61 * time.Minute)
+	c.observe(Beat{ID: peerID("web-5", HostService), Addr: netip.MustParseAddr("10.0.0.5")})
+	require.Equal(t, 2, c.tracker.Len(), "the last one that is expected is kept")
+}
+
+// There is room for who is expected where its placeholder is, and a placeholder
+// takes nobody's room, also after a restart.
+func TestWhoIsExpectedHasRoom(t *testing.T) {
+	c := newCast(t, func(o *Options) { o.MaxPeers = 2 })
+	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}, {Source: "web-9"}}, c.now))
+	c.restart(time.Second)
+	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}, {Source: "web-9"}}, c.now))
+	require.Equal(t, Accepted, c.observe(Beat{ID: peerID("web-1", HostService)}).Fate)
+	require.Equal(t, Accepted, c.observe(Beat{ID: peerID("web-2", HostService)}).Fate)
+	require.Equal(t, Full, c.observe(Beat{ID: peerID("web-3", HostService)}).Fate)
+	require.Equal(t, Accepted, c.observe(Beat{ID: peerID("web-5", HostService), Addr: netip.MustParseAddr("10.0.0.5")}).Fate)
+	require.Equal(t, Full, c.observe(Beat{ID: peerID("web-6", HostService), Addr: netip.MustParseAddr("10.0.0.5")}).Fate)
+	c.hear(c.tracker.Expect(nil, c.now))
+	require.Zero(t, c.tracker.placeholders)
+}
+
+// Hosts that come and go all the time, by accident or on purpose, do not hide
+// the death of another for ever.
+func TestDeathIsNotHiddenByHostsThatComeAndGo(t *testing.T) {
+	c := newCast(t)
+	all := c.join(10*time.Second, hosts(200)...)
+	c.pass(time.Minute)
+	pause(all[7])
+	fake := func(i, round int) Beat {
+		return Beat{ID: peerID(fmt.Sprint("fake-", i), HostService), Interval: 10 * time.Second, Conn: ConnID(1 + i + 12*round)}
+	}
+	for round := range 1200 {
+		for i := range 12 {
+			c.observe(fake(i, round))
+		}
+		c.pass(200 * time.Millisecond)
+		for i := range 12 {
+			c.observe(fake(i, round))
+			c.ended(fake(i, round).Conn, Closed)
+		}
+		c.pass(800 * time.Millisecond)
+	}
+	require.Contains(t, c.saidOf(all[7].beat.ID), "dead silence")
+}
+
+// What a clock that was set says of the past is not believed.
+func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
+	long := time.Date(1970, 1, 1, 0, 0, 10, 0, time.UTC)
+	tracker := New(defaults(), epoch)
+	r := Record{ID: peerID("web-1", HostService), State: Dead, Reason: ReasonSilence, Since: long, Heard: long}
+	tracker.Restore(&r, long.Add(time.Minute), epoch)
+	v := tracker.View(0, epoch)
+	require.Equal(t, time.Minute, v.DeadFor)
+	require.Equal(t, time.Minute, v.Age)
+}

@@ -32,8 +32,10 @@ func (e *expectation) fits(p *peer) bool {
 	switch {
 	case p.nobody:
 		return false
+	case p.id == e.id():
+		return true
 	case !e.addr.IsValid():
-		return p.id == e.id()
+		return false
 	}
 	return p.addr == e.addr && (e.Service == "" || e.Service == p.id.Service)
 }
@@ -86,6 +88,25 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	}
 	t.disappoint(stands, now)
 	return t.out
+}
+
+// Unmet returns whom placeholders stand for, those of another collector
+// included.
+func (t *Tracker) Unmet() []Expected {
+	all := make([]Expected, 0, t.placeholders)
+	for _, p := range t.order {
+		if p.nobody {
+			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id)})
+		}
+	}
+	return all
+}
+
+func serviceExpected(id ID) string {
+	if id.Service == HostService {
+		return ""
+	}
+	return id.Service
 }
 
 // met returns the expectations that known peers meet.
@@ -160,8 +181,29 @@ func (t *Tracker) lastExpected(p *peer) bool {
 		return true
 	}
 	for e := range t.expectations.of(p) {
-		others := func(other *peer) bool { return other != p && e.fits(other) }
-		if e.fits(p) && (!e.addr.IsValid() || !slices.ContainsFunc(t.order, others)) {
+		if e.fits(p) && (!e.addr.IsValid() || !t.othersAt(e, p)) {
+			return true
+		}
+	}
+	return false
+}
+
+// othersAt tells whether another peer than p meets the expectation of an
+// address. Most are found on the host of p; the search is bounded, because all
+// those who are to be forgotten in a tick ask: who finds nobody is kept longer.
+func (t *Tracker) othersAt(e *expectation, p *peer) bool {
+	const far = 1000
+	others := func(other *peer) bool { return other != p && e.fits(other) }
+	return slices.ContainsFunc(p.host.peers[:min(far, len(p.host.peers))], others) ||
+		slices.ContainsFunc(t.order[:min(far, len(t.order))], others)
+}
+
+// awaits tells whether b would meet an expectation: there is room for it where
+// its placeholder is.
+func (t *Tracker) awaits(b *Beat) bool {
+	candidate := peer{id: b.ID, addr: b.Addr}
+	for e := range t.expectations.of(&candidate) {
+		if e.nobody != nil && e.fits(&candidate) {
 			return true
 		}
 	}

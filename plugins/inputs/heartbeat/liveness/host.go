@@ -26,7 +26,7 @@ func (t *Tracker) moveIn(p *peer) {
 		t.bySource[p.id.Source] = h
 		t.hosts = append(t.hosts, h)
 	}
-	p.host = h
+	p.host, p.room = h, len(h.peers)
 	h.peers = append(h.peers, p)
 	h.living++
 	if p.id.Service == HostService {
@@ -38,8 +38,9 @@ func (t *Tracker) moveIn(p *peer) {
 // the last one.
 func (t *Tracker) moveOut(p *peer) {
 	h := p.host
-	at := slices.Index(h.peers, p)
-	h.peers = slices.Delete(h.peers, at, at+1)
+	other := h.peers[len(h.peers)-1]
+	h.peers[p.room], other.room = other, p.room
+	h.peers = slices.Delete(h.peers, len(h.peers)-1, len(h.peers))
 	h.living--
 	if h.own == p {
 		h.own = nil

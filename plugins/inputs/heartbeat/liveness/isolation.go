@@ -107,10 +107,17 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	held, partly := t.heldBefore()
 	i.since, i.partial = t.tickV-held, t.tickV-partly
 	for _, p := range t.order {
-		if p.state == Suspect {
+		if p.state == Suspect && t.holds(p) {
 			t.hold(p, now)
 		}
 	}
+}
+
+// holds tells whether the judgement of p is held back. One silence is spared
+// for no longer than a total one is held, or those who fall silent again and
+// again, by accident or on purpose, would hide the death of others for ever.
+func (t *Tracker) holds(p *peer) bool {
+	return t.isolation.on && p.spared < totalHold*t.opts.IsolationHold
 }
 
 // heldBefore returns how long those who are silent were held by the collectors
@@ -168,7 +175,8 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 			continue
 		}
 		p.held, p.heldPartly = 0, 0
-		if bonus > 0 {
+		p.spared += t.tickV - i.since + bonus
+		if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
 			p.deadV = max(p.deadV, t.tickV+bonus)
 		}
 		if p.reason == ReasonIsolated {

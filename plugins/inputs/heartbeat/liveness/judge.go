@@ -68,7 +68,7 @@ func (t *Tracker) lookSilent(p *peer, now time.Time) {
 	case !t.secondTick(p):
 	case p.nobody:
 		t.become(p, Dead, ReasonNeverSeen, now)
-	case t.isolation.on:
+	case t.holds(p):
 		t.hold(p, now)
 	default:
 		t.end(p, t.inquire(p), now)

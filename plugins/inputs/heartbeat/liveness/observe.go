@@ -71,7 +71,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 // hear notes when and over what a beat came.
 func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
 	p.heard, p.heardV, p.speaker = at, verdict, b.Run
-	p.held, p.heldPartly = 0, 0
+	p.held, p.heldPartly, p.spared = 0, 0, 0
 	p.host.heard = at
 	t.isolation.speaks(p.host)
 	t.hearOver(p, b.Conn, at)
@@ -113,7 +113,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 			return p
 		}
 	}
-	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
+	if len(t.order)-t.placeholders >= t.opts.MaxPeers && !t.awaits(b) {
 		return nil
 	}
 	p := t.add(b.ID, b.Addr)

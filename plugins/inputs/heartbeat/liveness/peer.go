@@ -22,6 +22,7 @@ type peer struct {
 	labels []Label    // never written to, only replaced
 	terms  *Terms
 	host   *host
+	room   int  // in host.peers
 	nobody bool // it stands for whom the operator expects
 
 	state    State
@@ -41,6 +42,7 @@ type peer struct {
 	watched  bool   // its connection proves nothing about it
 	extended bool   // its silence has outlived a collector
 
+	spared     time.Duration // for how long its silence was held and prolonged for it in all
 	held       time.Duration // for how long other collectors have held it
 	heldPartly time.Duration // of that, while only a part of the hosts was silent
 

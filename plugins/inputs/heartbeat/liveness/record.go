@@ -30,6 +30,7 @@ type Record struct {
 
 	Held       time.Duration // for how long it was held as silent together with others
 	HeldPartly time.Duration // of that, while only a part of the hosts was silent
+	Spared     time.Duration // for how long its silence was held and prolonged in all
 	Window     time.Duration // of its promise to be back that is left; 0 for none
 	WindowBy   string        // the run that promised so for itself
 	Rule       string        // the option or declaration that set Dead
@@ -60,7 +61,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
 		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.connLong,
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
-		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Rule: t.silence(p).Rule,
+		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
 		Process: p.process, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.Counters,
 	}
@@ -107,7 +108,7 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) {
 	if r.Expected {
 		t.placeholders++
 	}
-	pause := max(now.Sub(saved), 0)
+	pause := pauseSince(saved, now)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.resurrect(p, r, saved, now)
 	t.resumeSilence(p, r)
@@ -121,13 +122,23 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) {
 	}
 }
 
+// pauseSince returns how long nobody listened. A clock that was set since tells
+// nothing of it.
+func pauseSince(saved, now time.Time) time.Duration {
+	const credible = 10 * 365 * 24 * time.Hour
+	if pause := now.Sub(saved); pause > 0 && pause < credible {
+		return pause
+	}
+	return 0
+}
+
 // resurrect fills p with what time does not change.
 func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
-	at := now.Sub(t.epoch)
-	ago := func(then time.Time) time.Duration { return max(now.Sub(then), 0) }
+	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
+	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
 	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
 	p.interval, p.evidence, p.speaker = r.Interval, r.Evidence, r.Speaker
-	p.held, p.heldPartly = r.Held, r.HeldPartly
+	p.held, p.heldPartly, p.spared = r.Held, r.HeldPartly, r.Spared
 	p.heard = at - ago(r.Heard)
 	p.processHeard = p.heard
 	if !p.nobody {
