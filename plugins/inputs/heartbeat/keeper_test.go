@@ -162,7 +162,8 @@ func TestSilenceIsSaved(t *testing.T) {
 			require.NoError(t, err)
 			return peers[0].Used
 		}
-		require.InDelta(t, 10, (used() - used()).Abs().Seconds(), 0.6)
+		first, second := used(), used()
+		require.InDelta(t, 10, (second - first).Seconds(), 0.6)
 		c.Close()
 		stop()
 	})

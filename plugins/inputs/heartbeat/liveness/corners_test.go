@@ -404,3 +404,17 @@ func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
 	require.Equal(t, time.Minute, v.DeadFor)
 	require.Equal(t, time.Minute, v.Age)
 }
+
+// Each run of a job from cron is a run of its own, but together they make one
+// schedule: who is often late gets more patience here too.
+func TestOneShotsMakeOneSchedule(t *testing.T) {
+	c := newCast(t)
+	b := Beat{ID: peerID("web-1", "job"), Interval: time.Minute, Seq: 1}
+	var out Outcome
+	for n := range 40 {
+		b.Run = fmt.Sprint("run-", n)
+		out = c.observe(b)
+		c.pass(time.Minute + time.Duration(1-2*(n%2))*15*time.Second) // late, and on time again
+	}
+	require.Greater(t, out.Silence.Dead, 250*time.Second)
+}
