@@ -3,17 +3,18 @@ package heartbeat
 import (
 	"math"
 	"net"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // The kernel counts milliseconds in 32 bits; more would become less.
 func TestGivingUpIsAsLateAsTheKernelCanCount(t *testing.T) {
+	const userTimeout = 18 // TCP_USER_TIMEOUT, which package syscall does not name
 	h := newPlugin(t)
 	start(t, h)
 	socket, ok := dial(t, h).Conn.(*net.TCPConn)
@@ -26,7 +27,7 @@ func TestGivingUpIsAsLateAsTheKernelCanCount(t *testing.T) {
 		p := probing{idle: time.Second, interval: time.Second}.fit(time.Second, silence)
 		require.NoError(t, p.apply(socket))
 		require.NoError(t, onDescriptor(socket, func(fd int) error {
-			got, err := unix.GetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT)
+			got, err := syscall.GetsockoptInt(fd, syscall.IPPROTO_TCP, userTimeout)
 			require.Equal(t, want, got)
 			return err
 		}))
