@@ -91,7 +91,7 @@ func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 		dir := t.TempDir()
 		path := filepath.Join(dir, "hosts")
 		require.NoError(t, os.WriteFile(path, []byte("web-1\n10.0.0.5\nweb-2/nginx\n"), 0o600))
-		var events []string
+		events := make([]string, 0, 2)
 		for range 2 {
 			h := newPlugin(t)
 			h.StateFile, h.ExpectFiles = filepath.Join(dir, "state"), []string{path}

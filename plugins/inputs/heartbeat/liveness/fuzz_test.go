@@ -326,7 +326,8 @@ func (s *storm) noneOverdue() {
 			continue
 		}
 		if s.due[p.id]++; s.due[p.id] > 2 {
-			s.failf("%v is still %v (%v), %v past its deadline, wakes in %v, %s", p.id, p.state, p.reason, t.tickV-p.deadV, t.wake[p.index]-t.tickV, s.hostOf(p))
+			s.failf("%v is still %v (%v), %v past its deadline, wakes in %v, %s",
+				p.id, p.state, p.reason, t.tickV-p.deadV, t.wake[p.index]-t.tickV, s.hostOf(p))
 		}
 	}
 }
