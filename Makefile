@@ -65,7 +65,7 @@ test: build telegraf bin/telegraf-stock ## every test; names those that were ski
 .PHONY: check
 check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
 	@echo gofmt -s
-	@bad=$$(gofmt -s -l cmd internal plugins sender); \
+	@bad=$$(gofmt -s -l cmd deploy internal plugins sender); \
 		test -z "$$bad" || { echo "run gofmt -s -w on: $$bad"; exit 1; }
 	go vet ./...
 	$(STATICCHECK) ./...

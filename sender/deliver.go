@@ -10,47 +10,95 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// leave says goodbye, over the link that there is or over new ones.
+const (
+	answerTime = 500 * time.Millisecond // for a goodbye over the link that there is
+	retryPause = time.Second            // at least, between two dials
+
+	hurryTime   = time.Second           // for a connection, when somebody waits
+	hurryAnswer = 25 * time.Millisecond // and for the answer
+)
+
+// leave says the last words, over the link that there is or over new ones.
 func (l *line) leave(ctx context.Context) {
+	l.learn()
+	if l.sender.Hurry {
+		l.hurry(ctx)
+		return
+	}
 	ctx, cancel := context.WithTimeoutCause(ctx, goodbyeTime, errGoodbyeLate)
 	defer cancel()
-	goodbye := l.sender.goodbye()
-	if l.newest() != nil {
-		l.beat(goodbye)
-		if l.awaitAnswer(ctx, retryPause) {
-			return
-		}
+	l.speak(unsaid)
+	if l.awaitHeard(ctx, answerTime) {
+		return
 	}
-	if err := l.deliver(ctx, goodbye); err != nil {
-		l.logf("goodbye was not delivered: %v", err)
+	if err := l.deliver(ctx, final); err != nil {
+		l.warnf("goodbye was not delivered: %v", err)
 	}
 }
 
-// awaitAnswer waits until the last beat is acknowledged.
-func (l *line) awaitAnswer(ctx context.Context, patience time.Duration) bool {
+// hurry says the last words over the link that there is, or over the next one
+// if that comes soon.
+func (l *line) hurry(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, hurryTime)
+	defer cancel()
+	if l.newest() != nil {
+		l.speak(unsaid)
+	} else {
+		if !l.dialing {
+			l.dial(ctx)
+		}
+		select {
+		case d := <-l.dialed:
+			l.connected(ctx, d)
+		case <-ctx.Done():
+			l.warnf("goodbye was not delivered: connecting to %s takes longer than %s", l.server, hurryTime)
+		}
+	}
+	l.awaitHeard(ctx, hurryAnswer)
+}
+
+// awaitHeard waits until the last words are acknowledged, over the link that
+// there is.
+func (l *line) awaitHeard(ctx context.Context, patience time.Duration) bool {
 	enough := time.After(patience)
-	for l.newest() != nil {
+	for !l.isHeard() && l.newest() != nil {
 		select {
 		case e := <-l.events:
 			l.hear(e)
-			if l.answered == l.seq {
-				return true
-			}
 		case <-enough:
 			return false
 		case <-ctx.Done():
 			return false
 		}
 	}
-	return false
+	return l.isHeard()
 }
 
-// deliver sends one beat over links of its own, one after the other, until it
-// is acknowledged or refused or ctx ends.
-func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
+// isHeard tells whether no last words are left to say.
+func (l *line) isHeard() bool {
+	for i := range l.words {
+		if final(&l.words[i], &l.told[i]) {
+			return false
+		}
+	}
+	return true
+}
+
+// adopt makes l speak for peers without anybody who could Tell more of them.
+func (l *line) adopt(peers []Peer) {
+	for _, p := range peers {
+		l.words = append(l.words, word{Peer: p, version: 1})
+	}
+	l.told = make([]told, len(peers))
+}
+
+// deliver sends one batch over links of its own, one after the other,
+// until it is acknowledged or refused or ctx ends.
+func (l *line) deliver(ctx context.Context, which choice) error {
 	var last error
 	for {
-		err := l.exchange(ctx, beat)
+		dialed := time.Now()
+		err := l.exchange(ctx, which).Err
 		var refused *RefusedError
 		switch {
 		case err == nil || errors.As(err, &refused):
@@ -59,43 +107,88 @@ func (l *line) deliver(ctx context.Context, beat wire.Beat) error {
 			last = err
 		}
 		select {
-		case <-time.After(retryPause/2 + spread(retryPause)):
+		case <-time.After(time.Until(dialed.Add(retryPause + spread(retryPause/2)))):
 		case <-ctx.Done():
 			return last
 		}
 	}
 }
 
-// exchange connects, sends one beat and waits for its answer.
-func (l *line) exchange(ctx context.Context, beat wire.Beat) error {
+// An Exchange is what became of beats that were sent over a connection of
+// their own.
+type Exchange struct {
+	Server     string
+	Local      string        // address
+	Remote     string        // address; empty if there was no connection
+	Connecting time.Duration // how long that took
+	RoundTrip  time.Duration // until the first answer
+	At         time.Time     // when that came
+	Answers    []wire.Answer // in the order of the peers, as far as they came
+	Err        error         // a RefusedError if one of the answers is an error
+}
+
+// exchange connects, sends a batch and waits until each of its beats is
+// answered.
+func (l *line) exchange(ctx context.Context, which choice) *Exchange {
+	x := &Exchange{Server: l.server}
+	begin := time.Now()
 	conn, err := l.connect(ctx, l.address)
 	if err != nil {
-		return l.failed(ctx, "connecting to", err)
+		x.Err = l.failed(ctx, "connecting to", err)
+		return x
 	}
+	x.Connecting, x.Local, x.Remote = time.Since(begin), conn.LocalAddr().String(), conn.RemoteAddr().String()
 	cancelled := context.AfterFunc(ctx, func() { conn.Close() })
 	defer cancelled()
 	defer conn.Close()
 	link := newLink(conn)
-	l.number(&beat, link)
-	if err := link.send(&beat, goodbyeTime); err != nil {
-		return l.failed(ctx, "sending to", err)
+	beats, _ := l.compose(which, link)
+	for i := range beats {
+		beats[i].Ack, beats[i].Check = true, l.check
+	}
+	begin = time.Now()
+	if err := link.send(beats, goodbyeTime); err != nil {
+		x.Err = l.failed(ctx, "sending to", err)
+		return x
 	}
 	reader := wire.NewReader(conn, wire.MaxAnswer)
-	for {
-		payload, err := reader.Next()
+	for _, beat := range beats {
+		answer, err := answerTo(&beat, reader)
 		if err != nil {
-			return l.failed(ctx, "waiting for the answer of", err)
+			x.Err = l.failed(ctx, "waiting for the answer of", err)
+			return x
 		}
-		answer, err := wire.DecodeAnswer(payload)
-		switch {
-		case err != nil:
-			return l.failed(ctx, "reading the answer of", err)
-		case answer.Error != "":
-			return &RefusedError{Server: l.server, Text: answer.Error}
-		case answer.Seq == l.seq:
-			return nil
+		if len(x.Answers) == 0 {
+			x.At = time.Now()
+			x.RoundTrip = x.At.Sub(begin)
+		}
+		x.Answers = append(x.Answers, answer)
+		if answer.Error != "" && x.Err == nil {
+			x.Err = &RefusedError{Server: l.server, Text: answer.Error}
 		}
 	}
+	return x
+}
+
+// answerTo reads the answer to beat. Answers come in the order of the beats.
+func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
+	payload, err := from.Next()
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	if !from.Framed() {
+		return wire.Answer{}, notOurs(payload)
+	}
+	answer, err := wire.DecodeAnswer(payload)
+	if err == nil && answer.Error == "" && answer.Seq != beat.Seq {
+		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
+	}
+	return answer, err
+}
+
+// notOurs is the error about an answer of something else than a collector.
+func notOurs(payload []byte) error {
+	return fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
 }
 
 // failed says what was being done. When ctx has ended, that is why: what the

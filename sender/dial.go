@@ -89,7 +89,7 @@ func (l *line) race(ctx context.Context, to string) (net.Conn, error) {
 func (l *line) connected(ctx context.Context, d dialed) {
 	l.dialing = false
 	if d.err != nil {
-		l.logf("connecting to %s failed: %v", l.server, d.err)
+		l.warnf("connecting to %s failed: %v", l.server, d.err)
 		l.dialLater()
 		return
 	}
@@ -100,7 +100,7 @@ func (l *line) connected(ctx context.Context, d dialed) {
 	l.tried = link
 	l.wg.Go(func() { link.listen(ctx, l.events) }) // ends when the link is closed
 	l.awaitNothing()
-	l.beat(l.sender.Peer.beat())
+	l.speak(due)
 }
 
 // dialLater plans the next dial: after a random part of a pause that doubles

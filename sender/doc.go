@@ -1,10 +1,10 @@
-// Package sender beats for a host or a service: it tells one or several
-// collectors that it is alive, and when it ends on purpose.
+// Package sender beats for hosts and services: it tells one or several
+// collectors that they are alive, and when they end.
 //
 //	s := sender.Sender{
 //		Servers:  []string{"tcp://collector.example.com:7878"},
 //		Interval: 10 * time.Second,
-//		Peer:     sender.Self("web-1", "shop"),
+//		Peers:    []sender.Peer{sender.Self("web-1", "shop")},
 //	}
 //	err := s.Run(ctx) // beats until ctx ends, then says goodbye
 //

@@ -30,11 +30,12 @@ type line struct {
 	network string
 	address string
 
-	run      string
-	seq      int64 // of the last beat
-	answered int64 // highest seq that was acknowledged
-	sentAt   time.Time
-	rtt      time.Duration
+	run   string
+	check bool   // nothing is to be recorded
+	words []word // what the sender says
+	news  <-chan struct{}
+	told  []told // of each word
+	rtt   time.Duration
 
 	proven    *link
 	tried     *link // the newest, not proven yet
@@ -48,6 +49,7 @@ type line struct {
 	wg      sync.WaitGroup // dialling and listening
 	dialed  chan dialed
 	events  chan event
+	turn    chan struct{} // somebody asks whether keep goes round
 	waiting bool
 	patient *time.Timer        // runs while waiting for an answer
 	retry   *time.Timer        // runs until the next dial
@@ -58,7 +60,8 @@ func newLine(s *Sender, server string) *line {
 	network, address, _ := splitServer(server) //nolint:errcheck // Validate has seen it
 	l := &line{
 		sender: s, server: server, network: network, address: address, run: newRun(),
-		said: make(map[string]sayings), dialed: make(chan dialed, 1), events: make(chan event), planned: true,
+		said: make(map[string]sayings), planned: true,
+		dialed: make(chan dialed, 1), events: make(chan event), turn: make(chan struct{}),
 		patient: time.NewTimer(0), retry: time.NewTimer(0),
 	}
 	l.patient.Stop()
@@ -75,6 +78,7 @@ func (l *line) keep(ctx context.Context) {
 	next := time.Now().Add(spread(interval)) // so that a fleet does not beat in step
 	beat := time.NewTimer(time.Until(next))
 	defer beat.Stop()
+	l.learn()
 	for {
 		select {
 		case <-ctx.Done():
@@ -90,9 +94,13 @@ func (l *line) keep(ctx context.Context) {
 		case <-l.patient.C:
 			l.silent()
 		case <-beat.C:
-			l.beat(l.sender.Peer.beat())
+			l.speak(due)
 			next = following(next, interval, time.Now())
 			beat.Reset(time.Until(next))
+		case <-l.news:
+			l.learn()
+			l.speak(unsaid)
+		case <-l.turn:
 		}
 	}
 }
@@ -112,15 +120,26 @@ func (l *line) patience() time.Duration {
 	return patience
 }
 
-// beat sends over the newest link, if there is one.
-func (l *line) beat(beat wire.Beat) {
+// learn takes in what the sender says now.
+func (l *line) learn() {
+	l.words, l.news = l.sender.words.now()
+	l.told = append(l.told, make([]told, len(l.words)-len(l.told))...)
+}
+
+// speak sends what there is to say over the newest link, if there is one.
+func (l *line) speak(which choice) {
 	link := l.newest()
 	if link == nil {
 		return
 	}
-	l.number(&beat, link)
-	l.sentAt = time.Now()
-	if err := link.send(&beat, l.patience()); err != nil {
+	beats, about := l.compose(which, link)
+	if len(beats) == 0 {
+		return
+	}
+	last := &beats[len(beats)-1]
+	last.Ack = true // what came before it has then been heard too
+	link.expect(batch{seq: last.Seq, at: time.Now(), about: about})
+	if err := link.send(beats, min(l.patience(), usualPatience)); err != nil {
 		l.drop(link, err)
 		return
 	}
@@ -140,18 +159,6 @@ func (l *line) awaitNothing() {
 	l.patient.Stop()
 }
 
-// number fills in what differs from beat to beat.
-func (l *line) number(beat *wire.Beat, link *link) {
-	l.seq++
-	beat.Run, beat.Seq = l.run, l.seq
-	beat.SentMS = time.Now().UnixMilli()
-	beat.IntervalMS = l.sender.Interval.Milliseconds()
-	beat.RTTMicros = l.rtt.Microseconds()
-	if !beat.IP.IsValid() && !l.sender.Peer.NoIP {
-		beat.IP = link.local
-	}
-}
-
 func (l *line) newest() *link {
 	if l.tried != nil {
 		return l.tried
@@ -166,29 +173,47 @@ func (l *line) hear(e event) {
 		return // closed meanwhile
 	case e.err != nil:
 		l.drop(e.link, e.err)
+	case e.link.owed == 0:
+		l.drop(e.link, errStranger)
 	case e.answer.Error != "":
-		l.logf("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
+		e.link.owed--
+		l.warnf("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
 		l.awaitNothing()
 		l.prove(e.link)
-	case e.answer.Seq > l.answered && e.answer.Seq <= l.seq:
-		l.acknowledged(e)
+	default:
+		e.link.owed--
+		l.acknowledged(e.link, &e.answer)
 	}
 }
 
-func (l *line) acknowledged(e event) {
-	l.answered = e.answer.Seq
-	if l.answered < l.seq {
+func (l *line) acknowledged(link *link, answer *wire.Answer) {
+	heard, at := link.answered(answer.Seq)
+	if heard == nil {
+		return // it is about no beat that waits for it
+	}
+	for _, a := range heard {
+		l.told[a.word].heard = a.version
+	}
+	l.rtt = time.Since(at)
+	if newest := l.newest(); len(newest.unanswered) > 0 {
 		l.await() // it goes on
 	} else {
 		l.awaitNothing()
-		l.rtt = time.Since(l.sentAt)
 	}
 	l.pause = 0
-	l.deadAfter = time.Duration(min(e.answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
-	if e.link == l.tried {
-		l.logf("connected to %s as %s, dead after %s of silence", l.server, printable(e.answer.ID), l.deadAfter)
+	l.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
+	if link == l.tried {
+		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, printable(answer.ID), l.others(), l.deadAfter)
 	}
-	l.prove(e.link)
+	l.prove(link)
+}
+
+// others tells for how many more than the last one this line speaks.
+func (l *line) others() string {
+	if n := len(l.words) - 1; n > 0 {
+		return fmt.Sprintf(" and %d more", n)
+	}
+	return ""
 }
 
 // prove notes that a link was answered: the one before it is not needed any
@@ -209,7 +234,7 @@ func (l *line) prove(answered *link) {
 // silent is what an unanswered beat leads to.
 func (l *line) silent() {
 	l.waiting = false
-	l.logf("%s does not answer", l.server)
+	l.warnf("%s does not answer", l.server)
 	if l.tried != nil {
 		l.tried.Close()
 		l.tried = nil
@@ -229,7 +254,7 @@ func (l *line) drop(link *link, err error) {
 	if errors.Is(err, io.EOF) {
 		err = errHungUp
 	}
-	l.logf("connection to %s is lost: %v", l.server, err)
+	l.warnf("connection to %s is lost: %v", l.server, err)
 	if l.newest() == nil {
 		l.awaitNothing()
 		l.dialLater()
@@ -256,16 +281,28 @@ func (l *line) closeAll() {
 // sayings are when something was logged the last times, the oldest first.
 type sayings [3]time.Time
 
-// logf tells the operator, each kind of thing three times in three minutes:
-// a connection that comes and goes is seen, one that does so all day fills no
-// disk.
-func (l *line) logf(format string, args ...any) {
-	times, now := l.said[format], time.Now()
+// often tells whether a kind of thing has been said enough: three times in
+// three minutes. So a connection that comes and goes is seen, and one that
+// does so all day fills no disk.
+func (l *line) often(kind string) bool {
+	times, now := l.said[kind], time.Now()
 	if !times[0].IsZero() && now.Sub(times[0]) < logPause*time.Duration(len(times)) {
-		return
+		return true
 	}
-	l.said[format] = sayings{times[1], times[2], now}
-	l.sender.logf(format, args...)
+	l.said[kind] = sayings{times[1], times[2], now}
+	return false
+}
+
+func (l *line) infof(format string, args ...any) {
+	if !l.often(format) {
+		l.sender.infof(format, args...)
+	}
+}
+
+func (l *line) warnf(format string, args ...any) {
+	if !l.often(format) {
+		l.sender.warnf(format, args...)
+	}
 }
 
 // printable quotes text of a collector if it is not plain.

@@ -2,9 +2,9 @@ package sender
 
 import (
 	"context"
-	"fmt"
 	"net"
 	"net/netip"
+	"slices"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -13,7 +13,9 @@ import (
 // A link is one connection to a server.
 type link struct {
 	net.Conn
-	local netip.Addr
+	local      netip.Addr
+	unanswered []batch // the oldest first
+	owed       int     // answers that may still come: one a beat
 }
 
 func newLink(conn net.Conn) *link {
@@ -24,17 +26,56 @@ func newLink(conn net.Conn) *link {
 	return l
 }
 
-// send writes one beat. It never waits longer than patience.
-func (l *link) send(beat *wire.Beat, patience time.Duration) error {
-	payload, err := wire.AppendBeat(nil, beat)
-	if err != nil {
-		return err
+// send writes beats in one go. It never waits longer than patience.
+func (l *link) send(beats []wire.Beat, patience time.Duration) error {
+	var frames []byte
+	for i := range beats {
+		payload, err := wire.AppendBeat(nil, &beats[i])
+		if err != nil {
+			return err
+		}
+		frames = wire.AppendFrame(frames, payload)
 	}
 	if err := l.SetWriteDeadline(time.Now().Add(patience)); err != nil {
 		return err
 	}
-	_, err = l.Write(wire.AppendFrame(nil, payload))
+	_, err := l.Write(frames)
 	return err
+}
+
+// A batch is what was written in one go. Its last beat asks for an answer.
+type batch struct {
+	seq   int64 // of that beat
+	at    time.Time
+	about []mention
+}
+
+// maxUnanswered bounds what is remembered of a server that takes everything
+// and answers nothing.
+const maxUnanswered = 64
+
+// expect notes a batch that is to be answered.
+func (l *link) expect(b batch) {
+	l.owed += len(b.about)
+	if len(l.unanswered) == maxUnanswered {
+		l.unanswered = l.unanswered[1:]
+	}
+	l.unanswered = append(l.unanswered, b)
+}
+
+// answered returns what the server has heard when it acknowledges a beat, and
+// when that was sent; nil if no beat of that number waits for it.
+func (l *link) answered(seq int64) (heard []mention, at time.Time) {
+	i := slices.IndexFunc(l.unanswered, func(b batch) bool { return b.seq == seq })
+	if i < 0 {
+		return nil, at
+	}
+	for _, b := range l.unanswered[:i+1] {
+		heard = append(heard, b.about...)
+	}
+	at = l.unanswered[i].at
+	l.unanswered = slices.Delete(l.unanswered, 0, i+1)
+	return heard, at
 }
 
 // An event is an answer that arrived over a link, or its end.
@@ -53,7 +94,7 @@ func (l *link) listen(ctx context.Context, events chan<- event) {
 		payload, err := reader.Next()
 		switch {
 		case err == nil && !reader.Framed():
-			e.err = fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
+			e.err = notOurs(payload)
 		case err == nil:
 			e.answer, e.err = wire.DecodeAnswer(payload)
 		default:

@@ -95,7 +95,7 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 	defer c.mu.Unlock()
 	c.beats = append(c.beats, received{Beat: *beat, at: time.Now(), conn: number})
 	switch {
-	case c.silent, number <= c.deaf:
+	case c.silent, number <= c.deaf, !beat.Ack && c.rejects == "":
 		return nil
 	case c.rejects != "":
 		return &wire.Answer{Error: c.rejects}
@@ -126,8 +126,8 @@ func play(t *testing.T, s *Sender, story func(c *collector)) *collector {
 		if s.Servers == nil {
 			s.Servers = []string{"tcp://hb:7878"}
 		}
-		if s.Peer.Host == "" {
-			s.Peer.Host = "web-1"
+		if s.Peers == nil {
+			s.Peers = []Peer{{Host: "web-1"}}
 		}
 		s.Dial = c.dial
 		ctx, stop := context.WithCancel(t.Context())
@@ -189,7 +189,7 @@ func TestGoodbyeCarriesThePromise(t *testing.T) {
 // a number of its own, and then given up.
 func TestGoodbyeIsRepeatedUntilAnswered(t *testing.T) {
 	var said []string
-	s := &Sender{Interval: 10 * time.Second, Logf: func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) }}
+	s := &Sender{Interval: 10 * time.Second, Warnf: func(f string, a ...any) { said = append(said, fmt.Sprintf(f, a...)) }}
 	var asked time.Time
 	c := play(t, s, func(c *collector) {
 		c.set(func() { c.silent = true })
@@ -331,7 +331,7 @@ func TestServerThatTalksNonsenseIsLeft(t *testing.T) {
 		synctest.Test(t, func(t *testing.T) {
 			var dials int
 			var wg sync.WaitGroup
-			s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: 10 * time.Second, Peer: Peer{Host: "web-1"}}
+			s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: 10 * time.Second, Peers: []Peer{{Host: "web-1"}}}
 			s.Dial = func(context.Context, string, string) (net.Conn, error) {
 				dials++
 				near, far := net.Pipe()
@@ -359,7 +359,7 @@ func TestServerThatTalksNonsenseIsLeft(t *testing.T) {
 func TestSeveralServersDoNotWaitForEachOther(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		good, bad, hung := new(collector), &collector{refuses: true}, &collector{silent: true}
-		s := &Sender{Servers: []string{"tcp://hung:1", "tcp://bad:1", "tcp://good:1"}, Interval: 10 * time.Second, Peer: Peer{Host: "web-1"}}
+		s := &Sender{Servers: []string{"tcp://hung:1", "tcp://bad:1", "tcp://good:1"}, Interval: 10 * time.Second, Peers: []Peer{{Host: "web-1"}}}
 		s.Dial = func(ctx context.Context, network, address string) (net.Conn, error) {
 			return map[string]*collector{"good:1": good, "bad:1": bad, "hung:1": hung}[address].dial(ctx, network, address)
 		}
@@ -392,7 +392,7 @@ func TestOnceIsDeliveredOrNot(t *testing.T) {
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
-				s := &Sender{Servers: []string{"tcp://hb:7878"}, Peer: Host("web-1"), Dial: c.meets.dial, Interval: time.Minute}
+				s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{Host("web-1")}, Dial: c.meets.dial, Interval: time.Minute}
 				ctx, stop := context.WithTimeout(t.Context(), 3*time.Second)
 				defer stop()
 				begin := time.Now()
@@ -424,7 +424,7 @@ func TestOnceTellsWhyNotOnlyThatTimeIsOver(t *testing.T) {
 		"always lost":        {0, "connecting to tcp://hb:7878 failed: enough"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
-			s := &Sender{Servers: []string{"tcp://hb:7878"}, Peer: Host("web-1")}
+			s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{Host("web-1")}}
 			s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
 				if tt.refusals--; tt.refusals >= 0 {
 					return nil, errRefused
@@ -442,7 +442,7 @@ func TestOnceTellsWhyNotOnlyThatTimeIsOver(t *testing.T) {
 func TestEveryOnceIsARunOfItsOwn(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := new(collector)
-		s := &Sender{Servers: []string{"tcp://hb:7878"}, Peer: Host("web-1"), Dial: c.dial}
+		s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{Host("web-1")}, Dial: c.dial}
 		runs := make(map[string]bool)
 		for range 10 {
 			require.NoError(t, s.Once(t.Context()))
@@ -463,11 +463,11 @@ func TestRoundTripIsToldWithTheNextBeat(t *testing.T) {
 	require.Zero(t, c.beats[0].RTTMicros)
 	require.Zero(t, c.beats[2].RTTMicros, "a pipe in virtual time takes none")
 	l := newLine(&Sender{Interval: time.Second}, "tcp://hb:7878")
+	l.adopt([]Peer{{Host: "web-1"}})
 	l.rtt = 812 * time.Microsecond
-	var beat wire.Beat
-	l.number(&beat, &link{local: netip.MustParseAddr("192.0.2.7")})
-	require.EqualValues(t, 812, beat.RTTMicros)
-	require.Equal(t, "192.0.2.7", beat.IP.String(), "the local address of the connection")
+	beats, _ := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
+	require.EqualValues(t, 812, beats[0].RTTMicros)
+	require.Equal(t, "192.0.2.7", beats[0].IP.String(), "the local address of the connection")
 }
 
 func TestSleepIsNotMadeUpFor(t *testing.T) {
@@ -482,7 +482,7 @@ func TestSleepIsNotMadeUpFor(t *testing.T) {
 }
 
 func TestBadSettingsAreRefused(t *testing.T) {
-	for want, s := range map[string]Sender{
+	for want, s := range map[string]*Sender{
 		"no server":                   {},
 		`"hb:7878" lacks a scheme`:    {Servers: []string{"hb:7878"}},
 		`has scheme "udp"`:            {Servers: []string{"udp://hb:7878"}},
@@ -490,21 +490,21 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		`"tcp://:7878" is no address`: {Servers: []string{"tcp://:7878"}},
 		"interval 1ms is not in":      {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
 		"back-in -1s is not in":       {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},
-		"host:":                       {Servers: []string{"tcp://hb:1"}, Peer: Peer{Host: "a b"}},
-		"status:":                     {Servers: []string{"tcp://hb:1"}, Peer: Peer{Host: "a", Status: "down"}},
+		"host:":                       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a b"}}},
+		"status:":                     {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Status: "down"}}},
 	} {
 		require.ErrorContains(t, s.Validate(), want)
 		require.Error(t, s.Run(t.Context()))
 		require.Error(t, s.Once(t.Context()))
 		require.Error(t, s.Leave(t.Context()))
 	}
-	s := Sender{Servers: []string{"tcp://hb:1"}, Peer: Host("a")}
+	s := &Sender{Servers: []string{"tcp://hb:1"}, Peers: []Peer{Host("a")}}
 	require.ErrorContains(t, s.Run(t.Context()), "interval is missing")
 }
 
 func TestLogIsNotFilled(t *testing.T) {
 	lines := 0
-	s := &Sender{Interval: time.Second, Logf: func(string, ...any) { lines++ }}
+	s := &Sender{Interval: time.Second, Warnf: func(string, ...any) { lines++ }}
 	play(t, s, func(c *collector) {
 		c.set(func() { c.refuses = true })
 		c.cut()

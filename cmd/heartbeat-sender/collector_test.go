@@ -119,7 +119,7 @@ func (c *collector) answer(beat *wire.Beat) wire.Answer {
 	if service == "" {
 		service = "host"
 	}
-	return wire.Answer{Seq: beat.Seq, DeadAfterMS: 35000, ID: beat.Host + "/" + service}
+	return wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: 35000, Rule: "interval", ID: beat.Host + "/" + service}
 }
 
 // write adds a beat to the file.

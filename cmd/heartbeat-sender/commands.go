@@ -9,22 +9,34 @@ import (
 	"runtime/debug"
 	"slices"
 	"strings"
+	"sync"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // A command is the first word of the command line.
 type command struct {
 	name  string
-	takes string // argument that may follow; empty for none
+	takes string // arguments that may follow; empty for none, ending in ... for any number
 	usage string
 	do    func(ctx context.Context, c *call) error
+
+	// wraps is for a command around another one, which is run even if the
+	// settings are wrong, and gets the signals.
+	wraps bool
 }
 
 func commands() []command {
 	return []command{
 		{name: "run", usage: "stay connected and beat until stopped, then say goodbye", do: runCommand},
 		{name: "once", usage: "send one beat and wait until it is acknowledged: for cron and timers", do: onceCommand},
+		{
+			name: "exec", takes: "[--] CMD...", wraps: true, do: execCommand,
+			usage: "run CMD, beat while it runs and tell how it ended",
+		},
 		{name: "leave", usage: "say goodbye and wait until it is acknowledged; -host NAME: for another host", do: leaveCommand},
+		{name: "check", usage: "say step by step what works, without leaving a trace", do: checkCommand},
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print this, or the flags of a command", do: helpCommand},
 	}
@@ -71,19 +83,39 @@ func commandNames() string {
 }
 
 func runCommand(ctx context.Context, c *call) error {
-	s, err := c.sender()
+	s, targets, err := c.sender()
 	if err != nil {
 		return err
 	}
+	watcher := c.watcher(s, targets)
+	if err := watcher.Check(ctx); err != nil {
+		return invalid(err)
+	}
+	m := c.manager()
+	s.Infof = func(format string, args ...any) {
+		c.infof(format, args...)
+		m.notify("STATUS=" + fmt.Sprintf(format, args...))
+	}
+	ctx, stop := context.WithCancel(ctx)
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	defer stop() // if Run fails
+	wg.Go(func() { watcher.Run(ctx) })
+	wg.Go(func() { m.watchdog(ctx, s.Turning) })
+	wg.Go(func() {
+		<-ctx.Done()
+		m.notify("STOPPING=1")
+	})
+	m.notify("READY=1") // it waits for its collectors, others need not
 	return invalid(s.Run(ctx))
 }
 
 func onceCommand(ctx context.Context, c *call) error {
-	s, err := c.sender()
+	s, targets, err := c.sender()
 	if err != nil {
 		return err
 	}
-	s.Peer.PID, s.Peer.StartMS = 0, 0 // nobody will miss this process
+	anonymous(s.Peers) // nobody will miss this process
 	if splay := c.settings.splay; splay > 0 {
 		select {
 		case <-time.After(rand.N(splay)): //nolint:gosec // it only spreads a fleet
@@ -91,25 +123,42 @@ func onceCommand(ctx context.Context, c *call) error {
 			return errors.New("stopped before the beat was sent")
 		}
 	}
+	if err := c.look(ctx, s.Peers, targets); err != nil {
+		return err
+	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	return s.Once(ctx)
 }
 
 func leaveCommand(ctx context.Context, c *call) error {
-	s, err := c.sender()
+	s, _, err := c.sender()
 	if err != nil {
 		return err
 	}
-	s.Peer.PID, s.Peer.StartMS = 0, 0 // whoever holds the name
+	anonymous(s.Peers) // whoever holds the names
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	return s.Leave(ctx)
 }
 
+// anonymous makes peers of no process.
+func anonymous(peers []sender.Peer) {
+	for i := range peers {
+		peers[i].PID, peers[i].StartMS, peers[i].Silent = 0, 0, false
+	}
+}
+
 func (c *call) withTimeout(ctx context.Context) (context.Context, context.CancelFunc) {
 	limit := c.settings.timeout
-	return context.WithTimeoutCause(ctx, limit, fmt.Errorf("the timeout of %s is over", limit))
+	return context.WithTimeoutCause(ctx, limit, timeoutError(limit))
+}
+
+// A timeoutError says which timeout it was.
+type timeoutError time.Duration
+
+func (e timeoutError) Error() string {
+	return fmt.Sprintf("the timeout of %s is over", time.Duration(e))
 }
 
 func versionCommand(_ context.Context, c *call) error {

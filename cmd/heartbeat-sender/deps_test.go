@@ -17,8 +17,10 @@ func TestSenderDependsOnNothingElse(t *testing.T) {
 		"github.com/BurntSushi/toml",
 		"github.com/BurntSushi/toml/internal",
 		module + "/cmd/heartbeat-sender",
+		module + "/internal/watch",
 		module + "/plugins/inputs/heartbeat/wire",
 		module + "/sender",
+		"golang.org/x/sys/unix",
 	}
 
 	out, err := exec.Command("go", "list", "-deps",

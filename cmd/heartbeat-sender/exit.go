@@ -13,15 +13,25 @@ const (
 	exitUsage        = 2 // the command line is wrong
 	exitConfig       = 3 // the environment, the file or the host is
 	exitRefused      = 4 // by the collector
+
+	// Those of exec are what a shell makes of the end of a command.
+	exitCannotRun = 126
+	exitNotFound  = 127
+	exitSignalled = 128 // and the number of the signal
 )
 
 // A failure is an error that knows its exit code.
 type failure struct {
 	code int
-	err  error
+	err  error // nil if there is nothing to say
 }
 
-func (f *failure) Error() string { return f.err.Error() }
+func (f *failure) Error() string {
+	if f.err == nil {
+		return ""
+	}
+	return f.err.Error()
+}
 
 func (f *failure) Unwrap() error { return f.err }
 
@@ -37,6 +47,13 @@ func exitCode(err error) int {
 		return exitRefused
 	}
 	return exitNotDelivered
+}
+
+func errorText(err error) string {
+	if err == nil {
+		return ""
+	}
+	return err.Error()
 }
 
 // isDelivery tells what -quiet silences: not a mistake in the settings, which

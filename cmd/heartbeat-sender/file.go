@@ -1,14 +1,18 @@
 package main
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"maps"
 	"os"
 	"slices"
 	"strconv"
 	"strings"
 
 	"github.com/BurntSushi/toml"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 )
 
 // A file holds settings in TOML.
@@ -30,36 +34,93 @@ func (s *settings) readFile(c *command, name string) error {
 	if f.meta, err = toml.Decode(f.text, &f.content); err != nil {
 		return f.syntaxError(err)
 	}
-	for _, path := range f.meta.Keys() { // in the order of the file: its first mistake is told
-		if err := f.apply(s, c, path[0]); err != nil {
-			return fmt.Errorf("%s:%d: %s: %w", name, f.lineOf(f.content[path[0]]), path[0], err)
+	for _, key := range f.keys(f.content) {
+		if key == watchKey {
+			continue // last, as what is common holds for it too
+		}
+		if err := f.apply(s, c, key); err != nil {
+			return f.at(key, f.content[key], err)
 		}
 	}
-	return nil
+	return f.readWatches(s)
 }
 
+// keys returns the keys of a table in the order of the file, so that its first
+// mistake is told.
+func (f *file) keys(table map[string]toml.Primitive) []string {
+	return slices.SortedFunc(maps.Keys(table), func(a, b string) int {
+		return cmp.Compare(f.lineOf(table[a]), f.lineOf(table[b]))
+	})
+}
+
+// at says where in the file err is.
+func (f *file) at(key string, value toml.Primitive, err error) error {
+	return fmt.Errorf("%s:%d: %s: %w", f.name, f.lineOf(value), key, err)
+}
+
+// apply sets what stands outside of tables.
 func (f *file) apply(s *settings, c *command, key string) error {
-	o, err := optionWithKey(key)
+	o, err := optionWithKey(key, options(), watchKey)
 	if err != nil {
-		return err
-	}
-	var content any
-	if err := f.meta.PrimitiveDecode(f.content[key], &content); err != nil {
-		return err
-	}
-	texts, err := o.texts(content)
-	if err != nil || len(texts) == 0 {
 		return err
 	}
 	if !o.of(c) {
 		s = new(settings)
 	}
+	return f.set(s, o, f.content[key])
+}
+
+const watchKey = "watch"
+
+// readWatches reads the tables [[watch]].
+func (f *file) readWatches(s *settings) error {
+	content, ok := f.content[watchKey]
+	if !ok {
+		return nil
+	}
+	var tables []map[string]toml.Primitive
+	if err := f.meta.PrimitiveDecode(content, &tables); err != nil {
+		return f.at(watchKey, content, errors.New("it is a table, of which there may be several: write [[watch]]"))
+	}
+	known := slices.DeleteFunc(options(), func(o option) bool { return !o.watch })
+	for i, table := range tables {
+		one := settings{grace: s.grace}
+		for _, key := range f.keys(table) {
+			o, err := optionWithKey(key, known)
+			if err == nil {
+				err = f.set(&one, o, table[key])
+			}
+			if err != nil {
+				return f.at(watchKey+"."+key, table[key], err)
+			}
+		}
+		if one.target == (watch.Target{}) {
+			return f.at(watchKey, content, fmt.Errorf("table %d has no target: give it pid_file or systemd_unit", i+1))
+		}
+		s.watches = append(s.watches, one)
+	}
+	return nil
+}
+
+// set applies a value of the file; an empty one says nothing.
+func (f *file) set(s *settings, o *option, content toml.Primitive) error {
+	var value any
+	if err := f.meta.PrimitiveDecode(content, &value); err != nil {
+		return err
+	}
+	texts, err := o.texts(value)
+	if err != nil || len(texts) == 0 {
+		return err
+	}
+	if o.target && s.target != (watch.Target{}) {
+		return errors.New("there is another target above it: for several write a table [[watch]] each")
+	}
 	return s.set(o, texts)
 }
 
-func optionWithKey(key string) (*option, error) {
-	var keys []string
-	for _, o := range options() {
+// optionWithKey returns one of the known options; keys are possible beside them.
+func optionWithKey(key string, known []option, keys ...string) (*option, error) {
+	for _, o := range known {
 		switch {
 		case o.key() == key && o.flagOnly:
 			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
@@ -89,8 +150,8 @@ func (o *option) texts(content any) ([]string, error) {
 			return []string{strconv.FormatBool(content)}, nil
 		}
 	case int64, float64:
-		if o.value == timeValue {
-			return []string{fmt.Sprint(content)}, nil // to hear about units
+		if o.value == numberValue || o.value == timeValue { // to hear about units
+			return []string{fmt.Sprint(content)}, nil
 		}
 	case []any:
 		if texts, ok := allTexts(content); ok && o.isList() {
@@ -121,6 +182,8 @@ func (o *option) wants() string {
 		return `a list of texts, like ["a", "b"]`
 	case o.value == timeValue:
 		return `a time in quotes, like "10s"`
+	case o.value == numberValue:
+		return "a number"
 	}
 	return "a text in quotes"
 }

@@ -67,7 +67,7 @@ func TestValuesOfTheFileAsTexts(t *testing.T) {
 		{"quiet", "true", nil, `"true" is not true or false`},
 		{"quiet", int64(1), nil, "1 is not true or false"},
 	} {
-		o, err := optionWithKey(tt.key)
+		o, err := optionWithKey(tt.key, options())
 		require.NoError(t, err)
 		got, err := o.texts(tt.content)
 		require.Equal(t, tt.want, got)

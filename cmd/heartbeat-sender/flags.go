@@ -47,6 +47,7 @@ func checkFlags(c *command, given []value, rest []string) error {
 		}
 	}
 	switch {
+	case strings.HasSuffix(c.takes, "..."):
 	case len(rest) > 0 && c.takes == "":
 		return fmt.Errorf("%s takes no argument %.64q; flags begin with -", c.name, rest[0])
 	case len(rest) > 1:

@@ -36,7 +36,7 @@ func help() string {
 	var b strings.Builder
 	b.WriteString(helpHead)
 	for _, c := range commands() {
-		fmt.Fprintf(&b, "  %-17s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
+		fmt.Fprintf(&b, "  %-20s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
 	}
 	b.WriteString("\nFlags, those of some commands with their names:\n")
 	for _, o := range options() {
@@ -77,5 +77,5 @@ func (o *option) help(only string) string {
 	if o.initial != "" {
 		initial = " (default " + o.initial + ")"
 	}
-	return fmt.Sprintf("  %-17s%s%s%s\n", strings.TrimSpace(o.flag()+" "+o.value), o.usage, initial, only)
+	return fmt.Sprintf("  %-20s%s%s%s\n", strings.TrimSpace(o.flag()+" "+o.value), o.usage, initial, only)
 }

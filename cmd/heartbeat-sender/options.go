@@ -16,11 +16,11 @@ const (
 	defaultConfig = "/etc/heartbeat-sender/heartbeat-sender.toml"
 	envPrefix     = "HEARTBEAT_"
 	timeValue     = "TIME"
+	numberValue   = "NUMBER"
 
-	beating   = "run once" // commands that say more than goodbye
-	answering = "once leave"
-	parting   = "run leave"
-	speaking  = "run once leave"
+	beating  = "run once exec" // commands that say more than goodbye
+	pointing = "run once leave check"
+	speaking = "run once exec leave check"
 )
 
 // An option can be given as a flag, as HEARTBEAT_NAME in the environment and
@@ -32,18 +32,24 @@ type option struct {
 	usage    string
 	commands string                                // that know it
 	flagOnly bool                                  // it is about this one call
+	watch    bool                                  // a [[watch]] table of the file may hold it
+	target   bool                                  // it says what to watch
 	clear    func(s *settings)                     // of a list: it is given as a whole
 	set      func(s *settings, value string) error // of a list: adds to it
 }
 
-func options() []option {
+// options returns all, in the order of the help.
+func options() []option { return slices.Concat(deliveryOptions(), peerOptions(), callOptions()) }
+
+// deliveryOptions say where beats go, and when.
+func deliveryOptions() []option {
 	return []option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
-			usage: "collector, like tcp://collector.example.com:7878; several all get each beat",
+			usage: "collector, like tcp://collector.example.com:7878; several get each beat",
 		},
 		{
-			name: "interval", value: timeValue, initial: "10s", commands: "run", set: setInterval,
+			name: "interval", value: timeValue, initial: "10s", commands: "run exec check", set: setInterval,
 			usage: "between two beats",
 		},
 		{
@@ -52,36 +58,68 @@ func options() []option {
 		},
 		{
 			name: "splay", value: timeValue, commands: "once", set: setSplay,
-			usage: "first wait a random part of it, so that a fleet does not beat in step",
+			usage: "wait a random part of it first, so that a fleet is not in step",
 		},
 		{
-			name: "timeout", value: timeValue, initial: "3s", commands: answering, set: setTimeout,
-			usage: "for connecting, sending and the answer together",
+			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check", set: setTimeout,
+			usage: "for connecting, sending and the answer",
 		},
 		{
-			name: "back-in", value: timeValue, commands: parting, set: setBackIn,
-			usage: "promise of the goodbye: if not back within it, count me dead",
+			name: "back-in", value: timeValue, commands: "run exec leave", set: setBackIn,
+			usage: "promise of the goodbye: not back within it is dead",
 		},
+		{
+			name: "max-runtime", value: timeValue, commands: "exec", set: setMaxRuntime,
+			usage: "end CMD when it takes longer: SIGTERM, 10 s later SIGKILL",
+		},
+	}
+}
+
+// peerOptions say for whom to speak, and what.
+func peerOptions() []option {
+	return []option{
 		{
 			name: "host", value: "NAME", commands: speaking, set: setHost,
 			usage: "name of the host, if not its own",
 		},
 		{
-			name: "service", value: "NAME", commands: speaking, set: setService,
-			usage: "speak for a service of that name, not for the host",
+			name: "service", value: "NAME", commands: speaking, watch: true, set: setService,
+			usage: "its name; without a target: speak for it, not for the host",
+		},
+		{
+			name: "pid", value: numberValue, commands: pointing, watch: true, target: true, set: setPID,
+			usage: "target: watch this process",
+		},
+		{
+			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true, set: setPIDFile,
+			usage: "target: watch the process whose number is in it",
+		},
+		{
+			name: "systemd-unit", value: "NAME", commands: pointing, watch: true, target: true, set: setUnit,
+			usage: "target: watch the main process of a unit",
+		},
+		{
+			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true, set: setGrace,
+			usage: "back within it, a target was restarted; else it is dead",
 		},
 		{
 			name: "ip", value: "ADDRESS", commands: speaking, set: setIP,
 			usage: "address to tell, if not the local one of the connection",
 		},
 		{
-			name: "status", value: "WORD", initial: wire.StatusAlive, commands: beating, set: setStatus,
-			usage: "what to say; any word of your own means alive too",
+			name: "status", value: "WORD", initial: wire.StatusAlive, commands: beating, watch: true, set: setStatus,
+			usage: "what to say; any other word means alive",
 		},
 		{
-			name: "tag", value: "KEY=VALUE", commands: speaking, clear: clearTags, set: addTag,
+			name: "tag", value: "KEY=VALUE", commands: speaking, watch: true, clear: clearTags, set: addTag,
 			usage: "label, may be repeated; the collector keeps those in its tag_keys",
 		},
+	}
+}
+
+// callOptions are about the program itself.
+func callOptions() []option {
+	return []option{
 		{
 			name: "quiet", commands: speaking, set: setQuiet,
 			usage: "do not print what was not delivered; wrong settings still are",
@@ -104,21 +142,24 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
+// names tells whether the option says for whom to speak.
+func (o *option) names() bool { return o.target || o.name == "service" }
+
 // key returns the name of the option in the file.
 func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
 
-func clearServers(s *settings) { s.Servers = nil }
+func clearServers(s *settings) { s.servers = nil }
 
 func addServer(s *settings, value string) error {
-	s.Servers = append(s.Servers, value)
+	s.servers = append(s.servers, value)
 	return nil
 }
 
 func setInterval(s *settings, value string) error {
-	return setTime(&s.Interval, value, sender.MinInterval)
+	return setTime(&s.interval, value, sender.MinInterval)
 }
 
 func setSplay(s *settings, value string) error {
@@ -130,7 +171,15 @@ func setTimeout(s *settings, value string) error {
 }
 
 func setBackIn(s *settings, value string) error {
-	return setTime(&s.BackIn, value, 0)
+	return setTime(&s.backIn, value, 0)
+}
+
+func setMaxRuntime(s *settings, value string) error {
+	return setTime(&s.maxRuntime, value, time.Millisecond)
+}
+
+func setGrace(s *settings, value string) error {
+	return setTime(&s.grace, value, 0)
 }
 
 // setTime takes up to a month, which is the most that a beat can tell.
@@ -150,17 +199,42 @@ func setTime(field *time.Duration, value string, low time.Duration) error {
 }
 
 func setHost(s *settings, value string) (err error) {
-	s.Peer.Host, err = properName(value)
+	s.peer.Host, err = properName(value)
 	return err
 }
 
 func setService(s *settings, value string) error {
-	s.Peer.Service = value
+	s.peer.Service = value
 	return nil
 }
 
+func setPID(s *settings, value string) error {
+	pid, err := strconv.ParseUint(value, 10, 31)
+	if err != nil || pid == 0 {
+		return fmt.Errorf("%.64q is no number of a process", value)
+	}
+	s.target.PID = uint32(pid)
+	return nil
+}
+
+func setPIDFile(s *settings, value string) error {
+	s.target.PIDFile = value
+	return nil
+}
+
+func setUnit(s *settings, value string) error {
+	if strings.HasPrefix(value, "-") || strings.Trim(value, unitBytes) != "" {
+		return fmt.Errorf("%.64q is no name of a unit", value)
+	}
+	s.target.Unit = value
+	return nil
+}
+
+// unitBytes are what the name of a unit is made of (systemd.unit(5)).
+const unitBytes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:-_.\\@"
+
 func setIP(s *settings, value string) (err error) {
-	if s.Peer.IP, err = netip.ParseAddr(value); err != nil || s.Peer.IP.Zone() != "" {
+	if s.peer.IP, err = netip.ParseAddr(value); err != nil || s.peer.IP.Zone() != "" {
 		return fmt.Errorf("%.64q is no IP address", value)
 	}
 	return nil
@@ -170,18 +244,18 @@ func setStatus(s *settings, value string) error {
 	if strings.EqualFold(value, wire.StatusLeaving) {
 		return fmt.Errorf("%q is what the command leave says", value)
 	}
-	s.Peer.Status = value
+	s.peer.Status = value
 	return nil
 }
 
-func clearTags(s *settings) { s.Peer.Tags = nil }
+func clearTags(s *settings) { s.peer.Tags = nil }
 
 func addTag(s *settings, value string) error {
 	key, text, ok := strings.Cut(value, "=")
 	if !ok {
 		return fmt.Errorf("%.64q is not KEY=VALUE", value)
 	}
-	s.Peer.Tags = append(s.Peer.Tags, wire.Label{Key: key, Value: text})
+	s.peer.Tags = append(s.peer.Tags, wire.Label{Key: key, Value: text})
 	return nil
 }
 

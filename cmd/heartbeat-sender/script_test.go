@@ -5,6 +5,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"regexp"
 	"strconv"
 	"strings"
 	"syscall"
@@ -25,7 +26,7 @@ func TestMain(m *testing.M) {
 			hostName:   func() (string, error) { return os.Getenv("TEST_HOSTNAME"), nil },
 			configFile: os.Getenv("TEST_CONFIG"),
 		}
-		os.Exit(c.untilSignal())
+		os.Exit(c.exit())
 	}})
 }
 
@@ -53,11 +54,20 @@ func TestMain(m *testing.M) {
 //	exits CODE PROGRAM [ARGUMENT...]
 //
 // which runs a program that has to end with this exit code and to say why in
-// one line at most; and
+// one line at most;
 //
 //	terminate
 //
-// which sends SIGTERM to what runs in the background.
+// which sends SIGTERM to what runs in the background;
+//
+//	manager NAME
+//
+// which opens a socket like that of a service manager, puts its path in $NAME
+// and what it is told in the file NAME; and
+//
+//	notified NAME PATTERN
+//
+// which waits until it has been told so.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -77,6 +87,8 @@ func TestScripts(t *testing.T) {
 			"samerun":   scriptSameRun,
 			"exits":     scriptExits,
 			"terminate": scriptTerminate,
+			"manager":   scriptManager,
+			"notified":  scriptNotified,
 		},
 	})
 }
@@ -159,6 +171,30 @@ func scriptTerminate(ts *testscript.TestScript, neg bool, args []string) {
 	usage(ts, !neg && len(args) == 0, "terminate")
 	for _, program := range ts.BackgroundCmds() {
 		ts.Check(program.Process.Signal(syscall.SIGTERM))
+	}
+}
+
+func scriptManager(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "manager NAME")
+	m, err := startManager(ts.MkAbs(args[0]))
+	ts.Check(err)
+	ts.Defer(m.stop)
+	ts.Setenv(args[0], m.path)
+}
+
+func scriptNotified(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "notified NAME PATTERN")
+	pattern, err := regexp.Compile("(?m)" + args[1])
+	ts.Check(err)
+	limit := time.After(deadline)
+	look := time.NewTicker(10 * time.Millisecond)
+	defer look.Stop()
+	for !pattern.MatchString(ts.ReadFile(args[0])) {
+		select {
+		case <-look.C:
+		case <-limit:
+			ts.Fatalf("it was told nothing like that, but\n%s", ts.ReadFile(args[0]))
+		}
 	}
 }
 

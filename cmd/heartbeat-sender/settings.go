@@ -7,16 +7,25 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // settings are what flags, environment, file and defaults come to.
 type settings struct {
-	sender.Sender
+	servers  []string
+	interval time.Duration
+	backIn   time.Duration
 
-	timeout time.Duration
-	splay   time.Duration
-	quiet   bool
+	peer    sender.Peer   // as far as it is given
+	target  watch.Target  // what peer is about, if anything
+	grace   time.Duration // of target
+	watches []settings    // of [[watch]]: peer, target and grace
+
+	timeout    time.Duration
+	splay      time.Duration
+	maxRuntime time.Duration
+	quiet      bool
 }
 
 // load fills the settings with the defaults and with what the file, the
@@ -44,7 +53,8 @@ func (c *call) load(cmd *command, args []string) error {
 		return invalid(err)
 	}
 	if name, ok := last(flags, "host"); ok && cmd.name == "leave" && !c.isOwn(name) {
-		s.Peer = sender.Peer{NoIP: true} // file and environment speak of this host
+		// File and environment speak of this host.
+		s.peer, s.target, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil
 	}
 	if err := s.setAll(flags, (*option).flag); err != nil {
 		return &failure{code: exitUsage, err: err}
@@ -66,7 +76,7 @@ func (c *call) loadFile(cmd *command, flags []value) error {
 
 // isOwn tells whether this host goes by name.
 func (c *call) isOwn(name string) bool {
-	own := c.settings.Peer.Host
+	own := c.settings.peer.Host
 	if own == "" {
 		own, _ = c.ownName() //nolint:errcheck // no name is another one
 	}
@@ -103,15 +113,10 @@ func defaults(known []option) []value {
 // nothing. Names that are no options are not ours: Kubernetes sets
 // HEARTBEAT_PORT for a service that is called heartbeat.
 func readEnviron(known []option, environ []string) []value {
-	given := make(map[string]string)
-	for _, entry := range environ {
-		name, text, _ := strings.Cut(entry, "=")
-		given[name] = text
-	}
 	var values []value
 	for i := range known {
 		o := &known[i]
-		text := given[o.env()]
+		text, _ := lookup(environ, o.env())
 		switch {
 		case text == "" || o.flagOnly:
 		case o.isList():
@@ -121,6 +126,16 @@ func readEnviron(known []option, environ []string) []value {
 		}
 	}
 	return values
+}
+
+// lookup returns a variable of environ; of several of one name the last.
+func lookup(environ []string, name string) (text string, ok bool) {
+	for _, entry := range environ {
+		if key, value, _ := strings.Cut(entry, "="); key == name {
+			text, ok = value, true
+		}
+	}
+	return text, ok
 }
 
 // splitList returns what stands between commas, if it is anything.
@@ -134,8 +149,22 @@ func splitList(text string) []string {
 	return texts
 }
 
-// setAll applies values; name is what a message calls an option.
+// setAll applies what one source gives; name is what a message calls an
+// option.
 func (s *settings) setAll(values []value, name func(*option) string) error {
+	var targets []string
+	for _, v := range values {
+		if v.option.target {
+			targets = append(targets, name(v.option))
+			s.target = watch.Target{} // that of a weaker source
+		}
+		if v.option.names() {
+			s.watches = nil // likewise
+		}
+	}
+	if len(targets) > 1 {
+		return fmt.Errorf("%s: one target is enough", strings.Join(targets, " and "))
+	}
 	for _, v := range values {
 		if err := s.set(v.option, v.texts); err != nil {
 			return fmt.Errorf("%s: %w", name(v.option), err)
@@ -160,7 +189,9 @@ func (s *settings) set(o *option, texts []string) error {
 
 // check asks the sender what is wrong, apart from what is not given yet.
 func (s *settings) check() error {
-	probe := s.Sender
+	probe := sender.Sender{
+		Servers: s.servers, Interval: s.interval, BackIn: s.backIn, Peers: []sender.Peer{s.peer},
+	}
 	if len(probe.Servers) == 0 {
 		probe.Servers = []string{"tcp://not.given.yet:1"}
 	}

@@ -68,7 +68,7 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 		if given.tags != "" {
 			tags = []wire.Label{{Key: "from", Value: given.tags}}
 		}
-		require.Equal(t, tags, c.settings.Peer.Tags, "%+v", given)
+		require.Equal(t, tags, c.settings.peer.Tags, "%+v", given)
 	}
 }
 
@@ -101,9 +101,9 @@ func TestFirstMistakeIsToldFirst(t *testing.T) {
 func TestFileIsForAllCommands(t *testing.T) {
 	file := "interval = \"30s\"\nsplay = \"5s\"\nback_in = \"1m\"\nstatus = \"fine\"\n"
 	for name, want := range map[string]settings{
-		"run":   {Sender: sender.Sender{Interval: 30 * time.Second, BackIn: time.Minute, Peer: sender.Peer{Status: "fine"}}},
-		"once":  {Sender: sender.Sender{Peer: sender.Peer{Status: "fine"}}, timeout: 3 * time.Second, splay: 5 * time.Second},
-		"leave": {Sender: sender.Sender{BackIn: time.Minute}, timeout: 3 * time.Second},
+		"run":   {interval: 30 * time.Second, backIn: time.Minute, grace: 10 * time.Second, peer: sender.Peer{Status: "fine"}},
+		"once":  {peer: sender.Peer{Status: "fine"}, timeout: 3 * time.Second, splay: 5 * time.Second},
+		"leave": {backIn: time.Minute, timeout: 3 * time.Second},
 	} {
 		c := testCall(t, file, name)
 		require.NoError(t, load(t, c), name)
@@ -125,7 +125,7 @@ func TestHostWithoutNameNeedsOne(t *testing.T) {
 	c = testCall(t, "", "leave", "-host", "Web-1")
 	c.hostName = noName
 	require.NoError(t, load(t, c))
-	require.Equal(t, sender.Peer{Host: "web-1", NoIP: true}, c.settings.Peer, "who knows whether it is this one")
+	require.Equal(t, sender.Peer{Host: "web-1", NoIP: true}, c.settings.peer, "who knows whether it is this one")
 }
 
 func TestSplayIsCutShortBySignal(t *testing.T) {

@@ -74,8 +74,16 @@ var rooms = []room{
 		never:   []string{"crypto/tls"},
 	},
 	{
-		dir:     "cmd/heartbeat-sender",
-		imports: []string{std, toml, module + "/sender", module + "/" + plugin + "/wire"},
+		dir:     "internal/watch", // of beats and collectors it knows nothing
+		imports: []string{std, "golang.org/x/sys/unix"},
+		never:   []string{"net"},
+	},
+	{
+		dir: "cmd/heartbeat-sender",
+		imports: []string{
+			std, toml, "golang.org/x/sys/unix",
+			module + "/sender", module + "/internal/watch", module + "/" + plugin + "/wire",
+		},
 	},
 	{
 		dir:     "internal/execd", // runs any plugin: its command brings ours

@@ -4,11 +4,14 @@ package e2e
 
 import (
 	"fmt"
+	"sync"
 	"testing"
 	"time"
 
 	"github.com/influxdata/telegraf"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // One ends while a collector is there and one while there is none: of that
@@ -122,4 +125,46 @@ func TestReloadTellsNothingOfWhoIsDead(t *testing.T) {
 	require.Len(t, p.events(), before+reloads)
 	require.Len(t, p.events("reason", "started"), 1+reloads)
 	t.Log(rows)
+}
+
+// A collector that was away for long is not run over when it comes back: its
+// senders return over the whole interval.
+func TestHerdComesBackSpread(t *testing.T) {
+	t.Parallel()
+	const interval = 10 * time.Second
+	senders, away := size(200, 1000), size(10*time.Second, time.Minute)
+	p := newPost(t, alone)
+	p.relieve()
+	var mu sync.Mutex
+	var connected []time.Time
+	startFleet(t, p.address, senders, interval, func(s *sender.Sender) {
+		s.Infof = func(string, ...any) {
+			mu.Lock()
+			defer mu.Unlock()
+			connected = append(connected, time.Now())
+		}
+	})
+	p.untilAll(senders)
+	p.now().kill()
+	mu.Lock()
+	connected = nil
+	mu.Unlock()
+	pause(away)
+	p.relieve()
+	back := time.Now()
+	pause(silence(interval))
+	p.requireNoDeath()
+	p.untilAll(senders)
+
+	mu.Lock()
+	defer mu.Unlock()
+	require.Len(t, connected, senders, "each once")
+	perSecond := make(map[int]int)
+	for _, at := range connected {
+		perSecond[int(at.Sub(back)/time.Second)]++
+	}
+	t.Logf("%d senders came back in seconds %v", senders, perSecond)
+	for second, n := range perSecond {
+		require.LessOrEqual(t, n, size(senders/2, senders/4), "in second %d", second)
+	}
 }

@@ -1,6 +1,7 @@
 // Command latency measures how soon the end of a process is told: from the
-// signal that ends a heartbeat-sender to the line that telegraf-heartbeat
-// prints about it, for one that is killed and for one that says goodbye.
+// signal that ends it to the line that telegraf-heartbeat prints about it, for
+// a heartbeat-sender that is killed, for one that says goodbye, and for a
+// process that another one watches.
 //
 //	latency [-n 20] [-bin bin]
 //
@@ -16,7 +17,10 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"os/exec"
 	"os/signal"
+	"slices"
+	"strconv"
 	"sync"
 	"syscall"
 	"time"
@@ -31,7 +35,7 @@ const (
 var errBudget = errors.New("a budget is missed")
 
 func main() {
-	n := flag.Int("n", 20, "how many processes are killed, and how many stopped")
+	n := flag.Int("n", 20, "how many processes of each kind are ended")
 	bin := flag.String("bin", "bin", "directory of the programs")
 	flag.Parse()
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
@@ -62,22 +66,32 @@ func run(ctx context.Context, out io.Writer, bin string, n int) error {
 		{what: "kill -9 -> dead", state: "dead", budget: disconnectGrace + 250*time.Millisecond},
 	}
 	stopped := []*delay{{what: "SIGTERM -> left", state: "left", budget: 100 * time.Millisecond}}
+	watched := []*delay{{what: "kill -9 of a -pid target -> dead", state: "dead", budget: 100 * time.Millisecond}}
 	t := &trials{collector: c, bin: bin}
 	for i := range n {
-		t.start(ctx, fmt.Sprintf("killed-%d", i), os.Kill, killed)
-		t.start(ctx, fmt.Sprintf("stopped-%d", i), syscall.SIGTERM, stopped)
+		t.start(ctx, trial{fmt.Sprintf("killed-%d", i), os.Kill, false, killed})
+		t.start(ctx, trial{fmt.Sprintf("stopped-%d", i), syscall.SIGTERM, false, stopped})
+		t.start(ctx, trial{fmt.Sprintf("watched-%d", i), os.Kill, true, watched})
 	}
 	if err := t.wait(); err != nil {
 		return err
 	}
-	if !printTable(out, append(killed, stopped...)) {
+	if !printTable(out, slices.Concat(killed, stopped, watched)) {
 		return errBudget
 	}
 	return nil
 }
 
-// trials are senders that are ended one after the other: what is measured is
-// one end, not the end of all.
+// A trial ends one process.
+type trial struct {
+	service string
+	end     os.Signal
+	watched bool // by a sender; else it is the sender
+	delays  []*delay
+}
+
+// trials end their processes one after the other: what is measured is one end,
+// not the end of all.
 type trials struct {
 	collector *collector
 	bin       string
@@ -88,12 +102,12 @@ type trials struct {
 	errs   []error
 }
 
-func (t *trials) start(ctx context.Context, service string, end os.Signal, delays []*delay) {
+func (t *trials) start(ctx context.Context, one trial) {
 	t.wg.Go(func() { // ends with ctx
-		if err := t.try(ctx, service, end, delays); err != nil {
+		if err := t.try(ctx, one); err != nil {
 			t.mu.Lock()
 			defer t.mu.Unlock()
-			t.errs = append(t.errs, fmt.Errorf("%s: %w", service, err))
+			t.errs = append(t.errs, fmt.Errorf("%s: %w", one.service, err))
 		}
 	})
 }
@@ -103,15 +117,14 @@ func (t *trials) wait() error {
 	return errors.Join(t.errs...)
 }
 
-// try ends one sender and notes when that was told.
-func (t *trials) try(ctx context.Context, service string, end os.Signal, delays []*delay) error {
-	sender, err := startSender(ctx, t.bin, t.collector.address, service)
+// try ends one process and notes when that was told.
+func (t *trials) try(ctx context.Context, one trial) error {
+	victim, beats, stop, err := t.victim(ctx, one)
 	if err != nil {
 		return err
 	}
-	defer sender.stop()
-	// Only now its connection is a long one, whose end says something.
-	if _, err := t.collector.await(ctx, sighting{service, "beat 2"}); err != nil {
+	defer stop()
+	if _, err := t.collector.await(ctx, sighting{one.service, beats}); err != nil {
 		return err
 	}
 	// Who is killed before it has read its answer resets the connection. That
@@ -119,12 +132,12 @@ func (t *trials) try(ctx context.Context, service string, end os.Signal, delays 
 	if err := pause(ctx, apart); err != nil {
 		return err
 	}
-	ended, err := t.end(ctx, sender, end)
+	ended, err := t.end(ctx, victim, one.end)
 	if err != nil {
 		return err
 	}
-	for _, d := range delays {
-		told, err := t.collector.await(ctx, sighting{service, d.state})
+	for _, d := range one.delays {
+		told, err := t.collector.await(ctx, sighting{one.service, d.state})
 		if err != nil {
 			return err
 		}
@@ -135,12 +148,32 @@ func (t *trials) try(ctx context.Context, service string, end os.Signal, delays 
 	return nil
 }
 
+// victim starts who is to be ended, and returns after which beat: a connection
+// has to be a long one for its end to say something. Nobody reaps a victim that
+// is watched, so the watcher waits in vain to hear how it ended.
+func (t *trials) victim(ctx context.Context, one trial) (victim *program, beats string, stop func(), err error) {
+	if !one.watched {
+		victim, err = startSender(ctx, t.bin, t.collector.address, one.service)
+		return victim, "beat 2", victim.stop, err
+	}
+	victim = &program{cmd: exec.CommandContext(ctx, "sleep", "3600")}
+	if err := victim.cmd.Start(); err != nil {
+		return nil, "", nil, err
+	}
+	watcher, err := startSender(ctx, t.bin, t.collector.address, one.service, "-pid", strconv.Itoa(victim.cmd.Process.Pid))
+	if err != nil {
+		victim.stop()
+		return nil, "", nil, err
+	}
+	return victim, "beat 1", func() { victim.stop(); watcher.stop() }, nil
+}
+
 // end sends the signal and returns when it did.
-func (t *trials) end(ctx context.Context, sender *program, end os.Signal) (time.Time, error) {
+func (t *trials) end(ctx context.Context, victim *program, end os.Signal) (time.Time, error) {
 	t.ending.Lock()
 	defer t.ending.Unlock()
 	now := time.Now()
-	if err := sender.cmd.Process.Signal(end); err != nil {
+	if err := victim.cmd.Process.Signal(end); err != nil {
 		return time.Time{}, err
 	}
 	return now, pause(ctx, apart)

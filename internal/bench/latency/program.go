@@ -24,9 +24,11 @@ func (p *program) stop() {
 	p.cmd.Wait()         //nolint:errcheck // of course it was killed
 }
 
-func startSender(ctx context.Context, bin, address, service string) (*program, error) {
-	cmd := exec.CommandContext(ctx, filepath.Join(bin, "heartbeat-sender"), "run", "-config", os.DevNull,
-		"-server", "tcp://"+address, "-interval", "10s", "-host", "bench", "-service", service)
+func startSender(ctx context.Context, bin, address, service string, flags ...string) (*program, error) {
+	args := append([]string{
+		"run", "-config", os.DevNull, "-server", "tcp://" + address, "-interval", "10s", "-host", "bench", "-service", service,
+	}, flags...)
+	cmd := exec.CommandContext(ctx, filepath.Join(bin, "heartbeat-sender"), args...)
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH")}
 	p := &program{cmd: cmd}
 	return p, cmd.Start()

@@ -1,0 +1,163 @@
+package main
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os/exec"
+	"path/filepath"
+	"sync"
+	"syscall"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
+)
+
+// execCommand runs a command and tells how it goes. Whatever is wrong with the
+// settings or with the collectors, the command is run, and its exit code is
+// ours.
+func execCommand(_ context.Context, c *call) error {
+	if len(c.args) == 0 {
+		return &failure{code: exitUsage, err: errors.New("exec: the command to run is missing")}
+	}
+	j, startErr := startJob(c.args)
+	tell := c.follow(j) // only now is anything dialled
+	end := jobEnd{code: startCode(startErr)}
+	if startErr == nil {
+		end = j.follow(c.settings.maxRuntime)
+	}
+	tell(end)
+	if end.code == 0 {
+		return nil
+	}
+	return &failure{code: end.code, err: startErr}
+}
+
+// startCode is what a shell returns for a command that it cannot start.
+func startCode(err error) int {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return exitNotFound
+	}
+	return exitCannotRun
+}
+
+// follow begins to beat for a job. The function it returns tells how the job
+// ended, and returns soon.
+func (c *call) follow(j *job) (tell func(jobEnd)) {
+	peer, err := c.jobPeer(j)
+	if err == nil {
+		err = c.wrong
+	}
+	var s *sender.Sender
+	if err == nil {
+		s, err = c.senderFor([]sender.Peer{peer})
+	}
+	if err != nil {
+		c.log(logError, "heartbeat-sender: nobody hears of %s: %v", filepath.Base(j.cmd.Path), err)
+		return func(jobEnd) {}
+	}
+	s.Hurry, s.Infof = true, nil
+	ctx, stop := context.WithCancel(context.Background())
+	var wg sync.WaitGroup
+	wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
+	return func(end jobEnd) {
+		if err := s.Tell(end.of(peer, s.BackIn)); err != nil {
+			c.warnf("the end is not told: %v", err)
+		}
+		stop()
+		wg.Wait()
+	}
+}
+
+// jobPeer returns the peer that a job is.
+func (c *call) jobPeer(j *job) (sender.Peer, error) {
+	peer, err := c.common()
+	if err != nil {
+		return peer, err
+	}
+	if peer.Service == "" {
+		peer.Service = watch.ServiceName(filepath.Base(j.cmd.Path))
+	}
+	if peer.Service == hostService {
+		return peer, fmt.Errorf("service: %q is the host itself, give another name", hostService)
+	}
+	peer.Boot, peer.Watched = sender.Host(peer.Host).Boot, true
+	if j.cmd.Process != nil {
+		peer.PID = uint32(j.cmd.Process.Pid)
+		peer.StartMS = watch.StartMS(peer.PID)
+	}
+	return peer, nil
+}
+
+// A jobEnd is how a job ended.
+type jobEnd struct {
+	code    int    // as a shell would say it
+	signal  string // that ended it; empty for none
+	asked   bool   // it was asked to end
+	overran bool   // it took longer than it may
+}
+
+// of returns what is to be said of peer after its end.
+func (e jobEnd) of(peer sender.Peer, backIn time.Duration) sender.Peer {
+	peer.Exit = sender.Exit{HasCode: e.signal == "", Code: int64(e.code), Signal: e.signal}
+	if e.signal != "" {
+		peer.Exit.Code = 0
+	}
+	peer.Status = wire.StatusDead
+	if (e.code == 0 || e.asked) && !e.overran {
+		peer.Status, peer.BackIn = wire.StatusLeaving, backIn
+	}
+	return peer
+}
+
+const (
+	killDelay = 10 * time.Second      // from SIGTERM to SIGKILL
+	askDelay  = 20 * time.Millisecond // for a signal that has reached the job before it reached us
+)
+
+// follow waits until a job has ended. Meanwhile it hands on signals and heeds
+// the limit, if there is one.
+func (j *job) follow(limit time.Duration) jobEnd {
+	ended := make(chan jobEnd, 1)
+	go func() { ended <- j.wait() }() // ends when the job does
+	var late <-chan time.Time
+	if limit > 0 {
+		late = time.After(limit)
+	}
+	asked, overran := false, false
+	for {
+		select {
+		case sig := <-j.signals:
+			asked = asked || asksToEnd(sig)
+			j.pass(sig)
+		case <-late:
+			sig := syscall.SIGTERM
+			if overran {
+				sig = syscall.SIGKILL
+			}
+			overran = true
+			late = time.After(killDelay)
+			j.send(sig)
+		case end := <-ended:
+			end.asked, end.overran = asked || j.wasAsked(end), overran
+			return end
+		}
+	}
+}
+
+// wasAsked tells whether a job that a signal ended was meant to: whoever stops
+// a whole group of processes signals it and us, in any order.
+func (j *job) wasAsked(end jobEnd) bool {
+	if end.code < exitSignalled {
+		return false
+	}
+	select {
+	case sig := <-j.signals:
+		return asksToEnd(sig)
+	case <-time.After(askDelay):
+		return false
+	}
+}

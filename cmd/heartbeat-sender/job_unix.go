@@ -1,0 +1,100 @@
+//go:build unix
+
+package main
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A job is a command that runs on our behalf, with our standard streams.
+type job struct {
+	cmd     *exec.Cmd
+	signals chan os.Signal // that we get
+
+	// With a terminal it stays in our process group: so the terminal's keys
+	// work as without us. Else it leads one of its own, so that a signal can
+	// reach all of it.
+	terminal bool
+}
+
+// passed are the signals that are handed on.
+var passed = []os.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGCONT,
+}
+
+// startJob returns a job even if it could not be started.
+func startJob(args []string) (*job, error) {
+	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it wants to
+	j := &job{cmd: cmd, signals: make(chan os.Signal, len(passed)), terminal: inTerminal()}
+	if errors.Is(j.cmd.Err, exec.ErrDot) {
+		j.cmd.Err = nil // whoever has "." in PATH means it
+	}
+	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !j.terminal}
+	for _, sig := range passed {
+		if !signal.Ignored(sig) { // what we were told to ignore, it ignores too
+			signal.Notify(j.signals, sig)
+		}
+	}
+	return j, j.cmd.Start()
+}
+
+// inTerminal tells whether a terminal that we use has us in the foreground.
+func inTerminal() bool {
+	for fd := range 3 {
+		if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && group == unix.Getpgrp() {
+			return true
+		}
+	}
+	return false
+}
+
+func asksToEnd(sig os.Signal) bool {
+	switch sig {
+	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
+		return true
+	}
+	return false
+}
+
+// pass hands on a signal, unless the terminal has sent it to both of us.
+func (j *job) pass(sig os.Signal) {
+	if j.terminal && (sig == syscall.SIGINT || sig == syscall.SIGQUIT) {
+		return
+	}
+	j.send(sig.(syscall.Signal))
+}
+
+// send signals the job. If it ended a moment ago, nobody gets the signal.
+func (j *job) send(sig syscall.Signal) {
+	to := j.cmd.Process.Pid
+	if !j.terminal {
+		to = -to
+	}
+	syscall.Kill(to, sig) //nolint:errcheck // see above
+}
+
+// wait returns how the job ended. Process 1 of a container inherits processes
+// whose parents have ended; they are reaped here.
+func (j *job) wait() jobEnd {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil: // it cannot be waited for, which nobody can explain
+			return jobEnd{code: exitCannotRun}
+		case pid == j.cmd.Process.Pid && status.Signaled():
+			return jobEnd{code: exitSignalled + int(status.Signal()), signal: unix.SignalName(status.Signal())}
+		case pid == j.cmd.Process.Pid:
+			return jobEnd{code: status.ExitStatus()}
+		}
+	}
+}

@@ -1,0 +1,34 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// journald takes priorities from the beginnings of lines. Nobody else does.
+func TestJournalGetsPriorities(t *testing.T) {
+	file, err := os.Create(filepath.Join(t.TempDir(), "journal"))
+	require.NoError(t, err)
+	defer file.Close()
+	c := testCall(t, "")
+	c.stderr = file
+	c.environ = []string{"JOURNAL_STREAM=" + fileID(file)}
+	c.infof("connected")
+	c.warnf("lost %d", 1)
+	c.environ = []string{"JOURNAL_STREAM=1:2"} // somebody above us writes to the journal
+	c.infof("to a file")
+	c.environ = nil
+	c.infof("to nobody known")
+	c.args = []string{"nonsense"}
+	c.environ = []string{"JOURNAL_STREAM=" + fileID(file)}
+	require.Equal(t, exitUsage, c.exit())
+	said, err := os.ReadFile(file.Name())
+	require.NoError(t, err)
+	require.Equal(t, "<6>connected\n<4>lost 1\nto a file\nto nobody known\n"+
+		"<3>heartbeat-sender: unknown command \"nonsense\": possible are "+commandNames()+"\n", string(said))
+}

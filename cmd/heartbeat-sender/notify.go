@@ -1,0 +1,69 @@
+package main
+
+import (
+	"context"
+	"net"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+)
+
+// A manager is the service manager that started this program and wants to know
+// how it is (sd_notify(3)). Without one, nothing is sent.
+type manager struct {
+	socket string        // empty if there is none
+	kick   time.Duration // how often it wants to hear from its watchdog; 0 for never
+}
+
+func (c *call) manager() manager {
+	socket, _ := lookup(c.environ, "NOTIFY_SOCKET")
+	if strings.HasPrefix(socket, "@") {
+		socket = "\x00" + socket[1:] // abstract
+	}
+	m := manager{socket: socket}
+	pid, ok := lookup(c.environ, "WATCHDOG_PID")
+	if ok && pid != strconv.Itoa(os.Getpid()) {
+		return m
+	}
+	text, _ := lookup(c.environ, "WATCHDOG_USEC")
+	if micros, err := strconv.ParseInt(text, 10, 64); err == nil && micros > 0 {
+		m.kick = time.Duration(micros) * time.Microsecond / 3 // it may miss two
+	}
+	return m
+}
+
+// notify says lines like READY=1. The manager may be gone; that is its affair.
+func (m manager) notify(lines ...string) {
+	if m.socket == "" {
+		return
+	}
+	conn, err := net.DialUnix("unixgram", nil, &net.UnixAddr{Name: m.socket, Net: "unixgram"})
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	conn.Write([]byte(strings.Join(lines, "\n"))) //nolint:errcheck // see above
+}
+
+// watchdog kicks the watchdog as long as turning says that what beats goes
+// round, until ctx ends.
+func (m manager) watchdog(ctx context.Context, turning func(context.Context) bool) {
+	if m.kick == 0 {
+		return
+	}
+	ticker := time.NewTicker(m.kick)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		soon, cancel := context.WithTimeout(ctx, m.kick)
+		if turning(soon) {
+			m.notify("WATCHDOG=1")
+		}
+		cancel()
+	}
+}

@@ -1,0 +1,145 @@
+package main
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
+)
+
+const hostService = "host" // names the host itself, to collectors too
+
+// sender returns a Sender that speaks for whom the settings name, and the
+// targets that its first peers are about.
+func (c *call) sender() (*sender.Sender, []watch.Target, error) {
+	peers, targets, err := c.peers()
+	if err != nil {
+		return nil, nil, invalid(err)
+	}
+	s, err := c.senderFor(peers)
+	return s, targets, err
+}
+
+// senderFor returns a Sender that speaks for peers.
+func (c *call) senderFor(peers []sender.Peer) (*sender.Sender, error) {
+	if len(c.settings.servers) == 0 {
+		return nil, invalid(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
+	}
+	s := &sender.Sender{
+		Servers: c.settings.servers, Interval: c.settings.interval, BackIn: c.settings.backIn,
+		Peers: peers, Infof: c.infof, Warnf: c.warnf,
+	}
+	return s, invalid(s.Validate())
+}
+
+// peers returns for whom the settings ask to speak: for services that are
+// watched and the host they run on, for this process under the name of a
+// service, or for the host. What is to be said of those that are watched is
+// not known yet. The host comes last: it is its beat that is acknowledged.
+func (c *call) peers() (peers []sender.Peer, targets []watch.Target, err error) {
+	s := &c.settings
+	common, err := c.common()
+	if err != nil {
+		return nil, nil, err
+	}
+	watches := s.watches
+	if s.target != (watch.Target{}) {
+		watches = append([]settings{*s}, watches...)
+	}
+	for i := range watches {
+		peer, target, err := watches[i].watched(common)
+		if err != nil {
+			return nil, nil, err
+		}
+		peers, targets = append(peers, peer), append(targets, target)
+	}
+	switch name := s.peer.Service; {
+	case name == "", name == hostService, s.target != (watch.Target{}):
+		peers = append(peers, speakFor(common, sender.Host(common.Host)))
+	default:
+		peers = append(peers, speakFor(common, sender.Self(common.Host, name)))
+		if len(watches) > 0 {
+			peers = append(peers, speakFor(common, sender.Host(common.Host)))
+		}
+	}
+	return peers, targets, nil
+}
+
+// common returns what the settings say of all peers.
+func (c *call) common() (sender.Peer, error) {
+	common := c.settings.peer
+	if common.Host == "" {
+		name, err := c.ownName()
+		if err != nil {
+			return common, fmt.Errorf("this host has no name to go by: %w; give one with -host", err)
+		}
+		common.Host = name
+	}
+	return common, nil
+}
+
+// speakFor returns common about somebody else.
+func speakFor(common, who sender.Peer) sender.Peer {
+	common.Service, common.PID, common.StartMS, common.Watched = who.Service, who.PID, who.StartMS, who.Watched
+	if !common.NoIP { // else it is on another host
+		common.Boot = who.Boot
+	}
+	return common
+}
+
+// watched returns the peer and the target of settings that have one.
+func (s *settings) watched(common sender.Peer) (sender.Peer, watch.Target, error) {
+	target := s.target
+	target.Grace = s.grace
+	name := s.peer.Service
+	if name == "" {
+		var err error
+		if name, err = target.Service(); err != nil {
+			return common, target, err
+		}
+	}
+	if name == hostService {
+		return common, target, fmt.Errorf("service: %q is the host itself, give another name to %s", name, target.String())
+	}
+	peer := speakFor(common, sender.Host(common.Host))
+	peer.Service, peer.Silent = name, true
+	if s.peer.Status != "" {
+		peer.Status = s.peer.Status
+	}
+	peer.Tags = merged(common.Tags, s.peer.Tags)
+	return peer, target, nil
+}
+
+// merged returns the labels of both; of two with one key that of own.
+func merged(common, own []wire.Label) []wire.Label {
+	tags := slices.DeleteFunc(slices.Clone(common), func(tag wire.Label) bool {
+		return slices.ContainsFunc(own, func(o wire.Label) bool { return o.Key == tag.Key })
+	})
+	return append(tags, own...)
+}
+
+// ownName returns the name of this host.
+func (c *call) ownName() (string, error) {
+	name, err := c.hostName()
+	if err != nil {
+		return "", err
+	}
+	return properName(name)
+}
+
+// properName returns name in lower case, as collectors do, unless it is
+// nobody's own.
+func properName(name string) (string, error) {
+	name = strings.ToLower(name)
+	switch {
+	case name == "", name == "(none)": // as Linux says before a name is set
+		return "", fmt.Errorf("%q is no name", name)
+	case name == "localhost", strings.HasPrefix(name, "localhost."):
+		return "", fmt.Errorf("%q is what every host calls itself", name)
+	}
+	return name, (&wire.Beat{Host: name}).Validate()
+}

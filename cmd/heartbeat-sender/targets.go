@@ -1,0 +1,82 @@
+package main
+
+import (
+	"context"
+	"fmt"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
+)
+
+// watcher returns what watches targets and tells s what it sees; they are what
+// the first peers of s are about.
+func (c *call) watcher(s *sender.Sender, targets []watch.Target) *watch.Watcher {
+	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
+	w.Report = func(i int, state watch.State) {
+		say := c.infof
+		if state.Phase == watch.Dead {
+			say = c.warnf
+		}
+		say("%s: %s", s.Peers[i].Service, describe(state))
+		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
+			c.warnf("%s: %v", s.Peers[i].Service, err)
+		}
+	}
+	return w
+}
+
+// look asks once how targets are, and makes the first of peers say that. It
+// returns an error for what a person has to mend.
+func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
+	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
+	if err := w.Check(ctx); err != nil {
+		return invalid(err)
+	}
+	states, err := w.Look(ctx)
+	if err != nil {
+		c.warnf("%v", err) // of those that nobody could ask, nothing is said
+	}
+	for i, state := range states {
+		peers[i] = seen(peers[i], state)
+	}
+	return nil
+}
+
+// seen returns what is to be said of a peer whose process is in a state.
+func seen(p sender.Peer, s watch.State) sender.Peer {
+	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
+	p.Silent = s.Phase == watch.Starting || s.Phase == watch.Away
+	switch s.Phase {
+	case watch.Stopped: // how it ended is no news: it was told to
+		p.Status = wire.StatusLeaving
+	case watch.Dead:
+		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
+	}
+	return p
+}
+
+// describe tells an operator about a state.
+func describe(s watch.State) string {
+	switch s.Phase {
+	case watch.Starting:
+		return "not running yet"
+	case watch.Running:
+		return fmt.Sprintf("running as process %d", s.Process.PID)
+	case watch.Away:
+		return fmt.Sprintf("process %d ended, perhaps another one comes", s.Process.PID)
+	case watch.Stopped:
+		return "stopped on purpose" + ending(s.Exit)
+	}
+	return "dead" + ending(s.Exit)
+}
+
+func ending(e watch.Exit) string {
+	switch {
+	case e.Signal != "":
+		return ", ended by " + e.Signal
+	case e.HasCode:
+		return fmt.Sprintf(", exit code %d", e.Code)
+	}
+	return ""
+}

@@ -1,0 +1,141 @@
+//go:build linux
+
+package e2e
+
+import (
+	"net"
+	"os"
+	"os/exec"
+	"slices"
+	"strconv"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// wrap returns a command around which exec is.
+func wrap(t testing.TB, address string, command ...string) *exec.Cmd {
+	t.Helper()
+	args := append([]string{
+		"exec", "-config", os.DevNull, "-server", "tcp://" + address, "-host", "web-1", "-service", "job", "-quiet", "--",
+	}, command...)
+	return exec.Command(program(t, "heartbeat-sender"), args...)
+}
+
+func TestJobsAreToldAsTheyEnd(t *testing.T) {
+	t.Parallel()
+	for name, tt := range map[string]struct {
+		script string
+		code   int
+		want   []string
+	}{
+		"success": {"sleep 0.5", 0, []string{"alive beat", "left finished"}},
+		"failure": {"sleep 0.5; exit 3", 3, []string{"alive beat", "dead exited"}},
+		"signal":  {"sleep 0.5; kill -9 $$", 137, []string{"alive beat", "dead exited"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPost(t)
+			p.relieve()
+			job := newProcess(t, "exec", wrap(t, p.address, "sh", "-c", tt.script))
+			job.start()
+			require.Equal(t, tt.code, job.exit())
+			p.now().until("its end", func() bool { return len(p.states("web-1", "job")) == len(tt.want) })
+			require.Equal(t, tt.want, p.states("web-1", "job"))
+			require.Empty(t, p.states("web-1", "host"), "it speaks for nobody else")
+		})
+	}
+}
+
+// Whoever stops the wrapper stops the job, and that was planned.
+func TestStoppedJobHasLeft(t *testing.T) {
+	t.Parallel()
+	p := newPost(t)
+	p.relieve()
+	job := newProcess(t, "exec", wrap(t, p.address, "sh", "-c", "sleep 3600; true")) // a group of two
+	job.start()
+	p.untilAll(1)
+	job.signal(syscall.SIGTERM)
+	require.Equal(t, 143, job.exit())
+	p.now().until("its end", func() bool { return len(p.states("web-1", "job")) == 2 })
+	require.Equal(t, "left leaving", last(p.states("web-1", "job")))
+}
+
+// No collector delays a job: it starts at once, and its end waits for nobody
+// but for a connection that may come within a second. The limits are ten times
+// what it may take.
+func TestNoCollectorDelaysAJob(t *testing.T) {
+	refusing, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, refusing.Close())
+	silent, err := net.Listen("tcp", "127.0.0.1:0") // the kernel accepts, nobody reads
+	require.NoError(t, err)
+	defer silent.Close()
+	for name, tt := range map[string]struct {
+		address string
+		limit   time.Duration
+	}{
+		"refusing":  {refusing.Addr().String(), 500 * time.Millisecond},
+		"silent":    {silent.Addr().String(), 500 * time.Millisecond},
+		"blackhole": {blackhole(t), time.Second + 500*time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			const times = 5
+			var starts, ends []time.Duration
+			for range times {
+				begin := time.Now()
+				cmd := wrap(t, tt.address, "date", "+%s%N")
+				out, err := cmd.Output()
+				require.NoError(t, err)
+				ends = append(ends, time.Since(begin)-bare(t))
+				starts = append(starts, unixNano(t, out).Sub(begin))
+			}
+			slices.Sort(starts)
+			slices.Sort(ends)
+			t.Logf("CMD has started after %s, and it ended %s later than without exec (medians of %d)", starts[times/2], ends[times/2], times)
+			require.Less(t, starts[times/2], 500*time.Millisecond)
+			require.Less(t, ends[times/2], tt.limit)
+		})
+	}
+}
+
+// bare returns how long the command takes by itself.
+func bare(t testing.TB) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	require.NoError(t, exec.Command("date", "+%s%N").Run())
+	return time.Since(begin)
+}
+
+func unixNano(t testing.TB, text []byte) time.Time {
+	t.Helper()
+	nanos, err := strconv.ParseInt(strings.TrimSpace(string(text)), 10, 64)
+	require.NoError(t, err)
+	return time.Unix(0, nanos)
+}
+
+// blackhole returns an address that answers no SYN: the queue of its listener
+// is full, and nobody accepts.
+func blackhole(t testing.TB) string {
+	t.Helper()
+	fd, err := syscall.Socket(syscall.AF_INET, syscall.SOCK_STREAM|syscall.SOCK_CLOEXEC, 0)
+	require.NoError(t, err)
+	t.Cleanup(func() { syscall.Close(fd) })
+	require.NoError(t, syscall.Bind(fd, &syscall.SockaddrInet4{Addr: [4]byte{127, 0, 0, 1}}))
+	require.NoError(t, syscall.Listen(fd, 0))
+	name, err := syscall.Getsockname(fd)
+	require.NoError(t, err)
+	address := net.JoinHostPort("127.0.0.1", strconv.Itoa(name.(*syscall.SockaddrInet4).Port))
+	for range 10 {
+		conn, err := net.DialTimeout("tcp", address, time.Second)
+		if err != nil {
+			return address
+		}
+		t.Cleanup(func() { conn.Close() })
+	}
+	t.Fatal("the queue of a listener has no end")
+	return ""
+}

@@ -1,0 +1,120 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"strconv"
+	"time"
+)
+
+const (
+	fileRunningPause = time.Second // a daemon may hand over to a new process
+	fileAwayPause    = 100 * time.Millisecond
+	fileOverPause    = time.Second
+)
+
+// A pidFile is a pid file as it was read last.
+type pidFile struct {
+	path string
+	info fs.FileInfo // nil if it could not be read
+	mark int64       // how often it was found written anew
+}
+
+// read returns the number in the file.
+func (f *pidFile) read() (uint32, error) {
+	file, err := os.Open(f.path)
+	if err != nil {
+		return 0, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return 0, err
+	}
+	if !isSame(f.info, info) {
+		f.info = info
+		f.mark++
+	}
+	text, err := io.ReadAll(io.LimitReader(file, 64))
+	if err != nil {
+		return 0, err
+	}
+	pid, err := parsePID(text)
+	if err != nil {
+		return 0, fmt.Errorf("pid file %s: %w", f.path, err)
+	}
+	return pid, nil
+}
+
+func readPID(path string) (uint32, error) { return (&pidFile{path: path}).read() }
+
+// isSame compares for equality only: clocks are set back, backups restored.
+func isSame(a, b fs.FileInfo) bool {
+	return a != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
+}
+
+// parsePID reads the first line, as systemd does: PostgreSQL writes more.
+func parsePID(text []byte) (uint32, error) {
+	line, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	pid, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 10, 31)
+	if err != nil || pid == 0 {
+		return 0, fmt.Errorf("%.64q is not the number of a process", line)
+	}
+	return uint32(pid), nil
+}
+
+// lookAtFile reads the file and looks for its process; exit is how the one
+// before ended, if it just did.
+func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit, warnf warnFunc) {
+	seen := sighting{kind: absent, exit: exit}
+	if w.process != nil { // whatever becomes of the file, the process lives
+		seen = sighting{kind: running, process: w.process.Process, mark: w.belief.mark}
+	}
+	pid, err := file.read()
+	if err == nil {
+		seen = w.find(pid, file.mark, seen)
+	}
+	w.see(ctx, seen)
+	if err != nil && !errors.Is(err, fs.ErrNotExist) {
+		warnf("%v", err)
+	}
+}
+
+// followFile watches the process in the file until ctx ends.
+func (w *watch) followFile(ctx context.Context, warnf warnFunc) {
+	defer w.letGo()
+	file := &pidFile{path: w.PIDFile}
+	var exit Exit
+	for ctx.Err() == nil {
+		w.lookAtFile(ctx, file, exit, warnf)
+		exit = w.waitForFile(ctx)
+	}
+}
+
+// waitForFile waits until the file should be read again, which is at once when
+// its process ends, and returns how that ended.
+func (w *watch) waitForFile(ctx context.Context) Exit {
+	pause := fileOverPause
+	switch w.belief.Phase {
+	case Running:
+		pause = fileRunningPause
+	case Starting, Away:
+		pause = fileAwayPause
+	}
+	ctx, cancel := context.WithTimeout(ctx, pause)
+	defer cancel()
+	if w.process == nil {
+		<-ctx.Done()
+		return Exit{}
+	}
+	exit, over := w.process.wait(ctx)
+	if over {
+		w.letGo()
+	}
+	return exit
+}

@@ -1,0 +1,198 @@
+package watch
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"os"
+	"strconv"
+	"strings"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/unix"
+)
+
+// reapTime is how long an ended process is given to be reaped: only then the
+// kernel tells how it ended.
+const reapTime = 30 * time.Millisecond
+
+// What x/sys/unix lacks of <linux/pidfd.h>. Linux 6.15 was the first to tell
+// how a process ended.
+const (
+	pidfdGetInfo  = 0xc040ff0b // _IOWR(0xFF, 11, struct pidfd_info)
+	pidfdInfoExit = 1 << 3
+)
+
+// pidfdInfo is struct pidfd_info in its first size.
+type pidfdInfo struct {
+	mask     uint64
+	_        uint64
+	_        [11]uint32
+	exitCode int32 // as wait(2) tells it
+}
+
+// A process is held by its pidfd, which never means another process.
+type process struct {
+	Process
+	pidfd *os.File // nil if there is none: then it is polled
+}
+
+// openProcess returns the living process pid, or nil. A zombie does not live.
+func openProcess(pid uint32) *process {
+	if pid == 0 || pid > maxPID {
+		return nil
+	}
+	pidfd, err := openPidfd(int(pid))
+	switch {
+	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
+		return nil // the latter two say that it is a thread
+	case err != nil: // an old kernel, a strict container or too many open files
+		return openPolled(pid)
+	}
+	p := &process{Process{PID: pid, StartMS: StartMS(pid)}, pidfd}
+	if !p.isOver() { // so the start was not that of another process either
+		return p
+	}
+	p.close()
+	return nil
+}
+
+func openPidfd(pid int) (*os.File, error) {
+	fd, err := unix.PidfdOpen(pid, 0)
+	if err != nil {
+		return nil, err
+	}
+	if err := unix.SetNonblock(fd, true); err != nil {
+		return nil, errors.Join(err, unix.Close(fd))
+	}
+	file := os.NewFile(uintptr(fd), "pidfd")
+	if err := file.SetReadDeadline(time.Time{}); err != nil { // the poller does not take it
+		return nil, errors.Join(err, file.Close())
+	}
+	return file, nil
+}
+
+func openPolled(pid uint32) *process {
+	p := &process{Process: Process{PID: pid, StartMS: StartMS(pid)}}
+	if p.isOver() {
+		return nil
+	}
+	return p
+}
+
+func (p *process) close() {
+	if p.pidfd != nil {
+		p.pidfd.Close()
+	}
+}
+
+// wait waits until the process ends and returns how, as far as that is known,
+// or false when ctx ends. No thread is held.
+func (p *process) wait(ctx context.Context) (Exit, bool) {
+	if p.pidfd == nil {
+		return Exit{}, poll(ctx, p.isOver)
+	}
+	if p.pidfd.SetReadDeadline(time.Time{}) != nil {
+		return Exit{}, false
+	}
+	stop := context.AfterFunc(ctx, func() { _ = p.pidfd.SetReadDeadline(time.Unix(1, 0)) })
+	over := p.await(isReadable)
+	stop()
+	if !over {
+		return Exit{}, false
+	}
+	return p.exit(), true
+}
+
+// exit returns how the process ended.
+func (p *process) exit() (exit Exit) {
+	if p.pidfd.SetReadDeadline(time.Now().Add(reapTime)) != nil {
+		return Exit{}
+	}
+	p.await(func(fd uintptr) bool { // it wakes up again when the process was reaped
+		info := pidfdInfo{mask: pidfdInfoExit}
+		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
+		if errno == 0 && info.mask&pidfdInfoExit == 0 {
+			return false
+		}
+		if errno == 0 {
+			exit = exitOf(unix.WaitStatus(info.exitCode))
+		}
+		return true
+	})
+	return exit
+}
+
+func exitOf(status unix.WaitStatus) Exit {
+	if status.Signaled() {
+		return Exit{Signal: signalName(int64(status.Signal()))}
+	}
+	return Exit{HasCode: true, Code: int64(status.ExitStatus())}
+}
+
+// await waits until check is content with the pidfd, or returns false when the
+// deadline for reading is over.
+func (p *process) await(check func(fd uintptr) bool) bool {
+	conn, err := p.pidfd.SyscallConn()
+	return err == nil && conn.Read(check) == nil
+}
+
+// isReadable tells whether all threads of the process have ended.
+func isReadable(fd uintptr) bool {
+	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
+	for {
+		n, err := unix.Poll(fds, 0)
+		if !errors.Is(err, unix.EINTR) {
+			return n > 0
+		}
+	}
+}
+
+// isOver tells whether the process has ended, without waiting.
+func (p *process) isOver() bool {
+	if p.pidfd != nil {
+		over := false
+		conn, err := p.pidfd.SyscallConn()
+		return err == nil && conn.Control(func(fd uintptr) { over = isReadable(fd) }) == nil && over
+	}
+	return !exists(p.PID) || isZombie(p.PID) || isOther(p.StartMS, StartMS(p.PID))
+}
+
+func isOther(was, is int64) bool { return was != 0 && is != 0 && was != is }
+
+// isZombie tells whether a process only waits to be reaped. If the first
+// thread has ended before the others, it looks much the same.
+func isZombie(pid uint32) bool {
+	fields := procStat(pid)
+	return fields != nil && fields[0] == "Z" && fields[17] == "1"
+}
+
+// StartMS returns when a process started in milliseconds since boot, or 0 if
+// that is hidden. It is told in clock ticks, which Linux makes 100 a second
+// for every process.
+func StartMS(pid uint32) int64 {
+	fields := procStat(pid)
+	if fields == nil {
+		return 0
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return ticks * 10
+}
+
+// procStat returns proc_pid_stat(5) from the third field on, or nil.
+func procStat(pid uint32) []string {
+	stat, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
+	if err != nil {
+		return nil
+	}
+	// The second field is the program's name and may hold spaces.
+	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
+	if len(fields) < 20 {
+		return nil
+	}
+	return fields
+}

@@ -1,0 +1,72 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"strconv"
+	"syscall"
+)
+
+// processQuery is PROCESS_QUERY_LIMITED_INFORMATION: it gives the exit code.
+const processQuery = 0x1000
+
+// A process is held by its handle, which never means another process. It is
+// polled: who waits for a handle cannot be told to stop waiting.
+type process struct {
+	Process
+	handle syscall.Handle // 0 if it is not ours to open
+}
+
+// openProcess returns the living process pid, or nil.
+func openProcess(pid uint32) *process {
+	if pid == 0 {
+		return nil
+	}
+	handle, err := syscall.OpenProcess(syscall.SYNCHRONIZE|processQuery, false, pid)
+	if err != nil && !errors.Is(err, syscall.ERROR_ACCESS_DENIED) {
+		return nil
+	}
+	p := &process{Process{PID: pid}, handle}
+	if p.isOver() {
+		p.close()
+		return nil
+	}
+	return p
+}
+
+func (p *process) close() {
+	if p.handle != 0 {
+		_ = syscall.CloseHandle(p.handle)
+	}
+}
+
+// wait waits until the process ends and returns how, as far as that is known,
+// or false when ctx ends.
+func (p *process) wait(ctx context.Context) (Exit, bool) {
+	if !poll(ctx, p.isOver) {
+		return Exit{}, false
+	}
+	var code uint32
+	if p.handle == 0 || syscall.GetExitCodeProcess(p.handle, &code) != nil {
+		return Exit{}, true
+	}
+	return Exit{HasCode: true, Code: int64(code)}, true
+}
+
+func (p *process) isOver() bool {
+	if p.handle != 0 {
+		event, err := syscall.WaitForSingleObject(p.handle, 0)
+		return err == nil && event == syscall.WAIT_OBJECT_0
+	}
+	handle, err := syscall.OpenProcess(syscall.SYNCHRONIZE, false, p.PID)
+	if err == nil { // it is another one by now
+		_ = syscall.CloseHandle(handle)
+	}
+	return !errors.Is(err, syscall.ERROR_ACCESS_DENIED)
+}
+
+// signalName returns what Linux calls a signal; here systemd never tells one.
+func signalName(number int64) string { return "SIG" + strconv.FormatInt(number, 10) }
+
+// StartMS returns 0: when a process started is known on Linux only.
+func StartMS(uint32) int64 { return 0 }

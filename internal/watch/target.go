@@ -1,0 +1,143 @@
+package watch
+
+import (
+	"errors"
+	"fmt"
+	"io/fs"
+	"math"
+	"os"
+	"path"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+)
+
+const (
+	maxPID     = math.MaxInt32 // of every kernel
+	maxService = 128           // bytes; of a service in a beat
+	maxComm    = 15            // bytes; of proc_pid_comm(5)
+)
+
+// A Target is whom to watch. One of PID, PIDFile and Unit is given.
+type Target struct {
+	PID     uint32
+	PIDFile string
+	Unit    string        // of systemd; without a suffix it is a .service
+	Grace   time.Duration // a process that is back within it was restarted; means nothing for PID
+}
+
+// String returns what to call t in messages.
+func (t *Target) String() string {
+	switch {
+	case t.Unit != "":
+		return "unit " + t.unit()
+	case t.PIDFile != "":
+		return "pid file " + t.PIDFile
+	}
+	return fmt.Sprintf("pid %d", t.PID)
+}
+
+// Service returns the name of the service that t is unless it is given one:
+// the unit without its suffix, the base name of the pid file without .pid, or
+// the base name of the program.
+func (t *Target) Service() (string, error) {
+	var name string
+	switch {
+	case t.Unit != "":
+		name = strings.TrimSuffix(t.unit(), path.Ext(t.unit()))
+	case t.PIDFile != "":
+		name = strings.TrimSuffix(filepath.Base(t.PIDFile), ".pid")
+	default:
+		name = program(t.PID)
+	}
+	if name == "" {
+		return "", fmt.Errorf("%s has no name to go by: give one with -service", t)
+	}
+	return ServiceName(name), nil
+}
+
+// ServiceName makes a name fit for a service: at most 128 bytes, with "_" for
+// every character but letters and digits of ASCII and _.@:/-
+func ServiceName(name string) string {
+	name = strings.Map(func(r rune) rune {
+		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.@:/-", r) {
+			return r
+		}
+		return '_'
+	}, name)
+	return name[:min(len(name), maxService)]
+}
+
+// program returns the base name of what a process runs, or nothing. The kernel
+// knows its beginning; only the file behind it may tell the rest.
+func program(pid uint32) string {
+	proc := fmt.Sprintf("/proc/%d/", pid)
+	text, err := os.ReadFile(proc + "comm")
+	if err != nil {
+		return ""
+	}
+	comm := strings.TrimSuffix(string(text), "\n")
+	file, err := os.Readlink(proc + "exe")
+	if err != nil || len(comm) < maxComm {
+		return comm
+	}
+	// An upgrade replaces the file of a running program.
+	if whole := strings.TrimSuffix(path.Base(file), " (deleted)"); strings.HasPrefix(whole, comm) {
+		return whole
+	}
+	return comm
+}
+
+// unit returns the name of the unit with its suffix.
+func (t *Target) unit() string {
+	suffixes := []string{ // systemd.unit(5)
+		".service", ".socket", ".device", ".mount", ".automount", ".swap",
+		".target", ".path", ".timer", ".slice", ".scope",
+	}
+	if slices.Contains(suffixes, path.Ext(t.Unit)) {
+		return t.Unit
+	}
+	return t.Unit + ".service"
+}
+
+// check returns the mistake in t that shows without asking systemd.
+func (t *Target) check() error {
+	given := 0
+	for _, is := range []bool{t.PID != 0, t.PIDFile != "", t.Unit != ""} {
+		if is {
+			given++
+		}
+	}
+	switch {
+	case given == 0:
+		return errors.New("whom to watch is missing: give a pid, a pid file or a unit")
+	case given > 1:
+		return errors.New("a pid, a pid file and a unit exclude each other")
+	case t.PID > maxPID:
+		return fmt.Errorf("no process has the number %d", t.PID)
+	case strings.ContainsAny(t.Unit, "*?["):
+		return fmt.Errorf("unit %.64q is a pattern: give the name of one", t.Unit)
+	case t.PIDFile != "":
+		return t.checkFile()
+	}
+	return nil
+}
+
+// checkFile accepts a file that is not there: the daemon need not run yet.
+func (t *Target) checkFile() error {
+	info, err := os.Stat(t.PIDFile)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case !info.Mode().IsRegular():
+		return fmt.Errorf("pid file %.256q is not a regular file", t.PIDFile)
+	}
+	_, err = readPID(t.PIDFile)
+	if errors.Is(err, fs.ErrPermission) {
+		return err
+	}
+	return nil
+}

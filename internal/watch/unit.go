@@ -1,0 +1,140 @@
+package watch
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"os/exec"
+	"strconv"
+	"strings"
+)
+
+// unitProperties are what a unitStatus is made of.
+const unitProperties = "LoadState,ActiveState,SubState,Result,Job," +
+	"MainPID,ExecMainStartTimestampMonotonic,ExecMainCode,ExecMainStatus"
+
+// A unitStatus is what systemd says of a unit.
+type unitStatus struct {
+	load, active, sub, result string
+
+	job     bool   // something is about to be done with it
+	mainPID uint32 // 0 for none
+	started int64  // when its main process was, in µs since boot
+	exit    Exit   // of its main process
+}
+
+// parseStatus reads lines of KEY=VALUE.
+func parseStatus(block string) (unitStatus, error) {
+	values := make(map[string]string)
+	for line := range strings.Lines(block) {
+		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
+		values[key] = value
+	}
+	status := unitStatus{
+		load:   values["LoadState"],
+		active: values["ActiveState"],
+		sub:    values["SubState"],
+		result: values["Result"],
+		job:    values["Job"] != "" && values["Job"] != "0",
+	}
+	if status.load == "" || status.active == "" {
+		return status, fmt.Errorf("%.64q is not a state", block)
+	}
+	numbers := make(map[string]int64)
+	// What is no service has none of these.
+	for _, key := range []string{"MainPID", "ExecMainStartTimestampMonotonic", "ExecMainCode", "ExecMainStatus"} {
+		number, err := strconv.ParseInt(values[key], 10, 64)
+		if err != nil && values[key] != "" {
+			return status, fmt.Errorf("%s: %.64q is not a number", key, values[key])
+		}
+		numbers[key] = number
+	}
+	status.mainPID = uint32(numbers["MainPID"])
+	status.started = numbers["ExecMainStartTimestampMonotonic"]
+	status.exit = exitOfMain(numbers["ExecMainCode"], numbers["ExecMainStatus"])
+	return status, nil
+}
+
+// exitOfMain translates si_code and si_status of sigaction(2).
+func exitOfMain(code, status int64) Exit {
+	switch code {
+	case 1: // CLD_EXITED
+		return Exit{HasCode: true, Code: status}
+	case 2, 3: // CLD_KILLED, CLD_DUMPED
+		return Exit{Signal: signalName(status)}
+	}
+	return Exit{}
+}
+
+// sighting returns what it means that the unit has no living main process.
+// A unit that did not run before cannot have ended.
+func (u *unitStatus) sighting(ranBefore bool) sighting {
+	seen := sighting{kind: u.kind(ranBefore)}
+	if seen.kind == stopped || seen.kind == failed {
+		seen.exit = u.exit
+	}
+	return seen
+}
+
+func (u *unitStatus) kind(ranBefore bool) kind {
+	onPurpose := u.result == "success"
+	switch {
+	case u.mainPID != 0: // systemd has not noticed its end yet
+		return ended
+	case strings.Contains(u.sub, "auto-restart"):
+		return between
+	case u.active == "inactive" && !u.job:
+		return stopped
+	case u.active == "inactive", u.active == "deactivating":
+		if onPurpose {
+			return held
+		}
+	case u.active == "failed" && !u.job:
+		return failed
+	case u.active == "active" && u.sub == "exited" && ranBefore:
+		if onPurpose {
+			return stopped
+		}
+		return failed
+	}
+	return between
+}
+
+// isHollow tells whether there is nothing to watch in a unit that is active.
+func (u *unitStatus) isHollow() bool { return u.active == "active" && u.mainPID == 0 }
+
+// checkUnits returns what is wrong with units, whether they run or not.
+func checkUnits(ctx context.Context, units []string) error {
+	if len(units) == 0 {
+		return nil
+	}
+	if _, err := exec.LookPath("systemctl"); err != nil {
+		return fmt.Errorf("units need systemd: %w", err)
+	}
+	statuses, err := showUnits(ctx, units)
+	if errors.Is(err, context.DeadlineExceeded) { // nothing that a person could mend
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	var errs []error
+	for i := range statuses {
+		errs = append(errs, statuses[i].check(ctx, units[i]))
+	}
+	return errors.Join(errs...)
+}
+
+func (u *unitStatus) check(ctx context.Context, unit string) error {
+	switch {
+	case u.load == "not-found" && u.active == "inactive":
+		return fmt.Errorf("there is no unit %s", unit)
+	case !u.isHollow():
+		return nil
+	}
+	hint := ", so there is nothing to watch"
+	if names, err := instances(ctx, unit); err == nil && len(names) > 0 {
+		hint = fmt.Sprintf(": did you mean %.256s?", strings.Join(names, " or "))
+	}
+	return fmt.Errorf("unit %s is active but has no main process%s", unit, hint)
+}

@@ -1,0 +1,187 @@
+package watch
+
+import (
+	"context"
+	"sync"
+	"time"
+)
+
+// How long until a unit is asked about again.
+const (
+	unitRunningPause = 10 * time.Second // its end is known at once anyway
+	unitOverPause    = 5 * time.Second
+	unitFirstPause   = 20 * time.Millisecond // while it changes; then doubled up to
+	unitAwayPause    = 500 * time.Millisecond
+)
+
+// lookAtUnit takes in what systemd says of the unit.
+func (w *watch) lookAtUnit(ctx context.Context, u *unitStatus) {
+	seen := u.sighting(w.belief.Process.PID != 0)
+	if u.mainPID != 0 {
+		seen = w.find(u.mainPID, u.started, seen)
+	}
+	if seen.kind != running {
+		w.letGo()
+	}
+	w.see(ctx, seen)
+}
+
+// warnIfHollow is for a unit that was never seen running: with a main process
+// it would have been.
+func (w *watch) warnIfHollow(u *unitStatus, warnf warnFunc) {
+	if u.isHollow() && w.belief.Process.PID == 0 {
+		warnf("%s is active but has no main process: there is nothing to watch", w.Target)
+	}
+}
+
+// lookAtUnits asks systemd once.
+func lookAtUnits(ctx context.Context, watches []*watch, warnf warnFunc) error {
+	if len(watches) == 0 {
+		return nil
+	}
+	statuses, err := showUnits(ctx, unitNames(watches))
+	if err != nil {
+		return err
+	}
+	for i, w := range watches {
+		w.lookAtUnit(ctx, &statuses[i])
+		w.warnIfHollow(&statuses[i], warnf)
+	}
+	return nil
+}
+
+func unitNames(watches []*watch) []string {
+	names := make([]string, 0, len(watches))
+	for _, w := range watches {
+		names = append(names, w.unit())
+	}
+	return names
+}
+
+// A unitAnswer is what systemd said when it was asked about units.
+type unitAnswer struct {
+	asked    []*watch
+	statuses []unitStatus
+	err      error
+}
+
+// A unitEnd is the end of a main process.
+type unitEnd struct {
+	watch   *watch
+	process *process
+	exit    Exit
+}
+
+// followUnits watches units until ctx ends. It asks about all that are due in
+// one go, and meanwhile notices ends.
+func followUnits(ctx context.Context, watches []*watch, warnf warnFunc) {
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	ends := make(chan unitEnd)
+	for _, w := range watches {
+		w.keep = func(p *process) func() { return awaitEnd(ctx, &wg, w, p, ends) }
+	}
+	answers := make(chan unitAnswer, 1)
+	asking := false
+	for ctx.Err() == nil {
+		if asked := dueAt(watches, time.Now()); !asking && len(asked) > 0 {
+			asking = true
+			wg.Go(func() { // ends with ctx
+				statuses, err := showUnits(ctx, unitNames(asked))
+				answers <- unitAnswer{asked, statuses, err}
+			})
+		}
+		select {
+		case <-ctx.Done():
+		case end := <-ends:
+			end.takeIn(ctx)
+		case answer := <-answers:
+			asking = false
+			answer.takeIn(ctx, warnf)
+		case <-time.After(untilDue(watches, asking)):
+		}
+	}
+}
+
+// awaitEnd sends the end of p to ends, unless what it returns is called first.
+func awaitEnd(ctx context.Context, wg *sync.WaitGroup, w *watch, p *process, ends chan<- unitEnd) func() {
+	ctx, cancel := context.WithCancel(ctx)
+	wg.Go(func() { // ends with ctx
+		defer p.close()
+		exit, over := p.wait(ctx)
+		if !over {
+			return
+		}
+		select {
+		case ends <- unitEnd{w, p, exit}:
+		case <-ctx.Done():
+		}
+	})
+	return cancel
+}
+
+// takeIn tells that the process has ended, and lets systemd be asked at once
+// what comes of it.
+func (e *unitEnd) takeIn(ctx context.Context) {
+	w := e.watch
+	if w.process != e.process { // systemd has told of another one since
+		return
+	}
+	w.letGo()
+	w.see(ctx, sighting{kind: ended, exit: e.exit})
+	w.due, w.pause = time.Time{}, 0
+}
+
+// takeIn leaves everything as it was if systemd did not answer.
+func (a *unitAnswer) takeIn(ctx context.Context, warnf warnFunc) {
+	if a.err != nil && ctx.Err() == nil {
+		warnf("%v", a.err)
+	}
+	now := time.Now() // so that they are due together again
+	for i, w := range a.asked {
+		if a.err == nil {
+			w.lookAtUnit(ctx, &a.statuses[i])
+			w.warnIfHollow(&a.statuses[i], warnf)
+		}
+		w.plan(now)
+	}
+}
+
+// plan sets when to ask again.
+func (w *watch) plan(now time.Time) {
+	switch w.belief.Phase {
+	case Running:
+		w.due, w.pause = now.Add(unitRunningPause), 0
+	case Stopped, Dead:
+		w.due, w.pause = now.Add(unitOverPause), 0
+	case Starting, Away:
+		limit := unitAwayPause
+		if w.belief.Phase == Starting { // systemd has the patience
+			limit = unitOverPause
+		}
+		w.pause = min(max(2*w.pause, unitFirstPause), limit)
+		w.due = now.Add(w.pause)
+	}
+}
+
+func dueAt(watches []*watch, now time.Time) []*watch {
+	var due []*watch
+	for _, w := range watches {
+		if !w.due.After(now) {
+			due = append(due, w)
+		}
+	}
+	return due
+}
+
+// untilDue returns when the next question can be asked, in an hour at most.
+func untilDue(watches []*watch, asking bool) time.Duration {
+	wait := time.Hour
+	if asking {
+		return wait
+	}
+	for _, w := range watches {
+		wait = min(wait, time.Until(w.due))
+	}
+	return wait
+}

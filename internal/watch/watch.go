@@ -1,0 +1,80 @@
+package watch
+
+import (
+	"context"
+	"time"
+)
+
+// A watch is a target and what is believed of it.
+type watch struct {
+	*Target
+	belief  belief
+	seen    bool // at least once
+	report  func(State)
+	process *process // that is Running
+
+	// keep is handed a process that was found, and returns what gives it up.
+	keep    func(p *process) (release func())
+	release func()
+
+	due   time.Time     // of a unit: when to ask again
+	pause time.Duration // of a unit: between the last two questions, while that grows
+}
+
+// see takes in what was seen and reports if that changes anything. What ends
+// because the host shuts down is not dead.
+func (w *watch) see(ctx context.Context, s sighting) {
+	next := w.belief.after(s, w.Grace, time.Now())
+	if next.Phase == Dead && w.belief.Phase != Dead && hostIsStopping(ctx) {
+		next.Phase = Stopped
+	}
+	changed := !w.seen || next.State != w.belief.State
+	w.belief, w.seen = next, true
+	if changed {
+		w.report(next.State)
+	}
+}
+
+// find returns the sighting of the process pid, and keeps it; if it is not
+// there, or not the one that is meant, what is said instead.
+func (w *watch) find(pid uint32, mark int64, instead sighting) sighting {
+	if w.process != nil && w.process.PID == pid {
+		return sighting{kind: running, process: w.process.Process, mark: mark}
+	}
+	if w.belief.isStranger(pid, mark) {
+		return instead
+	}
+	found := openProcess(pid)
+	if found == nil {
+		return instead
+	}
+	w.letGo()
+	w.process, w.release = found, w.keep(found)
+	return sighting{kind: running, process: found.Process, mark: mark}
+}
+
+// letGo ends the watch over the process.
+func (w *watch) letGo() {
+	if w.process != nil {
+		w.release()
+		w.process, w.release = nil, nil
+	}
+}
+
+// lookAtPID looks for the process with the number of w. If it is not there now
+// it never will be: another one with its number is a stranger.
+func (w *watch) lookAtPID(ctx context.Context) {
+	w.see(ctx, w.find(w.PID, 0, sighting{kind: failed}))
+}
+
+// followPID watches the process until it or ctx ends.
+func (w *watch) followPID(ctx context.Context) {
+	defer w.letGo()
+	w.lookAtPID(ctx)
+	if w.process == nil {
+		return
+	}
+	if exit, over := w.process.wait(ctx); over {
+		w.see(ctx, sighting{kind: failed, exit: exit})
+	}
+}
