@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -41,12 +42,13 @@ type Exit struct {
 
 // Host returns the peer of a host.
 func Host(host string) Peer {
-	return Peer{Host: host, Boot: bootID(), Watched: true}
+	return Peer{Host: host, Boot: proc.BootID(), Watched: true}
 }
 
 // Self returns the peer of this process under the name of a service.
 func Self(host, service string) Peer {
-	return Peer{Host: host, Service: service, PID: uint32(os.Getpid()), Boot: bootID(), StartMS: startMS()}
+	pid := uint32(os.Getpid())
+	return Peer{Host: host, Service: service, PID: pid, Boot: proc.BootID(), StartMS: proc.StartMS(pid)}
 }
 
 // beat returns what is said of p each time.

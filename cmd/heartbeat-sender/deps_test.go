@@ -17,6 +17,7 @@ func TestSenderDependsOnNothingElse(t *testing.T) {
 		"github.com/BurntSushi/toml",
 		"github.com/BurntSushi/toml/internal",
 		module + "/cmd/heartbeat-sender",
+		module + "/internal/proc",
 		module + "/internal/watch",
 		module + "/plugins/inputs/heartbeat/wire",
 		module + "/sender",

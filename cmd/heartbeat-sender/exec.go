@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
@@ -87,7 +88,7 @@ func (c *call) jobPeer(j *job) (sender.Peer, error) {
 	peer.Boot, peer.Watched = sender.Host(peer.Host).Boot, true
 	if j.cmd.Process != nil {
 		peer.PID = uint32(j.cmd.Process.Pid)
-		peer.StartMS = watch.StartMS(peer.PID)
+		peer.StartMS = proc.StartMS(peer.PID)
 	}
 	return peer, nil
 }

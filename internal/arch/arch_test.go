@@ -69,20 +69,24 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
+		dir:     "internal/proc",
+		imports: []string{std},
+	},
+	{
 		dir:     "sender",
-		imports: []string{std, module + "/" + plugin + "/wire"},
+		imports: []string{std, module + "/" + plugin + "/wire", module + "/internal/proc"},
 		never:   []string{"crypto/tls"},
 	},
 	{
 		dir:     "internal/watch", // of beats and collectors it knows nothing
-		imports: []string{std, "golang.org/x/sys/unix"},
+		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc"},
 		never:   []string{"net"},
 	},
 	{
 		dir: "cmd/heartbeat-sender",
 		imports: []string{
 			std, toml, "golang.org/x/sys/unix",
-			module + "/sender", module + "/internal/watch", module + "/" + plugin + "/wire",
+			module + "/sender", module + "/internal/watch", module + "/internal/proc", module + "/" + plugin + "/wire",
 		},
 	},
 	{

@@ -103,9 +103,10 @@ func TestCollectorThatIsKilledAgainAndAgainKillsNobody(t *testing.T) {
 			require.Zero(t, total(t, atEnd, "deaths_total")+total(t, atEnd, "restarts_total")+total(t, atEnd, "conflicts_total"))
 			for peer := range atEnd {
 				require.Contains(t, middle, peer)
-				before, half := number(t, first[peer], "beats_total"), number(t, middle[peer], "beats_total")
-				require.Less(t, before, half, peer)
-				require.Less(t, half, number(t, atEnd[peer], "beats_total"), peer)
+				// What was not saved yet is lost with a collector, but not what the first had saved.
+				before := number(t, first[peer], "beats_total")
+				require.LessOrEqual(t, before, number(t, middle[peer], "beats_total"), peer)
+				require.Less(t, before, number(t, atEnd[peer], "beats_total"), peer)
 			}
 			t.Logf("%d kills under %d senders: %d, %d and at last %d beats counted, %d lost", kills, senders,
 				total(t, first, "beats_total"), total(t, middle, "beats_total"), total(t, atEnd, "beats_total"), total(t, atEnd, "lost_total"))

@@ -14,6 +14,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 )
 
 const patience = 20 * time.Second // for what takes milliseconds on an idle machine
@@ -55,7 +57,7 @@ func startCommand(t *testing.T, cmd *exec.Cmd) *child {
 
 func (c *child) pid() uint32 { return uint32(c.cmd.Process.Pid) }
 
-func (c *child) process() Process { return Process{PID: c.pid(), StartMS: StartMS(c.pid())} }
+func (c *child) process() Process { return Process{PID: c.pid(), StartMS: proc.StartMS(c.pid())} }
 
 func (c *child) line() string {
 	c.t.Helper()

@@ -1,16 +1,15 @@
 package watch
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"os"
-	"strconv"
-	"strings"
 	"time"
 	"unsafe"
 
 	"golang.org/x/sys/unix"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 )
 
 // reapTime is how long an ended process is given to be reaped: only then the
@@ -50,7 +49,7 @@ func openProcess(pid uint32) *process {
 	case err != nil: // an old kernel, a strict container or too many open files
 		return openPolled(pid)
 	}
-	p := &process{Process{PID: pid, StartMS: StartMS(pid)}, pidfd}
+	p := &process{Process{PID: pid, StartMS: proc.StartMS(pid)}, pidfd}
 	if !p.isOver() { // so the start was not that of another process either
 		return p
 	}
@@ -74,7 +73,7 @@ func openPidfd(pid int) (*os.File, error) {
 }
 
 func openPolled(pid uint32) *process {
-	p := &process{Process: Process{PID: pid, StartMS: StartMS(pid)}}
+	p := &process{Process: Process{PID: pid, StartMS: proc.StartMS(pid)}}
 	if p.isOver() {
 		return nil
 	}
@@ -156,43 +155,7 @@ func (p *process) isOver() bool {
 		conn, err := p.pidfd.SyscallConn()
 		return err == nil && conn.Control(func(fd uintptr) { over = isReadable(fd) }) == nil && over
 	}
-	return !exists(p.PID) || isZombie(p.PID) || isOther(p.StartMS, StartMS(p.PID))
+	return !exists(p.PID) || proc.IsZombie(p.PID) || isOther(p.StartMS, proc.StartMS(p.PID))
 }
 
 func isOther(was, is int64) bool { return was != 0 && is != 0 && was != is }
-
-// isZombie tells whether a process only waits to be reaped. If the first
-// thread has ended before the others, it looks much the same.
-func isZombie(pid uint32) bool {
-	fields := procStat(pid)
-	return fields != nil && fields[0] == "Z" && fields[17] == "1"
-}
-
-// StartMS returns when a process started in milliseconds since boot, or 0 if
-// that is hidden. It is told in clock ticks, which Linux makes 100 a second
-// for every process.
-func StartMS(pid uint32) int64 {
-	fields := procStat(pid)
-	if fields == nil {
-		return 0
-	}
-	ticks, err := strconv.ParseInt(fields[19], 10, 64)
-	if err != nil {
-		return 0
-	}
-	return ticks * 10
-}
-
-// procStat returns proc_pid_stat(5) from the third field on, or nil.
-func procStat(pid uint32) []string {
-	stat, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
-	if err != nil {
-		return nil
-	}
-	// The second field is the program's name and may hold spaces.
-	fields := strings.Fields(string(stat[bytes.LastIndexByte(stat, ')')+1:]))
-	if len(fields) < 20 {
-		return nil
-	}
-	return fields
-}

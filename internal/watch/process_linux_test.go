@@ -154,21 +154,6 @@ func TestPolledProcessIsToldFromAStranger(t *testing.T) {
 	require.False(t, p.isOver())
 }
 
-func TestStartIsInMillisecondsSinceBoot(t *testing.T) {
-	uptime := func() int64 {
-		var now unix.Timespec
-		require.NoError(t, unix.ClockGettime(unix.CLOCK_BOOTTIME, &now))
-		return now.Nano() / int64(time.Millisecond)
-	}
-	before := uptime()
-	c := sleeper(t)
-	after := uptime()
-	require.GreaterOrEqual(t, StartMS(c.pid()), before-10, "it is told in hundredths of a second")
-	require.LessOrEqual(t, StartMS(c.pid()), after)
-	c.kill()
-	require.Zero(t, StartMS(c.pid()))
-}
-
 func TestWaitingEndsWithItsContext(t *testing.T) {
 	p := openProcess(uint32(os.Getpid()))
 	require.NotNil(t, p)
@@ -188,7 +173,7 @@ var leaderless = os.Getenv("WATCH_TEST_LEADERLESS") != "" && endFirstThread()
 
 func endFirstThread() bool {
 	go func() { // ends with the process
-		for procStat(uint32(os.Getpid()))[0] != "Z" {
+		for !firstThreadEnded(uint32(os.Getpid())) {
 			runtime.Gosched()
 		}
 		fmt.Println("leaderless")
@@ -199,6 +184,12 @@ func endFirstThread() bool {
 	return errno == 0
 }
 
+// firstThreadEnded reads proc_pid_status(5), which is about the first thread.
+func firstThreadEnded(pid uint32) bool {
+	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", pid))
+	return err == nil && strings.Contains(string(text), "\nState:\tZ ")
+}
+
 func TestEndOfTheFirstThreadIsNoEnd(t *testing.T) {
 	require.False(t, leaderless)
 	newSystemd(t)
@@ -206,7 +197,7 @@ func TestEndOfTheFirstThreadIsNoEnd(t *testing.T) {
 	cmd.Env = append(os.Environ(), "WATCH_TEST_LEADERLESS=1")
 	c := startCommand(t, cmd)
 	require.Equal(t, "leaderless", c.line())
-	require.Equal(t, "Z", procStat(c.pid())[0])
+	require.True(t, firstThreadEnded(c.pid()))
 	require.NotNil(t, openPolled(c.pid()))
 
 	w := run(t, Target{PID: c.pid()})

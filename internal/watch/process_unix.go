@@ -23,6 +23,3 @@ func (*process) close() {}
 func (p *process) wait(ctx context.Context) (Exit, bool) {
 	return Exit{}, poll(ctx, func() bool { return !exists(p.PID) })
 }
-
-// StartMS returns 0: when a process started is known on Linux only.
-func StartMS(uint32) int64 { return 0 }

@@ -67,6 +67,3 @@ func (p *process) isOver() bool {
 
 // signalName returns what Linux calls a signal; here systemd never tells one.
 func signalName(number int64) string { return "SIG" + strconv.FormatInt(number, 10) }
-
-// StartMS returns 0: when a process started is known on Linux only.
-func StartMS(uint32) int64 { return 0 }

@@ -1,0 +1,3 @@
+// Package proc reads what Linux tells of processes in /proc. Elsewhere nothing
+// is told.
+package proc

@@ -1,0 +1,54 @@
+package proc
+
+import (
+	"bytes"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// BootID returns the id that the kernel drew when it booted (random(4)), or
+// nothing.
+func BootID() string {
+	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
+	if err != nil {
+		return ""
+	}
+	return strings.TrimSpace(string(text))
+}
+
+// StartMS returns when a process started in milliseconds since boot, or 0 if
+// that is hidden. It is told in clock ticks, which Linux makes 100 a second
+// for every process.
+func StartMS(pid uint32) int64 {
+	fields := stat(pid)
+	if fields == nil {
+		return 0
+	}
+	ticks, err := strconv.ParseInt(fields[19], 10, 64)
+	if err != nil {
+		return 0
+	}
+	return ticks * 10
+}
+
+// IsZombie tells whether a process only waits to be reaped. If the first
+// thread has ended before the others, it looks much the same.
+func IsZombie(pid uint32) bool {
+	fields := stat(pid)
+	return fields != nil && fields[0] == "Z" && fields[17] == "1"
+}
+
+// stat returns proc_pid_stat(5) from the third field on, or nil.
+func stat(pid uint32) []string {
+	text, err := os.ReadFile("/proc/" + strconv.FormatUint(uint64(pid), 10) + "/stat")
+	if err != nil {
+		return nil
+	}
+	// The second field is the program's name and may hold spaces.
+	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
+	if len(fields) < 20 {
+		return nil
+	}
+	return fields
+}

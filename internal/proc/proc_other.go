@@ -1,0 +1,9 @@
+//go:build !linux
+
+package proc
+
+// BootID returns nothing.
+func BootID() string { return "" }
+
+// StartMS returns 0.
+func StartMS(uint32) int64 { return 0 }
