@@ -253,7 +253,7 @@ func TestManyReconnectsLeaveNothing(t *testing.T) {
 	c := play(t, s, func(c *collector) {
 		goroutines = runtime.NumGoroutine()
 		for range times {
-			c.cut()
+			c.set(func() { c.conn[len(c.conn)-1].Close() })
 			time.Sleep(1500 * time.Millisecond)
 		}
 		c.set(func() { require.Equal(t, 1, c.conns) })
