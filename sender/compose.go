@@ -31,25 +31,53 @@ func unsaid(w *word, t *told) bool { return !w.Silent && t.sent < w.version }
 // final chooses the ends that were not heard yet.
 func final(w *word, t *told) bool { return w.ended() && t.heard < w.version }
 
-// compose numbers the beats that are to be sent over link, and notes that they
-// are.
-func (l *line) compose(which choice, link *link) (beats []wire.Beat, about []mention) {
+// compose returns the beats that are to be sent over link, with the last one
+// asking for an answer, and expects that. Of those that live one answer is
+// enough: what came before it has then been heard too. Each end asks for its
+// own, as it may be refused. They come last: before a service, its host should
+// be known to be spoken for again.
+func (l *line) compose(which choice, link *link) []wire.Beat {
+	var living, ends []wire.Beat
+	about := batch{at: time.Now()}
+	var each []batch
 	for i := range l.words {
 		w, t := &l.words[i], &l.told[i]
 		if !which(w, t) {
 			continue
 		}
-		t.seq++
-		t.sent = w.version
-		beat := w.beat()
-		beat.Run, beat.Seq = l.run, t.seq
-		beat.SentMS = time.Now().UnixMilli()
-		beat.IntervalMS = l.sender.Interval.Milliseconds()
-		beat.RTTMicros = l.rtt.Microseconds()
-		if !beat.IP.IsValid() && !w.NoIP {
-			beat.IP = link.local
+		beat := l.next(w, t, link)
+		said := mention{i, w.version}
+		if w.ended() {
+			beat.Ack = true
+			ends = append(ends, beat)
+			each = append(each, batch{seq: beat.Seq, at: about.at, about: []mention{said}})
+			continue
 		}
-		beats, about = append(beats, beat), append(about, mention{i, w.version})
+		living = append(living, beat)
+		about.about = append(about.about, said)
 	}
-	return beats, about
+	if n := len(living); n > 0 {
+		living[n-1].Ack = true
+		about.seq = living[n-1].Seq
+		link.expect(about)
+	}
+	for _, b := range each {
+		link.expect(b)
+	}
+	return append(living, ends...)
+}
+
+// next returns the next beat about a word.
+func (l *line) next(w *word, t *told, link *link) wire.Beat {
+	t.seq++
+	t.sent = w.version
+	beat := w.beat()
+	beat.Run, beat.Seq = l.run, t.seq
+	beat.SentMS = time.Now().UnixMilli()
+	beat.IntervalMS = l.sender.Interval.Milliseconds()
+	beat.RTTMicros = l.rtt.Microseconds()
+	if !beat.IP.IsValid() && !w.NoIP {
+		beat.IP = link.local
+	}
+	return beat
 }

@@ -21,6 +21,7 @@ const (
 // leave says the last words, over the link that there is or over new ones.
 func (l *line) leave(ctx context.Context) {
 	l.learn()
+	l.writeTime = min(l.writeTime, answerTime)
 	if l.sender.Hurry {
 		l.hurry(ctx)
 		return
@@ -37,24 +38,37 @@ func (l *line) leave(ctx context.Context) {
 }
 
 // hurry says the last words over the link that there is, or over the next one
-// if that comes soon.
+// if that comes soon. A link that was there may turn out to be none.
 func (l *line) hurry(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, hurryTime)
 	defer cancel()
-	if l.newest() != nil {
-		l.speak(unsaid)
-	} else {
-		if !l.dialing {
-			l.dial(ctx)
+	for range 2 {
+		if l.newest() != nil {
+			l.speak(unsaid)
+		} else if err := l.connectNow(ctx); err != nil {
+			l.warnf("goodbye was not delivered: %v", err)
+			return
 		}
-		select {
-		case d := <-l.dialed:
-			l.connected(ctx, d)
-		case <-ctx.Done():
-			l.warnf("goodbye was not delivered: connecting to %s takes longer than %s", l.server, hurryTime)
+		if l.awaitHeard(ctx, hurryAnswer) || l.newest() != nil {
+			return
 		}
 	}
-	l.awaitHeard(ctx, hurryAnswer)
+	l.warnf("goodbye was not delivered: %s hangs up", l.server)
+}
+
+// connectNow waits for the dial that goes on, or for another one, and says what
+// is due over the new link.
+func (l *line) connectNow(ctx context.Context) error {
+	if !l.dialing {
+		l.dial(ctx)
+	}
+	select {
+	case d := <-l.dialed:
+		l.connected(ctx, d)
+		return d.err
+	case <-ctx.Done():
+		return fmt.Errorf("connecting to %s takes longer than %s", l.server, hurryTime)
+	}
 }
 
 // awaitHeard waits until the last words are acknowledged, over the link that
@@ -123,7 +137,7 @@ type Exchange struct {
 	Connecting time.Duration // how long that took
 	RoundTrip  time.Duration // until the first answer
 	At         time.Time     // when that came
-	Answers    []wire.Answer // in the order of the peers, as far as they came
+	Answers    []wire.Answer // to the peers that live, then to the others, as far as they came
 	Err        error         // a RefusedError if one of the answers is an error
 }
 
@@ -142,7 +156,11 @@ func (l *line) exchange(ctx context.Context, which choice) *Exchange {
 	defer cancelled()
 	defer conn.Close()
 	link := newLink(conn)
-	beats, _ := l.compose(which, link)
+	beats := l.compose(which, link)
+	if len(beats) == 0 {
+		x.Err = errNothing
+		return x
+	}
 	for i := range beats {
 		beats[i].Ack, beats[i].Check = true, l.check
 	}

@@ -46,6 +46,8 @@ type line struct {
 	deadAfter time.Duration // silence the server allows; 0 while not known
 	dialAt    time.Time     // when it last began to dial
 
+	writeTime time.Duration // that a write may take
+
 	wg      sync.WaitGroup // dialling and listening
 	dialed  chan dialed
 	events  chan event
@@ -60,11 +62,14 @@ func newLine(s *Sender, server string) *line {
 	network, address, _ := splitServer(server) //nolint:errcheck // Validate has seen it
 	l := &line{
 		sender: s, server: server, network: network, address: address, run: newRun(),
-		said: make(map[string]sayings), planned: true,
+		said: make(map[string]sayings), planned: true, writeTime: usualPatience,
 		dialed: make(chan dialed, 1), events: make(chan event), turn: make(chan struct{}),
 		patient: time.NewTimer(0), retry: time.NewTimer(0),
 	}
 	l.patient.Stop()
+	if s.Hurry {
+		l.writeTime = hurryTime / 2
+	}
 	return l
 }
 
@@ -117,6 +122,9 @@ func (l *line) patience() time.Duration {
 	if spare := l.deadAfter - l.sender.Interval; spare > 0 {
 		patience = min(patience, max(spare/3, 500*time.Millisecond))
 	}
+	if !l.isHeard() { // an end is told fast, or over another link
+		patience = min(patience, usualPatience)
+	}
 	return patience
 }
 
@@ -132,14 +140,11 @@ func (l *line) speak(which choice) {
 	if link == nil {
 		return
 	}
-	beats, about := l.compose(which, link)
+	beats := l.compose(which, link)
 	if len(beats) == 0 {
 		return
 	}
-	last := &beats[len(beats)-1]
-	last.Ack = true // what came before it has then been heard too
-	link.expect(batch{seq: last.Seq, at: time.Now(), about: about})
-	if err := link.send(beats, min(l.patience(), usualPatience)); err != nil {
+	if err := link.send(beats, min(l.patience(), l.writeTime)); err != nil {
 		l.drop(link, err)
 		return
 	}
@@ -177,6 +182,7 @@ func (l *line) hear(e event) {
 		l.drop(e.link, errStranger)
 	case e.answer.Error != "":
 		e.link.owed--
+		e.link.refused()
 		l.warnf("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
 		l.awaitNothing()
 		l.prove(e.link)
@@ -203,7 +209,7 @@ func (l *line) acknowledged(link *link, answer *wire.Answer) {
 	l.pause = 0
 	l.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
 	if link == l.tried {
-		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, printable(answer.ID), l.others(), l.deadAfter)
+		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, Printable(answer.ID), l.others(), l.deadAfter)
 	}
 	l.prove(link)
 }
@@ -255,8 +261,11 @@ func (l *line) drop(link *link, err error) {
 		err = errHungUp
 	}
 	l.warnf("connection to %s is lost: %v", l.server, err)
-	if l.newest() == nil {
+	switch newest := l.newest(); {
+	case newest == nil:
 		l.awaitNothing()
+		l.dialLater()
+	case len(newest.unanswered) > 0: // the other one was tried because of that
 		l.dialLater()
 	}
 }
@@ -305,8 +314,8 @@ func (l *line) warnf(format string, args ...any) {
 	}
 }
 
-// printable quotes text of a collector if it is not plain.
-func printable(text string) string {
+// Printable quotes text of a collector if it is not plain, and cuts it.
+func Printable(text string) string {
 	if quoted := fmt.Sprintf("%.200q", text); quoted != `"`+text+`"` {
 		return quoted
 	}

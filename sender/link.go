@@ -43,7 +43,7 @@ func (l *link) send(beats []wire.Beat, patience time.Duration) error {
 	return err
 }
 
-// A batch is what was written in one go. Its last beat asks for an answer.
+// A batch is a row of beats of which only the last asks for an answer.
 type batch struct {
 	seq   int64 // of that beat
 	at    time.Time
@@ -52,7 +52,7 @@ type batch struct {
 
 // maxUnanswered bounds what is remembered of a server that takes everything
 // and answers nothing.
-const maxUnanswered = 64
+const maxUnanswered = 1000
 
 // expect notes a batch that is to be answered.
 func (l *link) expect(b batch) {
@@ -61,6 +61,14 @@ func (l *link) expect(b batch) {
 		l.unanswered = l.unanswered[1:]
 	}
 	l.unanswered = append(l.unanswered, b)
+}
+
+// refused notes that the server does not want a beat: the one that it should
+// answer next, if that is but one.
+func (l *link) refused() {
+	if len(l.unanswered) > 0 && len(l.unanswered[0].about) == 1 {
+		l.unanswered = l.unanswered[1:]
+	}
 }
 
 // answered returns what the server has heard when it acknowledges a beat, and

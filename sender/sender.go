@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"net"
 	"slices"
+	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -34,9 +35,9 @@ type Sender struct {
 	Peers    []Peer        // beats go in this order; the answer is that to the last
 	BackIn   time.Duration // in the goodbye of Run and Leave: the promise to be back; 0 for none
 
-	// Hurry is for a sender whose end somebody waits for. Run then says goodbye
-	// without waiting for an answer, and waits for a connection no longer than
-	// a second.
+	// Hurry is for a sender whose end somebody waits for. Run then waits no
+	// longer than a second for a connection to say goodbye over, and hardly for
+	// an answer.
 	Hurry bool
 
 	// Infof and Warnf are told what an operator should know; nil for nobody.
@@ -62,6 +63,7 @@ func (e *RefusedError) Error() string {
 // Why a server is not waited for any longer, in an operator's words.
 var (
 	errHungUp      = errors.New("the collector hung up")
+	errNothing     = errors.New("there is nothing to say")
 	errStranger    = errors.New("it answers more than it was told")
 	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
 	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
@@ -106,10 +108,17 @@ func splitServer(server string) (network, address string, err error) {
 	if !slices.Contains([]string{"tcp", "tcp4", "tcp6"}, scheme) {
 		return "", "", fmt.Errorf("server %q has scheme %q, possible are tcp, tcp4 and tcp6", server, scheme)
 	}
-	if host, port, err := net.SplitHostPort(address); err != nil || host == "" || port == "" {
-		return "", "", fmt.Errorf("server %q is no address with host and port, like tcp://collector:7878", server)
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && host != "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err == nil && number > 0 {
+			return scheme, address, nil
+		}
 	}
-	return scheme, address, nil
+	hint := ""
+	if strings.Contains(address, ",") {
+		hint = "; give each its own"
+	}
+	return "", "", fmt.Errorf("server %q is no address with host and port, like tcp://collector:7878%s", server, hint)
 }
 
 // Run beats every Interval until ctx ends; then it says goodbye for all peers
@@ -123,6 +132,7 @@ func (s *Sender) Run(ctx context.Context) error {
 		return errors.New("interval is missing")
 	}
 	s.words.begin(s.Peers)
+	defer s.words.forget()
 	lines := make([]*line, 0, len(s.Servers))
 	for _, server := range s.Servers {
 		lines = append(lines, newLine(s, server))

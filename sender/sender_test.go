@@ -465,7 +465,7 @@ func TestRoundTripIsToldWithTheNextBeat(t *testing.T) {
 	l := newLine(&Sender{Interval: time.Second}, "tcp://hb:7878")
 	l.adopt([]Peer{{Host: "web-1"}})
 	l.rtt = 812 * time.Microsecond
-	beats, _ := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
+	beats := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
 	require.EqualValues(t, 812, beats[0].RTTMicros)
 	require.Equal(t, "192.0.2.7", beats[0].IP.String(), "the local address of the connection")
 }

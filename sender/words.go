@@ -12,6 +12,9 @@ type words struct {
 	mu   sync.Mutex // guards what follows
 	all  []word
 	news chan struct{} // is closed when they change
+
+	departed bool // the sender says goodbye, with
+	backIn   time.Duration
 }
 
 // A word is what is said of one peer.
@@ -42,6 +45,9 @@ func (w *words) tell(p Peer) {
 }
 
 func (w *words) put(p Peer) {
+	if w.departed { // what is learnt too late must not take the goodbye back
+		p.part(w.backIn)
+	}
 	i := slices.IndexFunc(w.all, func(known word) bool { return known.is(p) })
 	if i < 0 {
 		w.all = append(w.all, word{Peer: p, version: 1})
@@ -54,12 +60,20 @@ func (w *words) put(p Peer) {
 func (w *words) depart(backIn time.Duration) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
+	w.departed, w.backIn = true, backIn
 	for i := range w.all {
 		if w.all[i].part(backIn) {
 			w.all[i].version++
 		}
 	}
 	w.announce()
+}
+
+// forget makes w fit for another Run.
+func (w *words) forget() {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.all, w.departed = nil, false
 }
 
 func (w *words) announce() {

@@ -9,6 +9,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -20,14 +21,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if err := c.look(ctx, s.Peers, targets); err != nil {
-		return err
-	}
-	for i := range targets {
-		c.say("target", "%s is %s: %s", s.Peers[i].Service, targets[i].String(), state(&s.Peers[i]))
-		s.Peers[i].Silent = false // its identity is asked all the same
-	}
-	var failed error
+	failed := c.checkTargetsAloud(ctx, s, targets)
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
@@ -38,16 +32,28 @@ func checkCommand(ctx context.Context, c *call) error {
 	return failed
 }
 
-func state(p *sender.Peer) string {
-	switch {
-	case p.Silent:
-		return "not running"
-	case p.Status == wire.StatusLeaving:
-		return "stopped"
-	case p.Status == wire.StatusDead:
-		return "dead"
+// checkTargetsAloud tells how targets are. One that does not run is a failure:
+// its name or path may be misspelt.
+func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
+	w := &watch.Watcher{Targets: targets}
+	if err := w.Check(ctx); err != nil {
+		c.say("failed", "%s", oneLine(err))
+		failed = &failure{code: exitConfig}
 	}
-	return fmt.Sprintf("process %d", p.PID)
+	states, err := w.Look(ctx)
+	if err != nil {
+		c.say("failed", "%s", oneLine(err))
+	}
+	for i, state := range states {
+		p := &s.Peers[i]
+		*p = seen(*p, state)
+		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
+		if state.Phase != watch.Running && failed == nil {
+			failed = &failure{code: exitNotDelivered}
+		}
+		p.Silent = false // its identity is asked all the same
+	}
+	return failed
 }
 
 func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string) error {
@@ -65,7 +71,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.say("clock", "%s", skew(x.At, x.RoundTrip, answer.NowMS))
 		}
-		c.describe(&s.Peers[i], &answer)
+		c.sayWho(&answer)
 	}
 	return x.Err
 }
@@ -85,15 +91,15 @@ func (c *call) resolve(ctx context.Context, server string) error {
 	return nil
 }
 
-// describe tells what a collector makes of a peer.
-func (c *call) describe(p *sender.Peer, answer *wire.Answer) {
+// sayWho tells what a collector makes of a peer.
+func (c *call) sayWho(answer *wire.Answer) {
 	if answer.Error != "" {
 		return // it is told as the failure
 	}
-	c.say("identity", "%s", printable(answer.ID))
+	c.say("identity", "%s", sender.Printable(answer.ID))
 	deadAfter := time.Duration(answer.DeadAfterMS) * time.Millisecond
 	c.say("deadline", "dead after %s of silence", deadAfter)
-	c.say("rule", "%s", printable(answer.Rule))
+	c.say("rule", "%s", sender.Printable(answer.Rule))
 }
 
 // skew tells how the clock of this host differs from that of a collector.
@@ -134,12 +140,4 @@ func hint(err error) string {
 
 func (c *call) say(what, format string, args ...any) {
 	fmt.Fprintf(c.stdout, "%-10s %s\n", what, fmt.Sprintf(format, args...))
-}
-
-// printable quotes text of a collector if it is not plain.
-func printable(text string) string {
-	if quoted := fmt.Sprintf("%.200q", text); quoted != `"`+text+`"` {
-		return quoted
-	}
-	return text
 }

@@ -103,7 +103,7 @@ func (c *collector) serve(conn net.Conn) {
 			panic(fmt.Sprintf("the sender sends %q: %v", payload, err))
 		}
 		c.write(beat)
-		if !c.silent {
+		if !c.silent && (beat.Ack || c.refusal != "") {
 			answer := c.answer(beat)
 			conn.Write(wire.AppendFrame(nil, wire.AppendAnswer(nil, &answer))) //nolint:errcheck // it may be gone
 		}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -12,6 +13,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -88,8 +90,8 @@ func runCommand(ctx context.Context, c *call) error {
 		return err
 	}
 	watcher := c.watcher(s, targets)
-	if err := watcher.Check(ctx); err != nil {
-		return invalid(err)
+	if err := c.checkTargets(ctx, watcher); err != nil {
+		return err
 	}
 	m := c.manager()
 	s.Infof = func(format string, args ...any) {
@@ -123,11 +125,11 @@ func onceCommand(ctx context.Context, c *call) error {
 			return errors.New("stopped before the beat was sent")
 		}
 	}
+	ctx, cancel := c.withTimeout(ctx)
+	defer cancel()
 	if err := c.look(ctx, s.Peers, targets); err != nil {
 		return err
 	}
-	ctx, cancel := c.withTimeout(ctx)
-	defer cancel()
 	return s.Once(ctx)
 }
 
@@ -136,10 +138,19 @@ func leaveCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	if c.settings.target != (watch.Target{}) {
+		s.Peers = s.Peers[:1] // its host stays
+	}
 	anonymous(s.Peers) // whoever holds the names
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	return s.Leave(ctx)
+	if err := s.Leave(ctx); err != nil {
+		return err
+	}
+	for _, p := range s.Peers { // a name that is misspelt would look just as well
+		c.infof("%s/%s has said goodbye", p.Host, cmp.Or(p.Service, hostService))
+	}
+	return nil
 }
 
 // anonymous makes peers of no process.

@@ -5,8 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"sync"
 	"syscall"
 	"time"
@@ -24,13 +26,16 @@ func execCommand(_ context.Context, c *call) error {
 	if len(c.args) == 0 {
 		return &failure{code: exitUsage, err: errors.New("exec: the command to run is missing")}
 	}
-	j, startErr := startJob(c.args)
+	j, startErr := startJob(c.args, c.environ)
 	tell := c.follow(j) // only now is anything dialled
 	end := jobEnd{code: startCode(startErr)}
 	if startErr == nil {
 		end = j.follow(c.settings.maxRuntime)
 	}
 	tell(end)
+	if end.overran {
+		c.warnf("%s took longer than %s and was ended", filepath.Base(j.cmd.Path), c.settings.maxRuntime)
+	}
 	if end.code == 0 {
 		return nil
 	}
@@ -57,7 +62,7 @@ func (c *call) follow(j *job) (tell func(jobEnd)) {
 		s, err = c.senderFor([]sender.Peer{peer})
 	}
 	if err != nil {
-		c.log(logError, "heartbeat-sender: nobody hears of %s: %v", filepath.Base(j.cmd.Path), err)
+		c.log(logError, "nobody hears of %s: %v", filepath.Base(j.cmd.Path), err)
 		return func(jobEnd) {}
 	}
 	s.Hurry, s.Infof = true, nil
@@ -95,10 +100,11 @@ func (c *call) jobPeer(j *job) (sender.Peer, error) {
 
 // A jobEnd is how a job ended.
 type jobEnd struct {
-	code    int    // as a shell would say it
-	signal  string // that ended it; empty for none
-	asked   bool   // it was asked to end
-	overran bool   // it took longer than it may
+	code    int       // as a shell would say it
+	by      os.Signal // that ended it; nil for none
+	signal  string    // its name
+	asked   bool      // it was asked to end
+	overran bool      // it took longer than it may
 }
 
 // of returns what is to be said of peer after its end.
@@ -117,6 +123,7 @@ func (e jobEnd) of(peer sender.Peer, backIn time.Duration) sender.Peer {
 const (
 	killDelay = 10 * time.Second      // from SIGTERM to SIGKILL
 	askDelay  = 20 * time.Millisecond // for a signal that has reached the job before it reached us
+	stopTime  = 90 * time.Second      // that a job has for an end that it was asked for, as with systemd
 )
 
 // follow waits until a job has ended. Meanwhile it hands on signals and heeds
@@ -128,11 +135,12 @@ func (j *job) follow(limit time.Duration) jobEnd {
 	if limit > 0 {
 		late = time.After(limit)
 	}
-	asked, overran := false, false
+	var asked asking
+	overran := false
 	for {
 		select {
 		case sig := <-j.signals:
-			asked = asked || asksToEnd(sig)
+			asked.note(sig)
 			j.pass(sig)
 		case <-late:
 			sig := syscall.SIGTERM
@@ -143,22 +151,55 @@ func (j *job) follow(limit time.Duration) jobEnd {
 			late = time.After(killDelay)
 			j.send(sig)
 		case end := <-ended:
-			end.asked, end.overran = asked || j.wasAsked(end), overran
+			j.drain(&asked, end)
+			end.asked, end.overran = asked.explains(end), overran
 			return end
 		}
 	}
 }
 
-// wasAsked tells whether a job that a signal ended was meant to: whoever stops
-// a whole group of processes signals it and us, in any order.
-func (j *job) wasAsked(end jobEnd) bool {
-	if end.code < exitSignalled {
-		return false
+// drain takes in the signals that have come at last: whoever stops a whole
+// group of processes signals it and us, in any order.
+func (j *job) drain(asked *asking, end jobEnd) {
+	var late <-chan time.Time
+	if end.signal != "" {
+		late = time.After(askDelay)
 	}
-	select {
-	case sig := <-j.signals:
-		return asksToEnd(sig)
-	case <-time.After(askDelay):
-		return false
+	for {
+		select {
+		case sig := <-j.signals:
+			asked.note(sig)
+			continue
+		default:
+		}
+		if late == nil || asked.explains(end) {
+			return
+		}
+		select {
+		case sig := <-j.signals:
+			asked.note(sig)
+		case <-late:
+			late = nil
+		}
 	}
+}
+
+// An asking is what was said to a job about ending.
+type asking struct {
+	stop  time.Time   // when it was last asked to stop
+	other []os.Signal // signals that may mean something else to it
+}
+
+func (a *asking) note(sig os.Signal) {
+	switch sig {
+	case os.Interrupt, syscall.SIGTERM:
+		a.stop = time.Now()
+	case syscall.SIGHUP, syscall.SIGQUIT: // a reload, a dump of threads
+		a.other = append(a.other, sig)
+	}
+}
+
+// explains tells whether a job ended because it was asked to.
+func (a *asking) explains(end jobEnd) bool {
+	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }

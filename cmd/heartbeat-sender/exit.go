@@ -2,6 +2,7 @@ package main
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -55,6 +56,9 @@ func errorText(err error) string {
 	}
 	return err.Error()
 }
+
+// oneLine returns what may be several errors in several lines.
+func oneLine(err error) string { return strings.ReplaceAll(errorText(err), "\n", "; ") }
 
 // isDelivery tells what -quiet silences: not a mistake in the settings, which
 // nobody would ever find.

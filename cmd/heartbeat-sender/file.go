@@ -64,8 +64,8 @@ func (f *file) apply(s *settings, c *command, key string) error {
 	if err != nil {
 		return err
 	}
-	if !o.of(c) {
-		s = new(settings)
+	if !o.of(c) || o.flagFor(c) {
+		s = new(settings) // to be checked
 	}
 	return f.set(s, o, f.content[key])
 }
@@ -84,7 +84,7 @@ func (f *file) readWatches(s *settings) error {
 	}
 	known := slices.DeleteFunc(options(), func(o option) bool { return !o.watch })
 	for i, table := range tables {
-		one := settings{grace: s.grace}
+		one := settings{grace: noGrace}
 		for _, key := range f.keys(table) {
 			o, err := optionWithKey(key, known)
 			if err == nil {
@@ -95,7 +95,7 @@ func (f *file) readWatches(s *settings) error {
 			}
 		}
 		if one.target == (watch.Target{}) {
-			return f.at(watchKey, content, fmt.Errorf("table %d has no target: give it pid_file or systemd_unit", i+1))
+			return f.at(watchKey, content, fmt.Errorf("table %d has no target: give it systemd_unit, pid_file or pid", i+1))
 		}
 		s.watches = append(s.watches, one)
 	}
@@ -122,11 +122,11 @@ func (f *file) set(s *settings, o *option, content toml.Primitive) error {
 func optionWithKey(key string, known []option, keys ...string) (*option, error) {
 	for _, o := range known {
 		switch {
-		case o.key() == key && o.flagOnly:
+		case o.key() == key && o.isFlag():
 			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
 		case o.key() == key:
 			return &o, nil
-		case !o.flagOnly:
+		case !o.isFlag():
 			keys = append(keys, o.key())
 		}
 	}

@@ -26,10 +26,19 @@ Examples:
   heartbeat-sender leave -server tcp://collector.example.com:7878 -back-in 15m
 `
 
-const helpExit = `
-Exit codes: 0 delivered (several collectors: to one at least), 1 not delivered,
-            2 command line, 3 environment, file or host name, 4 refused by the collector
+const (
+	helpExit = `
+Exit codes: 0 delivered (several collectors: to one at least), 1 not delivered, 2 command line,
+            3 settings: environment, file, host name, target; 4 refused by the collector
 `
+	helpExecExit = `
+Exit codes: that of CMD; 128+N if signal N ended it, 127 if it is not there, 126 if it cannot be
+            run, 2 command line. Nothing else keeps CMD from running
+`
+	helpCheckExit = `
+Exit codes: 0 all is well, 1 something is not, 2 command line, 3 settings, 4 refused by a collector
+`
+)
 
 // help is the text of the help command.
 func help() string {
@@ -67,8 +76,18 @@ func commandHelp(c *command) string {
 	for _, o := range known {
 		b.WriteString(o.help(""))
 	}
-	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + helpExit)
+	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + exitHelp(c))
 	return b.String()
+}
+
+func exitHelp(c *command) string {
+	switch c.name {
+	case "exec":
+		return helpExecExit
+	case "check":
+		return helpCheckExit
+	}
+	return helpExit
 }
 
 // help is the line about an option; only says which commands know it.

@@ -17,7 +17,7 @@ type job struct {
 	cmd     *exec.Cmd
 	signals chan os.Signal // that we get
 
-	// With a terminal it stays in our process group: so the terminal's keys
+	// With a terminal it stays in our process group: so keys and job control
 	// work as without us. Else it leads one of its own, so that a signal can
 	// reach all of it.
 	terminal bool
@@ -30,12 +30,13 @@ var passed = []os.Signal{
 }
 
 // startJob returns a job even if it could not be started.
-func startJob(args []string) (*job, error) {
+func startJob(args, environ []string) (*job, error) {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it wants to
 	j := &job{cmd: cmd, signals: make(chan os.Signal, len(passed)), terminal: inTerminal()}
 	if errors.Is(j.cmd.Err, exec.ErrDot) {
 		j.cmd.Err = nil // whoever has "." in PATH means it
 	}
+	j.cmd.Env = environ
 	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !j.terminal}
 	for _, sig := range passed {
@@ -46,22 +47,14 @@ func startJob(args []string) (*job, error) {
 	return j, j.cmd.Start()
 }
 
-// inTerminal tells whether a terminal that we use has us in the foreground.
+// inTerminal tells whether there is a terminal that controls us.
 func inTerminal() bool {
-	for fd := range 3 {
-		if group, err := unix.IoctlGetInt(fd, unix.TIOCGPGRP); err == nil && group == unix.Getpgrp() {
-			return true
-		}
+	terminal, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
 	}
-	return false
-}
-
-func asksToEnd(sig os.Signal) bool {
-	switch sig {
-	case syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM:
-		return true
-	}
-	return false
+	terminal.Close()
+	return true
 }
 
 // pass hands on a signal, unless the terminal has sent it to both of us.
@@ -92,7 +85,8 @@ func (j *job) wait() jobEnd {
 		case err != nil: // it cannot be waited for, which nobody can explain
 			return jobEnd{code: exitCannotRun}
 		case pid == j.cmd.Process.Pid && status.Signaled():
-			return jobEnd{code: exitSignalled + int(status.Signal()), signal: unix.SignalName(status.Signal())}
+			sig := status.Signal()
+			return jobEnd{code: exitSignalled + int(sig), by: sig, signal: unix.SignalName(sig)}
 		case pid == j.cmd.Process.Pid:
 			return jobEnd{code: status.ExitStatus()}
 		}

@@ -15,18 +15,17 @@ type job struct {
 }
 
 // startJob returns a job even if it could not be started.
-func startJob(args []string) (*job, error) {
+func startJob(args, environ []string) (*job, error) {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it wants to
 	j := &job{cmd: cmd, signals: make(chan os.Signal, 1)}
 	if errors.Is(j.cmd.Err, exec.ErrDot) {
 		j.cmd.Err = nil
 	}
+	j.cmd.Env = environ
 	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	signal.Notify(j.signals, os.Interrupt)
 	return j, j.cmd.Start()
 }
-
-func asksToEnd(os.Signal) bool { return true }
 
 // pass does nothing: the console sends Ctrl-C to both of us.
 func (j *job) pass(os.Signal) {}

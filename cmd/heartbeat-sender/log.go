@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"time"
 )
 
 // A priority is what journald knows it by (sd-daemon(3)).
@@ -27,13 +28,61 @@ func (c *call) tell(p priority, format string, args ...any) {
 	}
 }
 
-// log writes one line, for journald with its priority.
+// log has one line written: for journald, which knows who speaks, with its
+// priority.
 func (c *call) log(p priority, format string, args ...any) {
-	line := fmt.Sprintf(format+"\n", args...)
+	begin := "heartbeat-sender: "
 	if c.isJournal(c.stderr) {
-		line = string(p) + line
+		begin = string(p)
 	}
-	io.WriteString(c.stderr, line) //nolint:errcheck // nobody is left to hear of it
+	c.logging.Do(func() { c.logger = newLogger(c.stderr) })
+	c.logger.write(fmt.Sprintf(begin+format+"\n", args...))
+}
+
+// endLog waits until all is written, but not for ever.
+func (c *call) endLog() {
+	if c.logger != nil {
+		c.logger.end()
+	}
+}
+
+const (
+	maxLines  = 100                    // that wait to be written
+	flushTime = 500 * time.Millisecond // for them at the end
+)
+
+// A logger writes in the background. Who beats, or waits for a job, never waits
+// for whoever reads the log: a pipe may be full, a terminal stopped.
+type logger struct {
+	lines chan string
+	ended chan struct{}
+}
+
+func newLogger(to io.Writer) *logger {
+	l := &logger{lines: make(chan string, maxLines), ended: make(chan struct{})}
+	go func() { // ends with end, or with the program
+		defer close(l.ended)
+		for line := range l.lines {
+			io.WriteString(to, line) //nolint:errcheck // nobody is left to hear of it
+		}
+	}()
+	return l
+}
+
+// write drops what does not fit any more.
+func (l *logger) write(line string) {
+	select {
+	case l.lines <- line:
+	default:
+	}
+}
+
+func (l *logger) end() {
+	close(l.lines)
+	select {
+	case <-l.ended:
+	case <-time.After(flushTime):
+	}
 }
 
 // isJournal tells whether journald reads what is written to w: systemd says in

@@ -10,7 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// journald takes priorities from the beginnings of lines. Nobody else does.
+// journald takes priorities from the beginnings of lines, and knows who speaks.
+// Nobody else does.
 func TestJournalGetsPriorities(t *testing.T) {
 	file, err := os.Create(filepath.Join(t.TempDir(), "journal"))
 	require.NoError(t, err)
@@ -29,6 +30,6 @@ func TestJournalGetsPriorities(t *testing.T) {
 	require.Equal(t, exitUsage, c.exit())
 	said, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
-	require.Equal(t, "<6>connected\n<4>lost 1\nto a file\nto nobody known\n"+
-		"<3>heartbeat-sender: unknown command \"nonsense\": possible are "+commandNames()+"\n", string(said))
+	require.Equal(t, "<6>connected\n<4>lost 1\nheartbeat-sender: to a file\nheartbeat-sender: to nobody known\n"+
+		"<3>unknown command \"nonsense\": possible are "+commandNames()+"\n", string(said))
 }

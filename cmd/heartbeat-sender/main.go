@@ -12,18 +12,29 @@ import (
 	"os"
 	"os/signal"
 	"runtime/debug"
-	"strings"
+	"sync"
 	"syscall"
 )
+
+// defaultPath is where programs are looked for if the environment says nothing,
+// as in a small container.
+const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func main() {
 	if os.Getenv("GOGC") == "" {
 		debug.SetGCPercent(20) // 7.1 MB instead of 9.1 for 50 services, at the same cost
 	}
+	environ := os.Environ()
+	if _, ok := os.LookupEnv("PATH"); !ok {
+		os.Setenv("PATH", defaultPath) //nolint:errcheck // it has no odd bytes
+	}
 	c := &call{
-		args: os.Args[1:], environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
+		args: os.Args[1:], environ: environ, stdout: os.Stdout, stderr: os.Stderr,
 		hostName: os.Hostname, configFile: defaultConfig,
 	}
+	// Whoever reads what is printed may go away; we have more to do. To ignore
+	// the signal would make a job ignore it too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(c.exit())
 }
 
@@ -37,17 +48,19 @@ type call struct {
 	hostName   func() (string, error)
 	configFile string // is read if there is one and none is given
 
+	logging  sync.Once
+	logger   *logger
 	settings settings
 	wrong    error // with them, for a command that goes on all the same
 }
 
 // exit does what the arguments say and returns the exit code.
 func (c *call) exit() int {
+	defer c.endLog()
 	err := c.run(context.Background())
 	code := exitCode(err)
-	if text := errorText(err); text != "" && !(c.settings.quiet && isDelivery(code)) {
-		// Errors of several collectors come in several lines.
-		c.log(logError, "heartbeat-sender: %s", strings.ReplaceAll(text, "\n", "; "))
+	if errorText(err) != "" && !(c.settings.quiet && isDelivery(code)) {
+		c.log(logError, "%s", oneLine(err))
 	}
 	return code
 }

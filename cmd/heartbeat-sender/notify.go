@@ -33,6 +33,10 @@ func (c *call) manager() manager {
 	return m
 }
 
+// notifyTime is how long a manager is waited for whose queue is full. Nothing
+// beats meanwhile.
+const notifyTime = 100 * time.Millisecond
+
 // notify says lines like READY=1. The manager may be gone; that is its affair.
 func (m manager) notify(lines ...string) {
 	if m.socket == "" {
@@ -43,7 +47,8 @@ func (m manager) notify(lines ...string) {
 		return
 	}
 	defer conn.Close()
-	conn.Write([]byte(strings.Join(lines, "\n"))) //nolint:errcheck // see above
+	conn.SetWriteDeadline(time.Now().Add(notifyTime)) //nolint:errcheck // it is open
+	conn.Write([]byte(strings.Join(lines, "\n")))     //nolint:errcheck // see above
 }
 
 // watchdog kicks the watchdog as long as turning says that what beats goes

@@ -31,7 +31,7 @@ type option struct {
 	initial  string // its default
 	usage    string
 	commands string                                // that know it
-	flagOnly bool                                  // it is about this one call
+	flagOnly string                                // commands for which it is about one call
 	watch    bool                                  // a [[watch]] table of the file may hold it
 	target   bool                                  // it says what to watch
 	clear    func(s *settings)                     // of a list: it is given as a whole
@@ -53,7 +53,7 @@ func deliveryOptions() []option {
 			usage: "between two beats",
 		},
 		{
-			name: "every", value: timeValue, commands: "once", flagOnly: true, set: setInterval,
+			name: "every", value: timeValue, commands: "once", flagOnly: "once", set: setInterval,
 			usage: "when it is called again; without it the collector cannot know",
 		},
 		{
@@ -65,7 +65,7 @@ func deliveryOptions() []option {
 			usage: "for connecting, sending and the answer",
 		},
 		{
-			name: "back-in", value: timeValue, commands: "run exec leave", set: setBackIn,
+			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave", set: setBackIn,
 			usage: "promise of the goodbye: not back within it is dead",
 		},
 		{
@@ -125,7 +125,7 @@ func callOptions() []option {
 			usage: "do not print what was not delivered; wrong settings still are",
 		},
 		{
-			name: "config", value: "FILE", initial: defaultConfig, commands: speaking, flagOnly: true, set: setNothing,
+			name: "config", value: "FILE", initial: defaultConfig, commands: speaking, flagOnly: speaking, set: setNothing,
 			usage: "settings in TOML",
 		},
 	}
@@ -136,7 +136,15 @@ func optionsOf(c *command) []option {
 	return slices.DeleteFunc(options(), func(o option) bool { return !o.of(c) })
 }
 
-func (o *option) of(c *command) bool { return slices.Contains(strings.Fields(o.commands), c.name) }
+func (o *option) of(c *command) bool { return contains(o.commands, c) }
+
+// flagFor tells whether c takes the option from the command line alone.
+func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
+
+// isFlag tells whether all commands do.
+func (o *option) isFlag() bool { return o.flagOnly == o.commands }
+
+func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
 
 func (o *option) isList() bool { return o.clear != nil }
 

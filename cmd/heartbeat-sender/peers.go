@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -51,7 +52,7 @@ func (c *call) peers() (peers []sender.Peer, targets []watch.Target, err error) 
 		watches = append([]settings{*s}, watches...)
 	}
 	for i := range watches {
-		peer, target, err := watches[i].watched(common)
+		peer, target, err := watches[i].watched(common, s.grace)
 		if err != nil {
 			return nil, nil, err
 		}
@@ -91,10 +92,17 @@ func speakFor(common, who sender.Peer) sender.Peer {
 	return common
 }
 
-// watched returns the peer and the target of settings that have one.
-func (s *settings) watched(common sender.Peer) (sender.Peer, watch.Target, error) {
+// noGrace is that of a table which gives none.
+const noGrace = -1
+
+// watched returns the peer and the target of settings that have one; grace is
+// that of all.
+func (s *settings) watched(common sender.Peer, grace time.Duration) (sender.Peer, watch.Target, error) {
 	target := s.target
 	target.Grace = s.grace
+	if s.grace == noGrace {
+		target.Grace = grace
+	}
 	name := s.peer.Service
 	if name == "" {
 		var err error

@@ -42,6 +42,10 @@ func TestMain(m *testing.M) {
 //
 // which waits until it has heard that many;
 //
+//	heard NAME PATTERN
+//
+// which waits until what it has heard looks like that;
+//
 //	hangup NAME
 //
 // which makes it close its connections;
@@ -63,11 +67,19 @@ func TestMain(m *testing.M) {
 //	manager NAME
 //
 // which opens a socket like that of a service manager, puts its path in $NAME
-// and what it is told in the file NAME; and
+// and what it is told in the file NAME;
 //
 //	notified NAME PATTERN
 //
-// which waits until it has been told so.
+// which waits until it has been told so;
+//
+//	waitfor FILE
+//
+// which waits until there is something in a file; and
+//
+//	read VARIABLE FILE
+//
+// which puts that into a variable.
 func TestScripts(t *testing.T) {
 	testscript.Run(t, testscript.Params{
 		Dir:                 "testdata/script",
@@ -83,12 +95,15 @@ func TestScripts(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"collector": scriptCollector,
 			"hears":     scriptHears,
+			"heard":     scriptPattern,
+			"waitfor":   scriptWaitFor,
+			"read":      scriptRead,
 			"hangup":    scriptHangup,
 			"samerun":   scriptSameRun,
 			"exits":     scriptExits,
 			"terminate": scriptTerminate,
 			"manager":   scriptManager,
-			"notified":  scriptNotified,
+			"notified":  scriptPattern,
 		},
 	})
 }
@@ -182,20 +197,38 @@ func scriptManager(ts *testscript.TestScript, neg bool, args []string) {
 	ts.Setenv(args[0], m.path)
 }
 
-func scriptNotified(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) == 2, "notified NAME PATTERN")
+// scriptPattern waits until a file looks like that.
+func scriptPattern(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "heard|notified NAME PATTERN")
 	pattern, err := regexp.Compile("(?m)" + args[1])
 	ts.Check(err)
+	await(ts, func() bool { return pattern.MatchString(ts.ReadFile(args[0])) }, func() string { return ts.ReadFile(args[0]) })
+}
+
+func scriptWaitFor(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 1, "waitfor FILE")
+	await(ts, func() bool {
+		info, err := os.Stat(ts.MkAbs(args[0]))
+		return err == nil && info.Size() > 0
+	}, func() string { return "there is no " + args[0] })
+}
+
+func await(ts *testscript.TestScript, done func() bool, instead func() string) {
 	limit := time.After(deadline)
 	look := time.NewTicker(10 * time.Millisecond)
 	defer look.Stop()
-	for !pattern.MatchString(ts.ReadFile(args[0])) {
+	for !done() {
 		select {
 		case <-look.C:
 		case <-limit:
-			ts.Fatalf("it was told nothing like that, but\n%s", ts.ReadFile(args[0]))
+			ts.Fatalf("in vain waited; instead: %s", instead())
 		}
 	}
+}
+
+func scriptRead(ts *testscript.TestScript, neg bool, args []string) {
+	usage(ts, !neg && len(args) == 2, "read VARIABLE FILE")
+	ts.Setenv(args[0], strings.TrimSpace(ts.ReadFile(args[1])))
 }
 
 func usage(ts *testscript.TestScript, ok bool, text string) {

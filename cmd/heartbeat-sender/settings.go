@@ -47,7 +47,7 @@ func (c *call) load(cmd *command, args []string) error {
 		err = c.loadFile(cmd, flags)
 	}
 	if err == nil {
-		err = s.setAll(readEnviron(known, c.environ), (*option).env)
+		err = s.setAll(readEnviron(cmd, c.environ), (*option).env)
 	}
 	if err != nil {
 		return invalid(err)
@@ -112,15 +112,18 @@ func defaults(known []option) []value {
 // readEnviron returns what the environment gives; an empty variable gives
 // nothing. Names that are no options are not ours: Kubernetes sets
 // HEARTBEAT_PORT for a service that is called heartbeat.
-func readEnviron(known []option, environ []string) []value {
+func readEnviron(c *command, environ []string) []value {
+	known := optionsOf(c)
 	var values []value
 	for i := range known {
 		o := &known[i]
 		text, _ := lookup(environ, o.env())
 		switch {
-		case text == "" || o.flagOnly:
+		case text == "" || o.flagFor(c):
 		case o.isList():
-			values = append(values, value{o, splitList(text)})
+			if texts := splitList(text); len(texts) > 0 {
+				values = append(values, value{o, texts})
+			}
 		default:
 			values = append(values, value{o, []string{text}})
 		}
@@ -156,7 +159,7 @@ func (s *settings) setAll(values []value, name func(*option) string) error {
 	for _, v := range values {
 		if v.option.target {
 			targets = append(targets, name(v.option))
-			s.target = watch.Target{} // that of a weaker source
+			s.target, s.peer.Service = watch.Target{}, "" // those of a weaker source
 		}
 		if v.option.names() {
 			s.watches = nil // likewise

@@ -103,7 +103,7 @@ func TestFileIsForAllCommands(t *testing.T) {
 	for name, want := range map[string]settings{
 		"run":   {interval: 30 * time.Second, backIn: time.Minute, grace: 10 * time.Second, peer: sender.Peer{Status: "fine"}},
 		"once":  {peer: sender.Peer{Status: "fine"}, timeout: 3 * time.Second, splay: 5 * time.Second},
-		"leave": {backIn: time.Minute, timeout: 3 * time.Second},
+		"leave": {timeout: 3 * time.Second},
 	} {
 		c := testCall(t, file, name)
 		require.NoError(t, load(t, c), name)

@@ -3,6 +3,7 @@ package main
 import (
 	"context"
 	"fmt"
+	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -26,16 +27,36 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target) *watch.Watcher 
 	return w
 }
 
-// look asks once how targets are, and makes the first of peers say that. It
-// returns an error for what a person has to mend.
-func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
-	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
-	if err := w.Check(ctx); err != nil {
+// checkTargets returns an error if there is nothing else to speak for than a
+// target that cannot be watched. Of those of [[watch]] it is said, but they take
+// neither the host nor each other away.
+func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
+	err := w.Check(ctx)
+	if err == nil || c.settings.target != (watch.Target{}) {
 		return invalid(err)
+	}
+	c.log(logError, "%v", oneLine(err))
+	return nil
+}
+
+// look asks once how targets are, and makes the first of peers say that. It
+// takes half of the time that there is.
+func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
+	if len(targets) == 0 {
+		return nil
+	}
+	if end, ok := ctx.Deadline(); ok {
+		var cancel context.CancelFunc
+		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Until(end)/2))
+		defer cancel()
+	}
+	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
+	if err := c.checkTargets(ctx, w); err != nil {
+		return err
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.warnf("%v", err) // of those that nobody could ask, nothing is said
+		c.warnf("%s", oneLine(err)) // of those that nobody could ask, nothing is said
 	}
 	for i, state := range states {
 		peers[i] = seen(peers[i], state)
@@ -43,11 +64,17 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 	return nil
 }
 
+// statusRestarting is what is said of a process that ended, within the grace
+// that it has to be back. Like any word of one's own it means alive.
+const statusRestarting = "restarting"
+
 // seen returns what is to be said of a peer whose process is in a state.
 func seen(p sender.Peer, s watch.State) sender.Peer {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
-	p.Silent = s.Phase == watch.Starting || s.Phase == watch.Away
+	p.Silent = s.Phase == watch.Starting
 	switch s.Phase {
+	case watch.Away: // its silence would be judged by the collector's patience, not by ours
+		p.Status = statusRestarting
 	case watch.Stopped: // how it ended is no news: it was told to
 		p.Status = wire.StatusLeaving
 	case watch.Dead:

@@ -58,12 +58,22 @@ func isSame(a, b fs.FileInfo) bool {
 	return a != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
+// What a pid file may hold that is no number. An empty one is being written.
+var (
+	errEmpty    = errors.New("it is empty")
+	errNoNumber = errors.New("not the number of a process")
+)
+
 // parsePID reads the first line, as systemd does: PostgreSQL writes more.
 func parsePID(text []byte) (uint32, error) {
-	line, _, _ := bytes.Cut(bytes.TrimSpace(text), []byte("\n"))
+	text = bytes.TrimSpace(text)
+	if len(text) == 0 {
+		return 0, errEmpty
+	}
+	line, _, _ := bytes.Cut(text, []byte("\n"))
 	pid, err := strconv.ParseUint(string(bytes.TrimSpace(line)), 10, 31)
 	if err != nil || pid == 0 {
-		return 0, fmt.Errorf("%.64q is not the number of a process", line)
+		return 0, fmt.Errorf("%.64q is %w", line, errNoNumber)
 	}
 	return uint32(pid), nil
 }
@@ -76,13 +86,17 @@ func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit, warnf 
 		seen = sighting{kind: running, process: w.process.Process, mark: w.belief.mark}
 	}
 	pid, err := file.read()
-	if err == nil {
+	switch {
+	case err == nil:
 		seen = w.find(pid, file.mark, seen)
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmpty): // it may be on its way
+	default:
+		warnf("%v", err)
+		if !errors.Is(err, errNoNumber) && w.belief.Process.PID == 0 {
+			return // who may not look has not seen that nobody is there
+		}
 	}
 	w.see(ctx, seen)
-	if err != nil && !errors.Is(err, fs.ErrNotExist) {
-		warnf("%v", err)
-	}
 }
 
 // followFile watches the process in the file until ctx ends.

@@ -92,6 +92,24 @@ func TestPIDFileWithoutProcessIsStartingThenDead(t *testing.T) {
 	}
 }
 
+// Who may not look into a file has not seen that nobody is there.
+func TestPIDFileThatCannotBeReadKillsNobody(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "file")
+	replace(t, file, "1")
+	w := (&Watcher{Targets: []Target{{PIDFile: file + "/x.pid"}}}).watches(func(int, State) {})[0]
+	warned := 0
+	for range 2 {
+		w.lookAtFile(t.Context(), &pidFile{path: w.PIDFile}, Exit{}, func(string, ...any) { warned++ })
+	}
+	require.False(t, w.seen)
+	require.Equal(t, 2, warned)
+	w.belief.Process = Process{PID: 1} // it ran, so it has ended
+	w.belief.Phase = Away
+	w.belief.until = time.Now()
+	w.lookAtFile(t.Context(), &pidFile{path: w.PIDFile}, Exit{}, t.Logf)
+	require.Equal(t, Dead, w.belief.Phase)
+}
+
 // Who loses its pid file is alive as long as its process is.
 func TestProcessSurvivesItsPIDFile(t *testing.T) {
 	c := sleeper(t)

@@ -52,7 +52,7 @@ func (t *Target) Service() (string, error) {
 		name = program(t.PID)
 	}
 	if name == "" {
-		return "", fmt.Errorf("%s has no name to go by: give one with -service", t)
+		return "", fmt.Errorf("%s does not run, or its program has no name: give one with -service", t)
 	}
 	return ServiceName(name), nil
 }

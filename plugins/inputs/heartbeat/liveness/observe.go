@@ -211,6 +211,7 @@ func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
 }
 
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
+	p.keepPromise(b)
 	p.exitCode, p.hasExitCode = b.ExitCode, b.HasExitCode
 	if p.state != Dead {
 		t.end(p, ReasonExited, now)

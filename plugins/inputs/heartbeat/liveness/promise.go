@@ -31,10 +31,10 @@ func (t *Tracker) expectNoMore(p *peer) {
 
 func (p *peer) closeWindow() { p.windowV, p.windowBy = 0, "" }
 
-// keepPromise closes the window of p, which has beaten in it, if that is what
+// keepPromise closes the window of p, which was heard of in it, if that is what
 // was promised. Who was announced by hand has to come back as another process
 // or after a boot: the same one beats on until it is stopped. A sender that
-// promised it for itself is back when its next run beats.
+// promised it for itself is back when its next run speaks of p, be it of its death.
 func (p *peer) keepPromise(b *Beat) {
 	if p.windowBy != "" && b.Run != "" && b.Run != p.windowBy {
 		p.closeWindow()

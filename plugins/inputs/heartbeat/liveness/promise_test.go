@@ -655,6 +655,35 @@ func TestLostConnectionSurvivesRestarts(t *testing.T) {
 	require.InDelta(t, 15, listened.Seconds(), 1.1, "the grace, and one interval more")
 }
 
+// A sender that is restarted, as by an upgrade, has promised to be back for all
+// it speaks for. When its next run says that a service has died meanwhile, the
+// promise is kept and the death is one.
+func TestDeathAcrossARestartOfTheSenderIsTold(t *testing.T) {
+	c := newCast(t)
+	host, nginx := peerID("web-1", HostService), peerID("web-1", "nginx")
+	all := c.join(10*time.Second, host, nginx)
+	c.pass(time.Minute)
+	for _, a := range all {
+		goodbye := a.beat
+		goodbye.Seq += 1000
+		goodbye.Status, goodbye.BackIn = SaysLeaving, 15*time.Minute
+		c.observe(goodbye)
+	}
+	pause(all...)
+	c.pass(2 * time.Second)
+	require.Equal(t, Left, c.view(nginx).State)
+
+	all[0].beat.Run, all[0].beat.Seq = "new", 0
+	resume(all[0])
+	c.pass(12 * time.Second)
+	require.Equal(t, Alive, c.view(host).State)
+	dead := all[1].beat
+	dead.Run, dead.Seq, dead.Status = "new", 1, SaysDead
+	c.observe(dead)
+	require.Equal(t, Dead, c.view(nginx).State)
+	require.Equal(t, ReasonExited, c.view(nginx).Reason)
+}
+
 func TestPromisesSurviveRestarts(t *testing.T) {
 	c := newCast(t)
 	id := peerID("web-1", HostService)
