@@ -32,9 +32,11 @@ type collector struct {
 	deaf    int                   // up to this number it answers no connection
 	slow    map[int]time.Duration // how long these dials take, cancelled or not
 	rejects string                // text of the error that it answers
-	acks    func(seq int64) int64
-	conn    []net.Conn
-	wg      sync.WaitGroup
+
+	unwanted string // service whose beats are refused
+	acks     func(seq int64) int64
+	conn     []net.Conn
+	wg       sync.WaitGroup
 }
 
 type received struct {
@@ -95,7 +97,11 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 	defer c.mu.Unlock()
 	c.beats = append(c.beats, received{Beat: *beat, at: time.Now(), conn: number})
 	switch {
-	case c.silent, number <= c.deaf, !beat.Ack && c.rejects == "":
+	case c.silent, number <= c.deaf:
+		return nil
+	case c.unwanted != "" && beat.Service == c.unwanted:
+		return &wire.Answer{Error: "not this one"}
+	case !beat.Ack && c.rejects == "":
 		return nil
 	case c.rejects != "":
 		return &wire.Answer{Error: c.rejects}
@@ -488,6 +494,12 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		`has scheme "udp"`:            {Servers: []string{"udp://hb:7878"}},
 		`"tcp://hb" is no address`:    {Servers: []string{"tcp://hb"}},
 		`"tcp://:7878" is no address`: {Servers: []string{"tcp://:7878"}},
+		`"tcp://hb:7878/" is no`:      {Servers: []string{"tcp://hb:7878/"}},
+		`"tcp://hb:99999" is no`:      {Servers: []string{"tcp://hb:99999"}},
+		`"tcp://hb:0" is no`:          {Servers: []string{"tcp://hb:0"}},
+		"give each its own":           {Servers: []string{"tcp://a:1,tcp://b:1"}},
+		"no peer to speak for":        {Servers: []string{"tcp://hb:1"}},
+		"spoken for twice":            {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
 		"interval 1ms is not in":      {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
 		"back-in -1s is not in":       {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},
 		"host:":                       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a b"}}},

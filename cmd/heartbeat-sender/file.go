@@ -83,10 +83,11 @@ func (f *file) readWatches(s *settings) error {
 		return f.at(watchKey, content, errors.New("it is a table, of which there may be several: write [[watch]]"))
 	}
 	known := slices.DeleteFunc(options(), func(o option) bool { return !o.watch })
-	for i, table := range tables {
+	for _, table := range tables {
 		one := settings{grace: noGrace}
-		for _, key := range f.keys(table) {
-			o, err := optionWithKey(key, known)
+		keys := f.keys(table)
+		for _, key := range keys {
+			o, err := watchOption(key, known)
 			if err == nil {
 				err = f.set(&one, o, table[key])
 			}
@@ -94,11 +95,42 @@ func (f *file) readWatches(s *settings) error {
 				return f.at(watchKey+"."+key, table[key], err)
 			}
 		}
-		if one.target == (watch.Target{}) {
-			return f.at(watchKey, content, fmt.Errorf("table %d has no target: give it systemd_unit, pid_file or pid", i+1))
+		if err := s.addWatch(one); err != nil {
+			begin := content
+			if len(keys) > 0 {
+				begin = table[keys[0]]
+			}
+			return f.at(watchKey, begin, err)
 		}
-		s.watches = append(s.watches, one)
 	}
+	return nil
+}
+
+func watchOption(key string, known []option) (*option, error) {
+	o, err := optionWithKey(key, known)
+	if err == nil {
+		return o, nil
+	}
+	if _, other := optionWithKey(key, options()); other == nil {
+		return nil, errors.New("it is for all: write it above the first [[watch]]")
+	}
+	return nil, err
+}
+
+// addWatch takes in a table.
+func (s *settings) addWatch(one settings) error {
+	if one.target == (watch.Target{}) {
+		return errors.New("the table has no target: give it systemd_unit, pid_file or pid")
+	}
+	name, err := one.serviceName()
+	if err != nil {
+		return err
+	}
+	one.peer.Service = name
+	if slices.ContainsFunc(s.watches, func(other settings) bool { return other.peer.Service == name }) {
+		return fmt.Errorf("another table is about %.128q too: give one of them another 'service'", name)
+	}
+	s.watches = append(s.watches, one)
 	return nil
 }
 

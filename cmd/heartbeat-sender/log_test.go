@@ -3,9 +3,12 @@
 package main
 
 import (
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"github.com/stretchr/testify/require"
 )
@@ -32,4 +35,21 @@ func TestJournalGetsPriorities(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, "<6>connected\n<4>lost 1\nheartbeat-sender: to a file\nheartbeat-sender: to nobody known\n"+
 		"<3>unknown command \"nonsense\": possible are "+commandNames()+"\n", string(said))
+}
+
+// A log that nobody reads holds up nobody.
+func TestLogThatIsStuckHoldsUpNobody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		read, write := io.Pipe()
+		l := newLogger(write)
+		begin := time.Now()
+		for range 2 * maxLines {
+			l.write("line\n")
+		}
+		require.Zero(t, time.Since(begin))
+		l.end()
+		require.Equal(t, flushTime, time.Since(begin))
+		read.Close()
+		<-l.ended
+	})
 }

@@ -32,9 +32,6 @@ func main() {
 		args: os.Args[1:], environ: environ, stdout: os.Stdout, stderr: os.Stderr,
 		hostName: os.Hostname, configFile: defaultConfig,
 	}
-	// Whoever reads what is printed may go away; we have more to do. To ignore
-	// the signal would make a job ignore it too.
-	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	os.Exit(c.exit())
 }
 
@@ -56,6 +53,9 @@ type call struct {
 
 // exit does what the arguments say and returns the exit code.
 func (c *call) exit() int {
+	// Whoever reads what is printed may go away; we have more to do. To ignore
+	// the signal would make a job ignore it too.
+	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	defer c.endLog()
 	err := c.run(context.Background())
 	code := exitCode(err)

@@ -103,15 +103,9 @@ func (s *settings) watched(common sender.Peer, grace time.Duration) (sender.Peer
 	if s.grace == noGrace {
 		target.Grace = grace
 	}
-	name := s.peer.Service
-	if name == "" {
-		var err error
-		if name, err = target.Service(); err != nil {
-			return common, target, err
-		}
-	}
-	if name == hostService {
-		return common, target, fmt.Errorf("service: %q is the host itself, give another name to %s", name, target.String())
+	name, err := s.serviceName()
+	if err != nil {
+		return common, target, err
 	}
 	peer := speakFor(common, sender.Host(common.Host))
 	peer.Service, peer.Silent = name, true
@@ -120,6 +114,21 @@ func (s *settings) watched(common sender.Peer, grace time.Duration) (sender.Peer
 	}
 	peer.Tags = merged(common.Tags, s.peer.Tags)
 	return peer, target, nil
+}
+
+// serviceName returns what to call the target.
+func (s *settings) serviceName() (string, error) {
+	name := s.peer.Service
+	if name == "" {
+		var err error
+		if name, err = s.target.Service(); err != nil {
+			return "", err
+		}
+	}
+	if name == hostService {
+		return "", fmt.Errorf("service %q is the host itself: give %s another name", name, s.target.String())
+	}
+	return name, nil
 }
 
 // merged returns the labels of both; of two with one key that of own.
