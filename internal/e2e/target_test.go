@@ -61,9 +61,11 @@ func TestTargetThatComesBackWasRestarted(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "shop.pid")
 	first := sleeper(t)
 	write(t, file, strconv.Itoa(first.pid()))
-	s := watching(p, 2, "-pid-file", file, "-restart-grace", "1m")
+	const interval = time.Second
+	s := watching(p, 2, "-pid-file", file, "-restart-grace", "1m", "-interval", interval.String())
 	first.kill()
 	s.until("it to notice", func() bool { return len(s.stderr.with("perhaps another one comes")) > 0 })
+	pause(2 * silence(interval)) // the grace is the sender's, whatever silence a collector allows
 	second := sleeper(t)
 	write(t, file, strconv.Itoa(second.pid()))
 	p.now().until("the restart", func() bool { return restartsOfShop(p) > 0 })
