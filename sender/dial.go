@@ -103,18 +103,24 @@ func (l *line) connected(ctx context.Context, d dialed) {
 	l.speak(due)
 }
 
-// dialLater plans the next dial: after a random part of a pause that doubles
-// until a beat is acknowledged (full jitter), at most once a second.
+// dialLater plans the next dial.
 func (l *line) dialLater() {
 	if l.planned || l.dialing {
 		return
 	}
 	l.planned = true
+	l.retry.Reset(l.untilDial(time.Now()))
+}
+
+// untilDial returns how long to wait before the next dial: a random part of a
+// pause that doubles until a beat is acknowledged (full jitter), at most once a
+// second.
+func (l *line) untilDial(now time.Time) time.Duration {
 	most := min(max(l.sender.Interval, minPause), maxPause)
 	l.pause = min(max(2*l.pause, minPause), most)
 	pause := spread(l.pause)
 	if l.pause == minPause && l.proven != nil {
 		pause = 0 // the server is there, or was: no herd
 	}
-	l.retry.Reset(max(pause, time.Until(l.dialAt.Add(minPause))))
+	return max(pause, l.dialAt.Add(minPause).Sub(now))
 }

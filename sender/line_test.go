@@ -33,7 +33,7 @@ func TestSlowWritesDoNotShiftTheSchedule(t *testing.T) {
 		require.NoError(t, s.Run(ctx))
 		c.cut()
 		c.wg.Wait()
-		for i := 2; i < len(c.beats)-1; i++ {
+		for i := 3; i < len(c.beats)-1; i++ { // the first two may fall together
 			require.Equal(t, interval, c.beats[i].at.Sub(c.beats[i-1].at))
 		}
 	})
@@ -47,7 +47,8 @@ func TestPausesStartOverAfterAnAcknowledgement(t *testing.T) {
 		time.Sleep(time.Hour)
 		c.set(func() { c.refuses = false })
 		time.Sleep(5 * time.Minute)
-		before := len(c.dials)
+		before := 0
+		c.set(func() { before = len(c.dials) })
 		c.cut()
 		time.Sleep(2*minPause + time.Second)
 		c.set(func() { require.Len(t, c.dials, before+1) })
@@ -72,6 +73,7 @@ func TestStrangeAcknowledgementConnectsNobody(t *testing.T) {
 	play(t, s, func(c *collector) {
 		c.set(func() { c.acks = func(int64) int64 { return 4711 } })
 		c.cut()
+		synctest.Wait()
 		said = nil
 		time.Sleep(10 * time.Minute)
 	})
