@@ -156,7 +156,7 @@ func TestSenderThatIsStoppedTakesEverybodyAlong(t *testing.T) {
 	p := newPost(t)
 	p.relieve()
 	s := watching(p, 2, "-pid", strconv.Itoa(sleeper(t).pid()), "-back-in", "2s")
-	s.signal(syscall.SIGHUP)
+	s.signal(syscall.SIGTERM)
 	require.Zero(t, s.exit())
 	require.Equal(t, "left leaving", last(p.states("web-1", "sleep")))
 	require.Equal(t, "left leaving", last(p.states("web-1", "host")))

@@ -32,7 +32,7 @@ func newClient(t testing.TB, conn net.Conn) *client {
 	return &client{Conn: conn, t: t, answers: wire.NewReader(conn, wire.MaxAnswer)}
 }
 
-func dial(t testing.TB, h *Heartbeat) *client { return dialTo(t, h.listeners[0].Addr().String()) }
+func dial(t testing.TB, h *Heartbeat) *client { return dialTo(t, h.listeners[0].addr().String()) }
 
 func dialTo(t testing.TB, address string) *client {
 	conn, err := net.Dial("tcp", address)
@@ -105,6 +105,13 @@ func eventsOf(acc *testutil.Accumulator, source string) []string {
 // rejected returns how often the first listener refused for a reason.
 func rejected(h *Heartbeat, reason wire.Reason) int64 { return h.listeners[0].refused[reason].Load() }
 
+// count returns how many connections are counted as open.
+func (d *doors) count() int64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.open
+}
+
 // A closingAccumulator notices what comes after Stop.
 type closingAccumulator struct {
 	testutil.Accumulator
@@ -150,7 +157,8 @@ func startInBubble(t testing.TB, h *Heartbeat) (acc *testutil.Accumulator, conne
 	require.NoError(t, h.Init())
 	h.prepare(time.Now())
 	pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-	l := newListener(h, "tcp", pipes)
+	l := newListener(h, "tcp")
+	l.acceptFrom(pipes)
 	h.listeners = []*listener{l}
 	h.run(acc)
 	connect = func() *client {

@@ -27,13 +27,10 @@ var (
 // A conn reads the beats of one connection and answers them.
 type conn struct {
 	net.Conn
-	listener *listener
-	id       liveness.ConnID
-	remote   netip.Addr
+	receiver
+	id liveness.ConnID
 
 	reader  *wire.Reader
-	decoder wire.Decoder
-	beat    observation
 	refused int  // payloads in a row
 	timed   bool // the clock of the payload being read runs
 	armed   bool // a deadline for reading is set
@@ -44,28 +41,33 @@ type conn struct {
 	probing probing
 }
 
-func newConn(l *listener, socket net.Conn) *conn {
-	c := &conn{Conn: socket, listener: l, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
+func newConn(l *listener, socket net.Conn, remote netip.Addr) *conn {
+	c := &conn{Conn: socket, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
+	c.receiver = receiver{listener: l, conn: c.id, remote: remote, from: nameOf(socket.RemoteAddr()), pid: peerPID(socket)}
 	c.probing.giveUp = 0
-	if addr, ok := socket.RemoteAddr().(*net.TCPAddr); ok {
-		c.remote = addr.AddrPort().Addr().Unmap().WithZone("")
-	}
 	c.reader = wire.NewReader(c, int(l.plugin.MaxFrameSize))
 	return c
 }
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
+	defer c.survive()
+	c.listener.plugin.intake.connEnded(c.id, c.readAll())
+}
+
+// readAll takes in what comes and returns how the connection ended.
+func (c *conn) readAll() (end liveness.End) {
+	end = liveness.EndedByUs // if it panics
+	defer c.survive()
 	c.startClock() // for the first payload it runs from the beginning
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
 			c.timed = false
-			err = c.take(payload)
+			err = c.accept(payload)
 		}
 		if err != nil {
-			c.ended(err)
-			return
+			return c.ended(err)
 		}
 	}
 }
@@ -100,40 +102,28 @@ func (c *conn) stopClock() {
 	c.SetReadDeadline(time.Time{})
 }
 
-// take judges one payload. An error ends the connection.
-func (c *conn) take(payload []byte) error {
+// accept takes in one payload and answers. An error ends the connection.
+func (c *conn) accept(payload []byte) error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	beat, err := c.decoder.Decode(payload)
-	if err != nil {
-		return c.refuse(wire.AsRefusal(err))
+	t, refusal := c.take(payload)
+	switch {
+	case refusal == nil:
+		c.refused = 0
+	case refusal.Reason == reasonMaxPeers: // a limit is no fault of the sender
+		c.listener.refuse(refusal.Reason, c.from, refusal.Text)
+		return c.say(&wire.Answer{Error: refusal.Text})
+	default:
+		return c.refuse(refusal)
 	}
-	who, ok := c.beat.set(beat, c.remote, c.listener.plugin)
-	if !ok {
-		return c.refuse(&wire.Refusal{Reason: reasonNobody, Text: "beat names no host and its connection has no address"})
+	if t.recorded {
+		c.probe(t.interval, t.silence.Dead)
 	}
-	c.refused = 0
-	if beat.Check {
-		return c.acknowledge(beat, who, c.listener.plugin.intake.silence(&c.beat.Beat))
-	}
-	c.beat.Conn = c.id
-	outcome := c.listener.plugin.intake.observe(&c.beat)
-	if outcome.Fate == liveness.Full {
-		text := "as many peers as allowed are known ('max_peers')"
-		c.listener.refuse(reasonMaxPeers, c.RemoteAddr().String(), text)
-		return c.say(&wire.Answer{Error: text})
-	}
-	c.listener.beats.Add(1)
-	c.probe(c.beat.Interval, outcome.Silence.Dead)
-	return c.acknowledge(beat, who, outcome.Silence)
-}
-
-func (c *conn) acknowledge(beat *wire.Beat, who liveness.ID, silence liveness.Silence) error {
-	if !beat.Ack && !beat.Check {
+	if !t.asked {
 		return nil
 	}
-	return c.say(&wire.Answer{Seq: beat.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: who.String()})
+	return c.say(&t.answer)
 }
 
 // probe has TCP look after the other side as closely as a peer needs that
@@ -149,7 +139,7 @@ func (c *conn) probe(interval, silence time.Duration) {
 		return
 	}
 	if err := fit.apply(socket); err != nil {
-		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.RemoteAddr(), err)
+		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.from, err)
 	}
 	c.probeMu.Lock()
 	c.probing = fit
@@ -170,7 +160,7 @@ func (c *conn) askKernel() liveness.Path {
 
 // refuse answers a payload that is refused. Too many in a row are an error.
 func (c *conn) refuse(refusal *wire.Refusal) error {
-	c.listener.refuse(refusal.Reason, c.RemoteAddr().String(), refusal.Text)
+	c.listener.refuse(refusal.Reason, c.from, refusal.Text)
 	c.refused++
 	if err := c.say(&wire.Answer{Error: refusal.Text}); err != nil {
 		return err
@@ -208,14 +198,15 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.listener.refuse(reasonUnread, c.RemoteAddr().String(), "answers are not read in time ('frame_timeout')")
+		c.listener.refuse(reasonUnread, c.from, "answers are not read in time ('frame_timeout')")
 		return errUnread
 	}
 	return err
 }
 
-// ended draws from the reason of the end what it says about the peers.
-func (c *conn) ended(err error) {
+// ended deals with what ended the connection and returns what that says about
+// the peers.
+func (c *conn) ended(err error) liveness.End {
 	refusal := wire.AsRefusal(err)
 	end := liveness.EndedByUs
 	switch {
@@ -227,13 +218,13 @@ func (c *conn) ended(err error) {
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
-		c.listener.refuse(reasonFrameTimeout, c.RemoteAddr().String(), "message is not complete in time ('frame_timeout')")
+		c.listener.refuse(reasonFrameTimeout, c.from, "message is not complete in time ('frame_timeout')")
 	default:
 		if end = endOf(err); end != liveness.Closed {
-			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.RemoteAddr(), err)
+			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from, err)
 		}
 	}
-	c.listener.plugin.intake.connEnded(c.id, end)
+	return end
 }
 
 // endOf returns how a connection ended that was not ended by us.

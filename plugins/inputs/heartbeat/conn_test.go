@@ -193,7 +193,7 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	dial(t, h).closed()
 	require.EqualValues(t, 1, rejected(h, reasonMaxConnections))
 	first.Close()
-	require.Eventually(t, func() bool { return h.connCount.Load() == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return h.doors.count() == 1 }, patience, time.Millisecond)
 	dial(t, h).beat(`{"pid":3,"ack":true}`)
 }
 
@@ -330,7 +330,8 @@ func TestAcceptOutlivesErrors(t *testing.T) {
 		h := newPlugin(t)
 		h.prepare(time.Now())
 		pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		l := newListener(h, "tcp", &failingListener{pipeListener: pipes, failures: 20})
+		l := newListener(h, "tcp")
+		l.acceptFrom(&failingListener{pipeListener: pipes, failures: 20})
 		h.listeners = []*listener{l}
 		begin := time.Now()
 		h.run(new(testutil.Accumulator))

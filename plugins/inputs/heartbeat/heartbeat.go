@@ -14,6 +14,7 @@ import (
 	_ "embed"
 	"fmt"
 	"math"
+	"net/netip"
 	"os"
 	"slices"
 	"sync"
@@ -54,6 +55,10 @@ type Heartbeat struct {
 	FrameTimeout      config.Duration `toml:"frame_timeout"`
 	MaxFrameSize      config.Size     `toml:"max_frame_size"`
 	MaxConnections    int             `toml:"max_connections"`
+	MaxPerIP          int             `toml:"max_connections_per_ip"`
+	AllowedSources    []string        `toml:"allowed_sources"`
+	SocketMode        string          `toml:"socket_mode"`
+	ReadBufferSize    config.Size     `toml:"read_buffer_size"`
 	MaxPeers          int             `toml:"max_peers"`
 	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
 	KeepAliveIdle     config.Duration `toml:"keep_alive_idle"`
@@ -63,12 +68,12 @@ type Heartbeat struct {
 	Log telegraf.Logger `toml:"-"`
 
 	compiled  []*compiledRule
+	allowed   []netip.Prefix
 	refusals  *refusals
 	intake    *intake
 	keeper    *keeper
 	listeners []*listener
-	connCount atomic.Int64 // of all listeners
-	connLimit int64
+	doors     *doors
 	lastConn  atomic.Uint64
 
 	running atomic.Pointer[intake] // for Gather; nil while not running
@@ -107,7 +112,7 @@ func (h *Heartbeat) prepare(now time.Time) {
 	h.refusals = newRefusals(h.Log)
 	h.intake = newIntake(h.options(), h.naming(), h.Log, now)
 	h.keeper = newKeeper(h.StatePath(), h.intake, h.Log, now)
-	h.connLimit = connectionLimit(h.MaxConnections)
+	h.doors = newDoors(h)
 }
 
 // run serves the listeners until Stop.
@@ -182,7 +187,7 @@ func (h *Heartbeat) announce() {
 		h.Log.Infof("Listening on %s", l.address)
 	}
 	for _, l := range h.listeners {
-		if !l.loopback() {
+		if !l.local() && len(h.allowed) == 0 {
 			h.Log.Warnf("Whoever reaches %s can beat for anybody: keep it inside a network you trust", l.address)
 			return
 		}

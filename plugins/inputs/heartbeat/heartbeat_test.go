@@ -62,7 +62,8 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Len(t, got.Rules, 1, "an example")
 	require.NoError(t, got.compileRules())
 	got.Rules, got.compiled = nil, nil
-	want.TagKeys, want.Expect, want.ExpectFiles = make([]string, 0), make([]string, 0), make([]string, 0)
+	none := make([]string, 0)
+	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources = none, none, none, none
 	require.Equal(t, want, got)
 
 	for _, key := range regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(source(t, "heartbeat.go"), -1) {
@@ -191,7 +192,7 @@ func TestSeveralAddresses(t *testing.T) {
 	h.ServiceAddresses = []string{"tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp4://127.0.0.1:0"}
 	acc := start(t, h)
 	for i, l := range h.listeners {
-		c := dialTo(t, l.Addr().String())
+		c := dialTo(t, l.addr().String())
 		require.Contains(t, c.beat(fmt.Sprintf(`{"host":"h%d","pid":0,"ack":true}`, i)), fmt.Sprintf(`"id":"h%d/host"`, i))
 	}
 	gather(t, h)

@@ -92,11 +92,7 @@ func (in *intake) changes() uint64 {
 
 // observe takes in a beat. The transitions of the outcome are dealt with.
 func (in *intake) observe(o *observation) liveness.Outcome {
-	in.mu.Lock()
-	out := in.tracker.Observe(time.Now(), &o.Beat) // under the lock: readers must not overtake each other
-	in.version++
-	conflict := in.tell(out.Transitions)
-	in.mu.Unlock()
+	out, conflict := in.judge(&o.Beat)
 	out.Transitions = nil
 	if conflict != nil {
 		in.warn(conflict)
@@ -105,6 +101,16 @@ func (in *intake) observe(o *observation) liveness.Outcome {
 		in.queue.pushMetric(o.ID, in.naming.beatMetric(o, &out))
 	}
 	return out
+}
+
+// judge has the tracker judge a beat, and returns the conflict that this shows,
+// or nil.
+func (in *intake) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transition) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	out := in.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
+	in.version++
+	return out, in.tell(out.Transitions)
 }
 
 // warn says that two processes have one name. It is not called with in.mu

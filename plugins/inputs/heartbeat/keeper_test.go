@@ -118,7 +118,7 @@ func TestStateFileIsFreeAfterStop(t *testing.T) {
 		h.StateFile = path
 		start(t, h)
 		require.NotNil(t, h.keeper.file)
-		h.ServiceAddresses = []string{"tcp://" + h.listeners[0].Addr().String()}
+		h.ServiceAddresses = []string{"tcp://" + h.listeners[0].addr().String()}
 
 		taken := newPlugin(t)
 		taken.ServiceAddresses, taken.StateFile = h.ServiceAddresses, path+"2"

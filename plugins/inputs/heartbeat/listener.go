@@ -13,11 +13,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A listener accepts connections at one address.
+// A listener takes in what comes to one address, over connections or in
+// datagrams.
 type listener struct {
-	net.Listener
-	plugin  *Heartbeat
-	address string // as a URL, with the port that was bound
+	plugin    *Heartbeat
+	address   string         // as a URL, with the port that was bound
+	streams   net.Listener   // nil if there are datagrams
+	datagrams net.PacketConn // nil if there are connections
 
 	beats   atomic.Int64
 	bytes   atomic.Int64
@@ -34,31 +36,80 @@ func listen(h *Heartbeat, url string) (*listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	options := net.ListenConfig{KeepAliveConfig: h.probing().config()}
-	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
-	socket, err := options.Listen(context.Background(), network, address)
+	if isUnix(network) {
+		if err := removeStale(network, address); err != nil {
+			return nil, err
+		}
+	}
+	l := newListener(h, network)
+	if isDatagram(network) {
+		err = l.openDatagrams(network, address)
+	} else {
+		err = l.openStreams(network, address)
+	}
+	if err == nil && isUnix(network) {
+		err = setMode(address, h.SocketMode)
+	}
 	if err != nil {
+		l.closeSocket()
 		return nil, err
 	}
-	return newListener(h, network, socket), nil
+	return l, nil
 }
 
-func newListener(h *Heartbeat, network string, socket net.Listener) *listener {
+func newListener(h *Heartbeat, network string) *listener {
 	return &listener{
-		Listener: socket, plugin: h, address: network + "://" + socket.Addr().String(),
-		refused: newCounts(), closed: make(chan struct{}), conns: make(map[liveness.ConnID]*conn),
+		plugin: h, address: network + "://", refused: newCounts(),
+		closed: make(chan struct{}), conns: make(map[liveness.ConnID]*conn),
 	}
+}
+
+func (l *listener) openStreams(network, address string) error {
+	options := net.ListenConfig{KeepAliveConfig: l.plugin.probing().config()}
+	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
+	socket, err := options.Listen(context.Background(), network, address)
+	if err == nil {
+		l.acceptFrom(socket)
+	}
+	return err
+}
+
+func (l *listener) acceptFrom(socket net.Listener) {
+	l.streams = socket
+	l.address += socket.Addr().String()
+}
+
+// addr returns what it listens on.
+func (l *listener) addr() net.Addr {
+	if l.datagrams != nil {
+		return l.datagrams.LocalAddr()
+	}
+	return l.streams.Addr()
 }
 
 func (l *listener) serve() {
-	l.wg.Go(l.acceptAll) // ends when close closes the socket
+	if l.datagrams != nil {
+		l.wg.Go(l.receiveAll) // ends when close closes the socket
+		return
+	}
+	l.wg.Go(l.acceptAll) // likewise
+}
+
+func (l *listener) closeSocket() {
+	switch {
+	case l.streams != nil:
+		l.streams.Close()
+	case l.datagrams != nil:
+		l.datagrams.Close()
+		removeSocket(l.datagrams.LocalAddr())
+	}
 }
 
 // close closes the socket and all connections. Nothing is served after it
 // returns.
 func (l *listener) close() {
 	close(l.closed)
-	l.Listener.Close()
+	l.closeSocket()
 	l.mu.Lock()
 	for _, c := range l.conns {
 		c.Close()
@@ -72,7 +123,7 @@ func (l *listener) close() {
 func (l *listener) acceptAll() {
 	pause := time.Duration(0)
 	for {
-		socket, err := l.Accept()
+		socket, err := l.streams.Accept()
 		if err == nil {
 			pause = 0
 			l.admit(socket)
@@ -91,19 +142,19 @@ func (l *listener) acceptAll() {
 }
 
 func (l *listener) admit(socket net.Conn) {
-	if l.plugin.connCount.Add(1) > l.plugin.connLimit {
-		l.plugin.connCount.Add(-1)
-		l.refuse(reasonMaxConnections, socket.RemoteAddr().String(), "as many connections as allowed are open ('max_connections', descriptor limit)")
+	remote := ipOf(socket.RemoteAddr())
+	if reason, text := l.plugin.doors.enter(remote); reason != "" {
+		l.refuse(reason, nameOf(socket.RemoteAddr()), text)
 		socket.Close()
 		return
 	}
-	c := newConn(l, socket)
+	c := newConn(l, socket, remote)
 	l.mu.Lock()
 	l.conns[c.id] = c
 	l.mu.Unlock()
 	l.wg.Go(func() { // ends when the connection does, at the latest by close
+		defer l.dismiss(c)
 		c.serve()
-		l.dismiss(c)
 	})
 	select {
 	case <-l.closed: // it may have come too late to be closed there
@@ -117,7 +168,7 @@ func (l *listener) dismiss(c *conn) {
 	l.mu.Lock()
 	delete(l.conns, c.id)
 	l.mu.Unlock()
-	l.plugin.connCount.Add(-1)
+	l.plugin.doors.leave(c.remote)
 }
 
 // conn returns the open connection with this id, or nil.
@@ -140,7 +191,27 @@ func (l *listener) refuse(reason wire.Reason, from, text string) {
 	l.plugin.refusals.note(reason, from, text)
 }
 
-func (l *listener) loopback() bool {
-	addr, err := netip.ParseAddrPort(l.Addr().String())
-	return err == nil && addr.Addr().IsLoopback()
+// local tells whether only this host reaches it.
+func (l *listener) local() bool {
+	addr := ipOf(l.addr())
+	return !addr.IsValid() || addr.IsLoopback()
+}
+
+// ipOf returns the address of a host, or none for a unix socket.
+func ipOf(addr net.Addr) netip.Addr {
+	switch addr := addr.(type) {
+	case *net.TCPAddr:
+		return addr.AddrPort().Addr().Unmap().WithZone("")
+	case *net.UDPAddr:
+		return addr.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// nameOf returns what to call the other side in messages.
+func nameOf(addr net.Addr) string {
+	if _, ok := addr.(*net.UnixAddr); ok {
+		return "a unix socket"
+	}
+	return addr.String()
 }

@@ -320,7 +320,9 @@ func TestBlockedOutputDelaysNothing(t *testing.T) {
 		require.NoError(t, h.Init())
 		h.prepare(time.Now())
 		pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		h.listeners = []*listener{newListener(h, "tcp", pipes)}
+		l := newListener(h, "tcp")
+		l.acceptFrom(pipes)
+		h.listeners = []*listener{l}
 		h.run(acc)
 		near, far := net.Pipe()
 		pipes.conns <- far

@@ -44,17 +44,23 @@ func (h *Heartbeat) Init() error {
 		between("missed_beats", int64(h.MissedBeats), 1, 1000),
 		between("max_frame_size", int64(h.MaxFrameSize), 64, wire.MaxFrame),
 		between("max_connections", int64(h.MaxConnections), 0, 1<<30),
+		between("max_connections_per_ip", int64(h.MaxPerIP), 0, 1<<30),
+		between("read_buffer_size", int64(h.ReadBufferSize), 0, 1<<30),
+		checkSocketMode(h.SocketMode),
 		between("max_peers", int64(h.MaxPeers), 1, 1<<30),
 		between("max_beats_per_second", int64(h.MaxBeatsPerSecond), 0, 1<<30),
 		checkRatio("isolation_ratio", h.IsolationRatio),
 		oneOf("detector", h.Detector, "adaptive", "interval"),
 		oneOf("emit_beats", h.EmitBeats, "all", "none"),
 		oneOf("pid_as", h.PIDAs, "tag", "field"),
-		oneOf("ip_from", h.IPFrom, "beat", "connection"),
+		oneOf("ip_from", h.IPFrom, "beat", "connection", "verified"),
 		checkTagKeys(h.TagKeys),
 		checkExpected(h.Expect),
 	)
 	if err != nil {
+		return err
+	}
+	if h.allowed, err = parseSources(h.AllowedSources); err != nil {
 		return err
 	}
 	return h.compileRules()
@@ -81,14 +87,37 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
+// networks are what can be listened on.
+var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram"}
+
+func isUnix(network string) bool { return network == "unix" || network == "unixgram" }
+
+func isDatagram(network string) bool {
+	return strings.HasPrefix(network, "udp") || network == "unixgram"
+}
+
+// checkSocketMode takes permissions as chmod does, like "0660".
+func checkSocketMode(mode string) error {
+	if _, err := strconv.ParseUint(mode, 8, 9); err != nil && mode != "" {
+		return fmt.Errorf("'socket_mode' has to be permissions like \"0660\", not %q", mode)
+	}
+	return nil
+}
+
 // splitAddress returns network and address of a URL like tcp://:7878.
 func splitAddress(url string) (network, address string, err error) {
 	scheme, address, ok := strings.Cut(url, "://")
 	if !ok {
 		return "", "", fmt.Errorf("lacks a scheme: write \"tcp://%s\"", url)
 	}
-	if !slices.Contains([]string{"tcp", "tcp4", "tcp6"}, scheme) {
-		return "", "", fmt.Errorf("has scheme %q, possible are tcp, tcp4 and tcp6", scheme)
+	if !slices.Contains(networks, scheme) {
+		return "", "", fmt.Errorf("has scheme %q, possible are %s", scheme, strings.Join(networks, ", "))
+	}
+	if isUnix(scheme) {
+		if address == "" {
+			return "", "", fmt.Errorf("names no file, like \"%s:///run/telegraf/heartbeat.sock\"", scheme)
+		}
+		return scheme, address, nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {

@@ -19,13 +19,20 @@ const (
 	reasonFrameTimeout   wire.Reason = "frame_timeout"   // too slow
 	reasonUnread         wire.Reason = "unread"          // its answers
 	reasonNobody         wire.Reason = "nobody"          // neither host nor address
+	reasonSource         wire.Reason = "source"          // not one of 'allowed_sources'
+	reasonMaxPerIP       wire.Reason = "max_connections_per_ip"
+	reasonIP             wire.Reason = "ip"    // not that of the connection
+	reasonPID            wire.Reason = "pid"   // not that of the other process
+	reasonPanic          wire.Reason = "panic" // a mistake of ours
 )
 
 // logPause is how long a reason is not logged again.
 const logPause = time.Minute
 
 func allReasons() []wire.Reason {
-	return append(wire.Reasons(), reasonAccept, reasonMaxConnections, reasonMaxPeers, reasonFrameTimeout, reasonUnread, reasonNobody)
+	return append(wire.Reasons(),
+		reasonAccept, reasonMaxConnections, reasonMaxPeers, reasonFrameTimeout, reasonUnread, reasonNobody,
+		reasonSource, reasonMaxPerIP, reasonIP, reasonPID, reasonPanic)
 }
 
 func newCounts() map[wire.Reason]*atomic.Int64 {

@@ -105,6 +105,9 @@ func parsePrefix(text string) (netip.Prefix, error) {
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
+	if addr := prefix.Addr(); err == nil && addr.Is4In6() && prefix.Bits() >= 96 {
+		return addr.Unmap().Prefix(prefix.Bits() - 96) // as the addresses of senders are
+	}
 	return prefix.Masked(), err
 }
 

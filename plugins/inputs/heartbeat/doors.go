@@ -1,0 +1,88 @@
+package heartbeat
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// doors decide who may come in, for all listeners together.
+type doors struct {
+	allowed  []netip.Prefix // empty for everybody
+	limit    int64          // of open connections
+	perIP    int            // likewise, of one address; 0 for no limit
+	mu       sync.Mutex     // guards the rest
+	open     int64
+	openFrom map[netip.Addr]int // only if there is a limit
+}
+
+func newDoors(h *Heartbeat) *doors {
+	return &doors{
+		allowed: h.allowed, limit: connectionLimit(h.MaxConnections), perIP: h.MaxPerIP,
+		openFrom: make(map[netip.Addr]int),
+	}
+}
+
+// admits tells whether anything may come from an address. Who has none is on
+// this host, and came through the permissions of a unix socket.
+func (d *doors) admits(remote netip.Addr) bool {
+	if len(d.allowed) == 0 || !remote.IsValid() {
+		return true
+	}
+	for _, prefix := range d.allowed {
+		if prefix.Contains(remote) {
+			return true
+		}
+	}
+	return false
+}
+
+// enter counts a connection, or says why there may be none.
+func (d *doors) enter(remote netip.Addr) (reason wire.Reason, text string) {
+	if !d.admits(remote) {
+		return reasonSource, sourceText
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	switch {
+	case d.open >= d.limit:
+		return reasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
+	case d.perIP > 0 && remote.IsValid() && d.openFrom[remote] >= d.perIP:
+		return reasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
+	}
+	d.open++
+	if d.perIP > 0 {
+		d.openFrom[remote]++
+	}
+	return "", ""
+}
+
+const sourceText = "nobody from there may beat ('allowed_sources')"
+
+// leave takes one connection back.
+func (d *doors) leave(remote netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+	if d.perIP == 0 {
+		return
+	}
+	if d.openFrom[remote]--; d.openFrom[remote] == 0 {
+		delete(d.openFrom, remote)
+	}
+}
+
+// parseSources reads addresses and networks.
+func parseSources(texts []string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("'allowed_sources': %q is neither an address nor a network like \"10.0.0.0/8\"", text)
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
+}
