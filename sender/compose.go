@@ -11,6 +11,7 @@ type told struct {
 	seq   int64 // of the last beat
 	sent  int   // version that was sent last
 	heard int   // version that was acknowledged last
+	times int   // that the version sent last was sent
 }
 
 // A mention is a version of a word that was sent.
@@ -70,10 +71,13 @@ func (l *line) compose(which choice, link *link) []wire.Beat {
 // next returns the next beat about a word.
 func (l *line) next(w *word, t *told, link *link) wire.Beat {
 	t.seq++
-	t.sent = w.version
+	if t.sent != w.version {
+		t.sent, t.times = w.version, 0
+	}
 	beat := w.beat()
+	beat.Check = l.check
 	beat.Run, beat.Seq = l.run, t.seq
-	beat.SentMS = time.Now().UnixMilli()
+	beat.SentMS = time.Now().Add(l.ahead).UnixMilli()
 	beat.IntervalMS = l.sender.Interval.Milliseconds()
 	beat.RTTMicros = l.rtt.Microseconds()
 	if !beat.IP.IsValid() && !w.NoIP {

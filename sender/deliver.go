@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"io"
@@ -132,26 +133,49 @@ func (l *line) deliver(ctx context.Context, which choice) error {
 // their own.
 type Exchange struct {
 	Server     string
-	Local      string        // address
-	Remote     string        // address; empty if there was no connection
-	Connecting time.Duration // how long that took
-	RoundTrip  time.Duration // until the first answer
-	At         time.Time     // when that came
-	Answers    []wire.Answer // to the peers that live, then to the others, as far as they came
-	Err        error         // a RefusedError if one of the answers is an error
+	Local      string               // address
+	Remote     string               // address; empty if there was no connection
+	Connecting time.Duration        // how long that took
+	RoundTrip  time.Duration        // until the first answer
+	At         time.Time            // when that came
+	Ahead      time.Duration        // how far the time that had to be told is ahead of ours
+	TLS        *tls.ConnectionState // nil without
+	Answers    []wire.Answer        // to the peers that live, then to the others, as far as they came; none to datagrams
+	Err        error                // a RefusedError if one of the answers is an error
 }
 
-// exchange connects, sends a batch and waits until each of its beats is
-// answered.
+// exchange has beats answered, and tries once more if it was the clock of this
+// host that kept them from being accepted.
 func (l *line) exchange(ctx context.Context, which choice) *Exchange {
-	x := &Exchange{Server: l.server}
+	if l.server.datagrams() {
+		return l.postAll(ctx, which)
+	}
+	x := l.exchangeOnce(ctx, which)
+	for i := range x.Answers {
+		if x.Answers[i].Error != "" && l.correct(&x.Answers[i]) {
+			again := l.exchangeOnce(ctx, which)
+			again.Ahead = l.ahead
+			return again
+		}
+	}
+	return x
+}
+
+// exchangeOnce connects, sends a batch and waits until each of its beats is
+// answered.
+func (l *line) exchangeOnce(ctx context.Context, which choice) *Exchange {
+	x := &Exchange{Server: l.server.url}
 	begin := time.Now()
-	conn, err := l.connect(ctx, l.address)
+	conn, err := l.connect(ctx, l.server.address)
 	if err != nil {
 		x.Err = l.failed(ctx, "connecting to", err)
 		return x
 	}
-	x.Connecting, x.Local, x.Remote = time.Since(begin), conn.LocalAddr().String(), conn.RemoteAddr().String()
+	x.Connecting, x.Local, x.Remote = time.Since(begin), nameOf(conn.LocalAddr()), nameOf(conn.RemoteAddr())
+	if secure, ok := conn.(*secured); ok {
+		state := secure.ConnectionState()
+		x.TLS = &state
+	}
 	cancelled := context.AfterFunc(ctx, func() { conn.Close() })
 	defer cancelled()
 	defer conn.Close()
@@ -162,10 +186,10 @@ func (l *line) exchange(ctx context.Context, which choice) *Exchange {
 		return x
 	}
 	for i := range beats {
-		beats[i].Ack, beats[i].Check = true, l.check
+		beats[i].Ack = true
 	}
 	begin = time.Now()
-	if err := link.send(beats, goodbyeTime); err != nil {
+	if err := l.send(link, beats, goodbyeTime); err != nil {
 		x.Err = l.failed(ctx, "sending to", err)
 		return x
 	}
@@ -182,7 +206,7 @@ func (l *line) exchange(ctx context.Context, which choice) *Exchange {
 		}
 		x.Answers = append(x.Answers, answer)
 		if answer.Error != "" && x.Err == nil {
-			x.Err = &RefusedError{Server: l.server, Text: answer.Error}
+			x.Err = &RefusedError{Server: l.server.url, Text: answer.Error}
 		}
 	}
 	return x

@@ -33,7 +33,7 @@ func spread(whole time.Duration) time.Duration {
 // dial begins to connect, first to the address that answered last.
 func (l *line) dial(ctx context.Context) {
 	l.dialing, l.dialAt = true, time.Now()
-	to := l.address
+	to := l.server.address
 	if l.lastTo != "" {
 		to, l.lastTo = l.lastTo, "" // once; then the name is resolved anew
 	}
@@ -50,10 +50,7 @@ func (l *line) dial(ctx context.Context) {
 }
 
 func (l *line) connect(ctx context.Context, to string) (net.Conn, error) {
-	if l.sender.Dial != nil {
-		return l.sender.Dial(ctx, l.network, to)
-	}
-	return new(net.Dialer).DialContext(ctx, l.network, to)
+	return l.sender.connect(ctx, l.server, to)
 }
 
 // race connects by the faster of two tries.

@@ -25,10 +25,8 @@ const usualPatience = 2 * time.Second
 // the other has answered: a collector that is merely slow never sees its
 // connection end.
 type line struct {
-	sender  *Sender
-	server  string
-	network string
-	address string
+	sender *Sender
+	server server
 
 	run   string
 	check bool   // nothing is to be recorded
@@ -46,6 +44,9 @@ type line struct {
 	deadAfter time.Duration // silence the server allows; 0 while not known
 	dialAt    time.Time     // when it last began to dial
 
+	ahead     time.Duration // how far the time that the server wants to see is ahead of ours
+	corrected bool          // it was set, and nothing was acknowledged since
+
 	writeTime time.Duration // that a write may take
 
 	wg      sync.WaitGroup // dialling and listening
@@ -58,10 +59,10 @@ type line struct {
 	said    map[string]sayings // when each kind of thing was logged
 }
 
-func newLine(s *Sender, server string) *line {
-	network, address, _ := splitServer(server) //nolint:errcheck // Validate has seen it
+func newLine(s *Sender, url string) *line {
+	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it
 	l := &line{
-		sender: s, server: server, network: network, address: address, run: newRun(),
+		sender: s, server: server, run: newRun(),
 		said: make(map[string]sayings), planned: true, writeTime: usualPatience,
 		dialed: make(chan dialed, 1), events: make(chan event), turn: make(chan struct{}),
 		patient: time.NewTimer(0), retry: time.NewTimer(0),
@@ -144,13 +145,26 @@ func (l *line) speak(which choice) {
 	if len(beats) == 0 {
 		return
 	}
-	if err := link.send(beats, min(l.patience(), l.writeTime)); err != nil {
+	if err := l.send(link, beats, min(l.patience(), l.writeTime)); err != nil {
 		l.drop(link, err)
 		return
 	}
 	if !l.waiting {
 		l.await()
 	}
+}
+
+// send writes beats in one go. It never waits longer than patience.
+func (l *line) send(link *link, beats []wire.Beat, patience time.Duration) error {
+	payloads := make([][]byte, 0, len(beats))
+	for i := range beats {
+		payload, err := l.sender.payload(&beats[i])
+		if err != nil {
+			return err
+		}
+		payloads = append(payloads, payload)
+	}
+	return link.send(payloads, patience)
 }
 
 // await gives the server time to answer.
@@ -183,9 +197,12 @@ func (l *line) hear(e event) {
 	case e.answer.Error != "":
 		e.link.owed--
 		e.link.refused()
-		l.warnf("%v", &RefusedError{Server: l.server, Text: e.answer.Error})
+		l.warnf("%v", &RefusedError{Server: l.server.url, Text: e.answer.Error})
 		l.awaitNothing()
 		l.prove(e.link)
+		if l.correct(&e.answer) {
+			l.speak(due)
+		}
 	default:
 		e.link.owed--
 		l.acknowledged(e.link, &e.answer)
@@ -206,12 +223,23 @@ func (l *line) acknowledged(link *link, answer *wire.Answer) {
 	} else {
 		l.awaitNothing()
 	}
-	l.pause = 0
+	l.pause, l.corrected = 0, false
 	l.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
 	if link == l.tried {
 		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, Printable(answer.ID), l.others(), l.deadAfter)
 	}
 	l.prove(link)
+}
+
+// correct heeds the time that a refusal tells: the clock of this host may be
+// what is wrong with a signed beat. It reports whether it is worth another try.
+func (l *line) correct(answer *wire.Answer) bool {
+	if !l.sender.signs() || l.corrected || answer.NowMS == 0 {
+		return false
+	}
+	l.corrected = true
+	l.ahead = time.UnixMilli(answer.NowMS).Sub(time.Now())
+	return true
 }
 
 // others tells for how many more than the last one this line speaks.
@@ -232,7 +260,7 @@ func (l *line) prove(answered *link) {
 		l.proven.Close()
 	}
 	l.proven, l.tried = l.tried, nil
-	if addr := l.proven.RemoteAddr(); addr != nil {
+	if addr := l.proven.RemoteAddr(); addr != nil && !l.server.local() {
 		l.lastTo = addr.String()
 	}
 }

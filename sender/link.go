@@ -20,20 +20,19 @@ type link struct {
 
 func newLink(conn net.Conn) *link {
 	l := &link{Conn: conn}
-	if addr, ok := conn.LocalAddr().(*net.TCPAddr); ok {
+	switch addr := conn.LocalAddr().(type) {
+	case *net.TCPAddr:
+		l.local = addr.AddrPort().Addr().Unmap().WithZone("")
+	case *net.UDPAddr:
 		l.local = addr.AddrPort().Addr().Unmap().WithZone("")
 	}
 	return l
 }
 
-// send writes beats in one go. It never waits longer than patience.
-func (l *link) send(beats []wire.Beat, patience time.Duration) error {
+// send writes payloads in one go. It never waits longer than patience.
+func (l *link) send(payloads [][]byte, patience time.Duration) error {
 	var frames []byte
-	for i := range beats {
-		payload, err := wire.AppendBeat(nil, &beats[i])
-		if err != nil {
-			return err
-		}
+	for _, payload := range payloads {
 		frames = wire.AppendFrame(frames, payload)
 	}
 	if err := l.SetWriteDeadline(time.Now().Add(patience)); err != nil {

@@ -65,11 +65,6 @@ func (p *Peer) is(other Peer) bool {
 	return strings.EqualFold(p.Host, other.Host) && p.Service == other.Service
 }
 
-func (p *Peer) validate() error {
-	beat := p.beat()
-	return beat.Validate()
-}
-
 func (p *Peer) leaving() bool { return strings.EqualFold(p.Status, wire.StatusLeaving) }
 
 func (p *Peer) ended() bool { return p.leaving() || strings.EqualFold(p.Status, wire.StatusDead) }

@@ -2,11 +2,11 @@ package sender
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"net"
 	"slices"
-	"strconv"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -30,7 +30,7 @@ const (
 // of its own; none waits for another. It must not be copied after its first
 // use.
 type Sender struct {
-	Servers  []string      // such as tcp://collector.example.com:7878
+	Servers  []string      // such as tls://collector.example.com:7878
 	Interval time.Duration // between two beats; for Once what it declares, 0 for nothing
 	Peers    []Peer        // beats go in this order; the answer is that to the last
 	BackIn   time.Duration // in the goodbye of Run and Leave: the promise to be back; 0 for none
@@ -40,8 +40,16 @@ type Sender struct {
 	// an answer.
 	Hurry bool
 
+	// Key signs the beats; the zero one does not. A collector that asks for
+	// signatures tells its time to a sender whose clock is wrong.
+	Key wire.Key
+
 	// Infof and Warnf are told what an operator should know; nil for nobody.
 	Infof, Warnf func(format string, args ...any)
+	// TLS returns how to connect to a tls:// server. It is called for each
+	// connection, so that new certificates are heeded; nil for the roots of the
+	// system. A ServerName that it leaves out is the host of the URL.
+	TLS func() (*tls.Config, error)
 	// Dial connects; nil for net.Dialer.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
@@ -74,8 +82,8 @@ func (s *Sender) Validate() error {
 	if len(s.Servers) == 0 {
 		return errors.New("no server to send to")
 	}
-	for _, server := range s.Servers {
-		if _, _, err := splitServer(server); err != nil {
+	for _, url := range s.Servers {
+		if _, err := parseServer(url); err != nil {
 			return err
 		}
 	}
@@ -85,11 +93,16 @@ func (s *Sender) Validate() error {
 	if s.BackIn < 0 || s.BackIn > MaxBackIn {
 		return fmt.Errorf("back-in %s is not in 0s to %s", s.BackIn, MaxBackIn)
 	}
+	if s.signs() {
+		if err := s.Key.Validate(); err != nil {
+			return err
+		}
+	}
 	if len(s.Peers) == 0 {
 		return errors.New("no peer to speak for")
 	}
 	for i := range s.Peers {
-		if err := s.Peers[i].validate(); err != nil {
+		if err := s.validate(&s.Peers[i]); err != nil {
 			return err
 		}
 		if slices.ContainsFunc(s.Peers[:i], s.Peers[i].is) {
@@ -99,26 +112,29 @@ func (s *Sender) Validate() error {
 	return nil
 }
 
-// splitServer returns network and address of a URL like tcp://host:7878.
-func splitServer(server string) (network, address string, err error) {
-	scheme, address, ok := strings.Cut(server, "://")
-	if !ok {
-		return "", "", fmt.Errorf("server %q lacks a scheme: write tcp://%s", server, server)
+// validate says what is wrong with what is said of p.
+func (s *Sender) validate(p *Peer) error {
+	beat := p.beat()
+	if err := beat.Validate(); err != nil {
+		return err
 	}
-	if !slices.Contains([]string{"tcp", "tcp4", "tcp6"}, scheme) {
-		return "", "", fmt.Errorf("server %q has scheme %q, possible are tcp, tcp4 and tcp6", server, scheme)
-	}
-	host, port, err := net.SplitHostPort(address)
-	if err == nil && host != "" {
-		if number, err := strconv.ParseUint(port, 10, 16); err == nil && number > 0 {
-			return scheme, address, nil
+	for _, url := range s.Servers {
+		if server, err := parseServer(url); err == nil && server.datagrams() {
+			return s.fitsDatagram(&beat)
 		}
 	}
-	hint := ""
-	if strings.Contains(address, ",") {
-		hint = "; give each its own"
+	return nil
+}
+
+func (s *Sender) signs() bool { return s.Key.ID != "" || s.Key.Secret != nil }
+
+// payload returns b as it is sent.
+func (s *Sender) payload(b *wire.Beat) ([]byte, error) {
+	payload, err := wire.AppendBeat(nil, b)
+	if err == nil && s.signs() {
+		payload = s.Key.AppendSigned(nil, payload)
 	}
-	return "", "", fmt.Errorf("server %q is no address with host and port, like tcp://collector:7878%s", server, hint)
+	return payload, err
 }
 
 // Run beats every Interval until ctx ends; then it says goodbye for all peers
@@ -134,8 +150,8 @@ func (s *Sender) Run(ctx context.Context) error {
 	s.words.begin(s.Peers)
 	defer s.words.forget()
 	lines := make([]*line, 0, len(s.Servers))
-	for _, server := range s.Servers {
-		lines = append(lines, newLine(s, server))
+	for _, url := range s.Servers {
+		lines = append(lines, newLine(s, url))
 	}
 	s.lines.Store(&lines)
 	defer s.lines.Store(nil)
@@ -143,7 +159,11 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer end()
 	var wg sync.WaitGroup
 	for _, l := range lines {
-		wg.Go(func() { l.keep(speaking) }) // ends soon after speaking does
+		keep := l.keep
+		if l.server.datagrams() {
+			keep = l.keepPosting
+		}
+		wg.Go(func() { keep(speaking) }) // ends soon after speaking does
 	}
 	<-ctx.Done()
 	s.words.depart(s.BackIn)
@@ -156,7 +176,7 @@ func (s *Sender) Run(ctx context.Context) error {
 // known by its Host and Service; one that is new is added. A planned end is
 // said until it is acknowledged, everything else with every beat.
 func (s *Sender) Tell(p Peer) error {
-	if err := p.validate(); err != nil {
+	if err := s.validate(&p); err != nil {
 		return err
 	}
 	s.words.tell(p)
@@ -201,9 +221,9 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	defer cancel(nil)
 	errs := make([]error, len(s.Servers))
 	var wg sync.WaitGroup
-	for i, server := range s.Servers {
+	for i, url := range s.Servers {
 		wg.Go(func() { // ends with ctx
-			l := newLine(s, server)
+			l := newLine(s, url)
 			l.adopt(peers)
 			if errs[i] = l.deliver(ctx, due); errs[i] == nil {
 				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })

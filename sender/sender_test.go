@@ -491,7 +491,8 @@ func TestBadSettingsAreRefused(t *testing.T) {
 	for want, s := range map[string]*Sender{
 		"no server":                   {},
 		`"hb:7878" lacks a scheme`:    {Servers: []string{"hb:7878"}},
-		`has scheme "udp"`:            {Servers: []string{"udp://hb:7878"}},
+		`has scheme "http"`:           {Servers: []string{"http://hb:7878"}},
+		`"unix://" names no file`:     {Servers: []string{"unix://"}},
 		`"tcp://hb" is no address`:    {Servers: []string{"tcp://hb"}},
 		`"tcp://:7878" is no address`: {Servers: []string{"tcp://:7878"}},
 		`"tcp://hb:7878/" is no`:      {Servers: []string{"tcp://hb:7878/"}},

@@ -2,6 +2,8 @@ package main
 
 import (
 	"context"
+	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"net"
@@ -66,10 +68,20 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	if x.Remote != "" {
 		c.say("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
 	}
+	c.sayTLS(s, x.TLS)
+	if s.Key.ID != "" {
+		c.say("signed", "with the key %s", s.Key.ID)
+	}
+	if x.Err == nil && len(x.Answers) == 0 {
+		c.say("sent", "a datagram, which is not answered: whether it arrives is not known here")
+	}
 	for i, answer := range x.Answers {
 		if i == 0 {
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.say("clock", "%s", skew(x.At, x.RoundTrip, answer.NowMS))
+			if x.Ahead != 0 {
+				c.say("refused", "at first, because of the clock; each sender finds that out again: set the clock")
+			}
 		}
 		c.sayWho(&answer)
 	}
@@ -78,7 +90,10 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 
 // resolve tells the addresses of a server, if it has a name.
 func (c *call) resolve(ctx context.Context, server string) error {
-	_, address, _ := strings.Cut(server, "://")
+	scheme, address, _ := strings.Cut(server, "://")
+	if strings.HasPrefix(scheme, "unix") {
+		return nil
+	}
 	host, _, err := net.SplitHostPort(address)
 	if err != nil || net.ParseIP(host) != nil {
 		return err
@@ -89,6 +104,28 @@ func (c *call) resolve(ctx context.Context, server string) error {
 	}
 	c.say("resolved", "%s", strings.Join(addrs, ", "))
 	return nil
+}
+
+// sayTLS tells who the collector is, and as whom this host has come.
+func (c *call) sayTLS(s *sender.Sender, state *tls.ConnectionState) {
+	if state == nil {
+		return
+	}
+	c.say("tls", "%s with %s", tls.VersionName(state.Version), describeCertificate(state.PeerCertificates[0]))
+	config, err := s.TLS()
+	if err == nil && len(config.Certificates) > 0 {
+		c.say("shown", "%s", describeCertificate(config.Certificates[0].Leaf))
+	}
+}
+
+// describeCertificate tells the names and the end of a certificate.
+func describeCertificate(cert *x509.Certificate) string {
+	names := cert.DNSNames
+	if len(names) == 0 {
+		names = []string{cert.Subject.CommonName}
+	}
+	return fmt.Sprintf("%s, certified by %s until %s", sender.Printable(strings.Join(names, ", ")),
+		sender.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // sayWho tells what a collector makes of a peer.
@@ -128,12 +165,33 @@ func hint(err error) string {
 	switch {
 	case errors.As(err, &refused):
 		return ""
+	case hintTLS(err) != "":
+		return hintTLS(err)
 	case errors.As(err, &unknown):
 		return " (is the name right, does this host reach its name server?)"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
 	case errors.As(err, &late):
 		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
+	}
+	return ""
+}
+
+// hintTLS does so for an error of TLS.
+func hintTLS(err error) string {
+	var stranger x509.UnknownAuthorityError
+	var name x509.HostnameError
+	var plain tls.RecordHeaderError
+	var told *net.OpError
+	switch {
+	case errors.As(err, &stranger):
+		return " (is -tls-ca the file of who certifies the collector?)"
+	case errors.As(err, &name):
+		return " (is the name in the URL right? else give the one of the certificate with -tls-server-name)"
+	case errors.As(err, &plain):
+		return " (the collector speaks no TLS on that port: tcp:// instead of tls://?)"
+	case errors.As(err, &told) && told.Op == "remote error":
+		return " (the collector does not accept this: does it ask for a certificate, -tls-cert and -tls-key, that it trusts?)"
 	}
 	return ""
 }

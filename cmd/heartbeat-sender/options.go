@@ -39,14 +39,16 @@ type option struct {
 }
 
 // options returns all, in the order of the help.
-func options() []option { return slices.Concat(deliveryOptions(), peerOptions(), callOptions()) }
+func options() []option {
+	return slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
+}
 
 // deliveryOptions say where beats go, and when.
 func deliveryOptions() []option {
 	return []option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
-			usage: "collector, like tcp://collector.example.com:7878; several get each beat",
+			usage: "collector, tcp:// tls:// udp:// or unix://; several get each beat",
 		},
 		{
 			name: "interval", value: timeValue, initial: "10s", commands: "run exec check", set: setInterval,
@@ -113,6 +115,36 @@ func peerOptions() []option {
 		{
 			name: "tag", value: "KEY=VALUE", commands: speaking, watch: true, clear: clearTags, set: addTag,
 			usage: "label, may be repeated; the collector keeps those in its tag_keys",
+		},
+	}
+}
+
+// trustOptions say how collectors and this host know each other.
+func trustOptions() []option {
+	return []option{
+		{
+			name: "tls-ca", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
+			usage: "who certifies collectors of tls://, if it is nobody that the system trusts",
+		},
+		{
+			name: "tls-cert", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
+			usage: "certificate to show to them",
+		},
+		{
+			name: "tls-key", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }),
+			usage: "its key",
+		},
+		{
+			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
+			usage: "name in the certificate of collectors, if not that of the URL",
+		},
+		{
+			name: "key-file", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signKey }),
+			usage: "secret to sign beats with; without it " + credential + " in $CREDENTIALS_DIRECTORY",
+		},
+		{
+			name: "key-id", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signID }),
+			usage: "name of that secret, if not the name of the host",
 		},
 	}
 }
@@ -272,6 +304,14 @@ func setQuiet(s *settings, value string) (err error) {
 		return fmt.Errorf("%.64q is neither true nor false", value)
 	}
 	return nil
+}
+
+// setText returns how to set what field points to.
+func setText(field func(*settings) *string) func(*settings, string) error {
+	return func(s *settings, value string) error {
+		*field(s) = value
+		return nil
+	}
 }
 
 // setNothing is for what has been heeded already: the file is read before the

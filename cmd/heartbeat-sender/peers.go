@@ -34,6 +34,9 @@ func (c *call) senderFor(peers []sender.Peer) (*sender.Sender, error) {
 		Servers: c.settings.servers, Interval: c.settings.interval, BackIn: c.settings.backIn,
 		Peers: peers, Infof: c.infof, Warnf: c.warnf,
 	}
+	if err := c.settings.trust.apply(s, c.environ); err != nil {
+		return nil, invalid(err)
+	}
 	return s, invalid(s.Validate())
 }
 

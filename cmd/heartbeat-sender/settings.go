@@ -22,6 +22,8 @@ type settings struct {
 	grace   time.Duration // of target
 	watches []settings    // of [[watch]]: peer, target and grace
 
+	trust trust
+
 	timeout    time.Duration
 	splay      time.Duration
 	maxRuntime time.Duration

@@ -155,6 +155,7 @@ func (*pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 
 func startInBubble(t testing.TB, h *Heartbeat) (acc *testutil.Accumulator, connect func() *client, stop func()) {
 	acc = new(testutil.Accumulator)
 	require.NoError(t, h.Init())
+	require.NoError(t, h.unlock())
 	h.prepare(time.Now())
 	pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	l := newListener(h, "tcp")

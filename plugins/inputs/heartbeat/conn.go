@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"crypto/tls"
 	"errors"
 	"io"
 	"net"
@@ -26,9 +27,10 @@ var (
 
 // A conn reads the beats of one connection and answers them.
 type conn struct {
-	net.Conn
+	net.Conn // may be a secure one over
 	receiver
-	id liveness.ConnID
+	socket net.Conn
+	id     liveness.ConnID
 
 	reader  *wire.Reader
 	refused int  // payloads in a row
@@ -42,12 +44,19 @@ type conn struct {
 }
 
 func newConn(l *listener, socket net.Conn, remote netip.Addr) *conn {
-	c := &conn{Conn: socket, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
+	c := &conn{Conn: socket, socket: socket, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
 	c.receiver = receiver{listener: l, conn: c.id, remote: remote, from: nameOf(socket.RemoteAddr()), pid: peerPID(socket)}
 	c.probing.giveUp = 0
+	if l.secure != nil {
+		c.Conn = tls.Server(socket, l.secure)
+	}
 	c.reader = wire.NewReader(c, int(l.plugin.MaxFrameSize))
 	return c
 }
+
+// Close closes the socket, however secure: to say so first might have to wait
+// for room.
+func (c *conn) Close() error { return c.socket.Close() }
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
@@ -59,6 +68,10 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end liveness.End) {
 	end = liveness.EndedByUs // if it panics
 	defer c.survive()
+	if err := c.shakeHands(); err != nil {
+		c.refuseHandshake(err)
+		return end
+	}
 	c.startClock() // for the first payload it runs from the beginning
 	for {
 		payload, err := c.reader.Next()
@@ -133,7 +146,7 @@ func (c *conn) probe(interval, silence time.Duration) {
 	if c.beats++; c.beats == 1 {
 		return
 	}
-	socket, ok := c.Conn.(*net.TCPConn)
+	socket, ok := c.socket.(*net.TCPConn)
 	fit := c.probing.fit(interval, silence)
 	if !ok || fit == c.probing {
 		return
@@ -149,7 +162,7 @@ func (c *conn) probe(interval, silence time.Duration) {
 // askKernel returns what the kernel knows of the other side. Unlike the rest
 // it may be called while the connection is served.
 func (c *conn) askKernel() liveness.Path {
-	socket, ok := c.Conn.(*net.TCPConn)
+	socket, ok := c.socket.(*net.TCPConn)
 	if !ok {
 		return liveness.PathUnknown
 	}
@@ -162,7 +175,11 @@ func (c *conn) askKernel() liveness.Path {
 func (c *conn) refuse(refusal *wire.Refusal) error {
 	c.listener.refuse(refusal.Reason, c.from, refusal.Text)
 	c.refused++
-	if err := c.say(&wire.Answer{Error: refusal.Text}); err != nil {
+	answer := &wire.Answer{Error: refusal.Text}
+	if refusal.After > 0 {
+		answer.NowMS = refusal.After + 1
+	}
+	if err := c.say(answer); err != nil {
 		return err
 	}
 	if c.refused >= maxRefused {
@@ -176,7 +193,7 @@ func (c *conn) say(answer *wire.Answer) error {
 	if !c.reader.Framed() {
 		return nil
 	}
-	answer.NowMS = time.Now().UnixMilli()
+	answer.NowMS = max(answer.NowMS, time.Now().UnixMilli())
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
@@ -234,6 +251,8 @@ func endOf(err error) liveness.End {
 		return liveness.Closed
 	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
 		return liveness.Reset
+	case errors.As(err, new(syscall.Errno)):
+		return liveness.GivenUp
 	}
-	return liveness.GivenUp
+	return liveness.EndedByUs // what came was no TLS any more
 }

@@ -23,6 +23,7 @@ import (
 
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/config"
+	common_tls "github.com/influxdata/telegraf/plugins/common/tls"
 	"github.com/influxdata/telegraf/plugins/inputs"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -63,7 +64,13 @@ type Heartbeat struct {
 	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
 	KeepAliveIdle     config.Duration `toml:"keep_alive_idle"`
 	KeepAliveInterval config.Duration `toml:"keep_alive_interval"`
+	HostFrom          string          `toml:"host_from"`
+	RequireSignature  bool            `toml:"require_signature"`
+	ReplayWindow      config.Duration `toml:"replay_window"`
 	Rules             []Rule          `toml:"rule"`
+
+	Keys map[string]*config.Secret `toml:"keys"`
+	common_tls.ServerConfig
 
 	Log telegraf.Logger `toml:"-"`
 
@@ -74,7 +81,10 @@ type Heartbeat struct {
 	keeper    *keeper
 	listeners []*listener
 	doors     *doors
-	lastConn  atomic.Uint64
+	ring      *keyRing
+
+	certificates *certificates // nil without tls://
+	lastConn     atomic.Uint64
 
 	running atomic.Pointer[intake] // for Gather; nil while not running
 	stop    func()                 // ends what run began; nil likewise
@@ -87,6 +97,9 @@ func (*Heartbeat) SampleConfig() string {
 
 // Start opens the sockets.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
+	if err := h.unlock(); err != nil {
+		return err
+	}
 	h.prepare(time.Now())
 	for _, address := range h.ServiceAddresses {
 		l, err := listen(h, address)
@@ -105,6 +118,20 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 // StatePath returns the file in which the plugin keeps its state, or "" if it
 // keeps none.
 func (h *Heartbeat) StatePath() string { return statePath(h.StateFile, os.Getenv) }
+
+// unlock reads what is secret.
+func (h *Heartbeat) unlock() (err error) {
+	if h.ring, err = openKeys(h.Keys, h.Log); err != nil {
+		return err
+	}
+	if h.TLSCert == "" {
+		return nil
+	}
+	if h.certificates, err = openCertificates(&h.ServerConfig, h.Log); err != nil {
+		return fmt.Errorf("reading the certificates failed: %w", err)
+	}
+	return nil
+}
 
 // prepare sets up what all connections share, and goes on from what another
 // collector has left.
@@ -187,8 +214,8 @@ func (h *Heartbeat) announce() {
 		h.Log.Infof("Listening on %s", l.address)
 	}
 	for _, l := range h.listeners {
-		if !l.local() && len(h.allowed) == 0 {
-			h.Log.Warnf("Whoever reaches %s can beat for anybody: keep it inside a network you trust", l.address)
+		if !l.local() && l.isOpen() {
+			h.Log.Warnf("Whoever reaches %s can beat for anybody: see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", l.address)
 			return
 		}
 	}
@@ -216,6 +243,7 @@ func (h *Heartbeat) options() liveness.Options {
 		IsolationHold:     time.Duration(h.IsolationHold),
 		MaxPeers:          h.MaxPeers,
 		MaxBeatsPerSecond: h.MaxBeatsPerSecond,
+		ReplayWindow:      time.Duration(h.ReplayWindow),
 	}
 }
 
@@ -241,6 +269,8 @@ func init() {
 			EmitBeats:         "all",
 			PIDAs:             "tag",
 			IPFrom:            "beat",
+			HostFrom:          "beat",
+			ReplayWindow:      config.Duration(5 * time.Minute),
 			FrameTimeout:      config.Duration(10 * time.Second),
 			MaxFrameSize:      wire.DefaultMaxFrame,
 			MaxConnections:    100000,

@@ -62,13 +62,16 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Len(t, got.Rules, 1, "an example")
 	require.NoError(t, got.compileRules())
 	got.Rules, got.compiled = nil, nil
+	require.Len(t, got.Keys, 1, "an example")
+	got.Keys = nil
 	none := make([]string, 0)
 	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources = none, none, none, none
+	want.TLSAllowedCACerts, want.TLSAllowedDNSNames, want.TLSCipherSuites = none, none, none
 	require.Equal(t, want, got)
 
 	for _, key := range regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(source(t, "heartbeat.go"), -1) {
-		if key[1] == "rule" {
-			continue // a table
+		if key[1] == "rule" || key[1] == "keys" {
+			continue // tables
 		}
 		require.Contains(t, sampleConfig, "  # "+key[1]+" = ", "option is not in sample.conf")
 	}

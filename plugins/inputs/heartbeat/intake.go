@@ -45,11 +45,14 @@ func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now t
 	return in
 }
 
-// silence returns what would be allowed to a peer that begins with b.
-func (in *intake) silence(b *liveness.Beat) liveness.Silence {
+// consider returns what would become of b, of which nothing is recorded.
+func (in *intake) consider(b *liveness.Beat) liveness.Outcome {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	return in.tracker.SilenceFor(b)
+	if after, replayed := in.tracker.Replayed(b, time.Now()); replayed {
+		return liveness.Outcome{Fate: liveness.Replayed, After: after}
+	}
+	return liveness.Outcome{Silence: in.tracker.SilenceFor(b)}
 }
 
 // ask asks the kernel what it knows of the other side of a connection.

@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"net/netip"
@@ -20,6 +21,7 @@ type listener struct {
 	address   string         // as a URL, with the port that was bound
 	streams   net.Listener   // nil if there are datagrams
 	datagrams net.PacketConn // nil if there are connections
+	secure    *tls.Config    // nil for plaintext
 
 	beats   atomic.Int64
 	bytes   atomic.Int64
@@ -42,6 +44,9 @@ func listen(h *Heartbeat, url string) (*listener, error) {
 		}
 	}
 	l := newListener(h, network)
+	if network == "tls" {
+		l.secure, network = h.certificates.over(), "tcp"
+	}
 	if isDatagram(network) {
 		err = l.openDatagrams(network, address)
 	} else {
@@ -195,6 +200,13 @@ func (l *listener) refuse(reason wire.Reason, from, text string) {
 func (l *listener) local() bool {
 	addr := ipOf(l.addr())
 	return !addr.IsValid() || addr.IsLoopback()
+}
+
+// isOpen tells whether nobody has to show who he is.
+func (l *listener) isOpen() bool {
+	h := l.plugin
+	certified := l.secure != nil && len(h.TLSAllowedCACerts) > 0
+	return len(h.allowed) == 0 && !h.RequireSignature && h.HostFrom != "verified" && !certified
 }
 
 // ipOf returns the address of a host, or none for a unix socket.

@@ -33,7 +33,7 @@ func (o *observation) set(b *wire.Beat, remote netip.Addr, h *Heartbeat) (livene
 		Process: liveness.Process{Boot: b.Boot, PID: b.PID, Start: milliseconds(b.StartMS)},
 		Status:  status(b), Run: b.Run, Seq: b.Seq,
 		Interval: milliseconds(b.IntervalMS), BackIn: milliseconds(b.BackInMS),
-		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched,
+		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS,
 	}
 	return id, ok
 }

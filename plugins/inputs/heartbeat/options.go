@@ -54,6 +54,11 @@ func (h *Heartbeat) Init() error {
 		oneOf("emit_beats", h.EmitBeats, "all", "none"),
 		oneOf("pid_as", h.PIDAs, "tag", "field"),
 		oneOf("ip_from", h.IPFrom, "beat", "connection", "verified"),
+		oneOf("host_from", h.HostFrom, "beat", "verified"),
+		atLeast("replay_window", h.ReplayWindow, time.Second),
+		h.checkTLS(),
+		h.checkKeys(),
+		h.checkVerified(),
 		checkTagKeys(h.TagKeys),
 		checkExpected(h.Expect),
 	)
@@ -88,7 +93,7 @@ func firstOf(errs ...error) error {
 }
 
 // networks are what can be listened on.
-var networks = []string{"tcp", "tcp4", "tcp6", "udp", "udp4", "udp6", "unix", "unixgram"}
+var networks = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
 
 func isUnix(network string) bool { return network == "unix" || network == "unixgram" }
 

@@ -21,9 +21,13 @@ const (
 	reasonNobody         wire.Reason = "nobody"          // neither host nor address
 	reasonSource         wire.Reason = "source"          // not one of 'allowed_sources'
 	reasonMaxPerIP       wire.Reason = "max_connections_per_ip"
-	reasonIP             wire.Reason = "ip"    // not that of the connection
-	reasonPID            wire.Reason = "pid"   // not that of the other process
-	reasonPanic          wire.Reason = "panic" // a mistake of ours
+	reasonIP             wire.Reason = "ip"  // not that of the connection
+	reasonPID            wire.Reason = "pid" // not that of the other process
+	reasonHandshake      wire.Reason = "tls_handshake"
+	reasonUnsigned       wire.Reason = "unsigned" // though it has to be signed
+	reasonReplay         wire.Reason = "replay"   // it may have been said before
+	reasonHost           wire.Reason = "host"     // not one that was verified
+	reasonPanic          wire.Reason = "panic"    // a mistake of ours
 )
 
 // logPause is how long a reason is not logged again.
@@ -32,7 +36,8 @@ const logPause = time.Minute
 func allReasons() []wire.Reason {
 	return append(wire.Reasons(),
 		reasonAccept, reasonMaxConnections, reasonMaxPeers, reasonFrameTimeout, reasonUnread, reasonNobody,
-		reasonSource, reasonMaxPerIP, reasonIP, reasonPID, reasonPanic)
+		reasonSource, reasonMaxPerIP, reasonIP, reasonPID,
+		reasonHandshake, reasonUnsigned, reasonReplay, reasonHost, reasonPanic)
 }
 
 func newCounts() map[wire.Reason]*atomic.Int64 {

@@ -98,6 +98,7 @@ type savedPeer struct {
 
 	Process liveness.Process `json:"process,omitzero"`
 	Runs    []liveness.Run   `json:"runs,omitzero"`
+	SentMS  int64            `json:"sent_ms,omitzero"`
 	Speaker string           `json:"speaker,omitzero"`
 
 	ExitCode          int64         `json:"exit_code,omitzero"`
@@ -369,6 +370,8 @@ func checkRecord(r *liveness.Record) error {
 		return fmt.Errorf("state %d is unknown", r.State)
 	case max(r.Reason, r.Evidence) > liveness.ReasonForgotten:
 		return fmt.Errorf("reason %d is unknown", max(r.Reason, r.Evidence))
+	case r.SentMS < 0 || r.SentMS > wire.MaxInteger:
+		return fmt.Errorf("sent_ms is %d", r.SentMS)
 	case mostCounted(&r.Counters) > 1<<62:
 		return fmt.Errorf("a counter is at %d", mostCounted(&r.Counters))
 	}

@@ -42,7 +42,7 @@ func fullRecord() liveness.Record {
 		Window: 20 * time.Minute, WindowBy: "a0", Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
-		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, Speaker: "k3v9",
+		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000, Speaker: "k3v9",
 		ExitCode: -1, HasExitCode: true, DeadFor: 2 * time.Hour,
 		Flaps: []time.Time{savedAt.Add(-2 * time.Hour), savedAt.Add(-time.Hour)},
 		Counters: liveness.Counters{

@@ -222,7 +222,7 @@ func TestVerifiedAddressIsThatOfTheConnection(t *testing.T) {
 
 func TestBadTransportsAreRefused(t *testing.T) {
 	for url, want := range map[string]string{
-		"http://x:1":  "possible are tcp, tcp4, tcp6, udp, udp4, udp6, unix, unixgram",
+		"http://x:1":  "possible are tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix, unixgram",
 		"unix://":     "names no file",
 		"udp://:port": `has port "port"`,
 	} {

@@ -34,6 +34,8 @@ type Beat struct {
 	Interval time.Duration // 0 if not declared
 	BackIn   time.Duration // with SaysLeaving; 0 for no promise
 	Watched  bool          // somebody else's connection carries it
+	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
+	SentMS   int64         // sender's wall clock, unix ms; never for silence
 
 	ExitCode    int64
 	HasExitCode bool

@@ -15,6 +15,7 @@ const (
 	Duplicate             // heard already
 	Late                  // a later one of its run was heard
 	Full                  // from a new peer that has no room
+	Replayed              // signed, and said before or too long ago
 )
 
 // An Outcome is what Observe makes of a beat.
@@ -25,16 +26,21 @@ type Outcome struct {
 	Jitter      time.Duration // how far Gap is off the declared interval
 	Lost        int64         // beats of its run that are missing before it
 	Silence     Silence       // what is allowed from now on
+	After       int64         // of Replayed: what SentMS has to exceed; 0 if Seq is what is wrong
 	Transitions []Transition
 }
 
 // Observe takes in a beat.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out = t.out[:0]
+	if after, replayed := t.Replayed(b, now); replayed {
+		return Outcome{Fate: Replayed, After: after}
+	}
 	p := t.find(b, now)
 	if p == nil {
 		return Outcome{Fate: Full, Silence: t.SilenceFor(b)}
 	}
+	t.noteSent(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
 	if place != fresh {

@@ -51,3 +51,14 @@ func (r *runs) place(name string, seq int64) (order, int64) {
 
 // speaks tells whether a run of this name is one of them.
 func (r *runs) speaks(name string) bool { return r[0].Name == name || r[1].Name == name }
+
+// high returns the highest number heard in a run, or 0 if that is not one of
+// them.
+func (r *runs) high(name string) int64 {
+	for _, run := range r {
+		if run.Name == name {
+			return run.High
+		}
+	}
+	return 0
+}

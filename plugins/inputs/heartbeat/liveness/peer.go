@@ -60,6 +60,7 @@ type peer struct {
 	hasFormer    bool
 	conflictTold time.Duration
 	runs         runs
+	sentMS       int64 // when the latest signed beat says that it was sent, unix ms
 	rate         rate
 
 	conn     ConnID        // of the latest beat; 0 once that has ended

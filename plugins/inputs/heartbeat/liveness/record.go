@@ -42,6 +42,7 @@ type Record struct {
 
 	Process Process
 	Runs    []Run
+	SentMS  int64  // when its latest signed beat says that it was sent, unix ms; 0 for none
 	Speaker string // the run that its latest beat names
 
 	ExitCode    int64
@@ -63,7 +64,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.Counters,
+		Process: p.process, SentMS: p.sentMS, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.Counters,
 	}
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
@@ -146,6 +147,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
 	copy(p.runs[:], r.Runs)
+	p.sentMS = r.SentMS
 	p.exitCode, p.hasExitCode, p.deadFor, p.Counters = r.ExitCode, r.HasExitCode, r.DeadFor, r.Counters
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)

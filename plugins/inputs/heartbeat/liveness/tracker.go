@@ -43,6 +43,8 @@ type Options struct {
 	MaxPeers          int // > 0
 	MaxBeatsPerSecond int // of one peer; 0 for as many as stamps allow
 
+	ReplayWindow time.Duration // by which a clock may differ that a signed beat shows
+
 	Ask func(ConnID) Path // what the kernel knows of a connection; may be nil
 }
 

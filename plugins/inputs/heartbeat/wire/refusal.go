@@ -30,6 +30,7 @@ const (
 	ReasonValue        Reason = "value"         // a known key with a value not allowed
 	ReasonMissing      Reason = "missing"       // no pid
 	ReasonVersion      Reason = "version"       // another protocol
+	ReasonSignature    Reason = "signature"     // not one, or not of that key
 )
 
 // Reasons are all of them.
@@ -37,6 +38,7 @@ func Reasons() []Reason {
 	return []Reason{
 		ReasonTLS, ReasonHTTP, ReasonProtocol, ReasonEmptyFrame, ReasonOversize, ReasonTruncated,
 		ReasonJSON, ReasonUTF8, ReasonDuplicateKey, ReasonLimit, ReasonType, ReasonValue, ReasonMissing, ReasonVersion,
+		ReasonSignature,
 	}
 }
 
@@ -50,6 +52,10 @@ type Refusal struct {
 	Reason Reason
 	Broken bool   // the stream cannot be read any further
 	Text   string // what and where, for people; at most a line
+
+	// After is what sent_ms has to exceed to be accepted, if that is what is
+	// wrong with a signed beat.
+	After int64
 }
 
 func (r *Refusal) Error() string { return r.Text }

@@ -1,0 +1,231 @@
+package heartbeat
+
+import (
+	"crypto/tls"
+	"net"
+	"net/netip"
+	"os"
+	"testing"
+	"time"
+
+	"github.com/influxdata/telegraf/config"
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// secureTransport starts a plugin that listens for TLS with a certificate of a.
+func secureTransport(t *testing.T, a *authority, change func(*Heartbeat)) *Heartbeat {
+	t.Helper()
+	own := a.issue("collector", "collector")
+	return transport(t, "tls://127.0.0.1:0", func(h *Heartbeat) {
+		h.TLSCert, h.TLSKey = own.cert, own.key
+		if change != nil {
+			change(h)
+		}
+	})
+}
+
+// dialSecure connects to the first listener of h.
+func dialSecure(t *testing.T, h *Heartbeat, as *tls.Config) (*client, error) {
+	t.Helper()
+	dialer := &tls.Dialer{NetDialer: &net.Dialer{Timeout: patience}, Config: as}
+	conn, err := dialer.DialContext(t.Context(), "tcp", h.listeners[0].addr().String())
+	if err != nil {
+		return nil, err
+	}
+	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	return newClient(t, conn), nil
+}
+
+func mustDialSecure(t *testing.T, h *Heartbeat, as *tls.Config) *client {
+	t.Helper()
+	c, err := dialSecure(t, h, as)
+	require.NoError(t, err)
+	return c
+}
+
+// Over TLS all is as it is without.
+func TestSecureConnection(t *testing.T) {
+	a := newAuthority(t)
+	h := secureTransport(t, a, nil)
+	require.Regexp(t, `^tls://127\.0\.0\.1:\d+$`, h.listeners[0].address)
+	c := mustDialSecure(t, h, a.trust())
+	require.Contains(t, c.beat(`{"host":"web-1","pid":0,"ack":true}`), `"id":"web-1/host"`)
+	require.Contains(t, c.beat(`{"host":"web-1","pid":-1}`), `"error"`)
+	require.Contains(t, c.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
+	require.NoError(t, c.Close())
+	require.Eventually(t, func() bool { return h.listeners[0].connections() == 0 }, patience, time.Millisecond)
+}
+
+// The end of the other process shows through TLS.
+func TestEndOfSecureConnection(t *testing.T) {
+	a := newAuthority(t)
+	for want, end := range map[liveness.End]func(c *tls.Conn) error{
+		liveness.Closed: func(c *tls.Conn) error { return c.NetConn().Close() }, // as if killed
+		liveness.Reset: func(c *tls.Conn) error {
+			if err := c.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
+				return err
+			}
+			return c.NetConn().Close()
+		},
+		liveness.EndedByUs: func(c *tls.Conn) error {
+			_, err := c.NetConn().Write([]byte("this is no record"))
+			return err
+		},
+	} {
+		h := secureTransport(t, a, nil)
+		sockets := make(chan net.Conn, 1)
+		socket, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		go func() {
+			conn, _ := socket.Accept() //nolint:errcheck // then nothing is served
+			sockets <- conn
+		}()
+		dialer := &tls.Dialer{Config: a.trust()}
+		dialed := make(chan net.Conn, 1)
+		go func() {
+			conn, _ := dialer.DialContext( //nolint:errcheck // likewise
+				t.Context(), "tcp", socket.Addr().String())
+			dialed <- conn
+		}()
+		served := newConn(h.listeners[0], <-sockets, netip.Addr{})
+		ended := make(chan liveness.End, 1)
+		go func() { ended <- served.readAll() }()
+		require.NoError(t, end((<-dialed).(*tls.Conn)))
+		require.Equal(t, want, <-ended)
+		require.NoError(t, served.Close())
+		require.NoError(t, socket.Close())
+	}
+}
+
+// Who is not let in, and what is said of that.
+func TestWhoIsNotLetIn(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	h := secureTransport(t, a, func(h *Heartbeat) {
+		h.TLSAllowedCACerts = []string{a.file}
+		h.TLSAllowedDNSNames = []string{"web-1.example.com"}
+	})
+	honest := mustDialSecure(t, h, a.trust(a.issue("web-1", "web-1.example.com")))
+	require.Contains(t, honest.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
+
+	expired := a.issueUntil(time.Now().Add(-time.Hour), "web-2", "web-1.example.com")
+	for name, as := range map[string]*tls.Config{
+		"no certificate":    a.trust(),
+		"another authority": a.trust(stranger.issue("web-1", "web-1.example.com")),
+		"expired":           a.trust(expired),
+		"another name":      a.trust(a.issue("web-3", "web-3.example.com")),
+		"name as CN only":   a.trust(a.issue("web-1.example.com")),
+	} {
+		before := rejected(h, reasonHandshake)
+		c, err := dialSecure(t, h, as)
+		if err == nil { // with TLS 1.3 the client learns it by the first answer
+			_, err = c.Read(make([]byte, 1))
+		}
+		require.Error(t, err, name)
+		require.Eventually(t, func() bool { return rejected(h, reasonHandshake) == before+1 }, patience, time.Millisecond, name)
+	}
+	old := a.trust(a.issue("web-1", "web-1.example.com"))
+	old.MinVersion, old.MaxVersion = tls.VersionTLS10, tls.VersionTLS11
+	_, err := dialSecure(t, h, old)
+	require.ErrorContains(t, err, "protocol version")
+
+	plain := dial(t, h)
+	plain.send(frame(`{"host":"web-1","pid":0,"ack":true}`))
+	require.Eventually(t, func() bool { return rejected(h, reasonHandshake) == 7 }, patience, time.Millisecond)
+	require.NoError(t, dial(t, h).Close(), "a health check")
+	require.Contains(t, honest.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
+	require.Eventually(t, func() bool { return h.listeners[0].connections() == 1 }, patience, time.Millisecond)
+	require.EqualValues(t, 7, h.refusals.total(), "who only looks is not counted")
+}
+
+func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
+	a := newAuthority(t)
+	h := secureTransport(t, a, func(h *Heartbeat) { h.FrameTimeout = config.Duration(200 * time.Millisecond) })
+	for _, begin := range []string{"", "\x16", "\x16\x03\x01\x02\x00\x01"} {
+		before := rejected(h, reasonFrameTimeout)
+		c := dial(t, h)
+		c.send(begin)
+		c.closed()
+		require.Equal(t, before+1, rejected(h, reasonFrameTimeout))
+	}
+	c := mustDialSecure(t, h, a.trust())
+	c.beat(`{"host":"web-1","pid":0,"ack":true}`)
+	c.send(frame(`{"host":"web-1","pid":0,"ack":true}`)[:10])
+	c.closed()
+	require.EqualValues(t, 4, rejected(h, reasonFrameTimeout), "of a message too")
+}
+
+// With verified hosts nobody speaks for another one.
+func TestCertificateNamesTheHost(t *testing.T) {
+	a := newAuthority(t)
+	h := secureTransport(t, a, func(h *Heartbeat) {
+		h.TLSAllowedCACerts, h.HostFrom = []string{a.file}, "verified"
+	})
+	c := mustDialSecure(t, h, a.trust(a.issue("web-1", "web-1.example.com", "*.dmz.example.com")))
+	for beat, want := range map[string]string{
+		`"host":"web-1"`:                `"ack"`,
+		`"host":"WEB-1"`:                `"ack"`,
+		`"host":"web-1.example.com"`:    `"ack"`,
+		`"host":"mail.dmz.example.com"`: `"ack"`,
+		`"host":"web-2"`:                `has neither certified nor signed`,
+		`"host":"a.b.dmz.example.com"`:  `has neither certified nor signed`,
+		`"ip":"10.0.0.5"`:               `host: missing`,
+	} {
+		for _, status := range []string{"alive", "leaving", "dead"} {
+			require.Contains(t, c.beat(`{`+beat+`,"pid":0,"ack":true,"status":"`+status+`"}`), want, beat)
+			if want != `"ack"` {
+				c.beat(`{"host":"web-1","pid":0,"ack":true}`) // so that it is not cut
+			}
+		}
+	}
+	require.EqualValues(t, 9, rejected(h, reasonHost))
+}
+
+// New certificates hold for who comes now, and cost nobody his connection.
+func TestCertificatesAreReadAgain(t *testing.T) {
+	a := newAuthority(t)
+	own := a.issue("collector", "collector")
+	h := transport(t, "tls://127.0.0.1:0", func(h *Heartbeat) { h.TLSCert, h.TLSKey = own.cert, own.key })
+	serial := func() int64 {
+		c := mustDialSecure(t, h, a.trust())
+		return c.Conn.(*tls.Conn).ConnectionState().PeerCertificates[0].SerialNumber.Int64()
+	}
+	first := serial()
+	open := mustDialSecure(t, h, a.trust())
+
+	require.NoError(t, os.WriteFile(own.key, []byte("half of a k"), 0o600))
+	require.Equal(t, first, serial(), "while they are wrong, the old ones hold")
+	a.issue("collector", "collector")
+	require.Equal(t, first+1, serial())
+	require.Contains(t, open.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
+}
+
+func TestWrongOptionsOfTLS(t *testing.T) {
+	for want, change := range map[string]func(*Heartbeat){
+		"needs 'tls_cert' and 'tls_key'":     func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
+		"need an address tls://":             func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
+		"needs 'tls_allowed_cacerts' or":     func(h *Heartbeat) { h.HostFrom = "verified" },
+		"'tls_allowed_dns_names' needs":      func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
+		"need 'require_signature': a datagr": func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
+		`'host_from' has to be one of`:       func(h *Heartbeat) { h.HostFrom = "cert" },
+		"'replay_window' has to be at least": func(h *Heartbeat) { h.ReplayWindow = 0 },
+	} {
+		h := newPlugin(t)
+		change(h)
+		require.ErrorContains(t, h.Init(), want)
+	}
+	h := newPlugin(t)
+	h.ServiceAddresses = []string{"tls://127.0.0.1:0"}
+	h.TLSCert, h.TLSKey = "/no/such/file", "/no/such/key"
+	require.NoError(t, h.Init())
+	require.ErrorContains(t, h.Start(&testutil.Accumulator{}), `reading the certificates failed: could not load certificate "/no/such/file"`)
+	h.Stop()
+}
+
+// Foreign text cannot write into the log.
+func TestPrintable(t *testing.T) {
+	require.Equal(t, "x509: ?[31m?E! fine", printable("x509: \x1b[31m\nE! fine"))
+	require.LessOrEqual(t, len(printable(string(make([]byte, 1000)))), maxForeign+3)
+}

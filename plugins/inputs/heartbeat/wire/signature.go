@@ -1,0 +1,118 @@
+package wire
+
+import (
+	"bytes"
+	"crypto/hmac"
+	"crypto/sha256"
+	"crypto/subtle"
+	"errors"
+	"fmt"
+)
+
+// Lengths of what makes a signature, in bytes.
+const (
+	MaxKeyID  = 64
+	MinSecret = 16
+)
+
+// signedMark is the first byte of a signed payload, where another one begins
+// with JSON.
+const signedMark = 0x01
+
+// A Key signs payloads, so that whoever has its secret too knows who sent
+// them.
+type Key struct {
+	ID     string // 1..MaxKeyID bytes of what a host name is made of
+	Secret []byte // at least MinSecret bytes
+}
+
+// Validate says what is wrong with a key. It never repeats the secret.
+func (k Key) Validate() error {
+	if err := checkText("key id", k.ID, MaxKeyID, hostByte); err != nil {
+		return err
+	}
+	if len(k.Secret) < MinSecret {
+		return fmt.Errorf("the secret of key %s has %d bytes, at least %d are needed", quote(k.ID), len(k.Secret), MinSecret)
+	}
+	return nil
+}
+
+// AppendSigned appends payload to dst as a signed one. The key is valid.
+func (k Key) AppendSigned(dst, payload []byte) []byte {
+	head := len(dst)
+	dst = append(dst, signedMark, byte(len(k.ID)))
+	dst = append(dst, k.ID...)
+	dst = append(dst, sign(k.Secret, dst[head:], payload)...)
+	return append(dst, payload...)
+}
+
+// Signed is a payload that is said to be signed.
+type Signed struct {
+	KeyID  []byte
+	Object []byte // what is signed
+	head   []byte // before the signature
+	mac    []byte
+}
+
+// OpenSigned takes a signed payload apart, whoever has signed it. It returns
+// nil and no error for one that is not signed. What it returns is part of the
+// payload.
+func OpenSigned(payload []byte) (*Signed, error) {
+	if len(payload) == 0 || payload[0] != signedMark {
+		return nil, nil //nolint:nilnil // there is nothing to take apart, which is no error
+	}
+	if len(payload) < 2 {
+		return nil, refuse(ReasonSignature, "signed payload ends before its key id")
+	}
+	id := 2 + int(payload[1])
+	object := id + sha256.Size
+	if len(payload) < object {
+		return nil, refuse(ReasonSignature, "signed payload of %d bytes ends inside its signature", len(payload))
+	}
+	s := &Signed{KeyID: payload[2:id], Object: payload[object:], head: payload[:id], mac: payload[id:object]}
+	return s, checkSigned(s)
+}
+
+func checkSigned(s *Signed) error {
+	var refusal *Refusal
+	if err := checkText("key id", s.KeyID, MaxKeyID, hostByte); errors.As(err, &refusal) {
+		return refuse(ReasonSignature, "%s", refusal.Text)
+	}
+	return nil
+}
+
+// By reports whether it was signed with secret. How long that takes does not
+// tell how much is right.
+func (s *Signed) By(secret []byte) bool {
+	return subtle.ConstantTimeCompare(s.mac, sign(secret, s.head, s.Object)) == 1
+}
+
+// sign returns the HMAC-SHA256 (RFC 2104) of a payload without its signature.
+func sign(secret, head, object []byte) []byte {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write(head)
+	mac.Write(object)
+	return mac.Sum(nil)
+}
+
+// Secrets returns what a file or an option holds of secrets: one a line,
+// without the spaces around it. Empty lines and those that begin with "#" are
+// none. A signer uses the first, a verifier takes any, so that one can be
+// replaced by the next.
+func Secrets(text []byte) ([][]byte, error) {
+	var secrets [][]byte
+	for line := range bytes.Lines(text) {
+		line = bytes.TrimSpace(line)
+		if len(line) == 0 || line[0] == '#' {
+			continue
+		}
+		if len(line) < MinSecret {
+			return nil, fmt.Errorf("secret %d has %d bytes, at least %d are needed", len(secrets)+1, len(line), MinSecret)
+		}
+		secrets = append(secrets, line)
+	}
+	if len(secrets) == 0 {
+		return nil, errors.New("there is no secret")
+	}
+	return secrets, nil
+}

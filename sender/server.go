@@ -1,0 +1,121 @@
+package sender
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// schemes are what a URL of a server can begin with.
+var schemes = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
+
+// A server is a collector.
+type server struct {
+	url     string
+	scheme  string
+	address string // host and port, or the path of a unix socket
+}
+
+// parseServer reads a URL like tcp://host:7878 or unix:///path.
+func parseServer(url string) (server, error) {
+	scheme, address, ok := strings.Cut(url, "://")
+	if !ok {
+		return server{}, fmt.Errorf("server %q lacks a scheme: write tcp://%s", url, url)
+	}
+	if !slices.Contains(schemes, scheme) {
+		return server{}, fmt.Errorf("server %q has scheme %q, possible are %s", url, scheme, strings.Join(schemes, ", "))
+	}
+	s := server{url: url, scheme: scheme, address: address}
+	if s.local() {
+		if address == "" {
+			return server{}, fmt.Errorf("server %q names no file, like %s:///run/telegraf/heartbeat.sock", url, scheme)
+		}
+		return s, nil
+	}
+	host, port, err := net.SplitHostPort(address)
+	if err == nil && host != "" {
+		if number, err := strconv.ParseUint(port, 10, 16); err == nil && number > 0 {
+			return s, nil
+		}
+	}
+	hint := ""
+	if strings.Contains(address, ",") {
+		hint = "; give each its own"
+	}
+	return server{}, fmt.Errorf("server %q is no address with host and port, like %s://collector:7878%s", url, scheme, hint)
+}
+
+func (s server) String() string { return s.url }
+
+// local tells whether it is reached over a unix socket.
+func (s server) local() bool { return strings.HasPrefix(s.scheme, "unix") }
+
+// datagrams tells whether beats go there in datagrams, which nobody answers.
+func (s server) datagrams() bool {
+	return strings.HasPrefix(s.scheme, "udp") || s.scheme == "unixgram"
+}
+
+// network returns what package net calls the transport.
+func (s server) network() string {
+	if s.scheme == "tls" {
+		return "tcp"
+	}
+	return s.scheme
+}
+
+// host returns the host of the URL.
+func (s server) host() string {
+	host, _, _ := net.SplitHostPort(s.address) //nolint:errcheck // parseServer has seen it
+	return host
+}
+
+// connect connects to an address of the server.
+func (s *Sender) connect(ctx context.Context, to server, address string) (net.Conn, error) {
+	dial := s.Dial
+	if dial == nil {
+		dial = new(net.Dialer).DialContext
+	}
+	conn, err := dial(ctx, to.network(), address)
+	if err != nil || to.scheme != "tls" {
+		return conn, err
+	}
+	secure, err := s.secure(ctx, conn, to.host())
+	if err != nil {
+		conn.Close()
+		return nil, fmt.Errorf("TLS: %w", err)
+	}
+	return secure, nil
+}
+
+// secure shakes hands over conn with a server of this name.
+func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
+	config := &tls.Config{MinVersion: tls.VersionTLS12}
+	if s.TLS != nil {
+		given, err := s.TLS()
+		if err != nil {
+			return nil, err
+		}
+		config = given.Clone()
+	}
+	if config.ServerName == "" {
+		config.ServerName = name
+	}
+	secure := tls.Client(conn, config)
+	if err := secure.HandshakeContext(ctx); err != nil {
+		if errors.Is(err, context.DeadlineExceeded) {
+			err = errors.New("the handshake takes too long")
+		}
+		return nil, err
+	}
+	return &secured{secure}, nil
+}
+
+// A secured connection ends without waiting for room to say so.
+type secured struct{ *tls.Conn }
+
+func (c *secured) Close() error { return c.NetConn().Close() }
