@@ -33,6 +33,9 @@ type collector struct {
 	slow    map[int]time.Duration // how long these dials take, cancelled or not
 	rejects string                // text of the error that it answers
 
+	key   *wire.Key     // who does not sign with it is refused,
+	clock time.Duration // and who says another time than this one is ahead of ours
+
 	unwanted string // service whose beats are refused
 	acks     func(seq int64) int64
 	conn     []net.Conn
@@ -82,7 +85,7 @@ func (c *collector) serve(conn net.Conn, number int) {
 			})
 			return
 		}
-		beat, err := new(wire.Decoder).Decode(payload)
+		beat, err := new(wire.Decoder).Decode(c.open(payload))
 		if err != nil {
 			panic(err)
 		}
@@ -96,19 +99,34 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	c.beats = append(c.beats, received{Beat: *beat, at: time.Now(), conn: number})
+	there := time.Now().Add(c.clock)
 	switch {
 	case c.silent, number <= c.deaf:
 		return nil
+	case c.key != nil && there.Sub(time.UnixMilli(beat.SentMS)).Abs() > time.Minute:
+		return &wire.Answer{Error: "sent_ms: too far off", NowMS: there.UnixMilli()}
 	case c.unwanted != "" && beat.Service == c.unwanted:
 		return &wire.Answer{Error: "not this one"}
 	case !beat.Ack && c.rejects == "":
 		return nil
 	case c.rejects != "":
-		return &wire.Answer{Error: c.rejects}
+		return &wire.Answer{Error: c.rejects, NowMS: there.UnixMilli()}
 	case c.acks != nil:
 		return &wire.Answer{Seq: c.acks(beat.Seq), ID: "web-1/host"}
 	}
 	return &wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: beat.IntervalMS * 7 / 2, ID: "web-1/host"}
+}
+
+// open returns what was signed.
+func (c *collector) open(payload []byte) []byte {
+	if c.key == nil {
+		return payload
+	}
+	signed, err := wire.OpenSigned(payload)
+	if err != nil || signed == nil || string(signed.KeyID) != c.key.ID || !signed.By(c.key.Secret) {
+		panic(fmt.Sprintf("%q is not signed: %v", payload, err))
+	}
+	return signed.Object
 }
 
 func (c *collector) set(change func()) {
@@ -128,6 +146,9 @@ func (c *collector) cut() {
 // play runs a sender against a collector in virtual time until story returns.
 func play(t *testing.T, s *Sender, story func(c *collector)) *collector {
 	c := new(collector)
+	if s.signs() {
+		c.key = &s.Key
+	}
 	synctest.Test(t, func(t *testing.T) {
 		if s.Servers == nil {
 			s.Servers = []string{"tcp://hb:7878"}
