@@ -18,7 +18,7 @@ var testKey = wire.Key{ID: "web-1", Secret: []byte("correct horse battery staple
 func TestWrongClockIsCorrected(t *testing.T) {
 	s := &Sender{Interval: 10 * time.Second, Peers: []Peer{Host("web-1")}, Key: testKey}
 	c := play(t, s, func(c *collector) {
-		c.set(func() { c.clock = 20*365*24*time.Hour })
+		c.set(func() { c.clock = 20 * 365 * 24 * time.Hour })
 		time.Sleep(time.Minute)
 		c.set(func() { c.clock = -time.Hour })
 		time.Sleep(time.Minute)
