@@ -4,8 +4,8 @@ package faults
 
 import (
 	"fmt"
-	"net"
 	"os"
+	"os/exec"
 	"strings"
 	"time"
 
@@ -13,55 +13,47 @@ import (
 )
 
 // startSender starts a heartbeat-sender on the host, which is web-1: for a
-// service that is itself, or without a name for the host. The host has a boot
-// id of its own, which no kernel would give to a namespace.
+// service that is itself, or without a name for the host.
 func (n *network) startSender(service string, interval time.Duration) *process {
 	n.t.Helper()
-	args := []string{
-		"sh", "-c", `mount --bind "$0" /proc/sys/kernel/random/boot_id && exec "$@"`, n.bootID,
-		program(n.t, "heartbeat-sender"), "run", "-config", os.DevNull, "-server", "tcp://" + net.JoinHostPort(collectorAddr, port),
-		"-interval", interval.String(), "-host", "web-1",
-	}
+	name, args := "sender", []string{"-interval", interval.String(), "-host", "web-1"}
 	if service != "" {
-		args = append(args, "-service", service)
+		name, args = "sender of "+service, append(args, "-service", service)
 	}
-	return start(n.t, "sender of "+service, n.host.command(args...))
+	return n.startSenderAs(name, args...)
 }
 
-const clientEnv = "FAULTS_CLIENT" // makes this binary the client of the article: "ADDRESS IP PERIOD"
+func (n *network) startSenderAs(name string, args ...string) *process {
+	n.t.Helper()
+	return n.start(name, n.senderCommand(args...))
+}
+
+// senderCommand runs a sender on the host, which has a boot id and an
+// /etc/hosts of its own: no kernel would give them to a namespace.
+func (n *network) senderCommand(args ...string) *exec.Cmd {
+	n.t.Helper()
+	n.diary.note("host# heartbeat-sender run %s", strings.Join(args, " "))
+	const script = `mount --bind "$1" /proc/sys/kernel/random/boot_id && mount --bind "$2" /etc/hosts && shift 2 && exec "$@"`
+	return n.host.command(append([]string{
+		"sh", "-c", script, "sh", n.bootID, n.hosts,
+		program(n.t, "heartbeat-sender"), "run", "-config", os.DevNull, "-server", "tcp://" + n.server,
+	}, args...)...)
+}
 
 // startArticle starts the client of the article on the host and returns the
-// peer that it is.
-func (n *network) startArticle(period time.Duration) (client *process, peer string) {
+// peer that it is. It can use "tcp" and "udp".
+func (n *network) startArticle(network string, period time.Duration) (client *process, peer string) {
 	n.t.Helper()
-	self, err := os.Executable()
-	require.NoError(n.t, err)
-	cmd := n.host.command(self)
-	cmd.Env = []string{fmt.Sprintf("%s=%s %s %s", clientEnv, net.JoinHostPort(collectorAddr, port), hostAddr, period)}
-	p := start(n.t, "client of the article", cmd)
+	p := n.start("client of the article", n.role(n.host, roleArticle, network, n.server, hostAddr, period.String()))
 	return p, fmt.Sprintf("%s/%d", hostAddr, p.cmd.Process.Pid)
 }
 
-// articleClient connects once, sends a bare object each period, never reads,
-// and ends with the first error.
-func articleClient(spec string) int {
-	fail := func(err error) int {
-		fmt.Fprintln(os.Stderr, err)
-		return 1
-	}
-	words := strings.Fields(spec)
-	period, err := time.ParseDuration(words[2])
-	if err != nil {
-		return fail(err)
-	}
-	conn, err := net.Dial("tcp", words[0])
-	if err != nil {
-		return fail(err)
-	}
-	beat := fmt.Appendf(nil, `{"ip": %q, "status": "alive", "pid": %d}`, words[1], os.Getpid())
-	for ticks := time.Tick(period); ; <-ticks {
-		if _, err := conn.Write(beat); err != nil {
-			return fail(err)
-		}
-	}
+// role is a command that makes this binary something else than tests.
+func (n *network) role(where namespace, role string, args ...string) *exec.Cmd {
+	n.t.Helper()
+	self, err := os.Executable()
+	require.NoError(n.t, err)
+	cmd := where.command(append([]string{self}, args...)...)
+	cmd.Env = []string{roleEnv + "=" + role}
+	return cmd
 }

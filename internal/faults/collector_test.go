@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
 	"strings"
@@ -16,11 +17,15 @@ import (
 // A collector is telegraf-heartbeat as Telegraf's inputs.execd would run it.
 type collector struct {
 	*process
+	n      *network
+	config string // file
+	state  string // file
 	parser influx.Parser
 	taken  int // lines of stdout that are in the rest
 	events map[string][]event
 	beats  map[string][]time.Time
-	open   int64 // connections
+	peers  map[string]telegraf.Metric // the last of each
+	open   int64                      // connections
 	openAt time.Time
 }
 
@@ -35,20 +40,48 @@ func (e event) String() string { return e.state + " " + e.reason }
 // startCollector starts a collector with defaults, but for the given options.
 func (n *network) startCollector(options ...string) *collector {
 	n.t.Helper()
-	lines := append([]string{`service_addresses = ["tcp://:` + port + `"]`, `state_file = "none"`}, options...)
-	file := filepath.Join(n.t.TempDir(), "heartbeat.conf")
-	text := "[[inputs.heartbeat]]\n" + strings.Join(lines, "\n") + "\n"
-	require.NoError(n.t, os.WriteFile(file, []byte(text), 0o600))
+	return n.startCollectorAs(nil, options...)
+}
 
-	command := n.collector.command(program(n.t, "telegraf-heartbeat"), "-config", file, "-interval", "1s")
+// startCollectorAs starts it by a command.
+func (n *network) startCollectorAs(command []string, options ...string) *collector {
+	n.t.Helper()
 	c := &collector{
-		process: start(n.t, "collector", command),
-		events:  make(map[string][]event), beats: make(map[string][]time.Time),
+		n: n, config: filepath.Join(n.t.TempDir(), "heartbeat.conf"), state: filepath.Join(n.t.TempDir(), "heartbeat.state"),
+		events: make(map[string][]event), beats: make(map[string][]time.Time), peers: make(map[string]telegraf.Metric),
 	}
 	require.NoError(n.t, c.parser.Init())
-	until(n.t, "the collector to listen", func() bool { return c.stderr.says("Listening on") || !c.running() })
-	require.True(n.t, c.running(), "the collector has ended")
+	lines := append([]string{
+		"[[inputs.heartbeat]]",
+		`service_addresses = ["tcp://:` + port + `", "udp://:` + port + `"]`,
+		fmt.Sprintf("state_file = %q", c.state),
+	}, options...)
+	require.NoError(n.t, os.WriteFile(c.config, []byte(strings.Join(lines, "\n")+"\n"), 0o600))
+	c.begin(command...)
+	c.listens()
 	return c
+}
+
+// begin starts the collector, or another one in its place.
+func (c *collector) begin(command ...string) {
+	c.n.t.Helper()
+	c.n.diary.note("collector# %s", strings.Join(append(command, "telegraf-heartbeat"), " "))
+	command = append(command, program(c.n.t, "telegraf-heartbeat"), "-config", c.config, "-interval", "1s")
+	c.process, c.taken = c.n.start("collector", c.n.collector.command(command...)), 0
+}
+
+// listens waits until the collector does.
+func (c *collector) listens() {
+	c.t.Helper()
+	until(c.t, "the collector to listen", func() bool { return c.stderr.says("Listening on udp") || !c.running() })
+	require.True(c.t, c.running(), "the collector has ended")
+}
+
+// end is what the collector told until its end.
+func (c *collector) end() {
+	c.t.Helper()
+	c.kill()
+	c.read()
 }
 
 // read takes in what the collector has told since the last time.
@@ -67,27 +100,32 @@ func (c *collector) read() {
 func (c *collector) take(m telegraf.Metric, at time.Time) {
 	switch m.Name() {
 	case "heartbeat_event":
-		state, _ := m.GetTag("state")
-		reason, _ := m.GetTag("reason")
-		c.events[peerOf(m)] = append(c.events[peerOf(m)], event{state, reason, at})
+		c.events[peerOf(m)] = append(c.events[peerOf(m)], event{tag(m, "state"), tag(m, "reason"), at})
+	case "heartbeat_peer":
+		c.peers[peerOf(m)] = m
 	case "heartbeat":
 		c.beats[peerOf(m)] = append(c.beats[peerOf(m)], m.Time())
 	case "heartbeat_listener":
-		if open, ok := m.GetField("connections"); ok {
+		if open, ok := m.GetField("connections"); ok && strings.HasPrefix(tag(m, "address"), "tcp") {
 			c.open, c.openAt = open.(int64), at
 		}
 	}
 }
 
+func tag(m telegraf.Metric, key string) string {
+	value, _ := m.GetTag(key)
+	return value
+}
+
+const itself = "/" // what peerOf returns for the collector
+
 // peerOf returns who a metric is about: source/service, or source/pid of
 // those who name no service.
 func peerOf(m telegraf.Metric) string {
-	source, _ := m.GetTag("source")
-	if service, ok := m.GetTag("service"); ok {
-		return source + "/" + service
+	if m.HasTag("service") {
+		return tag(m, "source") + "/" + tag(m, "service")
 	}
-	pid, _ := m.GetTag("pid")
-	return source + "/" + pid
+	return tag(m, "source") + "/" + tag(m, "pid")
 }
 
 // told returns what was told of a peer.
@@ -102,6 +140,20 @@ func (c *collector) heard(peer string) []time.Time {
 	c.t.Helper()
 	c.read()
 	return c.beats[peer]
+}
+
+// counted returns a counter of a peer.
+func (c *collector) counted(peer, field string) int64 {
+	c.t.Helper()
+	c.read()
+	m, ok := c.peers[peer]
+	if !ok {
+		return 0
+	}
+	value, _ := m.GetField(field)
+	n, ok := value.(int64)
+	require.True(c.t, ok, "%s is %T", field, value)
+	return n
 }
 
 // connections returns how many were open when that was told last.

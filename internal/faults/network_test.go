@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -32,6 +33,9 @@ type network struct {
 	collector, router, host namespace
 	boots                   int    // of the host
 	bootID                  string // file with that of the host
+	hosts                   string // file that is its /etc/hosts
+	server                  string // where senders send to: host:port
+	diary                   *diary
 }
 
 var networks atomic.Int64
@@ -42,12 +46,13 @@ func newNetwork(t testing.TB) *network {
 		t.Skip(reason)
 	}
 	n := &network{t: t, prefix: fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), networks.Add(1))}
-	n.collector, n.router = n.add("collector"), n.add("router")
-	runIP(t, n.router, "link add side netns "+n.collector.name+" type veth peer name to-collector",
-		"address add 10.99.0.254/24 dev to-collector", "link set to-collector up")
-	runIP(t, n.collector, "link set lo up",
-		"address add "+collectorAddr+"/24 dev side", "link set side up", "route add default via 10.99.0.254")
+	n.diary = &diary{prefix: n.prefix}
+	n.server = net.JoinHostPort(collectorAddr, port)
+	n.hosts = filepath.Join(t.TempDir(), "hosts")
+	n.nameCollector("127.0.0.1 localhost")
+	n.router = n.add("router")
 	n.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
+	n.bootCollector()
 	n.boot()
 	n.filter("counter") // the first one takes longer
 	return n
@@ -56,7 +61,8 @@ func newNetwork(t testing.TB) *network {
 // add makes a namespace that lasts as long as the test.
 func (n *network) add(name string) namespace {
 	n.t.Helper()
-	ns := namespace{n.t, n.prefix + name}
+	ns := namespace{n.t, n.prefix + name, n.diary}
+	n.diary.note("ip netns add %s", ns.name)
 	_, err := output(exec.Command("ip", "netns", "add", ns.name))
 	require.NoError(n.t, err)
 	n.t.Cleanup(func() { // it may be gone, with a host that was switched off
@@ -68,27 +74,51 @@ func (n *network) add(name string) namespace {
 	return ns
 }
 
-// boot makes the host, whose hardware address is the same each time.
+// boot makes the host.
 func (n *network) boot() {
 	n.t.Helper()
-	n.host = n.add("host")
 	n.boots++
 	n.bootID = filepath.Join(n.t.TempDir(), "boot_id")
 	require.NoError(n.t, os.WriteFile(n.bootID, fmt.Appendf(nil, "boot-%d\n", n.boots), 0o600))
-	runIP(n.t, n.router, "link add side address 02:00:00:00:01:02 netns "+n.host.name+" type veth peer name to-host",
-		"address add 10.99.1.254/24 dev to-host", "link set to-host up")
-	runIP(n.t, n.host, "link set lo up",
-		"address add "+hostAddr+"/24 dev side", "link set side up", "route add default via 10.99.1.254")
+	n.host = n.plug("host", hostAddr, "10.99.1.254", "02:00:00:00:01:02")
 }
 
-// switchOff removes the host with all that its kernel knows. Its link goes
-// first, so that nobody is told that its process ends.
-func (n *network) switchOff(p *process) {
+func (n *network) bootCollector() {
 	n.t.Helper()
-	runIP(n.t, n.router, "link delete to-host")
+	n.collector = n.plug("collector", collectorAddr, "10.99.0.254", "02:00:00:00:00:01")
+}
+
+// plug makes a machine with a link to the router. Its hardware address is the
+// same each time.
+func (n *network) plug(name, addr, gateway, hardware string) namespace {
+	n.t.Helper()
+	begin := len(n.diary.lines)
+	ns := n.add(name)
+	runIP(n.t, n.router, "link add side address "+hardware+" netns "+ns.name+" type veth peer name to-"+name,
+		"address add "+gateway+"/24 dev to-"+name, "link set to-"+name+" up")
+	runIP(n.t, ns, "link set lo up",
+		"address add "+addr+"/24 dev side", "link set side up", "route add default via "+gateway)
+	n.diary.lines = n.diary.lines[:begin]
+	n.diary.note("ip netns add %s, its link and address as before", name)
+	return ns
+}
+
+// switchOff removes a machine with all that its kernel knows. Its link goes
+// first, so that nobody is told that its process ends.
+func (n *network) switchOff(ns namespace, p *process) {
+	n.t.Helper()
+	runIP(n.t, n.router, "link delete to-"+strings.TrimPrefix(ns.name, n.prefix))
 	p.kill()
-	_, err := output(exec.Command("ip", "netns", "delete", n.host.name))
+	n.diary.note("ip netns delete %s", ns.name)
+	_, err := output(exec.Command("ip", "netns", "delete", ns.name))
 	require.NoError(n.t, err)
+}
+
+// nameCollector is what the host's /etc/hosts says from now on.
+func (n *network) nameCollector(line string) {
+	n.t.Helper()
+	n.diary.note("host# echo %s >/etc/hosts", line)
+	require.NoError(n.t, os.WriteFile(n.hosts, []byte(line+"\n"), 0o600))
 }
 
 // What rules for packets on their way through the router consist of.
@@ -102,6 +132,9 @@ const (
 // rules of nft, in place of those before. Without any it passes on all.
 func (n *network) filter(rules ...string) {
 	n.t.Helper()
+	for _, rule := range rules {
+		n.diary.note("router# nft add rule ip faults path %s", rule)
+	}
 	// A table is only deleted without an error when it is there.
 	script := "table ip faults\ndelete table ip faults\n"
 	if len(rules) > 0 {
@@ -131,7 +164,7 @@ func (n *network) caught() int {
 // clientPorts returns the ports of the host's connections to the collector.
 func (n *network) clientPorts() []string {
 	n.t.Helper()
-	text := n.host.run("ss", "-Htn", "state", "established", "dport", "=", ":"+port)
+	text := n.host.established()
 	var ports []string
 	for line := range strings.Lines(text) {
 		fields := strings.Fields(line) // two queues, two addresses
@@ -141,6 +174,12 @@ func (n *network) clientPorts() []string {
 		ports = append(ports, own)
 	}
 	return ports
+}
+
+// established lists a host's connections to the collector.
+func (ns namespace) established() string {
+	ns.t.Helper()
+	return ns.run("ss", "-Htn", "state", "established", "dport", "=", ":"+port)
 }
 
 // clientPort returns the port of the only one.
@@ -153,14 +192,22 @@ func (n *network) clientPort() string {
 
 // A namespace is a network namespace that "ip netns" knows by name.
 type namespace struct {
-	t    testing.TB
-	name string
+	t     testing.TB
+	name  string
+	diary *diary
 }
 
 // command returns a command inside. ip executes it in its own place: its
 // process is the one that is started.
 func (ns namespace) command(args ...string) *exec.Cmd {
 	return exec.Command("ip", append([]string{"netns", "exec", ns.name}, args...)...)
+}
+
+// do runs a command inside that does some harm.
+func (ns namespace) do(args ...string) {
+	ns.t.Helper()
+	ns.diary.note("%s# %s", ns.name, strings.Join(args, " "))
+	ns.run(args...)
 }
 
 // run runs a command inside and returns what it printed.
@@ -174,6 +221,9 @@ func (ns namespace) run(args ...string) string {
 // runIP gives commands to ip inside a namespace.
 func runIP(t testing.TB, ns namespace, lines ...string) {
 	t.Helper()
+	for _, line := range lines {
+		ns.diary.note("ip -n %s %s", ns.name, line)
+	}
 	cmd := exec.Command("ip", "-n", ns.name, "-batch", "-")
 	cmd.Stdin = strings.NewReader(strings.Join(lines, "\n") + "\n")
 	_, err := output(cmd)
@@ -197,11 +247,11 @@ const (
 // missing says what the tests lack here, if anything.
 var missing = sync.OnceValue(func() string {
 	if os.Geteuid() != 0 {
-		return "needs root, ip, ss and nft: this is not root"
+		return "needs root, ip, ss, tc and nft: this is not root"
 	}
-	for _, name := range []string{"ip", "ss", "nft", "mount"} {
+	for _, name := range []string{"ip", "ss", "tc", "nft", "mount", "unshare", "prlimit"} {
 		if _, err := exec.LookPath(name); err != nil {
-			return "needs root, ip, ss and nft (Debian: iproute2, nftables): there is no " + name
+			return "needs root, ip, ss, tc and nft (Debian: iproute2, nftables): there is no " + name
 		}
 	}
 	sweep()
@@ -232,4 +282,15 @@ func sweep() {
 			output(exec.Command("ip", "netns", "delete", match[0]))
 		}
 	}
+}
+
+// A diary is what was done to a network, as somebody would type it. What
+// stands before "#" is where.
+type diary struct {
+	prefix string // of the names of namespaces
+	lines  []string
+}
+
+func (d *diary) note(format string, args ...any) {
+	d.lines = append(d.lines, strings.ReplaceAll(fmt.Sprintf(format, args...), d.prefix, ""))
 }

@@ -4,6 +4,7 @@ package faults
 
 import (
 	"fmt"
+	"net"
 	"testing"
 	"time"
 
@@ -116,7 +117,7 @@ func TestClientOfTheArticleSurvivesACut(t *testing.T) {
 			t.Parallel()
 			n := newNetwork(t)
 			c := n.startCollector(`dead_after = "210s"`)
-			client, peer := n.startArticle(period)
+			client, peer := n.startArticle("tcp", period)
 			c.hear(peer)
 			pause(min(15*time.Second, period/2)) // so that a beat is due in the cut
 			tr := c.suffer(fmt.Sprintf("path: cut of 40 s, the article's client, a beat each %s", period), func() {
@@ -172,4 +173,159 @@ func TestConnectionForgottenByAFirewallIsNoDeath(t *testing.T) {
 		c.hear(app)
 	}
 	tr.expectNoDeath()
+}
+
+// The sender finds another way while the collector still has the old one.
+func TestResetOfTheSendersSideAloneIsNoDeath(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	n.startSender("app", time.Second)
+	c.know(app)
+	own := n.clientPort()
+	tr := c.suffer("path: firewall resets the sender's side alone", func() {
+		n.filter(
+			toCollector+" tcp sport "+own+" counter reject with tcp reset",
+			toHost+" tcp dport "+own+drop,
+		)
+	}, app)
+	until(t, "another connection in its place", func() bool {
+		ports := n.clientPorts()
+		return len(ports) == 1 && ports[0] != own
+	})
+	require.Positive(t, n.caught())
+	until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
+	tr.expectNoDeath()
+}
+
+// However it is told that it cannot connect, or if it is told nothing.
+func TestSenderThatStartsWithoutAWayFindsOneLater(t *testing.T) {
+	t.Parallel()
+	for name, verdict := range map[string]string{
+		"refused":     " counter reject with tcp reset",
+		"no route":    " counter reject with icmp net-unreachable",
+		"all dropped": drop,
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork(t)
+			c := n.startCollector()
+			tr := c.suffer("path: to the collector "+name+" while the sender starts", func() {
+				n.filter(toCollector + " meta l4proto tcp" + verdict)
+				n.startSender("app", time.Second)
+			}, app)
+			pause(8 * time.Second)
+			require.Positive(t, n.caught())
+			require.Empty(t, c.told(app))
+			tr.then("healed", func() { n.filter() })
+			tr.expect("alive beat")
+			c.hear(app)
+			tr.expectNothing()
+		})
+	}
+}
+
+// Ten senders need half of it.
+func TestSlowLineIsNoDeath(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	var peers []string
+	for i := range 10 {
+		service := fmt.Sprintf("app-%d", i)
+		n.startSender(service, time.Second)
+		peers = append(peers, "web-1/"+service)
+	}
+	c.know(peers...)
+	tr := c.suffer("path: 64 kbit/s each way, for 30 s, ten senders", func() {
+		for _, dev := range []string{"to-collector", "to-host"} {
+			n.router.do("tc", "qdisc", "add", "dev", dev, "root", "tbf", "rate", "64kbit", "burst", "1600", "latency", "400ms")
+		}
+	}, peers...)
+	pause(30 * time.Second)
+	tr.expectNoDeath()
+}
+
+// A link that comes and goes leaves gaps shorter than the silence.
+func TestFlappingLinkIsNoDeath(t *testing.T) {
+	t.Parallel()
+	flaps := 6
+	if *long {
+		flaps = 24
+	}
+	n := newNetwork(t)
+	c := n.startCollector()
+	n.startSender("app", 2*time.Second)
+	c.know(app)
+	tr := c.suffer(fmt.Sprintf("path: link down for 2 s of each 5 s, %d times, interval 2 s", flaps), func() {
+		runIP(t, n.router, "link set to-host down")
+	}, app)
+	for range flaps {
+		pause(2 * time.Second)
+		runIP(t, n.router, "link set to-host up")
+		pause(3 * time.Second)
+		runIP(t, n.router, "link set to-host down")
+	}
+	pause(2 * time.Second)
+	tr.then("healed", func() { runIP(t, n.router, "link set to-host up") })
+	tr.expectNoDeath()
+}
+
+// startProxy lets senders send through a proxy on the router.
+func (n *network) startProxy(what string) {
+	n.t.Helper()
+	address := net.JoinHostPort("10.99.1.254", port)
+	p := n.start("proxy", n.role(n.router, roleProxy, address, n.server, what))
+	until(n.t, "the proxy to listen", func() bool { return p.stdout.says("listening") })
+	n.server = address
+}
+
+func TestMischiefOfAProxyIsNoDeath(t *testing.T) {
+	t.Parallel()
+	beats := 5
+	if *long {
+		beats = 60
+	}
+	tests := []struct {
+		fault, what, counter string
+		interval             time.Duration
+	}{
+		{"path: proxy lets each frame come twice", "twice", "duplicates_total", time.Second},
+		{"path: proxy lets every other frame come after its successor", "late", "late_total", 2 * time.Second},
+		{"path: proxy lets each frame come 3 s late, interval 1 s", "slow", "", time.Second},
+	}
+	for _, tt := range tests {
+		t.Run(tt.what, func(t *testing.T) {
+			t.Parallel()
+			n := newNetwork(t)
+			c := n.startCollector()
+			n.startProxy(tt.what)
+			tr := c.suffer(tt.fault, func() {
+				n.diary.note("a proxy on the router")
+				n.startSender("app", tt.interval)
+			}, app)
+			if tt.counter != "" {
+				tr.await("three in "+tt.counter, func() bool { return c.counted(app, tt.counter) >= 3 })
+			}
+			for range beats {
+				c.hear(app)
+			}
+			tr.expectNoDeath()
+		})
+	}
+}
+
+// A beat that was heard before is no life.
+func TestRepeatedFramesDoNotHideADeath(t *testing.T) {
+	t.Parallel()
+	n := newNetwork(t)
+	c := n.startCollector()
+	n.startProxy("echo")
+	p := n.startSender("app", time.Second)
+	c.know(app)
+	tr := c.suffer("path: process killed, a proxy repeats its last frame each second", p.kill, app)
+	tr.expect("suspect hung|silence", "dead hung|silence")
+	require.Positive(t, c.counted(app, "duplicates_total"))
+	pause(3 * time.Second)
+	tr.expectNothing()
 }

@@ -17,6 +17,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 const (
@@ -42,6 +43,7 @@ func program(t testing.TB, name string) string {
 type process struct {
 	t      testing.TB
 	name   string
+	diary  *diary
 	cmd    *exec.Cmd
 	stdin  io.Closer // open as long as this process lives
 	stdout transcript
@@ -51,9 +53,10 @@ type process struct {
 	ended   chan struct{} // closed when nothing of it is left
 }
 
-func start(t testing.TB, name string, cmd *exec.Cmd) *process {
+func (n *network) start(name string, cmd *exec.Cmd) *process {
+	t := n.t
 	t.Helper()
-	p := &process{t: t, name: name, cmd: cmd, ended: make(chan struct{})}
+	p := &process{t: t, name: name, diary: n.diary, cmd: cmd, ended: make(chan struct{})}
 	// Nothing from outside: no HEARTBEAT_SERVER, no state of a collector that
 	// runs here for real. And nothing outlasts the test, however that ends.
 	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"), "STATE_DIRECTORY="+t.TempDir())
@@ -93,7 +96,8 @@ func (p *process) running() bool {
 	}
 }
 
-func (p *process) signal(s os.Signal) {
+func (p *process) signal(s syscall.Signal) {
+	p.diary.note("kill -%s <%s>", strings.TrimPrefix(unix.SignalName(s), "SIG"), p.name)
 	if err := p.cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.t.Errorf("%s: %v", p.name, err)
 	}

@@ -3,12 +3,9 @@
 package faults
 
 import (
-	"cmp"
 	"fmt"
-	"io"
 	"slices"
 	"strings"
-	"sync"
 	"testing"
 	"time"
 
@@ -24,6 +21,7 @@ type trial struct {
 	before   map[string]int // what had been told before
 	matched  map[string]int // what has been expected
 	phases   []phase
+	injected []string  // commands of the first phase
 	expected []string  // phase by phase
 	also     []phase   // what was awaited beside events, and when it came
 	judged   time.Time // last; what is told after that comes of the end of the test
@@ -52,7 +50,11 @@ func (c *collector) suffer(fault string, inject func(), peers ...string) *trial 
 func (tr *trial) then(name string, do func()) {
 	tr.t.Helper()
 	tr.phases = append(tr.phases, phase{name, time.Now()})
+	begin := len(tr.c.n.diary.lines)
 	do()
+	if len(tr.phases) == 1 {
+		tr.injected = slices.Clone(tr.c.n.diary.lines[begin:])
+	}
 }
 
 // expect waits until as many events of each peer have come, and requires that
@@ -150,6 +152,9 @@ func count(events []event, state string) int {
 // row sums up a trial.
 func (tr *trial) row() row {
 	r := row{fault: tr.fault, expected: strings.Join(tr.expected, "; ")}
+	for _, command := range tr.injected {
+		r.injected = join(r.injected, "<br>", "`"+command+"`")
+	}
 	stories := make(map[string]bool) // often all peers have the same
 	for _, peer := range tr.peers {
 		seen, after := tr.story(peer)
@@ -210,35 +215,4 @@ func join(a, separator, b string) string {
 		return a + b
 	}
 	return a + separator + b
-}
-
-// A row of the table of results.
-type row struct{ fault, expected, seen, after string }
-
-// A table is for the documentation.
-type table struct {
-	mu   sync.Mutex // guards rows
-	rows []row
-}
-
-var results table
-
-func (tb *table) add(r row) {
-	tb.mu.Lock()
-	defer tb.mu.Unlock()
-	tb.rows = append(tb.rows, r)
-}
-
-func (tb *table) print(w io.Writer) {
-	tb.mu.Lock()
-	defer tb.mu.Unlock()
-	if len(tb.rows) == 0 {
-		return
-	}
-	slices.SortFunc(tb.rows, func(a, b row) int { return cmp.Compare(a.fault, b.fault) })
-	fmt.Fprintln(w, "\n| fault | expected | seen | after |\n|---|---|---|---|")
-	for _, r := range tb.rows {
-		fmt.Fprintf(w, "| %s | %s | %s | %s |\n", r.fault, r.expected, r.seen, r.after)
-	}
-	fmt.Fprintln(w)
 }
