@@ -17,6 +17,7 @@ STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 
 FUZZTIME ?= 10s
+SOAK ?= 2m
 
 # Telegraf's source with our plugin in it. Its two README tools are run there:
 # so they need no place in our go.mod, and they are the ones that upstream runs.
@@ -87,6 +88,16 @@ lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	scripts/fuzz $(FUZZTIME)
+
+.PHONY: faults
+faults: build ## make every fault that this machine can, and print what was told of it (needs root)
+	@mkdir -p build && rm -f build/faults.md
+	go test -count=1 -timeout 30m ./internal/faults -long -table $(CURDIR)/build/faults.md; \
+		status=$$?; cat build/faults.md; exit $$status
+
+.PHONY: soak
+soak: build ## honest and hostile senders, a collector that is restarted, for SOAK (2m)
+	go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./internal/e2e -soak $(SOAK)
 
 .PHONY: docs
 docs: tree ## write sample.conf and Telegraf's includes into the plugin's README
