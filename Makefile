@@ -63,6 +63,10 @@ test: build telegraf bin/telegraf-stock ## every test; names those that were ski
 	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
 	go run ./internal/testreport $(RACE) -shuffle=on ./...
 
+.PHONY: test-386
+test-386: ## the plugin and the sender where an int has 32 bits (needs an x86-64 processor)
+	GOARCH=386 go run ./internal/testreport -shuffle=on ./plugins/inputs/heartbeat/... ./sender
+
 .PHONY: check
 check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
 	@echo gofmt -s

@@ -238,7 +238,7 @@ func (l *line) correct(answer *wire.Answer) bool {
 		return false
 	}
 	l.corrected = true
-	l.ahead = time.UnixMilli(answer.NowMS).Sub(time.Now())
+	l.ahead = time.Until(time.UnixMilli(answer.NowMS))
 	return true
 }
 

@@ -120,8 +120,8 @@ func (in *intake) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transitio
 // held: a log may be slow.
 func (in *intake) warn(conflict *liveness.Transition) {
 	if more, ok := in.conflicts.allow(time.Now()); ok {
-		in.log.Warnf("Two processes beat as %s, from %v and from %v: give their services different names%s",
-			conflict.ID, conflict.Addr, conflict.Other, more)
+		in.log.Warnf("Two processes beat as %s, from %s and from %s: give their services different names%s",
+			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), more)
 	}
 }
 

@@ -223,6 +223,14 @@ func ipOf(addr net.Addr) netip.Addr {
 // nameOf returns what to call the other side in messages.
 func nameOf(addr net.Addr) string {
 	if _, ok := addr.(*net.UnixAddr); ok {
+		return placeOf(netip.Addr{})
+	}
+	return addr.String()
+}
+
+// placeOf is nameOf of an address without a port.
+func placeOf(addr netip.Addr) string {
+	if !addr.IsValid() {
 		return "a unix socket"
 	}
 	return addr.String()

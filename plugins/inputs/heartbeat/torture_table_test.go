@@ -35,7 +35,9 @@ func (p *player) playTable() {
 		word, _ := p.judge(payload)
 		p.playPayload(payloadRow{"vector", payload, word})
 	}
-	p.playDamaged("richBeat", richBeat)
+	if !p.dear {
+		p.playDamaged("richBeat", richBeat)
+	}
 	if p.datagrams {
 		for _, r := range datagramRows() {
 			p.play(r)
@@ -45,7 +47,9 @@ func (p *player) playTable() {
 	for _, r := range framingRows() {
 		p.play(r)
 	}
-	p.playFollowed("a stream that is damaged", damaged(frame(richBeat))...)
+	if !p.dear {
+		p.playFollowed("a stream that is damaged", damaged(frame(richBeat))...)
+	}
 	p.playFollowed("a stream that is cut off", cutOff(frame(richBeat))...)
 	p.playFollowed("a bare stream that is cut off", cutOff(articlesBeat)...)
 	p.playFollowed("strangers", strangers()...)
