@@ -103,8 +103,13 @@ faults: build ## make every fault that this machine can, and print what was told
 soak: build ## honest and hostile senders, a collector that is restarted, for SOAK (2m)
 	go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./internal/e2e -soak $(SOAK)
 
+.PHONY: servers
+servers: ## build/servers: the databases that the tests of the charts ask, from Debian's packages
+	scripts/servers build/servers
+
 .PHONY: docs
-docs: tree ## write sample.conf and Telegraf's includes into the plugin's README
+docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and the charts into deploy
+	go test ./internal/charts -update
 	go run -C $(IN_TREE) $(INCLUDER)
 	cp $(IN_TREE)/README.md $(README)
 

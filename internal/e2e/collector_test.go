@@ -43,9 +43,12 @@ var ways = []struct {
 // ports and outputs are not as there.
 func startStock(t testing.TB, more func(*conf)) *collector {
 	t.Helper()
-	dir := t.TempDir()
-	options := filepath.Join(dir, "heartbeat.conf")
-	require.NoError(t, os.WriteFile(options, fmt.Appendf(nil, "[[inputs.heartbeat]]\n  service_addresses = [%q]\n", anyPort), 0o600))
+	return startStockWith(t, writeOptions(t, anyPort), more)
+}
+
+// startStockWith is startStock with a file of options.
+func startStockWith(t testing.TB, options string, more func(*conf)) *collector {
+	t.Helper()
 	c := readConf(t)
 	c.replace(`command = ["telegraf-heartbeat"]`, fmt.Sprintf("command = [%q, %q, %q]", program(t, "telegraf-heartbeat"), "-config", options))
 	return startTelegraf(t, "telegraf-stock", options, c, more)

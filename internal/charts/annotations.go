@@ -1,0 +1,37 @@
+package charts
+
+// An Annotation marks in all charts when something happened.
+type Annotation struct {
+	Name     string
+	Title    string // of one mark, with labels; InfluxDB shows the reason
+	Color    string
+	Shown    bool // unless the reader chooses otherwise
+	InfluxQL string
+	PromQL   string
+}
+
+// Annotations are all of them. Prometheus has counters only, so it cannot tell
+// of a goodbye.
+func Annotations() []Annotation {
+	const events = `SELECT last_pid, source, service, state, reason FROM heartbeat_event WHERE ` + inRange
+	counted := func(counter string) string {
+		return `max by (` + peer + `) (increase(heartbeat_peer_` + counter + selection + `[1m])) > 0`
+	}
+	return []Annotation{
+		{
+			Name: "Deaths", Title: "{{source}} {{service}} died", Color: "red", Shown: true,
+			InfluxQL: events + chosen + ` AND state = 'dead'`,
+			PromQL:   counted("deaths_total"),
+		},
+		{
+			Name: "Restarts", Title: "{{source}} {{service}} was restarted", Color: "orange",
+			InfluxQL: events + chosen + ` AND (reason = 'restarted' OR reason = 'rebooted')`,
+			PromQL:   counted("restarts_total"),
+		},
+		{
+			Name: "Collector", Title: "collector {{host}} is cut off", Color: "purple", Shown: true,
+			InfluxQL: events + ` AND (reason = 'started' OR reason = 'isolated') AND source = ''`,
+			PromQL:   `max by (host) (heartbeat_collector_isolated) == 1`,
+		},
+	}
+}

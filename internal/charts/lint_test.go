@@ -1,0 +1,181 @@
+package charts
+
+import (
+	"encoding/json"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A board is what Grafana reads, as far as it is looked at here.
+type board struct {
+	UID           string
+	Title         string
+	SchemaVersion int
+	Inputs        []any `json:"__inputs"`
+	Templating    struct{ List []variable }
+	Annotations   struct{ List []annotation }
+	Panels        []panel
+}
+
+type variable struct {
+	Name, Type string
+	Refresh    int
+	Datasource reference
+}
+
+type annotation struct {
+	Name       string
+	Datasource reference
+	Query      string
+	Expr       string
+}
+
+type reference struct{ Type, UID string }
+
+type panel struct {
+	ID          int
+	Type        string
+	Title       string
+	Description string
+	Datasource  reference
+	GridPos     struct{ X, Y, W, H int }
+	Targets     []struct {
+		RefID       string
+		Datasource  reference
+		Query, Expr string
+	}
+	FieldConfig struct {
+		Defaults struct {
+			Unit     string
+			Mappings []any
+		}
+	}
+}
+
+// boards calls check for each dashboard there is.
+func boards(t *testing.T, check func(t *testing.T, s Source, b board)) {
+	t.Helper()
+	for _, s := range Sources {
+		for name, byHand := range map[string]bool{"provisioned": false, "by hand": true} {
+			t.Run(s.Name+", "+name, func(t *testing.T) {
+				var b board
+				require.NoError(t, json.Unmarshal(Dashboard(s, byHand), &b))
+				require.Equal(t, byHand, b.Inputs != nil)
+				check(t, s, b)
+			})
+		}
+	}
+}
+
+func TestDashboardsAreWellMade(t *testing.T) {
+	boards(t, func(t *testing.T, s Source, b board) {
+		chosen := reference{s.Type, "${datasource}"} // no panel asks another one than the reader has chosen
+		require.NotEmpty(t, b.Title)
+		require.LessOrEqual(t, len(b.UID), 40)
+		for _, v := range b.Templating.List {
+			require.Contains(t, []string{"datasource", "query", "custom"}, v.Type)
+			if v.Type == "query" {
+				require.Equal(t, chosen, v.Datasource)
+				require.Equal(t, 2, v.Refresh, "%s: again when the time shown is another", v.Name)
+			}
+		}
+		for _, a := range b.Annotations.List {
+			require.Equal(t, chosen, a.Datasource)
+			require.NotEmpty(t, a.Query+a.Expr, a.Name)
+		}
+		for i := range b.Panels {
+			p := &b.Panels[i]
+			require.Equal(t, i+1, p.ID)
+			require.NotEmpty(t, p.Title)
+			if p.Type == "row" {
+				continue
+			}
+			require.NotEmpty(t, p.Description, p.Title)
+			require.Equal(t, chosen, p.Datasource, p.Title)
+			require.NotEmpty(t, p.Targets, p.Title)
+			require.NotEmpty(t, p.FieldConfig.Defaults.Unit, p.Title)
+			for _, target := range p.Targets {
+				require.Equal(t, chosen, target.Datasource, p.Title)
+				require.NotEmpty(t, target.Query+target.Expr, p.Title)
+			}
+		}
+	})
+}
+
+func TestPanelsDoNotOverlap(t *testing.T) {
+	boards(t, func(t *testing.T, _ Source, b board) {
+		taken := make(map[[2]int]string)
+		for i := range b.Panels {
+			p := &b.Panels[i]
+			require.Positive(t, p.GridPos.W*p.GridPos.H, p.Title)
+			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
+				require.Less(t, x, 24, p.Title)
+				for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
+					require.Empty(t, taken[[2]int{x, y}], "%s lies on it", p.Title)
+					taken[[2]int{x, y}] = p.Title
+				}
+			}
+		}
+	})
+}
+
+// Both sources have the same panels in the same places.
+func TestSourcesShowTheSame(t *testing.T) {
+	shown := make(map[string]Source)
+	boards(t, func(t *testing.T, s Source, b board) {
+		var titles []string
+		for i := range b.Panels {
+			titles = append(titles, b.Panels[i].Type+" "+b.Panels[i].Title)
+		}
+		shown[strings.Join(titles, "\n")] = s
+	})
+	require.Len(t, shown, 1)
+}
+
+// A variable that is not there would be asked for as it stands.
+func TestQueriesKnowTheirVariables(t *testing.T) {
+	name := regexp.MustCompile(`\$\{?(\w+)`)
+	builtin := []string{"__from", "__to", "__interval", "__range", "__range_s", "__rate_interval", "timeFilter"}
+	boards(t, func(t *testing.T, _ Source, b board) {
+		known := append([]string(nil), builtin...)
+		for _, v := range b.Templating.List {
+			known = append(known, v.Name)
+		}
+		for i := range b.Panels {
+			for _, target := range b.Panels[i].Targets {
+				for _, match := range name.FindAllStringSubmatch(target.Query+target.Expr, -1) {
+					require.Contains(t, known, match[1], b.Panels[i].Title)
+				}
+			}
+		}
+	})
+}
+
+// What a rate is taken of has to have two samples.
+func TestRatesAreTakenOfEnough(t *testing.T) {
+	for _, p := range Panels() {
+		queries := p.PromQL
+		for _, c := range p.Columns {
+			queries += c.PromQL
+		}
+		for _, window := range regexp.MustCompile(`rate\([^[]*\[([^]]*)\]`).FindAllStringSubmatch(queries, -1) {
+			require.Equal(t, "$__rate_interval", window[1], p.Title)
+		}
+	}
+}
+
+func TestRulesAreComplete(t *testing.T) {
+	severities := []string{"page", "critical", "warning"}
+	names := make(map[string]bool)
+	for _, r := range Rules() {
+		require.False(t, names[r.Name], r.Name)
+		names[r.Name] = true
+		require.Contains(t, severities, r.Severity, r.Name)
+		require.NotEmpty(t, r.Summary, r.Name)
+		require.NotEmpty(t, r.About, r.Name)
+		require.NotEmpty(t, r.PromQL, r.Name)
+	}
+}

@@ -1,0 +1,230 @@
+//go:build linux
+
+package e2e
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"math"
+	"net"
+	"net/http"
+	"net/url"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// foreign returns the path of a program that is not ours: where the system has
+// it, or where "make servers" has unpacked it.
+func foreign(t testing.TB, name string) string {
+	t.Helper()
+	if path, err := exec.LookPath(name); err == nil {
+		return path
+	}
+	path, err := filepath.Abs(filepath.Join("..", "..", "build", "servers", "usr", "bin", name))
+	require.NoError(t, err)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("needs %s, which \"make servers\" unpacks from Debian's packages", name)
+	}
+	return path
+}
+
+// freeAddress returns an address at which nobody listens.
+func freeAddress(t testing.TB) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return listener.Addr().String()
+}
+
+// A server is a database that was started for a test.
+type server struct {
+	*process
+	url string
+}
+
+// serve starts a server and waits until it answers at path.
+func serve(t testing.TB, address, path, name string, args ...string) *server {
+	t.Helper()
+	s := &server{newProcess(t, name, exec.Command(foreign(t, name), args...)), "http://" + address}
+	s.cmd.Dir = t.TempDir()
+	s.start()
+	s.until(name+" to answer", func() bool {
+		answer, err := http.Get(s.url + path)
+		if err != nil {
+			return false
+		}
+		defer answer.Body.Close()
+		return answer.StatusCode < http.StatusMultipleChoices
+	})
+	return s
+}
+
+func startInfluxDB(t testing.TB) *server {
+	t.Helper()
+	address, dir := freeAddress(t), t.TempDir()
+	file := filepath.Join(dir, "influxdb.conf")
+	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `reporting-disabled = true
+bind-address = %q
+[meta]
+  dir = "%[2]s/meta"
+[data]
+  dir = "%[2]s/data"
+  wal-dir = "%[2]s/wal"
+[http]
+  bind-address = %[3]q
+  log-enabled = false
+[monitor]
+  store-enabled = false
+`, freeAddress(t), dir, address), 0o600))
+	return serve(t, address, "/ping", "influxd", "-config", file)
+}
+
+// startPrometheus starts one that looks at the target every second, and at the
+// alerts of this project as often.
+func startPrometheus(t testing.TB, target string) *server {
+	t.Helper()
+	address, dir := freeAddress(t), t.TempDir()
+	rules, err := filepath.Abs(filepath.Join("..", "..", "deploy", "prometheus", "heartbeat.rules.yml"))
+	require.NoError(t, err)
+	file := writeScrapeConfig(t, target, "rule_files: ["+rules+"]\n")
+	return serve(t, address, "/-/ready", "prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
+		"--web.listen-address="+address, "--web.console.libraries="+dir, "--web.console.templates="+dir)
+}
+
+func startVictoriaMetrics(t testing.TB, target string) *server {
+	t.Helper()
+	address, dir := freeAddress(t), t.TempDir()
+	return serve(t, address, "/health", "victoria-metrics", "-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
+		"-promscrape.config="+writeScrapeConfig(t, target, ""), "-search.latencyOffset=0s")
+}
+
+func writeScrapeConfig(t testing.TB, target, more string) string {
+	t.Helper()
+	evaluation := ""
+	if more != "" {
+		evaluation = ", evaluation_interval: 1s"
+	}
+	file := filepath.Join(t.TempDir(), "scrape.yml")
+	text := "global: {scrape_interval: 1s" + evaluation + "}\n" + more +
+		"scrape_configs:\n- {job_name: heartbeat, honor_labels: true, static_configs: [{targets: [\"" + target + "\"]}]}\n"
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	return file
+}
+
+// get asks s and decodes what it answers.
+func (s *server) get(path string, query url.Values, answer any) {
+	s.t.Helper()
+	response, err := http.Get(s.url + path + "?" + query.Encode())
+	require.NoError(s.t, err)
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	require.NoError(s.t, err)
+	require.Equal(s.t, http.StatusOK, response.StatusCode, "%s\n%s", text, query)
+	require.NoError(s.t, json.Unmarshal(text, answer), "%s", text)
+}
+
+// A line is one of the lines of a chart, or of the rows of a table: labels, and
+// values by name, the oldest first.
+type line struct {
+	labels map[string]string
+	values map[string][]float64
+}
+
+// latest returns the newest value of a column.
+func (l *line) latest(column string) float64 { return last(l.values[column]) }
+
+// influxQL runs a query, as Grafana does.
+func (s *server) influxQL(query string) []line {
+	s.t.Helper()
+	var answer struct {
+		Results []struct {
+			Error  string
+			Series []struct {
+				Tags    map[string]string
+				Columns []string
+				Values  [][]any
+			}
+		}
+	}
+	s.get("/query", url.Values{"db": {"telegraf"}, "epoch": {"ms"}, "q": {query}}, &answer)
+	require.Len(s.t, answer.Results, 1)
+	require.Empty(s.t, answer.Results[0].Error, query)
+	var lines []line
+	for _, series := range answer.Results[0].Series {
+		l := line{series.Tags, make(map[string][]float64)}
+		if l.labels == nil {
+			l.labels = make(map[string]string)
+		}
+		for _, row := range series.Values {
+			for i, value := range row {
+				switch value := value.(type) {
+				case float64:
+					l.values[series.Columns[i]] = append(l.values[series.Columns[i]], value)
+				case string:
+					l.labels[series.Columns[i]] = value
+				}
+			}
+		}
+		delete(l.values, "time")
+		lines = append(lines, l)
+	}
+	return lines
+}
+
+// promQL runs a query at one instant, or from an instant to another.
+func (s *server) promQL(query string, from, to time.Time, step time.Duration) []line {
+	s.t.Helper()
+	var answer struct {
+		Data struct {
+			Result []struct {
+				Metric map[string]string
+				Value  [2]any
+				Values [][2]any
+			}
+		}
+	}
+	seconds := func(at time.Time) []string { return []string{strconv.FormatInt(at.Unix(), 10)} }
+	if from.Equal(to) {
+		s.get("/api/v1/query", url.Values{"query": {query}, "time": seconds(to)}, &answer)
+	} else {
+		s.get("/api/v1/query_range", url.Values{"query": {query}, "start": seconds(from), "end": seconds(to), "step": {step.String()}}, &answer)
+	}
+	var lines []line
+	for _, result := range answer.Data.Result {
+		l := line{result.Metric, make(map[string][]float64)}
+		if len(result.Values) == 0 {
+			result.Values = append(result.Values, result.Value)
+		}
+		for _, value := range result.Values {
+			text, ok := value[1].(string)
+			require.True(s.t, ok, "%v", value)
+			number, err := strconv.ParseFloat(text, 64)
+			require.NoError(s.t, err)
+			if !math.IsNaN(number) { // 0 of 0, which Grafana leaves out too
+				l.values["value"] = append(l.values["value"], number)
+			}
+		}
+		if len(l.values) > 0 {
+			lines = append(lines, l)
+		}
+	}
+	return lines
+}
+
+// name tells whose line it is: source/service, or source/pid.
+func (l *line) name() string {
+	whose := l.labels["service"]
+	if whose == "" {
+		whose = l.labels["pid"]
+	}
+	return strings.TrimSuffix(l.labels["source"]+"/"+whose, "/")
+}
