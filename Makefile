@@ -107,6 +107,12 @@ soak: build ## honest and hostile senders, a collector that is restarted, for SO
 servers: ## build/servers: the databases that the tests of the charts ask, from Debian's packages
 	scripts/servers build/servers
 
+.PHONY: picture
+picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: what the charts show of the story that tests tell
+	@mkdir -p docs/pictures
+	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -picture $(CURDIR)/docs/pictures/story.svg
+	chmod 644 docs/pictures/story.svg
+
 .PHONY: docs
 docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and the charts into deploy
 	go test ./internal/charts -update

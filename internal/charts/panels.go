@@ -274,3 +274,13 @@ func collector() []Panel {
 		},
 	}
 }
+
+// Text returns the word for a number, or "" if there is none.
+func (w *Words) Text(value int) string {
+	for _, known := range w.values {
+		if known.value == value {
+			return known.text
+		}
+	}
+	return ""
+}

@@ -137,6 +137,7 @@ func (s *server) get(path string, query url.Values, answer any) {
 type line struct {
 	labels map[string]string
 	values map[string][]float64
+	at     []int // of PromQL: when the values were so, in seconds after the first instant asked for
 }
 
 // latest returns the newest value of a column.
@@ -160,7 +161,7 @@ func (s *server) influxQL(query string) []line {
 	require.Empty(s.t, answer.Results[0].Error, query)
 	var lines []line
 	for _, series := range answer.Results[0].Series {
-		l := line{series.Tags, make(map[string][]float64)}
+		l := line{labels: series.Tags, values: make(map[string][]float64)}
 		if l.labels == nil {
 			l.labels = make(map[string]string)
 		}
@@ -200,7 +201,7 @@ func (s *server) promQL(query string, from, to time.Time, step time.Duration) []
 	}
 	var lines []line
 	for _, result := range answer.Data.Result {
-		l := line{result.Metric, make(map[string][]float64)}
+		l := line{labels: result.Metric, values: make(map[string][]float64)}
 		if len(result.Values) == 0 {
 			result.Values = append(result.Values, result.Value)
 		}
@@ -211,6 +212,7 @@ func (s *server) promQL(query string, from, to time.Time, step time.Duration) []
 			require.NoError(s.t, err)
 			if !math.IsNaN(number) { // 0 of 0, which Grafana leaves out too
 				l.values["value"] = append(l.values["value"], number)
+				l.at = append(l.at, int(value[0].(float64)-float64(from.Unix())))
 			}
 		}
 		if len(l.values) > 0 {

@@ -24,6 +24,7 @@ func TestChartsTellTheStory(t *testing.T) {
 	t.Parallel()
 	s := tellCharts(t)
 	to := time.Now()
+	s.paint(to)
 	for _, p := range charts.Panels() {
 		want, ok := drawn[p.Title]
 		require.True(t, ok, "what should %q show?", p.Title)
@@ -55,7 +56,7 @@ func (s *toldStory) draw(p *charts.Panel, to time.Time) map[string][]line {
 			for _, l := range db.promQL(prometheusText(c.PromQL, span), to, to, 0) {
 				row := rows[l.name()]
 				if row == nil {
-					row = &line{l.labels, make(map[string][]float64)}
+					row = &line{labels: l.labels, values: make(map[string][]float64)}
 					rows[l.name()] = row
 				}
 				row.values[c.Name] = l.values["value"]
