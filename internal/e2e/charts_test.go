@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"net/url"
+	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
@@ -359,15 +360,41 @@ func (s *toldStory) above(name string) []string {
 	return nil
 }
 
+// queriesOfTheDocuments runs those in docs/charts.md. The counters were not
+// reset by anything in the story.
 func (s *toldStory) queriesOfTheDocuments(t *testing.T) {
-	t.Run("restarts", func(t *testing.T) {
+	t.Run("queries of the documents", func(t *testing.T) {
+		text, err := os.ReadFile(filepath.Join("..", "..", "docs", "charts.md"))
+		require.NoError(t, err)
+		for _, query := range blocks(string(text), "sql") {
+			if !strings.HasPrefix(query, "--") {
+				require.NotEmpty(t, s.influx.influxQL(query), query)
+			}
+		}
+		now := time.Now()
+		for _, query := range blocks(string(text), "promql") {
+			for _, db := range []*server{s.prom, s.victoria} {
+				require.True(t, len(db.promQL(query, now, now, 0)) > 0 || strings.Contains(query, "[30d:1h]"), query)
+				require.NotEmpty(t, db.promQL(strings.Replace(query, "[30d:1h]", "[1h:5s]", 1), now, now, 0), query)
+			}
+		}
 		for _, db := range []*server{s.prom, s.victoria} {
-			now := time.Now()
 			lines := db.promQL(`round(increase(heartbeat_peer_restarts_total{source="web-6"}[6h]))`, now, now, 0)
 			require.Len(t, lines, 1)
 			require.InDelta(t, 4, lines[0].value(t), 0, db.name)
 		}
 	})
+}
+
+// blocks returns the lines in code of a language in a document.
+func blocks(document, language string) []string {
+	var lines []string
+	for i, part := range strings.Split(document, "```") {
+		if code, ok := strings.CutPrefix(part, language+"\n"); ok && i%2 == 1 {
+			lines = append(lines, strings.Split(strings.TrimSpace(code), "\n")...)
+		}
+	}
+	return lines
 }
 
 // What the rules say is specified beside them, in promtool's form, and vmalert
