@@ -83,3 +83,17 @@ func startSender(t testing.TB, address, host, service string) *process {
 	return start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+address,
 		"-interval", "1s", "-host", host, "-service", service)
 }
+
+func beatOf(host string, seq int64, interval time.Duration) *wire.Beat {
+	return &wire.Beat{
+		Host: host, Service: "shop", PID: 1, Run: "r", Seq: seq, IntervalMS: interval.Milliseconds(), Ack: true,
+	}
+}
+
+func frameOf(beat *wire.Beat) []byte {
+	payload, err := wire.AppendBeat(nil, beat)
+	if err != nil {
+		panic(err) // a mistake of this test
+	}
+	return wire.AppendFrame(nil, payload)
+}

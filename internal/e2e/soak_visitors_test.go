@@ -60,20 +60,6 @@ func wait(ctx context.Context, d time.Duration) {
 	}
 }
 
-func beatOf(host string, seq int64, interval time.Duration) *wire.Beat {
-	return &wire.Beat{
-		Host: host, Service: "shop", PID: 1, Run: "r", Seq: seq, IntervalMS: interval.Milliseconds(), Ack: true,
-	}
-}
-
-func frameOf(beat *wire.Beat) []byte {
-	payload, err := wire.AppendBeat(nil, beat)
-	if err != nil {
-		panic(err) // a mistake of this test
-	}
-	return wire.AppendFrame(nil, payload)
-}
-
 // say returns when the beat is acknowledged.
 func (v *visitor) say(beat *wire.Beat) error {
 	if _, err := v.Write(frameOf(beat)); err != nil {

@@ -7,11 +7,8 @@ import (
 	"fmt"
 	"net"
 	"sync"
-	"syscall"
 	"testing"
 	"time"
-
-	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -21,13 +18,7 @@ import (
 // before.
 func startFleet(t testing.TB, address string, n int, interval time.Duration, changes ...func(*sender.Sender)) {
 	t.Helper()
-	needed := uint64(2*n + 1000)
-	var descriptors syscall.Rlimit
-	require.NoError(t, syscall.Getrlimit(syscall.RLIMIT_NOFILE, &descriptors))
-	if uint64(descriptors.Max) < needed {
-		t.Skipf("needs a limit of %d open files, the hard limit (ulimit -Hn) is %d", needed, descriptors.Max)
-	}
-
+	needDescriptors(t, uint64(2*n+1000))
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	for i := range n {

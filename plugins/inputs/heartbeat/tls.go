@@ -7,6 +7,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"os"
 	"slices"
 	"strings"
@@ -90,11 +91,11 @@ func (c *conn) shakeHands() error {
 }
 
 // refuseHandshake tells why there is no secure connection. Who only looks
-// whether somebody listens is no failure.
+// whether somebody listens is no failure, nor is a stop of ours.
 func (c *conn) refuseHandshake(err error) {
 	var plain tls.RecordHeaderError
 	switch {
-	case errors.Is(err, io.EOF):
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.listener.refuse(reasonFrameTimeout, c.from, "TLS handshake is not complete in time ('frame_timeout')")
