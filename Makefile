@@ -29,7 +29,7 @@ INCLUDER = github.com/influxdata/telegraf/tools/readme_config_includer
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-SCRIPTS = .ci/run $(wildcard scripts/*)
+SCRIPTS = .ci/run $(wildcard scripts/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
 
 # A clone that belongs to somebody else has no version that git would tell.
 export GOFLAGS += -buildvcs=false
@@ -107,6 +107,14 @@ soak: build ## honest and hostile senders, a collector that is restarted, for SO
 servers: ## build/servers: the databases that the tests of the charts ask, from Debian's packages
 	scripts/servers build/servers
 
+.PHONY: dist
+dist: ## dist/: packages, archives, checksums and bills for all platforms
+	go run ./internal/dist
+
+.PHONY: dist-test
+dist-test: bin/telegraf-stock ## make dist twice from clones, compare, install in a directory of its own (needs root, rpm, iproute2)
+	go test -count=1 -timeout 60m ./internal/dist -all
+
 .PHONY: picture
 picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: what the charts show of the story that tests tell
 	@mkdir -p docs/pictures
@@ -114,8 +122,9 @@ picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: w
 	chmod 644 docs/pictures/story.svg
 
 .PHONY: docs
-docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and the charts into deploy
+docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts, manual and completions into deploy
 	go test ./internal/charts -update
+	go test -run UpToDate ./cmd/heartbeat-sender ./cmd/telegraf-heartbeat -update
 	go run -C $(IN_TREE) $(INCLUDER)
 	cp $(IN_TREE)/README.md $(README)
 
@@ -133,5 +142,5 @@ upstream: tree ## does the plugin pass Telegraf's own checks when copied into it
 	for include in docs/includes/*.md; do diff $$include $(TREE)/$$include || exit 1; done
 
 .PHONY: clean
-clean: ## remove bin and build
-	rm -rf bin build
+clean: ## remove bin, build and dist
+	rm -rf bin build dist

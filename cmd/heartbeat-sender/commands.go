@@ -40,7 +40,7 @@ func commands() []command {
 		{name: "leave", usage: "say goodbye and wait until it is acknowledged; -host NAME: for another host", do: leaveCommand},
 		{name: "check", usage: "say step by step what works, without leaving a trace", do: checkCommand},
 		{name: "version", usage: "print the version", do: versionCommand},
-		{name: "help", takes: "[COMMAND]", usage: "print this, or the flags of a command", do: helpCommand},
+		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
 	}
 }
 
@@ -173,17 +173,24 @@ func (e timeoutError) Error() string {
 }
 
 func versionCommand(_ context.Context, c *call) error {
-	fmt.Fprintf(c.stdout, "heartbeat-sender %s %s %s/%s\n", version(), runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	version, commit := built()
+	fmt.Fprintf(c.stdout, "heartbeat-sender %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
 	return nil
 }
 
-// version returns what the module proxy or git said when this was built.
-func version() string {
+// built returns what the module proxy or git said when this was built.
+func built() (version, commit string) {
+	version, commit = "(devel)", "unknown"
 	info, ok := debug.ReadBuildInfo()
-	if !ok || info.Main.Version == "" {
-		return "(devel)"
+	if !ok {
+		return version, commit
 	}
-	return info.Main.Version
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			commit = setting.Value
+		}
+	}
+	return cmp.Or(info.Main.Version, version), commit
 }
 
 func helpCommand(_ context.Context, c *call) error {

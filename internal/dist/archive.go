@@ -1,0 +1,118 @@
+package main
+
+import (
+	"archive/tar"
+	"archive/zip"
+	"compress/gzip"
+	"fmt"
+	"io"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// A member is a file in an archive.
+type member struct {
+	name string
+	mode int64
+	text []byte
+}
+
+// contents are what an archive has beside the program.
+var contents = map[string][]string{
+	senderProgram: {
+		"LICENSE", "CHANGELOG.md", "docs/sender.md", "deploy/heartbeat-sender.toml", "deploy/cron/heartbeat-sender",
+		"deploy/man/heartbeat-sender.1", "deploy/man/heartbeat-sender.toml.5",
+	},
+	pluginProgram: {
+		"LICENSE", "CHANGELOG.md", "plugins/inputs/heartbeat/README.md", "sample.conf", "deploy/packages/heartbeat.conf",
+		"deploy/man/telegraf-heartbeat.1", "deploy/prometheus/heartbeat.rules.yml",
+		"deploy/grafana/import/heartbeat-influxdb.json", "deploy/grafana/import/heartbeat-prometheus.json",
+	},
+}
+
+// samples are how a sender is started where there are no packages.
+var samples = map[string][]string{
+	"linux":   {"deploy/systemd/heartbeat-sender.service", "deploy/systemd/heartbeat-sender-watch.service"},
+	"windows": {"deploy/windows/heartbeat-sender.xml"},
+	"darwin":  {"deploy/launchd/heartbeat-sender.plist"},
+	"freebsd": {"deploy/rc.d/heartbeat_sender"},
+}
+
+// archive writes a zip for Windows, and a tar for all others.
+func (r *release) archive(p platform, program, built string) error {
+	root := fmt.Sprintf("%s-%s-%s-%s", program, r.version, p.os, p.arch)
+	all, err := members(root, built, append(contents[program], samples[p.os]...))
+	if err != nil {
+		return err
+	}
+	at := time.Unix(r.seconds, 0).UTC()
+	if p.os == "windows" {
+		return r.write(root+".zip", func(w io.Writer) error { return writeZip(w, all, at) })
+	}
+	return r.write(root+".tar.gz", func(w io.Writer) error { return writeTar(w, all, at) })
+}
+
+func members(root, built string, files []string) ([]member, error) {
+	var all []member
+	add := func(file string, mode int64) error {
+		text, err := os.ReadFile(file)
+		all = append(all, member{root + "/" + filepath.Base(file), mode, text})
+		return err
+	}
+	if err := add(built, 0o755); err != nil {
+		return nil, err
+	}
+	for _, file := range files {
+		if err := add(file, 0o644); err != nil {
+			return nil, err
+		}
+	}
+	return all, nil
+}
+
+func (r *release) write(name string, write func(io.Writer) error) error {
+	file, err := os.Create(filepath.Join(r.out, name))
+	if err != nil {
+		return err
+	}
+	if err := write(file); err != nil {
+		file.Close()
+		return fmt.Errorf("writing %s failed: %w", name, err)
+	}
+	return file.Close()
+}
+
+func writeTar(w io.Writer, all []member, at time.Time) error {
+	zipped := gzip.NewWriter(w)
+	archive := tar.NewWriter(zipped)
+	for _, m := range all {
+		header := &tar.Header{Name: m.name, Mode: m.mode, Size: int64(len(m.text)), ModTime: at, Format: tar.FormatPAX}
+		if err := archive.WriteHeader(header); err != nil {
+			return err
+		}
+		if _, err := archive.Write(m.text); err != nil {
+			return err
+		}
+	}
+	if err := archive.Close(); err != nil {
+		return err
+	}
+	return zipped.Close()
+}
+
+func writeZip(w io.Writer, all []member, at time.Time) error {
+	archive := zip.NewWriter(w)
+	for _, m := range all {
+		header := &zip.FileHeader{Name: m.name, Method: zip.Deflate, Modified: at}
+		header.SetMode(os.FileMode(m.mode))
+		file, err := archive.CreateHeader(header)
+		if err != nil {
+			return err
+		}
+		if _, err := file.Write(m.text); err != nil {
+			return err
+		}
+	}
+	return archive.Close()
+}

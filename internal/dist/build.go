@@ -1,0 +1,61 @@
+package main
+
+import (
+	"fmt"
+	"os"
+	"path/filepath"
+)
+
+// A platform is what a program is built for.
+type platform struct {
+	os, arch string
+	env      []string // which of the architecture
+	packaged string   // the architecture, as nfpm calls it
+	programs []string
+}
+
+const (
+	senderProgram = "heartbeat-sender"
+	pluginProgram = "telegraf-heartbeat"
+)
+
+// platforms are all that something is published for. The plugin goes where
+// Telegraf's own packages go and somebody has asked.
+func platforms() []platform {
+	sender, both := []string{senderProgram}, []string{senderProgram, pluginProgram}
+	return []platform{
+		{os: "linux", arch: "amd64", packaged: "amd64", programs: both},
+		{os: "linux", arch: "arm64", packaged: "arm64", programs: both},
+		{os: "linux", arch: "arm", env: []string{"GOARM=7"}, packaged: "arm7", programs: sender},
+		{os: "linux", arch: "386", packaged: "386", programs: sender},
+		{os: "linux", arch: "mipsle", env: []string{"GOMIPS=softfloat"}, packaged: "mipsel", programs: sender},
+		{os: "linux", arch: "riscv64", packaged: "riscv64", programs: sender},
+		{os: "windows", arch: "amd64", programs: sender},
+		{os: "darwin", arch: "amd64", programs: sender},
+		{os: "darwin", arch: "arm64", programs: sender},
+		{os: "freebsd", arch: "amd64", programs: sender},
+	}
+}
+
+func (p platform) name() string { return p.os + "/" + p.arch }
+
+// build returns the path of a program that was built.
+func (r *release) build(p platform, program string) (string, error) {
+	file := filepath.Join(r.out, "bin", p.os+"-"+p.arch, program)
+	if p.os == "windows" {
+		file += ".exe"
+	}
+	// Go takes version and commit from git, and -version tells them. Nothing of
+	// the machine gets in.
+	env := append([]string{"CGO_ENABLED=0", "GOFLAGS=", "GOOS=" + p.os, "GOARCH=" + p.arch}, p.env...)
+	err := shell(env, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", file, "./cmd/"+program)
+	if err != nil {
+		return "", err
+	}
+	info, err := os.Stat(file)
+	if err != nil {
+		return "", err
+	}
+	fmt.Printf("%-18s %-15s %5.2f MB\n", program, p.name(), float64(info.Size())/1e6)
+	return file, nil
+}
