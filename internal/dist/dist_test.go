@@ -249,6 +249,10 @@ func (r *root) verifyUnits() {
 	units, err := filepath.Glob(r.path("usr/lib/systemd/system/*"))
 	require.NoError(r.t, err)
 	require.Len(r.t, units, 5)
+	// What they name has to be there; the root has nothing of systemd.
+	targets, err := filepath.Glob("/usr/lib/systemd/system/*.target")
+	require.NoError(r.t, err)
+	call(r.t, ".", "cp", append([]string{"-a", "-t", r.path("usr/lib/systemd/system")}, targets...)...)
 	said := call(r.t, ".", "systemd-analyze", append([]string{"verify", "--root=" + r.dir, "--man=no"}, relative(r.dir, units)...)...)
 	for line := range strings.Lines(said) {
 		require.NotContains(r.t, line, "heartbeat-", said)
