@@ -12,7 +12,7 @@ Usage: heartbeat-sender COMMAND [FLAGS]
 Commands:
 `
 
-const helpTail = `
+const helpSources = `
 A flag overrules the environment, which overrules the file, which overrules the default. All
 but -every, -config and the -back-in of exec and leave can be given in all three, lists with commas
 or as a list:
@@ -20,7 +20,9 @@ or as a list:
   -back-in 15m       HEARTBEAT_BACK_IN=15m                 back_in = "15m"
   -tag a=1 -tag b=2  HEARTBEAT_TAG=a=1,b=2                 tag = ["a=1", "b=2"]
   -quiet             HEARTBEAT_QUIET=true                  quiet = true
+`
 
+const helpExamples = `
 Examples:
   heartbeat-sender run -server tcp://collector.example.com:7878
   heartbeat-sender once -server tcp://collector.example.com:7878 -every 5m -splay 20s
@@ -56,7 +58,7 @@ func help() string {
 		}
 		b.WriteString(o.help(only))
 	}
-	b.WriteString(helpTail + helpExit)
+	b.WriteString(helpSources + helpExamples + helpExit)
 	return b.String()
 }
 

@@ -16,44 +16,57 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-const peersUsage = `telegraf-heartbeat peers prints who is dead or alive, since when and why, from
+const peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why, from
 the state files of the collectors of this host. It disturbs none of them.
 
 Usage: telegraf-heartbeat peers [flags]
 
-  -dead              only the dead
-  -config FILE       where the collector is configured, for its 'state_file'
-  -state-file FILE   a state file itself
 `
+
+// peersOptions is what the command line asks for.
+type peersOptions struct {
+	dead   bool
+	config string
+	path   string
+}
+
+// flags returns all there are, in the order of the help.
+func (o *peersOptions) flags() []execd.Flag {
+	return []execd.Flag{
+		{Name: "dead", To: &o.dead, Usage: "only the dead"},
+		{Name: "config", Value: "FILE", To: &o.config, Usage: "where the collector is configured, for its 'state_file'"},
+		{Name: "state-file", Value: "FILE", To: &o.path, Usage: "a state file itself"},
+		{Name: "help", Usage: "print the flags, exit"},
+	}
+}
+
+func peersUsage() string { return peersHead + execd.FlagHelp(new(peersOptions).flags()) }
 
 // peers is the command of that name.
 func peers(args []string, stdout io.Writer, now time.Time) error {
-	flags := flag.NewFlagSet("peers", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the caller prints the error, once
-	dead := flags.Bool("dead", false, "")
-	config := flags.String("config", "", "")
-	path := flags.String("state-file", "", "")
+	var opts peersOptions
+	flags := execd.FlagSet("peers", opts.flags())
 	err := flags.Parse(args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
-		_, err := io.WriteString(stdout, peersUsage)
+		_, err := io.WriteString(stdout, peersUsage())
 		return err
 	case err == nil && flags.NArg() > 0:
 		err = fmt.Errorf("argument %.64q is not expected", flags.Arg(0))
-	case err == nil && *config != "" && *path != "":
+	case err == nil && opts.config != "" && opts.path != "":
 		err = errors.New("'-config' and '-state-file' exclude each other")
 	}
 	if err != nil {
 		return execd.UsageError(fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
 	}
-	paths := []string{*path}
-	if *path == "" {
-		if paths, err = stateFiles(*config); err != nil {
+	paths := []string{opts.path}
+	if opts.path == "" {
+		if paths, err = stateFiles(opts.config); err != nil {
 			return err
 		}
 	}
 	for _, path := range paths {
-		if err := printPeers(stdout, path, *dead, now); err != nil {
+		if err := printPeers(stdout, path, opts.dead, now); err != nil {
 			return err
 		}
 	}

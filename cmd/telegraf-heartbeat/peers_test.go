@@ -81,5 +81,5 @@ func TestPeersRefusesWhatItCannotDo(t *testing.T) {
 	}
 	out, err := peersOf(t, "-help")
 	require.NoError(t, err)
-	require.Equal(t, peersUsage, out)
+	require.Equal(t, peersUsage(), out)
 }

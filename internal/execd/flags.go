@@ -4,39 +4,25 @@ import (
 	"errors"
 	"flag"
 	"fmt"
-	"io"
 	"slices"
 	"time"
 )
 
 const defaultConfig = "/etc/telegraf-heartbeat/heartbeat.conf"
 
-const usage = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
+const (
+	usageHead = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
 
 Usage: telegraf-heartbeat [flags]
        telegraf-heartbeat peers [flags]   who is dead or alive, since when, why
 
-  -config FILE           [[inputs.heartbeat]] tables
-                         (default ` + defaultConfig + `;
-                         without that file one instance with defaults)
-  -interval 10s          gather on its own and ignore stdin, so that it also
-                         runs under systemd with stdin on /dev/null; without it
-                         each line on stdin gathers and the end of stdin is the
-                         end of the run (signal = "STDIN")
-  -listen URL            a try without Telegraf and configuration, e.g.
-                         tcp://:7878: prints what happens to peers, ignores
-                         stdin
-  -check                 check the configuration, print "ok", exit
-  -print-telegraf-conf   print the [[inputs.execd]] table for telegraf.conf, exit
-  -sample-config         print the options of [[inputs.heartbeat]], exit
-  -version               print the version, exit
-  -debug                 log debug messages
-  -help                  print this, exit
-
+`
+	usageTail = `
 Metrics go to stdout as influx line protocol, messages to stderr.
 Strings in FILE may hold ${VAR} and ${VAR:-default}; $${ stands for a plain ${.
 Exit codes: 0 ended as asked, 1 failed, 2 usage, 3 configuration.
 `
+)
 
 // options is what the command line asks for.
 type options struct {
@@ -61,19 +47,50 @@ var (
 	}
 )
 
+// flags returns all there are, in the order of the help; asked is where modes
+// go.
+func (opts *options) flags(asked map[string]*bool) []Flag {
+	return []Flag{
+		{
+			Name: "config", Value: "FILE", Initial: defaultConfig, To: &opts.config,
+			Usage: "[[inputs.heartbeat]] tables; without the default file one instance with defaults",
+		},
+		{
+			Name: "interval", Value: "TIME", To: &opts.interval,
+			Usage: "gather on its own, e.g. every 10s, and ignore stdin, so that it also runs under systemd " +
+				"with stdin on /dev/null; without it each line on stdin gathers and the end of " +
+				`stdin is the end of the run, signal = "STDIN"`,
+		},
+		{
+			Name: "listen", Value: "URL", To: &opts.listen,
+			Usage: "a try without Telegraf and configuration, e.g. tcp://:7878: " +
+				"prints what happens to peers, ignores stdin",
+		},
+		{Name: "check", To: asked["check"], Usage: `check the configuration, print "ok", exit`},
+		{
+			Name: "print-telegraf-conf", To: asked["print-telegraf-conf"],
+			Usage: "print [[inputs.execd]] for telegraf.conf, exit",
+		},
+		{Name: "sample-config", To: asked["sample-config"], Usage: "print the options of [[inputs.heartbeat]], exit"},
+		{Name: "version", To: asked["version"], Usage: "print the version, exit"},
+		{Name: "debug", To: &opts.debug, Usage: "log debug messages"},
+		{Name: "help", Usage: "print the flags, exit"},
+	}
+}
+
+// Flags returns those of the program, for its manual.
+func Flags() []Flag { return new(options).flags(nil) }
+
+func usage() string { return usageHead + FlagHelp(Flags()) + usageTail }
+
 // parseFlags reads the command line. It returns flag.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
 	var opts options
-	flags := flag.NewFlagSet("telegraf-heartbeat", flag.ContinueOnError)
-	flags.SetOutput(io.Discard) // the caller prints the error, once
-	flags.StringVar(&opts.config, "config", defaultConfig, "")
-	flags.DurationVar(&opts.interval, "interval", 0, "")
-	flags.StringVar(&opts.listen, "listen", "", "")
-	flags.BoolVar(&opts.debug, "debug", false, "")
 	asked := make(map[string]*bool, len(modes))
 	for _, mode := range modes {
-		asked[mode] = flags.Bool(mode, false, "")
+		asked[mode] = new(bool)
 	}
+	flags := FlagSet("telegraf-heartbeat", opts.flags(asked))
 	if err := flags.Parse(args); err != nil {
 		return options{}, withHelp(err)
 	}

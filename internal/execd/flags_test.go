@@ -49,6 +49,15 @@ func TestHelpNamesEachFlag(t *testing.T) {
 	require.Contains(t, out, "ignore stdin")
 }
 
+func TestHelpFitsInATerminal(t *testing.T) {
+	for line := range strings.Lines(usage()) {
+		require.LessOrEqual(t, len(strings.TrimSuffix(line, "\n")), helpWidth, line)
+	}
+	long := FlagHelp([]Flag{{Name: "long", Value: "FILE", Initial: "/a/b", Usage: strings.Repeat("word ", 12)}})
+	require.Equal(t, "  -long FILE             word word word word word word word word word word word\n"+
+		"                         word (default /a/b)\n", long)
+}
+
 func TestSampleConfigIsThePlugins(t *testing.T) {
 	out, _, err := call(t, "-sample-config")
 	require.NoError(t, err)
