@@ -2,7 +2,9 @@ package main
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"unicode"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -57,8 +59,19 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// oneLine returns what may be several errors in several lines.
-func oneLine(err error) string { return strings.ReplaceAll(errorText(err), "\n", "; ") }
+// oneLine returns what may be several errors in several lines. What does not
+// print is written out: errors quote files and collectors.
+func oneLine(err error) string {
+	var out strings.Builder
+	for _, char := range strings.ReplaceAll(errorText(err), "\n", "; ") {
+		if unicode.IsPrint(char) {
+			out.WriteRune(char)
+		} else {
+			out.WriteString(strings.Trim(strconv.QuoteRune(char), "'"))
+		}
+	}
+	return out.String()
+}
 
 // isDelivery tells what -quiet silences: not a mistake in the settings, which
 // nobody would ever find.

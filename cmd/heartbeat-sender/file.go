@@ -55,7 +55,7 @@ func (f *file) keys(table map[string]toml.Primitive) []string {
 
 // at says where in the file err is.
 func (f *file) at(key string, value toml.Primitive, err error) error {
-	return fmt.Errorf("%s:%d: %s: %w", f.name, f.lineOf(value), key, err)
+	return fmt.Errorf("%s:%d: %.64s: %w", f.name, f.lineOf(value), key, err)
 }
 
 // apply sets what stands outside of tables.

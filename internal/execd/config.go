@@ -117,6 +117,12 @@ func decode(text string, create inputs.Creator) ([]table, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, unknownKey(unknown[0], create())
 	}
+	// The decoder takes Dead_After for dead_after, and of both one at random.
+	for _, key := range meta.Keys() {
+		if len(tables) > 0 && !isKnown(key, tables[0].plugin) {
+			return nil, unknownKey(key, tables[0].plugin)
+		}
+	}
 	return tables, nil
 }
 

@@ -34,6 +34,8 @@ func TestMisspeltOptionIsRefusedWithAHint(t *testing.T) {
 		"[[inputs.heartbeat]]\nservice_address = \"tcp://:1\"":                   "2: option 'service_address' does not exist; did you mean 'service_addresses'?",
 		"[[inputs.heartbeat]]\ntls_crt = \"x\"":                                  "2: option 'tls_crt' does not exist; did you mean 'tls_cert'?",
 		"[[inputs.heartbeat]]\nlog_levl = \"x\"":                                 "2: option 'log_levl' does not exist; did you mean 'log_level'?",
+		"[[inputs.heartbeat]]\nDead_After = \"1s\"":                              "2: option 'Dead_After' does not exist; did you mean 'dead_after'?",
+		"[[inputs.heartbeat]]\n[[inputs.heartbeat.rule]]\nHost = \"a\"":          "3: option 'Host' does not exist; did you mean 'host'?",
 		"[[inputs.heartbeat]]\nquorum = 3":                                       "2: option 'quorum' does not exist",
 		"[[inputs.heartbeat]]\n[[inputs.heartbeat.rule]]\nhots = \"a\"":          "3: option 'hots' does not exist; did you mean 'host'?",
 		"[[inputs.heartbeat]]\n[[inputs.heartbeat.ruel]]\nhost = \"a\"":          "2: option 'ruel' does not exist; did you mean 'rule'?",
@@ -68,6 +70,7 @@ func TestOtherTablesAreRefused(t *testing.T) {
 		oneTable + "\n[[inputs.cpu]]":           "3: 'inputs.cpu'" + only,
 		"debug = true\n" + oneTable:             "1: 'debug'" + only,
 		"dead_after = \"1s\"\n" + oneTable:      "1: option 'dead_after' has to stand below [[inputs.heartbeat]]",
+		oneTable + "[[Inputs.heartbeat]]":       "2: 'Inputs.heartbeat'" + only,
 		"[inputs.heartbeat]\n":                  "1: table [inputs.heartbeat] needs two brackets: [[inputs.heartbeat]]",
 	} {
 		require.Equal(t, want, refusal(t, conf), conf)
@@ -85,7 +88,8 @@ func TestWrongValueIsRefusedInOneLine(t *testing.T) {
 		"[[inputs.heartbeat]]\ndead_after = \n":                   "2: expected value but found '\\n' instead (last key read: 'dead_after')",
 		"[[inputs.heartbeat]]\nwelcome = \"a\nb\"":                "2: strings cannot contain newlines (last key read: 'welcome')",
 		"[[inputs.heartbeat]]\nwelcome = \"a\"\nwelcome = \"b\"":  "3: Key 'inputs.heartbeat.welcome' has already been defined. (last key read: 'welcome')",
-		"[[inputs.heartbeat]\n":                                   "2: expected end of table array name delimiter ']', but got '\\n' instead",
+		"\"\\":                  `1: invalid escape in string '\\x00'`,
+		"[[inputs.heartbeat]\n": "2: expected end of table array name delimiter ']', but got '\\n' instead",
 	} {
 		require.Equal(t, want, refusal(t, conf), conf)
 	}

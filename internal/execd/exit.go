@@ -2,7 +2,9 @@ package execd
 
 import (
 	"errors"
+	"strconv"
 	"strings"
+	"unicode"
 )
 
 // Exit codes of the command. 0 is also the end that Telegraf asked for.
@@ -41,9 +43,18 @@ func ExitCode(err error) int {
 var lineBreaks = strings.NewReplacer("\r\n", `\n`, "\n", `\n`, "\r", `\r`)
 
 // oneLine returns text with its line breaks written as \n, so that whoever
-// reads line by line sees one.
+// reads line by line sees one. Nothing else in it moves a cursor either.
 func oneLine(text string) string {
-	return lineBreaks.Replace(strings.TrimRight(text, "\r\n"))
+	text = lineBreaks.Replace(strings.ToValidUTF8(strings.TrimRight(text, "\r\n"), "\ufffd"))
+	var out strings.Builder
+	for _, char := range text {
+		if unicode.IsPrint(char) {
+			out.WriteRune(char)
+		} else {
+			out.WriteString(strings.Trim(strconv.QuoteRune(char), "'"))
+		}
+	}
+	return out.String()
 }
 
 // cut returns at most limit bytes of text, ending between two runes, and says

@@ -24,7 +24,7 @@ type logSink struct {
 }
 
 func (s *logSink) print(level telegraf.LogLevel, prefix, text string) {
-	line := level.Indicator() + " " + prefix + oneLine(cut(text, longestLine))
+	line := level.Indicator() + " " + oneLine(cut(prefix+text, longestLine))
 	line = cut(line, longestLine) // written out, line breaks are longer
 	s.mu.Lock()
 	defer s.mu.Unlock()

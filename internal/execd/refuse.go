@@ -29,6 +29,23 @@ func knownOptions(plugin telegraf.Input) []string {
 	return append(optionNames(plugin, nil), optionNames(general{}, nil)...)
 }
 
+// isKnown tells whether all parts of a key are written as they should be.
+func isKnown(key toml.Key, plugin telegraf.Input) bool {
+	for i, name := range key {
+		candidates := [][]string{{"inputs"}, {"heartbeat"}, knownOptions(plugin)}[min(i, 2)]
+		if i > 2 {
+			candidates = optionNames(plugin, key[2:i])
+		}
+		if len(candidates) == 0 {
+			return true // the names in it are free
+		}
+		if !slices.Contains(candidates, name) {
+			return false
+		}
+	}
+	return true
+}
+
 // unknownKey says why a key has no place in the configuration and, if it can,
 // which place it has or what was meant.
 func unknownKey(key toml.Key, plugin telegraf.Input) error {
@@ -113,11 +130,12 @@ func (f *configFile) explain(err error) error {
 		return nil
 	case errors.As(err, &inLine):
 		return fmt.Errorf("%s:%d: %w", f.path, inLine.line, inLine.err)
-	case errors.As(err, &syntax) && syntax.LastKey != "":
-		return fmt.Errorf("%s:%d: %s (last key read: '%s')", f.path, syntax.Position.Line, syntax.Message,
-			strings.TrimPrefix(syntax.LastKey, "inputs.heartbeat."))
 	case errors.As(err, &syntax):
-		return fmt.Errorf("%s:%d: %s", f.path, syntax.Position.Line, syntax.Message)
+		text := syntax.Message
+		if syntax.LastKey != "" {
+			text += fmt.Sprintf(" (last key read: '%s')", cut(strings.TrimPrefix(syntax.LastKey, "inputs.heartbeat."), 64))
+		}
+		return fmt.Errorf("%s:%d: %s", f.path, max(syntax.Position.Line, 1), text) // at its end, the decoder counts one line less
 	default:
 		return fmt.Errorf("%s: %w", f.path, err)
 	}

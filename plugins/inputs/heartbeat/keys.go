@@ -181,11 +181,21 @@ func (h *Heartbeat) checkKeys() error {
 	if len(h.Keys) == 0 {
 		return nil
 	}
-	// Who was forgotten is a stranger, whose beats may be as old as that.
-	for name, forget := range map[string]config.Duration{"forget_dead_after": h.ForgetDeadAfter, "forget_left_after": h.ForgetLeftAfter} {
-		if forget != 0 && forget < h.ReplayWindow {
-			return fmt.Errorf("'%s' has to be at least 'replay_window', %s", name, time.Duration(h.ReplayWindow))
+	// Who was forgotten is a stranger. What it said last may have been sent by a
+	// clock that was ahead by the window, and is not too old for as long again.
+	least := 2 * h.ReplayWindow
+	check := func(name string, forget config.Duration) error {
+		if forget == 0 || forget >= least {
+			return nil
+		}
+		return fmt.Errorf("'%s' has to be at least twice 'replay_window', %s", name, time.Duration(least))
+	}
+	for i := range h.Rules {
+		if forget := h.Rules[i].ForgetDeadAfter; forget != nil {
+			if err := check("forget_dead_after", *forget); err != nil {
+				return inRule(i+1, err)
+			}
 		}
 	}
-	return nil
+	return firstOf(check("forget_dead_after", h.ForgetDeadAfter), check("forget_left_after", h.ForgetLeftAfter))
 }

@@ -214,9 +214,17 @@ func TestWrongOptionsOfKeys(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
 		"'require_signature' needs 'keys'":              func(h *Heartbeat) { h.RequireSignature = true },
 		`'keys': key id: ' ' in "web 1" is not allowed`: func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
-		"'forget_left_after' has to be at least 'replay_window',": func(h *Heartbeat) {
+		"'forget_left_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
-			h.ForgetLeftAfter = config.Duration(time.Minute)
+			h.ForgetLeftAfter = config.Duration(9 * time.Minute)
+		},
+		"'forget_dead_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
+			setKey(h, "web-1", secretOne)
+			h.ForgetDeadAfter = config.Duration(9 * time.Minute)
+		},
+		"rule 1 of [[inputs.heartbeat.rule]]: 'forget_dead_after' has to be at least twice": func(h *Heartbeat) {
+			setKey(h, "web-1", secretOne)
+			h.Rules = []Rule{{Host: "web-*", ForgetDeadAfter: durationOption(time.Minute)}}
 		},
 	} {
 		h := newPlugin(t)

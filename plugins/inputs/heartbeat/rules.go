@@ -39,11 +39,15 @@ func (r *Rule) compile(number int, terms liveness.Terms) (*compiledRule, error) 
 	c := &compiledRule{terms: terms}
 	err := firstOf(r.check(), r.compileMatch(c))
 	if err != nil {
-		return nil, fmt.Errorf("rule %d of [[inputs.heartbeat.rule]]: %w", number, err)
+		return nil, inRule(number, err)
 	}
 	r.changeTerms(&c.terms)
 	c.terms.Rule = fmt.Sprintf("rule %d", number)
 	return c, nil
+}
+
+func inRule(number int, err error) error {
+	return fmt.Errorf("rule %d of [[inputs.heartbeat.rule]]: %w", number, err)
 }
 
 func (r *Rule) check() error {

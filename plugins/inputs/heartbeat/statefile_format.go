@@ -14,6 +14,7 @@ import (
 	"slices"
 	"strings"
 	"time"
+	"unicode"
 	"unicode/utf8"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -307,13 +308,19 @@ func decodeLine(line []byte, value any) error {
 	return nil
 }
 
-// shortened returns err for a log: a damaged line can make a very long one.
+// shortened returns err for a log: a damaged line can make a very long one, and
+// one that does not print.
 func shortened(err error) error {
 	text := err.Error()
-	if len(text) <= maxStateText {
-		return err
+	if len(text) > maxStateText {
+		text = strings.ToValidUTF8(text[:maxStateText], "") + "..."
 	}
-	return errors.New(strings.ToValidUTF8(text[:maxStateText], "") + "...")
+	return errors.New(strings.Map(func(char rune) rune {
+		if !unicode.IsPrint(char) {
+			return utf8.RuneError
+		}
+		return char
+	}, text))
 }
 
 // A lineReader reads lines and sums them up.

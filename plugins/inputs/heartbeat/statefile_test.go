@@ -674,6 +674,7 @@ func FuzzStateFile(f *testing.F) {
 	f.Add(golden)
 	f.Add([]byte(goodPeer))
 	f.Add([]byte(goodPeer + "\n" + goodPeer))
+	f.Add([]byte("{\"since\":\"\x7f\"}"))
 	for line := range bytes.Lines(golden) {
 		f.Add(bytes.TrimSpace(line))
 	}

@@ -2,10 +2,12 @@ package wire
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
 	"math/rand/v2"
 	"net/netip"
+	"regexp"
 	"strconv"
 	"strings"
 	"testing"
@@ -161,4 +163,133 @@ func addBeats(f *testing.F) {
 	for _, v := range loadVectors[beatVector](f, "beats.json") {
 		f.Add(v.bytes(f))
 	}
+}
+
+// What is taken under a key is what AppendSigned makes with it, to the byte,
+// and section 12 of PROTOCOL.md, read naively, says the same. Few inputs have
+// a right signature, so each is also signed, and then changed.
+func FuzzSigned(f *testing.F) {
+	for _, v := range loadVectors[signedVector](f, "signed.json") {
+		payload, err := hex.DecodeString(v.PayloadHex)
+		if err != nil {
+			f.Fatal(err)
+		}
+		f.Add(payload, v.KeyID, []byte(v.Secret), uint16(len(payload)-1), byte(1))
+		f.Add([]byte(v.Object), v.KeyID, []byte(v.Secret), uint16(len(v.KeyID)+33), byte(1)) // the last byte of the signature
+	}
+	f.Add([]byte("{}"), "web-1", []byte("fifteen bytes !"), uint16(0), byte(1))
+	f.Add([]byte(`{"pid":0}`), "web-1", []byte("sixteen bytes !!"), uint16(9), byte(0))
+	f.Add([]byte("{}"), strings.Repeat("x", 64), bytes.Repeat([]byte("long"), 20), uint16(1), byte(0x40))
+	f.Add(append([]byte{1, 255}, make([]byte, 300)...), "web-1", []byte("sixteen bytes !!"), uint16(1), byte(0xff))
+	f.Add([]byte("{}"), "web 1", []byte("short"), uint16(0), byte(2))
+	f.Fuzz(func(t *testing.T, payload []byte, id string, secret []byte, at uint16, change byte) {
+		key := Key{ID: id, Secret: secret}
+		checkSignedAs(t, payload, key)
+		if valid := naiveKeyID.MatchString(id) && len(secret) >= 16; valid != (key.Validate() == nil) {
+			t.Fatalf("key %q with a secret of %d bytes: %v", id, len(secret), key.Validate())
+		} else if !valid {
+			return
+		}
+		signed := key.AppendSigned([]byte("before"), payload)
+		if signed = bytes.TrimPrefix(signed, []byte("before")); !takenBy(signed, key) {
+			t.Fatalf("% x is refused by its own key", signed)
+		}
+		checkSignedAs(t, signed, key)
+		changed := changeAt(signed, int(at)%(len(signed)+1), change)
+		checkSignedAs(t, changed, key)
+		if takenBy(changed, key) {
+			t.Errorf("% x is taken for % x", changed, signed)
+		}
+		key.Secret = changeAt(secret, int(at)%len(secret), change|1)
+		if takenBy(signed, key) {
+			t.Errorf("signed with %q, taken for %q", secret, key.Secret)
+		}
+	})
+}
+
+// changeAt returns a copy of data that differs: in the bits of change, or, if
+// that has none or there is no byte, in its length.
+func changeAt(data []byte, at int, change byte) []byte {
+	switch {
+	case at == len(data):
+		return append(bytes.Clone(data), change)
+	case change == 0:
+		return data[:at]
+	}
+	changed := bytes.Clone(data)
+	changed[at] ^= change
+	return changed
+}
+
+func takenBy(payload []byte, key Key) bool {
+	signed, err := OpenSigned(payload)
+	return err == nil && signed != nil && string(signed.KeyID) == key.ID && signed.By(key.Secret)
+}
+
+// checkSignedAs compares what we make of a payload with a naive reading.
+func checkSignedAs(t *testing.T, payload []byte, key Key) {
+	t.Helper()
+	signed, err := OpenSigned(payload)
+	want := naiveSigned(payload)
+	switch {
+	case len(payload) == 0 || payload[0] != 1:
+		if signed != nil || err != nil {
+			t.Fatalf("% x is not signed, we say %v, %v", payload, signed, err)
+		}
+		return
+	case want == nil:
+		if r := AsRefusal(err); r == nil || r.Reason != ReasonSignature || r.Broken || strings.ContainsAny(r.Text, "\n\x00") {
+			t.Fatalf("% x is no signed payload, we say %v", payload, err)
+		}
+		return
+	case err != nil:
+		t.Fatalf("% x is refused: %v", payload, err)
+	}
+	if string(signed.KeyID) != want.id || string(signed.Object) != want.object {
+		t.Fatalf("% x: we read %q by %q, it is %q by %q", payload, signed.Object, signed.KeyID, want.object, want.id)
+	}
+	right := want.signature == naiveHMAC(key.Secret, payload[:2+len(want.id)], []byte(want.object))
+	if signed.By(key.Secret) != right {
+		t.Fatalf("% x: that %q has signed it is %v, we say %v", payload, key.Secret, right, !right)
+	}
+	if takenBy(payload, key) && !bytes.Equal(payload, key.AppendSigned(nil, signed.Object)) {
+		t.Fatalf("% x is taken, but not what would be sent", payload)
+	}
+}
+
+type naivelySigned struct {
+	id, object string
+	signature  [sha256.Size]byte
+}
+
+var naiveKeyID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
+
+// naiveSigned returns nil for what is no signed payload.
+func naiveSigned(payload []byte) *naivelySigned {
+	if len(payload) < 2 || payload[0] != 1 || len(payload) < 34+int(payload[1]) {
+		return nil
+	}
+	k := int(payload[1])
+	id, rest := string(payload[2:2+k]), payload[2+k:]
+	if !naiveKeyID.MatchString(id) {
+		return nil
+	}
+	return &naivelySigned{id: id, object: string(rest[32:]), signature: [32]byte(rest)}
+}
+
+// naiveHMAC is HMAC-SHA256 as section 2 of RFC 2104 tells it.
+func naiveHMAC(secret []byte, text ...[]byte) [sha256.Size]byte {
+	var inner, outer [64]byte
+	if len(secret) > len(inner) {
+		hashed := sha256.Sum256(secret)
+		secret = hashed[:]
+	}
+	copy(inner[:], secret)
+	copy(outer[:], secret)
+	for i := range inner {
+		inner[i] ^= 0x36
+		outer[i] ^= 0x5c
+	}
+	hashed := sha256.Sum256(append(inner[:], bytes.Join(text, nil)...))
+	return sha256.Sum256(append(outer[:], hashed[:]...))
 }
