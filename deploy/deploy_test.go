@@ -1,8 +1,8 @@
 //go:build unix
 
 // Package deploy holds the files with which heartbeat-sender runs under
-// systemd and cron. Its tests ask systemd and the program what they think of
-// them.
+// systemd and cron, and those of containers. Its tests ask systemd and the
+// programs what they think of them.
 package deploy
 
 import (

@@ -1,0 +1,146 @@
+//go:build unix
+
+package docs
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+const root = "../.."
+
+// A block is what stands between two fences.
+type block struct {
+	document string
+	line     int // of the first fence
+	language string
+	text     string
+	excuse   string // why it is not run
+	around   string // the paragraphs before and after it
+}
+
+var excuse = regexp.MustCompile(`^<!-- not run: (.+) -->$`)
+
+// blocksOf returns all blocks of a document.
+func blocksOf(t *testing.T, document string) []block {
+	t.Helper()
+	lines := strings.Split(read(t, document), "\n")
+	var blocks []block
+	for i := 0; i < len(lines); i++ {
+		language, opens := strings.CutPrefix(lines[i], "```")
+		if !opens {
+			continue
+		}
+		b := block{document: document, line: i + 1, language: language}
+		for i++; i < len(lines) && lines[i] != "```"; i++ {
+			b.text += lines[i] + "\n"
+		}
+		require.Less(t, i, len(lines), "%s:%d: the block has no end", document, b.line)
+		if found := excuse.FindStringSubmatch(lines[max(b.line-2, 0)]); found != nil {
+			b.excuse = found[1]
+		}
+		b.around = paragraph(lines[:b.line-1], -1) + paragraph(lines[i+1:], 1)
+		blocks = append(blocks, b)
+	}
+	return blocks
+}
+
+// paragraph returns the last one of lines, or the first.
+func paragraph(lines []string, step int) (text string) {
+	at := 0
+	if step < 0 {
+		at = len(lines) - 1
+	}
+	for ; at >= 0 && at < len(lines); at += step {
+		switch line := lines[at]; {
+		case strings.HasPrefix(line, "```"), line == "" && text != "":
+			return text
+		default:
+			text += line + "\n"
+		}
+	}
+	return text
+}
+
+// commands returns the lines of a script, without comments; those that are
+// continued are one.
+func commands(script string) []string {
+	var all []string
+	for line := range strings.Lines(strings.ReplaceAll(script, "\\\n", " ")) {
+		line, _, _ = strings.Cut(strings.TrimSpace(line), " # ")
+		if line != "" && !strings.HasPrefix(line, "#") {
+			all = append(all, line)
+		}
+	}
+	return all
+}
+
+// read returns a file of this repository.
+func read(t *testing.T, name string) string {
+	t.Helper()
+	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
+	require.NoError(t, err)
+	return string(text)
+}
+
+var (
+	link    = regexp.MustCompile(`\]\(([^)\s]+)\)`)
+	heading = regexp.MustCompile(`(?m)^#+ (.*)$`)
+	noSlug  = regexp.MustCompile(`[^\p{L}\p{N} _-]`)
+)
+
+func TestLinksLeadSomewhere(t *testing.T) {
+	for _, document := range documents(t) {
+		for _, found := range link.FindAllStringSubmatch(read(t, document), -1) {
+			path, anchor, _ := strings.Cut(found[1], "#")
+			if strings.Contains(path, "://") {
+				continue
+			}
+			target := filepath.Join(root, filepath.Dir(document), path)
+			if path == "" {
+				target = filepath.Join(root, document)
+			}
+			if _, err := os.Stat(target); err != nil {
+				t.Errorf("%s: %s leads nowhere", document, found[1])
+			} else if anchor != "" && !hasHeading(t, target, anchor) {
+				t.Errorf("%s: %s: there is no such heading", document, found[1])
+			}
+		}
+	}
+}
+
+// hasHeading tells whether GitHub finds an anchor in a document.
+func hasHeading(t *testing.T, path, anchor string) bool {
+	t.Helper()
+	text, err := os.ReadFile(path)
+	require.NoError(t, err)
+	for _, found := range heading.FindAllStringSubmatch(string(text), -1) {
+		slug := noSlug.ReplaceAllString(strings.ToLower(found[1]), "")
+		if strings.ReplaceAll(slug, " ", "-") == anchor {
+			return true
+		}
+	}
+	return false
+}
+
+// documents returns the names of those that are tested.
+func documents(t *testing.T) []string {
+	t.Helper()
+	var names []string
+	for _, pattern := range []string{"README*.md", "docs/*.md"} {
+		found, err := filepath.Glob(filepath.Join(root, pattern))
+		require.NoError(t, err)
+		require.NotEmpty(t, found, pattern)
+		for _, path := range found {
+			name, err := filepath.Rel(root, path)
+			require.NoError(t, err)
+			names = append(names, name)
+		}
+	}
+	return names
+}

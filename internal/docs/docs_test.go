@@ -1,0 +1,197 @@
+//go:build unix
+
+package docs
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"maps"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
+)
+
+// kinds says what is done with a block, by its language.
+var kinds = map[string]func(*world, block){
+	"sh":       (*world).runScript,
+	"cron":     (*world).runCrontab,
+	"bat":      (*world).runTask,
+	"toml":     (*world).checkTOML,
+	"ini":      (*world).checkUnit,
+	"yaml":     (*world).checkYAML,
+	"promql":   (*world).checkPromQL,
+	"go":       (*world).buildGo,
+	"python":   (*world).compareExample,
+	"bash":     (*world).compareExample,
+	"text":     func(*world, block) {}, // was printed
+	"sql":      func(*world, block) {}, // internal/e2e runs those of docs/charts.md
+	"markdown": func(*world, block) {},
+}
+
+// ours are run. Others that a script may call are the operator's, and are not.
+var (
+	ours   = strings.Fields("heartbeat-sender telegraf-heartbeat printf echo curl")
+	others = strings.Fields("ansible docker install kubectl mkdir sudoedit systemctl")
+)
+
+func TestDocumentsAreTrue(t *testing.T) {
+	place := newPlace(t)
+	counts := make(map[string]int)
+	for _, document := range documents(t) {
+		w := &world{place: place, dir: t.TempDir()}
+		require.NoError(t, os.Symlink(place.bin, filepath.Join(w.dir, "bin")))
+		for _, b := range blocksOf(t, document) {
+			if b.excuse != "" {
+				counts["not run"]++
+				continue
+			}
+			counts[b.language]++
+			t.Run(fmt.Sprintf("%s:%d", document, b.line), func(t *testing.T) {
+				check, ok := kinds[b.language]
+				require.True(t, ok, "a block of the kind %q: nobody knows whether it is true", b.language)
+				w.T = t
+				check(w, b)
+			})
+		}
+	}
+	t.Log(counts)
+}
+
+func (w *world) runScript(b block) {
+	for _, line := range commands(b.text) {
+		for part := range strings.SplitSeq(line, " && ") {
+			words := strings.Fields(before.ReplaceAllString(part, ""))
+			switch name := strings.TrimPrefix(words[0], "bin/"); {
+			case name == "make":
+				w.hasTargets(words[1:])
+			case name == "go":
+				w.hasPackages(words[1:])
+			case slices.Contains(ours, name):
+				if strings.Contains(part, "curl ") {
+					w.foreign("curl", "install Debian's package curl")
+				}
+				w.works(part, b)
+			default:
+				require.Contains(w, others, name, "nobody knows whether this is right: %s", line)
+			}
+		}
+	}
+}
+
+// hasPackages looks for packages of ours.
+func (w *world) hasPackages(words []string) {
+	for _, word := range words {
+		if strings.HasPrefix(word, "./") || strings.HasPrefix(word, module) {
+			require.DirExists(w, filepath.Join(root, strings.TrimPrefix(word, module)))
+		}
+	}
+}
+
+// hasTargets looks for targets of make.
+func (w *world) hasTargets(words []string) {
+	for _, word := range words {
+		if name, _, isVariable := strings.Cut(word, "="); isVariable || strings.HasSuffix(word, `"`) {
+			require.NotEmpty(w, name)
+			continue
+		}
+		if !strings.Contains(word, ".") {
+			require.Regexp(w, `(?m)^`+regexp.QuoteMeta(word)+`:`, read(w.T, "Makefile"), "make %s", word)
+		}
+	}
+}
+
+func (w *world) runCrontab(b block) {
+	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ (/usr/bin/heartbeat-sender .*)$`)
+	for _, line := range commands(b.text) {
+		found := entry.FindStringSubmatch(line)
+		require.NotNil(w, found, line)
+		w.works(found[1], b)
+	}
+}
+
+// runTask runs what the Task Scheduler of Windows would.
+func (w *world) runTask(b block) {
+	found := regexp.MustCompile(`C:\\heartbeat\\heartbeat-sender\.exe ([^"]*)`).FindAllStringSubmatch(b.text, -1)
+	require.NotEmpty(w, found)
+	for _, call := range found {
+		w.works("heartbeat-sender "+strings.ReplaceAll(call[1], `C:\heartbeat\`, ""), b)
+	}
+}
+
+func (w *world) checkTOML(b block) {
+	table := regexp.MustCompile(`(?m)^\[?\[([a-z]+(?:\.[a-z_]+)?)`).FindStringSubmatch(b.text)
+	switch {
+	case table != nil && table[1] == "inputs.heartbeat":
+		w.works("telegraf-heartbeat -check -config "+w.write("heartbeat.conf", b.text), block{})
+	case table != nil && table[1] != "watch":
+		w.works("telegraf config check --config "+w.write("telegraf.conf", b.text), block{})
+	default: // only that nobody listens is wrong
+		file := w.write("heartbeat-sender.toml", b.text)
+		code, said := w.run("heartbeat-sender once -splay 0s -timeout 1s -config "+file, "HEARTBEAT_SERVER="+nobody(w.T))
+		require.Equal(w, 1, code, said)
+	}
+}
+
+// checkUnit asks systemd, which says nothing if it finds nothing wrong.
+func (w *world) checkUnit(b block) {
+	file := w.write("documented.service", "[Service]\nExecStart=/bin/true\n"+b.text)
+	code, said := w.run(w.foreign("systemd-analyze", "install Debian's package systemd") + " verify " + file)
+	require.Zero(w, code, said)
+	require.Empty(w, said)
+}
+
+func (w *world) checkYAML(b block) {
+	var content map[string]any
+	require.NoError(w, yaml.NewDecoder(bytes.NewBufferString(b.text)).Decode(&content))
+	require.NotEmpty(w, content)
+	if slices.Contains(slices.Collect(maps.Keys(content)), "scrape_configs") {
+		w.promtool("config --syntax-only", b.text)
+	}
+}
+
+// checkPromQL asks Prometheus whether each line is an expression.
+func (w *world) checkPromQL(b block) {
+	type rule struct{ Record, Expr string }
+	var rules []rule
+	for _, line := range commands(b.text) {
+		rules = append(rules, rule{fmt.Sprintf("documented_%d", len(rules)), line})
+	}
+	text, err := yaml.Marshal(map[string]any{"groups": []any{map[string]any{"name": "documented", "rules": rules}}})
+	require.NoError(w, err)
+	w.promtool("rules", string(text))
+}
+
+func (w *world) promtool(what, text string) {
+	w.Helper()
+	code, said := w.run(w.foreign("promtool", "make servers") + " check " + what + " " + w.write("prometheus.yml", text))
+	require.Zero(w, code, said)
+}
+
+// buildGo compiles the body of a function that has a context.
+func (w *world) buildGo(b block) {
+	source := w.write("x.go", "package x\nimport (\n\"context\"\n\"time\"\n\""+module+"/sender\"\n)\n"+
+		"func f(ctx context.Context) error {\n_ = time.Second\n"+b.text+"return err\n}\n")
+	here, err := filepath.Abs("documented") // which is not there
+	require.NoError(w, err)
+	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "x.go"): source}})
+	require.NoError(w, err)
+	out, err := exec.Command("go", "build", "-buildvcs=false", "-overlay", w.write("overlay.json", string(overlay)), "./documented").CombinedOutput()
+	require.NoError(w, err, "%s", out)
+}
+
+const module = "github.com/telegraf-heartbeat/telegraf-heartbeat"
+
+// compareExample looks for a file that is the same; internal/e2e runs those.
+func (w *world) compareExample(b block) {
+	name := regexp.MustCompile(`\((?:\.\./)?(deploy/examples/[a-z.]+)\)`).FindStringSubmatch(b.around)
+	require.NotNil(w, name, "the text around it has no link to a file in deploy/examples")
+	require.Equal(w, read(w.T, name[1]), b.text, "%s is not what is shown", name[1])
+}

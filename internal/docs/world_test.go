@@ -1,0 +1,175 @@
+//go:build unix
+
+package docs
+
+import (
+	"context"
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// patience is for a command that ends at once, on a machine that does much else.
+const patience = 30 * time.Second
+
+// A place is a machine of the documents: a collector, and directories in the
+// place of those of the system.
+type place struct {
+	bin, system, port string
+}
+
+// A world is where the blocks of one document are run, one after the other.
+type world struct {
+	*testing.T
+	place
+	dir string
+}
+
+// files are those that the documents take for granted.
+var files = map[string]string{
+	"etc/telegraf/heartbeat/web-2.key": "0123456789abcdef\n",
+	"etc/telegraf/telegraf.d/x":        "",
+	"etc/telegraf-heartbeat/x":         "",
+	"etc/heartbeat-sender/x":           "",
+	"usr/local/sbin/backup":            "#!/bin/sh\n",
+	"usr/bin/sudo":                     "#!/bin/sh\nexec \"$@\"\n",
+}
+
+func newPlace(t *testing.T) place {
+	t.Helper()
+	p := place{system: t.TempDir()}
+	for name, text := range files {
+		path := filepath.Join(p.system, name)
+		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
+		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
+	}
+	for _, name := range []string{"usr/local/sbin/backup", "usr/bin/sudo"} {
+		require.NoError(t, os.Chmod(filepath.Join(p.system, name), 0o700))
+	}
+	var err error
+	p.bin, err = filepath.Abs(filepath.Join(root, "bin"))
+	require.NoError(t, err)
+	for _, name := range []string{"heartbeat-sender", "telegraf-heartbeat", "telegraf"} {
+		if _, err := os.Stat(filepath.Join(p.bin, name)); err != nil {
+			t.Skipf("needs bin/%s, which \"make test\" builds", name)
+		}
+		require.NoError(t, os.Symlink(filepath.Join(p.bin, name), filepath.Join(p.system, "usr/bin", name)))
+	}
+	p.startCollector(t)
+	return p
+}
+
+// startCollector starts one that has saved its state, which "peers" reads.
+func (p *place) startCollector(t *testing.T) {
+	t.Helper()
+	options := fmt.Sprintf("[[inputs.heartbeat]]\nservice_addresses = [\"tcp://127.0.0.1:0\"]\n"+
+		"[inputs.heartbeat.keys]\nweb-2 = \"file:%s/etc/telegraf/heartbeat/web-2.key\"\n", p.system)
+	file, log := filepath.Join(p.system, "heartbeat.conf"), filepath.Join(p.system, "log")
+	require.NoError(t, os.WriteFile(file, []byte(options), 0o600))
+	stderr, err := os.Create(log)
+	require.NoError(t, err)
+	defer stderr.Close()
+	collector := exec.Command(filepath.Join(p.bin, "telegraf-heartbeat"), "-config", file, "-interval", "10s")
+	collector.Env, collector.Stderr = p.environ(), stderr
+	require.NoError(t, collector.Start())
+	t.Cleanup(func() {
+		collector.Process.Kill() //nolint:errcheck // it may have ended
+		collector.Wait()         //nolint:errcheck // likewise
+	})
+	listening := regexp.MustCompile(`Listening on tcp://127\.0\.0\.1:(\d+)`)
+	require.Eventually(t, func() bool {
+		said, _ := os.ReadFile(log)
+		_, unsaved := os.Stat(filepath.Join(p.system, "heartbeat.state"))
+		if found := listening.FindSubmatch(said); found != nil {
+			p.port = string(found[1])
+		}
+		return p.port != "" && unsaved == nil
+	}, patience, 50*time.Millisecond)
+}
+
+func (p *place) environ() []string {
+	return []string{
+		"PATH=" + filepath.Join(p.system, "usr/bin") + ":" + os.Getenv("PATH"),
+		"STATE_DIRECTORY=" + p.system, "HEARTBEAT_HOST=web-1", "HEARTBEAT_SERVER=tcp://127.0.0.1:" + p.port,
+	}
+}
+
+var (
+	address  = regexp.MustCompile(`(?:collector[-0-9]*\.example\.com|127\.0\.0\.1)([:/ ])7878`)
+	absolute = regexp.MustCompile(`(^|[\s"'=:])/(etc|run|usr|var)/`)
+	splay    = regexp.MustCompile(`-splay \S+`)
+	before   = regexp.MustCompile(`^(?:sudo |[A-Z_]+=\S+ )+`)
+	exitCode = regexp.MustCompile(`exit code (\d+)`)
+)
+
+// here is text with this collector and these directories in it.
+func (w *world) here(text string) string {
+	text = address.ReplaceAllString(text, "127.0.0.1${1}"+w.port)
+	text = absolute.ReplaceAllString(text, "${1}"+w.system+"/${2}/")
+	return splay.ReplaceAllString(text, "-splay 0s")
+}
+
+// run runs a line in a shell and returns its exit code and what it has printed.
+func (w *world) run(line string, environ ...string) (code int, said string) {
+	w.Helper()
+	ctx, cancel := context.WithTimeout(w.Context(), patience)
+	defer cancel()
+	cmd := exec.CommandContext(ctx, "bash", "-c", "set -o pipefail; "+line)
+	cmd.Dir, cmd.Env, cmd.WaitDelay = w.dir, append(w.environ(), environ...), time.Second
+	out, err := cmd.CombinedOutput()
+	require.NoError(w, ctx.Err(), "%s does not end: is it to stay?\n%s", line, out)
+	if cmd.ProcessState == nil {
+		require.NoError(w, err, line)
+	}
+	return cmd.ProcessState.ExitCode(), string(out)
+}
+
+// works runs a line, which has to end with 0 or as is said around it.
+func (w *world) works(line string, b block) {
+	w.Helper()
+	want := "0"
+	if found := exitCode.FindStringSubmatch(b.around); found != nil {
+		want = found[1]
+	}
+	code, said := w.run(w.here(line))
+	require.Equal(w, want, fmt.Sprint(code), "%s\n%s", line, said)
+	require.NotContains(w, said, "nobody hears of", line) // which makes no job fail
+}
+
+// write writes a file that is as in a document and returns its path.
+func (w *world) write(name, text string) string {
+	w.Helper()
+	path := filepath.Join(w.dir, name)
+	require.NoError(w, os.WriteFile(path, []byte(w.here(text)), 0o600))
+	return path
+}
+
+// nobody returns a server at which nobody listens.
+func nobody(t *testing.T) string {
+	t.Helper()
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	require.NoError(t, listener.Close())
+	return "tcp://" + listener.Addr().String()
+}
+
+// foreign returns the path of a program that is not ours.
+func (w *world) foreign(name, from string) string {
+	w.Helper()
+	for _, at := range []string{name, filepath.Join(root, "build/servers/usr/bin", name)} {
+		if path, err := exec.LookPath(at); err == nil {
+			path, err = filepath.Abs(path)
+			require.NoError(w, err)
+			return path
+		}
+	}
+	w.Skipf("needs %s: %s", name, from)
+	return ""
+}
