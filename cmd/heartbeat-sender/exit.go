@@ -23,6 +23,10 @@ const (
 	exitSignalled = 128 // and the number of the signal
 )
 
+// maxMessage is the longest message in bytes: a file can be quoted at length by
+// those who read it.
+const maxMessage = 900
+
 // A failure is an error that knows its exit code.
 type failure struct {
 	code int
@@ -60,7 +64,7 @@ func errorText(err error) string {
 }
 
 // oneLine returns what may be several errors in several lines. What does not
-// print is written out: errors quote files and collectors.
+// print is written out, and what is long is cut: errors quote files and collectors.
 func oneLine(err error) string {
 	var out strings.Builder
 	for _, char := range strings.ReplaceAll(errorText(err), "\n", "; ") {
@@ -69,6 +73,9 @@ func oneLine(err error) string {
 		} else {
 			out.WriteString(strings.Trim(strconv.QuoteRune(char), "'"))
 		}
+	}
+	if out.Len() > maxMessage {
+		return strings.ToValidUTF8(out.String()[:maxMessage], "") + "..."
 	}
 	return out.String()
 }

@@ -14,6 +14,10 @@ const (
 	exitConfig  = 3 // the configuration is wrong
 )
 
+// maxMessage is the longest message in bytes: a configuration can be quoted at
+// length by those who read it.
+const maxMessage = 900
+
 // An exitError is a failure with the exit code it deserves. Its text is one
 // line, because [[inputs.execd]] takes each line on stderr for a message.
 type exitError struct {
@@ -21,7 +25,7 @@ type exitError struct {
 	err  error
 }
 
-func (e *exitError) Error() string { return oneLine(e.err.Error()) }
+func (e *exitError) Error() string { return cut(oneLine(e.err.Error()), maxMessage) }
 func (e *exitError) Unwrap() error { return e.err }
 
 // UsageError returns err as one of the command line.
