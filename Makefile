@@ -89,6 +89,13 @@ lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for 
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
 
+bin/telegraf-bench: tree
+	scripts/telegraf-build $(TREE) $@ inputs.heartbeat inputs.socket_listener outputs.discard parsers.json
+
+.PHONY: bench
+bench: bin/telegraf-bench ## what beats and connections cost, beside what a user would take instead
+	go run ./internal/bench/cost
+
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	scripts/fuzz $(FUZZTIME)

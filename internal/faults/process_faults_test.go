@@ -3,8 +3,10 @@
 package faults
 
 import (
+	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"syscall"
 	"testing"
@@ -95,13 +97,29 @@ func TestProcessKilledWithAnUnreadAnswerIsDead(t *testing.T) {
 	c := n.startCollector()
 	p := n.startSender("app", 4*time.Second)
 	c.know(app)
-	c.signal(syscall.SIGSTOP)
+	c.freeze()
 	until(t, "an unread beat", func() bool { return n.unread(n.collector, "sport") })
-	p.signal(syscall.SIGSTOP)
+	p.freeze()
 	c.signal(syscall.SIGCONT)
 	until(t, "an unread answer", func() bool { return n.unread(n.host, "dport") })
 	tr := c.suffer("process: killed with an unread answer", p.kill, app)
 	tr.expect("suspect conn_reset", "dead conn_reset")
+}
+
+// freeze stops p and returns when none of its threads runs any more, which may
+// take a moment: one that is reading finishes that.
+func (p *process) freeze() {
+	p.t.Helper()
+	p.signal(syscall.SIGSTOP)
+	until(p.t, p.name+" to be stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
+		require.NoError(p.t, err)
+		return !slices.ContainsFunc(threads, func(file string) bool {
+			stat, err := os.ReadFile(file)
+			_, state, _ := strings.Cut(string(stat), ") ")
+			return err == nil && !strings.HasPrefix(state, "T")
+		})
+	})
 }
 
 // unread reports whether the one connection of a machine holds something that

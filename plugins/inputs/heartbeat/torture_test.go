@@ -230,6 +230,7 @@ func (p *player) honestDatagrams() {
 
 func (p *player) sendDatagram(payload string) {
 	p.t.Helper()
+	require.NoError(p.t, p.socket.SetDeadline(time.Now().Add(patience))) // other carriers may have taken the time
 	_, err := p.socket.Write([]byte(payload))
 	require.NoError(p.t, err)
 	p.sent += int64(min(len(payload), maxDatagram+1))
