@@ -28,12 +28,13 @@ func RulesFile() []byte {
 // reason asks for the reason of a death when the alert is told. In a label of
 // the alert it would make another alert of it whenever it changes.
 func (r *Rule) reason() string {
-	if r.Why == "" {
+	if !r.Why {
 		return ""
 	}
-	labels := []string{"$labels.source", "$labels.service"}[:strings.Count(r.Why, "%s")]
-	series := "heartbeat_down_since_timestamp_seconds{state=\"dead\", " + r.Why + "}"
-	return fmt.Sprintf("{{ range printf %q %s | query }}: {{ .Labels.reason }}{{ end }}", series, strings.Join(labels, " "))
+	const query = `count by (reason) (heartbeat_down_since_timestamp_seconds{state="dead", source="%s", service="%s"` // and the end
+	return fmt.Sprintf("{{ $q := printf %q $labels.source $labels.service }}", query+"})") +
+		fmt.Sprintf("{{ if not $labels.service }}{{ $q = printf %q $labels.source $labels.service $labels.pid }}{{ end }}", query+`, pid="%s"})`) +
+		"{{ range query $q }}: {{ .Labels.reason }}{{ end }}"
 }
 
 // Provisioned returns the rules as Grafana's provisioning reads them.

@@ -140,8 +140,7 @@ func (p *Panel) draw(s Source) object {
 			defaults["noValue"] = "silent"
 		}
 	case Timeline:
-		// A collector that says nothing is a gap, not the last that it said.
-		defaults["custom"] = object{"lineWidth": 0, "fillOpacity": 80, "insertNulls": 60000}
+		defaults["custom"] = object{"lineWidth": 0, "fillOpacity": 80}
 	case Lines:
 		defaults["custom"] = object{"drawStyle": "line", "lineInterpolation": "stepAfter", "showPoints": "auto", "fillOpacity": 10, "spanNulls": false}
 		panel["interval"] = "30s" // at least two samples of Telegraf's usual interval

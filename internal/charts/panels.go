@@ -52,9 +52,10 @@ type word struct {
 	text, color string
 }
 
-// states are codes of states, so moved that the least is the best: what several
-// collectors believe of one peer is merged by taking the least.
-var states = &Words{[]word{{0, "alive", "green"}, {1, "suspect", "yellow"}, {2, "dead", "red"}, {3, "left", "blue"}, {4, "unknown", "gray"}}}
+// states are states by rank: what several collectors believe of one peer is merged
+// by taking the least. A goodbye that one of them has heard outweighs the death that
+// another one believes in.
+var states = &Words{[]word{{0, "alive", "green"}, {2, "suspect", "yellow"}, {6, "left", "blue"}, {7, "dead", "red"}, {8, "unknown", "gray"}}}
 
 var (
 	isolated = &Words{[]word{{0, "listening", "green"}, {1, "cut off", "red"}}}
@@ -82,10 +83,11 @@ const (
 	rangeInS  = `((${__to} - ${__from}) / 1000)`
 )
 
-// state is the code of Words states.
+// The rank of Words states, made of codes (unknown 0, alive 1, suspect 2, dead 3,
+// left 4).
 const (
-	stateInfluxQL = `(last(state_code) + 4) % 5 AS state`
-	statePromQL   = `min by (` + peer + `) ((heartbeat_peer_state_code` + selection + ` + 4) % 5)`
+	stateInfluxQL = `2 * ((last(state_code) + 4) % 5) + 3 * last(dead) AS state`
+	statePromQL   = `min by (` + peer + `) (2 * ((heartbeat_peer_state_code` + selection + ` + 4) % 5) + 3 * heartbeat_peer_dead` + selection + `)`
 	stateOfLate   = `SELECT min(state) AS state FROM (SELECT ` + stateInfluxQL + ` FROM heartbeat_peer WHERE ` + ofLate + chosen +
 		` GROUP BY ` + peer + `, host) GROUP BY ` + peer
 )
@@ -109,8 +111,8 @@ func now() []Panel {
 		{
 			Title: "Suspect", Kind: Stat, Width: 4, Tall: 4,
 			About:    "Of those alive the ones that are late, or whose connection is lost: they are heard soon, or dead soon.",
-			InfluxQL: `SELECT count(state) FROM (` + stateOfLate + `) WHERE state = 1`,
-			PromQL:   `count(` + statePromQL + ` == 1) or vector(0)`,
+			InfluxQL: `SELECT count(state) FROM (` + stateOfLate + `) WHERE state = 2`,
+			PromQL:   `count(` + statePromQL + ` == 2) or vector(0)`,
 		},
 		{
 			Title: "Dead", Kind: Stat, Width: 4, Tall: 4,
@@ -121,8 +123,8 @@ func now() []Panel {
 		{
 			Title: "Left or unknown", Kind: Stat, Width: 4, Tall: 4,
 			About:    "Peers that said goodbye, and peers of which nothing is known: forgotten, not heard since the collector was away for long, or held while it is cut off.",
-			InfluxQL: `SELECT count(state) FROM (` + stateOfLate + `) WHERE state >= 3`,
-			PromQL:   `count(` + statePromQL + ` >= 3) or vector(0)`,
+			InfluxQL: `SELECT count(state) FROM (` + stateOfLate + `) WHERE state = 6 OR state = 8`,
+			PromQL:   `count(` + statePromQL + ` == 6 or ` + statePromQL + ` == 8) or vector(0)`,
 		},
 		{
 			Title: "Availability", Kind: Stat, Unit: "percent", Width: 4, Tall: 4,
@@ -203,14 +205,14 @@ func links() []Panel {
 		{
 			Row: "Links", Title: "Beats lost", Kind: Lines, Unit: "percent", Width: 12, Tall: 8, By: []string{"source", "service", "pid"},
 			About:    "Beats that a sender has numbered and that did not arrive.",
-			InfluxQL: `SELECT 100 * spread(lost_total) / (spread(lost_total) + spread(beats_total)) FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
+			InfluxQL: `SELECT max(part) FROM (SELECT 100 * spread(lost_total) / (spread(lost_total) + spread(beats_total)) AS part FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
 			PromQL: `100 * max by (` + peer + `) (rate(heartbeat_peer_lost_total` + selection + `[$__rate_interval]) / (rate(heartbeat_peer_lost_total` + selection +
 				`[$__rate_interval]) + rate(heartbeat_peer_beats_total` + selection + `[$__rate_interval])))`,
 		},
 		{
 			Title: "Allowed silence used", Kind: Lines, Unit: "percentunit", Width: 12, Tall: 8, By: []string{"source", "service", "pid"},
 			About:    "How much of the time that it may be silent a peer has been silent. What often comes near to 100 % will be dead by mistake some day: give it a longer interval.",
-			InfluxQL: `SELECT max(suspicion) FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
+			InfluxQL: `SELECT min(used) FROM (SELECT max(suspicion) AS used FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
 			PromQL:   `min by (` + peer + `) (heartbeat_peer_suspicion` + selection + `)`,
 		},
 		{

@@ -6,7 +6,7 @@ type Rule struct {
 	Severity string // page, critical or warning
 	For      string // how long it has to be so before anybody is told
 	Summary  string // with the labels of the series
-	Why      string // in which label of heartbeat_down the summary ends, in Prometheus
+	Why      bool   // the summary ends with the reason, in Prometheus
 	About    string
 	InfluxQL string  // empty: it cannot be asked
 	PromQL   string  // has no series while nothing is wrong
@@ -17,81 +17,103 @@ type Rule struct {
 // whose names a peer, which may have no service.
 const whose = "{{ or $labels.service $labels.pid }} on {{ $labels.source }}"
 
-// Many deaths at once are one alert: the cause is one.
-const many = `10`
+// As many deaths of one ten minutes are one alert: their cause is one. Who died
+// before or after that is told by itself.
+const (
+	many  = `10`
+	burst = `600` // seconds
+)
 
 // reasonHost is liveness.ReasonHost: such a death is told by the host's own.
 const reasonHost = `8`
 
-// dead is 1 or 0 for each peer with these labels of which anything is known;
-// who died with its host is left out.
-func dead(labels string) string {
-	return `min by (` + peer + `) (heartbeat_peer_dead` + labels + ` and heartbeat_peer_state_code > 0 unless heartbeat_peer_reason_code == ` + reasonHost + `)`
+// lately bridges the time in which a collector is restarted: it still knows who was
+// dead, and nobody is to be told that they are not.
+func lately(field, labels string) string {
+	return `last_over_time(heartbeat_peer_` + field + labels + `[3m])`
 }
 
-// deadInflux is the same in InfluxQL, for a condition on the tags.
+// dead is 1 or 0 for each peer with these labels of which anything is known; who
+// died with its host is left out.
+func dead(labels string) string {
+	return `min by (` + peer + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless ` +
+		lately("reason_code", labels) + ` == ` + reasonHost + `)`
+}
+
+// deadIn has a series for each of those who are dead, and in its label burst the ten
+// minutes in which that was.
+func deadIn(labels string) string {
+	return `count_values by (` + peer + `) ("burst", floor(max by (` + peer + `) (` + lately("since_timestamp_seconds", labels) + `) / ` + burst + `) and ` + dead(labels) + ` == 1)`
+}
+
+// manyDead has a series for each ten minutes in which many died.
+func manyDead() string { return `count by (burst) (` + deadIn("") + `) >= ` + many }
+
+// deadAlone is deadIn without those.
+func deadAlone(labels string) string {
+	return `max by (` + peer + `) (` + deadIn(labels) + ` unless on (burst) (` + manyDead() + `))`
+}
+
+// deadInflux is dead in InfluxQL, for a condition on the tags.
 func deadInflux(where string) string {
-	return `SELECT min(dead) AS dead FROM (SELECT last(dead) AS dead, last(state_code) AS state, last(reason_code) AS reason FROM heartbeat_peer WHERE time > now() - 1m` +
+	return `SELECT min(dead) AS dead FROM (SELECT last(dead) AS dead, last(state_code) AS state, last(reason_code) AS reason FROM heartbeat_peer WHERE time > now() - 3m` +
 		where + ` GROUP BY ` + peer + `, host) WHERE state > 0 AND reason <> ` + reasonHost + ` GROUP BY ` + peer
 }
 
-// latest is the last minute of a field, by peer.
-func latest(what, measurement string) string {
-	return `SELECT ` + what + ` FROM ` + measurement + ` WHERE time > now() - 1m GROUP BY `
+// ofPeer is the greatest of what the collectors say of a peer.
+func ofPeer(what, window string) string {
+	return `SELECT max(said) FROM (SELECT ` + what + ` AS said FROM heartbeat_peer WHERE time > now() - ` + window + ` GROUP BY ` + peer + `, host) GROUP BY ` + peer
 }
-
-func manyDead() string { return `count(` + dead("") + ` == 1) >= ` + many }
 
 // Rules are all of them. A planned end is not dead, so it fires none.
 func Rules() []Rule {
 	return []Rule{
 		{
 			Name: "HeartbeatHostDead", Severity: "critical", For: "0s", NoData: "OK",
-			Summary: "host {{ $labels.source }} is dead", Why: `source="%s", service="host"`,
+			Summary: "host {{ $labels.source }} is dead", Why: true,
 			About:    "All collectors that know of it say so. The alert of each of its services is left out.",
 			InfluxQL: deadInflux(` AND service = 'host'`),
-			PromQL:   dead(`{service="host"}`) + ` == 1 unless on () (` + manyDead() + `)`,
+			PromQL:   deadAlone(`{service="host"}`),
 		},
 		{
 			Name: "HeartbeatServiceDead", Severity: "critical", For: "0s", NoData: "OK",
-			Summary: whose + " is dead", Why: `source="%s", service="%s"`,
+			Summary: whose + " is dead", Why: true,
 			About:    "It ended, or was silent for too long, and its host was not.",
 			InfluxQL: deadInflux(` AND service <> 'host'`),
-			PromQL:   dead(`{service!="host"}`) + ` == 1 unless on () (` + manyDead() + `)`,
+			PromQL:   deadAlone(`{service!="host"}`),
 		},
 		{
 			Name: "HeartbeatManyDead", Severity: "page", For: "0s", NoData: "OK",
-			Summary:  "{{ $value }} peers are dead at once",
+			Summary:  "{{ $value }} peers died within ten minutes",
 			About:    "In the place of an alert for each of them: look for what they have in common. Bury those that will not come back: heartbeat-sender leave -host NAME.",
-			InfluxQL: `SELECT sum(dead) FROM (` + deadInflux("") + `)`, Above: 9,
+			InfluxQL: `SELECT max(deaths) FROM (SELECT count(last_pid) AS deaths FROM heartbeat_event WHERE time > now() - 10m AND state = 'dead' AND reason <> 'host' GROUP BY host)`, Above: 9,
 			PromQL: manyDead(),
 		},
 		{
 			Name: "HeartbeatDiedBriefly", Severity: "warning", For: "0s", NoData: "OK",
-			Summary:  whose + " died and came back",
-			About:    "A death that was shorter than two samples: a crash that somebody mended at once.",
-			InfluxQL: `SELECT deaths FROM (SELECT spread(deaths_total) AS deaths, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer + `, host) WHERE dead = 0`,
-			PromQL:   `max by (` + peer + `) (increase(heartbeat_peer_deaths_total[5m])) > 0 unless max by (` + peer + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
+			Summary: whose + " died and came back",
+			About:   "A death that was shorter than two samples: a crash that somebody mended at once.",
+			PromQL:  `max by (` + peer + `) (increase(heartbeat_peer_deaths_total[5m])) > 0 unless max by (` + peer + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
 		},
 		{
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
 			Summary:  whose + " dies and comes back again and again",
 			About:    "Three changes into or out of dead in ten minutes: a crash loop, or a link for which the interval is too short.",
-			InfluxQL: latest(`last(flapping)`, `heartbeat_peer`) + peer,
+			InfluxQL: ofPeer(`last(flapping)`, `1m`),
 			PromQL:   `max by (` + peer + `) (heartbeat_peer_flapping) == 1`,
 		},
 		{
 			Name: "HeartbeatConflict", Severity: "warning", For: "0s", NoData: "OK",
 			Summary:  "two processes beat as " + whose,
 			About:    "Each hides the death of the other: give their services, or their hosts, different names. The log of the collector has both addresses.",
-			InfluxQL: `SELECT spread(conflicts_total) FROM heartbeat_peer WHERE time > now() - 10m GROUP BY ` + peer,
+			InfluxQL: ofPeer(`spread(conflicts_total)`, `10m`),
 			PromQL:   `max by (` + peer + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
 		},
 		{
 			Name: "HeartbeatCollectorIsolated", Severity: "page", For: "0s", NoData: "OK",
 			Summary:  "collector {{ $labels.host }} is cut off from its hosts",
 			About:    "More than isolation_ratio of its hosts fell silent together. It says unknown of them until that is over, or isolation_hold has passed.",
-			InfluxQL: latest(`last(isolated)`, `heartbeat_collector`) + `host`,
+			InfluxQL: `SELECT last(isolated) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
 			PromQL:   `max by (host) (heartbeat_collector_isolated) == 1`,
 		},
 		{
@@ -104,8 +126,8 @@ func Rules() []Rule {
 		{
 			Name: "HeartbeatCollectorGone", Severity: "critical", For: "2m", NoData: "OK",
 			Summary: "collector {{ $labels.host }} says nothing any more",
-			About:   "It did in the last hour, and others still do.",
-			PromQL:  `max by (host) (max_over_time(heartbeat_collector_isolated[1h])) * 0 + 1 unless max by (host) (heartbeat_collector_isolated)`,
+			About:   "It did in the last hour, and others still do. An hour after its last word this ends by itself.",
+			PromQL:  `max by (host) (max_over_time(heartbeat_collector_isolated[1h])) * 0 + 1 unless max by (host) (heartbeat_collector_isolated) and on () count(heartbeat_collector_isolated) > 0`,
 		},
 		{
 			Name: "HeartbeatCollectorStalls", Severity: "warning", For: "5m", NoData: "OK",

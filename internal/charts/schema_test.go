@@ -76,9 +76,6 @@ func typed(t *testing.T, text *bytes.Buffer, name string, dashboard []byte) {
 		fmt.Fprintf(text, "const %s_%d_options: Plain<%s> = %s;\n", name, i, kind, asJSON(t, p["options"]))
 		defaults := p["fieldConfig"].(map[string]any)["defaults"].(map[string]any)
 		if custom, ok := defaults["custom"].(map[string]any); ok {
-			if kind == "Timeline" {
-				delete(custom, "insertNulls") // "disconnect values" in Grafana's editor, but in no type
-			}
 			fmt.Fprintf(text, "const %s_%d_custom: Plain<%sField> = %s;\n", name, i, kind, asJSON(t, custom))
 		}
 	}

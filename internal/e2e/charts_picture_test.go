@@ -128,4 +128,4 @@ func (p *picture) timeline(title string, words *charts.Words, lines []line, seco
 }
 
 // shades are the colours of the states of a timeline.
-var shades = map[int]string{0: "#73bf69", 1: "#f2cc0c", 2: "#e02f44", 3: "#5794f2", 4: "#b0b0b0"}
+var shades = map[int]string{0: "#73bf69", 2: "#f2cc0c", 6: "#5794f2", 7: "#e02f44", 8: "#b0b0b0"}

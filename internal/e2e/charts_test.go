@@ -180,7 +180,7 @@ var drawn = map[string]func(t *testing.T, lines []line){
 	"State of each peer": func(t *testing.T, lines []line) {
 		rows := byName(t, lines)
 		require.Equal(t, everybody, names(lines))
-		const alive, suspect, dead, left, unknown = 0, 1, 2, 3, 4
+		const alive, suspect, left, dead, unknown = 0, 2, 6, 7, 8
 		for name, want := range map[string]float64{
 			"web-1/nginx": alive, "slow-1/job": suspect, "web-2/shop": dead, "db-1/app": dead, "web-5/polite": left, "gone-1/old": unknown, "10.0.0.5/4711": alive,
 		} {
