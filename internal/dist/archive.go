@@ -8,6 +8,7 @@ import (
 	"io"
 	"os"
 	"path/filepath"
+	"slices"
 	"time"
 )
 
@@ -21,7 +22,7 @@ type member struct {
 // contents are what an archive has beside the program.
 var contents = map[string][]string{
 	senderProgram: {
-		"LICENSE", "CHANGELOG.md", "docs/sender.md", "deploy/heartbeat-sender.toml", "deploy/cron/heartbeat-sender",
+		"LICENSE", "CHANGELOG.md", "docs/sender.md", "deploy/heartbeat-sender.toml",
 		"deploy/man/heartbeat-sender.1", "deploy/man/heartbeat-sender.toml.5",
 	},
 	pluginProgram: {
@@ -42,7 +43,11 @@ var samples = map[string][]string{
 // archive writes a zip for Windows, and a tar for all others.
 func (r *release) archive(p platform, program, built string) error {
 	root := fmt.Sprintf("%s-%s-%s-%s", program, r.version, p.os, p.arch)
-	all, err := members(root, built, append(contents[program], samples[p.os]...))
+	files := contents[program]
+	if program == senderProgram {
+		files = slices.Concat(files, samples[p.os])
+	}
+	all, err := members(root, built, files)
 	if err != nil {
 		return err
 	}
@@ -57,7 +62,11 @@ func members(root, built string, files []string) ([]member, error) {
 	var all []member
 	add := func(file string, mode int64) error {
 		text, err := os.ReadFile(file)
-		all = append(all, member{root + "/" + filepath.Base(file), mode, text})
+		name := root + "/" + filepath.Base(file)
+		if slices.ContainsFunc(all, func(m member) bool { return m.name == name }) {
+			return fmt.Errorf("%s would be there twice", name)
+		}
+		all = append(all, member{name, mode, text})
 		return err
 	}
 	if err := add(built, 0o755); err != nil {

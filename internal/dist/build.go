@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"path/filepath"
+	"slices"
 )
 
 // A platform is what a program is built for.
@@ -37,6 +38,11 @@ func platforms() []platform {
 	}
 }
 
+// neutral is what Go would otherwise take from the environment or from go env -w.
+var neutral = []string{
+	"CGO_ENABLED=0", "GOENV=off", "GOFLAGS=", "GOEXPERIMENT=", "GOAMD64=v1", "GOARM64=v8.0", "GO386=sse2", "GORISCV64=rva20u64",
+}
+
 func (p platform) name() string { return p.os + "/" + p.arch }
 
 // build returns the path of a program that was built.
@@ -46,8 +52,9 @@ func (r *release) build(p platform, program string) (string, error) {
 		file += ".exe"
 	}
 	// Go takes version and commit from git, and -version tells them. Nothing of
-	// the machine gets in.
-	env := append([]string{"CGO_ENABLED=0", "GOFLAGS=", "GOOS=" + p.os, "GOARCH=" + p.arch}, p.env...)
+	// the machine gets in, nor what its user has set.
+	env := append(slices.Clone(neutral), "GOOS="+p.os, "GOARCH="+p.arch)
+	env = append(env, p.env...)
 	err := shell(env, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", file, "./cmd/"+program)
 	if err != nil {
 		return "", err

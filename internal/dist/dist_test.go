@@ -233,9 +233,14 @@ func testInstall(t *testing.T, dist string) {
 	r.dpkg("-r", senderProgram, pluginProgram)
 	require.NoFileExists(t, r.path("usr/bin/heartbeat-sender"))
 	require.FileExists(t, r.path(senderConf), "what the user has written is kept")
+	require.NoFileExists(t, r.path(snippet), "Telegraf would not start without the program")
+	r.dpkg("-i", debs[1])
+	require.FileExists(t, r.path(snippet))
+	r.dpkg("-r", pluginProgram)
 	r.dpkg("--purge", senderProgram, pluginProgram)
 	require.NoFileExists(t, r.path(senderConf))
 	require.NoFileExists(t, r.path(snippet))
+	require.NoFileExists(t, r.path(snippet+".disabled"))
 }
 
 func (r *root) change(name, text string) {

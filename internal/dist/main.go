@@ -6,6 +6,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"os"
@@ -14,6 +15,7 @@ import (
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 )
 
 // Tools are run by version, as in the Makefile.
@@ -63,7 +65,14 @@ func prepare(out string) (*release, error) {
 		return nil, err
 	}
 	r := &release{out: out}
-	committed, err := output("git", "log", "-1", "--format=%ct %h")
+	changed, err := output("git", "status", "--porcelain")
+	if err != nil {
+		return nil, err
+	}
+	if changed != "" {
+		return nil, fmt.Errorf("a release is made of what is committed; this is not:\n%s", changed)
+	}
+	committed, err := output("git", "log", "-1", "--format=%ct %H")
 	if err != nil {
 		return nil, err
 	}
@@ -71,7 +80,7 @@ func prepare(out string) (*release, error) {
 	if r.seconds, err = strconv.ParseInt(when, 10, 64); err != nil {
 		return nil, err
 	}
-	if r.version, err = versionOf(hash); err != nil {
+	if r.version, err = versionOf(r.seconds, hash); err != nil {
 		return nil, err
 	}
 	if err := os.RemoveAll(out); err != nil {
@@ -80,26 +89,22 @@ func prepare(out string) (*release, error) {
 	return r, os.MkdirAll(out, 0o755)
 }
 
-// versionOf returns the newest version that the commit contains, and which commit
-// it is if it is not that version itself.
-func versionOf(hash string) (string, error) {
-	const versions = "v[0-9]*"
-	contained, err := output("git", "tag", "--merged", "HEAD", "--sort=-version:refname", "--list", versions)
-	if err != nil {
-		return "", err
+// versionOf returns the newest version that the commit contains, and when and which
+// commit it is if it is not that version itself.
+func versionOf(seconds int64, hash string) (string, error) {
+	newest := func(which ...string) (string, error) {
+		args := append([]string{"-c", "versionsort.suffix=-", "tag", "--sort=-version:refname", "--list", "v[0-9]*"}, which...)
+		tags, err := output("git", args...)
+		tag, _, _ := strings.Cut(tags, "\n")
+		return strings.TrimPrefix(tag, "v"), err
 	}
-	exact, err := output("git", "tag", "--points-at", "HEAD", "--sort=-version:refname", "--list", versions)
-	if err != nil {
-		return "", err
+	exact, err := newest("--points-at", "HEAD")
+	if err != nil || exact != "" {
+		return exact, err
 	}
-	newest, _, _ := strings.Cut(contained, "\n")
-	switch {
-	case exact != "":
-		return strings.TrimPrefix(newest, "v"), nil
-	case newest == "": // nothing was released yet
-		return "0.0.0+" + hash, nil
-	}
-	return strings.TrimPrefix(newest, "v") + "+" + hash, nil
+	contained, err := newest("--merged", "HEAD")
+	when := time.Unix(seconds, 0).UTC().Format("20060102150405")
+	return fmt.Sprintf("%s+%s.%s", cmp.Or(contained, "0.0.0"), when, hash[:12]), err
 }
 
 // publish makes all for one platform.
