@@ -99,5 +99,5 @@ func (o *option) help(only string) string {
 	if o.initial != "" {
 		initial = " (default " + o.initial + ")"
 	}
-	return fmt.Sprintf("  %-20s%s%s%s\n", strings.TrimSpace(o.flag()+" "+o.value), o.usage, initial, only)
+	return fmt.Sprintf("  %-20s%s%s%s\n", strings.TrimSpace(o.flag()+" "+o.value)+" ", o.usage, initial, only)
 }
