@@ -89,7 +89,7 @@ func TestReloadTellsNothingOfWhoIsDead(t *testing.T) {
 	p.untilAll(peers)
 	exited["status"], exited["exit_code"], exited["seq"] = "dead", 3, 2
 	client.beat(exited)
-	p.now().until("two beats of the one that is killed", func() bool { return number(t, p.look(peers)["web-1/killed"], "beats_total") >= 2 })
+	p.now().until("three beats of the one that is killed", func() bool { return number(t, p.look(peers)["web-1/killed"], "beats_total") >= 3 })
 	killed.kill()
 	p.now().until("both deaths", func() bool { return len(p.events("state", "dead")) == peers })
 
