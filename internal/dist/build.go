@@ -11,6 +11,7 @@ import (
 type platform struct {
 	os, arch string
 	env      []string // which of the architecture
+	flags    []string // of go build
 	packaged string   // the architecture, as nfpm calls it
 	programs []string
 }
@@ -29,7 +30,8 @@ func platforms() []platform {
 		{os: "linux", arch: "arm64", packaged: "arm64", programs: both},
 		{os: "linux", arch: "arm", env: []string{"GOARM=7"}, packaged: "arm7", programs: sender},
 		{os: "linux", arch: "386", packaged: "386", programs: sender},
-		{os: "linux", arch: "mipsle", env: []string{"GOMIPS=softfloat"}, packaged: "mipsel", programs: sender},
+		// Routers have little room: 5.90 MB without inlined functions, 6.42 MB with.
+		{os: "linux", arch: "mipsle", env: []string{"GOMIPS=softfloat"}, flags: []string{"-gcflags=all=-l"}, packaged: "mipsel", programs: sender},
 		{os: "linux", arch: "riscv64", packaged: "riscv64", programs: sender},
 		{os: "windows", arch: "amd64", programs: sender},
 		{os: "darwin", arch: "amd64", programs: sender},
@@ -55,8 +57,8 @@ func (r *release) build(p platform, program string) (string, error) {
 	// the machine gets in, nor what its user has set.
 	env := append(slices.Clone(neutral), "GOOS="+p.os, "GOARCH="+p.arch)
 	env = append(env, p.env...)
-	err := shell(env, "go", "build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid=", "-o", file, "./cmd/"+program)
-	if err != nil {
+	args := append([]string{"build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid="}, p.flags...)
+	if err := shell(env, "go", append(args, "-o", file, "./cmd/"+program)...); err != nil {
 		return "", err
 	}
 	info, err := os.Stat(file)
