@@ -108,14 +108,18 @@ func (c *client) end() {
 	c.Wait() //nolint:errcheck // its work is done
 }
 
-// burden is the load itself. Addresses of their own for each ten thousand
-// connections keep ports from running out.
+// burden is the load itself. Addresses of its own, one for each five thousand
+// connections, keep ports from running out, also those that turns before have used.
 func burden(address string, l load) error {
 	conns := make([]net.Conn, l.connections)
 	for i := range conns {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, 1, byte(1+i/10_000))}}
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/5000))}}
 		var err error
 		if conns[i], err = dialer.Dial("tcp", address); err != nil {
+			return err
+		}
+		// Whoever connects and says nothing is cut off after a while.
+		if _, err := conns[i].Write(frames(i, 0, 1)); err != nil {
 			return err
 		}
 	}
@@ -124,7 +128,7 @@ func burden(address string, l load) error {
 	if _, err := orders.ReadString('\n'); err != nil {
 		return err
 	}
-	for sent := 0; sent < l.frames; sent += l.batch {
+	for sent := 1; sent <= l.frames; sent += l.batch {
 		for i, conn := range conns {
 			if _, err := conn.Write(frames(i, sent, l.batch)); err != nil {
 				return err

@@ -74,12 +74,12 @@ func run(telegraf string, turns int) error {
 				results[k.name] = append(results[k.name], r)
 			}
 		}
-		print(l, results)
+		report(l, results)
 	}
 	return nil
 }
 
-func print(l load, results map[string][]result) {
+func report(l load, results map[string][]result) {
 	fmt.Printf("\n%s: %d beats over %d connections, medians of %d\n\n", l.name, l.connections*l.frames, l.connections, len(results[kinds[0].name]))
 	fmt.Println("| server | CPU a beat | of the anchor | of the bare reader | memory a connection |\n|---|--:|--:|--:|--:|")
 	anchor, bare := median(results[anchorName]).perBeat, median(results[bareName]).perBeat
