@@ -175,7 +175,7 @@ func who() []Panel {
 		},
 		{
 			Title: "State of each peer", Kind: Timeline, Shown: states, Width: 24, Tall: 12, By: []string{"source", "service", "pid"},
-			About:    "What is believed, over time; of several collectors the best. A gap: no collector says anything.",
+			About:    "What is believed, over time; of several collectors the best.",
 			InfluxQL: `SELECT min(state) FROM (SELECT ` + stateInfluxQL + ` FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
 			PromQL:   statePromQL,
 		},

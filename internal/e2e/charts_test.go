@@ -326,10 +326,12 @@ func (s *toldStory) alerts(t *testing.T) {
 		require.Equal(t, map[string][]string{
 			"HeartbeatHostDead": {"db-1/host"}, "HeartbeatServiceDead": {"web-2/shop"}, "HeartbeatFlapping": {"web-7/loop"},
 		}, fired)
+		now := time.Now()
 		for _, r := range charts.Rules() {
 			if r.InfluxQL != "" {
 				s.influx.influxQL(r.InfluxQL)
 			}
+			require.Equal(t, fired[r.Name], peersOf(s.victoria.promQL(r.PromQL, now, now, 0)), "%s, as vmalert asks it", r.Name)
 		}
 		require.Equal(t, []string{"web-2/shop"}, s.above("HeartbeatServiceDead"))
 		require.Equal(t, []string{"db-1/host"}, s.above("HeartbeatHostDead"))
