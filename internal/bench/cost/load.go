@@ -4,64 +4,66 @@ package main
 
 import (
 	"bufio"
-	"encoding/binary"
+	"errors"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"os/exec"
 	"strconv"
+	"sync"
+	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// roleEnv makes another process of this program: the bare reader, or the load.
+// roleEnv makes another process of this program: a bare server, or the load.
 const roleEnv = "COST_ROLE"
+
+// A load is what a server has to bear.
+type load struct {
+	name, title string
+	kinds       []kind
+	put         func(address string, l *load, orders *orders) error
+	connections int
+	frames      int           // over each connection
+	batch       int           // frames that are written at once
+	pause       time.Duration // from one round over all connections to the next
+}
+
+// many is from how many connections on memory is shown.
+const many = 10_000
+
+var loads = []load{
+	{"batched", "Batched frames, 100 in one write over 50 connections", streams("tcp"), burden, 50, 20_000, 100, 25 * time.Millisecond},
+	{"long", "15,000 long connections, one frame at a time", streams("tcp"), burden, 15_000, 20, 1, 0},
+	{"short", "Short connections: connect, beat, close", streams("tcp"), visit, 20_000, 1, 1, 0},
+	{"udp", "Datagrams, one beat in each", streams("udp"), throw, 1, 100_000, 1, 0},
+}
+
+func (l *load) beats() int { return l.connections * l.frames }
+
+func play(role string, args []string) error {
+	switch role {
+	case roleReader:
+		return readBare(args[0])
+	case roleLoop:
+		return readInLoop(args[0])
+	case roleDatagrams:
+		return readDatagrams(args[0])
+	}
+	for _, l := range loads {
+		if l.name == role {
+			return l.put(args[0], &l, &orders{bufio.NewReader(os.Stdin)})
+		}
+	}
+	return fmt.Errorf("no role %q", role)
+}
 
 func self(role string, args ...string) *exec.Cmd {
 	command := exec.Command("/proc/self/exe", args...)
 	command.Env = append(os.Environ(), roleEnv+"="+role)
 	return command
-}
-
-func play(role string, args []string) error {
-	if role == "bare" {
-		return readBare(args[0])
-	}
-	connections, _ := strconv.Atoi(args[1]) //nolint:errcheck // we have written it
-	frames, _ := strconv.Atoi(args[2])      //nolint:errcheck // likewise
-	batch, _ := strconv.Atoi(args[3])       //nolint:errcheck // likewise
-	return burden(args[0], load{connections: connections, frames: frames, batch: batch})
-}
-
-// readBare reads frames with a goroutine for each connection, and does nothing
-// with them.
-func readBare(address string) error {
-	listener, err := net.Listen("tcp", address)
-	if err != nil {
-		return err
-	}
-	for {
-		conn, err := listener.Accept()
-		if err != nil {
-			return err
-		}
-		go func() { // ends with its connection
-			defer conn.Close()
-			reader := bufio.NewReader(conn)
-			payload := make([]byte, 0, 512)
-			for {
-				var header [wire.HeaderSize]byte
-				if _, err := io.ReadFull(reader, header[:]); err != nil {
-					return
-				}
-				payload = payload[:binary.BigEndian.Uint32(header[:])]
-				if _, err := io.ReadFull(reader, payload); err != nil {
-					return
-				}
-			}
-		}()
-	}
 }
 
 // A client is the process that puts the load on a server.
@@ -71,9 +73,9 @@ type client struct {
 	said   *bufio.Reader
 }
 
-// connect starts it and returns when all of its connections stand.
+// connect starts it and returns when all that comes before the load is done.
 func connect(address string, l load) (*client, error) {
-	c := &client{Cmd: self("load", address, strconv.Itoa(l.connections), strconv.Itoa(l.frames), strconv.Itoa(l.batch))}
+	c := &client{Cmd: self(l.name, address)}
 	c.Stderr = os.Stderr
 	var err error
 	if c.orders, err = c.StdinPipe(); err != nil {
@@ -87,18 +89,24 @@ func connect(address string, l load) (*client, error) {
 	if err := c.Start(); err != nil {
 		return nil, err
 	}
-	return c, c.await()
+	_, err = c.await()
+	return c, err
 }
 
-func (c *client) await() error {
-	_, err := c.said.ReadString('\n')
-	return err
+// await returns how long the client says that it has worked.
+func (c *client) await() (time.Duration, error) {
+	line, err := c.said.ReadString('\n')
+	if err != nil {
+		return 0, err
+	}
+	ns, err := strconv.ParseInt(line[:len(line)-1], 10, 64)
+	return time.Duration(ns), err
 }
 
-// send has it send everything and returns when that is written.
-func (c *client) send() error {
+// send has it send everything, and returns how long that took.
+func (c *client) send() (time.Duration, error) {
 	if _, err := io.WriteString(c.orders, "go\n"); err != nil {
-		return err
+		return 0, err
 	}
 	return c.await()
 }
@@ -108,39 +116,115 @@ func (c *client) end() {
 	c.Wait() //nolint:errcheck // its work is done
 }
 
-// burden is the load itself. Addresses of its own, one for each five thousand
-// connections, keep ports from running out, also those that turns before have used.
-func burden(address string, l load) error {
-	conns := make([]net.Conn, l.connections)
-	for i := range conns {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/5000))}}
-		var err error
-		if conns[i], err = dialer.Dial("tcp", address); err != nil {
-			return err
-		}
-		// Whoever connects and says nothing is cut off after a while.
-		if _, err := conns[i].Write(frames(i, 0, 1)); err != nil {
-			return err
-		}
-	}
-	orders := bufio.NewReader(os.Stdin)
-	fmt.Println("connected")
-	if _, err := orders.ReadString('\n'); err != nil {
+// orders are what a client is told.
+type orders struct{ in *bufio.Reader }
+
+// obey does the work when it is told to, says how long it took, and returns
+// when it is told to end.
+func (o *orders) obey(work func() error) error {
+	fmt.Println(0)
+	if _, err := o.in.ReadString('\n'); err != nil {
 		return err
 	}
-	for sent := 1; sent <= l.frames; sent += l.batch {
+	begin := time.Now()
+	if err := work(); err != nil {
+		return err
+	}
+	fmt.Println(time.Since(begin).Nanoseconds())
+	if _, err := o.in.ReadString('\n'); !errors.Is(err, io.EOF) {
+		return err
+	}
+	return nil
+}
+
+// dial connects from an address of its own for each five thousand connections:
+// ports would run out, and turns before have used some.
+func dial(address string, i int) (net.Conn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/5000))}}
+	return dialer.Dial("tcp", address)
+}
+
+// burden sends over connections that stay. Before that, two beats over each of
+// them: whoever says nothing is cut off after a while, and what only the first
+// beats cost is not what a beat costs.
+func burden(address string, l *load, o *orders) error {
+	conns := make([]net.Conn, l.connections)
+	for i := range conns {
+		var err error
+		if conns[i], err = dial(address, i); err != nil {
+			return err
+		}
+	}
+	sent := 0
+	send := func(batch int) error {
 		for i, conn := range conns {
-			if _, err := conn.Write(frames(i, sent, l.batch)); err != nil {
+			if _, err := conn.Write(frames(i, sent, batch)); err != nil {
 				return err
 			}
 		}
-	}
-	fmt.Println("sent")
-	_, err := orders.ReadString('\n') // until it is told to end
-	if err == io.EOF {
+		sent += batch
 		return nil
 	}
-	return err
+	for range 2 {
+		if err := send(1); err != nil {
+			return err
+		}
+	}
+	return o.obey(func() error {
+		round := time.NewTicker(max(l.pause, 1))
+		defer round.Stop()
+		for range l.frames / l.batch {
+			if err := send(l.batch); err != nil {
+				return err
+			}
+			<-round.C
+		}
+		return nil
+	})
+}
+
+// visit makes a connection for each beat, four at a time, for a thousand peers.
+func visit(address string, l *load, o *orders) error {
+	const peers, visitors = 1000, 4
+	return o.obey(func() error {
+		errs := make([]error, visitors)
+		var all sync.WaitGroup
+		for v := range visitors {
+			all.Go(func() { // ends with its share of the connections
+				for i := v; i < l.connections && errs[v] == nil; i += visitors {
+					conn, err := dial(address, i)
+					if err == nil {
+						_, err = conn.Write(frames(i%peers, i/peers, 1))
+						conn.Close()
+					}
+					errs[v] = err
+				}
+			})
+		}
+		all.Wait()
+		return errors.Join(errs...)
+	})
+}
+
+// throw sends datagrams, for a thousand peers, not faster than a reader can take
+// them.
+func throw(address string, l *load, o *orders) error {
+	const peers, burst = 1000, 20
+	conn, err := net.Dial("udp", address)
+	if err != nil {
+		return err
+	}
+	return o.obey(func() error {
+		for i := range l.frames {
+			if _, err := conn.Write(frames(i%peers, i/peers, 1)[wire.HeaderSize:]); err != nil {
+				return err
+			}
+			if i%burst == 0 {
+				time.Sleep(time.Millisecond)
+			}
+		}
+		return nil
+	})
 }
 
 // frames returns some beats of a peer, one behind the other.

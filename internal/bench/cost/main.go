@@ -2,9 +2,9 @@
 
 // Command cost measures what beats and connections cost a collector, in processor
 // time and memory, beside what a user would take instead: Telegraf's own
-// inputs.socket_listener with its JSON parser, and a bare loop that only reads
-// frames. The servers take turns under the same load, which comes from a process of
-// its own; the medians of the turns and their ratios are printed.
+// inputs.socket_listener with its JSON parser, and bare loops that only read. The
+// servers take turns under the same load, which comes from a process of its own;
+// the medians of the turns and their ratios are printed.
 //
 //	make bench
 //
@@ -17,17 +17,22 @@ import (
 	"fmt"
 	"os"
 	"slices"
+	"strings"
 	"time"
 )
 
 func main() {
-	turns := flag.Int("turns", 3, "how often each server is measured")
-	telegraf := flag.String("telegraf", "bin/telegraf-bench", "a Telegraf with the plugin and its rivals")
+	b := bench{}
+	flag.IntVar(&b.turns, "turns", 3, "how often each server is measured")
+	flag.StringVar(&b.telegraf, "telegraf", "bin/telegraf-bench", "a Telegraf with the plugin and its rivals")
+	flag.StringVar(&b.load, "load", "", "only loads whose name contains this")
+	flag.StringVar(&b.kind, "server", "", "only servers whose name contains this; without ratios")
+	flag.StringVar(&b.profiles, "profiles", "", "a directory for profiles of the servers that are Telegraf")
 	flag.Parse()
 	if role := os.Getenv(roleEnv); role != "" {
 		exit(play(role, flag.Args()))
 	}
-	exit(run(*telegraf, *turns))
+	exit(b.run())
 }
 
 func exit(err error) {
@@ -38,59 +43,84 @@ func exit(err error) {
 	os.Exit(0)
 }
 
-// A load is what a server has to bear.
-type load struct {
-	name        string
-	connections int
-	frames      int // over each connection
-	batch       int // frames that are written at once
+// A bench is what is measured.
+type bench struct {
+	turns      int
+	telegraf   string
+	load, kind string
+	profiles   string
 }
 
-const long = 15_000
-
-var loads = []load{
-	{"batched frames", 50, 10_000, 100},
-	{"15,000 long connections, a frame at a time", long, 10, 1},
-}
-
-// A result is what one server cost in one turn.
-type result struct {
-	perBeat       time.Duration
-	perConnection int64 // bytes, while nothing is said
-}
-
-func run(telegraf string, turns int) error {
-	if turns < 1 {
+func (b *bench) run() error {
+	if b.turns < 1 {
 		return errors.New("-turns has to be at least 1")
 	}
 	for _, l := range loads {
-		results := make(map[string][]result)
-		for range turns {
-			for _, k := range kinds {
-				r, err := measure(telegraf, k, l)
-				if err != nil {
-					return fmt.Errorf("%s under %s: %w", k.name, l.name, err)
-				}
-				results[k.name] = append(results[k.name], r)
-			}
+		if !strings.Contains(l.name, b.load) {
+			continue
 		}
-		report(l, results)
+		if err := b.compare(l); err != nil {
+			return err
+		}
 	}
 	return nil
 }
 
-func report(l load, results map[string][]result) {
-	fmt.Printf("\n%s: %d beats over %d connections, medians of %d\n\n", l.name, l.connections*l.frames, l.connections, len(results[kinds[0].name]))
-	fmt.Println("| server | CPU a beat | of the anchor | of the bare reader | memory a connection |\n|---|--:|--:|--:|--:|")
+// compare has all kinds of servers bear one load in turn.
+func (b *bench) compare(l load) error {
+	var kinds []kind
+	for _, k := range l.kinds {
+		if strings.Contains(k.name, b.kind) {
+			kinds = append(kinds, k)
+		}
+	}
+	results := make(map[string][]result)
+	for range b.turns {
+		for _, k := range kinds {
+			r, err := b.measure(k, l)
+			if err != nil {
+				return fmt.Errorf("%s under %s: %w", k.name, l.name, err)
+			}
+			results[k.name] = append(results[k.name], r)
+		}
+	}
+	b.report(l, kinds, results)
+	return nil
+}
+
+// A result is what one server cost in one turn.
+type result struct {
+	perBeat       time.Duration // processor time
+	perConnection int64         // bytes of memory, once nothing is said any more
+	took          time.Duration // until the load was put on it
+}
+
+func (b *bench) report(l load, kinds []kind, results map[string][]result) {
+	fmt.Printf("\n%s: %d beats, medians of %d turns.\n\n", l.title, l.beats(), b.turns)
+	fmt.Println("| server | CPU a beat | of the anchor | of the bare reader | beats a second | memory a connection |\n|---|--:|--:|--:|--:|--:|")
 	anchor, bare := median(results[anchorName]).perBeat, median(results[bareName]).perBeat
 	for _, k := range kinds {
 		m := median(results[k.name])
-		fmt.Printf("| %s | %.2f us | %.2f | %.2f | %.1f KiB |\n", k.name, float64(m.perBeat.Nanoseconds())/1e3,
-			float64(m.perBeat)/float64(anchor), float64(m.perBeat)/float64(bare), float64(m.perConnection)/1024)
+		memory := ""
+		if l.connections >= many {
+			memory = fmt.Sprintf("%.1f KiB", float64(m.perConnection)/1024)
+		}
+		fmt.Printf("| %s | %.2f us | %s | %s | %.0f | %s |\n", k.name, float64(m.perBeat.Nanoseconds())/1e3,
+			ratio(m.perBeat, anchor), ratio(m.perBeat, bare), float64(l.beats())/m.took.Seconds(), memory)
 	}
 }
 
+func ratio(a, b time.Duration) string {
+	if b == 0 {
+		return ""
+	}
+	return fmt.Sprintf("%.2f", float64(a)/float64(b))
+}
+
 func median(all []result) result {
+	if len(all) == 0 {
+		return result{}
+	}
 	middle := func(of func(result) int64) int64 {
 		values := make([]int64, len(all))
 		for i, r := range all {
@@ -102,5 +132,6 @@ func median(all []result) result {
 	return result{
 		time.Duration(middle(func(r result) int64 { return int64(r.perBeat) })),
 		middle(func(r result) int64 { return r.perConnection }),
+		time.Duration(middle(func(r result) int64 { return int64(r.took) })),
 	}
 }

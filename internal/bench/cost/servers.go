@@ -6,7 +6,9 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -15,10 +17,11 @@ import (
 	"time"
 )
 
-// A kind of server. Telegraf runs all but the bare reader.
+// A kind of server.
 type kind struct {
 	name  string
-	input string // its table for Telegraf, with the address
+	input string // its table for Telegraf, with the address; empty if it is not Telegraf
+	role  string // of this program
 }
 
 const (
@@ -26,31 +29,43 @@ const (
 	bareName   = "bare reader"
 )
 
-var kinds = []kind{
-	{"inputs.heartbeat, no metric a beat", "[[inputs.heartbeat]]\nservice_addresses = [\"tcp://%s\"]\nstate_file = \"none\"\nemit_beats = \"none\"\nmax_beats_per_second = 0\n"},
-	{"inputs.heartbeat, a metric a beat", "[[inputs.heartbeat]]\nservice_addresses = [\"tcp://%s\"]\nstate_file = \"none\"\nmax_beats_per_second = 0\n"},
-	{anchorName, "[[inputs.socket_listener]]\nservice_address = \"tcp://%s\"\nsplitting_strategy = \"variable length\"\n" +
-		"splitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\ndata_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"},
-	{bareName, ""},
+// streams returns all kinds that serve a network.
+func streams(network string) []kind {
+	heartbeat := "[[inputs.heartbeat]]\nservice_addresses = [\"" + network + "://%s\"]\nstate_file = \"none\"\nmax_beats_per_second = 0\n"
+	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://%s\"\ndata_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"
+	bare := []kind{{name: bareName, role: roleDatagrams}}
+	if network == "tcp" {
+		anchor += "splitting_strategy = \"variable length\"\nsplitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\n"
+		bare = []kind{{name: bareName, role: roleReader}, {name: "bare epoll loop", role: roleLoop}}
+	}
+	return append([]kind{
+		{name: "inputs.heartbeat, no metric a beat", input: heartbeat + "emit_beats = \"none\"\n"},
+		{name: "inputs.heartbeat, a metric a beat", input: heartbeat},
+		{name: anchorName, input: anchor},
+	}, bare...)
 }
 
 // A server is a process that is measured.
 type server struct {
 	*exec.Cmd
 	address string
+	debug   string // where Telegraf tells of itself
+	profile string // file that this goes to; empty for none
 	said    bytes.Buffer
 }
 
 // start starts a server that listens, and nothing else.
-func start(telegraf string, k kind) (*server, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
+func (b *bench) start(k kind) (*server, error) {
+	address, err := freeAddress()
 	if err != nil {
 		return nil, err
 	}
-	s := &server{address: listener.Addr().String()}
-	listener.Close()
-	s.Cmd = self("bare", s.address)
+	s := &server{address: address}
+	s.Cmd = self(k.role, s.address)
 	if k.input != "" {
+		if s.debug, err = freeAddress(); err != nil {
+			return nil, err
+		}
 		dir, err := os.MkdirTemp("", "cost")
 		if err != nil {
 			return nil, err
@@ -61,22 +76,43 @@ func start(telegraf string, k kind) (*server, error) {
 		if err := os.WriteFile(file, []byte(text), 0o600); err != nil {
 			return nil, err
 		}
-		s.Cmd = exec.Command(telegraf, "--config", file)
+		s.Cmd = exec.Command(b.telegraf, "--config", file, "--pprof-addr", s.debug)
 	}
 	s.Stdout, s.Stderr = &s.said, &s.said
 	if err := s.Start(); err != nil {
 		return nil, err
 	}
-	for limit := time.Now().Add(30 * time.Second); ; {
-		conn, err := net.Dial("tcp", s.address)
-		if err == nil {
-			return s, conn.Close()
-		}
+	for limit := time.Now().Add(30 * time.Second); !s.listens(); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
-			return nil, errors.Join(err, s.stop(), errors.New(s.said.String()))
+			return nil, errors.Join(s.stop(), errors.New(s.said.String()))
 		}
-		time.Sleep(20 * time.Millisecond)
 	}
+	return s, nil
+}
+
+// listens tells whether some socket of any process is bound to the address:
+// nothing is sent, which would be a beat that is not counted.
+func (s *server) listens() bool {
+	socket, err := net.ListenPacket("udp", s.address)
+	if err != nil {
+		return true
+	}
+	socket.Close()
+	door, err := net.Listen("tcp", s.address)
+	if err != nil {
+		return true
+	}
+	door.Close()
+	return false
+}
+
+func freeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
 }
 
 func (s *server) stop() error {
@@ -128,10 +164,13 @@ func (s *server) memory() (int64, error) {
 }
 
 // measure puts one server under one load.
-func measure(telegraf string, k kind, l load) (result, error) {
-	s, err := start(telegraf, k)
+func (b *bench) measure(k kind, l load) (result, error) {
+	s, err := b.start(k)
 	if err != nil {
 		return result{}, err
+	}
+	if b.profiles != "" && k.input != "" {
+		s.profile = filepath.Join(b.profiles, l.name+", "+k.name)
 	}
 	r, err := s.bear(l)
 	return r, errors.Join(err, s.stop())
@@ -154,7 +193,8 @@ func (s *server) bear(l load) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	if err := c.send(); err != nil {
+	ended := s.watch()
+	if r.took, err = c.send(); err != nil {
 		return r, err
 	}
 	after, err := s.idle()
@@ -162,7 +202,32 @@ func (s *server) bear(l load) (r result, err error) {
 		return r, err
 	}
 	full, err := s.memory()
-	r.perBeat = (after - before) / time.Duration(l.connections*l.frames)
+	r.perBeat = (after - before) / time.Duration(l.beats())
 	r.perConnection = (full - empty) / int64(l.connections)
-	return r, err
+	return r, errors.Join(err, ended())
+}
+
+// watch writes profiles of the server if that is wanted, until what it returns
+// is called.
+func (s *server) watch() (end func() error) {
+	if s.profile == "" {
+		return func() error { return nil }
+	}
+	done := make(chan error, 1)
+	go func() { done <- s.fetch("profile?seconds=3", s.profile+".cpu") }() // ends by itself
+	return func() error { return errors.Join(<-done, s.fetch("heap", s.profile+".heap"), s.fetch("heap?debug=1", s.profile+".mem")) }
+}
+
+// fetch stores what Telegraf tells of itself.
+func (s *server) fetch(what, file string) error {
+	answer, err := http.Get("http://" + s.debug + "/debug/pprof/" + what)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	text, err := io.ReadAll(answer.Body)
+	if err != nil {
+		return err
+	}
+	return os.WriteFile(file, text, 0o600)
 }

@@ -33,9 +33,12 @@ type conn struct {
 	id     liveness.ConnID
 
 	reader  *wire.Reader
-	refused int  // payloads in a row
-	timed   bool // the clock of the payload being read runs
-	armed   bool // a deadline for reading is set
+	fd      uintptr // of socket, to be read without waiting
+	ready   bool    // fd is known
+	chunk   *chunk  // what was read last; nil while there is nothing
+	refused int     // payloads in a row
+	timed   bool    // the clock of the payload being read runs
+	armed   bool    // a deadline for reading is set
 	greeted bool
 
 	beats   int
@@ -45,12 +48,12 @@ type conn struct {
 
 func newConn(l *listener, socket net.Conn, remote netip.Addr) *conn {
 	c := &conn{Conn: socket, socket: socket, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
-	c.receiver = receiver{listener: l, conn: c.id, remote: remote, from: nameOf(socket.RemoteAddr()), pid: peerPID(socket)}
+	c.receiver = receiver{listener: l, conn: c.id, remote: remote, origin: origin{addr: socket.RemoteAddr(), pid: peerPID(socket)}}
 	c.probing.giveUp = 0
 	if l.secure != nil {
 		c.Conn = tls.Server(socket, l.secure)
 	}
-	c.reader = wire.NewReader(c, int(l.plugin.MaxFrameSize))
+	c.reader = wire.ReadChunks(c, int(l.plugin.MaxFrameSize))
 	return c
 }
 
@@ -67,12 +70,19 @@ func (c *conn) serve() {
 // readAll takes in what comes and returns how the connection ended.
 func (c *conn) readAll() (end liveness.End) {
 	end = liveness.EndedByUs // if it panics
+	defer c.giveBack()
 	defer c.survive()
 	if err := c.shakeHands(); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
 	c.startClock() // for the first payload it runs from the beginning
+	return c.ended(c.eachTime(c.takeIn))
+}
+
+// takeIn takes in all payloads that are there. It returns wire.ErrAgain if
+// the next one has yet to come, and any other error if none will.
+func (c *conn) takeIn() error {
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
@@ -80,15 +90,15 @@ func (c *conn) readAll() (end liveness.End) {
 			err = c.accept(payload)
 		}
 		if err != nil {
-			return c.ended(err)
+			return err
 		}
 	}
 }
 
-// Read reads for the wire.Reader. A payload that has begun has frame_timeout
+// Chunk reads for the wire.Reader. A payload that has begun has frame_timeout
 // to become complete, however often a byte of it comes; between payloads
 // there is no hurry.
-func (c *conn) Read(p []byte) (int, error) {
+func (c *conn) Chunk() ([]byte, error) {
 	switch started := c.reader.Started(); {
 	case c.timed:
 	case started:
@@ -96,9 +106,29 @@ func (c *conn) Read(p []byte) (int, error) {
 	case c.armed:
 		c.stopClock()
 	}
-	n, err := c.Conn.Read(p)
+	if c.chunk == nil {
+		c.chunk = chunks.Get().(*chunk)
+	}
+	n, err := c.read(c.chunk[:])
+	if err == wire.ErrAgain { //nolint:errorlint // it is never wrapped
+		c.giveBack()
+		return nil, err
+	}
 	c.listener.bytes.Add(int64(n))
-	return n, err
+	return c.chunk[:n], err
+}
+
+// A chunk is what is read at once. A connection that is silent has none:
+// of many, most are.
+type chunk [4 << 10]byte
+
+var chunks = sync.Pool{New: func() any { return new(chunk) }}
+
+func (c *conn) giveBack() {
+	if c.chunk != nil {
+		chunks.Put(c.chunk)
+		c.chunk = nil
+	}
 }
 
 // startClock and stopClock need no look at their errors: a connection that
@@ -120,23 +150,24 @@ func (c *conn) accept(payload []byte) error {
 	if err := c.greet(); err != nil {
 		return err
 	}
-	t, refusal := c.take(payload)
+	silence, refusal := c.take(payload)
 	switch {
 	case refusal == nil:
 		c.refused = 0
 	case refusal.Reason == reasonMaxPeers: // a limit is no fault of the sender
-		c.listener.refuse(refusal.Reason, c.from, refusal.Text)
+		c.listener.refuse(refusal.Reason, c.from(), refusal.Text)
 		return c.say(&wire.Answer{Error: refusal.Text})
 	default:
 		return c.refuse(refusal)
 	}
-	if t.recorded {
-		c.probe(t.interval, t.silence.Dead)
+	beat := c.beat.wire
+	if !beat.Check {
+		c.probe(c.beat.Interval, silence.Dead)
 	}
-	if !t.asked {
-		return nil
+	if beat.Ack || beat.Check {
+		return c.say(c.answer(silence))
 	}
-	return c.say(&t.answer)
+	return nil
 }
 
 // probe has TCP look after the other side as closely as a peer needs that
@@ -152,7 +183,7 @@ func (c *conn) probe(interval, silence time.Duration) {
 		return
 	}
 	if err := fit.apply(socket); err != nil {
-		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.from, err)
+		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.from(), err)
 	}
 	c.probeMu.Lock()
 	c.probing = fit
@@ -173,7 +204,7 @@ func (c *conn) askKernel() liveness.Path {
 
 // refuse answers a payload that is refused. Too many in a row are an error.
 func (c *conn) refuse(refusal *wire.Refusal) error {
-	c.listener.refuse(refusal.Reason, c.from, refusal.Text)
+	c.listener.refuse(refusal.Reason, c.from(), refusal.Text)
 	c.refused++
 	answer := &wire.Answer{Error: refusal.Text}
 	if refusal.After > 0 {
@@ -215,7 +246,7 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.listener.refuse(reasonUnread, c.from, "answers are not read in time ('frame_timeout')")
+		c.listener.refuse(reasonUnread, c.from(), "answers are not read in time ('frame_timeout')")
 		return errUnread
 	}
 	return err
@@ -235,10 +266,10 @@ func (c *conn) ended(err error) liveness.End {
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
-		c.listener.refuse(reasonFrameTimeout, c.from, "message is not complete in time ('frame_timeout')")
+		c.listener.refuse(reasonFrameTimeout, c.from(), "message is not complete in time ('frame_timeout')")
 	default:
 		if end = endOf(err); end != liveness.Closed {
-			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from, err)
+			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from(), err)
 		}
 	}
 	return end

@@ -32,12 +32,6 @@ func (l *listener) receiveFrom(socket net.PacketConn) {
 	l.address += socket.LocalAddr().String()
 }
 
-// An origin is where a datagram comes from.
-type origin struct {
-	addr net.Addr
-	pid  uint32 // of the process that sent it; 0 if that is not known
-}
-
 // receiveAll takes in one datagram after the other until the socket is closed.
 func (l *listener) receiveAll() {
 	r := &receiver{listener: l}
@@ -46,7 +40,7 @@ func (l *listener) receiveAll() {
 		n, from, err := receive(l.datagrams, buffer)
 		if err == nil {
 			l.bytes.Add(int64(n))
-			r.remote, r.from, r.pid = ipOf(from.addr), nameOf(from.addr), from.pid
+			r.remote, r.origin = ipOf(from.addr), from
 			l.takeDatagram(r, buffer[:n])
 			continue
 		}
@@ -68,12 +62,12 @@ func (l *listener) takeDatagram(r *receiver, payload []byte) {
 	defer r.survive()
 	switch {
 	case !l.plugin.doors.admits(r.remote):
-		l.refuse(reasonSource, r.from, sourceText)
+		l.refuse(reasonSource, r.from(), sourceText)
 	case len(payload) > maxDatagram:
-		l.refuse(wire.ReasonOversize, r.from, "datagram is longer than 8 KiB")
+		l.refuse(wire.ReasonOversize, r.from(), "datagram is longer than 8 KiB")
 	default:
 		if _, refusal := r.take(payload); refusal != nil {
-			l.refuse(refusal.Reason, r.from, refusal.Text)
+			l.refuse(refusal.Reason, r.from(), refusal.Text)
 		}
 	}
 }

@@ -10,9 +10,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// chunk is how many peers are looked at under one lock, so that a Gather of
+// portion is how many peers are looked at under one lock, so that a Gather of
 // many does not hold up beats and verdicts.
-const chunk = 512
+const portion = 512
 
 // An intake leads beats to the tracker, and what the tracker says to the
 // accumulator. Reading and judging never wait for the accumulator: between
@@ -222,7 +222,7 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 // forgotten meanwhile, the last one, already emitted, takes its number and is
 // emitted again.
 func (in *intake) emitPeers(acc telegraf.Accumulator) {
-	views := make([]liveness.View, 0, chunk)
+	views := make([]liveness.View, 0, portion)
 	for next, more := in.count(), true; more; more = next > 0 {
 		var queued []waiting
 		views, queued, next = in.look(views[:0], next)
@@ -233,14 +233,14 @@ func (in *intake) emitPeers(acc telegraf.Accumulator) {
 	}
 }
 
-// look appends the views of a chunk of peers below number next, and returns
+// look appends the views of a portion of the peers below number next, and returns
 // what was queued before, and where to go on.
 func (in *intake) look(views []liveness.View, next int) ([]liveness.View, []waiting, int) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	now := time.Now()
 	next = min(next, in.tracker.Len())
-	for len(views) < chunk && next > 0 {
+	for len(views) < portion && next > 0 {
 		next--
 		views = append(views, in.tracker.View(next, now))
 	}

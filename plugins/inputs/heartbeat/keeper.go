@@ -124,7 +124,7 @@ func (k *keeper) age(now time.Time) time.Duration {
 // them at a time, so that beats and verdicts go on.
 func (in *intake) records() iter.Seq[liveness.Record] {
 	return func(yield func(liveness.Record) bool) {
-		records := make([]liveness.Record, 0, chunk)
+		records := make([]liveness.Record, 0, portion)
 		for next := in.count(); next > 0; {
 			records, next = in.recordChunk(records[:0], next)
 			for i := range records {
@@ -143,7 +143,7 @@ func (in *intake) recordChunk(records []liveness.Record, next int) ([]liveness.R
 	defer in.mu.Unlock()
 	now := time.Now()
 	next = min(next, in.tracker.Len())
-	for len(records) < chunk && next > 0 {
+	for len(records) < portion && next > 0 {
 		next--
 		records = append(records, in.tracker.Record(next, now))
 	}

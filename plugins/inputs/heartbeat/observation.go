@@ -18,9 +18,8 @@ type observation struct {
 	sourceText string
 }
 
-// set fills o in and returns whom the beat is about. It reports false if the
-// beat is nobody's.
-func (o *observation) set(b *wire.Beat, remote netip.Addr, h *Heartbeat) (liveness.ID, bool) {
+// set fills o in. It reports false if the beat is nobody's.
+func (o *observation) set(b *wire.Beat, remote netip.Addr, h *Heartbeat) bool {
 	addr := address(b.IP, remote, h.IPFrom)
 	host := b.Host
 	if host == "" && addr.IsValid() {
@@ -29,13 +28,13 @@ func (o *observation) set(b *wire.Beat, remote netip.Addr, h *Heartbeat) (livene
 	id, ok := liveness.NewID(host, b.Service, b.PID)
 	o.wire = b
 	o.Beat = liveness.Beat{
-		ID: id, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, h.TagKeys),
+		ID: id, Handle: o.Handle, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, h.TagKeys),
 		Process: liveness.Process{Boot: b.Boot, PID: b.PID, Start: milliseconds(b.StartMS)},
 		Status:  status(b), Run: b.Run, Seq: b.Seq,
 		Interval: milliseconds(b.IntervalMS), BackIn: milliseconds(b.BackInMS),
 		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS,
 	}
-	return id, ok
+	return ok
 }
 
 // text prints addr. A connection mostly speaks for one, which costs memory

@@ -3,9 +3,9 @@ package heartbeat
 import (
 	"crypto/x509"
 	"fmt"
+	"net"
 	"net/netip"
 	"runtime/debug"
-	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -15,9 +15,8 @@ import (
 type receiver struct {
 	listener *listener
 	conn     liveness.ConnID // 0 for datagrams
-	remote   netip.Addr      // invalid on unix sockets
-	from     string          // what to call it in messages
-	pid      uint32          // of the other side, as the kernel says; 0 if it does not
+	origin
+	remote netip.Addr // of origin; invalid on unix sockets
 
 	certificate *x509.Certificate // of the other side, verified; nil if it has shown none
 
@@ -25,45 +24,47 @@ type receiver struct {
 	beat    observation
 }
 
-// A taken payload is a beat that was accepted.
-type taken struct {
-	answer   wire.Answer
-	asked    bool // for the answer
-	recorded bool // as all are but those that check
-	interval time.Duration
-	silence  liveness.Silence
+// An origin is where payloads come from.
+type origin struct {
+	addr net.Addr
+	pid  uint32 // of the process that sends them, as the kernel says; 0 if it does not
 }
 
-// take judges one payload. A refusal says why it is not accepted.
-func (r *receiver) take(payload []byte) (taken, *wire.Refusal) {
+// from returns what to call it in messages.
+func (o *origin) from() string { return nameOf(o.addr) }
+
+// take judges one payload, which r.beat then is, and returns what it is
+// allowed from now on. A refusal says why it is not accepted.
+func (r *receiver) take(payload []byte) (liveness.Silence, *wire.Refusal) {
 	plugin := r.listener.plugin
 	object, signer, refusal := plugin.ring.open(payload)
 	if refusal != nil {
-		return taken{}, refusal
+		return liveness.Silence{}, refusal
 	}
 	beat, err := r.decoder.Decode(object)
 	if err != nil {
-		return taken{}, wire.AsRefusal(err)
+		return liveness.Silence{}, wire.AsRefusal(err)
 	}
 	if refusal := r.verify(beat, signer); refusal != nil {
-		return taken{}, refusal
+		return liveness.Silence{}, refusal
 	}
-	who, ok := r.beat.set(beat, r.remote, plugin)
-	if !ok {
-		return taken{}, &wire.Refusal{Reason: reasonNobody, Text: "beat names no host and its connection has no address"}
+	if !r.beat.set(beat, r.remote, plugin) {
+		return liveness.Silence{}, &wire.Refusal{Reason: reasonNobody, Text: "beat names no host and its connection has no address"}
 	}
 	r.beat.Signed = signer != ""
-	t := taken{asked: beat.Ack || beat.Check, recorded: !beat.Check, interval: r.beat.Interval}
 	outcome := r.observe(beat.Check)
 	switch outcome.Fate {
 	case liveness.Full:
-		return taken{}, &wire.Refusal{Reason: reasonMaxPeers, Text: "as many peers as allowed are known ('max_peers')"}
+		refusal = &wire.Refusal{Reason: reasonMaxPeers, Text: "as many peers as allowed are known ('max_peers')"}
 	case liveness.Replayed:
-		return taken{}, replayed(beat, outcome.After)
+		refusal = replayed(beat, outcome.After)
 	}
-	t.silence = outcome.Silence
-	t.answer = wire.Answer{Seq: beat.Seq, DeadAfterMS: t.silence.Dead.Milliseconds(), Rule: t.silence.Rule, ID: who.String()}
-	return t, nil
+	return outcome.Silence, refusal
+}
+
+// answer returns what to answer to the beat that was taken.
+func (r *receiver) answer(silence liveness.Silence) *wire.Answer {
+	return &wire.Answer{Seq: r.beat.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: r.beat.ID.String()}
 }
 
 // observe has the beat judged, or only looked at.
@@ -74,6 +75,7 @@ func (r *receiver) observe(check bool) liveness.Outcome {
 	}
 	r.beat.Conn = r.conn
 	outcome := in.observe(&r.beat)
+	r.beat.Handle = outcome.Handle
 	if outcome.Fate != liveness.Full && outcome.Fate != liveness.Replayed {
 		r.listener.beats.Add(1)
 	}
@@ -110,7 +112,7 @@ func (r *receiver) verify(beat *wire.Beat, signer string) *wire.Refusal {
 	case plugin.HostFrom == "verified" && signer != beat.Host && !certified(r.certificate, beat.Host):
 		return refuse(reasonHost, "host: %q has neither certified nor signed this ('host_from')", beat.Host)
 	case plugin.IPFrom == "verified" && beat.IP.IsValid() && beat.IP != r.remote:
-		return refuse(reasonIP, "ip: %s comes from %s ('ip_from')", beat.IP, r.from)
+		return refuse(reasonIP, "ip: %s comes from %s ('ip_from')", beat.IP, r.from())
 	case r.pid != 0 && beat.PID != 0 && !beat.Watched && !calls(r.pid, beat.PID):
 		return refuse(reasonPID, "pid: %d is not that of the process that says so, %d", beat.PID, r.pid)
 	}
@@ -121,7 +123,7 @@ func (r *receiver) verify(beat *wire.Beat, signer string) *wire.Refusal {
 // connection or the datagram that is being served.
 func (r *receiver) survive() {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
-		r.listener.refuse(reasonPanic, r.from, "a mistake of the plugin, please report the stack that follows")
-		r.listener.plugin.Log.Errorf("Serving %s failed: %v\n%s", r.from, cause, debug.Stack())
+		r.listener.refuse(reasonPanic, r.from(), "a mistake of the plugin, please report the stack that follows")
+		r.listener.plugin.Log.Errorf("Serving %s failed: %v\n%s", r.from(), cause, debug.Stack())
 	}
 }

@@ -98,11 +98,11 @@ func (c *conn) refuseHandshake(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.listener.refuse(reasonFrameTimeout, c.from, "TLS handshake is not complete in time ('frame_timeout')")
+		c.listener.refuse(reasonFrameTimeout, c.from(), "TLS handshake is not complete in time ('frame_timeout')")
 	case errors.As(err, &plain):
-		c.listener.refuse(reasonHandshake, c.from, "what comes is no TLS: a plaintext sender on a TLS port?")
+		c.listener.refuse(reasonHandshake, c.from(), "what comes is no TLS: a plaintext sender on a TLS port?")
 	default:
-		c.listener.refuse(reasonHandshake, c.from, printable(err.Error()))
+		c.listener.refuse(reasonHandshake, c.from(), printable(err.Error()))
 	}
 }
 

@@ -26,6 +26,7 @@ type Outcome struct {
 	Jitter      time.Duration // how far Gap is off the declared interval
 	Lost        int64         // beats of its run that are missing before it
 	Silence     Silence       // what is allowed from now on
+	Handle      Handle        // for the next beat over the same connection
 	After       int64         // of Replayed: what SentMS has to exceed; 0 if Seq is what is wrong
 	Transitions []Transition
 }
@@ -46,7 +47,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if place != fresh {
 		return t.stale(p, place)
 	}
-	out := Outcome{Lost: max(steps-1, 0)}
+	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at := max(now.Sub(t.epoch), p.heard) // a gap is never negative
 	if p.Beats > 0 {
 		out.Gap = at - p.heard
@@ -106,7 +107,7 @@ func (t *Tracker) stale(p *peer, place order) Outcome {
 // find returns the peer that b is about: a known one, one whose place it
 // takes, or a new one. It returns nil if there is no room.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
-	if p := t.peers[b.ID]; p != nil {
+	if p := t.known(b); p != nil {
 		if p.nobody {
 			t.meet(p, now)
 		}
@@ -126,6 +127,14 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	p.process = b.Process
 	t.meet(p, now)
 	return p
+}
+
+// known returns the peer that b names, or nil.
+func (t *Tracker) known(b *Beat) *peer {
+	if p := b.Handle.p; p != nil && p.index >= 0 && p.id == b.ID {
+		return p
+	}
+	return t.peers[b.ID]
 }
 
 // add takes a new peer in, of which nothing is believed.

@@ -12,7 +12,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 		return 0, false
 	}
 	latest := int64(0)
-	if p := t.peers[b.ID]; p != nil {
+	if p := t.known(b); p != nil {
 		if high := p.runs.high(b.Run); high > 0 {
 			return 0, b.Seq <= high
 		}

@@ -225,7 +225,13 @@ func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (str
 	if err != nil {
 		return "", err
 	}
-	return keep(old, raw), checkText(key, raw, limit, allowed)
+	if string(raw) == old && old != "" {
+		return old, nil // was checked when it came first
+	}
+	if err := checkText(key, raw, limit, allowed); err != nil {
+		return "", err // and not kept: the next beat takes what was kept for checked
+	}
+	return string(raw), nil
 }
 
 func (d *Decoder) str(key string) ([]byte, error) {

@@ -12,6 +12,9 @@ import (
 // and one level inside.
 const maxDepth = 2
 
+// longText is how long a text has to be, in bytes, that its memory is given back.
+const longText = 1 << 10
+
 // A scanner walks over one JSON text (RFC 8259) without building anything.
 // It is stricter than the RFC where that leaves a choice: keys are unique,
 // strings are UTF-8.
@@ -25,7 +28,7 @@ type scanner struct {
 
 func (s *scanner) reset(data []byte) {
 	unescaped := s.unescaped[:0]
-	if cap(unescaped) > firstBuffer {
+	if cap(unescaped) > longText {
 		unescaped = nil // one long text does not hold memory for ever
 	}
 	*s = scanner{data: data, unescaped: unescaped, keys: s.keys[:0]}
@@ -151,8 +154,9 @@ func (s *scanner) str() ([]byte, error) {
 		return nil, s.unexpected("a string")
 	}
 	start := s.pos
-	for s.pos < len(s.data) {
-		switch c := s.data[s.pos]; {
+	for i, c := range s.data[start:] {
+		s.pos = start + i
+		switch {
 		case c == '"':
 			s.pos++
 			return s.data[start : s.pos-1], nil
@@ -161,8 +165,8 @@ func (s *scanner) str() ([]byte, error) {
 		case c < 0x20:
 			return nil, s.unexpected("a string without control characters")
 		}
-		s.pos++
 	}
+	s.pos = len(s.data)
 	return nil, s.unexpected("the end of the string")
 }
 

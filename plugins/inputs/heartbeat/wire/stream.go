@@ -14,8 +14,12 @@ const (
 	MaxFrame        = 1 << 20 // no limit may be above: a length's first byte is 0
 )
 
-// firstBuffer holds a few beats of ordinary size.
-const firstBuffer = 1 << 10
+// ownBuffer is what a Reader reads into that was given an io.Reader, in bytes.
+const ownBuffer = 1 << 10
+
+// ErrAgain is what a Source returns that has nothing now and does not wait, and
+// then Next too.
+var ErrAgain = errors.New("nothing more has come yet")
 
 // kind is how the payloads of a stream are told apart.
 type kind byte
@@ -26,28 +30,48 @@ const (
 	bare           // JSON objects one after the other
 )
 
+// A Source gives a stream in chunks. A chunk is valid until the next one is
+// asked for.
+type Source interface{ Chunk() ([]byte, error) }
+
 // A Reader takes payloads out of a stream: frames, or bare JSON objects. The
 // first byte decides which. It never allocates what a length merely
-// announces.
+// announces, and between payloads it holds no memory.
 type Reader struct {
-	src   io.Reader
-	max   int
-	kind  kind
-	buf   []byte // buf[head:tail] is read but not yet returned
-	head  int
-	tail  int
-	ended error // why src gives no more
+	src    Source
+	max    int
+	kind   kind
+	unread []byte     // has come and is not yet returned
+	kept   []byte     // where unread is, if not in a chunk
+	object objectScan // of the one that has begun in unread
+	ended  error      // why src gives no more
 }
 
 // NewReader returns a Reader that refuses payloads longer than limit, which
 // lies in 1..MaxFrame.
 func NewReader(src io.Reader, limit int) *Reader {
+	return ReadChunks(&ownChunks{src: src}, limit)
+}
+
+// ReadChunks is NewReader for a source that has the buffer itself.
+func ReadChunks(src Source, limit int) *Reader {
 	return &Reader{src: src, max: limit}
+}
+
+// ownChunks makes a Source of what reads into the buffer of somebody else.
+type ownChunks struct {
+	src    io.Reader
+	buffer [ownBuffer]byte
+}
+
+func (c *ownChunks) Chunk() ([]byte, error) {
+	n, err := c.src.Read(c.buffer[:])
+	return c.buffer[:n], err
 }
 
 // Started reports whether the beginning of a payload that is not yet complete
 // has been read.
-func (r *Reader) Started() bool { return r.head < r.tail }
+func (r *Reader) Started() bool { return len(r.unread) > 0 }
 
 // Framed reports whether the stream turned out to carry frames.
 func (r *Reader) Framed() bool { return r.kind == framed }
@@ -58,8 +82,8 @@ func (r *Reader) Bare() bool { return r.kind == bare }
 // Next returns the next payload, which is valid until the following call.
 //
 // It returns io.EOF if the stream ends between payloads, a *Refusal with
-// Broken set if it cannot be read any further, and the error of the
-// underlying Read otherwise.
+// Broken set if it cannot be read any further, and the error of the source
+// otherwise. After ErrAgain it may be called again.
 func (r *Reader) Next() ([]byte, error) {
 	if r.kind == undecided {
 		if err := r.decide(); err != nil {
@@ -77,7 +101,7 @@ func (r *Reader) decide() error {
 	if err := r.need(1); err != nil {
 		return err
 	}
-	switch first := r.buf[r.head]; {
+	switch first := r.unread[0]; {
 	case first == 0: // a legal length is below 2^24
 		r.kind = framed
 	case first == '{' || isSpace(first):
@@ -91,13 +115,16 @@ func (r *Reader) decide() error {
 // stranger names who speaks something else to us. It waits for more only
 // while that may tell.
 func (r *Reader) stranger() error {
-	seen := r.buf[r.head:r.tail]
-	is, may := httpMethod(seen)
-	for !is && may && r.need(len(seen)+1) == nil {
-		seen = r.buf[r.head:r.tail]
-		is, may = httpMethod(seen)
+	is, may := httpMethod(r.unread)
+	for !is && may {
+		if err := r.need(len(r.unread) + 1); errors.Is(err, ErrAgain) {
+			return err
+		} else if err != nil {
+			break
+		}
+		is, may = httpMethod(r.unread)
 	}
-	switch {
+	switch seen := r.unread; {
 	case seen[0] == 0x16:
 		return broken(ReasonTLS, "stream begins with %s: a TLS client on a plaintext port", quote(seen))
 	case is:
@@ -121,7 +148,7 @@ func (r *Reader) nextFrame() ([]byte, error) {
 		return nil, err
 	}
 	// Compared before it is converted: int has 32 bits on some platforms.
-	n := binary.BigEndian.Uint32(r.buf[r.head:])
+	n := binary.BigEndian.Uint32(r.unread)
 	switch {
 	case n == 0:
 		return nil, broken(ReasonEmptyFrame, "frame of length 0")
@@ -131,9 +158,14 @@ func (r *Reader) nextFrame() ([]byte, error) {
 	if err := r.need(HeaderSize + int(n)); err != nil {
 		return nil, err
 	}
-	payload := r.buf[r.head+HeaderSize : r.head+HeaderSize+int(n)]
-	r.head += HeaderSize + int(n)
-	return payload, nil
+	return r.take(HeaderSize + int(n))[HeaderSize:], nil
+}
+
+// take returns the first n bytes of what is unread.
+func (r *Reader) take(n int) []byte {
+	taken := r.unread[:n]
+	r.unread = r.unread[n:]
+	return taken
 }
 
 // nextObject looks for the end of a JSON object by counting braces outside of
@@ -142,44 +174,53 @@ func (r *Reader) nextObject() ([]byte, error) {
 	if err := r.skipSpace(); err != nil {
 		return nil, err
 	}
-	if first := r.buf[r.head]; first != '{' {
+	if first := r.unread[0]; first != '{' {
 		return nil, broken(ReasonProtocol, "%s where a JSON object should begin", quote([]byte{first}))
 	}
-	var scan objectScan
-	for n := 0; ; n++ {
-		if n >= r.max {
+	for !r.object.find(r.unread[:min(len(r.unread), r.max)]) {
+		if r.object.seen >= r.max {
 			return nil, broken(ReasonOversize, "JSON object without an end in %d bytes", r.max)
 		}
-		if err := r.need(n + 1); err != nil {
+		if err := r.need(r.object.seen + 1); err != nil {
 			return nil, err
 		}
-		if scan.ends(r.buf[r.head+n]) {
-			payload := r.buf[r.head : r.head+n+1]
-			r.head += n + 1
-			return payload, nil
-		}
 	}
+	payload := r.take(r.object.seen)
+	r.object = objectScan{}
+	return payload, nil
 }
 
 func (r *Reader) skipSpace() error {
 	for {
-		if r.head == r.tail {
-			if err := r.need(1); err != nil {
-				return err
-			}
+		if err := r.need(1); err != nil {
+			return err
 		}
-		if !isSpace(r.buf[r.head]) {
+		if !isSpace(r.unread[0]) {
 			return nil
 		}
-		r.head++
+		r.take(1)
 	}
 }
 
 // objectScan finds the closing brace of an object.
 type objectScan struct {
+	seen     int // bytes
 	depth    int
 	inString bool
 	escaped  bool
+}
+
+// find goes on where it stopped and reports whether the object ends in text,
+// which begins where the object does; then it ends after so many bytes as are
+// seen.
+func (s *objectScan) find(text []byte) bool {
+	for s.seen < len(text) {
+		s.seen++
+		if s.ends(text[s.seen-1]) {
+			return true
+		}
+	}
+	return false
 }
 
 func (s *objectScan) ends(c byte) bool {
@@ -199,22 +240,44 @@ func (s *objectScan) ends(c byte) bool {
 	return s.depth <= 0
 }
 
-// need makes sure that n bytes are read and not yet returned. It returns
-// io.EOF if the stream ended before the first of them, and a Refusal if it
-// ended inside a payload.
+// need makes sure that n bytes are unread. It returns io.EOF if the stream
+// ended before the first of them, and a Refusal if it ended inside a payload.
 func (r *Reader) need(n int) error {
-	for r.tail-r.head < n {
+	for len(r.unread) < n {
 		if r.ended != nil {
 			return r.endIn()
 		}
-		r.makeRoom()
-		got, err := r.src.Read(r.buf[r.tail:])
-		r.tail += got
-		r.ended = err
-		if got == 0 && err == nil {
-			r.ended = io.ErrNoProgress
+		if err := r.more(); err != nil {
+			return err
 		}
 	}
+	return nil
+}
+
+// more asks for another chunk. What is unread is copied out of the one before,
+// which it is not worth to be held for.
+func (r *Reader) more() error {
+	if len(r.kept) != len(r.unread) { // else nothing was taken since
+		r.kept = append(r.kept[:0], r.unread...)
+		r.unread = r.kept
+	}
+	chunk, err := r.src.Chunk()
+	if !r.Started() {
+		r.kept = nil // one long payload does not hold memory for ever
+	}
+	if err == ErrAgain { //nolint:errorlint // it is never wrapped
+		return err
+	}
+	r.ended = err
+	if len(chunk) == 0 && err == nil {
+		r.ended = io.ErrNoProgress
+	}
+	if !r.Started() {
+		r.unread = chunk
+		return nil
+	}
+	r.kept = append(r.kept, chunk...)
+	r.unread = r.kept
 	return nil
 }
 
@@ -225,24 +288,7 @@ func (r *Reader) endIn() error {
 	if !r.Started() {
 		return io.EOF
 	}
-	return broken(ReasonTruncated, "stream ended inside a message, after %d bytes of it", r.tail-r.head)
-}
-
-// makeRoom lets at least one more byte be read. It grows the buffer to double
-// of what has really arrived at most.
-func (r *Reader) makeRoom() {
-	if r.head > 0 {
-		r.tail = copy(r.buf, r.buf[r.head:r.tail])
-		r.head = 0
-		if r.tail == 0 && len(r.buf) > firstBuffer {
-			r.buf = nil // one long payload does not hold memory for ever
-		}
-	}
-	if r.tail < len(r.buf) {
-		return
-	}
-	size := max(firstBuffer, min(2*len(r.buf), HeaderSize+r.max))
-	r.buf = append(make([]byte, 0, size), r.buf[:r.tail]...)[:size]
+	return broken(ReasonTruncated, "stream ended inside a message, after %d bytes of it", len(r.unread))
 }
 
 // AppendFrame appends payload to dst with its length before it. The payload
