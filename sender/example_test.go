@@ -59,7 +59,7 @@ func startCollector() exampleCollector {
 			if err != nil {
 				return
 			}
-			beat, err := new(wire.Decoder).Decode(payload)
+			beat, err := wire.Decode(payload)
 			if err != nil {
 				panic(err)
 			}

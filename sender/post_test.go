@@ -45,7 +45,7 @@ type post struct {
 }
 
 func (p *post) Write(payload []byte) (int, error) {
-	beat, err := new(wire.Decoder).Decode(payload)
+	beat, err := wire.Decode(payload)
 	if err != nil {
 		panic(err)
 	}

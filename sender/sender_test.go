@@ -85,7 +85,7 @@ func (c *collector) serve(conn net.Conn, number int) {
 			})
 			return
 		}
-		beat, err := new(wire.Decoder).Decode(c.open(payload))
+		beat, err := wire.Decode(c.open(payload))
 		if err != nil {
 			panic(err)
 		}

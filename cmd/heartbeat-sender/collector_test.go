@@ -92,13 +92,12 @@ func (c *collector) serve(conn net.Conn) {
 		delete(c.conns, conn)
 	}()
 	reader := wire.NewReader(conn, wire.DefaultMaxFrame)
-	var decoder wire.Decoder
 	for {
 		payload, err := reader.Next()
 		if err != nil {
 			return
 		}
-		beat, err := decoder.Decode(payload)
+		beat, err := wire.Decode(payload)
 		if err != nil || !reader.Framed() {
 			panic(fmt.Sprintf("the sender sends %q: %v", payload, err))
 		}

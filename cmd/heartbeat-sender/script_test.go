@@ -149,7 +149,7 @@ func scriptSameRun(ts *testscript.TestScript, neg bool, args []string) {
 	runs := make(map[string]bool)
 	beats := 0
 	for line := range strings.Lines(ts.ReadFile(args[0])) {
-		beat, err := new(wire.Decoder).Decode([]byte(line))
+		beat, err := wire.Decode([]byte(line))
 		ts.Check(err)
 		beats++
 		runs[beat.Run] = true

@@ -215,7 +215,7 @@ func (s *server) watch() (end func() error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.fetch("profile?seconds=3", s.profile+".cpu") }() // ends by itself
-	return func() error { return errors.Join(<-done, s.fetch("heap", s.profile+".heap"), s.fetch("heap?debug=1", s.profile+".mem")) }
+	return func() error { return errors.Join(<-done, s.fetch("heap?debug=1", s.profile+".mem"), s.fetch("heap?gc=1", s.profile+".heap")) }
 }
 
 // fetch stores what Telegraf tells of itself.

@@ -35,7 +35,6 @@ type conn struct {
 	reader  *wire.Reader
 	fd      uintptr // of socket, to be read without waiting
 	ready   bool    // fd is known
-	chunk   *chunk  // what was read last; nil while there is nothing
 	refused int     // payloads in a row
 	timed   bool    // the clock of the payload being read runs
 	armed   bool    // a deadline for reading is set
@@ -70,19 +69,20 @@ func (c *conn) serve() {
 // readAll takes in what comes and returns how the connection ended.
 func (c *conn) readAll() (end liveness.End) {
 	end = liveness.EndedByUs // if it panics
-	defer c.giveBack()
 	defer c.survive()
 	if err := c.shakeHands(); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
 	c.startClock() // for the first payload it runs from the beginning
-	return c.ended(c.eachTime(c.takeIn))
+	return c.ended(c.eachTime())
 }
 
 // takeIn takes in all payloads that are there. It returns wire.ErrAgain if
 // the next one has yet to come, and any other error if none will.
-func (c *conn) takeIn() error {
+func (c *conn) takeIn() (end error) {
+	end = net.ErrClosed // if it panics
+	defer c.survive()
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
@@ -93,6 +93,12 @@ func (c *conn) takeIn() error {
 			return err
 		}
 	}
+}
+
+// takeInWaiting takes in what comes until the end of the connection.
+func (c *conn) takeInWaiting() error {
+	c.workbench = new(workbench)
+	return c.takeIn()
 }
 
 // Chunk reads for the wire.Reader. A payload that has begun has frame_timeout
@@ -106,29 +112,9 @@ func (c *conn) Chunk() ([]byte, error) {
 	case c.armed:
 		c.stopClock()
 	}
-	if c.chunk == nil {
-		c.chunk = chunks.Get().(*chunk)
-	}
 	n, err := c.read(c.chunk[:])
-	if err == wire.ErrAgain { //nolint:errorlint // it is never wrapped
-		c.giveBack()
-		return nil, err
-	}
 	c.listener.bytes.Add(int64(n))
 	return c.chunk[:n], err
-}
-
-// A chunk is what is read at once. A connection that is silent has none:
-// of many, most are.
-type chunk [4 << 10]byte
-
-var chunks = sync.Pool{New: func() any { return new(chunk) }}
-
-func (c *conn) giveBack() {
-	if c.chunk != nil {
-		chunks.Put(c.chunk)
-		c.chunk = nil
-	}
 }
 
 // startClock and stopClock need no look at their errors: a connection that
@@ -160,11 +146,10 @@ func (c *conn) accept(payload []byte) error {
 	default:
 		return c.refuse(refusal)
 	}
-	beat := c.beat.wire
-	if !beat.Check {
+	if !c.said.Check {
 		c.probe(c.beat.Interval, silence.Dead)
 	}
-	if beat.Ack || beat.Check {
+	if c.said.Ack || c.said.Check {
 		return c.say(c.answer(silence))
 	}
 	return nil

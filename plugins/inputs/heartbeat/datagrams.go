@@ -34,7 +34,7 @@ func (l *listener) receiveFrom(socket net.PacketConn) {
 
 // receiveAll takes in one datagram after the other until the socket is closed.
 func (l *listener) receiveAll() {
-	r := &receiver{listener: l}
+	r := &receiver{listener: l, workbench: new(workbench)}
 	buffer := make([]byte, maxDatagram+1) // one byte more shows that it was longer
 	for {
 		n, from, err := receive(l.datagrams, buffer)

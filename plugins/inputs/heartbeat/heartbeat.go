@@ -81,6 +81,7 @@ type Heartbeat struct {
 	keeper    *keeper
 	listeners []*listener
 	doors     *doors
+	crew      *crew
 	ring      *keyRing
 
 	certificates *certificates // nil without tls://
@@ -140,11 +141,12 @@ func (h *Heartbeat) prepare(now time.Time) {
 	h.intake = newIntake(h.options(), h.naming(), h.Log, now)
 	h.keeper = newKeeper(h.StatePath(), h.intake, h.Log, now)
 	h.doors = newDoors(h)
+	h.crew = newCrew()
 }
 
 // run serves the listeners until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	in, keeper, own := h.intake, h.keeper, h.ownOf()
+	in, keeper, crew, own := h.intake, h.keeper, h.crew, h.ownOf()
 	in.listeners = slices.Clone(h.listeners)
 	watch := &watcher{plugin: h}
 	watch.look()
@@ -159,6 +161,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 		l.serve() // until it is closed
 	}
 	h.stop = func() { // the emitter last: what the others told is still emitted
+		crew.dismiss()
 		endClock()
 		clock.Wait()
 		keeper.close()

@@ -47,76 +47,81 @@ type naming struct {
 	pidField bool // its pid is a field
 }
 
+// Metrics of which there are many get their tags and fields one by one: a map of
+// them takes twice the memory and two thirds more time (decision 0016).
+
 // beatMetric returns the metric of one beat.
 func (n *naming) beatMetric(o *observation, out *liveness.Outcome) telegraf.Metric {
 	b := o.wire
-	tags := make(map[string]string, 4+len(o.Labels))
-	tags["source"] = o.ID.Source
+	m := metric.New(measurementBeat, nil, nil, out.At)
+	m.AddTag("source", o.ID.Source)
 	if o.Addr.IsValid() {
-		tags["ip"] = o.Addr.String()
+		m.AddTag("ip", o.Addr.String())
 	}
 	if !o.ID.Nameless() {
-		tags["service"] = o.ID.Service
+		m.AddTag("service", o.ID.Service)
 	}
 	for _, label := range o.Labels {
-		tags[label.Key] = label.Value
+		m.AddTag(label.Key, label.Value)
 	}
-	fields := map[string]any{"status": b.Status, "lost": out.Lost}
+	m.AddField("status", b.Status)
+	m.AddField("lost", out.Lost)
 	// Peers known by their pid only would write over each other without it.
 	if pid := uint64(b.PID); n.pidField && !o.ID.Nameless() {
-		fields["last_pid"] = int64(pid)
+		m.AddField("last_pid", int64(pid))
 	} else {
-		tags["pid"] = strconv.FormatUint(pid, 10)
+		m.AddTag("pid", strconv.FormatUint(pid, 10))
 	}
 	if b.Seq > 0 {
-		fields["seq"] = b.Seq
+		m.AddField("seq", b.Seq)
 	}
 	if o.Interval > 0 {
-		fields["interval_seconds"] = o.Interval.Seconds()
+		m.AddField("interval_seconds", o.Interval.Seconds())
 	}
 	if out.Gap > 0 {
-		fields["gap_seconds"] = out.Gap.Seconds()
+		m.AddField("gap_seconds", out.Gap.Seconds())
 		if o.Interval > 0 {
-			fields["jitter_seconds"] = out.Jitter.Seconds()
+			m.AddField("jitter_seconds", out.Jitter.Seconds())
 		}
 	}
 	if b.RTTMicros > 0 {
-		fields["rtt_seconds"] = float64(b.RTTMicros) / 1e6
+		m.AddField("rtt_seconds", float64(b.RTTMicros)/1e6)
 	}
 	if b.SentMS > 0 {
-		fields["skew_seconds"] = float64(out.At.UnixMilli()-b.SentMS) / 1e3
+		m.AddField("skew_seconds", float64(out.At.UnixMilli()-b.SentMS)/1e3)
 	}
 	for _, field := range b.Fields {
-		fields[fieldPrefix+field.Key] = field.Value
+		m.AddField(fieldPrefix+field.Key, field.Value)
 	}
-	return metric.New(measurementBeat, tags, fields, out.At)
+	return m
 }
 
 // peerMetric returns the gauges of one peer.
 func peerMetric(v *liveness.View) telegraf.Metric {
-	return metric.New(measurementPeer, identity(v, 0), map[string]any{
-		"alive":                   flag(v.State == liveness.Alive || v.State == liveness.Suspect),
-		"dead":                    flag(v.State == liveness.Dead),
-		"state_code":              int64(v.State),
-		"reason_code":             int64(v.Reason),
-		"since_timestamp_seconds": timestamp(v.Since),
-		"age_seconds":             v.Age.Seconds(),
-		"deadline_seconds":        v.Deadline.Seconds(),
-		"suspicion":               v.Suspicion,
-		"connected":               flag(v.Connected),
-		"flapping":                flag(v.Flapping),
-		"last_pid":                int64(v.PID),
-		"beats_total":             int64(v.Beats),
-		"lost_total":              int64(v.Lost),
-		"late_total":              int64(v.Late),
-		"duplicates_total":        int64(v.Duplicates),
-		"limited_total":           int64(v.Limited),
-		"restarts_total":          int64(v.Restarts),
-		"deaths_total":            int64(v.Deaths),
-		"dead_seconds_total":      v.DeadFor.Seconds(),
-		"mistakes_total":          int64(v.Mistakes),
-		"conflicts_total":         int64(v.Conflicts),
-	}, v.At, telegraf.Gauge)
+	m := metric.New(measurementPeer, nil, nil, v.At, telegraf.Gauge)
+	identify(m, v)
+	m.AddField("alive", flag(v.State == liveness.Alive || v.State == liveness.Suspect))
+	m.AddField("dead", flag(v.State == liveness.Dead))
+	m.AddField("state_code", int64(v.State))
+	m.AddField("reason_code", int64(v.Reason))
+	m.AddField("since_timestamp_seconds", timestamp(v.Since))
+	m.AddField("age_seconds", v.Age.Seconds())
+	m.AddField("deadline_seconds", v.Deadline.Seconds())
+	m.AddField("suspicion", v.Suspicion)
+	m.AddField("connected", flag(v.Connected))
+	m.AddField("flapping", flag(v.Flapping))
+	m.AddField("last_pid", int64(v.PID))
+	m.AddField("beats_total", int64(v.Beats))
+	m.AddField("lost_total", int64(v.Lost))
+	m.AddField("late_total", int64(v.Late))
+	m.AddField("duplicates_total", int64(v.Duplicates))
+	m.AddField("limited_total", int64(v.Limited))
+	m.AddField("restarts_total", int64(v.Restarts))
+	m.AddField("deaths_total", int64(v.Deaths))
+	m.AddField("dead_seconds_total", v.DeadFor.Seconds())
+	m.AddField("mistakes_total", int64(v.Mistakes))
+	m.AddField("conflicts_total", int64(v.Conflicts))
+	return m
 }
 
 // isDown tells for which states there is a heartbeat_down.
@@ -127,37 +132,38 @@ func isDown(v *liveness.View) bool {
 
 // downMetric returns who is not well, since when and why, as one row.
 func downMetric(v *liveness.View) telegraf.Metric {
-	tags := identity(v, 4)
+	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
+	identify(m, v)
 	if v.Addr.IsValid() {
-		tags["ip"] = v.Addr.String()
+		m.AddTag("ip", v.Addr.String())
 	}
-	tags["pid"] = strconv.FormatUint(uint64(v.PID), 10)
-	tags["state"] = v.State.String()
-	tags["reason"] = v.Reason.String()
-	fields := map[string]any{
-		"since_timestamp_seconds": timestamp(v.Since),
-		"down_seconds":            v.Lasting.Seconds(),
-	}
+	m.AddTag("pid", strconv.FormatUint(uint64(v.PID), 10))
+	m.AddTag("state", v.State.String())
+	m.AddTag("reason", v.Reason.String())
+	m.AddField("since_timestamp_seconds", timestamp(v.Since))
+	m.AddField("down_seconds", v.Lasting.Seconds())
 	if v.HasExitCode {
-		fields["exit_code"] = v.ExitCode
+		m.AddField("exit_code", v.ExitCode)
 	}
-	return metric.New(measurementDown, tags, fields, v.At, telegraf.Gauge)
+	return m
 }
 
 // eventMetric returns what happened to a peer.
 func eventMetric(tr *liveness.Transition) telegraf.Metric {
-	tags := identity(&tr.View, 3)
-	tags["state"] = tr.State.String()
-	tags["previous"] = tr.Previous.String()
-	tags["reason"] = tr.Reason.String()
+	m := metric.New(measurementEvent, nil, nil, tr.At)
+	identify(m, &tr.View)
+	m.AddTag("state", tr.State.String())
+	m.AddTag("previous", tr.Previous.String())
+	m.AddTag("reason", tr.Reason.String())
 	if tr.Event != liveness.Changed {
-		tags["reason"] = tr.Event.String()
+		m.AddTag("reason", tr.Event.String())
 	}
-	fields := map[string]any{"last_pid": int64(tr.PID), "lasted_seconds": tr.Lasted.Seconds()}
+	m.AddField("last_pid", int64(tr.PID))
+	m.AddField("lasted_seconds", tr.Lasted.Seconds())
 	if tr.HasExitCode {
-		fields["exit_code"] = tr.ExitCode
+		m.AddField("exit_code", tr.ExitCode)
 	}
-	return metric.New(measurementEvent, tags, fields, tr.At)
+	return m
 }
 
 // startedMetric tells that the collector began to listen.
@@ -211,22 +217,20 @@ func listenerMetrics(l *listener, now time.Time) []telegraf.Metric {
 	return metrics
 }
 
-// identity returns the tags by which a peer is known, with room for more.
-func identity(v *liveness.View, more int) map[string]string {
-	tags := make(map[string]string, 3+len(v.Labels)+more)
-	tags["source"] = v.ID.Source
+// identify adds the tags by which a peer is known.
+func identify(m telegraf.Metric, v *liveness.View) {
+	m.AddTag("source", v.ID.Source)
 	for _, label := range v.Labels {
-		tags[label.Key] = label.Value
+		m.AddTag(label.Key, label.Value)
 	}
 	if !v.ID.Nameless() {
-		tags["service"] = v.ID.Service
-		return tags
+		m.AddTag("service", v.ID.Service)
+		return
 	}
-	tags["pid"] = strconv.FormatUint(uint64(v.ID.PID), 10)
+	m.AddTag("pid", strconv.FormatUint(uint64(v.ID.PID), 10))
 	if _, err := netip.ParseAddr(v.ID.Source); err == nil {
-		tags["ip"] = v.ID.Source
+		m.AddTag("ip", v.ID.Source)
 	}
-	return tags
 }
 
 func flag(is bool) int64 {

@@ -12,38 +12,27 @@ import (
 // An observation is a beat with what its connection tells about it.
 type observation struct {
 	liveness.Beat
-	wire *wire.Beat // valid until the next one is decoded
-
-	source     netip.Addr // sourceText in its other form
-	sourceText string
+	wire *wire.Beat
 }
 
-// set fills o in. It reports false if the beat is nobody's.
-func (o *observation) set(b *wire.Beat, remote netip.Addr, h *Heartbeat) bool {
-	addr := address(b.IP, remote, h.IPFrom)
+// set makes o of what r has received. It reports false if the beat is nobody's.
+func (o *observation) set(r *receiver) bool {
+	b, options := &r.said, r.listener.plugin
+	addr := address(b.IP, r.remote, options.IPFrom)
 	host := b.Host
 	if host == "" && addr.IsValid() {
-		host = o.text(addr)
+		host = r.text(addr)
 	}
 	id, ok := liveness.NewID(host, b.Service, b.PID)
 	o.wire = b
 	o.Beat = liveness.Beat{
-		ID: id, Handle: o.Handle, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, h.TagKeys),
+		ID: id, Handle: r.handle, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, options.TagKeys),
 		Process: liveness.Process{Boot: b.Boot, PID: b.PID, Start: milliseconds(b.StartMS)},
 		Status:  status(b), Run: b.Run, Seq: b.Seq,
 		Interval: milliseconds(b.IntervalMS), BackIn: milliseconds(b.BackInMS),
 		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS,
 	}
 	return ok
-}
-
-// text prints addr. A connection mostly speaks for one, which costs memory
-// only once.
-func (o *observation) text(addr netip.Addr) string {
-	if o.source != addr {
-		o.source, o.sourceText = addr, addr.String()
-	}
-	return o.sourceText
 }
 
 // address returns the address of a beat. What a sender says of itself holds,

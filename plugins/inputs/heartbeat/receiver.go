@@ -20,8 +20,13 @@ type receiver struct {
 
 	certificate *x509.Certificate // of the other side, verified; nil if it has shown none
 
-	decoder wire.Decoder
-	beat    observation
+	said   wire.Beat       // the latest beat
+	handle liveness.Handle // of whom it was about
+
+	source     netip.Addr // sourceText in its other form
+	sourceText string
+
+	*workbench // nil while there is nothing to take in
 }
 
 // An origin is where payloads come from.
@@ -33,22 +38,21 @@ type origin struct {
 // from returns what to call it in messages.
 func (o *origin) from() string { return nameOf(o.addr) }
 
-// take judges one payload, which r.beat then is, and returns what it is
-// allowed from now on. A refusal says why it is not accepted.
+// take judges one payload and returns what silence is allowed after it. A refusal says why it is not accepted.
 func (r *receiver) take(payload []byte) (liveness.Silence, *wire.Refusal) {
 	plugin := r.listener.plugin
 	object, signer, refusal := plugin.ring.open(payload)
 	if refusal != nil {
 		return liveness.Silence{}, refusal
 	}
-	beat, err := r.decoder.Decode(object)
-	if err != nil {
+	if err := r.decoder.Decode(object, &r.said); err != nil {
 		return liveness.Silence{}, wire.AsRefusal(err)
 	}
+	beat := &r.said
 	if refusal := r.verify(beat, signer); refusal != nil {
 		return liveness.Silence{}, refusal
 	}
-	if !r.beat.set(beat, r.remote, plugin) {
+	if !r.beat.set(r) {
 		return liveness.Silence{}, &wire.Refusal{Reason: reasonNobody, Text: "beat names no host and its connection has no address"}
 	}
 	r.beat.Signed = signer != ""
@@ -64,7 +68,16 @@ func (r *receiver) take(payload []byte) (liveness.Silence, *wire.Refusal) {
 
 // answer returns what to answer to the beat that was taken.
 func (r *receiver) answer(silence liveness.Silence) *wire.Answer {
-	return &wire.Answer{Seq: r.beat.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: r.beat.ID.String()}
+	return &wire.Answer{Seq: r.said.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: r.beat.ID.String()}
+}
+
+// text prints addr. A stream mostly speaks for one, which costs memory only
+// once.
+func (r *receiver) text(addr netip.Addr) string {
+	if r.source != addr {
+		r.source, r.sourceText = addr, addr.String()
+	}
+	return r.sourceText
 }
 
 // observe has the beat judged, or only looked at.
@@ -75,7 +88,7 @@ func (r *receiver) observe(check bool) liveness.Outcome {
 	}
 	r.beat.Conn = r.conn
 	outcome := in.observe(&r.beat)
-	r.beat.Handle = outcome.Handle
+	r.handle = outcome.Handle
 	if outcome.Fate != liveness.Full && outcome.Fate != liveness.Replayed {
 		r.listener.beats.Add(1)
 	}

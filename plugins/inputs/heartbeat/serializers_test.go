@@ -75,7 +75,7 @@ func labelKeys(t *testing.T, said []string) []string {
 	t.Helper()
 	keys := make(map[string]bool)
 	for _, payload := range said {
-		b, err := new(wire.Decoder).Decode([]byte(payload))
+		b, err := wire.Decode([]byte(payload))
 		require.NoError(t, err)
 		for _, tag := range b.Tags {
 			keys[tag.Key] = true

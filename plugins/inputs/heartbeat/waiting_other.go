@@ -2,7 +2,6 @@
 
 package heartbeat
 
-// eachTime calls takeIn, which waits by itself.
-func (c *conn) eachTime(takeIn func() error) error { return takeIn() }
+func (c *conn) eachTime() error { return c.takeInWaiting() }
 
 func (c *conn) read(p []byte) (int, error) { return c.Read(p) }

@@ -10,13 +10,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// eachTime calls takeIn each time that there is something to read, for as long
-// as it returns wire.ErrAgain, and returns the other error. Waiting costs
-// neither a buffer nor more of the stack than it takes.
-func (c *conn) eachTime(takeIn func() error) error {
+// eachTime takes in what there is to read, each time that there is something,
+// until that returns another error than wire.ErrAgain. Waiting takes no buffer.
+func (c *conn) eachTime() error {
 	socket, ok := c.Conn.(syscall.Conn)
 	if !ok { // a secure connection reads more than it gives
-		return takeIn()
+		return c.takeInWaiting()
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
@@ -25,7 +24,7 @@ func (c *conn) eachTime(takeIn func() error) error {
 	var taken error
 	waiting := raw.Read(func(fd uintptr) bool {
 		c.fd, c.ready = fd, true
-		taken = takeIn()
+		taken = c.listener.plugin.crew.takeIn(c)
 		return taken != wire.ErrAgain //nolint:errorlint // it is never wrapped
 	})
 	if waiting != nil {

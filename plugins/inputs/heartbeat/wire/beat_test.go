@@ -44,7 +44,7 @@ func loadVectors[T any](t testing.TB, file string) []T {
 func TestBeatVectors(t *testing.T) {
 	for _, v := range loadVectors[beatVector](t, "beats.json") {
 		t.Run(v.Name, func(t *testing.T) {
-			b, err := new(Decoder).Decode(v.bytes(t))
+			b, err := Decode(v.bytes(t))
 			if v.Refuse == "" {
 				require.NoError(t, err)
 				canonical, err := AppendBeat(nil, b)
@@ -67,12 +67,12 @@ func TestBeatVectors(t *testing.T) {
 // show in the next.
 func TestDecoderForgetsTheBeatBefore(t *testing.T) {
 	var d Decoder
+	var b Beat
 	for _, v := range loadVectors[beatVector](t, "beats.json") {
-		_, err := d.Decode(v.bytes(t))
+		err := d.Decode(v.bytes(t), &b)
 		require.Equal(t, v.Refuse == "", err == nil, v.Name)
-		b, err := d.Decode([]byte(`{"pid":1}`))
-		require.NoError(t, err)
-		require.Empty(t, cmp.Diff(&Beat{PID: 1, Status: StatusAlive}, b, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Beat{}.IP)), v.Name)
+		require.NoError(t, d.Decode([]byte(`{"pid":1}`), &b))
+		require.Empty(t, cmp.Diff(Beat{PID: 1, Status: StatusAlive}, b, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Beat{}.IP)), v.Name)
 		require.False(t, b.IP.IsValid(), v.Name)
 	}
 }
@@ -81,8 +81,9 @@ func TestRepeatedBeatAllocatesNothing(t *testing.T) {
 	payload := []byte(`{"ip":"10.0.0.5","pid":4711,"status":"warm","host":"web-1","service":"nginx","run":"abc","seq":17,
 		"boot":"b","interval_ms":10000,"ack":true,"tags":{"site":"a","rack":"7"},"fields":{"load":1.5,"text":"x","ok":true}}`)
 	var d Decoder
+	var b Beat
 	allocs := testing.AllocsPerRun(100, func() {
-		if _, err := d.Decode(payload); err != nil {
+		if err := d.Decode(payload, &b); err != nil {
 			t.Fatal(err)
 		}
 	})

@@ -2,43 +2,49 @@ package wire
 
 import (
 	"math"
-	"net/netip"
 	"strconv"
 	"strings"
 )
 
-// A Decoder reads beats. It keeps the texts of the beat before, so that a
-// sender that repeats itself costs no memory. One Decoder serves one stream.
+// A Decoder reads beats. It holds what reading needs and nothing of a stream:
+// many streams may use one in turn.
 type Decoder struct {
 	scan   scanner
 	beat   Beat
-	before Beat
-	ipText string // what beat.IP was parsed from
-	ip     netip.Addr
+	before *Beat
 	hasPID bool
 }
 
-// Decode reads a payload that is one beat. The beat is valid until the
-// following call. An error is a *Refusal.
-func (d *Decoder) Decode(payload []byte) (*Beat, error) {
+// Decode reads a payload that is one beat. An error is a *Refusal.
+func Decode(payload []byte) (*Beat, error) {
+	beat := new(Beat)
+	return beat, new(Decoder).Decode(payload, beat)
+}
+
+// Decode reads a payload that is one beat into the place of the beat before of
+// its stream. Texts that are the same are taken from there, so that a sender
+// that repeats itself costs no memory. On an error, which is a *Refusal, the
+// beat before stays.
+func (d *Decoder) Decode(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)
-	d.before = d.beat
-	d.beat = Beat{Status: StatusAlive, Tags: d.before.Tags[:0], Fields: d.before.Fields[:0]}
+	d.before = beat
+	d.beat = Beat{Status: StatusAlive, Tags: d.beat.Tags[:0], Fields: d.beat.Fields[:0]}
 	d.hasPID = false
 	if err := d.scan.document(d.member); err != nil {
-		return nil, err
+		return err
 	}
 	if !d.hasPID {
-		return nil, refuse(ReasonMissing, "pid is missing; 0 stands for the host itself")
+		return refuse(ReasonMissing, "pid is missing; 0 stands for the host itself")
 	}
-	return &d.beat, nil
+	*beat, d.beat = d.beat, *beat
+	return nil
 }
 
 // member reads the value of one key. Keys it does not know are ignored.
 //
 //nolint:funlen // a table of keys
 func (d *Decoder) member(key []byte) (err error) {
-	b, old := &d.beat, &d.before
+	b, old := &d.beat, d.before
 	switch string(key) {
 	case "v":
 		return d.version()
@@ -107,15 +113,12 @@ func (d *Decoder) addr() error {
 	if err != nil {
 		return err
 	}
-	if !d.ip.IsValid() || string(raw) != d.ipText {
-		addr, err := parseAddr(string(raw))
-		if err != nil {
-			return err
-		}
-		d.ip, d.ipText = addr, string(raw)
+	d.beat.IP = d.before.IP
+	var text [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]byte
+	if !d.beat.IP.IsValid() || string(raw) != string(d.beat.IP.AppendTo(text[:0])) {
+		d.beat.IP, err = parseAddr(string(raw))
 	}
-	d.beat.IP = d.ip
-	return nil
+	return err
 }
 
 func (d *Decoder) status() error {
@@ -214,10 +217,7 @@ func (d *Decoder) labelValue(key, old string) (string, error) {
 	if string(raw) == old && old != "" {
 		return old, nil // was checked when it came first
 	}
-	if err := checkLabelValue(key, raw); err != nil {
-		return "", err // and not kept: the next beat takes what was kept for checked
-	}
-	return string(raw), nil
+	return string(raw), checkLabelValue(key, raw)
 }
 
 func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (string, error) {
@@ -228,10 +228,7 @@ func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (str
 	if string(raw) == old && old != "" {
 		return old, nil // was checked when it came first
 	}
-	if err := checkText(key, raw, limit, allowed); err != nil {
-		return "", err // and not kept: the next beat takes what was kept for checked
-	}
-	return string(raw), nil
+	return string(raw), checkText(key, raw, limit, allowed)
 }
 
 func (d *Decoder) str(key string) ([]byte, error) {

@@ -47,7 +47,7 @@ func FuzzStream(f *testing.F) {
 func FuzzBeat(f *testing.F) {
 	addBeats(f)
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		b, err := new(Decoder).Decode(payload)
+		b, err := Decode(payload)
 		if err != nil {
 			if AsRefusal(err) == nil || strings.ContainsAny(err.Error(), "\n\x00") {
 				t.Fatalf("not a printable refusal: %q", err)
@@ -58,7 +58,7 @@ func FuzzBeat(f *testing.F) {
 		if err != nil {
 			t.Fatalf("accepted, but not written: %v", err)
 		}
-		again, err := new(Decoder).Decode(written)
+		again, err := Decode(written)
 		if err != nil {
 			t.Fatalf("%s\nis refused: %v", written, err)
 		}
@@ -72,7 +72,7 @@ func FuzzBeat(f *testing.F) {
 func FuzzStrictVersusStandard(f *testing.F) {
 	addBeats(f)
 	f.Fuzz(func(t *testing.T, payload []byte) {
-		b, err := new(Decoder).Decode(payload)
+		b, err := Decode(payload)
 		if err != nil {
 			return
 		}
