@@ -45,9 +45,9 @@ func fullRecord() liveness.Record {
 		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000, Speaker: "k3v9",
 		ExitCode: -1, HasExitCode: true, DeadFor: 2 * time.Hour,
 		Flaps: []time.Time{savedAt.Add(-2 * time.Hour), savedAt.Add(-time.Hour)},
-		Counters: liveness.Counters{
-			Beats: 1, Lost: 2, Late: 3, Duplicates: 4, Limited: 5, Restarts: 6, Deaths: 7, Mistakes: 8, Conflicts: 9,
-		},
+		Counters: liveness.Counters{Beats: 1, Mishaps: liveness.Mishaps{
+			Lost: 2, Late: 3, Duplicates: 4, Limited: 5, Restarts: 6, Deaths: 7, Mistakes: 8, Conflicts: 9,
+		}},
 	}
 }
 

@@ -106,19 +106,19 @@ func TestLongConnectionAt100ms(t *testing.T) {
 }
 
 func TestFlappingForTenMinutes(t *testing.T) {
-	p := new(peer)
+	p := &peer{past: &noPast}
 	for range flapChanges {
 		p.noteChange(time.Minute)
 	}
 	require.True(t, p.flapping(11*time.Minute))
 	require.False(t, p.flapping(11*time.Minute+1))
-	p = new(peer)
+	p = &peer{past: &noPast}
 	p.noteChange(time.Minute)
 	require.False(t, p.flapping(time.Minute+1))
 }
 
 func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
-	p := new(peer)
+	p := &peer{past: &noPast}
 	p.nextStamp(epoch)
 	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
 	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())

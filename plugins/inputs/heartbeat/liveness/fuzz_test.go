@@ -222,7 +222,7 @@ func (s *storm) checkPeers() {
 		counts[p.state]++
 		said, yes := s.told[p.id]
 		switch {
-		case p.index != i || t.peers[p.id] != p:
+		case int(p.index) != i || t.peers[p.id] != p:
 			s.failf("%v is not where it should be", p.id)
 		case t.wake[i] < t.earliest && t.tickV < t.earliest:
 			s.failf("%v wakes at %v, the first only at %v", p.id, t.wake[i], t.earliest)
@@ -232,7 +232,7 @@ func (s *storm) checkPeers() {
 			s.failf("%v is %v, nothing was told", p.id, p.state)
 		case p.state == Unknown && p.reason == ReasonIsolated && !t.isolation.on:
 			s.failf("%v is held, but nothing is isolated", p.id)
-		case p.nobody && p.Beats > 0:
+		case p.nobody && p.beats > 0:
 			s.failf("%v stands for somebody, but has beaten", p.id)
 		}
 	}

@@ -26,7 +26,7 @@ func (t *Tracker) moveIn(p *peer) {
 		t.bySource[p.id.Source] = h
 		t.hosts = append(t.hosts, h)
 	}
-	p.host, p.room = h, len(h.peers)
+	p.host, p.room = h, int32(len(h.peers))
 	h.peers = append(h.peers, p)
 	h.living++
 	if p.id.Service == HostService {
@@ -114,7 +114,7 @@ func (t *Tracker) lead(own *peer, before State, now time.Time) {
 
 // follow lets p become what its host is.
 func (t *Tracker) follow(p *peer, state State, own *peer, now time.Time) {
-	p.windowV, p.windowBy = own.windowV, own.windowBy
+	p.setWindow(own.windowV, own.windowBy)
 	t.become(p, state, ReasonHost, now)
 }
 

@@ -174,8 +174,9 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 		if p.reason != ReasonIsolated && p.reason != ReasonRestored {
 			continue
 		}
-		p.held, p.heldPartly = 0, 0
-		p.spared += t.tickV - i.since + bonus
+		past := p.remember()
+		past.held, past.heldPartly = 0, 0
+		past.spared += t.tickV - i.since + bonus
 		if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
 			p.deadV = max(p.deadV, t.tickV+bonus)
 		}

@@ -44,7 +44,8 @@ func (t *Tracker) look(p *peer, now time.Time) {
 
 // lookAfter looks whether p is back as it promised.
 func (t *Tracker) lookAfter(p *peer, now time.Time) {
-	if p.windowV = p.promiseV(); t.tickV < p.windowV {
+	p.setWindow(p.promiseV(), p.windowBy)
+	if t.tickV < p.windowV {
 		return // its host has asked for more
 	}
 	if t.secondTick(p) {
@@ -85,7 +86,7 @@ func (t *Tracker) secondTick(p *peer) bool {
 // its host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	if window := p.promiseV(); window > t.verdict(now) {
-		p.windowV = window
+		p.setWindow(window, p.windowBy)
 		t.become(p, Left, ReasonLeaving, now)
 		return
 	}

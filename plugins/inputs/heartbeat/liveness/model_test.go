@@ -262,7 +262,7 @@ func sweepOrder(t *Tracker, m *model) []ID {
 	ids := slices.Collect(maps.Keys(m.peers))
 	at := func(id ID) int {
 		if p := t.peers[id]; p != nil {
-			return p.index
+			return int(p.index)
 		}
 		return len(t.order) // forgotten in this tick
 	}

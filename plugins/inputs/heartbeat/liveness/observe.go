@@ -49,12 +49,14 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at := max(now.Sub(t.epoch), p.heard) // a gap is never negative
-	if p.Beats > 0 {
+	if p.beats > 0 {
 		out.Gap = at - p.heard
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
-	p.Beats++
-	p.Lost += uint64(out.Lost)
+	p.beats++
+	if out.Lost > 0 {
+		p.remember().Lost += uint64(out.Lost)
+	}
 	t.hear(p, b, at, t.verdict(now))
 	if b.Status == SaysAlive {
 		t.learn(p, b, p.steps(b, steps, run), out.Gap, t.lost(now))
@@ -65,7 +67,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 		out.At = p.nextStamp(now)
 	} else {
 		out.Fate = Limited
-		p.Limited++
+		p.remember().Limited++
 	}
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, steps > 0, now)
@@ -78,7 +80,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 // hear notes when and over what a beat came.
 func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
 	p.heard, p.heardV, p.speaker = at, verdict, b.Run
-	p.held, p.heldPartly, p.spared = 0, 0, 0
+	p.forgetHold()
 	p.host.heard = at
 	t.isolation.speaks(p.host)
 	t.hearOver(p, b.Conn, at)
@@ -97,10 +99,10 @@ func (t *Tracker) stale(p *peer, place order) Outcome {
 	out := Outcome{Fate: Duplicate, Silence: t.silence(p), Transitions: t.out}
 	if place == late {
 		out.Fate = Late
-		p.Late++
+		p.remember().Late++
 		return out
 	}
-	p.Duplicates++
+	p.remember().Duplicates++
 	return out
 }
 
@@ -139,7 +141,7 @@ func (t *Tracker) known(b *Beat) *peer {
 
 // add takes a new peer in, of which nothing is believed.
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
-	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), evidence: ReasonSilence, index: len(t.order)}
+	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), evidence: ReasonSilence, index: int32(len(t.order)), past: &noPast}
 	t.peers[id] = p
 	t.order = append(t.order, p)
 	t.wake = append(t.wake, never)
@@ -164,8 +166,8 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.vacant.remove(p)
 	delete(t.peers, p.id)
 	p.id = id
-	p.runs = runs{}     // the order of another sender says nothing
-	p.hasFormer = false // another pid has another id here, so none can conflict
+	p.runs = runs{}  // the order of another sender says nothing
+	p.forgetFormer() // another pid has another id here, so none can conflict
 	t.peers[id] = p
 }
 
@@ -206,18 +208,18 @@ func (t *Tracker) believe(p *peer, b *Beat, known bool, now time.Time) {
 
 func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {
 	if p.state == Dead && p.reason.inferred() && who == sameOne {
-		p.Mistakes++
+		p.remember().Mistakes++
 	}
 	p.keepPromise(b)
 	t.renew(p, p.heardV)
 	p.evidence, p.watched, p.extended = ReasonSilence, b.Watched, false
-	p.exitCode, p.hasExitCode = 0, false
+	p.setExit(0, false)
 	t.vacant.remove(p)
 	t.become(p, Alive, ReasonBeat, now)
 }
 
 func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
-	p.exitCode, p.hasExitCode = b.ExitCode, b.HasExitCode
+	p.setExit(b.ExitCode, b.HasExitCode)
 	reason := ReasonLeaving
 	if b.HasExitCode && b.ExitCode == 0 {
 		reason = ReasonFinished
@@ -227,7 +229,7 @@ func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
 
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	p.keepPromise(b)
-	p.exitCode, p.hasExitCode = b.ExitCode, b.HasExitCode
+	p.setExit(b.ExitCode, b.HasExitCode)
 	if p.state != Dead {
 		t.end(p, ReasonExited, now)
 	}

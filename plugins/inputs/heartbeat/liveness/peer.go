@@ -14,75 +14,128 @@ const (
 )
 
 // A peer is all that is known of one peer. Times are since the tracker's
-// epoch, or on the verdict clock where their name ends in V.
+// epoch, or on the verdict clock where their name ends in V. What every beat
+// needs stands here, what most peers never need in their past.
 type peer struct {
 	id     ID
-	index  int        // in Tracker.order
+	index  int32 // in Tracker.order; -1 once it is forgotten
+	room   int32 // in host.peers
+	host   *host
+	terms  *Terms
 	addr   netip.Addr // of its process
 	labels []Label    // never written to, only replaced
-	terms  *Terms
-	host   *host
-	room   int  // in host.peers
-	nobody bool // it stands for whom the operator expects
 
-	state    State
-	reason   Reason
-	evidence Reason // of its silence
-	since    time.Duration
-	sinceV   time.Duration
-	sinceUTC int64 // unix ns
-
-	told      State // which may be older than state
+	state     State
+	reason    Reason
+	evidence  Reason // of its silence
+	told      State  // which may be older than state
+	untold    bool   // it stands in Tracker.untold
+	nobody    bool   // it stands for whom the operator expects
+	watched   bool   // its connection proves nothing about it
+	extended  bool   // its silence has outlived a collector
+	connLong  bool
+	since     time.Duration
+	sinceV    time.Duration
+	sinceUTC  int64 // unix ns
 	toldSince time.Duration
-	untold    bool // it stands in Tracker.untold
 
 	interval time.Duration // as declared; 0 if not
 	schedule schedule
-	speaker  string // the run that its latest beat names
-	watched  bool   // its connection proves nothing about it
-	extended bool   // its silence has outlived a collector
-
-	spared     time.Duration // for how long its silence was held and prolonged for it in all
-	held       time.Duration // for how long other collectors have held it
-	heldPartly time.Duration // of that, while only a part of the hosts was silent
-
 	heard    time.Duration // last beat
 	heardV   time.Duration
 	suspectV time.Duration // when silence makes it suspect
 	deadV    time.Duration // when silence makes it dead
-	windowV  time.Duration // when it promised to be back; 0 if it did not
-	windowBy string        // the run that promised so for itself
 	dueTick  uint64        // the tick that last found it past its deadline
 
+	speaker      string // the run that its latest beat names
 	process      Process
 	processHeard time.Duration // last beat of process
-	former       Process       // the one before
-	hasFormer    bool
-	conflictTold time.Duration
 	runs         runs
 	sentMS       int64 // when the latest signed beat says that it was sent, unix ms
 	rate         rate
+	stamp        int64 // unix ns of the last statement about it
+	beats        uint64
 
 	conn     ConnID        // of the latest beat; 0 once that has ended
 	connFrom time.Duration // first beat over conn
-	connLong bool
-	connPrev *peer // in the list of conn
+	connPrev *peer         // in the list of conn
 	connNext *peer
 
-	vacancy *list.Element // in the queue of those whose place may be taken, or nil
+	*past // never nil
+}
 
-	exitCode    int64
-	hasExitCode bool
+// A past is what has gone wrong with a peer, was announced or doubted. It is
+// apart because few have one: that saves a third of the memory of the others.
+type past struct {
+	held       time.Duration // for how long other collectors have held its silence
+	heldPartly time.Duration // of that, while only a part of the hosts was silent
+	spared     time.Duration // for how long its silence was held and prolonged for it in all
+
+	windowV  time.Duration // when it promised to be back; 0 if it did not
+	windowBy string        // the run that promised so for itself
+
+	former       Process // the one before
+	hasFormer    bool
+	hasExitCode  bool
+	exitCode     int64
+	conflictTold time.Duration
+
 	deadFor     time.Duration // in all deaths before this one
 	changes     [flapChanges]time.Duration
 	changeCount int
-	stamp       int64 // unix ns of the last statement about it
-	Counters
+	vacancy     *list.Element // in the queue of those whose place may be taken, or nil
+	Mishaps
+}
+
+// noPast is the past of all who have none. It is only read.
+var noPast past
+
+// remember returns the past of p to write to it.
+func (p *peer) remember() *past {
+	if p.past == &noPast {
+		p.past = new(past)
+	}
+	return p.past
+}
+
+func (p *peer) counters() Counters { return Counters{p.beats, p.Mishaps} }
+
+func (p *peer) setWindow(until time.Duration, by string) {
+	if p.windowV != until || p.windowBy != by {
+		past := p.remember()
+		past.windowV, past.windowBy = until, by
+	}
+}
+
+func (p *peer) setExit(code int64, has bool) {
+	if p.exitCode != code || p.hasExitCode != has {
+		past := p.remember()
+		past.exitCode, past.hasExitCode = code, has
+	}
+}
+
+func (p *peer) forgetHold() {
+	if p.held > 0 || p.spared > 0 {
+		past := p.remember()
+		past.held, past.heldPartly, past.spared = 0, 0, 0
+	}
+}
+
+func (p *peer) forgetFormer() {
+	if p.hasFormer {
+		p.remember().hasFormer = false
+	}
 }
 
 // Counters count over the whole life of a peer.
 type Counters struct {
-	Beats, Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
+	Beats uint64
+	Mishaps
+}
+
+// Mishaps count what most peers have none of.
+type Mishaps struct {
+	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
 }
 
 // span is within how long a peer that lives is expected to beat: it has
@@ -149,8 +202,9 @@ func (p *peer) forgetV(o *Options) time.Duration {
 
 // noteChange remembers a change into or out of dead.
 func (p *peer) noteChange(at time.Duration) {
-	p.changes[p.changeCount%flapChanges] = at
-	p.changeCount++
+	past := p.remember()
+	past.changes[past.changeCount%flapChanges] = at
+	past.changeCount++
 }
 
 func (p *peer) flapping(at time.Duration) bool {

@@ -10,10 +10,11 @@ import "time"
 func (t *Tracker) promise(p *peer, b *Beat, known bool) {
 	switch {
 	case b.BackIn > 0:
+		by := p.windowBy
 		if p.windowV == 0 && known {
-			p.windowBy = b.Run
+			by = b.Run
 		}
-		p.windowV = max(p.windowV, p.heardV+b.BackIn)
+		p.setWindow(max(p.windowV, p.heardV+b.BackIn), by)
 	case p.state == Left && b.Run != "" && !known:
 		t.expectNoMore(p)
 		for _, service := range p.host.peers {
@@ -29,7 +30,7 @@ func (t *Tracker) expectNoMore(p *peer) {
 	t.rewake(p)
 }
 
-func (p *peer) closeWindow() { p.windowV, p.windowBy = 0, "" }
+func (p *peer) closeWindow() { p.setWindow(0, "") }
 
 // keepPromise closes the window of p, which was heard of in it, if that is what
 // was promised. Who was announced by hand has to come back as another process

@@ -64,7 +64,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, SentMS: p.sentMS, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.Counters,
+		Process: p.process, SentMS: p.sentMS, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
@@ -139,7 +139,6 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
 	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
 	p.interval, p.evidence, p.speaker = r.Interval, r.Evidence, r.Speaker
-	p.held, p.heldPartly, p.spared = r.Held, r.HeldPartly, r.Spared
 	p.heard = at - ago(r.Heard)
 	p.processHeard = p.heard
 	if !p.nobody {
@@ -148,7 +147,14 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
 	copy(p.runs[:], r.Runs)
 	p.sentMS = r.SentMS
-	p.exitCode, p.hasExitCode, p.deadFor, p.Counters = r.ExitCode, r.HasExitCode, r.DeadFor, r.Counters
+	p.beats = r.Beats
+	remembered := past{
+		spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
+		exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
+	}
+	if remembered != noPast {
+		p.past = &remembered
+	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
 	for _, change := range r.Flaps {
@@ -174,7 +180,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 		}
 	}
 	if r.Window > 0 {
-		p.windowV, p.windowBy = t.tickV+r.Window, r.WindowBy
+		p.setWindow(t.tickV+r.Window, r.WindowBy)
 	}
 }
 

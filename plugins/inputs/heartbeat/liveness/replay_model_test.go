@@ -212,7 +212,7 @@ func (r *replays) record(id ID) *Record {
 	if p == nil {
 		return nil
 	}
-	record := r.tracker.Record(p.index, r.now)
+	record := r.tracker.Record(int(p.index), r.now)
 	return &record
 }
 

@@ -9,11 +9,11 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	at, before := now.Sub(t.epoch), p.state
 	if before == Dead {
-		p.deadFor += at - p.since
+		p.remember().deadFor += at - p.since
 		p.noteChange(at)
 	}
 	if state == Dead {
-		p.Deaths++
+		p.remember().Deaths++
 		p.noteChange(at)
 		t.vacant.add(p)
 	}

@@ -2,12 +2,23 @@ package liveness
 
 import (
 	"fmt"
+	"os"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// What all peers without a past share is never written to.
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if code == 0 && noPast != (past{}) {
+		fmt.Printf("noPast was written to: %+v\n", noPast)
+		code = 1
+	}
+	os.Exit(code)
+}
 
 func TestIDIsSourceAndServiceOrPID(t *testing.T) {
 	for _, c := range []struct {

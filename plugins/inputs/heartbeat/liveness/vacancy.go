@@ -16,7 +16,7 @@ func (v vacancies) add(p *peer) {
 		queue = list.New()
 		v[p.id.Source] = queue
 	}
-	p.vacancy = queue.PushBack(p)
+	p.remember().vacancy = queue.PushBack(p)
 }
 
 func (v vacancies) remove(p *peer) {
@@ -25,7 +25,7 @@ func (v vacancies) remove(p *peer) {
 	}
 	queue := v[p.id.Source]
 	queue.Remove(p.vacancy)
-	p.vacancy = nil
+	p.remember().vacancy = nil
 	if queue.Len() == 0 {
 		delete(v, p.id.Source)
 	}

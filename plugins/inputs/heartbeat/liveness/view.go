@@ -52,7 +52,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 		Age: at - p.heard, Lasting: at - p.since,
 		Connected: p.conn != 0, Flapping: p.flapping(at),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
-		DeadFor: p.deadFor, Counters: p.Counters,
+		DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	switch {
 	case p.state == Dead:

@@ -24,7 +24,8 @@ func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
 		return formerOne
 	}
 	rebooted := p.process.rebooted(b.Process)
-	p.former, p.hasFormer = p.process, true
+	past := p.remember()
+	past.former, past.hasFormer = p.process, true
 	p.process, p.processHeard = b.Process, at
 	t.locate(p, b.Addr, now)
 	p.closeWindow() // it is back
@@ -40,15 +41,16 @@ func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
 	at := now.Sub(t.epoch)
 	switch {
 	case who == newOne:
-		p.Restarts++
+		p.remember().Restarts++
 		return Restarted
 	case who == bootedOne:
-		p.Restarts++
+		p.remember().Restarts++
 		return Rebooted
 	case who == formerOne && b.Status == SaysAlive:
-		p.Conflicts++
-		if p.Conflicts == 1 || at-p.conflictTold >= conflictPause {
-			p.conflictTold = at
+		past := p.remember()
+		past.Conflicts++
+		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
+			past.conflictTold = at
 			return Conflict
 		}
 	}
