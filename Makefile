@@ -92,6 +92,11 @@ lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for 
 bin/telegraf-bench: tree
 	scripts/telegraf-build $(TREE) $@ inputs.heartbeat inputs.socket_listener outputs.discard parsers.json
 
+bin/telegraf-shim: tree
+	mkdir -p $(TREE)/cmd/heartbeat-shim
+	cp internal/bench/execd/testdata/shim.go $(TREE)/cmd/heartbeat-shim/main.go
+	CGO_ENABLED=0 go build -C $(TREE) -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ ./cmd/heartbeat-shim
+
 .PHONY: bench
 bench: bin/telegraf-bench ## what beats and connections cost, beside what a user would take instead
 	go run ./internal/bench/cost

@@ -16,9 +16,10 @@ import (
 	"flag"
 	"fmt"
 	"os"
-	"slices"
 	"strings"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/bench/measure"
 )
 
 func main() {
@@ -77,7 +78,7 @@ func (b *bench) compare(l load) error {
 	results := make(map[string][]result)
 	for range b.turns {
 		for _, k := range kinds {
-			r, err := b.measure(k, l)
+			r, err := b.serve(k, l)
 			if err != nil {
 				return fmt.Errorf("%s under %s: %w", k.name, l.name, err)
 			}
@@ -121,17 +122,10 @@ func median(all []result) result {
 	if len(all) == 0 {
 		return result{}
 	}
-	middle := func(of func(result) int64) int64 {
-		values := make([]int64, len(all))
-		for i, r := range all {
-			values[i] = of(r)
-		}
-		slices.Sort(values)
-		return values[len(values)/2]
+	var perBeat, took []time.Duration
+	var perConnection []int64
+	for _, r := range all {
+		perBeat, perConnection, took = append(perBeat, r.perBeat), append(perConnection, r.perConnection), append(took, r.took)
 	}
-	return result{
-		time.Duration(middle(func(r result) int64 { return int64(r.perBeat) })),
-		middle(func(r result) int64 { return r.perConnection }),
-		time.Duration(middle(func(r result) int64 { return int64(r.took) })),
-	}
+	return result{measure.Median(perBeat), measure.Median(perConnection), measure.Median(took)}
 }

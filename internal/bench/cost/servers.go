@@ -12,9 +12,9 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"strconv"
-	"strings"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/bench/measure"
 )
 
 // A kind of server.
@@ -123,48 +123,8 @@ func (s *server) stop() error {
 	return nil
 }
 
-// used returns the time that the server has spent (proc_pid_stat(5), fields 14 and
-// 15, in ticks of a hundredth of a second).
-func (s *server) used() (time.Duration, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/stat", s.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
-	user, err := strconv.ParseInt(fields[11], 10, 64)
-	if err != nil {
-		return 0, err
-	}
-	system, err := strconv.ParseInt(fields[12], 10, 64)
-	return time.Duration(user+system) * 10 * time.Millisecond, err
-}
-
-// idle waits until the server has nothing more to do, and returns what it used.
-func (s *server) idle() (time.Duration, error) {
-	last, err := s.used()
-	for quiet := 0; quiet < 5 && err == nil; quiet++ {
-		time.Sleep(200 * time.Millisecond)
-		var now time.Duration
-		if now, err = s.used(); now > last+10*time.Millisecond {
-			quiet = 0
-		}
-		last = now
-	}
-	return last, err
-}
-
-// memory returns what the server holds in memory, in bytes.
-func (s *server) memory() (int64, error) {
-	text, err := os.ReadFile(fmt.Sprintf("/proc/%d/statm", s.Process.Pid))
-	if err != nil {
-		return 0, err
-	}
-	pages, err := strconv.ParseInt(strings.Fields(string(text))[1], 10, 64)
-	return pages * int64(os.Getpagesize()), err
-}
-
-// measure puts one server under one load.
-func (b *bench) measure(k kind, l load) (result, error) {
+// serve puts one server under one load.
+func (b *bench) serve(k kind, l load) (result, error) {
 	s, err := b.start(k)
 	if err != nil {
 		return result{}, err
@@ -177,10 +137,10 @@ func (b *bench) measure(k kind, l load) (result, error) {
 }
 
 func (s *server) bear(l load) (r result, err error) {
-	if _, err = s.idle(); err != nil {
+	if _, err = measure.Idle(s.Process.Pid); err != nil {
 		return r, err
 	}
-	empty, err := s.memory()
+	empty, err := measure.Memory(s.Process.Pid)
 	if err != nil {
 		return r, err
 	}
@@ -189,7 +149,7 @@ func (s *server) bear(l load) (r result, err error) {
 		return r, err
 	}
 	defer c.end()
-	before, err := s.idle()
+	before, err := measure.Idle(s.Process.Pid)
 	if err != nil {
 		return r, err
 	}
@@ -197,11 +157,11 @@ func (s *server) bear(l load) (r result, err error) {
 	if r.took, err = c.send(); err != nil {
 		return r, err
 	}
-	after, err := s.idle()
+	after, err := measure.Idle(s.Process.Pid)
 	if err != nil {
 		return r, err
 	}
-	full, err := s.memory()
+	full, err := measure.Memory(s.Process.Pid)
 	r.perBeat = (after - before) / time.Duration(l.beats())
 	r.perConnection = (full - empty) / int64(l.connections)
 	return r, errors.Join(err, ended())
@@ -215,7 +175,9 @@ func (s *server) watch() (end func() error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.fetch("profile?seconds=3", s.profile+".cpu") }() // ends by itself
-	return func() error { return errors.Join(<-done, s.fetch("heap?debug=1", s.profile+".mem"), s.fetch("heap?gc=1", s.profile+".heap")) }
+	return func() error {
+		return errors.Join(<-done, s.fetch("heap?debug=1", s.profile+".mem"), s.fetch("heap?gc=1", s.profile+".heap"))
+	}
 }
 
 // fetch stores what Telegraf tells of itself.
