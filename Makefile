@@ -89,8 +89,13 @@ lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for 
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
 
+# A Telegraf with the plugin, its rivals, and an input that only emits.
 bin/telegraf-bench: tree
-	scripts/telegraf-build $(TREE) $@ inputs.heartbeat inputs.socket_listener outputs.discard parsers.json
+	mkdir -p $(TREE)/plugins/inputs/heartbeat_pipeline
+	cp internal/bench/curve/testdata/pipeline.go $(TREE)/plugins/inputs/heartbeat_pipeline
+	sed 's,.*go:build.*,//go:build inputs.heartbeat_pipeline,; s,heartbeat",heartbeat_pipeline",' \
+		$(TREE)/plugins/inputs/all/heartbeat.go >$(TREE)/plugins/inputs/all/heartbeat_pipeline.go
+	scripts/telegraf-build $(TREE) $@ inputs.heartbeat inputs.heartbeat_pipeline inputs.socket_listener outputs.discard parsers.json
 
 bin/telegraf-shim: tree
 	mkdir -p $(TREE)/cmd/heartbeat-shim

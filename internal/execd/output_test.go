@@ -236,7 +236,8 @@ func TestClosedAccumulatorTakesNothing(t *testing.T) {
 	})
 }
 
-// BenchmarkOutput is the whole way of a gauge like those of the plugin.
+// BenchmarkOutput is the way of a metric of as many fields as heartbeat_peer has,
+// from the accumulator to a write.
 func BenchmarkOutput(b *testing.B) {
 	var bytes, writes int
 	o := openOutlet(b, writerFunc(func(p []byte) (int, error) {
@@ -244,13 +245,36 @@ func BenchmarkOutput(b *testing.B) {
 		return len(p), nil
 	}))
 	acc := newAccumulator(o.output, o.log, nil)
-	fields := map[string]any{"alive": int64(1), "dead": int64(0), "age_seconds": 1.25, "state_code": int64(1), "beats_total": int64(100000)}
-	tags := map[string]string{"source": "web-1", "service": "nginx"}
+	m := peerLike()
 	b.ReportAllocs()
 	for b.Loop() {
-		acc.AddGauge("heartbeat_peer", fields, tags, time.Unix(1, 0))
+		acc.AddMetric(m)
 	}
 	o.shut()
 	b.ReportMetric(float64(writes)/float64(b.N), "writes/op")
 	b.ReportMetric(float64(bytes)/float64(b.N), "bytes/op")
+}
+
+// BenchmarkSerializer is Telegraf's part of that way.
+func BenchmarkSerializer(b *testing.B) {
+	var s influx.Serializer
+	require.NoError(b, s.Init())
+	m := peerLike()
+	b.ReportAllocs()
+	for b.Loop() {
+		if _, err := s.Serialize(m); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+func peerLike() telegraf.Metric {
+	m := metric.New("heartbeat_peer", map[string]string{"source": "web-1", "service": "nginx"}, nil, time.Unix(1795000000, 0), telegraf.Gauge)
+	for i := range 16 {
+		m.AddField(fmt.Sprintf("some_count_total_%d", i), int64(i))
+	}
+	for i := range 5 {
+		m.AddField(fmt.Sprintf("some_seconds_%d", i), 1.234567891+float64(i))
+	}
+	return m
 }
