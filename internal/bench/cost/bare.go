@@ -57,10 +57,12 @@ func readInLoop(address string) error {
 	if err != nil {
 		return err
 	}
+	defer listener.Close()
 	file, err := listener.(*net.TCPListener).File()
 	if err != nil {
 		return err
 	}
+	defer file.Close()
 	door := int(file.Fd())
 	loop, err := unix.EpollCreate1(0)
 	if err != nil {
@@ -82,7 +84,7 @@ func readInLoop(address string) error {
 			fd := int(event.Fd)
 			if fd == door {
 				if fd, _, err = unix.Accept4(door, unix.SOCK_NONBLOCK); err != nil {
-					return err
+					continue // whoever it was has gone, or a signal came
 				}
 				if err := watch(fd); err != nil {
 					return err

@@ -8,6 +8,8 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
+	_ "net/http/pprof" // tells what memory is in use
 	"os"
 	"os/exec"
 	"strconv"
@@ -25,25 +27,26 @@ type load struct {
 	name, title string
 	kinds       []kind
 	put         func(address string, l *load, orders *orders) error
+	stays       bool // each connection, so that its memory can be told
 	connections int
 	frames      int           // over each connection
 	batch       int           // frames that are written at once
 	pause       time.Duration // from one round over all connections to the next
 }
 
-// many is from how many connections on memory is shown.
-const many = 10_000
-
 var loads = []load{
-	{"batched", "Batched frames, 100 in one write over 50 connections", streams("tcp"), burden, 50, 20_000, 100, 25 * time.Millisecond},
-	{"long", "15,000 long connections, one frame at a time", streams("tcp"), burden, 15_000, 20, 1, 0},
-	{"short", "Short connections: connect, beat, close", streams("tcp"), visit, 20_000, 1, 1, 0},
-	{"udp", "Datagrams, one beat in each", streams("udp"), throw, 1, 100_000, 1, 0},
+	{"batched", "Batched frames, 100 in one write over 50 connections", streams("tcp"), burden, false, 50, 20_000, 100, 25 * time.Millisecond},
+	{"long", "15,000 long connections, one frame at a time", streams("tcp"), burden, true, 15_000, 20, 1, 0},
+	{"short", "Short connections: connect, beat, close", streams("tcp"), visit, false, 20_000, 1, 1, 0},
+	{"udp", "Datagrams, one beat in each", streams("udp"), throw, false, 1, 100_000, 1, 0},
 }
 
 func (l *load) beats() int { return l.connections * l.frames }
 
 func play(role string, args []string) error {
+	if len(args) > 1 {
+		go http.ListenAndServe(args[1], nil) //nolint:errcheck // ends with the process; who asks in vain will see
+	}
 	switch role {
 	case roleReader:
 		return readBare(args[0])

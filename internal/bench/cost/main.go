@@ -91,20 +91,21 @@ func (b *bench) compare(l load) error {
 
 // A result is what one server cost in one turn.
 type result struct {
-	perBeat       time.Duration // processor time
-	perConnection int64         // bytes of memory, once nothing is said any more
-	took          time.Duration // until the load was put on it
+	perBeat  time.Duration // processor time
+	took     time.Duration // until the load was put on it
+	resident int64         // memory of a connection once nothing is said any more, in bytes
+	inUse    int64         // of that after a collection of garbage
 }
 
 func (b *bench) report(l load, kinds []kind, results map[string][]result) {
 	fmt.Printf("\n%s: %d beats, medians of %d turns.\n\n", l.title, l.beats(), b.turns)
-	fmt.Println("| server | CPU a beat | of the anchor | of the bare reader | beats a second | memory a connection |\n|---|--:|--:|--:|--:|--:|")
+	fmt.Println("| server | CPU a beat | of the anchor | of the bare reader | beats a second | resident memory a connection | in use after a collection |\n|---|--:|--:|--:|--:|--:|--:|")
 	anchor, bare := median(results[anchorName]).perBeat, median(results[bareName]).perBeat
 	for _, k := range kinds {
 		m := median(results[k.name])
-		memory := ""
-		if l.connections >= many {
-			memory = fmt.Sprintf("%.1f KiB", float64(m.perConnection)/1024)
+		memory := " | "
+		if l.stays {
+			memory = fmt.Sprintf("%.1f KiB | %.1f KiB", float64(m.resident)/1024, float64(m.inUse)/1024)
 		}
 		fmt.Printf("| %s | %.2f us | %s | %s | %.0f | %s |\n", k.name, float64(m.perBeat.Nanoseconds())/1e3,
 			ratio(m.perBeat, anchor), ratio(m.perBeat, bare), float64(l.beats())/m.took.Seconds(), memory)
@@ -123,9 +124,10 @@ func median(all []result) result {
 		return result{}
 	}
 	var perBeat, took []time.Duration
-	var perConnection []int64
+	var resident, inUse []int64
 	for _, r := range all {
-		perBeat, perConnection, took = append(perBeat, r.perBeat), append(perConnection, r.perConnection), append(took, r.took)
+		perBeat, took = append(perBeat, r.perBeat), append(took, r.took)
+		resident, inUse = append(resident, r.resident), append(inUse, r.inUse)
 	}
-	return result{measure.Median(perBeat), measure.Median(perConnection), measure.Median(took)}
+	return result{measure.Median(perBeat), measure.Median(took), measure.Median(resident), measure.Median(inUse)}
 }

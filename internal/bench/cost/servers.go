@@ -12,6 +12,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/bench/measure"
@@ -49,7 +50,7 @@ func streams(network string) []kind {
 type server struct {
 	*exec.Cmd
 	address string
-	debug   string // where Telegraf tells of itself
+	debug   string // where it tells of itself (net/http/pprof)
 	profile string // file that this goes to; empty for none
 	said    bytes.Buffer
 }
@@ -61,11 +62,11 @@ func (b *bench) start(k kind) (*server, error) {
 		return nil, err
 	}
 	s := &server{address: address}
-	s.Cmd = self(k.role, s.address)
+	if s.debug, err = freeAddress(); err != nil {
+		return nil, err
+	}
+	s.Cmd = self(k.role, s.address, s.debug)
 	if k.input != "" {
-		if s.debug, err = freeAddress(); err != nil {
-			return nil, err
-		}
 		dir, err := os.MkdirTemp("", "cost")
 		if err != nil {
 			return nil, err
@@ -140,7 +141,7 @@ func (s *server) bear(l load) (r result, err error) {
 	if _, err = measure.Idle(s.Process.Pid); err != nil {
 		return r, err
 	}
-	empty, err := measure.Memory(s.Process.Pid)
+	empty, err := s.memory()
 	if err != nil {
 		return r, err
 	}
@@ -161,10 +162,36 @@ func (s *server) bear(l load) (r result, err error) {
 	if err != nil {
 		return r, err
 	}
-	full, err := measure.Memory(s.Process.Pid)
+	full, err := s.memory()
 	r.perBeat = (after - before) / time.Duration(l.beats())
-	r.perConnection = (full - empty) / int64(l.connections)
+	r.resident = (full.resident - empty.resident) / int64(l.connections)
+	r.inUse = (full.inUse - empty.inUse) / int64(l.connections)
 	return r, errors.Join(err, ended())
+}
+
+// A memory is what a server holds, in bytes.
+type memory struct {
+	resident int64 // also what is garbage already
+	inUse    int64 // heap and stacks after a collection
+}
+
+func (s *server) memory() (m memory, err error) {
+	if m.resident, err = measure.Memory(s.Process.Pid); err != nil {
+		return m, err
+	}
+	text, err := s.ask("heap?gc=1&debug=1")
+	if err != nil {
+		return m, err
+	}
+	for _, what := range []string{"HeapAlloc", "Stack"} {
+		_, after, _ := strings.Cut(text, "# "+what+" = ")
+		var bytes int64
+		if _, err := fmt.Sscan(after, &bytes); err != nil {
+			return m, fmt.Errorf("what the server tells of %s: %w", what, err)
+		}
+		m.inUse += bytes
+	}
+	return m, nil
 }
 
 // watch writes profiles of the server if that is wanted, until what it returns
@@ -175,21 +202,24 @@ func (s *server) watch() (end func() error) {
 	}
 	done := make(chan error, 1)
 	go func() { done <- s.fetch("profile?seconds=3", s.profile+".cpu") }() // ends by itself
-	return func() error {
-		return errors.Join(<-done, s.fetch("heap?debug=1", s.profile+".mem"), s.fetch("heap?gc=1", s.profile+".heap"))
-	}
+	return func() error { return errors.Join(<-done, s.fetch("heap?gc=1", s.profile+".heap")) }
 }
 
-// fetch stores what Telegraf tells of itself.
+// fetch stores what a server tells of itself.
 func (s *server) fetch(what, file string) error {
-	answer, err := http.Get("http://" + s.debug + "/debug/pprof/" + what)
+	text, err := s.ask(what)
 	if err != nil {
 		return err
+	}
+	return os.WriteFile(file, []byte(text), 0o600)
+}
+
+func (s *server) ask(what string) (string, error) {
+	answer, err := http.Get("http://" + s.debug + "/debug/pprof/" + what)
+	if err != nil {
+		return "", err
 	}
 	defer answer.Body.Close()
 	text, err := io.ReadAll(answer.Body)
-	if err != nil {
-		return err
-	}
-	return os.WriteFile(file, text, 0o600)
+	return string(text), err
 }
