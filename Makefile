@@ -16,6 +16,8 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 
+BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat
+
 FUZZTIME ?= 10s
 SOAK ?= 2m
 
@@ -103,8 +105,15 @@ bin/telegraf-shim: tree
 	CGO_ENABLED=0 go build -C $(TREE) -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ ./cmd/heartbeat-shim
 
 .PHONY: bench
-bench: bin/telegraf-bench ## what beats and connections cost, beside what a user would take instead
-	go run ./internal/bench/cost
+bench: build bin/telegraf-bench bin/telegraf-shim ## measure everything that BENCHMARKS.md tells, and write it there (40 minutes; ONLY="cost" for a part)
+	go run ./internal/bench/report -only "$(ONLY)"
+
+.PHONY: profile
+profile: bin/telegraf-bench ## build/profiles: where a Telegraf with the plugin spends its time and memory under load
+	@mkdir -p build/profiles
+	go run ./internal/bench/cost -turns 1 -server inputs.heartbeat -profiles build/profiles
+	@for file in build/profiles/*.cpu; do echo; echo $$file; go tool pprof -top -cum -nodecount 25 $$file 2>/dev/null | tail -n +6; done
+	go test -run '^$$' -bench . -benchmem $(BENCHMARKED)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

@@ -131,7 +131,7 @@ func (b *bench) serve(k kind, l load) (result, error) {
 		return result{}, err
 	}
 	if b.profiles != "" && k.input != "" {
-		s.profile = filepath.Join(b.profiles, l.name+", "+k.name)
+		s.profile = filepath.Join(b.profiles, strings.NewReplacer(" ", "-", ",", "").Replace(l.name+" "+k.name))
 	}
 	r, err := s.bear(l)
 	return r, errors.Join(err, s.stop())

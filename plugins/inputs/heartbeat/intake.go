@@ -206,7 +206,7 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 			add(acc, in.queue.take())
 		case done := <-in.gathers:
 			in.emitPeers(acc)
-			for _, m := range own(time.Now()) {
+			for _, m := range own(time.Now().Truncate(time.Millisecond)) {
 				acc.AddMetric(m)
 			}
 			close(done)

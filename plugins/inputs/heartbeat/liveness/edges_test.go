@@ -119,7 +119,7 @@ func TestFlappingForTenMinutes(t *testing.T) {
 
 func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
 	p := &peer{past: &noPast}
-	p.nextStamp(epoch)
+	require.Equal(t, epoch, p.nextStamp(epoch.Add(999*time.Microsecond)).UTC(), "whole milliseconds")
 	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
 	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())
 }
