@@ -53,12 +53,13 @@ func main() {
 	watched := flag.Duration("watched", 20*time.Second, "for how long each is watched; a multiple of 10s")
 	telegraf := flag.String("telegraf", "bin/telegraf-bench", "a Telegraf with the plugin and the one that only emits")
 	most := flag.Int("peers", 1_000_000, "no more peers than these")
+	picture := flag.String("picture", "", "a file for a chart, as SVG")
 	flag.Parse()
 	var err error
 	if os.Getenv(roleEnv) != "" {
 		err = send(flag.Args())
 	} else {
-		err = run(*telegraf, *watched, *most)
+		err = run(*telegraf, *watched, *most, *picture)
 	}
 	if err != nil {
 		fmt.Fprintln(os.Stderr, "curve:", err)
@@ -66,7 +67,8 @@ func main() {
 	}
 }
 
-func run(telegraf string, watched time.Duration, most int) error {
+func run(telegraf string, watched time.Duration, most int, picture string) error {
+	var seen []measured
 	fmt.Printf("\nEach watched for %s; Gather every 10 s.\n\n", watched)
 	fmt.Println("| peers | beats a second | no metric a beat | a metric a beat | the same metrics, only emitted | liveness: no metric a beat | a metric a beat | memory | of that without peers |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|")
 	for _, p := range points {
@@ -85,8 +87,12 @@ func run(telegraf string, watched time.Duration, most int) error {
 		fmt.Printf("| %d | %d | %s | %s | %s, %s | %s | %s | %d MiB | %d MiB |\n", p.peers, p.perSecond(),
 			percent(all[0].core), percent(all[1].core), percent(all[2].core), percent(all[3].core),
 			percent(all[0].core-all[2].core), percent(all[1].core-all[3].core), all[1].memory>>20, all[1].empty>>20)
+		seen = append(seen, measured{p, all[1].core, all[3].core, all[0].core, float64(all[1].memory) / (1 << 20)})
 	}
-	return nil
+	if picture == "" {
+		return nil
+	}
+	return paint(picture, seen)
 }
 
 func percent(core float64) string { return fmt.Sprintf("%.1f %%", 100*core) }
