@@ -2,7 +2,8 @@
 
 // Command gather measures what a Gather of many peers costs: processor time of a
 // metric, beside Telegraf's own AddGauge loop with the same tags and fields; how
-// long a beat waits meanwhile; and what memory it takes and gives back.
+// long a beat waits meanwhile; and what memory it takes and gives back. Then the same
+// peers are saved, and another plugin goes on from what was.
 //
 //	go run ./internal/bench/gather
 //
@@ -35,11 +36,20 @@ func main() {
 	turns := flag.Int("turns", 3, "how often both are measured")
 	flag.Parse()
 	fmt.Print("\n| peers | CPU a metric | AddGauge loop | ratio | metrics a second | longest wait for an answer | heap before | at the most | after |\n|--:|--:|--:|--:|--:|--:|--:|--:|--:|\n")
-	for _, peers := range []int{100_000, 1_000_000} {
-		if err := gather(peers, *turns); err != nil {
-			fmt.Fprintln(os.Stderr, "gather:", err)
-			os.Exit(1)
-		}
+	sizes := []int{100_000, 1_000_000}
+	for _, peers := range sizes {
+		check(gather(peers, *turns))
+	}
+	fmt.Print("\n| peers | state file | saved in | longest wait for an answer while saving | Stop, with a last saving | Start, from the file |\n|--:|--:|--:|--:|--:|--:|\n")
+	for _, peers := range sizes {
+		check(restart(peers))
+	}
+}
+
+func check(err error) {
+	if err != nil {
+		fmt.Fprintln(os.Stderr, "gather:", err)
+		os.Exit(1)
 	}
 }
 
@@ -52,7 +62,7 @@ func gather(peers, turns int) error {
 	socket := filepath.Join(dir, "socket")
 	acc := newAccumulator()
 	defer acc.close()
-	plugin, err := start(socket, peers, acc)
+	plugin, err := start(socket, "none", peers, acc)
 	if err != nil {
 		return err
 	}
@@ -86,12 +96,12 @@ func gather(peers, turns int) error {
 	return nil
 }
 
-func start(socket string, peers int, acc telegraf.Accumulator) (telegraf.ServiceInput, error) {
+func start(socket, state string, peers int, acc telegraf.Accumulator) (telegraf.ServiceInput, error) {
 	plugin, ok := inputs.Inputs["heartbeat"]().(*heartbeat.Heartbeat)
 	if !ok {
 		return nil, fmt.Errorf("no plugin heartbeat")
 	}
-	plugin.ServiceAddresses, plugin.StateFile, plugin.MaxPeers, plugin.EmitBeats = []string{"unix://" + socket}, "none", peers+1, "none"
+	plugin.ServiceAddresses, plugin.StateFile, plugin.MaxPeers, plugin.EmitBeats = []string{"unix://" + socket}, state, peers+1, "none"
 	plugin.Log = quiet{}
 	if err := plugin.Init(); err != nil {
 		return nil, err

@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"math"
@@ -17,6 +18,8 @@ import (
 	"github.com/influxdata/telegraf/plugins/inputs"
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // TestMain fails if anything is left running.
@@ -172,6 +175,38 @@ func TestPortIsFreeAfterStop(t *testing.T) {
 	h.Stop()
 	require.NoError(t, h.Start(&acc), "with a connection that was open")
 	h.Stop()
+}
+
+// A sender that never pauses keeps nobody from stopping.
+func TestStopWhileSomebodySendsWithoutEnd(t *testing.T) {
+	h := newPlugin(t)
+	var acc testutil.Accumulator
+	require.NoError(t, h.Start(&acc))
+	c := dial(t, h)
+	flood := bytes.Repeat(wire.AppendFrame(nil, []byte(`{"host":"web-1","pid":0}`)), 2000)
+	ended := make(chan error, 1)
+	go func() { // ends when the connection does
+		for {
+			if _, err := c.Write(flood); err != nil {
+				ended <- err
+				return
+			}
+		}
+	}()
+	waitUntil(t, func() bool { return h.listeners[0].beats.Load() > 10_000 }, "beats without end")
+	stopped := make(chan struct{})
+	go func() {
+		h.Stop()
+		close(stopped)
+	}()
+	select {
+	case <-stopped:
+	case <-time.After(20 * time.Second):
+		t.Error("Stop waits for a sender that does not stop")
+		c.Close()
+		<-stopped
+	}
+	require.Error(t, <-ended)
 }
 
 func TestNothingIsEmittedAfterStop(t *testing.T) {

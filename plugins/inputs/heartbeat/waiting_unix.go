@@ -5,6 +5,7 @@ package heartbeat
 import (
 	"errors"
 	"io"
+	"net"
 	"syscall"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -37,6 +38,11 @@ func (c *conn) eachTime() error {
 func (c *conn) read(p []byte) (int, error) {
 	if !c.ready {
 		return c.Read(p)
+	}
+	select { // while there is something to read, closing does not end reading
+	case <-c.listener.closed:
+		return 0, net.ErrClosed
+	default:
 	}
 	for {
 		n, err := syscall.Read(int(c.fd), p)

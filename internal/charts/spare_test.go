@@ -1,0 +1,36 @@
+package charts
+
+import (
+	"os"
+	"path/filepath"
+	"regexp"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What docs/operating.md says that charts and alerts do without, they do without.
+func TestFieldsToLeaveOutAreNotAskedFor(t *testing.T) {
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating.md"))
+	require.NoError(t, err)
+	list := regexp.MustCompile(`fieldexclude = \[(.*)\]`).FindSubmatch(text)
+	require.NotNil(t, list)
+	fields := regexp.MustCompile(`"(\w+)"`).FindAllSubmatch(list[1], -1)
+	require.Len(t, fields, 6)
+	var queries []string
+	for _, p := range Panels() {
+		queries = append(queries, p.InfluxQL, p.PromQL)
+	}
+	for _, r := range Rules() {
+		queries = append(queries, r.InfluxQL, r.PromQL)
+	}
+	for _, a := range Annotations() {
+		queries = append(queries, a.InfluxQL, a.PromQL)
+	}
+	for _, field := range fields {
+		asked := regexp.MustCompile(`(\b|heartbeat_peer_)` + string(field[1]) + `\b`)
+		for _, query := range queries {
+			require.NotRegexp(t, asked, query)
+		}
+	}
+}
