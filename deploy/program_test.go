@@ -189,7 +189,7 @@ func collector(t *testing.T) (server string, beats <-chan *wire.Beat) {
 			if err != nil {
 				return
 			}
-			beat, err := new(wire.Decoder).Decode(payload)
+			beat, err := wire.Decode(payload)
 			if err != nil {
 				t.Errorf("%q: %v", payload, err)
 				return
