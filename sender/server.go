@@ -5,10 +5,12 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
+	"io"
 	"net"
 	"slices"
 	"strconv"
 	"strings"
+	"syscall"
 )
 
 // schemes are what a URL of a server can begin with.
@@ -107,8 +109,11 @@ func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Co
 	}
 	secure := tls.Client(conn, config)
 	if err := secure.HandshakeContext(ctx); err != nil {
-		if errors.Is(err, context.DeadlineExceeded) {
+		switch {
+		case errors.Is(err, context.DeadlineExceeded):
 			err = errors.New("the handshake takes too long")
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+			err = errors.New("the other side hung up in the handshake (is it a port without TLS?)")
 		}
 		return nil, err
 	}

@@ -179,7 +179,7 @@ func TestWhoIsNotWhoItSays(t *testing.T) {
 	s.urls["tcp"] = "tls" + strings.TrimPrefix(tcp, "tcp")
 	check := s.sender("check", "tcp")
 	require.Equal(t, 1, check.exit())
-	require.Contains(t, strings.Join(check.stdout.all(), "\n"), "failed: TLS: ")
+	require.Contains(t, strings.Join(check.stdout.all(), "\n"), "failed: TLS: the other side hung up in the handshake (is it a port without TLS?)")
 
 	unsigned := start(t, "heartbeat-sender", "once", "-config", os.DevNull, "-server", tcp, "-host", "web-1")
 	require.Equal(t, 4, unsigned.exit())
