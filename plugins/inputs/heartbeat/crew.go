@@ -76,6 +76,7 @@ func (w *worker) work() {
 		c.workbench = bench
 		err := c.takeIn()
 		c.workbench = nil
+		bench.beat.clear() // it must not hold what may be forgotten
 		w.done <- err
 	}
 }

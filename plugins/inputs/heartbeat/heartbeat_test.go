@@ -209,6 +209,42 @@ func TestStopWhileSomebodySendsWithoutEnd(t *testing.T) {
 	require.Error(t, <-ended)
 }
 
+// Closing a connection waits for who takes in from it, who waits for the tracker,
+// which may just ask about a connection.
+func TestClosingDoesNotHoldUpTheTracker(t *testing.T) {
+	h := newPlugin(t)
+	var acc testutil.Accumulator
+	require.NoError(t, h.Start(&acc))
+	l, c := h.listeners[0], dial(t, h)
+	c.beat(`{"host":"web-1","pid":0,"ack":true}`)
+	before := l.bytes.Load()
+	h.intake.mu.Lock() // as a tick does
+	_, err := c.Write(wire.AppendFrame(nil, []byte(`{"host":"web-1","pid":0}`)))
+	require.NoError(t, err)
+	waitUntil(t, func() bool { return l.bytes.Load() > before }, "a beat that is being taken in")
+	stopped, asked := make(chan struct{}), make(chan struct{})
+	go func() {
+		h.Stop()
+		close(stopped)
+	}()
+	<-l.closed
+	go func() {
+		for range 100 {
+			h.intake.ask(1)
+			<-time.After(time.Millisecond)
+		}
+		close(asked)
+	}()
+	select {
+	case <-asked:
+	case <-time.After(20 * time.Second):
+		t.Error("closing holds what the tracker needs")
+	}
+	h.intake.mu.Unlock()
+	<-stopped
+	<-asked
+}
+
 func TestNothingIsEmittedAfterStop(t *testing.T) {
 	h := newPlugin(t)
 	acc := &closingAccumulator{}

@@ -4,8 +4,10 @@ import (
 	"context"
 	"crypto/tls"
 	"errors"
+	"maps"
 	"net"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -115,11 +117,9 @@ func (l *listener) closeSocket() {
 func (l *listener) close() {
 	close(l.closed)
 	l.closeSocket()
-	l.mu.Lock()
-	for _, c := range l.conns {
+	for _, c := range l.all() {
 		c.Close()
 	}
-	l.mu.Unlock()
 	l.wg.Wait()
 }
 
@@ -181,6 +181,14 @@ func (l *listener) conn(id liveness.ConnID) *conn {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return l.conns[id]
+}
+
+// all returns the open connections. Closing one waits until nothing is taken in
+// from it, which may take both locks: l.mu must not be held.
+func (l *listener) all() []*conn {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return slices.Collect(maps.Values(l.conns))
 }
 
 // connections returns how many are open.

@@ -15,6 +15,9 @@ type observation struct {
 	wire *wire.Beat
 }
 
+// clear lets o hold nothing but room.
+func (o *observation) clear() { *o = observation{Beat: liveness.Beat{Labels: o.Labels[:0]}} }
+
 // set makes o of what r has received. It reports false if the beat is nobody's.
 func (o *observation) set(r *receiver) bool {
 	b, options := &r.said, r.listener.plugin

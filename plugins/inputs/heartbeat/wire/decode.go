@@ -26,6 +26,12 @@ func Decode(payload []byte) (*Beat, error) {
 // that repeats itself costs no memory. On an error, which is a *Refusal, the
 // beat before stays.
 func (d *Decoder) Decode(payload []byte, beat *Beat) error {
+	err := d.decode(payload, beat)
+	d.before, d.scan.data = nil, nil // they are the stream's
+	return err
+}
+
+func (d *Decoder) decode(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)
 	d.before = beat
 	d.beat = Beat{Status: StatusAlive, Tags: d.beat.Tags[:0], Fields: d.beat.Fields[:0]}

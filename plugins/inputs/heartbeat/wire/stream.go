@@ -261,10 +261,10 @@ func (r *Reader) more() error {
 		r.kept = append(r.kept[:0], r.unread...)
 		r.unread = r.kept
 	}
-	chunk, err := r.src.Chunk()
 	if !r.Started() {
-		r.kept = nil // one long payload does not hold memory for ever
+		r.kept, r.unread = nil, nil // neither a long payload nor the chunk is held for ever
 	}
+	chunk, err := r.src.Chunk()
 	if err == ErrAgain { //nolint:errorlint // it is never wrapped
 		return err
 	}

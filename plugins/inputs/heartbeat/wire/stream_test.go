@@ -7,6 +7,7 @@ import (
 	"errors"
 	"io"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 	"testing/iotest"
@@ -112,6 +113,32 @@ func TestLongPayloadDoesNotHoldMemory(t *testing.T) {
 		require.NoError(t, err)
 	}
 	require.LessOrEqual(t, cap(r.kept), 2*ownBuffer)
+}
+
+// Nor does a stream that falls silent hold what it read last.
+func TestSilentStreamHoldsNothing(t *testing.T) {
+	for _, length := range []int{10, 10_000} {
+		frame := AppendFrame(nil, bytes.Repeat([]byte(" "), length))
+		r := ReadChunks(&silentSource{chunks: slices.Collect(slices.Chunk(frame, 4096))}, MaxFrame)
+		_, err := r.Next()
+		require.NoError(t, err)
+		_, err = r.Next()
+		require.ErrorIs(t, err, ErrAgain)
+		require.Nil(t, r.kept)
+		require.Nil(t, r.unread)
+	}
+}
+
+// silentSource gives its chunks and then nothing more.
+type silentSource struct{ chunks [][]byte }
+
+func (s *silentSource) Chunk() ([]byte, error) {
+	if len(s.chunks) == 0 {
+		return nil, ErrAgain
+	}
+	chunk := s.chunks[0]
+	s.chunks = s.chunks[1:]
+	return chunk, nil
 }
 
 func TestReadingFramesAllocatesNothing(t *testing.T) {
