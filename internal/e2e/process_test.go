@@ -67,7 +67,7 @@ func (p *process) start() {
 	p.t.Helper()
 	// Nothing from outside: no HEARTBEAT_SERVER, and no state of a collector
 	// that runs here for real.
-	p.cmd.Env = append(p.cmd.Env, "PATH="+os.Getenv("PATH"), "STATE_DIRECTORY="+p.t.TempDir())
+	p.cmd.Env = append(p.cmd.Env, "PATH="+os.Getenv("PATH"), "STATE_DIRECTORY="+stateDirectory(p.t))
 	p.cmd.Stdout, p.cmd.Stderr = &p.stdout, &p.stderr
 	var err error
 	p.stdin, err = p.cmd.StdinPipe()
@@ -81,6 +81,19 @@ func (p *process) start() {
 		}
 	})
 	p.t.Cleanup(p.cleanUp)
+}
+
+// stateDirectory returns a directory for the state of a process. A Telegraf that
+// is killed leaves its external plugin behind for a moment, which saves there once
+// more.
+func stateDirectory(t testing.TB) string {
+	t.Helper()
+	dir, err := os.MkdirTemp("", "state")
+	require.NoError(t, err)
+	t.Cleanup(func() {
+		until(t, "the end of what writes to "+dir, func() bool { return os.RemoveAll(dir) == nil })
+	})
+	return dir
 }
 
 func (p *process) cleanUp() {
