@@ -68,7 +68,7 @@ func tellCharts(t testing.TB) *toldStory {
 	host.kill()
 	old.kill()
 	s.untilAll("the deaths", `heartbeat_peer_dead{source=~"web-2|db-1"} == 1`, 3)
-	s.untilAll("one to be forgotten", `heartbeat_peer_reason_code{source="gone-1"} == 16`, 1)
+	s.untilAll("one to be forgotten", `heartbeat_peer_reason_code{source="gone-1"} offset 6s == 16`, 1) // for longer than a step
 	moved.on("10.0.0.10")
 	naive.beat()
 	s.untilAll("the last beats", `heartbeat_peer_beats_total{source="10.0.0.5"} == 3`, 1)
