@@ -8,7 +8,7 @@ import (
 func BenchmarkDecode(b *testing.B) {
 	payloads := make([][]byte, 64)
 	for seq := range payloads {
-		payloads[seq] = fmt.Appendf(nil, `{"host":"web-17","service":"shop","pid":4711,"run":"r","seq":%d,"interval_ms":10000,"sent_ms":%d}`, 1000+seq, 1_700_000_000_000+seq)
+		payloads[seq] = fmt.Appendf(nil, `{"host":"web-17","service":"shop","pid":4711,"run":"r","seq":%d,"interval_ms":10000,"sent_ms":%d}`, 1000+seq, 1_700_000_000_000+int64(seq))
 	}
 	var d Decoder
 	var beat Beat
