@@ -16,6 +16,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/bench/measure"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -140,13 +141,6 @@ func (o *orders) obey(work func() error) error {
 	return nil
 }
 
-// dial connects from an address of its own for each five thousand connections:
-// ports would run out, and turns before have used some.
-func dial(address string, i int) (net.Conn, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/5000))}}
-	return dialer.Dial("tcp", address)
-}
-
 // burden sends over connections that stay. Before that, two beats over each of
 // them: whoever says nothing is cut off after a while, and what only the first
 // beats cost is not what a beat costs.
@@ -154,7 +148,7 @@ func burden(address string, l *load, o *orders) error {
 	conns := make([]net.Conn, l.connections)
 	for i := range conns {
 		var err error
-		if conns[i], err = dial(address, i); err != nil {
+		if conns[i], err = measure.Dial(address, i); err != nil {
 			return err
 		}
 	}
@@ -195,7 +189,7 @@ func visit(address string, l *load, o *orders) error {
 		for v := range visitors {
 			all.Go(func() { // ends with its share of the connections
 				for i := v; i < l.connections && errs[v] == nil; i += visitors {
-					conn, err := dial(address, i)
+					conn, err := measure.Dial(address, i)
 					if err == nil {
 						_, err = conn.Write(frames(i%peers, i/peers, 1))
 						conn.Close()

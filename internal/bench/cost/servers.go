@@ -57,12 +57,12 @@ type server struct {
 
 // start starts a server that listens, and nothing else.
 func (b *bench) start(k kind) (*server, error) {
-	address, err := freeAddress()
+	address, err := measure.FreeAddress()
 	if err != nil {
 		return nil, err
 	}
 	s := &server{address: address}
-	if s.debug, err = freeAddress(); err != nil {
+	if s.debug, err = measure.FreeAddress(); err != nil {
 		return nil, err
 	}
 	s.Cmd = self(k.role, s.address, s.debug)
@@ -105,15 +105,6 @@ func (s *server) listens() bool {
 	}
 	door.Close()
 	return false
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 func (s *server) stop() error {

@@ -117,7 +117,7 @@ func observe(telegraf, input string, p point, watched time.Duration) (u usage, e
 		return u, err
 	}
 	defer os.RemoveAll(dir)
-	address, err := freeAddress()
+	address, err := measure.FreeAddress()
 	if err != nil {
 		return u, err
 	}
@@ -130,7 +130,6 @@ func observe(telegraf, input string, p point, watched time.Duration) (u usage, e
 		return u, err
 	}
 	server := exec.Command(telegraf, "--config", config)
-	server.Stderr = nil // what it says would stand in the table
 	if err := server.Start(); err != nil {
 		return u, err
 	}
@@ -140,16 +139,14 @@ func observe(telegraf, input string, p point, watched time.Duration) (u usage, e
 	if u.empty, err = measure.Memory(server.Process.Pid); err != nil {
 		return u, err
 	}
+	settle := 2 * time.Second
 	if strings.Contains(input, "service_addresses") {
+		settle = p.interval + 10*time.Second // all have beaten, and been gathered
 		senders, err := startSenders(address, p)
 		if err != nil {
 			return u, err
 		}
 		defer senders.end()
-	}
-	settle := 2 * time.Second
-	if strings.Contains(input, "service_addresses") {
-		settle = p.interval + 10*time.Second // all have beaten, and been gathered
 	}
 	time.Sleep(settle)
 	before, err := measure.Used(server.Process.Pid)
@@ -165,15 +162,6 @@ func observe(telegraf, input string, p point, watched time.Duration) (u usage, e
 	u.core = (after - before).Seconds() / time.Since(begin).Seconds()
 	u.memory, err = measure.Memory(server.Process.Pid)
 	return u, err
-}
-
-func freeAddress() (string, error) {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		return "", err
-	}
-	defer listener.Close()
-	return listener.Addr().String(), nil
 }
 
 // senders are a process that beats for all peers until it is ended.
@@ -214,7 +202,7 @@ func send(args []string) error {
 				time.Sleep(wait)
 			}
 			if conns[i] == nil {
-				if conns[i], err = dial(args[0], i); err != nil {
+				if conns[i], err = measure.Dial(args[0], i); err != nil {
 					return err
 				}
 			}
@@ -223,12 +211,6 @@ func send(args []string) error {
 			}
 		}
 	}
-}
-
-// dial connects from one address of 127.0.0.0/8 for each five thousand.
-func dial(address string, i int) (net.Conn, error) {
-	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/5000))}}
-	return dialer.Dial("tcp", address)
 }
 
 // beats returns those of all services of a host.

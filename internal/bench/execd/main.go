@@ -13,6 +13,7 @@ package main
 import (
 	"bufio"
 	"bytes"
+	"errors"
 	"flag"
 	"fmt"
 	"io"
@@ -70,7 +71,8 @@ func compare(peers, turns int) error {
 type plugin struct {
 	*exec.Cmd
 	asks   io.WriteCloser
-	output io.Reader
+	pace   *pace // of reading
+	output *bufio.Reader
 	dir    string
 	cost   []time.Duration // of a metric
 	took   []time.Duration
@@ -90,9 +92,12 @@ func start(program string, peers int) (*plugin, error) {
 	if p.asks, err = p.StdinPipe(); err != nil {
 		return nil, err
 	}
-	if p.output, err = p.StdoutPipe(); err != nil {
+	output, err := p.StdoutPipe()
+	if err != nil {
 		return nil, err
 	}
+	p.pace = &pace{Reader: output}
+	p.output = bufio.NewReaderSize(p.pace, 64<<10)
 	if err := p.Start(); err != nil {
 		return nil, err
 	}
@@ -102,7 +107,7 @@ func start(program string, peers int) (*plugin, error) {
 		}
 	}
 	reading := make(chan error, 1)
-	go func() { _, err := p.lines(p.output, "heartbeat_peer", peers); reading <- err }() // ends with the changes
+	go func() { _, err := p.readPeers(peers); reading <- err }() // ends with the changes
 	if err := measure.Introduce(socket, peers); err != nil {
 		return nil, err
 	}
@@ -116,19 +121,19 @@ func (p *plugin) end() {
 	os.RemoveAll(p.dir)
 }
 
-// lines reads until so many lines of a measurement have come, and returns how
-// many have.
-func (*plugin) lines(from io.Reader, measurement string, n int) (int, error) {
-	in := bufio.NewReaderSize(from, 64<<10)
-	begin := []byte(measurement + ",")
+// readPeers reads until so many peers have come, or a Gather that has told of any
+// goes on to the collector itself, and returns how many came.
+func (p *plugin) readPeers(most int) (int, error) {
 	seen := 0
-	for seen < n {
-		line, err := in.ReadSlice('\n')
-		if err != nil {
+	for seen < most {
+		line, err := p.output.ReadSlice('\n')
+		switch {
+		case err != nil:
 			return seen, err
-		}
-		if bytes.HasPrefix(line, begin) {
+		case bytes.HasPrefix(line, []byte("heartbeat_peer,")):
 			seen++
+		case seen > 0 && bytes.HasPrefix(line, []byte("heartbeat_collector")):
+			return seen, nil
 		}
 	}
 	return seen, nil
@@ -144,8 +149,8 @@ func (p *plugin) gather(peers int) error {
 	if _, err := io.WriteString(p.asks, "\n"); err != nil {
 		return err
 	}
-	if _, err := p.lines(p.output, "heartbeat_peer", peers); err != nil {
-		return err
+	if seen, err := p.readPeers(peers); err != nil || seen < peers {
+		return errors.Join(err, fmt.Errorf("%s told of %d of %d peers", p.Path, seen, peers))
 	}
 	p.took = append(p.took, time.Since(begin))
 	after, err := measure.Idle(p.Process.Pid)
@@ -164,15 +169,21 @@ func (p *plugin) readSlowly(peers int) (slowly, error) {
 		return slowly{}, err
 	}
 	begin := time.Now()
-	pieces := slowReader{p.output}
-	seen, err := p.lines(pieces, "heartbeat_peer", peers)
+	p.pace.slow = true
+	seen, err := p.readPeers(peers)
 	return slowly{time.Since(begin), peers - seen}, err
 }
 
-// slowReader reads 4 KiB at most, every 2 ms.
-type slowReader struct{ io.Reader }
+// A pace reads as it comes, or 4 KiB at most every 2 ms.
+type pace struct {
+	io.Reader
+	slow bool
+}
 
-func (s slowReader) Read(p []byte) (int, error) {
-	time.Sleep(2 * time.Millisecond)
-	return s.Reader.Read(p[:min(len(p), 4<<10)])
+func (r *pace) Read(p []byte) (int, error) {
+	if r.slow {
+		time.Sleep(2 * time.Millisecond)
+		p = p[:min(len(p), 4<<10)]
+	}
+	return r.Reader.Read(p)
 }

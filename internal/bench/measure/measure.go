@@ -65,6 +65,23 @@ func Memory(pid int) (int64, error) {
 	return pages * int64(os.Getpagesize()), err
 }
 
+// FreeAddress returns an address of the loopback at which nobody listens.
+func FreeAddress() (string, error) {
+	listener, err := net.Listen("tcp", "127.0.0.1:0")
+	if err != nil {
+		return "", err
+	}
+	defer listener.Close()
+	return listener.Addr().String(), nil
+}
+
+// Dial makes connection i to a server, from an address of its own for each five
+// thousand: ports would run out, and processes before this one have used some.
+func Dial(address string, i int) (net.Conn, error) {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/5000))}}
+	return dialer.Dial("tcp", address)
+}
+
 // Introduce has so many peers beat once to a unix socket, and returns when all
 // of them are known.
 func Introduce(socket string, peers int) error {

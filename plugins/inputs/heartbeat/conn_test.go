@@ -356,3 +356,18 @@ func (l *failingListener) Accept() (net.Conn, error) {
 	}
 	return l.pipeListener.Accept()
 }
+
+// In steady state a beat takes no memory, from its bytes to its verdict.
+func TestRepeatedBeatTakesNoMemory(t *testing.T) {
+	h := newPlugin(t)
+	h.EmitBeats = "none"
+	start(t, h)
+	r := &receiver{listener: h.listeners[0], conn: 1, workbench: new(workbench)}
+	payload := []byte(`{"host":"web-1","service":"shop","pid":4711,"boot":"b","run":"r","interval_ms":10000}`)
+	allocs := testing.AllocsPerRun(100, func() {
+		if _, refusal := r.take(payload); refusal != nil {
+			t.Fatal(refusal.Text)
+		}
+	})
+	require.Zero(t, allocs)
+}

@@ -12,7 +12,7 @@ import (
 // An observation is a beat with what its connection tells about it.
 type observation struct {
 	liveness.Beat
-	wire *wire.Beat
+	wire *wire.Beat // valid until the next one of its stream is decoded
 }
 
 // clear lets o hold nothing but room.

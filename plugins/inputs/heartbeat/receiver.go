@@ -38,7 +38,8 @@ type origin struct {
 // from returns what to call it in messages.
 func (o *origin) from() string { return nameOf(o.addr) }
 
-// take judges one payload and returns what silence is allowed after it. A refusal says why it is not accepted.
+// take judges one payload and returns what silence is allowed after it. A
+// refusal says why it is not accepted.
 func (r *receiver) take(payload []byte) (liveness.Silence, *wire.Refusal) {
 	plugin := r.listener.plugin
 	object, signer, refusal := plugin.ring.open(payload)

@@ -26,7 +26,7 @@ func (c *conn) eachTime() error {
 	waiting := raw.Read(func(fd uintptr) bool {
 		c.fd, c.ready = fd, true
 		taken = c.listener.plugin.crew.takeIn(c)
-		return taken != wire.ErrAgain //nolint:errorlint // it is never wrapped
+		return !errors.Is(taken, wire.ErrAgain)
 	})
 	if waiting != nil {
 		return waiting

@@ -265,7 +265,7 @@ func (r *Reader) more() error {
 		r.kept, r.unread = nil, nil // neither a long payload nor the chunk is held for ever
 	}
 	chunk, err := r.src.Chunk()
-	if err == ErrAgain { //nolint:errorlint // it is never wrapped
+	if errors.Is(err, ErrAgain) {
 		return err
 	}
 	r.ended = err
