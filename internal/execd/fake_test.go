@@ -3,13 +3,11 @@ package execd
 import (
 	"bytes"
 	"context"
-	"flag"
 	"fmt"
 	"io"
 	"os"
 	"os/signal"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"sync"
 	"syscall"
@@ -21,6 +19,8 @@ import (
 	"github.com/influxdata/telegraf/config"
 	"github.com/influxdata/telegraf/plugins/inputs"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/leaks"
 )
 
 // A fake is the plugin of these tests: it has options of each kind, and does
@@ -108,19 +108,7 @@ func TestMain(m *testing.M) {
 	if os.Getenv("EXECD_TEST_CHILD") != "" {
 		os.Exit(child())
 	}
-	before := runtime.NumGoroutine()
-	code := m.Run()
-	if flag.Lookup("test.fuzz").Value.String() != "" {
-		os.Exit(code) // fuzzing leaves goroutines of its own
-	}
-	for limit := time.Now().Add(5 * time.Second); code == 0 && runtime.NumGoroutine() > before; runtime.Gosched() {
-		if time.Now().After(limit) {
-			stacks := make([]byte, 1<<20)
-			fmt.Fprintf(os.Stderr, "goroutines left behind:\n%s\n", stacks[:runtime.Stack(stacks, true)])
-			code = 1
-		}
-	}
-	os.Exit(code)
+	os.Exit(leaks.Run(m))
 }
 
 // child is this test binary run as the command, for what needs a process.
