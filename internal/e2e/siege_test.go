@@ -20,8 +20,8 @@ import (
 const (
 	drippers     = 5_000
 	dripPause    = 400 * time.Millisecond // between two pieces of a frame
-	dripInterval = 5 * time.Second
-	dripEnv      = "E2E_DRIP" // makes this binary the drippers around the collector at that address
+	dripInterval = time.Minute            // long: others are to be kept from being heard
+	dripEnv      = "E2E_DRIP"             // makes this binary the drippers around the collector at that address
 
 	probePeers    = 10
 	probeInterval = 2 * time.Second // far more than each lets pass, but for an overloaded machine
