@@ -20,7 +20,7 @@ func (o *observation) clear() { *o = observation{Beat: liveness.Beat{Labels: o.L
 
 // set makes o of what r has received. It reports false if the beat is nobody's.
 func (o *observation) set(r *receiver) bool {
-	b, options := &r.said, r.listener.plugin
+	b, options := &r.said.Beat, r.listener.plugin
 	addr := address(b.IP, r.remote, options.IPFrom)
 	host := b.Host
 	if host == "" && addr.IsValid() {

@@ -20,7 +20,7 @@ type receiver struct {
 
 	certificate *x509.Certificate // of the other side, verified; nil if it has shown none
 
-	said   wire.Beat       // the latest beat
+	said   wire.Latest     // the latest beat
 	handle liveness.Handle // of whom it was about
 
 	source     netip.Addr // sourceText in its other form
@@ -49,7 +49,7 @@ func (r *receiver) take(payload []byte) (liveness.Silence, *wire.Refusal) {
 	if err := r.decoder.Decode(object, &r.said); err != nil {
 		return liveness.Silence{}, wire.AsRefusal(err)
 	}
-	beat := &r.said
+	beat := &r.said.Beat
 	if refusal := r.verify(beat, signer); refusal != nil {
 		return liveness.Silence{}, refusal
 	}

@@ -67,12 +67,12 @@ func TestBeatVectors(t *testing.T) {
 // show in the next.
 func TestDecoderForgetsTheBeatBefore(t *testing.T) {
 	var d Decoder
-	var b Beat
+	var b Latest
 	for _, v := range loadVectors[beatVector](t, "beats.json") {
 		err := d.Decode(v.bytes(t), &b)
 		require.Equal(t, v.Refuse == "", err == nil, v.Name)
 		require.NoError(t, d.Decode([]byte(`{"pid":1}`), &b))
-		require.Empty(t, cmp.Diff(Beat{PID: 1, Status: StatusAlive}, b, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Beat{}.IP)), v.Name)
+		require.Empty(t, cmp.Diff(Beat{PID: 1, Status: StatusAlive}, b.Beat, cmpopts.EquateEmpty(), cmpopts.IgnoreUnexported(Beat{}.IP)), v.Name)
 		require.False(t, b.IP.IsValid(), v.Name)
 	}
 }
@@ -81,7 +81,7 @@ func TestRepeatedBeatAllocatesNothing(t *testing.T) {
 	payload := []byte(`{"ip":"10.0.0.5","pid":4711,"status":"warm","host":"web-1","service":"nginx","run":"abc","seq":17,
 		"boot":"b","interval_ms":10000,"ack":true,"tags":{"site":"a","rack":"7"},"fields":{"load":1.5,"text":"x","ok":true}}`)
 	var d Decoder
-	var b Beat
+	var b Latest
 	allocs := testing.AllocsPerRun(100, func() {
 		if err := d.Decode(payload, &b); err != nil {
 			t.Fatal(err)

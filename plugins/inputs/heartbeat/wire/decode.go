@@ -9,33 +9,44 @@ import (
 // A Decoder reads beats. It holds what reading needs and nothing of a stream:
 // many streams may use one in turn.
 type Decoder struct {
-	scan   scanner
-	beat   Beat
-	before *Beat
-	hasPID bool
+	scan    scanner
+	beat    Beat
+	before  *Beat
+	hasPID  bool
+	numbers []number // of the text being read
 }
 
 // Decode reads a payload that is one beat. An error is a *Refusal.
 func Decode(payload []byte) (*Beat, error) {
-	beat := new(Beat)
-	return beat, new(Decoder).Decode(payload, beat)
+	latest := new(Latest)
+	return &latest.Beat, new(Decoder).Decode(payload, latest)
 }
 
-// Decode reads a payload that is one beat into the place of the beat before of
+// Decode reads a payload that is one beat into the place of the latest one of
 // its stream. Texts that are the same are taken from there, so that a sender
 // that repeats itself costs no memory. On an error, which is a *Refusal, the
-// beat before stays.
-func (d *Decoder) Decode(payload []byte, beat *Beat) error {
-	err := d.decode(payload, beat)
-	d.before, d.scan.data = nil, nil // they are the stream's
-	return err
+// latest one stays.
+func (d *Decoder) Decode(payload []byte, latest *Latest) error {
+	defer d.letGo()
+	if d.decodeAgain(payload, latest) {
+		return nil
+	}
+	if err := d.decode(payload, &latest.Beat); err != nil {
+		return err
+	}
+	latest.remember(payload, d.numbers)
+	return nil
 }
+
+// letGo lets d hold nothing of the stream.
+func (d *Decoder) letGo() { d.before, d.scan.data = nil, nil }
 
 func (d *Decoder) decode(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)
 	d.before = beat
 	d.beat = Beat{Status: StatusAlive, Tags: d.beat.Tags[:0], Fields: d.beat.Fields[:0]}
 	d.hasPID = false
+	d.numbers = d.numbers[:0]
 	if err := d.scan.document(d.member); err != nil {
 		return err
 	}
@@ -70,9 +81,9 @@ func (d *Decoder) member(key []byte) (err error) {
 	case "run":
 		b.Run, err = d.text("run", old.Run, MaxRun, opaqueByte)
 	case "seq":
-		b.Seq, err = d.integer("seq", 1, MaxInteger)
+		b.Seq, err = d.noteChanging(seq)
 	case "sent_ms":
-		b.SentMS, err = d.integer("sent_ms", 0, MaxInteger)
+		b.SentMS, err = d.noteChanging(sentMS)
 	case "boot":
 		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
 	case "start_ms":
@@ -91,7 +102,7 @@ func (d *Decoder) member(key []byte) (err error) {
 	case "signal":
 		b.Signal, err = d.text("signal", old.Signal, MaxSignal, signalByte)
 	case "rtt_us":
-		b.RTTMicros, err = d.integer("rtt_us", 0, MaxInteger)
+		b.RTTMicros, err = d.noteChanging(rttMicros)
 	case "ack":
 		b.Ack, err = d.boolean("ack")
 	case "check":

@@ -299,10 +299,15 @@ func (s *scanner) take(c byte) bool {
 }
 
 func (s *scanner) word(w string) bool {
-	if !bytes.HasPrefix(s.data[s.pos:], []byte(w)) {
+	return s.same([]byte(w))
+}
+
+// same skips text if that is what comes.
+func (s *scanner) same(text []byte) bool {
+	if !bytes.HasPrefix(s.data[s.pos:], text) {
 		return false
 	}
-	s.pos += len(w)
+	s.pos += len(text)
 	return true
 }
 

@@ -1,0 +1,82 @@
+package wire
+
+// A Latest is the latest beat of a stream. It remembers how that was written:
+// most streams write the next one in the same way, but for a few numbers.
+type Latest struct {
+	Beat
+	text    []byte // nil if it is too long to be remembered
+	numbers [len(changing)]number
+	found   uint8 // how many numbers are in text
+}
+
+// changing are the keys whose numbers are others in each beat, and the least
+// that each may be.
+var changing = [...]struct {
+	key   string
+	least int64
+}{seq: {"seq", 1}, sentMS: {"sent_ms", 0}, rttMicros: {"rtt_us", 0}}
+
+const (
+	seq = iota
+	sentMS
+	rttMicros
+)
+
+// maxRemembered is how long a text that is remembered may be, in bytes.
+const maxRemembered = 1 << 10
+
+// A number is where the value of a changing key stands in a text.
+type number struct {
+	which    uint8 // of changing
+	from, to uint16
+}
+
+// remember notes what the beat was read from.
+func (l *Latest) remember(payload []byte, numbers []number) {
+	if len(payload) > maxRemembered {
+		l.text = nil
+		return
+	}
+	l.text = append(l.text[:0], payload...)
+	l.found = uint8(copy(l.numbers[:], numbers))
+}
+
+// decodeAgain reads payload if it is the latest text but for the numbers, which
+// is all that has to be checked then. It reports false, and has changed nothing,
+// if it is another text, or if a number is none that the key may have.
+func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
+	if l.text == nil {
+		return false
+	}
+	d.scan.data, d.scan.pos = payload, 0
+	var values [len(changing)]int64
+	at := uint16(0)
+	for _, n := range l.numbers[:l.found] {
+		if !d.scan.same(l.text[at:n.from]) {
+			return false
+		}
+		value, err := d.changing(n.which)
+		if err != nil {
+			return false
+		}
+		values[n.which], at = value, n.to
+	}
+	if !d.scan.same(l.text[at:]) || d.scan.pos < len(payload) {
+		return false
+	}
+	l.Seq, l.SentMS, l.RTTMicros = values[seq], values[sentMS], values[rttMicros]
+	return true
+}
+
+// changing reads the number of a changing key.
+func (d *Decoder) changing(which uint8) (int64, error) {
+	return d.integer(changing[which].key, changing[which].least, MaxInteger)
+}
+
+// noteChanging is changing, and notes where the number is.
+func (d *Decoder) noteChanging(which uint8) (int64, error) {
+	from := d.scan.pos
+	n, err := d.changing(which)
+	d.numbers = append(d.numbers, number{which, uint16(from), uint16(d.scan.pos)})
+	return n, err
+}
