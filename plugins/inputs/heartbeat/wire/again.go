@@ -1,7 +1,8 @@
 package wire
 
 // A Latest is the latest beat of a stream. It remembers how that was written:
-// most streams write the next one in the same way, but for a few numbers.
+// most streams write the next one in the same way, but for a few numbers. Only a
+// Decoder may change it.
 type Latest struct {
 	Beat
 	text    []byte // nil if it is too long to be remembered
