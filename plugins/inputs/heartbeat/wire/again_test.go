@@ -11,19 +11,19 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A twin reads what another stream has said in between, too, and compares what
-// it reads with what a decoder reads that has nothing to go by.
+// A twin compares what it reads with what a decoder reads that has nothing to
+// go by. In between its decoder reads another stream, which is a payload behind.
 type twin struct {
-	decoders [2]Decoder // which streams share
-	latest   Latest
-	last     []byte
+	decoder       Decoder
+	latest, other Latest
+	last          []byte
 }
 
 func (w *twin) read(t *testing.T, payload []byte) {
 	t.Helper()
 	want, wantErr := Decode(payload)
 	before := w.latest.Beat
-	gotErr := w.decoders[0].Decode(payload, &w.latest)
+	gotErr := w.decoder.Decode(payload, &w.latest)
 	if fmt.Sprint(gotErr) != fmt.Sprint(wantErr) {
 		t.Fatalf("%.80q after %.80q: %v, fresh %v", payload, w.last, gotErr, wantErr)
 	}
@@ -33,7 +33,7 @@ func (w *twin) read(t *testing.T, payload []byte) {
 	if diff := cmp.Diff(*want, w.latest.Beat, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()); diff != "" {
 		t.Fatalf("%.80q after %.80q %s", payload, w.last, diff)
 	}
-	w.decoders[0], w.decoders[1] = w.decoders[1], w.decoders[0]
+	w.decoder.Decode(w.last, &w.other) //nolint:errcheck // compared when it was read first
 	w.last = payload
 }
 
@@ -106,6 +106,19 @@ func TestLongTextIsNotRemembered(t *testing.T) {
 		w.read(t, fmt.Appendf(nil, `{"pid":2,"seq":%d}`, seq+1))
 		w.read(t, fmt.Appendf(nil, long, seq+1))
 		require.Nil(t, w.latest.text)
+	}
+}
+
+// A worker waits with its decoder, for however long. A payload may be large.
+func TestDecoderHoldsNoPayload(t *testing.T) {
+	var d Decoder
+	var latest Latest
+	for _, payload := range []string{`{"pid":1,"tags":{"a":"x"}}`, `{"pid":1,"tags":{"a":7}}`, `{"pid":1,"x":{"y":{`} {
+		d.Decode([]byte(payload), &latest) //nolint:errcheck // whatever becomes of it
+		require.Nil(t, d.scan.data)
+		for _, key := range d.scan.keys[:cap(d.scan.keys)] {
+			require.Nil(t, key)
+		}
 	}
 }
 

@@ -6,8 +6,8 @@ import (
 	"strings"
 )
 
-// A Decoder reads beats. It holds what reading needs and nothing of a stream:
-// many streams may use one in turn.
+// A Decoder reads beats. It holds what reading needs and of streams at most a
+// beat that was replaced: many streams may use one in turn.
 type Decoder struct {
 	scan    scanner
 	beat    Beat
@@ -38,7 +38,7 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 	return nil
 }
 
-// letGo lets d hold nothing of the stream.
+// letGo lets go of what belongs to the stream.
 func (d *Decoder) letGo() { d.before, d.scan.data = nil, nil }
 
 func (d *Decoder) decode(payload []byte, beat *Beat) error {

@@ -60,7 +60,10 @@ func (s *scanner) object(depth int, member func(key []byte) error) error {
 		return refuse(ReasonLimit, "nested more than %d deep at byte %d", maxDepth, s.pos)
 	}
 	outer := len(s.keys)
-	defer func() { s.keys = s.keys[:outer] }()
+	defer func() {
+		clear(s.keys[outer:]) // they are parts of the text
+		s.keys = s.keys[:outer]
+	}()
 	s.pos++
 	if s.space(); s.take('}') {
 		return nil
