@@ -20,7 +20,7 @@ import (
 const (
 	drippers     = 5_000
 	dripPause    = 400 * time.Millisecond // between two pieces of a frame
-	dripInterval = time.Minute            // long: others are to be kept from being heard
+	dripInterval = time.Minute            // long: that they starve on a busy machine is no finding
 	dripEnv      = "E2E_DRIP"             // makes this binary the drippers around the collector at that address
 
 	probePeers    = 10

@@ -6,13 +6,13 @@ package wire
 type Latest struct {
 	Beat
 	text    []byte // nil if it is too long to be remembered
-	numbers [len(changing)]number
+	numbers [len(changingKeys)]number
 	found   uint8 // how many numbers are in text
 }
 
-// changing are the keys whose numbers are others in each beat, and the least
+// changingKeys are the keys whose numbers are others in each beat, and the least
 // that each may be.
-var changing = [...]struct {
+var changingKeys = [...]struct {
 	key   string
 	least int64
 }{seq: {"seq", 1}, sentMS: {"sent_ms", 0}, rttMicros: {"rtt_us", 0}}
@@ -28,7 +28,7 @@ const maxRemembered = 1 << 10
 
 // A number is where the value of a changing key stands in a text.
 type number struct {
-	which    uint8 // of changing
+	which    uint8 // of changingKeys
 	from, to uint16
 }
 
@@ -50,7 +50,7 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 		return false
 	}
 	d.scan.data, d.scan.pos = payload, 0
-	var values [len(changing)]int64
+	var values [len(changingKeys)]int64
 	at := uint16(0)
 	for _, n := range l.numbers[:l.found] {
 		if !d.scan.same(l.text[at:n.from]) {
@@ -71,7 +71,7 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 
 // changing reads the number of a changing key.
 func (d *Decoder) changing(which uint8) (int64, error) {
-	return d.integer(changing[which].key, changing[which].least, MaxInteger)
+	return d.integer(changingKeys[which].key, changingKeys[which].least, MaxInteger)
 }
 
 // noteChanging is changing, and notes where the number is.

@@ -18,8 +18,8 @@ type Decoder struct {
 
 // Decode reads a payload that is one beat. An error is a *Refusal.
 func Decode(payload []byte) (*Beat, error) {
-	latest := new(Latest)
-	return &latest.Beat, new(Decoder).Decode(payload, latest)
+	beat := new(Beat)
+	return beat, new(Decoder).decode(payload, beat)
 }
 
 // Decode reads a payload that is one beat into the place of the latest one of
