@@ -63,7 +63,7 @@ func (c *conn) Close() error { return c.socket.Close() }
 // serve reads until the connection ends.
 func (c *conn) serve() {
 	defer c.survive()
-	c.listener.plugin.intake.connEnded(c.id, c.readAll())
+	c.listener.plugin.intake.connEnded(c.id, c.readAll(), c.remote)
 }
 
 // readAll takes in what comes and returns how the connection ended.

@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"context"
+	"net/netip"
 	"sync"
 	"time"
 
@@ -55,14 +56,15 @@ func (in *intake) consider(b *liveness.Beat) liveness.Outcome {
 	return liveness.Outcome{Silence: in.tracker.SilenceFor(b)}
 }
 
-// ask asks the kernel what it knows of the other side of a connection.
-func (in *intake) ask(id liveness.ConnID) liveness.Path {
+// ask asks the kernel what it knows of the other side of a connection, and
+// returns the address of that.
+func (in *intake) ask(id liveness.ConnID) (liveness.Path, netip.Addr) {
 	for _, l := range in.listeners {
 		if c := l.conn(id); c != nil {
-			return c.askKernel()
+			return c.askKernel(), c.remote
 		}
 	}
-	return liveness.PathUnknown
+	return liveness.PathUnknown, netip.Addr{}
 }
 
 // expect sets whom the operator expects.
@@ -125,10 +127,10 @@ func (in *intake) warn(conflict *liveness.Transition) {
 	}
 }
 
-func (in *intake) connEnded(conn liveness.ConnID, end liveness.End) {
+func (in *intake) connEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	in.tell(in.tracker.ConnEnded(time.Now(), conn, end))
+	in.tell(in.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
 // keepTime lets the tracker judge silence until ctx ends.

@@ -155,13 +155,19 @@ func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	m.AddTag("state", tr.State.String())
 	m.AddTag("previous", tr.Previous.String())
 	m.AddTag("reason", tr.Reason.String())
-	if tr.Event != liveness.Changed {
+	pid, exitCode, hasExitCode := tr.PID, tr.ExitCode, tr.HasExitCode
+	switch tr.Event {
+	case liveness.Changed:
+	case liveness.Ended:
+		m.AddTag("reason", tr.Ending.Reason.String())
+		pid, exitCode, hasExitCode = tr.Ending.PID, tr.Ending.ExitCode, tr.Ending.HasExitCode
+	default:
 		m.AddTag("reason", tr.Event.String())
 	}
-	m.AddField("last_pid", int64(tr.PID))
+	m.AddField("last_pid", int64(pid))
 	m.AddField("lasted_seconds", tr.Lasted.Seconds())
-	if tr.HasExitCode {
-		m.AddField("exit_code", tr.ExitCode)
+	if hasExitCode {
+		m.AddField("exit_code", exitCode)
 	}
 	return m
 }

@@ -32,7 +32,7 @@ func (o *observation) set(r *receiver) bool {
 		ID: id, Handle: r.handle, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, options.TagKeys),
 		Process: liveness.Process{Boot: b.Boot, PID: b.PID, Start: milliseconds(b.StartMS)},
 		Status:  status(b), Run: b.Run, Seq: b.Seq,
-		Interval: milliseconds(b.IntervalMS), BackIn: milliseconds(b.BackInMS),
+		Interval: milliseconds(b.IntervalMS), Margin: milliseconds(b.GraceMS), BackIn: milliseconds(b.BackInMS), Cancel: b.Cancel,
 		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS,
 	}
 	return ok

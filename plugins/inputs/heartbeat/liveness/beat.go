@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"net/netip"
+	"strings"
 	"time"
 )
 
@@ -29,10 +30,12 @@ type Beat struct {
 	Labels   []Label
 	Process  Process
 	Status   Status
-	Run      string
+	Run      string        // LIFE or LIFE.N: LIFE is one life of the sender, N one of its ways to us
 	Seq      int64         // 0 if not numbered
 	Interval time.Duration // 0 if not declared
+	Margin   time.Duration // patience beyond Interval; 0 if not declared
 	BackIn   time.Duration // with SaysLeaving; 0 for no promise
+	Cancel   bool          // with SaysLeaving: nothing but a promise is taken back
 	Watched  bool          // somebody else's connection carries it
 	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
 	SentMS   int64         // sender's wall clock, unix ms; never for silence
@@ -41,6 +44,17 @@ type Beat struct {
 	HasExitCode bool
 	Conn        ConnID
 	Handle      Handle // what the beat before over Conn was given, or none
+}
+
+// life returns LIFE of the run: order is judged within a run, who speaks by this.
+func (b *Beat) life() string { return lifeOf(b.Run) }
+
+func lifeOf(run string) string {
+	dot := strings.LastIndexByte(run, '.')
+	if dot < 0 || strings.Trim(run[dot+1:], "0123456789") != "" {
+		return run
+	}
+	return run[:dot]
 }
 
 // A Handle leads to a peer without a search for it. It is a hint: what it leads

@@ -118,7 +118,9 @@ func setPaused(paused bool, actors []*actor) {
 	}
 }
 
-func (c *cast) ended(conn ConnID, end End) { c.hear(c.tracker.ConnEnded(c.now, conn, end)) }
+func (c *cast) ended(conn ConnID, end End) {
+	c.hear(c.tracker.ConnEnded(c.now, conn, end, addrOf(conn)))
+}
 
 // restart lets another collector go on after a while from what this one
 // knows. What is sent meanwhile is lost.

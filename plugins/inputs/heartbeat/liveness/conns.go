@@ -1,16 +1,21 @@
 package liveness
 
 import (
+	"net/netip"
 	"slices"
 	"time"
 )
 
-// longConn is how far apart two beats over one connection make it a long one.
-const longConn = 100 * time.Millisecond
-
-// resetGrace is how much longer than its interval a peer whose connection was
-// reset has to dial anew: who cut it may have told only us.
-const resetGrace = 2 * time.Second
+const (
+	// longConn is how far apart two beats over one connection make it a long one.
+	longConn = 100 * time.Millisecond
+	// maxLinks is how many connections of one process are remembered. A sender
+	// has one for each URL, and for a moment one more.
+	maxLinks = 16
+	// resetGrace is how much longer than its interval a peer whose connection was
+	// reset has to dial anew: who cut it may have told only us.
+	resetGrace = 2 * time.Second
+)
 
 // An End is how a connection ended.
 type End uint8
@@ -38,121 +43,228 @@ const (
 	PathIsSilent      // it was asked and did not answer
 )
 
-// hearOver notes over which connection the latest beat of p came. The peers
-// of a connection are a list, so that its end costs no search.
-func (t *Tracker) hearOver(p *peer, conn ConnID, at time.Duration) {
-	if conn == p.conn && conn != 0 {
-		p.connLong = p.connLong || at-p.connFrom >= longConn
-		return
-	}
-	t.leaveConn(p)
-	p.conn, p.connFrom, p.connLong = conn, at, false
-	if conn == 0 {
-		return
-	}
-	if p.connNext = t.conns[conn]; p.connNext != nil {
-		p.connNext.connPrev = p
-	}
-	t.conns[conn] = p
+// A link is a connection over which a process of a peer beats.
+type link struct {
+	conn       ConnID
+	peer       *peer
+	from       time.Duration // first beat over it
+	long       bool
+	prev, next *link // in the list of the connection, so that its end costs no search
+	more       *link // in the list of the process
 }
 
-// leaveConn takes p out of the list of its connection.
-func (t *Tracker) leaveConn(p *peer) {
-	switch {
-	case p.conn == 0:
-		return
-	case p.connPrev != nil:
-		p.connPrev.connNext = p.connNext
-	case p.connNext != nil:
-		t.conns[p.conn] = p.connNext
-	default:
-		delete(t.conns, p.conn)
+// over returns the link of o over conn, or nil.
+func (o *body) over(conn ConnID) *link {
+	for l := o.links; l != nil; l = l.more {
+		if l.conn == conn {
+			return l
+		}
 	}
-	if p.connNext != nil {
-		p.connNext.connPrev = p.connPrev
-	}
-	p.conn, p.connPrev, p.connNext = 0, nil, nil
+	return nil
 }
 
-// ConnEnded tells that a connection has ended. That proves the end of the
-// process that held it, and nothing else: it is evidence about a peer whose
-// latest beat came over it, if it was a long one.
-func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End) []Transition {
+// holder returns the process whose link l is.
+func (p *peer) holder(l *link) *body {
+	for _, o := range p.others {
+		if o.over(l.conn) == l {
+			return &o.body
+		}
+	}
+	return &p.body
+}
+
+// hearOver notes that a beat of o, a process of p, came over conn.
+func (t *Tracker) hearOver(p *peer, o *body, conn ConnID, at time.Duration) {
+	if o.loose = conn == 0; o.loose {
+		return
+	}
+	if l := o.over(conn); l != nil {
+		l.long = l.long || at-l.from >= longConn
+		return
+	}
+	l := &link{conn: conn, peer: p, from: at, next: t.conns[conn], more: o.links}
+	if l.next != nil {
+		l.next.prev = l
+	}
+	t.conns[conn], o.links = l, l
+	t.boundLinks(o)
+}
+
+func (t *Tracker) boundLinks(o *body) {
+	count, last := 0, o.links
+	for l := o.links; l != nil; l = l.more {
+		count, last = count+1, l
+	}
+	if count > maxLinks {
+		t.cut(o, last)
+	}
+}
+
+// cut takes l, a link of o, out of its lists.
+func (t *Tracker) cut(o *body, l *link) {
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else if l.next != nil {
+		t.conns[l.conn] = l.next
+	} else {
+		delete(t.conns, l.conn)
+	}
+	if l.next != nil {
+		l.next.prev = l.prev
+	}
+	at := &o.links
+	for *at != l {
+		at = &(*at).more
+	}
+	*at = l.more
+}
+
+// unlink cuts all links of o.
+func (t *Tracker) unlink(o *body) {
+	for o.links != nil {
+		t.cut(o, o.links)
+	}
+}
+
+// ConnEnded tells that a connection from an address has ended; the zero Addr is
+// that of a Unix socket. It proves the end of the process that held it, and
+// nothing else: of a process that has no other connection, if it was a long one.
+func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
-	for p := t.conns[conn]; p != nil; p = t.conns[conn] {
-		t.leaveConn(p)
-		if end != EndedByUs && p.connLong {
-			t.lostConn(p, end, now)
+	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
+		p := l.peer
+		o := p.holder(l)
+		t.cut(o, l)
+		switch {
+		case end == EndedByUs || !l.long:
+			t.endVisit(p)
+		case o.links == nil && !o.loose:
+			t.lose(p, o, end, from, now)
 		}
 	}
 	return t.out
 }
 
-// lostConn draws from the end of its long connection what it says of p.
-func (t *Tracker) lostConn(p *peer, end End, now time.Time) {
+// lose draws from the end of its last connection what it says of o, a process
+// of p.
+func (t *Tracker) lose(p *peer, o *body, end End, from netip.Addr, now time.Time) {
 	t.vacant.add(p)
-	if p.state.over() || p.waits() {
+	if p.state.over() || p.waits() || t.loseOther(p, o, now) {
 		return
 	}
-	if grace, yes := p.grace(end); yes {
-		p.deadV = min(p.deadV, t.verdict(now)+grace)
+	verdict := t.verdict(now)
+	t.blame(p, o, end.evidence(), from, verdict)
+	o.suspectV = min(o.suspectV, verdict)
+	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
+		o.deadV = min(o.deadV, verdict+grace)
 	}
-	t.suspect(p, end.evidence(), now)
+	if verdict >= p.suspicionV() {
+		t.suspect(p, now)
+	}
 	t.rewake(p)
 }
 
-// grace returns how long p has to be heard again, if the end of its
-// connection makes that shorter. It does not if p is watched from outside: then
-// it was its watcher that ended. Who gives up has waited long enough before.
-func (p *peer) grace(end End) (time.Duration, bool) {
+// loseOther deals with the end of the connection of a process whose place
+// another one has taken. It reports whether that settles it: the end of one
+// that has said nothing since belongs to the restart, if it comes soon, and a
+// watcher that ends is nobody's death. Any other has lived until now.
+func (t *Tracker) loseOther(p *peer, o *body, now time.Time) bool {
+	for _, other := range p.others {
+		switch {
+		case o != &other.body || other.insists:
+		case o.watched || now.Sub(t.epoch)-other.replaced <= t.opts.Grace:
+			return true
+		default:
+			other.insists = true
+		}
+	}
+	return false
+}
+
+// grace returns how long o has to be heard again, if the end of its connection
+// makes that shorter. It does not if o is watched from outside: then it was its
+// watcher that ended. Who gives up has waited long enough before.
+func (o *body) grace(end End, terms *Terms) (time.Duration, bool) {
 	switch {
-	case p.watched, end == GivenUp:
+	case o.watched, end == GivenUp:
 		return 0, false
 	case end == Reset:
-		return max(p.terms.Grace, p.span()+resetGrace), true
+		return max(terms.Grace, o.span(terms)+resetGrace), true
 	}
-	return p.terms.Grace, true
+	return terms.Grace, true
 }
 
-// suspect notes that something speaks against p. What is known to have
-// happened is better evidence than silence.
-func (t *Tracker) suspect(p *peer, evidence Reason, now time.Time) {
-	p.evidence = evidence
-	if evidence != ReasonConnClosed && evidence != ReasonConnReset || p.alone(t.verdict(now)) {
+// suspect notes that something speaks against p.
+func (t *Tracker) suspect(p *peer, now time.Time) {
+	t.countSilent(p, t.verdict(now))
+	switch {
+	case t.holds(p):
+		t.become(p, Unknown, ReasonIsolated, now)
+	case p.state == Suspect:
+		p.reason = p.evidence
+	default:
+		t.become(p, Suspect, p.evidence, now)
+	}
+}
+
+// countSilent counts the host of p as silent, unless what is known of p proves
+// that our network works. The end of one connection says nothing about a host
+// that has more.
+func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
+	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
+	switch {
+	case p.proves():
+		t.isolation.speaks(p.host)
+	case !ended || p.alone(verdict):
 		t.isolation.falls(p)
 	}
-	if t.holds(p) {
-		t.become(p, Unknown, ReasonIsolated, now)
-		return
-	}
-	if p.state == Suspect {
-		p.reason = evidence
-		return
-	}
-	t.become(p, Suspect, evidence, now)
 }
 
-// alone tells whether no other peer of the host of p speaks for the host: the
-// end of one connection says nothing about a host that has more. Of an address
-// that thousands share only the first ones are asked.
+// alone tells whether no other peer of the host of p speaks for the host. Of an
+// address that thousands share only the first ones are asked.
 func (p *peer) alone(verdict time.Duration) bool {
 	const enough = 100
 	return !slices.ContainsFunc(p.host.peers[:min(enough, len(p.host.peers))], func(other *peer) bool {
-		return other != p && other.state == Alive && !other.waits() && verdict < other.heardV+other.span()
+		return other != p && other.state == Alive && !other.waits() && verdict < other.lastHeardV()+other.span()
 	})
 }
 
 // inquire asks what the kernel knows of the host of p, which is silent. Once
-// the connection has ended there is nothing to ask.
-func (t *Tracker) inquire(p *peer) Reason {
-	if t.opts.Ask == nil || p.conn == 0 || !p.connLong {
-		return p.evidence
+// its connections have ended there is nothing to ask.
+func (t *Tracker) inquire(p *peer, verdict time.Duration) {
+	path, from, asked := t.ask(&p.body)
+	if !asked {
+		return
 	}
-	switch t.opts.Ask(p.conn) {
-	case PathAnswers:
-		return ReasonHung
-	case PathIsSilent:
-		return ReasonUnreachable
+	evidence := [...]Reason{PathUnknown: ReasonSilence, PathAnswers: ReasonHung, PathIsSilent: ReasonUnreachable}[path]
+	t.blame(p, &p.body, evidence, from, verdict)
+}
+
+// ask returns the best that the kernel knows of any long connection of o, and
+// where that comes from.
+func (t *Tracker) ask(o *body) (best Path, from netip.Addr, asked bool) {
+	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
+		if !l.long {
+			continue
+		}
+		asked = true
+		switch path, addr := t.opts.Ask(l.conn); path {
+		case PathAnswers:
+			return path, addr, true
+		case PathIsSilent:
+			best, from = path, addr
+		case PathUnknown:
+		}
 	}
-	return ReasonSilence
+	return best, from, asked
+}
+
+// onLong reports whether a long connection of p stands.
+func (p *peer) onLong() bool {
+	for l := p.links; l != nil; l = l.more {
+		if l.long {
+			return true
+		}
+	}
+	return false
 }

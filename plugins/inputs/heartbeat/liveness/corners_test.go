@@ -147,7 +147,8 @@ func TestServiceAloneIsToldInTime(t *testing.T) {
 		c.pass(105 * time.Second)
 		pause(nginx...)
 		heard := c.now.Add(-c.view(nginx[0].beat.ID).Age)
-		silence := c.tracker.silence(c.tracker.peers[nginx[0].beat.ID])
+		p := c.tracker.peers[nginx[0].beat.ID]
+		silence := c.tracker.silence(p, &p.body)
 		c.pass(2 * time.Minute)
 		require.Len(t, c.deaths(), 1)
 		require.LessOrEqual(t, c.deaths()[0].at.Sub(heard), silence.Dead+3*TickInterval, "the %s beats first", first)
@@ -171,6 +172,7 @@ func TestServicesAreNotGreenAfterAHold(t *testing.T) {
 func TestPromiseThatRunsOutAtTheStopIsKept(t *testing.T) {
 	c := newCast(t)
 	id := peerID("web-1", HostService)
+	c.observe(Beat{ID: id})
 	c.observe(Beat{ID: id, Status: SaysLeaving, BackIn: time.Second})
 	c.pass(time.Second)
 	require.Equal(t, "left leaving", c.is(id))
@@ -222,7 +224,7 @@ func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
 	c.ended(1, Closed)
 	b.Conn = 0
 	c.observe(b)
-	require.False(t, c.tracker.peers[b.ID].connLong)
+	require.False(t, c.tracker.peers[b.ID].onLong())
 }
 
 // A service that beats more often than its host is told soon after the host

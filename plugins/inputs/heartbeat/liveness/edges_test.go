@@ -34,10 +34,10 @@ func TestRateSavesNoCredit(t *testing.T) {
 func TestSilenceAtTheEdges(t *testing.T) {
 	terms := defaults().Terms
 	terms.MaxDeadAfter = 10 * time.Second
-	require.Equal(t, 5*time.Second, terms.silence(10*time.Second, nil, 0).Suspect, "the ceiling is the interval itself")
+	require.Equal(t, 5*time.Second, terms.silence(10*time.Second, 0, nil, 0).Suspect, "the ceiling is the interval itself")
 	terms = defaults().Terms
-	require.Equal(t, 3*time.Hour, terms.silence(2*time.Hour, nil, 0).Dead, "2h: one half step fits")
-	require.Equal(t, 3*time.Hour+time.Millisecond, terms.silence(2*time.Hour+time.Millisecond, nil, 0).Dead)
+	require.Equal(t, 3*time.Hour, terms.silence(2*time.Hour, 0, nil, 0).Dead, "2h: one half step fits")
+	require.Equal(t, 3*time.Hour+time.Millisecond, terms.silence(2*time.Hour+time.Millisecond, 0, nil, 0).Dead)
 }
 
 func TestOutcomesCarryTheSilence(t *testing.T) {
@@ -81,17 +81,17 @@ func TestExitCodeAndAddress(t *testing.T) {
 }
 
 func TestLongConnectionAt100ms(t *testing.T) {
-	for gap, vacant := range map[time.Duration]bool{99 * time.Millisecond: false, 100 * time.Millisecond: true} {
+	for gap, long := range map[time.Duration]bool{99 * time.Millisecond: false, 100 * time.Millisecond: true} {
 		for _, end := range []End{Closed, Reset, GivenUp, EndedByUs} {
 			l := newLife()
 			b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}, Conn: 1}
 			l.beat(b)
 			l.now = l.now.Add(gap)
 			l.beat(b)
-			l.tracker.ConnEnded(l.now, 1, end)
+			l.tracker.ConnEnded(l.now, 1, end, addrOf(1))
 			b.ID.PID, b.Conn = 2, 2
 			l.beat(b)
-			require.Equal(t, vacant && end != EndedByUs, l.tracker.Len() == 1, fmt.Sprint(gap, end))
+			require.Equal(t, !long || end != EndedByUs, l.tracker.Len() == 1, fmt.Sprint(gap, end))
 		}
 	}
 	l := newLife() // no connection is none of length
@@ -99,7 +99,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 	l.beat(b)
 	l.now = l.now.Add(time.Second)
 	l.beat(b)
-	l.tracker.ConnEnded(l.now, 0, Closed)
+	l.tracker.ConnEnded(l.now, 0, Closed, addrOf(0))
 	b.ID.PID = 2
 	l.beat(b)
 	require.Equal(t, 2, l.tracker.Len())

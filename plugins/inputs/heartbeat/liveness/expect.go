@@ -132,7 +132,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	t.placeholders++
 	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 	p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
-	t.renew(p, p.heardV)
+	t.renew(p, &p.body, p.heardV)
 	t.rewake(p)
 	return p
 }

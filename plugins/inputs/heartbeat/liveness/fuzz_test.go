@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -50,7 +51,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	if rnd.IntN(4) == 0 {
 		opts.IsolationPercent = 0
 	}
-	opts.Ask = func(conn ConnID) Path { return Path(conn % 3) }
+	opts.Ask = func(conn ConnID) (Path, netip.Addr) { return Path(conn % 3), addrOf(conn) }
 	return &storm{
 		t: t, rnd: rnd, opts: opts, tracker: New(opts, epoch), now: epoch, reach: 10,
 		told: make(map[ID]State), patient: make(map[ID]time.Duration), closed: make(map[ID]bool), due: make(map[ID]int),
@@ -82,10 +83,10 @@ func (s *storm) something() {
 	case draw < 980:
 		conn, end := ConnID(1+s.rnd.IntN(24)), End(s.rnd.IntN(4))
 		s.doing = fmt.Sprint("end ", end, " of connection ", conn)
-		for p := s.tracker.conns[conn]; p != nil; p = p.connNext {
-			s.closed[p.id] = true
+		for l := s.tracker.conns[conn]; l != nil; l = l.next {
+			s.closed[l.peer.id] = true
 		}
-		s.hear(s.tracker.ConnEnded(s.now, conn, end))
+		s.hear(s.tracker.ConnEnded(s.now, conn, end, addrOf(conn%3)))
 	case draw < 990:
 		s.reach = s.rnd.IntN(11)
 	case draw < 995:
@@ -104,8 +105,11 @@ func (s *storm) beat() {
 	out := s.tracker.Observe(s.now, b)
 	s.hear(out.Transitions)
 	if out.Fate <= Limited && b.Status == SaysAlive {
+		b.ID = s.tracker.peers[b.ID].id // one visit after another is one peer
 		s.patient[b.ID] = s.tracker.verdict(s.now) + out.Silence.Dead
 		delete(s.closed, b.ID)
+	} else if out.Fate <= Limited {
+		delete(s.patient, b.ID) // it may have been the end of one process, and another one goes on
 	}
 }
 
@@ -236,7 +240,12 @@ func (s *storm) checkPeers() {
 			s.failf("%v stands for somebody, but has beaten", p.id)
 		}
 	}
-	if counts != t.counts || len(t.peers) != len(t.order) || len(t.wake) != len(t.order) {
+	for id, p := range t.peers {
+		if p.index < 0 || t.order[p.index] != p || id != p.id && !p.wasCalled(id) {
+			s.failf("%v leads to %v", id, p.id)
+		}
+	}
+	if counts != t.counts || len(t.wake) != len(t.order) {
 		s.failf("%d peers, %v, counted were %v", len(t.order), counts, t.counts)
 	}
 }
@@ -295,16 +304,18 @@ func (s *storm) checkConns() {
 	s.t.Helper()
 	count := 0
 	for conn, first := range s.tracker.conns {
-		var before *peer
-		for p := first; p != nil; before, p = p, p.connNext {
-			if count++; p.conn != conn || p.connPrev != before || s.tracker.peers[p.id] != p {
-				s.failf("the list of connection %d is torn at %v", conn, p.id)
+		var before *link
+		for l := first; l != nil; before, l = l, l.next {
+			if count++; l.conn != conn || l.prev != before || s.tracker.peers[l.peer.id] != l.peer || l.peer.holder(l).over(conn) != l {
+				s.failf("the list of connection %d is torn at %v", conn, l.peer.id)
 			}
 		}
 	}
 	for _, p := range s.tracker.order {
-		if p.conn != 0 {
-			count--
+		for o := range p.bodies {
+			for l := o.links; l != nil; l = l.more {
+				count--
+			}
 		}
 	}
 	if count != 0 {
@@ -338,9 +349,9 @@ func (s *storm) isDue(p *peer) bool {
 	case p.state == Left && p.windowV > 0:
 		return t.tickV >= p.promiseV()
 	case p.nobody && p.state == Unknown:
-		return t.tickV >= p.deadV
+		return t.tickV >= p.deadlineV()
 	case p.state == Alive, p.state == Suspect, p.state == Unknown && p.reason == ReasonRestored:
-		return t.tickV >= p.deadV && !p.waits() && !t.isolation.on
+		return t.tickV >= p.deadlineV() && !p.waits() && !t.isolation.on
 	}
 	return false
 }
@@ -351,5 +362,10 @@ func (s *storm) hostOf(p *peer) string {
 		return "without a host"
 	}
 	return fmt.Sprintf("its host is %v (%v), follows %v, heard %v after it, deadline in %v",
-		own.state, own.reason, p.follows(), own.heard-p.heard, own.deadV-s.tracker.tickV)
+		own.state, own.reason, p.follows(), own.lastHeard()-p.lastHeard(), own.deadV-s.tracker.tickV)
+}
+
+// wasCalled reports whether id names a process of p, or one that was replaced.
+func (p *peer) wasCalled(id ID) bool {
+	return id.Nameless() && (id.PID == p.process.PID || slices.ContainsFunc(p.replaced, func(r replaced) bool { return r.pid == id.PID }))
 }

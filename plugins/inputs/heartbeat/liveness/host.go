@@ -14,6 +14,31 @@ type host struct {
 	index     int           // in Tracker.hosts
 	waitedFor bool          // by a service whose own silence is over
 	silence   int           // 1 + index in isolation.silent; 0 if it is not silent
+	speakers  [2]speaker    // whose beats for the host itself were heard last, the latest first
+}
+
+// A speaker is a life of a sender that beats for a host. Two are remembered,
+// enough for a one-shot beside a daemon.
+type speaker struct {
+	life   string
+	sinceV time.Duration // its first beat for the host
+}
+
+// hear notes that a life of a sender, if it is told, beats for h.
+func (h *host) hear(life string, verdict time.Duration) {
+	s := &h.speakers
+	switch life {
+	case "", s[0].life:
+	case s[1].life:
+		s[0], s[1] = s[1], s[0]
+	default:
+		s[0], s[1] = speaker{life, verdict}, s[0]
+	}
+}
+
+// hears reports whether that life of a sender beats for h.
+func (h *host) hears(life string) bool {
+	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
 }
 
 func (h *host) silent() bool { return h.silence > 0 }
@@ -63,11 +88,11 @@ func (t *Tracker) moveOut(p *peer) {
 // for: they share their silence.
 func (p *peer) follows() bool {
 	own := p.host.own
-	return own != nil && own != p && p.speaker != "" && (p.speaker == own.speaker || own.runs.speaks(p.speaker))
+	return own != nil && own != p && p.host.hears(p.life)
 }
 
 // heardAfter tells whether p was heard when other should have been.
-func (p *peer) heardAfter(other *peer) bool { return p.heard > other.heard+other.span() }
+func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
 
 // waits tells whether the silence of p is that of its host, which is judged
 // instead. A service that is silent while its host goes on to speak has a
@@ -106,7 +131,7 @@ func (t *Tracker) lead(own *peer, before State, now time.Time) {
 			t.follow(p, state, own, now)
 		}
 		if own.state == Alive && p.follows() && !p.state.over() {
-			t.renew(p, t.verdict(now)) // its own beat is still on its way
+			t.renew(p, &p.body, t.verdict(now)) // its own beat is still on its way
 		}
 		t.rewake(p)
 	}

@@ -46,7 +46,7 @@ func (i *isolation) speaks(h *host) {
 // after p should have been.
 func (i *isolation) falls(p *peer) {
 	h := p.host
-	if h.silent() || h.heard > p.heard+p.span() {
+	if h.silent() || h.heard > p.lastHeard()+p.span() {
 		return
 	}
 	i.silent = append(i.silent, h)
@@ -117,7 +117,7 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 // for no longer than a total one is held, or those who fall silent again and
 // again, by accident or on purpose, would hide the death of others for ever.
 func (t *Tracker) holds(p *peer) bool {
-	return t.isolation.on && p.spared < totalHold*t.opts.IsolationHold
+	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
 }
 
 // heldBefore returns how long those who are silent were held by the collectors

@@ -37,6 +37,7 @@ func (t *Tracker) look(p *peer, now time.Time) {
 		t.wakeWithHost(p)
 		return
 	default:
+		t.lookBeside(p, now)
 		t.lookSilent(p, now)
 	}
 	t.rewake(p)
@@ -48,8 +49,12 @@ func (t *Tracker) lookAfter(p *peer, now time.Time) {
 	if t.tickV < p.windowV {
 		return // its host has asked for more
 	}
-	if t.secondTick(p) {
-		p.closeWindow()
+	if !t.secondTick(p) || t.putOff(p) {
+		return
+	}
+	dropped := t.dropped(p)
+	p.closeWindow()
+	if !dropped {
 		t.become(p, Dead, ReasonOverdue, now)
 	}
 }
@@ -57,22 +62,28 @@ func (t *Tracker) lookAfter(p *peer, now time.Time) {
 // lookSilent looks at one of whom beats are expected.
 func (t *Tracker) lookSilent(p *peer, now time.Time) {
 	switch {
-	case p.state == Alive && t.tickV >= p.suspectV:
-		t.suspect(p, t.inquire(p), now)
-	case p.reason == ReasonRestored && t.tickV >= p.suspectV, p.state == Suspect && t.tickV < p.deadV:
-		t.isolation.falls(p) // it was so when another collector stopped
+	case p.state == Alive && t.tickV >= p.suspicionV():
+		t.inquire(p, t.tickV)
+		t.suspect(p, now)
+	case p.reason == ReasonRestored && t.tickV >= p.suspicionV(), p.state == Suspect && t.tickV < p.deadlineV():
+		t.countSilent(p, t.tickV) // it was so when another collector stopped
 	}
-	if t.tickV < p.deadV || p.state != Suspect && p.state != Unknown || p.reason == ReasonIsolated || p.reason == ReasonHost {
+	if t.tickV < p.deadlineV() || p.state != Suspect && p.state != Unknown || p.reason == ReasonIsolated || p.reason == ReasonHost {
 		return
 	}
+	proved := p.proves()
+	t.inquire(p, t.tickV)
 	switch {
 	case !t.secondTick(p):
+		if proved && !p.proves() {
+			t.countSilent(p, t.tickV)
+		}
 	case p.nobody:
 		t.become(p, Dead, ReasonNeverSeen, now)
 	case t.holds(p):
 		t.hold(p, now)
 	default:
-		t.end(p, t.inquire(p), now)
+		t.end(p, p.evidence, now)
 	}
 }
 
@@ -115,10 +126,13 @@ func (t *Tracker) remove(p *peer) {
 		t.placeholders--
 	}
 	t.vacant.remove(p)
-	t.leaveConn(p)
+	for o := range p.bodies {
+		t.unlink(o)
+		t.forgive(o)
+	}
 	t.counts[Unknown]--
 	t.moveOut(p)
-	delete(t.peers, p.id)
+	t.forgetAliases(p)
 	last := len(t.order) - 1
 	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]
 	t.order[p.index].index = p.index
@@ -130,7 +144,7 @@ func (t *Tracker) remove(p *peer) {
 // wakeWithHost sets when p is to be looked at that waits for its host: when its
 // own silence is over, then when the host is heard or its silence is over too.
 func (t *Tracker) wakeWithHost(p *peer) {
-	wake := p.deadV
+	wake := p.deadlineV()
 	if wake <= t.tickV {
 		wake = max(p.host.own.deadV, t.tickV+TickInterval)
 		p.host.waitedFor = true

@@ -2,48 +2,48 @@ package liveness
 
 import "time"
 
-// steps returns by how many beats b follows the one before. 0 says that the
-// schedule begins anew: an end that was seen is no lateness, and the schedule of
-// a process or of a run that is over says nothing of another one, unless that
-// was a one-shot: those make one schedule together. Numbers tell best. Beats
-// without them are all there on a long connection; elsewhere their distance
-// tells.
-func (p *peer) steps(b *Beat, numbered int64, before Run) int64 {
+// steps returns by how many beats b follows the one before of o, a process of p.
+// 0 says that the schedule begins anew: that of a run that is over says nothing of
+// another one, unless that was a one-shot: those make one schedule together.
+// Numbers tell best. Beats without them are all there on a long connection;
+// elsewhere their distance tells.
+func (p *peer) steps(o *body, b *Beat, numbered int64, before Run) int64 {
+	s, over := &o.schedule, o.over(b.Conn)
 	switch {
-	case p.schedule.interval == 0, p.state.over() && !p.reason.inferred(), !p.process.is(b.Process):
+	case s.interval == 0:
 		return 0
 	case numbered > 0:
 		return numbered
 	case before.High > 1 && p.runs[0].Name != before.Name:
 		return 0
-	case p.connLong:
+	case over != nil && over.long:
 		return 1
 	}
-	s := &p.schedule
-	return max(int64((p.heard-s.phase+s.interval/2)/s.interval), 1)
+	return max(int64((o.heard-s.phase+s.interval/2)/s.interval), 1)
 }
 
-// learn learns from a beat, which came so long after the one before, when the
+// learn learns from a beat of o, which came so long after the one before, when the
 // next ones are due. lost is for how long the collector has just not listened.
-func (t *Tracker) learn(p *peer, b *Beat, steps int64, gap, lost time.Duration) {
-	if p.interval != b.Interval {
-		p.interval, p.schedule, steps = b.Interval, schedule{}, 0
+func (t *Tracker) learn(o *body, b *Beat, steps int64, gap, lost time.Duration) {
+	o.margin = b.Margin
+	if o.interval != b.Interval {
+		o.interval, o.schedule, steps = b.Interval, schedule{}, 0
 	}
-	switch at := p.heard; {
+	switch at := o.heard; {
 	case b.Interval == 0:
-	case steps == 0 || steps > maxSteps || steps > 1 && gap < p.schedule.interval*time.Duration(steps)/2:
-		p.schedule.begin(at, b.Interval) // its numbers went on, but time did not
-	case p.schedule.young:
-		p.schedule.phase, p.schedule.young = at, false
+	case steps == 0 || steps > maxSteps || steps > 1 && gap < o.schedule.interval*time.Duration(steps)/2:
+		o.schedule.begin(at, b.Interval) // its numbers went on, but time did not
+	case o.schedule.young:
+		o.schedule.phase, o.schedule.young = at, false
 	case at < t.teachFrom || lost > 0:
-		p.schedule.skip(at, steps)
+		o.schedule.skip(at, steps)
 	default:
-		p.schedule.learn(at, b.Interval, steps)
+		o.schedule.learn(at, b.Interval, steps)
 	}
 }
 
-// renew grants p the whole silence that it is allowed.
-func (t *Tracker) renew(p *peer, from time.Duration) {
-	silence := t.silence(p)
-	p.suspectV, p.deadV = from+silence.Suspect, from+silence.Dead
+// renew grants o, a process of p, the whole silence that it is allowed.
+func (t *Tracker) renew(p *peer, o *body, from time.Duration) {
+	silence := t.silence(p, o)
+	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }

@@ -2,9 +2,7 @@ package liveness
 
 import (
 	"fmt"
-	"maps"
 	"math/rand/v2"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -15,12 +13,11 @@ import (
 // A model judges like the tracker, but looks at every peer at every tick and
 // searches where the tracker keeps an index.
 type model struct {
-	opts   Options
-	clock  time.Duration // verdict clock at the last tick
-	last   time.Duration // at time of the last tick
-	tick   int
-	serial int
-	peers  map[ID]*modelPeer
+	opts  Options
+	clock time.Duration // verdict clock at the last tick
+	last  time.Duration // at time of the last tick
+	tick  int
+	peers map[ID]*modelPeer
 }
 
 type modelPeer struct {
@@ -36,22 +33,21 @@ type modelPeer struct {
 	conn     ConnID
 	connFrom time.Duration
 	long     bool
-	vacant   int // serial of the moment its place became free; 0 if taken
 }
 
 func (m *model) now(at time.Duration) time.Duration {
 	return m.clock + min(at-m.last, 2*TickInterval)
 }
 
-func (m *model) observe(at time.Duration, b *Beat) (full bool) {
+func (m *model) observe(at time.Duration, b *Beat) Fate {
 	now := m.now(at)
 	p := m.peers[b.ID]
-	if p == nil && b.ID.Nameless() && b.Status == SaysAlive {
-		p = m.takeVacant(b.ID)
+	if p == nil && b.Status == SaysLeaving {
+		return Nobody
 	}
 	if p == nil {
 		if len(m.peers) >= m.opts.MaxPeers {
-			return true
+			return Full
 		}
 		p = &modelPeer{pid: b.Process.PID}
 		m.peers[b.ID] = p
@@ -73,7 +69,7 @@ func (m *model) observe(at time.Duration, b *Beat) (full bool) {
 	}
 	switch b.Status {
 	case SaysAlive:
-		p.interval, p.lost, p.vacant = b.Interval, never, 0
+		p.interval, p.lost = b.Interval, never
 		m.set(p, Alive, ReasonBeat, now)
 	case SaysLeaving:
 		if b.BackIn > 0 {
@@ -88,7 +84,7 @@ func (m *model) observe(at time.Duration, b *Beat) (full bool) {
 			p.reason = ReasonExited
 		}
 	}
-	return false
+	return Accepted
 }
 
 // leave lets p go, and with a dead host its dead.
@@ -97,25 +93,10 @@ func (m *model) leave(id ID, p *modelPeer, now time.Duration) {
 	m.set(p, Left, ReasonLeaving, now)
 	for other, dead := range m.peers {
 		if buried && other.Source == id.Source && dead.state == Dead {
+			dead.window = p.window
 			m.set(dead, Left, ReasonHost, now)
 		}
 	}
-}
-
-func (m *model) takeVacant(id ID) *modelPeer {
-	var found ID
-	for other, p := range m.peers {
-		if other.Source == id.Source && p.vacant > 0 && (found == ID{} || p.vacant < m.peers[found].vacant) {
-			found = other
-		}
-	}
-	p := m.peers[found]
-	if p != nil {
-		delete(m.peers, found)
-		m.peers[id] = p
-		p.vacant = 0
-	}
-	return p
 }
 
 func (*model) set(p *modelPeer, state State, reason Reason, now time.Duration) {
@@ -123,13 +104,6 @@ func (*model) set(p *modelPeer, state State, reason Reason, now time.Duration) {
 		return
 	}
 	p.state, p.reason, p.changed = state, reason, now
-}
-
-func (m *model) vacate(id ID, p *modelPeer) {
-	if id.Nameless() && p.vacant == 0 {
-		m.serial++
-		p.vacant = m.serial
-	}
 }
 
 func (m *model) fail(id ID, p *modelPeer, reason Reason, now time.Duration) {
@@ -143,20 +117,23 @@ func (m *model) fail(id ID, p *modelPeer, reason Reason, now time.Duration) {
 		return
 	}
 	m.set(p, Dead, reason, now)
-	m.vacate(id, p)
 }
 
-func (m *model) step(at time.Duration, order []ID) {
+func (m *model) step(at time.Duration) {
 	m.clock = m.now(at)
 	m.last = at
 	m.tick++
-	for _, id := range order {
-		m.judge(id, m.peers[id])
+	for _, hosts := range []bool{true, false} {
+		for id, p := range m.peers {
+			if (id.Service == HostService) == hosts {
+				m.judge(id, p)
+			}
+		}
 	}
 }
 
 func (m *model) judge(id ID, p *modelPeer) {
-	silence := m.opts.silence(p.interval, nil, 0).atLeast(MinSilence, p.interval)
+	silence := m.opts.silence(p.interval, 0, nil, 0).atLeast(MinSilence, p.interval)
 	if p.state == Alive && m.clock >= p.heard+silence.Suspect {
 		m.set(p, Suspect, ReasonSilence, m.clock)
 	}
@@ -171,7 +148,6 @@ func (m *model) judge(id ID, p *modelPeer) {
 		} else if again {
 			p.window = 0
 			m.set(p, Dead, ReasonOverdue, m.clock)
-			m.vacate(id, p)
 		}
 		p.due = m.tick
 		return
@@ -180,27 +156,15 @@ func (m *model) judge(id ID, p *modelPeer) {
 	switch {
 	case p.state == Left && p.window == 0 && m.clock >= since+m.opts.ForgetLeft:
 		delete(m.peers, id)
-	case p.state == Dead && m.clock >= since+m.forgetDead(id, p):
+	case p.state == Dead && m.clock >= since+max(m.opts.ForgetDead, 3*p.interval):
 		delete(m.peers, id)
 	}
 }
 
-func (m *model) forgetDead(id ID, p *modelPeer) time.Duration {
-	if id.Nameless() {
-		return time.Hour
-	}
-	return max(m.opts.ForgetDead, 3*p.interval)
-}
-
 func (m *model) gone(conn ConnID, now time.Duration) {
-	// All peers of one address share a connection here, or none do; the order
-	// among them is the tracker's, so at most one is vacated by one call.
-	for id, p := range m.peers {
+	for _, p := range m.peers {
 		if p.conn == conn {
 			p.conn = 0
-			if p.long {
-				m.vacate(id, p)
-			}
 			if p.long && (p.state == Alive || p.state == Suspect) {
 				m.set(p, Suspect, ReasonConnClosed, now)
 				p.reason = ReasonConnClosed
@@ -226,7 +190,7 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 			DeadAfter: 20 * time.Second, Margin: MarginOf(1 + rnd.IntN(3)), Grace: time.Duration(rnd.IntN(10)) * time.Second, ForgetDead: time.Minute,
 		},
 		MinSilence: MinSilence, ForgetLeft: 30 * time.Second,
-		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 10,
+		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 0,
 	}
 	tracker := New(opts, epoch)
 	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
@@ -240,34 +204,20 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 				at += time.Duration(rnd.IntN(60)) * time.Second // a stall
 			}
 			listen(told, tracker.Tick(epoch.Add(at)))
-			reference.step(at, sweepOrder(tracker, reference))
+			reference.step(at)
 		case draw < 97:
 			b := randomBeat(rnd)
 			out := tracker.Observe(epoch.Add(at), b)
 			listen(told, out.Transitions)
-			require.Equal(t, reference.observe(at, b), out.Fate == Full, "step %d", step)
+			require.Equal(t, reference.observe(at, b), out.Fate, "step %d", step)
 		default:
 			conn := ConnID(1 + rnd.IntN(12))
-			listen(told, tracker.ConnEnded(epoch.Add(at), conn, Closed))
+			listen(told, tracker.ConnEnded(epoch.Add(at), conn, Closed, addrOf(conn)))
 			reference.gone(conn, reference.now(at))
 		}
 		at += time.Duration(rnd.IntN(30)) * time.Millisecond
 		agree(t, step, tracker, reference, told)
 	}
-}
-
-// sweepOrder returns the peers in the order in which the tracker judges them,
-// which decides who is vacant first among those that die in one tick.
-func sweepOrder(t *Tracker, m *model) []ID {
-	ids := slices.Collect(maps.Keys(m.peers))
-	at := func(id ID) int {
-		if p := t.peers[id]; p != nil {
-			return int(p.index)
-		}
-		return len(t.order) // forgotten in this tick
-	}
-	slices.SortFunc(ids, func(a, b ID) int { return at(b) - at(a) })
-	return ids
 }
 
 func listen(told map[ID]State, transitions []Transition) {
@@ -312,7 +262,7 @@ func randomBeat(rnd *rand.Rand) *Beat {
 		b.ID = ID{Source: host, Service: HostService}
 	case 1:
 		pid := uint32(1 + rnd.IntN(6))
-		b.ID = ID{Source: host, PID: pid}
+		b.ID = ID{Source: host, Service: fmt.Sprint("p", pid)}
 		b.Process.PID = pid
 		b.Conn = ConnID(pid) + 6*ConnID(host[1]%2) // a few share connections
 	default:

@@ -16,6 +16,7 @@ const (
 	Late                  // a later one of its run was heard
 	Full                  // from a new peer that has no room
 	Replayed              // signed, and said before or too long ago
+	Nobody                // a goodbye for a peer that is not known
 )
 
 // An Outcome is what Observe makes of a beat.
@@ -37,6 +38,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
+	if t.forNobody(b) {
+		return Outcome{Fate: Nobody}
+	}
 	p := t.find(b, now)
 	if p == nil {
 		return Outcome{Fate: Full, Silence: t.SilenceFor(b)}
@@ -45,23 +49,41 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
 	if place != fresh {
-		return t.stale(p, place)
+		return t.stale(p, b, place, now)
 	}
+	return t.take(p, b, run, steps, now)
+}
+
+// take takes in a beat of p that is not known to be older than one before. run is
+// what was heard last, which steps are counted from.
+func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
-	at := max(now.Sub(t.epoch), p.heard) // a gap is never negative
-	if p.beats > 0 {
-		out.Gap = at - p.heard
+	at := now.Sub(t.epoch)
+	first, ended := p.beats == 0, p.state.over() && !p.reason.inferred()
+	o, who := t.identify(p, b, at)
+	anew := who == newOne || who == bootedOne
+	at = max(at, o.heard) // a gap is never negative
+	if !first {
+		out.Gap = at - o.heard
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
 	p.beats++
 	if out.Lost > 0 {
 		p.remember().Lost += uint64(out.Lost)
 	}
-	t.hear(p, b, at, t.verdict(now))
-	if b.Status == SaysAlive {
-		t.learn(p, b, p.steps(b, steps, run), out.Gap, t.lost(now))
+	event := t.note(p, b, who, at)
+	if who != strangeOne {
+		t.visit(p, o, b, first || anew)
+		t.hear(p, o, b, at, now)
 	}
-	out.Silence = t.silence(p)
+	if b.Status == SaysAlive {
+		n := int64(0)
+		if !ended && !anew {
+			n = p.steps(o, b, steps, run)
+		}
+		t.learn(o, b, n, out.Gap, t.lost(now))
+	}
+	out.Silence = t.silence(p, o)
 	if p.rate.take(at, t.opts.MaxBeatsPerSecond) {
 		t.relabel(p, b.Labels, now)
 		out.At = p.nextStamp(now)
@@ -70,7 +92,10 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 		p.remember().Limited++
 	}
 	t.quiet = out.Fate == Limited
-	t.believe(p, b, steps > 0, now)
+	t.believe(p, b, o, who, steps > 0, now)
+	if event != noEvent && !t.quiet {
+		t.tell(p, Transition{Event: event, Previous: p.state, Other: b.Addr}, now)
+	}
 	t.quiet = false
 	t.rewake(p)
 	out.Transitions = t.out
@@ -78,12 +103,14 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 }
 
 // hear notes when and over what a beat came.
-func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
-	p.heard, p.heardV, p.speaker = at, verdict, b.Run
+func (t *Tracker) hear(p *peer, o *body, b *Beat, at time.Duration, now time.Time) {
+	o.heard, o.heardV = at, t.verdict(now)
 	p.forgetHold()
 	p.host.heard = at
+	t.forgive(o)
 	t.isolation.speaks(p.host)
-	t.hearOver(p, b.Conn, at)
+	t.hearOver(p, o, b.Conn, at)
+	p.lone = p.lone && !p.onLong()
 	t.wakeWaiting(p)
 }
 
@@ -95,8 +122,13 @@ func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	return (gap - interval*time.Duration(lost+1)).Abs()
 }
 
-func (t *Tracker) stale(p *peer, place order) Outcome {
-	out := Outcome{Fate: Duplicate, Silence: t.silence(p), Transitions: t.out}
+// stale deals with a beat that was heard already, or after a later one. It is no
+// life, but shows that a process has another connection.
+func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
+	if p.body.is(b) {
+		t.hearOver(p, &p.body, b.Conn, now.Sub(t.epoch))
+	}
+	out := Outcome{Fate: Duplicate, Silence: t.silence(p, &p.body), Transitions: t.out}
 	if place == late {
 		out.Fate = Late
 		p.remember().Late++
@@ -113,23 +145,24 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 		if p.nobody {
 			t.meet(p, now)
 		}
+		if p.id.Nameless() && p.process.PID != 0 && p.process.PID != b.ID.PID {
+			t.separate(p, b, now)
+		}
 		return p
 	}
-	if b.ID.Nameless() && b.Status == SaysAlive {
-		p := t.vacant.first(b.ID.Source)
-		if p != nil && !p.rate.used(now.Sub(t.epoch), t.opts.MaxBeatsPerSecond) {
-			t.replace(p, b.ID, now)
-			return p
-		}
+	if p := t.vacated(b, now); p != nil {
+		return p
 	}
-	if len(t.order)-t.placeholders >= t.opts.MaxPeers && !t.awaits(b) {
+	if !t.hasRoom() && !t.awaits(b) {
 		return nil
 	}
 	p := t.add(b.ID, b.Addr)
-	p.process = b.Process
+	p.process, p.life = b.Process, b.life()
 	t.meet(p, now)
 	return p
 }
+
+func (t *Tracker) hasRoom() bool { return len(t.order)-t.placeholders < t.opts.MaxPeers }
 
 // known returns the peer that b names, or nil.
 func (t *Tracker) known(b *Beat) *peer {
@@ -141,7 +174,8 @@ func (t *Tracker) known(b *Beat) *peer {
 
 // add takes a new peer in, of which nothing is believed.
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
-	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), evidence: ReasonSilence, index: int32(len(t.order)), past: &noPast}
+	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), past: &noPast}
+	p.evidence = ReasonSilence
 	t.peers[id] = p
 	t.order = append(t.order, p)
 	t.wake = append(t.wake, never)
@@ -150,25 +184,13 @@ func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	return p
 }
 
-// locate notes where the process of p beats from.
+// locate notes where the process that holds the place of p beats from.
 func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
 	if p.addr == addr {
 		return
 	}
 	p.addr, p.terms = addr, t.termsOf(p.id, addr)
 	t.meet(p, now)
-}
-
-// replace lets p go on under another id. Its old series ends with a last
-// word.
-func (t *Tracker) replace(p *peer, id ID, now time.Time) {
-	t.closeSeries(p, now)
-	t.vacant.remove(p)
-	delete(t.peers, p.id)
-	p.id = id
-	p.runs = runs{}  // the order of another sender says nothing
-	p.forgetFormer() // another pid has another id here, so none can conflict
-	t.peers[id] = p
 }
 
 // relabel merges labels into those of p: one that a beat leaves out stays.
@@ -184,57 +206,45 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	p.labels = merged
 }
 
-// believe draws from a beat what it says of its peer.
-func (t *Tracker) believe(p *peer, b *Beat, known bool, now time.Time) {
-	if p.windowV <= p.heardV {
-		p.closeWindow()
+// believe draws from a beat what it says of o, a process of p.
+func (t *Tracker) believe(p *peer, b *Beat, o *body, who who, known bool, now time.Time) {
+	if o == &p.body {
+		t.locate(p, b.Addr, now)
 	}
-	who := t.identify(p, b, now)
+	if p.windowV <= t.verdict(now) || who == newOne || who == bootedOne {
+		p.closeWindow() // it is over, or p is back
+	}
 	switch {
 	case b.Status == SaysAlive:
-		t.revive(p, b, who, now)
-	case who == formerOne:
-		// Its end is not the end of the one that holds the place.
-	case b.Status == SaysLeaving:
-		t.promise(p, b, known)
-		t.leave(p, b, now)
-	case b.Status == SaysDead:
-		t.exit(p, b, now)
-	}
-	if event := t.eventOf(p, b, who, now); event != noEvent && !t.quiet {
-		t.tell(p, Transition{Event: event, Previous: p.state, Other: b.Addr}, now)
+		t.revive(p, b, o, who, now)
+	case b.Cancel:
+		t.cancel(p, now)
+	default:
+		t.finish(p, b, o, who, known, now)
 	}
 }
 
-func (t *Tracker) revive(p *peer, b *Beat, who who, now time.Time) {
+func (t *Tracker) revive(p *peer, b *Beat, o *body, who who, now time.Time) {
 	if p.state == Dead && p.reason.inferred() && who == sameOne {
 		p.remember().Mistakes++
 	}
 	p.keepPromise(b)
-	t.renew(p, p.heardV)
-	p.evidence, p.watched, p.extended = ReasonSilence, b.Watched, false
+	if who == formerOne {
+		former := p.other(b)
+		if former.ended.inferred() {
+			p.remember().Mistakes++
+		}
+		former.insists, former.ended = true, ReasonNone
+	}
+	if p.host.own == p {
+		p.host.hear(b.life(), t.verdict(now))
+	}
+	o.life, o.watched, o.extended, o.evidence = b.life(), b.Watched, false, ReasonSilence
+	t.renew(p, o, o.heardV)
 	p.setExit(0, false)
 	t.vacant.remove(p)
 	t.become(p, Alive, ReasonBeat, now)
-}
-
-func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
-	p.setExit(b.ExitCode, b.HasExitCode)
-	reason := ReasonLeaving
-	if b.HasExitCode && b.ExitCode == 0 {
-		reason = ReasonFinished
-	}
-	t.become(p, Left, reason, now)
-}
-
-func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
-	p.keepPromise(b)
-	p.setExit(b.ExitCode, b.HasExitCode)
-	if p.state != Dead {
-		t.end(p, ReasonExited, now)
-	}
-	if p.state == Dead {
-		p.reason = ReasonExited // better evidence than silence
-		t.vacant.add(p)         // it may have taken the place of a dead one
+	if p.lone && b.Conn == 0 {
+		t.vacant.add(p)
 	}
 }

@@ -49,9 +49,6 @@ func (r *runs) place(name string, seq int64) (order, int64) {
 	return fresh, min(max(gap, 0), maxLost+1)
 }
 
-// speaks tells whether a run of this name is one of them.
-func (r *runs) speaks(name string) bool { return r[0].Name == name || r[1].Name == name }
-
 // high returns the highest number heard in a run, or 0 if that is not one of
 // them.
 func (r *runs) high(name string) int64 {

@@ -27,39 +27,23 @@ type peer struct {
 
 	state     State
 	reason    Reason
-	evidence  Reason // of its silence
-	told      State  // which may be older than state
-	untold    bool   // it stands in Tracker.untold
-	nobody    bool   // it stands for whom the operator expects
-	watched   bool   // its connection proves nothing about it
-	extended  bool   // its silence has outlived a collector
-	connLong  bool
+	told      State // which may be older than state
+	untold    bool  // it stands in Tracker.untold
+	nobody    bool  // it stands for whom the operator expects
+	lone      bool  // one process, nameless, was heard over one short connection or by one datagram
 	since     time.Duration
 	sinceV    time.Duration
 	sinceUTC  int64 // unix ns
 	toldSince time.Duration
 
-	interval time.Duration // as declared; 0 if not
-	schedule schedule
-	heard    time.Duration // last beat
-	heardV   time.Duration
-	suspectV time.Duration // when silence makes it suspect
-	deadV    time.Duration // when silence makes it dead
-	dueTick  uint64        // the tick that last found it past its deadline
+	body           // the process that holds its place
+	dueTick uint64 // the tick that last found it past its deadline
 
-	speaker      string // the run that its latest beat names
-	process      Process
-	processHeard time.Duration // last beat of process
-	runs         runs
-	sentMS       int64 // when the latest signed beat says that it was sent, unix ms
-	rate         rate
-	stamp        int64 // unix ms of the last statement about it
-	beats        uint64
-
-	conn     ConnID        // of the latest beat; 0 once that has ended
-	connFrom time.Duration // first beat over conn
-	connPrev *peer         // in the list of conn
-	connNext *peer
+	runs   runs
+	sentMS int64 // when the latest signed beat says that it was sent, unix ms
+	rate   rate
+	stamp  int64 // unix ms of the last statement about it
+	beats  uint64
 
 	*past // never nil
 }
@@ -71,11 +55,13 @@ type past struct {
 	heldPartly time.Duration // of that, while only a part of the hosts was silent
 	spared     time.Duration // for how long its silence was held and prolonged for it in all
 
-	windowV  time.Duration // when it promised to be back; 0 if it did not
-	windowBy string        // the run that promised so for itself
+	windowV   time.Duration // when it promised to be back; 0 if it did not
+	windowBy  string        // the life of the sender that promised so for itself
+	shared    bool          // that sender beat for the host, too
+	postponed bool          // the end of the window was put off
 
-	former       Process // the one before
-	hasFormer    bool
+	others       []*other // processes whose place was taken
+	replaced     []replaced
 	hasExitCode  bool
 	exitCode     int64
 	conflictTold time.Duration
@@ -121,12 +107,6 @@ func (p *peer) forgetHold() {
 	}
 }
 
-func (p *peer) forgetFormer() {
-	if p.hasFormer {
-		p.remember().hasFormer = false
-	}
-}
-
 // Counters count over the whole life of a peer.
 type Counters struct {
 	Beats uint64
@@ -136,15 +116,6 @@ type Counters struct {
 // Mishaps count what most peers have none of.
 type Mishaps struct {
 	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
-}
-
-// span is within how long a peer that lives is expected to beat: it has
-// declared that, or it is guessed.
-func (p *peer) span() time.Duration {
-	if p.interval > 0 {
-		return p.interval
-	}
-	return min(p.terms.DeadAfter/4, time.Minute)
 }
 
 // merge returns labels with those of a beat put into them, or nil if that
@@ -173,9 +144,9 @@ func merge(labels, told []Label) []Label {
 func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
-		return p.suspectV
+		return min(p.suspicionV(), p.nextEndV())
 	case p.state == Suspect, p.nobody && p.state == Unknown, p.reason == ReasonRestored:
-		return p.deadV
+		return min(p.deadlineV(), p.nextEndV())
 	case p.state == Left && p.windowV > 0:
 		return p.windowV
 	}
@@ -197,7 +168,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	if keep == 0 {
 		return never
 	}
-	return max(p.sinceV, p.heardV) + keep
+	return max(p.sinceV, p.lastHeardV()) + keep
 }
 
 // noteChange remembers a change into or out of dead.

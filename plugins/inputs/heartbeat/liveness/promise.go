@@ -12,10 +12,11 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool) {
 	case b.BackIn > 0:
 		by := p.windowBy
 		if p.windowV == 0 && known {
-			by = b.Run
+			by = b.life()
 		}
 		p.setWindow(max(p.windowV, p.heardV+b.BackIn), by)
-	case p.state == Left && b.Run != "" && !known:
+		p.remember().shared = p.host.hears(by)
+	case p.state == Left && b.life() != "" && !known:
 		t.expectNoMore(p)
 		for _, service := range p.host.peers {
 			if p.host.own == p && service.state == Left && service.follows() {
@@ -30,16 +31,87 @@ func (t *Tracker) expectNoMore(p *peer) {
 	t.rewake(p)
 }
 
-func (p *peer) closeWindow() { p.setWindow(0, "") }
+func (p *peer) closeWindow() {
+	p.setWindow(0, "")
+	if p.postponed || p.shared {
+		past := p.remember()
+		past.postponed, past.shared = false, false
+	}
+}
 
 // keepPromise closes the window of p, which was heard of in it, if that is what
 // was promised. Who was announced by hand has to come back as another process
 // or after a boot: the same one beats on until it is stopped. A sender that
 // promised it for itself is back when its next run speaks of p, be it of its death.
 func (p *peer) keepPromise(b *Beat) {
-	if p.windowBy != "" && b.Run != "" && b.Run != p.windowBy {
+	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
 		p.closeWindow()
 	}
+}
+
+// cancel takes back the promise of p, and with that of a host those of its
+// services. Whoever has left because of it is expected again.
+func (t *Tracker) cancel(p *peer, now time.Time) {
+	t.expect(p, now)
+	for _, service := range p.host.peers {
+		if p.host.own == p && service != p && service.follows() {
+			t.expect(service, now)
+		}
+	}
+}
+
+// expect ends the window of p: at once if it beats, else when its silence has
+// been as long as it may be.
+func (t *Tracker) expect(p *peer, now time.Time) {
+	switch {
+	case p.windowV == 0:
+		return
+	case p.state == Left:
+		p.setWindow(min(p.windowV, t.verdict(now)+t.silence(p, &p.body).Dead), "")
+	default:
+		p.closeWindow()
+	}
+	t.rewake(p)
+}
+
+// rounds is in how many intervals of a sender all that it watches is named: so
+// many of them for the host without a word about a service, and it is not watched
+// any more.
+const rounds = 3
+
+// successor returns the sender that beats for the host of p after the one that
+// has promised p back, if that did so too.
+func (p *peer) successor() (speaker, bool) {
+	own := p.host.own
+	if own == nil || own == p || p.windowBy == "" || !p.shared {
+		return speaker{}, false
+	}
+	for _, s := range p.host.speakers {
+		if s.life != "" && s.life != p.windowBy && s.sinceV > p.heardV {
+			return s, true
+		}
+	}
+	return speaker{}, false
+}
+
+// dropped reports whether p, which is not back, is watched no more: the next
+// life of its sender has beaten for the host for so long and never named it.
+func (t *Tracker) dropped(p *peer) bool {
+	s, yes := p.successor()
+	return yes && p.host.own.heardV-s.sinceV >= rounds*p.host.own.span()
+}
+
+// putOff puts the end of the window of p off, once, while it may still turn out
+// that p is watched no more.
+func (t *Tracker) putOff(p *peer) bool {
+	s, yes := p.successor()
+	if own := p.host.own; !yes || p.postponed || t.dropped(p) || own.state != Alive {
+		return false
+	}
+	past := p.remember()
+	past.postponed = true
+	past.windowV = t.tickV + rounds*p.host.own.span() - (t.tickV - s.sinceV) + p.host.own.span()
+	return true
 }
 
 // promiseV returns when the promise ends that holds for p: its own, or the one

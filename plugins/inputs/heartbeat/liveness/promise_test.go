@@ -361,6 +361,7 @@ func TestWhatIsSeenIsNotHeld(t *testing.T) {
 	all := c.join(time.Second, hosts(20)...)
 	back := peerID("promised", HostService)
 	c.pass(10 * time.Second)
+	c.observe(Beat{ID: back})
 	c.observe(Beat{ID: back, Status: SaysLeaving, BackIn: 20 * time.Second})
 	pause(all...)
 	c.pass(5 * time.Second)
@@ -374,7 +375,7 @@ func TestWhatIsSeenIsNotHeld(t *testing.T) {
 	require.Len(t, c.deaths(), 3)
 }
 
-// Lost connections are held too: a load balancer can end them all.
+// Lost connections of one address are held too: a load balancer can end them all.
 func TestLostConnectionsAreHeld(t *testing.T) {
 	c := newCast(t)
 	all := c.join(10*time.Second, hosts(20)...)
@@ -384,7 +385,7 @@ func TestLostConnectionsAreHeld(t *testing.T) {
 	c.pass(time.Minute)
 	pause(all...)
 	for i := range all {
-		c.ended(ConnID(i+1), Closed)
+		c.hear(c.tracker.ConnEnded(c.now, ConnID(i+1), Closed, addrOf(1)))
 	}
 	c.pass(20 * time.Second)
 	require.True(t, c.tracker.Isolated())
@@ -564,9 +565,9 @@ func TestOneConnectionOfSeveralPeers(t *testing.T) {
 func TestKernelTellsHungFromUnreachable(t *testing.T) {
 	for path, reason := range map[Path]Reason{PathAnswers: ReasonHung, PathIsSilent: ReasonUnreachable, PathUnknown: ReasonSilence} {
 		c, b := dials(t, 10*time.Second, func(o *Options) {
-			o.Ask = func(conn ConnID) Path {
+			o.Ask = func(conn ConnID) (Path, netip.Addr) {
 				require.EqualValues(t, 1, conn)
-				return path
+				return path, addrOf(conn)
 			}
 		})
 		c.pass(time.Minute)
@@ -687,6 +688,7 @@ func TestDeathAcrossARestartOfTheSenderIsTold(t *testing.T) {
 func TestPromisesSurviveRestarts(t *testing.T) {
 	c := newCast(t)
 	id := peerID("web-1", HostService)
+	c.observe(Beat{ID: id})
 	c.observe(Beat{ID: id, Status: SaysLeaving, BackIn: time.Minute})
 	for range 6 {
 		c.pass(9 * time.Second)
@@ -740,6 +742,7 @@ func TestOrderSurvivesRestarts(t *testing.T) {
 func TestForgettingGoesOnOverRestarts(t *testing.T) {
 	c := newCast(t)
 	id := peerID("web-1", HostService)
+	c.observe(Beat{ID: id})
 	c.observe(Beat{ID: id, Status: SaysLeaving})
 	for range 6 {
 		c.pass(590 * time.Second)
@@ -758,14 +761,14 @@ func TestScheduleSurvivesRestarts(t *testing.T) {
 	a.lost = func() bool { n++; return n%3 > 0 } // a bad link
 	c.pass(20 * time.Minute)
 	p := c.tracker.order[0]
-	before := c.tracker.silence(p).Dead
+	before := c.tracker.silence(p, &p.body).Dead
 	require.Greater(t, before, 60*time.Second)
 	schedule := p.schedule
 	c.restart(time.Second)
 	p = c.tracker.order[0]
 	require.Equal(t, schedule.lateness, p.schedule.lateness)
 	require.Equal(t, schedule.taught, p.schedule.taught)
-	require.Equal(t, before, c.tracker.silence(p).Dead)
+	require.Equal(t, before, c.tracker.silence(p, &p.body).Dead)
 }
 
 // A thousand senders find the collector again after ten minutes, each within

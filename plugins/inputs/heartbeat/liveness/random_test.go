@@ -140,7 +140,7 @@ func (w *witness) beat(seq int64) {
 // not longer than what is stated.
 func (w *witness) bounds() {
 	terms, silence := &w.c.opts.Terms, w.promised
-	least := terms.silence(w.c.interval, nil, 0).Dead
+	least := terms.silence(w.c.interval, 0, nil, 0).Dead
 	most := least
 	if w.c.interval > 0 && w.c.opts.Adaptive && !terms.Fixed {
 		interval := w.c.interval

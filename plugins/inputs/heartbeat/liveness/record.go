@@ -60,11 +60,11 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
-		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.connLong,
+		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong(),
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
-		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p).Rule,
+		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p, &p.body).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, SentMS: p.sentMS, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
+		Process: p.process, SentMS: p.sentMS, Speaker: p.life, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
@@ -89,7 +89,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 
 // bonus returns by how much the deadline of p is later than its rule says.
 func (t *Tracker) bonus(p *peer) time.Duration {
-	allowed := t.silence(p).Dead
+	allowed := t.silence(p, &p.body).Dead
 	if p.extended && !p.nobody {
 		allowed += p.span()
 	}
@@ -138,22 +138,26 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
 	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
-	p.interval, p.evidence, p.speaker = r.Interval, r.Evidence, r.Speaker
+	p.interval, p.evidence, p.life = r.Interval, r.Evidence, r.Speaker
 	p.heard = at - ago(r.Heard)
-	p.processHeard = p.heard
 	if !p.nobody {
 		p.host.heard = max(p.host.heard, p.heard)
+	}
+	if p.host.own == p {
+		for _, run := range r.Runs {
+			p.host.hear(lifeOf(run.Name), t.tickV)
+		}
+		p.host.hear(p.life, t.tickV)
 	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
 	copy(p.runs[:], r.Runs)
 	p.sentMS = r.SentMS
 	p.beats = r.Beats
-	remembered := past{
-		spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
-		exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
-	}
-	if remembered != noPast {
-		p.past = &remembered
+	if r.HasExitCode || r.Spared+r.Held+r.DeadFor > 0 || r.Mishaps != (Mishaps{}) {
+		p.past = &past{
+			spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
+			exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
+		}
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
@@ -166,7 +170,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 // that the end of a connection has brought nearer stays near.
 func (t *Tracker) resumeSilence(p *peer, r *Record) {
 	p.heardV = t.tickV - r.Used
-	t.renew(p, p.heardV)
+	t.renew(p, &p.body, p.heardV)
 	p.extended = true
 	if more := p.span(); !p.nobody {
 		p.suspectV += more + r.Bonus

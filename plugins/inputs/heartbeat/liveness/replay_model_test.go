@@ -125,7 +125,7 @@ func (r *replays) step() {
 // beat is the next one of a run.
 func (r *replays) beat(signed bool) Beat {
 	b := Beat{
-		ID: peerID(fmt.Sprint("web-", r.next()%3), HostService), Interval: time.Minute, Run: string('a' + rune(r.next()%5)), Signed: signed,
+		ID: peerID(fmt.Sprint("web-", r.next()%3), HostService), Interval: time.Minute, Run: string('a' + rune(r.next()%5)), Signed: signed, HasExitCode: true,
 	}
 	if r.seq[b.ID] == nil {
 		r.seq[b.ID] = make(map[string]int64)

@@ -51,8 +51,9 @@ type scenario struct {
 	now     time.Duration
 	kept    []*kept
 	path    Path
-	script  bytes.Buffer // the lines played and what they caused
-	told    []string     // what happened since the last line
+	from    map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
+	script  bytes.Buffer          // the lines played and what they caused
+	told    []string              // what happened since the last line
 }
 
 func defaults() Options {
@@ -67,7 +68,7 @@ func defaults() Options {
 var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func newScenario(t *testing.T) *scenario {
-	return &scenario{t: t, opts: defaults()}
+	return &scenario{t: t, opts: defaults(), from: make(map[ConnID]netip.Addr)}
 }
 
 func (s *scenario) play(line string) {
@@ -129,7 +130,7 @@ func (s *scenario) option(name, value string) {
 
 func (s *scenario) start() {
 	if s.tracker == nil {
-		s.opts.Ask = func(ConnID) Path { return s.path }
+		s.opts.Ask = func(conn ConnID) (Path, netip.Addr) { return s.path, s.from[conn] }
 		s.tracker = New(s.opts, epoch)
 	}
 }
@@ -189,7 +190,8 @@ func (s *scenario) event(words []string) {
 		s.kept = slices.DeleteFunc(s.kept, func(k *kept) bool { return slices.Contains(ids, k.beat.ID) })
 	case "closed", "reset", "given_up", "by_us":
 		end := map[string]End{"closed": Closed, "reset": Reset, "given_up": GivenUp, "by_us": EndedByUs}[words[0]]
-		s.tell(s.tracker.ConnEnded(epoch.Add(s.now), connID(s.t, words[1]), end))
+		conn := connID(s.t, words[1])
+		s.tell(s.tracker.ConnEnded(epoch.Add(s.now), conn, end, s.from[conn]))
 	case "path":
 		s.path = map[string]Path{"answers": PathAnswers, "silent": PathIsSilent, "unknown": PathUnknown}[words[1]]
 	case "restart":
@@ -277,7 +279,7 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 func (s *scenario) observe(b Beat) {
 	out := s.tracker.Observe(epoch.Add(s.now), &b)
 	if out.Fate != Accepted {
-		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full"}[out.Fate])
+		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full", "replayed", "nobody"}[out.Fate])
 	}
 	s.tell(out.Transitions)
 }
@@ -346,6 +348,12 @@ func describe(now time.Duration, tr Transition) string {
 			text += fmt.Sprintf(" for %v", tr.Lasted)
 		}
 		return fmt.Sprintf("%s (%v)", text, tr.Reason)
+	case Ended:
+		text := fmt.Sprintf("%v %v: %d ended (%v)", now, tr.ID, tr.Ending.PID, tr.Ending.Reason)
+		if tr.Ending.HasExitCode {
+			text += fmt.Sprintf(" with %d", tr.Ending.ExitCode)
+		}
+		return text
 	default:
 		return fmt.Sprintf("%v %v: %v", now, tr.ID, tr.Event)
 	}
@@ -409,4 +417,9 @@ func TestScenariosTellSomething(t *testing.T) {
 		require.Contains(t, string(text), "  -> ", file)
 		require.True(t, strings.HasPrefix(string(text), "# "), "%s has to say what it shows", file)
 	}
+}
+
+// addrOf returns an address that no other connection comes from.
+func addrOf(conn ConnID) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(conn >> 16), byte(conn >> 8), byte(conn)})
 }

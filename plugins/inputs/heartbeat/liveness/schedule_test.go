@@ -27,7 +27,7 @@ func TestScheduleAgreesWithReference(t *testing.T) {
 			s.learn(at, declared, seq-before)
 		}
 		before = seq
-		got := at + terms.silence(declared, &s, at).Dead
+		got := at + terms.silence(declared, 0, &s, at).Dead
 		require.InDelta(t, want.Seconds(), got.Seconds(), 0.001, "deadline after beat %d", seq)
 	}
 }

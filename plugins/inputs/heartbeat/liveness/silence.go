@@ -40,14 +40,18 @@ type Silence struct {
 
 // silence returns what the terms allow a peer that declares interval, or
 // declares none if that is 0, and keeps to its schedule. A schedule is given
-// once it is learnt; heard is when the silence began.
-func (t *Terms) silence(interval time.Duration, s *schedule, heard time.Duration) Silence {
+// once it is learnt; heard is when the silence began. A margin that is declared
+// holds as it is.
+func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard time.Duration) Silence {
 	if interval == 0 || t.Fixed {
 		return t.named(split(interval, t.DeadAfter), "dead_after")
 	}
 	margin := t.margin(interval)
 	rule, dead := "interval", interval+margin
-	if s != nil {
+	switch {
+	case declared > 0:
+		rule, dead = "grace_ms", interval+declared
+	case s != nil:
 		rule, dead = "adaptive", s.stretch(interval, margin, heard)
 	}
 	if t.MaxDeadAfter > 0 && dead > t.MaxDeadAfter {

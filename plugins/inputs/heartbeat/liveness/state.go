@@ -86,8 +86,9 @@ const (
 	Restarted       // another process, the same boot of its host
 	Rebooted        // another process, another boot
 	Conflict        // two processes beat in turn under one name
+	Ended           // one of several processes of one name
 )
 
 func (e Event) String() string {
-	return [...]string{"none", "changed", "restarted", "rebooted", "conflict"}[e]
+	return [...]string{"none", "changed", "restarted", "rebooted", "conflict", "ended"}[e]
 }

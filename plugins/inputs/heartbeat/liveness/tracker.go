@@ -45,7 +45,9 @@ type Options struct {
 
 	ReplayWindow time.Duration // by which a clock may differ that a signed beat shows
 
-	Ask func(ConnID) Path // what the kernel knows of a connection; may be nil
+	// Ask returns what the kernel knows of a connection, and the address of the
+	// other side; the zero Addr is that of a Unix socket. It may be nil.
+	Ask func(ConnID) (Path, netip.Addr)
 }
 
 // A Tracker holds what is believed of each peer. Its methods may not be called
@@ -74,9 +76,12 @@ type Tracker struct {
 	expectations expectations
 	placeholders int // among peers
 
-	conns  map[ConnID]*peer // the first in the list of each connection
-	quiet  bool             // what happens is told at the next tick
-	untold []*peer          // of whom something is to be told then
+	conns     map[ConnID]*link // the first in the list of each connection
+	witnesses map[netip.Addr]*testimony
+	ends      []*loss // all ends of all witnesses, the earliest first
+
+	quiet  bool    // what happens is told at the next tick
+	untold []*peer // of whom something is to be told then
 
 	out []Transition
 }
@@ -86,7 +91,7 @@ func New(opts Options, now time.Time) *Tracker {
 	return &Tracker{
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
-		vacant: make(vacancies), conns: make(map[ConnID]*peer),
+		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*testimony),
 	}
 }
 
@@ -105,16 +110,16 @@ func (t *Tracker) Isolated() bool { return t.isolation.on }
 // SilenceFor returns what would be allowed to whom b is about, if it were its
 // first beat.
 func (t *Tracker) SilenceFor(b *Beat) Silence {
-	return t.termsOf(b.ID, b.Addr).silence(b.Interval, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
+	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
 }
 
-// silence returns what is allowed to p.
-func (t *Tracker) silence(p *peer) Silence {
+// silence returns what is allowed to o, a process of p.
+func (t *Tracker) silence(p *peer, o *body) Silence {
 	var learnt *schedule
-	if t.opts.Adaptive && p.schedule.interval > 0 {
-		learnt = &p.schedule
+	if t.opts.Adaptive && o.schedule.interval > 0 {
+		learnt = &o.schedule
 	}
-	return p.terms.silence(p.interval, learnt, p.heard).atLeast(t.opts.MinSilence, p.interval)
+	return p.terms.silence(o.interval, o.margin, learnt, o.heard).atLeast(t.opts.MinSilence, o.interval)
 }
 
 func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
@@ -140,6 +145,7 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 	t.tickV += min(step, maxTick)
 	t.tick, t.tickWall = at, now.UnixNano()
 	t.ticks++
+	t.expireEnds(t.tickV)
 	t.tellUntold(now)
 	t.weigh(now)
 	if t.tickV >= t.earliest {

@@ -3,6 +3,7 @@ package liveness
 import (
 	"fmt"
 	"os"
+	"reflect"
 	"strings"
 	"testing"
 	"time"
@@ -13,7 +14,7 @@ import (
 // What all peers without a past share is never written to.
 func TestMain(m *testing.M) {
 	code := m.Run()
-	if code == 0 && noPast != (past{}) {
+	if code == 0 && !reflect.ValueOf(noPast).IsZero() {
 		fmt.Printf("noPast was written to: %+v\n", noPast)
 		code = 1
 	}
@@ -72,9 +73,9 @@ func TestAllowedSilence(t *testing.T) {
 	}
 	terms := defaults().Terms
 	terms.MaxDeadAfter = 30 * time.Second
-	require.Equal(t, Silence{Suspect: 15 * time.Second, Dead: 30 * time.Second, Rule: "max_dead_after"}, terms.silence(time.Hour, nil, 0))
-	require.Equal(t, "interval", terms.silence(time.Second, nil, 0).Rule)
-	require.Equal(t, "dead_after", terms.silence(0, nil, 0).Rule)
+	require.Equal(t, Silence{Suspect: 15 * time.Second, Dead: 30 * time.Second, Rule: "max_dead_after"}, terms.silence(time.Hour, 0, nil, 0))
+	require.Equal(t, "interval", terms.silence(time.Second, 0, nil, 0).Rule)
+	require.Equal(t, "dead_after", terms.silence(0, 0, nil, 0).Rule)
 }
 
 func span(t *testing.T, text string) time.Duration {
@@ -241,7 +242,7 @@ func TestConnectedFollowsTheLatestBeat(t *testing.T) {
 	require.True(t, l.tracker.View(0, l.now).Connected)
 	b.Conn = 2
 	l.beat(b)
-	ended := func(conn ConnID) { l.tracker.ConnEnded(l.now, conn, Closed) }
+	ended := func(conn ConnID) { l.tracker.ConnEnded(l.now, conn, Closed, addrOf(conn)) }
 	ended(1)
 	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
 	ended(2)

@@ -1,10 +1,19 @@
 package liveness
 
-import "container/list"
+import (
+	"container/list"
+	"slices"
+	"time"
+)
+
+// maxReplaced is how many processes of one address are remembered whose place
+// another one has taken after single beats.
+const maxReplaced = 256
 
 // vacancies are the nameless peers of each source whose place the next
 // unknown pid of their address may take, so that a client without a name
-// leaves no ghost when it is restarted. Who ended first goes first.
+// leaves no ghost when it is restarted, and a job that beats once in each run
+// is one peer. Who ended first goes first.
 type vacancies map[string]*list.List
 
 func (v vacancies) add(p *peer) {
@@ -38,4 +47,160 @@ func (v vacancies) first(source string) *peer {
 		return nil
 	}
 	return queue.Front().Value.(*peer)
+}
+
+// A replaced is a process without a name whose place another one has taken
+// after it was heard over one connection only. Until its silence would be its
+// death it may still prove that both are peers.
+type replaced struct {
+	pid    uint32
+	heard  time.Duration
+	heardV time.Duration
+	deadV  time.Duration
+}
+
+// visit notes whether p is known by no more than one visit: all that was heard
+// of it, a process without a name, came over one short connection.
+func (t *Tracker) visit(p *peer, o *body, b *Beat, anew bool) {
+	p.lone = p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
+}
+
+// endVisit notes that a connection has ended that proves nothing about p.
+func (t *Tracker) endVisit(p *peer) {
+	if p.lone && p.links == nil {
+		t.vacant.add(p)
+	}
+}
+
+// vacated returns the peer whose place the unknown process of b takes, or nil.
+func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
+	if !b.ID.Nameless() || b.Status != SaysAlive {
+		return nil
+	}
+	p := t.vacant.first(b.ID.Source)
+	switch {
+	case p == nil || p.rate.used(now.Sub(t.epoch), t.opts.MaxBeatsPerSecond):
+		return nil
+	case p.lone:
+		t.succeed(p, b.ID, t.verdict(now))
+	default:
+		t.replace(p, b.ID, now)
+	}
+	return p
+}
+
+// succeed lets p, of which one visit is known, go on with the next process.
+// Its series goes on: last_pid tells the process.
+func (t *Tracker) succeed(p *peer, id ID, verdict time.Duration) {
+	past := p.remember()
+	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return t.expired(p, r, verdict) })
+	if len(past.replaced) == maxReplaced {
+		t.forgetAlias(p, past.replaced[0].pid)
+		past.replaced = slices.Delete(past.replaced, 0, 1)
+	}
+	past.replaced = append(past.replaced, replaced{p.process.PID, p.heard, p.heardV, p.deadV})
+	t.vacant.remove(p)
+	t.forgetOthers(p)
+	p.runs = runs{} // the order of another sender says nothing
+	t.peers[id] = p
+}
+
+// expired forgets r, a process replaced in p, once it is not to be waited for.
+func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
+	if verdict < r.deadV {
+		return false
+	}
+	t.forgetAlias(p, r.pid)
+	return true
+}
+
+// forgetAlias lets pid not lead to p any more, unless that is known by it.
+func (t *Tracker) forgetAlias(p *peer, pid uint32) {
+	id := ID{Source: p.id.Source, PID: pid}
+	if id != p.id && pid != p.process.PID && t.peers[id] == p {
+		delete(t.peers, id)
+	}
+}
+
+// separate deals with a beat of a process that was replaced in p: both are
+// peers, and the one that has the place now goes on under its own name. One that
+// is not remembered takes the place again.
+func (t *Tracker) separate(p *peer, b *Beat, now time.Time) {
+	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
+	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
+	if !remembered && p.vacancy != nil && p.lone || !t.hasRoom() {
+		t.succeed(p, b.ID, t.verdict(now))
+		return
+	}
+	t.moveAway(p, now)
+	t.forgetOthers(p)
+	p.body = body{process: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
+	p.runs = runs{}
+	if remembered {
+		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV
+		p.replaced = slices.Delete(p.replaced, at, at+1)
+	}
+	if p.id.PID == b.ID.PID {
+		return
+	}
+	t.closeSeries(p, now) // it went on under the pid of another one
+	delete(t.peers, p.id)
+	p.id = b.ID
+	t.peers[p.id] = p
+}
+
+// moveAway makes a peer of the process that holds the place of p.
+func (t *Tracker) moveAway(p *peer, now time.Time) {
+	id := ID{Source: p.id.Source, PID: p.process.PID}
+	delete(t.peers, id)
+	own := t.add(id, p.addr)
+	own.body, own.runs, own.lone, own.labels, own.beats = p.body, p.runs, p.lone, p.labels, 1
+	for l := own.links; l != nil; l = l.more {
+		l.peer = own
+	}
+	if own.loss != nil {
+		own.loss.peer = own
+	}
+	vacant := p.vacancy != nil
+	t.vacant.remove(p)
+	t.meet(own, now)
+	if !p.state.over() {
+		t.become(own, Alive, ReasonBeat, now)
+	}
+	if vacant {
+		t.vacant.add(own)
+	}
+	t.rewake(own)
+}
+
+// replace lets p go on under another id. Its old series ends with a last
+// word.
+func (t *Tracker) replace(p *peer, id ID, now time.Time) {
+	t.closeSeries(p, now)
+	t.vacant.remove(p)
+	t.forgetAliases(p)
+	t.forgetOthers(p) // another pid has another id here
+	p.id = id
+	p.runs = runs{} // the order of another sender says nothing
+	t.peers[id] = p
+}
+
+// forgetAliases lets nothing lead to p any more.
+func (t *Tracker) forgetAliases(p *peer) {
+	delete(t.peers, p.id)
+	if !p.id.Nameless() {
+		return
+	}
+	pids := []uint32{p.process.PID}
+	for _, r := range p.replaced {
+		pids = append(pids, r.pid)
+	}
+	for _, pid := range pids {
+		if id := (ID{Source: p.id.Source, PID: pid}); t.peers[id] == p {
+			delete(t.peers, id)
+		}
+	}
+	if p.replaced != nil {
+		p.remember().replaced = nil
+	}
 }

@@ -21,7 +21,7 @@ type View struct {
 	Lasting   time.Duration // since Since
 	Deadline  time.Duration // of silence left until death; 0 if none is running
 	Suspicion float64       // 0 while a beat is not due, 1 at death
-	Connected bool          // the connection of the latest beat still stands
+	Connected bool          // a connection over which it beats still stands
 	Flapping  bool
 
 	ExitCode    int64
@@ -38,6 +38,7 @@ type Transition struct {
 	Previous State
 	Lasted   time.Duration // how long Previous was the state
 	Other    netip.Addr    // of a conflict: where the other process beats from
+	Ending   Ending        // of Ended
 }
 
 // View returns what is known of the peer with number i, 0 <= i < Len. Numbers
@@ -49,8 +50,8 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	v := View{
 		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.process.PID,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
-		Age: at - p.heard, Lasting: at - p.since,
-		Connected: p.conn != 0, Flapping: p.flapping(at),
+		Age: at - p.lastHeard(), Lasting: at - p.since,
+		Connected: p.connected(), Flapping: p.flapping(at),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
 		DeadFor: p.deadFor, Counters: p.counters(),
 	}
@@ -59,7 +60,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 		v.Suspicion = 1
 		v.DeadFor += v.Lasting
 	case p.runsOut():
-		v.Deadline = max(p.deadV-t.verdict(now), 0)
+		v.Deadline = max(p.deadlineV()-t.verdict(now), 0)
 		v.Suspicion = p.suspicion(t.verdict(now))
 	}
 	return v
@@ -72,12 +73,13 @@ func (p *peer) runsOut() bool {
 
 // suspicion returns which part of the patience with p is used up.
 func (p *peer) suspicion(verdict time.Duration) float64 {
-	due := p.heardV + min(p.interval, p.deadV-p.heardV)
+	heard, dead := p.lastHeardV(), p.deadlineV()
+	due := heard + min(p.interval, dead-heard)
 	if verdict <= due {
 		return 0
 	}
-	if verdict >= p.deadV {
+	if verdict >= dead {
 		return 1
 	}
-	return float64(verdict-due) / float64(p.deadV-due)
+	return float64(verdict-due) / float64(dead-due)
 }

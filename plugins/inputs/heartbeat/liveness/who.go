@@ -2,51 +2,58 @@ package liveness
 
 import "time"
 
-// who tells which process of a peer has beaten.
+// who tells which process of a peer has spoken.
 type who uint8
 
 const (
-	sameOne   who = iota // the one that holds the place
-	newOne               // one not known before; it holds the place from now on
-	bootedOne            // likewise, after a boot of its host
-	formerOne            // the one before, while the present one lives
+	sameOne    who = iota // the one that holds the place
+	newOne                // one not known before; it holds the place from now on
+	bootedOne             // likewise, after a boot of its host
+	formerOne             // one whose place another one has taken that lives
+	strangeOne            // one not known before, whose first word is its end, while another one lives
 )
 
-func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
-	at := now.Sub(t.epoch)
-	switch {
-	case p.process.is(b.Process):
+// identify returns the process of p that b is about, and which one that is.
+func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*body, who) {
+	if p.body.is(b) {
 		p.process = p.process.completed(b.Process)
-		p.processHeard = at
-		t.locate(p, b.Addr, now)
-		return sameOne
-	case p.hasFormer && p.former.is(b.Process) && at-p.processHeard <= p.span():
-		return formerOne
+		return &p.body, sameOne
 	}
-	rebooted := p.process.rebooted(b.Process)
-	past := p.remember()
-	past.former, past.hasFormer = p.process, true
-	p.process, p.processHeard = b.Process, at
-	t.locate(p, b.Addr, now)
-	p.closeWindow() // it is back
-	if rebooted {
-		return bootedOne
+	other := p.other(b)
+	lives := !p.state.over() && !p.bySame(b)
+	switch {
+	case other != nil && (lives || b.Status != SaysAlive):
+		other.process = other.process.completed(b.Process)
+		return &other.body, formerOne
+	case other != nil && (other.ended == ReasonNone || other.ended.inferred()):
+		t.takeBack(p, other)
+		return &p.body, sameOne
+	case other != nil:
+		t.dismiss(p, other)
+	case lives && b.Status != SaysAlive:
+		return &body{process: b.Process, life: b.life()}, strangeOne
 	}
-	return newOne
+	who := newOne
+	if p.process.rebooted(b.Process) {
+		who = bootedOne
+	}
+	t.displace(p, b, at)
+	return &p.body, who
 }
 
-// eventOf counts what who means and returns the event to tell. A conflict is
-// told once a minute; an end that the former one told is none.
-func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
-	at := now.Sub(t.epoch)
+// note counts what who means and returns the event to tell. A conflict is two
+// processes that beat in turn, each within the interval of the other one; it is
+// told once a minute.
+func (t *Tracker) note(p *peer, b *Beat, who who, at time.Duration) Event {
 	switch {
+	case p.lone: // one job after another
 	case who == newOne:
 		p.remember().Restarts++
 		return Restarted
 	case who == bootedOne:
 		p.remember().Restarts++
 		return Rebooted
-	case who == formerOne && b.Status == SaysAlive:
+	case who == formerOne && b.Status == SaysAlive && at-p.heard <= p.span():
 		past := p.remember()
 		past.Conflicts++
 		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {

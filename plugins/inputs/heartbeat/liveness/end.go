@@ -1,0 +1,150 @@
+package liveness
+
+import "time"
+
+// An Ending is the end of a process while another one of its peer lives. It
+// changes no state.
+type Ending struct {
+	PID         uint32
+	Reason      Reason
+	ExitCode    int64
+	HasExitCode bool
+}
+
+// finish takes in a reported end. It concerns the process that is named and,
+// where none is, those for which its sender beats, or all if it beats for none.
+// The peer has ended with the last one that lives.
+func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now time.Time) {
+	if who == strangeOne {
+		t.tellEnding(p, o, reasonOf(b), b, now)
+		return
+	}
+	meant := p.meant(b, o)
+	lives := !p.state.over() && !meant(&p.body)
+	for _, other := range p.others {
+		lives = lives || other.lives() && !meant(&other.body)
+	}
+	for _, other := range p.others {
+		if !meant(&other.body) {
+			continue
+		}
+		if lives && other.ended == ReasonNone {
+			t.tellEnding(p, &other.body, reasonOf(b), b, now)
+		}
+		t.endOther(other, reasonOf(b))
+	}
+	switch {
+	case !lives:
+		t.finishLast(p, b, known, now)
+	case meant(&p.body):
+		t.tellEnding(p, &p.body, reasonOf(b), b, now)
+		t.promote(p)
+	}
+}
+
+// meant returns which processes of p the end concerns that b reports of o.
+func (p *peer) meant(b *Beat, o *body) func(*body) bool {
+	if b.Process.PID != 0 {
+		return func(x *body) bool { return x == o }
+	}
+	speaks := false
+	for x := range p.bodies {
+		speaks = speaks || x.is(b) && x.life == b.life()
+	}
+	return func(x *body) bool { return x.is(b) && (!speaks || x.life == b.life()) }
+}
+
+// finishLast takes in the end of the last process of p that lived.
+func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
+	if b.Status == SaysDead {
+		t.exit(p, b, now)
+		return
+	}
+	t.promise(p, b, known)
+	t.leave(p, b, now)
+}
+
+func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
+	p.setExit(b.ExitCode, b.HasExitCode)
+	t.become(p, Left, reasonOf(b), now)
+}
+
+func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
+	p.keepPromise(b)
+	p.setExit(b.ExitCode, b.HasExitCode)
+	if p.state != Dead {
+		t.end(p, ReasonExited, now)
+	}
+	if p.state == Dead {
+		p.reason = ReasonExited // better evidence than silence
+		t.vacant.add(p)         // it may have taken the place of a dead one
+	}
+}
+
+// reasonOf returns the reason of an end that b reports.
+func reasonOf(b *Beat) Reason {
+	switch {
+	case b.Status == SaysDead:
+		return ReasonExited
+	case b.HasExitCode && b.ExitCode == 0:
+		return ReasonFinished
+	}
+	return ReasonLeaving
+}
+
+// tellEnding tells the end of o, while another process of p lives. b reports it,
+// or is nil if it was concluded.
+func (t *Tracker) tellEnding(p *peer, o *body, reason Reason, b *Beat, now time.Time) {
+	ending := Ending{PID: o.process.PID, Reason: reason}
+	if b != nil {
+		ending.ExitCode, ending.HasExitCode = b.ExitCode, b.HasExitCode
+	}
+	if reason != ReasonLeaving && reason != ReasonFinished {
+		p.remember().Deaths++
+	}
+	if !t.quiet {
+		t.tell(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
+	}
+}
+
+// endOther notes that o has ended: it is remembered, so that a second report of
+// that is none.
+func (t *Tracker) endOther(o *other, reason Reason) {
+	t.unlink(&o.body)
+	t.forgive(&o.body)
+	o.insists, o.ended = false, reason
+}
+
+// lookBeside tells the end of each process of p that has been silent for too
+// long while another one lives.
+func (t *Tracker) lookBeside(p *peer, now time.Time) {
+	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
+		return
+	}
+	for _, o := range p.others {
+		if o.lives() && t.tickV >= o.deadV+TickInterval {
+			if o.insists { // else it was replaced
+				t.tellEnding(p, &o.body, o.evidence, nil, now)
+			}
+			t.endOther(o, o.evidence)
+		}
+	}
+	if t.tickV >= p.deadV+TickInterval {
+		t.inquire(p, t.tickV)
+		t.tellEnding(p, &p.body, p.evidence, nil, now)
+		t.promote(p)
+	}
+}
+
+// nextEndV returns when the first of several processes of p that live has been
+// silent for too long, and it was seen at a tick before.
+func (p *peer) nextEndV() time.Duration {
+	next := never
+	for o := range p.living {
+		next = min(next, o.deadV, p.deadV)
+	}
+	if next == never {
+		return never
+	}
+	return next + TickInterval
+}
