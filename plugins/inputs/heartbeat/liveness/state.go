@@ -76,6 +76,11 @@ func (r Reason) inferred() bool {
 	return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost
 }
 
+// reported tells whether an end with this reason was reported.
+func (r Reason) reported() bool {
+	return r == ReasonExited || r == ReasonLeaving || r == ReasonFinished
+}
+
 // An Event is what a Transition tells.
 type Event uint8
 

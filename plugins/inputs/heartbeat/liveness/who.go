@@ -19,18 +19,18 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*body, who) {
 		p.process = p.process.completed(b.Process)
 		return &p.body, sameOne
 	}
-	other := p.other(b)
-	lives := !p.state.over() && !p.bySame(b)
+	other, over := p.other(b), p.state.over()
+	renamed := p.life != "" && p.life == b.life() // its sender says that it is this one now
 	switch {
-	case other != nil && (lives || b.Status != SaysAlive):
+	case other != nil && (b.Status != SaysAlive || !over && !renamed):
 		other.process = other.process.completed(b.Process)
 		return &other.body, formerOne
-	case other != nil && (other.ended == ReasonNone || other.ended.inferred()):
+	case other != nil && !renamed && !other.ended.reported():
 		t.takeBack(p, other)
 		return &p.body, sameOne
 	case other != nil:
 		t.dismiss(p, other)
-	case lives && b.Status != SaysAlive:
+	case b.Status != SaysAlive && !over && !p.bySame(b):
 		return &body{process: b.Process, life: b.life()}, strangeOne
 	}
 	who := newOne
