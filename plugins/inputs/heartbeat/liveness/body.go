@@ -59,9 +59,12 @@ func (o *body) bySame(b *Beat) bool {
 	return o.over(b.Conn) != nil
 }
 
-// lives reports whether an other is known to live beside the one that holds
-// the place: it beats, or its connection stands.
-func (o *other) lives() bool { return o.insists || o.links != nil }
+// lives reports whether an other lives beside the one that holds the place: it
+// beats, or its connection stands, or its watcher, which has none, has not said
+// otherwise.
+func (o *other) lives() bool {
+	return o.insists || o.links != nil || o.loose && o.watched && o.life != "" && o.ended == ReasonNone
+}
 
 // span is within how long a process that lives is expected to beat: it has
 // declared that, or it is guessed.
@@ -166,6 +169,7 @@ func (t *Tracker) displace(p *peer, b *Beat, at time.Duration) {
 	old := &other{body: p.body, replaced: at}
 	if old.bySame(b) || old.process.rebooted(b.Process) || p.state.over() {
 		t.unlink(&old.body)
+		old.loose = false
 	}
 	t.remember(p, old)
 	p.body = body{

@@ -186,8 +186,10 @@ func (s *scenario) event(words []string) {
 		}
 		s.keepUp()
 	case "stop":
-		ids := parseIDs(s.t, words[1])
-		s.kept = slices.DeleteFunc(s.kept, func(k *kept) bool { return slices.Contains(ids, k.beat.ID) })
+		for _, word := range words[1:] {
+			ids := parseIDs(s.t, word)
+			s.kept = slices.DeleteFunc(s.kept, func(k *kept) bool { return slices.Contains(ids, k.beat.ID) })
+		}
 	case "closed", "reset", "given_up", "by_us":
 		end := map[string]End{"closed": Closed, "reset": Reset, "given_up": GivenUp, "by_us": EndedByUs}[words[0]]
 		conn := connID(s.t, words[1])
@@ -198,6 +200,8 @@ func (s *scenario) event(words []string) {
 		s.restart(s.time(words[1]))
 	case "expect":
 		s.expect(words[1:])
+	case "near":
+		s.told = append(s.told, fmt.Sprint(s.tracker.Near(parseID(s.t, words[1]))))
 	case "show":
 		for _, id := range parseIDs(s.t, words[1]) {
 			s.show(id)
@@ -245,7 +249,7 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 	for _, word := range words {
 		key, value, _ := strings.Cut(word, "=")
 		number := integer(s.t, key, value, "code", "seq", "pid")
-		span := duration(s.t, key, value, "every", "back_in", "start")
+		span := duration(s.t, key, value, "every", "back_in", "start", "margin")
 		switch key {
 		case "every":
 			b.Interval = span
@@ -269,6 +273,10 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 			b.Conn = connID(s.t, value)
 		case "watched":
 			b.Watched = true
+		case "cancel":
+			b.Cancel = true
+		case "margin":
+			b.Margin = span
 		default:
 			s.t.Fatalf("part %q of a beat", word)
 		}
@@ -277,6 +285,10 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 }
 
 func (s *scenario) observe(b Beat) {
+	s.from[b.Conn] = b.Addr
+	if !b.Addr.IsValid() {
+		s.from[b.Conn] = addrOf(b.Conn)
+	}
 	out := s.tracker.Observe(epoch.Add(s.now), &b)
 	if out.Fate != Accepted {
 		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full", "replayed", "nobody"}[out.Fate])
