@@ -26,6 +26,7 @@ type body struct {
 	watched  bool          // its connection proves nothing about it
 	extended bool          // its silence has outlived a collector
 	loose    bool          // its latest beat came over no connection
+	lostLong bool          // a long connection has ended since its latest beat
 	links    *link         // the connections over which it beats that have not ended, the latest first
 	loss     *loss         // how it was last lost; nil once it is heard again
 }
@@ -166,8 +167,8 @@ func (p *peer) other(b *Beat) *other {
 // displace lets the process of b take the place of the one that holds it,
 // which is remembered. What was learnt of the schedule holds for the new one.
 func (t *Tracker) displace(p *peer, b *Beat, at time.Duration) {
-	old := &other{body: p.body, replaced: at}
-	if old.bySame(b) || old.process.rebooted(b.Process) || p.state.over() {
+	old := t.stepAside(p, at)
+	if old.bySame(b) || old.process.rebooted(b.Process) {
 		t.unlink(&old.body)
 		old.loose = false
 	}
@@ -176,6 +177,16 @@ func (t *Tracker) displace(p *peer, b *Beat, at time.Duration) {
 		process: b.Process, life: b.life(), interval: old.interval, schedule: old.schedule,
 		heard: old.heard, heardV: old.heardV, suspectV: old.suspectV, deadV: old.deadV, evidence: ReasonSilence,
 	}
+}
+
+// stepAside returns the process that holds the place of p as an other. If p has
+// ended, so has it.
+func (t *Tracker) stepAside(p *peer, at time.Duration) *other {
+	o := &other{body: p.body, replaced: at}
+	if p.state.over() {
+		t.endOther(o, p.reason)
+	}
+	return o
 }
 
 // remember adds o to the others of p, in place of one that does not live or
@@ -199,8 +210,7 @@ func (t *Tracker) dismiss(p *peer, o *other) {
 
 // takeBack lets an other have the place of p again.
 func (t *Tracker) takeBack(p *peer, o *other) {
-	holder := &other{body: p.body, replaced: o.replaced}
-	t.unlink(&holder.body)
+	holder := t.stepAside(p, o.replaced)
 	p.body = o.body
 	past := p.remember()
 	past.others = append(slices.DeleteFunc(past.others, func(x *other) bool { return x == o }), holder)

@@ -128,15 +128,17 @@ func (t *Tracker) unlink(o *body) {
 
 // ConnEnded tells that a connection from an address has ended; the zero Addr is
 // that of a Unix socket. It proves the end of the process that held it, and
-// nothing else: of a process that has no other connection, if it was a long one.
+// nothing else: of a process that has no other connection, if that or one that
+// has ended since its latest beat was a long one.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
 	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
 		p := l.peer
 		o := p.holder(l)
 		t.cut(o, l)
+		o.lostLong = o.lostLong || l.long && end != EndedByUs
 		switch {
-		case end == EndedByUs || !l.long:
+		case end == EndedByUs || !o.lostLong:
 			t.endVisit(p)
 		case o.links == nil && !o.loose:
 			t.lose(p, o, end, from, now)

@@ -104,7 +104,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 
 // hear notes when and over what a beat came.
 func (t *Tracker) hear(p *peer, o *body, b *Beat, at time.Duration, now time.Time) {
-	o.heard, o.heardV = at, t.verdict(now)
+	o.heard, o.heardV, o.lostLong = at, t.verdict(now), false
 	p.forgetHold()
 	p.host.heard = at
 	t.forgive(o)

@@ -1,0 +1,296 @@
+package liveness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A drama is a peer whose processes begin, beat, lose connections and end in
+// random order, together with what is true of them. In plain words:
+//
+//   - While a process lives that was heard within the silence allowed to itself,
+//     the peer has not ended, whatever becomes of any other one.
+//   - When all have ended or have been silent for too long, it has.
+//   - A failure that is reported is told with its exit code, and counted, once.
+//   - The peer has left if the last end was a goodbye, else it is dead.
+type drama struct {
+	t       *testing.T
+	rnd     *rand.Rand
+	tracker *Tracker
+	now     time.Duration
+	id      ID
+	actors  []*player
+	pid     uint32
+	conns   ConnID
+	deaths  uint64
+	begun   int // serial of what was said when the latest process began
+	log     []string
+}
+
+// A player is one process and its sender.
+type player struct {
+	beat    Beat
+	paths   []way // none: its beats are datagrams
+	next    time.Duration
+	heardV  time.Duration
+	allowed time.Duration // silence
+	spoke   int           // serial of its last beat
+	lostV   time.Duration // when its end was seen; 0 if it was not
+	cut     bool          // it lives, but is not heard any more
+	ended   bool
+}
+
+type way struct {
+	conn ConnID
+	seq  int64
+	from time.Duration // first beat over conn
+	long bool
+}
+
+const serviceName = "job"
+
+func newDrama(t *testing.T, seed uint64) *drama {
+	opts := defaults()
+	opts.IsolationPercent, opts.Adaptive, opts.MaxBeatsPerSecond = 0, false, 0
+	p := &drama{t: t, rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}}
+	p.tracker = New(opts, epoch)
+	return p
+}
+
+func (p *drama) at() time.Time { return epoch.Add(p.now) }
+
+func (p *drama) failf(format string, args ...any) {
+	p.t.Helper()
+	for _, line := range p.log[max(0, len(p.log)-40):] {
+		p.t.Log(line)
+	}
+	p.t.Fatalf("%v: %s", p.now, fmt.Sprintf(format, args...))
+}
+
+func (p *drama) note(format string, args ...any) {
+	p.log = append(p.log, fmt.Sprintf("%v ", p.now)+fmt.Sprintf(format, args...))
+}
+
+// begin lets another process beat: for itself or watched, over connections or by
+// datagrams, with an interval of its own.
+func (p *drama) begin() {
+	p.pid++
+	every := time.Duration(1+p.rnd.IntN(8)) * time.Second
+	a := &player{next: p.now, beat: Beat{
+		ID: p.id, Interval: every, Run: fmt.Sprint("L", p.pid), Watched: p.rnd.IntN(2) == 0,
+		Process: Process{Boot: "b", PID: p.pid, Start: time.Duration(p.pid) * time.Minute},
+	}}
+	for range p.rnd.IntN(3) {
+		p.conns++
+		a.paths = append(a.paths, way{conn: p.conns, from: p.now})
+	}
+	p.actors = append(p.actors, a)
+	p.begun = len(p.log)
+	p.note("%d begins, every %v, watched %v, paths %v", p.pid, every, a.beat.Watched, a.paths)
+	p.speak(a)
+}
+
+// speak lets a beat, over all its paths.
+func (p *drama) speak(a *player) {
+	a.next = p.now + a.beat.Interval
+	if a.cut {
+		return
+	}
+	for i := range max(1, len(a.paths)) {
+		p.say(a, i, SaysAlive)
+	}
+}
+
+func (p *drama) say(a *player, way int, status Status) []Transition {
+	b := a.beat
+	b.Status, b.Run = status, fmt.Sprintf("%s.%d", b.Run, way)
+	if len(a.paths) > 0 {
+		one := &a.paths[way]
+		one.seq++
+		one.long = one.long || p.now-one.from >= longConn
+		b.Conn, b.Seq = one.conn, one.seq
+	}
+	b.HasExitCode, b.ExitCode = status != SaysAlive, int64(status-SaysLeaving)*int64(b.Process.PID)
+	out := p.tracker.Observe(p.at(), &b)
+	if out.Fate != Accepted {
+		p.failf("a beat of %d is %d", b.Process.PID, out.Fate)
+	}
+	a.spoke, a.lostV = len(p.log), 0
+	p.note("%d says %d over %d", b.Process.PID, status, b.Conn)
+	a.heardV, a.allowed = p.tracker.verdict(p.at()), out.Silence.Dead
+	return out.Transitions
+}
+
+// flap ends one connection of a, which dials anew when it beats next.
+func (p *drama) flap(a *player) {
+	if len(a.paths) == 0 {
+		return
+	}
+	one := &a.paths[p.rnd.IntN(len(a.paths))]
+	p.note("connection %d of %d flaps", one.conn, a.beat.Process.PID)
+	p.tracker.ConnEnded(p.at(), one.conn, End(p.rnd.IntN(4)), addrOf(one.conn))
+	p.conns++
+	*one = way{conn: p.conns, seq: one.seq, from: p.now}
+	p.speak(a)
+}
+
+// fail ends a without a word: its connections are closed.
+func (p *drama) fail(a *player) {
+	a.ended = true
+	p.note("%d is killed", a.beat.Process.PID)
+	for _, way := range a.paths {
+		p.tracker.ConnEnded(p.at(), way.conn, Closed, addrOf(way.conn))
+	}
+	if slices.ContainsFunc(a.paths, func(one way) bool { return one.long }) && !a.beat.Watched {
+		a.lostV = p.tracker.verdict(p.at())
+	}
+}
+
+// report ends a with a word: it failed, or was done.
+func (p *drama) report(a *player, status Status) {
+	others := p.living(a)
+	v, _ := viewOf(p.tracker, p.id, p.at())
+	over, deaths := v.State.over(), v.Deaths
+	told := p.say(a, 0, status)
+	a.ended, a.allowed = true, 0
+	pid, code := a.beat.Process.PID, int64(status-SaysLeaving)*int64(a.beat.Process.PID)
+	for _, way := range a.paths {
+		p.tracker.ConnEnded(p.at(), way.conn, Closed, addrOf(way.conn))
+	}
+	v, _ = viewOf(p.tracker, p.id, p.at())
+	switch {
+	case len(others) > 0:
+		i := slices.IndexFunc(told, func(tr Transition) bool { return tr.Event == Ended })
+		if i < 0 || told[i].Ending.PID != pid || told[i].Ending.ExitCode != code {
+			p.failf("the end of %d beside %d is told as %+v", pid, others[0].beat.Process.PID, told)
+		}
+	case v.State != map[Status]State{SaysDead: Dead, SaysLeaving: Left}[status]:
+		if !p.uncertain(a) {
+			p.failf("after the end of %d, the last, it is %v %v", pid, v.State, v.Reason)
+		}
+	case v.ExitCode != code:
+		p.failf("the exit code of the last is %d", v.ExitCode)
+	}
+	if status == SaysDead && v.Deaths != deaths+1 && !over {
+		p.failf("deaths were %d and are %d", deaths, v.Deaths)
+	}
+}
+
+// living returns the processes but one that are known to live: those that beat
+// after the latest one began, hold a connection, or are watched.
+func (p *drama) living(but *player) []*player {
+	verdict := p.tracker.verdict(p.at())
+	var all []*player
+	for _, a := range p.actors {
+		known := a.spoke >= p.begun || len(a.paths) > 0 || a.beat.Watched
+		if a != but && !a.ended && verdict < a.heardV+a.allowed && known {
+			all = append(all, a)
+		}
+	}
+	return all
+}
+
+// uncertain reports whether another process than a may still be thought to live:
+// it was killed, and the silence allowed to it is not over.
+func (p *drama) uncertain(but *player) bool {
+	return slices.ContainsFunc(p.actors, func(a *player) bool { return a != but && p.deadline(a) > p.tracker.verdict(p.at()) })
+}
+
+// deadline returns when a is told dead at the latest if it says nothing more.
+func (p *drama) deadline(a *player) time.Duration {
+	if a.lostV > 0 {
+		return min(a.heardV+a.allowed, a.lostV+p.tracker.opts.Grace)
+	}
+	return a.heardV + a.allowed
+}
+
+// check compares what is told with what is true.
+func (p *drama) check() {
+	v, known := viewOf(p.tracker, p.id, p.at())
+	if !known {
+		return
+	}
+	p.deaths = v.Deaths
+	if living := p.living(nil); len(living) > 0 && v.State.over() {
+		p.failf("%d lives, but it is %v %v", living[0].beat.Process.PID, v.State, v.Reason)
+	}
+	latest := time.Duration(0)
+	for _, a := range p.actors {
+		latest = max(latest, p.deadline(a))
+	}
+	if p.tracker.tickV > latest+3*TickInterval && !v.State.over() {
+		p.failf("nobody lives, but it is %v %v", v.State, v.Reason)
+	}
+	if v.State.over() {
+		p.actors = slices.DeleteFunc(p.actors, func(a *player) bool { return a.ended && p.tracker.tickV > p.deadline(a) })
+	}
+}
+
+func (p *drama) step() {
+	p.now += TickInterval
+	p.tracker.Tick(p.at())
+	for _, a := range p.actors {
+		if !a.ended && p.now >= a.next {
+			p.speak(a)
+		}
+	}
+	p.act()
+	p.check()
+}
+
+// act lets something happen, now and then.
+func (p *drama) act() {
+	running := slices.DeleteFunc(slices.Clone(p.actors), func(a *player) bool { return a.ended })
+	draw := p.rnd.IntN(400)
+	if draw == 0 && len(running) < 3 || len(running) == 0 && draw < 3 {
+		p.begin()
+		return
+	}
+	if draw > 8 || len(running) == 0 {
+		return
+	}
+	a := running[p.rnd.IntN(len(running))]
+	switch draw {
+	case 1, 2, 3:
+		p.flap(a)
+	case 4:
+		p.fail(a)
+	case 5, 6:
+		if !a.cut {
+			p.report(a, SaysDead)
+		}
+	case 7:
+		if !a.cut {
+			p.report(a, SaysLeaving)
+		}
+	case 8:
+		p.note("%d is cut off", a.beat.Process.PID)
+		a.cut, a.ended = true, true
+	}
+}
+
+// TestNoProcessSpeaksForAnother plays a million steps.
+func TestNoProcessSpeaksForAnother(t *testing.T) {
+	t.Parallel()
+	const plays, steps = 200, 5000
+	for part := range uint64(10) {
+		t.Run(strconv.FormatUint(part, 10), func(t *testing.T) {
+			t.Parallel()
+			deaths := uint64(0)
+			for seed := part * plays / 10; seed < (part+1)*plays/10; seed++ {
+				p := newDrama(t, seed)
+				for range steps {
+					p.step()
+				}
+				deaths += p.deaths
+			}
+			require.Greater(t, deaths, uint64(plays), "they do die")
+		})
+	}
+}
