@@ -23,6 +23,8 @@ const (
 	roleArticle  = "article"  // NETWORK ADDRESS IP PERIOD
 	roleSquatter = "squatter" // ADDRESS
 	roleProxy    = "proxy"    // ADDRESS COLLECTOR WHAT
+	roleApp      = "app"      // FROM COLLECTOR HOST PERIOD
+	roleVisit    = "visit"    // COLLECTOR IP
 )
 
 func play(role string, args []string) int {
@@ -34,6 +36,10 @@ func play(role string, args []string) int {
 		err = squat(args[0])
 	case roleProxy:
 		err = proxy(args[0], args[1], args[2])
+	case roleApp:
+		err = beatFrom(args[0], args[1], args[2], args[3])
+	case roleVisit:
+		err = visit(args[0], args[1])
 	default:
 		err = errors.New("no such role: " + role)
 	}
@@ -77,7 +83,14 @@ func squat(address string) error {
 
 // mischief is what a proxy does with the frames for a collector.
 var mischief = map[string]func(frames iter.Seq[[]byte], to io.Writer){
-	"twice": twice, "late": late, "slow": slow, "echo": echo,
+	"nothing": pass, "twice": twice, "late": late, "slow": slow, "echo": echo,
+}
+
+// pass lets each frame come as it is.
+func pass(frames iter.Seq[[]byte], to io.Writer) {
+	for frame := range frames {
+		put(to, frame)
+	}
 }
 
 // twice lets each frame come twice.
