@@ -203,6 +203,15 @@ func TestStateFormatDoesNotChangeByAccident(t *testing.T) {
 	requireRecords(t, records, peers)
 }
 
+// What proves who speaks for a peer is kept too; most peers have nothing of it.
+func TestProofsAreKept(t *testing.T) {
+	record := fullRecord()
+	record.Signed = []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}, {Name: "a0", High: 1}}
+	f := newState(t)
+	saveState(t, f, record, namelessRecord())
+	requireSaved(t, f, record, namelessRecord())
+}
+
 func TestStateCutOffAnywhereIsSetAside(t *testing.T) {
 	whole, err := os.ReadFile(goldenState)
 	require.NoError(t, err)
@@ -298,6 +307,8 @@ func TestForeignAndForgedStateIsSetAside(t *testing.T) {
 		{"used_ns is -1, allowed are 0 to", peer(`"used_ns":-1`)},
 		{"phase_ns is -9223372036854775808", peer(`"phase_ns":-9223372036854775808`)},
 		{"a run is at -9", peer(`"runs":[{"Name":"r","High":-9}]`)},
+		{"a signed run has -9", peer(`"signed":[{"Name":"r","High":-9}]`)},
+		{"a signed run has 9007199254740992", peer(`"signed":[{"Name":"r","SentMS":1,"HeardMS":9007199254740992}]`)},
 		{"addr", peer(`"addr":"10.0.0"`)},
 		{"a counter is at 18446744073709551615", peer(`"counters":{"Late":18446744073709551615}`)},
 		{"since is in the year 1959", peer(`"since":"1959-12-31T23:59:59Z"`)},

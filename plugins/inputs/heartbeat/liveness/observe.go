@@ -41,7 +41,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if p == nil {
 		return Outcome{Fate: Full, Silence: t.SilenceFor(b)}
 	}
-	t.noteSent(p, b, now)
+	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
 	if place != fresh {

@@ -51,7 +51,7 @@ type peer struct {
 	process      Process
 	processHeard time.Duration // last beat of process
 	runs         runs
-	sentMS       int64 // when the latest signed beat says that it was sent, unix ms
+	proof        *proof // nil for most
 	rate         rate
 	stamp        int64 // unix ms of the last statement about it
 	beats        uint64

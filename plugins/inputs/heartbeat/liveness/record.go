@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -42,7 +43,8 @@ type Record struct {
 
 	Process Process
 	Runs    []Run
-	SentMS  int64  // when its latest signed beat says that it was sent, unix ms; 0 for none
+	Signed  []SignedRun
+	SentMS  int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
 	Speaker string // the run that its latest beat names
 
 	ExitCode    int64
@@ -64,7 +66,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, SentMS: p.sentMS, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
+		Process: p.process, Signed: slices.Clone(p.proven().runs), SentMS: p.proven().floor, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
@@ -146,7 +148,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
 	copy(p.runs[:], r.Runs)
-	p.sentMS = r.SentMS
+	p.proof = r.proof()
 	p.beats = r.Beats
 	remembered := past{
 		spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
