@@ -101,6 +101,7 @@ type savedPeer struct {
 	Runs    []liveness.Run       `json:"runs,omitzero"`
 	Signed  []liveness.SignedRun `json:"signed,omitzero"`
 	SentMS  int64                `json:"sent_ms,omitzero"`
+	Owner   uint32               `json:"owner,omitzero"`
 	Speaker string               `json:"speaker,omitzero"`
 
 	ExitCode          int64         `json:"exit_code,omitzero"`

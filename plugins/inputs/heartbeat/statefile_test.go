@@ -42,7 +42,8 @@ func fullRecord() liveness.Record {
 		Window: 20 * time.Minute, WindowBy: "a0", Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
-		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000, Speaker: "k3v9",
+		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000,
+		Signed: []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}}, Owner: 1000, Speaker: "k3v9",
 		ExitCode: -1, HasExitCode: true, DeadFor: 2 * time.Hour,
 		Flaps: []time.Time{savedAt.Add(-2 * time.Hour), savedAt.Add(-time.Hour)},
 		Counters: liveness.Counters{Beats: 1, Mishaps: liveness.Mishaps{
@@ -201,15 +202,6 @@ func TestStateFormatDoesNotChangeByAccident(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, savedAt, saved)
 	requireRecords(t, records, peers)
-}
-
-// What proves who speaks for a peer is kept too; most peers have nothing of it.
-func TestProofsAreKept(t *testing.T) {
-	record := fullRecord()
-	record.Signed = []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}, {Name: "a0", High: 1}}
-	f := newState(t)
-	saveState(t, f, record, namelessRecord())
-	requireSaved(t, f, record, namelessRecord())
 }
 
 func TestStateCutOffAnywhereIsSetAside(t *testing.T) {

@@ -15,7 +15,9 @@ const (
 	Duplicate             // heard already
 	Late                  // a later one of its run was heard
 	Full                  // from a new peer that has no room
+	FullHost              // from a new peer, and its host has no room for another one
 	Replayed              // signed, and said before or too long ago
+	Foreign               // from another user than the peer belongs to
 )
 
 // An Outcome is what Observe makes of a beat.
@@ -37,10 +39,14 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
+	if t.Foreign(b) {
+		return Outcome{Fate: Foreign}
+	}
 	p := t.find(b, now)
 	if p == nil {
-		return Outcome{Fate: Full, Silence: t.SilenceFor(b)}
+		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
 	}
+	p.own(b.User)
 	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
@@ -122,13 +128,24 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 			return p
 		}
 	}
-	if len(t.order)-t.placeholders >= t.opts.MaxPeers && !t.awaits(b) {
+	if t.full(b.ID.Source) != Accepted && !t.awaits(b) {
 		return nil
 	}
 	p := t.add(b.ID, b.Addr)
 	p.process = b.Process
 	t.meet(p, now)
 	return p
+}
+
+// full returns why there is no room for another peer of a host, or Accepted.
+func (t *Tracker) full(source string) Fate {
+	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
+		return Full
+	}
+	if h := t.bySource[source]; h != nil && t.opts.MaxPeersPerHost > 0 && len(h.peers) >= t.opts.MaxPeersPerHost {
+		return FullHost
+	}
+	return Accepted
 }
 
 // known returns the peer that b names, or nil.
@@ -168,6 +185,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	p.id = id
 	p.runs = runs{}  // the order of another sender says nothing
 	p.forgetFormer() // another pid has another id here, so none can conflict
+	p.proof = nil
 	t.peers[id] = p
 }
 

@@ -45,6 +45,7 @@ type Record struct {
 	Runs    []Run
 	Signed  []SignedRun
 	SentMS  int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
+	Owner   uint32 // the user that it belongs to; 0 for none
 	Speaker string // the run that its latest beat names
 
 	ExitCode    int64
@@ -66,7 +67,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, Signed: slices.Clone(p.proven().runs), SentMS: p.proven().floor, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
+		Process: p.process, Signed: slices.Clone(p.proven().runs), SentMS: p.proven().floor, Owner: p.proven().owner, Speaker: p.speaker, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard

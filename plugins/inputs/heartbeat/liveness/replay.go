@@ -21,25 +21,6 @@ const (
 	leastSignedRuns = 2
 )
 
-// A proof is what is kept of a peer so that nobody else can speak for it. It is
-// apart because most peers are neither signed nor beat over a Unix socket.
-type proof struct {
-	runs  []SignedRun // the one that spoke last is the first
-	floor int64       // the latest SentMS of the runs that were forgotten; 0 for none
-	owner uint32      // the user that it belongs to; 0 for none
-}
-
-// noProof is the proof of those that have none. It is only read.
-var noProof proof
-
-// proven returns what is kept of p.
-func (p *peer) proven() *proof {
-	if p == nil || p.proof == nil {
-		return &noProof
-	}
-	return p.proof
-}
-
 // Replayed reports whether a signed beat was said before, as far as that is
 // known, or too long ago to know. Within a run its number has to grow. What
 // begins a run has to be sent within ReplayWindow of now, by the wall clocks of
@@ -73,24 +54,21 @@ func (t *Tracker) noteSigned(p *peer, b *Beat, now time.Time) {
 	if !b.Signed {
 		return
 	}
-	if p.proof == nil {
-		p.proof = new(proof)
-	}
-	run := SignedRun{Name: b.Run}
-	if i := p.proof.find(b.Run); i >= 0 {
-		run = p.proof.runs[i]
-		p.proof.runs = slices.Delete(p.proof.runs, i, i+1)
+	proof, run := p.prove(), SignedRun{Name: b.Run}
+	if i := proof.find(b.Run); i >= 0 {
+		run = proof.runs[i]
+		proof.runs = slices.Delete(proof.runs, i, i+1)
 	}
 	sent := b.SentMS
 	if t.ahead(sent, now) { // within a run a clock may be wrong; it must not stop other runs until then
 		sent = now.UnixMilli()
 	}
 	run.High, run.SentMS, run.HeardMS = b.Seq, max(run.SentMS, sent), now.UnixMilli()
-	p.proof.runs = slices.Insert(p.proof.runs, 0, run)
-	if t.ahead(p.proof.floor, now) {
-		p.proof.floor = 0
+	proof.runs = slices.Insert(proof.runs, 0, run)
+	if t.ahead(proof.floor, now) {
+		proof.floor = 0
 	}
-	p.proof.forget(func(r *SignedRun) bool { return t.old(r.SentMS, now) && t.old(r.HeardMS, now) })
+	proof.forget(func(r *SignedRun) bool { return t.old(r.SentMS, now) && t.old(r.HeardMS, now) })
 }
 
 // find returns the index of a run, or -1.
@@ -121,20 +99,4 @@ func (t *Tracker) ahead(sentMS int64, now time.Time) bool {
 // forgotten.
 func (t *Tracker) old(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
-}
-
-// proof returns what r says that is to be kept of its peer. A record that knows
-// of no signed runs but of a time is of a collector that kept no more.
-func (r *Record) proof() *proof {
-	if len(r.Signed) == 0 && r.SentMS == 0 {
-		return nil
-	}
-	p := &proof{runs: slices.Clone(r.Signed), floor: r.SentMS}
-	if len(p.runs) > 0 {
-		return p
-	}
-	for _, run := range r.Runs {
-		p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
-	}
-	return p
 }
