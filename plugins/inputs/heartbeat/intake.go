@@ -52,6 +52,9 @@ func (in *intake) consider(b *liveness.Beat) liveness.Outcome {
 	if after, replayed := in.tracker.Replayed(b, time.Now()); replayed {
 		return liveness.Outcome{Fate: liveness.Replayed, After: after}
 	}
+	if in.tracker.Foreign(b) {
+		return liveness.Outcome{Fate: liveness.Foreign}
+	}
 	return liveness.Outcome{Silence: in.tracker.SilenceFor(b)}
 }
 
