@@ -56,7 +56,7 @@ func (d *doors) enter(remote netip.Addr) (reason wire.Reason, text string) {
 	case d.open >= d.limit:
 		return reasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
 	case d.unproven[party(remote)] >= most:
-		return reasonUnproven, fmt.Sprintf("%d connections from there have had nothing accepted yet, an eighth of all that may be open ('max_connections', descriptor limit)", most)
+		return reasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
 	case d.perIP > 0 && remote.IsValid() && d.openFrom[remote] >= d.perIP:
 		return reasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
 	}

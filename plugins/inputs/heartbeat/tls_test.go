@@ -5,6 +5,7 @@ import (
 	"net"
 	"net/netip"
 	"os"
+	"strings"
 	"testing"
 	"time"
 
@@ -138,6 +139,30 @@ func TestWhoIsNotLetIn(t *testing.T) {
 	require.Contains(t, honest.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
 	require.Eventually(t, func() bool { return h.listeners[0].connections() == 1 }, patience, time.Millisecond)
 	require.EqualValues(t, 7, h.refusals.total(), "who only looks is not counted")
+}
+
+// The names in a stranger's certificate cannot write into the log.
+func TestNamesInACertificateAreForeignText(t *testing.T) {
+	a, stranger := newAuthority(t), newAuthority(t)
+	log := new(testutil.CaptureLogger)
+	h := secureTransport(t, a, func(h *Heartbeat) {
+		h.TLSAllowedCACerts, h.TLSAllowedDNSNames = []string{a.file}, []string{"web-1.example.com"}
+		h.Log = log
+	})
+	const evil = "web-1\x1b[2J\r\nE! [agent] fake"
+	for i, certificate := range []pair{a.issue("a", evil), stranger.issue("b"+evil, evil)} {
+		if c, err := dialSecure(t, h, a.trust(certificate)); err == nil { // with TLS 1.3 the client learns it by the first answer
+			_, err = c.Read(make([]byte, 1))
+			require.Error(t, err)
+		}
+		require.Eventually(t, func() bool { return rejected(h, reasonHandshake) == int64(i+1) }, patience, time.Millisecond)
+	}
+	require.NotEmpty(t, log.Warnings())
+	for _, text := range log.Warnings() {
+		require.NotContains(t, text, "\x1b")
+		require.NotContains(t, strings.TrimSuffix(text, "\n"), "\n")
+	}
+	require.Contains(t, log.Warnings()[0], `web-1\x1b[2J\r\nE! [agent] fake`)
 }
 
 func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
