@@ -153,7 +153,7 @@ func (h *Heartbeat) prepare(now time.Time) {
 // run serves the listeners until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	in, keeper, crew, own := h.intake, h.keeper, h.crew, h.ownOf()
-	ring, certificates := h.ring, h.certificates
+	ring := h.ring
 	in.listeners = slices.Clone(h.listeners)
 	watch := &watcher{plugin: h}
 	watch.look()
@@ -165,9 +165,6 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	clock.Go(func() { watch.keepLooking(ticking) }) // likewise
 	if ring != nil {
 		clock.Go(func() { ring.keepLooking(ticking) }) // likewise
-	}
-	if certificates != nil {
-		clock.Go(func() { certificates.keepLooking(ticking) }) // likewise
 	}
 	emitter.Go(func() { in.emit(emitting, acc, own) }) // ends with emitting, when the queue is empty
 	for _, l := range h.listeners {

@@ -3,7 +3,7 @@
 package heartbeat
 
 import (
-	"context"
+	"crypto/tls"
 	"os"
 	"path/filepath"
 	"syscall"
@@ -30,7 +30,6 @@ func TestFilesThatBlockHoldUpNothing(t *testing.T) {
 		require.NoError(t, syscall.Mkfifo(name, 0o600))
 	}
 	h.ring.look(t.Context())
-	h.certificates.look(t.Context())
 	c := mustDialSecure(t, h, a.trust())
 	require.Empty(t, c.decoded(signedBy("web-1", secretOne, signedBeat("web-1", "a", 1, to(h.recipient.id)))).Error, "what was right before holds")
 	require.Len(t, log.Warnings(), 2)
@@ -48,21 +47,24 @@ func TestFilesThatBlockHoldUpNothing(t *testing.T) {
 	require.ErrorContains(t, fresh.Start(nil), "is not a regular file")
 }
 
-// A read that hangs is left behind, and the next one waits for it no more.
+// A read that hangs is left behind: the next connections do not wait for it, and
+// take what the files give once it has come back.
 func TestCertificatesThatHangAreLeftBehind(t *testing.T) {
 	a := newAuthority(t)
 	own := a.issue("collector", "collector")
 	h := transport(t, "tls://127.0.0.1:0", func(h *Heartbeat) { h.TLSCert, h.TLSKey = own.cert, own.key })
-	hangs := make(chan loaded)
+	hangs := make(chan loaded, 1)
 	h.certificates.pending = hangs
-	over, end := context.WithCancel(t.Context())
-	end()
-	h.certificates.look(over) // a stop does not wait for it
-	before := h.certificates.now()
-	go func() { hangs <- loaded{files: h.certificates.files} }() // ends below
-	h.certificates.look(t.Context())
-	require.Same(t, before, h.certificates.now())
+	current := func() *tls.Config {
+		config, err := h.certificates.current(nil)
+		require.NoError(t, err)
+		return config
+	}
+	before := current()
 	a.issue("collector", "collector")
-	h.certificates.look(t.Context())
-	require.NotSame(t, before, h.certificates.now())
+	require.Same(t, before, current())
+	require.Contains(t, h.certificates.said, "takes too long: does its mount hang?")
+	hangs <- loaded{}
+	require.NotSame(t, before, current())
+	require.Empty(t, h.certificates.said)
 }

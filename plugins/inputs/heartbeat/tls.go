@@ -22,20 +22,21 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// certificates are what TLS needs of files. These are read again when they
-// change; connections that are open stay so.
+// certificates are what TLS needs of files. Each connection that begins has them
+// read again if they have changed; those that are open stay so.
 type certificates struct {
 	options *common_tls.ServerConfig
 	log     telegraf.Logger
 
-	looking sync.Mutex // guards the next three
+	mu      sync.Mutex // guards the rest
+	config  *tls.Config
 	files   watched
-	pending chan loaded // of what is being read; nil for nothing
+	pending chan loaded // of a read that was left behind; nil for none
 	said    string      // what is wrong
-
-	mu     sync.RWMutex // guards the rest
-	config *tls.Config
 }
+
+// handshakeWait is how long the first connection waits for files that hang.
+const handshakeWait = 250 * time.Millisecond
 
 // loaded is what the files give.
 type loaded struct {
@@ -52,20 +53,30 @@ func openCertificates(options *common_tls.ServerConfig, log telegraf.Logger) (*c
 }
 
 // read takes what the files give now, if they have changed. A file that hangs is
-// left behind: until it comes back nothing is read.
+// left behind: until it comes back nothing is read, and nobody waits for it.
 func (c *certificates) read(ctx context.Context) error {
-	if c.pending == nil {
-		pending, before := make(chan loaded, 1), c.files
-		go func() { pending <- c.load(before) }() // ends when the files answer
-		c.pending = pending
+	select {
+	case <-c.pending: // is of another time
+		c.pending = nil
+	default:
 	}
+	if c.pending != nil {
+		return c.slow()
+	}
+	pending, before := make(chan loaded, 1), c.files
+	go func() { pending <- c.load(before) }() // ends when the files answer
+	c.pending = pending
 	select {
 	case now := <-c.pending:
 		c.pending = nil
 		return c.take(now)
 	case <-ctx.Done():
-		return regular.ErrSlow
+		return c.slow()
 	}
+}
+
+func (c *certificates) slow() error {
+	return fmt.Errorf("reading %q and the files beside it %w", c.options.TLSCert, regular.ErrSlow)
 }
 
 func (c *certificates) load(before watched) loaded {
@@ -92,54 +103,29 @@ func (c *certificates) take(now loaded) error {
 	}
 	// With a ticket a client would be let in by a certificate of former times.
 	now.config.SessionTicketsDisabled = true
-	c.mu.Lock()
-	defer c.mu.Unlock()
 	c.config, c.files = now.config, now.files
 	return nil
 }
 
-// keepLooking looks at the files until ctx ends.
-func (c *certificates) keepLooking(ctx context.Context) {
-	ticker := time.NewTicker(rereadFiles)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			c.look(ctx)
-		}
-	}
-}
-
-// look lets what the files give now hold. While one of them is wrong, what they
-// gave before does.
-func (c *certificates) look(ctx context.Context) {
-	c.looking.Lock()
-	defer c.looking.Unlock()
-	ctx, cancel := context.WithTimeout(ctx, rereadWait)
+// current returns the configuration that the files give now. While one of them
+// is wrong, what they gave before holds.
+func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeWait)
 	defer cancel()
-	before := c.now()
+	before := c.config
 	err := c.read(ctx)
 	switch {
-	case errors.Is(ctx.Err(), context.Canceled):
 	case err != nil && err.Error() != c.said:
 		c.said = err.Error()
 		c.log.Warnf("Kept the former certificates: %v", err)
-	case err == nil && c.now() != before:
+	case err == nil && c.config != before:
 		c.said = ""
 		c.log.Infof("Reloaded the certificates")
 	}
+	return c.config, nil
 }
-
-func (c *certificates) now() *tls.Config {
-	c.mu.RLock()
-	defer c.mu.RUnlock()
-	return c.config
-}
-
-// current returns the configuration for a connection that begins.
-func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Config, error) { return c.now(), nil }
 
 // watched are files as they were when they were read.
 type watched []watchedFile
