@@ -65,6 +65,11 @@ var rooms = []room{
 		timeless: true,
 	},
 	{
+		dir:     plugin + "/regular",
+		imports: []string{"context", "errors", "fmt", "io", "io/fs", "os", "syscall", "time"},
+		tests:   pluginTests,
+	},
+	{
 		dir:     plugin,
 		imports: []string{std, telegraf, "golang.org/x/sys/...", module + "/" + plugin + "/..."},
 		tests:   pluginTests,
@@ -79,7 +84,7 @@ var rooms = []room{
 	},
 	{
 		dir:     "internal/watch", // of beats and collectors it knows nothing
-		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc"},
+		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc", module + "/" + plugin + "/regular"},
 		never:   []string{"net"},
 	},
 	{
@@ -87,6 +92,7 @@ var rooms = []room{
 		imports: []string{
 			std, toml, "golang.org/x/sys/unix",
 			module + "/sender", module + "/internal/watch", module + "/internal/proc", module + "/" + plugin + "/wire",
+			module + "/" + plugin + "/regular",
 		},
 	},
 	{

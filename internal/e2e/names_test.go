@@ -26,7 +26,7 @@ var ourNames = strings.Fields(`
 	alive dead state_code reason_code since_timestamp_seconds age_seconds deadline_seconds suspicion connected
 	flapping last_pid beats_total lost_total late_total duplicates_total limited_total restarts_total
 	deaths_total dead_seconds_total mistakes_total conflicts_total down_seconds exit_code lasted_seconds
-	isolated stall_seconds_total state_file_age_seconds refused_total coalesced_total peers
+	isolated stall_seconds_total state_file_age_seconds refused_total unnamed_total coalesced_total peers
 	connections bytes_total rejected_total
 	peer_dead peer_alive peer_state_code peer_deaths_total heartbeat_peer_dead heartbeat_peer_alive
 	down_down_seconds event_lasted_seconds collector_isolated collector_peers listener_connections

@@ -39,6 +39,7 @@ type conn struct {
 	timed   bool    // the clock of the payload being read runs
 	armed   bool    // a deadline for reading is set
 	greeted bool
+	proven  bool // something was accepted
 
 	beats   int
 	probeMu sync.Mutex // guards probing
@@ -47,7 +48,7 @@ type conn struct {
 
 func newConn(l *listener, socket net.Conn, remote netip.Addr) *conn {
 	c := &conn{Conn: socket, socket: socket, id: liveness.ConnID(l.plugin.lastConn.Add(1)), probing: l.plugin.probing()}
-	c.receiver = receiver{listener: l, conn: c.id, remote: remote, origin: origin{addr: socket.RemoteAddr(), pid: peerPID(socket)}}
+	c.receiver = receiver{listener: l, conn: c.id, remote: remote, origin: origin{socket.RemoteAddr(), peerCredentials(socket)}}
 	c.probing.giveUp = 0
 	if l.secure != nil {
 		c.Conn = tls.Server(socket, l.secure)
@@ -70,12 +71,18 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end liveness.End) {
 	end = liveness.EndedByUs // if it panics
 	defer c.survive()
-	if err := c.shakeHands(); err != nil {
+	due := c.fromNow() // for the first payload that is accepted, however many are refused before
+	if err := c.shakeHands(due); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
-	c.startClock() // for the first payload it runs from the beginning
+	c.startClock(due)
 	return c.ended(c.eachTime())
+}
+
+// fromNow returns when what begins now has to be complete.
+func (c *conn) fromNow() time.Time {
+	return time.Now().Add(time.Duration(c.listener.plugin.FrameTimeout))
 }
 
 // takeIn takes in all payloads that are there. It returns wire.ErrAgain if
@@ -86,8 +93,8 @@ func (c *conn) takeIn() (end error) {
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
-			c.timed = false
 			err = c.accept(payload)
+			c.timed = !c.proven
 		}
 		if err != nil {
 			return err
@@ -103,12 +110,12 @@ func (c *conn) takeInWaiting() error {
 
 // Chunk reads for the wire.Reader. A payload that has begun has frame_timeout
 // to become complete, however often a byte of it comes; between payloads
-// there is no hurry.
+// there is no hurry, once one was accepted.
 func (c *conn) Chunk() ([]byte, error) {
 	switch started := c.reader.Started(); {
 	case c.timed:
 	case started:
-		c.startClock()
+		c.startClock(c.fromNow())
 	case c.armed:
 		c.stopClock()
 	}
@@ -119,10 +126,10 @@ func (c *conn) Chunk() ([]byte, error) {
 
 // startClock and stopClock need no look at their errors: a connection that
 // takes no deadline is closed, and reading will say so.
-func (c *conn) startClock() {
+func (c *conn) startClock(due time.Time) {
 	c.timed, c.armed = true, true
 	//nolint:errcheck // see above
-	c.SetReadDeadline(time.Now().Add(time.Duration(c.listener.plugin.FrameTimeout)))
+	c.SetReadDeadline(due)
 }
 
 func (c *conn) stopClock() {
@@ -140,7 +147,8 @@ func (c *conn) accept(payload []byte) error {
 	switch {
 	case refusal == nil:
 		c.refused = 0
-	case refusal.Reason == reasonMaxPeers: // a limit is no fault of the sender
+		c.prove()
+	case blameless(refusal.Reason):
 		c.listener.refuse(refusal.Reason, c.from(), refusal.Text)
 		return c.say(&wire.Answer{Error: refusal.Text})
 	default:
@@ -153,6 +161,14 @@ func (c *conn) accept(payload []byte) error {
 		return c.say(c.answer(silence))
 	}
 	return nil
+}
+
+// prove notes that the connection is worth its place, or is over.
+func (c *conn) prove() {
+	if !c.proven {
+		c.proven = true
+		c.listener.plugin.doors.prove(c.remote)
+	}
 }
 
 // probe has TCP look after the other side as closely as a peer needs that
@@ -209,7 +225,7 @@ func (c *conn) say(answer *wire.Answer) error {
 	if !c.reader.Framed() {
 		return nil
 	}
-	answer.NowMS = max(answer.NowMS, time.Now().UnixMilli())
+	answer.NowMS, answer.Collector = max(answer.NowMS, time.Now().UnixMilli()), c.listener.plugin.recipient.id
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
@@ -251,7 +267,7 @@ func (c *conn) ended(err error) liveness.End {
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal)
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
-		c.listener.refuse(reasonFrameTimeout, c.from(), "message is not complete in time ('frame_timeout')")
+		c.listener.refuse(reasonFrameTimeout, c.from(), c.lateness())
 	default:
 		if end = endOf(err); end != liveness.Closed {
 			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from(), err)
@@ -271,4 +287,12 @@ func endOf(err error) liveness.End {
 		return liveness.GivenUp
 	}
 	return liveness.EndedByUs // what came was no TLS any more
+}
+
+// lateness says what was not in time.
+func (c *conn) lateness() string {
+	if c.proven || c.reader.Started() {
+		return "message is not complete in time ('frame_timeout')"
+	}
+	return "nothing was accepted in time ('frame_timeout')"
 }

@@ -187,8 +187,9 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	h := newPlugin(t)
 	h.MaxConnections = 2
 	start(t, h)
-	first, second := dial(t, h), dial(t, h)
+	first := dial(t, h)
 	first.beat(`{"pid":1,"ack":true}`)
+	second := dial(t, h)
 	second.beat(`{"pid":2,"ack":true}`)
 	dial(t, h).closed()
 	require.EqualValues(t, 1, rejected(h, reasonMaxConnections))
@@ -233,8 +234,8 @@ func TestClaimedAddressHoldsUnlessItMeansNothingElsewhere(t *testing.T) {
 	}
 }
 
-// A message has frame_timeout from its first byte, the first one from the
-// connection; between messages there is no hurry.
+// A message has frame_timeout from its first byte, the first one that is accepted
+// from the connection; between messages there is no hurry after that.
 func TestFrameTimeout(t *testing.T) {
 	beat := frame(`{"host":"a","pid":0}`)
 	for _, c := range []struct {
@@ -251,7 +252,32 @@ func TestFrameTimeout(t *testing.T) {
 		}, 10 * time.Second},
 		{"a beat, then silence", func(c *client) { c.send(beat) }, 0},
 		{"a bare beat and a newline, then silence", func(c *client) { c.send(`{"host":"a","pid":0}` + "\n") }, 0},
-		{"a refused beat, then silence", func(c *client) { c.send(`{}`) }, 0},
+		{"a refused beat, then silence", func(c *client) { c.send(frame(`{}`)); c.answer() }, 10 * time.Second},
+		{"a refused bare beat, then silence", func(c *client) { c.send(`{}`) }, 10 * time.Second},
+		{"a refused beat each three seconds", func(c *client) {
+			for range 3 {
+				time.Sleep(3 * time.Second)
+				c.beat(`{}`)
+			}
+		}, 10 * time.Second},
+		{"a refused beat each three seconds, then an accepted one", func(c *client) {
+			for range 3 {
+				time.Sleep(3 * time.Second)
+				c.beat(`{}`)
+			}
+			c.send(beat)
+		}, 0},
+		{"a refused beat and a part of the next", func(c *client) {
+			time.Sleep(9 * time.Second)
+			c.beat(`{}`)
+			c.send(beat[:7])
+		}, 10 * time.Second},
+		{"a beat that is only checked, then silence", func(c *client) { c.beat(`{"host":"a","pid":0,"check":true}`) }, 0},
+		{"a beat, then refused ones, then silence", func(c *client) {
+			c.send(beat)
+			c.beat(`{}`)
+			c.beat(`{}`)
+		}, 0},
 		{"a beat, a pause, half a beat", func(c *client) {
 			c.send(beat)
 			time.Sleep(time.Hour)

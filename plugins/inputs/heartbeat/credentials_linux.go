@@ -11,24 +11,24 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// peerPID returns the process that made a connection, if that is known: on unix
-// sockets (unix(7), SO_PEERCRED).
-func peerPID(socket net.Conn) (pid uint32) {
+// peerCredentials returns what is known of the process that made a connection:
+// on unix sockets (unix(7), SO_PEERCRED).
+func peerCredentials(socket net.Conn) (of credentials) {
 	conn, ok := socket.(*net.UnixConn)
 	if !ok {
-		return 0
+		return of
 	}
 	raw, err := conn.SyscallConn()
 	if err != nil {
-		return 0
+		return of
 	}
 	//nolint:errcheck // then it is not known
 	raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			pid = uint32(cred.Pid)
+			of = credentials{uint32(cred.Pid), cred.Uid}
 		}
 	})
-	return pid
+	return of
 }
 
 // tellSenders has the kernel tell with each datagram which process sent it.
@@ -66,14 +66,14 @@ func receive(socket net.PacketConn, buffer []byte) (int, origin, error) {
 	}
 	for i := range messages {
 		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
-			from.pid = uint32(cred.Pid)
+			from.credentials = credentials{uint32(cred.Pid), cred.Uid}
 		}
 		closePassed(&messages[i])
 	}
 	return n, from, nil
 }
 
-// calls tells whether a process goes by this number, here or in a container of
+// calls reports whether a process goes by this number, here or in a container of
 // its own.
 func calls(pid, itself uint32) bool {
 	if pid == itself {

@@ -1,10 +1,19 @@
 package heartbeat
 
 import (
+	"fmt"
+	"io"
+	"net"
 	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // In a container a process goes by another number than outside.
@@ -21,4 +30,103 @@ func TestProcessIsKnownByAllItsNumbers(t *testing.T) {
 	require.True(t, calls(uint32(os.Getpid()), uint32(os.Getpid())))
 	require.False(t, calls(uint32(os.Getpid()), uint32(os.Getppid())))
 	require.False(t, calls(1<<31-1, 1), "it has ended meanwhile")
+}
+
+// speaksFor makes this test binary speak once over the Unix socket that it names,
+// as another process, user or container would. PID stands for its own number.
+const speaksFor = "HEARTBEAT_TEST_SPEAKS_TO"
+
+func TestSpeakAsAnother(t *testing.T) {
+	path := os.Getenv(speaksFor)
+	if path == "" {
+		return // the tests below run it, as another process
+	}
+	conn, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	defer conn.Close()
+	payload := strings.ReplaceAll(os.Getenv(speaksFor+"_SAYING"), "PID", fmt.Sprint(os.Getpid()))
+	_, err = conn.Write(wire.AppendFrame(nil, []byte(payload)))
+	require.NoError(t, err)
+	answer, err := wire.NewReader(conn, wire.MaxAnswer).Next()
+	require.NoError(t, err)
+	_, err = os.Stderr.Write(append(answer, '\n'))
+	require.NoError(t, err)
+}
+
+// speak lets another process say something to h, and returns the answer and the
+// number of that process.
+func speak(t *testing.T, h *Heartbeat, as *syscall.SysProcAttr, payload string) (wire.Answer, int) {
+	t.Helper()
+	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^TestSpeakAsAnother$")
+	cmd.Env = []string{speaksFor + "=" + strings.TrimPrefix(h.listeners[0].address, "unix://"), speaksFor + "_SAYING=" + payload}
+	cmd.SysProcAttr, cmd.Stdout = as, io.Discard
+	var said strings.Builder
+	cmd.Stderr = &said
+	if err := cmd.Run(); err != nil {
+		t.Skipf("a process as %+v cannot be started here: %v: %s", as, err, said.String())
+	}
+	answer, err := wire.DecodeAnswer([]byte(strings.TrimSpace(said.String())))
+	require.NoError(t, err, said.String())
+	return answer, cmd.Process.Pid
+}
+
+// unixForAll starts a plugin whose socket every user may open.
+func unixForAll(t *testing.T) *Heartbeat {
+	t.Helper()
+	path := socketPath(t)
+	h := transport(t, "unix://"+path, func(h *Heartbeat) { h.SocketMode = "0666" })
+	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // other users have to come in
+	return h
+}
+
+// user returns how a process of another user is started.
+func user(id uint32) *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
+}
+
+// Nobody buries, retires or revives the service of another user.
+func TestUsersSpeakForTheirOwn(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be two users")
+	}
+	const alice, bob = 61001, 61002
+	h := unixForAll(t)
+	says := func(who uint32, more string) string {
+		answer, _ := speak(t, h, user(who), `{"host":"web-1","service":"shop","pid":PID,"ack":true,"interval_ms":60000`+more+`}`)
+		return answer.Error
+	}
+	require.Empty(t, says(alice, ""))
+	for _, more := range []string{`,"status":"dead"`, `,"status":"leaving"`, `,"status":"leaving","back_in_ms":1000`, "", `,"check":true`} {
+		require.Contains(t, says(bob, more), "peer web-1/shop belongs to another user than uid 61002", more)
+		require.Contains(t, says(bob, `,"watched":true`+more), "belongs to another user", "who watches too")
+	}
+	require.EqualValues(t, 10, rejected(h, reasonUser))
+	require.Empty(t, says(alice, `,"status":"dead"`))
+	require.Contains(t, says(bob, ""), "belongs to another user", "its death is not hidden")
+	require.Empty(t, says(0, ""), "root may")
+	require.Contains(t, says(bob, ""), "belongs to another user", "and takes nothing")
+	retired, _ := speak(t, h, user(0), `{"host":"web-1","service":"shop","pid":0,"ack":true,"status":"leaving"}`)
+	require.Empty(t, retired.Error)
+	require.Empty(t, says(bob, ""), "it has left")
+	require.Contains(t, says(alice, ""), "belongs to another user")
+}
+
+// In a namespace of its own a process can have any number. It is known by ours,
+// so that it passes for no other one.
+func TestNumberInANamespaceIsNobodyElses(t *testing.T) {
+	h := unixForAll(t)
+	const beat = `{"host":"web-1","pid":PID,"ack":true,"interval_ms":60000`
+	inside := &syscall.SysProcAttr{
+		Cloneflags:  syscall.CLONE_NEWUSER | syscall.CLONE_NEWPID,
+		UidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getuid(), Size: 1}},
+		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
+	}
+	victim := newClient(t, dialURL(t, h))
+	require.Empty(t, victim.decoded(strings.Replace(beat, "PID", fmt.Sprint(os.Getpid()), 1)+`}`).Error)
+
+	answer, outside := speak(t, h, inside, beat+`}`)
+	require.Empty(t, answer.Error, "a container may speak")
+	require.Equal(t, fmt.Sprintf("web-1/%d", outside), answer.ID, "it says 1, which another one is")
+	answer, _ = speak(t, h, inside, strings.Replace(beat, "PID", fmt.Sprint(os.Getpid()), 1)+`,"status":"dead"}`)
+	require.Contains(t, answer.Error, "is not that of the process that says so")
 }

@@ -8,6 +8,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
+// unprovenShare is which part of all connections may be those of one address
+// that have yet to prove themselves.
+const unprovenShare = 8
+
 // doors decide who may come in, for all listeners together.
 type doors struct {
 	allowed  []netip.Prefix // empty for everybody
@@ -16,12 +20,13 @@ type doors struct {
 	mu       sync.Mutex     // guards the rest
 	open     int64
 	openFrom map[netip.Addr]int // only if there is a limit
+	unproven map[netip.Addr]int64
 }
 
 func newDoors(h *Heartbeat) *doors {
 	return &doors{
 		allowed: h.allowed, limit: connectionLimit(h.MaxConnections), perIP: h.MaxPerIP,
-		openFrom: make(map[netip.Addr]int),
+		openFrom: make(map[netip.Addr]int), unproven: make(map[netip.Addr]int64),
 	}
 }
 
@@ -39,24 +44,51 @@ func (d *doors) admits(remote netip.Addr) bool {
 	return false
 }
 
-// enter counts a connection, or says why there may be none.
+// enter counts a connection, which is unproven, or says why there may be none.
 func (d *doors) enter(remote netip.Addr) (reason wire.Reason, text string) {
 	if !d.admits(remote) {
 		return reasonSource, sourceText
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	most := max(d.limit/unprovenShare, 1)
 	switch {
 	case d.open >= d.limit:
 		return reasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
+	case d.unproven[party(remote)] >= most:
+		return reasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
 	case d.perIP > 0 && remote.IsValid() && d.openFrom[remote] >= d.perIP:
 		return reasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
 	}
 	d.open++
+	d.unproven[party(remote)]++
 	if d.perIP > 0 {
 		d.openFrom[remote]++
 	}
 	return "", ""
+}
+
+// party returns what unproven connections are counted by: anybody who has an
+// address of IPv6 mostly has the 2^64 of its network.
+func party(remote netip.Addr) netip.Addr {
+	if !remote.Is6() {
+		return remote
+	}
+	prefix, err := remote.Prefix(64)
+	if err != nil {
+		return remote
+	}
+	return prefix.Addr()
+}
+
+// prove notes that something of a connection was accepted, or that it is over.
+func (d *doors) prove(remote netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	from := party(remote)
+	if d.unproven[from]--; d.unproven[from] == 0 {
+		delete(d.unproven, from)
+	}
 }
 
 const sourceText = "nobody from there may beat ('allowed_sources')"

@@ -28,18 +28,20 @@ func parseExpected(text string) (liveness.Expected, error) {
 	if named && service == "" {
 		return liveness.Expected{}, errors.New("has no service after the \"/\"")
 	}
-	beat := wire.Beat{Host: source, Service: service}
-	addr, err := netip.ParseAddr(source)
-	if err == nil {
-		source, beat.Host = addr.Unmap().WithZone("").String(), ""
-	}
 	if source == "" {
 		return liveness.Expected{}, errors.New("names neither a host nor an address")
 	}
-	if err := beat.Validate(); err != nil {
+	if addr, err := netip.ParseAddr(source); err == nil {
+		source = addr.WithZone("").String() // as that of a beat is
+	}
+	host, err := wire.Host(source)
+	if err != nil {
 		return liveness.Expected{}, err
 	}
-	return liveness.Expected{Source: strings.ToLower(source), Service: service}, nil
+	if err := (&wire.Beat{Service: service}).Validate(); err != nil {
+		return liveness.Expected{}, err
+	}
+	return liveness.Expected{Source: host, Service: service}, nil
 }
 
 func checkExpected(entries []string) error {

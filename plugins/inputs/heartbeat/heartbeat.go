@@ -61,12 +61,15 @@ type Heartbeat struct {
 	SocketMode        string          `toml:"socket_mode"`
 	ReadBufferSize    config.Size     `toml:"read_buffer_size"`
 	MaxPeers          int             `toml:"max_peers"`
+	MaxPeersPerHost   int             `toml:"max_peers_per_host"`
 	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
 	KeepAliveIdle     config.Duration `toml:"keep_alive_idle"`
 	KeepAliveInterval config.Duration `toml:"keep_alive_interval"`
 	HostFrom          string          `toml:"host_from"`
 	RequireSignature  bool            `toml:"require_signature"`
 	ReplayWindow      config.Duration `toml:"replay_window"`
+	Names             []string        `toml:"names"`
+	RequireRecipient  bool            `toml:"require_recipient"`
 	Rules             []Rule          `toml:"rule"`
 
 	Keys map[string]*config.Secret `toml:"keys"`
@@ -76,6 +79,8 @@ type Heartbeat struct {
 
 	compiled  []*compiledRule
 	allowed   []netip.Prefix
+	ownNames  []string // Names in their one spelling
+	recipient *recipient
 	refusals  *refusals
 	intake    *intake
 	keeper    *keeper
@@ -138,6 +143,7 @@ func (h *Heartbeat) unlock() (err error) {
 // collector has left.
 func (h *Heartbeat) prepare(now time.Time) {
 	h.refusals = newRefusals(h.Log)
+	h.recipient = newRecipient(h)
 	h.intake = newIntake(h.options(), h.naming(), h.Log, now)
 	h.keeper = newKeeper(h.StatePath(), h.intake, h.Log, now)
 	h.doors = newDoors(h)
@@ -147,15 +153,19 @@ func (h *Heartbeat) prepare(now time.Time) {
 // run serves the listeners until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	in, keeper, crew, own := h.intake, h.keeper, h.crew, h.ownOf()
+	ring := h.ring
 	in.listeners = slices.Clone(h.listeners)
 	watch := &watcher{plugin: h}
 	watch.look()
 	var clock, emitter sync.WaitGroup
 	ticking, endClock := context.WithCancel(context.Background())
 	emitting, endEmitter := context.WithCancel(context.Background())
-	clock.Go(func() { in.keepTime(ticking) })          // ends with ticking
-	clock.Go(func() { keeper.keep(ticking) })          // likewise
-	clock.Go(func() { watch.keepLooking(ticking) })    // likewise
+	clock.Go(func() { in.keepTime(ticking) })       // ends with ticking
+	clock.Go(func() { keeper.keep(ticking) })       // likewise
+	clock.Go(func() { watch.keepLooking(ticking) }) // likewise
+	if ring != nil {
+		clock.Go(func() { ring.keepLooking(ticking) }) // likewise
+	}
 	emitter.Go(func() { in.emit(emitting, acc, own) }) // ends with emitting, when the queue is empty
 	for _, l := range h.listeners {
 		l.serve() // until it is closed
@@ -201,9 +211,9 @@ func (h *Heartbeat) closeListeners() {
 
 // ownOf returns what makes the metrics about the plugin itself.
 func (h *Heartbeat) ownOf() func(time.Time) []telegraf.Metric {
-	in, keeper, refusals := h.intake, h.keeper, h.refusals
+	in, keeper, refusals, recipient := h.intake, h.keeper, h.refusals, h.recipient
 	return func(now time.Time) []telegraf.Metric {
-		metrics := collectorMetrics(in.health(), refusals.total(), keeper.age(now), now)
+		metrics := collectorMetrics(in.health(), refusals.total(), recipient.unnamed.Load(), keeper.age(now), now)
 		for _, l := range in.listeners {
 			metrics = append(metrics, listenerMetrics(l, now)...)
 		}
@@ -216,12 +226,22 @@ func (h *Heartbeat) announce() {
 	for _, l := range h.listeners {
 		h.Log.Infof("Listening on %s", l.address)
 	}
+	if h.takesAnyRecipient() {
+		h.Log.Warnf("Datagrams that are signed for another collector are taken too, as 'names' is empty: list there what this one is called in the senders' URLs")
+	}
 	for _, l := range h.listeners {
 		if !l.local() && l.isOpen() {
 			h.Log.Warnf("Whoever reaches %s can beat for anybody: see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", l.address)
 			return
 		}
 	}
+}
+
+// takesAnyRecipient reports whether a recording of what was signed for another
+// collector is worth something here: in datagrams, which are not answered.
+func (h *Heartbeat) takesAnyRecipient() bool {
+	return len(h.Keys) > 0 && len(h.Names) == 0 &&
+		slices.ContainsFunc(h.listeners, func(l *listener) bool { return l.datagrams != nil })
 }
 
 // terms returns what all peers are allowed that no rule names.
@@ -245,9 +265,19 @@ func (h *Heartbeat) options() liveness.Options {
 		IsolationPercent:  int(math.Round(100 * h.IsolationRatio)),
 		IsolationHold:     time.Duration(h.IsolationHold),
 		MaxPeers:          h.MaxPeers,
+		MaxPeersPerHost:   h.peersPerHost(),
 		MaxBeatsPerSecond: h.MaxBeatsPerSecond,
 		ReplayWindow:      time.Duration(h.ReplayWindow),
 	}
+}
+
+// peersPerHost returns what one host may have: by default so much that the fleet
+// needs no more than one of ten hosts, and every usual host gets along with it.
+func (h *Heartbeat) peersPerHost() int {
+	if h.MaxPeersPerHost > 0 {
+		return h.MaxPeersPerHost
+	}
+	return max(h.MaxPeers/10, 1000)
 }
 
 func (h *Heartbeat) naming() naming {

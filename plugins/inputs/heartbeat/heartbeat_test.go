@@ -68,7 +68,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Len(t, got.Keys, 1, "an example")
 	got.Keys = nil
 	none := make([]string, 0)
-	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources = none, none, none, none
+	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources, want.Names = none, none, none, none, none
 	want.TLSAllowedCACerts, want.TLSAllowedDNSNames, want.TLSCipherSuites = none, none, none
 	require.Equal(t, want, got)
 

@@ -53,7 +53,17 @@ func (in *intake) consider(b *liveness.Beat) liveness.Outcome {
 	if after, replayed := in.tracker.Replayed(b, time.Now()); replayed {
 		return liveness.Outcome{Fate: liveness.Replayed, After: after}
 	}
+	if in.tracker.Foreign(b) {
+		return liveness.Outcome{Fate: liveness.Foreign}
+	}
 	return liveness.Outcome{Silence: in.tracker.SilenceFor(b)}
+}
+
+// near returns the names of peers that are like one that is not known.
+func (in *intake) near(id liveness.ID) []string {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.tracker.Near(id)
 }
 
 // ask asks the kernel what it knows of the other side of a connection, and

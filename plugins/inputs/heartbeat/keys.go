@@ -1,10 +1,12 @@
 package heartbeat
 
 import (
+	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
-	"os"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -14,70 +16,94 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/config"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // keyFile begins a value of 'keys' that names a file instead of a secret.
 const keyFile = "file:"
 
+const (
+	// maxKeyFile is how long a file of secrets may be, in bytes.
+	maxKeyFile = 64 << 10
+	// rereadWait is how long a file that is read again may take.
+	rereadWait = 2 * time.Second
+)
+
 // A keyRing knows the secrets of those who may sign. Files are read again when
 // they change.
 type keyRing struct {
-	options map[string]*config.Secret
-	log     telegraf.Logger
+	log telegraf.Logger
+
+	looking sync.Mutex // guards files
+	files   []*secretFile
 
 	mu      sync.RWMutex // guards the rest
 	secrets map[string][][]byte
-	files   watched
-	look    time.Time // when to look at the files again
-	wrong   rarely
 }
 
 // openKeys reads all secrets.
 func openKeys(options map[string]*config.Secret, log telegraf.Logger) (*keyRing, error) {
-	k := &keyRing{options: options, log: log, look: time.Now().Add(rereadFiles)}
-	secrets, files, err := k.read()
-	if err != nil {
-		return nil, err
+	k := &keyRing{log: log, secrets: make(map[string][][]byte)}
+	for id, option := range options {
+		if err := k.add(id, option); err != nil {
+			return nil, fmt.Errorf("key %q of 'keys': %w", id, err)
+		}
 	}
-	k.secrets, k.files = secrets, files
 	return k, nil
 }
 
-func (k *keyRing) read() (map[string][][]byte, watched, error) {
-	all := make(map[string][][]byte)
-	var names []string
-	for id, option := range k.options {
-		buffer, err := option.Get()
-		if err != nil {
-			return nil, nil, fmt.Errorf("key %q of 'keys': %w", id, err)
-		}
-		text := strings.Clone(buffer.String())
-		buffer.Destroy()
-		if name, named := strings.CutPrefix(text, keyFile); named {
-			names = append(names, name)
-			if text, err = readSecret(name); err != nil {
-				return nil, nil, fmt.Errorf("key %q of 'keys': %w", id, err)
-			}
-		}
-		if all[strings.ToLower(id)], err = wire.Secrets([]byte(text)); err != nil {
-			return nil, nil, fmt.Errorf("key %q of 'keys': %w", id, err)
-		}
+func (k *keyRing) add(id string, option *config.Secret) error {
+	buffer, err := option.Get()
+	if err != nil {
+		return err
 	}
-	return all, watch(names), nil
+	text := strings.Clone(buffer.String())
+	buffer.Destroy()
+	var secrets [][]byte
+	if name, named := strings.CutPrefix(text, keyFile); named {
+		file := &secretFile{id: keyName(id), file: regular.Reader{Name: name, Limit: maxKeyFile}}
+		ctx, cancel := context.WithTimeout(context.Background(), rereadWait)
+		defer cancel()
+		secrets, err = file.read(ctx)
+		k.files = append(k.files, file)
+	} else {
+		secrets, err = wire.Secrets([]byte(text))
+	}
+	k.secrets[keyName(id)] = secrets
+	return err
 }
 
-// readSecret reads a file that nobody else may read.
-func readSecret(name string) (string, error) {
-	info, err := os.Stat(name)
+// keyName returns the one spelling of a key's id: it may be the name of a host.
+func keyName(id string) string {
+	if name, err := wire.Host(id); err == nil {
+		return name
+	}
+	return strings.ToLower(id)
+}
+
+// A secretFile is a file that holds the secrets of one key.
+type secretFile struct {
+	id    string
+	file  regular.Reader
+	empty bool   // it was so when it was looked at last
+	said  string // what is wrong with it
+}
+
+// read returns the secrets of a file that nobody else may read.
+func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
+	content, err := f.file.Read(ctx)
 	if err != nil {
-		return "", err
+		return nil, err
 	}
-	if others := info.Mode().Perm() & 0o007; others != 0 && runtime.GOOS != "windows" {
-		return "", fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, info.Mode().Perm())
+	if mode := content.Info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", f.file.Name, mode)
 	}
-	text, err := readRegular(name)
-	return string(text), err
+	secrets, err := wire.Secrets(content.Text)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", f.file.Name, err)
+	}
+	return secrets, nil
 }
 
 // open returns the object of a payload, and the id of the key that has signed
@@ -90,7 +116,7 @@ func (k *keyRing) open(payload []byte) (object []byte, signer string, refusal *w
 	if signed == nil {
 		return payload, "", nil
 	}
-	id := strings.ToLower(string(signed.KeyID))
+	id := keyName(string(signed.KeyID))
 	secrets := k.of(id)
 	if len(secrets) == 0 {
 		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is unknown ('keys')", id)}
@@ -102,83 +128,99 @@ func (k *keyRing) open(payload []byte) (object []byte, signer string, refusal *w
 }
 
 func (k *keyRing) of(id string) [][]byte {
-	k.reread(time.Now())
 	k.mu.RLock()
 	defer k.mu.RUnlock()
 	return k.secrets[id]
 }
 
-// reread reads the files again if one has changed. While one is wrong, the
-// secrets that were right hold.
-func (k *keyRing) reread(now time.Time) {
-	k.mu.RLock()
-	due := now.After(k.look)
-	k.mu.RUnlock()
-	if !due {
+// keepLooking looks at the files until ctx ends.
+func (k *keyRing) keepLooking(ctx context.Context) {
+	if len(k.files) == 0 {
 		return
 	}
+	ticker := time.NewTicker(rereadFiles)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			k.look(ctx)
+		}
+	}
+}
+
+// look reads each file again, all at once: one that hangs or is wrong is no
+// other one's matter.
+func (k *keyRing) look(ctx context.Context) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, rereadWait)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, file := range k.files {
+		all.Go(func() { k.lookAt(ctx, file) }) // ends with ctx
+	}
+	all.Wait()
+}
+
+// lookAt lets the secrets of one file hold. While it is wrong those that were
+// right do; but one that is gone, or holds none, and that twice in a row, holds
+// none: some programs remove a file for a moment to write it.
+func (k *keyRing) lookAt(ctx context.Context, file *secretFile) {
+	secrets, err := file.read(ctx)
+	empty := errors.Is(err, fs.ErrNotExist) || errors.Is(err, wire.ErrNoSecret)
+	revoked := empty && file.empty
+	file.empty = empty
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled), empty && !revoked:
+		return
+	case revoked:
+		if k.set(file.id, nil) {
+			k.log.Warnf("Revoked key %q of 'keys': %v", file.id, err)
+		}
+	case err != nil:
+		if text := err.Error(); text != file.said {
+			k.log.Warnf("Kept the former secret of key %q of 'keys': %v", file.id, err)
+			file.said = text
+		}
+		return
+	case k.set(file.id, secrets):
+		k.log.Infof("Reloaded key %q of 'keys'", file.id)
+	}
+	file.said = ""
+}
+
+// set reports whether that changes the secrets of a key.
+func (k *keyRing) set(id string, secrets [][]byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if !now.After(k.look) {
-		return // another one was faster
+	if slices.EqualFunc(k.secrets[id], secrets, bytes.Equal) {
+		return false
 	}
-	k.look = now.Add(rereadFiles)
-	if !k.files.changed() {
-		return
-	}
-	secrets, files, err := k.read()
-	if err != nil {
-		if more, ok := k.wrong.allow(now); ok {
-			k.log.Warnf("Keys stay as they were: %v%s", err, more)
-		}
-		return
-	}
-	k.secrets, k.files = secrets, files
-	k.log.Infof("Keys are read again")
-}
-
-// watched are files as they were when they were read.
-type watched []watchedFile
-
-type watchedFile struct {
-	name string
-	info fs.FileInfo // nil if there was none
-}
-
-func watch(names []string) watched {
-	files := make(watched, 0, len(names))
-	for _, name := range names {
-		info, _ := os.Stat(name) //nolint:errcheck // then there is none
-		files = append(files, watchedFile{name, info})
-	}
-	return files
-}
-
-// changed tells whether any of the files is another one now.
-func (w watched) changed() bool {
-	return slices.ContainsFunc(w, func(f watchedFile) bool {
-		now, err := os.Stat(f.name)
-		switch {
-		case err != nil:
-			return f.info != nil
-		case f.info == nil:
-			return true
-		}
-		return !os.SameFile(now, f.info) || !now.ModTime().Equal(f.info.ModTime()) || now.Size() != f.info.Size()
-	})
+	k.secrets[id] = secrets
+	return true
 }
 
 // checkKeys says what is wrong with the options about signatures.
 func (h *Heartbeat) checkKeys() error {
-	for id := range h.Keys {
+	seen := make(map[string]string)
+	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
 		if err := (wire.Key{ID: id, Secret: make([]byte, wire.MinSecret)}).Validate(); err != nil {
 			return fmt.Errorf("'keys': %w", err)
 		}
+		if other, twice := seen[keyName(id)]; twice {
+			return fmt.Errorf("'keys': %q and %q are one key id, as case and a final dot do not count: remove one of them", other, id)
+		}
+		seen[keyName(id)] = id
 	}
-	if h.RequireSignature && len(h.Keys) == 0 {
+	switch {
+	case len(h.Keys) > 0:
+	case h.RequireSignature:
 		return errors.New("'require_signature' needs 'keys'")
-	}
-	if len(h.Keys) == 0 {
+	case h.RequireRecipient:
+		return errors.New("'require_recipient' needs 'keys': it asks of signed beats alone that they name their collector")
+	default:
 		return nil
 	}
 	// Who was forgotten is a stranger. What it said last may have been sent by a

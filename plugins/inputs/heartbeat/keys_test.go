@@ -5,6 +5,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"strings"
 	"testing"
 	"time"
 
@@ -191,7 +192,7 @@ func TestKeysRotate(t *testing.T) {
 		require.NoError(t, err)
 		return answer.Error == ""
 	}
-	later := func() { h.ring.reread(time.Now().Add(2 * rereadFiles)); h.ring.look = time.Now().Add(rereadFiles) }
+	later := func() { h.ring.look(t.Context()) }
 	require.True(t, heard(secretOne))
 	require.False(t, heard(secretTwo))
 	write("# the next one, since May\n" + secretTwo + "\n\n" + secretOne + "\n")
@@ -207,13 +208,69 @@ func TestKeysRotate(t *testing.T) {
 	require.True(t, heard(secretTwo))
 	require.NoError(t, os.Remove(file))
 	later()
-	require.True(t, heard(secretTwo))
+	require.True(t, heard(secretTwo), "it may be being written")
+	later()
+	require.False(t, heard(secretTwo), "it is gone")
+	write(secretOne)
+	later()
+	require.True(t, heard(secretOne))
+	write("# revoked\n")
+	later()
+	later()
+	require.False(t, heard(secretOne))
+}
+
+// One bad file does not keep a revoked secret of another key alive.
+func TestEachKeyFileForItself(t *testing.T) {
+	dir := t.TempDir()
+	file := func(id string) string { return filepath.Join(dir, id) }
+	write := func(id, text string) { require.NoError(t, os.WriteFile(file(id), []byte(text), 0o600)) }
+	bad := map[string]func(){
+		"too short": func() { write("web-1", "too short") },
+		"gone":      func() { require.NoError(t, os.Remove(file("web-1"))) },
+		"a directory": func() {
+			require.NoError(t, os.Remove(file("web-1")))
+			require.NoError(t, os.Mkdir(file("web-1"), 0o700))
+		},
+		"public":   func() { require.NoError(t, os.Chmod(file("web-1"), 0o644)) }, //nolint:gosec // that is what is wrong with it
+		"too long": func() { write("web-1", strings.Repeat("x", maxKeyFile+1)) },
+	}
+	if runtime.GOOS == "windows" {
+		delete(bad, "public")
+	}
+	for name, spoil := range bad {
+		require.NoError(t, os.RemoveAll(file("web-1")))
+		write("web-1", secretOne)
+		write("web-2", secretOne)
+		options := make(map[string]*config.Secret)
+		for _, id := range []string{"web-1", "web-2"} {
+			secret := config.NewSecret([]byte("file:" + file(id)))
+			options[id] = &secret
+		}
+		log := new(testutil.CaptureLogger)
+		ring, err := openKeys(options, log)
+		require.NoError(t, err)
+		spoil()
+		write("web-2", secretTwo)
+		for range 3 {
+			ring.look(t.Context())
+		}
+		require.Equal(t, [][]byte{[]byte(secretTwo)}, ring.of("web-2"), name)
+		require.Equal(t, name != "gone", len(ring.of("web-1")) == 1, name)
+		require.Len(t, log.Warnings(), 1, name)
+		require.Contains(t, strings.Join(log.Warnings(), ""), `key "web-1" of 'keys'`, name)
+	}
 }
 
 func TestWrongOptionsOfKeys(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"'require_signature' needs 'keys'":              func(h *Heartbeat) { h.RequireSignature = true },
-		`'keys': key id: ' ' in "web 1" is not allowed`: func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
+		"'require_signature' needs 'keys'":               func(h *Heartbeat) { h.RequireSignature = true },
+		`'keys': "WEB-1" and "web-1" are one key id`:     func(h *Heartbeat) { setKey(h, "web-1", secretOne); setKey(h, "WEB-1", secretTwo) },
+		`'keys': "web-1" and "web-1." are one key id`:    func(h *Heartbeat) { setKey(h, "web-1.", secretOne); setKey(h, "web-1", secretOne) },
+		`'keys': "0::1" and "::1" are one key id`:        func(h *Heartbeat) { setKey(h, "::1", secretOne); setKey(h, "0::1", secretOne) },
+		`'names': "a b" is not the name of a host: host`: func(h *Heartbeat) { h.Names = []string{"hb", "a b"} },
+		"'require_recipient' needs 'keys'":               func(h *Heartbeat) { h.RequireRecipient = true },
+		`'keys': key id: ' ' in "web 1" is not allowed`:  func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
 		"'forget_left_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.ForgetLeftAfter = config.Duration(9 * time.Minute)
@@ -239,7 +296,7 @@ func TestWrongOptionsOfKeys(t *testing.T) {
 		"short":                 `key "web-1" of 'keys': secret 1 has 5 bytes, at least 16 are needed`,
 		"# " + secretOne:        "there is no secret",
 		"file:" + dir + "/gone": "no such file",
-		"file:" + dir:           "others may use",
+		"file:" + dir:           "is not a regular file",
 		"file:" + public:        "whose mode is 0604: make it 0600 or 0640",
 	} {
 		if runtime.GOOS == "windows" && value[:4] == "file" {

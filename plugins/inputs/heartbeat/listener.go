@@ -173,6 +173,7 @@ func (l *listener) dismiss(c *conn) {
 	l.mu.Lock()
 	delete(l.conns, c.id)
 	l.mu.Unlock()
+	c.prove()
 	l.plugin.doors.leave(c.remote)
 }
 

@@ -67,7 +67,7 @@ func (n *naming) beatMetric(o *observation, out *liveness.Outcome) telegraf.Metr
 	m.AddField("status", b.Status)
 	m.AddField("lost", out.Lost)
 	// Peers known by their pid only would write over each other without it.
-	if pid := uint64(b.PID); n.pidField && !o.ID.Nameless() {
+	if pid := uint64(o.Process.PID); n.pidField && !o.ID.Nameless() {
 		m.AddField("last_pid", int64(pid))
 	} else {
 		m.AddTag("pid", strconv.FormatUint(pid, 10))
@@ -187,12 +187,13 @@ func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf
 
 // collectorMetrics tells how the plugin itself is. saved is how old the saved
 // state is; a negative one is not told.
-func collectorMetrics(own health, refused int64, saved time.Duration, now time.Time) []telegraf.Metric {
+func collectorMetrics(own health, refused, unnamed int64, saved time.Duration, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States))
 	fields := map[string]any{
 		"isolated":            flag(own.isolated),
 		"stall_seconds_total": own.stalled.Seconds(),
 		"refused_total":       refused,
+		"unnamed_total":       unnamed,
 		"coalesced_total":     own.coalesced,
 	}
 	if saved >= 0 {

@@ -21,21 +21,35 @@ func (o *observation) clear() { *o = observation{Beat: liveness.Beat{Labels: o.L
 // set makes o of what r has received. It reports false if the beat is nobody's.
 func (o *observation) set(r *receiver) bool {
 	b, options := &r.said.Beat, r.listener.plugin
-	addr := address(b.IP, r.remote, options.IPFrom)
-	host := b.Host
+	host, claimed := b.Host, b.IP
+	if hostAddr := b.HostAddr(); hostAddr.IsValid() { // is no name, but claims an address
+		host, claimed = "", hostAddr
+	}
+	addr := address(claimed, r.remote, options.IPFrom)
 	if host == "" && addr.IsValid() {
 		host = r.text(addr)
 	}
-	id, ok := liveness.NewID(host, b.Service, b.PID)
+	pid := r.process(b)
+	id, ok := liveness.NewID(host, b.Service, pid)
 	o.wire = b
 	o.Beat = liveness.Beat{
 		ID: id, Handle: r.handle, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, options.TagKeys),
-		Process: liveness.Process{Boot: b.Boot, PID: b.PID, Start: milliseconds(b.StartMS)},
+		Process: liveness.Process{Boot: b.Boot, PID: pid, Start: milliseconds(b.StartMS)},
 		Status:  status(b), Run: b.Run, Seq: b.Seq,
 		Interval: milliseconds(b.IntervalMS), Margin: milliseconds(b.GraceMS), BackIn: milliseconds(b.BackInMS), Cancel: b.Cancel,
-		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS,
+		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS, User: r.user,
 	}
 	return ok
+}
+
+// process returns the pid of whom a beat is about. A process that speaks for
+// itself over a Unix socket is known by its number in our namespace: what it is
+// called in its own, anybody can choose who makes one.
+func (r *receiver) process(b *wire.Beat) uint32 {
+	if r.pid != 0 && b.PID != 0 && !b.Watched {
+		return r.pid // is verified to be one of its numbers
+	}
+	return b.PID
 }
 
 // address returns the address of a beat. What a sender says of itself holds,

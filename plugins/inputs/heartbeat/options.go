@@ -48,6 +48,7 @@ func (h *Heartbeat) Init() error {
 		between("read_buffer_size", int64(h.ReadBufferSize), 0, 1<<30),
 		checkSocketMode(h.SocketMode),
 		between("max_peers", int64(h.MaxPeers), 1, 1<<30),
+		between("max_peers_per_host", int64(h.MaxPeersPerHost), 0, 1<<30),
 		between("max_beats_per_second", int64(h.MaxBeatsPerSecond), 0, 1<<30),
 		checkRatio("isolation_ratio", h.IsolationRatio),
 		oneOf("detector", h.Detector, "adaptive", "interval"),
@@ -66,6 +67,9 @@ func (h *Heartbeat) Init() error {
 		return err
 	}
 	if h.allowed, err = parseSources(h.AllowedSources); err != nil {
+		return err
+	}
+	if h.ownNames, err = parseNames(h.Names); err != nil {
 		return err
 	}
 	return h.compileRules()

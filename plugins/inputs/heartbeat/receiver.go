@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/netip"
 	"runtime/debug"
+	"slices"
+	"strings"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -22,6 +24,7 @@ type receiver struct {
 
 	said   wire.Latest     // the latest beat
 	handle liveness.Handle // of whom it was about
+	nobody bool            // it was a goodbye for a peer that is not known
 
 	source     netip.Addr // sourceText in its other form
 	sourceText string
@@ -32,7 +35,14 @@ type receiver struct {
 // An origin is where payloads come from.
 type origin struct {
 	addr net.Addr
-	pid  uint32 // of the process that sends them, as the kernel says; 0 if it does not
+	credentials
+}
+
+// credentials are what the kernel says of the process on the other side of a Unix
+// socket, in our own namespaces.
+type credentials struct {
+	pid  uint32 // 0 if the kernel does not say, or cannot in our namespace
+	user uint32 // 0 likewise, and for root
 }
 
 // from returns what to call it in messages.
@@ -58,18 +68,63 @@ func (r *receiver) take(payload []byte) (liveness.Silence, *wire.Refusal) {
 	}
 	r.beat.Signed = signer != ""
 	outcome := r.observe(beat.Check)
+	r.nobody = outcome.Fate == liveness.Nobody
+	if refusal := r.refusalOf(&outcome); refusal != nil {
+		return outcome.Silence, refusal
+	}
+	if beat.Check {
+		return outcome.Silence, nil
+	}
+	if signer != "" {
+		plugin.recipient.note(beat.To, r.beat.ID.Source, r.from())
+	}
+	r.listener.beats.Add(1)
+	return outcome.Silence, nil
+}
+
+// refusalOf returns why the beat was not accepted, or nil if it was.
+func (r *receiver) refusalOf(outcome *liveness.Outcome) *wire.Refusal {
 	switch outcome.Fate {
 	case liveness.Full:
-		refusal = &wire.Refusal{Reason: reasonMaxPeers, Text: "as many peers as allowed are known ('max_peers')"}
+		return refuse(reasonMaxPeers, "as many peers as allowed are known ('max_peers')")
+	case liveness.FullHost:
+		return refuse(reasonMaxPerHost, "as many peers as allowed are known of host %s ('max_peers_per_host')", r.beat.ID.Source)
 	case liveness.Replayed:
-		refusal = replayed(beat, outcome.After)
+		return replayed(&r.said.Beat, outcome.After)
+	case liveness.Foreign:
+		return refuse(reasonUser, "peer %s belongs to another user than uid %d: until it has left, only root may speak for it too", r.beat.ID, r.user)
 	}
-	return outcome.Silence, refusal
+	return nil
+}
+
+func refuse(reason wire.Reason, format string, args ...any) *wire.Refusal {
+	return &wire.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
+}
+
+// blameless holds for refusals that are no fault of the sender: a limit, or a
+// collector whose id it cannot know yet.
+func blameless(reason wire.Reason) bool {
+	return reason == reasonMaxPeers || reason == reasonMaxPerHost || reason == reasonRecipient
 }
 
 // answer returns what to answer to the beat that was taken.
 func (r *receiver) answer(silence liveness.Silence) *wire.Answer {
-	return &wire.Answer{Seq: r.said.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: r.beat.ID.String()}
+	answer := &wire.Answer{Seq: r.said.Seq, DeadAfterMS: silence.Dead.Milliseconds(), Rule: silence.Rule, ID: r.beat.ID.String()}
+	if r.nobody {
+		answer.Unknown, answer.Near = true, r.near()
+	}
+	return answer
+}
+
+// near returns the names of peers that a goodbye for nobody may have meant, as
+// far as its sender may speak for them.
+func (r *receiver) near() []string {
+	near := r.listener.plugin.intake.near(r.beat.ID)
+	if r.listener.plugin.HostFrom == "verified" {
+		own := r.beat.ID.Source + "/"
+		near = slices.DeleteFunc(near, func(name string) bool { return !strings.HasPrefix(name, own) })
+	}
+	return near
 }
 
 // text prints addr. A stream mostly speaks for one, which costs memory only
@@ -90,9 +145,6 @@ func (r *receiver) observe(check bool) liveness.Outcome {
 	r.beat.Conn = r.conn
 	outcome := in.observe(&r.beat)
 	r.handle = outcome.Handle
-	if outcome.Fate != liveness.Full && outcome.Fate != liveness.Replayed {
-		r.listener.beats.Add(1)
-	}
 	return outcome
 }
 
@@ -111,24 +163,40 @@ func replayed(beat *wire.Beat, after int64) *wire.Refusal {
 // comes from and of who has signed it.
 func (r *receiver) verify(beat *wire.Beat, signer string) *wire.Refusal {
 	plugin := r.listener.plugin
-	refuse := func(reason wire.Reason, format string, args ...any) *wire.Refusal {
-		return &wire.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
+	if refusal := r.verifySigned(beat, signer); refusal != nil {
+		return refusal
 	}
 	switch {
-	case signer == "" && plugin.RequireSignature:
-		return refuse(reasonUnsigned, "beat is not signed ('require_signature')")
-	case signer != "" && (beat.Run == "" || beat.Seq == 0 || beat.SentMS == 0):
-		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs them all")
-	case signer != "" && beat.Service == "" && beat.PID != 0:
-		return refuse(wire.ReasonMissing, "service: a signed beat needs it, unless pid is 0")
 	case plugin.HostFrom == "verified" && beat.Host == "":
 		return refuse(reasonHost, "host: missing, it is what is verified ('host_from')")
 	case plugin.HostFrom == "verified" && signer != beat.Host && !certified(r.certificate, beat.Host):
 		return refuse(reasonHost, "host: %q has neither certified nor signed this ('host_from')", beat.Host)
 	case plugin.IPFrom == "verified" && beat.IP.IsValid() && beat.IP != r.remote:
 		return refuse(reasonIP, "ip: %s comes from %s ('ip_from')", beat.IP, r.from())
+	case plugin.IPFrom == "verified" && beat.HostAddr().IsValid() && beat.HostAddr() != r.remote:
+		return refuse(reasonIP, "host: the address %s comes from %s ('ip_from')", beat.Host, r.from())
 	case r.pid != 0 && beat.PID != 0 && !beat.Watched && !calls(r.pid, beat.PID):
 		return refuse(reasonPID, "pid: %d is not that of the process that says so, %d", beat.PID, r.pid)
+	}
+	return nil
+}
+
+// verifySigned checks what a signature asks of a beat. The signature itself is
+// right.
+func (r *receiver) verifySigned(beat *wire.Beat, signer string) *wire.Refusal {
+	plugin := r.listener.plugin
+	switch {
+	case signer == "" && plugin.RequireSignature:
+		return refuse(reasonUnsigned, "beat is not signed ('require_signature')")
+	case signer == "":
+		return nil
+	case beat.Run == "" || beat.Seq == 0 || beat.SentMS == 0:
+		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs them all")
+	case beat.Service == "" && beat.PID != 0:
+		return refuse(wire.ReasonMissing, "service: a signed beat needs it, unless pid is 0")
+	}
+	if text := plugin.recipient.refuses(beat.To, r.conn == 0); text != "" {
+		return refuse(reasonRecipient, "%s", text)
 	}
 	return nil
 }

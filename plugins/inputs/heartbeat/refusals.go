@@ -24,9 +24,13 @@ const (
 	reasonIP             wire.Reason = "ip"  // not that of the connection
 	reasonPID            wire.Reason = "pid" // not that of the other process
 	reasonHandshake      wire.Reason = "tls_handshake"
-	reasonUnsigned       wire.Reason = "unsigned" // though it has to be signed
-	reasonReplay         wire.Reason = "replay"   // it may have been said before
-	reasonHost           wire.Reason = "host"     // not one that was verified
+	reasonUnsigned       wire.Reason = "unsigned"  // though it has to be signed
+	reasonReplay         wire.Reason = "replay"    // it may have been said before
+	reasonHost           wire.Reason = "host"      // not one that was verified
+	reasonRecipient      wire.Reason = "recipient" // another collector
+	reasonUser           wire.Reason = "user"      // not the one that the peer belongs to
+	reasonMaxPerHost     wire.Reason = "max_peers_per_host"
+	reasonUnproven       wire.Reason = "unproven" // too many of whom nothing was accepted yet
 	reasonPanic          wire.Reason = "panic"    // a mistake of ours
 )
 
@@ -37,7 +41,8 @@ func allReasons() []wire.Reason {
 	return append(wire.Reasons(),
 		reasonAccept, reasonMaxConnections, reasonMaxPeers, reasonFrameTimeout, reasonUnread, reasonNobody,
 		reasonSource, reasonMaxPerIP, reasonIP, reasonPID,
-		reasonHandshake, reasonUnsigned, reasonReplay, reasonHost, reasonPanic)
+		reasonHandshake, reasonUnsigned, reasonReplay, reasonHost, reasonPanic,
+		reasonRecipient, reasonUser, reasonMaxPerHost, reasonUnproven)
 }
 
 func newCounts() map[wire.Reason]*atomic.Int64 {

@@ -77,7 +77,7 @@ func (r *Rule) check() error {
 }
 
 func (r *Rule) compileMatch(c *compiledRule) (err error) {
-	if c.host, err = compileGlob("host", strings.ToLower(r.Host)); err != nil {
+	if c.host, err = compileGlob("host", strings.ToLower(strings.TrimSuffix(r.Host, "."))); err != nil {
 		return err
 	}
 	if c.service, err = compileGlob("service", r.Service); err != nil {

@@ -97,10 +97,12 @@ type savedPeer struct {
 	Lateness time.Duration `json:"lateness_ns,omitzero"`
 	Taught   uint8         `json:"taught,omitzero"`
 
-	Process liveness.Process `json:"process,omitzero"`
-	Runs    []liveness.Run   `json:"runs,omitzero"`
-	SentMS  int64            `json:"sent_ms,omitzero"`
-	Speaker string           `json:"speaker,omitzero"`
+	Process liveness.Process     `json:"process,omitzero"`
+	Runs    []liveness.Run       `json:"runs,omitzero"`
+	Signed  []liveness.SignedRun `json:"signed,omitzero"`
+	SentMS  int64                `json:"sent_ms,omitzero"`
+	Owner   uint32               `json:"owner,omitzero"`
+	Speaker string               `json:"speaker,omitzero"`
 
 	ExitCode          int64         `json:"exit_code,omitzero"`
 	HasExitCode       bool          `json:"has_exit_code,omitzero"`
@@ -385,6 +387,11 @@ func checkRecord(r *liveness.Record) error {
 	for _, run := range r.Runs {
 		if run.High < 0 {
 			return fmt.Errorf("a run is at %d", run.High)
+		}
+	}
+	for _, run := range r.Signed {
+		if low, high := min(run.High, run.SentMS, run.HeardMS), max(run.High, run.SentMS, run.HeardMS); low < 0 || high > wire.MaxInteger {
+			return fmt.Errorf("a signed run has %d", cmp.Or(min(low, 0), high))
 		}
 	}
 	return cmp.Or(checkSpans(r), checkInstants(r))

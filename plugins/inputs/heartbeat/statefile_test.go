@@ -42,7 +42,8 @@ func fullRecord() liveness.Record {
 		Window: 20 * time.Minute, WindowBy: "a0", Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
-		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000, Speaker: "k3v9",
+		Runs:    []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000,
+		Signed: []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}}, Owner: 1000, Speaker: "k3v9",
 		ExitCode: -1, HasExitCode: true, DeadFor: 2 * time.Hour,
 		Flaps: []time.Time{savedAt.Add(-2 * time.Hour), savedAt.Add(-time.Hour)},
 		Counters: liveness.Counters{Beats: 1, Mishaps: liveness.Mishaps{
@@ -298,6 +299,8 @@ func TestForeignAndForgedStateIsSetAside(t *testing.T) {
 		{"used_ns is -1, allowed are 0 to", peer(`"used_ns":-1`)},
 		{"phase_ns is -9223372036854775808", peer(`"phase_ns":-9223372036854775808`)},
 		{"a run is at -9", peer(`"runs":[{"Name":"r","High":-9}]`)},
+		{"a signed run has -9", peer(`"signed":[{"Name":"r","High":-9}]`)},
+		{"a signed run has 9007199254740992", peer(`"signed":[{"Name":"r","SentMS":1,"HeardMS":9007199254740992}]`)},
 		{"addr", peer(`"addr":"10.0.0"`)},
 		{"a counter is at 18446744073709551615", peer(`"counters":{"Late":18446744073709551615}`)},
 		{"since is in the year 1959", peer(`"since":"1959-12-31T23:59:59Z"`)},

@@ -7,46 +7,103 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"net"
 	"os"
 	"slices"
 	"strings"
 	"sync"
 	"time"
-	"unicode"
 
 	"github.com/influxdata/telegraf"
 	common_tls "github.com/influxdata/telegraf/plugins/common/tls"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// certificates are what TLS needs of files. These are read again when they
-// change; connections that are open stay so.
+// certificates are what TLS needs of files. Each connection that begins has them
+// read again if they have changed; those that are open stay so.
 type certificates struct {
 	options *common_tls.ServerConfig
 	log     telegraf.Logger
 
-	mu     sync.Mutex // guards the rest
-	config *tls.Config
+	mu      sync.Mutex // guards the rest
+	config  *tls.Config
+	files   watched
+	pending chan loaded // of a read that was left behind; nil for none
+	said    string      // what is wrong
+}
+
+// handshakeWait is how long the first connection waits for files that hang.
+const handshakeWait = 250 * time.Millisecond
+
+// loaded is what the files give.
+type loaded struct {
+	config *tls.Config // nil if they have not changed
 	files  watched
-	wrong  rarely
+	err    error
 }
 
 func openCertificates(options *common_tls.ServerConfig, log telegraf.Logger) (*certificates, error) {
 	c := &certificates{options: options, log: log}
-	err := c.read()
-	return c, err
+	ctx, cancel := context.WithTimeout(context.Background(), rereadWait)
+	defer cancel()
+	return c, c.read(ctx)
 }
 
-func (c *certificates) read() error {
+// read takes what the files give now, if they have changed. A file that hangs is
+// left behind: until it comes back nothing is read, and nobody waits for it.
+func (c *certificates) read(ctx context.Context) error {
+	select {
+	case <-c.pending: // is of another time
+		c.pending = nil
+	default:
+	}
+	if c.pending != nil {
+		return c.slow()
+	}
+	pending, before := make(chan loaded, 1), c.files
+	go func() { pending <- c.load(before) }() // ends when the files answer
+	c.pending = pending
+	select {
+	case now := <-c.pending:
+		c.pending = nil
+		return c.take(now)
+	case <-ctx.Done():
+		return c.slow()
+	}
+}
+
+func (c *certificates) slow() error {
+	return fmt.Errorf("reading %q and the files beside it %w", c.options.TLSCert, regular.ErrSlow)
+}
+
+func (c *certificates) load(before watched) loaded {
+	names := append([]string{c.options.TLSCert, c.options.TLSKey}, c.options.TLSAllowedCACerts...)
+	if before != nil && !before.changed() {
+		return loaded{files: before}
+	}
 	// Stamped before they are read: what changes meanwhile is read again.
-	files := watch(append([]string{c.options.TLSCert, c.options.TLSKey}, c.options.TLSAllowedCACerts...))
-	config, err := c.options.TLSConfig()
-	if err != nil {
-		return err
+	now := loaded{files: watch(names)}
+	for _, name := range names {
+		file, err := regular.Open(name)
+		if err != nil {
+			return loaded{files: now.files, err: err}
+		}
+		file.Close()
+	}
+	now.config, now.err = c.options.TLSConfig()
+	return now
+}
+
+func (c *certificates) take(now loaded) error {
+	if now.err != nil || now.config == nil {
+		return now.err
 	}
 	// With a ticket a client would be let in by a certificate of former times.
-	config.SessionTicketsDisabled = true
-	c.config, c.files = config, files
+	now.config.SessionTicketsDisabled = true
+	c.config, c.files = now.config, now.files
 	return nil
 }
 
@@ -55,15 +112,50 @@ func (c *certificates) read() error {
 func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
-	if !c.files.changed() {
-		return c.config, nil
-	}
-	if err := c.read(); err == nil {
-		c.log.Infof("Certificates are read again")
-	} else if more, ok := c.wrong.allow(time.Now()); ok {
-		c.log.Warnf("Certificates stay as they were: %v%s", err, more)
+	ctx, cancel := context.WithTimeout(context.Background(), handshakeWait)
+	defer cancel()
+	before := c.config
+	err := c.read(ctx)
+	switch {
+	case err != nil && err.Error() != c.said:
+		c.said = err.Error()
+		c.log.Warnf("Kept the former certificates: %v", err)
+	case err == nil && c.config != before:
+		c.said = ""
+		c.log.Infof("Reloaded the certificates")
 	}
 	return c.config, nil
+}
+
+// watched are files as they were when they were read.
+type watched []watchedFile
+
+type watchedFile struct {
+	name string
+	info fs.FileInfo // nil if there was none
+}
+
+func watch(names []string) watched {
+	files := make(watched, 0, len(names))
+	for _, name := range names {
+		info, _ := os.Stat(name) //nolint:errcheck // then there is none
+		files = append(files, watchedFile{name, info})
+	}
+	return files
+}
+
+// changed tells whether any of the files is another one now.
+func (w watched) changed() bool {
+	return slices.ContainsFunc(w, func(f watchedFile) bool {
+		now, err := os.Stat(f.name)
+		switch {
+		case err != nil:
+			return f.info != nil
+		case f.info == nil:
+			return true
+		}
+		return !os.SameFile(now, f.info) || !now.ModTime().Equal(f.info.ModTime()) || now.Size() != f.info.Size()
+	})
 }
 
 // over returns the configuration of connections, each of which asks for the
@@ -72,13 +164,14 @@ func (c *certificates) over() *tls.Config {
 	return &tls.Config{GetConfigForClient: c.current, MinVersion: tls.VersionTLS12}
 }
 
-// shakeHands makes the connection a secure one, if it is to be one.
-func (c *conn) shakeHands() error {
+// shakeHands makes the connection a secure one, if it is to be one, before it is
+// due.
+func (c *conn) shakeHands(due time.Time) error {
 	secure, ok := c.Conn.(*tls.Conn)
 	if !ok {
 		return nil
 	}
-	if err := c.SetDeadline(time.Now().Add(time.Duration(c.listener.plugin.FrameTimeout))); err != nil {
+	if err := c.SetDeadline(due); err != nil {
 		return err
 	}
 	if err := secure.HandshakeContext(context.Background()); err != nil {
@@ -102,31 +195,18 @@ func (c *conn) refuseHandshake(err error) {
 	case errors.As(err, &plain):
 		c.listener.refuse(reasonHandshake, c.from(), "what comes is no TLS: a plaintext sender on a TLS port?")
 	default:
-		c.listener.refuse(reasonHandshake, c.from(), printable(err.Error()))
+		c.listener.refuse(reasonHandshake, c.from(), wire.Printable(err.Error()))
 	}
 }
 
-// printable returns what may hold foreign text as a line for a log.
-func printable(text string) string {
-	text = strings.Map(func(char rune) rune {
-		if !unicode.IsPrint(char) {
-			return '?'
-		}
-		return char
-	}, text)
-	if len(text) > maxForeign {
-		text = strings.ToValidUTF8(text[:maxForeign], "") + "..."
-	}
-	return text
-}
-
-const maxForeign = 200 // bytes
-
-// certified tells whether a certificate is that of a host: by a DNS name, which
-// may hold a wildcard, or by its common name.
+// certified reports whether a certificate is that of a host: by a DNS name, which
+// may hold a wildcard, by an address, or by its common name.
 func certified(certificate *x509.Certificate, host string) bool {
-	return certificate != nil &&
-		(certificate.VerifyHostname(host) == nil || strings.EqualFold(certificate.Subject.CommonName, host))
+	if certificate == nil {
+		return false
+	}
+	name, err := wire.Host(certificate.Subject.CommonName)
+	return certificate.VerifyHostname(host) == nil || err == nil && name == host
 }
 
 // checkTLS says what is wrong with the options about TLS, as far as that can be

@@ -39,6 +39,7 @@ type Beat struct {
 	Watched  bool          // somebody else's connection carries it
 	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
 	SentMS   int64         // sender's wall clock, unix ms; never for silence
+	User     uint32        // that the kernel says it comes from; 0 for none, and for root
 
 	ExitCode    int64
 	HasExitCode bool

@@ -15,7 +15,9 @@ const (
 	Duplicate             // heard already
 	Late                  // a later one of its run was heard
 	Full                  // from a new peer that has no room
+	FullHost              // from a new peer, and its host has no room for another one
 	Replayed              // signed, and said before or too long ago
+	Foreign               // from another user than the peer belongs to
 	Nobody                // a goodbye for a peer that is not known
 )
 
@@ -38,14 +40,18 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
+	if t.Foreign(b) {
+		return Outcome{Fate: Foreign}
+	}
 	if t.forNobody(b) {
-		return Outcome{Fate: Nobody}
+		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
 	}
 	p := t.find(b, now)
 	if p == nil {
-		return Outcome{Fate: Full, Silence: t.SilenceFor(b)}
+		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
 	}
-	t.noteSent(p, b, now)
+	p.own(b.User)
+	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
 	if place != fresh {
@@ -153,7 +159,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.vacated(b, now); p != nil {
 		return p
 	}
-	if !t.hasRoom() && !t.awaits(b) {
+	if t.full(b.ID.Source) != Accepted && !t.awaits(b) {
 		return nil
 	}
 	p := t.add(b.ID, b.Addr)
@@ -162,7 +168,16 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	return p
 }
 
-func (t *Tracker) hasRoom() bool { return len(t.order)-t.placeholders < t.opts.MaxPeers }
+// full returns why there is no room for another peer of a host, or Accepted.
+func (t *Tracker) full(source string) Fate {
+	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
+		return Full
+	}
+	if h := t.bySource[source]; h != nil && t.opts.MaxPeersPerHost > 0 && len(h.peers) >= t.opts.MaxPeersPerHost {
+		return FullHost
+	}
+	return Accepted
+}
 
 // known returns the peer that b names, or nil.
 func (t *Tracker) known(b *Beat) *peer {

@@ -39,11 +39,11 @@ type peer struct {
 	body           // the process that holds its place
 	dueTick uint64 // the tick that last found it past its deadline
 
-	runs   runs
-	sentMS int64 // when the latest signed beat says that it was sent, unix ms
-	rate   rate
-	stamp  int64 // unix ms of the last statement about it
-	beats  uint64
+	runs  runs
+	proof *proof // nil for most
+	rate  rate
+	stamp int64 // unix ms of the last statement about it
+	beats uint64
 
 	*past // never nil
 }

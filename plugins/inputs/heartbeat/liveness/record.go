@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -42,7 +43,9 @@ type Record struct {
 
 	Process Process
 	Runs    []Run
-	SentMS  int64  // when its latest signed beat says that it was sent, unix ms; 0 for none
+	Signed  []SignedRun
+	SentMS  int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
+	Owner   uint32 // the user that it belongs to; 0 for none
 	Speaker string // the run that its latest beat names
 
 	ExitCode    int64
@@ -64,7 +67,7 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p, &p.body).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, SentMS: p.sentMS, Speaker: p.life, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
+		Process: p.process, Signed: slices.Clone(p.proven().runs), SentMS: p.proven().floor, Owner: p.proven().owner, Speaker: p.life, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
@@ -151,7 +154,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
 	copy(p.runs[:], r.Runs)
-	p.sentMS = r.SentMS
+	p.proof = r.proof()
 	p.beats = r.Beats
 	if r.HasExitCode || r.Spared+r.Held+r.DeadFor > 0 || r.Mishaps != (Mishaps{}) {
 		p.past = &past{

@@ -11,8 +11,7 @@ import (
 // FuzzReplay plays what the bytes say to a tracker with a short replay window,
 // and to a model that is written down from section 12.2 of PROTOCOL.md: both
 // take the same beats. And nothing that was taken is taken again, unless it was
-// sent by a clock that was ahead of the window or set back within the run, or
-// ours was set back since.
+// sent by a clock that was ahead of the window, or ours was set back since.
 func FuzzReplay(f *testing.F) {
 	f.Add([]byte{hold, 0, 0, 0, 0, say, 0, 0, 0, 0, again, 0, again, 1, say, 0, 0, 5, 14})                                      // within a run
 	f.Add([]byte{say, 0, 0, 0, 0, say, 0, 1, 0, 1, say, 0, 2, 0, 2, again, 0, say, 0, 3, 0, 9, say, 0, 0, 1, 1})                // runs that are forgotten
@@ -21,6 +20,14 @@ func FuzzReplay(f *testing.F) {
 	f.Add([]byte{bye, 0, 0, 0, 5, pass, 50, again, 0, pass, 5, again, 0, pass, 10, again, 0, say, 0, 0, 0, 7, say, 0, 0, 0, 8}) // a stranger
 	f.Add([]byte{say, 1, 0, 0, 0, plain, 1, 1, 7, 0, plain, 1, 2, 7, 0, again, 0, look, 1, 0, 0, 1, say, 1, 1, 4, 0})           // beside unsigned ones
 	f.Add([]byte{say, 2, 0, 0, 5, say, 2, 1, 0, 5, wait, 1, say, 2, 1, 0, 5, say, 2, 2, 0, 6, set, 12, look, 2, 3, 0, 0})       // at the edge of the window
+	var many []byte                                                                                                             // runs beyond those remembered, and each once more
+	for i := range byte(20) {
+		many = append(many, say, 0, i, 0, 0, wait, 20)
+	}
+	for i := range byte(20) {
+		many = append(many, again, i, say, 0, i, 1, 4)
+	}
+	f.Add(many)
 	f.Fuzz(func(t *testing.T, script []byte) {
 		r := &replays{t: t, script: script, now: epoch, model: make(map[ID]*remembered), seq: make(map[ID]map[string]int64)}
 		r.opts = defaults()
@@ -125,7 +132,7 @@ func (r *replays) step() {
 // beat is the next one of a run.
 func (r *replays) beat(signed bool) Beat {
 	b := Beat{
-		ID: peerID(fmt.Sprint("web-", r.next()%3), HostService), Interval: time.Minute, Run: string('a' + rune(r.next()%5)), Signed: signed, HasExitCode: true,
+		ID: peerID(fmt.Sprint("web-", r.next()%3), HostService), Interval: time.Minute, Run: string('a' + rune(r.next()%20)), Signed: signed, HasExitCode: true,
 	}
 	if r.seq[b.ID] == nil {
 		r.seq[b.ID] = make(map[string]int64)
@@ -185,16 +192,9 @@ func (r *replays) hear(b Beat, onlyLook bool) {
 		r.model[b.ID] = p
 	}
 	p.note(&b, r.now.UnixMilli())
-	if b.Signed && b.SentMS <= r.now.Add(shortWindow).UnixMilli() && r.inOrder(&b) {
+	if b.Signed && b.SentMS <= r.now.Add(shortWindow).UnixMilli() {
 		r.taken = append(r.taken, b)
 	}
-}
-
-// inOrder tells whether nothing with a lower number was sent later.
-func (r *replays) inOrder(b *Beat) bool {
-	return !slices.ContainsFunc(r.sent, func(s Beat) bool {
-		return s.ID == b.ID && s.Run == b.Run && s.Seq < b.Seq && s.SentMS > b.SentMS
-	})
 }
 
 // heed does what a refusal says: what is sent at that time, heard a little
@@ -227,8 +227,9 @@ func (r *replays) nothingTwice() {
 
 // remembered is what the protocol keeps of a peer. It is nil for a stranger.
 type remembered struct {
-	runs   []Run // at most two, the one that spoke last is the first
-	latest int64 // sent_ms of signed beats
+	order  []Run       // of all beats; at most two, the one that spoke last is the first
+	runs   []SignedRun // likewise, of signed ones; at most sixteen
+	latest int64       // sent_ms of the runs that are not among them any more
 }
 
 // takes tells whether the protocol takes a beat, and whether its number alone
@@ -239,6 +240,11 @@ func (p *remembered) takes(b *Beat, now int64) (yes, bySeq bool) {
 	}
 	latest := int64(0)
 	if p != nil {
+		for _, run := range p.order {
+			if run.Name == b.Run && b.Seq <= run.High {
+				return false, true
+			}
+		}
 		if i := p.find(b.Run); i >= 0 {
 			return b.Seq > p.runs[i].High, true
 		}
@@ -250,24 +256,38 @@ func (p *remembered) takes(b *Beat, now int64) (yes, bySeq bool) {
 }
 
 func (p *remembered) note(b *Beat, now int64) {
-	run := Run{Name: b.Run, High: b.Seq}
-	if i := p.find(b.Run); i >= 0 {
-		run.High = max(run.High, p.runs[i].High)
-		p.runs = slices.Delete(p.runs, i, i+1)
+	high := b.Seq
+	if i := slices.IndexFunc(p.order, func(r Run) bool { return r.Name == b.Run }); i >= 0 {
+		high = max(high, p.order[i].High)
+		p.order = slices.Delete(p.order, i, i+1)
 	}
-	p.runs = slices.Insert(p.runs, 0, run)
-	p.runs = p.runs[:min(len(p.runs), 2)]
-	if !b.Signed {
-		return
+	p.order = slices.Insert(p.order, 0, Run{b.Run, high})
+	p.order = p.order[:min(len(p.order), 2)]
+	if b.Signed {
+		p.noteSigned(b, now)
 	}
+}
+
+func (p *remembered) noteSigned(b *Beat, now int64) {
 	if p.isAhead(now) {
 		p.latest = 0
 	}
-	sent := b.SentMS
-	if !inWindow(sent, now) {
-		sent = now
+	run := SignedRun{Name: b.Run, High: b.Seq, SentMS: b.SentMS, HeardMS: now}
+	if b.SentMS > now+shortWindow.Milliseconds() {
+		run.SentMS = now
 	}
-	p.latest = max(p.latest, sent)
+	if i := p.find(b.Run); i >= 0 {
+		run.SentMS = max(run.SentMS, p.runs[i].SentMS)
+		p.runs = slices.Delete(p.runs, i, i+1)
+	}
+	p.runs = slices.Insert(p.runs, 0, run)
+	over := now - shortWindow.Milliseconds()
+	for i := len(p.runs) - 1; i >= 2; i-- {
+		if i >= 16 || max(p.runs[i].SentMS, p.runs[i].HeardMS) < over {
+			p.latest = max(p.latest, p.runs[i].SentMS)
+			p.runs = slices.Delete(p.runs, i, i+1)
+		}
+	}
 }
 
 // isAhead tells whether the latest counts as none, because our clock was set
@@ -277,7 +297,7 @@ func (p *remembered) isAhead(now int64) bool {
 }
 
 func (p *remembered) find(name string) int {
-	return slices.IndexFunc(p.runs, func(r Run) bool { return r.Name == name })
+	return slices.IndexFunc(p.runs, func(r SignedRun) bool { return r.Name == name })
 }
 
 func inWindow(sent, now int64) bool {

@@ -291,7 +291,7 @@ func (s *scenario) observe(b Beat) {
 	}
 	out := s.tracker.Observe(epoch.Add(s.now), &b)
 	if out.Fate != Accepted {
-		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full", "replayed", "nobody"}[out.Fate])
+		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody"}[out.Fate])
 	}
 	s.tell(out.Transitions)
 }

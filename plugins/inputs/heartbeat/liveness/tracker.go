@@ -41,6 +41,7 @@ type Options struct {
 	IsolationHold    time.Duration // of a partial silence
 
 	MaxPeers          int // > 0
+	MaxPeersPerHost   int // 0 for MaxPeers
 	MaxBeatsPerSecond int // of one peer; 0 for as many as stamps allow
 
 	ReplayWindow time.Duration // by which a clock may differ that a signed beat shows

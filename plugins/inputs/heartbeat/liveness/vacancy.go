@@ -101,7 +101,7 @@ func (t *Tracker) succeed(p *peer, id ID, verdict time.Duration) {
 	past.replaced = append(past.replaced, replaced{p.process.PID, p.heard, p.heardV, p.deadV})
 	t.vacant.remove(p)
 	t.forgetOthers(p)
-	p.runs = runs{} // the order of another sender says nothing
+	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
 	t.peers[id] = p
 }
 
@@ -128,14 +128,14 @@ func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 func (t *Tracker) separate(p *peer, b *Beat, now time.Time) {
 	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
 	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
-	if !remembered && p.vacancy != nil && p.lone || !t.hasRoom() {
+	if !remembered && p.vacancy != nil && p.lone || t.full(b.ID.Source) != Accepted {
 		t.succeed(p, b.ID, t.verdict(now))
 		return
 	}
 	t.moveAway(p, now)
 	t.forgetOthers(p)
 	p.body = body{process: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
-	p.runs = runs{}
+	p.runs, p.proof = runs{}, nil
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV
 		p.replaced = slices.Delete(p.replaced, at, at+1)
@@ -154,7 +154,7 @@ func (t *Tracker) moveAway(p *peer, now time.Time) {
 	id := ID{Source: p.id.Source, PID: p.process.PID}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
-	own.body, own.runs, own.lone, own.labels, own.beats = p.body, p.runs, p.lone, p.labels, 1
+	own.body, own.runs, own.proof, own.lone, own.labels, own.beats = p.body, p.runs, p.proof, p.lone, p.labels, 1
 	for l := own.links; l != nil; l = l.more {
 		l.peer = own
 	}
@@ -181,7 +181,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.forgetAliases(p)
 	t.forgetOthers(p) // another pid has another id here
 	p.id = id
-	p.runs = runs{} // the order of another sender says nothing
+	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
 	t.peers[id] = p
 }
 

@@ -95,12 +95,16 @@ func sign(secret, head, object []byte) []byte {
 	return mac.Sum(nil)
 }
 
+// ErrNoSecret is the error about a text that holds no secret.
+var ErrNoSecret = errors.New("there is no secret")
+
 // Secrets returns what a file or an option holds of secrets: one a line,
 // without the spaces around it. Empty lines and those that begin with "#" are
 // none. A signer uses the first, a verifier takes any, so that one can be
 // replaced by the next.
 func Secrets(text []byte) ([][]byte, error) {
 	var secrets [][]byte
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark is no part of a secret
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 || line[0] == '#' {
@@ -112,7 +116,7 @@ func Secrets(text []byte) ([][]byte, error) {
 		secrets = append(secrets, line)
 	}
 	if len(secrets) == 0 {
-		return nil, errors.New("there is no secret")
+		return nil, ErrNoSecret
 	}
 	return secrets, nil
 }

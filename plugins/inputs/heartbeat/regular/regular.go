@@ -1,0 +1,73 @@
+// Package regular reads files whose place may be taken by something else: by a
+// FIFO, which blocks whoever opens it, by a device, or by a file on a mount that
+// does not answer. None of them holds up the reader.
+package regular
+
+import (
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+)
+
+// Open opens a regular file for reading. Anything else is refused without
+// waiting for it; it is not even opened, as that is an order to some devices.
+func Open(name string) (*os.File, error) {
+	info, err := os.Stat(name)
+	if err == nil {
+		err = check(name, info)
+	}
+	if err != nil {
+		return nil, err
+	}
+	return open(name)
+}
+
+// open is for what was a regular file a moment ago, and may be another one.
+func open(name string) (*os.File, error) {
+	file, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return nil, err
+	}
+	info, err := file.Stat()
+	if err == nil {
+		err = check(name, info)
+	}
+	if err != nil {
+		file.Close()
+		return nil, err
+	}
+	return file, nil
+}
+
+func check(name string, info fs.FileInfo) error {
+	if info.Mode().IsRegular() {
+		return nil
+	}
+	return fmt.Errorf("%.256q is not a regular file", name)
+}
+
+// A Content is what was in a file.
+type Content struct {
+	Text []byte
+	Info fs.FileInfo // of that file, which may have been replaced since
+	err  error
+}
+
+// read takes no more than limit bytes.
+func read(name string, limit int64) Content {
+	file, err := Open(name)
+	if err != nil {
+		return Content{err: err}
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return Content{err: err}
+	}
+	text, err := io.ReadAll(io.LimitReader(file, limit+1))
+	if err == nil && int64(len(text)) > limit {
+		text, err = nil, fmt.Errorf("%.256q is longer than %d bytes", name, limit)
+	}
+	return Content{text, info, err}
+}

@@ -1,0 +1,82 @@
+package regular
+
+import (
+	"context"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestReadsRegularFilesOnly(t *testing.T) {
+	dir := t.TempDir()
+	name := filepath.Join(dir, "file")
+	require.NoError(t, os.WriteFile(name, []byte("text"), 0o600))
+	require.NoError(t, os.Symlink(name, name+".link"))
+	for _, good := range []string{name, name + ".link"} {
+		content := read(good, 4)
+		require.NoError(t, content.err)
+		require.Equal(t, "text", string(content.Text))
+	}
+	require.ErrorContains(t, read(name, 3).err, `file" is longer than 3 bytes`)
+	require.ErrorContains(t, read(dir, 3).err, "is not a regular file")
+	require.ErrorContains(t, read(os.DevNull, 3).err, "is not a regular file")
+	require.ErrorIs(t, read(name+"x", 3).err, fs.ErrNotExist)
+}
+
+// hanging returns a Reader whose reads come back when told so, and how many
+// have begun.
+func hanging() (r *Reader, comeBack chan Content, begun *int) {
+	comeBack, begun = make(chan Content), new(int)
+	return &Reader{Name: "/mnt/x", load: func(string, int64) Content {
+		*begun++
+		return <-comeBack
+	}}, comeBack, begun
+}
+
+func TestReadThatHangsIsTheOnlyOne(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		r, comeBack, begun := hanging()
+		start := time.Now()
+		ctx, cancel := context.WithTimeout(t.Context(), time.Second)
+		defer cancel()
+		_, err := r.Read(ctx)
+		require.ErrorIs(t, err, ErrSlow)
+		require.EqualError(t, err, `reading "/mnt/x" takes too long: does its mount hang?`)
+		require.Equal(t, time.Second, time.Since(start))
+
+		for range 100 { // while it is known to hang, nobody waits
+			_, err = r.Read(t.Context())
+			require.ErrorIs(t, err, ErrSlow)
+		}
+		require.Equal(t, time.Second, time.Since(start))
+		require.Equal(t, 1, *begun)
+
+		comeBack <- Content{Text: []byte("of another time")}
+		synctest.Wait()
+		time.AfterFunc(time.Millisecond, func() { comeBack <- Content{Text: []byte("new")} })
+		content, err := r.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, "new", string(content.Text))
+		require.Equal(t, 2, *begun)
+	})
+}
+
+func TestReaderReadsAnew(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "file")
+	r := Reader{Name: name, Limit: 10}
+	for _, text := range []string{"one", "two"} {
+		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
+		content, err := r.Read(t.Context())
+		require.NoError(t, err)
+		require.Equal(t, text, string(content.Text))
+		require.EqualValues(t, 3, content.Info.Size())
+	}
+	require.NoError(t, os.Remove(name))
+	_, err := r.Read(t.Context())
+	require.ErrorIs(t, err, fs.ErrNotExist)
+}
