@@ -126,7 +126,7 @@ func (t *Tracker) suspect(p *peer, evidence Reason, now time.Time) {
 		return
 	}
 	if p.state == Suspect {
-		p.reason = evidence
+		p.reason, p.changed = evidence, true
 		return
 	}
 	t.become(p, Suspect, evidence, now)

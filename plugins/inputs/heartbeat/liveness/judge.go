@@ -114,6 +114,8 @@ func (t *Tracker) remove(p *peer) {
 	if p.nobody {
 		t.placeholders--
 	}
+	t.lose(p.id)
+	t.recount(p, 0)
 	t.vacant.remove(p)
 	t.leaveConn(p)
 	t.counts[Unknown]--
@@ -144,6 +146,9 @@ func (t *Tracker) rewake(p *peer) {
 }
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
+	if p.changed {
+		t.touch(p)
+	}
 	t.wake[p.index] = verdict
 	t.earliest = min(t.earliest, verdict)
 }

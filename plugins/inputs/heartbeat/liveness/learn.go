@@ -27,7 +27,7 @@ func (p *peer) steps(b *Beat, numbered int64, before Run) int64 {
 // next ones are due. lost is for how long the collector has just not listened.
 func (t *Tracker) learn(p *peer, b *Beat, steps int64, gap, lost time.Duration) {
 	if p.interval != b.Interval {
-		p.interval, p.schedule, steps = b.Interval, schedule{}, 0
+		p.interval, p.schedule, p.changed, steps = b.Interval, schedule{}, true, 0
 	}
 	switch at := p.heard; {
 	case b.Interval == 0:

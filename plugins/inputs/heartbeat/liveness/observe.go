@@ -55,7 +55,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	p.beats++
 	if out.Lost > 0 {
-		p.remember().Lost += uint64(out.Lost)
+		t.noteMishaps(p, &p.remember().Lost, uint64(out.Lost))
 	}
 	t.hear(p, b, at, t.verdict(now))
 	if b.Status == SaysAlive {
@@ -67,11 +67,12 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 		out.At = p.nextStamp(now)
 	} else {
 		out.Fate = Limited
-		p.remember().Limited++
+		t.noteMishaps(p, &p.remember().Limited, 1)
 	}
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, steps > 0, now)
 	t.quiet = false
+	t.noteBeat(p)
 	t.rewake(p)
 	out.Transitions = t.out
 	return out
@@ -99,10 +100,10 @@ func (t *Tracker) stale(p *peer, place order) Outcome {
 	out := Outcome{Fate: Duplicate, Silence: t.silence(p), Transitions: t.out}
 	if place == late {
 		out.Fate = Late
-		p.remember().Late++
+		t.noteMishaps(p, &p.remember().Late, 1)
 		return out
 	}
-	p.remember().Duplicates++
+	t.noteMishaps(p, &p.remember().Duplicates, 1)
 	return out
 }
 
@@ -155,7 +156,7 @@ func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
 	if p.addr == addr {
 		return
 	}
-	p.addr, p.terms = addr, t.termsOf(p.id, addr)
+	p.addr, p.terms, p.changed = addr, t.termsOf(p.id, addr), true
 	t.meet(p, now)
 }
 
@@ -165,6 +166,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
 	delete(t.peers, p.id)
+	t.lose(p.id)
 	p.id = id
 	p.runs = runs{}  // the order of another sender says nothing
 	p.forgetFormer() // another pid has another id here, so none can conflict
@@ -181,7 +183,7 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	if p.state != Unknown {
 		t.closeSeries(p, now)
 	}
-	p.labels = merged
+	p.labels, p.changed = merged, true
 }
 
 // believe draws from a beat what it says of its peer.
@@ -234,6 +236,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 		t.end(p, ReasonExited, now)
 	}
 	if p.state == Dead {
+		p.changed = p.changed || p.reason != ReasonExited
 		p.reason = ReasonExited // better evidence than silence
 		t.vacant.add(p)         // it may have taken the place of a dead one
 	}

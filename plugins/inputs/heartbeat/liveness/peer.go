@@ -34,6 +34,10 @@ type peer struct {
 	watched   bool   // its connection proves nothing about it
 	extended  bool   // its silence has outlived a collector
 	connLong  bool
+	here      bool  // it was heard in the life of this collector
+	changed   bool  // so is its record; touch is yet to be called
+	listed    bool  // in unsaved.peers
+	late      uint8 // its class in unsaved.late; 0 if it is not
 	since     time.Duration
 	sinceV    time.Duration
 	sinceUTC  int64 // unix ns
@@ -104,6 +108,7 @@ func (p *peer) setWindow(until time.Duration, by string) {
 	if p.windowV != until || p.windowBy != by {
 		past := p.remember()
 		past.windowV, past.windowBy = until, by
+		p.changed = true
 	}
 }
 
@@ -111,6 +116,7 @@ func (p *peer) setExit(code int64, has bool) {
 	if p.exitCode != code || p.hasExitCode != has {
 		past := p.remember()
 		past.exitCode, past.hasExitCode = code, has
+		p.changed = true
 	}
 }
 
@@ -136,6 +142,11 @@ type Counters struct {
 // Mishaps count what most peers have none of.
 type Mishaps struct {
 	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
+}
+
+// totals returns all of them.
+func (m *Mishaps) totals() [8]*uint64 {
+	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
 }
 
 // span is within how long a peer that lives is expected to beat: it has

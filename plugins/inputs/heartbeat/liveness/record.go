@@ -26,6 +26,8 @@ type Record struct {
 	Used     time.Duration // silence since then, on the verdict clock
 	Dead     time.Duration // silence allowed
 	Extended bool          // this silence has outlived a collector before
+	Fresh    bool          // heard by the collector that took the record, and not late: more of its beats need no record
+	Guessed  bool          // Heard and Used are what After made of a fresh one
 	Bonus    time.Duration // that it was granted beyond Dead's rule
 
 	Held       time.Duration // for how long it was held as silent together with others
@@ -54,8 +56,9 @@ type Record struct {
 
 // Record returns what is to outlive the collector of the peer with number i,
 // 0 <= i < Len.
-func (t *Tracker) Record(i int, now time.Time) Record {
-	p := t.order[i]
+func (t *Tracker) Record(i int, now time.Time) Record { return t.record(t.order[i], now) }
+
+func (t *Tracker) record(p *peer, now time.Time) Record {
 	at, verdict := now.Sub(t.epoch), t.verdict(now)
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
@@ -87,6 +90,39 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 	return r
 }
 
+// After returns the record as it is when its collector has listened for rest
+// more, and the ones after it for later, without taking another one. Of a fresh
+// one that says that all was well: its last beat came an interval before the end
+// of that collector, or later.
+func (r Record) After(rest, later time.Duration) Record {
+	const longest = 20 * 365 * 24 * time.Hour // can be added to
+	used := r.Used + rest
+	if r.Fresh {
+		used = min(used, r.span())
+		r.Heard = r.Heard.Add(r.Used + rest - used)
+		r.Fresh, r.Guessed = false, true
+		if r.SentMS > 0 { // which of its numbers were said is not known: the time has to tell
+			r.Runs = nil
+		}
+	}
+	r.Used = min(used+later, longest)
+	if r.Window > 0 { // never forgotten
+		r.Window = max(r.Window-rest-later, 1)
+	}
+	if r.Reason == ReasonIsolated {
+		r.Held, r.HeldPartly = min(r.Held+rest+later, longest), min(r.HeldPartly+rest+later, longest)
+	}
+	return r
+}
+
+// span is peer.span of a record.
+func (r *Record) span() time.Duration {
+	if r.Interval > 0 {
+		return r.Interval
+	}
+	return min(r.Dead/4, time.Minute)
+}
+
 // bonus returns by how much the deadline of p is later than its rule says.
 func (t *Tracker) bonus(p *peer) time.Duration {
 	allowed := t.silence(p).Dead
@@ -100,14 +136,25 @@ func (t *Tracker) bonus(p *peer) time.Duration {
 // saved. What has become of it is no event: who was dead or had left still is,
 // and who was well still is unless its silence, the pause included, is now too
 // long. Its silence goes on where it was; the pause does not count, and once
-// per silence it gets an interval more, because its sender has to find us.
-func (t *Tracker) Restore(r *Record, saved, now time.Time) {
-	if t.peers[r.ID] != nil {
-		return
+// per silence it gets an interval more, because its sender has to find us. Of a
+// peer that was heard already only the totals are taken. The transitions are
+// those of placeholders that nobody needs any more.
+func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
+	t.out = t.out[:0]
+	p := t.peers[r.ID]
+	switch {
+	case p == nil:
+		p = t.add(r.ID, r.Addr)
+	case p.nobody:
+		p.addr = r.Addr
+	default:
+		t.takeTotals(p, r)
+		return nil
 	}
-	p := t.add(r.ID, r.Addr)
-	if r.Expected {
+	if r.Expected && !p.nobody {
 		t.placeholders++
+	} else if !r.Expected {
+		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
@@ -121,6 +168,22 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) {
 	if p.state == Suspect { // whether its host is silent can be told when all are known
 		t.wakeAt(p, t.tickV)
 	}
+	t.restored(p, r)
+	return t.out
+}
+
+// takeTotals adds to the totals of p those that another collector has counted.
+func (t *Tracker) takeTotals(p *peer, r *Record) {
+	if r.Expected {
+		return
+	}
+	p.beats += r.Beats
+	past := p.remember()
+	past.deadFor += r.DeadFor
+	for i, total := range past.totals() {
+		*total += *r.totals()[i]
+	}
+	t.touch(p)
 }
 
 // pauseSince returns how long nobody listened. A clock that was set since tells
@@ -144,7 +207,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	if !p.nobody {
 		p.host.heard = max(p.host.heard, p.heard)
 	}
-	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
+	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
 	copy(p.runs[:], r.Runs)
 	p.sentMS = r.SentMS
 	p.beats = r.Beats
@@ -193,4 +256,13 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, now time.
 	}
 	t.put(p, state, reason)
 	p.told, p.toldSince = state, p.since
+}
+
+// Retire gives up t, so that none of its handles is believed by another tracker
+// that goes on in its place. It returns what the last call could not.
+func (t *Tracker) Retire() []Transition {
+	for _, p := range t.order {
+		p.index = -1
+	}
+	return t.out
 }

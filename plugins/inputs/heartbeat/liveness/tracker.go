@@ -73,6 +73,7 @@ type Tracker struct {
 	isolation    isolation
 	expectations expectations
 	placeholders int // among peers
+	unsaved      unsaved
 
 	conns  map[ConnID]*peer // the first in the list of each connection
 	quiet  bool             // what happens is told at the next tick
