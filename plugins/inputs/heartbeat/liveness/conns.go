@@ -42,10 +42,13 @@ const (
 // of a connection are a list, so that its end costs no search.
 func (t *Tracker) hearOver(p *peer, conn ConnID, at time.Duration) {
 	if conn == p.conn && conn != 0 {
-		p.connLong = p.connLong || at-p.connFrom >= longConn
+		if !p.connLong && at-p.connFrom >= longConn {
+			p.connLong, p.changed = true, true
+		}
 		return
 	}
 	t.leaveConn(p)
+	p.changed = p.changed || p.connLong
 	p.conn, p.connFrom, p.connLong = conn, at, false
 	if conn == 0 {
 		return
@@ -117,6 +120,7 @@ func (p *peer) grace(end End) (time.Duration, bool) {
 // suspect notes that something speaks against p. What is known to have
 // happened is better evidence than silence.
 func (t *Tracker) suspect(p *peer, evidence Reason, now time.Time) {
+	p.changed = p.changed || p.evidence != evidence
 	p.evidence = evidence
 	if evidence != ReasonConnClosed && evidence != ReasonConnReset || p.alone(t.verdict(now)) {
 		t.isolation.falls(p)
@@ -126,7 +130,7 @@ func (t *Tracker) suspect(p *peer, evidence Reason, now time.Time) {
 		return
 	}
 	if p.state == Suspect {
-		p.reason, p.changed = evidence, true
+		p.reason = evidence
 		return
 	}
 	t.become(p, Suspect, evidence, now)

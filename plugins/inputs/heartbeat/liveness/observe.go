@@ -80,6 +80,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 
 // hear notes when and over what a beat came.
 func (t *Tracker) hear(p *peer, b *Beat, at, verdict time.Duration) {
+	p.noteSpeaker(b)
 	p.heard, p.heardV, p.speaker = at, verdict, b.Run
 	p.forgetHold()
 	p.host.heard = at

@@ -61,10 +61,18 @@ func (t *Tracker) lose(id ID) { t.unsaved.gone = append(t.unsaved.gone, id) }
 // first time in the life of this collector, and when its total needs it.
 func (t *Tracker) noteBeat(p *peer) {
 	if p.here && p.beats%beatsAhead != 0 && !p.beatsSeldom() {
-		return
+		return // what else has changed, rewake will find
 	}
 	p.here = true
 	t.touch(p)
+}
+
+// noteSpeaker notes that another run speaks for p, on which it depends who shares
+// a silence.
+func (p *peer) noteSpeaker(b *Beat) {
+	if len(p.host.peers) > 1 && p.speaker != b.Run || p.watched != b.Watched {
+		p.changed = true
+	}
 }
 
 func (p *peer) beatsSeldom() bool {
@@ -159,7 +167,7 @@ func (t *Tracker) runningRecord(p *peer, now time.Time) Record {
 	}
 	r.Fresh = p.state == Alive && !p.beatsSeldom()
 	r.Beats = (r.Beats/beatsAhead + 1) * beatsAhead
-	for _, total := range []*uint64{&r.Lost, &r.Late, &r.Duplicates, &r.Limited} {
+	for _, total := range []*uint64{&r.Lost, &r.Late, &r.Duplicates, &r.Limited, &r.Conflicts} {
 		*total = ahead(*total)
 	}
 	return r

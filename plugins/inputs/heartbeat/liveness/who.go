@@ -16,7 +16,9 @@ func (t *Tracker) identify(p *peer, b *Beat, now time.Time) who {
 	at := now.Sub(t.epoch)
 	switch {
 	case p.process.is(b.Process):
-		p.process = p.process.completed(b.Process)
+		if whole := p.process.completed(b.Process); whole != p.process {
+			p.process, p.changed = whole, true
+		}
 		p.processHeard = at
 		t.locate(p, b.Addr, now)
 		return sameOne
@@ -48,7 +50,7 @@ func (t *Tracker) eventOf(p *peer, b *Beat, who who, now time.Time) Event {
 		return Rebooted
 	case who == formerOne && b.Status == SaysAlive:
 		past := p.remember()
-		past.Conflicts++
+		t.noteMishaps(p, &past.Conflicts, 1)
 		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
 			past.conflictTold = at
 			return Conflict
