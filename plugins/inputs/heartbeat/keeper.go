@@ -95,7 +95,7 @@ func (k *keeper) open(now time.Time) error {
 	return nil
 }
 
-const heldRemedy = ": is the block there twice? If not, set 'state_file' to another file"
+const heldRemedy = ". Stop that one, or set 'state_file' to another file"
 
 func heldByAnother(err error) bool {
 	var locked *statefile.LockedError
@@ -137,8 +137,10 @@ func remedy(err error) string {
 	var at *fs.PathError
 	var locked *statefile.LockedError
 	switch {
+	case errors.As(err, &locked) && locked.Own():
+		return ". Set 'state_file' of one of them to another file"
 	case errors.As(err, &locked):
-		return heldRemedy
+		return ". Is the block there twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
 		return ". Run: chown " + userName() + " " + existing(at.Path)
 	}

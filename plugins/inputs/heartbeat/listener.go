@@ -54,6 +54,7 @@ func listen(h *Heartbeat, url string) (*listener, error) {
 		err = l.openStreams(network, address)
 	}
 	if err == nil && isUnix(network) {
+		giveAway(address)
 		err = setMode(address, h.SocketMode)
 	}
 	if err != nil {
