@@ -18,8 +18,9 @@ const (
 	// beats more often a crash costs little.
 	seldom = 3 * time.Minute
 
-	// beatsAhead is by how many beats their total is saved ahead, so that it
-	// does not go back when a collector goes on after a crash.
+	// beatsAhead is by how many beats their total is saved ahead at most, so that
+	// it does not go back when a collector goes on after a crash. Of the first
+	// beats that a collector hears it is less: a crash adds little to them.
 	beatsAhead = 128
 	// mostAhead is the same for what goes wrong, of which there is less.
 	mostAhead = 1024
@@ -60,11 +61,26 @@ func (t *Tracker) lose(id ID) { t.unsaved.gone = append(t.unsaved.gone, id) }
 // noteBeat notes that p has beaten: each time if it seldom does, else for the
 // first time in the life of this collector, and when its total needs it.
 func (t *Tracker) noteBeat(p *peer) {
-	if p.here && p.beats%beatsAhead != 0 && !p.beatsSeldom() {
-		return // what else has changed, rewake will find
+	p.here = min(p.here+1, beatsAhead)
+	first := p.here == 1 || p.here == 4 || p.here == 16 || p.here == 64
+	if first || p.here > 64 && p.beats%beatsAhead == 0 || p.beatsSeldom() {
+		t.touch(p)
+	} // what else has changed, rewake will find
+}
+
+// beatsSaved returns as what the total of beats is saved: until noteBeat notes
+// it again it is not exceeded.
+func (p *peer) beatsSaved() uint64 {
+	before := p.beats - uint64(p.here)
+	switch {
+	case p.here < 4:
+		return before + 4
+	case p.here < 16:
+		return before + 16
+	case p.here < 64:
+		return before + 64
 	}
-	p.here = true
-	t.touch(p)
+	return (p.beats/beatsAhead + 1) * beatsAhead
 }
 
 // noteSpeaker notes that another run speaks for p, on which it depends who shares
@@ -100,7 +116,7 @@ func ahead(total uint64) uint64 {
 // to be heard by this collector.
 func (t *Tracker) countLate(p *peer) {
 	class := uint8(0)
-	if p.state == Suspect || p.state == Unknown || p.state == Alive && !p.here {
+	if p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0 {
 		class = 1
 		for left := p.deadV - t.tickV; left >= 2*time.Second && class < lateClasses-1; left /= 2 {
 			class++
@@ -162,11 +178,11 @@ func (t *Tracker) RunningRecord(i int, now time.Time) Record { return t.runningR
 
 func (t *Tracker) runningRecord(p *peer, now time.Time) Record {
 	r := t.record(p, now)
-	if !p.here {
+	if p.here == 0 {
 		return r // its totals are as they were saved
 	}
 	r.Fresh = p.state == Alive && !p.beatsSeldom()
-	r.Beats = (r.Beats/beatsAhead + 1) * beatsAhead
+	r.Beats = p.beatsSaved()
 	for _, total := range []*uint64{&r.Lost, &r.Late, &r.Duplicates, &r.Limited, &r.Conflicts} {
 		*total = ahead(*total)
 	}
@@ -174,4 +190,4 @@ func (t *Tracker) runningRecord(p *peer, now time.Time) Record {
 }
 
 // Heard reports whether the peer with number i was heard since New.
-func (t *Tracker) Heard(i int) bool { return t.order[i].here }
+func (t *Tracker) Heard(i int) bool { return t.order[i].here > 0 }

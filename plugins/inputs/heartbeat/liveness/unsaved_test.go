@@ -83,7 +83,7 @@ func (j *scribe) compare(s *storm) {
 		want, got := t.Record(i, s.now), was.record.After(listened-was.at, 0)
 		if is, noted := comparable(&want, &want), comparable(&got, &want); !reflect.DeepEqual(is, noted) {
 			diff := cmp.Diff(is, noted, cmpopts.EquateComparable(netip.Addr{}))
-			s.failf("%v, here %t, was noted %v ago: -is +noted\n%s", p.id, p.here, listened-was.at, diff)
+			s.failf("%v, here %d, was noted %v ago: -is +noted\n%s", p.id, p.here, listened-was.at, diff)
 		}
 		if total := got.Beats; total < want.Beats || total > want.Beats+beatsAhead {
 			s.failf("%v has beaten %d times, noted are %d", p.id, want.Beats, total)
@@ -269,4 +269,32 @@ func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	c.tracker.Restore(&r, c.now, c.now)
 	c.observe(b)
 	require.EqualValues(t, 2, c.view(b.ID).Beats)
+}
+
+// The total of beats never goes back over a crash, and goes ahead by few of them:
+// a collector that is killed again and again does not invent beats.
+func TestBeatsAreSavedAhead(t *testing.T) {
+	c := newCast(t)
+	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
+	saved, times := uint64(0), 0
+	for n := uint64(1); n <= 1000; n++ {
+		c.now = c.now.Add(time.Second)
+		c.observe(b)
+		if records, _ := c.tracker.TakeUnsaved(nil, 1, c.now); len(records) > 0 {
+			saved = records[0].Beats
+			times++
+		}
+		require.GreaterOrEqual(t, saved, n)
+		require.LessOrEqual(t, saved, n+min(4*n, beatsAhead))
+	}
+	require.LessOrEqual(t, times, 15)
+
+	r := c.tracker.RunningRecord(0, c.now)
+	for range 100 {
+		c.tracker = New(c.opts, c.now)
+		c.tracker.Restore(&r, c.now, c.now)
+		c.observe(b)
+		r = c.tracker.RunningRecord(0, c.now)
+	}
+	require.LessOrEqual(t, r.Beats, uint64(1000+beatsAhead+400))
 }
