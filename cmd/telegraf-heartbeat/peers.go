@@ -14,6 +14,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
 const peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why, from
@@ -92,11 +93,15 @@ func stateFiles(config string) ([]string, error) {
 }
 
 func printPeers(w io.Writer, path string, onlyDead bool, now time.Time) error {
-	saved, all, err := heartbeat.ReadState(path)
+	state, err := statefile.Read(path, now)
 	if err != nil {
 		return err
 	}
-	fmt.Fprintf(w, "%s, saved %s ago: %s\n", path, ago(saved, now), countStates(all))
+	all := state.Peers
+	fmt.Fprintf(w, "%s, last written %s ago: %s\n", path, ago(state.Last, now), countStates(all))
+	if state.Trouble != nil {
+		fmt.Fprintf(w, "%v\n", state.Trouble)
+	}
 	if onlyDead {
 		all = slices.DeleteFunc(all, func(r liveness.Record) bool { return r.State != liveness.Dead })
 	}
@@ -136,8 +141,11 @@ func countStates(all []liveness.Record) string {
 }
 
 func heard(r *liveness.Record, now time.Time) string {
-	if r.Expected {
+	switch {
+	case r.Expected:
 		return "never"
+	case r.Guessed: // the file says that all was well, not when each beat came
+		return "in time"
 	}
 	return ago(r.Heard, now) + " ago"
 }

@@ -70,6 +70,12 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
+		dir:     plugin + "/statefile", // files and records; whoever has it says what time it is
+		imports: []string{std, "golang.org/x/sys/...", module + "/" + plugin + "/liveness"},
+		never:   []string{"net", "net/http"},
+		tests:   pluginTests,
+	},
+	{
 		dir:     plugin,
 		imports: []string{std, telegraf, "golang.org/x/sys/...", module + "/" + plugin + "/..."},
 		tests:   pluginTests,

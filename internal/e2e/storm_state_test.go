@@ -4,6 +4,7 @@ package e2e
 
 import (
 	"bytes"
+	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -37,7 +38,6 @@ func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
 		want  string
 	}{
 		{"garbage", func([]byte) []byte { return []byte("\x00\xff garbage\n\n{") }, "it is no state file of heartbeat"},
-		{"truncated", func(good []byte) []byte { return good[:len(good)/2] }, "it is cut off in line"},
 		{"empty", func([]byte) []byte { return nil }, "it is empty"},
 	}
 	for _, tt := range tests {
@@ -53,7 +53,7 @@ func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
 
 			p.relieve()
 			said := p.now().stderr.with(p.state)
-			require.Len(t, said, 1)
+			require.NotEmpty(t, said)
 			require.Contains(t, said[0], "W! ")
 			require.Contains(t, said[0], tt.want)
 			require.Contains(t, said[0], p.state+".bad")
@@ -61,11 +61,42 @@ func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
 			require.NoError(t, err)
 			require.True(t, bytes.Equal(bad, aside), "%q", aside)
 
-			require.Empty(t, p.now().stderr.with("Going on with"))
+			require.Len(t, said, 1)
+			require.Empty(t, p.now().stderr.with("Restored "))
 			p.untilAll(keptPeers)
 			p.stop()
 			p.relieve()
-			require.Len(t, p.now().stderr.with("Going on with "+strconv.Itoa(keptPeers)+" peers"), 1)
+			require.Len(t, p.now().stderr.with("Restored "+strconv.Itoa(keptPeers)+" peers"), 1)
+			p.untilAll(keptPeers)
+			p.requireNoDeath()
+		})
+	}
+}
+
+// What is cut off or damaged costs the peers that it was about.
+func TestDamagedStateFileCostsTheDamaged(t *testing.T) {
+	t.Parallel()
+	tests := []struct {
+		name  string
+		spoil func(good []byte) []byte
+		said  int
+	}{
+		{"a line", func(good []byte) []byte { return bytes.Replace(good, []byte(`-0003"`), []byte(`-0007"`), 1) }, 1},
+		{"its end", func(good []byte) []byte { return good[:len(good)-10] }, 0},
+	}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			t.Parallel()
+			p := newPost(t)
+			startKept(t, p)
+			p.stop()
+			p.relieve() // what follows is what a crash leaves
+			p.now().kill()
+			good, err := os.ReadFile(p.state)
+			require.NoError(t, err)
+			require.NoError(t, os.WriteFile(p.state, tt.spoil(good), 0o600))
+			p.relieve()
+			require.Len(t, p.now().stderr.with("could not be read"), tt.said)
 			p.untilAll(keptPeers)
 			p.requireNoDeath()
 		})
@@ -97,7 +128,7 @@ func TestReadOnlyDirectoryIsNoReasonNotToServe(t *testing.T) {
 	said := p.now().stderr.with(p.state)
 	require.Len(t, said, 1)
 	require.Contains(t, said[0], "W! ")
-	require.Contains(t, said[0], "Nobody is remembered over a restart")
+	require.Contains(t, said[0], "State will not survive a restart")
 	require.Contains(t, said[0], "read-only file system")
 	pause(silence(keptInterval))
 	require.Len(t, p.now().stderr.with(p.state), 1)
@@ -142,30 +173,30 @@ func TestFullDiskIsSavedToOnceThereIsSpace(t *testing.T) {
 	}
 }
 
-func TestSecondCollectorWithTheSameStateFileSaysSo(t *testing.T) {
+// Who finds the state file in use by another process is not the collector: it
+// says so, waits without the port, and goes on when that one ends.
+func TestSecondCollectorWithTheSameStateFileWaits(t *testing.T) {
 	t.Parallel()
 	p, second := newPost(t), newPost(t)
-	shared := p.state
 	config, err := os.ReadFile(second.config)
 	require.NoError(t, err)
-	config = bytes.Replace(config, []byte(second.state), []byte(shared), 1)
+	config = bytes.Replace(config, []byte(second.state), []byte(p.state), 1)
 	require.NoError(t, os.WriteFile(second.config, config, 0o600))
 
 	startKept(t, p)
-	startKept(t, second)
-	said := second.now().stderr.with(shared)
-	require.Len(t, said, 1)
-	require.Contains(t, said[0], "W! ")
-	require.Contains(t, said[0], "used by another process (process "+strconv.Itoa(p.now().pid())+")")
-	saved(p.now(), shared)
-	second.untilAll(keptPeers)
-	second.now().signal(syscall.SIGTERM)
-	require.Zero(t, second.now().exit())
-	require.Len(t, second.now().stderr.with(shared), 1)
-	p.stop()
-	p.relieve()
-	require.Empty(t, p.now().stderr.with("W! Nobody"))
+	other := start(t, "telegraf-heartbeat", "-config", second.config)
+	second.lives = append(second.lives, other)
+	other.until("it to say so", func() bool { return len(other.stderr.with(p.state)) > 0 })
+	said := other.stderr.with(p.state)[0]
+	require.Contains(t, said, "W! ")
+	require.Contains(t, said, "is the block there twice?")
+	require.Contains(t, said, "used by another process ("+strconv.Itoa(p.now().pid())+")")
+	_, err = net.Dial("tcp", second.address)
+	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it holds nothing while it waits")
 	p.untilAll(keptPeers)
+	p.stop()
+	require.Equal(t, second.address, listens(other))
+	require.Len(t, other.stderr.with("Restored "+strconv.Itoa(keptPeers)+" peers"), 1)
 	p.requireNoDeath()
 	second.requireNoDeath()
 }

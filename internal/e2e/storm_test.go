@@ -88,7 +88,7 @@ func TestCollectorThatIsKilledAgainAndAgainKillsNobody(t *testing.T) {
 			p.relieve()
 			startFleet(t, p.address, senders, interval)
 			first := p.untilAll(senders)
-			saved(p.now(), p.state)
+			p.untilKept(p.now(), senders)
 			var middle map[string]telegraf.Metric
 			for kill := range kills {
 				p.now().kill()

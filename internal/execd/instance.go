@@ -10,7 +10,7 @@ import (
 )
 
 const (
-	firstRetry   = time.Second // after a listening address was taken; doubles
+	firstRetry   = time.Second // after an address or a file was taken; doubles
 	longestRetry = 30 * time.Second
 
 	// gatherLimit is what a running Gather gets at the end, before Stop is
@@ -26,7 +26,7 @@ type instance struct {
 	acc    *accumulator
 	log    telegraf.Logger
 	every  time.Duration // 0: gathers only when prompted
-	waits  bool          // for its address, if that is taken
+	waits  bool          // for what it needs, if another process has it
 	prompt chan struct{} // holds one prompt: more than that are one
 	done   chan struct{} // closed when run has returned
 }
@@ -79,9 +79,9 @@ func (in *instance) run(ctx context.Context) error {
 	return nil
 }
 
-// start starts the plugin. While the address it listens on is taken, which
-// ends by itself when a predecessor is on its way out, it tries again, if it
-// waits. It reports false without an error if ctx ended first.
+// start starts the plugin. While another process has its address or its file,
+// which ends by itself when that is a predecessor on its way out, it tries
+// again, if it waits. It reports false without an error if ctx ended first.
 func (in *instance) start(ctx context.Context) (bool, error) {
 	service, ok := in.plugin.(telegraf.ServiceInput)
 	if !ok {
@@ -92,15 +92,15 @@ func (in *instance) start(ctx context.Context) (bool, error) {
 		err := service.Start(in.acc)
 		if err == nil {
 			if !said.last.IsZero() {
-				in.log.Info("listening at last")
+				in.log.Info("listening again")
 			}
 			return true, nil
 		}
-		if !in.waits || !addressTaken(err) {
+		if !in.waits || !taken(err) {
 			return false, fmt.Errorf("starting %s failed: %w", in.name, err)
 		}
 		if said.allow(time.Now()) {
-			in.log.Warnf("listening failed, trying again until the address is free: %v", err)
+			in.log.Warnf("Cannot start yet, retrying until it is free (is the block there twice?): %v", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -382,10 +382,10 @@ func TestTakenAddressIsTriedAgainLessAndLessOften(t *testing.T) {
 		}
 		require.Equal(t, seconds[:8], tried())
 		require.Len(t, tr.stderr.lines(), 2, "then once a minute: %s", tr.stderr)
-		require.Contains(t, tr.stderr.lines()[1], "W! [inputs.heartbeat] listening failed, trying again until the address is free: listening failed: listen tcp: bind: address already in use")
+		require.Contains(t, tr.stderr.lines()[1], "W! [inputs.heartbeat] Cannot start yet, retrying until it is free (is the block there twice?): listening failed: listen tcp: bind: address already in use")
 		pass(15 * time.Second)
 		require.Equal(t, seconds, tried())
-		require.Equal(t, "I! [inputs.heartbeat] listening at last", tr.stderr.lines()[2])
+		require.Equal(t, "I! [inputs.heartbeat] listening again", tr.stderr.lines()[2])
 		require.Len(t, tr.stdout.lines(), 1)
 		require.NoError(t, tr.endOfStdin())
 		require.Equal(t, 1, stops)
@@ -429,9 +429,9 @@ func TestStartThatFailsOtherwiseEndsAllInOneLine(t *testing.T) {
 }
 
 func TestAddressTakenIsKnownOnWindowsToo(t *testing.T) {
-	require.True(t, addressTaken(fmt.Errorf("x: %w", syscall.Errno(10048))))
-	require.True(t, addressTaken(errTaken))
-	require.False(t, addressTaken(syscall.EACCES))
+	require.True(t, taken(fmt.Errorf("x: %w", syscall.Errno(10048))))
+	require.True(t, taken(errTaken))
+	require.False(t, taken(syscall.EACCES))
 	require.Equal(t, errStdoutClosed, writeFailure(fmt.Errorf("x: %w", syscall.Errno(232))))
 }
 

@@ -159,16 +159,23 @@ func writeFailure(err error) error {
 	return fmt.Errorf("writing metrics failed: %w", err)
 }
 
-// addressTaken knows the error of a listener whose address another one has.
-func addressTaken(err error) bool {
-	return errors.Is(err, syscall.EADDRINUSE) || errors.Is(err, windowsAddressInUse)
+// taken knows the errors of a plugin whose address, or whose locked file, another
+// process has.
+func taken(err error) bool {
+	for _, held := range []error{syscall.EADDRINUSE, syscall.EWOULDBLOCK, windowsAddressInUse, windowsLockViolation} {
+		if errors.Is(err, held) {
+			return true
+		}
+	}
+	return false
 }
 
-// What Windows says for EPIPE and EADDRINUSE; its syscall package does not
-// make them the same. Other systems have no errors with these numbers, or none
+// What Windows says for EPIPE, EADDRINUSE and EWOULDBLOCK; its syscall package
+// does not make them the same. Other systems have no errors with these numbers, or none
 // that writing and listening could return.
 const (
-	windowsBrokenPipe   = syscall.Errno(109)
-	windowsNoData       = syscall.Errno(232)
-	windowsAddressInUse = syscall.Errno(10048)
+	windowsBrokenPipe    = syscall.Errno(109)
+	windowsNoData        = syscall.Errno(232)
+	windowsAddressInUse  = syscall.Errno(10048)
+	windowsLockViolation = syscall.Errno(33)
 )

@@ -169,7 +169,7 @@ func TestCollectorWhosePortIsTakenKillsNobody(t *testing.T) {
 	require.Empty(t, strings.Join(squatter.stderr.texts(), "\n"))
 	tr.then("free", squatter.kill)
 	c.listens()
-	require.True(t, c.stderr.says("Going on with 1 peers"))
+	require.True(t, c.stderr.says("Restored 1 peers"))
 	c.hear(app)
 	tr.expectNoDeath()
 }

@@ -157,6 +157,7 @@ func startInBubble(t testing.TB, h *Heartbeat) (acc *testutil.Accumulator, conne
 	require.NoError(t, h.Init())
 	require.NoError(t, h.unlock())
 	h.prepare(time.Now())
+	require.NoError(t, h.keeper.open(time.Now()))
 	pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
 	l := newListener(h, "tcp")
 	l.acceptFrom(pipes)

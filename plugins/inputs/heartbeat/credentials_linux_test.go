@@ -80,7 +80,7 @@ func unixForAll(t *testing.T) *Heartbeat {
 }
 
 // user returns how a process of another user is started.
-func user(id uint32) *syscall.SysProcAttr {
+func asUser(id uint32) *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: id, Gid: id}}
 }
 
@@ -92,7 +92,7 @@ func TestUsersSpeakForTheirOwn(t *testing.T) {
 	const alice, bob = 61001, 61002
 	h := unixForAll(t)
 	says := func(who uint32, more string) string {
-		answer, _ := speak(t, h, user(who), `{"host":"web-1","service":"shop","pid":PID,"ack":true,"interval_ms":60000`+more+`}`)
+		answer, _ := speak(t, h, asUser(who), `{"host":"web-1","service":"shop","pid":PID,"ack":true,"interval_ms":60000`+more+`}`)
 		return answer.Error
 	}
 	require.Empty(t, says(alice, ""))
@@ -105,7 +105,7 @@ func TestUsersSpeakForTheirOwn(t *testing.T) {
 	require.Contains(t, says(bob, ""), "belongs to another user", "its death is not hidden")
 	require.Empty(t, says(0, ""), "root may")
 	require.Contains(t, says(bob, ""), "belongs to another user", "and takes nothing")
-	retired, _ := speak(t, h, user(0), `{"host":"web-1","service":"shop","pid":0,"ack":true,"status":"leaving"}`)
+	retired, _ := speak(t, h, asUser(0), `{"host":"web-1","service":"shop","pid":0,"ack":true,"status":"leaving"}`)
 	require.Empty(t, retired.Error)
 	require.Empty(t, says(bob, ""), "it has left")
 	require.Contains(t, says(alice, ""), "belongs to another user")

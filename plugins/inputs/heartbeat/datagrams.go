@@ -2,7 +2,6 @@ package heartbeat
 
 import (
 	"context"
-	"errors"
 	"net"
 	"time"
 
@@ -44,7 +43,7 @@ func (l *listener) receiveAll() {
 			l.takeDatagram(r, buffer[:n])
 			continue
 		}
-		if errors.Is(err, net.ErrClosed) {
+		if l.isClosed() {
 			return
 		}
 		l.refuse(reasonAccept, l.address, err.Error())

@@ -101,7 +101,9 @@ func (*Heartbeat) SampleConfig() string {
 	return sampleConfig
 }
 
-// Start opens the sockets.
+// Start opens the sockets, then the state file: who waits for an address must
+// not keep the file from the collector that has both. Stop releases them the
+// other way round.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	if err := h.unlock(); err != nil {
 		return err
@@ -111,10 +113,13 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 		l, err := listen(h, address)
 		if err != nil {
 			h.closeListeners()
-			h.keeper.close()
 			return fmt.Errorf("listening on %q of 'service_addresses' failed: %w", address, err)
 		}
 		h.listeners = append(h.listeners, l)
+	}
+	if err := h.keeper.open(time.Now()); err != nil {
+		h.closeListeners()
+		return err
 	}
 	h.announce()
 	h.run(acc)
@@ -139,13 +144,12 @@ func (h *Heartbeat) unlock() (err error) {
 	return nil
 }
 
-// prepare sets up what all connections share, and goes on from what another
-// collector has left.
+// prepare sets up what all connections share.
 func (h *Heartbeat) prepare(now time.Time) {
 	h.refusals = newRefusals(h.Log)
 	h.recipient = newRecipient(h)
 	h.intake = newIntake(h.options(), h.naming(), h.Log, now)
-	h.keeper = newKeeper(h.StatePath(), h.intake, h.Log, now)
+	h.keeper = newKeeper(h.StatePath(), h.intake, h.Log)
 	h.doors = newDoors(h)
 	h.crew = newCrew()
 }
@@ -195,16 +199,20 @@ func (h *Heartbeat) Gather(telegraf.Accumulator) error {
 // may be called at any time and more than once.
 func (h *Heartbeat) Stop() {
 	h.running.Store(nil)
-	h.closeListeners()
+	for _, l := range h.listeners {
+		l.end()
+	}
 	if h.stop != nil {
 		h.stop()
 		h.stop = nil
 	}
+	h.closeListeners()
 }
 
+// closeListeners gives their addresses back. Nothing is served any more.
 func (h *Heartbeat) closeListeners() {
 	for _, l := range h.listeners {
-		l.close()
+		l.closeSocket()
 	}
 	h.listeners = nil
 }
@@ -213,7 +221,7 @@ func (h *Heartbeat) closeListeners() {
 func (h *Heartbeat) ownOf() func(time.Time) []telegraf.Metric {
 	in, keeper, refusals, recipient := h.intake, h.keeper, h.refusals, h.recipient
 	return func(now time.Time) []telegraf.Metric {
-		metrics := collectorMetrics(in.health(), refusals.total(), recipient.unnamed.Load(), keeper.age(now), now)
+		metrics := collectorMetrics(in.health(), refusals.total(), recipient.unnamed.Load(), keeper.health(now), now)
 		for _, l := range in.listeners {
 			metrics = append(metrics, listenerMetrics(l, now)...)
 		}

@@ -4,6 +4,7 @@ import (
 	"context"
 	"net/netip"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/influxdata/telegraf"
@@ -19,6 +20,7 @@ const portion = 512
 // accumulator. Reading and judging never wait for the accumulator: between
 // them lies the queue.
 type intake struct {
+	rules   liveness.Options
 	naming  naming
 	log     telegraf.Logger
 	queue   *queue
@@ -29,20 +31,26 @@ type intake struct {
 
 	mu       sync.Mutex // guards the rest; held while transitions are queued, which keeps them in order
 	tracker  *liveness.Tracker
-	version  uint64    // grows with each beat and each transition
+	expected []liveness.Expected
 	isolated time.Time // since when; zero if not
 
+	restarted      time.Time     // when the tracker was set up anew last
+	listenedBefore time.Duration // by the trackers before
+
 	conflicts rarely
+	panics    atomic.Int64
+	panicked  rarely
+	anew      atomic.Bool // the tracker was set up anew, and that is yet to be saved
 }
 
 func newIntake(rules liveness.Options, naming naming, log telegraf.Logger, now time.Time) *intake {
 	in := &intake{
-		naming: naming, log: log, queue: newQueue(),
+		rules: rules, naming: naming, log: log, queue: newQueue(),
 		gathers: make(chan chan struct{}), ended: make(chan struct{}),
 	}
-	rules.Ask = in.ask
-	in.tracker = liveness.New(rules, now)
-	in.queue.pushMetric(liveness.ID{}, startedMetric(now))
+	in.rules.Ask = in.ask
+	in.tracker = liveness.New(in.rules, now)
+	in.queue.pushEvent(startedMetric(now))
 	return in
 }
 
@@ -81,6 +89,7 @@ func (in *intake) ask(id liveness.ConnID) (liveness.Path, netip.Addr) {
 func (in *intake) expect(all []liveness.Expected) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
+	in.expected = all
 	in.tell(in.tracker.Expect(all, time.Now()))
 }
 
@@ -91,20 +100,6 @@ func (in *intake) unmet() []liveness.Expected {
 	return in.tracker.Unmet()
 }
 
-// changes returns a number that is another one when there is something new to
-// save. While anybody is silent there always is.
-func (in *intake) changes() uint64 {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	for _, s := range []liveness.State{liveness.Unknown, liveness.Alive, liveness.Suspect} {
-		if in.tracker.Count(s) > 0 {
-			in.version++
-			break
-		}
-	}
-	return in.version
-}
-
 // observe takes in a beat. The transitions of the outcome are dealt with.
 func (in *intake) observe(o *observation) liveness.Outcome {
 	out, conflict := in.judge(&o.Beat)
@@ -113,7 +108,7 @@ func (in *intake) observe(o *observation) liveness.Outcome {
 		in.warn(conflict)
 	}
 	if out.Fate == liveness.Accepted && in.naming.beats {
-		in.queue.pushMetric(o.ID, in.naming.beatMetric(o, &out))
+		in.queue.pushBeat(o.ID, in.naming.beatMetric(o, &out))
 	}
 	return out
 }
@@ -124,7 +119,6 @@ func (in *intake) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transitio
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	out := in.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
-	in.version++
 	return out, in.tell(out.Transitions)
 }
 
@@ -162,6 +156,12 @@ func (in *intake) tick() {
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	now := time.Now()
+	if !in.contained("judging silence", func() { in.judgeSilence(now) }) {
+		in.contained("setting up the verdicts anew", func() { in.startAnew(now) })
+	}
+}
+
+func (in *intake) judgeSilence(now time.Time) {
 	transitions := in.tracker.Tick(now)
 	if isolated := in.tracker.Isolated(); isolated == in.isolated.IsZero() {
 		in.isolate(isolated, now)
@@ -177,7 +177,7 @@ func (in *intake) isolate(isolated bool, now time.Time) {
 	} else {
 		lasted, in.isolated = now.Sub(in.isolated), time.Time{}
 	}
-	in.queue.pushMetric(liveness.ID{}, isolatedMetric(isolated, lasted, now))
+	in.queue.pushEvent(isolatedMetric(isolated, lasted, now))
 }
 
 // tell queues transitions and returns the last conflict among them, or nil.
@@ -185,7 +185,6 @@ func (in *intake) isolate(isolated bool, now time.Time) {
 func (in *intake) tell(transitions []liveness.Transition) *liveness.Transition {
 	var conflict *liveness.Transition
 	for _, tr := range transitions {
-		in.version++
 		in.queue.pushChange(tr)
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
@@ -215,15 +214,17 @@ func (in *intake) emit(ctx context.Context, acc telegraf.Accumulator, own func(t
 	for {
 		select {
 		case <-in.queue.filled:
-			add(acc, in.queue.take())
+			in.add(acc, in.queue.take())
 		case done := <-in.gathers:
-			in.emitPeers(acc)
-			for _, m := range own(time.Now().Truncate(time.Millisecond)) {
-				acc.AddMetric(m)
-			}
+			in.contained("gathering peers", func() { in.emitPeers(acc) })
+			in.contained("gathering the collector", func() {
+				for _, m := range own(time.Now().Truncate(time.Millisecond)) {
+					acc.AddMetric(m)
+				}
+			})
 			close(done)
 		case <-ctx.Done():
-			add(acc, in.queue.take())
+			in.add(acc, in.queue.take())
 			return
 		}
 	}
@@ -238,7 +239,7 @@ func (in *intake) emitPeers(acc telegraf.Accumulator) {
 	for next, more := in.count(), true; more; more = next > 0 {
 		var queued []waiting
 		views, queued, next = in.look(views[:0], next)
-		add(acc, queued)
+		in.add(acc, queued)
 		for i := range views {
 			addPeer(acc, &views[i])
 		}
@@ -270,28 +271,40 @@ type health struct {
 	stalled   time.Duration
 	isolated  bool
 	coalesced int64
+	panics    int64
 	peers     [len(liveness.States)]int
 }
 
 func (in *intake) health() health {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	own := health{stalled: in.tracker.Stalled(), isolated: in.tracker.Isolated(), coalesced: in.queue.coalescedTotal()}
+	own := health{stalled: in.tracker.Stalled(), isolated: in.tracker.Isolated(), coalesced: in.queue.coalescedTotal(), panics: in.panics.Load()}
 	for i, state := range liveness.States {
 		own.peers[i] = in.tracker.Count(state)
 	}
 	return own
 }
 
-func add(acc telegraf.Accumulator, items []waiting) {
-	for _, item := range items {
-		if item.change == nil {
-			acc.AddMetric(item.metric)
-			continue
-		}
-		acc.AddMetric(eventMetric(item.change))
-		addPeer(acc, &item.change.View)
+// add hands items to acc. One that cannot be handed over costs no other.
+func (in *intake) add(acc telegraf.Accumulator, items []waiting) {
+	for len(items) > 0 {
+		in.contained("emitting", func() {
+			for len(items) > 0 {
+				item := items[0]
+				items = items[1:]
+				addItem(acc, &item)
+			}
+		})
 	}
+}
+
+func addItem(acc telegraf.Accumulator, item *waiting) {
+	if item.change == nil {
+		acc.AddMetric(item.metric)
+		return
+	}
+	acc.AddMetric(eventMetric(item.change))
+	addPeer(acc, &item.change.View)
 }
 
 func addPeer(acc telegraf.Accumulator, v *liveness.View) {

@@ -3,101 +3,296 @@ package heartbeat
 import (
 	"context"
 	"errors"
-	"iter"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/user"
+	"path/filepath"
+	"strconv"
+	"strings"
 	"sync/atomic"
 	"time"
 
 	"github.com/influxdata/telegraf"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
 const (
-	// firstSave is when the state is saved for the first time, and how soon
-	// again at the earliest. Little of a silence is lost by a collector that
-	// is killed again and again.
-	firstSave = 500 * time.Millisecond
-	// saveShare is how many times longer than a saving took the next one is
-	// waited for: it costs at most that part of time and disk.
-	saveShare = 100
+	// flushPause is how soon changes are saved after those before.
+	flushPause = 200 * time.Millisecond
+	// firstPace is when a collector first notes for how long it has listened.
+	// After that it does so whenever that is twice as long, so that one that is
+	// killed again and again loses at most half of it, and at its pace at last.
+	firstPace = 500 * time.Millisecond
+	// renewShare is how many times longer than making the file anew took the
+	// next time is waited for: it costs at most that part of time and disk.
+	renewShare = 100
+	renewPause = time.Second
+
+	// lockPatience is how long a start waits for a predecessor to end.
+	lockPatience = 3 * time.Second
+	lockPause    = 50 * time.Millisecond
+	// openPause is how soon a file that could not be had is asked for again.
+	openPause = 10 * time.Second
 )
 
-// A keeper saves what the intake knows, so that the next collector can go on
-// from there. Without a file it keeps nothing.
-type keeper struct {
-	file    *stateFile
-	log     telegraf.Logger
-	in      *intake
-	saved   atomic.Int64 // unix ns; 0 before the first time
-	changed uint64       // what in.changes was then
-	failed  rarely
+// statePath returns where the state is kept, or "" if it is not kept.
+func statePath(option string, getenv func(string) string) string {
+	const name = "heartbeat.state"
+	switch option {
+	case "none":
+		return ""
+	case "":
+		if dir, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":"); dir != "" { // systemd gives a list
+			return filepath.Join(dir, name)
+		}
+		return "/var/lib/telegraf/" + name
+	}
+	return option
 }
 
-// newKeeper opens the state file and lets the intake go on from what is in
-// it. Whatever is wrong with the file costs only what it holds.
-func newKeeper(path string, in *intake, log telegraf.Logger, now time.Time) *keeper {
-	k := &keeper{in: in, log: log}
-	if path == "" {
-		return k
+// A keeper saves what the intake knows, so that the next collector can go on
+// from there. Without a path it keeps nothing.
+type keeper struct {
+	path string
+	log  telegraf.Logger
+	in   *intake
+
+	file     *statefile.File // nil while there is none
+	said     string          // what was said last of the file that there is none of
+	opened   time.Time       // when the file was last asked for
+	epoch    time.Duration   // on the verdict clock: when it was had
+	marked   time.Duration   // likewise: what the file says of it
+	renewing time.Time       // before, the file is not made anew
+	failed   rarely
+
+	saved atomic.Int64 // unix ns: until when all was saved; 0 before the first time
+	works atomic.Bool  // the last saving did
+}
+
+func newKeeper(path string, in *intake, log telegraf.Logger) *keeper {
+	return &keeper{path: path, in: in, log: log}
+}
+
+// open takes the file and lets the intake go on from what is in it. It fails
+// only if another process has the file: that one is the collector here, or was
+// and is about to end, for which open waits. Whatever else is wrong with the file
+// costs what it holds.
+func (k *keeper) open(now time.Time) error {
+	if k.path == "" {
+		return nil
 	}
-	file, err := openState(path)
+	err := k.tryOpen(now)
+	for limit := now.Add(lockPatience); heldByAnother(err) && time.Now().Before(limit); {
+		time.Sleep(lockPause)
+		err = k.tryOpen(time.Now())
+	}
+	if heldByAnother(err) {
+		return fmt.Errorf("%w%s", err, heldRemedy)
+	}
+	k.complain(err)
+	return nil
+}
+
+const heldRemedy = ". Stop that one, or set 'state_file' to another file"
+
+func heldByAnother(err error) bool {
+	var locked *statefile.LockedError
+	return errors.As(err, &locked) && !locked.Own()
+}
+
+func (k *keeper) tryOpen(now time.Time) error {
+	k.opened = now
+	file, state, err := statefile.Open(k.path, now)
 	if err != nil {
-		log.Warnf("Nobody is remembered over a restart: %v; set 'state_file' to a file that can be written, or to \"none\"", err)
-		return k
+		return err
 	}
-	k.file = file
-	old, err := file.load()
-	if err != nil {
-		log.Warnf("Nobody is remembered from before: %v", err)
-		return k
+	k.file, k.said = file, ""
+	k.works.Store(true)
+	if state.Trouble != nil {
+		k.log.Warnf("State file %q: %v", k.path, state.Trouble)
 	}
-	for i := range old.peers {
-		in.tracker.Restore(&old.peers[i], old.saved, now)
+	k.epoch = k.in.restore(&state, now)
+	k.marked = k.epoch
+	if len(state.Peers) > 0 {
+		k.log.Infof("Restored %d peers from the state file %q, last written %s ago",
+			len(state.Peers), k.path, max(now.Sub(state.Last), 0).Round(time.Second))
 	}
-	if len(old.peers) > 0 {
-		log.Infof("Going on with %d peers from %q, saved %s ago", len(old.peers), path, now.Sub(old.saved).Round(time.Second))
+	return nil
+}
+
+// complain says why there is no memory, and what to do, unless it was the last
+// thing said.
+func (k *keeper) complain(err error) {
+	if err == nil || err.Error() == k.said {
+		return
 	}
-	return k
+	k.said = err.Error()
+	k.log.Warnf("State will not survive a restart: %v%s", err, remedy(err))
+}
+
+// remedy returns what to do about a file that could not be used.
+func remedy(err error) string {
+	var at *fs.PathError
+	var locked *statefile.LockedError
+	switch {
+	case errors.As(err, &locked) && locked.Own():
+		return ". Set 'state_file' of one of them to another file"
+	case errors.As(err, &locked):
+		return ". Is the block there twice?"
+	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
+		return ". Run: chown " + userName() + " " + existing(at.Path)
+	}
+	return ". Set 'state_file' to a file that can be written, or to \"none\""
+}
+
+// existing returns path, or the directory if there is nothing at path yet.
+func existing(path string) string {
+	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
+		return filepath.Dir(path)
+	}
+	return path
+}
+
+func userName() string {
+	id := strconv.Itoa(os.Geteuid())
+	if known, err := user.LookupId(id); err == nil {
+		return known.Username
+	}
+	return id
 }
 
 // keep saves until ctx ends, and then once more.
 func (k *keeper) keep(ctx context.Context) {
-	if k.file == nil {
+	if k.path == "" {
 		return
 	}
-	timer := time.NewTimer(firstSave)
+	timer := time.NewTimer(flushPause)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			k.save()
+			k.contained("saving", k.finish)
 			return
 		case <-timer.C:
-			started := time.Now()
-			k.save()
-			timer.Reset(max(firstSave, saveShare*time.Since(started)))
+			k.contained("saving", func() { k.step(time.Now()) })
+			timer.Reset(flushPause)
 		}
 	}
 }
 
-// save saves the state if it has changed.
-func (k *keeper) save() {
-	changes := k.in.changes()
-	if k.saved.Load() > 0 && changes == k.changed {
-		return
+// contained calls save. If that panics, the file is made anew.
+func (k *keeper) contained(what string, save func()) {
+	if !k.in.contained(what, save) {
+		k.works.Store(false)
+		if k.file != nil {
+			k.file.Reset()
+		}
 	}
+}
+
+// step saves what has changed.
+func (k *keeper) step(now time.Time) {
+	if k.file == nil {
+		k.in.dropUnsaved()
+		if now.Sub(k.opened) < openPause {
+			return
+		}
+		if err := k.tryOpen(now); err != nil {
+			k.complain(err)
+			return
+		}
+	}
+	if k.in.anew.Swap(false) {
+		k.file.Reset()
+	}
+	err := k.flush()
+	if k.file.Outgrown() && !now.Before(k.renewing) {
+		err = k.renew()
+		took := time.Since(now)
+		k.renewing = time.Now().Add(max(renewPause, renewShare*took))
+	}
+	k.note(err)
+}
+
+// note says what became of a saving.
+func (k *keeper) note(err error) {
 	now := time.Now()
-	err := k.file.save(now, k.in.records())
 	if err != nil {
 		if more, ok := k.failed.allow(now); ok {
 			k.log.Errorf("%v%s", err, more)
 		}
 	}
-	if err != nil && !errors.Is(err, errLeftOut) {
+	works := (err == nil || errors.Is(err, statefile.ErrLeftOut)) && k.file.Sound()
+	k.works.Store(works)
+	if works {
+		k.saved.Store(now.UnixNano())
+	}
+}
+
+// flush adds to the file what has changed, or for how long was listened.
+func (k *keeper) flush() error {
+	var failed error
+	for more := true; more; {
+		var batch statefile.Batch
+		batch, more = k.in.unsaved()
+		if len(batch.Peers)+len(batch.Gone) == 0 && !k.markDue(batch.Listened) {
+			break
+		}
+		k.marked = batch.Listened
+		batch.Listened -= k.epoch
+		failed = errors.Join(failed, k.file.Append(&batch))
+	}
+	return failed
+}
+
+// markDue reports whether the file is to tell that the collector has listened
+// until now.
+func (k *keeper) markDue(listened time.Duration) bool {
+	pace := min(max(firstPace, k.marked-k.epoch), k.in.pace())
+	return listened-k.marked >= pace
+}
+
+// renew makes the file anew. It looks at a part of the peers at a time, so that
+// beats and verdicts go on, and meanwhile saves what changes.
+func (k *keeper) renew() error {
+	if err := k.file.Begin(); err != nil {
+		return err
+	}
+	var failed error
+	for next := k.in.count(); next > 0; {
+		var batch statefile.Batch
+		batch, next = k.in.recordChunk(next, false)
+		batch.Listened -= k.epoch
+		failed = errors.Join(failed, k.file.Add(&batch), k.flush())
+	}
+	if failed != nil && !errors.Is(failed, statefile.ErrLeftOut) {
+		k.file.Abandon()
+		return failed
+	}
+	return errors.Join(failed, k.file.Replace())
+}
+
+// finish saves all that a record says more exactly at the end of a collector,
+// and lets another one have the file.
+func (k *keeper) finish() {
+	if k.file == nil {
 		return
 	}
-	k.changed = changes
-	k.saved.Store(now.UnixNano())
+	err := k.flush()
+	if !k.file.Sound() {
+		err = k.renew()
+	}
+	for next := k.in.count(); next > 0; {
+		var batch statefile.Batch
+		batch, next = k.in.recordChunk(next, true)
+		batch.Listened -= k.epoch
+		err = errors.Join(err, k.file.Append(&batch))
+	}
+	now := time.Now()
+	err = errors.Join(err, k.file.Append(&statefile.Batch{At: now, Listened: k.in.listened(now) - k.epoch, End: true}))
+	k.note(err)
 }
 
 // close lets another collector have the file.
@@ -105,47 +300,85 @@ func (k *keeper) close() {
 	if k.file == nil {
 		return
 	}
-	if err := k.file.close(); err != nil {
+	if err := k.file.Close(); err != nil {
 		k.log.Warnf("Unlocking the state file failed: %v", err)
 	}
 	k.file = nil
 }
 
-// age returns how old the saved state is; it is negative if there is none.
-func (k *keeper) age(now time.Time) time.Duration {
+// A memory is how it stands with what is saved.
+type memory struct {
+	wanted bool          // there is to be a state file
+	works  bool          // all that has changed was saved
+	saved  bool          // it was at some time
+	age    time.Duration // since then
+}
+
+func (k *keeper) health(now time.Time) memory {
 	saved := k.saved.Load()
-	if saved == 0 {
-		return -1
-	}
-	return max(now.Sub(time.Unix(0, saved)), 0)
-}
-
-// records returns what is to be saved of each peer. It looks at a part of
-// them at a time, so that beats and verdicts go on.
-func (in *intake) records() iter.Seq[liveness.Record] {
-	return func(yield func(liveness.Record) bool) {
-		records := make([]liveness.Record, 0, portion)
-		for next := in.count(); next > 0; {
-			records, next = in.recordChunk(records[:0], next)
-			for i := range records {
-				if !yield(records[i]) {
-					return
-				}
-			}
-		}
+	return memory{
+		wanted: k.path != "", works: k.works.Load(),
+		saved: saved > 0, age: max(now.Sub(time.Unix(0, saved)), 0),
 	}
 }
 
-// recordChunk appends the records of peers below number next and returns
-// where to go on. It goes from the end, as emitPeers does.
-func (in *intake) recordChunk(records []liveness.Record, next int) ([]liveness.Record, int) {
+// restore lets the tracker go on from a state, and returns the verdict clock.
+func (in *intake) restore(state *statefile.State, now time.Time) time.Duration {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	now := time.Now()
-	next = min(next, in.tracker.Len())
-	for len(records) < portion && next > 0 {
-		next--
-		records = append(records, in.tracker.Record(next, now))
+	for i := range state.Peers {
+		in.tell(in.tracker.Restore(&state.Peers[i], state.Saved, now))
 	}
-	return records, next
+	return in.listenedBefore + in.tracker.Listened(now)
+}
+
+// unsaved takes a part of what has changed, and reports whether there is more.
+func (in *intake) unsaved() (b statefile.Batch, more bool) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	b.At = time.Now()
+	b.Listened = in.listenedBefore + in.tracker.Listened(b.At)
+	b.Peers, b.Gone = in.tracker.TakeUnsaved(nil, portion, b.At)
+	return b, in.tracker.Unsaved() > 0
+}
+
+// dropUnsaved forgets what has changed: there is no file to save it in.
+func (in *intake) dropUnsaved() {
+	for more := true; more; {
+		_, more = in.unsaved()
+	}
+}
+
+func (in *intake) listened(now time.Time) time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.listenedBefore + in.tracker.Listened(now)
+}
+
+// pace returns how often to note for how long was listened.
+func (in *intake) pace() time.Duration {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	return in.tracker.Pace()
+}
+
+// recordChunk returns the records of peers below number next, and where to go
+// on. It goes from the end, as emitPeers does. At the end of a collector only
+// those are left whose record cannot be told from the one saved before.
+func (in *intake) recordChunk(next int, atEnd bool) (statefile.Batch, int) {
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	b := statefile.Batch{At: time.Now()}
+	b.Listened = in.listenedBefore + in.tracker.Listened(b.At)
+	next = min(next, in.tracker.Len())
+	for count := 0; count < portion && next > 0; count++ {
+		next--
+		switch {
+		case !atEnd:
+			b.Peers = append(b.Peers, in.tracker.RunningRecord(next, b.At))
+		case in.tracker.Heard(next):
+			b.Peers = append(b.Peers, in.tracker.Record(next, b.At))
+		}
+	}
+	return b, next
 }

@@ -3,12 +3,16 @@ package heartbeat
 import (
 	"os"
 	"path/filepath"
+	"strings"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
 // The next collector goes on where this one ended: nothing of it is an event,
@@ -48,31 +52,51 @@ func TestRestartIsNoEvent(t *testing.T) {
 	})
 }
 
-// The first saving comes soon, for a collector that is killed again and again;
-// what has not changed is not saved.
-func TestStateIsSavedSoonAndWhileItChanges(t *testing.T) {
+// What changes is saved within a second; while all is well next to nothing is.
+func TestStateIsSavedSoonAndOnlyIfItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
 		h.StateFile = filepath.Join(t.TempDir(), "state")
 		_, connect, stop := startInBubble(t, h)
-		saved := func() int64 { return h.keeper.saved.Load() }
-		time.Sleep(firstSave / 2)
-		require.Zero(t, saved())
-		time.Sleep(firstSave)
-		first := saved()
-		require.NotZero(t, first)
-		time.Sleep(time.Minute)
-		require.Equal(t, first, saved(), "nobody is known")
+		size := func() int64 {
+			info, err := os.Stat(h.StateFile)
+			require.NoError(t, err)
+			return info.Size()
+		}
+		known := func() []liveness.Record {
+			state, err := statefile.Read(h.StateFile, time.Now())
+			require.NoError(t, err)
+			return state.Peers
+		}
+		time.Sleep(time.Second)
+		require.Empty(t, known())
 
 		c := connect()
+		beats := func(n int) {
+			for range n {
+				c.send(frame(`{"host":"web-1","pid":0,"interval_ms":10000}`))
+				time.Sleep(10 * time.Second)
+			}
+		}
 		c.send(frame(`{"host":"web-1","pid":0,"interval_ms":10000}`))
-		time.Sleep(firstSave + time.Second)
-		require.Greater(t, saved(), first)
+		time.Sleep(time.Second)
+		require.Len(t, known(), 1)
+		beats(6)
+		before, lines := size(), 0
+		for range 60 {
+			was := size()
+			beats(6)
+			if size() > was {
+				lines++
+			}
+		}
+		t.Logf("%d bytes in an hour, in %d of its minutes", size()-before, lines)
+		require.Less(t, lines, 20)
+		require.Less(t, size()-before, int64(10_000))
+
 		c.send(frame(`{"host":"web-1","pid":0,"status":"leaving"}`))
-		time.Sleep(time.Minute)
-		left := saved()
-		time.Sleep(time.Minute)
-		require.Equal(t, left, saved(), "nobody is waited for")
+		time.Sleep(time.Second)
+		require.Equal(t, liveness.Left, known()[0].State)
 		c.Close()
 		stop()
 	})
@@ -86,15 +110,15 @@ func TestCollectorStartsWhateverTheStateFileIs(t *testing.T) {
 	}{
 		"garbage": {func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, []byte("garbage"), 0o600))
-		}, "Nobody is remembered from before: reading state from "},
+		}, "reading it failed: it is no state file of heartbeat; it is now "},
 		"directory": {func(t *testing.T, path string) {
 			require.NoError(t, os.Mkdir(path, 0o700))
-		}, "Nobody is remembered over a restart: using state file "},
-		"in use": {func(t *testing.T, path string) {
-			other, err := openState(path)
+		}, "State will not survive a restart: using state file "},
+		"in use by another input": {func(t *testing.T, path string) {
+			other, _, err := statefile.Open(path, time.Now())
 			require.NoError(t, err)
-			t.Cleanup(func() { require.NoError(t, other.close()) })
-		}, "Nobody is remembered over a restart: using state file "},
+			t.Cleanup(func() { require.NoError(t, other.Close()) })
+		}, "State will not survive a restart: using state file "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &testutil.CaptureLogger{}
@@ -123,9 +147,9 @@ func TestStateFileIsFreeAfterStop(t *testing.T) {
 		taken := newPlugin(t)
 		taken.ServiceAddresses, taken.StateFile = h.ServiceAddresses, path+"2"
 		require.Error(t, taken.Start(new(testutil.Accumulator)))
-		again, err := openState(path + "2")
+		again, _, err := statefile.Open(path+"2", time.Now())
 		require.NoError(t, err)
-		require.NoError(t, again.close())
+		require.NoError(t, again.Close())
 		h.Stop()
 	}
 }
@@ -140,7 +164,9 @@ func TestStateOfTheCollectorIsGathered(t *testing.T) {
 		stop()
 		for _, m := range acc.GetTelegrafMetrics() {
 			if age, ok := m.GetField("state_file_age_seconds"); ok {
-				require.InDelta(t, 9.5, age, 0.01)
+				require.LessOrEqual(t, age, flushPause.Seconds())
+				saved, _ := m.GetField("state_saved")
+				require.EqualValues(t, 1, saved)
 				return
 			}
 		}
@@ -148,23 +174,64 @@ func TestStateOfTheCollectorIsGathered(t *testing.T) {
 	})
 }
 
-// While anybody is silent there is always something new to save: the silence.
-func TestSilenceIsSaved(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newPlugin(t)
-		h.StateFile = filepath.Join(t.TempDir(), "state")
-		_, connect, stop := startInBubble(t, h)
-		c := connect()
-		c.send(frame(`{"host":"web-1","pid":0,"interval_ms":600000}`))
-		used := func() time.Duration {
-			time.Sleep(10 * time.Second)
-			_, peers, err := ReadState(h.StateFile)
-			require.NoError(t, err)
-			return peers[0].Used
-		}
-		first, second := used(), used()
-		require.InDelta(t, 10, (second - first).Seconds(), 0.6)
-		c.Close()
-		stop()
-	})
+// A collector that is killed again and again still reaches its verdicts, and
+// tells none of them twice: what it has listened counts.
+func TestKilledCollectorsReachTheirVerdicts(t *testing.T) {
+	for _, life := range []time.Duration{time.Second, 2 * time.Second, 7 * time.Second, time.Minute} {
+		synctest.Test(t, func(t *testing.T) {
+			path := filepath.Join(t.TempDir(), "state")
+			var deaths []string
+			silent := time.Duration(0)
+			for lives := 0; len(deaths) == 0; lives++ {
+				h := newPlugin(t)
+				h.StateFile = path
+				acc, connect, _ := startInBubble(t, h)
+				if lives == 0 {
+					c := connect()
+					c.send(frame(`{"host":"web-1","pid":0,"watched":true,"interval_ms":10000}`))
+					time.Sleep(time.Second)
+					c.Close()
+				}
+				time.Sleep(life)
+				silent += life
+				killInBubble(t, h)
+				for _, event := range eventsOf(acc, "web-1") {
+					if strings.HasPrefix(event, "dead") {
+						deaths = append(deaths, event)
+					}
+				}
+				require.Less(t, silent, 5*time.Minute, "it is never told")
+			}
+			require.Equal(t, []string{"dead silence"}, deaths)
+			// Its silence may last 35 s, and 10 s more because of the restarts. Of each
+			// life at most half is lost.
+			require.GreaterOrEqual(t, silent, 35*time.Second)
+			require.LessOrEqual(t, silent, 2*45*time.Second+2*life)
+			t.Logf("lives of %s: told after %s", life, silent)
+		})
+	}
+}
+
+// killInBubble ends a collector as kill -9 does: it saves nothing more.
+func killInBubble(t *testing.T, h *Heartbeat) {
+	text, err := os.ReadFile(h.StateFile)
+	require.NoError(t, err)
+	h.Stop()
+	require.NoError(t, os.WriteFile(h.StateFile, text, 0o600))
+}
+
+func TestStatePath(t *testing.T) {
+	for _, c := range []struct{ option, directory, want string }{
+		{"none", "/run/x", ""},
+		{"/srv/h.state", "/run/x", "/srv/h.state"},
+		{"", "/var/lib/private/telegraf", "/var/lib/private/telegraf/heartbeat.state"},
+		{"", "/a:/b", "/a/heartbeat.state"},
+		{"", "", "/var/lib/telegraf/heartbeat.state"},
+	} {
+		got := statePath(c.option, func(name string) string {
+			require.Equal(t, "STATE_DIRECTORY", name)
+			return c.directory
+		})
+		require.Equal(t, c.want, filepath.ToSlash(got), "%+v", c)
+	}
 }

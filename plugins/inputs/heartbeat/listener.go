@@ -3,7 +3,6 @@ package heartbeat
 import (
 	"context"
 	"crypto/tls"
-	"errors"
 	"maps"
 	"net"
 	"net/netip"
@@ -55,6 +54,7 @@ func listen(h *Heartbeat, url string) (*listener, error) {
 		err = l.openStreams(network, address)
 	}
 	if err == nil && isUnix(network) {
+		giveAway(address)
 		err = setMode(address, h.SocketMode)
 	}
 	if err != nil {
@@ -112,15 +112,37 @@ func (l *listener) closeSocket() {
 	}
 }
 
-// close closes the socket and all connections. Nothing is served after it
-// returns.
-func (l *listener) close() {
+// end closes all connections and takes in no more. Nothing is served after it
+// returns, but the address stays taken until closeSocket.
+func (l *listener) end() {
 	close(l.closed)
-	l.closeSocket()
+	l.interrupt()
 	for _, c := range l.all() {
 		c.Close()
 	}
 	l.wg.Wait()
+}
+
+// interrupt ends the waiting for connections and datagrams.
+func (l *listener) interrupt() {
+	var socket any = l.streams
+	if l.datagrams != nil {
+		socket = l.datagrams
+	}
+	if s, ok := socket.(interface{ SetDeadline(t time.Time) error }); ok && s.SetDeadline(time.Unix(1, 0)) == nil {
+		return
+	}
+	l.closeSocket()
+}
+
+// isClosed reports whether end was called.
+func (l *listener) isClosed() bool {
+	select {
+	case <-l.closed:
+		return true
+	default:
+		return false
+	}
 }
 
 // acceptAll outlives every error but its own end: descriptors that are used
@@ -134,10 +156,11 @@ func (l *listener) acceptAll() {
 			l.admit(socket)
 			continue
 		}
-		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
-		if !errors.Is(err, net.ErrClosed) {
-			l.refuse(reasonAccept, l.address, err.Error())
+		if l.isClosed() {
+			return
 		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		l.refuse(reasonAccept, l.address, err.Error())
 		select {
 		case <-l.closed:
 			return
@@ -161,10 +184,8 @@ func (l *listener) admit(socket net.Conn) {
 		defer l.dismiss(c)
 		c.serve()
 	})
-	select {
-	case <-l.closed: // it may have come too late to be closed there
+	if l.isClosed() { // it may have come too late to be closed there
 		c.Close()
-	default:
 	}
 }
 

@@ -185,9 +185,8 @@ func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf
 		map[string]any{"last_pid": int64(os.Getpid()), "lasted_seconds": lasted.Seconds()}, now)
 }
 
-// collectorMetrics tells how the plugin itself is. saved is how old the saved
-// state is; a negative one is not told.
-func collectorMetrics(own health, refused, unnamed int64, saved time.Duration, now time.Time) []telegraf.Metric {
+// collectorMetrics tells how the plugin itself is.
+func collectorMetrics(own health, refused, unnamed int64, memory memory, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States))
 	fields := map[string]any{
 		"isolated":            flag(own.isolated),
@@ -195,9 +194,13 @@ func collectorMetrics(own health, refused, unnamed int64, saved time.Duration, n
 		"refused_total":       refused,
 		"unnamed_total":       unnamed,
 		"coalesced_total":     own.coalesced,
+		"panics_total":        own.panics,
 	}
-	if saved >= 0 {
-		fields["state_file_age_seconds"] = saved.Seconds()
+	if memory.wanted {
+		fields["state_saved"] = flag(memory.works)
+	}
+	if memory.saved {
+		fields["state_file_age_seconds"] = memory.age.Seconds()
 	}
 	metrics = append(metrics, metric.New(measurementCollector, nil, fields, now, telegraf.Gauge))
 	for i, state := range liveness.States {

@@ -150,7 +150,7 @@ func TestPluginTellsAboutItself(t *testing.T) {
 		require.Equal(t, "heartbeat_collector state=left: peers=1", got["state left"])
 		require.Equal(t, "heartbeat_collector state=alive: peers=1", got["state alive"])
 		require.Equal(t, "heartbeat_collector state=suspect: peers=0", got["state suspect"])
-		require.Equal(t, "heartbeat_collector : coalesced_total=0 isolated=0 refused_total=0 stall_seconds_total=0 unnamed_total=0", got["heartbeat_collector "])
+		require.Equal(t, "heartbeat_collector : coalesced_total=0 isolated=0 panics_total=0 refused_total=0 stall_seconds_total=0 unnamed_total=0", got["heartbeat_collector "])
 		require.Regexp(t, `^heartbeat_listener address=tcp://127.0.0.1:7878: beats_total=5 bytes_total=[0-9]{3,4} connections=2$`, got["heartbeat_listener "])
 		require.Equal(t, "heartbeat_listener address=tcp://127.0.0.1:7878 reason=json: rejected_total=0", got["heartbeat_listener json"])
 	})

@@ -8,10 +8,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// queueLimit is how many beats, and how many changes, wait for a slow output
-// in full. Beyond it the newer one of a peer takes the place of the waiting
-// one. Changes are counted apart: a flood of beats must not cost one. Four
-// times as many of both are the end; then the newest are lost.
+// queueLimit is how many beats wait for a slow output in full. Beyond it the
+// newer one of a peer takes the place of the waiting one. Four times as many are
+// the end; then the newest are lost. A change is kept in any case: there are few
+// of them, and what a lost one told nobody tells again.
 const queueLimit = 1 << 16
 
 // A waiting is what a queue holds: a metric, as each beat makes one, or a change whose
@@ -28,76 +28,73 @@ type queue struct {
 
 	mu        sync.Mutex // guards the rest
 	items     []waiting
-	keys      []queueKey       // of items
-	last      map[queueKey]int // where each key stands last; nil below the limits
-	changes   int              // among items
+	beats     []beatAt            // where beats stand among items
+	last      map[liveness.ID]int // where the newest one of each peer stands; nil below the limit
 	coalesced int64
 }
 
-// A queueKey says which items may take each other's place.
-type queueKey struct {
-	id     liveness.ID
-	change bool
+// A beatAt says where in the queue a beat of a peer stands.
+type beatAt struct {
+	id liveness.ID
+	at int
 }
 
 func newQueue() *queue {
 	return &queue{filled: make(chan struct{}, 1)}
 }
 
-func (q *queue) pushMetric(id liveness.ID, m telegraf.Metric) {
-	q.push(waiting{metric: m}, queueKey{id: id})
-}
-
-func (q *queue) pushChange(change liveness.Transition) {
-	q.push(waiting{change: &change}, queueKey{id: change.ID, change: true})
-}
-
-func (q *queue) push(item waiting, key queueKey) {
+// pushBeat queues the metric of a beat.
+func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 	q.mu.Lock()
-	q.add(item, key)
+	q.addBeat(id, waiting{metric: m})
 	q.mu.Unlock()
+	q.wake()
+}
+
+// pushChange queues what has become of a peer.
+func (q *queue) pushChange(change liveness.Transition) { q.push(waiting{change: &change}) }
+
+// pushEvent queues what has become of the collector.
+func (q *queue) pushEvent(m telegraf.Metric) { q.push(waiting{metric: m}) }
+
+func (q *queue) push(item waiting) {
+	q.mu.Lock()
+	q.items = append(q.items, item)
+	q.mu.Unlock()
+	q.wake()
+}
+
+func (q *queue) wake() {
 	select {
 	case q.filled <- struct{}{}:
 	default:
 	}
 }
 
-func (q *queue) add(item waiting, key queueKey) {
-	if q.full(key.change) {
-		q.indexKeys()
-		at, ok := q.last[key]
+func (q *queue) addBeat(id liveness.ID, item waiting) {
+	if len(q.beats) >= queueLimit {
+		q.indexBeats()
+		at, ok := q.last[id]
 		if ok {
 			q.items[at] = item
 		}
-		if ok || len(q.items) >= 4*queueLimit {
+		if ok || len(q.beats) >= 4*queueLimit {
 			q.coalesced++
 			return
 		}
+		q.last[id] = len(q.items)
 	}
-	if q.last != nil {
-		q.last[key] = len(q.items)
-	}
-	if key.change {
-		q.changes++
-	}
+	q.beats = append(q.beats, beatAt{id, len(q.items)})
 	q.items = append(q.items, item)
-	q.keys = append(q.keys, key)
 }
 
-func (q *queue) full(ofChanges bool) bool {
-	if ofChanges {
-		return q.changes >= queueLimit
-	}
-	return len(q.items)-q.changes >= queueLimit
-}
-
-func (q *queue) indexKeys() {
+func (q *queue) indexBeats() {
 	if q.last != nil {
 		return
 	}
-	q.last = make(map[queueKey]int)
-	for i, key := range q.keys {
-		q.last[key] = i
+	q.last = make(map[liveness.ID]int)
+	for _, beat := range q.beats {
+		q.last[beat.id] = beat.at
 	}
 }
 
@@ -106,8 +103,7 @@ func (q *queue) take() []waiting {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	items := q.items
-	q.items, q.last, q.changes = nil, nil, 0
-	q.keys = q.keys[:0]
+	q.items, q.last, q.beats = nil, nil, q.beats[:0]
 	return items
 }
 

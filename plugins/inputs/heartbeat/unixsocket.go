@@ -29,9 +29,13 @@ func removeStale(network, path string) error {
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
-	if conn, err := new(net.Dialer).DialContext(ctx, network, path); err == nil {
+	conn, err := new(net.Dialer).DialContext(ctx, network, path)
+	switch {
+	case err == nil:
 		conn.Close()
 		return fmt.Errorf("somebody listens on %q", path)
+	case errors.Is(err, fs.ErrPermission): // so somebody may
+		return err
 	}
 	return os.Remove(path)
 }

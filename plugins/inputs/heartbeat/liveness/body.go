@@ -36,6 +36,7 @@ type other struct {
 	body
 	replaced time.Duration // when another one took the place
 	insists  bool          // it has beaten since
+	stands   bool          // its watcher, which has no connection, has not said that it ended, or another collector held it to live
 	ended    Reason        // how, if that was told
 }
 
@@ -61,11 +62,8 @@ func (o *body) bySame(b *Beat) bool {
 }
 
 // lives reports whether an other lives beside the one that holds the place: it
-// beats, or its connection stands, or its watcher, which has none, has not said
-// otherwise.
-func (o *other) lives() bool {
-	return o.insists || o.links != nil || o.loose && o.watched && o.life != "" && o.ended == ReasonNone
-}
+// beats, or its connection stands, or nothing has been said of its end.
+func (o *other) lives() bool { return o.insists || o.stands || o.links != nil }
 
 // span is within how long a process that lives is expected to beat: it has
 // declared that, or it is guessed.
@@ -168,11 +166,16 @@ func (p *peer) other(b *Beat) *other {
 // which is remembered. What was learnt of the schedule holds for the new one.
 func (t *Tracker) displace(p *peer, b *Beat, at time.Duration) {
 	old := t.stepAside(p, at)
-	if old.bySame(b) || old.process.rebooted(b.Process) {
+	gone := old.ended != ReasonNone || old.bySame(b) || old.process.rebooted(b.Process)
+	if gone {
 		t.unlink(&old.body)
-		old.loose = false
 	}
-	t.remember(p, old)
+	old.stands = !gone && old.loose && old.watched && old.life != ""
+	if p.id.Nameless() { // another pid has another name
+		t.unlink(&old.body)
+	} else {
+		t.remember(p, old)
+	}
 	p.body = body{
 		process: b.Process, life: b.life(), interval: old.interval, schedule: old.schedule,
 		heard: old.heard, heardV: old.heardV, suspectV: old.suspectV, deadV: old.deadV, evidence: ReasonSilence,
@@ -198,6 +201,7 @@ func (t *Tracker) remember(p *peer, o *other) {
 		t.dismiss(p, past.others[at])
 	}
 	past.others = append(past.others, o)
+	p.changed = true
 }
 
 // dismiss forgets an other, which has ended.
@@ -206,6 +210,7 @@ func (t *Tracker) dismiss(p *peer, o *other) {
 	t.forgive(&o.body)
 	past := p.remember()
 	past.others = slices.DeleteFunc(past.others, func(x *other) bool { return x == o })
+	p.changed = true
 }
 
 // takeBack lets an other have the place of p again.
@@ -214,13 +219,7 @@ func (t *Tracker) takeBack(p *peer, o *other) {
 	p.body = o.body
 	past := p.remember()
 	past.others = append(slices.DeleteFunc(past.others, func(x *other) bool { return x == o }), holder)
-}
-
-// forgetOthers forgets all processes of p but the one that holds its place.
-func (t *Tracker) forgetOthers(p *peer) {
-	for len(p.others) > 0 {
-		t.dismiss(p, p.others[0])
-	}
+	p.changed = true
 }
 
 // promote gives the place of p, whose holder has ended, to the other that was
@@ -236,4 +235,5 @@ func (t *Tracker) promote(p *peer) {
 	p.body = next.body
 	past := p.remember()
 	past.others = slices.DeleteFunc(past.others, func(x *other) bool { return x == next })
+	p.changed = true
 }

@@ -79,7 +79,9 @@ func (t *Tracker) hearOver(p *peer, o *body, conn ConnID, at time.Duration) {
 		return
 	}
 	if l := o.over(conn); l != nil {
-		l.long = l.long || at-l.from >= longConn
+		if !l.long && at-l.from >= longConn {
+			l.long, p.changed = true, true
+		}
 		return
 	}
 	l := &link{conn: conn, peer: p, from: at, next: t.conns[conn], more: o.links}
@@ -87,10 +89,11 @@ func (t *Tracker) hearOver(p *peer, o *body, conn ConnID, at time.Duration) {
 		l.next.prev = l
 	}
 	t.conns[conn], o.links = l, l
-	t.boundLinks(o)
+	p.changed = t.boundLinks(o) || p.changed
 }
 
-func (t *Tracker) boundLinks(o *body) {
+// boundLinks forgets the earliest connection of o if it has too many.
+func (t *Tracker) boundLinks(o *body) bool {
 	count, last := 0, o.links
 	for l := o.links; l != nil; l = l.more {
 		count, last = count+1, l
@@ -98,6 +101,7 @@ func (t *Tracker) boundLinks(o *body) {
 	if count > maxLinks {
 		t.cut(o, last)
 	}
+	return count > maxLinks
 }
 
 // cut takes l, a link of o, out of its lists.
@@ -137,6 +141,9 @@ func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr
 		o := p.holder(l)
 		t.cut(o, l)
 		o.lostLong = o.lostLong || l.long && end != EndedByUs
+		if l.long || o != &p.body {
+			t.touch(p)
+		}
 		switch {
 		case end == EndedByUs || !o.lostLong:
 			t.endVisit(p)
@@ -156,6 +163,7 @@ func (t *Tracker) lose(p *peer, o *body, end End, from netip.Addr, now time.Time
 	}
 	verdict := t.verdict(now)
 	t.blame(p, o, end.evidence(), from, verdict)
+	p.changed = true
 	o.suspectV = min(o.suspectV, verdict)
 	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
 		o.deadV = min(o.deadV, verdict+grace)

@@ -32,6 +32,7 @@ func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now tim
 			t.tellEnding(p, &other.body, reasonOf(b), b, now)
 		}
 		t.endOther(other, reasonOf(b))
+		p.changed = true
 	}
 	switch {
 	case !lives:
@@ -76,6 +77,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 		t.end(p, ReasonExited, now)
 	}
 	if p.state == Dead {
+		p.changed = p.changed || p.reason != ReasonExited
 		p.reason = ReasonExited // better evidence than silence
 		t.vacant.add(p)         // it may have taken the place of a dead one
 	}
@@ -112,7 +114,7 @@ func (t *Tracker) tellEnding(p *peer, o *body, reason Reason, b *Beat, now time.
 func (t *Tracker) endOther(o *other, reason Reason) {
 	t.unlink(&o.body)
 	t.forgive(&o.body)
-	o.insists, o.ended = false, reason
+	o.insists, o.stands, o.ended = false, false, reason
 }
 
 // lookBeside tells the end of each process of p that has been silent for too
@@ -127,6 +129,7 @@ func (t *Tracker) lookBeside(p *peer, now time.Time) {
 				t.tellEnding(p, &o.body, o.evidence, nil, now)
 			}
 			t.endOther(o, o.evidence)
+			p.changed = true
 		}
 	}
 	if t.tickV >= p.deadV+TickInterval {

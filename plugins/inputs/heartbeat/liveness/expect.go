@@ -133,6 +133,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 	p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
 	t.renew(p, &p.body, p.heardV)
+	t.touch(p)
 	t.rewake(p)
 	return p
 }

@@ -136,7 +136,7 @@ func (t *Tracker) heldBefore() (held, partly time.Duration) {
 // a site that has gone dark would look well.
 func (t *Tracker) hold(p *peer, now time.Time) {
 	t.become(p, Unknown, ReasonIsolated, now)
-	p.reason = ReasonIsolated // also of one that was unknown before
+	p.reason, p.changed = ReasonIsolated, true // also of one that was unknown before
 	t.rewake(p)
 }
 
@@ -175,7 +175,7 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 			continue
 		}
 		past := p.remember()
-		past.held, past.heldPartly = 0, 0
+		past.held, past.heldPartly, p.changed = 0, 0, true
 		past.spared += t.tickV - i.since + bonus
 		if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
 			p.deadV = max(p.deadV, t.tickV+bonus)

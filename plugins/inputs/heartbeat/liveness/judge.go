@@ -125,6 +125,8 @@ func (t *Tracker) remove(p *peer) {
 	if p.nobody {
 		t.placeholders--
 	}
+	t.noteGone(p.id)
+	t.recount(p, 0)
 	t.vacant.remove(p)
 	for o := range p.bodies {
 		t.unlink(o)
@@ -158,6 +160,9 @@ func (t *Tracker) rewake(p *peer) {
 }
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
+	if p.changed {
+		t.touch(p)
+	}
 	t.wake[p.index] = verdict
 	t.earliest = min(t.earliest, verdict)
 }

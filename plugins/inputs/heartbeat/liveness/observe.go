@@ -75,7 +75,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	}
 	p.beats++
 	if out.Lost > 0 {
-		p.remember().Lost += uint64(out.Lost)
+		t.noteMishaps(p, &p.remember().Lost, uint64(out.Lost))
 	}
 	event := t.note(p, b, who, at)
 	if who != strangeOne {
@@ -87,6 +87,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		if !ended && !anew {
 			n = p.steps(o, b, steps, run)
 		}
+		p.changed = p.changed || o.interval != b.Interval || o.margin != b.Margin
 		t.learn(o, b, n, out.Gap, t.lost(now))
 	}
 	out.Silence = t.silence(p, o)
@@ -95,7 +96,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.At = p.nextStamp(now)
 	} else {
 		out.Fate = Limited
-		p.remember().Limited++
+		t.noteMishaps(p, &p.remember().Limited, 1)
 	}
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, o, who, steps > 0, now)
@@ -103,6 +104,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		t.tell(p, Transition{Event: event, Previous: p.state, Other: b.Addr}, now)
 	}
 	t.quiet = false
+	t.noteBeat(p)
 	t.rewake(p)
 	out.Transitions = t.out
 	return out
@@ -110,6 +112,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 
 // hear notes when and over what a beat came.
 func (t *Tracker) hear(p *peer, o *body, b *Beat, at time.Duration, now time.Time) {
+	p.noteSpeaker(b)
 	o.heard, o.heardV, o.lostLong = at, t.verdict(now), false
 	p.forgetHold()
 	p.host.heard = at
@@ -137,10 +140,10 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	out := Outcome{Fate: Duplicate, Silence: t.silence(p, &p.body), Transitions: t.out}
 	if place == late {
 		out.Fate = Late
-		p.remember().Late++
+		t.noteMishaps(p, &p.remember().Late, 1)
 		return out
 	}
-	p.remember().Duplicates++
+	t.noteMishaps(p, &p.remember().Duplicates, 1)
 	return out
 }
 
@@ -152,7 +155,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 			t.meet(p, now)
 		}
 		if p.id.Nameless() && p.process.PID != 0 && p.process.PID != b.ID.PID {
-			t.separate(p, b, now)
+			return t.separate(p, b, now)
 		}
 		return p
 	}
@@ -162,6 +165,11 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if t.full(b.ID.Source) != Accepted && !t.awaits(b) {
 		return nil
 	}
+	return t.enter(b, now)
+}
+
+// enter takes the peer of b in.
+func (t *Tracker) enter(b *Beat, now time.Time) *peer {
 	p := t.add(b.ID, b.Addr)
 	p.process, p.life = b.Process, b.life()
 	t.meet(p, now)
@@ -204,7 +212,7 @@ func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
 	if p.addr == addr {
 		return
 	}
-	p.addr, p.terms = addr, t.termsOf(p.id, addr)
+	p.addr, p.terms, p.changed = addr, t.termsOf(p.id, addr), true
 	t.meet(p, now)
 }
 
@@ -218,7 +226,7 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	if p.state != Unknown {
 		t.closeSeries(p, now)
 	}
-	p.labels = merged
+	p.labels, p.changed = merged, true
 }
 
 // believe draws from a beat what it says of o, a process of p.
@@ -249,7 +257,8 @@ func (t *Tracker) revive(p *peer, b *Beat, o *body, who who, now time.Time) {
 		if former.ended.inferred() {
 			p.remember().Mistakes++
 		}
-		former.insists, former.ended = true, ReasonNone
+		p.changed = p.changed || !former.insists
+		former.insists, former.stands, former.ended = true, false, ReasonNone
 	}
 	if p.host.own == p {
 		p.host.hear(b.life(), t.verdict(now))

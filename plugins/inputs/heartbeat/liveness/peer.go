@@ -31,6 +31,10 @@ type peer struct {
 	untold    bool  // it stands in Tracker.untold
 	nobody    bool  // it stands for whom the operator expects
 	lone      bool  // one process, nameless, was heard over one short connection or by one datagram
+	here      uint8 // beats that this collector has heard, up to beatsAhead
+	changed   bool  // so is its record; touch is yet to be called
+	listed    bool  // in unsaved.peers
+	late      uint8 // its class in unsaved.late; 0 if it is not
 	since     time.Duration
 	sinceV    time.Duration
 	sinceUTC  int64 // unix ns
@@ -90,6 +94,7 @@ func (p *peer) setWindow(until time.Duration, by string) {
 	if p.windowV != until || p.windowBy != by {
 		past := p.remember()
 		past.windowV, past.windowBy = until, by
+		p.changed = true
 	}
 }
 
@@ -97,6 +102,7 @@ func (p *peer) setExit(code int64, has bool) {
 	if p.exitCode != code || p.hasExitCode != has {
 		past := p.remember()
 		past.exitCode, past.hasExitCode = code, has
+		p.changed = true
 	}
 }
 
@@ -116,6 +122,11 @@ type Counters struct {
 // Mishaps count what most peers have none of.
 type Mishaps struct {
 	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
+}
+
+// totals returns all of them.
+func (m *Mishaps) totals() [8]*uint64 {
+	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
 }
 
 // merge returns labels with those of a beat put into them, or nil if that

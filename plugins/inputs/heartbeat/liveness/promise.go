@@ -15,7 +15,7 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool) {
 			by = b.life()
 		}
 		p.setWindow(max(p.windowV, p.heardV+b.BackIn), by)
-		p.remember().shared = p.host.hears(by)
+		p.remember().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
 		t.expectNoMore(p)
 		for _, service := range p.host.peers {
@@ -109,7 +109,7 @@ func (t *Tracker) putOff(p *peer) bool {
 		return false
 	}
 	past := p.remember()
-	past.postponed = true
+	past.postponed, p.changed = true, true
 	past.windowV = t.tickV + rounds*p.host.own.span() - (t.tickV - s.sinceV) + p.host.own.span()
 	return true
 }

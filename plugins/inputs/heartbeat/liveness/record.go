@@ -20,20 +20,26 @@ type Record struct {
 	Evidence Reason    // of a suspicion
 	Expected bool      // nobody yet: only the operator names it
 	Watched  bool
-	Long     bool // a long connection carried its latest beat
+	Long     bool // a long connection of it stood
+	Lone     bool // all that was heard came over one short connection
+	Crowded  bool // it was lost together with others behind one address
 
 	Interval time.Duration // as declared; 0 if not
+	Margin   time.Duration // likewise
 	Heard    time.Time     // last beat, wall clock
 	Used     time.Duration // silence since then, on the verdict clock
 	Dead     time.Duration // silence allowed
 	Extended bool          // this silence has outlived a collector before
+	Fresh    bool          // heard by the collector that took the record, and not late: more of its beats need no record
+	Guessed  bool          // Heard and Used are what After made of a fresh one
 	Bonus    time.Duration // that it was granted beyond Dead's rule
 
 	Held       time.Duration // for how long it was held as silent together with others
 	HeldPartly time.Duration // of that, while only a part of the hosts was silent
 	Spared     time.Duration // for how long its silence was held and prolonged in all
 	Window     time.Duration // of its promise to be back that is left; 0 for none
-	WindowBy   string        // the run that promised so for itself
+	WindowBy   string        // the life of the sender that promised so for itself
+	Shared     bool          // that sender beat for the host, too
 	Rule       string        // the option or declaration that set Dead
 
 	Phase    time.Duration // of its schedule, after Heard
@@ -41,12 +47,14 @@ type Record struct {
 	Lateness time.Duration
 	Taught   uint8 // beats that the schedule was learnt from
 
-	Process Process
-	Runs    []Run
-	Signed  []SignedRun
-	SentMS  int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
-	Owner   uint32 // the user that it belongs to; 0 for none
-	Speaker string // the run that its latest beat names
+	Process  Process
+	Others   []Other
+	Replaced []Replaced
+	Runs     []Run
+	Signed   []SignedRun
+	SentMS   int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
+	Owner    uint32 // the user that it belongs to; 0 for none
+	Speaker  string // the life of the sender that beats for it
 
 	ExitCode    int64
 	HasExitCode bool
@@ -55,16 +63,40 @@ type Record struct {
 	Counters
 }
 
+// An Other is the record of a process whose place another one has taken.
+type Other struct {
+	Process  Process
+	Life     string // of the sender that beats for it
+	Interval time.Duration
+	Margin   time.Duration
+	Used     time.Duration // silence
+	Dead     time.Duration // silence allowed
+	Watched  bool
+	Evidence Reason
+	Insists  bool   // it has beaten since
+	Lives    bool   // as far as is known
+	Ended    Reason // how, if that was told
+}
+
+// A Replaced is the record of a process without a name whose place the next one
+// has taken.
+type Replaced struct {
+	PID        uint32
+	Used, Dead time.Duration
+}
+
 // Record returns what is to outlive the collector of the peer with number i,
 // 0 <= i < Len.
-func (t *Tracker) Record(i int, now time.Time) Record {
-	p := t.order[i]
+func (t *Tracker) Record(i int, now time.Time) Record { return t.record(t.order[i], now) }
+
+func (t *Tracker) record(p *peer, now time.Time) Record {
 	at, verdict := now.Sub(t.epoch), t.verdict(now)
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
 		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong(),
-		Interval: p.interval, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
+		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded,
+		Interval: p.interval, Margin: p.margin, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p, &p.body).Rule,
 		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
 		Process: p.process, Signed: slices.Clone(p.proven().runs), SentMS: p.proven().floor, Owner: p.proven().owner, Speaker: p.life, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
@@ -73,7 +105,16 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 		r.Phase = p.schedule.phase - p.heard
 	}
 	if p.windowV > 0 {
-		r.Window, r.WindowBy = max(p.windowV-verdict, 1), p.windowBy
+		r.Window, r.WindowBy, r.Shared = max(p.windowV-verdict, 1), p.windowBy, p.shared
+	}
+	for _, o := range p.others {
+		r.Others = append(r.Others, Other{
+			Process: o.process, Life: o.life, Interval: o.interval, Margin: o.margin, Used: max(verdict-o.heardV, 0), Dead: max(o.deadV-o.heardV, 0),
+			Watched: o.watched, Evidence: o.evidence, Insists: o.insists, Lives: o.lives(), Ended: o.ended,
+		})
+	}
+	for _, before := range p.replaced {
+		r.Replaced = append(r.Replaced, Replaced{before.pid, max(verdict-before.heardV, 0), max(before.deadV-before.heardV, 0)})
 	}
 	if p.reason == ReasonIsolated {
 		r.Held, r.HeldPartly = verdict-t.isolation.since, verdict-t.isolation.partial
@@ -90,6 +131,68 @@ func (t *Tracker) Record(i int, now time.Time) Record {
 	return r
 }
 
+// After returns the record as it is when its collector has listened for rest
+// more, and the ones after it for later, without taking another one. Of a fresh
+// one that says that all was well: its last beat came an interval before the end
+// of that collector, or later.
+func (r Record) After(rest, later time.Duration) Record {
+	const longest = 20 * 365 * 24 * time.Hour // can be added to
+	used := r.Used + rest
+	r.othersAfter(rest, later, longest)
+	if r.Fresh {
+		r.forgetNumbers(used)
+		used = min(used, r.span())
+		r.Heard = r.Heard.Add(r.Used + rest - used)
+		r.Fresh, r.Guessed = false, true
+	}
+	r.Used = min(used+later, longest)
+	if r.Window > 0 { // never forgotten
+		r.Window = max(r.Window-rest-later, 1)
+	}
+	if r.Reason == ReasonIsolated {
+		r.Held, r.HeldPartly = min(r.Held+rest+later, longest), min(r.HeldPartly+rest+later, longest)
+	}
+	return r
+}
+
+// othersAfter is After for the processes beside the one that holds the place.
+func (r *Record) othersAfter(rest, later, longest time.Duration) {
+	r.Others, r.Replaced = slices.Clone(r.Others), slices.Clone(r.Replaced)
+	for i := range r.Others {
+		o := &r.Others[i]
+		o.Used += rest
+		if r.Fresh && o.Insists {
+			o.Used = min(o.Used, spanOf(o.Interval, o.Dead))
+		}
+		o.Used = min(o.Used+later, longest)
+	}
+	for i := range r.Replaced {
+		r.Replaced[i].Used = min(r.Replaced[i].Used+rest+later, longest)
+	}
+}
+
+// forgetNumbers forgets which numbers of signed runs were heard, after a crash,
+// of which that is not known: the time at which they are sent has to tell, by
+// the clock of the sender, which has gone on for so long.
+func (r *Record) forgetNumbers(used time.Duration) {
+	for _, run := range r.Signed {
+		r.SentMS = max(r.SentMS, run.SentMS+used.Milliseconds())
+	}
+	if r.SentMS > 0 {
+		r.Signed, r.Runs = nil, nil
+	}
+}
+
+// span is peer.span of a record.
+func (r *Record) span() time.Duration { return spanOf(r.Interval, r.Dead) }
+
+func spanOf(interval, dead time.Duration) time.Duration {
+	if interval > 0 {
+		return interval
+	}
+	return min(dead/4, time.Minute)
+}
+
 // bonus returns by how much the deadline of p is later than its rule says.
 func (t *Tracker) bonus(p *peer) time.Duration {
 	allowed := t.silence(p, &p.body).Dead
@@ -103,27 +206,54 @@ func (t *Tracker) bonus(p *peer) time.Duration {
 // saved. What has become of it is no event: who was dead or had left still is,
 // and who was well still is unless its silence, the pause included, is now too
 // long. Its silence goes on where it was; the pause does not count, and once
-// per silence it gets an interval more, because its sender has to find us.
-func (t *Tracker) Restore(r *Record, saved, now time.Time) {
-	if t.peers[r.ID] != nil {
-		return
+// per silence it gets an interval more, because its sender has to find us. Of a
+// peer that was heard already only the totals are taken. The transitions are
+// those of placeholders that nobody needs any more.
+func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
+	t.out = t.out[:0]
+	p := t.peers[r.ID]
+	switch {
+	case p == nil || p.id != r.ID: // then it only leads to another one
+		p = t.add(r.ID, r.Addr)
+	case p.nobody:
+		p.addr = r.Addr
+	default:
+		t.takeTotals(p, r)
+		return nil
 	}
-	p := t.add(r.ID, r.Addr)
-	if r.Expected {
+	if r.Expected && !p.nobody {
 		t.placeholders++
+	} else if !r.Expected {
+		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.resurrect(p, r, saved, now)
 	t.resumeSilence(p, r)
 	t.resumeState(p, r, pause, now)
-	if p.state == Dead || r.Long {
+	if p.state == Dead || r.Long || r.Lone {
 		t.vacant.add(p)
 	}
 	t.rewake(p)
 	if p.state == Suspect { // whether its host is silent can be told when all are known
 		t.wakeAt(p, t.tickV)
 	}
+	t.restored(p, r)
+	return t.out
+}
+
+// takeTotals adds to the totals of p those that another collector has counted.
+func (t *Tracker) takeTotals(p *peer, r *Record) {
+	if r.Expected {
+		return
+	}
+	p.beats += r.Beats
+	past := p.remember()
+	past.deadFor += r.DeadFor
+	for i, total := range past.totals() {
+		*total += *r.totals()[i]
+	}
+	t.touch(p)
 }
 
 // pauseSince returns how long nobody listened. A clock that was set since tells
@@ -141,7 +271,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
 	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
-	p.interval, p.evidence, p.life = r.Interval, r.Evidence, r.Speaker
+	p.interval, p.margin, p.evidence, p.life, p.lone = r.Interval, r.Margin, r.Evidence, lifeOf(r.Speaker), r.Lone
 	p.heard = at - ago(r.Heard)
 	if !p.nobody {
 		p.host.heard = max(p.host.heard, p.heard)
@@ -152,7 +282,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 		}
 		p.host.hear(p.life, t.tickV)
 	}
-	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught}
+	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
 	copy(p.runs[:], r.Runs)
 	p.proof = r.proof()
 	p.beats = r.Beats
@@ -187,7 +317,42 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 		}
 	}
 	if r.Window > 0 {
-		p.setWindow(t.tickV+r.Window, r.WindowBy)
+		p.setWindow(t.tickV+r.Window, lifeOf(r.WindowBy))
+		p.remember().shared = r.Shared
+	}
+	t.resumeOthers(p, r)
+	if r.Evidence == ReasonConnClosed {
+		p.loss = &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}
+	}
+}
+
+// resumeOthers lets the silence of the other processes of p go on. Those that
+// live have lost their connections with the other collector, and are given as
+// much time to be back.
+func (t *Tracker) resumeOthers(p *peer, r *Record) {
+	for _, before := range r.Others {
+		heardV := t.tickV - before.Used
+		deadV := heardV + before.Dead + spanOf(before.Interval, before.Dead)
+		past := p.remember()
+		past.others = append(past.others, &other{
+			body: body{
+				process: before.Process, life: before.Life, interval: before.Interval, margin: before.Margin,
+				heard: p.heard, heardV: heardV, suspectV: deadV, deadV: deadV, watched: before.Watched, evidence: before.Evidence, extended: true,
+			},
+			insists: before.Insists, stands: before.Lives, ended: before.Ended,
+		})
+	}
+	for _, before := range r.Replaced {
+		id := ID{Source: p.id.Source, PID: before.PID}
+		if t.peers[id] != nil {
+			continue
+		}
+		t.peers[id] = p
+		past := p.remember()
+		past.replaced = append(past.replaced, replaced{pid: before.PID, heard: p.heard, heardV: t.tickV - before.Used, deadV: t.tickV - before.Used + before.Dead + p.span()})
+	}
+	if id := (ID{Source: p.id.Source, PID: p.process.PID}); p.id.Nameless() && p.process.PID != 0 && t.peers[id] == nil {
+		t.peers[id] = p
 	}
 }
 
@@ -200,4 +365,13 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, now time.
 	}
 	t.put(p, state, reason)
 	p.told, p.toldSince = state, p.since
+}
+
+// Retire gives up t, so that none of its handles is believed by another tracker
+// that goes on in its place. It returns what the last call could not.
+func (t *Tracker) Retire() []Transition {
+	for _, p := range t.order {
+		p.index = -1
+	}
+	return t.out
 }

@@ -35,6 +35,7 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 		p.host.living--
 	}
 	p.state, p.reason = state, reason
+	t.touch(p)
 	if p.host.living == 0 {
 		t.isolation.speaks(p.host)
 	}
@@ -78,6 +79,7 @@ func (t *Tracker) announce(p *peer, now time.Time) {
 
 // tell adds a transition that concerns p.
 func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
+	t.touch(p)
 	tr.View = t.viewOf(p, now)
 	t.out = append(t.out, tr)
 }

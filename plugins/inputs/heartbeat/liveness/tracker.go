@@ -76,6 +76,7 @@ type Tracker struct {
 	isolation    isolation
 	expectations expectations
 	placeholders int // among peers
+	unsaved      unsaved
 
 	conns     map[ConnID]*link // the first in the list of each connection
 	witnesses map[netip.Addr]*testimony

@@ -62,7 +62,9 @@ type replaced struct {
 // visit notes whether p is known by no more than one visit: all that was heard
 // of it, a process without a name, came over one short connection.
 func (t *Tracker) visit(p *peer, o *body, b *Beat, anew bool) {
-	p.lone = p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
+	lone := p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
+	p.changed = p.changed || lone != p.lone
+	p.lone = lone
 }
 
 // endVisit notes that a connection has ended that proves nothing about p.
@@ -93,14 +95,14 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 // Its series goes on: last_pid tells the process.
 func (t *Tracker) succeed(p *peer, id ID, verdict time.Duration) {
 	past := p.remember()
-	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return t.expired(p, r, verdict) })
+	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return r.pid == id.PID || t.expired(p, r, verdict) })
 	if len(past.replaced) == maxReplaced {
 		t.forgetAlias(p, past.replaced[0].pid)
 		past.replaced = slices.Delete(past.replaced, 0, 1)
 	}
 	past.replaced = append(past.replaced, replaced{p.process.PID, p.heard, p.heardV, p.deadV})
 	t.vacant.remove(p)
-	t.forgetOthers(p)
+	p.changed = true
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
 	t.peers[id] = p
 }
@@ -122,31 +124,31 @@ func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	}
 }
 
-// separate deals with a beat of a process that was replaced in p: both are
-// peers, and the one that has the place now goes on under its own name. One that
-// is not remembered takes the place again.
-func (t *Tracker) separate(p *peer, b *Beat, now time.Time) {
+// separate returns the peer that b is about, which names a process whose place
+// in p another one has taken: both are peers. One that is not remembered takes
+// the place again, and so does any if there is no room. It returns nil for an end
+// that has none.
+func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
 	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
-	if !remembered && p.vacancy != nil && p.lone || t.full(b.ID.Source) != Accepted {
+	full := t.full(b.ID.Source) != Accepted
+	switch {
+	case full && b.Status != SaysAlive:
+		return nil
+	case full, b.Status == SaysAlive && !remembered && p.vacancy != nil && p.lone:
 		t.succeed(p, b.ID, t.verdict(now))
-		return
+		return p
+	case p.id != b.ID:
+		return t.enter(b, now)
 	}
 	t.moveAway(p, now)
-	t.forgetOthers(p)
 	p.body = body{process: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
 	p.runs, p.proof = runs{}, nil
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV
 		p.replaced = slices.Delete(p.replaced, at, at+1)
 	}
-	if p.id.PID == b.ID.PID {
-		return
-	}
-	t.closeSeries(p, now) // it went on under the pid of another one
-	delete(t.peers, p.id)
-	p.id = b.ID
-	t.peers[p.id] = p
+	return p
 }
 
 // moveAway makes a peer of the process that holds the place of p.
@@ -170,6 +172,7 @@ func (t *Tracker) moveAway(p *peer, now time.Time) {
 	if vacant {
 		t.vacant.add(own)
 	}
+	own.changed, p.changed = true, true
 	t.rewake(own)
 }
 
@@ -179,7 +182,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
 	t.forgetAliases(p)
-	t.forgetOthers(p) // another pid has another id here
+	t.noteGone(p.id)
 	p.id = id
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
 	t.peers[id] = p

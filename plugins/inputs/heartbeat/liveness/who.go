@@ -16,7 +16,9 @@ const (
 // identify returns the process of p that b is about, and which one that is.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*body, who) {
 	if p.body.is(b) {
-		p.process = p.process.completed(b.Process)
+		if whole := p.process.completed(b.Process); whole != p.process {
+			p.process, p.changed = whole, true
+		}
 		return &p.body, sameOne
 	}
 	other, over := p.other(b), p.state.over()
@@ -55,7 +57,7 @@ func (t *Tracker) note(p *peer, b *Beat, who who, at time.Duration) Event {
 		return Rebooted
 	case who == formerOne && b.Status == SaysAlive && at-p.heard <= p.span():
 		past := p.remember()
-		past.Conflicts++
+		t.noteMishaps(p, &past.Conflicts, 1)
 		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
 			past.conflictTold = at
 			return Conflict

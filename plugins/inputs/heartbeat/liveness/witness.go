@@ -38,6 +38,7 @@ func (t *Tracker) blame(p *peer, o *body, evidence Reason, from netip.Addr, verd
 		return // it still does
 	}
 	t.forgive(o)
+	p.changed = p.changed || o.evidence != evidence
 	o.evidence = evidence
 	if evidence != ReasonHung && evidence != ReasonConnClosed && evidence != ReasonConnReset {
 		return
@@ -97,7 +98,7 @@ func (t *Tracker) disregard(l *loss) {
 	p := l.peer
 	for o := range p.bodies {
 		if o.loss == l && p.index >= 0 && !p.state.over() {
-			o.deadV = max(o.deadV, l.deadV)
+			o.deadV, p.changed = max(o.deadV, l.deadV), true
 			t.countSilent(p, l.at)
 			t.rewake(p)
 		}

@@ -1,6 +1,6 @@
 //go:build !windows
 
-package heartbeat
+package statefile
 
 import (
 	"bufio"
@@ -23,7 +23,7 @@ import (
 
 func init() {
 	irregulars["pipe"] = irregular{"is no regular file", func(t *testing.T, path string) {
-		require.NoError(t, syscall.Mkfifo(path, stateMode))
+		require.NoError(t, syscall.Mkfifo(path, mode))
 	}}
 }
 
@@ -92,43 +92,105 @@ func TestStateWithoutPermission(t *testing.T) {
 
 	// A directory that nothing can be written to.
 	require.NoError(t, os.Chmod(dir, readOnly))
-	err := f.save(savedAt, slices.Values(numbered(2, "new")))
+	err := f.save(numbered(2, "new"))
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, fmt.Sprintf("saving state to %q failed: ", path))
 	requireSaved(t, f, fullRecord())
-	require.NoError(t, f.close())
-	_, err = openState(path)
+	require.NoError(t, f.Close())
+	_, _, err = Open(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", path))
-	_, err = openState(filepath.Join(dir, "other"))
+	_, _, err = Open(filepath.Join(dir, "other"), savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	requireReadable(t, path)
 
 	// A lock that is root's.
 	require.NoError(t, os.Chmod(dir, writable))
 	require.NoError(t, os.Chmod(path+".lock", 0))
-	_, err = openState(path)
+	_, _, err = Open(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	require.ErrorContains(t, err, "heartbeat.state.lock")
-	require.NoError(t, os.Chmod(path+".lock", stateMode))
+	require.NoError(t, os.Chmod(path+".lock", mode))
 
-	// A file that is: it is kept, because saving would replace it.
+	// A lock that may only be read can be had.
+	require.NoError(t, os.Chmod(path+".lock", 0o400))
 	f = openedState(t, path)
+	require.NoError(t, f.Close())
+
+	// A file that is root's is not damaged: nothing becomes of it, and once it can
+	// be read all is as before.
 	require.NoError(t, os.Chmod(path, 0))
-	_, _, err = ReadState(path)
+	_, err = Read(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
-	got, err := f.load()
+	before := names(t, dir)
+	_, _, err = Open(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
-	require.ErrorContains(t, err, fmt.Sprintf("; it is now %q", path+".bad"))
-	require.Zero(t, got)
-	require.NoError(t, os.Chmod(path+".bad", stateMode))
-	requireReadable(t, path+".bad")
+	require.Equal(t, before, names(t, dir))
+	require.NoError(t, os.Chmod(path, mode))
+	f = openedState(t, path)
+	requireSaved(t, f, fullRecord())
+	require.NoError(t, f.Close())
+
+	// One that may only be read is made anew: its directory is ours.
+	require.NoError(t, os.Chmod(path, 0o400))
+	f = openedState(t, path)
+	require.True(t, f.Outgrown())
+	saveState(t, f, numbered(2, "new")...)
+	requireSaved(t, f, numbered(2, "new")...)
 }
 
 func requireReadable(t *testing.T, path string) {
-	_, peers, err := ReadState(path)
+	records, err := recordsIn(path)
 	require.NoError(t, err)
-	requireRecords(t, []liveness.Record{fullRecord()}, peers)
+	requireRecords(t, []liveness.Record{fullRecord()}, records)
+}
+
+// What root has tried is of use to the service whose directory it is, whoever
+// was first.
+func TestFilesOfRootBelongToTheService(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, whose files these are")
+	}
+	if isOwnProcess(t) {
+		beNobody(t)
+		useState(t, ownArgs()[0])
+		return
+	}
+	for _, rootFirst := range []bool{true, false} {
+		path := filepath.Join(nobodysDir(t), "heartbeat.state")
+		for i := range 4 {
+			if rootFirst == (i%2 == 0) {
+				useState(t, path)
+			} else {
+				runOwn(t, ownProcess(t, path))
+			}
+			for _, file := range []string{path, path + ".lock"} {
+				uid, gid, known := ownerAt(file)
+				require.True(t, known)
+				require.Equal(t, []int{nobody, nobody}, []int{uid, gid}, "%s after try %d", file, i)
+			}
+		}
+	}
+	// In a directory of root's the owner of the file before has it.
+	path := filepath.Join(t.TempDir(), "heartbeat.state")
+	useState(t, path)
+	require.NoError(t, os.Chown(path, nobody, nobody))
+	f := openedState(t, path)
+	saveState(t, f, fullRecord())
+	uid, _, _ := ownerAt(path)
+	require.Equal(t, nobody, uid)
+}
+
+// useState finds what was saved there before, and saves it once more.
+func useState(t *testing.T, path string) {
+	f, state := opened(t, path)
+	require.NoError(t, state.Trouble)
+	if _, err := os.Lstat(path); err == nil {
+		requireSaved(t, f, fullRecord())
+		require.NoError(t, f.Append(&Batch{At: savedAt, Listened: time.Second}))
+	}
+	saveState(t, f, fullRecord())
+	require.NoError(t, f.Close())
 }
 
 func TestStateIsNotForTheWorld(t *testing.T) {
@@ -155,7 +217,7 @@ func TestSavingInPartLeavesTheOldFile(t *testing.T) {
 	unlimited := limit.Cur
 	for limit.Cur = 1; limit.Cur < 400000; limit.Cur = 3*limit.Cur + 1000 {
 		require.NoError(t, syscall.Setrlimit(syscall.RLIMIT_FSIZE, &limit))
-		err := f.save(savedAt, slices.Values(numbered(500, "new")))
+		err := f.save(numbered(500, "new"))
 		require.ErrorIs(t, err, syscall.EFBIG)
 		require.ErrorContains(t, err, fmt.Sprintf("saving state to %q failed: write ", f.path))
 		require.NoFileExists(t, f.path+".tmp")
@@ -181,11 +243,11 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	defer stdin.Close()
 	stdout := startOwn(t, cmd)
 	waitFor(t, stdout, "locked")
-	_, err = openState(path)
-	require.EqualError(t, err, fmt.Sprintf("using state file %q failed: it is used by another process (process %d)", path, cmd.Process.Pid))
+	_, _, err = Open(path, savedAt)
+	require.EqualError(t, err, fmt.Sprintf("using state file %q failed: it is used by another process (%d)", path, cmd.Process.Pid))
 	kill(t, cmd)
 	f := openedState(t, path) // a lock ends with its process
-	requireEmptyState(t, f)
+	require.True(t, f.Outgrown(), "nothing was saved")
 }
 
 // A process that was just started for something else has the descriptor until
@@ -195,7 +257,7 @@ func TestLockEndsThoughAnotherHasItsDescriptor(t *testing.T) {
 	copied, err := syscall.Dup(int(f.lock.Fd()))
 	require.NoError(t, err)
 	defer syscall.Close(copied)
-	require.NoError(t, f.close())
+	require.NoError(t, f.Close())
 	openedState(t, f.path)
 }
 
@@ -222,39 +284,63 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 }
 
 // A process that does nothing but save is killed, again and again. What it
-// leaves is what it saved last, or the time before.
+// leaves is all that it had saved, whether it was just appending or making the
+// journal anew, and the next one goes on from there.
 func TestKilledSavingLeavesAWholeFile(t *testing.T) {
-	const kills, sizes, perSize = 50, 4, 100
+	const kills = 50
 	if isOwnProcess(t) {
-		saveForever(t, ownArgs()[0], sizes, perSize)
+		saveForever(t, ownArgs()[0])
 	}
 	path := filepath.Join(t.TempDir(), "heartbeat.state")
-	inTheMiddle := 0
+	inTheMiddle, last := 0, 0
 	for range kills {
 		cmd := ownProcess(t, path)
-		waitFor(t, startOwn(t, cmd), "saved")
+		lines := startOwn(t, cmd)
+		waitFor(t, lines, "saved")
 		<-time.After(rand.N(10 * time.Millisecond)) // about as long as a few savings
 		kill(t, cmd)
 		if _, err := os.Lstat(path + ".tmp"); err == nil {
 			inTheMiddle++
 		}
-		f, err := openState(path)
-		require.NoError(t, err)
-		got, err := f.load()
-		require.NoError(t, err)
-		size := len(got.peers)
-		require.Contains(t, []int{perSize, 2 * perSize, 3 * perSize, 4 * perSize}, size)
-		requireRecords(t, numbered(size, strconv.Itoa(size)), got.peers)
-		require.NoError(t, f.close())
+		f, state := opened(t, path)
+		require.NoError(t, state.Trouble)
+		require.Len(t, state.Peers, killedPeers)
+		number := lowest(t, state.Peers)
+		require.Greater(t, number, last, "what was said to be saved is lost")
+		last = number
+		require.NoError(t, f.Close())
 	}
-	require.Positive(t, inTheMiddle, "it was never killed while saving")
+	require.Positive(t, inTheMiddle, "it was never killed while making the journal anew")
 }
 
-func saveForever(t *testing.T, path string, sizes, perSize int) {
-	f := openedState(t, path)
-	for i := 0; ; i++ {
-		size := (1 + i%sizes) * perSize
-		saveState(t, f, numbered(size, strconv.Itoa(size))...)
+const killedPeers = 100
+
+// lowest returns the number of the oldest record, of which the others are at
+// most one ahead.
+func lowest(t *testing.T, records []liveness.Record) int {
+	least, most := 1<<30, 0
+	for i := range records {
+		number, err := strconv.Atoi(records[i].Rule)
+		require.NoError(t, err)
+		least, most = min(least, number), max(most, number)
+	}
+	require.LessOrEqual(t, most, least+1)
+	return least
+}
+
+func saveForever(t *testing.T, path string) {
+	f, state := opened(t, path)
+	number := 1
+	if len(state.Peers) > 0 {
+		number = lowest(t, state.Peers) + 1
+	}
+	for i := 0; ; i, number = i+1, number+1 {
+		records := numbered(killedPeers, strconv.Itoa(number))
+		if i%2 == 0 {
+			saveState(t, f, records...)
+		} else {
+			require.NoError(t, f.Append(&Batch{At: savedAt, Peers: records}))
+		}
 		fmt.Println("saved")
 	}
 }

@@ -1,4 +1,4 @@
-package heartbeat
+package statefile
 
 import (
 	"errors"
@@ -7,7 +7,6 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"syscall"
 	"testing"
 
@@ -38,12 +37,12 @@ func TestFullAndReadOnlyDisks(t *testing.T) {
 	}
 	disk := ownArgs()[0]
 	// Five names: the directory, lock, state, its successor and one more.
-	require.NoError(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=64k,nr_inodes=5"))
+	require.NoError(t, syscall.Mount("tmpfs", disk, "tmpfs", 0, "size=96k,nr_inodes=5"))
 	f := openedState(t, filepath.Join(disk, "heartbeat.state"))
 	old := numbered(20, "old")
 	saveState(t, f, old...)
 
-	err := f.save(savedAt, slices.Values(numbered(500, "new")))
+	err := f.save(numbered(500, "new"))
 	require.ErrorIs(t, err, syscall.ENOSPC)
 	require.ErrorContains(t, err, fmt.Sprintf("saving state to %q failed: ", f.path))
 	require.NoFileExists(t, f.path+".tmp")
@@ -51,22 +50,22 @@ func TestFullAndReadOnlyDisks(t *testing.T) {
 
 	// Where not even an empty file can be created, the old one is still read.
 	for _, name := range []string{"x", "y"} {
-		require.NoError(t, os.WriteFile(filepath.Join(disk, name), nil, stateMode))
+		require.NoError(t, os.WriteFile(filepath.Join(disk, name), nil, mode))
 	}
-	require.ErrorIs(t, os.WriteFile(filepath.Join(disk, "z"), nil, stateMode), syscall.ENOSPC)
-	require.NoError(t, f.close())
+	require.ErrorIs(t, os.WriteFile(filepath.Join(disk, "z"), nil, mode), syscall.ENOSPC)
+	require.NoError(t, f.Close())
 	f = openedState(t, f.path)
 	requireSaved(t, f, old...)
-	require.ErrorIs(t, f.save(savedAt, slices.Values(old)), syscall.ENOSPC)
+	require.ErrorIs(t, f.save(old), syscall.ENOSPC)
 	require.NoError(t, os.Remove(filepath.Join(disk, "x")))
 	saveState(t, f, numbered(21, "newer")...)
 	requireSaved(t, f, numbered(21, "newer")...)
 
-	require.NoError(t, f.close())
+	require.NoError(t, f.Close())
 	require.NoError(t, syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
-	_, err = openState(f.path)
+	_, _, err = Open(f.path, savedAt)
 	require.ErrorIs(t, err, syscall.EROFS)
 	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", f.path))
-	require.ErrorIs(t, f.save(savedAt, slices.Values(old)), syscall.EROFS)
+	require.ErrorIs(t, f.save(old), syscall.EROFS)
 	requireSaved(t, f, numbered(21, "newer")...)
 }

@@ -1,10 +1,11 @@
 //go:build !windows
 
-package heartbeat
+package statefile
 
 import (
 	"errors"
 	"os"
+	"syscall"
 
 	"golang.org/x/sys/unix"
 )
@@ -16,12 +17,11 @@ const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
 // tryLock takes the lock of file. It holds between two descriptors of one
 // process too.
 func tryLock(file *os.File) error {
-	err := unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
-	if errors.Is(err, unix.EWOULDBLOCK) {
-		return errLocked
-	}
-	return err
+	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
+
+// wouldBlock knows the error of tryLock when another one has the lock.
+func wouldBlock(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
 
 func unlock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_UN)
@@ -45,4 +45,17 @@ func syncDir(path string) error {
 		return nil
 	}
 	return err
+}
+
+// ownerAt returns who owns what is at path.
+func ownerAt(path string) (uid, gid int, known bool) {
+	info, err := os.Lstat(path)
+	if err != nil {
+		return 0, 0, false
+	}
+	stat, ok := info.Sys().(*syscall.Stat_t)
+	if !ok {
+		return 0, 0, false
+	}
+	return int(stat.Uid), int(stat.Gid), true
 }

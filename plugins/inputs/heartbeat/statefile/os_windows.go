@@ -1,4 +1,4 @@
-package heartbeat
+package statefile
 
 import (
 	"errors"
@@ -20,12 +20,11 @@ func lockedByte() *windows.Overlapped {
 // too.
 func tryLock(file *os.File) error {
 	const flags = windows.LOCKFILE_EXCLUSIVE_LOCK | windows.LOCKFILE_FAIL_IMMEDIATELY
-	err := windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, lockedByte())
-	if errors.Is(err, windows.ERROR_LOCK_VIOLATION) {
-		return errLocked
-	}
-	return err
+	return windows.LockFileEx(windows.Handle(file.Fd()), flags, 0, 1, 0, lockedByte())
 }
+
+// wouldBlock knows the error of tryLock when another one has the lock.
+func wouldBlock(err error) bool { return errors.Is(err, windows.ERROR_LOCK_VIOLATION) }
 
 func unlock(file *os.File) error {
 	return windows.UnlockFileEx(windows.Handle(file.Fd()), 0, 1, 0, lockedByte())
@@ -38,3 +37,6 @@ func noSpace(err error) bool {
 
 // syncDir does nothing: NTFS keeps a journal of its names.
 func syncDir(string) error { return nil }
+
+// ownerAt returns nobody: there is no root whose files others cannot read.
+func ownerAt(string) (uid, gid int, known bool) { return 0, 0, false }

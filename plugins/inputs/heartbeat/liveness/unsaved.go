@@ -1,0 +1,193 @@
+package liveness
+
+import "time"
+
+// This file says what a journal of the peers has to take up, so that a saving
+// looks at those alone whose record has changed, and not at all others.
+
+const (
+	// LongestPace is the longest time between two notes of how long was
+	// listened; shortestPace is the shortest.
+	LongestPace  = 5 * time.Minute
+	shortestPace = time.Second
+	// paceShare says which part of the silence that is left may be lost if the
+	// collector crashes.
+	paceShare = 100
+
+	// seldom is the interval above which each beat is saved. Of a peer that
+	// beats more often a crash costs little.
+	seldom = 3 * time.Minute
+
+	// beatsAhead is by how many beats their total is saved ahead at most, so that
+	// it does not go back when a collector goes on after a crash. Of the first
+	// beats that a collector hears it is less: a crash adds little to them.
+	beatsAhead = 128
+	// mostAhead is the same for what goes wrong, of which there is less.
+	mostAhead = 1024
+)
+
+// lateClasses are powers of two of seconds: 32 reach over a hundred years.
+const lateClasses = 33
+
+// unsaved is what has changed since it was last taken.
+type unsaved struct {
+	peers []*peer          // whose record is another one; each once
+	gone  []ID             // under which nobody is known any more
+	late  [lateClasses]int // how many are late, by the class of the silence that was left to them
+}
+
+// touch notes that the record of p is to be saved.
+func (t *Tracker) touch(p *peer) {
+	t.countLate(p)
+	p.changed = false
+	if !p.listed {
+		p.listed = true
+		t.unsaved.peers = append(t.unsaved.peers, p)
+	}
+}
+
+// restored takes back what touch noted of a peer that is what its record says.
+func (t *Tracker) restored(p *peer, r *Record) {
+	if last := len(t.unsaved.peers) - 1; p.state == r.State && p.reason == r.Reason && t.unsaved.peers[last] == p {
+		t.unsaved.peers[last] = nil
+		t.unsaved.peers = t.unsaved.peers[:last]
+		p.listed = false
+	}
+}
+
+// noteGone notes that nobody is known as id any more.
+func (t *Tracker) noteGone(id ID) { t.unsaved.gone = append(t.unsaved.gone, id) }
+
+// noteBeat notes that p has beaten: each time if it seldom does, else for the
+// first time in the life of this collector, and when its total needs it.
+func (t *Tracker) noteBeat(p *peer) {
+	p.here = min(p.here+1, beatsAhead)
+	first := p.here == 1 || p.here == 4 || p.here == 16 || p.here == 64
+	if first || p.here > 64 && p.beats%beatsAhead == 0 || p.beatsSeldom() {
+		t.touch(p)
+	} // what else has changed, rewake will find
+}
+
+// beatsSaved returns as what the total of beats is saved: until noteBeat notes
+// it again it is not exceeded.
+func (p *peer) beatsSaved() uint64 {
+	before := p.beats - uint64(p.here)
+	switch {
+	case p.here < 4:
+		return before + 4
+	case p.here < 16:
+		return before + 16
+	case p.here < 64:
+		return before + 64
+	}
+	return (p.beats/beatsAhead + 1) * beatsAhead
+}
+
+// noteSpeaker notes that another run speaks for p, on which it depends who shares
+// a silence.
+func (p *peer) noteSpeaker(b *Beat) {
+	if len(p.host.peers) > 1 && p.life != b.life() || p.watched != b.Watched {
+		p.changed = true
+	}
+}
+
+func (p *peer) beatsSeldom() bool {
+	return p.interval > seldom || p.interval == 0 && p.terms.DeadAfter > 4*seldom
+}
+
+// noteMishaps adds to a total of p that is saved ahead.
+func (t *Tracker) noteMishaps(p *peer, total *uint64, more uint64) {
+	saved := ahead(*total)
+	if *total += more; *total > saved {
+		t.touch(p)
+	}
+}
+
+// ahead returns what a total is saved as: up to an eighth more than it is.
+func ahead(total uint64) uint64 {
+	block := uint64(1)
+	for block < mostAhead && 16*block <= total {
+		block *= 2
+	}
+	return (total + block - 1) / block * block
+}
+
+// countLate counts p among those whose silence is running out, or who are yet
+// to be heard by this collector.
+func (t *Tracker) countLate(p *peer) {
+	class := uint8(0)
+	if p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0 {
+		class = 1
+		for left := p.deadlineV() - t.tickV; left >= 2*time.Second && class < lateClasses-1; left /= 2 {
+			class++
+		}
+	}
+	t.recount(p, class)
+}
+
+// recount moves p to another class; 0 stands for who is not late.
+func (t *Tracker) recount(p *peer, class uint8) {
+	if p.late > 0 {
+		t.unsaved.late[p.late]--
+	}
+	if p.late = class; class > 0 {
+		t.unsaved.late[class]++
+	}
+}
+
+// Pace returns how often to note for how long was listened: nobody's silence
+// loses more than a hundredth of what was left of it.
+func (t *Tracker) Pace() time.Duration {
+	for class, count := range t.unsaved.late {
+		if count > 0 {
+			left := time.Second << (class - 1)
+			return min(max(left/paceShare, shortestPace), LongestPace)
+		}
+	}
+	return LongestPace
+}
+
+// Listened returns for how long the tracker has listened.
+func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
+
+// Unsaved returns how many records TakeUnsaved has to give, and names of those
+// who are gone.
+func (t *Tracker) Unsaved() int { return len(t.unsaved.peers) + len(t.unsaved.gone) }
+
+// TakeUnsaved appends at most n of the records that have changed, and returns
+// under which IDs nobody was known at some time since. Those come before the
+// records: who has come back is known.
+func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Record, gone []ID) {
+	u := &t.unsaved
+	gone, u.gone = u.gone, nil
+	for ; n > 0 && len(u.peers) > 0; n-- {
+		last := len(u.peers) - 1
+		p := u.peers[last]
+		u.peers[last], u.peers = nil, u.peers[:last]
+		p.listed = false
+		if p.index >= 0 {
+			records = append(records, t.runningRecord(p, now))
+		}
+	}
+	return records, gone
+}
+
+// RunningRecord is Record for a collector that goes on: should it crash, its
+// record still says enough.
+func (t *Tracker) RunningRecord(i int, now time.Time) Record { return t.runningRecord(t.order[i], now) }
+
+func (t *Tracker) runningRecord(p *peer, now time.Time) Record {
+	r := t.record(p, now)
+	if p.here == 0 {
+		return r // its totals are as they were saved
+	}
+	r.Fresh = p.state == Alive && !p.beatsSeldom()
+	r.Beats = p.beatsSaved()
+	for _, total := range []*uint64{&r.Lost, &r.Late, &r.Duplicates, &r.Limited, &r.Conflicts} {
+		*total = ahead(*total)
+	}
+	return r
+}
+
+// Heard reports whether the peer with number i was heard since New.
+func (t *Tracker) Heard(i int) bool { return t.order[i].here > 0 }

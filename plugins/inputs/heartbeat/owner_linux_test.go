@@ -1,0 +1,73 @@
+package heartbeat
+
+import (
+	"net"
+	"os"
+	"path/filepath"
+	"runtime"
+	"syscall"
+	"testing"
+
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// A try as root leaves no socket that the service could not use or remove.
+func TestSocketsOfRootBelongToTheService(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, whose sockets these are")
+	}
+	const service = 65534
+	dir := filepath.Join(t.TempDir(), "run")
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.Chown(dir, service, service))
+	for _, scheme := range []string{"unix://", "unixgram://"} {
+		path := filepath.Join(dir, "socket")
+		h := newPlugin(t)
+		h.ServiceAddresses = []string{scheme + path}
+		start(t, h)
+		info, err := os.Lstat(path)
+		require.NoError(t, err)
+		require.EqualValues(t, service, info.Sys().(*syscall.Stat_t).Uid)
+		h.Stop()
+		require.NoFileExists(t, path)
+	}
+}
+
+// A socket that cannot be asked is not known to be left over, so it stays.
+func TestSocketOfSomebodyElseIsLeftAlone(t *testing.T) {
+	if os.Getuid() != 0 {
+		t.Skip("needs root, to become somebody who may not connect")
+	}
+	dir := t.TempDir()
+	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
+	require.NoError(t, os.Chmod(dir, 0o777))
+	path := filepath.Join(dir, "socket")
+	l, err := net.Listen("unix", path)
+	require.NoError(t, err)
+	defer l.Close()
+	require.NoError(t, os.Chmod(path, 0o600))
+	asNobody(t, func() {
+		h := newPlugin(t)
+		h.ServiceAddresses = []string{"unix://" + path}
+		require.ErrorIs(t, h.Start(new(testutil.Accumulator)), os.ErrPermission)
+	})
+	require.FileExists(t, path)
+	conn, err := net.Dial("unix", path)
+	require.NoError(t, err)
+	conn.Close()
+}
+
+// asNobody runs do on a thread that may do what anybody may.
+func asNobody(t *testing.T, do func()) {
+	t.Helper()
+	done := make(chan struct{})
+	go func() {
+		defer close(done)
+		runtime.LockOSThread() // it is not unlocked, so it ends with this goroutine
+		_, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
+		require.Zero(t, errno)
+		do()
+	}()
+	<-done
+}

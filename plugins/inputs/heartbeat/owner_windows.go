@@ -1,0 +1,4 @@
+package heartbeat
+
+// giveAway does nothing: there is no root whose sockets others cannot use.
+func giveAway(string) {}

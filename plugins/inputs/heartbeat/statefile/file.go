@@ -1,0 +1,362 @@
+// Package statefile keeps what a collector knows of its peers on disk: a journal
+// of changes that is made anew when it has grown long. Its file belongs to one
+// collector at a time, and is whole again after a crash at any byte. The package
+// knows records of peers; it holds no clock and nothing of what makes them.
+package statefile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+const (
+	mode    = 0o640
+	maxFile = 16 << 30 // bytes; a journal of a million peers needs a tenth of it
+
+	// spare is how much of a file may be lines that hold no more, in bytes,
+	// or as many as those that do, before it is made anew.
+	spare = 1 << 20
+)
+
+// A File is the state of this collector, and of no other one. Its methods may
+// not be called concurrently.
+type File struct {
+	path string
+	lock *os.File
+	life uint64
+
+	journal *os.File // nil until there is a good one
+	size    int64    // of the journal, in bytes
+	base    int64    // what of it was needed when it was read or made
+
+	next     *os.File // the journal that is being made
+	nextSize int64
+	nextErr  error // why there is none any more
+}
+
+// A Batch is what is known more at one instant. A batch without peers says that
+// until then nothing was.
+type Batch struct {
+	At       time.Time
+	Listened time.Duration // since this collector has the file
+	Gone     []liveness.ID // before Peers
+	Peers    []liveness.Record
+	End      bool // this collector stops
+}
+
+// ErrLeftOut is in the error of a saving that has left out a peer, and has saved
+// all others.
+var ErrLeftOut = errors.New("left out")
+
+// Open takes the file at path, which need not exist, and returns what is in it.
+// It fails with a LockedError if another one has it, and if nothing can be read
+// or saved there. What is no state file is set aside for a human to look at; State
+// says so.
+func Open(path string, now time.Time) (*File, State, error) {
+	f := &File{path: path}
+	state, err := f.open(now)
+	if err != nil {
+		return nil, State{}, fmt.Errorf("using state file %q failed: %w", path, err)
+	}
+	return f, state, nil
+}
+
+func (f *File) open(now time.Time) (State, error) {
+	// Saving and setting aside would move what is there, be it /dev/null.
+	if err := checkPlace(f.path); err != nil {
+		return State{}, err
+	}
+	lock, err := openLock(f.path + ".lock")
+	if err != nil {
+		return State{}, err
+	}
+	f.lock = lock
+	state, err := f.take(now)
+	if err != nil {
+		return State{}, cmp.Or(err, f.Close())
+	}
+	return state, nil
+}
+
+// take reads what is there and goes on behind it.
+func (f *File) take(now time.Time) (State, error) {
+	if err := f.tryToCreate(); err != nil {
+		return State{}, err
+	}
+	f.life = 1
+	c, err := readFile(f.path)
+	var damaged *damagedError
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return State{}, nil
+	case errors.As(err, &damaged):
+		return State{Trouble: fmt.Errorf("reading it failed: %w; %s", err, f.setAside())}, nil
+	case err != nil:
+		return State{}, err
+	}
+	f.life = c.lastLife() + 1
+	f.base = c.needed()
+	state := c.state(now)
+	if c.spoiled > 0 {
+		f.keepCopy()
+	}
+	if !c.outdated && c.spoiled == 0 {
+		f.resume(int64(len(header)) + c.whole)
+	}
+	return state, nil
+}
+
+// resume goes on with the journal that is there, behind its last whole line. If
+// that is not possible another one will take its place.
+func (f *File) resume(size int64) {
+	journal, err := openRegular(f.path, os.O_WRONLY|os.O_APPEND|os.O_SYNC)
+	if err != nil {
+		return
+	}
+	if err := journal.Truncate(size); err != nil {
+		journal.Close()
+		return
+	}
+	f.journal, f.size = journal, size
+}
+
+// tryToCreate finds out whether files can be created there. It also removes
+// what was being saved when a collector was killed.
+func (f *File) tryToCreate() error {
+	temp, err := f.createTemp()
+	switch {
+	case noSpace(err): // there may be some later, and what was saved can be read now
+		return nil
+	case err != nil:
+		return err
+	}
+	return cmp.Or(temp.Close(), os.Remove(temp.Name()))
+}
+
+// setAside makes place for another file and says what became of this one.
+func (f *File) setAside() string {
+	aside := f.path + ".bad"
+	if err := os.Rename(f.path, aside); err != nil {
+		return fmt.Sprintf("setting it aside failed: %v", err)
+	}
+	return fmt.Sprintf("it is now %q", aside)
+}
+
+// keepCopy keeps a file of which a part could not be read, for a human to look
+// at, when another one takes its place. Not every file system can do that.
+func (f *File) keepCopy() {
+	aside := f.path + ".bad"
+	os.Remove(aside)
+	os.Link(f.path, aside) //nolint:errcheck // as above
+}
+
+// Append adds to the journal. If it fails, the journal has to be made anew.
+func (f *File) Append(b *Batch) error {
+	text, leftOut := f.encode(b)
+	if f.next != nil {
+		f.extend(text)
+	}
+	if f.journal == nil {
+		return leftOut
+	}
+	n, err := f.journal.Write(text) // synced
+	f.size += int64(n)
+	if err != nil {
+		f.drop()
+		return f.failed(err)
+	}
+	return leftOut
+}
+
+// drop gives up a journal that could not be written to.
+func (f *File) drop() {
+	f.journal.Close()
+	f.journal = nil
+}
+
+// Reset has the journal made anew.
+func (f *File) Reset() {
+	f.Abandon()
+	if f.journal != nil {
+		f.drop()
+	}
+}
+
+// Outgrown reports whether the journal is to be made anew: there is none, or
+// too much of it does not hold any more.
+func (f *File) Outgrown() bool {
+	return !f.Sound() || f.size-f.base > max(f.base, spare)
+}
+
+// Sound reports whether all that was appended is in the file.
+func (f *File) Sound() bool { return f.journal != nil }
+
+// Begin starts another journal. Until Replace, Append adds to both.
+func (f *File) Begin() error {
+	next, err := f.createTemp()
+	if err != nil {
+		return f.failed(err)
+	}
+	f.next, f.nextSize = next, 0
+	f.extend([]byte(header))
+	return f.failedNext()
+}
+
+// Add adds to the journal that was begun.
+func (f *File) Add(b *Batch) error {
+	if f.next == nil {
+		return f.failedNext()
+	}
+	text, leftOut := f.encode(b)
+	f.extend(text)
+	return cmp.Or(f.failedNext(), leftOut)
+}
+
+// extend writes to the journal that was begun. If that fails, there is none.
+func (f *File) extend(text []byte) {
+	n, err := f.next.Write(text)
+	f.nextSize += int64(n)
+	if err != nil {
+		f.nextErr = err
+		f.Abandon()
+	}
+}
+
+func (f *File) failedNext() error {
+	if f.next != nil {
+		return nil
+	}
+	return f.failed(f.nextErr)
+}
+
+// Abandon gives up the journal that was begun.
+func (f *File) Abandon() {
+	if f.next != nil {
+		f.next.Close()
+		os.Remove(f.next.Name())
+		f.next = nil
+	}
+}
+
+// Replace puts the journal that was begun in the place of the old one, so that
+// there is a whole one at any time, even after a crash. If it fails, the old one
+// stays, unless the error is that the directory could not be synced: then the
+// new one may be lost with the power.
+func (f *File) Replace() error {
+	if f.next == nil {
+		return f.failedNext()
+	}
+	err := f.next.Sync() // or the name could outlive the contents
+	if err == nil {
+		err = cmp.Or(f.next.Close(), os.Rename(f.next.Name(), f.path))
+	}
+	if err != nil {
+		f.Abandon()
+		return f.failed(err)
+	}
+	f.next = nil
+	if f.journal != nil {
+		f.drop()
+	}
+	f.base = f.nextSize
+	f.resume(f.nextSize)
+	if err := syncDir(filepath.Dir(f.path)); err != nil {
+		return f.failed(err)
+	}
+	return nil
+}
+
+func (f *File) failed(err error) error {
+	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
+}
+
+// encode returns the lines of b. The error says which peers are not in them.
+func (f *File) encode(b *Batch) ([]byte, error) {
+	w := newLineWriter()
+	var leftOut error
+	refused := 0
+	here := line{Life: f.life, Listened: b.Listened}
+	for i := range b.Gone {
+		gone := here
+		gone.Gone = &b.Gone[i]
+		w.add(gone) //nolint:errcheck // an ID is short
+	}
+	for i := range b.Peers {
+		if err := w.addPeer(here, &b.Peers[i]); err != nil {
+			refused++
+			leftOut = cmp.Or(leftOut, fmt.Errorf("%q: %w", b.Peers[i].ID, err))
+		}
+	}
+	here.At, here.End = b.At.UTC(), b.End
+	w.add(here) //nolint:errcheck // a mark is short
+	if leftOut != nil {
+		leftOut = fmt.Errorf("saving state to %q %w %d peers, the first is %w", f.path, ErrLeftOut, refused, leftOut)
+	}
+	return w.text.Bytes(), leftOut
+}
+
+// createTemp creates the file that is to become the new one. An old one is
+// removed rather than written to: it might be a link, or another's.
+func (f *File) createTemp() (*os.File, error) {
+	name := f.path + ".tmp"
+	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+		return nil, err
+	}
+	temp, err := os.OpenFile(name, os.O_WRONLY|os.O_CREATE|os.O_EXCL, mode)
+	if err == nil {
+		giveAway(temp, f.path)
+	}
+	return temp, err
+}
+
+// Close lets another collector have the file. The lock's file stays: whoever
+// removes it could remove the one that another has just locked.
+func (f *File) Close() error {
+	f.Reset()
+	// Closing alone would not do while a child process that is being started
+	// has its copy of the descriptor.
+	return cmp.Or(unlock(f.lock), f.lock.Close())
+}
+
+// Read returns what collectors have saved. It changes nothing and may be called
+// while one runs.
+func Read(path string, now time.Time) (State, error) {
+	c, err := readFile(path)
+	if err != nil {
+		return State{}, fmt.Errorf("reading state from %q failed: %w", path, err)
+	}
+	return c.state(now), nil
+}
+
+// A damagedError says that a file holds no state, though it could be read.
+type damagedError struct{ error }
+
+func (e *damagedError) Unwrap() error { return e.error }
+
+func readFile(path string) (*contents, error) {
+	file, err := openRegular(path, os.O_RDONLY)
+	if err != nil {
+		return nil, err
+	}
+	defer file.Close()
+	info, err := file.Stat()
+	if err != nil {
+		return nil, err
+	}
+	if info.Size() > maxFile {
+		return nil, &damagedError{fmt.Errorf("it has %d bytes, allowed are %d", info.Size(), int64(maxFile))}
+	}
+	c, err := read(file)
+	var failed *fs.PathError // the disk, not what is on it
+	if err != nil && !errors.As(err, &failed) {
+		err = &damagedError{err}
+	}
+	return c, err
+}

@@ -1,0 +1,76 @@
+package statefile
+
+import (
+	"fmt"
+	"os"
+	"strconv"
+	"strings"
+)
+
+// A LockedError says that another one has the file.
+type LockedError struct {
+	PID int   // of the process that has it; 0 if that is not known
+	err error // of the system
+}
+
+func (e *LockedError) Error() string {
+	switch {
+	case e.PID == 0:
+		return "it is used by another process"
+	case e.Own():
+		return fmt.Sprintf("it is used by another input of this process (%d)", e.PID)
+	}
+	return fmt.Sprintf("it is used by another process (%d)", e.PID)
+}
+
+func (e *LockedError) Unwrap() error { return e.err }
+
+// Own reports whether this process has it.
+func (e *LockedError) Own() bool { return e.PID == os.Getpid() }
+
+// openLock opens a file and takes its lock, which ends with the process. Who may
+// only read it can have the lock.
+func openLock(path string) (*os.File, error) {
+	lock, err := openRegular(path, os.O_RDONLY|os.O_CREATE)
+	if err != nil {
+		return nil, err
+	}
+	if err := tryLock(lock); err != nil {
+		if wouldBlock(err) {
+			err = &LockedError{ownerOf(lock), err}
+		} else {
+			err = fmt.Errorf("locking %q failed: %w", path, err)
+		}
+		lock.Close()
+		return nil, err
+	}
+	giveAway(lock, path)
+	name(path)
+	return lock, nil
+}
+
+// name writes into the file of a lock whose it is. That serves only to tell
+// others, so failing to is no error.
+func name(path string) {
+	file, err := openRegular(path, os.O_WRONLY)
+	if err != nil {
+		return
+	}
+	defer file.Close()
+	owner := strconv.Itoa(os.Getpid()) + "\n"
+	if _, err := file.WriteAt([]byte(owner), 0); err == nil {
+		file.Truncate(int64(len(owner))) //nolint:errcheck // as above
+	}
+}
+
+// ownerOf returns which process has the lock, or 0.
+func ownerOf(lock *os.File) int {
+	var text [20]byte
+	n, _ := lock.ReadAt(text[:], 0) //nolint:errcheck // what is there may be short
+	line, _, _ := strings.Cut(string(text[:n]), "\n")
+	pid, err := strconv.ParseUint(line, 10, 32)
+	if err != nil {
+		return 0
+	}
+	return int(pid)
+}

@@ -1,0 +1,203 @@
+package statefile
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+const (
+	// maxSpan is what an option allows, and as much again for what is added
+	// to it; maxLearnt is more than the longest interval.
+	longest   = 10 * 365 * 24 * time.Hour
+	maxSpan   = 2 * longest
+	maxLearnt = 2 * 365 * 24 * time.Hour
+
+	// What is counted by the wall clock jumps with it: a machine without a
+	// battery wakes up in 1970. In this century all that can be added up
+	// without an overflow.
+	firstYear, lastYear = 1960, 2200
+	maxJump             = 10 * longest
+
+	maxSentMS = 1<<53 - 1 // of what a beat may say
+	maxStart  = 1<<63 - 1
+)
+
+// A savedPeer gives names to the fields of a Record. That one is converted to
+// the other makes the compiler compare them: a field that is not stored would
+// be forgotten by each restart. A new field needs a line here, and checkRecord
+// has to limit it if it is a number that is added to.
+type savedPeer struct {
+	ID     liveness.ID      `json:"id"`
+	Addr   netip.Addr       `json:"addr,omitzero"`
+	Labels []liveness.Label `json:"labels,omitzero"`
+
+	State    liveness.State  `json:"state"`
+	Reason   liveness.Reason `json:"reason"`
+	Since    time.Time       `json:"since"`
+	Evidence liveness.Reason `json:"evidence,omitzero"`
+	Expected bool            `json:"expected,omitzero"`
+	Watched  bool            `json:"watched,omitzero"`
+	Long     bool            `json:"long,omitzero"`
+	Lone     bool            `json:"lone,omitzero"`
+	Crowded  bool            `json:"crowded,omitzero"`
+
+	Interval time.Duration `json:"interval_ns,omitzero"`
+	Margin   time.Duration `json:"margin_ns,omitzero"`
+	Heard    time.Time     `json:"heard"`
+	Used     time.Duration `json:"used_ns,omitzero"`
+	Dead     time.Duration `json:"dead_ns,omitzero"`
+	Extended bool          `json:"extended,omitzero"`
+	Fresh    bool          `json:"fresh,omitzero"`
+	Guessed  bool          `json:"-"` // by who reads it
+	Bonus    time.Duration `json:"bonus_ns,omitzero"`
+
+	Held       time.Duration `json:"held_ns,omitzero"`
+	HeldPartly time.Duration `json:"held_partly_ns,omitzero"`
+	Spared     time.Duration `json:"spared_ns,omitzero"`
+	Window     time.Duration `json:"window_ns,omitzero"`
+	WindowBy   string        `json:"window_by,omitzero"`
+	Shared     bool          `json:"shared,omitzero"`
+	Rule       string        `json:"rule,omitzero"`
+
+	Phase    time.Duration `json:"phase_ns,omitzero"`
+	Learnt   time.Duration `json:"learnt_ns,omitzero"`
+	Lateness time.Duration `json:"lateness_ns,omitzero"`
+	Taught   uint8         `json:"taught,omitzero"`
+
+	Process  liveness.Process     `json:"process,omitzero"`
+	Others   []liveness.Other     `json:"others,omitzero"`
+	Replaced []liveness.Replaced  `json:"replaced,omitzero"`
+	Runs     []liveness.Run       `json:"runs,omitzero"`
+	Signed   []liveness.SignedRun `json:"signed,omitzero"`
+	SentMS   int64                `json:"sent_ms,omitzero"`
+	Owner    uint32               `json:"owner,omitzero"`
+	Speaker  string               `json:"speaker,omitzero"`
+
+	ExitCode          int64         `json:"exit_code,omitzero"`
+	HasExitCode       bool          `json:"has_exit_code,omitzero"`
+	DeadFor           time.Duration `json:"dead_for_ns,omitzero"`
+	Flaps             []time.Time   `json:"flaps,omitzero"`
+	liveness.Counters `json:"counters,omitzero"`
+}
+
+// saved returns r as it is written. Its instants are in UTC: a zone of 1900
+// would not survive RFC 3339.
+func saved(r liveness.Record) savedPeer {
+	r.Since, r.Heard = r.Since.UTC(), r.Heard.UTC()
+	r.Flaps = slices.Clone(r.Flaps) // which is the tracker's
+	for i, at := range r.Flaps {
+		r.Flaps[i] = at.UTC()
+	}
+	return savedPeer(r)
+}
+
+// record returns what was saved, or why it cannot have been.
+func (p *savedPeer) record() (liveness.Record, error) {
+	r := liveness.Record(*p)
+	return r, checkRecord(&r)
+}
+
+// checkRecord refuses what no tracker could have saved, but could stumble
+// over. A file need not come from us because its checksum is right.
+func checkRecord(r *liveness.Record) error {
+	switch {
+	case r.ID.Source == "" || !r.ID.Nameless() && r.ID.PID != 0:
+		return errors.New("id is nobody's")
+	case int(r.State) >= len(liveness.States):
+		return fmt.Errorf("state %d is unknown", r.State)
+	case max(r.Reason, r.Evidence) > liveness.ReasonForgotten:
+		return fmt.Errorf("reason %d is unknown", max(r.Reason, r.Evidence))
+	case r.SentMS < 0 || r.SentMS > maxSentMS:
+		return fmt.Errorf("sent_ms is %d", r.SentMS)
+	case mostCounted(&r.Counters) > 1<<62:
+		return fmt.Errorf("a counter is at %d", mostCounted(&r.Counters))
+	}
+	for _, run := range r.Runs {
+		if run.High < 0 {
+			return fmt.Errorf("a run is at %d", run.High)
+		}
+	}
+	for _, run := range r.Signed {
+		if low, high := min(run.High, run.SentMS, run.HeardMS), max(run.High, run.SentMS, run.HeardMS); low < 0 || high > maxSentMS {
+			return fmt.Errorf("a signed run has %d", cmp.Or(min(low, 0), high))
+		}
+	}
+	return cmp.Or(checkSpans(r), checkOthers(r), checkInstants(r))
+}
+
+// checkOthers checks the processes beside the one that holds the place.
+func checkOthers(r *liveness.Record) error {
+	for i := range r.Others {
+		o := &r.Others[i]
+		if max(o.Evidence, o.Ended) > liveness.ReasonForgotten {
+			return fmt.Errorf("reason %d is unknown", max(o.Evidence, o.Ended))
+		}
+		for name, span := range map[string]time.Duration{"Interval": o.Interval, "Margin": o.Margin, "Used": o.Used, "Dead": o.Dead} {
+			if err := checkSpan(name+" of another process", span, 0, maxSpan); err != nil {
+				return err
+			}
+		}
+		if err := checkSpan("Start of another process", o.Process.Start, 0, maxStart); err != nil {
+			return err
+		}
+	}
+	for _, before := range r.Replaced {
+		if err := cmp.Or(checkSpan("Used of a process replaced", before.Used, 0, maxSpan), checkSpan("Dead of a process replaced", before.Dead, 0, maxSpan)); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func mostCounted(c *liveness.Counters) uint64 {
+	return max(c.Beats, c.Lost, c.Late, c.Duplicates, c.Limited, c.Restarts, c.Deaths, c.Mistakes, c.Conflicts)
+}
+
+func checkSpans(r *liveness.Record) error {
+	const minInterval = 100 * time.Millisecond // likewise, which is then clamped
+	return cmp.Or(
+		checkSpan("interval_ns", cmp.Or(r.Interval, minInterval), minInterval, maxSpan),
+		checkSpan("margin_ns", r.Margin, 0, maxSpan),
+		checkSpan("used_ns", r.Used, 0, maxSpan),
+		checkSpan("dead_ns", r.Dead, 0, maxSpan),
+		checkSpan("window_ns", r.Window, 0, maxSpan),
+		checkSpan("bonus_ns", r.Bonus, 0, maxSpan),
+		checkSpan("held_ns", r.Held, 0, maxSpan),
+		checkSpan("held_partly_ns", r.HeldPartly, 0, maxSpan),
+		checkSpan("spared_ns", r.Spared, 0, maxSpan),
+		checkSpan("phase_ns", r.Phase, -maxJump, maxJump), // of a late beat it is negative
+		checkSpan("learnt_ns", r.Learnt, 0, maxLearnt),
+		checkSpan("lateness_ns", r.Lateness, 0, maxLearnt),
+		checkSpan("Start of process", r.Process.Start, 0, maxStart),
+		checkSpan("dead_for_ns", r.DeadFor, 0, maxJump),
+	)
+}
+
+func checkSpan(name string, span, least, most time.Duration) error {
+	if span < least || span > most {
+		return fmt.Errorf("%s is %d, allowed are %d to %d", name, span, least, most)
+	}
+	return nil
+}
+
+func checkInstants(r *liveness.Record) error {
+	for _, at := range r.Flaps {
+		if err := checkInstant("flaps", at); err != nil {
+			return err
+		}
+	}
+	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard))
+}
+
+func checkInstant(name string, at time.Time) error {
+	if year := at.UTC().Year(); year < firstYear || year > lastYear {
+		return fmt.Errorf("%s is in the year %d", name, year)
+	}
+	return nil
+}
