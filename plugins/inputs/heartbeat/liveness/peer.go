@@ -34,7 +34,8 @@ type peer struct {
 	watched   bool   // its connection proves nothing about it
 	extended  bool   // its silence has outlived a collector
 	connLong  bool
-	here      uint8 // beats that this collector has heard, up to beatsAhead
+	here      uint8 // beats that this collector has heard, up to fewBeats
+	shift     uint8 // of peer.total
 	changed   bool  // so is its record; touch is yet to be called
 	listed    bool  // in unsaved.peers
 	late      uint8 // its class in unsaved.late; 0 if it is not
