@@ -39,7 +39,7 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 		c.send(frame(`{"host":"web-1","pid":0,"interval_ms":1000}`))
 		short := connect()
 		short.send(frame(`{"host":"web-3","pid":0,"interval_ms":1000}`)) // looked at before the one that panics
-		before := setListeners([]*listener{nil}) // a mistake: who asks the kernel meets it
+		before := setListeners([]*listener{nil})                         // a mistake: who asks the kernel meets it
 		for h.intake.panics.Load() == 0 {
 			time.Sleep(100 * time.Millisecond)
 		}

@@ -101,9 +101,7 @@ func (r Record) After(rest, later time.Duration) Record {
 		used = min(used, r.span())
 		r.Heard = r.Heard.Add(r.Used + rest - used)
 		r.Fresh, r.Guessed = false, true
-		if r.SentMS > 0 { // which of its numbers were said is not known: the time has to tell
-			r.Runs = nil
-		}
+		r.Runs = unnumbered(r.Runs)
 	}
 	r.Used = min(used+later, longest)
 	if r.Window > 0 { // never forgotten
@@ -113,6 +111,16 @@ func (r Record) After(rest, later time.Duration) Record {
 		r.Held, r.HeldPartly = min(r.Held+rest+later, longest), min(r.HeldPartly+rest+later, longest)
 	}
 	return r
+}
+
+// unnumbered returns runs of which the numbers are not known: what comes next has
+// lost none, and if it is signed has to show when it was sent.
+func unnumbered(runs []Run) []Run {
+	names := make([]Run, len(runs))
+	for i, run := range runs {
+		names[i].Name = run.Name
+	}
+	return names
 }
 
 // span is peer.span of a record.

@@ -161,6 +161,8 @@ func TestGuessTeachesNothing(t *testing.T) {
 	require.Less(t, got.Lateness, 10*time.Millisecond)
 	require.Empty(t, c.deaths())
 	require.NotEmpty(t, actors)
+	require.Zero(t, got.Lost, "nor is it known how many beats were lost")
+	require.Equal(t, actors[0].beat.Seq, got.Runs[0].High)
 }
 
 // Which numbers of a run were signed before a crash is not known: none of them
