@@ -10,6 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
 // fleet is a state file, as a collector writes it.
@@ -82,4 +84,35 @@ func TestPeersRefusesWhatItCannotDo(t *testing.T) {
 	out, err := peersOf(t, "-help")
 	require.NoError(t, err)
 	require.Equal(t, peersUsage(), out)
+}
+
+// A collector that runs, or has crashed, has not written when each beat came. What
+// is damaged is told.
+func TestPeersReadsAJournalThatGoesOn(t *testing.T) {
+	path := filepath.Join(t.TempDir(), "heartbeat.state")
+	file, _, err := statefile.Open(path, night)
+	require.NoError(t, err)
+	require.NoError(t, file.Begin())
+	require.NoError(t, file.Replace())
+	well := liveness.Record{
+		ID: liveness.ID{Source: "web-1", Service: "nginx"}, State: liveness.Alive, Reason: liveness.ReasonBeat, Fresh: true,
+		Since: night.Add(-time.Hour), Heard: night.Add(-time.Hour), Interval: 10 * time.Second, Dead: 35 * time.Second, Rule: "adaptive",
+	}
+	dead := well
+	dead.ID.Service, dead.State, dead.Reason, dead.Fresh = "job", liveness.Dead, liveness.ReasonExited, false
+	require.NoError(t, file.Append(&statefile.Batch{At: night.Add(-time.Hour), Peers: []liveness.Record{well, dead}}))
+	require.NoError(t, file.Append(&statefile.Batch{At: night.Add(-time.Minute), Listened: time.Hour - time.Minute}))
+	require.NoError(t, file.Close())
+	damaged, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
+	require.NoError(t, err)
+	_, err = damaged.WriteString("00000000 {}\n")
+	require.NoError(t, err)
+	require.NoError(t, damaged.Close())
+
+	out, err := peersOf(t, "-state-file", path)
+	require.NoError(t, err)
+	require.Contains(t, out, "last written 1m0s ago: 0 unknown, 1 alive, 0 suspect, 1 dead, 0 left\n")
+	require.Contains(t, out, "1 lines could not be read and are left out, the first is line 6: its checksum is wrong\n")
+	require.Regexp(t, `dead .* web-1/job +exited +1h0m0s ago`, out)
+	require.Regexp(t, `alive .* web-1/nginx +beat +in time`, out)
 }

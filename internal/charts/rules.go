@@ -130,6 +130,13 @@ func Rules() []Rule {
 			PromQL:  `max by (host) (max_over_time(heartbeat_collector_isolated[1h])) * 0 + 1 unless max by (host) (heartbeat_collector_isolated) and on () count(heartbeat_collector_isolated) > 0`,
 		},
 		{
+			Name: "HeartbeatNoMemory", Severity: "warning", For: "5m", NoData: "OK",
+			Summary:  "collector {{ $labels.host }} cannot save its state",
+			About:    "After a restart it would know nothing of who is dead. Its log says why, and what to do.",
+			InfluxQL: `SELECT 1 - last(state_saved) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
+			PromQL:   `min by (host) (heartbeat_collector_state_saved) == 0`,
+		},
+		{
 			Name: "HeartbeatCollectorStalls", Severity: "warning", For: "5m", NoData: "OK",
 			Summary:  "collector {{ $labels.host }} does not get to listen",
 			About:    "For more than a tenth of the time it was stopped or starved. That is nobody's silence, but deaths are told later.",

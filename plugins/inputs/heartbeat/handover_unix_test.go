@@ -169,19 +169,4 @@ func TestFileIsHadLater(t *testing.T) {
 	})
 }
 
-// What cannot be read is left as it is; what to do about it is said; once it is
-// done, it helps.
-func TestUnreadableStateIsLeftAlone(t *testing.T) {
-	if os.Getuid() == 0 {
-		t.Skip("root may read anything: see TestStateWithoutPermission of statefile, which runs as nobody, and the e2e tests")
-	}
-	log := new(testutil.CaptureLogger)
-	h := newPlugin(t)
-	h.Log, h.StateFile = log, filepath.Join(t.TempDir(), "state")
-	require.NoError(t, os.WriteFile(h.StateFile, nil, 0))
-	start(t, h)
-	require.Contains(t, log.Warnings()[0], "permission denied. Run: chown "+userName()+" "+h.StateFile)
-	require.NoFileExists(t, h.StateFile+".bad")
-}
-
 func last[T any](all []T) T { return all[len(all)-1] }

@@ -8,6 +8,7 @@ import (
 	"os"
 	"os/user"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 
 	"github.com/influxdata/telegraf"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
@@ -261,11 +263,16 @@ func (k *keeper) renew() error {
 		return err
 	}
 	var failed error
+	flushed := time.Now()
 	for next := k.in.count(); next > 0; {
 		var batch statefile.Batch
 		batch, next = k.in.recordChunk(next, false)
 		batch.Listened -= k.epoch
-		failed = errors.Join(failed, k.file.Add(&batch), k.flush())
+		failed = errors.Join(failed, k.file.Add(&batch))
+		if time.Since(flushed) >= flushPause {
+			failed = errors.Join(failed, k.flush())
+			flushed = time.Now()
+		}
 	}
 	if failed != nil && !errors.Is(failed, statefile.ErrLeftOut) {
 		k.file.Abandon()
@@ -324,12 +331,18 @@ func (k *keeper) health(now time.Time) memory {
 
 // restore lets the tracker go on from a state, and returns the verdict clock.
 func (in *intake) restore(state *statefile.State, now time.Time) time.Duration {
+	for some := range slices.Chunk(state.Peers, portion) {
+		in.restoreSome(some, state.Saved, now)
+	}
+	return in.listened(now)
+}
+
+func (in *intake) restoreSome(records []liveness.Record, saved, now time.Time) {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	for i := range state.Peers {
-		in.tell(in.tracker.Restore(&state.Peers[i], state.Saved, now))
+	for i := range records {
+		in.tell(in.tracker.Restore(&records[i], saved, now))
 	}
-	return in.listenedBefore + in.tracker.Listened(now)
 }
 
 // unsaved takes a part of what has changed, and reports whether there is more.

@@ -37,27 +37,39 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 			return before
 		}
 		c.send(frame(`{"host":"web-1","pid":0,"interval_ms":1000}`))
-		before := setListeners([]*listener{nil}) // a mistake: who asks the kernel meets it
+		short := connect()
+		short.send(frame(`{"host":"web-3","pid":0,"interval_ms":1000}`)) // looked at before the one that panics
+		before := setListeners([]*listener{nil})                         // a mistake: who asks the kernel meets it
 		for h.intake.panics.Load() == 0 {
 			time.Sleep(100 * time.Millisecond)
 		}
 		setListeners(before)
+		time.Sleep(500 * time.Millisecond)
+		known, err := statefile.Read(h.StateFile, time.Now())
+		require.NoError(t, err)
+		states := make(map[string]liveness.State)
+		for _, r := range known.Peers {
+			states[r.ID.Source] = r.State
+		}
+		require.Equal(t, liveness.Suspect, states["web-3"], "what the old one had not saved yet")
 		time.Sleep(10 * time.Second)
 		c.send(frame(`{"host":"web-2","service":"job","pid":7,"status":"alive"}`))
 		synctest.Wait()
 		gather(t, h)
 		require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, eventsOf(acc, "web-1"))
 		require.Equal(t, []string{"dead exited", "alive beat"}, eventsOf(acc, "web-2"))
+		require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, eventsOf(acc, "web-3"), "what the old one could not tell")
 		require.EqualValues(t, 1, h.intake.health().panics)
 		require.Len(t, log.Errors(), 1)
 		require.Contains(t, log.Errors()[0], "Internal error while judging silence, please report it with this stack: runtime error: invalid memory address")
 		require.Contains(t, log.Errors()[0], ".inquire(")
 		c.Close()
+		short.Close()
 		stop()
 		state, err := statefile.Read(h.StateFile, time.Now())
 		require.NoError(t, err)
 		require.NoError(t, state.Trouble)
-		require.Len(t, state.Peers, 2)
+		require.Len(t, state.Peers, 3)
 	})
 }
 

@@ -197,7 +197,7 @@ func (t *Tracker) known(b *Beat) *peer {
 
 // add takes a new peer in, of which nothing is believed.
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
-	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), past: &noPast}
+	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), shift: uint8(len(t.order)), past: &noPast}
 	p.evidence = ReasonSilence
 	t.peers[id] = p
 	t.order = append(t.order, p)

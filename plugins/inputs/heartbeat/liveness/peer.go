@@ -31,7 +31,8 @@ type peer struct {
 	untold    bool  // it stands in Tracker.untold
 	nobody    bool  // it stands for whom the operator expects
 	lone      bool  // one process, nameless, was heard over one short connection or by one datagram
-	here      uint8 // beats that this collector has heard, up to beatsAhead
+	here      uint8 // beats that this collector has heard, up to fewBeats
+	shift     uint8 // of peer.total
 	changed   bool  // so is its record; touch is yet to be called
 	listed    bool  // in unsaved.peers
 	late      uint8 // its class in unsaved.late; 0 if it is not

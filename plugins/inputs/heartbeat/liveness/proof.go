@@ -59,7 +59,9 @@ func (r *Record) proof() *proof {
 		return p
 	}
 	for _, run := range r.Runs {
-		p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
+		if run.High > 0 { // else a crash has made it forgotten
+			p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
+		}
 	}
 	return p
 }

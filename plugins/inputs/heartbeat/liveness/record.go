@@ -171,16 +171,24 @@ func (r *Record) othersAfter(rest, later, longest time.Duration) {
 	}
 }
 
-// forgetNumbers forgets which numbers of signed runs were heard, after a crash,
-// of which that is not known: the time at which they are sent has to tell, by
-// the clock of the sender, which has gone on for so long.
+// forgetNumbers forgets which numbers were heard, after a crash, of which that is
+// not known. What is signed has to show when it was sent, by the clock of the
+// sender, which has gone on for so long.
 func (r *Record) forgetNumbers(used time.Duration) {
 	for _, run := range r.Signed {
 		r.SentMS = max(r.SentMS, run.SentMS+used.Milliseconds())
 	}
-	if r.SentMS > 0 {
-		r.Signed, r.Runs = nil, nil
+	r.Signed, r.Runs = nil, unnumbered(r.Runs)
+}
+
+// unnumbered returns runs of which the numbers are not known: what comes next has
+// lost none.
+func unnumbered(runs []Run) []Run {
+	names := make([]Run, len(runs))
+	for i, run := range runs {
+		names[i].Name = run.Name
 	}
+	return names
 }
 
 // span is peer.span of a record.

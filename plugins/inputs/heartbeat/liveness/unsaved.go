@@ -19,9 +19,11 @@ const (
 	seldom = 3 * time.Minute
 
 	// beatsAhead is by how many beats their total is saved ahead at most, so that
-	// it does not go back when a collector goes on after a crash. Of the first
-	// beats that a collector hears it is less: a crash adds little to them.
+	// it does not go back when a collector goes on after a crash. For the first
+	// beats that a collector hears it is fewBeats: one that is killed again and
+	// again does not invent many.
 	beatsAhead = 128
+	fewBeats   = 5
 	// mostAhead is the same for what goes wrong, of which there is less.
 	mostAhead = 1024
 )
@@ -61,9 +63,9 @@ func (t *Tracker) noteGone(id ID) { t.unsaved.gone = append(t.unsaved.gone, id) 
 // noteBeat notes that p has beaten: each time if it seldom does, else for the
 // first time in the life of this collector, and when its total needs it.
 func (t *Tracker) noteBeat(p *peer) {
-	p.here = min(p.here+1, beatsAhead)
-	first := p.here == 1 || p.here == 4 || p.here == 16 || p.here == 64
-	if first || p.here > 64 && p.beats%beatsAhead == 0 || p.beatsSeldom() {
+	p.here = min(p.here+1, fewBeats)
+	first := p.here == 1 || p.here == fewBeats-1
+	if first || p.total()%beatsAhead == 0 || p.beatsSeldom() {
 		t.touch(p)
 	} // what else has changed, rewake will find
 }
@@ -71,17 +73,15 @@ func (t *Tracker) noteBeat(p *peer) {
 // beatsSaved returns as what the total of beats is saved: until noteBeat notes
 // it again it is not exceeded.
 func (p *peer) beatsSaved() uint64 {
-	before := p.beats - uint64(p.here)
-	switch {
-	case p.here < 4:
-		return before + 4
-	case p.here < 16:
-		return before + 16
-	case p.here < 64:
-		return before + 64
+	if p.here < fewBeats-1 {
+		return p.beats - uint64(p.here) + fewBeats
 	}
-	return (p.beats/beatsAhead + 1) * beatsAhead
+	return p.beats + beatsAhead - p.total()%beatsAhead
 }
+
+// total is p.beats, shifted so that peers that began together are not saved
+// together.
+func (p *peer) total() uint64 { return p.beats + uint64(p.shift) }
 
 // noteSpeaker notes that another run speaks for p, on which it depends who shares
 // a silence.

@@ -253,24 +253,35 @@ func (f *File) Replace() error {
 	if f.next == nil {
 		return f.failedNext()
 	}
-	err := f.next.Sync() // or the name could outlive the contents
+	err := cmp.Or(f.next.Sync(), f.next.Close()) // or the name could outlive the contents
 	if err == nil {
-		err = cmp.Or(f.next.Close(), os.Rename(f.next.Name(), f.path))
+		err = f.exchange()
 	}
 	if err != nil {
 		f.Abandon()
 		return f.failed(err)
 	}
 	f.next = nil
-	if f.journal != nil {
-		f.drop()
-	}
 	f.base = f.nextSize
 	f.resume(f.nextSize)
 	if err := syncDir(filepath.Dir(f.path)); err != nil {
 		return f.failed(err)
 	}
 	return nil
+}
+
+// exchange gives the new journal the name of the old one. Windows does so only if
+// that is not open.
+func (f *File) exchange() error {
+	sound := f.Sound()
+	if sound {
+		f.drop()
+	}
+	err := os.Rename(f.next.Name(), f.path)
+	if err != nil && sound {
+		f.resume(f.size)
+	}
+	return err
 }
 
 func (f *File) failed(err error) error {
