@@ -167,9 +167,6 @@ func userName() string {
 
 // keep saves until ctx ends, and then once more.
 func (k *keeper) keep(ctx context.Context) {
-	if k.path == "" {
-		return
-	}
 	timer := time.NewTimer(flushPause)
 	defer timer.Stop()
 	for {
@@ -198,7 +195,7 @@ func (k *keeper) contained(what string, save func()) {
 func (k *keeper) step(now time.Time) {
 	if k.file == nil {
 		k.in.dropUnsaved()
-		if now.Sub(k.opened) < openPause {
+		if k.path == "" || now.Sub(k.opened) < openPause {
 			return
 		}
 		if err := k.tryOpen(now); err != nil {
@@ -237,9 +234,8 @@ func (k *keeper) note(err error) {
 func (k *keeper) flush() error {
 	var failed error
 	for more := true; more; {
-		var batch statefile.Batch
-		batch, more = k.in.unsaved()
-		if len(batch.Peers)+len(batch.Gone) == 0 && !k.markDue(batch.Listened) {
+		batch := k.in.unsaved()
+		if more = batch.More; len(batch.Peers)+len(batch.Gone) == 0 && !k.markDue(batch.Listened) {
 			break
 		}
 		k.marked = batch.Listened
@@ -295,6 +291,7 @@ func (k *keeper) finish() {
 		var batch statefile.Batch
 		batch, next = k.in.recordChunk(next, true)
 		batch.Listened -= k.epoch
+		batch.More = true
 		err = errors.Join(err, k.file.Append(&batch))
 	}
 	now := time.Now()
@@ -345,21 +342,22 @@ func (in *intake) restoreSome(records []liveness.Record, saved, now time.Time) {
 	}
 }
 
-// unsaved takes a part of what has changed, and reports whether there is more.
-func (in *intake) unsaved() (b statefile.Batch, more bool) {
+// unsaved takes a part of what has changed.
+func (in *intake) unsaved() statefile.Batch {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	b.At = time.Now()
+	b := statefile.Batch{At: time.Now()}
 	b.Listened = in.listenedBefore + in.tracker.Listened(b.At)
 	b.Peers, b.Gone = in.tracker.TakeUnsaved(nil, portion, b.At)
-	return b, in.tracker.Unsaved() > 0
+	b.More = in.tracker.Unsaved() > 0
+	return b
 }
 
 // dropUnsaved forgets what has changed: there is no file to save it in.
 func (in *intake) dropUnsaved() {
-	for more := true; more; {
-		_, more = in.unsaved()
-	}
+	in.mu.Lock()
+	defer in.mu.Unlock()
+	in.tracker.DropUnsaved()
 }
 
 func (in *intake) listened(now time.Time) time.Duration {

@@ -235,3 +235,21 @@ func TestStatePath(t *testing.T) {
 		require.Equal(t, c.want, filepath.ToSlash(got), "%+v", c)
 	}
 }
+
+// Without a file the tracker does not collect what would be saved.
+func TestNothingIsCollectedWithoutAFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPlugin(t)
+		_, connect, stop := startInBubble(t, h)
+		c := connect()
+		for range 3 {
+			c.send(frame(`{"host":"web-1","pid":0,"status":"dead"}`) + frame(`{"host":"web-1","pid":0}`))
+			time.Sleep(2 * flushPause)
+			h.intake.mu.Lock()
+			require.Zero(t, h.intake.tracker.Unsaved())
+			h.intake.mu.Unlock()
+		}
+		c.Close()
+		stop()
+	})
+}

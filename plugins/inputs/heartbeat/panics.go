@@ -44,7 +44,7 @@ func (in *intake) startAnew(now time.Time) {
 			fresh.Restore(&r, now, now)
 		})
 	}
-	old.Retire()
+	in.tell(old.Retire())
 	in.listenedBefore += old.Listened(now)
 	in.tracker = fresh
 	in.anew.Store(true)

@@ -172,6 +172,15 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 	return records, gone
 }
 
+// DropUnsaved forgets what TakeUnsaved would give.
+func (t *Tracker) DropUnsaved() {
+	for _, p := range t.unsaved.peers {
+		p.listed = false
+	}
+	clear(t.unsaved.peers)
+	t.unsaved.peers, t.unsaved.gone = t.unsaved.peers[:0], nil
+}
+
 // RunningRecord is Record for a collector that goes on: should it crash, its
 // record still says enough.
 func (t *Tracker) RunningRecord(i int, now time.Time) Record { return t.runningRecord(t.order[i], now) }

@@ -316,3 +316,16 @@ func TestBeatsAreSavedAhead(t *testing.T) {
 	}
 	require.LessOrEqual(t, r.Beats, uint64(1000+beatsAhead+100*fewBeats))
 }
+
+// Where nothing is saved nothing is kept for it.
+func TestWhatIsDroppedIsNotTaken(t *testing.T) {
+	c := newCast(t)
+	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
+	c.observe(b)
+	require.Positive(t, c.tracker.Unsaved())
+	c.tracker.DropUnsaved()
+	require.Zero(t, c.tracker.Unsaved())
+	c.observe(Beat{ID: b.ID, Status: SaysDead})
+	records, _ := c.tracker.TakeUnsaved(nil, 10, c.now)
+	require.Len(t, records, 1, "it is noted again")
+}

@@ -20,6 +20,9 @@ const (
 	mode    = 0o640
 	maxFile = 16 << 30 // bytes; a journal of a million peers needs a tenth of it
 
+	// maxPending is how many bytes are written, and synced, at once.
+	maxPending = 4 << 20
+
 	// spare is how much of a file may be lines that hold no more, in bytes,
 	// or as many as those that do, before it is made anew.
 	spare = 1 << 20
@@ -35,6 +38,7 @@ type File struct {
 	journal *os.File // nil until there is a good one
 	size    int64    // of the journal, in bytes
 	base    int64    // what of it was needed when it was read or made
+	pending []byte   // to be written with what comes next
 
 	next     *os.File // the journal that is being made
 	nextSize int64
@@ -49,6 +53,7 @@ type Batch struct {
 	Gone     []liveness.ID // before Peers
 	Peers    []liveness.Record
 	End      bool // this collector stops
+	More     bool // another batch follows at once: both may be written together
 }
 
 // ErrLeftOut is in the error of a saving that has left out a peer, and has saved
@@ -166,7 +171,12 @@ func (f *File) Append(b *Batch) error {
 	if f.journal == nil {
 		return leftOut
 	}
-	n, err := f.journal.Write(text) // synced
+	f.pending = append(f.pending, text...)
+	if b.More && len(f.pending) < maxPending {
+		return leftOut
+	}
+	n, err := f.journal.Write(f.pending) // synced
+	f.pending = nil
 	f.size += int64(n)
 	if err != nil {
 		f.drop()
@@ -178,7 +188,7 @@ func (f *File) Append(b *Batch) error {
 // drop gives up a journal that could not be written to.
 func (f *File) drop() {
 	f.journal.Close()
-	f.journal = nil
+	f.journal, f.pending = nil, nil
 }
 
 // Reset has the journal made anew.

@@ -314,6 +314,25 @@ func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
 	requireSaved(t, f, newer[0], newer[2], newer[1])
 }
 
+// What follows at once is written with it.
+func TestBatchesAreWrittenTogether(t *testing.T) {
+	f := newState(t)
+	saveState(t, f)
+	before := f.size
+	for i := range 3 {
+		require.NoError(t, f.Append(&Batch{At: savedAt, Peers: numbered(i+1, "x")[i:], More: true}))
+		require.Equal(t, before, f.size)
+	}
+	require.NoError(t, f.Append(&Batch{At: savedAt}))
+	requireSaved(t, f, numbered(3, "x")...)
+	for f.size < 2*maxPending { // but not without end
+		before := f.size
+		for f.size == before {
+			require.NoError(t, f.Append(&Batch{At: savedAt, Peers: numbered(500, "x"), More: true}))
+		}
+	}
+}
+
 // A journal is made anew before it holds more that is past than what counts.
 func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 	f := newState(t)
