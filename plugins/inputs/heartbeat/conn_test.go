@@ -308,6 +308,7 @@ func TestFrameTimeout(t *testing.T) {
 					client.Close()
 					return
 				}
+				require.NoError(t, client.SetReadDeadline(begin.Add(24*time.Hour)))
 				client.closed()
 				require.Equal(t, c.cut, time.Since(begin))
 				require.EqualValues(t, 1, rejected(h, reasonFrameTimeout))

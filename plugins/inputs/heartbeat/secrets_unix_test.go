@@ -3,14 +3,18 @@
 package heartbeat
 
 import (
+	"context"
 	"crypto/tls"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
+	"time"
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 // A FIFO in the place of a key or a certificate, which stands for a mount that
@@ -53,8 +57,10 @@ func TestCertificatesThatHangAreLeftBehind(t *testing.T) {
 	a := newAuthority(t)
 	own := a.issue("collector", "collector")
 	h := transport(t, "tls://127.0.0.1:0", func(h *Heartbeat) { h.TLSCert, h.TLSKey = own.cert, own.key })
-	hangs := make(chan loaded, 1)
-	h.certificates.pending = hangs
+	hangs := make(chan loaded)
+	short, end := context.WithTimeout(t.Context(), time.Millisecond)
+	defer end()
+	require.ErrorIs(t, h.certificates.read(short, func(watched) loaded { return <-hangs }), regular.ErrSlow)
 	current := func() *tls.Config {
 		config, err := h.certificates.current(nil)
 		require.NoError(t, err)
@@ -65,6 +71,6 @@ func TestCertificatesThatHangAreLeftBehind(t *testing.T) {
 	require.Same(t, before, current())
 	require.Contains(t, h.certificates.said, "takes too long: does its mount hang?")
 	hangs <- loaded{}
-	require.NotSame(t, before, current())
+	require.Eventually(t, func() bool { return current() != before }, patience, time.Millisecond)
 	require.Empty(t, h.certificates.said)
 }

@@ -49,12 +49,12 @@ func openCertificates(options *common_tls.ServerConfig, log telegraf.Logger) (*c
 	c := &certificates{options: options, log: log}
 	ctx, cancel := context.WithTimeout(context.Background(), rereadWait)
 	defer cancel()
-	return c, c.read(ctx)
+	return c, c.read(ctx, c.load)
 }
 
 // read takes what the files give now, if they have changed. A file that hangs is
 // left behind: until it comes back nothing is read, and nobody waits for it.
-func (c *certificates) read(ctx context.Context) error {
+func (c *certificates) read(ctx context.Context, load func(before watched) loaded) error {
 	select {
 	case <-c.pending: // is of another time
 		c.pending = nil
@@ -64,7 +64,7 @@ func (c *certificates) read(ctx context.Context) error {
 		return c.slow()
 	}
 	pending, before := make(chan loaded, 1), c.files
-	go func() { pending <- c.load(before) }() // ends when the files answer
+	go func() { pending <- load(before) }() // ends when the files answer
 	c.pending = pending
 	select {
 	case now := <-c.pending:
@@ -115,7 +115,7 @@ func (c *certificates) current(*tls.ClientHelloInfo) (*tls.Config, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), handshakeWait)
 	defer cancel()
 	before := c.config
-	err := c.read(ctx)
+	err := c.read(ctx, c.load)
 	switch {
 	case err != nil && err.Error() != c.said:
 		c.said = err.Error()

@@ -80,6 +80,19 @@ func TestClocksDoNotEndRuns(t *testing.T) {
 	accepted("c", -24*time.Hour)
 }
 
+// A run goes on though its clock is wrong and others come and go beside it.
+func TestWrongClockBesideOneShots(t *testing.T) {
+	l := newGuard()
+	require.Equal(t, Accepted, l.beat(l.signed("daemon", 1, 0)).Fate)
+	for i := range int64(20) {
+		for j := range 3 {
+			l.pass(time.Minute)
+			require.Equal(t, Accepted, l.beat(l.signed(string(rune('A'+3*i))+string(rune('a'+j)), 1, 0)).Fate)
+		}
+		require.Equal(t, Accepted, l.beat(l.signed("daemon", 2+i, -24*time.Hour)).Fate)
+	}
+}
+
 // A sender that is started again after its clock was set back is heard at once:
 // over datagrams nobody could tell it the time.
 func TestClockOfASenderMayBeSetBack(t *testing.T) {

@@ -90,9 +90,9 @@ func (s Silence) atLeast(floor, interval time.Duration) Silence {
 // margin returns the patience beyond interval. Where it has to be cut, the
 // largest odd number of half intervals is taken that fits.
 func (t *Terms) margin(interval time.Duration) time.Duration {
-	margin := interval / marginUnit * time.Duration(t.Margin)
-	if margin <= maxMargin {
-		return margin + interval%marginUnit*time.Duration(t.Margin)/marginUnit
+	units := time.Duration(t.Margin)
+	if interval/marginUnit <= maxMargin/units { // else the product may be too large
+		return interval/marginUnit*units + interval%marginUnit*units/marginUnit
 	}
 	half := interval / 2
 	fit := maxMargin / half // half intervals that fit

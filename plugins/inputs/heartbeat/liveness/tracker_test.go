@@ -64,6 +64,9 @@ func TestAllowedSilence(t *testing.T) {
 		{3, "2h", "2.25h", "3h"},
 		{3, "24h", "24.25h", "25h"},
 		{3, "744h", "744.25h", "745h"},
+		{3, "9600h", "9600.25h", "9601h"},
+		{1000, "9600h", "9600.25h", "9601h"},
+		{1000, "100ms", "25.0875s", "100.05s"},
 	} {
 		opts := defaults()
 		opts.Margin = MarginOf(c.missed)

@@ -84,3 +84,25 @@ func TestBadKeysAreNamed(t *testing.T) {
 		require.NotContains(t, err.Error(), "bytes !", "a secret is never repeated")
 	}
 }
+
+func TestSecretsOfAFile(t *testing.T) {
+	const one, two = "correct horse battery staple", "another one of enough bytes."
+	for text, want := range map[string][]string{
+		one:                                   {one},
+		"\ufeff" + one + "\r\n":               {one}, // an editor's byte order mark is no part of it
+		"# since May\n\n " + two + "\n" + one: {two, one},
+	} {
+		secrets, err := Secrets([]byte(text))
+		require.NoError(t, err)
+		require.Len(t, secrets, len(want))
+		for i := range want {
+			require.Equal(t, want[i], string(secrets[i]))
+		}
+	}
+	for _, text := range []string{"", "\n", "# none\n", "\ufeff", "\ufeff# none"} {
+		_, err := Secrets([]byte(text))
+		require.ErrorIs(t, err, ErrNoSecret, "%q", text)
+	}
+	_, err := Secrets([]byte(one + "\nshort"))
+	require.EqualError(t, err, "secret 2 has 5 bytes, at least 16 are needed")
+}
