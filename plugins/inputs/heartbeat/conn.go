@@ -257,6 +257,9 @@ func (c *conn) send(data []byte) error {
 // the peers.
 func (c *conn) ended(err error) liveness.End {
 	refusal := wire.AsRefusal(err)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
+	}
 	end := liveness.EndedByUs
 	switch {
 	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
@@ -269,7 +272,7 @@ func (c *conn) ended(err error) liveness.End {
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
 		c.listener.refuse(reasonFrameTimeout, c.from(), c.lateness())
 	default:
-		if end = endOf(err); end != liveness.Closed {
+		if end = c.endOf(err); end != liveness.Closed {
 			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from(), err)
 		}
 	}
@@ -277,14 +280,19 @@ func (c *conn) ended(err error) liveness.End {
 }
 
 // endOf returns how a connection ended that was not ended by us.
-func endOf(err error) liveness.End {
+func (c *conn) endOf(err error) liveness.End {
+	var operation *net.OpError
 	switch {
 	case errors.Is(err, io.EOF):
 		return liveness.Closed
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return liveness.Reset
+	case errors.Is(err, syscall.EPIPE): // to write to: it was closed before (tcp(7), unix(7))
+		return liveness.Closed
+	case errors.Is(err, syscall.ECONNRESET):
+		return c.reset()
 	case errors.As(err, new(syscall.Errno)):
 		return liveness.GivenUp
+	case errors.As(err, &operation) && operation.Op == "remote error": // a fatal alert of TLS
+		return liveness.Closed
 	}
 	return liveness.EndedByUs // what came was no TLS any more
 }
@@ -295,4 +303,14 @@ func (c *conn) lateness() string {
 		return "message is not complete in time ('frame_timeout')"
 	}
 	return "nothing was accepted in time ('frame_timeout')"
+}
+
+// reset returns what a reset says. It may come from somebody between, unless
+// there is nobody: on a unix socket only a process that ended with answers
+// unread makes one.
+func (c *conn) reset() liveness.End {
+	if _, ok := c.socket.(*net.UnixConn); ok {
+		return liveness.Closed
+	}
+	return liveness.Reset
 }
