@@ -112,35 +112,56 @@ func (r *Reader) decide() error {
 	return nil
 }
 
-// stranger names who speaks something else to us. It waits for more only
-// while that may tell.
+// What a proxy that is told to do so sends first (haproxy, proxy-protocol.txt):
+// a line, or a block that begins with line breaks and then this.
+const (
+	proxyLine  = "PROXY "
+	proxyBlock = "\x00\r\nQUIT\n"
+)
+
+// stranger names who speaks something else to us.
 func (r *Reader) stranger() error {
-	is, may := httpMethod(r.unread)
-	for !is && may {
-		if err := r.need(len(r.unread) + 1); errors.Is(err, ErrAgain) {
-			return err
-		} else if err != nil {
-			break
-		}
-		is, may = httpMethod(r.unread)
-	}
+	methods := []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "}
+	word, err := r.word(append(methods, proxyLine))
 	switch seen := r.unread; {
+	case err != nil:
+		return err
 	case seen[0] == 0x16:
 		return broken(ReasonTLS, "stream begins with %s: a TLS client on a plaintext port", quote(seen))
-	case is:
+	case word == proxyLine:
+		return r.proxy()
+	case word != "":
 		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; heartbeats come framed or as bare JSON", quote(seen))
 	default:
 		return broken(ReasonProtocol, "stream begins with %s: neither a 4-byte length below 2^24 nor a JSON object", quote(seen))
 	}
 }
 
-// httpMethod reports whether an HTTP request begins with seen, or may.
-func httpMethod(seen []byte) (is, may bool) {
-	for _, method := range []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "} {
-		is = is || strings.HasPrefix(string(seen), method)
-		may = may || strings.HasPrefix(method, string(seen))
+// word returns which of words comes next, or "". It waits for more only while
+// that may tell.
+func (r *Reader) word(words []string) (string, error) {
+	for {
+		may := false
+		for _, word := range words {
+			if strings.HasPrefix(string(r.unread), word) {
+				return word, nil
+			}
+			may = may || strings.HasPrefix(word, string(r.unread))
+		}
+		if !may {
+			return "", nil
+		}
+		if err := r.need(len(r.unread) + 1); errors.Is(err, ErrAgain) {
+			return "", err
+		} else if err != nil {
+			return "", nil //nolint:nilerr // it is none then
+		}
 	}
-	return is, may
+}
+
+// proxy names who speaks for others without our asking.
+func (r *Reader) proxy() error {
+	return broken(ReasonProxy, "stream begins with %s: the PROXY protocol; switch it off for this port in the proxy or load balancer", quote(r.unread))
 }
 
 func (r *Reader) nextFrame() ([]byte, error) {
@@ -175,7 +196,7 @@ func (r *Reader) nextObject() ([]byte, error) {
 		return nil, err
 	}
 	if first := r.unread[0]; first != '{' {
-		return nil, broken(ReasonProtocol, "%s where a JSON object should begin", quote([]byte{first}))
+		return nil, r.noObject(first)
 	}
 	for !r.object.find(r.unread[:min(len(r.unread), r.max)]) {
 		if r.object.seen >= r.max {
@@ -188,6 +209,19 @@ func (r *Reader) nextObject() ([]byte, error) {
 	payload := r.take(r.object.seen)
 	r.object = objectScan{}
 	return payload, nil
+}
+
+// noObject says what stands where an object should begin.
+func (r *Reader) noObject(first byte) error {
+	word, err := r.word([]string{proxyBlock})
+	switch {
+	case err != nil:
+		return err
+	case word != "":
+		return r.proxy()
+	default:
+		return broken(ReasonProtocol, "%s where a JSON object should begin", quote([]byte{first}))
+	}
 }
 
 func (r *Reader) skipSpace() error {
