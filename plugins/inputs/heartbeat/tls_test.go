@@ -14,6 +14,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // secureTransport starts a plugin that listens for TLS with a certificate of a.
@@ -163,6 +164,42 @@ func TestNamesInACertificateAreForeignText(t *testing.T) {
 		require.NotContains(t, strings.TrimSuffix(text, "\n"), "\n")
 	}
 	require.Contains(t, log.Warnings()[0], `web-1\x1b[2J\r\nE! [agent] fake`)
+}
+
+// Who speaks no TLS on a TLS port is named in the log, and a sender of frames is
+// told.
+func TestPlaintextOnATLSPortIsNamed(t *testing.T) {
+	log := &testutil.CaptureLogger{}
+	h := secureTransport(t, newAuthority(t), func(h *Heartbeat) { h.Log = log })
+	for first, want := range map[string]struct {
+		reason wire.Reason
+		says   string
+	}{
+		frame(`{"host":"web-1","pid":0}`):        {reasonHandshake, "a sender without TLS on a TLS port: write tls:// instead of tcp://"},
+		frame("\x01\x01k"):                       {reasonHandshake, "a sender without TLS on a TLS port"},
+		`{"host":"web-1","pid":0}`:               {reasonHandshake, "bare JSON without TLS on a TLS port"},
+		"\n {\"pid\":0}":                         {reasonHandshake, "bare JSON without TLS"},
+		"\n\n\n\n\n\n":                           {reasonHandshake, "bare JSON without TLS"},
+		"GET / HTTP/1.1\r\n\r\n":                 {wire.ReasonHTTP, "an HTTP client without TLS"},
+		"OPTIONS * HTTP/1.1\r\n\r\n":             {wire.ReasonHTTP, "an HTTP client without TLS"},
+		"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n": {wire.ReasonProxy, "the PROXY protocol before TLS"},
+		"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c": {wire.ReasonProxy, "the PROXY protocol before TLS"},
+		"SSH-2.0-\x1b[31m\r\n":                   {reasonHandshake, `connection begins with "SSH-2": no TLS, on a TLS port`},
+	} {
+		before := rejected(h, want.reason)
+		c := dial(t, h)
+		c.send(first)
+		if first[0] == 0 {
+			require.Contains(t, c.answer(), want.says)
+		}
+		c.closed()
+		require.Equal(t, before+1, rejected(h, want.reason), "%q", first)
+		require.Contains(t, plaintext(first[:5]).Text, want.says)
+	}
+	require.NotEmpty(t, log.Warnings())
+	for _, line := range log.Warnings() {
+		require.NoError(t, checkText(line))
+	}
 }
 
 func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
