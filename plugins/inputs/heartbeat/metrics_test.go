@@ -16,6 +16,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // story lets a few peers live and die, and returns all metrics of it.
@@ -494,4 +496,21 @@ func TestConflictsAreLoggedOnceAMinute(t *testing.T) {
 		require.Len(t, log.Warnings(), 1)
 		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and from 10.0.0.1")
 	})
+}
+
+// Two machines of one name are not told to rename their services.
+func TestConflictSaysWhatToRename(t *testing.T) {
+	for _, c := range []struct{ service, one, other, want string }{
+		{"host", "10.0.0.1", "10.0.0.2", "two machines have this host name"},
+		{"host", "10.0.0.1", "10.0.0.1", "two senders run on one"},
+		{"nginx", "10.0.0.1", "10.0.0.2", "if they are two machines, give one another host name"},
+		{"nginx", "10.0.0.1", "10.0.0.1", "give their services different names"},
+		{"nginx", "", "", "give their services different names"},
+	} {
+		log := &testutil.CaptureLogger{}
+		in := &intake{log: log}
+		conflict := &liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: addr(c.one)}, Other: addr(c.other)}
+		in.warn(conflict)
+		require.Contains(t, log.Warnings()[0], c.want)
+	}
 }

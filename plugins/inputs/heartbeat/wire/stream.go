@@ -104,6 +104,8 @@ func (r *Reader) decide() error {
 	switch first := r.unread[0]; {
 	case first == 0: // a legal length is below 2^24
 		r.kind = framed
+	case first == proxyBlock[0]:
+		return r.decideSpace()
 	case first == '{' || isSpace(first):
 		r.kind = bare
 	default:
@@ -112,11 +114,11 @@ func (r *Reader) decide() error {
 	return nil
 }
 
-// What a proxy that is told to do so sends first (haproxy, proxy-protocol.txt):
-// a line, or a block that begins with line breaks and then this.
+// What a proxy that is told to do so sends first, in version 1 and 2 (haproxy,
+// proxy-protocol.txt).
 const (
 	proxyLine  = "PROXY "
-	proxyBlock = "\x00\r\nQUIT\n"
+	proxyBlock = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
 // stranger names who speaks something else to us.
@@ -135,6 +137,19 @@ func (r *Reader) stranger() error {
 	default:
 		return broken(ReasonProtocol, "stream begins with %s: neither a 4-byte length below 2^24 nor a JSON object", quote(seen))
 	}
+}
+
+// decideSpace tells line breaks before an object from those of a proxy.
+func (r *Reader) decideSpace() error {
+	word, err := r.word([]string{proxyBlock})
+	switch {
+	case err != nil:
+		return err
+	case word != "":
+		return r.proxy()
+	}
+	r.kind = bare
+	return nil
 }
 
 // word returns which of words comes next, or "". It waits for more only while
@@ -196,7 +211,7 @@ func (r *Reader) nextObject() ([]byte, error) {
 		return nil, err
 	}
 	if first := r.unread[0]; first != '{' {
-		return nil, r.noObject(first)
+		return nil, broken(ReasonProtocol, "%s where a JSON object should begin", quote([]byte{first}))
 	}
 	for !r.object.find(r.unread[:min(len(r.unread), r.max)]) {
 		if r.object.seen >= r.max {
@@ -209,19 +224,6 @@ func (r *Reader) nextObject() ([]byte, error) {
 	payload := r.take(r.object.seen)
 	r.object = objectScan{}
 	return payload, nil
-}
-
-// noObject says what stands where an object should begin.
-func (r *Reader) noObject(first byte) error {
-	word, err := r.word([]string{proxyBlock})
-	switch {
-	case err != nil:
-		return err
-	case word != "":
-		return r.proxy()
-	default:
-		return broken(ReasonProtocol, "%s where a JSON object should begin", quote([]byte{first}))
-	}
 }
 
 func (r *Reader) skipSpace() error {
