@@ -6,7 +6,9 @@ import (
 	"io/fs"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -186,17 +188,55 @@ func (f *configFile) tableOf(n int) []statement {
 	return all[begin:]
 }
 
-// initError says which table of the file Init refused, and where the option
-// that it named stands.
+// initError says which table of the file a plugin refused, and where the option
+// stands that it named.
 func (f *configFile) initError(n int, err error) error {
 	lines := f.tableOf(n)
 	if len(lines) == 0 {
 		return err
 	}
+	text := err.Error()
+	lines = ofTable(lines, text)
+	line := lines[0].line
 	for _, s := range lines {
-		if strings.Contains(err.Error(), "'"+s.name+"'") {
-			return f.explain(&lineError{s.line, err})
+		if strings.Contains(text, "'"+s.name+"'") || s.isEntry(text) {
+			line = s.line
+			break
 		}
 	}
-	return f.explain(&lineError{lines[0].line, err})
+	return f.explain(&lineError{line, err})
+}
+
+var numbered = regexp.MustCompile(`(\d+) of (\[\[[a-z_.]+\]\])`)
+
+// ofTable returns those of lines that text is about: all, or those of "2 of
+// [[inputs.heartbeat.rule]]".
+func ofTable(lines []statement, text string) []statement {
+	names := numbered.FindStringSubmatch(text)
+	if names == nil {
+		return lines
+	}
+	n, _ := strconv.Atoi(names[1]) //nolint:errcheck // it is a number
+	for i, s := range lines {
+		if s.header() != names[2] {
+			continue
+		}
+		if n--; n > 0 {
+			continue
+		}
+		end := slices.IndexFunc(lines[i+1:], func(s statement) bool { return s.header() != "" })
+		if end < 0 {
+			return lines[i:]
+		}
+		return lines[i : i+1+end]
+	}
+	return lines // written in one line
+}
+
+// isEntry reports whether text names s by its quoted key, and the option to which
+// its table belongs.
+func (s statement) isEntry(text string) bool {
+	key := strings.Trim(s.name, `"'`)
+	option := s.under[strings.LastIndex(s.under, ".")+1:]
+	return s.under != "" && strings.Contains(text, strconv.Quote(key)) && strings.Contains(text, "'"+strings.TrimRight(option, "]")+"'")
 }

@@ -153,7 +153,12 @@ func TestRefusedInitNamesFileAndLine(t *testing.T) {
 	const conf = "[[inputs.heartbeat]]\nmissed_beats = 5\n\n[[inputs.heartbeat]]\ntags = {a = \"b\"}\n"
 	require.Equal(t, "6: 'missed_beats' is\\ntoo large", refusal(t, conf+"missed_beats = 6"))
 	require.Equal(t, "4: something is wrong", refusal(t, conf+"welcome = \"x\""))
-	behave.init = func(*fake) error { return errors.New("'welcome' is missing") }
+	behave.init = func(f *fake) error {
+		if f.Welcome == "" {
+			return errors.New("'welcome' is missing")
+		}
+		return nil
+	}
 	require.Equal(t, "1: 'welcome' is missing", refusal(t, "[[inputs.heartbeat]]\n[[inputs.heartbeat]]\ntags = {a = \"b\"}\nwelcome = \"x\""))
 }
 

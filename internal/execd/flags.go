@@ -66,7 +66,7 @@ func (opts *options) flags(asked map[string]*bool) []Flag {
 			Usage: "a try without Telegraf and configuration, e.g. tcp://:7878: " +
 				"prints what happens to peers, ignores stdin",
 		},
-		{Name: "check", To: asked["check"], Usage: `check the configuration, print "ok", exit`},
+		{Name: "check", To: asked["check"], Usage: `check the configuration and the files it names, print "ok", exit`},
 		{
 			Name: "print-telegraf-conf", To: asked["print-telegraf-conf"],
 			Usage: "print [[inputs.execd]] for telegraf.conf, exit",

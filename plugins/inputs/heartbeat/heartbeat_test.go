@@ -96,7 +96,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{`'service_addresses': "http://:80" has scheme "http"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:80"} }},
 		{`'service_addresses': "tcp://localhost" is no address with a port`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://localhost"} }},
 		{`has port "99999"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:99999"} }},
-		{"'dead_after' has to be at least 2s and at most 87600h0m0s, not 1s", func(h *Heartbeat) { h.DeadAfter = config.Duration(time.Second) }},
+		{"'dead_after' has to be at least 2s and at most 3650d, not 1s", func(h *Heartbeat) { h.DeadAfter = config.Duration(time.Second) }},
 		{"'max_dead_after' has to be at least 2s and at most", func(h *Heartbeat) { h.MaxDeadAfter = config.Duration(time.Second) }},
 		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = -1 }},
 		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = 1<<63 - 1 }},

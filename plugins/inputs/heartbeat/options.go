@@ -1,8 +1,10 @@
 package heartbeat
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -75,6 +77,24 @@ func (h *Heartbeat) Init() error {
 	return h.compileRules()
 }
 
+// Check returns what is wrong with the files that Start reads, each line for
+// itself. It is for a plugin that Init has found right and that does not run.
+func (h *Heartbeat) Check() []error {
+	wrong := (&watcher{plugin: h}).read(context.Background()).wrong
+	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
+		if _, err := openKeys(map[string]*config.Secret{id: h.Keys[id]}, h.Log); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if h.TLSCert == "" {
+		return wrong
+	}
+	if _, err := openCertificates(&h.ServerConfig, h.Log); err != nil {
+		wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
+	}
+	return wrong
+}
+
 func (h *Heartbeat) compileRules() error {
 	h.compiled = nil
 	for i := range h.Rules {
@@ -144,9 +164,23 @@ func atLeast(option string, value config.Duration, least time.Duration) error {
 
 func within(option string, value config.Duration, least, most time.Duration) error {
 	if time.Duration(value) < least || time.Duration(value) > most {
-		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, least, most, time.Duration(value))
+		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
 	}
 	return nil
+}
+
+// written returns d as an option is written, like "2s", "90m" or "7d".
+func written(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d != 0 && d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d != 0 && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d != 0 && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
 }
 
 func atLeastOrNone(option string, value config.Duration, least time.Duration) error {
