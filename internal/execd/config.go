@@ -1,6 +1,7 @@
 package execd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -16,6 +17,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/config"
 	"github.com/influxdata/telegraf/plugins/inputs"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 const tableHeader = "[[inputs.heartbeat]]"
@@ -71,18 +74,32 @@ type configFile struct {
 	tables []table
 }
 
+const (
+	configLimit   = 10 * time.Second // to read the file: its mount may hang
+	maxConfigFile = 16 << 20         // bytes
+)
+
+// readConfig returns what is in a file, without the byte order mark that editors
+// of Windows put before it.
+func readConfig(path string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
+	defer cancel()
+	content, err := (&regular.Reader{Name: path, Limit: maxConfigFile}).Read(ctx)
+	return strings.TrimPrefix(string(content.Text), "\ufeff"), err
+}
+
 // loadConfig reads the tables of a file. If the file does not exist and was
 // not asked for, there is one table with the defaults. Errors are one line and
 // say where.
 func loadConfig(opts options, create inputs.Creator) (*configFile, error) {
-	source, err := os.ReadFile(opts.config)
+	source, err := readConfig(opts.config)
 	if errors.Is(err, fs.ErrNotExist) && !opts.explicit {
 		return &configFile{tables: []table{{plugin: create()}}}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading configuration failed: %w", err)
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	file := &configFile{path: opts.config, source: string(source)}
+	file := &configFile{path: opts.config, source: source}
 	text, err := expand(file.source, os.LookupEnv)
 	if err != nil {
 		return nil, file.explain(err)

@@ -79,11 +79,15 @@ func TestOtherTablesAreRefused(t *testing.T) {
 
 func TestWrongValueIsRefusedInOneLine(t *testing.T) {
 	for conf, want := range map[string]string{
-		"[[inputs.heartbeat]]\n\ndead_after = \"5 minutes\" # no": `3: option 'dead_after' with value "5 minutes" is refused: time: unknown unit " minutes" in duration "5 minutes"`,
-		"[[inputs.heartbeat]]\nmissed_beats = \"3\"":              `2: option 'missed_beats' with value "3" is refused: incompatible types: TOML value has type string; destination has type integer`,
+		"[[inputs.heartbeat]]\n\ndead_after = \"5 minutes\" # no": `3: option 'dead_after' with value "5 minutes" is refused: it has to be a duration like "5s", "90m" or "7d"`,
+		"[[inputs.heartbeat]]\nmissed_beats = 2.5":                `2: option 'missed_beats' with value 2.5 is refused: it has to be an integer, not a float`,
+		"[[inputs.heartbeat]]\nwelcome = 5":                       `2: option 'welcome' with value 5 is refused: it has to be a string, not an integer`,
+		"[[inputs.heartbeat]]\nservice_addresses = \"tcp://:1\"":  `2: option 'service_addresses' with value "tcp://:1" is refused: it has to be an array, in brackets`,
+		"[[inputs.heartbeat]]\ninterval = \"1 day\"":              `2: option 'interval' with value "1 day" is refused: it has to be a duration like "5s", "90m" or "7d"`,
+		"[[inputs.heartbeat]]\nmissed_beats = \"3\"":              `2: option 'missed_beats' with value "3" is refused: it has to be an integer, without quotes`,
 		"[[inputs.heartbeat]]\nlog_level = \"loud\"":              `2: option 'log_level' with value "loud" is refused: has to be "error", "warn", "info", "debug" or "trace"`,
 		"[[inputs.heartbeat]]\ninterval = \"0s\"":                 `2: option 'interval' with value "0s" is refused: has to be greater than zero`,
-		"[[inputs.heartbeat]]\ntags = {a = 1}":                    `2: option 'tags' with value {a = 1} is refused: incompatible types: TOML value has type int64; destination has type string`,
+		"[[inputs.heartbeat]]\ntags = {a = 1}":                    `2: option 'tags' with value {a = 1} is refused: it has to be a string, not an integer`,
 		"[[inputs.heartbeat]]\n[inputs.heartbeat.tags]\na = \"\"": "3: tag 'a' is empty, which no database keeps",
 		"[[inputs.heartbeat]]\ndead_after = \n":                   "2: expected value but found '\\n' instead (last key read: 'dead_after')",
 		"[[inputs.heartbeat]]\nwelcome = \"a\nb\"":                "2: strings cannot contain newlines (last key read: 'welcome')",
@@ -176,10 +180,28 @@ func TestValuesReachThePluginAndDefaultsStay(t *testing.T) {
 	require.Equal(t, []fakeRule{{"h", config.Duration(24 * time.Hour)}}, made[0].Rules)
 }
 
+// What an editor of Windows writes, and what is no file at all.
+func TestConfigurationOfAllEditors(t *testing.T) {
+	setBehaviour(t, behaviour{})
+	const mark = "\ufeff"
+	for _, text := range []string{oneTable, "# x\r\n" + oneTable + "missed_beats = 3\r\n"} {
+		out, _, err := call(t, "-check", "-config", writeConf(t, mark+text))
+		require.NoError(t, err)
+		require.Contains(t, out, "ok: one instance")
+	}
+	require.Equal(t, "1: option 'dead_after' has to stand below [[inputs.heartbeat]]", refusal(t, mark+"dead_after = 1\n"))
+	require.Contains(t, refusal(t, "\xff\xfe[\x00[\x00"), "UTF-16")
+	for _, file := range []string{t.TempDir(), "/dev/zero"} {
+		_, _, err := call(t, "-check", "-config", file)
+		require.ErrorContains(t, err, "cannot read the configuration: \""+file+"\" is not a regular file")
+		require.Equal(t, exitConfig, ExitCode(err))
+	}
+}
+
 func TestFileThatWasAskedForHasToExist(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "none.conf")
 	_, _, err := call(t, "-check", "-config", file)
-	require.ErrorContains(t, err, "reading configuration failed: open "+file)
+	require.ErrorContains(t, err, "cannot read the configuration: stat "+file)
 	require.Equal(t, exitConfig, ExitCode(err))
 }
 

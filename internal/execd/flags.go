@@ -20,6 +20,7 @@ Usage: telegraf-heartbeat [flags]
 	usageTail = `
 Metrics go to stdout as influx line protocol, messages to stderr.
 Strings in FILE may hold ${VAR} and ${VAR:-default}; $${ stands for a plain ${.
+Without quotes ${VAR} stands for a number, true or false.
 Exit codes: 0 ended as asked, 1 failed, 2 usage, 3 configuration.
 `
 )
