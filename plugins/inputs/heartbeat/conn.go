@@ -325,7 +325,7 @@ func (c *conn) ended(err error) liveness.End {
 		c.listener.refuse(reasonFrameTimeout, c.from(), c.lateness())
 	default:
 		if end = c.endOf(err); end != liveness.Closed {
-			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from(), err)
+			c.listener.plugin.Log.Debugf("Connection from %s ended: %s", c.from(), wire.Printable(err.Error()))
 		}
 	}
 	return end

@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/influxdata/telegraf/config"
 	"github.com/stretchr/testify/require"
 
@@ -14,6 +15,30 @@ import (
 func durationOption(d time.Duration) *config.Duration {
 	option := config.Duration(d)
 	return &option
+}
+
+// A quarterly job can be watched: days are a unit, and 400 of them are not too
+// many, in an option, in a rule and as the interval of a beat.
+func TestSilenceOfMonths(t *testing.T) {
+	h := newPlugin(t)
+	_, err := toml.Decode(`
+dead_after = "400d"
+forget_dead_after = "400d"
+[[rule]]
+  service = "quarterly"
+  dead_after = "92d12h"
+`, h)
+	require.NoError(t, err)
+	require.NoError(t, h.Init())
+	tracker := liveness.New(h.options(), time.Now())
+	silence := func(service string, interval time.Duration) time.Duration {
+		id, _ := liveness.NewID("web-1", service, 1)
+		return tracker.SilenceFor(&liveness.Beat{ID: id, Interval: interval}).Dead
+	}
+	const day = 24 * time.Hour
+	require.Equal(t, 400*day, silence("other", 0))
+	require.Equal(t, 92*day+12*time.Hour, silence("quarterly", time.Minute))
+	require.Equal(t, 400*day+time.Hour, silence("other", 400*day))
 }
 
 // The first rule that matches all that it names holds, and an acknowledgement
