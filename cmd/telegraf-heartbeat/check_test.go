@@ -49,7 +49,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 		"expect files that name nobody": {table + "\nexpect_files = [\"DIR/hosts\"]", write("hosts", "*.example.com\nweb-1\n10.0.0.0/24\nweb-1:9100\n"), []string{
 			`E! telegraf-heartbeat: CONF:3: DIR/hosts:1: "*.example.com" is a pattern: write each host by its name ('expect_files')`,
 			`E! telegraf-heartbeat: CONF:3: DIR/hosts:3: "10.0.0.0/24" is a network: write each address ('expect_files')`,
-			`E! telegraf-heartbeat: CONF:3: DIR/hosts:4: "web-1:9100" has a port, or is no address: peers are known by host and service alone ('expect_files')`,
+			`E! telegraf-heartbeat: CONF:3: DIR/hosts:4: "web-1:9100" has a port, or is not an address: peers are known by host and service alone ('expect_files')`,
 		}},
 		"a file that is not there": {table + `expect_files = ["DIR/hosts"]`, nil, []string{
 			`E! telegraf-heartbeat: CONF:2: cannot read "DIR/hosts" of 'expect_files': stat DIR/hosts: no such file or directory`,
@@ -82,7 +82,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			`E! telegraf-heartbeat: CONF:2: 'expect': "10.0.0.0/24" is a network: write each address`,
 		}},
 		"a rule": {table + "dead_after = \"1h\"\n[[inputs.heartbeat.rule]]\nhost = \"a\"\ndead_after = \"1h\"\n[[inputs.heartbeat.rule]]\nhost = \"b\"\ndead_after = \"1s\"\n", nil, []string{
-			`E! telegraf-heartbeat: CONF:8: rule 2 of [[inputs.heartbeat.rule]]: 'dead_after' has to be at least 2s and at most 3650d, not 1s`,
+			`E! telegraf-heartbeat: CONF:8: rule 2 of [[inputs.heartbeat.rule]]: 'dead_after' must be at least 2s and at most 3650d, not 1s`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -111,6 +111,6 @@ func TestCheckOfSeveralTables(t *testing.T) {
   tags = {site = "x"}
 `)
 	require.Len(t, said, 2)
-	require.Contains(t, said[0], "CONF:3: 'missed_beats' has to be in 1 to 1000, not 0")
+	require.Contains(t, said[0], "CONF:3: 'missed_beats' must be between 1 and 1000, not 0")
 	require.Contains(t, said[1], "CONF:6: 'expect': \"*\" is a pattern")
 }

@@ -45,7 +45,7 @@ type logLevel telegraf.LogLevel
 func (l *logLevel) UnmarshalText(text []byte) error {
 	level := telegraf.LogLevelFromString(string(text))
 	if level == telegraf.None {
-		return errors.New(`has to be "error", "warn", "info", "debug" or "trace"`)
+		return errors.New(`must be "error", "warn", "info", "debug" or "trace"`)
 	}
 	*l = logLevel(level)
 	return nil
@@ -61,7 +61,7 @@ func (i *interval) UnmarshalText(text []byte) error {
 		return err
 	}
 	if d <= 0 {
-		return errors.New("has to be greater than zero")
+		return errors.New("must be greater than zero")
 	}
 	*i = interval(d)
 	return nil
@@ -161,7 +161,7 @@ func checkTags(t table) error {
 	options := knownOptions(t.plugin)
 	for _, name := range slices.Sorted(maps.Keys(t.Tags)) {
 		if slices.Contains(options, name) {
-			return fmt.Errorf("option '%s' stands among the 'tags'; move it above them", name)
+			return fmt.Errorf("option '%s' is inside 'tags'; move it above them", name)
 		}
 		if t.Tags[name] == "" {
 			return fmt.Errorf("tag '%s' is empty, which no database keeps", cut(name, 64))

@@ -57,7 +57,7 @@ var bareValue = regexp.MustCompile(`^([+-]?[0-9]+(\.[0-9]+)?|true|false)$`)
 func expandBare(reference string, lookup func(string) (string, bool)) (string, error) {
 	value, err := resolve(reference[len("${"):len(reference)-len("}")], func(s string) string { return s }, lookup)
 	if err == nil && !bareValue.MatchString(value) {
-		err = fmt.Errorf("%s has no quotes around it, so its value has to be a number, true or false; for a text write \"%s\"",
+		err = fmt.Errorf("%s has no quotes around it, so its value must be a number, true or false; for a text write \"%s\"",
 			cut(reference, 64), cut(reference, 64))
 	}
 	return value, err
@@ -66,7 +66,7 @@ func expandBare(reference string, lookup func(string) (string, bool)) (string, e
 // expandString expands one string, given and returned with its quotes.
 func expandString(quoted string, lookup func(string) (string, bool)) (string, error) {
 	if ref := secretReference.FindString(quoted); ref != "" {
-		return "", fmt.Errorf("secret stores do not exist here, %q cannot be resolved; use ${VARIABLE} or a file", cut(ref, 64))
+		return "", fmt.Errorf("secret stores are not available here, %q cannot be resolved; use ${VARIABLE} or a file", cut(ref, 64))
 	}
 	n := quoteLen(quoted)
 	quote := quoted[:n]

@@ -118,7 +118,7 @@ func checkFlags(opts options, given map[string]bool) error {
 		}
 	}
 	if given["interval"] && opts.interval <= 0 {
-		return errors.New("'-interval' has to be greater than zero")
+		return errors.New("'-interval' must be greater than zero")
 	}
 	if given["listen"] && opts.listen == "" {
 		return errors.New("'-listen' needs a URL, e.g. tcp://:7878")

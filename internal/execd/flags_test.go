@@ -20,7 +20,7 @@ func TestWrongCommandLineIsAUsageError(t *testing.T) {
 		"-config=":                          "'-config' needs a file",
 		"stray":                             `argument "stray" is not expected`,
 		"-check stray":                      `argument "stray" is not expected`,
-		"-interval 0s":                      "'-interval' has to be greater than zero",
+		"-interval 0s":                      "'-interval' must be greater than zero",
 		"-interval x":                       `invalid value "x" for flag -interval: it is not a duration like "10s", "90m" or "7d"`,
 		"-listen=":                          "'-listen' needs a URL",
 		"-listen tcp://:1 -config x":        "'-listen' and '-config' exclude each other",

@@ -70,9 +70,9 @@ func unknownKey(key toml.Key, plugin telegraf.Input) error {
 func strangeKey(key toml.Key, plugin telegraf.Input) error {
 	name := key.String()
 	if len(key) == 1 && slices.Contains(knownOptions(plugin), name) {
-		return fmt.Errorf("option '%s' has to stand below %s", name, tableHeader)
+		return fmt.Errorf("option '%s' must be below %s", name, tableHeader)
 	}
-	return fmt.Errorf("'%s' belongs in Telegraf's own configuration; only %s tables stand here", cut(name, 64), tableHeader)
+	return fmt.Errorf("'%s' belongs in Telegraf's own configuration; this file holds only %s tables", cut(name, 64), tableHeader)
 }
 
 // locate finds the statement at which text stops to be right, because the
@@ -124,7 +124,7 @@ var wrongType = regexp.MustCompile(`^incompatible types: TOML value has type (\w
 // plain says in plain words what the decoder says of a value.
 func plain(text string) string {
 	if strings.HasPrefix(text, "time: ") {
-		return `it has to be a duration like "5s", "90m" or "7d"`
+		return `it must be a duration like "5s", "90m" or "7d"`
 	}
 	types := wrongType.FindStringSubmatch(text)
 	if types == nil {
@@ -137,11 +137,11 @@ func plain(text string) string {
 	is, wanted := cmp.Or(names[types[1]], types[1]), cmp.Or(names[types[2]], types[2])
 	switch {
 	case wanted == "an array":
-		return "it has to be an array, in brackets"
+		return "it must be an array, in brackets"
 	case is == "a string":
-		return "it has to be " + wanted + ", without quotes"
+		return "it must be " + wanted + ", without quotes"
 	}
-	return "it has to be " + wanted + ", not " + is
+	return "it must be " + wanted + ", not " + is
 }
 
 // explain puts the name of the file, and the line where it is known, in front

@@ -66,9 +66,9 @@ func misread(text, source, service string) error {
 	case strings.HasPrefix(source, "["):
 		return errors.New("has brackets: write an address without them, and a host by its name")
 	case notAddr != nil && strings.Contains(source, ":"):
-		return errors.New("has a port, or is no address: peers are known by host and service alone")
+		return errors.New("has a port, or is not an address: peers are known by host and service alone")
 	case notAddr != nil && strings.Contains(source, ".") && strings.Trim(source, "0123456789.-") == "":
-		return errors.New("is no address")
+		return errors.New("is not an address")
 	}
 	return nil
 }

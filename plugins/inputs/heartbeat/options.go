@@ -26,7 +26,7 @@ const longestKeepAlive = 32767 * time.Second
 // Init checks all options and contacts nothing.
 func (h *Heartbeat) Init() error {
 	if len(h.ServiceAddresses) == 0 {
-		return errors.New("'service_addresses' has to name at least one address, like \"tcp://:7878\"")
+		return errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
 	}
 	for _, address := range h.ServiceAddresses {
 		if _, _, err := splitAddress(address); err != nil {
@@ -128,7 +128,7 @@ func isDatagram(network string) bool {
 // checkSocketMode takes permissions as chmod does, like "0660".
 func checkSocketMode(mode string) error {
 	if _, err := strconv.ParseUint(mode, 8, 9); err != nil && mode != "" {
-		return fmt.Errorf("'socket_mode' has to be permissions like \"0660\", not %q", mode)
+		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
 	}
 	return nil
 }
@@ -140,20 +140,20 @@ func splitAddress(url string) (network, address string, err error) {
 		return "", "", fmt.Errorf("lacks a scheme: write \"tcp://%s\"", url)
 	}
 	if !slices.Contains(networks, scheme) {
-		return "", "", fmt.Errorf("has scheme %q, possible are %s", scheme, strings.Join(networks, ", "))
+		return "", "", fmt.Errorf("has scheme %q: use one of %s", scheme, strings.Join(networks, ", "))
 	}
 	if isUnix(scheme) {
 		if address == "" {
-			return "", "", fmt.Errorf("names no file, like \"%s:///run/telegraf/heartbeat.sock\"", scheme)
+			return "", "", fmt.Errorf("has no path: write \"%s:///run/telegraf/heartbeat.sock\"", scheme)
 		}
 		return scheme, address, nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", "", fmt.Errorf("is no address with a port, like \"%s://:7878\"", scheme)
+		return "", "", fmt.Errorf("is not an address with a port: write \"%s://:7878\"", scheme)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", "", fmt.Errorf("has port %q, possible are 0 to 65535", port)
+		return "", "", fmt.Errorf("has port %q: use 0 to 65535", port)
 	}
 	return scheme, address, nil
 }
@@ -164,7 +164,7 @@ func atLeast(option string, value config.Duration, least time.Duration) error {
 
 func within(option string, value config.Duration, least, most time.Duration) error {
 	if time.Duration(value) < least || time.Duration(value) > most {
-		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
+		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
 	}
 	return nil
 }
@@ -192,21 +192,21 @@ func atLeastOrNone(option string, value config.Duration, least time.Duration) er
 
 func between(option string, value, low, high int64) error {
 	if value < low || value > high {
-		return fmt.Errorf("'%s' has to be in %d to %d, not %d", option, low, high, value)
+		return fmt.Errorf("'%s' must be between %d and %d, not %d", option, low, high, value)
 	}
 	return nil
 }
 
 func checkRatio(option string, value float64) error {
 	if !(value >= 0 && value < 1) || value > 0 && value < 0.01 {
-		return fmt.Errorf("'%s' has to be 0, or at least 0.01 and less than 1, not %v", option, value)
+		return fmt.Errorf("'%s' must be 0, or at least 0.01 and less than 1, not %v", option, value)
 	}
 	return nil
 }
 
 func oneOf(option, value string, choices ...string) error {
 	if !slices.Contains(choices, value) {
-		return fmt.Errorf("'%s' has to be one of %q, not %q", option, choices, value)
+		return fmt.Errorf("'%s' must be one of %q, not %q", option, choices, value)
 	}
 	return nil
 }

@@ -81,15 +81,15 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	none := -1
 	for want, rule := range map[string]Rule{
-		"it has to name 'host', 'service' or 'ip'":  {MissedBeats: &none},
+		"it must name 'host', 'service' or 'ip'":    {MissedBeats: &none},
 		"it changes nothing":                        {Host: "a"},
-		"'ip' has to be an address or a network":    {IP: "10.0.0.300", MissedBeats: new(int)},
-		"'host' is no glob":                         {Host: "[", DeadAfter: durationOption(time.Minute)},
-		"'dead_after' has to be at least 2s":        {Host: "a", DeadAfter: durationOption(time.Second)},
-		"'max_dead_after' has to be at least 2s":    {Host: "a", MaxDeadAfter: durationOption(time.Second)},
-		"'missed_beats' has to be in 1 to 1000":     {Host: "a", MissedBeats: &none},
-		"'disconnect_grace' has to be at least 0s":  {Host: "a", DisconnectGrace: durationOption(-1)},
-		"'forget_dead_after' has to be at least 1s": {Host: "a", ForgetDeadAfter: durationOption(1)},
+		"'ip' must be an address or a network":      {IP: "10.0.0.300", MissedBeats: new(int)},
+		"'host' is not a glob":                      {Host: "[", DeadAfter: durationOption(time.Minute)},
+		"'dead_after' must be at least 2s":          {Host: "a", DeadAfter: durationOption(time.Second)},
+		"'max_dead_after' must be at least 2s":      {Host: "a", MaxDeadAfter: durationOption(time.Second)},
+		"'missed_beats' must be between 1 and 1000": {Host: "a", MissedBeats: &none},
+		"'disconnect_grace' must be at least 0s":    {Host: "a", DisconnectGrace: durationOption(-1)},
+		"'forget_dead_after' must be at least 1s":   {Host: "a", ForgetDeadAfter: durationOption(1)},
 	} {
 		h := newPlugin(t)
 		two := 2

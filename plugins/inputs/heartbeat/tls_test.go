@@ -271,8 +271,8 @@ func TestWrongOptionsOfTLS(t *testing.T) {
 		"needs 'tls_allowed_cacerts' or":     func(h *Heartbeat) { h.HostFrom = "verified" },
 		"'tls_allowed_dns_names' needs":      func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
 		"need 'require_signature': a datagr": func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
-		`'host_from' has to be one of`:       func(h *Heartbeat) { h.HostFrom = "cert" },
-		"'replay_window' has to be at least": func(h *Heartbeat) { h.ReplayWindow = 0 },
+		`'host_from' must be one of`:         func(h *Heartbeat) { h.HostFrom = "cert" },
+		"'replay_window' must be at least":   func(h *Heartbeat) { h.ReplayWindow = 0 },
 	} {
 		h := newPlugin(t)
 		change(h)
