@@ -25,7 +25,7 @@ const greetAfter = time.Second
 
 // Why we end a connection.
 var (
-	errTooManyRefused = errors.New("too many messages in a row are refused")
+	errTooManyRefused = errors.New("too many messages in a row were refused")
 	errUnread         = errors.New("answers are not read")
 )
 
@@ -196,7 +196,7 @@ func (c *conn) probe(interval, silence time.Duration) {
 		return
 	}
 	if err := fit.apply(socket); err != nil {
-		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.from(), err)
+		c.listener.plugin.Log.Debugf("Setting the keepalive of %s failed: %v", c.from(), err)
 	}
 	c.probeMu.Lock()
 	c.probing = fit
@@ -299,7 +299,7 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.listener.refuse(reasonUnread, c.from(), "answers are not read in time ('frame_timeout')")
+		c.listener.refuse(reasonUnread, c.from(), "the sender does not read its answers within 'frame_timeout'")
 		return errUnread
 	}
 	return err
