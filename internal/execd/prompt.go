@@ -72,8 +72,8 @@ func (p *prompter) heedSignals(ctx context.Context) {
 			p.gather()
 		case <-silence.C:
 			if !p.prompted.Load() {
-				p.log.Warn("no line has come on stdin for two minutes, so nothing but changes is reported: " +
-					"[[inputs.execd]] needs signal = \"STDIN\" (no matter if its interval is longer)")
+				p.log.Warn("no line has come on stdin for two minutes, so only changes are reported: " +
+					"set signal = \"STDIN\" in [[inputs.execd]], unless its interval is longer than that")
 			}
 		}
 	}

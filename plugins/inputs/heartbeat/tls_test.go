@@ -3,7 +3,6 @@ package heartbeat
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -13,7 +12,6 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -59,47 +57,6 @@ func TestSecureConnection(t *testing.T) {
 	require.Contains(t, c.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
 	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool { return h.listeners[0].connections() == 0 }, patience, time.Millisecond)
-}
-
-// The end of the other process shows through TLS.
-func TestEndOfSecureConnection(t *testing.T) {
-	a := newAuthority(t)
-	for want, end := range map[liveness.End]func(c *tls.Conn) error{
-		liveness.Closed: func(c *tls.Conn) error { return c.NetConn().Close() }, // as if killed
-		liveness.Reset: func(c *tls.Conn) error {
-			if err := c.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
-				return err
-			}
-			return c.NetConn().Close()
-		},
-		liveness.EndedByUs: func(c *tls.Conn) error {
-			_, err := c.NetConn().Write([]byte("this is no record"))
-			return err
-		},
-	} {
-		h := secureTransport(t, a, nil)
-		sockets := make(chan net.Conn, 1)
-		socket, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		go func() {
-			conn, _ := socket.Accept() //nolint:errcheck // then nothing is served
-			sockets <- conn
-		}()
-		dialer := &tls.Dialer{Config: a.trust()}
-		dialed := make(chan net.Conn, 1)
-		go func() {
-			conn, _ := dialer.DialContext( //nolint:errcheck // likewise
-				t.Context(), "tcp", socket.Addr().String())
-			dialed <- conn
-		}()
-		served := newConn(h.listeners[0], <-sockets, netip.Addr{})
-		ended := make(chan liveness.End, 1)
-		go func() { ended <- served.readAll() }()
-		require.NoError(t, end((<-dialed).(*tls.Conn)))
-		require.Equal(t, want, <-ended)
-		require.NoError(t, served.Close())
-		require.NoError(t, socket.Close())
-	}
 }
 
 // Who is not let in, and what is said of that.
