@@ -74,7 +74,7 @@ func page(t *testing.T) *manual.Page {
 				"Metrics "+help(t, "Metrics ")),
 			manual.Text("SIGTERM, SIGINT or SIGHUP ends it, and so does the end of stdin where that is read."),
 		),
-		manual.Section{Title: "ENVIRONMENT", Text: manual.Text("Strings "+help(t, "Strings ")) + manual.List(
+		manual.Section{Title: "ENVIRONMENT", Text: manual.Text("Strings "+help(t, "Strings ")+" Without quotes "+help(t, "Without quotes ")) + manual.List(
 			manual.Item{Head: "Ev STATE_DIRECTORY", Text: manual.Text("Where state is kept, if 'state_file' does not say it.")},
 		)},
 		manual.Section{Title: "FILES", Text: manual.List(

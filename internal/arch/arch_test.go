@@ -103,7 +103,7 @@ var rooms = []room{
 	},
 	{
 		dir:     "internal/execd", // runs any plugin: its command brings ours
-		imports: []string{std, toml, telegraf, "golang.org/x/sys/unix"},
+		imports: []string{std, toml, telegraf, "golang.org/x/sys/unix", module + "/" + plugin + "/regular"},
 	},
 	{
 		dir:     "internal/manual", // of any program: its tests bring the tables

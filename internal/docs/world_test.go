@@ -4,7 +4,13 @@ package docs
 
 import (
 	"context"
+	"crypto/ecdsa"
+	"crypto/elliptic"
+	"crypto/rand"
+	"crypto/x509"
+	"encoding/pem"
 	"fmt"
+	"math/big"
 	"net"
 	"os"
 	"os/exec"
@@ -34,7 +40,9 @@ type world struct {
 
 // files are those that the documents take for granted.
 var files = map[string]string{
+	"etc/telegraf/heartbeat/web-1.key": "fedcba9876543210\n",
 	"etc/telegraf/heartbeat/web-2.key": "0123456789abcdef\n",
+	"etc/telegraf-heartbeat/hosts":     "web-1\nweb-2\nweb-3\n",
 	"etc/telegraf/telegraf.d/x":        "",
 	"etc/telegraf-heartbeat/x":         "",
 	"etc/heartbeat-sender/x":           "",
@@ -50,6 +58,7 @@ func newPlace(t *testing.T) place {
 		require.NoError(t, os.MkdirAll(filepath.Dir(path), 0o700))
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 	}
+	certify(t, filepath.Join(p.system, "etc/telegraf/heartbeat"))
 	for _, name := range []string{"usr/local/sbin/backup", "usr/bin/sudo"} {
 		require.NoError(t, os.Chmod(filepath.Join(p.system, name), 0o700))
 	}
@@ -64,6 +73,24 @@ func newPlace(t *testing.T) place {
 	}
 	p.startCollector(t)
 	return p
+}
+
+// certify writes the certificate of a collector, its key, and who certifies it,
+// which is itself.
+func certify(t *testing.T, dir string) {
+	t.Helper()
+	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
+	require.NoError(t, err)
+	cert := &x509.Certificate{SerialNumber: big.NewInt(1), DNSNames: []string{"collector.example.com"}, NotAfter: time.Now().Add(time.Hour)}
+	certDER, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
+	require.NoError(t, err)
+	keyDER, err := x509.MarshalPKCS8PrivateKey(key)
+	require.NoError(t, err)
+	certPEM := pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: certDER})
+	keyPEM := pem.EncodeToMemory(&pem.Block{Type: "PRIVATE KEY", Bytes: keyDER})
+	for name, text := range map[string][]byte{"collector.pem": certPEM, "ca.pem": certPEM, "collector.key": keyPEM} {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), text, 0o600))
+	}
 }
 
 // startCollector starts one that has saved its state, which "peers" reads.

@@ -57,14 +57,17 @@ func TestFreeNamesTouchNothingOfOurs(t *testing.T) {
 
 	sent := make(map[int64]map[string]any) // what arrived as x_, by seq
 	seq := int64(0)
-	for _, value := range []struct{ sent, written any }{{0, 0.0}, {0.5, 0.5}, {false, false}, {"alive", "alive"}} {
+	for _, value := range []struct {
+		sent, written any
+		suffix        string
+	}{{0, 0.0, ""}, {0.5, 0.5, ""}, {false, 0.0, ""}, {"alive", "alive", "_text"}} {
 		for names := range slices.Chunk(ourNames, 32) {
 			seq++
 			fields, labels := make(map[string]any), make(map[string]any)
 			sent[seq] = make(map[string]any)
 			for _, name := range names {
 				fields[name], labels[name] = value.sent, "forged"
-				sent[seq]["x_"+name] = value.written
+				sent[seq]["x_"+name+value.suffix] = value.written
 			}
 			client.beat(beat("twin", seq))
 			forger := beat("forger", seq)

@@ -1,12 +1,15 @@
 package execd
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"maps"
 	"os"
+	"regexp"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -14,6 +17,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/config"
 	"github.com/influxdata/telegraf/plugins/inputs"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 const tableHeader = "[[inputs.heartbeat]]"
@@ -40,7 +45,7 @@ type logLevel telegraf.LogLevel
 func (l *logLevel) UnmarshalText(text []byte) error {
 	level := telegraf.LogLevelFromString(string(text))
 	if level == telegraf.None {
-		return errors.New(`has to be "error", "warn", "info", "debug" or "trace"`)
+		return errors.New(`must be "error", "warn", "info", "debug" or "trace"`)
 	}
 	*l = logLevel(level)
 	return nil
@@ -56,7 +61,7 @@ func (i *interval) UnmarshalText(text []byte) error {
 		return err
 	}
 	if d <= 0 {
-		return errors.New("has to be greater than zero")
+		return errors.New("must be greater than zero")
 	}
 	*i = interval(d)
 	return nil
@@ -69,18 +74,32 @@ type configFile struct {
 	tables []table
 }
 
+const (
+	configLimit   = 10 * time.Second // to read the file: its mount may hang
+	maxConfigFile = 16 << 20         // bytes
+)
+
+// readConfig returns what is in a file, without the byte order mark that editors
+// of Windows put before it.
+func readConfig(path string) (string, error) {
+	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
+	defer cancel()
+	content, err := (&regular.Reader{Name: path, Limit: maxConfigFile}).Read(ctx)
+	return strings.TrimPrefix(string(content.Text), "\ufeff"), err
+}
+
 // loadConfig reads the tables of a file. If the file does not exist and was
 // not asked for, there is one table with the defaults. Errors are one line and
 // say where.
 func loadConfig(opts options, create inputs.Creator) (*configFile, error) {
-	source, err := os.ReadFile(opts.config)
+	source, err := readConfig(opts.config)
 	if errors.Is(err, fs.ErrNotExist) && !opts.explicit {
 		return &configFile{tables: []table{{plugin: create()}}}, nil
 	}
 	if err != nil {
-		return nil, fmt.Errorf("reading configuration failed: %w", err)
+		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	file := &configFile{path: opts.config, source: string(source)}
+	file := &configFile{path: opts.config, source: source}
 	text, err := expand(file.source, os.LookupEnv)
 	if err != nil {
 		return nil, file.explain(err)
@@ -142,7 +161,7 @@ func checkTags(t table) error {
 	options := knownOptions(t.plugin)
 	for _, name := range slices.Sorted(maps.Keys(t.Tags)) {
 		if slices.Contains(options, name) {
-			return fmt.Errorf("option '%s' stands among the 'tags'; move it above them", name)
+			return fmt.Errorf("option '%s' is inside 'tags'; move it above them", name)
 		}
 		if t.Tags[name] == "" {
 			return fmt.Errorf("tag '%s' is empty, which no database keeps", cut(name, 64))
@@ -186,17 +205,55 @@ func (f *configFile) tableOf(n int) []statement {
 	return all[begin:]
 }
 
-// initError says which table of the file Init refused, and where the option
-// that it named stands.
+// initError says which table of the file a plugin refused, and where the option
+// stands that it named.
 func (f *configFile) initError(n int, err error) error {
 	lines := f.tableOf(n)
 	if len(lines) == 0 {
 		return err
 	}
+	text := err.Error()
+	lines = ofTable(lines, text)
+	line := lines[0].line
 	for _, s := range lines {
-		if strings.Contains(err.Error(), "'"+s.name+"'") {
-			return f.explain(&lineError{s.line, err})
+		if strings.Contains(text, "'"+s.name+"'") || s.isEntry(text) {
+			line = s.line
+			break
 		}
 	}
-	return f.explain(&lineError{lines[0].line, err})
+	return f.explain(&lineError{line, err})
+}
+
+var numbered = regexp.MustCompile(`(\d+) of (\[\[[a-z_.]+\]\])`)
+
+// ofTable returns those of lines that text is about: all, or those of "2 of
+// [[inputs.heartbeat.rule]]".
+func ofTable(lines []statement, text string) []statement {
+	names := numbered.FindStringSubmatch(text)
+	if names == nil {
+		return lines
+	}
+	n, _ := strconv.Atoi(names[1]) //nolint:errcheck // it is a number
+	for i, s := range lines {
+		if s.header() != names[2] {
+			continue
+		}
+		if n--; n > 0 {
+			continue
+		}
+		end := slices.IndexFunc(lines[i+1:], func(s statement) bool { return s.header() != "" })
+		if end < 0 {
+			return lines[i:]
+		}
+		return lines[i : i+1+end]
+	}
+	return lines // written in one line
+}
+
+// isEntry reports whether text names s by its quoted key, and the option to which
+// its table belongs.
+func (s statement) isEntry(text string) bool {
+	key := strings.Trim(s.name, `"'`)
+	option := s.under[strings.LastIndex(s.under, ".")+1:]
+	return s.under != "" && strings.Contains(text, strconv.Quote(key)) && strings.Contains(text, "'"+strings.TrimRight(option, "]")+"'")
 }

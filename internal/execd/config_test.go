@@ -63,13 +63,13 @@ func TestOptionOfExecdIsRefusedWithThatHint(t *testing.T) {
 }
 
 func TestOtherTablesAreRefused(t *testing.T) {
-	const only = " belongs in Telegraf's own configuration; only [[inputs.heartbeat]] tables stand here"
+	const only = " belongs in Telegraf's own configuration; this file holds only [[inputs.heartbeat]] tables"
 	for conf, want := range map[string]string{
 		oneTable + "[agent]\ninterval = \"1s\"": "2: 'agent'" + only,
 		"[[outputs.file]]\n" + oneTable:         "1: 'outputs.file'" + only,
 		oneTable + "\n[[inputs.cpu]]":           "3: 'inputs.cpu'" + only,
 		"debug = true\n" + oneTable:             "1: 'debug'" + only,
-		"dead_after = \"1s\"\n" + oneTable:      "1: option 'dead_after' has to stand below [[inputs.heartbeat]]",
+		"dead_after = \"1s\"\n" + oneTable:      "1: option 'dead_after' must be below [[inputs.heartbeat]]",
 		oneTable + "[[Inputs.heartbeat]]":       "2: 'Inputs.heartbeat'" + only,
 		"[inputs.heartbeat]\n":                  "1: table [inputs.heartbeat] needs two brackets: [[inputs.heartbeat]]",
 	} {
@@ -79,11 +79,15 @@ func TestOtherTablesAreRefused(t *testing.T) {
 
 func TestWrongValueIsRefusedInOneLine(t *testing.T) {
 	for conf, want := range map[string]string{
-		"[[inputs.heartbeat]]\n\ndead_after = \"5 minutes\" # no": `3: option 'dead_after' with value "5 minutes" is refused: time: unknown unit " minutes" in duration "5 minutes"`,
-		"[[inputs.heartbeat]]\nmissed_beats = \"3\"":              `2: option 'missed_beats' with value "3" is refused: incompatible types: TOML value has type string; destination has type integer`,
-		"[[inputs.heartbeat]]\nlog_level = \"loud\"":              `2: option 'log_level' with value "loud" is refused: has to be "error", "warn", "info", "debug" or "trace"`,
-		"[[inputs.heartbeat]]\ninterval = \"0s\"":                 `2: option 'interval' with value "0s" is refused: has to be greater than zero`,
-		"[[inputs.heartbeat]]\ntags = {a = 1}":                    `2: option 'tags' with value {a = 1} is refused: incompatible types: TOML value has type int64; destination has type string`,
+		"[[inputs.heartbeat]]\n\ndead_after = \"5 minutes\" # no": `3: option 'dead_after' with value "5 minutes" is refused: it must be a duration like "5s", "90m" or "7d"`,
+		"[[inputs.heartbeat]]\nmissed_beats = 2.5":                `2: option 'missed_beats' with value 2.5 is refused: it must be an integer, not a float`,
+		"[[inputs.heartbeat]]\nwelcome = 5":                       `2: option 'welcome' with value 5 is refused: it must be a string, not an integer`,
+		"[[inputs.heartbeat]]\nservice_addresses = \"tcp://:1\"":  `2: option 'service_addresses' with value "tcp://:1" is refused: it must be an array, in brackets`,
+		"[[inputs.heartbeat]]\ninterval = \"1 day\"":              `2: option 'interval' with value "1 day" is refused: it must be a duration like "5s", "90m" or "7d"`,
+		"[[inputs.heartbeat]]\nmissed_beats = \"3\"":              `2: option 'missed_beats' with value "3" is refused: it must be an integer, without quotes`,
+		"[[inputs.heartbeat]]\nlog_level = \"loud\"":              `2: option 'log_level' with value "loud" is refused: must be "error", "warn", "info", "debug" or "trace"`,
+		"[[inputs.heartbeat]]\ninterval = \"0s\"":                 `2: option 'interval' with value "0s" is refused: must be greater than zero`,
+		"[[inputs.heartbeat]]\ntags = {a = 1}":                    `2: option 'tags' with value {a = 1} is refused: it must be a string, not an integer`,
 		"[[inputs.heartbeat]]\n[inputs.heartbeat.tags]\na = \"\"": "3: tag 'a' is empty, which no database keeps",
 		"[[inputs.heartbeat]]\ndead_after = \n":                   "2: expected value but found '\\n' instead (last key read: 'dead_after')",
 		"[[inputs.heartbeat]]\nwelcome = \"a\nb\"":                "2: strings cannot contain newlines (last key read: 'welcome')",
@@ -117,7 +121,7 @@ func TestValueThatMayBeASecretIsNotSaid(t *testing.T) {
 
 // Below [inputs.heartbeat.tags] an option would become a tag and have no effect.
 func TestOptionAmongTheTagsIsRefused(t *testing.T) {
-	require.Equal(t, "4: option 'dead_after' stands among the 'tags'; move it above them",
+	require.Equal(t, "4: option 'dead_after' is inside 'tags'; move it above them",
 		refusal(t, oneTable+"[inputs.heartbeat.tags]\nrack = \"1\"\ndead_after = \"1s\""))
 }
 
@@ -137,7 +141,7 @@ func TestUnsetVariableIsRefusedWithItsLine(t *testing.T) {
 
 // The stock shim notices at the first use of the secret.
 func TestSecretStoreReferenceIsRefused(t *testing.T) {
-	require.Contains(t, refusal(t, oneTable+"keys = {a = \"@{vault:key}\"}"), "2: secret stores do not exist here")
+	require.Contains(t, refusal(t, oneTable+"keys = {a = \"@{vault:key}\"}"), "2: secret stores are not available here")
 }
 
 func TestRefusedInitNamesFileAndLine(t *testing.T) {
@@ -153,7 +157,12 @@ func TestRefusedInitNamesFileAndLine(t *testing.T) {
 	const conf = "[[inputs.heartbeat]]\nmissed_beats = 5\n\n[[inputs.heartbeat]]\ntags = {a = \"b\"}\n"
 	require.Equal(t, "6: 'missed_beats' is\\ntoo large", refusal(t, conf+"missed_beats = 6"))
 	require.Equal(t, "4: something is wrong", refusal(t, conf+"welcome = \"x\""))
-	behave.init = func(*fake) error { return errors.New("'welcome' is missing") }
+	behave.init = func(f *fake) error {
+		if f.Welcome == "" {
+			return errors.New("'welcome' is missing")
+		}
+		return nil
+	}
 	require.Equal(t, "1: 'welcome' is missing", refusal(t, "[[inputs.heartbeat]]\n[[inputs.heartbeat]]\ntags = {a = \"b\"}\nwelcome = \"x\""))
 }
 
@@ -171,10 +180,28 @@ func TestValuesReachThePluginAndDefaultsStay(t *testing.T) {
 	require.Equal(t, []fakeRule{{"h", config.Duration(24 * time.Hour)}}, made[0].Rules)
 }
 
+// What an editor of Windows writes, and what is no file at all.
+func TestConfigurationOfAllEditors(t *testing.T) {
+	setBehaviour(t, behaviour{})
+	const mark = "\ufeff"
+	for _, text := range []string{oneTable, "# x\r\n" + oneTable + "missed_beats = 3\r\n"} {
+		out, _, err := call(t, "-check", "-config", writeConf(t, mark+text))
+		require.NoError(t, err)
+		require.Contains(t, out, "ok: one instance")
+	}
+	require.Equal(t, "1: option 'dead_after' must be below [[inputs.heartbeat]]", refusal(t, mark+"dead_after = 1\n"))
+	require.Contains(t, refusal(t, "\xff\xfe[\x00[\x00"), "UTF-16")
+	for _, file := range []string{t.TempDir(), "/dev/zero"} {
+		_, _, err := call(t, "-check", "-config", file)
+		require.ErrorContains(t, err, "cannot read the configuration: \""+file+"\" is not a regular file")
+		require.Equal(t, exitConfig, ExitCode(err))
+	}
+}
+
 func TestFileThatWasAskedForHasToExist(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "none.conf")
 	_, _, err := call(t, "-check", "-config", file)
-	require.ErrorContains(t, err, "reading configuration failed: open "+file)
+	require.ErrorContains(t, err, "cannot read the configuration: stat "+file)
 	require.Equal(t, exitConfig, ExitCode(err))
 }
 

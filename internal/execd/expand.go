@@ -21,36 +21,52 @@ type lineError struct {
 func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
 func (e *lineError) Unwrap() error { return e.err }
 
-// expand replaces ${VAR} and ${VAR:-default} in the strings of a TOML text,
-// and only there, without moving a line. A value means itself, whatever
-// characters it holds; $${ becomes ${, any other $ stays. A variable that is
-// not set and has no default is a *lineError, as is a reference to a secret
-// store: those live in Telegraf, not here.
+// expand replaces ${VAR} and ${VAR:-default} in the strings of a TOML text, and
+// outside of strings where a number, true or false stands, without moving a
+// line. In a string a value means itself, whatever characters it holds; $${
+// becomes ${, any other $ stays. A variable that is not set and has no default
+// is a *lineError, as is a reference to a secret store: those live in Telegraf,
+// not here.
 func expand(text string, lookup func(string) (string, bool)) (string, error) {
 	var out strings.Builder
 	line := 1
 	for pos := 0; pos < len(text); {
 		kind, next := nextToken(text, pos)
 		token := text[pos:next]
-		if kind == tokenString {
-			expanded, err := expandString(token, lookup)
-			if err != nil {
-				return "", &lineError{line, err}
-			}
-			out.WriteString(expanded)
-		} else {
-			out.WriteString(token)
+		expanded, err := token, error(nil)
+		switch kind {
+		case tokenString:
+			expanded, err = expandString(token, lookup)
+		case tokenVariable:
+			expanded, err = expandBare(token, lookup)
 		}
+		if err != nil {
+			return "", &lineError{line, err}
+		}
+		out.WriteString(expanded)
 		line += strings.Count(token, "\n")
 		pos = next
 	}
 	return out.String(), nil
 }
 
+// bareValue is what may stand in TOML without quotes and be an option of ours.
+var bareValue = regexp.MustCompile(`^([+-]?[0-9]+(\.[0-9]+)?|true|false)$`)
+
+// expandBare expands a reference that has no quotes around it.
+func expandBare(reference string, lookup func(string) (string, bool)) (string, error) {
+	value, err := resolve(reference[len("${"):len(reference)-len("}")], func(s string) string { return s }, lookup)
+	if err == nil && !bareValue.MatchString(value) {
+		err = fmt.Errorf("%s has no quotes around it, so its value must be a number, true or false; for a text write \"%s\"",
+			cut(reference, 64), cut(reference, 64))
+	}
+	return value, err
+}
+
 // expandString expands one string, given and returned with its quotes.
 func expandString(quoted string, lookup func(string) (string, bool)) (string, error) {
 	if ref := secretReference.FindString(quoted); ref != "" {
-		return "", fmt.Errorf("secret stores do not exist here, %q cannot be resolved; use ${VARIABLE} or a file", cut(ref, 64))
+		return "", fmt.Errorf("secret stores are not available here, %q cannot be resolved; use ${VARIABLE} or a file", cut(ref, 64))
 	}
 	n := quoteLen(quoted)
 	quote := quoted[:n]

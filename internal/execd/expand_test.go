@@ -9,10 +9,13 @@ import (
 )
 
 var environment = map[string]string{
-	"NAME":  "web-1",
-	"EMPTY": "",
-	"NASTY": "a\"b\\c'd\n#e\t${NAME}",
-	"BAD":   "\xff",
+	"NAME":   "web-1",
+	"EMPTY":  "",
+	"NUMBER": "500",
+	"YES":    "true",
+	"INJECT": "5\nb = 6",
+	"NASTY":  "a\"b\\c'd\n#e\t${NAME}",
+	"BAD":    "\xff",
 }
 
 func lookup(name string) (string, bool) {
@@ -33,7 +36,10 @@ func TestVariablesAreExpandedInStringsOnly(t *testing.T) {
 		{"empty", `a = "${EMPTY}"`, `a = ""`},
 		{"array", `a = ["${NAME}", 'b']`, `a = ["web-1", 'b']`},
 		{"comment", "# ${NONE}\na = 1 # \"${NONE}\"", "# ${NONE}\na = 1 # \"${NONE}\""},
-		{"outside of strings", `a = ${NAME}`, `a = ${NAME}`},
+		{"number", `a = ${NUMBER}`, `a = 500`},
+		{"boolean in an array", `a = [${YES}, ${NUMBER}]`, `a = [true, 500]`},
+		{"number by default", "a = ${NONE:-2.5} # ${NONE}", "a = 2.5 # ${NONE}"},
+		{"dollars outside of strings", `a = $NAME $ $$`, `a = $NAME $ $$`},
 		{"plain dollars", `a = "pa$$word $NAME $"`, `a = "pa$$word $NAME $"`},
 		{"escaped", `a = "$${NAME} ${NAME}"`, `a = "${NAME} web-1"`},
 		{"escaped quote", `a = "\"# ${NAME}" # ${NONE}`, `a = "\"# web-1" # ${NONE}`},
@@ -78,7 +84,13 @@ func TestVariableThatCannotBeExpandedIsRefusedWithItsLine(t *testing.T) {
 		`a = "${NONE:-${NAME}}"`:          "is neither",
 		`a = "${NAME"`:                    "is neither",
 		`a = "${BAD}"`:                    "line 1: variable 'BAD' is not valid UTF-8",
-		"# @{a:b}\na = \"x@{store:key}\"": "line 2: secret stores do not exist here, \"@{store:key}\" cannot be resolved",
+		"b = 1\na = ${NONE}":              "line 2: variable 'NONE' is not set and has no default",
+		"a = ${NAME}":                     "line 1: ${NAME} has no quotes around it, so its value must be a number, true or false; for a text write \"${NAME}\"",
+		"a = ${EMPTY}":                    "line 1: ${EMPTY} has no quotes around it",
+		"a = ${INJECT}":                   "line 1: ${INJECT} has no quotes around it",
+		"a = ${NONE:-5m}":                 "line 1: ${NONE:-5m} has no quotes around it",
+		"a = ${NA ME}":                    "line 1: '${NA ME' is neither",
+		"# @{a:b}\na = \"x@{store:key}\"": "line 2: secret stores are not available here, \"@{store:key}\" cannot be resolved",
 	} {
 		_, err := expand(text, lookup)
 		require.ErrorContains(t, err, want)

@@ -108,6 +108,9 @@ func TestMain(m *testing.M) {
 	if os.Getenv("EXECD_TEST_CHILD") != "" {
 		os.Exit(child())
 	}
+	signals := make(chan os.Signal, 1) // the first use starts goroutines for ever, which must not belong to a bubble
+	signal.Notify(signals, syscall.SIGTERM)
+	signal.Stop(signals)
 	os.Exit(leaks.Run(m))
 }
 
@@ -115,7 +118,7 @@ func TestMain(m *testing.M) {
 func child() int {
 	behave.gather = gatherOne
 	behave.stop = func(*fake) { fmt.Fprintln(os.Stderr, "stopped") }
-	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM)
+	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
 	return ExitCode(Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }

@@ -1,11 +1,14 @@
 package execd
 
 import (
+	"errors"
 	"flag"
 	"fmt"
 	"io"
 	"strings"
 	"time"
+
+	"github.com/influxdata/telegraf/config"
 )
 
 // A Flag is one of a command line. The help, the parser, the manual page and
@@ -31,12 +34,22 @@ func FlagSet(name string, flags []Flag) *flag.FlagSet {
 		case *string:
 			set.StringVar(to, f.Name, f.Initial, f.Usage)
 		case *time.Duration:
-			set.DurationVar(to, f.Name, 0, f.Usage)
+			set.Func(f.Name, f.Usage, func(text string) error { return setDuration(to, text) })
 		case *bool:
 			set.BoolVar(to, f.Name, false, f.Usage)
 		}
 	}
 	return set
+}
+
+// setDuration reads what Telegraf reads as a duration, so that days are a unit.
+func setDuration(to *time.Duration, text string) error {
+	var d config.Duration
+	if err := d.UnmarshalText([]byte(text)); err != nil {
+		return errors.New(`it is not a duration like "10s", "90m" or "7d"`)
+	}
+	*to = time.Duration(d)
+	return nil
 }
 
 // Where the help explains a flag, and where it ends.

@@ -20,6 +20,7 @@ Usage: telegraf-heartbeat [flags]
 	usageTail = `
 Metrics go to stdout as influx line protocol, messages to stderr.
 Strings in FILE may hold ${VAR} and ${VAR:-default}; $${ stands for a plain ${.
+Without quotes ${VAR} stands for a number, true or false.
 Exit codes: 0 ended as asked, 1 failed, 2 usage, 3 configuration.
 `
 )
@@ -66,7 +67,7 @@ func (opts *options) flags(asked map[string]*bool) []Flag {
 			Usage: "a try without Telegraf and configuration, e.g. tcp://:7878: " +
 				"prints what happens to peers, ignores stdin",
 		},
-		{Name: "check", To: asked["check"], Usage: `check the configuration, print "ok", exit`},
+		{Name: "check", To: asked["check"], Usage: `check the configuration and the files it names, print "ok", exit`},
 		{
 			Name: "print-telegraf-conf", To: asked["print-telegraf-conf"],
 			Usage: "print [[inputs.execd]] for telegraf.conf, exit",
@@ -117,7 +118,7 @@ func checkFlags(opts options, given map[string]bool) error {
 		}
 	}
 	if given["interval"] && opts.interval <= 0 {
-		return errors.New("'-interval' has to be greater than zero")
+		return errors.New("'-interval' must be greater than zero")
 	}
 	if given["listen"] && opts.listen == "" {
 		return errors.New("'-listen' needs a URL, e.g. tcp://:7878")

@@ -6,6 +6,7 @@ import (
 	"runtime/debug"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/BurntSushi/toml"
 	"github.com/influxdata/telegraf/plugins/inputs"
@@ -19,8 +20,8 @@ func TestWrongCommandLineIsAUsageError(t *testing.T) {
 		"-config=":                          "'-config' needs a file",
 		"stray":                             `argument "stray" is not expected`,
 		"-check stray":                      `argument "stray" is not expected`,
-		"-interval 0s":                      "'-interval' has to be greater than zero",
-		"-interval x":                       "parse error",
+		"-interval 0s":                      "'-interval' must be greater than zero",
+		"-interval x":                       `invalid value "x" for flag -interval: it is not a duration like "10s", "90m" or "7d"`,
 		"-listen=":                          "'-listen' needs a URL",
 		"-listen tcp://:1 -config x":        "'-listen' and '-config' exclude each other",
 		"-listen tcp://:1 -interval 1s":     "'-listen' and '-interval' exclude each other",
@@ -35,6 +36,14 @@ func TestWrongCommandLineIsAUsageError(t *testing.T) {
 		require.NotContains(t, err.Error(), "\n")
 		require.Equal(t, exitUsage, ExitCode(err), args)
 		require.Empty(t, out)
+	}
+}
+
+func TestIntervalIsADurationOfTelegraf(t *testing.T) {
+	for text, want := range map[string]time.Duration{"10s": 10 * time.Second, "7d": 7 * 24 * time.Hour, "1d12h": 36 * time.Hour, "10": 10 * time.Second} {
+		opts, err := parseFlags([]string{"-interval", text})
+		require.NoError(t, err)
+		require.Equal(t, want, opts.interval, text)
 	}
 }
 

@@ -27,7 +27,7 @@ func FuzzConfig(f *testing.F) {
 		f.Setenv(name, value)
 	}
 	for _, text := range []string{
-		"", oneTable, "# nothing\n", "[inputs.heartbeat]\n", oneTable + "[agent]\ninterval = \"1s\"", "dead_after = \"1s\"\n" + oneTable,
+		"", oneTable, oneTable + "missed_beats = ${NUMBER}\ndead_after = ${NONE:-2.5}\ntags = {a = ${YES}}", "# nothing\n", "[inputs.heartbeat]\n", oneTable + "[agent]\ninterval = \"1s\"", "dead_after = \"1s\"\n" + oneTable,
 		oneTable + "service_addresses = [\"tcp://:1\", 'udp://:2']\ndead_after = \"5m\"\nmissed_beats = 3\ntls_cert = \"\"\"\nc\"\"\"\n",
 		oneTable + "alias = \"a\"\nlog_level = \"debug\"\ninterval = \"10s\"\ntags = {site = \"x\", Site = \"y\"}\n" + oneTable,
 		oneTable + "welcome = \"${NONE:-a}${EMPTY:-b}\"", oneTable + "welcome = \"${NONE:-a}${me =EMPTY:-b}\"", oneTable + "welcome = '${NONE:-${NAME}}'", oneTable + "tags = {a = \"\"}", oneTable + "[inputs.heartbeat.tags]\ndead_after = \"1s\"", oneTable + "welcome = '${NASTY}'\nstate_file = '''${NASTY}'''",

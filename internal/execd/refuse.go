@@ -1,6 +1,7 @@
 package execd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"regexp"
@@ -69,9 +70,9 @@ func unknownKey(key toml.Key, plugin telegraf.Input) error {
 func strangeKey(key toml.Key, plugin telegraf.Input) error {
 	name := key.String()
 	if len(key) == 1 && slices.Contains(knownOptions(plugin), name) {
-		return fmt.Errorf("option '%s' has to stand below %s", name, tableHeader)
+		return fmt.Errorf("option '%s' must be below %s", name, tableHeader)
 	}
-	return fmt.Errorf("'%s' belongs in Telegraf's own configuration; only %s tables stand here", cut(name, 64), tableHeader)
+	return fmt.Errorf("'%s' belongs in Telegraf's own configuration; this file holds only %s tables", cut(name, 64), tableHeader)
 }
 
 // locate finds the statement at which text stops to be right, because the
@@ -103,9 +104,9 @@ func inStatement(s statement, err error) error {
 	text := err.Error()
 	switch {
 	case errors.As(err, &syntax):
-		text = syntax.Message
+		text = plain(syntax.Message)
 	case decoderPrefix.MatchString(text):
-		text = decoderPrefix.ReplaceAllString(text, "")
+		text = plain(decoderPrefix.ReplaceAllString(text, ""))
 	default:
 		return err // ours, and it says everything
 	}
@@ -116,6 +117,31 @@ func inStatement(s statement, err error) error {
 		return fmt.Errorf("option '%s' is refused: %s", cut(s.name, 64), text)
 	}
 	return fmt.Errorf("option '%s' with value %s is refused: %s", cut(s.name, 64), cut(s.value, 64), text)
+}
+
+var wrongType = regexp.MustCompile(`^incompatible types: TOML value has type (\w+); destination has type (\w+)`)
+
+// plain says in plain words what the decoder says of a value.
+func plain(text string) string {
+	if strings.HasPrefix(text, "time: ") {
+		return `it must be a duration like "5s", "90m" or "7d"`
+	}
+	types := wrongType.FindStringSubmatch(text)
+	if types == nil {
+		return text
+	}
+	names := map[string]string{
+		"int64": "an integer", "integer": "an integer", "float64": "a float", "float": "a float", "bool": "a boolean", "boolean": "a boolean",
+		"string": "a string", "slice": "an array", "map": "a table", "time": "a date",
+	}
+	is, wanted := cmp.Or(names[types[1]], types[1]), cmp.Or(names[types[2]], types[2])
+	switch {
+	case wanted == "an array":
+		return "it must be an array, in brackets"
+	case is == "a string":
+		return "it must be " + wanted + ", without quotes"
+	}
+	return "it must be " + wanted + ", not " + is
 }
 
 // explain puts the name of the file, and the line where it is known, in front

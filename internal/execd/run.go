@@ -91,6 +91,17 @@ func (r *runner) run(ctx context.Context, create inputs.Creator) error {
 	if err := r.load(create); err != nil {
 		return failure(exitConfig, err)
 	}
+	wrong := r.prepare()
+	for _, note := range r.file.unitless() {
+		r.logger(general{}).Warn(note)
+	}
+	if len(wrong) > 0 {
+		last := len(wrong) - 1 // is what Run returns
+		for _, err := range wrong[:last] {
+			r.sink.print(telegraf.Error, "telegraf-heartbeat: ", failure(exitConfig, err).Error())
+		}
+		return failure(exitConfig, wrong[last])
+	}
 	if r.opts.mode == "check" {
 		_, err := fmt.Fprintln(r.stdout, "ok:", r.summary())
 		return failure(exitFailure, err)
@@ -98,28 +109,39 @@ func (r *runner) run(ctx context.Context, create inputs.Creator) error {
 	return failure(exitFailure, r.serve(ctx))
 }
 
-// load reads the configuration and initializes all plugins.
-func (r *runner) load(create inputs.Creator) error {
-	var err error
+// load reads the configuration.
+func (r *runner) load(create inputs.Creator) (err error) {
 	if r.opts.listen != "" {
 		r.file, err = listenConfig(r.opts.listen, create)
 	} else {
 		r.file, err = loadConfig(r.opts, create)
 	}
-	if err != nil {
-		return err
-	}
+	return err
+}
+
+// A checker is a plugin that can tell what is wrong with the files that it reads
+// when it starts.
+type checker interface{ Check() []error }
+
+// prepare initializes all plugins and returns what is wrong with them, and with
+// their files if the run is to check that.
+func (r *runner) prepare() []error {
+	var wrong []error
 	for n, t := range r.file.tables {
 		models.SetLoggerOnPlugin(t.plugin, r.logger(t.general))
-		plugin, ok := t.plugin.(telegraf.Initializer)
-		if !ok {
-			continue
+		if plugin, ok := t.plugin.(telegraf.Initializer); ok {
+			if err := plugin.Init(); err != nil {
+				wrong = append(wrong, r.file.initError(n, err))
+				continue
+			}
 		}
-		if err := plugin.Init(); err != nil {
-			return r.file.initError(n, err)
+		if plugin, ok := t.plugin.(checker); ok && r.opts.mode == "check" {
+			for _, err := range plugin.Check() {
+				wrong = append(wrong, r.file.initError(n, err))
+			}
 		}
 	}
-	return nil
+	return wrong
 }
 
 func (r *runner) level(g general) telegraf.LogLevel {

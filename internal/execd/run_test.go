@@ -54,6 +54,39 @@ func TestLongLineIsALine(t *testing.T) {
 	})
 }
 
+// With signal = "none", which is Telegraf's default, nothing ever prompts.
+func TestNobodyWhoPromptsIsSaidOnce(t *testing.T) {
+	for name, c := range map[string]struct {
+		args  []string
+		early bool // a line comes in time
+		says  int
+	}{
+		"no line":                {nil, false, 1},
+		"a line in time":         {nil, true, 0},
+		"an interval of its own": {[]string{"-interval", "10m"}, false, 0},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				setBehaviour(t, behaviour{})
+				tr := begin(t, oneTable, c.args...)
+				pass(silenceLimit - time.Second)
+				require.Empty(t, tr.stderr.lines())
+				if c.early {
+					tr.line()
+				}
+				pass(24 * time.Hour)
+				require.Len(t, tr.stderr.lines(), c.says)
+				if c.says > 0 {
+					require.Contains(t, tr.stderr.String(), "W! [inputs.heartbeat] no line has come on stdin for two minutes")
+					require.Contains(t, tr.stderr.String(), `signal = "STDIN"`)
+				}
+				tr.cancel()
+				require.NoError(t, tr.ended())
+			})
+		})
+	}
+}
+
 func TestSignalIsTheEnd(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var stops atomic.Int32

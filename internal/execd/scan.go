@@ -12,7 +12,8 @@ const (
 	tokenOther tokenKind = iota
 	tokenNewline
 	tokenComment
-	tokenString // with its quotes
+	tokenString   // with its quotes
+	tokenVariable // ${VAR}, outside of strings
 )
 
 // nextToken returns the kind and the end of the token that begins at pos.
@@ -26,9 +27,20 @@ func nextToken(text string, pos int) (tokenKind, int) {
 		return tokenString, stringEnd(text, pos)
 	case '[', ']', '{', '}', '=':
 		return tokenOther, pos + 1
+	case '$':
+		return dollarEnd(text, pos)
 	default:
-		return tokenOther, pos + indexOrLen(text[pos:], "\n#\"'[]{}=")
+		return tokenOther, pos + indexOrLen(text[pos:], "\n#\"'[]{}=$")
 	}
+}
+
+// dollarEnd returns kind and end of what begins with a dollar outside of strings.
+func dollarEnd(text string, pos int) (tokenKind, int) {
+	end := pos + indexOrLen(text[pos:], "}\n")
+	if strings.HasPrefix(text[pos:], "${") && strings.HasPrefix(text[end:], "}") {
+		return tokenVariable, end + 1
+	}
+	return tokenOther, pos + 1
 }
 
 // indexOrLen returns where the first of chars stands in text, or its length.

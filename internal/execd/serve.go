@@ -1,7 +1,6 @@
 package execd
 
 import (
-	"bytes"
 	"context"
 	"errors"
 	"fmt"
@@ -47,8 +46,9 @@ func (r *runner) serve(parent context.Context) error {
 	for _, in := range instances {
 		running.Go(func() { end(in.run(ctx)) }) // ends with ctx, or ends it
 	}
-	r.gatherByLine(instances, end)
+	r.gatherWhenPrompted(ctx, instances, end, &running)
 	<-ctx.Done()
+	tellSignal(context.Cause(parent), r.logger(general{}))
 	hung := finish(instances, out)
 	if hung == nil {
 		running.Wait()
@@ -63,15 +63,18 @@ func (r *runner) serve(parent context.Context) error {
 	return nil
 }
 
-// gatherByLine reads stdin, if that is what sets the pace, in the one
-// goroutine that nobody can end or wait for: a read of a pipe ends with it.
-func (r *runner) gatherByLine(instances []*instance, end context.CancelCauseFunc) {
+// gatherWhenPrompted lets Telegraf set the pace, if nothing else does. It reads
+// stdin in the one goroutine that nobody can end or wait for: a read of a pipe
+// ends with it.
+func (r *runner) gatherWhenPrompted(ctx context.Context, instances []*instance, end context.CancelCauseFunc, running *sync.WaitGroup) {
 	if r.opts.interval > 0 || r.opts.listen != "" {
 		return
 	}
+	p := newPrompter(instances, r.logger(general{}))
+	running.Go(func() { p.heedSignals(ctx) }) // ends with ctx
 	var reading sync.WaitGroup
 	reading.Go(func() { // ends with stdin or the process
-		readLines(r.stdin, instances)
+		p.readLines(r.stdin)
 		end(errStdinEnded)
 	})
 }
@@ -90,23 +93,6 @@ func (r *runner) instances(out *output) []*instance {
 		all = append(all, in)
 	}
 	return all
-}
-
-// readLines makes all instances gather for each line, until nothing can be
-// read any more. What the line says does not matter, nor how long it is.
-func readLines(stdin io.Reader, instances []*instance) {
-	chunk := make([]byte, 4096)
-	for {
-		n, err := stdin.Read(chunk)
-		if bytes.IndexByte(chunk[:n], '\n') >= 0 {
-			for _, in := range instances {
-				in.gather()
-			}
-		}
-		if err != nil {
-			return
-		}
-	}
 }
 
 // finish waits for the instances, whose ctx has ended, then for the output. It

@@ -10,13 +10,9 @@ import (
 // may hold: the toml tags, those of embedded structs included. It returns nil
 // if there is no such table.
 func optionNames(value any, path []string) []string {
-	t := reflect.TypeOf(value)
-	for _, name := range path {
-		i := slices.IndexFunc(fieldsOf(t), func(f option) bool { return f.name == name })
-		if i < 0 {
-			return nil
-		}
-		t = fieldsOf(t)[i].kind
+	t := typeAt(value, path)
+	if t == nil {
+		return nil
 	}
 	fields := fieldsOf(t)
 	names := make([]string, 0, len(fields))
@@ -24,6 +20,21 @@ func optionNames(value any, path []string) []string {
 		names = append(names, f.name)
 	}
 	return names
+}
+
+// typeAt returns the type of the option at path below value's struct, or nil if
+// there is none.
+func typeAt(value any, path []string) reflect.Type {
+	t := reflect.TypeOf(value)
+	for _, name := range path {
+		fields := fieldsOf(t)
+		i := slices.IndexFunc(fields, func(f option) bool { return f.name == name })
+		if i < 0 {
+			return nil
+		}
+		t = fields[i].kind
+	}
+	return t
 }
 
 // An option is a field of a struct as the decoder sees it.

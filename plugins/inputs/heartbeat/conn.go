@@ -19,9 +19,13 @@ import (
 // the connection.
 const maxRefused = 8
 
+// greetAfter is how long a connection may be silent before it is greeted: its
+// client may be waiting for that.
+const greetAfter = time.Second
+
 // Why we end a connection.
 var (
-	errTooManyRefused = errors.New("too many messages in a row are refused")
+	errTooManyRefused = errors.New("too many messages in a row were refused")
 	errUnread         = errors.New("answers are not read")
 )
 
@@ -39,7 +43,8 @@ type conn struct {
 	timed   bool    // the clock of the payload being read runs
 	armed   bool    // a deadline for reading is set
 	greeted bool
-	proven  bool // something was accepted
+	proven  bool      // something was accepted
+	late    time.Time // the deadline that follows that of the greeting; zero if it is no more
 
 	beats   int
 	probeMu sync.Mutex // guards probing
@@ -77,6 +82,7 @@ func (c *conn) readAll() (end liveness.End) {
 		return end
 	}
 	c.startClock(due)
+	c.startGreeting(due)
 	return c.ended(c.eachTime())
 }
 
@@ -112,6 +118,9 @@ func (c *conn) takeInWaiting() error {
 // to become complete, however often a byte of it comes; between payloads
 // there is no hurry, once one was accepted.
 func (c *conn) Chunk() ([]byte, error) {
+	if err := c.greetBare(); err != nil {
+		return nil, err
+	}
 	switch started := c.reader.Started(); {
 	case c.timed:
 	case started:
@@ -120,6 +129,9 @@ func (c *conn) Chunk() ([]byte, error) {
 		c.stopClock()
 	}
 	n, err := c.read(c.chunk[:])
+	if c.goesOn(err) {
+		n, err = c.read(c.chunk[:])
+	}
 	c.listener.bytes.Add(int64(n))
 	return c.chunk[:n], err
 }
@@ -127,20 +139,20 @@ func (c *conn) Chunk() ([]byte, error) {
 // startClock and stopClock need no look at their errors: a connection that
 // takes no deadline is closed, and reading will say so.
 func (c *conn) startClock(due time.Time) {
-	c.timed, c.armed = true, true
+	c.timed, c.armed, c.late = true, true, time.Time{}
 	//nolint:errcheck // see above
 	c.SetReadDeadline(due)
 }
 
 func (c *conn) stopClock() {
-	c.armed = false
+	c.armed, c.late = false, time.Time{}
 	//nolint:errcheck // see above
 	c.SetReadDeadline(time.Time{})
 }
 
 // accept takes in one payload and answers. An error ends the connection.
 func (c *conn) accept(payload []byte) error {
-	if err := c.greet(); err != nil {
+	if err := c.greetBare(); err != nil {
 		return err
 	}
 	silence, refusal := c.take(payload)
@@ -184,7 +196,7 @@ func (c *conn) probe(interval, silence time.Duration) {
 		return
 	}
 	if err := fit.apply(socket); err != nil {
-		c.listener.plugin.Log.Debugf("Probing %s failed: %v", c.from(), err)
+		c.listener.plugin.Log.Debugf("Setting the keepalive of %s failed: %v", c.from(), err)
 	}
 	c.probeMu.Lock()
 	c.probing = fit
@@ -229,15 +241,55 @@ func (c *conn) say(answer *wire.Answer) error {
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
-// greet sends the welcome once it is known that the stream is bare: to the
-// reader of frames it would be garbage.
+// greets reports whether this connection may still have to be greeted.
+func (c *conn) greets() bool {
+	return !c.greeted && c.listener.plugin.Welcome != "" && c.listener.secure == nil
+}
+
+// startGreeting has the connection greeted if it stays silent. Its first payload
+// is due as before.
+func (c *conn) startGreeting(due time.Time) {
+	early := time.Now().Add(greetAfter)
+	if !c.greets() || !early.Before(due) {
+		return
+	}
+	c.late = due
+	//nolint:errcheck // see startClock
+	c.SetReadDeadline(early)
+}
+
+// goesOn reports whether reading goes on after err, as that is only the deadline
+// of startGreeting: nothing has come yet, or nothing that was accepted.
+func (c *conn) goesOn(err error) bool {
+	if c.late.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	//nolint:errcheck // see startClock
+	c.SetReadDeadline(c.late)
+	c.late = time.Time{}
+	if !c.reader.Framed() && !c.reader.Started() {
+		//nolint:errcheck // reading will say what is wrong
+		c.greet()
+	}
+	return true
+}
+
+// greetBare greets once it is known that the stream is bare: to a reader of
+// frames it would be garbage.
+func (c *conn) greetBare() error {
+	if !c.reader.Bare() {
+		return nil
+	}
+	return c.greet()
+}
+
+// greet sends the welcome, once.
 func (c *conn) greet() error {
-	welcome := c.listener.plugin.Welcome
-	if c.greeted || welcome == "" || !c.reader.Bare() {
+	if !c.greets() {
 		return nil
 	}
 	c.greeted = true
-	return c.send([]byte(welcome))
+	return c.send([]byte(c.listener.plugin.Welcome))
 }
 
 // send writes to the other side. Who does not read is cut.
@@ -247,7 +299,7 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.listener.refuse(reasonUnread, c.from(), "answers are not read in time ('frame_timeout')")
+		c.listener.refuse(reasonUnread, c.from(), "the sender does not read its answers within 'frame_timeout'")
 		return errUnread
 	}
 	return err
@@ -257,6 +309,9 @@ func (c *conn) send(data []byte) error {
 // the peers.
 func (c *conn) ended(err error) liveness.End {
 	refusal := wire.AsRefusal(err)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
+	}
 	end := liveness.EndedByUs
 	switch {
 	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
@@ -269,22 +324,27 @@ func (c *conn) ended(err error) liveness.End {
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
 		c.listener.refuse(reasonFrameTimeout, c.from(), c.lateness())
 	default:
-		if end = endOf(err); end != liveness.Closed {
-			c.listener.plugin.Log.Debugf("Connection from %s ended: %v", c.from(), err)
+		if end = c.endOf(err); end != liveness.Closed {
+			c.listener.plugin.Log.Debugf("Connection from %s ended: %s", c.from(), wire.Printable(err.Error()))
 		}
 	}
 	return end
 }
 
 // endOf returns how a connection ended that was not ended by us.
-func endOf(err error) liveness.End {
+func (c *conn) endOf(err error) liveness.End {
+	var operation *net.OpError
 	switch {
 	case errors.Is(err, io.EOF):
 		return liveness.Closed
-	case errors.Is(err, syscall.ECONNRESET), errors.Is(err, syscall.EPIPE):
-		return liveness.Reset
+	case errors.Is(err, syscall.EPIPE): // to write to: it was closed before (tcp(7), unix(7))
+		return liveness.Closed
+	case errors.Is(err, syscall.ECONNRESET):
+		return c.reset()
 	case errors.As(err, new(syscall.Errno)):
 		return liveness.GivenUp
+	case errors.As(err, &operation) && operation.Op == "remote error": // a fatal alert of TLS
+		return liveness.Closed
 	}
 	return liveness.EndedByUs // what came was no TLS any more
 }
@@ -295,4 +355,14 @@ func (c *conn) lateness() string {
 		return "message is not complete in time ('frame_timeout')"
 	}
 	return "nothing was accepted in time ('frame_timeout')"
+}
+
+// reset returns what a reset says. It may come from somebody between, or from
+// the end of a process that has left something unread: the greeting, which it
+// may not even expect. On a unix socket there is nobody between.
+func (c *conn) reset() liveness.End {
+	if _, ok := c.socket.(*net.UnixConn); ok || c.greeted {
+		return liveness.Closed
+	}
+	return liveness.Reset
 }

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -123,7 +124,7 @@ func TestBadPayloadsCostNobodyElse(t *testing.T) {
 	for reason, n := range want {
 		require.Equal(t, n, rejected(h, reason), reason)
 	}
-	require.LessOrEqual(t, len(log.Warnings()), len(want), "each reason is logged once a minute")
+	require.LessOrEqual(t, len(log.Warnings()), len(want), "each reason is logged once a minute for an address")
 	for _, line := range log.Warnings() {
 		require.NotContains(t, line, "\n")
 		require.Less(t, len(line), 500)
@@ -340,14 +341,60 @@ func TestRefusalsAreLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &testutil.CaptureLogger{}
 		r := newRefusals(log)
-		for range 600 {
-			r.note(wire.ReasonJSON, "192.0.2.1:1", "bad")
-			r.note(wire.ReasonUTF8, "192.0.2.1:1", "bad")
+		for i := range 600 {
+			r.note(wire.ReasonJSON, fmt.Sprintf("192.0.2.1:%d", i), "bad")
+			r.note(wire.ReasonUTF8, fmt.Sprintf("192.0.2.1:%d", i), "bad")
 			time.Sleep(time.Second)
 		}
 		require.Len(t, log.Warnings(), 20)
-		require.Contains(t, log.Warnings()[19], "(59 more since this was last said)")
+		require.Contains(t, log.Warnings()[19], "Refused 192.0.2.1:540, utf8: bad (59 more since this was last logged)")
 		require.EqualValues(t, 1200, r.total())
+	})
+}
+
+// A load balancer that probes each second hides nobody who needs help.
+func TestRefusalsOfOneAddressHideNobodyElse(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &testutil.CaptureLogger{}
+		r := newRefusals(log)
+		for second := range 60 {
+			r.note(wire.ReasonHTTP, fmt.Sprintf("192.0.2.1:%d", second), "probe")
+			for _, other := range []string{"192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "a unix socket"} {
+				if second == 30 {
+					r.note(wire.ReasonHTTP, other, "help")
+				}
+			}
+			r.note(wire.ReasonHTTP, fmt.Sprintf("[2001:db8::%x]:1", second+1), "the same network")
+			time.Sleep(time.Second)
+		}
+		require.Equal(t, []string{
+			"W! [] Refused 192.0.2.1:0, http: probe", "W! [] Refused [2001:db8::1]:1, http: the same network",
+			"W! [] Refused 192.0.2.2:1, http: help", "W! [] Refused [2001:db8:0:1::1]:1, http: help", "W! [] Refused a unix socket, http: help",
+		}, log.Warnings())
+	})
+}
+
+// However many addresses are refused, they fill neither the log nor memory, and
+// afterwards all is as before.
+func TestRefusalsOfManyAddressesAreBounded(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		log := &testutil.CaptureLogger{}
+		r := newRefusals(log)
+		address := func(i int) string {
+			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1).String()
+		}
+		for i := range 200_000 {
+			r.note(allReasons()[i%3], address(i), "flood")
+		}
+		require.Len(t, log.Warnings(), maxApart+3)
+		require.LessOrEqual(t, len(r.said), maxApart+3)
+		r.note(wire.ReasonJSON, "192.0.2.1:1", "another reason")
+		require.Contains(t, log.Warnings()[len(log.Warnings())-1], "another reason")
+		time.Sleep(logPause)
+		r.note(wire.ReasonJSON, "192.0.2.1:1", "a minute later")
+		r.note(wire.ReasonJSON, "192.0.2.2:1", "a minute later")
+		require.Len(t, log.Warnings(), maxApart+3+1+2)
+		require.Len(t, r.said, 2)
 	})
 }
 

@@ -91,7 +91,7 @@ func (d *doors) prove(remote netip.Addr) {
 	}
 }
 
-const sourceText = "nobody from there may beat ('allowed_sources')"
+const sourceText = "its address is not in 'allowed_sources'"
 
 // leave takes one connection back.
 func (d *doors) leave(remote netip.Addr) {

@@ -71,11 +71,11 @@ func TestErrorsTellHowAConnectionEnded(t *testing.T) {
 	}{
 		{io.EOF, liveness.Closed},
 		{operation(syscall.ECONNRESET), liveness.Reset},
-		{operation(syscall.EPIPE), liveness.Reset},
+		{operation(syscall.EPIPE), liveness.Closed},
 		{operation(syscall.ETIMEDOUT), liveness.GivenUp},
 		{operation(syscall.EHOSTUNREACH), liveness.GivenUp},
 	} {
-		require.Equal(t, c.want, endOf(c.err), c.err)
+		require.Equal(t, c.want, new(conn).endOf(c.err), c.err)
 	}
 	require.NotErrorIs(t, operation(syscall.ETIMEDOUT), os.ErrDeadlineExceeded, "it says Timeout too, but is not our deadline")
 }

@@ -2,7 +2,9 @@ package heartbeat
 
 import (
 	"os"
+	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 	"testing/synctest"
@@ -27,9 +29,51 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
-	for _, text := range []string{"", "/nginx", "web-1/", "web 1", "web-1/ngi nx", strings.Repeat("a", 300)} {
+	for text, want := range map[string]liveness.Expected{
+		"web-1.":              {Source: "web-1"},
+		"web-1.example.com./": {},
+		"fe80::1%eth0":        {Source: "fe80::1"},
+		"web-1/24":            {Source: "web-1", Service: "24"},
+		"4711":                {Source: "4711"},
+		"web-1.2":             {Source: "web-1.2"},
+		"web-1/a:9100":        {Source: "web-1", Service: "a:9100"},
+	} {
+		if got, err := parseExpected(text); want.Source != "" {
+			require.NoError(t, err, text)
+			require.Equal(t, want, got, text)
+		} else {
+			require.Error(t, err, text)
+		}
+	}
+	for text, want := range map[string]string{
+		"":                       "names neither a host nor an address",
+		"/nginx":                 "names neither a host nor an address",
+		"web-1/":                 `has no service after the "/"`,
+		"web 1":                  "host: ' ' in",
+		"web-1/ngi nx":           "service: ' ' in",
+		strings.Repeat("a", 300): "host: 300 bytes",
+		"*.example.com":          "is a pattern: write each host by its name",
+		"web-?":                  "is a pattern",
+		"web-1/*":                "is a pattern",
+		"web-[1-3]":              "host: '[' in",
+		"10.0.0.0/24":            "is a network: write each address",
+		"2001:db8::/32":          "is a network",
+		"10.0.0.0/255.255.255.0": "is a network",
+		"web-1:9100":             "has a port",
+		"10.0.0.5:9100":          "has a port",
+		"[2001:db8::1]:9100":     "has brackets",
+		"[2001:db8::1]":          "has brackets",
+		"tcp://web-1:7878":       "is a URL: write the host alone",
+		"http://web-1/nginx":     "is a URL",
+		"10.0.0.256":             "is not an address",
+		"10.0.0.0-10.0.0.9":      "is not an address",
+		"10.0.0":                 "is not an address",
+		"web-1, web-2":           "host: ',' in",
+		"müller-pc":              "host: 'ü' in",
+		"web-1..":                "ends in more than one dot",
+	} {
 		_, err := parseExpected(text)
-		require.Error(t, err, text)
+		require.ErrorContains(t, err, want, text)
 	}
 	h := newPlugin(t)
 	h.Expect = []string{"web-1", "web 2"}
@@ -65,13 +109,13 @@ func TestExpectFilesAreReadAgain(t *testing.T) {
 		_, _, stop := startInBubble(t, h)
 		require.Zero(t, known())
 		require.Len(t, log.Warnings(), 1)
-		require.Contains(t, log.Warnings()[0], "of 'expect_files' failed: ")
+		require.Contains(t, log.Warnings()[0], "of 'expect_files': ")
 
 		write("# the web\nweb-1\n\n  web-2/nginx # the proxy\nweb 3\n")
 		time.Sleep(rereadFiles + time.Second)
 		require.Equal(t, 2, known())
 		require.Len(t, log.Warnings(), 2)
-		require.Contains(t, log.Warnings()[1], "line 5 of "+`"`+path+`"`+` of 'expect_files': "web 3"`)
+		require.Contains(t, log.Warnings()[1], path+`:5: "web 3" host: ' ' in "web 3" is not allowed ('expect_files')`)
 
 		require.NoError(t, os.Remove(path))
 		time.Sleep(rereadFiles + time.Second)
@@ -112,7 +156,58 @@ func TestManyBadLinesAreFewInTheLog(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
 	h := newPlugin(t)
 	h.ExpectFiles = []string{path}
-	all, err := h.expected()
-	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, all)
-	require.Len(t, strings.Split(err.Error(), "\n"), wrongToTell)
+	e := (&watcher{plugin: h}).read(t.Context())
+	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, e.all)
+	require.Len(t, e.wrong, wrongToTell+1)
+	require.ErrorContains(t, e.wrong[wrongToTell], "9990 more lines are wrong")
+}
+
+// What editors of Windows make of a file changes nobody in it.
+func TestExpectFilesOfAllEditors(t *testing.T) {
+	for name, c := range map[string]struct {
+		text string
+		all  []liveness.Expected
+		says string
+	}{
+		"byte order mark":    {"\ufeffweb-1\nweb-2\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2"}}, ""},
+		"and a comment":      {"\ufeff# the web\nweb-1", []liveness.Expected{{Source: "web-1"}}, ""},
+		"nothing else":       {"\ufeff", []liveness.Expected{}, ""},
+		"line ends":          {"web-1\r\nweb-2/nginx\r\n\r\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2", Service: "nginx"}}, ""},
+		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
+		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
+		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{}, "is not text in UTF-8"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			e := &expectation{all: []liveness.Expected{}}
+			e.addFile("hosts", []byte(c.text))
+			require.Equal(t, c.all, e.all)
+			if c.says == "" {
+				require.Empty(t, e.wrong)
+				return
+			}
+			require.Len(t, e.wrong, 1)
+			require.ErrorContains(t, e.wrong[0], c.says)
+			require.True(t, e.partial, "as one that cannot be read, it must not make anybody unexpected")
+		})
+	}
+}
+
+// A file in whose place there is something that blocks holds up neither the
+// start nor the stop.
+func TestExpectFileThatBlocksHoldsUpNothing(t *testing.T) {
+	if runtime.GOOS == "windows" {
+		t.Skip("Windows has no FIFOs in its file system")
+	}
+	path := filepath.Join(t.TempDir(), "hosts")
+	require.NoError(t, exec.Command("mkfifo", path).Run())
+	log := &testutil.CaptureLogger{}
+	h := newPlugin(t)
+	h.Log, h.ExpectFiles, h.Expect = log, []string{path, "/dev/zero"}, []string{"web-1"}
+	require.NoError(t, h.Init())
+	require.NoError(t, h.Start(new(testutil.Accumulator)))
+	defer h.Stop()
+	require.Equal(t, 1, h.intake.count(), "what the options name is expected all the same")
+	require.Len(t, log.Warnings(), 2)
+	require.Contains(t, log.Warnings()[0], "is not a regular file")
+	require.Contains(t, log.Warnings()[1], "is not a regular file")
 }

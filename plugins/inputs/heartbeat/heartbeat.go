@@ -239,7 +239,7 @@ func (h *Heartbeat) announce() {
 	}
 	for _, l := range h.listeners {
 		if !l.local() && l.isOpen() {
-			h.Log.Warnf("Whoever reaches %s can beat for anybody: see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", l.address)
+			h.Log.Warnf("Anyone who can reach %s can send heartbeats for any host: see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", l.address)
 			return
 		}
 	}

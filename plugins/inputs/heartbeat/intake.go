@@ -126,9 +126,21 @@ func (in *intake) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transitio
 // held: a log may be slow.
 func (in *intake) warn(conflict *liveness.Transition) {
 	if more, ok := in.conflicts.allow(time.Now()); ok {
-		in.log.Warnf("Two processes beat as %s, from %s and from %s: give their services different names%s",
-			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), more)
+		in.log.Warnf("Two processes beat as %s, from %s and from %s: %s%s",
+			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), advice(conflict), more)
 	}
+}
+
+// advice says what to do about two processes of one name: they are on two
+// machines, or on one.
+func advice(conflict *liveness.Transition) string {
+	switch {
+	case conflict.ID.Service == liveness.HostService:
+		return "two machines have this host name, or two senders run on one; give one machine another name, or stop one sender"
+	case conflict.Addr != conflict.Other:
+		return "if they are two machines, give one another host name; if not, give their services different names"
+	}
+	return "give their services different names"
 }
 
 func (in *intake) connEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {

@@ -4,12 +4,14 @@ import (
 	"net/netip"
 	"os"
 	"strconv"
+	"strings"
 	"time"
 
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/metric"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // The measurements. All series of a peer but those of its beats are tagged by
@@ -40,6 +42,9 @@ var ownFields = []string{
 // every output: "heartbeat" with a field "peer_dead" would be
 // heartbeat_peer_dead in Prometheus.
 const fieldPrefix = "x_"
+
+// textSuffix is how the free fields end that are texts; all others are floats.
+const textSuffix = "_text"
 
 // naming is how the operator wants metrics to be named.
 type naming struct {
@@ -91,9 +96,26 @@ func (n *naming) beatMetric(o *observation, out *liveness.Outcome) telegraf.Metr
 		m.AddField("skew_seconds", float64(out.At.UnixMilli()-b.SentMS)/1e3)
 	}
 	for _, field := range b.Fields {
-		m.AddField(fieldPrefix+field.Key, field.Value)
+		m.AddField(freeField(field))
 	}
 	return m
+}
+
+// freeField returns the name and the value of a field that a sender names
+// freely. The name tells the type: InfluxDB refuses a whole beat for one field
+// of another type than the first sender gave it.
+func freeField(field wire.Field) (name string, value any) {
+	name, value = fieldPrefix+field.Key, field.Value
+	if _, ok := value.(string); ok {
+		return name + textSuffix, value
+	}
+	if is, ok := value.(bool); ok {
+		value = float64(flag(is))
+	}
+	if strings.HasSuffix(name, textSuffix) { // a text has that name
+		name += "_number"
+	}
+	return name, value
 }
 
 // peerMetric returns the gauges of one peer.

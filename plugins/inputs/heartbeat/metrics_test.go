@@ -16,6 +16,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // story lets a few peers live and die, and returns all metrics of it.
@@ -62,7 +64,7 @@ heartbeat ip=10.0.0.7 pid=100 service=nginx site=north source=web-1: interval_se
 heartbeat_event ip=10.0.0.5 pid=4711 previous=unknown reason=beat source=10.0.0.5 state=alive: last_pid=4711 lasted_seconds=0
 heartbeat ip=10.0.0.5 pid=4711 source=10.0.0.5: lost=0 status=alive
 heartbeat_event previous=alive reason=restarted service=nginx site=north source=web-1 state=alive: last_pid=200 lasted_seconds=0
-heartbeat ip=10.0.0.7 pid=200 service=nginx site=north source=web-1: gap_seconds=10.5 interval_seconds=10 jitter_seconds=0.5 lost=0 rtt_seconds=0.0008 seq=2 skew_seconds=1.5 status=alive x_load=1 x_ok=true x_text=fine
+heartbeat ip=10.0.0.7 pid=200 service=nginx site=north source=web-1: gap_seconds=10.5 interval_seconds=10 jitter_seconds=0.5 lost=0 rtt_seconds=0.0008 seq=2 skew_seconds=1.5 status=alive x_load=1 x_ok=1 x_text_text=fine
 heartbeat_event previous=unknown reason=finished service=host source=gone state=left: exit_code=0 last_pid=0 lasted_seconds=0
 heartbeat ip=10.0.0.8 pid=0 service=host source=gone: lost=0 status=leaving
 heartbeat_event previous=unknown reason=exited service=backup source=job state=dead: exit_code=137 last_pid=9 lasted_seconds=0
@@ -206,6 +208,39 @@ func TestStringsStandWithBeatsOnly(t *testing.T) {
 	})
 }
 
+// A field has one type, whoever sends it: InfluxDB refuses a whole beat for one
+// field of another type than it knows.
+func TestFreeFieldsHaveOneTypeWhoeverSendsThem(t *testing.T) {
+	h := newPlugin(t)
+	h.MaxBeatsPerSecond = 0
+	acc := start(t, h)
+	c := dial(t, h)
+	for _, name := range []string{"load", "load_text", "load_text_text", "load_number", "load_text_number", "text", "_text", "x_load"} {
+		for _, value := range []string{`1`, `1.5`, `-3e300`, `9007199254740991`, `true`, `false`, `"busy"`} {
+			c.beat(fmt.Sprintf(`{"host":"a","service":"s","pid":1,"ack":true,"fields":{%q:%s}}`, name, value))
+		}
+	}
+	gather(t, h)
+	types := make(map[string]string)
+	for _, m := range metricsOf(acc, "heartbeat", "source", "a") {
+		free := 0
+		for key, value := range m.Fields() {
+			if !strings.HasPrefix(key, "x_") {
+				continue
+			}
+			free++
+			kind := fmt.Sprintf("%T", value)
+			require.Contains(t, []string{"float64", "string"}, kind, key)
+			require.Contains(t, []string{"", kind}, types[key], "%s changed its type", key)
+			types[key] = kind
+		}
+		require.Equal(t, 1, free, "a field was lost")
+	}
+	require.Equal(t, "float64", types["x_load"])
+	require.Equal(t, "string", types["x_load_text"])
+	require.Equal(t, "float64", types["x_load_text_number"])
+}
+
 // A sender that uses every name of ours freely, with every type, changes
 // nothing but its own fields.
 func TestFreeNamesTouchNothingOfOurs(t *testing.T) {
@@ -237,8 +272,8 @@ func TestFreeNamesTouchNothingOfOurs(t *testing.T) {
 		for key, value := range m.Fields() {
 			if own, free := strings.CutPrefix(key, "x_"); free {
 				require.Equal(t, "heartbeat", m.Name())
-				require.True(t, names[own])
-				continue
+				name := strings.TrimSuffix(own, "_text")
+				require.True(t, names[own] || names[name], key)
 			}
 			kind := fmt.Sprintf("%T", value)
 			require.Contains(t, []string{"", kind}, types[m.Name()+key], "%s of %s changed its type", key, m.Name())
@@ -461,4 +496,21 @@ func TestConflictsAreLoggedOnceAMinute(t *testing.T) {
 		require.Len(t, log.Warnings(), 1)
 		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and from 10.0.0.1")
 	})
+}
+
+// Two machines of one name are not told to rename their services.
+func TestConflictSaysWhatToRename(t *testing.T) {
+	for _, c := range []struct{ service, one, other, want string }{
+		{"host", "10.0.0.1", "10.0.0.2", "two machines have this host name"},
+		{"host", "10.0.0.1", "10.0.0.1", "two senders run on one"},
+		{"nginx", "10.0.0.1", "10.0.0.2", "if they are two machines, give one another host name"},
+		{"nginx", "10.0.0.1", "10.0.0.1", "give their services different names"},
+		{"nginx", "", "", "give their services different names"},
+	} {
+		log := &testutil.CaptureLogger{}
+		in := &intake{log: log}
+		conflict := &liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: addr(c.one)}, Other: addr(c.other)}
+		in.warn(conflict)
+		require.Contains(t, log.Warnings()[0], c.want)
+	}
 }

@@ -1,8 +1,10 @@
 package heartbeat
 
 import (
+	"context"
 	"errors"
 	"fmt"
+	"maps"
 	"net"
 	"slices"
 	"strconv"
@@ -24,7 +26,7 @@ const longestKeepAlive = 32767 * time.Second
 // Init checks all options and contacts nothing.
 func (h *Heartbeat) Init() error {
 	if len(h.ServiceAddresses) == 0 {
-		return errors.New("'service_addresses' has to name at least one address, like \"tcp://:7878\"")
+		return errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
 	}
 	for _, address := range h.ServiceAddresses {
 		if _, _, err := splitAddress(address); err != nil {
@@ -75,6 +77,24 @@ func (h *Heartbeat) Init() error {
 	return h.compileRules()
 }
 
+// Check returns what is wrong with the files that Start reads, each line for
+// itself. It is for a plugin that Init has found right and that does not run.
+func (h *Heartbeat) Check() []error {
+	wrong := (&watcher{plugin: h}).read(context.Background()).wrong
+	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
+		if _, err := openKeys(map[string]*config.Secret{id: h.Keys[id]}, h.Log); err != nil {
+			wrong = append(wrong, err)
+		}
+	}
+	if h.TLSCert == "" {
+		return wrong
+	}
+	if _, err := openCertificates(&h.ServerConfig, h.Log); err != nil {
+		wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
+	}
+	return wrong
+}
+
 func (h *Heartbeat) compileRules() error {
 	h.compiled = nil
 	for i := range h.Rules {
@@ -108,7 +128,7 @@ func isDatagram(network string) bool {
 // checkSocketMode takes permissions as chmod does, like "0660".
 func checkSocketMode(mode string) error {
 	if _, err := strconv.ParseUint(mode, 8, 9); err != nil && mode != "" {
-		return fmt.Errorf("'socket_mode' has to be permissions like \"0660\", not %q", mode)
+		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
 	}
 	return nil
 }
@@ -120,20 +140,20 @@ func splitAddress(url string) (network, address string, err error) {
 		return "", "", fmt.Errorf("lacks a scheme: write \"tcp://%s\"", url)
 	}
 	if !slices.Contains(networks, scheme) {
-		return "", "", fmt.Errorf("has scheme %q, possible are %s", scheme, strings.Join(networks, ", "))
+		return "", "", fmt.Errorf("has scheme %q: use one of %s", scheme, strings.Join(networks, ", "))
 	}
 	if isUnix(scheme) {
 		if address == "" {
-			return "", "", fmt.Errorf("names no file, like \"%s:///run/telegraf/heartbeat.sock\"", scheme)
+			return "", "", fmt.Errorf("has no path: write \"%s:///run/telegraf/heartbeat.sock\"", scheme)
 		}
 		return scheme, address, nil
 	}
 	_, port, err := net.SplitHostPort(address)
 	if err != nil {
-		return "", "", fmt.Errorf("is no address with a port, like \"%s://:7878\"", scheme)
+		return "", "", fmt.Errorf("is not an address with a port: write \"%s://:7878\"", scheme)
 	}
 	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", "", fmt.Errorf("has port %q, possible are 0 to 65535", port)
+		return "", "", fmt.Errorf("has port %q: use 0 to 65535", port)
 	}
 	return scheme, address, nil
 }
@@ -144,9 +164,23 @@ func atLeast(option string, value config.Duration, least time.Duration) error {
 
 func within(option string, value config.Duration, least, most time.Duration) error {
 	if time.Duration(value) < least || time.Duration(value) > most {
-		return fmt.Errorf("'%s' has to be at least %s and at most %s, not %s", option, least, most, time.Duration(value))
+		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
 	}
 	return nil
+}
+
+// written returns d as an option is written, like "2s", "90m" or "7d".
+func written(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d != 0 && d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d != 0 && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d != 0 && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
 }
 
 func atLeastOrNone(option string, value config.Duration, least time.Duration) error {
@@ -158,21 +192,21 @@ func atLeastOrNone(option string, value config.Duration, least time.Duration) er
 
 func between(option string, value, low, high int64) error {
 	if value < low || value > high {
-		return fmt.Errorf("'%s' has to be in %d to %d, not %d", option, low, high, value)
+		return fmt.Errorf("'%s' must be between %d and %d, not %d", option, low, high, value)
 	}
 	return nil
 }
 
 func checkRatio(option string, value float64) error {
 	if !(value >= 0 && value < 1) || value > 0 && value < 0.01 {
-		return fmt.Errorf("'%s' has to be 0, or at least 0.01 and less than 1, not %v", option, value)
+		return fmt.Errorf("'%s' must be 0, or at least 0.01 and less than 1, not %v", option, value)
 	}
 	return nil
 }
 
 func oneOf(option, value string, choices ...string) error {
 	if !slices.Contains(choices, value) {
-		return fmt.Errorf("'%s' has to be one of %q, not %q", option, choices, value)
+		return fmt.Errorf("'%s' must be one of %q, not %q", option, choices, value)
 	}
 	return nil
 }

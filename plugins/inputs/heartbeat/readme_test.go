@@ -29,7 +29,9 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 				emitted[m.Name()] = make(map[string]bool)
 			}
 			for _, name := range slices.Concat(slices.Collect(maps.Keys(m.Tags())), slices.Collect(maps.Keys(m.Fields()))) {
-				if strings.HasPrefix(name, fieldPrefix) {
+				if _, free := strings.CutPrefix(name, fieldPrefix); free && strings.HasSuffix(name, textSuffix) {
+					name = fieldPrefix + "NAME" + textSuffix
+				} else if free {
 					name = fieldPrefix + "NAME"
 				}
 				emitted[m.Name()][name] = true

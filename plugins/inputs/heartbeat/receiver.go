@@ -205,7 +205,7 @@ func (r *receiver) verifySigned(beat *wire.Beat, signer string) *wire.Refusal {
 // connection or the datagram that is being served.
 func (r *receiver) survive() {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
-		r.listener.refuse(reasonPanic, r.from(), "a mistake of the plugin, please report the stack that follows")
+		r.listener.refuse(reasonPanic, r.from(), "internal error, please report the stack that follows")
 		r.listener.plugin.Log.Errorf("Serving %s failed: %v\n%s", r.from(), cause, debug.Stack())
 	}
 }

@@ -2,6 +2,8 @@ package heartbeat
 
 import (
 	"fmt"
+	"maps"
+	"net/netip"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -71,35 +73,89 @@ func (r *rarely) allow(now time.Time) (more string, ok bool) {
 		return "", false
 	}
 	if r.silent > 0 {
-		more = fmt.Sprintf(" (%d more since this was last said)", r.silent)
+		more = fmt.Sprintf(" (%d more since this was last logged)", r.silent)
 	}
 	r.last, r.silent = now, 0
 	return more, true
 }
 
-// refusals logs what is refused, each reason once a minute, so that nobody
-// outside can fill the log.
+// isOver reports whether it may be said at once again.
+func (r *rarely) isOver(now time.Time) bool {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return now.Sub(r.last) >= logPause
+}
+
+// maxApart is how many refusals are told apart by their address at a time. What
+// is above shares one line a minute for each reason, so this and the reasons
+// bound the log, whoever fills it.
+const maxApart = 100
+
+// A refused is what is logged once a minute.
+type refused struct {
+	reason wire.Reason
+	place  string // "" for all that are too many to be told apart
+}
+
+// refusals logs what is refused, each reason and address once a minute: nobody
+// outside can fill the log, and a probe that is refused each second does not
+// hide another one.
 type refusals struct {
-	log  telegraf.Logger
-	all  atomic.Int64
-	said map[wire.Reason]*rarely
+	log telegraf.Logger
+	all atomic.Int64
+
+	mu    sync.Mutex // guards the rest
+	said  map[refused]*rarely
+	swept time.Time // when said was last rid of what is over
 }
 
 func newRefusals(log telegraf.Logger) *refusals {
-	r := &refusals{log: log, said: make(map[wire.Reason]*rarely)}
-	for _, reason := range allReasons() {
-		r.said[reason] = new(rarely)
-	}
-	return r
+	return &refusals{log: log, said: make(map[refused]*rarely)}
 }
 
 func (r *refusals) total() int64 { return r.all.Load() }
 
-// note counts a refusal. from is an address, text a line without raw foreign
-// bytes.
+// note counts a refusal. from is an address, with a port if it has one.
 func (r *refusals) note(reason wire.Reason, from, text string) {
 	r.all.Add(1)
-	if more, ok := r.said[reason].allow(time.Now()); ok {
-		r.log.Warnf("Refused what came from %s, %s: %s%s", from, reason, text, more)
+	now := time.Now()
+	if more, ok := r.pace(reason, placeIn(from), now).allow(now); ok {
+		r.log.Warnf("Refused %s, %s: %s%s", from, reason, wire.Printable(text), more)
 	}
+}
+
+// pace returns what says when a refusal may be logged.
+func (r *refusals) pace(reason wire.Reason, place string, now time.Time) *rarely {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	key := refused{reason, place}
+	if pace := r.said[key]; pace != nil {
+		return pace
+	}
+	if len(r.said) >= maxApart && now.Sub(r.swept) >= time.Second {
+		r.swept = now
+		maps.DeleteFunc(r.said, func(_ refused, pace *rarely) bool { return pace.isOver(now) })
+	}
+	if len(r.said) >= maxApart {
+		key.place = ""
+	}
+	if r.said[key] == nil {
+		r.said[key] = new(rarely)
+	}
+	return r.said[key]
+}
+
+// placeIn returns what of an address is told apart: not the port, which is new
+// with each connection, and of IPv6 the network, in which one host may have any
+// number of addresses.
+func placeIn(from string) string {
+	addr, err := netip.ParseAddrPort(from)
+	switch {
+	case err != nil:
+		return from
+	case addr.Addr().Unmap().Is4():
+		return addr.Addr().Unmap().String()
+	}
+	network, _ := addr.Addr().WithZone("").Prefix(64) //nolint:errcheck // an IPv6 address has as many
+	return network.String()
 }

@@ -52,10 +52,10 @@ func inRule(number int, err error) error {
 
 func (r *Rule) check() error {
 	if r.Host == "" && r.Service == "" && r.IP == "" {
-		return errors.New("it has to name 'host', 'service' or 'ip'")
+		return errors.New("it must name 'host', 'service' or 'ip'")
 	}
 	if r.DeadAfter == nil && r.MaxDeadAfter == nil && r.MissedBeats == nil && r.DisconnectGrace == nil && r.ForgetDeadAfter == nil {
-		return errors.New("it changes nothing: it has to set 'dead_after', 'max_dead_after', 'missed_beats', 'disconnect_grace' or 'forget_dead_after'")
+		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', 'disconnect_grace' or 'forget_dead_after'")
 	}
 	set := func(d *config.Duration, check func(string, config.Duration, time.Duration) error, option string, least time.Duration) error {
 		if d == nil {
@@ -87,7 +87,7 @@ func (r *Rule) compileMatch(c *compiledRule) (err error) {
 		return nil
 	}
 	if c.ip, err = parsePrefix(r.IP); err != nil {
-		return fmt.Errorf("'ip' has to be an address or a network like \"10.0.0.0/8\", not %q", r.IP)
+		return fmt.Errorf("'ip' must be an address or a network like \"10.0.0.0/8\", not %q", r.IP)
 	}
 	return nil
 }
@@ -98,7 +98,7 @@ func compileGlob(option, glob string) (filter.Filter, error) {
 	}
 	compiled, err := filter.Compile([]string{glob})
 	if err != nil {
-		return nil, fmt.Errorf("'%s' is no glob: %q: %w", option, glob, err)
+		return nil, fmt.Errorf("'%s' is not a glob: %q: %w", option, glob, err)
 	}
 	return compiled, nil
 }

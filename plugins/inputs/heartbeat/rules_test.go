@@ -5,6 +5,7 @@ import (
 	"testing"
 	"time"
 
+	"github.com/BurntSushi/toml"
 	"github.com/influxdata/telegraf/config"
 	"github.com/stretchr/testify/require"
 
@@ -14,6 +15,30 @@ import (
 func durationOption(d time.Duration) *config.Duration {
 	option := config.Duration(d)
 	return &option
+}
+
+// A quarterly job can be watched: days are a unit, and 400 of them are not too
+// many, in an option, in a rule and as the interval of a beat.
+func TestSilenceOfMonths(t *testing.T) {
+	h := newPlugin(t)
+	_, err := toml.Decode(`
+dead_after = "400d"
+forget_dead_after = "400d"
+[[rule]]
+  service = "quarterly"
+  dead_after = "92d12h"
+`, h)
+	require.NoError(t, err)
+	require.NoError(t, h.Init())
+	tracker := liveness.New(h.options(), time.Now())
+	silence := func(service string, interval time.Duration) time.Duration {
+		id, _ := liveness.NewID("web-1", service, 1)
+		return tracker.SilenceFor(&liveness.Beat{ID: id, Interval: interval}).Dead
+	}
+	const day = 24 * time.Hour
+	require.Equal(t, 400*day, silence("other", 0))
+	require.Equal(t, 92*day+12*time.Hour, silence("quarterly", time.Minute))
+	require.Equal(t, 400*day+time.Hour, silence("other", 400*day))
 }
 
 // The first rule that matches all that it names holds, and an acknowledgement
@@ -56,15 +81,15 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	none := -1
 	for want, rule := range map[string]Rule{
-		"it has to name 'host', 'service' or 'ip'":  {MissedBeats: &none},
+		"it must name 'host', 'service' or 'ip'":    {MissedBeats: &none},
 		"it changes nothing":                        {Host: "a"},
-		"'ip' has to be an address or a network":    {IP: "10.0.0.300", MissedBeats: new(int)},
-		"'host' is no glob":                         {Host: "[", DeadAfter: durationOption(time.Minute)},
-		"'dead_after' has to be at least 2s":        {Host: "a", DeadAfter: durationOption(time.Second)},
-		"'max_dead_after' has to be at least 2s":    {Host: "a", MaxDeadAfter: durationOption(time.Second)},
-		"'missed_beats' has to be in 1 to 1000":     {Host: "a", MissedBeats: &none},
-		"'disconnect_grace' has to be at least 0s":  {Host: "a", DisconnectGrace: durationOption(-1)},
-		"'forget_dead_after' has to be at least 1s": {Host: "a", ForgetDeadAfter: durationOption(1)},
+		"'ip' must be an address or a network":      {IP: "10.0.0.300", MissedBeats: new(int)},
+		"'host' is not a glob":                      {Host: "[", DeadAfter: durationOption(time.Minute)},
+		"'dead_after' must be at least 2s":          {Host: "a", DeadAfter: durationOption(time.Second)},
+		"'max_dead_after' must be at least 2s":      {Host: "a", MaxDeadAfter: durationOption(time.Second)},
+		"'missed_beats' must be between 1 and 1000": {Host: "a", MissedBeats: &none},
+		"'disconnect_grace' must be at least 0s":    {Host: "a", DisconnectGrace: durationOption(-1)},
+		"'forget_dead_after' must be at least 1s":   {Host: "a", ForgetDeadAfter: durationOption(1)},
 	} {
 		h := newPlugin(t)
 		two := 2

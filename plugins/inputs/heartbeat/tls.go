@@ -193,7 +193,7 @@ func (c *conn) refuseHandshake(err error) {
 	case errors.Is(err, os.ErrDeadlineExceeded):
 		c.listener.refuse(reasonFrameTimeout, c.from(), "TLS handshake is not complete in time ('frame_timeout')")
 	case errors.As(err, &plain):
-		c.listener.refuse(reasonHandshake, c.from(), "what comes is no TLS: a plaintext sender on a TLS port?")
+		c.refusePlaintext(plain)
 	default:
 		c.listener.refuse(reasonHandshake, c.from(), wire.Printable(err.Error()))
 	}

@@ -3,7 +3,6 @@ package heartbeat
 import (
 	"crypto/tls"
 	"net"
-	"net/netip"
 	"os"
 	"strings"
 	"testing"
@@ -13,7 +12,7 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // secureTransport starts a plugin that listens for TLS with a certificate of a.
@@ -58,47 +57,6 @@ func TestSecureConnection(t *testing.T) {
 	require.Contains(t, c.beat(`{"host":"web-1","pid":0,"ack":true}`), `"ack"`)
 	require.NoError(t, c.Close())
 	require.Eventually(t, func() bool { return h.listeners[0].connections() == 0 }, patience, time.Millisecond)
-}
-
-// The end of the other process shows through TLS.
-func TestEndOfSecureConnection(t *testing.T) {
-	a := newAuthority(t)
-	for want, end := range map[liveness.End]func(c *tls.Conn) error{
-		liveness.Closed: func(c *tls.Conn) error { return c.NetConn().Close() }, // as if killed
-		liveness.Reset: func(c *tls.Conn) error {
-			if err := c.NetConn().(*net.TCPConn).SetLinger(0); err != nil {
-				return err
-			}
-			return c.NetConn().Close()
-		},
-		liveness.EndedByUs: func(c *tls.Conn) error {
-			_, err := c.NetConn().Write([]byte("this is no record"))
-			return err
-		},
-	} {
-		h := secureTransport(t, a, nil)
-		sockets := make(chan net.Conn, 1)
-		socket, err := net.Listen("tcp", "127.0.0.1:0")
-		require.NoError(t, err)
-		go func() {
-			conn, _ := socket.Accept() //nolint:errcheck // then nothing is served
-			sockets <- conn
-		}()
-		dialer := &tls.Dialer{Config: a.trust()}
-		dialed := make(chan net.Conn, 1)
-		go func() {
-			conn, _ := dialer.DialContext( //nolint:errcheck // likewise
-				t.Context(), "tcp", socket.Addr().String())
-			dialed <- conn
-		}()
-		served := newConn(h.listeners[0], <-sockets, netip.Addr{})
-		ended := make(chan liveness.End, 1)
-		go func() { ended <- served.readAll() }()
-		require.NoError(t, end((<-dialed).(*tls.Conn)))
-		require.Equal(t, want, <-ended)
-		require.NoError(t, served.Close())
-		require.NoError(t, socket.Close())
-	}
 }
 
 // Who is not let in, and what is said of that.
@@ -163,6 +121,42 @@ func TestNamesInACertificateAreForeignText(t *testing.T) {
 		require.NotContains(t, strings.TrimSuffix(text, "\n"), "\n")
 	}
 	require.Contains(t, log.Warnings()[0], `web-1\x1b[2J\r\nE! [agent] fake`)
+}
+
+// Who speaks no TLS on a TLS port is named in the log, and a sender of frames is
+// told.
+func TestPlaintextOnATLSPortIsNamed(t *testing.T) {
+	log := &testutil.CaptureLogger{}
+	h := secureTransport(t, newAuthority(t), func(h *Heartbeat) { h.Log = log })
+	for first, want := range map[string]struct {
+		reason wire.Reason
+		says   string
+	}{
+		frame(`{"host":"web-1","pid":0}`):        {reasonHandshake, "a sender without TLS on a TLS port: write tls:// instead of tcp://"},
+		frame("\x01\x01k"):                       {reasonHandshake, "a sender without TLS on a TLS port"},
+		`{"host":"web-1","pid":0}`:               {reasonHandshake, "bare JSON without TLS on a TLS port"},
+		"\n {\"pid\":0}":                         {reasonHandshake, "bare JSON without TLS"},
+		"\n\n\n\n\n\n":                           {reasonHandshake, "bare JSON without TLS"},
+		"GET / HTTP/1.1\r\n\r\n":                 {wire.ReasonHTTP, "an HTTP client without TLS"},
+		"OPTIONS * HTTP/1.1\r\n\r\n":             {wire.ReasonHTTP, "an HTTP client without TLS"},
+		"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n": {wire.ReasonProxy, "the PROXY protocol before TLS"},
+		"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c": {wire.ReasonProxy, "the PROXY protocol before TLS"},
+		"SSH-2.0-\x1b[31m\r\n":                   {reasonHandshake, `connection begins with "SSH-2": no TLS, on a TLS port`},
+	} {
+		before := rejected(h, want.reason)
+		c := dial(t, h)
+		c.send(first)
+		if first[0] == 0 {
+			require.Contains(t, c.answer(), want.says)
+		}
+		c.closed()
+		require.Equal(t, before+1, rejected(h, want.reason), "%q", first)
+		require.Contains(t, plaintext(first[:5]).Text, want.says)
+	}
+	require.NotEmpty(t, log.Warnings())
+	for _, line := range log.Warnings() {
+		require.NoError(t, checkText(line))
+	}
 }
 
 func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
@@ -234,8 +228,8 @@ func TestWrongOptionsOfTLS(t *testing.T) {
 		"needs 'tls_allowed_cacerts' or":     func(h *Heartbeat) { h.HostFrom = "verified" },
 		"'tls_allowed_dns_names' needs":      func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
 		"need 'require_signature': a datagr": func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
-		`'host_from' has to be one of`:       func(h *Heartbeat) { h.HostFrom = "cert" },
-		"'replay_window' has to be at least": func(h *Heartbeat) { h.ReplayWindow = 0 },
+		`'host_from' must be one of`:         func(h *Heartbeat) { h.HostFrom = "cert" },
+		"'replay_window' must be at least":   func(h *Heartbeat) { h.ReplayWindow = 0 },
 	} {
 		h := newPlugin(t)
 		change(h)

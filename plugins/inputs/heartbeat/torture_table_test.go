@@ -225,9 +225,12 @@ func framingRows() []row {
 		rows = append(rows, row{"HTTP", []string{method + " / HTTP/1.1\r\nHost: x\r\n\r\n"}, reasons(wire.ReasonHTTP)},
 			row{"HTTP, torn", []string{method[:1], method[1:2], method[2:] + " "}, reasons(wire.ReasonHTTP)})
 	}
+	for _, header := range []string{"PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n", "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c"} {
+		rows = append(rows, row{"PROXY", []string{header + plainBeat}, reasons(wire.ReasonProxy)},
+			row{"PROXY, torn", []string{header[:3], header[3:5], header[5:]}, reasons(wire.ReasonProxy)})
+	}
 	for name, hello := range map[string]string{
 		"SSH": "SSH-2.0-x\r\n", "RDP": "\x03\x00\x00\x13\x0e\xe0", "Redis": "PING\r\n", "Redis array": "*1\r\n$4\r\nPING\r\n",
-		"PROXY 1": "PROXY TCP4 10.0.0.1 10.0.0.2 1 2\r\n" + plainBeat, "PROXY 2": "\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c",
 		"HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "lower case": "get / http/1.1\r\n\r\n", "SMTP": "EHLO x\r\n", "MQTT": "\x10\x0c\x00\x04MQTT\x04\x02",
 		"AMQP": "AMQP\x00\x00\x09\x01", "Zabbix": "ZBXD\x01\x02\x00\x00\x00\x00\x00\x00\x00{}", "SOCKS": "\x05\x01\x00", "memcached": "stats\r\n",
 		"byte order mark": "\ufeff" + plainBeat, "gzip": "\x1f\x8b\x08\x00", "a number": "42", "a string": `"x"`,

@@ -105,7 +105,7 @@ const (
 )
 
 // fatal are the reasons that cost the connection at once.
-var fatal = []wire.Reason{wire.ReasonTLS, wire.ReasonHTTP, wire.ReasonProtocol, wire.ReasonEmptyFrame, wire.ReasonOversize}
+var fatal = []wire.Reason{wire.ReasonTLS, wire.ReasonHTTP, wire.ReasonProxy, wire.ReasonProtocol, wire.ReasonEmptyFrame, wire.ReasonOversize}
 
 // A row of the table is what one sender writes, and what has to become of it.
 type row struct {
@@ -573,7 +573,7 @@ func requireBeatsOf(t *testing.T, h *Heartbeat, acc *testutil.Accumulator, playe
 	}
 }
 
-// requireFewWarnings finds at most one line a minute for each reason, and
+// requireFewWarnings finds at most one line a minute for each reason and address, and
 // nothing raw of what came.
 func requireFewWarnings(t *testing.T, log *quietLog, took time.Duration) {
 	t.Helper()
@@ -582,13 +582,14 @@ func requireFewWarnings(t *testing.T, log *quietLog, took time.Duration) {
 	for _, line := range log.Warnings() {
 		require.NoError(t, checkText(line))
 		require.NotContains(t, line, "invalid")
-		if strings.Contains(line, "Two processes beat as tortured/") {
-			line = "Refused what came from several, conflict:"
+		if strings.Contains(line, "] Two processes beat as ") {
+			line = "W! [] Refused several, conflict:"
 		}
-		_, what, ok := strings.Cut(line, "Refused what came from ")
+		_, what, ok := strings.Cut(line, "] Refused ")
 		require.True(t, ok, line)
-		_, what, _ = strings.Cut(what, ", ")
+		from, what, _ := strings.Cut(what, ", ")
 		reason, _, _ := strings.Cut(what, ":")
+		reason += " " + placeIn(from)
 		lines[reason]++
 		require.LessOrEqual(t, lines[reason], 1+int(took/logPause), line)
 	}

@@ -222,8 +222,8 @@ func TestVerifiedAddressIsThatOfTheConnection(t *testing.T) {
 
 func TestBadTransportsAreRefused(t *testing.T) {
 	for url, want := range map[string]string{
-		"http://x:1":  "possible are tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix, unixgram",
-		"unix://":     "names no file",
+		"http://x:1":  "use one of tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix, unixgram",
+		"unix://":     "has no path",
 		"udp://:port": `has port "port"`,
 	} {
 		h := newPlugin(t)

@@ -23,11 +23,15 @@ func (c *conn) eachTime() error {
 		return err
 	}
 	var taken error
-	waiting := raw.Read(func(fd uintptr) bool {
+	take := func(fd uintptr) bool {
 		c.fd, c.ready = fd, true
 		taken = c.listener.plugin.crew.takeIn(c)
 		return !errors.Is(taken, wire.ErrAgain)
-	})
+	}
+	waiting := raw.Read(take)
+	if c.goesOn(waiting) {
+		waiting = raw.Read(take)
+	}
 	if waiting != nil {
 		return waiting
 	}

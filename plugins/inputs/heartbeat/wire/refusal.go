@@ -14,6 +14,7 @@ type Reason string
 const (
 	ReasonTLS        Reason = "tls"         // a TLS client on a plaintext port
 	ReasonHTTP       Reason = "http"        // an HTTP client
+	ReasonProxy      Reason = "proxy"       // the header of the PROXY protocol
 	ReasonProtocol   Reason = "protocol"    // neither a frame nor JSON
 	ReasonEmptyFrame Reason = "empty_frame" // a length of zero
 	ReasonOversize   Reason = "oversize"    // longer than the limit
@@ -36,7 +37,7 @@ const (
 // Reasons are all of them.
 func Reasons() []Reason {
 	return []Reason{
-		ReasonTLS, ReasonHTTP, ReasonProtocol, ReasonEmptyFrame, ReasonOversize, ReasonTruncated,
+		ReasonTLS, ReasonHTTP, ReasonProxy, ReasonProtocol, ReasonEmptyFrame, ReasonOversize, ReasonTruncated,
 		ReasonJSON, ReasonUTF8, ReasonDuplicateKey, ReasonLimit, ReasonType, ReasonValue, ReasonMissing, ReasonVersion,
 		ReasonSignature,
 	}

@@ -104,6 +104,8 @@ func (r *Reader) decide() error {
 	switch first := r.unread[0]; {
 	case first == 0: // a legal length is below 2^24
 		r.kind = framed
+	case first == proxyBlock[0]:
+		return r.decideSpace()
 	case first == '{' || isSpace(first):
 		r.kind = bare
 	default:
@@ -112,35 +114,69 @@ func (r *Reader) decide() error {
 	return nil
 }
 
-// stranger names who speaks something else to us. It waits for more only
-// while that may tell.
+// What a proxy that is told to do so sends first, in version 1 and 2 (haproxy,
+// proxy-protocol.txt).
+const (
+	proxyLine  = "PROXY "
+	proxyBlock = "\r\n\r\n\x00\r\nQUIT\n"
+)
+
+// stranger names who speaks something else to us.
 func (r *Reader) stranger() error {
-	is, may := httpMethod(r.unread)
-	for !is && may {
-		if err := r.need(len(r.unread) + 1); errors.Is(err, ErrAgain) {
-			return err
-		} else if err != nil {
-			break
-		}
-		is, may = httpMethod(r.unread)
-	}
+	methods := []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "}
+	word, err := r.word(append(methods, proxyLine))
 	switch seen := r.unread; {
+	case err != nil:
+		return err
 	case seen[0] == 0x16:
 		return broken(ReasonTLS, "stream begins with %s: a TLS client on a plaintext port", quote(seen))
-	case is:
+	case word == proxyLine:
+		return r.proxy()
+	case word != "":
 		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; heartbeats come framed or as bare JSON", quote(seen))
 	default:
 		return broken(ReasonProtocol, "stream begins with %s: neither a 4-byte length below 2^24 nor a JSON object", quote(seen))
 	}
 }
 
-// httpMethod reports whether an HTTP request begins with seen, or may.
-func httpMethod(seen []byte) (is, may bool) {
-	for _, method := range []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "} {
-		is = is || strings.HasPrefix(string(seen), method)
-		may = may || strings.HasPrefix(method, string(seen))
+// decideSpace tells line breaks before an object from those of a proxy.
+func (r *Reader) decideSpace() error {
+	word, err := r.word([]string{proxyBlock})
+	switch {
+	case err != nil:
+		return err
+	case word != "":
+		return r.proxy()
 	}
-	return is, may
+	r.kind = bare
+	return nil
+}
+
+// word returns which of words comes next, or "". It waits for more only while
+// that may tell.
+func (r *Reader) word(words []string) (string, error) {
+	for {
+		may := false
+		for _, word := range words {
+			if strings.HasPrefix(string(r.unread), word) {
+				return word, nil
+			}
+			may = may || strings.HasPrefix(word, string(r.unread))
+		}
+		if !may {
+			return "", nil
+		}
+		if err := r.need(len(r.unread) + 1); errors.Is(err, ErrAgain) {
+			return "", err
+		} else if err != nil {
+			return "", nil //nolint:nilerr // it is none then
+		}
+	}
+}
+
+// proxy names who speaks for others without our asking.
+func (r *Reader) proxy() error {
+	return broken(ReasonProxy, "stream begins with %s: the PROXY protocol; switch it off for this port in the proxy or load balancer", quote(r.unread))
 }
 
 func (r *Reader) nextFrame() ([]byte, error) {

@@ -64,6 +64,23 @@ func readAll(src io.Reader, limit int) (payloads []string, end string) {
 	}
 }
 
+// A stream that only begins like another protocol is waited for while that may
+// tell, and judged by what came of it if it ends.
+func TestHalfABeginningIsWaitedFor(t *testing.T) {
+	for text, want := range map[string]string{
+		"\r\n\r\n\x00\r\nQU": "protocol", "\r\n\r\n": "eof", "\r": "eof", "PROX": "protocol", "GE": "protocol", "P": "protocol",
+	} {
+		r := ReadChunks(&silentSource{chunks: [][]byte{[]byte(text)}}, DefaultMaxFrame)
+		for range 3 {
+			_, err := r.Next()
+			require.ErrorIs(t, err, ErrAgain, text)
+		}
+		payloads, end := readAll(strings.NewReader(text), DefaultMaxFrame)
+		require.Empty(t, payloads)
+		require.Equal(t, want, end, text)
+	}
+}
+
 func TestErrorOfTheConnectionIsPassedOn(t *testing.T) {
 	want := errors.New("connection reset")
 	r := NewReader(io.MultiReader(bytes.NewReader([]byte{0, 0}), iotest.ErrReader(want)), DefaultMaxFrame)

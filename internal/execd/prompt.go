@@ -1,0 +1,92 @@
+package execd
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"os"
+	"os/signal"
+	"strings"
+	"sync/atomic"
+	"syscall"
+	"time"
+
+	"github.com/influxdata/telegraf"
+)
+
+// silenceLimit is how long nothing may prompt before that is said.
+const silenceLimit = 2 * time.Minute
+
+// A prompter has all instances gather when Telegraf asks for that: by a line on
+// stdin or by a signal, which depends on 'signal' of [[inputs.execd]].
+type prompter struct {
+	instances []*instance
+	log       telegraf.Logger
+	signals   chan os.Signal
+	prompted  atomic.Bool // ever
+}
+
+func newPrompter(instances []*instance, log telegraf.Logger) *prompter {
+	p := &prompter{instances: instances, log: log, signals: make(chan os.Signal, 1)}
+	if len(promptSignals) > 0 { // none would mean all of them
+		signal.Notify(p.signals, promptSignals...)
+	}
+	return p
+}
+
+func (p *prompter) gather() {
+	p.prompted.Store(true)
+	for _, in := range p.instances {
+		in.gather()
+	}
+}
+
+// readLines prompts for each line, until nothing can be read any more. What the
+// line says does not matter, nor how long it is.
+func (p *prompter) readLines(stdin io.Reader) {
+	chunk := make([]byte, 4096)
+	for {
+		n, err := stdin.Read(chunk)
+		if bytes.IndexByte(chunk[:n], '\n') >= 0 {
+			p.gather()
+		}
+		if err != nil {
+			return
+		}
+	}
+}
+
+// heedSignals prompts for each signal that Telegraf can send for that, until ctx
+// ends. If nothing prompts at all it says so once: with signal = "none", which
+// is Telegraf's default, changes are emitted and peers are not.
+func (p *prompter) heedSignals(ctx context.Context) {
+	defer signal.Stop(p.signals)
+	silence := time.NewTimer(silenceLimit)
+	defer silence.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-p.signals:
+			p.gather()
+		case <-silence.C:
+			if !p.prompted.Load() {
+				p.log.Warn("no line has come on stdin for two minutes, so only changes are reported: " +
+					"set signal = \"STDIN\" in [[inputs.execd]], unless its interval is longer than that")
+			}
+		}
+	}
+}
+
+// tellSignal logs which signal ends the run, if cause is one. Telegraf itself
+// sends SIGHUP at each interval if it is told to do so.
+func tellSignal(cause error, log telegraf.Logger) {
+	switch {
+	case cause == nil || cause == context.Canceled || !errors.Is(cause, context.Canceled):
+	case strings.HasPrefix(cause.Error(), syscall.SIGHUP.String()):
+		log.Warnf("ending: %v; if it comes at each interval, write signal = \"STDIN\" in [[inputs.execd]]", cause)
+	default:
+		log.Infof("ending: %v", cause)
+	}
+}

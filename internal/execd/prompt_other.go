@@ -1,0 +1,8 @@
+//go:build !unix
+
+package execd
+
+import "os"
+
+// promptSignals are none: Telegraf knows no signals there.
+var promptSignals []os.Signal
