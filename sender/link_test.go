@@ -9,6 +9,7 @@ import (
 	"maps"
 	"math/rand/v2"
 	"net"
+	"reflect"
 	"slices"
 	"strings"
 	"testing"
@@ -30,6 +31,7 @@ func FuzzAnswers(f *testing.F) {
 		answers(wire.Answer{Error: strings.Repeat("e", longest+1), NowMS: 1}),
 		string(wire.AppendFrame(nil, []byte(`{"unknown":[1,2],"ack":0,"id":"\u00e9"} `))) + ack,
 		string(wire.AppendFrame(nil, []byte(`{"now_ms":1}`))) + ack,
+		answers(wire.Answer{Seq: 1, Collector: "9f2c41d07be85a36", Unknown: true, Near: []string{"web-5", "web-6/nginx"}}),
 		`{"ack":7}`, " \r\n\t",
 	} {
 		f.Add([]byte(says), uint64(i))
@@ -59,7 +61,7 @@ func FuzzAnswers(f *testing.F) {
 				if len(frames) == 0 {
 					t.Fatalf("%+v is not in % x", e.answer, stream)
 				}
-				if want := naiveAnswer(frames[0]); want == nil || *want != e.answer {
+				if want := naiveAnswer(frames[0]); want == nil || !reflect.DeepEqual(*want, e.answer) {
 					t.Fatalf("%q is read as %+v", frames[0], e.answer)
 				}
 				frames = frames[1:]
@@ -111,9 +113,10 @@ func naiveAnswer(payload []byte) *wire.Answer {
 	if json.Unmarshal(payload, &object) != nil {
 		return nil
 	}
-	a := new(wire.Answer)
+	a, known := new(wire.Answer), true
 	for key, field := range map[string]any{
 		"error": &a.Error, "ack": &a.Seq, "now_ms": &a.NowMS, "dead_after_ms": &a.DeadAfterMS, "rule": &a.Rule, "id": &a.ID,
+		"collector": &a.Collector, "known": &known, "near": &a.Near,
 	} {
 		if value, ok := object[key]; ok && json.Unmarshal(value, field) != nil {
 			return nil
@@ -121,6 +124,10 @@ func naiveAnswer(payload []byte) *wire.Answer {
 	}
 	if _, acknowledges := object["ack"]; !acknowledges && a.Error == "" {
 		return nil
+	}
+	a.Unknown = !known
+	if len(a.Near) == 0 {
+		a.Near = nil // whatever was written
 	}
 	return a
 }

@@ -139,17 +139,17 @@ func TestSplayIsCutShortBySignal(t *testing.T) {
 
 func TestTimesHaveUnits(t *testing.T) {
 	for text, want := range map[string]string{
-		"90s":    "",
-		"1h30m":  "",
-		"0s":     "",
-		"0":      "",
-		"744h":   "",
-		"10":     `"10" lacks a unit: write "10s"`,
-		"2.5":    `"2.5" lacks a unit: write "2.5s"`,
-		"inf":    `"inf" is no time: write one like 10s, 5m or 24h`,
-		"1d":     `"1d" is no time: write one like 10s, 5m or 24h`,
-		"-1s":    `"-1s" is not in 0s to 744h`,
-		"744h1s": `"744h1s" is not in 0s to 744h`,
+		"90s":     "",
+		"1h30m":   "",
+		"0s":      "",
+		"0":       "",
+		"9600h":   "",
+		"10":      `"10" lacks a unit: write "10s"`,
+		"2.5":     `"2.5" lacks a unit: write "2.5s"`,
+		"inf":     `"inf" is no time: write one like 10s, 5m or 24h`,
+		"1d":      `"1d" is no time: write one like 10s, 5m or 24h`,
+		"-1s":     `"-1s" is not in 0s to 9600h`,
+		"9600h1s": `"9600h1s" is not in 0s to 9600h`,
 	} {
 		err := setBackIn(new(settings), text)
 		if want == "" {

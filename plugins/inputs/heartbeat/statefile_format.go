@@ -35,7 +35,7 @@ const (
 	// maxSpan is what an option allows, and as much again for what is added
 	// to it; maxLearnt is several of the longest intervals.
 	maxSpan   = 2 * longest
-	maxLearnt = 365 * 24 * time.Hour
+	maxLearnt = 5 * wire.MaxIntervalMS * time.Millisecond
 
 	// What is counted by the wall clock jumps with it: a machine without a
 	// battery wakes up in 1970. In this century all that can be added up

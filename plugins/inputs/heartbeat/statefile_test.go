@@ -294,7 +294,7 @@ func TestForeignAndForgedStateIsSetAside(t *testing.T) {
 		{"reason 17 is unknown", peer(`"reason":17`)},
 		{"reason 255 is unknown", peer(`"evidence":255`)},
 		{"interval_ns is 1, allowed are 100000000 to", peer(`"interval_ns":1`)},
-		{"interval_ns is 2678400000000001, allowed are", peer(`"interval_ns":2678400000000001`)},
+		{"interval_ns is 34560000000000001, allowed are", peer(`"interval_ns":34560000000000001`)},
 		{"used_ns is -1, allowed are 0 to", peer(`"used_ns":-1`)},
 		{"phase_ns is -9223372036854775808", peer(`"phase_ns":-9223372036854775808`)},
 		{"a run is at -9", peer(`"runs":[{"Name":"r","High":-9}]`)},

@@ -103,7 +103,7 @@ func keyRows() []payloadRow {
 
 func numberRows() []payloadRow {
 	var rows []payloadRow
-	for _, key := range []string{"seq", "sent_ms", "start_ms", "interval_ms", "back_in_ms", "rtt_us"} {
+	for _, key := range []string{"seq", "sent_ms", "start_ms", "interval_ms", "back_in_ms", "grace_ms", "rtt_us"} {
 		format := `{"host":"tortured","pid":0,"ack":true,"` + key + `":%s}`
 		rows = append(rows, rowsOf(accepted, key, each(format, "1", "10", "65535", "43691", "2147483647", "2147483648", "4294967296", "9007199254740991")...)...)
 		rows = append(rows, rowsOf(wire.ReasonValue, key, each(format, "-1", "1.0", "1.5", "1e3", "1E0", "9007199254740992", "9007199254740993", "9223372036854775807",
@@ -136,7 +136,7 @@ func addressRows() []payloadRow {
 
 func textRows() []payloadRow {
 	var rows []payloadRow
-	for key, limit := range map[string]int{"status": 64, "host": 253, "service": 128, "run": 32, "boot": 64, "signal": 32} {
+	for key, limit := range map[string]int{"status": 64, "host": 253, "to": 253, "service": 128, "run": 32, "boot": 64, "signal": 32} {
 		format := `{"pid":0,"` + key + `":"%s"}`
 		if key != "host" {
 			format = `{"host":"tortured","pid":0,"` + key + `":"%s"}`
@@ -144,7 +144,7 @@ func textRows() []payloadRow {
 		rows = append(rows, rowsOf(wire.ReasonValue, key, each(format, "", " ", "a b", "a\u00e9", "e\u0301", "\u0430", "a\u200bb", `a\u0000b`, `\u001b[31m`, `\u202e`, `a\nb`, `a\r\nE! [agent] fake`, `a\"b`, `a\\b`,
 			strings.Repeat("a", limit+1), strings.Repeat("a", 10_000))...)...)
 		if key != "run" { // each run is another one, and the same beat twice in one is none
-			rows = append(rows, rowsOf(accepted, key, each(format, "a", "-rf", "..", "A.b-c_9", strings.Repeat("a", limit))...)...)
+			rows = append(rows, rowsOf(accepted, key, each(format, "a", "-rf", "..a", "A.b-c_9", strings.Repeat("a", limit))...)...)
 		}
 		if key == "run" || key == "boot" {
 			continue
@@ -153,8 +153,8 @@ func textRows() []payloadRow {
 	}
 	return slices.Concat(rows,
 		rowsOf(accepted, "service", each(`{"host":"tortured","pid":0,"service":"%s"}`, "/etc/passwd", "a@b", "a:b", "../..", "host", "HOST")...),
-		rowsOf(accepted, "host", each(`{"pid":0,"host":"%s"}`, "WEB-1", "web-1.example.org.", "a:b", "localhost", "10.0.0.7", "_")...),
-		rowsOf(wire.ReasonValue, "host", each(`{"pid":0,"host":"%s"}`, "a/b", "a@b", "web-1\u2024example")...),
+		rowsOf(accepted, "host", each(`{"pid":0,"host":"%s"}`, "WEB-1", "web-1.example.org.", "a:b", "localhost", "10.0.0.7", "10.0.0.7.", "::ffff:10.0.0.7", "_", strings.Repeat("h", 253)+".")...),
+		rowsOf(wire.ReasonValue, "host", each(`{"pid":0,"host":"%s"}`, "a/b", "a@b", "web-1\u2024example", ".", "..", "web-1..", strings.Repeat("h", 254)+".")...),
 		rowsOf(accepted, "status", each(`{"host":"tortured","pid":0,"status":"%s"}`, "alive", "ALIVE", "dead", "DEAD", "leaving", "Leaving", "warm", "x", "downgraded")...),
 		rowsOf(wire.ReasonValue, "status", each(`{"host":"tortured","pid":0,"status":"%s"}`, "down", "Down", "stopped", "exited", "OFFLINE", "Alive ", "\u017ftopped")...),
 		rowsOf(accepted, "signal", each(`{"host":"tortured","pid":0,"status":"dead","signal":"%s"}`, "SIGKILL", "SIGRTMIN+3")...),

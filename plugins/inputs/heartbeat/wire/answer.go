@@ -5,8 +5,11 @@ import (
 	"strconv"
 )
 
-// MaxAnswer bounds the payload of an answer, in bytes.
-const MaxAnswer = 1 << 10
+// Limits of an answer.
+const (
+	MaxAnswer = 1 << 10 // bytes of its payload
+	MaxNear   = 3       // names
+)
 
 // An Answer is what a collector says back on a framed connection: an
 // acknowledgement if the beat asked for one, an error for each refused frame.
@@ -18,6 +21,10 @@ type Answer struct {
 	DeadAfterMS int64  // the silence allowed to this peer
 	Rule        string // what set it
 	ID          string // whom the collector took the beat for
+
+	Collector string   // its id, which a beat may name in To; empty from older ones
+	Unknown   bool     // the goodbye was for a peer that is not known, and records nothing
+	Near      []string // then up to MaxNear peers of similar names
 }
 
 // AppendAnswer appends a as a payload to dst.
@@ -25,8 +32,9 @@ func AppendAnswer(dst []byte, a *Answer) []byte {
 	w := objectWriter{dst: append(dst, '{')}
 	if a.Error != "" {
 		w.key("error")
-		w.dst = appendEscaped(w.dst, a.Error)
+		w.dst = appendEscaped(w.dst, visible(a.Error))
 		w.integer("now_ms", a.NowMS)
+		w.text("collector", a.Collector)
 		return append(w.dst, '}')
 	}
 	w.key("ack")
@@ -35,22 +43,42 @@ func AppendAnswer(dst []byte, a *Answer) []byte {
 	w.integer("dead_after_ms", a.DeadAfterMS)
 	w.text("rule", a.Rule)
 	w.text("id", a.ID)
+	w.text("collector", a.Collector)
+	if a.Unknown {
+		w.key("known")
+		w.dst = append(w.dst, "false"...)
+	}
+	w.near(a.Near, MaxAnswer-(len(w.dst)-len(dst)))
 	return append(w.dst, '}')
 }
 
-// appendEscaped appends text, which is printable except for what it quotes,
-// as a JSON string.
+// near appends the first names that fit into room, with the end of the answer.
+func (w *objectWriter) near(names []string, room int) {
+	room -= len(`,"near":[]}`)
+	fit := 0
+	for fit < min(len(names), MaxNear) && room >= len(names[fit])+len(`"",`) {
+		room -= len(names[fit]) + len(`"",`)
+		fit++
+	}
+	if fit == 0 {
+		return
+	}
+	w.key("near")
+	for i, name := range names[:fit] {
+		w.dst = append(w.dst, "[,"[min(i, 1)])
+		w.quoted(name)
+	}
+	w.dst = append(w.dst, ']')
+}
+
+// appendEscaped appends text, which is printable, as a JSON string.
 func appendEscaped(dst []byte, text string) []byte {
 	dst = append(dst, '"')
-	for _, char := range text {
-		switch {
-		case char == '"' || char == '\\':
-			dst = append(dst, '\\', byte(char))
-		case char < 0x20:
-			dst = append(dst, ' ')
-		default:
-			dst = append(dst, string(char)...)
+	for i := range len(text) {
+		if text[i] == '"' || text[i] == '\\' {
+			dst = append(dst, '\\')
 		}
+		dst = append(dst, text[i])
 	}
 	return append(dst, '"')
 }
@@ -77,6 +105,14 @@ func DecodeAnswer(payload []byte) (Answer, error) {
 			a.Rule, err = d.anyText("rule")
 		case "id":
 			a.ID, err = d.anyText("id")
+		case "collector":
+			a.Collector, err = d.text("collector", "", MaxHost, hostByte)
+		case "known":
+			known := true
+			known, err = d.boolean("known")
+			a.Unknown = !known && err == nil
+		case "near":
+			a.Near, err = d.near()
 		default:
 			err = d.scan.skip(1)
 		}
@@ -86,6 +122,22 @@ func DecodeAnswer(payload []byte) (Answer, error) {
 		err = errors.New("answer is neither an acknowledgement nor an error")
 	}
 	return a, err
+}
+
+// near reads names of peers.
+func (d *Decoder) near() (names []string, err error) {
+	if d.scan.peek() != '[' {
+		return nil, d.wrongType("near", "an array")
+	}
+	err = d.scan.array(2, func() error {
+		if len(names) == MaxNear {
+			return refuse(ReasonLimit, "near: more than %d names", MaxNear)
+		}
+		name, err := d.text("near", "", MaxHost+1+MaxService, serviceByte)
+		names = append(names, name)
+		return err
+	})
+	return names, err
 }
 
 // anyText reads a string of a collector, which is printed quoted or not at

@@ -35,8 +35,9 @@ const (
 	MaxInteger    = 1<<53 - 1 // RFC 8259, 6: what every JSON library reads exactly
 
 	MinIntervalMS = 100
-	MaxIntervalMS = 31 * 24 * 3600 * 1000
-	MaxBackInMS   = 31 * 24 * 3600 * 1000
+	MaxIntervalMS = 400 * 24 * 3600 * 1000 // a job of once a year, and a month of patience
+	MaxBackInMS   = MaxIntervalMS
+	MaxGraceMS    = MaxIntervalMS
 )
 
 // A Beat is one heartbeat message. A zero field was absent, except PID, which
@@ -45,16 +46,19 @@ type Beat struct {
 	IP         netip.Addr // as the sender claims it; no zone, IPv4 unmapped
 	PID        uint32     // the watched process; 0 is the host, or nothing running
 	Status     string     // never empty: StatusAlive if absent
-	Host       string     // lower case
+	Host       string     // as Host returns it
 	Service    string
-	Run        string // one life of the sender
+	Run        string // LIFE or LIFE.N, see Life
 	Seq        int64  // 1..MaxInteger
 	SentMS     int64  // sender's wall clock, unix ms
+	To         string // the collector that it is for, as Host returns it; any if empty
 	Boot       string
 	StartMS    int64 // start of the watched process, ms since boot
 	Watched    bool  // the sender looks at the process from outside
 	IntervalMS int64 // MinIntervalMS..MaxIntervalMS
 	BackInMS   int64 // 0..MaxBackInMS; means something with StatusLeaving only
+	Cancel     bool  // with StatusLeaving: takes back what BackInMS promised
+	GraceMS    int64 // 0..MaxGraceMS; replaces the margin
 
 	ExitCode    int64 // -2^31..2^32-1, so that Windows codes fit
 	HasExitCode bool
@@ -97,4 +101,18 @@ func canonicalStatus(s string) (string, bool) {
 		}
 	}
 	return s, true
+}
+
+// HostAddr returns the address that Host is, or none if it is a name.
+func (b *Beat) HostAddr() netip.Addr { return hostAddr(b.Host) }
+
+// Life returns the part of a run that a sender draws once in its life. Behind
+// it and a dot stands the number of one of its servers; runs of older senders
+// have none.
+func Life(run string) string {
+	dot := strings.LastIndexByte(run, '.')
+	if dot <= 0 || dot == len(run)-1 || strings.Trim(run[dot+1:], "0123456789") != "" {
+		return run
+	}
+	return run[:dot]
 }

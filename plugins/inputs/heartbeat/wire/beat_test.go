@@ -98,6 +98,9 @@ func TestRefusedBeatsAreNotWritten(t *testing.T) {
 		"seq":         {Seq: -1},
 		"interval_ms": {IntervalMS: 1},
 		"back_in_ms":  {BackInMS: MaxBackInMS + 1},
+		"grace_ms":    {GraceMS: MaxGraceMS + 1},
+		"to":          {To: "tcp://hb:7878"},
+		"one dot":     {Host: "web-1.."},
 		"exit_code":   {ExitCode: math.MaxUint32 + 1},
 		"tags":        {Tags: []Label{{Key: "a", Value: "x\ny"}}},
 		"twice":       {Tags: []Label{{Key: "a", Value: "x"}, {Key: "a", Value: "y"}}},
@@ -124,6 +127,10 @@ func TestAnswersAreReadAsTheyWereWritten(t *testing.T) {
 		{Seq: 7, NowMS: 1790000000000, DeadAfterMS: 35000, Rule: "interval", ID: "web-1/nginx"},
 		{Seq: 0, NowMS: 1, DeadAfterMS: 2000, Rule: "dead_after", ID: "10.0.0.5/4711"},
 		{Error: `ip: "a\x00b" is "bad" \ worse`, NowMS: 5},
+		{Error: "to: \"hb-2\" is another collector", NowMS: 5, Collector: "9f2c41d07be85a36"},
+		{Seq: 1, NowMS: 1, Collector: "hb-1", Unknown: true},
+		{Seq: 1, NowMS: 1, Unknown: true, Near: []string{"web-5"}},
+		{Seq: 1, NowMS: 1, Unknown: true, Near: []string{"web-5", "web-6/nginx", "10.0.0.5/4711"}},
 	} {
 		payload := AppendAnswer(nil, &want)
 		require.True(t, json.Valid(payload), string(payload))
@@ -131,8 +138,49 @@ func TestAnswersAreReadAsTheyWereWritten(t *testing.T) {
 		require.NoError(t, err)
 		require.Equal(t, want, got)
 	}
-	for _, payload := range []string{"", "{}", "Welcome to the server!", `{"ack":"7"}`, `{"ack":-1}`, `{"now_ms":1}`} {
+	for _, payload := range []string{
+		"", "{}", "Welcome to the server!", `{"ack":"7"}`, `{"ack":-1}`, `{"now_ms":1}`,
+		`{"ack":1,"collector":7}`, `{"ack":1,"collector":""}`, `{"ack":1,"collector":"a b"}`, `{"ack":1,"known":1}`, `{"ack":1,"known":"false"}`,
+		`{"ack":1,"near":"web-5"}`, `{"ack":1,"near":[7]}`, `{"ack":1,"near":[["web-5"]]}`, `{"ack":1,"near":["a b"]}`, `{"ack":1,"near":["a","b","c","d"]}`,
+		`{"ack":1,"collector":"` + strings.Repeat("c", MaxHost+1) + `"}`,
+	} {
 		_, err := DecodeAnswer([]byte(payload))
 		require.Error(t, err, payload)
+	}
+}
+
+// Whatever an answer has to hold, a sender reads no more than MaxAnswer bytes.
+func TestAnswerNamesAsManyAsFit(t *testing.T) {
+	longest := strings.Repeat("n", MaxHost+1+MaxService)
+	for size := range MaxAnswer - 200 {
+		a := Answer{Seq: MaxInteger, NowMS: MaxInteger, ID: strings.Repeat("i", size), Collector: "hb-1", Unknown: true, Near: []string{"web-5", longest, "web-6", "web-7"}}
+		payload := AppendAnswer([]byte("before"), &a)[len("before"):]
+		got, err := DecodeAnswer(payload)
+		require.NoError(t, err)
+		require.LessOrEqual(t, len(payload), MaxAnswer)
+		require.Equal(t, a.Near[:len(got.Near)], append([]string{}, got.Near...))
+		switch {
+		case size < 450:
+			require.Len(t, got.Near, MaxNear)
+		case 550 < size && size < 800:
+			require.Len(t, got.Near, 1)
+		}
+	}
+}
+
+func TestAnswerHoldsNothingInvisible(t *testing.T) {
+	payload := AppendAnswer(nil, &Answer{Error: "x509: \x1b[31m\n\u202e\x80 \"é\"", NowMS: 1})
+	require.Equal(t, `{"error":"x509: \\x1b[31m\\n\\u202e\\x80 \"é\"","now_ms":1}`, string(payload))
+	got, err := DecodeAnswer(payload)
+	require.NoError(t, err)
+	require.Equal(t, `x509: \x1b[31m\n\u202e\x80 "é"`, got.Error)
+}
+
+func TestLifeOfARun(t *testing.T) {
+	for run, want := range map[string]string{
+		"9f2c41d07be85a36.1": "9f2c41d07be85a36", "9f2c41d07be85a36.12": "9f2c41d07be85a36", "9f2c41d07be85a36": "9f2c41d07be85a36",
+		"": "", "a.b.3": "a.b", "a.b": "a.b", "a.": "a.", ".7": ".7", "a.1b": "a.1b", "a.-1": "a.-1", "a.1.": "a.1.", "7": "7",
+	} {
+		require.Equal(t, want, Life(run), run)
 	}
 }

@@ -34,7 +34,8 @@ func checkText[T string | []byte](key string, text T, limit int, allowed func(by
 	}
 	for i := range len(text) {
 		if !allowed(text[i]) {
-			return refuse(ReasonValue, "%s: %q in %s is not allowed", key, text[i], quote(text))
+			char, _ := utf8.DecodeRuneInString(string(text[i:]))
+			return refuse(ReasonValue, "%s: %q in %s is not allowed", key, char, quote(text))
 		}
 	}
 	return nil
@@ -76,16 +77,18 @@ func (b *Beat) Validate() error {
 	}
 	return first(
 		optional("status", b.Status, MaxStatus, statusByte),
-		optional("host", b.Host, MaxHost, hostByte),
+		optionalHost("host", b.Host),
 		optional("service", b.Service, MaxService, serviceByte),
 		optional("run", b.Run, MaxRun, opaqueByte),
 		optional("boot", b.Boot, MaxBoot, opaqueByte),
 		optional("signal", b.Signal, MaxSignal, signalByte),
 		checkRange("seq", b.Seq, 0, MaxInteger),
 		checkRange("sent_ms", b.SentMS, 0, MaxInteger),
+		optionalHost("to", b.To),
 		checkRange("start_ms", b.StartMS, 0, MaxInteger),
 		checkInterval(b.IntervalMS),
 		checkRange("back_in_ms", b.BackInMS, 0, MaxBackInMS),
+		checkRange("grace_ms", b.GraceMS, 0, MaxGraceMS),
 		checkRange("exit_code", b.ExitCode, math.MinInt32, math.MaxUint32),
 		checkRange("rtt_us", b.RTTMicros, 0, MaxInteger),
 		within("tags", checkTags(b.Tags)),
@@ -107,6 +110,14 @@ func optional(key, text string, limit int, allowed func(byte) bool) error {
 		return nil
 	}
 	return checkText(key, text, limit, allowed)
+}
+
+func optionalHost(key, text string) error {
+	if text == "" {
+		return nil
+	}
+	_, err := host(key, text)
+	return err
 }
 
 func checkInterval(ms int64) error {

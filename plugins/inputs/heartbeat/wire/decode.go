@@ -3,7 +3,6 @@ package wire
 import (
 	"math"
 	"strconv"
-	"strings"
 )
 
 // A Decoder reads beats. It holds what reading needs and of streams at most a
@@ -74,8 +73,7 @@ func (d *Decoder) member(key []byte) (err error) {
 	case "status":
 		return d.status()
 	case "host":
-		b.Host, err = d.text("host", old.Host, MaxHost, hostByte)
-		b.Host = strings.ToLower(b.Host)
+		b.Host, err = d.host("host", old.Host)
 	case "service":
 		b.Service, err = d.text("service", old.Service, MaxService, serviceByte)
 	case "run":
@@ -84,6 +82,8 @@ func (d *Decoder) member(key []byte) (err error) {
 		b.Seq, err = d.noteChanging(seq)
 	case "sent_ms":
 		b.SentMS, err = d.noteChanging(sentMS)
+	case "to":
+		b.To, err = d.host("to", old.To)
 	case "boot":
 		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
 	case "start_ms":
@@ -96,6 +96,11 @@ func (d *Decoder) member(key []byte) (err error) {
 	case "back_in_ms":
 		b.BackInMS, err = d.integer("back_in_ms", 0, MaxInteger)
 		b.BackInMS = min(b.BackInMS, MaxBackInMS)
+	case "cancel":
+		b.Cancel, err = d.boolean("cancel")
+	case "grace_ms":
+		b.GraceMS, err = d.integer("grace_ms", 0, MaxInteger)
+		b.GraceMS = min(b.GraceMS, MaxGraceMS)
 	case "exit_code":
 		b.ExitCode, err = d.integer("exit_code", math.MinInt32, math.MaxUint32)
 		b.HasExitCode = true
@@ -246,6 +251,17 @@ func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (str
 		return old, nil // was checked when it came first
 	}
 	return string(raw), checkText(key, raw, limit, allowed)
+}
+
+func (d *Decoder) host(key, old string) (string, error) {
+	raw, err := d.str(key)
+	if err != nil {
+		return "", err
+	}
+	if string(raw) == old && old != "" {
+		return old, nil // is what host has returned
+	}
+	return host(key, raw)
 }
 
 func (d *Decoder) str(key string) ([]byte, error) {

@@ -6,8 +6,8 @@ import (
 
 // AppendBeat appends b as a payload to dst. It returns an error, and dst as
 // it was, for a beat that no collector would accept. What it writes, a
-// Decoder reads as the same beat, its host in lower case and an empty Status
-// as alive.
+// Decoder reads as the same beat, its hosts as Host returns them and an empty
+// Status as alive.
 func AppendBeat(dst []byte, b *Beat) ([]byte, error) {
 	if err := b.Validate(); err != nil {
 		return dst, err
@@ -25,11 +25,14 @@ func AppendBeat(dst []byte, b *Beat) ([]byte, error) {
 	w.text("run", b.Run)
 	w.integer("seq", b.Seq)
 	w.integer("sent_ms", b.SentMS)
+	w.text("to", b.To)
 	w.text("boot", b.Boot)
 	w.integer("start_ms", b.StartMS)
 	w.flag("watched", b.Watched)
 	w.integer("interval_ms", b.IntervalMS)
 	w.integer("back_in_ms", b.BackInMS)
+	w.flag("cancel", b.Cancel)
+	w.integer("grace_ms", b.GraceMS)
 	if b.HasExitCode {
 		w.key("exit_code")
 		w.dst = strconv.AppendInt(w.dst, b.ExitCode, 10)

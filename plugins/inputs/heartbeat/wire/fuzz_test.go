@@ -99,7 +99,7 @@ func ownValues(b *Beat) map[string]any {
 			values[key] = text
 		}
 	}
-	for key, flag := range map[string]bool{"watched": b.Watched, "ack": b.Ack, "check": b.Check} {
+	for key, flag := range map[string]bool{"watched": b.Watched, "cancel": b.Cancel, "ack": b.Ack, "check": b.Check} {
 		if flag {
 			values[key] = flag
 		}
@@ -146,14 +146,18 @@ func compareEntries(t *testing.T, standard map[string]any, b *Beat) {
 // An answer of a hostile collector is read or refused, never more.
 func FuzzAnswer(f *testing.F) {
 	f.Add([]byte(`{"ack":7,"now_ms":1,"dead_after_ms":35000,"rule":"interval","id":"web-1/nginx"}`))
-	f.Add([]byte(`{"error":"pid is missing","now_ms":1}`))
+	f.Add([]byte(`{"error":"pid is missing","now_ms":1,"collector":"9f2c41d07be85a36"}`))
+	f.Add([]byte(`{"ack":7,"now_ms":1,"collector":"hb-1","known":false,"near":["web-5","web-5/nginx"]}`))
 	f.Fuzz(func(t *testing.T, payload []byte) {
 		a, err := DecodeAnswer(payload)
-		if err != nil || strings.ContainsFunc(a.Error+a.Rule+a.ID, func(c rune) bool { return c < 0x20 || c == '"' || c == '\\' }) {
+		if err != nil || strings.ContainsFunc(a.Error+a.Rule+a.ID, func(c rune) bool { return isInvisible(c) || c == '"' || c == '\\' }) {
 			return // we print such text quoted, but never write it
 		}
+		if len(a.Near) > MaxNear || len(a.Collector) > MaxHost {
+			t.Fatalf("%d names, an id of %d bytes", len(a.Near), len(a.Collector))
+		}
 		again, err := DecodeAnswer(AppendAnswer(nil, &a))
-		if err != nil || a.Error == "" && again != a {
+		if err != nil || a.Error == "" && !cmp.Equal(again, a, cmpopts.EquateEmpty()) {
 			t.Errorf("%+v is written and read as %+v, %v", a, again, err)
 		}
 	})

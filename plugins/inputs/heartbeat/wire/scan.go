@@ -119,7 +119,7 @@ func (s *scanner) skip(depth int) error {
 	case c == '{':
 		return s.object(depth+1, func([]byte) error { return s.skip(depth + 1) })
 	case c == '[':
-		return s.array(depth + 1)
+		return s.array(depth+1, func() error { return s.skip(depth + 1) })
 	case s.word("true"), s.word("false"), s.word("null"):
 		return nil
 	default:
@@ -127,7 +127,9 @@ func (s *scanner) skip(depth int) error {
 	}
 }
 
-func (s *scanner) array(depth int) error {
+// array reads the array that begins here. It calls element before each of its
+// values, and element reads it.
+func (s *scanner) array(depth int, element func() error) error {
 	if depth > maxDepth {
 		return refuse(ReasonLimit, "nested more than %d deep at byte %d", maxDepth, s.pos)
 	}
@@ -136,7 +138,7 @@ func (s *scanner) array(depth int) error {
 		return nil
 	}
 	for {
-		if err := s.skip(depth); err != nil {
+		if err := element(); err != nil {
 			return err
 		}
 		s.space()
