@@ -33,18 +33,18 @@ func (m *mailbox) dial(_ context.Context, network, _ string) (net.Conn, error) {
 	m.dials++
 	m.open++
 	near, far := net.Pipe()
-	return &post{Conn: near, far: far, box: m, number: m.dials}, nil
+	return &mailSocket{Conn: near, far: far, box: m, number: m.dials}, nil
 }
 
-// A post is a socket that sends to a mailbox.
-type post struct {
+// A mailSocket is a socket that sends to a mailbox.
+type mailSocket struct {
 	net.Conn
 	far    net.Conn
 	box    *mailbox
 	number int
 }
 
-func (p *post) Write(payload []byte) (int, error) {
+func (p *mailSocket) Write(payload []byte) (int, error) {
 	beat, err := wire.Decode(payload)
 	if err != nil {
 		panic(err)
@@ -58,7 +58,7 @@ func (p *post) Write(payload []byte) (int, error) {
 	return len(payload), nil
 }
 
-func (p *post) Read(b []byte) (int, error) {
+func (p *mailSocket) Read(b []byte) (int, error) {
 	p.box.mu.Lock()
 	refuses := p.box.refuses
 	p.box.mu.Unlock()
@@ -68,7 +68,7 @@ func (p *post) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-func (p *post) Close() error {
+func (p *mailSocket) Close() error {
 	p.box.mu.Lock()
 	defer p.box.mu.Unlock()
 	p.box.open--
@@ -114,7 +114,7 @@ func TestDatagramsOnSchedule(t *testing.T) {
 	for i, b := range m.beats {
 		require.EqualValues(t, i+1, b.Seq)
 	}
-	require.InDelta(t, 10, m.dials, 1, "the name is resolved anew each minute")
+	require.InDelta(t, 30, m.dials, 1, "the name is resolved anew every two intervals")
 }
 
 // A goodbye may be lost: it is sent three times, as fast as two packets may be

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -32,6 +33,8 @@ type collector struct {
 	deaf    int                   // up to this number it answers no connection
 	slow    map[int]time.Duration // how long these dials take, cancelled or not
 	rejects string                // text of the error that it answers
+
+	tls *tls.Config // of tls://
 
 	key   *wire.Key     // who does not sign with it is refused,
 	clock time.Duration // and who says another time than this one is ahead of ours
@@ -66,6 +69,10 @@ func (c *collector) dial(_ context.Context, _, address string) (net.Conn, error)
 	c.conn = append(c.conn, far)
 	c.conns++
 	number := len(c.conn)
+	if c.tls != nil {
+		c.wg.Go(func() { c.serve(tls.Server(far, c.tls), number) })
+		return near, nil
+	}
 	c.wg.Go(func() { c.serve(far, number) })
 	return near, nil
 }
@@ -307,22 +314,6 @@ func TestPausesStartOverOnlyAfterAnAcknowledgement(t *testing.T) {
 		c.set(func() { require.Less(t, len(c.dials), 200) })
 	})
 	require.Greater(t, len(c.dials), 60)
-}
-
-func TestAddressThatAnsweredLastIsTriedFirst(t *testing.T) {
-	l := newLine(&Sender{Interval: time.Second}, "tcp://hb:7878")
-	l.lastTo = "192.0.2.1:7878"
-	synctest.Test(t, func(t *testing.T) {
-		c := &collector{refuses: true}
-		l.sender.Dial = c.dial
-		for range 3 {
-			l.dial(t.Context())
-			<-l.dialed
-			l.dialing = false
-		}
-		l.wg.Wait()
-		require.Equal(t, []string{"192.0.2.1:7878", "hb:7878", "hb:7878"}, c.dialed)
-	})
 }
 
 func TestLostConnectionIsReplacedAtOnce(t *testing.T) {
