@@ -63,6 +63,7 @@ func (l *line) lastPatience() time.Duration {
 func (l *line) hurry(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, hurryTime)
 	defer cancel()
+	l.hurries = true
 	success := l.finished()
 	patience := hurryRetry
 	if success {
@@ -82,11 +83,11 @@ func (l *line) hurry(ctx context.Context) {
 		if l.awaitHeard(ctx, patience) || success && l.newest() != nil {
 			return
 		}
-		if link == l.newest() && link != nil {
+		if link != nil && link == l.newest() {
 			l.drop(link, errUnanswered)
 		}
 	}
-	l.warnf("goodbye was not delivered: %s does not answer", l.server)
+	l.warnf("goodbye was not delivered to %s: %v", l.server, l.lost)
 }
 
 // connectNow waits for the dial that goes on, or for another one, and says what
@@ -314,7 +315,10 @@ func notOurs(payload []byte) error {
 // closed connection says about itself helps nobody.
 func (l *line) failed(ctx context.Context, doing string, err error) error {
 	var unresolved *resolveError
-	if ctx.Err() != nil && !errors.As(err, &unresolved) {
+	if errors.As(err, &unresolved) {
+		return err
+	}
+	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
 	if errors.Is(err, io.EOF) {

@@ -43,7 +43,9 @@ type line struct {
 	proven    *link
 	tried     *link // the newest, not proven yet
 	dialing   bool
-	planned   bool // retry runs
+	planned   bool  // retry runs
+	hurries   bool  // with its last words
+	lost      error // why the last link was given up
 	pause     time.Duration
 	deadAfter time.Duration // silence the server allows; 0 while not known
 	dialAt    time.Time     // when it last began to dial
@@ -322,7 +324,9 @@ func (l *line) drop(link *link, err error) {
 	if errors.Is(err, io.EOF) {
 		err = errHungUp
 	}
-	l.warnf("connection to %s is lost: %v", l.server, err)
+	if l.lost = err; !l.hurries {
+		l.warnf("connection to %s is lost: %v", l.server, err)
+	}
 	switch newest := l.newest(); {
 	case newest == nil:
 		l.awaitNothing()

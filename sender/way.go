@@ -189,10 +189,10 @@ func (w *way) problem() error {
 	defer w.mu.Unlock()
 	err := w.failed
 	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		err = errors.New("it takes too long")
+		err = errors.New("that takes too long")
 	}
 	if dead := w.deaf(); len(dead) > 0 {
-		err = fmt.Errorf("%w, and no answer came from the name server %s", err, strings.Join(dead, ", "))
+		err = fmt.Errorf("%w: no answer from name server %s", err, strings.Join(dead, ", "))
 	}
 	return &resolveError{w.server.host(), err}
 }
@@ -205,15 +205,19 @@ func (w *way) deaf() []string {
 	return w.dead
 }
 
-// found returns the addresses that the name gave, and the name servers that did
-// not answer.
+// found returns the addresses that the name has, without their port, and the
+// name servers that did not answer.
 func (w *way) found() (addresses, dead []string) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.ask == nil {
 		return nil, nil
 	}
-	return slices.Clone(w.named), slices.Clone(w.deaf())
+	for _, address := range w.named {
+		host, _, _ := net.SplitHostPort(address) //nolint:errcheck // learn has joined it
+		addresses = append(addresses, host)
+	}
+	return addresses, slices.Clone(w.deaf())
 }
 
 // dialing reports whether a connection may come soon: an address is known and
