@@ -23,6 +23,8 @@ type recipient struct {
 	to        string // host of the URL, and then the id that the collector tells
 	met       string // id of the collector; empty if it has not told one
 	corrected bool   // since the last acknowledgement
+	accepted  bool   // a beat ever was
+	shy       bool   // the collector has hung up before it told anything
 }
 
 // recipientOf returns how a collector is called as long as it has not told its
@@ -75,9 +77,25 @@ func (l *line) meet(id string) {
 	l.recipient.met, l.recipient.to = id, id
 }
 
+// introduce leaves of a choice the last word, as long as a sender that signs does
+// not know whether the collector accepts its clock and what it calls it: a
+// collector closes the connection after some refusals.
+func (l *line) introduce(which choice) choice {
+	if l.recipient.accepted || !l.sender.signs() {
+		return which
+	}
+	var last *word
+	for i := range l.words {
+		if which(&l.words[i], &l.told[i]) {
+			last = &l.words[i]
+		}
+	}
+	return func(w *word, _ *told) bool { return w == last }
+}
+
 // accepted takes in that a beat was acknowledged.
 func (l *line) accepted(answer *wire.Answer) {
-	l.clock.corrected, l.recipient.corrected = false, false
+	l.clock.corrected, l.recipient.corrected, l.recipient.accepted = false, false, true
 	if answer.Collector != "" {
 		l.meet(answer.Collector)
 	}

@@ -210,30 +210,40 @@ type Exchange struct {
 	Err        error                // a RefusedError if one of the answers is an error
 }
 
-// exchange has beats answered, and tries again if it was the clock of this host
-// that kept them from being accepted, or that the collector is called otherwise.
+// exchange has beats answered. It tries again if that was only a matter of the
+// clock of this host or of what the collector is called: over the connection
+// that there is, or over another one if that was closed because of it.
 func (l *line) exchange(ctx context.Context, which choice) *Exchange {
 	if l.server.datagrams() {
 		return l.postAll(ctx, which)
 	}
-	x := l.exchangeOnce(ctx, which)
-	for slices.ContainsFunc(x.Answers, func(a wire.Answer) bool { return a.Error != "" && l.correct(&a) }) {
-		x = l.exchangeOnce(ctx, which)
+	if l.recipient.shy {
+		if x := l.exchangeCorrected(ctx, l.introduce(which)); x.Err != nil {
+			return x
+		}
+	}
+	return l.exchangeCorrected(ctx, which)
+}
+
+func (l *line) exchangeCorrected(ctx context.Context, which choice) *Exchange {
+	x, corrected := l.exchangeOnce(ctx, which)
+	for corrected {
+		x, corrected = l.exchangeOnce(ctx, which)
 	}
 	x.Ahead = l.clock.ahead
 	return x
 }
 
 // exchangeOnce connects, sends a batch and waits until each of its beats is
-// answered.
-func (l *line) exchangeOnce(ctx context.Context, which choice) *Exchange {
-	x := &Exchange{Server: l.server.url}
+// answered. It reports whether another connection is worth a try.
+func (l *line) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
+	x = &Exchange{Server: l.server.url}
 	begin := time.Now()
 	d := l.way.connect(ctx, lookupTime+tryTime, false)
 	x.Resolved, x.Dead = l.way.found()
 	if d.err != nil {
 		x.Err = l.failed(ctx, "connecting to", d.err)
-		return x
+		return x, false
 	}
 	defer d.conn.Close()
 	x.Connecting, x.Local, x.Remote = time.Since(begin), nameOf(d.conn.LocalAddr()), nameOf(d.conn.RemoteAddr())
@@ -248,17 +258,34 @@ func (l *line) exchangeOnce(ctx context.Context, which choice) *Exchange {
 	}
 	cancelled := context.AfterFunc(ctx, func() { d.conn.Close() })
 	defer cancelled()
-	link := newLink(d.conn, d.address)
-	beats := l.compose(which, link)
-	if err := l.ask(ctx, x, link, beats); err != nil {
-		x.Err = err
-		l.way.unanswered(d.address)
+	return x, l.askAll(ctx, x, newLink(d.conn, d.address), which)
+}
+
+// askAll has beats answered over one link. It reports whether that has broken
+// after something was corrected.
+func (l *line) askAll(ctx context.Context, x *Exchange, link *link, which choice) (corrected bool) {
+	reader := wire.NewReader(link, wire.MaxAnswer)
+	for {
+		x.Answers, x.Err = nil, nil
+		err := l.ask(ctx, x, link, reader, which)
+		corrected = slices.ContainsFunc(x.Answers, func(a wire.Answer) bool { return a.Error != "" && l.correct(&a) })
+		if err != nil {
+			x.Err = err
+			if len(x.Answers) == 0 {
+				l.way.unanswered(link.address)
+				l.recipient.shy = l.sender.signs() && len(l.words) > 1
+			}
+			return corrected
+		}
+		if !corrected {
+			return false
+		}
 	}
-	return x
 }
 
 // ask sends beats and takes in the answers to all of them.
-func (l *line) ask(ctx context.Context, x *Exchange, link *link, beats []wire.Beat) error {
+func (l *line) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) error {
+	beats := l.compose(which, link)
 	if len(beats) == 0 {
 		return errNothing
 	}
@@ -269,7 +296,6 @@ func (l *line) ask(ctx context.Context, x *Exchange, link *link, beats []wire.Be
 	if err := l.send(link, beats, goodbyeTime); err != nil {
 		return l.failed(ctx, "sending to", err)
 	}
-	reader := wire.NewReader(link, wire.MaxAnswer)
 	for _, beat := range beats {
 		answer, err := answerTo(&beat, reader)
 		if err != nil {

@@ -150,7 +150,7 @@ func (l *line) speak(which choice) {
 	if link == nil {
 		return
 	}
-	beats := l.compose(which, link)
+	beats := l.compose(l.introduce(which), link)
 	if len(beats) == 0 {
 		return
 	}
@@ -270,12 +270,16 @@ func (l *line) acknowledged(link *link, answer *wire.Answer) {
 		l.awaitNothing()
 	}
 	l.pause = 0
+	first := !l.recipient.accepted
 	l.accepted(answer)
 	l.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
 	if link == l.tried {
 		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, Printable(answer.ID), l.others(), l.deadAfter)
 	}
 	l.prove(link)
+	if first {
+		l.speak(unsaid)
+	}
 }
 
 // others tells for how many more than the last one this line speaks.
