@@ -20,7 +20,7 @@ const (
 	// When somebody waits for the end of the sender:
 	hurryTime  = time.Second           // in all, and for a connection that is being made
 	hurryRetry = hurryTime / 2         // for an answer, before another link is tried
-	quickTime  = 75 * time.Millisecond // likewise after a success; also for the name server then
+	quickTime  = 60 * time.Millisecond // likewise after a success; also for the name server then
 )
 
 // leave says the last words, over the link that there is or over new ones.
@@ -52,7 +52,7 @@ func (l *line) goodbyeTime() time.Duration {
 // lastPatience is how long a write may take once the sender has ended.
 func (l *line) lastPatience() time.Duration {
 	if l.sender.Hurry {
-		return quickTime
+		return quickTime / 2
 	}
 	return answerTime
 }

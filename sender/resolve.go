@@ -129,14 +129,20 @@ func (q *query) run(ctx context.Context) (n names) {
 				q.begin(ctx, replies, servers)
 			}
 		case <-ctx.Done():
-			if n.err == nil {
-				n = names{dead: q.servers(), err: ctx.Err()}
-			}
-			return n
+			n.fail(reply{asked: true, err: ctx.Err()})
+			running = 0
 		}
+	}
+	if timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](n.err); ok && timeout.Timeout() {
+		return names{dead: q.servers(), err: errNoAnswer}
 	}
 	return n
 }
+
+var errNoAnswer = errors.New("no name server answers")
 
 // begin starts a lookup that leaves out some name servers.
 func (q *query) begin(ctx context.Context, replies chan<- reply, leftOut []string) {
@@ -173,14 +179,19 @@ func (q *query) servers() []string {
 	return slices.Clone(q.asked)
 }
 
-// fail takes in a lookup that has found nothing. The word of a name server that
-// the host does not exist counts more than that another one is out of order.
+// fail takes in a lookup that has found nothing. That the host does not exist is
+// worth more than that a name server is out of order; the first word counts.
 func (n *names) fail(r reply) {
-	var unknown *net.DNSError
-	if errors.As(r.err, &unknown) && unknown.IsNotFound && r.asked {
+	switch {
+	case !r.asked:
+	case isNotFound(r.err) && !isNotFound(n.err):
 		n.err, n.dead = r.err, r.leftOut
-	}
-	if n.err == nil && r.asked {
+	case n.err == nil:
 		n.err = r.err
 	}
+}
+
+func isNotFound(err error) bool {
+	var unknown *net.DNSError
+	return errors.As(err, &unknown) && unknown.IsNotFound
 }

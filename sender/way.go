@@ -188,11 +188,11 @@ func (w *way) problem() error {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	err := w.failed
-	if err == nil || errors.Is(err, context.DeadlineExceeded) || errors.Is(err, context.Canceled) {
-		err = errors.New("that takes too long")
+	if err == nil || w.asking != nil {
+		err = errNoAnswer
 	}
-	if dead := w.deaf(); len(dead) > 0 {
-		err = fmt.Errorf("%w: no answer from name server %s", err, strings.Join(dead, ", "))
+	if dead := w.deaf(); errors.Is(err, errNoAnswer) && len(dead) > 0 {
+		err = fmt.Errorf("%w: asked were %s", err, strings.Join(dead, ", "))
 	}
 	return &resolveError{w.server.host(), err}
 }

@@ -304,3 +304,108 @@ func (sc scene) once(t *testing.T, w *world, s *Sender) {
 		require.NotEmpty(t, heard)
 	}
 }
+
+// tries connects by w again and again until it succeeds, and returns after what
+// time that was.
+func tries(t *testing.T, w *way) time.Duration {
+	t.Helper()
+	begin := time.Now()
+	for time.Since(begin) < time.Minute {
+		if d := w.connect(t.Context(), tryTime, false); d.err == nil {
+			d.conn.Close()
+			return time.Since(begin)
+		}
+	}
+	require.Fail(t, "it never connects")
+	return 0
+}
+
+// A try has time for some twenty addresses. The next one goes on behind them.
+func TestManyDeadAddressesAreAllTried(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{servers: []nameServer{{}}, homes: map[string]*collector{home: {}}}
+		for i := range 60 {
+			w.zone = append(w.zone, fmt.Sprintf("192.0.2.%d", i+1))
+		}
+		w.zone = append(w.zone, home)
+		s := new(Sender)
+		w.serve(s)
+		to, _ := parseServer("tcp://hb:7878")
+		require.Less(t, tries(t, newWay(s, to)), 4*tryTime)
+		w.at(home).cut()
+		w.at(home).wg.Wait()
+	})
+}
+
+// The address that answered is kept, whatever its name is said to be.
+func TestProvenAddressIsKept(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{servers: []nameServer{{}}, zone: []string{home}, homes: map[string]*collector{home: {}}}
+		s := new(Sender)
+		w.serve(s)
+		to, _ := parseServer("tcp://hb:7878")
+		way := newWay(s, to)
+		tries(t, way)
+		way.answered(home + ":7878")
+		for _, zone := range [][]string{{"192.0.2.101"}, {}, {"192.0.2.101", "192.0.2.102"}} {
+			w.set(func() { w.zone = zone })
+			require.Less(t, tries(t, way), stagger)
+		}
+		way.wg.Wait()
+		w.at(home).cut()
+		w.at(home).wg.Wait()
+	})
+}
+
+// An address that takes connections and does not answer comes last, of several
+// the one that was tried last, and it is not forgotten.
+func TestQuietAddressesComeLast(t *testing.T) {
+	w := &way{named: []string{"a", "b", "c"}}
+	order := func() []string { all, _ := w.addresses(); return all }
+	w.unanswered("a")
+	require.Equal(t, []string{"b", "c", "a"}, order())
+	w.unanswered("b")
+	require.Equal(t, []string{"c", "a", "b"}, order())
+	w.unanswered("c")
+	require.Equal(t, []string{"a", "b", "c"}, order())
+	w.unanswered("a")
+	require.Equal(t, []string{"b", "c", "a"}, order())
+	w.answered("a")
+	require.Equal(t, []string{"a", "b", "c"}, order())
+}
+
+// Where one address took a connection and did not answer, another one is found
+// though that needs more time to connect.
+func TestQuietAddressIsNotPreferredForBeingNear(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		near, far := &collector{silent: true}, &collector{slow: map[int]time.Duration{1: 900 * time.Millisecond, 2: 900 * time.Millisecond}}
+		w := &world{servers: []nameServer{{}}, zone: []string{home, home2}, homes: map[string]*collector{home: near, home2: far}}
+		s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: sceneInterval, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+		defer stop()
+		require.NoError(t, s.Run(ctx))
+		require.Greater(t, len(far.beats), 50)
+		for _, c := range w.collectors() {
+			c.cut()
+			c.wg.Wait()
+		}
+	})
+}
+
+// What was dialled for nothing is closed.
+func TestSlowerConnectionsAreClosed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := &collector{slow: map[int]time.Duration{1: 3 * time.Second}}
+		w := &world{servers: []nameServer{{}}, zone: []string{home, home2}, homes: map[string]*collector{home: c, home2: c}}
+		s := new(Sender)
+		w.serve(s)
+		to, _ := parseServer("tcp://hb:7878")
+		way := newWay(s, to)
+		require.InDelta(t, stagger, tries(t, way), float64(10*time.Millisecond))
+		way.wg.Wait()
+		synctest.Wait()
+		require.Zero(t, c.conns)
+		c.wg.Wait()
+	})
+}
