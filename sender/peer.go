@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -88,5 +89,12 @@ func parting(peers []Peer, backIn time.Duration) []Peer {
 	return peers
 }
 
-// newRun names one life of a sender.
-func newRun() string { return rand.Text()[:12] }
+// finished reports whether p has ended with success.
+func (p *Peer) finished() bool { return p.leaving() && p.Exit.HasCode && p.Exit.Code == 0 }
+
+// newLife names one life of a sender.
+func newLife() string { return rand.Text()[:12] }
+
+// runOf names what a sender says to one server in one life: order is judged
+// within it.
+func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }

@@ -61,10 +61,13 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string) error {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	if err := c.resolve(ctx, server); err != nil {
-		return err
-	}
 	x := s.Check(ctx, server)
+	for _, dead := range x.Dead {
+		c.say("nameserver", "%s does not answer: every lookup waits for it first", dead)
+	}
+	if len(x.Resolved) > 0 {
+		c.say("resolved", "%s", strings.Join(x.Resolved, ", "))
+	}
 	if x.Remote != "" {
 		c.say("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
 	}
@@ -86,24 +89,6 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 		c.sayWho(&answer)
 	}
 	return x.Err
-}
-
-// resolve tells the addresses of a server, if it has a name.
-func (c *call) resolve(ctx context.Context, server string) error {
-	scheme, address, _ := strings.Cut(server, "://")
-	if strings.HasPrefix(scheme, "unix") {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || net.ParseIP(host) != nil {
-		return err
-	}
-	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return fmt.Errorf("resolving %.256q failed: %w", host, err)
-	}
-	c.say("resolved", "%s", strings.Join(addrs, ", "))
-	return nil
 }
 
 // sayTLS tells who the collector is, and as whom this host has come.
