@@ -19,7 +19,7 @@ import (
 // checkCommand says step by step what works, for a person who wonders why
 // nothing arrives.
 func checkCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender()
+	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -38,9 +38,15 @@ func checkCommand(ctx context.Context, c *call) error {
 // its name or path may be misspelt.
 func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
-	if err := w.Check(ctx); err != nil {
-		c.say("failed", "%s", oneLine(err))
+	wrong := w.Check(ctx)
+	if wrong != nil {
+		c.say("failed", "%s", oneLine(wrong))
 		failed = &failure{code: exitConfig}
+	}
+	w.Warnf = func(format string, args ...any) { // why a target does not run
+		if text := fmt.Sprintf(format, args...); !strings.Contains(errorText(wrong), text) {
+			c.say("failed", "%s", text)
+		}
 	}
 	states, err := w.Look(ctx)
 	if err != nil {

@@ -85,7 +85,7 @@ func commandNames() string {
 }
 
 func runCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender()
+	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -113,7 +113,7 @@ func runCommand(ctx context.Context, c *call) error {
 }
 
 func onceCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender()
+	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -134,7 +134,7 @@ func onceCommand(ctx context.Context, c *call) error {
 }
 
 func leaveCommand(ctx context.Context, c *call) error {
-	s, _, err := c.sender()
+	s, _, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}

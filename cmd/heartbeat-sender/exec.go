@@ -59,7 +59,7 @@ func (c *call) follow(j *job) (tell func(jobEnd)) {
 	}
 	var s *sender.Sender
 	if err == nil {
-		s, err = c.senderFor([]sender.Peer{peer})
+		s, err = c.senderFor(context.Background(), []sender.Peer{peer})
 	}
 	if err != nil {
 		c.log(logError, "nobody hears of %s: %v", filepath.Base(j.cmd.Path), err)

@@ -14,6 +14,7 @@ import (
 	"runtime/debug"
 	"sync"
 	"syscall"
+	"time"
 )
 
 // defaultPath is where programs are looked for if the environment says nothing,
@@ -48,7 +49,9 @@ type call struct {
 	logging  sync.Once
 	logger   *logger
 	settings settings
-	wrong    error // with them, for a command that goes on all the same
+
+	filesTime time.Duration // that the files of the settings may take
+	wrong     error         // with them, for a command that goes on all the same
 }
 
 // exit does what the arguments say and returns the exit code.

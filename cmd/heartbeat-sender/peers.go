@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,17 +17,17 @@ const hostService = "host" // names the host itself, to collectors too
 
 // sender returns a Sender that speaks for whom the settings name, and the
 // targets that its first peers are about.
-func (c *call) sender() (*sender.Sender, []watch.Target, error) {
+func (c *call) sender(ctx context.Context) (*sender.Sender, []watch.Target, error) {
 	peers, targets, err := c.peers()
 	if err != nil {
 		return nil, nil, invalid(err)
 	}
-	s, err := c.senderFor(peers)
+	s, err := c.senderFor(ctx, peers)
 	return s, targets, err
 }
 
 // senderFor returns a Sender that speaks for peers.
-func (c *call) senderFor(peers []sender.Peer) (*sender.Sender, error) {
+func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Sender, error) {
 	if len(c.settings.servers) == 0 {
 		return nil, invalid(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
 	}
@@ -34,7 +35,9 @@ func (c *call) senderFor(peers []sender.Peer) (*sender.Sender, error) {
 		Servers: c.settings.servers, Interval: c.settings.interval, BackIn: c.settings.backIn,
 		Peers: peers, Infof: c.infof, Warnf: c.warnf,
 	}
-	if err := c.settings.trust.apply(s, c.environ); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, c.filesTime)
+	defer cancel()
+	if err := c.settings.trust.apply(ctx, s, c.environ); err != nil {
 		return nil, invalid(err)
 	}
 	return s, invalid(s.Validate())

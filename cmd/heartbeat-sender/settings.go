@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -39,7 +40,7 @@ func (c *call) load(cmd *command, args []string) error {
 	if err != nil {
 		return &failure{code: exitUsage, err: err}
 	}
-	c.args = rest
+	c.args, c.filesTime = rest, cmd.filesTime()
 	if len(known) == 0 {
 		return nil
 	}
@@ -66,10 +67,12 @@ func (c *call) load(cmd *command, args []string) error {
 
 // loadFile reads the file that the flags name, or the usual one.
 func (c *call) loadFile(cmd *command, flags []value) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cmd.filesTime())
+	defer cancel()
 	if name, ok := last(flags, "config"); ok {
-		return c.settings.readFile(cmd, name)
+		return c.settings.readFile(ctx, cmd, name)
 	}
-	err := c.settings.readFile(cmd, c.configFile)
+	err := c.settings.readFile(ctx, cmd, c.configFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}

@@ -14,17 +14,26 @@ import (
 // the first peers of s are about.
 func (c *call) watcher(s *sender.Sender, targets []watch.Target) *watch.Watcher {
 	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
+	logs := make([]changeLog, len(targets))
+	for i := range logs {
+		logs[i].say = func(text string, dead bool) { c.sayChange(s.Peers[i].Service, text, dead) }
+	}
 	w.Report = func(i int, state watch.State) {
-		say := c.infof
-		if state.Phase == watch.Dead {
-			say = c.warnf
-		}
-		say("%s: %s", s.Peers[i].Service, describe(state))
+		text := describe(state)
 		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
-			c.warnf("%s: %v", s.Peers[i].Service, err)
+			text = err.Error()
 		}
+		logs[i].add(text, state.Phase == watch.Dead)
 	}
 	return w
+}
+
+func (c *call) sayChange(service, text string, dead bool) {
+	if dead {
+		c.warnf("%s: %s", service, text)
+		return
+	}
+	c.infof("%s: %s", service, text)
 }
 
 // checkTargets returns an error if there is nothing else to speak for than a
