@@ -49,6 +49,7 @@ func TestLogThatIsStuckHoldsUpNobody(t *testing.T) {
 		require.Zero(t, time.Since(begin))
 		l.end()
 		require.Equal(t, flushTime, time.Since(begin))
+		l.write("too late\n")
 		read.Close()
 		<-l.ended
 	})
