@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -34,7 +33,7 @@ func execCommand(_ context.Context, c *call) error {
 	}
 	tell(end)
 	if end.overran {
-		c.warnf("%s took longer than %s and was ended", filepath.Base(j.cmd.Path), c.settings.maxRuntime)
+		c.warnf("%s took longer than %s and was ended", j.name, c.settings.maxRuntime)
 	}
 	if end.code == 0 {
 		return nil
@@ -62,7 +61,7 @@ func (c *call) follow(j *job) (tell func(jobEnd)) {
 		s, err = c.senderFor(context.Background(), []sender.Peer{peer})
 	}
 	if err != nil {
-		c.log(logError, "nobody hears of %s: %v", filepath.Base(j.cmd.Path), err)
+		c.log(logError, "nobody hears of %s: %v", j.name, err)
 		return func(jobEnd) {}
 	}
 	s.Hurry, s.Infof = true, nil
@@ -85,7 +84,7 @@ func (c *call) jobPeer(j *job) (sender.Peer, error) {
 		return peer, err
 	}
 	if peer.Service == "" {
-		peer.Service = watch.ServiceName(filepath.Base(j.cmd.Path))
+		peer.Service = watch.ServiceName(j.name)
 	}
 	if peer.Service == hostService {
 		return peer, fmt.Errorf("service: %q is the host itself, give another name", hostService)
