@@ -202,3 +202,7 @@ func (a *asking) note(sig os.Signal) {
 func (a *asking) explains(end jobEnd) bool {
 	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }
+
+// isFromKeys tells whether a signal most often comes from keys: then the
+// terminal has sent it to the job too.
+func isFromKeys(sig syscall.Signal) bool { return sig == syscall.SIGINT || sig == syscall.SIGQUIT }

@@ -20,10 +20,11 @@ type job struct {
 	cmd     *exec.Cmd
 	signals chan os.Signal // that we get
 
-	// With a terminal it stays in our process group: so keys and job control
-	// work as without us. Else it leads one of its own, so that a signal can
-	// reach all of it.
+	// With a terminal it stays in our process group: so keys, job control,
+	// pipes and scripts around us work as without us. Else it leads one of its
+	// own, so that a signal can reach all of it.
 	terminal bool
+	witness  *witness // of the signals to that group, in a terminal
 }
 
 // passed are the signals that are handed on.
@@ -37,6 +38,9 @@ func startJob(args, environ []string) (*job, error) {
 	j := &job{signals: make(chan os.Signal, len(passed)), terminal: inTerminal()}
 	j.command(environ, args[0], args[1:]...)
 	j.name = filepath.Base(j.cmd.Path)
+	if j.terminal {
+		j.witness = newWitness()
+	}
 	for _, sig := range passed {
 		if !signal.Ignored(sig) { // what we were told to ignore, it ignores too
 			signal.Notify(j.signals, sig)
@@ -81,12 +85,13 @@ func inTerminal() bool {
 	return true
 }
 
-// pass hands on a signal, unless the terminal has sent it to both of us.
+// pass hands on a signal, unless the job has got it too.
 func (j *job) pass(sig os.Signal) {
-	if j.terminal && (sig == syscall.SIGINT || sig == syscall.SIGQUIT) {
+	number := sig.(syscall.Signal)
+	if j.terminal && j.witness.saw(number) {
 		return
 	}
-	j.send(sig.(syscall.Signal))
+	j.send(number)
 }
 
 // send signals the job. If it ended a moment ago, nobody gets the signal.
