@@ -274,7 +274,7 @@ func (l *line) acknowledged(link *link, answer *wire.Answer) {
 	l.accepted(answer)
 	l.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
 	if link == l.tried {
-		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, Printable(answer.ID), l.others(), l.deadAfter)
+		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, wire.Printable(answer.ID), l.others(), l.deadAfter)
 	}
 	l.prove(link)
 	if first {
@@ -386,12 +386,4 @@ func (l *line) warnf(format string, args ...any) {
 	if !l.often(format) {
 		l.sender.warnf(format, args...)
 	}
-}
-
-// Printable quotes text of a collector if it is not plain, and cuts it.
-func Printable(text string) string {
-	if quoted := fmt.Sprintf("%.200q", text); quoted != `"`+text+`"` {
-		return quoted
-	}
-	return text
 }

@@ -3,20 +3,12 @@ package main
 import (
 	"bytes"
 	"context"
-	"crypto/ecdsa"
-	"crypto/elliptic"
-	"crypto/rand"
-	"crypto/x509"
-	"crypto/x509/pkix"
-	"encoding/pem"
-	"math/big"
 	"os"
 	"os/exec"
 	"path/filepath"
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
@@ -129,7 +121,7 @@ func TestPIDFileThatBlocksHoldsUpNoStop(t *testing.T) {
 // certificates that were read last hold.
 func TestCertificatesThatHangAreThoseOfLastTime(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "ca.pem")
-	require.NoError(t, os.WriteFile(name, authority(t, "test"), 0o600))
+	require.NoError(t, os.WriteFile(name, authorityOf(certificate(t, "test")), 0o600))
 	files := newTLSFiles(&trust{ca: name})
 	first, err := files.config(t.Context())
 	require.NoError(t, err)
@@ -150,18 +142,4 @@ func TestCertificatesThatHangAreThoseOfLastTime(t *testing.T) {
 	require.NoError(t, os.Remove(name))
 	_, err = newTLSFiles(&trust{ca: name}).renewed()
 	require.ErrorIs(t, err, os.ErrNotExist, "that is a mistake to mend")
-}
-
-// authority returns a certificate in PEM that certifies itself.
-func authority(t *testing.T, name string) []byte {
-	t.Helper()
-	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
-	require.NoError(t, err)
-	cert := &x509.Certificate{
-		SerialNumber: big.NewInt(1), Subject: pkix.Name{CommonName: name}, DNSNames: []string{name},
-		NotAfter: time.Now().Add(time.Hour), IsCA: true, BasicConstraintsValid: true,
-	}
-	der, err := x509.CreateCertificate(rand.Reader, cert, cert, &key.PublicKey, key)
-	require.NoError(t, err)
-	return pem.EncodeToMemory(&pem.Block{Type: "CERTIFICATE", Bytes: der})
 }

@@ -27,7 +27,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
-			c.say("failed", "%v%s", err, hint(err))
+			c.say("failed", "%s%s", wire.Printable(err.Error()), hint(err))
 			failed = &failure{code: max(exitCode(err), exitCode(failed))}
 		}
 	}
@@ -40,7 +40,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)
 	if wrong != nil {
-		c.say("failed", "%s", oneLine(wrong))
+		c.say("failed", "%v", wrong)
 		failed = &failure{code: exitConfig}
 	}
 	w.Warnf = func(format string, args ...any) { // why a target does not run
@@ -50,7 +50,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.say("failed", "%s", oneLine(err))
+		c.say("failed", "%v", err)
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
@@ -115,8 +115,8 @@ func describeCertificate(cert *x509.Certificate) string {
 	if len(names) == 0 {
 		names = []string{cert.Subject.CommonName}
 	}
-	return fmt.Sprintf("%s, certified by %s until %s", sender.Printable(strings.Join(names, ", ")),
-		sender.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s, certified by %s until %s", wire.Printable(strings.Join(names, ", ")),
+		wire.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // sayWho tells what a collector makes of a peer.
@@ -124,10 +124,10 @@ func (c *call) sayWho(answer *wire.Answer) {
 	if answer.Error != "" {
 		return // it is told as the failure
 	}
-	c.say("identity", "%s", sender.Printable(answer.ID))
+	c.say("identity", "%s", wire.Printable(answer.ID))
 	deadAfter := time.Duration(answer.DeadAfterMS) * time.Millisecond
 	c.say("deadline", "dead after %s of silence", deadAfter)
-	c.say("rule", "%s", sender.Printable(answer.Rule))
+	c.say("rule", "%s", wire.Printable(answer.Rule))
 }
 
 // skew tells how the clock of this host differs from that of a collector.
@@ -188,5 +188,5 @@ func hintTLS(err error) string {
 }
 
 func (c *call) say(what, format string, args ...any) {
-	fmt.Fprintf(c.stdout, "%-10s %s\n", what, fmt.Sprintf(format, args...))
+	fmt.Fprintf(c.stdout, "%-10s %s\n", what, oneLine(fmt.Sprintf(format, args...)))
 }

@@ -96,7 +96,7 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	s.Infof = func(format string, args ...any) {
 		c.infof(format, args...)
-		m.notify("STATUS=" + fmt.Sprintf(format, args...))
+		m.notify("STATUS=" + oneLine(fmt.Sprintf(format, args...)))
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup

@@ -44,7 +44,7 @@ func FuzzFile(f *testing.F) {
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		var got settings
 		if err := got.readFile(t.Context(), commandNamed("run"), path); err != nil {
-			requireOneLine(t, oneLine(err), path, text)
+			requireOneLine(t, oneLine(err.Error()), path, text)
 			return
 		}
 		var values map[string]any

@@ -36,7 +36,7 @@ func (c *call) log(p priority, format string, args ...any) {
 		begin = string(p)
 	}
 	c.logging.Do(func() { c.logger = newLogger(c.stderr) })
-	c.logger.write(fmt.Sprintf(begin+format+"\n", args...))
+	c.logger.write(begin + oneLine(fmt.Sprintf(format, args...)) + "\n")
 }
 
 // endLog waits until all is written, but not for ever.

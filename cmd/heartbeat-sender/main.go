@@ -36,7 +36,7 @@ func main() {
 		args: os.Args[1:], environ: environ, stdout: os.Stdout, stderr: os.Stderr,
 		hostName: os.Hostname, configFile: defaultConfig,
 	}
-	os.Exit(c.exit())
+	os.Exit(c.exit(context.Background()))
 }
 
 // A call is one run of the program: what surrounds it, and the settings that
@@ -58,15 +58,15 @@ type call struct {
 }
 
 // exit does what the arguments say and returns the exit code.
-func (c *call) exit() int {
+func (c *call) exit(ctx context.Context) int {
 	// Whoever reads what is printed may go away; we have more to do. To ignore
 	// the signal would make a job ignore it too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	defer c.endLog()
-	err := c.run(context.Background())
+	err := c.run(ctx)
 	code := exitCode(err)
 	if errorText(err) != "" && !(c.settings.quiet && isDelivery(code)) {
-		c.log(logError, "%s", oneLine(err))
+		c.log(logError, "%v", err)
 	}
 	return code
 }

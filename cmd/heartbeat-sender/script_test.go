@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -29,7 +30,7 @@ func TestMain(m *testing.M) {
 			hostName:   func() (string, error) { return os.Getenv("TEST_HOSTNAME"), nil },
 			configFile: os.Getenv("TEST_CONFIG"),
 		}
-		os.Exit(c.exit())
+		os.Exit(c.exit(context.Background()))
 	}})
 }
 

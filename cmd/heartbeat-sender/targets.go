@@ -44,7 +44,7 @@ func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	if err == nil || c.settings.target != (watch.Target{}) {
 		return invalid(err)
 	}
-	c.log(logError, "%v", oneLine(err))
+	c.log(logError, "%v", err)
 	return nil
 }
 
@@ -65,7 +65,7 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.warnf("%s", oneLine(err)) // of those that nobody could ask, nothing is said
+		c.warnf("%v", err) // of those that nobody could ask, nothing is said
 	}
 	for i, state := range states {
 		peers[i] = seen(peers[i], state)
