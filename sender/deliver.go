@@ -178,9 +178,8 @@ func (l *line) deliver(ctx context.Context, which choice) error {
 	for {
 		dialed := time.Now()
 		err := l.exchange(ctx, which).Err
-		var refused *RefusedError
 		switch {
-		case err == nil || errors.As(err, &refused):
+		case err == nil || isFinal(err):
 			return err
 		case last == nil || ctx.Err() == nil: // else it says only that time is over
 			last = err
@@ -207,7 +206,7 @@ type Exchange struct {
 	Resolved   []string             // addresses that the name of the server has; none if it is an address itself
 	TLS        *tls.ConnectionState // nil without
 	Answers    []wire.Answer        // to the peers that live, then to the others, as far as they came; none to datagrams
-	Err        error                // a RefusedError if one of the answers is an error
+	Err        error                // a RefusedError if one of the answers is an error, else an UnknownError if a goodbye was for nobody
 }
 
 // exchange has beats answered. It tries again if that was only a matter of the
@@ -296,6 +295,7 @@ func (l *line) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Re
 	if err := l.send(link, beats, goodbyeTime); err != nil {
 		return l.failed(ctx, "sending to", err)
 	}
+	unknown := &UnknownError{Server: l.server.url}
 	for _, beat := range beats {
 		answer, err := answerTo(&beat, reader)
 		if err != nil {
@@ -307,13 +307,28 @@ func (l *line) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Re
 			l.way.answered(link.address)
 		}
 		x.Answers = append(x.Answers, answer)
-		if answer.Error == "" {
+		switch {
+		case answer.Error == "":
 			l.accepted(&answer)
-		} else if x.Err == nil {
+			unknown.note(&beat, &answer)
+		case x.Err == nil:
 			x.Err = &RefusedError{Server: l.server.url, Text: answer.Error}
 		}
+		if beat.Cancel && answer.Error == "" && answer.Collector == "" && x.Err == nil {
+			x.Err = fmt.Errorf("%s %w", l.server, errTooOld)
+		}
+	}
+	if x.Err == nil && len(unknown.Peers) > 0 {
+		x.Err = unknown
 	}
 	return nil
+}
+
+// isFinal reports whether a collector would say the same once more.
+func isFinal(err error) bool {
+	var refused *RefusedError
+	var unknown *UnknownError
+	return errors.As(err, &refused) || errors.As(err, &unknown) || errors.Is(err, errTooOld)
 }
 
 // answerTo reads the answer to beat. Answers come in the order of the beats.

@@ -22,6 +22,8 @@ type Peer struct {
 	Status  string        // empty for alive; wire.StatusLeaving and wire.StatusDead are ends
 	Exit    Exit          // of an end: how the process ended
 	BackIn  time.Duration // of StatusLeaving: the promise to be back; 0 for none
+	Cancel  bool          // of StatusLeaving: an earlier promise is taken back
+	Grace   time.Duration // how late a beat may be; 0 for what the collector thinks
 	Tags    []wire.Label
 
 	PID     uint32 // 0 for none
@@ -57,7 +59,7 @@ func (p *Peer) beat() wire.Beat {
 	return wire.Beat{
 		Host: p.Host, Service: p.Service, IP: p.IP, Status: p.Status, Tags: p.Tags,
 		PID: p.PID, Boot: p.Boot, StartMS: p.StartMS, Watched: p.Watched,
-		BackInMS: p.BackIn.Milliseconds(), HasExitCode: p.Exit.HasCode, ExitCode: p.Exit.Code, Signal: p.Exit.Signal,
+		BackInMS: p.BackIn.Milliseconds(), Cancel: p.Cancel, GraceMS: p.Grace.Milliseconds(), HasExitCode: p.Exit.HasCode, ExitCode: p.Exit.Code, Signal: p.Exit.Signal,
 	}
 }
 

@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -71,8 +72,41 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
 }
 
+// An UnknownError is what a collector answers to a goodbye for peers that it
+// does not know. It has recorded nothing of them.
+type UnknownError struct {
+	Server string
+	Peers  []UnknownPeer
+}
+
+// An UnknownPeer is one of them.
+type UnknownPeer struct {
+	Host, Service string
+	Near          []string // peers of similar names
+}
+
+// note takes in the answer to a beat.
+func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
+	if answer.Unknown {
+		e.Peers = append(e.Peers, UnknownPeer{beat.Host, beat.Service, answer.Near})
+	}
+}
+
+func (e *UnknownError) Error() string {
+	texts := make([]string, 0, len(e.Peers))
+	for _, p := range e.Peers {
+		text := p.Host + "/" + cmp.Or(p.Service, "host")
+		if len(p.Near) > 0 {
+			text += fmt.Sprintf(" (did you mean %s?)", strings.Join(p.Near, " or "))
+		}
+		texts = append(texts, text)
+	}
+	return fmt.Sprintf("%s has recorded nothing, as it does not know %s", e.Server, strings.Join(texts, " and "))
+}
+
 // Why a server is not waited for any longer, in an operator's words.
 var (
+	errTooOld      = errors.New("is too old to take a promise back: it has taken this for a goodbye")
 	errHungUp      = errors.New("the collector hung up")
 	errNothing     = errors.New("there is nothing to say")
 	errStranger    = errors.New("it answers more than it was told")

@@ -88,7 +88,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 		if i == 0 {
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.say("clock", "%s", skew(x.At, x.RoundTrip, answer.NowMS))
-			if x.Ahead != 0 {
+			if x.Ahead != 0 && x.Err == nil { // else the clock was not all that was wrong
 				c.say("refused", "at first, because of the clock; each sender finds that out again: set the clock")
 			}
 		}

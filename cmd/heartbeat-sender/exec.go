@@ -68,6 +68,7 @@ func (c *call) follow(j *job) (tell func(jobEnd)) {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
+	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end jobEnd) {
 		if err := s.Tell(end.of(peer, s.BackIn)); err != nil {
 			c.warnf("the end is not told: %v", err)

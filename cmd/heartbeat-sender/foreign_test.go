@@ -61,6 +61,9 @@ func talk(t *testing.T, config *tls.Config, answer func(*wire.Beat) []byte) stri
 					if err != nil {
 						return
 					}
+					if signed, err := wire.OpenSigned(payload); err == nil && signed != nil {
+						payload = signed.Object
+					}
 					beat, err := wire.Decode(payload)
 					if err == nil && beat.Ack {
 						conn.Write(answer(beat)) //nolint:errcheck // it may be gone
@@ -184,7 +187,7 @@ func doors(t *testing.T, dir, text string) map[string]func(t *testing.T) string 
 				return framed(t, map[string]any{"ack": b.Seq})
 			})
 			ca := write("ca.pem", string(authorityOf(cert)))
-			said := foreignCall(t, nil, command, "-server", url, "-tls-ca", ca, "-timeout", "200ms") // another name
+			said := foreignCall(t, nil, command, "-server", url, "-tls-ca", ca, "-tls-server-name", "bad", "-timeout", "200ms")
 			return said + foreignCall(t, nil, "check", "-server", url, "-tls-ca", ca, "-tls-server-name", "good")
 		}
 	}

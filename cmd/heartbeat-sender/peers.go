@@ -154,15 +154,14 @@ func (c *call) ownName() (string, error) {
 	return properName(name)
 }
 
-// properName returns name in lower case, as collectors do, unless it is
-// nobody's own.
+// properName returns name as collectors spell it, unless it is nobody's own.
 func properName(name string) (string, error) {
-	name = strings.ToLower(name)
-	switch {
-	case name == "", name == "(none)": // as Linux says before a name is set
+	if name == "" || name == "(none)" { // as Linux says before a name is set
 		return "", fmt.Errorf("%q is no name", name)
-	case name == "localhost", strings.HasPrefix(name, "localhost."):
-		return "", fmt.Errorf("%q is what every host calls itself", name)
 	}
-	return name, (&wire.Beat{Host: name}).Validate()
+	proper, err := wire.Host(name)
+	if proper == "localhost" || strings.HasPrefix(proper, "localhost.") {
+		return "", fmt.Errorf("%q is what every host calls itself", proper)
+	}
+	return proper, err
 }
