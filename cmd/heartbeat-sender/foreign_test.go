@@ -192,7 +192,7 @@ func doors(t *testing.T, dir, text string) map[string]func(t *testing.T) string 
 		}
 	}
 	add("a pid file", nil, "check", "-server", nobody, "-pid-file", write("x.pid", text), "-service", "x")
-	add("a pid file of run", nil, "run", "-server", nobody, "-pid-file", write("y.pid", text), "-service", "x")
+	add("a pid file of run", nil, "run", "-server", "udp://127.0.0.1:1", "-pid-file", write("y.pid", text), "-service", "x")
 	add("systemctl", func(*call) { systemctl(t, "printf '%s' \"$TEXT\" >&2; exit 1", text) }, "check", "-server", nobody, "-systemd-unit", "x")
 	add("instances", func(*call) {
 		systemctl(t, `case $1 in show) printf 'LoadState=loaded\nActiveState=active\nSubState=exited\nResult=success\nMainPID=0\n' ;; *) printf '%s' "$TEXT" ;; esac`, text)
@@ -201,7 +201,7 @@ func doors(t *testing.T, dir, text string) map[string]func(t *testing.T) string 
 	add("a key", nil, "once", "-config", write("key.toml", fmt.Sprintf("%q = 1\n", text)))
 	add("a value", nil, "once", "-config", write("value.toml", fmt.Sprintf("ip = %q\n", text)))
 	add("no TOML", nil, "once", "-config", write("no.toml", text))
-	add("a secret", nil, "once", "-server", nobody, "-key-file", write("secret", text))
+	add("a secret", nil, "once", "-server", nobody, "-timeout", "200ms", "-key-file", write("secret", text))
 	add("a host name", func(c *call) { c.hostName = func() (string, error) { return text, nil } }, "once", "-server", nobody)
 	add("no host name", func(c *call) { c.hostName = func() (string, error) { return "", errors.New(text) } }, "once", "-server", nobody)
 	add("the environment", func(c *call) { c.environ = []string{"HEARTBEAT_SERVER=" + text} }, "once")

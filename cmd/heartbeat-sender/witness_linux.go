@@ -4,7 +4,6 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
-	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -143,21 +142,24 @@ func (s *sightings) had(sig syscall.Signal) bool {
 // isOnItsWay tells whether a signal waits for one of our threads, or is blocked
 // there, as all are while a thread is taking one in (proc_pid_status(5)).
 func isOnItsWay(sig syscall.Signal) bool {
-	threads, err := filepath.Glob("/proc/self/task/*/status")
-	if err != nil {
-		return false
-	}
-	for _, thread := range threads {
-		text, _ := os.ReadFile(thread) //nolint:errcheck // it may have ended
-		for line := range strings.Lines(string(text)) {
-			name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-			if name != "SigPnd" && name != "ShdPnd" && name != "SigBlk" {
-				continue
-			}
-			set, err := strconv.ParseUint(value, 16, 64)
-			if err == nil && set&(1<<(sig-1)) != 0 {
-				return true
-			}
+	const tasks = "/proc/self/task/"
+	threads, _ := os.ReadDir(tasks) //nolint:errcheck // without it nothing is known to be on its way
+	return slices.ContainsFunc(threads, func(thread os.DirEntry) bool {
+		text, _ := os.ReadFile(tasks + thread.Name() + "/status") //nolint:errcheck // it may have ended
+		return holds(string(text), sig)
+	})
+}
+
+// holds tells whether a signal is in one of the sets of a status.
+func holds(status string, sig syscall.Signal) bool {
+	for line := range strings.Lines(status) {
+		name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
+		if name != "SigPnd" && name != "ShdPnd" && name != "SigBlk" {
+			continue
+		}
+		set, err := strconv.ParseUint(value, 16, 64)
+		if err == nil && set&(1<<(sig-1)) != 0 {
+			return true
 		}
 	}
 	return false
