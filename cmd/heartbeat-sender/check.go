@@ -54,7 +54,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		*p = seen(*p, state)
+		see(p, state)
 		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &failure{code: exitNotDelivered}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -260,20 +261,12 @@ func parseSpan(value string) (time.Duration, error) {
 	if !ok {
 		return time.ParseDuration(value)
 	}
-	const most = 100_000 // days; far above what any option takes
-	count, err := strconv.ParseFloat(days, 64)
-	if err != nil || strings.Trim(days, "0123456789.") != "" || count > most {
-		return 0, fmt.Errorf("%.64q is not a number of days", days)
+	count, err := strconv.ParseUint(days, 10, 16) // 65,535 are not too many to count
+	if err != nil || strings.ContainsAny(rest, "+-") {
+		return 0, strconv.ErrSyntax
 	}
-	span := time.Duration(count * float64(day))
-	if rest == "" {
-		return span, nil
-	}
-	part, err := time.ParseDuration(rest)
-	if part < 0 || strings.ContainsAny(rest, "+-") {
-		return 0, fmt.Errorf("%.64q has a sign", rest)
-	}
-	return span + part, err
+	part, err := time.ParseDuration(cmp.Or(rest, "0"))
+	return time.Duration(count)*day + part, err
 }
 
 func setHost(s *settings, value string) (err error) {

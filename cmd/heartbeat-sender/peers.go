@@ -64,14 +64,12 @@ func (c *call) peers() (peers []sender.Peer, targets []watch.Target, err error) 
 		}
 		peers, targets = append(peers, peer), append(targets, target)
 	}
-	switch name := s.peer.Service; {
-	case name == "", name == hostService, s.target != (watch.Target{}):
+	self := s.peer.Service != "" && s.peer.Service != hostService && s.target == (watch.Target{})
+	if self {
+		peers = append(peers, speakFor(common, sender.Self(common.Host, s.peer.Service)))
+	}
+	if !self || len(watches) > 0 {
 		peers = append(peers, speakFor(common, sender.Host(common.Host)))
-	default:
-		peers = append(peers, speakFor(common, sender.Self(common.Host, name)))
-		if len(watches) > 0 {
-			peers = append(peers, speakFor(common, sender.Host(common.Host)))
-		}
 	}
 	return peers, targets, nil
 }

@@ -20,7 +20,9 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target) *watch.Watcher 
 	}
 	w.Report = func(i int, state watch.State) {
 		text := describe(state)
-		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
+		peer := s.Peers[i]
+		see(&peer, state)
+		if err := s.Tell(peer); err != nil {
 			text = err.Error()
 		}
 		logs[i].add(text, state.Phase == watch.Dead)
@@ -68,7 +70,7 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 		c.warnf("%v", err) // of those that nobody could ask, nothing is said
 	}
 	for i, state := range states {
-		peers[i] = seen(peers[i], state)
+		see(&peers[i], state)
 	}
 	return nil
 }
@@ -77,8 +79,8 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 // that it has to be back. Like any word of one's own it means alive.
 const statusRestarting = "restarting"
 
-// seen returns what is to be said of a peer whose process is in a state.
-func seen(p sender.Peer, s watch.State) sender.Peer {
+// see makes what is said of a peer that of a state of its process.
+func see(p *sender.Peer, s watch.State) {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
 	p.Silent = s.Phase == watch.Starting
 	switch s.Phase {
@@ -89,7 +91,6 @@ func seen(p sender.Peer, s watch.State) sender.Peer {
 	case watch.Dead:
 		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
 	}
-	return p
 }
 
 // describe tells an operator about a state.

@@ -47,12 +47,12 @@ func (f *tlsFiles) renewed() (*tls.Config, error) {
 func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 	config := &tls.Config{ServerName: f.trust.serverName, MinVersion: tls.VersionTLS12}
 	if f.ca.Name != "" {
-		ca, err := f.ca.Read(ctx)
+		ca, err := read(ctx, &f.ca, "tls-ca")
 		if err != nil {
-			return nil, fmt.Errorf("tls-ca: %w", err)
+			return nil, err
 		}
 		config.RootCAs = x509.NewCertPool()
-		if !config.RootCAs.AppendCertsFromPEM(ca.Text) {
+		if !config.RootCAs.AppendCertsFromPEM(ca) {
 			return nil, fmt.Errorf("tls-ca: %q holds no certificate in PEM", f.ca.Name)
 		}
 	}
@@ -73,17 +73,26 @@ func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	case f.cert.Name == "" || f.key.Name == "":
 		return nil, errors.New("tls-cert and tls-key need each other")
 	}
-	cert, err := f.cert.Read(ctx)
+	cert, err := read(ctx, &f.cert, "tls-cert")
 	if err != nil {
-		return nil, fmt.Errorf("tls-cert: %w", err)
+		return nil, err
 	}
-	key, err := f.key.Read(ctx)
+	key, err := read(ctx, &f.key, "tls-key")
 	if err != nil {
-		return nil, fmt.Errorf("tls-key: %w", err)
+		return nil, err
 	}
-	own, err := tls.X509KeyPair(cert.Text, key.Text)
+	own, err := tls.X509KeyPair(cert, key)
 	if err != nil {
-		return nil, fmt.Errorf("tls-cert: %w", err)
+		err = fmt.Errorf("tls-cert: %w", err)
 	}
-	return []tls.Certificate{own}, nil
+	return []tls.Certificate{own}, err
+}
+
+// read returns what is in the file of an option.
+func read(ctx context.Context, file *regular.Reader, option string) ([]byte, error) {
+	content, err := file.Read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", option, err)
+	}
+	return content.Text, nil
 }

@@ -28,29 +28,21 @@ type witness struct {
 // newWitness returns nil if there is none to be had.
 func newWitness() *witness {
 	asked, questions, err := os.Pipe()
-	if err != nil {
+	answers, said, err2 := os.Pipe()
+	if err != nil || err2 != nil {
 		return nil
 	}
-	defer asked.Close()
-	answers, said, err := os.Pipe()
-	if err != nil {
-		questions.Close()
-		return nil
-	}
-	defer said.Close()
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it ends when questions is closed
+	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it ends with us: then there are no more questions
 	cmd.Args = []string{witnessName}
 	cmd.Stdin, cmd.Stdout = asked, said
+	err = cmd.Start()
+	asked.Close()
+	said.Close() // so that the end of the witness is that of its answers
 	w := &witness{questions, answers}
-	if cmd.Start() == nil {
-		said.Close()                 // so that its end is one
-		if _, ok := w.answer(); ok { // it looks
-			return w
-		}
+	if _, ok := w.answer(); err != nil || !ok { // else it looks from now on
+		return nil
 	}
-	questions.Close()
-	answers.Close()
-	return nil
+	return w
 }
 
 // saw tells whether the witness has got a signal too. Without one, those are
@@ -152,12 +144,10 @@ func isOnItsWay(sig syscall.Signal) bool {
 
 // holds tells whether a signal is in one of the sets of a status.
 func holds(status string, sig syscall.Signal) bool {
-	for line := range strings.Lines(status) {
-		name, value, _ := strings.Cut(strings.TrimSpace(line), ":\t")
-		if name != "SigPnd" && name != "ShdPnd" && name != "SigBlk" {
-			continue
-		}
-		set, err := strconv.ParseUint(value, 16, 64)
+	for _, name := range []string{"SigPnd:\t", "ShdPnd:\t", "SigBlk:\t"} {
+		_, after, _ := strings.Cut(status, name)
+		digits, _, _ := strings.Cut(after, "\n")
+		set, err := strconv.ParseUint(digits, 16, 64)
 		if err == nil && set&(1<<(sig-1)) != 0 {
 			return true
 		}
