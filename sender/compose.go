@@ -77,7 +77,10 @@ func (l *line) next(w *word, t *told, link *link) wire.Beat {
 	beat := w.beat()
 	beat.Check = l.check
 	beat.Run, beat.Seq = l.run, t.seq
-	beat.SentMS = time.Now().Add(l.ahead).UnixMilli()
+	beat.SentMS = time.Now().Add(l.clock.ahead).UnixMilli()
+	if l.sender.signs() {
+		beat.To = l.recipient.to
+	}
 	beat.IntervalMS = l.sender.Interval.Milliseconds()
 	beat.RTTMicros = l.rtt.Microseconds()
 	if !beat.IP.IsValid() && !w.NoIP {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net"
 	"sync"
 	"time"
 
@@ -27,8 +28,12 @@ const usualPatience = 2 * time.Second
 type line struct {
 	sender *Sender
 	server server
+	way    *way
 
-	run   string
+	life   string // of the sender
+	number int    // of the server
+	run    string
+
 	check bool   // nothing is to be recorded
 	words []word // what the sender says
 	news  <-chan struct{}
@@ -38,16 +43,21 @@ type line struct {
 	proven    *link
 	tried     *link // the newest, not proven yet
 	dialing   bool
-	planned   bool   // retry runs
-	lastTo    string // address that answered last
+	planned   bool  // retry runs
+	hurries   bool  // with its last words
+	lost      error // why the last link was given up
 	pause     time.Duration
 	deadAfter time.Duration // silence the server allows; 0 while not known
 	dialAt    time.Time     // when it last began to dial
 
-	ahead     time.Duration // how far the time that the server wants to see is ahead of ours
-	corrected bool          // it was set, and nothing was acknowledged since
+	recipient recipient
+	clock     clock
 
-	writeTime time.Duration // that a write may take
+	mu      sync.Mutex // guards what follows
+	end     time.Time  // when nobody waits any longer; zero while nothing has ended
+	writing net.Conn   // what was written to last
+
+	posts []*post // to a server that takes datagrams, one for each of its addresses
 
 	wg      sync.WaitGroup // dialling and listening
 	dialed  chan dialed
@@ -62,15 +72,13 @@ type line struct {
 func newLine(s *Sender, url string) *line {
 	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it
 	l := &line{
-		sender: s, server: server, run: newRun(),
-		said: make(map[string]sayings), planned: true, writeTime: usualPatience,
+		sender: s, server: server, way: newWay(s, server), life: newLife(), number: 1, recipient: recipientOf(server),
+		said: make(map[string]sayings), planned: true,
 		dialed: make(chan dialed, 1), events: make(chan event), turn: make(chan struct{}),
 		patient: time.NewTimer(0), retry: time.NewTimer(0),
 	}
+	l.run = runOf(l.life, l.number)
 	l.patient.Stop()
-	if s.Hurry {
-		l.writeTime = hurryTime / 2
-	}
 	return l
 }
 
@@ -79,6 +87,7 @@ func (l *line) keep(ctx context.Context) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer l.closeAll()
 	defer cancel()
+	defer context.AfterFunc(ctx, func() { l.interrupt(l.goodbyeTime()) })()
 
 	interval := l.sender.Interval
 	next := time.Now().Add(spread(interval)) // so that a fleet does not beat in step
@@ -141,11 +150,11 @@ func (l *line) speak(which choice) {
 	if link == nil {
 		return
 	}
-	beats := l.compose(which, link)
+	beats := l.compose(l.introduce(which), link)
 	if len(beats) == 0 {
 		return
 	}
-	if err := l.send(link, beats, min(l.patience(), l.writeTime)); err != nil {
+	if err := l.send(link, beats, min(l.patience(), usualPatience)); err != nil {
 		l.drop(link, err)
 		return
 	}
@@ -164,7 +173,41 @@ func (l *line) send(link *link, beats []wire.Beat, patience time.Duration) error
 		}
 		payloads = append(payloads, payload)
 	}
-	return link.send(payloads, patience)
+	if err := l.allow(link, patience); err != nil {
+		return err
+	}
+	return link.send(payloads)
+}
+
+// allow gives what is written to conn next so much time, or less if the sender
+// has ended.
+func (l *line) allow(conn net.Conn, patience time.Duration) error {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.writing = conn
+	deadline := time.Now().Add(patience)
+	if !l.end.IsZero() {
+		deadline = earlier(time.Now().Add(l.lastPatience()), l.end)
+	}
+	return conn.SetWriteDeadline(deadline)
+}
+
+// interrupt ends a write that is stuck, because the sender has ended. What is
+// still to be said has so much time.
+func (l *line) interrupt(rest time.Duration) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.end = time.Now().Add(rest)
+	if l.writing != nil {
+		l.writing.SetWriteDeadline(time.Now()) //nolint:errcheck // then it is closed
+	}
+}
+
+func earlier(a, b time.Time) time.Time {
+	if a.Before(b) {
+		return a
+	}
+	return b
 }
 
 // await gives the server time to answer.
@@ -197,10 +240,13 @@ func (l *line) hear(e event) {
 	case e.answer.Error != "":
 		e.link.owed--
 		e.link.refused()
-		l.warnf("%v", &RefusedError{Server: l.server.url, Text: e.answer.Error})
 		l.awaitNothing()
 		l.prove(e.link)
-		if l.correct(&e.answer) {
+		corrected := l.correct(&e.answer)
+		if !corrected || l.clock.corrected { // that a collector first tells its id is no news
+			l.warnf("%v", &RefusedError{Server: l.server.url, Text: e.answer.Error})
+		}
+		if corrected {
 			l.speak(due)
 		}
 	default:
@@ -223,23 +269,17 @@ func (l *line) acknowledged(link *link, answer *wire.Answer) {
 	} else {
 		l.awaitNothing()
 	}
-	l.pause, l.corrected = 0, false
+	l.pause = 0
+	first := !l.recipient.accepted
+	l.accepted(answer)
 	l.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
 	if link == l.tried {
-		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, Printable(answer.ID), l.others(), l.deadAfter)
+		l.infof("connected to %s as %s%s, dead after %s of silence", l.server, wire.Printable(answer.ID), l.others(), l.deadAfter)
 	}
 	l.prove(link)
-}
-
-// correct heeds the time that a refusal tells: the clock of this host may be
-// what is wrong with a signed beat. It reports whether it is worth another try.
-func (l *line) correct(answer *wire.Answer) bool {
-	if !l.sender.signs() || l.corrected || answer.NowMS == 0 {
-		return false
+	if first {
+		l.speak(unsaid)
 	}
-	l.corrected = true
-	l.ahead = time.Until(time.UnixMilli(answer.NowMS))
-	return true
 }
 
 // others tells for how many more than the last one this line speaks.
@@ -260,9 +300,7 @@ func (l *line) prove(answered *link) {
 		l.proven.Close()
 	}
 	l.proven, l.tried = l.tried, nil
-	if addr := l.proven.RemoteAddr(); addr != nil && !l.server.local() {
-		l.lastTo = addr.String()
-	}
+	l.way.answered(l.proven.address)
 }
 
 // silent is what an unanswered beat leads to.
@@ -270,16 +308,18 @@ func (l *line) silent() {
 	l.waiting = false
 	l.warnf("%s does not answer", l.server)
 	if l.tried != nil {
+		l.way.unanswered(l.tried.address)
 		l.tried.Close()
 		l.tried = nil
 	}
-	l.dialLater()
+	l.dialLater(time.Now())
 }
 
 // drop gives up a link that is broken.
 func (l *line) drop(link *link, err error) {
 	link.Close()
 	if link == l.tried {
+		l.way.unanswered(link.address)
 		l.tried = nil
 	}
 	if link == l.proven {
@@ -288,13 +328,15 @@ func (l *line) drop(link *link, err error) {
 	if errors.Is(err, io.EOF) {
 		err = errHungUp
 	}
-	l.warnf("connection to %s is lost: %v", l.server, err)
+	if l.lost = err; !l.hurries {
+		l.warnf("connection to %s is lost: %v", l.server, err)
+	}
 	switch newest := l.newest(); {
 	case newest == nil:
 		l.awaitNothing()
-		l.dialLater()
+		l.dialLater(time.Now())
 	case len(newest.unanswered) > 0: // the other one was tried because of that
-		l.dialLater()
+		l.dialLater(time.Now())
 	}
 }
 
@@ -305,7 +347,11 @@ func (l *line) closeAll() {
 			link.Close()
 		}
 	}
+	for _, p := range l.posts {
+		p.close()
+	}
 	l.wg.Wait()
+	l.way.wg.Wait()
 	select {
 	case d := <-l.dialed:
 		if d.conn != nil {
@@ -340,12 +386,4 @@ func (l *line) warnf(format string, args ...any) {
 	if !l.often(format) {
 		l.sender.warnf(format, args...)
 	}
-}
-
-// Printable quotes text of a collector if it is not plain, and cuts it.
-func Printable(text string) string {
-	if quoted := fmt.Sprintf("%.200q", text); quoted != `"`+text+`"` {
-		return quoted
-	}
-	return text
 }

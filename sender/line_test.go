@@ -63,7 +63,6 @@ func TestUnansweredBeatLeadsToADialAtOnce(t *testing.T) {
 		time.Sleep(30 * time.Second)
 	})
 	require.Equal(t, c.beats[0].at.Add(5*time.Second), c.dials[1])
-	require.Equal(t, "pipe", c.dialed[1], "to the address that answered")
 }
 
 // An acknowledgement of nothing that was said proves nothing.

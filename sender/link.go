@@ -13,13 +13,14 @@ import (
 // A link is one connection to a server.
 type link struct {
 	net.Conn
+	address    string // that was dialled
 	local      netip.Addr
 	unanswered []batch // the oldest first
 	owed       int     // answers that may still come: one a beat
 }
 
-func newLink(conn net.Conn) *link {
-	l := &link{Conn: conn}
+func newLink(conn net.Conn, address string) *link {
+	l := &link{Conn: conn, address: address}
 	switch addr := conn.LocalAddr().(type) {
 	case *net.TCPAddr:
 		l.local = addr.AddrPort().Addr().Unmap().WithZone("")
@@ -29,17 +30,21 @@ func newLink(conn net.Conn) *link {
 	return l
 }
 
-// send writes payloads in one go. It never waits longer than patience.
-func (l *link) send(payloads [][]byte, patience time.Duration) error {
+// send writes payloads in one go.
+func (l *link) send(payloads [][]byte) error {
 	var frames []byte
 	for _, payload := range payloads {
 		frames = wire.AppendFrame(frames, payload)
 	}
-	if err := l.SetWriteDeadline(time.Now().Add(patience)); err != nil {
-		return err
-	}
 	_, err := l.Write(frames)
 	return err
+}
+
+// finish tells the server that nothing more will be said. It can still answer.
+func (l *link) finish() {
+	if conn, ok := l.Conn.(interface{ CloseWrite() error }); ok {
+		conn.CloseWrite() //nolint:errcheck // what it takes for the end is seen by who reads
+	}
 }
 
 // A batch is a row of beats of which only the last asks for an answer.

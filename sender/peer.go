@@ -5,6 +5,7 @@ import (
 	"net/netip"
 	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 
@@ -21,6 +22,8 @@ type Peer struct {
 	Status  string        // empty for alive; wire.StatusLeaving and wire.StatusDead are ends
 	Exit    Exit          // of an end: how the process ended
 	BackIn  time.Duration // of StatusLeaving: the promise to be back; 0 for none
+	Cancel  bool          // of StatusLeaving: an earlier promise is taken back
+	Grace   time.Duration // how late a beat may be; 0 for what the collector thinks
 	Tags    []wire.Label
 
 	PID     uint32 // 0 for none
@@ -56,7 +59,7 @@ func (p *Peer) beat() wire.Beat {
 	return wire.Beat{
 		Host: p.Host, Service: p.Service, IP: p.IP, Status: p.Status, Tags: p.Tags,
 		PID: p.PID, Boot: p.Boot, StartMS: p.StartMS, Watched: p.Watched,
-		BackInMS: p.BackIn.Milliseconds(), HasExitCode: p.Exit.HasCode, ExitCode: p.Exit.Code, Signal: p.Exit.Signal,
+		BackInMS: p.BackIn.Milliseconds(), Cancel: p.Cancel, GraceMS: p.Grace.Milliseconds(), HasExitCode: p.Exit.HasCode, ExitCode: p.Exit.Code, Signal: p.Exit.Signal,
 	}
 }
 
@@ -88,5 +91,12 @@ func parting(peers []Peer, backIn time.Duration) []Peer {
 	return peers
 }
 
-// newRun names one life of a sender.
-func newRun() string { return rand.Text()[:12] }
+// finished reports whether p has ended with success.
+func (p *Peer) finished() bool { return p.leaving() && p.Exit.HasCode && p.Exit.Code == 0 }
+
+// newLife names one life of a sender.
+func newLife() string { return rand.Text()[:12] }
+
+// runOf names what a sender says to one server in one life: order is judged
+// within it.
+func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }

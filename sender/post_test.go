@@ -33,18 +33,18 @@ func (m *mailbox) dial(_ context.Context, network, _ string) (net.Conn, error) {
 	m.dials++
 	m.open++
 	near, far := net.Pipe()
-	return &post{Conn: near, far: far, box: m, number: m.dials}, nil
+	return &mailSocket{Conn: near, far: far, box: m, number: m.dials}, nil
 }
 
-// A post is a socket that sends to a mailbox.
-type post struct {
+// A mailSocket is a socket that sends to a mailbox.
+type mailSocket struct {
 	net.Conn
 	far    net.Conn
 	box    *mailbox
 	number int
 }
 
-func (p *post) Write(payload []byte) (int, error) {
+func (p *mailSocket) Write(payload []byte) (int, error) {
 	beat, err := wire.Decode(payload)
 	if err != nil {
 		panic(err)
@@ -58,7 +58,7 @@ func (p *post) Write(payload []byte) (int, error) {
 	return len(payload), nil
 }
 
-func (p *post) Read(b []byte) (int, error) {
+func (p *mailSocket) Read(b []byte) (int, error) {
 	p.box.mu.Lock()
 	refuses := p.box.refuses
 	p.box.mu.Unlock()
@@ -68,7 +68,7 @@ func (p *post) Read(b []byte) (int, error) {
 	return p.Conn.Read(b)
 }
 
-func (p *post) Close() error {
+func (p *mailSocket) Close() error {
 	p.box.mu.Lock()
 	defer p.box.mu.Unlock()
 	p.box.open--
@@ -114,7 +114,7 @@ func TestDatagramsOnSchedule(t *testing.T) {
 	for i, b := range m.beats {
 		require.EqualValues(t, i+1, b.Seq)
 	}
-	require.InDelta(t, 10, m.dials, 1, "the name is resolved anew each minute")
+	require.InDelta(t, 30, m.dials, 1, "the name is resolved anew every two intervals")
 }
 
 // A goodbye may be lost: it is sent three times, as fast as two packets may be
@@ -179,4 +179,132 @@ func TestDatagramsHaveRoom(t *testing.T) {
 	require.ErrorContains(t, s.Tell(s.Peers[0]), "give it fewer tags")
 	s.Servers[0] = "tcp://hb:7878"
 	require.NoError(t, s.Validate())
+}
+
+// postWorld is a world with a collector at two addresses.
+func postWorld() (*world, *collector) {
+	c := new(collector)
+	return &world{servers: []nameServer{{}}, zone: []string{home, home2}, homes: map[string]*collector{home: c, home2: c}}, c
+}
+
+// Each address gets every beat, in a run of its own and one life: no beat is a
+// repetition of another one.
+func TestDatagramsGoToEachAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := postWorld()
+		s := &Sender{Servers: []string{"udp://hb:7878", "tcp://hb:7878"}, Interval: 10 * time.Second, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer stop()
+		time.AfterFunc(5*time.Minute, func() { w.set(func() { w.zone = []string{newHome, home2, home} }) })
+		require.NoError(t, s.Run(ctx))
+		c.cut()
+		c.wg.Wait()
+		seqs := make(map[string]int64)
+		for _, b := range c.beats {
+			seqs[b.Run]++
+			require.Equal(t, seqs[b.Run], b.Seq, "%s", b.Run)
+			require.Equal(t, wire.Life(c.beats[0].Run), wire.Life(b.Run))
+		}
+		require.Len(t, seqs, 3, "two addresses and a connection")
+	})
+}
+
+// An address that takes the place of another one is told everything, and goes on
+// counting.
+func TestNewAddressIsToldAtOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := postWorld()
+		w.zone = []string{"192.0.2.101"}
+		s := &Sender{Servers: []string{"udp://hb:7878"}, Interval: time.Hour, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, stop := context.WithTimeout(t.Context(), 3*time.Hour)
+		defer stop()
+		time.AfterFunc(90*time.Minute, func() { w.set(func() { w.zone = []string{home} }) })
+		require.NoError(t, s.Run(ctx))
+		require.NotEmpty(t, c.beats)
+		require.Greater(t, c.beats[0].Seq, int64(1))
+		require.Less(t, c.beats[0].at.Sub(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)), 150*time.Minute+time.Second)
+	})
+}
+
+// What the network says of the last beat does not cost the next one.
+func TestRefusalOfTheLastDatagramCostsOnlyThat(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := postWorld()
+		w.zone = []string{home}
+		s := &Sender{Servers: []string{"udp://hb:7878"}, Interval: 2 * time.Second, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer stop()
+		for restart := range 100 { // each takes one beat
+			at := 10*time.Second + time.Duration(restart)*4*time.Second
+			time.AfterFunc(at, func() { c.set(func() { c.refuses = true }) })
+			time.AfterFunc(at+2*time.Second, func() { c.set(func() { c.refuses = false }) })
+		}
+		require.NoError(t, s.Run(ctx))
+		for i := range c.beats[1:] {
+			require.LessOrEqual(t, c.beats[i+1].at.Sub(c.beats[i].at), 4*time.Second)
+		}
+	})
+}
+
+// A sender that cannot resolve the name when it starts, because its host just
+// boots, does not wait for the next beat.
+func TestNameIsResolvedSoonAfterAFailure(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, c := postWorld()
+		w.servers[0].fails = true
+		s := &Sender{Servers: []string{"udp://hb:7878"}, Interval: 24 * time.Hour, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, stop := context.WithTimeout(t.Context(), 2*time.Minute)
+		defer stop()
+		time.AfterFunc(time.Minute, func() { w.set(func() { w.servers[0].fails = false }) })
+		begin := time.Now()
+		require.NoError(t, s.Run(ctx))
+		require.False(t, c.beats[0].Leaving())
+		require.LessOrEqual(t, c.beats[0].at.Sub(begin), time.Minute+tryTime)
+	})
+}
+
+// A reader that has stopped, behind a unix socket, blocks every write. No end
+// waits for it.
+func TestBlockedDatagramsHoldUpNoEnd(t *testing.T) {
+	for name, tt := range map[string]struct {
+		hurry bool
+		exit  Exit
+		limit time.Duration
+	}{
+		"a stop":             {false, Exit{}, goodbyeTime},
+		"a job that failed":  {true, Exit{HasCode: true, Code: 1}, hurryTime},
+		"a job that has won": {true, Exit{HasCode: true}, 100 * time.Millisecond},
+	} {
+		t.Run(name, func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				s := &Sender{Servers: []string{"unixgram:///run/hb.sock"}, Interval: time.Second, Peers: []Peer{{Host: "web-1", Service: "job"}}, Hurry: tt.hurry}
+				var open []net.Conn
+				s.Dial = func(context.Context, string, string) (net.Conn, error) {
+					near, far := net.Pipe() // nobody reads from it
+					open = append(open, far)
+					return near, nil
+				}
+				ctx, stop := context.WithCancel(t.Context())
+				done := make(chan error)
+				go func() { done <- s.Run(ctx) }()
+				time.Sleep(time.Minute + 300*time.Millisecond)
+				if tt.exit.HasCode {
+					end := s.Peers[0]
+					end.Exit, end.Status = tt.exit, wire.StatusLeaving
+					require.NoError(t, s.Tell(end))
+				}
+				begin := time.Now()
+				stop()
+				require.NoError(t, <-done)
+				require.LessOrEqual(t, time.Since(begin), tt.limit)
+				for _, far := range open {
+					far.Close()
+				}
+			})
+		})
+	}
 }

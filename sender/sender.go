@@ -1,6 +1,7 @@
 package sender
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -35,9 +36,10 @@ type Sender struct {
 	Peers    []Peer        // beats go in this order; the answer is that to the last
 	BackIn   time.Duration // in the goodbye of Run and Leave: the promise to be back; 0 for none
 
-	// Hurry is for a sender whose end somebody waits for. Run then waits no
-	// longer than a second for a connection to say goodbye over, and hardly for
-	// an answer.
+	// Hurry is for a sender whose end somebody waits for. Run then takes no
+	// longer than a second to say goodbye; after a success (StatusLeaving with
+	// exit code 0) it waits only for a connection that is being made, and hardly
+	// for a name server or an answer.
 	Hurry bool
 
 	// Key signs the beats; the zero one does not. A collector that asks for
@@ -50,9 +52,11 @@ type Sender struct {
 	// connection, so that new certificates are heeded; nil for the roots of the
 	// system. A ServerName that it leaves out is the host of the URL.
 	TLS func() (*tls.Config, error)
-	// Dial connects; nil for net.Dialer.
+	// Dial connects; nil for net.Dialer. It is given the host of the URL as it
+	// stands there, and resolves it itself.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
+	ask   lookup // for tests; nil for the system's
 	words words
 	lines atomic.Pointer[[]*line] // of Run
 }
@@ -68,11 +72,46 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
 }
 
+// An UnknownError is what a collector answers to a goodbye for peers that it
+// does not know. It has recorded nothing of them.
+type UnknownError struct {
+	Server string
+	Peers  []UnknownPeer
+}
+
+// An UnknownPeer is one of them.
+type UnknownPeer struct {
+	Host, Service string
+	Near          []string // peers of similar names
+}
+
+// note takes in the answer to a beat.
+func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
+	if answer.Unknown {
+		e.Peers = append(e.Peers, UnknownPeer{beat.Host, beat.Service, answer.Near})
+	}
+}
+
+func (e *UnknownError) Error() string {
+	texts := make([]string, 0, len(e.Peers))
+	for _, p := range e.Peers {
+		text := p.Host + "/" + cmp.Or(p.Service, "host")
+		if len(p.Near) > 0 {
+			text += fmt.Sprintf(" (did you mean %s?)", strings.Join(p.Near, " or "))
+		}
+		texts = append(texts, text)
+	}
+	return fmt.Sprintf("%s has recorded nothing, as it does not know %s", e.Server, strings.Join(texts, " and "))
+}
+
 // Why a server is not waited for any longer, in an operator's words.
 var (
+	errTooOld      = errors.New("is too old to take a promise back: it has taken this for a goodbye")
 	errHungUp      = errors.New("the collector hung up")
 	errNothing     = errors.New("there is nothing to say")
 	errStranger    = errors.New("it answers more than it was told")
+	errUnanswered  = errors.New("the last beat was not answered")
+	errOthers      = fmt.Errorf("no answer for %s", othersTime)
 	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
 	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
 )
@@ -119,8 +158,12 @@ func (s *Sender) validate(p *Peer) error {
 		return err
 	}
 	for _, url := range s.Servers {
-		if server, err := parseServer(url); err == nil && server.datagrams() {
-			return s.fitsDatagram(&beat)
+		server, err := parseServer(url)
+		if err != nil || !server.datagrams() {
+			continue
+		}
+		if err := s.fitsDatagram(server, &beat); err != nil {
+			return err
 		}
 	}
 	return nil
@@ -149,10 +192,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	}
 	s.words.begin(s.Peers)
 	defer s.words.forget()
-	lines := make([]*line, 0, len(s.Servers))
-	for _, url := range s.Servers {
-		lines = append(lines, newLine(s, url))
-	}
+	lines := s.newLines()
 	s.lines.Store(&lines)
 	defer s.lines.Store(nil)
 	speaking, end := context.WithCancel(context.WithoutCancel(ctx))
@@ -170,6 +210,18 @@ func (s *Sender) Run(ctx context.Context) error {
 	end()
 	wg.Wait()
 	return nil
+}
+
+// newLines returns one line for each server, in one life of the sender.
+func (s *Sender) newLines() []*line {
+	life := newLife()
+	lines := make([]*line, 0, len(s.Servers))
+	for i, url := range s.Servers {
+		l := newLine(s, url)
+		l.life, l.number, l.run = life, i+1, runOf(life, i+1)
+		lines = append(lines, l)
+	}
+	return lines
 }
 
 // Tell changes what is said of a peer, at once and from then on. A peer is
@@ -221,11 +273,9 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	defer cancel(nil)
 	errs := make([]error, len(s.Servers))
 	var wg sync.WaitGroup
-	for i, url := range s.Servers {
+	for i, l := range s.newLines() {
 		wg.Go(func() { // ends with ctx
-			l := newLine(s, url)
-			l.adopt(peers)
-			if errs[i] = l.deliver(ctx, due); errs[i] == nil {
+			if errs[i] = l.once(ctx, peers); errs[i] == nil {
 				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })
 			}
 		})
@@ -242,7 +292,11 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 // Check connects to a server and sends one beat for each peer, of which
 // nothing is recorded.
 func (s *Sender) Check(ctx context.Context, server string) *Exchange {
+	ctx, cancel := context.WithCancel(ctx)
 	l := newLine(s, server)
+	defer l.closeAll()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { l.interrupt(0) })()
 	l.check = true
 	l.adopt(s.Peers)
 	return l.exchange(ctx, due)

@@ -2,6 +2,7 @@ package sender
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -33,8 +34,13 @@ type collector struct {
 	slow    map[int]time.Duration // how long these dials take, cancelled or not
 	rejects string                // text of the error that it answers
 
+	tls *tls.Config // of tls://
+
 	key   *wire.Key     // who does not sign with it is refused,
 	clock time.Duration // and who says another time than this one is ahead of ours
+	id    string        // and, if this is set, who names neither it
+	names []string      // nor one of these
+	row   map[int]int   // refusals of that in a row, by connection: eight end it
 
 	unwanted string // service whose beats are refused
 	acks     func(seq int64) int64
@@ -66,12 +72,23 @@ func (c *collector) dial(_ context.Context, _, address string) (net.Conn, error)
 	c.conn = append(c.conn, far)
 	c.conns++
 	number := len(c.conn)
+	if c.tls != nil {
+		c.wg.Go(func() { c.serve(tls.Server(far, c.tls), number) })
+		return near, nil
+	}
 	c.wg.Go(func() { c.serve(far, number) })
 	return near, nil
 }
 
 func (c *collector) serve(conn net.Conn, number int) {
 	defer conn.Close()
+	answers := make(chan *wire.Answer, 1000) // a pipe has no room of its own
+	defer close(answers)
+	c.wg.Go(func() { // ends when serve does
+		for answer := range answers {
+			conn.Write(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer))) //nolint:errcheck // it may be gone
+		}
+	})
 	reader := wire.NewReader(conn, wire.DefaultMaxFrame)
 	for {
 		payload, err := reader.Next()
@@ -90,7 +107,7 @@ func (c *collector) serve(conn net.Conn, number int) {
 			panic(err)
 		}
 		if answer := c.take(beat, number); answer != nil {
-			conn.Write(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer))) //nolint:errcheck // it may be gone
+			answers <- answer
 		}
 	}
 }
@@ -105,6 +122,8 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 		return nil
 	case c.key != nil && there.Sub(time.UnixMilli(beat.SentMS)).Abs() > time.Minute:
 		return &wire.Answer{Error: "sent_ms: too far off", NowMS: there.UnixMilli()}
+	case c.id != "" && beat.To != c.id && !slices.Contains(c.names, beat.To):
+		return c.refuse(number, there)
 	case c.unwanted != "" && beat.Service == c.unwanted:
 		return &wire.Answer{Error: "not this one"}
 	case !beat.Ack && c.rejects == "":
@@ -114,7 +133,18 @@ func (c *collector) take(beat *wire.Beat, number int) *wire.Answer {
 	case c.acks != nil:
 		return &wire.Answer{Seq: c.acks(beat.Seq), ID: "web-1/host"}
 	}
-	return &wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: beat.IntervalMS * 7 / 2, ID: "web-1/host"}
+	return &wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: beat.IntervalMS * 7 / 2, ID: "web-1/host", Collector: c.id}
+}
+
+// refuse is what one says who is another collector.
+func (c *collector) refuse(number int, there time.Time) *wire.Answer {
+	if c.row == nil {
+		c.row = make(map[int]int)
+	}
+	if c.row[number]++; c.row[number] == 8 {
+		c.conn[number-1].Close()
+	}
+	return &wire.Answer{Error: "to: this is another collector", NowMS: there.UnixMilli(), Collector: c.id}
 }
 
 // open returns what was signed.
@@ -146,6 +176,12 @@ func (c *collector) cut() {
 // play runs a sender against a collector in virtual time until story returns.
 func play(t *testing.T, s *Sender, story func(c *collector)) *collector {
 	c := new(collector)
+	playWith(t, c, s, func() { story(c) })
+	return c
+}
+
+// playWith does so against a collector of which something is special.
+func playWith(t *testing.T, c *collector, s *Sender, story func()) {
 	if s.signs() {
 		c.key = &s.Key
 	}
@@ -162,14 +198,13 @@ func play(t *testing.T, s *Sender, story func(c *collector)) *collector {
 		var wg sync.WaitGroup
 		wg.Go(func() { done <- s.Run(ctx) })
 		synctest.Wait()
-		story(c)
+		story()
 		stop()
 		require.NoError(t, <-done)
 		wg.Wait()
 		c.cut()
 		c.wg.Wait()
 	})
-	return c
 }
 
 func TestFirstBeatAtOnceThenEveryInterval(t *testing.T) {
@@ -309,22 +344,6 @@ func TestPausesStartOverOnlyAfterAnAcknowledgement(t *testing.T) {
 	require.Greater(t, len(c.dials), 60)
 }
 
-func TestAddressThatAnsweredLastIsTriedFirst(t *testing.T) {
-	l := newLine(&Sender{Interval: time.Second}, "tcp://hb:7878")
-	l.lastTo = "192.0.2.1:7878"
-	synctest.Test(t, func(t *testing.T) {
-		c := &collector{refuses: true}
-		l.sender.Dial = c.dial
-		for range 3 {
-			l.dial(t.Context())
-			<-l.dialed
-			l.dialing = false
-		}
-		l.wg.Wait()
-		require.Equal(t, []string{"192.0.2.1:7878", "hb:7878", "hb:7878"}, c.dialed)
-	})
-}
-
 func TestLostConnectionIsReplacedAtOnce(t *testing.T) {
 	c := play(t, &Sender{Interval: 10 * time.Second}, func(c *collector) {
 		time.Sleep(25 * time.Second)
@@ -401,6 +420,8 @@ func TestSeveralServersDoNotWaitForEachOther(t *testing.T) {
 		require.InDelta(t, 9, len(good.beats), 1)
 		require.Len(t, good.dials, 2)
 		require.NotEqual(t, good.beats[0].Run, hung.beats[0].Run, "each counts for itself")
+		require.Equal(t, wire.Life(good.beats[0].Run), wire.Life(hung.beats[0].Run), "in one life")
+		require.NotEqual(t, wire.Life(good.beats[0].Run), wire.Life(last(good.beats).Run), "which ended before Once")
 	})
 }
 

@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/netip"
 	"slices"
 	"strconv"
 	"strings"
@@ -70,13 +71,35 @@ func (s server) network() string {
 	return s.scheme
 }
 
-// host returns the host of the URL.
+// host returns the host of the URL; none of a unix socket.
 func (s server) host() string {
 	host, _, _ := net.SplitHostPort(s.address) //nolint:errcheck // parseServer has seen it
 	return host
 }
 
-// connect connects to an address of the server.
+func (s server) port() string {
+	_, port, _ := net.SplitHostPort(s.address) //nolint:errcheck // likewise
+	return port
+}
+
+// hasName reports whether the host of the URL is to be resolved.
+func (s server) hasName() bool {
+	_, err := netip.ParseAddr(s.host())
+	return !s.local() && err != nil
+}
+
+// families returns the kinds of addresses that the URL allows.
+func (s server) families() []string {
+	switch {
+	case strings.HasSuffix(s.scheme, "4"):
+		return []string{"ip4"}
+	case strings.HasSuffix(s.scheme, "6"):
+		return []string{"ip6"}
+	}
+	return []string{"ip4", "ip6"}
+}
+
+// connect connects to one address of a server.
 func (s *Sender) connect(ctx context.Context, to server, address string) (net.Conn, error) {
 	dial := s.Dial
 	if dial == nil {
@@ -124,3 +147,6 @@ func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Co
 type secured struct{ *tls.Conn }
 
 func (c *secured) Close() error { return c.NetConn().Close() }
+
+// CloseWrite does nothing for the same reason.
+func (c *secured) CloseWrite() error { return nil }

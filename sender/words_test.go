@@ -150,7 +150,7 @@ func TestHurry(t *testing.T) {
 	}{
 		"answered":                {runs: time.Minute, told: true},
 		"ended at once":           {told: true},
-		"not answered":            {meets: &collector{silent: true}, runs: time.Minute, waits: hurryAnswer, told: true},
+		"not answered":            {meets: &collector{silent: true}, runs: time.Minute, waits: quickTime, told: true},
 		"refused":                 {meets: &collector{refuses: true}, runs: time.Minute},
 		"refused, ended at once":  {meets: &collector{refuses: true}},
 		"slow to connect":         {takes: 600 * time.Millisecond, waits: 600 * time.Millisecond, told: true},
@@ -271,10 +271,10 @@ func TestHerdComesBackSpread(t *testing.T) {
 	for range senders {
 		l := newLine(&Sender{Interval: interval}, "tcp://hb:7878")
 		l.dialAt = lost.Add(-time.Hour)
-		now := lost.Add(l.untilDial(lost)) // refused until the collector is back
+		now := lost.Add(l.untilDial(lost, lost)) // refused until the collector is back
 		for now.Before(lost.Add(away)) {
 			l.dialAt = now
-			now = now.Add(l.untilDial(now))
+			now = now.Add(l.untilDial(now, now))
 		}
 		after := now.Sub(lost.Add(away))
 		require.LessOrEqual(t, after, interval)

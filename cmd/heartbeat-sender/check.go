@@ -19,7 +19,7 @@ import (
 // checkCommand says step by step what works, for a person who wonders why
 // nothing arrives.
 func checkCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender()
+	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -27,7 +27,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
-			c.say("failed", "%v%s", err, hint(err))
+			c.say("failed", "%s%s", wire.Printable(err.Error()), hint(err))
 			failed = &failure{code: max(exitCode(err), exitCode(failed))}
 		}
 	}
@@ -38,17 +38,23 @@ func checkCommand(ctx context.Context, c *call) error {
 // its name or path may be misspelt.
 func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
-	if err := w.Check(ctx); err != nil {
-		c.say("failed", "%s", oneLine(err))
+	wrong := w.Check(ctx)
+	if wrong != nil {
+		c.say("failed", "%v", wrong)
 		failed = &failure{code: exitConfig}
+	}
+	w.Warnf = func(format string, args ...any) { // why a target does not run
+		if text := fmt.Sprintf(format, args...); !strings.Contains(errorText(wrong), text) {
+			c.say("failed", "%s", text)
+		}
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.say("failed", "%s", oneLine(err))
+		c.say("failed", "%v", err)
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		*p = seen(*p, state)
+		see(p, state)
 		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &failure{code: exitNotDelivered}
@@ -61,10 +67,13 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string) error {
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	if err := c.resolve(ctx, server); err != nil {
-		return err
-	}
 	x := s.Check(ctx, server)
+	for _, dead := range x.Dead {
+		c.say("nameserver", "%s does not answer: every lookup waits for it first", dead)
+	}
+	if len(x.Resolved) > 0 {
+		c.say("resolved", "%s", strings.Join(x.Resolved, ", "))
+	}
 	if x.Remote != "" {
 		c.say("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
 	}
@@ -79,31 +88,13 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 		if i == 0 {
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.say("clock", "%s", skew(x.At, x.RoundTrip, answer.NowMS))
-			if x.Ahead != 0 {
+			if x.Ahead != 0 && x.Err == nil { // else the clock was not all that was wrong
 				c.say("refused", "at first, because of the clock; each sender finds that out again: set the clock")
 			}
 		}
 		c.sayWho(&answer)
 	}
 	return x.Err
-}
-
-// resolve tells the addresses of a server, if it has a name.
-func (c *call) resolve(ctx context.Context, server string) error {
-	scheme, address, _ := strings.Cut(server, "://")
-	if strings.HasPrefix(scheme, "unix") {
-		return nil
-	}
-	host, _, err := net.SplitHostPort(address)
-	if err != nil || net.ParseIP(host) != nil {
-		return err
-	}
-	addrs, err := net.DefaultResolver.LookupHost(ctx, host)
-	if err != nil {
-		return fmt.Errorf("resolving %.256q failed: %w", host, err)
-	}
-	c.say("resolved", "%s", strings.Join(addrs, ", "))
-	return nil
 }
 
 // sayTLS tells who the collector is, and as whom this host has come.
@@ -124,8 +115,8 @@ func describeCertificate(cert *x509.Certificate) string {
 	if len(names) == 0 {
 		names = []string{cert.Subject.CommonName}
 	}
-	return fmt.Sprintf("%s, certified by %s until %s", sender.Printable(strings.Join(names, ", ")),
-		sender.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
+	return fmt.Sprintf("%s, certified by %s until %s", wire.Printable(strings.Join(names, ", ")),
+		wire.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
 // sayWho tells what a collector makes of a peer.
@@ -133,10 +124,10 @@ func (c *call) sayWho(answer *wire.Answer) {
 	if answer.Error != "" {
 		return // it is told as the failure
 	}
-	c.say("identity", "%s", sender.Printable(answer.ID))
+	c.say("identity", "%s", wire.Printable(answer.ID))
 	deadAfter := time.Duration(answer.DeadAfterMS) * time.Millisecond
 	c.say("deadline", "dead after %s of silence", deadAfter)
-	c.say("rule", "%s", sender.Printable(answer.Rule))
+	c.say("rule", "%s", wire.Printable(answer.Rule))
 }
 
 // skew tells how the clock of this host differs from that of a collector.
@@ -197,5 +188,5 @@ func hintTLS(err error) string {
 }
 
 func (c *call) say(what, format string, args ...any) {
-	fmt.Fprintf(c.stdout, "%-10s %s\n", what, fmt.Sprintf(format, args...))
+	fmt.Fprintf(c.stdout, "%-10s %s\n", what, oneLine(fmt.Sprintf(format, args...)))
 }

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net"
 	"os"
+	"slices"
 	"sync"
 	"time"
 
@@ -20,6 +21,10 @@ type collector struct {
 	closes  bool   // hangs up at once
 	gone    bool   // does not listen any more
 	refusal string // what it answers instead of an acknowledgement
+
+	// knows are the only peers that may say goodbye; nil for a collector of
+	// before, to which that is all the same.
+	knows []string
 
 	listener net.Listener
 	wg       sync.WaitGroup
@@ -118,7 +123,15 @@ func (c *collector) answer(beat *wire.Beat) wire.Answer {
 	if service == "" {
 		service = "host"
 	}
-	return wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: 35000, Rule: "interval", ID: beat.Host + "/" + service}
+	id := beat.Host + "/" + service
+	answer := wire.Answer{Seq: beat.Seq, NowMS: time.Now().UnixMilli(), DeadAfterMS: 35000, Rule: "interval", ID: id}
+	if c.knows != nil {
+		answer.Collector = "hb"
+		if beat.Leaving() && !slices.Contains(c.knows, id) {
+			answer.Unknown, answer.Near = true, c.knows
+		}
+	}
+	return answer
 }
 
 // write adds a beat to the file.

@@ -85,7 +85,7 @@ func commandNames() string {
 }
 
 func runCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender()
+	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -96,13 +96,14 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	s.Infof = func(format string, args ...any) {
 		c.infof(format, args...)
-		m.notify("STATUS=" + fmt.Sprintf(format, args...))
+		m.notify("STATUS=" + oneLine(fmt.Sprintf(format, args...)))
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop() // if Run fails
 	wg.Go(func() { watcher.Run(ctx) })
+	wg.Go(func() { c.watchName(ctx, s.Peers[0].Host) })
 	wg.Go(func() { m.watchdog(ctx, s.Turning) })
 	wg.Go(func() {
 		<-ctx.Done()
@@ -113,7 +114,7 @@ func runCommand(ctx context.Context, c *call) error {
 }
 
 func onceCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender()
+	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -134,7 +135,7 @@ func onceCommand(ctx context.Context, c *call) error {
 }
 
 func leaveCommand(ctx context.Context, c *call) error {
-	s, _, err := c.sender()
+	s, _, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -142,15 +143,45 @@ func leaveCommand(ctx context.Context, c *call) error {
 		s.Peers = s.Peers[:1] // its host stays
 	}
 	anonymous(s.Peers) // whoever holds the names
+	for i := range s.Peers {
+		s.Peers[i].Cancel = c.settings.cancel
+	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	if err := s.Leave(ctx); err != nil {
-		return err
+	err = s.Leave(ctx)
+	said := c.goodbye(time.Now())
+	for _, p := range s.Peers {
+		if wasHeard(p, err) {
+			c.infof("%s/%s %s", p.Host, cmp.Or(p.Service, hostService), said)
+		}
 	}
-	for _, p := range s.Peers { // a name that is misspelt would look just as well
-		c.infof("%s/%s has said goodbye", p.Host, cmp.Or(p.Service, hostService))
+	return err
+}
+
+// goodbye tells what leave has said by now.
+func (c *call) goodbye(now time.Time) string {
+	switch backIn := c.settings.backIn; {
+	case c.settings.cancel:
+		return "has promised nothing any more"
+	case backIn > 0:
+		return "has said goodbye, and is dead if it is not back by " + now.Add(backIn).Format("2006-01-02 15:04:05 MST")
 	}
-	return nil
+	return "has said goodbye for good"
+}
+
+// wasHeard reports whether a collector has taken in the goodbye of p, when err is
+// what came of all goodbyes.
+func wasHeard(p sender.Peer, err error) bool {
+	var each interface{ Unwrap() []error }
+	if !errors.As(err, &each) {
+		return err == nil
+	}
+	return slices.ContainsFunc(each.Unwrap(), func(err error) bool {
+		var unknown *sender.UnknownError
+		return errors.As(err, &unknown) && !slices.ContainsFunc(unknown.Peers, func(u sender.UnknownPeer) bool {
+			return u.Host == p.Host && u.Service == p.Service
+		})
+	})
 }
 
 // anonymous makes peers of no process.

@@ -19,6 +19,7 @@ func TestSenderDependsOnNothingElse(t *testing.T) {
 		module + "/cmd/heartbeat-sender",
 		module + "/internal/proc",
 		module + "/internal/watch",
+		module + "/plugins/inputs/heartbeat/regular",
 		module + "/plugins/inputs/heartbeat/wire",
 		module + "/sender",
 		"golang.org/x/sys/unix",

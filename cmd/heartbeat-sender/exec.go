@@ -7,7 +7,6 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"path/filepath"
 	"slices"
 	"sync"
 	"syscall"
@@ -34,7 +33,7 @@ func execCommand(_ context.Context, c *call) error {
 	}
 	tell(end)
 	if end.overran {
-		c.warnf("%s took longer than %s and was ended", filepath.Base(j.cmd.Path), c.settings.maxRuntime)
+		c.warnf("%s took longer than %s and was ended", j.name, c.settings.maxRuntime)
 	}
 	if end.code == 0 {
 		return nil
@@ -59,16 +58,17 @@ func (c *call) follow(j *job) (tell func(jobEnd)) {
 	}
 	var s *sender.Sender
 	if err == nil {
-		s, err = c.senderFor([]sender.Peer{peer})
+		s, err = c.senderFor(context.Background(), []sender.Peer{peer})
 	}
 	if err != nil {
-		c.log(logError, "nobody hears of %s: %v", filepath.Base(j.cmd.Path), err)
+		c.log(logError, "nobody hears of %s: %v", j.name, err)
 		return func(jobEnd) {}
 	}
 	s.Hurry, s.Infof = true, nil
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
+	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end jobEnd) {
 		if err := s.Tell(end.of(peer, s.BackIn)); err != nil {
 			c.warnf("the end is not told: %v", err)
@@ -85,7 +85,7 @@ func (c *call) jobPeer(j *job) (sender.Peer, error) {
 		return peer, err
 	}
 	if peer.Service == "" {
-		peer.Service = watch.ServiceName(filepath.Base(j.cmd.Path))
+		peer.Service = watch.ServiceName(j.name)
 	}
 	if peer.Service == hostService {
 		return peer, fmt.Errorf("service: %q is the host itself, give another name", hostService)
@@ -203,3 +203,7 @@ func (a *asking) note(sig os.Signal) {
 func (a *asking) explains(end jobEnd) bool {
 	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }
+
+// isFromKeys tells whether a signal most often comes from keys: then the
+// terminal has sent it to the job too.
+func isFromKeys(sig syscall.Signal) bool { return sig == syscall.SIGINT || sig == syscall.SIGQUIT }

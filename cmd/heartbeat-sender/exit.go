@@ -2,10 +2,9 @@ package main
 
 import (
 	"errors"
-	"strconv"
 	"strings"
-	"unicode"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -23,8 +22,7 @@ const (
 	exitSignalled = 128 // and the number of the signal
 )
 
-// maxMessage is the longest message in bytes: a file can be quoted at length by
-// those who read it.
+// maxMessage is the longest message in bytes: several errors may be joined in it.
 const maxMessage = 900
 
 // A failure is an error that knows its exit code.
@@ -63,21 +61,19 @@ func errorText(err error) string {
 	return err.Error()
 }
 
-// oneLine returns what may be several errors in several lines. What does not
-// print is written out, and what is long is cut: errors quote files and collectors.
-func oneLine(err error) string {
-	var out strings.Builder
-	for _, char := range strings.ReplaceAll(errorText(err), "\n", "; ") {
-		if unicode.IsPrint(char) {
-			out.WriteRune(char)
-		} else {
-			out.WriteString(strings.Trim(strconv.QuoteRune(char), "'"))
-		}
+// oneLine returns text, which may be that of several errors in several lines, as
+// one that is fit for a log and a terminal: it quotes files, collectors and
+// certificates. What is long is cut.
+func oneLine(text string) string {
+	parts := strings.Split(text, "\n")
+	for i, part := range parts {
+		parts[i] = wire.Printable(part)
 	}
-	if out.Len() > maxMessage {
-		return strings.ToValidUTF8(out.String()[:maxMessage], "") + "..."
+	line := strings.Join(parts, "; ")
+	if len(line) > maxMessage {
+		return strings.ToValidUTF8(line[:maxMessage], "") + "..."
 	}
-	return out.String()
+	return line
 }
 
 // isDelivery tells what -quiet silences: not a mistake in the settings, which

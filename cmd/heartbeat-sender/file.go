@@ -2,10 +2,10 @@ package main
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"os"
 	"slices"
 	"strconv"
 	"strings"
@@ -25,12 +25,12 @@ type file struct {
 
 // readFile applies what the file of that name gives to c. All of the file is
 // checked, also what is for other commands.
-func (s *settings) readFile(c *command, name string) error {
-	text, err := os.ReadFile(name)
+func (s *settings) readFile(ctx context.Context, c *command, name string) error {
+	text, err := readConfig(ctx, name)
 	if err != nil {
 		return fmt.Errorf("reading the configuration failed: %w", err)
 	}
-	f := &file{name: name, text: string(text)}
+	f := &file{name: name, text: text}
 	if f.meta, err = toml.Decode(f.text, &f.content); err != nil {
 		return f.syntaxError(err)
 	}

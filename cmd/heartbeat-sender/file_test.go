@@ -95,7 +95,7 @@ func TestSyntaxErrorsAreOneLine(t *testing.T) {
 	} {
 		name := filepath.Join(t.TempDir(), "x.toml")
 		require.NoError(t, os.WriteFile(name, []byte(text), 0o600))
-		err := new(settings).readFile(commandNamed("run"), name)
+		err := new(settings).readFile(t.Context(), commandNamed("run"), name)
 		require.ErrorContains(t, err, want, text)
 		require.NotContains(t, err.Error(), "\n", text)
 	}

@@ -43,8 +43,8 @@ func FuzzFile(f *testing.F) {
 		os.Remove(path) // some file systems wait for the disk when a file is written over
 		require.NoError(t, os.WriteFile(path, []byte(text), 0o600))
 		var got settings
-		if err := got.readFile(commandNamed("run"), path); err != nil {
-			requireOneLine(t, oneLine(err), path, text)
+		if err := got.readFile(t.Context(), commandNamed("run"), path); err != nil {
+			requireOneLine(t, oneLine(err.Error()), path, text)
 			return
 		}
 		var values map[string]any

@@ -13,13 +13,12 @@ Commands:
 `
 
 const helpSources = `
-A flag overrules the environment, which overrules the file, which overrules the default. All
-but -every, -config and the -back-in of exec and leave can be given in all three, lists with commas
-or as a list:
+A flag overrules the environment, which overrules the file, which overrules the default. All but
+-every, -grace, -cancel, -config and the -back-in of exec and leave can be given in all three,
+lists with commas or as a list:
 
   -back-in 15m       HEARTBEAT_BACK_IN=15m                 back_in = "15m"
   -tag a=1 -tag b=2  HEARTBEAT_TAG=a=1,b=2                 tag = ["a=1", "b=2"]
-  -quiet             HEARTBEAT_QUIET=true                  quiet = true
 `
 
 const helpExamples = `
@@ -31,8 +30,8 @@ Examples:
 
 const (
 	helpExit = `
-Exit codes: 0 delivered (several collectors: to one at least), 1 not delivered, 2 command line,
-            3 settings: environment, file, host name, target; 4 refused by the collector
+Exit codes: 0 delivered (several collectors: to one at least), 1 not delivered, or peer not known,
+            2 command line, 3 settings: environment, file, host name, target; 4 refused
 `
 	helpExecExit = `
 Exit codes: that of CMD; 128+N if signal N ended it, 127 if it is not there, 126 if it cannot be

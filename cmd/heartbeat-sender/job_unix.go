@@ -7,6 +7,8 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
+	"strings"
 	"syscall"
 
 	"golang.org/x/sys/unix"
@@ -14,13 +16,15 @@ import (
 
 // A job is a command that runs on our behalf, with our standard streams.
 type job struct {
+	name    string // of the program
 	cmd     *exec.Cmd
 	signals chan os.Signal // that we get
 
-	// With a terminal it stays in our process group: so keys and job control
-	// work as without us. Else it leads one of its own, so that a signal can
-	// reach all of it.
+	// With a terminal it stays in our process group: so keys, job control,
+	// pipes and scripts around us work as without us. Else it leads one of its
+	// own, so that a signal can reach all of it.
 	terminal bool
+	witness  *witness // of the signals to that group, in a terminal
 }
 
 // passed are the signals that are handed on.
@@ -31,20 +35,44 @@ var passed = []os.Signal{
 
 // startJob returns a job even if it could not be started.
 func startJob(args, environ []string) (*job, error) {
-	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it wants to
-	j := &job{cmd: cmd, signals: make(chan os.Signal, len(passed)), terminal: inTerminal()}
+	j := &job{signals: make(chan os.Signal, len(passed)), terminal: inTerminal()}
+	j.command(environ, args[0], args[1:]...)
+	j.name = filepath.Base(j.cmd.Path)
+	if j.terminal {
+		j.witness = newWitness()
+	}
+	for _, sig := range passed {
+		if !signal.Ignored(sig) { // what we were told to ignore, it ignores too
+			signal.Notify(j.signals, sig)
+		}
+	}
+	err := j.cmd.Start()
+	if errors.Is(err, syscall.ENOEXEC) && j.startScript(environ, args[1:]) == nil {
+		err = nil
+	}
+	return j, err
+}
+
+// command makes j a program that is to be started.
+func (j *job) command(environ []string, name string, args ...string) {
+	j.cmd = exec.Command(name, args...) //nolint:noctx // it ends when it wants to
 	if errors.Is(j.cmd.Err, exec.ErrDot) {
 		j.cmd.Err = nil // whoever has "." in PATH means it
 	}
 	j.cmd.Env = environ
 	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	j.cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: !j.terminal}
-	for _, sig := range passed {
-		if !signal.Ignored(sig) { // what we were told to ignore, it ignores too
-			signal.Notify(j.signals, sig)
-		}
+}
+
+// startScript has the shell run what the kernel knows no format of: a script
+// without "#!". So do execvp(3), and with it cron, nice and nohup.
+func (j *job) startScript(environ, args []string) error {
+	script := j.cmd.Path
+	if !strings.Contains(script, "/") { // found in "."; its name may begin with "-"
+		script = "./" + script
 	}
-	return j, j.cmd.Start()
+	j.command(environ, "/bin/sh", append([]string{script}, args...)...)
+	return j.cmd.Start()
 }
 
 // inTerminal tells whether there is a terminal that controls us.
@@ -57,12 +85,13 @@ func inTerminal() bool {
 	return true
 }
 
-// pass hands on a signal, unless the terminal has sent it to both of us.
+// pass hands on a signal, unless the job has got it too.
 func (j *job) pass(sig os.Signal) {
-	if j.terminal && (sig == syscall.SIGINT || sig == syscall.SIGQUIT) {
+	number := sig.(syscall.Signal)
+	if j.terminal && j.witness.saw(number) {
 		return
 	}
-	j.send(sig.(syscall.Signal))
+	j.send(number)
 }
 
 // send signals the job. If it ended a moment ago, nobody gets the signal.

@@ -5,11 +5,13 @@ import (
 	"os"
 	"os/exec"
 	"os/signal"
+	"path/filepath"
 	"syscall"
 )
 
 // A job is a command that runs on our behalf, with our standard streams.
 type job struct {
+	name    string // of the program
 	cmd     *exec.Cmd
 	signals chan os.Signal // that we get
 }
@@ -17,7 +19,7 @@ type job struct {
 // startJob returns a job even if it could not be started.
 func startJob(args, environ []string) (*job, error) {
 	cmd := exec.Command(args[0], args[1:]...) //nolint:noctx // it ends when it wants to
-	j := &job{cmd: cmd, signals: make(chan os.Signal, 1)}
+	j := &job{name: filepath.Base(cmd.Path), cmd: cmd, signals: make(chan os.Signal, 1)}
 	if errors.Is(j.cmd.Err, exec.ErrDot) {
 		j.cmd.Err = nil
 	}

@@ -36,7 +36,7 @@ func (c *call) log(p priority, format string, args ...any) {
 		begin = string(p)
 	}
 	c.logging.Do(func() { c.logger = newLogger(c.stderr) })
-	c.logger.write(fmt.Sprintf(begin+format+"\n", args...))
+	c.logger.write(begin + oneLine(fmt.Sprintf(format, args...)) + "\n")
 }
 
 // endLog waits until all is written, but not for ever.
@@ -54,19 +54,36 @@ const (
 // A logger writes in the background. Who beats, or waits for a job, never waits
 // for whoever reads the log: a pipe may be full, a terminal stopped.
 type logger struct {
-	lines chan string
-	ended chan struct{}
+	to     io.Writer
+	lines  chan string
+	ending chan struct{} // is closed when those that wait are the last ones
+	ended  chan struct{}
 }
 
 func newLogger(to io.Writer) *logger {
-	l := &logger{lines: make(chan string, maxLines), ended: make(chan struct{})}
-	go func() { // ends with end, or with the program
-		defer close(l.ended)
-		for line := range l.lines {
-			io.WriteString(to, line) //nolint:errcheck // nobody is left to hear of it
-		}
-	}()
+	l := &logger{to: to, lines: make(chan string, maxLines), ending: make(chan struct{}), ended: make(chan struct{})}
+	go l.keep() // ends with end, or with the program
 	return l
+}
+
+func (l *logger) keep() {
+	defer close(l.ended)
+	for {
+		select {
+		case line := <-l.lines:
+			l.print(line)
+			continue
+		case <-l.ending:
+		}
+		for len(l.lines) > 0 {
+			l.print(<-l.lines)
+		}
+		return
+	}
+}
+
+func (l *logger) print(line string) {
+	io.WriteString(l.to, line) //nolint:errcheck // nobody is left to hear of it
 }
 
 // write drops what does not fit any more.
@@ -78,7 +95,7 @@ func (l *logger) write(line string) {
 }
 
 func (l *logger) end() {
-	close(l.lines)
+	close(l.ending)
 	select {
 	case <-l.ended:
 	case <-time.After(flushTime):

@@ -30,7 +30,7 @@ func TestJournalGetsPriorities(t *testing.T) {
 	c.infof("to nobody known")
 	c.args = []string{"nonsense"}
 	c.environ = []string{"JOURNAL_STREAM=" + fileID(file)}
-	require.Equal(t, exitUsage, c.exit())
+	require.Equal(t, exitUsage, c.exit(t.Context()))
 	said, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
 	require.Equal(t, "<6>connected\n<4>lost 1\nheartbeat-sender: to a file\nheartbeat-sender: to nobody known\n"+
@@ -49,6 +49,7 @@ func TestLogThatIsStuckHoldsUpNobody(t *testing.T) {
 		require.Zero(t, time.Since(begin))
 		l.end()
 		require.Equal(t, flushTime, time.Since(begin))
+		l.write("too late\n")
 		read.Close()
 		<-l.ended
 	})

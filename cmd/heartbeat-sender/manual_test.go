@@ -213,7 +213,7 @@ func TestExamplesOfTheManualAreRight(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "heartbeat-sender.toml")
 	require.NoError(t, os.WriteFile(file, []byte(fileExample), 0o600))
 	var s settings
-	require.NoError(t, s.readFile(commandNamed("run"), file))
+	require.NoError(t, s.readFile(t.Context(), commandNamed("run"), file))
 	require.Len(t, s.watches, 2)
 }
 

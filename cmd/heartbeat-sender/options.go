@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -59,6 +60,10 @@ func deliveryOptions() []option {
 			usage: "when it is called again; without it the collector cannot know",
 		},
 		{
+			name: "grace", value: timeValue, commands: "once exec", flagOnly: "once exec", set: setPeerGrace,
+			usage: "how late the next beat may be; else the collector decides",
+		},
+		{
 			name: "splay", value: timeValue, commands: "once", set: setSplay,
 			usage: "wait a random part of it first, so that a fleet is not in step",
 		},
@@ -69,6 +74,10 @@ func deliveryOptions() []option {
 		{
 			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave", set: setBackIn,
 			usage: "promise of the goodbye: not back within it is dead",
+		},
+		{
+			name: "cancel", commands: "leave", flagOnly: "leave", set: setCancel,
+			usage: "take back what an earlier goodbye promised",
 		},
 		{
 			name: "max-runtime", value: timeValue, commands: "exec", set: setMaxRuntime,
@@ -110,7 +119,7 @@ func peerOptions() []option {
 		},
 		{
 			name: "status", value: "WORD", initial: wire.StatusAlive, commands: beating, watch: true, set: setStatus,
-			usage: "what to say; any other word means alive",
+			usage: "a word for alive, or dead to report a death",
 		},
 		{
 			name: "tag", value: "KEY=VALUE", commands: speaking, watch: true, clear: clearTags, set: addTag,
@@ -222,20 +231,42 @@ func setGrace(s *settings, value string) error {
 	return setTime(&s.grace, value, 0)
 }
 
-// setTime takes up to a month, which is the most that a beat can tell.
+func setPeerGrace(s *settings, value string) error {
+	return setTime(&s.peer.Grace, value, time.Millisecond)
+}
+
+func setCancel(s *settings, value string) (err error) { return setBool(&s.cancel, value) }
+
+// setTime takes what a beat can tell at the most.
 func setTime(field *time.Duration, value string, low time.Duration) error {
 	const high = sender.MaxInterval
-	span, err := time.ParseDuration(value)
+	span, err := parseSpan(value)
 	switch {
 	case err != nil && strings.Trim(value, "0123456789.") == "":
 		return fmt.Errorf("%.64q lacks a unit: write \"%.64ss\"", value, value)
 	case err != nil:
-		return fmt.Errorf("%.64q is no time: write one like 10s, 5m or 24h", value)
+		return fmt.Errorf("%.64q is not a duration: write one like 10s, 5m, 24h or 7d", value)
 	case span < low || span > high:
-		return fmt.Errorf("%.64q is not in %s to %s", value, low, strings.TrimSuffix(high.String(), "0m0s"))
+		return fmt.Errorf("%.64q is not in %s to %dd", value, low, high/day)
 	}
 	*field = span
 	return nil
+}
+
+const day = 24 * time.Hour
+
+// parseSpan is time.ParseDuration with days, which come first.
+func parseSpan(value string) (time.Duration, error) {
+	days, rest, ok := strings.Cut(value, "d")
+	if !ok {
+		return time.ParseDuration(value)
+	}
+	count, err := strconv.ParseUint(days, 10, 16) // 65,535 are not too many to count
+	if err != nil || strings.ContainsAny(rest, "+-") {
+		return 0, strconv.ErrSyntax
+	}
+	part, err := time.ParseDuration(cmp.Or(rest, "0"))
+	return time.Duration(count)*day + part, err
 }
 
 func setHost(s *settings, value string) (err error) {
@@ -299,8 +330,10 @@ func addTag(s *settings, value string) error {
 	return nil
 }
 
-func setQuiet(s *settings, value string) (err error) {
-	if s.quiet, err = strconv.ParseBool(value); err != nil {
+func setQuiet(s *settings, value string) error { return setBool(&s.quiet, value) }
+
+func setBool(field *bool, value string) (err error) {
+	if *field, err = strconv.ParseBool(value); err != nil {
 		return fmt.Errorf("%.64q is neither true nor false", value)
 	}
 	return nil

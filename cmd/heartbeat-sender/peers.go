@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"slices"
@@ -16,17 +17,17 @@ const hostService = "host" // names the host itself, to collectors too
 
 // sender returns a Sender that speaks for whom the settings name, and the
 // targets that its first peers are about.
-func (c *call) sender() (*sender.Sender, []watch.Target, error) {
+func (c *call) sender(ctx context.Context) (*sender.Sender, []watch.Target, error) {
 	peers, targets, err := c.peers()
 	if err != nil {
 		return nil, nil, invalid(err)
 	}
-	s, err := c.senderFor(peers)
+	s, err := c.senderFor(ctx, peers)
 	return s, targets, err
 }
 
 // senderFor returns a Sender that speaks for peers.
-func (c *call) senderFor(peers []sender.Peer) (*sender.Sender, error) {
+func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Sender, error) {
 	if len(c.settings.servers) == 0 {
 		return nil, invalid(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
 	}
@@ -34,7 +35,9 @@ func (c *call) senderFor(peers []sender.Peer) (*sender.Sender, error) {
 		Servers: c.settings.servers, Interval: c.settings.interval, BackIn: c.settings.backIn,
 		Peers: peers, Infof: c.infof, Warnf: c.warnf,
 	}
-	if err := c.settings.trust.apply(s, c.environ); err != nil {
+	ctx, cancel := context.WithTimeout(ctx, c.filesTime)
+	defer cancel()
+	if err := c.settings.trust.apply(ctx, s, c.environ); err != nil {
 		return nil, invalid(err)
 	}
 	return s, invalid(s.Validate())
@@ -61,14 +64,12 @@ func (c *call) peers() (peers []sender.Peer, targets []watch.Target, err error) 
 		}
 		peers, targets = append(peers, peer), append(targets, target)
 	}
-	switch name := s.peer.Service; {
-	case name == "", name == hostService, s.target != (watch.Target{}):
+	self := s.peer.Service != "" && s.peer.Service != hostService && s.target == (watch.Target{})
+	if self {
+		peers = append(peers, speakFor(common, sender.Self(common.Host, s.peer.Service)))
+	}
+	if !self || len(watches) > 0 {
 		peers = append(peers, speakFor(common, sender.Host(common.Host)))
-	default:
-		peers = append(peers, speakFor(common, sender.Self(common.Host, name)))
-		if len(watches) > 0 {
-			peers = append(peers, speakFor(common, sender.Host(common.Host)))
-		}
 	}
 	return peers, targets, nil
 }
@@ -151,15 +152,14 @@ func (c *call) ownName() (string, error) {
 	return properName(name)
 }
 
-// properName returns name in lower case, as collectors do, unless it is
-// nobody's own.
+// properName returns name as collectors spell it, unless it is nobody's own.
 func properName(name string) (string, error) {
-	name = strings.ToLower(name)
-	switch {
-	case name == "", name == "(none)": // as Linux says before a name is set
+	if name == "" || name == "(none)" { // as Linux says before a name is set
 		return "", fmt.Errorf("%q is no name", name)
-	case name == "localhost", strings.HasPrefix(name, "localhost."):
-		return "", fmt.Errorf("%q is what every host calls itself", name)
 	}
-	return name, (&wire.Beat{Host: name}).Validate()
+	proper, err := wire.Host(name)
+	if proper == "localhost" || strings.HasPrefix(proper, "localhost.") {
+		return "", fmt.Errorf("%q is what every host calls itself", proper)
+	}
+	return proper, err
 }

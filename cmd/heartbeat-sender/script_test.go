@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 	"os/exec"
@@ -20,20 +21,23 @@ import (
 // TestMain lets scripts call heartbeat-sender. They decide what this host is
 // called and which file is read without -config.
 func TestMain(m *testing.M) {
+	if isWitness() {
+		return
+	}
 	testscript.Main(m, map[string]func(){"heartbeat-sender": func() {
 		c := &call{
 			args: os.Args[1:], environ: os.Environ(), stdout: os.Stdout, stderr: os.Stderr,
 			hostName:   func() (string, error) { return os.Getenv("TEST_HOSTNAME"), nil },
 			configFile: os.Getenv("TEST_CONFIG"),
 		}
-		os.Exit(c.exit())
+		os.Exit(c.exit(context.Background()))
 	}})
 }
 
 // TestScripts runs testdata/script, which reads like a manual. Beside the
 // commands of package testscript there are
 //
-//	collector NAME [-silent] [-refuse TEXT] [-close] [-gone]
+//	collector NAME [-silent] [-refuse TEXT] [-close] [-gone] [-knows PEERS]
 //
 // which starts a collector, puts its address in $NAME and every beat that it
 // hears in the file NAME, one a line;
@@ -109,7 +113,7 @@ func TestScripts(t *testing.T) {
 }
 
 func scriptCollector(ts *testscript.TestScript, neg bool, args []string) {
-	usage(ts, !neg && len(args) > 0, "collector NAME [-silent] [-refuse TEXT] [-close] [-gone]")
+	usage(ts, !neg && len(args) > 0, "collector NAME [-silent] [-refuse TEXT] [-close] [-gone] [-knows PEERS]")
 	name := args[0]
 	c := &collector{file: ts.MkAbs(name)}
 	for args = args[1:]; len(args) > 0; args = args[1:] {
@@ -120,6 +124,8 @@ func scriptCollector(ts *testscript.TestScript, neg bool, args []string) {
 			c.closes = true
 		case args[0] == "-gone":
 			c.gone = true
+		case args[0] == "-knows" && len(args) > 1:
+			c.knows, args = strings.Split(args[1], ","), args[1:]
 		case args[0] == "-refuse" && len(args) > 1:
 			c.refusal, args = args[1], args[1:]
 		default:

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -27,6 +28,7 @@ type settings struct {
 	timeout    time.Duration
 	splay      time.Duration
 	maxRuntime time.Duration
+	cancel     bool
 	quiet      bool
 }
 
@@ -39,7 +41,7 @@ func (c *call) load(cmd *command, args []string) error {
 	if err != nil {
 		return &failure{code: exitUsage, err: err}
 	}
-	c.args = rest
+	c.args, c.filesTime = rest, cmd.filesTime()
 	if len(known) == 0 {
 		return nil
 	}
@@ -61,15 +63,53 @@ func (c *call) load(cmd *command, args []string) error {
 	if err := s.setAll(flags, (*option).flag); err != nil {
 		return &failure{code: exitUsage, err: err}
 	}
+	if err := s.checkTogether(cmd); err != nil {
+		return &failure{code: exitUsage, err: err}
+	}
 	return nil
+}
+
+// checkTogether refuses flags that do not go together, or not with what stands
+// elsewhere.
+func (s *settings) checkTogether(cmd *command) error {
+	switch {
+	case s.cancel && s.backIn != 0:
+		return errors.New("-cancel takes a promise back, and -back-in makes one: give one of them")
+	case cmd.name != "once":
+		return nil
+	case s.peer.Grace != 0 && s.interval == 0:
+		return errors.New("-grace needs -every: without it nobody knows when the next beat is late")
+	}
+	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
+		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace", s.splay, late, s.interval)
+	}
+	return nil
+}
+
+// allowedLateness is how long collectors wait for a beat beyond its interval,
+// unless they were told otherwise: two and a half intervals, or as many halves
+// as an hour has room for.
+func (s *settings) allowedLateness() time.Duration {
+	const most, least = time.Hour, 2 * time.Second // the latter with the interval
+	if s.peer.Grace != 0 {
+		return s.peer.Grace
+	}
+	for halves := time.Duration(5); halves > 0; halves -= 2 {
+		if late := s.interval * halves / 2; late <= most {
+			return max(late, least-s.interval)
+		}
+	}
+	return most
 }
 
 // loadFile reads the file that the flags name, or the usual one.
 func (c *call) loadFile(cmd *command, flags []value) error {
+	ctx, cancel := context.WithTimeout(context.Background(), cmd.filesTime())
+	defer cancel()
 	if name, ok := last(flags, "config"); ok {
-		return c.settings.readFile(cmd, name)
+		return c.settings.readFile(ctx, cmd, name)
 	}
-	err := c.settings.readFile(cmd, c.configFile)
+	err := c.settings.readFile(ctx, cmd, c.configFile)
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil
 	}
@@ -82,7 +122,8 @@ func (c *call) isOwn(name string) bool {
 	if own == "" {
 		own, _ = c.ownName() //nolint:errcheck // no name is another one
 	}
-	return strings.EqualFold(name, own)
+	proper, _ := properName(name) //nolint:errcheck // likewise
+	return own != "" && proper == own
 }
 
 // A value is an option with what was given for it.

@@ -14,17 +14,28 @@ import (
 // the first peers of s are about.
 func (c *call) watcher(s *sender.Sender, targets []watch.Target) *watch.Watcher {
 	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
+	logs := make([]changeLog, len(targets))
+	for i := range logs {
+		logs[i].say = func(text string, dead bool) { c.sayChange(s.Peers[i].Service, text, dead) }
+	}
 	w.Report = func(i int, state watch.State) {
-		say := c.infof
-		if state.Phase == watch.Dead {
-			say = c.warnf
+		text := describe(state)
+		peer := s.Peers[i]
+		see(&peer, state)
+		if err := s.Tell(peer); err != nil {
+			text = err.Error()
 		}
-		say("%s: %s", s.Peers[i].Service, describe(state))
-		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
-			c.warnf("%s: %v", s.Peers[i].Service, err)
-		}
+		logs[i].add(text, state.Phase == watch.Dead)
 	}
 	return w
+}
+
+func (c *call) sayChange(service, text string, dead bool) {
+	if dead {
+		c.warnf("%s: %s", service, text)
+		return
+	}
+	c.infof("%s: %s", service, text)
 }
 
 // checkTargets returns an error if there is nothing else to speak for than a
@@ -35,7 +46,7 @@ func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	if err == nil || c.settings.target != (watch.Target{}) {
 		return invalid(err)
 	}
-	c.log(logError, "%v", oneLine(err))
+	c.log(logError, "%v", err)
 	return nil
 }
 
@@ -56,10 +67,10 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.warnf("%s", oneLine(err)) // of those that nobody could ask, nothing is said
+		c.warnf("%v", err) // of those that nobody could ask, nothing is said
 	}
 	for i, state := range states {
-		peers[i] = seen(peers[i], state)
+		see(&peers[i], state)
 	}
 	return nil
 }
@@ -68,8 +79,8 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 // that it has to be back. Like any word of one's own it means alive.
 const statusRestarting = "restarting"
 
-// seen returns what is to be said of a peer whose process is in a state.
-func seen(p sender.Peer, s watch.State) sender.Peer {
+// see makes what is said of a peer that of a state of its process.
+func see(p *sender.Peer, s watch.State) {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
 	p.Silent = s.Phase == watch.Starting
 	switch s.Phase {
@@ -80,7 +91,6 @@ func seen(p sender.Peer, s watch.State) sender.Peer {
 	case watch.Dead:
 		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
 	}
-	return p
 }
 
 // describe tells an operator about a state.

@@ -6,6 +6,7 @@ import (
 	"net"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
@@ -19,8 +20,13 @@ import (
 // wrap returns a command around which exec is.
 func wrap(t testing.TB, address string, command ...string) *exec.Cmd {
 	t.Helper()
+	return wrapTo(t, "tcp://"+address, command...)
+}
+
+func wrapTo(t testing.TB, url string, command ...string) *exec.Cmd {
+	t.Helper()
 	args := append([]string{
-		"exec", "-config", os.DevNull, "-server", "tcp://" + address, "-host", "web-1", "-service", "job", "-quiet", "--",
+		"exec", "-config", os.DevNull, "-server", url, "-host", "web-1", "-service", "job", "-quiet", "--",
 	}, command...)
 	return exec.Command(program(t, "heartbeat-sender"), args...)
 }
@@ -75,19 +81,20 @@ func TestNoCollectorDelaysAJob(t *testing.T) {
 	require.NoError(t, err)
 	defer silent.Close()
 	for name, tt := range map[string]struct {
-		address string
-		limit   time.Duration
+		url   string
+		limit time.Duration
 	}{
-		"refusing":  {refusing.Addr().String(), 500 * time.Millisecond},
-		"silent":    {silent.Addr().String(), 500 * time.Millisecond},
-		"blackhole": {blackhole(t), time.Second + 500*time.Millisecond},
+		"refusing":       {"tcp://" + refusing.Addr().String(), 500 * time.Millisecond},
+		"silent":         {"tcp://" + silent.Addr().String(), 500 * time.Millisecond},
+		"blackhole":      {"tcp://" + blackhole(t), time.Second + 500*time.Millisecond},
+		"stopped reader": {"unixgram://" + fullSocket(t), 500 * time.Millisecond},
 	} {
 		t.Run(name, func(t *testing.T) {
 			const times = 5
 			var starts, ends []time.Duration
 			for range times {
 				begin := time.Now()
-				cmd := wrap(t, tt.address, "date", "+%s%N")
+				cmd := wrapTo(t, tt.url, "date", "+%s%N")
 				out, err := cmd.Output()
 				require.NoError(t, err)
 				ends = append(ends, time.Since(begin)-bare(t))
@@ -138,4 +145,24 @@ func blackhole(t testing.TB) string {
 	}
 	t.Fatal("the queue of a listener has no end")
 	return ""
+}
+
+// fullSocket returns a unix socket for datagrams that nobody reads, and that has
+// no room left.
+func fullSocket(t testing.TB) string {
+	t.Helper()
+	path := filepath.Join(t.TempDir(), "hb.sock")
+	reader, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	t.Cleanup(func() { reader.Close() })
+	writer, err := net.Dial("unixgram", path)
+	require.NoError(t, err)
+	defer writer.Close()
+	for {
+		require.NoError(t, writer.SetWriteDeadline(time.Now().Add(100*time.Millisecond)))
+		if _, err := writer.Write([]byte("{}")); err != nil {
+			require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+			return path
+		}
+	}
 }

@@ -33,10 +33,17 @@ func (n *network) startSenderAs(name string, args ...string) *process {
 func (n *network) senderCommand(args ...string) *exec.Cmd {
 	n.t.Helper()
 	n.diary.note("host# heartbeat-sender run %s", strings.Join(args, " "))
-	const script = `mount --bind "$1" /proc/sys/kernel/random/boot_id && mount --bind "$2" /etc/hosts && shift 2 && exec "$@"`
+	return n.onHost("run", args...)
+}
+
+// onHost is a command of heartbeat-sender on the host.
+func (n *network) onHost(command string, args ...string) *exec.Cmd {
+	n.t.Helper()
+	const script = `mount --bind "$1" /proc/sys/kernel/random/boot_id && mount --bind "$2" /etc/hosts &&
+		{ [ -z "$3" ] || mount --bind "$3" /etc/resolv.conf; } && shift 3 && exec "$@"`
 	return n.host.command(append([]string{
-		"sh", "-c", script, "sh", n.bootID, n.hosts,
-		program(n.t, "heartbeat-sender"), "run", "-config", os.DevNull, "-server", "tcp://" + n.server,
+		"sh", "-c", script, "sh", n.bootID, n.hosts, n.resolv,
+		program(n.t, "heartbeat-sender"), command, "-config", os.DevNull, "-server", n.scheme + "://" + n.server,
 	}, args...)...)
 }
 

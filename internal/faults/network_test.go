@@ -34,7 +34,10 @@ type network struct {
 	boots                   int    // of the host
 	bootID                  string // file with that of the host
 	hosts                   string // file that is its /etc/hosts
-	server                  string // where senders send to: host:port
+	resolv                  string // file that is its /etc/resolv.conf; empty for that of this machine
+	zone                    string // file with the addresses of the collector's name
+	scheme                  string // how senders send
+	server                  string // where to: host:port
 	diary                   *diary
 }
 
@@ -47,7 +50,7 @@ func newNetwork(t testing.TB) *network {
 	}
 	n := &network{t: t, prefix: fmt.Sprintf("%s%d-%d-", namePrefix, os.Getpid(), networks.Add(1))}
 	n.diary = &diary{prefix: n.prefix}
-	n.server = net.JoinHostPort(collectorAddr, port)
+	n.scheme, n.server = "tcp", net.JoinHostPort(collectorAddr, port)
 	n.hosts = filepath.Join(t.TempDir(), "hosts")
 	n.nameCollector("127.0.0.1 localhost")
 	n.router = n.add("router")

@@ -3,13 +3,17 @@
 package faults
 
 import (
+	"bytes"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"io"
 	"iter"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -25,6 +29,7 @@ const (
 	roleProxy    = "proxy"    // ADDRESS COLLECTOR WHAT
 	roleApp      = "app"      // FROM COLLECTOR HOST PERIOD
 	roleVisit    = "visit"    // COLLECTOR IP
+	roleNames    = "names"    // ADDRESS FILE
 )
 
 func play(role string, args []string) int {
@@ -34,6 +39,8 @@ func play(role string, args []string) int {
 		err = article(args[0], args[1], args[2], args[3])
 	case roleSquatter:
 		err = squat(args[0])
+	case roleNames:
+		err = serveNames(args[0], args[1])
 	case roleProxy:
 		err = proxy(args[0], args[1], args[2])
 	case roleApp:
@@ -187,4 +194,45 @@ func framesOf(conn net.Conn) iter.Seq[[]byte] {
 			}
 		}
 	}
+}
+
+// serveNames is a name server: every name has the IPv4 addresses in a file, and
+// no others.
+func serveNames(address, file string) error {
+	conn, err := net.ListenPacket("udp", address)
+	if err != nil {
+		return err
+	}
+	fmt.Println("listening")
+	for {
+		query := make([]byte, 512)
+		n, from, err := conn.ReadFrom(query)
+		if err != nil {
+			return err
+		}
+		addresses, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		conn.WriteTo(nameAnswer(query[:n], strings.Fields(string(addresses))), from) //nolint:errcheck // it asks again
+	}
+}
+
+// nameAnswer answers a query of one question (RFC 1035, 4).
+func nameAnswer(query []byte, addresses []string) []byte {
+	const header, typeA = 12, 1
+	end := header + bytes.IndexByte(query[header:], 0) + 1 // of the name; type and class follow
+	answer := slices.Clone(query[:end+4])
+	answer[2], answer[3] = 0x81, 0x80 // an answer, without error, of a server that looks everything up
+	clear(answer[6:header])           // one question, and
+	if binary.BigEndian.Uint16(query[end:]) != typeA {
+		return answer // no answers
+	}
+	answer[7] = byte(len(addresses))
+	for _, text := range addresses {
+		addr := netip.MustParseAddr(text).As4()
+		answer = append(answer, 0xc0, header, 0, typeA, 0, 1, 0, 0, 0, 0, 0, 4) // the same name, class, no TTL, length
+		answer = append(answer, addr[:]...)
+	}
+	return answer
 }

@@ -3,6 +3,7 @@ package watch
 import (
 	"bufio"
 	"context"
+	"fmt"
 	"io"
 	"os"
 	"os/exec"
@@ -84,6 +85,11 @@ func (c *child) reap() {
 	_ = c.cmd.Wait()
 }
 
+// watchOf returns the watch over a target of a Watcher that tells nobody.
+func watchOf(target Target) *watch {
+	return (&Watcher{Targets: []Target{target}}).watches(func(int, State) {}, nil)[0]
+}
+
 // A watched is a Watcher that runs.
 type watched struct {
 	t        *testing.T
@@ -100,7 +106,7 @@ func run(t *testing.T, targets ...Target) *watched {
 	watcher := &Watcher{
 		Targets: targets,
 		Report:  func(_ int, s State) { w.states <- s },
-		Warnf:   func(_ string, args ...any) { w.warnings <- args[0].(string) },
+		Warnf:   func(format string, args ...any) { w.warnings <- fmt.Sprintf(format, args...) },
 	}
 	ctx, cancel := context.WithCancel(t.Context())
 	done := make(chan struct{})

@@ -5,14 +5,21 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"os"
 	"strconv"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 const (
+	maxPIDFile = 64 << 10 // bytes; PostgreSQL's has a hundred
+
+	// fileTime is how long the file is waited for. Meanwhile the end of its
+	// process goes unnoticed.
+	fileTime = time.Second
+
 	fileRunningPause = time.Second // a daemon may hand over to a new process
 	fileAwayPause    = 100 * time.Millisecond
 	fileOverPause    = time.Second
@@ -20,38 +27,33 @@ const (
 
 // A pidFile is a pid file as it was read last.
 type pidFile struct {
-	path string
+	regular.Reader
 	info fs.FileInfo // nil if it could not be read
 	mark int64       // how often it was found written anew
 }
 
-// read returns the number in the file.
-func (f *pidFile) read() (uint32, error) {
-	file, err := os.Open(f.path)
+func newPIDFile(path string) *pidFile {
+	return &pidFile{Reader: regular.Reader{Name: path, Limit: maxPIDFile}}
+}
+
+// pid returns the number in the file.
+func (f *pidFile) pid(ctx context.Context) (uint32, error) {
+	ctx, cancel := context.WithTimeout(ctx, fileTime)
+	defer cancel()
+	content, err := f.Read(ctx)
 	if err != nil {
-		return 0, err
+		return 0, fmt.Errorf("pid file: %w", err)
 	}
-	defer file.Close()
-	info, err := file.Stat()
-	if err != nil {
-		return 0, err
-	}
-	if !isSame(f.info, info) {
-		f.info = info
+	if !isSame(f.info, content.Info) {
+		f.info = content.Info
 		f.mark++
 	}
-	text, err := io.ReadAll(io.LimitReader(file, 64))
+	pid, err := parsePID(content.Text)
 	if err != nil {
-		return 0, err
-	}
-	pid, err := parsePID(text)
-	if err != nil {
-		return 0, fmt.Errorf("pid file %s: %w", f.path, err)
+		return 0, fmt.Errorf("pid file %.256q: %w", f.Name, err)
 	}
 	return pid, nil
 }
-
-func readPID(path string) (uint32, error) { return (&pidFile{path: path}).read() }
 
 // isSame compares for equality only: clocks are set back, backups restored.
 func isSame(a, b fs.FileInfo) bool {
@@ -80,18 +82,18 @@ func parsePID(text []byte) (uint32, error) {
 
 // lookAtFile reads the file and looks for its process; exit is how the one
 // before ended, if it just did.
-func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit, warnf warnFunc) {
+func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit) {
 	seen := sighting{kind: absent, exit: exit}
 	if w.process != nil { // whatever becomes of the file, the process lives
 		seen = sighting{kind: running, process: w.process.Process, mark: w.belief.mark}
 	}
-	pid, err := file.read()
+	pid, err := file.pid(ctx)
 	switch {
 	case err == nil:
 		seen = w.find(pid, file.mark, seen)
 	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmpty): // it may be on its way
 	default:
-		warnf("%v", err)
+		w.warnf("%v", err)
 		if !errors.Is(err, errNoNumber) && w.belief.Process.PID == 0 {
 			return // who may not look has not seen that nobody is there
 		}
@@ -100,12 +102,12 @@ func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit, warnf 
 }
 
 // followFile watches the process in the file until ctx ends.
-func (w *watch) followFile(ctx context.Context, warnf warnFunc) {
+func (w *watch) followFile(ctx context.Context) {
 	defer w.letGo()
-	file := &pidFile{path: w.PIDFile}
+	file := newPIDFile(w.PIDFile)
 	var exit Exit
 	for ctx.Err() == nil {
-		w.lookAtFile(ctx, file, exit, warnf)
+		w.lookAtFile(ctx, file, exit)
 		exit = w.waitForFile(ctx)
 	}
 }

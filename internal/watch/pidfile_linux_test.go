@@ -1,13 +1,19 @@
 package watch
 
 import (
+	"context"
+	"fmt"
 	"os"
 	"path/filepath"
 	"strconv"
 	"testing"
+	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/hang"
 )
 
 // writePID writes a pid file.
@@ -16,7 +22,7 @@ func writePID(t *testing.T, path string, c *child) {
 	replace(t, path, strconv.Itoa(int(c.pid()))+"\n")
 }
 
-func newPIDFile(t *testing.T, c *child) string {
+func pidFileOf(t *testing.T, c *child) string {
 	t.Helper()
 	newSystemd(t)
 	path := filepath.Join(t.TempDir(), "x.pid")
@@ -26,7 +32,7 @@ func newPIDFile(t *testing.T, c *child) string {
 
 func TestPIDFileWithAnotherProcessInTimeIsARestart(t *testing.T) {
 	one, two := sleeper(t), sleeper(t)
-	path := newPIDFile(t, one)
+	path := pidFileOf(t, one)
 	w := run(t, Target{PIDFile: path, Grace: time.Hour})
 	require.Equal(t, State{Phase: Running, Process: one.process()}, w.next())
 	process := one.process()
@@ -38,7 +44,7 @@ func TestPIDFileWithAnotherProcessInTimeIsARestart(t *testing.T) {
 
 func TestPIDFileIsReadAtOnceWhenItsProcessEnds(t *testing.T) {
 	one, two := sleeper(t), sleeper(t)
-	path := newPIDFile(t, one)
+	path := pidFileOf(t, one)
 	w := run(t, Target{PIDFile: path}) // without any grace
 	require.Equal(t, State{Phase: Running, Process: one.process()}, w.next())
 	writePID(t, path, two)
@@ -48,7 +54,7 @@ func TestPIDFileIsReadAtOnceWhenItsProcessEnds(t *testing.T) {
 
 func TestPIDFileMayNameAnotherWhileTheFirstLives(t *testing.T) {
 	one, two := sleeper(t), sleeper(t)
-	path := newPIDFile(t, one)
+	path := pidFileOf(t, one)
 	w := run(t, Target{PIDFile: path})
 	require.Equal(t, State{Phase: Running, Process: one.process()}, w.next())
 	writePID(t, path, two)
@@ -61,7 +67,7 @@ func TestPIDFileMayNameAnotherWhileTheFirstLives(t *testing.T) {
 func TestPIDFileWhoseProcessDoesNotComeBackIsDead(t *testing.T) {
 	requireExits(t)
 	one, two := sleeper(t), sleeper(t)
-	path := newPIDFile(t, one)
+	path := pidFileOf(t, one)
 	w := run(t, Target{PIDFile: path, Grace: time.Millisecond})
 	require.Equal(t, Running, w.next().Phase)
 	process := one.process()
@@ -86,7 +92,7 @@ func TestPIDFileWithoutProcessIsStartingThenDead(t *testing.T) {
 			require.Equal(t, State{}, w.next())
 			require.Equal(t, State{Phase: Dead}, w.next())
 			if name == "garbage" {
-				require.Contains(t, w.warning(), `garbage: "x" is not the number of a process`)
+				require.Contains(t, w.warning(), `garbage": "x" is not the number of a process`)
 			}
 		})
 	}
@@ -96,29 +102,115 @@ func TestPIDFileWithoutProcessIsStartingThenDead(t *testing.T) {
 func TestPIDFileThatCannotBeReadKillsNobody(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "file")
 	replace(t, file, "1")
-	w := (&Watcher{Targets: []Target{{PIDFile: file + "/x.pid"}}}).watches(func(int, State) {})[0]
+	w := watchOf(Target{PIDFile: file + "/x.pid"})
 	warned := 0
+	w.warnf = func(string, ...any) { warned++ }
 	for range 2 {
-		w.lookAtFile(t.Context(), &pidFile{path: w.PIDFile}, Exit{}, func(string, ...any) { warned++ })
+		w.lookAtFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
 	}
 	require.False(t, w.seen)
 	require.Equal(t, 2, warned)
 	w.belief.Process = Process{PID: 1} // it ran, so it has ended
 	w.belief.Phase = Away
 	w.belief.until = time.Now()
-	w.lookAtFile(t.Context(), &pidFile{path: w.PIDFile}, Exit{}, t.Logf)
+	w.lookAtFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
 	require.Equal(t, Dead, w.belief.Phase)
+}
+
+// blocking are files that block whoever opens them, or are none at all.
+var blocking = map[string]func(t *testing.T) string{
+	"FIFO": func(t *testing.T) string {
+		name := filepath.Join(t.TempDir(), "fifo")
+		require.NoError(t, unix.Mkfifo(name, 0o600))
+		return name
+	},
+	"hung mount": func(t *testing.T) string { return hang.Mount(t) + "/x.pid" },
+	"device":     func(*testing.T) string { return "/dev/zero" },
+	"directory":  func(*testing.T) string { return "/" },
+}
+
+// What takes the place of a pid file hides no end, here or of another target,
+// and holds up no stop.
+func TestPIDFileThatBlocksIsInTheWayOfNothing(t *testing.T) {
+	for name, file := range blocking {
+		t.Run(name, func(t *testing.T) {
+			one, other := sleeper(t), sleeper(t)
+			path := pidFileOf(t, one)
+			w := run(t, Target{PIDFile: path, Grace: time.Millisecond}, Target{PID: other.pid()})
+			running := []State{{Phase: Running, Process: one.process()}, {Phase: Running, Process: other.process()}}
+			require.ElementsMatch(t, running, []State{w.next(), w.next()})
+
+			require.NoError(t, os.Symlink(file(t), path+"~"))
+			require.NoError(t, os.Rename(path+"~", path))
+			require.Contains(t, w.warning(), "pid file: ", "it is read now")
+			other.kill()
+			require.Equal(t, other.pid(), w.until(Dead).Process.PID)
+			one.kill()
+			require.Equal(t, one.pid(), w.until(Dead).Process.PID)
+			w.stop()
+		})
+	}
+}
+
+// A look ends, and sees the other targets, whatever blocks.
+func TestLookAndCheckPassByWhatBlocks(t *testing.T) {
+	newSystemd(t)
+	c := sleeper(t)
+	for name, file := range blocking {
+		t.Run(name, func(t *testing.T) {
+			w := &Watcher{Warnf: t.Logf}
+			for range 10 {
+				w.Targets = append(w.Targets, Target{PIDFile: file(t)})
+			}
+			w.Targets = append(w.Targets, Target{PID: c.pid()})
+			ctx, cancel := context.WithTimeout(t.Context(), patience)
+			defer cancel()
+			err := w.Check(ctx)
+			if name == "hung mount" {
+				require.NoError(t, err, "nothing that a person could mend")
+			} else {
+				require.ErrorContains(t, err, "is not a regular file")
+			}
+			states, err := w.Look(ctx)
+			require.NoError(t, err)
+			require.Equal(t, State{Phase: Running, Process: c.process()}, states[10])
+			require.Equal(t, State{}, states[0])
+		})
+	}
+}
+
+// Who writes the file decides what a warning says, not how many there are.
+func TestPIDFileCausesOneWarningAMinute(t *testing.T) {
+	const minutes = 2
+	path := filepath.Join(t.TempDir(), "x.pid")
+	write := func(text string) { replace(t, path, text) }
+	synctest.Test(t, func(t *testing.T) {
+		var warnings []string
+		watcher := &Watcher{Warnf: func(format string, args ...any) { warnings = append(warnings, fmt.Sprintf(format, args...)) }}
+		warnf := func(format string, args ...any) { watcher.Warnf(format, args...) }
+		w := &watch{Target: &Target{PIDFile: path, Grace: time.Hour}, report: func(State) {}, warnf: watcher.warner(warnf)}
+		file := newPIDFile(path)
+		end := time.Now().Add(minutes * time.Minute)
+		for i := 0; time.Now().Before(end); i++ {
+			write(fmt.Sprintf("nonsense %d", i))
+			w.lookAtFile(t.Context(), file, Exit{})
+			time.Sleep(fileAwayPause)
+		}
+		require.Len(t, warnings, minutes)
+		watcher.warner(warnf)("of another target")
+		require.Len(t, warnings, minutes+1)
+	})
 }
 
 // Who loses its pid file is alive as long as its process is.
 func TestProcessSurvivesItsPIDFile(t *testing.T) {
 	c := sleeper(t)
-	path := newPIDFile(t, c)
-	file := &pidFile{path: path}
-	w := (&Watcher{Targets: []Target{{PIDFile: path}}}).watches(func(int, State) {})[0]
+	path := pidFileOf(t, c)
+	file := newPIDFile(path)
+	w := watchOf(Target{PIDFile: path})
 	defer w.letGo()
 	look := func() Phase {
-		w.lookAtFile(t.Context(), file, Exit{}, t.Logf)
+		w.lookAtFile(t.Context(), file, Exit{})
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())
@@ -134,12 +226,12 @@ func TestProcessSurvivesItsPIDFile(t *testing.T) {
 // A number may be given to another process before the file is written anew.
 func TestStrangerWithTheNumberInThePIDFileIsNotTaken(t *testing.T) {
 	stranger := sleeper(t)
-	path := newPIDFile(t, stranger)
-	file := &pidFile{path: path}
-	w := (&Watcher{Targets: []Target{{PIDFile: path, Grace: time.Hour}}}).watches(func(int, State) {})[0]
+	path := pidFileOf(t, stranger)
+	file := newPIDFile(path)
+	w := watchOf(Target{PIDFile: path, Grace: time.Hour})
 	defer w.letGo()
 	look := func() Phase {
-		w.lookAtFile(t.Context(), file, Exit{}, t.Logf)
+		w.lookAtFile(t.Context(), file, Exit{})
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())
@@ -155,7 +247,7 @@ func TestStrangerWithTheNumberInThePIDFileIsNotTaken(t *testing.T) {
 
 func TestLookTellsHowAllAreNow(t *testing.T) {
 	c := sleeper(t)
-	path := newPIDFile(t, c)
+	path := pidFileOf(t, c)
 	s := newSystemd(t)
 	s.unit("up.service", "active running success", mainPID(c))
 	s.unit("down.service", "failed failed exit-code", "ExecMainCode=1", "ExecMainStatus=3")

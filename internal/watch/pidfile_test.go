@@ -27,7 +27,7 @@ func TestPIDFileHoldsANumber(t *testing.T) {
 
 func TestPIDFileKnowsWhenItIsWrittenAnew(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "x.pid")
-	file := pidFile{path: path}
+	file := newPIDFile(path)
 	old := time.Date(2020, 1, 1, 0, 0, 0, 0, time.UTC)
 	write := func(path, text string, at time.Time) {
 		t.Helper()
@@ -37,7 +37,7 @@ func TestPIDFileKnowsWhenItIsWrittenAnew(t *testing.T) {
 	readAnew := func() bool {
 		t.Helper()
 		before := file.mark
-		_, err := file.read()
+		_, err := file.pid(t.Context())
 		require.NoError(t, err)
 		return file.mark != before
 	}

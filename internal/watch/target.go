@@ -1,6 +1,7 @@
 package watch
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -11,6 +12,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 const (
@@ -102,7 +105,7 @@ func (t *Target) unit() string {
 }
 
 // check returns the mistake in t that shows without asking systemd.
-func (t *Target) check() error {
+func (t *Target) check(ctx context.Context) error {
 	given := 0
 	for _, is := range []bool{t.PID != 0, t.PIDFile != "", t.Unit != ""} {
 		if is {
@@ -119,25 +122,19 @@ func (t *Target) check() error {
 	case strings.ContainsAny(t.Unit, "*?["):
 		return fmt.Errorf("unit %.64q is a pattern: give the name of one", t.Unit)
 	case t.PIDFile != "":
-		return t.checkFile()
+		return t.checkFile(ctx)
 	}
 	return nil
 }
 
-// checkFile accepts a file that is not there: the daemon need not run yet.
-func (t *Target) checkFile() error {
-	info, err := os.Stat(t.PIDFile)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil
-	case err != nil:
-		return err
-	case !info.Mode().IsRegular():
-		return fmt.Errorf("pid file %.256q is not a regular file", t.PIDFile)
+// checkFile accepts a file that is not there, and what is not written yet: the
+// daemon need not run.
+func (t *Target) checkFile(ctx context.Context) error {
+	_, err := newPIDFile(t.PIDFile).pid(ctx)
+	for _, passing := range []error{fs.ErrNotExist, errEmpty, errNoNumber, regular.ErrSlow} {
+		if errors.Is(err, passing) {
+			return nil
+		}
 	}
-	_, err = readPID(t.PIDFile)
-	if errors.Is(err, fs.ErrPermission) {
-		return err
-	}
-	return nil
+	return err
 }

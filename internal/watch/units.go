@@ -28,14 +28,14 @@ func (w *watch) lookAtUnit(ctx context.Context, u *unitStatus) {
 
 // warnIfHollow is for a unit that was never seen running: with a main process
 // it would have been.
-func (w *watch) warnIfHollow(u *unitStatus, warnf warnFunc) {
+func (w *watch) warnIfHollow(u *unitStatus) {
 	if u.isHollow() && w.belief.Process.PID == 0 {
-		warnf("%s is active but has no main process: there is nothing to watch", w.Target)
+		w.warnf("%s is active but has no main process: there is nothing to watch", w.Target)
 	}
 }
 
-// lookAtUnits asks systemd once.
-func lookAtUnits(ctx context.Context, watches []*watch, warnf warnFunc) error {
+// lookAtUnits asks systemd once. What is hollow, Check has said.
+func lookAtUnits(ctx context.Context, watches []*watch) error {
 	if len(watches) == 0 {
 		return nil
 	}
@@ -45,7 +45,6 @@ func lookAtUnits(ctx context.Context, watches []*watch, warnf warnFunc) error {
 	}
 	for i, w := range watches {
 		w.lookAtUnit(ctx, &statuses[i])
-		w.warnIfHollow(&statuses[i], warnf)
 	}
 	return nil
 }
@@ -141,7 +140,7 @@ func (a *unitAnswer) takeIn(ctx context.Context, warnf warnFunc) {
 	for i, w := range a.asked {
 		if a.err == nil {
 			w.lookAtUnit(ctx, &a.statuses[i])
-			w.warnIfHollow(&a.statuses[i], warnf)
+			w.warnIfHollow(&a.statuses[i])
 		}
 		w.plan(now)
 	}

@@ -83,7 +83,7 @@ func TestStrangerWithTheNumberOfTheMainProcessIsNotTaken(t *testing.T) {
 	s, c := ours(t)
 	statuses, err := showUnits(t.Context(), []string{"x.service"})
 	require.NoError(t, err)
-	w := (&Watcher{Targets: []Target{{Unit: "x"}}}).watches(func(int, State) {})[0]
+	w := watchOf(Target{Unit: "x"})
 	defer w.letGo()
 	w.lookAtUnit(t.Context(), &statuses[0])
 	require.Equal(t, Running, w.belief.Phase)
@@ -108,7 +108,7 @@ func TestEndOfAProcessThatHandedOverIsNoEnd(t *testing.T) {
 	ours(t)
 	statuses, err := showUnits(t.Context(), []string{"x.service"})
 	require.NoError(t, err)
-	w := (&Watcher{Targets: []Target{{Unit: "x"}}}).watches(func(int, State) {})[0]
+	w := watchOf(Target{Unit: "x"})
 	defer w.letGo()
 	w.lookAtUnit(t.Context(), &statuses[0])
 	end := unitEnd{watch: w, process: &process{}}
@@ -119,9 +119,9 @@ func TestEndOfAProcessThatHandedOverIsNoEnd(t *testing.T) {
 // Systemd may leave a process alone when it stops the unit.
 func TestUnitThatIsStoppedHasNoMainProcess(t *testing.T) {
 	s, _ := ours(t)
-	w := (&Watcher{Targets: []Target{{Unit: "x"}}}).watches(func(int, State) {})[0]
+	w := watchOf(Target{Unit: "x"})
 	look := func() Phase {
-		require.NoError(t, lookAtUnits(t.Context(), []*watch{w}, t.Logf))
+		require.NoError(t, lookAtUnits(t.Context(), []*watch{w}))
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())
@@ -251,14 +251,13 @@ func TestUnitThatIsRemovedIsStopped(t *testing.T) {
 }
 
 func TestUnitThatRanIsNotSaidToHaveNothingToWatch(t *testing.T) {
-	w := &watch{Target: &Target{Unit: "x"}}
 	warned := 0
-	warn := func(string, ...any) { warned++ }
+	w := &watch{Target: &Target{Unit: "x"}, warnf: func(string, ...any) { warned++ }}
 	hollow := &unitStatus{active: "active", sub: "exited"}
-	w.warnIfHollow(hollow, warn)
+	w.warnIfHollow(hollow)
 	require.Equal(t, 1, warned)
 	w.belief.Process = first
-	w.warnIfHollow(hollow, warn)
+	w.warnIfHollow(hollow)
 	require.Equal(t, 1, warned)
 }
 

@@ -11,6 +11,7 @@ type watch struct {
 	belief  belief
 	seen    bool // at least once
 	report  func(State)
+	warnf   warnFunc
 	process *process // that is Running
 
 	// keep is handed a process that was found, and returns what gives it up.

@@ -7,8 +7,6 @@ package watch
 import (
 	"context"
 	"errors"
-	"fmt"
-	"maps"
 	"sync"
 	"time"
 )
@@ -50,22 +48,24 @@ type Watcher struct {
 	Targets []Target
 
 	// Report is told every change of Targets[i], beginning with the first look.
-	// Like Warnf it is called from the goroutine of Run only.
+	// Like Warnf it is called from one goroutine at a time.
 	Report func(i int, s State)
-	// Warnf is told what an operator should know, the same not more than once a
-	// minute; nil for nobody.
+	// Warnf is told what an operator should know, of each target not more than
+	// once a minute; nil for nobody.
 	Warnf func(format string, args ...any)
 }
 
 type warnFunc func(format string, args ...any)
 
 // Check returns the mistakes that a person has to mend. To be away is none, nor
-// is a systemctl that is too slow to answer.
+// is a systemctl or a file that is too slow to answer.
 func (w *Watcher) Check(ctx context.Context) error {
-	var errs []error
+	errs := make([]error, len(w.Targets))
+	var wg sync.WaitGroup
 	for i := range w.Targets {
-		errs = append(errs, w.Targets[i].check())
+		wg.Go(func() { errs[i] = w.Targets[i].check(ctx) }) // ends with ctx
 	}
+	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
 		return err
 	}
@@ -77,32 +77,37 @@ func (w *Watcher) Check(ctx context.Context) error {
 // there is an error, if systemctl fails.
 func (w *Watcher) Look(ctx context.Context) ([]State, error) {
 	states := make([]State, len(w.Targets))
-	watches := w.watches(func(i int, s State) { states[i] = s })
-	warn := newWarner(w.Warnf)
+	var mu sync.Mutex // guards Warnf
+	watches := w.watches(func(i int, s State) { states[i] = s }, func(format string, args ...any) {
+		mu.Lock()
+		defer mu.Unlock()
+		w.Warnf(format, args...)
+	})
+	var wg sync.WaitGroup
 	var units []*watch
 	for _, one := range watches {
 		switch {
 		case one.Unit != "":
 			units = append(units, one)
 		case one.PIDFile != "":
-			one.lookAtFile(ctx, &pidFile{path: one.PIDFile}, Exit{}, warn)
+			wg.Go(func() { one.lookAtFile(ctx, newPIDFile(one.PIDFile), Exit{}) }) // ends with ctx
 		default:
-			one.lookAtPID(ctx)
+			wg.Go(func() { one.lookAtPID(ctx) }) // likewise
 		}
 	}
-	err := lookAtUnits(ctx, units, warn)
+	err := lookAtUnits(ctx, units)
+	wg.Wait()
 	for _, one := range watches {
 		one.letGo()
 	}
 	return states, errors.Join(err, ctx.Err())
 }
 
-// Run watches until ctx ends. It leaves nothing behind.
+// Run watches until ctx ends. It leaves nothing behind but a read that hangs.
 func (w *Watcher) Run(ctx context.Context) {
 	calls := make(chan func())
-	warn := newWarner(w.Warnf)
-	warnLater := func(format string, args ...any) { calls <- func() { warn(format, args...) } }
-	watches := w.watches(func(i int, s State) { calls <- func() { w.Report(i, s) } })
+	warnLater := func(format string, args ...any) { calls <- func() { w.Warnf(format, args...) } }
+	watches := w.watches(func(i int, s State) { calls <- func() { w.Report(i, s) } }, warnLater)
 
 	var wg sync.WaitGroup
 	var units []*watch
@@ -111,13 +116,13 @@ func (w *Watcher) Run(ctx context.Context) {
 		case one.Unit != "":
 			units = append(units, one)
 		case one.PIDFile != "":
-			wg.Go(func() { one.followFile(ctx, warnLater) }) // ends with ctx
+			wg.Go(func() { one.followFile(ctx) }) // ends with ctx
 		default:
 			wg.Go(func() { one.followPID(ctx) }) // ends with ctx
 		}
 	}
-	wg.Go(func() { followUnits(ctx, units, warnLater) }) // ends with ctx, units or not
-	go func() {                                          // ends with the others
+	wg.Go(func() { followUnits(ctx, units, w.warner(warnLater)) }) // ends with ctx, units or not
+	go func() {                                                    // ends with the others
 		wg.Wait()
 		close(calls)
 	}()
@@ -129,12 +134,13 @@ func (w *Watcher) Run(ctx context.Context) {
 }
 
 // watches returns a watch for each target.
-func (w *Watcher) watches(report func(i int, s State)) []*watch {
+func (w *Watcher) watches(report func(i int, s State), warnf warnFunc) []*watch {
 	watches := make([]*watch, 0, len(w.Targets))
 	for i := range w.Targets {
 		watches = append(watches, &watch{
 			Target: &w.Targets[i],
 			report: func(s State) { report(i, s) },
+			warnf:  w.warner(warnf),
 			keep:   func(p *process) func() { return p.close },
 		})
 	}
@@ -152,16 +158,20 @@ func (w *Watcher) units() []string {
 	return units
 }
 
-// newWarner returns a function that hands on the same text once a minute.
-func newWarner(warnf warnFunc) warnFunc {
-	said := make(map[string]time.Time)
+// warnPause is the time between two warnings about one target. What they say is
+// up to others, such as the owner of a pid file.
+const warnPause = time.Minute
+
+// warner returns a function that hands on one warning each warnPause, whatever
+// it says. It is for one goroutine.
+func (w *Watcher) warner(warnf warnFunc) warnFunc {
+	var next time.Time
 	return func(format string, args ...any) {
-		text, now := fmt.Sprintf(format, args...), time.Now()
-		maps.DeleteFunc(said, func(_ string, at time.Time) bool { return now.Sub(at) >= time.Minute })
-		if _, again := said[text]; again || warnf == nil {
+		now := time.Now()
+		if w.Warnf == nil || now.Before(next) {
 			return
 		}
-		said[text] = now
-		warnf("%s", text)
+		next = now.Add(warnPause)
+		warnf(format, args...)
 	}
 }

@@ -4,6 +4,7 @@
 package regular
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -14,6 +15,9 @@ import (
 // waiting for it; it is not even opened, as that is an order to some devices.
 func Open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
+	if failed := new(fs.PathError); errors.As(err, &failed) {
+		failed.Op = "open"
+	}
 	if err == nil {
 		err = check(name, info)
 	}

@@ -5,6 +5,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -30,10 +31,10 @@ func TestReadsRegularFilesOnly(t *testing.T) {
 
 // hanging returns a Reader whose reads come back when told so, and how many
 // have begun.
-func hanging() (r *Reader, comeBack chan Content, begun *int) {
-	comeBack, begun = make(chan Content), new(int)
+func hanging() (r *Reader, comeBack chan Content, begun *atomic.Int32) {
+	comeBack, begun = make(chan Content), new(atomic.Int32)
 	return &Reader{Name: "/mnt/x", load: func(string, int64) Content {
-		*begun++
+		begun.Add(1)
 		return <-comeBack
 	}}, comeBack, begun
 }
@@ -54,7 +55,7 @@ func TestReadThatHangsIsTheOnlyOne(t *testing.T) {
 			require.ErrorIs(t, err, ErrSlow)
 		}
 		require.Equal(t, time.Second, time.Since(start))
-		require.Equal(t, 1, *begun)
+		require.EqualValues(t, 1, begun.Load())
 
 		comeBack <- Content{Text: []byte("of another time")}
 		synctest.Wait()
@@ -62,7 +63,7 @@ func TestReadThatHangsIsTheOnlyOne(t *testing.T) {
 		content, err := r.Read(t.Context())
 		require.NoError(t, err)
 		require.Equal(t, "new", string(content.Text))
-		require.Equal(t, 2, *begun)
+		require.EqualValues(t, 2, begun.Load())
 	})
 }
 

@@ -1,0 +1,34 @@
+package main
+
+import (
+	"fmt"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// However fast a target changes, its lines are one a minute on average, and the
+// last one is about what it is now.
+func TestChangesAreOneLineAMinute(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var lines []string
+		l := changeLog{say: func(text string, _ bool) { lines = append(lines, text) }}
+		const minutes = 30
+		last := 0
+		for end := time.Now().Add(minutes * time.Minute); time.Now().Before(end); last++ {
+			l.add(fmt.Sprintf("running as process %d", last), false)
+			time.Sleep(100 * time.Millisecond)
+		}
+		require.LessOrEqual(t, len(lines), minutes+2)
+		require.Equal(t, []string{"running as process 0", "running as process 1", "running as process 2"}, lines[:3])
+		require.Regexp(t, `^running as process [0-9]+ \([0-9]+ earlier changes were not logged\)$`, lines[3])
+		time.Sleep(3 * time.Minute)
+		require.Contains(t, lines[len(lines)-1], fmt.Sprintf("running as process %d ", last-1))
+
+		time.Sleep(time.Hour)
+		l.add("dead", true)
+		require.Equal(t, "dead", lines[len(lines)-1], "what is rare is logged at once")
+	})
+}

@@ -1,0 +1,56 @@
+//go:build unix
+
+package main
+
+import (
+	"os"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// "check" blames the clock only if another time is what was needed.
+func TestClockIsBlamedForWhatItDid(t *testing.T) {
+	key := filepath.Join(t.TempDir(), "key")
+	require.NoError(t, os.WriteFile(key, []byte("correct horse battery staple"), 0o600))
+	const unknown = `key "web-1" is unknown ('keys')`
+	for name, tt := range map[string]struct {
+		ahead time.Duration // of the collector's clock
+		late  string        // how a beat of the wrong time is refused
+		other string        // how any other beat is, too
+		want  bool
+	}{
+		"right clock, unknown key": {0, unknown, unknown, false},
+		"wrong clock, unknown key": {time.Hour, unknown, unknown, false},
+		"wrong clock, good key":    {time.Hour, "sent_ms: too old", "", true},
+		"right clock, good key":    {0, "", "", false},
+	} {
+		t.Run(name, func(t *testing.T) {
+			url := talk(t, nil, func(b *wire.Beat) []byte {
+				now := time.Now().Add(tt.ahead)
+				text := tt.other
+				if now.Sub(time.UnixMilli(b.SentMS)).Abs() > time.Minute {
+					text = tt.late
+				}
+				answer := wire.Answer{Error: text, NowMS: now.UnixMilli()}
+				if text == "" {
+					answer = wire.Answer{Seq: b.Seq, NowMS: now.UnixMilli(), ID: "web-1/host", Rule: "interval"}
+				}
+				return wire.AppendFrame(nil, wire.AppendAnswer(nil, &answer))
+			})
+			said := foreignCall(t, nil, "check", "-server", url, "-key-file", key)
+			if tt.want {
+				require.Contains(t, said, "refused    at first, because of the clock")
+			} else {
+				require.NotContains(t, said, "because of the clock")
+			}
+			if tt.other != "" {
+				require.Contains(t, said, "refused the beat")
+			}
+		})
+	}
+}

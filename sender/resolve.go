@@ -1,0 +1,197 @@
+package sender
+
+import (
+	"context"
+	"errors"
+	"net"
+	"net/netip"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	nameServerTime = time.Second            // for a name server to answer before the next one is asked beside it
+	familyTime     = 250 * time.Millisecond // for IPv6 once IPv4 is known, and the other way round
+	lookupTime     = 10 * time.Second       // for all name servers together
+)
+
+// A lookup returns the addresses of a host in network "ip4" or "ip6". Before it
+// asks a name server it calls mayAsk, and on an error it goes on to the next.
+type lookup func(ctx context.Context, mayAsk func(server string) error, network, host string) ([]netip.Addr, error)
+
+// systemLookup resolves as the system is configured. Go's own resolver calls
+// mayAsk: on Linux and the BSDs, without cgo. Elsewhere the system asks, in its
+// own way.
+func systemLookup(ctx context.Context, mayAsk func(string) error, network, host string) ([]netip.Addr, error) {
+	resolver := net.Resolver{Dial: func(ctx context.Context, network, server string) (net.Conn, error) {
+		if err := mayAsk(server); err != nil {
+			return nil, err
+		}
+		return new(net.Dialer).DialContext(ctx, network, server)
+	}}
+	return resolver.LookupNetIP(ctx, network, host)
+}
+
+// Names are what a resolver has found about a host.
+type names struct {
+	addrs []netip.Addr
+	dead  []string // name servers that did not answer
+	err   error    // nil if there are addresses
+}
+
+// resolve finds the addresses of a host. IPv4 and IPv6 are asked for side by
+// side: some name servers answer one of the questions only.
+func resolve(ctx context.Context, ask lookup, networks []string, host string) names {
+	ctx, cancel := context.WithTimeout(ctx, lookupTime)
+	defer cancel()
+	found := make(chan names, len(networks))
+	for _, network := range networks {
+		go func() { found <- (&query{ask: ask, network: network, host: host}).run(ctx) }() // ends with ctx
+	}
+	var all names
+	var enough <-chan time.Time
+	for range networks {
+		select {
+		case n := <-found:
+			all.add(n)
+		case <-enough:
+			return all
+		}
+		if all.addrs != nil {
+			enough = time.After(familyTime)
+		}
+	}
+	return all
+}
+
+// add takes in what was found of another kind of address. IPv6 comes first, as
+// RFC 6724 has it.
+func (n *names) add(other names) {
+	for _, addr := range other.addrs {
+		n.addrs = append(n.addrs, addr.Unmap())
+	}
+	slices.SortStableFunc(n.addrs, func(a, b netip.Addr) int { return b.BitLen() - a.BitLen() })
+	for _, server := range other.dead {
+		if !slices.Contains(n.dead, server) {
+			n.dead = append(n.dead, server)
+		}
+	}
+	switch {
+	case n.addrs != nil:
+		n.err = nil
+	case n.err == nil:
+		n.err = other.err
+	}
+}
+
+// A query is one question. A lookup waits five seconds for each name server,
+// one after the other. So another lookup begins beside it each second, which
+// leaves out the name servers that were asked by then.
+type query struct {
+	ask           lookup
+	network, host string
+
+	mu    sync.Mutex // guards asked
+	asked []string
+}
+
+// A reply is what one lookup has found.
+type reply struct {
+	leftOut []string // name servers that it did not ask
+	asked   bool     // it asked one, or needed none
+	addrs   []netip.Addr
+	err     error
+}
+
+// run returns the first addresses that a lookup finds.
+func (q *query) run(ctx context.Context) (n names) {
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	replies := make(chan reply)
+	next := time.NewTicker(nameServerTime)
+	defer next.Stop()
+	q.begin(ctx, replies, nil)
+	leftOut, running := 0, 1
+	for running > 0 {
+		select {
+		case r := <-replies:
+			running--
+			if r.err == nil {
+				return names{addrs: r.addrs, dead: r.leftOut}
+			}
+			n.fail(r)
+		case <-next.C:
+			if servers := q.servers(); len(servers) > leftOut {
+				leftOut = len(servers)
+				running++
+				q.begin(ctx, replies, servers)
+			}
+		case <-ctx.Done():
+			n.fail(reply{asked: true, err: ctx.Err()})
+			running = 0
+		}
+	}
+	if timeout, ok := errors.AsType[interface {
+		error
+		Timeout() bool
+	}](n.err); ok && timeout.Timeout() {
+		return names{dead: q.servers(), err: errNoAnswer}
+	}
+	return n
+}
+
+var errNoAnswer = errors.New("no name server answers")
+
+// begin starts a lookup that leaves out some name servers.
+func (q *query) begin(ctx context.Context, replies chan<- reply, leftOut []string) {
+	var asked atomic.Bool
+	mayAsk := func(server string) error {
+		if slices.Contains(leftOut, server) {
+			return errors.New("it was asked before")
+		}
+		asked.Store(true)
+		q.note(server)
+		return nil
+	}
+	go func() { // ends with ctx
+		addrs, err := q.ask(ctx, mayAsk, q.network, q.host)
+		select {
+		case replies <- reply{leftOut, leftOut == nil || asked.Load(), addrs, err}:
+		case <-ctx.Done():
+		}
+	}()
+}
+
+// note remembers a name server that is asked.
+func (q *query) note(server string) {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if !slices.Contains(q.asked, server) {
+		q.asked = append(q.asked, server)
+	}
+}
+
+func (q *query) servers() []string {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return slices.Clone(q.asked)
+}
+
+// fail takes in a lookup that has found nothing. That the host does not exist is
+// worth more than that a name server is out of order; the first word counts.
+func (n *names) fail(r reply) {
+	switch {
+	case !r.asked:
+	case isNotFound(r.err) && !isNotFound(n.err):
+		n.err, n.dead = r.err, r.leftOut
+	case n.err == nil:
+		n.err = r.err
+	}
+}
+
+func isNotFound(err error) bool {
+	var unknown *net.DNSError
+	return errors.As(err, &unknown) && unknown.IsNotFound
+}
