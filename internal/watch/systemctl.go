@@ -36,8 +36,32 @@ func systemctl(ctx context.Context, limit time.Duration, args ...string) (string
 	return string(out), fmt.Errorf("systemctl %s: %w", args[0], err)
 }
 
+// ErrUnseen is wrapped by the error of a watcher that cannot ask systemd.
+var ErrUnseen = errors.New("cannot ask systemd")
+
 // showUnits returns what systemd says of units, in their order.
 func showUnits(ctx context.Context, units []string) ([]unitStatus, error) {
+	statuses, err := askForUnits(ctx, units)
+	if err == nil {
+		return statuses, nil
+	}
+	about := units[0]
+	if more := len(units) - 1; more > 0 {
+		about = fmt.Sprintf("%s and %d more", about, more)
+	}
+	return nil, fmt.Errorf("%w about %.256s: %w%s", ErrUnseen, about, err, hint(err))
+}
+
+// hint adds what helps if the bus hangs up on this user: dbus-daemon does so on
+// those that it finds in no file of users (systemd issue 22737).
+func hint(err error) string {
+	if strings.Contains(err.Error(), "Transport endpoint is not connected") {
+		return " (the bus does not know this user: a unit needs a static one, not DynamicUser=yes)"
+	}
+	return ""
+}
+
+func askForUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 	args := append([]string{"show", "--no-pager", "--property=" + unitProperties, "--"}, units...)
 	out, err := systemctl(ctx, systemctlTime, args...)
 	if err != nil {
