@@ -23,7 +23,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	failed := c.checkTargetsAloud(ctx, s, targets)
+	failed := c.asService(ctx, targets, func() error { return c.checkTargetsAloud(ctx, s, targets) })
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
