@@ -93,6 +93,25 @@ func TestServicesAreConfinedAlike(t *testing.T) {
 	}
 }
 
+// A user of DynamicUser= is turned away by dbus-daemon, and without a user no
+// service starts.
+func TestServicesRunAsAUserThatIsMade(t *testing.T) {
+	text, err := os.ReadFile("sysusers/heartbeat-sender.conf")
+	require.NoError(t, err)
+	made := regexp.MustCompile(`(?m)^u (\S+) - "[^"]+"$`).FindSubmatch(text)
+	require.NotNil(t, made)
+	for _, name := range glob(t, "systemd/*.service") {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			u := readUnit(t, name)
+			require.Equal(t, string(made[1]), u.one(t, "User"))
+			require.Empty(t, u["DynamicUser"])
+			// DynamicUser=yes gave its name to a running service, and sysusers makes
+			// nobody who is there already.
+			require.NotEqual(t, strings.TrimSuffix(filepath.Base(name), ".service"), u.one(t, "User"))
+		})
+	}
+}
+
 // Every service has to end by itself, or a shutdown waits for it.
 func TestNoServiceHoldsUpAShutdown(t *testing.T) {
 	for _, name := range glob(t, "systemd/*.service") {

@@ -182,7 +182,7 @@ func newRoot(t *testing.T) *root {
 	t.Helper()
 	require.Zero(t, os.Geteuid(), "needs root")
 	r := &root{t, t.TempDir()}
-	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "dev", "tmp", "proc"} {
+	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "dev", "tmp", "proc", "etc"} {
 		require.NoError(t, os.MkdirAll(r.path(dir), 0o755))
 	}
 	require.NoError(t, os.WriteFile(r.path("var/lib/dpkg/status"), nil, 0o600))
@@ -220,10 +220,11 @@ func testInstall(t *testing.T, dist string) {
 	r.dpkg("-i", debs[0], debs[1])
 	for name, mode := range map[string]os.FileMode{
 		"usr/bin/heartbeat-sender": 0o755, "usr/bin/telegraf-heartbeat": 0o755, senderConf: 0o644, pluginConf: 0o644, snippet: 0o644,
-		"usr/lib/systemd/system/heartbeat-sender.service": 0o644, "usr/share/man/man1/heartbeat-sender.1": 0o644, "var/lib/telegraf": 0o750,
+		"usr/lib/systemd/system/heartbeat-sender.service": 0o644, "usr/lib/sysusers.d/heartbeat-sender.conf": 0o644, "usr/share/man/man1/heartbeat-sender.1": 0o644, "var/lib/telegraf": 0o750,
 	} {
 		r.exists(name, mode)
 	}
+	require.Regexp(t, `(?m)^heartbeat:`, string(read(t, r.dir, "etc/passwd")), "the user of the units")
 	r.verifyUnits()
 	r.use()
 
