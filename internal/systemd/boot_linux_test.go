@@ -175,6 +175,11 @@ func enterRoot(root string) error {
 	if err := unix.Unmount("/.old", unix.MNT_DETACH); err != nil {
 		return err
 	}
+	// As every manager of containers does: else no service sees its credentials,
+	// which systemd mounts in a namespace beside this one.
+	if err := mount("", "/", "", unix.MS_REC|unix.MS_SHARED, ""); err != nil {
+		return err
+	}
 	return os.Chdir("/")
 }
 

@@ -25,24 +25,24 @@ type collector struct {
 	told map[string][]string // by service: the states that tells has waited for
 }
 
-// startCollector starts one at port 7878, with its defaults.
-func (m *machine) startCollector() *collector {
+// startCollector starts one at port 7878, with its defaults but for options.
+func (m *machine) startCollector(options ...string) *collector {
 	t := m.t
 	t.Helper()
 	dir := t.TempDir()
 	c := &collector{t, filepath.Join(dir, "stdout"), filepath.Join(dir, "stderr"), make(map[string][]string)}
-	options := filepath.Join(dir, "heartbeat.conf")
-	require.NoError(t, os.WriteFile(options, []byte(`
+	config := filepath.Join(dir, "heartbeat.conf")
+	require.NoError(t, os.WriteFile(config, []byte(`
 [[inputs.heartbeat]]
   service_addresses = ["tcp://127.0.0.1:7878"]
   state_file = "none"
-`), 0o600))
+`+strings.Join(options, "")), 0o600))
 	program, err := filepath.Abs(project("bin/telegraf-heartbeat"))
 	require.NoError(t, err)
 	if _, err := os.Stat(program); err != nil {
 		t.Skip(`needs bin/telegraf-heartbeat, which "make build" builds`)
 	}
-	cmd := m.inside([]string{"--net"}, program, "-config", options, "-interval", "10s")
+	cmd := m.inside([]string{"--net"}, program, "-config", config, "-interval", "10s")
 	cmd.SysProcAttr = &syscall.SysProcAttr{Pdeathsig: syscall.SIGKILL}
 	stdout, err := os.Create(c.stdout)
 	require.NoError(t, err)
@@ -154,6 +154,14 @@ func (c *collector) beats(service string) []string {
 		statuses = append(statuses, status.(string))
 	}
 	return statuses
+}
+
+// lastBeat returns the status of the last beat of a service.
+func (c *collector) lastBeat(service string) string {
+	c.t.Helper()
+	statuses := c.beats(service)
+	require.NotEmpty(c.t, statuses, service)
+	return statuses[len(statuses)-1]
 }
 
 // hearsMore waits for n more beats of a service.

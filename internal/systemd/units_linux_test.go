@@ -31,6 +31,10 @@ WantedBy=multi-user.target
 Restart=always
 RestartSec=100ms
 `
+	fileUnit = demoUnit + `
+[Service]
+ExecStartPost=/bin/sh -c 'echo $MAINPID >/run/file.pid'
+`
 	watchBoth = "[[watch]]\nsystemd_unit = \"demo\"\n[[watch]]\nsystemd_unit = \"loop\"\n"
 )
 
@@ -42,9 +46,10 @@ func startWatching(t *testing.T, name, settings string) (*machine, *collector) {
 	m.install()
 	m.write("/etc/systemd/system/demo.service", demoUnit, 0o644)
 	m.write("/etc/systemd/system/loop.service", loopUnit, 0o644)
+	m.write("/etc/systemd/system/file.service", fileUnit, 0o644)
 	m.write(configFile, server+settings+watchBoth, 0o644)
 	m.systemctl("daemon-reload")
-	m.systemctl("enable", "--now", "demo", "loop")
+	m.systemctl("enable", "--now", "demo", "loop", "file")
 	m.systemctl("enable", "--now", watchUnit)
 	for _, service := range []string{"host", "demo", "loop"} {
 		c.tells(service, "alive")
@@ -56,9 +61,9 @@ func startWatching(t *testing.T, name, settings string) (*machine, *collector) {
 // Each is told for what it is, and at the end the host goes down as planned.
 func TestWatchedUnitIsToldForWhatItDoes(t *testing.T) {
 	t.Parallel()
-	m, c := startWatching(t, "watched", "")
+	m, c := startWatching(t, "watched", "[[watch]]\npid_file = \"/run/file.pid\"\n")
 	require.Equal(t, strings.TrimSpace(m.run("id", "-u", "heartbeat")), m.show(watchUnit, "UID"))
-	require.Contains(t, m.show(watchUnit, "StatusText"), "connected to tcp://127.0.0.1:7878 as watched/host and 2 more")
+	require.Contains(t, m.show(watchUnit, "StatusText"), "connected to tcp://127.0.0.1:7878 as watched/host and 3 more")
 
 	m.systemctl("kill", "--signal=KILL", "demo")
 	c.tells("demo", "dead exited")
@@ -88,6 +93,10 @@ func TestWatchedUnitIsToldForWhatItDoes(t *testing.T) {
 	m.systemctl("unmask", "--runtime", "demo")
 	m.systemctl("start", "demo")
 	c.tells("demo", "alive")
+
+	c.tells("file", "alive")
+	m.systemctl("kill", "--signal=KILL", "file")
+	c.tells("file", "dead exited") // after the grace, in which another process may come
 
 	before = c.restarts("loop")
 	m.systemctl("kill", "--signal=KILL", "loop")
@@ -165,8 +174,32 @@ func TestWatcherThatIsTurnedAwaySaysSo(t *testing.T) {
 	m.systemctl("daemon-reload")
 	m.systemctl("kill", "--signal=KILL", watchUnit)
 	until(t, "its status to tell", func() bool { return strings.HasPrefix(m.show(watchUnit, "StatusText"), "connected to ") })
-	until(t, "the collector to hear", func() bool { statuses := c.beats("demo"); return statuses[len(statuses)-1] == "alive" })
+	until(t, "the collector to hear", func() bool { return c.lastBeat("demo") == "alive" })
 	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
+}
+
+// A bus that goes away leaves what is known: the process that lives is alive. Of
+// one that has ended nobody knows what systemd made of that, until the bus is
+// back.
+func TestWatcherThatLosesTheBusSaysSo(t *testing.T) {
+	t.Parallel()
+	m, c := startWatching(t, "lost", "interval = \"1s\"\n")
+	m.systemctl("mask", "--now", "--runtime", "dbus.socket", "dbus.service")
+	until(t, "its status to tell", func() bool {
+		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot look at demo and 1 more; connected to ")
+	})
+	require.Equal(t, "alive", c.lastBeat("demo"))
+	m.systemctl("kill", "--signal=KILL", "demo")
+	until(t, "the collector to hear", func() bool { return c.lastBeat("demo") == "unknown" })
+	c.hearsMore(8, "demo")
+	require.Equal(t, "alive", c.lastBeat("loop"))
+	c.toldNothingElse()
+
+	m.systemctl("unmask", "--runtime", "dbus.socket", "dbus.service")
+	m.systemctl("start", "dbus.socket")
+	c.tells("demo", "dead exited")
+	until(t, "its status to tell", func() bool { return strings.HasPrefix(m.show(watchUnit, "StatusText"), "connected to ") })
+	c.toldNothingElse()
 }
 
 // Who checks is told what the service sees, which is less than root does.
@@ -263,6 +296,27 @@ func TestUnitsTakeEachOthersPlace(t *testing.T) {
 	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
 }
 
+// What only root may read is handed over to the user of the unit.
+func TestKeyIsHandedOver(t *testing.T) {
+	t.Parallel()
+	m := start(t, "signed")
+	c := m.startCollector("  require_signature = true\n  host_from = \"verified\"\n  keys = {signed = \"0123456789abcdef\"}\n")
+	m.install()
+	m.write(configFile, server, 0o644)
+	m.write("/etc/heartbeat-sender/heartbeat.key", "0123456789abcdef\n", 0o600)
+	for _, unit := range []string{hostUnit, watchUnit} {
+		shipped := read(t, m.path("/usr/lib/systemd/system/"+unit+".service"))
+		line := "LoadCredential=heartbeat.key:/etc/heartbeat-sender/heartbeat.key\n"
+		require.Contains(t, shipped, "\n#"+line)
+		m.write("/etc/systemd/system/"+unit+".service.d/key.conf", "[Service]\n"+line, 0o644)
+		m.systemctl("daemon-reload")
+		m.systemctl("start", unit)
+		c.tells("host", "alive")
+		m.systemctl("stop", unit)
+		c.tells("host", "left leaving")
+	}
+}
+
 // A host that beats by timer beats every minute, and says goodbye when it goes
 // down, but not when somebody stops the unit that does so.
 func TestTimerBeatsAndTheHostLeaves(t *testing.T) {
@@ -270,19 +324,24 @@ func TestTimerBeatsAndTheHostLeaves(t *testing.T) {
 	m := start(t, "timed")
 	c := m.startCollector()
 	m.install()
-	m.write(configFile, server, 0o644)
-	m.systemctl("enable", "--now", "heartbeat-once.timer", "heartbeat-leave.service")
+	m.write(configFile, server+"[[watch]]\nsystemd_unit = \"demo\"\n", 0o644)
+	m.write("/etc/systemd/system/demo.service", demoUnit, 0o644)
+	m.systemctl("daemon-reload")
+	m.systemctl("enable", "--now", "demo", "heartbeat-once.timer", "heartbeat-leave.service")
 	said, err := m.try("systemctl", "stop", "heartbeat-leave")
 	require.Error(t, err, said)
 	require.Contains(t, said, "may be requested by dependency only")
 	// A minute, and what it spreads a fleet by.
 	untilAfter(t, 10*time.Minute, "the timer", func() bool { return len(c.beats("host")) > 0 })
 	c.tells("host", "alive")
+	c.tells("demo", "alive")
+	require.Equal(t, "alive", c.lastBeat("demo"))
+	until(t, "the service to end", func() bool { return m.show("heartbeat-once.service", "ActiveState") == "inactive" })
 	require.Equal(t, "success", m.show("heartbeat-once.service", "Result"))
 	beat := c.metrics("heartbeat", "host")[0]
 	interval, _ := beat.GetField("interval_seconds")
 	require.InDelta(t, 60, interval, 0)
 	m.shutDown()
-	c.tells("host", "left leaving")
+	c.leaves("host", "demo")
 	c.toldNothingElse()
 }
