@@ -61,6 +61,8 @@ func makeRelease(t *testing.T) string {
 	top, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
 	call(t, ".", "git", "clone", "--quiet", top, clone)
+	// Whoever follows docs/getting-started.md leaves such files there.
+	require.NoError(t, os.WriteFile(filepath.Join(clone, "telegraf.conf"), []byte("[agent]\n"), 0o600))
 	fmt.Print(call(t, clone, "go", "run", "./internal/dist"))
 	return filepath.Join(clone, "dist")
 }
@@ -334,6 +336,27 @@ func until(t *testing.T, what string, done func() bool) {
 			t.Fatalf("in vain waited for %s", what)
 		}
 	}
+}
+
+// What is changed must be committed first; what is not known to git is left out.
+func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write := func(name, text string) { require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)) }
+	call(t, dir, "git", "init", "--quiet")
+	write("program", "committed")
+	call(t, dir, "git", "add", "program")
+	call(t, dir, "git", "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "--message", "first")
+
+	write("telegraf.conf", "[agent]")
+	clone := t.TempDir()
+	require.NoError(t, checkOut(clone))
+	require.Equal(t, "committed", string(read(t, clone, "program")))
+	require.NoFileExists(t, filepath.Join(clone, "telegraf.conf"))
+	require.Empty(t, call(t, clone, "git", "status", "--porcelain"), "Go would call it modified")
+
+	write("program", "changed")
+	require.ErrorContains(t, checkOut(t.TempDir()), "these changes are not:\nM program")
 }
 
 // The bytes of an archive depend on nothing but its members and its time.
