@@ -342,7 +342,9 @@ func until(t *testing.T, what string, done func() bool) {
 func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
-	write := func(name, text string) { require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600)) }
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
 	call(t, dir, "git", "init", "--quiet")
 	write("program", "committed")
 	call(t, dir, "git", "add", "program")
