@@ -137,6 +137,28 @@ func TestNoServiceHoldsUpAShutdown(t *testing.T) {
 	}
 }
 
+// Whoever hangs is started again before its silence is a death: the default
+// interval three and a half times.
+func TestServiceThatHangsIsBackInTime(t *testing.T) {
+	help, err := exec.Command(built, "help").Output()
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?m)^  -interval .* \(default (\S+)\)`).FindSubmatch(help)
+	require.NotNil(t, found)
+	interval, err := time.ParseDuration(string(found[1]))
+	require.NoError(t, err)
+	for _, name := range running(t) {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			u := readUnit(t, name)
+			watchdog, err := time.ParseDuration(u.one(t, "WatchdogSec"))
+			require.NoError(t, err)
+			restart, err := time.ParseDuration(u.one(t, "RestartSec"))
+			require.NoError(t, err)
+			require.Equal(t, "always", u.one(t, "Restart"))
+			require.Less(t, watchdog+restart, interval*7/2-interval, "its last beat may be an interval old")
+		})
+	}
+}
+
 // A timer that beats more seldom than -every declares makes false deaths.
 func TestTimerKeepsWhatIsDeclared(t *testing.T) {
 	args := ours(t, readUnit(t, "systemd/heartbeat-once.service").one(t, "ExecStart"))
