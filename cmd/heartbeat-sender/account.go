@@ -23,7 +23,7 @@ func (c *call) asService(ctx context.Context, targets []watch.Target, look func(
 	account, err := watch.AccountOf(ctx, unit)
 	switch {
 	case err != nil:
-		c.say("failed", "%s", oneLine(err))
+		c.say("failed", "%v", err)
 		return &failure{code: exitConfig}
 	case account == nil || account.UID == os.Geteuid():
 		return look()

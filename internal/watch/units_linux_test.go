@@ -242,7 +242,10 @@ func TestUnitsAreAskedAboutMoreAndMoreRarely(t *testing.T) {
 }
 
 func TestUnitsStayDueTogether(t *testing.T) {
-	all := (&Watcher{Targets: make([]Target, 3)}).watches(func(int, State) {})
+	var all []*watch
+	for range 3 {
+		all = append(all, &watch{Target: new(Target), report: func(State) {}})
+	}
 	answer := unitAnswer{asked: all, err: context.DeadlineExceeded}
 	answer.takeIn(t.Context(), t.Logf)
 	require.Equal(t, all, dueAt(all, all[0].due))
