@@ -14,6 +14,7 @@ import (
 const (
 	systemctlTime = 5 * time.Second // for any answer
 	stoppingTime  = time.Second     // for whether the host is stopping
+	readTime      = time.Second     // to read what it has printed, once it has ended
 )
 
 // systemctl returns what the program of that name prints.
@@ -22,7 +23,7 @@ func systemctl(ctx context.Context, limit time.Duration, args ...string) (string
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "systemctl", args...) //nolint:gosec // there is no shell in between
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_COLORS=0", "SYSTEMD_URLIFY=0", "SYSTEMD_PAGER=")
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = readTime
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	switch {
