@@ -3,7 +3,7 @@ package watch
 import (
 	"context"
 	"fmt"
-	"os/user"
+	"os/exec"
 	"strconv"
 	"strings"
 )
@@ -31,7 +31,9 @@ func AccountOf(ctx context.Context, unit string) (*Account, error) {
 	if values["LoadState"] != "loaded" {
 		return nil, nil
 	}
-	account, err := accountOf(values)
+	ctx, cancel := context.WithTimeout(ctx, systemctlTime) // a directory service may hang
+	defer cancel()
+	account, err := accountOf(ctx, values)
 	if err != nil {
 		return nil, fmt.Errorf("systemd cannot start %s: %w", unit, err)
 	}
@@ -39,22 +41,23 @@ func AccountOf(ctx context.Context, unit string) (*Account, error) {
 }
 
 // accountOf looks up what a unit names.
-func accountOf(values map[string]string) (*Account, error) {
+func accountOf(ctx context.Context, values map[string]string) (*Account, error) {
 	account := &Account{User: values["User"]}
+	dynamic := values["DynamicUser"] == "yes"
 	if account.User != "" {
-		if err := account.find(values["DynamicUser"] == "yes"); err != nil {
+		if err := account.find(ctx, dynamic); err != nil {
 			return nil, err
 		}
 	}
-	if name := values["Group"]; name != "" && values["DynamicUser"] != "yes" {
-		gid, err := groupID(name)
+	if name := values["Group"]; name != "" && !dynamic {
+		gid, err := groupID(ctx, name)
 		if err != nil {
 			return nil, err
 		}
 		account.GID = gid
 	}
 	for name := range strings.FieldsSeq(values["SupplementaryGroups"]) {
-		gid, err := groupID(name)
+		gid, err := groupID(ctx, name)
 		if err != nil {
 			return nil, err
 		}
@@ -63,51 +66,44 @@ func accountOf(values map[string]string) (*Account, error) {
 	return account, nil
 }
 
-// find fills in the numbers of the user.
-func (a *Account) find(dynamic bool) error {
-	found, err := user.Lookup(a.User)
-	if err != nil {
-		found, err = user.LookupId(a.User)
-	}
+// find fills in the numbers of the user. It asks a program: a static one of Go
+// knows those in files alone, and not those of a directory service.
+func (a *Account) find(ctx context.Context, dynamic bool) error {
+	uid := numbers(ctx, "id", "-u", "--", a.User)
+	gids := numbers(ctx, "id", "-G", "--", a.User) // its own comes first
 	switch {
-	case err == nil:
+	case len(uid) == 1 && len(gids) > 0:
+		a.UID, a.GID, a.Groups = uid[0], gids[0], gids
 	case dynamic:
 		a.UID, a.GID = dynamicID, dynamicID
-		return nil
 	default:
 		return fmt.Errorf("there is no user %.64q", a.User)
 	}
-	groups, err := found.GroupIds()
-	if err != nil {
-		return err
-	}
-	numbers, err := toNumbers(append(groups, found.Uid, found.Gid))
-	if err != nil {
-		return err
-	}
-	last := len(numbers) - 2
-	a.Groups, a.UID, a.GID = numbers[:last:last], numbers[last], numbers[last+1]
 	return nil
 }
 
-func groupID(name string) (int, error) {
-	found, err := user.LookupGroup(name)
-	if err != nil {
-		found, err = user.LookupGroupId(name)
+func groupID(ctx context.Context, name string) (int, error) {
+	out, _ := exec.CommandContext(ctx, "getent", "--", "group", name).Output() //nolint:errcheck // it prints nothing then
+	fields := strings.Split(string(out), ":")                                  // group(5)
+	if len(fields) > 2 {
+		return strconv.Atoi(fields[2])
 	}
-	if err != nil {
-		return 0, fmt.Errorf("there is no group %.64q", name)
-	}
-	return strconv.Atoi(found.Gid)
+	return 0, fmt.Errorf("there is no group %.64q", name)
 }
 
-func toNumbers(texts []string) ([]int, error) {
-	numbers := make([]int, len(texts))
-	for i, text := range texts {
-		var err error
-		if numbers[i], err = strconv.Atoi(text); err != nil {
-			return nil, err
-		}
+// numbers returns those that a program prints, and none if it fails.
+func numbers(ctx context.Context, name string, args ...string) []int {
+	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // there is no shell in between
+	if err != nil {
+		return nil
 	}
-	return numbers, nil
+	var all []int
+	for text := range strings.FieldsSeq(string(out)) {
+		number, err := strconv.Atoi(text)
+		if err != nil {
+			return nil
+		}
+		all = append(all, number)
+	}
+	return all
 }
