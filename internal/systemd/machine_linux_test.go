@@ -76,6 +76,10 @@ func start(t *testing.T, name string) *machine {
 		state, _ := m.try("systemctl", "is-system-running")
 		return strings.TrimSpace(state) == "running"
 	})
+	const setting = "/proc/sys/fs/protected_fifos"
+	refusal, err := m.try("sh", "-c", "now=$(cat "+setting+") && echo $now >"+setting)
+	require.Error(t, err, "settings of the kernel are this machine's too")
+	require.Contains(t, refusal, "Read-only file system")
 	return m
 }
 
