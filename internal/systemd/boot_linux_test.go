@@ -46,11 +46,13 @@ func isolate(string) error {
 	return unix.Unshare(unix.CLONE_NEWCGROUP)
 }
 
-// masked are units that need what a machine without hardware has not, or that
-// would change what belongs to all of the kernel.
+// masked are units that need what a machine without hardware has not, that would
+// change what belongs to all of the kernel, or that take of the few inotify
+// instances that it has for all machines.
 var masked = []string{
 	"console-getty.service", "getty@.service", "systemd-sysctl.service", "sys-kernel-debug.mount",
 	"sys-kernel-tracing.mount", "dev-hugepages.mount", "modprobe@.service", "systemd-remount-fs.service",
+	"systemd-logind.service", "systemd-ask-password-console.path", "systemd-ask-password-wall.path",
 }
 
 // makeRoot makes the tree of directories.

@@ -74,6 +74,9 @@ func start(t *testing.T, name string) *machine {
 	until(t, "the machine to boot", func() bool {
 		require.True(t, m.running(), "it ended: %s", read(t, m.said))
 		state, _ := m.try("systemctl", "is-system-running")
+		if strings.TrimSpace(state) == "degraded" {
+			require.Fail(t, "it does not run as it should", "%s", m.run("systemctl", "--failed"))
+		}
 		return strings.TrimSpace(state) == "running"
 	})
 	const setting = "/proc/sys/fs/protected_fifos"
