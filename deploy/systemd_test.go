@@ -93,6 +93,25 @@ func TestServicesAreConfinedAlike(t *testing.T) {
 	}
 }
 
+// A user of DynamicUser= is turned away by dbus-daemon, and without a user no
+// service starts.
+func TestServicesRunAsAUserThatIsMade(t *testing.T) {
+	text, err := os.ReadFile("sysusers/heartbeat-sender.conf")
+	require.NoError(t, err)
+	made := regexp.MustCompile(`(?m)^u (\S+) - "[^"]+"$`).FindSubmatch(text)
+	require.NotNil(t, made)
+	for _, name := range glob(t, "systemd/*.service") {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			u := readUnit(t, name)
+			require.Equal(t, string(made[1]), u.one(t, "User"))
+			require.Empty(t, u["DynamicUser"])
+			// DynamicUser=yes gave its name to a running service, and sysusers makes
+			// nobody who is there already.
+			require.NotEqual(t, strings.TrimSuffix(filepath.Base(name), ".service"), u.one(t, "User"))
+		})
+	}
+}
+
 // Every service has to end by itself, or a shutdown waits for it.
 func TestNoServiceHoldsUpAShutdown(t *testing.T) {
 	for _, name := range glob(t, "systemd/*.service") {
@@ -114,6 +133,28 @@ func TestNoServiceHoldsUpAShutdown(t *testing.T) {
 					require.Less(t, own, limit, "it could not say why it failed")
 				}
 			}
+		})
+	}
+}
+
+// Whoever hangs is started again before its silence is a death: the default
+// interval three and a half times.
+func TestServiceThatHangsIsBackInTime(t *testing.T) {
+	help, err := exec.Command(built, "help").Output()
+	require.NoError(t, err)
+	found := regexp.MustCompile(`(?m)^  -interval .* \(default (\S+)\)`).FindSubmatch(help)
+	require.NotNil(t, found)
+	interval, err := time.ParseDuration(string(found[1]))
+	require.NoError(t, err)
+	for _, name := range running(t) {
+		t.Run(filepath.Base(name), func(t *testing.T) {
+			u := readUnit(t, name)
+			watchdog, err := time.ParseDuration(u.one(t, "WatchdogSec"))
+			require.NoError(t, err)
+			restart, err := time.ParseDuration(u.one(t, "RestartSec"))
+			require.NoError(t, err)
+			require.Equal(t, "always", u.one(t, "Restart"))
+			require.Less(t, watchdog+restart, interval*7/2-interval, "its last beat may be an interval old")
 		})
 	}
 }

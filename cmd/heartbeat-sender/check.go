@@ -23,7 +23,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	failed := c.checkTargetsAloud(ctx, s, targets)
+	failed := c.asService(ctx, targets, func() error { return c.checkTargetsAloud(ctx, s, targets) })
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
@@ -54,7 +54,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		see(p, state)
+		*p = seen(*p, state)
 		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &failure{code: exitNotDelivered}

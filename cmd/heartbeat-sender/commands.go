@@ -89,14 +89,15 @@ func runCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	watcher := c.watcher(s, targets)
+	m := c.manager()
+	st := &status{manager: m}
+	watcher := c.watcher(s, targets, st)
 	if err := c.checkTargets(ctx, watcher); err != nil {
 		return err
 	}
-	m := c.manager()
 	s.Infof = func(format string, args ...any) {
 		c.infof(format, args...)
-		m.notify("STATUS=" + oneLine(fmt.Sprintf(format, args...)))
+		st.tell(oneLine(fmt.Sprintf(format, args...)))
 	}
 	ctx, stop := context.WithCancel(ctx)
 	var wg sync.WaitGroup

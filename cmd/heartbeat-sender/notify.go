@@ -2,10 +2,13 @@ package main
 
 import (
 	"context"
+	"fmt"
 	"net"
 	"os"
+	"slices"
 	"strconv"
 	"strings"
+	"sync"
 	"time"
 )
 
@@ -49,6 +52,54 @@ func (m manager) notify(lines ...string) {
 	defer conn.Close()
 	conn.SetWriteDeadline(time.Now().Add(notifyTime)) //nolint:errcheck // it is open
 	conn.Write([]byte(strings.Join(lines, "\n")))     //nolint:errcheck // see above
+}
+
+// A status is what "systemctl status" shows of this program: which services it
+// cannot look at, and the last news of its sender.
+type status struct {
+	manager
+
+	mu     sync.Mutex // guards what follows
+	unseen []string
+	news   string
+}
+
+// tell takes in what the sender says.
+func (s *status) tell(news string) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	s.news = news
+	s.say()
+}
+
+// see takes in whether a service could be looked at.
+func (s *status) see(service string, seen bool) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	at := slices.Index(s.unseen, service)
+	switch {
+	case seen == (at < 0):
+		return
+	case seen:
+		s.unseen = slices.Delete(s.unseen, at, at+1)
+	default:
+		s.unseen = append(s.unseen, service)
+	}
+	s.say()
+}
+
+func (s *status) say() {
+	text := s.news
+	if len(s.unseen) > 0 {
+		text = "cannot look at " + s.unseen[0]
+		if more := len(s.unseen) - 1; more > 0 {
+			text = fmt.Sprintf("%s and %d more", text, more)
+		}
+		if s.news != "" {
+			text += "; " + s.news
+		}
+	}
+	s.notify("STATUS=" + text)
 }
 
 // watchdog kicks the watchdog as long as turning says that what beats goes

@@ -34,7 +34,10 @@ var contents = map[string][]string{
 
 // samples are how a sender is started where there are no packages.
 var samples = map[string][]string{
-	"linux":   {"deploy/systemd/heartbeat-sender.service", "deploy/systemd/heartbeat-sender-watch.service"},
+	"linux": {
+		"deploy/systemd/heartbeat-sender.service", "deploy/systemd/heartbeat-sender-watch.service",
+		"deploy/sysusers/heartbeat-sender.conf",
+	},
 	"windows": {"deploy/windows/heartbeat-sender.xml"},
 	"darwin":  {"deploy/launchd/heartbeat-sender.plist"},
 	"freebsd": {"deploy/rc.d/heartbeat_sender"},

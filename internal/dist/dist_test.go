@@ -61,6 +61,8 @@ func makeRelease(t *testing.T) string {
 	top, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
 	call(t, ".", "git", "clone", "--quiet", top, clone)
+	// Whoever follows docs/getting-started.md leaves such files there.
+	require.NoError(t, os.WriteFile(filepath.Join(clone, "telegraf.conf"), []byte("[agent]\n"), 0o600))
 	fmt.Print(call(t, clone, "go", "run", "./internal/dist"))
 	return filepath.Join(clone, "dist")
 }
@@ -182,7 +184,7 @@ func newRoot(t *testing.T) *root {
 	t.Helper()
 	require.Zero(t, os.Geteuid(), "needs root")
 	r := &root{t, t.TempDir()}
-	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "dev", "tmp", "proc"} {
+	for _, dir := range []string{"var/lib/dpkg/info", "var/lib/dpkg/updates", "var/lib/dpkg/triggers", "dev", "tmp", "proc", "etc"} {
 		require.NoError(t, os.MkdirAll(r.path(dir), 0o755))
 	}
 	require.NoError(t, os.WriteFile(r.path("var/lib/dpkg/status"), nil, 0o600))
@@ -220,10 +222,11 @@ func testInstall(t *testing.T, dist string) {
 	r.dpkg("-i", debs[0], debs[1])
 	for name, mode := range map[string]os.FileMode{
 		"usr/bin/heartbeat-sender": 0o755, "usr/bin/telegraf-heartbeat": 0o755, senderConf: 0o644, pluginConf: 0o644, snippet: 0o644,
-		"usr/lib/systemd/system/heartbeat-sender.service": 0o644, "usr/share/man/man1/heartbeat-sender.1": 0o644, "var/lib/telegraf": 0o750,
+		"usr/lib/systemd/system/heartbeat-sender.service": 0o644, "usr/lib/sysusers.d/heartbeat-sender.conf": 0o644, "usr/share/man/man1/heartbeat-sender.1": 0o644, "var/lib/telegraf": 0o750,
 	} {
 		r.exists(name, mode)
 	}
+	require.Regexp(t, `(?m)^heartbeat:`, string(read(t, r.dir, "etc/passwd")), "the user of the units")
 	r.verifyUnits()
 	r.use()
 
@@ -333,6 +336,29 @@ func until(t *testing.T, what string, done func() bool) {
 			t.Fatalf("in vain waited for %s", what)
 		}
 	}
+}
+
+// What is changed must be committed first; what is not known to git is left out.
+func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
+	dir := t.TempDir()
+	t.Chdir(dir)
+	write := func(name, text string) {
+		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
+	}
+	call(t, dir, "git", "init", "--quiet")
+	write("program", "committed")
+	call(t, dir, "git", "add", "program")
+	call(t, dir, "git", "-c", "user.name=a", "-c", "user.email=a@example.com", "commit", "--quiet", "--message", "first")
+
+	write("telegraf.conf", "[agent]")
+	clone := t.TempDir()
+	require.NoError(t, checkOut(clone))
+	require.Equal(t, "committed", string(read(t, clone, "program")))
+	require.NoFileExists(t, filepath.Join(clone, "telegraf.conf"))
+	require.Empty(t, call(t, clone, "git", "status", "--porcelain"), "Go would call it modified")
+
+	write("program", "changed")
+	require.ErrorContains(t, checkOut(t.TempDir()), "these changes are not:\nM program")
 }
 
 // The bytes of an archive depend on nothing but its members and its time.

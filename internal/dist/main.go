@@ -1,6 +1,7 @@
 // Command dist makes what users install: programs for all platforms, packages,
 // archives, a list of what they are made of, checksums and a note. It asks git for
-// the version, and makes the same bytes each time and in each directory.
+// the version, builds from a clone of what is committed, and makes the same bytes
+// each time and in each directory.
 //
 //	go run ./internal/dist [-out DIR] [-only OS/ARCH,...]
 package main
@@ -42,6 +43,21 @@ type release struct {
 }
 
 func run(out, only string) error {
+	out, err := filepath.Abs(out)
+	if err != nil {
+		return err
+	}
+	dir, err := os.MkdirTemp("", "dist")
+	if err != nil {
+		return err
+	}
+	defer os.RemoveAll(dir)
+	if err := checkOut(dir); err != nil {
+		return err
+	}
+	if err := os.Chdir(dir); err != nil {
+		return err
+	}
 	r, err := prepare(out)
 	if err != nil {
 		return err
@@ -59,19 +75,28 @@ func run(out, only string) error {
 	return r.sums()
 }
 
-func prepare(out string) (*release, error) {
-	out, err := filepath.Abs(out)
+// checkOut clones what is committed here into dir: so nothing else that is here
+// gets into a release, such as a try of the documents.
+func checkOut(dir string) error {
+	changed, err := output("git", "status", "--porcelain", "--untracked-files=no")
 	if err != nil {
-		return nil, err
-	}
-	r := &release{out: out}
-	changed, err := output("git", "status", "--porcelain")
-	if err != nil {
-		return nil, err
+		return err
 	}
 	if changed != "" {
-		return nil, fmt.Errorf("a release is made of what is committed; this is not:\n%s", changed)
+		return fmt.Errorf("a release is made of what is committed; these changes are not:\n%s", changed)
 	}
+	added, err := output("git", "status", "--porcelain")
+	if err != nil {
+		return err
+	}
+	if added != "" {
+		fmt.Fprintf(os.Stderr, "not part of the release, because it is not committed:\n%s\n", added)
+	}
+	return shell(nil, "git", "clone", "--quiet", ".", dir)
+}
+
+func prepare(out string) (*release, error) {
+	r := &release{out: out}
 	committed, err := output("git", "log", "-1", "--format=%ct %H")
 	if err != nil {
 		return nil, err

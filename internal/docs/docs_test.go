@@ -39,7 +39,7 @@ var kinds = map[string]func(*world, block){
 // ours are run. Others that a script may call are the operator's, and are not.
 var (
 	ours   = strings.Fields("heartbeat-sender telegraf-heartbeat printf echo curl")
-	others = strings.Fields("ansible docker install kubectl mkdir sudoedit systemctl")
+	others = strings.Fields("ansible docker install kubectl mkdir sudoedit systemctl systemd-sysusers")
 )
 
 func TestDocumentsAreTrue(t *testing.T) {

@@ -20,6 +20,7 @@ const (
 	held                // the same on purpose, so it may take its time
 	stopped             // there is none on purpose
 	failed              // there is none, and none will come by itself
+	unseen              // the look failed
 )
 
 // A belief is what is believed of one target: its state, and what is needed to
@@ -40,7 +41,10 @@ func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	if s.exit != (Exit{}) {
 		b.exit = s.exit
 	}
+	b.Unseen = s.kind == unseen
 	switch s.kind {
+	case unseen:
+		return b
 	case running:
 		return belief{State: State{Phase: Running, Process: s.process}, mark: s.mark}
 	case stopped:

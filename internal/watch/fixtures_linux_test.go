@@ -179,7 +179,7 @@ cd "$FAKE_SYSTEMD" || exit
 echo "$LC_ALL $*" >>calls
 while [ -e hanging ]; do sleep 0.01; done
 if [ -e broken ]; then
-	echo 'Failed to connect to bus' >&2
+	grep . broken >&2 || echo 'Failed to connect to bus' >&2
 	exit 1
 fi
 case $1 in

@@ -95,7 +95,7 @@ func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit) {
 	default:
 		w.warnf("%v", err)
 		if !errors.Is(err, errNoNumber) && w.belief.Process.PID == 0 {
-			return // who may not look has not seen that nobody is there
+			seen.kind = unseen // it has not seen that there is no process
 		}
 	}
 	w.see(ctx, seen)

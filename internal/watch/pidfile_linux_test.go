@@ -108,7 +108,7 @@ func TestPIDFileThatCannotBeReadKillsNobody(t *testing.T) {
 	for range 2 {
 		w.lookAtFile(t.Context(), newPIDFile(w.PIDFile), Exit{})
 	}
-	require.False(t, w.seen)
+	require.Equal(t, State{Unseen: true}, w.belief.State, "whether it runs is not known")
 	require.Equal(t, 2, warned)
 	w.belief.Process = Process{PID: 1} // it ran, so it has ended
 	w.belief.Phase = Away
@@ -174,7 +174,7 @@ func TestLookAndCheckPassByWhatBlocks(t *testing.T) {
 			states, err := w.Look(ctx)
 			require.NoError(t, err)
 			require.Equal(t, State{Phase: Running, Process: c.process()}, states[10])
-			require.Equal(t, State{}, states[0])
+			require.Equal(t, State{Unseen: true}, states[0])
 		})
 	}
 }
@@ -270,7 +270,7 @@ func TestLookTellsHowAllAreNow(t *testing.T) {
 	require.LessOrEqual(t, descriptors(t), before+2, "but for those of the poller")
 
 	s.set("broken", "")
-	want[4], want[5] = State{}, State{}
+	want[4], want[5] = State{Unseen: true}, State{Unseen: true}
 	states, err = watcher.Look(t.Context())
 	require.ErrorContains(t, err, `systemctl show: exit status 1: "Failed to connect to bus"`)
 	require.Equal(t, want, states)

@@ -14,6 +14,7 @@ import (
 const (
 	systemctlTime = 5 * time.Second // for any answer
 	stoppingTime  = time.Second     // for whether the host is stopping
+	readTime      = time.Second     // to read what it has printed, once it has ended
 )
 
 // systemctl returns what the program of that name prints.
@@ -22,7 +23,7 @@ func systemctl(ctx context.Context, limit time.Duration, args ...string) (string
 	defer cancel()
 	cmd := exec.CommandContext(ctx, "systemctl", args...) //nolint:gosec // there is no shell in between
 	cmd.Env = append(os.Environ(), "LC_ALL=C", "SYSTEMD_COLORS=0", "SYSTEMD_URLIFY=0", "SYSTEMD_PAGER=")
-	cmd.WaitDelay = 100 * time.Millisecond
+	cmd.WaitDelay = readTime
 	out, err := cmd.Output()
 	var exit *exec.ExitError
 	switch {
@@ -36,8 +37,32 @@ func systemctl(ctx context.Context, limit time.Duration, args ...string) (string
 	return string(out), fmt.Errorf("systemctl %s: %w", args[0], err)
 }
 
+// ErrUnseen is wrapped by the error of a watcher that cannot ask systemd.
+var ErrUnseen = errors.New("cannot ask systemd")
+
 // showUnits returns what systemd says of units, in their order.
 func showUnits(ctx context.Context, units []string) ([]unitStatus, error) {
+	statuses, err := askForUnits(ctx, units)
+	if err == nil {
+		return statuses, nil
+	}
+	about := units[0]
+	if more := len(units) - 1; more > 0 {
+		about = fmt.Sprintf("%s and %d more", about, more)
+	}
+	return nil, fmt.Errorf("%w about %.256s: %w%s", ErrUnseen, about, err, hint(err))
+}
+
+// hint adds what helps if the bus hangs up on this user: dbus-daemon does so on
+// those that it finds in no file of users (systemd issue 22737).
+func hint(err error) string {
+	if strings.Contains(err.Error(), "Transport endpoint is not connected") {
+		return " (the bus does not know this user: a unit needs a static one, not DynamicUser=yes)"
+	}
+	return ""
+}
+
+func askForUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 	args := append([]string{"show", "--no-pager", "--property=" + unitProperties, "--"}, units...)
 	out, err := systemctl(ctx, systemctlTime, args...)
 	if err != nil {

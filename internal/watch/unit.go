@@ -23,13 +23,18 @@ type unitStatus struct {
 	exit    Exit   // of its main process
 }
 
-// parseStatus reads lines of KEY=VALUE.
-func parseStatus(block string) (unitStatus, error) {
+// keyValues reads lines of KEY=VALUE.
+func keyValues(text string) map[string]string {
 	values := make(map[string]string)
-	for line := range strings.Lines(block) {
+	for line := range strings.Lines(text) {
 		key, value, _ := strings.Cut(strings.TrimSpace(line), "=")
 		values[key] = value
 	}
+	return values
+}
+
+func parseStatus(block string) (unitStatus, error) {
+	values := keyValues(block)
 	status := unitStatus{
 		load:   values["LoadState"],
 		active: values["ActiveState"],
@@ -103,7 +108,8 @@ func (u *unitStatus) kind(ranBefore bool) kind {
 // isHollow tells whether there is nothing to watch in a unit that is active.
 func (u *unitStatus) isHollow() bool { return u.active == "active" && u.mainPID == 0 }
 
-// checkUnits returns what is wrong with units, whether they run or not.
+// checkUnits returns what is wrong with units, whether they run or not, or
+// ErrUnseen.
 func checkUnits(ctx context.Context, units []string) error {
 	if len(units) == 0 {
 		return nil

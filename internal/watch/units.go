@@ -41,6 +41,9 @@ func lookAtUnits(ctx context.Context, watches []*watch) error {
 	}
 	statuses, err := showUnits(ctx, unitNames(watches))
 	if err != nil {
+		for _, w := range watches {
+			w.see(ctx, sighting{kind: unseen})
+		}
 		return err
 	}
 	for i, w := range watches {
@@ -131,14 +134,16 @@ func (e *unitEnd) takeIn(ctx context.Context) {
 	w.due, w.pause = time.Time{}, 0
 }
 
-// takeIn leaves everything as it was if systemd did not answer.
+// takeIn leaves everything as it was if systemd did not answer, and says so.
 func (a *unitAnswer) takeIn(ctx context.Context, warnf warnFunc) {
 	if a.err != nil && ctx.Err() == nil {
 		warnf("%v", a.err)
 	}
 	now := time.Now() // so that they are due together again
 	for i, w := range a.asked {
-		if a.err == nil {
+		if a.err != nil {
+			w.see(ctx, sighting{kind: unseen})
+		} else {
 			w.lookAtUnit(ctx, &a.statuses[i])
 			w.warnIfHollow(&a.statuses[i])
 		}

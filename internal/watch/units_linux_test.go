@@ -144,11 +144,13 @@ func TestSystemctlThatFailsKillsNobody(t *testing.T) {
 			s, one := ours(t)
 			two := sleeper(t)
 			w := runUnit(t, 0)
+			ended := one.process()
 			s.set(trouble, "")
 			one.kill()
 			require.Equal(t, Away, w.next().Phase, "that is known without systemctl")
 			if trouble == "broken" {
-				require.Equal(t, `systemctl show: exit status 1: "Failed to connect to bus"`, w.warning())
+				require.Equal(t, `cannot ask systemd about x.service: systemctl show: exit status 1: "Failed to connect to bus"`, w.warning())
+				require.Equal(t, State{Phase: Away, Process: ended, Unseen: true}, w.next())
 				asked := len(s.calls())
 				require.Eventually(t, func() bool { return len(s.calls()) > asked+3 }, patience, time.Millisecond)
 				require.Empty(t, w.warnings, "once a minute is enough")
@@ -158,6 +160,29 @@ func TestSystemctlThatFailsKillsNobody(t *testing.T) {
 			require.Equal(t, State{Phase: Running, Process: two.process()}, w.next())
 		})
 	}
+}
+
+// Systemd that turns a watcher away tells it nothing, from the first look on. A
+// unit of which nothing is known is Unseen, not dead and not away.
+func TestUnitThatCannotBeLookedAtIsUnseen(t *testing.T) {
+	s, c := ours(t)
+	s.set("broken", "")
+	w := run(t, Target{Unit: "x"})
+	require.Equal(t, State{Unseen: true}, w.next())
+	s.remove("broken")
+	require.Equal(t, State{Phase: Running, Process: c.process()}, w.next())
+	require.Len(t, w.history, 2)
+}
+
+// What dbus-daemon does to a user that is in no file says nothing to who reads it.
+func TestUserThatTheBusDoesNotKnowIsTold(t *testing.T) {
+	s, _ := ours(t)
+	s.set("broken", "Failed to get properties: Transport endpoint is not connected")
+	_, err := showUnits(t.Context(), []string{"x.service", "y.service", "z.service"})
+	require.ErrorIs(t, err, ErrUnseen)
+	require.EqualError(t, err, `cannot ask systemd about x.service and 2 more: systemctl show: exit status 1: `+
+		`"Failed to get properties: Transport endpoint is not connected" `+
+		`(the bus does not know this user: a unit needs a static one, not DynamicUser=yes)`)
 }
 
 func TestRunEndsWhileSystemctlHangs(t *testing.T) {
@@ -217,7 +242,10 @@ func TestUnitsAreAskedAboutMoreAndMoreRarely(t *testing.T) {
 }
 
 func TestUnitsStayDueTogether(t *testing.T) {
-	all := []*watch{{}, {}, {}}
+	var all []*watch
+	for range 3 {
+		all = append(all, &watch{Target: new(Target), report: func(State) {}})
+	}
 	answer := unitAnswer{asked: all, err: context.DeadlineExceeded}
 	answer.takeIn(t.Context(), t.Logf)
 	require.Equal(t, all, dueAt(all, all[0].due))
@@ -296,5 +324,5 @@ func TestAnswersThatDoNotFitAreRefused(t *testing.T) {
 	s.unit("x.service", "active running success")
 	s.set("y.service", "Id=y.service\n\nId=z.service\n")
 	_, err := showUnits(t.Context(), []string{"x.service", "y.service"})
-	require.EqualError(t, err, "systemctl show: 3 answers for 2 units")
+	require.EqualError(t, err, "cannot ask systemd about x.service and 1 more: systemctl show: 3 answers for 2 units")
 }

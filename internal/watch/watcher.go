@@ -41,6 +41,7 @@ type State struct {
 	Phase   Phase
 	Process Process // that runs, or ran last; zero if none was seen
 	Exit    Exit    // of it; only if Stopped or Dead
+	Unseen  bool    // the last look failed: the rest is what was known before
 }
 
 // A Watcher watches targets.
@@ -73,8 +74,8 @@ func (w *Watcher) Check(ctx context.Context) error {
 }
 
 // Look returns how all targets are now. A pid file without a process is
-// Starting: one look cannot tell a restart from a death. So are all units, and
-// there is an error, if systemctl fails.
+// Starting: one look cannot tell a restart from a death. So are all units if
+// systemctl fails; then they are also Unseen, and there is an error.
 func (w *Watcher) Look(ctx context.Context) ([]State, error) {
 	states := make([]State, len(w.Targets))
 	var mu sync.Mutex // guards Warnf

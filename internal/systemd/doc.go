@@ -1,0 +1,16 @@
+// Package systemd tests the units of the package heartbeat-sender as they are
+// shipped, under a systemd that is process 1 of namespaces of its own. It holds
+// tests only.
+//
+// Each machine has the programs below /usr of this one, an /etc that is written
+// anew, a network without anybody else, and a control group. It sees no process,
+// mount or unit of this machine, and cannot change a setting of its kernel. A
+// collector beside it hears what its units tell. So the tests need Linux, root,
+// Debian's systemd, dbus and iproute2, and are skipped without them.
+//
+//	make build
+//	go test -v -count=1 ./internal/systemd
+//
+// That takes about a minute and a half, most of it for a timer that beats every
+// minute.
+package systemd
