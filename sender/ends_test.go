@@ -259,10 +259,10 @@ func TestHurriedEndClosesOneHalf(t *testing.T) {
 			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 			defer stop()
 			require.NoError(t, s.Run(ctx))
-			require.Equal(t, times, closed.Load())
-			require.True(t, last(c.beats).Leaving())
 			c.cut()
 			c.wg.Wait()
+			require.Equal(t, times, closed.Load())
+			require.True(t, last(c.beats).Leaving())
 		})
 	}
 }
