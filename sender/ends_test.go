@@ -236,3 +236,33 @@ func TestCheckRecordsNothing(t *testing.T) {
 		c.wg.Wait()
 	})
 }
+
+// halfClosed counts how often a connection was closed for writing.
+type halfClosed struct {
+	net.Conn
+	times *atomic.Int32
+}
+
+func (h halfClosed) CloseWrite() error {
+	h.times.Add(1)
+	return nil
+}
+
+// Whoever does not wait for an answer says that nothing more comes. Whoever may
+// have to repeat it does not.
+func TestHurriedEndClosesOneHalf(t *testing.T) {
+	for hurry, times := range map[bool]int32{true: 1, false: 0} {
+		synctest.Test(t, func(t *testing.T) {
+			c, closed := new(collector), new(atomic.Int32)
+			s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: 10 * time.Second, Peers: fleet()[:1], Hurry: hurry}
+			s.Dial = dialing(c, 1, func(conn net.Conn) net.Conn { return halfClosed{conn, closed} })
+			ctx, stop := context.WithTimeout(t.Context(), time.Minute)
+			defer stop()
+			require.NoError(t, s.Run(ctx))
+			c.cut()
+			c.wg.Wait()
+			require.Equal(t, times, closed.Load())
+			require.True(t, last(c.beats).Leaving())
+		})
+	}
+}

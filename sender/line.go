@@ -198,8 +198,8 @@ func (l *line) interrupt(rest time.Duration) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	l.end = time.Now().Add(rest)
-	if l.writing != nil {
-		l.writing.SetWriteDeadline(time.Now()) //nolint:errcheck // then it is closed
+	if l.writing != nil { // it may be about to succeed
+		l.writing.SetWriteDeadline(time.Now().Add(min(rest, l.lastPatience()))) //nolint:errcheck // then it is closed
 	}
 }
 

@@ -237,8 +237,8 @@ func TestRefusalOfTheLastDatagramCostsOnlyThat(t *testing.T) {
 		w.serve(s)
 		ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
 		defer stop()
-		for restart := range 100 { // each takes one beat
-			at := 10*time.Second + time.Duration(restart)*4*time.Second
+		for restart := range 90 { // each takes one beat; sockets are opened anew every two
+			at := 10*time.Second + time.Duration(restart)*6*time.Second
 			time.AfterFunc(at, func() { c.set(func() { c.refuses = true }) })
 			time.AfterFunc(at+2*time.Second, func() { c.set(func() { c.refuses = false }) })
 		}

@@ -378,18 +378,21 @@ func TestQuietAddressesComeLast(t *testing.T) {
 // though that needs more time to connect.
 func TestQuietAddressIsNotPreferredForBeingNear(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		near, far := &collector{silent: true}, &collector{slow: map[int]time.Duration{1: 900 * time.Millisecond, 2: 900 * time.Millisecond}}
+		near, far := &collector{silent: true}, &collector{slow: make(map[int]time.Duration)}
+		for i := range 100 {
+			far.slow[i] = 900 * time.Millisecond
+		}
 		w := &world{servers: []nameServer{{}}, zone: []string{home, home2}, homes: map[string]*collector{home: near, home2: far}}
 		s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: sceneInterval, Peers: []Peer{{Host: "web-1"}}}
 		w.serve(s)
 		ctx, stop := context.WithTimeout(t.Context(), time.Minute)
 		defer stop()
 		require.NoError(t, s.Run(ctx))
-		require.Greater(t, len(far.beats), 50)
 		for _, c := range w.collectors() {
 			c.cut()
 			c.wg.Wait()
 		}
+		require.Greater(t, len(far.beats), 50)
 	})
 }
 
@@ -407,5 +410,62 @@ func TestSlowerConnectionsAreClosed(t *testing.T) {
 		synctest.Wait()
 		require.Zero(t, c.conns)
 		c.wg.Wait()
+	})
+}
+
+// A collector that has moved is found in the same try, though its old address
+// refuses before the name server has answered.
+func TestRefusalIsNoReasonNotToWaitForTheName(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{
+			servers: []nameServer{{takes: 500 * time.Millisecond}}, zone: []string{newHome},
+			homes: map[string]*collector{home: {refuses: true}, newHome: {}},
+		}
+		s := new(Sender)
+		w.serve(s)
+		to, _ := parseServer("tcp://hb:7878")
+		way := newWay(s, to)
+		way.answered(home + ":7878")
+		require.Less(t, tries(t, way), namesPause)
+		way.wg.Wait()
+		w.at(newHome).cut()
+		w.at(newHome).wg.Wait()
+	})
+}
+
+// One beat is not lost to an address that takes connections and does not answer.
+func TestOnceGoesOnToAnotherAddress(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := &world{servers: []nameServer{{}}, zone: []string{home, home2}, homes: map[string]*collector{home: {silent: true}, home2: {}}}
+		s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, cancel := context.WithTimeout(t.Context(), sceneTimeout)
+		defer cancel()
+		require.NoError(t, s.Once(ctx))
+		for _, c := range w.collectors() {
+			c.cut()
+			c.wg.Wait()
+		}
+	})
+}
+
+// Where an address refuses and the name server is dead, a collector that comes
+// back is found within a second all the same.
+func TestDeadNameServersDoNotSlowDownDialling(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		c := new(collector)
+		w := &world{servers: []nameServer{{}}, zone: []string{home}, homes: map[string]*collector{home: c}}
+		s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: sceneInterval, Peers: []Peer{{Host: "web-1"}}}
+		w.serve(s)
+		ctx, stop := context.WithTimeout(t.Context(), 10*time.Minute)
+		defer stop()
+		time.AfterFunc(5*time.Minute, func() {
+			w.set(func() { w.servers[0].dead = true })
+			c.set(func() { c.refuses, c.dials = true, nil })
+			c.cut()
+		})
+		require.NoError(t, s.Run(ctx))
+		c.wg.Wait()
+		require.InDelta(t, 300, len(c.dials), 10)
 	})
 }
