@@ -163,7 +163,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 func (c *call) goodbye(now time.Time) string {
 	switch backIn := c.settings.backIn; {
 	case c.settings.cancel:
-		return "has promised nothing any more"
+		return "is expected as before: its promise is taken back"
 	case backIn > 0:
 		return "has said goodbye, and is dead if it is not back by " + now.Add(backIn).Format("2006-01-02 15:04:05 MST")
 	}
