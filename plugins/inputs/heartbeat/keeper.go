@@ -206,7 +206,7 @@ func (k *keeper) step(now time.Time) {
 	if k.in.anew.Swap(false) {
 		k.file.Reset()
 	}
-	err := k.flush()
+	err := k.flush(false)
 	if k.file.Outgrown() && !now.Before(k.renewing) {
 		err = k.renew()
 		took := time.Since(now)
@@ -230,8 +230,9 @@ func (k *keeper) note(err error) {
 	}
 }
 
-// flush adds to the file what has changed, or for how long was listened.
-func (k *keeper) flush() error {
+// flush adds to the file what has changed, or for how long was listened. If more
+// follows at once, it is written with that.
+func (k *keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {
 		batch := k.in.unsaved()
@@ -240,6 +241,7 @@ func (k *keeper) flush() error {
 		}
 		k.marked = batch.Listened
 		batch.Listened -= k.epoch
+		batch.More = more || follows
 		failed = errors.Join(failed, k.file.Append(&batch))
 	}
 	return failed
@@ -266,7 +268,7 @@ func (k *keeper) renew() error {
 		batch.Listened -= k.epoch
 		failed = errors.Join(failed, k.file.Add(&batch))
 		if time.Since(flushed) >= flushPause {
-			failed = errors.Join(failed, k.flush())
+			failed = errors.Join(failed, k.flush(false))
 			flushed = time.Now()
 		}
 	}
@@ -283,8 +285,8 @@ func (k *keeper) finish() {
 	if k.file == nil {
 		return
 	}
-	err := k.flush()
-	if !k.file.Sound() {
+	err := k.flush(true)
+	if k.file.Outgrown() { // a life may be too short for it to have been seen to
 		err = k.renew()
 	}
 	for next := k.in.count(); next > 0; {

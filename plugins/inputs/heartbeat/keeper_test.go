@@ -253,3 +253,28 @@ func TestNothingIsCollectedWithoutAFile(t *testing.T) {
 		stop()
 	})
 }
+
+// Collectors that live shortly do not make the file grow without end.
+func TestShortLivesLeaveNoLongFile(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		path := filepath.Join(t.TempDir(), "state")
+		longest := int64(0)
+		for range 300 {
+			h := newPlugin(t)
+			h.StateFile = path
+			_, connect, stop := startInBubble(t, h)
+			c := connect()
+			c.send(frame(`{"host":"web-1","pid":0,"interval_ms":10000}`))
+			time.Sleep(flushPause / 2)
+			c.Close()
+			stop()
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			longest = max(longest, info.Size())
+		}
+		require.Less(t, longest, int64(200_000))
+		state, err := statefile.Read(path, time.Now())
+		require.NoError(t, err)
+		require.EqualValues(t, 300, state.Peers[0].Beats)
+	})
+}

@@ -25,7 +25,7 @@ const (
 
 	// spare is how much of a file may be lines that hold no more, in bytes,
 	// or as many as those that do, before it is made anew.
-	spare = 1 << 20
+	spare = 128 << 10
 )
 
 // A File is the state of this collector, and of no other one. Its methods may
