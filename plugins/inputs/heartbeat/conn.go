@@ -44,6 +44,7 @@ type conn struct {
 	armed   bool    // a deadline for reading is set
 	greeted bool
 	proven  bool      // something was accepted
+	due     time.Time // when that has to be
 	late    time.Time // the deadline that follows that of the greeting; zero if it is no more
 
 	beats   int
@@ -76,13 +77,13 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end liveness.End) {
 	end = liveness.EndedByUs // if it panics
 	defer c.survive()
-	due := c.fromNow() // for the first payload that is accepted, however many are refused before
-	if err := c.shakeHands(due); err != nil {
+	c.due = c.fromNow() // however many payloads are refused before
+	if err := c.shakeHands(c.due); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
-	c.startClock(due)
-	c.startGreeting(due)
+	c.startClock(c.due)
+	c.startGreeting(c.due)
 	return c.ended(c.eachTime())
 }
 
@@ -101,6 +102,9 @@ func (c *conn) takeIn() (end error) {
 		if err == nil {
 			err = c.accept(payload)
 			c.timed = !c.proven
+		}
+		if err == nil && !c.proven && time.Now().After(c.due) { // there may be always something to read
+			err = os.ErrDeadlineExceeded
 		}
 		if err != nil {
 			return err
