@@ -235,7 +235,7 @@ func (h *Heartbeat) announce() {
 		h.Log.Infof("Listening on %s", l.address)
 	}
 	if h.takesAnyRecipient() {
-		h.Log.Warnf("Datagrams that are signed for another collector are taken too, as 'names' is empty: list there what this one is called in the senders' URLs")
+		h.Log.Warnf("Signed datagrams are accepted whatever collector they are for, because 'names' is empty: list the names by which senders reach this collector")
 	}
 	for _, l := range h.listeners {
 		if !l.local() && l.isOpen() {
