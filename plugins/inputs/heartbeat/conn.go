@@ -44,7 +44,8 @@ type conn struct {
 	armed   bool    // a deadline for reading is set
 	greeted bool
 	proven  bool      // something was accepted
-	late    time.Time // the deadline that follows that of the greeting; zero if it is no more
+	due     time.Time // when that has to be
+	early   bool      // the deadline that is set is that of the greeting, due follows
 
 	beats   int
 	probeMu sync.Mutex // guards probing
@@ -76,13 +77,13 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end liveness.End) {
 	end = liveness.EndedByUs // if it panics
 	defer c.survive()
-	due := c.fromNow() // for the first payload that is accepted, however many are refused before
-	if err := c.shakeHands(due); err != nil {
+	c.due = c.fromNow() // however many payloads are refused before
+	if err := c.shakeHands(c.due); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
-	c.startClock(due)
-	c.startGreeting(due)
+	c.startClock(c.due)
+	c.startGreeting()
 	return c.ended(c.eachTime())
 }
 
@@ -101,6 +102,9 @@ func (c *conn) takeIn() (end error) {
 		if err == nil {
 			err = c.accept(payload)
 			c.timed = !c.proven
+		}
+		if err == nil && !c.proven && time.Now().After(c.due) { // there may be always something to read
+			err = os.ErrDeadlineExceeded
 		}
 		if err != nil {
 			return err
@@ -139,13 +143,13 @@ func (c *conn) Chunk() ([]byte, error) {
 // startClock and stopClock need no look at their errors: a connection that
 // takes no deadline is closed, and reading will say so.
 func (c *conn) startClock(due time.Time) {
-	c.timed, c.armed, c.late = true, true, time.Time{}
+	c.timed, c.armed, c.early = true, true, false
 	//nolint:errcheck // see above
 	c.SetReadDeadline(due)
 }
 
 func (c *conn) stopClock() {
-	c.armed, c.late = false, time.Time{}
+	c.armed, c.early = false, false
 	//nolint:errcheck // see above
 	c.SetReadDeadline(time.Time{})
 }
@@ -248,12 +252,12 @@ func (c *conn) greets() bool {
 
 // startGreeting has the connection greeted if it stays silent. Its first payload
 // is due as before.
-func (c *conn) startGreeting(due time.Time) {
+func (c *conn) startGreeting() {
 	early := time.Now().Add(greetAfter)
-	if !c.greets() || !early.Before(due) {
+	if !c.greets() || !early.Before(c.due) {
 		return
 	}
-	c.late = due
+	c.early = true
 	//nolint:errcheck // see startClock
 	c.SetReadDeadline(early)
 }
@@ -261,12 +265,12 @@ func (c *conn) startGreeting(due time.Time) {
 // goesOn reports whether reading goes on after err, as that is only the deadline
 // of startGreeting: nothing has come yet, or nothing that was accepted.
 func (c *conn) goesOn(err error) bool {
-	if c.late.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) {
+	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	//nolint:errcheck // see startClock
-	c.SetReadDeadline(c.late)
-	c.late = time.Time{}
+	c.SetReadDeadline(c.due)
+	c.early = false
 	if !c.reader.Framed() && !c.reader.Started() {
 		//nolint:errcheck // reading will say what is wrong
 		c.greet()

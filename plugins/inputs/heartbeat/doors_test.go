@@ -2,10 +2,14 @@ package heartbeat
 
 import (
 	"fmt"
+	"io"
 	"net/netip"
+	"os"
+	"strings"
 	"testing"
 	"time"
 
+	"github.com/influxdata/telegraf/config"
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -113,4 +117,28 @@ func TestEveryEndIsCounted(t *testing.T) {
 	h.doors.mu.Lock()
 	defer h.doors.mu.Unlock()
 	require.Empty(t, h.doors.unproven)
+}
+
+// Refusals that are no fault of the sender cost it no connection, but do not keep
+// one open: not even if there is always another message to read.
+func TestFloodOfRefusalsIsNoProof(t *testing.T) {
+	h := transport(t, "tcp://127.0.0.1:0", func(h *Heartbeat) {
+		requiring(h)
+		h.FrameTimeout = config.Duration(300 * time.Millisecond)
+	})
+	c := dial(t, h)
+	flood := strings.Repeat(frame(signedBy("web-1", secretOne, signedBeat("web-1", "a", 1, to("hb-2")))), 100)
+	over := make(chan error)
+	go func() { // ends when the connection does
+		var err error
+		for err == nil {
+			_, err = c.Write([]byte(flood))
+		}
+		over <- err
+	}()
+	io.Copy(io.Discard, c) //nolint:errcheck // ends when the connection does
+	require.NotErrorIs(t, <-over, os.ErrDeadlineExceeded, "it was never closed")
+	require.EqualValues(t, 1, rejected(h, reasonFrameTimeout))
+	require.Zero(t, rejected(h, reasonUnread))
+	require.Greater(t, rejected(h, reasonRecipient), int64(maxRefused))
 }
