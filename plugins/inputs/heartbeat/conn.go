@@ -45,7 +45,7 @@ type conn struct {
 	greeted bool
 	proven  bool      // something was accepted
 	due     time.Time // when that has to be
-	late    time.Time // the deadline that follows that of the greeting; zero if it is no more
+	early   bool      // the deadline that is set is that of the greeting, due follows
 
 	beats   int
 	probeMu sync.Mutex // guards probing
@@ -83,7 +83,7 @@ func (c *conn) readAll() (end liveness.End) {
 		return end
 	}
 	c.startClock(c.due)
-	c.startGreeting(c.due)
+	c.startGreeting()
 	return c.ended(c.eachTime())
 }
 
@@ -143,13 +143,13 @@ func (c *conn) Chunk() ([]byte, error) {
 // startClock and stopClock need no look at their errors: a connection that
 // takes no deadline is closed, and reading will say so.
 func (c *conn) startClock(due time.Time) {
-	c.timed, c.armed, c.late = true, true, time.Time{}
+	c.timed, c.armed, c.early = true, true, false
 	//nolint:errcheck // see above
 	c.SetReadDeadline(due)
 }
 
 func (c *conn) stopClock() {
-	c.armed, c.late = false, time.Time{}
+	c.armed, c.early = false, false
 	//nolint:errcheck // see above
 	c.SetReadDeadline(time.Time{})
 }
@@ -252,12 +252,12 @@ func (c *conn) greets() bool {
 
 // startGreeting has the connection greeted if it stays silent. Its first payload
 // is due as before.
-func (c *conn) startGreeting(due time.Time) {
+func (c *conn) startGreeting() {
 	early := time.Now().Add(greetAfter)
-	if !c.greets() || !early.Before(due) {
+	if !c.greets() || !early.Before(c.due) {
 		return
 	}
-	c.late = due
+	c.early = true
 	//nolint:errcheck // see startClock
 	c.SetReadDeadline(early)
 }
@@ -265,12 +265,12 @@ func (c *conn) startGreeting(due time.Time) {
 // goesOn reports whether reading goes on after err, as that is only the deadline
 // of startGreeting: nothing has come yet, or nothing that was accepted.
 func (c *conn) goesOn(err error) bool {
-	if c.late.IsZero() || !errors.Is(err, os.ErrDeadlineExceeded) {
+	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
 	//nolint:errcheck // see startClock
-	c.SetReadDeadline(c.late)
-	c.late = time.Time{}
+	c.SetReadDeadline(c.due)
+	c.early = false
 	if !c.reader.Framed() && !c.reader.Started() {
 		//nolint:errcheck // reading will say what is wrong
 		c.greet()
