@@ -201,7 +201,7 @@ func TestConfigurationOfAllEditors(t *testing.T) {
 func TestFileThatWasAskedForHasToExist(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "none.conf")
 	_, _, err := call(t, "-check", "-config", file)
-	require.ErrorContains(t, err, "cannot read the configuration: stat "+file)
+	require.ErrorContains(t, err, "cannot read the configuration: open "+file)
 	require.Equal(t, exitConfig, ExitCode(err))
 }
 
