@@ -85,15 +85,6 @@ func (p *peer) living(yield func(*other) bool) {
 	}
 }
 
-// twofold reports whether another process of p lives beside the one that
-// holds its place.
-func (p *peer) twofold() bool {
-	for range p.living {
-		return true
-	}
-	return false
-}
-
 // lastHeard returns when any process of p was heard last.
 func (p *peer) lastHeard() time.Duration {
 	heard := p.heard
