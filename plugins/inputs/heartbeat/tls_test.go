@@ -239,6 +239,6 @@ func TestWrongOptionsOfTLS(t *testing.T) {
 	h.ServiceAddresses = []string{"tls://127.0.0.1:0"}
 	h.TLSCert, h.TLSKey = "/no/such/file", "/no/such/key"
 	require.NoError(t, h.Init())
-	require.ErrorContains(t, h.Start(&testutil.Accumulator{}), `reading the certificates failed: stat /no/such/file: no such file`)
+	require.ErrorContains(t, h.Start(&testutil.Accumulator{}), `reading the certificates failed: open /no/such/file: no such file`)
 	h.Stop()
 }
