@@ -19,11 +19,15 @@ const fleet = "testdata/fleet.state"
 
 var night = time.Date(2026, 11, 23, 23, 50, 0, 0, time.UTC)
 
+// TestMain sets the time zone that is printed once and for all: the timers of
+// packages that we use read it at any time.
+func TestMain(m *testing.M) {
+	time.Local = time.UTC
+	os.Exit(m.Run())
+}
+
 func peersOf(t *testing.T, args ...string) (string, error) {
 	t.Helper()
-	local := time.Local
-	time.Local = time.UTC
-	defer func() { time.Local = local }()
 	var out bytes.Buffer
 	err := peers(args, &out, night)
 	return out.String(), err
