@@ -148,6 +148,26 @@ func TestForeignTextsArePrintable(t *testing.T) {
 	}
 }
 
+// A line that somebody else wrote into a status would be an order to systemd.
+func TestStatusIsOneLine(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "notified")
+	m, err := startManager(file)
+	require.NoError(t, err)
+	defer m.stop()
+	path := m.path + "\nMAINPID=1"
+	server, err := net.ListenUnixgram("unixgram", &net.UnixAddr{Name: path, Net: "unixgram"})
+	require.NoError(t, err)
+	defer server.Close()
+	foreignCall(t, func(c *call) { c.environ = []string{"NOTIFY_SOCKET=" + m.path} }, "run", "-server", "unixgram://"+path)
+	var said []byte
+	require.Eventually(t, func() bool {
+		said, err = os.ReadFile(file)
+		return err == nil && bytes.Contains(said, []byte("STOPPING=1"))
+	}, deadline, 10*time.Millisecond)
+	require.Contains(t, string(said), `STATUS=sending to unixgram://`)
+	require.NotContains(t, string(said), "\nMAINPID")
+}
+
 // doors are the ways by which a text comes in; each returns what is printed.
 func doors(t *testing.T, dir, text string) map[string]func(t *testing.T) string {
 	doors := make(map[string]func(t *testing.T) string)
