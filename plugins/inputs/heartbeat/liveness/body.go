@@ -36,7 +36,7 @@ type other struct {
 	body
 	replaced time.Duration // when another one took the place
 	insists  bool          // it has beaten since
-	stands   bool          // its watcher, which has no connection, has not said that it ended, or another collector held it to live
+	stands   bool          // its watcher, which has no connection or has lost it with another collector, has not said that it ended
 	ended    Reason        // how, if that was told
 }
 
@@ -161,7 +161,7 @@ func (t *Tracker) displace(p *peer, b *Beat, at time.Duration) {
 	if gone {
 		t.unlink(&old.body)
 	}
-	old.stands = !gone && old.loose && old.watched && old.life != ""
+	old.stands = !gone && (old.loose || old.extended) && old.watched && old.life != ""
 	if p.id.Nameless() { // another pid has another name
 		t.unlink(&old.body)
 	} else {

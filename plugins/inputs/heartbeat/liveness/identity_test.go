@@ -19,18 +19,24 @@ import (
 //   - When all have ended or have been silent for too long, it has.
 //   - A failure that is reported is told with its exit code, and counted, once.
 //   - The peer has left if the last end was a goodbye, else it is dead.
+//   - It is dead when a promise to be back ends that was not kept.
+//   - A restart of the collector, clean or by a crash, changes none of that: who
+//     lives has an interval more to be heard, or two after a crash.
 type drama struct {
-	t       *testing.T
-	rnd     *rand.Rand
-	tracker *Tracker
-	now     time.Duration
-	id      ID
-	actors  []*player
-	pid     uint32
-	conns   ConnID
-	deaths  uint64
-	begun   int // serial of what was said when the latest process began
-	log     []string
+	t        *testing.T
+	rnd      *rand.Rand
+	tracker  *Tracker
+	now      time.Duration
+	id       ID
+	actors   []*player
+	pid      uint32
+	conns    ConnID
+	deaths   uint64
+	promised time.Duration // with the latest goodbye
+	window   time.Duration // until when it has promised to be back, on the verdict clock; 0 if it has not
+	journal  *scribe
+	begun    int // serial of what was said when the latest process began
+	log      []string
 }
 
 // A player is one process and its sender.
@@ -40,6 +46,7 @@ type player struct {
 	next    time.Duration
 	heardV  time.Duration
 	allowed time.Duration // silence
+	bonus   time.Duration // that may be added to it, because the collector was restarted
 	spoke   int           // serial of its last beat
 	lostV   time.Duration // when its end was seen; 0 if it was not
 	cut     bool          // it lives, but is not heard any more
@@ -58,7 +65,7 @@ const serviceName = "job"
 func newDrama(t *testing.T, seed uint64) *drama {
 	opts := defaults()
 	opts.IsolationPercent, opts.Adaptive, opts.MaxBeatsPerSecond = 0, false, 0
-	p := &drama{t: t, rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}}
+	p := &drama{t: t, rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}, journal: &scribe{make(map[ID]noted)}}
 	p.tracker = New(opts, epoch)
 	return p
 }
@@ -91,6 +98,7 @@ func (p *drama) begin() {
 		a.paths = append(a.paths, way{conn: p.conns, from: p.now})
 	}
 	p.actors = append(p.actors, a)
+	p.window = 0 // it is back
 	p.begun = len(p.log)
 	p.note("%d begins, every %v, watched %v, paths %v", p.pid, every, a.beat.Watched, a.paths)
 	p.speak(a)
@@ -113,15 +121,20 @@ func (p *drama) say(a *player, way int, status Status) []Transition {
 	if len(a.paths) > 0 {
 		one := &a.paths[way]
 		one.seq++
+		one.from = min(one.from, p.now)
 		one.long = one.long || p.now-one.from >= longConn
 		b.Conn, b.Seq = one.conn, one.seq
 	}
 	b.HasExitCode, b.ExitCode = status != SaysAlive, int64(status-SaysLeaving)*int64(b.Process.PID)
+	if status == SaysLeaving {
+		b.BackIn = time.Duration(p.rnd.IntN(3)) * 5 * time.Second
+	}
+	p.promised = b.BackIn
 	out := p.tracker.Observe(p.at(), &b)
 	if out.Fate != Accepted {
 		p.failf("a beat of %d is %d", b.Process.PID, out.Fate)
 	}
-	a.spoke, a.lostV = len(p.log), 0
+	a.spoke, a.lostV, a.bonus = len(p.log), 0, 0
 	p.note("%d says %d over %d", b.Process.PID, status, b.Conn)
 	a.heardV, a.allowed = p.tracker.verdict(p.at()), out.Silence.Dead
 	return out.Transitions
@@ -171,14 +184,74 @@ func (p *drama) report(a *player, status Status) {
 			p.failf("the end of %d beside %d is told as %+v", pid, others[0].beat.Process.PID, told)
 		}
 	case v.State != map[Status]State{SaysDead: Dead, SaysLeaving: Left}[status]:
-		if !p.uncertain(a) {
+		if !p.uncertain(a) && !p.announced() {
 			p.failf("after the end of %d, the last, it is %v %v", pid, v.State, v.Reason)
 		}
 	case v.ExitCode != code:
 		p.failf("the exit code of the last is %d", v.ExitCode)
+	case status == SaysLeaving && p.promised > 0:
+		p.window = max(p.window, p.tracker.verdict(p.at())+p.promised)
 	}
-	if status == SaysDead && v.Deaths != deaths+1 && !over {
+	if status == SaysDead && v.Deaths != deaths+1 && !over && !p.announced() {
 		p.failf("deaths were %d and are %d", deaths, v.Deaths)
+	}
+}
+
+// announced reports whether an end is no death now, because the peer has said
+// that it will be back.
+func (p *drama) announced() bool { return p.window > p.tracker.verdict(p.at()) }
+
+// retire has somebody say goodbye for the peer by hand, whoever lives.
+func (p *drama) retire() {
+	p.note("somebody says goodbye")
+	p.tracker.Observe(p.at(), &Beat{ID: p.id, Status: SaysLeaving, Run: fmt.Sprint("hand", p.now)})
+	v, known := viewOf(p.tracker, p.id, p.at())
+	if known && v.State != Left {
+		p.failf("it was retired, and is %v %v", v.State, v.Reason)
+	}
+	for _, a := range p.actors {
+		a.allowed, a.bonus = 0, 0
+		for i := range a.paths { // whoever goes on is heard as if for the first time
+			a.paths[i].from, a.paths[i].long = never, false
+		}
+	}
+}
+
+// restart lets another collector go on, from what this one records or, after a
+// crash, from its journal.
+func (p *drama) restart() {
+	crash := p.rnd.IntN(2) == 0
+	before, saved := p.tracker, p.at()
+	listened := before.verdict(saved)
+	p.now += time.Duration(p.rnd.IntN(20)) * TickInterval
+	p.note("the collector is restarted, crash %v", crash)
+	p.tracker = New(p.tracker.opts, p.at())
+	for i := range before.Len() {
+		r := before.Record(i, saved)
+		if crash {
+			was := p.journal.last[r.ID]
+			r = was.record.After(listened-was.at, 0)
+		}
+		p.tracker.Restore(&r, saved, p.at())
+	}
+	clear(p.journal.last)
+	for i := range p.tracker.Len() {
+		r := p.tracker.RunningRecord(i, p.at())
+		p.journal.last[r.ID] = noted{r, p.tracker.Listened(p.at())}
+	}
+	if p.window > 0 {
+		p.window = max(p.window-listened, 1)
+	}
+	for _, a := range p.actors {
+		a.heardV -= listened
+		a.bonus += 2 * a.beat.Interval
+		if a.lostV != 0 {
+			a.lostV -= listened
+		}
+		for i := range a.paths {
+			p.conns++
+			a.paths[i] = way{conn: p.conns, seq: a.paths[i].seq, from: p.now}
+		}
 	}
 }
 
@@ -188,7 +261,7 @@ func (p *drama) living(but *player) []*player {
 	verdict := p.tracker.verdict(p.at())
 	var all []*player
 	for _, a := range p.actors {
-		known := a.spoke >= p.begun || len(a.paths) > 0 || a.beat.Watched
+		known := a.spoke >= p.begun || len(a.paths) > 0 && a.bonus == 0 || a.beat.Watched
 		if a != but && !a.ended && verdict < a.heardV+a.allowed && known {
 			all = append(all, a)
 		}
@@ -199,15 +272,16 @@ func (p *drama) living(but *player) []*player {
 // uncertain reports whether another process than a may still be thought to live:
 // it was killed, and the silence allowed to it is not over.
 func (p *drama) uncertain(but *player) bool {
-	return slices.ContainsFunc(p.actors, func(a *player) bool { return a != but && p.deadline(a) > p.tracker.verdict(p.at()) })
+	verdict := p.tracker.verdict(p.at()) - 3*TickInterval
+	return slices.ContainsFunc(p.actors, func(a *player) bool { return a != but && p.deadline(a) > verdict })
 }
 
 // deadline returns when a is told dead at the latest if it says nothing more.
 func (p *drama) deadline(a *player) time.Duration {
-	if a.lostV > 0 {
-		return min(a.heardV+a.allowed, a.lostV+p.tracker.opts.Grace)
+	if a.lostV != 0 {
+		return min(a.heardV+a.allowed, a.lostV+p.tracker.opts.Grace) + a.bonus
 	}
-	return a.heardV + a.allowed
+	return a.heardV + a.allowed + a.bonus
 }
 
 // check compares what is told with what is true.
@@ -227,6 +301,12 @@ func (p *drama) check() {
 	if p.tracker.tickV > latest+3*TickInterval && !v.State.over() {
 		p.failf("nobody lives, but it is %v %v", v.State, v.Reason)
 	}
+	if v.State == Left && p.window > 0 && p.tracker.tickV > p.window+3*TickInterval {
+		p.failf("it has promised to be back, and is %v", v.Reason)
+	}
+	if v.State == Dead || p.window <= p.tracker.tickV {
+		p.window = 0
+	}
 	if v.State.over() {
 		p.actors = slices.DeleteFunc(p.actors, func(a *player) bool { return a.ended && p.tracker.tickV > p.deadline(a) })
 	}
@@ -242,11 +322,20 @@ func (p *drama) step() {
 	}
 	p.act()
 	p.check()
+	p.journal.write(p.tracker, p.at())
 }
 
 // act lets something happen, now and then.
 func (p *drama) act() {
 	running := slices.DeleteFunc(slices.Clone(p.actors), func(a *player) bool { return a.ended })
+	switch p.rnd.IntN(4000) {
+	case 0:
+		p.restart()
+		return
+	case 1:
+		p.retire()
+		return
+	}
 	draw := p.rnd.IntN(400)
 	if draw == 0 && len(running) < 3 || len(running) == 0 && draw < 3 {
 		p.begin()
