@@ -173,7 +173,7 @@ func TestRecordingIsWorthNothingAtAnotherCollector(t *testing.T) {
 	own := &signer{client: dial(t, hostPort(second.urls["tcp"])), to: "hb-2.example.com", seq: 1000}
 	second.plugin.until("what came in datagrams to be refused", func() bool {
 		require.Empty(t, own.say("alive").Error, "its own are heard")
-		return len(second.plugin.stderr.with("from 127.0.0.1:")) > 0 && second.refused("udp", "recipient") == int64(len(recorded))
+		return second.refused("udp", "recipient") == int64(len(recorded))
 	})
 	require.Equal(t, []string{"alive"}, second.told("host"))
 }

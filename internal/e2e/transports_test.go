@@ -39,6 +39,7 @@ const everyTransport = `[[inputs.heartbeat]]
   tls_allowed_cacerts = ["DIR/authority.pem"]
   host_from = "verified"
   require_signature = true
+  names = ["127.0.0.1"]
   [inputs.heartbeat.keys]
     "web-1" = "file:DIR/web-1.secret"
     "web-2" = "correct donkey battery staple"
