@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -101,6 +102,9 @@ func (term *terminal) sender() int {
 // Whoever sends a signal, and to whom, the job gets it once: from the keyboard,
 // from kill for the sender alone, and from kill for the group.
 func TestJobInATerminalGetsEachSignalOnce(t *testing.T) {
+	caught := make(chan os.Signal, 1) // who runs the tests may ignore it, and what is ignored is inherited
+	signal.Notify(caught, syscall.SIGHUP)
+	t.Cleanup(func() { signal.Stop(caught) })
 	const job = `heartbeat-sender exec -- sh -c "$COUNTING"`
 	for name, script := range map[string]string{
 		"docker run -t":      "exec " + job,
