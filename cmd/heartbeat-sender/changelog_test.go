@@ -21,10 +21,12 @@ func TestChangesAreOneLineAMinute(t *testing.T) {
 			l.add(fmt.Sprintf("running as process %d", last), false)
 			time.Sleep(100 * time.Millisecond)
 		}
+		synctest.Wait()
 		require.LessOrEqual(t, len(lines), minutes+2)
 		require.Equal(t, []string{"running as process 0", "running as process 1", "running as process 2"}, lines[:3])
 		require.Regexp(t, `^running as process [0-9]+ \([0-9]+ earlier changes were not logged\)$`, lines[3])
 		time.Sleep(3 * time.Minute)
+		synctest.Wait()
 		require.Contains(t, lines[len(lines)-1], fmt.Sprintf("running as process %d ", last-1))
 
 		time.Sleep(time.Hour)

@@ -119,6 +119,20 @@ func (p *place) startCollector(t *testing.T) {
 		}
 		return p.port != "" && unsaved == nil
 	}, patience, 50*time.Millisecond)
+	p.beatOnce(t)
+}
+
+// beatOnce lets the hosts of the documents be known, so that goodbyes can be said
+// for them.
+func (p *place) beatOnce(t *testing.T) {
+	t.Helper()
+	conn, err := net.Dial("tcp", "127.0.0.1:"+p.port)
+	require.NoError(t, err)
+	defer conn.Close()
+	for _, host := range []string{"web-1", "web-2", "web-5", "web-17", "rack7-2", "win-1"} {
+		_, err := fmt.Fprintf(conn, `{"host":%q,"pid":0,"interval_ms":86400000}`, host)
+		require.NoError(t, err)
+	}
 }
 
 func (p *place) environ() []string {
