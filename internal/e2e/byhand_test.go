@@ -72,7 +72,7 @@ func TestPortInUseIsWaitedFor(t *testing.T) {
 	config := writeOptions(t, "tcp://"+address)
 
 	p := start(t, "telegraf-heartbeat", "-config", config)
-	const complaint = "listening failed, trying again"
+	const complaint = "Cannot start yet, retrying until it is free"
 	p.until("it to complain", func() bool { return len(p.stderr.with(complaint)) > 0 })
 	require.Contains(t, p.stderr.with(complaint)[0], address)
 	require.NoError(t, holder.Close())
