@@ -215,16 +215,17 @@ func (t *Tracker) takeBack(p *peer, o *other) {
 
 // promote gives the place of p, whose holder has ended, to the other that was
 // heard last of those that live.
-func (t *Tracker) promote(p *peer) {
+func (t *Tracker) promote(p *peer, ended Reason) {
 	var next *other
 	for o := range p.living {
 		if next == nil || o.heard > next.heard {
 			next = o
 		}
 	}
-	t.unlink(&p.body)
+	holder := &other{body: p.body, replaced: next.replaced}
+	t.endOther(holder, ended)
 	p.body = next.body
 	past := p.remember()
-	past.others = slices.DeleteFunc(past.others, func(x *other) bool { return x == next })
+	past.others = append(slices.DeleteFunc(past.others, func(x *other) bool { return x == next }), holder)
 	p.changed = true
 }

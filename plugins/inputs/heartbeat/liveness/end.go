@@ -39,7 +39,7 @@ func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now tim
 		t.finishLast(p, b, known, now)
 	case meant(&p.body):
 		t.tellEnding(p, &p.body, reasonOf(b), b, now)
-		t.promote(p)
+		t.promote(p, reasonOf(b))
 	}
 }
 
@@ -135,7 +135,7 @@ func (t *Tracker) lookBeside(p *peer, now time.Time) {
 	if t.tickV >= p.deadV+TickInterval {
 		t.inquire(p, t.tickV)
 		t.tellEnding(p, &p.body, p.evidence, nil, now)
-		t.promote(p)
+		t.promote(p, p.evidence)
 	}
 }
 
