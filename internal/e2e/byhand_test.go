@@ -46,7 +46,7 @@ func TestWrongConfigurationIsOneClearLine(t *testing.T) {
 		{"bad duration", writeOptions(t, anyPort, `dead_after = "90 parsecs"`), []string{"heartbeat.conf:3", "'dead_after'", `"90 parsecs"`}},
 		{"duration too short", writeOptions(t, anyPort, `dead_after = "1s"`), []string{"heartbeat.conf:3", "'dead_after'", "1s"}},
 		{"no such file", missing, []string{missing, "no such file"}},
-		{"a directory", dir, []string{dir, "is a directory"}},
+		{"a directory", dir, []string{dir, "is not a regular file"}},
 	}
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {

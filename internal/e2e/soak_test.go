@@ -38,6 +38,7 @@ func TestSoak(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, alone, `forget_dead_after = "30s"`, `forget_left_after = "10s"`, `frame_timeout = "5s"`)
 	p.relieve()
+	pause(2 * time.Second) // it opens its state file once it listens
 	descriptors := openDescriptors(t, p.now())
 	goroutines := p.dump()
 	s := &soak{post: p, died: make(map[string]time.Time), left: make(map[string]time.Time), visits: make(map[string]int)}
