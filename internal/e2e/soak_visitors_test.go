@@ -28,10 +28,12 @@ var visits = map[string]func(ctx context.Context, s *soak, name string) error{
 	"deaf":    deaf,
 }
 
-// odd are the visits of two peers who are honest.
+// odd are the visits of peers who are honest, one for each kind.
 var odd = map[string]func(ctx context.Context, s *soak, name string) error{
 	"short":    short,
 	"dripping": dripping,
+	"crontab":  crontab,
+	"twofold":  twofold,
 }
 
 // A visitor has a connection of its own.
@@ -183,6 +185,56 @@ func dripping(ctx context.Context, s *soak, name string) error {
 		if err := v.acknowledged(); err != nil {
 			return err
 		}
+	}
+	return nil
+}
+
+// crontab is one job that beats once in each run, each time as another process
+// without a name.
+func crontab(ctx context.Context, s *soak, _ string) error {
+	for range 20 {
+		v, err := visit(ctx, s)
+		if err != nil {
+			return err
+		}
+		beat := &wire.Beat{Host: "crontab", PID: 1 + rand.Uint32N(1<<22), IntervalMS: soakInterval.Milliseconds(), Ack: true}
+		err = v.say(beat)
+		v.Close()
+		if err != nil {
+			return err
+		}
+		wait(ctx, 100*time.Millisecond)
+	}
+	return nil
+}
+
+// twofold is one process that lives beside others of its name, which fail.
+func twofold(ctx context.Context, s *soak, name string) error {
+	own, err := visit(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer own.Close()
+	other, err := visit(ctx, s)
+	if err != nil {
+		return err
+	}
+	defer other.Close()
+	for seq := range int64(4) {
+		beat := beatOf("twofold", time.Now().UnixMilli(), soakInterval)
+		beat.Run, beat.PID = "own", 1
+		if err := own.say(beat); err != nil {
+			return err
+		}
+		beat = beatOf("twofold", seq+1, soakInterval)
+		beat.Run, beat.PID = name, 1000+rand.Uint32N(1<<20)
+		if seq > 0 {
+			beat.Status, beat.HasExitCode, beat.ExitCode = wire.StatusDead, true, 3
+		}
+		if err := other.say(beat); err != nil {
+			return err
+		}
+		wait(ctx, 100*time.Millisecond)
 	}
 	return nil
 }
