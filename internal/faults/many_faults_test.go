@@ -12,6 +12,7 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+	"golang.org/x/sys/unix"
 )
 
 // A crowd is processes that beat for themselves, each as a host of its own.
@@ -34,9 +35,14 @@ func (n *network) gather(count int, interval time.Duration) *crowd {
 	return all
 }
 
-func (all *crowd) each(do func(*process)) {
+// signal sends a signal to all at once.
+func (all *crowd) signal(s syscall.Signal) {
+	first, last := all.processes[0], all.processes[len(all.processes)-1]
+	first.diary.note("kill -%s <%s> ... <%s>", strings.TrimPrefix(unix.SignalName(s), "SIG"), first.name, last.name)
 	for _, p := range all.processes {
-		do(p)
+		if err := p.cmd.Process.Signal(s); err != nil {
+			p.t.Errorf("%s: %v", p.name, err)
+		}
 	}
 }
 
@@ -56,7 +62,7 @@ func TestTwelveKilledAtOnceAreToldAtOnce(t *testing.T) {
 	all := n.gather(12, 10*time.Second)
 	c.know(all.peers...)
 	tr := c.suffer("many: twelve hosts, each with one process, all killed at once", func() {
-		all.each(func(p *process) { p.signal(syscall.SIGKILL) })
+		all.signal(syscall.SIGKILL)
 	}, all.peers...)
 	took := tr.expect("suspect conn_closed", "dead conn_closed")
 	require.Less(t, took[1], time.Minute, "the hold of somebody who is cut off")
@@ -71,7 +77,7 @@ func TestTenThatHangAreToldInTheirTime(t *testing.T) {
 	c.know(all.peers...)
 	hung := &crowd{all.processes[:10], all.peers[:10]}
 	tr := c.suffer("many: ten of twelve stopped (SIGSTOP) at once", func() {
-		hung.each(func(p *process) { p.signal(syscall.SIGSTOP) })
+		hung.signal(syscall.SIGSTOP)
 	}, hung.peers...)
 	took := tr.expect("suspect hung|silence", "dead hung")
 	require.Less(t, took[1], time.Minute, "the hold of somebody who is cut off")
@@ -127,6 +133,7 @@ func TestTenRunsOfTheArticlesClientAreOnePeer(t *testing.T) {
 	run()
 	until(t, "its beat", func() bool { return len(c.heard(first)) > 0 })
 	tr := c.suffer("client of the article: ten runs of cron, then none", func() {
+		n.diary.note("host# ten times, once a second: its JSON over a connection of its own")
 		for range 9 {
 			pause(time.Second)
 			run()
