@@ -20,20 +20,23 @@ type host struct {
 // A speaker is a life of a sender that beats for a host. Two are remembered,
 // enough for a one-shot beside a daemon.
 type speaker struct {
-	life   string
-	sinceV time.Duration // its first beat for the host
+	life           string
+	sinceV, heardV time.Duration // its first and its latest beat for the host
 }
 
 // hear notes that a life of a sender, if it is told, beats for h.
 func (h *host) hear(life string, verdict time.Duration) {
 	s := &h.speakers
 	switch life {
-	case "", s[0].life:
+	case "":
+		return
+	case s[0].life:
 	case s[1].life:
 		s[0], s[1] = s[1], s[0]
 	default:
-		s[0], s[1] = speaker{life, verdict}, s[0]
+		s[0], s[1] = speaker{life: life, sinceV: verdict}, s[0]
 	}
+	s[0].heardV = verdict
 }
 
 // hears reports whether that life of a sender beats for h.

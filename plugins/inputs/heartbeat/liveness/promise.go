@@ -98,7 +98,7 @@ func (p *peer) successor() (speaker, bool) {
 // life of its sender has beaten for the host for so long and never named it.
 func (t *Tracker) dropped(p *peer) bool {
 	s, yes := p.successor()
-	return yes && p.host.own.heardV-s.sinceV >= rounds*p.host.own.span()
+	return yes && s.heardV-s.sinceV >= rounds*p.host.own.span()
 }
 
 // putOff puts the end of the window of p off, once, while it may still turn out
