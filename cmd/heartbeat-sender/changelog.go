@@ -11,15 +11,17 @@ import (
 // another process each time it is read.
 const changePause = time.Minute
 
-// A changeLog logs how a target changes. Three changes in a row are logged at
-// once. Of those that come too fast the last one is logged when its time has
-// come, with how many there were before it.
+// changesAtOnce is how many changes in a row are logged at once.
+const changesAtOnce = 3
+
+// A changeLog logs how a target changes. Of changes that come too fast the last
+// one is logged when its time has come, with how many there were before it.
 type changeLog struct {
 	say func(text string, dead bool)
 
-	mu     sync.Mutex   // guards what follows
-	times  [3]time.Time // of the last lines
-	text   string       // of the last change
+	mu     sync.Mutex // guards what follows
+	paid   time.Time  // until then each line has had its pause
+	text   string     // of the last change
 	dead   bool
 	unsaid int // changes that are not logged yet
 }
@@ -32,7 +34,7 @@ func (l *changeLog) add(text string, dead bool) {
 	if l.unsaid > 1 {
 		return // its time will come
 	}
-	if wait := time.Until(l.times[0].Add(time.Duration(len(l.times)) * changePause)); wait > 0 {
+	if wait := time.Until(l.paid.Add(-(changesAtOnce - 1) * changePause)); wait > 0 {
 		time.AfterFunc(wait, l.flush)
 		return
 	}
@@ -50,7 +52,10 @@ func (l *changeLog) write() {
 	if skipped := l.unsaid - 1; skipped > 0 {
 		text = fmt.Sprintf("%s (%d earlier changes were not logged)", text, skipped)
 	}
-	l.times = [3]time.Time{l.times[1], l.times[2], time.Now()}
+	if now := time.Now(); l.paid.Before(now) {
+		l.paid = now
+	}
+	l.paid = l.paid.Add(changePause)
 	l.unsaid = 0
 	l.say(text, l.dead)
 }

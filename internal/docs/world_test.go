@@ -47,6 +47,7 @@ var files = map[string]string{
 	"etc/telegraf-heartbeat/x":         "",
 	"etc/heartbeat-sender/x":           "",
 	"usr/local/sbin/backup":            "#!/bin/sh\n",
+	"run/lock/backup":                  "",
 	"usr/bin/sudo":                     "#!/bin/sh\nexec \"$@\"\n",
 }
 

@@ -175,7 +175,7 @@ func TestExpectFilesOfAllEditors(t *testing.T) {
 		"line ends":          {"web-1\r\nweb-2/nginx\r\n\r\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2", Service: "nginx"}}, ""},
 		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
 		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
-		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{}, "is not text in UTF-8"},
+		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{{Source: "web-1"}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := &expectation{all: []liveness.Expected{}}
@@ -190,6 +190,17 @@ func TestExpectFilesOfAllEditors(t *testing.T) {
 			require.True(t, e.partial, "as one that cannot be read, it must not make anybody unexpected")
 		})
 	}
+}
+
+// A line in another encoding costs only itself.
+func TestExpectLineInAnotherEncoding(t *testing.T) {
+	e := &expectation{}
+	e.addFile("hosts", []byte("web-1\nm\xfcller\nweb-2/m\xfcller\nweb-3\n"))
+	require.Equal(t, []liveness.Expected{{Source: "web-1"}, {Source: "web-3"}}, e.all)
+	require.Len(t, e.wrong, 2)
+	require.ErrorContains(t, e.wrong[0], `hosts:2: "m\xfcller"`)
+	require.ErrorContains(t, e.wrong[1], `hosts:3: "web-2/m\xfcller"`)
+	require.False(t, e.partial)
 }
 
 // A file in whose place there is something that blocks holds up neither the

@@ -145,6 +145,8 @@ func remedy(err error) string {
 		return ". Is the block there twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
 		return ". Run: chown " + userName() + " " + existing(at.Path)
+	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &at):
+		return ". Run: install -d -o " + userName() + " " + filepath.Dir(at.Path)
 	}
 	return ". Set 'state_file' to a file that can be written, or to \"none\""
 }

@@ -119,6 +119,9 @@ func TestCollectorStartsWhateverTheStateFileIs(t *testing.T) {
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, other.Close()) })
 		}, "State will not survive a restart: using state file "},
+		"in a directory that is not there": {func(t *testing.T, path string) {
+			require.NoError(t, os.Remove(filepath.Dir(path)))
+		}, "no such file or directory. Run: install -d -o "},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &testutil.CaptureLogger{}

@@ -28,9 +28,12 @@ func (h *Heartbeat) Init() error {
 	if len(h.ServiceAddresses) == 0 {
 		return errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
 	}
-	for _, address := range h.ServiceAddresses {
+	for i, address := range h.ServiceAddresses {
 		if _, _, err := splitAddress(address); err != nil {
 			return fmt.Errorf("'service_addresses': %q %w", address, err)
+		}
+		if slices.Contains(h.ServiceAddresses[:i], address) {
+			return fmt.Errorf("'service_addresses': %q is there twice", address)
 		}
 	}
 	err := firstOf(

@@ -12,8 +12,9 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A try as root leaves no socket that the service could not use or remove.
-func TestSocketsOfRootBelongToTheService(t *testing.T) {
+// A try as root leaves no socket that the service could not use or remove, and
+// no id that it could not replace.
+func TestWhatRootMakesBelongsToTheService(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, whose sockets these are")
 	}
@@ -32,6 +33,12 @@ func TestSocketsOfRootBelongToTheService(t *testing.T) {
 		h.Stop()
 		require.NoFileExists(t, path)
 	}
+	id := filepath.Join(dir, "state"+idSuffix)
+	_, err := keepID(id)
+	require.NoError(t, err)
+	info, err := os.Lstat(id)
+	require.NoError(t, err)
+	require.EqualValues(t, service, info.Sys().(*syscall.Stat_t).Uid)
 }
 
 // A socket that cannot be asked is not known to be left over, so it stays.

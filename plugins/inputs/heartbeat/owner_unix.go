@@ -8,8 +8,8 @@ import (
 	"syscall"
 )
 
-// giveAway gives a socket that root has made to the owner of its directory: root
-// may only have tried what a service will do.
+// giveAway gives a socket or a file that root has made to the owner of its
+// directory: root may only have tried what a service will do.
 func giveAway(path string) {
 	if isAbstract(path) || os.Geteuid() != 0 {
 		return

@@ -117,6 +117,7 @@ func writeID(path string) (string, error) {
 	}
 	_, err = file.WriteString(id + "\n")
 	err = errors.Join(err, file.Chmod(0o644), file.Close())
+	giveAway(file.Name())
 	if err == nil {
 		err = os.Rename(file.Name(), path)
 	}

@@ -60,9 +60,13 @@ func TestOutcomesCarryTheSilence(t *testing.T) {
 func TestFirstBeatHasNoGap(t *testing.T) {
 	l := newLife()
 	l.pass(time.Minute)
-	out := l.beat(Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second})
+	out := l.beat(Beat{ID: ID{Source: "a", Service: "x"}, Process: Process{PID: 1}, Interval: 10 * time.Second})
 	require.Zero(t, out.Gap)
 	require.Zero(t, out.Jitter)
+	l.pass(time.Second)
+	out = l.beat(Beat{ID: ID{Source: "a", Service: "x"}, Process: Process{PID: 2}, Run: "r", Seq: 1, Status: SaysLeaving})
+	require.NotEmpty(t, out.Transitions)
+	require.Zero(t, out.Gap, "of a process that was not heard before")
 }
 
 func TestExitCodeAndAddress(t *testing.T) {

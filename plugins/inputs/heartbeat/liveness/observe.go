@@ -69,7 +69,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	o, who := t.identify(p, b, at)
 	anew := who == newOne || who == bootedOne
 	at = max(at, o.heard) // a gap is never negative
-	if !first {
+	if !first && who != strangeOne {
 		out.Gap = at - o.heard
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
