@@ -183,7 +183,7 @@ func (c *conn) accept(payload []byte) error {
 func (c *conn) prove() {
 	if !c.proven {
 		c.proven = true
-		c.listener.plugin.doors.prove(c.remote)
+		c.listener.plugin.doors.prove(c.remote, c.user)
 	}
 }
 

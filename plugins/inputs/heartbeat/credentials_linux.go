@@ -25,7 +25,7 @@ func peerCredentials(socket net.Conn) (of credentials) {
 	//nolint:errcheck // then it is not known
 	raw.Control(func(fd uintptr) {
 		if cred, err := unix.GetsockoptUcred(int(fd), unix.SOL_SOCKET, unix.SO_PEERCRED); err == nil {
-			of = credentials{uint32(cred.Pid), cred.Uid}
+			of = credentials{uint32(cred.Pid), cred.Uid, true}
 		}
 	})
 	return of
@@ -66,7 +66,7 @@ func receive(socket net.PacketConn, buffer []byte) (int, origin, error) {
 	}
 	for i := range messages {
 		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
-			from.credentials = credentials{uint32(cred.Pid), cred.Uid}
+			from.credentials = credentials{uint32(cred.Pid), cred.Uid, true}
 		}
 		closePassed(&messages[i])
 	}

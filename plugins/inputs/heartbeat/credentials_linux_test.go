@@ -7,10 +7,12 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"syscall"
 	"testing"
 
+	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -109,6 +111,50 @@ func TestUsersSpeakForTheirOwn(t *testing.T) {
 	require.Empty(t, retired.Error)
 	require.Empty(t, says(bob, ""), "it has left")
 	require.Contains(t, says(alice, ""), "belongs to another user")
+}
+
+// dialAs connects to h as another user.
+func dialAs(t *testing.T, h *Heartbeat, user uintptr) *client {
+	t.Helper()
+	const unchanged = ^uintptr(0)
+	become := func(user uintptr) { // this thread alone, and so that it can come back
+		_, _, failed := syscall.RawSyscall(syscall.SYS_SETRESUID, unchanged, user, unchanged)
+		require.Zero(t, failed)
+	}
+	runtime.LockOSThread()
+	become(user)
+	conn := dialURL(t, h)
+	become(0)
+	runtime.UnlockOSThread() // else it ends with this test
+	return newClient(t, conn)
+}
+
+// A user who holds connections of which nothing is accepted takes the place of no
+// other one, and is named.
+func TestUnprovenConnectionsOfOneUser(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to be two users")
+	}
+	const alice, bob = 61001, 61002
+	log := &testutil.CaptureLogger{}
+	path := socketPath(t)
+	h := transport(t, "unix://"+path, func(h *Heartbeat) { h.SocketMode, h.MaxConnections, h.Log = "0666", 80, log })
+	require.NoError(t, os.Chmod(filepath.Dir(path), 0o755)) //nolint:gosec // other users have to come in
+	for range 10 {
+		dialAs(t, h, alice)
+	}
+	dialAs(t, h, alice).closed()
+	dialAs(t, h, alice).closed()
+	const beat = `{"host":"web-1","pid":0,"check":true}`
+	for _, other := range []uintptr{0, bob} {
+		c := dialAs(t, h, other)
+		require.Empty(t, c.decoded(beat).Error, "uid %d", other)
+		c.Close()
+	}
+	require.EqualValues(t, 2, rejected(h, reasonUnproven))
+	require.Equal(t, []string{"W! [] Refused uid 61001 over a unix socket, unproven: too many connections from there have had nothing accepted yet: at most 10 may, an eighth of all ('max_connections', descriptor limit)"}, log.Warnings())
+	h.Stop()
+	require.Empty(t, h.doors.unproven)
 }
 
 // In a namespace of its own a process can have any number. It is known by ours,

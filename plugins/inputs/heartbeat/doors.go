@@ -8,8 +8,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// unprovenShare is which part of all connections may be those of one address
-// that have yet to prove themselves.
+// unprovenShare is which part of all connections may be those of one party that
+// have yet to prove themselves.
 const unprovenShare = 8
 
 // doors decide who may come in, for all listeners together.
@@ -20,13 +20,13 @@ type doors struct {
 	mu       sync.Mutex     // guards the rest
 	open     int64
 	openFrom map[netip.Addr]int // only if there is a limit
-	unproven map[netip.Addr]int64
+	unproven map[party]int64
 }
 
 func newDoors(h *Heartbeat) *doors {
 	return &doors{
 		allowed: h.allowed, limit: connectionLimit(h.MaxConnections), perIP: h.MaxPerIP,
-		openFrom: make(map[netip.Addr]int), unproven: make(map[netip.Addr]int64),
+		openFrom: make(map[netip.Addr]int), unproven: make(map[party]int64),
 	}
 }
 
@@ -45,47 +45,50 @@ func (d *doors) admits(remote netip.Addr) bool {
 }
 
 // enter counts a connection, which is unproven, or says why there may be none.
-func (d *doors) enter(remote netip.Addr) (reason wire.Reason, text string) {
+func (d *doors) enter(remote netip.Addr, user uint32) (reason wire.Reason, text string) {
 	if !d.admits(remote) {
 		return reasonSource, sourceText
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	most := max(d.limit/unprovenShare, 1)
+	most, from := max(d.limit/unprovenShare, 1), partyOf(remote, user)
 	switch {
 	case d.open >= d.limit:
 		return reasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
-	case d.unproven[party(remote)] >= most:
+	case d.unproven[from] >= most:
 		return reasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
 	case d.perIP > 0 && remote.IsValid() && d.openFrom[remote] >= d.perIP:
 		return reasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
 	}
 	d.open++
-	d.unproven[party(remote)]++
+	d.unproven[from]++
 	if d.perIP > 0 {
 		d.openFrom[remote]++
 	}
 	return "", ""
 }
 
-// party returns what unproven connections are counted by: anybody who has an
-// address of IPv6 mostly has the 2^64 of its network.
-func party(remote netip.Addr) netip.Addr {
-	if !remote.Is6() {
-		return remote
+// A party is what unproven connections are counted by: an address, or a user of
+// this host.
+type party struct {
+	addr netip.Addr // invalid on unix sockets
+	user uint32     // 0 elsewhere, and if the kernel does not say
+}
+
+// partyOf returns who comes from there. Anybody who has an address of IPv6 mostly
+// has the 2^64 of its network.
+func partyOf(remote netip.Addr, user uint32) party {
+	if prefix, err := remote.Prefix(64); err == nil && remote.Is6() {
+		remote = prefix.Addr()
 	}
-	prefix, err := remote.Prefix(64)
-	if err != nil {
-		return remote
-	}
-	return prefix.Addr()
+	return party{remote, user}
 }
 
 // prove notes that something of a connection was accepted, or that it is over.
-func (d *doors) prove(remote netip.Addr) {
+func (d *doors) prove(remote netip.Addr, user uint32) {
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	from := party(remote)
+	from := partyOf(remote, user)
 	if d.unproven[from]--; d.unproven[from] == 0 {
 		delete(d.unproven, from)
 	}

@@ -16,10 +16,12 @@ import (
 )
 
 // Nobody takes the place of others by connections of which nothing is accepted.
+// On unix sockets each user is somebody else, if the kernel says who it is.
 func TestUnprovenConnectionsOfOneAddress(t *testing.T) {
 	for _, c := range []struct {
 		limit     int
 		from      []string // come one after the other, again and again
+		users     int      // likewise; 0 if it is not known
 		most      int      // so many of them get in
 		withProof int      // likewise, if each proves itself before the next comes
 	}{
@@ -28,6 +30,8 @@ func TestUnprovenConnectionsOfOneAddress(t *testing.T) {
 		{limit: 80, from: []string{"2001:db8::1", "2001:db8::2", "2001:db8::3:0:0:1"}, most: 10, withProof: 80},
 		{limit: 80, from: []string{"2001:db8::1", "2001:db8:0:1::1"}, most: 20, withProof: 80},
 		{limit: 80, from: []string{""}, most: 10, withProof: 80}, // a unix socket
+		{limit: 80, from: []string{""}, users: 1, most: 10, withProof: 80},
+		{limit: 80, from: []string{""}, users: 3, most: 30, withProof: 80},
 		{limit: 7, from: []string{"192.0.2.1"}, most: 1, withProof: 7},
 		{limit: 1, from: []string{"192.0.2.1"}, most: 1, withProof: 1},
 	} {
@@ -38,8 +42,11 @@ func TestUnprovenConnectionsOfOneAddress(t *testing.T) {
 				want = c.withProof
 			}
 			for i := range 3 * c.limit {
-				remote := addr(c.from[i%len(c.from)])
-				reason, text := d.enter(remote)
+				remote, user := addr(c.from[i%len(c.from)]), uint32(0)
+				if c.users > 0 {
+					user = 61001 + uint32(i%c.users)
+				}
+				reason, text := d.enter(remote, user)
 				if reason != "" {
 					reasons[reason]++
 					require.Contains(t, text, "'max_connections'")
@@ -47,7 +54,7 @@ func TestUnprovenConnectionsOfOneAddress(t *testing.T) {
 				}
 				in++
 				if proves {
-					d.prove(remote)
+					d.prove(remote, user)
 				}
 			}
 			require.Equal(t, want, in, "%+v, proves %v", c, proves)
@@ -62,12 +69,12 @@ func TestUnprovenConnectionsAreCountedRight(t *testing.T) {
 	d := newDoors(&Heartbeat{MaxConnections: 8})
 	remote := netip.MustParseAddr("192.0.2.1")
 	for range 100 {
-		reason, _ := d.enter(remote)
+		reason, _ := d.enter(remote, 0)
 		require.Empty(t, reason)
-		reason, text := d.enter(remote)
+		reason, text := d.enter(remote, 0)
 		require.Equal(t, reasonUnproven, reason)
 		require.Equal(t, "too many connections from there have had nothing accepted yet: at most 1 may, an eighth of all ('max_connections', descriptor limit)", text)
-		d.prove(remote)
+		d.prove(remote, 0)
 		d.leave(remote)
 	}
 	require.Empty(t, d.unproven)

@@ -170,13 +170,12 @@ func (l *listener) acceptAll() {
 }
 
 func (l *listener) admit(socket net.Conn) {
-	remote := ipOf(socket.RemoteAddr())
-	if reason, text := l.plugin.doors.enter(remote); reason != "" {
-		l.refuse(reason, nameOf(socket.RemoteAddr()), text)
-		socket.Close()
+	c := newConn(l, socket, ipOf(socket.RemoteAddr()))
+	if reason, text := l.plugin.doors.enter(c.remote, c.user); reason != "" {
+		l.refuse(reason, c.from(), text)
+		c.Close()
 		return
 	}
-	c := newConn(l, socket, remote)
 	l.mu.Lock()
 	l.conns[c.id] = c
 	l.mu.Unlock()

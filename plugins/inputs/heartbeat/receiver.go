@@ -41,12 +41,18 @@ type origin struct {
 // credentials are what the kernel says of the process on the other side of a Unix
 // socket, in our own namespaces.
 type credentials struct {
-	pid  uint32 // 0 if the kernel does not say, or cannot in our namespace
-	user uint32 // 0 likewise, and for root
+	pid   uint32 // 0 if the kernel does not say, or cannot in our namespace
+	user  uint32 // 0 if it does not say, and for root
+	known bool   // it says
 }
 
 // from returns what to call it in messages.
-func (o *origin) from() string { return nameOf(o.addr) }
+func (o *origin) from() string {
+	if o.known {
+		return fmt.Sprintf("uid %d over %s", o.user, nameOf(o.addr))
+	}
+	return nameOf(o.addr)
+}
 
 // take judges one payload and returns what silence is allowed after it. A
 // refusal says why it is not accepted.
