@@ -7,7 +7,7 @@ import (
 
 // maxOthers is how many processes of one peer are remembered beside the one
 // that holds its place.
-const maxOthers = 4
+const maxOthers = 8
 
 // A body is one process of a peer, with all that its beats say of it and all
 // that its connections tell. Nothing of that is ever believed of another
@@ -27,6 +27,7 @@ type body struct {
 	extended bool          // its silence has outlived a collector
 	loose    bool          // its latest beat came over no connection
 	lostLong bool          // a long connection has ended since its latest beat
+	cutLong  bool          // likewise, and we have ended it
 	links    *link         // the connections over which it beats that have not ended, the latest first
 	loss     *loss         // how it was last lost; nil once it is heard again
 }
@@ -42,14 +43,19 @@ type other struct {
 
 // is reports whether b is about the process o. A sender that beats for itself is
 // another process in each of its lives, even where all of them are pid 1 of one
-// container: it starts anew within the tolerance of Process.
+// container: it starts anew within the tolerance of Process. What is watched may be
+// the same in several lives of its watchers, which read its start from the system,
+// to the tick.
 func (o *body) is(b *Beat) bool {
 	if !o.process.is(b.Process) {
 		return false
 	}
 	reborn := o.process.PID != 0 && o.process.PID == b.Process.PID && o.life != b.life() && o.life != "" && b.life() != ""
-	sameStart := o.process.Start != 0 && o.process.Start == b.Process.Start
-	return !reborn || o.watched || b.Watched || sameStart
+	told := o.process.Start != 0 && b.Process.Start != 0
+	if told {
+		return !reborn || o.process.Start == b.Process.Start
+	}
+	return !reborn || o.watched || b.Watched
 }
 
 // bySame reports whether b comes from who has beaten for o: of two processes
@@ -193,6 +199,18 @@ func (t *Tracker) remember(p *peer, o *other) {
 	}
 	past.others = append(past.others, o)
 	p.changed = true
+}
+
+// rememberEnded adds to the others of p one that was not known before it ended, if
+// none has to be forgotten that lives.
+func (t *Tracker) rememberEnded(p *peer, o *body, reason Reason) {
+	dead := func(o *other) bool { return !o.lives() }
+	if p.id.Nameless() { // another pid has another name
+		return
+	}
+	if len(p.others) < maxOthers || slices.ContainsFunc(p.others, dead) {
+		t.remember(p, &other{body: *o, ended: reason})
+	}
 }
 
 // dismiss forgets an other, which has ended.

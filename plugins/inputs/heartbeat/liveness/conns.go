@@ -140,7 +140,11 @@ func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr
 		p := l.peer
 		o := p.holder(l)
 		t.cut(o, l)
-		o.lostLong = o.lostLong || l.long && end != EndedByUs
+		if end == EndedByUs {
+			o.cutLong = o.cutLong || l.long
+		} else {
+			o.lostLong = o.lostLong || l.long
+		}
 		if l.long || o != &p.body {
 			t.touch(p)
 		}

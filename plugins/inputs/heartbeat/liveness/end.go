@@ -11,12 +11,20 @@ type Ending struct {
 	HasExitCode bool
 }
 
+// An untoldEnding is to be told at the next tick: as many of a peer as processes of
+// it are remembered, so that nobody floods the outputs.
+type untoldEnding struct {
+	peer   *peer
+	ending Ending
+}
+
 // finish takes in a reported end. It concerns the process that is named and,
 // where none is, those for which its sender beats, or all if it beats for none.
 // The peer has ended with the last one that lives.
 func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now time.Time) {
 	if who == strangeOne {
 		t.tellEnding(p, o, reasonOf(b), b, now)
+		t.rememberEnded(p, o, reasonOf(b))
 		return
 	}
 	meant := p.meant(b, o)
@@ -32,6 +40,9 @@ func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now tim
 			t.tellEnding(p, &other.body, reasonOf(b), b, now)
 		}
 		t.endOther(other, reasonOf(b))
+		if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
+			other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
+		}
 		p.changed = true
 	}
 	switch {
@@ -97,6 +108,9 @@ func reasonOf(b *Beat) Reason {
 // tellEnding tells the end of o, while another process of p lives. b reports it,
 // or is nil if it was concluded.
 func (t *Tracker) tellEnding(p *peer, o *body, reason Reason, b *Beat, now time.Time) {
+	if b == nil && p.promiseV() > t.verdict(now) {
+		reason = ReasonLeaving // that is what was announced
+	}
 	ending := Ending{PID: o.process.PID, Reason: reason}
 	if b != nil {
 		ending.ExitCode, ending.HasExitCode = b.ExitCode, b.HasExitCode
@@ -106,6 +120,11 @@ func (t *Tracker) tellEnding(p *peer, o *body, reason Reason, b *Beat, now time.
 	}
 	if !t.quiet {
 		t.tell(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
+		return
+	}
+	if past := p.remember(); past.untoldEnds < maxOthers {
+		past.untoldEnds++
+		t.endings = append(t.endings, untoldEnding{p, ending})
 	}
 }
 

@@ -21,22 +21,26 @@ type host struct {
 // enough for a one-shot beside a daemon.
 type speaker struct {
 	life           string
-	sinceV, heardV time.Duration // its first and its latest beat for the host
+	since          int64         // its first beat for the host, unix ns
+	sinceV, heardV time.Duration // that and its latest one
 }
 
-// hear notes that a life of a sender, if it is told, beats for h.
-func (h *host) hear(life string, verdict time.Duration) {
+// hear notes that a life of a sender, if it is told, beats for h. It reports
+// whether that is news.
+func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
 	s := &h.speakers
+	news := life != "" && !h.hears(life)
 	switch life {
 	case "":
-		return
+		return false
 	case s[0].life:
 	case s[1].life:
 		s[0], s[1] = s[1], s[0]
 	default:
-		s[0], s[1] = speaker{life: life, sinceV: verdict}, s[0]
+		s[0], s[1] = speaker{life: life, since: now.UnixNano(), sinceV: verdict}, s[0]
 	}
 	s[0].heardV = verdict
+	return news
 }
 
 // hears reports whether that life of a sender beats for h.
@@ -87,11 +91,19 @@ func (t *Tracker) moveOut(p *peer) {
 	t.hosts = t.hosts[:last]
 }
 
-// follows tells whether p is a service that the sender of its host speaks
-// for: they share their silence.
+// follows tells whether p is a service for all processes of which a sender of
+// its host speaks: they share their silence.
 func (p *peer) follows() bool {
 	own := p.host.own
-	return own != nil && own != p && p.host.hears(p.life)
+	if own == nil || own == p || !p.host.hears(p.life) {
+		return false
+	}
+	for o := range p.living {
+		if !p.host.hears(o.life) {
+			return false
+		}
+	}
+	return true
 }
 
 // heardAfter tells whether p was heard when other should have been.

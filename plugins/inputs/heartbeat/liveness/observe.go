@@ -113,7 +113,8 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 // hear notes when and over what a beat came.
 func (t *Tracker) hear(p *peer, o *body, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
-	o.heard, o.heardV, o.lostLong = at, t.verdict(now), false
+	p.changed = p.changed || o.cutLong
+	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false
 	p.forgetHold()
 	p.host.heard = at
 	t.forgive(o)
@@ -261,7 +262,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *body, who who, now time.Time) {
 		former.insists, former.stands, former.ended = true, false, ReasonNone
 	}
 	if p.host.own == p {
-		p.host.hear(b.life(), t.verdict(now))
+		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed
 	}
 	o.life, o.watched, o.extended, o.evidence = b.life(), b.Watched, false, ReasonSilence
 	t.renew(p, o, o.heardV)

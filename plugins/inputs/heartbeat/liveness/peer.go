@@ -65,6 +65,7 @@ type past struct {
 	shared    bool          // that sender beat for the host, too
 	postponed bool          // the end of the window was put off
 
+	untoldEnds   uint8    // of it in Tracker.endings
 	others       []*other // processes whose place was taken
 	replaced     []replaced
 	hasExitCode  bool

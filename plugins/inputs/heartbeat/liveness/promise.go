@@ -102,7 +102,7 @@ func (t *Tracker) dropped(p *peer) bool {
 }
 
 // putOff puts the end of the window of p off, once, while it may still turn out
-// that p is watched no more.
+// that p is watched no more: by as much as was promised, at the most.
 func (t *Tracker) putOff(p *peer) bool {
 	s, yes := p.successor()
 	if own := p.host.own; !yes || p.postponed || t.dropped(p) || own.state != Alive {
@@ -110,7 +110,7 @@ func (t *Tracker) putOff(p *peer) bool {
 	}
 	past := p.remember()
 	past.postponed, p.changed = true, true
-	past.windowV = t.tickV + rounds*p.host.own.span() - (t.tickV - s.sinceV) + p.host.own.span()
+	past.windowV = min(s.sinceV+(rounds+1)*p.host.own.span(), 2*p.windowV-p.heardV)
 	return true
 }
 

@@ -20,7 +20,7 @@ type Record struct {
 	Evidence Reason    // of a suspicion
 	Expected bool      // nobody yet: only the operator names it
 	Watched  bool
-	Long     bool // a long connection of it stood
+	Long     bool // a long connection of it stood, until the collector ended it
 	Lone     bool // all that was heard came over one short connection
 	Crowded  bool // it was lost together with others behind one address
 
@@ -55,6 +55,7 @@ type Record struct {
 	SentMS   int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
 	Owner    uint32 // the user that it belongs to; 0 for none
 	Speaker  string // the life of the sender that beats for it
+	Speakers []Speaker
 
 	ExitCode    int64
 	HasExitCode bool
@@ -78,6 +79,12 @@ type Other struct {
 	Ended    Reason // how, if that was told
 }
 
+// A Speaker is the record of a life of a sender that beats for a host.
+type Speaker struct {
+	Life    string
+	SinceNS int64 // its first beat for the host, unix ns
+}
+
 // A Replaced is the record of a process without a name whose place the next one
 // has taken.
 type Replaced struct {
@@ -94,7 +101,7 @@ func (t *Tracker) record(p *peer, now time.Time) Record {
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
-		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong(),
+		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded,
 		Interval: p.interval, Margin: p.margin, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p, &p.body).Rule,
@@ -115,6 +122,13 @@ func (t *Tracker) record(p *peer, now time.Time) Record {
 	}
 	for _, before := range p.replaced {
 		r.Replaced = append(r.Replaced, Replaced{before.pid, max(verdict-before.heardV, 0), max(before.deadV-before.heardV, 0)})
+	}
+	if p.host.own == p {
+		for _, s := range p.host.speakers {
+			if s.life != "" {
+				r.Speakers = append(r.Speakers, Speaker{s.life, s.since})
+			}
+		}
 	}
 	if p.reason == ReasonIsolated {
 		r.Held, r.HeldPartly = verdict-t.isolation.since, verdict-t.isolation.partial
@@ -264,11 +278,13 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 	t.touch(p)
 }
 
+// longAgo is longer than anybody pauses or promises.
+const longAgo = 10 * 365 * 24 * time.Hour
+
 // pauseSince returns how long nobody listened. A clock that was set since tells
 // nothing of it.
 func pauseSince(saved, now time.Time) time.Duration {
-	const credible = 10 * 365 * 24 * time.Hour
-	if pause := now.Sub(saved); pause > 0 && pause < credible {
+	if pause := now.Sub(saved); pause > 0 && pause < longAgo {
 		return pause
 	}
 	return 0
@@ -284,12 +300,6 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	if !p.nobody {
 		p.host.heard = max(p.host.heard, p.heard)
 	}
-	if p.host.own == p {
-		for _, run := range r.Runs {
-			p.host.hear(lifeOf(run.Name), t.tickV)
-		}
-		p.host.hear(p.life, t.tickV)
-	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
 	copy(p.runs[:], r.Runs)
 	p.proof = r.proof()
@@ -302,6 +312,12 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
+	if p.host.own == p {
+		for _, s := range slices.Backward(r.Speakers) {
+			since := time.Unix(0, s.SinceNS)
+			p.host.hear(lifeOf(s.Life), t.tickV-min(max(saved.Sub(since), 0), longAgo), since)
+		}
+	}
 	for _, change := range r.Flaps {
 		p.noteChange(at - ago(change))
 	}

@@ -56,6 +56,14 @@ func (t *Tracker) announceOnce(p *peer, now time.Time) {
 // tellUntold tells what became of peers that send too much: once a tick at
 // the most, so that nobody floods the outputs.
 func (t *Tracker) tellUntold(now time.Time) {
+	for _, e := range t.endings {
+		e.peer.remember().untoldEnds = 0
+		if e.peer.index >= 0 {
+			t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
+		}
+	}
+	clear(t.endings)
+	t.endings = t.endings[:0]
 	for _, p := range t.untold {
 		p.untold = false
 		t.announce(p, now)

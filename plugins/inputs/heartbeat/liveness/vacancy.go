@@ -177,12 +177,17 @@ func (t *Tracker) moveAway(p *peer, now time.Time) {
 }
 
 // replace lets p go on under another id. Its old series ends with a last
-// word.
+// word. Who was connected to another collector may only be later than the one that
+// takes its place.
 func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
 	t.forgetAliases(p)
 	t.noteGone(p.id)
+	if p.extended && !p.state.over() {
+		t.peers[ID{Source: p.id.Source, PID: p.process.PID}] = p
+		p.remember().replaced = []replaced{{p.process.PID, p.heard, p.heardV, p.deadV}}
+	}
 	p.id = id
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
 	t.peers[id] = p

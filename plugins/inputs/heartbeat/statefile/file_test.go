@@ -43,6 +43,7 @@ func fullRecord() liveness.Record {
 			Used: 7 * time.Second, Dead: 17 * time.Second, Watched: true, Evidence: liveness.ReasonHung, Insists: true, Lives: true, Ended: liveness.ReasonExited,
 		}},
 		Replaced: []liveness.Replaced{{PID: 4709, Used: time.Minute, Dead: 210 * time.Second}},
+		Speakers: []liveness.Speaker{{Life: "k3", SinceNS: 1_700_000_000_000_000_005}},
 		Runs:     []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000,
 		Signed: []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}}, Owner: 1000, Speaker: "k3v9",
 		ExitCode: -1, HasExitCode: true, DeadFor: 2 * time.Hour,

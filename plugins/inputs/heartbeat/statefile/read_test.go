@@ -39,7 +39,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 		if golden == goldens[0] { // which knew nothing of that
 			old := &want[0]
 			old.Fresh, old.Lone, old.Crowded, old.Margin, old.Shared, rest = false, false, false, 0, false, 0
-			old.Others, old.Replaced, old.Signed, old.Owner = nil, nil, nil, 0
+			old.Others, old.Replaced, old.Speakers, old.Signed, old.Owner = nil, nil, nil, nil, 0
 		}
 		for i := range want {
 			want[i] = want[i].After(rest, 0)

@@ -78,6 +78,7 @@ type savedPeer struct {
 	SentMS   int64                `json:"sent_ms,omitzero"`
 	Owner    uint32               `json:"owner,omitzero"`
 	Speaker  string               `json:"speaker,omitzero"`
+	Speakers []liveness.Speaker   `json:"speakers,omitzero"`
 
 	ExitCode          int64         `json:"exit_code,omitzero"`
 	HasExitCode       bool          `json:"has_exit_code,omitzero"`
