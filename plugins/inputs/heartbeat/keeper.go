@@ -31,6 +31,8 @@ const (
 	// next time is waited for: it costs at most that part of time and disk.
 	renewShare = 100
 	renewPause = time.Second
+	// lookPause is how often the file is looked for where it was.
+	lookPause = time.Second
 
 	// lockPatience is how long a start waits for a predecessor to end.
 	lockPatience = 3 * time.Second
@@ -67,7 +69,9 @@ type keeper struct {
 	epoch    time.Duration   // on the verdict clock: when it was had
 	marked   time.Duration   // likewise: what the file says of it
 	renewing time.Time       // before, the file is not made anew
+	looked   time.Time       // when the file was last looked for
 	failed   rarely
+	moved    rarely
 
 	saved atomic.Int64 // unix ns: until when all was saved; 0 before the first time
 	works atomic.Bool  // the last saving did
@@ -204,6 +208,10 @@ func (k *keeper) step(now time.Time) {
 			k.complain(err)
 			return
 		}
+		k.file.Reset() // who was heard meanwhile is noted nowhere
+	}
+	if now.Sub(k.looked) >= lookPause {
+		k.lookFor(now)
 	}
 	if k.in.anew.Swap(false) {
 		k.file.Reset()
@@ -215,6 +223,19 @@ func (k *keeper) step(now time.Time) {
 		k.renewing = time.Now().Add(max(renewPause, renewShare*took))
 	}
 	k.note(err)
+}
+
+// lookFor looks whether the file is still where the next collector will look for
+// it. If not, another one is made.
+func (k *keeper) lookFor(now time.Time) {
+	k.looked = now
+	if !k.file.Displaced() {
+		return
+	}
+	k.file.Reset()
+	if more, ok := k.moved.allow(now); ok {
+		k.log.Warnf("State file %q was removed, or another one took its place while it was in use. It is made anew with all that is known%s", k.path, more)
+	}
 }
 
 // note says what became of a saving.
@@ -287,6 +308,7 @@ func (k *keeper) finish() {
 	if k.file == nil {
 		return
 	}
+	k.lookFor(time.Now())
 	err := k.flush(true)
 	if k.file.Outgrown() { // a life may be too short for it to have been seen to
 		err = k.renew()

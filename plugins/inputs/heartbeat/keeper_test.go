@@ -215,6 +215,40 @@ func TestKilledCollectorsReachTheirVerdicts(t *testing.T) {
 	}
 }
 
+// A file that is had late holds all who were heard before, though they beat on
+// as they did: a crash does not forget them.
+func TestFileThatIsHadLateHoldsEverybody(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		h := newPlugin(t)
+		h.StateFile, h.Log = filepath.Join(t.TempDir(), "state"), new(testutil.CaptureLogger)
+		other, _, err := statefile.Open(h.StateFile, time.Now())
+		require.NoError(t, err)
+		require.NoError(t, other.Begin())
+		require.NoError(t, other.Replace())
+		acc, connect, stop := startInBubble(t, h)
+		c := connect()
+		beat := func() {
+			c.send(frame(`{"host":"web-1","pid":7,"interval_ms":1000}`))
+			time.Sleep(time.Second)
+		}
+		for range 7 {
+			beat()
+		}
+		require.NoError(t, other.Close())
+		for range 12 {
+			beat()
+		}
+		gather(t, h)
+		require.EqualValues(t, 1, collectorField(t, acc, "state_saved"))
+		state, err := statefile.Read(h.StateFile, time.Now())
+		require.NoError(t, err)
+		require.Len(t, state.Peers, 1)
+		require.Equal(t, liveness.Alive, state.Peers[0].State)
+		c.Close()
+		stop()
+	})
+}
+
 // killInBubble ends a collector as kill -9 does: it saves nothing more.
 func killInBubble(t *testing.T, h *Heartbeat) {
 	text, err := os.ReadFile(h.StateFile)

@@ -229,7 +229,7 @@ func (t *Tracker) bonus(p *peer) time.Duration {
 // and who was well still is unless its silence, the pause included, is now too
 // long. Its silence goes on where it was; the pause does not count, and once
 // per silence it gets an interval more, because its sender has to find us. Of a
-// peer that was heard already only the totals are taken. The transitions are
+// peer that was heard already only the totals and a promise are taken. The transitions are
 // those of placeholders that nobody needs any more.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
@@ -241,6 +241,7 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 		p.addr = r.Addr
 	default:
 		t.takeTotals(p, r)
+		t.takePromise(p, r, pauseSince(saved, now))
 		return nil
 	}
 	if r.Expected && !p.nobody {
@@ -276,6 +277,19 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 		*total += *r.totals()[i]
 	}
 	t.touch(p)
+}
+
+// takePromise takes over what p has promised another collector, if it has promised
+// nothing since and has not kept it. What t has listened meanwhile counts.
+func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
+	left := r.Window - min(pause, t.tickV)
+	same := p.process.is(r.Process) && (r.WindowBy == "" || p.life == "" || p.life == lifeOf(r.WindowBy))
+	if left <= 0 || !same || p.windowV > 0 {
+		return
+	}
+	p.setWindow(t.tickV+left, lifeOf(r.WindowBy))
+	p.remember().shared = r.Shared
+	t.rewake(p)
 }
 
 // longAgo is longer than anybody pauses or promises.

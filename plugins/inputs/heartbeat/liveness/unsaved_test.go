@@ -273,6 +273,73 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 	s.checkPeers()
 }
 
+// A promise that the file brings late holds for who was heard already, until it
+// would have ended, unless another process or another life of the sender has kept
+// it, or there is a later one.
+func TestLatePromiseHolds(t *testing.T) {
+	const promised, tillRestored = 2 * time.Minute, 5 * time.Second
+	nothing := func(*cast, *actor) {}
+	leave := func(c *cast, a *actor) {
+		pause(a)
+		c.announce(a, 0)
+	}
+	for _, l := range []struct {
+		name     string
+		byItself bool
+		backIn   time.Duration
+		change   func(c *cast, a *actor)
+		end      string
+		overdue  time.Duration // after the goodbye
+	}{
+		{"by hand", false, promised, nothing, "left leaving", promised},
+		{"its own", true, promised, nothing, "left leaving", promised},
+		{"another process", false, promised, func(_ *cast, a *actor) { a.beat.Process.PID = 8 }, "dead silence", 0},
+		{"another life", true, promised, func(_ *cast, a *actor) { a.beat.Run = "b" }, "dead silence", 0},
+		{"a later one", false, promised, func(c *cast, a *actor) { c.announce(a, 5*time.Minute) }, "left leaving", 5*time.Minute + tillRestored/2},
+		{"over", false, tillRestored / 2, nothing, "dead silence", 0},
+		{"left since", false, promised, leave, "left leaving", promised},
+		{"left since, over", false, tillRestored / 2, leave, "left leaving", 0},
+		{"left since, none", false, 0, leave, "left leaving", 0},
+	} {
+		before := newCast(t)
+		a := before.join(time.Second, peerID("web-1", HostService))[0]
+		a.beat.Run, a.beat.Process.PID = "a", 7
+		before.pass(10 * time.Second)
+		said := before.now
+		if l.byItself {
+			goodbye := a.beat
+			a.beat.Seq++
+			goodbye.Seq, goodbye.Status, goodbye.BackIn = a.beat.Seq, SaysLeaving, l.backIn
+			before.observe(goodbye)
+		} else if l.backIn > 0 {
+			before.announce(a, l.backIn)
+		}
+		r := before.tracker.Record(0, before.now)
+
+		c := newCast(t)
+		c.now, c.actors, c.tracker = before.now, before.actors, New(before.opts, before.now)
+		c.pass(tillRestored / 2)
+		l.change(c, a)
+		c.pass(tillRestored / 2)
+		was := c.is(a.beat.ID)
+		c.hear(c.tracker.Restore(&r, before.now, c.now))
+		require.Equal(t, was, c.is(a.beat.ID), l.name)
+		pause(a)
+		c.pass(time.Minute)
+		require.Equal(t, l.end, c.is(a.beat.ID), l.name)
+		if l.end != "left leaving" {
+			continue
+		}
+		c.passUntil(10*time.Minute, func() bool { return len(c.deaths()) > 0 })
+		if l.overdue == 0 {
+			require.Empty(t, c.deaths(), l.name)
+			continue
+		}
+		require.Equal(t, "dead overdue", c.is(a.beat.ID), l.name)
+		require.InDelta(t, l.overdue, c.now.Sub(said), float64(slack), l.name)
+	}
+}
+
 // Nothing goes on from a tracker that was given up, not even by a hint.
 func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	c := newCast(t)

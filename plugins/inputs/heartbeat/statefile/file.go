@@ -208,8 +208,17 @@ func (f *File) Outgrown() bool {
 // Sound reports whether all that was appended is in the file.
 func (f *File) Sound() bool { return f.journal != nil }
 
-// Begin starts another journal. Until Replace, Append adds to both.
+// Displaced reports whether what is appended goes to a file that is not at the path
+// any more: somebody has removed it, or put another one there.
+func (f *File) Displaced() bool { return f.Sound() && !isAt(f.path, f.journal) }
+
+// Begin starts another journal. Until Replace, Append adds to both. It fails with
+// a LockedError if somebody has removed the lock's file and another one has the
+// lock since.
 func (f *File) Begin() error {
+	if err := f.relock(); err != nil {
+		return f.failed(err)
+	}
 	next, err := f.createTemp()
 	if err != nil {
 		return f.failed(err)
@@ -335,6 +344,22 @@ func (f *File) createTemp() (*os.File, error) {
 		giveAway(temp, f.path)
 	}
 	return temp, err
+}
+
+// relock takes the lock again if its file was removed: whoever opens the one that
+// is there now would not be refused.
+func (f *File) relock() error {
+	path := f.path + ".lock"
+	if isAt(path, f.lock) {
+		return nil
+	}
+	lock, err := openLock(path)
+	if err != nil {
+		return err
+	}
+	f.lock.Close()
+	f.lock = lock
+	return nil
 }
 
 // Close lets another collector have the file. The lock's file stays: whoever

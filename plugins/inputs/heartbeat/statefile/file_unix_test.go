@@ -344,3 +344,34 @@ func saveForever(t *testing.T, path string) {
 		fmt.Println("saved")
 	}
 }
+
+// Who removes the file that is in use with all that is beside it does not get two
+// collectors that save to one path: the first to take the lock anew goes on.
+func TestRemovedLockIsTakenAnew(t *testing.T) {
+	f := newState(t)
+	saveState(t, f, numbered(1, "first")...)
+	require.False(t, f.Displaced())
+	removeAll := func() {
+		require.NoError(t, os.Remove(f.path))
+		require.NoError(t, os.Remove(f.path+".lock"))
+	}
+	removeAll()
+	require.True(t, f.Displaced())
+	f.Reset()
+	saveState(t, f, numbered(1, "again")...)
+	require.False(t, f.Displaced())
+	var locked *LockedError
+	_, _, err := Open(f.path, savedAt)
+	require.ErrorAs(t, err, &locked)
+
+	removeAll()
+	other := openedState(t, f.path)
+	saveState(t, other, numbered(1, "other")...)
+	require.True(t, f.Displaced())
+	f.Reset()
+	require.ErrorAs(t, f.Begin(), &locked)
+	requireSaved(t, other, numbered(1, "other")...)
+	require.NoError(t, other.Close())
+	saveState(t, f, numbered(1, "last")...)
+	requireSaved(t, f, numbered(1, "last")...)
+}

@@ -60,6 +60,19 @@ func checkMode(path string, mode fs.FileMode) error {
 	return fmt.Errorf("%q is no regular file", path)
 }
 
+// isAt reports whether file is what is at path, as far as that can be told.
+func isAt(path string, file *os.File) bool {
+	own, err := file.Stat()
+	if err != nil {
+		return true
+	}
+	found, err := os.Lstat(path)
+	if err != nil {
+		return !errors.Is(err, fs.ErrNotExist)
+	}
+	return os.SameFile(own, found)
+}
+
 // giveAway gives a file that root has created to who owns the directory, or, if
 // that is root, to who owned the file before: root may only have tried what a
 // service will do.
