@@ -96,6 +96,9 @@ func (t *Tracker) secondTick(p *peer) bool {
 // end tells that p has ended without a goodbye. Within a window that it or
 // its host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
+	for o := range p.living { // all of them end with it
+		t.endOther(o, o.evidence)
+	}
 	if window := p.promiseV(); window > t.verdict(now) {
 		p.setWindow(window, p.windowBy)
 		t.become(p, Left, ReasonLeaving, now)
