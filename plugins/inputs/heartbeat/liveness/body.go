@@ -91,40 +91,33 @@ func (p *peer) living(yield func(*other) bool) {
 	}
 }
 
+// latest returns the latest of what holds for each process of p that may live.
+func (p *peer) latest(of func(*body) time.Duration) time.Duration {
+	latest := of(&p.body)
+	for o := range p.living {
+		latest = max(latest, of(&o.body))
+	}
+	return latest
+}
+
 // lastHeard returns when any process of p was heard last.
 func (p *peer) lastHeard() time.Duration {
-	heard := p.heard
-	for o := range p.living {
-		heard = max(heard, o.heard)
-	}
-	return heard
+	return p.latest(func(o *body) time.Duration { return o.heard })
 }
 
 // lastHeardV is lastHeard on the verdict clock.
 func (p *peer) lastHeardV() time.Duration {
-	heard := p.heardV
-	for o := range p.living {
-		heard = max(heard, o.heardV)
-	}
-	return heard
+	return p.latest(func(o *body) time.Duration { return o.heardV })
 }
 
 // suspicionV returns when silence makes p suspect: all its processes.
 func (p *peer) suspicionV() time.Duration {
-	verdict := p.suspectV
-	for o := range p.living {
-		verdict = max(verdict, o.suspectV)
-	}
-	return verdict
+	return p.latest(func(o *body) time.Duration { return o.suspectV })
 }
 
 // deadlineV returns when silence makes p dead: the last of its processes.
 func (p *peer) deadlineV() time.Duration {
-	verdict := p.deadV
-	for o := range p.living {
-		verdict = max(verdict, o.deadV)
-	}
-	return verdict
+	return p.latest(func(o *body) time.Duration { return o.deadV })
 }
 
 // connected reports whether a connection stands over which p beats.

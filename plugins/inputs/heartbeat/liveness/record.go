@@ -52,10 +52,10 @@ type Record struct {
 	Replaced []Replaced
 	Runs     []Run
 	Signed   []SignedRun
-	SentMS   int64  // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
-	Owner    uint32 // the user that it belongs to; 0 for none
-	Speaker  string // the life of the sender that beats for it
-	Speakers []Speaker
+	SentMS   int64     // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
+	Owner    uint32    // the user that it belongs to; 0 for none
+	Speaker  string    // the life of the sender that beats for it
+	Speakers []Speaker // of a host: who beats for it, the latest first
 
 	ExitCode    int64
 	HasExitCode bool
@@ -229,8 +229,8 @@ func (t *Tracker) bonus(p *peer) time.Duration {
 // and who was well still is unless its silence, the pause included, is now too
 // long. Its silence goes on where it was; the pause does not count, and once
 // per silence it gets an interval more, because its sender has to find us. Of a
-// peer that was heard already only the totals and a promise are taken. The transitions are
-// those of placeholders that nobody needs any more.
+// peer that was heard already only the totals and a promise are taken. The
+// transitions are those of placeholders that nobody needs any more.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	p := t.peers[r.ID]

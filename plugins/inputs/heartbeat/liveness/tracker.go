@@ -82,9 +82,9 @@ type Tracker struct {
 	witnesses map[netip.Addr]*testimony
 	ends      []*loss // all ends of all witnesses, the earliest first
 
-	quiet   bool    // what happens is told at the next tick
-	untold  []*peer // of whom something is to be told then
-	endings []untoldEnding
+	quiet   bool           // what happens is told at the next tick
+	untold  []*peer        // of whom something is to be told then
+	endings []untoldEnding // to be told then
 
 	out []Transition
 }

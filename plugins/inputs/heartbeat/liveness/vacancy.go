@@ -177,8 +177,8 @@ func (t *Tracker) moveAway(p *peer, now time.Time) {
 }
 
 // replace lets p go on under another id. Its old series ends with a last
-// word. Who was connected to another collector may only be later than the one that
-// takes its place.
+// word. Whoever was connected to the collector before may merely be slower to come
+// back than the one that takes its place, so it is remembered.
 func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
