@@ -1,5 +1,4 @@
-// Package arch keeps the import rules of this module, as a test.
-package arch
+package main
 
 import (
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -305,14 +303,6 @@ func nameOfTime(tree *ast.File) string {
 		}
 	}
 	return "time"
-}
-
-func importPath(spec *ast.ImportSpec) string {
-	imported, err := strconv.Unquote(spec.Path.Value)
-	if err != nil {
-		panic(err) // the parser has read it before
-	}
-	return imported
 }
 
 func matchesAny(patterns []string, imported string) bool {

@@ -1,8 +1,10 @@
 package serve
 
 import (
+	"cmp"
 	"crypto/tls"
 	"errors"
+	"io"
 	"net"
 	"net/netip"
 	"os"
@@ -24,10 +26,10 @@ var (
 
 // A conn reads the payloads of one connection and answers them.
 type conn struct {
-	listener *listener
-	origin   Origin
-	socket   net.Conn
-	stream   net.Conn // socket, or a secure one over it
+	shared *shared
+	origin Origin
+	socket net.Conn
+	stream net.Conn // socket, or a secure one over it
 
 	reader  *wire.Reader
 	chunk   *chunk  // nil while there is nothing to read
@@ -46,16 +48,16 @@ type conn struct {
 	keepAlive KeepAlive
 }
 
-func newConn(l *listener, socket net.Conn, remote netip.Addr) *conn {
-	c := &conn{listener: l, socket: socket, stream: socket, keepAlive: l.server.options.KeepAlive}
+func newConn(s *shared, secure *tls.Config, socket net.Conn, remote netip.Addr) *conn {
+	c := &conn{shared: s, socket: socket, stream: socket, keepAlive: s.KeepAlive}
 	c.origin = Origin{
-		Conn: ConnID(l.server.lastConn.Add(1)), Addr: socket.RemoteAddr(), Remote: remote, Credentials: credentialsOf(socket),
+		Conn: ConnID(s.lastConn.Add(1)), Addr: socket.RemoteAddr(), Remote: remote, Credentials: credentialsOf(socket),
 	}
 	c.keepAlive.GiveUp = 0
-	if l.secure != nil {
-		c.stream = tls.Server(socket, l.secure)
+	if secure != nil {
+		c.stream = tls.Server(socket, secure)
 	}
-	c.reader = wire.ReadChunks(c, l.server.options.MaxFrameSize)
+	c.reader = wire.ReadChunks(c, s.MaxFrameSize)
 	return c
 }
 
@@ -65,16 +67,14 @@ func (c *conn) close() { c.socket.Close() }
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
-	defer c.survive()
-	c.listener.server.options.Ended(c.origin.Conn, c.readAll(), c.origin.Remote)
+	defer c.shared.survive(&c.origin)
+	c.shared.Ended(c.origin.Conn, c.readAll(), c.origin.Remote)
 }
-
-func (c *conn) survive() { c.listener.survive(&c.origin) }
 
 // readAll takes what comes and returns how the connection ended.
 func (c *conn) readAll() (end End) {
 	end = EndedByUs // if it panics
-	defer c.listener.survive(&c.origin)
+	defer c.shared.survive(&c.origin)
 	c.due = c.fromNow() // however many payloads are refused before
 	if err := c.shakeHands(c.due); err != nil {
 		c.refuseHandshake(err)
@@ -86,19 +86,42 @@ func (c *conn) readAll() (end End) {
 }
 
 // fromNow returns when what begins now has to be complete.
-func (c *conn) fromNow() time.Time { return time.Now().Add(c.listener.server.options.ReadTimeout) }
+func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
 
-// readWaiting reads what comes until the end of the connection.
-func (c *conn) readWaiting() error {
-	c.chunk = new(chunk)
-	return c.readAvailable()
+// readEachTime reads what there is to read, each time that there is something, until
+// the end of the connection. Waiting takes no buffer, where that is possible.
+func (c *conn) readEachTime() error {
+	read := func(fd uintptr) error {
+		c.fd, c.ready = fd, true
+		return c.shared.workers.read(c)
+	}
+	ok, waiting, failed := whenReadable(c.stream, read)
+	if !ok {
+		c.chunk = new(chunk)
+		return c.readAvailable()
+	}
+	if c.goesOn(waiting) {
+		_, waiting, failed = whenReadable(c.stream, read)
+	}
+	return cmp.Or(waiting, failed)
+}
+
+// read is stream.Read, but with wire.ErrAgain instead of waiting, if it can.
+func (c *conn) read(p []byte) (int, error) {
+	switch {
+	case !c.ready:
+		return c.stream.Read(p)
+	case c.shared.isClosed(): // while there is something to read, closing does not end reading
+		return 0, net.ErrClosed
+	}
+	return readNow(c.fd, p)
 }
 
 // readAvailable takes all payloads that are there. It returns wire.ErrAgain if the
 // next one has yet to come, and any other error if none will.
 func (c *conn) readAvailable() (end error) {
 	end = net.ErrClosed // if it panics
-	defer c.listener.survive(&c.origin)
+	defer c.shared.survive(&c.origin)
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
@@ -132,7 +155,7 @@ func (c *conn) Chunk() ([]byte, error) {
 	if c.goesOn(err) {
 		n, err = c.read(c.chunk[:])
 	}
-	c.listener.bytes.Add(int64(n))
+	c.shared.bytes.Add(int64(n))
 	return c.chunk[:n], err
 }
 
@@ -155,14 +178,14 @@ func (c *conn) take(payload []byte) error {
 	if err := c.greetBare(); err != nil {
 		return err
 	}
-	reply := c.listener.server.options.Take(payload, &c.origin)
+	reply := c.shared.Take(payload, &c.origin)
 	if reply.Refusal != nil {
 		return c.refuse(reply.Refusal, reply.Blameless)
 	}
 	c.refused = 0
 	c.prove()
 	if reply.Recorded {
-		c.listener.beats.Add(1)
+		c.shared.beats.Add(1)
 		c.keepUp(reply.Interval, reply.Silence)
 	}
 	if reply.Answer != nil {
@@ -175,7 +198,7 @@ func (c *conn) take(payload []byte) error {
 func (c *conn) prove() {
 	if !c.proven {
 		c.proven = true
-		c.listener.server.limits.prove(&c.origin)
+		c.shared.limits.prove(&c.origin)
 	}
 }
 
@@ -192,7 +215,7 @@ func (c *conn) keepUp(interval, silence time.Duration) {
 		return
 	}
 	if err := fit.apply(socket); err != nil {
-		c.listener.server.options.Log.Debugf("Setting the keepalive of %s failed: %v", c.origin.From(), err)
+		c.shared.Log.Debugf("Setting the keepalive of %s failed: %v", c.origin.From(), err)
 	}
 	c.keepMu.Lock()
 	c.keepAlive = fit
@@ -214,7 +237,7 @@ func (c *conn) askKernel() Path {
 // refuse answers a payload that is refused. Too many in a row are an error, unless
 // the sender is not to blame.
 func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
-	c.listener.refuse(refusal.Reason, c.origin.From(), refusal.Text)
+	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	answer := &wire.Answer{Error: refusal.Text}
 	if refusal.After > 0 {
 		answer.NowMS = refusal.After + 1
@@ -236,19 +259,116 @@ func (c *conn) say(answer *wire.Answer) error {
 	if !c.reader.Framed() {
 		return nil
 	}
-	answer.NowMS, answer.Collector = max(answer.NowMS, time.Now().UnixMilli()), c.listener.server.options.Collector
+	answer.NowMS, answer.Collector = max(answer.NowMS, time.Now().UnixMilli()), c.shared.Collector
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
 // send writes to the other side. Who does not read is cut.
 func (c *conn) send(data []byte) error {
-	if err := c.stream.SetWriteDeadline(time.Now().Add(c.listener.server.options.ReadTimeout)); err != nil {
+	if err := c.stream.SetWriteDeadline(time.Now().Add(c.shared.ReadTimeout)); err != nil {
 		return err
 	}
 	_, err := c.stream.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.listener.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
+		c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
 		return errUnread
 	}
 	return err
+}
+
+// greetAfter is how long a connection may be silent before it is greeted: its
+// client may be waiting for that.
+const greetAfter = time.Second
+
+// greets reports whether this connection may still have to be greeted.
+func (c *conn) greets() bool {
+	return !c.greeted && c.shared.Welcome != "" && c.stream == c.socket
+}
+
+// startGreeting has the connection greeted if it stays silent. Its first payload
+// is due as before.
+func (c *conn) startGreeting() {
+	early := time.Now().Add(greetAfter)
+	if !c.greets() || !early.Before(c.due) {
+		return
+	}
+	c.early = true
+	//nolint:errcheck // see startClock
+	c.stream.SetReadDeadline(early)
+}
+
+// goesOn reports whether reading goes on after err, as that is only the deadline
+// of startGreeting: nothing has come yet, or nothing that was accepted.
+func (c *conn) goesOn(err error) bool {
+	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	//nolint:errcheck // see startClock
+	c.stream.SetReadDeadline(c.due)
+	c.early = false
+	if !c.reader.Framed() && !c.reader.Started() {
+		//nolint:errcheck // reading will say what is wrong
+		c.greet()
+	}
+	return true
+}
+
+// greetBare greets once it is known that the stream is bare: to a reader of
+// frames it would be garbage.
+func (c *conn) greetBare() error {
+	if !c.reader.Bare() {
+		return nil
+	}
+	return c.greet()
+}
+
+// greet sends the welcome, once.
+func (c *conn) greet() error {
+	if !c.greets() {
+		return nil
+	}
+	c.greeted = true
+	return c.send([]byte(c.shared.Welcome))
+}
+
+// ended deals with what ended the connection and returns what that says about
+// the peers.
+func (c *conn) ended(err error) End {
+	refusal := wire.AsRefusal(err)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
+	}
+	end := EndedByUs
+	switch {
+	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
+	case refusal != nil:
+		if refusal.Reason == wire.ReasonTruncated {
+			end = Closed
+		}
+		//nolint:errcheck // the connection ends anyway
+		c.refuse(refusal, false)
+	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.lateness())
+	default:
+		if end = endOf(err, c.outspoken()); end != Closed {
+			c.shared.Log.Debugf("Connection from %s ended: %s", c.origin.From(), wire.Printable(err.Error()))
+		}
+	}
+	return end
+}
+
+// lateness says what was not in time.
+func (c *conn) lateness() string {
+	if c.proven || c.reader.Started() {
+		return "message is not complete in time ('read_timeout')"
+	}
+	return "nothing was accepted in time ('read_timeout')"
+}
+
+// outspoken reports whether a reset is the end of the other process: it comes from
+// nobody between, or that has left something unread, the greeting, which it may not
+// even expect. On a Unix socket there is nobody between.
+func (c *conn) outspoken() bool {
+	_, local := c.socket.(*net.UnixConn)
+	return local || c.greeted
 }

@@ -22,7 +22,7 @@ func TestErrorsTellHowAConnectionEnded(t *testing.T) {
 		{operation(syscall.ETIMEDOUT), GivenUp},
 		{operation(syscall.EHOSTUNREACH), GivenUp},
 	} {
-		require.Equal(t, c.want, new(conn).endOf(c.err), c.err)
+		require.Equal(t, c.want, endOf(c.err, false), c.err)
 	}
 	require.NotErrorIs(t, operation(syscall.ETIMEDOUT), os.ErrDeadlineExceeded, "it says Timeout too, but is not our deadline")
 }

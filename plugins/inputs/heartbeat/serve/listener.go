@@ -5,10 +5,8 @@ import (
 	"crypto/tls"
 	"maps"
 	"net"
-	"net/netip"
 	"slices"
 	"sync"
-	"sync/atomic"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -16,23 +14,18 @@ import (
 
 // A listener serves one address, with connections or datagrams.
 type listener struct {
-	server    *Server
+	*shared
 	address   string         // as a URL, with the port that was bound
 	streams   net.Listener   // nil if there are datagrams
 	datagrams net.PacketConn // nil if there are connections
 	secure    *tls.Config    // nil for plaintext
 
-	beats atomic.Int64
-	bytes atomic.Int64
-
 	wg      sync.WaitGroup
-	closed  chan struct{}
-	mu      sync.Mutex // guards the rest
+	connsMu sync.Mutex // guards conns
 	conns   map[ConnID]*conn
-	refused map[wire.Reason]int64
 }
 
-func listen(s *Server, url string) (*listener, error) {
+func listen(c *common, url string) (*listener, error) {
 	network, address, err := SplitAddress(url)
 	if err != nil {
 		return nil, err
@@ -42,9 +35,9 @@ func listen(s *Server, url string) (*listener, error) {
 			return nil, err
 		}
 	}
-	l := newListener(s, network)
+	l := newListener(c, network)
 	if network == "tls" {
-		l.secure, network = s.options.Certificates.config(), "tcp"
+		l.secure, network = c.Certificates.config(), "tcp"
 	}
 	if isDatagram(network) {
 		err = l.openDatagrams(network, address)
@@ -52,7 +45,7 @@ func listen(s *Server, url string) (*listener, error) {
 		err = l.openStreams(network, address)
 	}
 	if err == nil && isUnix(network) {
-		err = giveSocket(address, s.options.SocketMode)
+		err = giveSocket(address, c.SocketMode)
 	}
 	if err != nil {
 		l.closeSocket()
@@ -61,19 +54,19 @@ func listen(s *Server, url string) (*listener, error) {
 	return l, nil
 }
 
-func newListener(s *Server, network string) *listener {
+func newListener(c *common, network string) *listener {
 	l := &listener{
-		server: s, address: network + "://", closed: make(chan struct{}),
-		conns: make(map[ConnID]*conn), refused: make(map[wire.Reason]int64),
+		shared:  &shared{common: c, closed: make(chan struct{}), refused: make(map[wire.Reason]int64)},
+		address: network + "://", conns: make(map[ConnID]*conn),
 	}
-	for _, reason := range s.options.Reasons {
+	for _, reason := range c.Reasons {
 		l.refused[reason] = 0
 	}
 	return l
 }
 
 func (l *listener) openStreams(network, address string) error {
-	options := net.ListenConfig{KeepAliveConfig: l.server.options.KeepAlive.config()}
+	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config()}
 	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
 	socket, err := options.Listen(context.Background(), network, address)
 	if err == nil {
@@ -136,16 +129,6 @@ func (l *listener) interrupt() {
 	l.closeSocket()
 }
 
-// isClosed reports whether end was called.
-func (l *listener) isClosed() bool {
-	select {
-	case <-l.closed:
-		return true
-	default:
-		return false
-	}
-}
-
 // acceptAll outlives every error but its own end: descriptors that are used
 // up now come back.
 func (l *listener) acceptAll() {
@@ -171,15 +154,15 @@ func (l *listener) acceptAll() {
 }
 
 func (l *listener) admit(socket net.Conn) {
-	c := newConn(l, socket, ipOf(socket.RemoteAddr()))
-	if reason, text := l.server.limits.enter(&c.origin); reason != "" {
+	c := newConn(l.shared, l.secure, socket, ipOf(socket.RemoteAddr()))
+	if reason, text := l.limits.enter(&c.origin); reason != "" {
 		l.refuse(reason, c.origin.From(), text)
 		c.close()
 		return
 	}
-	l.mu.Lock()
+	l.connsMu.Lock()
 	l.conns[c.origin.Conn] = c
-	l.mu.Unlock()
+	l.connsMu.Unlock()
 	l.wg.Go(func() { // ends when the connection does, at the latest by end
 		defer l.release(c)
 		c.serve()
@@ -192,61 +175,100 @@ func (l *listener) admit(socket net.Conn) {
 func (l *listener) release(c *conn) {
 	c.close()
 	c.prove()
-	l.server.limits.leave(c.origin.Remote)
-	l.mu.Lock()
+	l.limits.leave(c.origin.Remote)
+	l.connsMu.Lock()
 	delete(l.conns, c.origin.Conn)
-	l.mu.Unlock()
+	l.connsMu.Unlock()
 }
 
 // conn returns the open connection with this id, or nil.
 func (l *listener) conn(id ConnID) *conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.connsMu.Lock()
+	defer l.connsMu.Unlock()
 	return l.conns[id]
 }
 
 // all returns the open connections. Closing one waits until nothing is read from
-// it, which may take l.mu.
+// it, which may take l.connsMu.
 func (l *listener) all() []*conn {
-	l.mu.Lock()
-	defer l.mu.Unlock()
+	l.connsMu.Lock()
+	defer l.connsMu.Unlock()
 	return slices.Collect(maps.Values(l.conns))
 }
 
-// refuse counts what was refused and passes it on.
-func (l *listener) refuse(reason wire.Reason, from, text string) {
-	l.mu.Lock()
-	l.refused[reason]++
-	l.mu.Unlock()
-	l.server.options.Refused(reason, from, text)
-}
-
 func (l *listener) status() Status {
-	addr := ipOf(l.addr())
+	addr, open := ipOf(l.addr()), len(l.all())
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Status{
 		Address: l.address, Local: !addr.IsValid() || addr.IsLoopback(),
 		Datagrams: l.datagrams != nil, Secure: l.secure != nil,
-		Connections: len(l.conns), Beats: l.beats.Load(), Bytes: l.bytes.Load(), Refused: maps.Clone(l.refused),
+		Connections: open, Beats: l.beats.Load(), Bytes: l.bytes.Load(), Refused: maps.Clone(l.refused),
 	}
 }
 
-// ipOf returns the address of a host, or none for a Unix socket.
-func ipOf(addr net.Addr) netip.Addr {
-	switch addr := addr.(type) {
-	case *net.TCPAddr:
-		return addr.AddrPort().Addr().Unmap().WithZone("")
-	case *net.UDPAddr:
-		return addr.AddrPort().Addr().Unmap().WithZone("")
+// maxDatagram is the longest payload that is taken from a datagram.
+const maxDatagram = 8 << 10
+
+func (l *listener) openDatagrams(network, address string) error {
+	socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return err
 	}
-	return netip.Addr{}
+	l.receiveFrom(socket)
+	if size := l.ReadBufferSize; size > 0 {
+		err = socket.(interface{ SetReadBuffer(int) error }).SetReadBuffer(size)
+	}
+	if err == nil && isUnix(network) {
+		err = passCredentials(socket)
+	}
+	return err
 }
 
-// nameOf returns what to call the other side in messages.
-func nameOf(addr net.Addr) string {
-	if _, ok := addr.(*net.UnixAddr); ok {
-		return "a unix socket"
+func (l *listener) receiveFrom(socket net.PacketConn) {
+	l.datagrams = socket
+	l.address += socket.LocalAddr().String()
+}
+
+// receiveAll takes one datagram after the other until the socket is closed.
+func (l *listener) receiveAll() {
+	var from Origin
+	buffer := make([]byte, maxDatagram+1) // one byte more shows that it was longer
+	for {
+		n, addr, credentials, err := receive(l.datagrams, buffer)
+		if err == nil {
+			l.bytes.Add(int64(n))
+			from.Addr, from.Remote, from.Credentials = addr, ipOf(addr), credentials
+			l.takeDatagram(buffer[:n], &from)
+			continue
+		}
+		if l.isClosed() {
+			return
+		}
+		l.refuse(ReasonAccept, l.address, err.Error())
+		select {
+		case <-l.closed:
+			return
+		case <-time.After(5 * time.Millisecond): // what is wrong may last
+		}
 	}
-	return addr.String()
+}
+
+// takeDatagram takes one payload. Datagrams are not answered: the sender may be
+// another one than it says.
+func (l *listener) takeDatagram(payload []byte, from *Origin) {
+	defer l.survive(from)
+	switch {
+	case !l.limits.admits(from.Remote):
+		l.refuse(ReasonSource, from.From(), sourceText)
+	case len(payload) > maxDatagram:
+		l.refuse(wire.ReasonOversize, from.From(), "datagram is longer than 8 KiB")
+	default:
+		reply := l.Take(payload, from)
+		if reply.Refusal != nil {
+			l.refuse(reply.Refusal.Reason, from.From(), reply.Refusal.Text)
+		} else if reply.Recorded {
+			l.beats.Add(1)
+		}
+	}
 }

@@ -11,45 +11,29 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// readEachTime reads what there is to read, each time that there is something,
-// until that returns another error than wire.ErrAgain. Waiting takes no buffer.
-func (c *conn) readEachTime() error {
-	socket, ok := c.stream.(syscall.Conn)
-	if !ok { // a secure connection reads more than it gives
-		return c.readWaiting()
+// whenReadable calls read each time that there is something to read, until that returns
+// another error than wire.ErrAgain, which is failed, or until waiting fails. It reports
+// false if a stream cannot be waited for so: a secure one reads more than it gives.
+func whenReadable(stream net.Conn, read func(fd uintptr) error) (ok bool, waiting, failed error) {
+	socket, ok := stream.(syscall.Conn)
+	if !ok {
+		return false, nil, nil
 	}
 	raw, err := socket.SyscallConn()
 	if err != nil {
-		return err
+		return true, err, nil
 	}
-	var taken error
-	take := func(fd uintptr) bool {
-		c.fd, c.ready = fd, true
-		taken = c.listener.server.workers.read(c)
-		return !errors.Is(taken, wire.ErrAgain)
-	}
-	waiting := raw.Read(take)
-	if c.goesOn(waiting) {
-		waiting = raw.Read(take)
-	}
-	if waiting != nil {
-		return waiting
-	}
-	return taken
+	waiting = raw.Read(func(fd uintptr) bool {
+		failed = read(fd)
+		return !errors.Is(failed, wire.ErrAgain)
+	})
+	return true, waiting, failed
 }
 
-// read is stream.Read that returns wire.ErrAgain instead of waiting, if it can.
-func (c *conn) read(p []byte) (int, error) {
-	if !c.ready {
-		return c.stream.Read(p)
-	}
-	select { // while there is something to read, closing does not end reading
-	case <-c.listener.closed:
-		return 0, net.ErrClosed
-	default:
-	}
+// readNow is read(2), with wire.ErrAgain if there is nothing to read.
+func readNow(fd uintptr, p []byte) (int, error) {
 	for {
-		n, err := syscall.Read(int(c.fd), p)
+		n, err := syscall.Read(int(fd), p)
 		switch {
 		case errors.Is(err, syscall.EINTR):
 			continue

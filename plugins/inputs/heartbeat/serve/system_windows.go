@@ -1,5 +1,10 @@
 package serve
 
+import (
+	"errors"
+	"net"
+)
+
 // connectionLimit returns how many connections may be open; 0 stands for no
 // limit. Windows has no limit of descriptors that is worth asking for.
 func connectionLimit(configured int) int64 {
@@ -9,6 +14,9 @@ func connectionLimit(configured int) int64 {
 	return int64(configured)
 }
 
-func (c *conn) readEachTime() error { return c.readWaiting() }
+// whenReadable cannot wait for a stream without reading it.
+func whenReadable(net.Conn, func(fd uintptr) error) (ok bool, waiting, failed error) {
+	return false, nil, nil
+}
 
-func (c *conn) read(p []byte) (int, error) { return c.stream.Read(p) }
+func readNow(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

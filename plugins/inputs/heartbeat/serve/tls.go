@@ -194,11 +194,11 @@ func (c *conn) refuseHandshake(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.listener.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete in time ('read_timeout')")
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete in time ('read_timeout')")
 	case errors.As(err, &plain):
 		c.refusePlaintext(plain)
 	default:
-		c.listener.refuse(ReasonHandshake, c.origin.From(), wire.Printable(err.Error()))
+		c.shared.refuse(ReasonHandshake, c.origin.From(), wire.Printable(err.Error()))
 	}
 }
 
@@ -206,7 +206,7 @@ func (c *conn) refuseHandshake(err error) {
 // it would only see its connection end.
 func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
 	refusal := plaintext(string(first.RecordHeader[:]))
-	c.listener.refuse(refusal.Reason, c.origin.From(), refusal.Text)
+	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	if first.RecordHeader[0] != 0 {
 		return
 	}
