@@ -267,7 +267,7 @@ func (l *listener) takeDatagram(payload []byte, from *Origin) {
 		reply := l.Take(payload, from)
 		if reply.Refusal != nil {
 			l.refuse(reply.Refusal.Reason, from.From(), reply.Refusal.Text)
-		} else if reply.Recorded {
+		} else {
 			l.beats.Add(1)
 		}
 	}
