@@ -33,6 +33,7 @@ type intake struct {
 	tracker  *liveness.Tracker
 	expected []liveness.Expected
 	isolated time.Time // since when; zero if not
+	beats    fates     // observed so far
 
 	restarted      time.Time     // when the tracker was set up anew last
 	listenedBefore time.Duration // by the trackers before
@@ -119,6 +120,7 @@ func (in *intake) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transitio
 	in.mu.Lock()
 	defer in.mu.Unlock()
 	out := in.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
+	in.beats[out.Fate]++
 	return out, in.tell(out.Transitions)
 }
 
@@ -278,6 +280,9 @@ func (in *intake) count() int {
 	return in.tracker.Len()
 }
 
+// fates count beats by what became of them, since the plugin was started.
+type fates [liveness.Nobody + 1]int64
+
 // health is what the plugin says about itself.
 type health struct {
 	stalled   time.Duration
@@ -285,12 +290,16 @@ type health struct {
 	coalesced int64
 	panics    int64
 	peers     [len(liveness.States)]int
+	beats     fates
 }
 
 func (in *intake) health() health {
 	in.mu.Lock()
 	defer in.mu.Unlock()
-	own := health{stalled: in.tracker.Stalled(), isolated: in.tracker.Isolated(), coalesced: in.queue.coalescedTotal(), panics: in.panics.Load()}
+	own := health{
+		stalled: in.tracker.Stalled(), isolated: in.tracker.Isolated(),
+		coalesced: in.queue.coalescedTotal(), panics: in.panics.Load(), beats: in.beats,
+	}
 	for i, state := range liveness.States {
 		own.peers[i] = in.tracker.Count(state)
 	}

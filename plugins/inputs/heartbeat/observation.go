@@ -3,6 +3,7 @@ package heartbeat
 import (
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -35,7 +36,7 @@ func (o *observation) set(r *receiver) bool {
 	o.Beat = liveness.Beat{
 		ID: id, Handle: r.handle, Addr: addr, Labels: labels(o.Labels[:0], b.Tags, options.TagKeys),
 		Process: liveness.Process{Boot: b.Boot, PID: pid, Start: milliseconds(b.StartMS)},
-		Status:  status(b), Run: b.Run, Seq: b.Seq,
+		Status:  status(b), Health: healthOf(b.Status), Run: b.Run, Seq: b.Seq,
 		Interval: milliseconds(b.IntervalMS), Margin: milliseconds(b.GraceMS), BackIn: milliseconds(b.BackInMS), Cancel: b.Cancel,
 		ExitCode: b.ExitCode, HasExitCode: b.HasExitCode, Watched: b.Watched, SentMS: b.SentMS, User: r.user,
 	}
@@ -87,6 +88,21 @@ func status(b *wire.Beat) liveness.Status {
 		return liveness.SaysDead
 	}
 	return liveness.SaysAlive
+}
+
+// healthOf returns what a status says beyond alive, leaving and dead.
+func healthOf(status string) liveness.Health {
+	switch strings.ToLower(status) {
+	case wire.StatusAlive, wire.StatusLeaving, wire.StatusDead:
+		return liveness.HealthUntold
+	case "ok", "up":
+		return liveness.HealthOK
+	case "warn", "warning", "degraded":
+		return liveness.HealthWarning
+	case "fail", "error", "critical":
+		return liveness.HealthCritical
+	}
+	return liveness.HealthOther
 }
 
 func milliseconds(n int64) time.Duration {
