@@ -162,6 +162,15 @@ func TestPluginTellsAboutItself(t *testing.T) {
 	})
 }
 
+// The silence that is allowed is told as exactly as deaths are, so that it does not
+// change with each beat.
+func TestDeadAfterIsToldToTheTick(t *testing.T) {
+	v := &liveness.View{ID: liveness.ID{Source: "web-1", Service: "shop"}, DeadAfter: 3506656038}
+	require.Equal(t, 3.5, peerMetric(v).Fields()["dead_after_seconds"])
+	v.DeadAfter = 41460334304
+	require.Equal(t, 41.5, peerMetric(v).Fields()["dead_after_seconds"])
+}
+
 // What makes no metric of its own is counted for all peers together, whatever becomes
 // of those.
 func TestBeatsWithoutAMetricAreCountedByKind(t *testing.T) {
