@@ -126,7 +126,7 @@ func freeFields(t *testing.T, c *collector) map[int64]map[string]any {
 }
 
 // looks returns what there is of a source: all of its metrics, but only the
-// last heartbeat_peer, without its name, its x_ fields and what is measured.
+// last heartbeat_peer, without its name, its ids, its x_ fields and what is measured.
 func looks(c *collector, source string) []string {
 	var all []string
 	for _, measurement := range []string{"heartbeat", "heartbeat_event", "heartbeat_down"} {
@@ -144,8 +144,11 @@ func look(m telegraf.Metric) string {
 			continue
 		}
 		fields[field.Key] = field.Value
-		if _, ok := field.Value.(float64); ok {
+		switch _, ok := field.Value.(float64); {
+		case ok:
 			fields[field.Key] = "measured"
+		case field.Key == "id":
+			fields[field.Key] = "its own"
 		}
 	}
 	tags := m.Tags()
