@@ -42,7 +42,8 @@ var shapes = []shape{
 // comparePoints measures what a peer costs in each shape: on its way through Telegraf
 // as an external plugin, in InfluxDB, and in Prometheus.
 func comparePoints(dir, url string, pid int) error {
-	fmt.Println("\n| a peer and Gather | lines | line protocol | CPU of the pipeline | CPU of InfluxDB | InfluxDB keeps | Prometheus keeps |\n|---|--:|--:|--:|--:|--:|--:|")
+	fmt.Println("\n| a peer and Gather | lines | line protocol | CPU of the pipeline | CPU of InfluxDB | InfluxDB keeps | Prometheus keeps |")
+	fmt.Println("|---|--:|--:|--:|--:|--:|--:|")
 	for i := range shapes {
 		s, name := &shapes[i], fmt.Sprint("shape_", i)
 		bytes, pipeline, err := s.pipeline()
@@ -202,7 +203,8 @@ func (s *shape) blocks(dir string) (float64, error) {
 	if err := text.Flush(); err != nil {
 		return 0, err
 	}
-	if said, err := exec.Command("build/servers/usr/bin/promtool", "tsdb", "create-blocks-from", "openmetrics", file.Name(), dir).CombinedOutput(); err != nil {
+	promtool := exec.Command("build/servers/usr/bin/promtool", "tsdb", "create-blocks-from", "openmetrics", file.Name(), dir)
+	if said, err := promtool.CombinedOutput(); err != nil {
 		return 0, fmt.Errorf("%w: %s", err, said)
 	}
 	size, err := sizeOf(dir, "")
