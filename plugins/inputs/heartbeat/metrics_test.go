@@ -125,7 +125,8 @@ func TestGaugesOfAPeer(t *testing.T) {
 		require.Equal(t, map[string]any{
 			"alive": int64(0), "dead": int64(1), "state_code": int64(3), "reason_code": int64(2),
 			"status_code": int64(1), "since_timestamp_seconds": 946684845.6, "age_seconds": 60.0, "dead_after_seconds": 35.0,
-			"flapping": int64(0), "last_pid": int64(200), "beats_total": int64(2), "lost_total": int64(0), "restarts_total": int64(1), "deaths_total": int64(1), "dead_seconds_total": 24.9,
+			"flapping": int64(0), "last_pid": int64(200), "beats_total": int64(2), "lost_total": int64(0),
+			"restarts_total": int64(1), "deaths_total": int64(1), "dead_seconds_total": 24.9,
 			"mistakes_total": int64(0), "conflicts_total": int64(0),
 		}, last["web-1"].Fields())
 	})
