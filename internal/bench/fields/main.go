@@ -36,11 +36,11 @@ type group struct {
 }
 
 var groups = []group{
-	{"flags and codes, hardly ever another one", "alive, dead, state_code, reason_code, connected, flapping, last_pid", func(int, *rand.Rand) string { return "1i" }},
-	{"counters of mishaps, mostly 0", "lost_total, late_total, duplicates_total, limited_total, restarts_total, deaths_total, mistakes_total, conflicts_total", func(int, *rand.Rand) string { return "0i" }},
+	{"flags and codes, hardly ever another one", "alive, dead, state_code, reason_code, status_code, flapping, last_pid", func(int, *rand.Rand) string { return "1i" }},
+	{"counters of mishaps, mostly 0", "lost_total, restarts_total, deaths_total, mistakes_total, conflicts_total", func(int, *rand.Rand) string { return "0i" }},
 	{"counter of beats", "beats_total", func(sample int, _ *rand.Rand) string { return fmt.Sprintf("%di", 1000+sample) }},
-	{"constant fractions", "since_timestamp_seconds, dead_seconds_total, suspicion while all is well", func(int, *rand.Rand) string { return "1794990000.123" }},
-	{"fractions that are others each time", "age_seconds, deadline_seconds", func(_ int, r *rand.Rand) string { return fmt.Sprintf("%.9f", 10*r.Float64()) }},
+	{"constant fractions", "since_timestamp_seconds, dead_seconds_total, dead_after_seconds", func(int, *rand.Rand) string { return "1794990000.123" }},
+	{"fractions that are others each time", "age_seconds", func(_ int, r *rand.Rand) string { return fmt.Sprintf("%.9f", 10*r.Float64()) }},
 }
 
 func main() {
@@ -56,7 +56,7 @@ func run() error {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	url, stop, err := startInfluxDB(dir)
+	url, pid, stop, err := startInfluxDB(dir)
 	if err != nil {
 		return err
 	}
@@ -71,17 +71,17 @@ func run() error {
 	time.Sleep(30 * time.Second) // everything is written, in the form in which it stays
 	fmt.Println("| fields | how they change | InfluxDB keeps of a sample | with stamps in nanoseconds |\n|---|---|--:|--:|")
 	for i, g := range groups {
-		ours, err := sizeOf(filepath.Join(dir, "data", database(i, time.Millisecond)))
+		ours, err := sizeOf(filepath.Join(dir, "data", database(i, time.Millisecond)), ".tsm")
 		if err != nil {
 			return err
 		}
-		exact, err := sizeOf(filepath.Join(dir, "data", database(i, time.Nanosecond)))
+		exact, err := sizeOf(filepath.Join(dir, "data", database(i, time.Nanosecond)), ".tsm")
 		if err != nil {
 			return err
 		}
 		fmt.Printf("| %s | %s | %.2f B | %.2f B |\n", g.fields, g.name, ours, exact)
 	}
-	return nil
+	return comparePoints(dir, url, pid)
 }
 
 func database(group int, stamps time.Duration) string {
@@ -89,10 +89,10 @@ func database(group int, stamps time.Duration) string {
 }
 
 // startInfluxDB starts one that writes its final files soon.
-func startInfluxDB(dir string) (url string, stop func(), err error) {
+func startInfluxDB(dir string) (url string, pid int, stop func(), err error) {
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	if err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	address := listener.Addr().String()
 	listener.Close()
@@ -101,11 +101,11 @@ func startInfluxDB(dir string) (url string, stop func(), err error) {
 		"[data]\ndir = \"%[1]s/data\"\nwal-dir = \"%[1]s/wal\"\ncache-snapshot-write-cold-duration = \"2s\"\ncompact-full-write-cold-duration = \"3s\"\n"+
 		"[http]\nbind-address = %[2]q\nlog-enabled = false\n[monitor]\nstore-enabled = false\n", dir, address)
 	if err := os.WriteFile(config, []byte(text), 0o600); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	server := exec.Command("build/servers/usr/bin/influxd", "-config", config)
 	if err := server.Start(); err != nil {
-		return "", nil, err
+		return "", 0, nil, err
 	}
 	stop = func() {
 		server.Process.Kill() //nolint:errcheck // it may have ended
@@ -114,11 +114,11 @@ func startInfluxDB(dir string) (url string, stop func(), err error) {
 	url = "http://" + address
 	for limit := time.Now().Add(20 * time.Second); time.Now().Before(limit); time.Sleep(50 * time.Millisecond) {
 		if err = post(url+"/query?q=SHOW+DATABASES", nil); err == nil {
-			return url, stop, nil
+			return url, server.Process.Pid, stop, nil
 		}
 	}
 	stop()
-	return "", nil, err
+	return "", 0, nil, err
 }
 
 // write writes one field of the group, with stamps that are multiples of a unit.
@@ -156,11 +156,11 @@ func post(url string, body io.Reader) error {
 	return nil
 }
 
-// sizeOf returns the bytes of a sample in the files of measurements below dir.
-func sizeOf(dir string) (float64, error) {
+// sizeOf returns the bytes of a sample in the files below dir with such names.
+func sizeOf(dir, suffix string) (float64, error) {
 	size := int64(0)
 	err := filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
-		if err != nil || !strings.HasSuffix(path, ".tsm") {
+		if err != nil || entry.IsDir() || !strings.HasSuffix(path, suffix) {
 			return err
 		}
 		info, err := entry.Info()

@@ -53,9 +53,8 @@ func (p *Pipeline) Gather(acc telegraf.Accumulator) error {
 	for i := range p.Peers {
 		acc.AddGauge("heartbeat_peer", map[string]any{
 			"alive": int64(1), "dead": int64(0), "state_code": int64(1), "reason_code": int64(1),
-			"since_timestamp_seconds": 1795000000.5, "age_seconds": 1.5 + float64(i), "deadline_seconds": 33.5, "suspicion": 0.25,
-			"connected": int64(1), "flapping": int64(0), "last_pid": int64(i), "beats_total": int64(i), "lost_total": int64(0),
-			"late_total": int64(0), "duplicates_total": int64(0), "limited_total": int64(0), "restarts_total": int64(0),
+			"since_timestamp_seconds": 1795000000.5, "age_seconds": 1.5 + float64(i), "dead_after_seconds": 35.0,
+			"flapping": int64(0), "last_pid": int64(i), "beats_total": int64(i), "lost_total": int64(0), "restarts_total": int64(0),
 			"deaths_total": int64(0), "dead_seconds_total": 0.0, "mistakes_total": int64(0), "conflicts_total": int64(0),
 		}, map[string]string{"source": "web-1", "service": "shop"}, now)
 	}
