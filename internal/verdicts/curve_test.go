@@ -1,4 +1,4 @@
-package main
+package verdicts
 
 // A curve is the trade-off of a detector: how many mistakes it makes for how
 // fast it is, over all traces of a link.
@@ -47,8 +47,6 @@ type score struct {
 	max      float64 // likewise, of a death right after a beat was sent
 	cannot   bool    // be so fast
 }
-
-func (s score) perHour() float64 { return float64(s.mistakes) / s.hours }
 
 func (c *curve) score(k float64) score {
 	s := score{knob: k, mean: c.detection(k)}

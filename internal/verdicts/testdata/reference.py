@@ -1,13 +1,14 @@
 #!/usr/bin/env python3
 """Prints the test vectors of the detectors (standard library only).
 
-Everything above the function little was taken unchanged from the simulator in which the
-detector was designed; det_hb is the adaptive detector of package liveness.
+Everything above the function little was taken from the simulator in which the detector
+was designed, without what is not printed; det_hb is the adaptive detector of package
+liveness.
 
 usage: reference.py golden|little|scores
-  golden  arrivals and deadlines of det_hb, ../../../../plugins/inputs/heartbeat/liveness/testdata/wifi101.csv
-  little  arrivals and deadlines of the comparison detectors, ../testdata/little.csv
-  scores  what the evaluation makes of them, ../testdata/scores.csv
+  golden  arrivals and deadlines of det_hb, ../../../plugins/inputs/heartbeat/liveness/testdata/wifi101.csv
+  little  arrivals and deadlines of the comparison detectors, little.csv
+  scores  what the evaluation makes of them, scores.csv
 """
 import csv
 import math
@@ -21,12 +22,11 @@ Y8 = 5.2256  # Akka's logistic approximation reaches phi = 8 at this many sigmas
 class Trace:
     """beats: list of (arrival, seq, send) in arrival order; lost beats are absent."""
 
-    def __init__(self, name, delta, beats, hours, lost, sent):
-        self.name, self.delta, self.beats = name, delta, beats
-        self.hours, self.lost, self.sent = hours, lost, sent
+    def __init__(self, delta, beats):
+        self.delta, self.beats = delta, beats
 
 
-def finish(name, delta, sends, delays, lost, fifo):
+def finish(delta, sends, delays, lost, fifo):
     beats, last = [], 0.0
     for q, s in enumerate(sends):
         if lost[q]:
@@ -39,9 +39,7 @@ def finish(name, delta, sends, delays, lost, fifo):
         beats.append((a, q, s))
     if not fifo:
         beats.sort()
-    hours = (sends[-1] - sends[0]) / 3600.0
-    nl = sum(lost)
-    return Trace(name, delta, beats, hours, nl, len(sends))
+    return Trace(delta, beats)
 
 
 def gen_wifi(seed, n):
@@ -67,7 +65,7 @@ def gen_wifi(seed, n):
         elif r.random() < 0.0005:
             d += 0.3 * (2 ** r.randint(1, 4))
         delays.append(d)
-    return finish("wifi", delta, sends, delays, lost, True)
+    return finish(delta, sends, delays, lost, True)
 
 
 def fresh(beats):
@@ -229,7 +227,6 @@ class Curve:
             self.wait += [y - x for x, y in zip(s, b)]
         n = len(self.a)
         self.mb, self.ms = sum(self.wait) / n, sum(self.sc) / n
-        self.top = sorted((x for x in self.r if x > -1e17), reverse=True)[:n // 5]
         self.half = traces[0].delta / 2
         self.unit, self.maxwait = min(self.sc) == max(self.sc) == 1.0, max(self.wait)
 
@@ -239,28 +236,21 @@ class Curve:
     def k_for_td(self, td):
         return (td + self.half - self.mb) / self.ms
 
-    def k_for_rate(self, per_hour):
-        return self.top[min(int(per_hour * self.hours), len(self.top) - 1)]
-
     def exact(self, k):
-        """lambda_M, T_M, P_A, mean and max T_D.  A late gap whose arrival is itself already
+        """number of mistakes, mean and max T_D.  A late gap whose arrival is itself already
         past its own deadline does not end the mistake (Chen), so such gaps are merged."""
-        mist, tm, prev, a, b, sc = 0, 0.0, -2, self.a, self.b, self.sc
+        mist, prev, a, b, sc = 0, -2, self.a, self.b, self.sc
         for i, x in enumerate(self.r):
             if x > k:
                 dl = b[i] + k * sc[i]
-                if prev == i - 1 and dl <= a[i]:
-                    tm += a[i + 1] - a[i]
-                else:
+                if not (prev == i - 1 and dl <= a[i]):
                     mist += 1
-                    tm += a[i + 1] - dl
                 prev = i
         if self.unit:
             tdmax = self.maxwait + k
         else:
             tdmax = max(map(float.__add__, self.wait, map(k.__mul__, sc)))
-        return dict(k=k, lam=mist / self.hours, tm=tm / mist if mist else 0.0,
-                    pa=1 - tm / (self.hours * 3600), td=self.td(k), tdmax=tdmax, n=mist)
+        return dict(td=self.td(k), tdmax=tdmax, n=mist)
 
 
 def akka_curve(traces, pause):
@@ -298,7 +288,7 @@ def little(seed, n):
             outage = r.randint(1, 8)
         outage -= 1
         lost[q] = outage >= 0
-    return in_microseconds(finish("little", 1.0, sends, delays, lost, False))
+    return in_microseconds(finish(1.0, sends, delays, lost, False))
 
 
 def us(x):
@@ -326,7 +316,7 @@ def print_golden(out):
     print("# the first 2000 beats of gen_wifi(101, 24000) and the deadlines of det_hb with margin 2.5:"
           " the numbers of the beats from 1, times in us since the trace's 0;"
           " det_hb starts with interval 0.97 s of the declared 1 s and dev 1/16 s."
-          " Printed by: python3 internal/bench/verdicts/reference/reference.py golden")
+          " Printed by: python3 internal/verdicts/testdata/reference.py golden")
     out.writerow(["seq", "arrival_us", "deadline_us"])
     tr = gen_wifi(101, 24000)
     for (a, q, s), (_, _, base, scale) in list(zip(fresh(tr.beats), det_hb(tr)))[:2000]:
@@ -337,7 +327,7 @@ def print_little(out):
     print("# two traces with interval 1 s and the deadlines set by fixed 2.5 s, Akka with pause 0.8 s,"
           " phi at 4 sigmas (none for the first beat), Chen with 1.2 s (none for a late beat);"
           " all times in us."
-          " Printed by: python3 internal/bench/verdicts/reference/reference.py little")
+          " Printed by: python3 internal/verdicts/testdata/reference.py little")
     out.writerow(["trace", "seq", "send_us", "arrival_us", "fixed", "akka", "phi", "chen"])
     for i, tr in enumerate(LITTLE):
         new = set(q for _, q, _ in fresh(tr.beats))
@@ -358,7 +348,7 @@ def print_scores(out):
     WARM = 100
     print("# the traces of little.csv without the first 100 rows of each: the knob k that gives a detector"
           " the mean detection time of a fixed wait, and its score there; k -1: it cannot be that fast."
-          " Printed by: python3 internal/bench/verdicts/reference/reference.py scores")
+          " Printed by: python3 internal/verdicts/testdata/reference.py scores")
     out.writerow(["detector", "wait", "k", "mistakes", "hours", "mean", "max"])
     for wait in (0.9, 2.5, 2.65, 4.0):
         fixed = Curve([det_fixed(tr) for tr in LITTLE], LITTLE)

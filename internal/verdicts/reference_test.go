@@ -1,4 +1,4 @@
-package main
+package verdicts
 
 import (
 	"cmp"
@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A line of a file that reference/reference.py has printed, by column.
+// A line of a file that testdata/reference.py has printed, by column.
 type line map[string]string
 
 func (l line) number(t *testing.T, column string) float64 {

@@ -1,9 +1,10 @@
-package main
+package verdicts
 
 import (
 	"fmt"
 	"math"
 	"runtime"
+	"strings"
 	"sync"
 )
 
@@ -121,4 +122,33 @@ func each[X, Y any](xs []X, f func(X) Y) []Y {
 	close(indexes)
 	workers.Wait()
 	return ys
+}
+
+// table shows the results as Markdown: mistakes (per hour; longest detection time in
+// intervals) at the mean detection time of a fixed wait of so many intervals.
+func table(results []result) string {
+	var out strings.Builder
+	out.WriteString("| link | wait | fixed | Akka | phi | Chen | ours | ours / fixed | our margin |\n" +
+		"|------|-----:|------:|-----:|----:|-----:|-----:|-------------:|-----------:|\n")
+	for i := range results {
+		r := &results[i]
+		fmt.Fprintf(&out, "| %s | %.1f | %s | %s | %s | %s | **%s** | %s | %.2f |\n",
+			r.link.name, r.wait, r.cell(r.fixed), r.cell(r.akka), r.cell(r.phi), r.cell(r.chen), r.cell(r.ours), r.share(), r.ours.knob)
+	}
+	return out.String()
+}
+
+func (r *result) cell(s score) string {
+	if s.cannot {
+		return "cannot"
+	}
+	return fmt.Sprintf("%d (%.3g; %.1f)", s.mistakes, float64(s.mistakes)/s.hours, s.max/r.link.interval)
+}
+
+// share returns how many mistakes of a fixed wait are left.
+func (r *result) share() string {
+	if r.fixed.mistakes == 0 {
+		return "-"
+	}
+	return fmt.Sprintf("%.2f", float64(r.ours.mistakes)/float64(r.fixed.mistakes))
 }
