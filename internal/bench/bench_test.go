@@ -1,0 +1,77 @@
+package main
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestTableSaysWhatIsMissed(t *testing.T) {
+	ms := func(all ...time.Duration) []time.Duration {
+		for i := range all {
+			all[i] *= time.Millisecond
+		}
+		return all
+	}
+	tests := []struct {
+		name string
+		took []time.Duration
+		want string
+	}{
+		{"one", ms(99), "| 1 | 99.0 ms | 99.0 ms | 99.0 ms | 100.0 ms | holds |"},
+		{"exactly", ms(100), "| 1 | 100.0 ms | 100.0 ms | 100.0 ms | 100.0 ms | holds |"},
+		{"an outlier", ms(3000, 1, 2), "| 3 | 2.0 ms | 1.0 ms | 3000.0 ms | 100.0 ms | holds |"},
+		{"mostly late", ms(1, 101, 102), "| 3 | 101.0 ms | 1.0 ms | 102.0 ms | 100.0 ms | MISSED |"},
+		{"an even number", ms(1, 201), "| 2 | 101.0 ms | 1.0 ms | 201.0 ms | 100.0 ms | MISSED |"},
+	}
+	d := delay{what: "kill -9 -> dead", budget: 100 * time.Millisecond}
+	for _, tt := range tests {
+		t.Run(tt.name, func(t *testing.T) {
+			row, holds := d.row(tt.took)
+			require.Equal(t, "| kill -9 -> dead "+tt.want, row)
+			require.Equal(t, tt.want[len(tt.want)-len("holds |"):] == "holds |", holds)
+		})
+	}
+}
+
+func TestLinesThatCountAreUnderstood(t *testing.T) {
+	tests := []struct {
+		line string
+		want report
+		ok   bool
+	}{
+		{`heartbeat,ip=127.0.0.1,pid=7,service=app,source=bench status="alive",seq=2i,interval_seconds=10 1`, report{"app", "beat 2"}, true},
+		{"heartbeat_event,previous=suspect,reason=conn_closed,service=app,source=bench,state=dead last_pid=7i 1", report{"app", "dead"}, true},
+		{"heartbeat_peer,service=app,source=bench dead=1i 1", report{}, false},
+		{"", report{}, false},
+	}
+	for _, tt := range tests {
+		got, ok := parse(tt.line)
+		require.Equal(t, tt.ok, ok, tt.line)
+		require.Equal(t, tt.want, got, tt.line)
+	}
+}
+
+func TestFieldsAreSortedByHowTheyChange(t *testing.T) {
+	var samples []peerSample
+	for _, fields := range []string{"alive=1i,beats_total=1i,since=17.5,age=0.25", "alive=1i,beats_total=2i,since=17.5,age=0.5"} {
+		samples = append(samples, peerSample{peer: "heartbeat_peer,source=web-0 " + fields + " 1"})
+	}
+	var got [][]string
+	for _, k := range kinds(samples) {
+		got = append(got, k.fields)
+	}
+	require.Equal(t, [][]string{{"alive"}, {"beats_total"}, {"since"}, {"age"}}, got)
+}
+
+func TestFailuresAreReturnedOnceAllIsCleanedUp(t *testing.T) {
+	cleaned := false
+	err := run(func() {
+		defer func() { cleaned = true }()
+		fail("no %s", "servers")
+	})
+	require.EqualError(t, err, "no servers")
+	require.True(t, cleaned)
+	require.Panics(t, func() { run(func() { panic("a mistake") }) }, "mistakes of the program keep their trace") //nolint:errcheck // it does not return
+}
