@@ -36,20 +36,23 @@ func TestTableSaysWhatIsMissed(t *testing.T) {
 }
 
 func TestLinesThatCountAreUnderstood(t *testing.T) {
+	const beat = `heartbeat,ip=127.0.0.1,pid=7,service=app,source=bench status="alive",seq=2i,interval_seconds=10 1`
+	const event = "heartbeat_event,previous=suspect,reason=conn_closed,service=app,source=bench,state=dead last_pid=7i 1"
 	tests := []struct {
-		line string
-		want report
-		ok   bool
+		line, service, what string
+		want                bool
 	}{
-		{`heartbeat,ip=127.0.0.1,pid=7,service=app,source=bench status="alive",seq=2i,interval_seconds=10 1`, report{"app", "beat 2"}, true},
-		{"heartbeat_event,previous=suspect,reason=conn_closed,service=app,source=bench,state=dead last_pid=7i 1", report{"app", "dead"}, true},
-		{"heartbeat_peer,service=app,source=bench dead=1i 1", report{}, false},
-		{"", report{}, false},
+		{beat, "app", "seq=2i", true},
+		{beat, "app", "seq=1i", false},
+		{beat, "ap", "seq=2i", false},
+		{event, "app", "state=dead", true},
+		{event, "app", "state=suspect", false},
+		{event, "p", "state=dead", false},
+		{"heartbeat_peer,service=app,source=bench dead=1i,seq=2i,state=dead 1", "app", "seq=2i", false},
+		{"", "app", "state=dead", false},
 	}
 	for _, tt := range tests {
-		got, ok := parse(tt.line)
-		require.Equal(t, tt.ok, ok, tt.line)
-		require.Equal(t, tt.want, got, tt.line)
+		require.Equal(t, tt.want, says(tt.line, tt.service, tt.what), "%s of %s in %s", tt.what, tt.service, tt.line)
 	}
 }
 
@@ -63,15 +66,4 @@ func TestFieldsAreSortedByHowTheyChange(t *testing.T) {
 		got = append(got, k.fields)
 	}
 	require.Equal(t, [][]string{{"alive"}, {"beats_total"}, {"since"}, {"age"}}, got)
-}
-
-func TestFailuresAreReturnedOnceAllIsCleanedUp(t *testing.T) {
-	cleaned := false
-	err := run(func() {
-		defer func() { cleaned = true }()
-		fail("no %s", "servers")
-	})
-	require.EqualError(t, err, "no servers")
-	require.True(t, cleaned)
-	require.Panics(t, func() { run(func() { panic("a mistake") }) }, "mistakes of the program keep their trace") //nolint:errcheck // it does not return
 }

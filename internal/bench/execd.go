@@ -43,14 +43,20 @@ type external struct {
 
 // startExternal returns one that knows so many peers.
 func startExternal(program string, peers int) *external {
-	p := startPlugin(program, fmt.Sprintf("max_peers = %d", peers), `emit_beats = "none"`)
-	e := &external{process: p}
-	conn := dialPlugin(p)
+	e := &external{process: startPlugin(program, fmt.Sprintf("max_peers = %d", peers), `emit_beats = "none"`)}
+	conn := dial(e.process)
 	defer conn.Close()
-	l := load{Services: peers, Interval: 10 * time.Minute}
+	l := load{Services: 1, Interval: time.Hour}
+	var beats []byte
+	for host := range peers {
+		beats = append(beats, l.beats(host, 1, 1)...)
+	}
 	written := make(chan error, 1)
-	go func() { _, err := conn.Write(l.beats(0, 1, 1)); written <- err }() // ends with the plugin
-	e.readPeers(peers)                                                     // each is told of when it is new
+	go func() { // ends with the plugin
+		_, err := conn.Write(beats)
+		written <- err
+	}()
+	e.readPeers(peers) // each is reported when it is new
 	check(<-written)
 	return e
 }
@@ -75,7 +81,7 @@ func (e *external) gather(peers int) {
 	before, begin := e.process.idle(), time.Now()
 	e.process.say("")
 	if seen := e.readPeers(peers); seen < peers {
-		fail("%s told of %d of %d peers", e.process.cmd.Path, seen, peers)
+		fail("%s reported %d of %d peers", e.process.cmd.Path, seen, peers)
 	}
 	e.took = append(e.took, time.Since(begin))
 	e.cost = append(e.cost, (e.process.idle()-before)/time.Duration(peers))

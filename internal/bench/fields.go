@@ -8,6 +8,7 @@ import (
 	"math/rand/v2"
 	"net/http"
 	"path/filepath"
+	"slices"
 	"strings"
 	"time"
 )
@@ -49,19 +50,15 @@ func kinds(samples []peerSample) []kind {
 		{name: "a fraction, hardly ever another one", value: func(int, *rand.Rand) string { return "1794990000.123" }},
 		{name: "a fraction, another one each time", value: func(_ int, r *rand.Rand) string { return fmt.Sprintf("%.9f", 10*r.Float64()) }},
 	}
-	_, fields, _ := strings.Cut(samples[0].peer, " ")
-	fields, _, _ = strings.Cut(fields, " ")
-	for field := range strings.SplitSeq(fields, ",") {
-		name, first, _ := strings.Cut(field, "=")
+	fieldsOf := func(line string) []string { return strings.Split(strings.Fields(line)[1], ",") }
+	for _, field := range fieldsOf(samples[0].peer) {
+		name, value, _ := strings.Cut(field, "=")
 		k := 0
-		if !strings.HasSuffix(first, "i") {
+		if !strings.HasSuffix(value, "i") {
 			k = 2
 		}
-		for _, s := range samples[1:] {
-			_, others, _ := strings.Cut(s.peer, " ")
-			if value(others, name) != first {
-				k |= 1
-			}
+		if slices.ContainsFunc(samples, func(s peerSample) bool { return !slices.Contains(fieldsOf(s.peer), field) }) {
+			k++
 		}
 		all[k].fields = append(all[k].fields, name)
 	}

@@ -54,13 +54,13 @@ func latencyCommand(set *flag.FlagSet) func() {
 		var trials []*trial
 		for i := range *n {
 			for _, kind := range []string{"killed", "stopped", "watched"} {
-				t := &trial{kind: kind, service: fmt.Sprint(kind, "-", i), end: os.Kill, beat: "beat 2"}
+				t := &trial{kind: kind, service: fmt.Sprint(kind, "-", i), end: os.Kill, beat: "seq=2i"}
 				defer t.start(plugin)()
 				trials = append(trials, t)
 			}
 		}
 		for _, t := range trials {
-			reports.await(report{t.service, t.beat})
+			reports.await(t.service, t.beat)
 			time.Sleep(apart)
 			t.at = time.Now()
 			check(t.victim.cmd.Process.Signal(t.end))
@@ -71,7 +71,7 @@ func latencyCommand(set *flag.FlagSet) func() {
 			var took []time.Duration
 			for _, t := range trials {
 				if t.kind == d.kind {
-					took = append(took, reports.await(report{t.service, d.state}).Sub(t.at))
+					took = append(took, reports.await(t.service, "state="+d.state).Sub(t.at))
 				}
 			}
 			row, holds := d.row(took)
@@ -93,7 +93,7 @@ func (t *trial) start(plugin *process) (stop func()) {
 	case "stopped":
 		t.end = syscall.SIGTERM
 	case "watched":
-		t.victim, t.beat = start("", "sleep", "3600"), "beat 1"
+		t.victim, t.beat = start("", "sleep", "3600"), "seq=1i"
 		watcher := startSender(plugin, append(flags, "-pid", strconv.Itoa(t.victim.cmd.Process.Pid))...)
 		return func() { t.victim.stop(); watcher.stop() }
 	}
@@ -111,69 +111,51 @@ func (d *delay) row(took []time.Duration) (row string, holds bool) {
 		ms(middle), ms(slices.Min(took)), ms(slices.Max(took)), ms(d.budget), verdict), middle <= d.budget
 }
 
-// A report is a state that a service is reported to be in, or "beat" with its number.
-type report struct{ service, what string }
-
-// reports is when each was first read.
+// reports is what a plugin has emitted so far, and when each line was read.
 type reports struct {
 	mu    sync.Mutex
-	first map[report]time.Time
+	lines []string
+	at    []time.Time
 }
 
 // follow reads the output of a plugin as it comes.
 func follow(output *bufio.Reader) *reports {
-	r := &reports{first: make(map[report]time.Time)}
+	r := &reports{}
 	go func() { // ends with the output
 		for lines := bufio.NewScanner(output); lines.Scan(); {
 			now := time.Now()
-			if told, ok := parse(lines.Text()); ok {
-				r.mu.Lock()
-				if r.first[told].IsZero() {
-					r.first[told] = now
-				}
-				r.mu.Unlock()
-			}
+			r.mu.Lock()
+			r.lines, r.at = append(r.lines, lines.Text()), append(r.at, now)
+			r.mu.Unlock()
 		}
 	}()
 	return r
 }
 
-// await waits until there is such a report, and returns when it came.
-func (r *reports) await(wanted report) time.Time {
-	for limit := time.Now().Add(time.Minute); ; time.Sleep(5 * time.Millisecond) {
+// await waits until something is reported of a service, and returns when it first was.
+func (r *reports) await(service, what string) time.Time {
+	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
 		r.mu.Lock()
-		at := r.first[wanted]
+		lines, at := r.lines, r.at
 		r.mu.Unlock()
-		if !at.IsZero() {
-			return at
-		}
-		if time.Now().After(limit) {
-			fail("%s: never reported %q", wanted.service, wanted.what)
+		if i := slices.IndexFunc(lines, func(line string) bool { return says(line, service, what) }); i >= 0 {
+			return at[i]
 		}
 	}
+	fail("%s: never reported %q", service, what)
+	return time.Time{}
 }
 
-// parse returns what a line protocol of the plugin reports, if it is one that counts.
-func parse(line string) (report, bool) {
-	series, fields, _ := strings.Cut(line, " ")
-	measurement, tags, _ := strings.Cut(series, ",")
-	service := value(tags, "service")
-	switch measurement {
-	case "heartbeat":
-		return report{service, "beat " + strings.TrimSuffix(value(fields, "seq"), "i")}, true
-	case "heartbeat_event":
-		return report{service, value(tags, "state")}, true
+// says reports whether a line of the plugin is about a beat of a service, by its number
+// (seq=2i), or about its change to a state (state=dead).
+func says(line, service, what string) bool {
+	series, rest, _ := strings.Cut(line, " ")
+	fields, _, _ := strings.Cut(rest, " ")
+	if !strings.Contains(series, ",service="+service+",") {
+		return false
 	}
-	return report{}, false
-}
-
-// value returns what a list of key=value, with commas, has for key.
-func value(list, key string) string {
-	list, _, _ = strings.Cut(list, " ")
-	for pair := range strings.SplitSeq(list, ",") {
-		if v, ok := strings.CutPrefix(pair, key+"="); ok {
-			return v
-		}
+	if strings.HasPrefix(series, "heartbeat_event,") {
+		return strings.HasSuffix(series, ","+what)
 	}
-	return ""
+	return strings.HasPrefix(series, "heartbeat,") && strings.Contains(","+fields+",", ","+what+",")
 }

@@ -13,6 +13,9 @@ import (
 	"flag"
 	"fmt"
 	"os"
+	"os/signal"
+	"sync"
+	"syscall"
 )
 
 // A command registers its flags and returns what runs once they are parsed.
@@ -33,15 +36,15 @@ var commands = []command{
 }
 
 func main() {
+	signals := make(chan os.Signal, 1)
+	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
+	go func() { fail("%s", <-signals) }() // ends with the program
 	for _, c := range commands {
 		if len(os.Args) > 1 && os.Args[1] == c.name {
 			set := flag.NewFlagSet(c.name, flag.ExitOnError)
 			do := c.flags(set)
 			set.Parse(os.Args[2:]) //nolint:errcheck // it exits
-			if err := run(do); err != nil {
-				fmt.Fprintf(os.Stderr, "bench %s: %v\n", c.name, err)
-				os.Exit(1)
-			}
+			do()
 			return
 		}
 	}
@@ -52,27 +55,19 @@ func main() {
 	os.Exit(2)
 }
 
-// A failure is the error that ends a measurement. There is nothing to go on with, so
-// check and must panic with it: what is deferred on the way stops all processes.
-type failure struct{ error }
+// started is each *process that runs.
+var started sync.Map
 
-func run(do func()) (err error) {
-	defer func() {
-		switch problem := recover().(type) {
-		case nil:
-		case failure:
-			err = problem
-		default:
-			panic(problem)
-		}
-	}()
-	do()
-	return nil
+// fail ends everything: a measurement that fails has nothing to go on with.
+func fail(format string, args ...any) {
+	started.Range(func(p, _ any) bool { p.(*process).stop(); return true })
+	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)
+	os.Exit(1)
 }
 
 func check(err error) {
 	if err != nil {
-		panic(failure{err})
+		fail("%v", err)
 	}
 }
 
@@ -80,5 +75,3 @@ func must[T any](value T, err error) T {
 	check(err)
 	return value
 }
-
-func fail(format string, args ...any) { check(fmt.Errorf(format, args...)) }

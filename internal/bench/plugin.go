@@ -15,8 +15,7 @@ func startPlugin(program string, options ...string) *process {
 	return start(heartbeat("tcp", append(options, `state_file = "none"`)...), program)
 }
 
-// dialPlugin returns a connection to it.
-func dialPlugin(p *process) net.Conn { return must(net.Dial("tcp", p.address)) }
+func dial(plugin *process) net.Conn { return must(net.Dial("tcp", plugin.address)) }
 
 // A peerSample is what the plugin emits of a peer that beats, in line protocol: of its
 // latest beat and of itself.
@@ -26,7 +25,7 @@ type peerSample struct{ beat, peer string }
 func samples(n int) []peerSample {
 	p := startPlugin("bin/telegraf-heartbeat")
 	defer p.stop()
-	conn := dialPlugin(p)
+	conn := dial(p)
 	defer conn.Close()
 	hearOf := func(measurement string) string {
 		for {

@@ -47,6 +47,7 @@ func start(config, program string, args ...string) *process {
 	p.in = must(p.cmd.StdinPipe())
 	p.out = bufio.NewReaderSize(must(p.cmd.StdoutPipe()), 64<<10)
 	check(p.cmd.Start())
+	started.Store(p, nil)
 	for limit := time.Now().Add(30 * time.Second); serves && isFree(p.address); time.Sleep(20 * time.Millisecond) {
 		if time.Now().After(limit) {
 			p.fail("it does not listen")
@@ -57,12 +58,13 @@ func start(config, program string, args ...string) *process {
 
 // stop kills it.
 func (p *process) stop() {
+	started.Delete(p)
 	p.cmd.Process.Kill() //nolint:errcheck // it may have ended
 	p.cmd.Wait()         //nolint:errcheck // it was killed
 	os.RemoveAll(p.dir)
 }
 
-// fail stops it, and the measurement with what it said last.
+// fail ends the measurement with what the process said last.
 func (p *process) fail(problem string) {
 	p.stop()
 	fail("%s: %s: %s", p.cmd.Path, problem, p.log.String())
