@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"runtime"
 	"runtime/metrics"
+	"strconv"
 	"sync"
 	"sync/atomic"
 	"syscall"
@@ -36,7 +37,7 @@ var sizes = []int{100_000, 1_000_000}
 //	go test -run '^$' -bench 'Gather|Restart' -benchtime 3x -timeout 1h ./plugins/inputs/heartbeat
 func BenchmarkGather(b *testing.B) {
 	for _, peers := range sizes {
-		b.Run(fmt.Sprint(peers), func(b *testing.B) {
+		b.Run(strconv.Itoa(peers), func(b *testing.B) {
 			dir := b.TempDir()
 			acc := newChannel(b)
 			plugin := startPlugin(b, acc, dir, "none", peers)
@@ -73,7 +74,7 @@ func BenchmarkGather(b *testing.B) {
 // answer, to stop, and to go on from what was saved.
 func BenchmarkRestart(b *testing.B) {
 	for _, peers := range sizes {
-		b.Run(fmt.Sprint(peers), func(b *testing.B) {
+		b.Run(strconv.Itoa(peers), func(b *testing.B) {
 			for b.Loop() {
 				dir := b.TempDir()
 				state := filepath.Join(dir, "state")
@@ -246,7 +247,7 @@ func (c *channel) settle() {
 
 // costOf returns the processor time that this process spent.
 func (*channel) costOf(emit func()) time.Duration {
-	runtime.GC()
+	runtime.GC() //nolint:revive // not that of what came before
 	begin := used()
 	emit()
 	return used() - begin
@@ -261,7 +262,7 @@ func used() time.Duration {
 // heap returns what the heap holds, in MiB; with live, what is still in use of that.
 func heap(live bool) float64 {
 	if live {
-		runtime.GC()
+		runtime.GC() //nolint:revive // tells what is in use
 	}
 	held := []metrics.Sample{{Name: "/memory/classes/heap/objects:bytes"}} // without stopping anybody
 	metrics.Read(held)

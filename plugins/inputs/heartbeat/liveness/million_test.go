@@ -62,7 +62,7 @@ func perPeer(b *testing.B, name string, all func(*testing.B) time.Duration) {
 }
 
 func inUse() uint64 {
-	runtime.GC()
+	runtime.GC() //nolint:revive // tells what is in use
 	var m runtime.MemStats
 	runtime.ReadMemStats(&m)
 	return m.HeapAlloc
