@@ -16,7 +16,7 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 
-BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat
+BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat/judge
 
 FUZZTIME ?= 10s
 SOAK ?= 2m
@@ -113,7 +113,7 @@ profile: bin/telegraf-bench ## build/profiles: where a Telegraf with the plugin 
 	@mkdir -p build/profiles
 	go run ./internal/bench cost -turns 1 -server inputs.heartbeat -profiles build/profiles
 	@for file in build/profiles/*.cpu; do echo; echo $$file; go tool pprof -top -cum -nodecount 25 $$file 2>/dev/null | tail -n +6; done
-	go test -run '^$$' -bench . -skip 'Gather|Restart' -benchmem $(BENCHMARKED)
+	go test -run '^$$' -bench . -benchmem $(BENCHMARKED)
 
 .PHONY: fuzz
 fuzz: ## every fuzz target for FUZZTIME (10s) each

@@ -9,7 +9,7 @@ import (
 	"net"
 	"net/http"
 	_ "net/http/pprof" // tells what memory is in use
-	"os/exec"
+	"os"
 	"path/filepath"
 	"strings"
 	"time"
@@ -139,9 +139,7 @@ func (s *server) start(network string) *process {
 // use, which is heap and stacks after a collection.
 func (p *process) memory() (resident, inUse int64) {
 	resident = p.resident()
-	answer := must(http.Get("http://" + p.debug + "/debug/pprof/heap?gc=1&debug=1"))
-	defer answer.Body.Close()
-	text := string(must(io.ReadAll(answer.Body)))
+	text := string(p.pprof("heap?gc=1&debug=1"))
 	for _, what := range []string{"HeapAlloc", "Stack"} {
 		_, after, _ := strings.Cut(text, "# "+what+" = ")
 		var bytes int64
@@ -154,12 +152,18 @@ func (p *process) memory() (resident, inUse int64) {
 // profile begins file.cpu, of the next 3 s. What it returns waits for that and writes
 // file.heap.
 func (p *process) profile(file string) (finish func()) {
-	fetch := func(what, file string) *exec.Cmd {
-		return exec.Command("go", "tool", "pprof", "-proto", "-output", file, "http://"+p.debug+"/debug/pprof/"+what)
+	cpu := make(chan []byte, 1)
+	go func() { cpu <- p.pprof("profile?seconds=3") }() // ends by itself
+	return func() {
+		check(os.WriteFile(file+".cpu", <-cpu, 0o600))
+		check(os.WriteFile(file+".heap", p.pprof("heap?gc=1"), 0o600))
 	}
-	cpu := fetch("profile?seconds=3", file+".cpu")
-	check(cpu.Start())
-	return func() { check(cpu.Wait()); check(fetch("heap?gc=1", file+".heap").Run()) }
+}
+
+func (p *process) pprof(what string) []byte {
+	answer := must(http.Get("http://" + p.debug + "/debug/pprof/" + what))
+	defer answer.Body.Close()
+	return must(io.ReadAll(answer.Body))
 }
 
 const bareRole = "bare"

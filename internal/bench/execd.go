@@ -51,13 +51,8 @@ func startExternal(program string, peers int) *external {
 	for host := range peers {
 		beats = append(beats, l.beats(host, 1, 1)...)
 	}
-	written := make(chan error, 1)
-	go func() { // ends with the plugin
-		_, err := conn.Write(beats)
-		written <- err
-	}()
-	e.readPeers(peers) // each is reported when it is new
-	check(<-written)
+	go func() { must(conn.Write(beats)) }() // ends when the plugin has read them
+	e.readPeers(peers)                      // each is reported when it is new
 	return e
 }
 

@@ -4,7 +4,6 @@ import (
 	"bufio"
 	"cmp"
 	"encoding/json"
-	"errors"
 	"flag"
 	"fmt"
 	"net"
@@ -50,8 +49,8 @@ func (l load) start(address string) *process {
 	return p
 }
 
-// loadCommand is that process. Once everything is sent it says how long
-// that took; its connections stay until it is killed.
+// loadCommand is that process. Once everything is sent it says how long that took; its
+// connections stay until it is killed.
 func loadCommand(set *flag.FlagSet) func() {
 	text := set.String("load", "", "a load, as JSON")
 	return func() {
@@ -62,7 +61,7 @@ func loadCommand(set *flag.FlagSet) func() {
 		fmt.Println("ready")
 		must(orders.ReadString('\n'))
 		begin := time.Now()
-		check(l.send(conns))
+		l.send(conns)
 		fmt.Println(time.Since(begin))
 		must(orders.ReadString('\n'))
 	}
@@ -79,7 +78,7 @@ func (l *load) connect() []net.Conn {
 	}
 	conns := make([]net.Conn, l.Hosts)
 	for i := range conns {
-		conns[i] = must(l.dial(i))
+		conns[i] = l.dial(i)
 	}
 	for seq := range warmUp {
 		for i, conn := range conns {
@@ -92,50 +91,45 @@ func (l *load) connect() []net.Conn {
 // dial makes connection i, from an address of its own for each thousand: a collector
 // lets no more than an eighth of all its connections be of one address before they have
 // beaten, and ports would run out, of which processes before this one have used some.
-func (l *load) dial(i int) (net.Conn, error) {
+func (l *load) dial(i int) net.Conn {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/1000))}}
-	return dialer.Dial(l.Network, l.Address)
+	return must(dialer.Dial(l.Network, l.Address))
 }
 
-func (l *load) send(conns []net.Conn) error {
+func (l *load) send(conns []net.Conn) {
 	senders := 1
 	if l.Once {
 		senders = 4
 	}
-	begin, errs := time.Now(), make([]error, senders)
+	begin := time.Now()
 	var all sync.WaitGroup
 	for s := range senders {
 		all.Go(func() { // ends with its share of the writes
-			for n := s; errs[s] == nil && (l.Rounds == 0 || n < l.Hosts*l.Rounds); n += senders {
+			for n := s; l.Rounds == 0 || n < l.Hosts*l.Rounds; n += senders {
 				if l.Every > 0 && n%l.Burst == 0 {
 					time.Sleep(time.Until(begin.Add(time.Duration(n/l.Burst) * l.Every)))
 				}
-				errs[s] = l.write(conns, n)
+				l.write(conns, n)
 			}
 		})
 	}
 	all.Wait()
-	return errors.Join(errs...)
 }
 
 // write sends write n of the load.
-func (l *load) write(conns []net.Conn, n int) (err error) {
+func (l *load) write(conns []net.Conn, n int) {
 	host := n % l.Hosts
 	bytes := l.beats(host, n/l.Hosts*l.Beats+warmUp+1, l.Beats)
 	switch {
 	case l.Once:
-		conn, err := l.dial(n)
-		if err != nil {
-			return err
-		}
+		conn := l.dial(n)
 		defer conn.Close()
-		_, err = conn.Write(bytes)
-		return err
+		must(conn.Write(bytes))
 	case l.Network == "udp":
-		bytes = bytes[wire.HeaderSize:]
+		must(conns[host].Write(bytes[wire.HeaderSize:]))
+	default:
+		must(conns[host].Write(bytes))
 	}
-	_, err = conns[host].Write(bytes)
-	return err
 }
 
 // beats returns n frames of each peer of a host, from a sequence number on.
