@@ -51,9 +51,11 @@ type server struct {
 // servers returns all that serve a network, the anchor and the bare reader last.
 func servers(network string) []*server {
 	ours := heartbeat(network, `state_file = "none"`, "max_beats_per_second = 0")
-	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://{address}\"\ndata_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"
+	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://{address}\"\n" +
+		"data_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"
 	if network == "tcp" {
-		anchor += "splitting_strategy = \"variable length\"\nsplitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\n"
+		anchor += "splitting_strategy = \"variable length\"\n" +
+			"splitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\n"
 	}
 	return []*server{
 		{name: "inputs.heartbeat, no metric a beat", input: ours + "emit_beats = \"none\"\n"},

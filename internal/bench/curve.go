@@ -44,7 +44,8 @@ func curveCommand(set *flag.FlagSet) func() {
 			if p.peers > *most {
 				continue
 			}
-			pipeline := fmt.Sprintf("[[inputs.heartbeat_pipeline]]\npeers = %d\npeer = '%s'\nbeat = '%s'\nbeats_per_second = ", p.peers, latest.peer, latest.beat)
+			pipeline := fmt.Sprintf("[[inputs.heartbeat_pipeline]]\npeers = %d\npeer = '%s'\nbeat = '%s'\nbeats_per_second = ",
+				p.peers, latest.peer, latest.beat)
 			plugin := heartbeat("tcp", `state_file = "{dir}/state"`, fmt.Sprintf("max_peers = %d", p.peers))
 			quiet, all := p.observe(plugin+`emit_beats = "none"`, true), p.observe(plugin+`emit_beats = "all"`, true)
 			gathered, emitted := p.observe(pipeline+"0", false), p.observe(pipeline+fmt.Sprint(p.perSecond()), false)

@@ -143,6 +143,7 @@ func heartbeat(network string, options ...string) string {
 
 // startTelegraf runs a Telegraf with one input, whose metrics are dropped.
 func startTelegraf(interval, flush string, buffer int, input string) *process {
-	agent := fmt.Sprintf("[agent]\ninterval = %q\nflush_interval = %q\nmetric_buffer_limit = %d\nquiet = true\n[[outputs.discard]]\n", interval, flush, buffer)
+	agent := fmt.Sprintf("[agent]\ninterval = %q\nflush_interval = %q\nmetric_buffer_limit = %d\nquiet = true\n[[outputs.discard]]\n",
+		interval, flush, buffer)
 	return start(agent+input, "bin/telegraf-bench", "--pprof-addr", "{debug}")
 }

@@ -107,7 +107,8 @@ func BenchmarkRestart(b *testing.B) {
 func startPlugin(b *testing.B, acc telegraf.Accumulator, dir, state string, peers int) telegraf.ServiceInput {
 	plugin, ok := inputs.Inputs["heartbeat"]().(*heartbeat.Heartbeat)
 	require.True(b, ok)
-	plugin.ServiceAddresses, plugin.StateFile, plugin.MaxPeers, plugin.EmitBeats = []string{"unix://" + dir + "/socket"}, state, peers+1, "none"
+	plugin.ServiceAddresses, plugin.StateFile = []string{"unix://" + dir + "/socket"}, state
+	plugin.MaxPeers, plugin.EmitBeats = peers+1, "none"
 	plugin.Log = testutil.Logger{Quiet: true}
 	require.NoError(b, plugin.Init())
 	require.NoError(b, plugin.Start(acc))
@@ -121,7 +122,8 @@ func introduce(b *testing.B, dir string, peers int) {
 	defer conn.Close()
 	out := bufio.NewWriterSize(conn, 64<<10)
 	for i := range peers {
-		payload := fmt.Appendf(nil, `{"host":"web-%d","service":"shop","pid":0,"run":"r%d","seq":1,"interval_ms":600000,"ack":%t}`, i, i, i == peers-1)
+		payload := fmt.Appendf(nil, `{"host":"web-%d","service":"shop","pid":0,"run":"r%d","seq":1,"interval_ms":600000,"ack":%t}`,
+			i, i, i == peers-1)
 		_, err := out.Write(wire.AppendFrame(nil, payload))
 		require.NoError(b, err)
 	}
