@@ -267,7 +267,7 @@ func (l *listener) takeDatagram(payload []byte, from *Origin) {
 		reply := l.Take(payload, from)
 		if reply.Refusal != nil {
 			l.refuse(reply.Refusal.Reason, from.From(), reply.Refusal.Text)
-		} else {
+		} else if reply.Recorded {
 			l.beats.Add(1)
 		}
 	}
