@@ -15,6 +15,7 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 # versions of modules that Telegraf and our programs are built from.
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
+GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg
 
 BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat
 
@@ -30,6 +31,15 @@ INCLUDER = github.com/influxdata/telegraf/tools/readme_config_includer
 
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
+
+# What was skipped is named at the end. With CI=true nobody reads that, so a skip
+# is a failure. (Packages without tests are skipped too, but name no test.)
+define run-tests
+	@mkdir -p build
+	$(GOTESTSUM) --jsonfile build/tests.json -- -shuffle=on $(1)
+	@test "$(CI)" != true || ! grep -q '"Action":"skip".*"Test":' build/tests.json || \
+		{ echo "tests were skipped, and CI=true"; exit 1; }
+endef
 
 SCRIPTS = .ci/run $(wildcard scripts/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
 
@@ -63,11 +73,12 @@ demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a 
 .PHONY: test
 test: build telegraf bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)
 	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
-	go run ./internal/testreport $(RACE) -shuffle=on ./...
+	$(call run-tests,$(RACE) ./...)
 
 .PHONY: test-386
+test-386: export GOARCH = 386
 test-386: ## the plugin and the sender where an int has 32 bits (needs an x86-64 processor)
-	GOARCH=386 go run ./internal/testreport -shuffle=on ./plugins/inputs/heartbeat/... ./sender
+	$(call run-tests,./plugins/inputs/heartbeat/... ./sender)
 
 .PHONY: check
 check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
