@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // all adds tests rather than skipping them: where everything must run, a skipped
@@ -306,7 +308,7 @@ func (r *root) use() {
 		text, err := exec.Command("nsenter", args...).CombinedOutput()
 		return string(text), err
 	}
-	until(t, "the collector to answer", func() bool {
+	testkit.Until(t, "the collector to answer", func() bool {
 		text, err := inside("/usr/bin/heartbeat-sender", "check", "-server", "tcp://127.0.0.1:7878", "-host", "web-1")
 		return err == nil && strings.Contains(text, "identity   web-1/host")
 	})
@@ -314,28 +316,14 @@ func (r *root) use() {
 	require.NoError(t, err, text)
 	text, err = inside("/usr/bin/telegraf-heartbeat", "-check")
 	require.NoError(t, err, text)
-	until(t, "Telegraf to write of it", func() bool {
+	testkit.Until(t, "Telegraf to write of it", func() bool {
 		written, err := os.ReadFile(r.path("tmp/written"))
 		return err == nil && regexp.MustCompile(`heartbeat_peer,.*source=web-1`).Match(written)
 	})
-	until(t, "the state to be saved", func() bool {
+	testkit.Until(t, "the state to be saved", func() bool {
 		_, err := os.Stat(r.path("var/lib/telegraf/heartbeat.state"))
 		return err == nil
 	})
-}
-
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	limit := time.After(time.Minute)
-	for !done() {
-		select {
-		case <-look.C:
-		case <-limit:
-			t.Fatalf("in vain waited for %s", what)
-		}
-	}
 }
 
 // What is changed must be committed first; what is not known to git is left out.

@@ -1,4 +1,4 @@
-package hang
+package testkit
 
 import (
 	"os"
@@ -9,7 +9,7 @@ import (
 func TestMountHangsUntilTheTestEnds(t *testing.T) {
 	came := make(chan error, 1)
 	t.Run("mounted", func(t *testing.T) {
-		name := Mount(t) + "/file"
+		name := MountHanging(t) + "/file"
 		go func() { // ends when nobody serves any more
 			_, err := os.Stat(name)
 			came <- err

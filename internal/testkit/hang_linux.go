@@ -1,5 +1,4 @@
-// Package hang mounts what a server that is away looks like, for tests.
-package hang
+package testkit
 
 import (
 	"fmt"
@@ -10,10 +9,10 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// Mount returns a directory on a file system that nobody serves: whoever asks
-// it anything waits until the test ends. It skips the test where mounting is
-// not possible.
-func Mount(t testing.TB) string {
+// MountHanging returns a directory on a file system whose server never answers:
+// every system call on it waits until the test ends. It skips the test where such
+// a mount is not possible.
+func MountHanging(t testing.TB) string {
 	t.Helper()
 	if os.Getuid() != 0 {
 		t.Skip("needs root, to mount a file system that hangs")
@@ -35,7 +34,7 @@ func Mount(t testing.TB) string {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
-		fuse.Close() // who waits is told that nobody serves
+		fuse.Close() // lets everything that waits go on with an error
 	})
 	return dir
 }
