@@ -41,7 +41,7 @@ define run-tests
 		{ echo "tests were skipped, and CI=true"; exit 1; }
 endef
 
-SCRIPTS = .ci/run $(wildcard scripts/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
+SCRIPTS = .ci/run $(wildcard scripts/* deploy/completions/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
 
 # A clone that belongs to somebody else has no version that git would tell.
 export GOFLAGS += -buildvcs=false
@@ -159,9 +159,8 @@ picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: w
 	chmod 644 docs/pictures/story.svg
 
 .PHONY: docs
-docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts, manual and completions into deploy
+docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy
 	go test ./internal/charts -update
-	go test -run UpToDate ./cmd/heartbeat-sender ./cmd/telegraf-heartbeat -update
 	go run -C $(IN_TREE) $(INCLUDER)
 	cp $(IN_TREE)/README.md $(README)
 

@@ -105,10 +105,6 @@ var rooms = []room{
 		dir:     "internal/execd", // runs any plugin: its command brings ours
 		imports: []string{std, toml, telegraf, "golang.org/x/sys/unix", module + "/" + plugin + "/regular"},
 	},
-	{
-		dir:     "internal/manual", // of any program: its tests bring the tables
-		imports: []string{std},
-	},
 }
 
 // pluginTests is what is there in Telegraf's tree too.
