@@ -349,6 +349,23 @@ func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 	require.ErrorContains(t, checkOut(t.TempDir()), "these changes are not:\nM program")
 }
 
+// A sample of cron once took the place of the program, whose name it has.
+func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	for _, p := range platforms() {
+		for _, program := range p.programs {
+			built := filepath.Join(t.TempDir(), program)
+			require.NoError(t, os.WriteFile(built, []byte("built"), 0o600))
+			all, err := members("root", built, slices.Concat(contents[program], samples[p.os]))
+			require.NoError(t, err)
+			require.Equal(t, member{"root/" + program, 0o755, []byte("built")}, all[0])
+
+			_, err = members("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
+			require.ErrorContains(t, err, "would be there twice")
+		}
+	}
+}
+
 // The bytes of an archive depend on nothing but its members and its time.
 func TestArchivesAreReproducible(t *testing.T) {
 	members := []member{{"x/program", 0o755, []byte("program")}, {"x/LICENSE", 0o644, []byte("text")}}
