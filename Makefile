@@ -68,7 +68,7 @@ tree:
 
 .PHONY: demo
 demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a minute after building
-	go run ./internal/demo
+	go test -count=1 -v -timeout 3m -run '^TestDemo$$' ./internal/e2e -demo
 
 .PHONY: test
 test: build telegraf bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)

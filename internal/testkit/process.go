@@ -47,14 +47,14 @@ func StartProgram(t testing.TB, name string, args ...string) *Process {
 }
 
 // Start starts a command with nothing of the environment but PATH, and with a
-// state directory of its own. If keep is given, only lines of stdout that begin
+// state directory of its own; cmd.Env may overrule both. If keep is given, only lines of stdout that begin
 // with one of these texts are kept.
 func Start(t testing.TB, name string, cmd *exec.Cmd, keep ...string) *Process {
 	t.Helper()
 	p := &Process{T: t, Name: name, Cmd: cmd, ended: make(chan struct{})}
 	p.Stdout.keep = keep
 	// No HEARTBEAT_SERVER, and no state of a collector that runs here for real.
-	cmd.Env = append(cmd.Env, "PATH="+os.Getenv("PATH"), "STATE_DIRECTORY="+stateDirectory(t))
+	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "STATE_DIRECTORY=" + stateDirectory(t)}, cmd.Env...)
 	cmd.Stdout, cmd.Stderr = &p.Stdout, &p.Stderr
 	var err error
 	p.Stdin, err = cmd.StdinPipe()
