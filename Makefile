@@ -15,6 +15,7 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 # versions of modules that Telegraf and our programs are built from.
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
+MARKDOWNLINT = npx --yes markdownlint-cli2@0.17.2
 GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg
 
 BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat
@@ -98,9 +99,14 @@ check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scr
 	fi
 
 .PHONY: lint
-lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for everything
+lint: tree ## Go and Markdown: Telegraf's own rules for the plugin, then ours for everything
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
+	@if command -v npx >/dev/null; then \
+		echo '$(MARKDOWNLINT)'; $(MARKDOWNLINT) '**/*.md' '#build' '#dist' '#docs/includes'; \
+	else \
+		echo "npm is not installed: Markdown not checked"; test "$(CI)" != true; \
+	fi
 
 # A Telegraf with the plugin, its rivals, and an input that only emits.
 bin/telegraf-bench: tree
