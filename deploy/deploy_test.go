@@ -37,7 +37,8 @@ func TestMain(m *testing.M) {
 		panic(err)
 	}
 	bin, built, builtPlugin = dir, filepath.Join(dir, "heartbeat-sender"), filepath.Join(dir, "telegraf-heartbeat")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../cmd/heartbeat-sender", "../cmd/telegraf-heartbeat").CombinedOutput()
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../cmd/heartbeat-sender", "../cmd/telegraf-heartbeat")
+	out, err := build.CombinedOutput()
 	code := 1
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

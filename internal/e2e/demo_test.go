@@ -150,9 +150,15 @@ func (d *demo) requireNothingElse() {
 var births = []claim{
 	{"nginx on web-1 is alive", "heartbeat_event", []string{"source", "web-1", "service", "nginx", "state", "alive", "reason", "beat"}, nil},
 	{"nginx on web-2 is alive", "heartbeat_event", []string{"source", "web-2", "service", "nginx", "state", "alive", "reason", "beat"}, nil},
-	{"each beat is a metric", "heartbeat", []string{"source", "web-1", "service", "nginx"}, map[string]any{"status": "alive", "interval_seconds": 1.0}},
+	{
+		"each beat is a metric", "heartbeat", []string{"source", "web-1", "service", "nginx"},
+		map[string]any{"status": "alive", "interval_seconds": 1.0},
+	},
 	{"web-2 stays connected", "heartbeat", []string{"source", "web-2"}, map[string]any{"seq": int64(3)}},
-	{"the article's client is alive, known by ip and pid", "heartbeat_event", []string{"ip", "10.0.0.5", "pid", "4711", "state", "alive"}, nil},
+	{
+		"the article's client is alive, known by ip and pid", "heartbeat_event",
+		[]string{"ip", "10.0.0.5", "pid", "4711", "state", "alive"}, nil,
+	},
 	{"the cron job is alive", "heartbeat_event", []string{"source", "web-3", "service", "host", "state", "alive"}, nil},
 }
 
@@ -163,7 +169,10 @@ var ends = []claim{
 		"its connection was closed without goodbye: suspect at once", "heartbeat_event",
 		[]string{"source", "web-2", "state", "suspect", "reason", "conn_closed"}, nil,
 	},
-	{"and no beat comes: dead", "heartbeat_event", []string{"source", "web-2", "state", "dead", "previous", "suspect", "reason", "conn_closed"}, nil},
+	{
+		"and no beat comes: dead", "heartbeat_event",
+		[]string{"source", "web-2", "state", "dead", "previous", "suspect", "reason", "conn_closed"}, nil,
+	},
 	{
 		"what is down, since when and why, is one row", "heartbeat_down",
 		[]string{"source", "web-2", "service", "nginx", "state", "dead", "reason", "conn_closed"}, nil,
