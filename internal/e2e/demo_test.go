@@ -151,13 +151,15 @@ var births = []claim{
 	{"nginx on web-1 is alive", "heartbeat_event", []string{"source", "web-1", "service", "nginx", "state", "alive", "reason", "beat"}, nil},
 	{"nginx on web-2 is alive", "heartbeat_event", []string{"source", "web-2", "service", "nginx", "state", "alive", "reason", "beat"}, nil},
 	{
-		"each beat is a metric", "heartbeat", []string{"source", "web-1", "service", "nginx"},
+		"each beat is a metric", "heartbeat",
+		[]string{"source", "web-1", "service", "nginx"},
 		map[string]any{"status": "alive", "interval_seconds": 1.0},
 	},
 	{"web-2 stays connected", "heartbeat", []string{"source", "web-2"}, map[string]any{"seq": int64(3)}},
 	{
 		"the article's client is alive, known by ip and pid", "heartbeat_event",
-		[]string{"ip", "10.0.0.5", "pid", "4711", "state", "alive"}, nil,
+		[]string{"ip", "10.0.0.5", "pid", "4711", "state", "alive"},
+		nil,
 	},
 	{"the cron job is alive", "heartbeat_event", []string{"source", "web-3", "service", "host", "state", "alive"}, nil},
 }
@@ -167,34 +169,41 @@ var ends = []claim{
 	{"it said goodbye: left, and no alert fires", "heartbeat_event", []string{"source", "web-1", "state", "left", "reason", "leaving"}, nil},
 	{
 		"its connection was closed without goodbye: suspect at once", "heartbeat_event",
-		[]string{"source", "web-2", "state", "suspect", "reason", "conn_closed"}, nil,
+		[]string{"source", "web-2", "state", "suspect", "reason", "conn_closed"},
+		nil,
 	},
 	{
 		"and no beat comes: dead", "heartbeat_event",
-		[]string{"source", "web-2", "state", "dead", "previous", "suspect", "reason", "conn_closed"}, nil,
+		[]string{"source", "web-2", "state", "dead", "previous", "suspect", "reason", "conn_closed"},
+		nil,
 	},
 	{
 		"what is down, since when and why, is one row", "heartbeat_down",
-		[]string{"source", "web-2", "service", "nginx", "state", "dead", "reason", "conn_closed"}, nil,
+		[]string{"source", "web-2", "service", "nginx", "state", "dead", "reason", "conn_closed"},
+		nil,
 	},
 }
 
 // gathered is written every interval.
 var gathered = []claim{
 	{
-		"web-2 is dead, once", "heartbeat_peer", []string{"source", "web-2", "service", "nginx"},
+		"web-2 is dead, once", "heartbeat_peer",
+		[]string{"source", "web-2", "service", "nginx"},
 		map[string]any{"alive": int64(0), "dead": int64(1), "deaths_total": int64(1)},
 	},
 	{
-		"web-1 is neither alive nor dead, and never was dead", "heartbeat_peer", []string{"source", "web-1", "service", "nginx"},
+		"web-1 is neither alive nor dead, and never was dead", "heartbeat_peer",
+		[]string{"source", "web-1", "service", "nginx"},
 		map[string]any{"alive": int64(0), "dead": int64(0), "deaths_total": int64(0)},
 	},
 	{
-		"the cron job is one peer: three beats, no restart", "heartbeat_peer", []string{"source", "web-3", "service", "host"},
+		"the cron job is one peer: three beats, no restart", "heartbeat_peer",
+		[]string{"source", "web-3", "service", "host"},
 		map[string]any{"alive": int64(1), "beats_total": int64(3), "restarts_total": int64(0)},
 	},
 	{
-		"the article's client is alive", "heartbeat_peer", []string{"ip", "10.0.0.5", "pid", "4711"},
+		"the article's client is alive", "heartbeat_peer",
+		[]string{"ip", "10.0.0.5", "pid", "4711"},
 		map[string]any{"alive": int64(1), "dead": int64(0)},
 	},
 	{"one is dead, as the collector counts", "heartbeat_collector", []string{"state", "dead"}, map[string]any{"peers": int64(1)}},
