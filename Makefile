@@ -15,6 +15,8 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 # versions of modules that Telegraf and our programs are built from.
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
+MARKDOWNLINT = npx --yes markdownlint-cli2@0.17.2
+GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg
 
 BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat/judge
 
@@ -31,7 +33,16 @@ INCLUDER = github.com/influxdata/telegraf/tools/readme_config_includer
 # The race detector needs cgo, which Go turns off where there is no C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-SCRIPTS = .ci/run $(wildcard scripts/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
+# What was skipped is named at the end. With CI=true nobody reads that, so a skip
+# is a failure. (Packages without tests are skipped too, but name no test.)
+define run-tests
+	@mkdir -p build
+	$(GOTESTSUM) --jsonfile build/tests.json -- -shuffle=on $(1)
+	@test "$(CI)" != true || ! grep -q '"Action":"skip".*"Test":' build/tests.json || \
+		{ echo "tests were skipped, and CI=true"; exit 1; }
+endef
+
+SCRIPTS = .ci/run $(wildcard scripts/* deploy/completions/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
 
 # A clone that belongs to somebody else has no version that git would tell.
 export GOFLAGS += -buildvcs=false
@@ -58,16 +69,17 @@ tree:
 
 .PHONY: demo
 demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a minute after building
-	go run ./internal/demo
+	go test -count=1 -v -timeout 3m -run '^TestDemo$$' ./internal/e2e -demo
 
 .PHONY: test
 test: build telegraf bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)
 	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
-	go run ./internal/testreport $(RACE) -shuffle=on ./...
+	$(call run-tests,$(RACE) ./...)
 
 .PHONY: test-386
+test-386: export GOARCH = 386
 test-386: ## the plugin and the sender where an int has 32 bits (needs an x86-64 processor)
-	GOARCH=386 go run ./internal/testreport -shuffle=on ./plugins/inputs/heartbeat/... ./sender
+	$(call run-tests,./plugins/inputs/heartbeat/... ./sender)
 
 .PHONY: check
 check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
@@ -87,9 +99,14 @@ check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scr
 	fi
 
 .PHONY: lint
-lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for everything
+lint: tree ## Go and Markdown: Telegraf's own rules for the plugin, then ours for everything
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
+	@if command -v npx >/dev/null; then \
+		echo '$(MARKDOWNLINT)'; $(MARKDOWNLINT) '**/*.md' '#build' '#dist' '#docs/includes'; \
+	else \
+		echo "npm is not installed: Markdown not checked"; test "$(CI)" != true; \
+	fi
 
 # A Telegraf with the plugin, its rivals, and an input that only emits.
 bin/telegraf-bench: tree
@@ -148,9 +165,8 @@ picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: w
 	chmod 644 docs/pictures/story.svg
 
 .PHONY: docs
-docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts, manual and completions into deploy
+docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy
 	go test ./internal/charts -update
-	go test -run UpToDate ./cmd/heartbeat-sender ./cmd/telegraf-heartbeat -update
 	go run -C $(IN_TREE) $(INCLUDER)
 	cp $(IN_TREE)/README.md $(README)
 

@@ -1,8 +1,8 @@
 //go:build unix
 
-// Package deploy holds the files with which heartbeat-sender runs under
-// systemd and cron, and those of containers. Its tests ask systemd and the
-// programs what they think of them.
+// Package deploy holds the files with which the programs run under systemd and
+// cron and in containers, their manual and their completion. Its tests ask systemd,
+// mandoc, bash and the programs whether these are right; they know no code.
 package deploy
 
 import (
@@ -24,16 +24,21 @@ const (
 	deadline = 20 * time.Second
 )
 
-// built is heartbeat-sender as it stands beside these files.
-var built string
+// What is built from the source beside these files.
+var (
+	bin         string // directory of both programs
+	built       string // heartbeat-sender
+	builtPlugin string // telegraf-heartbeat
+)
 
 func TestMain(m *testing.M) {
 	dir, err := os.MkdirTemp("", "deploy")
 	if err != nil {
 		panic(err)
 	}
-	built = filepath.Join(dir, "heartbeat-sender")
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-o", built, "../cmd/heartbeat-sender").CombinedOutput()
+	bin, built, builtPlugin = dir, filepath.Join(dir, "heartbeat-sender"), filepath.Join(dir, "telegraf-heartbeat")
+	build := exec.Command("go", "build", "-buildvcs=false", "-o", dir+"/", "../cmd/heartbeat-sender", "../cmd/telegraf-heartbeat")
+	out, err := build.CombinedOutput()
 	code := 1
 	if err != nil {
 		fmt.Fprintf(os.Stderr, "go build: %v\n%s", err, out)

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/hang"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
@@ -25,7 +25,7 @@ var blocked = map[string]func(t *testing.T) string{
 		require.NoError(t, unix.Mkfifo(name, 0o600))
 		return name
 	},
-	"hung mount": func(t *testing.T) string { return filepath.Join(hang.Mount(t), credential) },
+	"hung mount": func(t *testing.T) string { return filepath.Join(testkit.MountHanging(t), credential) },
 }
 
 // program returns a call of heartbeat-sender that ends with the test. No file of
@@ -130,7 +130,7 @@ func TestCertificatesThatHangAreThoseOfLastTime(t *testing.T) {
 	require.NotSame(t, first, second, "it was read again")
 
 	require.NoError(t, os.Remove(name))
-	require.NoError(t, os.Symlink(filepath.Join(hang.Mount(t), "ca.pem"), name))
+	require.NoError(t, os.Symlink(filepath.Join(testkit.MountHanging(t), "ca.pem"), name))
 	for range 2 {
 		third, err := files.renewed()
 		require.NoError(t, err)

@@ -134,10 +134,6 @@ var rooms = []room{
 		dir:   "internal/verdicts", // plays traces to the tracker; all of it is test code
 		tests: []string{std, "github.com/stretchr/testify/...", module + "/" + plugin + "/liveness"},
 	},
-	{
-		dir:     "internal/manual", // of any program: its tests bring the tables
-		imports: []string{std},
-	},
 }
 
 // in returns the path of a room of the plugin.

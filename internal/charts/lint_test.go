@@ -157,11 +157,11 @@ func TestQueriesKnowTheirVariables(t *testing.T) {
 // What a rate is taken of has to have two samples.
 func TestRatesAreTakenOfEnough(t *testing.T) {
 	for _, p := range Panels() {
-		queries := p.PromQL
+		queries := []string{p.PromQL}
 		for _, c := range p.Columns {
-			queries += c.PromQL
+			queries = append(queries, c.PromQL)
 		}
-		for _, window := range regexp.MustCompile(`rate\([^[]*\[([^]]*)\]`).FindAllStringSubmatch(queries, -1) {
+		for _, window := range regexp.MustCompile(`rate\([^[]*\[([^]]*)\]`).FindAllStringSubmatch(strings.Join(queries, "\n"), -1) {
 			require.Equal(t, "$__rate_interval", window[1], p.Title)
 		}
 	}

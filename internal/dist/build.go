@@ -31,7 +31,10 @@ func platforms() []platform {
 		{os: "linux", arch: "arm", env: []string{"GOARM=7"}, packaged: "arm7", programs: sender},
 		{os: "linux", arch: "386", packaged: "386", programs: sender},
 		// Routers have little room: 5.90 MB without inlined functions, 6.42 MB with.
-		{os: "linux", arch: "mipsle", env: []string{"GOMIPS=softfloat"}, flags: []string{"-gcflags=all=-l"}, packaged: "mipsel", programs: sender},
+		{
+			os: "linux", arch: "mipsle", env: []string{"GOMIPS=softfloat"}, flags: []string{"-gcflags=all=-l"},
+			packaged: "mipsel", programs: sender,
+		},
 		{os: "linux", arch: "riscv64", packaged: "riscv64", programs: sender},
 		{os: "windows", arch: "amd64", programs: sender},
 		{os: "darwin", arch: "amd64", programs: sender},

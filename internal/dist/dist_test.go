@@ -20,6 +20,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // all adds tests rather than skipping them: where everything must run, a skipped
@@ -103,11 +105,13 @@ func testPrograms(t *testing.T, dist string) {
 	const budget = 6 << 20
 	home, err := os.UserHomeDir()
 	require.NoError(t, err)
+	goroot := strings.TrimSpace(call(t, ".", "go", "env", "GOROOT"))
+	traces := []string{filepath.Dir(filepath.Dir(dist)), goroot + "/src", home + "/go/", home + "/.cache"}
 	for _, p := range platforms() {
 		for _, program := range p.programs {
 			text := unpacked(t, dist, p, program)
 			require.Equal(t, machines[p.name()], machineOf(t, p, text), "%s for %s", program, p.name())
-			for _, trace := range []string{filepath.Dir(filepath.Dir(dist)), strings.TrimSpace(call(t, ".", "go", "env", "GOROOT")) + "/src", home + "/go/", home + "/.cache"} {
+			for _, trace := range traces {
 				require.False(t, bytes.Contains(text, []byte(trace)), "%s for %s has %s in it", program, p.name(), trace)
 			}
 			if program == senderProgram {
@@ -196,7 +200,8 @@ func (r *root) path(name string) string { return filepath.Join(r.dir, name) }
 
 func (r *root) dpkg(args ...string) string {
 	r.t.Helper()
-	return call(r.t, ".", "dpkg", append([]string{"--root=" + r.dir, "--force-script-chrootless", "--force-confold", "--log=/dev/null"}, args...)...)
+	inside := []string{"--root=" + r.dir, "--force-script-chrootless", "--force-confold", "--log=/dev/null"}
+	return call(r.t, ".", "dpkg", append(inside, args...)...)
 }
 
 // modes tells what is installed, without directories.
@@ -222,7 +227,9 @@ func testInstall(t *testing.T, dist string) {
 	r.dpkg("-i", debs[0], debs[1])
 	for name, mode := range map[string]os.FileMode{
 		"usr/bin/heartbeat-sender": 0o755, "usr/bin/telegraf-heartbeat": 0o755, senderConf: 0o644, pluginConf: 0o644, snippet: 0o644,
-		"usr/lib/systemd/system/heartbeat-sender.service": 0o644, "usr/lib/sysusers.d/heartbeat-sender.conf": 0o644, "usr/share/man/man1/heartbeat-sender.1": 0o644, "var/lib/telegraf": 0o750,
+		"usr/lib/systemd/system/heartbeat-sender.service": 0o644, "usr/lib/sysusers.d/heartbeat-sender.conf": 0o644,
+		"usr/share/man/man1/heartbeat-sender.1": 0o644, "usr/share/bash-completion/completions/heartbeat-sender": 0o644,
+		"usr/share/bash-completion/completions/telegraf-heartbeat": 0o644, "var/lib/telegraf": 0o750,
 	} {
 		r.exists(name, mode)
 	}
@@ -283,10 +290,17 @@ func (r *root) use() {
 	telegraf, err := os.ReadFile(filepath.Join("..", "..", "bin", "telegraf-stock"))
 	require.NoError(t, err, `needs bin/telegraf-stock, which "make test" builds`)
 	require.NoError(t, os.WriteFile(r.path("usr/bin/telegraf"), telegraf, 0o755))
-	r.change("etc/telegraf/telegraf.conf", "[agent]\n  interval = \"1s\"\n  flush_interval = \"1s\"\n[[outputs.file]]\n  files = [\"/tmp/written\"]\n")
+	r.change("etc/telegraf/telegraf.conf", `[agent]
+  interval = "1s"
+  flush_interval = "1s"
+[[outputs.file]]
+  files = ["/tmp/written"]
+`)
 
 	var said bytes.Buffer
-	command := exec.Command("unshare", "--net", "sh", "-c", `ip link set lo up && exec chroot "$0" /usr/bin/telegraf --config /etc/telegraf/telegraf.conf --config-directory /etc/telegraf/telegraf.d`, r.dir)
+	const script = `ip link set lo up && exec chroot "$0" /usr/bin/telegraf \
+		--config /etc/telegraf/telegraf.conf --config-directory /etc/telegraf/telegraf.d`
+	command := exec.Command("unshare", "--net", "sh", "-c", script, r.dir)
 	command.Stdout, command.Stderr = &said, &said
 	require.NoError(t, command.Start())
 	ended := make(chan struct{})
@@ -306,7 +320,7 @@ func (r *root) use() {
 		text, err := exec.Command("nsenter", args...).CombinedOutput()
 		return string(text), err
 	}
-	until(t, "the collector to answer", func() bool {
+	testkit.Until(t, "the collector to answer", func() bool {
 		text, err := inside("/usr/bin/heartbeat-sender", "check", "-server", "tcp://127.0.0.1:7878", "-host", "web-1")
 		return err == nil && strings.Contains(text, "identity   web-1/host")
 	})
@@ -314,28 +328,14 @@ func (r *root) use() {
 	require.NoError(t, err, text)
 	text, err = inside("/usr/bin/telegraf-heartbeat", "-check")
 	require.NoError(t, err, text)
-	until(t, "Telegraf to write of it", func() bool {
+	testkit.Until(t, "Telegraf to write of it", func() bool {
 		written, err := os.ReadFile(r.path("tmp/written"))
 		return err == nil && regexp.MustCompile(`heartbeat_peer,.*source=web-1`).Match(written)
 	})
-	until(t, "the state to be saved", func() bool {
+	testkit.Until(t, "the state to be saved", func() bool {
 		_, err := os.Stat(r.path("var/lib/telegraf/heartbeat.state"))
 		return err == nil
 	})
-}
-
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	look := time.NewTicker(100 * time.Millisecond)
-	defer look.Stop()
-	limit := time.After(time.Minute)
-	for !done() {
-		select {
-		case <-look.C:
-		case <-limit:
-			t.Fatalf("in vain waited for %s", what)
-		}
-	}
 }
 
 // What is changed must be committed first; what is not known to git is left out.
@@ -359,6 +359,23 @@ func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 
 	write("program", "changed")
 	require.ErrorContains(t, checkOut(t.TempDir()), "these changes are not:\nM program")
+}
+
+// A sample of cron once took the place of the program, whose name it has.
+func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
+	t.Chdir(filepath.Join("..", ".."))
+	for _, p := range platforms() {
+		for _, program := range p.programs {
+			built := filepath.Join(t.TempDir(), program)
+			require.NoError(t, os.WriteFile(built, []byte("built"), 0o600))
+			all, err := members("root", built, slices.Concat(contents[program], samples[p.os]))
+			require.NoError(t, err)
+			require.Equal(t, member{"root/" + program, 0o755, []byte("built")}, all[0])
+
+			_, err = members("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
+			require.ErrorContains(t, err, "would be there twice")
+		}
+	}
 }
 
 // The bytes of an archive depend on nothing but its members and its time.

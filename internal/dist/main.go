@@ -2,18 +2,17 @@
 // archives, a list of what they are made of, checksums and a note. It asks git for
 // the version, builds from a clone of what is committed, and makes the same bytes
 // each time and in each directory.
+// What was in dist is removed.
 //
-//	go run ./internal/dist [-out DIR] [-only OS/ARCH,...]
+//	go run ./internal/dist
 package main
 
 import (
 	"cmp"
-	"flag"
 	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -26,10 +25,7 @@ const (
 )
 
 func main() {
-	out := flag.String("out", "dist", "directory to write; what is in it is removed")
-	only := flag.String("only", "", "these platforms alone, like linux/amd64,windows/amd64")
-	flag.Parse()
-	if err := run(*out, *only); err != nil {
+	if err := run(); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
@@ -42,8 +38,8 @@ type release struct {
 	seconds int64  // when it was committed, unix time; the time of all files
 }
 
-func run(out, only string) error {
-	out, err := filepath.Abs(out)
+func run() error {
+	out, err := filepath.Abs("dist")
 	if err != nil {
 		return err
 	}
@@ -63,10 +59,8 @@ func run(out, only string) error {
 		return err
 	}
 	for _, p := range platforms() {
-		if only == "" || slices.Contains(strings.Split(only, ","), p.name()) {
-			if err := r.publish(p); err != nil {
-				return fmt.Errorf("%s: %w", p.name(), err)
-			}
+		if err := r.publish(p); err != nil {
+			return fmt.Errorf("%s: %w", p.name(), err)
 		}
 	}
 	if err := r.note(); err != nil {

@@ -183,7 +183,8 @@ func (w *world) buildGo(b block) {
 	require.NoError(w, err)
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "x.go"): source}})
 	require.NoError(w, err)
-	out, err := exec.Command("go", "build", "-buildvcs=false", "-overlay", w.write("overlay.json", string(overlay)), "./documented").CombinedOutput()
+	build := exec.Command("go", "build", "-buildvcs=false", "-overlay", w.write("overlay.json", string(overlay)), "./documented")
+	out, err := build.CombinedOutput()
 	require.NoError(w, err, "%s", out)
 }
 

@@ -14,6 +14,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // writeOptions writes a file for telegraf-heartbeat -config.
@@ -26,10 +28,10 @@ func writeOptions(t testing.TB, address string, more ...string) string {
 }
 
 // listens waits until p listens and returns where.
-func listens(p *process) string {
-	p.t.Helper()
-	p.until("it to listen", func() bool { return len(listenedIn(&p.stderr)) > 0 })
-	return listenedIn(&p.stderr)[0]
+func listens(p *testkit.Process) string {
+	p.T.Helper()
+	p.Until("it to listen", func() bool { return len(listenedIn(&p.Stderr)) > 0 })
+	return listenedIn(&p.Stderr)[0]
 }
 
 func TestWrongConfigurationIsOneClearLine(t *testing.T) {
@@ -51,10 +53,10 @@ func TestWrongConfigurationIsOneClearLine(t *testing.T) {
 	for _, tt := range tests {
 		t.Run(tt.name, func(t *testing.T) {
 			t.Parallel()
-			p := start(t, "telegraf-heartbeat", "-config", tt.file)
-			require.Equal(t, 3, p.exit(), "exit code for a wrong configuration")
-			require.Empty(t, p.stdout.all())
-			said := p.stderr.all()
+			p := testkit.StartProgram(t, "telegraf-heartbeat", "-config", tt.file)
+			require.Equal(t, 3, p.Exit(), "exit code for a wrong configuration")
+			require.Empty(t, p.Stdout.All())
+			said := p.Stderr.All()
 			require.Len(t, said, 1)
 			for _, want := range append(tt.want, "E! ") {
 				require.Contains(t, said[0], want)
@@ -71,56 +73,56 @@ func TestPortInUseIsWaitedFor(t *testing.T) {
 	address := holder.Addr().String()
 	config := writeOptions(t, "tcp://"+address)
 
-	p := start(t, "telegraf-heartbeat", "-config", config)
+	p := testkit.StartProgram(t, "telegraf-heartbeat", "-config", config)
 	const complaint = "Cannot start yet, retrying until it is free"
-	p.until("it to complain", func() bool { return len(p.stderr.with(complaint)) > 0 })
-	require.Contains(t, p.stderr.with(complaint)[0], address)
+	p.Until("it to complain", func() bool { return p.Stderr.Says(complaint) })
+	require.Contains(t, p.Stderr.With(complaint)[0], address)
 	require.NoError(t, holder.Close())
 	require.Equal(t, address, listens(p))
 	answer := dial(t, address).beat(map[string]any{"host": "web-1", "service": "shop", "pid": 1})
 	require.Equal(t, "web-1/shop", answer.ID)
-	require.Len(t, p.stderr.with(complaint), 1)
+	require.Len(t, p.Stderr.With(complaint), 1)
 
 	// Now it is the one that holds the port, and another one waits.
-	second := start(t, "telegraf-heartbeat", "-config", config)
-	second.until("it to complain", func() bool { return len(second.stderr.with(complaint)) > 0 })
-	second.signal(syscall.SIGTERM)
-	require.Zero(t, second.exit(), "exit code when stopped while waiting for the port")
-	require.Empty(t, listenedIn(&second.stderr))
-	p.signal(syscall.SIGTERM)
-	require.Zero(t, p.exit())
+	second := testkit.StartProgram(t, "telegraf-heartbeat", "-config", config)
+	second.Until("it to complain", func() bool { return second.Stderr.Says(complaint) })
+	second.Signal(syscall.SIGTERM)
+	require.Zero(t, second.Exit(), "exit code when stopped while waiting for the port")
+	require.Empty(t, listenedIn(&second.Stderr))
+	p.Signal(syscall.SIGTERM)
+	require.Zero(t, p.Exit())
 }
 
 func TestTryPrintsTransitionsReadably(t *testing.T) {
 	t.Parallel()
-	p := start(t, "telegraf-heartbeat", "-listen", anyPort)
-	require.NoError(t, p.stdin.Close(), "it ignores stdin")
+	p := testkit.StartProgram(t, "telegraf-heartbeat", "-listen", anyPort)
+	require.NoError(t, p.Stdin.Close(), "it ignores stdin")
 	address := listens(p)
 
 	polite := startSender(t, address, "web-1", "polite")
 	killed := startSender(t, address, "web-2", "killed")
 	states := func(peer string) []string {
-		lines := p.stdout.with(" " + peer + " ")
+		lines := p.Stdout.With(" " + peer + " ")
 		found := make([]string, 0, len(lines))
 		for _, line := range lines {
 			found = append(found, strings.Fields(line)[1])
 		}
 		return found
 	}
-	p.until("both to be alive", func() bool { return len(states("web-1/polite")) > 0 && len(states("web-2/killed")) > 0 })
-	polite.signal(syscall.SIGTERM)
-	require.Zero(t, polite.exit())
-	killed.kill()
-	p.until("the death", func() bool { return slices.Contains(states("web-2/killed"), "dead") })
+	p.Until("both to be alive", func() bool { return len(states("web-1/polite")) > 0 && len(states("web-2/killed")) > 0 })
+	polite.Signal(syscall.SIGTERM)
+	require.Zero(t, polite.Exit())
+	killed.Kill()
+	p.Until("the death", func() bool { return slices.Contains(states("web-2/killed"), "dead") })
 	require.Equal(t, []string{"alive", "left"}, states("web-1/polite"))
 	seen := states("web-2/killed")
 	require.Equal(t, "alive", seen[0])
 	require.Equal(t, []string{"suspect", "dead"}, seen[len(seen)-2:])
 
 	readable := regexp.MustCompile(`^\d\d:\d\d:\d\d (collector started|(alive|suspect|dead|left) \S+ [a-z_]+( after [0-9.hms]+)?)$`)
-	for _, line := range p.stdout.all() {
+	for _, line := range p.Stdout.All() {
 		require.Regexp(t, readable, line)
 	}
-	p.signal(syscall.SIGTERM)
-	require.Zero(t, p.exit())
+	p.Signal(syscall.SIGTERM)
+	require.Zero(t, p.Exit())
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // foreign returns the path of a program that is not ours: where the system has
@@ -47,17 +49,17 @@ func freeAddress(t testing.TB) string {
 
 // A server is a database that was started for a test.
 type server struct {
-	*process
+	*testkit.Process
 	url string
 }
 
 // serve starts a server and waits until it answers at path.
 func serve(t testing.TB, address, path, name string, args ...string) *server {
 	t.Helper()
-	s := &server{newProcess(t, name, exec.Command(foreign(t, name), args...)), "http://" + address}
-	s.cmd.Dir = t.TempDir()
-	s.start()
-	s.until(name+" to answer", func() bool {
+	command := exec.Command(foreign(t, name), args...)
+	command.Dir = t.TempDir()
+	s := &server{testkit.Start(t, name, command), "http://" + address}
+	s.Until(name+" to answer", func() bool {
 		answer, err := http.Get(s.url + path)
 		if err != nil {
 			return false
@@ -122,14 +124,14 @@ func writeScrapeConfig(t testing.TB, target, more string) string {
 
 // get asks s and decodes what it answers.
 func (s *server) get(path string, query url.Values, answer any) {
-	s.t.Helper()
+	s.T.Helper()
 	response, err := http.Get(s.url + path + "?" + query.Encode())
-	require.NoError(s.t, err)
+	require.NoError(s.T, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)
-	require.NoError(s.t, err)
-	require.Equal(s.t, http.StatusOK, response.StatusCode, "%s\n%s", text, query)
-	require.NoError(s.t, json.Unmarshal(text, answer), "%s", text)
+	require.NoError(s.T, err)
+	require.Equal(s.T, http.StatusOK, response.StatusCode, "%s\n%s", text, query)
+	require.NoError(s.T, json.Unmarshal(text, answer), "%s", text)
 }
 
 // A line is one of the lines of a chart, or of the rows of a table: labels, and
@@ -145,7 +147,7 @@ func (l *line) latest(column string) float64 { return last(l.values[column]) }
 
 // influxQL runs a query, as Grafana does.
 func (s *server) influxQL(query string) []line {
-	s.t.Helper()
+	s.T.Helper()
 	var answer struct {
 		Results []struct {
 			Error  string
@@ -157,8 +159,8 @@ func (s *server) influxQL(query string) []line {
 		}
 	}
 	s.get("/query", url.Values{"db": {"telegraf"}, "epoch": {"ms"}, "q": {query}}, &answer)
-	require.Len(s.t, answer.Results, 1)
-	require.Empty(s.t, answer.Results[0].Error, query)
+	require.Len(s.T, answer.Results, 1)
+	require.Empty(s.T, answer.Results[0].Error, query)
 	var lines []line
 	for _, series := range answer.Results[0].Series {
 		l := line{labels: series.Tags, values: make(map[string][]float64)}
@@ -183,7 +185,7 @@ func (s *server) influxQL(query string) []line {
 
 // promQL runs a query at one instant, or from an instant to another.
 func (s *server) promQL(query string, from, to time.Time, step time.Duration) []line {
-	s.t.Helper()
+	s.T.Helper()
 	var answer struct {
 		Data struct {
 			Result []struct {
@@ -207,9 +209,9 @@ func (s *server) promQL(query string, from, to time.Time, step time.Duration) []
 		}
 		for _, value := range result.Values {
 			text, ok := value[1].(string)
-			require.True(s.t, ok, "%v", value)
+			require.True(s.T, ok, "%v", value)
 			number, err := strconv.ParseFloat(text, 64)
-			require.NoError(s.t, err)
+			require.NoError(s.T, err)
 			if !math.IsNaN(number) { // 0 of 0, which Grafana leaves out too
 				l.values["value"] = append(l.values["value"], number)
 				l.at = append(l.at, int(value[0].(float64)-float64(from.Unix())))

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A told story is one in which everything happens that charts should show, and
@@ -32,7 +34,7 @@ func tellCharts(t testing.TB) *toldStory {
 	t.Helper()
 	s := startDatabases(t)
 	address := s.collector.address
-	sender := func(host, service string) *process { return startSender(t, address, host, service) }
+	sender := func(host, service string) *testkit.Process { return startSender(t, address, host, service) }
 
 	sender("web-1", "nginx")
 	shop, back, loop := sender("web-2", "shop"), sender("web-4", "back"), sender("web-7", "loop")
@@ -47,14 +49,14 @@ func tellCharts(t testing.TB) *toldStory {
 		s.restart(&restarted, "web-6", "shop")
 	}
 	for range 2 { // dead, alive, dead, alive
-		loop.kill()
+		loop.Kill()
 		s.untilAll("a death", `heartbeat_peer_dead{source="web-7"} == 1`, 1)
 		loop = sender("web-7", "loop")
 		s.untilAll("a life", `heartbeat_peer_alive{source="web-7"} == 1`, 1)
 	}
-	back.kill()
-	polite.signal(syscall.SIGTERM)
-	require.Zero(t, polite.exit())
+	back.Kill()
+	polite.Signal(syscall.SIGTERM)
+	require.Zero(t, polite.Exit())
 	s.untilAll("a death", `heartbeat_peer_dead{source="web-4"} == 1`, 1)
 	sender("web-4", "back")
 
@@ -64,9 +66,9 @@ func tellCharts(t testing.TB) *toldStory {
 	s.untilAll("some beats over the new connection", fmt.Sprintf(`heartbeat_peer_beats_total{source="web-2"} > %f`, beats+4), 1)
 	moved.on("10.0.0.9")
 	naive.beat()
-	shop.kill()
-	host.kill()
-	old.kill()
+	shop.Kill()
+	host.Kill()
+	old.Kill()
 	s.untilAll("the deaths", `heartbeat_peer_dead{source=~"web-2|db-1"} == 1`, 3)
 	s.untilAll("one to be forgotten", `heartbeat_peer_reason_code{source="gone-1"} offset 6s == 16`, 1) // for longer than a step
 	moved.on("10.0.0.10")
@@ -99,7 +101,7 @@ func startDatabases(t testing.TB) *toldStory {
 func (s *toldStory) untilAll(what, query string, count int) {
 	s.t.Helper()
 	for _, db := range []*server{s.prom, s.victoria} {
-		s.collector.until(what, func() bool {
+		s.collector.Until(what, func() bool {
 			now := time.Now()
 			return len(db.promQL(query, now, now, 0)) == count
 		})
@@ -107,11 +109,11 @@ func (s *toldStory) untilAll(what, query string, count int) {
 }
 
 // restart kills a sender and starts it again at once.
-func (s *toldStory) restart(p **process, host, service string) {
+func (s *toldStory) restart(p **testkit.Process, host, service string) {
 	s.t.Helper()
-	(*p).kill()
+	(*p).Kill()
 	*p = startSender(s.t, s.collector.address, host, service)
-	s.untilAll("the next life", fmt.Sprintf(`heartbeat_peer_last_pid{source=%q} == %d`, host, (*p).pid()), 1)
+	s.untilAll("the next life", fmt.Sprintf(`heartbeat_peer_last_pid{source=%q} == %d`, host, (*p).PID()), 1)
 }
 
 // restartCollector ends what Telegraf has started, which starts it again.
@@ -120,16 +122,16 @@ func (s *toldStory) restartCollector() {
 	started := s.collector.listeners()
 	require.Len(s.t, started, 1)
 	require.NoError(s.t, syscall.Kill(started[0], syscall.SIGTERM))
-	s.collector.until("the next collector", func() bool { return len(s.collector.listeners()) == 2 })
+	s.collector.Until("the next collector", func() bool { return len(s.collector.listeners()) == 2 })
 }
 
 // watch starts a sender that speaks for its host and a service there.
-func (s *toldStory) watch(host, service string) *process {
+func (s *toldStory) watch(host, service string) *testkit.Process {
 	s.t.Helper()
 	file := filepath.Join(s.t.TempDir(), "heartbeat-sender.toml")
-	text := fmt.Sprintf("server = \"tcp://%s\"\nhost = %q\ninterval = \"1s\"\n[[watch]]\nservice = %q\npid = %d\n", s.collector.address, host, service, sleeper(s.t).pid())
+	text := fmt.Sprintf("server = \"tcp://%s\"\nhost = %q\ninterval = \"1s\"\n[[watch]]\nservice = %q\npid = %d\n", s.collector.address, host, service, sleeper(s.t).PID())
 	require.NoError(s.t, os.WriteFile(file, []byte(text), 0o600))
-	return start(s.t, "heartbeat-sender", "run", "-config", file)
+	return testkit.StartProgram(s.t, "heartbeat-sender", "run", "-config", file)
 }
 
 // suspect lets a service beat twice and lose its connection.

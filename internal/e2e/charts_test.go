@@ -238,7 +238,7 @@ func (s *toldStory) marks(t *testing.T, to time.Time) {
 			}[a.Name]
 			for _, db := range []*server{s.prom, s.victoria} {
 				lines := db.promQL(prometheusText(a.PromQL, to.Sub(s.from)), s.from, to, step)
-				require.Equal(t, want, peersOf(lines), db.name)
+				require.Equal(t, want, peersOf(lines), db.Name)
 			}
 			lines := s.influx.influxQL(influxText(a.InfluxQL, s.from, to))
 			if a.Name == "Collector" {
@@ -386,7 +386,7 @@ func (s *toldStory) queriesOfTheDocuments(t *testing.T) {
 		for _, db := range []*server{s.prom, s.victoria} {
 			lines := db.promQL(`round(increase(heartbeat_peer_restarts_total{source="web-6"}[6h]))`, now, now, 0)
 			require.Len(t, lines, 1)
-			require.InDelta(t, 4, lines[0].value(t), 0, db.name)
+			require.InDelta(t, 4, lines[0].value(t), 0, db.Name)
 		}
 	})
 }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -27,7 +28,7 @@ func dial(t testing.TB, address string) *client {
 	conn, err := net.Dial("tcp", address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
-	require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+	require.NoError(t, conn.SetDeadline(time.Now().Add(testkit.Patience)))
 	return &client{Conn: conn, t: t, answers: wire.NewReader(conn, wire.MaxAnswer)}
 }
 
@@ -78,9 +79,9 @@ func (c *client) closed() {
 }
 
 // startSender starts a heartbeat-sender for a service that is itself.
-func startSender(t testing.TB, address, host, service string) *process {
+func startSender(t testing.TB, address, host, service string) *testkit.Process {
 	t.Helper()
-	return start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+address,
+	return testkit.StartProgram(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+address,
 		"-interval", "1s", "-host", host, "-service", service)
 }
 

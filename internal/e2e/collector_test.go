@@ -16,6 +16,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/plugins/parsers/influx"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // anyPort lets the kernel choose; the log tells what it chose.
@@ -23,7 +25,7 @@ const anyPort = "tcp://127.0.0.1:0"
 
 // A collector is a Telegraf that listens for heartbeats.
 type collector struct {
-	*process
+	*testkit.Process
 	address string // host:port
 	written string // file with what it has written
 	options string // file with the options of the plugin
@@ -50,7 +52,7 @@ func startStock(t testing.TB, more func(*conf)) *collector {
 func startStockWith(t testing.TB, options string, more func(*conf)) *collector {
 	t.Helper()
 	c := readConf(t)
-	c.replace(`command = ["telegraf-heartbeat"]`, fmt.Sprintf("command = [%q, %q, %q]", program(t, "telegraf-heartbeat"), "-config", options))
+	c.replace(`command = ["telegraf-heartbeat"]`, fmt.Sprintf("command = [%q, %q, %q]", testkit.Program(t, "telegraf-heartbeat"), "-config", options))
 	return startTelegraf(t, "telegraf-stock", options, c, more)
 }
 
@@ -77,8 +79,8 @@ func startTelegraf(t testing.TB, name, options string, c *conf, more func(*conf)
 		more(c)
 	}
 	require.NoError(t, os.WriteFile(file, []byte(c.text), 0o600))
-	run := &collector{process: start(t, name, "--config", file), written: written, options: options}
-	run.until("the collector to listen", func() bool { return len(run.listened()) == 1 })
+	run := &collector{Process: testkit.StartProgram(t, name, "--config", file), written: written, options: options}
+	run.Until("the collector to listen", func() bool { return len(run.listened()) == 1 })
 	run.address = run.listened()[0]
 	return run
 }
@@ -86,11 +88,11 @@ func startTelegraf(t testing.TB, name, options string, c *conf, more func(*conf)
 var listening = regexp.MustCompile(`Listening on tcp://(\S+)`)
 
 // listened returns where the plugin has listened since Telegraf was started.
-func (c *collector) listened() []string { return listenedIn(&c.stderr) }
+func (c *collector) listened() []string { return listenedIn(&c.Stderr) }
 
-func listenedIn(log *transcript) []string {
+func listenedIn(log *testkit.Transcript) []string {
 	var addresses []string
-	for _, line := range log.all() {
+	for _, line := range log.All() {
 		if match := listening.FindStringSubmatch(line); match != nil {
 			addresses = append(addresses, match[1])
 		}
@@ -101,16 +103,16 @@ func listenedIn(log *transcript) []string {
 // metrics returns what Telegraf has written of a measurement, in its order,
 // or of all measurements if that is empty. where are keys and values of tags.
 func (c *collector) metrics(measurement string, where ...string) []telegraf.Metric {
-	c.t.Helper()
+	c.T.Helper()
 	text, err := os.ReadFile(c.written)
 	if !os.IsNotExist(err) {
-		require.NoError(c.t, err)
+		require.NoError(c.T, err)
 	}
 	text = text[:bytes.LastIndexByte(text, '\n')+1] // the last line may be half
 	parser := influx.Parser{}
-	require.NoError(c.t, parser.Init())
+	require.NoError(c.T, parser.Init())
 	all, err := parser.Parse(text)
-	require.NoError(c.t, err)
+	require.NoError(c.T, err)
 	return slices.DeleteFunc(all, func(m telegraf.Metric) bool {
 		return measurement != "" && m.Name() != measurement || !tagged(m, where...)
 	})
@@ -128,7 +130,7 @@ func tagged(m telegraf.Metric, where ...string) bool {
 // events returns the states that a source was said to be in, one after the
 // other.
 func (c *collector) events(source string) []string {
-	c.t.Helper()
+	c.T.Helper()
 	metrics := c.metrics("heartbeat_event", "source", source)
 	states := make([]string, 0, len(metrics))
 	for _, m := range metrics {

@@ -19,6 +19,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -33,38 +34,37 @@ func TestTenThousandConnectionsAreHeld(t *testing.T) {
 	t.Parallel()
 	needDescriptors(t, 11_200) // the collector keeps a tenth for others
 
-	collector := newProcess(t, "telegraf-heartbeat", exec.Command(program(t, "telegraf-heartbeat"), "-config", writeOptions(t, anyPort)))
-	collector.stdout.only = []string{"heartbeat_listener,", "heartbeat_collector,"}
-	collector.start()
+	command := exec.Command(testkit.Program(t, "telegraf-heartbeat"), "-config", writeOptions(t, anyPort))
+	collector := testkit.Start(t, "telegraf-heartbeat", command, "heartbeat_listener,", "heartbeat_collector,")
 	address := listens(collector)
 
 	self, err := os.Executable()
 	require.NoError(t, err)
-	clients := newProcess(t, "crowd", exec.Command(self))
-	clients.cmd.Env = []string{crowdEnv + "=" + address}
-	clients.start()
+	command = exec.Command(self)
+	command.Env = []string{crowdEnv + "=" + address}
+	clients := testkit.Start(t, "crowd", command)
 	for round := 1; round <= 2; round++ {
-		clients.until("all beats to be acknowledged", func() bool { return len(clients.stdout.all()) == round })
-		collector.say("\n")
+		clients.Until("all beats to be acknowledged", func() bool { return len(clients.Stdout.All()) == round })
+		collector.Say("\n")
 		gathered := fmt.Sprintf("beats_total=%di", round*crowdSize)
-		collector.until("all beats to be counted", func() bool { return len(collector.stdout.with(gathered)) > 0 })
-		listener := last(collector.stdout.with(gathered))
+		collector.Until("all beats to be counted", func() bool { return collector.Stdout.Says(gathered) })
+		listener := last(collector.Stdout.With(gathered))
 		require.Contains(t, listener, fmt.Sprintf("connections=%di", crowdSize))
-		require.Contains(t, last(collector.stdout.with("state=alive")), fmt.Sprintf("peers=%di", crowdSize))
-		t.Logf("round %d: %s for %d connections", round, memory(collector.pid()), crowdSize)
+		require.Contains(t, last(collector.Stdout.With("state=alive")), fmt.Sprintf("peers=%di", crowdSize))
+		t.Logf("round %d: %s for %d connections", round, memory(collector.PID()), crowdSize)
 		if round == 1 {
-			clients.say("\n")
+			clients.Say("\n")
 		}
 	}
 
 	begin := time.Now()
-	collector.signal(syscall.SIGTERM)
-	require.Zero(t, collector.exit())
+	collector.Signal(syscall.SIGTERM)
+	require.Zero(t, collector.Exit())
 	took := time.Since(begin)
 	t.Logf("stopped with %d connections open, in %s", crowdSize, took.Round(time.Millisecond))
 	require.LessOrEqual(t, took, 10*time.Second, "a second, with ten times the slack")
-	clients.say("\n")
-	require.Zero(t, clients.exit())
+	clients.Say("\n")
+	require.Zero(t, clients.Exit())
 }
 
 // needDescriptors skips the test unless a process may have so many.
@@ -132,7 +132,7 @@ func crowdBeat(conn *net.Conn, i int, address string, round int) error {
 			return err
 		}
 	}
-	if err := (*conn).SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := (*conn).SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return err
 	}
 	beat, err := wire.AppendBeat(nil, &wire.Beat{

@@ -12,16 +12,18 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // listeners returns the pids of the processes that have listened, as they
 // said.
 func (c *collector) listeners() []int {
-	c.t.Helper()
+	c.T.Helper()
 	started := c.metrics("heartbeat_event", "reason", "started")
 	pids := make([]int, 0, len(started))
 	for _, m := range started {
-		pids = append(pids, int(number(c.t, m, "last_pid")))
+		pids = append(pids, int(number(c.T, m, "last_pid")))
 	}
 	return pids
 }
@@ -53,15 +55,15 @@ func TestEndOfTelegrafIsTheEndOfAll(t *testing.T) {
 		t.Run(way.name, func(t *testing.T) {
 			t.Parallel()
 			c := way.start(t, nil)
-			c.until("it to say that it has begun", func() bool { return len(c.listeners()) == 1 })
+			c.Until("it to say that it has begun", func() bool { return len(c.listeners()) == 1 })
 			pid := c.listeners()[0]
 			require.False(t, gone(pid))
 			client := dial(t, c.address)
 			const peers = 500
 			client.burst(peers)
 
-			c.signal(syscall.SIGTERM)
-			require.Zero(t, c.exit())
+			c.Signal(syscall.SIGTERM)
+			require.Zero(t, c.Exit())
 			require.True(t, gone(pid), "an orphan is left: %d", pid)
 			requireFree(t, c.address)
 			client.closed()
@@ -75,17 +77,17 @@ func TestKilledTelegrafLeavesNoOrphan(t *testing.T) {
 	c := startStock(t, nil)
 	client := dial(t, c.address)
 	client.beat(map[string]any{"host": "web-1", "service": "shop", "pid": 1})
-	c.until("it to say that it has begun", func() bool { return len(c.listeners()) == 1 })
+	c.Until("it to say that it has begun", func() bool { return len(c.listeners()) == 1 })
 	child := c.listeners()[0]
-	require.NotEqual(t, c.pid(), child)
+	require.NotEqual(t, c.PID(), child)
 
 	t.Cleanup(func() {
 		if !gone(child) {
 			require.NoError(t, syscall.Kill(child, syscall.SIGKILL))
 		}
 	})
-	c.kill()
-	until(t, "the end of telegraf-heartbeat", func() bool { return gone(child) })
+	c.Kill()
+	testkit.Until(t, "the end of telegraf-heartbeat", func() bool { return gone(child) })
 	requireFree(t, c.address)
 }
 
@@ -97,21 +99,21 @@ func TestReloadGoesOnAtTheSamePort(t *testing.T) {
 			c := way.start(t, nil)
 			client := dial(t, c.address)
 			client.beat(map[string]any{"host": "web-1", "service": "shop", "pid": 1})
-			c.until("it to say that it has begun", func() bool { return len(c.listeners()) == 1 })
+			c.Until("it to say that it has begun", func() bool { return len(c.listeners()) == 1 })
 
 			options, err := os.ReadFile(c.options)
 			require.NoError(t, err)
 			fixed := strings.Replace(string(options), anyPort, "tcp://"+c.address, 1)
 			require.NoError(t, os.WriteFile(c.options, []byte(fixed), 0o600))
-			c.signal(syscall.SIGHUP)
+			c.Signal(syscall.SIGHUP)
 			client.closed()
-			c.until("it to begin again", func() bool { return len(c.listeners()) == 2 })
+			c.Until("it to begin again", func() bool { return len(c.listeners()) == 2 })
 			require.Equal(t, c.address, last(c.listened()))
 			answer := dial(t, c.address).beat(map[string]any{"host": "web-1", "service": "shop", "pid": 1})
 			require.Equal(t, "web-1/shop", answer.ID)
 
 			pids := c.listeners()
-			if own := c.pid(); pids[0] == own {
+			if own := c.PID(); pids[0] == own {
 				require.Equal(t, own, pids[1])
 				return
 			}

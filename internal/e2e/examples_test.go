@@ -13,27 +13,28 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // example starts one of the clients that docs/clients.md shows.
-func example(t *testing.T, interpreter, name, address string) *process {
+func example(t *testing.T, interpreter, name, address string) *testkit.Process {
 	t.Helper()
 	runs, err := exec.LookPath(interpreter)
 	if err != nil {
 		t.Skipf("needs %[1]s: install Debian's package %[1]s", interpreter)
 	}
 	host, port, _ := strings.Cut(address, ":")
-	p := newProcess(t, name, exec.Command(runs, filepath.Join("..", "..", "deploy", "examples", name), host, port))
-	p.cmd.Env = append(p.cmd.Env, "HOME="+os.Getenv("HOME"))
-	p.start()
-	return p
+	command := exec.Command(runs, filepath.Join("..", "..", "deploy", "examples", name), host, port)
+	command.Env = []string{"HOME=" + os.Getenv("HOME")}
+	return testkit.Start(t, name, command)
 }
 
 // saidOf waits until the collector tells a state, and returns of whom.
-func saidOf(collector *process, state string) string {
+func saidOf(collector *testkit.Process, state string) string {
 	var lines []string
-	collector.until(state, func() bool {
-		lines = collector.stdout.with(" " + state + " ")
+	collector.Until(state, func() bool {
+		lines = collector.Stdout.With(" " + state + " ")
 		return len(lines) > 0
 	})
 	return strings.Fields(lines[0])[2]
@@ -45,18 +46,18 @@ func TestFramedExamplesLiveAndLeave(t *testing.T) {
 	for _, e := range [][2]string{{"python3", "heartbeat.py"}, {"bash", "heartbeat.sh"}} {
 		t.Run(e[1], func(t *testing.T) {
 			t.Parallel()
-			collector := start(t, "telegraf-heartbeat", "-listen", anyPort)
+			collector := testkit.StartProgram(t, "telegraf-heartbeat", "-listen", anyPort)
 			client := example(t, e[0], e[1], listens(collector))
 			name, err := os.Hostname()
 			require.NoError(t, err)
 			peer := strings.ToLower(name) + "/shop"
 			require.Equal(t, peer, saidOf(collector, "alive"))
-			client.until("it to read the answer", func() bool { return len(client.stdout.with(peer)) > 0 })
+			client.Until("it to read the answer", func() bool { return client.Stdout.Says(peer) })
 
-			client.signal(syscall.SIGTERM)
-			require.Zero(t, client.exit())
+			client.Signal(syscall.SIGTERM)
+			require.Zero(t, client.Exit())
 			require.Equal(t, peer, saidOf(collector, "left"))
-			require.Empty(t, collector.stderr.with("Refused"))
+			require.Empty(t, collector.Stderr.With("Refused"))
 		})
 	}
 }
@@ -64,21 +65,21 @@ func TestFramedExamplesLiveAndLeave(t *testing.T) {
 // It is known by its address and pid, and nothing that it sends is refused.
 func TestArticlesExampleIsHeard(t *testing.T) {
 	t.Parallel()
-	collector := start(t, "telegraf-heartbeat", "-listen", anyPort)
+	collector := testkit.StartProgram(t, "telegraf-heartbeat", "-listen", anyPort)
 	client := example(t, "python3", "article.py", listens(collector))
-	require.Equal(t, strconv.Itoa(client.pid()), path.Base(saidOf(collector, "alive")))
-	require.Empty(t, collector.stderr.with("Refused"))
+	require.Equal(t, strconv.Itoa(client.PID()), path.Base(saidOf(collector, "alive")))
+	require.Empty(t, collector.Stderr.With("Refused"))
 }
 
 // It dials anew, until a collector is there again.
 func TestPythonExampleFindsTheCollectorAgain(t *testing.T) {
 	t.Parallel()
-	collector := start(t, "telegraf-heartbeat", "-listen", anyPort)
+	collector := testkit.StartProgram(t, "telegraf-heartbeat", "-listen", anyPort)
 	address := listens(collector)
 	client := example(t, "python3", "heartbeat.py", address)
 	saidOf(collector, "alive")
-	collector.kill()
-	client.until("it to notice", func() bool { return len(client.stderr.all()) > 0 })
-	again := start(t, "telegraf-heartbeat", "-listen", "tcp://"+address)
+	collector.Kill()
+	client.Until("it to notice", func() bool { return len(client.Stderr.All()) > 0 })
+	again := testkit.StartProgram(t, "telegraf-heartbeat", "-listen", "tcp://"+address)
 	require.Equal(t, "shop", path.Base(saidOf(again, "alive")))
 }

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // wrap returns a command around which exec is.
@@ -28,7 +30,7 @@ func wrapTo(t testing.TB, url string, command ...string) *exec.Cmd {
 	args := append([]string{
 		"exec", "-config", os.DevNull, "-server", url, "-host", "web-1", "-service", "job", "-quiet", "--",
 	}, command...)
-	return exec.Command(program(t, "heartbeat-sender"), args...)
+	return exec.Command(testkit.Program(t, "heartbeat-sender"), args...)
 }
 
 func TestJobsAreToldAsTheyEnd(t *testing.T) {
@@ -46,10 +48,9 @@ func TestJobsAreToldAsTheyEnd(t *testing.T) {
 			t.Parallel()
 			p := newPost(t)
 			p.relieve()
-			job := newProcess(t, "exec", wrap(t, p.address, "sh", "-c", tt.script))
-			job.start()
-			require.Equal(t, tt.code, job.exit())
-			p.now().until("its end", func() bool { return len(p.states("web-1", "job")) == len(tt.want) })
+			job := testkit.Start(t, "exec", wrap(t, p.address, "sh", "-c", tt.script))
+			require.Equal(t, tt.code, job.Exit())
+			p.now().Until("its end", func() bool { return len(p.states("web-1", "job")) == len(tt.want) })
 			require.Equal(t, tt.want, p.states("web-1", "job"))
 			require.Empty(t, p.states("web-1", "host"), "it speaks for nobody else")
 		})
@@ -61,12 +62,11 @@ func TestStoppedJobHasLeft(t *testing.T) {
 	t.Parallel()
 	p := newPost(t)
 	p.relieve()
-	job := newProcess(t, "exec", wrap(t, p.address, "sh", "-c", "sleep 3600; true")) // a group of two
-	job.start()
+	job := testkit.Start(t, "exec", wrap(t, p.address, "sh", "-c", "sleep 3600; true")) // a group of two
 	p.untilAll(1)
-	job.signal(syscall.SIGTERM)
-	require.Equal(t, 143, job.exit())
-	p.now().until("its end", func() bool { return len(p.states("web-1", "job")) == 2 })
+	job.Signal(syscall.SIGTERM)
+	require.Equal(t, 143, job.Exit())
+	p.now().Until("its end", func() bool { return len(p.states("web-1", "job")) == 2 })
 	require.Equal(t, "left leaving", last(p.states("web-1", "job")))
 }
 

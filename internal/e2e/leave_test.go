@@ -6,6 +6,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A goodbye for a name that nobody has is a mistake: it makes no peer and no
@@ -16,7 +18,7 @@ func TestGoodbyeForNobodyAndPromiseTakenBack(t *testing.T) {
 	p.relieve()
 	say := func(code int, command string, args ...string) string {
 		args = append([]string{command, "-config", os.DevNull, "-server", "tcp://" + p.address}, args...)
-		cmd := exec.Command(program(t, "heartbeat-sender"), args...)
+		cmd := exec.Command(testkit.Program(t, "heartbeat-sender"), args...)
 		out, _ := cmd.CombinedOutput() //nolint:errcheck // the exit code says it
 		require.Equal(t, code, cmd.ProcessState.ExitCode(), "%s", out)
 		return string(out)
@@ -29,7 +31,7 @@ func TestGoodbyeForNobodyAndPromiseTakenBack(t *testing.T) {
 	say(0, "leave", "-host", "db-7", "-back-in", "7d")
 	require.Contains(t, say(0, "leave", "-host", "web-5", "-back-in", "7d"), "web-5/host has said goodbye, and is dead if it is not back by 20")
 	require.Contains(t, say(0, "leave", "-host", "web-5", "-cancel"), "web-5/host is expected as before: its promise is taken back")
-	p.now().until("the death of whom nothing protects", func() bool { return len(p.states("web-5", "host")) == 3 })
+	p.now().Until("the death of whom nothing protects", func() bool { return len(p.states("web-5", "host")) == 3 })
 	require.Equal(t, "dead overdue", last(p.states("web-5", "host")))
 	require.Equal(t, "left leaving", last(p.states("db-7", "host")))
 	require.Empty(t, p.states("wbe-5", "host"))

@@ -76,7 +76,7 @@ func TestFreeNamesTouchNothingOfOurs(t *testing.T) {
 		}
 	}
 	require.LessOrEqual(t, seq, int64(20), "more beats at once than make metrics")
-	c.until("a look at both after their last beat", func() bool {
+	c.Until("a look at both after their last beat", func() bool {
 		return told(c, "twin", "beats_total") == seq && told(c, "forger", "beats_total") == seq
 	})
 
@@ -97,7 +97,7 @@ func TestFreeNamesTouchNothingOfOurs(t *testing.T) {
 		require.Equal(t, []string{"0"}, samples(page, "heartbeat_peer_dead", "twin"))
 		require.Equal(t, []string{"1"}, samples(page, "heartbeat_peer_alive", "forger"))
 	}
-	require.Empty(t, c.stderr.with(" E! "))
+	require.Empty(t, c.Stderr.With(" E! "))
 }
 
 // freeFields returns the fields that begin with x_, by seq. Nobody but the
@@ -161,19 +161,19 @@ var exported = regexp.MustCompile(`Listening on (http://\S+)`)
 // scrape returns the pages of both outputs, once they have text in the
 // heartbeat_peer_beats_total.
 func scrape(c *collector, text string) []string {
-	c.t.Helper()
+	c.T.Helper()
 	urls := make(map[string]bool)
-	for _, line := range c.stderr.all() {
+	for _, line := range c.Stderr.All() {
 		if match := exported.FindStringSubmatch(line); match != nil {
 			urls[match[1]] = true
 		}
 	}
-	require.Len(c.t, urls, 2)
+	require.Len(c.T, urls, 2)
 	pages := make([]string, 0, len(urls))
 	for _, url := range slices.Sorted(maps.Keys(urls)) {
 		var page string
-		c.until("the last beat at "+url, func() bool {
-			page = get(c.t, url)
+		c.Until("the last beat at "+url, func() bool {
+			page = get(c.T, url)
 			return slices.ContainsFunc(strings.Split(page, "\n"), func(line string) bool {
 				return strings.HasPrefix(line, "heartbeat_peer_beats_total{") && strings.Contains(line, `service="shop",`) && strings.Contains(line, text)
 			})

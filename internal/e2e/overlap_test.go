@@ -11,6 +11,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // Runs of a job that overlap, ten times each: every exit code of a failure is in an
@@ -36,21 +38,19 @@ func TestOverlappingRunsAreToldEach(t *testing.T) {
 			p := newPost(t)
 			p.relieve()
 			dir := t.TempDir()
-			run := func(which, i int) *process {
+			run := func(which, i int) *testkit.Process {
 				script := fmt.Sprintf("until [ -e %s/%d ]; do sleep 0.1; done; exit %d", dir, which, tt.codes[which])
 				if which == 1 && tt.lock {
 					script = "exit 0"
 				}
-				job := newProcess(t, "exec", exec.Command(program(t, "heartbeat-sender"), "exec", "-config", os.DevNull,
+				return testkit.Start(t, "exec", exec.Command(testkit.Program(t, "heartbeat-sender"), "exec", "-config", os.DevNull,
 					"-server", "tcp://"+p.address, "-host", "web-1", "-service", fmt.Sprint("job-", i), "-quiet", "--", "sh", "-c", script))
-				job.start()
-				return job
 			}
-			var runs [2][]*process
+			var runs [2][]*testkit.Process
 			end := func(which int) {
 				require.NoError(t, os.WriteFile(filepath.Join(dir, fmt.Sprint(which)), nil, 0o600))
 				for _, job := range runs[which] {
-					job.exit()
+					job.Exit()
 				}
 			}
 			for i := range times {
@@ -61,7 +61,7 @@ func TestOverlappingRunsAreToldEach(t *testing.T) {
 				runs[1] = append(runs[1], run(1, i))
 			}
 			if !tt.lock {
-				p.now().until("the second runs", func() bool { return len(p.events("reason", "restarted")) == times })
+				p.now().Until("the second runs", func() bool { return len(p.events("reason", "restarted")) == times })
 			}
 			order := []int{0, 1}
 			if tt.swapped {
@@ -86,7 +86,7 @@ func (p *post) requireRuns(times int, codes []int, last int) {
 	}
 	for i := range times {
 		service := fmt.Sprint("job-", i)
-		p.now().until("the end of "+service, func() bool {
+		p.now().Until("the end of "+service, func() bool {
 			return number(p.t, p.look(times)["web-1/"+service], "state_code") == final
 		})
 		var told []int

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -171,7 +172,7 @@ func TestRecordingIsWorthNothingAtAnotherCollector(t *testing.T) {
 		require.NoError(t, err)
 	}
 	own := &signer{client: dial(t, hostPort(second.urls["tcp"])), to: "hb-2.example.com", seq: 1000}
-	second.plugin.until("what came in datagrams to be refused", func() bool {
+	second.plugin.Until("what came in datagrams to be refused", func() bool {
 		require.Empty(t, own.say("alive").Error, "its own are heard")
 		return second.refused("udp", "recipient") == int64(len(recorded))
 	})
@@ -193,14 +194,14 @@ func (s *site) dialSecure() *client {
 	conn, err := tls.Dial("tcp", hostPort(s.urls["tls"]), trust)
 	require.NoError(s.t, err)
 	s.t.Cleanup(func() { conn.Close() })
-	require.NoError(s.t, conn.SetDeadline(time.Now().Add(patience)))
+	require.NoError(s.t, conn.SetDeadline(time.Now().Add(testkit.Patience)))
 	return &client{Conn: conn, t: s.t, answers: wire.NewReader(conn, wire.MaxAnswer)}
 }
 
 // refused returns how often a listener has refused for a reason.
 func (s *site) refused(scheme, reason string) (n int64) {
-	s.plugin.say("\n") // is gathered
-	for _, m := range parse(s.t, s.plugin.stdout.with("heartbeat_listener,")) {
+	s.plugin.Say("\n") // is gathered
+	for _, m := range parse(s.t, s.plugin.Stdout.With("heartbeat_listener,")) {
 		if address, _ := m.GetTag("address"); strings.HasPrefix(address, scheme) && tagged(m, "reason", reason) {
 			n = int64(number(s.t, m, "refused_total"))
 		}
@@ -226,11 +227,11 @@ func TestHostWithoutAKeyTakesNobodysPlace(t *testing.T) {
 	_, port, err := net.SplitHostPort(hostPort(s.urls["tcp"]))
 	require.NoError(t, err)
 	from := func(address string) *client {
-		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: patience}
+		dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.ParseIP(address)}, Timeout: testkit.Patience}
 		conn, err := dialer.DialContext(t.Context(), "tcp", net.JoinHostPort("127.0.0.1", port))
 		require.NoError(t, err)
 		t.Cleanup(func() { conn.Close() })
-		require.NoError(t, conn.SetDeadline(time.Now().Add(patience)))
+		require.NoError(t, conn.SetDeadline(time.Now().Add(testkit.Patience)))
 		return &client{Conn: conn, t: t, answers: wire.NewReader(conn, wire.MaxAnswer)}
 	}
 	honest := &signer{client: from("127.0.0.1")}
@@ -258,6 +259,6 @@ func TestHostWithoutAKeyTakesNobodysPlace(t *testing.T) {
 	require.Positive(t, served)
 	require.Empty(t, honest.say("alive").Error)
 	require.Equal(t, []string{"alive"}, s.told("host"))
-	until(t, "refusals", func() bool { return s.refused("tcp", "unproven") > 0 && s.refused("tcp", "read_timeout") > 0 })
+	testkit.Until(t, "refusals", func() bool { return s.refused("tcp", "unproven") > 0 && s.refused("tcp", "read_timeout") > 0 })
 	require.Equal(t, int64(1000), s.refused("tcp", "unproven")+s.refused("tcp", "read_timeout"), fmt.Sprint(served, " were let in"))
 }

@@ -12,6 +12,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A collector without a free descriptor goes on with whoever is connected, and
@@ -57,7 +59,7 @@ func newExhausted(t *testing.T) *exhausted {
 
 func (x *exhausted) beat(c *client, host string) {
 	x.t.Helper()
-	require.NoError(x.t, c.SetDeadline(time.Now().Add(patience)))
+	require.NoError(x.t, c.SetDeadline(time.Now().Add(testkit.Patience)))
 	c.beat(map[string]any{"host": host, "service": "shop", "pid": 1})
 }
 
@@ -69,7 +71,7 @@ func (x *exhausted) endure(lasts time.Duration) time.Duration {
 	refused := x.refused("accept")
 	before := x.limitDescriptors(x.usedDescriptors())
 	newcomer := dial(x.t, x.address)
-	until(x.t, "nobody to be let in", func() bool { return x.refused("accept") > refused })
+	testkit.Until(x.t, "nobody to be let in", func() bool { return x.refused("accept") > refused })
 	pause(lasts)
 	x.beat(x.known, "known")
 	begin := time.Now()
@@ -82,7 +84,7 @@ func (x *exhausted) endure(lasts time.Duration) time.Duration {
 // has and no more.
 func (x *exhausted) usedDescriptors() uint64 {
 	for fd := uint64(0); ; fd++ {
-		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", x.now().pid(), fd)); err != nil {
+		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", x.now().PID(), fd)); err != nil {
 			return fd
 		}
 	}
@@ -93,9 +95,9 @@ func (x *exhausted) usedDescriptors() uint64 {
 func (x *exhausted) limitDescriptors(limit uint64) (before uint64) {
 	x.t.Helper()
 	var all unix.Rlimit
-	require.NoError(x.t, unix.Prlimit(x.now().pid(), unix.RLIMIT_NOFILE, nil, &all))
+	require.NoError(x.t, unix.Prlimit(x.now().PID(), unix.RLIMIT_NOFILE, nil, &all))
 	before = all.Cur
 	all.Cur = limit
-	require.NoError(x.t, unix.Prlimit(x.now().pid(), unix.RLIMIT_NOFILE, &all, nil))
+	require.NoError(x.t, unix.Prlimit(x.now().PID(), unix.RLIMIT_NOFILE, &all, nil))
 	return before
 }

@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -34,7 +35,7 @@ func TestMillionIdentitiesCostNoMemoryAndNoPeer(t *testing.T) {
 	intruder.beat(map[string]any{"host": "flood-0000000", "service": "shop", "pid": 1}) // all were read before it
 	var memory footprint
 	for step := range floodSteps {
-		require.NoError(t, intruder.SetDeadline(time.Now().Add(patience)))
+		require.NoError(t, intruder.SetDeadline(time.Now().Add(testkit.Patience)))
 		written := make(chan error, 1)
 		go func() { written <- intruder.write(most+step*floodStep, floodStep, peer) }() // ends with step
 		for range floodStep {
@@ -64,9 +65,8 @@ func TestMillionIdentitiesCostNoMemoryAndNoPeer(t *testing.T) {
 func TestNewLabelsAndFieldsCostNoMemory(t *testing.T) {
 	t.Parallel()
 	options := writeOptions(t, anyPort, `tag_keys = ["rack"]`, "max_beats_per_second = 0")
-	c := newProcess(t, "telegraf-heartbeat", exec.Command(program(t, "telegraf-heartbeat"), "-config", options))
-	c.stdout.only = []string{"heartbeat_listener,", "heartbeat,"}
-	c.start()
+	command := exec.Command(testkit.Program(t, "telegraf-heartbeat"), "-config", options)
+	c := testkit.Start(t, "telegraf-heartbeat", command, "heartbeat_listener,", "heartbeat,")
 	intruder := dial(t, listens(c))
 	beat := func(i int) string {
 		return fmt.Sprintf(`{"host":"web-1","service":"shop","pid":1,`+
@@ -75,16 +75,16 @@ func TestNewLabelsAndFieldsCostNoMemory(t *testing.T) {
 	var memory footprint
 	n := size(floodStep/4, floodStep)
 	for step := range floodSteps {
-		require.NoError(t, intruder.SetDeadline(time.Now().Add(patience)))
+		require.NoError(t, intruder.SetDeadline(time.Now().Add(testkit.Patience)))
 		require.NoError(t, intruder.write(step*n, n, beat))
-		c.until("all beats to be counted", func() bool {
-			c.say("\n") // a Gather goes behind all that is queued
-			return len(c.stdout.with(fmt.Sprintf("beats_total=%di", (step+1)*n))) > 0
+		c.Until("all beats to be counted", func() bool {
+			c.Say("\n") // a Gather goes behind all that is queued
+			return len(c.Stdout.With(fmt.Sprintf("beats_total=%di", (step+1)*n))) > 0
 		})
 		memory = append(memory, residentKiB(t, c))
 	}
 	memory.judge(t)
-	told := len(series(parse(t, c.stdout.with("heartbeat,"))))
+	told := len(series(parse(t, c.Stdout.With("heartbeat,"))))
 	t.Logf("%d beats, as many racks; %d of them were told: a peer makes no more than 1,000 metrics a second", floodSteps*n, told)
 	require.Greater(t, told, 1000)
 }

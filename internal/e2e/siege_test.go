@@ -14,6 +14,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -42,13 +43,13 @@ func TestDrippersKeepNobodyFromBeingHeard(t *testing.T) {
 	before := probe.roundTrips(time.Second, func() bool { return true })
 	self, err := os.Executable()
 	require.NoError(t, err)
-	crowd := newProcess(t, "drippers", exec.Command(self))
-	crowd.cmd.Env = []string{dripEnv + "=" + p.address}
-	crowd.start()
+	command := exec.Command(self)
+	command.Env = []string{dripEnv + "=" + p.address}
+	crowd := testkit.Start(t, "drippers", command)
 	said := func(lines int) func() bool {
 		return func() bool {
-			require.True(t, crowd.running(), "the end of the drippers")
-			return len(crowd.stdout.all()) >= lines
+			require.True(t, crowd.Running(), "the end of the drippers")
+			return len(crowd.Stdout.All()) >= lines
 		}
 	}
 	probe.roundTrips(0, said(1)) // who is not heard dies
@@ -57,7 +58,7 @@ func TestDrippersKeepNobodyFromBeingHeard(t *testing.T) {
 		probe.beat(map[string]any{"host": fmt.Sprint("probe-", i), "pid": 0, "interval_ms": time.Hour.Milliseconds()})
 	}
 	t.Logf("until a beat is acknowledged, without drippers: %s", before)
-	t.Logf("until a beat is acknowledged, beside %d (%s): %s", drippers, memory(c.pid()), besieged)
+	t.Logf("until a beat is acknowledged, beside %d (%s): %s", drippers, memory(c.PID()), besieged)
 
 	p.requireNoDeath()
 	peers := p.look(honest + probePeers + drippers/2)
@@ -71,10 +72,10 @@ func TestDrippersKeepNobodyFromBeingHeard(t *testing.T) {
 func (p *post) refused(reason string) int64 {
 	p.t.Helper()
 	tag := ",reason=" + reason + " "
-	before := len(p.now().stdout.with(tag))
-	p.now().say("\n")
-	p.now().until("a Gather", func() bool { return len(p.now().stdout.with(tag)) > before })
-	return number(p.t, last(parse(p.t, p.now().stdout.with(tag))), "refused_total")
+	before := len(p.now().Stdout.With(tag))
+	p.now().Say("\n")
+	p.now().Until("a Gather", func() bool { return len(p.now().Stdout.With(tag)) > before })
+	return number(p.t, last(parse(p.t, p.now().Stdout.With(tag))), "refused_total")
 }
 
 // roundTrips lets peers beat in turn, for at least that time and until done.
@@ -82,9 +83,9 @@ func (c *client) roundTrips(atLeast time.Duration, done func() bool) delays {
 	c.t.Helper()
 	var all delays
 	for begin := time.Now(); time.Since(begin) < atLeast || !done(); {
-		require.Less(c.t, time.Since(begin), patience)
+		require.Less(c.t, time.Since(begin), testkit.Patience)
 		sent := time.Now()
-		require.NoError(c.t, c.SetDeadline(sent.Add(patience)))
+		require.NoError(c.t, c.SetDeadline(sent.Add(testkit.Patience)))
 		c.beat(map[string]any{
 			"host": fmt.Sprint("probe-", len(all)%probePeers), "pid": 0, "interval_ms": probeInterval.Milliseconds(),
 		})
@@ -146,7 +147,7 @@ func (d *dripper) tell() {
 // slow.
 func (d *dripper) live() error {
 	for first := true; ; first = false {
-		dialer := net.Dialer{LocalAddr: crowdAddr(d.number), Timeout: patience}
+		dialer := net.Dialer{LocalAddr: crowdAddr(d.number), Timeout: testkit.Patience}
 		conn, err := dialer.Dial("tcp", d.address)
 		if err != nil {
 			return err

@@ -17,6 +17,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 var soakTime = flag.Duration("soak", 20*time.Second, "how long the soak lasts, but for its beginning and end")
@@ -73,14 +75,14 @@ func TestSoak(t *testing.T) {
 	memory := s.watch(begin.Add(*soakTime))
 	leave()
 	visitors.Wait()
-	p.now().until("every death to be told", func() bool { return len(s.untold()) == 0 })
+	p.now().Until("every death to be told", func() bool { return len(s.untold()) == 0 })
 	pause(silence(soakInterval))
 	s.judge()
 	memory.judge(t)
 
 	stop()
 	honest.Wait()
-	p.now().until("all descriptors to be closed", func() bool { return openDescriptors(t, p.now()) <= descriptors })
+	p.now().Until("all descriptors to be closed", func() bool { return openDescriptors(t, p.now()) <= descriptors })
 	after := p.dump()
 	t.Logf("at the end %d descriptors, as at the beginning, and %d goroutines, at the beginning %d", descriptors, after, goroutines)
 	require.LessOrEqual(t, after, goroutines+keptWorkers, "goroutines")
@@ -110,7 +112,7 @@ func (s *soak) restarts(until time.Time) {
 		if i%2 == 0 {
 			s.stop()
 		} else {
-			s.now().kill()
+			s.now().Kill()
 			s.kills = append(s.kills, time.Now())
 		}
 		s.relieve()
@@ -236,16 +238,16 @@ func median(all []int) int {
 	return sorted[len(sorted)/2]
 }
 
-func residentKiB(t testing.TB, p *process) int {
+func residentKiB(t testing.TB, p *testkit.Process) int {
 	t.Helper()
-	n, err := strconv.Atoi(strings.TrimSuffix(memory(p.pid()), " KiB"))
+	n, err := strconv.Atoi(strings.TrimSuffix(memory(p.PID()), " KiB"))
 	require.NoError(t, err)
 	return n
 }
 
-func openDescriptors(t testing.TB, p *process) int {
+func openDescriptors(t testing.TB, p *testkit.Process) int {
 	t.Helper()
-	names, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.pid()), "fd"))
+	names, err := os.ReadDir(filepath.Join("/proc", strconv.Itoa(p.PID()), "fd"))
 	require.NoError(t, err)
 	return len(names)
 }
@@ -254,9 +256,9 @@ func openDescriptors(t testing.TB, p *process) int {
 // beside those of the runtime.
 func (p *post) dump() int {
 	p.t.Helper()
-	p.now().signal(syscall.SIGQUIT)
-	require.Equal(p.t, 2, p.now().exit())
-	created := p.now().stderr.with("created by ")
+	p.now().Signal(syscall.SIGQUIT)
+	require.Equal(p.t, 2, p.now().Exit())
+	created := p.now().Stderr.With("created by ")
 	ours := slices.DeleteFunc(created, func(line string) bool { return strings.HasPrefix(line, "created by runtime.") })
 	require.NotEmpty(p.t, ours)
 	return len(ours)

@@ -13,6 +13,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -47,7 +48,7 @@ func visit(ctx context.Context, s *soak) (*visitor, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := conn.SetDeadline(time.Now().Add(patience)); err != nil {
+	if err := conn.SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return nil, err
 	}
 	context.AfterFunc(ctx, func() { conn.Close() })

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 func TestKilledProcessIsSuspectThenDeadOnce(t *testing.T) {
@@ -17,18 +19,18 @@ func TestKilledProcessIsSuspectThenDeadOnce(t *testing.T) {
 	p := newPost(t, `disconnect_grace = "1s"`)
 	p.relieve()
 	const killed = 5
-	senders := make([]*process, killed)
+	senders := make([]*testkit.Process, killed)
 	for i := range senders {
-		senders[i] = start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address,
+		senders[i] = testkit.StartProgram(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address,
 			"-interval", "3s", "-host", "web-1", "-service", fmt.Sprint("app-", i))
 	}
 	p.untilAll(killed)
 	// The second beat may come within 100 ms of the first, the third cannot.
-	p.now().until("all to beat three times", func() bool { return least(t, p.look(killed), "beats_total") >= 3 })
+	p.now().Until("all to beat three times", func() bool { return least(t, p.look(killed), "beats_total") >= 3 })
 	for _, s := range senders {
-		s.kill()
+		s.Kill()
 	}
-	p.now().until("all deaths", func() bool { return len(p.events("state", "dead")) == killed })
+	p.now().Until("all deaths", func() bool { return len(p.events("state", "dead")) == killed })
 	for i := range senders {
 		require.Equal(t, []string{"alive beat", "suspect conn_closed", "dead conn_closed"}, p.states("web-1", fmt.Sprint("app-", i)))
 	}
@@ -42,8 +44,8 @@ func TestEndOfAWatcherIsNobodysDeath(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, `disconnect_grace = "1s"`)
 	p.relieve()
-	watcher := func() *process {
-		return start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address, "-interval", "3s", "-host", "web-1")
+	watcher := func() *testkit.Process {
+		return testkit.StartProgram(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address, "-interval", "3s", "-host", "web-1")
 	}
 	// Several peers over one connection. Where the host is one of them, its
 	// services have no silence of their own.
@@ -60,13 +62,13 @@ func TestEndOfAWatcherIsNobodysDeath(t *testing.T) {
 	sender, several := watcher(), dial(t, p.address)
 	beat(several, "one", 1)
 	p.untilAll(peers)
-	pause(glance * 3) // a long connection has beats that are 100 ms apart
+	pause(150 * time.Millisecond) // a long connection has beats that are 100 ms apart
 	beat(several, "one", 2)
-	p.now().until("all to beat twice", func() bool { return least(t, p.look(peers), "beats_total") >= 2 })
-	p.now().until("the sender to beat three times", func() bool { return number(t, p.look(peers)["web-1/host"], "beats_total") >= 3 })
-	sender.kill()
+	p.now().Until("all to beat twice", func() bool { return least(t, p.look(peers), "beats_total") >= 2 })
+	p.now().Until("the sender to beat three times", func() bool { return number(t, p.look(peers)["web-1/host"], "beats_total") >= 3 })
+	sender.Kill()
 	require.NoError(t, several.Close())
-	p.now().until("suspicion", func() bool { return len(p.events("state", "suspect", "reason", "conn_closed")) >= suspects })
+	p.now().Until("suspicion", func() bool { return len(p.events("state", "suspect", "reason", "conn_closed")) >= suspects })
 	pause(3 * time.Second) // three times what those who beat for themselves would have
 
 	watcher()

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
@@ -39,10 +40,10 @@ func (p *post) tryAsRoot() {
 	p.t.Helper()
 	file := filepath.Join(p.t.TempDir(), "telegraf.conf")
 	text := fmt.Sprintf("[[inputs.execd]]\ncommand = [%q, \"-config\", %q]\nsignal = \"STDIN\"\ndata_format = \"influx\"\n[[outputs.discard]]\n",
-		program(p.t, "telegraf-heartbeat"), p.config)
+		testkit.Program(p.t, "telegraf-heartbeat"), p.config)
 	require.NoError(p.t, os.WriteFile(file, []byte(text), 0o600))
-	try := start(p.t, "telegraf-stock", "--config", file, "--test", "--test-wait", "2")
-	require.Zero(p.t, try.exit())
+	try := testkit.StartProgram(p.t, "telegraf-stock", "--config", file, "--test", "--test-wait", "2")
+	require.Zero(p.t, try.Exit())
 }
 
 // A try as root, before the first start of the service, between two or while it
@@ -62,11 +63,11 @@ func TestTryAsRootCostsNoMemory(t *testing.T) {
 		require.EqualValues(t, 1, number(t, peers["web-1/job"], "dead"), when)
 		require.EqualValues(t, 1, number(t, peers["web-1/job"], "deaths_total"), when)
 		require.EqualValues(t, 0, number(t, peers["web-2/job"], "dead"), when)
-		p.now().until("the memory to work "+when, func() bool {
-			p.now().say("\n")
-			return len(p.now().stdout.with("state_saved=1i")) > 0
+		p.now().Until("the memory to work "+when, func() bool {
+			p.now().Say("\n")
+			return p.now().Stdout.Says("state_saved=1i")
 		})
-		require.Empty(t, p.now().stderr.with("W! "), when)
+		require.Empty(t, p.now().Stderr.With("W! "), when)
 	}
 	p.tryAsRoot()
 	p.relieveAs(service)
@@ -111,15 +112,15 @@ func TestFileOfRootIsSaidAndHelped(t *testing.T) {
 
 	p.relieveAs(service)
 	c := p.now()
-	c.until("it to say so", func() bool { return len(c.stderr.with("W! ")) > 0 })
-	require.Contains(t, c.stderr.with("W! ")[0], "permission denied. Run: chown nobody "+p.state)
-	c.say("\n")
-	c.until("it to tell that there is no memory", func() bool { return len(c.stdout.with("state_saved=0i")) > 0 })
+	c.Until("it to say so", func() bool { return c.Stderr.Says("W! ") })
+	require.Contains(t, c.Stderr.With("W! ")[0], "permission denied. Run: chown nobody "+p.state)
+	c.Say("\n")
+	c.Until("it to tell that there is no memory", func() bool { return c.Stdout.Says("state_saved=0i") })
 	require.NoFileExists(t, p.state+".bad")
 	require.NoError(t, os.Chown(p.state, uid, uid))
-	c.until("the memory to work", func() bool {
-		c.say("\n")
-		return len(c.stdout.with("state_saved=1i")) > 0
+	c.Until("the memory to work", func() bool {
+		c.Say("\n")
+		return c.Stdout.Says("state_saved=1i")
 	})
 	require.EqualValues(t, 1, number(t, p.look(1)["web-1/job"], "dead"))
 	require.Len(t, p.events("source", "web-1"), 1)
@@ -131,31 +132,31 @@ func TestSameBlockTwiceForgetsNobody(t *testing.T) {
 	t.Parallel()
 	p := newPost(t)
 	block := fmt.Sprintf("[[inputs.execd]]\ncommand = [%q, \"-config\", %q]\nsignal = \"STDIN\"\nrestart_delay = \"1s\"\ndata_format = \"influx\"\n",
-		program(t, "telegraf-heartbeat"), p.config)
+		testkit.Program(t, "telegraf-heartbeat"), p.config)
 	written, file := filepath.Join(t.TempDir(), "written"), filepath.Join(t.TempDir(), "telegraf.conf")
 	text := "[agent]\ninterval = \"1s\"\nflush_interval = \"1s\"\n" + block + block + fmt.Sprintf("[[outputs.file]]\nfiles = [%q]\ndata_format = \"influx\"\n", written)
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
-	run := &collector{process: start(t, "telegraf-stock", "--config", file), written: written}
-	run.until("one to listen", func() bool { return len(run.listened()) == 1 })
+	run := &collector{Process: testkit.StartProgram(t, "telegraf-stock", "--config", file), written: written}
+	run.Until("one to listen", func() bool { return len(run.listened()) == 1 })
 	c := dial(t, p.address)
 	c.beat(map[string]any{"host": "web-1", "service": "job", "pid": 7, "status": "dead", "exit_code": 3})
 	known := func() int { return len(run.metrics("heartbeat_peer", "source", "web-1")) }
-	run.until("the death to be known", func() bool { return known() > 0 })
+	run.Until("the death to be known", func() bool { return known() > 0 })
 
 	for reload := range size(8, 30) {
 		listened := len(run.listened())
-		run.signal(syscall.SIGHUP)
-		run.until("one to listen again", func() bool { return len(run.listened()) > listened })
+		run.Signal(syscall.SIGHUP)
+		run.Until("one to listen again", func() bool { return len(run.listened()) > listened })
 		before := known()
-		run.until("the dead to be known", func() bool { return known() > before })
+		run.Until("the dead to be known", func() bool { return known() > before })
 		peer := last(run.metrics("heartbeat_peer", "source", "web-1"))
 		require.EqualValues(t, 1, number(t, peer, "dead"), "reload %d", reload)
 	}
 	// The other one may have the port for a moment, until it is told to end.
-	require.Len(t, run.stderr.with("Restored 1 peers"), len(run.listened())-1, "who listens has the memory")
+	require.Len(t, run.Stderr.With("Restored 1 peers"), len(run.listened())-1, "who listens has the memory")
 	require.Len(t, run.metrics("heartbeat_event", "source", "web-1"), 1, "told once")
-	require.NotEmpty(t, run.stderr.with("is the block there twice?"))
-	require.Empty(t, run.stderr.with("will not survive"))
+	require.NotEmpty(t, run.Stderr.With("is the block there twice?"))
+	require.Empty(t, run.Stderr.With("will not survive"))
 }
 
 // traced is what a trace tells of the writing to the files of a state.
@@ -168,13 +169,12 @@ func (p *post) trace(d time.Duration) traced {
 		p.t.Skip("needs strace")
 	}
 	file := filepath.Join(p.t.TempDir(), "trace")
-	s := newProcess(p.t, "strace", exec.Command("strace", "-f", "-y", "-s", "0", "-o", file,
-		"-e", "trace=write,pwrite64,fsync,fdatasync", "-p", strconv.Itoa(p.now().pid())))
-	s.start()
-	s.until("it to trace", func() bool { return len(s.stderr.with("attached")) > 0 })
+	s := testkit.Start(p.t, "strace", exec.Command("strace", "-f", "-y", "-s", "0", "-o", file,
+		"-e", "trace=write,pwrite64,fsync,fdatasync", "-p", strconv.Itoa(p.now().PID())))
+	s.Until("it to trace", func() bool { return s.Stderr.Says("attached") })
 	pause(d)
-	s.signal(syscall.SIGINT)
-	s.exit()
+	s.Signal(syscall.SIGINT)
+	s.Exit()
 	text, err := os.ReadFile(file)
 	require.NoError(p.t, err)
 	var seen traced
@@ -258,7 +258,7 @@ func TestStateOfManyIsWrittenLittle(t *testing.T) {
 		}
 	}()
 	p.untilKept(c, peers)
-	c.until("all that is new to be saved", func() bool {
+	c.Until("all that is new to be saved", func() bool {
 		before, err := os.Stat(p.state)
 		require.NoError(t, err)
 		pause(3 * time.Second)
@@ -276,9 +276,9 @@ func TestStateOfManyIsWrittenLittle(t *testing.T) {
 }
 
 // untilKept waits until n peers are in the state file.
-func (p *post) untilKept(c *process, n int) {
+func (p *post) untilKept(c *testkit.Process, n int) {
 	p.t.Helper()
-	c.until(fmt.Sprintf("%d peers to be saved", n), func() bool {
+	c.Until(fmt.Sprintf("%d peers to be saved", n), func() bool {
 		state, err := statefile.Read(p.state, time.Now())
 		return err == nil && len(state.Peers) == n
 	})
@@ -298,7 +298,7 @@ func TestKilledCollectorTellsADeathOnTime(t *testing.T) {
 	p.untilKept(p.now(), alive+1)
 	began, told := time.Now(), time.Duration(0)
 	for time.Since(began) < 2*time.Minute {
-		p.now().kill()
+		p.now().Kill()
 		p.relieve()
 		pause(every)
 		if told == 0 && len(p.events("state", "dead", "source", "web-1")) > 0 {

@@ -18,6 +18,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/plugins/parsers/influx"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // long makes tests larger rather than skipping them: where everything must
@@ -42,7 +44,7 @@ type post struct {
 	dir     string // of the state file alone
 	state   string
 	config  string
-	lives   []*process // all collectors so far
+	lives   []*testkit.Process // all collectors so far
 }
 
 // newPost needs a port that is still free when a collector ends, so it takes
@@ -65,23 +67,22 @@ func newPost(t testing.TB, more ...string) *post {
 
 // relieve starts a collector and returns when it listens. A command before it
 // has to become the collector in the end.
-func (p *post) relieve(command ...string) *process {
+func (p *post) relieve(command ...string) *testkit.Process {
 	p.t.Helper()
-	command = append(command, program(p.t, "telegraf-heartbeat"), "-config", p.config)
-	c := newProcess(p.t, "telegraf-heartbeat", exec.Command(command[0], command[1:]...))
+	command = append(command, testkit.Program(p.t, "telegraf-heartbeat"), "-config", p.config)
+	c := testkit.Start(p.t, "telegraf-heartbeat", exec.Command(command[0], command[1:]...))
 	p.lives = append(p.lives, c)
-	c.start()
 	require.Equal(p.t, p.address, listens(c))
 	return c
 }
 
-func (p *post) now() *process { return last(p.lives) }
+func (p *post) now() *testkit.Process { return last(p.lives) }
 
 // stop ends the collector as systemd does.
 func (p *post) stop() {
 	p.t.Helper()
-	p.now().signal(syscall.SIGTERM)
-	require.Zero(p.t, p.now().exit())
+	p.now().Signal(syscall.SIGTERM)
+	require.Zero(p.t, p.now().Exit())
 }
 
 // events returns what was told to have happened, in all lives.
@@ -89,7 +90,7 @@ func (p *post) events(where ...string) []telegraf.Metric {
 	p.t.Helper()
 	var all []telegraf.Metric
 	for _, c := range p.lives {
-		for _, m := range parse(p.t, c.stdout.with("heartbeat_event,")) {
+		for _, m := range parse(p.t, c.Stdout.With("heartbeat_event,")) {
 			if tagged(m, where...) {
 				all = append(all, m)
 			}
@@ -122,11 +123,11 @@ func (p *post) requireNoDeath() {
 func (p *post) look(n int) map[string]telegraf.Metric {
 	p.t.Helper()
 	c := p.now()
-	before := len(c.stdout.with("heartbeat_peer,"))
-	c.say("\n")
+	before := len(c.Stdout.With("heartbeat_peer,"))
+	c.Say("\n")
 	var peers map[string]telegraf.Metric
-	c.until(fmt.Sprintf("a look at %d peers", n), func() bool {
-		lines := c.stdout.with("heartbeat_peer,")
+	c.Until(fmt.Sprintf("a look at %d peers", n), func() bool {
+		lines := c.Stdout.With("heartbeat_peer,")
 		if len(lines) < before+n {
 			return false
 		}
@@ -141,14 +142,14 @@ func (p *post) look(n int) map[string]telegraf.Metric {
 func (p *post) untilAll(n int) map[string]telegraf.Metric {
 	p.t.Helper()
 	c, all := p.now(), fmt.Sprintf("heartbeat_collector,state=alive peers=%di", n)
-	c.until(fmt.Sprintf("%d peers to be alive", n), func() bool {
-		c.say("\n")
-		pause(10 * glance) // a look at many peers is long
-		return len(c.stdout.with(all)) > 0
+	c.Until(fmt.Sprintf("%d peers to be alive", n), func() bool {
+		c.Say("\n")
+		pause(500 * time.Millisecond) // a look at many peers is long
+		return c.Stdout.Says(all)
 	})
 	var peers map[string]telegraf.Metric
 	started := p.startedAt()
-	c.until(fmt.Sprintf("%d peers to be heard", n), func() bool {
+	c.Until(fmt.Sprintf("%d peers to be heard", n), func() bool {
 		peers = p.look(n)
 		for _, m := range peers {
 			if heardAt(p.t, m).Before(started) {
@@ -163,7 +164,7 @@ func (p *post) untilAll(n int) map[string]telegraf.Metric {
 // startedAt returns when the collector began to listen.
 func (p *post) startedAt() time.Time {
 	p.t.Helper()
-	for _, m := range parse(p.t, p.now().stdout.with("heartbeat_event,")) {
+	for _, m := range parse(p.t, p.now().Stdout.With("heartbeat_event,")) {
 		if tagged(m, "reason", "started") {
 			return m.Time()
 		}
@@ -212,13 +213,13 @@ func parse(t testing.TB, lines []string) []telegraf.Metric {
 }
 
 // saved waits until the collector saves into file, from now on.
-func saved(c *process, file string) {
-	c.t.Helper()
+func saved(c *testkit.Process, file string) {
+	c.T.Helper()
 	before, err := os.Stat(file)
 	if !os.IsNotExist(err) {
-		require.NoError(c.t, err)
+		require.NoError(c.T, err)
 	}
-	c.until("it to save "+file, func() bool {
+	c.Until("it to save "+file, func() bool {
 		now, err := os.Stat(file)
 		return err == nil && (before == nil || !os.SameFile(before, now))
 	})

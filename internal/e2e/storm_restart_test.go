@@ -50,12 +50,12 @@ func (r restarts) run(t *testing.T) {
 			p.states("web-1", "seen"), p.states("web-2", "unseen"))
 		p.stop()
 		if i == r.times/2 {
-			unseen.kill()
+			unseen.Kill()
 		}
 		p.relieve()
 		pause(r.every / 2)
 		if i == r.times/2 {
-			seen.kill()
+			seen.Kill()
 		}
 		pause(r.every / 2)
 		if told == 0 && len(p.events("state", "dead")) >= 2 {
@@ -89,9 +89,9 @@ func TestReloadTellsNothingOfWhoIsDead(t *testing.T) {
 	p.untilAll(peers)
 	exited["status"], exited["exit_code"], exited["seq"] = "dead", 3, 2
 	client.beat(exited)
-	p.now().until("three beats of the one that is killed", func() bool { return number(t, p.look(peers)["web-1/killed"], "beats_total") >= 3 })
-	killed.kill()
-	p.now().until("both deaths", func() bool { return len(p.events("state", "dead")) == peers })
+	p.now().Until("three beats of the one that is killed", func() bool { return number(t, p.look(peers)["web-1/killed"], "beats_total") >= 3 })
+	killed.Kill()
+	p.now().Until("both deaths", func() bool { return len(p.events("state", "dead")) == peers })
 
 	// What does not change while somebody is dead.
 	constant := func(metrics map[string]telegraf.Metric, fields ...string) []string {
@@ -109,10 +109,10 @@ func TestReloadTellsNothingOfWhoIsDead(t *testing.T) {
 	kept := func() []string {
 		known := p.look(peers)
 		rows := constant(known, "state_code", "reason_code", "since_timestamp_seconds", "beats_total", "deaths_total", "last_pid")
-		p.now().until("a look at who is down", func() bool {
-			return len(byPeer(parse(t, p.now().stdout.with("heartbeat_down,")))) == peers
+		p.now().Until("a look at who is down", func() bool {
+			return len(byPeer(parse(t, p.now().Stdout.With("heartbeat_down,")))) == peers
 		})
-		down := byPeer(parse(t, p.now().stdout.with("heartbeat_down,")))
+		down := byPeer(parse(t, p.now().Stdout.With("heartbeat_down,")))
 		return append(rows, constant(down, "since_timestamp_seconds", "exit_code")...)
 	}
 	before, rows := len(p.events()), kept()
@@ -145,7 +145,7 @@ func TestHerdComesBackSpread(t *testing.T) {
 		}
 	})
 	p.untilAll(senders)
-	p.now().kill()
+	p.now().Kill()
 	mu.Lock()
 	connected = nil
 	mu.Unlock()

@@ -15,6 +15,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 const (
@@ -52,7 +54,7 @@ func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
 			require.NoError(t, os.WriteFile(p.state, bad, 0o600))
 
 			p.relieve()
-			said := p.now().stderr.with(p.state)
+			said := p.now().Stderr.With(p.state)
 			require.NotEmpty(t, said)
 			require.Contains(t, said[0], "W! ")
 			require.Contains(t, said[0], tt.want)
@@ -62,11 +64,11 @@ func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
 			require.True(t, bytes.Equal(bad, aside), "%q", aside)
 
 			require.Len(t, said, 1)
-			require.Empty(t, p.now().stderr.with("Restored "))
+			require.Empty(t, p.now().Stderr.With("Restored "))
 			p.untilAll(keptPeers)
 			p.stop()
 			p.relieve()
-			require.Len(t, p.now().stderr.with("Restored "+strconv.Itoa(keptPeers)+" peers"), 1)
+			require.Len(t, p.now().Stderr.With("Restored "+strconv.Itoa(keptPeers)+" peers"), 1)
 			p.untilAll(keptPeers)
 			p.requireNoDeath()
 		})
@@ -91,12 +93,12 @@ func TestDamagedStateFileCostsTheDamaged(t *testing.T) {
 			startKept(t, p)
 			p.stop()
 			p.relieve() // what follows is what a crash leaves
-			p.now().kill()
+			p.now().Kill()
 			good, err := os.ReadFile(p.state)
 			require.NoError(t, err)
 			require.NoError(t, os.WriteFile(p.state, tt.spoil(good), 0o600))
 			p.relieve()
-			require.Len(t, p.now().stderr.with("could not be read"), tt.said)
+			require.Len(t, p.now().Stderr.With("could not be read"), tt.said)
 			p.untilAll(keptPeers)
 			p.requireNoDeath()
 		})
@@ -117,7 +119,7 @@ func (p *post) inTmpfs(options, script string) []string {
 
 // inside returns the name of a file as the collector that runs now has it.
 func (p *post) inside(file string) string {
-	return filepath.Join("/proc", strconv.Itoa(p.now().pid()), "root", file)
+	return filepath.Join("/proc", strconv.Itoa(p.now().PID()), "root", file)
 }
 
 func TestReadOnlyDirectoryIsNoReasonNotToServe(t *testing.T) {
@@ -125,13 +127,13 @@ func TestReadOnlyDirectoryIsNoReasonNotToServe(t *testing.T) {
 	p := newPost(t)
 	command := p.inTmpfs("size=1m", "mount -o remount,ro .")
 	startKept(t, p, command...)
-	said := p.now().stderr.with(p.state)
+	said := p.now().Stderr.With(p.state)
 	require.Len(t, said, 1)
 	require.Contains(t, said[0], "W! ")
 	require.Contains(t, said[0], "State will not survive a restart")
 	require.Contains(t, said[0], "read-only file system")
 	pause(silence(keptInterval))
-	require.Len(t, p.now().stderr.with(p.state), 1)
+	require.Len(t, p.now().Stderr.With(p.state), 1)
 	p.untilAll(keptPeers)
 	p.stop()
 
@@ -152,9 +154,9 @@ func TestFullDiskIsSavedToOnceThereIsSpace(t *testing.T) {
 			p := newPost(t)
 			startKept(t, p, p.inTmpfs(tt.options, tt.fill)...)
 			c := p.now()
-			c.until("it to complain", func() bool { return len(c.stderr.with(p.state)) > 0 })
+			c.Until("it to complain", func() bool { return c.Stderr.Says(p.state) })
 			pause(silence(keptInterval))
-			said := c.stderr.with(p.state)
+			said := c.Stderr.With(p.state)
 			require.Len(t, said, 1)
 			require.Contains(t, said[0], "E! ")
 			require.Contains(t, said[0], "no space left on device")
@@ -184,19 +186,19 @@ func TestSecondCollectorWithTheSameStateFileWaits(t *testing.T) {
 	require.NoError(t, os.WriteFile(second.config, config, 0o600))
 
 	startKept(t, p)
-	other := start(t, "telegraf-heartbeat", "-config", second.config)
+	other := testkit.StartProgram(t, "telegraf-heartbeat", "-config", second.config)
 	second.lives = append(second.lives, other)
-	other.until("it to say so", func() bool { return len(other.stderr.with(p.state)) > 0 })
-	said := other.stderr.with(p.state)[0]
+	other.Until("it to say so", func() bool { return other.Stderr.Says(p.state) })
+	said := other.Stderr.With(p.state)[0]
 	require.Contains(t, said, "W! ")
 	require.Contains(t, said, "is the block there twice?")
-	require.Contains(t, said, "used by another process ("+strconv.Itoa(p.now().pid())+")")
+	require.Contains(t, said, "used by another process ("+strconv.Itoa(p.now().PID())+")")
 	_, err = net.Dial("tcp", second.address)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it holds nothing while it waits")
 	p.untilAll(keptPeers)
 	p.stop()
 	require.Equal(t, second.address, listens(other))
-	require.Len(t, other.stderr.with("Restored "+strconv.Itoa(keptPeers)+" peers"), 1)
+	require.Len(t, other.Stderr.With("Restored "+strconv.Itoa(keptPeers)+" peers"), 1)
 	p.requireNoDeath()
 	second.requireNoDeath()
 }

@@ -11,6 +11,8 @@ import (
 
 	"github.com/influxdata/telegraf"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // silence is W of a sender with that interval and the default missed_beats.
@@ -31,11 +33,11 @@ func TestStoppedCollectorKillsNobody(t *testing.T) {
 			startFleet(t, p.address, senders, interval)
 			p.untilAll(senders)
 			// Twice over the same connection: so that its end means something.
-			c.until("everybody to beat twice", func() bool { return least(t, p.look(senders), "beats_total") >= 2 })
+			c.Until("everybody to beat twice", func() bool { return least(t, p.look(senders), "beats_total") >= 2 })
 
-			c.signal(syscall.SIGSTOP)
+			c.Signal(syscall.SIGSTOP)
 			pause(2 * silence(interval))
-			c.signal(syscall.SIGCONT)
+			c.Signal(syscall.SIGCONT)
 			pause(size(3*silence(interval)/2, 4*silence(interval)))
 			p.requireNoDeath()
 			peers := p.untilAll(senders)
@@ -52,16 +54,16 @@ func TestMachineThatSleptKillsNobody(t *testing.T) {
 	const interval = 2 * time.Second
 	p := newPost(t)
 	c := p.relieve()
-	s := start(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address,
+	s := testkit.StartProgram(t, "heartbeat-sender", "run", "-config", os.DevNull, "-server", "tcp://"+p.address,
 		"-interval", interval.String(), "-host", "web-1", "-service", "shop")
 	before := total(t, p.untilAll(1), "beats_total")
-	c.signal(syscall.SIGSTOP)
-	s.signal(syscall.SIGSTOP)
+	c.Signal(syscall.SIGSTOP)
+	s.Signal(syscall.SIGSTOP)
 	pause(2 * silence(interval))
-	c.signal(syscall.SIGCONT)
+	c.Signal(syscall.SIGCONT)
 	pause(time.Second)
-	s.signal(syscall.SIGCONT)
-	c.until("it to beat again", func() bool { return total(t, p.look(1), "beats_total") > before })
+	s.Signal(syscall.SIGCONT)
+	c.Until("it to beat again", func() bool { return total(t, p.look(1), "beats_total") > before })
 	p.requireNoDeath()
 }
 
@@ -91,7 +93,7 @@ func TestCollectorThatIsKilledAgainAndAgainKillsNobody(t *testing.T) {
 			p.untilKept(p.now(), senders)
 			var middle map[string]telegraf.Metric
 			for kill := range kills {
-				p.now().kill()
+				p.now().Kill()
 				p.relieve()
 				pause(interval) // everybody finds it within this time
 				if kill == kills/2 {
@@ -125,8 +127,7 @@ func TestStarvedCollectorKillsNobody(t *testing.T) {
 
 	const loops = 4
 	for range loops {
-		loop := newProcess(t, "busy loop", exec.Command("sh", "-c", "while :; do :; done"))
-		loop.start()
+		testkit.Start(t, "busy loop", exec.Command("sh", "-c", "while :; do :; done"))
 	}
 	pause(size(3*silence(interval)/2, time.Minute))
 	p.requireNoDeath()

@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 func TestStoryOfFourPeers(t *testing.T) {
@@ -37,7 +39,7 @@ func tellStory(t *testing.T, c *collector) {
 
 	polite := startSender(t, c.address, "web-1", "polite")
 	killed := startSender(t, c.address, "web-2", "killed")
-	c.until("all four to be alive", func() bool {
+	c.Until("all four to be alive", func() bool {
 		for _, source := range []string{"db-1", "10.0.0.5", "web-1", "web-2"} {
 			if len(c.events(source)) == 0 {
 				return false
@@ -45,11 +47,11 @@ func tellStory(t *testing.T, c *collector) {
 		}
 		return true
 	})
-	polite.signal(syscall.SIGTERM)
-	require.Zero(t, polite.exit(), "exit code of a sender that is stopped")
-	killed.kill()
+	polite.Signal(syscall.SIGTERM)
+	require.Zero(t, polite.Exit(), "exit code of a sender that is stopped")
+	killed.Kill()
 
-	c.until("the death of the killed one", func() bool { return slices.Contains(c.events("web-2"), "dead") })
+	c.Until("the death of the killed one", func() bool { return slices.Contains(c.events("web-2"), "dead") })
 	states := c.events("web-2")
 	require.Equal(t, "alive", states[0])
 	require.Equal(t, []string{"suspect", "dead"}, states[len(states)-2:])
@@ -63,7 +65,7 @@ func tellStory(t *testing.T, c *collector) {
 	alive["seq"] = 2
 	framed.beat(alive)
 	article.send(bare)
-	c.until("a look at all peers after the last beats", func() bool {
+	c.Until("a look at all peers after the last beats", func() bool {
 		return told(c, "db-1", "beats_total") == 2 && told(c, "10.0.0.5", "beats_total") == 4
 	})
 	for _, peer := range []struct {
@@ -79,41 +81,41 @@ func tellStory(t *testing.T, c *collector) {
 	require.NotEmpty(t, c.metrics("heartbeat_peer", "source", "10.0.0.5", "ip", "10.0.0.5", "pid", "4711"))
 	require.NotEmpty(t, c.metrics("heartbeat_down", "source", "web-2", "service", "killed", "state", "dead"))
 	require.Empty(t, c.metrics("heartbeat_down", "source", "db-1"))
-	require.Empty(t, c.stderr.with(" E! "))
+	require.Empty(t, c.Stderr.With(" E! "))
 }
 
 // told returns what was last told of a source in heartbeat_peer, or -1.
 func told(c *collector, source, field string) int64 {
-	c.t.Helper()
+	c.T.Helper()
 	metrics := c.metrics("heartbeat_peer", "source", source)
 	if len(metrics) == 0 {
 		return -1
 	}
-	return number(c.t, last(metrics), field)
+	return number(c.T, last(metrics), field)
 }
 
 func TestFourRestartsStayOneSeries(t *testing.T) {
 	t.Parallel()
 	c := startStock(t, nil)
-	var sender *process
+	var sender *testkit.Process
 	for life := range 5 {
 		if life > 0 {
-			sender.kill()
+			sender.Kill()
 		}
 		sender = startSender(t, c.address, "web-1", "shop")
-		pid := strconv.Itoa(sender.pid())
-		c.until("life "+strconv.Itoa(life+1), func() bool {
+		pid := strconv.Itoa(sender.PID())
+		c.Until("life "+strconv.Itoa(life+1), func() bool {
 			return len(c.metrics("heartbeat", "source", "web-1", "pid", pid)) > 0
 		})
 	}
-	c.until("the fourth restart", func() bool { return told(c, "web-1", "restarts_total") >= 4 })
+	c.Until("the fourth restart", func() bool { return told(c, "web-1", "restarts_total") >= 4 })
 	beats := told(c, "web-1", "beats_total")
-	c.until("Telegraf to gather", func() bool { return told(c, "web-1", "beats_total") > beats })
+	c.Until("Telegraf to gather", func() bool { return told(c, "web-1", "beats_total") > beats })
 
 	require.EqualValues(t, 4, told(c, "web-1", "restarts_total"))
-	require.EqualValues(t, sender.pid(), told(c, "web-1", "last_pid"))
+	require.EqualValues(t, sender.PID(), told(c, "web-1", "last_pid"))
 	require.Len(t, series(c.metrics("heartbeat_peer", "service", "shop")), 1)
 	require.Len(t, series(c.metrics("heartbeat_peer")), 1, "nobody else is there")
 	require.Len(t, c.metrics("heartbeat_event", "source", "web-1", "reason", "restarted"), 4)
-	require.Empty(t, c.stderr.with(" E! "))
+	require.Empty(t, c.Stderr.With(" E! "))
 }

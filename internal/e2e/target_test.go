@@ -15,24 +15,24 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // sleeper starts a process that does nothing until the test ends.
-func sleeper(t testing.TB) *process {
+func sleeper(t testing.TB) *testkit.Process {
 	t.Helper()
-	p := newProcess(t, "sleep", exec.Command("sleep", "3600"))
-	p.start()
-	return p
+	return testkit.Start(t, "sleep", exec.Command("sleep", "3600"))
 }
 
 // watching starts a heartbeat-sender that watches, and waits until the
 // collector knows its n peers.
-func watching(p *post, n int, flags ...string) *process {
+func watching(p *post, n int, flags ...string) *testkit.Process {
 	p.t.Helper()
 	args := append([]string{
 		"run", "-config", os.DevNull, "-server", "tcp://" + p.address, "-host", "web-1", "-interval", "10s",
 	}, flags...)
-	s := start(p.t, "heartbeat-sender", args...)
+	s := testkit.StartProgram(p.t, "heartbeat-sender", args...)
 	p.untilAll(n)
 	return s
 }
@@ -44,10 +44,10 @@ func TestTargetThatDiesIsToldAtOnce(t *testing.T) {
 	p := newPost(t)
 	p.relieve()
 	target := sleeper(t)
-	watching(p, 2, "-pid", strconv.Itoa(target.pid()))
+	watching(p, 2, "-pid", strconv.Itoa(target.PID()))
 	killed := time.Now()
-	target.signal(syscall.SIGKILL)
-	p.now().until("the death", func() bool { return len(p.events("state", "dead")) > 0 })
+	target.Signal(syscall.SIGKILL)
+	p.now().Until("the death", func() bool { return len(p.events("state", "dead")) > 0 })
 	require.Less(t, time.Since(killed), time.Second, "ten times what it may take")
 	require.Equal(t, []string{"alive beat", "dead exited"}, p.states("web-1", "sleep"))
 	require.Equal(t, []string{"alive beat"}, p.states("web-1", "host"))
@@ -60,20 +60,20 @@ func TestTargetThatComesBackWasRestarted(t *testing.T) {
 	p.relieve()
 	file := filepath.Join(t.TempDir(), "shop.pid")
 	first := sleeper(t)
-	write(t, file, strconv.Itoa(first.pid()))
+	write(t, file, strconv.Itoa(first.PID()))
 	const interval = time.Second
 	s := watching(p, 2, "-pid-file", file, "-restart-grace", "1m", "-interval", interval.String())
-	first.kill()
-	s.until("it to notice", func() bool { return len(s.stderr.with("perhaps another one comes")) > 0 })
+	first.Kill()
+	s.Until("it to notice", func() bool { return s.Stderr.Says("perhaps another one comes") })
 	pause(2 * silence(interval)) // the grace is the sender's, whatever silence a collector allows
 	second := sleeper(t)
-	write(t, file, strconv.Itoa(second.pid()))
-	p.now().until("the restart", func() bool { return restartsOfShop(p) > 0 })
+	write(t, file, strconv.Itoa(second.PID()))
+	p.now().Until("the restart", func() bool { return restartsOfShop(p) > 0 })
 	require.EqualValues(t, 1, restartsOfShop(p))
 	require.Empty(t, p.events("state", "dead"))
 	require.Empty(t, p.events("state", "suspect"))
 	require.Empty(t, p.events("state", "left"))
-	require.EqualValues(t, second.pid(), number(t, p.look(2)["web-1/shop"], "last_pid"))
+	require.EqualValues(t, second.PID(), number(t, p.look(2)["web-1/shop"], "last_pid"))
 }
 
 func restartsOfShop(p *post) int64 { return number(p.t, p.look(2)["web-1/shop"], "restarts_total") }
@@ -104,21 +104,20 @@ func TestUnits(t *testing.T) {
 			script := fmt.Sprintf("#!/bin/sh\ncase $1 in show) cat %s/shown;; esac\n", dir)
 			require.NoError(t, os.WriteFile(filepath.Join(dir, "systemctl"), []byte(script), 0o700))
 			target := sleeper(t)
-			shows(t, dir, "ActiveState=active SubState=running Result=success MainPID="+strconv.Itoa(target.pid()))
-			s := newProcess(t, "heartbeat-sender", exec.Command("env", "PATH="+dir+":"+os.Getenv("PATH"), program(t, "heartbeat-sender"),
+			shows(t, dir, "ActiveState=active SubState=running Result=success MainPID="+strconv.Itoa(target.PID()))
+			s := testkit.Start(t, "heartbeat-sender", exec.Command("env", "PATH="+dir+":"+os.Getenv("PATH"), testkit.Program(t, "heartbeat-sender"),
 				"run", "-config", os.DevNull, "-server", "tcp://"+p.address, "-host", "web-1", "-systemd-unit", "shop"))
-			s.start()
 			p.untilAll(2)
 
 			next := sleeper(t)
 			for i, shown := range tt.then {
-				shows(t, dir, string(bytes.ReplaceAll([]byte(shown), []byte("PID=PID"), fmt.Appendf(nil, "PID=%d", next.pid()))))
+				shows(t, dir, string(bytes.ReplaceAll([]byte(shown), []byte("PID=PID"), fmt.Appendf(nil, "PID=%d", next.PID()))))
 				if i == 0 {
-					target.kill()
-					s.until("it to notice", func() bool { return len(s.stderr.with("shop: ")) > 1 })
+					target.Kill()
+					s.Until("it to notice", func() bool { return len(s.Stderr.With("shop: ")) > 1 })
 				}
 			}
-			p.now().until(name, func() bool { return len(p.states("web-1", "shop")) == len(tt.want) })
+			p.now().Until(name, func() bool { return len(p.states("web-1", "shop")) == len(tt.want) })
 			require.Equal(t, tt.want, p.states("web-1", "shop"))
 		})
 	}
@@ -143,9 +142,9 @@ func TestKilledSenderTakesNobodyWithIt(t *testing.T) {
 	t.Parallel()
 	p := newPost(t, `disconnect_grace = "1s"`)
 	p.relieve()
-	s := watching(p, 2, "-pid", strconv.Itoa(sleeper(t).pid()))
-	s.kill()
-	p.now().until("the end of the connection", func() bool { return len(p.events("state", "suspect")) > 0 })
+	s := watching(p, 2, "-pid", strconv.Itoa(sleeper(t).PID()))
+	s.Kill()
+	p.now().Until("the end of the connection", func() bool { return len(p.events("state", "suspect")) > 0 })
 	pause(3 * time.Second)
 	p.requireNoDeath()
 }
@@ -155,12 +154,12 @@ func TestSenderThatIsStoppedTakesEverybodyAlong(t *testing.T) {
 	t.Parallel()
 	p := newPost(t)
 	p.relieve()
-	s := watching(p, 2, "-pid", strconv.Itoa(sleeper(t).pid()), "-back-in", "2s")
-	s.signal(syscall.SIGTERM)
-	require.Zero(t, s.exit())
+	s := watching(p, 2, "-pid", strconv.Itoa(sleeper(t).PID()), "-back-in", "2s")
+	s.Signal(syscall.SIGTERM)
+	require.Zero(t, s.Exit())
 	require.Equal(t, "left leaving", last(p.states("web-1", "sleep")))
 	require.Equal(t, "left leaving", last(p.states("web-1", "host")))
-	p.now().until("both to be overdue", func() bool { return len(p.events("state", "dead")) == 2 })
+	p.now().Until("both to be overdue", func() bool { return len(p.events("state", "dead")) == 2 })
 	require.Equal(t, "dead overdue", last(p.states("web-1", "host")))
 }
 
@@ -175,14 +174,14 @@ func TestFiftyServicesAreCheap(t *testing.T) {
 	fmt.Fprintf(config, "server = \"tcp://%s\"\nhost = \"web-1\"\ninterval = \"1s\"\n", p.address)
 	for i := range services {
 		file := filepath.Join(dir, fmt.Sprintf("service-%02d.pid", i))
-		write(t, file, strconv.Itoa(sleeper(t).pid()))
+		write(t, file, strconv.Itoa(sleeper(t).PID()))
 		fmt.Fprintf(config, "[[watch]]\npid_file = %q\n", file)
 	}
 	write(t, filepath.Join(dir, "sender.toml"), config.String())
-	s := start(t, "heartbeat-sender", "run", "-config", filepath.Join(dir, "sender.toml"))
+	s := testkit.StartProgram(t, "heartbeat-sender", "run", "-config", filepath.Join(dir, "sender.toml"))
 	peers := p.untilAll(services + 1)
 	begin := total(t, peers, "beats_total")
-	p.now().until("ten beats of all", func() bool { return total(t, p.look(services+1), "beats_total") >= begin+10*(services+1) })
+	p.now().Until("ten beats of all", func() bool { return total(t, p.look(services+1), "beats_total") >= begin+10*(services+1) })
 	used := peak(t, s)
 	t.Logf("a sender for %d services and its host: %.1f MB at most", services, float64(used)/1e6)
 	require.LessOrEqual(t, used, budget)
@@ -190,9 +189,9 @@ func TestFiftyServicesAreCheap(t *testing.T) {
 }
 
 // peak returns the most memory that a process ever had resident, in bytes.
-func peak(t testing.TB, p *process) int {
+func peak(t testing.TB, p *testkit.Process) int {
 	t.Helper()
-	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.pid()))
+	status, err := os.ReadFile(fmt.Sprintf("/proc/%d/status", p.PID()))
 	require.NoError(t, err)
 	_, rest, found := bytes.Cut(status, []byte("VmHWM:"))
 	require.True(t, found)

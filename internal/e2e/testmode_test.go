@@ -9,6 +9,8 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // "telegraf --test" prints what the plugin would write. Telegraf does not wait for
@@ -20,17 +22,17 @@ func TestTestModeOfTelegraf(t *testing.T) {
 		args            []string
 	}{
 		{"telegraf-stock", fmt.Sprintf("[[inputs.execd]]\ncommand = [%q, \"-config\", %q]\nsignal = \"STDIN\"\ndata_format = \"influx\"\n",
-			program(t, "telegraf-heartbeat"), writeOptions(t, anyPort, `state_file = "none"`)), []string{"--test-wait", "5"}},
+			testkit.Program(t, "telegraf-heartbeat"), writeOptions(t, anyPort, `state_file = "none"`)), []string{"--test-wait", "5"}},
 		{"telegraf", fmt.Sprintf("[[inputs.heartbeat]]\nservice_addresses = [%q]\nstate_file = \"none\"\n", anyPort), nil},
 	} {
 		t.Run(c.telegraf, func(t *testing.T) {
 			t.Parallel()
 			file := filepath.Join(t.TempDir(), "telegraf.conf")
 			require.NoError(t, os.WriteFile(file, []byte(c.table+"[[outputs.discard]]\n"), 0o600))
-			p := start(t, c.telegraf, append([]string{"--config", file, "--test"}, c.args...)...)
-			require.Zero(t, p.exit())
-			require.NotEmpty(t, p.stdout.with("> heartbeat_collector"))
-			require.Len(t, p.stdout.with("> heartbeat_event"), 1)
+			p := testkit.StartProgram(t, c.telegraf, append([]string{"--config", file, "--test"}, c.args...)...)
+			require.Zero(t, p.Exit())
+			require.NotEmpty(t, p.Stdout.With("> heartbeat_collector"))
+			require.Len(t, p.Stdout.With("> heartbeat_event"), 1)
 		})
 	}
 }

@@ -19,6 +19,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A site is a collector that listens in every way, and asks everybody who he
@@ -26,7 +28,7 @@ import (
 type site struct {
 	t      *testing.T
 	dir    string
-	plugin *process
+	plugin *testkit.Process
 	urls   map[string]string // by scheme
 }
 
@@ -61,9 +63,9 @@ func newSiteWith(t *testing.T, options string, addresses int) *site {
 	s.write("web-1.secret", "correct horse battery staple\n")
 	s.write("web-2.secret", "correct donkey battery staple\n")
 	config := s.write("heartbeat.conf", strings.ReplaceAll(options, "DIR", dir))
-	s.plugin = start(t, "telegraf-heartbeat", "-config", config)
-	s.plugin.until("it to listen everywhere", func() bool {
-		for _, line := range s.plugin.stderr.with("Listening on ") {
+	s.plugin = testkit.StartProgram(t, "telegraf-heartbeat", "-config", config)
+	s.plugin.Until("it to listen everywhere", func() bool {
+		for _, line := range s.plugin.Stderr.With("Listening on ") {
 			_, url, _ := strings.Cut(line, "Listening on ")
 			scheme, _, _ := strings.Cut(url, "://")
 			s.urls[scheme] = url
@@ -114,20 +116,20 @@ func (s *site) certificate(name string, cert, parent *x509.Certificate, signer *
 
 // sender starts heartbeat-sender as web-1, with all that proves it. What is in
 // flags overrules that.
-func (s *site) sender(command, scheme string, flags ...string) *process {
+func (s *site) sender(command, scheme string, flags ...string) *testkit.Process {
 	s.t.Helper()
 	file := func(name string) string { return filepath.Join(s.dir, name) }
 	args := []string{
 		command, "-config", os.DevNull, "-server", s.urls[scheme], "-host", "web-1", "-key-file", file("web-1.secret"),
 		"-tls-ca", file("authority.pem"), "-tls-cert", file("web-1.pem"), "-tls-key", file("web-1.key"), "-tls-server-name", "collector",
 	}
-	return start(s.t, "heartbeat-sender", append(args, flags...)...)
+	return testkit.StartProgram(s.t, "heartbeat-sender", append(args, flags...)...)
 }
 
 // told returns the states that a service of web-1 was told to be in.
 func (s *site) told(service string) []string {
 	var states []string
-	for _, m := range parse(s.t, s.plugin.stdout.with("heartbeat_event,")) {
+	for _, m := range parse(s.t, s.plugin.Stdout.With("heartbeat_event,")) {
 		if tagged(m, "source", "web-1", "service", service) {
 			state, _ := m.GetTag("state")
 			states = append(states, state)
@@ -143,18 +145,18 @@ func TestEveryTransport(t *testing.T) {
 	s := newSite(t)
 	for _, scheme := range []string{"tcp", "tls", "udp", "unix", "unixgram"} {
 		check := s.sender("check", scheme, "-service", scheme)
-		require.Zero(t, check.exit(), strings.Join(check.stdout.all(), "\n"))
-		require.Zero(t, s.sender("once", scheme, "-service", scheme+"-once").exit())
+		require.Zero(t, check.Exit(), strings.Join(check.Stdout.All(), "\n"))
+		require.Zero(t, s.sender("once", scheme, "-service", scheme+"-once").Exit())
 
 		run := s.sender("run", scheme, "-service", scheme, "-interval", "200ms")
-		s.plugin.until("it to be alive over "+scheme, func() bool { return len(s.told(scheme)) == 1 })
-		run.signal(syscall.SIGTERM)
-		require.Zero(t, run.exit())
-		s.plugin.until("it to have left over "+scheme, func() bool { return len(s.told(scheme)) == 2 })
+		s.plugin.Until("it to be alive over "+scheme, func() bool { return len(s.told(scheme)) == 1 })
+		run.Signal(syscall.SIGTERM)
+		require.Zero(t, run.Exit())
+		s.plugin.Until("it to have left over "+scheme, func() bool { return len(s.told(scheme)) == 2 })
 		require.Equal(t, []string{"alive", "left"}, s.told(scheme))
-		s.plugin.until("once to be heard over "+scheme, func() bool { return len(s.told(scheme+"-once")) == 1 })
+		s.plugin.Until("once to be heard over "+scheme, func() bool { return len(s.told(scheme+"-once")) == 1 })
 	}
-	require.Empty(t, s.plugin.stderr.with("Refused"))
+	require.Empty(t, s.plugin.Stderr.With("Refused"))
 }
 
 // Who does not prove who it is hears why not.
@@ -179,18 +181,18 @@ func TestWhoIsNotWhoItSays(t *testing.T) {
 		{"tls", []string{"-tls-ca", filepath.Join(s.dir, "web-1.pem")}, "unknown authority (is -tls-ca the file of who certifies the collector?)", 1},
 	} {
 		check := s.sender("check", tt.scheme, tt.flags...)
-		require.Equal(t, tt.code, check.exit(), tt.says)
-		require.Contains(t, strings.Join(check.stdout.all(), "\n"), tt.says)
+		require.Equal(t, tt.code, check.Exit(), tt.says)
+		require.Contains(t, strings.Join(check.Stdout.All(), "\n"), tt.says)
 	}
 	tcp := s.urls["tcp"]
 	s.urls["tcp"] = "tls" + strings.TrimPrefix(tcp, "tcp")
 	check := s.sender("check", "tcp")
-	require.Equal(t, 1, check.exit())
-	require.Contains(t, strings.Join(check.stdout.all(), "\n"), "failed: TLS: the other side hung up in the handshake (is it a port without TLS?)")
+	require.Equal(t, 1, check.Exit())
+	require.Contains(t, strings.Join(check.Stdout.All(), "\n"), "failed: TLS: the other side hung up in the handshake (is it a port without TLS?)")
 
-	unsigned := start(t, "heartbeat-sender", "once", "-config", os.DevNull, "-server", tcp, "-host", "web-1")
-	require.Equal(t, 4, unsigned.exit())
-	require.Contains(t, strings.Join(unsigned.stderr.all(), "\n"), "beat is not signed")
+	unsigned := testkit.StartProgram(t, "heartbeat-sender", "once", "-config", os.DevNull, "-server", tcp, "-host", "web-1")
+	require.Equal(t, 4, unsigned.Exit())
+	require.Contains(t, strings.Join(unsigned.Stderr.All(), "\n"), "beat is not signed")
 	require.Empty(t, s.told("host"))
 }
 
@@ -199,14 +201,14 @@ func TestCertificatesAndKeysAreReplaced(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	run := s.sender("run", "tls", "-service", "steady", "-interval", "200ms")
-	s.plugin.until("it to be alive", func() bool { return len(s.told("steady")) == 1 })
+	s.plugin.Until("it to be alive", func() bool { return len(s.told("steady")) == 1 })
 	s.certify() // everybody anew, the authority too
-	require.Zero(t, s.sender("once", "tls", "-service", "new").exit(), "both sides take the new ones")
-	require.True(t, run.running())
+	require.Zero(t, s.sender("once", "tls", "-service", "new").Exit(), "both sides take the new ones")
+	require.True(t, run.Running())
 
 	s.write("web-1.secret", "# since today\na staple of new batteries\ncorrect horse battery staple\n")
-	s.plugin.until("the key to be read again", func() bool { return len(s.plugin.stderr.with("Reloaded key")) > 0 })
-	require.Zero(t, s.sender("once", "tcp", "-service", "new").exit(), "the first one is the new one")
+	s.plugin.Until("the key to be read again", func() bool { return s.plugin.Stderr.Says("Reloaded key") })
+	require.Zero(t, s.sender("once", "tcp", "-service", "new").Exit(), "the first one is the new one")
 	require.Equal(t, []string{"alive"}, s.told("steady"))
 }
 
@@ -215,8 +217,8 @@ func TestSecretsAreNotShown(t *testing.T) {
 	t.Parallel()
 	s := newSite(t)
 	check := s.sender("check", "tls")
-	require.Zero(t, check.exit())
-	all := strings.Join(append(check.stdout.all(), append(check.stderr.all(), s.plugin.stderr.all()...)...), "\n")
+	require.Zero(t, check.Exit())
+	all := strings.Join(append(check.Stdout.All(), append(check.Stderr.All(), s.plugin.Stderr.All()...)...), "\n")
 	require.Contains(t, all, "signed     with the key web-1")
 	require.Contains(t, all, fmt.Sprintf("certified by %s until ", "Example Authority"))
 	require.NotContains(t, all, "battery")

@@ -20,7 +20,7 @@ import (
 	"github.com/influxdata/telegraf/plugins/inputs"
 	"github.com/stretchr/testify/require"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/leaks"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A fake is the plugin of these tests: it has options of each kind, and does
@@ -111,7 +111,7 @@ func TestMain(m *testing.M) {
 	signals := make(chan os.Signal, 1) // the first use starts goroutines for ever, which must not belong to a bubble
 	signal.Notify(signals, syscall.SIGTERM)
 	signal.Stop(signals)
-	os.Exit(leaks.Run(m))
+	os.Exit(testkit.RunWithoutLeaks(m))
 }
 
 // child is this test binary run as the command, for what needs a process.

@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // startSender starts a heartbeat-sender on the host, which is web-1: for a
@@ -43,7 +45,7 @@ func (n *network) onHost(command string, args ...string) *exec.Cmd {
 		{ [ -z "$3" ] || mount --bind "$3" /etc/resolv.conf; } && shift 3 && exec "$@"`
 	return n.host.command(append([]string{
 		"sh", "-c", script, "sh", n.bootID, n.hosts, n.resolv,
-		program(n.t, "heartbeat-sender"), command, "-config", os.DevNull, "-server", n.scheme + "://" + n.server,
+		testkit.Program(n.t, "heartbeat-sender"), command, "-config", os.DevNull, "-server", n.scheme + "://" + n.server,
 	}, args...)...)
 }
 
@@ -52,7 +54,7 @@ func (n *network) onHost(command string, args ...string) *exec.Cmd {
 func (n *network) startArticle(network string, period time.Duration) (client *process, peer string) {
 	n.t.Helper()
 	p := n.start("client of the article", n.role(n.host, roleArticle, network, n.server, hostAddr, period.String()))
-	return p, fmt.Sprintf("%s/%d", hostAddr, p.cmd.Process.Pid)
+	return p, fmt.Sprintf("%s/%d", hostAddr, p.Cmd.Process.Pid)
 }
 
 // role is a command that makes this binary something else than tests.

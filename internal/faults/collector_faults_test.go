@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // An operator, or a kernel out of memory, destroys the socket.
@@ -25,7 +27,7 @@ func TestDestroyedConnectionIsNoDeath(t *testing.T) {
 	tr := c.suffer("collector: its socket destroyed", func() {
 		n.collector.do("ss", "-K", "state", "established", "sport", "=", ":"+port)
 	}, app)
-	until(t, "another connection in its place", func() bool {
+	testkit.Until(t, "another connection in its place", func() bool {
 		ports := n.clientPorts()
 		return len(ports) == 1 && ports[0] != own
 	})
@@ -45,7 +47,7 @@ func TestCollectorWithoutFreeDescriptorsKillsNobody(t *testing.T) {
 		c.limitDescriptors(c.usedDescriptors())
 		n.startSender("newcomer", time.Second)
 	}, app)
-	until(t, "a complaint", func() bool { return c.stderr.says("too many open files") })
+	testkit.Until(t, "a complaint", func() bool { return c.Stderr.Says("too many open files") })
 	pause(7 * time.Second) // twice the silence
 	require.Empty(t, c.told(newcomer))
 	tr.then("limit lifted", func() { c.limitDescriptors(1024) })
@@ -57,17 +59,17 @@ func TestCollectorWithoutFreeDescriptorsKillsNobody(t *testing.T) {
 // more.
 func (p *process) usedDescriptors() int {
 	for fd := 0; ; fd++ {
-		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", p.cmd.Process.Pid, fd)); err != nil {
+		if _, err := os.Lstat(fmt.Sprintf("/proc/%d/fd/%d", p.Cmd.Process.Pid, fd)); err != nil {
 			return fd
 		}
 	}
 }
 
 func (p *process) limitDescriptors(limit int) {
-	p.t.Helper()
-	p.diary.note("prlimit --pid <%s> --nofile=%d:", p.name, limit)
-	_, err := output(exec.Command("prlimit", "--pid", strconv.Itoa(p.cmd.Process.Pid), fmt.Sprintf("--nofile=%d:", limit)))
-	require.NoError(p.t, err)
+	p.T.Helper()
+	p.diary.note("prlimit --pid <%s> --nofile=%d:", p.Name, limit)
+	_, err := output(exec.Command("prlimit", "--pid", strconv.Itoa(p.Cmd.Process.Pid), fmt.Sprintf("--nofile=%d:", limit)))
+	require.NoError(p.T, err)
 }
 
 // Nobody is blamed for what the collector could not hear: twelve hosts do not
@@ -136,8 +138,8 @@ func TestCollectorWhoseMachineRebootsKillsNobody(t *testing.T) {
 
 // untilSaved waits until the peer app is in the state file.
 func (c *collector) untilSaved() {
-	c.t.Helper()
-	until(c.t, "its peer to be in the state file", func() bool {
+	c.T.Helper()
+	testkit.Until(c.T, "its peer to be in the state file", func() bool {
 		text, err := os.ReadFile(c.state)
 		return err == nil && strings.Contains(string(text), `"Service":"app"`)
 	})
@@ -156,16 +158,16 @@ func TestCollectorWhosePortIsTakenKillsNobody(t *testing.T) {
 	tr := c.suffer("collector: killed, another program has its port for 10 s", func() {
 		c.end()
 		squatter = n.start("squatter", n.role(n.collector, roleSquatter, ":"+port))
-		until(t, "the port to be taken", func() bool { return squatter.stdout.says("listening") })
+		testkit.Until(t, "the port to be taken", func() bool { return squatter.Stdout.Says("listening") })
 		n.diary.note("another program listens on :%s", port)
 		c.begin()
 	}, app)
-	until(t, "a complaint", func() bool { return c.stderr.says("address already in use") })
+	testkit.Until(t, "a complaint", func() bool { return c.Stderr.Says("address already in use") })
 	pause(10 * time.Second)
-	require.Empty(t, strings.Join(squatter.stderr.texts(), "\n"))
+	require.Empty(t, strings.Join(squatter.Stderr.All(), "\n"))
 	tr.then("free", squatter.kill)
 	c.listens()
-	require.True(t, c.stderr.says("Restored 1 peers"))
+	require.True(t, c.Stderr.Says("Restored 1 peers"))
 	c.hear(app)
 	tr.expectNoDeath()
 }

@@ -12,6 +12,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/plugins/parsers/influx"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A collector is telegraf-heartbeat as Telegraf's inputs.execd would run it.
@@ -68,33 +70,33 @@ func (n *network) startCollectorAs(command []string, options ...string) *collect
 func (c *collector) begin(command ...string) {
 	c.n.t.Helper()
 	c.n.diary.note("collector# %s", strings.Join(append(command, "telegraf-heartbeat"), " "))
-	command = append(command, program(c.n.t, "telegraf-heartbeat"), "-config", c.config, "-interval", "1s")
+	command = append(command, testkit.Program(c.n.t, "telegraf-heartbeat"), "-config", c.config, "-interval", "1s")
 	c.process, c.taken = c.n.start("collector", c.n.collector.command(command...)), 0
 }
 
 // listens waits until the collector does.
 func (c *collector) listens() {
-	c.t.Helper()
-	until(c.t, "the collector to listen", func() bool { return c.stderr.says("Listening on udp") || !c.running() })
-	require.True(c.t, c.running(), "the collector has ended")
+	c.T.Helper()
+	testkit.Until(c.T, "the collector to listen", func() bool { return c.Stderr.Says("Listening on udp") || !c.Running() })
+	require.True(c.T, c.Running(), "the collector has ended")
 }
 
 // end is what the collector told until its end.
 func (c *collector) end() {
-	c.t.Helper()
+	c.T.Helper()
 	c.kill()
 	c.read()
 }
 
 // read takes in what the collector has told since the last time.
 func (c *collector) read() {
-	c.t.Helper()
-	for _, line := range c.stdout.from(c.taken) {
+	c.T.Helper()
+	for _, line := range c.Stdout.From(c.taken) {
 		c.taken++
-		metrics, err := c.parser.Parse([]byte(line.text))
-		require.NoError(c.t, err, line.text)
+		metrics, err := c.parser.Parse([]byte(line.Text))
+		require.NoError(c.T, err, line.Text)
 		for _, m := range metrics {
-			c.take(m, line.at)
+			c.take(m, line.At)
 		}
 	}
 }
@@ -136,21 +138,21 @@ func peerOf(m telegraf.Metric) string {
 
 // told returns what was told of a peer.
 func (c *collector) told(peer string) []event {
-	c.t.Helper()
+	c.T.Helper()
 	c.read()
 	return c.events[peer]
 }
 
 // heard returns when the collector got the beats of a peer.
 func (c *collector) heard(peer string) []time.Time {
-	c.t.Helper()
+	c.T.Helper()
 	c.read()
 	return c.beats[peer]
 }
 
 // counted returns a counter of a peer.
 func (c *collector) counted(peer, field string) int64 {
-	c.t.Helper()
+	c.T.Helper()
 	c.read()
 	m, ok := c.peers[peer]
 	return c.number(m, ok, field)
@@ -158,7 +160,7 @@ func (c *collector) counted(peer, field string) int64 {
 
 // ofKind returns how many beats of a kind there were that make no metric.
 func (c *collector) ofKind(kind string) int64 {
-	c.t.Helper()
+	c.T.Helper()
 	c.read()
 	m, ok := c.kinds[kind]
 	return c.number(m, ok, "beats_total")
@@ -166,19 +168,19 @@ func (c *collector) ofKind(kind string) int64 {
 
 // number returns a field of m, or 0 if that was not told yet.
 func (c *collector) number(m telegraf.Metric, told bool, field string) int64 {
-	c.t.Helper()
+	c.T.Helper()
 	if !told {
 		return 0
 	}
 	value, _ := m.GetField(field)
 	n, ok := value.(int64)
-	require.True(c.t, ok, "%s is %T", field, value)
+	require.True(c.T, ok, "%s is %T", field, value)
 	return n
 }
 
 // connections returns how many were open when that was told last.
 func (c *collector) connections() int64 {
-	c.t.Helper()
+	c.T.Helper()
 	c.read()
 	return c.open
 }
@@ -187,9 +189,9 @@ func (c *collector) connections() int64 {
 // 100 ms apart. Then the answer to the last beat is given time to be read,
 // because a connection that ends with unread data is reset.
 func (c *collector) know(peers ...string) {
-	c.t.Helper()
+	c.T.Helper()
 	for _, peer := range peers {
-		until(c.t, "two beats of "+peer, func() bool {
+		testkit.Until(c.T, "two beats of "+peer, func() bool {
 			beats := c.heard(peer)
 			return len(beats) > 1 && beats[len(beats)-1].Sub(beats[0]) > 100*time.Millisecond
 		})
@@ -199,9 +201,9 @@ func (c *collector) know(peers ...string) {
 
 // hear waits for one more beat of a peer.
 func (c *collector) hear(peer string) {
-	c.t.Helper()
+	c.T.Helper()
 	before := len(c.heard(peer))
-	until(c.t, "a beat of "+peer, func() bool { return len(c.heard(peer)) > before })
+	testkit.Until(c.T, "a beat of "+peer, func() bool { return len(c.heard(peer)) > before })
 }
 
 // pause lets a fault last.

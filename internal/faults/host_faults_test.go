@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 func TestSilentHostIsUnreachable(t *testing.T) {
@@ -71,7 +73,7 @@ func TestRebootedHostResetsItsOldConnection(t *testing.T) {
 	require.Less(t, took[0], 35*time.Second, "silence")
 	tr.then("sender starts", func() { n.startSender("app", 10*time.Second) })
 	tr.expect("alive beat", "alive rebooted")
-	until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
+	testkit.Until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
 	c.hear(app)
 	tr.expectNothing()
 }
@@ -88,7 +90,7 @@ func TestRebootedHostThatBeatsAtOnceIsNeverDead(t *testing.T) {
 		n.startSender("app", 10*time.Second)
 	}, app)
 	tr.expect("alive rebooted")
-	until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
+	testkit.Until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
 	c.hear(app)
 	tr.expectNothing()
 }
@@ -102,7 +104,7 @@ func TestHalfOpenConnectionsAreFreed(t *testing.T) {
 	}
 	peers := []string{"web-1/a", "web-1/b", "web-1/c"}
 	c.know(peers...)
-	until(t, "three connections", func() bool { return c.connections() == 3 })
+	testkit.Until(t, "three connections", func() bool { return c.connections() == 3 })
 	tr := c.suffer("host: silent, its three connections", func() {
 		n.filter(toCollector+drop, toHost+drop)
 	}, peers...)
@@ -141,7 +143,7 @@ func TestHostWithAnotherAddressIsTheSameHost(t *testing.T) {
 		runIP(t, n.host, "address delete "+hostAddr+"/24 dev side",
 			"address add 10.99.1.3/24 dev side", "route add default via 10.99.1.254")
 	}, host)
-	until(t, "a connection from there", func() bool { return len(n.clientPorts()) > 0 })
+	testkit.Until(t, "a connection from there", func() bool { return len(n.clientPorts()) > 0 })
 	c.hear(host)
 	c.hear(host)
 	tr.expectNoDeath()

@@ -13,6 +13,8 @@ import (
 
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A crowd is processes that beat for themselves, each as a host of its own.
@@ -38,10 +40,10 @@ func (n *network) gather(count int, interval time.Duration) *crowd {
 // signal sends a signal to all at once.
 func (all *crowd) signal(s syscall.Signal) {
 	first, last := all.processes[0], all.processes[len(all.processes)-1]
-	first.diary.note("kill -%s <%s> ... <%s>", strings.TrimPrefix(unix.SignalName(s), "SIG"), first.name, last.name)
+	first.diary.note("kill -%s <%s> ... <%s>", strings.TrimPrefix(unix.SignalName(s), "SIG"), first.Name, last.Name)
 	for _, p := range all.processes {
-		if err := p.cmd.Process.Signal(s); err != nil {
-			p.t.Errorf("%s: %v", p.name, err)
+		if err := p.Cmd.Process.Signal(s); err != nil {
+			p.T.Errorf("%s: %v", p.Name, err)
 		}
 	}
 }
@@ -49,8 +51,8 @@ func (all *crowd) signal(s syscall.Signal) {
 // expectNotIsolated requires that the collector has never thought that it is cut
 // off.
 func (c *collector) expectNotIsolated() {
-	c.t.Helper()
-	require.False(c.t, slices.ContainsFunc(c.told(itself), func(e event) bool { return e.reason == "isolated" }))
+	c.T.Helper()
+	require.False(c.T, slices.ContainsFunc(c.told(itself), func(e event) bool { return e.reason == "isolated" }))
 }
 
 // Twelve machines on which the same program crashes: their connections are
@@ -93,7 +95,7 @@ func TestProxyThatRestartsKillsNobody(t *testing.T) {
 	collectorServer := n.server
 	relay := func() *process {
 		p := n.start("proxy", n.role(n.router, roleProxy, "10.99.1.254:"+port, collectorServer, "nothing"))
-		until(t, "the proxy to listen", func() bool { return p.stdout.says("listening") })
+		testkit.Until(t, "the proxy to listen", func() bool { return p.Stdout.Says("listening") })
 		return p
 	}
 	proxy := relay()
@@ -125,13 +127,13 @@ func TestTenRunsOfTheArticlesClientAreOnePeer(t *testing.T) {
 	first := ""
 	run := func() {
 		p := n.start("client of the article", n.role(n.host, roleVisit, n.server, hostAddr))
-		until(t, "its end", func() bool { return !p.running() })
+		testkit.Until(t, "its end", func() bool { return !p.Running() })
 		if first == "" {
-			first = fmt.Sprintf("%s/%d", hostAddr, p.cmd.Process.Pid)
+			first = fmt.Sprintf("%s/%d", hostAddr, p.Cmd.Process.Pid)
 		}
 	}
 	run()
-	until(t, "its beat", func() bool { return len(c.heard(first)) > 0 })
+	testkit.Until(t, "its beat", func() bool { return len(c.heard(first)) > 0 })
 	tr := c.suffer("client of the article: ten runs of cron, then none", func() {
 		n.diary.note("host# ten times, once a second: its JSON over a connection of its own")
 		for range 9 {
@@ -149,7 +151,7 @@ func TestTenRunsOfTheArticlesClientAreOnePeer(t *testing.T) {
 
 // peersFrom returns how many peers of a source are known.
 func peersFrom(c *collector, source string) int {
-	c.t.Helper()
+	c.T.Helper()
 	c.read()
 	count := 0
 	for peer := range c.peers {

@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // The first name server of the host is behind the router and can be made dead,
@@ -34,7 +36,7 @@ func (n *network) useNames(addresses ...string) {
 	n.name(addresses...)
 	n.filter(deadNames)
 	p := n.start("name server", n.role(n.collector, roleNames, collectorAddr+":53", n.zone))
-	until(n.t, "the name server to listen", func() bool { return p.stdout.says("listening") })
+	testkit.Until(n.t, "the name server to listen", func() bool { return p.Stdout.Says("listening") })
 }
 
 // name is which addresses the name of the collector has from now on.
@@ -46,9 +48,9 @@ func (n *network) name(addresses ...string) {
 
 // restart stops the collector and starts it anew a second later.
 func (c *collector) restart() {
-	c.t.Helper()
+	c.T.Helper()
 	c.signal(syscall.SIGTERM)
-	until(c.t, "the end of the collector", func() bool { return !c.running() })
+	testkit.Until(c.T, "the end of the collector", func() bool { return !c.Running() })
 	c.read()
 	pause(time.Second)
 	c.begin()
@@ -163,7 +165,7 @@ func TestCollectorThatMovesIsFoundByDatagrams(t *testing.T) {
 		n.name("10.99.0.2")
 		n.filter(deadNames, toCollector+" udp dport "+port+drop)
 	}, app)
-	until(t, "a beat to the old machine", func() bool { return n.caught() > 0 })
+	testkit.Until(t, "a beat to the old machine", func() bool { return n.caught() > 0 })
 	for range 3 {
 		c.hear(app)
 	}
@@ -187,7 +189,7 @@ func TestDeadNameServersDelayNoEnd(t *testing.T) {
 			pause(3 * time.Second)
 			begin := time.Now()
 			p.signal(syscall.SIGTERM)
-			until(t, "the end of the sender", func() bool { return !p.running() })
+			testkit.Until(t, "the end of the sender", func() bool { return !p.Running() })
 			t.Logf("a stop took %s", time.Since(begin))
 			require.Less(t, time.Since(begin), 8*time.Second)
 		})

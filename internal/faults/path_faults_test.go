@@ -9,6 +9,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 func TestPathThatLosesBeatsIsUnreachable(t *testing.T) {
@@ -128,7 +130,7 @@ func TestClientOfTheArticleSurvivesACut(t *testing.T) {
 			tr.then("healed", func() { n.filter() })
 			c.hear(peer)
 			tr.expectNothing()
-			require.True(t, client.running(), "the client has ended")
+			require.True(t, client.Running(), "the client has ended")
 			require.EqualValues(t, 1, c.connections())
 		})
 	}
@@ -164,7 +166,7 @@ func TestConnectionForgottenByAFirewallIsNoDeath(t *testing.T) {
 	tr := c.suffer("path: firewall drops the connection silently", func() {
 		n.filter("tcp dport "+own+drop, "tcp sport "+own+drop)
 	}, app)
-	until(t, "another connection in its place", func() bool {
+	testkit.Until(t, "another connection in its place", func() bool {
 		ports := n.clientPorts()
 		return len(ports) == 1 && ports[0] != own
 	})
@@ -189,12 +191,12 @@ func TestResetOfTheSendersSideAloneIsNoDeath(t *testing.T) {
 			toHost+" tcp dport "+own+drop,
 		)
 	}, app)
-	until(t, "another connection in its place", func() bool {
+	testkit.Until(t, "another connection in its place", func() bool {
 		ports := n.clientPorts()
 		return len(ports) == 1 && ports[0] != own
 	})
 	require.Positive(t, n.caught())
-	until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
+	testkit.Until(t, "the old connection to be gone", func() bool { return c.connections() == 1 })
 	tr.expectNoDeath()
 }
 
@@ -276,7 +278,7 @@ func (n *network) startProxy(what string) {
 	n.t.Helper()
 	address := net.JoinHostPort("10.99.1.254", port)
 	p := n.start("proxy", n.role(n.router, roleProxy, address, n.server, what))
-	until(n.t, "the proxy to listen", func() bool { return p.stdout.says("listening") })
+	testkit.Until(n.t, "the proxy to listen", func() bool { return p.Stdout.Says("listening") })
 	n.server = address
 }
 

@@ -13,6 +13,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 const (
@@ -98,10 +100,10 @@ func TestProcessKilledWithAnUnreadAnswerIsDead(t *testing.T) {
 	p := n.startSender("app", 4*time.Second)
 	c.know(app)
 	c.freeze()
-	until(t, "an unread beat", func() bool { return n.unread(n.collector, "sport") })
+	testkit.Until(t, "an unread beat", func() bool { return n.unread(n.collector, "sport") })
 	p.freeze()
 	c.signal(syscall.SIGCONT)
-	until(t, "an unread answer", func() bool { return n.unread(n.host, "dport") })
+	testkit.Until(t, "an unread answer", func() bool { return n.unread(n.host, "dport") })
 	tr := c.suffer("process: killed with an unread answer", p.kill, app)
 	tr.expect("suspect conn_reset", "dead conn_reset")
 }
@@ -109,11 +111,11 @@ func TestProcessKilledWithAnUnreadAnswerIsDead(t *testing.T) {
 // freeze stops p and returns when none of its threads runs any more, which may
 // take a moment: one that is reading finishes that.
 func (p *process) freeze() {
-	p.t.Helper()
+	p.T.Helper()
 	p.signal(syscall.SIGSTOP)
-	until(p.t, p.name+" to be stopped", func() bool {
-		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.cmd.Process.Pid))
-		require.NoError(p.t, err)
+	testkit.Until(p.T, p.Name+" to be stopped", func() bool {
+		threads, err := filepath.Glob(fmt.Sprintf("/proc/%d/task/*/stat", p.Cmd.Process.Pid))
+		require.NoError(p.T, err)
 		return !slices.ContainsFunc(threads, func(file string) bool {
 			stat, err := os.ReadFile(file)
 			_, state, _ := strings.Cut(string(stat), ") ")
@@ -185,7 +187,7 @@ kill -CONT $sender; wait; :`
 	pause(6 * time.Second) // what began less than five seconds apart is taken for the same
 	tr := c.suffer("process: "+name, func() {
 		n.diary.note("kill <app>; echo $((<app> - 1)) >%s; <another> &", lastPID)
-		require.NoError(t, p.stdin.Close())
+		require.NoError(t, p.Stdin.Close())
 	}, app)
 	tr.expect(expected)
 	for range 5 {

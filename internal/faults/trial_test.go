@@ -10,6 +10,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A trial is a fault, what had to be told of some peers after it and what was.
@@ -35,13 +37,13 @@ type phase struct {
 
 // suffer begins a trial.
 func (c *collector) suffer(fault string, inject func(), peers ...string) *trial {
-	c.t.Helper()
-	tr := &trial{t: c.t, c: c, fault: fault, peers: peers, before: make(map[string]int), matched: make(map[string]int)}
+	c.T.Helper()
+	tr := &trial{t: c.T, c: c, fault: fault, peers: peers, before: make(map[string]int), matched: make(map[string]int)}
 	for _, peer := range peers {
 		tr.before[peer] = len(c.told(peer))
 		tr.matched[peer] = tr.before[peer]
 	}
-	c.t.Cleanup(func() { results.add(tr.row()) })
+	c.T.Cleanup(func() { results.add(tr.row()) })
 	tr.then("", inject)
 	return tr
 }
@@ -65,7 +67,7 @@ func (tr *trial) expect(want ...string) []time.Duration {
 	tr.t.Helper()
 	tr.note(strings.ReplaceAll(strings.Join(want, ", "), "|", " or "))
 	for _, peer := range tr.peers {
-		until(tr.t, fmt.Sprintf("%d events of %s after %s: %s", len(want), peer, tr.fault, want), func() bool {
+		testkit.Until(tr.t, fmt.Sprintf("%d events of %s after %s: %s", len(want), peer, tr.fault, want), func() bool {
 			return len(tr.c.told(peer)) >= tr.matched[peer]+len(want)
 		})
 		for _, expected := range want {
@@ -97,7 +99,7 @@ func (tr *trial) note(expected string) {
 func (tr *trial) await(what string, done func() bool) time.Duration {
 	tr.t.Helper()
 	tr.note(what)
-	until(tr.t, what+" after "+tr.fault, done)
+	testkit.Until(tr.t, what+" after "+tr.fault, done)
 	tr.judged = time.Now()
 	tr.also = append(tr.also, phase{what, tr.judged})
 	return tr.judged.Sub(tr.phases[0].at)
@@ -129,7 +131,7 @@ func (tr *trial) expectNoDeath() {
 // expectAlive waits until a peer is.
 func (tr *trial) expectAlive(peer string) {
 	tr.t.Helper()
-	until(tr.t, peer+" to be alive again", func() bool {
+	testkit.Until(tr.t, peer+" to be alive again", func() bool {
 		events := tr.c.told(peer)
 		return events[len(events)-1].state == "alive"
 	})

@@ -13,6 +13,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/plugins/parsers/influx"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A collector hears what the units of a machine say. It is beside the machine, in
@@ -64,7 +66,7 @@ func (m *machine) startCollector(options ...string) *collector {
 			t.Logf("the collector said:\n%s\nand told:\n%q", read(t, c.stderr), c.events())
 		}
 	})
-	until(t, "the collector to listen", func() bool { return bytes.Contains([]byte(read(t, c.stderr)), []byte("Listening on")) })
+	testkit.Until(t, "the collector to listen", func() bool { return bytes.Contains([]byte(read(t, c.stderr)), []byte("Listening on")) })
 	return c
 }
 
@@ -125,7 +127,7 @@ func (c *collector) tells(service, state string) {
 	c.t.Helper()
 	want := append(c.told[service], state)
 	c.told[service] = want
-	until(c.t, service+" to be told "+state, func() bool { return len(c.states(service)) >= len(want) })
+	testkit.Until(c.t, service+" to be told "+state, func() bool { return len(c.states(service)) >= len(want) })
 	require.Equal(c.t, want, c.states(service)[:len(want)], service)
 }
 
@@ -168,5 +170,5 @@ func (c *collector) lastBeat(service string) string {
 func (c *collector) hearsMore(n int, service string) {
 	c.t.Helper()
 	before := len(c.beats(service))
-	until(c.t, "beats of "+service, func() bool { return len(c.beats(service)) >= before+n })
+	testkit.Until(c.t, "beats of "+service, func() bool { return len(c.beats(service)) >= before+n })
 }

@@ -11,18 +11,12 @@ import (
 	"strings"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/stretchr/testify/require"
 	"go.yaml.in/yaml/v3"
 	"golang.org/x/sys/unix"
-)
 
-const (
-	// patience is at least ten times what anything takes that has no time of its
-	// own, on a machine that does much else.
-	patience = time.Minute
-	glance   = 50 * time.Millisecond // between two looks at what is waited for
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 func TestMain(m *testing.M) {
@@ -71,7 +65,7 @@ func start(t *testing.T, name string) *machine {
 		m.cmd.Wait() //nolint:errcheck // it is switched off or killed
 	}()
 	t.Cleanup(m.cleanUp)
-	until(t, "the machine to boot", func() bool {
+	testkit.Until(t, "the machine to boot", func() bool {
 		require.True(t, m.running(), "it ended: %s", read(t, m.said))
 		state, _ := m.try("systemctl", "is-system-running")
 		if strings.TrimSpace(state) == "degraded" {
@@ -136,7 +130,7 @@ func removeGroup(t *testing.T, group string) {
 			removeGroup(t, filepath.Join(group, entry.Name()))
 		}
 	}
-	until(t, "the end of all in "+group, func() bool { return unix.Rmdir(group) == nil })
+	testkit.Until(t, "the end of all in "+group, func() bool { return unix.Rmdir(group) == nil })
 }
 
 func (m *machine) cleanUp() {
@@ -209,7 +203,7 @@ func (m *machine) write(name, text string, mode os.FileMode) {
 func (m *machine) shutDown() {
 	m.t.Helper()
 	m.systemctl("poweroff", "--no-block")
-	until(m.t, "the machine to shut down", func() bool { return !m.running() })
+	testkit.Until(m.t, "the machine to shut down", func() bool { return !m.running() })
 }
 
 // A pack is what the package is made of.
@@ -271,24 +265,4 @@ func read(t *testing.T, name string) string {
 	}
 	require.NoError(t, err)
 	return string(text)
-}
-
-// until waits for what has to come.
-func until(t *testing.T, what string, done func() bool) {
-	t.Helper()
-	untilAfter(t, patience, what, done)
-}
-
-func untilAfter(t *testing.T, limit time.Duration, what string, done func() bool) {
-	t.Helper()
-	look := time.NewTicker(glance)
-	defer look.Stop()
-	end := time.After(limit)
-	for !done() {
-		select {
-		case <-look.C:
-		case <-end:
-			require.FailNow(t, "in vain waited for "+what)
-		}
-	}
 }

@@ -8,6 +8,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 const (
@@ -89,7 +91,7 @@ func TestWatchedUnitIsToldForWhatItDoes(t *testing.T) {
 
 	before := c.restarts("demo")
 	m.systemctl("restart", "demo")
-	until(t, "the restart to be told", func() bool { return c.restarts("demo") > before })
+	testkit.Until(t, "the restart to be told", func() bool { return c.restarts("demo") > before })
 
 	m.systemctl("mask", "--now", "--runtime", "demo")
 	c.tells("demo", "left leaving")
@@ -103,7 +105,7 @@ func TestWatchedUnitIsToldForWhatItDoes(t *testing.T) {
 
 	before = c.restarts("loop")
 	m.systemctl("kill", "--signal=KILL", "loop")
-	until(t, "the restart to be told", func() bool { return c.restarts("loop") > before })
+	testkit.Until(t, "the restart to be told", func() bool { return c.restarts("loop") > before })
 
 	c.toldNothingElse()
 	m.shutDown()
@@ -159,10 +161,10 @@ func TestWatcherThatIsTurnedAwaySaysSo(t *testing.T) {
 	m.write(dropIn, "[Service]\nUser=\nDynamicUser=yes\n", 0o644)
 	m.systemctl("daemon-reload")
 	m.systemctl("kill", "--signal=KILL", watchUnit) // without a goodbye
-	until(t, "its status to tell", func() bool {
+	testkit.Until(t, "its status to tell", func() bool {
 		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot look at demo and 1 more; connected to ")
 	})
-	until(t, "the collector to hear", func() bool { return strings.Contains(strings.Join(c.beats("demo"), " "), "unknown") })
+	testkit.Until(t, "the collector to hear", func() bool { return strings.Contains(strings.Join(c.beats("demo"), " "), "unknown") })
 	require.Contains(t, m.run("journalctl", "--output=cat", "--unit="+watchUnit, "--priority=warning"),
 		"cannot ask systemd about demo.service and 1 more: systemctl show: exit status 1: "+
 			`"Failed to get properties: Transport endpoint is not connected" (the bus does not know this user: `)
@@ -176,8 +178,8 @@ func TestWatcherThatIsTurnedAwaySaysSo(t *testing.T) {
 	require.NoError(t, os.Remove(m.path(dropIn)))
 	m.systemctl("daemon-reload")
 	m.systemctl("kill", "--signal=KILL", watchUnit)
-	until(t, "its status to tell", func() bool { return strings.HasPrefix(m.show(watchUnit, "StatusText"), "connected to ") })
-	until(t, "the collector to hear", func() bool { return c.lastBeat("demo") == "alive" })
+	testkit.Until(t, "its status to tell", func() bool { return strings.HasPrefix(m.show(watchUnit, "StatusText"), "connected to ") })
+	testkit.Until(t, "the collector to hear", func() bool { return c.lastBeat("demo") == "alive" })
 	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
 }
 
@@ -188,12 +190,12 @@ func TestWatcherThatLosesTheBusSaysSo(t *testing.T) {
 	t.Parallel()
 	m, c := startWatching(t, "lost", "interval = \"3s\"\n")
 	m.systemctl("mask", "--now", "--runtime", "dbus.socket", "dbus.service")
-	until(t, "its status to tell", func() bool {
+	testkit.Until(t, "its status to tell", func() bool {
 		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot look at demo and 1 more; connected to ")
 	})
 	require.Equal(t, "alive", c.lastBeat("demo"))
 	m.systemctl("kill", "--signal=KILL", "demo")
-	until(t, "the collector to hear", func() bool { return c.lastBeat("demo") == "unknown" })
+	testkit.Until(t, "the collector to hear", func() bool { return c.lastBeat("demo") == "unknown" })
 	c.hearsMore(2, "demo")
 	require.Equal(t, "alive", c.lastBeat("loop"))
 	c.toldNothingElse()
@@ -201,7 +203,7 @@ func TestWatcherThatLosesTheBusSaysSo(t *testing.T) {
 	m.systemctl("unmask", "--runtime", "dbus.socket", "dbus.service")
 	m.systemctl("start", "dbus.socket")
 	c.tells("demo", "dead exited")
-	until(t, "its status to tell", func() bool { return strings.HasPrefix(m.show(watchUnit, "StatusText"), "connected to ") })
+	testkit.Until(t, "its status to tell", func() bool { return strings.HasPrefix(m.show(watchUnit, "StatusText"), "connected to ") })
 	c.toldNothingElse()
 }
 
@@ -268,7 +270,7 @@ func TestSenderThatHangsIsStartedAgain(t *testing.T) {
 			c.tells("host", "alive")
 			before := m.show(unit, "MainPID")
 			m.run("kill", "-STOP", before)
-			untilAfter(t, 10*patience, "another process", func() bool {
+			testkit.UntilWithin(t, 10*time.Minute, "another process", func() bool {
 				now := m.show(unit, "MainPID")
 				return now != before && now != "0"
 			})
@@ -286,7 +288,7 @@ func TestUnitsTakeEachOthersPlace(t *testing.T) {
 	m, c := startWatching(t, "two", "")
 	m.systemctl("start", hostUnit)
 	require.Equal(t, "inactive", m.show(watchUnit, "ActiveState"))
-	until(t, "the other sender", func() bool { return strings.HasPrefix(m.show(hostUnit, "StatusText"), "connected to ") })
+	testkit.Until(t, "the other sender", func() bool { return strings.HasPrefix(m.show(hostUnit, "StatusText"), "connected to ") })
 	c.tells("host", "left leaving")
 	c.tells("host", "alive")
 	c.hearsMore(1, "host")
@@ -338,11 +340,11 @@ func TestTimerBeatsAndTheHostLeaves(t *testing.T) {
 	require.Error(t, err, said)
 	require.Contains(t, said, "may be requested by dependency only")
 	// A minute, and what it spreads a fleet by.
-	untilAfter(t, 10*time.Minute, "the timer", func() bool { return len(c.beats("host")) > 0 })
+	testkit.UntilWithin(t, 10*time.Minute, "the timer", func() bool { return len(c.beats("host")) > 0 })
 	c.tells("host", "alive")
 	c.tells("demo", "alive")
 	require.Equal(t, "alive", c.lastBeat("demo"))
-	until(t, "the service to end", func() bool { return m.show("heartbeat-once.service", "ActiveState") == "inactive" })
+	testkit.Until(t, "the service to end", func() bool { return m.show("heartbeat-once.service", "ActiveState") == "inactive" })
 	require.Equal(t, "success", m.show("heartbeat-once.service", "Result"))
 	beat := c.metrics("heartbeat", "host")[0]
 	interval, _ := beat.GetField("interval_seconds")

@@ -4,7 +4,7 @@ import (
 	"os"
 	"testing"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/leaks"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
-func TestMain(m *testing.M) { os.Exit(leaks.Run(m)) }
+func TestMain(m *testing.M) { os.Exit(testkit.RunWithoutLeaks(m)) }

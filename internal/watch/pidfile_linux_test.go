@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 	"golang.org/x/sys/unix"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/hang"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // writePID writes a pid file.
@@ -124,7 +124,7 @@ var blocking = map[string]func(t *testing.T) string{
 		require.NoError(t, unix.Mkfifo(name, 0o600))
 		return name
 	},
-	"hung mount": func(t *testing.T) string { return hang.Mount(t) + "/x.pid" },
+	"hung mount": func(t *testing.T) string { return testkit.MountHanging(t) + "/x.pid" },
 	"device":     func(*testing.T) string { return "/dev/zero" },
 	"directory":  func(*testing.T) string { return "/" },
 }
