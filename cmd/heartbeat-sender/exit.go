@@ -15,11 +15,6 @@ const (
 	exitUsage        = 2 // the command line is wrong
 	exitConfig       = 3 // the environment, the file or the host is
 	exitRefused      = 4 // by the collector
-
-	// Those of exec are what a shell makes of the end of a command.
-	exitCannotRun = 126
-	exitNotFound  = 127
-	exitSignalled = 128 // and the number of the signal
 )
 
 // maxMessage is the longest message in bytes: several errors may be joined in it.

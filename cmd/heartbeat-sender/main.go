@@ -15,6 +15,8 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/job"
 )
 
 // defaultPath is where programs are looked for if the environment says nothing,
@@ -22,7 +24,7 @@ import (
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func main() {
-	if isWitness() {
+	if job.IsWitness() {
 		return
 	}
 	if os.Getenv("GOGC") == "" {
