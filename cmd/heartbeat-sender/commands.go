@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -205,24 +204,8 @@ func (e timeoutError) Error() string {
 }
 
 func versionCommand(_ context.Context, c *call) error {
-	version, commit := built()
-	fmt.Fprintf(c.stdout, "heartbeat-sender %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(c.stdout, cli.Version("heartbeat-sender"))
 	return nil
-}
-
-// built returns what the module proxy or git said when this was built.
-func built() (version, commit string) {
-	version, commit = "(devel)", "unknown"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version, commit
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			commit = setting.Value
-		}
-	}
-	return cmp.Or(info.Main.Version, version), commit
 }
 
 func helpCommand(_ context.Context, c *call) error {
@@ -232,7 +215,7 @@ func helpCommand(_ context.Context, c *call) error {
 	}
 	cmd := commandNamed(c.args[0])
 	if cmd == nil {
-		return &failure{exitUsage, fmt.Errorf("help: unknown command %.64q: possible are %s", c.args[0], commandNames())}
+		return cli.Exit(cli.ExitUsage, fmt.Errorf("help: unknown command %.64q: possible are %s", c.args[0], commandNames()))
 	}
 	fmt.Fprint(c.stdout, commandHelp(cmd))
 	return nil

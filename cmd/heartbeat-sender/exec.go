@@ -7,6 +7,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/job"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
@@ -19,7 +20,7 @@ import (
 // ours.
 func execCommand(_ context.Context, c *call) error {
 	if len(c.args) == 0 {
-		return &failure{code: exitUsage, err: errors.New("exec: the command to run is missing")}
+		return cli.Exit(cli.ExitUsage, errors.New("exec: the command to run is missing"))
 	}
 	j, startErr := job.Start(c.args, c.environ)
 	report := c.follow(j) // only now is anything dialled
@@ -34,7 +35,7 @@ func execCommand(_ context.Context, c *call) error {
 	if end.Code == 0 {
 		return nil
 	}
-	return &failure{code: end.Code, err: startErr}
+	return &cli.Error{Code: end.Code, Err: startErr}
 }
 
 // follow begins to beat for a job. The function it returns reports how the job

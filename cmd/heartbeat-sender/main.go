@@ -16,6 +16,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/job"
 )
 
@@ -76,14 +77,14 @@ func (c *call) exit(ctx context.Context) int {
 func (c *call) run(ctx context.Context) error {
 	cmd, args, err := findCommand(c.args)
 	if err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	err = c.load(cmd, args)
 	switch {
 	case errors.Is(err, flag.ErrHelp):
 		fmt.Fprint(c.stdout, commandHelp(cmd))
 		return nil
-	case cmd.wraps && exitCode(err) != exitUsage:
+	case cmd.wraps && exitCode(err) != cli.ExitUsage:
 		c.wrong = err
 		return cmd.do(ctx, c)
 	case err != nil:

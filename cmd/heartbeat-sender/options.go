@@ -2,6 +2,8 @@ package main
 
 import (
 	"cmp"
+	"errors"
+	"flag"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +11,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -194,11 +197,70 @@ func (o *option) isSwitch() bool { return o.value == "" }
 // names tells whether the option says for whom to speak.
 func (o *option) names() bool { return o.target || o.name == "service" }
 
+// flag returns the name of the option on the command line.
+func (o *option) flag() string { return "-" + o.name }
+
 // key returns the name of the option in the file.
 func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
+
+// tableOf returns what the command line and its help know of options; note is what
+// the help adds to each.
+func tableOf(all []option, note func(o *option) string) []cli.Flag {
+	table := make([]cli.Flag, 0, len(all))
+	for i := range all {
+		o := &all[i]
+		table = append(table, cli.Flag{Name: o.name, Value: o.value, Initial: o.initial, Usage: o.usage, Note: note(o)})
+	}
+	return table
+}
+
+func noNote(*option) string { return "" }
+
+// parseFlags returns the flags that args give to c, and the arguments after
+// them if c takes any.
+func parseFlags(c *command, args []string) ([]value, []string, error) {
+	all := options()
+	texts, rest, err := cli.Parse(tableOf(all, noNote), args)
+	switch {
+	case errors.Is(err, flag.ErrHelp):
+		return nil, nil, err
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w; see heartbeat-sender %s -h", c.name, err, c.name)
+	}
+	var given []value
+	for i := range all {
+		if texts := texts[all[i].name]; len(texts) > 0 {
+			given = append(given, value{&all[i], texts})
+		}
+	}
+	return given, rest, checkFlags(c, given, rest)
+}
+
+// checkFlags refuses what c has no use for, and a flag without a value: in a
+// script it stands for a variable that is not set.
+func checkFlags(c *command, given []value, rest []string) error {
+	for _, v := range given {
+		switch {
+		case !v.option.of(c):
+			return fmt.Errorf("%s has no flag %s: it is one of %s", c.name, v.option.flag(), list(v.option.commands))
+		case slices.Contains(v.texts, ""):
+			return fmt.Errorf("%s: the value is empty", v.option.flag())
+		}
+	}
+	switch {
+	case strings.HasSuffix(c.takes, "..."):
+	case len(rest) > 0 && c.takes == "":
+		return fmt.Errorf("%s takes no argument %.64q; flags begin with -", c.name, rest[0])
+	case len(rest) > 1:
+		return fmt.Errorf("%s takes one argument, not %.64q", c.name, rest[1])
+	}
+	return nil
+}
+
+func list(words string) string { return strings.ReplaceAll(words, " ", ", ") }
 
 func clearServers(s *settings) { s.servers = nil }
 
@@ -333,10 +395,8 @@ func addTag(s *settings, value string) error {
 func setQuiet(s *settings, value string) error { return setBool(&s.quiet, value) }
 
 func setBool(field *bool, value string) (err error) {
-	if *field, err = strconv.ParseBool(value); err != nil {
-		return fmt.Errorf("%.64q is neither true nor false", value)
-	}
-	return nil
+	*field, err = cli.Bool(value)
+	return err
 }
 
 // setText returns how to set what field points to.

@@ -8,6 +8,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -39,7 +40,7 @@ func (c *call) load(cmd *command, args []string) error {
 	known := optionsOf(cmd)
 	flags, rest, err := parseFlags(cmd, args)
 	if err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	c.args, c.filesTime = rest, cmd.filesTime()
 	if len(known) == 0 {
@@ -61,10 +62,10 @@ func (c *call) load(cmd *command, args []string) error {
 		s.peer, s.target, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil
 	}
 	if err := s.setAll(flags, (*option).flag); err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	if err := s.checkTogether(cmd); err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	return nil
 }

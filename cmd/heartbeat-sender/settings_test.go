@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -120,7 +121,7 @@ func TestHostWithoutNameNeedsOne(t *testing.T) {
 	c.hostName = noName
 	err := c.run(t.Context())
 	require.EqualError(t, err, "this host has no name to go by: uname failed; give one with -host")
-	require.Equal(t, exitConfig, exitCode(err))
+	require.Equal(t, cli.ExitConfig, exitCode(err))
 
 	c = testCall(t, "", "leave", "-host", "Web-1")
 	c.hostName = noName
@@ -134,7 +135,7 @@ func TestSplayIsCutShortBySignal(t *testing.T) {
 	c := testCall(t, "", "once", "-server", "tcp://192.0.2.1:1", "-splay", "700h")
 	err := c.run(ctx)
 	require.EqualError(t, err, "stopped before the beat was sent")
-	require.Equal(t, exitNotDelivered, exitCode(err))
+	require.Equal(t, cli.ExitFailed, exitCode(err))
 }
 
 func TestTimesHaveUnits(t *testing.T) {

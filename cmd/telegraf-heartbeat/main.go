@@ -10,6 +10,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 )
 
@@ -19,9 +20,9 @@ func main() {
 	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
-		// [[inputs.execd]] takes lines that begin so for errors.
+		// [[inputs.execd]] takes lines that begin with this for errors.
 		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", err)
-		os.Exit(execd.ExitCode(err))
+		os.Exit(cli.ExitCode(err))
 	}
 }
 

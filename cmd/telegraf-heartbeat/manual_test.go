@@ -11,6 +11,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/manual"
 )
@@ -27,7 +28,7 @@ func described() *manual.Program {
 			{Name: "peers", Usage: "print who is dead or alive, since when and why"},
 		},
 	}
-	add := func(command string, flags []execd.Flag) {
+	add := func(command string, flags []cli.Flag) {
 		for _, f := range flags {
 			p.Options = append(p.Options, manual.Option{
 				Name: f.Name, Value: f.Value, Initial: f.Initial, Usage: f.Usage, Commands: []string{command},
@@ -35,7 +36,7 @@ func described() *manual.Program {
 		}
 	}
 	add("", execd.Flags())
-	add("peers", new(peersOptions).flags())
+	add("peers", peersFlags())
 	return p
 }
 
@@ -110,7 +111,7 @@ func TestExamplesOfTheManualAreRight(t *testing.T) {
 	for line := range strings.Lines(examples) {
 		words := strings.Fields(line)[1:]
 		if words[0] == "peers" {
-			err := execd.FlagSet("peers", new(peersOptions).flags()).Parse(append(words[1:], "-help"))
+			_, _, err := cli.Parse(peersFlags(), append(words[1:], "-help"))
 			require.True(t, errors.Is(err, flag.ErrHelp), "%s: %v", line, err)
 			continue
 		}
