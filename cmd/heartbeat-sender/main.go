@@ -6,7 +6,6 @@ package main
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -81,7 +80,7 @@ func (c *call) run(ctx context.Context) error {
 	}
 	err = c.load(cmd, args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, cli.ErrHelp):
 		fmt.Fprint(c.stdout, commandHelp(cmd))
 		return nil
 	case cmd.wraps && exitCode(err) != cli.ExitUsage:

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -225,7 +224,7 @@ func parseFlags(c *command, args []string) ([]value, []string, error) {
 	all := options()
 	texts, rest, err := cli.Parse(tableOf(all, noNote), args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, cli.ErrHelp):
 		return nil, nil, err
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s: %w; see heartbeat-sender %s -h", c.name, err, c.name)

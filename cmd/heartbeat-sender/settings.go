@@ -35,7 +35,7 @@ type settings struct {
 
 // load fills the settings with the defaults and with what the file, the
 // environment and args give, each overruling the ones before. It returns
-// flag.ErrHelp if args ask for help.
+// cli.ErrHelp if args ask for help.
 func (c *call) load(cmd *command, args []string) error {
 	known := optionsOf(cmd)
 	flags, rest, err := parseFlags(cmd, args)

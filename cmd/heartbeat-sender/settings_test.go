@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -94,7 +93,7 @@ func TestFirstMistakeIsToldFirst(t *testing.T) {
 	require.ErrorContains(t, load(t, c), "-nonsense")
 	c = wrong()
 	c.args = append(c.args, "-h")
-	require.ErrorIs(t, load(t, c), flag.ErrHelp)
+	require.ErrorIs(t, load(t, c), cli.ErrHelp)
 }
 
 // The interval of "run" declares nothing for "once", and what is not for a

@@ -112,7 +112,7 @@ func TestExamplesOfTheManualAreRight(t *testing.T) {
 		words := strings.Fields(line)[1:]
 		if words[0] == "peers" {
 			_, _, err := cli.Parse(peersFlags(), append(words[1:], "-help"))
-			require.True(t, errors.Is(err, flag.ErrHelp), "%s: %v", line, err)
+			require.True(t, errors.Is(err, cli.ErrHelp), "%s: %v", line, err)
 			continue
 		}
 		require.NoError(t, execd.Run(t.Context(), append(words, "-help"), nil, new(bytes.Buffer), nil), line)

@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -44,7 +43,7 @@ func peers(args []string, stdout io.Writer, now time.Time) error {
 	path, _ := given.Last("state-file")
 	onlyDead, wrong := given.Switch("dead")
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, cli.ErrHelp):
 		_, err := io.WriteString(stdout, peersUsage())
 		return err
 	case err != nil:

@@ -2,7 +2,6 @@ package cli
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"runtime"
 	"runtime/debug"
@@ -58,9 +57,26 @@ func TestUnknownFlagIsRefusedWithAHint(t *testing.T) {
 		_, _, err := Parse(table, strings.Fields(args))
 		require.EqualError(t, err, want)
 	}
+	for args, want := range map[string][]string{
+		"":              {},
+		"- -quiet":      {"-", "-quiet"},
+		"-- -quiet":     {"-quiet"},
+		"-quiet -- a":   {"a"},
+		"-tag -- b":     {"b"},
+		"-config= -tag": nil,
+	} {
+		given, rest, err := Parse(table, strings.Fields(args))
+		if want == nil {
+			require.EqualError(t, err, "flag needs an argument: -tag")
+			continue
+		}
+		require.NoError(t, err, args)
+		require.Equal(t, want, append([]string{}, rest...), args)
+		require.Equal(t, strings.Contains(args, "-tag"), given["tag"] != nil, args)
+	}
 	for _, args := range []string{"-h", "-help", "--help"} {
 		_, _, err := Parse(table, []string{args})
-		require.ErrorIs(t, err, flag.ErrHelp)
+		require.ErrorIs(t, err, ErrHelp)
 	}
 }
 

@@ -1,9 +1,9 @@
 package cli
 
 import (
-	"flag"
+	"errors"
 	"fmt"
-	"io"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -53,35 +53,51 @@ func Bool(text string) (bool, error) {
 	return on, nil
 }
 
-// Parse reads args up to the first argument that is not a flag, and returns the
-// rest. It prints nothing. The error is flag.ErrHelp for -h and -help, whether
-// they are in the table or not.
+// ErrHelp is the error about a command line that asks for help.
+var ErrHelp = errors.New("help is asked for")
+
+// Parse reads args up to the first argument that is not a flag, or behind "--",
+// and returns the rest. As with package flag, -name and --name are the same, and
+// so are -name=value and -name value, the latter not for a switch. That package
+// does not say which flag it does not know, and is a good part of a small program.
+// The error is ErrHelp for -h and -help, whether they are in the table or not.
 func Parse(flags []Flag, args []string) (Given, []string, error) {
-	set := flag.NewFlagSet("", flag.ContinueOnError)
-	set.SetOutput(io.Discard)
 	given := make(Given)
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			break
+		}
+		name, text, hasText := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		at := slices.IndexFunc(flags, func(f Flag) bool { return f.Name == name })
+		switch {
+		case name == "h" || name == "help":
+			return nil, nil, ErrHelp
+		case at < 0:
+			return nil, nil, unknownFlag(name, flags)
+		case hasText:
+		case flags[at].Value == "":
+			text = "true"
+		case len(args) == 0:
+			return nil, nil, fmt.Errorf("flag needs an argument: -%s", name)
+		default:
+			text, args = args[0], args[1:]
+		}
+		given[name] = append(given[name], text)
+	}
+	return given, args, nil
+}
+
+func unknownFlag(name string, flags []Flag) error {
 	names := make([]string, 0, len(flags))
 	for _, f := range flags {
-		add := func(text string) error { given[f.Name] = append(given[f.Name], text); return nil }
-		switch {
-		case f.Name == "help":
-		case f.Value == "":
-			set.BoolFunc(f.Name, f.Usage, add)
-		default:
-			set.Func(f.Name, f.Usage, add)
-		}
 		names = append(names, f.Name)
 	}
-	err := set.Parse(args)
-	if err == nil {
-		return given, set.Args(), nil
+	if meant := Nearest(name, names); meant != "" {
+		return fmt.Errorf("flag provided but not defined: -%.64s (did you mean -%s?)", name, meant)
 	}
-	if name, unknown := strings.CutPrefix(err.Error(), "flag provided but not defined: -"); unknown {
-		if meant := Nearest(name, names); meant != "" {
-			err = fmt.Errorf("%w (did you mean -%s?)", err, meant)
-		}
-	}
-	return nil, nil, err
+	return fmt.Errorf("flag provided but not defined: -%.64s", name)
 }
 
 // Help returns what a help says of flags: their explanations begin at column and

@@ -2,7 +2,6 @@ package execd
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"time"
@@ -84,7 +83,7 @@ func Help(flags []cli.Flag) string { return cli.Help(flags, 25, 80) }
 
 func usage() string { return usageHead + Help(Flags()) + usageTail }
 
-// parseFlags reads the command line. It returns flag.ErrHelp for -help.
+// parseFlags reads the command line. It returns cli.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
 	given, rest, err := cli.Parse(Flags(), args)
 	if err == nil && len(rest) > 0 {
@@ -97,7 +96,7 @@ func parseFlags(args []string) (options, error) {
 	if err == nil {
 		err = opts.set(given)
 	}
-	if err == nil || errors.Is(err, flag.ErrHelp) {
+	if err == nil || errors.Is(err, cli.ErrHelp) {
 		return opts, err
 	}
 	return options{}, fmt.Errorf("%w; see 'telegraf-heartbeat -help'", err)

@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -36,7 +35,7 @@ import (
 // end of stdin, or of the process.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	opts, err := parseFlags(args)
-	if errors.Is(err, flag.ErrHelp) {
+	if errors.Is(err, cli.ErrHelp) {
 		_, err := io.WriteString(stdout, usage())
 		return Failure(cli.ExitFailed, err)
 	}
