@@ -46,7 +46,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 		failed = &cli.Error{Code: cli.ExitConfig}
 	}
 	w.Warnf = func(format string, args ...any) { // why a target does not run
-		if text := fmt.Sprintf(format, args...); !strings.Contains(errorText(wrong), text) {
+		if text := fmt.Sprintf(format, args...); wrong == nil || !strings.Contains(wrong.Error(), text) {
 			c.say("failed", "%s", text)
 		}
 	}
@@ -56,7 +56,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		*p = seen(*p, state)
+		see(p, state)
 		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}

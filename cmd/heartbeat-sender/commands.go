@@ -66,12 +66,12 @@ func findCommand(args []string) (*command, []string, error) {
 
 // commandNamed returns nil if there is none.
 func commandNamed(name string) *command {
-	all := commands()
-	at := slices.IndexFunc(all, func(c command) bool { return c.name == name })
-	if at < 0 {
-		return nil
+	for _, c := range commands() {
+		if c.name == name {
+			return &c
+		}
 	}
-	return &all[at]
+	return nil
 }
 
 func commandNames() string {

@@ -57,9 +57,9 @@ func (s *settings) readFile(ctx context.Context, c *command, name string) error 
 	}
 	f := cli.File{Name: name, Text: text}
 	var read settings
-	wrong, err := f.Decode(text, func(text string) (err error) {
-		read, err = s.with(c, text)
-		return err
+	wrong, err := f.Decode(text, func(text string) error {
+		read = *s
+		return read.take(c, text)
 	})
 	if wrong != nil {
 		err = &cli.LineError{Line: wrong.Line, Err: err}
@@ -76,58 +76,36 @@ func (s *settings) readFile(ctx context.Context, c *command, name string) error 
 	return nil
 }
 
-// with returns the settings with what a text in TOML gives to c. Its tables
-// [[watch]] may lack something: they may go on.
-func (s settings) with(c *command, text string) (settings, error) {
+// take applies what a text in TOML gives to c. Its tables [[watch]] may lack
+// something: they may go on.
+func (s *settings) take(c *command, text string) error {
 	var content map[string]any
 	if err := toml.Unmarshal([]byte(text), &content); err != nil {
-		return s, err
-	}
-	tables, err := watchTables(content[watchKey])
-	if err != nil {
-		return s, fmt.Errorf("%s: %w", watchKey, err)
+		return err
 	}
 	delete(content, watchKey)
 	if err := s.setKeys(content, c, fileOption); err != nil {
-		return s, err
+		return err
 	}
-	for _, table := range tables {
+	var tables struct{ Watch []map[string]any }
+	if toml.Unmarshal([]byte(text), &tables) != nil {
+		return fmt.Errorf("%s: it is a table, of which there may be several: write [[watch]]", watchKey)
+	}
+	for _, table := range tables.Watch {
 		one := settings{grace: noGrace}
 		if err := one.setKeys(table, nil, watchOption); err != nil {
-			return s, fmt.Errorf("%s.%w", watchKey, err)
+			return fmt.Errorf("%s.%w", watchKey, err)
 		}
 		s.watches = append(s.watches, one)
 	}
-	return s, nil
-}
-
-// watchTables returns the tables [[watch]], or those of a list in one line.
-func watchTables(content any) ([]map[string]any, error) {
-	mistake := errors.New("it is a table, of which there may be several: write [[watch]]")
-	switch content := content.(type) {
-	case nil:
-		return nil, nil
-	case []map[string]any:
-		return content, nil
-	case []any:
-		tables := make([]map[string]any, 0, len(content))
-		for _, element := range content {
-			table, ok := element.(map[string]any)
-			if !ok {
-				return nil, mistake
-			}
-			tables = append(tables, table)
-		}
-		return tables, nil
-	}
-	return nil, mistake
+	return nil
 }
 
 // setKeys applies the keys of a table that find knows. What c takes from the
 // command line alone, or not at all, is only checked; c is nil if all is taken.
 func (s *settings) setKeys(table map[string]any, c *command, find func(key string) (*option, error)) error {
 	var targets []string
-	for _, key := range slices.Sorted(maps.Keys(table)) {
+	for _, key := range slices.SortedFunc(maps.Keys(table), strings.Compare) {
 		o, err := find(key)
 		var texts []string
 		if err == nil {
@@ -190,7 +168,7 @@ func fileOption(key string) (*option, error) { return optionWithKey(key, options
 
 // watchOption returns that of a key in a table [[watch]].
 func watchOption(key string) (*option, error) {
-	known := slices.DeleteFunc(options(), func(o option) bool { return !o.watch })
+	known := slices.DeleteFunc(options(), func(o *option) bool { return !o.watch })
 	o, err := optionWithKey(key, known)
 	if err == nil {
 		return o, nil
@@ -202,13 +180,13 @@ func watchOption(key string) (*option, error) {
 }
 
 // optionWithKey returns one of the known options; keys are possible beside them.
-func optionWithKey(key string, known []option, keys ...string) (*option, error) {
+func optionWithKey(key string, known []*option, keys ...string) (*option, error) {
 	for _, o := range known {
 		switch {
 		case o.key() == key && o.isFlag():
 			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
 		case o.key() == key:
-			return &o, nil
+			return o, nil
 		case !o.isFlag():
 			keys = append(keys, o.key())
 		}
@@ -216,7 +194,7 @@ func optionWithKey(key string, known []option, keys ...string) (*option, error) 
 	if meant := cli.Nearest(key, keys); meant != "" {
 		return nil, fmt.Errorf("there is no such option; did you mean '%s'?", meant)
 	}
-	slices.Sort(keys)
+	slices.SortFunc(keys, strings.Compare)
 	return nil, fmt.Errorf("there is no such option: possible are %s", strings.Join(keys, ", "))
 }
 

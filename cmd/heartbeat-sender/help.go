@@ -52,13 +52,7 @@ func help() string {
 		fmt.Fprintf(&b, "  %-20s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
 	}
 	b.WriteString("\nFlags, those of some commands with their names:\n")
-	b.WriteString(helpOf(options(), func(o *option) string {
-		if o.commands == speaking {
-			return ""
-		}
-		return "[" + list(o.commands) + "]"
-	}))
-	b.WriteString(helpSources + helpExamples + helpExit)
+	b.WriteString(helpOf(options(), true) + helpSources + helpExamples + helpExit)
 	return b.String()
 }
 
@@ -75,7 +69,7 @@ func commandHelp(c *command) string {
 	if len(known) == 0 {
 		return b.String()
 	}
-	b.WriteString("\nFlags:\n" + helpOf(known, noNote))
+	b.WriteString("\nFlags:\n" + helpOf(known, false))
 	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + exitHelp(c))
 	return b.String()
 }
@@ -91,6 +85,4 @@ func exitHelp(c *command) string {
 }
 
 // helpOf explains options, in 100 columns.
-func helpOf(all []option, note func(o *option) string) string {
-	return cli.Help(tableOf(all, note), 22, 100)
-}
+func helpOf(all []*option, whose bool) string { return cli.Help(tableOf(all, whose), 22, 100) }

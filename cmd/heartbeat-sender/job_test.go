@@ -50,7 +50,8 @@ func TestWhatIsSaidOfATarget(t *testing.T) {
 		"stopped":      {watch.Stopped, wire.StatusLeaving, false, sender.Exit{}},
 		"dead":         {watch.Dead, wire.StatusDead, false, sender.Exit{HasCode: true, Code: 3}},
 	} {
-		said := seen(peer, watch.State{Phase: tt.phase, Process: process, Exit: exit})
+		said := peer
+		see(&said, watch.State{Phase: tt.phase, Process: process, Exit: exit})
 		want := peer
 		want.PID, want.StartMS = 7, 8
 		want.Status, want.Silent, want.Exit = tt.status, tt.silent, tt.exit

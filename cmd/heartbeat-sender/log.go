@@ -138,13 +138,6 @@ func isDelivery(code int) bool { return code == cli.ExitFailed || code == exitRe
 // invalid gives an error about settings its exit code.
 func invalid(err error) error { return cli.Exit(cli.ExitConfig, err) }
 
-func errorText(err error) string {
-	if err == nil {
-		return ""
-	}
-	return err.Error()
-}
-
 // oneLine returns text, which may be several errors in several lines, as one line
 // that is fit for a log and a terminal: it quotes files, collectors and
 // certificates.

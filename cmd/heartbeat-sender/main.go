@@ -67,7 +67,7 @@ func (c *call) exit(ctx context.Context) int {
 	defer c.endLog()
 	err := c.run(ctx)
 	code := exitCode(err)
-	if errorText(err) != "" && !(c.settings.quiet && isDelivery(code)) {
+	if err != nil && err.Error() != "" && !(c.settings.quiet && isDelivery(code)) {
 		c.log(logError, "%v", err)
 	}
 	return code

@@ -136,7 +136,7 @@ func filePage() *manual.Page {
 		if o.isFlag() {
 			continue
 		}
-		keys = append(keys, keyItem(&o))
+		keys = append(keys, keyItem(o))
 		switch {
 		case o.target:
 			targets = append(targets, o.key())

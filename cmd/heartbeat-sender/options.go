@@ -42,78 +42,88 @@ type option struct {
 }
 
 // options returns all, in the order of the help.
-func options() []option {
+func options() []*option {
 	return slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
 }
 
 // deliveryOptions say where beats go, and when.
-func deliveryOptions() []option {
-	return []option{
+func deliveryOptions() []*option {
+	return []*option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
 			usage: "collector, tcp:// tls:// udp:// or unix://; several get each beat",
 		},
 		{
-			name: "interval", value: timeValue, initial: "10s", commands: "run exec check", set: setInterval,
+			name: "interval", value: timeValue, initial: "10s", commands: "run exec check",
 			usage: "between two beats",
+			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
-			name: "every", value: timeValue, commands: "once", flagOnly: "once", set: setInterval,
+			name: "every", value: timeValue, commands: "once", flagOnly: "once",
 			usage: "when it is called again; without it the collector cannot know",
+			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
-			name: "grace", value: timeValue, commands: "once exec", flagOnly: "once exec", set: setPeerGrace,
+			name: "grace", value: timeValue, commands: "once exec", flagOnly: "once exec",
 			usage: "how late the next beat may be; else the collector decides",
+			set:   setTime(func(s *settings) *time.Duration { return &s.peer.Grace }, time.Millisecond),
 		},
 		{
-			name: "splay", value: timeValue, commands: "once", set: setSplay,
+			name: "splay", value: timeValue, commands: "once",
 			usage: "wait a random part of it first, so that a fleet is not in step",
+			set:   setTime(func(s *settings) *time.Duration { return &s.splay }, 0),
 		},
 		{
-			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check", set: setTimeout,
+			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check",
 			usage: "for connecting, sending and the answer",
+			set:   setTime(func(s *settings) *time.Duration { return &s.timeout }, time.Millisecond),
 		},
 		{
-			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave", set: setBackIn,
+			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave",
 			usage: "promise of the goodbye: not back within it is dead",
+			set:   setTime(func(s *settings) *time.Duration { return &s.backIn }, 0),
 		},
 		{
-			name: "cancel", commands: "leave", flagOnly: "leave", set: setCancel,
+			name: "cancel", commands: "leave", flagOnly: "leave", set: setSwitch(func(s *settings) *bool { return &s.cancel }),
 			usage: "take back what an earlier goodbye promised",
 		},
 		{
-			name: "max-runtime", value: timeValue, commands: "exec", set: setMaxRuntime,
+			name: "max-runtime", value: timeValue, commands: "exec",
 			usage: "end CMD when it takes longer: SIGTERM, 10 s later SIGKILL",
+			set:   setTime(func(s *settings) *time.Duration { return &s.maxRuntime }, time.Millisecond),
 		},
 	}
 }
 
 // peerOptions say for whom to speak, and what.
-func peerOptions() []option {
-	return []option{
+func peerOptions() []*option {
+	return []*option{
 		{
 			name: "host", value: "NAME", commands: speaking, set: setHost,
 			usage: "name of the host, if not its own",
 		},
 		{
-			name: "service", value: "NAME", commands: speaking, watch: true, set: setService,
+			name: "service", value: "NAME", commands: speaking, watch: true,
 			usage: "its name; without a target: speak for it, not for the host",
+			set:   setText(func(s *settings) *string { return &s.peer.Service }),
 		},
 		{
 			name: "pid", value: numberValue, commands: pointing, watch: true, target: true, set: setPID,
 			usage: "target: watch this process",
 		},
 		{
-			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true, set: setPIDFile,
+			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true,
 			usage: "target: watch the process whose number is in it",
+			set:   setText(func(s *settings) *string { return &s.target.PIDFile }),
 		},
 		{
 			name: "systemd-unit", value: "NAME", commands: pointing, watch: true, target: true, set: setUnit,
 			usage: "target: watch the main process of a unit",
 		},
 		{
-			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true, set: setGrace,
+			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
 			usage: "back within it, a target was restarted; else it is dead",
+			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
 		{
 			name: "ip", value: "ADDRESS", commands: speaking, set: setIP,
@@ -131,8 +141,8 @@ func peerOptions() []option {
 }
 
 // trustOptions say how collectors and this host know each other.
-func trustOptions() []option {
-	return []option{
+func trustOptions() []*option {
+	return []*option{
 		{
 			name: "tls-ca", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
 			usage: "who certifies collectors of tls://, if it is nobody that the system trusts",
@@ -161,10 +171,10 @@ func trustOptions() []option {
 }
 
 // callOptions are about the program itself.
-func callOptions() []option {
-	return []option{
+func callOptions() []*option {
+	return []*option{
 		{
-			name: "quiet", commands: speaking, set: setQuiet,
+			name: "quiet", commands: speaking, set: setSwitch(func(s *settings) *bool { return &s.quiet }),
 			usage: "do not print what was not delivered; wrong settings still are",
 		},
 		{
@@ -175,8 +185,8 @@ func callOptions() []option {
 }
 
 // optionsOf returns what c knows.
-func optionsOf(c *command) []option {
-	return slices.DeleteFunc(options(), func(o option) bool { return !o.of(c) })
+func optionsOf(c *command) []*option {
+	return slices.DeleteFunc(options(), func(o *option) bool { return !o.of(c) })
 }
 
 func (o *option) of(c *command) bool { return contains(o.commands, c) }
@@ -205,24 +215,25 @@ func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
 
-// tableOf returns what the command line and its help know of options; note is what
-// the help adds to each.
-func tableOf(all []option, note func(o *option) string) []cli.Flag {
+// tableOf returns what the command line and its help know of options; of those of
+// some commands it may name these.
+func tableOf(all []*option, whose bool) []cli.Flag {
 	table := make([]cli.Flag, 0, len(all))
-	for i := range all {
-		o := &all[i]
-		table = append(table, cli.Flag{Name: o.name, Value: o.value, Initial: o.initial, Usage: o.usage, Note: note(o)})
+	for _, o := range all {
+		f := cli.Flag{Name: o.name, Value: o.value, Initial: o.initial, Usage: o.usage}
+		if whose && o.commands != speaking {
+			f.Note = "[" + list(o.commands) + "]"
+		}
+		table = append(table, f)
 	}
 	return table
 }
-
-func noNote(*option) string { return "" }
 
 // parseFlags returns the flags that args give to c, and the arguments after
 // them if c takes any.
 func parseFlags(c *command, args []string) ([]value, []string, error) {
 	all := options()
-	texts, rest, err := cli.Parse(tableOf(all, noNote), args)
+	texts, rest, err := cli.Parse(tableOf(all, false), args)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
 		return nil, nil, err
@@ -230,9 +241,9 @@ func parseFlags(c *command, args []string) ([]value, []string, error) {
 		return nil, nil, fmt.Errorf("%s: %w; see heartbeat-sender %s -h", c.name, err, c.name)
 	}
 	var given []value
-	for i := range all {
-		if texts := texts[all[i].name]; len(texts) > 0 {
-			given = append(given, value{&all[i], texts})
+	for _, o := range all {
+		if texts := texts[o.name]; len(texts) > 0 {
+			given = append(given, value{o, texts})
 		}
 	}
 	return given, rest, checkFlags(c, given, rest)
@@ -268,50 +279,27 @@ func addServer(s *settings, value string) error {
 	return nil
 }
 
-func setInterval(s *settings, value string) error {
-	return setTime(&s.interval, value, sender.MinInterval)
+// setTime returns how to set what field points to, to low at least.
+func setTime(field func(*settings) *time.Duration, low time.Duration) func(*settings, string) error {
+	return func(s *settings, value string) (err error) {
+		*field(s), err = timeIn(value, low)
+		return err
+	}
 }
 
-func setSplay(s *settings, value string) error {
-	return setTime(&s.splay, value, 0)
-}
-
-func setTimeout(s *settings, value string) error {
-	return setTime(&s.timeout, value, time.Millisecond)
-}
-
-func setBackIn(s *settings, value string) error {
-	return setTime(&s.backIn, value, 0)
-}
-
-func setMaxRuntime(s *settings, value string) error {
-	return setTime(&s.maxRuntime, value, time.Millisecond)
-}
-
-func setGrace(s *settings, value string) error {
-	return setTime(&s.grace, value, 0)
-}
-
-func setPeerGrace(s *settings, value string) error {
-	return setTime(&s.peer.Grace, value, time.Millisecond)
-}
-
-func setCancel(s *settings, value string) (err error) { return setBool(&s.cancel, value) }
-
-// setTime takes what a beat can tell at the most.
-func setTime(field *time.Duration, value string, low time.Duration) error {
+// timeIn reads a duration from low up to what a beat can carry.
+func timeIn(value string, low time.Duration) (time.Duration, error) {
 	const high = sender.MaxInterval
 	span, err := parseSpan(value)
 	switch {
 	case err != nil && strings.Trim(value, "0123456789.") == "":
-		return fmt.Errorf("%.64q lacks a unit: write \"%.64ss\"", value, value)
+		err = fmt.Errorf("%.64q lacks a unit: write \"%.64ss\"", value, value)
 	case err != nil:
-		return fmt.Errorf("%.64q is not a duration: write one like 10s, 5m, 24h or 7d", value)
+		err = fmt.Errorf("%.64q is not a duration: write one like 10s, 5m, 24h or 7d", value)
 	case span < low || span > high:
-		return fmt.Errorf("%.64q is not in %s to %dd", value, low, high/day)
+		err = fmt.Errorf("%.64q is not in %s to %dd", value, low, high/day)
 	}
-	*field = span
-	return nil
+	return span, err
 }
 
 const day = 24 * time.Hour
@@ -335,22 +323,12 @@ func setHost(s *settings, value string) (err error) {
 	return err
 }
 
-func setService(s *settings, value string) error {
-	s.peer.Service = value
-	return nil
-}
-
 func setPID(s *settings, value string) error {
 	pid, err := strconv.ParseUint(value, 10, 31)
 	if err != nil || pid == 0 {
 		return fmt.Errorf("%.64q is no number of a process", value)
 	}
 	s.target.PID = uint32(pid)
-	return nil
-}
-
-func setPIDFile(s *settings, value string) error {
-	s.target.PIDFile = value
 	return nil
 }
 
@@ -391,11 +369,12 @@ func addTag(s *settings, value string) error {
 	return nil
 }
 
-func setQuiet(s *settings, value string) error { return setBool(&s.quiet, value) }
-
-func setBool(field *bool, value string) (err error) {
-	*field, err = cli.Bool(value)
-	return err
+// setSwitch returns how to set what field points to.
+func setSwitch(field func(*settings) *bool) func(*settings, string) error {
+	return func(s *settings, value string) (err error) {
+		*field(s), err = cli.Bool(value)
+		return err
+	}
 }
 
 // setText returns how to set what field points to.

@@ -47,12 +47,12 @@ func (c *call) load(cmd *command, args []string) error {
 		return nil
 	}
 	s := &c.settings
-	err = s.setAll(defaults(known), (*option).flag)
+	err = s.setAll(valuesOf(known, func(o *option) string { return o.initial }), (*option).flag)
 	if err == nil {
 		err = c.loadFile(cmd, flags)
 	}
 	if err == nil {
-		err = s.setAll(readEnviron(cmd, c.environ), (*option).env)
+		err = s.setAll(c.fromEnvironment(cmd), (*option).env)
 	}
 	if err != nil {
 		return invalid(err)
@@ -143,36 +143,33 @@ func last(values []value, name string) (string, bool) {
 	return "", false
 }
 
-func defaults(known []option) []value {
+// valuesOf returns the options for which there is a text, that of a list with
+// commas. An empty one gives nothing.
+func valuesOf(known []*option, text func(o *option) string) []value {
 	var values []value
-	for i := range known {
-		if o := &known[i]; o.initial != "" {
-			values = append(values, value{o, []string{o.initial}})
+	for _, o := range known {
+		texts := []string{text(o)}
+		if o.isList() {
+			texts = splitList(texts[0])
+		}
+		if len(texts) > 0 && texts[0] != "" {
+			values = append(values, value{o, texts})
 		}
 	}
 	return values
 }
 
-// readEnviron returns what the environment gives; an empty variable gives
-// nothing. Names that are no options are not ours: Kubernetes sets
-// HEARTBEAT_PORT for a service that is called heartbeat.
-func readEnviron(c *command, environ []string) []value {
-	known := optionsOf(c)
-	var values []value
-	for i := range known {
-		o := &known[i]
-		text, _ := lookup(environ, o.env())
-		switch {
-		case text == "" || o.flagFor(c):
-		case o.isList():
-			if texts := splitList(text); len(texts) > 0 {
-				values = append(values, value{o, texts})
-			}
-		default:
-			values = append(values, value{o, []string{text}})
+// fromEnvironment returns what the environment gives to a command. Names that are no
+// options are not ours: Kubernetes sets HEARTBEAT_PORT for a service that is
+// called heartbeat.
+func (c *call) fromEnvironment(cmd *command) []value {
+	return valuesOf(optionsOf(cmd), func(o *option) string {
+		if o.flagFor(cmd) {
+			return ""
 		}
-	}
-	return values
+		text, _ := lookup(c.environ, o.env())
+		return text
+	})
 }
 
 // lookup returns a variable of environ; of several of one name the last.

@@ -163,7 +163,7 @@ func TestTimesHaveUnits(t *testing.T) {
 		"9600h1s": `"9600h1s" is not in 0s to 400d`,
 		"401d":    `"401d" is not in 0s to 400d`,
 	} {
-		err := setBackIn(new(settings), text)
+		_, err := timeIn(text, 0)
 		if want == "" {
 			require.NoError(t, err, text)
 			continue

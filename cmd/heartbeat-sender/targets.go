@@ -29,7 +29,9 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *wa
 		}
 		said[i] = state
 		text := describe(state)
-		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
+		peer := s.Peers[i]
+		see(&peer, state)
+		if err := s.Tell(peer); err != nil {
 			text = err.Error()
 		}
 		logs[i].add(text, state.Phase == watch.Dead || state.Unseen)
@@ -77,7 +79,7 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 		c.warnf("%v", err)
 	}
 	for i, state := range states {
-		peers[i] = seen(peers[i], state)
+		see(&peers[i], state)
 	}
 	return nil
 }
@@ -97,13 +99,13 @@ func isUnknown(s watch.State) bool {
 	return s.Unseen && (s.Phase == watch.Starting || s.Phase == watch.Away)
 }
 
-// seen returns what is to be said of a peer whose process is in a state.
-func seen(p sender.Peer, s watch.State) sender.Peer {
+// see makes p what is to be said of a peer whose process is in a state.
+func see(p *sender.Peer, s watch.State) {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
 	p.Silent = s.Phase == watch.Starting && !s.Unseen
 	if isUnknown(s) {
 		p.Status = statusUnknown
-		return p
+		return
 	}
 	switch s.Phase {
 	case watch.Away: // its silence would be judged by the collector's patience, not by ours
@@ -113,7 +115,6 @@ func seen(p sender.Peer, s watch.State) sender.Peer {
 	case watch.Dead:
 		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
 	}
-	return p
 }
 
 // describe tells an operator about a state.

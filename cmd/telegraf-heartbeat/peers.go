@@ -41,7 +41,6 @@ func peers(args []string, stdout io.Writer, now time.Time) error {
 	given, rest, err := cli.Parse(peersFlags(), args)
 	config, _ := given.Last("config")
 	path, _ := given.Last("state-file")
-	onlyDead, wrong := given.Switch("dead")
 	switch {
 	case errors.Is(err, cli.ErrHelp):
 		_, err := io.WriteString(stdout, peersUsage())
@@ -51,8 +50,6 @@ func peers(args []string, stdout io.Writer, now time.Time) error {
 		err = fmt.Errorf("argument %.64q is not expected", rest[0])
 	case config != "" && path != "":
 		err = errors.New("'-config' and '-state-file' exclude each other")
-	default:
-		err = wrong
 	}
 	if err != nil {
 		return execd.Failure(cli.ExitUsage, fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
@@ -64,7 +61,7 @@ func peers(args []string, stdout io.Writer, now time.Time) error {
 		}
 	}
 	for _, path := range paths {
-		if err := printPeers(stdout, path, onlyDead, now); err != nil {
+		if err := printPeers(stdout, path, given.Switch("dead"), now); err != nil {
 			return err
 		}
 	}

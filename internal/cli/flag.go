@@ -32,16 +32,10 @@ func (g Given) Last(name string) (text string, ok bool) {
 }
 
 // Switch reports whether a switch is on.
-func (g Given) Switch(name string) (bool, error) {
-	text, ok := g.Last(name)
-	if !ok {
-		return false, nil
-	}
+func (g Given) Switch(name string) bool {
+	text, _ := g.Last(name)
 	on, err := Bool(text)
-	if err != nil {
-		return false, fmt.Errorf("-%s: %w", name, err)
-	}
-	return on, nil
+	return on && err == nil
 }
 
 // Bool reads the value of a switch.
@@ -76,6 +70,10 @@ func Parse(flags []Flag, args []string) (Given, []string, error) {
 			return nil, nil, ErrHelp
 		case at < 0:
 			return nil, nil, unknownFlag(name, flags)
+		case hasText && flags[at].Value == "":
+			if _, err := Bool(text); err != nil {
+				return nil, nil, fmt.Errorf("-%s: %w", name, err)
+			}
 		case hasText:
 		case flags[at].Value == "":
 			text = "true"
@@ -94,10 +92,11 @@ func unknownFlag(name string, flags []Flag) error {
 	for _, f := range flags {
 		names = append(names, f.Name)
 	}
-	if meant := Nearest(name, names); meant != "" {
-		return fmt.Errorf("flag provided but not defined: -%.64s (did you mean -%s?)", name, meant)
+	hint := Nearest(name, names)
+	if hint != "" {
+		hint = " (did you mean -" + hint + "?)"
 	}
-	return fmt.Errorf("flag provided but not defined: -%.64s", name)
+	return fmt.Errorf("flag provided but not defined: -%.64s%s", name, hint)
 }
 
 // Help returns what a help says of flags: their explanations begin at column and
@@ -116,7 +115,7 @@ func Help(flags []Flag, column, width int) string {
 		for _, word := range words {
 			if len(line)+len(word) >= width {
 				b.WriteString(line + "\n")
-				line = strings.Repeat(" ", column-1)
+				line = fmt.Sprintf("%*s", column-1, "")
 			}
 			line += " " + word
 		}

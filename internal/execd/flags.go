@@ -85,46 +85,56 @@ func usage() string { return usageHead + Help(Flags()) + usageTail }
 
 // parseFlags reads the command line. It returns cli.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
-	given, rest, err := cli.Parse(Flags(), args)
-	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("argument %.64q is not expected", rest[0])
-	}
-	if err == nil {
-		err = checkFlags(given)
-	}
 	opts := options{config: defaultConfig}
-	if err == nil {
+	given, rest, err := cli.Parse(Flags(), args)
+	switch {
+	case errors.Is(err, cli.ErrHelp):
+		return opts, err
+	case err == nil && len(rest) > 0:
+		err = fmt.Errorf("argument %.64q is not expected", rest[0])
+	case err == nil:
 		err = opts.set(given)
 	}
-	if err == nil || errors.Is(err, cli.ErrHelp) {
-		return opts, err
+	if err != nil {
+		return opts, fmt.Errorf("%w; see 'telegraf-heartbeat -help'", err)
 	}
-	return options{}, fmt.Errorf("%w; see 'telegraf-heartbeat -help'", err)
+	return opts, nil
 }
 
-// set takes over what was given.
-func (opts *options) set(given cli.Given) (err error) {
+// set takes over what was given. It refuses flags that contradict each other or
+// have no meaning.
+func (opts *options) set(given cli.Given) error {
+	for _, set := range excludes {
+		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return given[name] == nil })
+		if len(set) > 1 {
+			return fmt.Errorf("'-%s' and '-%s' exclude each other", set[0], set[1])
+		}
+	}
 	if file, ok := given.Last("config"); ok {
 		opts.config, opts.explicit = file, true
 	}
-	opts.listen, _ = given.Last("listen")
-	if opts.debug, err = given.Switch("debug"); err != nil {
-		return err
+	url, listen := given.Last("listen")
+	opts.listen, opts.debug = url, given.Switch("debug")
+	switch {
+	case opts.config == "":
+		return errors.New("'-config' needs a file")
+	case listen && url == "":
+		return errors.New("'-listen' needs a URL, e.g. tcp://:7878")
 	}
 	for _, mode := range modes {
-		on, err := given.Switch(mode)
-		if err != nil {
-			return err
-		}
-		if on {
+		if given.Switch(mode) {
 			opts.mode = mode
 		}
 	}
-	text, ok := given.Last("interval")
-	if !ok {
-		return nil
+	if text, ok := given.Last("interval"); ok {
+		return opts.setInterval(text)
 	}
-	var interval config.Duration // so that days are a unit
+	return nil
+}
+
+// setInterval reads what Telegraf reads as a duration, so that days are a unit.
+func (opts *options) setInterval(text string) error {
+	var interval config.Duration
 	if err := interval.UnmarshalText([]byte(text)); err != nil {
 		return fmt.Errorf(`'-interval' must be a duration like "10s", "90m" or "7d", not %.64q`, text)
 	}
@@ -132,22 +142,5 @@ func (opts *options) set(given cli.Given) (err error) {
 		return errors.New("'-interval' must be greater than zero")
 	}
 	opts.interval = time.Duration(interval)
-	return nil
-}
-
-// checkFlags refuses flags that contradict each other or have no meaning.
-func checkFlags(given cli.Given) error {
-	for _, set := range excludes {
-		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return given[name] == nil })
-		if len(set) > 1 {
-			return fmt.Errorf("'-%s' and '-%s' exclude each other", set[0], set[1])
-		}
-	}
-	if url, ok := given.Last("listen"); ok && url == "" {
-		return errors.New("'-listen' needs a URL, e.g. tcp://:7878")
-	}
-	if file, ok := given.Last("config"); ok && file == "" {
-		return errors.New("'-config' needs a file")
-	}
 	return nil
 }
