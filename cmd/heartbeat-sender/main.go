@@ -1,6 +1,8 @@
 // Command heartbeat-sender tells collectors that this host, and services on
 // it, are alive. It runs under systemd ("run") or cron ("once"), or around a
-// job ("exec").
+// job ("exec"). It knows its options and what each command does with them; how
+// beats travel and how processes end it leaves to other packages, and it never
+// knows Telegraf or who is dead.
 package main
 
 import (

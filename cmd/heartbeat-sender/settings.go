@@ -82,7 +82,8 @@ func (s *settings) checkTogether(cmd *command) error {
 		return errors.New("-grace needs -every: without it nobody knows when the next beat is late")
 	}
 	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
-		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace", s.splay, late, s.interval)
+		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace",
+			s.splay, late, s.interval)
 	}
 	return nil
 }
