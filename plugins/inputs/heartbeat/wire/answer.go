@@ -118,7 +118,7 @@ func (d *Decoder) answerMember(a *Answer, key []byte) (err error) {
 	case "collector":
 		a.Collector, err = d.text("collector", "", MaxHost, hostByte)
 	case "known":
-		known := true
+		var known bool
 		known, err = d.boolean("known")
 		a.Unknown = !known && err == nil
 	case "near":

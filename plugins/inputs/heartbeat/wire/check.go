@@ -116,7 +116,7 @@ func optionalHost(key, text string) error {
 	if text == "" {
 		return nil
 	}
-	_, err := host(key, text)
+	_, err := hostOf(key, text)
 	return err
 }
 

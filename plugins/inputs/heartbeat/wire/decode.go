@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
@@ -18,7 +19,7 @@ type Decoder struct {
 // Decode reads a payload that is one beat. An error is a *Refusal.
 func Decode(payload []byte) (*Beat, error) {
 	beat := new(Beat)
-	return beat, new(Decoder).decode(payload, beat)
+	return beat, new(Decoder).read(payload, beat)
 }
 
 // Decode reads a payload that is one beat into the place of the latest one of
@@ -30,7 +31,7 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 	if d.decodeAgain(payload, latest) {
 		return nil
 	}
-	if err := d.decode(payload, &latest.Beat); err != nil {
+	if err := d.read(payload, &latest.Beat); err != nil {
 		return err
 	}
 	latest.remember(payload, d.numbers)
@@ -40,7 +41,7 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 // letGo lets go of what belongs to the stream.
 func (d *Decoder) letGo() { d.before, d.scan.data = nil, nil }
 
-func (d *Decoder) decode(payload []byte, beat *Beat) error {
+func (d *Decoder) read(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)
 	d.before = beat
 	d.beat = Beat{Status: StatusAlive, Tags: d.beat.Tags[:0], Fields: d.beat.Fields[:0]}
@@ -77,13 +78,13 @@ func (d *Decoder) textMember(key []byte) (known bool, err error) {
 	case "status":
 		err = d.status()
 	case "host":
-		b.Host, err = d.host("host", old.Host)
+		b.Host, err = d.hostText("host", old.Host)
 	case "service":
 		b.Service, err = d.text("service", old.Service, MaxService, serviceByte)
 	case "run":
 		b.Run, err = d.text("run", old.Run, MaxRun, opaqueByte)
 	case "to":
-		b.To, err = d.host("to", old.To)
+		b.To, err = d.hostText("to", old.To)
 	case "boot":
 		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
 	case "signal":
@@ -177,7 +178,7 @@ func (d *Decoder) addr() error {
 	}
 	d.beat.IP = d.before.IP
 	var text [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]byte
-	if !d.beat.IP.IsValid() || string(raw) != string(d.beat.IP.AppendTo(text[:0])) {
+	if !d.beat.IP.IsValid() || !bytes.Equal(raw, d.beat.IP.AppendTo(text[:0])) {
 		d.beat.IP, err = parseAddr(string(raw))
 	}
 	return err
@@ -293,7 +294,7 @@ func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (str
 	return string(raw), checkText(key, raw, limit, allowed)
 }
 
-func (d *Decoder) host(key, old string) (string, error) {
+func (d *Decoder) hostText(key, old string) (string, error) {
 	raw, err := d.str(key)
 	if err != nil {
 		return "", err
@@ -301,7 +302,7 @@ func (d *Decoder) host(key, old string) (string, error) {
 	if string(raw) == old && old != "" {
 		return old, nil // is what host has returned
 	}
-	return host(key, raw)
+	return hostOf(key, raw)
 }
 
 func (d *Decoder) str(key string) ([]byte, error) {

@@ -43,7 +43,8 @@ func FuzzPrintable(f *testing.F) {
 	f.Add("\u202e\xff\ufffd" + strings.Repeat("ü", 300))
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Printable(text)
-		if len(got) > maxPrintable+len("...") || !utf8.ValidString(got) || strings.ContainsFunc(got, func(c rune) bool { return !unicode.IsPrint(c) && c != utf8.RuneError }) {
+		invisible := func(c rune) bool { return !unicode.IsPrint(c) && c != utf8.RuneError }
+		if len(got) > maxPrintable+len("...") || !utf8.ValidString(got) || strings.ContainsFunc(got, invisible) {
 			t.Fatalf("%q is printed as %q", text, got)
 		}
 	})
