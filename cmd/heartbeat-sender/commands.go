@@ -66,9 +66,10 @@ func findCommand(args []string) (*command, []string, error) {
 
 // commandNamed returns nil if there is none.
 func commandNamed(name string) *command {
-	for _, c := range commands() {
-		if c.name == name {
-			return &c
+	all := commands()
+	for i := range all {
+		if all[i].name == name {
+			return &all[i]
 		}
 	}
 	return nil

@@ -104,31 +104,26 @@ func (s *settings) take(c *command, text string) error {
 // setKeys applies the keys of a table that find knows. What c takes from the
 // command line alone, or not at all, is only checked; c is nil if all is taken.
 func (s *settings) setKeys(table map[string]any, c *command, find func(key string) (*option, error)) error {
-	var targets []string
+	taken, checked := make(cli.Given), make(cli.Given)
 	for _, key := range slices.SortedFunc(maps.Keys(table), strings.Compare) {
 		o, err := find(key)
 		var texts []string
 		if err == nil {
 			texts, err = o.texts(table[key])
 		}
-		if err == nil && len(texts) > 0 {
-			to := s
-			if c != nil && (!o.of(c) || o.flagFor(c)) {
-				to = new(settings)
-			}
-			err = to.set(o, texts)
-		}
-		if err != nil {
+		switch {
+		case err != nil:
 			return fmt.Errorf("%.64s: %w", key, err)
-		}
-		if o.target && len(texts) > 0 {
-			targets = append(targets, key)
+		case c != nil && (!o.of(c) || o.flagFor(c)):
+			checked[o.name] = texts
+		default:
+			taken[o.name] = texts
 		}
 	}
-	if len(targets) > 1 {
-		return fmt.Errorf("%s: one target is enough; for several write a table [[watch]] each", strings.Join(targets, " and "))
+	if err := new(settings).setAll(checked, (*option).key); err != nil {
+		return err
 	}
-	return nil
+	return s.setAll(taken, (*option).key)
 }
 
 // nameWatch completes a table [[watch]]: it must have a target, and a name of its

@@ -108,7 +108,7 @@ func (l *logger) end() {
 	}
 }
 
-// isJournal tells whether journald reads what is written to w: systemd says in
+// isJournal reports whether journald reads what is written to w: systemd says in
 // JOURNAL_STREAM which file that is (systemd.exec(5)).
 func (c *call) isJournal(w io.Writer) bool {
 	file, ok := w.(*os.File)

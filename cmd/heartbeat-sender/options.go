@@ -191,10 +191,10 @@ func optionsOf(c *command) []*option {
 
 func (o *option) of(c *command) bool { return contains(o.commands, c) }
 
-// flagFor tells whether c takes the option from the command line alone.
+// flagFor reports whether c takes the option from the command line alone.
 func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
 
-// isFlag tells whether all commands do.
+// isFlag reports whether all commands do.
 func (o *option) isFlag() bool { return o.flagOnly == o.commands }
 
 func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
@@ -203,7 +203,7 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// names tells whether the option says for whom to speak.
+// names reports whether the option says for whom to speak.
 func (o *option) names() bool { return o.target || o.name == "service" }
 
 // flag returns the name of the option on the command line.
@@ -231,33 +231,26 @@ func tableOf(all []*option, whose bool) []cli.Flag {
 
 // parseFlags returns the flags that args give to c, and the arguments after
 // them if c takes any.
-func parseFlags(c *command, args []string) ([]value, []string, error) {
-	all := options()
-	texts, rest, err := cli.Parse(tableOf(all, false), args)
+func parseFlags(c *command, args []string) (cli.Given, []string, error) {
+	given, rest, err := cli.Parse(tableOf(options(), false), args)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
 		return nil, nil, err
 	case err != nil:
 		return nil, nil, fmt.Errorf("%s: %w; see heartbeat-sender %s -h", c.name, err, c.name)
 	}
-	var given []value
-	for _, o := range all {
-		if texts := texts[o.name]; len(texts) > 0 {
-			given = append(given, value{o, texts})
-		}
-	}
 	return given, rest, checkFlags(c, given, rest)
 }
 
 // checkFlags refuses what c has no use for, and a flag without a value: in a
 // script it stands for a variable that is not set.
-func checkFlags(c *command, given []value, rest []string) error {
-	for _, v := range given {
-		switch {
-		case !v.option.of(c):
-			return fmt.Errorf("%s has no flag %s: it is one of %s", c.name, v.option.flag(), list(v.option.commands))
-		case slices.Contains(v.texts, ""):
-			return fmt.Errorf("%s: the value is empty", v.option.flag())
+func checkFlags(c *command, given cli.Given, rest []string) error {
+	for _, o := range options() {
+		switch texts := given[o.name]; {
+		case len(texts) > 0 && !o.of(c):
+			return fmt.Errorf("%s has no flag %s: it is one of %s", c.name, o.flag(), list(o.commands))
+		case slices.Contains(texts, ""):
+			return fmt.Errorf("%s: the value is empty", o.flag())
 		}
 	}
 	switch {

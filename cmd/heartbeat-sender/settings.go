@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
@@ -47,7 +48,7 @@ func (c *call) load(cmd *command, args []string) error {
 		return nil
 	}
 	s := &c.settings
-	err = s.setAll(valuesOf(known, func(o *option) string { return o.initial }), (*option).flag)
+	err = s.setAll(defaults(known), (*option).flag)
 	if err == nil {
 		err = c.loadFile(cmd, flags)
 	}
@@ -57,7 +58,7 @@ func (c *call) load(cmd *command, args []string) error {
 	if err != nil {
 		return invalid(err)
 	}
-	if name, ok := last(flags, "host"); ok && cmd.name == "leave" && !c.isOwn(name) {
+	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwn(name) {
 		// File and environment speak of this host.
 		s.peer, s.target, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil
 	}
@@ -105,10 +106,10 @@ func (s *settings) allowedLateness() time.Duration {
 }
 
 // loadFile reads the file that the flags name, or the usual one.
-func (c *call) loadFile(cmd *command, flags []value) error {
+func (c *call) loadFile(cmd *command, flags cli.Given) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cmd.filesTime())
 	defer cancel()
-	if name, ok := last(flags, "config"); ok {
+	if name, ok := flags.Last("config"); ok {
 		return c.settings.readFile(ctx, cmd, name)
 	}
 	err := c.settings.readFile(ctx, cmd, c.configFile)
@@ -118,7 +119,7 @@ func (c *call) loadFile(cmd *command, flags []value) error {
 	return err
 }
 
-// isOwn tells whether this host goes by name.
+// isOwn reports whether this host goes by name.
 func (c *call) isOwn(name string) bool {
 	own := c.settings.peer.Host
 	if own == "" {
@@ -128,49 +129,27 @@ func (c *call) isOwn(name string) bool {
 	return own != "" && proper == own
 }
 
-// A value is an option with what was given for it.
-type value struct {
-	option *option
-	texts  []string // several for a list; else the last one counts
-}
-
-// last returns what was given for an option.
-func last(values []value, name string) (string, bool) {
-	for _, v := range values {
-		if v.option.name == name {
-			return v.texts[len(v.texts)-1], true
-		}
-	}
-	return "", false
-}
-
-// valuesOf returns the options for which there is a text, that of a list with
-// commas. An empty one gives nothing.
-func valuesOf(known []*option, text func(o *option) string) []value {
-	var values []value
+// defaults returns those of options, by their names.
+func defaults(known []*option) cli.Given {
+	given := make(cli.Given)
 	for _, o := range known {
-		texts := []string{text(o)}
-		if o.isList() {
-			texts = splitList(texts[0])
-		}
-		if len(texts) > 0 && texts[0] != "" {
-			values = append(values, value{o, texts})
-		}
+		given[o.name] = o.split(o.initial)
 	}
-	return values
+	return given
 }
 
-// fromEnvironment returns what the environment gives to a command. Names that are no
-// options are not ours: Kubernetes sets HEARTBEAT_PORT for a service that is
-// called heartbeat.
-func (c *call) fromEnvironment(cmd *command) []value {
-	return valuesOf(optionsOf(cmd), func(o *option) string {
-		if o.flagFor(cmd) {
-			return ""
+// fromEnvironment returns what the environment gives to a command, by the names of
+// options. Other names are not ours: Kubernetes sets HEARTBEAT_PORT for a service
+// that is called heartbeat.
+func (c *call) fromEnvironment(cmd *command) cli.Given {
+	given := make(cli.Given)
+	for _, o := range optionsOf(cmd) {
+		if !o.flagFor(cmd) {
+			text, _ := lookup(c.environ, o.env())
+			given[o.name] = o.split(text)
 		}
-		text, _ := lookup(c.environ, o.env())
-		return text
-	})
+	}
+	return given
 }
 
 // lookup returns a variable of environ; of several of one name the last.
@@ -183,8 +162,15 @@ func lookup(environ []string, name string) (text string, ok bool) {
 	return text, ok
 }
 
-// splitList returns what stands between commas, if it is anything.
-func splitList(text string) []string {
+// split returns the values in text, which are separated by commas for a list. An
+// empty text has none.
+func (o *option) split(text string) []string {
+	switch {
+	case text == "":
+		return nil
+	case !o.isList():
+		return []string{text}
+	}
 	var texts []string
 	for element := range strings.SplitSeq(text, ",") {
 		if element = strings.TrimSpace(element); element != "" {
@@ -194,25 +180,26 @@ func splitList(text string) []string {
 	return texts
 }
 
-// setAll applies what one source gives; name is what a message calls an
-// option.
-func (s *settings) setAll(values []value, name func(*option) string) error {
+// setAll applies what one source gives, by the names of options; name is what a
+// message calls one.
+func (s *settings) setAll(given cli.Given, name func(*option) string) error {
+	all := slices.DeleteFunc(options(), func(o *option) bool { return len(given[o.name]) == 0 })
 	var targets []string
-	for _, v := range values {
-		if v.option.target {
-			targets = append(targets, name(v.option))
+	for _, o := range all {
+		if o.target {
+			targets = append(targets, name(o))
 			s.target, s.peer.Service = watch.Target{}, "" // those of a weaker source
 		}
-		if v.option.names() {
+		if o.names() {
 			s.watches = nil // likewise
 		}
 	}
 	if len(targets) > 1 {
-		return fmt.Errorf("%s: one target is enough", strings.Join(targets, " and "))
+		return fmt.Errorf("%s: give one target; for several write tables [[watch]] in the file", strings.Join(targets, " and "))
 	}
-	for _, v := range values {
-		if err := s.set(v.option, v.texts); err != nil {
-			return fmt.Errorf("%s: %w", name(v.option), err)
+	for _, o := range all {
+		if err := s.set(o, given[o.name]); err != nil {
+			return fmt.Errorf("%s: %w", name(o), err)
 		}
 	}
 	return nil

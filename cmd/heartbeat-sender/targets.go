@@ -93,7 +93,7 @@ const statusRestarting = "restarting"
 // that: so it is alive, with a word that is worth an alert.
 const statusUnknown = "unknown"
 
-// isUnknown tells whether nobody knows how a target is: of one that was never
+// isUnknown reports whether nobody knows how a target is: of one that was never
 // seen and of one that has ended, only a look could tell.
 func isUnknown(s watch.State) bool {
 	return s.Unseen && (s.Phase == watch.Starting || s.Phase == watch.Away)

@@ -64,16 +64,13 @@ func Parse(flags []Flag, args []string) (Given, []string, error) {
 			break
 		}
 		name, text, hasText := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		if name == "h" || name == "help" {
+			return nil, nil, ErrHelp
+		}
 		at := slices.IndexFunc(flags, func(f Flag) bool { return f.Name == name })
 		switch {
-		case name == "h" || name == "help":
-			return nil, nil, ErrHelp
 		case at < 0:
 			return nil, nil, unknownFlag(name, flags)
-		case hasText && flags[at].Value == "":
-			if _, err := Bool(text); err != nil {
-				return nil, nil, fmt.Errorf("-%s: %w", name, err)
-			}
 		case hasText:
 		case flags[at].Value == "":
 			text = "true"
@@ -81,6 +78,9 @@ func Parse(flags []Flag, args []string) (Given, []string, error) {
 			return nil, nil, fmt.Errorf("flag needs an argument: -%s", name)
 		default:
 			text, args = args[0], args[1:]
+		}
+		if _, err := Bool(text); err != nil && flags[at].Value == "" {
+			return nil, nil, fmt.Errorf("-%s: %w", name, err)
 		}
 		given[name] = append(given[name], text)
 	}

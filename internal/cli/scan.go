@@ -72,11 +72,9 @@ func stringEnd(text string, pos int) int {
 			return i
 		case strings.HasPrefix(text[i:], quote):
 			i += n
-			// A multi-line string may end in two quotes of its own.
-			for range 2 {
-				if n == 3 && i < len(text) && text[i] == quote[0] {
-					i++
-				}
+			if n == 3 { // it may end in two quotes of its own
+				own := text[i:min(i+2, len(text))]
+				i += len(own) - len(strings.TrimLeft(own, quote[:1]))
 			}
 			return i
 		}

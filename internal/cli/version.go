@@ -2,9 +2,11 @@ package cli
 
 import (
 	"cmp"
+	"fmt"
+	"path"
 	"runtime"
 	"runtime/debug"
-	"strings"
+	"slices"
 )
 
 // Version returns what a bug report needs: the version of a program, its commit,
@@ -24,14 +26,12 @@ func describe(program string, info *debug.BuildInfo, need []string) string {
 			commit = setting.Value
 		}
 	}
-	parts := []string{"commit " + commit}
+	modules := ""
 	for _, module := range info.Deps {
-		for _, path := range need {
-			if module.Path == path {
-				parts = append(parts, path[strings.LastIndexByte(path, '/')+1:]+" "+module.Version)
-			}
+		if slices.Contains(need, module.Path) {
+			modules += path.Base(module.Path) + " " + module.Version + ", "
 		}
 	}
-	parts = append(parts, info.GoVersion, runtime.GOOS+"/"+runtime.GOARCH)
-	return program + " " + cmp.Or(info.Main.Version, "(unknown)") + " (" + strings.Join(parts, ", ") + ")"
+	return fmt.Sprintf("%s %s (commit %s, %s%s, %s/%s)", program, cmp.Or(info.Main.Version, "(unknown)"),
+		commit, modules, info.GoVersion, runtime.GOOS, runtime.GOARCH)
 }

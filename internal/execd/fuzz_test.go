@@ -218,7 +218,7 @@ func withoutVariables(text string) (string, bool) {
 	return out.String(), err == nil
 }
 
-// areUnderstood tells whether all variables have a value or a default.
+// areUnderstood reports whether all variables have a value or a default.
 func areUnderstood(text string) bool {
 	for _, parts := range reference.FindAllStringSubmatch(text, -1) {
 		name, hasDefault, fallback := parts[1], parts[2] != "", parts[3]

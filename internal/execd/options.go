@@ -32,7 +32,7 @@ func knownOptions(plugin telegraf.Input) []string {
 	return append(optionNames(plugin, nil), optionNames(general{}, nil)...)
 }
 
-// isKnown tells whether all parts of a key are written as they should be.
+// isKnown reports whether all parts of a key are written as they should be.
 func isKnown(key toml.Key, plugin telegraf.Input) bool {
 	for i, name := range key {
 		candidates := [][]string{{"inputs"}, {"heartbeat"}, knownOptions(plugin)}[min(i, 2)]

@@ -81,10 +81,10 @@ type Field struct {
 	Value any
 }
 
-// Leaving tells whether b announces a planned end.
+// Leaving reports whether b announces a planned end.
 func (b *Beat) Leaving() bool { return b.Status == StatusLeaving }
 
-// Dead tells whether b reports an end seen by its watcher.
+// Dead reports whether b reports an end seen by its watcher.
 func (b *Beat) Dead() bool { return b.Status == StatusDead }
 
 // canonicalStatus folds the statuses that mean something to their one
