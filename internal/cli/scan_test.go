@@ -1,6 +1,7 @@
 package cli
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -42,6 +43,12 @@ func TestNameIsSuggestedOnlyIfItIsNear(t *testing.T) {
 	} {
 		require.Equal(t, want, Nearest(word, names), word)
 	}
+}
+
+// A word may be as long as a file; the table of its distances would be many times
+// that.
+func TestNothingIsNearAVeryLongWord(t *testing.T) {
+	require.Empty(t, Nearest(strings.Repeat("welcome", 1<<20), []string{"welcome", "state_file"}))
 }
 
 func TestDistanceCountsLetters(t *testing.T) {

@@ -7,6 +7,9 @@ import "strings"
 func Nearest(word string, candidates []string) string {
 	best, found := 1+len(word)/4, ""
 	for _, candidate := range candidates {
+		if len(word) > len(candidate)+best {
+			continue // it has that many letters more, and may be as long as a file
+		}
 		if d := distance(strings.ToLower(word), candidate); d <= best && (found == "" || d < best) {
 			best, found = d, candidate
 		}
