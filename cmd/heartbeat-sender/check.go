@@ -7,10 +7,12 @@ import (
 	"errors"
 	"fmt"
 	"net"
+	"os"
 	"strings"
 	"syscall"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
@@ -28,7 +30,7 @@ func checkCommand(ctx context.Context, c *call) error {
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
 			c.say("failed", "%s%s", wire.Printable(err.Error()), hint(err))
-			failed = &failure{code: max(exitCode(err), exitCode(failed))}
+			failed = &cli.Error{Code: max(exitCode(err), exitCode(failed))}
 		}
 	}
 	return failed
@@ -41,10 +43,10 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	wrong := w.Check(ctx)
 	if wrong != nil {
 		c.say("failed", "%v", wrong)
-		failed = &failure{code: exitConfig}
+		failed = &cli.Error{Code: cli.ExitConfig}
 	}
 	w.Warnf = func(format string, args ...any) { // why a target does not run
-		if text := fmt.Sprintf(format, args...); !strings.Contains(errorText(wrong), text) {
+		if text := fmt.Sprintf(format, args...); wrong == nil || !strings.Contains(wrong.Error(), text) {
 			c.say("failed", "%s", text)
 		}
 	}
@@ -54,10 +56,10 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
-		*p = seen(*p, state)
+		see(p, state)
 		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
 		if state.Phase != watch.Running && failed == nil {
-			failed = &failure{code: exitNotDelivered}
+			failed = &cli.Error{Code: cli.ExitFailed}
 		}
 		p.Silent = false // its identity is asked all the same
 	}
@@ -189,4 +191,43 @@ func hintTLS(err error) string {
 
 func (c *call) say(what, format string, args ...any) {
 	fmt.Fprintf(c.stdout, "%-10s %s\n", what, oneLine(fmt.Sprintf(format, args...)))
+}
+
+// The units that speak for this host: alone, and with services beside it.
+const (
+	hostUnit  = "heartbeat-sender.service"
+	watchUnit = "heartbeat-sender-watch.service"
+)
+
+// asService has targets looked at with the rights that the unit has which would
+// do so: root sees more, and would find nothing wrong.
+func (c *call) asService(ctx context.Context, targets []watch.Target, look func() error) error {
+	unit := hostUnit
+	if len(targets) > 0 {
+		unit = watchUnit
+	}
+	account, err := watch.AccountOf(ctx, unit)
+	switch {
+	case err != nil:
+		c.say("failed", "%v", err)
+		return &cli.Error{Code: cli.ExitConfig}
+	case account == nil || account.UID == os.Geteuid():
+		return look()
+	case os.Geteuid() != 0:
+		c.say("user", "not %s, as %s: only root can check what that one sees", account.User, unit)
+		return look()
+	}
+	c.say("user", "%s, as %s", account.User, unit)
+	var failed error
+	err = withRightsOf(account, func() {
+		if failed = look(); canRead(c.configFile) != nil {
+			c.say("failed", "%s cannot read %q: make it readable for it", account.User, c.configFile)
+			failed = &cli.Error{Code: cli.ExitConfig}
+		}
+	})
+	if err != nil {
+		c.say("failed", "cannot look as %s: %v", account.User, err)
+		return &cli.Error{Code: cli.ExitConfig}
+	}
+	return failed
 }

@@ -6,13 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
-	"runtime"
-	"runtime/debug"
 	"slices"
 	"strings"
 	"sync"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -68,11 +67,12 @@ func findCommand(args []string) (*command, []string, error) {
 // commandNamed returns nil if there is none.
 func commandNamed(name string) *command {
 	all := commands()
-	at := slices.IndexFunc(all, func(c command) bool { return c.name == name })
-	if at < 0 {
-		return nil
+	for i := range all {
+		if all[i].name == name {
+			return &all[i]
+		}
 	}
-	return &all[at]
+	return nil
 }
 
 func commandNames() string {
@@ -205,24 +205,8 @@ func (e timeoutError) Error() string {
 }
 
 func versionCommand(_ context.Context, c *call) error {
-	version, commit := built()
-	fmt.Fprintf(c.stdout, "heartbeat-sender %s (commit %s, %s, %s/%s)\n", version, commit, runtime.Version(), runtime.GOOS, runtime.GOARCH)
+	fmt.Fprintln(c.stdout, cli.Version("heartbeat-sender"))
 	return nil
-}
-
-// built returns what the module proxy or git said when this was built.
-func built() (version, commit string) {
-	version, commit = "(devel)", "unknown"
-	info, ok := debug.ReadBuildInfo()
-	if !ok {
-		return version, commit
-	}
-	for _, setting := range info.Settings {
-		if setting.Key == "vcs.revision" {
-			commit = setting.Value
-		}
-	}
-	return cmp.Or(info.Main.Version, version), commit
 }
 
 func helpCommand(_ context.Context, c *call) error {
@@ -232,7 +216,7 @@ func helpCommand(_ context.Context, c *call) error {
 	}
 	cmd := commandNamed(c.args[0])
 	if cmd == nil {
-		return &failure{exitUsage, fmt.Errorf("help: unknown command %.64q: possible are %s", c.args[0], commandNames())}
+		return cli.Exit(cli.ExitUsage, fmt.Errorf("help: unknown command %.64q: possible are %s", c.args[0], commandNames()))
 	}
 	fmt.Fprint(c.stdout, commandHelp(cmd))
 	return nil

@@ -17,6 +17,8 @@ func TestSenderDependsOnNothingElse(t *testing.T) {
 		"github.com/BurntSushi/toml",
 		"github.com/BurntSushi/toml/internal",
 		module + "/cmd/heartbeat-sender",
+		module + "/internal/cli",
+		module + "/internal/proc/job",
 		module + "/internal/proc",
 		module + "/internal/watch",
 		module + "/plugins/inputs/heartbeat/regular",

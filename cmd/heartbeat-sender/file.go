@@ -1,27 +1,52 @@
 package main
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"maps"
+	"os"
 	"slices"
 	"strconv"
 	"strings"
+	"time"
 
 	"github.com/BurntSushi/toml"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
-// A file holds settings in TOML.
-type file struct {
-	name    string
-	text    string
-	meta    toml.MetaData
-	content map[string]toml.Primitive
+const maxFile = 4 << 20 // bytes; the authorities that a system trusts have a quarter of it
+
+// filesTime is how long the files of the settings are waited for: a disk may
+// have to spin up, but no mount that hangs keeps a job from running or from
+// ending.
+func (c *command) filesTime() time.Duration {
+	if c.wraps {
+		return time.Second
+	}
+	return 5 * time.Second
 }
+
+// readOnce returns what is in a file.
+func readOnce(ctx context.Context, name string) (regular.Content, error) {
+	return (&regular.Reader{Name: name, Limit: maxFile}).Read(ctx)
+}
+
+// readConfig returns the text of a file with settings. The null device stands
+// for one that is empty.
+func readConfig(ctx context.Context, name string) (string, error) {
+	if name == os.DevNull {
+		return "", nil
+	}
+	content, err := readOnce(ctx, name)
+	return string(content.Text), err
+}
+
+// watchKey is the name of the tables [[watch]].
+const watchKey = "watch"
 
 // readFile applies what the file of that name gives to c. All of the file is
 // checked, also what is for other commands.
@@ -30,83 +55,115 @@ func (s *settings) readFile(ctx context.Context, c *command, name string) error 
 	if err != nil {
 		return fmt.Errorf("reading the configuration failed: %w", err)
 	}
-	f := &file{name: name, text: text}
-	if f.meta, err = toml.Decode(f.text, &f.content); err != nil {
-		return f.syntaxError(err)
-	}
-	for _, key := range f.keys(f.content) {
-		if key == watchKey {
-			continue // last, as what is common holds for it too
-		}
-		if err := f.apply(s, c, key); err != nil {
-			return f.at(key, f.content[key], err)
-		}
-	}
-	return f.readWatches(s)
-}
-
-// keys returns the keys of a table in the order of the file, so that its first
-// mistake is told.
-func (f *file) keys(table map[string]toml.Primitive) []string {
-	return slices.SortedFunc(maps.Keys(table), func(a, b string) int {
-		return cmp.Compare(f.lineOf(table[a]), f.lineOf(table[b]))
+	f := cli.File{Name: name, Text: text}
+	var read settings
+	wrong, err := f.Decode(text, func(text string) error {
+		read = *s
+		return read.take(c, text)
 	})
-}
-
-// at says where in the file err is.
-func (f *file) at(key string, value toml.Primitive, err error) error {
-	return fmt.Errorf("%s:%d: %.64s: %w", f.name, f.lineOf(value), key, err)
-}
-
-// apply sets what stands outside of tables.
-func (f *file) apply(s *settings, c *command, key string) error {
-	o, err := optionWithKey(key, options(), watchKey)
+	if wrong != nil {
+		err = &cli.LineError{Line: wrong.Line, Err: err}
+	}
+	for i := 0; err == nil && i < len(read.watches); i++ {
+		if wrong := read.nameWatch(i); wrong != nil {
+			err = &cli.LineError{Line: watchLine(text, i), Err: fmt.Errorf("%s: %w", watchKey, wrong)}
+		}
+	}
 	if err != nil {
+		return f.Explain(err)
+	}
+	*s = read
+	return nil
+}
+
+// take applies what a text in TOML gives to c. Its tables [[watch]] may lack
+// something: they may go on.
+func (s *settings) take(c *command, text string) error {
+	var content map[string]any
+	if err := toml.Unmarshal([]byte(text), &content); err != nil {
 		return err
 	}
-	if !o.of(c) || o.flagFor(c) {
-		s = new(settings) // to be checked
+	delete(content, watchKey)
+	if err := s.setKeys(content, c, fileOption); err != nil {
+		return err
 	}
-	return f.set(s, o, f.content[key])
-}
-
-const watchKey = "watch"
-
-// readWatches reads the tables [[watch]].
-func (f *file) readWatches(s *settings) error {
-	content, ok := f.content[watchKey]
-	if !ok {
-		return nil
+	var tables struct{ Watch []map[string]any }
+	if toml.Unmarshal([]byte(text), &tables) != nil {
+		return fmt.Errorf("%s: it is a table, of which there may be several: write [[watch]]", watchKey)
 	}
-	var tables []map[string]toml.Primitive
-	if err := f.meta.PrimitiveDecode(content, &tables); err != nil {
-		return f.at(watchKey, content, errors.New("it is a table, of which there may be several: write [[watch]]"))
-	}
-	known := slices.DeleteFunc(options(), func(o option) bool { return !o.watch })
-	for _, table := range tables {
+	for _, table := range tables.Watch {
 		one := settings{grace: noGrace}
-		keys := f.keys(table)
-		for _, key := range keys {
-			o, err := watchOption(key, known)
-			if err == nil {
-				err = f.set(&one, o, table[key])
-			}
-			if err != nil {
-				return f.at(watchKey+"."+key, table[key], err)
-			}
+		if err := one.setKeys(table, nil, watchOption); err != nil {
+			return fmt.Errorf("%s.%w", watchKey, err)
 		}
-		if err := s.addWatch(one); err != nil {
-			begin := content
-			if len(keys) > 0 {
-				begin = table[keys[0]]
-			}
-			return f.at(watchKey, begin, err)
-		}
+		s.watches = append(s.watches, one)
 	}
 	return nil
 }
 
-func watchOption(key string, known []option) (*option, error) {
+// setKeys applies the keys of a table that find knows. What c takes from the
+// command line alone, or not at all, is only checked; c is nil if all is taken.
+func (s *settings) setKeys(table map[string]any, c *command, find func(key string) (*option, error)) error {
+	taken, checked := make(cli.Given), make(cli.Given)
+	for _, key := range slices.SortedFunc(maps.Keys(table), strings.Compare) {
+		o, err := find(key)
+		var texts []string
+		if err == nil {
+			texts, err = o.texts(table[key])
+		}
+		switch {
+		case err != nil:
+			return fmt.Errorf("%.64s: %w", key, err)
+		case c != nil && (!o.of(c) || o.flagFor(c)):
+			checked[o.name] = texts
+		default:
+			taken[o.name] = texts
+		}
+	}
+	if err := new(settings).setAll(checked, (*option).key); err != nil {
+		return err
+	}
+	return s.setAll(taken, (*option).key)
+}
+
+// nameWatch completes a table [[watch]]: it must have a target, and a name of its
+// own.
+func (s *settings) nameWatch(i int) error {
+	one := &s.watches[i]
+	if one.target == (watch.Target{}) {
+		return errors.New("the table has no target: give it systemd_unit, pid_file or pid")
+	}
+	name, err := one.serviceName()
+	if err != nil {
+		return err
+	}
+	one.peer.Service = name
+	if slices.ContainsFunc(s.watches[:i], func(other settings) bool { return other.peer.Service == name }) {
+		return fmt.Errorf("another table is about %.128q too: give one of them another 'service'", name)
+	}
+	return nil
+}
+
+// watchLine returns where a table [[watch]] begins to say something.
+func watchLine(text string, i int) int {
+	table := cli.Table(text, "[["+watchKey+"]]", i)
+	if len(table) > 0 {
+		return table[min(1, len(table)-1)].Line
+	}
+	for _, s := range cli.Statements(text) {
+		if s.Name == watchKey { // a list in one line
+			return s.Line
+		}
+	}
+	return 1
+}
+
+// fileOption returns the option of a key outside of tables.
+func fileOption(key string) (*option, error) { return optionWithKey(key, options(), watchKey) }
+
+// watchOption returns that of a key in a table [[watch]].
+func watchOption(key string) (*option, error) {
+	known := slices.DeleteFunc(options(), func(o *option) bool { return !o.watch })
 	o, err := optionWithKey(key, known)
 	if err == nil {
 		return o, nil
@@ -117,52 +174,22 @@ func watchOption(key string, known []option) (*option, error) {
 	return nil, err
 }
 
-// addWatch takes in a table.
-func (s *settings) addWatch(one settings) error {
-	if one.target == (watch.Target{}) {
-		return errors.New("the table has no target: give it systemd_unit, pid_file or pid")
-	}
-	name, err := one.serviceName()
-	if err != nil {
-		return err
-	}
-	one.peer.Service = name
-	if slices.ContainsFunc(s.watches, func(other settings) bool { return other.peer.Service == name }) {
-		return fmt.Errorf("another table is about %.128q too: give one of them another 'service'", name)
-	}
-	s.watches = append(s.watches, one)
-	return nil
-}
-
-// set applies a value of the file; an empty one says nothing.
-func (f *file) set(s *settings, o *option, content toml.Primitive) error {
-	var value any
-	if err := f.meta.PrimitiveDecode(content, &value); err != nil {
-		return err
-	}
-	texts, err := o.texts(value)
-	if err != nil || len(texts) == 0 {
-		return err
-	}
-	if o.target && s.target != (watch.Target{}) {
-		return errors.New("there is another target above it: for several write a table [[watch]] each")
-	}
-	return s.set(o, texts)
-}
-
 // optionWithKey returns one of the known options; keys are possible beside them.
-func optionWithKey(key string, known []option, keys ...string) (*option, error) {
+func optionWithKey(key string, known []*option, keys ...string) (*option, error) {
 	for _, o := range known {
 		switch {
 		case o.key() == key && o.isFlag():
 			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
 		case o.key() == key:
-			return &o, nil
+			return o, nil
 		case !o.isFlag():
 			keys = append(keys, o.key())
 		}
 	}
-	slices.Sort(keys)
+	if meant := cli.Nearest(key, keys); meant != "" {
+		return nil, fmt.Errorf("there is no such option; did you mean '%s'?", meant)
+	}
+	slices.SortFunc(keys, strings.Compare)
 	return nil, fmt.Errorf("there is no such option: possible are %s", strings.Join(keys, ", "))
 }
 
@@ -230,45 +257,4 @@ func inTOML(content any) string {
 	default:
 		return fmt.Sprint(content)
 	}
-}
-
-// syntaxError tells where err is and what is there, on one line.
-func (f *file) syntaxError(err error) error {
-	var at toml.ParseError
-	if !errors.As(err, &at) {
-		return fmt.Errorf("%s: %w", f.name, err)
-	}
-	what, line := at.LastKey, max(at.Position.Line, 1)
-	if lines := strings.Split(f.text, "\n"); what == "" && line <= len(lines) {
-		what = strconv.Quote(strings.TrimSpace(lines[line-1]))
-	}
-	hint := ""
-	if strings.HasPrefix(at.Message, "expected") {
-		hint = "; texts and times stand in quotes"
-	}
-	return fmt.Errorf("%s:%d: %.64s: %s%s", f.name, line, what, at.Message, hint)
-}
-
-// A place refuses to be filled, because the decoder then says where.
-type place struct{}
-
-func (place) UnmarshalTOML(any) error { return errors.New("here") }
-
-// lineOf returns the line on which a value begins.
-func (f *file) lineOf(value toml.Primitive) int {
-	var at toml.ParseError
-	if errors.As(f.meta.PrimitiveDecode(value, new(place)), &at) && at.Position.Line > 0 {
-		return 1 + strings.Count(f.text[:at.Position.Start], "\n")
-	}
-	// a.b = 1 and [a.b] imply a table that has no place of its own.
-	var below map[string]toml.Primitive
-	line := 0
-	if f.meta.PrimitiveDecode(value, &below) == nil {
-		for _, value := range below {
-			if at := f.lineOf(value); line == 0 || at < line {
-				line = at
-			}
-		}
-	}
-	return line
 }

@@ -21,6 +21,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -141,7 +142,7 @@ func TestForeignTextsArePrintable(t *testing.T) {
 					line = strings.TrimSuffix(line, "\n")
 					require.False(t, strings.ContainsFunc(line, func(r rune) bool { return !unicode.IsPrint(r) }), "%q", line)
 					require.False(t, strings.HasPrefix(line, "FORGED"), "%q", line)
-					require.LessOrEqual(t, len(line), maxMessage+100, "%q", line)
+					require.LessOrEqual(t, len(line), cli.MaxMessage+100, "%q", line)
 				}
 			})
 		}

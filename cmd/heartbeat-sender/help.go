@@ -3,6 +3,8 @@ package main
 import (
 	"fmt"
 	"strings"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 const helpHead = `heartbeat-sender tells collectors that this host, or a service on it, is alive.
@@ -50,14 +52,7 @@ func help() string {
 		fmt.Fprintf(&b, "  %-20s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
 	}
 	b.WriteString("\nFlags, those of some commands with their names:\n")
-	for _, o := range options() {
-		only := ""
-		if o.commands != speaking {
-			only = " [" + list(o.commands) + "]"
-		}
-		b.WriteString(o.help(only))
-	}
-	b.WriteString(helpSources + helpExamples + helpExit)
+	b.WriteString(helpOf(options(), true) + helpSources + helpExamples + helpExit)
 	return b.String()
 }
 
@@ -74,10 +69,7 @@ func commandHelp(c *command) string {
 	if len(known) == 0 {
 		return b.String()
 	}
-	b.WriteString("\nFlags:\n")
-	for _, o := range known {
-		b.WriteString(o.help(""))
-	}
+	b.WriteString("\nFlags:\n" + helpOf(known, false))
 	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + exitHelp(c))
 	return b.String()
 }
@@ -92,11 +84,5 @@ func exitHelp(c *command) string {
 	return helpExit
 }
 
-// help is the line about an option; only says which commands know it.
-func (o *option) help(only string) string {
-	initial := ""
-	if o.initial != "" {
-		initial = " (default " + o.initial + ")"
-	}
-	return fmt.Sprintf("  %-20s%s%s%s\n", strings.TrimSpace(o.flag()+" "+o.value)+" ", o.usage, initial, only)
-}
+// helpOf explains options, in 100 columns.
+func helpOf(all []*option, whose bool) string { return cli.Help(tableOf(all, whose), 22, 100) }

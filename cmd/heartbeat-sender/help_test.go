@@ -42,7 +42,7 @@ func TestOptionsAreWellFormed(t *testing.T) {
 			require.NotNil(t, commandNamed(name), o.name)
 		}
 		if o.initial != "" {
-			require.NoError(t, new(settings).set(&o, []string{o.initial}), o.name)
+			require.NoError(t, new(settings).set(o, []string{o.initial}), o.name)
 		}
 	}
 }

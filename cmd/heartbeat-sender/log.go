@@ -1,10 +1,16 @@
 package main
 
 import (
+	"errors"
 	"fmt"
 	"io"
 	"os"
+	"strings"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // A priority is what journald knows it by (sd-daemon(3)).
@@ -102,7 +108,7 @@ func (l *logger) end() {
 	}
 }
 
-// isJournal tells whether journald reads what is written to w: systemd says in
+// isJournal reports whether journald reads what is written to w: systemd says in
 // JOURNAL_STREAM which file that is (systemd.exec(5)).
 func (c *call) isJournal(w io.Writer) bool {
 	file, ok := w.(*os.File)
@@ -111,4 +117,30 @@ func (c *call) isJournal(w io.Writer) bool {
 	}
 	stream, ok := lookup(c.environ, "JOURNAL_STREAM")
 	return ok && stream == fileID(file)
+}
+
+// exitRefused is the exit code of a beat that a collector refused.
+const exitRefused = 4
+
+func exitCode(err error) int {
+	var refused *sender.RefusedError
+	code := cli.ExitCode(err)
+	if code == cli.ExitFailed && errors.As(err, &refused) {
+		return exitRefused
+	}
+	return code
+}
+
+// isDelivery reports whether -quiet silences a failure: not one of the settings,
+// which nobody would ever find.
+func isDelivery(code int) bool { return code == cli.ExitFailed || code == exitRefused }
+
+// invalid gives an error about settings its exit code.
+func invalid(err error) error { return cli.Exit(cli.ExitConfig, err) }
+
+// oneLine returns text, which may be several errors in several lines, as one line
+// that is fit for a log and a terminal: it quotes files, collectors and
+// certificates.
+func oneLine(text string) string {
+	return wire.Line(strings.ReplaceAll(text, "\n", "; "), cli.MaxMessage)
 }

@@ -11,6 +11,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 // journald takes priorities from the beginnings of lines, and knows who speaks.
@@ -30,7 +32,7 @@ func TestJournalGetsPriorities(t *testing.T) {
 	c.infof("to nobody known")
 	c.args = []string{"nonsense"}
 	c.environ = []string{"JOURNAL_STREAM=" + fileID(file)}
-	require.Equal(t, exitUsage, c.exit(t.Context()))
+	require.Equal(t, cli.ExitUsage, c.exit(t.Context()))
 	said, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
 	require.Equal(t, "<6>connected\n<4>lost 1\nheartbeat-sender: to a file\nheartbeat-sender: to nobody known\n"+

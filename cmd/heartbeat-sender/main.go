@@ -1,12 +1,13 @@
 // Command heartbeat-sender tells collectors that this host, and services on
 // it, are alive. It runs under systemd ("run") or cron ("once"), or around a
-// job ("exec").
+// job ("exec"). It knows its options and what each command does with them; how
+// beats travel and how processes end it leaves to other packages, and it never
+// knows Telegraf or who is dead.
 package main
 
 import (
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -15,6 +16,9 @@ import (
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 )
 
 // defaultPath is where programs are looked for if the environment says nothing,
@@ -22,7 +26,7 @@ import (
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 func main() {
-	if isWitness() {
+	if job.IsWitness() {
 		return
 	}
 	if os.Getenv("GOGC") == "" {
@@ -65,7 +69,7 @@ func (c *call) exit(ctx context.Context) int {
 	defer c.endLog()
 	err := c.run(ctx)
 	code := exitCode(err)
-	if errorText(err) != "" && !(c.settings.quiet && isDelivery(code)) {
+	if err != nil && err.Error() != "" && !(c.settings.quiet && isDelivery(code)) {
 		c.log(logError, "%v", err)
 	}
 	return code
@@ -74,14 +78,14 @@ func (c *call) exit(ctx context.Context) int {
 func (c *call) run(ctx context.Context) error {
 	cmd, args, err := findCommand(c.args)
 	if err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	err = c.load(cmd, args)
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, cli.ErrHelp):
 		fmt.Fprint(c.stdout, commandHelp(cmd))
 		return nil
-	case cmd.wraps && exitCode(err) != exitUsage:
+	case cmd.wraps && exitCode(err) != cli.ExitUsage:
 		c.wrong = err
 		return cmd.do(ctx, c)
 	case err != nil:

@@ -2,6 +2,7 @@ package main
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"net/netip"
 	"slices"
@@ -9,6 +10,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -40,78 +42,88 @@ type option struct {
 }
 
 // options returns all, in the order of the help.
-func options() []option {
+func options() []*option {
 	return slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
 }
 
 // deliveryOptions say where beats go, and when.
-func deliveryOptions() []option {
-	return []option{
+func deliveryOptions() []*option {
+	return []*option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
 			usage: "collector, tcp:// tls:// udp:// or unix://; several get each beat",
 		},
 		{
-			name: "interval", value: timeValue, initial: "10s", commands: "run exec check", set: setInterval,
+			name: "interval", value: timeValue, initial: "10s", commands: "run exec check",
 			usage: "between two beats",
+			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
-			name: "every", value: timeValue, commands: "once", flagOnly: "once", set: setInterval,
+			name: "every", value: timeValue, commands: "once", flagOnly: "once",
 			usage: "when it is called again; without it the collector cannot know",
+			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
-			name: "grace", value: timeValue, commands: "once exec", flagOnly: "once exec", set: setPeerGrace,
+			name: "grace", value: timeValue, commands: "once exec", flagOnly: "once exec",
 			usage: "how late the next beat may be; else the collector decides",
+			set:   setTime(func(s *settings) *time.Duration { return &s.peer.Grace }, time.Millisecond),
 		},
 		{
-			name: "splay", value: timeValue, commands: "once", set: setSplay,
+			name: "splay", value: timeValue, commands: "once",
 			usage: "wait a random part of it first, so that a fleet is not in step",
+			set:   setTime(func(s *settings) *time.Duration { return &s.splay }, 0),
 		},
 		{
-			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check", set: setTimeout,
+			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check",
 			usage: "for connecting, sending and the answer",
+			set:   setTime(func(s *settings) *time.Duration { return &s.timeout }, time.Millisecond),
 		},
 		{
-			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave", set: setBackIn,
+			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave",
 			usage: "promise of the goodbye: not back within it is dead",
+			set:   setTime(func(s *settings) *time.Duration { return &s.backIn }, 0),
 		},
 		{
-			name: "cancel", commands: "leave", flagOnly: "leave", set: setCancel,
+			name: "cancel", commands: "leave", flagOnly: "leave", set: setSwitch(func(s *settings) *bool { return &s.cancel }),
 			usage: "take back what an earlier goodbye promised",
 		},
 		{
-			name: "max-runtime", value: timeValue, commands: "exec", set: setMaxRuntime,
+			name: "max-runtime", value: timeValue, commands: "exec",
 			usage: "end CMD when it takes longer: SIGTERM, 10 s later SIGKILL",
+			set:   setTime(func(s *settings) *time.Duration { return &s.maxRuntime }, time.Millisecond),
 		},
 	}
 }
 
 // peerOptions say for whom to speak, and what.
-func peerOptions() []option {
-	return []option{
+func peerOptions() []*option {
+	return []*option{
 		{
 			name: "host", value: "NAME", commands: speaking, set: setHost,
 			usage: "name of the host, if not its own",
 		},
 		{
-			name: "service", value: "NAME", commands: speaking, watch: true, set: setService,
+			name: "service", value: "NAME", commands: speaking, watch: true,
 			usage: "its name; without a target: speak for it, not for the host",
+			set:   setText(func(s *settings) *string { return &s.peer.Service }),
 		},
 		{
 			name: "pid", value: numberValue, commands: pointing, watch: true, target: true, set: setPID,
 			usage: "target: watch this process",
 		},
 		{
-			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true, set: setPIDFile,
+			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true,
 			usage: "target: watch the process whose number is in it",
+			set:   setText(func(s *settings) *string { return &s.target.PIDFile }),
 		},
 		{
 			name: "systemd-unit", value: "NAME", commands: pointing, watch: true, target: true, set: setUnit,
 			usage: "target: watch the main process of a unit",
 		},
 		{
-			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true, set: setGrace,
+			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
 			usage: "back within it, a target was restarted; else it is dead",
+			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
 		{
 			name: "ip", value: "ADDRESS", commands: speaking, set: setIP,
@@ -129,8 +141,8 @@ func peerOptions() []option {
 }
 
 // trustOptions say how collectors and this host know each other.
-func trustOptions() []option {
-	return []option{
+func trustOptions() []*option {
+	return []*option{
 		{
 			name: "tls-ca", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
 			usage: "who certifies collectors of tls://, if it is nobody that the system trusts",
@@ -159,10 +171,10 @@ func trustOptions() []option {
 }
 
 // callOptions are about the program itself.
-func callOptions() []option {
-	return []option{
+func callOptions() []*option {
+	return []*option{
 		{
-			name: "quiet", commands: speaking, set: setQuiet,
+			name: "quiet", commands: speaking, set: setSwitch(func(s *settings) *bool { return &s.quiet }),
 			usage: "do not print what was not delivered; wrong settings still are",
 		},
 		{
@@ -173,16 +185,16 @@ func callOptions() []option {
 }
 
 // optionsOf returns what c knows.
-func optionsOf(c *command) []option {
-	return slices.DeleteFunc(options(), func(o option) bool { return !o.of(c) })
+func optionsOf(c *command) []*option {
+	return slices.DeleteFunc(options(), func(o *option) bool { return !o.of(c) })
 }
 
 func (o *option) of(c *command) bool { return contains(o.commands, c) }
 
-// flagFor tells whether c takes the option from the command line alone.
+// flagFor reports whether c takes the option from the command line alone.
 func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
 
-// isFlag tells whether all commands do.
+// isFlag reports whether all commands do.
 func (o *option) isFlag() bool { return o.flagOnly == o.commands }
 
 func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
@@ -191,14 +203,67 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// names tells whether the option says for whom to speak.
+// names reports whether the option says for whom to speak.
 func (o *option) names() bool { return o.target || o.name == "service" }
+
+// flag returns the name of the option on the command line.
+func (o *option) flag() string { return "-" + o.name }
 
 // key returns the name of the option in the file.
 func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
+
+// tableOf returns what the command line and its help know of options; of those of
+// some commands it may name these.
+func tableOf(all []*option, whose bool) []cli.Flag {
+	table := make([]cli.Flag, 0, len(all))
+	for _, o := range all {
+		f := cli.Flag{Name: o.name, Value: o.value, Initial: o.initial, Usage: o.usage}
+		if whose && o.commands != speaking {
+			f.Note = "[" + list(o.commands) + "]"
+		}
+		table = append(table, f)
+	}
+	return table
+}
+
+// parseFlags returns the flags that args give to c, and the arguments after
+// them if c takes any.
+func parseFlags(c *command, args []string) (cli.Given, []string, error) {
+	given, rest, err := cli.Parse(tableOf(options(), false), args)
+	switch {
+	case errors.Is(err, cli.ErrHelp):
+		return nil, nil, err
+	case err != nil:
+		return nil, nil, fmt.Errorf("%s: %w; see heartbeat-sender %s -h", c.name, err, c.name)
+	}
+	return given, rest, checkFlags(c, given, rest)
+}
+
+// checkFlags refuses what c has no use for, and a flag without a value: in a
+// script it stands for a variable that is not set.
+func checkFlags(c *command, given cli.Given, rest []string) error {
+	for _, o := range options() {
+		switch texts := given[o.name]; {
+		case len(texts) > 0 && !o.of(c):
+			return fmt.Errorf("%s has no flag %s: it is one of %s", c.name, o.flag(), list(o.commands))
+		case slices.Contains(texts, ""):
+			return fmt.Errorf("%s: the value is empty", o.flag())
+		}
+	}
+	switch {
+	case strings.HasSuffix(c.takes, "..."):
+	case len(rest) > 0 && c.takes == "":
+		return fmt.Errorf("%s takes no argument %.64q; flags begin with -", c.name, rest[0])
+	case len(rest) > 1:
+		return fmt.Errorf("%s takes one argument, not %.64q", c.name, rest[1])
+	}
+	return nil
+}
+
+func list(words string) string { return strings.ReplaceAll(words, " ", ", ") }
 
 func clearServers(s *settings) { s.servers = nil }
 
@@ -207,50 +272,27 @@ func addServer(s *settings, value string) error {
 	return nil
 }
 
-func setInterval(s *settings, value string) error {
-	return setTime(&s.interval, value, sender.MinInterval)
+// setTime returns how to set what field points to, to low at least.
+func setTime(field func(*settings) *time.Duration, low time.Duration) func(*settings, string) error {
+	return func(s *settings, value string) (err error) {
+		*field(s), err = timeIn(value, low)
+		return err
+	}
 }
 
-func setSplay(s *settings, value string) error {
-	return setTime(&s.splay, value, 0)
-}
-
-func setTimeout(s *settings, value string) error {
-	return setTime(&s.timeout, value, time.Millisecond)
-}
-
-func setBackIn(s *settings, value string) error {
-	return setTime(&s.backIn, value, 0)
-}
-
-func setMaxRuntime(s *settings, value string) error {
-	return setTime(&s.maxRuntime, value, time.Millisecond)
-}
-
-func setGrace(s *settings, value string) error {
-	return setTime(&s.grace, value, 0)
-}
-
-func setPeerGrace(s *settings, value string) error {
-	return setTime(&s.peer.Grace, value, time.Millisecond)
-}
-
-func setCancel(s *settings, value string) (err error) { return setBool(&s.cancel, value) }
-
-// setTime takes what a beat can tell at the most.
-func setTime(field *time.Duration, value string, low time.Duration) error {
+// timeIn reads a duration from low up to what a beat can carry.
+func timeIn(value string, low time.Duration) (time.Duration, error) {
 	const high = sender.MaxInterval
 	span, err := parseSpan(value)
 	switch {
 	case err != nil && strings.Trim(value, "0123456789.") == "":
-		return fmt.Errorf("%.64q lacks a unit: write \"%.64ss\"", value, value)
+		err = fmt.Errorf("%.64q lacks a unit: write \"%.64ss\"", value, value)
 	case err != nil:
-		return fmt.Errorf("%.64q is not a duration: write one like 10s, 5m, 24h or 7d", value)
+		err = fmt.Errorf("%.64q is not a duration: write one like 10s, 5m, 24h or 7d", value)
 	case span < low || span > high:
-		return fmt.Errorf("%.64q is not in %s to %dd", value, low, high/day)
+		err = fmt.Errorf("%.64q is not in %s to %dd", value, low, high/day)
 	}
-	*field = span
-	return nil
+	return span, err
 }
 
 const day = 24 * time.Hour
@@ -274,22 +316,12 @@ func setHost(s *settings, value string) (err error) {
 	return err
 }
 
-func setService(s *settings, value string) error {
-	s.peer.Service = value
-	return nil
-}
-
 func setPID(s *settings, value string) error {
 	pid, err := strconv.ParseUint(value, 10, 31)
 	if err != nil || pid == 0 {
 		return fmt.Errorf("%.64q is no number of a process", value)
 	}
 	s.target.PID = uint32(pid)
-	return nil
-}
-
-func setPIDFile(s *settings, value string) error {
-	s.target.PIDFile = value
 	return nil
 }
 
@@ -330,13 +362,12 @@ func addTag(s *settings, value string) error {
 	return nil
 }
 
-func setQuiet(s *settings, value string) error { return setBool(&s.quiet, value) }
-
-func setBool(field *bool, value string) (err error) {
-	if *field, err = strconv.ParseBool(value); err != nil {
-		return fmt.Errorf("%.64q is neither true nor false", value)
+// setSwitch returns how to set what field points to.
+func setSwitch(field func(*settings) *bool) func(*settings, string) error {
+	return func(s *settings, value string) (err error) {
+		*field(s), err = cli.Bool(value)
+		return err
 	}
-	return nil
 }
 
 // setText returns how to set what field points to.

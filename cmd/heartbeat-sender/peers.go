@@ -57,19 +57,20 @@ func (c *call) peers() (peers []sender.Peer, targets []watch.Target, err error) 
 	if s.target != (watch.Target{}) {
 		watches = append([]settings{*s}, watches...)
 	}
+	host := speakFor(common, sender.Host(common.Host))
 	for i := range watches {
-		peer, target, err := watches[i].watched(common, s.grace)
+		peer, err := watches[i].watched(host)
 		if err != nil {
 			return nil, nil, err
 		}
-		peers, targets = append(peers, peer), append(targets, target)
+		peers, targets = append(peers, peer), append(targets, watches[i].watchTarget(s.grace))
 	}
 	self := s.peer.Service != "" && s.peer.Service != hostService && s.target == (watch.Target{})
 	if self {
 		peers = append(peers, speakFor(common, sender.Self(common.Host, s.peer.Service)))
 	}
 	if !self || len(watches) > 0 {
-		peers = append(peers, speakFor(common, sender.Host(common.Host)))
+		peers = append(peers, host)
 	}
 	return peers, targets, nil
 }
@@ -99,25 +100,26 @@ func speakFor(common, who sender.Peer) sender.Peer {
 // noGrace is that of a table which gives none.
 const noGrace = -1
 
-// watched returns the peer and the target of settings that have one; grace is
-// that of all.
-func (s *settings) watched(common sender.Peer, grace time.Duration) (sender.Peer, watch.Target, error) {
+// watched returns the peer that settings with a target are about, on a host.
+func (s *settings) watched(host sender.Peer) (sender.Peer, error) {
+	name, err := s.serviceName()
+	peer := host
+	peer.Service, peer.Silent = name, true
+	if s.peer.Status != "" {
+		peer.Status = s.peer.Status
+	}
+	peer.Tags = merged(host.Tags, s.peer.Tags)
+	return peer, err
+}
+
+// watchTarget returns the target; grace is that of all.
+func (s *settings) watchTarget(grace time.Duration) watch.Target {
 	target := s.target
 	target.Grace = s.grace
 	if s.grace == noGrace {
 		target.Grace = grace
 	}
-	name, err := s.serviceName()
-	if err != nil {
-		return common, target, err
-	}
-	peer := speakFor(common, sender.Host(common.Host))
-	peer.Service, peer.Silent = name, true
-	if s.peer.Status != "" {
-		peer.Status = s.peer.Status
-	}
-	peer.Tags = merged(common.Tags, s.peer.Tags)
-	return peer, target, nil
+	return target
 }
 
 // serviceName returns what to call the target.
@@ -162,4 +164,32 @@ func properName(name string) (string, error) {
 		return "", fmt.Errorf("%q is what every host calls itself", proper)
 	}
 	return proper, err
+}
+
+// namePause is the time between two looks at the name of this host.
+const namePause = time.Minute
+
+// watchName says once when this host gets another name than the one that it is
+// spoken for by, until ctx ends. The old one is kept: with another name it would
+// be another peer, and the former one dead.
+func (c *call) watchName(ctx context.Context, told string) {
+	if c.settings.peer.Host != "" { // it was given
+		return
+	}
+	ticker := time.NewTicker(namePause)
+	defer ticker.Stop()
+	for last := told; ; {
+		select {
+		case <-ticker.C:
+		case <-ctx.Done():
+			return
+		}
+		name, err := c.ownName()
+		if err != nil || name == last {
+			continue
+		}
+		if last = name; name != told {
+			c.warnf("this host is called %q now, and its beats still say %q: restart heartbeat-sender, or set 'host'", name, told)
+		}
+	}
 }

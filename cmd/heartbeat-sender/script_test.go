@@ -15,13 +15,14 @@ import (
 
 	"github.com/rogpeppe/go-internal/testscript"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // TestMain lets scripts call heartbeat-sender. They decide what this host is
 // called and which file is read without -config.
 func TestMain(m *testing.M) {
-	if isWitness() {
+	if job.IsWitness() {
 		return
 	}
 	testscript.Main(m, map[string]func(){"heartbeat-sender": func() {

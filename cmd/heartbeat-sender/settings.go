@@ -5,9 +5,11 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"slices"
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -34,12 +36,12 @@ type settings struct {
 
 // load fills the settings with the defaults and with what the file, the
 // environment and args give, each overruling the ones before. It returns
-// flag.ErrHelp if args ask for help.
+// cli.ErrHelp if args ask for help.
 func (c *call) load(cmd *command, args []string) error {
 	known := optionsOf(cmd)
 	flags, rest, err := parseFlags(cmd, args)
 	if err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	c.args, c.filesTime = rest, cmd.filesTime()
 	if len(known) == 0 {
@@ -51,20 +53,20 @@ func (c *call) load(cmd *command, args []string) error {
 		err = c.loadFile(cmd, flags)
 	}
 	if err == nil {
-		err = s.setAll(readEnviron(cmd, c.environ), (*option).env)
+		err = s.setAll(c.fromEnvironment(cmd), (*option).env)
 	}
 	if err != nil {
 		return invalid(err)
 	}
-	if name, ok := last(flags, "host"); ok && cmd.name == "leave" && !c.isOwn(name) {
+	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwn(name) {
 		// File and environment speak of this host.
 		s.peer, s.target, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil
 	}
 	if err := s.setAll(flags, (*option).flag); err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	if err := s.checkTogether(cmd); err != nil {
-		return &failure{code: exitUsage, err: err}
+		return cli.Exit(cli.ExitUsage, err)
 	}
 	return nil
 }
@@ -81,7 +83,8 @@ func (s *settings) checkTogether(cmd *command) error {
 		return errors.New("-grace needs -every: without it nobody knows when the next beat is late")
 	}
 	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
-		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace", s.splay, late, s.interval)
+		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace",
+			s.splay, late, s.interval)
 	}
 	return nil
 }
@@ -103,10 +106,10 @@ func (s *settings) allowedLateness() time.Duration {
 }
 
 // loadFile reads the file that the flags name, or the usual one.
-func (c *call) loadFile(cmd *command, flags []value) error {
+func (c *call) loadFile(cmd *command, flags cli.Given) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cmd.filesTime())
 	defer cancel()
-	if name, ok := last(flags, "config"); ok {
+	if name, ok := flags.Last("config"); ok {
 		return c.settings.readFile(ctx, cmd, name)
 	}
 	err := c.settings.readFile(ctx, cmd, c.configFile)
@@ -116,7 +119,7 @@ func (c *call) loadFile(cmd *command, flags []value) error {
 	return err
 }
 
-// isOwn tells whether this host goes by name.
+// isOwn reports whether this host goes by name.
 func (c *call) isOwn(name string) bool {
 	own := c.settings.peer.Host
 	if own == "" {
@@ -126,52 +129,27 @@ func (c *call) isOwn(name string) bool {
 	return own != "" && proper == own
 }
 
-// A value is an option with what was given for it.
-type value struct {
-	option *option
-	texts  []string // several for a list; else the last one counts
+// defaults returns those of options, by their names.
+func defaults(known []*option) cli.Given {
+	given := make(cli.Given)
+	for _, o := range known {
+		given[o.name] = o.split(o.initial)
+	}
+	return given
 }
 
-// last returns what was given for an option.
-func last(values []value, name string) (string, bool) {
-	for _, v := range values {
-		if v.option.name == name {
-			return v.texts[len(v.texts)-1], true
+// fromEnvironment returns what the environment gives to a command, by the names of
+// options. Other names are not ours: Kubernetes sets HEARTBEAT_PORT for a service
+// that is called heartbeat.
+func (c *call) fromEnvironment(cmd *command) cli.Given {
+	given := make(cli.Given)
+	for _, o := range optionsOf(cmd) {
+		if !o.flagFor(cmd) {
+			text, _ := lookup(c.environ, o.env())
+			given[o.name] = o.split(text)
 		}
 	}
-	return "", false
-}
-
-func defaults(known []option) []value {
-	var values []value
-	for i := range known {
-		if o := &known[i]; o.initial != "" {
-			values = append(values, value{o, []string{o.initial}})
-		}
-	}
-	return values
-}
-
-// readEnviron returns what the environment gives; an empty variable gives
-// nothing. Names that are no options are not ours: Kubernetes sets
-// HEARTBEAT_PORT for a service that is called heartbeat.
-func readEnviron(c *command, environ []string) []value {
-	known := optionsOf(c)
-	var values []value
-	for i := range known {
-		o := &known[i]
-		text, _ := lookup(environ, o.env())
-		switch {
-		case text == "" || o.flagFor(c):
-		case o.isList():
-			if texts := splitList(text); len(texts) > 0 {
-				values = append(values, value{o, texts})
-			}
-		default:
-			values = append(values, value{o, []string{text}})
-		}
-	}
-	return values
+	return given
 }
 
 // lookup returns a variable of environ; of several of one name the last.
@@ -184,8 +162,15 @@ func lookup(environ []string, name string) (text string, ok bool) {
 	return text, ok
 }
 
-// splitList returns what stands between commas, if it is anything.
-func splitList(text string) []string {
+// split returns the values in text, which are separated by commas for a list. An
+// empty text has none.
+func (o *option) split(text string) []string {
+	switch {
+	case text == "":
+		return nil
+	case !o.isList():
+		return []string{text}
+	}
 	var texts []string
 	for element := range strings.SplitSeq(text, ",") {
 		if element = strings.TrimSpace(element); element != "" {
@@ -195,25 +180,26 @@ func splitList(text string) []string {
 	return texts
 }
 
-// setAll applies what one source gives; name is what a message calls an
-// option.
-func (s *settings) setAll(values []value, name func(*option) string) error {
+// setAll applies what one source gives, by the names of options; name is what a
+// message calls one.
+func (s *settings) setAll(given cli.Given, name func(*option) string) error {
+	all := slices.DeleteFunc(options(), func(o *option) bool { return len(given[o.name]) == 0 })
 	var targets []string
-	for _, v := range values {
-		if v.option.target {
-			targets = append(targets, name(v.option))
+	for _, o := range all {
+		if o.target {
+			targets = append(targets, name(o))
 			s.target, s.peer.Service = watch.Target{}, "" // those of a weaker source
 		}
-		if v.option.names() {
+		if o.names() {
 			s.watches = nil // likewise
 		}
 	}
 	if len(targets) > 1 {
-		return fmt.Errorf("%s: one target is enough", strings.Join(targets, " and "))
+		return fmt.Errorf("%s: give one target; for several write tables [[watch]] in the file", strings.Join(targets, " and "))
 	}
-	for _, v := range values {
-		if err := s.set(v.option, v.texts); err != nil {
-			return fmt.Errorf("%s: %w", name(v.option), err)
+	for _, o := range all {
+		if err := s.set(o, given[o.name]); err != nil {
+			return fmt.Errorf("%s: %w", name(o), err)
 		}
 	}
 	return nil

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"context"
 	"errors"
-	"flag"
 	"os"
 	"path/filepath"
 	"strings"
@@ -13,6 +12,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
@@ -93,7 +93,7 @@ func TestFirstMistakeIsToldFirst(t *testing.T) {
 	require.ErrorContains(t, load(t, c), "-nonsense")
 	c = wrong()
 	c.args = append(c.args, "-h")
-	require.ErrorIs(t, load(t, c), flag.ErrHelp)
+	require.ErrorIs(t, load(t, c), cli.ErrHelp)
 }
 
 // The interval of "run" declares nothing for "once", and what is not for a
@@ -120,7 +120,7 @@ func TestHostWithoutNameNeedsOne(t *testing.T) {
 	c.hostName = noName
 	err := c.run(t.Context())
 	require.EqualError(t, err, "this host has no name to go by: uname failed; give one with -host")
-	require.Equal(t, exitConfig, exitCode(err))
+	require.Equal(t, cli.ExitConfig, exitCode(err))
 
 	c = testCall(t, "", "leave", "-host", "Web-1")
 	c.hostName = noName
@@ -134,7 +134,7 @@ func TestSplayIsCutShortBySignal(t *testing.T) {
 	c := testCall(t, "", "once", "-server", "tcp://192.0.2.1:1", "-splay", "700h")
 	err := c.run(ctx)
 	require.EqualError(t, err, "stopped before the beat was sent")
-	require.Equal(t, exitNotDelivered, exitCode(err))
+	require.Equal(t, cli.ExitFailed, exitCode(err))
 }
 
 func TestTimesHaveUnits(t *testing.T) {
@@ -163,7 +163,7 @@ func TestTimesHaveUnits(t *testing.T) {
 		"9600h1s": `"9600h1s" is not in 0s to 400d`,
 		"401d":    `"401d" is not in 0s to 400d`,
 	} {
-		err := setBackIn(new(settings), text)
+		_, err := timeIn(text, 0)
 		if want == "" {
 			require.NoError(t, err, text)
 			continue

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"sync"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
@@ -28,7 +29,9 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *wa
 		}
 		said[i] = state
 		text := describe(state)
-		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
+		peer := s.Peers[i]
+		see(&peer, state)
+		if err := s.Tell(peer); err != nil {
 			text = err.Error()
 		}
 		logs[i].add(text, state.Phase == watch.Dead || state.Unseen)
@@ -76,7 +79,7 @@ func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Ta
 		c.warnf("%v", err)
 	}
 	for i, state := range states {
-		peers[i] = seen(peers[i], state)
+		see(&peers[i], state)
 	}
 	return nil
 }
@@ -90,19 +93,19 @@ const statusRestarting = "restarting"
 // that: so it is alive, with a word that is worth an alert.
 const statusUnknown = "unknown"
 
-// isUnknown tells whether nobody knows how a target is: of one that was never
+// isUnknown reports whether nobody knows how a target is: of one that was never
 // seen and of one that has ended, only a look could tell.
 func isUnknown(s watch.State) bool {
 	return s.Unseen && (s.Phase == watch.Starting || s.Phase == watch.Away)
 }
 
-// seen returns what is to be said of a peer whose process is in a state.
-func seen(p sender.Peer, s watch.State) sender.Peer {
+// see makes p what is to be said of a peer whose process is in a state.
+func see(p *sender.Peer, s watch.State) {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
 	p.Silent = s.Phase == watch.Starting && !s.Unseen
 	if isUnknown(s) {
 		p.Status = statusUnknown
-		return p
+		return
 	}
 	switch s.Phase {
 	case watch.Away: // its silence would be judged by the collector's patience, not by ours
@@ -112,7 +115,6 @@ func seen(p sender.Peer, s watch.State) sender.Peer {
 	case watch.Dead:
 		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
 	}
-	return p
 }
 
 // describe tells an operator about a state.
@@ -141,4 +143,58 @@ func ending(e watch.Exit) string {
 		return fmt.Sprintf(", exit code %d", e.Code)
 	}
 	return ""
+}
+
+// changePause is the time between two lines about the changes of one target, on
+// average: a service may crash in a loop, and who writes a pid file may name
+// another process each time it is read.
+const changePause = time.Minute
+
+// changesAtOnce is how many changes in a row are logged at once.
+const changesAtOnce = 3
+
+// A changeLog logs how a target changes. Of changes that come too fast the last
+// one is logged when its time has come, with how many there were before it.
+type changeLog struct {
+	say func(text string, dead bool)
+
+	mu     sync.Mutex // guards what follows
+	paid   time.Time  // until then each line has had its pause
+	text   string     // of the last change
+	dead   bool
+	unsaid int // changes that are not logged yet
+}
+
+func (l *changeLog) add(text string, dead bool) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.text, l.dead = text, dead
+	l.unsaid++
+	if l.unsaid > 1 {
+		return // its time will come
+	}
+	if wait := time.Until(l.paid.Add(-(changesAtOnce - 1) * changePause)); wait > 0 {
+		time.AfterFunc(wait, l.flush)
+		return
+	}
+	l.write()
+}
+
+func (l *changeLog) flush() {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.write()
+}
+
+func (l *changeLog) write() {
+	text := l.text
+	if skipped := l.unsaid - 1; skipped > 0 {
+		text = fmt.Sprintf("%s (%d earlier changes were not logged)", text, skipped)
+	}
+	if now := time.Now(); l.paid.Before(now) {
+		l.paid = now
+	}
+	l.paid = l.paid.Add(changePause)
+	l.unsaid = 0
+	l.say(text, l.dead)
 }

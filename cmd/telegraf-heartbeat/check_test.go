@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 )
 
@@ -24,7 +25,7 @@ func checked(t *testing.T, dir, conf string) []string {
 	if err == nil {
 		require.Equal(t, "ok: one instance in "+file+"\n", stdout.String())
 	} else {
-		require.Equal(t, 3, execd.ExitCode(err))
+		require.Equal(t, 3, cli.ExitCode(err))
 		require.Empty(t, stdout.String())
 		fmt.Fprintln(&stderr, "E! telegraf-heartbeat:", err)
 	}

@@ -1,5 +1,6 @@
 // Command telegraf-heartbeat runs the heartbeat input beside a stock Telegraf,
-// as an external program of its [[inputs.execd]].
+// as an external program of its [[inputs.execd]]. It brings the plugin to package
+// execd and prints state files; it never listens or judges by itself.
 package main
 
 import (
@@ -10,6 +11,7 @@ import (
 	"syscall"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 )
 
@@ -19,9 +21,9 @@ func main() {
 	err := run(ctx, os.Args[1:])
 	stop()
 	if err != nil {
-		// [[inputs.execd]] takes lines that begin so for errors.
+		// [[inputs.execd]] takes lines that begin with this for errors.
 		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", err)
-		os.Exit(execd.ExitCode(err))
+		os.Exit(cli.ExitCode(err))
 	}
 }
 

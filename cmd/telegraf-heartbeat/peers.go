@@ -3,7 +3,6 @@ package main
 import (
 	"cmp"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
 	"slices"
@@ -11,6 +10,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -24,50 +24,44 @@ Usage: telegraf-heartbeat peers [flags]
 
 `
 
-// peersOptions is what the command line asks for.
-type peersOptions struct {
-	dead   bool
-	config string
-	path   string
-}
-
-// flags returns all there are, in the order of the help.
-func (o *peersOptions) flags() []execd.Flag {
-	return []execd.Flag{
-		{Name: "dead", To: &o.dead, Usage: "only the dead"},
-		{Name: "config", Value: "FILE", To: &o.config, Usage: "where the collector is configured, for its 'state_file'"},
-		{Name: "state-file", Value: "FILE", To: &o.path, Usage: "a state file itself"},
+// peersFlags returns all there are, in the order of the help.
+func peersFlags() []cli.Flag {
+	return []cli.Flag{
+		{Name: "dead", Usage: "only the dead"},
+		{Name: "config", Value: "FILE", Usage: "where the collector is configured, for its 'state_file'"},
+		{Name: "state-file", Value: "FILE", Usage: "a state file itself"},
 		{Name: "help", Usage: "print the flags, exit"},
 	}
 }
 
-func peersUsage() string { return peersHead + execd.FlagHelp(new(peersOptions).flags()) }
+func peersUsage() string { return peersHead + execd.Help(peersFlags()) }
 
 // peers is the command of that name.
 func peers(args []string, stdout io.Writer, now time.Time) error {
-	var opts peersOptions
-	flags := execd.FlagSet("peers", opts.flags())
-	err := flags.Parse(args)
+	given, rest, err := cli.Parse(peersFlags(), args)
+	config, _ := given.Last("config")
+	path, _ := given.Last("state-file")
 	switch {
-	case errors.Is(err, flag.ErrHelp):
+	case errors.Is(err, cli.ErrHelp):
 		_, err := io.WriteString(stdout, peersUsage())
 		return err
-	case err == nil && flags.NArg() > 0:
-		err = fmt.Errorf("argument %.64q is not expected", flags.Arg(0))
-	case err == nil && opts.config != "" && opts.path != "":
+	case err != nil:
+	case len(rest) > 0:
+		err = fmt.Errorf("argument %.64q is not expected", rest[0])
+	case config != "" && path != "":
 		err = errors.New("'-config' and '-state-file' exclude each other")
 	}
 	if err != nil {
-		return execd.UsageError(fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
+		return execd.Failure(cli.ExitUsage, fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
 	}
-	paths := []string{opts.path}
-	if opts.path == "" {
-		if paths, err = stateFiles(opts.config); err != nil {
+	paths := []string{path}
+	if path == "" {
+		if paths, err = stateFiles(config); err != nil {
 			return err
 		}
 	}
 	for _, path := range paths {
-		if err := printPeers(stdout, path, opts.dead, now); err != nil {
+		if err := printPeers(stdout, path, given.Switch("dead"), now); err != nil {
 			return err
 		}
 	}

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
@@ -73,7 +73,7 @@ func TestPeersRefusesWhatItCannotDo(t *testing.T) {
 		want string
 		code int
 	}{
-		{[]string{"-deed"}, "flag provided but not defined: -deed; see 'telegraf-heartbeat peers -help'", 2},
+		{[]string{"-deed"}, "flag provided but not defined: -deed (did you mean -dead?); see 'telegraf-heartbeat peers -help'", 2},
 		{[]string{"web-1"}, `argument "web-1" is not expected`, 2},
 		{[]string{"-config", "a", "-state-file", "b"}, "'-config' and '-state-file' exclude each other", 2},
 		{[]string{"-config", "/nowhere.conf"}, "no such file", 3},
@@ -82,7 +82,7 @@ func TestPeersRefusesWhatItCannotDo(t *testing.T) {
 	} {
 		out, err := peersOf(t, c.args...)
 		require.ErrorContains(t, err, c.want)
-		require.Equal(t, c.code, execd.ExitCode(err), c.want)
+		require.Equal(t, c.code, cli.ExitCode(err), c.want)
 		require.Empty(t, out)
 	}
 	out, err := peersOf(t, "-help")

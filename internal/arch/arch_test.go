@@ -115,16 +115,29 @@ var rooms = []room{
 		never:   []string{"net"},
 	},
 	{
+		dir:     "internal/proc/job", // of beats and collectors it knows nothing
+		imports: []string{std, "golang.org/x/sys/unix"},
+		never:   []string{"net", "crypto/tls"},
+	},
+	{
+		dir:     "internal/cli", // of any command; the plugin never imports it, as it is copied into Telegraf's tree
+		imports: []string{std, toml},
+		never:   []string{"net", "os/exec", "os/signal", "regexp"}, // the sender pays for it
+	},
+	{
 		dir: "cmd/heartbeat-sender",
 		imports: []string{
 			std, toml, "golang.org/x/sys/unix",
-			module + "/sender", module + "/internal/watch", module + "/internal/proc", module + "/" + plugin + "/wire",
-			module + "/" + plugin + "/regular",
+			module + "/sender", module + "/internal/cli", module + "/internal/proc/job", module + "/internal/watch", module + "/internal/proc",
+			module + "/" + plugin + "/wire", module + "/" + plugin + "/regular",
 		},
 	},
 	{
-		dir:     "internal/execd", // runs any plugin: its command brings ours
-		imports: []string{std, toml, telegraf, "golang.org/x/sys/unix", module + "/" + plugin + "/regular"},
+		dir: "internal/execd", // runs any plugin: its command brings ours; of wire it takes the filter for foreign text
+		imports: []string{
+			std, toml, telegraf, "golang.org/x/sys/unix",
+			module + "/internal/cli", module + "/" + plugin + "/wire", module + "/" + plugin + "/regular",
+		},
 	},
 	{
 		dir:     "internal/bench", // what it measures are processes

@@ -18,6 +18,7 @@ import (
 	"github.com/influxdata/telegraf/config"
 	"github.com/influxdata/telegraf/plugins/inputs"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
@@ -69,9 +70,8 @@ func (i *interval) UnmarshalText(text []byte) error {
 
 // A configFile is a file, or its absence, and the tables in it.
 type configFile struct {
-	path   string // "" if there is none
-	source string // as written, for messages
-	tables []table
+	cli.File // without a name if there is none
+	tables   []table
 }
 
 const (
@@ -79,13 +79,11 @@ const (
 	maxConfigFile = 16 << 20         // bytes
 )
 
-// readConfig returns what is in a file, without the byte order mark that editors
-// of Windows put before it.
 func readConfig(path string) (string, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), configLimit)
 	defer cancel()
 	content, err := (&regular.Reader{Name: path, Limit: maxConfigFile}).Read(ctx)
-	return strings.TrimPrefix(string(content.Text), "\ufeff"), err
+	return string(content.Text), err
 }
 
 // loadConfig reads the tables of a file. If the file does not exist and was
@@ -99,18 +97,43 @@ func loadConfig(opts options, create inputs.Creator) (*configFile, error) {
 	if err != nil {
 		return nil, fmt.Errorf("cannot read the configuration: %w", err)
 	}
-	file := &configFile{path: opts.config, source: source}
-	text, err := expand(file.source, os.LookupEnv)
+	file := &configFile{File: cli.File{Name: opts.config, Text: source}}
+	return file, file.Explain(file.load(create))
+}
+
+// load reads the tables.
+func (f *configFile) load(create inputs.Creator) error {
+	if err := refuseSecretStores(f.Text); err != nil {
+		return err
+	}
+	text, err := cli.Expand(f.Text, os.LookupEnv)
 	if err != nil {
-		return nil, file.explain(err)
+		return err
 	}
-	if err := toml.Unmarshal([]byte(text), &map[string]any{}); err != nil {
-		return nil, file.explain(err)
+	wrong, err := f.Decode(text, func(text string) (err error) {
+		f.tables, err = decode(text, create)
+		return err
+	})
+	switch {
+	case wrong != nil:
+		return &cli.LineError{Line: wrong.Line, Err: inStatement(*wrong, err)}
+	case err != nil:
+		return err
 	}
-	if file.tables, err = decode(text, create); err != nil {
-		return nil, file.explain(file.locate(text, create, err))
+	return tellApart(f.tables)
+}
+
+var secretReference = regexp.MustCompile(`@\{\w+:\w+\}`)
+
+// refuseSecretStores refuses references to them: they exist in Telegraf, not here.
+func refuseSecretStores(text string) error {
+	for _, s := range cli.Statements(text) {
+		if reference := secretReference.FindString(s.Value); reference != "" {
+			return &cli.LineError{Line: s.Line, Err: fmt.Errorf(
+				"secret stores are not available here, %.64q cannot be resolved; use ${VARIABLE} or a file", reference)}
+		}
 	}
-	return file, file.explain(tellApart(file.tables))
+	return nil
 }
 
 // decode reads all tables of a TOML text, whose variables are expanded. Every
@@ -164,7 +187,7 @@ func checkTags(t table) error {
 			return fmt.Errorf("option '%s' is inside 'tags'; move it above them", name)
 		}
 		if t.Tags[name] == "" {
-			return fmt.Errorf("tag '%s' is empty, which no database keeps", cut(name, 64))
+			return fmt.Errorf("tag '%.64s' is empty, which no database keeps", name)
 		}
 	}
 	return nil
@@ -187,61 +210,43 @@ func tellApart(tables []table) error {
 	return nil
 }
 
-// tableOf returns the statements of table number n, counted from 0, beginning
-// with its header. It is empty if there is none.
-func (f *configFile) tableOf(n int) []statement {
-	all := statements(f.source)
-	begin := len(all)
-	for i, s := range all {
-		if s.header() != tableHeader {
-			continue
-		}
-		if n--; n == -1 {
-			begin = i
-		} else if n == -2 {
-			return all[begin:i]
-		}
-	}
-	return all[begin:]
-}
-
 // initError says which table of the file a plugin refused, and where the option
 // stands that it named.
 func (f *configFile) initError(n int, err error) error {
-	lines := f.tableOf(n)
+	lines := cli.Table(f.Text, tableHeader, n)
 	if len(lines) == 0 {
 		return err
 	}
 	text := err.Error()
 	lines = ofTable(lines, text)
-	line := lines[0].line
+	line := lines[0].Line
 	for _, s := range lines {
-		if strings.Contains(text, "'"+s.name+"'") || s.isEntry(text) {
-			line = s.line
+		if strings.Contains(text, "'"+s.Name+"'") || isEntry(s, text) {
+			line = s.Line
 			break
 		}
 	}
-	return f.explain(&lineError{line, err})
+	return f.Explain(&cli.LineError{Line: line, Err: err})
 }
 
 var numbered = regexp.MustCompile(`(\d+) of (\[\[[a-z_.]+\]\])`)
 
 // ofTable returns those of lines that text is about: all, or those of "2 of
 // [[inputs.heartbeat.rule]]".
-func ofTable(lines []statement, text string) []statement {
+func ofTable(lines []cli.Statement, text string) []cli.Statement {
 	names := numbered.FindStringSubmatch(text)
 	if names == nil {
 		return lines
 	}
 	n, _ := strconv.Atoi(names[1]) //nolint:errcheck // it is a number
 	for i, s := range lines {
-		if s.header() != names[2] {
+		if s.Header() != names[2] {
 			continue
 		}
 		if n--; n > 0 {
 			continue
 		}
-		end := slices.IndexFunc(lines[i+1:], func(s statement) bool { return s.header() != "" })
+		end := slices.IndexFunc(lines[i+1:], func(s cli.Statement) bool { return s.Header() != "" })
 		if end < 0 {
 			return lines[i:]
 		}
@@ -252,8 +257,8 @@ func ofTable(lines []statement, text string) []statement {
 
 // isEntry reports whether text names s by its quoted key, and the option to which
 // its table belongs.
-func (s statement) isEntry(text string) bool {
-	key := strings.Trim(s.name, `"'`)
-	option := s.under[strings.LastIndex(s.under, ".")+1:]
-	return s.under != "" && strings.Contains(text, strconv.Quote(key)) && strings.Contains(text, "'"+strings.TrimRight(option, "]")+"'")
+func isEntry(s cli.Statement, text string) bool {
+	key := strings.Trim(s.Name, `"'`)
+	option := s.Under[strings.LastIndex(s.Under, ".")+1:]
+	return s.Under != "" && strings.Contains(text, strconv.Quote(key)) && strings.Contains(text, "'"+strings.TrimRight(option, "]")+"'")
 }

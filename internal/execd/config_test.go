@@ -10,6 +10,8 @@ import (
 
 	"github.com/influxdata/telegraf/config"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 // refusal checks conf and returns the message after the name of the file. It
@@ -20,7 +22,7 @@ func refusal(t *testing.T, conf string) string {
 	out, _, err := call(t, "-check", "-config", file)
 	require.Error(t, err, "accepted: %s", conf)
 	require.Empty(t, out)
-	require.Equal(t, exitConfig, ExitCode(err))
+	require.Equal(t, cli.ExitConfig, cli.ExitCode(err))
 	require.NotContains(t, err.Error(), "\n")
 	message, ok := strings.CutPrefix(err.Error(), file+":")
 	require.True(t, ok, "file not named: %v", err)
@@ -89,11 +91,11 @@ func TestWrongValueIsRefusedInOneLine(t *testing.T) {
 		"[[inputs.heartbeat]]\ninterval = \"0s\"":                 `2: option 'interval' with value "0s" is refused: must be greater than zero`,
 		"[[inputs.heartbeat]]\ntags = {a = 1}":                    `2: option 'tags' with value {a = 1} is refused: it must be a string, not an integer`,
 		"[[inputs.heartbeat]]\n[inputs.heartbeat.tags]\na = \"\"": "3: tag 'a' is empty, which no database keeps",
-		"[[inputs.heartbeat]]\ndead_after = \n":                   "2: expected value but found '\\n' instead (last key read: 'dead_after')",
-		"[[inputs.heartbeat]]\nwelcome = \"a\nb\"":                "2: strings cannot contain newlines (last key read: 'welcome')",
-		"[[inputs.heartbeat]]\nwelcome = \"a\"\nwelcome = \"b\"":  "3: Key 'inputs.heartbeat.welcome' has already been defined. (last key read: 'welcome')",
-		"\"\\":                  `1: invalid escape in string '\\x00'`,
-		"[[inputs.heartbeat]\n": "2: expected end of table array name delimiter ']', but got '\\n' instead",
+		"[[inputs.heartbeat]]\ndead_after = \n":                   "2: inputs.heartbeat.dead_after: expected value but found '\\n' instead; write strings and durations in quotes",
+		"[[inputs.heartbeat]]\nwelcome = \"a\nb\"":                "2: inputs.heartbeat.welcome: strings cannot contain newlines",
+		"[[inputs.heartbeat]]\nwelcome = \"a\"\nwelcome = \"b\"":  "3: inputs.heartbeat.welcome: Key 'inputs.heartbeat.welcome' has already been defined.",
+		"\"\\":                  `1: "\"\\": invalid escape in string '\\x00'`,
+		"[[inputs.heartbeat]\n": `2: "": expected end of table array name delimiter ']', but got '\n' instead; write strings and durations in quotes`,
 	} {
 		require.Equal(t, want, refusal(t, conf), conf)
 	}
@@ -141,7 +143,8 @@ func TestUnsetVariableIsRefusedWithItsLine(t *testing.T) {
 
 // The stock shim notices at the first use of the secret.
 func TestSecretStoreReferenceIsRefused(t *testing.T) {
-	require.Contains(t, refusal(t, oneTable+"keys = {a = \"@{vault:key}\"}"), "2: secret stores are not available here")
+	require.Equal(t, "2: secret stores are not available here, \"@{vault:key}\" cannot be resolved; use ${VARIABLE} or a file",
+		refusal(t, oneTable+"keys = {a = \"x@{vault:key}\"} # @{a:b}"))
 }
 
 func TestRefusedInitNamesFileAndLine(t *testing.T) {
@@ -184,6 +187,7 @@ func TestValuesReachThePluginAndDefaultsStay(t *testing.T) {
 func TestConfigurationOfAllEditors(t *testing.T) {
 	setBehaviour(t, behaviour{})
 	const mark = "\ufeff"
+	require.Equal(t, "4: option 'quorum' does not exist", refusal(t, "# x\r\n[[inputs.heartbeat]]\r\nmissed_beats = 3\r\nquorum = 1\r\n"))
 	for _, text := range []string{oneTable, "# x\r\n" + oneTable + "missed_beats = 3\r\n"} {
 		out, _, err := call(t, "-check", "-config", writeConf(t, mark+text))
 		require.NoError(t, err)
@@ -194,7 +198,7 @@ func TestConfigurationOfAllEditors(t *testing.T) {
 	for _, file := range []string{t.TempDir(), "/dev/zero"} {
 		_, _, err := call(t, "-check", "-config", file)
 		require.ErrorContains(t, err, "cannot read the configuration: \""+file+"\" is not a regular file")
-		require.Equal(t, exitConfig, ExitCode(err))
+		require.Equal(t, cli.ExitConfig, cli.ExitCode(err))
 	}
 }
 
@@ -202,7 +206,7 @@ func TestFileThatWasAskedForHasToExist(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "none.conf")
 	_, _, err := call(t, "-check", "-config", file)
 	require.ErrorContains(t, err, "cannot read the configuration: open "+file)
-	require.Equal(t, exitConfig, ExitCode(err))
+	require.Equal(t, cli.ExitConfig, cli.ExitCode(err))
 }
 
 func TestWithoutTheDefaultFileThereIsOneInstanceWithDefaults(t *testing.T) {
@@ -212,4 +216,12 @@ func TestWithoutTheDefaultFileThereIsOneInstanceWithDefaults(t *testing.T) {
 	out, _, err := call(t, "-check")
 	require.NoError(t, err)
 	require.Equal(t, "ok: no configuration file, one instance with defaults\n", out)
+}
+
+func TestOptionNamesIncludeEmbeddedStructsAndTables(t *testing.T) {
+	require.Equal(t, []string{"service_addresses", "dead_after", "missed_beats", "state_file", "welcome", "keys", "rule", "tls_cert"},
+		optionNames(&fake{}, nil))
+	require.Equal(t, []string{"host", "dead_after"}, optionNames(&fake{}, []string{"rule"}))
+	require.Empty(t, optionNames(&fake{}, []string{"welcome"}))
+	require.Nil(t, optionNames(&fake{}, []string{"nothing"}))
 }

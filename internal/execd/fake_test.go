@@ -20,6 +20,7 @@ import (
 	"github.com/influxdata/telegraf/plugins/inputs"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
@@ -120,7 +121,7 @@ func child() int {
 	behave.stop = func(*fake) { fmt.Fprintln(os.Stderr, "stopped") }
 	ctx, stop := signal.NotifyContext(context.Background(), syscall.SIGTERM, syscall.SIGHUP)
 	defer stop()
-	return ExitCode(Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
+	return cli.ExitCode(Run(ctx, os.Args[1:], os.Stdin, os.Stdout, os.Stderr))
 }
 
 func gatherOne(_ *fake, acc telegraf.Accumulator) error {

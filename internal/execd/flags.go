@@ -2,10 +2,13 @@ package execd
 
 import (
 	"errors"
-	"flag"
 	"fmt"
 	"slices"
 	"time"
+
+	"github.com/influxdata/telegraf/config"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 const defaultConfig = "/etc/telegraf-heartbeat/heartbeat.conf"
@@ -48,90 +51,96 @@ var (
 	}
 )
 
-// flags returns all there are, in the order of the help; asked is where modes
-// go.
-func (opts *options) flags(asked map[string]*bool) []Flag {
-	return []Flag{
+// Flags returns those of the program, in the order of the help.
+func Flags() []cli.Flag {
+	return []cli.Flag{
 		{
-			Name: "config", Value: "FILE", Initial: defaultConfig, To: &opts.config,
+			Name: "config", Value: "FILE", Initial: defaultConfig,
 			Usage: "[[inputs.heartbeat]] tables; without the default file one instance with defaults",
 		},
 		{
-			Name: "interval", Value: "TIME", To: &opts.interval,
+			Name: "interval", Value: "TIME",
 			Usage: "gather on its own, e.g. every 10s, and ignore stdin, so that it also runs under systemd " +
 				"with stdin on /dev/null; without it each line on stdin gathers and the end of " +
 				`stdin is the end of the run, signal = "STDIN"`,
 		},
 		{
-			Name: "listen", Value: "URL", To: &opts.listen,
+			Name: "listen", Value: "URL",
 			Usage: "a try without Telegraf and configuration, e.g. tcp://:7878: " +
 				"prints what happens to peers, ignores stdin",
 		},
-		{Name: "check", To: asked["check"], Usage: `check the configuration and the files it names, print "ok", exit`},
-		{
-			Name: "print-telegraf-conf", To: asked["print-telegraf-conf"],
-			Usage: "print [[inputs.execd]] for telegraf.conf, exit",
-		},
-		{Name: "sample-config", To: asked["sample-config"], Usage: "print the options of [[inputs.heartbeat]], exit"},
-		{Name: "version", To: asked["version"], Usage: "print the version, exit"},
-		{Name: "debug", To: &opts.debug, Usage: "log debug messages"},
+		{Name: "check", Usage: `check the configuration and the files it names, print "ok", exit`},
+		{Name: "print-telegraf-conf", Usage: "print [[inputs.execd]] for telegraf.conf, exit"},
+		{Name: "sample-config", Usage: "print the options of [[inputs.heartbeat]], exit"},
+		{Name: "version", Usage: "print the version, exit"},
+		{Name: "debug", Usage: "log debug messages"},
 		{Name: "help", Usage: "print the flags, exit"},
 	}
 }
 
-// Flags returns those of the program, for its manual.
-func Flags() []Flag { return new(options).flags(nil) }
+// Help returns what a help says of flags, in 80 columns.
+func Help(flags []cli.Flag) string { return cli.Help(flags, 25, 80) }
 
-func usage() string { return usageHead + FlagHelp(Flags()) + usageTail }
+func usage() string { return usageHead + Help(Flags()) + usageTail }
 
-// parseFlags reads the command line. It returns flag.ErrHelp for -help.
+// parseFlags reads the command line. It returns cli.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
-	var opts options
-	asked := make(map[string]*bool, len(modes))
-	for _, mode := range modes {
-		asked[mode] = new(bool)
+	opts := options{config: defaultConfig}
+	given, rest, err := cli.Parse(Flags(), args)
+	switch {
+	case errors.Is(err, cli.ErrHelp):
+		return opts, err
+	case err == nil && len(rest) > 0:
+		err = fmt.Errorf("argument %.64q is not expected", rest[0])
+	case err == nil:
+		err = opts.set(given)
 	}
-	flags := FlagSet("telegraf-heartbeat", opts.flags(asked))
-	if err := flags.Parse(args); err != nil {
-		return options{}, withHelp(err)
+	if err != nil {
+		return opts, fmt.Errorf("%w; see 'telegraf-heartbeat -help'", err)
 	}
-	if flags.NArg() > 0 {
-		return options{}, withHelp(fmt.Errorf("argument %q is not expected", cut(flags.Arg(0), 64)))
-	}
-	given := make(map[string]bool)
-	flags.Visit(func(f *flag.Flag) { given[f.Name] = true })
-	opts.explicit = given["config"]
-	for _, mode := range modes {
-		if *asked[mode] {
-			opts.mode = mode
-		}
-	}
-	return opts, withHelp(checkFlags(opts, given))
+	return opts, nil
 }
 
-// checkFlags refuses flags that contradict each other or have no meaning.
-func checkFlags(opts options, given map[string]bool) error {
+// set takes over what was given. It refuses flags that contradict each other or
+// have no meaning.
+func (opts *options) set(given cli.Given) error {
 	for _, set := range excludes {
-		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return !given[name] })
+		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return given[name] == nil })
 		if len(set) > 1 {
 			return fmt.Errorf("'-%s' and '-%s' exclude each other", set[0], set[1])
 		}
 	}
-	if given["interval"] && opts.interval <= 0 {
-		return errors.New("'-interval' must be greater than zero")
+	if file, ok := given.Last("config"); ok {
+		opts.config, opts.explicit = file, true
 	}
-	if given["listen"] && opts.listen == "" {
+	url, listen := given.Last("listen")
+	opts.listen, opts.debug = url, given.Switch("debug")
+	switch {
+	case opts.config == "":
+		return errors.New("'-config' needs a file")
+	case listen && url == "":
 		return errors.New("'-listen' needs a URL, e.g. tcp://:7878")
 	}
-	if given["config"] && opts.config == "" {
-		return errors.New("'-config' needs a file")
+	for _, mode := range modes {
+		if given.Switch(mode) {
+			opts.mode = mode
+		}
+	}
+	if text, ok := given.Last("interval"); ok {
+		return opts.setInterval(text)
 	}
 	return nil
 }
 
-func withHelp(err error) error {
-	if err == nil || errors.Is(err, flag.ErrHelp) {
-		return err
+// setInterval reads what Telegraf reads as a duration, so that days are a unit.
+func (opts *options) setInterval(text string) error {
+	var interval config.Duration
+	if err := interval.UnmarshalText([]byte(text)); err != nil {
+		return fmt.Errorf(`'-interval' must be a duration like "10s", "90m" or "7d", not %.64q`, text)
 	}
-	return fmt.Errorf("%w; see 'telegraf-heartbeat -help'", err)
+	if interval <= 0 {
+		return errors.New("'-interval' must be greater than zero")
+	}
+	opts.interval = time.Duration(interval)
+	return nil
 }

@@ -17,7 +17,18 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/config"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
+
+var environment = map[string]string{
+	"NAME":   "web-1",
+	"EMPTY":  "",
+	"NUMBER": "500",
+	"YES":    "true",
+	"NASTY":  "a\"b\\c'd\n#e\t${NAME}",
+	"BAD":    "\xff",
+}
 
 // Whatever stands in the file, it is refused in one line that says where, or
 // it is TOML in which each key is an option, and has the value that a naive
@@ -56,10 +67,10 @@ func FuzzConfig(f *testing.F) {
 			}
 		}
 		if err != nil {
-			requireOneLine(t, failure(exitConfig, err).Error(), path, text)
+			requireOneLine(t, Failure(cli.ExitConfig, err).Error(), path, text)
 			return
 		}
-		expanded, err := expand(text, os.LookupEnv)
+		expanded, err := cli.Expand(text, os.LookupEnv)
 		require.NoError(t, err)
 		var read map[string]any
 		_, err = toml.Decode(expanded, &read)
@@ -207,7 +218,7 @@ func withoutVariables(text string) (string, bool) {
 	return out.String(), err == nil
 }
 
-// areUnderstood tells whether all variables have a value or a default.
+// areUnderstood reports whether all variables have a value or a default.
 func areUnderstood(text string) bool {
 	for _, parts := range reference.FindAllStringSubmatch(text, -1) {
 		name, hasDefault, fallback := parts[1], parts[2] != "", parts[3]

@@ -7,6 +7,8 @@ import (
 	"github.com/BurntSushi/toml"
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/plugins/inputs"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 // listenConfig returns the configuration of a try: everything as by default
@@ -14,7 +16,7 @@ import (
 func listenConfig(url string, create inputs.Creator) (*configFile, error) {
 	t := table{plugin: create()}
 	_, err := toml.Decode(`state_file = "none"
-service_addresses = ["`+escape(url, false)+`"]`, t.plugin)
+service_addresses = [`+cli.Quote(url)+`]`, t.plugin)
 	return &configFile{tables: []table{t}}, err
 }
 

@@ -9,6 +9,8 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/metric"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 func TestTransitionsAreReadable(t *testing.T) {
@@ -80,6 +82,6 @@ func TestTryDoesNotWaitForItsAddress(t *testing.T) {
 	setBehaviour(t, behaviour{start: func(*fake, telegraf.Accumulator) error { return errTaken }})
 	_, stderr, err := call(t, "-listen", "tcp://:7878")
 	require.ErrorIs(t, err, syscall.EADDRINUSE)
-	require.Equal(t, exitFailure, ExitCode(err))
+	require.Equal(t, cli.ExitFailed, cli.ExitCode(err))
 	require.Empty(t, stderr)
 }

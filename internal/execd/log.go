@@ -10,6 +10,8 @@ import (
 
 	"github.com/influxdata/telegraf"
 	telegraflogger "github.com/influxdata/telegraf/logger"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // longestLine keeps a message below the 64 KiB that [[inputs.execd]] reads as
@@ -24,11 +26,10 @@ type logSink struct {
 }
 
 func (s *logSink) print(level telegraf.LogLevel, prefix, text string) {
-	line := level.Indicator() + " " + oneLine(cut(prefix+text, longestLine))
-	line = cut(line, longestLine) // written out, line breaks are longer
+	line := level.Indicator() + " " + wire.Line(prefix+strings.TrimRight(text, "\r\n"), longestLine)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// There is nobody left to tell that messages cannot be written.
+	// A message that cannot be written cannot be reported either.
 	_, _ = io.WriteString(s.w, line+"\n")
 }
 

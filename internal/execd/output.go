@@ -162,7 +162,7 @@ func (o *output) write(m telegraf.Metric) {
 func (o *output) drop(err error) {
 	o.dropped++
 	if o.said.allow(time.Now()) {
-		o.log.Warnf("%d metrics could not be written and were dropped, the last one because of %s", o.dropped, cut(err.Error(), 256))
+		o.log.Warnf("%d metrics could not be written and were dropped, the last one because of %.256s", o.dropped, err)
 		o.dropped = 0
 	}
 }

@@ -10,45 +10,51 @@ import (
 	"cmp"
 	"context"
 	"errors"
-	"flag"
 	"fmt"
 	"io"
+	"os"
+	"path/filepath"
+	"strings"
 	"time"
 
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/models"
 	"github.com/influxdata/telegraf/plugins/inputs"
 	"github.com/influxdata/telegraf/plugins/serializers/influx"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // Run is the command: args are its arguments without its name. It returns
 // when ctx ends, stdin ends (where stdin is used) or stdout is closed, and
 // then nil; with an error if it could not begin, could not go on, or could
-// not end in time. The error is one line; ExitCode knows its exit code.
+// not end in time. The error is one line; cli.ExitCode knows its exit code.
 //
 // One goroutine may outlast Run: nothing can end the reading of stdin but the
 // end of stdin, or of the process.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	opts, err := parseFlags(args)
-	if errors.Is(err, flag.ErrHelp) {
+	if errors.Is(err, cli.ErrHelp) {
 		_, err := io.WriteString(stdout, usage())
-		return failure(exitFailure, err)
+		return Failure(cli.ExitFailed, err)
 	}
 	if err != nil {
-		return failure(exitUsage, err)
+		return Failure(cli.ExitUsage, err)
 	}
 	create, ok := inputs.Inputs["heartbeat"]
 	if !ok {
-		return failure(exitFailure, errors.New("plugin 'heartbeat' is not part of this program"))
+		return Failure(cli.ExitFailed, errors.New("plugin 'heartbeat' is not part of this program"))
 	}
 	switch opts.mode {
 	case "version":
-		return failure(exitFailure, printVersion(stdout))
+		_, err := fmt.Fprintln(stdout, cli.Version("telegraf-heartbeat", "github.com/influxdata/telegraf"))
+		return Failure(cli.ExitFailed, err)
 	case "sample-config":
 		_, err := io.WriteString(stdout, create().SampleConfig())
-		return failure(exitFailure, err)
+		return Failure(cli.ExitFailed, err)
 	case "print-telegraf-conf":
-		return failure(exitFailure, printTelegrafConf(stdout, opts))
+		return Failure(cli.ExitFailed, printTelegrafConf(stdout, opts))
 	default:
 		r := &runner{opts: opts, stdin: stdin, stdout: stdout, sink: &logSink{w: stderr}}
 		return r.run(ctx, create)
@@ -61,7 +67,7 @@ func Plugins(config string) ([]telegraf.Input, error) {
 	opts := options{config: cmp.Or(config, defaultConfig), explicit: config != ""}
 	file, err := loadConfig(opts, inputs.Inputs["heartbeat"])
 	if err != nil {
-		return nil, failure(exitConfig, err)
+		return nil, Failure(cli.ExitConfig, err)
 	}
 	plugins := make([]telegraf.Input, 0, len(file.tables))
 	for _, t := range file.tables {
@@ -70,11 +76,49 @@ func Plugins(config string) ([]telegraf.Input, error) {
 	return plugins, nil
 }
 
-func failure(code int, err error) error {
+// Failure gives err its exit code and makes its text one line. It returns nil if
+// err is nil.
+func Failure(code int, err error) error {
 	if err == nil {
 		return nil
 	}
-	return &exitError{code, err}
+	return cli.Exit(code, message{err})
+}
+
+// A message is an error in one line, because [[inputs.execd]] takes each line on
+// stderr for a message.
+type message struct{ err error }
+
+func (m message) Error() string {
+	return wire.Line(strings.TrimRight(m.err.Error(), "\r\n"), cli.MaxMessage)
+}
+func (m message) Unwrap() error { return m.err }
+
+// printTelegrafConf prints the table that makes Telegraf run this program as it
+// was called now.
+func printTelegrafConf(w io.Writer, opts options) error {
+	program, err := os.Executable()
+	if err != nil {
+		return fmt.Errorf("cannot find this program: %w", err)
+	}
+	command := []string{cli.Quote(program)}
+	if opts.explicit {
+		file, err := filepath.Abs(opts.config)
+		if err != nil {
+			return fmt.Errorf("cannot find the configuration: %w", err)
+		}
+		command = append(command, `"-config"`, cli.Quote(file))
+	}
+	if opts.debug {
+		command = append(command, `"-debug"`)
+	}
+	_, err = fmt.Fprintf(w, `[[inputs.execd]]
+  command = [%s]
+  signal = "STDIN"
+  restart_delay = "1s"
+  data_format = "influx"
+`, strings.Join(command, ", "))
+	return err
 }
 
 // A runner is one run of the program beyond its flags.
@@ -89,7 +133,7 @@ type runner struct {
 func (r *runner) run(ctx context.Context, create inputs.Creator) error {
 	captureLogs(r.sink, r.level(general{}))
 	if err := r.load(create); err != nil {
-		return failure(exitConfig, err)
+		return Failure(cli.ExitConfig, err)
 	}
 	wrong := r.prepare()
 	for _, note := range r.file.unitless() {
@@ -98,15 +142,15 @@ func (r *runner) run(ctx context.Context, create inputs.Creator) error {
 	if len(wrong) > 0 {
 		last := len(wrong) - 1 // is what Run returns
 		for _, err := range wrong[:last] {
-			r.sink.print(telegraf.Error, "telegraf-heartbeat: ", failure(exitConfig, err).Error())
+			r.sink.print(telegraf.Error, "telegraf-heartbeat: ", Failure(cli.ExitConfig, err).Error())
 		}
-		return failure(exitConfig, wrong[last])
+		return Failure(cli.ExitConfig, wrong[last])
 	}
 	if r.opts.mode == "check" {
 		_, err := fmt.Fprintln(r.stdout, "ok:", r.summary())
-		return failure(exitFailure, err)
+		return Failure(cli.ExitFailed, err)
 	}
-	return failure(exitFailure, r.serve(ctx))
+	return Failure(cli.ExitFailed, r.serve(ctx))
 }
 
 // load reads the configuration.
@@ -162,12 +206,12 @@ func (r *runner) logger(g general) *logger {
 // summary says what will run.
 func (r *runner) summary() string {
 	switch {
-	case r.file.path == "":
+	case r.file.Name == "":
 		return "no configuration file, one instance with defaults"
 	case len(r.file.tables) == 1:
-		return "one instance in " + r.file.path
+		return "one instance in " + r.file.Name
 	default:
-		return fmt.Sprintf("%d instances in %s", len(r.file.tables), r.file.path)
+		return fmt.Sprintf("%d instances in %s", len(r.file.tables), r.file.Name)
 	}
 }
 

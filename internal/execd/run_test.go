@@ -19,6 +19,8 @@ import (
 
 	"github.com/influxdata/telegraf"
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 func TestEachLineGathersAndTheEndOfStdinIsTheEnd(t *testing.T) {
@@ -309,7 +311,7 @@ func TestStopThatHangsIsLeftAloneAndNamed(t *testing.T) {
 		tr := begin(t, "[[inputs.heartbeat]]\nalias = \"east\"\nwelcome = \"hang\"\n[[inputs.heartbeat]]\ntags = {a = \"1\"}")
 		err := tr.endOfStdin()
 		require.EqualError(t, err, "stopping inputs.heartbeat::east took longer than 3.5s")
-		require.Equal(t, exitFailure, ExitCode(err))
+		require.Equal(t, cli.ExitFailed, cli.ExitCode(err))
 		require.Equal(t, stopLimit, tr.took)
 		require.EqualValues(t, 2, stops.Load(), "one that hangs must not keep the others from stopping")
 		close(release)
@@ -373,7 +375,7 @@ func TestOutputThatFailsOtherwiseIsAFailure(t *testing.T) {
 		tr.line()
 		err := tr.ended()
 		require.ErrorContains(t, err, "writing metrics failed: no space left on device")
-		require.Equal(t, exitFailure, ExitCode(err))
+		require.Equal(t, cli.ExitFailed, cli.ExitCode(err))
 	})
 }
 
@@ -456,7 +458,7 @@ func TestStartThatFailsOtherwiseEndsAllInOneLine(t *testing.T) {
 		tr := begin(t, "[[inputs.heartbeat]]\n[[inputs.heartbeat]]\ntags = {a = \"1\"}\nalias = \"b\"\nwelcome = \"fail\"")
 		err := tr.ended()
 		require.EqualError(t, err, `starting inputs.heartbeat::b failed: certificate\nis bad: context canceled`)
-		require.Equal(t, exitFailure, ExitCode(err))
+		require.Equal(t, cli.ExitFailed, cli.ExitCode(err))
 		require.Equal(t, 1, stops)
 	})
 }

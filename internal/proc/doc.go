@@ -1,3 +1,3 @@
-// Package proc reads what Linux tells of processes in /proc. Elsewhere nothing
-// is told.
+// Package proc reads what Linux says of processes in /proc; elsewhere it returns
+// nothing. It knows numbers of processes, and never what they are for.
 package proc

@@ -32,7 +32,7 @@ func StartMS(pid uint32) int64 {
 	return ticks * 10
 }
 
-// IsZombie tells whether a process only waits to be reaped. If the first
+// IsZombie reports whether a process only waits to be reaped. If the first
 // thread has ended before the others, it looks much the same.
 func IsZombie(pid uint32) bool {
 	fields := stat(pid)

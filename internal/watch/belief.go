@@ -92,7 +92,7 @@ func (b belief) over(p Phase) belief {
 	return b
 }
 
-// isStranger tells whether pid, which lives, is just somebody with the number
+// isStranger reports whether pid, which lives, is just somebody with the number
 // of the process that has ended.
 func (b belief) isStranger(pid uint32, mark int64) bool {
 	return pid == b.Process.PID && mark == b.mark

@@ -137,7 +137,7 @@ func (p *process) await(check func(fd uintptr) bool) bool {
 	return err == nil && conn.Read(check) == nil
 }
 
-// isReadable tells whether all threads of the process have ended.
+// isReadable reports whether all threads of the process have ended.
 func isReadable(fd uintptr) bool {
 	fds := []unix.PollFd{{Fd: int32(fd), Events: unix.POLLIN}}
 	for {
@@ -148,7 +148,7 @@ func isReadable(fd uintptr) bool {
 	}
 }
 
-// isOver tells whether the process has ended, without waiting.
+// isOver reports whether the process has ended, without waiting.
 func (p *process) isOver() bool {
 	if p.pidfd != nil {
 		over := false

@@ -83,7 +83,7 @@ func askForUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 	return statuses, nil
 }
 
-// hostIsStopping tells whether the host is shutting down, as far as systemd is
+// hostIsStopping reports whether the host is shutting down, as far as systemd is
 // there to say so.
 func hostIsStopping(ctx context.Context) bool {
 	out, _ := systemctl(ctx, stoppingTime, "is-system-running") //nolint:errcheck // anything but "running" is an error

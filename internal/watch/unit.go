@@ -105,7 +105,7 @@ func (u *unitStatus) kind(ranBefore bool) kind {
 	return between
 }
 
-// isHollow tells whether there is nothing to watch in a unit that is active.
+// isHollow reports whether there is nothing to watch in a unit that is active.
 func (u *unitStatus) isHollow() bool { return u.active == "active" && u.mainPID == 0 }
 
 // checkUnits returns what is wrong with units, whether they run or not, or

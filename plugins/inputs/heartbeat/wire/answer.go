@@ -90,38 +90,43 @@ func DecodeAnswer(payload []byte) (Answer, error) {
 	var d Decoder
 	acked := false
 	d.scan.reset(payload)
-	err := d.scan.document(func(key []byte) (err error) {
-		switch string(key) {
-		case "ack":
-			acked = true
-			a.Seq, err = d.integer("ack", 0, MaxInteger)
-		case "error":
-			a.Error, err = d.anyText("error")
-		case "now_ms":
-			a.NowMS, err = d.integer("now_ms", 0, MaxInteger)
-		case "dead_after_ms":
-			a.DeadAfterMS, err = d.integer("dead_after_ms", 0, MaxInteger)
-		case "rule":
-			a.Rule, err = d.anyText("rule")
-		case "id":
-			a.ID, err = d.anyText("id")
-		case "collector":
-			a.Collector, err = d.text("collector", "", MaxHost, hostByte)
-		case "known":
-			known := true
-			known, err = d.boolean("known")
-			a.Unknown = !known && err == nil
-		case "near":
-			a.Near, err = d.near()
-		default:
-			err = d.scan.skip(1)
-		}
-		return err
+	err := d.scan.document(func(key []byte) error {
+		acked = acked || string(key) == "ack"
+		return d.answerMember(&a, key)
 	})
 	if err == nil && !acked && a.Error == "" {
 		err = errors.New("answer is neither an acknowledgement nor an error")
 	}
 	return a, err
+}
+
+// answerMember reads the value of one key into a.
+func (d *Decoder) answerMember(a *Answer, key []byte) (err error) {
+	switch string(key) {
+	case "ack":
+		a.Seq, err = d.integer("ack", 0, MaxInteger)
+	case "error":
+		a.Error, err = d.anyText("error")
+	case "now_ms":
+		a.NowMS, err = d.integer("now_ms", 0, MaxInteger)
+	case "dead_after_ms":
+		a.DeadAfterMS, err = d.integer("dead_after_ms", 0, MaxInteger)
+	case "rule":
+		a.Rule, err = d.anyText("rule")
+	case "id":
+		a.ID, err = d.anyText("id")
+	case "collector":
+		a.Collector, err = d.text("collector", "", MaxHost, hostByte)
+	case "known":
+		var known bool
+		known, err = d.boolean("known")
+		a.Unknown = !known && err == nil
+	case "near":
+		a.Near, err = d.near()
+	default:
+		return d.scan.skip(1)
+	}
+	return err
 }
 
 // near reads names of peers.

@@ -1,7 +1,7 @@
 // Package wire turns bytes into heartbeats and heartbeats into bytes, as
-// PROTOCOL.md beside it describes. It reads from an io.Reader and holds no
-// socket, no clock, no lock and no goroutine, and it does not judge who is
-// alive.
+// PROTOCOL.md beside it describes, and makes foreign text fit for logs. It reads
+// from an io.Reader and never knows a socket, a clock, a lock, a goroutine or who
+// is alive.
 package wire
 
 import (
@@ -81,10 +81,10 @@ type Field struct {
 	Value any
 }
 
-// Leaving tells whether b announces a planned end.
+// Leaving reports whether b announces a planned end.
 func (b *Beat) Leaving() bool { return b.Status == StatusLeaving }
 
-// Dead tells whether b reports an end seen by its watcher.
+// Dead reports whether b reports an end seen by its watcher.
 func (b *Beat) Dead() bool { return b.Status == StatusDead }
 
 // canonicalStatus folds the statuses that mean something to their one

@@ -153,12 +153,15 @@ func TestAnswersAreReadAsTheyWereWritten(t *testing.T) {
 func TestAnswerNamesAsManyAsFit(t *testing.T) {
 	longest := strings.Repeat("n", MaxHost+1+MaxService)
 	for size := range MaxAnswer - 200 {
-		a := Answer{Seq: MaxInteger, NowMS: MaxInteger, ID: strings.Repeat("i", size), Collector: "hb-1", Unknown: true, Near: []string{"web-5", longest, "web-6", "web-7"}}
+		a := Answer{
+			Seq: MaxInteger, NowMS: MaxInteger, ID: strings.Repeat("i", size), Collector: "hb-1", Unknown: true,
+			Near: []string{"web-5", longest, "web-6", "web-7"},
+		}
 		payload := AppendAnswer([]byte("before"), &a)[len("before"):]
 		got, err := DecodeAnswer(payload)
 		require.NoError(t, err)
 		require.LessOrEqual(t, len(payload), MaxAnswer)
-		require.Equal(t, a.Near[:len(got.Near)], append([]string{}, got.Near...))
+		require.Equal(t, a.Near[:len(got.Near)], append(make([]string, 0), got.Near...))
 		switch {
 		case size < 450:
 			require.Len(t, got.Near, MaxNear)
@@ -170,7 +173,7 @@ func TestAnswerNamesAsManyAsFit(t *testing.T) {
 
 func TestAnswerHoldsNothingInvisible(t *testing.T) {
 	payload := AppendAnswer(nil, &Answer{Error: "x509: \x1b[31m\n\u202e\x80 \"é\"", NowMS: 1})
-	require.Equal(t, `{"error":"x509: \\x1b[31m\\n\\u202e\\x80 \"é\"","now_ms":1}`, string(payload))
+	require.Equal(t, `{"error":"x509: \\x1b[31m\\n\\u202e\\x80 \"é\"","now_ms":1}`, string(payload)) //nolint:testifylint // its escapes count
 	got, err := DecodeAnswer(payload)
 	require.NoError(t, err)
 	require.Equal(t, `x509: \x1b[31m\n\u202e\x80 "é"`, got.Error)

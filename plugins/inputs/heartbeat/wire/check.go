@@ -116,7 +116,7 @@ func optionalHost(key, text string) error {
 	if text == "" {
 		return nil
 	}
-	_, err := host(key, text)
+	_, err := hostOf(key, text)
 	return err
 }
 
@@ -151,7 +151,7 @@ func checkFields(fields []Field) error {
 func checkKey(seen map[string]bool, key string) error {
 	switch {
 	case seen[key]:
-		return refuse(ReasonDuplicateKey, "key %s stands twice", quote(key))
+		return refuse(ReasonDuplicateKey, "duplicate key %s", quote(key))
 	case len(seen) == MaxEntries:
 		return tooMany(MaxEntries + 1)
 	}

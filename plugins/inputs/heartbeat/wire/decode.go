@@ -1,6 +1,7 @@
 package wire
 
 import (
+	"bytes"
 	"math"
 	"strconv"
 )
@@ -18,7 +19,7 @@ type Decoder struct {
 // Decode reads a payload that is one beat. An error is a *Refusal.
 func Decode(payload []byte) (*Beat, error) {
 	beat := new(Beat)
-	return beat, new(Decoder).decode(payload, beat)
+	return beat, new(Decoder).read(payload, beat)
 }
 
 // Decode reads a payload that is one beat into the place of the latest one of
@@ -30,7 +31,7 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 	if d.decodeAgain(payload, latest) {
 		return nil
 	}
-	if err := d.decode(payload, &latest.Beat); err != nil {
+	if err := d.read(payload, &latest.Beat); err != nil {
 		return err
 	}
 	latest.remember(payload, d.numbers)
@@ -40,7 +41,7 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 // letGo lets go of what belongs to the stream.
 func (d *Decoder) letGo() { d.before, d.scan.data = nil, nil }
 
-func (d *Decoder) decode(payload []byte, beat *Beat) error {
+func (d *Decoder) read(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)
 	d.before = beat
 	d.beat = Beat{Status: StatusAlive, Tags: d.beat.Tags[:0], Fields: d.beat.Fields[:0]}
@@ -57,57 +58,84 @@ func (d *Decoder) decode(payload []byte, beat *Beat) error {
 }
 
 // member reads the value of one key. Keys it does not know are ignored.
-//
-//nolint:funlen // a table of keys
-func (d *Decoder) member(key []byte) (err error) {
+func (d *Decoder) member(key []byte) error {
+	if known, err := d.textMember(key); known {
+		return err
+	}
+	if known, err := d.numberMember(key); known {
+		return err
+	}
+	return d.otherMember(key)
+}
+
+// textMember reads the value of a key whose value is a string. It reports false
+// for any other key.
+func (d *Decoder) textMember(key []byte) (known bool, err error) {
 	b, old := &d.beat, d.before
 	switch string(key) {
-	case "v":
-		return d.version()
 	case "ip":
-		return d.addr()
-	case "pid":
-		var pid int64
-		pid, err = d.integer("pid", 0, math.MaxUint32)
-		b.PID, d.hasPID = uint32(pid), true
+		err = d.addr()
 	case "status":
-		return d.status()
+		err = d.status()
 	case "host":
-		b.Host, err = d.host("host", old.Host)
+		b.Host, err = d.hostText("host", old.Host)
 	case "service":
 		b.Service, err = d.text("service", old.Service, MaxService, serviceByte)
 	case "run":
 		b.Run, err = d.text("run", old.Run, MaxRun, opaqueByte)
+	case "to":
+		b.To, err = d.hostText("to", old.To)
+	case "boot":
+		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
+	case "signal":
+		b.Signal, err = d.text("signal", old.Signal, MaxSignal, signalByte)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// numberMember reads the value of a key whose value is an integer. It reports
+// false for any other key.
+func (d *Decoder) numberMember(key []byte) (known bool, err error) {
+	b := &d.beat
+	switch string(key) {
+	case "v":
+		err = d.version()
+	case "pid":
+		b.PID, err = d.pid()
 	case "seq":
 		b.Seq, err = d.noteChanging(seq)
 	case "sent_ms":
 		b.SentMS, err = d.noteChanging(sentMS)
-	case "to":
-		b.To, err = d.host("to", old.To)
-	case "boot":
-		b.Boot, err = d.text("boot", old.Boot, MaxBoot, opaqueByte)
+	case "rtt_us":
+		b.RTTMicros, err = d.noteChanging(rttMicros)
 	case "start_ms":
 		b.StartMS, err = d.integer("start_ms", 0, MaxInteger)
-	case "watched":
-		b.Watched, err = d.boolean("watched")
 	case "interval_ms":
-		b.IntervalMS, err = d.integer("interval_ms", 1, MaxInteger)
-		b.IntervalMS = min(max(b.IntervalMS, MinIntervalMS), MaxIntervalMS)
+		b.IntervalMS, err = d.clamped("interval_ms", MinIntervalMS, MaxIntervalMS)
 	case "back_in_ms":
-		b.BackInMS, err = d.integer("back_in_ms", 0, MaxInteger)
-		b.BackInMS = min(b.BackInMS, MaxBackInMS)
-	case "cancel":
-		b.Cancel, err = d.boolean("cancel")
+		b.BackInMS, err = d.clamped("back_in_ms", 0, MaxBackInMS)
 	case "grace_ms":
-		b.GraceMS, err = d.integer("grace_ms", 0, MaxInteger)
-		b.GraceMS = min(b.GraceMS, MaxGraceMS)
+		b.GraceMS, err = d.clamped("grace_ms", 0, MaxGraceMS)
 	case "exit_code":
 		b.ExitCode, err = d.integer("exit_code", math.MinInt32, math.MaxUint32)
 		b.HasExitCode = true
-	case "signal":
-		b.Signal, err = d.text("signal", old.Signal, MaxSignal, signalByte)
-	case "rtt_us":
-		b.RTTMicros, err = d.noteChanging(rttMicros)
+	default:
+		return false, nil
+	}
+	return true, err
+}
+
+// otherMember reads the value of a key whose value is neither a string nor an
+// integer, and skips that of an unknown key.
+func (d *Decoder) otherMember(key []byte) (err error) {
+	b := &d.beat
+	switch string(key) {
+	case "watched":
+		b.Watched, err = d.boolean("watched")
+	case "cancel":
+		b.Cancel, err = d.boolean("cancel")
 	case "ack":
 		b.Ack, err = d.boolean("ack")
 	case "check":
@@ -120,6 +148,19 @@ func (d *Decoder) member(key []byte) (err error) {
 		return d.scan.skip(1)
 	}
 	return err
+}
+
+func (d *Decoder) pid() (uint32, error) {
+	pid, err := d.integer("pid", 0, math.MaxUint32)
+	d.hasPID = true
+	return uint32(pid), err
+}
+
+// clamped reads a duration and moves it into low..high. Zero is refused where low
+// is more than that.
+func (d *Decoder) clamped(key string, low, high int64) (int64, error) {
+	n, err := d.integer(key, min(low, 1), MaxInteger)
+	return min(max(n, low), high), err
 }
 
 func (d *Decoder) version() error {
@@ -137,7 +178,7 @@ func (d *Decoder) addr() error {
 	}
 	d.beat.IP = d.before.IP
 	var text [len("ffff:ffff:ffff:ffff:ffff:ffff:ffff:ffff")]byte
-	if !d.beat.IP.IsValid() || string(raw) != string(d.beat.IP.AppendTo(text[:0])) {
+	if !d.beat.IP.IsValid() || !bytes.Equal(raw, d.beat.IP.AppendTo(text[:0])) {
 		d.beat.IP, err = parseAddr(string(raw))
 	}
 	return err
@@ -253,7 +294,7 @@ func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (str
 	return string(raw), checkText(key, raw, limit, allowed)
 }
 
-func (d *Decoder) host(key, old string) (string, error) {
+func (d *Decoder) hostText(key, old string) (string, error) {
 	raw, err := d.str(key)
 	if err != nil {
 		return "", err
@@ -261,7 +302,7 @@ func (d *Decoder) host(key, old string) (string, error) {
 	if string(raw) == old && old != "" {
 		return old, nil // is what host has returned
 	}
-	return host(key, raw)
+	return hostOf(key, raw)
 }
 
 func (d *Decoder) str(key string) ([]byte, error) {

@@ -9,10 +9,10 @@ import (
 // in lower case and without a final dot, which only says that a name is
 // complete (RFC 1034, 3.1). A host that is an address is written as RFC 5952
 // says, an IPv4 address in IPv6 as the former. An error is a *Refusal.
-func Host(text string) (string, error) { return host("host", text) }
+func Host(text string) (string, error) { return hostOf("host", text) }
 
-// host is Host for the value of key.
-func host[T string | []byte](key string, text T) (string, error) {
+// hostOf is Host for the value of key.
+func hostOf[T string | []byte](key string, text T) (string, error) {
 	name := text
 	if n := len(text); n > 0 && text[n-1] == '.' {
 		name = text[:n-1]

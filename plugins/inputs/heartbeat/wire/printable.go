@@ -7,18 +7,21 @@ import (
 	"unicode/utf8"
 )
 
-// maxPrintable is the most of a text that Printable returns, in bytes.
+// maxPrintable is the longest text that Printable returns, in bytes.
 const maxPrintable = 400
 
-// Printable returns text, which may hold foreign parts, as it may stand in a
-// line of a log, in an answer and on a terminal: what is not printable is
-// written as Go escapes it, and what is long is cut.
-func Printable(text string) string {
+// Printable returns text, which may have foreign parts, as it may appear in a
+// line of a log, in an answer and on a terminal: what is not printable is escaped
+// as in Go, and what is long is cut.
+func Printable(text string) string { return Line(text, maxPrintable) }
+
+// Line is Printable for a whole message: it cuts after limit bytes.
+func Line(text string, limit int) string {
 	text = visible(text)
-	if len(text) <= maxPrintable {
+	if len(text) <= limit {
 		return text
 	}
-	end := maxPrintable
+	end := limit
 	for !utf8.RuneStart(text[end]) {
 		end--
 	}

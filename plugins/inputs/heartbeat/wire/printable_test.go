@@ -31,12 +31,20 @@ func TestPrintableIsCut(t *testing.T) {
 	}
 }
 
+func TestLineHasRoomForItsLimit(t *testing.T) {
+	require.Equal(t, "abc", Line("abc", 3))
+	require.Equal(t, "ab...", Line("abc", 2))
+	require.Equal(t, "a...", Line("aü", 2), "half a character is not printable")
+	require.Equal(t, `a\n...`, Line("a\nb", 3), "escapes count as they are written")
+}
+
 func FuzzPrintable(f *testing.F) {
 	f.Add("x509: \x1b[31m\nE! fine")
 	f.Add("\u202e\xff\ufffd" + strings.Repeat("ü", 300))
 	f.Fuzz(func(t *testing.T, text string) {
 		got := Printable(text)
-		if len(got) > maxPrintable+len("...") || !utf8.ValidString(got) || strings.ContainsFunc(got, func(c rune) bool { return !unicode.IsPrint(c) && c != utf8.RuneError }) {
+		invisible := func(c rune) bool { return !unicode.IsPrint(c) && c != utf8.RuneError }
+		if len(got) > maxPrintable+len("...") || !utf8.ValidString(got) || strings.ContainsFunc(got, invisible) {
 			t.Fatalf("%q is printed as %q", text, got)
 		}
 	})

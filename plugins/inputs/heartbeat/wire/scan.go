@@ -95,7 +95,7 @@ func (s *scanner) key(siblings [][]byte) ([]byte, error) {
 		return nil, err
 	}
 	if slices.ContainsFunc(siblings, func(other []byte) bool { return bytes.Equal(other, key) }) {
-		return nil, refuse(ReasonDuplicateKey, "key %s stands twice", quote(key))
+		return nil, refuse(ReasonDuplicateKey, "duplicate key %s", quote(key))
 	}
 	if len(siblings) == MaxKeys {
 		return nil, refuse(ReasonLimit, "more than %d keys in one object", MaxKeys)

@@ -30,9 +30,11 @@ const (
 	bare           // JSON objects one after the other
 )
 
-// A Source gives a stream in chunks. A chunk is valid until the next one is
-// asked for.
-type Source interface{ Chunk() ([]byte, error) }
+// A Source gives a stream in chunks.
+type Source interface {
+	// Chunk returns what comes next. It is valid until the following call.
+	Chunk() ([]byte, error)
+}
 
 // A Reader takes payloads out of a stream: frames, or bare JSON objects. The
 // first byte decides which. It never allocates what a length merely
@@ -64,6 +66,7 @@ type ownChunks struct {
 	buffer [ownBuffer]byte
 }
 
+// Chunk returns what one Read gives.
 func (c *ownChunks) Chunk() ([]byte, error) {
 	n, err := c.src.Read(c.buffer[:])
 	return c.buffer[:n], err

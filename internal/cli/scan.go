@@ -1,10 +1,10 @@
-package execd
+package cli
 
 import "strings"
 
 // The scanner knows just enough of TOML to tell strings and comments from the
-// rest and one statement from the next. It judges nothing: what is no TOML is
-// left to the decoder, which says so better.
+// rest and one statement from the next. It refuses nothing: the decoder explains
+// better what is not TOML.
 
 type tokenKind int
 
@@ -43,7 +43,7 @@ func dollarEnd(text string, pos int) (tokenKind, int) {
 	return tokenOther, pos + 1
 }
 
-// indexOrLen returns where the first of chars stands in text, or its length.
+// indexOrLen returns where the first of chars is in text, or its length.
 func indexOrLen(text, chars string) int {
 	if i := strings.IndexAny(text, chars); i >= 0 {
 		return i
@@ -72,11 +72,9 @@ func stringEnd(text string, pos int) int {
 			return i
 		case strings.HasPrefix(text[i:], quote):
 			i += n
-			// A multi-line string may end in two quotes of its own.
-			for range 2 {
-				if n == 3 && i < len(text) && text[i] == quote[0] {
-					i++
-				}
+			if n == 3 { // it may end in two quotes of its own
+				own := text[i:min(i+2, len(text))]
+				i += len(own) - len(strings.TrimLeft(own, quote[:1]))
 			}
 			return i
 		}
@@ -84,25 +82,26 @@ func stringEnd(text string, pos int) int {
 	return len(text)
 }
 
-// A statement is one table header or one `name = value`.
-type statement struct {
-	line  int    // where it begins, counted from 1
-	end   int    // offset behind it
-	under string // the header it stands below, "" for a header itself
-	name  string // as written; for a header with its brackets
-	value string // as written, without a comment behind it; for a header empty
+// A Statement is one table header or one `name = value`.
+type Statement struct {
+	Line  int    // where it begins, counted from 1
+	Under string // the header it belongs to, "" for a header itself
+	Name  string // as written; for a header with its brackets
+	Value string // as written, without comments; empty for a header
+
+	end int // offset behind it
 }
 
-// header returns the name of a table header without spaces, or "".
-func (s statement) header() string {
-	if !strings.HasPrefix(s.name, "[") {
+// Header returns the name of a table header without spaces, or "".
+func (s Statement) Header() string {
+	if !strings.HasPrefix(s.Name, "[") {
 		return ""
 	}
-	return strings.Join(strings.Fields(s.name), "")
+	return strings.Join(strings.Fields(s.Name), "")
 }
 
-// statements cuts TOML into its statements, in the order of the text.
-func statements(text string) []statement {
+// Statements cuts TOML into its statements, in the order of the text.
+func Statements(text string) []Statement {
 	var c cutter
 	line := 1
 	for pos := 0; pos < len(text); {
@@ -123,9 +122,27 @@ func statements(text string) []statement {
 	return c.all
 }
 
+// Table returns the statements of table number n with that header, counted from
+// 0, from the header up to the next one like it. It is empty if there is none.
+func Table(text, header string, n int) []Statement {
+	all := Statements(text)
+	begin := len(all)
+	for i, s := range all {
+		if s.Header() != header {
+			continue
+		}
+		if n--; n == -1 {
+			begin = i
+		} else if n == -2 {
+			return all[begin:i]
+		}
+	}
+	return all[begin:]
+}
+
 // A cutter gathers tokens until they are a statement.
 type cutter struct {
-	all   []statement
+	all   []Statement
 	under string // the last header
 
 	text      strings.Builder // of the current statement
@@ -145,10 +162,10 @@ func (c *cutter) add(token string, line, end int) {
 func (c *cutter) finish() {
 	if c.text.Len() > 0 {
 		s := newStatement(c.text.String(), c.line, c.end)
-		if s.header() == "" {
-			s.under = c.under
+		if s.Header() == "" {
+			s.Under = c.under
 		} else {
-			c.under = s.header()
+			c.under = s.Header()
 		}
 		c.all = append(c.all, s)
 	}
@@ -167,11 +184,11 @@ func bracket(token string) int {
 	}
 }
 
-func newStatement(text string, line, end int) statement {
+func newStatement(text string, line, end int) Statement {
 	name, value := text, ""
 	if !strings.HasPrefix(strings.TrimSpace(text), "[") {
 		name, value, _ = strings.Cut(text, "=")
 	}
 	name = strings.Trim(name, " \t\r\ufeff")
-	return statement{line: line, end: end, name: name, value: strings.TrimSpace(value)}
+	return Statement{Line: line, Name: name, Value: strings.TrimSpace(value), end: end}
 }

@@ -1,6 +1,7 @@
-package execd
+package cli
 
 import (
+	"strings"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -14,8 +15,8 @@ func TestStatementsAreFoundWithTheirLines(t *testing.T) {
 		under, name, value string
 	}
 	var got []found
-	for _, s := range statements(text) {
-		got = append(got, found{s.line, s.under, s.name, s.value})
+	for _, s := range Statements(text) {
+		got = append(got, found{s.Line, s.Under, s.Name, s.Value})
 	}
 	require.Equal(t, []found{
 		{2, "", "a", `"# ["`},
@@ -40,8 +41,14 @@ func TestNameIsSuggestedOnlyIfItIsNear(t *testing.T) {
 		"timeout":         "",
 		"x":               "",
 	} {
-		require.Equal(t, want, nearest(word, names), word)
+		require.Equal(t, want, Nearest(word, names), word)
 	}
+}
+
+// A word may be as long as a file; the table of its distances would be many times
+// that.
+func TestNothingIsNearAVeryLongWord(t *testing.T) {
+	require.Empty(t, Nearest(strings.Repeat("welcome", 1<<20), []string{"welcome", "state_file"}))
 }
 
 func TestDistanceCountsLetters(t *testing.T) {
@@ -50,12 +57,4 @@ func TestDistanceCountsLetters(t *testing.T) {
 	require.Equal(t, 1, distance("abc", "abd"), "replaced")
 	require.Equal(t, 1, distance("abc", "ab"), "removed")
 	require.Equal(t, 3, distance("", "abc"), "inserted")
-}
-
-func TestOptionNamesIncludeEmbeddedStructsAndTables(t *testing.T) {
-	require.Equal(t, []string{"service_addresses", "dead_after", "missed_beats", "state_file", "welcome", "keys", "rule", "tls_cert"},
-		optionNames(&fake{}, nil))
-	require.Equal(t, []string{"host", "dead_after"}, optionNames(&fake{}, []string{"rule"}))
-	require.Empty(t, optionNames(&fake{}, []string{"welcome"}))
-	require.Nil(t, optionNames(&fake{}, []string{"nothing"}))
 }

@@ -1,14 +1,15 @@
 //go:build !linux
 
-package main
+package job
 
 import "syscall"
 
-// A witness is not to be had here.
+// There is no witness here.
 type witness struct{}
 
 func newWitness() *witness { return nil }
 
 func (*witness) saw(sig syscall.Signal) bool { return isFromKeys(sig) }
 
-func isWitness() bool { return false }
+// IsWitness reports false.
+func IsWitness() bool { return false }

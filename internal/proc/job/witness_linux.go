@@ -1,4 +1,4 @@
-package main
+package job
 
 import (
 	"os"
@@ -12,20 +12,20 @@ import (
 	"time"
 )
 
-// witnessName is what this program is called when it is a witness. That is
-// another name, so that whoever signals the sender by its name spares it.
+// witnessName is what this program is called when it is a witness: another name,
+// so that a signal to the program by name does not reach it.
 const witnessName = "signal-witness"
 
-// A witness is a process in our process group. In a terminal, by it we know
-// whether a signal that reached us was sent to all of the group, so that the job
-// has it too: by the terminal itself, for Ctrl-C, or by kill with the number of
-// the group. Who sent a signal (si_code) is hidden from a program in Go, and
-// would tell only the former.
+// A witness is a process in our process group. In a terminal it shows whether a
+// signal that reached us was sent to the whole group, so that the job has it too:
+// by the terminal itself, for Ctrl-C, or by kill with the number of the group. A
+// program in Go cannot see who sent a signal (si_code), and that would show only
+// the former.
 type witness struct {
 	questions, answers *os.File // a byte each
 }
 
-// newWitness returns nil if there is none to be had.
+// newWitness returns nil if none can be started.
 func newWitness() *witness {
 	asked, questions, err := os.Pipe()
 	answers, said, err2 := os.Pipe()
@@ -45,8 +45,8 @@ func newWitness() *witness {
 	return w
 }
 
-// saw tells whether the witness has got a signal too. Without one, those are
-// meant that most often come from keys.
+// saw reports whether the witness has received a signal too. Without a witness
+// that is assumed of signals that usually come from the keyboard.
 func (w *witness) saw(sig syscall.Signal) bool {
 	if w != nil {
 		if _, err := w.questions.Write([]byte{byte(sig)}); err == nil {
@@ -65,8 +65,9 @@ func (w *witness) answer() (yes, ok bool) {
 	return answer[0] == 1, err == nil
 }
 
-// isWitness tells whether this process was started to be one, and has been.
-func isWitness() bool {
+// IsWitness reports whether this process was started as a witness; then it has
+// done its work and may exit. A program that starts jobs calls it first.
+func IsWitness() bool {
 	if os.Args[0] != witnessName {
 		return false
 	}
@@ -119,7 +120,7 @@ func (s *sightings) collect(signals <-chan os.Signal) {
 	}
 }
 
-// had tells whether a signal has come. The kernel signals those that came last
+// had reports whether a signal has come. The kernel signals those that came last
 // to a group first, so it is on its way here before anybody can ask.
 func (s *sightings) had(sig syscall.Signal) bool {
 	for enough := time.Now().Add(10 * askDelay); isOnItsWay(sig) && time.Now().Before(enough); {
@@ -131,7 +132,7 @@ func (s *sightings) had(sig syscall.Signal) bool {
 	return s.take(sig)
 }
 
-// isOnItsWay tells whether a signal waits for one of our threads, or is blocked
+// isOnItsWay reports whether a signal waits for one of our threads, or is blocked
 // there, as all are while a thread is taking one in (proc_pid_status(5)).
 func isOnItsWay(sig syscall.Signal) bool {
 	const tasks = "/proc/self/task/"
@@ -142,7 +143,7 @@ func isOnItsWay(sig syscall.Signal) bool {
 	})
 }
 
-// holds tells whether a signal is in one of the sets of a status.
+// holds reports whether a signal is in one of the sets of a status.
 func holds(status string, sig syscall.Signal) bool {
 	for _, name := range []string{"SigPnd:\t", "ShdPnd:\t", "SigBlk:\t"} {
 		_, after, _ := strings.Cut(status, name)

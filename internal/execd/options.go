@@ -4,14 +4,16 @@ import (
 	"cmp"
 	"errors"
 	"fmt"
+	"reflect"
 	"regexp"
 	"slices"
-	"sort"
 	"strings"
 
 	"github.com/BurntSushi/toml"
 	"github.com/influxdata/telegraf"
-	"github.com/influxdata/telegraf/plugins/inputs"
+	"github.com/influxdata/telegraf/config"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
 // execdOptions are options that Telegraf, not the plugin, knows for an input
@@ -30,7 +32,7 @@ func knownOptions(plugin telegraf.Input) []string {
 	return append(optionNames(plugin, nil), optionNames(general{}, nil)...)
 }
 
-// isKnown tells whether all parts of a key are written as they should be.
+// isKnown reports whether all parts of a key are written as they should be.
 func isKnown(key toml.Key, plugin telegraf.Input) bool {
 	for i, name := range key {
 		candidates := [][]string{{"inputs"}, {"heartbeat"}, knownOptions(plugin)}[min(i, 2)]
@@ -60,10 +62,10 @@ func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	for i := 3; i < len(key) && slices.Contains(candidates, name); i++ {
 		name, candidates = key[i], optionNames(plugin, key[2:i])
 	}
-	if meant := nearest(name, candidates); meant != "" {
-		return fmt.Errorf("option '%s' does not exist; did you mean '%s'?", cut(name, 64), meant)
+	if meant := cli.Nearest(name, candidates); meant != "" {
+		return fmt.Errorf("option '%.64s' does not exist; did you mean '%s'?", name, meant)
 	}
-	return fmt.Errorf("option '%s' does not exist", cut(name, 64))
+	return fmt.Errorf("option '%.64s' does not exist", name)
 }
 
 // strangeKey speaks of keys outside of [[inputs.heartbeat]].
@@ -72,24 +74,7 @@ func strangeKey(key toml.Key, plugin telegraf.Input) error {
 	if len(key) == 1 && slices.Contains(knownOptions(plugin), name) {
 		return fmt.Errorf("option '%s' must be below %s", name, tableHeader)
 	}
-	return fmt.Errorf("'%s' belongs in Telegraf's own configuration; this file holds only %s tables", cut(name, 64), tableHeader)
-}
-
-// locate finds the statement at which text stops to be right, because the
-// decoder knows only the last place of a key, which several tables may hold.
-// Its answer is the error of that statement.
-func (f *configFile) locate(text string, create inputs.Creator, err error) error {
-	all := statements(text)
-	wrong := func(n int) error {
-		_, err := decode(text[:all[n].end], create)
-		return err
-	}
-	n := sort.Search(len(all), func(n int) bool { return wrong(n) != nil })
-	written := statements(f.source)
-	if n == len(all) || len(written) != len(all) {
-		return err
-	}
-	return &lineError{written[n].line, inStatement(written[n], wrong(n))}
+	return fmt.Errorf("'%.64s' belongs in Telegraf's own configuration; this file holds only %s tables", name, tableHeader)
 }
 
 var (
@@ -99,7 +84,7 @@ var (
 
 // inStatement names the option and the value that the decoder refused. The
 // value stays unsaid where it may be a secret: messages end up in logs.
-func inStatement(s statement, err error) error {
+func inStatement(s cli.Statement, err error) error {
 	var syntax toml.ParseError
 	text := err.Error()
 	switch {
@@ -110,13 +95,13 @@ func inStatement(s statement, err error) error {
 	default:
 		return err // ours, and it says everything
 	}
-	if s.header() == "[inputs.heartbeat]" {
-		return fmt.Errorf("table %s needs two brackets: %s", s.name, tableHeader)
+	if s.Header() == "[inputs.heartbeat]" {
+		return fmt.Errorf("table %s needs two brackets: %s", s.Name, tableHeader)
 	}
-	if s.value == "" || secretName.MatchString(s.under+s.name) {
-		return fmt.Errorf("option '%s' is refused: %s", cut(s.name, 64), text)
+	if s.Value == "" || secretName.MatchString(s.Under+s.Name) {
+		return fmt.Errorf("option '%.64s' is refused: %s", s.Name, text)
 	}
-	return fmt.Errorf("option '%s' with value %s is refused: %s", cut(s.name, 64), cut(s.value, 64), text)
+	return fmt.Errorf("option '%.64s' with value %.64s is refused: %s", s.Name, s.Value, text)
 }
 
 var wrongType = regexp.MustCompile(`^incompatible types: TOML value has type (\w+); destination has type (\w+)`)
@@ -144,25 +129,99 @@ func plain(text string) string {
 	return "it must be " + wanted + ", not " + is
 }
 
-// explain puts the name of the file, and the line where it is known, in front
-// of an error.
-func (f *configFile) explain(err error) error {
-	var (
-		inLine *lineError
-		syntax toml.ParseError
-	)
-	switch {
-	case err == nil:
+// optionNames returns the options that a table at path below value's struct
+// may hold: the toml tags, those of embedded structs included. It returns nil
+// if there is no such table.
+func optionNames(value any, path []string) []string {
+	t := typeAt(value, path)
+	if t == nil {
 		return nil
-	case errors.As(err, &inLine):
-		return fmt.Errorf("%s:%d: %w", f.path, inLine.line, inLine.err)
-	case errors.As(err, &syntax):
-		text := syntax.Message
-		if syntax.LastKey != "" {
-			text += fmt.Sprintf(" (last key read: '%s')", cut(strings.TrimPrefix(syntax.LastKey, "inputs.heartbeat."), 64))
-		}
-		return fmt.Errorf("%s:%d: %s", f.path, max(syntax.Position.Line, 1), text) // at its end, the decoder counts one line less
-	default:
-		return fmt.Errorf("%s: %w", f.path, err)
 	}
+	fields := fieldsOf(t)
+	names := make([]string, 0, len(fields))
+	for _, f := range fields {
+		names = append(names, f.name)
+	}
+	return names
+}
+
+// typeAt returns the type of the option at path below value's struct, or nil if
+// there is none.
+func typeAt(value any, path []string) reflect.Type {
+	t := reflect.TypeOf(value)
+	for _, name := range path {
+		fields := fieldsOf(t)
+		i := slices.IndexFunc(fields, func(f option) bool { return f.name == name })
+		if i < 0 {
+			return nil
+		}
+		t = fields[i].kind
+	}
+	return t
+}
+
+// An option is a field of a struct as the decoder sees it.
+type option struct {
+	name string
+	kind reflect.Type
+}
+
+// fieldsOf returns the options of a struct, or of the struct that a pointer,
+// slice or map of t leads to.
+func fieldsOf(t reflect.Type) []option {
+	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
+		t = t.Elem()
+	}
+	if t.Kind() != reflect.Struct {
+		return nil
+	}
+	var all []option
+	for field := range t.Fields() {
+		name, _, _ := strings.Cut(field.Tag.Get("toml"), ",")
+		switch {
+		case name == "-":
+		case field.Anonymous && name == "":
+			all = append(all, fieldsOf(field.Type)...)
+		case field.IsExported() && name == "":
+			all = append(all, option{field.Name, field.Type})
+		case field.IsExported():
+			all = append(all, option{name, field.Type})
+		}
+	}
+	return all
+}
+
+// withoutUnit is how a duration is written that Telegraf takes for seconds; 0
+// needs no unit.
+var withoutUnit = regexp.MustCompile(`^["']*([0-9_.]*[1-9][0-9_.]*)["']*$`)
+
+// unitless says which durations of the file have no unit: who writes 5 may mean
+// minutes.
+func (f *configFile) unitless() []string {
+	var notes []string
+	plugin := f.tables[0].plugin
+	for _, s := range cli.Statements(f.Text) {
+		number := withoutUnit.FindStringSubmatch(s.Value)
+		if number != nil && isDuration(s, plugin) {
+			notes = append(notes, fmt.Sprintf("%s:%d: option '%s' has no unit: %s means seconds, write \"%ss\"",
+				f.Name, s.Line, s.Name, number[1], number[1]))
+		}
+	}
+	return notes
+}
+
+// isDuration reports whether a statement sets an option that is a duration.
+func isDuration(s cli.Statement, plugin telegraf.Input) bool {
+	path := strings.Split(strings.Trim(strings.Join(strings.Fields(s.Under), ""), "[]"), ".")
+	if len(path) < 2 || path[0] != "inputs" || path[1] != "heartbeat" {
+		return false
+	}
+	path = append(path[2:], s.Name)
+	for _, of := range []any{plugin, general{}} {
+		switch typeAt(of, path) {
+		case reflect.TypeFor[config.Duration](), reflect.TypeFor[*config.Duration](), reflect.TypeFor[interval]():
+			return true
+		}
+	}
+	return false
 }

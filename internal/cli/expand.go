@@ -1,33 +1,17 @@
-package execd
+package cli
 
 import (
 	"fmt"
-	"regexp"
 	"strings"
 	"unicode/utf8"
 )
 
-var (
-	variable        = regexp.MustCompile(`^([A-Za-z_][A-Za-z0-9_]*)(:-(.*))?$`)
-	secretReference = regexp.MustCompile(`@\{\w+:\w+\}`)
-)
-
-// A lineError is a fault in one line of a file.
-type lineError struct {
-	line int
-	err  error
-}
-
-func (e *lineError) Error() string { return fmt.Sprintf("line %d: %v", e.line, e.err) }
-func (e *lineError) Unwrap() error { return e.err }
-
-// expand replaces ${VAR} and ${VAR:-default} in the strings of a TOML text, and
-// outside of strings where a number, true or false stands, without moving a
-// line. In a string a value means itself, whatever characters it holds; $${
-// becomes ${, any other $ stays. A variable that is not set and has no default
-// is a *lineError, as is a reference to a secret store: those live in Telegraf,
-// not here.
-func expand(text string, lookup func(string) (string, bool)) (string, error) {
+// Expand replaces ${VAR} and ${VAR:-default} in the strings of a TOML text, and
+// outside of strings where the value is a number, true or false. Lines stay where
+// they are. In a string a value means itself, whatever characters it has; $${
+// becomes ${, any other $ stays. A variable that is not set and has no default is
+// a *LineError.
+func Expand(text string, lookup func(string) (string, bool)) (string, error) {
 	var out strings.Builder
 	line := 1
 	for pos := 0; pos < len(text); {
@@ -41,7 +25,7 @@ func expand(text string, lookup func(string) (string, bool)) (string, error) {
 			expanded, err = expandBare(token, lookup)
 		}
 		if err != nil {
-			return "", &lineError{line, err}
+			return "", &LineError{Line: line, Err: err}
 		}
 		out.WriteString(expanded)
 		line += strings.Count(token, "\n")
@@ -50,24 +34,34 @@ func expand(text string, lookup func(string) (string, bool)) (string, error) {
 	return out.String(), nil
 }
 
-// bareValue is what may stand in TOML without quotes and be an option of ours.
-var bareValue = regexp.MustCompile(`^([+-]?[0-9]+(\.[0-9]+)?|true|false)$`)
-
 // expandBare expands a reference that has no quotes around it.
 func expandBare(reference string, lookup func(string) (string, bool)) (string, error) {
 	value, err := resolve(reference[len("${"):len(reference)-len("}")], func(s string) string { return s }, lookup)
-	if err == nil && !bareValue.MatchString(value) {
-		err = fmt.Errorf("%s has no quotes around it, so its value must be a number, true or false; for a text write \"%s\"",
-			cut(reference, 64), cut(reference, 64))
+	if err == nil && !isBare(value) {
+		err = fmt.Errorf("%.64s has no quotes around it, so its value must be a number, true or false; for a text write \"%.64s\"",
+			reference, reference)
 	}
 	return value, err
 }
 
+// isBare reports whether value means the same in TOML without quotes: an integer,
+// a decimal number or a boolean.
+func isBare(value string) bool {
+	if value == "true" || value == "false" {
+		return true
+	}
+	unsigned := value
+	if value != "" && (value[0] == '+' || value[0] == '-') {
+		unsigned = value[1:]
+	}
+	whole, part, dot := strings.Cut(unsigned, ".")
+	return areDigits(whole) && (!dot || areDigits(part))
+}
+
+func areDigits(text string) bool { return text != "" && strings.Trim(text, "0123456789") == "" }
+
 // expandString expands one string, given and returned with its quotes.
 func expandString(quoted string, lookup func(string) (string, bool)) (string, error) {
-	if ref := secretReference.FindString(quoted); ref != "" {
-		return "", fmt.Errorf("secret stores are not available here, %q cannot be resolved; use ${VARIABLE} or a file", cut(ref, 64))
-	}
 	n := quoteLen(quoted)
 	quote := quoted[:n]
 	if !strings.Contains(quoted, "${") || len(quoted) < 2*n || !strings.HasSuffix(quoted, quote) {
@@ -115,11 +109,10 @@ func expandBody(body string, source func(string) string, lookup func(string) (st
 // resolve returns what stands for a reference, which is VAR or VAR:-default,
 // inside a basic string.
 func resolve(reference string, source func(string) string, lookup func(string) (string, bool)) (string, error) {
-	parts := variable.FindStringSubmatch(reference)
-	if parts == nil || strings.Contains(reference, "${") {
+	name, fallback, hasDefault := strings.Cut(reference, ":-")
+	if !isVariable(name) || strings.Contains(fallback, "${") || strings.Contains(fallback, "\n") {
 		return "", notUnderstood(reference)
 	}
-	name, hasDefault, fallback := parts[1], parts[2] != "", parts[3]
 	value, set := lookup(name)
 	switch {
 	case hasDefault && value == "":
@@ -134,8 +127,17 @@ func resolve(reference string, source func(string) string, lookup func(string) (
 }
 
 func notUnderstood(reference string) error {
-	return fmt.Errorf("'${%s' is neither ${VAR} nor ${VAR:-default}; write '$${' for a plain '${'", cut(oneLine(reference), 64))
+	return fmt.Errorf("'${%.64s' is neither ${VAR} nor ${VAR:-default}; write '$${' for a plain '${'", reference)
 }
+
+// isVariable reports whether name may be that of a variable.
+func isVariable(name string) bool {
+	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
+	return name != "" && strings.Trim(name, letters+"0123456789") == "" && strings.ContainsRune(letters, rune(name[0]))
+}
+
+// Quote returns text as a basic TOML string.
+func Quote(text string) string { return `"` + escape(text, false) + `"` }
 
 // escape returns text as it is written inside a basic TOML string. Line breaks
 // stay as they are if keepLines is set.

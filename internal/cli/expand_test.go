@@ -1,4 +1,4 @@
-package execd
+package cli
 
 import (
 	"strings"
@@ -52,7 +52,7 @@ func TestVariablesAreExpandedInStringsOnly(t *testing.T) {
 		{"not closed", "a = \"${NAME}\n# ${NONE}\nb = \"${NAME}\"", "a = \"${NAME}\n# ${NONE}\nb = \"web-1\""},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			got, err := expand(c.text, lookup)
+			got, err := Expand(c.text, lookup)
 			require.NoError(t, err)
 			require.Equal(t, c.want, got)
 		})
@@ -61,7 +61,7 @@ func TestVariablesAreExpandedInStringsOnly(t *testing.T) {
 
 func TestValueOfAVariableMeansItselfInEachKindOfString(t *testing.T) {
 	for _, quote := range []string{`"`, `'`, `"""`, `'''`} {
-		text, err := expand("a = "+quote+"<${NASTY}>"+quote+"\nb = 2\n", lookup)
+		text, err := Expand("a = "+quote+"<${NASTY}>"+quote+"\nb = 2\n", lookup)
 		require.NoError(t, err)
 		require.Equal(t, 2, strings.Count(text, "\n"), "lines moved: %s", text)
 		var got struct {
@@ -77,22 +77,21 @@ func TestValueOfAVariableMeansItselfInEachKindOfString(t *testing.T) {
 
 func TestVariableThatCannotBeExpandedIsRefusedWithItsLine(t *testing.T) {
 	for text, want := range map[string]string{
-		"a = 1\nb = \"${NONE}\"":          "line 2: variable 'NONE' is not set and has no default",
-		"a = '''\n\n'''\nb = '${NONE}'":   "line 4: variable 'NONE' is not set",
-		`a = "${NAME:?no}"`:               "line 1: '${NAME:?no' is neither ${VAR} nor ${VAR:-default}",
-		`a = "${}"`:                       "line 1: '${' is neither",
-		`a = "${NONE:-${NAME}}"`:          "is neither",
-		`a = "${NAME"`:                    "is neither",
-		`a = "${BAD}"`:                    "line 1: variable 'BAD' is not valid UTF-8",
-		"b = 1\na = ${NONE}":              "line 2: variable 'NONE' is not set and has no default",
-		"a = ${NAME}":                     "line 1: ${NAME} has no quotes around it, so its value must be a number, true or false; for a text write \"${NAME}\"",
-		"a = ${EMPTY}":                    "line 1: ${EMPTY} has no quotes around it",
-		"a = ${INJECT}":                   "line 1: ${INJECT} has no quotes around it",
-		"a = ${NONE:-5m}":                 "line 1: ${NONE:-5m} has no quotes around it",
-		"a = ${NA ME}":                    "line 1: '${NA ME' is neither",
-		"# @{a:b}\na = \"x@{store:key}\"": "line 2: secret stores are not available here, \"@{store:key}\" cannot be resolved",
+		"a = 1\nb = \"${NONE}\"":        "line 2: variable 'NONE' is not set and has no default",
+		"a = '''\n\n'''\nb = '${NONE}'": "line 4: variable 'NONE' is not set",
+		`a = "${NAME:?no}"`:             "line 1: '${NAME:?no' is neither ${VAR} nor ${VAR:-default}",
+		`a = "${}"`:                     "line 1: '${' is neither",
+		`a = "${NONE:-${NAME}}"`:        "is neither",
+		`a = "${NAME"`:                  "is neither",
+		`a = "${BAD}"`:                  "line 1: variable 'BAD' is not valid UTF-8",
+		"b = 1\na = ${NONE}":            "line 2: variable 'NONE' is not set and has no default",
+		"a = ${NAME}":                   "line 1: ${NAME} has no quotes around it, so its value must be a number, true or false; for a text write \"${NAME}\"",
+		"a = ${EMPTY}":                  "line 1: ${EMPTY} has no quotes around it",
+		"a = ${INJECT}":                 "line 1: ${INJECT} has no quotes around it",
+		"a = ${NONE:-5m}":               "line 1: ${NONE:-5m} has no quotes around it",
+		"a = ${NA ME}":                  "line 1: '${NA ME' is neither",
 	} {
-		_, err := expand(text, lookup)
+		_, err := Expand(text, lookup)
 		require.ErrorContains(t, err, want)
 	}
 }
@@ -102,14 +101,14 @@ func FuzzTextWithoutVariablesIsUnchanged(f *testing.F) {
 	f.Add("a = \"\"\"\"\"\"\"\"\nb='x' # \"'")
 	f.Add("[[a]]\nb = [1, \"]\", # [\n '''x''']\n")
 	f.Fuzz(func(t *testing.T, text string) {
-		if strings.Contains(text, "${") || strings.Contains(text, "@{") {
+		if strings.Contains(text, "${") {
 			t.Skip()
 		}
-		got, err := expand(text, lookup)
+		got, err := Expand(text, lookup)
 		require.NoError(t, err)
 		require.Equal(t, text, got)
 		end := 0
-		for _, s := range statements(text) {
+		for _, s := range Statements(text) {
 			require.Greater(t, s.end, end)
 			end = s.end
 		}

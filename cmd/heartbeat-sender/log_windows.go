@@ -1,6 +1,0 @@
-package main
-
-import "os"
-
-// fileID returns what no JOURNAL_STREAM says.
-func fileID(*os.File) string { return "" }

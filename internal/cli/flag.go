@@ -1,0 +1,125 @@
+package cli
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+)
+
+// A Flag is one of a command line. The help, the parser, the manual page and the
+// completions know it from here.
+type Flag struct {
+	Name    string
+	Value   string // what stands for its value in the help; empty for a switch
+	Initial string // its default
+	Usage   string
+	Note    string // follows the default in the help
+}
+
+// Given are the values of the flags on a command line, by name, in their order.
+// That of a switch is "true", or what was written behind "=".
+type Given map[string][]string
+
+// Last returns the value that counts if a flag is repeated.
+func (g Given) Last(name string) (text string, ok bool) {
+	texts := g[name]
+	if len(texts) == 0 {
+		return "", false
+	}
+	return texts[len(texts)-1], true
+}
+
+// Switch reports whether a switch is on.
+func (g Given) Switch(name string) bool {
+	text, _ := g.Last(name)
+	on, err := Bool(text)
+	return on && err == nil
+}
+
+// Bool reads the value of a switch.
+func Bool(text string) (bool, error) {
+	on, err := strconv.ParseBool(text)
+	if err != nil {
+		return false, fmt.Errorf("%.64q is neither true nor false", text)
+	}
+	return on, nil
+}
+
+// ErrHelp is the error about a command line that asks for help.
+var ErrHelp = errors.New("help is asked for")
+
+// Parse reads args up to the first argument that is not a flag, or behind "--",
+// and returns the rest. As with package flag, -name and --name are the same, and
+// so are -name=value and -name value, the latter not for a switch. That package
+// does not say which flag it does not know, and is a good part of a small program.
+// The error is ErrHelp for -h and -help, whether they are in the table or not.
+func Parse(flags []Flag, args []string) (Given, []string, error) {
+	given := make(Given)
+	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
+		arg := args[0]
+		args = args[1:]
+		if arg == "--" {
+			break
+		}
+		name, text, hasText := strings.Cut(strings.TrimPrefix(arg[1:], "-"), "=")
+		if name == "h" || name == "help" {
+			return nil, nil, ErrHelp
+		}
+		at := slices.IndexFunc(flags, func(f Flag) bool { return f.Name == name })
+		switch {
+		case at < 0:
+			return nil, nil, unknownFlag(name, flags)
+		case hasText:
+		case flags[at].Value == "":
+			text = "true"
+		case len(args) == 0:
+			return nil, nil, fmt.Errorf("flag needs an argument: -%s", name)
+		default:
+			text, args = args[0], args[1:]
+		}
+		if _, err := Bool(text); err != nil && flags[at].Value == "" {
+			return nil, nil, fmt.Errorf("-%s: %w", name, err)
+		}
+		given[name] = append(given[name], text)
+	}
+	return given, args, nil
+}
+
+func unknownFlag(name string, flags []Flag) error {
+	names := make([]string, 0, len(flags))
+	for _, f := range flags {
+		names = append(names, f.Name)
+	}
+	hint := Nearest(name, names)
+	if hint != "" {
+		hint = " (did you mean -" + hint + "?)"
+	}
+	return fmt.Errorf("flag provided but not defined: -%.64s%s", name, hint)
+}
+
+// Help returns what a help says of flags: their explanations begin at column and
+// are broken before width, both counted in characters.
+func Help(flags []Flag, column, width int) string {
+	var b strings.Builder
+	for _, f := range flags {
+		words := strings.Fields(f.Usage)
+		if f.Initial != "" {
+			words = append(words, "(default "+f.Initial+")")
+		}
+		if f.Note != "" {
+			words = append(words, f.Note)
+		}
+		line := fmt.Sprintf("  %-*s", column-3, strings.TrimSpace("-"+f.Name+" "+f.Value))
+		for _, word := range words {
+			if len(line)+len(word) >= width {
+				b.WriteString(line + "\n")
+				line = fmt.Sprintf("%*s", column-1, "")
+			}
+			line += " " + word
+		}
+		b.WriteString(line + "\n")
+	}
+	return b.String()
+}

@@ -1,0 +1,37 @@
+package cli
+
+import (
+	"cmp"
+	"fmt"
+	"path"
+	"runtime"
+	"runtime/debug"
+	"slices"
+)
+
+// Version returns what a bug report needs: the version of a program, its commit,
+// the versions of Go and of the modules named in need, and the platform.
+func Version(program string, need ...string) string {
+	info, ok := debug.ReadBuildInfo()
+	if !ok {
+		info = &debug.BuildInfo{GoVersion: runtime.Version()}
+	}
+	return describe(program, info, need)
+}
+
+func describe(program string, info *debug.BuildInfo, need []string) string {
+	commit := "unknown"
+	for _, setting := range info.Settings {
+		if setting.Key == "vcs.revision" {
+			commit = setting.Value
+		}
+	}
+	modules := ""
+	for _, module := range info.Deps {
+		if slices.Contains(need, module.Path) {
+			modules += path.Base(module.Path) + " " + module.Version + ", "
+		}
+	}
+	return fmt.Sprintf("%s %s (commit %s, %s%s, %s/%s)", program, cmp.Or(info.Main.Version, "(unknown)"),
+		commit, modules, info.GoVersion, runtime.GOOS, runtime.GOARCH)
+}

@@ -1,0 +1,167 @@
+// Package job runs a command with the standard streams of this program, hands
+// signals on to it, ends it when it takes too long, and says how it ended and
+// whether somebody asked for that. It knows processes, signals and terminals; it
+// never knows heartbeats, collectors or settings.
+package job
+
+import (
+	"errors"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"syscall"
+	"time"
+)
+
+// Exit codes, as a shell reports them.
+const (
+	cannotRun = 126
+	notFound  = 127
+	signalled = 128 // plus the number of the signal
+)
+
+const (
+	killDelay = 10 * time.Second      // from SIGTERM to SIGKILL
+	askDelay  = 20 * time.Millisecond // for a signal that reached the job before it reached us
+	stopTime  = 90 * time.Second      // within which an end counts as asked for, as with systemd
+)
+
+// A Job is a command that runs on our behalf, with our standard streams.
+type Job struct {
+	Name string // of the program
+
+	cmd     *exec.Cmd
+	signals chan os.Signal // that we get
+	group   group          // of processes, that it belongs to
+}
+
+// An End is how a job ended.
+type End struct {
+	Code    int    // as a shell reports it
+	Signal  string // that ended it, such as SIGKILL; empty for none
+	Asked   bool   // it was asked to end
+	Overran bool   // it took longer than its limit
+
+	by os.Signal // that ended it; nil for none
+}
+
+// Start starts a command. If that fails it returns the job all the same, which
+// then has no process and must not be waited for.
+func Start(args, environ []string) (*Job, error) {
+	j := new(Job)
+	j.prepare()
+	j.command(environ, args[0], args[1:]...)
+	j.Name = filepath.Base(j.cmd.Path)
+	return j, j.start(environ, args[1:])
+}
+
+// command makes j a program that is to be started.
+func (j *Job) command(environ []string, name string, args ...string) {
+	j.cmd = exec.Command(name, args...) //nolint:noctx // it ends when it wants to
+	if errors.Is(j.cmd.Err, exec.ErrDot) {
+		j.cmd.Err = nil // whoever has "." in PATH means it
+	}
+	j.cmd.Env = environ
+	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
+	j.cmd.SysProcAttr = j.attributes()
+}
+
+// PID returns the number of the process, 0 if it was not started.
+func (j *Job) PID() uint32 {
+	if j.cmd.Process == nil {
+		return 0
+	}
+	return uint32(j.cmd.Process.Pid)
+}
+
+// StartCode returns what a shell exits with for a command that it cannot start.
+func StartCode(err error) int {
+	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
+		return notFound
+	}
+	return cannotRun
+}
+
+// Wait waits until the job has ended. Meanwhile it hands on signals and ends the
+// job after limit, which is none if it is 0.
+func (j *Job) Wait(limit time.Duration) End {
+	ended := make(chan End, 1)
+	go func() { ended <- j.wait() }() // ends when the job does
+	var late <-chan time.Time
+	if limit > 0 {
+		late = time.After(limit)
+	}
+	var asked asking
+	overran := false
+	for {
+		select {
+		case sig := <-j.signals:
+			asked.note(sig)
+			j.pass(sig)
+		case <-late:
+			sig := syscall.SIGTERM
+			if overran {
+				sig = syscall.SIGKILL
+			}
+			overran = true
+			late = time.After(killDelay)
+			j.send(sig)
+		case end := <-ended:
+			j.drain(&asked, end)
+			end.Asked, end.Overran = asked.explains(end), overran
+			return end
+		}
+	}
+}
+
+// drain notes the signals that arrive last: whoever stops a whole group of
+// processes signals the job and us, in any order.
+func (j *Job) drain(asked *asking, end End) {
+	var late <-chan time.Time
+	if end.Signal != "" {
+		late = time.After(askDelay)
+	}
+	for {
+		select {
+		case sig := <-j.signals:
+			asked.note(sig)
+			continue
+		default:
+		}
+		if late == nil || asked.explains(end) {
+			return
+		}
+		select {
+		case sig := <-j.signals:
+			asked.note(sig)
+		case <-late:
+			late = nil
+		}
+	}
+}
+
+// An asking is how a job was asked to end.
+type asking struct {
+	stop  time.Time   // when it was last asked to stop
+	other []os.Signal // signals that may mean something else to it
+}
+
+func (a *asking) note(sig os.Signal) {
+	switch sig {
+	case os.Interrupt, syscall.SIGTERM:
+		a.stop = time.Now()
+	case syscall.SIGHUP, syscall.SIGQUIT: // a reload, a dump of threads
+		a.other = append(a.other, sig)
+	}
+}
+
+// explains reports whether a job ended because it was asked to.
+func (a *asking) explains(end End) bool {
+	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
+}
+
+// isFromKeys reports whether a signal usually comes from the keyboard: then the
+// terminal has sent it to the job too.
+func isFromKeys(sig syscall.Signal) bool { return sig == syscall.SIGINT || sig == syscall.SIGQUIT }

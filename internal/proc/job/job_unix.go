@@ -1,0 +1,109 @@
+//go:build unix
+
+package job
+
+import (
+	"errors"
+	"os"
+	"os/signal"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// A group is the process group of a job. With a terminal that is ours, so keys,
+// job control, pipes and scripts around us work as without us. Without one the
+// job leads a group of its own, so a signal can reach all of it.
+type group struct {
+	terminal bool
+	witness  *witness // of the signals to our group, in a terminal
+}
+
+// passed are the signals that are handed on.
+var passed = []os.Signal{
+	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
+	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGCONT,
+}
+
+// prepare begins to receive signals.
+func (j *Job) prepare() {
+	if j.group.terminal = inTerminal(); j.group.terminal {
+		j.group.witness = newWitness()
+	}
+	j.signals = make(chan os.Signal, len(passed))
+	for _, sig := range passed {
+		if !signal.Ignored(sig) { // what we were told to ignore, the job ignores too
+			signal.Notify(j.signals, sig)
+		}
+	}
+}
+
+func (j *Job) attributes() *syscall.SysProcAttr {
+	return &syscall.SysProcAttr{Setpgid: !j.group.terminal}
+}
+
+// start starts the command. What the kernel knows no format of, a script without
+// "#!", the shell runs: so do execvp(3), and with it cron, nice and nohup.
+func (j *Job) start(environ, args []string) error {
+	err := j.cmd.Start()
+	if !errors.Is(err, syscall.ENOEXEC) {
+		return err
+	}
+	script := j.cmd.Path
+	if !strings.Contains(script, "/") { // found in "."; its name may begin with "-"
+		script = "./" + script
+	}
+	j.command(environ, "/bin/sh", append([]string{script}, args...)...)
+	if j.cmd.Start() != nil {
+		return err
+	}
+	return nil
+}
+
+// inTerminal reports whether a terminal controls us.
+func inTerminal() bool {
+	terminal, err := os.Open("/dev/tty")
+	if err != nil {
+		return false
+	}
+	terminal.Close()
+	return true
+}
+
+// pass hands on a signal, unless the job has received it too.
+func (j *Job) pass(sig os.Signal) {
+	number := sig.(syscall.Signal)
+	if j.group.terminal && j.group.witness.saw(number) {
+		return
+	}
+	j.send(number)
+}
+
+// send signals the job. If it ended a moment ago, nothing gets the signal.
+func (j *Job) send(sig syscall.Signal) {
+	to := j.cmd.Process.Pid
+	if !j.group.terminal {
+		to = -to
+	}
+	syscall.Kill(to, sig) //nolint:errcheck // see above
+}
+
+// wait returns how the job ended. Process 1 of a container inherits processes
+// whose parents have ended; they are reaped here.
+func (j *Job) wait() End {
+	for {
+		var status unix.WaitStatus
+		pid, err := unix.Wait4(-1, &status, 0, nil)
+		switch {
+		case errors.Is(err, unix.EINTR):
+		case err != nil: // nothing explains that it cannot be waited for
+			return End{Code: cannotRun}
+		case pid == j.cmd.Process.Pid && status.Signaled():
+			sig := status.Signal()
+			return End{Code: signalled + int(sig), by: sig, Signal: unix.SignalName(sig)}
+		case pid == j.cmd.Process.Pid:
+			return End{Code: status.ExitStatus()}
+		}
+	}
+}

@@ -1,0 +1,38 @@
+package job
+
+import (
+	"errors"
+	"os"
+	"os/exec"
+	"os/signal"
+	"syscall"
+)
+
+// A group means nothing here.
+type group struct{}
+
+// prepare begins to receive Ctrl-C.
+func (j *Job) prepare() {
+	j.signals = make(chan os.Signal, 1)
+	signal.Notify(j.signals, os.Interrupt)
+}
+
+func (*Job) attributes() *syscall.SysProcAttr { return nil }
+
+func (j *Job) start([]string, []string) error { return j.cmd.Start() }
+
+// pass does nothing: the console sends Ctrl-C to both of us.
+func (*Job) pass(os.Signal) {}
+
+// send ends the job; Windows has no milder way.
+func (j *Job) send(syscall.Signal) {
+	j.cmd.Process.Kill() //nolint:errcheck // it may have ended
+}
+
+func (j *Job) wait() End {
+	var exit *exec.ExitError
+	if err := j.cmd.Wait(); err != nil && !errors.As(err, &exit) {
+		return End{Code: cannotRun}
+	}
+	return End{Code: j.cmd.ProcessState.ExitCode()}
+}
