@@ -7,55 +7,55 @@ import (
 )
 
 // told is what one server was told of one word.
-type told struct {
+type delivery struct {
 	seq   int64 // of the last beat
 	sent  int   // version that was sent last
-	heard int   // version that was acknowledged last
+	acked int   // version that was acknowledged last
 	times int   // that the version sent last was sent
 }
 
 // A mention is a version of a word that was sent.
-type mention struct {
-	word    int // its index
+type reportVersion struct {
+	report    int // its index
 	version int
 }
 
 // A choice is which words a batch is made of.
-type choice func(w *word, t *told) bool
+type choice func(w *report, t *delivery) bool
 
 // due chooses what is said with every beat: all but goodbyes that were heard.
-func due(w *word, t *told) bool { return !w.Silent && !(w.leaving() && t.heard == w.version) }
+func due(w *report, t *delivery) bool { return !w.Silent && !(w.leaving() && t.acked == w.version) }
 
 // unsaid chooses what has changed.
-func unsaid(w *word, t *told) bool { return !w.Silent && t.sent < w.version }
+func unsent(w *report, t *delivery) bool { return !w.Silent && t.sent < w.version }
 
 // final chooses the ends that were not heard yet.
-func final(w *word, t *told) bool { return w.ended() && t.heard < w.version }
+func unheardEnd(w *report, t *delivery) bool { return w.ended() && t.acked < w.version }
 
 // compose returns the beats that are to be sent over link, with the last one
 // asking for an answer, and expects that. Of those that live one answer is
 // enough: what came before it has then been heard too. Each end asks for its
 // own, as it may be refused. They come last: before a service, its host should
 // be known to be spoken for again.
-func (l *line) compose(which choice, link *link) []wire.Beat {
+func (s *session) compose(which choice, link *link) []wire.Beat {
 	var living, ends []wire.Beat
 	about := batch{at: time.Now()}
 	var each []batch
-	for i := range l.words {
-		w, t := &l.words[i], &l.told[i]
+	for i := range s.reports {
+		w, t := &s.reports[i], &s.deliveries[i]
 		if !which(w, t) {
 			continue
 		}
-		beat := l.next(w, t, link)
-		said := mention{i, w.version}
+		beat := s.next(w, t, link)
+		said := reportVersion{i, w.version}
 		if w.ended() {
 			beat.Ack = true
 			ends = append(ends, beat)
-			each = append(each, batch{seq: beat.Seq, at: about.at, about: []mention{said}})
+			each = append(each, batch{seq: beat.Seq, at: about.at, versions: []reportVersion{said}})
 			continue
 		}
 		living = append(living, beat)
-		about.about = append(about.about, said)
+		about.versions = append(about.versions, said)
 	}
 	if n := len(living); n > 0 {
 		living[n-1].Ack = true
@@ -69,20 +69,20 @@ func (l *line) compose(which choice, link *link) []wire.Beat {
 }
 
 // next returns the next beat about a word.
-func (l *line) next(w *word, t *told, link *link) wire.Beat {
+func (s *session) next(w *report, t *delivery, link *link) wire.Beat {
 	t.seq++
 	if t.sent != w.version {
 		t.sent, t.times = w.version, 0
 	}
 	beat := w.beat()
-	beat.Check = l.check
-	beat.Run, beat.Seq = l.run, t.seq
-	beat.SentMS = time.Now().Add(l.clock.ahead).UnixMilli()
-	if l.sender.signs() {
-		beat.To = l.recipient.to
+	beat.Check = s.check
+	beat.Run, beat.Seq = s.run, t.seq
+	beat.SentMS = time.Now().Add(s.clock.ahead).UnixMilli()
+	if s.sender.signs() {
+		beat.To = s.recipient.to
 	}
-	beat.IntervalMS = l.sender.Interval.Milliseconds()
-	beat.RTTMicros = l.rtt.Microseconds()
+	beat.IntervalMS = s.sender.Interval.Milliseconds()
+	beat.RTTMicros = s.rtt.Microseconds()
 	if !beat.IP.IsValid() && !w.NoIP {
 		beat.IP = link.local
 	}

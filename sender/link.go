@@ -51,7 +51,7 @@ func (l *link) finish() {
 type batch struct {
 	seq   int64 // of that beat
 	at    time.Time
-	about []mention
+	versions []reportVersion
 }
 
 // maxUnanswered bounds what is remembered of a server that takes everything
@@ -60,7 +60,7 @@ const maxUnanswered = 1000
 
 // expect notes a batch that is to be answered.
 func (l *link) expect(b batch) {
-	l.owed += len(b.about)
+	l.owed += len(b.versions)
 	if len(l.unanswered) == maxUnanswered {
 		l.unanswered = l.unanswered[1:]
 	}
@@ -70,20 +70,20 @@ func (l *link) expect(b batch) {
 // refused notes that the server does not want a beat: the one that it should
 // answer next, if that is but one.
 func (l *link) refused() {
-	if len(l.unanswered) > 0 && len(l.unanswered[0].about) == 1 {
+	if len(l.unanswered) > 0 && len(l.unanswered[0].versions) == 1 {
 		l.unanswered = l.unanswered[1:]
 	}
 }
 
 // answered returns what the server has heard when it acknowledges a beat, and
 // when that was sent; nil if no beat of that number waits for it.
-func (l *link) answered(seq int64) (heard []mention, at time.Time) {
+func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 	i := slices.IndexFunc(l.unanswered, func(b batch) bool { return b.seq == seq })
 	if i < 0 {
 		return nil, at
 	}
 	for _, b := range l.unanswered[:i+1] {
-		heard = append(heard, b.about...)
+		heard = append(heard, b.versions...)
 	}
 	at = l.unanswered[i].at
 	l.unanswered = slices.Delete(l.unanswered, 0, i+1)

@@ -92,7 +92,7 @@ func parting(peers []Peer, backIn time.Duration) []Peer {
 }
 
 // finished reports whether p has ended with success.
-func (p *Peer) finished() bool { return p.leaving() && p.Exit.HasCode && p.Exit.Code == 0 }
+func (p *Peer) succeeded() bool { return p.leaving() && p.Exit.HasCode && p.Exit.Code == 0 }
 
 // newLife names one life of a sender.
 func newLife() string { return rand.Text()[:12] }

@@ -35,7 +35,7 @@ func systemLookup(ctx context.Context, mayAsk func(string) error, network, host 
 }
 
 // Names are what a resolver has found about a host.
-type names struct {
+type lookupResult struct {
 	addrs []netip.Addr
 	dead  []string // name servers that did not answer
 	err   error    // nil if there are addresses
@@ -43,14 +43,14 @@ type names struct {
 
 // resolve finds the addresses of a host. IPv4 and IPv6 are asked for side by
 // side: some name servers answer one of the questions only.
-func resolve(ctx context.Context, ask lookup, networks []string, host string) names {
+func resolve(ctx context.Context, ask lookup, networks []string, host string) lookupResult {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
-	found := make(chan names, len(networks))
+	found := make(chan lookupResult, len(networks))
 	for _, network := range networks {
 		go func() { found <- (&query{ask: ask, network: network, host: host}).run(ctx) }() // ends with ctx
 	}
-	var all names
+	var all lookupResult
 	var enough <-chan time.Time
 	for range networks {
 		select {
@@ -68,7 +68,7 @@ func resolve(ctx context.Context, ask lookup, networks []string, host string) na
 
 // add takes in what was found of another kind of address. IPv6 comes first, as
 // RFC 6724 has it.
-func (n *names) add(other names) {
+func (n *lookupResult) add(other lookupResult) {
 	for _, addr := range other.addrs {
 		n.addrs = append(n.addrs, addr.Unmap())
 	}
@@ -106,7 +106,7 @@ type reply struct {
 }
 
 // run returns the first addresses that a lookup finds.
-func (q *query) run(ctx context.Context) (n names) {
+func (q *query) run(ctx context.Context) (n lookupResult) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	replies := make(chan reply)
@@ -119,7 +119,7 @@ func (q *query) run(ctx context.Context) (n names) {
 		case r := <-replies:
 			running--
 			if r.err == nil {
-				return names{addrs: r.addrs, dead: r.leftOut}
+				return lookupResult{addrs: r.addrs, dead: r.leftOut}
 			}
 			n.fail(r)
 		case <-next.C:
@@ -137,7 +137,7 @@ func (q *query) run(ctx context.Context) (n names) {
 		error
 		Timeout() bool
 	}](n.err); ok && timeout.Timeout() {
-		return names{dead: q.servers(), err: errNoAnswer}
+		return lookupResult{dead: q.servers(), err: errNoAnswer}
 	}
 	return n
 }
@@ -181,7 +181,7 @@ func (q *query) servers() []string {
 
 // fail takes in a lookup that has found nothing. That the host does not exist is
 // worth more than that a name server is out of order; the first word counts.
-func (n *names) fail(r reply) {
+func (n *lookupResult) fail(r reply) {
 	switch {
 	case !r.asked:
 	case isNotFound(r.err) && !isNotFound(n.err):

@@ -57,8 +57,8 @@ type Sender struct {
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	ask   lookup // for tests; nil for the system's
-	words words
-	lines atomic.Pointer[[]*line] // of Run
+	reports reports
+	sessions atomic.Pointer[[]*session] // of Run
 }
 
 // A RefusedError is what a collector answers to a beat that it does not
@@ -108,8 +108,8 @@ func (e *UnknownError) Error() string {
 var (
 	errTooOld      = errors.New("is too old to take a promise back: it has taken this for a goodbye")
 	errHungUp      = errors.New("the collector hung up")
-	errNothing     = errors.New("there is nothing to say")
-	errStranger    = errors.New("it answers more than it was told")
+	errNothingDue     = errors.New("there is nothing to say")
+	errUnasked    = errors.New("it answers more than it was told")
 	errUnanswered  = errors.New("the last beat was not answered")
 	errOthers      = fmt.Errorf("no answer for %s", othersTime)
 	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
@@ -190,34 +190,34 @@ func (s *Sender) Run(ctx context.Context) error {
 	if s.Interval == 0 {
 		return errors.New("interval is missing")
 	}
-	s.words.begin(s.Peers)
-	defer s.words.forget()
-	lines := s.newLines()
-	s.lines.Store(&lines)
-	defer s.lines.Store(nil)
+	s.reports.begin(s.Peers)
+	defer s.reports.reset()
+	lines := s.newSessions()
+	s.sessions.Store(&lines)
+	defer s.sessions.Store(nil)
 	speaking, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var wg sync.WaitGroup
 	for _, l := range lines {
 		keep := l.keep
 		if l.server.datagrams() {
-			keep = l.keepPosting
+			keep = l.keepDatagrams
 		}
 		wg.Go(func() { keep(speaking) }) // ends soon after speaking does
 	}
 	<-ctx.Done()
-	s.words.depart(s.BackIn)
+	s.reports.depart(s.BackIn)
 	end()
 	wg.Wait()
 	return nil
 }
 
 // newLines returns one line for each server, in one life of the sender.
-func (s *Sender) newLines() []*line {
+func (s *Sender) newSessions() []*session {
 	life := newLife()
-	lines := make([]*line, 0, len(s.Servers))
+	lines := make([]*session, 0, len(s.Servers))
 	for i, url := range s.Servers {
-		l := newLine(s, url)
+		l := newSession(s, url)
 		l.life, l.number, l.run = life, i+1, runOf(life, i+1)
 		lines = append(lines, l)
 	}
@@ -227,18 +227,18 @@ func (s *Sender) newLines() []*line {
 // Tell changes what is said of a peer, at once and from then on. A peer is
 // known by its Host and Service; one that is new is added. A planned end is
 // said until it is acknowledged, everything else with every beat.
-func (s *Sender) Tell(p Peer) error {
+func (s *Sender) Update(p Peer) error {
 	if err := s.validate(&p); err != nil {
 		return err
 	}
-	s.words.tell(p)
+	s.reports.update(p)
 	return nil
 }
 
 // Turning tells whether everything that beats in Run goes round. It waits for
 // that until ctx ends: for a watchdog.
-func (s *Sender) Turning(ctx context.Context) bool {
-	lines := s.lines.Load()
+func (s *Sender) Responsive(ctx context.Context) bool {
+	lines := s.sessions.Load()
 	if lines == nil {
 		return false
 	}
@@ -273,7 +273,7 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	defer cancel(nil)
 	errs := make([]error, len(s.Servers))
 	var wg sync.WaitGroup
-	for i, l := range s.newLines() {
+	for i, l := range s.newSessions() {
 		wg.Go(func() { // ends with ctx
 			if errs[i] = l.once(ctx, peers); errs[i] == nil {
 				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })
@@ -293,12 +293,12 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 // nothing is recorded.
 func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	ctx, cancel := context.WithCancel(ctx)
-	l := newLine(s, server)
+	l := newSession(s, server)
 	defer l.closeAll()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { l.interrupt(0) })()
 	l.check = true
-	l.adopt(s.Peers)
+	l.speakFor(s.Peers)
 	return l.exchange(ctx, due)
 }
 

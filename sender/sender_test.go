@@ -510,8 +510,8 @@ func TestRoundTripIsToldWithTheNextBeat(t *testing.T) {
 	c := play(t, &Sender{Interval: time.Second}, func(*collector) { time.Sleep(5 * time.Second) })
 	require.Zero(t, c.beats[0].RTTMicros)
 	require.Zero(t, c.beats[2].RTTMicros, "a pipe in virtual time takes none")
-	l := newLine(&Sender{Interval: time.Second}, "tcp://hb:7878")
-	l.adopt([]Peer{{Host: "web-1"}})
+	l := newSession(&Sender{Interval: time.Second}, "tcp://hb:7878")
+	l.speakFor([]Peer{{Host: "web-1"}})
 	l.rtt = 812 * time.Microsecond
 	beats := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
 	require.EqualValues(t, 812, beats[0].RTTMicros)
@@ -588,7 +588,7 @@ func TestPatienceFitsIntoTheAllowedSilence(t *testing.T) {
 		{24 * time.Hour, 25 * time.Hour, 20 * time.Minute},
 		{10 * time.Second, time.Second, 5 * time.Second}, // nothing fits
 	} {
-		l := newLine(&Sender{Interval: c.interval}, "tcp://hb:7878")
+		l := newSession(&Sender{Interval: c.interval}, "tcp://hb:7878")
 		l.deadAfter = c.deadAfter
 		require.Equal(t, c.want, l.patience(), "%+v", c)
 	}

@@ -70,7 +70,7 @@ func (c *call) follow(j *job) (tell func(jobEnd)) {
 	wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
 	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end jobEnd) {
-		if err := s.Tell(end.of(peer, s.BackIn)); err != nil {
+		if err := s.Update(end.of(peer, s.BackIn)); err != nil {
 			c.warnf("the end is not told: %v", err)
 		}
 		stop()

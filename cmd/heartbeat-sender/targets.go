@@ -28,7 +28,7 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *wa
 		}
 		said[i] = state
 		text := describe(state)
-		if err := s.Tell(seen(s.Peers[i], state)); err != nil {
+		if err := s.Update(seen(s.Peers[i], state)); err != nil {
 			text = err.Error()
 		}
 		logs[i].add(text, state.Phase == watch.Dead || state.Unseen)

@@ -162,7 +162,7 @@ func TestWhoIsNamedWithoutAnAnswer(t *testing.T) {
 	for url, to := range map[string]string{
 		"udp://Hb.Example.com.:7878": "hb.example.com", "udp://[2001:DB8::1]:7878": "2001:db8::1", "unixgram:///run/hb.sock": "",
 	} {
-		require.Equal(t, to, newLine(&Sender{}, url).recipient.to, url)
+		require.Equal(t, to, newSession(&Sender{}, url).recipient.to, url)
 	}
 }
 

@@ -21,10 +21,10 @@ type clock struct {
 // must not work at another collector.
 type recipient struct {
 	to        string // host of the URL, and then the id that the collector tells
-	met       string // id of the collector; empty if it has not told one
+	knownID       string // id of the collector; empty if it has not told one
 	corrected bool   // since the last acknowledgement
 	accepted  bool   // a beat ever was
-	shy       bool   // the collector has hung up before it told anything
+	hungUp       bool   // the collector has hung up before it told anything
 }
 
 // recipientOf returns how a collector is called as long as it has not told its
@@ -41,62 +41,62 @@ func recipientOf(s server) recipient {
 // correct heeds what a refusal tells: the time of the collector and its id. It
 // reports whether a signed beat is worth another try; each of the two is
 // corrected once until a beat is acknowledged.
-func (l *line) correct(answer *wire.Answer) bool {
-	if !l.sender.signs() {
+func (s *session) correct(answer *wire.Answer) bool {
+	if !s.sender.signs() {
 		return false
 	}
-	clock := l.setClock(answer.NowMS)
-	to := l.readdress(answer.Collector)
+	clock := s.correctClock(answer.NowMS)
+	to := s.correctRecipient(answer.Collector)
 	return clock || to
 }
 
-func (l *line) setClock(nowMS int64) bool {
+func (s *session) correctClock(nowMS int64) bool {
 	ahead := time.Until(time.UnixMilli(nowMS))
-	if nowMS == 0 || l.clock.corrected || (ahead-l.clock.ahead).Abs() < clockBlur {
+	if nowMS == 0 || s.clock.corrected || (ahead-s.clock.ahead).Abs() < clockBlur {
 		return false
 	}
-	l.clock = clock{ahead: ahead, corrected: true}
+	s.clock = clock{ahead: ahead, corrected: true}
 	return true
 }
 
-func (l *line) readdress(id string) bool {
-	if id == "" || l.recipient.corrected || id == l.recipient.to {
+func (s *session) correctRecipient(id string) bool {
+	if id == "" || s.recipient.corrected || id == s.recipient.to {
 		return false
 	}
-	l.recipient.corrected = true
-	l.meet(id)
+	s.recipient.corrected = true
+	s.learnID(id)
 	return true
 }
 
 // meet takes in the id of the collector. That it changes is normal where the
 // collector was set up anew, and should be known where it was not.
-func (l *line) meet(id string) {
-	if met := l.recipient.met; met != "" && met != id {
-		l.warnf("the collector at %s is another one: its id is %q, it was %q", l.server, id, met)
+func (s *session) learnID(id string) {
+	if met := s.recipient.knownID; met != "" && met != id {
+		s.warnf("the collector at %s is another one: its id is %q, it was %q", s.server, id, met)
 	}
-	l.recipient.met, l.recipient.to = id, id
+	s.recipient.knownID, s.recipient.to = id, id
 }
 
 // introduce leaves of a choice the last word, as long as a sender that signs does
 // not know whether the collector accepts its clock and what it calls it: a
 // collector closes the connection after some refusals.
-func (l *line) introduce(which choice) choice {
-	if l.recipient.accepted || !l.sender.signs() {
+func (s *session) oneUntilAccepted(which choice) choice {
+	if s.recipient.accepted || !s.sender.signs() {
 		return which
 	}
-	var last *word
-	for i := range l.words {
-		if which(&l.words[i], &l.told[i]) {
-			last = &l.words[i]
+	var last *report
+	for i := range s.reports {
+		if which(&s.reports[i], &s.deliveries[i]) {
+			last = &s.reports[i]
 		}
 	}
-	return func(w *word, _ *told) bool { return w == last }
+	return func(w *report, _ *delivery) bool { return w == last }
 }
 
 // accepted takes in that a beat was acknowledged.
-func (l *line) accepted(answer *wire.Answer) {
-	l.clock.corrected, l.recipient.corrected, l.recipient.accepted = false, false, true
+func (s *session) accepted(answer *wire.Answer) {
+	s.clock.corrected, s.recipient.corrected, s.recipient.accepted = false, false, true
 	if answer.Collector != "" {
-		l.meet(answer.Collector)
+		s.learnID(answer.Collector)
 	}
 }

@@ -18,41 +18,41 @@ const (
 	othersTime = time.Second            // for an answer, where another address may do better
 
 	// When somebody waits for the end of the sender:
-	hurryTime  = time.Second           // in all, and for a connection that is being made
-	hurryRetry = hurryTime / 2         // for an answer, before another link is tried
-	quickTime  = 60 * time.Millisecond // likewise after a success; also for the name server then
+	fastTime  = time.Second           // in all, and for a connection that is being made
+	fastRetry = fastTime / 2         // for an answer, before another link is tried
+	successTime  = 60 * time.Millisecond // likewise after a success; also for the name server then
 )
 
 // leave says the last words, over the link that there is or over new ones.
-func (l *line) leave(ctx context.Context) {
-	l.learn()
-	if l.sender.Hurry {
-		l.hurry(ctx)
+func (s *session) leave(ctx context.Context) {
+	s.refresh()
+	if s.sender.Hurry {
+		s.leaveFast(ctx)
 		return
 	}
 	ctx, cancel := context.WithTimeoutCause(ctx, goodbyeTime, errGoodbyeLate)
 	defer cancel()
-	l.speak(unsaid)
-	if l.awaitHeard(ctx, answerTime) {
+	s.sendBeats(unsent)
+	if s.awaitEnds(ctx, answerTime) {
 		return
 	}
-	if err := l.deliver(ctx, final); err != nil {
-		l.warnf("goodbye was not delivered: %v", err)
+	if err := s.deliver(ctx, unheardEnd); err != nil {
+		s.warnf("goodbye was not delivered: %v", err)
 	}
 }
 
 // goodbyeTime is how long the last words may take in all.
-func (l *line) goodbyeTime() time.Duration {
-	if l.sender.Hurry {
-		return hurryTime
+func (s *session) goodbyeTime() time.Duration {
+	if s.sender.Hurry {
+		return fastTime
 	}
 	return goodbyeTime
 }
 
 // lastPatience is how long a write may take once the sender has ended.
-func (l *line) lastPatience() time.Duration {
-	if l.sender.Hurry {
-		return quickTime / 2
+func (s *session) lastWriteTime() time.Duration {
+	if s.sender.Hurry {
+		return successTime / 2
 	}
 	return answerTime
 }
@@ -60,83 +60,83 @@ func (l *line) lastPatience() time.Duration {
 // hurry says the last words over the link that there is, or over the next one
 // if that comes soon. A link that was there may turn out to be none. A success
 // is not worth a wait: what is written and not answered has most likely arrived.
-func (l *line) hurry(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, hurryTime)
+func (s *session) leaveFast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, fastTime)
 	defer cancel()
-	l.hurries = true
-	success := l.finished()
-	patience := hurryRetry
+	s.leavingFast = true
+	success := s.allSucceeded()
+	patience := fastRetry
 	if success {
-		patience = quickTime
+		patience = successTime
 	}
 	for range 2 {
-		if l.newest() != nil {
-			l.speak(final)
-		} else if err := l.connectNow(ctx, success); err != nil {
-			l.warnf("goodbye was not delivered: %v", err)
+		if s.newest() != nil {
+			s.sendBeats(unheardEnd)
+		} else if err := s.connectNow(ctx, success); err != nil {
+			s.warnf("goodbye was not delivered: %v", err)
 			return
 		}
-		link := l.newest()
+		link := s.newest()
 		if link != nil {
 			link.finish()
 		}
-		if l.awaitHeard(ctx, patience) || success && l.newest() != nil {
+		if s.awaitEnds(ctx, patience) || success && s.newest() != nil {
 			return
 		}
-		if link != nil && link == l.newest() {
-			l.drop(link, errUnanswered)
+		if link != nil && link == s.newest() {
+			s.drop(link, errUnanswered)
 		}
 	}
-	l.warnf("goodbye was not delivered to %s: %v", l.server, l.lost)
+	s.warnf("goodbye was not delivered to %s: %v", s.server, s.lost)
 }
 
 // connectNow waits for the dial that goes on, or for another one, and says what
 // is due over the new link. In a hurry it does not wait for a name server.
-func (l *line) connectNow(ctx context.Context, success bool) error {
-	if !l.dialing {
-		l.dial(ctx)
+func (s *session) connectNow(ctx context.Context, success bool) error {
+	if !s.dialing {
+		s.dial(ctx)
 	}
 	var resolved <-chan time.Time
 	if success {
-		resolved = time.After(quickTime)
+		resolved = time.After(successTime)
 	}
 	for {
 		select {
-		case d := <-l.dialed:
-			l.connected(ctx, d)
+		case d := <-s.dialed:
+			s.connected(ctx, d)
 			return d.err
 		case <-resolved:
-			if !l.way.dialing() {
-				return fmt.Errorf("no address of %s is known", l.server)
+			if !s.route.dialing() {
+				return fmt.Errorf("no address of %s is known", s.server)
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("connecting to %s takes longer than %s", l.server, hurryTime)
+			return fmt.Errorf("connecting to %s takes longer than %s", s.server, fastTime)
 		}
 	}
 }
 
 // awaitHeard waits until the last words are acknowledged, over the link that
 // there is.
-func (l *line) awaitHeard(ctx context.Context, patience time.Duration) bool {
+func (s *session) awaitEnds(ctx context.Context, patience time.Duration) bool {
 	enough := time.After(patience)
-	for !l.isHeard() && l.newest() != nil {
+	for !s.endsAcked() && s.newest() != nil {
 		select {
-		case e := <-l.events:
-			l.hear(e)
+		case e := <-s.events:
+			s.handle(e)
 		case <-enough:
 			return false
 		case <-ctx.Done():
 			return false
 		}
 	}
-	return l.isHeard()
+	return s.endsAcked()
 }
 
 // finished reports whether all that is left to say is that jobs have ended with
 // success.
-func (l *line) finished() bool {
-	for i := range l.words {
-		if l.words[i].ended() && !l.words[i].finished() {
+func (s *session) allSucceeded() bool {
+	for i := range s.reports {
+		if s.reports[i].ended() && !s.reports[i].succeeded() {
 			return false
 		}
 	}
@@ -144,9 +144,9 @@ func (l *line) finished() bool {
 }
 
 // isHeard tells whether no last words are left to say.
-func (l *line) isHeard() bool {
-	for i := range l.words {
-		if final(&l.words[i], &l.told[i]) {
+func (s *session) endsAcked() bool {
+	for i := range s.reports {
+		if unheardEnd(&s.reports[i], &s.deliveries[i]) {
 			return false
 		}
 	}
@@ -154,30 +154,30 @@ func (l *line) isHeard() bool {
 }
 
 // adopt makes l speak for peers without anybody who could Tell more of them.
-func (l *line) adopt(peers []Peer) {
+func (s *session) speakFor(peers []Peer) {
 	for _, p := range peers {
-		l.words = append(l.words, word{Peer: p, version: 1})
+		s.reports = append(s.reports, report{Peer: p, version: 1})
 	}
-	l.told = make([]told, len(peers))
+	s.deliveries = make([]delivery, len(peers))
 }
 
 // once delivers one beat for each peer.
-func (l *line) once(ctx context.Context, peers []Peer) error {
+func (s *session) once(ctx context.Context, peers []Peer) error {
 	ctx, cancel := context.WithCancel(ctx)
-	defer l.closeAll()
+	defer s.closeAll()
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { l.interrupt(0) })()
-	l.adopt(peers)
-	return l.deliver(ctx, due)
+	defer context.AfterFunc(ctx, func() { s.interrupt(0) })()
+	s.speakFor(peers)
+	return s.deliver(ctx, due)
 }
 
 // deliver sends one batch over links of its own, one after the other,
 // until it is acknowledged or refused or ctx ends.
-func (l *line) deliver(ctx context.Context, which choice) error {
+func (s *session) deliver(ctx context.Context, which choice) error {
 	var last error
 	for {
 		dialed := time.Now()
-		err := l.exchange(ctx, which).Err
+		err := s.exchange(ctx, which).Err
 		switch {
 		case err == nil || isFinal(err):
 			return err
@@ -212,36 +212,36 @@ type Exchange struct {
 // exchange has beats answered. It tries again if that was only a matter of the
 // clock of this host or of what the collector is called: over the connection
 // that there is, or over another one if that was closed because of it.
-func (l *line) exchange(ctx context.Context, which choice) *Exchange {
-	if l.server.datagrams() {
-		return l.postAll(ctx, which)
+func (s *session) exchange(ctx context.Context, which choice) *Exchange {
+	if s.server.datagrams() {
+		return s.exchangeDatagrams(ctx, which)
 	}
-	if l.recipient.shy {
-		if x := l.exchangeCorrected(ctx, l.introduce(which)); x.Err != nil {
+	if s.recipient.hungUp {
+		if x := s.exchangeCorrected(ctx, s.oneUntilAccepted(which)); x.Err != nil {
 			return x
 		}
 	}
-	return l.exchangeCorrected(ctx, which)
+	return s.exchangeCorrected(ctx, which)
 }
 
-func (l *line) exchangeCorrected(ctx context.Context, which choice) *Exchange {
-	x, corrected := l.exchangeOnce(ctx, which)
+func (s *session) exchangeCorrected(ctx context.Context, which choice) *Exchange {
+	x, corrected := s.exchangeOnce(ctx, which)
 	for corrected {
-		x, corrected = l.exchangeOnce(ctx, which)
+		x, corrected = s.exchangeOnce(ctx, which)
 	}
-	x.Ahead = l.clock.ahead
+	x.Ahead = s.clock.ahead
 	return x
 }
 
 // exchangeOnce connects, sends a batch and waits until each of its beats is
 // answered. It reports whether another connection is worth a try.
-func (l *line) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
-	x = &Exchange{Server: l.server.url}
+func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
+	x = &Exchange{Server: s.server.url}
 	begin := time.Now()
-	d := l.way.connect(ctx, lookupTime+tryTime, false)
-	x.Resolved, x.Dead = l.way.found()
+	d := s.route.connect(ctx, lookupTime+tryTime, false)
+	x.Resolved, x.Dead = s.route.found()
 	if d.err != nil {
-		x.Err = l.failed(ctx, "connecting to", d.err)
+		x.Err = s.failed(ctx, "connecting to", d.err)
 		return x, false
 	}
 	defer d.conn.Close()
@@ -250,29 +250,29 @@ func (l *line) exchangeOnce(ctx context.Context, which choice) (x *Exchange, cor
 		state := secure.ConnectionState()
 		x.TLS = &state
 	}
-	if l.way.others(d.address) { // which may do better
+	if s.route.hasOther(d.address) { // which may do better
 		limited, cancel := context.WithTimeoutCause(ctx, othersTime, errOthers)
 		defer cancel()
 		ctx = limited
 	}
 	cancelled := context.AfterFunc(ctx, func() { d.conn.Close() })
 	defer cancelled()
-	return x, l.askAll(ctx, x, newLink(d.conn, d.address), which)
+	return x, s.askAll(ctx, x, newLink(d.conn, d.address), which)
 }
 
 // askAll has beats answered over one link. It reports whether that has broken
 // after something was corrected.
-func (l *line) askAll(ctx context.Context, x *Exchange, link *link, which choice) (corrected bool) {
+func (s *session) askAll(ctx context.Context, x *Exchange, link *link, which choice) (corrected bool) {
 	reader := wire.NewReader(link, wire.MaxAnswer)
 	for {
 		x.Answers, x.Err = nil, nil
-		err := l.ask(ctx, x, link, reader, which)
-		corrected = slices.ContainsFunc(x.Answers, func(a wire.Answer) bool { return a.Error != "" && l.correct(&a) })
+		err := s.ask(ctx, x, link, reader, which)
+		corrected = slices.ContainsFunc(x.Answers, func(a wire.Answer) bool { return a.Error != "" && s.correct(&a) })
 		if err != nil {
 			x.Err = err
 			if len(x.Answers) == 0 {
-				l.way.unanswered(link.address)
-				l.recipient.shy = l.sender.signs() && len(l.words) > 1
+				s.route.unanswered(link.address)
+				s.recipient.hungUp = s.sender.signs() && len(s.reports) > 1
 			}
 			return corrected
 		}
@@ -283,39 +283,39 @@ func (l *line) askAll(ctx context.Context, x *Exchange, link *link, which choice
 }
 
 // ask sends beats and takes in the answers to all of them.
-func (l *line) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) error {
-	beats := l.compose(which, link)
+func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) error {
+	beats := s.compose(which, link)
 	if len(beats) == 0 {
-		return errNothing
+		return errNothingDue
 	}
 	for i := range beats {
 		beats[i].Ack = true
 	}
 	begin := time.Now()
-	if err := l.send(link, beats, goodbyeTime); err != nil {
-		return l.failed(ctx, "sending to", err)
+	if err := s.writeBeats(link, beats, goodbyeTime); err != nil {
+		return s.failed(ctx, "sending to", err)
 	}
-	unknown := &UnknownError{Server: l.server.url}
+	unknown := &UnknownError{Server: s.server.url}
 	for _, beat := range beats {
 		answer, err := answerTo(&beat, reader)
 		if err != nil {
-			return l.failed(ctx, "waiting for the answer of", err)
+			return s.failed(ctx, "waiting for the answer of", err)
 		}
 		if len(x.Answers) == 0 {
 			x.At = time.Now()
 			x.RoundTrip = x.At.Sub(begin)
-			l.way.answered(link.address)
+			s.route.answered(link.address)
 		}
 		x.Answers = append(x.Answers, answer)
 		switch {
 		case answer.Error == "":
-			l.accepted(&answer)
+			s.accepted(&answer)
 			unknown.note(&beat, &answer)
 		case x.Err == nil:
-			x.Err = &RefusedError{Server: l.server.url, Text: answer.Error}
+			x.Err = &RefusedError{Server: s.server.url, Text: answer.Error}
 		}
 		if beat.Cancel && answer.Error == "" && answer.Collector == "" && x.Err == nil {
-			x.Err = fmt.Errorf("%s %w", l.server, errTooOld)
+			x.Err = fmt.Errorf("%s %w", s.server, errTooOld)
 		}
 	}
 	if x.Err == nil && len(unknown.Peers) > 0 {
@@ -354,7 +354,7 @@ func notOurs(payload []byte) error {
 
 // failed says what was being done. When ctx has ended, that is why: what the
 // closed connection says about itself helps nobody.
-func (l *line) failed(ctx context.Context, doing string, err error) error {
+func (s *session) failed(ctx context.Context, doing string, err error) error {
 	var unresolved *resolveError
 	if errors.As(err, &unresolved) {
 		return err
@@ -365,5 +365,5 @@ func (l *line) failed(ctx context.Context, doing string, err error) error {
 	if errors.Is(err, io.EOF) {
 		err = errHungUp
 	}
-	return fmt.Errorf("%s %s failed: %w", doing, l.server, err)
+	return fmt.Errorf("%s %s failed: %w", doing, s.server, err)
 }

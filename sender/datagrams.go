@@ -18,10 +18,10 @@ import (
 // that the name of the server has.
 const (
 	maxDatagram  = 1400 // bytes; no path has to split it
-	maxPosts     = 8    // addresses of one server
-	tellings     = 3    // of an end
-	tellPause    = 100 * time.Millisecond
-	hurriedPause = 10 * time.Millisecond // likewise, when somebody waits
+	maxDestinations     = 8    // addresses of one server
+	endRepeats     = 3    // of an end
+	repeatPause    = 100 * time.Millisecond
+	fastRepeatPause = 10 * time.Millisecond // likewise, when somebody waits
 	refusalTime  = 100 * time.Millisecond
 	connectTime  = 2 * time.Second
 
@@ -34,7 +34,7 @@ const (
 // enough.
 func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	full := *b
-	full.Run, full.Seq, full.SentMS = runOf(newLife(), maxPosts*max(len(s.Servers), 10)), wire.MaxInteger, wire.MaxInteger
+	full.Run, full.Seq, full.SentMS = runOf(newLife(), maxDestinations*max(len(s.Servers), 10)), wire.MaxInteger, wire.MaxInteger
 	full.IntervalMS, full.BackInMS, full.Signal = wire.MaxIntervalMS, wire.MaxBackInMS, "SIGRTMIN+15"
 	if s.signs() {
 		full.To = recipientOf(to).to
@@ -49,84 +49,84 @@ func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 // A post is a socket to one address of a server, and what was said through it.
 // Each has a run of its own, like a server of its own: where two addresses lead
 // to one collector, none of them repeats the other.
-type post struct {
+type destination struct {
 	*link   // nil while there is no socket
 	address string
 	run     string
-	told    []told
+	deliveries    []delivery
 }
 
 // keepPosting beats in datagrams until ctx ends and then says goodbye.
-func (l *line) keepPosting(ctx context.Context) {
+func (s *session) keepDatagrams(ctx context.Context) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer l.closeAll()
+	defer s.closeAll()
 	defer cancel()
-	defer context.AfterFunc(ctx, func() { l.interrupt(l.goodbyeTime()) })()
-	next := time.Now().Add(spread(l.sender.Interval)) // so that a fleet does not beat in step
+	defer context.AfterFunc(ctx, func() { s.interrupt(s.goodbyeTime()) })()
+	next := time.Now().Add(spread(s.sender.Interval)) // so that a fleet does not beat in step
 	beat := time.NewTimer(time.Until(next))
 	defer beat.Stop()
-	l.learn()
-	resolved := l.way.resolve(own)
+	s.refresh()
+	resolved := s.route.resolve(own)
 	for {
 		var again, retry <-chan time.Time
-		if l.owes() {
-			again = time.After(tellPause)
+		if s.owesEnds() {
+			again = time.After(repeatPause)
 		}
-		if len(l.posts) == 0 && resolved == nil {
+		if len(s.destinations) == 0 && resolved == nil {
 			retry = time.After(tryTime)
 		}
 		select {
 		case <-ctx.Done():
-			l.leavePosts(own, resolved)
+			s.leaveDatagrams(own, resolved)
 			return
 		case <-resolved:
 			resolved = nil
-			l.warnPost(l.open(own))
-			l.warnPost(l.post(own, unsaid))
+			s.warnSend(s.openSockets(own))
+			s.warnSend(s.sendDatagrams(own, unsent))
 		case <-beat.C:
-			if resolved == nil && l.way.sinceResolving() > l.resolvePause() {
-				resolved = l.way.resolve(own)
+			if resolved == nil && s.route.sinceResolve() > s.resolvePause() {
+				resolved = s.route.resolve(own)
 			}
-			l.warnPost(l.post(own, due))
-			next = following(next, l.sender.Interval, time.Now())
+			s.warnSend(s.sendDatagrams(own, due))
+			next = following(next, s.sender.Interval, time.Now())
 			beat.Reset(time.Until(next))
-		case <-l.news:
-			l.learn()
-			l.warnPost(l.post(own, unsaid))
+		case <-s.changed:
+			s.refresh()
+			s.warnSend(s.sendDatagrams(own, unsent))
 		case <-retry:
-			resolved = l.way.resolve(own)
+			resolved = s.route.resolve(own)
 		case <-again:
-			l.warnPost(l.post(own, final))
-		case <-l.turn:
+			s.warnSend(s.sendDatagrams(own, unheardEnd))
+		case <-s.turn:
 		}
 	}
 }
 
-func (l *line) warnPost(err error) {
+func (s *session) warnSend(err error) {
 	if err != nil {
-		l.warnf("sending to %s failed: %v", l.server, err)
+		s.warnf("sending to %s failed: %v", s.server, err)
 	}
 }
 
 // resolvePause is how long a name holds: a collector that has moved must be
 // found before the silence is over. It is looked at with each beat, so it ends
 // between two of them.
-func (l *line) resolvePause() time.Duration {
-	interval := l.sender.Interval
+func (s *session) resolvePause() time.Duration {
+	interval := s.sender.Interval
 	return min(max(2*interval, minResolvePause), maxResolvePause) - interval/2
 }
 
 // open opens a socket to each address of the server, in place of those before:
 // the address of this host may be another one, too.
-func (l *line) open(ctx context.Context) error {
-	addresses, _ := l.way.addresses()
+func (s *session) openSockets(ctx context.Context) error {
+	addresses, _ := s.route.addresses()
 	if len(addresses) == 0 {
-		return l.way.problem()
+		return s.route.problem()
 	}
-	l.assign(addresses[:min(len(addresses), maxPosts)])
+	s.assign(addresses[:min(len(addresses), maxDestinations)])
 	var failed error
-	for _, p := range l.posts {
-		if err := l.openPost(ctx, p); err != nil && failed == nil {
+	for _, p := range s.destinations {
+		if err := s.openSocket(ctx, p); err != nil && failed == nil {
 			failed = err
 		}
 	}
@@ -134,48 +134,48 @@ func (l *line) open(ctx context.Context) error {
 }
 
 // assign gives each address a post: the one that it has, or a free one.
-func (l *line) assign(addresses []string) {
-	for _, p := range l.posts {
+func (s *session) assign(addresses []string) {
+	for _, p := range s.destinations {
 		if !slices.Contains(addresses, p.address) {
 			p.free()
 		}
 	}
-	for len(l.posts) < len(addresses) {
-		l.posts = append(l.posts, &post{run: runOf(l.life, l.number+len(l.posts)*len(l.sender.Servers))})
+	for len(s.destinations) < len(addresses) {
+		s.destinations = append(s.destinations, &destination{run: runOf(s.life, s.number+len(s.destinations)*len(s.sender.Servers))})
 	}
 	for _, address := range addresses {
-		if !slices.ContainsFunc(l.posts, func(p *post) bool { return p.address == address }) {
-			free := slices.IndexFunc(l.posts, func(p *post) bool { return p.address == "" })
-			l.posts[free].address = address
+		if !slices.ContainsFunc(s.destinations, func(p *destination) bool { return p.address == address }) {
+			free := slices.IndexFunc(s.destinations, func(p *destination) bool { return p.address == "" })
+			s.destinations[free].address = address
 		}
 	}
 }
 
 // free makes p fit for another address, which was told nothing yet.
-func (p *post) free() {
-	p.close()
-	p.address = ""
-	for i := range p.told {
-		p.told[i] = told{seq: p.told[i].seq}
+func (d *destination) free() {
+	d.close()
+	d.address = ""
+	for i := range d.deliveries {
+		d.deliveries[i] = delivery{seq: d.deliveries[i].seq}
 	}
 }
 
-func (p *post) close() {
-	if p.link != nil {
-		p.link.Close()
-		p.link = nil
+func (d *destination) close() {
+	if d.link != nil {
+		d.link.Close()
+		d.link = nil
 	}
 }
 
 // openPost opens a socket to the address of p, if it has one. If that fails,
 // the socket that it has may do.
-func (l *line) openPost(ctx context.Context, p *post) error {
+func (s *session) openSocket(ctx context.Context, p *destination) error {
 	if p.address == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	conn, err := l.way.dial(ctx, p.address)
+	conn, err := s.route.dial(ctx, p.address)
 	if err != nil {
 		if p.link != nil {
 			return nil
@@ -183,7 +183,7 @@ func (l *line) openPost(ctx context.Context, p *post) error {
 		return err
 	}
 	if p.link == nil {
-		l.infof("sending to %s, which does not answer", l.server)
+		s.infof("sending to %s, which does not answer", s.server)
 	}
 	p.close()
 	p.link = newLink(conn, p.address)
@@ -192,11 +192,11 @@ func (l *line) openPost(ctx context.Context, p *post) error {
 
 // post sends what there is to say, each beat in a datagram of its own, to each
 // address. It returns the first error if no address takes it.
-func (l *line) post(ctx context.Context, which choice) error {
+func (s *session) sendDatagrams(ctx context.Context, which choice) error {
 	var failed error
 	taken := false
-	for _, p := range l.posts {
-		err := l.postTo(ctx, p, which)
+	for _, p := range s.destinations {
+		err := s.sendDatagramsTo(ctx, p, which)
 		taken = taken || err == nil && p.link != nil
 		if failed == nil {
 			failed = err
@@ -209,26 +209,26 @@ func (l *line) post(ctx context.Context, which choice) error {
 }
 
 // postTo sends what there is to say to one address.
-func (l *line) postTo(ctx context.Context, p *post, which choice) error {
+func (s *session) sendDatagramsTo(ctx context.Context, p *destination, which choice) error {
 	if p.link == nil {
-		if err := l.openPost(ctx, p); p.link == nil {
+		if err := s.openSocket(ctx, p); p.link == nil {
 			return err
 		}
 	}
-	p.told = append(p.told, make([]told, len(l.words)-len(p.told))...)
-	for i := range l.words {
-		w, t := &l.words[i], &p.told[i]
+	p.deliveries = append(p.deliveries, make([]delivery, len(s.reports)-len(p.deliveries))...)
+	for i := range s.reports {
+		w, t := &s.reports[i], &p.deliveries[i]
 		if !which(w, t) {
 			continue
 		}
-		beat := l.next(w, t, p.link)
+		beat := s.next(w, t, p.link)
 		beat.Run = p.run
-		if err := l.postOne(p.link, &beat); err != nil {
+		if err := s.sendDatagram(p.link, &beat); err != nil {
 			p.close()
 			return err
 		}
-		if t.times++; t.times >= tellings {
-			t.heard = w.version // as far as that goes
+		if t.times++; t.times >= endRepeats {
+			t.acked = w.version // as far as that goes
 		}
 	}
 	return nil
@@ -236,12 +236,12 @@ func (l *line) postTo(ctx context.Context, p *post, which choice) error {
 
 // postOne sends a beat in a datagram. That nobody listens is told of the one
 // before: whether this one finds somebody is seen only when it is sent, too.
-func (l *line) postOne(to *link, beat *wire.Beat) error {
-	payload, err := l.sender.payload(beat)
+func (s *session) sendDatagram(to *link, beat *wire.Beat) error {
+	payload, err := s.sender.payload(beat)
 	if err != nil {
 		return err
 	}
-	if err := l.allow(to, connectTime); err != nil {
+	if err := s.setWriteDeadline(to, connectTime); err != nil {
 		return err
 	}
 	_, err = to.Write(payload)
@@ -252,10 +252,10 @@ func (l *line) postOne(to *link, beat *wire.Beat) error {
 }
 
 // owes reports whether an end was not said often enough, where it can be said.
-func (l *line) owes() bool {
-	return slices.ContainsFunc(l.posts, func(p *post) bool {
-		for i := range p.told {
-			if p.link != nil && final(&l.words[i], &p.told[i]) {
+func (s *session) owesEnds() bool {
+	return slices.ContainsFunc(s.destinations, func(p *destination) bool {
+		for i := range p.deliveries {
+			if p.link != nil && unheardEnd(&s.reports[i], &p.deliveries[i]) {
 				return true
 			}
 		}
@@ -265,45 +265,45 @@ func (l *line) owes() bool {
 
 // leavePosts says the last words. Without an address it waits for one, as long
 // as a goodbye may take.
-func (l *line) leavePosts(ctx context.Context, resolved <-chan struct{}) {
-	l.learn()
-	limit := l.goodbyeTime()
-	if l.sender.Hurry && l.finished() {
-		limit = quickTime
+func (s *session) leaveDatagrams(ctx context.Context, resolved <-chan struct{}) {
+	s.refresh()
+	limit := s.goodbyeTime()
+	if s.sender.Hurry && s.allSucceeded() {
+		limit = successTime
 	}
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
-	err := l.awaitAddress(ctx, resolved)
+	err := s.awaitAddress(ctx, resolved)
 	if err == nil {
-		err = l.post(ctx, unsaid)
+		err = s.sendDatagrams(ctx, unsent)
 	}
 	if err != nil {
-		l.warnf("goodbye was not delivered: %v", err)
+		s.warnf("goodbye was not delivered: %v", err)
 	}
-	l.postRest(ctx)
+	s.repeatEnds(ctx)
 }
 
 // awaitAddress waits until there is somewhere to send to.
-func (l *line) awaitAddress(ctx context.Context, resolved <-chan struct{}) error {
-	if len(l.posts) > 0 {
+func (s *session) awaitAddress(ctx context.Context, resolved <-chan struct{}) error {
+	if len(s.destinations) > 0 {
 		return nil
 	}
 	select {
 	case <-resolved:
 	case <-ctx.Done():
-		return l.way.problem()
+		return s.route.problem()
 	}
-	return l.open(ctx)
+	return s.openSockets(ctx)
 }
 
 // postRest says the ends that were not said often enough.
-func (l *line) postRest(ctx context.Context) {
-	pause := tellPause
-	if l.sender.Hurry {
-		pause = hurriedPause
+func (s *session) repeatEnds(ctx context.Context) {
+	pause := repeatPause
+	if s.sender.Hurry {
+		pause = fastRepeatPause
 	}
-	for range tellings {
-		if !l.owes() {
+	for range endRepeats {
+		if !s.owesEnds() {
 			return
 		}
 		select {
@@ -311,47 +311,47 @@ func (l *line) postRest(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		l.post(ctx, final) //nolint:errcheck // the first telling has said it
+		s.sendDatagrams(ctx, unheardEnd) //nolint:errcheck // the first telling has said it
 	}
 }
 
 // postAll says everything once, and ends as often as they have to be. It fails
 // if the host of the server says that nobody listens there.
-func (l *line) postAll(ctx context.Context, which choice) *Exchange {
-	x := &Exchange{Server: l.server.url}
+func (s *session) exchangeDatagrams(ctx context.Context, which choice) *Exchange {
+	x := &Exchange{Server: s.server.url}
 	begin := time.Now()
-	err := l.awaitAddress(ctx, l.way.resolve(ctx))
-	x.Resolved, x.Dead = l.way.found()
+	err := s.awaitAddress(ctx, s.route.resolve(ctx))
+	x.Resolved, x.Dead = s.route.found()
 	if err == nil {
-		err = l.post(ctx, which)
+		err = s.sendDatagrams(ctx, which)
 	}
-	if first := slices.IndexFunc(l.posts, func(p *post) bool { return p.link != nil }); err == nil && first >= 0 {
-		p := l.posts[first]
+	if first := slices.IndexFunc(s.destinations, func(p *destination) bool { return p.link != nil }); err == nil && first >= 0 {
+		p := s.destinations[first]
 		x.Connecting, x.Local, x.Remote = time.Since(begin), nameOf(p.LocalAddr()), nameOf(p.RemoteAddr())
-		l.postRest(ctx)
-		err = l.awaitRefusal()
+		s.repeatEnds(ctx)
+		err = s.awaitRefusal()
 	}
 	if err != nil {
-		x.Err = l.failed(ctx, "sending to", err)
+		x.Err = s.failed(ctx, "sending to", err)
 	}
-	l.freeAll()
+	s.freeAll()
 	return x
 }
 
 // freeAll lets the next try begin anew.
-func (l *line) freeAll() {
-	for _, p := range l.posts {
+func (s *session) freeAll() {
+	for _, p := range s.destinations {
 		p.free()
 	}
-	l.posts = nil
+	s.destinations = nil
 }
 
 // awaitRefusal returns what the network has to say about datagrams, if it says
 // so of all addresses.
-func (l *line) awaitRefusal() error {
+func (s *session) awaitRefusal() error {
 	until := time.Now().Add(refusalTime)
 	refused := errors.New("the socket is closed")
-	for _, p := range l.posts {
+	for _, p := range s.destinations {
 		if p.link == nil {
 			continue
 		}
