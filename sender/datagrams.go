@@ -4,7 +4,6 @@ import (
 	"context"
 	"errors"
 	"fmt"
-	"net"
 	"os"
 	"slices"
 	"syscall"
@@ -13,50 +12,68 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Datagrams are not answered: whether one arrives, nobody here knows. So what
-// must not be lost is said several times, and every beat goes to each address
-// that the name of the server has.
+// Datagrams are not answered: nobody here knows whether one arrives. So an end
+// is sent several times, and every beat goes to each address that the name of
+// the server has.
 const (
-	maxDatagram  = 1400 // bytes; no path has to split it
-	maxDestinations     = 8    // addresses of one server
-	endRepeats     = 3    // of an end
-	repeatPause    = 100 * time.Millisecond
-	fastRepeatPause = 10 * time.Millisecond // likewise, when somebody waits
-	refusalTime  = 100 * time.Millisecond
-	connectTime  = 2 * time.Second
+	maxDatagram     = 1400 // bytes, so that no path has to split it
+	maxDestinations = 8    // addresses of one server
+	endRepeats      = 3    // how often an end is sent
+	repeatPause     = 100 * time.Millisecond
+	fastRepeatPause = 10 * time.Millisecond // with Sender.Hurry
+	refusalTime     = 100 * time.Millisecond
+	connectTime     = 2 * time.Second
 
 	// Until the name of a server is resolved anew: two intervals, within
 	minResolvePause = time.Second
 	maxResolvePause = time.Minute
 )
 
-// fitsDatagram says whether all that is ever added to a beat leaves it short
-// enough.
+// fitsDatagram returns an error if a beat may become too long for a datagram
+// with all that is ever added to it.
 func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	full := *b
-	full.Run, full.Seq, full.SentMS = runOf(newLife(), maxDestinations*max(len(s.Servers), 10)), wire.MaxInteger, wire.MaxInteger
+	full.Run = runOf(newLife(), maxDestinations*max(len(s.Servers), 10))
+	full.Seq, full.SentMS = wire.MaxInteger, wire.MaxInteger
 	full.IntervalMS, full.BackInMS, full.Signal = wire.MaxIntervalMS, wire.MaxBackInMS, "SIGRTMIN+15"
-	if s.signs() {
+	if s.Key.isSet() {
 		full.To = recipientOf(to).to
 	}
 	payload, err := s.payload(&full)
 	if err == nil && len(payload) > maxDatagram {
-		err = fmt.Errorf("service %.128q: a beat may have %d bytes, and a datagram takes %d: give it fewer tags", b.Service, len(payload), maxDatagram)
+		err = fmt.Errorf("service %.128q: a beat may have %d bytes, and a datagram takes %d: give it fewer tags",
+			b.Service, len(payload), maxDatagram)
 	}
 	return err
 }
 
-// A post is a socket to one address of a server, and what was said through it.
-// Each has a run of its own, like a server of its own: where two addresses lead
-// to one collector, none of them repeats the other.
+// A destination is a socket to one address of a server, and what was sent
+// there. It has a run of its own, like another server: where two addresses lead
+// to one collector, neither repeats what the other sent.
 type destination struct {
-	*link   // nil while there is no socket
-	address string
-	run     string
-	deliveries    []delivery
+	address    string // empty if it is free for another
+	link       *link  // nil while there is no socket
+	run        string
+	deliveries []delivery // of each report
 }
 
-// keepPosting beats in datagrams until ctx ends and then says goodbye.
+// free makes d fit for another address, where nothing was sent yet.
+func (d *destination) free() {
+	d.close()
+	d.address = ""
+	for i := range d.deliveries {
+		d.deliveries[i] = delivery{seq: d.deliveries[i].seq}
+	}
+}
+
+func (d *destination) close() {
+	if d.link != nil {
+		d.link.close()
+		d.link = nil
+	}
+}
+
+// keepDatagrams beats in datagrams until ctx ends and then says goodbye.
 func (s *session) keepDatagrams(ctx context.Context) {
 	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
 	defer s.closeAll()
@@ -68,13 +85,6 @@ func (s *session) keepDatagrams(ctx context.Context) {
 	s.refresh()
 	resolved := s.route.resolve(own)
 	for {
-		var again, retry <-chan time.Time
-		if s.owesEnds() {
-			again = time.After(repeatPause)
-		}
-		if len(s.destinations) == 0 && resolved == nil {
-			retry = time.After(tryTime)
-		}
 		select {
 		case <-ctx.Done():
 			s.leaveDatagrams(own, resolved)
@@ -93,13 +103,21 @@ func (s *session) keepDatagrams(ctx context.Context) {
 		case <-s.changed:
 			s.refresh()
 			s.warnSend(s.sendDatagrams(own, unsent))
-		case <-retry:
+		case <-afterIf(len(s.destinations) == 0 && resolved == nil, tryTime):
 			resolved = s.route.resolve(own)
-		case <-again:
+		case <-afterIf(s.owesEnds(), repeatPause):
 			s.warnSend(s.sendDatagrams(own, unheardEnd))
-		case <-s.turn:
+		case <-s.probe:
 		}
 	}
+}
+
+// afterIf is time.After on a condition, and otherwise never fires.
+func afterIf(condition bool, pause time.Duration) <-chan time.Time {
+	if !condition {
+		return nil
+	}
+	return time.After(pause)
 }
 
 func (s *session) warnSend(err error) {
@@ -108,16 +126,16 @@ func (s *session) warnSend(err error) {
 	}
 }
 
-// resolvePause is how long a name holds: a collector that has moved must be
-// found before the silence is over. It is looked at with each beat, so it ends
-// between two of them.
+// resolvePause is how long a name stays resolved: a collector that has moved
+// must be found before the allowed silence is over. It is compared at each
+// beat, so it ends between two of them.
 func (s *session) resolvePause() time.Duration {
 	interval := s.sender.Interval
 	return min(max(2*interval, minResolvePause), maxResolvePause) - interval/2
 }
 
-// open opens a socket to each address of the server, in place of those before:
-// the address of this host may be another one, too.
+// openSockets opens a socket to each address of the server, in place of those
+// before: the address of this host may have changed, too.
 func (s *session) openSockets(ctx context.Context) error {
 	addresses, _ := s.route.addresses()
 	if len(addresses) == 0 {
@@ -125,79 +143,64 @@ func (s *session) openSockets(ctx context.Context) error {
 	}
 	s.assign(addresses[:min(len(addresses), maxDestinations)])
 	var failed error
-	for _, p := range s.destinations {
-		if err := s.openSocket(ctx, p); err != nil && failed == nil {
+	for _, d := range s.destinations {
+		if err := s.openSocket(ctx, d); err != nil && failed == nil {
 			failed = err
 		}
 	}
 	return failed
 }
 
-// assign gives each address a post: the one that it has, or a free one.
+// assign gives each address a destination: the one that it has, or a free one.
 func (s *session) assign(addresses []string) {
-	for _, p := range s.destinations {
-		if !slices.Contains(addresses, p.address) {
-			p.free()
+	for _, d := range s.destinations {
+		if !slices.Contains(addresses, d.address) {
+			d.free()
 		}
 	}
 	for len(s.destinations) < len(addresses) {
-		s.destinations = append(s.destinations, &destination{run: runOf(s.life, s.number+len(s.destinations)*len(s.sender.Servers))})
+		number := s.number + len(s.destinations)*len(s.sender.Servers)
+		s.destinations = append(s.destinations, &destination{run: runOf(s.life, number)})
 	}
 	for _, address := range addresses {
-		if !slices.ContainsFunc(s.destinations, func(p *destination) bool { return p.address == address }) {
-			free := slices.IndexFunc(s.destinations, func(p *destination) bool { return p.address == "" })
+		if !slices.ContainsFunc(s.destinations, func(d *destination) bool { return d.address == address }) {
+			free := slices.IndexFunc(s.destinations, func(d *destination) bool { return d.address == "" })
 			s.destinations[free].address = address
 		}
 	}
 }
 
-// free makes p fit for another address, which was told nothing yet.
-func (d *destination) free() {
-	d.close()
-	d.address = ""
-	for i := range d.deliveries {
-		d.deliveries[i] = delivery{seq: d.deliveries[i].seq}
-	}
-}
-
-func (d *destination) close() {
-	if d.link != nil {
-		d.link.Close()
-		d.link = nil
-	}
-}
-
-// openPost opens a socket to the address of p, if it has one. If that fails,
-// the socket that it has may do.
-func (s *session) openSocket(ctx context.Context, p *destination) error {
-	if p.address == "" {
+// openSocket opens a socket to the address of d, if it has one. If that fails,
+// the socket from before may do.
+func (s *session) openSocket(ctx context.Context, d *destination) error {
+	if d.address == "" {
 		return nil
 	}
 	ctx, cancel := context.WithTimeout(ctx, connectTime)
 	defer cancel()
-	conn, err := s.route.dial(ctx, p.address)
+	conn, err := s.route.dial(ctx, d.address)
 	if err != nil {
-		if p.link != nil {
+		if d.link != nil {
 			return nil
 		}
 		return err
 	}
-	if p.link == nil {
+	if d.link == nil {
 		s.infof("sending to %s, which does not answer", s.server)
 	}
-	p.close()
-	p.link = newLink(conn, p.address)
+	d.close()
+	d.link = newLink(conn, d.address)
 	return nil
 }
 
-// post sends what there is to say, each beat in a datagram of its own, to each
-// address. It returns the first error if no address takes it.
+// sendDatagrams sends the beats of a choice, each in a datagram of its own, to
+// each address. It returns the first error if no address takes them.
 func (s *session) sendDatagrams(ctx context.Context, which choice) error {
 	var failed error
 	taken := false
-	for _, p := range s.destinations {
-		err := s.sendDatagramsTo(ctx, p, which)
-		taken = taken || err == nil && p.link != nil
+	for _, d := range s.destinations {
+		err := s.sendDatagramsTo(ctx, d, which)
+		taken = taken || err == nil && d.link != nil
 		if failed == nil {
 			failed = err
 		}
@@ -208,54 +211,54 @@ func (s *session) sendDatagrams(ctx context.Context, which choice) error {
 	return failed
 }
 
-// postTo sends what there is to say to one address.
-func (s *session) sendDatagramsTo(ctx context.Context, p *destination, which choice) error {
-	if p.link == nil {
-		if err := s.openSocket(ctx, p); p.link == nil {
+func (s *session) sendDatagramsTo(ctx context.Context, d *destination, which choice) error {
+	if d.link == nil {
+		if err := s.openSocket(ctx, d); d.link == nil {
 			return err
 		}
 	}
-	p.deliveries = append(p.deliveries, make([]delivery, len(s.reports)-len(p.deliveries))...)
+	d.deliveries = append(d.deliveries, make([]delivery, len(s.reports)-len(d.deliveries))...)
 	for i := range s.reports {
-		w, t := &s.reports[i], &p.deliveries[i]
-		if !which(w, t) {
+		r, sent := &s.reports[i], &d.deliveries[i]
+		if !which(r, sent) {
 			continue
 		}
-		beat := s.next(w, t, p.link)
-		beat.Run = p.run
-		if err := s.sendDatagram(p.link, &beat); err != nil {
-			p.close()
+		beat := s.nextBeat(r, sent, d.link)
+		beat.Run = d.run
+		if err := s.sendDatagram(d.link, &beat); err != nil {
+			d.close()
 			return err
 		}
-		if t.times++; t.times >= endRepeats {
-			t.acked = w.version // as far as that goes
+		if sent.times++; sent.times >= endRepeats {
+			sent.acked = r.version // as far as one can know
 		}
 	}
 	return nil
 }
 
-// postOne sends a beat in a datagram. That nobody listens is told of the one
-// before: whether this one finds somebody is seen only when it is sent, too.
+// sendDatagram sends a beat in a datagram. A socket reports that nobody listens
+// only when it is used next: such an error is about the datagram before.
 func (s *session) sendDatagram(to *link, beat *wire.Beat) error {
 	payload, err := s.sender.payload(beat)
 	if err != nil {
 		return err
 	}
-	if err := s.setWriteDeadline(to, connectTime); err != nil {
+	if err := s.setWriteDeadline(to.conn, connectTime); err != nil {
 		return err
 	}
-	_, err = to.Write(payload)
+	_, err = to.conn.Write(payload)
 	if errors.Is(err, syscall.ECONNREFUSED) {
-		_, err = to.Write(payload)
+		_, err = to.conn.Write(payload)
 	}
 	return err
 }
 
-// owes reports whether an end was not said often enough, where it can be said.
+// owesEnds reports whether an end was not sent often enough, where it can be
+// sent.
 func (s *session) owesEnds() bool {
-	return slices.ContainsFunc(s.destinations, func(p *destination) bool {
-		for i := range p.deliveries {
-			if p.link != nil && unheardEnd(&s.reports[i], &p.deliveries[i]) {
+	return slices.ContainsFunc(s.destinations, func(d *destination) bool {
+		for i := range d.deliveries {
+			if d.link != nil && unheardEnd(&s.reports[i], &d.deliveries[i]) {
 				return true
 			}
 		}
@@ -263,8 +266,8 @@ func (s *session) owesEnds() bool {
 	})
 }
 
-// leavePosts says the last words. Without an address it waits for one, as long
-// as a goodbye may take.
+// leaveDatagrams says goodbye. Without an address it waits for one, as long as
+// a goodbye may take.
 func (s *session) leaveDatagrams(ctx context.Context, resolved <-chan struct{}) {
 	s.refresh()
 	limit := s.goodbyeTime()
@@ -296,7 +299,7 @@ func (s *session) awaitAddress(ctx context.Context, resolved <-chan struct{}) er
 	return s.openSockets(ctx)
 }
 
-// postRest says the ends that were not said often enough.
+// repeatEnds sends the ends that were not sent often enough.
 func (s *session) repeatEnds(ctx context.Context) {
 	pause := repeatPause
 	if s.sender.Hurry {
@@ -311,53 +314,48 @@ func (s *session) repeatEnds(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		s.sendDatagrams(ctx, unheardEnd) //nolint:errcheck // the first telling has said it
+		s.sendDatagrams(ctx, unheardEnd) //nolint:errcheck // the first time has warned of it
 	}
 }
 
-// postAll says everything once, and ends as often as they have to be. It fails
-// if the host of the server says that nobody listens there.
+// exchangeDatagrams sends everything once, and ends as often as they have to
+// be. It fails if the host of the server says that nobody listens there.
 func (s *session) exchangeDatagrams(ctx context.Context, which choice) *Exchange {
 	x := &Exchange{Server: s.server.url}
 	begin := time.Now()
 	err := s.awaitAddress(ctx, s.route.resolve(ctx))
-	x.Resolved, x.Dead = s.route.found()
+	x.Resolved, x.DeadNameServers = s.route.found()
 	if err == nil {
 		err = s.sendDatagrams(ctx, which)
 	}
-	if first := slices.IndexFunc(s.destinations, func(p *destination) bool { return p.link != nil }); err == nil && first >= 0 {
-		p := s.destinations[first]
-		x.Connecting, x.Local, x.Remote = time.Since(begin), nameOf(p.LocalAddr()), nameOf(p.RemoteAddr())
+	if first := slices.IndexFunc(s.destinations, func(d *destination) bool { return d.link != nil }); err == nil && first >= 0 {
+		x.Connecting = time.Since(begin)
+		x.connectedBy(s.destinations[first].link.conn)
 		s.repeatEnds(ctx)
 		err = s.awaitRefusal()
 	}
 	if err != nil {
 		x.Err = s.failed(ctx, "sending to", err)
 	}
-	s.freeAll()
+	for _, d := range s.destinations {
+		d.free()
+	}
+	s.destinations = nil // the next try begins anew
 	return x
 }
 
-// freeAll lets the next try begin anew.
-func (s *session) freeAll() {
-	for _, p := range s.destinations {
-		p.free()
-	}
-	s.destinations = nil
-}
-
-// awaitRefusal returns what the network has to say about datagrams, if it says
-// so of all addresses.
+// awaitRefusal returns what the network says about the datagrams, if it refuses
+// them at all addresses.
 func (s *session) awaitRefusal() error {
 	until := time.Now().Add(refusalTime)
 	refused := errors.New("the socket is closed")
-	for _, p := range s.destinations {
-		if p.link == nil {
+	for _, d := range s.destinations {
+		if d.link == nil {
 			continue
 		}
-		err := p.SetReadDeadline(until)
+		err := d.link.conn.SetReadDeadline(until)
 		if err == nil {
-			_, err = p.Read(make([]byte, 1))
+			_, err = d.link.conn.Read(make([]byte, 1))
 		}
 		if err == nil || errors.Is(err, os.ErrDeadlineExceeded) {
 			return nil
@@ -365,12 +363,4 @@ func (s *session) awaitRefusal() error {
 		refused = err
 	}
 	return refused
-}
-
-// nameOf returns what to call an address, which a unix socket may lack.
-func nameOf(addr net.Addr) string {
-	if addr == nil || addr.String() == "" {
-		return "a unix socket"
-	}
-	return addr.String()
 }

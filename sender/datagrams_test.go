@@ -170,11 +170,11 @@ func TestOnceInDatagrams(t *testing.T) {
 func TestDatagramsHaveRoom(t *testing.T) {
 	p := Host("web-1")
 	for range 4 {
-		p.Tags = append(p.Tags, wire.Label{Key: string(rune('a' + len(p.Tags))), Value: strings.Repeat("x", wire.MaxLabelValue)})
+		p.Tags = append(p.Tags, Tag{Key: string(rune('a' + len(p.Tags))), Value: strings.Repeat("x", wire.MaxLabelValue)})
 	}
 	s := &Sender{Servers: []string{"udp://hb:7878"}, Peers: []Peer{p}}
 	require.NoError(t, s.Validate())
-	s.Peers[0].Tags = append(s.Peers[0].Tags, wire.Label{Key: "z", Value: strings.Repeat("x", 100)})
+	s.Peers[0].Tags = append(s.Peers[0].Tags, Tag{Key: "z", Value: strings.Repeat("x", 100)})
 	require.ErrorContains(t, s.Validate(), "give it fewer tags")
 	require.ErrorContains(t, s.Update(s.Peers[0]), "give it fewer tags")
 	s.Servers[0] = "tcp://hb:7878"

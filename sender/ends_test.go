@@ -46,9 +46,9 @@ func TestGoodbyeIsNotTakenBack(t *testing.T) {
 	redis.Status = wire.StatusDead
 	w.update(redis)
 	all, _ := w.snapshot()
-	require.True(t, all[0].leaving())
-	require.Equal(t, time.Minute, all[0].BackIn)
-	require.Equal(t, wire.StatusDead, all[1].Status, "that is news")
+	require.True(t, all[0].peer.leaving())
+	require.Equal(t, time.Minute, all[0].peer.BackIn)
+	require.Equal(t, wire.StatusDead, all[1].peer.Status, "that is news")
 }
 
 // An end that the collector refuses is not one that it has heard of.

@@ -5,7 +5,8 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"io"
+	"math"
+	"net"
 	"slices"
 	"time"
 
@@ -13,152 +14,61 @@ import (
 )
 
 const (
-	answerTime = 500 * time.Millisecond // for a goodbye over the link that there is
-	retryPause = time.Second            // at least, between two dials
-	othersTime = time.Second            // for an answer, where another address may do better
-
-	// When somebody waits for the end of the sender:
-	fastTime  = time.Second           // in all, and for a connection that is being made
-	fastRetry = fastTime / 2         // for an answer, before another link is tried
-	successTime  = 60 * time.Millisecond // likewise after a success; also for the name server then
+	retryPause = time.Second // at least, between two dials of one delivery
+	othersTime = time.Second // for an answer, where another address may do better
 )
 
-// leave says the last words, over the link that there is or over new ones.
-func (s *session) leave(ctx context.Context) {
-	s.refresh()
-	if s.sender.Hurry {
-		s.leaveFast(ctx)
-		return
-	}
-	ctx, cancel := context.WithTimeoutCause(ctx, goodbyeTime, errGoodbyeLate)
-	defer cancel()
-	s.sendBeats(unsent)
-	if s.awaitEnds(ctx, answerTime) {
-		return
-	}
-	if err := s.deliver(ctx, unheardEnd); err != nil {
-		s.warnf("goodbye was not delivered: %v", err)
-	}
+// An Exchange is what came of beats that were sent over a connection of their
+// own. Fields that it did not come to are zero.
+type Exchange struct {
+	Server          string               // URL
+	Resolved        []string             // addresses that its host has; nil if that is an address itself
+	DeadNameServers []string             // that did not answer
+	Local, Remote   string               // addresses of the connection
+	Connecting      time.Duration        // until it was made, TLS included
+	TLS             *tls.ConnectionState // nil without TLS
+	RoundTrip       time.Duration        // from the beats to the first answer
+	AnsweredAt      time.Time            // when that came, by the clock of this host
+	ClockAhead      time.Duration        // what the beats had to add to this clock to be accepted; 0 for nothing
+
+	// Answers are those for living peers, then those for peers that have ended,
+	// each in the order of Peers, as far as they came. Datagrams have none.
+	Answers []Answer
+
+	// Err is nil if everything was accepted. It wraps a *RefusedError for the
+	// first beat that was refused, else an *UnknownError for goodbyes of peers
+	// that the collector does not know.
+	Err error
 }
 
-// goodbyeTime is how long the last words may take in all.
-func (s *session) goodbyeTime() time.Duration {
-	if s.sender.Hurry {
-		return fastTime
-	}
-	return goodbyeTime
+// An Answer is what a collector says about one peer. Its texts may hold
+// anything: filter them before they reach a terminal.
+type Answer struct {
+	Error     string        // why the beat was refused; empty if it was accepted
+	Peer      string        // what the collector calls the peer, such as web-1/nginx
+	DeadAfter time.Duration // silence after which the peer is dead
+	Rule      string        // what sets DeadAfter, such as interval
+	Collector string        // its id; empty from old ones
+	Time      time.Time     // by the collector's clock, in ms; zero if it did not tell
 }
 
-// lastPatience is how long a write may take once the sender has ended.
-func (s *session) lastWriteTime() time.Duration {
-	if s.sender.Hurry {
-		return successTime / 2
+func answersFrom(answers []wire.Answer) []Answer {
+	var all []Answer
+	for i := range answers {
+		a := &answers[i]
+		public := Answer{Error: a.Error, Peer: a.ID, DeadAfter: deadAfter(a), Rule: a.Rule, Collector: a.Collector}
+		if a.NowMS != 0 {
+			public.Time = time.UnixMilli(a.NowMS)
+		}
+		all = append(all, public)
 	}
-	return answerTime
+	return all
 }
 
-// hurry says the last words over the link that there is, or over the next one
-// if that comes soon. A link that was there may turn out to be none. A success
-// is not worth a wait: what is written and not answered has most likely arrived.
-func (s *session) leaveFast(ctx context.Context) {
-	ctx, cancel := context.WithTimeout(ctx, fastTime)
-	defer cancel()
-	s.leavingFast = true
-	success := s.allSucceeded()
-	patience := fastRetry
-	if success {
-		patience = successTime
-	}
-	for range 2 {
-		if s.newest() != nil {
-			s.sendBeats(unheardEnd)
-		} else if err := s.connectNow(ctx, success); err != nil {
-			s.warnf("goodbye was not delivered: %v", err)
-			return
-		}
-		link := s.newest()
-		if link != nil {
-			link.finish()
-		}
-		if s.awaitEnds(ctx, patience) || success && s.newest() != nil {
-			return
-		}
-		if link != nil && link == s.newest() {
-			s.drop(link, errUnanswered)
-		}
-	}
-	s.warnf("goodbye was not delivered to %s: %v", s.server, s.lost)
-}
-
-// connectNow waits for the dial that goes on, or for another one, and says what
-// is due over the new link. In a hurry it does not wait for a name server.
-func (s *session) connectNow(ctx context.Context, success bool) error {
-	if !s.dialing {
-		s.dial(ctx)
-	}
-	var resolved <-chan time.Time
-	if success {
-		resolved = time.After(successTime)
-	}
-	for {
-		select {
-		case d := <-s.dialed:
-			s.connected(ctx, d)
-			return d.err
-		case <-resolved:
-			if !s.route.dialing() {
-				return fmt.Errorf("no address of %s is known", s.server)
-			}
-		case <-ctx.Done():
-			return fmt.Errorf("connecting to %s takes longer than %s", s.server, fastTime)
-		}
-	}
-}
-
-// awaitHeard waits until the last words are acknowledged, over the link that
-// there is.
-func (s *session) awaitEnds(ctx context.Context, patience time.Duration) bool {
-	enough := time.After(patience)
-	for !s.endsAcked() && s.newest() != nil {
-		select {
-		case e := <-s.events:
-			s.handle(e)
-		case <-enough:
-			return false
-		case <-ctx.Done():
-			return false
-		}
-	}
-	return s.endsAcked()
-}
-
-// finished reports whether all that is left to say is that jobs have ended with
-// success.
-func (s *session) allSucceeded() bool {
-	for i := range s.reports {
-		if s.reports[i].ended() && !s.reports[i].succeeded() {
-			return false
-		}
-	}
-	return true
-}
-
-// isHeard tells whether no last words are left to say.
-func (s *session) endsAcked() bool {
-	for i := range s.reports {
-		if unheardEnd(&s.reports[i], &s.deliveries[i]) {
-			return false
-		}
-	}
-	return true
-}
-
-// adopt makes l speak for peers without anybody who could Tell more of them.
-func (s *session) speakFor(peers []Peer) {
-	for _, p := range peers {
-		s.reports = append(s.reports, report{Peer: p, version: 1})
-	}
-	s.deliveries = make([]delivery, len(peers))
+// deadAfter returns the silence that an answer allows, or the longest that a
+// time.Duration can hold.
+func deadAfter(a *wire.Answer) time.Duration {
+	return time.Duration(min(a.DeadAfterMS, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // once delivers one beat for each peer.
@@ -171,8 +81,8 @@ func (s *session) once(ctx context.Context, peers []Peer) error {
 	return s.deliver(ctx, due)
 }
 
-// deliver sends one batch over links of its own, one after the other,
-// until it is acknowledged or refused or ctx ends.
+// deliver makes one exchange after the other until the beats are acknowledged
+// or refused, or until ctx ends.
 func (s *session) deliver(ctx context.Context, which choice) error {
 	var last error
 	for {
@@ -192,26 +102,9 @@ func (s *session) deliver(ctx context.Context, which choice) error {
 	}
 }
 
-// An Exchange is what became of beats that were sent over a connection of
-// their own.
-type Exchange struct {
-	Server     string
-	Local      string               // address
-	Remote     string               // address; empty if there was no connection
-	Connecting time.Duration        // how long that took
-	RoundTrip  time.Duration        // until the first answer
-	At         time.Time            // when that came
-	Ahead      time.Duration        // how far the time that had to be told is ahead of ours; 0 if it had not
-	Dead       []string             // name servers that did not answer
-	Resolved   []string             // addresses that the name of the server has; none if it is an address itself
-	TLS        *tls.ConnectionState // nil without
-	Answers    []wire.Answer        // to the peers that live, then to the others, as far as they came; none to datagrams
-	Err        error                // a RefusedError if one of the answers is an error, else an UnknownError if a goodbye was for nobody
-}
-
-// exchange has beats answered. It tries again if that was only a matter of the
-// clock of this host or of what the collector is called: over the connection
-// that there is, or over another one if that was closed because of it.
+// exchange has beats answered. If a refusal was only about the clock of this
+// host or about what the collector is called, it tries again: over the same
+// connection, or over another one if that was closed.
 func (s *session) exchange(ctx context.Context, which choice) *Exchange {
 	if s.server.datagrams() {
 		return s.exchangeDatagrams(ctx, which)
@@ -229,7 +122,7 @@ func (s *session) exchangeCorrected(ctx context.Context, which choice) *Exchange
 	for corrected {
 		x, corrected = s.exchangeOnce(ctx, which)
 	}
-	x.Ahead = s.clock.ahead
+	x.ClockAhead = s.clock.ahead
 	return x
 }
 
@@ -239,17 +132,14 @@ func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, 
 	x = &Exchange{Server: s.server.url}
 	begin := time.Now()
 	d := s.route.connect(ctx, lookupTime+tryTime, false)
-	x.Resolved, x.Dead = s.route.found()
+	x.Resolved, x.DeadNameServers = s.route.found()
 	if d.err != nil {
 		x.Err = s.failed(ctx, "connecting to", d.err)
 		return x, false
 	}
 	defer d.conn.Close()
-	x.Connecting, x.Local, x.Remote = time.Since(begin), nameOf(d.conn.LocalAddr()), nameOf(d.conn.RemoteAddr())
-	if secure, ok := d.conn.(*secured); ok {
-		state := secure.ConnectionState()
-		x.TLS = &state
-	}
+	x.Connecting = time.Since(begin)
+	x.connectedBy(d.conn)
 	if s.route.hasOther(d.address) { // which may do better
 		limited, cancel := context.WithTimeoutCause(ctx, othersTime, errOthers)
 		defer cancel()
@@ -260,96 +150,117 @@ func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, 
 	return x, s.askAll(ctx, x, newLink(d.conn, d.address), which)
 }
 
+// connectedBy notes what is to be known of a connection.
+func (x *Exchange) connectedBy(conn net.Conn) {
+	x.Local, x.Remote = nameOf(conn.LocalAddr()), nameOf(conn.RemoteAddr())
+	if secure, ok := conn.(*secured); ok {
+		state := secure.ConnectionState()
+		x.TLS = &state
+	}
+}
+
+// nameOf returns what to call an address, which a unix socket may lack.
+func nameOf(addr net.Addr) string {
+	if addr == nil || addr.String() == "" {
+		return "a unix socket"
+	}
+	return addr.String()
+}
+
 // askAll has beats answered over one link. It reports whether that has broken
 // after something was corrected.
 func (s *session) askAll(ctx context.Context, x *Exchange, link *link, which choice) (corrected bool) {
-	reader := wire.NewReader(link, wire.MaxAnswer)
+	reader := wire.NewReader(link.conn, wire.MaxAnswer)
 	for {
-		x.Answers, x.Err = nil, nil
-		err := s.ask(ctx, x, link, reader, which)
-		corrected = slices.ContainsFunc(x.Answers, func(a wire.Answer) bool { return a.Error != "" && s.correct(&a) })
-		if err != nil {
+		answers, err := s.ask(ctx, x, link, reader, which)
+		x.Answers = answersFrom(answers)
+		corrected = slices.ContainsFunc(answers, func(a wire.Answer) bool { return a.Error != "" && s.correct(&a) })
+		switch {
+		case err != nil:
 			x.Err = err
-			if len(x.Answers) == 0 {
+			if len(answers) == 0 {
 				s.route.unanswered(link.address)
-				s.recipient.hungUp = s.sender.signs() && len(s.reports) > 1
+				s.recipient.hungUp = s.sender.Key.isSet() && len(s.reports) > 1
 			}
 			return corrected
-		}
-		if !corrected {
+		case !corrected:
 			return false
 		}
 	}
 }
 
-// ask sends beats and takes in the answers to all of them.
-func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) error {
+// ask sends beats and reads the answers to all of them. What they amount to
+// becomes x.Err; the error is that the link broke.
+func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) (answers []wire.Answer, err error) {
 	beats := s.compose(which, link)
 	if len(beats) == 0 {
-		return errNothingDue
+		return nil, errNothingDue
 	}
 	for i := range beats {
 		beats[i].Ack = true
 	}
 	begin := time.Now()
 	if err := s.writeBeats(link, beats, goodbyeTime); err != nil {
-		return s.failed(ctx, "sending to", err)
+		return nil, s.failed(ctx, "sending to", err)
 	}
-	unknown := &UnknownError{Server: s.server.url}
-	for _, beat := range beats {
-		answer, err := answerTo(&beat, reader)
+	for i := range beats {
+		answer, err := answerTo(&beats[i], reader)
 		if err != nil {
-			return s.failed(ctx, "waiting for the answer of", err)
+			return answers, s.failed(ctx, "waiting for the answer of", err)
 		}
-		if len(x.Answers) == 0 {
-			x.At = time.Now()
-			x.RoundTrip = x.At.Sub(begin)
+		if i == 0 {
+			x.AnsweredAt = time.Now()
+			x.RoundTrip = x.AnsweredAt.Sub(begin)
 			s.route.answered(link.address)
 		}
-		x.Answers = append(x.Answers, answer)
-		switch {
-		case answer.Error == "":
+		if answer.Error == "" {
 			s.accepted(&answer)
-			unknown.note(&beat, &answer)
-		case x.Err == nil:
-			x.Err = &RefusedError{Server: s.server.url, Text: answer.Error}
 		}
-		if beat.Cancel && answer.Error == "" && answer.Collector == "" && x.Err == nil {
-			x.Err = fmt.Errorf("%s %w", s.server, errTooOld)
+		answers = append(answers, answer)
+	}
+	x.Err = s.outcome(beats, answers)
+	return answers, nil
+}
+
+// outcome returns the error that the answers to beats amount to.
+func (s *session) outcome(beats []wire.Beat, answers []wire.Answer) error {
+	unknown := &UnknownError{Server: s.server.url}
+	for i := range answers {
+		switch beat, answer := &beats[i], &answers[i]; {
+		case answer.Error != "":
+			return &RefusedError{Server: s.server.url, Text: answer.Error}
+		case beat.Cancel && answer.Collector == "":
+			return fmt.Errorf("%s %w", s.server, errTooOld)
+		default:
+			unknown.note(beat, answer)
 		}
 	}
-	if x.Err == nil && len(unknown.Peers) > 0 {
-		x.Err = unknown
+	if len(unknown.Peers) > 0 {
+		return unknown
 	}
 	return nil
 }
 
-// isFinal reports whether a collector would say the same once more.
-func isFinal(err error) bool {
-	var refused *RefusedError
-	var unknown *UnknownError
-	return errors.As(err, &refused) || errors.As(err, &unknown) || errors.Is(err, errTooOld)
-}
-
 // answerTo reads the answer to beat. Answers come in the order of the beats.
 func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
-	payload, err := from.Next()
-	if err != nil {
-		return wire.Answer{}, err
-	}
-	if !from.Framed() {
-		return wire.Answer{}, notOurs(payload)
-	}
-	answer, err := wire.DecodeAnswer(payload)
+	answer, err := nextAnswer(from)
 	if err == nil && answer.Error == "" && answer.Seq != beat.Seq {
 		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
 	}
 	return answer, err
 }
 
-// notOurs is the error about an answer of something else than a collector.
-func notOurs(payload []byte) error {
-	return fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
+// nextAnswer reads the next answer. An error may be that the other side is no
+// collector.
+func nextAnswer(from *wire.Reader) (wire.Answer, error) {
+	payload, err := from.Next()
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	if !from.Framed() {
+		return wire.Answer{}, fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
+	}
+	return wire.DecodeAnswer(payload)
 }
 
 // failed says what was being done. When ctx has ended, that is why: what the
@@ -362,8 +273,5 @@ func (s *session) failed(ctx context.Context, doing string, err error) error {
 	if ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	if errors.Is(err, io.EOF) {
-		err = errHungUp
-	}
-	return fmt.Errorf("%s %s failed: %w", doing, s.server, err)
+	return fmt.Errorf("%s %s failed: %w", doing, s.server, endOf(err))
 }

@@ -12,15 +12,15 @@ import (
 
 // A link is one connection to a server.
 type link struct {
-	net.Conn
-	address    string // that was dialled
-	local      netip.Addr
-	unanswered []batch // the oldest first
-	owed       int     // answers that may still come: one a beat
+	conn       net.Conn
+	address    string     // that was dialled
+	local      netip.Addr // of this host; invalid for a unix socket
+	unanswered []batch    // the oldest first
+	owed       int        // answers that may still come: one for each beat
 }
 
 func newLink(conn net.Conn, address string) *link {
-	l := &link{Conn: conn, address: address}
+	l := &link{conn: conn, address: address}
 	switch addr := conn.LocalAddr().(type) {
 	case *net.TCPAddr:
 		l.local = addr.AddrPort().Addr().Unmap().WithZone("")
@@ -30,31 +30,36 @@ func newLink(conn net.Conn, address string) *link {
 	return l
 }
 
+// close closes the connection; whatever goes wrong there is no news.
+func (l *link) close() {
+	l.conn.Close()
+}
+
 // send writes payloads in one go.
 func (l *link) send(payloads [][]byte) error {
 	var frames []byte
 	for _, payload := range payloads {
 		frames = wire.AppendFrame(frames, payload)
 	}
-	_, err := l.Write(frames)
+	_, err := l.conn.Write(frames)
 	return err
 }
 
-// finish tells the server that nothing more will be said. It can still answer.
+// finish tells the server that nothing more will be sent. It can still answer.
 func (l *link) finish() {
-	if conn, ok := l.Conn.(interface{ CloseWrite() error }); ok {
-		conn.CloseWrite() //nolint:errcheck // what it takes for the end is seen by who reads
+	if conn, ok := l.conn.(interface{ CloseWrite() error }); ok {
+		conn.CloseWrite() //nolint:errcheck // the next read sees what is wrong
 	}
 }
 
 // A batch is a row of beats of which only the last asks for an answer.
 type batch struct {
-	seq   int64 // of that beat
-	at    time.Time
+	seq      int64     // of the last beat
+	at       time.Time // when it was sent
 	versions []reportVersion
 }
 
-// maxUnanswered bounds what is remembered of a server that takes everything
+// maxUnanswered bounds what is remembered of a server that reads everything
 // and answers nothing.
 const maxUnanswered = 1000
 
@@ -67,8 +72,8 @@ func (l *link) expect(b batch) {
 	l.unanswered = append(l.unanswered, b)
 }
 
-// refused notes that the server does not want a beat: the one that it should
-// answer next, if that is but one.
+// refused notes that the server refuses a beat: the one to be answered next,
+// if that is alone in its batch.
 func (l *link) refused() {
 	if len(l.unanswered) > 0 && len(l.unanswered[0].versions) == 1 {
 		l.unanswered = l.unanswered[1:]
@@ -90,28 +95,20 @@ func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 	return heard, at
 }
 
-// An event is an answer that arrived over a link, or its end.
+// An event is an answer that arrived over a link, or the end of the link.
 type event struct {
 	link   *link
 	answer wire.Answer
 	err    error
 }
 
-// listen hands on what the server answers until the link or ctx ends. It
-// holds no more than one answer of wire.MaxAnswer bytes.
+// listen sends each answer of the server to events until the link or ctx ends.
+// It holds one answer of at most wire.MaxAnswer bytes.
 func (l *link) listen(ctx context.Context, events chan<- event) {
-	reader := wire.NewReader(l, wire.MaxAnswer)
+	reader := wire.NewReader(l.conn, wire.MaxAnswer)
 	for {
 		e := event{link: l}
-		payload, err := reader.Next()
-		switch {
-		case err == nil && !reader.Framed():
-			e.err = notOurs(payload)
-		case err == nil:
-			e.answer, e.err = wire.DecodeAnswer(payload)
-		default:
-			e.err = err
-		}
+		e.answer, e.err = nextAnswer(reader)
 		select {
 		case events <- e:
 		case <-ctx.Done():

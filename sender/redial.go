@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// Pauses before dialling again.
+// Pauses before the next dial.
 const (
 	minPause = time.Second
 	maxPause = time.Minute
@@ -18,14 +18,17 @@ func spread(whole time.Duration) time.Duration {
 	return rand.N(whole) //nolint:gosec // see above
 }
 
-// dial begins to connect.
+// dial starts to connect.
 func (s *session) dial(ctx context.Context) {
 	s.dialing, s.dialAt = true, time.Now()
-	eager := s.proven != nil && s.patience() < usualPatience // one that was cut off, no herd
+	// A server that answered before and has fallen silent: it may have been cut
+	// off, and no fleet dials with us.
+	eager := s.proven != nil && s.patience() < usualPatience
 	limit := min(max(tryTime, s.patience()), maxPause)
 	s.wg.Go(func() { s.dialed <- s.route.connect(ctx, limit, eager) }) // ends with ctx at the latest
 }
 
+// connected takes the result of a dial.
 func (s *session) connected(ctx context.Context, d dialResult) {
 	s.dialing = false
 	if d.err != nil {
@@ -34,7 +37,7 @@ func (s *session) connected(ctx context.Context, d dialResult) {
 		return
 	}
 	if s.tried != nil {
-		s.tried.Close()
+		s.tried.close()
 	}
 	link := newLink(d.conn, d.address)
 	s.tried = link
@@ -53,14 +56,14 @@ func (s *session) dialLater(wrong time.Time) {
 }
 
 // untilDial returns how long to wait before the next dial: a random part of a
-// pause that doubles until a beat is acknowledged (full jitter), at most once a
-// second.
+// pause that doubles until a beat is acknowledged (full jitter). Two dials are
+// at least minPause apart.
 func (s *session) untilDial(wrong, now time.Time) time.Duration {
 	most := min(max(s.sender.Interval, minPause), maxPause)
 	s.pause = min(max(2*s.pause, minPause), most)
 	pause := spread(s.pause)
 	if s.pause == minPause && s.proven != nil {
-		pause = 0 // the server is there, or was: no herd
+		pause = 0 // the server is up, or was: no fleet dials at once
 	}
 	next := wrong.Add(pause)
 	if soonest := s.dialAt.Add(minPause); next.Before(soonest) {

@@ -4,36 +4,38 @@ import (
 	"slices"
 	"sync"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// words are what a Sender says of its peers: one store, from which every line
-// takes them at its own pace.
+// reports are what a Sender says of its peers now. Every session copies them
+// at its own pace.
 type reports struct {
-	mu   sync.Mutex // guards what follows
-	all  []report
-	changed chan struct{} // is closed when they change
+	mu      sync.Mutex // guards what follows
+	all     []report
+	changed chan struct{} // closed at the next change; nil if nobody waits for it
 
-	departed bool // the sender says goodbye, with
+	departed bool // the sender has said goodbye, with
 	backIn   time.Duration
 }
 
-// A word is what is said of one peer.
+// A report is what is said of one peer.
 type report struct {
-	Peer
+	peer    Peer
 	version int // grows with every change, from 1
 }
 
-// begin takes in the first peers. What was told before of one of them holds.
+// begin takes the first peers. An update from before Run wins over them.
 func (r *reports) begin(peers []Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	told := r.all
+	updated := r.all
 	r.all = nil
 	for _, p := range peers {
 		r.put(p)
 	}
-	for i := range told {
-		r.put(told[i].Peer)
+	for i := range updated {
+		r.put(updated[i].peer)
 	}
 }
 
@@ -45,31 +47,31 @@ func (r *reports) update(p Peer) {
 }
 
 func (r *reports) put(p Peer) {
-	if r.departed { // what is learnt too late must not take the goodbye back
+	if r.departed { // a late update must not take the goodbye back
 		p.part(r.backIn)
 	}
-	i := slices.IndexFunc(r.all, func(known report) bool { return known.is(p) })
+	i := slices.IndexFunc(r.all, func(known report) bool { return known.peer.is(p) })
 	if i < 0 {
-		r.all = append(r.all, report{Peer: p, version: 1})
+		r.all = append(r.all, report{peer: p, version: 1})
 		return
 	}
-	r.all[i] = report{Peer: p, version: r.all[i].version + 1}
+	r.all[i] = report{peer: p, version: r.all[i].version + 1}
 }
 
-// depart turns all that has not ended into a goodbye.
+// depart turns every report of a peer that has not ended into a goodbye.
 func (r *reports) depart(backIn time.Duration) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.departed, r.backIn = true, backIn
 	for i := range r.all {
-		if r.all[i].part(backIn) {
+		if r.all[i].peer.part(backIn) {
 			r.all[i].version++
 		}
 	}
 	r.notify()
 }
 
-// forget makes w fit for another Run.
+// reset makes r ready for another Run.
 func (r *reports) reset() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -83,7 +85,8 @@ func (r *reports) notify() {
 	}
 }
 
-// now returns a copy of all words, and what is closed when they change.
+// snapshot returns a copy of all reports, and a channel that is closed when
+// they change.
 func (r *reports) snapshot() ([]report, <-chan struct{}) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -91,4 +94,90 @@ func (r *reports) snapshot() ([]report, <-chan struct{}) {
 		r.changed = make(chan struct{})
 	}
 	return slices.Clone(r.all), r.changed
+}
+
+// A delivery is how far one report has come at one server.
+type delivery struct {
+	seq   int64 // of the last beat
+	sent  int   // version that was sent last
+	acked int   // version that was acknowledged last
+	times int   // how often the version sent last was sent
+}
+
+// A reportVersion is a version of a report that was sent.
+type reportVersion struct {
+	report  int // its index
+	version int
+}
+
+// A choice selects the reports that a batch of beats is made of.
+type choice func(r *report, d *delivery) bool
+
+// due selects what every beat repeats: all but acknowledged goodbyes.
+func due(r *report, d *delivery) bool {
+	return !r.peer.Silent && !(r.peer.leaving() && d.acked == r.version)
+}
+
+// unsent selects what has changed since it was last sent.
+func unsent(r *report, d *delivery) bool { return !r.peer.Silent && d.sent < r.version }
+
+// unheardEnd selects the ends that are not acknowledged.
+func unheardEnd(r *report, d *delivery) bool { return r.peer.ended() && d.acked < r.version }
+
+// compose returns the beats to send over link and notes the answers to expect.
+// Beats of living peers come first and share one answer, to the last of them:
+// it proves that those before it have arrived too. Each end asks for an answer
+// of its own, as it may be refused; ends come last, so that the host of a
+// service is known to be alive before the service ends.
+func (s *session) compose(which choice, link *link) []wire.Beat {
+	var living, ends []wire.Beat
+	now := time.Now()
+	shared := batch{at: now}
+	var single []batch
+	for i := range s.reports {
+		r, d := &s.reports[i], &s.deliveries[i]
+		if !which(r, d) {
+			continue
+		}
+		beat := s.nextBeat(r, d, link)
+		sent := reportVersion{i, r.version}
+		if r.peer.ended() {
+			beat.Ack = true
+			ends = append(ends, beat)
+			single = append(single, batch{seq: beat.Seq, at: now, versions: []reportVersion{sent}})
+			continue
+		}
+		living = append(living, beat)
+		shared.versions = append(shared.versions, sent)
+	}
+	if n := len(living); n > 0 {
+		living[n-1].Ack = true
+		shared.seq = living[n-1].Seq
+		link.expect(shared)
+	}
+	for _, b := range single {
+		link.expect(b)
+	}
+	return append(living, ends...)
+}
+
+// nextBeat returns the next beat for a report.
+func (s *session) nextBeat(r *report, d *delivery, link *link) wire.Beat {
+	d.seq++
+	if d.sent != r.version {
+		d.sent, d.times = r.version, 0
+	}
+	beat := r.peer.beat()
+	beat.Check = s.check
+	beat.Run, beat.Seq = s.run, d.seq
+	beat.SentMS = time.Now().Add(s.clock.ahead).UnixMilli()
+	if s.sender.Key.isSet() {
+		beat.To = s.recipient.to
+	}
+	beat.IntervalMS = s.sender.Interval.Milliseconds()
+	beat.RTTMicros = s.rtt.Microseconds()
+	if !beat.IP.IsValid() && !r.peer.NoIP {
+		beat.IP = link.local
+	}
+	return beat
 }

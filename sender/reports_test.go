@@ -269,7 +269,7 @@ func TestHerdComesBackSpread(t *testing.T) {
 	lost := time.Now()
 	perSecond := make(map[time.Duration]int)
 	for range senders {
-		l := newSession(&Sender{Interval: interval}, "tcp://hb:7878")
+		l := newSession(&Sender{Interval: interval}, "tcp://hb:7878", "life", 1)
 		l.dialAt = lost.Add(-time.Hour)
 		now := lost.Add(l.untilDial(lost, lost)) // refused until the collector is back
 		for now.Before(lost.Add(away)) {

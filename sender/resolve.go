@@ -18,12 +18,12 @@ const (
 )
 
 // A lookup returns the addresses of a host in network "ip4" or "ip6". Before it
-// asks a name server it calls mayAsk, and on an error it goes on to the next.
+// asks a name server, it calls mayAsk; on an error it goes on to the next one.
 type lookup func(ctx context.Context, mayAsk func(server string) error, network, host string) ([]netip.Addr, error)
 
-// systemLookup resolves as the system is configured. Go's own resolver calls
-// mayAsk: on Linux and the BSDs, without cgo. Elsewhere the system asks, in its
-// own way.
+// systemLookup resolves as the system is configured. Only Go's own resolver
+// calls mayAsk: on Linux and the BSDs, in programs built without cgo. Elsewhere
+// the system asks in its own way.
 func systemLookup(ctx context.Context, mayAsk func(string) error, network, host string) ([]netip.Addr, error) {
 	resolver := net.Resolver{Dial: func(ctx context.Context, network, server string) (net.Conn, error) {
 		if err := mayAsk(server); err != nil {
@@ -34,15 +34,15 @@ func systemLookup(ctx context.Context, mayAsk func(string) error, network, host 
 	return resolver.LookupNetIP(ctx, network, host)
 }
 
-// Names are what a resolver has found about a host.
+// A lookupResult is what was found about a host.
 type lookupResult struct {
 	addrs []netip.Addr
 	dead  []string // name servers that did not answer
 	err   error    // nil if there are addresses
 }
 
-// resolve finds the addresses of a host. IPv4 and IPv6 are asked for side by
-// side: some name servers answer one of the questions only.
+// resolve finds the addresses of a host, within lookupTime. It asks for IPv4 and
+// IPv6 at the same time: some name servers answer only one of the questions.
 func resolve(ctx context.Context, ask lookup, networks []string, host string) lookupResult {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
@@ -66,13 +66,18 @@ func resolve(ctx context.Context, ask lookup, networks []string, host string) lo
 	return all
 }
 
-// add takes in what was found of another kind of address. IPv6 comes first, as
-// RFC 6724 has it.
+// add adds what was found of another kind of address. IPv6 comes first, as in
+// RFC 6724.
 func (n *lookupResult) add(other lookupResult) {
-	for _, addr := range other.addrs {
-		n.addrs = append(n.addrs, addr.Unmap())
+	var six, four []netip.Addr
+	for _, addr := range append(n.addrs, other.addrs...) {
+		if addr = addr.Unmap(); addr.Is6() {
+			six = append(six, addr)
+		} else {
+			four = append(four, addr)
+		}
 	}
-	slices.SortStableFunc(n.addrs, func(a, b netip.Addr) int { return b.BitLen() - a.BitLen() })
+	n.addrs = append(six, four...)
 	for _, server := range other.dead {
 		if !slices.Contains(n.dead, server) {
 			n.dead = append(n.dead, server)
@@ -87,7 +92,7 @@ func (n *lookupResult) add(other lookupResult) {
 }
 
 // A query is one question. A lookup waits five seconds for each name server,
-// one after the other. So another lookup begins beside it each second, which
+// one after the other. So each second another lookup starts beside it, which
 // leaves out the name servers that were asked by then.
 type query struct {
 	ask           lookup
@@ -97,9 +102,9 @@ type query struct {
 	asked []string
 }
 
-// A reply is what one lookup has found.
+// A reply is the result of one lookup.
 type reply struct {
-	leftOut []string // name servers that it did not ask
+	leftOut []string // name servers that it was not to ask
 	asked   bool     // it asked one, or needed none
 	addrs   []netip.Addr
 	err     error
@@ -112,7 +117,7 @@ func (q *query) run(ctx context.Context) (n lookupResult) {
 	replies := make(chan reply)
 	next := time.NewTicker(nameServerTime)
 	defer next.Stop()
-	q.begin(ctx, replies, nil)
+	q.start(ctx, replies, nil)
 	leftOut, running := 0, 1
 	for running > 0 {
 		select {
@@ -126,7 +131,7 @@ func (q *query) run(ctx context.Context) (n lookupResult) {
 			if servers := q.servers(); len(servers) > leftOut {
 				leftOut = len(servers)
 				running++
-				q.begin(ctx, replies, servers)
+				q.start(ctx, replies, servers)
 			}
 		case <-ctx.Done():
 			n.fail(reply{asked: true, err: ctx.Err()})
@@ -144,8 +149,8 @@ func (q *query) run(ctx context.Context) (n lookupResult) {
 
 var errNoAnswer = errors.New("no name server answers")
 
-// begin starts a lookup that leaves out some name servers.
-func (q *query) begin(ctx context.Context, replies chan<- reply, leftOut []string) {
+// start starts a lookup that leaves out some name servers.
+func (q *query) start(ctx context.Context, replies chan<- reply, leftOut []string) {
 	var asked atomic.Bool
 	mayAsk := func(server string) error {
 		if slices.Contains(leftOut, server) {
@@ -164,7 +169,7 @@ func (q *query) begin(ctx context.Context, replies chan<- reply, leftOut []strin
 	}()
 }
 
-// note remembers a name server that is asked.
+// note notes a name server that is asked.
 func (q *query) note(server string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -179,8 +184,8 @@ func (q *query) servers() []string {
 	return slices.Clone(q.asked)
 }
 
-// fail takes in a lookup that has found nothing. That the host does not exist is
-// worth more than that a name server is out of order; the first word counts.
+// fail notes a lookup that has found nothing. That the host does not exist says
+// more than that a name server is broken; otherwise the first error counts.
 func (n *lookupResult) fail(r reply) {
 	switch {
 	case !r.asked:

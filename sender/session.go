@@ -2,24 +2,27 @@ package sender
 
 import (
 	"context"
-	"errors"
+	"crypto/rand"
 	"fmt"
-	"io"
 	"net"
+	"strconv"
 	"sync"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// logPause is the time between two things of one kind in the log, on average.
+// logPause is the time between two log lines of one kind, on average.
 const logPause = time.Minute
 
 // usualPatience is how long an answer may take, unless the interval or the
 // allowed silence asks for something else.
 const usualPatience = 2 * time.Second
 
-// A line keeps up the connection to one server.
+// A session is what a Sender has with one server. In Run it keeps a connection
+// up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and
+// Check it makes single exchanges. One goroutine owns it, apart from what mu
+// guards.
 //
 // It may hold two links. The proven one has answered before. When that falls
 // silent, another is tried beside it, and the proven one is closed only when
@@ -28,59 +31,68 @@ const usualPatience = 2 * time.Second
 type session struct {
 	sender *Sender
 	server server
-	route    *route
-
-	life   string // of the sender
-	number int    // of the server
+	route  *route
+	life   string // one life of the sender
+	number int    // of the server, from 1
 	run    string
+	check  bool // the collector records nothing
 
-	check bool   // nothing is to be recorded
-	reports []report // what the sender says
-	changed  <-chan struct{}
-	deliveries  []delivery // of each word
-	rtt   time.Duration
+	reports    []report
+	deliveries []delivery      // of each report
+	changed    <-chan struct{} // closed when there are other reports
 
 	proven    *link
-	tried     *link // the newest, not proven yet
-	dialing   bool
-	planned   bool  // retry runs
-	leavingFast   bool  // with its last words
-	lost      error // why the last link was given up
-	pause     time.Duration
-	deadAfter time.Duration // silence the server allows; 0 while not known
-	dialAt    time.Time     // when it last began to dial
+	tried     *link         // the newest, not proven yet
+	lost      error         // why the last link was given up
+	rtt       time.Duration // of the last acknowledged beat
+	deadAfter time.Duration // silence that the server allows; 0 while not known
+
+	dialing bool
+	dialAt  time.Time // when the last dial began
+	pause   time.Duration
+	planned bool        // retry runs
+	retry   *time.Timer // runs until the next dial
+	waiting bool
+	patient *time.Timer // runs while an answer is waited for
 
 	recipient recipient
 	clock     clock
 
+	leavingFast bool // the goodbye is being said in a hurry
+
 	mu      sync.Mutex // guards what follows
-	end     time.Time  // when nobody waits any longer; zero while nothing has ended
+	end     time.Time  // when the sender stops waiting; zero while it has not ended
 	writing net.Conn   // what was written to last
 
-	destinations []*destination // to a server that takes datagrams, one for each of its addresses
+	destinations []*destination // of datagrams, one for each address
 
-	wg      sync.WaitGroup // dialling and listening
-	dialed  chan dialResult
-	events  chan event
-	turn    chan struct{} // somebody asks whether keep goes round
-	waiting bool
-	patient *time.Timer        // runs while waiting for an answer
-	retry   *time.Timer        // runs until the next dial
-	logged    map[string]logTimes // when each kind of thing was logged
+	wg     sync.WaitGroup // dialling and listening
+	dialed chan dialResult
+	events chan event
+	probe  chan struct{} // takes a value when keep makes progress
+	logged map[string]logTimes
 }
 
-func newSession(s *Sender, url string) *session {
+// newSession returns the session with server number of one life of s. The URL
+// is valid.
+func newSession(s *Sender, url, life string, number int) *session {
 	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it
-	l := &session{
-		sender: s, server: server, route: newRoute(s, server), life: newLife(), number: 1, recipient: recipientOf(server),
-		logged: make(map[string]logTimes), planned: true,
-		dialed: make(chan dialResult, 1), events: make(chan event), turn: make(chan struct{}),
-		patient: time.NewTimer(0), retry: time.NewTimer(0),
+	made := &session{
+		sender: s, server: server, route: newRoute(s, server), recipient: recipientOf(server),
+		life: life, number: number, run: runOf(life, number), planned: true,
+		dialed: make(chan dialResult, 1), events: make(chan event), probe: make(chan struct{}),
+		patient: time.NewTimer(0), retry: time.NewTimer(0), logged: make(map[string]logTimes),
 	}
-	l.run = runOf(l.life, l.number)
-	l.patient.Stop()
-	return l
+	made.patient.Stop()
+	return made
 }
+
+// newLife names one life of a sender.
+func newLife() string { return rand.Text()[:12] }
+
+// runOf names what a sender says to one server in one life: order is judged
+// within it.
+func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }
 
 // keep beats until ctx ends and then says goodbye.
 func (s *session) keep(ctx context.Context) {
@@ -115,13 +127,13 @@ func (s *session) keep(ctx context.Context) {
 		case <-s.changed:
 			s.refresh()
 			s.sendBeats(unsent)
-		case <-s.turn:
+		case <-s.probe:
 		}
 	}
 }
 
-// following returns the next time of a schedule that is after now. What was
-// missed, because the host slept, is not made up for.
+// following returns the next time of a schedule after now. Beats that were
+// missed, because the host slept, are not made up for.
 func following(last time.Time, interval time.Duration, now time.Time) time.Time {
 	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
 }
@@ -132,19 +144,27 @@ func (s *session) patience() time.Duration {
 	if spare := s.deadAfter - s.sender.Interval; spare > 0 {
 		patience = min(patience, max(spare/3, 500*time.Millisecond))
 	}
-	if !s.endsAcked() { // an end is told fast, or over another link
+	if !s.endsAcked() { // an end is delivered fast, or over another link
 		patience = min(patience, usualPatience)
 	}
 	return patience
 }
 
-// learn takes in what the sender says now.
+// refresh copies what the sender says now.
 func (s *session) refresh() {
 	s.reports, s.changed = s.sender.reports.snapshot()
 	s.deliveries = append(s.deliveries, make([]delivery, len(s.reports)-len(s.deliveries))...)
 }
 
-// speak sends what there is to say over the newest link, if there is one.
+// speakFor makes s beat for peers that nobody updates.
+func (s *session) speakFor(peers []Peer) {
+	for _, p := range peers {
+		s.reports = append(s.reports, report{peer: p, version: 1})
+	}
+	s.deliveries = make([]delivery, len(peers))
+}
+
+// sendBeats sends the beats of a choice over the newest link, if there is one.
 func (s *session) sendBeats(which choice) {
 	link := s.newest()
 	if link == nil {
@@ -163,7 +183,7 @@ func (s *session) sendBeats(which choice) {
 	}
 }
 
-// send writes beats in one go. It never waits longer than patience.
+// writeBeats writes beats in one go. It never waits longer than patience.
 func (s *session) writeBeats(link *link, beats []wire.Beat, patience time.Duration) error {
 	payloads := make([][]byte, 0, len(beats))
 	for i := range beats {
@@ -173,14 +193,14 @@ func (s *session) writeBeats(link *link, beats []wire.Beat, patience time.Durati
 		}
 		payloads = append(payloads, payload)
 	}
-	if err := s.setWriteDeadline(link, patience); err != nil {
+	if err := s.setWriteDeadline(link.conn, patience); err != nil {
 		return err
 	}
 	return link.send(payloads)
 }
 
-// allow gives what is written to conn next so much time, or less if the sender
-// has ended.
+// setWriteDeadline gives the next write patience, or less if the sender has
+// ended.
 func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -193,7 +213,7 @@ func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error 
 }
 
 // interrupt ends a write that is stuck, because the sender has ended. What is
-// still to be said has so much time.
+// still to be sent has so much time.
 func (s *session) interrupt(rest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -210,7 +230,7 @@ func earlier(a, b time.Time) time.Time {
 	return b
 }
 
-// await gives the server time to answer.
+// awaitAnswer gives the server time to answer.
 func (s *session) awaitAnswer() {
 	s.waiting = true
 	s.patient.Reset(s.patience())
@@ -228,7 +248,7 @@ func (s *session) newest() *link {
 	return s.proven
 }
 
-// hear takes in an answer, or the end of a link.
+// handle takes an answer, or the end of a link.
 func (s *session) handle(e event) {
 	switch {
 	case e.link != s.tried && e.link != s.proven:
@@ -239,40 +259,47 @@ func (s *session) handle(e event) {
 		s.drop(e.link, errUnasked)
 	case e.answer.Error != "":
 		e.link.owed--
-		e.link.refused()
-		s.stopWaiting()
-		s.promote(e.link)
-		corrected := s.correct(&e.answer)
-		if !corrected || s.clock.corrected { // that a collector first tells its id is no news
-			s.warnf("%v", &RefusedError{Server: s.server.url, Text: e.answer.Error})
-		}
-		if corrected {
-			s.sendBeats(due)
-		}
+		s.refused(e.link, &e.answer)
 	default:
 		e.link.owed--
 		s.acknowledged(e.link, &e.answer)
 	}
 }
 
+// refused takes the refusal of a beat, and beats again if that told what was
+// wrong.
+func (s *session) refused(link *link, answer *wire.Answer) {
+	link.refused()
+	s.stopWaiting()
+	s.promote(link)
+	corrected := s.correct(answer)
+	if !corrected || s.clock.corrected { // that a collector first tells its id is no news
+		s.warnf("%v", &RefusedError{Server: s.server.url, Text: answer.Error})
+	}
+	if corrected {
+		s.sendBeats(due)
+	}
+}
+
+// acknowledged takes the acknowledgement of a beat and of those before it.
 func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	heard, at := link.answered(answer.Seq)
 	if heard == nil {
-		return // it is about no beat that waits for it
+		return // no beat waits for it
 	}
-	for _, a := range heard {
-		s.deliveries[a.report].acked = a.version
+	for _, v := range heard {
+		s.deliveries[v.report].acked = v.version
 	}
 	s.rtt = time.Since(at)
 	if newest := s.newest(); len(newest.unanswered) > 0 {
-		s.awaitAnswer() // it goes on
+		s.awaitAnswer()
 	} else {
 		s.stopWaiting()
 	}
 	s.pause = 0
 	first := !s.recipient.accepted
 	s.accepted(answer)
-	s.deadAfter = time.Duration(min(answer.DeadAfterMS, wire.MaxBackInMS)) * time.Millisecond
+	s.deadAfter = min(deadAfter(answer), MaxBackIn)
 	if link == s.tried {
 		s.infof("connected to %s as %s%s, dead after %s of silence", s.server, wire.Printable(answer.ID), s.otherPeers(), s.deadAfter)
 	}
@@ -282,7 +309,7 @@ func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	}
 }
 
-// others tells for how many more than the last one this line speaks.
+// otherPeers says for how many peers beside the last one s beats.
 func (s *session) otherPeers() string {
 	if n := len(s.reports) - 1; n > 0 {
 		return fmt.Sprintf(" and %d more", n)
@@ -290,34 +317,34 @@ func (s *session) otherPeers() string {
 	return ""
 }
 
-// prove notes that a link was answered: the one before it is not needed any
-// more.
+// promote makes the tried link the proven one when it was answered. The link
+// before it is no longer needed.
 func (s *session) promote(answered *link) {
 	if answered != s.tried {
 		return
 	}
 	if s.proven != nil {
-		s.proven.Close()
+		s.proven.close()
 	}
 	s.proven, s.tried = s.tried, nil
 	s.route.answered(s.proven.address)
 }
 
-// silent is what an unanswered beat leads to.
+// timedOut makes s try another link, because a beat was not answered.
 func (s *session) timedOut() {
 	s.waiting = false
 	s.warnf("%s does not answer", s.server)
 	if s.tried != nil {
 		s.route.unanswered(s.tried.address)
-		s.tried.Close()
+		s.tried.close()
 		s.tried = nil
 	}
 	s.dialLater(time.Now())
 }
 
-// drop gives up a link that is broken.
+// drop closes a broken link and plans another one if it is needed.
 func (s *session) drop(link *link, err error) {
-	link.Close()
+	link.close()
 	if link == s.tried {
 		s.route.unanswered(link.address)
 		s.tried = nil
@@ -325,30 +352,28 @@ func (s *session) drop(link *link, err error) {
 	if link == s.proven {
 		s.proven = nil
 	}
-	if errors.Is(err, io.EOF) {
-		err = errHungUp
-	}
-	if s.lost = err; !s.leavingFast {
-		s.warnf("connection to %s is lost: %v", s.server, err)
+	s.lost = endOf(err)
+	if !s.leavingFast {
+		s.warnf("connection to %s is lost: %v", s.server, s.lost)
 	}
 	switch newest := s.newest(); {
 	case newest == nil:
 		s.stopWaiting()
 		s.dialLater(time.Now())
-	case len(newest.unanswered) > 0: // the other one was tried because of that
+	case len(newest.unanswered) > 0: // because of that the other one was tried
 		s.dialLater(time.Now())
 	}
 }
 
-// closeAll closes what is open, so that nobody listens or dials any more.
+// closeAll closes all connections and waits for the goroutines of s.
 func (s *session) closeAll() {
 	for _, link := range []*link{s.proven, s.tried} {
 		if link != nil {
-			link.Close()
+			link.close()
 		}
 	}
-	for _, p := range s.destinations {
-		p.close()
+	for _, d := range s.destinations {
+		d.close()
 	}
 	s.wg.Wait()
 	s.route.wg.Wait()
@@ -361,12 +386,12 @@ func (s *session) closeAll() {
 	}
 }
 
-// sayings are when something was logged the last times, the oldest first.
+// logTimes are when something was logged the last times, the oldest first.
 type logTimes [3]time.Time
 
-// often tells whether a kind of thing has been said enough: three times in
-// three minutes. So a connection that comes and goes is seen, and one that
-// does so all day fills no disk.
+// tooOften reports whether a kind of line was logged three times in the last
+// three minutes. So a connection that comes and goes is seen, and one that does
+// so all day fills no disk.
 func (s *session) tooOften(kind string) bool {
 	times, now := s.logged[kind], time.Now()
 	if !times[0].IsZero() && now.Sub(times[0]) < logPause*time.Duration(len(times)) {

@@ -81,7 +81,7 @@ func TestStrangeAcknowledgementConnectsNobody(t *testing.T) {
 
 // An acknowledgement is for all that was sent before.
 func TestAcknowledgementIsForAllBefore(t *testing.T) {
-	l := newSession(&Sender{Interval: 10 * time.Second}, "tcp://hb:7878")
+	l := newSession(&Sender{Interval: 10 * time.Second}, "tcp://hb:7878", "life", 1)
 	l.speakFor(fleet())
 	link := new(link)
 	l.proven = link

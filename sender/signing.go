@@ -1,48 +1,46 @@
 package sender
 
 import (
-	"net"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// clockBlur is how far the clock of this host may be off and still be right: the
-// shortest window of a collector is a second.
+// clockBlur is how much the clock of this host may differ from that of a
+// collector and still be right. The shortest replay window is a second.
 const clockBlur = 500 * time.Millisecond
 
-// A clock is what a collector thinks of the clock of this host.
+// A clock is what a collector says about the clock of this host.
 type clock struct {
 	ahead     time.Duration // of the collector's time before ours
 	corrected bool          // since the last acknowledgement
 }
 
-// A recipient is whom signed beats are for: a beat that was recorded on its way
-// must not work at another collector.
+// A recipient is the collector that signed beats are for: a beat that was
+// recorded on its way must not work at another one.
 type recipient struct {
-	to        string // host of the URL, and then the id that the collector tells
-	knownID       string // id of the collector; empty if it has not told one
+	to        string // host of the URL, and then the collector's id
+	knownID   string // id of the collector; empty if it has not told one
 	corrected bool   // since the last acknowledgement
 	accepted  bool   // a beat ever was
-	hungUp       bool   // the collector has hung up before it told anything
+	hungUp    bool   // the collector closed a connection before it answered
 }
 
-// recipientOf returns how a collector is called as long as it has not told its
-// id. Nothing is recorded on the way to a unix socket.
+// recipientOf returns what to call a collector that has not told its id.
+// Nobody records what goes through a unix socket: it needs no name.
 func recipientOf(s server) recipient {
-	host, _, _ := net.SplitHostPort(s.address) //nolint:errcheck // a path has none
-	name, err := wire.Host(host)
+	name, err := wire.Host(s.host())
 	if s.local() || err != nil {
 		return recipient{}
 	}
 	return recipient{to: name}
 }
 
-// correct heeds what a refusal tells: the time of the collector and its id. It
-// reports whether a signed beat is worth another try; each of the two is
+// correct learns from a refusal the time of the collector and its id. It
+// reports whether a signed beat is worth another try. Each of the two is
 // corrected once until a beat is acknowledged.
 func (s *session) correct(answer *wire.Answer) bool {
-	if !s.sender.signs() {
+	if !s.sender.Key.isSet() {
 		return false
 	}
 	clock := s.correctClock(answer.NowMS)
@@ -68,20 +66,20 @@ func (s *session) correctRecipient(id string) bool {
 	return true
 }
 
-// meet takes in the id of the collector. That it changes is normal where the
-// collector was set up anew, and should be known where it was not.
+// learnID takes the id of the collector. A new id is normal after a collector
+// was reinstalled, and worth a look otherwise.
 func (s *session) learnID(id string) {
-	if met := s.recipient.knownID; met != "" && met != id {
-		s.warnf("the collector at %s is another one: its id is %q, it was %q", s.server, id, met)
+	if known := s.recipient.knownID; known != "" && known != id {
+		s.warnf("the collector at %s is another one: its id is %q, it was %q", s.server, id, known)
 	}
 	s.recipient.knownID, s.recipient.to = id, id
 }
 
-// introduce leaves of a choice the last word, as long as a sender that signs does
-// not know whether the collector accepts its clock and what it calls it: a
+// oneUntilAccepted narrows a choice to its last report while a sender that
+// signs does not know whether the collector accepts its clock and recipient: a
 // collector closes the connection after some refusals.
 func (s *session) oneUntilAccepted(which choice) choice {
-	if s.recipient.accepted || !s.sender.signs() {
+	if s.recipient.accepted || !s.sender.Key.isSet() {
 		return which
 	}
 	var last *report
@@ -90,10 +88,10 @@ func (s *session) oneUntilAccepted(which choice) choice {
 			last = &s.reports[i]
 		}
 	}
-	return func(w *report, _ *delivery) bool { return w == last }
+	return func(r *report, _ *delivery) bool { return r == last }
 }
 
-// accepted takes in that a beat was acknowledged.
+// accepted notes that a beat was acknowledged.
 func (s *session) accepted(answer *wire.Answer) {
 	s.clock.corrected, s.recipient.corrected, s.recipient.accepted = false, false, true
 	if answer.Collector != "" {

@@ -14,7 +14,6 @@ import (
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -113,9 +112,9 @@ func (e jobEnd) of(peer sender.Peer, backIn time.Duration) sender.Peer {
 	if e.signal != "" {
 		peer.Exit.Code = 0
 	}
-	peer.Status = wire.StatusDead
+	peer.Status = sender.StatusDead
 	if (e.code == 0 || e.asked) && !e.overran {
-		peer.Status, peer.BackIn = wire.StatusLeaving, backIn
+		peer.Status, peer.BackIn = sender.StatusLeaving, backIn
 	}
 	return peer
 }

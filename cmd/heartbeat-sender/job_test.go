@@ -12,7 +12,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -92,13 +91,13 @@ func TestWhatIsSaidOfAJob(t *testing.T) {
 		backIn time.Duration
 		exit   sender.Exit
 	}{
-		"success":                 {jobEnd{}, wire.StatusLeaving, time.Hour, sender.Exit{HasCode: true}},
-		"failure":                 {jobEnd{code: 3}, wire.StatusDead, 0, sender.Exit{HasCode: true, Code: 3}},
-		"signal":                  {jobEnd{code: 137, signal: "SIGKILL"}, wire.StatusDead, 0, sender.Exit{Signal: "SIGKILL"}},
-		"asked":                   {jobEnd{code: 143, signal: "SIGTERM", asked: true}, wire.StatusLeaving, time.Hour, sender.Exit{Signal: "SIGTERM"}},
-		"too long":                {jobEnd{code: 143, signal: "SIGTERM", overran: true}, wire.StatusDead, 0, sender.Exit{Signal: "SIGTERM"}},
-		"too long, but polite":    {jobEnd{overran: true}, wire.StatusDead, 0, sender.Exit{HasCode: true}},
-		"too long, and asked too": {jobEnd{code: 1, asked: true, overran: true}, wire.StatusDead, 0, sender.Exit{HasCode: true, Code: 1}},
+		"success":                 {jobEnd{}, sender.StatusLeaving, time.Hour, sender.Exit{HasCode: true}},
+		"failure":                 {jobEnd{code: 3}, sender.StatusDead, 0, sender.Exit{HasCode: true, Code: 3}},
+		"signal":                  {jobEnd{code: 137, signal: "SIGKILL"}, sender.StatusDead, 0, sender.Exit{Signal: "SIGKILL"}},
+		"asked":                   {jobEnd{code: 143, signal: "SIGTERM", asked: true}, sender.StatusLeaving, time.Hour, sender.Exit{Signal: "SIGTERM"}},
+		"too long":                {jobEnd{code: 143, signal: "SIGTERM", overran: true}, sender.StatusDead, 0, sender.Exit{Signal: "SIGTERM"}},
+		"too long, but polite":    {jobEnd{overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true}},
+		"too long, and asked too": {jobEnd{code: 1, asked: true, overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true, Code: 1}},
 	} {
 		said := tt.end.of(peer, time.Hour)
 		want := peer
@@ -119,8 +118,8 @@ func TestWhatIsSaidOfATarget(t *testing.T) {
 		"not seen yet": {watch.Starting, "fine", true, sender.Exit{}},
 		"running":      {watch.Running, "fine", false, sender.Exit{}},
 		"away":         {watch.Away, statusRestarting, false, sender.Exit{}},
-		"stopped":      {watch.Stopped, wire.StatusLeaving, false, sender.Exit{}},
-		"dead":         {watch.Dead, wire.StatusDead, false, sender.Exit{HasCode: true, Code: 3}},
+		"stopped":      {watch.Stopped, sender.StatusLeaving, false, sender.Exit{}},
+		"dead":         {watch.Dead, sender.StatusDead, false, sender.Exit{HasCode: true, Code: 3}},
 	} {
 		said := seen(peer, watch.State{Phase: tt.phase, Process: process, Exit: exit})
 		want := peer

@@ -7,7 +7,6 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -108,9 +107,9 @@ func seen(p sender.Peer, s watch.State) sender.Peer {
 	case watch.Away: // its silence would be judged by the collector's patience, not by ours
 		p.Status = statusRestarting
 	case watch.Stopped: // how it ended is no news: it was told to
-		p.Status = wire.StatusLeaving
+		p.Status = sender.StatusLeaving
 	case watch.Dead:
-		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
+		p.Status, p.Exit = sender.StatusDead, sender.Exit(s.Exit)
 	}
 	return p
 }
