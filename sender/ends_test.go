@@ -266,3 +266,48 @@ func TestHurriedEndClosesOneHalf(t *testing.T) {
 		})
 	}
 }
+
+// onWrite calls before ahead of each write.
+type onWrite struct {
+	net.Conn
+	before func()
+}
+
+func (o onWrite) Write(b []byte) (int, error) {
+	o.before()
+	return o.Conn.Write(b)
+}
+
+// The sender may be stopped while it writes. A write that would succeed then is
+// not cut off: it may be the end itself, and another connection takes time.
+func TestEndSparesAWriteThatSucceeds(t *testing.T) {
+	for _, hurry := range []bool{true, false} {
+		synctest.Test(t, func(t *testing.T) {
+			c := new(collector)
+			ctx, stop := context.WithCancel(t.Context())
+			defer stop()
+			var ends atomic.Bool
+			s := &Sender{Servers: []string{"tcp://hb:7878"}, Interval: 10 * time.Second, Peers: fleet()[:1], Hurry: hurry}
+			s.Dial = dialing(c, 1, func(conn net.Conn) net.Conn {
+				return onWrite{conn, func() {
+					if ends.CompareAndSwap(true, false) {
+						stop()
+						synctest.Wait() // until everybody knows
+					}
+				}}
+			})
+			done := make(chan error)
+			go func() { done <- s.Run(ctx) }()
+			time.Sleep(time.Minute)
+			ends.Store(true)
+			end := s.Peers[0]
+			end.Status, end.Exit = StatusLeaving, Exit{HasCode: true}
+			require.NoError(t, s.Update(end))
+			require.NoError(t, <-done)
+			c.cut()
+			c.wg.Wait()
+			require.Len(t, c.dials, 1)
+			require.True(t, last(c.beats).Leaving())
+		})
+	}
+}

@@ -541,7 +541,7 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		`"tcp://hb:99999" is no`:      {Servers: []string{"tcp://hb:99999"}},
 		`"tcp://hb:0" is no`:          {Servers: []string{"tcp://hb:0"}},
 		"give each its own":           {Servers: []string{"tcp://a:1,tcp://b:1"}},
-		"no peer to beat for":        {Servers: []string{"tcp://hb:1"}},
+		"no peer to beat for":         {Servers: []string{"tcp://hb:1"}},
 		"listed twice":                {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
 		"interval 1ms is not in":      {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
 		"back-in -1s is not in":       {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},

@@ -11,7 +11,6 @@ import (
 	"math/big"
 	"net"
 	"net/netip"
-	"runtime"
 	"slices"
 	"sync"
 	"syscall"
@@ -123,24 +122,7 @@ func (w *world) dial(ctx context.Context, network, address string) (net.Conn, er
 		<-ctx.Done()
 		return nil, ctx.Err()
 	}
-	conn, err := c.dial(ctx, network, address)
-	if err != nil {
-		return nil, err
-	}
-	return &yielding{conn}, nil
-}
-
-// A yielding connection lets everything else run before each write. In virtual
-// time a busy machine does no other harm than that: it changes the order of what
-// happens in one instant. So every scene meets its worst order, and not only
-// when the machine that runs it is busy.
-type yielding struct{ net.Conn }
-
-func (y *yielding) Write(b []byte) (int, error) {
-	for range 100 {
-		runtime.Gosched()
-	}
-	return y.Conn.Write(b)
+	return c.dial(ctx, network, address)
 }
 
 // A datagrams is a socket that sends to an address of a world.
