@@ -73,16 +73,8 @@ func (d *destination) close() {
 	}
 }
 
-// keepDatagrams beats in datagrams until ctx ends and then says goodbye.
-func (s *session) keepDatagrams(ctx context.Context) {
-	own, cancel := context.WithCancel(context.WithoutCancel(ctx))
-	defer s.closeAll()
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { s.interrupt(s.goodbyeTime()) })()
-	next := time.Now().Add(spread(s.sender.Interval)) // so that a fleet does not beat in step
-	beat := time.NewTimer(time.Until(next))
-	defer beat.Stop()
-	s.refresh()
+// keepDatagrams beats in datagrams until ctx ends. The goodbye has own.
+func (s *session) keepDatagrams(ctx, own context.Context) {
 	resolved := s.route.resolve(own)
 	for {
 		select {
@@ -91,22 +83,20 @@ func (s *session) keepDatagrams(ctx context.Context) {
 			return
 		case <-resolved:
 			resolved = nil
-			s.warnSend(s.openSockets(own))
-			s.warnSend(s.sendDatagrams(own, unsent))
-		case <-beat.C:
+			s.openAndSend(own)
+		case <-s.beat.C:
 			if resolved == nil && s.route.sinceResolve() > s.resolvePause() {
 				resolved = s.route.resolve(own)
 			}
-			s.warnSend(s.sendDatagrams(own, due))
-			next = following(next, s.sender.Interval, time.Now())
-			beat.Reset(time.Until(next))
+			s.sendOrWarn(own, due)
+			s.planBeat(time.Now())
 		case <-s.changed:
 			s.refresh()
-			s.warnSend(s.sendDatagrams(own, unsent))
+			s.sendOrWarn(own, unsent)
 		case <-afterIf(len(s.destinations) == 0 && resolved == nil, tryTime):
 			resolved = s.route.resolve(own)
 		case <-afterIf(s.owesEnds(), repeatPause):
-			s.warnSend(s.sendDatagrams(own, unheardEnd))
+			s.sendOrWarn(own, unheardEnd)
 		case <-s.probe:
 		}
 	}
@@ -120,8 +110,16 @@ func afterIf(condition bool, pause time.Duration) <-chan time.Time {
 	return time.After(pause)
 }
 
-func (s *session) warnSend(err error) {
-	if err != nil {
+// openAndSend begins to use the addresses that were resolved.
+func (s *session) openAndSend(ctx context.Context) {
+	if err := s.openSockets(ctx); err != nil {
+		s.warnf("sending to %s failed: %v", s.server, err)
+	}
+	s.sendOrWarn(ctx, unsent)
+}
+
+func (s *session) sendOrWarn(ctx context.Context, which choice) {
+	if err := s.sendDatagrams(ctx, which); err != nil {
 		s.warnf("sending to %s failed: %v", s.server, err)
 	}
 }
@@ -256,14 +254,14 @@ func (s *session) sendDatagram(to *link, beat *wire.Beat) error {
 // owesEnds reports whether an end was not sent often enough, where it can be
 // sent.
 func (s *session) owesEnds() bool {
-	return slices.ContainsFunc(s.destinations, func(d *destination) bool {
+	for _, d := range s.destinations {
 		for i := range d.deliveries {
 			if d.link != nil && unheardEnd(&s.reports[i], &d.deliveries[i]) {
 				return true
 			}
 		}
-		return false
-	})
+	}
+	return false
 }
 
 // leaveDatagrams says goodbye. Without an address it waits for one, as long as

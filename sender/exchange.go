@@ -71,28 +71,28 @@ func deadAfter(a *wire.Answer) time.Duration {
 	return time.Duration(min(a.DeadAfterMS, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
-// once delivers one beat for each peer.
-func (s *session) once(ctx context.Context, peers []Peer) error {
+// alone makes s speak for peers that nobody updates, while do runs.
+func (s *session) alone(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.closeAll()
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.interrupt(0) })()
 	s.speakFor(peers)
-	return s.deliver(ctx, due)
+	return do(ctx, due)
 }
 
 // deliver makes one exchange after the other until the beats are acknowledged
-// or refused, or until ctx ends.
-func (s *session) deliver(ctx context.Context, which choice) error {
-	var last error
+// or refused, or until ctx ends. It returns the one that says the most.
+func (s *session) deliver(ctx context.Context, which choice) *Exchange {
+	var last *Exchange
 	for {
 		dialed := time.Now()
-		err := s.exchange(ctx, which).Err
+		x := s.exchange(ctx, which)
 		switch {
-		case err == nil || isFinal(err):
-			return err
+		case x.Err == nil || isFinal(x.Err):
+			return x
 		case last == nil || ctx.Err() == nil: // else it says only that time is over
-			last = err
+			last = x
 		}
 		select {
 		case <-time.After(time.Until(dialed.Add(retryPause + spread(retryPause/2)))):

@@ -29,7 +29,7 @@ func (s *session) leave(ctx context.Context) {
 	if s.awaitEnds(ctx, answerTime) {
 		return
 	}
-	if err := s.deliver(ctx, unheardEnd); err != nil {
+	if err := s.deliver(ctx, unheardEnd).Err; err != nil {
 		s.warnf("goodbye was not delivered: %v", err)
 	}
 }

@@ -91,7 +91,7 @@ func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 		heard = append(heard, b.versions...)
 	}
 	at = l.unanswered[i].at
-	l.unanswered = slices.Delete(l.unanswered, 0, i+1)
+	l.unanswered = l.unanswered[i+1:]
 	return heard, at
 }
 

@@ -95,7 +95,7 @@ func (p *Peer) labels() []wire.Label {
 }
 
 // is reports whether p and other are one peer to a collector.
-func (p *Peer) is(other Peer) bool {
+func (p *Peer) is(other *Peer) bool {
 	return strings.EqualFold(p.Host, other.Host) && p.Service == other.Service
 }
 

@@ -15,7 +15,7 @@ const (
 // spread returns a random part of a time. Nobody has to be kept from guessing
 // it.
 func spread(whole time.Duration) time.Duration {
-	return rand.N(whole) //nolint:gosec // see above
+	return time.Duration(rand.Int64N(int64(whole))) //nolint:gosec // see above
 }
 
 // dial starts to connect.

@@ -50,12 +50,14 @@ func (r *reports) put(p Peer) {
 	if r.departed { // a late update must not take the goodbye back
 		p.part(r.backIn)
 	}
-	i := slices.IndexFunc(r.all, func(known report) bool { return known.peer.is(p) })
-	if i < 0 {
-		r.all = append(r.all, report{peer: p, version: 1})
-		return
+	for i := range r.all {
+		if known := &r.all[i]; known.peer.is(&p) {
+			known.peer = p
+			known.version++
+			return
+		}
 	}
-	r.all[i] = report{peer: p, version: r.all[i].version + 1}
+	r.all = append(r.all, report{peer: p, version: 1})
 }
 
 // depart turns every report of a peer that has not ended into a goodbye.
@@ -130,35 +132,38 @@ func unheardEnd(r *report, d *delivery) bool { return r.peer.ended() && d.acked 
 // of its own, as it may be refused; ends come last, so that the host of a
 // service is known to be alive before the service ends.
 func (s *session) compose(which choice, link *link) []wire.Beat {
-	var living, ends []wire.Beat
-	now := time.Now()
-	shared := batch{at: now}
-	var single []batch
+	var living, ends []int
 	for i := range s.reports {
+		switch r := &s.reports[i]; {
+		case !which(r, &s.deliveries[i]):
+		case r.peer.ended():
+			ends = append(ends, i)
+		default:
+			living = append(living, i)
+		}
+	}
+	beats := s.appendBatch(nil, living, link)
+	for i := range ends {
+		beats = s.appendBatch(beats, ends[i:i+1], link)
+	}
+	return beats
+}
+
+// appendBatch appends the beats for some reports, of which the last asks for an
+// answer.
+func (s *session) appendBatch(beats []wire.Beat, reports []int, link *link) []wire.Beat {
+	if len(reports) == 0 {
+		return beats
+	}
+	b := batch{at: time.Now()}
+	for _, i := range reports {
 		r, d := &s.reports[i], &s.deliveries[i]
-		if !which(r, d) {
-			continue
-		}
-		beat := s.nextBeat(r, d, link)
-		sent := reportVersion{i, r.version}
-		if r.peer.ended() {
-			beat.Ack = true
-			ends = append(ends, beat)
-			single = append(single, batch{seq: beat.Seq, at: now, versions: []reportVersion{sent}})
-			continue
-		}
-		living = append(living, beat)
-		shared.versions = append(shared.versions, sent)
+		beats = append(beats, s.nextBeat(r, d, link))
+		b.seq, b.versions = d.seq, append(b.versions, reportVersion{i, r.version})
 	}
-	if n := len(living); n > 0 {
-		living[n-1].Ack = true
-		shared.seq = living[n-1].Seq
-		link.expect(shared)
-	}
-	for _, b := range single {
-		link.expect(b)
-	}
-	return append(living, ends...)
+	beats[len(beats)-1].Ack = true
+	link.expect(b)
+	return beats
 }
 
 // nextBeat returns the next beat for a report.

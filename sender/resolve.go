@@ -69,15 +69,15 @@ func resolve(ctx context.Context, ask lookup, networks []string, host string) lo
 // add adds what was found of another kind of address. IPv6 comes first, as in
 // RFC 6724.
 func (n *lookupResult) add(other lookupResult) {
-	var six, four []netip.Addr
-	for _, addr := range append(n.addrs, other.addrs...) {
-		if addr = addr.Unmap(); addr.Is6() {
-			six = append(six, addr)
-		} else {
-			four = append(four, addr)
+	addrs := append(n.addrs, other.addrs...)
+	n.addrs = nil
+	for _, six := range []bool{true, false} {
+		for _, addr := range addrs {
+			if addr = addr.Unmap(); addr.Is6() == six {
+				n.addrs = append(n.addrs, addr)
+			}
 		}
 	}
-	n.addrs = append(six, four...)
 	for _, server := range other.dead {
 		if !slices.Contains(n.dead, server) {
 			n.dead = append(n.dead, server)
@@ -138,10 +138,8 @@ func (q *query) run(ctx context.Context) (n lookupResult) {
 			running = 0
 		}
 	}
-	if timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](n.err); ok && timeout.Timeout() {
+	var timeout net.Error
+	if errors.As(n.err, &timeout) && timeout.Timeout() {
 		return lookupResult{dead: q.servers(), err: errNoAnswer}
 	}
 	return n

@@ -126,9 +126,9 @@ func (r *route) postpone(dialed []string) {
 	}
 }
 
-// addresses returns all that are known, in the order in which they are
-// dialled: the proven one, those not tried yet, those that failed, and then the
-// quiet ones, the last of them last. The first good ones are not quiet.
+// addresses returns all that are known, in the order in which they are dialled.
+// The first good ones are not quiet; of the others, the last one that was quiet
+// comes last.
 func (r *route) addresses() (all []string, good int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -136,19 +136,35 @@ func (r *route) addresses() (all []string, good int) {
 	if r.proven != "" {
 		known = append([]string{r.proven}, known...)
 	}
-	add := func(from []string, wanted func(string) bool) {
-		for _, address := range from {
-			if wanted(address) && !slices.Contains(all, address) {
+	for rank := range rankQuiet {
+		for _, address := range known {
+			if r.rank(address) == rank && !slices.Contains(all, address) {
 				all = append(all, address)
 			}
 		}
 	}
-	isQuiet := func(address string) bool { return slices.Contains(r.quiet, address) }
-	add(known, func(a string) bool { return !isQuiet(a) && (a == r.proven || !slices.Contains(r.failed, a)) })
-	add(known, func(a string) bool { return !isQuiet(a) })
 	good = len(all)
-	add(r.quiet, func(a string) bool { return slices.Contains(known, a) })
+	for _, address := range r.quiet {
+		if slices.Contains(known, address) {
+			all = append(all, address)
+		}
+	}
 	return all, good
+}
+
+const rankQuiet = 3
+
+// rank is low for an address that is dialled early.
+func (r *route) rank(address string) int {
+	switch {
+	case slices.Contains(r.quiet, address):
+		return rankQuiet
+	case address == r.proven:
+		return 0
+	case slices.Contains(r.failed, address):
+		return 2
+	}
+	return 1
 }
 
 // hasOther reports whether another address is known that is not quiet.

@@ -155,8 +155,10 @@ func (s *Sender) validatePeers() error {
 		if err := s.validatePeer(&s.Peers[i]); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(s.Peers[:i], s.Peers[i].is) {
-			return fmt.Errorf("service: %.128q is listed twice", s.Peers[i].Service)
+		for j := range i {
+			if s.Peers[j].is(&s.Peers[i]) {
+				return fmt.Errorf("service: %.128q is listed twice", s.Peers[i].Service)
+			}
 		}
 	}
 	return nil
@@ -199,11 +201,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	defer end()
 	var wg sync.WaitGroup
 	for _, session := range sessions {
-		keep := session.keep
-		if session.server.datagrams() {
-			keep = session.keepDatagrams
-		}
-		wg.Go(func() { keep(speaking) }) // ends soon after speaking does
+		wg.Go(func() { session.keep(speaking) }) // ends soon after speaking does
 	}
 	<-ctx.Done()
 	s.reports.depart(s.BackIn)
@@ -280,7 +278,7 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	var wg sync.WaitGroup
 	for i, session := range s.newSessions() {
 		wg.Go(func() { // ends with ctx
-			if errs[i] = session.once(ctx, peers); errs[i] == nil {
+			if errs[i] = session.alone(ctx, peers, session.deliver).Err; errs[i] == nil {
 				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })
 			}
 		})
@@ -301,14 +299,9 @@ func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	if err := s.Validate(); err != nil {
 		return &Exchange{Server: server, Err: err}
 	}
-	ctx, cancel := context.WithCancel(ctx)
 	session := newSession(s, server, newLife(), 1)
-	defer session.closeAll()
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { session.interrupt(0) })()
 	session.check = true
-	session.speakFor(s.Peers)
-	return session.exchange(ctx, due)
+	return session.alone(ctx, s.Peers, session.exchange)
 }
 
 // payload returns b as it is sent.

@@ -47,6 +47,9 @@ type session struct {
 	rtt       time.Duration // of the last acknowledged beat
 	deadAfter time.Duration // silence that the server allows; 0 while not known
 
+	next time.Time   // when the next beat is due
+	beat *time.Timer // runs until then
+
 	dialing bool
 	dialAt  time.Time // when the last dial began
 	pause   time.Duration
@@ -69,7 +72,7 @@ type session struct {
 	wg     sync.WaitGroup // dialling and listening
 	dialed chan dialResult
 	events chan event
-	probe  chan struct{} // takes a value when keep makes progress
+	probe  chan struct{} // keep takes what is sent here as long as it makes progress
 	logged map[string]logTimes
 }
 
@@ -101,11 +104,19 @@ func (s *session) keep(ctx context.Context) {
 	defer cancel()
 	defer context.AfterFunc(ctx, func() { s.interrupt(s.goodbyeTime()) })()
 
-	interval := s.sender.Interval
-	next := time.Now().Add(spread(interval)) // so that a fleet does not beat in step
-	beat := time.NewTimer(time.Until(next))
-	defer beat.Stop()
+	s.next = time.Now().Add(spread(s.sender.Interval)) // so that a fleet does not beat in step
+	s.beat = time.NewTimer(time.Until(s.next))
+	defer s.beat.Stop()
 	s.refresh()
+	if s.server.datagrams() {
+		s.keepDatagrams(ctx, own)
+	} else {
+		s.keepLink(ctx, own)
+	}
+}
+
+// keepLink keeps up a connection until ctx ends. The goodbye has own.
+func (s *session) keepLink(ctx, own context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
@@ -120,10 +131,9 @@ func (s *session) keep(ctx context.Context) {
 			s.handle(e)
 		case <-s.patient.C:
 			s.timedOut()
-		case <-beat.C:
+		case <-s.beat.C:
 			s.sendBeats(due)
-			next = following(next, interval, time.Now())
-			beat.Reset(time.Until(next))
+			s.planBeat(time.Now())
 		case <-s.changed:
 			s.refresh()
 			s.sendBeats(unsent)
@@ -132,8 +142,14 @@ func (s *session) keep(ctx context.Context) {
 	}
 }
 
-// following returns the next time of a schedule after now. Beats that were
+// planBeat plans the next beat of the schedule after now. Beats that were
 // missed, because the host slept, are not made up for.
+func (s *session) planBeat(now time.Time) {
+	s.next = following(s.next, s.sender.Interval, now)
+	s.beat.Reset(s.next.Sub(now))
+}
+
+// following returns the next time of a schedule after now.
 func following(last time.Time, interval time.Duration, now time.Time) time.Time {
 	return last.Add(interval * (max(now.Sub(last), 0)/interval + 1))
 }
