@@ -327,8 +327,7 @@ func (s *session) exchangeDatagrams(ctx context.Context, which choice) *Exchange
 		err = s.sendDatagrams(ctx, which)
 	}
 	if first := slices.IndexFunc(s.destinations, func(d *destination) bool { return d.link != nil }); err == nil && first >= 0 {
-		x.Connecting = time.Since(begin)
-		x.connectedBy(s.destinations[first].link.conn)
+		x.connectedBy(s.destinations[first].link.conn, begin)
 		s.repeatEnds(ctx)
 		err = s.awaitRefusal()
 	}

@@ -55,14 +55,11 @@ func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
 
 // Why the sender no longer waits for a server.
 var (
-	errTooOld      = errors.New("is too old to take a promise back: it has taken this for a goodbye")
-	errHungUp      = errors.New("the collector hung up")
-	errNothingDue  = errors.New("no beat is due")
-	errUnasked     = errors.New("the collector sent an answer that no beat asked for")
-	errUnanswered  = errors.New("the last beat was not answered")
-	errOthers      = fmt.Errorf("no answer for %s", othersTime)
-	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
-	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
+	errTooOld     = errors.New("is too old to take a promise back: it has taken this for a goodbye")
+	errHungUp     = errors.New("the collector hung up")
+	errNothingDue = errors.New("no beat is due")
+	errUnasked    = errors.New("the collector sent an answer that no beat asked for")
+	errUnanswered = errors.New("the last beat was not answered")
 )
 
 // endOf replaces io.EOF, which tells an operator nothing.

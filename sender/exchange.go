@@ -5,7 +5,6 @@ import (
 	"crypto/tls"
 	"errors"
 	"fmt"
-	"math"
 	"net"
 	"slices"
 	"time"
@@ -17,6 +16,8 @@ const (
 	retryPause = time.Second // at least, between two dials of one delivery
 	othersTime = time.Second // for an answer, where another address may do better
 )
+
+var errOthers = fmt.Errorf("no answer for %s", othersTime)
 
 // An Exchange is what came of beats that were sent over a connection of their
 // own. Fields that it did not come to are zero.
@@ -63,12 +64,6 @@ func answersFrom(answers []wire.Answer) []Answer {
 		all = append(all, public)
 	}
 	return all
-}
-
-// deadAfter returns the silence that an answer allows, or the longest that a
-// time.Duration can hold.
-func deadAfter(a *wire.Answer) time.Duration {
-	return time.Duration(min(a.DeadAfterMS, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }
 
 // alone makes s speak for peers that nobody updates, while do runs.
@@ -138,8 +133,7 @@ func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, 
 		return x, false
 	}
 	defer d.conn.Close()
-	x.Connecting = time.Since(begin)
-	x.connectedBy(d.conn)
+	x.connectedBy(d.conn, begin)
 	if s.route.hasOther(d.address) { // which may do better
 		limited, cancel := context.WithTimeoutCause(ctx, othersTime, errOthers)
 		defer cancel()
@@ -151,7 +145,8 @@ func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, 
 }
 
 // connectedBy notes what is to be known of a connection.
-func (x *Exchange) connectedBy(conn net.Conn) {
+func (x *Exchange) connectedBy(conn net.Conn, begin time.Time) {
+	x.Connecting = time.Since(begin)
 	x.Local, x.Remote = nameOf(conn.LocalAddr()), nameOf(conn.RemoteAddr())
 	if secure, ok := conn.(*secured); ok {
 		state := secure.ConnectionState()
@@ -248,19 +243,6 @@ func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
 		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
 	}
 	return answer, err
-}
-
-// nextAnswer reads the next answer. An error may be that the other side is no
-// collector.
-func nextAnswer(from *wire.Reader) (wire.Answer, error) {
-	payload, err := from.Next()
-	if err != nil {
-		return wire.Answer{}, err
-	}
-	if !from.Framed() {
-		return wire.Answer{}, fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
-	}
-	return wire.DecodeAnswer(payload)
 }
 
 // failed says what was being done. When ctx has ended, that is why: what the

@@ -2,6 +2,8 @@ package sender
 
 import (
 	"context"
+	"fmt"
+	"math"
 	"net"
 	"net/netip"
 	"slices"
@@ -50,6 +52,12 @@ func (l *link) finish() {
 	if conn, ok := l.conn.(interface{ CloseWrite() error }); ok {
 		conn.CloseWrite() //nolint:errcheck // the next read sees what is wrong
 	}
+}
+
+// A reportVersion is a version of a report that was sent.
+type reportVersion struct {
+	report  int // its index
+	version int
 }
 
 // A batch is a row of beats of which only the last asks for an answer.
@@ -118,4 +126,23 @@ func (l *link) listen(ctx context.Context, events chan<- event) {
 			return
 		}
 	}
+}
+
+// nextAnswer reads the next answer. An error may be that the other side is no
+// collector.
+func nextAnswer(from *wire.Reader) (wire.Answer, error) {
+	payload, err := from.Next()
+	if err != nil {
+		return wire.Answer{}, err
+	}
+	if !from.Framed() {
+		return wire.Answer{}, fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
+	}
+	return wire.DecodeAnswer(payload)
+}
+
+// deadAfter returns the silence that an answer allows, or the longest that a
+// time.Duration can hold.
+func deadAfter(a *wire.Answer) time.Duration {
+	return time.Duration(min(a.DeadAfterMS, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }

@@ -106,12 +106,6 @@ type delivery struct {
 	times int   // how often the version sent last was sent
 }
 
-// A reportVersion is a version of a report that was sent.
-type reportVersion struct {
-	report  int // its index
-	version int
-}
-
 // A choice selects the reports that a batch of beats is made of.
 type choice func(r *report, d *delivery) bool
 

@@ -79,9 +79,7 @@ func (n *lookupResult) add(other lookupResult) {
 		}
 	}
 	for _, server := range other.dead {
-		if !slices.Contains(n.dead, server) {
-			n.dead = append(n.dead, server)
-		}
+		n.dead = with(n.dead, server)
 	}
 	switch {
 	case n.addrs != nil:
@@ -171,9 +169,15 @@ func (q *query) start(ctx context.Context, replies chan<- reply, leftOut []strin
 func (q *query) note(server string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !slices.Contains(q.asked, server) {
-		q.asked = append(q.asked, server)
+	q.asked = with(q.asked, server)
+}
+
+// with appends text to texts unless it is there.
+func with(texts []string, text string) []string {
+	if slices.Contains(texts, text) {
+		return texts
 	}
+	return append(texts, text)
 }
 
 func (q *query) servers() []string {

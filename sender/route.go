@@ -78,9 +78,7 @@ func (r *route) lookupNoted(ctx context.Context, mayAsk func(string) error, netw
 		}
 		r.mu.Lock()
 		defer r.mu.Unlock()
-		if !slices.Contains(r.asked, server) {
-			r.asked = append(r.asked, server)
-		}
+		r.asked = with(r.asked, server)
 		return nil
 	}, network, host)
 }
@@ -132,14 +130,11 @@ func (r *route) postpone(dialed []string) {
 func (r *route) addresses() (all []string, good int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	known := r.named
-	if r.proven != "" {
-		known = append([]string{r.proven}, known...)
-	}
+	known := append([]string{r.proven}, r.named...) // the first may be empty
 	for rank := range rankQuiet {
 		for _, address := range known {
-			if r.rank(address) == rank && !slices.Contains(all, address) {
-				all = append(all, address)
+			if address != "" && r.rank(address) == rank {
+				all = with(all, address)
 			}
 		}
 	}

@@ -44,6 +44,11 @@ const (
 	goodbyeTime = 2 * time.Second // for a goodbye to be acknowledged
 )
 
+var (
+	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
+	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
+)
+
 // A Sender beats for its peers. Every server gets every beat over a connection
 // of its own, and none waits for another.
 //
@@ -275,11 +280,12 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	errs := make([]error, len(s.Servers))
+	giveUp := func() { cancel(errSlow) }
 	var wg sync.WaitGroup
 	for i, session := range s.newSessions() {
 		wg.Go(func() { // ends with ctx
 			if errs[i] = session.alone(ctx, peers, session.deliver).Err; errs[i] == nil {
-				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })
+				time.AfterFunc(goodbyeTime, giveUp)
 			}
 		})
 	}
