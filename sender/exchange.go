@@ -49,7 +49,6 @@ type Answer struct {
 	Peer      string        // what the collector calls the peer, such as web-1/nginx
 	DeadAfter time.Duration // silence after which the peer is dead
 	Rule      string        // what sets DeadAfter, such as interval
-	Collector string        // its id; empty from old ones
 	Time      time.Time     // by the collector's clock, in ms; zero if it did not tell
 }
 
@@ -57,7 +56,7 @@ func answersFrom(answers []wire.Answer) []Answer {
 	var all []Answer
 	for i := range answers {
 		a := &answers[i]
-		public := Answer{Error: a.Error, Peer: a.ID, DeadAfter: deadAfter(a), Rule: a.Rule, Collector: a.Collector}
+		public := Answer{Error: a.Error, Peer: a.ID, DeadAfter: deadAfter(a), Rule: a.Rule}
 		if a.NowMS != 0 {
 			public.Time = time.UnixMilli(a.NowMS)
 		}

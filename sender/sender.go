@@ -123,8 +123,13 @@ func (k Key) isSet() bool { return k.ID != "" || k.Secret != nil }
 // Validate returns an error that names the first setting that cannot work. The
 // other methods call it themselves.
 func (s *Sender) Validate() error {
-	if err := s.validateServers(); err != nil {
-		return err
+	if len(s.Servers) == 0 {
+		return errors.New("no server to send to")
+	}
+	for _, url := range s.Servers {
+		if _, err := parseServer(url); err != nil {
+			return err
+		}
 	}
 	if s.Interval != 0 && (s.Interval < MinInterval || s.Interval > MaxInterval) {
 		return fmt.Errorf("interval %s is not in %s to %s", s.Interval, MinInterval, MaxInterval)
@@ -138,18 +143,6 @@ func (s *Sender) Validate() error {
 		}
 	}
 	return s.validatePeers()
-}
-
-func (s *Sender) validateServers() error {
-	if len(s.Servers) == 0 {
-		return errors.New("no server to send to")
-	}
-	for _, url := range s.Servers {
-		if _, err := parseServer(url); err != nil {
-			return err
-		}
-	}
-	return nil
 }
 
 func (s *Sender) validatePeers() error {
@@ -175,12 +168,10 @@ func (s *Sender) validatePeer(p *Peer) error {
 		return err
 	}
 	for _, url := range s.Servers {
-		server, err := parseServer(url)
-		if err != nil || !server.datagrams() {
-			continue
-		}
-		if err := s.fitsDatagram(server, &beat); err != nil {
-			return err
+		if server, err := parseServer(url); err == nil && server.datagrams() {
+			if err := s.fitsDatagram(server, &beat); err != nil {
+				return err
+			}
 		}
 	}
 	return nil

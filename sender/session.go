@@ -223,7 +223,7 @@ func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error 
 	s.writing = conn
 	deadline := time.Now().Add(patience)
 	if !s.end.IsZero() {
-		deadline = earlier(time.Now().Add(s.lastWriteTime()), s.end)
+		deadline = time.Now().Add(min(s.lastWriteTime(), time.Until(s.end)))
 	}
 	return conn.SetWriteDeadline(deadline)
 }
@@ -237,13 +237,6 @@ func (s *session) interrupt(rest time.Duration) {
 	if s.writing != nil { // it may be about to succeed
 		s.writing.SetWriteDeadline(time.Now().Add(min(rest, s.lastWriteTime()))) //nolint:errcheck // then it is closed
 	}
-}
-
-func earlier(a, b time.Time) time.Time {
-	if a.Before(b) {
-		return a
-	}
-	return b
 }
 
 // awaitAnswer gives the server time to answer.

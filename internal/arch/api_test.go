@@ -1,7 +1,6 @@
 package main
 
 import (
-	"bytes"
 	"fmt"
 	"go/ast"
 	"go/importer"
@@ -10,7 +9,6 @@ import (
 	"go/types"
 	"io"
 	"os"
-	"os/exec"
 	"strings"
 	"testing"
 
@@ -21,7 +19,9 @@ import (
 // library: the protocol and its package may change without them.
 func TestSenderExportsNoTypeOfAnotherRoom(t *testing.T) {
 	const sender = module + "/sender"
-	load := exports(t, "./sender", "./"+plugin+"/wire")
+	_, files, err := list(root)
+	require.NoError(t, err)
+	load := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
 	api, err := load.Import(sender)
 	require.NoError(t, err)
 	require.NotEmpty(t, api.Scope().Names())
@@ -44,20 +44,6 @@ func TestSenderExportsNoTypeOfAnotherRoom(t *testing.T) {
 	}
 	pkg := check(t, load, `package sender; import "`+module+"/"+plugin+`/wire"; type A struct { b wire.Key }; func f(wire.Key) {}`)
 	require.Empty(t, foreignTypes(pkg), "nobody sees these")
-}
-
-// exports reads packages as the compiler exports them.
-func exports(t *testing.T, patterns ...string) types.Importer {
-	cmd := exec.Command("go", append([]string{"list", "-export", "-deps", "-f", "{{.ImportPath}} {{.Export}}"}, patterns...)...)
-	cmd.Dir, cmd.Stderr = root, os.Stderr
-	list, err := cmd.Output()
-	require.NoError(t, err)
-	files := make(map[string]string)
-	for line := range bytes.Lines(list) {
-		name, file, _ := strings.Cut(strings.TrimSpace(string(line)), " ")
-		files[name] = file
-	}
-	return importer.ForCompiler(token.NewFileSet(), "gc", func(name string) (io.ReadCloser, error) { return os.Open(files[name]) })
 }
 
 func check(t *testing.T, load types.Importer, source string) *types.Package {
