@@ -73,14 +73,12 @@ func (d *destination) close() {
 	}
 }
 
-// keepDatagrams beats in datagrams until ctx ends. The goodbye has own.
+// keepDatagrams is keepLink for a server that takes datagrams.
 func (s *session) keepDatagrams(ctx, own context.Context) {
 	resolved := s.route.resolve(own)
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			s.leaveDatagrams(own, resolved)
-			return
 		case <-resolved:
 			resolved = nil
 			s.openAndSend(own)
@@ -100,6 +98,7 @@ func (s *session) keepDatagrams(ctx, own context.Context) {
 		case <-s.probe:
 		}
 	}
+	s.leaveDatagrams(own, resolved)
 }
 
 // afterIf is time.After on a condition, and otherwise never fires.

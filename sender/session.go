@@ -115,13 +115,13 @@ func (s *session) keep(ctx context.Context) {
 	}
 }
 
-// keepLink keeps up a connection until ctx ends. The goodbye has own.
+// keepLink keeps up a connection until ctx ends. The goodbye has own. Once ctx
+// has ended nothing else is begun: select would choose at random, and a write
+// may block.
 func (s *session) keepLink(ctx, own context.Context) {
-	for {
+	for ctx.Err() == nil {
 		select {
 		case <-ctx.Done():
-			s.leave(own)
-			return
 		case <-s.retry.C:
 			s.planned = false
 			s.dial(own)
@@ -140,6 +140,7 @@ func (s *session) keepLink(ctx, own context.Context) {
 		case <-s.probe:
 		}
 	}
+	s.leave(own)
 }
 
 // planBeat plans the next beat of the schedule after now. Beats that were
