@@ -150,6 +150,11 @@ soak: build ## honest and hostile senders, a collector that is restarted, for SO
 servers: ## build/servers: the databases that the tests of the charts ask, from Debian's packages
 	scripts/servers build/servers
 
+.PHONY: sender-module
+sender-module: ## build/sender-module: package sender as a module that requires nothing, for its release
+	rm -rf build/sender-module
+	scripts/sender-module build/sender-module
+
 .PHONY: dist
 dist: ## dist/: packages, archives, checksums and bills for all platforms
 	go run ./internal/dist

@@ -2,11 +2,10 @@ package sender_test
 
 import (
 	"context"
+	"errors"
 	"fmt"
-	"net"
 	"time"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -34,39 +33,77 @@ func Example() {
 	// <nil>
 }
 
-// An exampleCollector serves one connection as inputs.heartbeat does.
-type exampleCollector struct {
-	address string
-	heard   chan string
+// A nightly job beats once a day, and may be an hour late. The error says
+// whether a collector has it.
+func ExampleSender_Once() {
+	collector := startCollector()
+
+	s := &sender.Sender{
+		Servers:  []string{"tcp://" + collector.address},
+		Interval: 24 * time.Hour,
+		Peers:    []sender.Peer{{Host: "db-1", Service: "backup", Grace: time.Hour}},
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), 10*time.Second)
+	defer cancel()
+	done := make(chan error)
+	go func() { done <- s.Once(ctx) }()
+	fmt.Println(<-collector.heard)
+	err := <-done
+	var refused *sender.RefusedError
+	if errors.As(err, &refused) {
+		fmt.Printf("refused: %q\n", refused.Text) // another try would not help
+	}
+	fmt.Println(err)
+	// Output:
+	// backup on db-1 is alive
+	// <nil>
 }
 
-func startCollector() exampleCollector {
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	if err != nil {
-		panic(err)
+// A program that watches another process reports at once how that ended.
+func ExampleSender_Update() {
+	collector := startCollector()
+
+	worker := sender.Peer{Host: "web-1", Service: "worker", PID: 4711, Watched: true}
+	s := &sender.Sender{
+		Servers:  []string{"tcp://" + collector.address},
+		Interval: 10 * time.Second,
+		Peers:    []sender.Peer{worker},
 	}
-	c := exampleCollector{listener.Addr().String(), make(chan string)}
-	go func() { // ends with the connection
-		conn, err := listener.Accept()
-		if err != nil {
-			panic(err)
-		}
-		defer conn.Close()
-		listener.Close()
-		frames := wire.NewReader(conn, wire.DefaultMaxFrame)
-		for {
-			payload, err := frames.Next()
-			if err != nil {
-				return
-			}
-			beat, err := wire.Decode(payload)
-			if err != nil {
-				panic(err)
-			}
-			c.heard <- fmt.Sprintf("%s on %s is %s", beat.Service, beat.Host, beat.Status)
-			answer := wire.Answer{Seq: beat.Seq, ID: beat.Host + "/" + beat.Service}
-			conn.Write(wire.AppendFrame(nil, wire.AppendAnswer(nil, &answer))) //nolint:errcheck // the sender would dial anew
-		}
-	}()
-	return c
+	ctx, stop := context.WithCancel(context.Background())
+	done := make(chan error)
+	go func() { done <- s.Run(ctx) }()
+	fmt.Println(<-collector.heard)
+
+	worker.Status, worker.Exit = sender.StatusDead, sender.Exit{Signal: "SIGKILL"}
+	if err := s.Update(worker); err != nil {
+		fmt.Println(err)
+	}
+	fmt.Println(<-collector.heard)
+	stop()
+	<-done
+	// Output:
+	// worker on web-1 is alive
+	// worker on web-1 is dead
+}
+
+// A check asks a collector what it makes of a peer, and leaves no trace there.
+func ExampleSender_Check() {
+	collector := startCollector()
+	go func() { <-collector.heard }()
+
+	s := &sender.Sender{
+		Servers:  []string{"tcp://" + collector.address},
+		Interval: 10 * time.Second,
+		Peers:    []sender.Peer{sender.Host("web-1")},
+	}
+	x := s.Check(context.Background(), s.Servers[0])
+	if x.Err != nil {
+		fmt.Println(x.Err)
+		return
+	}
+	for _, answer := range x.Answers {
+		fmt.Println("dead after", answer.DeadAfter, "by the rule", answer.Rule)
+	}
+	// Output:
+	// dead after 35s by the rule interval
 }

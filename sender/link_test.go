@@ -44,7 +44,7 @@ func FuzzAnswers(f *testing.F) {
 		if seed%3 == 0 {
 			conn.end = errors.New("connection reset")
 		}
-		l := &link{Conn: conn}
+		l := &link{conn: conn}
 		events := make(chan event, len(stream)+1) // so nobody has to take them
 		l.listen(t.Context(), events)
 		close(events)

@@ -18,12 +18,12 @@ const (
 )
 
 // A lookup returns the addresses of a host in network "ip4" or "ip6". Before it
-// asks a name server it calls mayAsk, and on an error it goes on to the next.
+// asks a name server, it calls mayAsk; on an error it goes on to the next one.
 type lookup func(ctx context.Context, mayAsk func(server string) error, network, host string) ([]netip.Addr, error)
 
-// systemLookup resolves as the system is configured. Go's own resolver calls
-// mayAsk: on Linux and the BSDs, without cgo. Elsewhere the system asks, in its
-// own way.
+// systemLookup resolves as the system is configured. Only Go's own resolver
+// calls mayAsk: on Linux and the BSDs, in programs built without cgo. Elsewhere
+// the system asks in its own way.
 func systemLookup(ctx context.Context, mayAsk func(string) error, network, host string) ([]netip.Addr, error) {
 	resolver := net.Resolver{Dial: func(ctx context.Context, network, server string) (net.Conn, error) {
 		if err := mayAsk(server); err != nil {
@@ -34,23 +34,23 @@ func systemLookup(ctx context.Context, mayAsk func(string) error, network, host 
 	return resolver.LookupNetIP(ctx, network, host)
 }
 
-// Names are what a resolver has found about a host.
-type names struct {
+// A lookupResult is what was found about a host.
+type lookupResult struct {
 	addrs []netip.Addr
 	dead  []string // name servers that did not answer
 	err   error    // nil if there are addresses
 }
 
-// resolve finds the addresses of a host. IPv4 and IPv6 are asked for side by
-// side: some name servers answer one of the questions only.
-func resolve(ctx context.Context, ask lookup, networks []string, host string) names {
+// resolve finds the addresses of a host, within lookupTime. It asks for IPv4 and
+// IPv6 at the same time: some name servers answer only one of the questions.
+func resolve(ctx context.Context, ask lookup, networks []string, host string) lookupResult {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
-	found := make(chan names, len(networks))
+	found := make(chan lookupResult, len(networks))
 	for _, network := range networks {
 		go func() { found <- (&query{ask: ask, network: network, host: host}).run(ctx) }() // ends with ctx
 	}
-	var all names
+	var all lookupResult
 	var enough <-chan time.Time
 	for range networks {
 		select {
@@ -66,17 +66,20 @@ func resolve(ctx context.Context, ask lookup, networks []string, host string) na
 	return all
 }
 
-// add takes in what was found of another kind of address. IPv6 comes first, as
-// RFC 6724 has it.
-func (n *names) add(other names) {
-	for _, addr := range other.addrs {
-		n.addrs = append(n.addrs, addr.Unmap())
-	}
-	slices.SortStableFunc(n.addrs, func(a, b netip.Addr) int { return b.BitLen() - a.BitLen() })
-	for _, server := range other.dead {
-		if !slices.Contains(n.dead, server) {
-			n.dead = append(n.dead, server)
+// add adds what was found of another kind of address. IPv6 comes first, as in
+// RFC 6724.
+func (n *lookupResult) add(other lookupResult) {
+	addrs := append(n.addrs, other.addrs...)
+	n.addrs = nil
+	for _, six := range []bool{true, false} {
+		for _, addr := range addrs {
+			if addr = addr.Unmap(); addr.Is6() == six {
+				n.addrs = append(n.addrs, addr)
+			}
 		}
+	}
+	for _, server := range other.dead {
+		n.dead = with(n.dead, server)
 	}
 	switch {
 	case n.addrs != nil:
@@ -87,7 +90,7 @@ func (n *names) add(other names) {
 }
 
 // A query is one question. A lookup waits five seconds for each name server,
-// one after the other. So another lookup begins beside it each second, which
+// one after the other. So each second another lookup starts beside it, which
 // leaves out the name servers that were asked by then.
 type query struct {
 	ask           lookup
@@ -97,55 +100,53 @@ type query struct {
 	asked []string
 }
 
-// A reply is what one lookup has found.
+// A reply is the result of one lookup.
 type reply struct {
-	leftOut []string // name servers that it did not ask
+	leftOut []string // name servers that it was not to ask
 	asked   bool     // it asked one, or needed none
 	addrs   []netip.Addr
 	err     error
 }
 
 // run returns the first addresses that a lookup finds.
-func (q *query) run(ctx context.Context) (n names) {
+func (q *query) run(ctx context.Context) (n lookupResult) {
 	ctx, cancel := context.WithCancel(ctx)
 	defer cancel()
 	replies := make(chan reply)
 	next := time.NewTicker(nameServerTime)
 	defer next.Stop()
-	q.begin(ctx, replies, nil)
+	q.start(ctx, replies, nil)
 	leftOut, running := 0, 1
 	for running > 0 {
 		select {
 		case r := <-replies:
 			running--
 			if r.err == nil {
-				return names{addrs: r.addrs, dead: r.leftOut}
+				return lookupResult{addrs: r.addrs, dead: r.leftOut}
 			}
 			n.fail(r)
 		case <-next.C:
 			if servers := q.servers(); len(servers) > leftOut {
 				leftOut = len(servers)
 				running++
-				q.begin(ctx, replies, servers)
+				q.start(ctx, replies, servers)
 			}
 		case <-ctx.Done():
 			n.fail(reply{asked: true, err: ctx.Err()})
 			running = 0
 		}
 	}
-	if timeout, ok := errors.AsType[interface {
-		error
-		Timeout() bool
-	}](n.err); ok && timeout.Timeout() {
-		return names{dead: q.servers(), err: errNoAnswer}
+	var timeout net.Error
+	if errors.As(n.err, &timeout) && timeout.Timeout() {
+		return lookupResult{dead: q.servers(), err: errNoAnswer}
 	}
 	return n
 }
 
 var errNoAnswer = errors.New("no name server answers")
 
-// begin starts a lookup that leaves out some name servers.
-func (q *query) begin(ctx context.Context, replies chan<- reply, leftOut []string) {
+// start starts a lookup that leaves out some name servers.
+func (q *query) start(ctx context.Context, replies chan<- reply, leftOut []string) {
 	var asked atomic.Bool
 	mayAsk := func(server string) error {
 		if slices.Contains(leftOut, server) {
@@ -164,13 +165,19 @@ func (q *query) begin(ctx context.Context, replies chan<- reply, leftOut []strin
 	}()
 }
 
-// note remembers a name server that is asked.
+// note notes a name server that is asked.
 func (q *query) note(server string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
-	if !slices.Contains(q.asked, server) {
-		q.asked = append(q.asked, server)
+	q.asked = with(q.asked, server)
+}
+
+// with appends text to texts unless it is there.
+func with(texts []string, text string) []string {
+	if slices.Contains(texts, text) {
+		return texts
 	}
+	return append(texts, text)
 }
 
 func (q *query) servers() []string {
@@ -179,9 +186,9 @@ func (q *query) servers() []string {
 	return slices.Clone(q.asked)
 }
 
-// fail takes in a lookup that has found nothing. That the host does not exist is
-// worth more than that a name server is out of order; the first word counts.
-func (n *names) fail(r reply) {
+// fail notes a lookup that has found nothing. That the host does not exist says
+// more than that a name server is broken; otherwise the first error counts.
+func (n *lookupResult) fail(r reply) {
 	switch {
 	case !r.asked:
 	case isNotFound(r.err) && !isNotFound(n.err):

@@ -83,9 +83,9 @@ func TestSwallowedQuestionHoldsUpNoOther(t *testing.T) {
 
 // As RFC 6724 has it, and in one order.
 func TestIPv6ComesFirst(t *testing.T) {
-	var n names
-	n.add(names{addrs: []netip.Addr{netip.MustParseAddr(home), netip.MustParseAddr(home2)}})
-	n.add(names{addrs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}})
+	var n lookupResult
+	n.add(lookupResult{addrs: []netip.Addr{netip.MustParseAddr(home), netip.MustParseAddr(home2)}})
+	n.add(lookupResult{addrs: []netip.Addr{netip.MustParseAddr("2001:db8::1")}})
 	require.Equal(t, []netip.Addr{netip.MustParseAddr("2001:db8::1"), netip.MustParseAddr(home), netip.MustParseAddr(home2)}, n.addrs)
 }
 

@@ -1,7 +1,24 @@
+// Package sender sends heartbeats for hosts and services to one or more
+// collectors (Telegraf with inputs.heartbeat), and announces how they end.
+//
+//	s := sender.Sender{
+//		Servers:  []string{"tcp://collector.example.com:7878"},
+//		Interval: 10 * time.Second,
+//		Peers:    []sender.Peer{sender.Self("web-1", "shop")},
+//	}
+//	err := s.Run(ctx) // beats until ctx ends, then says goodbye
+//
+// It knows how beats reach a collector: addresses, connections, datagrams,
+// acknowledgements and retries. It never decides who is alive: the collector
+// does. It starts no goroutine outside a call and leaves none behind.
+//
+// To read it, begin here and go on with peer.go (what is said of whom),
+// reports.go (what is due), session.go (one connected server) and exchange.go
+// (one delivery). Below them are link.go, datagrams.go, connect.go, route.go
+// and resolve.go.
 package sender
 
 import (
-	"cmp"
 	"context"
 	"crypto/tls"
 	"errors"
@@ -17,106 +34,94 @@ import (
 )
 
 const (
-	// MinInterval is the shortest interval that a beat can declare.
+	// MinInterval is the shortest interval that a beat can declare: 100 ms.
 	MinInterval = wire.MinIntervalMS * time.Millisecond
-	// MaxInterval is the longest.
+	// MaxInterval is the longest interval that a beat can declare: 400 days.
 	MaxInterval = wire.MaxIntervalMS * time.Millisecond
-	// MaxBackIn is the longest promise that a goodbye can carry.
+	// MaxBackIn is the longest promise that a goodbye can carry: 400 days.
 	MaxBackIn = wire.MaxBackInMS * time.Millisecond
 
 	goodbyeTime = 2 * time.Second // for a goodbye to be acknowledged
 )
 
-// A Sender beats for its peers. Every server gets every beat over a connection
-// of its own; none waits for another. It must not be copied after its first
-// use.
-type Sender struct {
-	Servers  []string      // such as tls://collector.example.com:7878
-	Interval time.Duration // between two beats; for Once what it declares, 0 for nothing
-	Peers    []Peer        // beats go in this order; the answer is that to the last
-	BackIn   time.Duration // in the goodbye of Run and Leave: the promise to be back; 0 for none
-
-	// Hurry is for a sender whose end somebody waits for. Run then takes no
-	// longer than a second to say goodbye; after a success (StatusLeaving with
-	// exit code 0) it waits only for a connection that is being made, and hardly
-	// for a name server or an answer.
-	Hurry bool
-
-	// Key signs the beats; the zero one does not. A collector that asks for
-	// signatures tells its time to a sender whose clock is wrong.
-	Key wire.Key
-
-	// Infof and Warnf are told what an operator should know; nil for nobody.
-	Infof, Warnf func(format string, args ...any)
-	// TLS returns how to connect to a tls:// server. It is called for each
-	// connection, so that new certificates are heeded; nil for the roots of the
-	// system. A ServerName that it leaves out is the host of the URL.
-	TLS func() (*tls.Config, error)
-	// Dial connects; nil for net.Dialer. It is given the host of the URL as it
-	// stands there, and resolves it itself.
-	Dial func(ctx context.Context, network, address string) (net.Conn, error)
-
-	ask   lookup // for tests; nil for the system's
-	words words
-	lines atomic.Pointer[[]*line] // of Run
-}
-
-// A RefusedError is what a collector answers to a beat that it does not
-// accept. To send it again would not help.
-type RefusedError struct {
-	Server string
-	Text   string // of the collector; not to be trusted
-}
-
-func (e *RefusedError) Error() string {
-	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
-}
-
-// An UnknownError is what a collector answers to a goodbye for peers that it
-// does not know. It has recorded nothing of them.
-type UnknownError struct {
-	Server string
-	Peers  []UnknownPeer
-}
-
-// An UnknownPeer is one of them.
-type UnknownPeer struct {
-	Host, Service string
-	Near          []string // peers of similar names
-}
-
-// note takes in the answer to a beat.
-func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
-	if answer.Unknown {
-		e.Peers = append(e.Peers, UnknownPeer{beat.Host, beat.Service, answer.Near})
-	}
-}
-
-func (e *UnknownError) Error() string {
-	texts := make([]string, 0, len(e.Peers))
-	for _, p := range e.Peers {
-		text := p.Host + "/" + cmp.Or(p.Service, "host")
-		if len(p.Near) > 0 {
-			text += fmt.Sprintf(" (did you mean %s?)", strings.Join(p.Near, " or "))
-		}
-		texts = append(texts, text)
-	}
-	return fmt.Sprintf("%s has recorded nothing, as it does not know %s", e.Server, strings.Join(texts, " and "))
-}
-
-// Why a server is not waited for any longer, in an operator's words.
 var (
-	errTooOld      = errors.New("is too old to take a promise back: it has taken this for a goodbye")
-	errHungUp      = errors.New("the collector hung up")
-	errNothing     = errors.New("there is nothing to say")
-	errStranger    = errors.New("it answers more than it was told")
-	errUnanswered  = errors.New("the last beat was not answered")
-	errOthers      = fmt.Errorf("no answer for %s", othersTime)
 	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
 	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
 )
 
-// Validate says what is wrong with the settings of s.
+// A Sender beats for its peers. Every server gets every beat over a connection
+// of its own, and none waits for another.
+//
+// The exported fields must not change while a method runs, and a Sender must
+// not be copied after its first use. All methods may be called from several
+// goroutines at once, but only one Run at a time.
+type Sender struct {
+	// Servers are the URLs of the collectors, such as
+	// tls://collector.example.com:7878, at least one. Schemes are tcp, tls, udp
+	// (tcp4, udp6 and so on for one kind of address), unix and unixgram.
+	Servers []string
+
+	// Interval is the time between two beats, MinInterval to MaxInterval. It is
+	// sent in whole milliseconds. Once, Leave and Check do not need it; if it is
+	// set, their beats declare it.
+	Interval time.Duration
+
+	// Peers are at least one, each with another Host or Service. Beats are sent
+	// in this order.
+	Peers []Peer
+
+	// BackIn is the promise that goodbyes of Run and Leave carry: the peers will
+	// be back within it, 0 to MaxBackIn. 0 promises nothing.
+	BackIn time.Duration
+
+	// Hurry makes Run end fast, for a program whose end somebody waits for. Run
+	// then takes at most a second to say goodbye. After a success (StatusLeaving
+	// with exit code 0) it waits only for a connection that is being made, and
+	// at most 60 ms for a name server or an acknowledgement.
+	Hurry bool
+
+	// Key signs the beats; the zero Key does not. If a collector refuses a
+	// signed beat because the clock of this host is wrong, the refusal tells its
+	// time, and the beat is sent again with that.
+	Key Key
+
+	// Infof and Warnf receive what an operator should know; nil drops it. They
+	// are called from several goroutines at once. What a collector said may be
+	// part of the text: filter it before it reaches a terminal.
+	Infof, Warnf func(format string, args ...any)
+
+	// TLS returns the settings for tls:// servers; nil means TLS 1.2 or later
+	// with the certificate authorities of the system. It is called for each
+	// connection, from several goroutines at once, so that renewed certificates
+	// take effect. The result is not changed. Without a ServerName, the host of
+	// the URL must be named in the certificate.
+	TLS func() (*tls.Config, error)
+
+	// Dial connects; nil means net.Dialer. It is called from several goroutines
+	// at once. The address is host and port as in the URL, or a path; Dial
+	// resolves the host itself.
+	Dial func(ctx context.Context, network, address string) (net.Conn, error)
+
+	lookup   lookup // for tests; nil means the system's
+	reports  reports
+	sessions atomic.Pointer[[]*session] // of Run; nil while it does not run
+}
+
+// A Key signs beats, so that a collector that has the secret too knows who
+// sent them.
+type Key struct {
+	ID     string // 1 to 64 letters, digits or any of _ . : -
+	Secret []byte // at least 16 bytes; it must not change later
+}
+
+// Validate returns an error if k cannot sign. The error never quotes the
+// secret.
+func (k Key) Validate() error { return wire.Key(k).Validate() }
+
+func (k Key) isSet() bool { return k.ID != "" || k.Secret != nil }
+
+// Validate returns an error that names the first setting that cannot work. The
+// other methods call it themselves.
 func (s *Sender) Validate() error {
 	if len(s.Servers) == 0 {
 		return errors.New("no server to send to")
@@ -132,57 +137,50 @@ func (s *Sender) Validate() error {
 	if s.BackIn < 0 || s.BackIn > MaxBackIn {
 		return fmt.Errorf("back-in %s is not in 0s to %s", s.BackIn, MaxBackIn)
 	}
-	if s.signs() {
+	if s.Key.isSet() {
 		if err := s.Key.Validate(); err != nil {
 			return err
 		}
 	}
+	return s.validatePeers()
+}
+
+func (s *Sender) validatePeers() error {
 	if len(s.Peers) == 0 {
-		return errors.New("no peer to speak for")
+		return errors.New("no peer to beat for")
 	}
 	for i := range s.Peers {
-		if err := s.validate(&s.Peers[i]); err != nil {
+		if err := s.validatePeer(&s.Peers[i]); err != nil {
 			return err
 		}
-		if slices.ContainsFunc(s.Peers[:i], s.Peers[i].is) {
-			return fmt.Errorf("service: %.128q is spoken for twice", s.Peers[i].Service)
+		for j := range i {
+			if s.Peers[j].is(&s.Peers[i]) {
+				return fmt.Errorf("service: %.128q is listed twice", s.Peers[i].Service)
+			}
 		}
 	}
 	return nil
 }
 
-// validate says what is wrong with what is said of p.
-func (s *Sender) validate(p *Peer) error {
+func (s *Sender) validatePeer(p *Peer) error {
 	beat := p.beat()
 	if err := beat.Validate(); err != nil {
 		return err
 	}
 	for _, url := range s.Servers {
-		server, err := parseServer(url)
-		if err != nil || !server.datagrams() {
-			continue
-		}
-		if err := s.fitsDatagram(server, &beat); err != nil {
-			return err
+		if server, err := parseServer(url); err == nil && server.datagrams() {
+			if err := s.fitsDatagram(server, &beat); err != nil {
+				return err
+			}
 		}
 	}
 	return nil
 }
 
-func (s *Sender) signs() bool { return s.Key.ID != "" || s.Key.Secret != nil }
-
-// payload returns b as it is sent.
-func (s *Sender) payload(b *wire.Beat) ([]byte, error) {
-	payload, err := wire.AppendBeat(nil, b)
-	if err == nil && s.signs() {
-		payload = s.Key.AppendSigned(nil, payload)
-	}
-	return payload, err
-}
-
-// Run beats every Interval until ctx ends; then it says goodbye for all peers
-// that have not ended, which takes two seconds at most. It returns an error
-// only for settings that cannot work: a collector that is away is waited for.
+// Run beats every Interval until ctx ends. Then it says goodbye for all peers
+// that have not ended, which takes two seconds at most. Run returns an error
+// only for settings that cannot work: while a collector is away, it keeps
+// trying.
 func (s *Sender) Run(ctx context.Context) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -190,61 +188,59 @@ func (s *Sender) Run(ctx context.Context) error {
 	if s.Interval == 0 {
 		return errors.New("interval is missing")
 	}
-	s.words.begin(s.Peers)
-	defer s.words.forget()
-	lines := s.newLines()
-	s.lines.Store(&lines)
-	defer s.lines.Store(nil)
+	s.reports.begin(s.Peers)
+	defer s.reports.reset()
+	sessions := s.newSessions()
+	s.sessions.Store(&sessions)
+	defer s.sessions.Store(nil)
 	speaking, end := context.WithCancel(context.WithoutCancel(ctx))
 	defer end()
 	var wg sync.WaitGroup
-	for _, l := range lines {
-		keep := l.keep
-		if l.server.datagrams() {
-			keep = l.keepPosting
-		}
-		wg.Go(func() { keep(speaking) }) // ends soon after speaking does
+	for _, session := range sessions {
+		wg.Go(func() { session.keep(speaking) }) // ends soon after speaking does
 	}
 	<-ctx.Done()
-	s.words.depart(s.BackIn)
+	s.reports.depart(s.BackIn)
 	end()
 	wg.Wait()
 	return nil
 }
 
-// newLines returns one line for each server, in one life of the sender.
-func (s *Sender) newLines() []*line {
+// newSessions returns one session for each server, all in one life of the
+// sender.
+func (s *Sender) newSessions() []*session {
 	life := newLife()
-	lines := make([]*line, 0, len(s.Servers))
+	sessions := make([]*session, 0, len(s.Servers))
 	for i, url := range s.Servers {
-		l := newLine(s, url)
-		l.life, l.number, l.run = life, i+1, runOf(life, i+1)
-		lines = append(lines, l)
+		sessions = append(sessions, newSession(s, url, life, i+1))
 	}
-	return lines
+	return sessions
 }
 
-// Tell changes what is said of a peer, at once and from then on. A peer is
-// known by its Host and Service; one that is new is added. A planned end is
-// said until it is acknowledged, everything else with every beat.
-func (s *Sender) Tell(p Peer) error {
-	if err := s.validate(&p); err != nil {
+// Update changes what Run says of a peer, at once and with every beat from then
+// on; before Run, it changes what Run begins with. A peer is known by its Host
+// and Service, and a new one is added. A goodbye is repeated until it is
+// acknowledged, everything else goes on. Update keeps p.Tags. It returns an
+// error, and changes nothing, for a peer that no collector would accept.
+func (s *Sender) Update(p Peer) error {
+	if err := s.validatePeer(&p); err != nil {
 		return err
 	}
-	s.words.tell(p)
+	s.reports.update(p)
 	return nil
 }
 
-// Turning tells whether everything that beats in Run goes round. It waits for
-// that until ctx ends: for a watchdog.
-func (s *Sender) Turning(ctx context.Context) bool {
-	lines := s.lines.Load()
-	if lines == nil {
+// Responsive reports whether Run is running and everything in it makes
+// progress. It waits for that until ctx ends, so a watchdog should give it a
+// deadline.
+func (s *Sender) Responsive(ctx context.Context) bool {
+	sessions := s.sessions.Load()
+	if sessions == nil {
 		return false
 	}
-	for _, l := range *lines {
+	for _, session := range *sessions {
 		select {
-		case l.turn <- struct{}{}:
+		case session.probe <- struct{}{}:
 		case <-ctx.Done():
 			return false
 		}
@@ -252,19 +248,22 @@ func (s *Sender) Turning(ctx context.Context) bool {
 	return true
 }
 
-// Once sends one beat for each peer to every server. They are delivered when
-// one server has acknowledged them all; Once gives up when ctx ends.
+// Once sends one beat for each peer to every server and tries until ctx ends.
+// It succeeds when one server has acknowledged them all; the others then get
+// two seconds more. A datagram counts as delivered when it is sent. An error
+// wraps what each server did, a *RefusedError among them.
 func (s *Sender) Once(ctx context.Context) error {
 	return s.deliver(ctx, s.Peers)
 }
 
-// Leave says goodbye for the peers, like Once.
+// Leave says goodbye for the peers, in the way that Once beats for them. A
+// collector that knows a peer by no such name answers with an *UnknownError.
 func (s *Sender) Leave(ctx context.Context) error {
 	return s.deliver(ctx, parting(s.Peers, s.BackIn))
 }
 
-// deliver sends one beat for each peer to every server. They are delivered if
-// one of them acknowledges them; the others then get two seconds more.
+// deliver sends one beat for each peer to every server, until one of them has
+// acknowledged them.
 func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -272,37 +271,44 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	ctx, cancel := context.WithCancelCause(ctx)
 	defer cancel(nil)
 	errs := make([]error, len(s.Servers))
+	giveUp := func() { cancel(errSlow) }
 	var wg sync.WaitGroup
-	for i, l := range s.newLines() {
+	for i, session := range s.newSessions() {
 		wg.Go(func() { // ends with ctx
-			if errs[i] = l.once(ctx, peers); errs[i] == nil {
-				time.AfterFunc(goodbyeTime, func() { cancel(errSlow) })
+			if errs[i] = session.alone(ctx, peers, session.deliver).Err; errs[i] == nil {
+				time.AfterFunc(goodbyeTime, giveUp)
 			}
 		})
 	}
 	wg.Wait()
 	failed := errors.Join(errs...)
 	if failed != nil && slices.Contains(errs, nil) {
-		s.warnf("delivered, but %v", oneLine(failed))
+		s.warnf("delivered, but %v", strings.ReplaceAll(failed.Error(), "\n", "; "))
 		return nil
 	}
 	return failed
 }
 
-// Check connects to a server and sends one beat for each peer, of which
-// nothing is recorded.
+// Check connects to server, which is one of Servers, and has one beat for each
+// peer checked, of which the collector records nothing. It makes one attempt,
+// and ends it when ctx ends.
 func (s *Sender) Check(ctx context.Context, server string) *Exchange {
-	ctx, cancel := context.WithCancel(ctx)
-	l := newLine(s, server)
-	defer l.closeAll()
-	defer cancel()
-	defer context.AfterFunc(ctx, func() { l.interrupt(0) })()
-	l.check = true
-	l.adopt(s.Peers)
-	return l.exchange(ctx, due)
+	if err := s.Validate(); err != nil {
+		return &Exchange{Server: server, Err: err}
+	}
+	session := newSession(s, server, newLife(), 1)
+	session.check = true
+	return session.alone(ctx, s.Peers, session.exchange)
 }
 
-func oneLine(err error) string { return strings.ReplaceAll(err.Error(), "\n", "; ") }
+// payload returns b as it is sent.
+func (s *Sender) payload(b *wire.Beat) ([]byte, error) {
+	payload, err := wire.AppendBeat(nil, b)
+	if err == nil && s.Key.isSet() {
+		payload = wire.Key(s.Key).AppendSigned(nil, payload)
+	}
+	return payload, err
+}
 
 func (s *Sender) warnf(format string, args ...any) {
 	if s.Warnf != nil {

@@ -36,7 +36,7 @@ type collector struct {
 
 	tls *tls.Config // of tls://
 
-	key   *wire.Key     // who does not sign with it is refused,
+	key   *Key          // who does not sign with it is refused,
 	clock time.Duration // and who says another time than this one is ahead of ours
 	id    string        // and, if this is set, who names neither it
 	names []string      // nor one of these
@@ -182,7 +182,7 @@ func play(t *testing.T, s *Sender, story func(c *collector)) *collector {
 
 // playWith does so against a collector of which something is special.
 func playWith(t *testing.T, c *collector, s *Sender, story func()) {
-	if s.signs() {
+	if s.Key.isSet() {
 		c.key = &s.Key
 	}
 	synctest.Test(t, func(t *testing.T) {
@@ -510,8 +510,8 @@ func TestRoundTripIsToldWithTheNextBeat(t *testing.T) {
 	c := play(t, &Sender{Interval: time.Second}, func(*collector) { time.Sleep(5 * time.Second) })
 	require.Zero(t, c.beats[0].RTTMicros)
 	require.Zero(t, c.beats[2].RTTMicros, "a pipe in virtual time takes none")
-	l := newLine(&Sender{Interval: time.Second}, "tcp://hb:7878")
-	l.adopt([]Peer{{Host: "web-1"}})
+	l := newSession(&Sender{Interval: time.Second}, "tcp://hb:7878", "life", 1)
+	l.speakFor([]Peer{{Host: "web-1"}})
 	l.rtt = 812 * time.Microsecond
 	beats := l.compose(due, &link{local: netip.MustParseAddr("192.0.2.7")})
 	require.EqualValues(t, 812, beats[0].RTTMicros)
@@ -541,8 +541,8 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		`"tcp://hb:99999" is no`:      {Servers: []string{"tcp://hb:99999"}},
 		`"tcp://hb:0" is no`:          {Servers: []string{"tcp://hb:0"}},
 		"give each its own":           {Servers: []string{"tcp://a:1,tcp://b:1"}},
-		"no peer to speak for":        {Servers: []string{"tcp://hb:1"}},
-		"spoken for twice":            {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
+		"no peer to beat for":         {Servers: []string{"tcp://hb:1"}},
+		"listed twice":                {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
 		"interval 1ms is not in":      {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
 		"back-in -1s is not in":       {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},
 		"host:":                       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a b"}}},
@@ -588,7 +588,7 @@ func TestPatienceFitsIntoTheAllowedSilence(t *testing.T) {
 		{24 * time.Hour, 25 * time.Hour, 20 * time.Minute},
 		{10 * time.Second, time.Second, 5 * time.Second}, // nothing fits
 	} {
-		l := newLine(&Sender{Interval: c.interval}, "tcp://hb:7878")
+		l := newSession(&Sender{Interval: c.interval}, "tcp://hb:7878", "life", 1)
 		l.deadAfter = c.deadAfter
 		require.Equal(t, c.want, l.patience(), "%+v", c)
 	}

@@ -17,7 +17,7 @@ import (
 // schemes are what a URL of a server can begin with.
 var schemes = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
 
-// A server is a collector.
+// A server is where a collector is reached.
 type server struct {
 	url     string
 	scheme  string
@@ -55,15 +55,15 @@ func parseServer(url string) (server, error) {
 
 func (s server) String() string { return s.url }
 
-// local tells whether it is reached over a unix socket.
+// local reports whether it is reached over a unix socket.
 func (s server) local() bool { return strings.HasPrefix(s.scheme, "unix") }
 
-// datagrams tells whether beats go there in datagrams, which nobody answers.
+// datagrams reports whether beats go there in datagrams, which nobody answers.
 func (s server) datagrams() bool {
 	return strings.HasPrefix(s.scheme, "udp") || s.scheme == "unixgram"
 }
 
-// network returns what package net calls the transport.
+// network returns the name that package net has for the transport.
 func (s server) network() string {
 	if s.scheme == "tls" {
 		return "tcp"
@@ -117,7 +117,7 @@ func (s *Sender) connect(ctx context.Context, to server, address string) (net.Co
 	return secure, nil
 }
 
-// secure shakes hands over conn with a server of this name.
+// secure makes conn a TLS connection to a server of this name.
 func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.TLS != nil {
@@ -143,7 +143,7 @@ func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Co
 	return &secured{secure}, nil
 }
 
-// A secured connection ends without waiting for room to say so.
+// A secured connection is closed without a last message: that could block.
 type secured struct{ *tls.Conn }
 
 func (c *secured) Close() error { return c.NetConn().Close() }

@@ -43,7 +43,7 @@ type nameServer struct {
 }
 
 // serve makes s live in w.
-func (w *world) serve(s *Sender) { s.Dial, s.ask = w.dial, w.lookup }
+func (w *world) serve(s *Sender) { s.Dial, s.lookup = w.dial, w.lookup }
 
 func (w *world) set(change func()) {
 	w.mu.Lock()

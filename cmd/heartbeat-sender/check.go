@@ -70,7 +70,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
 	x := s.Check(ctx, server)
-	for _, dead := range x.Dead {
+	for _, dead := range x.DeadNameServers {
 		c.say("nameserver", "%s does not answer: every lookup waits for it first", dead)
 	}
 	if len(x.Resolved) > 0 {
@@ -89,8 +89,8 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	for i, answer := range x.Answers {
 		if i == 0 {
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
-			c.say("clock", "%s", skew(x.At, x.RoundTrip, answer.NowMS))
-			if x.Ahead != 0 && x.Err == nil { // else the clock was not all that was wrong
+			c.say("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
+			if x.ClockAhead != 0 && x.Err == nil { // else the clock was not all that was wrong
 				c.say("refused", "at first, because of the clock; each sender finds that out again: set the clock")
 			}
 		}
@@ -122,24 +122,23 @@ func describeCertificate(cert *x509.Certificate) string {
 }
 
 // sayWho tells what a collector makes of a peer.
-func (c *call) sayWho(answer *wire.Answer) {
+func (c *call) sayWho(answer *sender.Answer) {
 	if answer.Error != "" {
 		return // it is told as the failure
 	}
-	c.say("identity", "%s", wire.Printable(answer.ID))
-	deadAfter := time.Duration(answer.DeadAfterMS) * time.Millisecond
-	c.say("deadline", "dead after %s of silence", deadAfter)
+	c.say("identity", "%s", wire.Printable(answer.Peer))
+	c.say("deadline", "dead after %s of silence", answer.DeadAfter)
 	c.say("rule", "%s", wire.Printable(answer.Rule))
 }
 
 // skew tells how the clock of this host differs from that of a collector.
-func skew(here time.Time, roundTrip time.Duration, thereMS int64) string {
-	if thereMS == 0 {
+func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
+	if there.IsZero() {
 		return "the collector does not tell its own"
 	}
 	// It looked at its clock on average half a round trip ago, and tells whole
 	// milliseconds.
-	ahead := here.Add(-roundTrip / 2).Sub(time.UnixMilli(thereMS))
+	ahead := here.Add(-roundTrip / 2).Sub(there)
 	blur := roundTrip/2 + time.Millisecond
 	switch {
 	case ahead.Abs() <= blur:

@@ -105,7 +105,7 @@ func runCommand(ctx context.Context, c *call) error {
 	defer stop() // if Run fails
 	wg.Go(func() { watcher.Run(ctx) })
 	wg.Go(func() { c.watchName(ctx, s.Peers[0].Host) })
-	wg.Go(func() { m.watchdog(ctx, s.Turning) })
+	wg.Go(func() { m.watchdog(ctx, s.Responsive) })
 	wg.Go(func() {
 		<-ctx.Done()
 		m.notify("STOPPING=1")

@@ -11,7 +11,6 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -59,7 +58,7 @@ func (c *call) follow(j *job.Job) (report func(job.End)) {
 	wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
 	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end job.End) {
-		if err := s.Tell(ended(peer, end, s.BackIn)); err != nil {
+		if err := s.Update(ended(peer, end, s.BackIn)); err != nil {
 			c.warnf("the end is not reported: %v", err)
 		}
 		stop()
@@ -92,9 +91,9 @@ func ended(peer sender.Peer, end job.End, backIn time.Duration) sender.Peer {
 	if end.Signal != "" {
 		peer.Exit.Code = 0
 	}
-	peer.Status = wire.StatusDead
+	peer.Status = sender.StatusDead
 	if (end.Code == 0 || end.Asked) && !end.Overran {
-		peer.Status, peer.BackIn = wire.StatusLeaving, backIn
+		peer.Status, peer.BackIn = sender.StatusLeaving, backIn
 	}
 	return peer
 }

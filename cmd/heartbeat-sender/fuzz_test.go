@@ -16,7 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // Whatever stands in the file, it is refused in one line that says where, or
@@ -147,7 +147,7 @@ func requireSpan(t *testing.T, key string, value any, got *settings) {
 	}
 }
 
-func requireTags(t *testing.T, texts []string, got []wire.Label) {
+func requireTags(t *testing.T, texts []string, got []sender.Tag) {
 	t.Helper()
 	require.Len(t, got, len(texts))
 	for i, tag := range got {

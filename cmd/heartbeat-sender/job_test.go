@@ -8,7 +8,6 @@ import (
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -20,13 +19,13 @@ func TestWhatIsSaidOfAJob(t *testing.T) {
 		backIn time.Duration
 		exit   sender.Exit
 	}{
-		"success":                 {job.End{}, wire.StatusLeaving, time.Hour, sender.Exit{HasCode: true}},
-		"failure":                 {job.End{Code: 3}, wire.StatusDead, 0, sender.Exit{HasCode: true, Code: 3}},
-		"signal":                  {job.End{Code: 137, Signal: "SIGKILL"}, wire.StatusDead, 0, sender.Exit{Signal: "SIGKILL"}},
-		"asked":                   {job.End{Code: 143, Signal: "SIGTERM", Asked: true}, wire.StatusLeaving, time.Hour, sender.Exit{Signal: "SIGTERM"}},
-		"too long":                {job.End{Code: 143, Signal: "SIGTERM", Overran: true}, wire.StatusDead, 0, sender.Exit{Signal: "SIGTERM"}},
-		"too long, but polite":    {job.End{Overran: true}, wire.StatusDead, 0, sender.Exit{HasCode: true}},
-		"too long, and asked too": {job.End{Code: 1, Asked: true, Overran: true}, wire.StatusDead, 0, sender.Exit{HasCode: true, Code: 1}},
+		"success":                 {job.End{}, sender.StatusLeaving, time.Hour, sender.Exit{HasCode: true}},
+		"failure":                 {job.End{Code: 3}, sender.StatusDead, 0, sender.Exit{HasCode: true, Code: 3}},
+		"signal":                  {job.End{Code: 137, Signal: "SIGKILL"}, sender.StatusDead, 0, sender.Exit{Signal: "SIGKILL"}},
+		"asked":                   {job.End{Code: 143, Signal: "SIGTERM", Asked: true}, sender.StatusLeaving, time.Hour, sender.Exit{Signal: "SIGTERM"}},
+		"too long":                {job.End{Code: 143, Signal: "SIGTERM", Overran: true}, sender.StatusDead, 0, sender.Exit{Signal: "SIGTERM"}},
+		"too long, but polite":    {job.End{Overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true}},
+		"too long, and asked too": {job.End{Code: 1, Asked: true, Overran: true}, sender.StatusDead, 0, sender.Exit{HasCode: true, Code: 1}},
 	} {
 		said := ended(peer, tt.end, time.Hour)
 		want := peer
@@ -47,8 +46,8 @@ func TestWhatIsSaidOfATarget(t *testing.T) {
 		"not seen yet": {watch.Starting, "fine", true, sender.Exit{}},
 		"running":      {watch.Running, "fine", false, sender.Exit{}},
 		"away":         {watch.Away, statusRestarting, false, sender.Exit{}},
-		"stopped":      {watch.Stopped, wire.StatusLeaving, false, sender.Exit{}},
-		"dead":         {watch.Dead, wire.StatusDead, false, sender.Exit{HasCode: true, Code: 3}},
+		"stopped":      {watch.Stopped, sender.StatusLeaving, false, sender.Exit{}},
+		"dead":         {watch.Dead, sender.StatusDead, false, sender.Exit{HasCode: true, Code: 3}},
 	} {
 		said := peer
 		see(&said, watch.State{Phase: tt.phase, Process: process, Exit: exit})

@@ -11,7 +11,6 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -130,7 +129,7 @@ func peerOptions() []*option {
 			usage: "address to tell, if not the local one of the connection",
 		},
 		{
-			name: "status", value: "WORD", initial: wire.StatusAlive, commands: beating, watch: true, set: setStatus,
+			name: "status", value: "WORD", initial: sender.StatusAlive, commands: beating, watch: true, set: setStatus,
 			usage: "a word for alive, or dead to report a death",
 		},
 		{
@@ -344,7 +343,7 @@ func setIP(s *settings, value string) (err error) {
 }
 
 func setStatus(s *settings, value string) error {
-	if strings.EqualFold(value, wire.StatusLeaving) {
+	if strings.EqualFold(value, sender.StatusLeaving) {
 		return fmt.Errorf("%q is what the command leave says", value)
 	}
 	s.peer.Status = value
@@ -358,7 +357,7 @@ func addTag(s *settings, value string) error {
 	if !ok {
 		return fmt.Errorf("%.64q is not KEY=VALUE", value)
 	}
-	s.peer.Tags = append(s.peer.Tags, wire.Label{Key: key, Value: text})
+	s.peer.Tags = append(s.peer.Tags, sender.Tag{Key: key, Value: text})
 	return nil
 }
 

@@ -138,9 +138,9 @@ func (s *settings) serviceName() (string, error) {
 }
 
 // merged returns the labels of both; of two with one key that of own.
-func merged(common, own []wire.Label) []wire.Label {
-	tags := slices.DeleteFunc(slices.Clone(common), func(tag wire.Label) bool {
-		return slices.ContainsFunc(own, func(o wire.Label) bool { return o.Key == tag.Key })
+func merged(common, own []sender.Tag) []sender.Tag {
+	tags := slices.DeleteFunc(slices.Clone(common), func(tag sender.Tag) bool {
+		return slices.ContainsFunc(own, func(o sender.Tag) bool { return o.Key == tag.Key })
 	})
 	return append(tags, own...)
 }

@@ -9,7 +9,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // Whom a call speaks for, and with which grace. A stronger source that names
@@ -82,7 +82,7 @@ tag = ["rack=8"]
 	require.NoError(t, load(t, c))
 	peers, _, err := c.peers()
 	require.NoError(t, err)
-	require.Equal(t, []wire.Label{{Key: "site", Value: "a"}, {Key: "rack", Value: "8"}}, peers[1].Tags)
+	require.Equal(t, []sender.Tag{{Key: "site", Value: "a"}, {Key: "rack", Value: "8"}}, peers[1].Tags)
 	require.Equal(t, "fine", peers[1].Status)
 	require.Equal(t, "alive", peers[0].Status)
 }

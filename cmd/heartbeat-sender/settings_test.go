@@ -13,7 +13,6 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -64,9 +63,9 @@ func TestFlagBeatsEnvironmentBeatsFileBeatsDefault(t *testing.T) {
 		}
 		require.NoError(t, load(t, c), "%+v", given)
 		require.Equal(t, given.timeout, c.settings.timeout, "%+v", given)
-		var tags []wire.Label
+		var tags []sender.Tag
 		if given.tags != "" {
-			tags = []wire.Label{{Key: "from", Value: given.tags}}
+			tags = []sender.Tag{{Key: "from", Value: given.tags}}
 		}
 		require.Equal(t, tags, c.settings.peer.Tags, "%+v", given)
 	}

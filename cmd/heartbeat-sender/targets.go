@@ -8,7 +8,6 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -31,7 +30,7 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *wa
 		text := describe(state)
 		peer := s.Peers[i]
 		see(&peer, state)
-		if err := s.Tell(peer); err != nil {
+		if err := s.Update(peer); err != nil {
 			text = err.Error()
 		}
 		logs[i].add(text, state.Phase == watch.Dead || state.Unseen)
@@ -111,9 +110,9 @@ func see(p *sender.Peer, s watch.State) {
 	case watch.Away: // its silence would be judged by the collector's patience, not by ours
 		p.Status = statusRestarting
 	case watch.Stopped: // how it ended is no news: it was told to
-		p.Status = wire.StatusLeaving
+		p.Status = sender.StatusLeaving
 	case watch.Dead:
-		p.Status, p.Exit = wire.StatusDead, sender.Exit(s.Exit)
+		p.Status, p.Exit = sender.StatusDead, sender.Exit(s.Exit)
 	}
 }
 

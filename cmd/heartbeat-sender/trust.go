@@ -44,7 +44,7 @@ func (t *trust) apply(ctx context.Context, s *sender.Sender, environ []string) (
 }
 
 // signing returns the key to sign with, which is none if there is no file.
-func (t *trust) signing(ctx context.Context, host string, environ []string) (wire.Key, error) {
+func (t *trust) signing(ctx context.Context, host string, environ []string) (sender.Key, error) {
 	name, given := t.signKey, t.signKey != ""
 	if dir, ok := lookup(environ, "CREDENTIALS_DIRECTORY"); ok && !given {
 		name = filepath.Join(dir, credential)
@@ -56,13 +56,13 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (wir
 	}
 	switch none := !given && errors.Is(err, fs.ErrNotExist); {
 	case none && t.signID != "":
-		return wire.Key{}, errors.New("key-id: there is no secret of that name: give its file with key-file")
+		return sender.Key{}, errors.New("key-id: there is no secret of that name: give its file with key-file")
 	case none:
-		return wire.Key{}, nil
+		return sender.Key{}, nil
 	case err != nil:
-		return wire.Key{}, fmt.Errorf("key-file: %w", err)
+		return sender.Key{}, fmt.Errorf("key-file: %w", err)
 	}
-	key := wire.Key{ID: cmp.Or(t.signID, host), Secret: secret}
+	key := sender.Key{ID: cmp.Or(t.signID, host), Secret: secret}
 	return key, key.Validate()
 }
 

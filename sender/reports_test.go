@@ -61,7 +61,7 @@ func TestWhatIsToldIsSaidAtOnce(t *testing.T) {
 		before := len(c.about("redis"))
 		nginx := s.Peers[0]
 		nginx.PID = 4711
-		require.NoError(t, s.Tell(nginx))
+		require.NoError(t, s.Update(nginx))
 		synctest.Wait()
 		now := last(c.about("nginx"))
 		require.Equal(t, time.Now(), now.at)
@@ -71,7 +71,7 @@ func TestWhatIsToldIsSaidAtOnce(t *testing.T) {
 		require.EqualValues(t, 4711, last(c.about("nginx")).PID, "and from then on")
 		require.EqualValues(t, 900, last(c.about("redis")).PID)
 	})
-	require.Error(t, s.Tell(Peer{Host: "a b"}))
+	require.Error(t, s.Update(Peer{Host: "a b"}))
 }
 
 // A death is told with every beat, as a collector may have been away. A
@@ -84,8 +84,8 @@ func TestDeathIsRepeatedAndPlannedEndIsNot(t *testing.T) {
 	c := play(t, s, func(c *collector) {
 		time.Sleep(15 * time.Second)
 		c.set(func() { c.silent = true })
-		require.NoError(t, s.Tell(nginx))
-		require.NoError(t, s.Tell(redis))
+		require.NoError(t, s.Update(nginx))
+		require.NoError(t, s.Update(redis))
 		time.Sleep(time.Minute)
 		c.set(func() { c.silent = false })
 		time.Sleep(time.Minute)
@@ -131,8 +131,8 @@ func TestTellBeforeRun(t *testing.T) {
 	s := &Sender{Interval: 10 * time.Second, Peers: fleet()}
 	nginx := fleet()[0]
 	nginx.PID = 4711
-	require.NoError(t, s.Tell(nginx))
-	require.NoError(t, s.Tell(Peer{Host: "web-1", Service: "cron"}))
+	require.NoError(t, s.Update(nginx))
+	require.NoError(t, s.Update(Peer{Host: "web-1", Service: "cron"}))
 	c := play(t, s, func(*collector) { time.Sleep(15 * time.Second) })
 	require.EqualValues(t, 4711, c.about("nginx")[0].PID)
 	require.NotEmpty(t, c.about("cron"))
@@ -150,12 +150,12 @@ func TestHurry(t *testing.T) {
 	}{
 		"answered":                {runs: time.Minute, told: true},
 		"ended at once":           {told: true},
-		"not answered":            {meets: &collector{silent: true}, runs: time.Minute, waits: quickTime, told: true},
+		"not answered":            {meets: &collector{silent: true}, runs: time.Minute, waits: successTime, told: true},
 		"refused":                 {meets: &collector{refuses: true}, runs: time.Minute},
 		"refused, ended at once":  {meets: &collector{refuses: true}},
 		"slow to connect":         {takes: 600 * time.Millisecond, waits: 600 * time.Millisecond, told: true},
-		"black hole":              {takes: time.Hour, waits: hurryTime},
-		"black hole, half a dial": {takes: time.Hour, runs: 2500 * time.Millisecond, waits: hurryTime},
+		"black hole":              {takes: time.Hour, waits: fastTime},
+		"black hole, half a dial": {takes: time.Hour, runs: 2500 * time.Millisecond, waits: fastTime},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
@@ -178,7 +178,7 @@ func TestHurry(t *testing.T) {
 				time.Sleep(tt.runs)
 				end := s.Peers[0]
 				end.Status, end.Exit, end.BackIn = wire.StatusLeaving, Exit{HasCode: true}, time.Hour
-				require.NoError(t, s.Tell(end))
+				require.NoError(t, s.Update(end))
 				stop()
 				begin := time.Now()
 				require.NoError(t, <-done)
@@ -197,7 +197,7 @@ func TestTurningTellsWhetherBeatsGoOn(t *testing.T) {
 	turning := func() bool {
 		ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 		defer cancel()
-		return s.Turning(ctx)
+		return s.Responsive(ctx)
 	}
 	require.False(t, turning(), "nothing runs")
 	play(t, s, func(c *collector) {
@@ -226,7 +226,7 @@ func TestTurningFindsALoopThatHangs(t *testing.T) {
 		time.Sleep(5 * time.Second)
 		soon, cancel := context.WithTimeout(t.Context(), time.Minute)
 		defer cancel()
-		require.False(t, s.Turning(soon))
+		require.False(t, s.Responsive(soon))
 		far.Close()
 		close(stuck)
 		stop()
@@ -269,7 +269,7 @@ func TestHerdComesBackSpread(t *testing.T) {
 	lost := time.Now()
 	perSecond := make(map[time.Duration]int)
 	for range senders {
-		l := newLine(&Sender{Interval: interval}, "tcp://hb:7878")
+		l := newSession(&Sender{Interval: interval}, "tcp://hb:7878", "life", 1)
 		l.dialAt = lost.Add(-time.Hour)
 		now := lost.Add(l.untilDial(lost, lost)) // refused until the collector is back
 		for now.Before(lost.Add(away)) {

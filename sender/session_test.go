@@ -81,15 +81,15 @@ func TestStrangeAcknowledgementConnectsNobody(t *testing.T) {
 
 // An acknowledgement is for all that was sent before.
 func TestAcknowledgementIsForAllBefore(t *testing.T) {
-	l := newLine(&Sender{Interval: 10 * time.Second}, "tcp://hb:7878")
-	l.adopt(fleet())
+	l := newSession(&Sender{Interval: 10 * time.Second}, "tcp://hb:7878", "life", 1)
+	l.speakFor(fleet())
 	link := new(link)
 	l.proven = link
 	for _, seq := range []int64{1, 2, 3} {
-		link.expect(batch{seq: seq, at: time.Now(), about: []mention{{word: int(seq - 1), version: 1}}})
+		link.expect(batch{seq: seq, at: time.Now(), versions: []reportVersion{{report: int(seq - 1), version: 1}}})
 	}
 	heard, _ := link.answered(2)
-	require.Equal(t, []mention{{0, 1}, {1, 1}}, heard)
+	require.Equal(t, []reportVersion{{0, 1}, {1, 1}}, heard)
 	require.Len(t, link.unanswered, 1, "and the last one is waited for")
 	heard, _ = link.answered(2)
 	require.Nil(t, heard, "once")

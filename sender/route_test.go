@@ -215,7 +215,7 @@ func (sc scene) exec(t *testing.T, w *world, s *Sender) {
 	if sc.command == "exec failure" {
 		end.Status, end.Exit = wire.StatusDead, Exit{HasCode: true, Code: 3}
 	}
-	require.NoError(t, s.Tell(end))
+	require.NoError(t, s.Update(end))
 	begin := time.Now()
 	stop()
 	require.NoError(t, <-done)
@@ -307,7 +307,7 @@ func (sc scene) once(t *testing.T, w *world, s *Sender) {
 
 // tries connects by w again and again until it succeeds, and returns after what
 // time that was.
-func tries(t *testing.T, w *way) time.Duration {
+func tries(t *testing.T, w *route) time.Duration {
 	t.Helper()
 	begin := time.Now()
 	for time.Since(begin) < time.Minute {
@@ -331,7 +331,7 @@ func TestManyDeadAddressesAreAllTried(t *testing.T) {
 		s := new(Sender)
 		w.serve(s)
 		to, _ := parseServer("tcp://hb:7878")
-		require.Less(t, tries(t, newWay(s, to)), 4*tryTime)
+		require.Less(t, tries(t, newRoute(s, to)), 4*tryTime)
 		w.at(home).cut()
 		w.at(home).wg.Wait()
 	})
@@ -344,7 +344,7 @@ func TestProvenAddressIsKept(t *testing.T) {
 		s := new(Sender)
 		w.serve(s)
 		to, _ := parseServer("tcp://hb:7878")
-		way := newWay(s, to)
+		way := newRoute(s, to)
 		tries(t, way)
 		way.answered(home + ":7878")
 		for _, zone := range [][]string{{"192.0.2.101"}, {}, {"192.0.2.101", "192.0.2.102"}} {
@@ -360,7 +360,7 @@ func TestProvenAddressIsKept(t *testing.T) {
 // An address that takes connections and does not answer comes last, of several
 // the one that was tried last, and it is not forgotten.
 func TestQuietAddressesComeLast(t *testing.T) {
-	w := &way{named: []string{"a", "b", "c"}}
+	w := &route{named: []string{"a", "b", "c"}}
 	order := func() []string { all, _ := w.addresses(); return all }
 	w.unanswered("a")
 	require.Equal(t, []string{"b", "c", "a"}, order())
@@ -404,7 +404,7 @@ func TestSlowerConnectionsAreClosed(t *testing.T) {
 		s := new(Sender)
 		w.serve(s)
 		to, _ := parseServer("tcp://hb:7878")
-		way := newWay(s, to)
+		way := newRoute(s, to)
 		require.InDelta(t, stagger, tries(t, way), float64(10*time.Millisecond))
 		way.wg.Wait()
 		synctest.Wait()
@@ -424,7 +424,7 @@ func TestRefusalIsNoReasonNotToWaitForTheName(t *testing.T) {
 		s := new(Sender)
 		w.serve(s)
 		to, _ := parseServer("tcp://hb:7878")
-		way := newWay(s, to)
+		way := newRoute(s, to)
 		way.answered(home + ":7878")
 		require.Less(t, tries(t, way), namesPause)
 		way.wg.Wait()

@@ -8,11 +8,9 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-var testKey = wire.Key{ID: "web-1", Secret: []byte("correct horse battery staple")}
+var testKey = Key{ID: "web-1", Secret: []byte("correct horse battery staple")}
 
 // A sender whose clock is wrong heeds the time that a refusal tells, also when
 // a clock is set while it runs.
@@ -59,15 +57,15 @@ func TestOnceCorrectsItsClock(t *testing.T) {
 
 		x := s.Check(ctx, s.Servers[0])
 		require.NoError(t, x.Err)
-		require.InDelta(t, float64(-24*time.Hour), float64(x.Ahead), float64(time.Second))
+		require.InDelta(t, float64(-24*time.Hour), float64(x.ClockAhead), float64(time.Second))
 		c.wg.Wait()
 	})
 }
 
 func TestWrongKeyIsNamed(t *testing.T) {
-	s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{Host("web-1")}, Key: wire.Key{ID: "web-1", Secret: []byte("short")}}
+	s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{Host("web-1")}, Key: Key{ID: "web-1", Secret: []byte("short")}}
 	require.ErrorContains(t, s.Validate(), `the secret of key "web-1" has 5 bytes`)
-	s.Key = wire.Key{Secret: testKey.Secret}
+	s.Key = Key{Secret: testKey.Secret}
 	require.ErrorContains(t, s.Validate(), "key id")
 }
 
@@ -162,7 +160,7 @@ func TestWhoIsNamedWithoutAnAnswer(t *testing.T) {
 	for url, to := range map[string]string{
 		"udp://Hb.Example.com.:7878": "hb.example.com", "udp://[2001:DB8::1]:7878": "2001:db8::1", "unixgram:///run/hb.sock": "",
 	} {
-		require.Equal(t, to, newLine(&Sender{}, url).recipient.to, url)
+		require.Equal(t, to, newSession(&Sender{}, url, "life", 1).recipient.to, url)
 	}
 }
 
@@ -176,7 +174,7 @@ func TestClockThatIsRightIsNotBlamed(t *testing.T) {
 		c.cut()
 		c.wg.Wait()
 		require.Error(t, x.Err)
-		require.Zero(t, x.Ahead)
+		require.Zero(t, x.ClockAhead)
 		require.Len(t, c.beats, 1)
 	})
 }

@@ -1,0 +1,90 @@
+package sender
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// A RefusedError is the answer of a collector that does not accept a beat. To
+// send it again would not help.
+type RefusedError struct {
+	Server string // its URL
+	Text   string // the collector's words, which may hold anything
+}
+
+func (e *RefusedError) Error() string {
+	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
+}
+
+// An UnknownError is the answer of a collector to a goodbye for peers that it
+// does not know. It has recorded nothing for them.
+type UnknownError struct {
+	Server string // its URL
+	Peers  []UnknownPeer
+}
+
+// An UnknownPeer is a peer that a collector does not know.
+type UnknownPeer struct {
+	Host, Service string
+	Near          []string // up to three peers of similar names that it knows
+}
+
+func (e *UnknownError) Error() string {
+	texts := make([]string, 0, len(e.Peers))
+	for _, p := range e.Peers {
+		text := p.Host + "/" + cmp.Or(p.Service, "host")
+		if len(p.Near) > 0 {
+			text += fmt.Sprintf(" (did you mean %s?)", strings.Join(p.Near, " or "))
+		}
+		texts = append(texts, text)
+	}
+	return fmt.Sprintf("%s has recorded nothing, as it does not know %s", e.Server, strings.Join(texts, " and "))
+}
+
+// note adds the peer of beat if the answer says that it is unknown.
+func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
+	if answer.Unknown {
+		e.Peers = append(e.Peers, UnknownPeer{beat.Host, beat.Service, answer.Near})
+	}
+}
+
+// Why the sender no longer waits for a server.
+var (
+	errTooOld     = errors.New("is too old to take a promise back: it has taken this for a goodbye")
+	errHungUp     = errors.New("the collector hung up")
+	errNothingDue = errors.New("no beat is due")
+	errUnasked    = errors.New("the collector sent an answer that no beat asked for")
+	errUnanswered = errors.New("the last beat was not answered")
+)
+
+// endOf replaces io.EOF, which tells an operator nothing.
+func endOf(err error) error {
+	if errors.Is(err, io.EOF) {
+		return errHungUp
+	}
+	return err
+}
+
+// isFinal reports whether a collector would answer the same once more.
+func isFinal(err error) bool {
+	var refused *RefusedError
+	var unknown *UnknownError
+	return errors.As(err, &refused) || errors.As(err, &unknown) || errors.Is(err, errTooOld)
+}
+
+// A resolveError says why a server has no address.
+type resolveError struct {
+	host string
+	err  error
+}
+
+func (e *resolveError) Error() string {
+	return fmt.Sprintf("resolving %.256q failed: %v", e.host, e.err)
+}
+
+func (e *resolveError) Unwrap() error { return e.err }

@@ -1,0 +1,258 @@
+package sender
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"net"
+	"slices"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+const (
+	retryPause = time.Second // at least, between two dials of one delivery
+	othersTime = time.Second // for an answer, where another address may do better
+)
+
+var errOthers = fmt.Errorf("no answer for %s", othersTime)
+
+// An Exchange is what came of beats that were sent over a connection of their
+// own. Fields that it did not come to are zero.
+type Exchange struct {
+	Server          string               // URL
+	Resolved        []string             // addresses that its host has; nil if that is an address itself
+	DeadNameServers []string             // that did not answer
+	Local, Remote   string               // addresses of the connection
+	Connecting      time.Duration        // until it was made, TLS included
+	TLS             *tls.ConnectionState // nil without TLS
+	RoundTrip       time.Duration        // from the beats to the first answer
+	AnsweredAt      time.Time            // when that came, by the clock of this host
+	ClockAhead      time.Duration        // what the beats had to add to this clock to be accepted; 0 for nothing
+
+	// Answers are those for living peers, then those for peers that have ended,
+	// each in the order of Peers, as far as they came. Datagrams have none.
+	Answers []Answer
+
+	// Err is nil if everything was accepted. It wraps a *RefusedError for the
+	// first beat that was refused, else an *UnknownError for goodbyes of peers
+	// that the collector does not know.
+	Err error
+}
+
+// An Answer is what a collector says about one peer. Its texts may hold
+// anything: filter them before they reach a terminal.
+type Answer struct {
+	Error     string        // why the beat was refused; empty if it was accepted
+	Peer      string        // what the collector calls the peer, such as web-1/nginx
+	DeadAfter time.Duration // silence after which the peer is dead
+	Rule      string        // what sets DeadAfter, such as interval
+	Time      time.Time     // by the collector's clock, in ms; zero if it did not tell
+}
+
+func answersFrom(answers []wire.Answer) []Answer {
+	var all []Answer
+	for i := range answers {
+		a := &answers[i]
+		public := Answer{Error: a.Error, Peer: a.ID, DeadAfter: deadAfter(a), Rule: a.Rule}
+		if a.NowMS != 0 {
+			public.Time = time.UnixMilli(a.NowMS)
+		}
+		all = append(all, public)
+	}
+	return all
+}
+
+// alone makes s speak for peers that nobody updates, while do runs.
+func (s *session) alone(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
+	ctx, cancel := context.WithCancel(ctx)
+	defer s.closeAll()
+	defer cancel()
+	defer context.AfterFunc(ctx, func() { s.interrupt(0) })()
+	s.speakFor(peers)
+	return do(ctx, due)
+}
+
+// deliver makes one exchange after the other until the beats are acknowledged
+// or refused, or until ctx ends. It returns the one that says the most.
+func (s *session) deliver(ctx context.Context, which choice) *Exchange {
+	var last *Exchange
+	for {
+		dialed := time.Now()
+		x := s.exchange(ctx, which)
+		switch {
+		case x.Err == nil || isFinal(x.Err):
+			return x
+		case last == nil || ctx.Err() == nil: // else it says only that time is over
+			last = x
+		}
+		select {
+		case <-time.After(time.Until(dialed.Add(retryPause + spread(retryPause/2)))):
+		case <-ctx.Done():
+			return last
+		}
+	}
+}
+
+// exchange has beats answered. If a refusal was only about the clock of this
+// host or about what the collector is called, it tries again: over the same
+// connection, or over another one if that was closed.
+func (s *session) exchange(ctx context.Context, which choice) *Exchange {
+	if s.server.datagrams() {
+		return s.exchangeDatagrams(ctx, which)
+	}
+	if s.recipient.hungUp {
+		if x := s.exchangeCorrected(ctx, s.oneUntilAccepted(which)); x.Err != nil {
+			return x
+		}
+	}
+	return s.exchangeCorrected(ctx, which)
+}
+
+func (s *session) exchangeCorrected(ctx context.Context, which choice) *Exchange {
+	x, corrected := s.exchangeOnce(ctx, which)
+	for corrected {
+		x, corrected = s.exchangeOnce(ctx, which)
+	}
+	x.ClockAhead = s.clock.ahead
+	return x
+}
+
+// exchangeOnce connects, sends a batch and waits until each of its beats is
+// answered. It reports whether another connection is worth a try.
+func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
+	x = &Exchange{Server: s.server.url}
+	begin := time.Now()
+	d := s.route.connect(ctx, lookupTime+tryTime, false)
+	x.Resolved, x.DeadNameServers = s.route.found()
+	if d.err != nil {
+		x.Err = s.failed(ctx, "connecting to", d.err)
+		return x, false
+	}
+	defer d.conn.Close()
+	x.connectedBy(d.conn, begin)
+	if s.route.hasOther(d.address) { // which may do better
+		limited, cancel := context.WithTimeoutCause(ctx, othersTime, errOthers)
+		defer cancel()
+		ctx = limited
+	}
+	cancelled := context.AfterFunc(ctx, func() { d.conn.Close() })
+	defer cancelled()
+	return x, s.askAll(ctx, x, newLink(d.conn, d.address), which)
+}
+
+// connectedBy notes what is to be known of a connection.
+func (x *Exchange) connectedBy(conn net.Conn, begin time.Time) {
+	x.Connecting = time.Since(begin)
+	x.Local, x.Remote = nameOf(conn.LocalAddr()), nameOf(conn.RemoteAddr())
+	if secure, ok := conn.(*secured); ok {
+		state := secure.ConnectionState()
+		x.TLS = &state
+	}
+}
+
+// nameOf returns what to call an address, which a unix socket may lack.
+func nameOf(addr net.Addr) string {
+	if addr == nil || addr.String() == "" {
+		return "a unix socket"
+	}
+	return addr.String()
+}
+
+// askAll has beats answered over one link. It reports whether that has broken
+// after something was corrected.
+func (s *session) askAll(ctx context.Context, x *Exchange, link *link, which choice) (corrected bool) {
+	reader := wire.NewReader(link.conn, wire.MaxAnswer)
+	for {
+		answers, err := s.ask(ctx, x, link, reader, which)
+		x.Answers = answersFrom(answers)
+		corrected = slices.ContainsFunc(answers, func(a wire.Answer) bool { return a.Error != "" && s.correct(&a) })
+		switch {
+		case err != nil:
+			x.Err = err
+			if len(answers) == 0 {
+				s.route.unanswered(link.address)
+				s.recipient.hungUp = s.sender.Key.isSet() && len(s.reports) > 1
+			}
+			return corrected
+		case !corrected:
+			return false
+		}
+	}
+}
+
+// ask sends beats and reads the answers to all of them. What they amount to
+// becomes x.Err; the error is that the link broke.
+func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) (answers []wire.Answer, err error) {
+	beats := s.compose(which, link)
+	if len(beats) == 0 {
+		return nil, errNothingDue
+	}
+	for i := range beats {
+		beats[i].Ack = true
+	}
+	begin := time.Now()
+	if err := s.writeBeats(link, beats, goodbyeTime); err != nil {
+		return nil, s.failed(ctx, "sending to", err)
+	}
+	for i := range beats {
+		answer, err := answerTo(&beats[i], reader)
+		if err != nil {
+			return answers, s.failed(ctx, "waiting for the answer of", err)
+		}
+		if i == 0 {
+			x.AnsweredAt = time.Now()
+			x.RoundTrip = x.AnsweredAt.Sub(begin)
+			s.route.answered(link.address)
+		}
+		if answer.Error == "" {
+			s.accepted(&answer)
+		}
+		answers = append(answers, answer)
+	}
+	x.Err = s.outcome(beats, answers)
+	return answers, nil
+}
+
+// outcome returns the error that the answers to beats amount to.
+func (s *session) outcome(beats []wire.Beat, answers []wire.Answer) error {
+	unknown := &UnknownError{Server: s.server.url}
+	for i := range answers {
+		switch beat, answer := &beats[i], &answers[i]; {
+		case answer.Error != "":
+			return &RefusedError{Server: s.server.url, Text: answer.Error}
+		case beat.Cancel && answer.Collector == "":
+			return fmt.Errorf("%s %w", s.server, errTooOld)
+		default:
+			unknown.note(beat, answer)
+		}
+	}
+	if len(unknown.Peers) > 0 {
+		return unknown
+	}
+	return nil
+}
+
+// answerTo reads the answer to beat. Answers come in the order of the beats.
+func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
+	answer, err := nextAnswer(from)
+	if err == nil && answer.Error == "" && answer.Seq != beat.Seq {
+		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
+	}
+	return answer, err
+}
+
+// failed says what was being done. When ctx has ended, that is why: what the
+// closed connection says about itself helps nobody.
+func (s *session) failed(ctx context.Context, doing string, err error) error {
+	var unresolved *resolveError
+	if errors.As(err, &unresolved) {
+		return err
+	}
+	if ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return fmt.Errorf("%s %s failed: %w", doing, s.server, endOf(err))
+}

@@ -1,0 +1,147 @@
+package sender
+
+import (
+	"context"
+	"fmt"
+	"time"
+)
+
+// How long a goodbye waits.
+const (
+	answerTime = 500 * time.Millisecond // for an answer over the link that there is
+
+	// With Sender.Hurry:
+	fastTime    = time.Second           // in all, and for a connection that is being made
+	fastRetry   = fastTime / 2          // for an answer, before another link is tried
+	successTime = 60 * time.Millisecond // likewise after a success; also for the name server then
+)
+
+// leave says goodbye, over the link that there is or over new ones.
+func (s *session) leave(ctx context.Context) {
+	s.refresh()
+	if s.sender.Hurry {
+		s.leaveFast(ctx)
+		return
+	}
+	ctx, cancel := context.WithTimeoutCause(ctx, goodbyeTime, errGoodbyeLate)
+	defer cancel()
+	s.sendBeats(unsent)
+	if s.awaitEnds(ctx, answerTime) {
+		return
+	}
+	if err := s.deliver(ctx, unheardEnd).Err; err != nil {
+		s.warnf("goodbye was not delivered: %v", err)
+	}
+}
+
+// goodbyeTime is how long the goodbye may take in all.
+func (s *session) goodbyeTime() time.Duration {
+	if s.sender.Hurry {
+		return fastTime
+	}
+	return goodbyeTime
+}
+
+// lastWriteTime is how long a write may take once the sender has ended.
+func (s *session) lastWriteTime() time.Duration {
+	if s.sender.Hurry {
+		return successTime / 2
+	}
+	return answerTime
+}
+
+// leaveFast says goodbye over the link that there is, or over the next one if
+// that comes soon. A link may turn out to be broken: then it tries another.
+// After a success it does not insist on an answer: what was written has most
+// likely arrived.
+func (s *session) leaveFast(ctx context.Context) {
+	ctx, cancel := context.WithTimeout(ctx, fastTime)
+	defer cancel()
+	s.leavingFast = true
+	success := s.allSucceeded()
+	patience := fastRetry
+	if success {
+		patience = successTime
+	}
+	for range 2 {
+		if s.newest() != nil {
+			s.sendBeats(unheardEnd)
+		} else if err := s.connectNow(ctx, success); err != nil {
+			s.warnf("goodbye was not delivered: %v", err)
+			return
+		}
+		link := s.newest()
+		if link != nil {
+			link.finish()
+		}
+		if s.awaitEnds(ctx, patience) || success && s.newest() != nil {
+			return
+		}
+		if link != nil && link == s.newest() {
+			s.drop(link, errUnanswered)
+		}
+	}
+	s.warnf("goodbye was not delivered to %s: %v", s.server, s.lost)
+}
+
+// connectNow waits for the dial that goes on, or for a new one, and sends what
+// is due over the new link. After a success it hardly waits for a name server.
+func (s *session) connectNow(ctx context.Context, success bool) error {
+	if !s.dialing {
+		s.dial(ctx)
+	}
+	var resolved <-chan time.Time
+	if success {
+		resolved = time.After(successTime)
+	}
+	for {
+		select {
+		case d := <-s.dialed:
+			s.connected(ctx, d)
+			return d.err
+		case <-resolved:
+			if !s.route.dialing() {
+				return fmt.Errorf("no address of %s is known", s.server)
+			}
+		case <-ctx.Done():
+			return fmt.Errorf("connecting to %s takes longer than %s", s.server, fastTime)
+		}
+	}
+}
+
+// awaitEnds waits until all ends are acknowledged over the link that there is,
+// and reports whether they were.
+func (s *session) awaitEnds(ctx context.Context, patience time.Duration) bool {
+	enough := time.After(patience)
+	for !s.endsAcked() && s.newest() != nil {
+		select {
+		case e := <-s.events:
+			s.handle(e)
+		case <-enough:
+			return false
+		case <-ctx.Done():
+			return false
+		}
+	}
+	return s.endsAcked()
+}
+
+// allSucceeded reports whether every end is that of a job that succeeded.
+func (s *session) allSucceeded() bool {
+	for i := range s.reports {
+		if p := &s.reports[i].peer; p.ended() && !p.succeeded() {
+			return false
+		}
+	}
+	return true
+}
+
+// endsAcked reports whether no end waits for its acknowledgement.
+func (s *session) endsAcked() bool {
+	for i := range s.reports {
+		if unheardEnd(&s.reports[i], &s.deliveries[i]) {
+			return false
+		}
+	}
+	return true
+}
