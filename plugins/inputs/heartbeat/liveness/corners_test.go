@@ -12,7 +12,7 @@ import (
 // A hold that has ended is not begun again by those who fell silent while it
 // lasted, or nobody is ever told.
 func TestHoldIsNotRenewedByWhoFellSilentInIt(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all[:10]...)
@@ -24,8 +24,8 @@ func TestHoldIsNotRenewedByWhoFellSilentInIt(t *testing.T) {
 
 // An expectation named twice has one placeholder.
 func TestExpectedTwice(t *testing.T) {
-	c := newCast(t)
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}, {Source: "10.0.0.5"}}, c.now))
+	c := newRig(t)
+	c.expect([]Expected{{Source: "10.0.0.5"}, {Source: "10.0.0.5"}}...)
 	c.observe(Beat{ID: ID{Source: "10.0.0.5", PID: 4711}, Addr: netip.MustParseAddr("10.0.0.5")})
 	require.Equal(t, 1, c.tracker.Len())
 }
@@ -33,9 +33,9 @@ func TestExpectedTwice(t *testing.T) {
 // Anybody at an address, and the host there, share a placeholder; who meets
 // the one does not meet the other.
 func TestExpectedAddressAndItsHost(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	addr := netip.MustParseAddr("10.0.0.5")
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}, {Source: "10.0.0.5", Service: HostService}}, c.now))
+	c.expect([]Expected{{Source: "10.0.0.5"}, {Source: "10.0.0.5", Service: HostService}}...)
 	c.observe(Beat{ID: peerID("web-5", "nginx"), Addr: addr})
 	require.Equal(t, 2, c.tracker.Len(), "the host is still expected")
 	c.observe(Beat{ID: peerID("web-5", HostService), Addr: addr})
@@ -44,8 +44,8 @@ func TestExpectedAddressAndItsHost(t *testing.T) {
 
 // A placeholder stands as long as somebody is expected, dead or not.
 func TestPlaceholderIsNotForgotten(t *testing.T) {
-	c := newCast(t, func(o *Options) { o.ForgetDead = time.Minute })
-	c.hear(c.tracker.Expect([]Expected{{Source: "web-1"}}, c.now))
+	c := newRig(t, func(o *Options) { o.ForgetDead = time.Minute })
+	c.expect([]Expected{{Source: "web-1"}}...)
 	c.pass(5 * time.Minute)
 	require.Equal(t, "dead never_seen", c.is(peerID("web-1", HostService)))
 	c.observe(Beat{ID: peerID("web-1", HostService), Interval: time.Second})
@@ -56,7 +56,7 @@ func TestPlaceholderIsNotForgotten(t *testing.T) {
 // A short stall soon after a long one does not end what the long one began:
 // its backlog teaches nothing.
 func TestShortStallDoesNotEndALongOne(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	c.join(time.Second, hosts(1)...)
 	c.pass(2 * time.Minute)
 	before := c.tracker.teachFrom
@@ -72,7 +72,7 @@ func TestShortStallDoesNotEndALongOne(t *testing.T) {
 // After a hold all who were held have more time, those too whom the collector
 // knows only from before it was restarted.
 func TestRestoredAreGivenTheBonusOfAHold(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all...) // the network goes, and the collector is restarted
@@ -89,7 +89,7 @@ func TestRestoredAreGivenTheBonusOfAHold(t *testing.T) {
 
 // Who was suspect when the collector stopped is silent for the next one.
 func TestRestoredSuspectsAreSilent(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	for i, a := range all {
 		a.beat.Conn, a.beat.Watched = ConnID(i+1), false
@@ -109,7 +109,7 @@ func TestRestoredSuspectsAreSilent(t *testing.T) {
 // A service that has taken to beating by itself does not die with the sender
 // that spoke for it before.
 func TestServiceThatSpeaksForItselfDoesNotFollow(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	host := c.join(time.Second, peerID("web-1", HostService))
 	nginx := c.join(time.Second, peerID("web-1", "nginx"))
 	c.pass(10 * time.Second)
@@ -118,26 +118,26 @@ func TestServiceThatSpeaksForItselfDoesNotFollow(t *testing.T) {
 	c.pass(10 * time.Second)
 	pause(host...)
 	c.pass(10 * time.Second)
-	require.Equal(t, []string{"alive beat"}, c.saidOf(nginx[0].beat.ID))
+	require.Equal(t, []string{"alive beat"}, c.statesOf(nginx[0].beat.ID))
 }
 
 // A service that is still heard is not dead, even if no beat of its host
 // comes through.
 func TestServiceThatIsHeardDoesNotDieWithItsHost(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	host := c.join(time.Second, peerID("web-1", HostService))
 	nginx := c.join(time.Second, peerID("web-1", "nginx"))
 	c.pass(10 * time.Second)
 	pause(host...)
 	c.pass(10 * time.Second)
-	require.Equal(t, []string{"alive beat"}, c.saidOf(nginx[0].beat.ID))
+	require.Equal(t, []string{"alive beat"}, c.statesOf(nginx[0].beat.ID))
 }
 
 // A service that falls silent while its host goes on is told when its own
 // silence is over, whichever of them beats first.
 func TestServiceAloneIsToldInTime(t *testing.T) {
 	for _, first := range []string{"host", "service"} {
-		c := newCast(t)
+		c := newRig(t)
 		host := c.join(10*time.Second, peerID("web-1", HostService))
 		c.now = c.now.Add(10 * time.Millisecond)
 		nginx := c.join(10*time.Second, peerID("web-1", "nginx"))
@@ -158,19 +158,19 @@ func TestServiceAloneIsToldInTime(t *testing.T) {
 // After a hold a service of a host that is still silent is not alive: nobody
 // has heard it.
 func TestServicesAreNotGreenAfterAHold(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	nginx := c.join(time.Second, peerID("web-1", "nginx"))
 	c.pass(10 * time.Second)
 	pause(all[:10]...)
 	pause(nginx...)
 	c.pass(80 * time.Second)
-	require.NotContains(t, c.saidOf(nginx[0].beat.ID)[1:], "alive beat")
+	require.NotContains(t, c.statesOf(nginx[0].beat.ID)[1:], "alive beat")
 }
 
 // A promise that has just run out when the collector stops is a promise still.
 func TestPromiseThatRunsOutAtTheStopIsKept(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	id := peerID("web-1", HostService)
 	c.observe(Beat{ID: id})
 	c.observe(Beat{ID: id, Status: SaysLeaving, BackIn: time.Second})
@@ -184,14 +184,14 @@ func TestPromiseThatRunsOutAtTheStopIsKept(t *testing.T) {
 // A host is not silent because the connection of one of its services ended,
 // while the others are not even due.
 func TestHostWithOneLostConnectionIsNotSilent(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	c.join(10*time.Second, hosts(10)...)
 	for i := range 10 {
 		app := c.join(10*time.Second, peerID(hosts(10)[i].Source, "app"))[0]
 		app.beat.Run, app.beat.Conn, app.beat.Watched = "own", ConnID(i+1), false
 	}
 	c.pass(31 * time.Second)
-	pause(c.actors[10:]...)
+	pause(c.senders[10:]...)
 	for i := range 10 { // a bad release ends all of them at once
 		c.ended(ConnID(i+1), Closed)
 	}
@@ -203,7 +203,7 @@ func TestHostWithOneLostConnectionIsNotSilent(t *testing.T) {
 // A collector that is restarted all the time still reaches its verdicts when
 // many have died.
 func TestHoldGoesOnOverRestarts(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all[:10]...)
@@ -216,7 +216,7 @@ func TestHoldGoesOnOverRestarts(t *testing.T) {
 
 // What came by datagram did not come over the long connection before.
 func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}, Conn: 1}
 	c.observe(b)
 	c.pass(time.Second)
@@ -230,7 +230,7 @@ func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
 // A service that beats more often than its host is told soon after the host
 // has spoken without it, not when the silence of the host would be over.
 func TestFastServiceOfASlowHostIsToldInTime(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	c.join(time.Minute, peerID("web-1", HostService))
 	nginx := c.join(time.Second, peerID("web-1", "nginx"))
 	c.pass(110 * time.Second)
@@ -242,7 +242,7 @@ func TestFastServiceOfASlowHostIsToldInTime(t *testing.T) {
 // A service that is held with its host is judged when the hold ends, even if
 // the sender that speaks for the host then does not know the service any more.
 func TestHeldServiceIsJudgedThoughItsHostHasANewSender(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	old := c.join(time.Second, peerID("web-1", "old"))
 	c.pass(10 * time.Second)
@@ -260,7 +260,7 @@ func TestHeldServiceIsJudgedThoughItsHostHasANewSender(t *testing.T) {
 // A deadline that the end of a connection has brought near is near after a
 // restart too, though the time to be suspect has not come.
 func TestLostConnectionIsToldInTimeAfterARestart(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "app"), Interval: time.Minute, Conn: 1}
 	c.observe(b)
 	c.pass(time.Second)
@@ -275,7 +275,7 @@ func TestLostConnectionIsToldInTimeAfterARestart(t *testing.T) {
 // A host that dies just after the end of its window, and its service, are
 // forgotten in one tick.
 func TestHostAndServiceAreForgottenTogether(t *testing.T) {
-	c := newCast(t, func(o *Options) { o.ForgetDead = time.Minute })
+	c := newRig(t, func(o *Options) { o.ForgetDead = time.Minute })
 	all := c.join(10*time.Second, peerID("web-1", HostService), peerID("web-1", "nginx"))
 	c.pass(6 * time.Second)
 	leaving := all[0].beat
@@ -290,7 +290,7 @@ func TestHostAndServiceAreForgottenTogether(t *testing.T) {
 
 // Nothing is heard while the expected are looked up, so that has to be quick.
 func TestExpectingManyIsQuick(t *testing.T) {
-	c := newCast(t, func(o *Options) { o.MaxPeers = 100_000 })
+	c := newRig(t, func(o *Options) { o.MaxPeers = 100_000 })
 	const peers, expected = 50_000, 5_000
 	for i := range peers {
 		c.observe(Beat{ID: peerID(fmt.Sprint("web-", i), "nginx")})
@@ -303,7 +303,7 @@ func TestExpectingManyIsQuick(t *testing.T) {
 		}
 	}
 	start := time.Now()
-	c.hear(c.tracker.Expect(all, c.now))
+	c.expect(all...)
 	require.Less(t, time.Since(start), time.Second)
 }
 
@@ -312,7 +312,7 @@ func TestExpectingManyIsQuick(t *testing.T) {
 // dead because all were silent for long before.
 func TestNetworkReturnsWithTheCollector(t *testing.T) {
 	for _, dark := range []time.Duration{30 * time.Second, 5 * time.Minute} {
-		c := newCast(t)
+		c := newRig(t)
 		all := c.join(time.Second, hosts(20)...)
 		c.pass(10 * time.Second)
 		pause(all...)
@@ -327,7 +327,7 @@ func TestNetworkReturnsWithTheCollector(t *testing.T) {
 
 // The time that is given after a hold is given still by the next collector.
 func TestBonusSurvivesARestart(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all...)
@@ -345,10 +345,10 @@ func TestBonusSurvivesARestart(t *testing.T) {
 // A peer that has the ID of a placeholder meets the expectation, wherever it
 // beats from, and is not taken away for it.
 func TestPeerWithTheIDOfAPlaceholderMeetsIt(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	id, other := ID{Source: "10.0.0.5", Service: HostService}, netip.MustParseAddr("10.0.0.66")
 	c.observe(Beat{ID: id, Addr: other})
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}}, c.now))
+	c.expect([]Expected{{Source: "10.0.0.5"}}...)
 	c.observe(Beat{ID: id, Addr: other, Status: SaysLeaving})
 	c.pass(61 * time.Minute)
 	c.observe(Beat{ID: peerID("web-5", HostService), Addr: netip.MustParseAddr("10.0.0.5")})
@@ -358,23 +358,23 @@ func TestPeerWithTheIDOfAPlaceholderMeetsIt(t *testing.T) {
 // There is room for who is expected where its placeholder is, and a placeholder
 // takes nobody's room, also after a restart.
 func TestWhoIsExpectedHasRoom(t *testing.T) {
-	c := newCast(t, func(o *Options) { o.MaxPeers = 2 })
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}, {Source: "web-9"}}, c.now))
+	c := newRig(t, func(o *Options) { o.MaxPeers = 2 })
+	c.expect([]Expected{{Source: "10.0.0.5"}, {Source: "web-9"}}...)
 	c.restart(time.Second)
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}, {Source: "web-9"}}, c.now))
+	c.expect([]Expected{{Source: "10.0.0.5"}, {Source: "web-9"}}...)
 	require.Equal(t, Accepted, c.observe(Beat{ID: peerID("web-1", HostService)}).Fate)
 	require.Equal(t, Accepted, c.observe(Beat{ID: peerID("web-2", HostService)}).Fate)
 	require.Equal(t, Full, c.observe(Beat{ID: peerID("web-3", HostService)}).Fate)
 	require.Equal(t, Accepted, c.observe(Beat{ID: peerID("web-5", HostService), Addr: netip.MustParseAddr("10.0.0.5")}).Fate)
 	require.Equal(t, Full, c.observe(Beat{ID: peerID("web-6", HostService), Addr: netip.MustParseAddr("10.0.0.5")}).Fate)
-	c.hear(c.tracker.Expect(nil, c.now))
+	c.expect()
 	require.Zero(t, c.tracker.placeholders)
 }
 
 // Hosts that come and go all the time, by accident or on purpose, do not hide
 // the death of another for ever.
 func TestDeathIsNotHiddenByHostsThatComeAndGo(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, hosts(200)...)
 	c.pass(time.Minute)
 	pause(all[7])
@@ -393,7 +393,7 @@ func TestDeathIsNotHiddenByHostsThatComeAndGo(t *testing.T) {
 		}
 		c.pass(6 * time.Second)
 	}
-	require.Contains(t, c.saidOf(all[7].beat.ID), "dead silence")
+	require.Contains(t, c.statesOf(all[7].beat.ID), "dead silence")
 }
 
 // What a clock that was set says of the past is not believed.
@@ -410,7 +410,7 @@ func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
 // Each run of a job from cron is a run of its own, but together they make one
 // schedule: who is often late gets more patience here too.
 func TestOneShotsMakeOneSchedule(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Minute, Seq: 1}
 	var out Outcome
 	for n := range 40 {

@@ -33,10 +33,6 @@ type disturbance struct {
 	released time.Duration // after its end; 0 if it isolates nobody
 }
 
-// slack is how much later than its deadline a death may be told: at the second
-// tick that finds it so, and the deadline lies anywhere between two ticks.
-const slack = 3 * TickInterval
-
 // oneBeat is within how long after a disturbance everybody has beaten.
 const oneBeat = time.Second + 20*time.Millisecond + TickInterval
 

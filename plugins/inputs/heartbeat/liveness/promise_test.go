@@ -22,7 +22,7 @@ func services(n int) []ID {
 }
 
 // announce says goodbye for a, with a promise.
-func (c *cast) announce(a *actor, backIn time.Duration) {
+func (c *rig) announce(a *sender, backIn time.Duration) {
 	b := a.beat
 	b.Run, b.Seq, b.Status, b.BackIn = "by hand", 1, SaysLeaving, backIn
 	c.observe(b)
@@ -36,7 +36,7 @@ func off(o *Options) { o.IsolationPercent = 0 }
 // minutes, reboots and returns.
 func TestMaintenanceTellsNobodyDead(t *testing.T) {
 	for _, downtime := range []time.Duration{time.Minute, 15 * time.Minute} {
-		c := newCast(t)
+		c := newRig(t)
 		all := c.join(10*time.Second, append(services(3), peerID("web-1", HostService))...)
 		for _, a := range all {
 			a.beat.Process.Boot = "one"
@@ -64,7 +64,7 @@ func TestMaintenanceTellsNobodyDead(t *testing.T) {
 }
 
 func TestWhoDoesNotReturnFromMaintenanceIsOverdue(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, append(services(3), peerID("web-1", HostService))...)
 	c.pass(time.Minute)
 	c.announce(all[3], 20*time.Minute)
@@ -83,7 +83,7 @@ func TestWhoDoesNotReturnFromMaintenanceIsOverdue(t *testing.T) {
 
 // A service that does not come back with its host is overdue by itself.
 func TestServiceThatDoesNotReturnIsOverdue(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, peerID("web-1", HostService), peerID("web-1", "nginx"))
 	all[0].beat.Process.Boot, all[1].beat.Process.Boot = "one", "one"
 	c.pass(time.Minute)
@@ -102,13 +102,13 @@ func TestServiceThatDoesNotReturnIsOverdue(t *testing.T) {
 // What ends inside a window has ended as announced: by silence, an exit, a
 // lost connection or another goodbye.
 func TestEndsInsideAWindowArePlanned(t *testing.T) {
-	for name, end := range map[string]func(c *cast, a *actor){
-		"silence": func(*cast, *actor) {},
-		"exit":    func(c *cast, a *actor) { c.observe(Beat{ID: a.beat.ID, Status: SaysDead, Conn: 1}) },
-		"goodbye": func(c *cast, a *actor) { c.observe(Beat{ID: a.beat.ID, Status: SaysLeaving, Conn: 1}) },
-		"closed":  func(c *cast, _ *actor) { c.ended(1, Closed) },
+	for name, end := range map[string]func(c *rig, a *sender){
+		"silence": func(*rig, *sender) {},
+		"exit":    func(c *rig, a *sender) { c.observe(Beat{ID: a.beat.ID, Status: SaysDead, Conn: 1}) },
+		"goodbye": func(c *rig, a *sender) { c.observe(Beat{ID: a.beat.ID, Status: SaysLeaving, Conn: 1}) },
+		"closed":  func(c *rig, _ *sender) { c.ended(1, Closed) },
 	} {
-		c := newCast(t)
+		c := newRig(t)
 		a := c.join(10*time.Second, peerID("web-1", "nginx"))[0]
 		a.beat.Conn, a.beat.Watched = 1, false
 		c.pass(time.Minute)
@@ -128,9 +128,9 @@ func TestEndsInsideAWindowArePlanned(t *testing.T) {
 // --- hosts and their services
 
 func TestHostWithFiftyServicesDiesAtOnce(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	hosts := c.join(10*time.Second, hosts(10)...)
-	fifty := make([]*actor, 0, 50)
+	fifty := make([]*sender, 0, 50)
 	for i, id := range services(50) {
 		a := c.join(10*time.Second, id)[0]
 		a.next = hosts[0].next.Add(time.Duration(i) * time.Millisecond) // right after the host
@@ -158,7 +158,7 @@ func TestHostWithFiftyServicesDiesAtOnce(t *testing.T) {
 
 // Services follow their host out and back in.
 func TestServicesLeaveWithTheirHost(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, append(services(3), peerID("web-1", HostService))...)
 	c.pass(time.Minute)
 	goodbye := all[3].beat
@@ -172,7 +172,7 @@ func TestServicesLeaveWithTheirHost(t *testing.T) {
 }
 
 func TestServiceOfAnotherSenderDoesNotFollow(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, peerID("web-1", HostService), peerID("web-1", "own"))
 	all[1].beat.Run = "its own"
 	c.pass(time.Minute)
@@ -184,7 +184,7 @@ func TestServiceOfAnotherSenderDoesNotFollow(t *testing.T) {
 
 // A goodbye buries the dead of a host with it, whoever spoke for them.
 func TestScrappedHostIsBuried(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, peerID("web-1", HostService), peerID("web-1", "a"), peerID("web-1", "b"))
 	all[2].beat.Run = "its own"
 	c.pass(time.Minute)
@@ -197,7 +197,7 @@ func TestScrappedHostIsBuried(t *testing.T) {
 
 // A service whose host is forgotten has a silence of its own.
 func TestServiceOutlivesItsForgottenHost(t *testing.T) {
-	c := newCast(t, func(o *Options) { o.ForgetLeft = time.Minute })
+	c := newRig(t, func(o *Options) { o.ForgetLeft = time.Minute })
 	all := c.join(10*time.Second, peerID("web-1", HostService), peerID("web-1", "nginx"))
 	c.pass(time.Minute)
 	pause(all[0])
@@ -212,7 +212,7 @@ func TestServiceOutlivesItsForgottenHost(t *testing.T) {
 // --- isolation
 
 func TestTenHostsDarkAtOnceAreHeld(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
 	c.pass(10 * time.Second)
 	pause(all...)
@@ -228,7 +228,7 @@ func TestTenHostsDarkAtOnceAreHeld(t *testing.T) {
 }
 
 func TestPartialSilenceIsHeldForAMinute(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
 	c.pass(10 * time.Second)
 	pause(all[:4]...)
@@ -242,7 +242,7 @@ func TestPartialSilenceIsHeldForAMinute(t *testing.T) {
 
 // The minute of a partial silence begins when it becomes partial.
 func TestTotalSilenceThatBecomesPartial(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all...)
@@ -256,7 +256,7 @@ func TestTotalSilenceThatBecomesPartial(t *testing.T) {
 
 func TestFewOrMostlyHeardAreNotIsolated(t *testing.T) {
 	for _, n := range []struct{ hosts, dark int }{{9, 9}, {10, 3}, {100, 30}} {
-		c := newCast(t)
+		c := newRig(t)
 		all := c.join(time.Second, hosts(n.hosts)...)
 		c.pass(10 * time.Second)
 		pause(all[:n.dark]...)
@@ -268,7 +268,7 @@ func TestFewOrMostlyHeardAreNotIsolated(t *testing.T) {
 
 // Who speaks rarely says nothing about now.
 func TestSlowHostsDoNotDilute(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
 	slow := make([]ID, 0, 200)
 	for i := range 200 {
@@ -285,7 +285,7 @@ func TestSlowHostsDoNotDilute(t *testing.T) {
 // Hosts that have been silent for long, because their silence is long, do not
 // bring all those in that were heard since.
 func TestLongSilentHostsDoNotDilute(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
 	slow, rare := make([]ID, 0, 200), make([]ID, 0, 3)
 	for i := range 200 {
@@ -311,7 +311,7 @@ func TestLongSilentHostsDoNotDilute(t *testing.T) {
 
 // At most a tenth is nearly nobody, nine tenths are nearly all.
 func TestHoldAtItsEdges(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all[:18]...)
@@ -325,7 +325,7 @@ func TestHoldAtItsEdges(t *testing.T) {
 
 // More time after a hold is for those who were held.
 func TestBonusIsForTheHeld(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all...)
@@ -339,7 +339,7 @@ func TestBonusIsForTheHeld(t *testing.T) {
 
 // Who has left, or is dead already, is not counted.
 func TestHostsThatAreGoneDoNotDilute(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(50)...)
 	c.pass(10 * time.Second)
 	pause(all...)
@@ -356,8 +356,8 @@ func TestHostsThatAreGoneDoNotDilute(t *testing.T) {
 
 // What was seen or promised is told whatever the network does.
 func TestWhatIsSeenIsNotHeld(t *testing.T) {
-	c := newCast(t, func(o *Options) { o.DeadAfter = 20 * time.Second })
-	c.hear(c.tracker.Expect([]Expected{{Source: "nobody"}}, c.now))
+	c := newRig(t, func(o *Options) { o.DeadAfter = 20 * time.Second })
+	c.expect([]Expected{{Source: "nobody"}}...)
 	all := c.join(time.Second, hosts(20)...)
 	back := peerID("promised", HostService)
 	c.pass(10 * time.Second)
@@ -377,7 +377,7 @@ func TestWhatIsSeenIsNotHeld(t *testing.T) {
 
 // Lost connections of one address are held too: a load balancer can end them all.
 func TestLostConnectionsAreHeld(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(10*time.Second, hosts(20)...)
 	for i, a := range all {
 		a.beat.Conn, a.beat.Watched = ConnID(i+1), false
@@ -385,7 +385,7 @@ func TestLostConnectionsAreHeld(t *testing.T) {
 	c.pass(time.Minute)
 	pause(all...)
 	for i := range all {
-		c.hear(c.tracker.ConnEnded(c.now, ConnID(i+1), Closed, addrOf(1)))
+		c.endedFrom(ConnID(i+1), Closed, addrOf(1))
 	}
 	c.pass(20 * time.Second)
 	require.True(t, c.tracker.Isolated())
@@ -401,7 +401,7 @@ func TestLostConnectionsAreHeld(t *testing.T) {
 // the hold has lasted, and is no longer held meanwhile.
 func TestHoldEndsWithABonus(t *testing.T) {
 	for _, dark := range []time.Duration{20 * time.Second, 3 * time.Minute} {
-		c := newCast(t)
+		c := newRig(t)
 		all := c.join(time.Second, hosts(20)...)
 		c.pass(10 * time.Second)
 		pause(all...)
@@ -421,7 +421,7 @@ func TestHoldEndsWithABonus(t *testing.T) {
 }
 
 func TestServicesAreHeldWithTheirHost(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
 	nginx := c.join(time.Second, peerID("web-1", "nginx"))[0]
 	c.pass(10 * time.Second)
@@ -431,13 +431,13 @@ func TestServicesAreHeldWithTheirHost(t *testing.T) {
 	require.Equal(t, "unknown host", c.is(nginx.beat.ID))
 	resume(append(all, nginx)...)
 	c.pass(20 * time.Second)
-	require.Equal(t, []string{"alive beat", "unknown host"}, c.saidOf(nginx.beat.ID)[:2])
+	require.Equal(t, []string{"alive beat", "unknown host"}, c.statesOf(nginx.beat.ID)[:2])
 	require.Equal(t, "alive beat", c.is(nginx.beat.ID))
 	require.Empty(t, c.deaths())
 }
 
 func TestIsolationCanBeTurnedOff(t *testing.T) {
-	c := newCast(t, off)
+	c := newRig(t, off)
 	all := c.join(time.Second, hosts(20)...)
 	c.pass(10 * time.Second)
 	pause(all...)
@@ -448,8 +448,8 @@ func TestIsolationCanBeTurnedOff(t *testing.T) {
 // --- lost connections
 
 // dials lets a peer beat twice over connection 1, so that it is a long one.
-func dials(t *testing.T, every time.Duration, change ...func(*Options)) (*cast, Beat) {
-	c := newCast(t, change...)
+func dials(t *testing.T, every time.Duration, change ...func(*Options)) (*rig, Beat) {
+	c := newRig(t, change...)
 	b := Beat{ID: peerID("web-1", "nginx"), Interval: every, Conn: 1}
 	c.observe(b)
 	c.pass(longConn)
@@ -485,22 +485,22 @@ func TestEndOfALongConnection(t *testing.T) {
 }
 
 func TestEndsThatProveNothing(t *testing.T) {
-	for name, ends := range map[string]func(c *cast, b Beat){
-		"by us": func(c *cast, _ Beat) { c.ended(1, EndedByUs) },
-		"older connection": func(c *cast, b Beat) {
+	for name, ends := range map[string]func(c *rig, b Beat){
+		"by us": func(c *rig, _ Beat) { c.ended(1, EndedByUs) },
+		"older connection": func(c *rig, b Beat) {
 			b.Conn = 2
 			c.observe(b)
 			c.ended(1, Reset)
 		},
-		"short connection": func(c *cast, b Beat) {
+		"short connection": func(c *rig, b Beat) {
 			b.Conn = 2
 			c.observe(b)
 			c.now = c.now.Add(longConn - 1)
 			c.observe(b)
 			c.ended(2, Closed)
 		},
-		"of nobody": func(c *cast, _ Beat) { c.ended(9, Closed) },
-		"after a goodbye": func(c *cast, b Beat) {
+		"of nobody": func(c *rig, _ Beat) { c.ended(9, Closed) },
+		"after a goodbye": func(c *rig, b Beat) {
 			b.Status = SaysLeaving
 			c.observe(b)
 			b.Status = SaysAlive
@@ -544,7 +544,7 @@ func TestBeatElsewhereClearsALostConnection(t *testing.T) {
 }
 
 func TestOneConnectionOfSeveralPeers(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	ids := services(5)
 	for range 2 {
 		for _, id := range ids {
@@ -571,14 +571,14 @@ func TestKernelTellsHungFromUnreachable(t *testing.T) {
 			}
 		})
 		c.pass(time.Minute)
-		require.Equal(t, []string{"alive beat", fmt.Sprint("suspect ", reason), fmt.Sprint("dead ", reason)}, c.saidOf(b.ID))
+		require.Equal(t, []string{"alive beat", fmt.Sprint("suspect ", reason), fmt.Sprint("dead ", reason)}, c.statesOf(b.ID))
 	}
 }
 
 // --- restarts of the collector
 
 func TestRestartTellsNothing(t *testing.T) {
-	c := newCast(t, off)
+	c := newRig(t, off)
 	all := c.join(10*time.Second, hosts(6)...)
 	c.pass(time.Minute)
 	pause(all[0], all[1])
@@ -610,7 +610,7 @@ func TestRestartTellsNothing(t *testing.T) {
 // A pause that is longer than what was left of a silence makes unknown.
 func TestLongStopMakesUnknown(t *testing.T) {
 	for stop, state := range map[time.Duration]State{24 * time.Second: Alive, 25 * time.Second: Unknown} {
-		c := newCast(t, func(o *Options) { o.Adaptive = false })
+		c := newRig(t, func(o *Options) { o.Adaptive = false })
 		id := peerID("web-1", "nginx")
 		c.observe(Beat{ID: id, Interval: 10 * time.Second})
 		c.pass(10 * time.Second) // of 35 s
@@ -628,7 +628,7 @@ func TestLongStopMakesUnknown(t *testing.T) {
 func TestRestartsDoNotPostponeDeath(t *testing.T) {
 	for _, every := range []time.Duration{2 * time.Second, 10 * time.Second} {
 		for _, interval := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
-			c := newCast(t, off)
+			c := newRig(t, off)
 			gone := peerID("web-1", "nginx")
 			allowed := c.observe(Beat{ID: gone, Interval: interval}).Silence.Dead + c.tracker.peers[gone].span()
 			var listened time.Duration
@@ -660,7 +660,7 @@ func TestLostConnectionSurvivesRestarts(t *testing.T) {
 // it speaks for. When its next run says that a service has died meanwhile, the
 // promise is kept and the death is one.
 func TestDeathAcrossARestartOfTheSenderIsTold(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	host, nginx := peerID("web-1", HostService), peerID("web-1", "nginx")
 	all := c.join(10*time.Second, host, nginx)
 	c.pass(time.Minute)
@@ -686,7 +686,7 @@ func TestDeathAcrossARestartOfTheSenderIsTold(t *testing.T) {
 }
 
 func TestPromisesSurviveRestarts(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	id := peerID("web-1", HostService)
 	c.observe(Beat{ID: id})
 	c.observe(Beat{ID: id, Status: SaysLeaving, BackIn: time.Minute})
@@ -702,7 +702,7 @@ func TestPromisesSurviveRestarts(t *testing.T) {
 }
 
 func TestCountersFlapsAndDowntimeSurvive(t *testing.T) {
-	c := newCast(t, off)
+	c := newRig(t, off)
 	a := c.join(time.Second, hosts(1)...)[0]
 	for range 2 {
 		c.pass(10 * time.Second)
@@ -726,7 +726,7 @@ func TestCountersFlapsAndDowntimeSurvive(t *testing.T) {
 
 // A beat that the former collector has heard is a duplicate for this one.
 func TestOrderSurvivesRestarts(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "nginx"), Run: "r", Seq: 7, Process: Process{Boot: "b", PID: 5}}
 	c.observe(b)
 	c.restart(time.Second)
@@ -740,7 +740,7 @@ func TestOrderSurvivesRestarts(t *testing.T) {
 }
 
 func TestForgettingGoesOnOverRestarts(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	id := peerID("web-1", HostService)
 	c.observe(Beat{ID: id})
 	c.observe(Beat{ID: id, Status: SaysLeaving})
@@ -755,7 +755,7 @@ func TestForgettingGoesOnOverRestarts(t *testing.T) {
 
 // What is learnt of a peer is not learnt anew after a restart.
 func TestScheduleSurvivesRestarts(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	a := c.join(10*time.Second, hosts(1)...)[0]
 	n := 0
 	a.lost = func() bool { n++; return n%3 > 0 } // a bad link
@@ -775,7 +775,7 @@ func TestScheduleSurvivesRestarts(t *testing.T) {
 // the back-off of at most its interval; ten have died meanwhile.
 func TestTenMinutesStopTellsExactlyTheDead(t *testing.T) {
 	t.Parallel()
-	c := newCast(t, func(o *Options) { o.MaxPeers = 2000 })
+	c := newRig(t, func(o *Options) { o.MaxPeers = 2000 })
 	all := c.join(10*time.Second, hosts(1010)...)
 	c.pass(30 * time.Second)
 	c.restart(10 * time.Minute)
@@ -797,13 +797,13 @@ func TestTenMinutesStopTellsExactlyTheDead(t *testing.T) {
 // --- expectations
 
 func TestExpectedIsNeverSeen(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	id := peerID("web-1", "nginx")
-	c.hear(c.tracker.Expect([]Expected{{Source: "web-1", Service: "nginx"}}, c.now))
+	c.expect([]Expected{{Source: "web-1", Service: "nginx"}}...)
 	require.Equal(t, "unknown none", c.is(id))
 	c.pass(209 * time.Second)
 	c.restart(time.Hour) // not listening
-	c.hear(c.tracker.Expect([]Expected{{Source: "web-1", Service: "nginx"}}, c.now))
+	c.expect([]Expected{{Source: "web-1", Service: "nginx"}}...)
 	require.Empty(t, c.deaths())
 	c.pass(2 * time.Second)
 	require.Equal(t, "dead never_seen", c.is(id))
@@ -833,12 +833,12 @@ func TestExpectedIsMet(t *testing.T) {
 		{Expected{Source: "web-5", Service: "nginx"}, peerID("web-6", "nginx"), addr, false},
 	} {
 		for _, first := range []bool{true, false} {
-			c := newCast(t)
+			c := newRig(t)
 			beat := func() { c.observe(Beat{ID: x.beat, Addr: x.from}) }
 			if first {
 				beat()
 			}
-			c.hear(c.tracker.Expect([]Expected{x.expected}, c.now))
+			c.expect([]Expected{x.expected}...)
 			if !first {
 				beat()
 			}
@@ -849,42 +849,42 @@ func TestExpectedIsMet(t *testing.T) {
 
 // The series of a placeholder ends when somebody meets it.
 func TestPlaceholdersSeriesEnds(t *testing.T) {
-	c := newCast(t)
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}}, c.now))
+	c := newRig(t)
+	c.expect([]Expected{{Source: "10.0.0.5"}}...)
 	c.pass(4 * time.Minute)
 	require.Len(t, c.deaths(), 1)
 	c.told = nil
 	c.observe(Beat{ID: ID{Source: "10.0.0.5", PID: 4711}, Addr: netip.MustParseAddr("10.0.0.5")})
-	require.Equal(t, []string{"left replaced"}, c.saidOf(peerID("10.0.0.5", HostService)))
-	require.Equal(t, []string{"alive beat"}, c.saidOf(ID{Source: "10.0.0.5", PID: 4711}))
+	require.Equal(t, []string{"left replaced"}, c.statesOf(peerID("10.0.0.5", HostService)))
+	require.Equal(t, []string{"alive beat"}, c.statesOf(ID{Source: "10.0.0.5", PID: 4711}))
 }
 
 func TestLastExpectedIsNeverForgotten(t *testing.T) {
 	addr := netip.MustParseAddr("10.0.0.5")
-	c := newCast(t)
-	c.hear(c.tracker.Expect([]Expected{{Source: "10.0.0.5"}}, c.now))
+	c := newRig(t)
+	c.expect([]Expected{{Source: "10.0.0.5"}}...)
 	for pid := range uint32(3) {
 		c.observe(Beat{ID: ID{Source: "10.0.0.5", PID: pid + 1}, Addr: addr})
 		c.pass(time.Second)
 	}
 	c.pass(5 * time.Hour)
 	require.Equal(t, 1, c.tracker.Count(Dead), "one of the three")
-	c.hear(c.tracker.Expect(nil, c.now))
+	c.expect()
 	c.pass(2 * time.Hour)
 	require.Zero(t, c.tracker.Len(), "nobody is expected any more")
 }
 
 func TestDisappointedPlaceholderIsDropped(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	both := []Expected{{Source: "web-1"}, {Source: "web-2"}}
-	c.hear(c.tracker.Expect(both, c.now))
+	c.expect(both...)
 	c.pass(4 * time.Minute)
 	c.told = nil
-	c.hear(c.tracker.Expect(both, c.now))
+	c.expect(both...)
 	require.Empty(t, c.told, "the same again changes nothing")
 	require.Equal(t, 2, c.tracker.Len())
-	c.hear(c.tracker.Expect(both[1:], c.now))
-	require.Equal(t, []string{"unknown forgotten"}, c.saidOf(peerID("web-1", HostService)))
+	c.expect(both[1:]...)
+	require.Equal(t, []string{"unknown forgotten"}, c.statesOf(peerID("web-1", HostService)))
 	require.Equal(t, 1, c.tracker.Len())
 }
 
@@ -892,7 +892,7 @@ func TestDisappointedPlaceholderIsDropped(t *testing.T) {
 
 func TestRuleReplacesTheTerms(t *testing.T) {
 	rule := Terms{DeadAfter: time.Minute, Fixed: true, Rule: "rule 1", Grace: time.Second}
-	c := newCast(t, func(o *Options) {
+	c := newRig(t, func(o *Options) {
 		o.TermsOf = func(id ID, addr netip.Addr) *Terms {
 			if id.Service == "slow" || addr == netip.MustParseAddr("10.0.0.9") {
 				return &rule
@@ -904,7 +904,7 @@ func TestRuleReplacesTheTerms(t *testing.T) {
 	require.Equal(t, "rule 1", c.observe(Beat{ID: slow, Interval: time.Second}).Silence.Rule)
 	c.observe(Beat{ID: quick, Interval: time.Second})
 	c.pass(59 * time.Second)
-	require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, c.saidOf(quick))
+	require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, c.statesOf(quick))
 	require.NotEqual(t, Dead, c.view(slow).State)
 	c.pass(2 * time.Second)
 	require.Equal(t, Dead, c.view(slow).State)

@@ -32,25 +32,25 @@ func TestPeerBelongsToAUser(t *testing.T) {
 	} {
 		for _, status := range []Status{SaysAlive, SaysLeaving, SaysDead} {
 			for _, restarted := range []bool{false, true} {
-				l := &life{tracker: New(defaults(), epoch), now: epoch}
+				l := newRig(t)
 				b := Beat{ID: peerID("web-1", "nginx"), Interval: time.Minute, HasExitCode: true}
 				for i, user := range c.before {
 					b.User, b.Status = user, SaysAlive
 					if i == len(c.before)-1 && c.ends != SaysAlive {
-						require.Equal(t, Accepted, l.beat(b).Fate, name)
+						require.Equal(t, Accepted, l.observe(b).Fate, name)
 						b.Status = c.ends
 					}
-					require.Equal(t, Accepted, l.beat(b).Fate, name)
+					require.Equal(t, Accepted, l.observe(b).Fate, name)
 				}
 				if restarted && len(c.before) > 0 {
 					record := l.tracker.Record(0, l.now)
-					l = &life{tracker: New(defaults(), epoch), now: epoch}
+					l = newRig(t)
 					l.tracker.Restore(&record, l.now, l.now)
 				}
 				b.User, b.Status = c.user, status
 				what := fmt.Sprintf("%s, status %d, restarted %v", name, status, restarted)
 				require.Equal(t, c.want == Foreign, l.tracker.Foreign(&b), what)
-				require.Equal(t, c.want, l.beat(b).Fate, what)
+				require.Equal(t, c.want, l.observe(b).Fate, what)
 			}
 		}
 	}
@@ -58,11 +58,9 @@ func TestPeerBelongsToAUser(t *testing.T) {
 
 // One host cannot take the room of all others.
 func TestPeersPerHost(t *testing.T) {
-	opts := defaults()
-	opts.MaxPeers, opts.MaxPeersPerHost = 10, 3
-	l := &life{tracker: New(opts, epoch), now: epoch}
+	l := newRig(t, func(o *Options) { o.MaxPeers, o.MaxPeersPerHost = 10, 3 })
 	fate := func(host, service string) Fate {
-		return l.beat(Beat{ID: peerID(host, service), Interval: time.Minute}).Fate
+		return l.observe(Beat{ID: peerID(host, service), Interval: time.Minute}).Fate
 	}
 	for i := range 3 {
 		require.Equal(t, Accepted, fate("web-1", fmt.Sprint(i)))

@@ -11,14 +11,12 @@ import (
 const window = 5 * time.Minute
 
 // newGuard returns a life in which signed beats are judged.
-func newGuard() *life {
-	opts := defaults()
-	opts.ReplayWindow = window
-	return &life{tracker: New(opts, epoch), now: epoch}
+func newGuard(t *testing.T) *rig {
+	return newRig(t, func(o *Options) { o.ReplayWindow = window })
 }
 
 // signed returns a signed beat that is sent now by a clock that is off.
-func (l *life) signed(run string, seq int64, off time.Duration) Beat {
+func (l *rig) signed(run string, seq int64, off time.Duration) Beat {
 	return Beat{
 		ID: peerID("web-1", "host"), Run: run, Seq: seq, Interval: time.Minute,
 		Signed: true, SentMS: l.now.Add(off).UnixMilli(),
@@ -27,32 +25,32 @@ func (l *life) signed(run string, seq int64, off time.Duration) Beat {
 
 func TestReplayIsRefused(t *testing.T) {
 	for name, try := range map[string]struct {
-		again func(l *life, old Beat) Beat // what is sent after old, "a" 7, and "b" 1
-		after bool                         // the refusal tells a time
+		again func(l *rig, old Beat) Beat // what is sent after old, "a" 7, and "b" 1
+		after bool                        // the refusal tells a time
 	}{
-		"the latest once more":      {again: func(l *life, _ Beat) Beat { return l.signed("b", 1, 0) }},
-		"one of the run before":     {again: func(_ *life, old Beat) Beat { return old }},
-		"a number less":             {again: func(l *life, _ Beat) Beat { return l.signed("a", 6, 0) }},
-		"a clock too far behind":    {again: func(l *life, _ Beat) Beat { return l.signed("c", 1, -window-time.Second) }, after: true},
-		"a clock too far ahead":     {again: func(l *life, _ Beat) Beat { return l.signed("c", 1, window+time.Second) }, after: true},
-		"its clock was set to 1970": {again: func(l *life, b Beat) Beat { b = l.signed("c", 1, 0); b.SentMS = 1; return b }, after: true},
+		"the latest once more":      {again: func(l *rig, _ Beat) Beat { return l.signed("b", 1, 0) }},
+		"one of the run before":     {again: func(_ *rig, old Beat) Beat { return old }},
+		"a number less":             {again: func(l *rig, _ Beat) Beat { return l.signed("a", 6, 0) }},
+		"a clock too far behind":    {again: func(l *rig, _ Beat) Beat { return l.signed("c", 1, -window-time.Second) }, after: true},
+		"a clock too far ahead":     {again: func(l *rig, _ Beat) Beat { return l.signed("c", 1, window+time.Second) }, after: true},
+		"its clock was set to 1970": {again: func(l *rig, b Beat) Beat { b = l.signed("c", 1, 0); b.SentMS = 1; return b }, after: true},
 	} {
 		t.Run(name, func(t *testing.T) {
-			l := newGuard()
+			l := newGuard(t)
 			old := l.signed("a", 7, 0)
-			require.Equal(t, Accepted, l.beat(old).Fate)
+			require.Equal(t, Accepted, l.observe(old).Fate)
 			l.pass(10 * time.Second)
-			require.Equal(t, Accepted, l.beat(l.signed("b", 1, 0)).Fate)
-			counted := l.counters(t, old.ID)
-			out := l.beat(try.again(l, old))
+			require.Equal(t, Accepted, l.observe(l.signed("b", 1, 0)).Fate)
+			counted := l.view(old.ID).Counters
+			out := l.observe(try.again(l, old))
 			require.Equal(t, Replayed, out.Fate)
 			require.Equal(t, try.after, out.After > 0)
-			require.Equal(t, counted, l.counters(t, old.ID), "who is replayed has said nothing")
+			require.Equal(t, counted, l.view(old.ID).Counters, "who is replayed has said nothing")
 
 			if try.after { // who heeds the answer is heard
 				next := l.signed("c", 1, 0)
 				next.SentMS = out.After + 1
-				require.Equal(t, Accepted, l.beat(next).Fate)
+				require.Equal(t, Accepted, l.observe(next).Fate)
 			}
 		})
 	}
@@ -61,12 +59,12 @@ func TestReplayIsRefused(t *testing.T) {
 // A wrong clock costs nobody a beat who goes on with his run, and a clock of
 // ours that is set costs nobody a new one.
 func TestClocksDoNotEndRuns(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	seq := int64(0)
 	accepted := func(run string, off time.Duration) {
 		t.Helper()
 		seq++
-		require.Equal(t, Accepted, l.beat(l.signed(run, seq, off)).Fate)
+		require.Equal(t, Accepted, l.observe(l.signed(run, seq, off)).Fate)
 		l.pass(10 * time.Second)
 	}
 	accepted("a", 0)
@@ -82,119 +80,119 @@ func TestClocksDoNotEndRuns(t *testing.T) {
 
 // A run goes on though its clock is wrong and others come and go beside it.
 func TestWrongClockBesideOneShots(t *testing.T) {
-	l := newGuard()
-	require.Equal(t, Accepted, l.beat(l.signed("daemon", 1, 0)).Fate)
+	l := newGuard(t)
+	require.Equal(t, Accepted, l.observe(l.signed("daemon", 1, 0)).Fate)
 	for i := range int64(20) {
 		for j := range 3 {
 			l.pass(time.Minute)
-			require.Equal(t, Accepted, l.beat(l.signed(string(rune('A'+3*i))+string(rune('a'+j)), 1, 0)).Fate)
+			require.Equal(t, Accepted, l.observe(l.signed(string(rune('A'+3*i))+string(rune('a'+j)), 1, 0)).Fate)
 		}
-		require.Equal(t, Accepted, l.beat(l.signed("daemon", 2+i, -24*time.Hour)).Fate)
+		require.Equal(t, Accepted, l.observe(l.signed("daemon", 2+i, -24*time.Hour)).Fate)
 	}
 }
 
 // A sender that is started again after its clock was set back is heard at once:
 // over datagrams nobody could tell it the time.
 func TestClockOfASenderMayBeSetBack(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	before := l.signed("a", 9, 0)
-	require.Equal(t, Accepted, l.beat(before).Fate)
+	require.Equal(t, Accepted, l.observe(before).Fate)
 	l.pass(time.Second)
 	after := l.signed("b", 1, -4*time.Minute)
-	require.Equal(t, Accepted, l.beat(after).Fate)
+	require.Equal(t, Accepted, l.observe(after).Fate)
 	for range 10 {
 		l.pass(time.Minute)
-		require.Equal(t, Replayed, l.beat(before).Fate)
-		require.Equal(t, Replayed, l.beat(after).Fate)
+		require.Equal(t, Replayed, l.observe(before).Fate)
+		require.Equal(t, Replayed, l.observe(after).Fate)
 	}
 }
 
 // Of more runs within the window than are remembered, each has to begin later
 // than those that are forgotten.
 func TestRunsBeyondThoseRemembered(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	runs := make([]Beat, maxSignedRuns+4)
 	for i := range runs {
 		runs[i] = l.signed(string(rune('a'+i)), 1, 0)
-		require.Equal(t, Accepted, l.beat(runs[i]).Fate)
+		require.Equal(t, Accepted, l.observe(runs[i]).Fate)
 		l.pass(time.Second)
 	}
 	require.Len(t, l.tracker.peers[runs[0].ID].proof.runs, maxSignedRuns)
 	for _, b := range runs {
-		require.Equal(t, Replayed, l.beat(b).Fate)
+		require.Equal(t, Replayed, l.observe(b).Fate)
 	}
 	late := l.signed("late", 1, -17*time.Second) // than the last one forgotten
-	out := l.beat(late)
+	out := l.observe(late)
 	require.Equal(t, Replayed, out.Fate)
-	require.Equal(t, Accepted, l.beat(l.signed("behind", 1, -15*time.Second)).Fate)
+	require.Equal(t, Accepted, l.observe(l.signed("behind", 1, -15*time.Second)).Fate)
 	late.SentMS = out.After + 1
-	require.Equal(t, Accepted, l.beat(late).Fate)
+	require.Equal(t, Accepted, l.observe(late).Fate)
 
 	l.pass(window + time.Minute)
-	require.Equal(t, Accepted, l.beat(l.signed("z", 1, 0)).Fate)
+	require.Equal(t, Accepted, l.observe(l.signed("z", 1, 0)).Fate)
 	require.Len(t, l.tracker.peers[late.ID].proof.runs, leastSignedRuns, "the others cannot come again")
 }
 
 // An unsigned beat keeps nothing.
 func TestUnsignedPeersKeepNoProof(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	b := l.signed("a", 1, 0)
 	b.Signed = false
-	require.Equal(t, Accepted, l.beat(b).Fate)
+	require.Equal(t, Accepted, l.observe(b).Fate)
 	require.Nil(t, l.tracker.peers[b.ID].proof)
 }
 
 // Within a run a clock may be wrong; what it shows does not open the way for
 // beats of other runs.
 func TestWrongClocksOpenNoWay(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	old := l.signed("a", 1, 0)
-	l.beat(old)
+	l.observe(old)
 	for _, run := range []string{"x", "b"} {
 		l.pass(time.Second)
-		require.Equal(t, Accepted, l.beat(l.signed(run, 1, 0)).Fate)
+		require.Equal(t, Accepted, l.observe(l.signed(run, 1, 0)).Fate)
 	}
-	require.Equal(t, Accepted, l.beat(l.signed("b", 2, 24*time.Hour)).Fate)
-	require.Equal(t, Replayed, l.beat(old).Fate)
-	require.Equal(t, Accepted, l.beat(l.signed("b", 3, -time.Minute)).Fate)
+	require.Equal(t, Accepted, l.observe(l.signed("b", 2, 24*time.Hour)).Fate)
+	require.Equal(t, Replayed, l.observe(old).Fate)
+	require.Equal(t, Accepted, l.observe(l.signed("b", 3, -time.Minute)).Fate)
 	for i := range maxSignedRuns {
 		l.pass(time.Second)
-		require.Equal(t, Accepted, l.beat(l.signed(string(rune('A'+i)), 1, 0)).Fate, "none has to be sent after tomorrow")
+		require.Equal(t, Accepted, l.observe(l.signed(string(rune('A'+i)), 1, 0)).Fate, "none has to be sent after tomorrow")
 	}
-	require.Equal(t, Replayed, l.beat(old).Fate)
+	require.Equal(t, Replayed, l.observe(old).Fate)
 	b := l.signed("b", 4, 0)
 	b.SentMS = epoch.Add(time.Second).UnixMilli()
-	require.Equal(t, Replayed, l.beat(b).Fate, "b is forgotten, and when it was heard last is not")
+	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, and when it was heard last is not")
 }
 
 // When our clock was an hour ahead and is set right, nobody has to wait for an
 // hour to begin a run.
 func TestOurClockMayBeSetBack(t *testing.T) {
-	l := newGuard()
-	l.beat(l.signed("a", 1, 0))
+	l := newGuard(t)
+	l.observe(l.signed("a", 1, 0))
 	record := l.tracker.Record(0, l.now)
 	record.SentMS = l.now.Add(time.Hour).UnixMilli()
-	next := newGuard()
+	next := newGuard(t)
 	next.tracker.Restore(&record, l.now, next.now)
 	b := next.signed("b", 1, 0)
-	require.Equal(t, Accepted, next.beat(b).Fate)
+	require.Equal(t, Accepted, next.observe(b).Fate)
 	next.pass(time.Hour)
-	require.Equal(t, Accepted, next.beat(next.signed("c", 1, 0)).Fate, "an hour later too")
-	require.Equal(t, Replayed, next.beat(b).Fate)
+	require.Equal(t, Accepted, next.observe(next.signed("c", 1, 0)).Fate, "an hour later too")
+	require.Equal(t, Replayed, next.observe(b).Fate)
 }
 
 // Beats are accepted once, whatever becomes of runs in between.
 func TestNothingIsHeardTwice(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	var said []Beat
 	for i := range 40 {
 		b := l.signed(string(rune('a'+i%23)), int64(i+1), time.Duration(i%3-1)*time.Second)
-		if l.beat(b).Fate == Accepted {
+		if l.observe(b).Fate == Accepted {
 			said = append(said, b)
 		}
 		l.pass(500 * time.Millisecond)
 		for _, b := range said {
-			require.Equal(t, Replayed, l.beat(b).Fate)
+			require.Equal(t, Replayed, l.observe(b).Fate)
 		}
 	}
 	require.Len(t, said, 40)
@@ -202,42 +200,42 @@ func TestNothingIsHeardTwice(t *testing.T) {
 
 // Who was forgotten, or was never known, needs a clock that is right.
 func TestStrangersNeedTheTime(t *testing.T) {
-	l := newGuard()
-	require.Equal(t, Replayed, l.beat(l.signed("a", 1, -window-time.Millisecond)).Fate)
+	l := newGuard(t)
+	require.Equal(t, Replayed, l.observe(l.signed("a", 1, -window-time.Millisecond)).Fate)
 	require.Zero(t, l.tracker.Len(), "nobody is made of a replay")
-	require.Equal(t, Accepted, l.beat(l.signed("a", 1, -window)).Fate)
+	require.Equal(t, Accepted, l.observe(l.signed("a", 1, -window)).Fate)
 }
 
 // What was heard is not forgotten by a restart of the collector.
 func TestReplaySurvivesARestart(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	old := l.signed("a", 7, 0)
-	l.beat(old)
+	l.observe(old)
 	l.pass(time.Second)
 	once := l.signed("b", 1, 0)
-	l.beat(once)
+	l.observe(once)
 	record := l.tracker.Record(0, l.now)
-	next := newGuard()
+	next := newGuard(t)
 	next.now = l.now.Add(time.Second)
 	next.tracker.Restore(&record, l.now, next.now)
-	require.Equal(t, Replayed, next.beat(old).Fate)
-	require.Equal(t, Replayed, next.beat(once).Fate)
-	require.Equal(t, Accepted, next.beat(l.signed("a", 8, 0)).Fate)
+	require.Equal(t, Replayed, next.observe(old).Fate)
+	require.Equal(t, Replayed, next.observe(once).Fate)
+	require.Equal(t, Accepted, next.observe(l.signed("a", 8, 0)).Fate)
 }
 
 // A collector that remembered two runs, and when the latest was sent, has left
 // that for the next one.
 func TestRecordOfTwoRuns(t *testing.T) {
-	l := newGuard()
+	l := newGuard(t)
 	record := Record{
 		ID: peerID("web-1", "host"), State: Alive, Heard: l.now, Since: l.now, Runs: []Run{{"a", 7}, {"b", 3}}, SentMS: l.now.UnixMilli(),
 	}
 	l.tracker.Restore(&record, l.now, l.now)
 	for _, b := range []Beat{l.signed("a", 7, 0), l.signed("b", 2, 0), l.signed("forgotten", 1, 0)} {
-		require.Equal(t, Replayed, l.beat(b).Fate, b.Run)
+		require.Equal(t, Replayed, l.observe(b).Fate, b.Run)
 	}
 	l.pass(time.Second)
 	for _, b := range []Beat{l.signed("a", 8, 0), l.signed("b", 4, 0), l.signed("c", 1, 0)} {
-		require.Equal(t, Accepted, l.beat(b).Fate, b.Run)
+		require.Equal(t, Accepted, l.observe(b).Fate, b.Run)
 	}
 }

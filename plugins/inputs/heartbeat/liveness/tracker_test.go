@@ -87,44 +87,6 @@ func span(t *testing.T, text string) time.Duration {
 	return d
 }
 
-// A life plays a tracker through virtual time and counts what it tells.
-type life struct {
-	tracker *Tracker
-	now     time.Time
-	deaths  int
-	last    Transition
-}
-
-func newLife() *life { return &life{tracker: New(defaults(), epoch), now: epoch} }
-
-func (l *life) pass(d time.Duration) {
-	for end := l.now.Add(d); l.now.Before(end); {
-		l.now = l.now.Add(TickInterval)
-		l.hear(l.tracker.Tick(l.now))
-	}
-}
-
-func (l *life) beat(b Beat) Outcome {
-	out := l.tracker.Observe(l.now, &b)
-	l.hear(out.Transitions)
-	return out
-}
-
-func (l *life) hear(transitions []Transition) {
-	for _, tr := range transitions {
-		l.last = tr
-		if tr.Event == Changed && tr.State == Dead {
-			l.deaths++
-		}
-	}
-}
-
-func (l *life) counters(t *testing.T, id ID) Counters {
-	v, ok := viewOf(l.tracker, id, l.now)
-	require.True(t, ok)
-	return v.Counters
-}
-
 func TestSlowIntervalsDieOnlyWhenTheyStop(t *testing.T) {
 	t.Parallel()
 	for interval, told := range map[time.Duration]time.Duration{
@@ -134,76 +96,76 @@ func TestSlowIntervalsDieOnlyWhenTheyStop(t *testing.T) {
 	} {
 		t.Run(interval.String(), func(t *testing.T) {
 			t.Parallel()
-			l := newLife()
+			l := newRig(t)
 			id := ID{Source: "web-1", Service: "backup"}
 			for range 30 * 24 * time.Hour / interval {
-				l.beat(Beat{ID: id, Interval: interval})
+				l.observe(Beat{ID: id, Interval: interval})
 				l.pass(interval)
 			}
-			require.Zero(t, l.deaths)
-			l.beat(Beat{ID: id, Interval: interval})
+			require.Empty(t, l.deaths())
+			l.observe(Beat{ID: id, Interval: interval})
 			stopped := l.now
 			l.pass(26 * time.Hour)
-			require.Equal(t, 1, l.deaths)
-			require.Equal(t, told+TickInterval, l.last.Since.Sub(stopped), "at the second tick past the deadline")
+			require.Len(t, l.deaths(), 1)
+			require.Equal(t, told+TickInterval, l.deaths()[0].Since.Sub(stopped), "at the second tick past the deadline")
 		})
 	}
 }
 
 func TestMinuteCronIsOnePeer(t *testing.T) {
 	for _, interval := range []time.Duration{0, time.Minute} {
-		l := newLife()
+		l := newRig(t)
 		id := ID{Source: "web-1", Service: HostService}
 		for i := range 60 {
-			l.beat(Beat{ID: id, Run: fmt.Sprint("run", i), Seq: 1, Interval: interval, Process: Process{Boot: "b"}})
+			l.observe(Beat{ID: id, Run: fmt.Sprint("run", i), Seq: 1, Interval: interval, Process: Process{Boot: "b"}})
 			l.pass(time.Minute)
 		}
 		require.Equal(t, 1, l.tracker.Len())
-		require.Equal(t, Counters{Beats: 60}, l.counters(t, id))
+		require.Equal(t, Counters{Beats: 60}, l.view(id).Counters)
 	}
 }
 
 func TestRestartedSenderIsNoRestartOfItsTarget(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	id := ID{Source: "web-1", Service: "nginx"}
 	nginx := Process{Boot: "b", PID: 815, Start: time.Minute}
 	for i := range 100 {
 		for seq := range int64(3) {
-			l.beat(Beat{ID: id, Run: fmt.Sprint("run", i), Seq: seq + 1, Interval: 10 * time.Second, Process: nginx})
+			l.observe(Beat{ID: id, Run: fmt.Sprint("run", i), Seq: seq + 1, Interval: 10 * time.Second, Process: nginx})
 			l.pass(10 * time.Second)
 		}
 	}
-	require.Zero(t, l.deaths)
-	require.Equal(t, Counters{Beats: 300}, l.counters(t, id))
+	require.Empty(t, l.deaths())
+	require.Equal(t, Counters{Beats: 300}, l.view(id).Counters)
 }
 
 func TestStoppedCollectorDeclaresNobodyDead(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	for i := range 50 {
-		l.beat(Beat{ID: ID{Source: "web-1", Service: fmt.Sprint("s", i)}, Interval: 10 * time.Second})
+		l.observe(Beat{ID: ID{Source: "web-1", Service: fmt.Sprint("s", i)}, Interval: 10 * time.Second})
 	}
 	l.pass(10 * time.Second)
 	l.now = l.now.Add(350 * time.Second)
 	l.pass(time.Second)
-	require.Zero(t, l.deaths)
+	require.Empty(t, l.deaths())
 	require.Equal(t, 50, l.tracker.Count(Alive))
 	require.InDelta(t, 350, l.tracker.Stalled().Seconds(), 0.3)
 }
 
 func TestDeathIsToldAtTheSecondTickPastTheDeadline(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	id := ID{Source: "a", Service: "x"}
-	l.beat(Beat{ID: id, Interval: 10 * time.Second})
+	l.observe(Beat{ID: id, Interval: 10 * time.Second})
 	l.pass(35 * time.Second)
-	require.Zero(t, l.deaths, "the first tick past the deadline waits for what is already received")
+	require.Empty(t, l.deaths(), "the first tick past the deadline waits for what is already received")
 	l.pass(TickInterval)
-	require.Equal(t, 1, l.deaths)
+	require.Len(t, l.deaths(), 1)
 }
 
 // The stamps of a peer grow by at least a millisecond, or two points of one
 // series would be one in a database; but they follow a clock set back.
 func TestStampsOfAPeerGrow(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Second, Process: Process{PID: 1}}
 	var last time.Time
 	grows := func(stamp time.Time) {
@@ -225,26 +187,26 @@ func TestStampsOfAPeerGrow(t *testing.T) {
 }
 
 func TestLabelsStayUntilTheyChange(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"site", "north"}, {"rack", "7"}}}
-	l.beat(b)
+	l.observe(b)
 	before := l.tracker.View(0, l.now).Labels
 	b.Labels = []Label{{"rack", "8"}}
-	closing := l.beat(b).Transitions
+	closing := l.observe(b).Transitions
 	require.Len(t, closing, 1, "the series with the old label ends")
 	require.Equal(t, []any{Left, ReasonReplaced, before}, []any{closing[0].State, closing[0].Reason, closing[0].Labels})
-	require.Empty(t, l.beat(b).Transitions)
+	require.Empty(t, l.observe(b).Transitions)
 	require.Equal(t, []Label{{"site", "north"}, {"rack", "8"}}, l.tracker.View(0, l.now).Labels)
 	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were handed out stay as they were")
 }
 
 func TestConnectedFollowsTheLatestBeat(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Conn: 1}
-	l.beat(b)
+	l.observe(b)
 	require.True(t, l.tracker.View(0, l.now).Connected)
 	b.Conn = 2
-	l.beat(b)
+	l.observe(b)
 	ended := func(conn ConnID) { l.tracker.ConnEnded(l.now, conn, Closed, addrOf(conn)) }
 	ended(1)
 	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
@@ -253,27 +215,27 @@ func TestConnectedFollowsTheLatestBeat(t *testing.T) {
 }
 
 func TestGapJitterAndLost(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 1}
-	require.Zero(t, l.beat(b).Gap)
+	require.Zero(t, l.observe(b).Gap)
 	l.pass(10500 * time.Millisecond)
 	b.Seq = 2
-	out := l.beat(b)
+	out := l.observe(b)
 	require.Equal(t, []time.Duration{10500 * time.Millisecond, 500 * time.Millisecond}, []time.Duration{out.Gap, out.Jitter})
 	l.pass(19800 * time.Millisecond)
 	b.Seq = 4
-	out = l.beat(b)
+	out = l.observe(b)
 	require.EqualValues(t, 1, out.Lost)
 	require.Equal(t, 200*time.Millisecond, out.Jitter, "two intervals, for one beat was lost")
 }
 
 func TestBeatOfKnownPeerAllocatesNothing(t *testing.T) {
-	l := newLife()
+	l := newRig(t)
 	b := Beat{
 		ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 1,
 		Labels: []Label{{"site", "north"}}, Process: Process{Boot: "b", PID: 1},
 	}
-	l.beat(b)
+	l.observe(b)
 	allocs := testing.AllocsPerRun(100, func() {
 		b.Seq++
 		l.now = l.now.Add(time.Second)

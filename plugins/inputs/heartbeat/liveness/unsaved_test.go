@@ -130,7 +130,7 @@ func comparable(r, is *Record) Record {
 func TestCrashMakesNoSilenceLonger(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 10 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 24 * time.Hour} {
 		for _, part := range []float64{0, 0.3, 0.99, 1.1, 1.5, 2.5, 3.3} {
-			c := newCast(t)
+			c := newRig(t)
 			c.pass(time.Second)
 			id := peerID("web-1", "job")
 			silence := c.observe(Beat{ID: id, Interval: every}).Silence
@@ -157,7 +157,7 @@ func TestCrashMakesNoSilenceLonger(t *testing.T) {
 // After a crash the first beat sets the phase of what was learnt: that was a
 // guess, and what is far off it would be learnt as lateness.
 func TestGuessTeachesNothing(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	actors := c.join(10*time.Second, peerID("web-1", "job"))
 	c.pass(10 * time.Minute)
 	c.pass(3 * time.Second)
@@ -180,7 +180,7 @@ func TestGuessTeachesNothing(t *testing.T) {
 // Which numbers of a run were signed before a crash is not known: none of them
 // is taken again without the time that says so.
 func TestRecordedBeatIsWorthNothingAfterACrash(t *testing.T) {
-	l := newCast(t)
+	l := newRig(t)
 	l.opts.ReplayWindow = 5 * time.Minute
 	l.tracker = New(l.opts, l.now)
 	signed := Beat{ID: peerID("web-1", "job"), Run: "r", Seq: 1, Interval: 10 * time.Second, Signed: true, SentMS: l.now.UnixMilli()}
@@ -206,7 +206,7 @@ func TestRecordedBeatIsWorthNothingAfterACrash(t *testing.T) {
 // The nearer a death, the more often the time is noted; while all are well it
 // is hardly ever.
 func TestPaceFollowsTheShortestSilence(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	require.Equal(t, LongestPace, c.tracker.Pace(), "nobody is known")
 	actors := c.join(10*time.Minute, hosts(2)...)
 	c.pass(time.Minute + 10*time.Minute)
@@ -245,7 +245,7 @@ func TestTotalsAreSavedAhead(t *testing.T) {
 // Somebody who was heard already keeps what is known of it, and gets the totals
 // that the file brings.
 func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
-	before := newCast(t)
+	before := newRig(t)
 	web, job, gone := peerID("web-1", HostService), peerID("web-1", "job"), peerID("web-9", HostService)
 	for range 3 {
 		before.observe(Beat{ID: web, Interval: 10 * time.Second})
@@ -253,8 +253,8 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 	}
 	before.observe(Beat{ID: gone, Status: SaysDead})
 
-	c := newCast(t)
-	c.hear(c.tracker.Expect([]Expected{{Source: "web-9"}}, c.now))
+	c := newRig(t)
+	c.expect([]Expected{{Source: "web-9"}}...)
 	c.observe(Beat{ID: web, Interval: 10 * time.Second})
 	told := len(c.told)
 	for i := range before.tracker.Len() {
@@ -278,8 +278,8 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 // it, or there is a later one.
 func TestLatePromiseHolds(t *testing.T) {
 	const promised, tillRestored = 2 * time.Minute, 5 * time.Second
-	nothing := func(*cast, *actor) {}
-	leave := func(c *cast, a *actor) {
+	nothing := func(*rig, *sender) {}
+	leave := func(c *rig, a *sender) {
 		pause(a)
 		c.announce(a, 0)
 	}
@@ -287,21 +287,21 @@ func TestLatePromiseHolds(t *testing.T) {
 		name     string
 		byItself bool
 		backIn   time.Duration
-		change   func(c *cast, a *actor)
+		change   func(c *rig, a *sender)
 		end      string
 		overdue  time.Duration // after the goodbye
 	}{
 		{"by hand", false, promised, nothing, "left leaving", promised},
 		{"its own", true, promised, nothing, "left leaving", promised},
-		{"another process", false, promised, func(_ *cast, a *actor) { a.beat.Process.PID = 8 }, "dead silence", 0},
-		{"another life", true, promised, func(_ *cast, a *actor) { a.beat.Run = "b" }, "dead silence", 0},
-		{"a later one", false, promised, func(c *cast, a *actor) { c.announce(a, 5*time.Minute) }, "left leaving", 5*time.Minute + tillRestored/2},
+		{"another process", false, promised, func(_ *rig, a *sender) { a.beat.Process.PID = 8 }, "dead silence", 0},
+		{"another life", true, promised, func(_ *rig, a *sender) { a.beat.Run = "b" }, "dead silence", 0},
+		{"a later one", false, promised, func(c *rig, a *sender) { c.announce(a, 5*time.Minute) }, "left leaving", 5*time.Minute + tillRestored/2},
 		{"over", false, tillRestored / 2, nothing, "dead silence", 0},
 		{"left since", false, promised, leave, "left leaving", promised},
 		{"left since, over", false, tillRestored / 2, leave, "left leaving", 0},
 		{"left since, none", false, 0, leave, "left leaving", 0},
 	} {
-		before := newCast(t)
+		before := newRig(t)
 		a := before.join(time.Second, peerID("web-1", HostService))[0]
 		a.beat.Run, a.beat.Process.PID = "a", 7
 		before.pass(10 * time.Second)
@@ -316,8 +316,8 @@ func TestLatePromiseHolds(t *testing.T) {
 		}
 		r := before.tracker.Record(0, before.now)
 
-		c := newCast(t)
-		c.now, c.actors, c.tracker = before.now, before.actors, New(before.opts, before.now)
+		c := newRig(t)
+		c.now, c.senders, c.tracker = before.now, before.senders, New(before.opts, before.now)
 		c.pass(tillRestored / 2)
 		l.change(c, a)
 		c.pass(tillRestored / 2)
@@ -342,7 +342,7 @@ func TestLatePromiseHolds(t *testing.T) {
 
 // Nothing goes on from a tracker that was given up, not even by a hint.
 func TestRetiredTrackerIsNotBelieved(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: peerID("web-1", HostService), Interval: 10 * time.Second}
 	b.Handle = c.observe(b).Handle
 	require.Len(t, c.tracker.Retire(), 1)
@@ -356,7 +356,7 @@ func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 // The total of beats never goes back over a crash, and goes ahead by few of them:
 // a collector that is killed again and again does not invent beats.
 func TestBeatsAreSavedAhead(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
 	saved, times := uint64(0), 0
 	for n := uint64(1); n <= 1000; n++ {
@@ -386,7 +386,7 @@ func TestBeatsAreSavedAhead(t *testing.T) {
 
 // Where nothing is saved nothing is kept for it.
 func TestWhatIsDroppedIsNotTaken(t *testing.T) {
-	c := newCast(t)
+	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
 	c.observe(b)
 	require.Positive(t, c.tracker.Unsaved())

@@ -68,7 +68,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 				}
 				return addrOf(conn)
 			}
-			c := newCast(t, func(o *Options) {
+			c := newRig(t, func(o *Options) {
 				o.Adaptive = false
 				o.Ask = func(conn ConnID) (Path, netip.Addr) {
 					if conn <= 12 && row.fates[conn-1] == hangs {
@@ -87,7 +87,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 					pause(actors[i])
 				}
 				if end, yes := map[int]End{sendsFIN: Closed, sendsRST: Reset}[fate]; yes {
-					c.hear(c.tracker.ConnEnded(c.now, ConnID(i+1), end, from(ConnID(i+1))))
+					c.endedFrom(ConnID(i+1), end, from(ConnID(i+1)))
 				}
 			}
 			for i := range row.joining {
@@ -124,14 +124,14 @@ func TestManyDeathsAtOnce(t *testing.T) {
 // and nobody is dead, whoever else is.
 func TestRestartedProxyKillsNobody(t *testing.T) {
 	for _, end := range []End{Closed, Reset} {
-		c := newCast(t)
+		c := newRig(t)
 		actors := c.join(20*time.Second, hosts(12)...)
 		for i, a := range actors {
 			a.beat.Conn, a.beat.Watched = ConnID(i+1), false
 		}
 		c.pass(time.Minute)
 		for i, a := range actors {
-			c.hear(c.tracker.ConnEnded(c.now, a.beat.Conn, end, addrOf(99)))
+			c.endedFrom(a.beat.Conn, end, addrOf(99))
 			a.beat.Conn = ConnID(i + 101)
 			if i%3 == 0 {
 				c.pass(TickInterval)
@@ -145,7 +145,7 @@ func TestRestartedProxyKillsNobody(t *testing.T) {
 
 // What is known of losses is bounded by what is lost now.
 func TestWitnessesAreForgotten(t *testing.T) {
-	c := newCast(t, func(o *Options) {
+	c := newRig(t, func(o *Options) {
 		o.Ask = func(conn ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(conn) }
 	})
 	actors := c.join(10*time.Second, hosts(40)...)
