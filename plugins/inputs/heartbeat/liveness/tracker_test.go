@@ -152,16 +152,6 @@ func TestStoppedCollectorDeclaresNobodyDead(t *testing.T) {
 	require.InDelta(t, 350, l.tracker.Stalled().Seconds(), 0.3)
 }
 
-func TestDeathIsToldAtTheSecondTickPastTheDeadline(t *testing.T) {
-	l := newRig(t)
-	id := ID{Source: "a", Service: "x"}
-	l.observe(Beat{ID: id, Interval: 10 * time.Second})
-	l.pass(35 * time.Second)
-	require.Empty(t, l.deaths(), "the first tick past the deadline waits for what is already received")
-	l.pass(TickInterval)
-	require.Len(t, l.deaths(), 1)
-}
-
 // The stamps of a peer grow by at least a millisecond, or two points of one
 // series would be one in a database; but they follow a clock set back.
 func TestStampsOfAPeerGrow(t *testing.T) {

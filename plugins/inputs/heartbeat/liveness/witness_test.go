@@ -120,29 +120,6 @@ func TestManyDeathsAtOnce(t *testing.T) {
 	}
 }
 
-// A proxy that restarts ends twelve connections at once: their senders dial anew,
-// and nobody is dead, whoever else is.
-func TestRestartedProxyKillsNobody(t *testing.T) {
-	for _, end := range []End{Closed, Reset} {
-		c := newRig(t)
-		actors := c.join(20*time.Second, hosts(12)...)
-		for i, a := range actors {
-			a.beat.Conn, a.beat.Watched = ConnID(i+1), false
-		}
-		c.pass(time.Minute)
-		for i, a := range actors {
-			c.endedFrom(a.beat.Conn, end, addrOf(99))
-			a.beat.Conn = ConnID(i + 101)
-			if i%3 == 0 {
-				c.pass(TickInterval)
-			}
-		}
-		c.pass(10 * time.Minute)
-		require.Empty(t, c.deaths())
-		require.Equal(t, 12, c.tracker.Count(Alive))
-	}
-}
-
 // What is known of losses is bounded by what is lost now.
 func TestWitnessesAreForgotten(t *testing.T) {
 	c := newRig(t, func(o *Options) {
