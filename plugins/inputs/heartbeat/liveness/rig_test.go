@@ -18,6 +18,7 @@ type rig struct {
 	t       testing.TB
 	opts    Options
 	tracker *Tracker
+	start   time.Time // it ticks at whole tenths of a second after that
 	now     time.Time
 	senders []*sender
 	told    []said
@@ -60,7 +61,7 @@ func newRig(t testing.TB, change ...func(*Options)) *rig {
 	for _, apply := range change {
 		apply(&opts)
 	}
-	return &rig{t: t, opts: opts, tracker: New(opts, epoch), now: epoch}
+	return &rig{t: t, opts: opts, tracker: New(opts, epoch), start: epoch, now: epoch}
 }
 
 func peerID(source, service string) ID { return ID{Source: source, Service: service} }
@@ -195,8 +196,8 @@ func (r *rig) pass(d time.Duration) {
 }
 
 func (r *rig) nextTick() time.Time {
-	at := r.now.Sub(epoch)
-	return epoch.Add(at + TickInterval - at%TickInterval)
+	at := r.now.Sub(r.start)
+	return r.start.Add(at + TickInterval - at%TickInterval)
 }
 
 // stall lets time go on while the collector does not listen. What is sent

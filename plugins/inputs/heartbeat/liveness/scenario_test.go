@@ -71,6 +71,7 @@ type scenario struct {
 	from   map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
 	script bytes.Buffer          // the lines played and what they caused
 	shown  []shown               // since the last line
+	ids    map[int64]string      // what was told, by the id of the event
 }
 
 func newScenario(t *testing.T) *scenario {
@@ -87,7 +88,7 @@ func (s *scenario) begin() {
 		}
 		return s.path[0], s.from[conn]
 	}
-	s.hook, s.tracker = s.tell, nil
+	s.hook, s.tracker, s.ids = s.tell, nil, make(map[int64]string)
 }
 
 func (s *scenario) play(line string) {
@@ -350,6 +351,8 @@ func (s *scenario) fill(b *Beat, parts []string, n int) {
 			b.Cancel = true
 		case "margin":
 			b.Margin = span
+		case "says":
+			b.Health = map[string]Health{"ok": HealthOK, "warning": HealthWarning, "critical": HealthCritical, "busy": HealthOther}[value]
 		default:
 			s.t.Fatalf("part %q of a beat", word)
 		}
@@ -445,6 +448,8 @@ func (s *scenario) tell(fate Fate, transitions []Transition) {
 		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody"}[fate])
 	}
 	for _, tr := range transitions {
+		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %v %s", tr.ID, describe(tr))
+		s.ids[tr.EventID] = fmt.Sprint(tr.ID, " ", describe(tr))
 		s.shown = append(s.shown, shown{fmt.Sprint(s.now.Sub(epoch), " "), tr.ID.String(), ": " + describe(tr)})
 	}
 }
@@ -513,6 +518,9 @@ func describeView(v View) string {
 	text := fmt.Sprintf("%v %v %v, %v since %v", v.ID, v.State, v.Reason, v.Age, v.Since.UTC().Format(time.TimeOnly))
 	if v.Deadline > 0 {
 		text += fmt.Sprintf(", deadline in %v, suspicion %.2f", v.Deadline, v.Suspicion)
+	}
+	if code, told := v.Health.Code(); told {
+		text += fmt.Sprintf(", status_code %d", code)
 	}
 	for _, c := range []struct {
 		name string
