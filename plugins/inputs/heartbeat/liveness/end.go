@@ -33,17 +33,9 @@ func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now tim
 		lives = lives || other.lives() && !meant(&other.body)
 	}
 	for _, other := range p.others {
-		if !meant(&other.body) {
-			continue
+		if meant(&other.body) {
+			t.finishOther(p, other, b, lives, now)
 		}
-		if lives && other.ended == ReasonNone {
-			t.tellEnding(p, &other.body, reasonOf(b), b, now)
-		}
-		t.endOther(other, reasonOf(b))
-		if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
-			other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
-		}
-		p.changed = true
 	}
 	switch {
 	case !lives:
@@ -52,6 +44,19 @@ func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now tim
 		t.tellEnding(p, &p.body, reasonOf(b), b, now)
 		t.promote(p, reasonOf(b))
 	}
+}
+
+// finishOther takes in the end of an other that b reports. lives tells whether
+// another process goes on.
+func (t *Tracker) finishOther(p *peer, other *other, b *Beat, lives bool, now time.Time) {
+	if lives && other.ended == ReasonNone {
+		t.tellEnding(p, &other.body, reasonOf(b), b, now)
+	}
+	t.endOther(other, reasonOf(b))
+	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
+		other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
+	}
+	p.changed = true
 }
 
 // meant returns which processes of p the end concerns that b reports of o.

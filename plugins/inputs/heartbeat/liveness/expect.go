@@ -57,12 +57,12 @@ func (all *expectations) add(e *expectation) {
 // of returns the expectations that p may meet, or may stand for.
 func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	return func(yield func(*expectation) bool) {
-		for _, some := range [...][]*expectation{all.byID[p.id], all.byAddr[p.addr]} {
-			for _, e := range some {
-				if !yield(e) {
-					return
-				}
-			}
+		goOn := true
+		for _, e := range all.byID[p.id] {
+			goOn = goOn && yield(e)
+		}
+		for _, e := range all.byAddr[p.addr] {
+			goOn = goOn && yield(e)
 		}
 	}
 }
@@ -72,18 +72,18 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.expectations = expectations{make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
-	for _, expected := range all {
+	named := make([]*expectation, len(all))
+	for i, expected := range all {
 		addr, _ := netip.ParseAddr(expected.Source) //nolint:errcheck // no address is a name
-		t.expectations.add(&expectation{Expected: expected, addr: addr})
+		named[i] = &expectation{Expected: expected, addr: addr}
+		t.expectations.add(named[i])
 	}
 	met := t.met()
 	stands := make(map[*peer]bool)
-	for _, some := range t.expectations.byID {
-		for _, e := range some {
-			if !met[e] {
-				e.nobody = t.placeholder(e, now)
-				stands[e.nobody] = true
-			}
+	for _, e := range named {
+		if !met[e] {
+			e.nobody = t.placeholder(e, now)
+			stands[e.nobody] = true
 		}
 	}
 	t.disappoint(stands, now)

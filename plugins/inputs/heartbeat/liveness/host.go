@@ -161,16 +161,26 @@ func (t *Tracker) follow(p *peer, state State, own *peer, now time.Time) {
 // led returns what becomes of p now that own, its host, is what it is. When a
 // host is heard again its services are not alive before they are heard too.
 func (p *peer) led(own *peer) (State, bool) {
-	heldWithHost := p.state == Unknown && p.reason == ReasonHost
-	held := heldWithHost || p.state == Unknown && p.reason == ReasonRestored
-	running := p.state == Alive || p.state == Suspect
-	switch {
-	case !p.follows() || p.heardAfter(own), own.state == Alive, own.state == Suspect:
-		return Suspect, heldWithHost && own.state != Unknown
-	case own.state == Unknown:
-		return Unknown, running && own.reason == ReasonIsolated
-	case own.state == Left:
-		return Left, running || held || p.state == Dead && p.reason == ReasonHost
+	withHost := p.unknown(ReasonHost)
+	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
+		return Suspect, withHost && own.state != Unknown
 	}
-	return Dead, running || held || p.state == Left && (p.windowV > 0 || p.reason == ReasonHost)
+	running := p.state == Alive || p.state == Suspect
+	if own.state == Unknown {
+		return Unknown, running && own.reason == ReasonIsolated
+	}
+	open := running || withHost || p.unknown(ReasonRestored)
+	return own.state, open || p.endedLike(own)
 }
+
+// endedLike reports whether the end of p was the one of own, its host, so that
+// it is another one when that of own is.
+func (p *peer) endedLike(own *peer) bool {
+	if own.state == Left {
+		return p.state == Dead && p.reason == ReasonHost
+	}
+	return p.state == Left && (p.windowV > 0 || p.reason == ReasonHost)
+}
+
+// unknown reports whether p is unknown for that reason.
+func (p *peer) unknown(reason Reason) bool { return p.state == Unknown && p.reason == reason }

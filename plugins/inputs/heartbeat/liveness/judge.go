@@ -68,9 +68,20 @@ func (t *Tracker) lookSilent(p *peer, now time.Time) {
 	case p.reason == ReasonRestored && t.tickV >= p.suspicionV(), p.state == Suspect && t.tickV < p.deadlineV():
 		t.countSilent(p, t.tickV) // it was so when another collector stopped
 	}
-	if t.tickV < p.deadlineV() || p.state != Suspect && p.state != Unknown || p.reason == ReasonIsolated || p.reason == ReasonHost {
-		return
+	if t.pastDeadline(p) {
+		t.lookDead(p, now)
 	}
+}
+
+// pastDeadline reports whether the silence of p has been too long, and is its own
+// to be judged by.
+func (t *Tracker) pastDeadline(p *peer) bool {
+	open := p.state == Suspect || p.state == Unknown && p.reason != ReasonIsolated && p.reason != ReasonHost
+	return open && t.tickV >= p.deadlineV()
+}
+
+// lookDead looks at one whose silence has been too long.
+func (t *Tracker) lookDead(p *peer, now time.Time) {
 	proved := p.proves()
 	t.inquire(p, t.tickV)
 	switch {

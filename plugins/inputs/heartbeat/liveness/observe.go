@@ -64,7 +64,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 // what was heard last, which steps are counted from.
 func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
-	at := now.Sub(t.epoch)
+	at, numbered := now.Sub(t.epoch), steps > 0
 	first, ended := p.beats == 0, p.state.over() && !p.reason.inferred()
 	o, who := t.identify(p, b, at)
 	anew := who == newOne || who == bootedOne
@@ -73,41 +73,57 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Gap = at - o.heard
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
-	p.beats++
-	if out.Lost > 0 {
-		t.noteMishaps(p, &p.remember().Lost, uint64(out.Lost))
-	}
+	t.count(p, out.Lost)
 	event := t.note(p, b, who, at)
 	if who != strangeOne {
 		t.visit(p, o, b, first || anew)
 		t.hear(p, o, b, at, now)
 	}
 	if b.Status == SaysAlive {
-		n := int64(0)
 		if !ended && !anew {
-			n = p.steps(o, b, steps, run)
+			steps = p.steps(o, b, steps, run)
+		} else {
+			steps = 0
 		}
 		p.changed = p.changed || o.interval != b.Interval || o.margin != b.Margin
-		t.learn(o, b, n, out.Gap, t.lost(now))
+		t.learn(o, b, steps, out.Gap, t.lost(now))
 	}
 	out.Silence = t.silence(p, o)
-	if p.rate.take(at, t.opts.MaxBeatsPerSecond) {
-		t.relabel(p, b.Labels, now)
-		out.At = p.nextStamp(now)
-	} else {
-		out.Fate = Limited
-		t.noteMishaps(p, &p.remember().Limited, 1)
-	}
+	out.Fate, out.At = t.admit(p, b, at, now)
 	t.quiet = out.Fate == Limited
-	t.believe(p, b, o, who, steps > 0, now)
-	if event != noEvent && !t.quiet {
-		t.tell(p, Transition{Event: event, Previous: p.state, Other: b.Addr}, now)
-	}
+	t.believe(p, b, o, who, numbered, now)
+	t.tellOf(p, event, b.Addr, now)
 	t.quiet = false
 	t.noteBeat(p)
 	t.rewake(p)
 	out.Transitions = t.out
 	return out
+}
+
+// count counts a beat of p, and those lost before it.
+func (t *Tracker) count(p *peer, lost int64) {
+	p.beats++
+	if lost > 0 {
+		t.noteMishaps(p, &p.remember().Lost, uint64(lost))
+	}
+}
+
+// tellOf tells an event that a beat from addr is, if it is one and p does not send
+// too much.
+func (t *Tracker) tellOf(p *peer, event Event, addr netip.Addr, now time.Time) {
+	if event != noEvent && !t.quiet {
+		t.tell(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
+	}
+}
+
+// admit returns whether a beat of p is worth a metric, and the stamp for that.
+func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
+	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
+		t.noteMishaps(p, &p.remember().Limited, 1)
+		return Limited, time.Time{}
+	}
+	t.relabel(p, b.Labels, now)
+	return Accepted, p.nextStamp(now)
 }
 
 // hear notes when and over what a beat came.

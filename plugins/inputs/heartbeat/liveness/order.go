@@ -59,3 +59,13 @@ func (r *runs) high(name string) int64 {
 	}
 	return 0
 }
+
+// numbered returns the runs of which a number was heard.
+func (r *runs) numbered() (all []Run) {
+	for _, run := range r {
+		if run.High > 0 {
+			all = append(all, run)
+		}
+	}
+	return all
+}

@@ -99,23 +99,43 @@ type Replaced struct {
 func (t *Tracker) Record(i int, now time.Time) Record { return t.record(t.order[i], now) }
 
 func (t *Tracker) record(p *peer, now time.Time) Record {
-	at, verdict := now.Sub(t.epoch), t.verdict(now)
+	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proven()
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
-		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
-		Health: p.health, Events: p.trail, Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong() || p.cutLong,
-		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded,
-		Interval: p.interval, Margin: p.margin, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
-		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p, &p.body).Rule,
-		Learnt: p.schedule.interval, Lateness: p.schedule.lateness, Taught: p.schedule.taught,
-		Process: p.process, Signed: slices.Clone(p.proven().runs), SentMS: p.proven().floor, Owner: p.proven().owner, Speaker: p.life, ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
+		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
+		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong() || p.cutLong,
+		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded, Heard: now.Add(p.heard - at),
+		Process: p.process, Runs: p.runs.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
+		Speaker: p.life, Speakers: p.speakers(),
+		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
+	t.recordSilence(&r, p, verdict)
+	r.recordProcesses(p, verdict)
+	for i := max(p.changeCount-flapChanges, 0); i < p.changeCount; i++ {
+		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
+	}
+	return r
+}
+
+// recordSilence notes in r how long p has been silent and may be.
+func (t *Tracker) recordSilence(r *Record, p *peer, verdict time.Duration) {
+	r.Interval, r.Margin, r.Used, r.Dead = p.interval, p.margin, max(verdict-p.heardV, 0), max(p.deadV-p.heardV, 0)
+	r.Extended, r.Bonus, r.Rule = p.extended, t.bonus(p), t.silence(p, &p.body).Rule
+	r.Learnt, r.Lateness, r.Taught = p.schedule.interval, p.schedule.lateness, p.schedule.taught
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
 	}
 	if p.windowV > 0 {
 		r.Window, r.WindowBy, r.Shared = max(p.windowV-verdict, 1), p.windowBy, p.shared
 	}
+	r.Held, r.HeldPartly, r.Spared = p.held, p.heldPartly, p.spared
+	if p.reason == ReasonIsolated {
+		r.Held, r.HeldPartly = verdict-t.isolation.since, verdict-t.isolation.partial
+	}
+}
+
+// recordProcesses notes in r the processes of p beside the one that holds its place.
+func (r *Record) recordProcesses(p *peer, verdict time.Duration) {
 	for _, o := range p.others {
 		r.Others = append(r.Others, Other{
 			Process: o.process, Life: o.life, Interval: o.interval, Margin: o.margin, Used: max(verdict-o.heardV, 0), Dead: max(o.deadV-o.heardV, 0),
@@ -125,26 +145,19 @@ func (t *Tracker) record(p *peer, now time.Time) Record {
 	for _, before := range p.replaced {
 		r.Replaced = append(r.Replaced, Replaced{before.pid, max(verdict-before.heardV, 0), max(before.deadV-before.heardV, 0)})
 	}
-	if p.host.own == p {
-		for _, s := range p.host.speakers {
-			if s.life != "" {
-				r.Speakers = append(r.Speakers, Speaker{s.life, s.since})
-			}
+}
+
+// speakers returns the senders that beat for the host p, if p is one.
+func (p *peer) speakers() (all []Speaker) {
+	if p.host.own != p {
+		return nil
+	}
+	for _, s := range p.host.speakers {
+		if s.life != "" {
+			all = append(all, Speaker{s.life, s.since})
 		}
 	}
-	if p.reason == ReasonIsolated {
-		r.Held, r.HeldPartly = verdict-t.isolation.since, verdict-t.isolation.partial
-	}
-	r.Bonus = t.bonus(p)
-	for _, run := range p.runs {
-		if run.High > 0 {
-			r.Runs = append(r.Runs, run)
-		}
-	}
-	for i := max(p.changeCount-flapChanges, 0); i < p.changeCount; i++ {
-		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
-	}
-	return r
+	return all
 }
 
 // After returns the record as it is when its collector has listened for rest

@@ -21,18 +21,11 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*body, who) {
 		}
 		return &p.body, sameOne
 	}
-	other, over := p.other(b), p.state.over()
-	renamed := p.life != "" && p.life == b.life() // its sender says that it is this one now
-	switch {
-	case other != nil && (b.Status != SaysAlive || !over && !renamed):
-		other.process = other.process.completed(b.Process)
-		return &other.body, formerOne
-	case other != nil && !renamed && !other.ended.reported():
-		t.takeBack(p, other)
-		return &p.body, sameOne
-	case other != nil:
-		t.dismiss(p, other)
-	case b.Status != SaysAlive && !over && !p.bySame(b):
+	if other := p.other(b); other != nil {
+		if o, who := t.identifyOther(p, b, other); o != nil {
+			return o, who
+		}
+	} else if b.Status != SaysAlive && !p.state.over() && !p.bySame(b) {
 		return &body{process: b.Process, life: b.life()}, strangeOne
 	}
 	who := newOne
@@ -41,6 +34,22 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*body, who) {
 	}
 	t.displace(p, b, at)
 	return &p.body, who
+}
+
+// identifyOther is identify for a beat that is about other, a process that held the
+// place of p before. It returns nil if that is over: b begins a new process.
+func (t *Tracker) identifyOther(p *peer, b *Beat, other *other) (*body, who) {
+	renamed := p.life != "" && p.life == b.life() // its sender says that it is this one now
+	switch {
+	case b.Status != SaysAlive || !p.state.over() && !renamed:
+		other.process = other.process.completed(b.Process)
+		return &other.body, formerOne
+	case !renamed && !other.ended.reported():
+		t.takeBack(p, other)
+		return &p.body, sameOne
+	}
+	t.dismiss(p, other)
+	return nil, newOne
 }
 
 // note counts what who means and returns the event to tell. A conflict is two
