@@ -54,7 +54,7 @@ type link struct {
 }
 
 // over returns the link of o over conn, or nil.
-func (o *body) over(conn ConnID) *link {
+func (o *process) over(conn ConnID) *link {
 	for l := o.links; l != nil; l = l.more {
 		if l.conn == conn {
 			return l
@@ -64,18 +64,18 @@ func (o *body) over(conn ConnID) *link {
 }
 
 // holder returns the process whose link l is.
-func (p *peer) holder(l *link) *body {
-	for _, o := range p.others {
+func (p *peer) holder(l *link) *process {
+	for _, o := range p.formers {
 		if o.over(l.conn) == l {
-			return &o.body
+			return &o.process
 		}
 	}
-	return &p.body
+	return &p.process
 }
 
 // hearOver notes that a beat of o, a process of p, came over conn.
-func (t *Tracker) hearOver(p *peer, o *body, conn ConnID, at time.Duration) {
-	if o.loose = conn == 0; o.loose {
+func (t *Tracker) hearOver(p *peer, o *process, conn ConnID, at time.Duration) {
+	if o.connless = conn == 0; o.connless {
 		return
 	}
 	if l := o.over(conn); l != nil {
@@ -93,7 +93,7 @@ func (t *Tracker) hearOver(p *peer, o *body, conn ConnID, at time.Duration) {
 }
 
 // boundLinks forgets the earliest connection of o if it has too many.
-func (t *Tracker) boundLinks(o *body) bool {
+func (t *Tracker) boundLinks(o *process) bool {
 	count, last := 0, o.links
 	for l := o.links; l != nil; l = l.more {
 		count, last = count+1, l
@@ -105,7 +105,7 @@ func (t *Tracker) boundLinks(o *body) bool {
 }
 
 // cut takes l, a link of o, out of its lists.
-func (t *Tracker) cut(o *body, l *link) {
+func (t *Tracker) cut(o *process, l *link) {
 	if l.prev != nil {
 		l.prev.next = l.next
 	} else if l.next != nil {
@@ -124,7 +124,7 @@ func (t *Tracker) cut(o *body, l *link) {
 }
 
 // unlink cuts all links of o.
-func (t *Tracker) unlink(o *body) {
+func (t *Tracker) unlink(o *process) {
 	for o.links != nil {
 		t.cut(o, o.links)
 	}
@@ -145,13 +145,13 @@ func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr
 		} else {
 			o.lostLong = o.lostLong || l.long
 		}
-		if l.long || o != &p.body {
+		if l.long || o != &p.process {
 			t.touch(p)
 		}
 		switch {
 		case end == EndedByUs || !o.lostLong:
 			t.endVisit(p)
-		case o.links == nil && !o.loose:
+		case o.links == nil && !o.connless:
 			t.lose(p, o, end, from, now)
 		}
 	}
@@ -160,13 +160,13 @@ func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr
 
 // lose draws from the end of its last connection what it says of o, a process
 // of p.
-func (t *Tracker) lose(p *peer, o *body, end End, from netip.Addr, now time.Time) {
+func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.Time) {
 	t.vacant.add(p)
-	if p.state.over() || p.waits() || t.loseOther(p, o, now) {
+	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
 		return
 	}
 	verdict := t.verdict(now)
-	t.blame(p, o, end.evidence(), from, verdict)
+	t.noteLoss(p, o, end.evidence(), from, verdict)
 	p.changed = true
 	o.suspectV = min(o.suspectV, verdict)
 	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
@@ -178,18 +178,18 @@ func (t *Tracker) lose(p *peer, o *body, end End, from netip.Addr, now time.Time
 	t.rewake(p)
 }
 
-// loseOther deals with the end of the connection of a process whose place
+// loseFormer deals with the end of the connection of a process whose place
 // another one has taken. It reports whether that settles it: the end of one
 // that has said nothing since belongs to the restart, if it comes soon, and a
 // watcher that ends is nobody's death. Any other has lived until now.
-func (t *Tracker) loseOther(p *peer, o *body, now time.Time) bool {
-	for _, other := range p.others {
+func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
+	for _, other := range p.formers {
 		switch {
-		case o != &other.body || other.insists:
+		case o != &other.process || other.beatsOn:
 		case o.watched || now.Sub(t.epoch)-other.replaced <= t.opts.Grace:
 			return true
 		default:
-			other.insists = true
+			other.beatsOn = true
 		}
 	}
 	return false
@@ -198,7 +198,7 @@ func (t *Tracker) loseOther(p *peer, o *body, now time.Time) bool {
 // grace returns how long o has to be heard again, if the end of its connection
 // makes that shorter. It does not if o is watched from outside: then it was its
 // watcher that ended. Who gives up has waited long enough before.
-func (o *body) grace(end End, terms *Terms) (time.Duration, bool) {
+func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 	switch {
 	case o.watched, end == GivenUp:
 		return 0, false
@@ -228,9 +228,9 @@ func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
 	switch {
 	case p.proves():
-		t.isolation.speaks(p.host)
+		t.isolation.removeSilent(p.host)
 	case !ended || p.alone(verdict):
-		t.isolation.falls(p)
+		t.isolation.addSilent(p)
 	}
 }
 
@@ -246,17 +246,17 @@ func (p *peer) alone(verdict time.Duration) bool {
 // inquire asks what the kernel knows of the host of p, which is silent. Once
 // its connections have ended there is nothing to ask.
 func (t *Tracker) inquire(p *peer, verdict time.Duration) {
-	path, from, asked := t.ask(&p.body)
+	path, from, asked := t.ask(&p.process)
 	if !asked {
 		return
 	}
 	evidence := [...]Reason{PathUnknown: ReasonSilence, PathAnswers: ReasonHung, PathIsSilent: ReasonUnreachable}[path]
-	t.blame(p, &p.body, evidence, from, verdict)
+	t.noteLoss(p, &p.process, evidence, from, verdict)
 }
 
 // ask returns the best that the kernel knows of any long connection of o, and
 // where that comes from.
-func (t *Tracker) ask(o *body) (best Path, from netip.Addr, asked bool) {
+func (t *Tracker) ask(o *process) (best Path, from netip.Addr, asked bool) {
 	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
 		if !l.long {
 			continue

@@ -21,38 +21,38 @@ type untoldEnding struct {
 // finish takes in a reported end. It concerns the process that is named and,
 // where none is, those for which its sender beats, or all if it beats for none.
 // The peer has ended with the last one that lives.
-func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now time.Time) {
-	if who == strangeOne {
+func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
+	if match == strangeProcess {
 		t.tellEnding(p, o, reasonOf(b), b, now)
-		t.rememberEnded(p, o, reasonOf(b))
+		t.addEnded(p, o, reasonOf(b))
 		return
 	}
 	meant := p.meant(b, o)
-	lives := !p.state.over() && !meant(&p.body)
-	for _, other := range p.others {
-		lives = lives || other.lives() && !meant(&other.body)
+	lives := !p.state.over() && !meant(&p.process)
+	for _, other := range p.formers {
+		lives = lives || other.lives() && !meant(&other.process)
 	}
-	for _, other := range p.others {
-		if meant(&other.body) {
-			t.finishOther(p, other, b, lives, now)
+	for _, other := range p.formers {
+		if meant(&other.process) {
+			t.finishFormer(p, other, b, lives, now)
 		}
 	}
 	switch {
 	case !lives:
 		t.finishLast(p, b, known, now)
-	case meant(&p.body):
-		t.tellEnding(p, &p.body, reasonOf(b), b, now)
+	case meant(&p.process):
+		t.tellEnding(p, &p.process, reasonOf(b), b, now)
 		t.promote(p, reasonOf(b))
 	}
 }
 
-// finishOther takes in the end of an other that b reports. lives tells whether
+// finishFormer takes in the end of an other that b reports. lives tells whether
 // another process goes on.
-func (t *Tracker) finishOther(p *peer, other *other, b *Beat, lives bool, now time.Time) {
+func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now time.Time) {
 	if lives && other.ended == ReasonNone {
-		t.tellEnding(p, &other.body, reasonOf(b), b, now)
+		t.tellEnding(p, &other.process, reasonOf(b), b, now)
 	}
-	t.endOther(other, reasonOf(b))
+	t.endFormer(other, reasonOf(b))
 	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
 		other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
 	}
@@ -60,15 +60,15 @@ func (t *Tracker) finishOther(p *peer, other *other, b *Beat, lives bool, now ti
 }
 
 // meant returns which processes of p the end concerns that b reports of o.
-func (p *peer) meant(b *Beat, o *body) func(*body) bool {
+func (p *peer) meant(b *Beat, o *process) func(*process) bool {
 	if b.Process.PID != 0 {
-		return func(x *body) bool { return x == o }
+		return func(x *process) bool { return x == o }
 	}
 	speaks := false
-	for x := range p.bodies {
+	for x := range p.processes {
 		speaks = speaks || x.is(b) && x.life == b.life()
 	}
-	return func(x *body) bool { return x.is(b) && (!speaks || x.life == b.life()) }
+	return func(x *process) bool { return x.is(b) && (!speaks || x.life == b.life()) }
 }
 
 // finishLast takes in the end of the last process of p that lived.
@@ -112,53 +112,53 @@ func reasonOf(b *Beat) Reason {
 
 // tellEnding tells the end of o, while another process of p lives. b reports it,
 // or is nil if it was concluded.
-func (t *Tracker) tellEnding(p *peer, o *body, reason Reason, b *Beat, now time.Time) {
+func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now time.Time) {
 	if b == nil && p.promiseV() > t.verdict(now) {
 		reason = ReasonLeaving // that is what was announced
 	}
-	ending := Ending{PID: o.process.PID, Reason: reason}
+	ending := Ending{PID: o.ident.PID, Reason: reason}
 	if b != nil {
 		ending.ExitCode, ending.HasExitCode = b.ExitCode, b.HasExitCode
 	}
 	if reason != ReasonLeaving && reason != ReasonFinished {
-		p.remember().Deaths++
+		p.editPast().Deaths++
 	}
 	if !t.quiet {
 		t.tell(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
 		return
 	}
-	if past := p.remember(); past.untoldEnds < maxOthers {
+	if past := p.editPast(); past.untoldEnds < maxFormers {
 		past.untoldEnds++
 		t.endings = append(t.endings, untoldEnding{p, ending})
 	}
 }
 
-// endOther notes that o has ended: it is remembered, so that a second report of
+// endFormer notes that o has ended: it is remembered, so that a second report of
 // that is none.
-func (t *Tracker) endOther(o *other, reason Reason) {
-	t.unlink(&o.body)
-	t.forgive(&o.body)
-	o.insists, o.stands, o.ended = false, false, reason
+func (t *Tracker) endFormer(o *former, reason Reason) {
+	t.unlink(&o.process)
+	t.clearLoss(&o.process)
+	o.beatsOn, o.presumed, o.ended = false, false, reason
 }
 
-// lookBeside tells the end of each process of p that has been silent for too
+// lookAtFormers tells the end of each process of p that has been silent for too
 // long while another one lives.
-func (t *Tracker) lookBeside(p *peer, now time.Time) {
+func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
 	}
-	for _, o := range p.others {
+	for _, o := range p.formers {
 		if o.lives() && t.tickV >= o.deadV+TickInterval {
-			if o.insists { // else it was replaced
-				t.tellEnding(p, &o.body, o.evidence, nil, now)
+			if o.beatsOn { // else it was replaced
+				t.tellEnding(p, &o.process, o.evidence, nil, now)
 			}
-			t.endOther(o, o.evidence)
+			t.endFormer(o, o.evidence)
 			p.changed = true
 		}
 	}
 	if t.tickV >= p.deadV+TickInterval {
 		t.inquire(p, t.tickV)
-		t.tellEnding(p, &p.body, p.evidence, nil, now)
+		t.tellEnding(p, &p.process, p.evidence, nil, now)
 		t.promote(p, p.evidence)
 	}
 }

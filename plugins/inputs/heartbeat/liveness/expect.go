@@ -19,8 +19,8 @@ type Expected struct {
 // placeholder stands for it.
 type expectation struct {
 	Expected
-	addr   netip.Addr // Source, if that is one
-	nobody *peer      // the placeholder
+	addr        netip.Addr // Source, if that is one
+	placeholder *peer      // the placeholder
 }
 
 func (e *expectation) id() ID {
@@ -30,7 +30,7 @@ func (e *expectation) id() ID {
 // fits tells whether p is one of those who are expected.
 func (e *expectation) fits(p *peer) bool {
 	switch {
-	case p.nobody:
+	case p.expected:
 		return false
 	case p.id == e.id():
 		return true
@@ -82,11 +82,11 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	stands := make(map[*peer]bool)
 	for _, e := range named {
 		if !met[e] {
-			e.nobody = t.placeholder(e, now)
-			stands[e.nobody] = true
+			e.placeholder = t.placeholder(e, now)
+			stands[e.placeholder] = true
 		}
 	}
-	t.disappoint(stands, now)
+	t.dropPlaceholders(stands, now)
 	return t.out
 }
 
@@ -95,7 +95,7 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
-		if p.nobody {
+		if p.expected {
 			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id)})
 		}
 	}
@@ -128,23 +128,23 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 		return p
 	}
 	p := t.add(e.id(), e.addr)
-	p.nobody = true
+	p.expected = true
 	t.placeholders++
 	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 	p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
-	t.renew(p, &p.body, p.heardV)
+	t.renew(p, &p.process, p.heardV)
 	t.touch(p)
 	t.rewake(p)
 	return p
 }
 
-// disappoint drops the placeholders that stand for nobody any more.
-func (t *Tracker) disappoint(stands map[*peer]bool, now time.Time) {
+// dropPlaceholders drops the placeholders that stand for nobody any more.
+func (t *Tracker) dropPlaceholders(stands map[*peer]bool, now time.Time) {
 	if t.placeholders == 0 {
 		return
 	}
 	for _, p := range slices.Clone(t.order) {
-		if p.nobody && !stands[p] {
+		if p.expected && !stands[p] {
 			t.become(p, Unknown, ReasonForgotten, now)
 			t.remove(p)
 		}
@@ -154,31 +154,31 @@ func (t *Tracker) disappoint(stands map[*peer]bool, now time.Time) {
 // meet ends the expectations that p meets. A placeholder may stand for
 // several, and p may itself have been one.
 func (t *Tracker) meet(p *peer, now time.Time) {
-	if p.nobody {
-		p.nobody = false
+	if p.expected {
+		p.expected = false
 		t.placeholders--
 	}
 	for e := range t.expectations.of(p) {
-		nobody := e.nobody
-		if nobody == nil || nobody != p && !e.fits(p) {
+		placeholder := e.placeholder
+		if placeholder == nil || placeholder != p && !e.fits(p) {
 			continue
 		}
-		if e.nobody = nil; nobody != p && !t.standsForOthers(nobody) {
-			t.closeSeries(nobody, now)
-			t.put(nobody, Unknown, ReasonReplaced)
-			t.remove(nobody)
+		if e.placeholder = nil; placeholder != p && !t.standsForMore(placeholder) {
+			t.closeSeries(placeholder, now)
+			t.put(placeholder, Unknown, ReasonReplaced)
+			t.remove(placeholder)
 		}
 	}
 }
 
-func (t *Tracker) standsForOthers(nobody *peer) bool {
-	return slices.ContainsFunc(t.expectations.byID[nobody.id], func(e *expectation) bool { return e.nobody == nobody })
+func (t *Tracker) standsForMore(placeholder *peer) bool {
+	return slices.ContainsFunc(t.expectations.byID[placeholder.id], func(e *expectation) bool { return e.placeholder == placeholder })
 }
 
 // lastExpected tells whether p is a placeholder, or the last one known that
 // somebody expects.
 func (t *Tracker) lastExpected(p *peer) bool {
-	if p.nobody {
+	if p.expected {
 		return true
 	}
 	for e := range t.expectations.of(p) {
@@ -204,7 +204,7 @@ func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 func (t *Tracker) awaits(b *Beat) bool {
 	candidate := peer{id: b.ID, addr: b.Addr}
 	for e := range t.expectations.of(&candidate) {
-		if e.nobody != nil && e.fits(&candidate) {
+		if e.placeholder != nil && e.fits(&candidate) {
 			return true
 		}
 	}

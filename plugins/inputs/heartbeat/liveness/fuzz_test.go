@@ -255,7 +255,7 @@ func (s *storm) checkPeers() {
 			s.failf("%v is %v, nothing was told", p.id, p.state)
 		case p.state == Unknown && p.reason == ReasonIsolated && !t.isolation.on:
 			s.failf("%v is held, but nothing is isolated", p.id)
-		case p.nobody && p.beats > 0:
+		case p.expected && p.beats > 0:
 			s.failf("%v stands for somebody, but has beaten", p.id)
 		}
 	}
@@ -311,7 +311,7 @@ func (s *storm) checkSilent() {
 			s.failf("host of %v is not where the silent are", h.peers[0].id)
 		}
 		if h.living == 0 {
-			s.failf("host of %v is silent, but nobody on it lives", h.peers[0].id)
+			s.failf("host of %v is silent, but no peer of it lives", h.peers[0].id)
 		}
 	}
 	if count != len(silent) {
@@ -331,7 +331,7 @@ func (s *storm) checkConns() {
 		}
 	}
 	for _, p := range s.tracker.order {
-		for o := range p.bodies {
+		for o := range p.processes {
 			for l := o.links; l != nil; l = l.more {
 				count--
 			}
@@ -367,7 +367,7 @@ func (s *storm) isDue(p *peer) bool {
 	switch {
 	case p.state == Left && p.windowV > 0:
 		return t.tickV >= p.promiseV()
-	case p.nobody && p.state == Unknown:
+	case p.expected && p.state == Unknown:
 		return t.tickV >= p.deadlineV()
 	case p.state == Alive, p.state == Suspect, p.state == Unknown && p.reason == ReasonRestored:
 		return t.tickV >= p.deadlineV() && !p.waits() && !t.isolation.on
@@ -386,5 +386,5 @@ func (s *storm) hostOf(p *peer) string {
 
 // wasCalled reports whether id names a process of p, or one that was replaced.
 func (p *peer) wasCalled(id ID) bool {
-	return id.Nameless() && (id.PID == p.process.PID || slices.ContainsFunc(p.replaced, func(r replaced) bool { return r.pid == id.PID }))
+	return id.Nameless() && (id.PID == p.ident.PID || slices.ContainsFunc(p.replaced, func(r replaced) bool { return r.pid == id.PID }))
 }

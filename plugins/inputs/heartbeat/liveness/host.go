@@ -50,15 +50,15 @@ func (h *host) hears(life string) bool {
 
 func (h *host) silent() bool { return h.silence > 0 }
 
-// moveIn puts p among the peers of its host.
-func (t *Tracker) moveIn(p *peer) {
+// joinHost puts p among the peers of its host.
+func (t *Tracker) joinHost(p *peer) {
 	h := t.bySource[p.id.Source]
 	if h == nil {
 		h = &host{index: len(t.hosts), heard: -never}
 		t.bySource[p.id.Source] = h
 		t.hosts = append(t.hosts, h)
 	}
-	p.host, p.room = h, int32(len(h.peers))
+	p.host, p.hostIndex = h, int32(len(h.peers))
 	h.peers = append(h.peers, p)
 	h.living++
 	if p.id.Service == HostService {
@@ -66,19 +66,19 @@ func (t *Tracker) moveIn(p *peer) {
 	}
 }
 
-// moveOut takes p, which is unknown, from its host, and the host away with
+// leaveHost takes p, which is unknown, from its host, and the host away with
 // the last one.
-func (t *Tracker) moveOut(p *peer) {
+func (t *Tracker) leaveHost(p *peer) {
 	h := p.host
 	other := h.peers[len(h.peers)-1]
-	h.peers[p.room], other.room = other, p.room
+	h.peers[p.hostIndex], other.hostIndex = other, p.hostIndex
 	h.peers = slices.Delete(h.peers, len(h.peers)-1, len(h.peers))
 	h.living--
 	if h.own == p {
 		h.own = nil
 	}
 	if h.living == 0 {
-		t.isolation.speaks(h)
+		t.isolation.removeSilent(h)
 	}
 	if len(h.peers) > 0 {
 		return
@@ -131,36 +131,36 @@ func (t *Tracker) wakeWaiting(own *peer) {
 
 // lead lets the services of a host follow what has become of it. Who buries a
 // dead host buries its dead with it.
-func (t *Tracker) lead(own *peer, before State, now time.Time) {
-	buried := before == Dead && own.state == Left
+func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
+	retired := before == Dead && own.state == Left
 	for _, p := range own.host.peers {
 		if p == own {
 			continue
 		}
-		switch state, yes := p.led(own); {
-		case buried && p.state == Dead:
-			t.follow(p, Left, own, now)
+		switch state, yes := p.afterHost(own); {
+		case retired && p.state == Dead:
+			t.followHost(p, Left, own, now)
 		case yes && state == Suspect:
 			t.become(p, Suspect, p.evidence, now)
 		case yes:
-			t.follow(p, state, own, now)
+			t.followHost(p, state, own, now)
 		}
 		if own.state == Alive && p.follows() && !p.state.over() {
-			t.renew(p, &p.body, t.verdict(now)) // its own beat is still on its way
+			t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
 		}
 		t.rewake(p)
 	}
 }
 
 // follow lets p become what its host is.
-func (t *Tracker) follow(p *peer, state State, own *peer, now time.Time) {
+func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	p.setWindow(own.windowV, own.windowBy)
 	t.become(p, state, ReasonHost, now)
 }
 
 // led returns what becomes of p now that own, its host, is what it is. When a
 // host is heard again its services are not alive before they are heard too.
-func (p *peer) led(own *peer) (State, bool) {
+func (p *peer) afterHost(own *peer) (State, bool) {
 	withHost := p.unknown(ReasonHost)
 	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
 		return Suspect, withHost && own.state != Unknown

@@ -299,7 +299,7 @@ func (p *drama) check() {
 		latest = max(latest, p.deadline(a))
 	}
 	if p.tracker.tickV > latest+3*TickInterval && !v.State.over() {
-		p.failf("nobody lives, but it is %v %v", v.State, v.Reason)
+		p.failf("no process lives, but it is %v %v", v.State, v.Reason)
 	}
 	if v.State == Left && p.window > 0 && p.tracker.tickV > p.window+3*TickInterval {
 		p.failf("it has promised to be back, and is %v", v.Reason)

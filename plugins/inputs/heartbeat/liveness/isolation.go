@@ -32,7 +32,7 @@ type isolation struct {
 }
 
 // speaks notes that h is not silent.
-func (i *isolation) speaks(h *host) {
+func (i *isolation) removeSilent(h *host) {
 	if !h.silent() {
 		return
 	}
@@ -44,7 +44,7 @@ func (i *isolation) speaks(h *host) {
 
 // falls notes that p is silent, and with it its host, unless that was heard
 // after p should have been.
-func (i *isolation) falls(p *peer) {
+func (i *isolation) addSilent(p *peer) {
 	h := p.host
 	if h.silent() || h.heard > p.lastHeard()+p.span() {
 		return
@@ -168,13 +168,13 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	i := &t.isolation
 	i.on, i.grown = false, false
 	for bonus == 0 && len(i.silent) > 0 {
-		i.speaks(i.silent[0])
+		i.removeSilent(i.silent[0])
 	}
 	for _, p := range t.order {
 		if p.reason != ReasonIsolated && p.reason != ReasonRestored {
 			continue
 		}
-		past := p.remember()
+		past := p.editPast()
 		past.held, past.heldPartly, p.changed = 0, 0, true
 		past.spared += t.tickV - i.since + bonus
 		if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {

@@ -17,7 +17,7 @@ func (t *Tracker) sweep(now time.Time) {
 	for _, hosts := range []bool{true, false} {
 		for _, p := range t.due {
 			if p.index >= 0 && (p.host.own == p) == hosts {
-				t.look(p, now)
+				t.lookAt(p, now)
 			}
 		}
 	}
@@ -25,10 +25,10 @@ func (t *Tracker) sweep(now time.Time) {
 }
 
 // look applies to p what the passing of time means.
-func (t *Tracker) look(p *peer, now time.Time) {
+func (t *Tracker) lookAt(p *peer, now time.Time) {
 	switch {
 	case p.state == Left && p.windowV > 0:
-		t.lookAfter(p, now)
+		t.lookAtPromise(p, now)
 	case t.tickV >= p.forgetV(&t.opts):
 		if t.forget(p, now) {
 			return
@@ -37,14 +37,14 @@ func (t *Tracker) look(p *peer, now time.Time) {
 		t.wakeWithHost(p)
 		return
 	default:
-		t.lookBeside(p, now)
-		t.lookSilent(p, now)
+		t.lookAtFormers(p, now)
+		t.lookAtSilence(p, now)
 	}
 	t.rewake(p)
 }
 
-// lookAfter looks whether p is back as it promised.
-func (t *Tracker) lookAfter(p *peer, now time.Time) {
+// lookAtPromise looks whether p is back as it promised.
+func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	p.setWindow(p.promiseV(), p.windowBy)
 	if t.tickV < p.windowV {
 		return // its host has asked for more
@@ -59,8 +59,8 @@ func (t *Tracker) lookAfter(p *peer, now time.Time) {
 	}
 }
 
-// lookSilent looks at one of whom beats are expected.
-func (t *Tracker) lookSilent(p *peer, now time.Time) {
+// lookAtSilence looks at one of whom beats are expected.
+func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 	switch {
 	case p.state == Alive && t.tickV >= p.suspicionV():
 		t.inquire(p, t.tickV)
@@ -69,7 +69,7 @@ func (t *Tracker) lookSilent(p *peer, now time.Time) {
 		t.countSilent(p, t.tickV) // it was so when another collector stopped
 	}
 	if t.pastDeadline(p) {
-		t.lookDead(p, now)
+		t.lookAtDeath(p, now)
 	}
 }
 
@@ -80,8 +80,8 @@ func (t *Tracker) pastDeadline(p *peer) bool {
 	return open && t.tickV >= p.deadlineV()
 }
 
-// lookDead looks at one whose silence has been too long.
-func (t *Tracker) lookDead(p *peer, now time.Time) {
+// lookAtDeath looks at one whose silence has been too long.
+func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 	proved := p.proves()
 	t.inquire(p, t.tickV)
 	switch {
@@ -89,7 +89,7 @@ func (t *Tracker) lookDead(p *peer, now time.Time) {
 		if proved && !p.proves() {
 			t.countSilent(p, t.tickV)
 		}
-	case p.nobody:
+	case p.expected:
 		t.become(p, Dead, ReasonNeverSeen, now)
 	case t.holds(p):
 		t.hold(p, now)
@@ -108,7 +108,7 @@ func (t *Tracker) secondTick(p *peer) bool {
 // its host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	for o := range p.living { // all of them end with it
-		t.endOther(o, o.evidence)
+		t.endFormer(o, o.evidence)
 	}
 	if window := p.promiseV(); window > t.verdict(now) {
 		p.setWindow(window, p.windowBy)
@@ -136,18 +136,18 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 
 // remove takes p, which is unknown, out of everything.
 func (t *Tracker) remove(p *peer) {
-	if p.nobody {
+	if p.expected {
 		t.placeholders--
 	}
 	t.noteGone(p.id)
 	t.recount(p, 0)
 	t.vacant.remove(p)
-	for o := range p.bodies {
+	for o := range p.processes {
 		t.unlink(o)
-		t.forgive(o)
+		t.clearLoss(o)
 	}
 	t.counts[Unknown]--
-	t.moveOut(p)
+	t.leaveHost(p)
 	t.forgetAliases(p)
 	last := len(t.order) - 1
 	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]

@@ -7,7 +7,7 @@ import "time"
 // another one, unless that was a one-shot: those make one schedule together.
 // Numbers tell best. Beats without them are all there on a long connection;
 // elsewhere their distance tells.
-func (p *peer) steps(o *body, b *Beat, numbered int64, before Run) int64 {
+func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 	s, over := &o.schedule, o.over(b.Conn)
 	switch {
 	case s.interval == 0:
@@ -24,7 +24,7 @@ func (p *peer) steps(o *body, b *Beat, numbered int64, before Run) int64 {
 
 // learn learns from a beat of o, which came so long after the one before, when the
 // next ones are due. lost is for how long the collector has just not listened.
-func (t *Tracker) learn(o *body, b *Beat, steps int64, gap, lost time.Duration) {
+func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
 	o.margin = b.Margin
 	if o.interval != b.Interval {
 		o.interval, o.schedule, steps = b.Interval, schedule{}, 0
@@ -43,7 +43,7 @@ func (t *Tracker) learn(o *body, b *Beat, steps int64, gap, lost time.Duration) 
 }
 
 // renew grants o, a process of p, the whole silence that it is allowed.
-func (t *Tracker) renew(p *peer, o *body, from time.Duration) {
+func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 	silence := t.silence(p, o)
 	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }

@@ -89,10 +89,10 @@ func (m *model) observe(at time.Duration, b *Beat) Fate {
 
 // leave lets p go, and with a dead host its dead.
 func (m *model) leave(id ID, p *modelPeer, now time.Duration) {
-	buried := p.state == Dead && id.Service == HostService
+	retired := p.state == Dead && id.Service == HostService
 	m.set(p, Left, ReasonLeaving, now)
 	for other, dead := range m.peers {
-		if buried && other.Source == id.Source && dead.state == Dead {
+		if retired && other.Source == id.Source && dead.state == Dead {
 			dead.window = p.window
 			m.set(dead, Left, ReasonHost, now)
 		}

@@ -5,10 +5,10 @@ import (
 	"strings"
 )
 
-// forNobody reports whether b is a goodbye for a peer that is not known, of a
+// unknownGoodbye reports whether b is a goodbye for a peer that is not known, of a
 // sender that is not known either: nobody leaves then. The first word of a job
 // that ended at once is its goodbye too; it has an exit code.
-func (t *Tracker) forNobody(b *Beat) bool {
+func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	if b.Status != SaysLeaving || b.HasExitCode || t.known(b) != nil {
 		return false
 	}
@@ -35,7 +35,7 @@ func (t *Tracker) Near(id ID) []string {
 	var near []string
 	if h := t.bySource[id.Source]; h != nil {
 		for _, p := range h.peers[:min(maxNearby, len(h.peers))] {
-			if !p.nobody && distance(id.Service, p.id.Service) <= nearby && len(near) < maxNear {
+			if !p.expected && distance(id.Service, p.id.Service) <= nearby && len(near) < maxNear {
 				near = append(near, p.id.String())
 			}
 		}

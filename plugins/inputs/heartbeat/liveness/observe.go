@@ -43,14 +43,14 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if t.Foreign(b) {
 		return Outcome{Fate: Foreign}
 	}
-	if t.forNobody(b) {
+	if t.unknownGoodbye(b) {
 		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
 	}
 	p := t.find(b, now)
 	if p == nil {
 		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
 	}
-	p.own(b.User)
+	p.setOwner(b.User)
 	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
@@ -66,17 +66,17 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
 	first, ended := p.beats == 0, p.state.over() && !p.reason.inferred()
-	o, who := t.identify(p, b, at)
-	anew := who == newOne || who == bootedOne
+	o, match := t.identify(p, b, at)
+	anew := match == newProcess || match == bootedProcess
 	at = max(at, o.heard) // a gap is never negative
-	if !first && who != strangeOne {
+	if !first && match != strangeProcess {
 		out.Gap = at - o.heard
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
 	t.count(p, out.Lost)
-	event := t.note(p, b, who, at)
-	if who != strangeOne {
-		t.visit(p, o, b, first || anew)
+	event := t.note(p, b, match, at)
+	if match != strangeProcess {
+		t.noteVisit(p, o, b, first || anew)
 		t.hear(p, o, b, at, now)
 	}
 	if b.Status == SaysAlive {
@@ -91,7 +91,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	out.Silence = t.silence(p, o)
 	out.Fate, out.At = t.admit(p, b, at, now)
 	t.quiet = out.Fate == Limited
-	t.believe(p, b, o, who, numbered, now)
+	t.believe(p, b, o, match, numbered, now)
 	t.tellOf(p, event, b.Addr, now)
 	t.quiet = false
 	t.noteBeat(p)
@@ -104,7 +104,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 func (t *Tracker) count(p *peer, lost int64) {
 	p.beats++
 	if lost > 0 {
-		t.noteMishaps(p, &p.remember().Lost, uint64(lost))
+		t.noteMishaps(p, &p.editPast().Lost, uint64(lost))
 	}
 }
 
@@ -119,7 +119,7 @@ func (t *Tracker) tellOf(p *peer, event Event, addr netip.Addr, now time.Time) {
 // admit returns whether a beat of p is worth a metric, and the stamp for that.
 func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
 	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
-		t.noteMishaps(p, &p.remember().Limited, 1)
+		t.noteMishaps(p, &p.editPast().Limited, 1)
 		return Limited, time.Time{}
 	}
 	t.relabel(p, b.Labels, now)
@@ -127,14 +127,14 @@ func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate
 }
 
 // hear notes when and over what a beat came.
-func (t *Tracker) hear(p *peer, o *body, b *Beat, at time.Duration, now time.Time) {
+func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
 	p.changed = p.changed || o.cutLong
 	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false
 	p.forgetHold()
 	p.host.heard = at
-	t.forgive(o)
-	t.isolation.speaks(p.host)
+	t.clearLoss(o)
+	t.isolation.removeSilent(p.host)
 	t.hearOver(p, o, b.Conn, at)
 	p.lone = p.lone && !p.onLong()
 	t.wakeWaiting(p)
@@ -151,16 +151,16 @@ func jitter(gap, interval time.Duration, lost int64) time.Duration {
 // stale deals with a beat that was heard already, or after a later one. It is no
 // life, but shows that a process has another connection.
 func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
-	if p.body.is(b) {
-		t.hearOver(p, &p.body, b.Conn, now.Sub(t.epoch))
+	if p.process.is(b) {
+		t.hearOver(p, &p.process, b.Conn, now.Sub(t.epoch))
 	}
-	out := Outcome{Fate: Duplicate, Silence: t.silence(p, &p.body), Transitions: t.out}
+	out := Outcome{Fate: Duplicate, Silence: t.silence(p, &p.process), Transitions: t.out}
 	if place == late {
 		out.Fate = Late
-		t.noteMishaps(p, &p.remember().Late, 1)
+		t.noteMishaps(p, &p.editPast().Late, 1)
 		return out
 	}
-	t.noteMishaps(p, &p.remember().Duplicates, 1)
+	t.noteMishaps(p, &p.editPast().Duplicates, 1)
 	return out
 }
 
@@ -168,10 +168,10 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 // takes, or a new one. It returns nil if there is no room.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.known(b); p != nil {
-		if p.nobody {
+		if p.expected {
 			t.meet(p, now)
 		}
-		if p.id.Nameless() && p.process.PID != 0 && p.process.PID != b.ID.PID {
+		if p.id.Nameless() && p.ident.PID != 0 && p.ident.PID != b.ID.PID {
 			return t.separate(p, b, now)
 		}
 		return p
@@ -188,7 +188,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 // enter takes the peer of b in.
 func (t *Tracker) enter(b *Beat, now time.Time) *peer {
 	p := t.add(b.ID, b.Addr)
-	p.process, p.life = b.Process, b.life()
+	p.ident, p.life = b.Process, b.life()
 	t.meet(p, now)
 	return p
 }
@@ -220,7 +220,7 @@ func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	t.order = append(t.order, p)
 	t.wake = append(t.wake, never)
 	t.counts[Unknown]++
-	t.moveIn(p)
+	t.joinHost(p)
 	return p
 }
 
@@ -247,20 +247,20 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 }
 
 // believe draws from a beat what it says of o, a process of p.
-func (t *Tracker) believe(p *peer, b *Beat, o *body, who who, known bool, now time.Time) {
-	if o == &p.body {
+func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
+	if o == &p.process {
 		t.locate(p, b.Addr, now)
 	}
-	if p.windowV <= t.verdict(now) || who == newOne || who == bootedOne {
+	if p.windowV <= t.verdict(now) || match == newProcess || match == bootedProcess {
 		p.closeWindow() // it is over, or p is back
 	}
 	switch {
 	case b.Status == SaysAlive:
-		t.revive(p, b, o, who, now)
+		t.revive(p, b, o, match, now)
 	case b.Cancel:
 		t.cancel(p, now)
 	default:
-		t.finish(p, b, o, who, known, now)
+		t.finish(p, b, o, match, known, now)
 	}
 }
 
@@ -274,19 +274,19 @@ func (p *peer) takeHealth(said Health) {
 	p.health = said
 }
 
-func (t *Tracker) revive(p *peer, b *Beat, o *body, who who, now time.Time) {
-	if p.state == Dead && p.reason.inferred() && who == sameOne {
-		p.remember().Mistakes++
+func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Time) {
+	if p.state == Dead && p.reason.inferred() && match == sameProcess {
+		p.editPast().Mistakes++
 	}
 	p.keepPromise(b)
 	p.takeHealth(b.Health)
-	if who == formerOne {
-		former := p.other(b)
+	if match == formerProcess {
+		former := p.formerOf(b)
 		if former.ended.inferred() {
-			p.remember().Mistakes++
+			p.editPast().Mistakes++
 		}
-		p.changed = p.changed || !former.insists
-		former.insists, former.stands, former.ended = true, false, ReasonNone
+		p.changed = p.changed || !former.beatsOn
+		former.beatsOn, former.presumed, former.ended = true, false, ReasonNone
 	}
 	if p.host.own == p {
 		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed

@@ -17,19 +17,19 @@ const (
 // epoch, or on the verdict clock where their name ends in V. What every beat
 // needs stands here, what most peers never need in their past.
 type peer struct {
-	id     ID
-	index  int32 // in Tracker.order; -1 once it is forgotten
-	room   int32 // in host.peers
-	host   *host
-	terms  *Terms
-	addr   netip.Addr // of its process
-	labels []Label    // never written to, only replaced
+	id        ID
+	index     int32 // in Tracker.order; -1 once it is forgotten
+	hostIndex int32 // in host.peers
+	host      *host
+	terms     *Terms
+	addr      netip.Addr // of its process
+	labels    []Label    // never written to, only replaced
 
 	state     State
 	reason    Reason
 	told      State // which may be older than state
 	untold    bool  // it stands in Tracker.untold
-	nobody    bool  // it stands for whom the operator expects
+	expected  bool  // it stands for whom the operator expects
 	lone      bool  // one process, nameless, was heard over one short connection or by one datagram
 	here      uint8 // beats that this collector has heard, up to fewBeats
 	shift     uint8 // of peer.total
@@ -42,7 +42,7 @@ type peer struct {
 	sinceUTC  int64 // unix ns
 	toldSince time.Duration
 
-	body           // the process that holds its place
+	process        // the process that holds its place
 	dueTick uint64 // the tick that last found it past its deadline
 
 	runs  runs
@@ -67,8 +67,8 @@ type past struct {
 	shared    bool          // that sender beat for the host, too
 	postponed bool          // the end of the window was put off
 
-	untoldEnds   uint8    // of it in Tracker.endings
-	others       []*other // processes whose place was taken
+	untoldEnds   uint8     // of it in Tracker.endings
+	formers      []*former // processes whose place was taken
 	replaced     []replaced
 	hasExitCode  bool
 	exitCode     int64
@@ -85,7 +85,7 @@ type past struct {
 var noPast past
 
 // remember returns the past of p to write to it.
-func (p *peer) remember() *past {
+func (p *peer) editPast() *past {
 	if p.past == &noPast {
 		p.past = new(past)
 	}
@@ -96,7 +96,7 @@ func (p *peer) counters() Counters { return Counters{p.beats, p.Mishaps} }
 
 func (p *peer) setWindow(until time.Duration, by string) {
 	if p.windowV != until || p.windowBy != by {
-		past := p.remember()
+		past := p.editPast()
 		past.windowV, past.windowBy = until, by
 		p.changed = true
 	}
@@ -104,7 +104,7 @@ func (p *peer) setWindow(until time.Duration, by string) {
 
 func (p *peer) setExit(code int64, has bool) {
 	if p.exitCode != code || p.hasExitCode != has {
-		past := p.remember()
+		past := p.editPast()
 		past.exitCode, past.hasExitCode = code, has
 		p.changed = true
 	}
@@ -112,7 +112,7 @@ func (p *peer) setExit(code int64, has bool) {
 
 func (p *peer) forgetHold() {
 	if p.held > 0 || p.spared > 0 {
-		past := p.remember()
+		past := p.editPast()
 		past.held, past.heldPartly, past.spared = 0, 0, 0
 	}
 }
@@ -160,7 +160,7 @@ func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
 		return min(p.suspicionV(), p.nextEndV())
-	case p.state == Suspect, p.nobody && p.state == Unknown, p.reason == ReasonRestored:
+	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
 		return min(p.deadlineV(), p.nextEndV())
 	case p.state == Left && p.windowV > 0:
 		return p.windowV
@@ -188,7 +188,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 
 // noteChange remembers a change into or out of dead.
 func (p *peer) noteChange(at time.Duration) {
-	past := p.remember()
+	past := p.editPast()
 	past.changes[past.changeCount%flapChanges] = at
 	past.changeCount++
 }

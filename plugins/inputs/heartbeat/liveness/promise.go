@@ -15,7 +15,7 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool) {
 			by = b.life()
 		}
 		p.setWindow(max(p.windowV, p.heardV+b.BackIn), by)
-		p.remember().shared, p.changed = p.host.hears(by), true
+		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
 		t.expectNoMore(p)
 		for _, service := range p.host.peers {
@@ -34,7 +34,7 @@ func (t *Tracker) expectNoMore(p *peer) {
 func (p *peer) closeWindow() {
 	p.setWindow(0, "")
 	if p.postponed || p.shared {
-		past := p.remember()
+		past := p.editPast()
 		past.postponed, past.shared = false, false
 	}
 }
@@ -67,7 +67,7 @@ func (t *Tracker) expect(p *peer, now time.Time) {
 	case p.windowV == 0:
 		return
 	case p.state == Left:
-		p.setWindow(min(p.windowV, t.verdict(now)+t.silence(p, &p.body).Dead), "")
+		p.setWindow(min(p.windowV, t.verdict(now)+t.silence(p, &p.process).Dead), "")
 	default:
 		p.closeWindow()
 	}
@@ -108,7 +108,7 @@ func (t *Tracker) putOff(p *peer) bool {
 	if own := p.host.own; !yes || p.postponed || t.dropped(p) || own.state != Alive {
 		return false
 	}
-	past := p.remember()
+	past := p.editPast()
 	past.postponed, p.changed = true, true
 	past.windowV = min(s.sinceV+(rounds+1)*p.host.own.span(), 2*p.windowV-p.heardV)
 	return true

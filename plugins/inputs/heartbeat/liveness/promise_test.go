@@ -121,14 +121,14 @@ func TestScheduleSurvivesRestarts(t *testing.T) {
 	a.lost = func() bool { n++; return n%3 > 0 } // a bad link
 	c.pass(20 * time.Minute)
 	p := c.tracker.order[0]
-	before := c.tracker.silence(p, &p.body).Dead
+	before := c.tracker.silence(p, &p.process).Dead
 	require.Greater(t, before, 60*time.Second)
 	schedule := p.schedule
 	c.restart(time.Second)
 	p = c.tracker.order[0]
 	require.Equal(t, schedule.lateness, p.schedule.lateness)
 	require.Equal(t, schedule.taught, p.schedule.taught)
-	require.Equal(t, before, c.tracker.silence(p, &p.body).Dead)
+	require.Equal(t, before, c.tracker.silence(p, &p.process).Dead)
 }
 
 // A thousand senders find the collector again after ten minutes, each within

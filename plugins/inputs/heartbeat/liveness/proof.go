@@ -42,7 +42,7 @@ func (t *Tracker) Foreign(b *Beat) bool {
 
 // own lets a peer belong to the user that speaks for it, if that is a common one
 // who may.
-func (p *peer) own(user uint32) {
+func (p *peer) setOwner(user uint32) {
 	if user != 0 && p.proven().owner != user {
 		p.prove().owner = user
 	}

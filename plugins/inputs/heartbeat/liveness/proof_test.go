@@ -10,7 +10,7 @@ import (
 
 // A peer belongs to the user that spoke for it first, until it has left.
 func TestPeerBelongsToAUser(t *testing.T) {
-	const nobody, alice, bob = 0, 1000, 1001
+	const root, alice, bob = 0, 1000, 1001
 	for name, c := range map[string]struct {
 		before []uint32 // who beats, one after the other
 		ends   Status   // said by the last of them
@@ -21,14 +21,14 @@ func TestPeerBelongsToAUser(t *testing.T) {
 		"another one's":          {[]uint32{alice}, SaysAlive, bob, Foreign},
 		"another one's, dead":    {[]uint32{alice}, SaysDead, bob, Foreign},
 		"another one's, left":    {[]uint32{alice}, SaysLeaving, bob, Accepted},
-		"root":                   {[]uint32{alice}, SaysAlive, nobody, Accepted},
-		"after root":             {[]uint32{nobody}, SaysAlive, alice, Accepted},
-		"root takes nothing":     {[]uint32{alice, nobody}, SaysAlive, bob, Foreign},
-		"root retires":           {[]uint32{alice, nobody}, SaysLeaving, bob, Accepted},
+		"root":                   {[]uint32{alice}, SaysAlive, root, Accepted},
+		"after root":             {[]uint32{root}, SaysAlive, alice, Accepted},
+		"root takes nothing":     {[]uint32{alice, root}, SaysAlive, bob, Foreign},
+		"root retires":           {[]uint32{alice, root}, SaysLeaving, bob, Accepted},
 		"a stranger":             {nil, SaysAlive, bob, Accepted},
 		"it goes to the next":    {[]uint32{alice}, SaysLeaving, alice, Accepted},
-		"and belongs to nobody":  {[]uint32{nobody, nobody}, SaysAlive, bob, Accepted},
-		"other transports are 0": {[]uint32{alice}, SaysDead, nobody, Accepted},
+		"and belongs to nobody":  {[]uint32{root, root}, SaysAlive, bob, Accepted},
+		"other transports are 0": {[]uint32{alice}, SaysDead, root, Accepted},
 	} {
 		for _, status := range []Status{SaysAlive, SaysLeaving, SaysDead} {
 			for _, restarted := range []bool{false, true} {

@@ -45,8 +45,8 @@ func drawChance(rnd *rand.Rand) *chance {
 	return c
 }
 
-// A witness checks what is told of one peer against what was promised.
-type witness struct {
+// A watcher checks what is told of one peer against what was promised.
+type watcher struct {
 	t        *testing.T
 	name     string
 	c        *chance
@@ -72,7 +72,7 @@ func TestNoDeathBeforeItsPromise(t *testing.T) {
 			deaths := 0
 			for n := part * each; n < (part+1)*each; n++ {
 				c := drawChance(rand.New(rand.NewPCG(uint64(n), 42)))
-				w := &witness{t: t, name: fmt.Sprintf("case %d, every %v, declared %v", n, c.every, c.interval), c: c, tracker: New(c.opts, epoch)}
+				w := &watcher{t: t, name: fmt.Sprintf("case %d, every %v, declared %v", n, c.every, c.interval), c: c, tracker: New(c.opts, epoch)}
 				w.play()
 				deaths += int(w.tracker.order[0].Deaths)
 			}
@@ -81,7 +81,7 @@ func TestNoDeathBeforeItsPromise(t *testing.T) {
 	}
 }
 
-func (w *witness) play() {
+func (w *watcher) play() {
 	at, seq := time.Duration(w.c.rnd.Int64N(int64(TickInterval))), int64(0)
 	for range 6 + w.c.rnd.IntN(12) {
 		w.until(at)
@@ -100,7 +100,7 @@ func (w *witness) play() {
 
 // until lets time pass. It does not tick where nothing can happen: each tick
 // but those around the deadlines costs time, and proves nothing.
-func (w *witness) until(end time.Duration) {
+func (w *watcher) until(end time.Duration) {
 	for w.lastTick+TickInterval <= end {
 		w.now = w.lastTick + TickInterval
 		if w.c.rnd.IntN(200) == 0 {
@@ -120,7 +120,7 @@ func (w *witness) until(end time.Duration) {
 	w.now = max(w.now, end)
 }
 
-func (w *witness) beat(seq int64) {
+func (w *watcher) beat(seq int64) {
 	b := &Beat{ID: peerID("web-1", "nginx"), Interval: w.c.interval}
 	if w.c.seq {
 		b.Run, b.Seq = "r", seq
@@ -138,7 +138,7 @@ func (w *witness) beat(seq int64) {
 
 // bounds checks the promise itself: not shorter than interval and margin, and
 // not longer than what is stated.
-func (w *witness) bounds() {
+func (w *watcher) bounds() {
 	terms, silence := &w.c.opts.Terms, w.promised
 	least := terms.silence(w.c.interval, 0, nil, 0).Dead
 	most := least
@@ -157,7 +157,7 @@ func (w *witness) bounds() {
 	require.Less(w.t, silence.Suspect, silence.Dead, w.name)
 }
 
-func (w *witness) hear(transitions []Transition) {
+func (w *watcher) hear(transitions []Transition) {
 	for _, tr := range transitions {
 		if tr.Event != Changed {
 			continue

@@ -103,9 +103,9 @@ func (t *Tracker) record(p *peer, now time.Time) Record {
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
-		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong() || p.cutLong,
+		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.onLong() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded, Heard: now.Add(p.heard - at),
-		Process: p.process, Runs: p.runs.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
+		Process: p.ident, Runs: p.runs.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
 		Speaker: p.life, Speakers: p.speakers(),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
@@ -120,7 +120,7 @@ func (t *Tracker) record(p *peer, now time.Time) Record {
 // recordSilence notes in r how long p has been silent and may be.
 func (t *Tracker) recordSilence(r *Record, p *peer, verdict time.Duration) {
 	r.Interval, r.Margin, r.Used, r.Dead = p.interval, p.margin, max(verdict-p.heardV, 0), max(p.deadV-p.heardV, 0)
-	r.Extended, r.Bonus, r.Rule = p.extended, t.bonus(p), t.silence(p, &p.body).Rule
+	r.Extended, r.Bonus, r.Rule = p.extended, t.bonus(p), t.silence(p, &p.process).Rule
 	r.Learnt, r.Lateness, r.Taught = p.schedule.interval, p.schedule.lateness, p.schedule.taught
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
@@ -136,10 +136,10 @@ func (t *Tracker) recordSilence(r *Record, p *peer, verdict time.Duration) {
 
 // recordProcesses notes in r the processes of p beside the one that holds its place.
 func (r *Record) recordProcesses(p *peer, verdict time.Duration) {
-	for _, o := range p.others {
+	for _, o := range p.formers {
 		r.Others = append(r.Others, Other{
-			Process: o.process, Life: o.life, Interval: o.interval, Margin: o.margin, Used: max(verdict-o.heardV, 0), Dead: max(o.deadV-o.heardV, 0),
-			Watched: o.watched, Evidence: o.evidence, Insists: o.insists, Lives: o.lives(), Ended: o.ended,
+			Process: o.ident, Life: o.life, Interval: o.interval, Margin: o.margin, Used: max(verdict-o.heardV, 0), Dead: max(o.deadV-o.heardV, 0),
+			Watched: o.watched, Evidence: o.evidence, Insists: o.beatsOn, Lives: o.lives(), Ended: o.ended,
 		})
 	}
 	for _, before := range p.replaced {
@@ -232,8 +232,8 @@ func spanOf(interval, dead time.Duration) time.Duration {
 
 // bonus returns by how much the deadline of p is later than its rule says.
 func (t *Tracker) bonus(p *peer) time.Duration {
-	allowed := t.silence(p, &p.body).Dead
-	if p.extended && !p.nobody {
+	allowed := t.silence(p, &p.process).Dead
+	if p.extended && !p.expected {
 		allowed += p.span()
 	}
 	return max(p.deadV-p.heardV-allowed, 0)
@@ -252,21 +252,21 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	switch {
 	case p == nil || p.id != r.ID: // then it only leads to another one
 		p = t.add(r.ID, r.Addr)
-	case p.nobody:
+	case p.expected:
 		p.addr = r.Addr
 	default:
 		t.takeTotals(p, r)
 		t.takePromise(p, r, pauseSince(saved, now))
 		return nil
 	}
-	if r.Expected && !p.nobody {
+	if r.Expected && !p.expected {
 		t.placeholders++
 	} else if !r.Expected {
 		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
-	t.resurrect(p, r, saved, now)
+	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r)
 	t.resumeState(p, r, pause, now)
 	if p.state == Dead || r.Long || r.Lone {
@@ -286,7 +286,7 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 		return
 	}
 	p.beats += r.Beats
-	past := p.remember()
+	past := p.editPast()
 	past.deadFor += r.DeadFor
 	for i, total := range past.totals() {
 		*total += *r.totals()[i]
@@ -298,12 +298,12 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 // nothing since and has not kept it. What t has listened meanwhile counts.
 func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
 	left := r.Window - min(pause, t.tickV)
-	same := p.process.is(r.Process) && (r.WindowBy == "" || p.life == "" || p.life == lifeOf(r.WindowBy))
+	same := p.ident.is(r.Process) && (r.WindowBy == "" || p.life == "" || p.life == lifeOf(r.WindowBy))
 	if left <= 0 || !same || p.windowV > 0 {
 		return
 	}
 	p.setWindow(t.tickV+left, lifeOf(r.WindowBy))
-	p.remember().shared = r.Shared
+	p.editPast().shared = r.Shared
 	t.rewake(p)
 }
 
@@ -319,14 +319,14 @@ func pauseSince(saved, now time.Time) time.Duration {
 	return 0
 }
 
-// resurrect fills p with what time does not change.
-func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
+// restoreFacts fills p with what time does not change.
+func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
-	p.labels, p.nobody, p.watched, p.process = r.Labels, r.Expected, r.Watched, r.Process
+	p.labels, p.expected, p.watched, p.ident = r.Labels, r.Expected, r.Watched, r.Process
 	p.interval, p.margin, p.evidence, p.life, p.lone = r.Interval, r.Margin, r.Evidence, lifeOf(r.Speaker), r.Lone
 	p.heard = at - ago(r.Heard)
-	if !p.nobody {
+	if !p.expected {
 		p.host.heard = max(p.host.heard, p.heard)
 	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
@@ -356,9 +356,9 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 // that the end of a connection has brought nearer stays near.
 func (t *Tracker) resumeSilence(p *peer, r *Record) {
 	p.heardV = t.tickV - r.Used
-	t.renew(p, &p.body, p.heardV)
+	t.renew(p, &p.process, p.heardV)
 	p.extended = true
-	if more := p.span(); !p.nobody {
+	if more := p.span(); !p.expected {
 		p.suspectV += more + r.Bonus
 		p.deadV += more + r.Bonus
 		if r.Extended {
@@ -371,28 +371,28 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 	}
 	if r.Window > 0 {
 		p.setWindow(t.tickV+r.Window, lifeOf(r.WindowBy))
-		p.remember().shared = r.Shared
+		p.editPast().shared = r.Shared
 	}
-	t.resumeOthers(p, r)
+	t.resumeFormers(p, r)
 	if r.Evidence == ReasonConnClosed {
 		p.loss = &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}
 	}
 }
 
-// resumeOthers lets the silence of the other processes of p go on. Those that
+// resumeFormers lets the silence of the other processes of p go on. Those that
 // live have lost their connections with the other collector, and are given as
 // much time to be back.
-func (t *Tracker) resumeOthers(p *peer, r *Record) {
+func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	for _, before := range r.Others {
 		heardV := t.tickV - before.Used
 		deadV := heardV + before.Dead + spanOf(before.Interval, before.Dead)
-		past := p.remember()
-		past.others = append(past.others, &other{
-			body: body{
-				process: before.Process, life: before.Life, interval: before.Interval, margin: before.Margin,
+		past := p.editPast()
+		past.formers = append(past.formers, &former{
+			process: process{
+				ident: before.Process, life: before.Life, interval: before.Interval, margin: before.Margin,
 				heard: p.heard, heardV: heardV, suspectV: deadV, deadV: deadV, watched: before.Watched, evidence: before.Evidence, extended: true,
 			},
-			insists: before.Insists, stands: before.Lives, ended: before.Ended,
+			beatsOn: before.Insists, presumed: before.Lives, ended: before.Ended,
 		})
 	}
 	for _, before := range r.Replaced {
@@ -401,10 +401,10 @@ func (t *Tracker) resumeOthers(p *peer, r *Record) {
 			continue
 		}
 		t.peers[id] = p
-		past := p.remember()
+		past := p.editPast()
 		past.replaced = append(past.replaced, replaced{pid: before.PID, heard: p.heard, heardV: t.tickV - before.Used, deadV: t.tickV - before.Used + before.Dead + p.span()})
 	}
-	if id := (ID{Source: p.id.Source, PID: p.process.PID}); p.id.Nameless() && p.process.PID != 0 && t.peers[id] == nil {
+	if id := (ID{Source: p.id.Source, PID: p.ident.PID}); p.id.Nameless() && p.ident.PID != 0 && t.peers[id] == nil {
 		t.peers[id] = p
 	}
 }
@@ -412,7 +412,7 @@ func (t *Tracker) resumeOthers(p *peer, r *Record) {
 // resumeState lets p be what it was, if that can still be said.
 func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, now time.Time) {
 	state, reason := r.State, r.Reason
-	if !state.over() && !p.nobody && (state == Unknown || pause+r.Used >= r.Dead) {
+	if !state.over() && !p.expected && (state == Unknown || pause+r.Used >= r.Dead) {
 		state, reason = Unknown, ReasonRestored
 		p.since, p.sinceV, p.sinceUTC = now.Sub(t.epoch), t.tickV, now.UnixNano()
 	}

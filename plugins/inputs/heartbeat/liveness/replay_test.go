@@ -202,7 +202,7 @@ func TestNothingIsHeardTwice(t *testing.T) {
 func TestStrangersNeedTheTime(t *testing.T) {
 	l := newGuard(t)
 	require.Equal(t, Replayed, l.observe(l.signed("a", 1, -window-time.Millisecond)).Fate)
-	require.Zero(t, l.tracker.Len(), "nobody is made of a replay")
+	require.Zero(t, l.tracker.Len(), "a replay makes no peer")
 	require.Equal(t, Accepted, l.observe(l.signed("a", 1, -window)).Fate)
 }
 

@@ -9,11 +9,11 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	at, before := now.Sub(t.epoch), p.state
 	if before == Dead {
-		p.remember().deadFor += at - p.since
+		p.editPast().deadFor += at - p.since
 		p.noteChange(at)
 	}
 	if state == Dead {
-		p.remember().Deaths++
+		p.editPast().Deaths++
 		p.noteChange(at)
 		t.vacant.add(p)
 	}
@@ -21,7 +21,7 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	p.since, p.sinceV, p.sinceUTC = at, t.verdict(now), now.UnixNano()
 	t.announceOnce(p, now)
 	if p.host.own == p {
-		t.lead(p, before, now)
+		t.leadServices(p, before, now)
 	}
 }
 
@@ -37,7 +37,7 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 	p.state, p.reason = state, reason
 	t.touch(p)
 	if p.host.living == 0 {
-		t.isolation.speaks(p.host)
+		t.isolation.removeSilent(p.host)
 	}
 }
 
@@ -57,7 +57,7 @@ func (t *Tracker) announceOnce(p *peer, now time.Time) {
 // the most, so that nobody floods the outputs.
 func (t *Tracker) tellUntold(now time.Time) {
 	for _, e := range t.endings {
-		e.peer.remember().untoldEnds = 0
+		e.peer.editPast().untoldEnds = 0
 		if e.peer.index >= 0 {
 			t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
 		}
@@ -136,7 +136,7 @@ func (p *peer) nextEventID(tr *Transition) int64 {
 	if p.life != "" {
 		id = id.text(p.life)
 	} else {
-		id = id.text(p.process.Boot).number(uint64(p.process.PID))
+		id = id.text(p.ident.Boot).number(uint64(p.ident.PID))
 	}
 	id = id.number(uint64(kind)).number(p.Deaths).number(uint64(trail.Seq)).number(uint64(trail.Counts[kind]))
 	if tr.Event == Ended {

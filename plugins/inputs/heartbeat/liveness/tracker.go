@@ -79,7 +79,7 @@ type Tracker struct {
 	unsaved      unsaved
 
 	conns     map[ConnID]*link // the first in the list of each connection
-	witnesses map[netip.Addr]*testimony
+	witnesses map[netip.Addr]*witness
 	ends      []*loss // all ends of all witnesses, the earliest first
 
 	quiet   bool           // what happens is told at the next tick
@@ -94,7 +94,7 @@ func New(opts Options, now time.Time) *Tracker {
 	return &Tracker{
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
-		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*testimony),
+		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
 	}
 }
 
@@ -117,7 +117,7 @@ func (t *Tracker) SilenceFor(b *Beat) Silence {
 }
 
 // silence returns what is allowed to o, a process of p.
-func (t *Tracker) silence(p *peer, o *body) Silence {
+func (t *Tracker) silence(p *peer, o *process) Silence {
 	var learnt *schedule
 	if t.opts.Adaptive && o.schedule.interval > 0 {
 		learnt = &o.schedule

@@ -39,7 +39,7 @@ func TestIDIsSourceAndServiceOrPID(t *testing.T) {
 		require.Equal(t, c.want, id.String())
 	}
 	_, ok := NewID("", "nginx", 5)
-	require.False(t, ok, "a beat with neither address nor host is nobody's")
+	require.False(t, ok, "a beat with neither address nor host belongs to no peer")
 }
 
 // A margin is (missed_beats - 1/2) intervals, at most an hour, and then the

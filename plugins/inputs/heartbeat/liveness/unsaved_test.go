@@ -207,7 +207,7 @@ func TestRecordedBeatIsWorthNothingAfterACrash(t *testing.T) {
 // is hardly ever.
 func TestPaceFollowsTheShortestSilence(t *testing.T) {
 	c := newRig(t)
-	require.Equal(t, LongestPace, c.tracker.Pace(), "nobody is known")
+	require.Equal(t, LongestPace, c.tracker.Pace(), "no peer is known")
 	actors := c.join(10*time.Minute, hosts(2)...)
 	c.pass(time.Minute + 10*time.Minute)
 	require.Equal(t, LongestPace, c.tracker.Pace(), "all are well")
@@ -220,7 +220,7 @@ func TestPaceFollowsTheShortestSilence(t *testing.T) {
 	require.Equal(t, LongestPace, c.tracker.Pace(), "it is back")
 
 	c.restart(time.Second)
-	require.Less(t, c.tracker.Pace(), LongestPace, "nobody was heard yet")
+	require.Less(t, c.tracker.Pace(), LongestPace, "no peer was heard yet")
 	c.pass(11 * time.Minute)
 	require.Equal(t, LongestPace, c.tracker.Pace())
 	require.Empty(t, c.deaths())

@@ -25,7 +25,7 @@ func (v vacancies) add(p *peer) {
 		queue = list.New()
 		v[p.id.Source] = queue
 	}
-	p.remember().vacancy = queue.PushBack(p)
+	p.editPast().vacancy = queue.PushBack(p)
 }
 
 func (v vacancies) remove(p *peer) {
@@ -34,7 +34,7 @@ func (v vacancies) remove(p *peer) {
 	}
 	queue := v[p.id.Source]
 	queue.Remove(p.vacancy)
-	p.remember().vacancy = nil
+	p.editPast().vacancy = nil
 	if queue.Len() == 0 {
 		delete(v, p.id.Source)
 	}
@@ -61,7 +61,7 @@ type replaced struct {
 
 // visit notes whether p is known by no more than one visit: all that was heard
 // of it, a process without a name, came over one short connection.
-func (t *Tracker) visit(p *peer, o *body, b *Beat, anew bool) {
+func (t *Tracker) noteVisit(p *peer, o *process, b *Beat, anew bool) {
 	lone := p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
 	p.lone = lone
@@ -84,7 +84,7 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 	case p == nil || p.rate.used(now.Sub(t.epoch), t.opts.MaxBeatsPerSecond):
 		return nil
 	case p.lone:
-		t.succeed(p, b.ID, t.verdict(now))
+		t.continueAs(p, b.ID, t.verdict(now))
 	default:
 		t.replace(p, b.ID, now)
 	}
@@ -93,14 +93,14 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 
 // succeed lets p, of which one visit is known, go on with the next process.
 // Its series goes on: last_pid tells the process.
-func (t *Tracker) succeed(p *peer, id ID, verdict time.Duration) {
-	past := p.remember()
+func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
+	past := p.editPast()
 	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return r.pid == id.PID || t.expired(p, r, verdict) })
 	if len(past.replaced) == maxReplaced {
 		t.forgetAlias(p, past.replaced[0].pid)
 		past.replaced = slices.Delete(past.replaced, 0, 1)
 	}
-	past.replaced = append(past.replaced, replaced{p.process.PID, p.heard, p.heardV, p.deadV})
+	past.replaced = append(past.replaced, replaced{p.ident.PID, p.heard, p.heardV, p.deadV})
 	t.vacant.remove(p)
 	p.changed = true
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
@@ -119,7 +119,7 @@ func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 // forgetAlias lets pid not lead to p any more, unless that is known by it.
 func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	id := ID{Source: p.id.Source, PID: pid}
-	if id != p.id && pid != p.process.PID && t.peers[id] == p {
+	if id != p.id && pid != p.ident.PID && t.peers[id] == p {
 		delete(t.peers, id)
 	}
 }
@@ -136,15 +136,15 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	case full && b.Status != SaysAlive:
 		return nil
 	case full, b.Status == SaysAlive && !remembered && p.vacancy != nil && p.lone:
-		t.succeed(p, b.ID, t.verdict(now))
+		t.continueAs(p, b.ID, t.verdict(now))
 		return p
 	case p.id != b.ID:
 		own := t.enter(b, now)
 		own.trail = p.trail // it may have been known before by this name
 		return own
 	}
-	t.moveAway(p, now)
-	p.body = body{process: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
+	t.splitOff(p, now)
+	p.process = process{ident: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
 	p.runs, p.proof = runs{}, nil
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV
@@ -153,12 +153,12 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	return p
 }
 
-// moveAway makes a peer of the process that holds the place of p.
-func (t *Tracker) moveAway(p *peer, now time.Time) {
-	id := ID{Source: p.id.Source, PID: p.process.PID}
+// splitOff makes a peer of the process that holds the place of p.
+func (t *Tracker) splitOff(p *peer, now time.Time) {
+	id := ID{Source: p.id.Source, PID: p.ident.PID}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
-	own.body, own.runs, own.proof, own.lone, own.labels, own.beats = p.body, p.runs, p.proof, p.lone, p.labels, 1
+	own.process, own.runs, own.proof, own.lone, own.labels, own.beats = p.process, p.runs, p.proof, p.lone, p.labels, 1
 	own.health, own.trail = p.health, p.trail
 	for l := own.links; l != nil; l = l.more {
 		l.peer = own
@@ -188,8 +188,8 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.forgetAliases(p)
 	t.noteGone(p.id)
 	if p.extended && !p.state.over() {
-		t.peers[ID{Source: p.id.Source, PID: p.process.PID}] = p
-		p.remember().replaced = []replaced{{p.process.PID, p.heard, p.heardV, p.deadV}}
+		t.peers[ID{Source: p.id.Source, PID: p.ident.PID}] = p
+		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
 	}
 	p.id, p.health = id, HealthUntold
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
@@ -202,7 +202,7 @@ func (t *Tracker) forgetAliases(p *peer) {
 	if !p.id.Nameless() {
 		return
 	}
-	pids := []uint32{p.process.PID}
+	pids := []uint32{p.ident.PID}
 	for _, r := range p.replaced {
 		pids = append(pids, r.pid)
 	}
@@ -212,6 +212,6 @@ func (t *Tracker) forgetAliases(p *peer) {
 		}
 	}
 	if p.replaced != nil {
-		p.remember().replaced = nil
+		p.editPast().replaced = nil
 	}
 }

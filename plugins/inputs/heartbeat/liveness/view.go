@@ -60,9 +60,9 @@ func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], 
 func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	at := now.Sub(t.epoch)
 	v := View{
-		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.process.PID,
+		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health,
-		Age: at - p.lastHeard(), Lasting: at - p.since, DeadAfter: t.silence(p, &p.body).Dead,
+		Age: at - p.lastHeard(), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
 		Connected: p.connected(), Flapping: p.flapping(at),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
 		DeadFor: p.deadFor, Counters: p.counters(),
@@ -80,7 +80,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 
 // runsOut tells whether silence is running that ends in death.
 func (p *peer) runsOut() bool {
-	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.nobody || p.reason == ReasonRestored)
+	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.expected || p.reason == ReasonRestored)
 }
 
 // suspicion returns which part of the patience with p is used up.

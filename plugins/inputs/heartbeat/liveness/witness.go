@@ -19,8 +19,8 @@ type loss struct {
 	crowded  bool          // it is one of a crowd, and proves nothing
 }
 
-// A testimony is what all losses of one address say together.
-type testimony struct {
+// A witness is what all losses of one address say together.
+type witness struct {
 	ends  []*loss            // connections that ended within disconnect_grace, the earliest first
 	hangs map[*loss]struct{} // who hangs now
 	hosts map[*host]int      // losses of each host among both
@@ -32,23 +32,23 @@ func (p *peer) proves() bool {
 	return p.loss != nil && !p.loss.crowded && (p.loss.evidence == ReasonConnClosed || p.loss.evidence == ReasonHung)
 }
 
-// blame notes the evidence of the silence of o, a process of p.
-func (t *Tracker) blame(p *peer, o *body, evidence Reason, from netip.Addr, verdict time.Duration) {
+// noteLoss notes the evidence of the silence of o, a process of p.
+func (t *Tracker) noteLoss(p *peer, o *process, evidence Reason, from netip.Addr, verdict time.Duration) {
 	if o.loss != nil && o.loss.evidence == evidence && evidence == ReasonHung {
 		return // it still does
 	}
-	t.forgive(o)
+	t.clearLoss(o)
 	p.changed = p.changed || o.evidence != evidence
 	o.evidence = evidence
 	if evidence != ReasonHung && evidence != ReasonConnClosed && evidence != ReasonConnReset {
 		return
 	}
 	o.loss = &loss{peer: p, evidence: evidence, from: from, at: verdict, deadV: o.deadV}
-	t.testify(o.loss)
+	t.addToWitness(o.loss)
 }
 
-// forgive forgets how o was lost.
-func (t *Tracker) forgive(o *body) {
+// clearLoss forgets how o was lost.
+func (t *Tracker) clearLoss(o *process) {
 	if o.loss != nil && o.loss.evidence == ReasonHung {
 		w := t.witnesses[o.loss.from]
 		delete(w.hangs, o.loss)
@@ -57,13 +57,13 @@ func (t *Tracker) forgive(o *body) {
 	o.loss = nil
 }
 
-// testify adds l to the witness of its address, and tells all of them when they
+// addToWitness adds l to the witness of its address, and tells all of them when they
 // become a crowd.
-func (t *Tracker) testify(l *loss) {
+func (t *Tracker) addToWitness(l *loss) {
 	t.expireEnds(l.at)
 	w := t.witnesses[l.from]
 	if w == nil {
-		w = &testimony{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}
+		w = &witness{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}
 		t.witnesses[l.from] = w
 	}
 	crowded := len(w.hosts) >= crowdSize
@@ -84,19 +84,19 @@ func (t *Tracker) testify(l *loss) {
 
 // crowdIn takes back what the losses of w have shortened, and counts their
 // hosts as silent.
-func (t *Tracker) crowdIn(w *testimony) {
+func (t *Tracker) crowdIn(w *witness) {
 	for _, l := range w.ends {
-		t.disregard(l)
+		t.ignoreLoss(l)
 	}
 	for l := range w.hangs {
-		t.disregard(l)
+		t.ignoreLoss(l)
 	}
 }
 
-func (t *Tracker) disregard(l *loss) {
+func (t *Tracker) ignoreLoss(l *loss) {
 	l.crowded = true
 	p := l.peer
-	for o := range p.bodies {
+	for o := range p.processes {
 		if o.loss == l && p.index >= 0 && !p.state.over() {
 			o.deadV, p.changed = max(o.deadV, l.deadV), true
 			t.countSilent(p, l.at)
@@ -121,7 +121,7 @@ func (t *Tracker) expireEnds(verdict time.Duration) {
 	}
 }
 
-func (t *Tracker) withdraw(w *testimony, l *loss) {
+func (t *Tracker) withdraw(w *witness, l *loss) {
 	if w.hosts[l.peer.host]--; w.hosts[l.peer.host] == 0 {
 		delete(w.hosts, l.peer.host)
 	}
