@@ -1,21 +1,113 @@
 package liveness
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
-// An Ending is the end of a process while another one of its peer lives. It
-// changes no state.
-type Ending struct {
-	PID         uint32
-	Reason      Reason
-	ExitCode    int64
-	HasExitCode bool
+const (
+	// longConn is how far apart two beats over one connection make it a long one.
+	longConn = 100 * time.Millisecond
+	// maxLinks is how many connections of one process are remembered. A sender
+	// has one for each URL, and for a moment one more.
+	maxLinks = 16
+	// resetGrace is how much longer than its interval a peer whose connection was
+	// reset has to dial anew: who cut it may have told only us.
+	resetGrace = 2 * time.Second
+)
+
+// An End is how a connection ended.
+type End uint8
+
+// The ends of a connection.
+const (
+	EndedByUs End = iota // proves nothing
+	Closed               // by the other side
+	Reset                // by the other side or by something in between
+	GivenUp              // by our kernel, because nothing answers
+)
+
+// ConnEnded tells that a connection from an address has ended; the zero Addr is
+// that of a Unix socket. It proves the end of the process that held it, and
+// nothing else: of a process that has no other connection, if that or one that
+// has ended since its latest beat was a long one.
+func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
+	t.out = t.out[:0]
+	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
+		p := l.peer
+		o := p.holder(l)
+		t.cut(o, l)
+		if end == EndedByUs {
+			o.cutLong = o.cutLong || l.long
+		} else {
+			o.lostLong = o.lostLong || l.long
+		}
+		if l.long || o != &p.process {
+			t.touch(p)
+		}
+		switch {
+		case end == EndedByUs || !o.lostLong:
+			t.endVisit(p)
+		case o.links == nil && !o.connless:
+			t.lose(p, o, end, from, now)
+		}
+	}
+	return t.out
 }
 
-// An untoldEnding is to be told at the next tick: as many of a peer as processes of
-// it are remembered, so that nobody floods the outputs.
-type untoldEnding struct {
-	peer   *peer
-	ending Ending
+// lose draws from the end of its last connection what it says of o, a process
+// of p.
+func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.Time) {
+	t.vacant.add(p)
+	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
+		return
+	}
+	verdict := t.verdict(now)
+	t.noteLoss(p, o, end.evidence(), from, verdict)
+	p.changed = true
+	o.suspectV = min(o.suspectV, verdict)
+	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
+		o.deadV = min(o.deadV, verdict+grace)
+	}
+	if verdict >= p.suspicionV() {
+		t.suspect(p, now)
+	}
+	t.rewake(p)
+}
+
+// loseFormer deals with the end of the connection of a process whose place
+// another one has taken. It reports whether that settles it: the end of one
+// that has said nothing since belongs to the restart, if it comes soon, and a
+// watcher that ends is nobody's death. Any other has lived until now.
+func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
+	for _, other := range p.formers {
+		switch {
+		case o != &other.process || other.beatsOn:
+		case o.watched || now.Sub(t.epoch)-other.replaced <= t.opts.Grace:
+			return true
+		default:
+			other.beatsOn = true
+		}
+	}
+	return false
+}
+
+// evidence returns what the end says of the peers of a long connection.
+func (e End) evidence() Reason {
+	return [...]Reason{Closed: ReasonConnClosed, Reset: ReasonConnReset, GivenUp: ReasonUnreachable}[e]
+}
+
+// grace returns how long o has to be heard again, if the end of its connection
+// makes that shorter. It does not if o is watched from outside: then it was its
+// watcher that ended. Who gives up has waited long enough before.
+func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
+	switch {
+	case o.watched, end == GivenUp:
+		return 0, false
+	case end == Reset:
+		return max(terms.Grace, o.span(terms)+resetGrace), true
+	}
+	return terms.Grace, true
 }
 
 // finish takes in a reported end. It concerns the process that is named and,
@@ -46,6 +138,18 @@ func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, 
 	}
 }
 
+// meant returns which processes of p the end concerns that b reports of o.
+func (p *peer) meant(b *Beat, o *process) func(*process) bool {
+	if b.Process.PID != 0 {
+		return func(x *process) bool { return x == o }
+	}
+	speaks := false
+	for x := range p.processes {
+		speaks = speaks || x.is(b) && x.life == b.life()
+	}
+	return func(x *process) bool { return x.is(b) && (!speaks || x.life == b.life()) }
+}
+
 // finishFormer takes in the end of an other that b reports. lives tells whether
 // another process goes on.
 func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now time.Time) {
@@ -59,18 +163,6 @@ func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now 
 	p.changed = true
 }
 
-// meant returns which processes of p the end concerns that b reports of o.
-func (p *peer) meant(b *Beat, o *process) func(*process) bool {
-	if b.Process.PID != 0 {
-		return func(x *process) bool { return x == o }
-	}
-	speaks := false
-	for x := range p.processes {
-		speaks = speaks || x.is(b) && x.life == b.life()
-	}
-	return func(x *process) bool { return x.is(b) && (!speaks || x.life == b.life()) }
-}
-
 // finishLast takes in the end of the last process of p that lived.
 func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	if b.Status == SaysDead {
@@ -79,11 +171,6 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	}
 	t.promise(p, b, known)
 	t.leave(p, b, now)
-}
-
-func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
-	p.setExit(b.ExitCode, b.HasExitCode)
-	t.become(p, Left, reasonOf(b), now)
 }
 
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
@@ -99,6 +186,11 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	}
 }
 
+func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
+	p.setExit(b.ExitCode, b.HasExitCode)
+	t.become(p, Left, reasonOf(b), now)
+}
+
 // reasonOf returns the reason of an end that b reports.
 func reasonOf(b *Beat) Reason {
 	switch {
@@ -108,6 +200,14 @@ func reasonOf(b *Beat) Reason {
 		return ReasonFinished
 	}
 	return ReasonLeaving
+}
+
+// endFormer notes that o has ended: it is remembered, so that a second report of
+// that is none.
+func (t *Tracker) endFormer(o *former, reason Reason) {
+	t.unlink(&o.process)
+	t.clearLoss(&o.process)
+	o.beatsOn, o.presumed, o.ended = false, false, reason
 }
 
 // tellEnding tells the end of o, while another process of p lives. b reports it,
@@ -133,45 +233,74 @@ func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now ti
 	}
 }
 
-// endFormer notes that o has ended: it is remembered, so that a second report of
-// that is none.
-func (t *Tracker) endFormer(o *former, reason Reason) {
-	t.unlink(&o.process)
-	t.clearLoss(&o.process)
-	o.beatsOn, o.presumed, o.ended = false, false, reason
-}
-
-// lookAtFormers tells the end of each process of p that has been silent for too
-// long while another one lives.
-func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
-	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
-		return
-	}
-	for _, o := range p.formers {
-		if o.lives() && t.tickV >= o.deadV+TickInterval {
-			if o.beatsOn { // else it was replaced
-				t.tellEnding(p, &o.process, o.evidence, nil, now)
+// promise notes what a goodbye says of coming back: a promise opens a window,
+// or makes it longer. A goodbye without one changes none, so that a planned
+// stop in a window is not the end of it; unless somebody says it by hand of who
+// has left already: that one will not come back. known tells whether the run
+// has been heard of before.
+func (t *Tracker) promise(p *peer, b *Beat, known bool) {
+	switch {
+	case b.BackIn > 0:
+		by := p.windowBy
+		if p.windowV == 0 && known {
+			by = b.life()
+		}
+		p.setWindow(max(p.windowV, p.heardV+b.BackIn), by)
+		p.editPast().shared, p.changed = p.host.hears(by), true
+	case p.state == Left && b.life() != "" && !known:
+		t.expectNoMore(p)
+		for _, service := range p.host.peers {
+			if p.host.own == p && service.state == Left && service.follows() {
+				t.expectNoMore(service)
 			}
-			t.endFormer(o, o.evidence)
-			p.changed = true
 		}
 	}
-	if t.tickV >= p.deadV+TickInterval {
-		t.inquire(p, t.tickV)
-		t.tellEnding(p, &p.process, p.evidence, nil, now)
-		t.promote(p, p.evidence)
+}
+
+func (t *Tracker) expectNoMore(p *peer) {
+	p.closeWindow()
+	t.rewake(p)
+}
+
+// keepPromise closes the window of p, which was heard of in it, if that is what
+// was promised. Who was announced by hand has to come back as another process
+// or after a boot: the same one beats on until it is stopped. A sender that
+// promised it for itself is back when its next run speaks of p, be it of its death.
+func (p *peer) keepPromise(b *Beat) {
+	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
+		p.closeWindow()
 	}
 }
 
-// nextEndV returns when the first of several processes of p that live has been
-// silent for too long, and it was seen at a tick before.
-func (p *peer) nextEndV() time.Duration {
-	next := never
-	for o := range p.living {
-		next = min(next, o.deadV, p.deadV)
+// cancel takes back the promise of p, and with that of a host those of its
+// services. Whoever has left because of it is expected again.
+func (t *Tracker) cancel(p *peer, now time.Time) {
+	t.expect(p, now)
+	for _, service := range p.host.peers {
+		if p.host.own == p && service != p && service.follows() {
+			t.expect(service, now)
+		}
 	}
-	if next == never {
-		return never
+}
+
+// expect ends the window of p: at once if it beats, else when its silence has
+// been as long as it may be.
+func (t *Tracker) expect(p *peer, now time.Time) {
+	switch {
+	case p.windowV == 0:
+		return
+	case p.state == Left:
+		p.setWindow(min(p.windowV, t.verdict(now)+t.silence(p, &p.process).Dead), "")
+	default:
+		p.closeWindow()
 	}
-	return next + TickInterval
+	t.rewake(p)
+}
+
+func (p *peer) closeWindow() {
+	p.setWindow(0, "")
+	if p.postponed || p.shared {
+		past := p.editPast()
+		past.postponed, past.shared = false, false
+	}
 }

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"cmp"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -29,29 +30,6 @@ type isolation struct {
 	since   time.Duration // on the verdict clock
 	partial time.Duration // likewise: when last everybody was silent
 	cohort  time.Duration // who was last heard before is not compared
-}
-
-// speaks notes that h is not silent.
-func (i *isolation) removeSilent(h *host) {
-	if !h.silent() {
-		return
-	}
-	last := i.silent[len(i.silent)-1]
-	i.silent[h.silence-1], last.silence = last, h.silence
-	i.silent = i.silent[:len(i.silent)-1]
-	h.silence = 0
-}
-
-// falls notes that p is silent, and with it its host, unless that was heard
-// after p should have been.
-func (i *isolation) addSilent(p *peer) {
-	h := p.host
-	if h.silent() || h.heard > p.lastHeard()+p.span() {
-		return
-	}
-	i.silent = append(i.silent, h)
-	h.silence = len(i.silent)
-	i.grown = true
 }
 
 // weigh begins and ends isolation. It is called before anybody is told dead.
@@ -113,13 +91,6 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	}
 }
 
-// holds tells whether the judgement of p is held back. One silence is spared
-// for no longer than a total one is held, or those who fall silent again and
-// again, by accident or on purpose, would hide the death of others for ever.
-func (t *Tracker) holds(p *peer) bool {
-	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
-}
-
 // heldBefore returns how long those who are silent were held by the collectors
 // before this one, and for how much of that only a part was silent: one that is
 // restarted all the time still tells their deaths.
@@ -130,6 +101,13 @@ func (t *Tracker) heldBefore() (held, partly time.Duration) {
 		}
 	}
 	return held, partly
+}
+
+// holds tells whether the judgement of p is held back. One silence is spared
+// for no longer than a total one is held, or those who fall silent again and
+// again, by accident or on purpose, would hide the death of others for ever.
+func (t *Tracker) holds(p *peer) bool {
+	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
 }
 
 // hold shows p as unknown instead of what its silence says: never as alive, or
@@ -184,5 +162,188 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 			t.become(p, Suspect, p.evidence, now)
 		}
 		t.rewake(p)
+	}
+}
+
+// suspect notes that something speaks against p.
+func (t *Tracker) suspect(p *peer, now time.Time) {
+	t.countSilent(p, t.verdict(now))
+	switch {
+	case t.holds(p):
+		t.become(p, Unknown, ReasonIsolated, now)
+	case p.state == Suspect:
+		p.reason = p.evidence
+	default:
+		t.become(p, Suspect, p.evidence, now)
+	}
+}
+
+// countSilent counts the host of p as silent, unless what is known of p proves
+// that our network works. The end of one connection says nothing about a host
+// that has more.
+func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
+	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
+	switch {
+	case p.proves():
+		t.isolation.removeSilent(p.host)
+	case !ended || p.alone(verdict):
+		t.isolation.addSilent(p)
+	}
+}
+
+// alone tells whether no other peer of the host of p speaks for the host. Of an
+// address that thousands share only the first ones are asked.
+func (p *peer) alone(verdict time.Duration) bool {
+	const enough = 100
+	return !slices.ContainsFunc(p.host.peers[:min(enough, len(p.host.peers))], func(other *peer) bool {
+		return other != p && other.state == Alive && !other.waits() && verdict < other.lastHeardV()+other.span()
+	})
+}
+
+// speaks notes that h is not silent.
+func (i *isolation) removeSilent(h *host) {
+	if !h.silent() {
+		return
+	}
+	last := i.silent[len(i.silent)-1]
+	i.silent[h.silence-1], last.silence = last, h.silence
+	i.silent = i.silent[:len(i.silent)-1]
+	h.silence = 0
+}
+
+// falls notes that p is silent, and with it its host, unless that was heard
+// after p should have been.
+func (i *isolation) addSilent(p *peer) {
+	h := p.host
+	if h.silent() || h.heard > p.lastHeard()+p.span() {
+		return
+	}
+	i.silent = append(i.silent, h)
+	h.silence = len(i.silent)
+	i.grown = true
+}
+
+// crowdSize is how many hosts of one address that are lost together are one
+// witness: what stands between us and them, a proxy or a NAT, speaks for all.
+const crowdSize = 10
+
+// A loss is what is known of how a process fell silent, beyond the silence.
+type loss struct {
+	peer     *peer
+	evidence Reason
+	from     netip.Addr
+	at       time.Duration // on the verdict clock
+	deadV    time.Duration // when silence alone would make the process dead
+	crowded  bool          // it is one of a crowd, and proves nothing
+}
+
+// A witness is what all losses of one address say together.
+type witness struct {
+	ends  []*loss            // connections that ended within disconnect_grace, the earliest first
+	hangs map[*loss]struct{} // who hangs now
+	hosts map[*host]int      // losses of each host among both
+}
+
+// proves reports whether the way in which p fell silent shows that our network
+// works: the other side has closed its connection, or its TCP answers.
+func (p *peer) proves() bool {
+	return p.loss != nil && !p.loss.crowded && (p.loss.evidence == ReasonConnClosed || p.loss.evidence == ReasonHung)
+}
+
+// noteLoss notes the evidence of the silence of o, a process of p.
+func (t *Tracker) noteLoss(p *peer, o *process, evidence Reason, from netip.Addr, verdict time.Duration) {
+	if o.loss != nil && o.loss.evidence == evidence && evidence == ReasonHung {
+		return // it still does
+	}
+	t.clearLoss(o)
+	p.changed = p.changed || o.evidence != evidence
+	o.evidence = evidence
+	if evidence != ReasonHung && evidence != ReasonConnClosed && evidence != ReasonConnReset {
+		return
+	}
+	o.loss = &loss{peer: p, evidence: evidence, from: from, at: verdict, deadV: o.deadV}
+	t.addToWitness(o.loss)
+}
+
+// clearLoss forgets how o was lost.
+func (t *Tracker) clearLoss(o *process) {
+	if o.loss != nil && o.loss.evidence == ReasonHung {
+		w := t.witnesses[o.loss.from]
+		delete(w.hangs, o.loss)
+		t.withdraw(w, o.loss)
+	}
+	o.loss = nil
+}
+
+// addToWitness adds l to the witness of its address, and tells all of them when they
+// become a crowd.
+func (t *Tracker) addToWitness(l *loss) {
+	t.expireEnds(l.at)
+	w := t.witnesses[l.from]
+	if w == nil {
+		w = &witness{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}
+		t.witnesses[l.from] = w
+	}
+	crowded := len(w.hosts) >= crowdSize
+	w.hosts[l.peer.host]++
+	if l.evidence == ReasonHung {
+		w.hangs[l] = struct{}{}
+	} else {
+		w.ends = append(w.ends, l)
+		t.ends = append(t.ends, l)
+	}
+	switch {
+	case crowded:
+		l.crowded = true
+	case len(w.hosts) >= crowdSize:
+		t.crowdIn(w)
+	}
+}
+
+// crowdIn takes back what the losses of w have shortened, and counts their
+// hosts as silent.
+func (t *Tracker) crowdIn(w *witness) {
+	for _, l := range w.ends {
+		t.ignoreLoss(l)
+	}
+	for l := range w.hangs {
+		t.ignoreLoss(l)
+	}
+}
+
+func (t *Tracker) ignoreLoss(l *loss) {
+	l.crowded = true
+	p := l.peer
+	for o := range p.processes {
+		if o.loss == l && p.index >= 0 && !p.state.over() {
+			o.deadV, p.changed = max(o.deadV, l.deadV), true
+			t.countSilent(p, l.at)
+			t.rewake(p)
+		}
+	}
+}
+
+// expireEnds forgets the ends that are too old to be of one crowd with what
+// happens now.
+func (t *Tracker) expireEnds(verdict time.Duration) {
+	n := 0
+	for n < len(t.ends) && t.ends[n].at < verdict-t.opts.Grace {
+		l := t.ends[n]
+		w := t.witnesses[l.from]
+		w.ends = w.ends[1:]
+		t.withdraw(w, l)
+		n++
+	}
+	if t.ends = t.ends[n:]; len(t.ends) == 0 {
+		t.ends = nil
+	}
+}
+
+func (t *Tracker) withdraw(w *witness, l *loss) {
+	if w.hosts[l.peer.host]--; w.hosts[l.peer.host] == 0 {
+		delete(w.hosts, l.peer.host)
+	}
+	if len(w.hosts) == 0 {
+		delete(t.witnesses, l.from)
 	}
 }

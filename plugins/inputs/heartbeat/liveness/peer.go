@@ -117,74 +117,8 @@ func (p *peer) forgetHold() {
 	}
 }
 
-// Counters count over the whole life of a peer.
-type Counters struct {
-	Beats uint64
-	Mishaps
-}
-
-// Mishaps count what most peers have none of.
-type Mishaps struct {
-	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
-}
-
-// totals returns all of them.
-func (m *Mishaps) totals() [8]*uint64 {
-	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
-}
-
-// merge returns labels with those of a beat put into them, or nil if that
-// changes nothing.
-func merge(labels, told []Label) []Label {
-	var merged []Label
-	for _, label := range told {
-		now := labels
-		if merged != nil {
-			now = merged
-		}
-		at := slices.IndexFunc(now, func(l Label) bool { return l.Key == label.Key })
-		switch {
-		case at < 0:
-			merged = append(slices.Clip(now), label)
-		case now[at].Value != label.Value:
-			merged = slices.Clone(now)
-			merged[at] = label
-		}
-	}
-	return merged
-}
-
-// wakeV returns when time alone may change what is believed of the peer. Who
-// is held is not looked at: the hold ends for all at once.
-func (p *peer) wakeV(o *Options) time.Duration {
-	switch {
-	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
-		return min(p.suspicionV(), p.nextEndV())
-	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
-		return min(p.deadlineV(), p.nextEndV())
-	case p.state == Left && p.windowV > 0:
-		return p.windowV
-	}
-	return p.forgetV(o)
-}
-
-// forgetV returns when a peer that has ended is forgotten. A promise to be
-// back keeps it.
-func (p *peer) forgetV(o *Options) time.Duration {
-	var keep time.Duration
-	switch {
-	case p.state == Left && p.windowV == 0:
-		keep = o.ForgetLeft
-	case p.state == Dead && p.id.Nameless():
-		keep = forgetNameless
-	case p.state == Dead && p.terms.ForgetDead > 0:
-		keep = max(p.terms.ForgetDead, 3*p.interval)
-	}
-	if keep == 0 {
-		return never
-	}
-	return max(p.sinceV, p.lastHeardV()) + keep
-}
+// unknown reports whether p is unknown for that reason.
+func (p *peer) unknown(reason Reason) bool { return p.state == Unknown && p.reason == reason }
 
 // noteChange remembers a change into or out of dead.
 func (p *peer) noteChange(at time.Duration) {
@@ -210,4 +144,181 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 	}
 	p.stamp = stamp
 	return time.UnixMilli(stamp)
+}
+
+// A host is all peers of one source.
+type host struct {
+	own       *peer // that stands for the host itself, or nil
+	peers     []*peer
+	living    int           // how many of them are neither dead nor left
+	heard     time.Duration // last beat of any of them, since the epoch
+	index     int           // in Tracker.hosts
+	waitedFor bool          // by a service whose own silence is over
+	silence   int           // 1 + index in isolation.silent; 0 if it is not silent
+	speakers  [2]speaker    // whose beats for the host itself were heard last, the latest first
+}
+
+// A speaker is a life of a sender that beats for a host. Two are remembered,
+// enough for a one-shot beside a daemon.
+type speaker struct {
+	life           string
+	since          int64         // its first beat for the host, unix ns
+	sinceV, heardV time.Duration // that and its latest one
+}
+
+// hear notes that a life of a sender, if it is told, beats for h. It reports
+// whether that is news.
+func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
+	s := &h.speakers
+	news := life != "" && !h.hears(life)
+	switch life {
+	case "":
+		return false
+	case s[0].life:
+	case s[1].life:
+		s[0], s[1] = s[1], s[0]
+	default:
+		s[0], s[1] = speaker{life: life, since: now.UnixNano(), sinceV: verdict}, s[0]
+	}
+	s[0].heardV = verdict
+	return news
+}
+
+// hears reports whether that life of a sender beats for h.
+func (h *host) hears(life string) bool {
+	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
+}
+
+func (h *host) silent() bool { return h.silence > 0 }
+
+// joinHost puts p among the peers of its host.
+func (t *Tracker) joinHost(p *peer) {
+	h := t.bySource[p.id.Source]
+	if h == nil {
+		h = &host{index: len(t.hosts), heard: -never}
+		t.bySource[p.id.Source] = h
+		t.hosts = append(t.hosts, h)
+	}
+	p.host, p.hostIndex = h, int32(len(h.peers))
+	h.peers = append(h.peers, p)
+	h.living++
+	if p.id.Service == HostService {
+		h.own = p
+	}
+}
+
+// leaveHost takes p, which is unknown, from its host, and the host away with
+// the last one.
+func (t *Tracker) leaveHost(p *peer) {
+	h := p.host
+	other := h.peers[len(h.peers)-1]
+	h.peers[p.hostIndex], other.hostIndex = other, p.hostIndex
+	h.peers = slices.Delete(h.peers, len(h.peers)-1, len(h.peers))
+	h.living--
+	if h.own == p {
+		h.own = nil
+	}
+	if h.living == 0 {
+		t.isolation.removeSilent(h)
+	}
+	if len(h.peers) > 0 {
+		return
+	}
+	delete(t.bySource, p.id.Source)
+	last := len(t.hosts) - 1
+	t.hosts[h.index] = t.hosts[last]
+	t.hosts[h.index].index = h.index
+	t.hosts[last] = nil
+	t.hosts = t.hosts[:last]
+}
+
+// follows tells whether p is a service for all processes of which a sender of
+// its host speaks: they share their silence.
+func (p *peer) follows() bool {
+	own := p.host.own
+	if own == nil || own == p || !p.host.hears(p.life) {
+		return false
+	}
+	for o := range p.living {
+		if !p.host.hears(o.life) {
+			return false
+		}
+	}
+	return true
+}
+
+// heardAfter tells whether p was heard when other should have been.
+func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
+
+// waits tells whether the silence of p is that of its host, which is judged
+// instead. A service that is silent while its host goes on to speak has a
+// silence of its own.
+func (p *peer) waits() bool {
+	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
+}
+
+// wakeWaiting has the services looked at that have waited for own to be heard.
+func (t *Tracker) wakeWaiting(own *peer) {
+	if !own.host.waitedFor || own.host.own != own {
+		return
+	}
+	own.host.waitedFor = false
+	for _, p := range own.host.peers {
+		if p != own {
+			t.wakeAt(p, t.tickV)
+		}
+	}
+}
+
+// lead lets the services of a host follow what has become of it. Who buries a
+// dead host buries its dead with it.
+func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
+	retired := before == Dead && own.state == Left
+	for _, p := range own.host.peers {
+		if p == own {
+			continue
+		}
+		switch state, yes := p.afterHost(own); {
+		case retired && p.state == Dead:
+			t.followHost(p, Left, own, now)
+		case yes && state == Suspect:
+			t.become(p, Suspect, p.evidence, now)
+		case yes:
+			t.followHost(p, state, own, now)
+		}
+		if own.state == Alive && p.follows() && !p.state.over() {
+			t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
+		}
+		t.rewake(p)
+	}
+}
+
+// follow lets p become what its host is.
+func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
+	p.setWindow(own.windowV, own.windowBy)
+	t.become(p, state, ReasonHost, now)
+}
+
+// led returns what becomes of p now that own, its host, is what it is. When a
+// host is heard again its services are not alive before they are heard too.
+func (p *peer) afterHost(own *peer) (State, bool) {
+	withHost := p.unknown(ReasonHost)
+	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
+		return Suspect, withHost && own.state != Unknown
+	}
+	running := p.state == Alive || p.state == Suspect
+	if own.state == Unknown {
+		return Unknown, running && own.reason == ReasonIsolated
+	}
+	open := running || withHost || p.unknown(ReasonRestored)
+	return own.state, open || p.endedLike(own)
+}
+
+// endedLike reports whether the end of p was the one of own, its host, so that
+// it is another one when that of own is.
+func (p *peer) endedLike(own *peer) bool {
+	if own.state == Left {
+		return p.state == Dead && p.reason == ReasonHost
+	}
+	return p.state == Left && (p.windowV > 0 || p.reason == ReasonHost)
 }

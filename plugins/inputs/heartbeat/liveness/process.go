@@ -1,45 +1,339 @@
 package liveness
 
-import "time"
+import (
+	"slices"
+	"time"
+)
 
-// sameStart is how far apart two readings of one process's start may lie.
-const sameStart = 5 * time.Second
+// maxFormers is how many processes of one peer are remembered beside the one
+// that holds its place.
+const maxFormers = 8
 
-// A Process names one life of what a peer stands for. Its parts are compared
-// for equality, never for order: the clock of a host may go back. A zero part
-// is not known and equals any.
-type Process struct {
-	Boot  string        // boot id of the host
-	PID   uint32        // within that boot
-	Start time.Duration // since boot
+// A process is one process of a peer, with all that its beats say of it and all
+// that its connections tell. Nothing of that is ever believed of another
+// process, though both have one name.
+type process struct {
+	ident    Process
+	life     string        // of the sender that beats for it
+	interval time.Duration // as declared; 0 if not
+	margin   time.Duration // likewise
+	schedule schedule
+	heard    time.Duration // last beat
+	heardV   time.Duration
+	suspectV time.Duration // when silence makes it suspect
+	deadV    time.Duration // when silence makes it dead
+	evidence Reason        // of its silence
+	watched  bool          // its connection proves nothing about it
+	extended bool          // its silence has outlived a collector
+	connless bool          // its latest beat came over no connection
+	lostLong bool          // a long connection has ended since its latest beat
+	cutLong  bool          // likewise, and we have ended it
+	links    *link         // the connections over which it beats that have not ended, the latest first
+	loss     *loss         // how it was last lost; nil once it is heard again
 }
 
-// is reports whether p and other may be one process.
-func (p Process) is(other Process) bool {
-	if p.Boot != "" && other.Boot != "" && p.Boot != other.Boot {
+// An other is a process that held the place of its peer before.
+type former struct {
+	process
+	replaced time.Duration // when another one took the place
+	beatsOn  bool          // it has beaten since
+	presumed bool          // its watcher, which has no connection or has lost it with another collector, has not said that it ended
+	ended    Reason        // how, if that was told
+}
+
+// is reports whether b is about the process o. A sender that beats for itself is
+// another process in each of its lives, even where all of them are pid 1 of one
+// container: it starts anew within the tolerance of Process. What is watched may be
+// the same in several lives of its watchers, which read its start from the system,
+// to the tick.
+func (o *process) is(b *Beat) bool {
+	if !o.ident.is(b.Process) {
 		return false
 	}
-	if p.PID != 0 && other.PID != 0 && p.PID != other.PID {
-		return false
+	reborn := o.ident.PID != 0 && o.ident.PID == b.Process.PID && o.life != b.life() && o.life != "" && b.life() != ""
+	told := o.ident.Start != 0 && b.Process.Start != 0
+	if told {
+		return !reborn || o.ident.Start == b.Process.Start
 	}
-	return p.Start == 0 || other.Start == 0 || (p.Start-other.Start).Abs() < sameStart
+	return !reborn || o.watched || b.Watched
 }
 
-// rebooted reports whether the host has booted between p and other.
-func (p Process) rebooted(other Process) bool {
-	return p.Boot != "" && other.Boot != "" && p.Boot != other.Boot
+// bySame reports whether b comes from who has beaten for o: of two processes
+// that one sender names in turn only the latter lives.
+func (o *process) bySame(b *Beat) bool {
+	if o.life != "" || b.life() != "" {
+		return o.life == b.life()
+	}
+	return o.over(b.Conn) != nil
 }
 
-// completed returns p with what it lacks taken from other.
-func (p Process) completed(other Process) Process {
-	if p.Boot == "" {
-		p.Boot = other.Boot
+// lives reports whether an other lives beside the one that holds the place: it
+// beats, or its connection stands, or nothing has been said of its end.
+func (o *former) lives() bool { return o.beatsOn || o.presumed || o.links != nil }
+
+// span is within how long a process that lives is expected to beat: it has
+// declared that, or it is guessed.
+func (o *process) span(terms *Terms) time.Duration {
+	if o.interval > 0 {
+		return o.interval
 	}
-	if p.PID == 0 {
-		p.PID = other.PID
+	return min(terms.DeadAfter/4, time.Minute)
+}
+
+func (p *peer) span() time.Duration { return p.process.span(p.terms) }
+
+// bodies returns the process that holds the place of p and all others.
+func (p *peer) processes(yield func(*process) bool) {
+	if !yield(&p.process) {
+		return
 	}
-	if p.Start == 0 {
-		p.Start = other.Start
+	for _, o := range p.formers {
+		if !yield(&o.process) {
+			return
+		}
 	}
-	return p
+}
+
+// living returns the others of p that live.
+func (p *peer) living(yield func(*former) bool) {
+	for _, o := range p.formers {
+		if o.lives() && !yield(o) {
+			return
+		}
+	}
+}
+
+// other returns the remembered process that b is about, or nil.
+func (p *peer) formerOf(b *Beat) *former {
+	for _, o := range p.formers {
+		if o.is(b) {
+			return o
+		}
+	}
+	return nil
+}
+
+// latest returns the latest of what holds for each process of p that may live.
+func (p *peer) latest(of func(*process) time.Duration) time.Duration {
+	latest := of(&p.process)
+	for o := range p.living {
+		latest = max(latest, of(&o.process))
+	}
+	return latest
+}
+
+// lastHeard returns when any process of p was heard last.
+func (p *peer) lastHeard() time.Duration {
+	return p.latest(func(o *process) time.Duration { return o.heard })
+}
+
+// lastHeardV is lastHeard on the verdict clock.
+func (p *peer) lastHeardV() time.Duration {
+	return p.latest(func(o *process) time.Duration { return o.heardV })
+}
+
+// suspicionV returns when silence makes p suspect: all its processes.
+func (p *peer) suspicionV() time.Duration {
+	return p.latest(func(o *process) time.Duration { return o.suspectV })
+}
+
+// deadlineV returns when silence makes p dead: the last of its processes.
+func (p *peer) deadlineV() time.Duration {
+	return p.latest(func(o *process) time.Duration { return o.deadV })
+}
+
+// displace lets the process of b take the place of the one that holds it,
+// which is remembered. What was learnt of the schedule holds for the new one.
+func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
+	old := t.asFormer(p, at)
+	gone := old.ended != ReasonNone || old.bySame(b) || old.ident.rebooted(b.Process)
+	if gone {
+		t.unlink(&old.process)
+	}
+	old.presumed = !gone && (old.connless || old.extended) && old.watched && old.life != ""
+	if p.id.Nameless() { // another pid has another name
+		t.unlink(&old.process)
+	} else {
+		t.addFormer(p, old)
+	}
+	p.process = process{
+		ident: b.Process, life: b.life(), interval: old.interval, schedule: old.schedule,
+		heard: old.heard, heardV: old.heardV, suspectV: old.suspectV, deadV: old.deadV, evidence: ReasonSilence,
+	}
+}
+
+// asFormer returns the process that holds the place of p as an other. If p has
+// ended, so has it.
+func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
+	o := &former{process: p.process, replaced: at}
+	if p.state.over() {
+		t.endFormer(o, p.reason)
+	}
+	return o
+}
+
+// remember adds o to the others of p, in place of one that does not live or
+// else of the one replaced first.
+func (t *Tracker) addFormer(p *peer, o *former) {
+	past := p.editPast()
+	if len(past.formers) == maxFormers {
+		at := max(slices.IndexFunc(past.formers, func(o *former) bool { return !o.lives() }), 0)
+		t.forgetFormer(p, past.formers[at])
+	}
+	past.formers = append(past.formers, o)
+	p.changed = true
+}
+
+// addEnded adds to the others of p one that was not known before it ended, if
+// none has to be forgotten that lives.
+func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
+	dead := func(o *former) bool { return !o.lives() }
+	if p.id.Nameless() { // another pid has another name
+		return
+	}
+	if len(p.formers) < maxFormers || slices.ContainsFunc(p.formers, dead) {
+		t.addFormer(p, &former{process: *o, ended: reason})
+	}
+}
+
+// dismiss forgets an other, which has ended.
+func (t *Tracker) forgetFormer(p *peer, o *former) {
+	t.unlink(&o.process)
+	t.clearLoss(&o.process)
+	past := p.editPast()
+	past.formers = slices.DeleteFunc(past.formers, func(x *former) bool { return x == o })
+	p.changed = true
+}
+
+// retakePlace lets an other have the place of p again.
+func (t *Tracker) retakePlace(p *peer, o *former) {
+	holder := t.asFormer(p, o.replaced)
+	p.process = o.process
+	past := p.editPast()
+	past.formers = append(slices.DeleteFunc(past.formers, func(x *former) bool { return x == o }), holder)
+	p.changed = true
+}
+
+// promote gives the place of p, whose holder has ended, to the other that was
+// heard last of those that live.
+func (t *Tracker) promote(p *peer, ended Reason) {
+	var next *former
+	for o := range p.living {
+		if next == nil || o.heard > next.heard {
+			next = o
+		}
+	}
+	holder := &former{process: p.process, replaced: next.replaced}
+	t.endFormer(holder, ended)
+	p.process = next.process
+	past := p.editPast()
+	past.formers = append(slices.DeleteFunc(past.formers, func(x *former) bool { return x == next }), holder)
+	p.changed = true
+}
+
+// A link is a connection over which a process of a peer beats.
+type link struct {
+	conn       ConnID
+	peer       *peer
+	from       time.Duration // first beat over it
+	long       bool
+	prev, next *link // in the list of the connection, so that its end costs no search
+	more       *link // in the list of the process
+}
+
+// over returns the link of o over conn, or nil.
+func (o *process) over(conn ConnID) *link {
+	for l := o.links; l != nil; l = l.more {
+		if l.conn == conn {
+			return l
+		}
+	}
+	return nil
+}
+
+// holder returns the process whose link l is.
+func (p *peer) holder(l *link) *process {
+	for _, o := range p.formers {
+		if o.over(l.conn) == l {
+			return &o.process
+		}
+	}
+	return &p.process
+}
+
+// onLong reports whether a long connection of p stands.
+func (p *peer) onLong() bool {
+	for l := p.links; l != nil; l = l.more {
+		if l.long {
+			return true
+		}
+	}
+	return false
+}
+
+// connected reports whether a connection stands over which p beats.
+func (p *peer) connected() bool {
+	for o := range p.processes {
+		if o.links != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// hearOver notes that a beat of o, a process of p, came over conn.
+func (t *Tracker) hearOver(p *peer, o *process, conn ConnID, at time.Duration) {
+	if o.connless = conn == 0; o.connless {
+		return
+	}
+	if l := o.over(conn); l != nil {
+		if !l.long && at-l.from >= longConn {
+			l.long, p.changed = true, true
+		}
+		return
+	}
+	l := &link{conn: conn, peer: p, from: at, next: t.conns[conn], more: o.links}
+	if l.next != nil {
+		l.next.prev = l
+	}
+	t.conns[conn], o.links = l, l
+	p.changed = t.boundLinks(o) || p.changed
+}
+
+// boundLinks forgets the earliest connection of o if it has too many.
+func (t *Tracker) boundLinks(o *process) bool {
+	count, last := 0, o.links
+	for l := o.links; l != nil; l = l.more {
+		count, last = count+1, l
+	}
+	if count > maxLinks {
+		t.cut(o, last)
+	}
+	return count > maxLinks
+}
+
+// cut takes l, a link of o, out of its lists.
+func (t *Tracker) cut(o *process, l *link) {
+	if l.prev != nil {
+		l.prev.next = l.next
+	} else if l.next != nil {
+		t.conns[l.conn] = l.next
+	} else {
+		delete(t.conns, l.conn)
+	}
+	if l.next != nil {
+		l.next.prev = l.prev
+	}
+	at := &o.links
+	for *at != l {
+		at = &(*at).more
+	}
+	*at = l.more
+}
+
+// unlink cuts all links of o.
+func (t *Tracker) unlink(o *process) {
+	for o.links != nil {
+		t.cut(o, o.links)
+	}
 }

@@ -134,6 +134,15 @@ func (t *Tracker) recordSilence(r *Record, p *peer, verdict time.Duration) {
 	}
 }
 
+// bonus returns by how much the deadline of p is later than its rule says.
+func (t *Tracker) bonus(p *peer) time.Duration {
+	allowed := t.silence(p, &p.process).Dead
+	if p.extended && !p.expected {
+		allowed += p.span()
+	}
+	return max(p.deadV-p.heardV-allowed, 0)
+}
+
 // recordProcesses notes in r the processes of p beside the one that holds its place.
 func (r *Record) recordProcesses(p *peer, verdict time.Duration) {
 	for _, o := range p.formers {
@@ -158,85 +167,6 @@ func (p *peer) speakers() (all []Speaker) {
 		}
 	}
 	return all
-}
-
-// After returns the record as it is when its collector has listened for rest
-// more, and the ones after it for later, without taking another one. Of a fresh
-// one that says that all was well: its last beat came an interval before the end
-// of that collector, or later.
-func (r Record) After(rest, later time.Duration) Record {
-	const longest = 20 * 365 * 24 * time.Hour // can be added to
-	used := r.Used + rest
-	r.othersAfter(rest, later, longest)
-	if r.Fresh {
-		r.forgetNumbers(used)
-		used = min(used, r.span())
-		r.Heard = r.Heard.Add(r.Used + rest - used)
-		r.Fresh, r.Guessed = false, true
-	}
-	r.Used = min(used+later, longest)
-	if r.Window > 0 { // never forgotten
-		r.Window = max(r.Window-rest-later, 1)
-	}
-	if r.Reason == ReasonIsolated {
-		r.Held, r.HeldPartly = min(r.Held+rest+later, longest), min(r.HeldPartly+rest+later, longest)
-	}
-	return r
-}
-
-// othersAfter is After for the processes beside the one that holds the place.
-func (r *Record) othersAfter(rest, later, longest time.Duration) {
-	r.Others, r.Replaced = slices.Clone(r.Others), slices.Clone(r.Replaced)
-	for i := range r.Others {
-		o := &r.Others[i]
-		o.Used += rest
-		if r.Fresh && o.Insists {
-			o.Used = min(o.Used, spanOf(o.Interval, o.Dead))
-		}
-		o.Used = min(o.Used+later, longest)
-	}
-	for i := range r.Replaced {
-		r.Replaced[i].Used = min(r.Replaced[i].Used+rest+later, longest)
-	}
-}
-
-// forgetNumbers forgets which numbers were heard, after a crash, of which that is
-// not known. What is signed has to show when it was sent, by the clock of the
-// sender, which has gone on for so long.
-func (r *Record) forgetNumbers(used time.Duration) {
-	for _, run := range r.Signed {
-		r.SentMS = max(r.SentMS, run.SentMS+used.Milliseconds())
-	}
-	r.Signed, r.Runs = nil, unnumbered(r.Runs)
-}
-
-// unnumbered returns runs of which the numbers are not known: what comes next has
-// lost none.
-func unnumbered(runs []Run) []Run {
-	names := make([]Run, len(runs))
-	for i, run := range runs {
-		names[i].Name = run.Name
-	}
-	return names
-}
-
-// span is peer.span of a record.
-func (r *Record) span() time.Duration { return spanOf(r.Interval, r.Dead) }
-
-func spanOf(interval, dead time.Duration) time.Duration {
-	if interval > 0 {
-		return interval
-	}
-	return min(dead/4, time.Minute)
-}
-
-// bonus returns by how much the deadline of p is later than its rule says.
-func (t *Tracker) bonus(p *peer) time.Duration {
-	allowed := t.silence(p, &p.process).Dead
-	if p.extended && !p.expected {
-		allowed += p.span()
-	}
-	return max(p.deadV-p.heardV-allowed, 0)
 }
 
 // Restore takes in what another collector has recorded of a peer at the time
@@ -352,6 +282,24 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
+// proof returns what r says that is to be kept of its peer. A record that knows
+// of no signed runs but of a time is of a collector that kept no more.
+func (r *Record) proof() *proof {
+	if len(r.Signed) == 0 && r.SentMS == 0 && r.Owner == 0 {
+		return nil
+	}
+	p := &proof{runs: slices.Clone(r.Signed), floor: r.SentMS, owner: r.Owner}
+	if len(p.runs) > 0 || p.floor == 0 {
+		return p
+	}
+	for _, run := range r.Runs {
+		if run.High > 0 { // else a crash has made it forgotten
+			p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
+		}
+	}
+	return p
+}
+
 // resumeSilence lets the silence of p go on, by the rules of now. A deadline
 // that the end of a connection has brought nearer stays near.
 func (t *Tracker) resumeSilence(p *peer, r *Record) {
@@ -418,13 +366,4 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, now time.
 	}
 	t.put(p, state, reason)
 	p.told, p.toldSince = state, p.since
-}
-
-// Retire gives up t, so that none of its handles is believed by another tracker
-// that goes on in its place. It returns what the last call could not.
-func (t *Tracker) Retire() []Transition {
-	for _, p := range t.order {
-		p.index = -1
-	}
-	return t.out
 }

@@ -1,6 +1,9 @@
 package liveness
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 const (
 	// MinSilence is the shortest silence that should be death.
@@ -36,6 +39,36 @@ type Silence struct {
 	Suspect time.Duration // after which it is suspect
 	Dead    time.Duration // after which it is dead
 	Rule    string        // what set it
+}
+
+// SilenceFor returns what would be allowed to whom b is about, if it were its
+// first beat.
+func (t *Tracker) SilenceFor(b *Beat) Silence {
+	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
+}
+
+// silence returns what is allowed to o, a process of p.
+func (t *Tracker) silence(p *peer, o *process) Silence {
+	var learnt *schedule
+	if t.opts.Adaptive && o.schedule.interval > 0 {
+		learnt = &o.schedule
+	}
+	return p.terms.silence(o.interval, o.margin, learnt, o.heard).atLeast(t.opts.MinSilence, o.interval)
+}
+
+func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
+	if t.opts.TermsOf != nil {
+		if terms := t.opts.TermsOf(id, addr); terms != nil {
+			return terms
+		}
+	}
+	return &t.opts.Terms
+}
+
+// renew grants o, a process of p, the whole silence that it is allowed.
+func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
+	silence := t.silence(p, o)
+	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }
 
 // silence returns what the terms allow a peer that declares interval, or
@@ -100,4 +133,133 @@ func (t *Terms) margin(interval time.Duration) time.Duration {
 		return maxMargin
 	}
 	return (fit - 1 + fit%2) * half
+}
+
+const (
+	// youth is for how many beats phase and interval are learnt quickly.
+	youth = 32
+	// maxLateness is the most, in declared intervals, that is learnt of one
+	// lateness. It is clipped, never dropped: a detector that learns only the
+	// good days is wrong about the bad ones.
+	maxLateness = 4
+	// maxLead is the most, in declared intervals, by which a beat that came
+	// before its time prolongs the wait for the next one.
+	maxLead = 8
+	// maxDrift says by which part of a declared interval, down to that part of
+	// it, the measured one can differ.
+	maxDrift = 4
+	// astray is by how many intervals a beat is off a schedule that does not
+	// hold any more: the sender was suspended, or counts anew.
+	astray = 64
+	// maxSteps is how many beats may be missing before the next one begins a
+	// schedule anew.
+	maxSteps = 256
+)
+
+// A schedule is what is learnt of a peer that declares an interval: when its
+// beats are due, and how late they usually are. It is a tracking filter (as in
+// Chen, Toueg and Aguilera, IEEE ToC 51(5) 2002, the wait is tied to when the
+// next beat is due) whose margin follows the lateness (Jacobson, as Bertier,
+// Marin and Sens have it), without a window: five numbers, only integers.
+type schedule struct {
+	phase    time.Duration // when the last beat was due, since the tracker's epoch
+	interval time.Duration // 0 while nothing is known
+	lateness time.Duration // smoothed
+	taught   uint8         // beats learnt from, at most youth+1
+	young    bool          // one beat is known; a sender spreads the second one, so as not to beat in step with others
+}
+
+// steps returns by how many beats b follows the one before of o, a process of p.
+// 0 says that the schedule begins anew: that of a run that is over says nothing of
+// another one, unless that was a one-shot: those make one schedule together.
+// Numbers tell best. Beats without them are all there on a long connection;
+// elsewhere their distance tells.
+func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
+	s, over := &o.schedule, o.over(b.Conn)
+	switch {
+	case s.interval == 0:
+		return 0
+	case numbered > 0:
+		return numbered
+	case before.High > 1 && p.runs[0].Name != before.Name:
+		return 0
+	case over != nil && over.long:
+		return 1
+	}
+	return max(int64((o.heard-s.phase+s.interval/2)/s.interval), 1)
+}
+
+// learn learns from a beat of o, which came so long after the one before, when the
+// next ones are due. lost is for how long the collector has just not listened.
+func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
+	o.margin = b.Margin
+	if o.interval != b.Interval {
+		o.interval, o.schedule, steps = b.Interval, schedule{}, 0
+	}
+	switch at := o.heard; {
+	case b.Interval == 0:
+	case steps == 0 || steps > maxSteps || steps > 1 && gap < o.schedule.interval*time.Duration(steps)/2:
+		o.schedule.begin(at, b.Interval) // its numbers went on, but time did not
+	case o.schedule.young:
+		o.schedule.phase, o.schedule.young = at, false
+	case at < t.teachFrom || lost > 0:
+		o.schedule.skip(at, steps)
+	default:
+		o.schedule.learn(at, b.Interval, steps)
+	}
+}
+
+// begin starts the schedule anew with a beat at the given time. What is known
+// of interval and lateness stays.
+func (s *schedule) begin(at, declared time.Duration) {
+	s.phase, s.young = at, true
+	if s.interval == 0 {
+		s.interval = declared
+	}
+}
+
+// skip goes on by n beats without learning from the one that came: what was
+// received late because the collector did not listen says nothing of the peer.
+func (s *schedule) skip(at time.Duration, n int64) {
+	s.phase = min(s.phase+s.interval*time.Duration(n), at)
+}
+
+// learn takes in a beat, n beats after the one before.
+func (s *schedule) learn(at, declared time.Duration, n int64) {
+	late := at - s.phase - s.interval           // than the next beat after the last one
+	off := late - s.interval*time.Duration(n-1) // than this one was due
+	lateness := max(off.Abs(), late)            // what the wait would have needed
+	phaseStep, intervalStep := s.steps(off, declared)
+	s.lateness += (min(lateness, maxLateness*declared) - s.lateness) / 16
+	s.phase += s.interval*time.Duration(n) + phaseStep
+	s.interval += intervalStep / time.Duration(n)
+	s.interval = min(max(s.interval, declared/maxDrift), declared+declared/maxDrift)
+	if off.Abs() > astray*declared {
+		s.phase = at
+	}
+}
+
+// steps returns by how much an error moves phase and interval. Once the
+// schedule is settled one late beat hardly moves it.
+func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Duration) {
+	if s.taught <= youth {
+		s.taught++
+	}
+	if s.taught > youth {
+		limit := 2*s.lateness + declared/1024
+		off = min(max(off, -limit), limit)
+		return off / 8, off / 1024
+	}
+	n := time.Duration(s.taught) + 1
+	return 2 * off / min(n, 16), 2 * off / (n * n)
+}
+
+// stretch returns the silence allowed after a beat at the given time, with a
+// margin that lateness stretches. It is not shorter than interval + margin,
+// and no margin is longer than maxMargin.
+func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration {
+	due := s.interval + min(max(s.phase-heard, 0), maxLead*interval)
+	late := min(s.interval+4*s.lateness, maxStretch*s.interval)
+	stretched := margin * marginUnit / interval * late / marginUnit
+	return max(min(due+stretched, interval+maxMargin), interval+margin)
 }

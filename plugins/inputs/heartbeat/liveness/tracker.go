@@ -110,56 +110,73 @@ func (t *Tracker) Stalled() time.Duration { return t.stalled }
 // Isolated tells whether the collector is probably cut off.
 func (t *Tracker) Isolated() bool { return t.isolation.on }
 
-// SilenceFor returns what would be allowed to whom b is about, if it were its
-// first beat.
-func (t *Tracker) SilenceFor(b *Beat) Silence {
-	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
+// Listened returns for how long the tracker has listened.
+func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
+
+// verdict returns the verdict clock.
+func (t *Tracker) verdict(now time.Time) time.Duration {
+	return t.tickV + min(max(now.Sub(t.epoch)-t.tick, 0), maxTick)
 }
 
-// silence returns what is allowed to o, a process of p.
-func (t *Tracker) silence(p *peer, o *process) Silence {
-	var learnt *schedule
-	if t.opts.Adaptive && o.schedule.interval > 0 {
-		learnt = &o.schedule
+// known returns the peer that b names, or nil.
+func (t *Tracker) known(b *Beat) *peer {
+	if p := b.Handle.p; p != nil && p.index >= 0 && p.id == b.ID {
+		return p
 	}
-	return p.terms.silence(o.interval, o.margin, learnt, o.heard).atLeast(t.opts.MinSilence, o.interval)
+	return t.peers[b.ID]
 }
 
-func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
-	if t.opts.TermsOf != nil {
-		if terms := t.opts.TermsOf(id, addr); terms != nil {
-			return terms
-		}
+// full returns why there is no room for another peer of a host, or Accepted.
+func (t *Tracker) full(source string) Fate {
+	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
+		return Full
 	}
-	return &t.opts.Terms
+	if h := t.bySource[source]; h != nil && t.opts.MaxPeersPerHost > 0 && len(h.peers) >= t.opts.MaxPeersPerHost {
+		return FullHost
+	}
+	return Accepted
 }
 
-// Tick advances the verdict clock and returns what time has changed. A peer
-// past its deadline is dead at the second tick in a row that finds it so: what
-// was already received when the first one came is observed in between.
-func (t *Tracker) Tick(now time.Time) []Transition {
-	t.out = t.out[:0]
-	at := now.Sub(t.epoch)
-	step := max(at-t.tick, 0)
-	if lost := t.lost(now); lost > 0 {
-		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
+// add takes a new peer in, of which nothing is believed.
+func (t *Tracker) add(id ID, addr netip.Addr) *peer {
+	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), shift: uint8(len(t.order)), past: &noPast}
+	p.evidence = ReasonSilence
+	t.peers[id] = p
+	t.order = append(t.order, p)
+	t.wake = append(t.wake, never)
+	t.counts[Unknown]++
+	t.joinHost(p)
+	return p
+}
+
+// remove takes p, which is unknown, out of everything.
+func (t *Tracker) remove(p *peer) {
+	if p.expected {
+		t.placeholders--
 	}
-	t.stalled += max(step-maxTick, 0)
-	t.tickV += min(step, maxTick)
-	t.tick, t.tickWall = at, now.UnixNano()
-	t.ticks++
-	t.expireEnds(t.tickV)
-	t.tellUntold(now)
-	t.weigh(now)
-	if t.tickV >= t.earliest {
-		t.sweep(now)
+	t.noteGone(p.id)
+	t.recount(p, 0)
+	t.vacant.remove(p)
+	for o := range p.processes {
+		t.unlink(o)
+		t.clearLoss(o)
+	}
+	t.counts[Unknown]--
+	t.leaveHost(p)
+	t.forgetAliases(p)
+	last := len(t.order) - 1
+	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]
+	t.order[p.index].index = p.index
+	t.order[last] = nil
+	t.order, t.wake = t.order[:last], t.wake[:last]
+	p.index = -1
+}
+
+// Retire gives up t, so that none of its handles is believed by another tracker
+// that goes on in its place. It returns what the last call could not.
+func (t *Tracker) Retire() []Transition {
+	for _, p := range t.order {
+		p.index = -1
 	}
 	return t.out
-}
-
-// lost returns for how long the collector has not listened since the last
-// tick; it is not positive if it has. The wall clock tells what the other one
-// hides: on Linux that stands still while the machine is suspended.
-func (t *Tracker) lost(now time.Time) time.Duration {
-	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }

@@ -116,12 +116,21 @@ func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	return true
 }
 
-// forgetAlias lets pid not lead to p any more, unless that is known by it.
-func (t *Tracker) forgetAlias(p *peer, pid uint32) {
-	id := ID{Source: p.id.Source, PID: pid}
-	if id != p.id && pid != p.ident.PID && t.peers[id] == p {
-		delete(t.peers, id)
+// replace lets p go on under another id. Its old series ends with a last
+// word. Whoever was connected to the collector before may merely be slower to come
+// back than the one that takes its place, so it is remembered.
+func (t *Tracker) replace(p *peer, id ID, now time.Time) {
+	t.closeSeries(p, now)
+	t.vacant.remove(p)
+	t.forgetAliases(p)
+	t.noteGone(p.id)
+	if p.extended && !p.state.over() {
+		t.peers[ID{Source: p.id.Source, PID: p.ident.PID}] = p
+		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
 	}
+	p.id, p.health = id, HealthUntold
+	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
+	t.peers[id] = p
 }
 
 // separate returns the peer that b is about, which names a process whose place
@@ -179,21 +188,12 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	t.rewake(own)
 }
 
-// replace lets p go on under another id. Its old series ends with a last
-// word. Whoever was connected to the collector before may merely be slower to come
-// back than the one that takes its place, so it is remembered.
-func (t *Tracker) replace(p *peer, id ID, now time.Time) {
-	t.closeSeries(p, now)
-	t.vacant.remove(p)
-	t.forgetAliases(p)
-	t.noteGone(p.id)
-	if p.extended && !p.state.over() {
-		t.peers[ID{Source: p.id.Source, PID: p.ident.PID}] = p
-		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
+// forgetAlias lets pid not lead to p any more, unless that is known by it.
+func (t *Tracker) forgetAlias(p *peer, pid uint32) {
+	id := ID{Source: p.id.Source, PID: pid}
+	if id != p.id && pid != p.ident.PID && t.peers[id] == p {
+		delete(t.peers, id)
 	}
-	p.id, p.health = id, HealthUntold
-	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
-	t.peers[id] = p
 }
 
 // forgetAliases lets nothing lead to p any more.
