@@ -169,7 +169,7 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 		t.exit(p, b, now)
 		return
 	}
-	t.promise(p, b, known)
+	t.promise(p, b, known, now)
 	t.leave(p, b, now)
 }
 
@@ -238,14 +238,14 @@ func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now ti
 // stop in a window is not the end of it; unless somebody says it by hand of who
 // has left already: that one will not come back. known tells whether the run
 // has been heard of before.
-func (t *Tracker) promise(p *peer, b *Beat, known bool) {
+func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 	switch {
 	case b.BackIn > 0:
 		by := p.windowBy
 		if p.windowV == 0 && known {
 			by = b.life()
 		}
-		p.setWindow(max(p.windowV, p.heardV+b.BackIn), by)
+		p.setWindow(max(p.windowV, t.verdict(now)+b.BackIn), by)
 		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
 		t.expectNoMore(p)

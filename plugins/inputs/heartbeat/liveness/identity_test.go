@@ -23,10 +23,8 @@ import (
 //   - A restart of the collector, clean or by a crash, changes none of that: who
 //     lives has an interval more to be heard, or two after a crash.
 type drama struct {
-	t        *testing.T
+	*rig
 	rnd      *rand.Rand
-	tracker  *Tracker
-	now      time.Duration
 	id       ID
 	actors   []*player
 	pid      uint32
@@ -63,25 +61,25 @@ type way struct {
 const serviceName = "job"
 
 func newDrama(t *testing.T, seed uint64) *drama {
-	opts := defaults()
-	opts.IsolationPercent, opts.Adaptive, opts.MaxBeatsPerSecond = 0, false, 0
-	p := &drama{t: t, rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}, journal: &scribe{make(map[ID]noted)}}
-	p.tracker = New(opts, epoch)
+	p := &drama{rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}, journal: &scribe{make(map[ID]noted)}}
+	p.rig = newRig(t, func(o *Options) { o.IsolationPercent, o.Adaptive, o.MaxBeatsPerSecond = 0, false, 0 })
+	p.checked = true
 	return p
 }
 
-func (p *drama) at() time.Time { return epoch.Add(p.now) }
+// at returns how late it is, since the epoch.
+func (p *drama) at() time.Duration { return p.now.Sub(epoch) }
 
 func (p *drama) failf(format string, args ...any) {
 	p.t.Helper()
 	for _, line := range p.log[max(0, len(p.log)-40):] {
 		p.t.Log(line)
 	}
-	p.t.Fatalf("%v: %s", p.now, fmt.Sprintf(format, args...))
+	p.t.Fatalf("%v: %s", p.at(), fmt.Sprintf(format, args...))
 }
 
 func (p *drama) note(format string, args ...any) {
-	p.log = append(p.log, fmt.Sprintf("%v ", p.now)+fmt.Sprintf(format, args...))
+	p.log = append(p.log, fmt.Sprintf("%v ", p.at())+fmt.Sprintf(format, args...))
 }
 
 // begin lets another process beat: for itself or watched, over connections or by
@@ -89,13 +87,13 @@ func (p *drama) note(format string, args ...any) {
 func (p *drama) begin() {
 	p.pid++
 	every := time.Duration(1+p.rnd.IntN(8)) * time.Second
-	a := &player{next: p.now, beat: Beat{
+	a := &player{next: p.at(), beat: Beat{
 		ID: p.id, Interval: every, Run: fmt.Sprint("L", p.pid), Watched: p.rnd.IntN(2) == 0,
 		Process: Process{Boot: "b", PID: p.pid, Start: time.Duration(p.pid) * time.Minute},
 	}}
 	for range p.rnd.IntN(3) {
 		p.conns++
-		a.paths = append(a.paths, way{conn: p.conns, from: p.now})
+		a.paths = append(a.paths, way{conn: p.conns, from: p.at()})
 	}
 	p.actors = append(p.actors, a)
 	p.window = 0 // it is back
@@ -106,7 +104,7 @@ func (p *drama) begin() {
 
 // speak lets a beat, over all its paths.
 func (p *drama) speak(a *player) {
-	a.next = p.now + a.beat.Interval
+	a.next = p.at() + a.beat.Interval
 	if a.cut {
 		return
 	}
@@ -121,8 +119,8 @@ func (p *drama) say(a *player, way int, status Status) []Transition {
 	if len(a.paths) > 0 {
 		one := &a.paths[way]
 		one.seq++
-		one.from = min(one.from, p.now)
-		one.long = one.long || p.now-one.from >= longConn
+		one.from = min(one.from, p.at())
+		one.long = one.long || p.at()-one.from >= longConn
 		b.Conn, b.Seq = one.conn, one.seq
 	}
 	b.HasExitCode, b.ExitCode = status != SaysAlive, int64(status-SaysLeaving)*int64(b.Process.PID)
@@ -130,13 +128,13 @@ func (p *drama) say(a *player, way int, status Status) []Transition {
 		b.BackIn = time.Duration(p.rnd.IntN(3)) * 5 * time.Second
 	}
 	p.promised = b.BackIn
-	out := p.tracker.Observe(p.at(), &b)
+	out := p.observe(b)
 	if out.Fate != Accepted {
 		p.failf("a beat of %d is %d", b.Process.PID, out.Fate)
 	}
 	a.spoke, a.lostV, a.bonus = len(p.log), 0, 0
 	p.note("%d says %d over %d", b.Process.PID, status, b.Conn)
-	a.heardV, a.allowed = p.tracker.verdict(p.at()), out.Silence.Dead
+	a.heardV, a.allowed = p.tracker.verdict(p.now), out.Silence.Dead
 	return out.Transitions
 }
 
@@ -147,9 +145,9 @@ func (p *drama) flap(a *player) {
 	}
 	one := &a.paths[p.rnd.IntN(len(a.paths))]
 	p.note("connection %d of %d flaps", one.conn, a.beat.Process.PID)
-	p.tracker.ConnEnded(p.at(), one.conn, End(p.rnd.IntN(4)), addrOf(one.conn))
+	p.rig.ended(one.conn, End(p.rnd.IntN(4)))
 	p.conns++
-	*one = way{conn: p.conns, seq: one.seq, from: p.now}
+	*one = way{conn: p.conns, seq: one.seq, from: p.at()}
 	p.speak(a)
 }
 
@@ -158,25 +156,25 @@ func (p *drama) fail(a *player) {
 	a.ended = true
 	p.note("%d is killed", a.beat.Process.PID)
 	for _, way := range a.paths {
-		p.tracker.ConnEnded(p.at(), way.conn, Closed, addrOf(way.conn))
+		p.rig.ended(way.conn, Closed)
 	}
 	if slices.ContainsFunc(a.paths, func(one way) bool { return one.long }) && !a.beat.Watched {
-		a.lostV = p.tracker.verdict(p.at())
+		a.lostV = p.tracker.verdict(p.now)
 	}
 }
 
 // report ends a with a word: it failed, or was done.
 func (p *drama) report(a *player, status Status) {
 	others := p.living(a)
-	v, _ := viewOf(p.tracker, p.id, p.at())
+	v, _ := viewOf(p.tracker, p.id, p.now)
 	over, deaths := v.State.over(), v.Deaths
 	told := p.say(a, 0, status)
 	a.ended, a.allowed = true, 0
 	pid, code := a.beat.Process.PID, int64(status-SaysLeaving)*int64(a.beat.Process.PID)
 	for _, way := range a.paths {
-		p.tracker.ConnEnded(p.at(), way.conn, Closed, addrOf(way.conn))
+		p.rig.ended(way.conn, Closed)
 	}
-	v, _ = viewOf(p.tracker, p.id, p.at())
+	v, _ = viewOf(p.tracker, p.id, p.now)
 	switch {
 	case len(others) > 0:
 		i := slices.IndexFunc(told, func(tr Transition) bool { return tr.Event == Ended })
@@ -190,7 +188,7 @@ func (p *drama) report(a *player, status Status) {
 	case v.ExitCode != code:
 		p.failf("the exit code of the last is %d", v.ExitCode)
 	case status == SaysLeaving && p.promised > 0:
-		p.window = max(p.window, p.tracker.verdict(p.at())+p.promised)
+		p.window = max(p.window, p.tracker.verdict(p.now)+p.promised)
 	}
 	if status == SaysDead && v.Deaths != deaths+1 && !over && !p.announced() {
 		p.failf("deaths were %d and are %d", deaths, v.Deaths)
@@ -199,13 +197,13 @@ func (p *drama) report(a *player, status Status) {
 
 // announced reports whether an end is no death now, because the peer has said
 // that it will be back.
-func (p *drama) announced() bool { return p.window > p.tracker.verdict(p.at()) }
+func (p *drama) announced() bool { return p.window > p.tracker.verdict(p.now) }
 
 // retire has somebody say goodbye for the peer by hand, whoever lives.
 func (p *drama) retire() {
 	p.note("somebody says goodbye")
-	p.tracker.Observe(p.at(), &Beat{ID: p.id, Status: SaysLeaving, Run: fmt.Sprint("hand", p.now)})
-	v, known := viewOf(p.tracker, p.id, p.at())
+	p.observe(Beat{ID: p.id, Status: SaysLeaving, Run: fmt.Sprint("hand", p.at())})
+	v, known := viewOf(p.tracker, p.id, p.now)
 	if known && v.State != Left {
 		p.failf("it was retired, and is %v %v", v.State, v.Reason)
 	}
@@ -221,23 +219,23 @@ func (p *drama) retire() {
 // crash, from its journal.
 func (p *drama) restart() {
 	crash := p.rnd.IntN(2) == 0
-	before, saved := p.tracker, p.at()
+	before, saved := p.tracker, p.now
 	listened := before.verdict(saved)
-	p.now += time.Duration(p.rnd.IntN(20)) * TickInterval
+	down := time.Duration(p.rnd.IntN(20)) * TickInterval
 	p.note("the collector is restarted, crash %v", crash)
-	p.tracker = New(p.tracker.opts, p.at())
-	for i := range before.Len() {
-		r := before.Record(i, saved)
+	records := make([]Record, before.Len())
+	for i := range records {
+		records[i] = before.Record(i, saved)
 		if crash {
-			was := p.journal.last[r.ID]
-			r = was.record.After(listened-was.at, 0)
+			was := p.journal.last[records[i].ID]
+			records[i] = was.record.After(listened-was.at, 0)
 		}
-		p.tracker.Restore(&r, saved, p.at())
 	}
+	p.replace(records, down)
 	clear(p.journal.last)
 	for i := range p.tracker.Len() {
-		r := p.tracker.RunningRecord(i, p.at())
-		p.journal.last[r.ID] = noted{r, p.tracker.Listened(p.at())}
+		r := p.tracker.RunningRecord(i, p.now)
+		p.journal.last[r.ID] = noted{r, p.tracker.Listened(p.now)}
 	}
 	if p.window > 0 {
 		p.window = max(p.window-listened, 1)
@@ -250,7 +248,7 @@ func (p *drama) restart() {
 		}
 		for i := range a.paths {
 			p.conns++
-			a.paths[i] = way{conn: p.conns, seq: a.paths[i].seq, from: p.now}
+			a.paths[i] = way{conn: p.conns, seq: a.paths[i].seq, from: p.at()}
 		}
 	}
 }
@@ -258,7 +256,7 @@ func (p *drama) restart() {
 // living returns the processes but one that are known to live: those that beat
 // after the latest one began, hold a connection, or are watched.
 func (p *drama) living(but *player) []*player {
-	verdict := p.tracker.verdict(p.at())
+	verdict := p.tracker.verdict(p.now)
 	var all []*player
 	for _, a := range p.actors {
 		known := a.spoke >= p.begun || len(a.paths) > 0 && a.bonus == 0 || a.beat.Watched
@@ -272,7 +270,7 @@ func (p *drama) living(but *player) []*player {
 // uncertain reports whether another process than a may still be thought to live:
 // it was killed, and the silence allowed to it is not over.
 func (p *drama) uncertain(but *player) bool {
-	verdict := p.tracker.verdict(p.at()) - 3*TickInterval
+	verdict := p.tracker.verdict(p.now) - 3*TickInterval
 	return slices.ContainsFunc(p.actors, func(a *player) bool { return a != but && p.deadline(a) > verdict })
 }
 
@@ -286,7 +284,7 @@ func (p *drama) deadline(a *player) time.Duration {
 
 // check compares what is told with what is true.
 func (p *drama) check() {
-	v, known := viewOf(p.tracker, p.id, p.at())
+	v, known := viewOf(p.tracker, p.id, p.now)
 	if !known {
 		return
 	}
@@ -313,16 +311,16 @@ func (p *drama) check() {
 }
 
 func (p *drama) step() {
-	p.now += TickInterval
-	p.tracker.Tick(p.at())
+	p.now = p.now.Add(TickInterval)
+	p.tick()
 	for _, a := range p.actors {
-		if !a.ended && p.now >= a.next {
+		if !a.ended && p.at() >= a.next {
 			p.speak(a)
 		}
 	}
 	p.act()
 	p.check()
-	p.journal.write(p.tracker, p.at())
+	p.journal.write(p.tracker, p.now)
 }
 
 // act lets something happen, now and then.

@@ -192,9 +192,10 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 		MinSilence: MinSilence, ForgetLeft: 30 * time.Second,
 		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 0,
 	}
-	tracker := New(opts, epoch)
-	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
+	r := newRig(t, func(o *Options) { *o = opts })
 	told := make(map[ID]State) // what a listener to the transitions believes
+	r.checked, r.hook = true, func(_ Fate, transitions []Transition) { listen(told, transitions) }
+	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
 	var at time.Duration
 	for step := range 6000 {
 		switch draw := rnd.IntN(100); {
@@ -203,20 +204,22 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 			if rnd.IntN(200) == 0 {
 				at += time.Duration(rnd.IntN(60)) * time.Second // a stall
 			}
-			listen(told, tracker.Tick(epoch.Add(at)))
+			r.now = epoch.Add(at)
+			r.tick()
 			reference.step(at)
 		case draw < 97:
 			b := randomBeat(rnd)
-			out := tracker.Observe(epoch.Add(at), b)
-			listen(told, out.Transitions)
+			r.now = epoch.Add(at)
+			out := r.observe(*b)
 			require.Equal(t, reference.observe(at, b), out.Fate, "step %d", step)
 		default:
 			conn := ConnID(1 + rnd.IntN(12))
-			listen(told, tracker.ConnEnded(epoch.Add(at), conn, Closed, addrOf(conn)))
+			r.now = epoch.Add(at)
+			r.ended(conn, Closed)
 			reference.gone(conn, reference.now(at))
 		}
 		at += time.Duration(rnd.IntN(30)) * time.Millisecond
-		agree(t, step, tracker, reference, told)
+		agree(t, step, r.tracker, reference, told)
 	}
 }
 

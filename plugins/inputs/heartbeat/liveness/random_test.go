@@ -47,11 +47,10 @@ func drawChance(rnd *rand.Rand) *chance {
 
 // A watcher checks what is told of one peer against what was promised.
 type watcher struct {
-	t        *testing.T
+	*rig
 	name     string
 	c        *chance
-	tracker  *Tracker
-	now      time.Duration
+	at       time.Duration // now, since the epoch
 	clock    time.Duration // the verdict clock, counted here
 	lastTick time.Duration
 	heard    time.Duration // on the verdict clock
@@ -72,13 +71,19 @@ func TestNoDeathBeforeItsPromise(t *testing.T) {
 			deaths := 0
 			for n := part * each; n < (part+1)*each; n++ {
 				c := drawChance(rand.New(rand.NewPCG(uint64(n), 42)))
-				w := &watcher{t: t, name: fmt.Sprintf("case %d, every %v, declared %v", n, c.every, c.interval), c: c, tracker: New(c.opts, epoch)}
+				w := newWatcher(t, c, fmt.Sprintf("case %d, every %v, declared %v", n, c.every, c.interval))
 				w.play()
 				deaths += int(w.tracker.order[0].Deaths)
 			}
 			require.GreaterOrEqual(t, deaths, each, "each dies at least once")
 		})
 	}
+}
+
+func newWatcher(t *testing.T, c *chance, name string) *watcher {
+	w := &watcher{rig: newRig(t, func(o *Options) { *o = c.opts }), name: name, c: c}
+	w.checked, w.hook = true, func(_ Fate, transitions []Transition) { w.listen(transitions) }
+	return w
 }
 
 func (w *watcher) play() {
@@ -91,10 +96,10 @@ func (w *watcher) play() {
 		}
 		at += w.c.every
 		if w.c.jitter > 0 {
-			at = max(at+time.Duration(w.c.rnd.Int64N(int64(w.c.jitter)))-w.c.jitter/3, w.now)
+			at = max(at+time.Duration(w.c.rnd.Int64N(int64(w.c.jitter)))-w.c.jitter/3, w.at)
 		}
 	}
-	w.until(w.now + w.promised.Dead + slack)
+	w.until(w.at + w.promised.Dead + slack)
 	require.Equal(w.t, Dead, w.state, w.name)
 }
 
@@ -102,22 +107,23 @@ func (w *watcher) play() {
 // but those around the deadlines costs time, and proves nothing.
 func (w *watcher) until(end time.Duration) {
 	for w.lastTick+TickInterval <= end {
-		w.now = w.lastTick + TickInterval
+		w.at = w.lastTick + TickInterval
 		if w.c.rnd.IntN(200) == 0 {
-			w.now += time.Duration(w.c.rnd.IntN(100)) * time.Millisecond // a late tick
+			w.at += time.Duration(w.c.rnd.IntN(100)) * time.Millisecond // a late tick
 		}
-		w.clock += w.now - w.lastTick
-		w.lastTick = w.now
+		w.clock += w.at - w.lastTick
+		w.lastTick = w.at
 		past := w.state != Dead && w.clock >= w.heard+w.promised.Dead
 		if past {
 			w.due++
 		}
-		w.hear(w.tracker.Tick(epoch.Add(w.now)))
+		w.rig.now = epoch.Add(w.at)
+		w.tick()
 		if w.due >= 2 {
 			require.Equal(w.t, Dead, w.state, "%s: %v after the last beat, promised were %v", w.name, w.clock-w.heard, w.promised.Dead)
 		}
 	}
-	w.now = max(w.now, end)
+	w.at = max(w.at, end)
 }
 
 func (w *watcher) beat(seq int64) {
@@ -128,10 +134,10 @@ func (w *watcher) beat(seq int64) {
 	if w.c.long {
 		b.Conn = 1
 	}
-	out := w.tracker.Observe(epoch.Add(w.now), b)
+	w.rig.now = epoch.Add(w.at)
+	out := w.observe(*b)
 	require.Equal(w.t, Accepted, out.Fate, w.name)
-	w.hear(out.Transitions)
-	w.promised, w.heard, w.due = out.Silence, w.clock+w.now-w.lastTick, 0
+	w.promised, w.heard, w.due = out.Silence, w.clock+w.at-w.lastTick, 0
 	require.Equal(w.t, Alive, w.state, w.name)
 	w.bounds()
 }
@@ -157,7 +163,7 @@ func (w *watcher) bounds() {
 	require.Less(w.t, silence.Suspect, silence.Dead, w.name)
 }
 
-func (w *watcher) hear(transitions []Transition) {
+func (w *watcher) listen(transitions []Transition) {
 	for _, tr := range transitions {
 		if tr.Event != Changed {
 			continue

@@ -29,11 +29,12 @@ func FuzzReplay(f *testing.F) {
 	}
 	f.Add(many)
 	f.Fuzz(func(t *testing.T, script []byte) {
-		r := &replays{t: t, script: script, now: epoch, model: make(map[ID]*remembered), seq: make(map[ID]map[string]int64)}
-		r.opts = defaults()
-		r.opts.ReplayWindow, r.opts.MaxBeatsPerSecond, r.opts.IsolationPercent = shortWindow, 0, 0
-		r.opts.ForgetLeft = 2*shortWindow + time.Millisecond
-		r.tracker = New(r.opts, r.now)
+		r := &replays{script: script, model: make(map[ID]*remembered), seq: make(map[ID]map[string]int64)}
+		r.rig = newRig(t, func(o *Options) {
+			o.ReplayWindow, o.MaxBeatsPerSecond, o.IsolationPercent = shortWindow, 0, 0
+			o.ForgetLeft = 2*shortWindow + time.Millisecond
+		})
+		r.checked = true
 		for range 100 {
 			if len(r.script) == 0 {
 				break
@@ -70,16 +71,13 @@ var differences = [...]time.Duration{
 
 // replays are a tracker, a model of what it takes, and who tries them.
 type replays struct {
-	t       *testing.T
-	script  []byte
-	doing   string
-	opts    Options
-	tracker *Tracker
-	now     time.Time
-	model   map[ID]*remembered
-	seq     map[ID]map[string]int64 // the last of each run
-	sent    []Beat                  // signed
-	taken   []Beat                  // of them, which must not be taken again
+	*rig
+	script []byte
+	doing  string
+	model  map[ID]*remembered
+	seq    map[ID]map[string]int64 // the last of each run
+	sent   []Beat                  // signed
+	taken  []Beat                  // of them, which must not be taken again
 }
 
 func (r *replays) next() (b byte) {
@@ -102,16 +100,16 @@ func (r *replays) step() {
 			r.sent = append(r.sent, b)
 		}
 		if deed != hold {
-			r.hear(b, deed == look)
+			r.take(b, deed == look)
 		}
 	case again:
 		if len(r.sent) > 0 {
-			r.hear(r.sent[int(r.next())%len(r.sent)], false)
+			r.take(r.sent[int(r.next())%len(r.sent)], false)
 		}
 	case pass:
 		for range r.next() {
 			r.now = r.now.Add(TickInterval)
-			r.tracker.Tick(r.now)
+			r.tick()
 		}
 		for id := range r.model { // when somebody is forgotten is not the matter here, but what then
 			if r.tracker.peers[id] == nil {
@@ -144,24 +142,25 @@ func (r *replays) beat(signed bool) Beat {
 
 func (r *replays) setClock(by time.Duration) {
 	r.now = r.now.Add(by)
+	r.wasSet(by)
+}
+
+// wasSet forgets what must not be taken again if our clock was set back: then it
+// may be.
+func (r *replays) wasSet(by time.Duration) {
 	if by < 0 {
-		r.taken = nil // who is set back may hear again what it has heard
+		r.taken = nil
 	}
 }
 
+// restart lets another collector go on after a while, whose clock was set meanwhile.
 func (r *replays) restart(down, by time.Duration) {
-	old, saved := r.tracker, r.now
-	r.now = r.now.Add(down)
-	r.setClock(by)
-	r.tracker = New(r.opts, r.now)
-	for i := range old.Len() {
-		record := old.Record(i, saved)
-		r.tracker.Restore(&record, saved, r.now)
-	}
+	r.wasSet(by)
+	r.rig.restart(down + by)
 }
 
-// hear lets the tracker and the model judge a beat.
-func (r *replays) hear(b Beat, onlyLook bool) {
+// take lets the tracker and the model judge a beat.
+func (r *replays) take(b Beat, onlyLook bool) {
 	r.t.Helper()
 	r.doing = fmt.Sprintf("%+v at %d", b, r.now.UnixMilli())
 	p := r.model[b.ID]
@@ -177,7 +176,7 @@ func (r *replays) hear(b Beat, onlyLook bool) {
 		return
 	}
 	before := r.record(b.ID)
-	fate := r.tracker.Observe(r.now, &b).Fate
+	fate := r.observe(b).Fate
 	if (fate == Replayed) != replayed || b.Signed && !replayed && fate != Accepted {
 		r.t.Fatalf("%s: its fate is %v", r.doing, fate)
 	}

@@ -134,12 +134,16 @@ func (t *Tracker) dropped(p *peer) bool {
 // that p is watched no more: by as much as was promised, at the most.
 func (t *Tracker) putOff(p *peer) bool {
 	s, yes := p.successor()
-	if own := p.host.own; !yes || p.postponed || t.dropped(p) || own.state != Alive {
+	own := p.host.own
+	if !yes || p.postponed || t.dropped(p) || own.state != Alive {
+		return false
+	}
+	until := min(s.sinceV+(rounds+1)*own.span(), 2*p.windowV-p.heardV)
+	if until <= t.tickV {
 		return false
 	}
 	past := p.editPast()
-	past.postponed, p.changed = true, true
-	past.windowV = min(s.sinceV+(rounds+1)*p.host.own.span(), 2*p.windowV-p.heardV)
+	past.postponed, past.windowV, p.changed = true, until, true
 	return true
 }
 

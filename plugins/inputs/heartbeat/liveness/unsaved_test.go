@@ -48,7 +48,7 @@ func TestJournalMissesNoChange(t *testing.T) {
 			s, j := newStorm(t, seed), &scribe{make(map[ID]noted)}
 			for s.step = range 1000 {
 				s.now = s.now.Add(TickInterval)
-				s.hear(s.tracker.Tick(s.now))
+				s.tick()
 				j.compare(s)
 				for range s.rnd.IntN(5) {
 					s.now = s.now.Add(time.Duration(s.rnd.IntN(20)) * time.Millisecond)
@@ -259,7 +259,7 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 	told := len(c.told)
 	for i := range before.tracker.Len() {
 		r := before.tracker.Record(i, before.now)
-		c.hear(c.tracker.Restore(&r, before.now, c.now))
+		c.restore(&r, before.now)
 	}
 	require.Len(t, c.told, told, "nothing of it is an event")
 	require.EqualValues(t, 4, c.view(web).Beats)
@@ -269,8 +269,7 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 	require.Equal(t, "dead exited", c.is(gone), "not expected any more, but known")
 	require.Empty(t, c.tracker.Unmet())
 	c.pass(time.Second)
-	s := &storm{t: t, tracker: c.tracker, told: map[ID]State{web: Alive, job: Dead, gone: Dead}}
-	s.checkPeers()
+	checkInvariants(t, c.tracker)
 }
 
 // A promise that the file brings late holds for who was heard already, until it
@@ -322,7 +321,7 @@ func TestLatePromiseHolds(t *testing.T) {
 		l.change(c, a)
 		c.pass(tillRestored / 2)
 		was := c.is(a.beat.ID)
-		c.hear(c.tracker.Restore(&r, before.now, c.now))
+		c.restore(&r, before.now)
 		require.Equal(t, was, c.is(a.beat.ID), l.name)
 		pause(a)
 		c.pass(time.Minute)

@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
-	"slices"
 	"strconv"
 	"testing"
 	"time"
@@ -25,11 +24,8 @@ func TestInvariantsHoldWhateverHappens(t *testing.T) {
 
 // A storm is a tracker and all that is thrown at it.
 type storm struct {
-	t       *testing.T
+	*rig
 	rnd     *rand.Rand
-	opts    Options
-	tracker *Tracker
-	now     time.Time
 	step    int
 	doing   string
 	reach   int // of ten hosts so many are heard
@@ -42,22 +38,25 @@ type storm struct {
 
 func newStorm(t *testing.T, seed uint64) *storm {
 	rnd := rand.New(rand.NewPCG(seed, 7))
-	opts := defaults()
-	opts.DeadAfter, opts.ForgetDead, opts.ForgetLeft = 20*time.Second, 40*time.Second, 15*time.Second
-	opts.Margin = MarginOf(1 + rnd.IntN(3))
-	opts.Grace = time.Duration(rnd.IntN(5)) * time.Second
-	opts.IsolationHold = 10 * time.Second
-	opts.Adaptive = rnd.IntN(2) == 0
-	opts.MaxPeers = 20 + rnd.IntN(60)
-	if rnd.IntN(4) == 0 {
-		opts.IsolationPercent = 0
-	}
-	opts.Ask = func(conn ConnID) (Path, netip.Addr) { return Path(conn % 3), addrOf(conn) }
-	return &storm{
-		t: t, rnd: rnd, opts: opts, tracker: New(opts, epoch), now: epoch, reach: 10,
+	s := &storm{
+		rnd: rnd, reach: 10,
 		told: make(map[ID]State), patient: make(map[ID]time.Duration), closed: make(map[ID]bool), due: make(map[ID]int),
 		ids: make(map[ID]map[int64]Transition),
 	}
+	s.rig = newRig(t, func(o *Options) {
+		o.DeadAfter, o.ForgetDead, o.ForgetLeft = 20*time.Second, 40*time.Second, 15*time.Second
+		o.Margin = MarginOf(1 + rnd.IntN(3))
+		o.Grace = time.Duration(rnd.IntN(5)) * time.Second
+		o.IsolationHold = 10 * time.Second
+		o.Adaptive = rnd.IntN(2) == 0
+		o.MaxPeers = 20 + rnd.IntN(60)
+		if rnd.IntN(4) == 0 {
+			o.IsolationPercent = 0
+		}
+		o.Ask = func(conn ConnID) (Path, netip.Addr) { return Path(conn % 3), addrOf(conn) }
+	})
+	s.checked, s.hook = true, func(_ Fate, transitions []Transition) { s.listen(transitions) }
+	return s
 }
 
 func (s *storm) rage(steps int) {
@@ -67,7 +66,7 @@ func (s *storm) rage(steps int) {
 		if s.rnd.IntN(200) == 0 {
 			s.now = s.now.Add(time.Duration(s.rnd.IntN(20)) * time.Second) // a stall
 		}
-		s.hear(s.tracker.Tick(s.now))
+		s.tick()
 		s.check()
 		s.noneOverdue()
 		for range s.rnd.IntN(5) {
@@ -88,7 +87,7 @@ func (s *storm) something() {
 		for l := s.tracker.conns[conn]; l != nil; l = l.next {
 			s.closed[l.peer.id] = true
 		}
-		s.hear(s.tracker.ConnEnded(s.now, conn, end, addrOf(conn%3)))
+		s.endedFrom(conn, end, addrOf(conn%3))
 	case draw < 990:
 		s.reach = s.rnd.IntN(11)
 	case draw < 995:
@@ -104,8 +103,7 @@ func (s *storm) beat() {
 		return // it does not come through
 	}
 	s.doing = fmt.Sprintf("beat %+v", *b)
-	out := s.tracker.Observe(s.now, b)
-	s.hear(out.Transitions)
+	out := s.observe(*b)
 	if out.Fate <= Limited && b.Status == SaysAlive {
 		b.ID = s.tracker.peers[b.ID].id // one visit after another is one peer
 		s.patient[b.ID] = s.tracker.verdict(s.now) + out.Silence.Dead
@@ -163,23 +161,15 @@ func (s *storm) expect() {
 		}
 	}
 	s.doing = fmt.Sprint("expect ", all)
-	s.hear(s.tracker.Expect(all, s.now))
+	s.rig.expect(all...)
 }
 
 // restart lets another collector go on. What it believes of those it restores
 // is told to nobody.
 func (s *storm) restart() {
 	s.doing = "restart"
-	records := make([]Record, s.tracker.Len())
-	for i := range records {
-		records[i] = s.tracker.Record(i, s.now)
-	}
-	old, saved := s.tracker.verdict(s.now), s.now
-	s.now = s.now.Add(time.Duration(s.rnd.IntN(2)*s.rnd.IntN(20)) * time.Second)
-	s.tracker = New(s.opts, s.now)
-	for i := range records {
-		s.tracker.Restore(&records[i], saved, s.now)
-	}
+	old := s.tracker.verdict(s.now)
+	s.rig.restart(time.Duration(s.rnd.IntN(2)*s.rnd.IntN(20)) * time.Second)
 	clear(s.told)
 	clear(s.due)
 	for _, p := range s.tracker.order {
@@ -190,7 +180,7 @@ func (s *storm) restart() {
 	}
 }
 
-func (s *storm) hear(transitions []Transition) {
+func (s *storm) listen(transitions []Transition) {
 	for _, tr := range transitions {
 		s.checkID(tr)
 		if tr.Event != Changed {
@@ -229,116 +219,17 @@ func (s *storm) failf(format string, args ...any) {
 	s.t.Fatalf("step %d, %s: %s", s.step, s.doing, fmt.Sprintf(format, args...))
 }
 
+// check checks that what was told is what the tracker believes.
 func (s *storm) check() {
 	s.t.Helper()
-	s.checkPeers()
-	s.checkHosts()
-	s.checkSilent()
-	s.checkConns()
-}
-
-func (s *storm) checkPeers() {
-	s.t.Helper()
-	t := s.tracker
-	var counts [len(States)]int
-	for i, p := range t.order {
-		counts[p.state]++
+	for _, p := range s.tracker.order {
 		said, yes := s.told[p.id]
 		switch {
-		case int(p.index) != i || t.peers[p.id] != p:
-			s.failf("%v is not where it should be", p.id)
-		case t.wake[i] < t.earliest && t.tickV < t.earliest:
-			s.failf("%v wakes at %v, the first only at %v", p.id, t.wake[i], t.earliest)
 		case yes && said != p.state && !p.untold:
 			s.failf("%v is %v, told was %v", p.id, p.state, said)
 		case !yes && p.state != Unknown && !p.untold && p.told != p.state:
 			s.failf("%v is %v, nothing was told", p.id, p.state)
-		case p.state == Unknown && p.reason == ReasonIsolated && !t.isolation.on:
-			s.failf("%v is held, but nothing is isolated", p.id)
-		case p.expected && p.beats > 0:
-			s.failf("%v stands for somebody, but has beaten", p.id)
 		}
-	}
-	for id, p := range t.peers {
-		if p.index < 0 || t.order[p.index] != p || id != p.id && !p.wasCalled(id) {
-			s.failf("%v leads to %v", id, p.id)
-		}
-	}
-	if counts != t.counts || len(t.wake) != len(t.order) {
-		s.failf("%d peers, %v, counted were %v", len(t.order), counts, t.counts)
-	}
-}
-
-func (s *storm) checkHosts() {
-	s.t.Helper()
-	total := 0
-	for i, h := range s.tracker.hosts {
-		living := 0
-		for _, p := range h.peers {
-			if !p.state.over() {
-				living++
-			}
-			if p.host != h || s.tracker.bySource[p.id.Source] != h || s.tracker.peers[p.id] != p {
-				s.failf("%v is not among the peers of its host", p.id)
-			}
-			if (h.own == p) != (p.id.Service == HostService) {
-				s.failf("%v is, or is not, the host itself", p.id)
-			}
-		}
-		if h.own != nil && s.tracker.peers[h.own.id] != h.own {
-			s.failf("%v is forgotten, but still leads its host", h.own.id)
-		}
-		total += len(h.peers)
-		if living != h.living || h.index != i || len(h.peers) == 0 {
-			s.failf("host %d of %d peers, %d living, counted were %d", i, len(h.peers), living, h.living)
-		}
-	}
-	if total != len(s.tracker.order) || len(s.tracker.hosts) != len(s.tracker.bySource) {
-		s.failf("%d peers, hosts have %d", len(s.tracker.order), total)
-	}
-}
-
-func (s *storm) checkSilent() {
-	s.t.Helper()
-	silent := s.tracker.isolation.silent
-	count := 0
-	for _, h := range s.tracker.hosts {
-		if h.silence == 0 {
-			continue
-		}
-		count++
-		if h.silence > len(silent) || silent[h.silence-1] != h {
-			s.failf("host of %v is not where the silent are", h.peers[0].id)
-		}
-		if h.living == 0 {
-			s.failf("host of %v is silent, but no peer of it lives", h.peers[0].id)
-		}
-	}
-	if count != len(silent) {
-		s.failf("%d hosts are silent, noted are %d", count, len(silent))
-	}
-}
-
-func (s *storm) checkConns() {
-	s.t.Helper()
-	count := 0
-	for conn, first := range s.tracker.conns {
-		var before *link
-		for l := first; l != nil; before, l = l, l.next {
-			if count++; l.conn != conn || l.prev != before || s.tracker.peers[l.peer.id] != l.peer || l.peer.holder(l).over(conn) != l {
-				s.failf("the list of connection %d is torn at %v", conn, l.peer.id)
-			}
-		}
-	}
-	for _, p := range s.tracker.order {
-		for o := range p.processes {
-			for l := o.links; l != nil; l = l.more {
-				count--
-			}
-		}
-	}
-	if count != 0 {
-		s.failf("%d more peers in lists than with connections", count)
 	}
 }
 
@@ -382,9 +273,4 @@ func (s *storm) hostOf(p *peer) string {
 	}
 	return fmt.Sprintf("its host is %v (%v), follows %v, heard %v after it, deadline in %v",
 		own.state, own.reason, p.follows(), own.lastHeard()-p.lastHeard(), own.deadV-s.tracker.tickV)
-}
-
-// wasCalled reports whether id names a process of p, or one that was replaced.
-func (p *peer) wasCalled(id ID) bool {
-	return id.Nameless() && (id.PID == p.ident.PID || slices.ContainsFunc(p.replaced, func(r replaced) bool { return r.pid == id.PID }))
 }
