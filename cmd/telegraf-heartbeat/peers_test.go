@@ -104,8 +104,8 @@ func TestPeersReadsAJournalThatGoesOn(t *testing.T) {
 	}
 	dead := well
 	dead.ID.Service, dead.State, dead.Reason, dead.Fresh = "job", liveness.Dead, liveness.ReasonExited, false
-	require.NoError(t, file.Append(&statefile.Batch{At: night.Add(-time.Hour), Peers: []liveness.Record{well, dead}}))
-	require.NoError(t, file.Append(&statefile.Batch{At: night.Add(-time.Minute), Listened: time.Hour - time.Minute}))
+	require.NoError(t, file.Append(&liveness.Changes{At: night.Add(-time.Hour), Records: []liveness.Record{well, dead}}))
+	require.NoError(t, file.Append(&liveness.Changes{At: night.Add(-time.Minute), Listened: time.Hour - time.Minute}))
 	require.NoError(t, file.Close())
 	damaged, err := os.OpenFile(path, os.O_WRONLY|os.O_APPEND, 0)
 	require.NoError(t, err)

@@ -1,5 +1,4 @@
-// Package arch keeps the import rules of this module, as a test.
-package arch
+package main
 
 import (
 	"fmt"
@@ -11,7 +10,6 @@ import (
 	"path"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 
@@ -66,18 +64,41 @@ var rooms = []room{
 	},
 	{
 		dir:     plugin + "/regular",
-		imports: []string{"context", "errors", "fmt", "io", "io/fs", "os", "syscall", "time"},
+		imports: []string{"context", "errors", "fmt", "io", "io/fs", "os", "path/filepath", "syscall", "time"},
+		tests:   pluginTests,
+	},
+	{
+		dir:     plugin + "/loglimit",
+		imports: []string{"fmt", "maps", "net/netip", "sync", "time"},
 		tests:   pluginTests,
 	},
 	{
 		dir:     plugin + "/statefile", // files and records; whoever has it says what time it is
-		imports: []string{std, "golang.org/x/sys/...", module + "/" + plugin + "/liveness"},
+		imports: []string{std, "golang.org/x/sys/...", in("liveness"), in("loglimit")},
+		never:   []string{"net", "net/http"},
+		tests:   pluginTests,
+	},
+	{
+		dir:     plugin + "/serve", // sockets; never what a payload says, or who is alive
+		imports: []string{std, "golang.org/x/sys/unix", in("wire"), in("regular")},
+		tests:   pluginTests,
+	},
+	{
+		dir:     plugin + "/verify", // what may be believed; never who is alive
+		imports: []string{std, in("wire"), in("regular")},
+		never:   []string{"net", "net/http"},
+		tests:   pluginTests,
+	},
+	{
+		dir:     plugin + "/judge", // verdicts and their metrics; never a socket, a secret or a file of the state
+		imports: []string{std, telegraf, in("liveness"), in("wire"), in("loglimit"), in("regular")},
 		never:   []string{"net", "net/http"},
 		tests:   pluginTests,
 	},
 	{
 		dir:     plugin,
-		imports: []string{std, telegraf, "golang.org/x/sys/...", module + "/" + plugin + "/..."},
+		imports: []string{std, telegraf, in("...")},
+		never:   []string{"net", "net/http"},
 		tests:   pluginTests,
 	},
 	{
@@ -110,6 +131,9 @@ var rooms = []room{
 		imports: []string{std},
 	},
 }
+
+// in returns the path of a room of the plugin.
+func in(room string) string { return module + "/" + plugin + "/" + room }
 
 // pluginTests is what is there in Telegraf's tree too.
 var pluginTests = []string{
@@ -305,14 +329,6 @@ func nameOfTime(tree *ast.File) string {
 		}
 	}
 	return "time"
-}
-
-func importPath(spec *ast.ImportSpec) string {
-	imported, err := strconv.Unquote(spec.Path.Value)
-	if err != nil {
-		panic(err) // the parser has read it before
-	}
-	return imported
 }
 
 func matchesAny(patterns []string, imported string) bool {

@@ -212,14 +212,14 @@ const needsKey = `[[inputs.heartbeat]]
   service_addresses = ["tcp://:0"]
   state_file = "DIR/heartbeat.state"
   max_connections = 1000
-  frame_timeout = "2s"
+  read_timeout = "2s"
   require_signature = true
   [inputs.heartbeat.keys]
     "web-1" = "correct horse battery staple"
 `
 
 // A host without a key holds an eighth of the connections, each of them no longer
-// than frame_timeout, and takes no honest one its place.
+// than read_timeout, and takes no honest one its place.
 func TestHostWithoutAKeyTakesNobodysPlace(t *testing.T) {
 	t.Parallel()
 	s := newSiteWith(t, needsKey, 1)
@@ -258,6 +258,6 @@ func TestHostWithoutAKeyTakesNobodysPlace(t *testing.T) {
 	require.Positive(t, served)
 	require.Empty(t, honest.say("alive").Error)
 	require.Equal(t, []string{"alive"}, s.told("host"))
-	until(t, "refusals", func() bool { return s.refused("tcp", "unproven") > 0 && s.refused("tcp", "frame_timeout") > 0 })
-	require.Equal(t, int64(1000), s.refused("tcp", "unproven")+s.refused("tcp", "frame_timeout"), fmt.Sprint(served, " were let in"))
+	until(t, "refusals", func() bool { return s.refused("tcp", "unproven") > 0 && s.refused("tcp", "read_timeout") > 0 })
+	require.Equal(t, int64(1000), s.refused("tcp", "unproven")+s.refused("tcp", "read_timeout"), fmt.Sprint(served, " were let in"))
 }

@@ -33,7 +33,7 @@ func TestDrippersKeepNobodyFromBeingHeard(t *testing.T) {
 	t.Parallel()
 	needDescriptors(t, drippers*10/9+300) // the collector keeps a tenth for others
 	const honest = 20
-	p := newPost(t, alone, `frame_timeout = "5s"`, "max_beats_per_second = 0")
+	p := newPost(t, alone, `read_timeout = "5s"`, "max_beats_per_second = 0")
 	c := p.relieve()
 	startFleet(t, p.address, honest, probeInterval)
 	p.untilAll(honest)
@@ -64,7 +64,7 @@ func TestDrippersKeepNobodyFromBeingHeard(t *testing.T) {
 	for name, m := range peers {
 		require.EqualValues(t, 1, number(t, m, "alive"), name)
 	}
-	require.GreaterOrEqual(t, p.refused("frame_timeout"), int64(drippers/2))
+	require.GreaterOrEqual(t, p.refused("read_timeout"), int64(drippers/2))
 }
 
 // refused returns how often the collector has refused for a reason.

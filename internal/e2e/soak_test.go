@@ -36,7 +36,7 @@ const (
 // nothing was left behind.
 func TestSoak(t *testing.T) {
 	t.Parallel()
-	p := newPost(t, alone, `forget_dead_after = "30s"`, `forget_left_after = "10s"`, `frame_timeout = "5s"`)
+	p := newPost(t, alone, `forget_dead_after = "30s"`, `forget_left_after = "10s"`, `read_timeout = "5s"`)
 	p.relieve()
 	pause(2 * time.Second) // it opens its state file once it listens
 	descriptors := openDescriptors(t, p.now())

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"net"
 	"net/netip"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -14,6 +15,7 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -32,7 +34,7 @@ func newClient(t testing.TB, conn net.Conn) *client {
 	return &client{Conn: conn, t: t, answers: wire.NewReader(conn, wire.MaxAnswer)}
 }
 
-func dial(t testing.TB, h *Heartbeat) *client { return dialTo(t, h.listeners[0].addr().String()) }
+func dial(t testing.TB, h *Heartbeat) *client { return dialTo(t, hostPort(h)) }
 
 func dialTo(t testing.TB, address string) *client {
 	conn, err := net.Dial("tcp", address)
@@ -102,14 +104,35 @@ func eventsOf(acc *testutil.Accumulator, source string) []string {
 	return events
 }
 
-// rejected returns how often the first listener refused for a reason.
-func rejected(h *Heartbeat, reason wire.Reason) int64 { return h.listeners[0].refused[reason].Load() }
+const (
+	inARow          = 8       // refusals that cost a connection
+	longestDatagram = 8 << 10 // bytes
+)
 
-// count returns how many connections are counted as open.
-func (d *doors) count() int64 {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	return d.open
+// collectorField returns the latest value of a field of the collector.
+func collectorField(t *testing.T, acc *testutil.Accumulator, field string) any {
+	t.Helper()
+	for _, m := range slices.Backward(acc.GetTelegrafMetrics()) {
+		if value, ok := m.GetField(field); ok && m.Name() == "heartbeat_collector" {
+			return value
+		}
+	}
+	t.Fatalf("no %s", field)
+	return nil
+}
+
+// rejected returns how often the first listener refused for a reason.
+func rejected(h *Heartbeat, reason wire.Reason) int64 { return status(h).Refused[reason] }
+
+// status returns that of the first listener.
+func status(h *Heartbeat) serve.Status { return h.server.Status()[0] }
+
+// address returns its URL, and hostPort that without the scheme.
+func address(h *Heartbeat) string { return status(h).Address }
+
+func hostPort(h *Heartbeat) string {
+	_, hostPort, _ := strings.Cut(address(h), "://")
+	return hostPort
 }
 
 // A closingAccumulator notices what comes after Stop.
@@ -150,19 +173,33 @@ func (l *pipeListener) Close() error {
 
 func (*pipeListener) Addr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 7878} }
 
+func newPipes() *pipeListener {
+	return &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
+}
+
+// startFrom runs the plugin with a socket instead of its addresses, and with other
+// options of serving, if change is not nil.
+func startFrom(t testing.TB, h *Heartbeat, socket net.Listener, acc telegraf.Accumulator, change func(*serve.Options)) {
+	require.NoError(t, h.Init())
+	options, err := h.prepare(time.Now())
+	require.NoError(t, err)
+	options.Addresses = nil
+	if change != nil {
+		change(options)
+	}
+	h.server, err = serve.Open(options)
+	require.NoError(t, err)
+	h.server.AcceptFrom(socket, h.TLSCert != "")
+	require.NoError(t, h.keeper.Open(time.Now()))
+	h.run(acc)
+}
+
 // startInBubble runs the plugin without sockets. stop has to be called before
 // the bubble ends.
 func startInBubble(t testing.TB, h *Heartbeat) (acc *testutil.Accumulator, connect func() *client, stop func()) {
 	acc = new(testutil.Accumulator)
-	require.NoError(t, h.Init())
-	require.NoError(t, h.unlock())
-	h.prepare(time.Now())
-	require.NoError(t, h.keeper.open(time.Now()))
-	pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-	l := newListener(h, "tcp")
-	l.acceptFrom(pipes)
-	h.listeners = []*listener{l}
-	h.run(acc)
+	pipes := newPipes()
+	startFrom(t, h, pipes, acc, nil)
 	connect = func() *client {
 		near, far := net.Pipe()
 		pipes.conns <- far

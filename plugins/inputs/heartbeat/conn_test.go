@@ -5,7 +5,6 @@ import (
 	"errors"
 	"fmt"
 	"net"
-	"net/netip"
 	"os"
 	"runtime"
 	"strings"
@@ -17,6 +16,8 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -35,7 +36,7 @@ func TestArticlesClientWorksUnchanged(t *testing.T) {
 			for _, bytes := range writes {
 				c.send(bytes)
 			}
-			require.Eventually(t, func() bool { return h.listeners[0].beats.Load() == 3 }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return status(h).Beats == 3 }, patience, time.Millisecond)
 			gather(t, h)
 			beats := metricsOf(acc, "heartbeat", "ip", "10.0.0.5")
 			require.Len(t, beats, 3)
@@ -57,7 +58,7 @@ func TestBareStreamGetsTheWelcomeAndNothingElse(t *testing.T) {
 	_, err := c.Read(got)
 	require.NoError(t, err)
 	require.Equal(t, h.Welcome, string(got))
-	c.send(strings.Repeat(`{"pid":"wrong"}`, maxRefused))
+	c.send(strings.Repeat(`{"pid":"wrong"}`, inARow))
 	c.closed()
 
 	framed := dial(t, h)
@@ -160,12 +161,12 @@ func TestEightRefusedInARowCostTheConnection(t *testing.T) {
 	start(t, h)
 	c := dial(t, h)
 	for range 3 {
-		for range maxRefused - 1 {
+		for range inARow - 1 {
 			require.Contains(t, c.beat(`{}`), `"error"`)
 		}
 		require.Contains(t, c.beat(`{"pid":1,"ack":true}`), `"ack"`, "one good payload and it starts over")
 	}
-	for range maxRefused {
+	for range inARow {
 		require.Contains(t, c.beat(`{}`), `"error"`)
 	}
 	c.closed()
@@ -177,11 +178,11 @@ func TestPeersBeyondTheLimitAreRefusedNobodyIsEvicted(t *testing.T) {
 	start(t, h)
 	c := dial(t, h)
 	require.Contains(t, c.beat(`{"host":"a","pid":0,"ack":true}`), `"ack"`)
-	for range 2 * maxRefused {
+	for range 2 * inARow {
 		require.Contains(t, c.beat(`{"host":"b","pid":0,"ack":true}`), "'max_peers'")
 	}
 	require.Contains(t, c.beat(`{"host":"a","pid":0,"ack":true}`), `"ack"`)
-	require.EqualValues(t, 2*maxRefused, rejected(h, reasonMaxPeers))
+	require.EqualValues(t, 2*inARow, rejected(h, judge.ReasonMaxPeers))
 }
 
 func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
@@ -193,9 +194,9 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	second := dial(t, h)
 	second.beat(`{"pid":2,"ack":true}`)
 	dial(t, h).closed()
-	require.EqualValues(t, 1, rejected(h, reasonMaxConnections))
+	require.EqualValues(t, 1, rejected(h, serve.ReasonMaxConnections))
 	first.Close()
-	require.Eventually(t, func() bool { return h.doors.count() == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return status(h).Connections == 1 }, patience, time.Millisecond)
 	dial(t, h).beat(`{"pid":3,"ack":true}`)
 }
 
@@ -217,25 +218,7 @@ func TestThousandAnnouncementsOfFourGiBCostNoMemory(t *testing.T) {
 	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(16<<20))
 }
 
-func TestClaimedAddressHoldsUnlessItMeansNothingElsewhere(t *testing.T) {
-	for _, c := range []struct{ claimed, remote, from, want string }{
-		{"10.0.0.5", "192.0.2.1", "beat", "10.0.0.5"},
-		{"10.0.0.5", "192.0.2.1", "connection", "192.0.2.1"},
-		{"", "192.0.2.1", "beat", "192.0.2.1"},
-		{"127.0.1.1", "192.0.2.1", "beat", "192.0.2.1"},
-		{"0.0.0.0", "192.0.2.1", "beat", "192.0.2.1"},
-		{"::", "2001:db8::1", "beat", "2001:db8::1"},
-		{"169.254.1.1", "192.0.2.1", "beat", "192.0.2.1"},
-		{"fe80::1", "2001:db8::1", "beat", "2001:db8::1"},
-		{"127.0.1.1", "127.0.0.1", "beat", "127.0.1.1"},
-		{"10.0.0.5", "", "beat", "10.0.0.5"},
-		{"10.0.0.5", "", "connection", "10.0.0.5"},
-	} {
-		require.Equal(t, addr(c.want), address(addr(c.claimed), addr(c.remote), c.from), "%+v", c)
-	}
-}
-
-// A message has frame_timeout from its first byte, the first one that is accepted
+// A message has read_timeout from its first byte, the first one that is accepted
 // from the connection; between messages there is no hurry after that.
 func TestFrameTimeout(t *testing.T) {
 	beat := frame(`{"host":"a","pid":0}`)
@@ -304,15 +287,15 @@ func TestFrameTimeout(t *testing.T) {
 				c.play(client)
 				if c.cut == 0 {
 					time.Sleep(24 * time.Hour)
-					require.Zero(t, rejected(h, reasonFrameTimeout))
-					require.Equal(t, 1, h.listeners[0].connections())
+					require.Zero(t, rejected(h, serve.ReasonReadTimeout))
+					require.Equal(t, 1, status(h).Connections)
 					client.Close()
 					return
 				}
 				require.NoError(t, client.SetReadDeadline(begin.Add(24*time.Hour)))
 				client.closed()
 				require.Equal(t, c.cut, time.Since(begin))
-				require.EqualValues(t, 1, rejected(h, reasonFrameTimeout))
+				require.EqualValues(t, 1, rejected(h, serve.ReasonReadTimeout))
 			})
 		})
 	}
@@ -332,69 +315,8 @@ func TestSenderThatReadsNoAnswersIsCut(t *testing.T) {
 		synctest.Wait()
 		time.Sleep(10 * time.Second)
 		synctest.Wait()
-		require.Equal(t, 1, h.listeners[0].connections())
+		require.Equal(t, 1, status(h).Connections)
 		other.Close()
-	})
-}
-
-func TestRefusalsAreLoggedOnceAMinute(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := &testutil.CaptureLogger{}
-		r := newRefusals(log)
-		for i := range 600 {
-			r.note(wire.ReasonJSON, fmt.Sprintf("192.0.2.1:%d", i), "bad")
-			r.note(wire.ReasonUTF8, fmt.Sprintf("192.0.2.1:%d", i), "bad")
-			time.Sleep(time.Second)
-		}
-		require.Len(t, log.Warnings(), 20)
-		require.Contains(t, log.Warnings()[19], "Refused 192.0.2.1:540, utf8: bad (59 more since this was last logged)")
-		require.EqualValues(t, 1200, r.total())
-	})
-}
-
-// A load balancer that probes each second hides nobody who needs help.
-func TestRefusalsOfOneAddressHideNobodyElse(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := &testutil.CaptureLogger{}
-		r := newRefusals(log)
-		for second := range 60 {
-			r.note(wire.ReasonHTTP, fmt.Sprintf("192.0.2.1:%d", second), "probe")
-			for _, other := range []string{"192.0.2.2:1", "[2001:db8::1]:1", "[2001:db8:0:1::1]:1", "a unix socket"} {
-				if second == 30 {
-					r.note(wire.ReasonHTTP, other, "help")
-				}
-			}
-			r.note(wire.ReasonHTTP, fmt.Sprintf("[2001:db8::%x]:1", second+1), "the same network")
-			time.Sleep(time.Second)
-		}
-		require.Equal(t, []string{
-			"W! [] Refused 192.0.2.1:0, http: probe", "W! [] Refused [2001:db8::1]:1, http: the same network",
-			"W! [] Refused 192.0.2.2:1, http: help", "W! [] Refused [2001:db8:0:1::1]:1, http: help", "W! [] Refused a unix socket, http: help",
-		}, log.Warnings())
-	})
-}
-
-// However many addresses are refused, they fill neither the log nor memory, and
-// afterwards all is as before.
-func TestRefusalsOfManyAddressesAreBounded(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		log := &testutil.CaptureLogger{}
-		r := newRefusals(log)
-		address := func(i int) string {
-			return netip.AddrPortFrom(netip.AddrFrom4([4]byte{10, byte(i >> 16), byte(i >> 8), byte(i)}), 1).String()
-		}
-		for i := range 200_000 {
-			r.note(allReasons()[i%3], address(i), "flood")
-		}
-		require.Len(t, log.Warnings(), maxApart+3)
-		require.LessOrEqual(t, len(r.said), maxApart+3)
-		r.note(wire.ReasonJSON, "192.0.2.1:1", "another reason")
-		require.Contains(t, log.Warnings()[len(log.Warnings())-1], "another reason")
-		time.Sleep(logPause)
-		r.note(wire.ReasonJSON, "192.0.2.1:1", "a minute later")
-		r.note(wire.ReasonJSON, "192.0.2.2:1", "a minute later")
-		require.Len(t, log.Warnings(), maxApart+3+1+2)
-		require.Len(t, r.said, 2)
 	})
 }
 
@@ -402,17 +324,13 @@ func TestRefusalsOfManyAddressesAreBounded(t *testing.T) {
 func TestAcceptOutlivesErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
-		h.prepare(time.Now())
-		pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		l := newListener(h, "tcp")
-		l.acceptFrom(&failingListener{pipeListener: pipes, failures: 20})
-		h.listeners = []*listener{l}
+		pipes := newPipes()
 		begin := time.Now()
-		h.run(new(testutil.Accumulator))
+		startFrom(t, h, &failingListener{pipeListener: pipes, failures: 20}, new(testutil.Accumulator), nil)
 		near, far := net.Pipe()
 		pipes.conns <- far
 		require.LessOrEqual(t, time.Since(begin), 14*time.Second, "pauses from 5 ms to 1 s")
-		require.EqualValues(t, 20, rejected(h, reasonAccept))
+		require.EqualValues(t, 20, rejected(h, serve.ReasonAccept))
 		near.Close()
 		h.Stop()
 	})
@@ -435,12 +353,14 @@ func (l *failingListener) Accept() (net.Conn, error) {
 func TestRepeatedBeatTakesNoMemory(t *testing.T) {
 	h := newPlugin(t)
 	h.EmitBeats = "none"
-	start(t, h)
-	r := &receiver{listener: h.listeners[0], conn: 1, workbench: new(workbench)}
+	require.NoError(t, h.Init())
+	options, err := h.prepare(time.Now())
+	require.NoError(t, err)
+	from := serve.Origin{Conn: 1}
 	payload := []byte(`{"host":"web-1","service":"shop","pid":4711,"boot":"b","run":"r","interval_ms":10000}`)
 	allocs := testing.AllocsPerRun(100, func() {
-		if _, refusal := r.take(payload); refusal != nil {
-			t.Fatal(refusal.Text)
+		if reply := options.Take(payload, &from); reply.Refusal != nil {
+			t.Fatal(reply.Refusal.Text)
 		}
 	})
 	require.Zero(t, allocs)

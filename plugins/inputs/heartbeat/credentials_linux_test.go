@@ -15,24 +15,10 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
-
-// In a container a process goes by another number than outside.
-func TestProcessIsKnownByAllItsNumbers(t *testing.T) {
-	const inContainer = "Name:\tnginx\nPid:\t4711\nPPid:\t99\nNSpid:\t4711\t12\t1\nNSsid:\t5\n"
-	for pid, want := range map[uint32]bool{4711: true, 12: true, 1: true, 99: false, 5: false, 2: false} {
-		require.Equal(t, want, hasNSpid(inContainer, pid), pid)
-	}
-	require.False(t, hasNSpid("Name:\tnginx\nPid:\t4711\n", 4711), "an old kernel does not say")
-
-	status, err := os.ReadFile("/proc/self/status")
-	require.NoError(t, err)
-	require.True(t, hasNSpid(string(status), uint32(os.Getpid())))
-	require.True(t, calls(uint32(os.Getpid()), uint32(os.Getpid())))
-	require.False(t, calls(uint32(os.Getpid()), uint32(os.Getppid())))
-	require.False(t, calls(1<<31-1, 1), "it has ended meanwhile")
-}
 
 // speaksFor makes this test binary speak once over the Unix socket that it names,
 // as another process, user or container would. PID stands for its own number.
@@ -60,7 +46,7 @@ func TestSpeakAsAnother(t *testing.T) {
 func speak(t *testing.T, h *Heartbeat, as *syscall.SysProcAttr, payload string) (wire.Answer, int) {
 	t.Helper()
 	cmd := exec.CommandContext(t.Context(), "/proc/self/exe", "-test.run", "^TestSpeakAsAnother$")
-	cmd.Env = []string{speaksFor + "=" + strings.TrimPrefix(h.listeners[0].address, "unix://"), speaksFor + "_SAYING=" + payload}
+	cmd.Env = []string{speaksFor + "=" + strings.TrimPrefix(address(h), "unix://"), speaksFor + "_SAYING=" + payload}
 	cmd.SysProcAttr, cmd.Stdout = as, io.Discard
 	var said strings.Builder
 	cmd.Stderr = &said
@@ -102,7 +88,7 @@ func TestUsersSpeakForTheirOwn(t *testing.T) {
 		require.Contains(t, says(bob, more), "peer web-1/shop belongs to another user than uid 61002", more)
 		require.Contains(t, says(bob, `,"watched":true`+more), "belongs to another user", "who watches too")
 	}
-	require.EqualValues(t, 10, rejected(h, reasonUser))
+	require.EqualValues(t, 10, rejected(h, judge.ReasonUser))
 	require.Empty(t, says(alice, `,"status":"dead"`))
 	require.Contains(t, says(bob, ""), "belongs to another user", "its death is not hidden")
 	require.Empty(t, says(0, ""), "root may")
@@ -151,10 +137,9 @@ func TestUnprovenConnectionsOfOneUser(t *testing.T) {
 		require.Empty(t, c.decoded(beat).Error, "uid %d", other)
 		c.Close()
 	}
-	require.EqualValues(t, 2, rejected(h, reasonUnproven))
+	require.EqualValues(t, 2, rejected(h, serve.ReasonUnproven))
 	require.Equal(t, []string{"W! [] Refused uid 61001 over a unix socket, unproven: too many connections from there have had nothing accepted yet: at most 10 may, an eighth of all ('max_connections', descriptor limit)"}, log.Warnings())
 	h.Stop()
-	require.Empty(t, h.doors.unproven)
 }
 
 // In a namespace of its own a process can have any number. It is known by ours,

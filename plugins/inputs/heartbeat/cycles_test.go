@@ -1,13 +1,13 @@
 package heartbeat
 
 import (
-	"net"
 	"path/filepath"
 	"testing"
 	"time"
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 )
 
 // Each stop meets a connection that has beaten and is inside the next frame,
@@ -44,18 +44,17 @@ func TestThousandStartsAndStopsLeaveNothing(t *testing.T) {
 func cycleOnce(t *testing.T, h *Heartbeat, c *carrier, number int) {
 	t.Helper()
 	require.NoError(t, h.Start(new(testutil.Accumulator)))
-	l := h.listeners[number]
-	silent, err := net.Dial(l.addr().Network(), l.addr().String()) // not even a TLS handshake
-	require.NoError(t, err)
+	status := func() serve.Status { return h.server.Status()[number] }
+	silent := dialListener(t, status().Address) // not even a TLS handshake
 	defer silent.Close()
-	beats := c.dial(t, l)
+	beats := c.dial(t, status().Address)
 	defer beats.Close()
 	bytes := plainBeat
 	if !c.datagrams {
 		bytes = frame(plainBeat) + frame(plainBeat)[:7]
 	}
-	_, err = beats.Write([]byte(bytes))
+	_, err := beats.Write([]byte(bytes))
 	require.NoError(t, err)
-	waitUntil(t, func() bool { return l.beats.Load() > 0 }, "a beat over "+c.name)
+	waitUntil(t, func() bool { return status().Beats > 0 }, "a beat over "+c.name)
 	h.Stop()
 }

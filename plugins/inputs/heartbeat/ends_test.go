@@ -2,37 +2,32 @@ package heartbeat
 
 import (
 	"fmt"
-	"io"
 	"net"
-	"os"
-	"syscall"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // What the kernel says of the end of a connection is evidence; our own end of
 // it is none.
 func TestEndsOfConnections(t *testing.T) {
-	for want, end := range map[string]func(c *client, l *listener){
-		"suspect conn_closed": func(c *client, _ *listener) { c.Close() },
-		"suspect conn_reset": func(c *client, _ *listener) {
+	for want, end := range map[string]func(c *client, h *Heartbeat){
+		"suspect conn_closed": func(c *client, _ *Heartbeat) { c.Close() },
+		"suspect conn_reset": func(c *client, _ *Heartbeat) {
 			socket, ok := c.Conn.(*net.TCPConn)
 			require.True(t, ok)
 			require.NoError(t, socket.SetLinger(0))
 			c.Close()
 		},
-		"alive beat": func(c *client, l *listener) { // eight that are refused in a row
-			for range maxRefused {
+		"alive beat": func(c *client, h *Heartbeat) { // eight that are refused in a row
+			for range 8 {
 				c.beat("{}")
 			}
 			c.closed()
 			c.Close()
-			require.Eventually(t, func() bool { return l.connections() == 0 }, patience, time.Millisecond)
+			require.Eventually(t, func() bool { return status(h).Connections == 0 }, patience, time.Millisecond)
 		},
 	} {
 		t.Run(want, func(t *testing.T) {
@@ -43,9 +38,9 @@ func TestEndsOfConnections(t *testing.T) {
 			// The second beat has to come 100 ms later to make the connection long.
 			require.Eventually(t, func() bool {
 				c.beat(`{"host":"web-1","service":"app","pid":7,"interval_ms":600000,"ack":true}`)
-				return h.intake.longConn()
+				return longConn(h)
 			}, patience, 20*time.Millisecond)
-			end(c, h.listeners[0])
+			end(c, h)
 			last := func() string {
 				gather(t, h)
 				events := eventsOf(acc, "web-1")
@@ -57,27 +52,9 @@ func TestEndsOfConnections(t *testing.T) {
 }
 
 // longConn tells whether the only peer has a long connection.
-func (in *intake) longConn() bool {
-	in.mu.Lock()
-	defer in.mu.Unlock()
-	return in.tracker.Record(0, time.Now()).Long
-}
-
-func TestErrorsTellHowAConnectionEnded(t *testing.T) {
-	operation := func(err error) error { return &net.OpError{Op: "read", Err: os.NewSyscallError("read", err)} }
-	for _, c := range []struct {
-		err  error
-		want liveness.End
-	}{
-		{io.EOF, liveness.Closed},
-		{operation(syscall.ECONNRESET), liveness.Reset},
-		{operation(syscall.EPIPE), liveness.Closed},
-		{operation(syscall.ETIMEDOUT), liveness.GivenUp},
-		{operation(syscall.EHOSTUNREACH), liveness.GivenUp},
-	} {
-		require.Equal(t, c.want, new(conn).endOf(c.err), c.err)
-	}
-	require.NotErrorIs(t, operation(syscall.ETIMEDOUT), os.ErrDeadlineExceeded, "it says Timeout too, but is not our deadline")
+func longConn(h *Heartbeat) bool {
+	all, _ := h.judge.Records(1, true)
+	return all.Records[0].Long
 }
 
 // When too many fall silent the plugin says that it is probably cut off, and

@@ -13,7 +13,9 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
@@ -25,7 +27,7 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		"::ffff:10.0.0.5":   {Source: "10.0.0.5"},
 		"2001:DB8::1/nginx": {Source: "2001:db8::1", Service: "nginx"},
 	} {
-		got, err := parseExpected(text)
+		got, err := judge.ParseExpected(text)
 		require.NoError(t, err, text)
 		require.Equal(t, want, got, text)
 	}
@@ -38,7 +40,7 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		"web-1.2":             {Source: "web-1.2"},
 		"web-1/a:9100":        {Source: "web-1", Service: "a:9100"},
 	} {
-		if got, err := parseExpected(text); want.Source != "" {
+		if got, err := judge.ParseExpected(text); want.Source != "" {
 			require.NoError(t, err, text)
 			require.Equal(t, want, got, text)
 		} else {
@@ -72,7 +74,7 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		"müller-pc":              "host: 'ü' in",
 		"web-1..":                "ends in more than one dot",
 	} {
-		_, err := parseExpected(text)
+		_, err := judge.ParseExpected(text)
 		require.ErrorContains(t, err, want, text)
 	}
 	h := newPlugin(t)
@@ -105,24 +107,24 @@ func TestExpectFilesAreReadAgain(t *testing.T) {
 		log := &testutil.CaptureLogger{}
 		h := newPlugin(t)
 		h.Log, h.ExpectFiles = log, []string{path}
-		known := func() int { return h.intake.count() }
+		known := func() int { return h.judge.Count() }
 		_, _, stop := startInBubble(t, h)
 		require.Zero(t, known())
 		require.Len(t, log.Warnings(), 1)
 		require.Contains(t, log.Warnings()[0], "of 'expect_files': ")
 
 		write("# the web\nweb-1\n\n  web-2/nginx # the proxy\nweb 3\n")
-		time.Sleep(rereadFiles + time.Second)
+		time.Sleep(regular.RereadPause + time.Second)
 		require.Equal(t, 2, known())
 		require.Len(t, log.Warnings(), 2)
 		require.Contains(t, log.Warnings()[1], path+`:5: "web 3" host: ' ' in "web 3" is not allowed ('expect_files')`)
 
 		require.NoError(t, os.Remove(path))
-		time.Sleep(rereadFiles + time.Second)
+		time.Sleep(regular.RereadPause + time.Second)
 		require.Equal(t, 2, known(), "nobody stops being expected because a file is gone")
 
 		write("web-1\n")
-		time.Sleep(rereadFiles + time.Second)
+		time.Sleep(regular.RereadPause + time.Second)
 		require.Equal(t, 1, known())
 		stop()
 	})
@@ -140,7 +142,7 @@ func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 			h := newPlugin(t)
 			h.StateFile, h.ExpectFiles = filepath.Join(dir, "state"), []string{path}
 			acc, _, stop := startInBubble(t, h)
-			require.Equal(t, 3, h.intake.count())
+			require.Equal(t, 3, h.judge.Count())
 			time.Sleep(4 * time.Minute)
 			stop()
 			events = append(events, eventsOf(acc, "web-1")...)
@@ -149,58 +151,6 @@ func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 		}
 		require.Equal(t, []string{"dead never_seen"}, events, "told once")
 	})
-}
-
-func TestManyBadLinesAreFewInTheLog(t *testing.T) {
-	path := filepath.Join(t.TempDir(), "hosts")
-	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
-	h := newPlugin(t)
-	h.ExpectFiles = []string{path}
-	e := (&watcher{plugin: h}).read(t.Context())
-	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, e.all)
-	require.Len(t, e.wrong, wrongToTell+1)
-	require.ErrorContains(t, e.wrong[wrongToTell], "9990 more lines are wrong")
-}
-
-// What editors of Windows make of a file changes nobody in it.
-func TestExpectFilesOfAllEditors(t *testing.T) {
-	for name, c := range map[string]struct {
-		text string
-		all  []liveness.Expected
-		says string
-	}{
-		"byte order mark":    {"\ufeffweb-1\nweb-2\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2"}}, ""},
-		"and a comment":      {"\ufeff# the web\nweb-1", []liveness.Expected{{Source: "web-1"}}, ""},
-		"nothing else":       {"\ufeff", []liveness.Expected{}, ""},
-		"line ends":          {"web-1\r\nweb-2/nginx\r\n\r\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2", Service: "nginx"}}, ""},
-		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
-		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
-		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{{Source: "web-1"}}, ""},
-	} {
-		t.Run(name, func(t *testing.T) {
-			e := &expectation{all: []liveness.Expected{}}
-			e.addFile("hosts", []byte(c.text))
-			require.Equal(t, c.all, e.all)
-			if c.says == "" {
-				require.Empty(t, e.wrong)
-				return
-			}
-			require.Len(t, e.wrong, 1)
-			require.ErrorContains(t, e.wrong[0], c.says)
-			require.True(t, e.partial, "as one that cannot be read, it must not make anybody unexpected")
-		})
-	}
-}
-
-// A line in another encoding costs only itself.
-func TestExpectLineInAnotherEncoding(t *testing.T) {
-	e := &expectation{}
-	e.addFile("hosts", []byte("web-1\nm\xfcller\nweb-2/m\xfcller\nweb-3\n"))
-	require.Equal(t, []liveness.Expected{{Source: "web-1"}, {Source: "web-3"}}, e.all)
-	require.Len(t, e.wrong, 2)
-	require.ErrorContains(t, e.wrong[0], `hosts:2: "m\xfcller"`)
-	require.ErrorContains(t, e.wrong[1], `hosts:3: "web-2/m\xfcller"`)
-	require.False(t, e.partial)
 }
 
 // A file in whose place there is something that blocks holds up neither the
@@ -217,7 +167,7 @@ func TestExpectFileThatBlocksHoldsUpNothing(t *testing.T) {
 	require.NoError(t, h.Init())
 	require.NoError(t, h.Start(new(testutil.Accumulator)))
 	defer h.Stop()
-	require.Equal(t, 1, h.intake.count(), "what the options name is expected all the same")
+	require.Equal(t, 1, h.judge.Count(), "what the options name is expected all the same")
 	require.Len(t, log.Warnings(), 2)
 	require.Contains(t, log.Warnings()[0], "is not a regular file")
 	require.Contains(t, log.Warnings()[1], "is not a regular file")

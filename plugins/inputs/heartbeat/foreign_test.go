@@ -73,8 +73,7 @@ func TestForeignTextIsNeverRaw(t *testing.T) {
 			h := transport(t, url, func(h *Heartbeat) { h.Log, h.MaxBeatsPerSecond = log, 0 })
 			for _, text := range foreign {
 				for _, payload := range foreignPayloads(text) {
-					forgetRefusals(h)
-					if h.listeners[0].datagrams != nil {
+					if status(h).Datagrams {
 						sendDatagram(t, h, payload)
 						continue
 					}
@@ -99,20 +98,13 @@ func TestForeignTextIsNeverRaw(t *testing.T) {
 // sendDatagram waits until it was refused or taken.
 func sendDatagram(t *testing.T, h *Heartbeat, payload string) {
 	t.Helper()
-	done := func() int64 { return h.refusals.total() + h.listeners[0].beats.Load() }
+	done := func() int64 { return h.refused.total.Load() + status(h).Beats }
 	before := done()
 	conn := dialURL(t, h)
 	defer conn.Close()
-	_, err := conn.Write([]byte(payload[:min(len(payload), maxDatagram+1)]))
+	_, err := conn.Write([]byte(payload[:min(len(payload), longestDatagram+1)]))
 	require.NoError(t, err)
 	waitUntil(t, func() bool { return done() > before }, "a datagram")
-}
-
-// forgetRefusals lets everything be logged at once.
-func forgetRefusals(h *Heartbeat) {
-	h.refusals.mu.Lock()
-	defer h.refusals.mu.Unlock()
-	clear(h.refusals.said)
 }
 
 // The names in a certificate are text of a stranger, trusted or not.
@@ -134,18 +126,16 @@ func TestForeignTextInCertificates(t *testing.T) {
 		for _, by := range []*authority{a, stranger} {
 			as := a.trust()
 			as.Certificates = []tls.Certificate{by.certify(text, ascii)}
-			forgetRefusals(h)
-			before := h.refusals.total()
+			before := h.refused.total.Load()
 			c, err := dialSecure(t, h, as)
 			if err == nil {
 				_, err = c.Read(make([]byte, 1))
 			}
 			require.Error(t, err)
-			waitUntil(t, func() bool { return h.refusals.total() > before }, "a refused certificate")
+			waitUntil(t, func() bool { return h.refused.total.Load() > before }, "a refused certificate")
 		}
 	}
 	for _, text := range foreign {
-		forgetRefusals(h)
 		c := dial(t, h)
 		c.send(text)
 		c.Close()
@@ -175,7 +165,13 @@ func TestForeignTextInExpectFiles(t *testing.T) {
 		err := h.Init()
 		require.Error(t, err)
 		requirePrintable(t, err.Error())
-		(&watcher{plugin: h}).warn((&watcher{plugin: h}).read(t.Context()).wrong)
+		for _, wrong := range h.Check() {
+			requirePrintable(t, wire.Printable(wrong.Error()))
+		}
+		h.Expect = nil
+		require.NoError(t, h.Init())
+		require.NoError(t, h.Start(new(testutil.Accumulator)))
+		h.Stop()
 		requireNoneRaw(t, log)
 	}
 }

@@ -68,7 +68,7 @@ func TestHeldStateKeepsFromThePort(t *testing.T) {
 
 	time.AfterFunc(lockPatience/10, end) // a predecessor that takes its time
 	require.NoError(t, h.Start(new(testutil.Accumulator)))
-	require.NotNil(t, h.keeper.file)
+	require.True(t, h.keeper.Health(time.Now()).Works)
 	h.Stop()
 }
 
@@ -92,7 +92,7 @@ func TestWaitingForThePortTouchesNoState(t *testing.T) {
 	taken := newPlugin(t)
 	start(t, taken)
 	h := newPlugin(t)
-	h.ServiceAddresses = []string{taken.listeners[0].address}
+	h.ServiceAddresses = []string{address(taken)}
 	h.StateFile = filepath.Join(t.TempDir(), "state")
 	require.NoError(t, os.WriteFile(h.StateFile, []byte("bad"), 0o600))
 	require.ErrorIs(t, h.Start(new(testutil.Accumulator)), syscall.EADDRINUSE)
@@ -121,7 +121,7 @@ func TestFileIsFreeBeforeThePort(t *testing.T) {
 		}()
 		for next.Start(new(testutil.Accumulator)) != nil { // until the port is free
 		}
-		require.NotNil(t, next.keeper.file, "the file was not free")
+		require.True(t, next.keeper.Health(time.Now()).Works, "the file was not free")
 		<-stopped
 		first = next
 	}

@@ -8,6 +8,7 @@ import (
 	"os"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -63,8 +64,9 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.True(t, ok)
 	got := &file.Inputs.Heartbeat[0]
 	require.Len(t, got.Rules, 1, "an example")
-	require.NoError(t, got.compileRules())
-	got.Rules, got.compiled = nil, nil
+	_, err = compileRules(got.Rules, got.terms())
+	require.NoError(t, err)
+	got.Rules = nil
 	require.Len(t, got.Keys, 1, "an example")
 	got.Keys = nil
 	none := make([]string, 0)
@@ -72,7 +74,11 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	want.TLSAllowedCACerts, want.TLSAllowedDNSNames, want.TLSCipherSuites = none, none, none
 	require.Equal(t, want, got)
 
-	for _, key := range regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(source(t, "heartbeat.go"), -1) {
+	options, _, found := strings.Cut(source(t, "options.go"), "// former are")
+	require.True(t, found)
+	keys := regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(options, -1)
+	require.Greater(t, len(keys), 30)
+	for _, key := range keys {
 		if key[1] == "rule" || key[1] == "keys" {
 			continue // tables
 		}
@@ -98,11 +104,13 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{`'service_addresses': "tcp://:7878" is there twice`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:7878", "udp://:7878", "tcp://:7878"} }},
 		{`has port "99999"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:99999"} }},
 		{"'dead_after' must be at least 2s and at most 3650d, not 1s", func(h *Heartbeat) { h.DeadAfter = config.Duration(time.Second) }},
-		{"'max_dead_after' must be at least 2s and at most", func(h *Heartbeat) { h.MaxDeadAfter = config.Duration(time.Second) }},
+		{"'max_dead_after' was moved into rules", func(h *Heartbeat) { h.MaxDeadAfter = new(config.Duration) }},
+		{"'frame_timeout' was renamed to 'read_timeout'", func(h *Heartbeat) { h.FrameTimeout = new(config.Duration) }},
+		{"'pid_as' was renamed to 'tag_with'", func(h *Heartbeat) { h.PIDAs = new(string) }},
 		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = -1 }},
 		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = 1<<63 - 1 }},
 		{"'forget_left_after'", func(h *Heartbeat) { h.ForgetLeftAfter = -1 }},
-		{"'frame_timeout'", func(h *Heartbeat) { h.FrameTimeout = 0 }},
+		{"'read_timeout'", func(h *Heartbeat) { h.ReadTimeout = 0 }},
 		{"'missed_beats' must be between 1 and 1000, not 0", func(h *Heartbeat) { h.MissedBeats = 0 }},
 		{"'max_frame_size'", func(h *Heartbeat) { h.MaxFrameSize = 0 }},
 		{"'max_frame_size' must be between 64 and 1048576, not 1048577", func(h *Heartbeat) { h.MaxFrameSize = 1<<20 + 1 }},
@@ -110,11 +118,11 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'max_peers'", func(h *Heartbeat) { h.MaxPeers = 0 }},
 		{"'max_beats_per_second'", func(h *Heartbeat) { h.MaxBeatsPerSecond = -1 }},
 		{`'emit_beats' must be one of ["all" "none"], not "some"`, func(h *Heartbeat) { h.EmitBeats = "some" }},
-		{"'pid_as'", func(h *Heartbeat) { h.PIDAs = "" }},
+		{`'tag_with' may name "pid" alone, not "status"`, func(h *Heartbeat) { h.TagWith = []string{"status"} }},
 		{"'ip_from'", func(h *Heartbeat) { h.IPFrom = "x" }},
 		{`'tag_keys' names "source"`, func(h *Heartbeat) { h.TagKeys = []string{"site", "source"} }},
 		{`'tag_keys' names "dead", which is a field`, func(h *Heartbeat) { h.TagKeys = []string{"dead"} }},
-		{"'detector' must be one of", func(h *Heartbeat) { h.Detector = "phi" }},
+		{"'detector' was removed", func(h *Heartbeat) { h.Detector = new(string) }},
 		{"'disconnect_grace' must be at least 0s", func(h *Heartbeat) { h.DisconnectGrace = -1 }},
 		{"'isolation_ratio' must be 0, or at least 0.01 and less than 1, not 1", func(h *Heartbeat) { h.IsolationRatio = 1 }},
 		{"'isolation_ratio'", func(h *Heartbeat) { h.IsolationRatio = math.NaN() }},
@@ -154,12 +162,12 @@ func TestFailedStartLeavesNothing(t *testing.T) {
 	defer taken.Stop()
 
 	h := newPlugin(t)
-	h.ServiceAddresses = append(h.ServiceAddresses, taken.listeners[0].address)
+	h.ServiceAddresses = append(h.ServiceAddresses, address(taken))
 	before := runtime.NumGoroutine()
 	for range 50 {
 		err := h.Start(&acc)
 		require.ErrorIs(t, err, syscall.EADDRINUSE)
-		require.ErrorContains(t, err, taken.listeners[0].address)
+		require.ErrorContains(t, err, address(taken))
 		require.ErrorContains(t, err, "'service_addresses'")
 	}
 	h.Stop()
@@ -170,7 +178,7 @@ func TestPortIsFreeAfterStop(t *testing.T) {
 	h := newPlugin(t)
 	var acc testutil.Accumulator
 	require.NoError(t, h.Start(&acc))
-	h.ServiceAddresses = []string{h.listeners[0].address}
+	h.ServiceAddresses = []string{address(h)}
 	c := dial(t, h)
 	c.beat(`{"pid":1,"ack":true}`)
 	h.Stop()
@@ -194,7 +202,7 @@ func TestStopWhileSomebodySendsWithoutEnd(t *testing.T) {
 			}
 		}
 	}()
-	waitUntil(t, func() bool { return h.listeners[0].beats.Load() > 10_000 }, "beats without end")
+	waitUntil(t, func() bool { return status(h).Beats > 10_000 }, "beats without end")
 	stopped := make(chan struct{})
 	go func() {
 		h.Stop()
@@ -208,42 +216,6 @@ func TestStopWhileSomebodySendsWithoutEnd(t *testing.T) {
 		<-stopped
 	}
 	require.Error(t, <-ended)
-}
-
-// Closing a connection waits for who takes in from it, who waits for the tracker,
-// which may just ask about a connection.
-func TestClosingDoesNotHoldUpTheTracker(t *testing.T) {
-	h := newPlugin(t)
-	var acc testutil.Accumulator
-	require.NoError(t, h.Start(&acc))
-	l, c := h.listeners[0], dial(t, h)
-	c.beat(`{"host":"web-1","pid":0,"ack":true}`)
-	before := l.bytes.Load()
-	h.intake.mu.Lock() // as a tick does
-	_, err := c.Write(wire.AppendFrame(nil, []byte(`{"host":"web-1","pid":0}`)))
-	require.NoError(t, err)
-	waitUntil(t, func() bool { return l.bytes.Load() > before }, "a beat that is being taken in")
-	stopped, asked := make(chan struct{}), make(chan struct{})
-	go func() {
-		h.Stop()
-		close(stopped)
-	}()
-	<-l.closed
-	go func() {
-		for range 100 {
-			h.intake.ask(1)
-			<-time.After(time.Millisecond)
-		}
-		close(asked)
-	}()
-	select {
-	case <-asked:
-	case <-time.After(20 * time.Second):
-		t.Error("closing holds what the tracker needs")
-	}
-	h.intake.mu.Unlock()
-	<-stopped
-	<-asked
 }
 
 func TestNothingIsEmittedAfterStop(t *testing.T) {
@@ -266,8 +238,8 @@ func TestSeveralAddresses(t *testing.T) {
 	h := newPlugin(t)
 	h.ServiceAddresses = []string{"tcp://127.0.0.1:0", "tcp://[::1]:0", "tcp4://127.0.0.1:0"}
 	acc := start(t, h)
-	for i, l := range h.listeners {
-		c := dialTo(t, l.addr().String())
+	for i, s := range h.server.Status() {
+		c := newClient(t, dialListener(t, s.Address))
 		require.Contains(t, c.beat(fmt.Sprintf(`{"host":"h%d","pid":0,"ack":true}`, i)), fmt.Sprintf(`"id":"h%d/host"`, i))
 	}
 	gather(t, h)

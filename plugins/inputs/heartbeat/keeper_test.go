@@ -144,8 +144,8 @@ func TestStateFileIsFreeAfterStop(t *testing.T) {
 		h := newPlugin(t)
 		h.StateFile = path
 		start(t, h)
-		require.NotNil(t, h.keeper.file)
-		h.ServiceAddresses = []string{"tcp://" + h.listeners[0].addr().String()}
+		require.True(t, h.keeper.Health(time.Now()).Works)
+		h.ServiceAddresses = []string{"tcp://" + hostPort(h)}
 
 		taken := newPlugin(t)
 		taken.ServiceAddresses, taken.StateFile = h.ServiceAddresses, path+"2"
@@ -265,7 +265,7 @@ func TestStatePath(t *testing.T) {
 		{"", "/a:/b", "/a/heartbeat.state"},
 		{"", "", "/var/lib/telegraf/heartbeat.state"},
 	} {
-		got := statePath(c.option, func(name string) string {
+		got := statefile.Path(c.option, func(name string) string {
 			require.Equal(t, "STATE_DIRECTORY", name)
 			return c.directory
 		})
@@ -282,9 +282,7 @@ func TestNothingIsCollectedWithoutAFile(t *testing.T) {
 		for range 3 {
 			c.send(frame(`{"host":"web-1","pid":0,"status":"dead"}`) + frame(`{"host":"web-1","pid":0}`))
 			time.Sleep(2 * flushPause)
-			h.intake.mu.Lock()
-			require.Zero(t, h.intake.tracker.Unsaved())
-			h.intake.mu.Unlock()
+			require.Empty(t, h.judge.Unsaved().Records)
 		}
 		c.Close()
 		stop()
@@ -315,3 +313,12 @@ func TestShortLivesLeaveNoLongFile(t *testing.T) {
 		require.EqualValues(t, 300, state.Peers[0].Beats)
 	})
 }
+
+// The paces of saving, which package statefile sets.
+const (
+	flushPause   = 200 * time.Millisecond
+	lookPause    = time.Second
+	renewPause   = time.Second
+	openPause    = 10 * time.Second
+	lockPatience = 3 * time.Second
+)

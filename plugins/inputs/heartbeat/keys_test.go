@@ -13,6 +13,8 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -61,12 +63,12 @@ func TestOnlySignedBeatsCount(t *testing.T) {
 		payload, says string
 		reason        wire.Reason
 	}{
-		{signedBeat("web-1", "b", 1, ""), "beat is not signed ('require_signature')", reasonUnsigned},
+		{signedBeat("web-1", "b", 1, ""), "beat is not signed ('require_signature')", verify.ReasonUnsigned},
 		{signedBy("web-1", secretTwo, good), `signature is not that of key \"web-1\"`, wire.ReasonSignature},
 		{signedBy("web-3", secretOne, good), `key \"web-3\" is unknown ('keys')`, wire.ReasonSignature},
 		{"\x01", "ends before its key id", wire.ReasonSignature},
-		{signedBy("web-1", secretOne, good), "seq: 1 is not above", reasonReplay},
-		{signedBy("web-1", secretOne, signedAt(time.Now().Add(-time.Hour), "web-1", "old", 1, "")), "sent_ms: ", reasonReplay},
+		{signedBy("web-1", secretOne, good), "seq: 1 is not above", judge.ReasonReplay},
+		{signedBy("web-1", secretOne, signedAt(time.Now().Add(-time.Hour), "web-1", "old", 1, "")), "sent_ms: ", judge.ReasonReplay},
 		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"seq":9,"sent_ms":1}`), "needs them all", wire.ReasonMissing},
 		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","seq":9}`), "needs them all", wire.ReasonMissing},
 		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","sent_ms":9}`), "needs them all", wire.ReasonMissing},
@@ -75,7 +77,7 @@ func TestOnlySignedBeatsCount(t *testing.T) {
 		before := rejected(h, bad.reason)
 		require.Contains(t, c.beat(bad.payload), bad.says)
 		require.Equal(t, before+1, rejected(h, bad.reason), bad.says)
-		c.beat(signedBy("web-1", secretOne, signedBeat("web-1", "a", int(h.refusals.total())+10, "")))
+		c.beat(signedBy("web-1", secretOne, signedBeat("web-1", "a", int(h.refused.total.Load())+10, "")))
 	}
 	require.Contains(t, c.beat(signedBy("WEB-2", secretTwo, signedAt(time.Now().Add(time.Second), "web-1", "x", 1, ""))), `"ack":1`,
 		"whose key it is matters only with 'host_from'")
@@ -95,8 +97,8 @@ func TestKeyIsThatOfTheHost(t *testing.T) {
 		require.Contains(t, c.beat(signedBy("web-2", secretTwo, signedBeat("web-1", "b", i+1, more))), "has neither certified nor signed")
 		require.Contains(t, c.beat(signedBeat("web-1", "b", i+1, more)), "has neither certified nor signed", "unsigned")
 	}
-	require.EqualValues(t, 6, rejected(h, reasonHost))
-	require.Zero(t, rejected(h, reasonUnsigned))
+	require.EqualValues(t, 6, rejected(h, verify.ReasonHost))
+	require.Zero(t, rejected(h, verify.ReasonUnsigned))
 }
 
 // What was recorded is worth nothing: not over another connection, and not to
@@ -128,7 +130,7 @@ func TestRecordedBeatIsWorthNothing(t *testing.T) {
 	require.Contains(t, c.beat(recorded), "is not above")
 	require.Contains(t, c.beat(goodbye), "is not above")
 	require.Contains(t, c.beat(signedBy("web-1", secretOne, signedBeat("web-1", "b", 2, ""))), `"ack":2`)
-	require.EqualValues(t, 2, rejected(second, reasonReplay))
+	require.EqualValues(t, 2, rejected(second, judge.ReasonReplay))
 }
 
 // A sender whose clock is wrong is told the time, and is heard when it heeds
@@ -147,7 +149,7 @@ func TestWrongClockIsTold(t *testing.T) {
 			require.Contains(t, c.beat(signedBy("web-1", secretOne, corrected)), `"ack":1`)
 		}
 	}
-	require.EqualValues(t, 4, h.listeners[0].beats.Load())
+	require.EqualValues(t, 4, status(h).Beats)
 }
 
 // A datagram is worth what its signature is, wherever it seems to come from.
@@ -169,8 +171,8 @@ func TestSignedDatagrams(t *testing.T) {
 	send(signedBy("web-1", secretTwo, signedBeat("web-1", "a", 3, `,"status":"leaving"`)))
 	send(signedBy("web-1", secretOne, signedBeat("web-1", "a", 4, `,"ip":"10.0.0.5"`)))
 	send(signedBy("web-1", secretOne, signedBeat("web-1", "a", 5, "")))
-	require.Eventually(t, func() bool { return h.listeners[0].beats.Load() == 2 }, patience, time.Millisecond)
-	for _, reason := range []wire.Reason{reasonReplay, reasonUnsigned, wire.ReasonSignature, reasonIP} {
+	require.Eventually(t, func() bool { return status(h).Beats == 2 }, patience, time.Millisecond)
+	for _, reason := range []wire.Reason{judge.ReasonReplay, verify.ReasonUnsigned, wire.ReasonSignature, verify.ReasonIP} {
 		require.EqualValues(t, 1, rejected(h, reason), reason)
 	}
 }
@@ -192,7 +194,7 @@ func TestKeysRotate(t *testing.T) {
 		require.NoError(t, err)
 		return answer.Error == ""
 	}
-	later := func() { h.ring.look(t.Context()) }
+	later := func() { h.keys.Reread(t.Context()) }
 	require.True(t, heard(secretOne))
 	require.False(t, heard(secretTwo))
 	write("# the next one, since May\n" + secretTwo + "\n\n" + secretOne + "\n")
@@ -233,7 +235,7 @@ func TestEachKeyFileForItself(t *testing.T) {
 			require.NoError(t, os.Mkdir(file("web-1"), 0o700))
 		},
 		"public":   func() { require.NoError(t, os.Chmod(file("web-1"), 0o644)) }, //nolint:gosec // that is what is wrong with it
-		"too long": func() { write("web-1", strings.Repeat("x", maxKeyFile+1)) },
+		"too long": func() { write("web-1", strings.Repeat("x", 64<<10+1)) },
 	}
 	if runtime.GOOS == "windows" {
 		delete(bad, "public")
@@ -242,21 +244,21 @@ func TestEachKeyFileForItself(t *testing.T) {
 		require.NoError(t, os.RemoveAll(file("web-1")))
 		write("web-1", secretOne)
 		write("web-2", secretOne)
-		options := make(map[string]*config.Secret)
-		for _, id := range []string{"web-1", "web-2"} {
-			secret := config.NewSecret([]byte("file:" + file(id)))
-			options[id] = &secret
-		}
 		log := new(testutil.CaptureLogger)
-		ring, err := openKeys(options, log)
+		ring, err := verify.OpenKeys(map[string]string{"web-1": "file:" + file("web-1"), "web-2": "file:" + file("web-2")}, log)
 		require.NoError(t, err)
 		spoil()
 		write("web-2", secretTwo)
 		for range 3 {
-			ring.look(t.Context())
+			ring.Reread(t.Context())
 		}
-		require.Equal(t, [][]byte{[]byte(secretTwo)}, ring.of("web-2"), name)
-		require.Equal(t, name != "gone", len(ring.of("web-1")) == 1, name)
+		accepts := func(id, secret string) bool {
+			_, _, refusal := ring.Open([]byte(signedBy(id, secret, "{}")))
+			return refusal == nil
+		}
+		require.True(t, accepts("web-2", secretTwo), name)
+		require.False(t, accepts("web-2", secretOne), name)
+		require.Equal(t, name != "gone", accepts("web-1", secretOne), name)
 		require.Len(t, log.Warnings(), 1, name)
 		require.Contains(t, strings.Join(log.Warnings(), ""), `key "web-1" of 'keys'`, name)
 	}

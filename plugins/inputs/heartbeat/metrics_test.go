@@ -4,11 +4,9 @@ import (
 	"encoding/json"
 	"fmt"
 	"maps"
-	"net"
 	"slices"
 	"strconv"
 	"strings"
-	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -16,8 +14,6 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // story lets a few peers live and die, and returns all metrics of it.
@@ -283,9 +279,9 @@ func TestFreeNamesTouchNothingOfOurs(t *testing.T) {
 	}
 }
 
-func TestPIDAsField(t *testing.T) {
+func TestPIDIsAFieldUnlessItIsATag(t *testing.T) {
 	h := newPlugin(t)
-	h.PIDAs = "field"
+	h.TagWith = nil
 	acc := start(t, h)
 	c := dial(t, h)
 	c.beat(`{"host":"a","service":"s","pid":7,"ack":true}`)
@@ -344,60 +340,6 @@ func TestClockOfTheHostKillsNobody(t *testing.T) {
 		stop()
 		require.InDelta(t, -3600, metricsOf(acc, "heartbeat", "source", "a")[1].Fields()["skew_seconds"], 0.1)
 	})
-}
-
-// A slow output delays neither reading nor verdicts, and costs no more memory
-// than its queue may hold.
-func TestBlockedOutputDelaysNothing(t *testing.T) {
-	synctest.Test(t, func(t *testing.T) {
-		h := newPlugin(t)
-		h.MaxBeatsPerSecond = 0
-		acc := &blockedAccumulator{open: make(chan struct{})}
-		require.NoError(t, h.Init())
-		h.prepare(time.Now())
-		pipes := &pipeListener{conns: make(chan net.Conn), done: make(chan struct{})}
-		l := newListener(h, "tcp")
-		l.acceptFrom(pipes)
-		h.listeners = []*listener{l}
-		h.run(acc)
-		near, far := net.Pipe()
-		pipes.conns <- far
-		c := newClient(t, near)
-
-		begin := time.Now()
-		c.beat(`{"host":"quiet","pid":0,"interval_ms":1000,"ack":true}`)
-		for i := range 100 {
-			c.send(strings.Repeat(frame(fmt.Sprintf(`{"host":"h%d","pid":0}`, i)), 900))
-		}
-		c.beat(`{"host":"h0","pid":0,"ack":true}`)
-		require.Zero(t, time.Since(begin))
-		time.Sleep(5 * time.Second)
-		synctest.Wait()
-		require.Equal(t, 1, h.intake.health().peers[3], "the quiet one is dead, though nobody could be told yet")
-		require.LessOrEqual(t, len(h.intake.queue.items), queueLimit+1000)
-
-		near.Close()
-		close(acc.open)
-		gather(t, h)
-		h.Stop()
-		require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, eventsOf(&acc.Accumulator, "quiet"))
-		require.Positive(t, h.intake.health().coalesced)
-		require.LessOrEqual(t, acc.taken.Load(), int64(queueLimit+2000))
-	})
-}
-
-type blockedAccumulator struct {
-	testutil.Accumulator
-	open  chan struct{}
-	taken atomic.Int64
-}
-
-func (a *blockedAccumulator) AddMetric(m telegraf.Metric) {
-	<-a.open
-	a.taken.Add(1)
-	if m.Name() == "heartbeat_event" {
-		a.Accumulator.AddMetric(m)
-	}
 }
 
 // Three of the article's clients at one address are three peers. One is
@@ -497,21 +439,4 @@ func TestConflictsAreLoggedOnceAMinute(t *testing.T) {
 		require.Len(t, log.Warnings(), 1)
 		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and from 10.0.0.1")
 	})
-}
-
-// Two machines of one name are not told to rename their services.
-func TestConflictSaysWhatToRename(t *testing.T) {
-	for _, c := range []struct{ service, one, other, want string }{
-		{"host", "10.0.0.1", "10.0.0.2", "two machines have this host name"},
-		{"host", "10.0.0.1", "10.0.0.1", "two senders run on one"},
-		{"nginx", "10.0.0.1", "10.0.0.2", "if they are two machines, give one another host name"},
-		{"nginx", "10.0.0.1", "10.0.0.1", "give their services different names"},
-		{"nginx", "", "", "give their services different names"},
-	} {
-		log := &testutil.CaptureLogger{}
-		in := &intake{log: log}
-		conflict := &liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: addr(c.one)}, Other: addr(c.other)}
-		in.warn(conflict)
-		require.Contains(t, log.Warnings()[0], c.want)
-	}
 }

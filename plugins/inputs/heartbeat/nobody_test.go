@@ -6,6 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
 
 // A goodbye for a peer that is not known is answered with that, and with names
@@ -30,10 +31,7 @@ func TestNamesAreToldToWhoMaySpeakForThem(t *testing.T) {
 	start(t, h)
 	c := dial(t, h)
 	c.beat(`{"host":"web-5","service":"nginx","pid":7,"interval_ms":60000,"ack":true}`)
-	r := receiver{listener: h.listeners[0], workbench: new(workbench)}
-	h.HostFrom = "verified"
-	r.beat.ID = liveness.ID{Source: "wbe-5", Service: liveness.HostService}
-	require.Empty(t, r.near())
-	r.beat.ID = liveness.ID{Source: "web-5", Service: "ngnix"}
-	require.Equal(t, []string{"web-5/nginx"}, r.near())
+	taker := &taker{judge: h.judge, rules: verify.Rules{Host: true}}
+	require.Empty(t, taker.near(liveness.ID{Source: "wbe-5", Service: liveness.HostService}))
+	require.Equal(t, []string{"web-5/nginx"}, taker.near(liveness.ID{Source: "web-5", Service: "ngnix"}))
 }

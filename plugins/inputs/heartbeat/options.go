@@ -1,21 +1,116 @@
 package heartbeat
 
 import (
-	"context"
 	"errors"
 	"fmt"
 	"maps"
-	"net"
+	"math"
+	"net/netip"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
 
 	"github.com/influxdata/telegraf/config"
+	common_tls "github.com/influxdata/telegraf/plugins/common/tls"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
+
+// Options are what sample.conf documents.
+type Options struct {
+	ServiceAddresses  []string        `toml:"service_addresses"`
+	DeadAfter         config.Duration `toml:"dead_after"`
+	MissedBeats       int             `toml:"missed_beats"`
+	DisconnectGrace   config.Duration `toml:"disconnect_grace"`
+	IsolationRatio    float64         `toml:"isolation_ratio"`
+	IsolationHold     config.Duration `toml:"isolation_hold"`
+	ForgetDeadAfter   config.Duration `toml:"forget_dead_after"`
+	ForgetLeftAfter   config.Duration `toml:"forget_left_after"`
+	StateFile         string          `toml:"state_file"`
+	Expect            []string        `toml:"expect"`
+	ExpectFiles       []string        `toml:"expect_files"`
+	EmitBeats         string          `toml:"emit_beats"`
+	TagWith           []string        `toml:"tag_with"`
+	IPFrom            string          `toml:"ip_from"`
+	TagKeys           []string        `toml:"tag_keys"`
+	Welcome           string          `toml:"welcome"`
+	ReadTimeout       config.Duration `toml:"read_timeout"`
+	MaxFrameSize      config.Size     `toml:"max_frame_size"`
+	MaxConnections    int             `toml:"max_connections"`
+	MaxPerIP          int             `toml:"max_connections_per_ip"`
+	AllowedSources    []string        `toml:"allowed_sources"`
+	SocketMode        string          `toml:"socket_mode"`
+	ReadBufferSize    config.Size     `toml:"read_buffer_size"`
+	MaxPeers          int             `toml:"max_peers"`
+	MaxPeersPerHost   int             `toml:"max_peers_per_host"`
+	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
+	KeepAliveIdle     config.Duration `toml:"keep_alive_idle"`
+	KeepAliveInterval config.Duration `toml:"keep_alive_interval"`
+	HostFrom          string          `toml:"host_from"`
+	RequireSignature  bool            `toml:"require_signature"`
+	ReplayWindow      config.Duration `toml:"replay_window"`
+	Names             []string        `toml:"names"`
+	RequireRecipient  bool            `toml:"require_recipient"`
+	Rules             []Rule          `toml:"rule"`
+
+	Keys map[string]*config.Secret `toml:"keys"`
+	common_tls.ServerConfig
+
+	former
+}
+
+// former are options of before the first release. Each is an error that says what to
+// write now.
+type former struct {
+	Detector     *string          `toml:"detector"`
+	MaxDeadAfter *config.Duration `toml:"max_dead_after"`
+	PIDAs        *string          `toml:"pid_as"`
+	FrameTimeout *config.Duration `toml:"frame_timeout"`
+}
+
+func (f *former) check() error {
+	switch {
+	case f.Detector != nil:
+		return errors.New("'detector' was removed: margins always follow the lateness of a peer; " +
+			"'max_dead_after' in a [[inputs.heartbeat.rule]] limits them")
+	case f.MaxDeadAfter != nil:
+		return errors.New("'max_dead_after' was moved into rules: write it in a [[inputs.heartbeat.rule]] with host = \"*\"")
+	case f.PIDAs != nil:
+		return errors.New("'pid_as' was renamed to 'tag_with': write tag_with = [\"pid\"] for a tag, and [] for a field")
+	case f.FrameTimeout != nil:
+		return errors.New("'frame_timeout' was renamed to 'read_timeout'")
+	}
+	return nil
+}
+
+func defaults() Options {
+	return Options{
+		ServiceAddresses:  []string{"tcp://:7878"},
+		DeadAfter:         config.Duration(210 * time.Second),
+		MissedBeats:       3,
+		DisconnectGrace:   config.Duration(5 * time.Second),
+		IsolationRatio:    0.3,
+		IsolationHold:     config.Duration(time.Minute),
+		ForgetDeadAfter:   config.Duration(72 * time.Hour),
+		ForgetLeftAfter:   config.Duration(time.Hour),
+		EmitBeats:         "all",
+		TagWith:           []string{"pid"},
+		IPFrom:            "beat",
+		HostFrom:          "beat",
+		ReplayWindow:      config.Duration(5 * time.Minute),
+		ReadTimeout:       config.Duration(10 * time.Second),
+		MaxFrameSize:      wire.DefaultMaxFrame,
+		MaxConnections:    100000,
+		MaxPeers:          100000,
+		MaxBeatsPerSecond: 10,
+		KeepAliveIdle:     config.Duration(15 * time.Second),
+		KeepAliveInterval: config.Duration(5 * time.Second),
+	}
+}
 
 // longest is more than anybody waits, and little enough to be added to a time.
 const longest = 10 * 365 * 24 * time.Hour
@@ -23,91 +118,146 @@ const longest = 10 * 365 * 24 * time.Hour
 // longestKeepAlive is the longest that Linux takes (tcp(7), TCP_KEEPIDLE).
 const longestKeepAlive = 32767 * time.Second
 
-// Init checks all options and contacts nothing.
-func (h *Heartbeat) Init() error {
-	if len(h.ServiceAddresses) == 0 {
-		return errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
+// valid is what options that were checked say, in the form that is used.
+type valid struct {
+	allowed []netip.Prefix
+	names   []string // of this collector
+	rules   []*rule
+}
+
+// check checks all options.
+func (o *Options) check() (v valid, err error) {
+	if len(o.ServiceAddresses) == 0 {
+		return v, errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
 	}
-	for i, address := range h.ServiceAddresses {
-		if _, _, err := splitAddress(address); err != nil {
-			return fmt.Errorf("'service_addresses': %q %w", address, err)
+	for i, address := range o.ServiceAddresses {
+		if _, _, err := serve.SplitAddress(address); err != nil {
+			return v, fmt.Errorf("'service_addresses': %q %w", address, err)
 		}
-		if slices.Contains(h.ServiceAddresses[:i], address) {
-			return fmt.Errorf("'service_addresses': %q is there twice", address)
+		if slices.Contains(o.ServiceAddresses[:i], address) {
+			return v, fmt.Errorf("'service_addresses': %q is there twice", address)
 		}
 	}
-	err := firstOf(
-		atLeast("dead_after", h.DeadAfter, liveness.MinSilence),
-		atLeastOrNone("max_dead_after", h.MaxDeadAfter, liveness.MinSilence),
-		atLeast("disconnect_grace", h.DisconnectGrace, 0),
-		atLeast("isolation_hold", h.IsolationHold, time.Second),
-		within("keep_alive_idle", h.KeepAliveIdle, time.Second, longestKeepAlive),
-		within("keep_alive_interval", h.KeepAliveInterval, time.Second, longestKeepAlive),
-		atLeastOrNone("forget_dead_after", h.ForgetDeadAfter, time.Second),
-		atLeastOrNone("forget_left_after", h.ForgetLeftAfter, time.Second),
-		atLeast("frame_timeout", h.FrameTimeout, 100*time.Millisecond),
-		between("missed_beats", int64(h.MissedBeats), 1, 1000),
-		between("max_frame_size", int64(h.MaxFrameSize), 64, wire.MaxFrame),
-		between("max_connections", int64(h.MaxConnections), 0, 1<<30),
-		between("max_connections_per_ip", int64(h.MaxPerIP), 0, 1<<30),
-		between("read_buffer_size", int64(h.ReadBufferSize), 0, 1<<30),
-		checkSocketMode(h.SocketMode),
-		between("max_peers", int64(h.MaxPeers), 1, 1<<30),
-		between("max_peers_per_host", int64(h.MaxPeersPerHost), 0, 1<<30),
-		between("max_beats_per_second", int64(h.MaxBeatsPerSecond), 0, 1<<30),
-		checkRatio("isolation_ratio", h.IsolationRatio),
-		oneOf("detector", h.Detector, "adaptive", "interval"),
-		oneOf("emit_beats", h.EmitBeats, "all", "none"),
-		oneOf("pid_as", h.PIDAs, "tag", "field"),
-		oneOf("ip_from", h.IPFrom, "beat", "connection", "verified"),
-		oneOf("host_from", h.HostFrom, "beat", "verified"),
-		atLeast("replay_window", h.ReplayWindow, time.Second),
-		h.checkTLS(),
-		h.checkKeys(),
-		h.checkVerified(),
-		checkTagKeys(h.TagKeys),
-		checkExpected(h.Expect),
+	err = firstOf(
+		o.former.check(),
+		atLeast("dead_after", o.DeadAfter, liveness.MinSilence),
+		atLeast("disconnect_grace", o.DisconnectGrace, 0),
+		atLeast("isolation_hold", o.IsolationHold, time.Second),
+		within("keep_alive_idle", o.KeepAliveIdle, time.Second, longestKeepAlive),
+		within("keep_alive_interval", o.KeepAliveInterval, time.Second, longestKeepAlive),
+		atLeastOrNone("forget_dead_after", o.ForgetDeadAfter, time.Second),
+		atLeastOrNone("forget_left_after", o.ForgetLeftAfter, time.Second),
+		atLeast("read_timeout", o.ReadTimeout, 100*time.Millisecond),
+		between("missed_beats", int64(o.MissedBeats), 1, 1000),
+		between("max_frame_size", int64(o.MaxFrameSize), 64, wire.MaxFrame),
+		between("max_connections", int64(o.MaxConnections), 0, 1<<30),
+		between("max_connections_per_ip", int64(o.MaxPerIP), 0, 1<<30),
+		between("read_buffer_size", int64(o.ReadBufferSize), 0, 1<<30),
+		checkSocketMode(o.SocketMode),
+		between("max_peers", int64(o.MaxPeers), 1, 1<<30),
+		between("max_peers_per_host", int64(o.MaxPeersPerHost), 0, 1<<30),
+		between("max_beats_per_second", int64(o.MaxBeatsPerSecond), 0, 1<<30),
+		checkRatio("isolation_ratio", o.IsolationRatio),
+		oneOf("emit_beats", o.EmitBeats, "all", "none"),
+		checkTagWith(o.TagWith),
+		oneOf("ip_from", o.IPFrom, "beat", "connection", "verified"),
+		oneOf("host_from", o.HostFrom, "beat", "verified"),
+		atLeast("replay_window", o.ReplayWindow, time.Second),
+		o.checkTLS(),
+		o.checkKeys(),
+		o.checkVerified(),
+		checkTagKeys(o.TagKeys),
+		checkExpected(o.Expect),
 	)
 	if err != nil {
-		return err
+		return v, err
 	}
-	if h.allowed, err = parseSources(h.AllowedSources); err != nil {
-		return err
+	if v.allowed, err = parseSources(o.AllowedSources); err != nil {
+		return v, err
 	}
-	if h.ownNames, err = parseNames(h.Names); err != nil {
-		return err
+	if v.names, err = parseNames(o.Names); err != nil {
+		return v, err
 	}
-	return h.compileRules()
+	v.rules, err = compileRules(o.Rules, o.terms())
+	return v, err
 }
 
-// Check returns what is wrong with the files that Start reads, each line for
-// itself. It is for a plugin that Init has found right and that does not run.
-func (h *Heartbeat) Check() []error {
-	wrong := (&watcher{plugin: h}).read(context.Background()).wrong
-	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
-		if _, err := openKeys(map[string]*config.Secret{id: h.Keys[id]}, h.Log); err != nil {
-			wrong = append(wrong, err)
-		}
+// terms returns what all peers are allowed that no rule names.
+func (o *Options) terms() liveness.Terms {
+	return liveness.Terms{
+		DeadAfter:  time.Duration(o.DeadAfter),
+		Margin:     liveness.MarginOf(o.MissedBeats),
+		Grace:      time.Duration(o.DisconnectGrace),
+		ForgetDead: time.Duration(o.ForgetDeadAfter),
 	}
-	if h.TLSCert == "" {
-		return wrong
-	}
-	if _, err := openCertificates(&h.ServerConfig, h.Log); err != nil {
-		wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
-	}
-	return wrong
 }
 
-func (h *Heartbeat) compileRules() error {
-	h.compiled = nil
-	for i := range h.Rules {
-		rule, err := h.Rules[i].compile(i+1, h.terms())
+// liveness returns what decides verdicts.
+func (o *Options) liveness(rules []*rule) liveness.Options {
+	return liveness.Options{
+		Terms:             o.terms(),
+		TermsOf:           termsOf(rules),
+		Adaptive:          true,
+		MinSilence:        liveness.MinSilence,
+		ForgetLeft:        time.Duration(o.ForgetLeftAfter),
+		IsolationPercent:  int(math.Round(100 * o.IsolationRatio)),
+		IsolationHold:     time.Duration(o.IsolationHold),
+		MaxPeers:          o.MaxPeers,
+		MaxPeersPerHost:   o.peersPerHost(),
+		MaxBeatsPerSecond: o.MaxBeatsPerSecond,
+		ReplayWindow:      time.Duration(o.ReplayWindow),
+	}
+}
+
+// peersPerHost returns what one host may have: by default so much that the fleet
+// needs no more than one of ten hosts, and every usual host gets along with it.
+func (o *Options) peersPerHost() int {
+	if o.MaxPeersPerHost > 0 {
+		return o.MaxPeersPerHost
+	}
+	return max(o.MaxPeers/10, 1000)
+}
+
+// keepAlive returns how a connection is probed before its peers are known.
+func (o *Options) keepAlive() serve.KeepAlive {
+	return serve.KeepAlive{
+		Idle:     time.Duration(o.KeepAliveIdle),
+		Interval: time.Duration(o.KeepAliveInterval),
+		GiveUp:   2 * time.Duration(o.DeadAfter),
+	}
+}
+
+// verification returns what has to be shown.
+func (o *Options) verification(recipient *verify.Recipient) verify.Rules {
+	return verify.Rules{
+		Host: o.HostFrom == "verified", IP: o.IPFrom == "verified", Signature: o.RequireSignature, Recipient: recipient,
+	}
+}
+
+// isOpen reports whether senders have to show nothing.
+func (o *Options) isOpen(secure bool) bool {
+	certified := secure && len(o.TLSAllowedCACerts) > 0
+	return len(o.AllowedSources) == 0 && !o.RequireSignature && o.HostFrom != "verified" && !certified
+}
+
+// openKeys reads the secrets of some keys.
+func (o *Options) openKeys(ids []string, log verify.Logger) (*verify.Keys, error) {
+	texts := make(map[string]string, len(ids))
+	for _, id := range ids {
+		buffer, err := o.Keys[id].Get()
 		if err != nil {
-			return err
+			return nil, fmt.Errorf("key %q of 'keys': %w", id, err)
 		}
-		h.compiled = append(h.compiled, rule)
+		texts[id] = strings.Clone(buffer.String())
+		buffer.Destroy()
 	}
-	return nil
+	return verify.OpenKeys(texts, log)
+}
+
+// openCertificates reads the files of TLS.
+func (o *Options) openCertificates(log serve.Logger) (*serve.Certificates, error) {
+	files := append([]string{o.TLSCert, o.TLSKey}, o.TLSAllowedCACerts...)
+	return serve.OpenCertificates(files, o.ServerConfig.TLSConfig, log)
 }
 
 func firstOf(errs ...error) error {
@@ -119,46 +269,83 @@ func firstOf(errs ...error) error {
 	return nil
 }
 
-// networks are what can be listened on.
-var networks = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
-
-func isUnix(network string) bool { return network == "unix" || network == "unixgram" }
-
-func isDatagram(network string) bool {
-	return strings.HasPrefix(network, "udp") || network == "unixgram"
-}
-
-// checkSocketMode takes permissions as chmod does, like "0660".
-func checkSocketMode(mode string) error {
-	if _, err := strconv.ParseUint(mode, 8, 9); err != nil && mode != "" {
-		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
+// checkTLS says what is wrong with the options about TLS, as far as that can be
+// told without the files.
+func (o *Options) checkTLS() error {
+	secure := slices.ContainsFunc(o.ServiceAddresses, func(url string) bool { return strings.HasPrefix(url, "tls://") })
+	switch {
+	case secure && (o.TLSCert == "" || o.TLSKey == ""):
+		return errors.New("tls:// of 'service_addresses' needs 'tls_cert' and 'tls_key'")
+	case !secure && (o.TLSCert != "" || o.TLSKey != "" || len(o.TLSAllowedCACerts) > 0):
+		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need an address tls:// in 'service_addresses'")
+	case len(o.TLSAllowedDNSNames) > 0 && len(o.TLSAllowedCACerts) == 0:
+		return errors.New("'tls_allowed_dns_names' needs 'tls_allowed_cacerts'")
 	}
 	return nil
 }
 
-// splitAddress returns network and address of a URL like tcp://:7878.
-func splitAddress(url string) (network, address string, err error) {
-	scheme, address, ok := strings.Cut(url, "://")
-	if !ok {
-		return "", "", fmt.Errorf("lacks a scheme: write \"tcp://%s\"", url)
+// checkVerified says why nobody, or anybody, would be who he says.
+func (o *Options) checkVerified() error {
+	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && len(o.Keys) == 0 {
+		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts' or 'keys'")
 	}
-	if !slices.Contains(networks, scheme) {
-		return "", "", fmt.Errorf("has scheme %q: use one of %s", scheme, strings.Join(networks, ", "))
+	if o.IPFrom != "verified" || o.RequireSignature {
+		return nil
 	}
-	if isUnix(scheme) {
-		if address == "" {
-			return "", "", fmt.Errorf("has no path: write \"%s:///run/telegraf/heartbeat.sock\"", scheme)
+	for _, url := range o.ServiceAddresses {
+		if strings.HasPrefix(url, "udp") {
+			return fmt.Errorf("'ip_from' = \"verified\" and %q need 'require_signature': a datagram can come from anywhere", url)
 		}
-		return scheme, address, nil
 	}
-	_, port, err := net.SplitHostPort(address)
-	if err != nil {
-		return "", "", fmt.Errorf("is not an address with a port: write \"%s://:7878\"", scheme)
+	return nil
+}
+
+// checkKeys says what is wrong with the options about signatures.
+func (o *Options) checkKeys() error {
+	seen := make(map[string]string)
+	for _, id := range slices.Sorted(maps.Keys(o.Keys)) {
+		if err := (wire.Key{ID: id, Secret: make([]byte, wire.MinSecret)}).Validate(); err != nil {
+			return fmt.Errorf("'keys': %w", err)
+		}
+		if other, twice := seen[verify.KeyName(id)]; twice {
+			return fmt.Errorf("'keys': %q and %q are one key id, as case and a final dot do not count: remove one of them", other, id)
+		}
+		seen[verify.KeyName(id)] = id
 	}
-	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
-		return "", "", fmt.Errorf("has port %q: use 0 to 65535", port)
+	switch {
+	case len(o.Keys) > 0:
+	case o.RequireSignature:
+		return errors.New("'require_signature' needs 'keys'")
+	case o.RequireRecipient:
+		return errors.New("'require_recipient' needs 'keys': it asks of signed beats alone that they name their collector")
+	default:
+		return nil
 	}
-	return scheme, address, nil
+	// Who was forgotten is a stranger. What it said last may have been sent by a
+	// clock that was ahead by the window, and is not too old for as long again.
+	least := 2 * o.ReplayWindow
+	check := func(name string, forget config.Duration) error {
+		if forget == 0 || forget >= least {
+			return nil
+		}
+		return fmt.Errorf("'%s' has to be at least twice 'replay_window', %s", name, time.Duration(least))
+	}
+	for i := range o.Rules {
+		if forget := o.Rules[i].ForgetDeadAfter; forget != nil {
+			if err := check("forget_dead_after", *forget); err != nil {
+				return inRule(i+1, err)
+			}
+		}
+	}
+	return firstOf(check("forget_dead_after", o.ForgetDeadAfter), check("forget_left_after", o.ForgetLeftAfter))
+}
+
+// checkSocketMode takes permissions as chmod does, like "0660".
+func checkSocketMode(mode string) error {
+	if _, err := serve.ParseSocketMode(mode); err != nil && mode != "" {
+		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
+	}
+	return nil
 }
 
 func atLeast(option string, value config.Duration, least time.Duration) error {
@@ -216,10 +403,10 @@ func oneOf(option, value string, choices ...string) error {
 
 func checkTagKeys(keys []string) error {
 	for _, key := range keys {
-		if slices.Contains(ownTags, key) {
+		if slices.Contains(judge.OwnTags, key) {
 			return fmt.Errorf("'tag_keys' names %q, which is a tag of the plugin or of Telegraf", key)
 		}
-		if slices.Contains(ownFields, key) {
+		if slices.Contains(judge.OwnFields, key) {
 			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: databases cannot have both", key)
 		}
 		label := wire.Beat{Tags: []wire.Label{{Key: key, Value: "x"}}}
@@ -228,4 +415,49 @@ func checkTagKeys(keys []string) error {
 		}
 	}
 	return nil
+}
+
+// checkTagWith takes what of a beat may be a tag or a field.
+func checkTagWith(all []string) error {
+	for _, name := range all {
+		if name != "pid" {
+			return fmt.Errorf("'tag_with' may name \"pid\" alone, not %q", name)
+		}
+	}
+	return nil
+}
+
+func checkExpected(entries []string) error {
+	for _, entry := range entries {
+		if _, err := judge.ParseExpected(entry); err != nil {
+			return fmt.Errorf("'expect': %.80q %w", entry, err)
+		}
+	}
+	return nil
+}
+
+// parseNames reads what this collector is called.
+func parseNames(names []string) ([]string, error) {
+	all := make([]string, 0, len(names))
+	for _, text := range names {
+		name, err := wire.Host(text)
+		if err != nil {
+			return nil, fmt.Errorf("'names': %q is not the name of a host: %w", text, err)
+		}
+		all = append(all, name)
+	}
+	return all, nil
+}
+
+// parseSources reads addresses and networks.
+func parseSources(texts []string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("'allowed_sources': %q is neither an address nor a network like \"10.0.0.0/8\"", text)
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
 }

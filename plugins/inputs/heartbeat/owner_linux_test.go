@@ -10,6 +10,7 @@ import (
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
 
 // A try as root leaves no socket that the service could not use or remove, and
@@ -33,10 +34,10 @@ func TestWhatRootMakesBelongsToTheService(t *testing.T) {
 		h.Stop()
 		require.NoFileExists(t, path)
 	}
-	id := filepath.Join(dir, "state"+idSuffix)
-	_, err := keepID(id)
+	state := filepath.Join(dir, "state")
+	_, err := verify.KeepID(state)
 	require.NoError(t, err)
-	info, err := os.Lstat(id)
+	info, err := os.Lstat(state + ".id")
 	require.NoError(t, err)
 	require.EqualValues(t, service, info.Sys().(*syscall.Stat_t).Uid)
 }

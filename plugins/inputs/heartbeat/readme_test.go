@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -29,24 +30,24 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 				emitted[m.Name()] = make(map[string]bool)
 			}
 			for _, name := range slices.Concat(slices.Collect(maps.Keys(m.Tags())), slices.Collect(maps.Keys(m.Fields()))) {
-				if _, free := strings.CutPrefix(name, fieldPrefix); free && strings.HasSuffix(name, textSuffix) {
-					name = fieldPrefix + "NAME" + textSuffix
+				if _, free := strings.CutPrefix(name, "x_"); free && strings.HasSuffix(name, "_text") {
+					name = "x_NAME_text"
 				} else if free {
-					name = fieldPrefix + "NAME"
+					name = "x_NAME"
 				}
 				emitted[m.Name()][name] = true
 			}
 		}
 	})
-	for _, name := range ownFields {
+	for _, name := range judge.OwnFields {
 		require.True(t, slices.ContainsFunc(slices.Collect(maps.Values(emitted)), func(names map[string]bool) bool { return names[name] }), name)
 	}
-	for _, measurement := range []string{measurementBeat, measurementPeer, measurementDown, measurementEvent} {
+	for _, measurement := range []string{"heartbeat", "heartbeat_peer", "heartbeat_down", "heartbeat_event"} {
 		for name := range emitted[measurement] {
-			require.True(t, slices.Contains(ownFields, name) || slices.Contains(ownTags, name) || strings.HasPrefix(name, fieldPrefix), name)
+			require.True(t, slices.Contains(judge.OwnFields, name) || slices.Contains(judge.OwnTags, name) || strings.HasPrefix(name, "x_"), name)
 		}
 	}
-	emitted[measurementBeat]["last_pid"] = true // with pid_as = "field", which has its own test
+	emitted["heartbeat"]["last_pid"] = true // without tag_with, which has its own test
 	require.Equal(t, emitted, documented)
 }
 
@@ -90,7 +91,7 @@ func TestReadmeTellsEveryCode(t *testing.T) {
 }
 
 func TestReadmeTellsTheSilencesOfTheDefaults(t *testing.T) {
-	tracker := liveness.New(newPlugin(t).options(), time.Now())
+	tracker := liveness.New(newPlugin(t).liveness(nil), time.Now())
 	rows := regexp.MustCompile(`(?m)^\| ([0-9a-z ]+?) +\| ([0-9a-z. ]+?) +\| ([0-9][0-9a-z. ]*?) +\|$`).FindAllStringSubmatch(source(t, "README.md"), -1)
 	require.Len(t, rows, 7)
 	for _, row := range rows {

@@ -12,6 +12,8 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -69,28 +71,28 @@ func TestWhomASignedBeatIsFor(t *testing.T) {
 			h.ServiceAddresses = []string{"tcp://127.0.0.1:0", "tls://127.0.0.1:0", "udp://127.0.0.1:0"}
 			h.TLSCert, h.TLSKey = own.cert, own.key
 		})
-		name := strings.Replace(c.to, "ID", h.recipient.id, 1)
-		secure := newClient(t, mustSecure(t, dialTo(t, h.listeners[1].addr().String()).Conn, a))
+		name := strings.Replace(c.to, "ID", h.recipient.ID(), 1)
+		secure := newClient(t, mustSecure(t, dialListener(t, h.server.Status()[1].Address), a))
 		for i, over := range []*client{dial(t, h), secure} {
 			for _, check := range []string{`,"check":true`, ""} { // each is taken or refused alike
 				answer := over.decoded(signedBy("web-1", secretOne, signedBeat("web-1", string(rune('a'+i)), 1, to(name)+check)))
 				require.Equal(t, c.stream, answer.Error == "", "%+v: %s", c, answer.Error)
-				require.Equal(t, h.recipient.id, answer.Collector, "an answer tells the id")
+				require.Equal(t, h.recipient.ID(), answer.Collector, "an answer tells the id")
 			}
 		}
-		require.Equal(t, c.stream, rejected(h, reasonRecipient) == 0)
-		gram := dialListener(t, h.listeners[2])
+		require.Equal(t, c.stream, rejected(h, verify.ReasonRecipient) == 0)
+		gram := dialListener(t, h.server.Status()[2].Address)
 		_, err := gram.Write([]byte(signedBy("web-1", secretOne, signedBeat("web-1", "c", 1, to(name)))))
 		require.NoError(t, err)
-		udp := h.listeners[2]
-		require.Eventually(t, func() bool { return udp.beats.Load()+udp.refused[reasonRecipient].Load() == 1 }, patience, time.Millisecond)
-		require.Equal(t, c.datagram, udp.beats.Load() == 1, "%+v", c)
+		udp := func() serve.Status { return h.server.Status()[2] }
+		require.Eventually(t, func() bool { return udp().Beats+udp().Refused[verify.ReasonRecipient] == 1 }, patience, time.Millisecond)
+		require.Equal(t, c.datagram, udp().Beats == 1, "%+v", c)
 
 		unnamed := int64(0)
 		if c.to == "" && c.stream {
 			unnamed = 3
 		}
-		require.Equal(t, unnamed, h.recipient.unnamed.Load(), "%+v", c)
+		require.Equal(t, unnamed, h.recipient.Unnamed(), "%+v", c)
 	}
 }
 
@@ -106,16 +108,20 @@ func mustSecure(t *testing.T, conn net.Conn, a *authority) net.Conn {
 func TestRefusalTellsTheID(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", requiring)
 	c := dial(t, h)
-	for seq := 1; seq <= 2*maxRefused; seq++ { // one for each peer that it speaks for
+	for seq := 1; seq <= 2*inARow; seq++ { // one for each peer that it speaks for
 		answer := c.decoded(signedBy("web-1", secretOne, signedBeat("web-1", "a", seq, to("hb.example.com"))))
 		require.Contains(t, answer.Error, `"hb.example.com" is not this collector`)
-		require.Equal(t, h.recipient.id, answer.Collector)
+		require.Equal(t, h.recipient.ID(), answer.Collector)
 		require.NotZero(t, answer.NowMS)
 	}
-	require.Zero(t, h.listeners[0].beats.Load())
-	require.Empty(t, c.decoded(signedBy("web-1", secretOne, signedBeat("web-1", "a", 2*maxRefused+1, to(h.recipient.id)))).Error)
-	require.Equal(t, h.recipient.id, c.decoded(`{}`).Collector, "so does any other refusal")
-	h.RequireSignature = false
+	require.Zero(t, status(h).Beats)
+	require.Empty(t, c.decoded(signedBy("web-1", secretOne, signedBeat("web-1", "a", 2*inARow+1, to(h.recipient.ID())))).Error)
+	require.Equal(t, h.recipient.ID(), c.decoded(`{}`).Collector, "so does any other refusal")
+	h = transport(t, "tcp://127.0.0.1:0", func(h *Heartbeat) {
+		requiring(h)
+		h.RequireSignature = false
+	})
+	c = dial(t, h)
 	unsigned := c.decoded(`{"host":"web-2","pid":0,"ack":true,"to":"another one"}`)
 	require.NotEmpty(t, unsigned.Error)
 	require.Empty(t, c.decoded(`{"host":"web-2","pid":0,"ack":true,"to":"another-one"}`).Error, "an unsigned beat is for anybody")
@@ -131,8 +137,8 @@ func TestIDIsKeptBesideTheState(t *testing.T) {
 		require.NoError(t, h.Init())
 		require.NoError(t, h.Start(new(testutil.Accumulator)))
 		defer h.Stop()
-		require.Regexp(t, `^[a-z2-7]{26}$`, h.recipient.id)
-		return h.recipient.id
+		require.Regexp(t, `^[a-z2-7]{26}$`, h.recipient.ID())
+		return h.recipient.ID()
 	}
 	first := idOf(filepath.Join(dir, "state"))
 	require.Equal(t, first, idOf(filepath.Join(dir, "state")))
@@ -140,7 +146,7 @@ func TestIDIsKeptBesideTheState(t *testing.T) {
 	require.NotEqual(t, idOf("none"), idOf("none"))
 	require.NotEqual(t, first, idOf(filepath.Join(dir, "no", "such", "directory", "state")))
 
-	file := filepath.Join(dir, "state"+idSuffix)
+	file := filepath.Join(dir, "state"+".id")
 	for _, damaged := range []string{"", "\n", "two words\n", "UPPER\n", "\x00\x00", "a..\n"} {
 		require.NoError(t, os.WriteFile(file, []byte(damaged), 0o600))
 		fresh := idOf(filepath.Join(dir, "state"))
@@ -150,7 +156,7 @@ func TestIDIsKeptBesideTheState(t *testing.T) {
 	require.NoError(t, os.Remove(file))
 	require.NoError(t, os.Mkdir(file, 0o700))
 	require.NotEqual(t, idOf(filepath.Join(dir, "state")), idOf(filepath.Join(dir, "state")), "it is drawn at each start")
-	left, err := filepath.Glob(filepath.Join(dir, "*"+idSuffix+".*"))
+	left, err := filepath.Glob(filepath.Join(dir, "*"+".id"+".*"))
 	require.NoError(t, err)
 	require.Empty(t, left)
 }
@@ -181,7 +187,7 @@ func TestMissingNamesAreTold(t *testing.T) {
 			_, err := conn.Write([]byte(payload))
 			require.NoError(t, err)
 		}
-		require.Eventually(t, func() bool { return h.recipient.unnamed.Load() == 3 }, patience, time.Millisecond)
+		require.Eventually(t, func() bool { return h.recipient.Unnamed() == 3 }, patience, time.Millisecond)
 		require.Equal(t, 1, strings.Count(strings.Join(log.Warnings(), "\n"), `A signed beat of "web-1" from 127.0.0.1:`))
 	}
 }

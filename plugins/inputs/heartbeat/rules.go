@@ -26,8 +26,21 @@ type Rule struct {
 	ForgetDeadAfter *config.Duration `toml:"forget_dead_after"`
 }
 
-// A compiledRule is a Rule that can be asked.
-type compiledRule struct {
+// compileRules checks rules, which change the terms of all.
+func compileRules(rules []Rule, terms liveness.Terms) ([]*rule, error) {
+	compiled := make([]*rule, 0, len(rules))
+	for i := range rules {
+		c, err := rules[i].compile(i+1, terms)
+		if err != nil {
+			return nil, err
+		}
+		compiled = append(compiled, c)
+	}
+	return compiled, nil
+}
+
+// A rule is a Rule that can be asked.
+type rule struct {
 	host, service filter.Filter // nil matches all
 	ip            netip.Prefix  // not valid matches all
 	terms         liveness.Terms
@@ -35,8 +48,8 @@ type compiledRule struct {
 
 // compile checks a rule and returns it with what it leaves of the terms of
 // all. number is its place in the configuration, from 1.
-func (r *Rule) compile(number int, terms liveness.Terms) (*compiledRule, error) {
-	c := &compiledRule{terms: terms}
+func (r *Rule) compile(number int, terms liveness.Terms) (*rule, error) {
+	c := &rule{terms: terms}
 	err := firstOf(r.check(), r.compileMatch(c))
 	if err != nil {
 		return nil, inRule(number, err)
@@ -76,7 +89,7 @@ func (r *Rule) check() error {
 	)
 }
 
-func (r *Rule) compileMatch(c *compiledRule) (err error) {
+func (r *Rule) compileMatch(c *rule) (err error) {
 	if c.host, err = compileGlob("host", strings.ToLower(strings.TrimSuffix(r.Host, "."))); err != nil {
 		return err
 	}
@@ -131,18 +144,18 @@ func (r *Rule) changeTerms(terms *liveness.Terms) {
 	}
 }
 
-func (c *compiledRule) matches(id liveness.ID, addr netip.Addr) bool {
+func (c *rule) matches(id liveness.ID, addr netip.Addr) bool {
 	return (c.host == nil || c.host.Match(id.Source)) &&
 		(c.service == nil || c.service.Match(id.Service)) &&
 		(!c.ip.IsValid() || c.ip.Contains(addr.Unmap()))
 }
 
 // termsOf returns the terms of the first of the rules that matches, or nil.
-func termsOf(rules []*compiledRule) func(liveness.ID, netip.Addr) *liveness.Terms {
+func termsOf(rules []*rule) func(liveness.ID, netip.Addr) *liveness.Terms {
 	return func(id liveness.ID, addr netip.Addr) *liveness.Terms {
-		for _, rule := range rules {
-			if rule.matches(id, addr) {
-				return &rule.terms
+		for _, r := range rules {
+			if r.matches(id, addr) {
+				return &r.terms
 			}
 		}
 		return nil

@@ -30,7 +30,7 @@ forget_dead_after = "400d"
 `, h)
 	require.NoError(t, err)
 	require.NoError(t, h.Init())
-	tracker := liveness.New(h.options(), time.Now())
+	tracker := liveness.New(h.liveness(h.valid.rules), time.Now())
 	silence := func(service string, interval time.Duration) time.Duration {
 		id, _ := liveness.NewID("web-1", service, 1)
 		return tracker.SilenceFor(&liveness.Beat{ID: id, Interval: interval}).Dead
@@ -74,8 +74,8 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 	require.NoError(t, h.Init())
 	want := h.terms()
 	want.Grace, want.ForgetDead, want.Rule = 0, time.Hour, "rule 1"
-	require.Equal(t, want, h.compiled[0].terms)
-	require.Nil(t, termsOf(h.compiled)(liveness.ID{Source: "b", Service: "x"}, addr("")))
+	require.Equal(t, want, h.valid.rules[0].terms)
+	require.Nil(t, termsOf(h.valid.rules)(liveness.ID{Source: "b", Service: "x"}, addr("")))
 }
 
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {

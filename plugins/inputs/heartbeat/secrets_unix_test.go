@@ -3,18 +3,13 @@
 package heartbeat
 
 import (
-	"context"
-	"crypto/tls"
 	"os"
 	"path/filepath"
 	"syscall"
 	"testing"
-	"time"
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
 // A FIFO in the place of a key or a certificate, which stands for a mount that
@@ -33,9 +28,9 @@ func TestFilesThatBlockHoldUpNothing(t *testing.T) {
 		require.NoError(t, os.Remove(name))
 		require.NoError(t, syscall.Mkfifo(name, 0o600))
 	}
-	h.ring.look(t.Context())
+	h.keys.Reread(t.Context())
 	c := mustDialSecure(t, h, a.trust())
-	require.Empty(t, c.decoded(signedBy("web-1", secretOne, signedBeat("web-1", "a", 1, to(h.recipient.id)))).Error, "what was right before holds")
+	require.Empty(t, c.decoded(signedBy("web-1", secretOne, signedBeat("web-1", "a", 1, to(h.recipient.ID())))).Error, "what was right before holds")
 	require.Len(t, log.Warnings(), 2)
 	for _, text := range log.Warnings() {
 		require.Contains(t, text, "is not a regular file")
@@ -49,28 +44,4 @@ func TestFilesThatBlockHoldUpNothing(t *testing.T) {
 	setKey(fresh, "web-1", "file:"+key)
 	require.NoError(t, fresh.Init())
 	require.ErrorContains(t, fresh.Start(nil), "is not a regular file")
-}
-
-// A read that hangs is left behind: the next connections do not wait for it, and
-// take what the files give once it has come back.
-func TestCertificatesThatHangAreLeftBehind(t *testing.T) {
-	a := newAuthority(t)
-	own := a.issue("collector", "collector")
-	h := transport(t, "tls://127.0.0.1:0", func(h *Heartbeat) { h.TLSCert, h.TLSKey = own.cert, own.key })
-	hangs := make(chan loaded)
-	short, end := context.WithTimeout(t.Context(), time.Millisecond)
-	defer end()
-	require.ErrorIs(t, h.certificates.read(short, func(watched) loaded { return <-hangs }), regular.ErrSlow)
-	current := func() *tls.Config {
-		config, err := h.certificates.current(nil)
-		require.NoError(t, err)
-		return config
-	}
-	before := current()
-	a.issue("collector", "collector")
-	require.Same(t, before, current())
-	require.Contains(t, h.certificates.said, "takes too long: does its mount hang?")
-	hangs <- loaded{}
-	require.Eventually(t, func() bool { return current() != before }, patience, time.Millisecond)
-	require.Empty(t, h.certificates.said)
 }

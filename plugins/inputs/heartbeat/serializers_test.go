@@ -17,6 +17,7 @@ import (
 	"github.com/influxdata/telegraf/plugins/serializers/wavefront"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -81,7 +82,7 @@ func labelKeys(t *testing.T, said []string) []string {
 			keys[tag.Key] = true
 		}
 	}
-	for _, own := range slices.Concat(ownTags, ownFields) {
+	for _, own := range slices.Concat(judge.OwnTags, judge.OwnFields) {
 		delete(keys, own)
 	}
 	return slices.Sorted(maps.Keys(keys))

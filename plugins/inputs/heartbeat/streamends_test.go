@@ -11,9 +11,9 @@ import (
 	"strings"
 	"testing"
 
+	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 )
 
 // streamBeat is what the streams of these tests carry.
@@ -115,9 +115,9 @@ func TestEndOfAStreamMeansTheSameEverywhere(t *testing.T) {
 						continue // there is none
 					}
 					t.Run(strings.Join([]string{framing.name, way.name, end.name, by}, "/"), func(t *testing.T) {
-						want := liveness.Closed
+						want := serve.Closed
 						if by == "RST" && !end.clean {
-							want = liveness.Reset
+							want = serve.Reset
 						}
 						require.Equal(t, want, way.endOf(t, func(c *cutter, stream net.Conn) {
 							sends(framing.first+framing.first, -1)(t, c, stream)
@@ -138,9 +138,11 @@ type way struct {
 	name, network string
 	secure        *tls.Config // of the client; nil for plaintext
 	plugin        *Heartbeat
+	pipes         *pipeListener
+	ended         chan serve.End
 }
 
-func transportsOf(t *testing.T) []way {
+func transportsOf(t *testing.T, changes ...func(*Heartbeat)) []way {
 	t.Helper()
 	a := newAuthority(t)
 	version := func(version uint16) *tls.Config {
@@ -148,39 +150,51 @@ func transportsOf(t *testing.T) []way {
 		as.MinVersion, as.MaxVersion = version, version
 		return as
 	}
-	plain, secure := newPlugin(t), secureTransport(t, a, nil)
-	start(t, plain)
+	serving := func(name, network string, secure *tls.Config) way {
+		h := newPlugin(t)
+		if secure != nil {
+			own := a.issue("collector", "collector")
+			h.ServiceAddresses, h.TLSCert, h.TLSKey = []string{"tls://127.0.0.1:0"}, own.cert, own.key
+		}
+		for _, change := range changes {
+			change(h)
+		}
+		w := way{name, network, secure, h, newPipes(), make(chan serve.End, 1)}
+		startFrom(t, h, w.pipes, new(testutil.Accumulator), func(o *serve.Options) {
+			o.Ended = func(_ serve.ConnID, how serve.End, _ netip.Addr) { w.ended <- how }
+		})
+		t.Cleanup(h.Stop)
+		return w
+	}
 	ways := []way{
-		{"tcp", "tcp", nil, plain},
-		{"tls1.2", "tcp", version(tls.VersionTLS12), secure},
-		{"tls1.3", "tcp", version(tls.VersionTLS13), secure},
+		serving("tcp", "tcp", nil),
+		serving("tls1.2", "tcp", version(tls.VersionTLS12)),
+		serving("tls1.3", "tcp", version(tls.VersionTLS13)),
 	}
 	if runtime.GOOS != "windows" {
-		ways = append(ways, way{"unix", "unix", nil, plain})
+		ways = append(ways, serving("unix", "unix", nil))
 	}
 	return ways
 }
 
 // endOf returns how a connection ended over which the client did this, and
 // which it then closed.
-func (w way) endOf(t *testing.T, does func(c *cutter, stream net.Conn)) liveness.End {
+func (w way) endOf(t *testing.T, does func(c *cutter, stream net.Conn)) serve.End {
 	t.Helper()
 	near, far := w.connect(t)
-	served := newConn(w.plugin.listeners[0], far, netip.Addr{})
-	defer served.Close()
 	c := &cutter{Conn: near, left: -1}
 	if w.secure == nil { // what the client does is all there before it is read
 		does(c, c)
 		require.NoError(t, near.Close())
-		return served.readAll()
+		w.pipes.conns <- far
+		return <-w.ended
 	}
-	ended := make(chan liveness.End, 1)
-	go func() { ended <- served.readAll() }()
+	w.pipes.conns <- far
 	stream := tls.Client(c, w.secure)
 	require.NoError(t, stream.HandshakeContext(t.Context()))
 	does(c, stream)
 	require.NoError(t, near.Close())
-	return <-ended
+	return <-w.ended
 }
 
 // connect returns both ends of a connection.
@@ -213,13 +227,13 @@ func TestEndOfTLSThatIsNotACut(t *testing.T) {
 			_, err := stream.Read(make([]byte, 1))
 			require.ErrorContains(t, err, "bad record MAC")
 		}
-		require.Equal(t, liveness.Closed, w.endOf(t, alert), w.name)
+		require.Equal(t, serve.Closed, w.endOf(t, alert), w.name)
 		garbage := func(c *cutter, stream net.Conn) {
 			sends(frame(streamBeat), -1)(t, c, stream)
 			_, err := c.Conn.Write(bytes.Repeat([]byte("this is no record"), 10))
 			require.NoError(t, err)
 		}
-		require.Equal(t, liveness.EndedByUs, w.endOf(t, garbage), w.name)
+		require.Equal(t, serve.EndedByUs, w.endOf(t, garbage), w.name)
 	}
 }
 
@@ -231,7 +245,7 @@ func TestAnswersThatMeetTheEndChangeNothing(t *testing.T) {
 		if w.secure != nil {
 			continue
 		}
-		require.Equal(t, liveness.Closed, w.endOf(t, func(c *cutter, stream net.Conn) {
+		require.Equal(t, serve.Closed, w.endOf(t, func(c *cutter, stream net.Conn) {
 			sends(strings.Repeat(asking, 20), -1)(t, c, stream)
 		}), w.name)
 	}
@@ -246,9 +260,7 @@ func TestEndWithUnreadAnswers(t *testing.T) {
 			continue
 		}
 		near, far := w.connect(t)
-		served := newConn(w.plugin.listeners[0], far, netip.Addr{})
-		ended := make(chan liveness.End, 1)
-		go func() { ended <- served.readAll() }()
+		w.pipes.conns <- far
 		_, err := near.Write([]byte(asking + asking))
 		require.NoError(t, err)
 		first := make([]byte, 4)
@@ -258,8 +270,7 @@ func TestEndWithUnreadAnswers(t *testing.T) {
 		_, err = io.ReadFull(near, rest)
 		require.NoError(t, err)
 		require.NoError(t, near.Close())
-		want := map[string]liveness.End{"tcp": liveness.Reset, "unix": liveness.Closed}[w.network]
-		require.Equal(t, want, <-ended, w.name)
-		served.Close()
+		want := map[string]serve.End{"tcp": serve.Reset, "unix": serve.Closed}[w.network]
+		require.Equal(t, want, <-w.ended, w.name)
 	}
 }

@@ -75,7 +75,7 @@ func (p *player) playPayload(r payloadRow) {
 		}
 	}
 	switch {
-	case p.datagrams && len(r.payload) > maxDatagram:
+	case p.datagrams && len(r.payload) > longestDatagram:
 		p.play(row{r.name, []string{r.payload}, []string{string(wire.ReasonOversize)}})
 	case p.datagrams && want == acked:
 		p.play(row{r.name, []string{r.payload}, []string{beaten}})
@@ -275,8 +275,8 @@ func datagramRows() []row {
 		{"empty", []string{""}, reasons(wire.ReasonJSON)},
 		{"framed", []string{frame(plainBeat)}, reasons(wire.ReasonJSON)},
 		{"two beats", []string{plainBeat + plainBeat}, reasons(wire.ReasonJSON)},
-		{"just the limit", []string{plainBeat + strings.Repeat(" ", maxDatagram-len(plainBeat))}, []string{beaten}},
-		{"one byte above the limit", []string{plainBeat + strings.Repeat(" ", maxDatagram+1-len(plainBeat))}, reasons(wire.ReasonOversize)},
+		{"just the limit", []string{plainBeat + strings.Repeat(" ", longestDatagram-len(plainBeat))}, []string{beaten}},
+		{"one byte above the limit", []string{plainBeat + strings.Repeat(" ", longestDatagram+1-len(plainBeat))}, reasons(wire.ReasonOversize)},
 		{"as long as can be", []string{strings.Repeat("x", 60_000)}, reasons(wire.ReasonOversize)},
 		{"a hundred bad ones", repeated("{}", 100), repeated(string(wire.ReasonMissing), 100)},
 	}

@@ -12,6 +12,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -27,12 +30,12 @@ func socketPath(t *testing.T) string {
 // dialURL connects to the first listener of h, whatever its transport.
 func dialURL(t *testing.T, h *Heartbeat) net.Conn {
 	t.Helper()
-	return dialListener(t, h.listeners[0])
+	return dialListener(t, address(h))
 }
 
-func dialListener(t *testing.T, l *listener) net.Conn {
+func dialListener(t *testing.T, url string) net.Conn {
 	t.Helper()
-	network, address, _ := strings.Cut(l.address, "://")
+	network, address, _ := strings.Cut(strings.Replace(url, "tls://", "tcp://", 1), "://")
 	conn, err := net.Dial(network, address)
 	require.NoError(t, err)
 	t.Cleanup(func() { conn.Close() })
@@ -58,14 +61,14 @@ func transport(t *testing.T, url string, change func(*Heartbeat)) *Heartbeat {
 func TestUnixSocketIsAStream(t *testing.T) {
 	path := socketPath(t)
 	h := transport(t, "unix://"+path, func(h *Heartbeat) { h.SocketMode = "0600" })
-	require.Equal(t, "unix://"+path, h.listeners[0].address)
+	require.Equal(t, "unix://"+path, address(h))
 	info, err := os.Stat(path)
 	require.NoError(t, err)
 	require.Equal(t, os.FileMode(0o600), info.Mode().Perm())
 	c := newClient(t, dialURL(t, h))
 	require.Contains(t, c.beat(`{"host":"web-1","pid":0,"ack":true}`), `"id":"web-1/host"`)
 	require.Contains(t, c.beat(`{"pid":1,"watched":true,"ack":true}`), "no address", "nobody has an address here")
-	require.EqualValues(t, 1, rejected(h, reasonNobody))
+	require.EqualValues(t, 1, rejected(h, judge.ReasonNobody))
 	h.Stop()
 	_, err = os.Stat(path)
 	require.ErrorIs(t, err, os.ErrNotExist)
@@ -84,7 +87,7 @@ func TestUnixSocketKnowsWhoSpeaks(t *testing.T) {
 	require.Contains(t, beat(os.Getpid(), ""), `"ack"`)
 	require.Contains(t, beat(os.Getpid()+1, ""), "is not that of the process that says so")
 	require.Contains(t, beat(os.Getpid()+1, `,"watched":true`), `"ack"`)
-	require.EqualValues(t, 1, rejected(h, reasonPID))
+	require.EqualValues(t, 1, rejected(h, verify.ReasonPID))
 
 	d := transport(t, "unixgram://"+socketPath(t), nil)
 	gram := dialURL(t, d)
@@ -92,8 +95,8 @@ func TestUnixSocketKnowsWhoSpeaks(t *testing.T) {
 		_, err := fmt.Fprintf(gram, `{"host":"web-1","service":"s","pid":%d}`, pid)
 		require.NoError(t, err)
 	}
-	require.Eventually(t, func() bool { return d.listeners[0].beats.Load() == 1 }, patience, time.Millisecond)
-	require.EqualValues(t, 1, rejected(d, reasonPID))
+	require.Eventually(t, func() bool { return status(d).Beats == 1 }, patience, time.Millisecond)
+	require.EqualValues(t, 1, rejected(d, verify.ReasonPID))
 }
 
 // Only the socket of a process that is no more is removed.
@@ -120,7 +123,7 @@ func TestWhatIsInThePlaceOfASocket(t *testing.T) {
 			third := newPlugin(t)
 			third.ServiceAddresses = first.ServiceAddresses
 			start(t, third)
-			require.Equal(t, network+"://"+path, third.listeners[0].address)
+			require.Equal(t, network+"://"+path, address(third))
 		})
 	}
 }
@@ -153,7 +156,7 @@ func TestDatagrams(t *testing.T) {
 			for _, payload := range []string{
 				`{"host":"web-1","pid":0,"ack":true}`,
 				`{"host":"web-1","pid":`,
-				strings.Repeat("x", maxDatagram+1),
+				strings.Repeat("x", longestDatagram+1),
 				"",
 				frame(`{"host":"framed","pid":0}`),
 				`{"host":"web-2","pid":0}`,
@@ -161,9 +164,8 @@ func TestDatagrams(t *testing.T) {
 				_, err := c.Write([]byte(payload))
 				require.NoError(t, err)
 			}
-			l := h.listeners[0]
-			require.Eventually(t, func() bool { return l.beats.Load() == 2 }, patience, time.Millisecond)
-			require.EqualValues(t, 4, h.refusals.total(), "cut off, too long, empty and framed")
+			require.Eventually(t, func() bool { return status(h).Beats == 2 }, patience, time.Millisecond)
+			require.EqualValues(t, 4, h.refused.total.Load(), "cut off, too long, empty and framed")
 			require.EqualValues(t, 1, rejected(h, wire.ReasonOversize))
 			require.NoError(t, c.SetReadDeadline(time.Now().Add(10*time.Millisecond)))
 			_, err := c.Read(make([]byte, 10))
@@ -179,14 +181,14 @@ func TestOnlyAllowedSourcesMayBeat(t *testing.T) {
 
 	h := transport(t, "tcp://127.0.0.1:0", elsewhere)
 	dial(t, h).closed()
-	require.EqualValues(t, 1, rejected(h, reasonSource))
-	require.Zero(t, h.doors.count())
+	require.EqualValues(t, 1, rejected(h, serve.ReasonSource))
+	require.Zero(t, status(h).Connections)
 
 	u := transport(t, "udp://127.0.0.1:0", elsewhere)
 	_, err := dialURL(t, u).Write([]byte(`{"pid":1}`))
 	require.NoError(t, err)
-	require.Eventually(t, func() bool { return rejected(u, reasonSource) == 1 }, patience, time.Millisecond)
-	require.Zero(t, u.listeners[0].beats.Load())
+	require.Eventually(t, func() bool { return rejected(u, serve.ReasonSource) == 1 }, patience, time.Millisecond)
+	require.Zero(t, status(u).Beats)
 
 	s := transport(t, "unix://"+socketPath(t), elsewhere)
 	c := newClient(t, dialURL(t, s))
@@ -199,15 +201,14 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 	first.beat(`{"pid":1,"ack":true}`)
 	second.beat(`{"pid":2,"ack":true}`)
 	dial(t, h).closed()
-	require.EqualValues(t, 1, rejected(h, reasonMaxPerIP))
+	require.EqualValues(t, 1, rejected(h, serve.ReasonMaxPerIP))
 	first.Close()
-	require.Eventually(t, func() bool { return h.doors.count() == 1 }, patience, time.Millisecond)
+	require.Eventually(t, func() bool { return status(h).Connections == 1 }, patience, time.Millisecond)
 	third := dial(t, h)
 	third.beat(`{"pid":3,"ack":true}`)
 	second.Close()
 	third.Close()
-	require.Eventually(t, func() bool { return h.doors.count() == 0 }, patience, time.Millisecond)
-	require.Empty(t, h.doors.openFrom, "nobody who was here once is remembered")
+	require.Eventually(t, func() bool { return status(h).Connections == 0 }, patience, time.Millisecond)
 }
 
 // A stolen address is refused if both have to agree.
@@ -217,7 +218,7 @@ func TestVerifiedAddressIsThatOfTheConnection(t *testing.T) {
 	require.Contains(t, c.beat(`{"ip":"10.0.0.5","pid":1,"ack":true}`), "10.0.0.5 comes from 127.0.0.1")
 	require.Contains(t, c.beat(`{"ip":"127.0.0.1","pid":1,"ack":true}`), `"id":"127.0.0.1/1"`)
 	require.Contains(t, c.beat(`{"pid":1,"ack":true}`), `"id":"127.0.0.1/1"`)
-	require.EqualValues(t, 1, rejected(h, reasonIP))
+	require.EqualValues(t, 1, rejected(h, verify.ReasonIP))
 }
 
 func TestBadTransportsAreRefused(t *testing.T) {

@@ -8,7 +8,9 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
 
 // A host that is an address is that address, however it is written, and is
@@ -45,7 +47,7 @@ func TestHostThatIsAnAddressIsVerified(t *testing.T) {
 				require.Empty(t, answer.Error, "%s, %s", c.members, from)
 				require.Equal(t, want+"/s", answer.ID, "%s, %s", c.members, from)
 			}
-			require.Equal(t, want == "", rejected(h, reasonIP) > 0)
+			require.Equal(t, want == "", rejected(h, verify.ReasonIP) > 0)
 		}
 	}
 }
@@ -80,18 +82,18 @@ func TestFinalDotIsNoOtherHost(t *testing.T) {
 		require.Equal(t, "web-1/nginx", answer.ID)
 		require.EqualValues(t, 77000, answer.DeadAfterMS)
 	}
-	require.Equal(t, 1, h.intake.count(), "one peer, and the expected one is it")
+	require.Equal(t, 1, h.judge.Count(), "one peer, and the expected one is it")
 	for i, id := range []string{"web-2", "web-2.", "WEB-2"} {
 		require.Empty(t, c.decoded(signedBy(id, secretOne, signedBeat("web-2", "a", i+1, ""))).Error)
 	}
 	require.Empty(t, c.decoded(signedBy("web-2", secretOne, signedBeat("web-2.", "a", 9, ""))).Error)
 	for _, text := range []string{"web-1.", "WEB-1", "web-1"} {
-		e, err := parseExpected(text)
+		e, err := judge.ParseExpected(text)
 		require.NoError(t, err)
 		require.Equal(t, liveness.Expected{Source: "web-1"}, e)
 	}
 	for text, want := range map[string]string{"::ffff:10.0.0.5": "10.0.0.5", "10.0.0.5.": "10.0.0.5", "fe80::1%eth0": "fe80::1"} {
-		e, err := parseExpected(text)
+		e, err := judge.ParseExpected(text)
 		require.NoError(t, err)
 		require.Equal(t, netip.MustParseAddr(want).String(), e.Source)
 	}
@@ -110,12 +112,12 @@ func TestOneHostLeavesRoom(t *testing.T) {
 		require.Equal(t, i < 5, answer.Error == "")
 		require.True(t, i < 5 || strings.Contains(answer.Error, "host web-1 ('max_peers_per_host')"), answer.Error)
 	}
-	require.EqualValues(t, 195, rejected(h, reasonMaxPerHost))
+	require.EqualValues(t, 195, rejected(h, judge.ReasonMaxPerHost))
 	require.Empty(t, c.decoded(`{"host":"web-1","service":"invented-0","pid":0,"ack":true}`).Error)
 	other := mustDialSecure(t, h, a.trust(a.issue("web-2")))
 	require.Empty(t, other.decoded(`{"host":"web-2","pid":0,"ack":true}`).Error)
 
 	for peers, want := range map[int]int{1: 1000, 10_000: 1000, 100_000: 10_000, 1_000_000: 100_000} {
-		require.Equal(t, want, (&Heartbeat{MaxPeers: peers}).peersPerHost())
+		require.Equal(t, want, (&Options{MaxPeers: peers}).peersPerHost())
 	}
 }

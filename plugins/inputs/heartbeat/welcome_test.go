@@ -3,15 +3,13 @@ package heartbeat
 import (
 	"crypto/tls"
 	"io"
-	"net/netip"
 	"testing"
 	"testing/synctest"
 	"time"
 
 	"github.com/influxdata/telegraf/config"
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 )
 
 const greeting = "Welcome to the server!"
@@ -40,7 +38,7 @@ func TestWhoIsGreetedAndWhen(t *testing.T) {
 		{"waits and then sends JSON", 0, func(c *client) {
 			begin := time.Now()
 			c.greeted()
-			require.Equal(c.t, greetAfter, time.Since(begin))
+			require.Equal(c.t, time.Second, time.Since(begin))
 			c.send(bare + bare)
 		}, 2, 0},
 		{"waits and then sends frames", 0, func(c *client) {
@@ -94,7 +92,7 @@ func TestWhoIsGreetedAndWhen(t *testing.T) {
 				h := newPlugin(t)
 				h.Welcome = greeting
 				if c.timeout > 0 {
-					h.FrameTimeout = config.Duration(c.timeout)
+					h.ReadTimeout = config.Duration(c.timeout)
 				}
 				_, connect, stop := startInBubble(t, h)
 				defer stop()
@@ -102,14 +100,14 @@ func TestWhoIsGreetedAndWhen(t *testing.T) {
 				client := connect()
 				c.play(client)
 				synctest.Wait()
-				require.Equal(t, c.beats, h.listeners[0].beats.Load())
+				require.Equal(t, c.beats, status(h).Beats)
 				if c.cut > 0 {
 					client.closed()
 					require.Equal(t, c.cut, time.Since(begin))
 					return
 				}
 				time.Sleep(time.Hour)
-				require.Equal(t, 1, h.listeners[0].connections())
+				require.Equal(t, 1, status(h).Connections)
 				client.Close()
 			})
 		})
@@ -119,34 +117,28 @@ func TestWhoIsGreetedAndWhen(t *testing.T) {
 // The same over sockets: one that waits is served, and one that never reads the
 // greeting and is killed is a connection that was closed.
 func TestGreetingOverSockets(t *testing.T) {
-	for _, w := range transportsOf(t) {
+	for _, w := range transportsOf(t, func(h *Heartbeat) { h.Welcome = greeting }) {
 		if w.secure != nil {
 			continue
 		}
 		t.Run(w.name, func(t *testing.T) {
-			w.plugin.Welcome = greeting
 			near, far := w.connect(t)
-			served := newConn(w.plugin.listeners[0], far, netip.Addr{})
-			defer served.Close()
-			ended := make(chan liveness.End, 1)
-			go func() { ended <- served.readAll() }()
+			w.pipes.conns <- far
 			newClient(t, near).greeted()
-			beats := w.plugin.listeners[0].beats.Load()
+			beats := status(w.plugin).Beats
 			_, err := near.Write([]byte(streamBeat))
 			require.NoError(t, err)
-			waitUntil(t, func() bool { return w.plugin.listeners[0].beats.Load() == beats+1 }, "a beat after the greeting")
+			waitUntil(t, func() bool { return status(w.plugin).Beats == beats+1 }, "a beat after the greeting")
 			require.NoError(t, near.Close())
-			require.Equal(t, liveness.Closed, <-ended)
+			require.Equal(t, serve.Closed, <-w.ended)
 
 			near, far = w.connect(t)
-			deaf := newConn(w.plugin.listeners[0], far, netip.Addr{})
-			defer deaf.Close()
-			go func() { ended <- deaf.readAll() }()
+			w.pipes.conns <- far
 			_, err = near.Write([]byte(streamBeat + streamBeat))
 			require.NoError(t, err)
-			waitUntil(t, func() bool { return w.plugin.listeners[0].beats.Load() == beats+3 }, "two beats before the end")
+			waitUntil(t, func() bool { return status(w.plugin).Beats == beats+3 }, "two beats before the end")
 			require.NoError(t, near.Close())
-			require.Equal(t, liveness.Closed, <-ended, "the greeting is unread")
+			require.Equal(t, serve.Closed, <-w.ended, "the greeting is unread")
 		})
 	}
 }
@@ -157,7 +149,7 @@ func TestNoGreetingOverTLS(t *testing.T) {
 	h := secureTransport(t, a, func(h *Heartbeat) { h.Welcome = greeting })
 	c := mustDialSecure(t, h, a.trust())
 	c.send(streamBeat)
-	waitUntil(t, func() bool { return h.listeners[0].beats.Load() == 1 }, "a beat")
+	waitUntil(t, func() bool { return status(h).Beats == 1 }, "a beat")
 	require.NoError(t, c.Conn.(*tls.Conn).CloseWrite())
 	said, err := io.ReadAll(c)
 	require.NoError(t, err)

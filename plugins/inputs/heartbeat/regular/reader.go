@@ -4,7 +4,11 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"time"
 )
+
+// RereadPause is how often files that options name are read again.
+const RereadPause = 10 * time.Second
 
 // ErrSlow is the error about a file that did not answer in time.
 var ErrSlow = errors.New("takes too long: does its mount hang?")

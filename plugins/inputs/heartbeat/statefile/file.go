@@ -45,17 +45,6 @@ type File struct {
 	nextErr  error // why there is none any more
 }
 
-// A Batch is what is known more at one instant. A batch without peers says that
-// until then nothing was.
-type Batch struct {
-	At       time.Time
-	Listened time.Duration // since this collector has the file
-	Gone     []liveness.ID // before Peers
-	Peers    []liveness.Record
-	End      bool // this collector stops
-	More     bool // another batch follows at once: both may be written together
-}
-
 // ErrLeftOut is in the error of a saving that has left out a peer, and has saved
 // all others.
 var ErrLeftOut = errors.New("left out")
@@ -163,8 +152,8 @@ func (f *File) keepCopy() {
 }
 
 // Append adds to the journal. If it fails, the journal has to be made anew.
-func (f *File) Append(b *Batch) error {
-	text, leftOut := f.encode(b)
+func (f *File) Append(c *liveness.Changes) error {
+	text, leftOut := f.encode(c)
 	if f.next != nil {
 		f.extend(text)
 	}
@@ -172,7 +161,7 @@ func (f *File) Append(b *Batch) error {
 		return leftOut
 	}
 	f.pending = append(f.pending, text...)
-	if b.More && len(f.pending) < maxPending {
+	if c.More && len(f.pending) < maxPending {
 		return leftOut
 	}
 	n, err := f.journal.Write(f.pending) // synced
@@ -229,11 +218,11 @@ func (f *File) Begin() error {
 }
 
 // Add adds to the journal that was begun.
-func (f *File) Add(b *Batch) error {
+func (f *File) Add(c *liveness.Changes) error {
 	if f.next == nil {
 		return f.failedNext()
 	}
-	text, leftOut := f.encode(b)
+	text, leftOut := f.encode(c)
 	f.extend(text)
 	return cmp.Or(f.failedNext(), leftOut)
 }
@@ -307,24 +296,24 @@ func (f *File) failed(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
-// encode returns the lines of b. The error says which peers are not in them.
-func (f *File) encode(b *Batch) ([]byte, error) {
+// encode returns the lines of c. The error says which peers are not in them.
+func (f *File) encode(c *liveness.Changes) ([]byte, error) {
 	w := newLineWriter()
 	var leftOut error
 	refused := 0
-	here := line{Life: f.life, Listened: b.Listened}
-	for i := range b.Gone {
+	here := line{Life: f.life, Listened: c.Listened}
+	for i := range c.Gone {
 		gone := here
-		gone.Gone = &b.Gone[i]
+		gone.Gone = &c.Gone[i]
 		w.add(gone) //nolint:errcheck // an ID is short
 	}
-	for i := range b.Peers {
-		if err := w.addPeer(here, &b.Peers[i]); err != nil {
+	for i := range c.Records {
+		if err := w.addPeer(here, &c.Records[i]); err != nil {
 			refused++
-			leftOut = cmp.Or(leftOut, fmt.Errorf("%q: %w", b.Peers[i].ID, err))
+			leftOut = cmp.Or(leftOut, fmt.Errorf("%q: %w", c.Records[i].ID, err))
 		}
 	}
-	here.At, here.End = b.At.UTC(), b.End
+	here.At, here.End = c.At.UTC(), c.End
 	w.add(here) //nolint:errcheck // a mark is short
 	if leftOut != nil {
 		leftOut = fmt.Errorf("saving state to %q %w %d peers, the first is %w", f.path, ErrLeftOut, refused, leftOut)

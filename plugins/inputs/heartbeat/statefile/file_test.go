@@ -103,7 +103,7 @@ func (f *File) save(records []liveness.Record) error {
 	if err := f.Begin(); err != nil {
 		return err
 	}
-	leftOut := f.Add(&Batch{At: savedAt, Peers: records})
+	leftOut := f.Add(&liveness.Changes{At: savedAt, Records: records})
 	if leftOut != nil && !errors.Is(leftOut, ErrLeftOut) {
 		return leftOut
 	}
@@ -218,7 +218,7 @@ func TestStateIsInUTC(t *testing.T) {
 	record.Flaps[0] = record.Flaps[0].In(odd)
 	f := newState(t)
 	saveState(t, f)
-	require.NoError(t, f.Append(&Batch{At: savedAt.In(odd), Peers: []liveness.Record{record}}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt.In(odd), Records: []liveness.Record{record}}))
 	requireSaved(t, f, fullRecord())
 	require.Equal(t, odd, record.Flaps[0].Location())
 }
@@ -283,7 +283,7 @@ func TestPeerThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	require.EqualError(t, err, fmt.Sprintf(`saving state to %q left out 3 peers, the first is "web-1/nginx": `+
 		`dead_ns is -1, allowed are 0 to 630720000000000000`, f.path))
 	requireSaved(t, f, fullRecord())
-	require.ErrorIs(t, f.Append(&Batch{At: savedAt, Peers: []liveness.Record{long, namelessRecord()}}), ErrLeftOut)
+	require.ErrorIs(t, f.Append(&liveness.Changes{At: savedAt, Records: []liveness.Record{long, namelessRecord()}}), ErrLeftOut)
 	requireSaved(t, f, fullRecord(), namelessRecord())
 }
 
@@ -405,7 +405,7 @@ func TestFailedSavingLeavesTheOldFile(t *testing.T) {
 	require.ErrorContains(t, err, fmt.Sprintf("saving state to %q failed: ", f.path))
 	requireSaved(t, f, numbered(2, "old")...)
 	require.True(t, f.Sound(), "the old one goes on")
-	require.NoError(t, f.Append(&Batch{At: savedAt, Peers: numbered(3, "old")[2:]}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: numbered(3, "old")[2:]}))
 	requireSaved(t, f, numbered(3, "old")...)
 	require.NoError(t, os.RemoveAll(f.path+".tmp"))
 	saveState(t, f, numbered(3, "new")...)
@@ -539,7 +539,7 @@ func checkAgain(t *testing.T, text []byte) {
 	first, err = read(bytes.NewReader(text))
 	require.NoError(t, err)
 	records := first.records()
-	written, leftOut := (&File{life: 1}).encode(&Batch{At: savedAt, Peers: records})
+	written, leftOut := (&File{life: 1}).encode(&liveness.Changes{At: savedAt, Records: records})
 	require.NoError(t, leftOut)
 	second, err := read(bytes.NewReader(slices.Concat([]byte(header), written)))
 	require.NoError(t, err)

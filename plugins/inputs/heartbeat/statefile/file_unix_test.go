@@ -187,7 +187,7 @@ func useState(t *testing.T, path string) {
 	require.NoError(t, state.Trouble)
 	if _, err := os.Lstat(path); err == nil {
 		requireSaved(t, f, fullRecord())
-		require.NoError(t, f.Append(&Batch{At: savedAt, Listened: time.Second}))
+		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Listened: time.Second}))
 	}
 	saveState(t, f, fullRecord())
 	require.NoError(t, f.Close())
@@ -339,7 +339,7 @@ func saveForever(t *testing.T, path string) {
 		if !f.Sound() || (number-first)%2 == first/2%2 { // what comes second is what is killed
 			saveState(t, f, records...)
 		} else {
-			require.NoError(t, f.Append(&Batch{At: savedAt, Peers: records}))
+			require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: records}))
 		}
 		fmt.Println("saved")
 	}

@@ -55,7 +55,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 			require.Equal(t, goldens[0], golden)
 			saveState(t, f, state.Peers...)
 		}
-		require.NoError(t, f.Append(&Batch{At: savedAt, Listened: time.Second}))
+		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Listened: time.Second}))
 		require.NoError(t, f.Close())
 		_, again := opened(t, path)
 		require.NoError(t, again.Trouble)
@@ -67,7 +67,7 @@ func TestFormatDoesNotChangeByAccident(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, goldenRecords()...)
 	gone := liveness.ID{Source: "web-2", Service: "job"}
-	require.NoError(t, f.Append(&Batch{At: savedAt, Listened: time.Minute, Gone: []liveness.ID{gone}, End: true}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Listened: time.Minute, Gone: []liveness.ID{gone}, End: true}))
 	written, err := os.ReadFile(f.path)
 	require.NoError(t, err)
 	if os.Getenv("UPDATE_GOLDEN") != "" {
@@ -86,7 +86,7 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 	saveState(t, f, numbered(2, "first")...)
 	ends := []int64{f.size}
 	for i := range 3 {
-		require.NoError(t, f.Append(&Batch{At: savedAt, Listened: time.Duration(i + 1), Peers: numbered(i+3, "then")[i+2:]}))
+		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Listened: time.Duration(i + 1), Records: numbered(i+3, "then")[i+2:]}))
 		ends = append(ends, f.size)
 	}
 	whole, err := os.ReadFile(f.path)
@@ -113,7 +113,7 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 		again, state := opened(t, path)
 		require.NoError(t, state.Trouble, "cut off at %d", length)
 		require.Len(t, state.Peers, known, "cut off at %d", length)
-		require.NoError(t, again.Append(&Batch{At: savedAt, Peers: numbered(9, "last")[8:]}))
+		require.NoError(t, again.Append(&liveness.Changes{At: savedAt, Records: numbered(9, "last")[8:]}))
 		require.NoError(t, again.Close())
 		after, err := Read(path, savedAt)
 		require.NoError(t, err)
@@ -295,9 +295,9 @@ func TestLaterLineHolds(t *testing.T) {
 	saveState(t, f, records...)
 	again := records[1]
 	again.Rule = "new"
-	require.NoError(t, f.Append(&Batch{At: savedAt, Gone: []liveness.ID{records[0].ID, again.ID}, Peers: []liveness.Record{again}}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Gone: []liveness.ID{records[0].ID, again.ID}, Records: []liveness.Record{again}}))
 	requireSaved(t, f, again, records[2])
-	require.NoError(t, f.Append(&Batch{At: savedAt, Gone: []liveness.ID{again.ID, {Source: "never known"}}}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Gone: []liveness.ID{again.ID, {Source: "never known"}}}))
 	requireSaved(t, f, records[2])
 }
 
@@ -308,13 +308,13 @@ func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
 	saveState(t, f, old...)
 	newer := numbered(3, "new")
 	require.NoError(t, f.Begin())
-	require.NoError(t, f.Add(&Batch{At: savedAt, Peers: old[:1]}))
-	require.NoError(t, f.Append(&Batch{At: savedAt, Peers: newer[:1]}))
+	require.NoError(t, f.Add(&liveness.Changes{At: savedAt, Records: old[:1]}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: newer[:1]}))
 	requireSaved(t, f, newer[0], old[1])
-	require.NoError(t, f.Add(&Batch{At: savedAt, Peers: newer[2:]}))
+	require.NoError(t, f.Add(&liveness.Changes{At: savedAt, Records: newer[2:]}))
 	require.NoError(t, f.Replace())
 	requireSaved(t, f, newer[0], newer[2])
-	require.NoError(t, f.Append(&Batch{At: savedAt, Peers: newer[1:2]}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: newer[1:2]}))
 	requireSaved(t, f, newer[0], newer[2], newer[1])
 }
 
@@ -324,15 +324,15 @@ func TestBatchesAreWrittenTogether(t *testing.T) {
 	saveState(t, f)
 	before := f.size
 	for i := range 3 {
-		require.NoError(t, f.Append(&Batch{At: savedAt, Peers: numbered(i+1, "x")[i:], More: true}))
+		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: numbered(i+1, "x")[i:], More: true}))
 		require.Equal(t, before, f.size)
 	}
-	require.NoError(t, f.Append(&Batch{At: savedAt}))
+	require.NoError(t, f.Append(&liveness.Changes{At: savedAt}))
 	requireSaved(t, f, numbered(3, "x")...)
 	for f.size < 2*maxPending { // but not without end
 		before := f.size
 		for f.size == before {
-			require.NoError(t, f.Append(&Batch{At: savedAt, Peers: numbered(500, "x"), More: true}))
+			require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: numbered(500, "x"), More: true}))
 		}
 	}
 }
@@ -346,7 +346,7 @@ func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 	needed := f.size
 	require.Greater(t, needed, int64(spare))
 	for !f.Outgrown() {
-		require.NoError(t, f.Append(&Batch{At: savedAt, Peers: numbered(200, "y")}))
+		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: numbered(200, "y")}))
 	}
 	require.InDelta(t, 2*needed, f.size, 0.1*float64(needed))
 	require.NoError(t, f.Close())
@@ -391,11 +391,11 @@ func TestSilenceGoesOnAfterLives(t *testing.T) {
 					saveState(t, f)
 				}
 				for _, w := range life {
-					b := Batch{At: savedAt.Add(w.at), Listened: w.at, End: w.end}
+					b := liveness.Changes{At: savedAt.Add(w.at), Listened: w.at, End: w.end}
 					if w.used >= 0 {
 						r := fullRecord()
 						r.State, r.Fresh, r.Used, r.Heard = liveness.Alive, c.fresh, w.used, savedAt
-						b.Peers = []liveness.Record{r}
+						b.Records = []liveness.Record{r}
 					}
 					require.NoError(t, f.Append(&b))
 				}
@@ -417,7 +417,7 @@ func TestCrashIsNoLongPause(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		f := newState(t)
 		saveState(t, f)
-		require.NoError(t, f.Append(&Batch{At: savedAt, Listened: second, End: end}))
+		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Listened: second, End: end}))
 		saved := func(after time.Duration) time.Duration {
 			state, err := Read(f.path, savedAt.Add(after))
 			require.NoError(t, err)

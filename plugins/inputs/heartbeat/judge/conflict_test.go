@@ -1,0 +1,27 @@
+package judge
+
+import (
+	"testing"
+	"time"
+
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// Two machines of one name are not told to rename their services.
+func TestConflictSaysWhatToRename(t *testing.T) {
+	for _, c := range []struct{ service, one, other, want string }{
+		{"host", "10.0.0.1", "10.0.0.2", "two machines have this host name"},
+		{"host", "10.0.0.1", "10.0.0.1", "two senders run on one"},
+		{"nginx", "10.0.0.1", "10.0.0.2", "if they are two machines, give one another host name"},
+		{"nginx", "10.0.0.1", "10.0.0.1", "give their services different names"},
+		{"nginx", "", "", "give their services different names"},
+	} {
+		log := &testutil.CaptureLogger{}
+		in := New(Options{Log: log}, time.Now())
+		conflict := &liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: parse(c.one)}, Other: parse(c.other)}
+		in.warn(conflict)
+		require.Contains(t, log.Warnings()[0], c.want)
+	}
+}

@@ -1,0 +1,168 @@
+package judge
+
+import (
+	"context"
+	"time"
+
+	"github.com/influxdata/telegraf"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// portion is how many peers are looked at under one lock, so that a Gather of
+// many does not hold up beats and verdicts.
+const portion = 512
+
+// Gather has every peer emitted and waits until that is done.
+func (j *Judge) Gather() {
+	done := make(chan struct{})
+	select {
+	case j.gathers <- done:
+	case <-j.ended:
+		return
+	}
+	select {
+	case <-done:
+	case <-j.ended:
+	}
+}
+
+// Emit hands what is queued to acc until ctx ends and the queue is empty. own
+// returns what is to be said of the collector.
+func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
+	defer close(j.ended)
+	for {
+		select {
+		case <-j.queue.filled:
+			j.add(acc, j.queue.take())
+		case done := <-j.gathers:
+			j.Contained("gathering peers", func() { j.emitPeers(acc) })
+			j.Contained("gathering the collector", func() {
+				j.emitOwn(acc, own, time.Now().Truncate(time.Millisecond))
+			})
+			close(done)
+		case <-ctx.Done():
+			j.add(acc, j.queue.take())
+			return
+		}
+	}
+}
+
+// emitPeers emits all peers. What is queued is older than the views taken in
+// the same moment and goes first. It goes from the end: when a peer is
+// forgotten meanwhile, the last one, already emitted, takes its number and is
+// emitted again.
+func (j *Judge) emitPeers(acc telegraf.Accumulator) {
+	views := make([]liveness.View, 0, portion)
+	for next, more := j.Count(), true; more; more = next > 0 {
+		var queued []waiting
+		views, queued, next = j.look(views[:0], next)
+		j.add(acc, queued)
+		for i := range views {
+			addPeer(acc, &views[i])
+		}
+	}
+}
+
+// look appends the views of a portion of the peers below number next, and returns
+// what was queued before, and where to go on.
+func (j *Judge) look(views []liveness.View, next int) ([]liveness.View, []waiting, int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	next = min(next, j.tracker.Len())
+	for len(views) < portion && next > 0 {
+		next--
+		views = append(views, j.tracker.View(next, now))
+	}
+	return views, j.queue.take(), next
+}
+
+// Own is what the collector says of itself, beside what the Judge knows.
+type Own struct {
+	Refused   int64 // payloads and connections
+	Unnamed   int64 // signed beats that did not name their collector
+	Memory    Memory
+	Listeners []Listener
+}
+
+// Memory is how it stands with what is saved.
+type Memory struct {
+	Wanted bool          // there is to be a state file
+	Works  bool          // all that has changed was saved
+	Saved  bool          // it was at some time
+	Age    time.Duration // since then
+}
+
+// A Listener is what came in at one address.
+type Listener struct {
+	Address     string
+	Connections int // open ones
+	Beats       int64
+	Bytes       int64
+	Refused     map[wire.Reason]int64
+}
+
+func (j *Judge) emitOwn(acc telegraf.Accumulator, own func(time.Time) Own, now time.Time) {
+	o := own(now)
+	for _, m := range collectorMetrics(j.health(), &o, now) {
+		acc.AddMetric(m)
+	}
+	for i := range o.Listeners {
+		for _, m := range listenerMetrics(&o.Listeners[i], now) {
+			acc.AddMetric(m)
+		}
+	}
+}
+
+// health is what the Judge says about itself.
+type health struct {
+	stalled   time.Duration
+	isolated  bool
+	coalesced int64
+	panics    int64
+	peers     [len(liveness.States)]int
+}
+
+func (j *Judge) health() health {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	own := health{
+		stalled: j.tracker.Stalled(), isolated: j.tracker.Isolated(),
+		coalesced: j.queue.coalescedTotal(), panics: j.panics.Load(),
+	}
+	for i, state := range liveness.States {
+		own.peers[i] = j.tracker.Count(state)
+	}
+	return own
+}
+
+// add hands items to acc. One that cannot be handed over costs no other.
+func (j *Judge) add(acc telegraf.Accumulator, items []waiting) {
+	for len(items) > 0 {
+		j.Contained("emitting", func() {
+			for len(items) > 0 {
+				item := items[0]
+				items = items[1:]
+				addItem(acc, &item)
+			}
+		})
+	}
+}
+
+func addItem(acc telegraf.Accumulator, item *waiting) {
+	if item.change == nil {
+		acc.AddMetric(item.metric)
+		return
+	}
+	acc.AddMetric(eventMetric(item.change))
+	addPeer(acc, &item.change.View)
+}
+
+func addPeer(acc telegraf.Accumulator, v *liveness.View) {
+	acc.AddMetric(peerMetric(v))
+	if isDown(v) {
+		acc.AddMetric(downMetric(v))
+	}
+}

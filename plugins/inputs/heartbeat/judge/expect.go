@@ -1,0 +1,205 @@
+package judge
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/influxdata/telegraf"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+const (
+	// wrongToTell is how many wrong lines of a file are logged.
+	wrongToTell = 10
+	// readLimit is how long a file is waited for.
+	readLimit = time.Second
+	// maxExpectFile is the size of the largest file, in bytes: a million names.
+	maxExpectFile = 64 << 20
+)
+
+// ParseExpected reads what the operator expects: a host, an address, or a
+// service of either, like "web-1/nginx".
+func ParseExpected(text string) (liveness.Expected, error) {
+	source, service, named := strings.Cut(text, "/")
+	if err := misread(text, strings.TrimSuffix(source, "."), service); err != nil {
+		return liveness.Expected{}, err
+	}
+	switch {
+	case source == "":
+		return liveness.Expected{}, errors.New("names neither a host nor an address")
+	case named && service == "":
+		return liveness.Expected{}, errors.New("has no service after the \"/\"")
+	}
+	if addr, err := netip.ParseAddr(source); err == nil {
+		source = addr.WithZone("").String()
+	}
+	host, err := wire.Host(source)
+	if err != nil {
+		return liveness.Expected{}, err
+	}
+	beat := wire.Beat{Service: service}
+	return liveness.Expected{Source: host, Service: service}, beat.Validate()
+}
+
+// misread names what would be read as a host or a service that nobody is.
+func misread(text, source, service string) error {
+	_, notAddr := netip.ParseAddr(source)
+	_, notMask := netip.ParseAddr(service)
+	_, notNetwork := netip.ParsePrefix(text)
+	switch {
+	case strings.Contains(text, "://"):
+		return errors.New("is a URL: write the host alone")
+	case strings.ContainsAny(text, "*?"):
+		return errors.New("is a pattern: write each host by its name")
+	case notNetwork == nil, notAddr == nil && notMask == nil:
+		return errors.New("is a network: write each address")
+	case strings.HasPrefix(source, "["):
+		return errors.New("has brackets: write an address without them, and a host by its name")
+	case notAddr != nil && strings.Contains(source, ":"):
+		return errors.New("has a port, or is not an address: peers are known by host and service alone")
+	case notAddr != nil && strings.Contains(source, ".") && strings.Trim(source, "0123456789.-") == "":
+		return errors.New("is not an address")
+	}
+	return nil
+}
+
+// An expectation is all that options and files name.
+type expectation struct {
+	all     []liveness.Expected
+	wrong   []error // lines, and files that cannot be read
+	partial bool    // a file cannot be read
+}
+
+func (e *expectation) read(ctx context.Context, file *regular.Reader) {
+	ctx, cancel := context.WithTimeout(ctx, readLimit)
+	defer cancel()
+	content, err := file.Read(ctx)
+	if err == nil {
+		e.addFile(file.Name, content.Text)
+		return
+	}
+	e.wrong = append(e.wrong, fmt.Errorf("cannot read %q of 'expect_files': %w", file.Name, err))
+	e.partial = true
+}
+
+// addFile adds what a file names, one on each line. A line that is wrong costs
+// only itself, in another encoding as well, but not a file in UTF-16, in which no
+// line is one. An empty line, and what follows a "#", is skipped.
+func (e *expectation) addFile(path string, text []byte) {
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as editors of Windows write it
+	if bytes.IndexByte(text, 0) >= 0 {
+		e.wrong = append(e.wrong, fmt.Errorf("%q of 'expect_files' is not text in UTF-8", path))
+		e.partial = true
+		return
+	}
+	number, wrong := 0, 0
+	for line := range strings.Lines(string(text)) {
+		number++
+		entry, _, _ := strings.Cut(line, "#")
+		if entry = strings.TrimSpace(entry); entry == "" {
+			continue
+		}
+		expected, err := ParseExpected(entry)
+		if err == nil {
+			e.all = append(e.all, expected)
+		} else if wrong++; wrong <= wrongToTell {
+			e.wrong = append(e.wrong, fmt.Errorf("%s:%d: %.80q %w ('expect_files')", path, number, entry, err))
+		}
+	}
+	if wrong > wrongToTell {
+		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more lines are wrong ('expect_files')", path, wrong-wrongToTell))
+	}
+}
+
+// An Expecter tells a Judge what the operator expects, and again when that has
+// changed.
+type Expecter struct {
+	judge   *Judge
+	log     telegraf.Logger
+	entries []string
+	files   []*regular.Reader
+	told    []liveness.Expected
+	said    string // what is wrong with the files
+}
+
+// NewExpecter returns one for entries as ParseExpected takes them, and for files that
+// hold one a line.
+func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Expecter {
+	e := &Expecter{judge: judge, entries: entries, log: log}
+	for _, path := range files {
+		e.files = append(e.files, &regular.Reader{Name: path, Limit: maxExpectFile})
+	}
+	return e
+}
+
+// Problems returns what is wrong with entries and files now, each line for itself.
+// It needs no Judge.
+func (e *Expecter) Problems() []error { return e.read(context.Background()).wrong }
+
+// KeepReading reads the files again until ctx ends.
+func (e *Expecter) KeepReading(ctx context.Context) {
+	if len(e.files) == 0 {
+		return
+	}
+	ticker := time.NewTicker(regular.RereadPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			e.Read(ctx)
+		}
+	}
+}
+
+// Read reads the files and tells what they say. One that cannot be read changes
+// nothing: no peer stops being expected because a disk fails.
+func (e *Expecter) Read(ctx context.Context) {
+	found := e.read(ctx)
+	e.warn(found.wrong)
+	switch {
+	case e.told == nil && found.partial: // what another collector expected still is
+		found.all = append(found.all, e.judge.Unmet()...)
+	case e.told != nil && (found.partial || slices.Equal(found.all, e.told)):
+		return
+	}
+	e.told = found.all
+	e.judge.Expect(found.all)
+}
+
+func (e *Expecter) read(ctx context.Context) *expectation {
+	found := &expectation{all: make([]liveness.Expected, 0, len(e.entries))}
+	for _, entry := range e.entries {
+		expected, err := ParseExpected(entry)
+		if err != nil {
+			found.wrong = append(found.wrong, fmt.Errorf("'expect': %.80q %w", entry, err))
+			continue
+		}
+		found.all = append(found.all, expected)
+	}
+	for _, file := range e.files {
+		found.read(ctx, file)
+	}
+	return found
+}
+
+// warn logs what is wrong with the files, when that has changed.
+func (e *Expecter) warn(wrong []error) {
+	text := fmt.Sprint(wrong)
+	if text != e.said {
+		for _, err := range wrong {
+			e.log.Warn(wire.Printable(err.Error()))
+		}
+	}
+	e.said = text
+}

@@ -1,0 +1,207 @@
+// Package judge leads beats to the tracker, and what the tracker says to Telegraf: a
+// beat or a tick goes in, verdicts become metrics, and one queue keeps them in order.
+// It is the only package that names a measurement, a tag or a field. It knows what
+// beats say and what liveness makes of them, and never a socket, a file of the state
+// or a secret.
+package judge
+
+import (
+	"context"
+	"net/netip"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/influxdata/telegraf"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
+)
+
+// Options are the rules of the operator.
+type Options struct {
+	Rules     liveness.Options // with Ask
+	EmitBeats bool             // each beat makes a metric
+	PIDField  bool             // its pid is a field, not a tag
+	Log       telegraf.Logger
+}
+
+// A Judge has a tracker, tells it the time, and emits what it says. Taking and judging
+// never wait for the accumulator: between them lies the queue. Its methods may be
+// called concurrently.
+type Judge struct {
+	options Options
+	queue   *queue
+	gathers chan chan struct{} // each closed when that Gather is emitted
+	ended   chan struct{}      // closed when nothing is emitted any more
+
+	mu       sync.Mutex // guards the rest; held while transitions are queued, which keeps them in order
+	tracker  *liveness.Tracker
+	expected []liveness.Expected
+	isolated time.Time // since when; zero if not
+
+	restarted      time.Time     // when the tracker was set up anew last
+	listenedBefore time.Duration // by the trackers before
+
+	conflicts loglimit.Limiter
+	panics    atomic.Int64
+	panicked  loglimit.Limiter
+	anew      atomic.Bool // the tracker was set up anew, and that is yet to be saved
+}
+
+// New returns a Judge that listens from now on. Run KeepTime and Emit.
+func New(options Options, now time.Time) *Judge {
+	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
+	j.tracker = liveness.New(options.Rules, now)
+	j.queue.pushEvent(startedMetric(now))
+	return j
+}
+
+// Observe takes a beat. The transitions of the outcome are dealt with.
+func (j *Judge) Observe(b *Beat) liveness.Outcome {
+	out, conflict := j.judge(&b.Beat)
+	out.Transitions = nil
+	if conflict != nil {
+		j.warn(conflict)
+	}
+	if out.Fate == liveness.Accepted && j.options.EmitBeats {
+		j.queue.pushBeat(b.ID, beatMetric(b, &out, j.options.PIDField))
+	}
+	return out
+}
+
+// judge has the tracker judge a beat, and returns the conflict that this shows,
+// or nil.
+func (j *Judge) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transition) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	out := j.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
+	return out, j.tell(out.Transitions)
+}
+
+// warn says that two processes have one name. It is not called with j.mu
+// held: a log may be slow.
+func (j *Judge) warn(conflict *liveness.Transition) {
+	if more, ok := j.conflicts.Allow(time.Now()); ok {
+		j.options.Log.Warnf("Two processes beat as %s, from %s and from %s: %s%s",
+			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), advice(conflict), more)
+	}
+}
+
+// placeOf returns what to call an address in messages.
+func placeOf(addr netip.Addr) string {
+	if !addr.IsValid() {
+		return "a unix socket"
+	}
+	return addr.String()
+}
+
+// advice says what to do about two processes of one name: they are on two
+// machines, or on one.
+func advice(conflict *liveness.Transition) string {
+	switch {
+	case conflict.ID.Service == liveness.HostService:
+		return "two machines have this host name, or two senders run on one; give one machine another name, or stop one sender"
+	case conflict.Addr != conflict.Other:
+		return "if they are two machines, give one another host name; if not, give their services different names"
+	}
+	return "give their services different names"
+}
+
+// Consider returns what would become of b, of which nothing is recorded.
+func (j *Judge) Consider(b *Beat) liveness.Outcome {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if after, replayed := j.tracker.Replayed(&b.Beat, time.Now()); replayed {
+		return liveness.Outcome{Fate: liveness.Replayed, After: after}
+	}
+	if j.tracker.Foreign(&b.Beat) {
+		return liveness.Outcome{Fate: liveness.Foreign}
+	}
+	return liveness.Outcome{Silence: j.tracker.SilenceFor(&b.Beat)}
+}
+
+// Near returns the names of peers that are like one that is not known.
+func (j *Judge) Near(id liveness.ID) []string {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.Near(id)
+}
+
+// ConnEnded takes the end of a connection from an address.
+func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tell(j.tracker.ConnEnded(time.Now(), conn, end, from))
+}
+
+// KeepTime lets the tracker judge silence until ctx ends.
+func (j *Judge) KeepTime(ctx context.Context) {
+	timer := time.NewTimer(liveness.TickInterval)
+	defer timer.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-timer.C:
+			j.tick()
+			timer.Reset(liveness.TickInterval) // never sooner: what is received meanwhile has to be heard
+		}
+	}
+}
+
+func (j *Judge) tick() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	if !j.Contained("judging silence", func() { j.judgeSilence(now) }) {
+		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
+	}
+}
+
+func (j *Judge) judgeSilence(now time.Time) {
+	transitions := j.tracker.Tick(now)
+	if isolated := j.tracker.Isolated(); isolated == j.isolated.IsZero() {
+		j.isolate(isolated, now)
+	}
+	j.tell(transitions)
+}
+
+// isolate tells that the collector is probably cut off, or no more.
+func (j *Judge) isolate(isolated bool, now time.Time) {
+	lasted := time.Duration(0)
+	if isolated {
+		j.isolated = now
+	} else {
+		lasted, j.isolated = now.Sub(j.isolated), time.Time{}
+	}
+	j.queue.pushEvent(isolatedMetric(isolated, lasted, now))
+}
+
+// tell queues transitions and returns the last conflict among them, or nil.
+// j.mu is held.
+func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
+	var conflict *liveness.Transition
+	for _, tr := range transitions {
+		j.queue.pushChange(tr)
+		if tr.Event == liveness.Conflict {
+			conflict = &tr
+		}
+	}
+	return conflict
+}
+
+// Expect sets what the operator expects.
+func (j *Judge) Expect(all []liveness.Expected) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.expected = all
+	j.tell(j.tracker.Expect(all, time.Now()))
+}
+
+// Unmet returns what placeholders stand for.
+func (j *Judge) Unmet() []liveness.Expected {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.Unmet()
+}

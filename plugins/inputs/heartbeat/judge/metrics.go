@@ -1,0 +1,270 @@
+package judge
+
+import (
+	"maps"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/influxdata/telegraf"
+	"github.com/influxdata/telegraf/metric"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// The measurements. All series of a peer but those of its beats are tagged by
+// what it is known by, so that a restart, a new address or a restart of the
+// collector go on in the same series.
+const (
+	measurementBeat      = "heartbeat"           // each beat
+	measurementPeer      = "heartbeat_peer"      // each peer, at each Gather and change
+	measurementDown      = "heartbeat_down"      // the same, of those that are not well
+	measurementEvent     = "heartbeat_event"     // each change
+	measurementCollector = "heartbeat_collector" // the plugin
+	measurementListener  = "heartbeat_listener"  // each socket
+)
+
+// OwnTags are the keys that no label of a sender may use.
+var OwnTags = []string{"host", "ip", "pid", "source", "service", "state", "previous", "reason", "address"}
+
+// OwnFields are the names of fields beside which a tag of that name would
+// stand.
+var OwnFields = []string{
+	"status", "seq", "interval_seconds", "gap_seconds", "jitter_seconds", "lost", "rtt_seconds", "skew_seconds", "last_pid",
+	"alive", "dead", "state_code", "reason_code", "since_timestamp_seconds", "age_seconds", "deadline_seconds", "suspicion",
+	"connected", "flapping", "beats_total", "lost_total", "late_total", "duplicates_total", "limited_total", "restarts_total",
+	"deaths_total", "dead_seconds_total", "mistakes_total", "conflicts_total", "down_seconds", "exit_code", "lasted_seconds",
+}
+
+// fieldPrefix keeps what a sender names freely apart from what we name, in
+// every output: "heartbeat" with a field "peer_dead" would be
+// heartbeat_peer_dead in Prometheus.
+const fieldPrefix = "x_"
+
+// textSuffix is how the free fields end that are texts; all others are floats.
+const textSuffix = "_text"
+
+// Metrics of which there are many get their tags and fields one by one: a map of
+// them takes twice the memory and two thirds more time (decision 0016).
+
+// beatMetric returns the metric of one beat.
+func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
+	b := o.wire
+	m := metric.New(measurementBeat, nil, nil, out.At)
+	m.AddTag("source", o.ID.Source)
+	if o.Addr.IsValid() {
+		m.AddTag("ip", o.Addr.String())
+	}
+	if !o.ID.Nameless() {
+		m.AddTag("service", o.ID.Service)
+	}
+	for _, label := range o.Labels {
+		m.AddTag(label.Key, label.Value)
+	}
+	m.AddField("status", b.Status)
+	m.AddField("lost", out.Lost)
+	// Peers known by their pid only would write over each other without it.
+	if pid := uint64(o.Process.PID); pidField && !o.ID.Nameless() {
+		m.AddField("last_pid", int64(pid))
+	} else {
+		m.AddTag("pid", strconv.FormatUint(pid, 10))
+	}
+	if b.Seq > 0 {
+		m.AddField("seq", b.Seq)
+	}
+	if o.Interval > 0 {
+		m.AddField("interval_seconds", o.Interval.Seconds())
+	}
+	if out.Gap > 0 {
+		m.AddField("gap_seconds", out.Gap.Seconds())
+		if o.Interval > 0 {
+			m.AddField("jitter_seconds", out.Jitter.Seconds())
+		}
+	}
+	if b.RTTMicros > 0 {
+		m.AddField("rtt_seconds", float64(b.RTTMicros)/1e6)
+	}
+	if b.SentMS > 0 {
+		m.AddField("skew_seconds", float64(out.At.UnixMilli()-b.SentMS)/1e3)
+	}
+	for _, field := range b.Fields {
+		m.AddField(freeField(field))
+	}
+	return m
+}
+
+// freeField returns the name and the value of a field that a sender names
+// freely. The name tells the type: InfluxDB refuses a whole beat for one field
+// of another type than the first sender gave it.
+func freeField(field wire.Field) (name string, value any) {
+	name, value = fieldPrefix+field.Key, field.Value
+	if _, ok := value.(string); ok {
+		return name + textSuffix, value
+	}
+	if is, ok := value.(bool); ok {
+		value = float64(flag(is))
+	}
+	if strings.HasSuffix(name, textSuffix) { // a text has that name
+		name += "_number"
+	}
+	return name, value
+}
+
+// peerMetric returns the gauges of one peer.
+func peerMetric(v *liveness.View) telegraf.Metric {
+	m := metric.New(measurementPeer, nil, nil, v.At, telegraf.Gauge)
+	identify(m, v)
+	m.AddField("alive", flag(v.State == liveness.Alive || v.State == liveness.Suspect))
+	m.AddField("dead", flag(v.State == liveness.Dead))
+	m.AddField("state_code", int64(v.State))
+	m.AddField("reason_code", int64(v.Reason))
+	m.AddField("since_timestamp_seconds", timestamp(v.Since))
+	m.AddField("age_seconds", v.Age.Seconds())
+	m.AddField("deadline_seconds", v.Deadline.Seconds())
+	m.AddField("suspicion", v.Suspicion)
+	m.AddField("connected", flag(v.Connected))
+	m.AddField("flapping", flag(v.Flapping))
+	m.AddField("last_pid", int64(v.PID))
+	m.AddField("beats_total", int64(v.Beats))
+	m.AddField("lost_total", int64(v.Lost))
+	m.AddField("late_total", int64(v.Late))
+	m.AddField("duplicates_total", int64(v.Duplicates))
+	m.AddField("limited_total", int64(v.Limited))
+	m.AddField("restarts_total", int64(v.Restarts))
+	m.AddField("deaths_total", int64(v.Deaths))
+	m.AddField("dead_seconds_total", v.DeadFor.Seconds())
+	m.AddField("mistakes_total", int64(v.Mistakes))
+	m.AddField("conflicts_total", int64(v.Conflicts))
+	return m
+}
+
+// isDown tells for which states there is a heartbeat_down.
+func isDown(v *liveness.View) bool {
+	held := v.State == liveness.Unknown && (v.Reason == liveness.ReasonIsolated || v.Reason == liveness.ReasonHost)
+	return held || v.State == liveness.Suspect || v.State == liveness.Dead
+}
+
+// downMetric returns who is not well, since when and why, as one row.
+func downMetric(v *liveness.View) telegraf.Metric {
+	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
+	identify(m, v)
+	if v.Addr.IsValid() {
+		m.AddTag("ip", v.Addr.String())
+	}
+	m.AddTag("pid", strconv.FormatUint(uint64(v.PID), 10))
+	m.AddTag("state", v.State.String())
+	m.AddTag("reason", v.Reason.String())
+	m.AddField("since_timestamp_seconds", timestamp(v.Since))
+	m.AddField("down_seconds", v.Lasting.Seconds())
+	if v.HasExitCode {
+		m.AddField("exit_code", v.ExitCode)
+	}
+	return m
+}
+
+// eventMetric returns what happened to a peer.
+func eventMetric(tr *liveness.Transition) telegraf.Metric {
+	m := metric.New(measurementEvent, nil, nil, tr.At)
+	identify(m, &tr.View)
+	m.AddTag("state", tr.State.String())
+	m.AddTag("previous", tr.Previous.String())
+	m.AddTag("reason", tr.Reason.String())
+	pid, exitCode, hasExitCode := tr.PID, tr.ExitCode, tr.HasExitCode
+	switch tr.Event {
+	case liveness.Changed:
+	case liveness.Ended:
+		m.AddTag("reason", tr.Ending.Reason.String())
+		pid, exitCode, hasExitCode = tr.Ending.PID, tr.Ending.ExitCode, tr.Ending.HasExitCode
+	default:
+		m.AddTag("reason", tr.Event.String())
+	}
+	m.AddField("last_pid", int64(pid))
+	m.AddField("lasted_seconds", tr.Lasted.Seconds())
+	if hasExitCode {
+		m.AddField("exit_code", exitCode)
+	}
+	return m
+}
+
+// startedMetric tells that the collector began to listen.
+func startedMetric(now time.Time) telegraf.Metric {
+	return metric.New(measurementEvent, map[string]string{"reason": "started"},
+		map[string]any{"last_pid": int64(os.Getpid()), "lasted_seconds": 0.0}, now)
+}
+
+// isolatedMetric tells that the collector seems to be cut off, or is no more.
+func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf.Metric {
+	state := map[bool]string{true: "on", false: "off"}[isolated]
+	return metric.New(measurementEvent, map[string]string{"reason": liveness.ReasonIsolated.String(), "state": state},
+		map[string]any{"last_pid": int64(os.Getpid()), "lasted_seconds": lasted.Seconds()}, now)
+}
+
+// collectorMetrics tells how the plugin itself is.
+func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric {
+	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States))
+	fields := map[string]any{
+		"isolated":            flag(health.isolated),
+		"stall_seconds_total": health.stalled.Seconds(),
+		"refused_total":       own.Refused,
+		"unnamed_total":       own.Unnamed,
+		"coalesced_total":     health.coalesced,
+		"panics_total":        health.panics,
+	}
+	if own.Memory.Wanted {
+		fields["state_saved"] = flag(own.Memory.Works)
+	}
+	if own.Memory.Saved {
+		fields["state_file_age_seconds"] = own.Memory.Age.Seconds()
+	}
+	metrics = append(metrics, metric.New(measurementCollector, nil, fields, now, telegraf.Gauge))
+	for i, state := range liveness.States {
+		metrics = append(metrics, metric.New(measurementCollector, map[string]string{"state": state.String()},
+			map[string]any{"peers": int64(health.peers[i])}, now, telegraf.Gauge))
+	}
+	return metrics
+}
+
+// listenerMetrics tells what came in at one socket. Reasons that did not
+// occur are told as 0, or the first one would be invisible to a rate.
+func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
+	metrics := make([]telegraf.Metric, 0, 1+len(l.Refused))
+	metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.Address}, map[string]any{
+		"connections": int64(l.Connections),
+		"beats_total": l.Beats,
+		"bytes_total": l.Bytes,
+	}, now, telegraf.Gauge))
+	for _, reason := range slices.Sorted(maps.Keys(l.Refused)) {
+		metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.Address, "reason": string(reason)},
+			map[string]any{"rejected_total": l.Refused[reason]}, now, telegraf.Counter))
+	}
+	return metrics
+}
+
+// identify adds the tags by which a peer is known.
+func identify(m telegraf.Metric, v *liveness.View) {
+	m.AddTag("source", v.ID.Source)
+	for _, label := range v.Labels {
+		m.AddTag(label.Key, label.Value)
+	}
+	if !v.ID.Nameless() {
+		m.AddTag("service", v.ID.Service)
+		return
+	}
+	m.AddTag("pid", strconv.FormatUint(uint64(v.ID.PID), 10))
+	if _, err := netip.ParseAddr(v.ID.Source); err == nil {
+		m.AddTag("ip", v.ID.Source)
+	}
+}
+
+func flag(is bool) int64 {
+	if is {
+		return 1
+	}
+	return 0
+}
+
+func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -1,0 +1,52 @@
+package judge
+
+import (
+	"runtime/debug"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// anewPause is how soon the tracker is set up anew once more, at the earliest.
+const anewPause = time.Minute
+
+// Contained calls do, and reports whether it returned. If it panics, that is
+// counted and told: compiled into Telegraf it would end all its other plugins.
+func (j *Judge) Contained(what string, do func()) (ok bool) {
+	defer func() {
+		if ok {
+			return
+		}
+		cause := recover()
+		if cause == nil {
+			return // the goroutine ends, as only tests have it
+		}
+		j.panics.Add(1)
+		if more, loud := j.panicked.Allow(time.Now()); loud {
+			j.options.Log.Errorf("Internal error while %s, please report it with this stack: %v%s\n%s", what, cause, more, debug.Stack())
+		}
+	}()
+	do()
+	return true
+}
+
+// startAnew sets up another tracker with what the records of the old one say:
+// that may not make sense any more where it was left. j.mu is held.
+func (j *Judge) startAnew(now time.Time) {
+	if !j.restarted.IsZero() && now.Sub(j.restarted) < anewPause {
+		return
+	}
+	j.restarted = now
+	old, fresh := j.tracker, liveness.New(j.options.Rules, now)
+	for i := range old.Len() {
+		j.Contained("restoring a peer", func() {
+			r := old.Record(i, now)
+			fresh.Restore(&r, now, now)
+		})
+	}
+	j.tell(old.Retire())
+	j.listenedBefore += old.Listened(now)
+	j.tracker = fresh
+	j.anew.Store(true)
+	j.tell(fresh.Expect(j.expected, now))
+}

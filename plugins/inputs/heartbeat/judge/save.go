@@ -1,0 +1,96 @@
+package judge
+
+import (
+	"slices"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// This file gives what is to be saved, and takes what was. It locks for a portion of
+// the peers at a time, so that beats and verdicts go on.
+
+// Restore lets the tracker go on from records that were saved at an instant, and
+// returns for how long was listened.
+func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) time.Duration {
+	for some := range slices.Chunk(records, portion) {
+		j.restoreSome(some, saved, now)
+	}
+	return j.Listened(now)
+}
+
+func (j *Judge) restoreSome(records []liveness.Record, saved, now time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for i := range records {
+		j.tell(j.tracker.Restore(&records[i], saved, now))
+	}
+}
+
+// Unsaved takes a part of what has changed.
+func (j *Judge) Unsaved() liveness.Changes {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.changes()
+	c.Records, c.Gone = j.tracker.TakeUnsaved(nil, portion, c.At)
+	c.More = j.tracker.Unsaved() > 0
+	return c
+}
+
+// changes returns none, as of now. j.mu is held.
+func (j *Judge) changes() liveness.Changes {
+	now := time.Now()
+	return liveness.Changes{At: now, Listened: j.listenedBefore + j.tracker.Listened(now)}
+}
+
+// DropUnsaved forgets what has changed: there is no file to save it in.
+func (j *Judge) DropUnsaved() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tracker.DropUnsaved()
+}
+
+// Listened returns for how long was listened, by all trackers that there were.
+func (j *Judge) Listened(now time.Time) time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.listenedBefore + j.tracker.Listened(now)
+}
+
+// Pace returns how often to note for how long was listened.
+func (j *Judge) Pace() time.Duration {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.Pace()
+}
+
+// Count returns how many peers are known.
+func (j *Judge) Count() int {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.Len()
+}
+
+// Records returns the records of peers below number next, and where to go on. It goes
+// from the end, as emitPeers does. At the end of a collector only those are left whose
+// record cannot be told from the one saved before.
+func (j *Judge) Records(next int, atEnd bool) (liveness.Changes, int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	c := j.changes()
+	next = min(next, j.tracker.Len())
+	for count := 0; count < portion && next > 0; count++ {
+		next--
+		switch {
+		case !atEnd:
+			c.Records = append(c.Records, j.tracker.RunningRecord(next, c.At))
+		case j.tracker.Heard(next):
+			c.Records = append(c.Records, j.tracker.Record(next, c.At))
+		}
+	}
+	return c, next
+}
+
+// Anew reports whether the tracker was set up anew since it was asked last: then all
+// is to be saved again.
+func (j *Judge) Anew() bool { return j.anew.Swap(false) }

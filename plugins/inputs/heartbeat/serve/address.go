@@ -1,0 +1,109 @@
+package serve
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+)
+
+// networks are what can be listened on.
+var networks = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
+
+func isUnix(network string) bool { return network == "unix" || network == "unixgram" }
+
+func isDatagram(network string) bool {
+	return strings.HasPrefix(network, "udp") || network == "unixgram"
+}
+
+// SplitAddress returns network and address of a URL like tcp://:7878. Its error
+// goes on after the URL.
+func SplitAddress(url string) (network, address string, err error) {
+	scheme, address, ok := strings.Cut(url, "://")
+	if !ok {
+		return "", "", fmt.Errorf("lacks a scheme: write \"tcp://%s\"", url)
+	}
+	if !slices.Contains(networks, scheme) {
+		return "", "", fmt.Errorf("has scheme %q: use one of %s", scheme, strings.Join(networks, ", "))
+	}
+	if isUnix(scheme) {
+		if address == "" {
+			return "", "", fmt.Errorf("has no path: write \"%s:///run/telegraf/heartbeat.sock\"", scheme)
+		}
+		return scheme, address, nil
+	}
+	_, port, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", "", fmt.Errorf("is not an address with a port: write \"%s://:7878\"", scheme)
+	}
+	if _, err := strconv.ParseUint(port, 10, 16); err != nil {
+		return "", "", fmt.Errorf("has port %q: use 0 to 65535", port)
+	}
+	return scheme, address, nil
+}
+
+// ParseSocketMode returns the permissions of a Unix socket as chmod takes them,
+// like "0660".
+func ParseSocketMode(mode string) (fs.FileMode, error) {
+	bits, err := strconv.ParseUint(mode, 8, 9)
+	return fs.FileMode(bits), err
+}
+
+// isAbstract reports whether a Unix socket is in no file system (unix(7)).
+func isAbstract(path string) bool { return strings.HasPrefix(path, "@") }
+
+// removeStale removes the socket that a process left which is no more. Nothing
+// else is ever removed: neither another file nor a socket somebody listens on.
+func removeStale(network, path string) error {
+	info, err := os.Lstat(path)
+	switch {
+	case isAbstract(path), errors.Is(err, fs.ErrNotExist):
+		return nil
+	case err != nil:
+		return err
+	case info.Mode().Type() != fs.ModeSocket:
+		return fmt.Errorf("%q is there, and no socket", path)
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
+	defer cancel()
+	conn, err := new(net.Dialer).DialContext(ctx, network, path)
+	switch {
+	case err == nil:
+		conn.Close()
+		return fmt.Errorf("somebody listens on %q", path)
+	case errors.Is(err, fs.ErrPermission): // so somebody may
+		return err
+	}
+	return os.Remove(path)
+}
+
+// removeSocket removes what the runtime leaves: the file of a datagram socket.
+func removeSocket(addr net.Addr) {
+	if unix, ok := addr.(*net.UnixAddr); ok && !isAbstract(unix.Name) {
+		os.Remove(unix.Name) // if that fails, the next start does it
+	}
+}
+
+// giveSocket gives a socket that was just made the owner and the mode it shall have.
+func giveSocket(path, mode string) error {
+	if isAbstract(path) {
+		return nil
+	}
+	regular.GiveAway(path)
+	if mode == "" {
+		return nil
+	}
+	bits, err := ParseSocketMode(mode)
+	if err != nil {
+		return err
+	}
+	return os.Chmod(path, bits)
+}

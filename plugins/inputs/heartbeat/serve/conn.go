@@ -1,0 +1,374 @@
+package serve
+
+import (
+	"cmp"
+	"crypto/tls"
+	"errors"
+	"io"
+	"net"
+	"net/netip"
+	"os"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// maxRefused is how many payloads in a row may be refused before that costs
+// the connection.
+const maxRefused = 8
+
+// Why we end a connection.
+var (
+	errTooManyRefused = errors.New("too many messages in a row were refused")
+	errUnread         = errors.New("answers are not read")
+)
+
+// A conn reads the payloads of one connection and answers them.
+type conn struct {
+	shared *shared
+	origin Origin
+	socket net.Conn
+	stream net.Conn // socket, or a secure one over it
+
+	reader  *wire.Reader
+	chunk   *chunk  // nil while there is nothing to read
+	fd      uintptr // of socket, to be read without waiting
+	ready   bool    // fd is known
+	refused int     // payloads in a row
+	timed   bool    // the clock of the payload being read runs
+	armed   bool    // a deadline for reading is set
+	greeted bool
+	proven  bool      // something was accepted
+	due     time.Time // when that has to be
+	early   bool      // the deadline that is set is that of the greeting, due follows
+
+	beats     int
+	keepMu    sync.Mutex // guards keepAlive
+	keepAlive KeepAlive
+}
+
+func newConn(s *shared, secure *tls.Config, socket net.Conn, remote netip.Addr) *conn {
+	c := &conn{shared: s, socket: socket, stream: socket, keepAlive: s.KeepAlive}
+	c.origin = Origin{
+		Conn: ConnID(s.lastConn.Add(1)), Addr: socket.RemoteAddr(), Remote: remote, Credentials: credentialsOf(socket),
+	}
+	c.keepAlive.GiveUp = 0
+	if secure != nil {
+		c.stream = tls.Server(socket, secure)
+	}
+	c.reader = wire.ReadChunks(c, s.MaxFrameSize)
+	return c
+}
+
+// close closes the socket, however secure: to say so first might have to wait
+// for room.
+func (c *conn) close() { c.socket.Close() }
+
+// serve reads until the connection ends.
+func (c *conn) serve() {
+	defer c.shared.survive(&c.origin)
+	c.shared.Ended(c.origin.Conn, c.readAll(), c.origin.Remote)
+}
+
+// readAll takes what comes and returns how the connection ended.
+func (c *conn) readAll() (end End) {
+	end = EndedByUs // if it panics
+	defer c.shared.survive(&c.origin)
+	c.due = c.fromNow() // however many payloads are refused before
+	if err := c.shakeHands(c.due); err != nil {
+		c.refuseHandshake(err)
+		return end
+	}
+	c.startClock(c.due)
+	c.startGreeting()
+	return c.ended(c.readEachTime())
+}
+
+// fromNow returns when what begins now has to be complete.
+func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
+
+// readEachTime reads what there is to read, each time that there is something, until
+// the end of the connection. Waiting takes no buffer, where that is possible.
+func (c *conn) readEachTime() error {
+	read := func(fd uintptr) error {
+		c.fd, c.ready = fd, true
+		return c.shared.workers.read(c)
+	}
+	ok, waiting, failed := whenReadable(c.stream, read)
+	if !ok {
+		c.chunk = new(chunk)
+		return c.readAvailable()
+	}
+	if c.goesOn(waiting) {
+		_, waiting, failed = whenReadable(c.stream, read)
+	}
+	return cmp.Or(waiting, failed)
+}
+
+// read is stream.Read, but with wire.ErrAgain instead of waiting, if it can.
+func (c *conn) read(p []byte) (int, error) {
+	switch {
+	case !c.ready:
+		return c.stream.Read(p)
+	case c.shared.isClosed(): // while there is something to read, closing does not end reading
+		return 0, net.ErrClosed
+	}
+	return readNow(c.fd, p)
+}
+
+// readAvailable takes all payloads that are there. It returns wire.ErrAgain if the
+// next one has yet to come, and any other error if none will.
+func (c *conn) readAvailable() (end error) {
+	end = net.ErrClosed // if it panics
+	defer c.shared.survive(&c.origin)
+	for {
+		payload, err := c.reader.Next()
+		if err == nil {
+			err = c.take(payload)
+			c.timed = !c.proven
+		}
+		if err == nil && !c.proven && time.Now().After(c.due) { // there may be always something to read
+			err = os.ErrDeadlineExceeded
+		}
+		if err != nil {
+			return err
+		}
+	}
+}
+
+// Chunk reads for the wire.Reader. A payload that has begun has ReadTimeout to
+// become complete, however often a byte of it comes; between payloads there is no
+// hurry, once one was accepted.
+func (c *conn) Chunk() ([]byte, error) {
+	if err := c.greetBare(); err != nil {
+		return nil, err
+	}
+	switch started := c.reader.Started(); {
+	case c.timed:
+	case started:
+		c.startClock(c.fromNow())
+	case c.armed:
+		c.stopClock()
+	}
+	n, err := c.read(c.chunk[:])
+	if c.goesOn(err) {
+		n, err = c.read(c.chunk[:])
+	}
+	c.shared.bytes.Add(int64(n))
+	return c.chunk[:n], err
+}
+
+// startClock and stopClock need no look at their errors: a connection that
+// takes no deadline is closed, and reading will say so.
+func (c *conn) startClock(due time.Time) {
+	c.timed, c.armed, c.early = true, true, false
+	//nolint:errcheck // see above
+	c.stream.SetReadDeadline(due)
+}
+
+func (c *conn) stopClock() {
+	c.armed, c.early = false, false
+	//nolint:errcheck // see above
+	c.stream.SetReadDeadline(time.Time{})
+}
+
+// take has one payload taken and answers it. An error ends the connection.
+func (c *conn) take(payload []byte) error {
+	if err := c.greetBare(); err != nil {
+		return err
+	}
+	reply := c.shared.Take(payload, &c.origin)
+	if reply.Refusal != nil {
+		return c.refuse(reply.Refusal, reply.Blameless)
+	}
+	c.refused = 0
+	c.prove()
+	if reply.Recorded {
+		c.shared.beats.Add(1)
+		c.keepUp(reply.Interval, reply.Silence)
+	}
+	if reply.Answer != nil {
+		return c.say(reply.Answer)
+	}
+	return nil
+}
+
+// prove notes that the connection is worth its place, or is over.
+func (c *conn) prove() {
+	if !c.proven {
+		c.proven = true
+		c.shared.limits.prove(&c.origin)
+	}
+}
+
+// keepUp has TCP look after the other side as closely as a peer needs that
+// declares interval and is allowed so much silence. A connection of one beat
+// is not worth it.
+func (c *conn) keepUp(interval, silence time.Duration) {
+	if c.beats++; c.beats == 1 {
+		return
+	}
+	socket, ok := c.socket.(*net.TCPConn)
+	fit := c.keepAlive.fit(interval, silence)
+	if !ok || fit == c.keepAlive {
+		return
+	}
+	if err := fit.apply(socket); err != nil {
+		c.shared.Log.Debugf("Setting the keepalive of %s failed: %v", c.origin.From(), err)
+	}
+	c.keepMu.Lock()
+	c.keepAlive = fit
+	c.keepMu.Unlock()
+}
+
+// askKernel returns what the kernel knows of the other side. Unlike the rest
+// it may be called while the connection is served.
+func (c *conn) askKernel() Path {
+	socket, ok := c.socket.(*net.TCPConn)
+	if !ok {
+		return PathUnknown
+	}
+	c.keepMu.Lock()
+	defer c.keepMu.Unlock()
+	return c.keepAlive.ask(socket)
+}
+
+// refuse answers a payload that is refused. Too many in a row are an error, unless
+// the sender is not to blame.
+func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
+	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
+	answer := &wire.Answer{Error: refusal.Text}
+	if refusal.After > 0 {
+		answer.NowMS = refusal.After + 1
+	}
+	if !blameless {
+		c.refused++
+	}
+	if err := c.say(answer); err != nil {
+		return err
+	}
+	if c.refused >= maxRefused {
+		return errTooManyRefused
+	}
+	return nil
+}
+
+// say answers on framed connections.
+func (c *conn) say(answer *wire.Answer) error {
+	if !c.reader.Framed() {
+		return nil
+	}
+	answer.NowMS, answer.Collector = max(answer.NowMS, time.Now().UnixMilli()), c.shared.Collector
+	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
+}
+
+// send writes to the other side. Who does not read is cut.
+func (c *conn) send(data []byte) error {
+	if err := c.stream.SetWriteDeadline(time.Now().Add(c.shared.ReadTimeout)); err != nil {
+		return err
+	}
+	_, err := c.stream.Write(data)
+	if errors.Is(err, os.ErrDeadlineExceeded) {
+		c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
+		return errUnread
+	}
+	return err
+}
+
+// greetAfter is how long a connection may be silent before it is greeted: its
+// client may be waiting for that.
+const greetAfter = time.Second
+
+// greets reports whether this connection may still have to be greeted.
+func (c *conn) greets() bool {
+	return !c.greeted && c.shared.Welcome != "" && c.stream == c.socket
+}
+
+// startGreeting has the connection greeted if it stays silent. Its first payload
+// is due as before.
+func (c *conn) startGreeting() {
+	early := time.Now().Add(greetAfter)
+	if !c.greets() || !early.Before(c.due) {
+		return
+	}
+	c.early = true
+	//nolint:errcheck // see startClock
+	c.stream.SetReadDeadline(early)
+}
+
+// goesOn reports whether reading goes on after err, as that is only the deadline
+// of startGreeting: nothing has come yet, or nothing that was accepted.
+func (c *conn) goesOn(err error) bool {
+	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	//nolint:errcheck // see startClock
+	c.stream.SetReadDeadline(c.due)
+	c.early = false
+	if !c.reader.Framed() && !c.reader.Started() {
+		//nolint:errcheck // reading will say what is wrong
+		c.greet()
+	}
+	return true
+}
+
+// greetBare greets once it is known that the stream is bare: to a reader of
+// frames it would be garbage.
+func (c *conn) greetBare() error {
+	if !c.reader.Bare() {
+		return nil
+	}
+	return c.greet()
+}
+
+// greet sends the welcome, once.
+func (c *conn) greet() error {
+	if !c.greets() {
+		return nil
+	}
+	c.greeted = true
+	return c.send([]byte(c.shared.Welcome))
+}
+
+// ended deals with what ended the connection and returns what that says about
+// the peers.
+func (c *conn) ended(err error) End {
+	refusal := wire.AsRefusal(err)
+	if errors.Is(err, io.ErrUnexpectedEOF) {
+		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
+	}
+	end := EndedByUs
+	switch {
+	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
+	case refusal != nil:
+		if refusal.Reason == wire.ReasonTruncated {
+			end = Closed
+		}
+		//nolint:errcheck // the connection ends anyway
+		c.refuse(refusal, false)
+	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.lateness())
+	default:
+		if end = endOf(err, c.outspoken()); end != Closed {
+			c.shared.Log.Debugf("Connection from %s ended: %s", c.origin.From(), wire.Printable(err.Error()))
+		}
+	}
+	return end
+}
+
+// lateness says what was not in time.
+func (c *conn) lateness() string {
+	if c.proven || c.reader.Started() {
+		return "message is not complete in time ('read_timeout')"
+	}
+	return "nothing was accepted in time ('read_timeout')"
+}
+
+// outspoken reports whether a reset is the end of the other process: it comes from
+// nobody between, or that has left something unread, the greeting, which it may not
+// even expect. On a Unix socket there is nobody between.
+func (c *conn) outspoken() bool {
+	_, local := c.socket.(*net.UnixConn)
+	return local || c.greeted
+}

@@ -1,0 +1,29 @@
+package serve
+
+import (
+	"errors"
+	"io"
+	"net"
+	"syscall"
+)
+
+// endOf returns how a connection ended that was not ended by us. A reset may come
+// from somebody between; closes says that this one does not.
+func endOf(err error, closes bool) End {
+	var operation *net.OpError
+	switch {
+	case errors.Is(err, io.EOF):
+		return Closed
+	case errors.Is(err, syscall.EPIPE): // to write to: it was closed before (tcp(7), unix(7))
+		return Closed
+	case errors.Is(err, syscall.ECONNRESET) && closes:
+		return Closed
+	case errors.Is(err, syscall.ECONNRESET):
+		return Reset
+	case errors.As(err, new(syscall.Errno)):
+		return GivenUp
+	case errors.As(err, &operation) && operation.Op == "remote error": // a fatal alert of TLS
+		return Closed
+	}
+	return EndedByUs // what came was no TLS any more
+}

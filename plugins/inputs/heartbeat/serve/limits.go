@@ -1,0 +1,113 @@
+package serve
+
+import (
+	"fmt"
+	"net/netip"
+	"sync"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// unprovenShare is which part of all connections may be those of one party that
+// have yet to prove themselves.
+const unprovenShare = 8
+
+// limits decide what may come in, for all listeners together.
+type limits struct {
+	allowed  []netip.Prefix // empty for everywhere
+	most     int64          // open connections
+	perIP    int            // likewise, of one address; 0 for no limit
+	mu       sync.Mutex     // guards the rest
+	open     int64
+	openFrom map[netip.Addr]int // only if there is a limit
+	unproven map[party]int64
+}
+
+func newLimits(o *Options) *limits {
+	return &limits{
+		allowed: o.Allowed, most: connectionLimit(o.MaxConnections), perIP: o.MaxPerIP,
+		openFrom: make(map[netip.Addr]int), unproven: make(map[party]int64),
+	}
+}
+
+// admits reports whether anything may come from an address. What has none comes
+// from this host, through the permissions of a Unix socket.
+func (d *limits) admits(remote netip.Addr) bool {
+	if len(d.allowed) == 0 || !remote.IsValid() {
+		return true
+	}
+	for _, prefix := range d.allowed {
+		if prefix.Contains(remote) {
+			return true
+		}
+	}
+	return false
+}
+
+// enter counts a connection, which is unproven, or says why there may be none.
+func (d *limits) enter(from *Origin) (reason wire.Reason, text string) {
+	remote := from.Remote
+	if !d.admits(remote) {
+		return ReasonSource, sourceText
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	most, party := max(d.most/unprovenShare, 1), partyOf(from)
+	switch {
+	case d.open >= d.most:
+		return ReasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
+	case d.unproven[party] >= most:
+		return ReasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: "+
+			"at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
+	case d.perIP > 0 && remote.IsValid() && d.openFrom[remote] >= d.perIP:
+		return ReasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
+	}
+	d.open++
+	d.unproven[party]++
+	if d.perIP > 0 {
+		d.openFrom[remote]++
+	}
+	return "", ""
+}
+
+// A party is what unproven connections are counted by: an address, or a user of
+// this host.
+type party struct {
+	addr netip.Addr // invalid on Unix sockets
+	user uint32     // 0 elsewhere, and if the kernel does not say
+}
+
+// partyOf returns the party of a connection. A host with an IPv6 address mostly
+// has the 2^64 of its network.
+func partyOf(from *Origin) party {
+	addr := from.Remote
+	if prefix, err := addr.Prefix(64); err == nil && addr.Is6() {
+		addr = prefix.Addr()
+	}
+	return party{addr, from.User}
+}
+
+// prove notes that something of a connection was accepted, or that it is over.
+func (d *limits) prove(from *Origin) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	party := partyOf(from)
+	if d.unproven[party]--; d.unproven[party] == 0 {
+		delete(d.unproven, party)
+	}
+}
+
+const sourceText = "its address is not in 'allowed_sources'"
+
+// leave takes one connection back.
+func (d *limits) leave(remote netip.Addr) {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	d.open--
+	if d.perIP == 0 {
+		return
+	}
+	if d.openFrom[remote]--; d.openFrom[remote] == 0 {
+		delete(d.openFrom, remote)
+	}
+}

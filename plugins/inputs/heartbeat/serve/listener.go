@@ -1,0 +1,274 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"maps"
+	"net"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// A listener serves one address, with connections or datagrams.
+type listener struct {
+	*shared
+	address   string         // as a URL, with the port that was bound
+	streams   net.Listener   // nil if there are datagrams
+	datagrams net.PacketConn // nil if there are connections
+	secure    *tls.Config    // nil for plaintext
+
+	wg      sync.WaitGroup
+	connsMu sync.Mutex // guards conns
+	conns   map[ConnID]*conn
+}
+
+func listen(c *common, url string) (*listener, error) {
+	network, address, err := SplitAddress(url)
+	if err != nil {
+		return nil, err
+	}
+	if isUnix(network) {
+		if err := removeStale(network, address); err != nil {
+			return nil, err
+		}
+	}
+	l := newListener(c, network)
+	if network == "tls" {
+		l.secure, network = c.Certificates.config(), "tcp"
+	}
+	if isDatagram(network) {
+		err = l.openDatagrams(network, address)
+	} else {
+		err = l.openStreams(network, address)
+	}
+	if err == nil && isUnix(network) {
+		err = giveSocket(address, c.SocketMode)
+	}
+	if err != nil {
+		l.closeSocket()
+		return nil, err
+	}
+	return l, nil
+}
+
+func newListener(c *common, network string) *listener {
+	l := &listener{
+		shared:  &shared{common: c, closed: make(chan struct{}), refused: make(map[wire.Reason]int64)},
+		address: network + "://", conns: make(map[ConnID]*conn),
+	}
+	for _, reason := range c.Reasons {
+		l.refused[reason] = 0
+	}
+	return l
+}
+
+func (l *listener) openStreams(network, address string) error {
+	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config()}
+	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
+	socket, err := options.Listen(context.Background(), network, address)
+	if err == nil {
+		l.acceptFrom(socket)
+	}
+	return err
+}
+
+func (l *listener) acceptFrom(socket net.Listener) {
+	l.streams = socket
+	l.address += socket.Addr().String()
+}
+
+// addr returns what it listens on.
+func (l *listener) addr() net.Addr {
+	if l.datagrams != nil {
+		return l.datagrams.LocalAddr()
+	}
+	return l.streams.Addr()
+}
+
+func (l *listener) serve() {
+	if l.datagrams != nil {
+		l.wg.Go(l.receiveAll) // ends when end interrupts it
+		return
+	}
+	l.wg.Go(l.acceptAll) // likewise
+}
+
+func (l *listener) closeSocket() {
+	switch {
+	case l.streams != nil:
+		l.streams.Close()
+	case l.datagrams != nil:
+		l.datagrams.Close()
+		removeSocket(l.datagrams.LocalAddr())
+	}
+}
+
+// end closes all connections and takes in no more. Nothing is served after it
+// returns, but the address stays bound until closeSocket.
+func (l *listener) end() {
+	close(l.closed)
+	l.interrupt()
+	for _, c := range l.all() {
+		c.close()
+	}
+	l.wg.Wait()
+}
+
+// interrupt ends the waiting for connections and datagrams.
+func (l *listener) interrupt() {
+	var socket any = l.streams
+	if l.datagrams != nil {
+		socket = l.datagrams
+	}
+	if s, ok := socket.(interface{ SetDeadline(t time.Time) error }); ok && s.SetDeadline(time.Unix(1, 0)) == nil {
+		return
+	}
+	l.closeSocket()
+}
+
+// acceptAll outlives every error but its own end: descriptors that are used
+// up now come back.
+func (l *listener) acceptAll() {
+	pause := time.Duration(0)
+	for {
+		socket, err := l.streams.Accept()
+		if err == nil {
+			pause = 0
+			l.admit(socket)
+			continue
+		}
+		if l.isClosed() {
+			return
+		}
+		pause = min(max(2*pause, 5*time.Millisecond), time.Second)
+		l.refuse(ReasonAccept, l.address, err.Error())
+		select {
+		case <-l.closed:
+			return
+		case <-time.After(pause):
+		}
+	}
+}
+
+func (l *listener) admit(socket net.Conn) {
+	c := newConn(l.shared, l.secure, socket, ipOf(socket.RemoteAddr()))
+	if reason, text := l.limits.enter(&c.origin); reason != "" {
+		l.refuse(reason, c.origin.From(), text)
+		c.close()
+		return
+	}
+	l.connsMu.Lock()
+	l.conns[c.origin.Conn] = c
+	l.connsMu.Unlock()
+	l.wg.Go(func() { // ends when the connection does, at the latest by end
+		defer l.release(c)
+		c.serve()
+	})
+	if l.isClosed() { // it may have come too late to be closed there
+		c.close()
+	}
+}
+
+func (l *listener) release(c *conn) {
+	c.close()
+	c.prove()
+	l.limits.leave(c.origin.Remote)
+	l.connsMu.Lock()
+	delete(l.conns, c.origin.Conn)
+	l.connsMu.Unlock()
+}
+
+// conn returns the open connection with this id, or nil.
+func (l *listener) conn(id ConnID) *conn {
+	l.connsMu.Lock()
+	defer l.connsMu.Unlock()
+	return l.conns[id]
+}
+
+// all returns the open connections. Closing one waits until nothing is read from
+// it, which may take l.connsMu.
+func (l *listener) all() []*conn {
+	l.connsMu.Lock()
+	defer l.connsMu.Unlock()
+	return slices.Collect(maps.Values(l.conns))
+}
+
+func (l *listener) status() Status {
+	addr, open := ipOf(l.addr()), len(l.all())
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	return Status{
+		Address: l.address, Local: !addr.IsValid() || addr.IsLoopback(),
+		Datagrams: l.datagrams != nil, Secure: l.secure != nil,
+		Connections: open, Beats: l.beats.Load(), Bytes: l.bytes.Load(), Refused: maps.Clone(l.refused),
+	}
+}
+
+// maxDatagram is the longest payload that is taken from a datagram.
+const maxDatagram = 8 << 10
+
+func (l *listener) openDatagrams(network, address string) error {
+	socket, err := new(net.ListenConfig).ListenPacket(context.Background(), network, address)
+	if err != nil {
+		return err
+	}
+	l.receiveFrom(socket)
+	if size := l.ReadBufferSize; size > 0 {
+		err = socket.(interface{ SetReadBuffer(int) error }).SetReadBuffer(size)
+	}
+	if err == nil && isUnix(network) {
+		err = passCredentials(socket)
+	}
+	return err
+}
+
+func (l *listener) receiveFrom(socket net.PacketConn) {
+	l.datagrams = socket
+	l.address += socket.LocalAddr().String()
+}
+
+// receiveAll takes one datagram after the other until the socket is closed.
+func (l *listener) receiveAll() {
+	var from Origin
+	buffer := make([]byte, maxDatagram+1) // one byte more shows that it was longer
+	for {
+		n, addr, credentials, err := receive(l.datagrams, buffer)
+		if err == nil {
+			l.bytes.Add(int64(n))
+			from.Addr, from.Remote, from.Credentials = addr, ipOf(addr), credentials
+			l.takeDatagram(buffer[:n], &from)
+			continue
+		}
+		if l.isClosed() {
+			return
+		}
+		l.refuse(ReasonAccept, l.address, err.Error())
+		select {
+		case <-l.closed:
+			return
+		case <-time.After(5 * time.Millisecond): // what is wrong may last
+		}
+	}
+}
+
+// takeDatagram takes one payload. Datagrams are not answered: the sender may be
+// another one than it says.
+func (l *listener) takeDatagram(payload []byte, from *Origin) {
+	defer l.survive(from)
+	switch {
+	case !l.limits.admits(from.Remote):
+		l.refuse(ReasonSource, from.From(), sourceText)
+	case len(payload) > maxDatagram:
+		l.refuse(wire.ReasonOversize, from.From(), "datagram is longer than 8 KiB")
+	default:
+		reply := l.Take(payload, from)
+		if reply.Refusal != nil {
+			l.refuse(reply.Refusal.Reason, from.From(), reply.Refusal.Text)
+		} else if reply.Recorded {
+			l.beats.Add(1)
+		}
+	}
+}

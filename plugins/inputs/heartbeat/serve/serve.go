@@ -1,0 +1,86 @@
+// Package serve takes payloads from sockets, and knows how connections end: it
+// has the listeners, connections, datagrams, TLS, the credentials of Unix sockets,
+// limits and what TCP knows of the other side. It never knows what a payload says,
+// who is alive, or what Telegraf is: each payload goes to Options.Take, each end of
+// a connection to Options.Ended.
+package serve
+
+import (
+	"fmt"
+	"net"
+	"net/netip"
+)
+
+// A Server listens on all its addresses.
+type Server struct {
+	common    *common
+	listeners []*listener
+}
+
+// Open binds all addresses, and serves none of them yet.
+func Open(options *Options) (*Server, error) {
+	s := &Server{common: &common{Options: *options, limits: newLimits(options), workers: newWorkers()}}
+	for _, address := range options.Addresses {
+		l, err := listen(s.common, address)
+		if err != nil {
+			s.Close()
+			return nil, fmt.Errorf("listening on %q of 'service_addresses' failed: %w", address, err)
+		}
+		s.listeners = append(s.listeners, l)
+	}
+	return s, nil
+}
+
+// AcceptFrom has the server accept connections from a socket that is bound already,
+// over TLS if secure. Close closes the socket. Call it before Start.
+func (s *Server) AcceptFrom(socket net.Listener, secure bool) {
+	l := newListener(s.common, "tcp")
+	if secure {
+		l.secure = s.common.Certificates.config()
+	}
+	l.acceptFrom(socket)
+	s.listeners = append(s.listeners, l)
+}
+
+// Start serves all addresses until End.
+func (s *Server) Start() {
+	for _, l := range s.listeners {
+		l.serve()
+	}
+}
+
+// End closes all connections. Nothing is taken after it returns, but the
+// addresses stay bound until Close. It may be called without Start, and once.
+func (s *Server) End() {
+	for _, l := range s.listeners {
+		l.end()
+	}
+	s.common.workers.end()
+}
+
+// Close gives the addresses back. Call End before it if Start was called.
+func (s *Server) Close() {
+	for _, l := range s.listeners {
+		l.closeSocket()
+	}
+}
+
+// Ask asks the kernel what it knows of the other side of a connection, and
+// returns that side's address too, which is invalid on a Unix socket.
+func (s *Server) Ask(id ConnID) (Path, netip.Addr) {
+	for _, l := range s.listeners {
+		if c := l.conn(id); c != nil {
+			return c.askKernel(), c.origin.Remote
+		}
+	}
+	return PathUnknown, netip.Addr{}
+}
+
+// Status returns the status of all listeners, in the order of their addresses.
+func (s *Server) Status() []Status {
+	all := make([]Status, 0, len(s.listeners))
+	for _, l := range s.listeners {
+		all = append(all, l.status())
+	}
+	return all
+}

@@ -1,0 +1,118 @@
+package serve
+
+import (
+	"math"
+	"net"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+)
+
+// credentialsOf returns what is known of the process that made a connection: on
+// Unix sockets (unix(7), SO_PEERCRED).
+func credentialsOf(socket net.Conn) (of Credentials) {
+	conn, ok := socket.(*net.UnixConn)
+	if !ok {
+		return of
+	}
+	//nolint:errcheck // then it is not known
+	onDescriptor(conn, func(fd int) error {
+		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
+		if err == nil {
+			of = Credentials{uint32(cred.Pid), cred.Uid, true}
+		}
+		return err
+	})
+	return of
+}
+
+// passCredentials has the kernel tell with each datagram which process sent it.
+func passCredentials(socket net.PacketConn) error {
+	return onDescriptor(socket.(*net.UnixConn), func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
+	})
+}
+
+// receive reads one datagram.
+func receive(socket net.PacketConn, buffer []byte) (int, net.Addr, Credentials, error) {
+	conn, ok := socket.(*net.UnixConn)
+	if !ok {
+		n, addr, err := socket.ReadFrom(buffer)
+		return n, addr, Credentials{}, err
+	}
+	var extra [256]byte
+	n, extras, _, addr, err := conn.ReadMsgUnix(buffer, extra[:])
+	if err != nil {
+		return 0, nil, Credentials{}, err
+	}
+	var of Credentials
+	messages, err := unix.ParseSocketControlMessage(extra[:extras])
+	if err != nil {
+		return n, addr, of, nil //nolint:nilerr // then the process is not known
+	}
+	for i := range messages {
+		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
+			of = Credentials{uint32(cred.Pid), cred.Uid, true}
+		}
+		closePassed(&messages[i])
+	}
+	return n, addr, of, nil
+}
+
+// closePassed closes what a sender has passed to us unasked: each of its files
+// would cost us a descriptor.
+func closePassed(message *unix.SocketControlMessage) {
+	files, err := unix.ParseUnixRights(message)
+	if err != nil {
+		return // it is about something else
+	}
+	for _, fd := range files {
+		unix.Close(fd)
+	}
+}
+
+// apply sets k on a connection.
+func (k KeepAlive) apply(socket *net.TCPConn) error {
+	if err := socket.SetKeepAliveConfig(k.config()); err != nil {
+		return err
+	}
+	timeout := int(min(k.GiveUp.Milliseconds(), math.MaxInt32)) // which is what the kernel takes
+	return onDescriptor(socket, func(fd int) error {
+		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, timeout)
+	})
+}
+
+// ask asks the kernel what it knows of the other side (tcp(7), TCP_INFO).
+func (k KeepAlive) ask(socket *net.TCPConn) Path {
+	path := PathUnknown
+	err := onDescriptor(socket, func(fd int) error {
+		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
+		if err != nil {
+			return err
+		}
+		data := time.Duration(info.Last_data_recv) * time.Millisecond
+		anything := time.Duration(info.Last_ack_recv) * time.Millisecond
+		if info.Unacked > 0 && info.Retransmits > 0 {
+			anything = data // our answers do not arrive, so what is heard may be repetitions only
+		}
+		path = k.path(data, anything)
+		return nil
+	})
+	if err != nil {
+		return PathUnknown
+	}
+	return path
+}
+
+func onDescriptor(socket syscall.Conn, do func(fd int) error) error {
+	raw, err := socket.SyscallConn()
+	if err != nil {
+		return err
+	}
+	var failed error
+	if err := raw.Control(func(fd uintptr) { failed = do(int(fd)) }); err != nil {
+		return err
+	}
+	return failed
+}

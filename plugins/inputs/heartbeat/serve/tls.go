@@ -1,0 +1,238 @@
+package serve
+
+import (
+	"context"
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"net"
+	"os"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// Certificates are what TLS needs of files. Each connection that begins has them
+// read again if they have changed; those that are open stay so.
+type Certificates struct {
+	files []string // the certificate first
+	load  func() (*tls.Config, error)
+	log   Logger
+
+	mu      sync.Mutex // guards the rest
+	current *tls.Config
+	seen    stamps
+	pending chan loaded // of a read that was left behind; nil for none
+	said    string      // what is wrong
+}
+
+const (
+	// loadPatience is how long Open waits for the files.
+	loadPatience = 2 * time.Second
+	// handshakePatience is how long the first connection waits for files that hang.
+	handshakePatience = 250 * time.Millisecond
+)
+
+// loaded is what the files give.
+type loaded struct {
+	config *tls.Config // nil if they have not changed
+	seen   stamps
+	err    error
+}
+
+// OpenCertificates reads the files that load makes a configuration of, and again
+// whenever one has changed. The certificate is the first of them.
+func OpenCertificates(files []string, load func() (*tls.Config, error), log Logger) (*Certificates, error) {
+	c := &Certificates{files: files, load: load, log: log}
+	ctx, cancel := context.WithTimeout(context.Background(), loadPatience)
+	defer cancel()
+	return c, c.read(ctx)
+}
+
+// read takes what the files give now, if they have changed. A file that hangs is
+// left behind: until it comes back nothing is read, and nothing waits for it.
+func (c *Certificates) read(ctx context.Context) error {
+	select {
+	case <-c.pending: // is of another time
+		c.pending = nil
+	default:
+	}
+	if c.pending != nil {
+		return c.slow()
+	}
+	pending, before := make(chan loaded, 1), c.seen
+	go func() { pending <- c.reload(before) }() // ends when the files answer
+	c.pending = pending
+	select {
+	case now := <-c.pending:
+		c.pending = nil
+		return c.apply(now)
+	case <-ctx.Done():
+		return c.slow()
+	}
+}
+
+func (c *Certificates) slow() error {
+	return fmt.Errorf("reading %q and the files beside it %w", c.files[0], regular.ErrSlow)
+}
+
+func (c *Certificates) reload(before stamps) loaded {
+	if before != nil && !before.changed() {
+		return loaded{seen: before}
+	}
+	// Stamped before they are read: what changes meanwhile is read again.
+	now := loaded{seen: stampsOf(c.files)}
+	for _, name := range c.files {
+		file, err := regular.Open(name)
+		if err != nil {
+			now.err = err
+			return now
+		}
+		file.Close()
+	}
+	now.config, now.err = c.load()
+	return now
+}
+
+func (c *Certificates) apply(now loaded) error {
+	if now.err != nil || now.config == nil {
+		return now.err
+	}
+	// With a ticket a client would be let in by a certificate of former times.
+	now.config.SessionTicketsDisabled = true
+	c.current, c.seen = now.config, now.seen
+	return nil
+}
+
+// latest returns the configuration that the files give now. While one of them is
+// wrong, what they gave before applies.
+func (c *Certificates) latest(*tls.ClientHelloInfo) (*tls.Config, error) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	ctx, cancel := context.WithTimeout(context.Background(), handshakePatience)
+	defer cancel()
+	before := c.current
+	err := c.read(ctx)
+	switch {
+	case err != nil && err.Error() != c.said:
+		c.said = err.Error()
+		c.log.Warnf("Kept the former certificates: %v", err)
+	case err == nil && c.current != before:
+		c.said = ""
+		c.log.Infof("Reloaded the certificates")
+	}
+	return c.current, nil
+}
+
+// stamps are files as they were when they were read.
+type stamps []stamp
+
+type stamp struct {
+	name string
+	info fs.FileInfo // nil if there was none
+}
+
+func stampsOf(names []string) stamps {
+	all := make(stamps, 0, len(names))
+	for _, name := range names {
+		info, _ := os.Stat(name) //nolint:errcheck // then there is none
+		all = append(all, stamp{name, info})
+	}
+	return all
+}
+
+// changed reports whether any of the files is another one now.
+func (s stamps) changed() bool {
+	return slices.ContainsFunc(s, func(f stamp) bool {
+		now, err := os.Stat(f.name)
+		switch {
+		case err != nil:
+			return f.info != nil
+		case f.info == nil:
+			return true
+		}
+		return !os.SameFile(now, f.info) || !now.ModTime().Equal(f.info.ModTime()) || now.Size() != f.info.Size()
+	})
+}
+
+// config returns the configuration of listeners: each connection asks for the
+// latest.
+func (c *Certificates) config() *tls.Config {
+	return &tls.Config{GetConfigForClient: c.latest, MinVersion: tls.VersionTLS12}
+}
+
+// shakeHands makes the connection a secure one, if it is to be one, before it is
+// due.
+func (c *conn) shakeHands(due time.Time) error {
+	secure, ok := c.stream.(*tls.Conn)
+	if !ok {
+		return nil
+	}
+	if err := c.stream.SetDeadline(due); err != nil {
+		return err
+	}
+	if err := secure.HandshakeContext(context.Background()); err != nil {
+		return err
+	}
+	if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
+		c.origin.Certificate = certs[0] // is verified: nothing else lets it come so far
+	}
+	return c.stream.SetDeadline(time.Time{})
+}
+
+// refuseHandshake tells why there is no secure connection. Who only looks
+// whether somebody listens is no failure, nor is a stop of ours.
+func (c *conn) refuseHandshake(err error) {
+	var plain tls.RecordHeaderError
+	switch {
+	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
+		return
+	case errors.Is(err, os.ErrDeadlineExceeded):
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete in time ('read_timeout')")
+	case errors.As(err, &plain):
+		c.refusePlaintext(plain)
+	default:
+		c.shared.refuse(ReasonHandshake, c.origin.From(), wire.Printable(err.Error()))
+	}
+}
+
+// refusePlaintext says what came in place of TLS, and tells a sender of frames:
+// it would only see its connection end.
+func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
+	refusal := plaintext(string(first.RecordHeader[:]))
+	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
+	if first.RecordHeader[0] != 0 {
+		return
+	}
+	answer := wire.AppendAnswer(nil, &wire.Answer{Error: refusal.Text, NowMS: time.Now().UnixMilli()})
+	//nolint:errcheck // the connection ends anyway
+	c.socket.Write(wire.AppendFrame(nil, answer))
+}
+
+// plaintext names who speaks no TLS on a port that is for TLS alone, by the first
+// bytes, as many as a record's header has.
+func plaintext(first string) *wire.Refusal {
+	switch {
+	case first[0] == 0:
+		return &wire.Refusal{Reason: ReasonHandshake, Text: "a sender without TLS on a TLS port: write tls:// instead of tcp:// in its URL"}
+	case first == "PROXY", first == "\r\n\r\n\x00":
+		return &wire.Refusal{Reason: wire.ReasonProxy, Text: "the PROXY protocol before TLS: switch it off for this port in the proxy or load balancer"}
+	case strings.TrimLeft(first, " \t\r\n") == "", strings.TrimLeft(first, " \t\r\n")[0] == '{':
+		return &wire.Refusal{Reason: ReasonHandshake, Text: "bare JSON without TLS on a TLS port"}
+	case beginsRequest(first):
+		return &wire.Refusal{Reason: wire.ReasonHTTP, Text: "an HTTP client without TLS on a TLS port"}
+	}
+	return &wire.Refusal{Reason: ReasonHandshake, Text: fmt.Sprintf("connection begins with %q: no TLS, on a TLS port", first)}
+}
+
+// beginsRequest reports whether an HTTP request may begin so.
+func beginsRequest(first string) bool {
+	methods := []string{"GET /", "POST /", "PUT /", "HEAD /", "PATCH /", "DELETE /", "OPTIONS ", "CONNECT ", "TRACE "}
+	return slices.ContainsFunc(methods, func(method string) bool { return strings.HasPrefix(method, first) })
+}

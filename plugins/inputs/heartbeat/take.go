@@ -1,0 +1,169 @@
+package heartbeat
+
+import (
+	"net/netip"
+	"slices"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/influxdata/telegraf"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// A taker leads a payload from its connection to the judge, and the answer back.
+type taker struct {
+	judge          *judge.Judge
+	keys           *verify.Keys
+	rules          verify.Rules
+	tagKeys        []string
+	fromConnection bool // addresses are those of connections
+
+	pool sync.Pool // of *buffers
+}
+
+// buffers are what taking a payload needs, and nothing else between.
+type buffers struct {
+	decoder wire.Decoder
+	beat    judge.Beat
+}
+
+// A stream is what is kept with a connection, or with a socket of datagrams.
+type stream struct {
+	said    wire.Latest     // the latest beat
+	handle  liveness.Handle // of the peer it was about
+	printer judge.Printer
+}
+
+// take takes one payload.
+func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
+	object, signer, refusal := t.keys.Open(payload)
+	if refusal != nil {
+		return serve.Reply{Refusal: refusal}
+	}
+	s, ok := from.Held.(*stream)
+	if !ok {
+		s = new(stream)
+		from.Held = s
+	}
+	b, ok := t.pool.Get().(*buffers)
+	if !ok {
+		b = new(buffers)
+	}
+	defer t.release(b)
+	if err := b.decoder.Decode(object, &s.said); err != nil {
+		return serve.Reply{Refusal: wire.AsRefusal(err)}
+	}
+	said := &s.said.Beat
+	speaker := verify.Speaker{
+		Signer: signer, Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
+	}
+	if refusal := t.rules.Check(said, &speaker); refusal != nil {
+		return refused(refusal)
+	}
+	if !b.beat.Set(said, &judge.Speaker{
+		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
+		Verified: t.fromConnection, Signed: signer != "", Printer: &s.printer,
+	}, t.tagKeys) {
+		return serve.Reply{Refusal: &wire.Refusal{Reason: judge.ReasonNobody, Text: "beat names no host and its connection has no address"}}
+	}
+	outcome := t.decide(&b.beat, said.Check)
+	if refusal := b.beat.Refusal(&outcome); refusal != nil {
+		return refused(refusal)
+	}
+	reply := serve.Reply{Recorded: !said.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
+	if said.Ack || said.Check {
+		reply.Answer = t.answer(&b.beat, said.Seq, &outcome)
+	}
+	if said.Check {
+		return reply
+	}
+	s.handle = outcome.Handle
+	if signer != "" {
+		t.rules.Recipient.Note(said.To, b.beat.ID.Source, from.From())
+	}
+	return reply
+}
+
+// release keeps b for another payload. It must not hold what may be forgotten.
+func (t *taker) release(b *buffers) {
+	b.beat.Clear()
+	t.pool.Put(b)
+}
+
+// decide has the beat judged, or only looked at.
+func (t *taker) decide(b *judge.Beat, check bool) liveness.Outcome {
+	if check {
+		return t.judge.Consider(b)
+	}
+	return t.judge.Observe(b)
+}
+
+// refused returns what becomes of a payload that is refused. A limit, or a collector
+// whose id the sender cannot know yet, is no fault of the sender.
+func refused(refusal *wire.Refusal) serve.Reply {
+	blameless := []wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}
+	return serve.Reply{Refusal: refusal, Blameless: slices.Contains(blameless, refusal.Reason)}
+}
+
+// answer returns what to answer to a beat that was taken.
+func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
+	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
+	if out.Fate == liveness.Nobody {
+		answer.Unknown, answer.Near = true, t.near(b.ID)
+	}
+	return answer
+}
+
+// near returns the names of peers that a goodbye for a peer that is not known may have
+// meant, as far as its sender may speak for them.
+func (t *taker) near(id liveness.ID) []string {
+	near := t.judge.Near(id)
+	if t.rules.Host {
+		own := id.Source + "/"
+		near = slices.DeleteFunc(near, func(name string) bool { return !strings.HasPrefix(name, own) })
+	}
+	return near
+}
+
+// ended takes the end of a connection.
+func (t *taker) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
+	t.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
+}
+
+// What serve sees, in the words of liveness.
+var (
+	ends = [...]liveness.End{
+		serve.EndedByUs: liveness.EndedByUs, serve.Closed: liveness.Closed, serve.Reset: liveness.Reset, serve.GivenUp: liveness.GivenUp,
+	}
+	paths = [...]liveness.Path{
+		serve.PathUnknown: liveness.PathUnknown, serve.PathAnswers: liveness.PathAnswers, serve.PathIsSilent: liveness.PathIsSilent,
+	}
+)
+
+// refusals counts what is refused, and logs it.
+type refusals struct {
+	log   telegraf.Logger
+	total atomic.Int64
+	limit loglimit.ByPlace
+}
+
+// note takes a refusal. from is an address, with a port if it has one.
+func (r *refusals) note(reason wire.Reason, from, text string) {
+	r.total.Add(1)
+	if more, ok := r.limit.Allow(string(reason), from, time.Now()); ok {
+		r.log.Warnf("Refused %s, %s: %s%s", from, reason, wire.Printable(text), more)
+	}
+}
+
+// allReasons returns all for which anything is refused.
+func allReasons() []wire.Reason {
+	return slices.Concat(wire.Reasons(), serve.Reasons(), verify.Reasons(), judge.Reasons())
+}

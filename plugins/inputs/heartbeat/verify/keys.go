@@ -1,0 +1,200 @@
+package verify
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"fmt"
+	"io/fs"
+	"runtime"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// keyFile begins a value of 'keys' that names a file instead of a secret.
+const keyFile = "file:"
+
+const (
+	// maxKeyFile is how long a file of secrets may be, in bytes.
+	maxKeyFile = 64 << 10
+	// rereadWait is how long a file that is read again may take.
+	rereadWait = 2 * time.Second
+)
+
+// Logger is what is said about files that change.
+type Logger interface {
+	Infof(format string, args ...any)
+	Warnf(format string, args ...any)
+}
+
+// Keys are the secrets of those that may sign. Files are read again when they
+// change.
+type Keys struct {
+	log Logger
+
+	looking sync.Mutex // guards files
+	files   []*secretFile
+
+	mu      sync.RWMutex // guards the rest
+	secrets map[string][][]byte
+}
+
+// OpenKeys reads all secrets. Each of texts, by key id, is a secret or names the file
+// of one, "file:/path".
+func OpenKeys(texts map[string]string, log Logger) (*Keys, error) {
+	k := &Keys{log: log, secrets: make(map[string][][]byte)}
+	for id, text := range texts {
+		if err := k.add(id, text); err != nil {
+			return nil, fmt.Errorf("key %q of 'keys': %w", id, err)
+		}
+	}
+	return k, nil
+}
+
+func (k *Keys) add(id, text string) (err error) {
+	var secrets [][]byte
+	if name, named := strings.CutPrefix(text, keyFile); named {
+		file := &secretFile{id: KeyName(id), file: regular.Reader{Name: name, Limit: maxKeyFile}}
+		ctx, cancel := context.WithTimeout(context.Background(), rereadWait)
+		defer cancel()
+		secrets, err = file.read(ctx)
+		k.files = append(k.files, file)
+	} else {
+		secrets, err = wire.Secrets([]byte(text))
+	}
+	k.secrets[KeyName(id)] = secrets
+	return err
+}
+
+// KeyName returns the one spelling of a key's id: it may be the name of a host.
+func KeyName(id string) string {
+	if name, err := wire.Host(id); err == nil {
+		return name
+	}
+	return strings.ToLower(id)
+}
+
+// A secretFile is a file that holds the secrets of one key.
+type secretFile struct {
+	id    string
+	file  regular.Reader
+	empty bool   // it was so when it was looked at last
+	said  string // what is wrong with it
+}
+
+// read returns the secrets of a file that nobody else may read.
+func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
+	content, err := f.file.Read(ctx)
+	if err != nil {
+		return nil, err
+	}
+	if mode := content.Info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
+		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", f.file.Name, mode)
+	}
+	secrets, err := wire.Secrets(content.Text)
+	if err != nil {
+		return nil, fmt.Errorf("%q: %w", f.file.Name, err)
+	}
+	return secrets, nil
+}
+
+// Open returns the object of a payload, and the id of the key that has signed
+// it, or "" if none has.
+func (k *Keys) Open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
+	signed, err := wire.OpenSigned(payload)
+	if err != nil {
+		return nil, "", wire.AsRefusal(err)
+	}
+	if signed == nil {
+		return payload, "", nil
+	}
+	id := KeyName(string(signed.KeyID))
+	secrets := k.of(id)
+	if len(secrets) == 0 {
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is unknown ('keys')", id)}
+	}
+	if !slices.ContainsFunc(secrets, signed.By) {
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("signature is not that of key %q", id)}
+	}
+	return signed.Object, id, nil
+}
+
+func (k *Keys) of(id string) [][]byte {
+	k.mu.RLock()
+	defer k.mu.RUnlock()
+	return k.secrets[id]
+}
+
+// KeepReading reads the files again until ctx ends.
+func (k *Keys) KeepReading(ctx context.Context) {
+	if len(k.files) == 0 {
+		return
+	}
+	ticker := time.NewTicker(regular.RereadPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			k.Reread(ctx)
+		}
+	}
+}
+
+// Reread reads each file again, all at once: one that hangs or is wrong is no
+// other one's matter.
+func (k *Keys) Reread(ctx context.Context) {
+	k.looking.Lock()
+	defer k.looking.Unlock()
+	ctx, cancel := context.WithTimeout(ctx, rereadWait)
+	defer cancel()
+	var all sync.WaitGroup
+	for _, file := range k.files {
+		all.Go(func() { k.lookAt(ctx, file) }) // ends with ctx
+	}
+	all.Wait()
+}
+
+// lookAt lets the secrets of one file hold. While it is wrong those that were
+// right do; but one that is gone, or holds none, and that twice in a row, holds
+// none: some programs remove a file for a moment to write it.
+func (k *Keys) lookAt(ctx context.Context, file *secretFile) {
+	secrets, err := file.read(ctx)
+	empty := errors.Is(err, fs.ErrNotExist) || errors.Is(err, wire.ErrNoSecret)
+	revoked := empty && file.empty
+	file.empty = empty
+	switch {
+	case errors.Is(ctx.Err(), context.Canceled), empty && !revoked:
+		return
+	case revoked:
+		if k.set(file.id, nil) {
+			k.log.Warnf("Revoked key %q of 'keys': %v", file.id, err)
+		}
+	case err != nil:
+		if text := err.Error(); text != file.said {
+			k.log.Warnf("Kept the former secret of key %q of 'keys': %v", file.id, err)
+			file.said = text
+		}
+		return
+	case k.set(file.id, secrets):
+		k.log.Infof("Reloaded key %q of 'keys'", file.id)
+	}
+	file.said = ""
+}
+
+// set reports whether that changes the secrets of a key.
+func (k *Keys) set(id string, secrets [][]byte) bool {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if slices.EqualFunc(k.secrets[id], secrets, bytes.Equal) {
+		return false
+	}
+	k.secrets[id] = secrets
+	return true
+}
