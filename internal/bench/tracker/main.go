@@ -64,8 +64,8 @@ func allocations() uint64 {
 
 func options(peers int) liveness.Options {
 	return liveness.Options{
-		Terms:    liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second},
-		Adaptive: true, MinSilence: liveness.MinSilence, MaxPeers: peers + 1, MaxBeatsPerSecond: 10,
+		Terms:      liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second},
+		MinSilence: liveness.MinSilence, MaxPeers: peers + 1, MaxBeatsPerSecond: 10,
 		IsolationPercent: 30, IsolationHold: time.Minute,
 	}
 }

@@ -35,7 +35,9 @@ type Outcome struct {
 	Transitions []Transition
 }
 
-// Observe takes in a beat.
+// Observe takes in a beat that was received at now. It returns what became of it,
+// and every transition that it causes. Only an accepted, limited, duplicate or late
+// one changes anything, and of a refused one nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out = t.out[:0]
 	if after, replayed := t.Replayed(b, now); replayed {
@@ -61,9 +63,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	return t.take(p, b, run, steps, now)
 }
 
-// unknownGoodbye reports whether b is a goodbye for a peer that is not known, of a
-// sender that is not known either: nobody leaves then. The first word of a job
-// that ended at once is its goodbye too; it has an exit code.
+// unknownGoodbye reports whether b is a goodbye for a peer that is not known, from a
+// sender that is not known either: then no peer leaves. The first word of a job that
+// ended at once is a goodbye too; it carries an exit code.
 func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	if b.Status != SaysLeaving || b.HasExitCode || t.known(b) != nil {
 		return false
@@ -75,8 +77,9 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], func(p *peer) bool { return p.life == b.life() })
 }
 
-// find returns the peer that b is about: a known one, one whose place it
-// takes, or a new one. It returns nil if there is no room.
+// find returns the peer that b is about: a known one, one whose place it takes, or a
+// new one. It returns nil if there is no room for a new one. A peer that is expected
+// has room where its placeholder is.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.known(b); p != nil {
 		if p.expected {
@@ -96,7 +99,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	return t.enter(b, now)
 }
 
-// enter takes the peer of b in.
+// enter adds the peer of b.
 func (t *Tracker) enter(b *Beat, now time.Time) *peer {
 	p := t.add(b.ID, b.Addr)
 	p.ident, p.life = b.Process, b.life()
@@ -104,8 +107,9 @@ func (t *Tracker) enter(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// stale deals with a beat that was heard already, or after a later one. It is no
-// life, but shows that a process has another connection.
+// stale deals with a beat that was heard already, or is older than one that was. It
+// is no sign of life, but shows that the process has another connection: a sender
+// sends the same beat over each of its ways.
 func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	if p.process.is(b) {
 		t.hearOver(p, &p.process, b.Conn, now.Sub(t.epoch))
@@ -120,8 +124,9 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	return out
 }
 
-// take takes in a beat of p that is not known to be older than one before. run is
-// what was heard last, which steps are counted from.
+// take takes in a beat of p that is not known to be older than one before. It
+// follows that one by so many steps, 0 if that is not known; run is the one heard
+// last, from which they are counted.
 func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
@@ -160,7 +165,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	return out
 }
 
-// who tells which process of a peer has spoken.
+// A match tells which process of a peer a beat is about.
 type match uint8
 
 const (
@@ -171,7 +176,9 @@ const (
 	strangeProcess              // one not known before, whose first word is its end, while another one lives
 )
 
-// identify returns the process of p that b is about, and which one that is.
+// identify returns the process of p that b is about, and which one that is. A
+// process that is not known takes the place, unless its first word is that it has
+// ended while another one lives.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
 	if p.process.is(b) {
 		if whole := p.ident.completed(b.Process); whole != p.ident {
@@ -194,8 +201,9 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 	return &p.process, match
 }
 
-// identifyFormer is identify for a beat that is about other, a process that held the
-// place of p before. It returns nil if that is over: b begins a new process.
+// identifyFormer is identify for a beat about other, a process that held the place
+// of p before. It returns nil if other has ended and b begins a new process of the
+// same name.
 func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, match) {
 	renamed := p.life != "" && p.life == b.life() // its sender says that it is this one now
 	switch {
@@ -210,7 +218,8 @@ func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, mat
 	return nil, newProcess
 }
 
-// jitter returns how far a gap is off so many declared intervals.
+// jitter returns how far a gap is off the declared interval, or off as many
+// intervals as beats were lost in it.
 func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	if interval == 0 || lost >= int64(never/interval) {
 		return 0
@@ -218,7 +227,7 @@ func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	return (gap - interval*time.Duration(lost+1)).Abs()
 }
 
-// count counts a beat of p, and those lost before it.
+// count counts a beat of p, and those that were lost before it.
 func (t *Tracker) count(p *peer, lost int64) {
 	p.beats++
 	if lost > 0 {
@@ -226,9 +235,9 @@ func (t *Tracker) count(p *peer, lost int64) {
 	}
 }
 
-// note counts what who means and returns the event to tell. A conflict is two
-// processes that beat in turn, each within the interval of the other one; it is
-// told once a minute.
+// note counts what a beat of that match means, and returns the event to report, if
+// any. A conflict is two processes that beat in turn, each within the interval of
+// the other: two machines with one name. It is reported once a minute.
 func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
 	switch {
 	case p.lone: // one job after another
@@ -249,7 +258,8 @@ func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
 	return noEvent
 }
 
-// hear notes when and over what a beat came.
+// hear notes when and over what a beat of o, a process of p, came. Whatever was held
+// against the process is over.
 func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
 	p.changed = p.changed || o.cutLong
@@ -263,7 +273,8 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 	t.wakeWaiting(p)
 }
 
-// admit returns whether a beat of p is worth a metric, and the stamp for that.
+// admit returns whether a beat of p is worth a metric, and the stamp of that. A beat
+// above the rate is life all the same: limits are no deaths.
 func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
 	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
 		t.noteMishaps(p, &p.editPast().Limited, 1)
@@ -282,8 +293,8 @@ const maxRate = 1000
 // beat would be due if all came evenly.
 type rate time.Duration
 
-// take reports whether a beat at the given time is within perSecond; 0 stands
-// for maxRate.
+// take reports whether a beat at the given time is within perSecond, and counts it
+// if so. 0 stands for maxRate.
 func (r *rate) take(at time.Duration, perSecond int) bool {
 	if r.used(at, perSecond) {
 		return false
@@ -297,6 +308,7 @@ func (r *rate) used(at time.Duration, perSecond int) bool {
 	return time.Duration(*r)-at > 2*time.Second-step(perSecond)
 }
 
+// step returns the time between two beats at that rate.
 func step(perSecond int) time.Duration {
 	if perSecond == 0 {
 		perSecond = maxRate
@@ -304,8 +316,9 @@ func step(perSecond int) time.Duration {
 	return time.Second / time.Duration(min(perSecond, maxRate))
 }
 
-// relabel merges labels into those of p: one that a beat leaves out stays.
-// With another value p goes on in another series.
+// relabel merges labels into those of p: one that a beat leaves out stays. With
+// another value p goes on in another series, so the old one gets a last point: else
+// it would stay alive in the database for ever.
 func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	merged := merge(p.labels, labels)
 	if merged == nil {
@@ -317,8 +330,8 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	p.labels, p.changed = merged, true
 }
 
-// merge returns labels with those of a beat put into them, or nil if that
-// changes nothing.
+// merge returns labels with those of a beat put into them, or nil if that changes
+// nothing.
 func merge(labels, told []Label) []Label {
 	var merged []Label
 	for _, label := range told {
@@ -338,7 +351,9 @@ func merge(labels, told []Label) []Label {
 	return merged
 }
 
-// believe draws from a beat what it says of o, a process of p.
+// believe draws from a beat what it says of o, a process of p: that it lives, has
+// ended, or is expected again. known reports whether the run of the beat was heard
+// before.
 func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
 		t.locate(p, b.Addr, now)
@@ -356,7 +371,8 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 	}
 }
 
-// locate notes where the process that holds the place of p beats from.
+// locate notes where the process that holds the place of p beats from, and applies
+// the terms of that address.
 func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
 	if p.addr == addr {
 		return
@@ -365,6 +381,8 @@ func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
 	t.meet(p, now)
 }
 
+// revive takes in that o, a process of p, lives. A dead peer that the same process
+// revives was declared dead by mistake, unless its end was reported.
 func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Time) {
 	if p.state == Dead && p.reason.inferred() && match == sameProcess {
 		p.editPast().Mistakes++
@@ -392,8 +410,8 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	}
 }
 
-// takeHealth notes what a living p says of its health. One that says no more than
-// that it is alive is well if it has told its health before.
+// takeHealth notes what p says of its health. One that says no more than that it is
+// alive is well, if it has ever said more.
 func (p *peer) takeHealth(said Health) {
 	if said == HealthUntold && p.health != HealthUntold {
 		said = HealthOK
@@ -402,7 +420,7 @@ func (p *peer) takeHealth(said Health) {
 	p.health = said
 }
 
-// tellOf tells an event that a beat from addr is, if it is one and p does not send
+// tellOf reports an event that a beat from addr is, if it is one and p does not send
 // too much.
 func (t *Tracker) tellOf(p *peer, event Event, addr netip.Addr, now time.Time) {
 	if event != noEvent && !t.quiet {

@@ -27,10 +27,11 @@ const (
 	GivenUp              // by our kernel, because nothing answers
 )
 
-// ConnEnded tells that a connection from an address has ended; the zero Addr is
-// that of a Unix socket. It proves the end of the process that held it, and
-// nothing else: of a process that has no other connection, if that or one that
-// has ended since its latest beat was a long one.
+// ConnEnded takes in that a connection from an address has ended at now; the zero
+// Addr is that of a Unix socket. A closed connection proves the end of the process
+// that held it, and nothing else. So a process is lost with its last connection, and
+// only if that, or one that has ended since its latest beat, was a long one: a
+// sender that connects for each beat is not lost after each.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
 	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
@@ -55,8 +56,8 @@ func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr
 	return t.out
 }
 
-// lose draws from the end of its last connection what it says of o, a process
-// of p.
+// lose draws from the end of its last connection what that says of o, a process of
+// p. The peer is suspect at once; how soon it is dead depends on the kind of end.
 func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.Time) {
 	t.vacant.add(p)
 	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
@@ -75,10 +76,10 @@ func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.T
 	t.rewake(p)
 }
 
-// loseFormer deals with the end of the connection of a process whose place
-// another one has taken. It reports whether that settles it: the end of one
-// that has said nothing since belongs to the restart, if it comes soon, and a
-// watcher that ends is nobody's death. Any other has lived until now.
+// loseFormer deals with the end of the connection of a process whose place another
+// one has taken, and reports whether that is all it means. If such a process has
+// said nothing since, and ends soon, its end is part of the restart; the end of a
+// watcher is the death of no peer. Any other has lived until now.
 func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
 	for _, other := range p.formers {
 		switch {
@@ -92,14 +93,14 @@ func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
 	return false
 }
 
-// evidence returns what the end says of the peers of a long connection.
+// evidence returns what the end of a long connection says of its peers.
 func (e End) evidence() Reason {
 	return [...]Reason{Closed: ReasonConnClosed, Reset: ReasonConnReset, GivenUp: ReasonUnreachable}[e]
 }
 
-// grace returns how long o has to be heard again, if the end of its connection
-// makes that shorter. It does not if o is watched from outside: then it was its
-// watcher that ended. Who gives up has waited long enough before.
+// grace returns how long o has to be heard again, if the end of its connection makes
+// that shorter. It does not if o is watched from outside, because then it was its
+// watcher that ended, nor if our kernel gave up: it has waited long enough already.
 func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 	switch {
 	case o.watched, end == GivenUp:
@@ -110,9 +111,9 @@ func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 	return terms.Grace, true
 }
 
-// finish takes in a reported end. It concerns the process that is named and,
-// where none is, those for which its sender beats, or all if it beats for none.
-// The peer has ended with the last one that lives.
+// finish takes in an end that b reports. It concerns the process that b names; if b
+// names none, those for which its sender beats, or all if it beats for none. The
+// peer has ended with the last process that lives.
 func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if match == strangeProcess {
 		t.tellEnding(p, o, reasonOf(b), b, now)
@@ -150,8 +151,8 @@ func (p *peer) meant(b *Beat, o *process) func(*process) bool {
 	return func(x *process) bool { return x.is(b) && (!speaks || x.life == b.life()) }
 }
 
-// finishFormer takes in the end of an other that b reports. lives tells whether
-// another process goes on.
+// finishFormer takes in the end of a former process that b reports. lives tells
+// whether another process goes on.
 func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now time.Time) {
 	if lives && other.ended == ReasonNone {
 		t.tellEnding(p, &other.process, reasonOf(b), b, now)
@@ -163,7 +164,8 @@ func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now 
 	p.changed = true
 }
 
-// finishLast takes in the end of the last process of p that lived.
+// finishLast takes in the end of the last process of p that lived: now the peer has
+// ended.
 func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	if b.Status == SaysDead {
 		t.exit(p, b, now)
@@ -173,6 +175,8 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	t.leave(p, b, now)
 }
 
+// exit takes in that p was seen to end unplanned. Of a peer that is dead already
+// that is the better evidence, but no other death.
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	p.keepPromise(b)
 	p.setExit(b.ExitCode, b.HasExitCode)
@@ -186,6 +190,7 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	}
 }
 
+// leave takes in that p has ended as planned.
 func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
 	p.setExit(b.ExitCode, b.HasExitCode)
 	t.become(p, Left, reasonOf(b), now)
@@ -202,16 +207,17 @@ func reasonOf(b *Beat) Reason {
 	return ReasonLeaving
 }
 
-// endFormer notes that o has ended: it is remembered, so that a second report of
-// that is none.
+// endFormer notes that a former process has ended. It stays among the formers, so
+// that a second report of its end is none.
 func (t *Tracker) endFormer(o *former, reason Reason) {
 	t.unlink(&o.process)
 	t.clearLoss(&o.process)
 	o.beatsOn, o.presumed, o.ended = false, false, reason
 }
 
-// tellEnding tells the end of o, while another process of p lives. b reports it,
-// or is nil if it was concluded.
+// tellEnding reports the end of o, while another process of p lives. b reported it,
+// or is nil if it was concluded from silence. Of a peer that sends too much it is
+// reported at the next tick.
 func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now time.Time) {
 	if b == nil && p.promiseV() > t.verdict(now) {
 		reason = ReasonLeaving // that is what was announced
@@ -233,11 +239,11 @@ func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now ti
 	}
 }
 
-// promise notes what a goodbye says of coming back: a promise opens a window,
-// or makes it longer. A goodbye without one changes none, so that a planned
-// stop in a window is not the end of it; unless somebody says it by hand of who
-// has left already: that one will not come back. known tells whether the run
-// has been heard of before.
+// promise notes what a goodbye says of coming back: it opens a window from now on,
+// or makes it longer. A goodbye without a promise changes no window, so that a
+// planned stop in a window does not close it. The exception is one by hand for a
+// peer that has left already: that one will not come back. known reports whether the
+// run was heard before, that is, whether the sender speaks for itself.
 func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 	switch {
 	case b.BackIn > 0:
@@ -257,23 +263,25 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 	}
 }
 
+// expectNoMore closes the window of p, which has left for good.
 func (t *Tracker) expectNoMore(p *peer) {
 	p.closeWindow()
 	t.rewake(p)
 }
 
-// keepPromise closes the window of p, which was heard of in it, if that is what
-// was promised. Who was announced by hand has to come back as another process
-// or after a boot: the same one beats on until it is stopped. A sender that
-// promised it for itself is back when its next run speaks of p, be it of its death.
+// keepPromise closes the window of p, which was heard in it, if that is what was
+// promised. A peer that was announced by hand has to come back as another process or
+// after a boot, because the same process beats on until it is stopped
+// (Tracker.believe). A sender that promised it for itself has kept it when its next
+// run speaks of p, be it of its death.
 func (p *peer) keepPromise(b *Beat) {
 	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
 		p.closeWindow()
 	}
 }
 
-// cancel takes back the promise of p, and with that of a host those of its
-// services. Whoever has left because of it is expected again.
+// cancel takes back the promise of p, and with that of a host those of its services.
+// What has left because of it is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
 	t.expect(p, now)
 	for _, service := range p.host.peers {
@@ -283,8 +291,8 @@ func (t *Tracker) cancel(p *peer, now time.Time) {
 	}
 }
 
-// expect ends the window of p: at once if it beats, else when its silence has
-// been as long as it may be.
+// expect ends the window of p: at once if it beats, else when its silence has been
+// as long as it may be.
 func (t *Tracker) expect(p *peer, now time.Time) {
 	switch {
 	case p.windowV == 0:
@@ -297,6 +305,7 @@ func (t *Tracker) expect(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
+// closeWindow closes the window of p, if it has one.
 func (p *peer) closeWindow() {
 	p.setWindow(0, "")
 	if p.postponed || p.shared {

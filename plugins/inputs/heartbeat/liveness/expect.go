@@ -9,15 +9,16 @@ import (
 	"time"
 )
 
-// An Expected names whom the operator expects: a service of a host or of an
-// address, a host, or anybody at an address.
+// An Expected names a peer that the operator expects: a service of a host or of an
+// address, a host, or any peer at an address.
 type Expected struct {
 	Source  string // host name in lower case, or an address as netip prints it
 	Service string // empty for the host itself, or anybody at an address
 }
 
 // An expectation is met as long as a peer is known that fits. Until then a
-// placeholder stands for it.
+// placeholder holds its place: a peer that is expected, with the ID of the
+// expectation. Several expectations may share one.
 type expectation struct {
 	Expected
 	addr        netip.Addr // Source, if that is one
@@ -28,7 +29,7 @@ func (e *expectation) id() ID {
 	return ID{Source: e.Source, Service: cmp.Or(e.Service, HostService)}
 }
 
-// fits tells whether p is one of those who are expected.
+// fits reports whether p meets the expectation.
 func (e *expectation) fits(p *peer) bool {
 	switch {
 	case p.expected:
@@ -41,8 +42,8 @@ func (e *expectation) fits(p *peer) bool {
 	return p.addr == e.addr && (e.Service == "" || e.Service == p.id.Service)
 }
 
-// expectations are found by the ID of their placeholder, and those of an
-// address by that.
+// expectations are found by the ID of their placeholder, and those of an address
+// also by that, so that neither a beat nor a configuration of thousands searches.
 type expectations struct {
 	byID   map[ID][]*expectation
 	byAddr map[netip.Addr][]*expectation
@@ -55,7 +56,8 @@ func (all *expectations) add(e *expectation) {
 	}
 }
 
-// of returns the expectations that p may meet, or may stand for.
+// of returns the expectations that p may meet, or of which it may be the
+// placeholder.
 func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	return func(yield func(*expectation) bool) {
 		goOn := true
@@ -68,8 +70,9 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	}
 }
 
-// Expect sets whom the operator expects. Who is not known is unknown until
-// its silence has lasted too long.
+// Expect sets which peers the operator expects, in place of those before. One that
+// is not known gets a placeholder, unknown until its silence has lasted too long.
+// The transitions are those of placeholders that are not needed any more.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.expectations = expectations{make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
@@ -104,7 +107,7 @@ func (t *Tracker) met() map[*expectation]bool {
 	return met
 }
 
-// placeholder returns who stands for e.
+// placeholder returns the peer that holds the place of e.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	if p := t.peers[e.id()]; p != nil {
 		return p
@@ -120,7 +123,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	return p
 }
 
-// dropPlaceholders drops the placeholders that stand for nobody any more.
+// dropPlaceholders removes the placeholders that are not needed.
 func (t *Tracker) dropPlaceholders(stands map[*peer]bool, now time.Time) {
 	if t.placeholders == 0 {
 		return
@@ -133,7 +136,7 @@ func (t *Tracker) dropPlaceholders(stands map[*peer]bool, now time.Time) {
 	}
 }
 
-// Unmet returns whom placeholders stand for, those of another collector
+// Unmet returns what placeholders are there for, those of a collector before
 // included.
 func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
@@ -145,6 +148,7 @@ func (t *Tracker) Unmet() []Expected {
 	return all
 }
 
+// serviceExpected is the reverse of expectation.id.
 func serviceExpected(id ID) string {
 	if id.Service == HostService {
 		return ""
@@ -152,8 +156,8 @@ func serviceExpected(id ID) string {
 	return id.Service
 }
 
-// meet ends the expectations that p meets. A placeholder may stand for
-// several, and p may itself have been one.
+// meet ends the expectations that p meets. A placeholder may be there for several,
+// and p may itself have been one.
 func (t *Tracker) meet(p *peer, now time.Time) {
 	if p.expected {
 		p.expected = false
@@ -172,12 +176,13 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 	}
 }
 
+// standsForMore reports whether another expectation needs the placeholder.
 func (t *Tracker) standsForMore(placeholder *peer) bool {
 	return slices.ContainsFunc(t.expectations.byID[placeholder.id], func(e *expectation) bool { return e.placeholder == placeholder })
 }
 
-// lastExpected tells whether p is a placeholder, or the last one known that
-// somebody expects.
+// lastExpected reports whether p is a placeholder, or the last peer known that meets
+// an expectation: it is never forgotten, or its silence would be.
 func (t *Tracker) lastExpected(p *peer) bool {
 	if p.expected {
 		return true
@@ -190,9 +195,9 @@ func (t *Tracker) lastExpected(p *peer) bool {
 	return false
 }
 
-// othersAt tells whether another peer than p meets the expectation of an
-// address. Most are found on the host of p; the search is bounded, because all
-// those who are to be forgotten in a tick ask: who finds nobody is kept longer.
+// othersAt reports whether another peer than p meets the expectation of an address.
+// Most are found on the host of p. The search is bounded, because all peers that are
+// to be forgotten in one tick search: one that finds no other is kept longer.
 func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 	const far = 1000
 	others := func(other *peer) bool { return other != p && e.fits(other) }
@@ -200,8 +205,8 @@ func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 		slices.ContainsFunc(t.order[:min(far, len(t.order))], others)
 }
 
-// awaits tells whether b would meet an expectation: there is room for it where
-// its placeholder is.
+// awaits reports whether b would meet an expectation: there is room for it where its
+// placeholder is.
 func (t *Tracker) awaits(b *Beat) bool {
 	candidate := peer{id: b.ID, addr: b.Addr}
 	for e := range t.expectations.of(&candidate) {
@@ -222,8 +227,8 @@ const (
 	nearby = 2
 )
 
-// Near returns the names of peers, at most three, that a mistyped id may have
-// meant: other services of its host or, where that is not known, other hosts.
+// Near returns the names of peers, at most three, that a mistyped id may have meant:
+// other services of its host or, where that is not known, other hosts.
 func (t *Tracker) Near(id ID) []string {
 	var near []string
 	if h := t.bySource[id.Source]; h != nil {
@@ -242,9 +247,9 @@ func (t *Tracker) Near(id ID) []string {
 	return near
 }
 
-// distance returns how many letters have to be put in, taken out, changed or
-// swapped with the next one to make b of a (the optimal string alignment
-// distance), or more than nearby if that is more.
+// distance returns how many letters have to be inserted, deleted, changed or swapped
+// with the next one to make b of a (the optimal string alignment distance), or more
+// than nearby if that is more.
 func distance(a, b string) int {
 	if d := len(a) - len(b); d > nearby || d < -nearby {
 		return nearby + 1

@@ -62,7 +62,8 @@ const serviceName = "job"
 
 func newDrama(t *testing.T, seed uint64) *drama {
 	p := &drama{rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}, journal: &scribe{make(map[ID]noted)}}
-	p.rig = newRig(t, func(o *Options) { o.IsolationPercent, o.Adaptive, o.MaxBeatsPerSecond = 0, false, 0 })
+	p.rig = newRig(t, func(o *Options) { o.IsolationPercent, o.MaxBeatsPerSecond = 0, 0 })
+	p.fixed = true
 	p.checked = true
 	return p
 }

@@ -32,7 +32,8 @@ type isolation struct {
 	cohort  time.Duration // who was last heard before is not compared
 }
 
-// weigh begins and ends isolation. It is called before anybody is told dead.
+// weigh begins and ends isolation. It runs at each tick, before any peer is declared
+// dead, and only if something has changed: most ticks cost nothing.
 func (t *Tracker) weigh(now time.Time) {
 	switch i := &t.isolation; {
 	case t.opts.IsolationPercent == 0:
@@ -46,11 +47,11 @@ func (t *Tracker) weigh(now time.Time) {
 	}
 }
 
-// cutOff tells whether too many hosts fell silent together, and when the one
-// of them was heard that has been silent longest. Compared are those that
-// were heard since: who speaks rarely says nothing about now. So that a host
-// that has long been silent does not bring all those in, the silent ones are
-// tried without the earliest of them too, and without more of those, and so on.
+// cutOff reports whether too many hosts fell silent together, and when the one of
+// them was last heard that has been silent longest. They are compared with the hosts
+// heard since then: one that beats rarely says nothing about now. So that a host
+// that has long been silent does not bring in all of those, the silent ones are
+// tried without the earliest of them too, without more of them, and so on.
 func (t *Tracker) cutOff() (time.Duration, bool) {
 	silent := slices.SortedFunc(slices.Values(t.isolation.silent), func(a, b *host) int { return cmp.Compare(b.heard, a.heard) })
 	for n := len(silent); n > 0; n -= 1 + n/8 {
@@ -78,7 +79,7 @@ func (t *Tracker) speaking(since time.Duration, enough int) int {
 	return count
 }
 
-// isolate holds back the judgement of all that are silent.
+// isolate begins isolation: what all silent peers are judged to be is held back.
 func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	i := &t.isolation
 	i.on, i.cohort = true, cohort
@@ -91,9 +92,9 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	}
 }
 
-// heldBefore returns how long those who are silent were held by the collectors
-// before this one, and for how much of that only a part was silent: one that is
-// restarted all the time still tells their deaths.
+// heldBefore returns how long the silent were held by the collectors before this
+// one, and for how much of that only a part of the hosts was silent. So a collector
+// that is restarted all the time still reports their deaths.
 func (t *Tracker) heldBefore() (held, partly time.Duration) {
 	for _, h := range t.isolation.silent {
 		for _, p := range h.peers {
@@ -103,9 +104,9 @@ func (t *Tracker) heldBefore() (held, partly time.Duration) {
 	return held, partly
 }
 
-// holds tells whether the judgement of p is held back. One silence is spared
-// for no longer than a total one is held, or those who fall silent again and
-// again, by accident or on purpose, would hide the death of others for ever.
+// holds reports whether the verdict on p is held back. One silence is spared for no
+// longer than a total one is held, or hosts that fall silent again and again, by
+// accident or on purpose, would hide the death of others for ever.
 func (t *Tracker) holds(p *peer) bool {
 	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
 }
@@ -118,8 +119,8 @@ func (t *Tracker) hold(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// release ends the isolation when nearly all are heard again, when a part of
-// them is silent for so long that it is not us, or after ten times that.
+// release ends the isolation when nearly all hosts are heard again, when a part of
+// them has been silent for so long that it is not us, or after ten times that.
 func (t *Tracker) release(now time.Time) {
 	i := &t.isolation
 	silent := 0
@@ -140,8 +141,8 @@ func (t *Tracker) release(now time.Time) {
 	}
 }
 
-// resume judges again all that were held, with so much more patience. Without
-// any they are judged for good: who is silent now is not counted again.
+// resume judges all held peers again, with so much more patience. Without any they
+// are judged for good: those that are silent now are not counted again.
 func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	i := &t.isolation
 	i.on, i.grown = false, false
@@ -178,9 +179,9 @@ func (t *Tracker) suspect(p *peer, now time.Time) {
 	}
 }
 
-// countSilent counts the host of p as silent, unless what is known of p proves
-// that our network works. The end of one connection says nothing about a host
-// that has more.
+// countSilent counts the host of p as silent, unless what is known of p proves that
+// our network works. The end of one connection says nothing about a host that has
+// more.
 func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
 	switch {
@@ -191,7 +192,7 @@ func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	}
 }
 
-// alone tells whether no other peer of the host of p speaks for the host. Of an
+// alone reports whether no other peer of the host of p speaks for the host. Of an
 // address that thousands share only the first ones are asked.
 func (p *peer) alone(verdict time.Duration) bool {
 	const enough = 100
@@ -200,7 +201,7 @@ func (p *peer) alone(verdict time.Duration) bool {
 	})
 }
 
-// speaks notes that h is not silent.
+// removeSilent notes that h is not silent, or that nothing on it lives.
 func (i *isolation) removeSilent(h *host) {
 	if !h.silent() {
 		return
@@ -211,7 +212,7 @@ func (i *isolation) removeSilent(h *host) {
 	h.silence = 0
 }
 
-// falls notes that p is silent, and with it its host, unless that was heard
+// addSilent notes that p is silent, and with it its host, unless that was heard
 // after p should have been.
 func (i *isolation) addSilent(p *peer) {
 	h := p.host
@@ -275,8 +276,8 @@ func (t *Tracker) clearLoss(o *process) {
 	o.loss = nil
 }
 
-// addToWitness adds l to the witness of its address, and tells all of them when they
-// become a crowd.
+// addToWitness adds l to the witness of its address. When that becomes a crowd, all
+// its losses prove nothing any more.
 func (t *Tracker) addToWitness(l *loss) {
 	t.expireEnds(l.at)
 	w := t.witnesses[l.from]
@@ -311,6 +312,7 @@ func (t *Tracker) crowdIn(w *witness) {
 	}
 }
 
+// ignoreLoss takes back what l has shortened, and counts its host as silent.
 func (t *Tracker) ignoreLoss(l *loss) {
 	l.crowded = true
 	p := l.peer
@@ -339,6 +341,8 @@ func (t *Tracker) expireEnds(verdict time.Duration) {
 	}
 }
 
+// withdraw takes l off the counts of its witness, which is forgotten with its last
+// loss.
 func (t *Tracker) withdraw(w *witness, l *loss) {
 	if w.hosts[l.peer.host]--; w.hosts[l.peer.host] == 0 {
 		delete(w.hosts, l.peer.host)

@@ -38,13 +38,25 @@ type unsaved struct {
 	late  [lateClasses]int // how many are late, by the class of the silence that was left to them
 }
 
-// Unsaved returns how many records TakeUnsaved has to give, and names of those
-// who are gone.
+// Changes are what a saving has to take up, as of one instant. Changes without
+// records say that until then there were none.
+type Changes struct {
+	At       time.Time
+	Listened time.Duration // for how long was listened until At
+	Gone     []ID          // under which no peer is known any more; before Records
+	Records  []Record
+	More     bool // others follow at once: all may be written together
+	End      bool // the collector stops
+}
+
+// Unsaved returns how many records TakeUnsaved has to give, and IDs of peers that
+// are gone.
 func (t *Tracker) Unsaved() int { return len(t.unsaved.peers) + len(t.unsaved.gone) }
 
-// TakeUnsaved appends at most n of the records that have changed, and returns
-// under which IDs nobody was known at some time since. Those come before the
-// records: who has come back is known.
+// TakeUnsaved appends to records at most n of those that have changed since they
+// were last taken, and returns the IDs under which no peer was known at some time
+// since. Those are to be applied first: a peer that has come back since is among the
+// records. The caller owns both.
 func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Record, gone []ID) {
 	u := &t.unsaved
 	gone, u.gone = u.gone, nil
@@ -149,7 +161,7 @@ func unnumbered(runs []Run) []Run {
 	return names
 }
 
-// span is peer.span of a record.
+// span is process.span of a record.
 func (r *Record) span() time.Duration { return spanOf(r.Interval, r.Dead) }
 
 func spanOf(interval, dead time.Duration) time.Duration {
@@ -169,7 +181,8 @@ func (t *Tracker) touch(p *peer) {
 	}
 }
 
-// restored takes back what touch noted of a peer that is what its record says.
+// restored takes back what touch noted of a peer that is what its record says: that
+// is saved already.
 func (t *Tracker) restored(p *peer, r *Record) {
 	if last := len(t.unsaved.peers) - 1; p.state == r.State && p.reason == r.Reason && t.unsaved.peers[last] == p {
 		t.unsaved.peers[last] = nil
@@ -178,11 +191,12 @@ func (t *Tracker) restored(p *peer, r *Record) {
 	}
 }
 
-// noteGone notes that nobody is known as id any more.
+// noteGone notes that no peer is known as id any more.
 func (t *Tracker) noteGone(id ID) { t.unsaved.gone = append(t.unsaved.gone, id) }
 
-// noteBeat notes that p has beaten: each time if it seldom does, else for the
-// first time in the life of this collector, and when its total needs it.
+// noteBeat notes that p has beaten. That is saved each time if it beats seldom, else
+// for the first time in the life of this collector, and when its total has reached
+// what was saved. So while all peers are well next to nothing is written.
 func (t *Tracker) noteBeat(p *peer) {
 	p.here = min(p.here+1, fewBeats)
 	first := p.here == 1 || p.here == fewBeats-1
@@ -204,14 +218,15 @@ func (p *peer) beatsSaved() uint64 {
 // together.
 func (p *peer) total() uint64 { return p.beats + uint64(p.shift) }
 
-// noteSpeaker notes that another run speaks for p, on which it depends who shares
-// a silence.
+// noteSpeaker notes that another run speaks for p: which peers share a silence
+// depends on it.
 func (p *peer) noteSpeaker(b *Beat) {
 	if len(p.host.peers) > 1 && p.life != b.life() || p.watched != b.Watched {
 		p.changed = true
 	}
 }
 
+// beatsSeldom reports whether each beat of p is saved.
 func (p *peer) beatsSeldom() bool {
 	return p.interval > seldom || p.interval == 0 && p.terms.DeadAfter > 4*seldom
 }
@@ -233,8 +248,9 @@ func ahead(total uint64) uint64 {
 	return (total + block - 1) / block * block
 }
 
-// Pace returns how often to note for how long was listened: nobody's silence
-// loses more than a hundredth of what was left of it.
+// Pace returns how often to save for how long the tracker has listened, from
+// shortestPace to LongestPace: after a crash no silence has lost more than a
+// hundredth of what was left of it.
 func (t *Tracker) Pace() time.Duration {
 	for class, count := range t.unsaved.late {
 		if count > 0 {
@@ -245,8 +261,8 @@ func (t *Tracker) Pace() time.Duration {
 	return LongestPace
 }
 
-// countLate counts p among those whose silence is running out, or who are yet
-// to be heard by this collector.
+// countLate counts p among the peers whose silence is running out, or that this
+// collector has yet to hear.
 func (t *Tracker) countLate(p *peer) {
 	class := uint8(0)
 	if p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0 {
@@ -258,7 +274,7 @@ func (t *Tracker) countLate(p *peer) {
 	t.recount(p, class)
 }
 
-// recount moves p to another class; 0 stands for who is not late.
+// recount moves p to another class; 0 stands for a peer that is not late.
 func (t *Tracker) recount(p *peer, class uint8) {
 	if p.late > 0 {
 		t.unsaved.late[p.late]--

@@ -194,6 +194,7 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 	}
 	r := newRig(t, func(o *Options) { *o = opts })
 	told := make(map[ID]State) // what a listener to the transitions believes
+	r.fixed = true
 	r.checked, r.hook = true, func(_ Fate, transitions []Transition) { listen(told, transitions) }
 	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
 	var at time.Duration

@@ -10,10 +10,10 @@ import (
 // another one has taken after single beats.
 const maxReplaced = 256
 
-// vacancies are the nameless peers of each source whose place the next
-// unknown pid of their address may take, so that a client without a name
-// leaves no ghost when it is restarted, and a job that beats once in each run
-// is one peer. Who ended first goes first.
+// vacancies are the nameless peers of each source whose place the next unknown pid
+// of their address may take: a client without a name leaves no ghost when it is
+// restarted, and a job that beats once in each run is one peer. The one that ended
+// first is the first. No queue is empty.
 type vacancies map[string]*list.List
 
 func (v vacancies) add(p *peer) {
@@ -49,9 +49,9 @@ func (v vacancies) first(source string) *peer {
 	return queue.Front().Value.(*peer)
 }
 
-// A replaced is a process without a name whose place another one has taken
-// after it was heard over one connection only. Until its silence would be its
-// death it may still prove that both are peers.
+// A replaced is a process without a name whose place another one has taken after it
+// was heard over one connection only. Until its silence would be its death it may
+// still prove that both are peers.
 type replaced struct {
 	pid    uint32
 	heard  time.Duration
@@ -59,8 +59,8 @@ type replaced struct {
 	deadV  time.Duration
 }
 
-// visit notes whether p is known by no more than one visit: all that was heard
-// of it, a process without a name, came over one short connection.
+// noteVisit notes whether p is known by one short connection only: all that was
+// heard of it, a process without a name, came over that.
 func (t *Tracker) noteVisit(p *peer, o *process, b *Beat, anew bool) {
 	lone := p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
@@ -91,8 +91,8 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// succeed lets p, of which one visit is known, go on with the next process.
-// Its series goes on: last_pid tells the process.
+// continueAs lets p, of which one short connection is known, go on with the next
+// process. Its series goes on: last_pid tells the process.
 func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	past := p.editPast()
 	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return r.pid == id.PID || t.expired(p, r, verdict) })
@@ -116,8 +116,8 @@ func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	return true
 }
 
-// replace lets p go on under another id. Its old series ends with a last
-// word. Whoever was connected to the collector before may merely be slower to come
+// replace lets p go on under another id. Its old series ends with a last point. A
+// process that was connected to the collector before may merely be slower to come
 // back than the one that takes its place, so it is remembered.
 func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
@@ -133,10 +133,10 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.peers[id] = p
 }
 
-// separate returns the peer that b is about, which names a process whose place
-// in p another one has taken: both are peers. One that is not remembered takes
-// the place again, and so does any if there is no room. It returns nil for an end
-// that has none.
+// separate returns the peer that b is about, which names a process whose place in p
+// another one has taken: now both are peers. One that is not remembered takes the
+// place again, and so does any if there is no room. It returns nil for an end for
+// which there is none.
 func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
 	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
@@ -162,7 +162,7 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	return p
 }
 
-// splitOff makes a peer of the process that holds the place of p.
+// splitOff makes a peer of its own of the process that holds the place of p.
 func (t *Tracker) splitOff(p *peer, now time.Time) {
 	id := ID{Source: p.id.Source, PID: p.ident.PID}
 	delete(t.peers, id)

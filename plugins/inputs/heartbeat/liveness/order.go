@@ -75,8 +75,8 @@ func (r *runs) numbered() (all []Run) {
 	return all
 }
 
-// A proof is what is kept of a peer so that nobody else can speak for it. It is
-// apart because most peers are neither signed nor beat over a Unix socket.
+// A proof is what is kept of a peer so that nothing else can speak for it. It is
+// kept apart because most peers are neither signed nor beat over a Unix socket.
 type proof struct {
 	runs  []SignedRun // the one that spoke last is the first
 	floor int64       // the latest SentMS of the runs that were forgotten; 0 for none
@@ -198,8 +198,8 @@ func (t *Tracker) old(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
 }
 
-// Foreign reports whether a peer belongs to another user than the one that
-// speaks for it. Until it has left, only root may take it over.
+// Foreign reports whether the peer of b belongs to another user than the one that b
+// comes from. Until it has left, only root may take it over.
 func (t *Tracker) Foreign(b *Beat) bool {
 	if b.User == 0 {
 		return false
@@ -209,8 +209,8 @@ func (t *Tracker) Foreign(b *Beat) bool {
 	return owner != 0 && owner != b.User && p.state != Left
 }
 
-// own lets a peer belong to the user that speaks for it, if that is a common one
-// who may.
+// setOwner lets p belong to the user that speaks for it. Root owns nothing: it may
+// speak for all.
 func (p *peer) setOwner(user uint32) {
 	if user != 0 && p.proven().owner != user {
 		p.prove().owner = user

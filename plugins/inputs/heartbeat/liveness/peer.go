@@ -13,78 +13,86 @@ const (
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is all that is known of one peer. Times are since the tracker's
-// epoch, or on the verdict clock where their name ends in V. What every beat
-// needs stands here, what most peers never need in their past.
+// A peer is all that is known of one peer. What every beat needs is here, what most
+// peers never need is in their past.
 type peer struct {
 	id        ID
-	index     int32 // in Tracker.order; -1 once it is forgotten
-	hostIndex int32 // in host.peers
-	host      *host
-	terms     *Terms
+	index     int32      // in Tracker.order; -1 once it is forgotten, and then for good
+	hostIndex int32      // in host.peers
+	host      *host      // of id.Source; never nil
+	terms     *Terms     // never nil
 	addr      netip.Addr // of its process
-	labels    []Label    // never written to, only replaced
+	labels    []Label    // never written to, only replaced: views share them
 
-	state     State
-	reason    Reason
-	told      State // which may be older than state
-	untold    bool  // it stands in Tracker.untold
-	expected  bool  // it stands for whom the operator expects
-	lone      bool  // one process, nameless, was heard over one short connection or by one datagram
+	state  State
+	reason Reason // isolated only in Unknown, and only during isolation
+	// told is the state that was reported last. It differs from state only while the
+	// peer is untold: in Tracker.untold, once.
+	told      State
+	untold    bool
+	expected  bool  // a placeholder: it has never beaten, only the operator names it
+	lone      bool  // nameless, and all that was heard of its process came over one short connection or in one datagram
 	here      uint8 // beats that this collector has heard, up to fewBeats
-	shift     uint8 // of peer.total
-	changed   bool  // so is its record; touch is yet to be called
-	listed    bool  // in unsaved.peers
-	late      uint8 // its class in unsaved.late; 0 if it is not
+	shift     uint8 // of total
+	changed   bool  // its record has, and touch is yet to be called; set only while a call runs
+	listed    bool  // in unsaved.peers, once
+	late      uint8 // its class in unsaved.late; 0 if it is not late
 	health    Health
-	since     time.Duration
-	sinceV    time.Duration
-	sinceUTC  int64 // unix ns
-	toldSince time.Duration
+	since     time.Duration // of state
+	sinceV    time.Duration // likewise, but later after a lastExpected peer was kept
+	sinceUTC  int64         // likewise, unix ns, by the clock of then
+	toldSince time.Duration // of told
 
-	process        // the process that holds its place
-	dueTick uint64 // the tick that last found it past its deadline
+	process        // the one that holds its place; its former ones are in past
+	dueTick uint64 // the last tick that found it past its deadline; <= Tracker.ticks
 
 	runs  runs
-	proof *proof // nil for most
+	proof *proof // nil for most: neither signed, nor of a user
 	rate  rate
-	stamp int64 // unix ms of the last statement about it
-	beats uint64
+	stamp int64  // unix ms of the last statement about it, which the next one exceeds
+	beats uint64 // in all, those to other collectors included
 	trail Trail
 
-	*past // never nil
+	*past // never nil; noPast until there is one
 }
 
-// A past is what has gone wrong with a peer, was announced or doubted. It is
-// apart because few have one: that saves a third of the memory of the others.
+// A past is what has gone wrong with a peer, was announced or doubted. Few peers
+// have one: keeping it apart saves a third of the memory of the others.
 type past struct {
-	held       time.Duration // for how long other collectors have held its silence
+	held       time.Duration // for how long collectors before this one have held its silence
 	heldPartly time.Duration // of that, while only a part of the hosts was silent
-	spared     time.Duration // for how long its silence was held and prolonged for it in all
+	spared     time.Duration // for how long its silence was held, and prolonged for it, in all; 0 once it is heard
 
-	windowV   time.Duration // when it promised to be back; 0 if it did not
-	windowBy  string        // the life of the sender that promised so for itself
-	shared    bool          // that sender beat for the host, too
-	postponed bool          // the end of the window was put off
+	// The window in which it has promised to be back: it ends at windowV > 0, or
+	// there is none. windowBy is the life of the sender that promised so for itself,
+	// and empty if the promise was made by hand, or if there is no window.
+	windowV   time.Duration
+	windowBy  string
+	shared    bool // that sender also beat for the host
+	postponed bool // its end was put off, which is done once
 
-	untoldEnds   uint8     // of it in Tracker.endings
-	formers      []*former // processes whose place was taken
-	replaced     []replaced
+	// formers are processes whose place was taken, at most maxFormers. A nameless
+	// peer has none: a process with another pid has another name. It has replaced
+	// ones instead, at most maxReplaced.
+	formers    []*former
+	replaced   []replaced
+	untoldEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
+
 	hasExitCode  bool
 	exitCode     int64
 	conflictTold time.Duration
 
 	deadFor     time.Duration // in all deaths before this one
 	changes     [flapChanges]time.Duration
-	changeCount int
-	vacancy     *list.Element // in the queue of those whose place may be taken, or nil
+	changeCount int           // into or out of dead; changes[changeCount%flapChanges] is the oldest kept
+	vacancy     *list.Element // in the queue of its source in Tracker.vacant; nil if its place is not vacant
 	Mishaps
 }
 
-// noPast is the past of all who have none. It is only read.
+// noPast is the past of all peers that have none. It is never written to.
 var noPast past
 
-// remember returns the past of p to write to it.
+// editPast returns the past of p to write to it.
 func (p *peer) editPast() *past {
 	if p.past == &noPast {
 		p.past = new(past)
@@ -94,6 +102,7 @@ func (p *peer) editPast() *past {
 
 func (p *peer) counters() Counters { return Counters{p.beats, p.Mishaps} }
 
+// setWindow opens the window of p, moves its end, or with 0 and "" closes it.
 func (p *peer) setWindow(until time.Duration, by string) {
 	if p.windowV != until || p.windowBy != by {
 		past := p.editPast()
@@ -110,6 +119,7 @@ func (p *peer) setExit(code int64, has bool) {
 	}
 }
 
+// forgetHold forgets that the silence of p was held: it is over.
 func (p *peer) forgetHold() {
 	if p.held > 0 || p.spared > 0 {
 		past := p.editPast()
@@ -120,13 +130,14 @@ func (p *peer) forgetHold() {
 // unknown reports whether p is unknown for that reason.
 func (p *peer) unknown(reason Reason) bool { return p.state == Unknown && p.reason == reason }
 
-// noteChange remembers a change into or out of dead.
+// noteChange notes a change into or out of dead.
 func (p *peer) noteChange(at time.Duration) {
 	past := p.editPast()
 	past.changes[past.changeCount%flapChanges] = at
 	past.changeCount++
 }
 
+// flapping reports whether p changes into and out of dead too often.
 func (p *peer) flapping(at time.Duration) bool {
 	oldest := p.changes[p.changeCount%flapChanges]
 	return p.changeCount >= flapChanges && at-oldest <= flapTime
@@ -166,7 +177,7 @@ type speaker struct {
 	sinceV, heardV time.Duration // that and its latest one
 }
 
-// hear notes that a life of a sender, if it is told, beats for h. It reports
+// hear notes that a life of a sender, if the beat names it, beats for h. It reports
 // whether that is news.
 func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
 	s := &h.speakers
@@ -189,6 +200,7 @@ func (h *host) hears(life string) bool {
 	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
 }
 
+// silent reports whether h is counted as silent.
 func (h *host) silent() bool { return h.silence > 0 }
 
 // joinHost puts p among the peers of its host.
@@ -232,8 +244,8 @@ func (t *Tracker) leaveHost(p *peer) {
 	t.hosts = t.hosts[:last]
 }
 
-// follows tells whether p is a service for all processes of which a sender of
-// its host speaks: they share their silence.
+// follows reports whether p is a service and one sender of its host beats for it:
+// they share their silence. All its processes that live have to follow.
 func (p *peer) follows() bool {
 	own := p.host.own
 	if own == nil || own == p || !p.host.hears(p.life) {
@@ -247,12 +259,12 @@ func (p *peer) follows() bool {
 	return true
 }
 
-// heardAfter tells whether p was heard when other should have been.
+// heardAfter reports whether p was heard when other should have been.
 func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
 
-// waits tells whether the silence of p is that of its host, which is judged
-// instead. A service that is silent while its host goes on to speak has a
-// silence of its own.
+// waits reports whether the silence of p is that of its host, which is judged
+// instead: a dead host is one alarm, not fifty. A service that is silent while its
+// host goes on has a silence of its own.
 func (p *peer) waits() bool {
 	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
 }
@@ -270,8 +282,8 @@ func (t *Tracker) wakeWaiting(own *peer) {
 	}
 }
 
-// lead lets the services of a host follow what has become of it. Who buries a
-// dead host buries its dead with it.
+// leadServices lets the services of a host follow what has become of it. A goodbye
+// for a dead host retires its dead services too.
 func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
 	retired := before == Dead && own.state == Left
 	for _, p := range own.host.peers {
@@ -293,13 +305,13 @@ func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
 	}
 }
 
-// follow lets p become what its host is.
+// followHost lets p become what its host is.
 func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	p.setWindow(own.windowV, own.windowBy)
 	t.become(p, state, ReasonHost, now)
 }
 
-// led returns what becomes of p now that own, its host, is what it is. When a
+// afterHost returns what becomes of p now that own, its host, is what it is. When a
 // host is heard again its services are not alive before they are heard too.
 func (p *peer) afterHost(own *peer) (State, bool) {
 	withHost := p.unknown(ReasonHost)

@@ -10,35 +10,39 @@ import (
 const maxFormers = 8
 
 // A process is one process of a peer, with all that its beats say of it and all
-// that its connections tell. Nothing of that is ever believed of another
-// process, though both have one name.
+// that its connections show. Nothing of that is ever believed of another process,
+// though both have one name: the silence, the interval and the end of each are its
+// own (docs/decisions/0017).
 type process struct {
 	ident    Process
-	life     string        // of the sender that beats for it
+	life     string        // of the sender that beats for it; empty if it names none
 	interval time.Duration // as declared; 0 if not
 	margin   time.Duration // likewise
-	schedule schedule
+	schedule schedule      // of that interval
 	heard    time.Duration // last beat
-	heardV   time.Duration
-	suspectV time.Duration // when silence makes it suspect
+	heardV   time.Duration // <= tickV + maxTick
+	suspectV time.Duration // when silence makes it suspect; <= deadV
 	deadV    time.Duration // when silence makes it dead
 	evidence Reason        // of its silence
-	watched  bool          // its connection proves nothing about it
-	extended bool          // its silence has outlived a collector
+	watched  bool          // from outside: the end of its connection proves nothing about it
+	extended bool          // its silence has outlived a collector, and got one interval more for that
 	connless bool          // its latest beat came over no connection
 	lostLong bool          // a long connection has ended since its latest beat
-	cutLong  bool          // likewise, and we have ended it
-	links    *link         // the connections over which it beats that have not ended, the latest first
-	loss     *loss         // how it was last lost; nil once it is heard again
+	cutLong  bool          // likewise, and the collector has ended it
+	links    *link         // the connections over which it beats, the latest first: at most maxLinks, each once
+	loss     *loss         // how it fell silent, if that says more than its silence: loss.evidence == evidence
 }
 
-// An other is a process that held the place of its peer before.
+// A former is a process that held the place of its peer before. It lives on if it
+// beats, has a connection or is presumed to; one that has ended does neither beat
+// nor is presumed to live, and is remembered so that a second report of its end is
+// none.
 type former struct {
 	process
 	replaced time.Duration // when another one took the place
 	beatsOn  bool          // it has beaten since
-	presumed bool          // its watcher, which has no connection or has lost it with another collector, has not said that it ended
-	ended    Reason        // how, if that was told
+	presumed bool          // its watcher, which has no connection or has lost it with another collector, has not reported its end
+	ended    Reason        // how, if that was reported; ReasonNone while it lives
 }
 
 // is reports whether b is about the process o. A sender that beats for itself is
@@ -58,8 +62,8 @@ func (o *process) is(b *Beat) bool {
 	return !reborn || o.watched || b.Watched
 }
 
-// bySame reports whether b comes from who has beaten for o: of two processes
-// that one sender names in turn only the latter lives.
+// bySame reports whether b comes from the sender that has beaten for o: of two
+// processes that one sender names in turn only the latter lives.
 func (o *process) bySame(b *Beat) bool {
 	if o.life != "" || b.life() != "" {
 		return o.life == b.life()
@@ -67,8 +71,8 @@ func (o *process) bySame(b *Beat) bool {
 	return o.over(b.Conn) != nil
 }
 
-// lives reports whether an other lives beside the one that holds the place: it
-// beats, or its connection stands, or nothing has been said of its end.
+// lives reports whether a former process lives beside the one that holds the place:
+// it beats, or has a connection, or nothing was said of its end.
 func (o *former) lives() bool { return o.beatsOn || o.presumed || o.links != nil }
 
 // span is within how long a process that lives is expected to beat: it has
@@ -142,8 +146,8 @@ func (p *peer) deadlineV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.deadV })
 }
 
-// displace lets the process of b take the place of the one that holds it,
-// which is remembered. What was learnt of the schedule holds for the new one.
+// takePlace lets the process of b take the place of the one that holds it, which is
+// remembered. What was learnt of the schedule holds for the new one.
 func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	old := t.asFormer(p, at)
 	gone := old.ended != ReasonNone || old.bySame(b) || old.ident.rebooted(b.Process)
@@ -162,7 +166,7 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	}
 }
 
-// asFormer returns the process that holds the place of p as an other. If p has
+// asFormer returns the process that holds the place of p as a former one. If p has
 // ended, so has it.
 func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
 	o := &former{process: p.process, replaced: at}
@@ -172,8 +176,8 @@ func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
 	return o
 }
 
-// remember adds o to the others of p, in place of one that does not live or
-// else of the one replaced first.
+// addFormer adds o to the formers of p, in place of one that does not live or else
+// of the one replaced first.
 func (t *Tracker) addFormer(p *peer, o *former) {
 	past := p.editPast()
 	if len(past.formers) == maxFormers {
@@ -184,8 +188,8 @@ func (t *Tracker) addFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// addEnded adds to the others of p one that was not known before it ended, if
-// none has to be forgotten that lives.
+// addEnded adds to the formers of p one that was not known before it ended, if none
+// that lives has to be forgotten for it.
 func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 	dead := func(o *former) bool { return !o.lives() }
 	if p.id.Nameless() { // another pid has another name
@@ -196,7 +200,7 @@ func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 	}
 }
 
-// dismiss forgets an other, which has ended.
+// forgetFormer forgets a former process, which has ended.
 func (t *Tracker) forgetFormer(p *peer, o *former) {
 	t.unlink(&o.process)
 	t.clearLoss(&o.process)
@@ -205,7 +209,7 @@ func (t *Tracker) forgetFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// retakePlace lets an other have the place of p again.
+// retakePlace lets a former process have the place of p again.
 func (t *Tracker) retakePlace(p *peer, o *former) {
 	holder := t.asFormer(p, o.replaced)
 	p.process = o.process
@@ -214,8 +218,8 @@ func (t *Tracker) retakePlace(p *peer, o *former) {
 	p.changed = true
 }
 
-// promote gives the place of p, whose holder has ended, to the other that was
-// heard last of those that live.
+// promote gives the place of p, whose holder has ended, to the former process that
+// was heard last of those that live.
 func (t *Tracker) promote(p *peer, ended Reason) {
 	var next *former
 	for o := range p.living {
@@ -251,7 +255,7 @@ func (o *process) over(conn ConnID) *link {
 	return nil
 }
 
-// holder returns the process whose link l is.
+// holder returns the process that has the link l.
 func (p *peer) holder(l *link) *process {
 	for _, o := range p.formers {
 		if o.over(l.conn) == l {
@@ -261,7 +265,7 @@ func (p *peer) holder(l *link) *process {
 	return &p.process
 }
 
-// onLong reports whether a long connection of p stands.
+// onLong reports whether p has a long connection.
 func (p *peer) onLong() bool {
 	for l := p.links; l != nil; l = l.more {
 		if l.long {
@@ -271,7 +275,7 @@ func (p *peer) onLong() bool {
 	return false
 }
 
-// connected reports whether a connection stands over which p beats.
+// connected reports whether p has a connection.
 func (p *peer) connected() bool {
 	for o := range p.processes {
 		if o.links != nil {

@@ -14,6 +14,7 @@ import (
 // A chance is a peer, a way to it and options, drawn at random.
 type chance struct {
 	opts     Options
+	fixed    bool          // see rig
 	interval time.Duration // 0 if not declared
 	every    time.Duration // between beats
 	jitter   time.Duration
@@ -35,7 +36,7 @@ func drawChance(rnd *rand.Rand) *chance {
 	c.jitter = time.Duration(2 * rnd.Float64() * rnd.Float64() * rnd.Float64() * float64(c.every))
 	o := &c.opts
 	o.Margin = MarginOf(1 + rnd.IntN(5))
-	o.Adaptive = rnd.IntN(2) == 0
+	c.fixed = rnd.IntN(2) == 0
 	o.DeadAfter = time.Duration(2+rnd.IntN(10)) * time.Second
 	o.Fixed = rnd.IntN(8) == 0
 	if rnd.IntN(4) == 0 {
@@ -82,6 +83,7 @@ func TestNoDeathBeforeItsPromise(t *testing.T) {
 
 func newWatcher(t *testing.T, c *chance, name string) *watcher {
 	w := &watcher{rig: newRig(t, func(o *Options) { *o = c.opts }), name: name, c: c}
+	w.fixed = c.fixed
 	w.checked, w.hook = true, func(_ Fate, transitions []Transition) { w.listen(transitions) }
 	return w
 }
@@ -148,7 +150,7 @@ func (w *watcher) bounds() {
 	terms, silence := &w.c.opts.Terms, w.promised
 	least := terms.silence(w.c.interval, 0, nil, 0).Dead
 	most := least
-	if w.c.interval > 0 && w.c.opts.Adaptive && !terms.Fixed {
+	if w.c.interval > 0 && !w.c.fixed && !terms.Fixed {
 		interval := w.c.interval
 		longest := interval + interval/maxDrift
 		most = longest + maxLead*interval + maxStretch*(longest*time.Duration(terms.Margin)/marginUnit+1)

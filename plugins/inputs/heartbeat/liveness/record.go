@@ -6,9 +6,10 @@ import (
 	"time"
 )
 
-// A Record is what of one peer outlives the collector. It holds spans instead
-// of instants of the verdict clock, so that another collector can go on from
-// it at any time.
+// A Record is what of one peer outlives the collector. It holds spans instead of
+// times on the verdict clock, so that another collector can go on from it at any
+// time. What a state file holds of it never changes its meaning
+// (docs/decisions/0020).
 type Record struct {
 	ID     ID
 	Addr   netip.Addr
@@ -169,13 +170,14 @@ func (p *peer) speakers() (all []Speaker) {
 	return all
 }
 
-// Restore takes in what another collector has recorded of a peer at the time
-// saved. What has become of it is no event: who was dead or had left still is,
-// and who was well still is unless its silence, the pause included, is now too
-// long. Its silence goes on where it was; the pause does not count, and once
-// per silence it gets an interval more, because its sender has to find us. Of a
-// peer that was heard already only the totals and a promise are taken. The
-// transitions are those of placeholders that nobody needs any more.
+// Restore takes in what another collector has recorded of a peer at the time saved.
+// What has become of the peer is no event: one that was dead or had left still is,
+// and one that was well still is unless its silence, the pause included, is now too
+// long. Its silence goes on where it was; the pause does not count, and once per
+// silence it gets an interval more, because its sender has to find us. Of a peer
+// that was heard already only the totals and a promise are taken. The transitions
+// are those of placeholders that are not needed any more. r is not kept, but the
+// labels and texts in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	p := t.peers[r.ID]
@@ -240,8 +242,8 @@ func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
 // longAgo is longer than anybody pauses or promises.
 const longAgo = 10 * 365 * 24 * time.Hour
 
-// pauseSince returns how long nobody listened. A clock that was set since tells
-// nothing of it.
+// pauseSince returns how long no collector listened. A clock that was set meanwhile
+// says nothing of it.
 func pauseSince(saved, now time.Time) time.Duration {
 	if pause := now.Sub(saved); pause > 0 && pause < longAgo {
 		return pause

@@ -23,6 +23,7 @@ type rig struct {
 	senders []*sender
 	told    []said
 	checked bool
+	fixed   bool                     // beats declare the margin of the options, so that lateness does not stretch it
 	hook    func(Fate, []Transition) // sees what is told; may be nil
 }
 
@@ -49,8 +50,8 @@ const slack = 3 * TickInterval
 
 func defaults() Options {
 	return Options{
-		Terms:    Terms{DeadAfter: 210 * time.Second, Margin: MarginOf(3), Grace: 5 * time.Second, ForgetDead: 72 * time.Hour},
-		Adaptive: true, MinSilence: MinSilence, ForgetLeft: time.Hour,
+		Terms:      Terms{DeadAfter: 210 * time.Second, Margin: MarginOf(3), Grace: 5 * time.Second, ForgetDead: 72 * time.Hour},
+		MinSilence: MinSilence, ForgetLeft: time.Hour,
 		IsolationPercent: 30, IsolationHold: time.Minute,
 		MaxPeers: 1000, MaxBeatsPerSecond: 10,
 	}
@@ -95,6 +96,9 @@ func (r *rig) hearOf(fate Fate, transitions []Transition) {
 }
 
 func (r *rig) observe(b Beat) Outcome {
+	if r.fixed && b.Margin == 0 && b.Interval > 0 {
+		b.Margin = r.opts.margin(b.Interval)
+	}
 	out := r.tracker.Observe(r.now, &b)
 	r.hearOf(out.Fate, out.Transitions)
 	return out

@@ -139,8 +139,8 @@ func (s *scenario) option(name, value string) {
 		s.opts.IsolationPercent = int(number)
 	case "isolation_hold":
 		s.opts.IsolationHold = span
-	case "detector":
-		s.opts.Adaptive = value == "adaptive"
+	case "margin":
+		s.fixed = value == "fixed"
 	case "rule":
 		s.rule(value)
 	case "max_peers":

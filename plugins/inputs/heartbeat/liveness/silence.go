@@ -41,16 +41,16 @@ type Silence struct {
 	Rule    string        // what set it
 }
 
-// SilenceFor returns what would be allowed to whom b is about, if it were its
-// first beat.
+// SilenceFor returns the silence that would be allowed to the peer of b, if this
+// were its first beat.
 func (t *Tracker) SilenceFor(b *Beat) Silence {
 	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
 }
 
-// silence returns what is allowed to o, a process of p.
+// silence returns the silence that is allowed to o, a process of p.
 func (t *Tracker) silence(p *peer, o *process) Silence {
 	var learnt *schedule
-	if t.opts.Adaptive && o.schedule.interval > 0 {
+	if o.schedule.interval > 0 {
 		learnt = &o.schedule
 	}
 	return p.terms.silence(o.interval, o.margin, learnt, o.heard).atLeast(t.opts.MinSilence, o.interval)

@@ -48,13 +48,13 @@ func newStorm(t *testing.T, seed uint64) *storm {
 		o.Margin = MarginOf(1 + rnd.IntN(3))
 		o.Grace = time.Duration(rnd.IntN(5)) * time.Second
 		o.IsolationHold = 10 * time.Second
-		o.Adaptive = rnd.IntN(2) == 0
 		o.MaxPeers = 20 + rnd.IntN(60)
 		if rnd.IntN(4) == 0 {
 			o.IsolationPercent = 0
 		}
 		o.Ask = func(conn ConnID) (Path, netip.Addr) { return Path(conn % 3), addrOf(conn) }
 	})
+	s.fixed = rnd.IntN(2) == 0
 	s.checked, s.hook = true, func(_ Fate, transitions []Transition) { s.listen(transitions) }
 	return s
 }

@@ -28,22 +28,22 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 	return t.out
 }
 
-// lost returns for how long the collector has not listened since the last
-// tick; it is not positive if it has. The wall clock tells what the other one
-// hides: on Linux that stands still while the machine is suspended.
+// lost returns for how long the collector has not listened since the last tick; it
+// is not positive if it has. The wall clock shows what the other one hides: on Linux
+// CLOCK_MONOTONIC stops while the machine is suspended.
 func (t *Tracker) lost(now time.Time) time.Duration {
 	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }
 
-// An untoldEnding is to be told at the next tick: as many of a peer as processes of
-// it are remembered, so that nobody floods the outputs.
+// An untoldEnding is to be reported at the next tick: as many of a peer as processes
+// of it are remembered, so that none floods the outputs.
 type untoldEnding struct {
 	peer   *peer
 	ending Ending
 }
 
-// tellUntold tells what became of peers that send too much: once a tick at
-// the most, so that nobody floods the outputs.
+// tellUntold reports what became of peers that send too much: once a tick at the
+// most, so that none floods the outputs.
 func (t *Tracker) tellUntold(now time.Time) {
 	for _, e := range t.endings {
 		e.peer.editPast().untoldEnds = 0
@@ -61,8 +61,9 @@ func (t *Tracker) tellUntold(now time.Time) {
 	t.untold = t.untold[:0]
 }
 
-// sweep looks at every peer whose time has come, at hosts before those who may
-// follow them.
+// sweep looks at every peer whose time has come, at hosts before the services that
+// may follow them. It scans the wakes, which lie together in memory: that costs less
+// than a heap, which every beat would have to mend.
 func (t *Tracker) sweep(now time.Time) {
 	t.earliest = never
 	t.due = t.due[:0]
@@ -183,7 +184,7 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 	return true
 }
 
-// lookAtFormers tells the end of each process of p that has been silent for too
+// lookAtFormers reports the end of each process of p that has been silent for too
 // long while another one lives.
 func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
@@ -218,7 +219,7 @@ func (p *peer) nextEndV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtSilence looks at one of whom beats are expected.
+// lookAtSilence looks at a peer that is expected to beat.
 func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 	switch {
 	case p.state == Alive && t.tickV >= p.suspicionV():
@@ -239,7 +240,7 @@ func (t *Tracker) pastDeadline(p *peer) bool {
 	return open && t.tickV >= p.deadlineV()
 }
 
-// lookAtDeath looks at one whose silence has been too long.
+// lookAtDeath looks at a peer whose silence has been too long.
 func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 	proved := p.proves()
 	t.inquire(p, t.tickV)
@@ -257,14 +258,16 @@ func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 	}
 }
 
+// secondTick reports whether the tick before this one has found p past its deadline
+// too.
 func (t *Tracker) secondTick(p *peer) bool {
 	again := p.dueTick == t.ticks-1
 	p.dueTick = t.ticks
 	return again
 }
 
-// end tells that p has ended without a goodbye. Within a window that it or
-// its host asked for, that is what was announced.
+// end takes in that p has ended without a goodbye. Within a window that it or its
+// host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	for o := range p.living { // all of them end with it
 		t.endFormer(o, o.evidence)
@@ -317,8 +320,8 @@ func (t *Tracker) ask(o *process) (best Path, from netip.Addr, asked bool) {
 	return best, from, asked
 }
 
-// wakeWithHost sets when p is to be looked at that waits for its host: when its
-// own silence is over, then when the host is heard or its silence is over too.
+// wakeWithHost sets when to look at p, which waits for its host: when its own
+// silence is over, then when the host is heard or its silence is over too.
 func (t *Tracker) wakeWithHost(p *peer) {
 	wake := p.deadlineV()
 	if wake <= t.tickV {
@@ -341,8 +344,8 @@ func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	t.earliest = min(t.earliest, verdict)
 }
 
-// wakeV returns when time alone may change what is believed of the peer. Who
-// is held is not looked at: the hold ends for all at once.
+// wakeV returns when time alone may change what is believed of the peer. A held one
+// is not looked at: the hold ends for all at once.
 func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():

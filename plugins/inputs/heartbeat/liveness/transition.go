@@ -103,7 +103,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	return v
 }
 
-// runsOut tells whether silence is running that ends in death.
+// runsOut reports whether a silence is running that ends in death.
 func (p *peer) runsOut() bool {
 	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.expected || p.reason == ReasonRestored)
 }
@@ -160,8 +160,8 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 	}
 }
 
-// announceOnce tells the new state of p: at once, or at the next tick if too
-// much is heard from it.
+// announceOnce reports the new state of p: at once, or at the next tick if p sends
+// too much.
 func (t *Tracker) announceOnce(p *peer, now time.Time) {
 	switch {
 	case !t.quiet:
@@ -172,7 +172,7 @@ func (t *Tracker) announceOnce(p *peer, now time.Time) {
 	}
 }
 
-// announce tells the state of p, unless it is the one that was told last.
+// announce reports the state of p, unless it is the one that was reported last.
 func (t *Tracker) announce(p *peer, now time.Time) {
 	if p.told == p.state {
 		return
@@ -185,13 +185,13 @@ func (t *Tracker) announce(p *peer, now time.Time) {
 	t.tell(p, change, now)
 }
 
-// tell adds a transition that concerns p.
+// tell reports a transition that concerns p.
 func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
 	tr.View = t.viewOf(p, now)
 	t.report(p, tr)
 }
 
-// closeSeries tells the last word of the series under which p was known.
+// closeSeries reports the last point of the series under which p was known.
 func (t *Tracker) closeSeries(p *peer, now time.Time) {
 	tr := Transition{View: t.viewOf(p, now), Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}
 	tr.State, tr.Reason = Left, ReasonReplaced
@@ -220,7 +220,7 @@ func (tr *Transition) kind() int {
 	return int(tr.State)
 }
 
-// A Trail tells events of a peer apart between which no numbered beat was heard.
+// A Trail keeps the events of a peer apart between which no numbered beat was heard.
 type Trail struct {
 	Seq    int64              // the number of the last beat before them; 0 if it had none
 	Counts [eventKinds]uint16 // how many there were of each kind

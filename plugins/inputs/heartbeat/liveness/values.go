@@ -19,9 +19,9 @@ type ID struct {
 	PID     uint32 // 0 for a peer that names its service
 }
 
-// NewID returns whom a beat is about. source is its host or else its address;
-// without either a beat is nobody's, and NewID reports false. Of a beat that
-// names no service, pid 0 is the host itself.
+// NewID returns the peer that a beat is about. source is its host or else its
+// address; without either a beat belongs to no peer, and NewID reports false. A beat
+// that names no service is about the host itself if its pid is 0.
 func NewID(source, service string, pid uint32) (ID, bool) {
 	id := ID{Source: source, Service: service}
 	switch {
@@ -34,7 +34,7 @@ func NewID(source, service string, pid uint32) (ID, bool) {
 	return id, source != ""
 }
 
-// Nameless tells whether id is known by its pid only.
+// Nameless reports whether id is known by its pid only.
 func (id ID) Nameless() bool { return id.Service == "" }
 
 // String returns web-1/nginx, or 10.0.0.5/4711 for a nameless peer.
@@ -129,7 +129,8 @@ type Beat struct {
 	Handle      Handle // what the beat before over Conn was given, or none
 }
 
-// life returns LIFE of the run: order is judged within a run, who speaks by this.
+// life returns LIFE of the run. Order is judged within a run, the sender is known by
+// its life.
 func (b *Beat) life() string { return lifeOf(b.Run) }
 
 func lifeOf(run string) string {
@@ -164,7 +165,7 @@ func (s State) String() string {
 	return [...]string{"unknown", "alive", "suspect", "dead", "left"}[s]
 }
 
-// over tells whether nothing is expected of a peer in this state.
+// over reports whether nothing is expected of a peer in this state.
 func (s State) over() bool { return s == Dead || s == Left }
 
 // A Reason is the evidence for a state. The numbers are stored in databases
@@ -214,13 +215,13 @@ func (r Reason) String() string {
 	}[r]
 }
 
-// inferred tells whether a death with this reason was concluded, so that life
+// inferred reports whether a death with this reason was concluded, so that life
 // proves it wrong. What was seen or promised was right at its time.
 func (r Reason) inferred() bool {
 	return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost
 }
 
-// reported tells whether an end with this reason was reported.
+// reported reports whether an end with this reason was reported.
 func (r Reason) reported() bool {
 	return r == ReasonExited || r == ReasonLeaving || r == ReasonFinished
 }
@@ -242,8 +243,8 @@ const (
 // critical, 3 another word. It reports false if the peer has told none.
 func (h Health) Code() (code int64, told bool) { return int64(h) - 1, h != HealthUntold }
 
-// An Event is what a Transition tells. The numbers enter Transition.EventID:
-// they never change.
+// An Event is what a Transition reports. The numbers enter Transition.EventID: they
+// never change.
 type Event uint8
 
 // The events.

@@ -69,7 +69,6 @@ func TestManyDeathsAtOnce(t *testing.T) {
 				return addrOf(conn)
 			}
 			c := newRig(t, func(o *Options) {
-				o.Adaptive = false
 				o.Ask = func(conn ConnID) (Path, netip.Addr) {
 					if conn <= 12 && row.fates[conn-1] == hangs {
 						return PathAnswers, from(conn)
@@ -77,6 +76,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 					return PathIsSilent, from(conn)
 				}
 			})
+			c.fixed = true
 			actors := c.join(10*time.Second, hosts(12)...)
 			for i, a := range actors {
 				a.beat.Conn, a.beat.Watched = ConnID(i+1), false
