@@ -1,3 +1,9 @@
+// A beat. Observe finds the peer that it is about, places it in the order of its run,
+// finds the process that it is about, notes when it came, learns its schedule, and
+// then believes what it says. Whether it is to be believed at all comes first, so that
+// a refused beat changes nothing; what is reported comes last, so that a transition
+// shows the peer as it is after the beat.
+
 package liveness
 
 import (
@@ -74,7 +80,8 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	if host == nil || b.life() == "" {
 		return true
 	}
-	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], func(p *peer) bool { return p.life == b.life() })
+	speaks := func(p *peer) bool { return p.life == b.life() }
+	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
 }
 
 // find returns the peer that b is about: a known one, one whose place it takes, or a

@@ -1,3 +1,10 @@
+// An end: of a connection, which is evidence (ConnEnded), or one that a beat reports,
+// which is a fact (finish). Both concern one process. The peer has ended with the last
+// of its processes; until then the end of one is an event of its own.
+//
+// A goodbye may promise that the peer will be back. That opens a window, in which an
+// end was announced and is no death.
+
 package liveness
 
 import (
@@ -6,13 +13,15 @@ import (
 )
 
 const (
-	// longConn is how far apart two beats over one connection make it a long one.
+	// longConn is how far apart two beats over one connection have to be to make it a
+	// long one: a one-shot that sends twice at once does not.
 	longConn = 100 * time.Millisecond
 	// maxLinks is how many connections of one process are remembered. A sender
 	// has one for each URL, and for a moment one more.
 	maxLinks = 16
 	// resetGrace is how much longer than its interval a peer whose connection was
-	// reset has to dial anew: who cut it may have told only us.
+	// reset has to dial anew: what cut it may have informed only us, so that the
+	// sender notices at its next beat.
 	resetGrace = 2 * time.Second
 )
 

@@ -1,3 +1,7 @@
+// A configuration. Expect names the peers that the operator expects. Until such a
+// peer is heard a placeholder holds its place in lists and series, and is dead when its
+// silence has been too long. And what a mistyped name may have meant.
+
 package liveness
 
 import (

@@ -1,3 +1,9 @@
+// Are the hosts gone, or are we? When too many hosts are silent together, their deaths are
+// held back: probably the collector is cut off. Witnesses refine that. The end of a
+// connection by the other side, and a host whose TCP answers, prove that our network
+// works, so such hosts are never counted as silent; but many of them behind one address
+// that are lost together are one witness: what is between us and them has failed.
+
 package liveness
 
 import (
@@ -12,28 +18,30 @@ const (
 	// a part of them says anything about the collector.
 	leastHosts = 10
 	// totalHold is how many times longer than a partial silence a total one is
-	// held: everybody at once is hardly ever dead.
+	// held: all hosts at once are hardly ever dead.
 	totalHold = 10
 	// longestBonus is the most that silence is prolonged after a hold: TCP and
-	// senders pause between their tries for about as long as the way was cut.
+	// senders pause between their tries for about as long as the path was cut.
 	longestBonus = time.Minute
 )
 
-// An isolation is the suspicion that not the senders are gone, but the
-// collector is cut off: too many hosts are silent together. While it lasts,
-// what silence and lost connections say of anybody is held back.
+// An isolation is the suspicion that not the senders are gone, but the collector is
+// cut off: too many hosts are silent together. While it lasts, what silence and lost
+// connections say of a peer is held back, and the peer is shown as unknown.
 type isolation struct {
-	silent []*host
-	grown  bool // silent has grown since it was weighed
+	silent []*host // each once, at its silence - 1, and with something that lives
+	grown  bool    // silent has grown since it was weighed
 
+	// While on, since <= partial <= tickV. They reach back before New if the silence
+	// was held by collectors before.
 	on      bool
 	since   time.Duration // on the verdict clock
-	partial time.Duration // likewise: when last everybody was silent
-	cohort  time.Duration // who was last heard before is not compared
+	partial time.Duration // likewise: when at least nine tenths were silent last, or since
+	cohort  time.Duration // only hosts heard since then are compared
 }
 
 // weigh begins and ends isolation. It runs at each tick, before any peer is declared
-// dead, and only if something has changed: most ticks cost nothing.
+// dead. Until isolation begins it compares only after another host fell silent.
 func (t *Tracker) weigh(now time.Time) {
 	switch i := &t.isolation; {
 	case t.opts.IsolationPercent == 0:
@@ -225,24 +233,26 @@ func (i *isolation) addSilent(p *peer) {
 }
 
 // crowdSize is how many hosts of one address that are lost together are one
-// witness: what stands between us and them, a proxy or a NAT, speaks for all.
+// witness, not many: what is between us and them, a proxy or a NAT, speaks for all.
 const crowdSize = 10
 
-// A loss is what is known of how a process fell silent, beyond the silence.
+// A loss is what is known of how a process fell silent, beyond the silence. Only
+// that a connection ended or that the process hangs is a loss.
 type loss struct {
-	peer     *peer
+	peer     *peer // whose process has it
 	evidence Reason
-	from     netip.Addr
+	from     netip.Addr    // of its witness
 	at       time.Duration // on the verdict clock
 	deadV    time.Duration // when silence alone would make the process dead
 	crowded  bool          // it is one of a crowd, and proves nothing
 }
 
-// A witness is what all losses of one address say together.
+// A witness is what all losses behind one address say together. It is kept while it
+// has any.
 type witness struct {
-	ends  []*loss            // connections that ended within disconnect_grace, the earliest first
-	hangs map[*loss]struct{} // who hangs now
-	hosts map[*host]int      // losses of each host among both
+	ends  []*loss            // connections that ended within Terms.Grace, the earliest first; in Tracker.ends, too
+	hangs map[*loss]struct{} // of processes that are hung now: no more than are known
+	hosts map[*host]int      // how many of both each host has; > 0
 }
 
 // proves reports whether the way in which p fell silent shows that our network

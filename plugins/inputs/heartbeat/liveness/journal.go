@@ -1,3 +1,9 @@
+// A crash of the collector. A journal saves the records that have changed, and from
+// time to time for how long was listened; After makes of both what Record would have
+// said at the end. While all peers are well that is next to nothing: for a peer that
+// beats more often than seldom, the last record says that all was well, and totals are
+// saved ahead. docs/decisions/0020 has the reasons.
+
 package liveness
 
 import (
@@ -6,25 +12,25 @@ import (
 )
 
 const (
-	// LongestPace is the longest time between two notes of how long was
-	// listened; shortestPace is the shortest.
+	// LongestPace is the longest time between two savings of how long the tracker
+	// has listened; shortestPace is the shortest.
 	LongestPace  = 5 * time.Minute
 	shortestPace = time.Second
-	// paceShare says which part of the silence that is left may be lost if the
-	// collector crashes.
+	// paceShare is the part of the silence that is left that may be lost if the
+	// collector crashes: a hundredth.
 	paceShare = 100
 
-	// seldom is the interval above which each beat is saved. Of a peer that
-	// beats more often a crash costs little.
+	// seldom is the interval above which each beat is saved. For a peer that beats
+	// more often a crash costs little: it is heard again soon.
 	seldom = 3 * time.Minute
 
-	// beatsAhead is by how many beats their total is saved ahead at most, so that
-	// it does not go back when a collector goes on after a crash. For the first
-	// beats that a collector hears it is fewBeats: one that is killed again and
-	// again does not invent many.
+	// beatsAhead is by how many beats their total is saved ahead at most, so that it
+	// does not go back when a collector goes on after a crash: databases take a total
+	// that goes back for a reset. For the first beats that a collector hears it is
+	// fewBeats: one that is killed again and again does not invent many.
 	beatsAhead = 128
 	fewBeats   = 5
-	// mostAhead is the same for what goes wrong, of which there is less.
+	// mostAhead is the same for mishaps, of which there are fewer.
 	mostAhead = 1024
 )
 
@@ -33,9 +39,11 @@ const lateClasses = 33
 
 // unsaved is what has changed since it was last taken.
 type unsaved struct {
-	peers []*peer          // whose record is another one; each once
-	gone  []ID             // under which nobody is known any more
-	late  [lateClasses]int // how many are late, by the class of the silence that was left to them
+	peers []*peer // whose record is another one: those that are listed, each once, some forgotten since
+	gone  []ID    // that led to no peer at some time since; it may be that of a new one
+	// late counts peers by peer.late, the class of the silence that is left: of class
+	// c there are at least 2^(c-1) s, except for the first. Class 0 is not counted.
+	late [lateClasses]int
 }
 
 // Changes are what a saving has to take up, as of one instant. Changes without

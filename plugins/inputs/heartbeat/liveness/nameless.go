@@ -1,3 +1,8 @@
+// Which peer a process without a name continues. A client that names neither a service
+// nor itself is known by its pid, which another one has after a restart. So that it
+// leaves no ghost, the next unknown pid of an address takes the place of a peer that is
+// dead or disconnected, and if both prove to live, they are parted again.
+
 package liveness
 
 import (
@@ -6,8 +11,8 @@ import (
 	"time"
 )
 
-// maxReplaced is how many processes of one address are remembered whose place
-// another one has taken after single beats.
+// maxReplaced is how many processes of one peer are remembered whose place another
+// one has taken after single beats: a cron job each second fills them in four minutes.
 const maxReplaced = 256
 
 // vacancies are the nameless peers of each source whose place the next unknown pid
@@ -153,7 +158,9 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 		return own
 	}
 	t.splitOff(p, now)
-	p.process = process{ident: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
+	p.process = process{
+		ident: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now),
+	}
 	p.runs, p.proof = runs{}, nil
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV

@@ -1,3 +1,7 @@
+// Whether a beat is to be believed: order within a run, replay of signed beats, and
+// the user that a peer belongs to. A beat is refused only if it is proved that it is
+// older than one already heard, or that it may have been said before.
+
 package liveness
 
 import (
@@ -14,17 +18,19 @@ const (
 	late                   // a later one was heard
 )
 
-// maxLost is the most that one gap counts: who skips more does not count.
+// maxLost is the most that one gap counts: a sender that skips more does not count
+// its beats, and would make a total of no use.
 const maxLost = 1 << 20
 
-// A Run is one life of a sender, which numbers its beats.
+// A Run is one life of a sender on one of its ways to us, in which it numbers its
+// beats.
 type Run struct {
 	Name string
 	High int64 // the highest number heard; 0 for a place not taken
 }
 
-// runs remembers the senders that spoke last for a peer. Two are enough for a
-// one-shot beside a daemon: neither makes the other forgotten.
+// runs are those that spoke last for a peer, the latest first, none twice. Two are
+// enough for a one-shot beside a daemon: neither makes the other forgotten.
 type runs [2]Run
 
 // place judges a beat within its run and returns by how many it follows the
@@ -78,15 +84,15 @@ func (r *runs) numbered() (all []Run) {
 // A proof is what is kept of a peer so that nothing else can speak for it. It is
 // kept apart because most peers are neither signed nor beat over a Unix socket.
 type proof struct {
-	runs  []SignedRun // the one that spoke last is the first
-	floor int64       // the latest SentMS of the runs that were forgotten; 0 for none
+	runs  []SignedRun // the latest first, at most maxSignedRuns, none twice
+	floor int64       // the latest SentMS of the runs that were forgotten, unix ms; 0 for none
 	owner uint32      // the user that it belongs to; 0 for none
 }
 
-// noProof is the proof of those that have none. It is only read.
+// noProof is the proof of all peers that have none. It is never written to.
 var noProof proof
 
-// proven returns what is kept of p.
+// proven returns the proof of p, which may be nil, to read it.
 func (p *peer) proven() *proof {
 	if p == nil || p.proof == nil {
 		return &noProof

@@ -1,3 +1,7 @@
+// A peer and its host: what is kept of them, and how the services of a host follow it.
+// A service shares the silence of its host if one sender beats for both. Then the
+// host is judged, and the service with it: one alarm for a dead machine, not fifty.
+
 package liveness
 
 import (
@@ -157,24 +161,27 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 	return time.UnixMilli(stamp)
 }
 
-// A host is all peers of one source.
+// A host is all peers of one source. It has at least one, and is forgotten with the
+// last.
 type host struct {
-	own       *peer // that stands for the host itself, or nil
-	peers     []*peer
-	living    int           // how many of them are neither dead nor left
-	heard     time.Duration // last beat of any of them, since the epoch
-	index     int           // in Tracker.hosts
-	waitedFor bool          // by a service whose own silence is over
-	silence   int           // 1 + index in isolation.silent; 0 if it is not silent
-	speakers  [2]speaker    // whose beats for the host itself were heard last, the latest first
+	own    *peer         // the one for the host itself, which its services follow; nil if there is none
+	peers  []*peer       // each at its hostIndex
+	living int           // how many of them are neither dead nor left
+	heard  time.Duration // last beat of any of them; -never if none was heard
+	index  int           // in Tracker.hosts
+	// waitedFor is set while a service whose own silence is over waits for own.
+	waitedFor bool
+	silence   int        // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
+	speakers  [2]speaker // that beat for the host itself, the latest first; never one life twice
 }
 
-// A speaker is a life of a sender that beats for a host. Two are remembered,
-// enough for a one-shot beside a daemon.
+// A speaker is a life of a sender that beats for a host. Two are remembered, enough
+// for a one-shot beside a daemon.
 type speaker struct {
-	life           string
-	since          int64         // its first beat for the host, unix ns
-	sinceV, heardV time.Duration // that and its latest one
+	life   string        // empty for a place not taken
+	since  int64         // its first beat for the host, unix ns
+	sinceV time.Duration // likewise
+	heardV time.Duration // its latest beat
 }
 
 // hear notes that a life of a sender, if the beat names it, beats for h. It reports

@@ -1,3 +1,8 @@
+// The processes of a peer and their connections. One process holds the place of its
+// peer, as a rule the one heard last that is new; those whose place was taken are
+// remembered, as they may live on beside it: a conflict of two machines, or two runs
+// of one job. Silence is over for the peer when it is over for the last that lives.
+
 package liveness
 
 import (
@@ -235,14 +240,17 @@ func (t *Tracker) promote(p *peer, ended Reason) {
 	p.changed = true
 }
 
-// A link is a connection over which a process of a peer beats.
+// A link is a connection over which a process of a peer beats. It is in two lists:
+// that of its connection, so that the end of it costs no search, and that of its
+// process, where no other one is over the same connection. It is cut from both when
+// the connection ends.
 type link struct {
-	conn       ConnID
-	peer       *peer
+	conn       ConnID        // never 0
+	peer       *peer         // of the process; known
 	from       time.Duration // first beat over it
-	long       bool
-	prev, next *link // in the list of the connection, so that its end costs no search
-	more       *link // in the list of the process
+	long       bool          // a beat came over it at least longConn after the first
+	prev, next *link         // in the list of the connection; prev is nil for Tracker.conns[conn]
+	more       *link         // the one before, in the list of the process
 }
 
 // over returns the link of o over conn, or nil.

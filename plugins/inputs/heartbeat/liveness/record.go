@@ -1,3 +1,8 @@
+// A restart of the collector. Record says what of a peer outlives it, Restore goes on
+// from that. Times become spans on the way, because neither clock of a tracker goes on
+// in the next one. Nothing of a restart is an event: the dead stay dead, and what was
+// well stays well as long as its silence is not too long.
+
 package liveness
 
 import (
@@ -21,7 +26,7 @@ type Record struct {
 	Health   Health
 	Events   Trail
 	Evidence Reason // of a suspicion
-	Expected bool   // nobody yet: only the operator names it
+	Expected bool   // a placeholder: only the operator names it
 	Watched  bool
 	Long     bool // a long connection of it stood, until the collector ended it
 	Lone     bool // all that was heard came over one short connection
@@ -58,7 +63,7 @@ type Record struct {
 	SentMS   int64     // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
 	Owner    uint32    // the user that it belongs to; 0 for none
 	Speaker  string    // the life of the sender that beats for it
-	Speakers []Speaker // of a host: who beats for it, the latest first
+	Speakers []Speaker // of a host: what beats for it, the latest first
 
 	ExitCode    int64
 	HasExitCode bool
@@ -79,7 +84,7 @@ type Other struct {
 	Evidence Reason
 	Insists  bool   // it has beaten since
 	Lives    bool   // as far as is known
-	Ended    Reason // how, if that was told
+	Ended    Reason // how, if that was reported
 }
 
 // A Speaker is the record of a life of a sender that beats for a host.
@@ -239,7 +244,7 @@ func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
 	t.rewake(p)
 }
 
-// longAgo is longer than anybody pauses or promises.
+// longAgo is longer than any pause or promise, and can be added to.
 const longAgo = 10 * 365 * 24 * time.Hour
 
 // pauseSince returns how long no collector listened. A clock that was set meanwhile
@@ -352,7 +357,8 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 		}
 		t.peers[id] = p
 		past := p.editPast()
-		past.replaced = append(past.replaced, replaced{pid: before.PID, heard: p.heard, heardV: t.tickV - before.Used, deadV: t.tickV - before.Used + before.Dead + p.span()})
+		heardV := t.tickV - before.Used
+		past.replaced = append(past.replaced, replaced{before.PID, p.heard, heardV, heardV + before.Dead + p.span()})
 	}
 	if id := (ID{Source: p.id.Source, PID: p.ident.PID}); p.id.Nameless() && p.ident.PID != 0 && t.peers[id] == nil {
 		t.peers[id] = p

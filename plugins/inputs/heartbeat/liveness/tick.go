@@ -1,3 +1,7 @@
+// A tick. What time alone changes: silence becomes suspicion and then death, promises
+// end, and what is over is forgotten. A tick looks only at the peers whose wake has
+// come; whatever changes a deadline has to set the wake anew (rewake).
+
 package liveness
 
 import (
@@ -62,8 +66,8 @@ func (t *Tracker) tellUntold(now time.Time) {
 }
 
 // sweep looks at every peer whose time has come, at hosts before the services that
-// may follow them. It scans the wakes, which lie together in memory: that costs less
-// than a heap, which every beat would have to mend.
+// may follow them. Most ticks are
+// before the earliest wake, and scan nothing.
 func (t *Tracker) sweep(now time.Time) {
 	t.earliest = never
 	t.due = t.due[:0]
@@ -358,8 +362,9 @@ func (p *peer) wakeV(o *Options) time.Duration {
 	return p.forgetV(o)
 }
 
-// forgetV returns when a peer that has ended is forgotten. A promise to be
-// back keeps it.
+// forgetV returns when a peer that has ended is forgotten, or never. A promise to be
+// back keeps it, and so do three of its intervals: a dead job that runs daily is
+// still known when it should have run again.
 func (p *peer) forgetV(o *Options) time.Duration {
 	var keep time.Duration
 	switch {

@@ -1,3 +1,7 @@
+// What comes out of a tracker: views of peers and transitions. A state changes in
+// become, and is reported through announce, which reports no state twice; each report
+// has an id, so that several collectors can report the same event as one.
+
 package liveness
 
 import (
@@ -35,7 +39,7 @@ type Ending struct {
 	HasExitCode bool
 }
 
-// A View is what is known of a peer at one instant.
+// A View is what is known of a peer at one instant. It may be kept.
 type View struct {
 	ID     ID
 	At     time.Time // the stamp for its metrics; grows by at least 1 ms
@@ -53,7 +57,7 @@ type View struct {
 	DeadAfter time.Duration // of silence it would be dead
 	Deadline  time.Duration // of silence left until death; 0 if none is running
 	Suspicion float64       // 0 while a beat is not due, 1 at death
-	Connected bool          // a connection over which it beats still stands
+	Connected bool          // it has a connection over which it beats
 	Flapping  bool
 
 	ExitCode    int64
@@ -121,7 +125,9 @@ func (p *peer) suspicion(verdict time.Duration) float64 {
 	return float64(verdict-due) / float64(dead-due)
 }
 
-// become is the only place where a state changes.
+// become changes the state of p. No state changes anywhere else, except in Restore,
+// of which nothing is reported. What follows from it is done here: the services of a
+// host follow, and a dead nameless peer is vacant.
 func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	if p.state == state {
 		return
@@ -144,7 +150,7 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 }
 
-// put counts p in another state.
+// put counts p in another state. A host on which nothing lives is not silent.
 func (t *Tracker) put(p *peer, state State, reason Reason) {
 	t.counts[p.state]--
 	t.counts[state]++
@@ -198,7 +204,7 @@ func (t *Tracker) closeSeries(p *peer, now time.Time) {
 	t.report(p, tr)
 }
 
-// report adds tr, which is complete but for its id.
+// report adds tr, which is complete but for its id, to what the call returns.
 func (t *Tracker) report(p *peer, tr Transition) {
 	tr.EventID = p.nextEventID(&tr)
 	t.touch(p)
@@ -246,7 +252,8 @@ func (p *peer) nextEventID(tr *Transition) int64 {
 	return int64(id % (1 << 53))
 }
 
-// A digest is a hash by FNV-1a, 64 bits.
+// A digest is a hash by FNV-1a, 64 bits. It is the same on every machine and in every
+// version, which hash/maphash is not, and needs no allocation, which hash/fnv does.
 type digest uint64
 
 const newDigest digest = 14695981039346656037

@@ -1,3 +1,6 @@
+// What goes into a tracker, and is compared there: names of peers and processes,
+// beats, states and reasons. They are plain values that may be copied and kept.
+
 package liveness
 
 import (
@@ -10,9 +13,9 @@ import (
 // HostService is the service name of a host's own peer.
 const HostService = "host"
 
-// An ID tells one peer from another. It is the host or else the address, and
-// the service or else the pid: whoever names its service stays the same peer
-// when its process is another one.
+// An ID tells one peer from another. It is the host or else the address, and the
+// service or else the pid: a peer that names its service stays the same when its
+// process is another one.
 type ID struct {
 	Source  string // host name in lower case, else the address
 	Service string // empty for a peer that is known by its pid
@@ -48,9 +51,9 @@ func (id ID) String() string {
 // sameStart is how far apart two readings of one process's start may lie.
 const sameStart = 5 * time.Second
 
-// A Process names one life of what a peer stands for. Its parts are compared
-// for equality, never for order: the clock of a host may go back. A zero part
-// is not known and equals any.
+// A Process names one life of what a peer is. Its parts are compared for equality,
+// never for order: the clock of a host may go back. A zero part is not known and
+// equals any.
 type Process struct {
 	Boot  string        // boot id of the host
 	PID   uint32        // within that boot
@@ -90,7 +93,7 @@ func (p Process) completed(other Process) Process {
 // A ConnID names a connection; 0 is none.
 type ConnID uint64
 
-// A Label is carried along for whoever prints the peer.
+// A Label is carried along for what prints the peer.
 type Label struct{ Key, Value string }
 
 // A Status is what a beat says of its peer.
@@ -103,8 +106,8 @@ const (
 	SaysDead           // its watcher saw it end
 )
 
-// A Beat is what one heartbeat says, as far as it matters to a verdict. The
-// tracker keeps its texts, but not the slice of labels.
+// A Beat is what one heartbeat says, as far as it matters to a verdict. The tracker
+// keeps its texts, but neither the Beat nor the slice of labels.
 type Beat struct {
 	ID       ID
 	Addr     netip.Addr
@@ -118,7 +121,7 @@ type Beat struct {
 	Margin   time.Duration // patience beyond Interval; 0 if not declared
 	BackIn   time.Duration // with SaysLeaving; 0 for no promise
 	Cancel   bool          // with SaysLeaving: nothing but a promise is taken back
-	Watched  bool          // somebody else's connection carries it
+	Watched  bool          // a watcher sends it: its connection proves nothing about the process
 	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
 	SentMS   int64         // sender's wall clock, unix ms; never for silence
 	User     uint32        // that the kernel says it comes from; 0 for none, and for root
@@ -145,8 +148,8 @@ func lifeOf(run string) string {
 // to is looked at before it is believed.
 type Handle struct{ p *peer }
 
-// A State is what is believed of a peer. The numbers are stored in databases
-// and never change.
+// A State is what is believed of a peer. The numbers are stored in databases and in
+// the value mappings of dashboards: they never change.
 type State uint8
 
 // The states.
@@ -236,7 +239,7 @@ const (
 	HealthOK       Health = 1
 	HealthWarning  Health = 2
 	HealthCritical Health = 3
-	HealthOther    Health = 4 // said in a word that nobody knows
+	HealthOther    Health = 4 // said in another word
 )
 
 // Code returns the health as databases know it: 0 is well, 1 a warning, 2
