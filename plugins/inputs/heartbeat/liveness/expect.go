@@ -17,7 +17,7 @@ import (
 // address, a host, or any peer at an address.
 type Expected struct {
 	Source  string // host name in lower case, or an address as netip prints it
-	Service string // empty for the host itself, or anybody at an address
+	Service string // empty for the host itself, or any peer at an address
 }
 
 // An expectation is met as long as a peer is known that fits. Until then a

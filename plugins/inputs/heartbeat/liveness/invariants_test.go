@@ -111,6 +111,16 @@ func (c *checker) checkProcesses(p *peer) {
 	}
 }
 
+// has reports whether l is the loss of a process of p.
+func (p *peer) has(l *loss) bool {
+	for o := range p.processes {
+		if o.loss == l {
+			return true
+		}
+	}
+	return false
+}
+
 func (c *checker) hangs(l *loss) bool {
 	w := c.t.witnesses[l.from]
 	if w == nil {
@@ -191,7 +201,7 @@ func (c *checker) checkWitnesses() {
 		}
 		for l := range w.hangs {
 			hosts[l.peer.host]++
-			c.holds(l.peer.index >= 0, from, "what hangs is known")
+			c.holds(l.peer.index >= 0 && l.peer.has(l), from, "what hangs is a process that is known")
 		}
 		ends += len(w.ends)
 		c.holds(len(hosts) > 0 && reflect.DeepEqual(hosts, w.hosts), from, "hosts counts the losses of a witness, which has some")

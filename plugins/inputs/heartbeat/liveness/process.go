@@ -162,6 +162,7 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	old.presumed = !gone && (old.connless || old.extended) && old.watched && old.life != ""
 	if p.id.Nameless() { // another pid has another name
 		t.unlink(&old.process)
+		t.clearLoss(&old.process)
 	} else {
 		t.addFormer(p, old)
 	}

@@ -167,7 +167,7 @@ func (t *Tracker) Isolated() bool { return t.isolation.on }
 func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
 
 // verdict returns the verdict clock: it advances with now, but not more than a late
-// tick beyond the last one, or readers would let silence pass that nobody heard.
+// tick beyond the last one, or readers would let silence pass in which none was read.
 func (t *Tracker) verdict(now time.Time) time.Duration {
 	return t.tickV + min(max(now.Sub(t.epoch)-t.tick, 0), maxTick)
 }
