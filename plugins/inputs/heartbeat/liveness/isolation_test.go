@@ -1,12 +1,95 @@
 package liveness
 
 import (
+	"fmt"
 	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// Who speaks rarely says nothing about now.
+func TestSlowHostsDoNotDilute(t *testing.T) {
+	c := newRig(t)
+	all := c.join(time.Second, hosts(10)...)
+	slow := make([]ID, 0, 200)
+	for i := range 200 {
+		slow = append(slow, peerID(fmt.Sprint("slow-", i), HostService))
+	}
+	c.join(time.Hour, slow...)
+	c.pass(time.Hour + time.Minute)
+	pause(all...)
+	c.pass(time.Minute)
+	require.True(t, c.tracker.Isolated())
+	require.Empty(t, c.deaths())
+}
+
+// Hosts that have been silent for long, because their silence is long, do not
+// bring all those in that were heard since.
+func TestLongSilentHostsDoNotDilute(t *testing.T) {
+	c := newRig(t)
+	all := c.join(time.Second, hosts(10)...)
+	slow, rare := make([]ID, 0, 200), make([]ID, 0, 3)
+	for i := range 200 {
+		slow = append(slow, peerID(fmt.Sprint("slow-", i), HostService))
+	}
+	for i := range 3 {
+		rare = append(rare, peerID(fmt.Sprint("rare-", i), HostService))
+	}
+	c.join(10*time.Minute, slow...)
+	gone := c.join(time.Hour, rare...)
+	for _, a := range gone {
+		a.next = c.now
+	}
+	c.pass(TickInterval)
+	pause(gone...)
+	c.pass(75 * time.Minute)
+	require.Equal(t, 3, c.tracker.Count(Suspect))
+	pause(all...)
+	c.pass(20 * time.Second)
+	require.True(t, c.tracker.Isolated())
+	require.Empty(t, c.deaths())
+}
+
+// A collector that is restarted all the time still reaches its verdicts when
+// many have died.
+func TestHoldGoesOnOverRestarts(t *testing.T) {
+	c := newRig(t)
+	all := c.join(time.Second, hosts(20)...)
+	c.pass(10 * time.Second)
+	pause(all[:10]...)
+	for range 30 {
+		c.pass(10 * time.Second)
+		c.restart(time.Second)
+	}
+	require.Len(t, c.deaths(), 10)
+}
+
+// Hosts that come and go all the time, by accident or on purpose, do not hide
+// the death of another for ever.
+func TestDeathIsNotHiddenByHostsThatComeAndGo(t *testing.T) {
+	c := newRig(t)
+	all := c.join(10*time.Second, hosts(200)...)
+	c.pass(time.Minute)
+	pause(all[7])
+	fake := func(i, round int) Beat {
+		return Beat{ID: peerID(fmt.Sprint("fake-", i), HostService), Interval: 10 * time.Second, Conn: ConnID(1 + i + 12*round)}
+	}
+	for round := range 300 { // half an hour
+		for range 2 {
+			for i := range 12 {
+				c.observe(fake(i, round))
+			}
+			c.pass(200 * time.Millisecond)
+		}
+		for i := range 12 {
+			c.ended(fake(i, round).Conn, Closed)
+		}
+		c.pass(6 * time.Second)
+	}
+	require.Contains(t, c.statesOf(all[7].beat.ID), "dead silence")
+}
 
 // How a host falls silent in TestManyDeathsAtOnce.
 const (

@@ -2,11 +2,110 @@ package liveness
 
 import (
 	"hash/fnv"
+	"net/netip"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 )
+
+// The stamps of a peer grow by at least a millisecond, or two points of one
+// series would be one in a database; but they follow a clock set back.
+func TestStampsOfAPeerGrow(t *testing.T) {
+	l := newRig(t)
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Second, Process: Process{PID: 1}}
+	var last time.Time
+	grows := func(stamp time.Time) {
+		require.GreaterOrEqual(t, stamp.Sub(last), time.Millisecond)
+		last = stamp
+	}
+	for range 3 {
+		b.Process.PID++ // each a restart: beat and event in one instant
+		out := l.tracker.Observe(l.now, &b)
+		grows(out.At)
+		for _, tr := range out.Transitions {
+			grows(tr.At)
+		}
+		grows(l.tracker.View(0, l.now).At)
+	}
+	require.Less(t, last.Sub(l.now), 20*time.Millisecond)
+	back := l.now.Add(-time.Hour)
+	require.Equal(t, back, l.tracker.View(0, back).At.UTC(), "a clock set back")
+}
+
+func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
+	p := &peer{past: &noPast}
+	require.Equal(t, epoch, p.nextStamp(epoch.Add(999*time.Microsecond)).UTC(), "whole milliseconds")
+	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
+	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())
+}
+
+func TestFlappingForTenMinutes(t *testing.T) {
+	p := &peer{past: &noPast}
+	for range flapChanges {
+		p.noteChange(time.Minute)
+	}
+	require.True(t, p.flapping(11*time.Minute))
+	require.False(t, p.flapping(11*time.Minute+1))
+	p = &peer{past: &noPast}
+	p.noteChange(time.Minute)
+	require.False(t, p.flapping(time.Minute+1))
+}
+
+func TestLabelsStayUntilTheyChange(t *testing.T) {
+	l := newRig(t)
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"site", "north"}, {"rack", "7"}}}
+	l.observe(b)
+	before := l.tracker.View(0, l.now).Labels
+	b.Labels = []Label{{"rack", "8"}}
+	closing := l.observe(b).Transitions
+	require.Len(t, closing, 1, "the series with the old label ends")
+	require.Equal(t, []any{Left, ReasonReplaced, before}, []any{closing[0].State, closing[0].Reason, closing[0].Labels})
+	require.Empty(t, l.observe(b).Transitions)
+	require.Equal(t, []Label{{"site", "north"}, {"rack", "8"}}, l.tracker.View(0, l.now).Labels)
+	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were handed out stay as they were")
+}
+
+func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
+	l := newRig(t)
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"a", "1"}, {"b", "1"}, {"c", "1"}}}
+	l.observe(b)
+	one := l.tracker.peers[b.ID]
+	one.labels = append(make([]Label, 0, 8), one.labels...) // room behind
+	before := one.labels[:4:4]
+	b.Labels = []Label{{"d", "1"}}
+	l.observe(b)
+	require.Zero(t, before[3])
+}
+
+func TestConnectedFollowsTheLatestBeat(t *testing.T) {
+	l := newRig(t)
+	b := Beat{ID: ID{Source: "a", Service: "x"}, Conn: 1}
+	l.observe(b)
+	require.True(t, l.tracker.View(0, l.now).Connected)
+	b.Conn = 2
+	l.observe(b)
+	ended := func(conn ConnID) { l.tracker.ConnEnded(l.now, conn, Closed, addrOf(conn)) }
+	ended(1)
+	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
+	ended(2)
+	require.False(t, l.tracker.View(0, l.now).Connected)
+}
+
+func TestExitCodeAndAddress(t *testing.T) {
+	l := newRig(t)
+	id := ID{Source: "a", Service: "x"}
+	view := func() View { return l.tracker.View(0, l.now) }
+	l.observe(Beat{ID: id, Status: SaysDead, ExitCode: 137, HasExitCode: true, Addr: netip.MustParseAddr("10.0.0.1")})
+	require.EqualValues(t, 137, view().ExitCode)
+	require.InDelta(t, 1.0, view().Suspicion, 0)
+	l.observe(Beat{ID: id, Addr: netip.MustParseAddr("10.0.0.2")})
+	require.False(t, view().HasExitCode, "it lives again")
+	require.Equal(t, "10.0.0.2", view().Addr.String())
+	l.observe(Beat{ID: id, Status: SaysLeaving, ExitCode: 3, HasExitCode: true})
+	require.EqualValues(t, 3, view().ExitCode)
+	require.Equal(t, ReasonLeaving, view().Reason)
+}
 
 // A station is a collector and what it tells of one service that beats, dies, comes
 // back, is restarted, exits and says goodbye.
