@@ -116,18 +116,6 @@ func compileGlob(option, glob string) (filter.Filter, error) {
 	return compiled, nil
 }
 
-// parsePrefix reads a network, or an address as the network of one.
-func parsePrefix(text string) (netip.Prefix, error) {
-	if addr, err := netip.ParseAddr(text); err == nil {
-		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
-	}
-	prefix, err := netip.ParsePrefix(text)
-	if addr := prefix.Addr(); err == nil && addr.Is4In6() && prefix.Bits() >= 96 {
-		return addr.Unmap().Prefix(prefix.Bits() - 96) // as the addresses of senders are
-	}
-	return prefix.Masked(), err
-}
-
 func (r *Rule) changeTerms(terms *liveness.Terms) {
 	set := func(term *time.Duration, d *config.Duration) {
 		if d != nil {

@@ -48,33 +48,16 @@ func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
 	if refusal != nil {
 		return serve.Reply{Refusal: refusal}
 	}
-	s, ok := from.Held.(*stream)
-	if !ok {
-		s = new(stream)
-		from.Held = s
-	}
 	b, ok := t.pool.Get().(*buffers)
 	if !ok {
 		b = new(buffers)
 	}
-	defer t.release(b)
-	if err := b.decoder.Decode(object, &s.said); err != nil {
-		return serve.Reply{Refusal: wire.AsRefusal(err)}
-	}
-	said := &s.said.Beat
-	speaker := verify.Speaker{
-		Signer: signer, Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
-	}
-	if refusal := t.rules.Check(said, &speaker); refusal != nil {
+	defer t.pool.Put(b) // what it holds of the latest beat goes when it is used again, or with the pool
+	s := streamOf(from)
+	if refusal := t.read(b, object, signer, s, from); refusal != nil {
 		return refused(refusal)
 	}
-	if !b.beat.Set(said, &judge.Speaker{
-		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
-		Verified: t.fromConnection, Signed: signer != "", Printer: &s.printer,
-	}, t.tagKeys) {
-		return serve.Reply{Refusal: &wire.Refusal{Reason: judge.ReasonNobody, Text: "beat names no host and its connection has no address"}}
-	}
-	outcome := t.decide(&b.beat, said.Check)
+	said, outcome := &s.said.Beat, t.decide(&b.beat, s.said.Check)
 	if refusal := b.beat.Refusal(&outcome); refusal != nil {
 		return refused(refusal)
 	}
@@ -92,10 +75,32 @@ func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
 	return reply
 }
 
-// release keeps b for another payload. It must not hold what may be forgotten.
-func (t *taker) release(b *buffers) {
-	b.beat.Clear()
-	t.pool.Put(b)
+// streamOf returns what is kept with a connection or socket.
+func streamOf(from *serve.Origin) *stream {
+	s, ok := from.Held.(*stream)
+	if !ok {
+		s = new(stream)
+		from.Held = s
+	}
+	return s
+}
+
+// read makes b of an object. It returns why it may not be believed, or nil.
+func (t *taker) read(b *buffers, object []byte, signer string, s *stream, from *serve.Origin) *wire.Refusal {
+	if err := b.decoder.Decode(object, &s.said); err != nil {
+		return wire.AsRefusal(err)
+	}
+	said := &s.said.Beat
+	refusal := t.rules.Check(said, &verify.Speaker{
+		Signer: signer, Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
+	})
+	if refusal != nil {
+		return refusal
+	}
+	return b.beat.Set(said, &judge.Speaker{
+		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
+		Verified: t.fromConnection, Signed: signer != "", Printer: &s.printer,
+	}, t.tagKeys)
 }
 
 // decide has the beat judged, or only looked at.

@@ -42,9 +42,9 @@ func (p *Printer) text(addr netip.Addr) string {
 	return p.latest
 }
 
-// Set makes b of what was received. tagKeys are the labels that are kept. It
-// reports false if the beat names no peer.
-func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) bool {
+// Set makes b of what was received, unless it names no peer. tagKeys are the labels
+// that are kept.
+func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refusal {
 	host, claimed := said.Host, said.IP
 	if hostAddr := said.HostAddr(); hostAddr.IsValid() { // is no name, but claims an address
 		host, claimed = "", hostAddr
@@ -55,6 +55,9 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) bool {
 	}
 	pid := process(said, from)
 	id, ok := liveness.NewID(host, said.Service, pid)
+	if !ok {
+		return &wire.Refusal{Reason: ReasonNobody, Text: "beat names no host and its connection has no address"}
+	}
 	b.wire = said
 	b.Beat = liveness.Beat{
 		ID: id, Conn: from.Conn, Handle: from.Handle, Addr: addr, Labels: labels(b.Labels[:0], said.Tags, tagKeys),
@@ -64,11 +67,8 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) bool {
 		ExitCode: said.ExitCode, HasExitCode: said.HasExitCode, Watched: said.Watched, SentMS: said.SentMS,
 		User: from.User, Signed: from.Signed,
 	}
-	return ok
+	return nil
 }
-
-// Clear lets b hold nothing but room.
-func (b *Beat) Clear() { *b = Beat{Beat: liveness.Beat{Labels: b.Labels[:0]}} }
 
 // process returns the pid that a beat is about. A process that speaks for itself
 // over a Unix socket is known by its number in our namespace: what it is called in

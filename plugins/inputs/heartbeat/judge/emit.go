@@ -7,12 +7,7 @@ import (
 	"github.com/influxdata/telegraf"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
-
-// portion is how many peers are looked at under one lock, so that a Gather of
-// many does not hold up beats and verdicts.
-const portion = 512
 
 // Gather has every peer emitted and waits until that is done.
 func (j *Judge) Gather() {
@@ -79,31 +74,6 @@ func (j *Judge) look(views []liveness.View, next int) ([]liveness.View, []waitin
 	return views, j.queue.take(), next
 }
 
-// Own is what the collector says of itself, beside what the Judge knows.
-type Own struct {
-	Refused   int64 // payloads and connections
-	Unnamed   int64 // signed beats that did not name their collector
-	Memory    Memory
-	Listeners []Listener
-}
-
-// Memory is how it stands with what is saved.
-type Memory struct {
-	Wanted bool          // there is to be a state file
-	Works  bool          // all that has changed was saved
-	Saved  bool          // it was at some time
-	Age    time.Duration // since then
-}
-
-// A Listener is what came in at one address.
-type Listener struct {
-	Address     string
-	Connections int // open ones
-	Beats       int64
-	Bytes       int64
-	Refused     map[wire.Reason]int64
-}
-
 func (j *Judge) emitOwn(acc telegraf.Accumulator, own func(time.Time) Own, now time.Time) {
 	o := own(now)
 	for _, m := range collectorMetrics(j.health(), &o, now) {
@@ -114,15 +84,6 @@ func (j *Judge) emitOwn(acc telegraf.Accumulator, own func(time.Time) Own, now t
 			acc.AddMetric(m)
 		}
 	}
-}
-
-// health is what the Judge says about itself.
-type health struct {
-	stalled   time.Duration
-	isolated  bool
-	coalesced int64
-	panics    int64
-	peers     [len(liveness.States)]int
 }
 
 func (j *Judge) health() health {

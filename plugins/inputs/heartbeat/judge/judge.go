@@ -18,6 +18,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
+// portion is how many peers are looked at under one lock, so that a Gather of
+// many does not hold up beats and verdicts.
+const portion = 512
+
 // Options are the rules of the operator.
 type Options struct {
 	Rules     liveness.Options // with Ask

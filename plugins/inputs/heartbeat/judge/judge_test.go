@@ -51,7 +51,7 @@ func newCourt(t *testing.T, acc telegraf.Accumulator, log telegraf.Logger, ask f
 func (c *court) beat(conn liveness.ConnID, said wire.Beat) liveness.Outcome {
 	c.t.Helper()
 	var b Beat
-	require.True(c.t, b.Set(&said, &Speaker{Conn: conn, Printer: new(Printer)}, nil))
+	require.Nil(c.t, b.Set(&said, &Speaker{Conn: conn, Printer: new(Printer)}, nil))
 	return c.Observe(&b)
 }
 

@@ -203,6 +203,40 @@ func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf
 		map[string]any{"last_pid": int64(os.Getpid()), "lasted_seconds": lasted.Seconds()}, now)
 }
 
+// Own is what the collector says of itself, beside what the Judge knows.
+type Own struct {
+	Refused   int64 // payloads and connections
+	Unnamed   int64 // signed beats that did not name their collector
+	Memory    Memory
+	Listeners []Listener
+}
+
+// Memory is how it stands with what is saved.
+type Memory struct {
+	Wanted bool          // there is to be a state file
+	Works  bool          // all that has changed was saved
+	Saved  bool          // it was at some time
+	Age    time.Duration // since then
+}
+
+// A Listener is what came in at one address.
+type Listener struct {
+	Address     string
+	Connections int // open ones
+	Beats       int64
+	Bytes       int64
+	Refused     map[wire.Reason]int64
+}
+
+// health is what the Judge says about itself.
+type health struct {
+	stalled   time.Duration
+	isolated  bool
+	coalesced int64
+	panics    int64
+	peers     [len(liveness.States)]int
+}
+
 // collectorMetrics tells how the plugin itself is.
 func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States))

@@ -1,0 +1,164 @@
+package heartbeat
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"time"
+
+	"github.com/influxdata/telegraf/config"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// This file says what a value may be. Errors name the option and the value.
+
+// longest is more than anybody waits, and little enough to be added to a time.
+const longest = 10 * 365 * 24 * time.Hour
+
+// longestKeepAlive is the longest that Linux takes (tcp(7), TCP_KEEPIDLE).
+const longestKeepAlive = 32767 * time.Second
+
+func firstOf(errs ...error) error {
+	for _, err := range errs {
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func atLeast(option string, value config.Duration, least time.Duration) error {
+	return within(option, value, least, longest)
+}
+
+func within(option string, value config.Duration, least, most time.Duration) error {
+	if time.Duration(value) < least || time.Duration(value) > most {
+		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
+	}
+	return nil
+}
+
+func atLeastOrNone(option string, value config.Duration, least time.Duration) error {
+	if value == 0 {
+		return nil
+	}
+	return atLeast(option, value, least)
+}
+
+// written returns d as an option is written, like "2s", "90m" or "7d".
+func written(d time.Duration) string {
+	const day = 24 * time.Hour
+	switch {
+	case d != 0 && d%day == 0:
+		return fmt.Sprintf("%dd", d/day)
+	case d != 0 && d%time.Hour == 0:
+		return fmt.Sprintf("%dh", d/time.Hour)
+	case d != 0 && d%time.Minute == 0:
+		return fmt.Sprintf("%dm", d/time.Minute)
+	}
+	return d.String()
+}
+
+func between(option string, value, low, high int64) error {
+	if value < low || value > high {
+		return fmt.Errorf("'%s' must be between %d and %d, not %d", option, low, high, value)
+	}
+	return nil
+}
+
+func checkRatio(option string, value float64) error {
+	if !(value >= 0 && value < 1) || value > 0 && value < 0.01 {
+		return fmt.Errorf("'%s' must be 0, or at least 0.01 and less than 1, not %v", option, value)
+	}
+	return nil
+}
+
+func oneOf(option, value string, choices ...string) error {
+	if !slices.Contains(choices, value) {
+		return fmt.Errorf("'%s' must be one of %q, not %q", option, choices, value)
+	}
+	return nil
+}
+
+// checkSocketMode takes permissions as chmod does, like "0660".
+func checkSocketMode(mode string) error {
+	if _, err := serve.ParseSocketMode(mode); err != nil && mode != "" {
+		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
+	}
+	return nil
+}
+
+func checkTagKeys(keys []string) error {
+	for _, key := range keys {
+		if slices.Contains(judge.OwnTags, key) {
+			return fmt.Errorf("'tag_keys' names %q, which is a tag of the plugin or of Telegraf", key)
+		}
+		if slices.Contains(judge.OwnFields, key) {
+			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: databases cannot have both", key)
+		}
+		label := wire.Beat{Tags: []wire.Label{{Key: key, Value: "x"}}}
+		if err := label.Validate(); err != nil {
+			return fmt.Errorf("'tag_keys' names %q, which no beat can carry: %w", key, err)
+		}
+	}
+	return nil
+}
+
+// checkTagWith takes what of a beat may be a tag or a field.
+func checkTagWith(all []string) error {
+	for _, name := range all {
+		if name != "pid" {
+			return fmt.Errorf("'tag_with' may name \"pid\" alone, not %q", name)
+		}
+	}
+	return nil
+}
+
+func checkExpected(entries []string) error {
+	for _, entry := range entries {
+		if _, err := judge.ParseExpected(entry); err != nil {
+			return fmt.Errorf("'expect': %.80q %w", entry, err)
+		}
+	}
+	return nil
+}
+
+// parseNames reads what this collector is called.
+func parseNames(names []string) ([]string, error) {
+	all := make([]string, 0, len(names))
+	for _, text := range names {
+		name, err := wire.Host(text)
+		if err != nil {
+			return nil, fmt.Errorf("'names': %q is not the name of a host: %w", text, err)
+		}
+		all = append(all, name)
+	}
+	return all, nil
+}
+
+// parseSources reads addresses and networks.
+func parseSources(texts []string) ([]netip.Prefix, error) {
+	all := make([]netip.Prefix, 0, len(texts))
+	for _, text := range texts {
+		prefix, err := parsePrefix(text)
+		if err != nil {
+			return nil, fmt.Errorf("'allowed_sources': %q is neither an address nor a network like \"10.0.0.0/8\"", text)
+		}
+		all = append(all, prefix)
+	}
+	return all, nil
+}
+
+// parsePrefix reads a network, or an address as the network of one.
+func parsePrefix(text string) (netip.Prefix, error) {
+	if addr, err := netip.ParseAddr(text); err == nil {
+		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
+	}
+	prefix, err := netip.ParsePrefix(text)
+	if addr := prefix.Addr(); err == nil && addr.Is4In6() && prefix.Bits() >= 96 {
+		return addr.Unmap().Prefix(prefix.Bits() - 96) // as the addresses of senders are
+	}
+	return prefix.Masked(), err
+}
