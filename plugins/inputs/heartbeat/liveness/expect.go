@@ -29,9 +29,7 @@ type expectation struct {
 	placeholder *peer      // the placeholder
 }
 
-func (e *expectation) id() ID {
-	return ID{Source: e.Source, Service: cmp.Or(e.Service, HostService)}
-}
+func (e *expectation) id() ID { return ID{Source: e.Source, Service: cmp.Or(e.Service, HostService)} }
 
 // fits reports whether p meets the expectation.
 func (e *expectation) fits(p *peer) bool {

@@ -336,9 +336,7 @@ func (t *Tracker) wakeWithHost(p *peer) {
 }
 
 // rewake sets when p is to be looked at again.
-func (t *Tracker) rewake(p *peer) {
-	t.wakeAt(p, p.wakeV(&t.opts))
-}
+func (t *Tracker) rewake(p *peer) { t.wakeAt(p, p.wakeV(&t.opts)) }
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	if p.changed {

@@ -164,9 +164,7 @@ const (
 // States are all states, in the order of their numbers.
 var States = [...]State{Unknown, Alive, Suspect, Dead, Left}
 
-func (s State) String() string {
-	return [...]string{"unknown", "alive", "suspect", "dead", "left"}[s]
-}
+func (s State) String() string { return [...]string{"unknown", "alive", "suspect", "dead", "left"}[s] }
 
 // over reports whether nothing is expected of a peer in this state.
 func (s State) over() bool { return s == Dead || s == Left }
@@ -220,9 +218,7 @@ func (r Reason) String() string {
 
 // inferred reports whether a death with this reason was concluded, so that life
 // proves it wrong. What was seen or promised was right at its time.
-func (r Reason) inferred() bool {
-	return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost
-}
+func (r Reason) inferred() bool { return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost }
 
 // reported reports whether an end with this reason was reported.
 func (r Reason) reported() bool {
