@@ -88,7 +88,6 @@ func (o *ours) play(t trace, margin int) []row {
 func newTracker(margin int) *liveness.Tracker {
 	return liveness.New(liveness.Options{
 		Terms:    liveness.Terms{DeadAfter: time.Hour, Margin: margin},
-		Adaptive: true,
 		MaxPeers: 1,
 	}, epoch)
 }

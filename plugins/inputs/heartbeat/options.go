@@ -190,7 +190,6 @@ func (o *Options) liveness(rules []*rule) liveness.Options {
 	return liveness.Options{
 		Terms:             o.terms(),
 		TermsOf:           termsOf(rules),
-		Adaptive:          true,
 		MinSilence:        liveness.MinSilence,
 		ForgetLeft:        time.Duration(o.ForgetLeftAfter),
 		IsolationPercent:  int(math.Round(100 * o.IsolationRatio)),

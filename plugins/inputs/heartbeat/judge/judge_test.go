@@ -31,7 +31,7 @@ func newCourt(t *testing.T, acc telegraf.Accumulator, log telegraf.Logger, ask f
 	t.Helper()
 	rules := liveness.Options{
 		Terms:      liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second},
-		MinSilence: liveness.MinSilence, MaxPeers: 100_000, Adaptive: true,
+		MinSilence: liveness.MinSilence, MaxPeers: 100_000,
 	}
 	if ask != nil {
 		rules.Ask = func(id liveness.ConnID) (liveness.Path, netip.Addr) { return ask(id), netip.Addr{} }

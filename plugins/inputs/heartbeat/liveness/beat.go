@@ -1,64 +1,436 @@
+// A beat. Observe finds the peer that it is about, places it in the order of its run,
+// finds the process that it is about, notes when it came, learns its schedule, and
+// then believes what it says. Whether it is to be believed at all comes first, so that
+// a refused beat changes nothing; what is reported comes last, so that a transition
+// shows the peer as it is after the beat.
+
 package liveness
 
 import (
 	"net/netip"
-	"strings"
+	"slices"
 	"time"
 )
 
-// A ConnID names a connection; 0 is none.
-type ConnID uint64
+// A Fate is what became of a beat.
+type Fate uint8
 
-// A Label is carried along for whoever prints the peer.
-type Label struct{ Key, Value string }
-
-// A Status is what a beat says of its peer.
-type Status uint8
-
-// The statuses.
+// The fates of a beat.
 const (
-	SaysAlive   Status = iota
-	SaysLeaving        // a planned end
-	SaysDead           // its watcher saw it end
+	Accepted  Fate = iota // life, and worth a metric
+	Limited               // life, but one too many for a metric
+	Duplicate             // heard already
+	Late                  // a later one of its run was heard
+	Full                  // from a new peer that has no room
+	FullHost              // from a new peer, and its host has no room for another one
+	Replayed              // signed, and said before or too long ago
+	Foreign               // from another user than the peer belongs to
+	Nobody                // a goodbye for a peer that is not known
 )
 
-// A Beat is what one heartbeat says, as far as it matters to a verdict. The
-// tracker keeps its texts, but not the slice of labels.
-type Beat struct {
-	ID       ID
-	Addr     netip.Addr
-	Labels   []Label
-	Process  Process
-	Status   Status
-	Health   Health        // with SaysAlive; HealthUntold takes back what was said before
-	Run      string        // LIFE or LIFE.N: LIFE is one life of the sender, N one of its ways to us
-	Seq      int64         // 0 if not numbered
-	Interval time.Duration // 0 if not declared
-	Margin   time.Duration // patience beyond Interval; 0 if not declared
-	BackIn   time.Duration // with SaysLeaving; 0 for no promise
-	Cancel   bool          // with SaysLeaving: nothing but a promise is taken back
-	Watched  bool          // somebody else's connection carries it
-	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
-	SentMS   int64         // sender's wall clock, unix ms; never for silence
-	User     uint32        // that the kernel says it comes from; 0 for none, and for root
-
-	ExitCode    int64
-	HasExitCode bool
-	Conn        ConnID
-	Handle      Handle // what the beat before over Conn was given, or none
+// An Outcome is what Observe makes of a beat.
+type Outcome struct {
+	Fate        Fate
+	At          time.Time     // the stamp for its metric
+	Gap         time.Duration // since the beat before; 0 for the first
+	Jitter      time.Duration // how far Gap is off the declared interval
+	Lost        int64         // beats of its run that are missing before it
+	Silence     Silence       // what is allowed from now on
+	Handle      Handle        // for the next beat over the same connection
+	After       int64         // of Replayed: what SentMS has to exceed; 0 if Seq is what is wrong
+	Transitions []Transition
 }
 
-// life returns LIFE of the run: order is judged within a run, who speaks by this.
-func (b *Beat) life() string { return lifeOf(b.Run) }
-
-func lifeOf(run string) string {
-	dot := strings.LastIndexByte(run, '.')
-	if dot <= 0 || strings.Trim(run[dot+1:], "0123456789") != "" {
-		return run
+// Observe takes in a beat that was received at now. It returns what became of it,
+// and every transition that it causes. Only an accepted, limited, duplicate or late
+// one changes anything, and of a refused one nothing is kept.
+func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
+	t.out = t.out[:0]
+	if after, replayed := t.Replayed(b, now); replayed {
+		return Outcome{Fate: Replayed, After: after}
 	}
-	return run[:dot]
+	if t.Foreign(b) {
+		return Outcome{Fate: Foreign}
+	}
+	if t.unknownGoodbye(b) {
+		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
+	}
+	p := t.find(b, now)
+	if p == nil {
+		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
+	}
+	p.setOwner(b.User)
+	t.noteSigned(p, b, now)
+	run := p.runs[0]
+	place, steps := p.runs.place(b.Run, b.Seq)
+	if place != fresh {
+		return t.stale(p, b, place, now)
+	}
+	return t.take(p, b, run, steps, now)
 }
 
-// A Handle leads to a peer without a search for it. It is a hint: what it leads
-// to is looked at before it is believed.
-type Handle struct{ p *peer }
+// unknownGoodbye reports whether b is a goodbye for a peer that is not known, from a
+// sender that is not known either: then no peer leaves. The first word of a job that
+// ended at once is a goodbye too; it carries an exit code.
+func (t *Tracker) unknownGoodbye(b *Beat) bool {
+	if b.Status != SaysLeaving || b.HasExitCode || t.known(b) != nil {
+		return false
+	}
+	host := t.bySource[b.ID.Source]
+	if host == nil || b.life() == "" {
+		return true
+	}
+	speaks := func(p *peer) bool { return p.life == b.life() }
+	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
+}
+
+// find returns the peer that b is about: a known one, one whose place it takes, or a
+// new one. It returns nil if there is no room for a new one. A peer that is expected
+// has room where its placeholder is.
+func (t *Tracker) find(b *Beat, now time.Time) *peer {
+	if p := t.known(b); p != nil {
+		if p.expected {
+			t.meet(p, now)
+		}
+		if p.id.Nameless() && p.ident.PID != 0 && p.ident.PID != b.ID.PID {
+			return t.separate(p, b, now)
+		}
+		return p
+	}
+	if p := t.vacated(b, now); p != nil {
+		return p
+	}
+	if t.full(b.ID.Source) != Accepted && !t.awaits(b) {
+		return nil
+	}
+	return t.enter(b, now)
+}
+
+// enter adds the peer of b.
+func (t *Tracker) enter(b *Beat, now time.Time) *peer {
+	p := t.add(b.ID, b.Addr)
+	p.ident, p.life = b.Process, b.life()
+	t.meet(p, now)
+	return p
+}
+
+// stale deals with a beat that was heard already, or is older than one that was. It
+// is no sign of life, but shows that the process has another connection: a sender
+// sends the same beat over each of its ways.
+func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
+	if p.process.is(b) {
+		t.hearOver(p, &p.process, b.Conn, now.Sub(t.epoch))
+	}
+	out := Outcome{Fate: Duplicate, Silence: t.silence(p, &p.process), Transitions: t.out}
+	if place == late {
+		out.Fate = Late
+		t.noteMishaps(p, &p.editPast().Late, 1)
+		return out
+	}
+	t.noteMishaps(p, &p.editPast().Duplicates, 1)
+	return out
+}
+
+// take takes in a beat of p that is not known to be older than one before. It
+// follows that one by so many steps, 0 if that is not known; run is the one heard
+// last, from which they are counted.
+func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
+	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
+	at, numbered := now.Sub(t.epoch), steps > 0
+	first, ended := p.beats == 0, p.state.over() && !p.reason.inferred()
+	o, match := t.identify(p, b, at)
+	anew := match == newProcess || match == bootedProcess
+	at = max(at, o.heard) // a gap is never negative
+	if !first && match != strangeProcess {
+		out.Gap = at - o.heard
+		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
+	}
+	t.count(p, out.Lost)
+	event := t.note(p, b, match, at)
+	if match != strangeProcess {
+		t.noteVisit(p, o, b, first || anew)
+		t.hear(p, o, b, at, now)
+	}
+	if b.Status == SaysAlive {
+		if !ended && !anew {
+			steps = p.steps(o, b, steps, run)
+		} else {
+			steps = 0
+		}
+		p.changed = p.changed || o.interval != b.Interval || o.margin != b.Margin
+		t.learn(o, b, steps, out.Gap, t.lost(now))
+	}
+	out.Silence = t.silence(p, o)
+	out.Fate, out.At = t.admit(p, b, at, now)
+	t.quiet = out.Fate == Limited
+	t.believe(p, b, o, match, numbered, now)
+	t.tellOf(p, event, b.Addr, now)
+	t.quiet = false
+	t.noteBeat(p)
+	t.rewake(p)
+	out.Transitions = t.out
+	return out
+}
+
+// A match tells which process of a peer a beat is about.
+type match uint8
+
+const (
+	sameProcess    match = iota // the one that holds the place
+	newProcess                  // one not known before; it holds the place from now on
+	bootedProcess               // likewise, after a boot of its host
+	formerProcess               // one whose place another one has taken that lives
+	strangeProcess              // one not known before, whose first word is its end, while another one lives
+)
+
+// identify returns the process of p that b is about, and which one that is. A
+// process that is not known takes the place, unless its first word is that it has
+// ended while another one lives.
+func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
+	if p.process.is(b) {
+		if whole := p.ident.completed(b.Process); whole != p.ident {
+			p.ident, p.changed = whole, true
+		}
+		return &p.process, sameProcess
+	}
+	if other := p.formerOf(b); other != nil {
+		if o, match := t.identifyFormer(p, b, other); o != nil {
+			return o, match
+		}
+	} else if b.Status != SaysAlive && !p.state.over() && !p.bySame(b) {
+		return &process{ident: b.Process, life: b.life()}, strangeProcess
+	}
+	match := newProcess
+	if p.ident.rebooted(b.Process) {
+		match = bootedProcess
+	}
+	t.takePlace(p, b, at)
+	return &p.process, match
+}
+
+// identifyFormer is identify for a beat about other, a process that held the place
+// of p before. It returns nil if other has ended and b begins a new process of the
+// same name.
+func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, match) {
+	renamed := p.life != "" && p.life == b.life() // its sender says that it is this one now
+	switch {
+	case b.Status != SaysAlive || !p.state.over() && !renamed:
+		other.ident = other.ident.completed(b.Process)
+		return &other.process, formerProcess
+	case !renamed && !other.ended.reported():
+		t.retakePlace(p, other)
+		return &p.process, sameProcess
+	}
+	t.forgetFormer(p, other)
+	return nil, newProcess
+}
+
+// jitter returns how far a gap is off the declared interval, or off as many
+// intervals as beats were lost in it.
+func jitter(gap, interval time.Duration, lost int64) time.Duration {
+	if interval == 0 || lost >= int64(never/interval) {
+		return 0
+	}
+	return (gap - interval*time.Duration(lost+1)).Abs()
+}
+
+// count counts a beat of p, and those that were lost before it.
+func (t *Tracker) count(p *peer, lost int64) {
+	p.beats++
+	if lost > 0 {
+		t.noteMishaps(p, &p.editPast().Lost, uint64(lost))
+	}
+}
+
+// note counts what a beat of that match means, and returns the event to report, if
+// any. A conflict is two processes that beat in turn, each within the interval of
+// the other: two machines with one name. It is reported once a minute.
+func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
+	switch {
+	case p.lone: // one job after another
+	case match == newProcess:
+		p.editPast().Restarts++
+		return Restarted
+	case match == bootedProcess:
+		p.editPast().Restarts++
+		return Rebooted
+	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span():
+		past := p.editPast()
+		t.noteMishaps(p, &past.Conflicts, 1)
+		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
+			past.conflictTold = at
+			return Conflict
+		}
+	}
+	return noEvent
+}
+
+// hear notes when and over what a beat of o, a process of p, came. Whatever was held
+// against the process is over.
+func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
+	p.noteSpeaker(b)
+	p.changed = p.changed || o.cutLong
+	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false
+	p.forgetHold()
+	p.host.heard = at
+	t.clearLoss(o)
+	t.isolation.removeSilent(p.host)
+	t.hearOver(p, o, b.Conn, at)
+	p.lone = p.lone && !p.onLong()
+	t.wakeWaiting(p)
+}
+
+// admit returns whether a beat of p is worth a metric, and the stamp of that. A beat
+// above the rate is life all the same: limits are no deaths.
+func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
+	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
+		t.noteMishaps(p, &p.editPast().Limited, 1)
+		return Limited, time.Time{}
+	}
+	t.relabel(p, b.Labels, now)
+	return Accepted, p.nextStamp(now)
+}
+
+// maxRate is the most metrics a second that one peer can make: their stamps
+// are a millisecond apart.
+const maxRate = 1000
+
+// A rate lets through so many beats a second and twice as many at once. It is
+// the generic cell rate algorithm (ITU-T I.371, A.2): the time when the next
+// beat would be due if all came evenly.
+type rate time.Duration
+
+// take reports whether a beat at the given time is within perSecond, and counts it
+// if so. 0 stands for maxRate.
+func (r *rate) take(at time.Duration, perSecond int) bool {
+	if r.used(at, perSecond) {
+		return false
+	}
+	*r = rate(max(time.Duration(*r), at) + step(perSecond))
+	return true
+}
+
+// used reports whether take would refuse a beat at the given time.
+func (r *rate) used(at time.Duration, perSecond int) bool {
+	return time.Duration(*r)-at > 2*time.Second-step(perSecond)
+}
+
+// step returns the time between two beats at that rate.
+func step(perSecond int) time.Duration {
+	if perSecond == 0 {
+		perSecond = maxRate
+	}
+	return time.Second / time.Duration(min(perSecond, maxRate))
+}
+
+// relabel merges labels into those of p: one that a beat leaves out stays. With
+// another value p goes on in another series, so the old one gets a last point: else
+// it would stay alive in the database for ever.
+func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
+	merged := merge(p.labels, labels)
+	if merged == nil {
+		return
+	}
+	if p.state != Unknown {
+		t.closeSeries(p, now)
+	}
+	p.labels, p.changed = merged, true
+}
+
+// merge returns labels with those of a beat put into them, or nil if that changes
+// nothing.
+func merge(labels, told []Label) []Label {
+	var merged []Label
+	for _, label := range told {
+		now := labels
+		if merged != nil {
+			now = merged
+		}
+		at := slices.IndexFunc(now, func(l Label) bool { return l.Key == label.Key })
+		switch {
+		case at < 0:
+			merged = append(slices.Clip(now), label)
+		case now[at].Value != label.Value:
+			merged = slices.Clone(now)
+			merged[at] = label
+		}
+	}
+	return merged
+}
+
+// believe draws from a beat what it says of o, a process of p: that it lives, has
+// ended, or is expected again. known reports whether the run of the beat was heard
+// before.
+func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
+	if o == &p.process {
+		t.locate(p, b.Addr, now)
+	}
+	if p.windowV <= t.verdict(now) || match == newProcess || match == bootedProcess {
+		p.closeWindow() // it is over, or p is back
+	}
+	switch {
+	case b.Status == SaysAlive:
+		t.revive(p, b, o, match, now)
+	case b.Cancel:
+		t.cancel(p, now)
+	default:
+		t.finish(p, b, o, match, known, now)
+	}
+}
+
+// locate notes where the process that holds the place of p beats from, and applies
+// the terms of that address.
+func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
+	if p.addr == addr {
+		return
+	}
+	p.addr, p.terms, p.changed = addr, t.termsOf(p.id, addr), true
+	t.meet(p, now)
+}
+
+// revive takes in that o, a process of p, lives. A dead peer that the same process
+// revives was declared dead by mistake, unless its end was reported.
+func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Time) {
+	if p.state == Dead && p.reason.inferred() && match == sameProcess {
+		p.editPast().Mistakes++
+	}
+	p.keepPromise(b)
+	p.takeHealth(b.Health)
+	if match == formerProcess {
+		former := p.formerOf(b)
+		if former.ended.inferred() {
+			p.editPast().Mistakes++
+		}
+		p.changed = p.changed || !former.beatsOn
+		former.beatsOn, former.presumed, former.ended = true, false, ReasonNone
+	}
+	if p.host.own == p {
+		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed
+	}
+	o.life, o.watched, o.extended, o.evidence = b.life(), b.Watched, false, ReasonSilence
+	t.renew(p, o, o.heardV)
+	p.setExit(0, false)
+	t.vacant.remove(p)
+	t.become(p, Alive, ReasonBeat, now)
+	if p.lone && b.Conn == 0 {
+		t.vacant.add(p)
+	}
+}
+
+// takeHealth notes what p says of its health. One that says no more than that it is
+// alive is well, if it has ever said more.
+func (p *peer) takeHealth(said Health) {
+	if said == HealthUntold && p.health != HealthUntold {
+		said = HealthOK
+	}
+	p.changed = p.changed || p.health != said
+	p.health = said
+}
+
+// tellOf reports an event that a beat from addr is, if it is one and p does not send
+// too much.
+func (t *Tracker) tellOf(p *peer, event Event, addr netip.Addr, now time.Time) {
+	if event != noEvent && !t.quiet {
+		t.tell(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
+	}
+}

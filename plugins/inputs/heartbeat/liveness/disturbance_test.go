@@ -33,10 +33,6 @@ type disturbance struct {
 	released time.Duration // after its end; 0 if it isolates nobody
 }
 
-// slack is how much later than its deadline a death may be told: at the second
-// tick that finds it so, and the deadline lies anywhere between two ticks.
-const slack = 3 * TickInterval
-
 // oneBeat is within how long after a disturbance everybody has beaten.
 const oneBeat = time.Second + 20*time.Millisecond + TickInterval
 
@@ -169,21 +165,28 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 // A play is one run of a disturbance.
 type play struct {
 	disturbance
-	t       *testing.T
-	tracker *Tracker
+	*rig
+	at      time.Duration // what really is the time, whatever the clock of the collector shows
 	graves  map[int]time.Duration
 	allowed [crowd]time.Duration // by the last beat
 	heard   [crowd]time.Duration
-	told    map[int]time.Duration
-	off     time.Duration // when the hold ended
-	on      time.Duration // when it began
+	deaths  map[int]time.Duration // when they were told
+	off     time.Duration         // when the hold ended
+	on      time.Duration         // when it began
+}
+
+func newPlay(t *testing.T, d disturbance) *play {
+	p := &play{disturbance: d, rig: newRig(t), deaths: make(map[int]time.Duration)}
+	p.hook = func(_ Fate, transitions []Transition) { p.note(transitions) }
+	return p
 }
 
 // play plays the disturbance and returns how long after it the last of the
 // real deaths was told.
 func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(d.name))))
-	p := &play{disturbance: d, t: t, tracker: New(defaults(), epoch), graves: d.graves(), told: make(map[int]time.Duration)}
+	p := newPlay(t, d)
+	p.graves = d.graves()
 	beats := d.arrivals(rnd, p.graves)
 	for at := TickInterval; at < d.end()+aftermath; at += TickInterval {
 		if late := d.pauses() && troubleAt < at && at < d.end(); late {
@@ -200,18 +203,19 @@ func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
 func (p *play) read(beats []arrival, until time.Duration) []arrival {
 	for ; len(beats) > 0 && beats[0].at <= until; beats = beats[1:] {
 		b := beats[0]
-		out := p.tracker.Observe(p.clock(b.at), &Beat{
+		p.at, p.now = b.at, p.clock(b.at)
+		out := p.observe(Beat{
 			ID: peerID(fmt.Sprint("web-", b.who), HostService), Run: "r", Seq: b.seq, Interval: time.Second, Watched: true,
 		})
 		p.heard[b.who], p.allowed[b.who] = b.at, out.Silence.Dead
-		p.note(out.Transitions, b.at)
 	}
 	return beats
 }
 
 func (p *play) tick(at time.Duration) {
 	was := p.tracker.Isolated()
-	p.note(p.tracker.Tick(p.clock(at)), at)
+	p.at, p.now = at, p.clock(at)
+	p.rig.tick()
 	switch is := p.tracker.Isolated(); {
 	case is && !was:
 		require.Zero(p.t, p.on, "isolated twice")
@@ -221,7 +225,7 @@ func (p *play) tick(at time.Duration) {
 	}
 }
 
-func (p *play) note(transitions []Transition, at time.Duration) {
+func (p *play) note(transitions []Transition) {
 	for _, tr := range transitions {
 		if tr.Event != Changed || tr.State != Dead {
 			continue
@@ -230,8 +234,8 @@ func (p *play) note(transitions []Transition, at time.Duration) {
 		_, err := fmt.Sscanf(tr.ID.Source, "web-%d", &who)
 		require.NoError(p.t, err)
 		died, mortal := p.graves[who]
-		require.True(p.t, mortal && at >= died, "%v is told dead at %v, last heard at %v", tr.ID, at, p.heard[who])
-		p.told[who] = at
+		require.True(p.t, mortal && p.at >= died, "%v is told dead at %v, last heard at %v", tr.ID, p.at, p.heard[who])
+		p.deaths[who] = p.at
 	}
 }
 
@@ -245,7 +249,7 @@ func (p *play) judge() time.Duration {
 		require.Zero(p.t, p.on, "isolated")
 	}
 	for who, died := range p.graves {
-		told, yes := p.told[who]
+		told, yes := p.deaths[who]
 		require.True(p.t, yes, "%d is never told", who)
 		require.LessOrEqual(p.t, told, p.latest(who), "%d, last heard at %v, is told at %v", who, p.heard[who], told)
 		worst = max(worst, told-died)
@@ -288,7 +292,7 @@ func TestStallTeachesNothing(t *testing.T) {
 }
 
 func (d disturbance) compareSilences(t *testing.T) {
-	p := &play{disturbance: d, t: t, tracker: New(defaults(), epoch), told: make(map[int]time.Duration)}
+	p := newPlay(t, d)
 	beats := d.arrivals(rand.New(rand.NewPCG(1, 2)), nil)
 	var before, after, longest mean
 	for at := TickInterval; at < d.end()+aftermath; at += TickInterval {

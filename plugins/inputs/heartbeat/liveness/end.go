@@ -1,86 +1,191 @@
+// An end: of a connection, which is evidence (ConnEnded), or one that a beat reports,
+// which is a fact (finish). Both concern one process. The peer has ended with the last
+// of its processes; until then the end of one is an event of its own.
+//
+// A goodbye may promise that the peer will be back. That opens a window, in which an
+// end was announced and is no death.
+
 package liveness
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
-// An Ending is the end of a process while another one of its peer lives. It
-// changes no state.
-type Ending struct {
-	PID         uint32
-	Reason      Reason
-	ExitCode    int64
-	HasExitCode bool
+const (
+	// longConn is how far apart two beats over one connection have to be to make it a
+	// long one: a one-shot that sends twice at once does not.
+	longConn = 100 * time.Millisecond
+	// maxLinks is how many connections of one process are remembered. A sender
+	// has one for each URL, and for a moment one more.
+	maxLinks = 16
+	// resetGrace is how much longer than its interval a peer whose connection was
+	// reset has to dial anew: what cut it may have informed only us, so that the
+	// sender notices at its next beat.
+	resetGrace = 2 * time.Second
+)
+
+// An End is how a connection ended.
+type End uint8
+
+// The ends of a connection.
+const (
+	EndedByUs End = iota // proves nothing
+	Closed               // by the other side
+	Reset                // by the other side or by something in between
+	GivenUp              // by our kernel, because nothing answers
+)
+
+// ConnEnded takes in that a connection from an address has ended at now; the zero
+// Addr is that of a Unix socket. A closed connection proves the end of the process
+// that held it, and nothing else. So a process is lost with its last connection, and
+// only if that, or one that has ended since its latest beat, was a long one: a
+// sender that connects for each beat is not lost after each.
+func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
+	t.out = t.out[:0]
+	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
+		p := l.peer
+		o := p.holder(l)
+		t.cut(o, l)
+		if end == EndedByUs {
+			o.cutLong = o.cutLong || l.long
+		} else {
+			o.lostLong = o.lostLong || l.long
+		}
+		if l.long || o != &p.process {
+			t.touch(p)
+		}
+		switch {
+		case end == EndedByUs || !o.lostLong:
+			t.endVisit(p)
+		case o.links == nil && !o.connless:
+			t.lose(p, o, end, from, now)
+		}
+	}
+	return t.out
 }
 
-// An untoldEnding is to be told at the next tick: as many of a peer as processes of
-// it are remembered, so that nobody floods the outputs.
-type untoldEnding struct {
-	peer   *peer
-	ending Ending
+// lose draws from the end of its last connection what that says of o, a process of
+// p. The peer is suspect at once; how soon it is dead depends on the kind of end.
+func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.Time) {
+	t.vacant.add(p)
+	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
+		return
+	}
+	verdict := t.verdict(now)
+	t.noteLoss(p, o, end.evidence(), from, verdict)
+	p.changed = true
+	o.suspectV = min(o.suspectV, verdict)
+	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
+		o.deadV = min(o.deadV, verdict+grace)
+	}
+	if verdict >= p.suspicionV() {
+		t.suspect(p, now)
+	}
+	t.rewake(p)
 }
 
-// finish takes in a reported end. It concerns the process that is named and,
-// where none is, those for which its sender beats, or all if it beats for none.
-// The peer has ended with the last one that lives.
-func (t *Tracker) finish(p *peer, b *Beat, o *body, who who, known bool, now time.Time) {
-	if who == strangeOne {
+// loseFormer deals with the end of the connection of a process whose place another
+// one has taken, and reports whether that is all it means. If such a process has
+// said nothing since, and ends soon, its end is part of the restart; the end of a
+// watcher is the death of no peer. Any other has lived until now.
+func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
+	for _, other := range p.formers {
+		switch {
+		case o != &other.process || other.beatsOn:
+		case o.watched || now.Sub(t.epoch)-other.replaced <= t.opts.Grace:
+			return true
+		default:
+			other.beatsOn = true
+		}
+	}
+	return false
+}
+
+// evidence returns what the end of a long connection says of its peers.
+func (e End) evidence() Reason {
+	return [...]Reason{Closed: ReasonConnClosed, Reset: ReasonConnReset, GivenUp: ReasonUnreachable}[e]
+}
+
+// grace returns how long o has to be heard again, if the end of its connection makes
+// that shorter. It does not if o is watched from outside, because then it was its
+// watcher that ended, nor if our kernel gave up: it has waited long enough already.
+func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
+	switch {
+	case o.watched, end == GivenUp:
+		return 0, false
+	case end == Reset:
+		return max(terms.Grace, o.span(terms)+resetGrace), true
+	}
+	return terms.Grace, true
+}
+
+// finish takes in an end that b reports. It concerns the process that b names; if b
+// names none, those for which its sender beats, or all if it beats for none. The
+// peer has ended with the last process that lives.
+func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
+	if match == strangeProcess {
 		t.tellEnding(p, o, reasonOf(b), b, now)
-		t.rememberEnded(p, o, reasonOf(b))
+		t.addEnded(p, o, reasonOf(b))
 		return
 	}
 	meant := p.meant(b, o)
-	lives := !p.state.over() && !meant(&p.body)
-	for _, other := range p.others {
-		lives = lives || other.lives() && !meant(&other.body)
+	lives := !p.state.over() && !meant(&p.process)
+	for _, other := range p.formers {
+		lives = lives || other.lives() && !meant(&other.process)
 	}
-	for _, other := range p.others {
-		if !meant(&other.body) {
-			continue
+	for _, other := range p.formers {
+		if meant(&other.process) {
+			t.finishFormer(p, other, b, lives, now)
 		}
-		if lives && other.ended == ReasonNone {
-			t.tellEnding(p, &other.body, reasonOf(b), b, now)
-		}
-		t.endOther(other, reasonOf(b))
-		if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
-			other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
-		}
-		p.changed = true
 	}
 	switch {
 	case !lives:
 		t.finishLast(p, b, known, now)
-	case meant(&p.body):
-		t.tellEnding(p, &p.body, reasonOf(b), b, now)
+	case meant(&p.process):
+		t.tellEnding(p, &p.process, reasonOf(b), b, now)
 		t.promote(p, reasonOf(b))
 	}
 }
 
 // meant returns which processes of p the end concerns that b reports of o.
-func (p *peer) meant(b *Beat, o *body) func(*body) bool {
+func (p *peer) meant(b *Beat, o *process) func(*process) bool {
 	if b.Process.PID != 0 {
-		return func(x *body) bool { return x == o }
+		return func(x *process) bool { return x == o }
 	}
 	speaks := false
-	for x := range p.bodies {
+	for x := range p.processes {
 		speaks = speaks || x.is(b) && x.life == b.life()
 	}
-	return func(x *body) bool { return x.is(b) && (!speaks || x.life == b.life()) }
+	return func(x *process) bool { return x.is(b) && (!speaks || x.life == b.life()) }
 }
 
-// finishLast takes in the end of the last process of p that lived.
+// finishFormer takes in the end of a former process that b reports. lives tells
+// whether another process goes on.
+func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now time.Time) {
+	if lives && other.ended == ReasonNone {
+		t.tellEnding(p, &other.process, reasonOf(b), b, now)
+	}
+	t.endFormer(other, reasonOf(b))
+	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
+		other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
+	}
+	p.changed = true
+}
+
+// finishLast takes in the end of the last process of p that lived: now the peer has
+// ended.
 func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 	if b.Status == SaysDead {
 		t.exit(p, b, now)
 		return
 	}
-	t.promise(p, b, known)
+	t.promise(p, b, known, now)
 	t.leave(p, b, now)
 }
 
-func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
-	p.setExit(b.ExitCode, b.HasExitCode)
-	t.become(p, Left, reasonOf(b), now)
-}
-
+// exit takes in that p was seen to end unplanned. Of a peer that is dead already
+// that is the better evidence, but no other death.
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	p.keepPromise(b)
 	p.setExit(b.ExitCode, b.HasExitCode)
@@ -94,6 +199,12 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 	}
 }
 
+// leave takes in that p has ended as planned.
+func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
+	p.setExit(b.ExitCode, b.HasExitCode)
+	t.become(p, Left, reasonOf(b), now)
+}
+
 // reasonOf returns the reason of an end that b reports.
 func reasonOf(b *Beat) Reason {
 	switch {
@@ -105,68 +216,109 @@ func reasonOf(b *Beat) Reason {
 	return ReasonLeaving
 }
 
-// tellEnding tells the end of o, while another process of p lives. b reports it,
-// or is nil if it was concluded.
-func (t *Tracker) tellEnding(p *peer, o *body, reason Reason, b *Beat, now time.Time) {
+// endFormer notes that a former process has ended. It stays among the formers, so
+// that a second report of its end is none.
+func (t *Tracker) endFormer(o *former, reason Reason) {
+	t.unlink(&o.process)
+	t.clearLoss(&o.process)
+	o.beatsOn, o.presumed, o.ended = false, false, reason
+}
+
+// tellEnding reports the end of o, while another process of p lives. b reported it,
+// or is nil if it was concluded from silence. Of a peer that sends too much it is
+// reported at the next tick.
+func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now time.Time) {
 	if b == nil && p.promiseV() > t.verdict(now) {
 		reason = ReasonLeaving // that is what was announced
 	}
-	ending := Ending{PID: o.process.PID, Reason: reason}
+	ending := Ending{PID: o.ident.PID, Reason: reason}
 	if b != nil {
 		ending.ExitCode, ending.HasExitCode = b.ExitCode, b.HasExitCode
 	}
 	if reason != ReasonLeaving && reason != ReasonFinished {
-		p.remember().Deaths++
+		p.editPast().Deaths++
 	}
 	if !t.quiet {
 		t.tell(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
 		return
 	}
-	if past := p.remember(); past.untoldEnds < maxOthers {
+	if past := p.editPast(); past.untoldEnds < maxFormers {
 		past.untoldEnds++
 		t.endings = append(t.endings, untoldEnding{p, ending})
 	}
 }
 
-// endOther notes that o has ended: it is remembered, so that a second report of
-// that is none.
-func (t *Tracker) endOther(o *other, reason Reason) {
-	t.unlink(&o.body)
-	t.forgive(&o.body)
-	o.insists, o.stands, o.ended = false, false, reason
-}
-
-// lookBeside tells the end of each process of p that has been silent for too
-// long while another one lives.
-func (t *Tracker) lookBeside(p *peer, now time.Time) {
-	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
-		return
-	}
-	for _, o := range p.others {
-		if o.lives() && t.tickV >= o.deadV+TickInterval {
-			if o.insists { // else it was replaced
-				t.tellEnding(p, &o.body, o.evidence, nil, now)
+// promise notes what a goodbye says of coming back: it opens a window from now on,
+// or makes it longer. A goodbye without a promise changes no window, so that a
+// planned stop in a window does not close it. The exception is one by hand for a
+// peer that has left already: that one will not come back. known reports whether the
+// run was heard before, that is, whether the sender speaks for itself.
+func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
+	switch {
+	case b.BackIn > 0:
+		by := p.windowBy
+		if p.windowV == 0 && known {
+			by = b.life()
+		}
+		p.setWindow(max(p.windowV, t.verdict(now)+b.BackIn), by)
+		p.editPast().shared, p.changed = p.host.hears(by), true
+	case p.state == Left && b.life() != "" && !known:
+		t.expectNoMore(p)
+		for _, service := range p.host.peers {
+			if p.host.own == p && service.state == Left && service.follows() {
+				t.expectNoMore(service)
 			}
-			t.endOther(o, o.evidence)
-			p.changed = true
 		}
 	}
-	if t.tickV >= p.deadV+TickInterval {
-		t.inquire(p, t.tickV)
-		t.tellEnding(p, &p.body, p.evidence, nil, now)
-		t.promote(p, p.evidence)
+}
+
+// expectNoMore closes the window of p, which has left for good.
+func (t *Tracker) expectNoMore(p *peer) {
+	p.closeWindow()
+	t.rewake(p)
+}
+
+// keepPromise closes the window of p, which was heard in it, if that is what was
+// promised. A peer that was announced by hand has to come back as another process or
+// after a boot, because the same process beats on until it is stopped
+// (Tracker.believe). A sender that promised it for itself has kept it when its next
+// run speaks of p, be it of its death.
+func (p *peer) keepPromise(b *Beat) {
+	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
+		p.closeWindow()
 	}
 }
 
-// nextEndV returns when the first of several processes of p that live has been
-// silent for too long, and it was seen at a tick before.
-func (p *peer) nextEndV() time.Duration {
-	next := never
-	for o := range p.living {
-		next = min(next, o.deadV, p.deadV)
+// cancel takes back the promise of p, and with that of a host those of its services.
+// What has left because of it is expected again.
+func (t *Tracker) cancel(p *peer, now time.Time) {
+	t.expect(p, now)
+	for _, service := range p.host.peers {
+		if p.host.own == p && service != p && service.follows() {
+			t.expect(service, now)
+		}
 	}
-	if next == never {
-		return never
+}
+
+// expect ends the window of p: at once if it beats, else when its silence has been
+// as long as it may be.
+func (t *Tracker) expect(p *peer, now time.Time) {
+	switch {
+	case p.windowV == 0:
+		return
+	case p.state == Left:
+		p.setWindow(min(p.windowV, t.verdict(now)+t.silence(p, &p.process).Dead), "")
+	default:
+		p.closeWindow()
 	}
-	return next + TickInterval
+	t.rewake(p)
+}
+
+// closeWindow closes the window of p, if it has one.
+func (p *peer) closeWindow() {
+	p.setWindow(0, "")
+	if p.postponed || p.shared {
+		past := p.editPast()
+		past.postponed, past.shared = false, false
+	}
 }

@@ -1,3 +1,7 @@
+// A configuration. Expect names the peers that the operator expects. Until such a
+// peer is heard a placeholder holds its place in lists and series, and is dead when its
+// silence has been too long. And what a mistyped name may have meant.
+
 package liveness
 
 import (
@@ -5,32 +9,32 @@ import (
 	"iter"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 )
 
-// An Expected names whom the operator expects: a service of a host or of an
-// address, a host, or anybody at an address.
+// An Expected names a peer that the operator expects: a service of a host or of an
+// address, a host, or any peer at an address.
 type Expected struct {
 	Source  string // host name in lower case, or an address as netip prints it
-	Service string // empty for the host itself, or anybody at an address
+	Service string // empty for the host itself, or any peer at an address
 }
 
 // An expectation is met as long as a peer is known that fits. Until then a
-// placeholder stands for it.
+// placeholder holds its place: a peer that is expected, with the ID of the
+// expectation. Several expectations may share one.
 type expectation struct {
 	Expected
-	addr   netip.Addr // Source, if that is one
-	nobody *peer      // the placeholder
+	addr        netip.Addr // Source, if that is one
+	placeholder *peer      // the placeholder
 }
 
-func (e *expectation) id() ID {
-	return ID{Source: e.Source, Service: cmp.Or(e.Service, HostService)}
-}
+func (e *expectation) id() ID { return ID{Source: e.Source, Service: cmp.Or(e.Service, HostService)} }
 
-// fits tells whether p is one of those who are expected.
+// fits reports whether p meets the expectation.
 func (e *expectation) fits(p *peer) bool {
 	switch {
-	case p.nobody:
+	case p.expected:
 		return false
 	case p.id == e.id():
 		return true
@@ -40,8 +44,8 @@ func (e *expectation) fits(p *peer) bool {
 	return p.addr == e.addr && (e.Service == "" || e.Service == p.id.Service)
 }
 
-// expectations are found by the ID of their placeholder, and those of an
-// address by that.
+// expectations are found by the ID of their placeholder, and those of an address
+// also by that, so that neither a beat nor a configuration of thousands searches.
 type expectations struct {
 	byID   map[ID][]*expectation
 	byAddr map[netip.Addr][]*expectation
@@ -54,59 +58,42 @@ func (all *expectations) add(e *expectation) {
 	}
 }
 
-// of returns the expectations that p may meet, or may stand for.
+// of returns the expectations that p may meet, or of which it may be the
+// placeholder.
 func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	return func(yield func(*expectation) bool) {
-		for _, some := range [...][]*expectation{all.byID[p.id], all.byAddr[p.addr]} {
-			for _, e := range some {
-				if !yield(e) {
-					return
-				}
-			}
+		goOn := true
+		for _, e := range all.byID[p.id] {
+			goOn = goOn && yield(e)
+		}
+		for _, e := range all.byAddr[p.addr] {
+			goOn = goOn && yield(e)
 		}
 	}
 }
 
-// Expect sets whom the operator expects. Who is not known is unknown until
-// its silence has lasted too long.
+// Expect sets which peers the operator expects, in place of those before. One that
+// is not known gets a placeholder, unknown until its silence has lasted too long.
+// The transitions are those of placeholders that are not needed any more.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.expectations = expectations{make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
-	for _, expected := range all {
+	named := make([]*expectation, len(all))
+	for i, expected := range all {
 		addr, _ := netip.ParseAddr(expected.Source) //nolint:errcheck // no address is a name
-		t.expectations.add(&expectation{Expected: expected, addr: addr})
+		named[i] = &expectation{Expected: expected, addr: addr}
+		t.expectations.add(named[i])
 	}
 	met := t.met()
 	stands := make(map[*peer]bool)
-	for _, some := range t.expectations.byID {
-		for _, e := range some {
-			if !met[e] {
-				e.nobody = t.placeholder(e, now)
-				stands[e.nobody] = true
-			}
+	for _, e := range named {
+		if !met[e] {
+			e.placeholder = t.placeholder(e, now)
+			stands[e.placeholder] = true
 		}
 	}
-	t.disappoint(stands, now)
+	t.dropPlaceholders(stands, now)
 	return t.out
-}
-
-// Unmet returns whom placeholders stand for, those of another collector
-// included.
-func (t *Tracker) Unmet() []Expected {
-	all := make([]Expected, 0, t.placeholders)
-	for _, p := range t.order {
-		if p.nobody {
-			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id)})
-		}
-	}
-	return all
-}
-
-func serviceExpected(id ID) string {
-	if id.Service == HostService {
-		return ""
-	}
-	return id.Service
 }
 
 // met returns the expectations that known peers meet.
@@ -122,63 +109,84 @@ func (t *Tracker) met() map[*expectation]bool {
 	return met
 }
 
-// placeholder returns who stands for e.
+// placeholder returns the peer that holds the place of e.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	if p := t.peers[e.id()]; p != nil {
 		return p
 	}
 	p := t.add(e.id(), e.addr)
-	p.nobody = true
+	p.expected = true
 	t.placeholders++
 	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 	p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
-	t.renew(p, &p.body, p.heardV)
+	t.renew(p, &p.process, p.heardV)
 	t.touch(p)
 	t.rewake(p)
 	return p
 }
 
-// disappoint drops the placeholders that stand for nobody any more.
-func (t *Tracker) disappoint(stands map[*peer]bool, now time.Time) {
+// dropPlaceholders removes the placeholders that are not needed.
+func (t *Tracker) dropPlaceholders(stands map[*peer]bool, now time.Time) {
 	if t.placeholders == 0 {
 		return
 	}
 	for _, p := range slices.Clone(t.order) {
-		if p.nobody && !stands[p] {
+		if p.expected && !stands[p] {
 			t.become(p, Unknown, ReasonForgotten, now)
 			t.remove(p)
 		}
 	}
 }
 
-// meet ends the expectations that p meets. A placeholder may stand for
-// several, and p may itself have been one.
+// Unmet returns what placeholders are there for, those of a collector before
+// included.
+func (t *Tracker) Unmet() []Expected {
+	all := make([]Expected, 0, t.placeholders)
+	for _, p := range t.order {
+		if p.expected {
+			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id)})
+		}
+	}
+	return all
+}
+
+// serviceExpected is the reverse of expectation.id.
+func serviceExpected(id ID) string {
+	if id.Service == HostService {
+		return ""
+	}
+	return id.Service
+}
+
+// meet ends the expectations that p meets. A placeholder may be there for several,
+// and p may itself have been one.
 func (t *Tracker) meet(p *peer, now time.Time) {
-	if p.nobody {
-		p.nobody = false
+	if p.expected {
+		p.expected = false
 		t.placeholders--
 	}
 	for e := range t.expectations.of(p) {
-		nobody := e.nobody
-		if nobody == nil || nobody != p && !e.fits(p) {
+		placeholder := e.placeholder
+		if placeholder == nil || placeholder != p && !e.fits(p) {
 			continue
 		}
-		if e.nobody = nil; nobody != p && !t.standsForOthers(nobody) {
-			t.closeSeries(nobody, now)
-			t.put(nobody, Unknown, ReasonReplaced)
-			t.remove(nobody)
+		if e.placeholder = nil; placeholder != p && !t.standsForMore(placeholder) {
+			t.closeSeries(placeholder, now)
+			t.put(placeholder, Unknown, ReasonReplaced)
+			t.remove(placeholder)
 		}
 	}
 }
 
-func (t *Tracker) standsForOthers(nobody *peer) bool {
-	return slices.ContainsFunc(t.expectations.byID[nobody.id], func(e *expectation) bool { return e.nobody == nobody })
+// standsForMore reports whether another expectation needs the placeholder.
+func (t *Tracker) standsForMore(placeholder *peer) bool {
+	return slices.ContainsFunc(t.expectations.byID[placeholder.id], func(e *expectation) bool { return e.placeholder == placeholder })
 }
 
-// lastExpected tells whether p is a placeholder, or the last one known that
-// somebody expects.
+// lastExpected reports whether p is a placeholder, or the last peer known that meets
+// an expectation: it is never forgotten, or its silence would be.
 func (t *Tracker) lastExpected(p *peer) bool {
-	if p.nobody {
+	if p.expected {
 		return true
 	}
 	for e := range t.expectations.of(p) {
@@ -189,9 +197,9 @@ func (t *Tracker) lastExpected(p *peer) bool {
 	return false
 }
 
-// othersAt tells whether another peer than p meets the expectation of an
-// address. Most are found on the host of p; the search is bounded, because all
-// those who are to be forgotten in a tick ask: who finds nobody is kept longer.
+// othersAt reports whether another peer than p meets the expectation of an address.
+// Most are found on the host of p. The search is bounded, because all peers that are
+// to be forgotten in one tick search: one that finds no other is kept longer.
 func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 	const far = 1000
 	others := func(other *peer) bool { return other != p && e.fits(other) }
@@ -199,14 +207,75 @@ func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 		slices.ContainsFunc(t.order[:min(far, len(t.order))], others)
 }
 
-// awaits tells whether b would meet an expectation: there is room for it where
-// its placeholder is.
+// awaits reports whether b would meet an expectation: there is room for it where its
+// placeholder is.
 func (t *Tracker) awaits(b *Beat) bool {
 	candidate := peer{id: b.ID, addr: b.Addr}
 	for e := range t.expectations.of(&candidate) {
-		if e.nobody != nil && e.fits(&candidate) {
+		if e.placeholder != nil && e.fits(&candidate) {
 			return true
 		}
 	}
 	return false
+}
+
+const (
+	// maxNearby is how many peers of one host, or hosts, are looked at for what
+	// may have been meant: the lock is held meanwhile.
+	maxNearby = 10_000
+	// maxNear is how many of those are named.
+	maxNear = 3
+	// nearby is by how many letters they differ at the most.
+	nearby = 2
+)
+
+// Near returns the names of peers, at most three, that a mistyped id may have meant:
+// other services of its host or, where that is not known, other hosts.
+func (t *Tracker) Near(id ID) []string {
+	var near []string
+	if h := t.bySource[id.Source]; h != nil {
+		for _, p := range h.peers[:min(maxNearby, len(h.peers))] {
+			if !p.expected && distance(id.Service, p.id.Service) <= nearby && len(near) < maxNear {
+				near = append(near, p.id.String())
+			}
+		}
+		return near
+	}
+	for _, h := range t.hosts[:min(maxNearby, len(t.hosts))] {
+		if source := h.peers[0].id.Source; distance(id.Source, source) <= nearby && len(near) < maxNear {
+			near = append(near, source)
+		}
+	}
+	return near
+}
+
+// distance returns how many letters have to be inserted, deleted, changed or swapped
+// with the next one to make b of a (the optimal string alignment distance), or more
+// than nearby if that is more.
+func distance(a, b string) int {
+	if d := len(a) - len(b); d > nearby || d < -nearby {
+		return nearby + 1
+	}
+	if strings.EqualFold(a, b) {
+		return 0
+	}
+	before, last, row := make([]int, len(b)+1), make([]int, len(b)+1), make([]int, len(b)+1)
+	for j := range last {
+		last[j] = j
+	}
+	for i := range len(a) {
+		row[0] = i + 1
+		for j := range len(b) {
+			cost := 1
+			if a[i] == b[j] {
+				cost = 0
+			}
+			row[j+1] = min(last[j+1]+1, row[j]+1, last[j]+cost)
+			if i > 0 && j > 0 && a[i] == b[j-1] && a[i-1] == b[j] {
+				row[j+1] = min(row[j+1], before[j-1]+1)
+			}
+		}
+		before, last, row = last, row, before
+	}
+	return last[len(b)]
 }

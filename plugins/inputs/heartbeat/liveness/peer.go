@@ -1,3 +1,7 @@
+// A peer and its host: what is kept of them, and how the services of a host follow it.
+// A service shares the silence of its host if one sender beats for both. Then the
+// host is judged, and the service with it: one alarm for a dead machine, not fifty.
+
 package liveness
 
 import (
@@ -13,79 +17,87 @@ const (
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is all that is known of one peer. Times are since the tracker's
-// epoch, or on the verdict clock where their name ends in V. What every beat
-// needs stands here, what most peers never need in their past.
+// A peer is all that is known of one peer. What every beat needs is here, what most
+// peers never need is in their past.
 type peer struct {
-	id     ID
-	index  int32 // in Tracker.order; -1 once it is forgotten
-	room   int32 // in host.peers
-	host   *host
-	terms  *Terms
-	addr   netip.Addr // of its process
-	labels []Label    // never written to, only replaced
+	id        ID
+	index     int32      // in Tracker.order; -1 once it is forgotten, and then for good
+	hostIndex int32      // in host.peers
+	host      *host      // of id.Source; never nil
+	terms     *Terms     // never nil
+	addr      netip.Addr // of its process
+	labels    []Label    // never written to, only replaced: views share them
 
-	state     State
-	reason    Reason
-	told      State // which may be older than state
-	untold    bool  // it stands in Tracker.untold
-	nobody    bool  // it stands for whom the operator expects
-	lone      bool  // one process, nameless, was heard over one short connection or by one datagram
+	state  State
+	reason Reason // isolated only in Unknown, and only during isolation
+	// told is the state that was reported last. It differs from state only while the
+	// peer is untold: in Tracker.untold, once.
+	told      State
+	untold    bool
+	expected  bool  // a placeholder: it has never beaten, only the operator names it
+	lone      bool  // nameless, and all that was heard of its process came over one short connection or in one datagram
 	here      uint8 // beats that this collector has heard, up to fewBeats
-	shift     uint8 // of peer.total
-	changed   bool  // so is its record; touch is yet to be called
-	listed    bool  // in unsaved.peers
-	late      uint8 // its class in unsaved.late; 0 if it is not
+	shift     uint8 // of total
+	changed   bool  // its record has, and touch is yet to be called; set only while a call runs
+	listed    bool  // in unsaved.peers, once
+	late      uint8 // its class in unsaved.late; 0 if it is not late
 	health    Health
-	since     time.Duration
-	sinceV    time.Duration
-	sinceUTC  int64 // unix ns
-	toldSince time.Duration
+	since     time.Duration // of state
+	sinceV    time.Duration // likewise, but later after a lastExpected peer was kept
+	sinceUTC  int64         // likewise, unix ns, by the clock of then
+	toldSince time.Duration // of told
 
-	body           // the process that holds its place
-	dueTick uint64 // the tick that last found it past its deadline
+	process        // the one that holds its place; its former ones are in past
+	dueTick uint64 // the last tick that found it past its deadline; <= Tracker.ticks
 
 	runs  runs
-	proof *proof // nil for most
+	proof *proof // nil for most: neither signed, nor of a user
 	rate  rate
-	stamp int64 // unix ms of the last statement about it
-	beats uint64
+	stamp int64  // unix ms of the last statement about it, which the next one exceeds
+	beats uint64 // in all, those to other collectors included
 	trail Trail
 
-	*past // never nil
+	*past // never nil; noPast until there is one
 }
 
-// A past is what has gone wrong with a peer, was announced or doubted. It is
-// apart because few have one: that saves a third of the memory of the others.
+// A past is what has gone wrong with a peer, was announced or doubted. Few peers
+// have one: keeping it apart saves a third of the memory of the others.
 type past struct {
-	held       time.Duration // for how long other collectors have held its silence
+	held       time.Duration // for how long collectors before this one have held its silence
 	heldPartly time.Duration // of that, while only a part of the hosts was silent
-	spared     time.Duration // for how long its silence was held and prolonged for it in all
+	spared     time.Duration // for how long its silence was held, and prolonged for it, in all; 0 once it is heard
 
-	windowV   time.Duration // when it promised to be back; 0 if it did not
-	windowBy  string        // the life of the sender that promised so for itself
-	shared    bool          // that sender beat for the host, too
-	postponed bool          // the end of the window was put off
+	// The window in which it has promised to be back: it ends at windowV > 0, or
+	// there is none. windowBy is the life of the sender that promised so for itself,
+	// and empty if the promise was made by hand, or if there is no window.
+	windowV   time.Duration
+	windowBy  string
+	shared    bool // that sender also beat for the host
+	postponed bool // its end was put off, which is done once
 
-	untoldEnds   uint8    // of it in Tracker.endings
-	others       []*other // processes whose place was taken
-	replaced     []replaced
+	// formers are processes whose place was taken, at most maxFormers. A nameless
+	// peer has none: a process with another pid has another name. It has replaced
+	// ones instead, at most maxReplaced.
+	formers    []*former
+	replaced   []replaced
+	untoldEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
+
 	hasExitCode  bool
 	exitCode     int64
 	conflictTold time.Duration
 
 	deadFor     time.Duration // in all deaths before this one
 	changes     [flapChanges]time.Duration
-	changeCount int
-	vacancy     *list.Element // in the queue of those whose place may be taken, or nil
+	changeCount int           // into or out of dead; changes[changeCount%flapChanges] is the oldest kept
+	vacancy     *list.Element // in the queue of its source in Tracker.vacant; nil if its place is not vacant
 	Mishaps
 }
 
-// noPast is the past of all who have none. It is only read.
+// noPast is the past of all peers that have none. It is never written to.
 var noPast past
 
-// remember returns the past of p to write to it.
-func (p *peer) remember() *past {
+// editPast returns the past of p to write to it.
+func (p *peer) editPast() *past {
 	if p.past == &noPast {
 		p.past = new(past)
 	}
@@ -94,9 +106,10 @@ func (p *peer) remember() *past {
 
 func (p *peer) counters() Counters { return Counters{p.beats, p.Mishaps} }
 
+// setWindow opens the window of p, moves its end, or with 0 and "" closes it.
 func (p *peer) setWindow(until time.Duration, by string) {
 	if p.windowV != until || p.windowBy != by {
-		past := p.remember()
+		past := p.editPast()
 		past.windowV, past.windowBy = until, by
 		p.changed = true
 	}
@@ -104,95 +117,31 @@ func (p *peer) setWindow(until time.Duration, by string) {
 
 func (p *peer) setExit(code int64, has bool) {
 	if p.exitCode != code || p.hasExitCode != has {
-		past := p.remember()
+		past := p.editPast()
 		past.exitCode, past.hasExitCode = code, has
 		p.changed = true
 	}
 }
 
+// forgetHold forgets that the silence of p was held: it is over.
 func (p *peer) forgetHold() {
 	if p.held > 0 || p.spared > 0 {
-		past := p.remember()
+		past := p.editPast()
 		past.held, past.heldPartly, past.spared = 0, 0, 0
 	}
 }
 
-// Counters count over the whole life of a peer.
-type Counters struct {
-	Beats uint64
-	Mishaps
-}
+// unknown reports whether p is unknown for that reason.
+func (p *peer) unknown(reason Reason) bool { return p.state == Unknown && p.reason == reason }
 
-// Mishaps count what most peers have none of.
-type Mishaps struct {
-	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
-}
-
-// totals returns all of them.
-func (m *Mishaps) totals() [8]*uint64 {
-	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
-}
-
-// merge returns labels with those of a beat put into them, or nil if that
-// changes nothing.
-func merge(labels, told []Label) []Label {
-	var merged []Label
-	for _, label := range told {
-		now := labels
-		if merged != nil {
-			now = merged
-		}
-		at := slices.IndexFunc(now, func(l Label) bool { return l.Key == label.Key })
-		switch {
-		case at < 0:
-			merged = append(slices.Clip(now), label)
-		case now[at].Value != label.Value:
-			merged = slices.Clone(now)
-			merged[at] = label
-		}
-	}
-	return merged
-}
-
-// wakeV returns when time alone may change what is believed of the peer. Who
-// is held is not looked at: the hold ends for all at once.
-func (p *peer) wakeV(o *Options) time.Duration {
-	switch {
-	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
-		return min(p.suspicionV(), p.nextEndV())
-	case p.state == Suspect, p.nobody && p.state == Unknown, p.reason == ReasonRestored:
-		return min(p.deadlineV(), p.nextEndV())
-	case p.state == Left && p.windowV > 0:
-		return p.windowV
-	}
-	return p.forgetV(o)
-}
-
-// forgetV returns when a peer that has ended is forgotten. A promise to be
-// back keeps it.
-func (p *peer) forgetV(o *Options) time.Duration {
-	var keep time.Duration
-	switch {
-	case p.state == Left && p.windowV == 0:
-		keep = o.ForgetLeft
-	case p.state == Dead && p.id.Nameless():
-		keep = forgetNameless
-	case p.state == Dead && p.terms.ForgetDead > 0:
-		keep = max(p.terms.ForgetDead, 3*p.interval)
-	}
-	if keep == 0 {
-		return never
-	}
-	return max(p.sinceV, p.lastHeardV()) + keep
-}
-
-// noteChange remembers a change into or out of dead.
+// noteChange notes a change into or out of dead.
 func (p *peer) noteChange(at time.Duration) {
-	past := p.remember()
+	past := p.editPast()
 	past.changes[past.changeCount%flapChanges] = at
 	past.changeCount++
 }
 
+// flapping reports whether p changes into and out of dead too often.
 func (p *peer) flapping(at time.Duration) bool {
 	oldest := p.changes[p.changeCount%flapChanges]
 	return p.changeCount >= flapChanges && at-oldest <= flapTime
@@ -210,4 +159,185 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 	}
 	p.stamp = stamp
 	return time.UnixMilli(stamp)
+}
+
+// A host is all peers of one source. It has at least one, and is forgotten with the
+// last.
+type host struct {
+	own    *peer         // the one for the host itself, which its services follow; nil if there is none
+	peers  []*peer       // each at its hostIndex
+	living int           // how many of them are neither dead nor left
+	heard  time.Duration // last beat of any of them; -never if none was heard
+	index  int           // in Tracker.hosts
+	// waitedFor is set while a service whose own silence is over waits for own.
+	waitedFor bool
+	silence   int        // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
+	speakers  [2]speaker // that beat for the host itself, the latest first; never one life twice
+}
+
+// A speaker is a life of a sender that beats for a host. Two are remembered, enough
+// for a one-shot beside a daemon.
+type speaker struct {
+	life   string        // empty for a place not taken
+	since  int64         // its first beat for the host, unix ns
+	sinceV time.Duration // likewise
+	heardV time.Duration // its latest beat
+}
+
+// hear notes that a life of a sender, if the beat names it, beats for h. It reports
+// whether that is news.
+func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
+	s := &h.speakers
+	news := life != "" && !h.hears(life)
+	switch life {
+	case "":
+		return false
+	case s[0].life:
+	case s[1].life:
+		s[0], s[1] = s[1], s[0]
+	default:
+		s[0], s[1] = speaker{life: life, since: now.UnixNano(), sinceV: verdict}, s[0]
+	}
+	s[0].heardV = verdict
+	return news
+}
+
+// hears reports whether that life of a sender beats for h.
+func (h *host) hears(life string) bool {
+	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
+}
+
+// silent reports whether h is counted as silent.
+func (h *host) silent() bool { return h.silence > 0 }
+
+// joinHost puts p among the peers of its host.
+func (t *Tracker) joinHost(p *peer) {
+	h := t.bySource[p.id.Source]
+	if h == nil {
+		h = &host{index: len(t.hosts), heard: -never}
+		t.bySource[p.id.Source] = h
+		t.hosts = append(t.hosts, h)
+	}
+	p.host, p.hostIndex = h, int32(len(h.peers))
+	h.peers = append(h.peers, p)
+	h.living++
+	if p.id.Service == HostService {
+		h.own = p
+	}
+}
+
+// leaveHost takes p, which is unknown, from its host, and the host away with
+// the last one.
+func (t *Tracker) leaveHost(p *peer) {
+	h := p.host
+	other := h.peers[len(h.peers)-1]
+	h.peers[p.hostIndex], other.hostIndex = other, p.hostIndex
+	h.peers = slices.Delete(h.peers, len(h.peers)-1, len(h.peers))
+	h.living--
+	if h.own == p {
+		h.own = nil
+	}
+	if h.living == 0 {
+		t.isolation.removeSilent(h)
+	}
+	if len(h.peers) > 0 {
+		return
+	}
+	delete(t.bySource, p.id.Source)
+	last := len(t.hosts) - 1
+	t.hosts[h.index] = t.hosts[last]
+	t.hosts[h.index].index = h.index
+	t.hosts[last] = nil
+	t.hosts = t.hosts[:last]
+}
+
+// follows reports whether p is a service and one sender of its host beats for it:
+// they share their silence. All its processes that live have to follow.
+func (p *peer) follows() bool {
+	own := p.host.own
+	if own == nil || own == p || !p.host.hears(p.life) {
+		return false
+	}
+	for o := range p.living {
+		if !p.host.hears(o.life) {
+			return false
+		}
+	}
+	return true
+}
+
+// heardAfter reports whether p was heard when other should have been.
+func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
+
+// waits reports whether the silence of p is that of its host, which is judged
+// instead: a dead host is one alarm, not fifty. A service that is silent while its
+// host goes on has a silence of its own.
+func (p *peer) waits() bool {
+	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
+}
+
+// wakeWaiting has the services looked at that have waited for own to be heard.
+func (t *Tracker) wakeWaiting(own *peer) {
+	if !own.host.waitedFor || own.host.own != own {
+		return
+	}
+	own.host.waitedFor = false
+	for _, p := range own.host.peers {
+		if p != own {
+			t.wakeAt(p, t.tickV)
+		}
+	}
+}
+
+// leadServices lets the services of a host follow what has become of it. A goodbye
+// for a dead host retires its dead services too.
+func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
+	retired := before == Dead && own.state == Left
+	for _, p := range own.host.peers {
+		if p == own {
+			continue
+		}
+		switch state, yes := p.afterHost(own); {
+		case retired && p.state == Dead:
+			t.followHost(p, Left, own, now)
+		case yes && state == Suspect:
+			t.become(p, Suspect, p.evidence, now)
+		case yes:
+			t.followHost(p, state, own, now)
+		}
+		if own.state == Alive && p.follows() && !p.state.over() {
+			t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
+		}
+		t.rewake(p)
+	}
+}
+
+// followHost lets p become what its host is.
+func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
+	p.setWindow(own.windowV, own.windowBy)
+	t.become(p, state, ReasonHost, now)
+}
+
+// afterHost returns what becomes of p now that own, its host, is what it is. When a
+// host is heard again its services are not alive before they are heard too.
+func (p *peer) afterHost(own *peer) (State, bool) {
+	withHost := p.unknown(ReasonHost)
+	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
+		return Suspect, withHost && own.state != Unknown
+	}
+	running := p.state == Alive || p.state == Suspect
+	if own.state == Unknown {
+		return Unknown, running && own.reason == ReasonIsolated
+	}
+	open := running || withHost || p.unknown(ReasonRestored)
+	return own.state, open || p.endedLike(own)
+}
+
+// endedLike reports whether the end of p was the one of own, its host, so that
+// it is another one when that of own is.
+func (p *peer) endedLike(own *peer) bool {
+	if own.state == Left {
+		return p.state == Dead && p.reason == ReasonHost
+	}
+	return p.state == Left && (p.windowV > 0 || p.reason == ReasonHost)
 }

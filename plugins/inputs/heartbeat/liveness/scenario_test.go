@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"os"
 	"path/filepath"
+	"regexp"
 	"slices"
 	"strconv"
 	"strings"
@@ -18,10 +19,11 @@ import (
 
 var update = flag.Bool("update", false, "write what happens into the scenarios; read the difference before you commit it")
 
-// TestScenarios plays each file of testdata. A line there is an option, or a
-// time and what happens then; below it stands, after "->", what the tracker
-// says. Between the lines the tracker ticks as in real life. A time of +50s is
-// counted from the line before.
+// TestScenarios plays the scripts of testdata. A line of a script is an option,
+// or a time and what happens then; the lines below it, after "->", are what the
+// tracker tells. Between the lines the collector ticks and senders beat. A time
+// like +50s is counted from the line before; without a time it happens at once.
+// A line "== TITLE" begins anew, with the options of the beginning.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -44,50 +46,77 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-type scenario struct {
-	t       *testing.T
-	opts    Options
-	tracker *Tracker
-	now     time.Duration
-	kept    []*kept
-	path    Path
-	from    map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
-	script  bytes.Buffer          // the lines played and what they caused
-	told    []string              // what happened since the last line
-	ids     map[int64]string      // what happened in all, by the id of the event
-}
-
-func defaults() Options {
-	return Options{
-		Terms:    Terms{DeadAfter: 210 * time.Second, Margin: MarginOf(3), Grace: 5 * time.Second, ForgetDead: 72 * time.Hour},
-		Adaptive: true, MinSilence: MinSilence, ForgetLeft: time.Hour,
-		IsolationPercent: 30, IsolationHold: time.Minute,
-		MaxPeers: 1000, MaxBeatsPerSecond: 10,
+// Every script says what it shows, and every part of it tells something: one
+// that plays nothing would hide that.
+func TestScenariosTellSomething(t *testing.T) {
+	files, err := filepath.Glob("testdata/*.txt")
+	require.NoError(t, err)
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		require.NoError(t, err)
+		require.True(t, strings.HasPrefix(string(text), "# "), "%s has to say what it shows", file)
+		for i, part := range strings.Split(string(text), "\n== ") {
+			if i > 0 || !strings.Contains(string(text), "\n== ") {
+				require.Contains(t, part, "  -> ", "%s, part %d", file, i)
+			}
+		}
 	}
 }
 
-var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+// A scenario is a script that is being played.
+type scenario struct {
+	*rig
+	t      *testing.T
+	path   map[ConnID]Path       // what the kernel says of a connection; of 0: of all others
+	from   map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
+	script bytes.Buffer          // the lines played and what they caused
+	shown  []shown               // since the last line
+	ids    map[int64]string      // what was told, by the id of the event
+}
 
 func newScenario(t *testing.T) *scenario {
-	return &scenario{t: t, opts: defaults(), from: make(map[ConnID]netip.Addr), ids: make(map[int64]string)}
+	s := &scenario{t: t}
+	s.begin()
+	return s
+}
+
+func (s *scenario) begin() {
+	s.rig, s.from, s.path = newRig(s.t), make(map[ConnID]netip.Addr), make(map[ConnID]Path)
+	s.opts.Ask = func(conn ConnID) (Path, netip.Addr) {
+		if path, yes := s.path[conn]; yes {
+			return path, s.from[conn]
+		}
+		return s.path[0], s.from[conn]
+	}
+	s.hook, s.tracker, s.ids = s.tell, nil, make(map[int64]string)
 }
 
 func (s *scenario) play(line string) {
 	words := strings.Fields(line)
 	switch {
 	case len(words) == 0 || words[0] == "#":
+	case words[0] == "==":
+		s.begin()
 	case words[0] == "option":
 		s.option(words[1], words[2])
 	default:
-		s.start()
-		s.until(s.time(words[0]), words[1] == "stall")
-		s.event(words[1:])
+		if s.tracker == nil {
+			s.tracker = New(s.opts, s.now)
+		}
+		if words[0][0] == '+' || words[0][0] >= '0' && words[0][0] <= '9' {
+			s.until(s.time(words[0]), words[1] == "stall")
+			words = words[1:]
+		}
+		s.event(words)
 	}
 	fmt.Fprintln(&s.script, line)
-	for _, text := range s.told {
+	for _, text := range collapsed(s.shown) {
 		fmt.Fprintln(&s.script, "  ->", text)
 	}
-	s.told = nil
+	s.shown = nil
+	if s.tracker != nil {
+		checkInvariants(s.t, s.tracker)
+	}
 }
 
 func (s *scenario) option(name, value string) {
@@ -110,18 +139,10 @@ func (s *scenario) option(name, value string) {
 		s.opts.IsolationPercent = int(number)
 	case "isolation_hold":
 		s.opts.IsolationHold = span
-	case "detector":
-		s.opts.Adaptive = value == "adaptive"
-	case "rule": // for one source: its dead_after
-		source, dead, _ := strings.Cut(value, "=")
-		terms := s.opts.Terms
-		terms.DeadAfter, terms.Fixed, terms.Rule = duration(s.t, source, dead, source), true, "rule 1"
-		s.opts.TermsOf = func(id ID, _ netip.Addr) *Terms {
-			if id.Source == source {
-				return &terms
-			}
-			return nil
-		}
+	case "margin":
+		s.fixed = value == "fixed"
+	case "rule":
+		s.rule(value)
 	case "max_peers":
 		s.opts.MaxPeers = int(number)
 	default:
@@ -129,127 +150,177 @@ func (s *scenario) option(name, value string) {
 	}
 }
 
-func (s *scenario) start() {
-	if s.tracker == nil {
-		s.opts.Ask = func(conn ConnID) (Path, netip.Addr) { return s.path, s.from[conn] }
-		s.tracker = New(s.opts, epoch)
+// rule sets the dead_after of one source, one service or one address:
+// web-1=1m, /slow=1m, @10.0.0.9=1m.
+func (s *scenario) rule(text string) {
+	who, dead, _ := strings.Cut(text, "=")
+	terms, others := s.opts.Terms, s.opts.TermsOf
+	terms.DeadAfter, terms.Fixed, terms.Rule = duration(s.t, who, dead, who), true, "rule 1"
+	s.opts.TermsOf = func(id ID, addr netip.Addr) *Terms {
+		switch {
+		case who == id.Source, who == "/"+id.Service, who == "@"+addr.String():
+			return &terms
+		case others != nil:
+			return others(id, addr)
+		}
+		return nil
 	}
 }
 
+// time returns when word is, since the epoch.
 func (s *scenario) time(word string) time.Duration {
 	span, err := time.ParseDuration(strings.TrimPrefix(word, "+"))
 	require.NoError(s.t, err)
 	if word[0] == '+' {
-		span += s.now
+		span += s.now.Sub(epoch)
 	}
 	return span
 }
 
-// until lets time pass: with ticks and beats that are kept up, or in a stall
-// without; what was sent in a stall is received when it ends.
 func (s *scenario) until(end time.Duration, stall bool) {
-	require.GreaterOrEqual(s.t, end, s.now, "time goes on")
-	for !stall && s.now+TickInterval <= end {
-		s.now += TickInterval - s.now%TickInterval
-		s.tell(s.tracker.Tick(epoch.Add(s.now)))
-		s.keepUp()
+	d := epoch.Add(end).Sub(s.now)
+	require.GreaterOrEqual(s.t, d, time.Duration(0), "time goes on")
+	if stall {
+		s.stall(d)
+		return
 	}
-	s.now = end
-	s.keepUp()
-}
-
-// A kept is a beat that is sent again and again.
-type kept struct {
-	beat Beat
-	next time.Duration
-}
-
-func (s *scenario) keepUp() {
-	for _, k := range s.kept {
-		for ; k.next <= s.now; k.next += k.beat.Interval {
-			k.beat.Seq++
-			s.observe(k.beat)
-		}
-	}
+	s.pass(d)
 }
 
 func (s *scenario) event(words []string) {
 	switch words[0] {
 	case "beat", "leave", "exit":
 		for _, id := range parseIDs(s.t, words[1]) {
-			s.observe(s.beat(words[0], id, words[2:]))
+			b := s.beat(words[0], id, words[2:])
+			s.locate(&b)
+			s.observe(b)
 		}
 	case "keep":
-		ids := parseIDs(s.t, words[1])
-		for i, id := range ids {
-			b := s.beat("beat", id, words[2:])
-			s.kept = append(s.kept, &kept{beat: b, next: s.now + b.Interval*time.Duration(i)/time.Duration(len(ids))})
-		}
-		s.keepUp()
+		s.keep(words[1:])
 	case "stop":
-		for _, word := range words[1:] {
-			ids := parseIDs(s.t, word)
-			s.kept = slices.DeleteFunc(s.kept, func(k *kept) bool { return slices.Contains(ids, k.beat.ID) })
+		pause(s.sendersOf(words[1:])...)
+	case "resume", "change":
+		ids, parts := splitNames(words[1:])
+		senders := s.sendersOf(ids)
+		for i, k := range senders {
+			s.fill(&k.beat, parts, i)
+			s.locate(&k.beat)
+			k.paused = k.paused && words[0] == "change"
 		}
 	case "closed", "reset", "given_up", "by_us":
-		end := map[string]End{"closed": Closed, "reset": Reset, "given_up": GivenUp, "by_us": EndedByUs}[words[0]]
-		conn := connID(s.t, words[1])
-		s.tell(s.tracker.ConnEnded(epoch.Add(s.now), conn, end, s.from[conn]))
+		s.end(words)
 	case "path":
-		s.path = map[string]Path{"answers": PathAnswers, "silent": PathIsSilent, "unknown": PathUnknown}[words[1]]
+		conns := []ConnID{0}
+		if len(words) > 2 {
+			conns = parseConns(s.t, words[2])
+		}
+		for _, conn := range conns {
+			s.path[conn] = map[string]Path{"answers": PathAnswers, "silent": PathIsSilent, "unknown": PathUnknown}[words[1]]
+		}
 	case "restart":
-		s.restart(s.time(words[1]))
+		s.restart(s.time(words[1]) - s.now.Sub(epoch))
 	case "expect":
-		s.expect(words[1:])
+		all := make([]Expected, 0, len(words))
+		for _, word := range words[1:] {
+			source, service, _ := strings.Cut(word, "/")
+			all = append(all, Expected{Source: source, Service: service})
+		}
+		s.expect(all...)
+	case "wait", "stall":
+	default:
+		s.look(words)
+	}
+}
+
+// look shows what is known.
+func (s *scenario) look(words []string) {
+	switch words[0] {
 	case "near":
-		s.told = append(s.told, fmt.Sprint(s.tracker.Near(parseID(s.t, words[1]))))
+		s.show(fmt.Sprint(s.tracker.Near(parseID(s.t, words[1]))))
 	case "show":
 		for _, id := range parseIDs(s.t, words[1]) {
-			s.show(id)
+			if v, ok := viewOf(s.tracker, id, s.now); ok {
+				s.show(describeView(v))
+			} else {
+				s.show(fmt.Sprintf("%v is not known", id))
+			}
 		}
 	case "isolated":
-		s.told = append(s.told, fmt.Sprintf("isolated: %v", s.tracker.Isolated()))
-	case "wait", "stall":
+		s.show(fmt.Sprintf("isolated: %v", s.tracker.Isolated()))
+	case "count":
+		s.show(describeCounts(s.tracker))
 	default:
 		s.t.Fatalf("event %q", words[0])
 	}
 }
 
-// restart lets another collector go on from what this one records. What is
-// sent meanwhile is lost.
-func (s *scenario) restart(back time.Duration) {
-	saved := epoch.Add(s.now)
-	records := make([]Record, 0, s.tracker.Len())
-	for i := range s.tracker.Len() {
-		records = append(records, s.tracker.Record(i, saved))
+// keep lets senders beat, evenly spread over one interval, or the first time
+// after so long: keep web-1..3/host every=10s after=1s.
+func (s *scenario) keep(words []string) {
+	names, parts := splitNames(words)
+	var ids []ID
+	for _, name := range names {
+		ids = append(ids, parseIDs(s.t, name)...)
 	}
-	s.now = back
-	s.tracker = New(s.opts, epoch.Add(s.now))
-	for i := range records {
-		s.tracker.Restore(&records[i], saved, epoch.Add(s.now))
+	after, together := time.Duration(0), false
+	parts = slices.DeleteFunc(slices.Clone(parts), func(part string) bool {
+		value, yes := strings.CutPrefix(part, "after=")
+		if yes {
+			together, after = true, duration(s.t, part, value, part)
+		}
+		return yes
+	})
+	b := s.beat("beat", ids[0], parts)
+	for i, k := range s.rig.keep(b, ids...) {
+		s.fill(&k.beat, parts, i)
+		k.beat.Process.PID = max(k.beat.Process.PID, k.beat.ID.PID)
+		if together {
+			k.next = s.now.Add(after)
+		}
+		s.locate(&k.beat)
 	}
-	for _, k := range s.kept {
-		for ; k.next < s.now; k.next += k.beat.Interval {
-			k.beat.Seq++
+	s.send()
+}
+
+func (s *scenario) sendersOf(names []string) []*sender {
+	var all []*sender
+	for _, name := range names {
+		for _, id := range parseIDs(s.t, name) {
+			for _, k := range s.senders {
+				if k.beat.ID == id {
+					all = append(all, k)
+				}
+			}
 		}
 	}
+	require.NotEmpty(s.t, all, "%v", names)
+	return all
 }
 
-func (s *scenario) expect(words []string) {
-	all := make([]Expected, 0, len(words))
-	for _, word := range words {
-		source, service, _ := strings.Cut(word, "/")
-		all = append(all, Expected{Source: source, Service: service})
+// end ends connections: closed 1..12 from=10.0.0.99.
+func (s *scenario) end(words []string) {
+	end := map[string]End{"closed": Closed, "reset": Reset, "given_up": GivenUp, "by_us": EndedByUs}[words[0]]
+	for _, conn := range parseConns(s.t, words[1]) {
+		from := s.from[conn]
+		if len(words) > 2 {
+			from = netip.MustParseAddr(strings.TrimPrefix(words[2], "from="))
+		}
+		s.endedFrom(conn, end, from)
 	}
-	s.tell(s.tracker.Expect(all, epoch.Add(s.now)))
 }
 
-func (s *scenario) beat(verb string, id ID, words []string) Beat {
+func (s *scenario) beat(verb string, id ID, parts []string) Beat {
 	b := Beat{ID: id, Status: map[string]Status{"beat": SaysAlive, "leave": SaysLeaving, "exit": SaysDead}[verb]}
 	b.Process.PID = b.ID.PID
-	for _, word := range words {
+	s.fill(&b, parts, 0)
+	return b
+}
+
+// fill sets parts of the beat of the n-th of several senders.
+func (s *scenario) fill(b *Beat, parts []string, n int) {
+	for _, word := range parts {
 		key, value, _ := strings.Cut(word, "=")
-		number := integer(s.t, key, value, "code", "seq", "pid")
+		number := integer(s.t, key, strings.TrimSuffix(value, ".."), "code", "seq", "pid", "conn")
 		span := duration(s.t, key, value, "every", "back_in", "start", "margin")
 		switch key {
 		case "every":
@@ -259,7 +330,7 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 		case "code":
 			b.ExitCode, b.HasExitCode = number, true
 		case "run":
-			b.Run = value
+			b.Run = strings.Trim(value, `"`)
 		case "seq":
 			b.Seq = number
 		case "pid":
@@ -270,10 +341,12 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 			b.Process.Start = span
 		case "from":
 			b.Addr = netip.MustParseAddr(value)
-		case "conn":
-			b.Conn = connID(s.t, value)
+		case "conn": // conn=7.. is 7 for the first, 8 for the second
+			if b.Conn = ConnID(number); strings.HasSuffix(value, "..") {
+				b.Conn += ConnID(n)
+			}
 		case "watched":
-			b.Watched = true
+			b.Watched = value != "no"
 		case "cancel":
 			b.Cancel = true
 		case "margin":
@@ -284,22 +357,39 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 			s.t.Fatalf("part %q of a beat", word)
 		}
 	}
-	return b
 }
 
-func (s *scenario) observe(b Beat) {
+// locate notes where the connection of b comes from.
+func (s *scenario) locate(b *Beat) {
 	s.from[b.Conn] = b.Addr
 	if !b.Addr.IsValid() {
 		s.from[b.Conn] = addrOf(b.Conn)
 	}
-	out := s.tracker.Observe(epoch.Add(s.now), &b)
-	if out.Fate != Accepted {
-		s.told = append(s.told, [...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody"}[out.Fate])
-	}
-	s.tell(out.Transitions)
 }
 
-func connID(t *testing.T, text string) ConnID { return ConnID(integer(t, "conn", text, "conn")) }
+// splitNames returns the peers that words begin with, and the rest.
+func splitNames(words []string) (ids, parts []string) {
+	n := slices.IndexFunc(words, func(word string) bool { return strings.Contains(word, "=") || !strings.Contains(word, "/") })
+	if n < 0 {
+		n = len(words)
+	}
+	return words[:n], words[n:]
+}
+
+// parseConns returns the connections that text names: 7, or 1..12.
+func parseConns(t *testing.T, text string) []ConnID {
+	first, last, several := strings.Cut(text, "..")
+	from := integer(t, "", first, "")
+	to := from
+	if several {
+		to = integer(t, "", last, "")
+	}
+	conns := make([]ConnID, 0, to-from+1)
+	for conn := from; conn <= to; conn++ {
+		conns = append(conns, ConnID(conn))
+	}
+	return conns
+}
 
 // integer returns value as a number if key is one of those that are.
 func integer(t *testing.T, key, value string, keys ...string) int64 {
@@ -321,19 +411,18 @@ func duration(t *testing.T, key, value string, keys ...string) time.Duration {
 	return d
 }
 
+var several = regexp.MustCompile(`^(.*?)(\d+)\.\.(\d+)(.*)$`)
+
 // parseIDs returns the peer that text names, or several: "web-1..12/host".
 func parseIDs(t *testing.T, text string) []ID {
-	before, after, several := strings.Cut(text, "..")
-	if !several {
+	m := several.FindStringSubmatch(text)
+	if m == nil {
 		return []ID{parseID(t, text)}
 	}
-	digits := strings.IndexFunc(after, func(r rune) bool { return r < '0' || r > '9' })
-	require.Positive(t, digits, text)
-	stem := strings.TrimRight(before, "0123456789")
-	first, last := integer(t, "", before[len(stem):], ""), integer(t, "", after[:digits], "")
+	first, last := integer(t, "", m[2], ""), integer(t, "", m[3], "")
 	ids := make([]ID, 0, last-first+1)
 	for n := first; n <= last; n++ {
-		ids = append(ids, parseID(t, fmt.Sprint(stem, n, after[digits:])))
+		ids = append(ids, parseID(t, fmt.Sprint(m[1], n, m[4])))
 	}
 	return ids
 }
@@ -347,51 +436,92 @@ func parseID(t *testing.T, text string) ID {
 	return ID{Source: source, Service: rest}
 }
 
-func (s *scenario) tell(transitions []Transition) {
+// A shown is a line below one of the script.
+type shown struct {
+	before, id, after string // id may be empty
+}
+
+func (s *scenario) show(text string) { s.shown = append(s.shown, shown{after: text}) }
+
+func (s *scenario) tell(fate Fate, transitions []Transition) {
+	if fate != Accepted {
+		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody"}[fate])
+	}
 	for _, tr := range transitions {
-		text := describe(s.now, tr)
-		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %s", text)
-		s.ids[tr.EventID] = text
-		s.told = append(s.told, text)
+		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %v %s", tr.ID, describe(tr))
+		s.ids[tr.EventID] = fmt.Sprint(tr.ID, " ", describe(tr))
+		s.shown = append(s.shown, shown{fmt.Sprint(s.now.Sub(epoch), " "), tr.ID.String(), ": " + describe(tr)})
 	}
 }
 
-func describe(now time.Duration, tr Transition) string {
+var counted = regexp.MustCompile(`^(.*?)(\d+)((?:/[a-z]*)?)$`)
+
+// collapsed returns lines as text. What becomes of web-1, web-2 and web-3 in one
+// instant, in this order, is one line about web-1..3.
+func collapsed(lines []shown) []string {
+	var texts []string
+	for i := 0; i < len(lines); {
+		l := lines[i]
+		n, id := 1, l.id
+		if m := counted.FindStringSubmatch(l.id); m != nil {
+			first, _ := strconv.Atoi(m[2]) //nolint:errcheck // the pattern says so
+			for _, step := range []int{1, -1} {
+				last := first
+				for i+n < len(lines) && lines[i+n] == (shown{l.before, fmt.Sprint(m[1], last+step, m[3]), l.after}) {
+					last, n = last+step, n+1
+				}
+				if n > 1 {
+					id = fmt.Sprint(m[1], first, "..", last, m[3])
+					break
+				}
+			}
+		}
+		texts = append(texts, l.before+id+l.after)
+		i += n
+	}
+	return texts
+}
+
+func describe(tr Transition) string {
 	switch tr.Event {
 	case Conflict:
-		return fmt.Sprintf("%v %v: conflict of %v and %v", now, tr.ID, tr.Addr, tr.Other)
+		return fmt.Sprintf("conflict of %v and %v", tr.Addr, tr.Other)
 	case Changed:
-		text := fmt.Sprintf("%v %v: %v, was %v", now, tr.ID, tr.State, tr.Previous)
+		text := fmt.Sprintf("%v, was %v", tr.State, tr.Previous)
 		if tr.Lasted > 0 {
 			text += fmt.Sprintf(" for %v", tr.Lasted)
 		}
 		return fmt.Sprintf("%s (%v)", text, tr.Reason)
 	case Ended:
-		text := fmt.Sprintf("%v %v: %d ended (%v)", now, tr.ID, tr.Ending.PID, tr.Ending.Reason)
+		text := fmt.Sprintf("%d ended (%v)", tr.Ending.PID, tr.Ending.Reason)
 		if tr.Ending.HasExitCode {
 			text += fmt.Sprintf(" with %d", tr.Ending.ExitCode)
 		}
 		return text
 	default:
-		return fmt.Sprintf("%v %v: %v", now, tr.ID, tr.Event)
+		return tr.Event.String()
 	}
 }
 
-// show prints a peer's state and those of its counters that are not 0.
-func (s *scenario) show(id ID) {
-	v, ok := viewOf(s.tracker, id, epoch.Add(s.now))
-	if !ok {
-		s.told = append(s.told, fmt.Sprintf("%v is not known", id))
-		return
+func describeCounts(t *Tracker) string {
+	text := fmt.Sprintf("%d peers:", t.Len())
+	for _, s := range States {
+		if n := t.Count(s); n > 0 {
+			text += fmt.Sprintf(" %d %v", n, s)
+		}
 	}
-	text := fmt.Sprintf("%v %v %v, %v since %v", id, v.State, v.Reason, v.Age, v.Since.Format(time.TimeOnly))
+	return text
+}
+
+// describeView returns a peer's state and those of its counters that are not 0.
+func describeView(v View) string {
+	text := fmt.Sprintf("%v %v %v, %v since %v", v.ID, v.State, v.Reason, v.Age, v.Since.UTC().Format(time.TimeOnly))
 	if v.Deadline > 0 {
 		text += fmt.Sprintf(", deadline in %v, suspicion %.2f", v.Deadline, v.Suspicion)
 	}
 	if code, told := v.Health.Code(); told {
 		text += fmt.Sprintf(", status_code %d", code)
 	}
-	var counts []string
 	for _, c := range []struct {
 		name string
 		n    uint64
@@ -407,40 +537,17 @@ func (s *scenario) show(id ID) {
 		{"conflicts", v.Conflicts},
 	} {
 		if c.n > 0 {
-			counts = append(counts, fmt.Sprintf(", %s %d", c.name, c.n))
+			text += fmt.Sprintf(", %s %d", c.name, c.n)
 		}
 	}
-	text += strings.Join(counts, "")
+	if v.HasExitCode {
+		text += fmt.Sprintf(", exit code %d", v.ExitCode)
+	}
 	if v.DeadFor > 0 {
 		text += fmt.Sprintf(", dead for %v", v.DeadFor)
 	}
 	if v.Flapping {
 		text += ", flapping"
 	}
-	s.told = append(s.told, text)
-}
-
-func viewOf(t *Tracker, id ID, now time.Time) (View, bool) {
-	at := slices.IndexFunc(t.order, func(p *peer) bool { return p.id == id })
-	if at < 0 {
-		return View{}, false
-	}
-	return t.View(at, now), true
-}
-
-// Every rule has its scenario; a file that plays nothing would hide that.
-func TestScenariosTellSomething(t *testing.T) {
-	files, err := filepath.Glob("testdata/*.txt")
-	require.NoError(t, err)
-	for _, file := range files {
-		text, err := os.ReadFile(file)
-		require.NoError(t, err)
-		require.Contains(t, string(text), "  -> ", file)
-		require.True(t, strings.HasPrefix(string(text), "# "), "%s has to say what it shows", file)
-	}
-}
-
-// addrOf returns an address that no other connection comes from.
-func addrOf(conn ConnID) netip.Addr {
-	return netip.AddrFrom4([4]byte{10, byte(conn >> 16), byte(conn >> 8), byte(conn)})
+	return text
 }

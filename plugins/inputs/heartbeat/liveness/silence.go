@@ -1,12 +1,20 @@
+// How long a peer may be silent. The terms of the operator give the rule; what a
+// process declares, and the schedule that is learnt of it, fill it in. A declared
+// interval is never cut short: patience is added to it.
+
 package liveness
 
-import "time"
+import (
+	"net/netip"
+	"time"
+)
 
 const (
-	// MinSilence is the shortest silence that should be death.
+	// MinSilence is the shortest silence that should be death: below it a lost
+	// packet would be one, which TCP sends again after a second at first (RFC 6298).
 	MinSilence = 2 * time.Second
-	// maxMargin is the longest patience beyond a declared interval: a job
-	// that runs daily is told missing after 25 hours, not after 3.5 days.
+	// maxMargin is the longest patience beyond a declared interval: a daily job
+	// is reported missing after 25 hours, not after 3.5 days.
 	maxMargin = time.Hour
 	// marginUnit is how many units of Terms.Margin make one interval.
 	marginUnit = 256
@@ -16,26 +24,57 @@ const (
 
 // Terms are what the operator allows a peer.
 type Terms struct {
-	DeadAfter    time.Duration // silence allowed to who declares no interval
-	MaxDeadAfter time.Duration // ceiling for who does; 0 for none
-	Margin       int           // patience beyond a declared interval, in 1/256 of it; >= 0
-	Grace        time.Duration // from the end of a connection without goodbye to death
-	ForgetDead   time.Duration // 0 for never
+	DeadAfter    time.Duration // silence allowed to a peer that declares no interval; > 0
+	MaxDeadAfter time.Duration // ceiling for one that does; 0 for none
+	Margin       int           // patience beyond a declared interval, in 1/256 of it; > 0; see MarginOf
+	Grace        time.Duration // from the end of a long connection without goodbye to death; >= 0
+	ForgetDead   time.Duration // after which a dead peer is forgotten, but not before three of its intervals; 0 for never
 
-	Fixed bool   // DeadAfter holds whatever interval is declared
+	Fixed bool   // DeadAfter applies whatever interval is declared
 	Rule  string // what to name as the origin of a silence; empty for the option that set it
 }
 
-// MarginOf returns the margin that lets so many beats be missed. It ends half
-// way between two beats: at a whole multiple of the interval the beat after a
-// lost one would race the verdict.
+// MarginOf returns the margin that lets so many beats, at least 1, be missed. It ends
+// half way between two beats: at a whole multiple of the interval the beat after a
+// lost one would race the verdict, and a lost beat would be a coin toss.
 func MarginOf(missedBeats int) int { return (2*missedBeats - 1) * marginUnit / 2 }
 
-// A Silence is how long a peer may say nothing.
+// A Silence is how long a peer may say nothing. Suspect is less than Dead.
 type Silence struct {
 	Suspect time.Duration // after which it is suspect
-	Dead    time.Duration // after which it is dead
-	Rule    string        // what set it
+	Dead    time.Duration // after which it is dead; at least Options.MinSilence
+	Rule    string        // what set it: an option, a declaration, or Terms.Rule
+}
+
+// SilenceFor returns the silence that would be allowed to the peer of b, if this
+// were its first beat.
+func (t *Tracker) SilenceFor(b *Beat) Silence {
+	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
+}
+
+// silence returns the silence that is allowed to o, a process of p.
+func (t *Tracker) silence(p *peer, o *process) Silence {
+	var learnt *schedule
+	if o.schedule.interval > 0 {
+		learnt = &o.schedule
+	}
+	return p.terms.silence(o.interval, o.margin, learnt, o.heard).atLeast(t.opts.MinSilence, o.interval)
+}
+
+// termsOf returns the terms of a peer.
+func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
+	if t.opts.TermsOf != nil {
+		if terms := t.opts.TermsOf(id, addr); terms != nil {
+			return terms
+		}
+	}
+	return &t.opts.Terms
+}
+
+// renew grants o, a process of p, the whole silence that it is allowed.
+func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
+	silence := t.silence(p, o)
+	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }
 
 // silence returns what the terms allow a peer that declares interval, or
@@ -60,6 +99,7 @@ func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard tim
 	return t.named(split(interval, dead), rule)
 }
 
+// named returns s with the rule of the terms as its origin, or else with rule.
 func (t *Terms) named(s Silence, rule string) Silence {
 	s.Rule = rule
 	if t.Rule != "" {
@@ -100,4 +140,141 @@ func (t *Terms) margin(interval time.Duration) time.Duration {
 		return maxMargin
 	}
 	return (fit - 1 + fit%2) * half
+}
+
+const (
+	// youth is for how many beats phase and interval are learnt quickly.
+	youth = 32
+	// maxLateness is the most, in declared intervals, that is learnt of one
+	// lateness. It is clipped, never dropped: a detector that learns only the
+	// good days is wrong about the bad ones.
+	maxLateness = 4
+	// maxLead is the most, in declared intervals, by which a beat that came
+	// before its time prolongs the wait for the next one.
+	maxLead = 8
+	// maxDrift is 1 over the part of a declared interval by which the measured
+	// one may be longer, and down to which it may be shorter.
+	maxDrift = 4
+	// astray is by how many intervals a beat is off a schedule that does not
+	// hold any more: the sender was suspended, or counts anew.
+	astray = 64
+	// maxSteps is how many beats may be missing before the next one begins a
+	// schedule anew.
+	maxSteps = 256
+)
+
+// A schedule is what is learnt of a process that declares an interval: when its
+// beats are due, and how late they usually are. It is a tracking filter whose wait is
+// tied to when the next beat is due (Chen, Toueg and Aguilera, IEEE Transactions on
+// Computers 51(5), 2002) and whose margin follows the lateness (Jacobson, SIGCOMM
+// 1988, as Bertier, Marin and Sens apply it, DSN 2002). It needs no window: five
+// numbers, only integers. docs/decisions/0008 says why it learns what it does.
+type schedule struct {
+	phase    time.Duration // when the last beat was due, since the tracker's epoch
+	interval time.Duration // between declared/maxDrift and declared+declared/maxDrift; 0 while nothing is known
+	lateness time.Duration // smoothed over 16 beats; <= maxLateness intervals
+	taught   uint8         // beats learnt from, at most youth+1
+	young    bool          // one beat is known; a sender spreads the second one, so as not to beat in step with others
+}
+
+// steps returns by how many beats b follows the one before of o, a process of p.
+// 0 says that the schedule begins anew: that of a run that is over says nothing of
+// another one, unless that was a one-shot: those make one schedule together.
+// Numbers are the best evidence. Without them no beat is missing on a long
+// connection, as TCP loses none; elsewhere only their distance is known.
+func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
+	s, over := &o.schedule, o.over(b.Conn)
+	switch {
+	case s.interval == 0:
+		return 0
+	case numbered > 0:
+		return numbered
+	case before.High > 1 && p.runs[0].Name != before.Name:
+		return 0
+	case over != nil && over.long:
+		return 1
+	}
+	return max(int64((o.heard-s.phase+s.interval/2)/s.interval), 1)
+}
+
+// learn learns from a beat of o, which came so long after the one before, when the
+// next ones are due. lost is for how long the collector has just not listened. Another
+// interval begins another schedule. A beat that was read late, because the collector
+// was stalled, moves the schedule on but teaches it nothing.
+func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
+	o.margin = b.Margin
+	if o.interval != b.Interval {
+		o.interval, o.schedule, steps = b.Interval, schedule{}, 0
+	}
+	switch at := o.heard; {
+	case b.Interval == 0:
+	case steps == 0 || steps > maxSteps || steps > 1 && gap < o.schedule.interval*time.Duration(steps)/2:
+		o.schedule.begin(at, b.Interval) // its numbers went on, but time did not
+	case o.schedule.young:
+		o.schedule.phase, o.schedule.young = at, false
+	case at < t.teachFrom || lost > 0:
+		o.schedule.skip(at, steps)
+	default:
+		o.schedule.learn(at, b.Interval, steps)
+	}
+}
+
+// begin starts the schedule anew with a beat at the given time. What is known
+// of interval and lateness stays.
+func (s *schedule) begin(at, declared time.Duration) {
+	s.phase, s.young = at, true
+	if s.interval == 0 {
+		s.interval = declared
+	}
+}
+
+// skip goes on by n beats without learning from the one that came: what was
+// received late because the collector did not listen says nothing of the peer.
+func (s *schedule) skip(at time.Duration, n int64) {
+	s.phase = min(s.phase+s.interval*time.Duration(n), at)
+}
+
+// learn takes in a beat, n beats after the one before.
+func (s *schedule) learn(at, declared time.Duration, n int64) {
+	late := at - s.phase - s.interval           // than the next beat after the last one
+	off := late - s.interval*time.Duration(n-1) // than this one was due
+	lateness := max(off.Abs(), late)            // what the wait would have needed
+	phaseStep, intervalStep := s.steps(off, declared)
+	s.lateness += (min(lateness, maxLateness*declared) - s.lateness) / 16
+	s.phase += s.interval*time.Duration(n) + phaseStep
+	s.interval += intervalStep / time.Duration(n)
+	s.interval = min(max(s.interval, declared/maxDrift), declared+declared/maxDrift)
+	if off.Abs() > astray*declared {
+		s.phase = at
+	}
+}
+
+// steps returns by how much an error moves phase and interval. Once the
+// schedule is settled one late beat hardly moves it.
+func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Duration) {
+	if s.taught <= youth {
+		s.taught++
+	}
+	if s.taught > youth {
+		limit := 2*s.lateness + declared/1024
+		off = min(max(off, -limit), limit)
+		return off / 8, off / 1024
+	}
+	n := time.Duration(s.taught) + 1
+	return 2 * off / min(n, 16), 2 * off / (n * n)
+}
+
+// stretch returns the silence allowed after a beat at the given time, with a margin
+// that lateness stretches. It is not shorter than interval + margin, and no margin is
+// longer than maxMargin.
+//
+// The wait lasts until the next beat is due by the schedule, even if this one came
+// before its time, and then for the margin: as many intervals as the operator allows,
+// each as long as the measured one and four times its usual lateness, but not longer
+// than maxStretch of it. Four deviations are what TCP waits too (RFC 6298).
+func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration {
+	due := s.interval + min(max(s.phase-heard, 0), maxLead*interval)
+	late := min(s.interval+4*s.lateness, maxStretch*s.interval)
+	stretched := margin * marginUnit / interval * late / marginUnit
+	return max(min(due+stretched, interval+maxMargin), interval+margin)
 }

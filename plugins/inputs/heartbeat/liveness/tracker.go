@@ -1,11 +1,37 @@
-// Package liveness decides who is alive. It is a state machine: beats, ends
-// of connections and ticks of a clock go in, transitions come out. Time is an
-// argument of every call; the package holds no clock, no lock, no goroutine,
-// no socket and no logger, and knows nothing of bytes or metrics.
+// Package liveness decides which peers are alive. It is a state machine: beats,
+// ends of connections and ticks of a clock go in, transitions come out.
 //
-// Silence is measured on the verdict clock, which goes on only while the
-// collector was really listening. A process that was stopped, a machine that
-// was suspended or starved therefore declares nobody dead.
+// It knows time only as an argument: it holds no clock, lock, goroutine, socket
+// or logger, and never knows bytes, metrics or files. So its tests are arithmetic.
+//
+// Silence is measured on the verdict clock, which advances only while the collector
+// was really listening. A process that was stopped, or a machine that was suspended
+// or starved, therefore declares no peer dead.
+//
+// What happens is in one file each, the exported entry first:
+//
+//	beat.go        a beat: Observe. Which peer and process it is about, whether it
+//	               is new, what it says
+//	end.go         an end: ConnEnded, and the ends and promises that a beat reports
+//	tick.go        a tick: Tick. Deadlines, promises, forgetting
+//	record.go      a restart: Record and Restore
+//	journal.go     a crash: what a journal has to save, and what may be made of it
+//	expect.go      a configuration: Expect. Peers that are awaited; names that are near
+//
+// What they work on:
+//
+//	tracker.go     all peers
+//	peer.go        a peer, and its host, which its services follow
+//	process.go     the processes of a peer and their connections
+//	values.go      what goes in and is compared: ID, Process, Beat, State, Reason
+//	transition.go  what comes out: View, Transition, the id of an event
+//
+// And what decides:
+//
+//	silence.go     how long a peer may be silent: the operator's terms, its schedule
+//	isolation.go   whether it is the collector that is cut off; witnesses
+//	order.go       whether a beat was heard before, or is not to be believed
+//	nameless.go    which peer a process without a name continues
 package liveness
 
 import (
@@ -16,85 +42,112 @@ import (
 const (
 	// TickInterval is how often Tick wants to be called.
 	TickInterval = 100 * time.Millisecond
-	// maxTick is the most that one tick adds to the verdict clock. What is
+	// maxTick is the most that one tick adds to the verdict clock. For what is
 	// beyond it the collector did not listen.
 	maxTick = 2 * TickInterval
 
-	// afterStall is for how long after a stall what comes is not learnt from,
-	// but no longer than the stall.
+	// afterStall is for how long after a stall beats teach nothing, but no longer
+	// than the stall: what is read then was received in it.
 	afterStall = 5 * time.Second
 
+	// forgetNameless is how long a dead nameless peer is kept: its next process
+	// has another pid, so that it rarely comes back.
 	forgetNameless = time.Hour
-	conflictPause  = time.Minute
+	// conflictPause is the shortest time between two reports of one conflict.
+	conflictPause = time.Minute
 )
 
-// Options are the rules of the operator.
+// Options are the rules of the operator. They do not change while a Tracker uses
+// them.
 type Options struct {
-	Terms                                       // for all
-	TermsOf func(id ID, addr netip.Addr) *Terms // for some; nil, or what returns nil, leaves them to Terms
+	Terms // for all peers
 
-	Adaptive   bool          // a margin is stretched by the lateness of its peer
-	MinSilence time.Duration // what no silence is shorter than
-	ForgetLeft time.Duration // 0 for never
+	// TermsOf returns the terms of some peers. Where it is nil, or returns nil, Terms
+	// applies. It has to return the same for the same arguments.
+	TermsOf func(id ID, addr netip.Addr) *Terms
 
-	IsolationPercent int           // more silent hosts than these isolate; 0 for never
-	IsolationHold    time.Duration // of a partial silence
+	MinSilence time.Duration // no silence allowed is shorter
+	ForgetLeft time.Duration // after which a peer that has left is forgotten; 0 for never
 
-	MaxPeers          int // > 0
+	IsolationPercent int           // 1 to 99: more silent hosts than these mean isolation; 0 turns it off
+	IsolationHold    time.Duration // for how long the silence of a part of the hosts is held; of all ten times as long
+
+	MaxPeers          int // > 0; placeholders do not count
 	MaxPeersPerHost   int // 0 for MaxPeers
-	MaxBeatsPerSecond int // of one peer; 0 for as many as stamps allow
+	MaxBeatsPerSecond int // that make metrics, per peer; 0 for as many as its stamps allow
 
-	ReplayWindow time.Duration // by which a clock may differ that a signed beat shows
+	ReplayWindow time.Duration // by how much the clock of a signed beat may differ from ours
 
-	// Ask returns what the kernel knows of a connection, and the address of the
-	// other side; the zero Addr is that of a Unix socket. It may be nil.
+	// Ask returns what the kernel knows of a connection, and the address of its other
+	// side; the zero Addr is that of a Unix socket. It is called from Observe and Tick
+	// and must not call the Tracker. It may be nil.
 	Ask func(ConnID) (Path, netip.Addr)
 }
 
-// A Tracker holds what is believed of each peer. Its methods may not be called
-// concurrently. Slices that they return are valid until the next call.
+// A Tracker holds what is believed of each peer. Its methods must not be called
+// concurrently. The slices of transitions that they return are valid until the next
+// call, and what is in them may be kept.
+//
+// Names that end in V are times on the verdict clock, other durations are times
+// since epoch on the monotonic clock. Both begin at 0 in New, so what a collector
+// before has heard is negative.
 type Tracker struct {
-	opts      Options
-	epoch     time.Time
-	tick      time.Duration // when the last tick was
-	tickWall  int64         // likewise, unix ns
-	tickV     time.Duration // the verdict clock at that tick
-	ticks     uint64
-	stalled   time.Duration // what the verdict clock left out
-	teachFrom time.Duration // before, no schedule is learnt
-	earliest  time.Duration // nobody's wake is before
+	opts  Options
+	epoch time.Time // of New
 
-	peers    map[ID]*peer
-	order    []*peer
-	wake     []time.Duration // of order[i], on the verdict clock
-	due      []*peer         // in a sweep
+	// The last tick. No time of a beat is later than tickV + maxTick on the verdict
+	// clock, which never goes back.
+	tick      time.Duration
+	tickWall  int64 // unix ns
+	tickV     time.Duration
+	ticks     uint64        // counted from 1, so that no peer was due at the tick before the first
+	stalled   time.Duration // what the verdict clock has left out
+	teachFrom time.Duration // beats before that teach no schedule
+
+	// Each peer is once in order, at its index, and in peers under its own ID. A
+	// nameless peer is also in peers under the pid of its process and of those whose
+	// place was taken, if they are no peers of their own: an ID in peers always leads
+	// to a peer in order.
+	peers  map[ID]*peer
+	order  []*peer
+	counts [len(States)]int // of the states of order
+
+	// wake[i] is when order[i] is looked at next, on the verdict clock. A peer whose
+	// silence ends in death never sleeps beyond its deadline and one tick, any other
+	// never beyond its wakeV; only one that waits for its host may, and is woken with
+	// it. No wake is before earliest, so that most ticks look at no peer.
+	wake     []time.Duration
+	earliest time.Duration
+	due      []*peer // scratch of sweep
+
+	hosts    []*host // each has a peer
 	bySource map[string]*host
-	hosts    []*host
 	vacant   vacancies
-	counts   [len(States)]int
 
 	isolation    isolation
 	expectations expectations
-	placeholders int // among peers
+	placeholders int // how many peers of order are expected only
 	unsaved      unsaved
 
-	conns     map[ConnID]*link // the first in the list of each connection
-	witnesses map[netip.Addr]*testimony
-	ends      []*loss // all ends of all witnesses, the earliest first
+	conns     map[ConnID]*link        // the first link over each connection
+	witnesses map[netip.Addr]*witness // each has a loss
+	ends      []*loss                 // the ends of all witnesses, the earliest first
 
-	quiet   bool           // what happens is told at the next tick
-	untold  []*peer        // of whom something is to be told then
-	endings []untoldEnding // to be told then
+	// What a peer that sends too much changes is reported at the next tick.
+	quiet   bool           // set while such a beat is taken in
+	untold  []*peer        // whose state is to be reported then
+	endings []untoldEnding // to be reported then
 
-	out []Transition
+	out []Transition // of the call that runs
 }
 
-// New returns a Tracker that knows nobody and listens from now on.
+// New returns a Tracker that knows no peer and listens from now on. The options
+// have to be valid; it keeps them.
 func New(opts Options, now time.Time) *Tracker {
 	return &Tracker{
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
-		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*testimony),
+		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
 	}
 }
 
@@ -107,59 +160,80 @@ func (t *Tracker) Count(s State) int { return t.counts[s] }
 // Stalled returns how long the collector did not listen though it ran.
 func (t *Tracker) Stalled() time.Duration { return t.stalled }
 
-// Isolated tells whether the collector is probably cut off.
+// Isolated reports whether the collector is probably cut off.
 func (t *Tracker) Isolated() bool { return t.isolation.on }
 
-// SilenceFor returns what would be allowed to whom b is about, if it were its
-// first beat.
-func (t *Tracker) SilenceFor(b *Beat) Silence {
-	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
+// Listened returns for how long the tracker has listened: the verdict clock.
+func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
+
+// verdict returns the verdict clock: it advances with now, but not more than a late
+// tick beyond the last one, or readers would let silence pass in which none was read.
+func (t *Tracker) verdict(now time.Time) time.Duration {
+	return t.tickV + min(max(now.Sub(t.epoch)-t.tick, 0), maxTick)
 }
 
-// silence returns what is allowed to o, a process of p.
-func (t *Tracker) silence(p *peer, o *body) Silence {
-	var learnt *schedule
-	if t.opts.Adaptive && o.schedule.interval > 0 {
-		learnt = &o.schedule
+// known returns the peer that b names, or nil. A handle saves the search in most
+// beats; what it leads to is checked, as peers are forgotten and renamed.
+func (t *Tracker) known(b *Beat) *peer {
+	if p := b.Handle.p; p != nil && p.index >= 0 && p.id == b.ID {
+		return p
 	}
-	return p.terms.silence(o.interval, o.margin, learnt, o.heard).atLeast(t.opts.MinSilence, o.interval)
+	return t.peers[b.ID]
 }
 
-func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
-	if t.opts.TermsOf != nil {
-		if terms := t.opts.TermsOf(id, addr); terms != nil {
-			return terms
-		}
+// full returns why there is no room for another peer of a host, or Accepted.
+func (t *Tracker) full(source string) Fate {
+	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
+		return Full
 	}
-	return &t.opts.Terms
+	if h := t.bySource[source]; h != nil && t.opts.MaxPeersPerHost > 0 && len(h.peers) >= t.opts.MaxPeersPerHost {
+		return FullHost
+	}
+	return Accepted
 }
 
-// Tick advances the verdict clock and returns what time has changed. A peer
-// past its deadline is dead at the second tick in a row that finds it so: what
-// was already received when the first one came is observed in between.
-func (t *Tracker) Tick(now time.Time) []Transition {
-	t.out = t.out[:0]
-	at := now.Sub(t.epoch)
-	step := max(at-t.tick, 0)
-	if lost := t.lost(now); lost > 0 {
-		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
+// add adds a peer of which nothing is believed. Its index is also what spreads the
+// savings of peers that began together.
+func (t *Tracker) add(id ID, addr netip.Addr) *peer {
+	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), shift: uint8(len(t.order)), past: &noPast}
+	p.evidence = ReasonSilence
+	t.peers[id] = p
+	t.order = append(t.order, p)
+	t.wake = append(t.wake, never)
+	t.counts[Unknown]++
+	t.joinHost(p)
+	return p
+}
+
+// remove takes p, which is unknown, out of all lists and maps. The last peer of
+// order gets its index.
+func (t *Tracker) remove(p *peer) {
+	if p.expected {
+		t.placeholders--
 	}
-	t.stalled += max(step-maxTick, 0)
-	t.tickV += min(step, maxTick)
-	t.tick, t.tickWall = at, now.UnixNano()
-	t.ticks++
-	t.expireEnds(t.tickV)
-	t.tellUntold(now)
-	t.weigh(now)
-	if t.tickV >= t.earliest {
-		t.sweep(now)
+	t.noteGone(p.id)
+	t.recount(p, 0)
+	t.vacant.remove(p)
+	for o := range p.processes {
+		t.unlink(o)
+		t.clearLoss(o)
+	}
+	t.counts[Unknown]--
+	t.leaveHost(p)
+	t.forgetAliases(p)
+	last := len(t.order) - 1
+	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]
+	t.order[p.index].index = p.index
+	t.order[last] = nil
+	t.order, t.wake = t.order[:last], t.wake[:last]
+	p.index = -1
+}
+
+// Retire gives up t, so that another tracker that goes on in its place believes none
+// of its handles. It returns the transitions that no call has returned yet.
+func (t *Tracker) Retire() []Transition {
+	for _, p := range t.order {
+		p.index = -1
 	}
 	return t.out
-}
-
-// lost returns for how long the collector has not listened since the last
-// tick; it is not positive if it has. The wall clock tells what the other one
-// hides: on Linux that stands still while the machine is suspended.
-func (t *Tracker) lost(now time.Time) time.Duration {
-	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }

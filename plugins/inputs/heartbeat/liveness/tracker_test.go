@@ -4,7 +4,6 @@ import (
 	"fmt"
 	"os"
 	"reflect"
-	"strings"
 	"testing"
 	"time"
 
@@ -21,281 +20,47 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-func TestIDIsSourceAndServiceOrPID(t *testing.T) {
-	for _, c := range []struct {
-		source, service string
-		pid             uint32
-		want            string
-	}{
-		{"web-1", "nginx", 5, "web-1/nginx"},
-		{"web-1", "nginx", 0, "web-1/nginx"},
-		{"web-1", "", 5, "web-1/5"},
-		{"web-1", "", 0, "web-1/host"},
-		{"web-1", "host", 5, "web-1/host"},
-		{"10.0.0.5", "", 4711, "10.0.0.5/4711"},
-	} {
-		id, ok := NewID(c.source, c.service, c.pid)
-		require.True(t, ok)
-		require.Equal(t, c.want, id.String())
+// One host cannot take the room of all others.
+func TestPeersPerHost(t *testing.T) {
+	l := newRig(t, func(o *Options) { o.MaxPeers, o.MaxPeersPerHost = 10, 3 })
+	fate := func(host, service string) Fate {
+		return l.observe(Beat{ID: peerID(host, service), Interval: time.Minute}).Fate
 	}
-	_, ok := NewID("", "nginx", 5)
-	require.False(t, ok, "a beat with neither address nor host is nobody's")
-}
-
-// A margin is (missed_beats - 1/2) intervals, at most an hour, and then the
-// largest odd number of half intervals that fits.
-func TestAllowedSilence(t *testing.T) {
-	for _, c := range []struct {
-		missed                  int
-		interval, suspect, dead string
-	}{
-		{3, "0s", "105s", "210s"},
-		{3, "100ms", "575ms", "2s"},
-		{3, "1s", "1.625s", "3.5s"},
-		{3, "10s", "16.25s", "35s"},
-		{1, "10s", "11.25s", "15s"},
-		{5, "10s", "21.25s", "55s"},
-		{3, "5m", "8m7.5s", "17.5m"},
-		{3, "24m", "39m", "84m"},
-		{3, "25m", "34m22.5s", "62.5m"},
-		{3, "1h", "67.5m", "90m"},
-		{3, "70m", "78m45s", "105m"},
-		{3, "119m", "133m52.5s", "178m30s"},
-		{3, "2h", "2.25h", "3h"},
-		{3, "24h", "24.25h", "25h"},
-		{3, "744h", "744.25h", "745h"},
-		{3, "9600h", "9600.25h", "9601h"},
-		{1000, "9600h", "9600.25h", "9601h"},
-		{1000, "100ms", "25.0875s", "100.05s"},
-	} {
-		opts := defaults()
-		opts.Margin = MarginOf(c.missed)
-		got := New(opts, epoch).SilenceFor(&Beat{Interval: span(t, c.interval)})
-		require.Equal(t, span(t, c.suspect), got.Suspect, "suspect at %s", c.interval)
-		require.Equal(t, span(t, c.dead), got.Dead, "dead at %s", c.interval)
+	for i := range 3 {
+		require.Equal(t, Accepted, fate("web-1", fmt.Sprint(i)))
 	}
-	terms := defaults().Terms
-	terms.MaxDeadAfter = 30 * time.Second
-	require.Equal(t, Silence{Suspect: 15 * time.Second, Dead: 30 * time.Second, Rule: "max_dead_after"}, terms.silence(time.Hour, 0, nil, 0))
-	require.Equal(t, "interval", terms.silence(time.Second, 0, nil, 0).Rule)
-	require.Equal(t, "dead_after", terms.silence(0, 0, nil, 0).Rule)
-}
-
-func span(t *testing.T, text string) time.Duration {
-	d, err := time.ParseDuration(text)
-	require.NoError(t, err)
-	return d
-}
-
-// A life plays a tracker through virtual time and counts what it tells.
-type life struct {
-	tracker *Tracker
-	now     time.Time
-	deaths  int
-	last    Transition
-}
-
-func newLife() *life { return &life{tracker: New(defaults(), epoch), now: epoch} }
-
-func (l *life) pass(d time.Duration) {
-	for end := l.now.Add(d); l.now.Before(end); {
-		l.now = l.now.Add(TickInterval)
-		l.hear(l.tracker.Tick(l.now))
+	require.Equal(t, FullHost, fate("web-1", "3"))
+	require.Equal(t, Accepted, fate("web-1", "2"), "those that are known go on")
+	require.Equal(t, Accepted, fate("web-2", "0"), "others are not concerned")
+	l.hear(l.tracker.Expect([]Expected{{Source: "web-1", Service: "wanted"}}, l.now))
+	require.Equal(t, Accepted, fate("web-1", "wanted"))
+	require.Equal(t, FullHost, fate("web-1", "3"))
+	for i := range 5 {
+		require.Equal(t, Accepted, fate(fmt.Sprint("host-", i), "0"))
 	}
+	require.Equal(t, Full, fate("web-2", "1"), "the limit of all holds too")
 }
 
-func (l *life) beat(b Beat) Outcome {
-	out := l.tracker.Observe(l.now, &b)
-	l.hear(out.Transitions)
-	return out
+func TestForgottenPeerHandsItsWakeOn(t *testing.T) {
+	l := newRig(t)
+	l.observe(Beat{ID: ID{Source: "a", Service: "gone"}, Status: SaysLeaving})
+	l.pass(59 * time.Minute)
+	l.observe(Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Hour})
+	l.pass(2 * time.Minute) // gone is forgotten, x takes its number
+	require.Equal(t, l.tracker.order[0].wakeV(&l.tracker.opts), l.tracker.wake[0])
 }
 
-func (l *life) hear(transitions []Transition) {
-	for _, tr := range transitions {
-		l.last = tr
-		if tr.Event == Changed && tr.State == Dead {
-			l.deaths++
-		}
-	}
-}
-
-func (l *life) counters(t *testing.T, id ID) Counters {
-	v, ok := viewOf(l.tracker, id, l.now)
-	require.True(t, ok)
-	return v.Counters
-}
-
-func TestSlowIntervalsDieOnlyWhenTheyStop(t *testing.T) {
-	t.Parallel()
-	for interval, told := range map[time.Duration]time.Duration{
-		5 * time.Minute: 17*time.Minute + 30*time.Second,
-		time.Hour:       90 * time.Minute,
-		24 * time.Hour:  25 * time.Hour,
-	} {
-		t.Run(interval.String(), func(t *testing.T) {
-			t.Parallel()
-			l := newLife()
-			id := ID{Source: "web-1", Service: "backup"}
-			for range 30 * 24 * time.Hour / interval {
-				l.beat(Beat{ID: id, Interval: interval})
-				l.pass(interval)
-			}
-			require.Zero(t, l.deaths)
-			l.beat(Beat{ID: id, Interval: interval})
-			stopped := l.now
-			l.pass(26 * time.Hour)
-			require.Equal(t, 1, l.deaths)
-			require.Equal(t, told+TickInterval, l.last.Since.Sub(stopped), "at the second tick past the deadline")
-		})
-	}
-}
-
-func TestMinuteCronIsOnePeer(t *testing.T) {
-	for _, interval := range []time.Duration{0, time.Minute} {
-		l := newLife()
-		id := ID{Source: "web-1", Service: HostService}
-		for i := range 60 {
-			l.beat(Beat{ID: id, Run: fmt.Sprint("run", i), Seq: 1, Interval: interval, Process: Process{Boot: "b"}})
-			l.pass(time.Minute)
-		}
-		require.Equal(t, 1, l.tracker.Len())
-		require.Equal(t, Counters{Beats: 60}, l.counters(t, id))
-	}
-}
-
-func TestRestartedSenderIsNoRestartOfItsTarget(t *testing.T) {
-	l := newLife()
-	id := ID{Source: "web-1", Service: "nginx"}
-	nginx := Process{Boot: "b", PID: 815, Start: time.Minute}
-	for i := range 100 {
-		for seq := range int64(3) {
-			l.beat(Beat{ID: id, Run: fmt.Sprint("run", i), Seq: seq + 1, Interval: 10 * time.Second, Process: nginx})
-			l.pass(10 * time.Second)
-		}
-	}
-	require.Zero(t, l.deaths)
-	require.Equal(t, Counters{Beats: 300}, l.counters(t, id))
-}
-
-func TestStoppedCollectorDeclaresNobodyDead(t *testing.T) {
-	l := newLife()
-	for i := range 50 {
-		l.beat(Beat{ID: ID{Source: "web-1", Service: fmt.Sprint("s", i)}, Interval: 10 * time.Second})
-	}
-	l.pass(10 * time.Second)
-	l.now = l.now.Add(350 * time.Second)
-	l.pass(time.Second)
-	require.Zero(t, l.deaths)
-	require.Equal(t, 50, l.tracker.Count(Alive))
-	require.InDelta(t, 350, l.tracker.Stalled().Seconds(), 0.3)
-}
-
-func TestDeathIsToldAtTheSecondTickPastTheDeadline(t *testing.T) {
-	l := newLife()
-	id := ID{Source: "a", Service: "x"}
-	l.beat(Beat{ID: id, Interval: 10 * time.Second})
-	l.pass(35 * time.Second)
-	require.Zero(t, l.deaths, "the first tick past the deadline waits for what is already received")
-	l.pass(TickInterval)
-	require.Equal(t, 1, l.deaths)
-}
-
-// The stamps of a peer grow by at least a millisecond, or two points of one
-// series would be one in a database; but they follow a clock set back.
-func TestStampsOfAPeerGrow(t *testing.T) {
-	l := newLife()
-	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Second, Process: Process{PID: 1}}
-	var last time.Time
-	grows := func(stamp time.Time) {
-		require.GreaterOrEqual(t, stamp.Sub(last), time.Millisecond)
-		last = stamp
-	}
-	for range 3 {
-		b.Process.PID++ // each a restart: beat and event in one instant
-		out := l.tracker.Observe(l.now, &b)
-		grows(out.At)
-		for _, tr := range out.Transitions {
-			grows(tr.At)
-		}
-		grows(l.tracker.View(0, l.now).At)
-	}
-	require.Less(t, last.Sub(l.now), 20*time.Millisecond)
-	back := l.now.Add(-time.Hour)
-	require.Equal(t, back, l.tracker.View(0, back).At.UTC(), "a clock set back")
-}
-
-func TestLabelsStayUntilTheyChange(t *testing.T) {
-	l := newLife()
-	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"site", "north"}, {"rack", "7"}}}
-	l.beat(b)
-	before := l.tracker.View(0, l.now).Labels
-	b.Labels = []Label{{"rack", "8"}}
-	closing := l.beat(b).Transitions
-	require.Len(t, closing, 1, "the series with the old label ends")
-	require.Equal(t, []any{Left, ReasonReplaced, before}, []any{closing[0].State, closing[0].Reason, closing[0].Labels})
-	require.Empty(t, l.beat(b).Transitions)
-	require.Equal(t, []Label{{"site", "north"}, {"rack", "8"}}, l.tracker.View(0, l.now).Labels)
-	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were handed out stay as they were")
-}
-
-func TestConnectedFollowsTheLatestBeat(t *testing.T) {
-	l := newLife()
-	b := Beat{ID: ID{Source: "a", Service: "x"}, Conn: 1}
-	l.beat(b)
-	require.True(t, l.tracker.View(0, l.now).Connected)
-	b.Conn = 2
-	l.beat(b)
-	ended := func(conn ConnID) { l.tracker.ConnEnded(l.now, conn, Closed, addrOf(conn)) }
-	ended(1)
-	require.True(t, l.tracker.View(0, l.now).Connected, "the latest beat came over another one")
-	ended(2)
-	require.False(t, l.tracker.View(0, l.now).Connected)
-}
-
-func TestGapJitterAndLost(t *testing.T) {
-	l := newLife()
-	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 1}
-	require.Zero(t, l.beat(b).Gap)
-	l.pass(10500 * time.Millisecond)
-	b.Seq = 2
-	out := l.beat(b)
-	require.Equal(t, []time.Duration{10500 * time.Millisecond, 500 * time.Millisecond}, []time.Duration{out.Gap, out.Jitter})
-	l.pass(19800 * time.Millisecond)
-	b.Seq = 4
-	out = l.beat(b)
-	require.EqualValues(t, 1, out.Lost)
-	require.Equal(t, 200*time.Millisecond, out.Jitter, "two intervals, for one beat was lost")
-}
-
-func TestBeatOfKnownPeerAllocatesNothing(t *testing.T) {
-	l := newLife()
-	b := Beat{
-		ID: ID{Source: "a", Service: "x"}, Interval: 10 * time.Second, Run: "r", Seq: 1,
-		Labels: []Label{{"site", "north"}}, Process: Process{Boot: "b", PID: 1},
-	}
-	l.beat(b)
-	allocs := testing.AllocsPerRun(100, func() {
-		b.Seq++
-		l.now = l.now.Add(time.Second)
-		l.tracker.Observe(l.now, &b)
-		l.tracker.Tick(l.now)
-	})
-	require.Zero(t, allocs)
-}
-
-// The numbers stand in databases and in value mappings of dashboards.
-func TestCodesNeverChange(t *testing.T) {
-	text := make([]string, 0, 16)
-	for _, s := range States {
-		text = append(text, fmt.Sprintf("%d=%v", s, s))
-	}
-	for _, r := range []Reason{
-		ReasonNone, ReasonBeat, ReasonSilence, ReasonExited, ReasonLeaving, ReasonFinished, ReasonOverdue, ReasonReplaced, ReasonForgotten,
-	} {
-		text = append(text, fmt.Sprintf("%d=%v", r, r))
-	}
-	require.Equal(t, "0=unknown 1=alive 2=suspect 3=dead 4=left "+
-		"0=none 1=beat 2=silence 7=exited 9=leaving 10=finished 11=overdue 15=replaced 16=forgotten", strings.Join(text, " "))
+// Nothing goes on from a tracker that was given up, not even by a hint.
+func TestRetiredTrackerIsNotBelieved(t *testing.T) {
+	c := newRig(t)
+	b := Beat{ID: peerID("web-1", HostService), Interval: 10 * time.Second}
+	b.Handle = c.observe(b).Handle
+	require.Len(t, c.tracker.Retire(), 1)
+	r := c.tracker.Record(0, c.now)
+	c.tracker = New(c.opts, c.now)
+	c.tracker.Restore(&r, c.now, c.now)
+	c.observe(b)
+	require.EqualValues(t, 2, c.view(b.ID).Beats)
 }
 
 func BenchmarkObserve(b *testing.B) {

@@ -1,0 +1,62 @@
+package liveness
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestExpectedIsMet(t *testing.T) {
+	addr := netip.MustParseAddr("10.0.0.5")
+	for _, x := range []struct {
+		expected Expected
+		beat     ID
+		from     netip.Addr
+		met      bool
+	}{
+		{Expected{Source: "10.0.0.5"}, ID{Source: "10.0.0.5", PID: 4711}, addr, true},
+		{Expected{Source: "10.0.0.5"}, peerID("web-5", "nginx"), addr, true},
+		{Expected{Source: "10.0.0.5", Service: "nginx"}, peerID("web-5", "nginx"), addr, true},
+		{Expected{Source: "10.0.0.5", Service: "nginx"}, peerID("web-5", "redis"), addr, false},
+		{Expected{Source: "10.0.0.5"}, peerID("web-6", "nginx"), netip.MustParseAddr("10.0.0.6"), false},
+		{Expected{Source: "web-5"}, peerID("web-5", HostService), addr, true},
+		{Expected{Source: "web-5"}, peerID("web-5", "nginx"), addr, false},
+		{Expected{Source: "web-5", Service: "nginx"}, peerID("web-5", "nginx"), addr, true},
+		{Expected{Source: "web-5", Service: "nginx"}, peerID("web-6", "nginx"), addr, false},
+	} {
+		for _, first := range []bool{true, false} {
+			c := newRig(t)
+			beat := func() { c.observe(Beat{ID: x.beat, Addr: x.from}) }
+			if first {
+				beat()
+			}
+			c.expect([]Expected{x.expected}...)
+			if !first {
+				beat()
+			}
+			require.Equal(t, x.met, c.tracker.Len() == 1, "%v, beat %v from %v, before: %v", x.expected, x.beat, x.from, first)
+		}
+	}
+}
+
+// Nothing is heard while the expected are looked up, so that has to be quick.
+func TestExpectingManyIsQuick(t *testing.T) {
+	c := newRig(t, func(o *Options) { o.MaxPeers = 100_000 })
+	const peers, expected = 50_000, 5_000
+	for i := range peers {
+		c.observe(Beat{ID: peerID(fmt.Sprint("web-", i), "nginx")})
+	}
+	all := make([]Expected, expected)
+	for i := range all {
+		all[i] = Expected{Source: fmt.Sprint("web-", i*peers/expected), Service: "nginx"}
+		if i%2 == 0 {
+			all[i].Source = netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}).String()
+		}
+	}
+	start := time.Now()
+	c.expect(all...)
+	require.Less(t, time.Since(start), time.Second)
+}

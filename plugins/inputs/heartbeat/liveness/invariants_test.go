@@ -1,0 +1,247 @@
+package liveness
+
+import (
+	"fmt"
+	"reflect"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// checkInvariants checks that tr agrees with itself: what is stated at the fields
+// of Tracker, peer, past, process, former, host, isolation and witness. The random
+// models call it after each step, the scripts after each line.
+func checkInvariants(t testing.TB, tr *Tracker) {
+	t.Helper()
+	c := &checker{t: tr}
+	c.checkTracker()
+	for i, p := range tr.order {
+		c.checkPeer(i, p)
+		c.checkProcesses(p)
+		c.checkWake(i, p)
+	}
+	c.checkHosts()
+	c.checkConns()
+	c.checkWitnesses()
+	c.checkExpectations()
+	c.checkUnsaved()
+	if len(c.broken) > 0 {
+		t.Fatal("an invariant does not hold: ", strings.Join(c.broken, "; "))
+	}
+}
+
+type checker struct {
+	t      *Tracker
+	broken []string
+}
+
+// holds notes an invariant that does not hold of what: a peer, a host, or anything
+// else that can be printed.
+func (c *checker) holds(yes bool, what any, invariant string) {
+	if !yes {
+		switch x := what.(type) {
+		case *peer:
+			what = x.id
+		case *host:
+			what = x.index
+		}
+		c.broken = append(c.broken, fmt.Sprintf("%v: %s", what, invariant))
+	}
+}
+
+func (c *checker) checkTracker() {
+	t := c.t
+	var counts [len(States)]int
+	placeholders := 0
+	for _, p := range t.order {
+		counts[p.state]++
+		if p.expected {
+			placeholders++
+		}
+	}
+	c.holds(counts == t.counts, t.counts, "counts are those of the states of all peers")
+	c.holds(placeholders == t.placeholders, t.placeholders, "placeholders is how many peers are expected only")
+	c.holds(len(t.wake) == len(t.order), len(t.wake), "each peer has a wake")
+	for id, p := range t.peers {
+		c.holds(p.index >= 0 && t.order[p.index] == p, p, "an ID leads to a peer that is known")
+		c.holds(id == p.id || id.Nameless() && p.wasCalled(id), p, "an ID is that of its peer, or of a nameless process of it")
+	}
+	for source, queue := range t.vacant {
+		c.holds(queue.Len() > 0, source, "no queue of vacant places is empty")
+		for e := queue.Front(); e != nil; e = e.Next() {
+			p := e.Value.(*peer)
+			c.holds(p.vacancy == e && p.id.Nameless() && p.id.Source == source, p, "vacant are nameless peers of that source")
+		}
+	}
+	c.holds(reflect.ValueOf(&noPast).Elem().IsZero(), "noPast", "it is never written to")
+	c.holds(noProof.runs == nil && noProof.floor == 0 && noProof.owner == 0, "noProof", "it is never written to")
+}
+
+// wasCalled reports whether id names the process of p, or one that was replaced.
+func (p *peer) wasCalled(id ID) bool {
+	return id.PID == p.ident.PID || slices.ContainsFunc(p.replaced, func(r replaced) bool { return r.pid == id.PID })
+}
+
+func (c *checker) checkPeer(i int, p *peer) {
+	t := c.t
+	c.holds(int(p.index) == i && t.peers[p.id] == p, p, "index is where order has it, and its ID leads to it")
+	c.holds(p.host == t.bySource[p.id.Source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
+	c.holds(p.past != nil, p, "past is never nil")
+	c.holds(!p.expected || p.beats == 0, p, "a placeholder has not beaten")
+	c.holds(p.told == p.state || p.untold, p, "told is the state, or it is among the untold")
+	c.holds(p.reason != ReasonIsolated || p.state == Unknown && t.isolation.on, p, "held are unknown peers, and only in isolation")
+	c.holds(p.dueTick <= t.ticks, p, "dueTick has been")
+	c.holds(p.here <= fewBeats, p, "here counts up to fewBeats")
+	c.holds(p.windowV > 0 || p.windowV == 0 && p.windowBy == "", p, "a window that is open ends later than the clock begins")
+	c.holds(p.vacancy == nil || p.id.Nameless(), p, "only the place of a nameless peer is vacant")
+	c.holds(!p.lone || p.id.Nameless() && len(p.formers) == 0, p, "lone is a nameless peer of one process")
+	c.holds(len(p.replaced) == 0 || p.id.Nameless(), p, "only nameless processes are replaced")
+	c.holds(len(p.replaced) <= maxReplaced, p, "at most maxReplaced are replaced")
+	c.holds(len(p.proven().runs) <= maxSignedRuns, p, "at most maxSignedRuns are remembered")
+}
+
+func (c *checker) checkProcesses(p *peer) {
+	c.holds(len(p.formers) <= maxFormers, p, "at most maxFormers are remembered")
+	c.holds(len(p.formers) == 0 || !p.id.Nameless(), p, "another pid of a nameless peer is another peer")
+	for o := range p.processes {
+		c.holds(o.heardV <= c.t.tickV+maxTick, p, "heardV has been")
+		c.holds(o.suspectV <= o.deadV, p, "suspectV <= deadV")
+		c.holds(o.schedule.taught <= youth+1, p, "taught counts up to youth+1")
+		if o.loss != nil {
+			c.holds(o.loss.peer == p && o.loss.evidence == o.evidence, p, "loss is its own, and what evidence says")
+			c.holds(c.hangs(o.loss) == (o.evidence == ReasonHung), p, "a loss hangs as long as its process is hung")
+		}
+	}
+	for _, o := range p.formers {
+		c.holds(!o.beatsOn || o.ended == ReasonNone, p, "a former that beats has not ended")
+		c.holds(!o.presumed || o.ended == ReasonNone, p, "a former that is presumed to live has not ended")
+	}
+}
+
+// has reports whether l is the loss of a process of p.
+func (p *peer) has(l *loss) bool {
+	for o := range p.processes {
+		if o.loss == l {
+			return true
+		}
+	}
+	return false
+}
+
+func (c *checker) hangs(l *loss) bool {
+	w := c.t.witnesses[l.from]
+	if w == nil {
+		return false
+	}
+	_, yes := w.hangs[l]
+	return yes
+}
+
+// checkWake checks that no peer sleeps beyond its deadline: one that waits for its
+// host is woken with it.
+func (c *checker) checkWake(i int, p *peer) {
+	t := c.t
+	latest := p.wakeV(&t.opts)
+	if p.runsOut() {
+		latest = p.deadlineV() + TickInterval
+	}
+	waits := !p.state.over() && p.waits()
+	c.holds(t.wake[i] >= t.earliest, p, "no wake is before the earliest")
+	c.holds(waits || t.wake[i] <= max(latest, t.tickV), p, "no peer sleeps beyond its deadline")
+}
+
+func (c *checker) checkHosts() {
+	t, peers, silent := c.t, 0, 0
+	c.holds(len(t.hosts) == len(t.bySource), len(t.hosts), "bySource leads to each host")
+	for i, h := range t.hosts {
+		living := 0
+		for _, p := range h.peers {
+			if !p.state.over() {
+				living++
+			}
+			c.holds(p.host == h, p, "its host has it")
+			c.holds((h.own == p) == (p.id.Service == HostService), p, "own is the peer that is named host")
+		}
+		peers += len(h.peers)
+		c.holds(h.index == i && len(h.peers) > 0, h, "index is where hosts has it, and no host is empty")
+		c.holds(h.own == nil || slices.Contains(h.peers, h.own), h, "own is one of its peers")
+		c.holds(h.living == living, h, "living counts its peers that are not over")
+		if h.silence > 0 {
+			silent++
+			c.holds(h.living > 0 && t.isolation.silent[h.silence-1] == h, h, "silent is a host of which something lives")
+		}
+	}
+	c.holds(peers == len(t.order), peers, "each peer is of one host")
+	c.holds(silent == len(t.isolation.silent), silent, "the silent are hosts that are known, each once")
+}
+
+func (c *checker) checkConns() {
+	links := 0
+	for conn, first := range c.t.conns {
+		var before *link
+		for l := first; l != nil; before, l = l, l.next {
+			links++
+			c.holds(l.conn == conn && l.prev == before, l.peer, "the list of a connection is whole")
+			c.holds(l.peer.index >= 0 && l.peer.holder(l).over(conn) == l, l.peer, "a link is in the list of its process")
+		}
+	}
+	for _, p := range c.t.order {
+		for o := range p.processes {
+			count := 0
+			for l := o.links; l != nil; l = l.more {
+				count++
+				c.holds(o.over(l.conn) == l && l.peer == p, p, "a process has one link over a connection")
+			}
+			c.holds(count <= maxLinks, p, "a process has at most maxLinks")
+			links -= count
+		}
+	}
+	c.holds(links == 0, links, "the links of connections and processes are the same")
+}
+
+func (c *checker) checkWitnesses() {
+	t, ends := c.t, 0
+	for from, w := range t.witnesses {
+		hosts := make(map[*host]int)
+		for _, l := range w.ends {
+			hosts[l.peer.host]++
+		}
+		for l := range w.hangs {
+			hosts[l.peer.host]++
+			c.holds(l.peer.index >= 0 && l.peer.has(l), l.peer, "what hangs is a process that is known")
+		}
+		ends += len(w.ends)
+		c.holds(len(hosts) > 0 && reflect.DeepEqual(hosts, w.hosts), from, "hosts counts the losses of a witness, which has some")
+	}
+	c.holds(ends == len(t.ends), ends, "each end is that of one witness")
+	c.holds(slices.IsSortedFunc(t.ends, func(a, b *loss) int { return int(a.at - b.at) }), len(t.ends), "ends are in order")
+	i := &t.isolation
+	c.holds(!i.on || i.since <= i.partial && i.partial <= t.tickV, i.partial, "isolation began before it was partial")
+}
+
+func (c *checker) checkExpectations() {
+	for id, some := range c.t.expectations.byID {
+		for _, e := range some {
+			p := e.placeholder
+			c.holds(p == nil || p.expected && p.id == e.id() && c.t.peers[id] == p, id, "a placeholder has the ID of what it stands for")
+		}
+	}
+}
+
+func (c *checker) checkUnsaved() {
+	u := &c.t.unsaved
+	var late [lateClasses]int
+	listed := make(map[*peer]bool)
+	for _, p := range u.peers {
+		c.holds(p.listed && !listed[p], p, "a peer is listed once")
+		listed[p] = true
+	}
+	for _, p := range c.t.order {
+		c.holds(p.listed == listed[p], p, "listed tells that it is among the unsaved")
+		c.holds(!p.changed, p, "changed is set only while a call runs")
+		if p.late > 0 {
+			late[p.late]++
+		}
+	}
+	c.holds(late == u.late, u.late, "late counts peers by class")
+}

@@ -1,0 +1,184 @@
+package liveness
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// However often the collector is restarted, who died is told within its
+// silence and one interval of listening.
+func TestRestartsDoNotPostponeDeath(t *testing.T) {
+	for _, every := range []time.Duration{2 * time.Second, 10 * time.Second} {
+		for _, interval := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
+			c := newRig(t, func(o *Options) { o.IsolationPercent = 0 })
+			gone := peerID("web-1", "nginx")
+			allowed := c.observe(Beat{ID: gone, Interval: interval}).Silence.Dead + c.tracker.peers[gone].span()
+			var listened time.Duration
+			for ; listened < allowed+every && len(c.deaths()) == 0; listened += every {
+				c.pass(every)
+				c.restart(time.Second)
+			}
+			require.Len(t, c.deaths(), 1, "interval %v, restarted every %v", interval, every)
+			require.LessOrEqual(t, listened, allowed+every+slack)
+			require.GreaterOrEqual(t, listened, allowed-every)
+		}
+	}
+}
+
+// What is learnt of a peer is not learnt anew after a restart.
+func TestScheduleSurvivesRestarts(t *testing.T) {
+	c := newRig(t)
+	a := c.join(10*time.Second, hosts(1)...)[0]
+	n := 0
+	a.lost = func() bool { n++; return n%3 > 0 } // a bad link
+	c.pass(20 * time.Minute)
+	p := c.tracker.order[0]
+	before := c.tracker.silence(p, &p.process).Dead
+	require.Greater(t, before, 60*time.Second)
+	schedule := p.schedule
+	c.restart(time.Second)
+	p = c.tracker.order[0]
+	require.Equal(t, schedule.lateness, p.schedule.lateness)
+	require.Equal(t, schedule.taught, p.schedule.taught)
+	require.Equal(t, before, c.tracker.silence(p, &p.process).Dead)
+}
+
+// A thousand senders find the collector again after ten minutes, each within
+// the back-off of at most its interval; ten have died meanwhile.
+func TestTenMinutesStopTellsExactlyTheDead(t *testing.T) {
+	t.Parallel()
+	c := newRig(t, func(o *Options) { o.MaxPeers = 2000 })
+	all := c.join(10*time.Second, hosts(1010)...)
+	c.pass(30 * time.Second)
+	c.restart(10 * time.Minute)
+	require.Equal(t, 1010, c.tracker.Count(Unknown))
+	dead, live := all[:10], all[10:]
+	pause(dead...)
+	for i, a := range live { // the last one just before its interval is over
+		a.next = c.now.Add(a.beat.Interval * time.Duration(i) / time.Duration(len(live)))
+	}
+	c.told = nil
+	c.pass(2 * time.Minute)
+	require.Len(t, c.deaths(), 10)
+	for _, a := range dead {
+		require.Equal(t, Dead, c.view(a.beat.ID).State)
+	}
+	require.Equal(t, 1000, c.tracker.Count(Alive))
+}
+
+// What a clock that was set says of the past is not believed.
+func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
+	long := time.Date(1970, 1, 1, 0, 0, 10, 0, time.UTC)
+	tracker := New(defaults(), epoch)
+	r := Record{ID: peerID("web-1", HostService), State: Dead, Reason: ReasonSilence, Since: long, Heard: long}
+	tracker.Restore(&r, long.Add(time.Minute), epoch)
+	v := tracker.View(0, epoch)
+	require.Equal(t, time.Minute, v.DeadFor)
+	require.Equal(t, time.Minute, v.Age)
+}
+
+// Somebody who was heard already keeps what is known of it, and gets the totals
+// that the file brings.
+func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
+	before := newRig(t)
+	web, job, gone := peerID("web-1", HostService), peerID("web-1", "job"), peerID("web-9", HostService)
+	for range 3 {
+		before.observe(Beat{ID: web, Interval: 10 * time.Second})
+		before.observe(Beat{ID: job, Status: SaysDead})
+	}
+	before.observe(Beat{ID: gone, Status: SaysDead})
+
+	c := newRig(t)
+	c.expect([]Expected{{Source: "web-9"}}...)
+	c.observe(Beat{ID: web, Interval: 10 * time.Second})
+	told := len(c.told)
+	for i := range before.tracker.Len() {
+		r := before.tracker.Record(i, before.now)
+		c.restore(&r, before.now)
+	}
+	require.Len(t, c.told, told, "nothing of it is an event")
+	require.EqualValues(t, 4, c.view(web).Beats)
+	require.Equal(t, "alive beat", c.is(web))
+	require.Equal(t, "dead exited", c.is(job))
+	require.EqualValues(t, 1, c.view(job).Deaths)
+	require.Equal(t, "dead exited", c.is(gone), "not expected any more, but known")
+	require.Empty(t, c.tracker.Unmet())
+	c.pass(time.Second)
+	checkInvariants(t, c.tracker)
+}
+
+// announce says goodbye for a, with a promise.
+func (c *rig) announce(a *sender, backIn time.Duration) {
+	b := a.beat
+	b.Run, b.Seq, b.Status, b.BackIn = "by hand", 1, SaysLeaving, backIn
+	c.observe(b)
+}
+
+// A promise that the file brings late holds for who was heard already, until it
+// would have ended, unless another process or another life of the sender has kept
+// it, or there is a later one.
+func TestLatePromiseHolds(t *testing.T) {
+	const promised, tillRestored = 2 * time.Minute, 5 * time.Second
+	nothing := func(*rig, *sender) {}
+	leave := func(c *rig, a *sender) {
+		pause(a)
+		c.announce(a, 0)
+	}
+	for _, l := range []struct {
+		name     string
+		byItself bool
+		backIn   time.Duration
+		change   func(c *rig, a *sender)
+		end      string
+		overdue  time.Duration // after the goodbye
+	}{
+		{"by hand", false, promised, nothing, "left leaving", promised},
+		{"its own", true, promised, nothing, "left leaving", promised},
+		{"another process", false, promised, func(_ *rig, a *sender) { a.beat.Process.PID = 8 }, "dead silence", 0},
+		{"another life", true, promised, func(_ *rig, a *sender) { a.beat.Run = "b" }, "dead silence", 0},
+		{"a later one", false, promised, func(c *rig, a *sender) { c.announce(a, 5*time.Minute) }, "left leaving", 5*time.Minute + tillRestored/2},
+		{"over", false, tillRestored / 2, nothing, "dead silence", 0},
+		{"left since", false, promised, leave, "left leaving", promised},
+		{"left since, over", false, tillRestored / 2, leave, "left leaving", 0},
+		{"left since, none", false, 0, leave, "left leaving", 0},
+	} {
+		before := newRig(t)
+		a := before.join(time.Second, peerID("web-1", HostService))[0]
+		a.beat.Run, a.beat.Process.PID = "a", 7
+		before.pass(10 * time.Second)
+		said := before.now
+		if l.byItself {
+			goodbye := a.beat
+			a.beat.Seq++
+			goodbye.Seq, goodbye.Status, goodbye.BackIn = a.beat.Seq, SaysLeaving, l.backIn
+			before.observe(goodbye)
+		} else if l.backIn > 0 {
+			before.announce(a, l.backIn)
+		}
+		r := before.tracker.Record(0, before.now)
+
+		c := newRig(t)
+		c.now, c.senders, c.tracker = before.now, before.senders, New(before.opts, before.now)
+		c.pass(tillRestored / 2)
+		l.change(c, a)
+		c.pass(tillRestored / 2)
+		was := c.is(a.beat.ID)
+		c.restore(&r, before.now)
+		require.Equal(t, was, c.is(a.beat.ID), l.name)
+		pause(a)
+		c.pass(time.Minute)
+		require.Equal(t, l.end, c.is(a.beat.ID), l.name)
+		if l.end != "left leaving" {
+			continue
+		}
+		c.passUntil(10*time.Minute, func() bool { return len(c.deaths()) > 0 })
+		if l.overdue == 0 {
+			require.Empty(t, c.deaths(), l.name)
+			continue
+		}
+		require.Equal(t, "dead overdue", c.is(a.beat.ID), l.name)
+		require.InDelta(t, l.overdue, c.now.Sub(said), float64(slack), l.name)
+	}
+}

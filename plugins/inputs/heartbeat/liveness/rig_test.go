@@ -1,0 +1,261 @@
+package liveness
+
+import (
+	"fmt"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A rig drives a tracker through virtual time, with senders that beat by
+// themselves. All tests that need a tracker drive it this way, the scripts of
+// testdata (scenario_test.go) and the random models too: whatever is done to the
+// tracker, its invariants are checked afterwards if checked is set.
+type rig struct {
+	t       testing.TB
+	opts    Options
+	tracker *Tracker
+	start   time.Time // it ticks at whole tenths of a second after that
+	now     time.Time
+	senders []*sender
+	told    []said
+	checked bool
+	fixed   bool                     // beats declare the margin of the options, so that lateness does not stretch it
+	hook    func(Fate, []Transition) // sees what is told; may be nil
+}
+
+// A sender beats for one peer until it is paused. What it sends while it is
+// paused is lost.
+type sender struct {
+	beat   Beat
+	next   time.Time
+	paused bool
+	lost   func() bool // of one beat; may be nil
+}
+
+// A said is a transition and when it was told.
+type said struct {
+	Transition
+	at time.Time
+}
+
+var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
+
+// slack is how much later than its deadline a death may be told: at the second
+// tick that finds it so, and the deadline lies anywhere between two ticks.
+const slack = 3 * TickInterval
+
+func defaults() Options {
+	return Options{
+		Terms:      Terms{DeadAfter: 210 * time.Second, Margin: MarginOf(3), Grace: 5 * time.Second, ForgetDead: 72 * time.Hour},
+		MinSilence: MinSilence, ForgetLeft: time.Hour,
+		IsolationPercent: 30, IsolationHold: time.Minute,
+		MaxPeers: 1000, MaxBeatsPerSecond: 10,
+	}
+}
+
+func newRig(t testing.TB, change ...func(*Options)) *rig {
+	opts := defaults()
+	for _, apply := range change {
+		apply(&opts)
+	}
+	return &rig{t: t, opts: opts, tracker: New(opts, epoch), start: epoch, now: epoch}
+}
+
+func peerID(source, service string) ID { return ID{Source: source, Service: service} }
+
+// hosts names n hosts.
+func hosts(n int) []ID {
+	ids := make([]ID, n)
+	for i := range ids {
+		ids[i] = peerID(fmt.Sprint("web-", i+1), HostService)
+	}
+	return ids
+}
+
+// addrOf returns an address that no other connection comes from.
+func addrOf(conn ConnID) netip.Addr {
+	return netip.AddrFrom4([4]byte{10, byte(conn >> 16), byte(conn >> 8), byte(conn)})
+}
+
+func (r *rig) hear(transitions []Transition) { r.hearOf(Accepted, transitions) }
+
+func (r *rig) hearOf(fate Fate, transitions []Transition) {
+	for _, tr := range transitions {
+		r.told = append(r.told, said{tr, r.now})
+	}
+	if r.hook != nil {
+		r.hook(fate, transitions)
+	}
+	if r.checked {
+		checkInvariants(r.t, r.tracker)
+	}
+}
+
+func (r *rig) observe(b Beat) Outcome {
+	if r.fixed && b.Margin == 0 && b.Interval > 0 {
+		b.Margin = r.opts.margin(b.Interval)
+	}
+	out := r.tracker.Observe(r.now, &b)
+	r.hearOf(out.Fate, out.Transitions)
+	return out
+}
+
+func (r *rig) tick() { r.hear(r.tracker.Tick(r.now)) }
+
+func (r *rig) ended(conn ConnID, end End) { r.endedFrom(conn, end, addrOf(conn)) }
+
+func (r *rig) endedFrom(conn ConnID, end End, from netip.Addr) {
+	r.hear(r.tracker.ConnEnded(r.now, conn, end, from))
+}
+
+func (r *rig) expect(all ...Expected) { r.hear(r.tracker.Expect(all, r.now)) }
+
+func (r *rig) restore(record *Record, saved time.Time) {
+	r.hear(r.tracker.Restore(record, saved, r.now))
+}
+
+// restart lets another collector go on after a while from what this one knows.
+// What is sent meanwhile is lost. What becomes of the peers is told to nobody.
+func (r *rig) restart(down time.Duration) {
+	records := make([]Record, r.tracker.Len())
+	for i := range records {
+		records[i] = r.tracker.Record(i, r.now)
+	}
+	r.replace(records, down)
+}
+
+// replace lets another collector go on from records that were saved now.
+func (r *rig) replace(records []Record, down time.Duration) {
+	saved := r.now.Round(0) // a file holds no monotonic reading
+	r.now = r.now.Add(down)
+	r.tracker = New(r.opts, r.now)
+	for i := range records {
+		r.tracker.Restore(&records[i], saved, r.now)
+	}
+	for _, s := range r.senders {
+		for ; s.next.Before(r.now); s.next = s.next.Add(s.beat.Interval) {
+			s.beat.Seq++
+		}
+	}
+	if r.checked {
+		checkInvariants(r.t, r.tracker)
+	}
+}
+
+// keep lets peers beat from now on, the first time evenly spread over one
+// interval.
+func (r *rig) keep(b Beat, ids ...ID) []*sender {
+	all := make([]*sender, len(ids))
+	for i, id := range ids {
+		b.ID = id
+		all[i] = &sender{beat: b, next: r.now.Add(b.Interval * time.Duration(i) / time.Duration(len(ids)))}
+	}
+	r.senders = append(r.senders, all...)
+	return all
+}
+
+// join lets peers beat that one sender of each host watches.
+func (r *rig) join(every time.Duration, ids ...ID) []*sender {
+	return r.keep(Beat{Interval: every, Run: "daemon", Watched: true}, ids...)
+}
+
+func pause(senders ...*sender) { setPaused(true, senders) }
+
+func resume(senders ...*sender) { setPaused(false, senders) }
+
+func setPaused(paused bool, senders []*sender) {
+	for _, s := range senders {
+		s.paused = paused
+	}
+}
+
+// send lets those beat whose time has come.
+func (r *rig) send() {
+	for _, s := range r.senders {
+		for ; !s.next.After(r.now); s.next = s.next.Add(s.beat.Interval) {
+			s.beat.Seq++
+			if !s.paused && (s.lost == nil || !s.lost()) {
+				r.observe(s.beat)
+			}
+		}
+	}
+}
+
+// pass lets time go on. The collector ticks ten times a second; what was sent
+// since the last tick is received after it.
+func (r *rig) pass(d time.Duration) {
+	r.send()
+	end := r.now.Add(d)
+	for next := r.nextTick(); !next.After(end); next = r.nextTick() {
+		r.now = next
+		r.tick()
+		r.send()
+	}
+	r.now = end
+	r.send()
+}
+
+func (r *rig) nextTick() time.Time {
+	at := r.now.Sub(r.start)
+	return r.start.Add(at + TickInterval - at%TickInterval)
+}
+
+// stall lets time go on while the collector does not listen. What is sent
+// meanwhile is received when it does again, before it ticks.
+func (r *rig) stall(d time.Duration) {
+	r.now = r.now.Add(d)
+	r.send()
+}
+
+// passUntil lets time go on until something is so, and returns how long that
+// took, at most limit.
+func (r *rig) passUntil(limit time.Duration, so func() bool) time.Duration {
+	start := r.now
+	for !so() && r.now.Sub(start) < limit {
+		r.pass(TickInterval)
+	}
+	return r.now.Sub(start)
+}
+
+func viewOf(t *Tracker, id ID, now time.Time) (View, bool) {
+	at := slices.IndexFunc(t.order, func(p *peer) bool { return p.id == id })
+	if at < 0 {
+		return View{}, false
+	}
+	return t.View(at, now), true
+}
+
+func (r *rig) view(id ID) View {
+	r.t.Helper()
+	v, ok := viewOf(r.tracker, id, r.now)
+	require.True(r.t, ok, "%v is not known", id)
+	return v
+}
+
+func (r *rig) is(id ID) string {
+	v, ok := viewOf(r.tracker, id, r.now)
+	if !ok {
+		return "not known"
+	}
+	return fmt.Sprint(v.State, " ", v.Reason)
+}
+
+// deaths returns the deaths that were told, in order.
+func (r *rig) deaths() []said {
+	return slices.DeleteFunc(slices.Clone(r.told), func(s said) bool { return s.Event != Changed || s.State != Dead })
+}
+
+// statesOf returns the states told of id.
+func (r *rig) statesOf(id ID) []string {
+	var states []string
+	for _, s := range r.told {
+		if s.ID == id && s.Event == Changed {
+			states = append(states, fmt.Sprint(s.State, " ", s.Reason))
+		}
+	}
+	return states
+}

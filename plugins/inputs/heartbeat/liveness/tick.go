@@ -1,0 +1,380 @@
+// A tick. What time alone changes: silence becomes suspicion and then death, promises
+// end, and what is over is forgotten. A tick looks only at the peers whose wake has
+// come; whatever changes a deadline has to set the wake anew (rewake).
+
+package liveness
+
+import (
+	"net/netip"
+	"time"
+)
+
+// Tick advances the verdict clock and returns what time has changed. A peer
+// past its deadline is dead at the second tick in a row that finds it so: what
+// was already received when the first one came is observed in between.
+func (t *Tracker) Tick(now time.Time) []Transition {
+	t.out = t.out[:0]
+	at := now.Sub(t.epoch)
+	step := max(at-t.tick, 0)
+	if lost := t.lost(now); lost > 0 {
+		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
+	}
+	t.stalled += max(step-maxTick, 0)
+	t.tickV += min(step, maxTick)
+	t.tick, t.tickWall = at, now.UnixNano()
+	t.ticks++
+	t.expireEnds(t.tickV)
+	t.tellUntold(now)
+	t.weigh(now)
+	if t.tickV >= t.earliest {
+		t.sweep(now)
+	}
+	return t.out
+}
+
+// lost returns for how long the collector has not listened since the last tick; it
+// is not positive if it has. The wall clock shows what the other one hides: on Linux
+// CLOCK_MONOTONIC stops while the machine is suspended.
+func (t *Tracker) lost(now time.Time) time.Duration {
+	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
+}
+
+// An untoldEnding is to be reported at the next tick: as many of a peer as processes
+// of it are remembered, so that none floods the outputs.
+type untoldEnding struct {
+	peer   *peer
+	ending Ending
+}
+
+// tellUntold reports what became of peers that send too much: once a tick at the
+// most, so that none floods the outputs.
+func (t *Tracker) tellUntold(now time.Time) {
+	for _, e := range t.endings {
+		e.peer.editPast().untoldEnds = 0
+		if e.peer.index >= 0 {
+			t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
+		}
+	}
+	clear(t.endings)
+	t.endings = t.endings[:0]
+	for _, p := range t.untold {
+		p.untold = false
+		t.announce(p, now)
+	}
+	clear(t.untold)
+	t.untold = t.untold[:0]
+}
+
+// sweep looks at every peer whose time has come, at hosts before the services that
+// may follow them. Most ticks are
+// before the earliest wake, and scan nothing.
+func (t *Tracker) sweep(now time.Time) {
+	t.earliest = never
+	t.due = t.due[:0]
+	for i := len(t.order) - 1; i >= 0; i-- {
+		if t.wake[i] <= t.tickV {
+			t.due = append(t.due, t.order[i])
+		} else {
+			t.earliest = min(t.earliest, t.wake[i])
+		}
+	}
+	for _, hosts := range []bool{true, false} {
+		for _, p := range t.due {
+			if p.index >= 0 && (p.host.own == p) == hosts {
+				t.lookAt(p, now)
+			}
+		}
+	}
+	clear(t.due)
+}
+
+// look applies to p what the passing of time means.
+func (t *Tracker) lookAt(p *peer, now time.Time) {
+	switch {
+	case p.state == Left && p.windowV > 0:
+		t.lookAtPromise(p, now)
+	case t.tickV >= p.forgetV(&t.opts):
+		if t.forget(p, now) {
+			return
+		}
+	case !p.state.over() && p.waits():
+		t.wakeWithHost(p)
+		return
+	default:
+		t.lookAtFormers(p, now)
+		t.lookAtSilence(p, now)
+	}
+	t.rewake(p)
+}
+
+// lookAtPromise looks whether p is back as it promised.
+func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
+	p.setWindow(p.promiseV(), p.windowBy)
+	if t.tickV < p.windowV {
+		return // its host has asked for more
+	}
+	if !t.secondTick(p) || t.putOff(p) {
+		return
+	}
+	dropped := t.dropped(p)
+	p.closeWindow()
+	if !dropped {
+		t.become(p, Dead, ReasonOverdue, now)
+	}
+}
+
+// rounds is in how many intervals of a sender all that it watches is named: so
+// many of them for the host without a word about a service, and it is not watched
+// any more.
+const rounds = 3
+
+// dropped reports whether p, which is not back, is watched no more: the next
+// life of its sender has beaten for the host for so long and never named it.
+func (t *Tracker) dropped(p *peer) bool {
+	s, yes := p.successor()
+	return yes && s.heardV-s.sinceV >= rounds*p.host.own.span()
+}
+
+// putOff puts the end of the window of p off, once, while it may still turn out
+// that p is watched no more: by as much as was promised, at the most.
+func (t *Tracker) putOff(p *peer) bool {
+	s, yes := p.successor()
+	own := p.host.own
+	if !yes || p.postponed || t.dropped(p) || own.state != Alive {
+		return false
+	}
+	until := min(s.sinceV+(rounds+1)*own.span(), 2*p.windowV-p.heardV)
+	if until <= t.tickV {
+		return false
+	}
+	past := p.editPast()
+	past.postponed, past.windowV, p.changed = true, until, true
+	return true
+}
+
+// successor returns the sender that beats for the host of p after the one that
+// has promised p back, if that did so too.
+func (p *peer) successor() (speaker, bool) {
+	own := p.host.own
+	if own == nil || own == p || p.windowBy == "" || !p.shared {
+		return speaker{}, false
+	}
+	for _, s := range p.host.speakers {
+		if s.life != "" && s.life != p.windowBy && s.sinceV > p.heardV {
+			return s, true
+		}
+	}
+	return speaker{}, false
+}
+
+// promiseV returns when the promise ends that holds for p: its own, or the one
+// of its host.
+func (p *peer) promiseV() time.Duration {
+	window := p.windowV
+	if own := p.host.own; own != nil {
+		window = max(window, own.windowV)
+	}
+	return window
+}
+
+// forget gives p up, unless the operator expects it.
+func (t *Tracker) forget(p *peer, now time.Time) bool {
+	if t.lastExpected(p) {
+		p.sinceV = t.tickV // and look again after as long
+		return false
+	}
+	t.become(p, Unknown, ReasonForgotten, now)
+	t.remove(p)
+	return true
+}
+
+// lookAtFormers reports the end of each process of p that has been silent for too
+// long while another one lives.
+func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
+	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
+		return
+	}
+	for _, o := range p.formers {
+		if o.lives() && t.tickV >= o.deadV+TickInterval {
+			if o.beatsOn { // else it was replaced
+				t.tellEnding(p, &o.process, o.evidence, nil, now)
+			}
+			t.endFormer(o, o.evidence)
+			p.changed = true
+		}
+	}
+	if t.tickV >= p.deadV+TickInterval {
+		t.inquire(p, t.tickV)
+		t.tellEnding(p, &p.process, p.evidence, nil, now)
+		t.promote(p, p.evidence)
+	}
+}
+
+// nextEndV returns when the first of several processes of p that live has been
+// silent for too long, and it was seen at a tick before.
+func (p *peer) nextEndV() time.Duration {
+	next := never
+	for o := range p.living {
+		next = min(next, o.deadV, p.deadV)
+	}
+	if next == never {
+		return never
+	}
+	return next + TickInterval
+}
+
+// lookAtSilence looks at a peer that is expected to beat.
+func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
+	switch {
+	case p.state == Alive && t.tickV >= p.suspicionV():
+		t.inquire(p, t.tickV)
+		t.suspect(p, now)
+	case p.reason == ReasonRestored && t.tickV >= p.suspicionV(), p.state == Suspect && t.tickV < p.deadlineV():
+		t.countSilent(p, t.tickV) // it was so when another collector stopped
+	}
+	if t.pastDeadline(p) {
+		t.lookAtDeath(p, now)
+	}
+}
+
+// pastDeadline reports whether the silence of p has been too long, and is its own
+// to be judged by.
+func (t *Tracker) pastDeadline(p *peer) bool {
+	open := p.state == Suspect || p.state == Unknown && p.reason != ReasonIsolated && p.reason != ReasonHost
+	return open && t.tickV >= p.deadlineV()
+}
+
+// lookAtDeath looks at a peer whose silence has been too long.
+func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
+	proved := p.proves()
+	t.inquire(p, t.tickV)
+	switch {
+	case !t.secondTick(p):
+		if proved && !p.proves() {
+			t.countSilent(p, t.tickV)
+		}
+	case p.expected:
+		t.become(p, Dead, ReasonNeverSeen, now)
+	case t.holds(p):
+		t.hold(p, now)
+	default:
+		t.end(p, p.evidence, now)
+	}
+}
+
+// secondTick reports whether the tick before this one has found p past its deadline
+// too.
+func (t *Tracker) secondTick(p *peer) bool {
+	again := p.dueTick == t.ticks-1
+	p.dueTick = t.ticks
+	return again
+}
+
+// end takes in that p has ended without a goodbye. Within a window that it or its
+// host asked for, that is what was announced.
+func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
+	for o := range p.living { // all of them end with it
+		t.endFormer(o, o.evidence)
+	}
+	if window := p.promiseV(); window > t.verdict(now) {
+		p.setWindow(window, p.windowBy)
+		t.become(p, Left, ReasonLeaving, now)
+		return
+	}
+	t.become(p, Dead, reason, now)
+}
+
+// A Path is what the kernel knows of the other side of a connection.
+type Path uint8
+
+// The paths.
+const (
+	PathUnknown  Path = iota
+	PathAnswers       // its kernel was heard after its last beat
+	PathIsSilent      // it was asked and did not answer
+)
+
+// inquire asks what the kernel knows of the host of p, which is silent. Once
+// its connections have ended there is nothing to ask.
+func (t *Tracker) inquire(p *peer, verdict time.Duration) {
+	path, from, asked := t.ask(&p.process)
+	if !asked {
+		return
+	}
+	evidence := [...]Reason{PathUnknown: ReasonSilence, PathAnswers: ReasonHung, PathIsSilent: ReasonUnreachable}[path]
+	t.noteLoss(p, &p.process, evidence, from, verdict)
+}
+
+// ask returns the best that the kernel knows of any long connection of o, and
+// where that comes from.
+func (t *Tracker) ask(o *process) (best Path, from netip.Addr, asked bool) {
+	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
+		if !l.long {
+			continue
+		}
+		asked = true
+		switch path, addr := t.opts.Ask(l.conn); path {
+		case PathAnswers:
+			return path, addr, true
+		case PathIsSilent:
+			best, from = path, addr
+		case PathUnknown:
+		}
+	}
+	return best, from, asked
+}
+
+// wakeWithHost sets when to look at p, which waits for its host: when its own
+// silence is over, then when the host is heard or its silence is over too.
+func (t *Tracker) wakeWithHost(p *peer) {
+	wake := p.deadlineV()
+	if wake <= t.tickV {
+		wake = max(p.host.own.deadV, t.tickV+TickInterval)
+		p.host.waitedFor = true
+	}
+	t.wakeAt(p, wake)
+}
+
+// rewake sets when p is to be looked at again.
+func (t *Tracker) rewake(p *peer) { t.wakeAt(p, p.wakeV(&t.opts)) }
+
+func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
+	if p.changed {
+		t.touch(p)
+	}
+	t.wake[p.index] = verdict
+	t.earliest = min(t.earliest, verdict)
+}
+
+// wakeV returns when time alone may change what is believed of the peer. A held one
+// is not looked at: the hold ends for all at once.
+func (p *peer) wakeV(o *Options) time.Duration {
+	switch {
+	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
+		return min(p.suspicionV(), p.nextEndV())
+	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
+		return min(p.deadlineV(), p.nextEndV())
+	case p.state == Left && p.windowV > 0:
+		return p.windowV
+	}
+	return p.forgetV(o)
+}
+
+// forgetV returns when a peer that has ended is forgotten, or never. A promise to be
+// back keeps it, and so do three of its intervals: a dead job that runs daily is
+// still known when it should have run again.
+func (p *peer) forgetV(o *Options) time.Duration {
+	var keep time.Duration
+	switch {
+	case p.state == Left && p.windowV == 0:
+		keep = o.ForgetLeft
+	case p.state == Dead && p.id.Nameless():
+		keep = forgetNameless
+	case p.state == Dead && p.terms.ForgetDead > 0:
+		keep = max(p.terms.ForgetDead, 3*p.interval)
+	}
+	if keep == 0 {
+		return never
+	}
+	return max(p.sinceV, p.lastHeardV()) + keep
+}

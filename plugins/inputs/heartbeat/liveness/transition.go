@@ -1,0 +1,278 @@
+// What comes out of a tracker: views of peers and transitions. A state changes in
+// become, and is reported through announce, which reports no state twice; each report
+// has an id, so that several collectors can report the same event as one.
+
+package liveness
+
+import (
+	"net/netip"
+	"time"
+)
+
+// A Transition is a change of what is believed of a peer, or an event in its
+// life.
+type Transition struct {
+	View  // after it
+	Event Event
+
+	// EventID names the event: a number from 0 to 2^53-1, which a float64 holds
+	// exactly. Collectors that have seen the same of a peer give the same one, before
+	// and after a restart. It is a hash (FNV-1a) of the ID of the peer, the life of
+	// its sender or else its process, the kind of event (of a change: the new state;
+	// of Ended: the pid, too), the deaths after it, the number of the last beat heard
+	// and how many events of that kind there were since that beat, or in all if beats
+	// are not numbered. The ids of a peer may begin anew once it is forgotten.
+	EventID int64
+
+	Previous State
+	Lasted   time.Duration // how long Previous was the state
+	Other    netip.Addr    // of a conflict: where the other process beats from
+	Ending   Ending        // of Ended
+}
+
+// An Ending is the end of a process while another one of its peer lives. It
+// changes no state.
+type Ending struct {
+	PID         uint32
+	Reason      Reason
+	ExitCode    int64
+	HasExitCode bool
+}
+
+// A View is what is known of a peer at one instant. It may be kept.
+type View struct {
+	ID     ID
+	At     time.Time // the stamp for its metrics; grows by at least 1 ms
+	Addr   netip.Addr
+	Labels []Label // not to be written to
+	PID    uint32  // of the process heard last; 0 if none is known
+
+	State  State
+	Reason Reason
+	Since  time.Time // wall clock
+	Health Health    // as it said last
+
+	Age       time.Duration // since the last beat
+	Lasting   time.Duration // since Since
+	DeadAfter time.Duration // of silence it would be dead
+	Deadline  time.Duration // of silence left until death; 0 if none is running
+	Suspicion float64       // 0 while a beat is not due, 1 at death
+	Connected bool          // it has a connection over which it beats
+	Flapping  bool
+
+	ExitCode    int64
+	HasExitCode bool
+	DeadFor     time.Duration // in all, this death included
+	Counters
+}
+
+// Counters count over the whole life of a peer.
+type Counters struct {
+	Beats uint64
+	Mishaps
+}
+
+// Mishaps count what most peers have none of.
+type Mishaps struct {
+	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
+}
+
+// totals returns all of them.
+func (m *Mishaps) totals() [8]*uint64 {
+	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
+}
+
+// View returns what is known of the peer with number i, 0 <= i < Len. Numbers
+// change when a peer is forgotten: the last one takes its number.
+func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }
+
+func (t *Tracker) viewOf(p *peer, now time.Time) View {
+	at := now.Sub(t.epoch)
+	v := View{
+		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
+		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health,
+		Age: at - p.lastHeard(), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
+		Connected: p.connected(), Flapping: p.flapping(at),
+		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
+		DeadFor: p.deadFor, Counters: p.counters(),
+	}
+	switch {
+	case p.state == Dead:
+		v.Suspicion = 1
+		v.DeadFor += v.Lasting
+	case p.runsOut():
+		v.Deadline = max(p.deadlineV()-t.verdict(now), 0)
+		v.Suspicion = p.suspicion(t.verdict(now))
+	}
+	return v
+}
+
+// runsOut reports whether a silence is running that ends in death.
+func (p *peer) runsOut() bool {
+	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.expected || p.reason == ReasonRestored)
+}
+
+// suspicion returns which part of the patience with p is used up.
+func (p *peer) suspicion(verdict time.Duration) float64 {
+	heard, dead := p.lastHeardV(), p.deadlineV()
+	due := heard + min(p.interval, dead-heard)
+	if verdict <= due {
+		return 0
+	}
+	if verdict >= dead {
+		return 1
+	}
+	return float64(verdict-due) / float64(dead-due)
+}
+
+// become changes the state of p. No state changes anywhere else, except in Restore,
+// of which nothing is reported. What follows from it is done here: the services of a
+// host follow, and a dead nameless peer is vacant.
+func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
+	if p.state == state {
+		return
+	}
+	at, before := now.Sub(t.epoch), p.state
+	if before == Dead {
+		p.editPast().deadFor += at - p.since
+		p.noteChange(at)
+	}
+	if state == Dead {
+		p.editPast().Deaths++
+		p.noteChange(at)
+		t.vacant.add(p)
+	}
+	t.put(p, state, reason)
+	p.since, p.sinceV, p.sinceUTC = at, t.verdict(now), now.UnixNano()
+	t.announceOnce(p, now)
+	if p.host.own == p {
+		t.leadServices(p, before, now)
+	}
+}
+
+// put counts p in another state. A host on which nothing lives is not silent.
+func (t *Tracker) put(p *peer, state State, reason Reason) {
+	t.counts[p.state]--
+	t.counts[state]++
+	if was, is := p.state.over(), state.over(); was && !is {
+		p.host.living++
+	} else if is && !was {
+		p.host.living--
+	}
+	p.state, p.reason = state, reason
+	t.touch(p)
+	if p.host.living == 0 {
+		t.isolation.removeSilent(p.host)
+	}
+}
+
+// announceOnce reports the new state of p: at once, or at the next tick if p sends
+// too much.
+func (t *Tracker) announceOnce(p *peer, now time.Time) {
+	switch {
+	case !t.quiet:
+		t.announce(p, now)
+	case !p.untold:
+		p.untold = true
+		t.untold = append(t.untold, p)
+	}
+}
+
+// announce reports the state of p, unless it is the one that was reported last.
+func (t *Tracker) announce(p *peer, now time.Time) {
+	if p.told == p.state {
+		return
+	}
+	change := Transition{Event: Changed, Previous: p.told}
+	if p.told != Unknown {
+		change.Lasted = p.since - p.toldSince
+	}
+	p.told, p.toldSince = p.state, p.since
+	t.tell(p, change, now)
+}
+
+// tell reports a transition that concerns p.
+func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
+	tr.View = t.viewOf(p, now)
+	t.report(p, tr)
+}
+
+// closeSeries reports the last point of the series under which p was known.
+func (t *Tracker) closeSeries(p *peer, now time.Time) {
+	tr := Transition{View: t.viewOf(p, now), Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}
+	tr.State, tr.Reason = Left, ReasonReplaced
+	t.report(p, tr)
+}
+
+// report adds tr, which is complete but for its id, to what the call returns.
+func (t *Tracker) report(p *peer, tr Transition) {
+	tr.EventID = p.nextEventID(&tr)
+	t.touch(p)
+	t.out = append(t.out, tr)
+}
+
+// eventKinds is how many kinds of events there are: a change to each state, the
+// last word of a series, and every other Event.
+const eventKinds = len(States) + 1 + int(Ended-Changed)
+
+// kind returns the kind of event that tr is, below eventKinds.
+func (tr *Transition) kind() int {
+	switch {
+	case tr.Event != Changed:
+		return len(States) + int(tr.Event-Changed)
+	case tr.Reason == ReasonReplaced:
+		return len(States)
+	}
+	return int(tr.State)
+}
+
+// A Trail keeps the events of a peer apart between which no numbered beat was heard.
+type Trail struct {
+	Seq    int64              // the number of the last beat before them; 0 if it had none
+	Counts [eventKinds]uint16 // how many there were of each kind
+}
+
+// nextEventID returns the id of tr, the next event of p, and counts it.
+func (p *peer) nextEventID(tr *Transition) int64 {
+	if seq := p.runs[0].High; seq > 0 && seq != p.trail.Seq { // after a crash it is 0
+		p.trail = Trail{Seq: seq}
+	}
+	kind, trail := tr.kind(), &p.trail
+	id := newDigest.text(p.id.Source).text(p.id.Service).number(uint64(p.id.PID))
+	if p.life != "" {
+		id = id.text(p.life)
+	} else {
+		id = id.text(p.ident.Boot).number(uint64(p.ident.PID))
+	}
+	id = id.number(uint64(kind)).number(p.Deaths).number(uint64(trail.Seq)).number(uint64(trail.Counts[kind]))
+	if tr.Event == Ended {
+		id = id.number(uint64(tr.Ending.PID))
+	}
+	trail.Counts[kind]++
+	return int64(id % (1 << 53))
+}
+
+// A digest is a hash by FNV-1a, 64 bits. It is the same on every machine and in every
+// version, which hash/maphash is not, and needs no allocation, which hash/fnv does.
+type digest uint64
+
+const newDigest digest = 14695981039346656037
+
+func (d digest) octet(b byte) digest { return (d ^ digest(b)) * 1099511628211 }
+
+// text adds s and an end that is in no text.
+func (d digest) text(s string) digest {
+	for i := range len(s) {
+		d = d.octet(s[i])
+	}
+	return d.octet(0xff)
+}
+
+// number adds the bytes of n, the lowest first.
+func (d digest) number(n uint64) digest {
+	for range 8 {
+		d = d.octet(byte(n))
+		n >>= 8
+	}
+	return d
+}
