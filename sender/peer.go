@@ -15,9 +15,9 @@ import (
 // and is kept by the collector, except down, stopped, exited and offline, which
 // are refused.
 const (
-	StatusAlive   = wire.StatusAlive
-	StatusLeaving = wire.StatusLeaving // a planned end: a goodbye
-	StatusDead    = wire.StatusDead    // its watcher saw the process end
+	StatusAlive   = "alive"
+	StatusLeaving = "leaving" // a planned end: a goodbye
+	StatusDead    = "dead"    // its watcher saw the process end
 )
 
 // A Peer is a host, or a service on a host, and what its beats say. A collector

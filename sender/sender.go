@@ -34,12 +34,9 @@ import (
 )
 
 const (
-	// MinInterval is the shortest interval that a beat can declare: 100 ms.
-	MinInterval = wire.MinIntervalMS * time.Millisecond
-	// MaxInterval is the longest interval that a beat can declare: 400 days.
-	MaxInterval = wire.MaxIntervalMS * time.Millisecond
-	// MaxBackIn is the longest promise that a goodbye can carry: 400 days.
-	MaxBackIn = wire.MaxBackInMS * time.Millisecond
+	MinInterval = 100 * time.Millisecond // the shortest interval that a beat can declare
+	MaxInterval = 400 * 24 * time.Hour   // the longest interval that a beat can declare
+	MaxBackIn   = 400 * 24 * time.Hour   // the longest promise that a goodbye can carry
 
 	goodbyeTime = 2 * time.Second // for a goodbye to be acknowledged
 )
