@@ -30,6 +30,7 @@ type Beat struct {
 	Labels   []Label
 	Process  Process
 	Status   Status
+	Health   Health        // with SaysAlive; HealthUntold takes back what was said before
 	Run      string        // LIFE or LIFE.N: LIFE is one life of the sender, N one of its ways to us
 	Seq      int64         // 0 if not numbered
 	Interval time.Duration // 0 if not declared

@@ -34,9 +34,10 @@ type storm struct {
 	doing   string
 	reach   int // of ten hosts so many are heard
 	told    map[ID]State
-	patient map[ID]time.Duration // on the verdict clock: nobody is silent for too long before
-	closed  map[ID]bool          // whose connection has ended since
-	due     map[ID]int           // for how many ticks
+	patient map[ID]time.Duration        // on the verdict clock: nobody is silent for too long before
+	closed  map[ID]bool                 // whose connection has ended since
+	due     map[ID]int                  // for how many ticks
+	ids     map[ID]map[int64]Transition // of the events of each peer
 }
 
 func newStorm(t *testing.T, seed uint64) *storm {
@@ -55,6 +56,7 @@ func newStorm(t *testing.T, seed uint64) *storm {
 	return &storm{
 		t: t, rnd: rnd, opts: opts, tracker: New(opts, epoch), now: epoch, reach: 10,
 		told: make(map[ID]State), patient: make(map[ID]time.Duration), closed: make(map[ID]bool), due: make(map[ID]int),
+		ids: make(map[ID]map[int64]Transition),
 	}
 }
 
@@ -190,6 +192,7 @@ func (s *storm) restart() {
 
 func (s *storm) hear(transitions []Transition) {
 	for _, tr := range transitions {
+		s.checkID(tr)
 		if tr.Event != Changed {
 			continue
 		}
@@ -202,6 +205,22 @@ func (s *storm) hear(transitions []Transition) {
 				s.failf("%v dead (%v) at %v, was promised %v", tr.ID, tr.Reason, v, s.patient[tr.ID])
 			}
 		}
+	}
+}
+
+// checkID checks that no event of a peer has the id of another one, until the peer
+// is forgotten.
+func (s *storm) checkID(tr Transition) {
+	s.t.Helper()
+	if s.ids[tr.ID] == nil {
+		s.ids[tr.ID] = make(map[int64]Transition)
+	}
+	if before, known := s.ids[tr.ID][tr.EventID]; known || tr.EventID < 0 || tr.EventID >= 1<<53 {
+		s.failf("event %d is %+v, before it was %+v", tr.EventID, tr, before)
+	}
+	s.ids[tr.ID][tr.EventID] = tr
+	if tr.Reason == ReasonForgotten || tr.Reason == ReasonReplaced {
+		delete(s.ids, tr.ID)
 	}
 }
 

@@ -248,11 +248,22 @@ func (t *Tracker) believe(p *peer, b *Beat, o *body, who who, known bool, now ti
 	}
 }
 
+// takeHealth notes what a living p says of its health. One that says no more than
+// that it is alive is well if it has told its health before.
+func (p *peer) takeHealth(said Health) {
+	if said == HealthUntold && p.health != HealthUntold {
+		said = HealthOK
+	}
+	p.changed = p.changed || p.health != said
+	p.health = said
+}
+
 func (t *Tracker) revive(p *peer, b *Beat, o *body, who who, now time.Time) {
 	if p.state == Dead && p.reason.inferred() && who == sameOne {
 		p.remember().Mistakes++
 	}
 	p.keepPromise(b)
+	p.takeHealth(b.Health)
 	if who == formerOne {
 		former := p.other(b)
 		if former.ended.inferred() {

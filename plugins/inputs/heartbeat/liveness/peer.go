@@ -36,6 +36,7 @@ type peer struct {
 	changed   bool  // so is its record; touch is yet to be called
 	listed    bool  // in unsaved.peers
 	late      uint8 // its class in unsaved.late; 0 if it is not
+	health    Health
 	since     time.Duration
 	sinceV    time.Duration
 	sinceUTC  int64 // unix ns
@@ -49,6 +50,7 @@ type peer struct {
 	rate  rate
 	stamp int64 // unix ms of the last statement about it
 	beats uint64
+	trail Trail
 
 	*past // never nil
 }

@@ -17,8 +17,10 @@ type Record struct {
 	State    State
 	Reason   Reason
 	Since    time.Time // wall clock
-	Evidence Reason    // of a suspicion
-	Expected bool      // nobody yet: only the operator names it
+	Health   Health
+	Events   Trail
+	Evidence Reason // of a suspicion
+	Expected bool   // nobody yet: only the operator names it
 	Watched  bool
 	Long     bool // a long connection of it stood, until the collector ended it
 	Lone     bool // all that was heard came over one short connection
@@ -101,7 +103,7 @@ func (t *Tracker) record(p *peer, now time.Time) Record {
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC),
-		Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong() || p.cutLong,
+		Health: p.health, Events: p.trail, Evidence: p.evidence, Expected: p.nobody, Watched: p.watched, Long: p.onLong() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded,
 		Interval: p.interval, Margin: p.margin, Heard: now.Add(p.heard - at), Used: max(verdict-p.heardV, 0), Dead: max(p.deadV-p.heardV, 0),
 		Extended: p.extended, Held: p.held, HeldPartly: p.heldPartly, Spared: p.spared, Rule: t.silence(p, &p.body).Rule,
@@ -317,7 +319,7 @@ func (t *Tracker) resurrect(p *peer, r *Record, saved, now time.Time) {
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
 	copy(p.runs[:], r.Runs)
 	p.proof = r.proof()
-	p.beats = r.Beats
+	p.beats, p.health, p.trail = r.Beats, r.Health, r.Events
 	if r.HasExitCode || r.Spared+r.Held+r.DeadFor > 0 || r.Mishaps != (Mishaps{}) {
 		p.past = &past{
 			spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,

@@ -54,6 +54,7 @@ type scenario struct {
 	from    map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
 	script  bytes.Buffer          // the lines played and what they caused
 	told    []string              // what happened since the last line
+	ids     map[int64]string      // what happened in all, by the id of the event
 }
 
 func defaults() Options {
@@ -68,7 +69,7 @@ func defaults() Options {
 var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
 func newScenario(t *testing.T) *scenario {
-	return &scenario{t: t, opts: defaults(), from: make(map[ConnID]netip.Addr)}
+	return &scenario{t: t, opts: defaults(), from: make(map[ConnID]netip.Addr), ids: make(map[int64]string)}
 }
 
 func (s *scenario) play(line string) {
@@ -277,6 +278,8 @@ func (s *scenario) beat(verb string, id ID, words []string) Beat {
 			b.Cancel = true
 		case "margin":
 			b.Margin = span
+		case "says":
+			b.Health = map[string]Health{"ok": HealthOK, "warning": HealthWarning, "critical": HealthCritical, "busy": HealthOther}[value]
 		default:
 			s.t.Fatalf("part %q of a beat", word)
 		}
@@ -346,7 +349,10 @@ func parseID(t *testing.T, text string) ID {
 
 func (s *scenario) tell(transitions []Transition) {
 	for _, tr := range transitions {
-		s.told = append(s.told, describe(s.now, tr))
+		text := describe(s.now, tr)
+		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %s", text)
+		s.ids[tr.EventID] = text
+		s.told = append(s.told, text)
 	}
 }
 
@@ -381,6 +387,9 @@ func (s *scenario) show(id ID) {
 	text := fmt.Sprintf("%v %v %v, %v since %v", id, v.State, v.Reason, v.Age, v.Since.Format(time.TimeOnly))
 	if v.Deadline > 0 {
 		text += fmt.Sprintf(", deadline in %v, suspicion %.2f", v.Deadline, v.Suspicion)
+	}
+	if code, told := v.Health.Code(); told {
+		text += fmt.Sprintf(", status_code %d", code)
 	}
 	var counts []string
 	for _, c := range []struct {

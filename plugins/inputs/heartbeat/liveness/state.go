@@ -81,7 +81,25 @@ func (r Reason) reported() bool {
 	return r == ReasonExited || r == ReasonLeaving || r == ReasonFinished
 }
 
-// An Event is what a Transition tells.
+// A Health is what a peer says of itself beyond being alive. The numbers are
+// stored in state files, and those of Code in databases: they never change.
+type Health uint8
+
+// The healths.
+const (
+	HealthUntold   Health = 0 // it has never said more than that it is alive
+	HealthOK       Health = 1
+	HealthWarning  Health = 2
+	HealthCritical Health = 3
+	HealthOther    Health = 4 // said in a word that nobody knows
+)
+
+// Code returns the health as databases know it: 0 is well, 1 a warning, 2
+// critical, 3 another word. It reports false if the peer has told none.
+func (h Health) Code() (code int64, told bool) { return int64(h) - 1, h != HealthUntold }
+
+// An Event is what a Transition tells. The numbers enter Transition.EventID:
+// they never change.
 type Event uint8
 
 // The events.

@@ -87,14 +87,85 @@ func (t *Tracker) announce(p *peer, now time.Time) {
 
 // tell adds a transition that concerns p.
 func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
-	t.touch(p)
 	tr.View = t.viewOf(p, now)
-	t.out = append(t.out, tr)
+	t.report(p, tr)
 }
 
 // closeSeries tells the last word of the series under which p was known.
 func (t *Tracker) closeSeries(p *peer, now time.Time) {
-	t.tell(p, Transition{Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}, now)
-	last := &t.out[len(t.out)-1].View
-	last.State, last.Reason = Left, ReasonReplaced
+	tr := Transition{View: t.viewOf(p, now), Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}
+	tr.State, tr.Reason = Left, ReasonReplaced
+	t.report(p, tr)
+}
+
+// report adds tr, which is complete but for its id.
+func (t *Tracker) report(p *peer, tr Transition) {
+	tr.EventID = p.nextEventID(&tr)
+	t.touch(p)
+	t.out = append(t.out, tr)
+}
+
+// eventKinds is how many kinds of events there are: a change to each state, the
+// last word of a series, and every other Event.
+const eventKinds = len(States) + 1 + int(Ended-Changed)
+
+// kind returns the kind of event that tr is, below eventKinds.
+func (tr *Transition) kind() int {
+	switch {
+	case tr.Event != Changed:
+		return len(States) + int(tr.Event-Changed)
+	case tr.Reason == ReasonReplaced:
+		return len(States)
+	}
+	return int(tr.State)
+}
+
+// A Trail tells events of a peer apart between which no numbered beat was heard.
+type Trail struct {
+	Seq    int64              // the number of the last beat before them; 0 if it had none
+	Counts [eventKinds]uint16 // how many there were of each kind
+}
+
+// nextEventID returns the id of tr, the next event of p, and counts it.
+func (p *peer) nextEventID(tr *Transition) int64 {
+	if seq := p.runs[0].High; seq > 0 && seq != p.trail.Seq { // after a crash it is 0
+		p.trail = Trail{Seq: seq}
+	}
+	kind, trail := tr.kind(), &p.trail
+	id := newDigest.text(p.id.Source).text(p.id.Service).number(uint64(p.id.PID))
+	if p.life != "" {
+		id = id.text(p.life)
+	} else {
+		id = id.text(p.process.Boot).number(uint64(p.process.PID))
+	}
+	id = id.number(uint64(kind)).number(p.Deaths).number(uint64(trail.Seq)).number(uint64(trail.Counts[kind]))
+	if tr.Event == Ended {
+		id = id.number(uint64(tr.Ending.PID))
+	}
+	trail.Counts[kind]++
+	return int64(id % (1 << 53))
+}
+
+// A digest is a hash by FNV-1a, 64 bits.
+type digest uint64
+
+const newDigest digest = 14695981039346656037
+
+func (d digest) octet(b byte) digest { return (d ^ digest(b)) * 1099511628211 }
+
+// text adds s and an end that is in no text.
+func (d digest) text(s string) digest {
+	for i := range len(s) {
+		d = d.octet(s[i])
+	}
+	return d.octet(0xff)
+}
+
+// number adds the bytes of n, the lowest first.
+func (d digest) number(n uint64) digest {
+	for range 8 {
+		d = d.octet(byte(n))
+		n >>= 8
+	}
+	return d
 }

@@ -139,7 +139,9 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 		t.succeed(p, b.ID, t.verdict(now))
 		return p
 	case p.id != b.ID:
-		return t.enter(b, now)
+		own := t.enter(b, now)
+		own.trail = p.trail // it may have been known before by this name
+		return own
 	}
 	t.moveAway(p, now)
 	p.body = body{process: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now)}
@@ -157,6 +159,7 @@ func (t *Tracker) moveAway(p *peer, now time.Time) {
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
 	own.body, own.runs, own.proof, own.lone, own.labels, own.beats = p.body, p.runs, p.proof, p.lone, p.labels, 1
+	own.health, own.trail = p.health, p.trail
 	for l := own.links; l != nil; l = l.more {
 		l.peer = own
 	}
@@ -188,7 +191,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 		t.peers[ID{Source: p.id.Source, PID: p.process.PID}] = p
 		p.remember().replaced = []replaced{{p.process.PID, p.heard, p.heardV, p.deadV}}
 	}
-	p.id = id
+	p.id, p.health = id, HealthUntold
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
 	t.peers[id] = p
 }

@@ -40,6 +40,8 @@ type savedPeer struct {
 	State    liveness.State  `json:"state"`
 	Reason   liveness.Reason `json:"reason"`
 	Since    time.Time       `json:"since"`
+	Health   liveness.Health `json:"health,omitzero"`
+	Events   liveness.Trail  `json:"events,omitzero"`
 	Evidence liveness.Reason `json:"evidence,omitzero"`
 	Expected bool            `json:"expected,omitzero"`
 	Watched  bool            `json:"watched,omitzero"`
@@ -114,6 +116,10 @@ func checkRecord(r *liveness.Record) error {
 		return fmt.Errorf("state %d is unknown", r.State)
 	case max(r.Reason, r.Evidence) > liveness.ReasonForgotten:
 		return fmt.Errorf("reason %d is unknown", max(r.Reason, r.Evidence))
+	case r.Health > liveness.HealthOther:
+		return fmt.Errorf("health %d is unknown", r.Health)
+	case r.Events.Seq < 0 || r.Events.Seq > maxSentMS:
+		return fmt.Errorf("the last beat before an event has number %d", r.Events.Seq)
 	case r.SentMS < 0 || r.SentMS > maxSentMS:
 		return fmt.Errorf("sent_ms is %d", r.SentMS)
 	case mostCounted(&r.Counters) > 1<<62:
