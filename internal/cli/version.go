@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"runtime/debug"
 	"slices"
+	"strings"
 )
 
 // Version returns what a bug report needs: the version of a program, its commit,
@@ -26,12 +27,12 @@ func describe(program string, info *debug.BuildInfo, need []string) string {
 			commit = setting.Value
 		}
 	}
-	modules := ""
+	parts := []string{"commit " + commit}
 	for _, module := range info.Deps {
 		if slices.Contains(need, module.Path) {
-			modules += path.Base(module.Path) + " " + module.Version + ", "
+			parts = append(parts, path.Base(module.Path)+" "+module.Version)
 		}
 	}
-	return fmt.Sprintf("%s %s (commit %s, %s%s, %s/%s)", program, cmp.Or(info.Main.Version, "(unknown)"),
-		commit, modules, info.GoVersion, runtime.GOOS, runtime.GOARCH)
+	parts = append(parts, info.GoVersion, runtime.GOOS+"/"+runtime.GOARCH)
+	return fmt.Sprintf("%s %s (%s)", program, cmp.Or(info.Main.Version, "(unknown)"), strings.Join(parts, ", "))
 }

@@ -57,13 +57,22 @@ func (d *Decoder) read(payload []byte, beat *Beat) error {
 	return nil
 }
 
-// member reads the value of one key. Keys it does not know are ignored.
+// member reads the value of one key. Keys it does not know are ignored. The first
+// byte of the value says where to look first.
 func (d *Decoder) member(key []byte) error {
-	if known, err := d.textMember(key); known {
-		return err
+	isText := d.scan.peek() == '"'
+	if isText {
+		if known, err := d.textMember(key); known {
+			return err
+		}
 	}
 	if known, err := d.numberMember(key); known {
 		return err
+	}
+	if !isText {
+		if known, err := d.textMember(key); known {
+			return err
+		}
 	}
 	return d.otherMember(key)
 }
