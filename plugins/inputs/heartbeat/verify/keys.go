@@ -132,18 +132,8 @@ func (k *Keys) of(id string) [][]byte {
 
 // KeepReading reads the files again until ctx ends.
 func (k *Keys) KeepReading(ctx context.Context) {
-	if len(k.files) == 0 {
-		return
-	}
-	ticker := time.NewTicker(regular.RereadPause)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			k.Reread(ctx)
-		}
+	if len(k.files) > 0 {
+		regular.Reread(ctx, k.Reread)
 	}
 }
 
