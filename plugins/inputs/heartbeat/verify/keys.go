@@ -103,9 +103,9 @@ func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	return secrets, nil
 }
 
-// Open returns the object of a payload, and the id of the key that has signed
+// open returns the object of a payload, and the id of the key that has signed
 // it, or "" if none has.
-func (k *Keys) Open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
+func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
 		return nil, "", wire.AsRefusal(err)
