@@ -16,7 +16,7 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 
-BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat
+BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat/judge
 
 FUZZTIME ?= 10s
 SOAK ?= 2m
@@ -94,24 +94,24 @@ lint: tree ## golangci-lint: Telegraf's own rules for the plugin, then ours for 
 # A Telegraf with the plugin, its rivals, and an input that only emits.
 bin/telegraf-bench: tree
 	mkdir -p $(TREE)/plugins/inputs/heartbeat_pipeline
-	cp internal/bench/curve/testdata/pipeline.go $(TREE)/plugins/inputs/heartbeat_pipeline
+	cp internal/bench/testdata/pipeline.go $(TREE)/plugins/inputs/heartbeat_pipeline
 	sed 's,.*go:build.*,//go:build inputs.heartbeat_pipeline,; s,heartbeat",heartbeat_pipeline",' \
 		$(TREE)/plugins/inputs/all/heartbeat.go >$(TREE)/plugins/inputs/all/heartbeat_pipeline.go
 	scripts/telegraf-build $(TREE) $@ inputs.heartbeat inputs.heartbeat_pipeline inputs.socket_listener outputs.discard parsers.json
 
 bin/telegraf-shim: tree
 	mkdir -p $(TREE)/cmd/heartbeat-shim
-	cp internal/bench/execd/testdata/shim.go $(TREE)/cmd/heartbeat-shim/main.go
+	cp internal/bench/testdata/shim.go $(TREE)/cmd/heartbeat-shim/main.go
 	CGO_ENABLED=0 go build -C $(TREE) -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ ./cmd/heartbeat-shim
 
 .PHONY: bench
 bench: build bin/telegraf-bench bin/telegraf-shim ## measure everything that BENCHMARKS.md tells, and write it there (40 minutes; ONLY="cost" for a part)
-	go run ./internal/bench/report -only "$(ONLY)"
+	scripts/bench "$(ONLY)"
 
 .PHONY: profile
 profile: bin/telegraf-bench ## build/profiles: where a Telegraf with the plugin spends its time and memory under load
 	@mkdir -p build/profiles
-	go run ./internal/bench/cost -turns 1 -server inputs.heartbeat -profiles build/profiles
+	go run ./internal/bench cost -turns 1 -server inputs.heartbeat -profiles build/profiles
 	@for file in build/profiles/*.cpu; do echo; echo $$file; go tool pprof -top -cum -nodecount 25 $$file 2>/dev/null | tail -n +6; done
 	go test -run '^$$' -bench . -benchmem $(BENCHMARKED)
 

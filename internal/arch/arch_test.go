@@ -127,6 +127,14 @@ var rooms = []room{
 		imports: []string{std, toml, telegraf, "golang.org/x/sys/unix", module + "/" + plugin + "/regular"},
 	},
 	{
+		dir:     "internal/bench", // what it measures are processes
+		imports: []string{std, module + "/" + plugin + "/wire"},
+	},
+	{
+		dir:   "internal/verdicts", // plays traces to the tracker; all of it is test code
+		tests: []string{std, "github.com/stretchr/testify/...", module + "/" + plugin + "/liveness"},
+	},
+	{
 		dir:     "internal/manual", // of any program: its tests bring the tables
 		imports: []string{std},
 	},

@@ -211,9 +211,9 @@ func links() []Panel {
 		},
 		{
 			Title: "Allowed silence used", Kind: Lines, Unit: "percentunit", Width: 12, Tall: 8, By: []string{"source", "service", "pid"},
-			About:    "How much of the time that it may be silent a peer has been silent. What often comes near to 100 % will be dead by mistake some day: give it a longer interval.",
-			InfluxQL: `SELECT min(used) FROM (SELECT max(suspicion) AS used FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
-			PromQL:   `min by (` + peer + `) (heartbeat_peer_suspicion` + selection + `)`,
+			About:    "How much of the time that it may be silent a living peer has been silent. What often comes near to 100 % will be dead by mistake some day: give it a longer interval.",
+			InfluxQL: `SELECT min(used) FROM (SELECT max(age_seconds) / last(dead_after_seconds) AS used FROM heartbeat_peer WHERE ` + inRange + chosen + ` AND alive = 1 GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
+			PromQL:   `min by (` + peer + `) (heartbeat_peer_age_seconds` + selection + ` / heartbeat_peer_dead_after_seconds` + selection + ` and heartbeat_peer_alive` + selection + ` == 1)`,
 		},
 		{
 			Title: "Round trip", Kind: Lines, Unit: "s", Width: 12, Tall: 8, By: []string{"source", "service"},
@@ -259,8 +259,8 @@ func collector() []Panel {
 		{
 			Title: "Refused", Kind: Lines, Unit: "cpm", Width: 8, Tall: 8, By: []string{"reason", "address", "host"},
 			About:    "What was refused a minute, by reason: the log says of each whose it was.",
-			InfluxQL: `SELECT rate FROM (SELECT non_negative_derivative(last(rejected_total), 1m) AS rate FROM heartbeat_listener WHERE ` + inRange + ` GROUP BY time($__interval), reason, address, host fill(none)) WHERE rate > 0 GROUP BY reason, address, host`,
-			PromQL:   `60 * max by (reason, address, host) (rate(heartbeat_listener_rejected_total[$__rate_interval])) > 0`,
+			InfluxQL: `SELECT rate FROM (SELECT non_negative_derivative(last(refused_total), 1m) AS rate FROM heartbeat_listener WHERE ` + inRange + ` GROUP BY time($__interval), reason, address, host fill(none)) WHERE rate > 0 GROUP BY reason, address, host`,
+			PromQL:   `60 * max by (reason, address, host) (rate(heartbeat_listener_refused_total[$__rate_interval])) > 0`,
 		},
 		{
 			Title: "Stalls", Kind: Lines, Unit: "percent", Width: 12, Tall: 8, By: []string{"host"},

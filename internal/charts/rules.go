@@ -65,6 +65,17 @@ func ofPeer(what, window string) string {
 	return `SELECT max(said) FROM (SELECT ` + what + ` AS said FROM heartbeat_peer WHERE time > now() - ` + window + ` GROUP BY ` + peer + `, host) GROUP BY ` + peer
 }
 
+// saysInflux has a series for each living peer whose last status has this code.
+func saysInflux(code string) string {
+	return `SELECT max(said) FROM (SELECT last(status_code) AS said, last(alive) AS alive FROM heartbeat_peer WHERE time > now() - 1m GROUP BY ` + peer +
+		`, host) WHERE said = ` + code + ` AND alive = 1 GROUP BY ` + peer
+}
+
+// says is saysInflux for Prometheus.
+func says(code string) string {
+	return `max by (` + peer + `) (heartbeat_peer_status_code == ` + code + ` and heartbeat_peer_alive == 1)`
+}
+
 // Rules are all of them. A planned end is not dead, so it fires none.
 func Rules() []Rule {
 	return []Rule{
@@ -101,6 +112,20 @@ func Rules() []Rule {
 			About:    "Three changes into or out of dead in ten minutes: a crash loop, or a link for which the interval is too short.",
 			InfluxQL: ofPeer(`last(flapping)`, `1m`),
 			PromQL:   `max by (` + peer + `) (heartbeat_peer_flapping) == 1`,
+		},
+		{
+			Name: "HeartbeatStatusCritical", Severity: "critical", For: "1m", NoData: "OK",
+			Summary:  whose + " says that it fails",
+			About:    "It is alive, and the status of its beats is fail, error or critical.",
+			InfluxQL: saysInflux(`2`),
+			PromQL:   says(`2`),
+		},
+		{
+			Name: "HeartbeatStatusWarning", Severity: "warning", For: "1m", NoData: "OK",
+			Summary:  whose + " says that it is not well",
+			About:    "It is alive, and the status of its beats is warn, warning or degraded.",
+			InfluxQL: saysInflux(`1`),
+			PromQL:   says(`1`),
 		},
 		{
 			Name: "HeartbeatConflict", Severity: "warning", For: "0s", NoData: "OK",

@@ -137,7 +137,7 @@ func (s *toldStory) suspect(host, service string) {
 	s.t.Helper()
 	c := dial(s.t, s.collector.address)
 	for seq := range 2 {
-		c.beat(map[string]any{"host": host, "service": service, "pid": 77, "run": "r", "seq": 1 + seq, "interval_ms": 3_600_000})
+		c.beat(map[string]any{"host": host, "service": service, "pid": 77, "run": "r", "seq": 1 + seq, "interval_ms": 3_600_000, "status": "degraded"})
 		pause(200 * time.Millisecond)
 	}
 	require.NoError(s.t, c.Close())
@@ -180,6 +180,6 @@ func (m *movingPeer) on(ip string) {
 	m.seq++
 	dial(m.t, m.collector.address).beat(map[string]any{
 		"host": m.host, "service": m.service, "pid": 88, "ip": ip, "run": "r", "seq": m.seq, "interval_ms": 3_600_000,
-		"rtt_us": 1500, "sent_ms": time.Now().UnixMilli(),
+		"rtt_us": 1500, "sent_ms": time.Now().UnixMilli(), "status": "fail",
 	})
 }

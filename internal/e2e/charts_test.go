@@ -325,6 +325,7 @@ func (s *toldStory) alerts(t *testing.T) {
 		}
 		require.Equal(t, map[string][]string{
 			"HeartbeatHostDead": {"db-1/host"}, "HeartbeatServiceDead": {"web-2/shop"}, "HeartbeatFlapping": {"web-7/loop"},
+			"HeartbeatStatusCritical": {"web-8/moved"}, "HeartbeatStatusWarning": {"slow-1/job"}, // pending, as that is not for a minute yet
 		}, fired)
 		now := time.Now()
 		for _, r := range charts.Rules() {
@@ -336,6 +337,8 @@ func (s *toldStory) alerts(t *testing.T) {
 		require.Equal(t, []string{"web-2/shop"}, s.above("HeartbeatServiceDead"))
 		require.Equal(t, []string{"db-1/host"}, s.above("HeartbeatHostDead"))
 		require.Equal(t, []string{"web-7/loop"}, s.above("HeartbeatFlapping"))
+		require.Equal(t, []string{"web-8/moved"}, s.above("HeartbeatStatusCritical"))
+		require.Equal(t, []string{"slow-1/job"}, s.above("HeartbeatStatusWarning"))
 		require.Empty(t, s.above("HeartbeatManyDead"))
 		require.Empty(t, s.above("HeartbeatConflict"))
 	})

@@ -21,13 +21,13 @@ import (
 // measurement: "heartbeat" with "peer_dead" is heartbeat_peer_dead.
 var ourNames = strings.Fields(`
 	heartbeat heartbeat_peer heartbeat_down heartbeat_event heartbeat_collector heartbeat_listener
-	host ip pid source service address state previous reason alias
+	host ip pid source service address state previous reason kind alias
 	status seq interval_seconds gap_seconds jitter_seconds lost rtt_seconds skew_seconds
-	alive dead state_code reason_code since_timestamp_seconds age_seconds deadline_seconds suspicion connected
-	flapping last_pid beats_total lost_total late_total duplicates_total limited_total restarts_total
-	deaths_total dead_seconds_total mistakes_total conflicts_total down_seconds exit_code lasted_seconds
+	alive dead state_code reason_code status_code since_timestamp_seconds age_seconds dead_after_seconds
+	flapping last_pid beats_total lost_total restarts_total deaths_total dead_seconds_total mistakes_total
+	conflicts_total down_seconds exit_code lasted_seconds id
 	isolated stall_seconds_total state_file_age_seconds refused_total unnamed_total coalesced_total peers
-	connections bytes_total rejected_total
+	connections bytes_total
 	peer_dead peer_alive peer_state_code peer_deaths_total heartbeat_peer_dead heartbeat_peer_alive
 	down_down_seconds event_lasted_seconds collector_isolated collector_peers listener_connections
 	x x_dead time timestamp measurement name value gauge counter bucket le quantile
@@ -126,7 +126,7 @@ func freeFields(t *testing.T, c *collector) map[int64]map[string]any {
 }
 
 // looks returns what there is of a source: all of its metrics, but only the
-// last heartbeat_peer, without its name, its x_ fields and what is measured.
+// last heartbeat_peer, without its name, its ids, its x_ fields and what is measured.
 func looks(c *collector, source string) []string {
 	var all []string
 	for _, measurement := range []string{"heartbeat", "heartbeat_event", "heartbeat_down"} {
@@ -144,8 +144,11 @@ func look(m telegraf.Metric) string {
 			continue
 		}
 		fields[field.Key] = field.Value
-		if _, ok := field.Value.(float64); ok {
+		switch _, ok := field.Value.(float64); {
+		case ok:
 			fields[field.Key] = "measured"
+		case field.Key == "id":
+			fields[field.Key] = "its own"
 		}
 	}
 	tags := m.Tags()

@@ -202,7 +202,7 @@ func (s *site) refused(scheme, reason string) (n int64) {
 	s.plugin.say("\n") // is gathered
 	for _, m := range parse(s.t, s.plugin.stdout.with("heartbeat_listener,")) {
 		if address, _ := m.GetTag("address"); strings.HasPrefix(address, scheme) && tagged(m, "reason", reason) {
-			n = int64(number(s.t, m, "rejected_total"))
+			n = int64(number(s.t, m, "refused_total"))
 		}
 	}
 	return n

@@ -74,7 +74,7 @@ func (p *post) refused(reason string) int64 {
 	before := len(p.now().stdout.with(tag))
 	p.now().say("\n")
 	p.now().until("a Gather", func() bool { return len(p.now().stdout.with(tag)) > before })
-	return number(p.t, last(parse(p.t, p.now().stdout.with(tag))), "rejected_total")
+	return number(p.t, last(parse(p.t, p.now().stdout.with(tag))), "refused_total")
 }
 
 // roundTrips lets peers beat in turn, for at least that time and until done.

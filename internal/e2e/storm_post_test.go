@@ -137,7 +137,7 @@ func (p *post) look(n int) map[string]telegraf.Metric {
 	return peers
 }
 
-// untilAll waits until n peers are alive, and connected to this collector.
+// untilAll waits until n peers are alive, and this collector has heard each of them.
 func (p *post) untilAll(n int) map[string]telegraf.Metric {
 	p.t.Helper()
 	c, all := p.now(), fmt.Sprintf("heartbeat_collector,state=alive peers=%di", n)
@@ -147,11 +147,38 @@ func (p *post) untilAll(n int) map[string]telegraf.Metric {
 		return len(c.stdout.with(all)) > 0
 	})
 	var peers map[string]telegraf.Metric
-	c.until(fmt.Sprintf("%d peers to be connected", n), func() bool {
+	started := p.startedAt()
+	c.until(fmt.Sprintf("%d peers to be heard", n), func() bool {
 		peers = p.look(n)
-		return total(p.t, peers, "alive") == int64(n) && total(p.t, peers, "connected") == int64(n)
+		for _, m := range peers {
+			if heardAt(p.t, m).Before(started) {
+				return false
+			}
+		}
+		return total(p.t, peers, "alive") == int64(n)
 	})
 	return peers
+}
+
+// startedAt returns when the collector began to listen.
+func (p *post) startedAt() time.Time {
+	p.t.Helper()
+	for _, m := range parse(p.t, p.now().stdout.with("heartbeat_event,")) {
+		if tagged(m, "reason", "started") {
+			return m.Time()
+		}
+	}
+	p.t.Fatal("the collector has not told that it was started")
+	return time.Time{}
+}
+
+// heardAt returns when a peer was heard last.
+func heardAt(t testing.TB, m telegraf.Metric) time.Time {
+	t.Helper()
+	value, _ := m.GetField("age_seconds")
+	age, ok := value.(float64)
+	require.True(t, ok, "age_seconds is %T in %v", value, m)
+	return m.Time().Add(-time.Duration(age * float64(time.Second)))
 }
 
 // byPeer returns the last metric of each peer.

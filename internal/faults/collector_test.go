@@ -25,6 +25,7 @@ type collector struct {
 	events map[string][]event
 	beats  map[string][]time.Time
 	peers  map[string]telegraf.Metric // the last of each
+	kinds  map[string]telegraf.Metric // likewise, of heartbeat_collector
 	open   int64                      // connections
 	openAt time.Time
 }
@@ -49,6 +50,7 @@ func (n *network) startCollectorAs(command []string, options ...string) *collect
 	c := &collector{
 		n: n, config: filepath.Join(n.t.TempDir(), "heartbeat.conf"), state: filepath.Join(n.t.TempDir(), "heartbeat.state"),
 		events: make(map[string][]event), beats: make(map[string][]time.Time), peers: make(map[string]telegraf.Metric),
+		kinds: make(map[string]telegraf.Metric),
 	}
 	require.NoError(n.t, c.parser.Init())
 	lines := append([]string{
@@ -105,6 +107,10 @@ func (c *collector) take(m telegraf.Metric, at time.Time) {
 		c.peers[peerOf(m)] = m
 	case "heartbeat":
 		c.beats[peerOf(m)] = append(c.beats[peerOf(m)], m.Time())
+	case "heartbeat_collector":
+		if kind := tag(m, "kind"); kind != "" {
+			c.kinds[kind] = m
+		}
 	case "heartbeat_listener":
 		if open, ok := m.GetField("connections"); ok && strings.HasPrefix(tag(m, "address"), "tcp") {
 			c.open, c.openAt = open.(int64), at
@@ -147,7 +153,21 @@ func (c *collector) counted(peer, field string) int64 {
 	c.t.Helper()
 	c.read()
 	m, ok := c.peers[peer]
-	if !ok {
+	return c.number(m, ok, field)
+}
+
+// ofKind returns how many beats of a kind there were that make no metric.
+func (c *collector) ofKind(kind string) int64 {
+	c.t.Helper()
+	c.read()
+	m, ok := c.kinds[kind]
+	return c.number(m, ok, "beats_total")
+}
+
+// number returns a field of m, or 0 if that was not told yet.
+func (c *collector) number(m telegraf.Metric, told bool, field string) int64 {
+	c.t.Helper()
+	if !told {
 		return 0
 	}
 	value, _ := m.GetField(field)

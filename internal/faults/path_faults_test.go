@@ -287,11 +287,11 @@ func TestMischiefOfAProxyIsNoDeath(t *testing.T) {
 		beats = 60
 	}
 	tests := []struct {
-		fault, what, counter string
-		interval             time.Duration
+		fault, what, kind string
+		interval          time.Duration
 	}{
-		{"path: proxy lets each frame come twice", "twice", "duplicates_total", time.Second},
-		{"path: proxy lets every other frame come after its successor", "late", "late_total", 2 * time.Second},
+		{"path: proxy lets each frame come twice", "twice", "duplicate", time.Second},
+		{"path: proxy lets every other frame come after its successor", "late", "late", 2 * time.Second},
 		{"path: proxy lets each frame come 3 s late, interval 1 s", "slow", "", time.Second},
 	}
 	for _, tt := range tests {
@@ -304,8 +304,8 @@ func TestMischiefOfAProxyIsNoDeath(t *testing.T) {
 				n.diary.note("a proxy on the router")
 				n.startSender("app", tt.interval)
 			}, app)
-			if tt.counter != "" {
-				tr.await("three in "+tt.counter, func() bool { return c.counted(app, tt.counter) >= 3 })
+			if tt.kind != "" {
+				tr.await("three beats of kind "+tt.kind, func() bool { return c.ofKind(tt.kind) >= 3 })
 			}
 			for range beats {
 				c.hear(app)
@@ -325,7 +325,7 @@ func TestRepeatedFramesDoNotHideADeath(t *testing.T) {
 	c.know(app)
 	tr := c.suffer("path: process killed, a proxy repeats its last frame each second", p.kill, app)
 	tr.expect("suspect hung|silence", "dead hung|silence")
-	require.Positive(t, c.counted(app, "duplicates_total"))
+	require.Positive(t, c.ofKind("duplicate"))
 	pause(3 * time.Second)
 	tr.expectNothing()
 }

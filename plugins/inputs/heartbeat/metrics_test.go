@@ -30,7 +30,7 @@ func story(t *testing.T, h *Heartbeat) []telegraf.Metric {
 	synctest.Wait()
 	bare.send(`{"ip": "10.0.0.5", "status": "alive", "pid": 4711}`)
 	time.Sleep(10500 * time.Millisecond)
-	nginx(200, `,"fields":{"load":1,"ok":true,"text":"fine"}`)
+	nginx(200, `,"status":"WARN","fields":{"load":1,"ok":true,"text":"fine"}`)
 	framed.send(frame(`{"host":"gone","ip":"10.0.0.8","pid":0,"status":"leaving","exit_code":0}`))
 	framed.send(frame(`{"host":"job","ip":"10.0.0.9","service":"backup","pid":9,"status":"dead","exit_code":137,"signal":"KILL"}`))
 	time.Sleep(time.Minute)
@@ -60,7 +60,7 @@ heartbeat ip=10.0.0.7 pid=100 service=nginx site=north source=web-1: interval_se
 heartbeat_event ip=10.0.0.5 pid=4711 previous=unknown reason=beat source=10.0.0.5 state=alive: last_pid=4711 lasted_seconds=0
 heartbeat ip=10.0.0.5 pid=4711 source=10.0.0.5: lost=0 status=alive
 heartbeat_event previous=alive reason=restarted service=nginx site=north source=web-1 state=alive: last_pid=200 lasted_seconds=0
-heartbeat ip=10.0.0.7 pid=200 service=nginx site=north source=web-1: gap_seconds=10.5 interval_seconds=10 jitter_seconds=0.5 lost=0 rtt_seconds=0.0008 seq=2 skew_seconds=1.5 status=alive x_load=1 x_ok=1 x_text_text=fine
+heartbeat ip=10.0.0.7 pid=200 service=nginx site=north source=web-1: gap_seconds=10.5 interval_seconds=10 jitter_seconds=0.5 lost=0 rtt_seconds=0.0008 seq=2 skew_seconds=1.5 status=WARN x_load=1 x_ok=1 x_text_text=fine
 heartbeat_event previous=unknown reason=finished service=host source=gone state=left: exit_code=0 last_pid=0 lasted_seconds=0
 heartbeat ip=10.0.0.8 pid=0 service=host source=gone: lost=0 status=leaving
 heartbeat_event previous=unknown reason=exited service=backup source=job state=dead: exit_code=137 last_pid=9 lasted_seconds=0
@@ -76,8 +76,8 @@ heartbeat_down ip=10.0.0.7 pid=200 reason=silence service=nginx site=north sourc
 	})
 }
 
-// text prints a metric without its stamp and without what differs from run
-// to run.
+// text prints a metric without its stamp, without the id of an event and without
+// what differs from run to run.
 func text(m telegraf.Metric) string {
 	join := func(parts []string) string { slices.Sort(parts); return strings.Join(parts, " ") }
 	var tags, fields []string //nolint:prealloc // short
@@ -85,7 +85,7 @@ func text(m telegraf.Metric) string {
 		tags = append(tags, key+"="+value)
 	}
 	for key, value := range m.Fields() {
-		if key != "last_pid" || m.HasTag("source") {
+		if key != "id" && (key != "last_pid" || m.HasTag("source")) {
 			if number, ok := value.(float64); ok {
 				value = strconv.FormatFloat(number, 'f', -1, 64)
 			}
@@ -124,10 +124,9 @@ func TestGaugesOfAPeer(t *testing.T) {
 		}, codes)
 		require.Equal(t, map[string]any{
 			"alive": int64(0), "dead": int64(1), "state_code": int64(3), "reason_code": int64(2),
-			"since_timestamp_seconds": 946684845.6, "age_seconds": 60.0, "deadline_seconds": 0.0, "suspicion": 1.0,
-			"connected": int64(1), "flapping": int64(0), "last_pid": int64(200),
-			"beats_total": int64(2), "lost_total": int64(0), "late_total": int64(0), "duplicates_total": int64(0),
-			"limited_total": int64(0), "restarts_total": int64(1), "deaths_total": int64(1), "dead_seconds_total": 24.9,
+			"status_code": int64(1), "since_timestamp_seconds": 946684845.6, "age_seconds": 60.0, "dead_after_seconds": 35.0,
+			"flapping": int64(0), "last_pid": int64(200), "beats_total": int64(2), "lost_total": int64(0),
+			"restarts_total": int64(1), "deaths_total": int64(1), "dead_seconds_total": 24.9,
 			"mistakes_total": int64(0), "conflicts_total": int64(0),
 		}, last["web-1"].Fields())
 	})
@@ -140,6 +139,9 @@ func TestPluginTellsAboutItself(t *testing.T) {
 			switch {
 			case m.Name() == "heartbeat_collector" && m.HasTag("state"):
 				got["state "+m.Tags()["state"]] = text(m)
+			case m.HasTag("kind"):
+				require.Equal(t, telegraf.Counter, m.Type())
+				got["kind "+m.Tags()["kind"]] = text(m)
 			case m.Name() == "heartbeat_collector" || m.Name() == "heartbeat_listener":
 				got[m.Name()+" "+m.Tags()["reason"]] = text(m)
 			}
@@ -149,8 +151,77 @@ func TestPluginTellsAboutItself(t *testing.T) {
 		require.Equal(t, "heartbeat_collector state=alive: peers=1", got["state alive"])
 		require.Equal(t, "heartbeat_collector state=suspect: peers=0", got["state suspect"])
 		require.Equal(t, "heartbeat_collector : coalesced_total=0 isolated=0 panics_total=0 refused_total=0 stall_seconds_total=0 unnamed_total=0", got["heartbeat_collector "])
+		for _, kind := range []string{"late", "duplicate", "limited"} {
+			require.Equal(t, "heartbeat_collector kind="+kind+": beats_total=0", got["kind "+kind])
+		}
 		require.Regexp(t, `^heartbeat_listener address=tcp://127.0.0.1:7878: beats_total=5 bytes_total=[0-9]{3,4} connections=2$`, got["heartbeat_listener "])
-		require.Equal(t, "heartbeat_listener address=tcp://127.0.0.1:7878 reason=json: rejected_total=0", got["heartbeat_listener json"])
+		require.Equal(t, "heartbeat_listener address=tcp://127.0.0.1:7878 reason=json: refused_total=0", got["heartbeat_listener json"])
+	})
+}
+
+// What makes no metric of its own is counted for all peers together, whatever becomes
+// of those.
+func TestBeatsWithoutAMetricAreCountedByKind(t *testing.T) {
+	h := newPlugin(t)
+	h.MaxBeatsPerSecond = 1
+	acc := start(t, h)
+	c := dial(t, h)
+	for _, seq := range []int{1, 2, 5, 5, 5, 4, 6, 7, 8} {
+		c.beat(fmt.Sprintf(`{"host":"a","pid":0,"run":"r","seq":%d,"ack":true}`, seq))
+	}
+	c.beat(`{"host":"a","pid":0,"run":"r","seq":5,"ack":true,"check":true}`)
+	gather(t, h)
+	got := make(map[string]any)
+	for _, kind := range []string{"late", "duplicate", "limited"} {
+		got[kind] = metricsOf(acc, "heartbeat_collector", "kind", kind)[0].Fields()["beats_total"]
+	}
+	require.Equal(t, map[string]any{"late": int64(1), "duplicate": int64(2), "limited": int64(4)}, got)
+	require.Len(t, metricsOf(acc, "heartbeat", "source", "a"), 2)
+}
+
+// A word of a sender makes the code of its peer, and the last one counts.
+func TestStatusCodes(t *testing.T) {
+	h := newPlugin(t)
+	acc := start(t, h)
+	c := dial(t, h)
+	want := make(map[string]any)
+	for word, code := range map[string]any{
+		"alive": nil, "ALIVE": nil, "leaving": nil, "dead": nil, "ok": int64(0), "Up": int64(0), "warn": int64(1), "warning": int64(1),
+		"DEGRADED": int64(1), "fail": int64(2), "error": int64(2), "critical": int64(2), "busy": int64(3), "undefined": int64(3),
+	} {
+		want[strings.ToLower(word)] = code
+		c.beat(fmt.Sprintf(`{"host":%q,"pid":0,"ack":true}`, word))
+		c.beat(fmt.Sprintf(`{"host":%q,"pid":0,"status":%q,"ack":true}`, word, word))
+	}
+	c.beat(`{"host":"warn-then-alive","pid":0,"status":"warn","ack":true}`)
+	c.beat(`{"host":"warn-then-alive","pid":0,"ack":true}`)
+	want["warn-then-alive"] = int64(0)
+	gather(t, h)
+	got := make(map[string]any)
+	for _, m := range acc.GetTelegrafMetrics() {
+		if m.Name() == "heartbeat_peer" {
+			got[m.Tags()["source"]] = m.Fields()["status_code"]
+		}
+	}
+	require.Equal(t, want, got)
+}
+
+// Events are told apart by their ids, those of the collector itself too.
+func TestEachEventHasAnID(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		ids := make(map[any]string)
+		for _, m := range story(t, newPlugin(t)) {
+			if m.Name() != "heartbeat_event" {
+				continue
+			}
+			id := m.Fields()["id"]
+			require.IsType(t, int64(0), id)
+			require.Less(t, id, int64(1<<53))
+			require.Positive(t, id)
+			require.Empty(t, ids[id], text(m))
+			ids[id] = text(m)
+		}
+		require.Len(t, ids, 8)
 	})
 }
 

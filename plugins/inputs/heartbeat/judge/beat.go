@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"net/netip"
 	"slices"
+	"strings"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -62,7 +63,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 	b.Beat = liveness.Beat{
 		ID: id, Conn: from.Conn, Handle: from.Handle, Addr: addr, Labels: labels(b.Labels[:0], said.Tags, tagKeys),
 		Process: liveness.Process{Boot: said.Boot, PID: pid, Start: milliseconds(said.StartMS)},
-		Status:  status(said), Run: said.Run, Seq: said.Seq,
+		Status:  status(said), Health: healthOf(said.Status), Run: said.Run, Seq: said.Seq,
 		Interval: milliseconds(said.IntervalMS), Margin: milliseconds(said.GraceMS), BackIn: milliseconds(said.BackInMS), Cancel: said.Cancel,
 		ExitCode: said.ExitCode, HasExitCode: said.HasExitCode, Watched: said.Watched, SentMS: said.SentMS,
 		User: from.User, Signed: from.Signed,
@@ -116,6 +117,21 @@ func status(b *wire.Beat) liveness.Status {
 		return liveness.SaysDead
 	}
 	return liveness.SaysAlive
+}
+
+// healthOf returns what a status says beyond alive, leaving and dead.
+func healthOf(status string) liveness.Health {
+	switch strings.ToLower(status) {
+	case wire.StatusAlive, wire.StatusLeaving, wire.StatusDead:
+		return liveness.HealthUntold
+	case "ok", "up":
+		return liveness.HealthOK
+	case "warn", "warning", "degraded":
+		return liveness.HealthWarning
+	case "fail", "error", "critical":
+		return liveness.HealthCritical
+	}
+	return liveness.HealthOther
 }
 
 func milliseconds(n int64) time.Duration {

@@ -91,7 +91,7 @@ func (j *Judge) health() health {
 	defer j.mu.Unlock()
 	own := health{
 		stalled: j.tracker.Stalled(), isolated: j.tracker.Isolated(),
-		coalesced: j.queue.coalescedTotal(), panics: j.panics.Load(),
+		coalesced: j.queue.coalescedTotal(), panics: j.panics.Load(), beats: j.beats,
 	}
 	for i, state := range liveness.States {
 		own.peers[i] = j.tracker.Count(state)

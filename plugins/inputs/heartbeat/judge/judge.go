@@ -43,6 +43,7 @@ type Judge struct {
 	tracker  *liveness.Tracker
 	expected []liveness.Expected
 	isolated time.Time // since when; zero if not
+	beats    fates     // taken so far
 
 	restarted      time.Time     // when the tracker was set up anew last
 	listenedBefore time.Duration // by the trackers before
@@ -80,6 +81,7 @@ func (j *Judge) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transition)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	out := j.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
+	j.beats[out.Fate]++
 	return out, j.tell(out.Transitions)
 }
 

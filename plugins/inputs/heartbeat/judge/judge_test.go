@@ -74,6 +74,7 @@ func TestBlockedOutputDelaysNothing(t *testing.T) {
 		c := newCourt(t, acc, testutil.Logger{Quiet: true}, nil)
 		begin := time.Now()
 		c.beat(1, wire.Beat{Host: "quiet", IntervalMS: 1000})
+		synctest.Wait() // the output is blocked with that
 		for i := range 100 {
 			for range 900 {
 				c.beat(2, wire.Beat{Host: fmt.Sprintf("h%d", i)})

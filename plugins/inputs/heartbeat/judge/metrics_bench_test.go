@@ -15,7 +15,7 @@ func BenchmarkPeerMetric(b *testing.B) {
 	now := time.Now()
 	v := &liveness.View{
 		ID: liveness.ID{Source: "web-1", Service: "shop"}, At: now, Since: now, State: liveness.Alive, Reason: liveness.ReasonBeat,
-		PID: 4711, Age: 1234 * time.Millisecond, Deadline: 33766 * time.Millisecond,
+		PID: 4711, Age: 1234 * time.Millisecond, DeadAfter: 35 * time.Second,
 	}
 	b.ReportAllocs()
 	for b.Loop() {
@@ -30,9 +30,8 @@ func BenchmarkPeerMetricFromMap(b *testing.B) {
 	for b.Loop() {
 		metric.New("heartbeat_peer", map[string]string{"source": "web-1", "service": "shop"}, map[string]any{
 			"alive": int64(1), "dead": int64(0), "state_code": int64(1), "reason_code": int64(1),
-			"since_timestamp_seconds": timestamp(now), "age_seconds": 1.234, "deadline_seconds": 33.766, "suspicion": 0.25,
-			"connected": int64(1), "flapping": int64(0), "last_pid": int64(4711), "beats_total": int64(0), "lost_total": int64(0),
-			"late_total": int64(0), "duplicates_total": int64(0), "limited_total": int64(0), "restarts_total": int64(0),
+			"since_timestamp_seconds": timestamp(now), "age_seconds": 1.234, "dead_after_seconds": 35.0,
+			"flapping": int64(0), "last_pid": int64(4711), "beats_total": int64(0), "lost_total": int64(0), "restarts_total": int64(0),
 			"deaths_total": int64(0), "dead_seconds_total": 0.0, "mistakes_total": int64(0), "conflicts_total": int64(0),
 		}, now, telegraf.Gauge)
 	}

@@ -103,7 +103,7 @@ func TestOneShotsMakeOneSchedule(t *testing.T) {
 }
 
 // TestScheduleAgreesWithReference plays 2,000 beats of a bad radio link, with
-// the deadlines that the reference of internal/bench/verdicts gives them. That
+// the deadlines that the reference of internal/verdicts gives them. That
 // begins with an interval that is 3 % wrong, on purpose, and with a lateness.
 func TestScheduleAgreesWithReference(t *testing.T) {
 	t.Parallel()

@@ -4,7 +4,6 @@ package serve
 
 import (
 	"crypto/tls"
-	"fmt"
 	"net"
 	"net/netip"
 	"os"
@@ -15,17 +14,6 @@ import (
 	"github.com/stretchr/testify/require"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
-
-// A log keeps what was said.
-type log struct{ warnings []string }
-
-func (*log) Debugf(string, ...any) {}
-func (*log) Infof(string, ...any)  {}
-func (*log) Errorf(string, ...any) {}
-
-func (l *log) Warnf(format string, args ...any) {
-	l.warnings = append(l.warnings, fmt.Sprintf(format, args...))
-}
 
 // A read that hangs is left behind: the next connections do not wait for it, and
 // take what the files give once it has come back.

@@ -1,0 +1,208 @@
+package main
+
+import (
+	"bufio"
+	"encoding/binary"
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	_ "net/http/pprof" // tells what memory is in use
+	"os"
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// A burden is a load that all servers bear in turn.
+type burden struct {
+	name, title string
+	memory      bool // of a connection is measured too
+	load        load
+}
+
+var burdens = []burden{
+	{"batched", "Batched frames, 100 in one write over 50 connections", false, load{
+		Network: "tcp", Hosts: 50, Rounds: 200, Services: 1, Beats: 100, Burst: 50, Every: 25 * time.Millisecond,
+	}},
+	{"long", "15,000 long connections, one frame at a time", true, load{Network: "tcp", Hosts: 15_000, Rounds: 20, Services: 1, Beats: 1}},
+	{"short", "Short connections: connect, beat, close", false, load{
+		Network: "tcp", Hosts: 1000, Once: true, Rounds: 20, Services: 1, Beats: 1,
+	}},
+	{"udp", "Datagrams, one beat in each", false, load{ // not faster than a reader can take them
+		Network: "udp", Hosts: 1000, Rounds: 100, Services: 1, Beats: 1, Burst: 20, Every: 1300 * time.Microsecond,
+	}},
+}
+
+// A server is one of those that are compared, with what it cost in each turn.
+type server struct {
+	name  string
+	input string // its table for Telegraf; empty for the bare reader
+
+	beat     []time.Duration // processor time of the whole process
+	took     []time.Duration // until everything was sent
+	resident []int64         // memory of a connection once nothing is said any more, in bytes
+	inUse    []int64         // of that, heap and stacks after a collection
+}
+
+// servers returns all that serve a network, the anchor and the bare reader last.
+func servers(network string) []*server {
+	ours := heartbeat(network, `state_file = "none"`, "max_beats_per_second = 0")
+	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://{address}\"\n" +
+		"data_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"
+	if network == "tcp" {
+		anchor += "splitting_strategy = \"variable length\"\n" +
+			"splitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\n"
+	}
+	return []*server{
+		{name: "inputs.heartbeat, no metric a beat", input: ours + "emit_beats = \"none\"\n"},
+		{name: "inputs.heartbeat, a metric a beat", input: ours},
+		{name: "inputs.socket_listener, json", input: anchor},
+		{name: "bare reader"},
+	}
+}
+
+func costCommand(set *flag.FlagSet) func() {
+	turns := set.Int("turns", 3, "how often each server is measured")
+	name := set.String("load", "", "only loads whose name contains this: batched, long, short, udp")
+	only := set.String("server", "", "only servers whose name contains this; without ratios")
+	profiles := set.String("profiles", "", "a directory for profiles of the servers that are Telegraf")
+	return func() {
+		for _, b := range burdens {
+			if !strings.Contains(b.name, *name) {
+				continue
+			}
+			all := servers(b.load.Network)
+			for range *turns {
+				for _, s := range all {
+					if strings.Contains(s.name, *only) {
+						s.bear(&b, *profiles)
+					}
+				}
+			}
+			fmt.Printf("\n%s: %d beats, medians of %d turns.\n", b.title, b.load.total(), *turns)
+			b.print(all)
+		}
+	}
+}
+
+// bear puts the server under a load and notes what that cost.
+func (s *server) bear(b *burden, profiles string) {
+	p := s.start(b.load.Network)
+	defer p.stop()
+	p.idle()
+	empty, emptyInUse := p.memory()
+	senders := b.load.start(p.address)
+	defer senders.stop()
+	before := p.idle()
+	if profiles != "" && s.input != "" {
+		defer p.profile(filepath.Join(profiles, strings.NewReplacer(" ", "-", ",", "").Replace(b.name+" "+s.name)))()
+	}
+	senders.say("go")
+	s.took = append(s.took, must(time.ParseDuration(senders.hear())))
+	s.beat = append(s.beat, (p.idle()-before)/time.Duration(b.load.total()))
+	full, fullInUse := p.memory()
+	s.resident = append(s.resident, (full-empty)/int64(b.load.Hosts))
+	s.inUse = append(s.inUse, (fullInUse-emptyInUse)/int64(b.load.Hosts))
+}
+
+func (b *burden) print(all []*server) {
+	columns := []string{"CPU a beat", "of the anchor", "of the bare reader", "beats a second"}
+	if b.memory {
+		columns = append(columns, "resident memory a connection", "in use after a collection")
+	}
+	header("server", columns...)
+	anchor, bare := median(all[len(all)-2].beat), median(all[len(all)-1].beat)
+	for _, s := range all {
+		if len(s.beat) == 0 {
+			continue
+		}
+		beat := median(s.beat)
+		fmt.Printf("| %s | %s | %s | %s | %.0f |", s.name, us(beat), ratio(beat, anchor), ratio(beat, bare),
+			float64(b.load.total())/median(s.took).Seconds())
+		if b.memory {
+			fmt.Printf(" %.1f KiB | %.1f KiB |", float64(median(s.resident))/1024, float64(median(s.inUse))/1024)
+		}
+		fmt.Println()
+	}
+}
+
+func (s *server) start(network string) *process {
+	if s.input == "" {
+		return start("", self, bareRole, "-network", network, "-address", "{address}", "-debug", "{debug}")
+	}
+	return startTelegraf("1h", "1s", 1_000_000, s.input)
+}
+
+// memory returns what a server holds, in bytes: resident, garbage included, and in
+// use, which is heap and stacks after a collection.
+func (p *process) memory() (resident, inUse int64) {
+	resident = p.resident()
+	text := string(p.pprof("heap?gc=1&debug=1"))
+	for _, what := range []string{"HeapAlloc", "Stack"} {
+		_, after, _ := strings.Cut(text, "# "+what+" = ")
+		var bytes int64
+		must(fmt.Sscan(after, &bytes))
+		inUse += bytes
+	}
+	return resident, inUse
+}
+
+// profile begins file.cpu, of the next 3 s. What it returns waits for that and writes
+// file.heap.
+func (p *process) profile(file string) (finish func()) {
+	cpu := make(chan []byte, 1)
+	go func() { cpu <- p.pprof("profile?seconds=3") }() // ends by itself
+	return func() {
+		check(os.WriteFile(file+".cpu", <-cpu, 0o600))
+		check(os.WriteFile(file+".heap", p.pprof("heap?gc=1"), 0o600))
+	}
+}
+
+func (p *process) pprof(what string) []byte {
+	answer := must(http.Get("http://" + p.debug + "/debug/pprof/" + what))
+	defer answer.Body.Close()
+	return must(io.ReadAll(answer.Body))
+}
+
+const bareRole = "bare"
+
+// bareCommand is the bare reader: it only cuts frames, with a goroutine for each
+// connection, or reads datagrams.
+func bareCommand(set *flag.FlagSet) func() {
+	network, address := set.String("network", "", "tcp or udp"), set.String("address", "", "where it listens")
+	debug := set.String("debug", "", "where net/http/pprof is served")
+	return func() {
+		go http.ListenAndServe(*debug, nil) //nolint:errcheck // the process that asks in vain will say so
+		if *network == "udp" {
+			socket := must(net.ListenPacket("udp", *address))
+			for buffer := make([]byte, 64<<10); ; {
+				_, _, err := socket.ReadFrom(buffer)
+				check(err)
+			}
+		}
+		listener := must(net.Listen("tcp", *address))
+		for {
+			go readFrames(must(listener.Accept())) // ends with its connection
+		}
+	}
+}
+
+func readFrames(conn net.Conn) {
+	defer conn.Close()
+	reader := bufio.NewReader(conn)
+	payload := make([]byte, 0, 512)
+	for {
+		var header [wire.HeaderSize]byte
+		if _, err := io.ReadFull(reader, header[:]); err != nil {
+			return
+		}
+		payload = payload[:binary.BigEndian.Uint32(header[:])]
+		if _, err := io.ReadFull(reader, payload); err != nil {
+			return
+		}
+	}
+}

@@ -1,0 +1,147 @@
+package main
+
+import (
+	"bufio"
+	"cmp"
+	"encoding/json"
+	"flag"
+	"fmt"
+	"net"
+	"os"
+	"slices"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+const (
+	loadRole = "load"
+	warmUp   = 2 // beats of each peer before the load, over connections that stay
+)
+
+// A load is what the hosts of one process send to a collector, in writes that come
+// one after the other: one of each host is a round.
+type load struct {
+	Network  string
+	Address  string
+	Hosts    int  // each over a connection of its own; over udp all share a socket
+	Once     bool // a connection for each write, and four of them at a time
+	Rounds   int  // 0: until the process is killed
+	Services int  // peers of a host, all of which beat in each write
+	Beats    int  // of each of them in one write
+
+	Burst int           // so many writes at once,
+	Every time.Duration // one burst in this time; 0: as fast as the collector takes them
+
+	Interval time.Duration // that beats declare; 0: 10 s
+}
+
+// total returns the number of beats, warm-up not counted.
+func (l *load) total() int { return l.Hosts * l.Rounds * l.Services * l.Beats }
+
+// start runs a process for it, and returns when all is done that comes before the load.
+// It begins with the line "go".
+func (l load) start(address string) *process {
+	l.Address = address
+	p := start("", self, loadRole, "-load", string(must(json.Marshal(l))))
+	p.hear()
+	return p
+}
+
+// loadCommand is that process. Once everything is sent it says how long that took; its
+// connections stay until it is killed.
+func loadCommand(set *flag.FlagSet) func() {
+	text := set.String("load", "", "a load, as JSON")
+	return func() {
+		var l load
+		check(json.Unmarshal([]byte(*text), &l))
+		conns := l.connect()
+		orders := bufio.NewReader(os.Stdin)
+		fmt.Println("ready")
+		must(orders.ReadString('\n'))
+		begin := time.Now()
+		l.send(conns)
+		fmt.Println(time.Since(begin))
+		must(orders.ReadString('\n'))
+	}
+}
+
+// connect makes the connections that stay. Two beats over each: one that says nothing
+// is cut off after a while, and what only the first beats cost is not what a beat costs.
+func (l *load) connect() []net.Conn {
+	switch {
+	case l.Once:
+		return nil
+	case l.Network == "udp":
+		return slices.Repeat([]net.Conn{must(net.Dial(l.Network, l.Address))}, l.Hosts)
+	}
+	conns := make([]net.Conn, l.Hosts)
+	for i := range conns {
+		conns[i] = l.dial(i)
+	}
+	for seq := range warmUp {
+		for i, conn := range conns {
+			must(conn.Write(l.beats(i, seq+1, 1)))
+		}
+	}
+	return conns
+}
+
+// dial makes connection i, from an address of its own for each thousand: a collector
+// lets no more than an eighth of all its connections be of one address before they have
+// beaten, and ports would run out, of which processes before this one have used some.
+func (l *load) dial(i int) net.Conn {
+	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/1000))}}
+	return must(dialer.Dial(l.Network, l.Address))
+}
+
+func (l *load) send(conns []net.Conn) {
+	senders := 1
+	if l.Once {
+		senders = 4
+	}
+	begin := time.Now()
+	var all sync.WaitGroup
+	for s := range senders {
+		all.Go(func() { // ends with its share of the writes
+			for n := s; l.Rounds == 0 || n < l.Hosts*l.Rounds; n += senders {
+				if l.Every > 0 && n%l.Burst == 0 {
+					time.Sleep(time.Until(begin.Add(time.Duration(n/l.Burst) * l.Every)))
+				}
+				l.write(conns, n)
+			}
+		})
+	}
+	all.Wait()
+}
+
+// write sends write n of the load.
+func (l *load) write(conns []net.Conn, n int) {
+	host := n % l.Hosts
+	bytes := l.beats(host, n/l.Hosts*l.Beats+warmUp+1, l.Beats)
+	switch {
+	case l.Once:
+		conn := l.dial(n)
+		defer conn.Close()
+		must(conn.Write(bytes))
+	case l.Network == "udp":
+		must(conns[host].Write(bytes[wire.HeaderSize:]))
+	default:
+		must(conns[host].Write(bytes))
+	}
+}
+
+// beats returns n frames of each peer of a host, from a sequence number on.
+func (l *load) beats(host, seq, n int) []byte {
+	var all []byte
+	now := time.Now().UnixMilli()
+	for end := seq + n; seq < end; seq++ {
+		for service := range l.Services {
+			payload := fmt.Appendf(nil, `{"host":"web-%d","service":"shop-%d","pid":4711,"run":"r","seq":%d,"interval_ms":%d,"sent_ms":%d}`,
+				host, service, seq, cmp.Or(l.Interval, 10*time.Second).Milliseconds(), now)
+			all = wire.AppendFrame(all, payload)
+		}
+	}
+	return all
+}

@@ -1,0 +1,188 @@
+package liveness_test
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"runtime"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+const (
+	million  = 1_000_000
+	interval = 10 * time.Second
+)
+
+// BenchmarkMillion is what a million peers cost the tracker, one on each host, each
+// over a connection of its own. Beats come in an order that no cache foresees; what
+// that costs the loop which sends them is not counted.
+//
+//	go test -run '^$' -bench Million -benchtime 3x ./plugins/inputs/heartbeat/liveness
+func BenchmarkMillion(b *testing.B) {
+	var c *crowd
+	perPeer(b, "first_beat", func(b *testing.B) time.Duration {
+		c = newCrowd()
+		before := inUse()
+		took := c.round(false)
+		b.ReportMetric(float64(inUse()-before)/million, "B/peer")
+		return took
+	})
+	beat := func(known bool) func(*testing.B) time.Duration {
+		return func(b *testing.B) time.Duration {
+			b.ReportAllocs()
+			return c.round(known) - c.idleRound()
+		}
+	}
+	perPeer(b, "beat,_peer_found_by_ID", beat(false))
+	perPeer(b, "beat,_peer_known_by_the_connection", beat(true))
+	for i, name := range []string{"tick,_nothing_due", "tick_that_looks_at_everybody"} {
+		b.Run(name, func(b *testing.B) {
+			var longest time.Duration
+			for b.Loop() {
+				c.round(true) // nobody but brief is silent
+				longest = max(longest, c.ticks()[i])
+			}
+			b.ReportMetric(float64(longest.Nanoseconds()), "ns/tick")
+			b.ReportMetric(0, "ns/op")
+		})
+	}
+	var saved []liveness.Record
+	perPeer(b, "save", func(*testing.B) (took time.Duration) { took, saved = c.records(); return took })
+	perPeer(b, "restore", func(*testing.B) time.Duration { return restore(saved) })
+}
+
+// perPeer reports the mean time of a peer.
+func perPeer(b *testing.B, name string, all func(*testing.B) time.Duration) {
+	b.Run(name, func(b *testing.B) {
+		var took time.Duration
+		for b.Loop() {
+			took += all(b)
+		}
+		b.ReportMetric(float64(took.Nanoseconds())/float64(b.N)/million, "ns/peer")
+		b.ReportMetric(0, "ns/op")
+	})
+}
+
+func inUse() uint64 {
+	runtime.GC() //nolint:revive // tells what is in use
+	var m runtime.MemStats
+	runtime.ReadMemStats(&m)
+	return m.HeapAlloc
+}
+
+// A crowd is a tracker and those that beat to it. The texts of a sender are those
+// that its first beat brought, as they are over a connection.
+type crowd struct {
+	tracker *liveness.Tracker
+	now     time.Time
+	sources []string
+	runs    []string
+	handles []liveness.Handle
+	order   []int
+	seq     int64
+}
+
+func options() liveness.Options {
+	return liveness.Options{
+		Terms:      liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second},
+		MinSilence: liveness.MinSilence, MaxPeers: million + 1, MaxBeatsPerSecond: 10,
+		IsolationPercent: 30, IsolationHold: time.Minute,
+	}
+}
+
+func newCrowd() *crowd {
+	now := time.Now()
+	return &crowd{
+		tracker: liveness.New(options(), now), now: now,
+		sources: make([]string, million), runs: make([]string, million), handles: make([]liveness.Handle, million),
+		order: rand.New(rand.NewPCG(1, 2)).Perm(million),
+	}
+}
+
+// round has each peer beat once, an interval after the last time, and returns how
+// long that took.
+func (c *crowd) round(known bool) time.Duration {
+	c.seq++
+	for end := c.now.Add(interval); c.now.Before(end); {
+		c.tick()
+	}
+	beat := liveness.Beat{Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711}, Seq: c.seq, Interval: interval}
+	begin := time.Now()
+	for _, i := range c.order {
+		if c.seq == 1 { // each sender brings texts of its own
+			c.sources[i], c.runs[i] = fmt.Sprintf("web-%07d", i), fmt.Sprintf("%08x", i)
+		}
+		beat.ID = liveness.ID{Source: c.sources[i], Service: "shop"}
+		beat.Run, beat.Conn = c.runs[i], liveness.ConnID(i+1)
+		beat.Handle = liveness.Handle{}
+		if known {
+			beat.Handle = c.handles[i]
+		}
+		c.handles[i] = c.tracker.Observe(c.now, &beat).Handle
+	}
+	return time.Since(begin)
+}
+
+// idleRound returns how long the loop of a round takes: what a sender says is not in
+// a cache either.
+func (c *crowd) idleRound() time.Duration {
+	var beat liveness.Beat
+	length := 0
+	begin := time.Now()
+	for _, i := range c.order {
+		beat.ID = liveness.ID{Source: c.sources[i], Service: "shop"}
+		beat.Run, beat.Conn, beat.Handle = c.runs[i], liveness.ConnID(i+1), c.handles[i]
+		length += len(beat.ID.Source) + len(beat.Run)
+	}
+	took := time.Since(begin)
+	runtime.KeepAlive(length)
+	return took
+}
+
+// ticks returns how long a tick takes at most while nothing is due, and one that finds
+// something due: the peer heard last is silent too long before all others are.
+func (c *crowd) ticks() [2]time.Duration {
+	brief := liveness.Beat{ID: liveness.ID{Source: "brief", Service: "shop"}, Run: "r", Seq: c.seq, Interval: 100 * time.Millisecond}
+	c.tracker.Observe(c.now, &brief)
+	var calm, sweep time.Duration
+	for range 5 {
+		calm = max(calm, c.tick())
+	}
+	for range 20 {
+		sweep = max(sweep, c.tick())
+	}
+	return [2]time.Duration{calm, sweep}
+}
+
+func (c *crowd) tick() time.Duration {
+	c.now = c.now.Add(liveness.TickInterval)
+	begin := time.Now()
+	c.tracker.Tick(c.now)
+	return time.Since(begin)
+}
+
+// records returns what is to be saved of everybody.
+func (c *crowd) records() (time.Duration, []liveness.Record) {
+	all := make([]liveness.Record, c.tracker.Len())
+	begin := time.Now()
+	for i := range all {
+		all[i] = c.tracker.Record(i, c.now)
+	}
+	return time.Since(begin), all
+}
+
+// restore has another tracker go on from what was saved.
+func restore(saved []liveness.Record) time.Duration {
+	for i := range saved { // they come from a file
+		saved[i].ID.Source = strings.Clone(saved[i].ID.Source)
+	}
+	now := time.Now()
+	tracker := liveness.New(options(), now)
+	for i := range saved {
+		tracker.Restore(&saved[i], now, now)
+	}
+	return time.Since(now)
+}
