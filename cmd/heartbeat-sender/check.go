@@ -25,6 +25,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	s.Infof = nil // the steps say all of it
 	failed := c.asService(ctx, targets, func() error { return c.checkTargetsAloud(ctx, s, targets) })
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
@@ -57,7 +58,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	for i, state := range states {
 		p := &s.Peers[i]
 		see(p, state)
-		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
+		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
@@ -127,7 +128,7 @@ func (c *call) sayWho(answer *sender.Answer) {
 		return // it is told as the failure
 	}
 	c.say("identity", "%s", wire.Printable(answer.Peer))
-	c.say("deadline", "dead after %s of silence", answer.DeadAfter)
+	c.say("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
 	c.say("rule", "%s", wire.Printable(answer.Rule))
 }
 

@@ -61,7 +61,7 @@ func commandHelp(c *command) string {
 	known := optionsOf(c)
 	takes := c.takes
 	if len(known) > 0 {
-		takes = "[FLAGS]"
+		takes = "[FLAGS] " + takes
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "heartbeat-sender %s: %s\n\n", c.name, c.usage)

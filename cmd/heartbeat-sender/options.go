@@ -50,7 +50,7 @@ func deliveryOptions() []*option {
 	return []*option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
-			usage: "collector, tcp:// tls:// udp:// or unix://; several get each beat",
+			usage: "collector: tcp:// tls:// udp:// unix:// or unixgram://; several get each beat",
 		},
 		{
 			name: "interval", value: timeValue, initial: "10s", commands: "run exec check",
@@ -108,16 +108,16 @@ func peerOptions() []*option {
 		},
 		{
 			name: "pid", value: numberValue, commands: pointing, watch: true, target: true, set: setPID,
-			usage: "target: watch this process",
+			usage: "target: the process with this number",
 		},
 		{
 			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true,
-			usage: "target: watch the process whose number is in it",
+			usage: "target: the process whose number is in it",
 			set:   setText(func(s *settings) *string { return &s.target.PIDFile }),
 		},
 		{
 			name: "systemd-unit", value: "NAME", commands: pointing, watch: true, target: true, set: setUnit,
-			usage: "target: watch the main process of a unit",
+			usage: "target: the main process of this unit",
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
