@@ -152,31 +152,17 @@ func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 
 // hint adds what an error most likely means.
 func hint(err error) string {
-	var refused *sender.RefusedError
-	var unknown *net.DNSError
-	var late timeoutError
+	var (
+		refused  *sender.RefusedError
+		stranger x509.UnknownAuthorityError
+		name     x509.HostnameError
+		plain    tls.RecordHeaderError
+		told     *net.OpError
+		unknown  *net.DNSError
+		late     timeoutError
+	)
 	switch {
 	case errors.As(err, &refused):
-		return ""
-	case hintTLS(err) != "":
-		return hintTLS(err)
-	case errors.As(err, &unknown):
-		return " (is the name right, does this host reach its name server?)"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
-	case errors.As(err, &late):
-		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
-	}
-	return ""
-}
-
-// hintTLS does so for an error of TLS.
-func hintTLS(err error) string {
-	var stranger x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var plain tls.RecordHeaderError
-	var told *net.OpError
-	switch {
 	case errors.As(err, &stranger):
 		return " (is -tls-ca the file of who certifies the collector?)"
 	case errors.As(err, &name):
@@ -185,6 +171,12 @@ func hintTLS(err error) string {
 		return " (the collector speaks no TLS on that port: tcp:// instead of tls://?)"
 	case errors.As(err, &told) && told.Op == "remote error":
 		return " (the collector does not accept this: does it ask for a certificate, -tls-cert and -tls-key, that it trusts?)"
+	case errors.As(err, &unknown):
+		return " (is the name right, does this host reach its name server?)"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
+	case errors.As(err, &late):
+		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
 	}
 	return ""
 }

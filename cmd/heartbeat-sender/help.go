@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -70,18 +71,10 @@ func commandHelp(c *command) string {
 		return b.String()
 	}
 	b.WriteString("\nFlags:\n" + helpOf(known, false))
-	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + exitHelp(c))
+	b.WriteString("\nMost can be given in the environment or in the file instead: see heartbeat-sender help\n")
+	own := map[string]string{"exec": helpExecExit, "check": helpCheckExit}
+	b.WriteString(cmp.Or(own[c.name], helpExit))
 	return b.String()
-}
-
-func exitHelp(c *command) string {
-	switch c.name {
-	case "exec":
-		return helpExecExit
-	case "check":
-		return helpCheckExit
-	}
-	return helpExit
 }
 
 // helpOf explains options, in 100 columns.

@@ -97,10 +97,7 @@ func deliveryOptions() []*option {
 // peerOptions say for whom to speak, and what.
 func peerOptions() []*option {
 	return []*option{
-		{
-			name: "host", value: "NAME", commands: speaking, set: setHost,
-			usage: "name of the host, if not its own",
-		},
+		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "name of the host, if not its own"},
 		{
 			name: "service", value: "NAME", commands: speaking, watch: true,
 			usage: "its name; without a target: speak for it, not for the host",
@@ -124,10 +121,7 @@ func peerOptions() []*option {
 			usage: "back within it, a target was restarted; else it is dead",
 			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
-		{
-			name: "ip", value: "ADDRESS", commands: speaking, set: setIP,
-			usage: "address to tell, if not the local one of the connection",
-		},
+		{name: "ip", value: "ADDRESS", commands: speaking, set: setIP, usage: "address to tell, if not the local one of the connection"},
 		{
 			name: "status", value: "WORD", initial: sender.StatusAlive, commands: beating, watch: true, set: setStatus,
 			usage: "a word for alive, or dead to report a death",
@@ -150,10 +144,7 @@ func trustOptions() []*option {
 			name: "tls-cert", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
 			usage: "certificate to show to them",
 		},
-		{
-			name: "tls-key", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }),
-			usage: "its key",
-		},
+		{name: "tls-key", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its key"},
 		{
 			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
 			usage: "name in the certificate of collectors, if not that of the URL",
