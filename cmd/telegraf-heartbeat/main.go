@@ -1,6 +1,6 @@
 // Command telegraf-heartbeat runs the heartbeat input beside a stock Telegraf,
 // as an external program of its [[inputs.execd]]. It brings the plugin to package
-// execd and prints state files; it never listens or judges by itself.
+// execd and prints state files; it knows both, and never listens or judges by itself.
 package main
 
 import (

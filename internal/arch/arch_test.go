@@ -24,6 +24,7 @@ const (
 	std      = "std" // any package of the standard library
 	telegraf = "github.com/influxdata/telegraf/..."
 	toml     = "github.com/BurntSushi/toml"
+	yaml     = "go.yaml.in/yaml/v3"
 )
 
 // A room is a directory with its rules. An import is allowed if it matches
@@ -73,7 +74,7 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
-		dir:     plugin + "/statefile", // files and records; whoever has it says what time it is
+		dir:     plugin + "/statefile", // files and records, and when to save them
 		imports: []string{std, "golang.org/x/sys/...", in("liveness"), in("loglimit")},
 		never:   []string{"net", "net/http"},
 		tests:   pluginTests,
@@ -140,17 +141,39 @@ var rooms = []room{
 		},
 	},
 	{
-		dir:     "internal/bench", // what it measures are processes
-		imports: []string{std, module + "/" + plugin + "/wire"},
+		dir: "cmd/telegraf-heartbeat",
+		imports: []string{
+			std, module + "/internal/execd", module + "/internal/cli", module + "/" + plugin, in("statefile"), in("liveness"), in("wire"),
+		},
+		never: []string{"net", "net/http"},
 	},
+
+	// What the project needs of itself. None of it is part of a program.
+	{dir: "internal/arch", imports: []string{std}, tests: kit()},
+	{dir: "internal/bench", imports: []string{std, in("wire")}}, // what it measures are processes
+	{dir: "internal/charts", imports: []string{std, yaml, in("liveness")}, never: []string{"net", "os/exec"}},
+	{dir: "internal/dist", imports: []string{std}, tests: kit()},
+	{dir: "internal/testkit", imports: kit("golang.org/x/sys/unix"), tests: kit("golang.org/x/sys/unix")},
+	{dir: "internal/docs", imports: []string{}, tests: kit(yaml)}, // these hold tests only
+	{dir: "internal/systemd", imports: []string{}, tests: kit(telegraf, yaml, "golang.org/x/sys/unix")},
+	{dir: "internal/faults", imports: []string{}, tests: kit(telegraf, "golang.org/x/sys/unix", in("wire"))},
 	{
-		dir:   "internal/verdicts", // plays traces to the tracker; all of it is test code
-		tests: []string{std, "github.com/stretchr/testify/...", module + "/" + plugin + "/liveness"},
+		dir:     "internal/e2e",
+		imports: []string{},
+		tests: kit(telegraf, "golang.org/x/sys/unix", module+"/internal/charts", module+"/sender",
+			in("wire"), in("statefile"), in("liveness")),
 	},
+	{dir: "internal/verdicts", imports: []string{}, tests: kit(in("liveness"))}, // plays traces to the tracker
+	{dir: "deploy", imports: []string{}, tests: kit(toml, yaml, in("wire"))},
 }
 
 // in returns the path of a room of the plugin.
 func in(room string) string { return module + "/" + plugin + "/" + room }
+
+// kit returns what tests outside the plugin may import beside some packages.
+func kit(more ...string) []string {
+	return append(more, std, "github.com/stretchr/testify/...", module+"/internal/testkit")
+}
 
 // pluginTests is what is there in Telegraf's tree too.
 var pluginTests = []string{
@@ -178,40 +201,80 @@ func TestRoomsKeepTheirRules(t *testing.T) {
 	}
 }
 
-// A new directory in the plugin would otherwise have no rules at all.
-func TestPluginHasNoUnknownRooms(t *testing.T) {
-	err := fs.WalkDir(os.DirFS(root), plugin, func(name string, _ fs.DirEntry, err error) error {
-		if err != nil || path.Ext(name) != ".go" {
-			return err
-		}
+// A new directory would otherwise have no rules at all.
+func TestEveryRoomHasRules(t *testing.T) {
+	eachGoFile(t, func(name string) {
 		dir := path.Dir(name)
-		known := slices.ContainsFunc(rooms, func(r room) bool { return r.dir == dir })
-		if !known {
+		if path.Base(dir) == "testdata" {
+			return // is built elsewhere
+		}
+		if !slices.ContainsFunc(rooms, func(r room) bool { return r.dir == dir }) {
 			t.Errorf("%s: write down the rules of %s in rooms", name, dir)
 		}
-		return nil
 	})
-	require.NoError(t, err)
+}
+
+// A reader has to see a package at a glance.
+func TestNoRoomIsTooLarge(t *testing.T) {
+	const most = 15
+	files := make(map[string]int)
+	eachGoFile(t, func(name string) {
+		if !strings.HasSuffix(name, "_test.go") {
+			files[path.Dir(name)]++
+		}
+	})
+	for dir, n := range files {
+		if n > most {
+			t.Errorf("%s has %d files: at most %d, tests aside", dir, n, most)
+		}
+	}
+}
+
+// The first comment of each room says what it knows, and what it never does.
+func TestEveryRoomSaysWhatItKnows(t *testing.T) {
+	said := make(map[string]string)
+	eachGoFile(t, func(name string) {
+		if tree := parse(t, filepath.Join(root, name)).tree; tree.Doc != nil {
+			said[path.Dir(name)] += tree.Doc.Text()
+		}
+	})
+	for _, r := range rooms {
+		words := strings.Fields(said[r.dir])
+		knows := slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(word, "know") })
+		never := slices.ContainsFunc(words, func(word string) bool { return word == "never" || word == "nothing" || word == "no" })
+		if !knows || !never {
+			t.Errorf("%s: its package comment does not say what it knows and what it never knows", r.dir)
+		}
+	}
+}
+
+// eachGoFile calls do with the path of each Go file that is ours.
+func eachGoFile(t *testing.T, do func(name string)) {
+	t.Helper()
+	require.NoError(t, fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
+		if entry.IsDir() && (name == "build" || name == ".git") {
+			return fs.SkipDir
+		}
+		if err == nil && path.Ext(name) == ".go" {
+			do(name)
+		}
+		return err
+	}))
 }
 
 // A test that sleeps is slow, and still too fast for a machine that is slower.
 // In the virtual time of testing/synctest it is neither.
 func TestTestsSleepInVirtualTimeOnly(t *testing.T) {
-	err := fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
-		if entry.IsDir() && (name == "build" || name == ".git") {
-			return fs.SkipDir
-		}
-		if err != nil || !strings.HasSuffix(name, "_test.go") {
-			return err
+	eachGoFile(t, func(name string) {
+		if !strings.HasSuffix(name, "_test.go") {
+			return
 		}
 		f := parse(t, filepath.Join(root, name))
 		virtual := slices.ContainsFunc(f.tree.Imports, func(spec *ast.ImportSpec) bool { return importPath(spec) == "testing/synctest" })
 		if !virtual && len(uses(f, "Sleep")) > 0 {
 			t.Errorf("%s sleeps: wait for what you wait for, or use testing/synctest", name)
 		}
-		return nil
 	})
-	require.NoError(t, err)
 }
 
 // Rules that find nothing look like rules that are kept.
@@ -267,7 +330,7 @@ type file struct {
 func parse(t *testing.T, name string) file {
 	t.Helper()
 	set := token.NewFileSet()
-	tree, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution)
+	tree, err := parser.ParseFile(set, name, nil, parser.SkipObjectResolution|parser.ParseComments)
 	require.NoError(t, err)
 	return file{set, tree}
 }

@@ -1,7 +1,8 @@
 // Package charts is what Grafana shows and alerts on: one list of panels and
 // one of rules, each asked for in InfluxQL and in PromQL, so that what users of
 // InfluxDB and of Prometheus see cannot drift apart. Its tests write the files in
-// deploy/grafana and deploy/prometheus.
+// deploy/grafana and deploy/prometheus. It knows the names of metrics, and never the code
+// that makes them.
 package charts
 
 import "github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"

@@ -1,8 +1,8 @@
 // Command dist makes what users install: programs for all platforms, packages,
 // archives, a list of what they are made of, checksums and a note. It asks git for
 // the version, builds from a clone of what is committed, and makes the same bytes
-// each time and in each directory.
-// What was in dist is removed.
+// each time and in each directory. What was in dist is removed. It knows files and
+// platforms, and never what the programs do.
 //
 //	go run ./internal/dist
 package main

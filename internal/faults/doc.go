@@ -1,6 +1,6 @@
 // Package faults tests what the collector tells of real faults: processes that
 // are killed or stopped, hosts that vanish or reboot, paths that lose packets.
-// It holds tests only.
+// It holds tests only, which know programs and networks and never our code.
 //
 // Each test has three network namespaces of its own: the collector, a router
 // and a host. The programs are the real ones, in bin; the faults are made by

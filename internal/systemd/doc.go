@@ -1,6 +1,6 @@
 // Package systemd tests the units of the package heartbeat-sender as they are
 // shipped, under a systemd that is process 1 of namespaces of its own. It holds
-// tests only.
+// tests only, which know units and programs and never our code.
 //
 // Each machine has the programs below /usr of this one, an /etc that is written
 // anew, a network without anybody else, and a control group. It sees no process,

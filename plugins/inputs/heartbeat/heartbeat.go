@@ -5,7 +5,7 @@
 //
 // This package knows the options and when the plugin runs; it puts the packages
 // below together, and judges nothing itself. A beat goes from serve (sockets) through
-// take.go, where wire reads it and verify decides whether to believe it, to judge,
+// take.go to verify, which reads it and decides whether to believe it, and to judge,
 // which asks liveness and emits what it says. A silence goes from the clock of judge
 // to liveness and back. statefile keeps what is known over a restart. Nothing below
 // knows this package.
@@ -141,7 +141,7 @@ func (h *Heartbeat) id() string {
 // serving returns what the sockets are to do.
 func (h *Heartbeat) serving(id string) *serve.Options {
 	taker := &taker{
-		judge: h.judge, keys: h.keys, rules: h.verification(h.recipient),
+		judge: h.judge, rules: h.verification(h.keys, h.recipient),
 		tagKeys: h.TagKeys, fromConnection: h.IPFrom == "connection",
 	}
 	return &serve.Options{

@@ -253,7 +253,9 @@ func TestEachKeyFileForItself(t *testing.T) {
 			ring.Reread(t.Context())
 		}
 		accepts := func(id, secret string) bool {
-			_, _, refusal := ring.Open([]byte(signedBy(id, secret, "{}")))
+			payload := signedBy(id, secret, signedBeat(id, "a", 1, ""))
+			rules := verify.Rules{Keys: ring, Recipient: verify.NewRecipient("hb", nil, false, log)}
+			_, refusal := rules.Read([]byte(payload), new(wire.Decoder), new(wire.Latest), new(verify.Speaker))
 			return refusal == nil
 		}
 		require.True(t, accepts("web-2", secretTwo), name)

@@ -220,9 +220,9 @@ func (o *Options) keepAlive() serve.KeepAlive {
 }
 
 // verification returns what has to be shown.
-func (o *Options) verification(recipient *verify.Recipient) verify.Rules {
+func (o *Options) verification(keys *verify.Keys, recipient *verify.Recipient) verify.Rules {
 	return verify.Rules{
-		Host: o.HostFrom == "verified", IP: o.IPFrom == "verified", Signature: o.RequireSignature, Recipient: recipient,
+		Keys: keys, Host: o.HostFrom == "verified", IP: o.IPFrom == "verified", Signature: o.RequireSignature, Recipient: recipient,
 	}
 }
 

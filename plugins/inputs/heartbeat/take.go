@@ -21,7 +21,6 @@ import (
 // A taker leads a payload from its connection to the judge, and the answer back.
 type taker struct {
 	judge          *judge.Judge
-	keys           *verify.Keys
 	rules          verify.Rules
 	tagKeys        []string
 	fromConnection bool // addresses are those of connections
@@ -44,21 +43,24 @@ type stream struct {
 
 // take takes one payload.
 func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
-	object, signer, refusal := t.keys.Open(payload)
-	if refusal != nil {
-		return serve.Reply{Refusal: refusal}
-	}
 	b, ok := t.pool.Get().(*buffers)
 	if !ok {
 		b = new(buffers)
 	}
 	defer t.pool.Put(b) // what it holds of the latest beat goes when it is used again, or with the pool
 	s := streamOf(from)
-	if refusal := t.read(b, object, signer, s, from); refusal != nil {
+	signer, refusal := t.rules.Read(payload, &b.decoder, &s.said, &verify.Speaker{
+		Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
+	})
+	if refusal != nil {
 		return refused(refusal)
 	}
-	said, outcome := &s.said.Beat, t.decide(&b.beat, s.said.Check)
-	if refusal := b.beat.Refusal(&outcome); refusal != nil {
+	said := &s.said.Beat
+	outcome, refusal := t.decide(&b.beat, said, &judge.Speaker{
+		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
+		Verified: t.fromConnection, Signed: signer != "", Printer: &s.printer,
+	})
+	if refusal != nil {
 		return refused(refusal)
 	}
 	reply := serve.Reply{Recorded: !said.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
@@ -85,30 +87,17 @@ func streamOf(from *serve.Origin) *stream {
 	return s
 }
 
-// read makes b of an object. It returns why it may not be believed, or nil.
-func (t *taker) read(b *buffers, object []byte, signer string, s *stream, from *serve.Origin) *wire.Refusal {
-	if err := b.decoder.Decode(object, &s.said); err != nil {
-		return wire.AsRefusal(err)
+// decide has what was said judged, or only looked at.
+func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
+	if refusal := b.Set(said, from, t.tagKeys); refusal != nil {
+		return out, refusal
 	}
-	said := &s.said.Beat
-	refusal := t.rules.Check(said, &verify.Speaker{
-		Signer: signer, Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
-	})
-	if refusal != nil {
-		return refusal
+	if said.Check {
+		out = t.judge.Consider(b)
+	} else {
+		out = t.judge.Observe(b)
 	}
-	return b.beat.Set(said, &judge.Speaker{
-		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
-		Verified: t.fromConnection, Signed: signer != "", Printer: &s.printer,
-	}, t.tagKeys)
-}
-
-// decide has the beat judged, or only looked at.
-func (t *taker) decide(b *judge.Beat, check bool) liveness.Outcome {
-	if check {
-		return t.judge.Consider(b)
-	}
-	return t.judge.Observe(b)
+	return out, b.Refusal(&out)
 }
 
 // refused returns what becomes of a payload that is refused. A limit, or a collector

@@ -147,18 +147,8 @@ func (e *Expecter) Problems() []error { return e.collect(context.Background()).w
 
 // KeepReading reads the files again until ctx ends.
 func (e *Expecter) KeepReading(ctx context.Context) {
-	if len(e.files) == 0 {
-		return
-	}
-	ticker := time.NewTicker(regular.RereadPause)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			e.Read(ctx)
-		}
+	if len(e.files) > 0 {
+		regular.Reread(ctx, e.Read)
 	}
 }
 

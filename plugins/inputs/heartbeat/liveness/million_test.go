@@ -87,7 +87,7 @@ type crowd struct {
 
 func options() liveness.Options {
 	return liveness.Options{
-		Terms:    liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second},
+		Terms:      liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second},
 		MinSilence: liveness.MinSilence, MaxPeers: million + 1, MaxBeatsPerSecond: 10,
 		IsolationPercent: 30, IsolationHold: time.Minute,
 	}

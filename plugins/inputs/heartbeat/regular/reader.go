@@ -10,6 +10,20 @@ import (
 // RereadPause is how often files that options name are read again.
 const RereadPause = 10 * time.Second
 
+// Reread calls read each RereadPause until ctx ends.
+func Reread(ctx context.Context, read func(context.Context)) {
+	ticker := time.NewTicker(RereadPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case <-ticker.C:
+			read(ctx)
+		}
+	}
+}
+
 // ErrSlow is the error about a file that did not answer in time.
 var ErrSlow = errors.New("takes too long: its mount may hang")
 

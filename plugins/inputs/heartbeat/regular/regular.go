@@ -1,6 +1,7 @@
 // Package regular reads files whose place may be taken by something else: by a
 // FIFO, which blocks whoever opens it, by a device, or by a file on a mount that
-// does not answer. None of them holds up the reader.
+// does not answer. None of them holds up the reader. It knows paths and bytes, and never
+// what they are for.
 package regular
 
 import (

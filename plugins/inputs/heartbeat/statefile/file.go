@@ -1,7 +1,7 @@
 // Package statefile keeps what a collector knows of its peers on disk: a journal
 // of changes that is made anew when it has grown long. Its file belongs to one
-// collector at a time, and is whole again after a crash at any byte. The package
-// knows records of peers; it holds no clock and nothing of what makes them.
+// collector at a time, and is whole again after a crash at any byte. It knows records of
+// peers and when to save them; it never knows what makes them, sockets or metrics.
 package statefile
 
 import (

@@ -105,9 +105,9 @@ func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	return secrets, nil
 }
 
-// Open returns the object of a payload, and the id of the key that has signed
+// open returns the object of a payload, and the id of the key that has signed
 // it, or "" if none has.
-func (k *Keys) Open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
+func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
 		return nil, "", wire.AsRefusal(err)
@@ -134,18 +134,8 @@ func (k *Keys) of(id string) [][]byte {
 
 // KeepReading reads the files again until ctx ends.
 func (k *Keys) KeepReading(ctx context.Context) {
-	if len(k.files) == 0 {
-		return
-	}
-	ticker := time.NewTicker(regular.RereadPause)
-	defer ticker.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case <-ticker.C:
-			k.Reread(ctx)
-		}
+	if len(k.files) > 0 {
+		regular.Reread(ctx, k.Reread)
 	}
 }
 

@@ -32,6 +32,7 @@ func Reasons() []wire.Reason {
 
 // Rules say what has to be shown.
 type Rules struct {
+	Keys      *Keys
 	Host      bool // a beat's host has certified or signed it
 	IP        bool // a beat's address is that of its connection
 	Signature bool
@@ -41,22 +42,34 @@ type Rules struct {
 // A Speaker is the other side of a connection, or the sender of a datagram, as far
 // as that is certain.
 type Speaker struct {
-	Signer      string            // the id of the key that has signed the beat; "" for none
 	Certificate *x509.Certificate // verified; nil for none
 	Remote      netip.Addr        // invalid on Unix sockets
 	PID         uint32            // in our namespace; 0 if the kernel does not say
 	Datagram    bool              // it cannot be answered
 }
 
-// Check returns why b may not be believed, or nil.
-func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
-	if refusal := r.checkSigned(b, from); refusal != nil {
-		return refusal
+// Read reads a payload into said, and returns the id of the key that has signed it, or ""
+// if none has, or why it may not be believed.
+func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *Speaker) (signer string, refusal *wire.Refusal) {
+	object, signer, refusal := r.Keys.open(payload)
+	if refusal != nil {
+		return "", refusal
 	}
+	if err := d.Decode(object, said); err != nil {
+		return "", wire.AsRefusal(err)
+	}
+	if refusal := r.checkSigned(&said.Beat, signer, from); refusal != nil {
+		return "", refusal
+	}
+	return signer, r.check(&said.Beat, signer, from)
+}
+
+// check returns why b may not be believed, or nil.
+func (r *Rules) check(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case r.Host && b.Host == "":
 		return refuse(ReasonHost, "host: missing, it is what is verified ('host_from')")
-	case r.Host && from.Signer != b.Host && !certifies(from.Certificate, b.Host):
+	case r.Host && signer != b.Host && !certifies(from.Certificate, b.Host):
 		return refuse(ReasonHost, "host: %q has neither certified nor signed this ('host_from')", b.Host)
 	case r.IP && b.IP.IsValid() && b.IP != from.Remote:
 		return refuse(ReasonIP, "ip: %s comes from %s ('ip_from')", b.IP, from.place())
@@ -70,11 +83,11 @@ func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 
 // checkSigned checks what a signature asks of a beat. The signature itself is
 // right.
-func (r *Rules) checkSigned(b *wire.Beat, from *Speaker) *wire.Refusal {
+func (r *Rules) checkSigned(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
-	case from.Signer == "" && r.Signature:
+	case signer == "" && r.Signature:
 		return refuse(ReasonUnsigned, "beat is not signed ('require_signature')")
-	case from.Signer == "":
+	case signer == "":
 		return nil
 	case b.Run == "" || b.Seq == 0 || b.SentMS == 0:
 		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs them all")

@@ -9,37 +9,50 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
+const secret = "a secret of 32 bytes and no more"
+
 // What a beat has to show, and which refusal comes first.
 func TestWhatABeatHasToShow(t *testing.T) {
-	here := netip.MustParseAddr("192.0.2.1")
-	signed := wire.Beat{Host: "web-1", Run: "r", Seq: 1, SentMS: 1}
-	unsigned := wire.Beat{Host: "web-1", PID: 7, Service: "nginx"}
+	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
+	keys, err := OpenKeys(map[string]string{"web-1": secret, "web-2": secret}, nil)
+	require.NoError(t, err)
+	const full, plain = `{"host":"web-1","pid":0,"run":"r","seq":1,"sent_ms":1}`, `{"host":"web-1","service":"nginx","pid":7}`
 	for _, c := range []struct {
-		name  string
-		rules Rules
-		beat  wire.Beat
-		from  Speaker
-		want  wire.Reason // "" if it may be believed
+		name   string
+		rules  Rules
+		beat   string
+		signer string // "" for none
+		from   Speaker
+		want   wire.Reason // "" if it may be believed
 	}{
-		{"nothing is asked", Rules{}, unsigned, Speaker{}, ""},
-		{"a signature is asked", Rules{Signature: true}, unsigned, Speaker{}, ReasonUnsigned},
-		{"and given", Rules{Signature: true}, signed, Speaker{Signer: "web-1"}, ""},
-		{"without a run", Rules{}, wire.Beat{Host: "web-1"}, Speaker{Signer: "web-1"}, wire.ReasonMissing},
-		{"for a pid", Rules{}, wire.Beat{Host: "web-1", Run: "r", Seq: 1, SentMS: 1, PID: 7}, Speaker{Signer: "web-1"}, wire.ReasonMissing},
-		{"the signer is the host", Rules{Host: true}, signed, Speaker{Signer: "web-1"}, ""},
-		{"or another one", Rules{Host: true}, signed, Speaker{Signer: "web-2"}, ReasonHost},
-		{"the host is missing", Rules{Host: true}, wire.Beat{PID: 7}, Speaker{}, ReasonHost},
-		{"its own address", Rules{IP: true}, wire.Beat{IP: here, PID: 7}, Speaker{Remote: here}, ""},
-		{"another address", Rules{IP: true}, wire.Beat{IP: here, PID: 7}, Speaker{Remote: netip.MustParseAddr("192.0.2.2")}, ReasonIP},
-		{"another one as a host", Rules{IP: true}, wire.Beat{Host: "192.0.2.1", PID: 7}, Speaker{Remote: netip.MustParseAddr("192.0.2.2")}, ReasonIP},
-		{"another address, not asked", Rules{}, wire.Beat{IP: here, PID: 7}, Speaker{Remote: netip.MustParseAddr("192.0.2.2")}, ""},
-		{"another pid", Rules{}, unsigned, Speaker{PID: 1<<31 - 1}, ReasonPID},
-		{"another pid, watched", Rules{}, wire.Beat{Host: "web-1", PID: 7, Watched: true}, Speaker{PID: 1<<31 - 1}, ""},
+		{"nothing is asked", Rules{}, plain, "", Speaker{}, ""},
+		{"no JSON", Rules{}, "what?", "", Speaker{}, wire.ReasonJSON},
+		{"a signature is asked", Rules{Signature: true}, plain, "", Speaker{}, ReasonUnsigned},
+		{"and given", Rules{Signature: true}, full, "web-1", Speaker{}, ""},
+		{"by a key that is not known", Rules{}, full, "web-3", Speaker{}, wire.ReasonSignature},
+		{"without a run", Rules{}, `{"host":"web-1","pid":0}`, "web-1", Speaker{}, wire.ReasonMissing},
+		{"for a pid", Rules{}, `{"host":"web-1","pid":7,"run":"r","seq":1,"sent_ms":1}`, "web-1", Speaker{}, wire.ReasonMissing},
+		{"the signer is the host", Rules{Host: true}, full, "web-1", Speaker{}, ""},
+		{"or another one", Rules{Host: true}, full, "web-2", Speaker{}, ReasonHost},
+		{"the host is missing", Rules{Host: true}, `{"pid":7}`, "", Speaker{}, ReasonHost},
+		{"its own address", Rules{IP: true}, `{"ip":"192.0.2.1","pid":7}`, "", Speaker{Remote: here}, ""},
+		{"another address", Rules{IP: true}, `{"ip":"192.0.2.1","pid":7}`, "", Speaker{Remote: there}, ReasonIP},
+		{"another one as a host", Rules{IP: true}, `{"host":"192.0.2.1","pid":7}`, "", Speaker{Remote: there}, ReasonIP},
+		{"another address, not asked", Rules{}, `{"ip":"192.0.2.1","pid":7}`, "", Speaker{Remote: there}, ""},
+		{"another pid", Rules{}, plain, "", Speaker{PID: 1<<31 - 1}, ReasonPID},
+		{"another pid, watched", Rules{}, `{"host":"web-1","pid":7,"watched":true}`, "", Speaker{PID: 1<<31 - 1}, ""},
 	} {
-		c.rules.Recipient = NewRecipient("id", nil, false, nil)
+		c.rules.Keys, c.rules.Recipient = keys, NewRecipient("id", nil, false, nil)
+		payload := []byte(c.beat)
+		if c.signer != "" {
+			payload = wire.Key{ID: c.signer, Secret: []byte(secret)}.AppendSigned(nil, payload)
+		}
 		got := wire.Reason("")
-		if refusal := c.rules.Check(&c.beat, &c.from); refusal != nil {
+		signer, refusal := c.rules.Read(payload, new(wire.Decoder), new(wire.Latest), &c.from)
+		if refusal != nil {
 			got = refusal.Reason
+		} else {
+			require.Equal(t, c.signer, signer, c.name)
 		}
 		require.Equal(t, c.want, got, c.name)
 	}
