@@ -86,9 +86,6 @@ type Reply struct {
 	Interval, Silence time.Duration // of a recorded beat: as declared, and what is allowed until it is dead
 }
 
-// A ConnID names a connection for the life of a Server. 0 is none.
-type ConnID uint64
-
 // Why this package refuses.
 const (
 	ReasonAccept         wire.Reason = "accept"          // the socket gives no connection
