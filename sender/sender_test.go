@@ -650,8 +650,8 @@ func TestRefusedBeatProvesTheLink(t *testing.T) {
 }
 
 func TestConstantsAreThoseOfTheProtocol(t *testing.T) {
-	require.EqualValues(t, wire.MinIntervalMS, MinInterval.Milliseconds())
-	require.EqualValues(t, wire.MaxIntervalMS, MaxInterval.Milliseconds())
-	require.EqualValues(t, wire.MaxBackInMS, MaxBackIn.Milliseconds())
+	require.Equal(t, int64(wire.MinIntervalMS), MinInterval.Milliseconds())
+	require.Equal(t, int64(wire.MaxIntervalMS), MaxInterval.Milliseconds())
+	require.Equal(t, int64(wire.MaxBackInMS), MaxBackIn.Milliseconds())
 	require.Equal(t, []string{wire.StatusAlive, wire.StatusLeaving, wire.StatusDead}, []string{StatusAlive, StatusLeaving, StatusDead})
 }

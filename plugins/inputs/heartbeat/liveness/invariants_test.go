@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"cmp"
 	"fmt"
 	"reflect"
 	"slices"
@@ -214,7 +215,7 @@ func (c *checker) checkWitnesses() {
 		c.holds(len(hosts) > 0 && reflect.DeepEqual(hosts, w.hosts), from, "hosts counts the losses of a witness, which has some")
 	}
 	c.holds(ends == len(t.ends), ends, "each end is that of one witness")
-	c.holds(slices.IsSortedFunc(t.ends, func(a, b *loss) int { return int(a.at - b.at) }), len(t.ends), "ends are in order")
+	c.holds(slices.IsSortedFunc(t.ends, func(a, b *loss) int { return cmp.Compare(a.at, b.at) }), len(t.ends), "ends are in order")
 	i := &t.isolation
 	c.holds(!i.on || i.since <= i.partial && i.partial <= t.tickV, i.partial, "isolation began before it was partial")
 }
