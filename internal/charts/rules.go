@@ -1,5 +1,7 @@
 package charts
 
+import "slices"
+
 // A Rule is one alert, which fires for each series.
 type Rule struct {
 	Name     string
@@ -76,8 +78,11 @@ func says(code string) string {
 	return `max by (` + peer + `) (heartbeat_peer_status_code == ` + code + ` and heartbeat_peer_alive == 1)`
 }
 
-// Rules are all of them. A planned end is not dead, so it fires none.
-func Rules() []Rule {
+// Rules are all of them.
+func Rules() []Rule { return slices.Concat(deathRules(), beatRules(), collectorRules()) }
+
+// deathRules are about deaths. A planned end is not dead, so it fires none.
+func deathRules() []Rule {
 	return []Rule{
 		{
 			Name: "HeartbeatHostDead", Severity: "critical", For: "0s", NoData: "OK",
@@ -113,6 +118,12 @@ func Rules() []Rule {
 			InfluxQL: ofPeer(`last(flapping)`, `1m`),
 			PromQL:   `max by (` + peer + `) (heartbeat_peer_flapping) == 1`,
 		},
+	}
+}
+
+// beatRules are about what living peers say.
+func beatRules() []Rule {
+	return []Rule{
 		{
 			Name: "HeartbeatStatusCritical", Severity: "critical", For: "1m", NoData: "OK",
 			Summary:  whose + " says that it fails",
@@ -134,6 +145,12 @@ func Rules() []Rule {
 			InfluxQL: ofPeer(`spread(conflicts_total)`, `10m`),
 			PromQL:   `max by (` + peer + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
 		},
+	}
+}
+
+// collectorRules are about collectors.
+func collectorRules() []Rule {
+	return []Rule{
 		{
 			Name: "HeartbeatCollectorIsolated", Severity: "page", For: "0s", NoData: "OK",
 			Summary:  "collector {{ $labels.host }} is cut off from its hosts",

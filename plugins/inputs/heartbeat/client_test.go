@@ -109,15 +109,15 @@ const (
 	longestDatagram = 8 << 10 // bytes
 )
 
-// collectorField returns the latest value of a field of the collector.
-func collectorField(t *testing.T, acc *testutil.Accumulator, field string) any {
+// stateSaved returns the latest value of the collector's field state_saved.
+func stateSaved(t *testing.T, acc *testutil.Accumulator) any {
 	t.Helper()
 	for _, m := range slices.Backward(acc.GetTelegrafMetrics()) {
-		if value, ok := m.GetField(field); ok && m.Name() == "heartbeat_collector" {
+		if value, ok := m.GetField("state_saved"); ok && m.Name() == "heartbeat_collector" {
 			return value
 		}
 	}
-	t.Fatalf("no %s", field)
+	t.Fatal("no state_saved")
 	return nil
 }
 

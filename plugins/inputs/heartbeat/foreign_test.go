@@ -35,7 +35,8 @@ func foreignPayloads(text string) []string {
 	if err != nil {
 		panic(err)
 	}
-	payloads := []string{text, `{"pid":1}` + text, string([]byte{1, byte(min(len(text), 64))}) + text + strings.Repeat("s", 200)}
+	payloads := make([]string, 0, 40)
+	payloads = append(payloads, text, `{"pid":1}`+text, string([]byte{1, byte(min(len(text), 64))})+text+strings.Repeat("s", 200))
 	for _, quoted := range []string{`"` + text + `"`, string(escaped)} {
 		for _, key := range []string{"ip", "host", "service", "status", "run", "boot", "signal", "pid", "v"} {
 			payloads = append(payloads, `{"pid":1,"`+key+`":`+quoted+`}`)

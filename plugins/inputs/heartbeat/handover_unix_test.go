@@ -119,7 +119,9 @@ func TestFileIsFreeBeforeThePort(t *testing.T) {
 			first.Stop()
 			close(stopped)
 		}()
-		for next.Start(new(testutil.Accumulator)) != nil { // until the port is free
+		started := false
+		for !started { // until the port is free
+			started = next.Start(new(testutil.Accumulator)) == nil
 		}
 		require.True(t, next.keeper.Health(time.Now()).Works, "the file was not free")
 		<-stopped
@@ -149,7 +151,7 @@ func TestFileIsHadLater(t *testing.T) {
 		later.send(frame(`{"host":"web-1","pid":0,"interval_ms":600000}`))
 		time.Sleep(2 * openPause)
 		gather(t, h)
-		require.EqualValues(t, 0, collectorField(t, acc, "state_saved"))
+		require.EqualValues(t, 0, stateSaved(t, acc))
 		require.Len(t, log.Warnings(), 1, "said once")
 		require.Contains(t, log.Warnings()[0], "it is used by another input of this process")
 
@@ -157,7 +159,7 @@ func TestFileIsHadLater(t *testing.T) {
 		stop()
 		time.Sleep(2 * openPause)
 		gather(t, h)
-		require.EqualValues(t, 1, collectorField(t, acc, "state_saved"))
+		require.EqualValues(t, 1, stateSaved(t, acc))
 		require.EqualValues(t, 2, last(metricsOf(acc, "heartbeat_peer", "source", "web-1")).Fields()["beats_total"])
 		require.EqualValues(t, 1, last(metricsOf(acc, "heartbeat_peer", "source", "web-2")).Fields()["dead"])
 		require.Empty(t, eventsOf(acc, "web-2"))

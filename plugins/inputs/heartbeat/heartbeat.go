@@ -240,11 +240,13 @@ func (h *Heartbeat) announce() {
 	// A recording of what was signed for another collector is worth something in
 	// datagrams, which are not answered.
 	if len(h.Keys) > 0 && len(h.Names) == 0 && slices.ContainsFunc(all, func(s serve.Status) bool { return s.Datagrams }) {
-		h.Log.Warnf("Signed datagrams are accepted whatever collector they are for, because 'names' is empty: list the names by which senders reach this collector")
+		h.Log.Warnf("Signed datagrams are accepted whatever collector they are for, because 'names' is empty: " +
+			"list the names by which senders reach this collector")
 	}
 	for _, s := range all {
 		if !s.Local && h.isOpen(s.Secure) {
-			h.Log.Warnf("Anyone who can reach %s can send heartbeats for any host: see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", s.Address)
+			h.Log.Warnf("Anyone who can reach %s can send heartbeats for any host: "+
+				"see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", s.Address)
 			return
 		}
 	}

@@ -106,8 +106,12 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'service_addresses' must name", func(h *Heartbeat) { h.ServiceAddresses = nil }},
 		{`'service_addresses': ":7878" lacks a scheme: write "tcp://:7878"`, func(h *Heartbeat) { h.ServiceAddresses = []string{":7878"} }},
 		{`'service_addresses': "http://:80" has scheme "http"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:80"} }},
-		{`'service_addresses': "tcp://localhost" is not an address with a port`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://localhost"} }},
-		{`'service_addresses': "tcp://:7878" is there twice`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:7878", "udp://:7878", "tcp://:7878"} }},
+		{`'service_addresses': "tcp://localhost" is not an address with a port`, func(h *Heartbeat) {
+			h.ServiceAddresses = []string{"tcp://localhost"}
+		}},
+		{`'service_addresses': "tcp://:7878" is there twice`, func(h *Heartbeat) {
+			h.ServiceAddresses = []string{"tcp://:7878", "udp://:7878", "tcp://:7878"}
+		}},
 		{`has port "99999"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:99999"} }},
 		{"'dead_after' must be at least 2s and at most 3650d, not 1s", func(h *Heartbeat) { h.DeadAfter = config.Duration(time.Second) }},
 		{"'max_dead_after' was moved into rules", func(h *Heartbeat) { h.MaxDeadAfter = new(config.Duration) }},

@@ -150,11 +150,13 @@ func TestPluginTellsAboutItself(t *testing.T) {
 		require.Equal(t, "heartbeat_collector state=left: peers=1", got["state left"])
 		require.Equal(t, "heartbeat_collector state=alive: peers=1", got["state alive"])
 		require.Equal(t, "heartbeat_collector state=suspect: peers=0", got["state suspect"])
-		require.Equal(t, "heartbeat_collector : coalesced_total=0 isolated=0 panics_total=0 refused_total=0 stall_seconds_total=0 unnamed_total=0", got["heartbeat_collector "])
+		require.Equal(t, "heartbeat_collector : coalesced_total=0 isolated=0 panics_total=0 refused_total=0 "+
+			"stall_seconds_total=0 unnamed_total=0", got["heartbeat_collector "])
 		for _, kind := range []string{"late", "duplicate", "limited"} {
 			require.Equal(t, "heartbeat_collector kind="+kind+": beats_total=0", got["kind "+kind])
 		}
-		require.Regexp(t, `^heartbeat_listener address=tcp://127.0.0.1:7878: beats_total=5 bytes_total=[0-9]{3,4} connections=2$`, got["heartbeat_listener "])
+		require.Regexp(t, `^heartbeat_listener address=tcp://127.0.0.1:7878: beats_total=5 bytes_total=[0-9]{3,4} connections=2$`,
+			got["heartbeat_listener "])
 		require.Equal(t, "heartbeat_listener address=tcp://127.0.0.1:7878 reason=json: refused_total=0", got["heartbeat_listener json"])
 	})
 }
@@ -452,7 +454,8 @@ func TestArticlesClientRestartedLeavesNoGhost(t *testing.T) {
 		last := make(map[string]string)
 		for _, m := range metricsOf(acc, "heartbeat_peer", "source", "10.0.0.5") {
 			f := m.Fields()
-			last[m.Tags()["pid"]] = fmt.Sprintf("alive=%v dead=%v restarts=%v deaths=%v", f["alive"], f["dead"], f["restarts_total"], f["deaths_total"])
+			last[m.Tags()["pid"]] = fmt.Sprintf("alive=%v dead=%v restarts=%v deaths=%v",
+				f["alive"], f["dead"], f["restarts_total"], f["deaths_total"])
 		}
 		require.Equal(t, map[string]string{
 			"1":  "alive=1 dead=0 restarts=0 deaths=0",

@@ -10,8 +10,12 @@ import (
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
+
+// nobody is the user and the group of what owns nothing.
+const nobody = 65534
 
 // A try as root leaves no socket that the service could not use or remove, and
 // no id that it could not replace.
@@ -19,10 +23,9 @@ func TestWhatRootMakesBelongsToTheService(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, whose sockets these are")
 	}
-	const service = 65534
 	dir := filepath.Join(t.TempDir(), "run")
-	require.NoError(t, os.Mkdir(dir, 0o755))
-	require.NoError(t, os.Chown(dir, service, service))
+	require.NoError(t, os.Mkdir(dir, 0o750))
+	require.NoError(t, os.Chown(dir, nobody, nobody))
 	for _, scheme := range []string{"unix://", "unixgram://"} {
 		path := filepath.Join(dir, "socket")
 		h := newPlugin(t)
@@ -30,7 +33,7 @@ func TestWhatRootMakesBelongsToTheService(t *testing.T) {
 		start(t, h)
 		info, err := os.Lstat(path)
 		require.NoError(t, err)
-		require.EqualValues(t, service, info.Sys().(*syscall.Stat_t).Uid)
+		require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid)
 		h.Stop()
 		require.NoFileExists(t, path)
 	}
@@ -39,7 +42,7 @@ func TestWhatRootMakesBelongsToTheService(t *testing.T) {
 	require.NoError(t, err)
 	info, err := os.Lstat(state + ".id")
 	require.NoError(t, err)
-	require.EqualValues(t, service, info.Sys().(*syscall.Stat_t).Uid)
+	require.EqualValues(t, nobody, info.Sys().(*syscall.Stat_t).Uid)
 }
 
 // A socket that cannot be asked is not known to be left over, so it stays.
@@ -48,34 +51,34 @@ func TestSocketOfSomebodyElseIsLeftAlone(t *testing.T) {
 		t.Skip("needs root, to become somebody who may not connect")
 	}
 	dir := t.TempDir()
-	require.NoError(t, os.Chmod(filepath.Dir(dir), 0o755))
-	require.NoError(t, os.Chmod(dir, 0o777))
+	require.NoError(t, os.Chown(filepath.Dir(dir), nobody, nobody))
+	require.NoError(t, os.Chown(dir, nobody, nobody)) // who could remove the socket
 	path := filepath.Join(dir, "socket")
 	l, err := net.Listen("unix", path)
 	require.NoError(t, err)
 	defer l.Close()
 	require.NoError(t, os.Chmod(path, 0o600))
-	asNobody(t, func() {
-		h := newPlugin(t)
-		h.ServiceAddresses = []string{"unix://" + path}
-		require.ErrorIs(t, h.Start(new(testutil.Accumulator)), os.ErrPermission)
-	})
+	h := newPlugin(t)
+	h.ServiceAddresses = []string{"unix://" + path}
+	err = asNobody(t, func() error { return h.Start(new(testutil.Accumulator)) })
+	require.ErrorIs(t, err, os.ErrPermission)
 	require.FileExists(t, path)
 	conn, err := net.Dial("unix", path)
 	require.NoError(t, err)
 	conn.Close()
 }
 
-// asNobody runs do on a thread that may do what anybody may.
-func asNobody(t *testing.T, do func()) {
+// asNobody returns what do returns on a thread that may do what anybody may.
+func asNobody(t *testing.T, do func() error) error {
 	t.Helper()
-	done := make(chan struct{})
+	result := make(chan error)
 	go func() {
-		defer close(done)
 		runtime.LockOSThread() // it is not unlocked, so it ends with this goroutine
-		_, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, 65534, 0, 0)
-		require.Zero(t, errno)
-		do()
+		if _, _, errno := syscall.RawSyscall(syscall.SYS_SETFSUID, nobody, 0, 0); errno != 0 {
+			result <- errno
+			return
+		}
+		result <- do()
 	}()
-	<-done
+	return <-result
 }

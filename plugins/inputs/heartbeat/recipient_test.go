@@ -143,7 +143,8 @@ func TestIDIsKeptBesideTheState(t *testing.T) {
 	first := idOf(filepath.Join(dir, "state"))
 	require.Equal(t, first, idOf(filepath.Join(dir, "state")))
 	require.NotEqual(t, first, idOf(filepath.Join(dir, "other")), "two collectors may share a directory")
-	require.NotEqual(t, idOf("none"), idOf("none"))
+	one, another := idOf("none"), idOf("none")
+	require.NotEqual(t, one, another)
 	require.NotEqual(t, first, idOf(filepath.Join(dir, "no", "such", "directory", "state")))
 
 	file := filepath.Join(dir, "state"+".id")
@@ -155,7 +156,8 @@ func TestIDIsKeptBesideTheState(t *testing.T) {
 	}
 	require.NoError(t, os.Remove(file))
 	require.NoError(t, os.Mkdir(file, 0o700))
-	require.NotEqual(t, idOf(filepath.Join(dir, "state")), idOf(filepath.Join(dir, "state")), "it is drawn at each start")
+	one, another = idOf(filepath.Join(dir, "state")), idOf(filepath.Join(dir, "state"))
+	require.NotEqual(t, one, another, "it is drawn at each start")
 	left, err := filepath.Glob(filepath.Join(dir, "*"+".id"+".*"))
 	require.NoError(t, err)
 	require.Empty(t, left)

@@ -239,7 +239,7 @@ func TestFileThatIsHadLateHoldsEverybody(t *testing.T) {
 			beat()
 		}
 		gather(t, h)
-		require.EqualValues(t, 1, collectorField(t, acc, "state_saved"))
+		require.EqualValues(t, 1, stateSaved(t, acc))
 		state, err := statefile.Read(h.StateFile, time.Now())
 		require.NoError(t, err)
 		require.Len(t, state.Peers, 1)

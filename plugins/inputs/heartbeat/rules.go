@@ -68,7 +68,8 @@ func (r *Rule) check() error {
 		return errors.New("it must name 'host', 'service' or 'ip'")
 	}
 	if r.DeadAfter == nil && r.MaxDeadAfter == nil && r.MissedBeats == nil && r.DisconnectGrace == nil && r.ForgetDeadAfter == nil {
-		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', 'disconnect_grace' or 'forget_dead_after'")
+		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', " +
+			"'disconnect_grace' or 'forget_dead_after'")
 	}
 	set := func(d *config.Duration, check func(string, config.Duration, time.Duration) error, option string, least time.Duration) error {
 		if d == nil {

@@ -35,7 +35,8 @@ func TestWhatIsAcceptedIsOneLineInEveryFormat(t *testing.T) {
 		c.send(frame(payload))
 	}
 	c.send(frame(`{"host":"last","pid":0,"ack":true}`))
-	for !strings.Contains(c.answer(), `"id":"last/host"`) {
+	for answer := ""; !strings.Contains(answer, `"id":"last/host"`); {
+		answer = c.answer()
 	}
 	gather(t, h)
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"runtime"
+	"strconv"
 	"strings"
 	"syscall"
 	"testing"
@@ -32,7 +33,7 @@ func TestSpeakAsAnother(t *testing.T) {
 	conn, err := net.Dial("unix", path)
 	require.NoError(t, err)
 	defer conn.Close()
-	payload := strings.ReplaceAll(os.Getenv(speaksFor+"_SAYING"), "PID", fmt.Sprint(os.Getpid()))
+	payload := strings.ReplaceAll(os.Getenv(speaksFor+"_SAYING"), "PID", strconv.Itoa(os.Getpid()))
 	_, err = conn.Write(wire.AppendFrame(nil, []byte(payload)))
 	require.NoError(t, err)
 	answer, err := wire.NewReader(conn, wire.MaxAnswer).Next()
@@ -138,7 +139,9 @@ func TestUnprovenConnectionsOfOneUser(t *testing.T) {
 		c.Close()
 	}
 	require.EqualValues(t, 2, rejected(h, serve.ReasonUnproven))
-	require.Equal(t, []string{"W! [] Refused uid 61001 over a unix socket, unproven: too many connections from there have had nothing accepted yet: at most 10 may, an eighth of all ('max_connections', descriptor limit)"}, log.Warnings())
+	require.Equal(t, []string{"W! [] Refused uid 61001 over a unix socket, unproven: " +
+		"too many connections from there have had nothing accepted yet: " +
+		"at most 10 may, an eighth of all ('max_connections', descriptor limit)"}, log.Warnings())
 	h.Stop()
 }
 
@@ -153,11 +156,11 @@ func TestNumberInANamespaceIsNobodyElses(t *testing.T) {
 		GidMappings: []syscall.SysProcIDMap{{ContainerID: 0, HostID: os.Getgid(), Size: 1}},
 	}
 	victim := newClient(t, dialURL(t, h))
-	require.Empty(t, victim.decoded(strings.Replace(beat, "PID", fmt.Sprint(os.Getpid()), 1)+`}`).Error)
+	require.Empty(t, victim.decoded(strings.Replace(beat, "PID", strconv.Itoa(os.Getpid()), 1)+`}`).Error)
 
 	answer, outside := speak(t, h, inside, beat+`}`)
 	require.Empty(t, answer.Error, "a container may speak")
 	require.Equal(t, fmt.Sprintf("web-1/%d", outside), answer.ID, "it says 1, which another one is")
-	answer, _ = speak(t, h, inside, strings.Replace(beat, "PID", fmt.Sprint(os.Getpid()), 1)+`,"status":"dead"}`)
+	answer, _ = speak(t, h, inside, strings.Replace(beat, "PID", strconv.Itoa(os.Getpid()), 1)+`,"status":"dead"}`)
 	require.Contains(t, answer.Error, "is not that of the process that says so")
 }

@@ -45,34 +45,35 @@ func TestFileThatIsTakenAwayIsMadeAnew(t *testing.T) {
 
 				take(t, h.StateFile)
 				time.Sleep(lookPause + 2*flushPause)
-				requirePeers(t, h.StateFile, liveness.Alive, liveness.Alive)
+				requirePeers(t, h.StateFile, liveness.Alive)
 				requireNoWarnings(1)
 				require.Contains(t, log.Warnings()[0], h.StateFile)
 				gather(t, h)
-				require.EqualValues(t, 1, collectorField(t, acc, "state_saved"))
+				require.EqualValues(t, 1, stateSaved(t, acc))
 
 				c.send(frame(`{"host":"web-2","service":"job","pid":8,"status":"dead"}`))
 				time.Sleep(time.Second)
-				requirePeers(t, h.StateFile, liveness.Alive, liveness.Dead)
+				requirePeers(t, h.StateFile, liveness.Dead)
 				requireNoWarnings(1)
 
 				take(t, h.StateFile)
 				c.Close()
 				stop() // before it was looked for
-				requirePeers(t, h.StateFile, liveness.Alive, liveness.Dead)
+				requirePeers(t, h.StateFile, liveness.Dead)
 			})
 		})
 	}
 }
 
-// requirePeers checks which states of web-1 and of a job of web-2 are in a file.
-func requirePeers(t *testing.T, path string, host, job liveness.State) {
+// requirePeers checks that a file holds web-1, alive, and a job of web-2 in a state.
+func requirePeers(t *testing.T, path string, job liveness.State) {
 	t.Helper()
 	state, err := statefile.Read(path, time.Now())
 	require.NoError(t, err)
 	require.Len(t, state.Peers, 2)
-	for _, r := range state.Peers {
-		want := host
+	for i := range state.Peers {
+		r := &state.Peers[i]
+		want := liveness.Alive
 		if r.ID.Source == "web-2" {
 			want = job
 		}
@@ -94,10 +95,10 @@ func TestDirectoryThatIsTakenAwayIsNoSavedState(t *testing.T) {
 		require.NoError(t, os.RemoveAll(dir))
 		time.Sleep(lookPause + 2*flushPause)
 		gather(t, h)
-		require.EqualValues(t, 0, collectorField(t, acc, "state_saved"))
+		require.EqualValues(t, 0, stateSaved(t, acc))
 		require.NoError(t, os.Mkdir(dir, 0o700))
 		time.Sleep(2 * renewPause)
-		requirePeers(t, h.StateFile, liveness.Alive, liveness.Alive)
+		requirePeers(t, h.StateFile, liveness.Alive)
 		c.Close()
 		stop()
 	})

@@ -97,7 +97,8 @@ func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out
 	} else {
 		out = t.judge.Observe(b)
 	}
-	return out, b.Refusal(&out)
+	refusal = b.Refusal(&out)
+	return out, refusal
 }
 
 // refused returns what becomes of a payload that is refused. A limit, or a collector

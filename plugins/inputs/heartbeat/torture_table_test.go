@@ -7,6 +7,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"os"
+	"slices"
 	"strings"
 	"unicode/utf16"
 
@@ -44,7 +45,7 @@ func (p *player) playTable() {
 		}
 		return
 	}
-	for _, r := range framingRows() {
+	for _, r := range slices.Concat(framingRows(), otherProtocolRows()) {
 		p.play(r)
 	}
 	if !p.dear {
@@ -170,7 +171,7 @@ func framingRows() []row {
 	n := uint32(len(plainBeat))
 	padded := plainBeat + strings.Repeat(" ", wire.DefaultMaxFrame-len(plainBeat))
 	refused := frame(`{}`)
-	rows := []row{
+	return []row{
 		{"a frame", []string{frame(plainBeat)}, []string{acked}},
 		{"nothing", nil, nil},
 		{"4 GiB announced", []string{"\xff\xff\xff\xff"}, reasons(wire.ReasonProtocol)},
@@ -204,7 +205,11 @@ func framingRows() []row {
 		{"an array of objects", []string{"[" + articlesBeat + "]"}, reasons(wire.ReasonProtocol)},
 		{"an object without an end", []string{`{"x":"` + strings.Repeat("a", wire.DefaultMaxFrame)}, reasons(wire.ReasonOversize)},
 		{"brackets without an end", []string{"{" + strings.Repeat("[", wire.DefaultMaxFrame)}, reasons(wire.ReasonOversize)},
-		{"an object that is as long as may be", []string{strings.TrimSuffix(articlesBeat, "}") + strings.Repeat(" ", wire.DefaultMaxFrame-len(articlesBeat)) + "}"}, []string{beaten}},
+		{
+			"an object that is as long as may be",
+			[]string{strings.TrimSuffix(articlesBeat, "}") + strings.Repeat(" ", wire.DefaultMaxFrame-len(articlesBeat)) + "}"},
+			[]string{beaten},
+		},
 		{"eight in a row", []string{strings.Repeat(refused, 8)}, repeated(string(wire.ReasonMissing), 8)},
 		{
 			"seven in a row, twice",
@@ -218,6 +223,11 @@ func framingRows() []row {
 		// NetBIOS has a length of four bytes too, and then something else.
 		{"SMB", []string{"\x00\x00\x00\x85\xffSMB" + strings.Repeat("\x00", 129)}, reasons(wire.ReasonUTF8)},
 	}
+}
+
+// otherProtocolRows are what speakers of other protocols say first.
+func otherProtocolRows() []row {
+	rows := make([]row, 0, 64)
 	for _, hello := range []string{"\x16\x03\x01\x02\x00\x01\x00\x01\xfc\x03\x03", "\x16", "\x16\x03\x03"} {
 		rows = append(rows, row{"TLS", []string{hello}, reasons(wire.ReasonTLS)})
 	}
@@ -231,7 +241,8 @@ func framingRows() []row {
 	}
 	for name, hello := range map[string]string{
 		"SSH": "SSH-2.0-x\r\n", "RDP": "\x03\x00\x00\x13\x0e\xe0", "Redis": "PING\r\n", "Redis array": "*1\r\n$4\r\nPING\r\n",
-		"HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "lower case": "get / http/1.1\r\n\r\n", "SMTP": "EHLO x\r\n", "MQTT": "\x10\x0c\x00\x04MQTT\x04\x02",
+		"HTTP/2": "PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n", "lower case": "get / http/1.1\r\n\r\n",
+		"SMTP": "EHLO x\r\n", "MQTT": "\x10\x0c\x00\x04MQTT\x04\x02",
 		"AMQP": "AMQP\x00\x00\x09\x01", "Zabbix": "ZBXD\x01\x02\x00\x00\x00\x00\x00\x00\x00{}", "SOCKS": "\x05\x01\x00", "memcached": "stats\r\n",
 		"byte order mark": "\ufeff" + plainBeat, "gzip": "\x1f\x8b\x08\x00", "a number": "42", "a string": `"x"`,
 		"null": "null", "true": "true", "a letter": "x", "DEL": "\x7f", "signed": "\x01\x01k",

@@ -290,7 +290,7 @@ func (p *player) play(r row) {
 		}
 	}
 	if diff := cmp.Diff(want, got, cmpopts.EquateEmpty()); diff != "" || problem != nil {
-		p.fail("%s, %s: %.200q: %v\nwant (-), got (+):\n%s", p.name, r.name, r.writes, problem, diff)
+		p.failf("%s, %s: %.200q: %v\nwant (-), got (+):\n%s", p.name, r.name, r.writes, problem, diff)
 	}
 }
 
@@ -305,11 +305,11 @@ func (p *player) expect(r *row, want *result) {
 		p.beats[source]++
 	}
 	if len(sources) != int(want.Beats) {
-		p.fail("%s, %s: %d beats are expected, by the codec %d", p.name, r.name, want.Beats, len(sources))
+		p.failf("%s, %s: %d beats are expected, by the codec %d", p.name, r.name, want.Beats, len(sources))
 	}
 }
 
-func (p *player) fail(format string, args ...any) {
+func (p *player) failf(format string, args ...any) {
 	p.t.Helper()
 	p.t.Errorf(format, args...)
 	if p.failures++; p.failures == 20 {

@@ -177,7 +177,8 @@ func replayed(beat *wire.Beat, after int64) *wire.Refusal {
 	if after == 0 {
 		return refuse(ReasonReplay, "seq: %d is not above what was heard in this run", beat.Seq)
 	}
-	r := refuse(ReasonReplay, "sent_ms: %d is too far off, or not later than what was heard: after %d it would do ('replay_window')", beat.SentMS, after)
+	r := refuse(ReasonReplay, "sent_ms: %d is too far off, or not later than what was heard: "+
+		"after %d it would do ('replay_window')", beat.SentMS, after)
 	r.After = after
 	return r
 }

@@ -6,6 +6,7 @@ import (
 
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -20,7 +21,8 @@ func TestConflictSaysWhatToRename(t *testing.T) {
 	} {
 		log := &testutil.CaptureLogger{}
 		in := New(Options{Log: log}, time.Now())
-		conflict := &liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: parse(c.one)}, Other: parse(c.other)}
+		one := liveness.View{ID: liveness.ID{Source: "web-1", Service: c.service}, Addr: parse(c.one)}
+		conflict := &liveness.Transition{View: one, Other: parse(c.other)}
 		in.warn(conflict)
 		require.Contains(t, log.Warnings()[0], c.want)
 		require.NotContains(t, log.Warnings()[0], "invalid IP", "over a Unix socket there is no address")

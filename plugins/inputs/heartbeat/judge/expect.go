@@ -143,7 +143,7 @@ func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Ex
 
 // Problems returns what is wrong with entries and files now, each line for itself.
 // It needs no Judge.
-func (e *Expecter) Problems() []error { return e.read(context.Background()).wrong }
+func (e *Expecter) Problems() []error { return e.collect(context.Background()).wrong }
 
 // KeepReading reads the files again until ctx ends.
 func (e *Expecter) KeepReading(ctx context.Context) {
@@ -155,7 +155,7 @@ func (e *Expecter) KeepReading(ctx context.Context) {
 // Read reads the files and tells what they say. One that cannot be read changes
 // nothing: no peer stops being expected because a disk fails.
 func (e *Expecter) Read(ctx context.Context) {
-	found := e.read(ctx)
+	found := e.collect(ctx)
 	e.warn(found.wrong)
 	switch {
 	case e.told == nil && found.partial: // what another collector expected still is
@@ -167,7 +167,8 @@ func (e *Expecter) Read(ctx context.Context) {
 	e.judge.Expect(found.all)
 }
 
-func (e *Expecter) read(ctx context.Context) *expectation {
+// collect returns what options and files name now.
+func (e *Expecter) collect(ctx context.Context) *expectation {
 	found := &expectation{all: make([]liveness.Expected, 0, len(e.entries))}
 	for _, entry := range e.entries {
 		expected, err := ParseExpected(entry)

@@ -7,13 +7,14 @@ import (
 	"testing"
 
 	"github.com/stretchr/testify/require"
+
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 func TestManyBadLinesAreFewInTheLog(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hosts")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
-	e := NewExpecter(nil, nil, []string{path}, nil).read(t.Context())
+	e := NewExpecter(nil, nil, []string{path}, nil).collect(t.Context())
 	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, e.all)
 	require.Len(t, e.wrong, wrongToTell+1)
 	require.ErrorContains(t, e.wrong[wrongToTell], "9990 more lines are wrong")
@@ -28,14 +29,14 @@ func TestExpectFilesOfAllEditors(t *testing.T) {
 	}{
 		"byte order mark":    {"\ufeffweb-1\nweb-2\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2"}}, ""},
 		"and a comment":      {"\ufeff# the web\nweb-1", []liveness.Expected{{Source: "web-1"}}, ""},
-		"nothing else":       {"\ufeff", []liveness.Expected{}, ""},
+		"nothing else":       {"\ufeff", nil, ""},
 		"line ends":          {"web-1\r\nweb-2/nginx\r\n\r\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2", Service: "nginx"}}, ""},
-		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
-		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", []liveness.Expected{}, "is not text in UTF-8"},
+		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", nil, "is not text in UTF-8"},
+		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", nil, "is not text in UTF-8"},
 		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{{Source: "web-1"}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {
-			e := &expectation{all: []liveness.Expected{}}
+			e := new(expectation)
 			e.addFile("hosts", []byte(c.text))
 			require.Equal(t, c.all, e.all)
 			if c.says == "" {

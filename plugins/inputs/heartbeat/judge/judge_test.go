@@ -21,10 +21,8 @@ import (
 // A court is a Judge that runs in the bubble of a test.
 type court struct {
 	*Judge
-	t      *testing.T
-	rules  liveness.Options
-	speaks Speaker
-	end    func()
+	t   *testing.T
+	end func()
 }
 
 func newCourt(t *testing.T, acc telegraf.Accumulator, log telegraf.Logger, ask func(liveness.ConnID) liveness.Path) *court {
@@ -48,11 +46,11 @@ func newCourt(t *testing.T, acc telegraf.Accumulator, log telegraf.Logger, ask f
 }
 
 // beat has a beat judged that came over a connection.
-func (c *court) beat(conn liveness.ConnID, said wire.Beat) liveness.Outcome {
+func (c *court) beat(conn liveness.ConnID, said wire.Beat) {
 	c.t.Helper()
 	var b Beat
 	require.Nil(c.t, b.Set(&said, &Speaker{Conn: conn, Printer: new(Printer)}, nil))
-	return c.Observe(&b)
+	c.Observe(&b)
 }
 
 // eventsOf returns "state reason" of each event of a source.

@@ -13,9 +13,9 @@ import (
 // change with each beat.
 func TestDeadAfterIsToldToTheTick(t *testing.T) {
 	v := &liveness.View{ID: liveness.ID{Source: "web-1", Service: "shop"}, DeadAfter: 3506656038}
-	require.Equal(t, 3.5, peerMetric(v).Fields()["dead_after_seconds"])
+	require.InDelta(t, 3.5, peerMetric(v).Fields()["dead_after_seconds"], 0)
 	v.DeadAfter = 41460334304
-	require.Equal(t, 41.5, peerMetric(v).Fields()["dead_after_seconds"])
+	require.InDelta(t, 41.5, peerMetric(v).Fields()["dead_after_seconds"], 0)
 }
 
 func TestEventsOfTheCollectorHaveIDsOfTheirOwn(t *testing.T) {

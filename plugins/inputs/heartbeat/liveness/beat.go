@@ -145,10 +145,10 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Gap = at - o.heard
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
-	t.count(p, out.Lost)
+	t.countBeat(p, out.Lost)
 	event := t.note(p, b, match, at)
 	if match != strangeProcess {
-		t.noteVisit(p, o, b, first || anew)
+		p.noteVisit(o, b, first || anew)
 		t.hear(p, o, b, at, now)
 	}
 	if b.Status == SaysAlive {
@@ -234,8 +234,8 @@ func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	return (gap - interval*time.Duration(lost+1)).Abs()
 }
 
-// count counts a beat of p, and those that were lost before it.
-func (t *Tracker) count(p *peer, lost int64) {
+// countBeat counts a beat of p, and those that were lost before it.
+func (t *Tracker) countBeat(p *peer, lost int64) {
 	p.beats++
 	if lost > 0 {
 		t.noteMishaps(p, &p.editPast().Lost, uint64(lost))

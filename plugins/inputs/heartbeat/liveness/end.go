@@ -292,17 +292,17 @@ func (p *peer) keepPromise(b *Beat) {
 // cancel takes back the promise of p, and with that of a host those of its services.
 // What has left because of it is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
-	t.expect(p, now)
+	t.endWindow(p, now)
 	for _, service := range p.host.peers {
 		if p.host.own == p && service != p && service.follows() {
-			t.expect(service, now)
+			t.endWindow(service, now)
 		}
 	}
 }
 
-// expect ends the window of p: at once if it beats, else when its silence has been
+// endWindow ends the window of p: at once if it beats, else when its silence has been
 // as long as it may be.
-func (t *Tracker) expect(p *peer, now time.Time) {
+func (t *Tracker) endWindow(p *peer, now time.Time) {
 	switch {
 	case p.windowV == 0:
 		return

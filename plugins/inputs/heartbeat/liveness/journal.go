@@ -74,7 +74,7 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 		u.peers[last], u.peers = nil, u.peers[:last]
 		p.listed = false
 		if p.index >= 0 {
-			records = append(records, t.runningRecord(p, now))
+			records = append(records, t.runningRecordOf(p, now))
 		}
 	}
 	return records, gone
@@ -91,10 +91,12 @@ func (t *Tracker) DropUnsaved() {
 
 // RunningRecord is Record for a collector that goes on: should it crash, its
 // record still says enough.
-func (t *Tracker) RunningRecord(i int, now time.Time) Record { return t.runningRecord(t.order[i], now) }
+func (t *Tracker) RunningRecord(i int, now time.Time) Record {
+	return t.runningRecordOf(t.order[i], now)
+}
 
-func (t *Tracker) runningRecord(p *peer, now time.Time) Record {
-	r := t.record(p, now)
+func (t *Tracker) runningRecordOf(p *peer, now time.Time) Record {
+	r := t.recordOf(p, now)
 	if p.here == 0 {
 		return r // its totals are as they were saved
 	}
@@ -113,24 +115,25 @@ func (t *Tracker) Heard(i int) bool { return t.order[i].here > 0 }
 // more, and the ones after it for later, without taking another one. Of a fresh
 // one that says that all was well: its last beat came an interval before the end
 // of that collector, or later.
-func (r Record) After(rest, later time.Duration) Record {
+func (r *Record) After(rest, later time.Duration) Record {
 	const longest = 20 * 365 * 24 * time.Hour // can be added to
-	used := r.Used + rest
-	r.othersAfter(rest, later, longest)
-	if r.Fresh {
-		r.forgetNumbers(used)
-		used = min(used, r.span())
-		r.Heard = r.Heard.Add(r.Used + rest - used)
-		r.Fresh, r.Guessed = false, true
+	after := *r
+	used := after.Used + rest
+	after.othersAfter(rest, later, longest)
+	if after.Fresh {
+		after.forgetNumbers(used)
+		used = min(used, after.span())
+		after.Heard = after.Heard.Add(after.Used + rest - used)
+		after.Fresh, after.Guessed = false, true
 	}
-	r.Used = min(used+later, longest)
-	if r.Window > 0 { // never forgotten
-		r.Window = max(r.Window-rest-later, 1)
+	after.Used = min(used+later, longest)
+	if after.Window > 0 { // never forgotten
+		after.Window = max(after.Window-rest-later, 1)
 	}
-	if r.Reason == ReasonIsolated {
-		r.Held, r.HeldPartly = min(r.Held+rest+later, longest), min(r.HeldPartly+rest+later, longest)
+	if after.Reason == ReasonIsolated {
+		after.Held, after.HeldPartly = min(after.Held+rest+later, longest), min(after.HeldPartly+rest+later, longest)
 	}
-	return r
+	return after
 }
 
 // othersAfter is After for the processes beside the one that holds the place.

@@ -187,7 +187,8 @@ func TestTrackerAgreesWithNaiveModel(t *testing.T) {
 func compareWithModel(t *testing.T, rnd *rand.Rand) {
 	opts := Options{
 		Terms: Terms{
-			DeadAfter: 20 * time.Second, Margin: MarginOf(1 + rnd.IntN(3)), Grace: time.Duration(rnd.IntN(10)) * time.Second, ForgetDead: time.Minute,
+			DeadAfter: 20 * time.Second, Margin: MarginOf(1 + rnd.IntN(3)), Grace: time.Duration(rnd.IntN(10)) * time.Second,
+			ForgetDead: time.Minute,
 		},
 		MinSilence: MinSilence, ForgetLeft: 30 * time.Second,
 		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 0,

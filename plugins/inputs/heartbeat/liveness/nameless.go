@@ -66,7 +66,7 @@ type replaced struct {
 
 // noteVisit notes whether p is known by one short connection only: all that was
 // heard of it, a process without a name, came over that.
-func (t *Tracker) noteVisit(p *peer, o *process, b *Beat, anew bool) {
+func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
 	lone := p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
 	p.lone = lone
@@ -209,7 +209,8 @@ func (t *Tracker) forgetAliases(p *peer) {
 	if !p.id.Nameless() {
 		return
 	}
-	pids := []uint32{p.ident.PID}
+	pids := make([]uint32, 0, 1+len(p.replaced))
+	pids = append(pids, p.ident.PID)
 	for _, r := range p.replaced {
 		pids = append(pids, r.pid)
 	}

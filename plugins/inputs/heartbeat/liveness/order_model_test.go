@@ -13,14 +13,22 @@ import (
 // take the same beats. And nothing that was taken is taken again, unless it was
 // sent by a clock that was ahead of the window, or ours was set back since.
 func FuzzReplay(f *testing.F) {
-	f.Add([]byte{hold, 0, 0, 0, 0, say, 0, 0, 0, 0, again, 0, again, 1, say, 0, 0, 5, 14})                                      // within a run
-	f.Add([]byte{say, 0, 0, 0, 0, say, 0, 1, 0, 1, say, 0, 2, 0, 2, again, 0, say, 0, 3, 0, 9, say, 0, 0, 1, 1})                // runs that are forgotten
-	f.Add([]byte{say, 0, 0, 0, 0, restart, 30, 0, again, 0, say, 0, 1, 0, 4, restart, 0, 11, say, 0, 2, 0, 0})                  // restarts
-	f.Add([]byte{say, 0, 0, 0, 0, say, 0, 1, 0, 5, say, 0, 1, 1, 13, set, 12, say, 0, 2, 0, 0, set, 2, again, 3})               // clocks
-	f.Add([]byte{bye, 0, 0, 0, 5, pass, 50, again, 0, pass, 5, again, 0, pass, 10, again, 0, say, 0, 0, 0, 7, say, 0, 0, 0, 8}) // a stranger
-	f.Add([]byte{say, 1, 0, 0, 0, plain, 1, 1, 7, 0, plain, 1, 2, 7, 0, again, 0, look, 1, 0, 0, 1, say, 1, 1, 4, 0})           // beside unsigned ones
-	f.Add([]byte{say, 2, 0, 0, 5, say, 2, 1, 0, 5, wait, 1, say, 2, 1, 0, 5, say, 2, 2, 0, 6, set, 12, look, 2, 3, 0, 0})       // at the edge of the window
-	var many []byte                                                                                                             // runs beyond those remembered, and each once more
+	// Within a run.
+	f.Add([]byte{hold, 0, 0, 0, 0, say, 0, 0, 0, 0, again, 0, again, 1, say, 0, 0, 5, 14})
+	// Runs that are forgotten.
+	f.Add([]byte{say, 0, 0, 0, 0, say, 0, 1, 0, 1, say, 0, 2, 0, 2, again, 0, say, 0, 3, 0, 9, say, 0, 0, 1, 1})
+	// Restarts.
+	f.Add([]byte{say, 0, 0, 0, 0, restart, 30, 0, again, 0, say, 0, 1, 0, 4, restart, 0, 11, say, 0, 2, 0, 0})
+	// Clocks.
+	f.Add([]byte{say, 0, 0, 0, 0, say, 0, 1, 0, 5, say, 0, 1, 1, 13, set, 12, say, 0, 2, 0, 0, set, 2, again, 3})
+	// A stranger.
+	f.Add([]byte{bye, 0, 0, 0, 5, pass, 50, again, 0, pass, 5, again, 0, pass, 10, again, 0, say, 0, 0, 0, 7, say, 0, 0, 0, 8})
+	// Beside unsigned ones.
+	f.Add([]byte{say, 1, 0, 0, 0, plain, 1, 1, 7, 0, plain, 1, 2, 7, 0, again, 0, look, 1, 0, 0, 1, say, 1, 1, 4, 0})
+	// At the edge of the window.
+	f.Add([]byte{say, 2, 0, 0, 5, say, 2, 1, 0, 5, wait, 1, say, 2, 1, 0, 5, say, 2, 2, 0, 6, set, 12, look, 2, 3, 0, 0})
+	// Runs beyond those remembered, and each once more.
+	many := make([]byte, 0, 280)
 	for i := range byte(20) {
 		many = append(many, say, 0, i, 0, 0, wait, 20)
 	}

@@ -17,10 +17,10 @@ func newGuard(t *testing.T) *rig {
 }
 
 // signed returns a signed beat that is sent now by a clock that is off.
-func (l *rig) signed(run string, seq int64, off time.Duration) Beat {
+func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 	return Beat{
 		ID: peerID("web-1", "host"), Run: run, Seq: seq, Interval: time.Minute,
-		Signed: true, SentMS: l.now.Add(off).UnixMilli(),
+		Signed: true, SentMS: r.now.Add(off).UnixMilli(),
 	}
 }
 

@@ -60,6 +60,22 @@ type peer struct {
 	*past // never nil; noPast until there is one
 }
 
+// Counters count over the whole life of a peer.
+type Counters struct {
+	Beats uint64
+	Mishaps
+}
+
+// Mishaps count what most peers have none of.
+type Mishaps struct {
+	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
+}
+
+// totals returns all of them.
+func (m *Mishaps) totals() [8]*uint64 {
+	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
+}
+
 // A past is what has gone wrong with a peer, was announced or doubted. Few peers
 // have one: keeping it apart saves a third of the memory of the others.
 type past struct {

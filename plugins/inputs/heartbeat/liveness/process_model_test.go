@@ -61,7 +61,7 @@ type way struct {
 const serviceName = "job"
 
 func newDrama(t *testing.T, seed uint64) *drama {
-	p := &drama{rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}, journal: &scribe{make(map[ID]noted)}}
+	p := &drama{rnd: rand.New(rand.NewPCG(seed, 15)), id: ID{Source: "h", Service: serviceName}, journal: &scribe{make(map[ID]*noted)}}
 	p.rig = newRig(t, func(o *Options) { o.IsolationPercent, o.MaxBeatsPerSecond = 0, 0 })
 	p.fixed = true
 	p.checked = true
@@ -79,7 +79,7 @@ func (p *drama) failf(format string, args ...any) {
 	p.t.Fatalf("%v: %s", p.at(), fmt.Sprintf(format, args...))
 }
 
-func (p *drama) note(format string, args ...any) {
+func (p *drama) notef(format string, args ...any) {
 	p.log = append(p.log, fmt.Sprintf("%v ", p.at())+fmt.Sprintf(format, args...))
 }
 
@@ -99,7 +99,7 @@ func (p *drama) begin() {
 	p.actors = append(p.actors, a)
 	p.window = 0 // it is back
 	p.begun = len(p.log)
-	p.note("%d begins, every %v, watched %v, paths %v", p.pid, every, a.beat.Watched, a.paths)
+	p.notef("%d begins, every %v, watched %v, paths %v", p.pid, every, a.beat.Watched, a.paths)
 	p.speak(a)
 }
 
@@ -134,7 +134,7 @@ func (p *drama) say(a *player, way int, status Status) []Transition {
 		p.failf("a beat of %d is %d", b.Process.PID, out.Fate)
 	}
 	a.spoke, a.lostV, a.bonus = len(p.log), 0, 0
-	p.note("%d says %d over %d", b.Process.PID, status, b.Conn)
+	p.notef("%d says %d over %d", b.Process.PID, status, b.Conn)
 	a.heardV, a.allowed = p.tracker.verdict(p.now), out.Silence.Dead
 	return out.Transitions
 }
@@ -145,7 +145,7 @@ func (p *drama) flap(a *player) {
 		return
 	}
 	one := &a.paths[p.rnd.IntN(len(a.paths))]
-	p.note("connection %d of %d flaps", one.conn, a.beat.Process.PID)
+	p.notef("connection %d of %d flaps", one.conn, a.beat.Process.PID)
 	p.rig.ended(one.conn, End(p.rnd.IntN(4)))
 	p.conns++
 	*one = way{conn: p.conns, seq: one.seq, from: p.at()}
@@ -155,7 +155,7 @@ func (p *drama) flap(a *player) {
 // fail ends a without a word: its connections are closed.
 func (p *drama) fail(a *player) {
 	a.ended = true
-	p.note("%d is killed", a.beat.Process.PID)
+	p.notef("%d is killed", a.beat.Process.PID)
 	for _, way := range a.paths {
 		p.rig.ended(way.conn, Closed)
 	}
@@ -202,7 +202,7 @@ func (p *drama) announced() bool { return p.window > p.tracker.verdict(p.now) }
 
 // retire has somebody say goodbye for the peer by hand, whoever lives.
 func (p *drama) retire() {
-	p.note("somebody says goodbye")
+	p.notef("somebody says goodbye")
 	p.observe(Beat{ID: p.id, Status: SaysLeaving, Run: fmt.Sprint("hand", p.at())})
 	v, known := viewOf(p.tracker, p.id, p.now)
 	if known && v.State != Left {
@@ -223,7 +223,7 @@ func (p *drama) restart() {
 	before, saved := p.tracker, p.now
 	listened := before.verdict(saved)
 	down := time.Duration(p.rnd.IntN(20)) * TickInterval
-	p.note("the collector is restarted, crash %v", crash)
+	p.notef("the collector is restarted, crash %v", crash)
 	records := make([]Record, before.Len())
 	for i := range records {
 		records[i] = before.Record(i, saved)
@@ -236,7 +236,7 @@ func (p *drama) restart() {
 	clear(p.journal.last)
 	for i := range p.tracker.Len() {
 		r := p.tracker.RunningRecord(i, p.now)
-		p.journal.last[r.ID] = noted{r, p.tracker.Listened(p.now)}
+		p.journal.last[r.ID] = &noted{r, p.tracker.Listened(p.now)}
 	}
 	if p.window > 0 {
 		p.window = max(p.window-listened, 1)
@@ -358,7 +358,7 @@ func (p *drama) act() {
 			p.report(a, SaysLeaving)
 		}
 	case 8:
-		p.note("%d is cut off", a.beat.Process.PID)
+		p.notef("%d is cut off", a.beat.Process.PID)
 		a.cut, a.ended = true, true
 	}
 }

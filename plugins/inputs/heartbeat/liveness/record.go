@@ -102,9 +102,9 @@ type Replaced struct {
 
 // Record returns what is to outlive the collector of the peer with number i,
 // 0 <= i < Len.
-func (t *Tracker) Record(i int, now time.Time) Record { return t.record(t.order[i], now) }
+func (t *Tracker) Record(i int, now time.Time) Record { return t.recordOf(t.order[i], now) }
 
-func (t *Tracker) record(p *peer, now time.Time) Record {
+func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proven()
 	r := Record{
 		ID: p.id, Addr: p.addr, Labels: p.labels,

@@ -110,10 +110,10 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 }
 
 // announce says goodbye for a, with a promise.
-func (c *rig) announce(a *sender, backIn time.Duration) {
+func (r *rig) announce(a *sender, backIn time.Duration) {
 	b := a.beat
 	b.Run, b.Seq, b.Status, b.BackIn = "by hand", 1, SaysLeaving, backIn
-	c.observe(b)
+	r.observe(b)
 }
 
 // A promise that the file brings late holds for who was heard already, until it

@@ -211,14 +211,12 @@ func (r *rig) stall(d time.Duration) {
 	r.send()
 }
 
-// passUntil lets time go on until something is so, and returns how long that
-// took, at most limit.
-func (r *rig) passUntil(limit time.Duration, so func() bool) time.Duration {
+// passUntil lets time go on until something is so, at most for limit.
+func (r *rig) passUntil(limit time.Duration, so func() bool) {
 	start := r.now
 	for !so() && r.now.Sub(start) < limit {
 		r.pass(TickInterval)
 	}
-	return r.now.Sub(start)
 }
 
 func viewOf(t *Tracker, id ID, now time.Time) (View, bool) {

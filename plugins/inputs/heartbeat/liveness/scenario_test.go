@@ -258,7 +258,7 @@ func (s *scenario) look(words []string) {
 // after so long: keep web-1..3/host every=10s after=1s.
 func (s *scenario) keep(words []string) {
 	names, parts := splitNames(words)
-	var ids []ID
+	ids := make([]ID, 0, len(names))
 	for _, name := range names {
 		ids = append(ids, parseIDs(s.t, name)...)
 	}
@@ -504,23 +504,25 @@ func describe(tr Transition) string {
 }
 
 func describeCounts(t *Tracker) string {
-	text := fmt.Sprintf("%d peers:", t.Len())
+	var text strings.Builder
+	fmt.Fprintf(&text, "%d peers:", t.Len())
 	for _, s := range States {
 		if n := t.Count(s); n > 0 {
-			text += fmt.Sprintf(" %d %v", n, s)
+			fmt.Fprintf(&text, " %d %v", n, s)
 		}
 	}
-	return text
+	return text.String()
 }
 
 // describeView returns a peer's state and those of its counters that are not 0.
 func describeView(v View) string {
-	text := fmt.Sprintf("%v %v %v, %v since %v", v.ID, v.State, v.Reason, v.Age, v.Since.UTC().Format(time.TimeOnly))
+	var text strings.Builder
+	fmt.Fprintf(&text, "%v %v %v, %v since %v", v.ID, v.State, v.Reason, v.Age, v.Since.UTC().Format(time.TimeOnly))
 	if v.Deadline > 0 {
-		text += fmt.Sprintf(", deadline in %v, suspicion %.2f", v.Deadline, v.Suspicion)
+		fmt.Fprintf(&text, ", deadline in %v, suspicion %.2f", v.Deadline, v.Suspicion)
 	}
 	if code, told := v.Health.Code(); told {
-		text += fmt.Sprintf(", status_code %d", code)
+		fmt.Fprintf(&text, ", status_code %d", code)
 	}
 	for _, c := range []struct {
 		name string
@@ -537,17 +539,17 @@ func describeView(v View) string {
 		{"conflicts", v.Conflicts},
 	} {
 		if c.n > 0 {
-			text += fmt.Sprintf(", %s %d", c.name, c.n)
+			fmt.Fprintf(&text, ", %s %d", c.name, c.n)
 		}
 	}
 	if v.HasExitCode {
-		text += fmt.Sprintf(", exit code %d", v.ExitCode)
+		fmt.Fprintf(&text, ", exit code %d", v.ExitCode)
 	}
 	if v.DeadFor > 0 {
-		text += fmt.Sprintf(", dead for %v", v.DeadFor)
+		fmt.Fprintf(&text, ", dead for %v", v.DeadFor)
 	}
 	if v.Flapping {
-		text += ", flapping"
+		text.WriteString(", flapping")
 	}
-	return text
+	return text.String()
 }

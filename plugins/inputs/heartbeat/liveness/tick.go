@@ -116,7 +116,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	if !t.secondTick(p) || t.putOff(p) {
 		return
 	}
-	dropped := t.dropped(p)
+	dropped := p.dropped()
 	p.closeWindow()
 	if !dropped {
 		t.become(p, Dead, ReasonOverdue, now)
@@ -130,7 +130,7 @@ const rounds = 3
 
 // dropped reports whether p, which is not back, is watched no more: the next
 // life of its sender has beaten for the host for so long and never named it.
-func (t *Tracker) dropped(p *peer) bool {
+func (p *peer) dropped() bool {
 	s, yes := p.successor()
 	return yes && s.heardV-s.sinceV >= rounds*p.host.own.span()
 }
@@ -140,7 +140,7 @@ func (t *Tracker) dropped(p *peer) bool {
 func (t *Tracker) putOff(p *peer) bool {
 	s, yes := p.successor()
 	own := p.host.own
-	if !yes || p.postponed || t.dropped(p) || own.state != Alive {
+	if !yes || p.postponed || p.dropped() || own.state != Alive {
 		return false
 	}
 	until := min(s.sinceV+(rounds+1)*own.span(), 2*p.windowV-p.heardV)

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"os"
 	"reflect"
+	"strconv"
 	"testing"
 	"time"
 
@@ -27,7 +28,7 @@ func TestPeersPerHost(t *testing.T) {
 		return l.observe(Beat{ID: peerID(host, service), Interval: time.Minute}).Fate
 	}
 	for i := range 3 {
-		require.Equal(t, Accepted, fate("web-1", fmt.Sprint(i)))
+		require.Equal(t, Accepted, fate("web-1", strconv.Itoa(i)))
 	}
 	require.Equal(t, FullHost, fate("web-1", "3"))
 	require.Equal(t, Accepted, fate("web-1", "2"), "those that are known go on")

@@ -66,22 +66,6 @@ type View struct {
 	Counters
 }
 
-// Counters count over the whole life of a peer.
-type Counters struct {
-	Beats uint64
-	Mishaps
-}
-
-// Mishaps count what most peers have none of.
-type Mishaps struct {
-	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
-}
-
-// totals returns all of them.
-func (m *Mishaps) totals() [8]*uint64 {
-	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
-}
-
 // View returns what is known of the peer with number i, 0 <= i < Len. Numbers
 // change when a peer is forgotten: the last one takes its number.
 func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }
@@ -262,17 +246,18 @@ func (d digest) octet(b byte) digest { return (d ^ digest(b)) * 1099511628211 }
 
 // text adds s and an end that is in no text.
 func (d digest) text(s string) digest {
+	sum := d
 	for i := range len(s) {
-		d = d.octet(s[i])
+		sum = sum.octet(s[i])
 	}
-	return d.octet(0xff)
+	return sum.octet(0xff)
 }
 
 // number adds the bytes of n, the lowest first.
 func (d digest) number(n uint64) digest {
-	for range 8 {
-		d = d.octet(byte(n))
-		n >>= 8
+	sum := d
+	for shift := 0; shift < 64; shift += 8 {
+		sum = sum.octet(byte(n >> shift))
 	}
-	return d
+	return sum
 }

@@ -196,7 +196,10 @@ func TestRestartNeitherChangesNorRepeatsEventIDs(t *testing.T) {
 			restarted.restart(func(t *Tracker) Record { return t.Record(0, restarted.now) })
 		}
 		crashed.pause = func() {
-			crashed.restart(func(t *Tracker) Record { return t.RunningRecord(0, crashed.now).After(0, 0) })
+			crashed.restart(func(t *Tracker) Record {
+				running := t.RunningRecord(0, crashed.now)
+				return running.After(0, 0)
+			})
 		}
 		for _, s := range []*station{steady, restarted, crashed} {
 			s.live()

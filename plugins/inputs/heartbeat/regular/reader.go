@@ -25,7 +25,7 @@ func Reread(ctx context.Context, read func(context.Context)) {
 }
 
 // ErrSlow is the error about a file that did not answer in time.
-var ErrSlow = errors.New("takes too long: does its mount hang?")
+var ErrSlow = errors.New("takes too long: its mount may hang")
 
 // A Reader reads one file again and again. A read that hangs is left behind,
 // because nothing in a process can end it; until it has come back no other one

@@ -25,11 +25,11 @@ func Open(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	return open(name)
+	return openChecked(name)
 }
 
-// open is for what was a regular file a moment ago, and may be another one.
-func open(name string) (*os.File, error) {
+// openChecked opens what was a regular file a moment ago, and may be another one.
+func openChecked(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
 		return nil, err

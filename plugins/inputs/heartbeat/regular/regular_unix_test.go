@@ -22,6 +22,6 @@ func TestFIFOHoldsUpNobody(t *testing.T) {
 func TestFIFOThatTakesThePlaceOfAFileHoldsUpNobody(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(name, 0o600))
-	_, err := open(name)
+	_, err := openChecked(name)
 	require.ErrorContains(t, err, "is not a regular file")
 }

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io/fs"
 	"net"
+	"net/netip"
 	"os"
 	"slices"
 	"strconv"
@@ -106,4 +107,23 @@ func giveSocket(path, mode string) error {
 		return err
 	}
 	return os.Chmod(path, bits)
+}
+
+// ipOf returns the address of a host, or none for a Unix socket.
+func ipOf(addr net.Addr) netip.Addr {
+	switch addr := addr.(type) {
+	case *net.TCPAddr:
+		return addr.AddrPort().Addr().Unmap().WithZone("")
+	case *net.UDPAddr:
+		return addr.AddrPort().Addr().Unmap().WithZone("")
+	}
+	return netip.Addr{}
+}
+
+// nameOf returns what to call the other side in messages.
+func nameOf(addr net.Addr) string {
+	if _, ok := addr.(*net.UnixAddr); ok {
+		return "a unix socket"
+	}
+	return addr.String()
 }

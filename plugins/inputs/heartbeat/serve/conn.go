@@ -24,6 +24,9 @@ var (
 	errUnread         = errors.New("answers are not read")
 )
 
+// A ConnID names a connection for the life of a Server. 0 is none.
+type ConnID uint64
+
 // A conn reads the payloads of one connection and answers them.
 type conn struct {
 	shared *shared

@@ -7,6 +7,17 @@ import (
 	"syscall"
 )
 
+// An End is how a connection ended.
+type End uint8
+
+// The ends of a connection.
+const (
+	EndedByUs End = iota
+	Closed        // by the other side: FIN
+	Reset         // by the other side, or by somebody between
+	GivenUp       // by the kernel, as nothing was acknowledged
+)
+
 // endOf returns how a connection ended that was not ended by us. A reset may come
 // from somebody between; closes says that this one does not.
 func endOf(err error, closes bool) End {

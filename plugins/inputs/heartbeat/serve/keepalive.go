@@ -18,6 +18,16 @@ type KeepAlive struct {
 	GiveUp time.Duration
 }
 
+// A Path is what the kernel knows of the other side of a connection.
+type Path uint8
+
+// What a kernel can know.
+const (
+	PathUnknown  Path = iota
+	PathAnswers       // its kernel answers, its process is silent
+	PathIsSilent      // nothing answers
+)
+
 // fit returns k made fit for a peer that declares interval and is allowed so
 // much silence: a beat that is missing has to be followed by a probe and its
 // answer before the silence has become death. TCP knows no less than a second.

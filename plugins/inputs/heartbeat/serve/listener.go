@@ -196,6 +196,18 @@ func (l *listener) all() []*conn {
 	return slices.Collect(maps.Values(l.conns))
 }
 
+// A Status is what one listener is and has done.
+type Status struct {
+	Address     string // as a URL, with the port that was bound
+	Local       bool   // only this host reaches it
+	Datagrams   bool
+	Secure      bool // over TLS
+	Connections int  // open ones
+	Beats       int64
+	Bytes       int64
+	Refused     map[wire.Reason]int64 // by reason; all of Options.Reasons are there
+}
+
 func (l *listener) status() Status {
 	addr, open := ipOf(l.addr()), len(l.all())
 	l.mu.Lock()
@@ -235,10 +247,10 @@ func (l *listener) receiveAll() {
 	var from Origin
 	buffer := make([]byte, maxDatagram+1) // one byte more shows that it was longer
 	for {
-		n, addr, credentials, err := receive(l.datagrams, buffer)
+		n, err := receive(l.datagrams, buffer, &from)
 		if err == nil {
 			l.bytes.Add(int64(n))
-			from.Addr, from.Remote, from.Credentials = addr, ipOf(addr), credentials
+			from.Remote = ipOf(from.Addr)
 			l.takeDatagram(buffer[:n], &from)
 			continue
 		}

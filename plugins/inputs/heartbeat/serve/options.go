@@ -37,9 +37,13 @@ type Options struct {
 
 // Logger is what Server says beside what it refuses.
 type Logger interface {
+	// Debugf says what only a search for a fault needs.
 	Debugf(format string, args ...any)
+	// Infof says what has changed as it should.
 	Infof(format string, args ...any)
+	// Warnf says what the operator should mend.
 	Warnf(format string, args ...any)
+	// Errorf says what is our fault.
 	Errorf(format string, args ...any)
 }
 
@@ -82,30 +86,6 @@ type Reply struct {
 	Interval, Silence time.Duration // of a recorded beat: as declared, and what is allowed until it is dead
 }
 
-// A ConnID names a connection for the life of a Server. 0 is none.
-type ConnID uint64
-
-// An End is how a connection ended.
-type End uint8
-
-// The ends of a connection.
-const (
-	EndedByUs End = iota
-	Closed        // by the other side: FIN
-	Reset         // by the other side, or by somebody between
-	GivenUp       // by the kernel, as nothing was acknowledged
-)
-
-// A Path is what the kernel knows of the other side of a connection.
-type Path uint8
-
-// What a kernel can know.
-const (
-	PathUnknown  Path = iota
-	PathAnswers       // its kernel answers, its process is silent
-	PathIsSilent      // nothing answers
-)
-
 // Why this package refuses.
 const (
 	ReasonAccept         wire.Reason = "accept"          // the socket gives no connection
@@ -125,35 +105,4 @@ func Reasons() []wire.Reason {
 		ReasonAccept, ReasonMaxConnections, ReasonMaxPerIP, ReasonUnproven, ReasonSource,
 		ReasonReadTimeout, ReasonUnread, ReasonHandshake, ReasonPanic,
 	}
-}
-
-// ipOf returns the address of a host, or none for a Unix socket.
-func ipOf(addr net.Addr) netip.Addr {
-	switch addr := addr.(type) {
-	case *net.TCPAddr:
-		return addr.AddrPort().Addr().Unmap().WithZone("")
-	case *net.UDPAddr:
-		return addr.AddrPort().Addr().Unmap().WithZone("")
-	}
-	return netip.Addr{}
-}
-
-// nameOf returns what to call the other side in messages.
-func nameOf(addr net.Addr) string {
-	if _, ok := addr.(*net.UnixAddr); ok {
-		return "a unix socket"
-	}
-	return addr.String()
-}
-
-// A Status is what one listener is and has done.
-type Status struct {
-	Address     string // as a URL, with the port that was bound
-	Local       bool   // only this host reaches it
-	Datagrams   bool
-	Secure      bool // over TLS
-	Connections int  // open ones
-	Beats       int64
-	Bytes       int64
-	Refused     map[wire.Reason]int64 // by reason; all of Options.Reasons are there
 }

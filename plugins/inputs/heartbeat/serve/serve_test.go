@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"errors"
 	"fmt"
 	"io"
 	"net"
@@ -55,9 +54,9 @@ func serving(t *testing.T, addresses ...string) (*Server, *story) {
 	return s, told
 }
 
-func dial(t *testing.T, s *Server, number int) net.Conn {
+func dial(t *testing.T, s *Server) net.Conn {
 	t.Helper()
-	network, address, _ := strings.Cut(s.Status()[number].Address, "://")
+	network, address, _ := strings.Cut(s.Status()[0].Address, "://")
 	c, err := net.Dial(network, address)
 	require.NoError(t, err)
 	t.Cleanup(func() { c.Close() })
@@ -86,7 +85,7 @@ func send(t *testing.T, c net.Conn, payload string) {
 // and the end is told.
 func TestPayloadsGoInAndAnswersComeBack(t *testing.T) {
 	s, told := serving(t, "tcp://127.0.0.1:0")
-	c := dial(t, s, 0)
+	c := dial(t, s)
 	answers := wire.NewReader(c, 1<<10)
 	for i, payload := range []string{"first", "second"} {
 		send(t, c, payload)
@@ -108,7 +107,7 @@ func TestPayloadsGoInAndAnswersComeBack(t *testing.T) {
 // Eight refusals in a row cost the connection, unless the sender is not to blame.
 func TestRefusalsCostTheConnection(t *testing.T) {
 	s, told := serving(t, "tcp://127.0.0.1:0")
-	c := dial(t, s, 0)
+	c := dial(t, s)
 	for range 2 * maxRefused {
 		send(t, c, "full")
 		require.Equal(t, "full: full", next(t, told.refused))
@@ -122,7 +121,7 @@ func TestRefusalsCostTheConnection(t *testing.T) {
 		send(t, c, fmt.Sprint("bad ", i))
 	}
 	_, err := io.Copy(io.Discard, c)
-	require.False(t, errors.Is(err, net.ErrClosed))
+	require.NotErrorIs(t, err, net.ErrClosed)
 	require.Equal(t, EndedByUs, next(t, told.ended))
 	require.EqualValues(t, 2*maxRefused-1, s.Status()[0].Refused["bad"])
 }
@@ -130,7 +129,7 @@ func TestRefusalsCostTheConnection(t *testing.T) {
 // A datagram is a payload, and is never answered.
 func TestDatagramsAreTaken(t *testing.T) {
 	s, told := serving(t, "udp://127.0.0.1:0")
-	c := dial(t, s, 0)
+	c := dial(t, s)
 	for i, payload := range []string{"first", "check", "third", "bad"} {
 		_, err := c.Write([]byte(payload))
 		require.NoError(t, err)
@@ -157,7 +156,7 @@ func TestPanicOfTakeCostsOneConnection(t *testing.T) {
 	})
 	require.NoError(t, err)
 	s.Start()
-	c := dial(t, s, 0)
+	c := dial(t, s)
 	send(t, c, "payload")
 	_, err = c.Read(make([]byte, 1))
 	require.Error(t, err, "it is closed")

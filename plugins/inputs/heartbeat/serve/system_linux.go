@@ -34,30 +34,31 @@ func passCredentials(socket net.PacketConn) error {
 	})
 }
 
-// receive reads one datagram.
-func receive(socket net.PacketConn, buffer []byte) (int, net.Addr, Credentials, error) {
+// receive reads one datagram, and notes the address and the process that it is from.
+func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
+	from.Credentials = Credentials{}
 	conn, ok := socket.(*net.UnixConn)
 	if !ok {
-		n, addr, err := socket.ReadFrom(buffer)
-		return n, addr, Credentials{}, err
+		n, from.Addr, err = socket.ReadFrom(buffer)
+		return n, err
 	}
 	var extra [256]byte
 	n, extras, _, addr, err := conn.ReadMsgUnix(buffer, extra[:])
 	if err != nil {
-		return 0, nil, Credentials{}, err
+		return 0, err
 	}
-	var of Credentials
+	from.Addr = addr
 	messages, err := unix.ParseSocketControlMessage(extra[:extras])
 	if err != nil {
-		return n, addr, of, nil //nolint:nilerr // then the process is not known
+		return n, nil //nolint:nilerr // then the process is not known
 	}
 	for i := range messages {
 		if cred, err := unix.ParseUnixCredentials(&messages[i]); err == nil {
-			of = Credentials{uint32(cred.Pid), cred.Uid, true}
+			from.Credentials = Credentials{uint32(cred.Pid), cred.Uid, true}
 		}
 		closePassed(&messages[i])
 	}
-	return n, addr, of, nil
+	return n, nil
 }
 
 // closePassed closes what a sender has passed to us unasked: each of its files

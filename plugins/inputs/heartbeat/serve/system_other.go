@@ -10,10 +10,10 @@ func credentialsOf(net.Conn) Credentials { return Credentials{} }
 
 func passCredentials(net.PacketConn) error { return nil }
 
-// receive reads one datagram.
-func receive(socket net.PacketConn, buffer []byte) (int, net.Addr, Credentials, error) {
-	n, addr, err := socket.ReadFrom(buffer)
-	return n, addr, Credentials{}, err
+// receive reads one datagram, and notes the address that it is from.
+func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
+	n, from.Addr, err = socket.ReadFrom(buffer)
+	return n, err
 }
 
 // apply sets k on a connection.

@@ -52,7 +52,8 @@ func OpenCertificates(files []string, load func() (*tls.Config, error), log Logg
 	c := &Certificates{files: files, load: load, log: log}
 	ctx, cancel := context.WithTimeout(context.Background(), loadPatience)
 	defer cancel()
-	return c, c.read(ctx)
+	err := c.read(ctx)
+	return c, err
 }
 
 // read takes what the files give now, if they have changed. A file that hangs is
@@ -222,7 +223,10 @@ func plaintext(first string) *wire.Refusal {
 	case first[0] == 0:
 		return &wire.Refusal{Reason: ReasonHandshake, Text: "a sender without TLS on a TLS port: write tls:// instead of tcp:// in its URL"}
 	case first == "PROXY", first == "\r\n\r\n\x00":
-		return &wire.Refusal{Reason: wire.ReasonProxy, Text: "the PROXY protocol before TLS: switch it off for this port in the proxy or load balancer"}
+		return &wire.Refusal{
+			Reason: wire.ReasonProxy,
+			Text:   "the PROXY protocol before TLS: switch it off for this port in the proxy or load balancer",
+		}
 	case strings.TrimLeft(first, " \t\r\n") == "", strings.TrimLeft(first, " \t\r\n")[0] == '{':
 		return &wire.Refusal{Reason: ReasonHandshake, Text: "bare JSON without TLS on a TLS port"}
 	case beginsRequest(first):

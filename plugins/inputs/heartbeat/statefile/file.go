@@ -388,7 +388,7 @@ func readFile(path string) (*contents, error) {
 	if info.Size() > maxFile {
 		return nil, &damagedError{fmt.Errorf("it has %d bytes, allowed are %d", info.Size(), int64(maxFile))}
 	}
-	c, err := read(file)
+	c, err := readContents(file)
 	var failed *fs.PathError // the disk, not what is on it
 	if err != nil && !errors.As(err, &failed) {
 		err = &damagedError{err}

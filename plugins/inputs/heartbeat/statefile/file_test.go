@@ -35,13 +35,16 @@ func fullRecord() liveness.Record {
 		Health: liveness.HealthOther, Events: liveness.Trail{Seq: 1<<53 - 1, Counts: [10]uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
 		Evidence: liveness.ReasonSilence, Expected: true, Watched: true, Long: true, Lone: true, Crowded: true,
 		Interval: 10 * time.Second, Margin: 4 * time.Second, Heard: savedAt.Add(-time.Minute), Used: time.Minute + 1,
-		Dead: 35 * time.Second, Extended: true, Fresh: true, Bonus: 3 * time.Second, Held: 7 * time.Second, HeldPartly: 5 * time.Second, Spared: 9 * time.Second,
+		Dead: 35 * time.Second, Extended: true, Fresh: true, Bonus: 3 * time.Second,
+		Held: 7 * time.Second, HeldPartly: 5 * time.Second, Spared: 9 * time.Second,
 		Window: 20 * time.Minute, WindowBy: "a0", Shared: true, Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
 		Others: []liveness.Other{{
-			Process: liveness.Process{Boot: "6d1c0f5e", PID: 4710, Start: 80 * time.Second}, Life: "a0", Interval: 5 * time.Second, Margin: time.Second,
-			Used: 7 * time.Second, Dead: 17 * time.Second, Watched: true, Evidence: liveness.ReasonHung, Insists: true, Lives: true, Ended: liveness.ReasonExited,
+			Process:  liveness.Process{Boot: "6d1c0f5e", PID: 4710, Start: 80 * time.Second},
+			Life:     "a0",
+			Interval: 5 * time.Second, Margin: time.Second, Used: 7 * time.Second, Dead: 17 * time.Second, Watched: true,
+			Evidence: liveness.ReasonHung, Insists: true, Lives: true, Ended: liveness.ReasonExited,
 		}},
 		Replaced: []liveness.Replaced{{PID: 4709, Used: time.Minute, Dead: 210 * time.Second}},
 		Speakers: []liveness.Speaker{{Life: "k3", SinceNS: 1_700_000_000_000_000_005}},
@@ -333,49 +336,51 @@ func TestExtremesOfABeatAreSaved(t *testing.T) {
 // Links, directories and the like are neither followed, nor replaced, nor
 // set aside: the path of the option is a mistake then.
 func TestPathThatIsNoFileIsLeftAlone(t *testing.T) {
-	for name, kind := range irregulars {
-		t.Run(name, func(t *testing.T) {
-			dir := t.TempDir()
-			path := filepath.Join(dir, "heartbeat.state")
-			for _, place := range []string{path, path + ".lock"} {
-				kind.make(t, place)
-				before := names(t, dir)
-				_, _, err := Open(path, savedAt)
-				require.EqualError(t, err, fmt.Sprintf("using state file %q failed: %q %s", path, place, kind.want))
-				require.Equal(t, before, names(t, dir))
-				for _, flag := range []int{os.O_RDONLY, os.O_RDWR | os.O_CREATE} { // it came there since
-					_, err = openUnchecked(place, flag)
-					require.Error(t, err)
-				}
-				require.NoError(t, os.Remove(place))
-			}
-			kind.make(t, path)
-			before := names(t, dir)
-			_, err := Read(path, savedAt)
-			require.EqualError(t, err, fmt.Sprintf("reading state from %q failed: %q %s", path, path, kind.want))
-			require.Equal(t, before, names(t, dir))
-		})
+	for name, kind := range map[string]irregular{
+		"directory": {"is a directory", func(t *testing.T, path string) {
+			require.NoError(t, os.Mkdir(path, 0o750))
+		}},
+		"symbolic link": {"is a symbolic link", func(t *testing.T, path string) {
+			target := filepath.Join(t.TempDir(), "target")
+			require.NoError(t, os.WriteFile(target, []byte(header), mode))
+			require.NoError(t, os.Symlink(target, path))
+		}},
+		"link to nothing": {"is a symbolic link", func(t *testing.T, path string) {
+			require.NoError(t, os.Symlink("nothing", path))
+		}},
+	} {
+		t.Run(name, func(t *testing.T) { requireLeftAlone(t, kind) })
 	}
 }
 
-// irregulars are what is not a file, by name.
-var irregulars = map[string]irregular{
-	"directory": {"is a directory", func(t *testing.T, path string) {
-		require.NoError(t, os.Mkdir(path, 0o750))
-	}},
-	"symbolic link": {"is a symbolic link", func(t *testing.T, path string) {
-		target := filepath.Join(t.TempDir(), "target")
-		require.NoError(t, os.WriteFile(target, []byte(header), mode))
-		require.NoError(t, os.Symlink(target, path))
-	}},
-	"link to nothing": {"is a symbolic link", func(t *testing.T, path string) {
-		require.NoError(t, os.Symlink("nothing", path))
-	}},
-}
-
+// An irregular is what is not a file, and how it is refused.
 type irregular struct {
 	want string
 	make func(t *testing.T, path string)
+}
+
+// requireLeftAlone puts kind in the place of a state file, and of its lock.
+func requireLeftAlone(t *testing.T, kind irregular) {
+	t.Helper()
+	dir := t.TempDir()
+	path := filepath.Join(dir, "heartbeat.state")
+	for _, place := range []string{path, path + ".lock"} {
+		kind.make(t, place)
+		before := names(t, dir)
+		_, _, err := Open(path, savedAt)
+		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: %q %s", path, place, kind.want))
+		require.Equal(t, before, names(t, dir))
+		for _, flag := range []int{os.O_RDONLY, os.O_RDWR | os.O_CREATE} { // it came there since
+			_, err = openUnchecked(place, flag)
+			require.Error(t, err)
+		}
+		require.NoError(t, os.Remove(place))
+	}
+	kind.make(t, path)
+	before := names(t, dir)
+	_, err := Read(path, savedAt)
+	require.EqualError(t, err, fmt.Sprintf("reading state from %q failed: %q %s", path, path, kind.want))
+	require.Equal(t, before, names(t, dir))
 }
 
 func TestStateFileThatCannotBeUsedSaysWhy(t *testing.T) {
@@ -523,7 +528,7 @@ func FuzzStateFile(f *testing.F) {
 
 func checkAgain(t *testing.T, text []byte) {
 	t.Helper()
-	first, err := read(bytes.NewReader(text))
+	first, err := readContents(bytes.NewReader(text))
 	if err != nil {
 		require.Less(t, len(err.Error()), 1000)
 		require.False(t, strings.ContainsFunc(err.Error(), unicode.IsControl), "%q", err)
@@ -537,12 +542,12 @@ func checkAgain(t *testing.T, text []byte) {
 	for i := range state.Peers {
 		require.NoError(t, checkRecord(&state.Peers[i]), "what is restored can be saved again")
 	}
-	first, err = read(bytes.NewReader(text))
+	first, err = readContents(bytes.NewReader(text))
 	require.NoError(t, err)
 	records := first.records()
 	written, leftOut := (&File{life: 1}).encode(&liveness.Changes{At: savedAt, Records: records})
 	require.NoError(t, leftOut)
-	second, err := read(bytes.NewReader(slices.Concat([]byte(header), written)))
+	second, err := readContents(bytes.NewReader(slices.Concat([]byte(header), written)))
 	require.NoError(t, err)
 	require.Zero(t, second.spoiled, "%v", second.first)
 	requireRecords(t, records, second.records())
@@ -560,11 +565,12 @@ func sealedState(lines ...string) string {
 
 // journalOf returns a file of these objects, written down as sealedState is.
 func journalOf(objects ...string) string {
-	text := `{"format":"heartbeat state","version":2,"crc32c":"7655e8c9"}` + "\n"
+	var text strings.Builder
+	text.WriteString(`{"format":"heartbeat state","version":2,"crc32c":"7655e8c9"}` + "\n")
 	for _, object := range objects {
-		text += fmt.Sprintf("%08x %s\n", sum(object), object)
+		fmt.Fprintf(&text, "%08x %s\n", sum(object), object)
 	}
-	return text
+	return text.String()
 }
 
 func sum(text string) uint32 { return crc32.Checksum([]byte(text), crc32.MakeTable(crc32.Castagnoli)) }

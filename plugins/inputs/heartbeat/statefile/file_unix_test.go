@@ -21,10 +21,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-func init() {
-	irregulars["pipe"] = irregular{"is no regular file", func(t *testing.T, path string) {
+// A pipe blocks whoever opens it.
+func TestPipeIsLeftAlone(t *testing.T) {
+	requireLeftAlone(t, irregular{"is no regular file", func(t *testing.T, path string) {
 		require.NoError(t, syscall.Mkfifo(path, mode))
-	}}
+	}})
 }
 
 // inOwnProcess is the environment variable that names the test to be run in

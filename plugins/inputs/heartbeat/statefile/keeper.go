@@ -59,15 +59,18 @@ type Peers interface {
 	// Restore goes on from records that were saved at an instant, and returns for how
 	// long was listened.
 	Restore(records []liveness.Record, saved, now time.Time) time.Duration
-	// Unsaved takes a part of what has changed, DropUnsaved all.
+	// Unsaved takes a part of what has changed.
 	Unsaved() liveness.Changes
+	// DropUnsaved takes all that has changed, as it is going to be saved anew.
 	DropUnsaved()
-	// Count returns how many peers there are. Records returns the records of some below
-	// number next, and where to go on; at the end only what Unsaved left out.
+	// Count returns how many peers there are.
 	Count() int
+	// Records returns the records of some peers below number next, and where to go on;
+	// at the end only what Unsaved left out.
 	Records(next int, atEnd bool) (liveness.Changes, int)
-	// Listened returns for how long was listened, Pace how often to note that.
+	// Listened returns for how long was listened.
 	Listened(now time.Time) time.Duration
+	// Pace returns how often to note that.
 	Pace() time.Duration
 	// Anew reports whether all is to be saved again.
 	Anew() bool
@@ -77,8 +80,11 @@ type Peers interface {
 
 // Logger is what a Keeper says.
 type Logger interface {
+	// Infof says what was restored.
 	Infof(format string, args ...any)
+	// Warnf says what keeps the state from being saved.
 	Warnf(format string, args ...any)
+	// Errorf says what was lost.
 	Errorf(format string, args ...any)
 }
 
@@ -266,7 +272,8 @@ func (k *Keeper) lookFor(now time.Time) {
 	}
 	k.file.Reset()
 	if more, ok := k.moved.Allow(now); ok {
-		k.log.Warnf("State file %q was removed, or another one took its place while it was in use. It is made anew with all that is known%s", k.path, more)
+		k.log.Warnf("State file %q was removed, or another one took its place while it was in use. "+
+			"It is made anew with all that is known%s", k.path, more)
 	}
 }
 

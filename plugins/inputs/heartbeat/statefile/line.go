@@ -90,8 +90,7 @@ func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	if err := checkRecord(r); err != nil {
 		return err
 	}
-	peer := saved(*r)
-	l.Peer = &peer
+	l.Peer = saved(r)
 	return w.add(l)
 }
 

@@ -35,7 +35,7 @@ type life struct {
 
 // contents are what is in a file.
 type contents struct {
-	entries map[liveness.ID]entry
+	entries map[liveness.ID]*entry
 	order   []liveness.ID // of their first lines; some may be gone
 	lives   []life
 	last    time.Time // of the last mark
@@ -48,11 +48,11 @@ type contents struct {
 }
 
 func newContents() *contents {
-	return &contents{entries: make(map[liveness.ID]entry), lives: make([]life, 1)}
+	return &contents{entries: make(map[liveness.ID]*entry), lives: make([]life, 1)}
 }
 
-// read reads a whole file. It fails if that is none of ours.
-func read(r io.Reader) (*contents, error) {
+// readContents reads a whole file. It fails if that is none of ours.
+func readContents(r io.Reader) (*contents, error) {
 	lines := newLineReader(r)
 	first, err := lines.next()
 	switch {
@@ -144,7 +144,7 @@ func (c *contents) take(l *line, size int64) error {
 	c.listen(l)
 	switch {
 	case l.Peer != nil:
-		c.put(entry{record, len(c.lives) - 1, l.Listened, size})
+		c.put(&entry{record, len(c.lives) - 1, l.Listened, size})
 	case l.Gone != nil:
 		delete(c.entries, *l.Gone)
 	}
@@ -162,7 +162,7 @@ func (c *contents) listen(l *line) {
 }
 
 // put notes what is known of a peer now. The later line holds.
-func (c *contents) put(e entry) {
+func (c *contents) put(e *entry) {
 	if _, known := c.entries[e.record.ID]; !known {
 		c.order = append(c.order, e.record.ID)
 	}

@@ -76,7 +76,7 @@ func TestFormatDoesNotChangeByAccident(t *testing.T) {
 	golden, err := os.ReadFile(goldens[1])
 	require.NoError(t, err)
 	require.Equal(t, string(golden), string(written))
-	require.Equal(t, journalOf(), header)
+	require.Equal(t, journalOf(), header) //nolint:testifylint // byte for byte, not what it means as JSON
 }
 
 // A journal may end at any byte: a crash costs what was just being written, and
@@ -84,7 +84,8 @@ func TestFormatDoesNotChangeByAccident(t *testing.T) {
 func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(2, "first")...)
-	ends := []int64{f.size}
+	ends := make([]int64, 0, 4)
+	ends = append(ends, f.size)
 	for i := range 3 {
 		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Listened: time.Duration(i + 1), Records: numbered(i+3, "then")[i+2:]}))
 		ends = append(ends, f.size)
@@ -101,7 +102,7 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 				known++
 			}
 		}
-		c, err := read(bytes.NewReader(whole[:length]))
+		c, err := readContents(bytes.NewReader(whole[:length]))
 		require.NoError(t, err)
 		require.Zero(t, c.spoiled, "cut off at %d", length)
 		require.Len(t, c.entries, known, "cut off at %d", length)
@@ -132,7 +133,7 @@ func TestDamageCostsOneLine(t *testing.T) {
 		for bit := range 8 {
 			damaged := slices.Clone(whole)
 			damaged[i] ^= 1 << bit
-			c, err := read(bytes.NewReader(damaged))
+			c, err := readContents(bytes.NewReader(damaged))
 			require.NoError(t, err, "bit %d of byte %d", bit, i)
 			first := bytes.Count(whole[:i], []byte("\n"))
 			last := first
@@ -180,7 +181,10 @@ func TestForeignFileIsSetAside(t *testing.T) {
 		{"it is no state file of heartbeat", sealedState(`null`)},
 		{"it is no state file of heartbeat", sealedState(`{"format":"heartbeat state"}`)},
 		{"it is no state file of heartbeat", `{"format":"heartbeat state","version":3}` + "\n"},
-		{"another version of heartbeat: its format is 3, not 2", fmt.Sprintf(`{"format":"heartbeat state","version":3,"crc32c":"%08x","more":[]}`+"\n", sum("heartbeat state 3"))},
+		{
+			"another version of heartbeat: its format is 3, not 2",
+			fmt.Sprintf(`{"format":"heartbeat state","version":3,"crc32c":"%08x","more":[]}`+"\n", sum("heartbeat state 3")),
+		},
 
 		{`line 1: json: unknown field "more"`, sealedState(strings.Replace(goodHeader, "}", `,"more":1}`, 1))},
 		{"saved is in the year 1;", sealedState(`{"format":"heartbeat state","version":1}`)},
@@ -212,14 +216,14 @@ func TestVersion1CutOffAnywhereIsSetAside(t *testing.T) {
 	whole, err := os.ReadFile(goldens[0])
 	require.NoError(t, err)
 	for length := range whole {
-		_, err := read(bytes.NewReader(whole[:length]))
+		_, err := readContents(bytes.NewReader(whole[:length]))
 		require.Error(t, err, "cut off at %d", length)
 	}
 	for i := range whole {
 		for bit := range 8 {
 			damaged := slices.Clone(whole)
 			damaged[i] ^= 1 << bit
-			_, err := read(bytes.NewReader(damaged))
+			_, err := readContents(bytes.NewReader(damaged))
 			require.Error(t, err, "bit %d of byte %d", bit, i)
 		}
 	}
@@ -260,7 +264,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 			sealedState(goodHeader, c.peer, goodPeer),
 			journalOf(`{"life":1,"listened_ns":5,"peer":`+c.peer+`}`, `{"life":1,"listened_ns":5,"peer":`+goodPeer+`}`, goodMark),
 		} {
-			contents, err := read(strings.NewReader(text))
+			contents, err := readContents(strings.NewReader(text))
 			require.NoError(t, err, c.want)
 			state := contents.state(savedAt)
 			require.ErrorContains(t, state.Trouble, "1 lines could not be read and are left out, the first is line 2: ")
@@ -281,7 +285,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 		strings.Repeat(" ", maxLine),
 		``,
 	} {
-		contents, err := read(strings.NewReader(journalOf(`{"life":1,"listened_ns":5,"peer":`+goodPeer+`}`, object, goodMark)))
+		contents, err := readContents(strings.NewReader(journalOf(`{"life":1,"listened_ns":5,"peer":`+goodPeer+`}`, object, goodMark)))
 		require.NoError(t, err)
 		require.Equal(t, 1, contents.spoiled, object)
 		require.Len(t, contents.records(), 1)
@@ -377,10 +381,14 @@ func TestSilenceGoesOnAfterLives(t *testing.T) {
 	}{
 		{"at once", false, [][]written{{heard(5*second, 2*second)}}, 2 * second, false},
 		{"late, and a mark", false, [][]written{{heard(5*second, 2*second), mark(9 * second)}}, 6 * second, false},
-		{"late, a mark and two lives", false, [][]written{{heard(5*second, 2*second), mark(9 * second)}, {mark(3 * second)}, {mark(second)}}, 10 * second, false},
+		{"late, a mark and two lives", false, [][]written{
+			{heard(5*second, 2*second), mark(9 * second)}, {mark(3 * second)}, {mark(second)},
+		}, 10 * second, false},
 		{"well, and just heard", true, [][]written{{heard(5*second, 0), mark(7 * second)}}, 2 * second, true},
 		{"well, and a mark much later", true, [][]written{{heard(5*second, 0), mark(600 * second)}}, 10 * second, true},
-		{"well, and silent in the lives since", true, [][]written{{heard(5*second, 0), mark(600 * second)}, {mark(20 * second)}, {stop(4 * second)}}, 34 * second, true},
+		{"well, and silent in the lives since", true, [][]written{
+			{heard(5*second, 0), mark(600 * second)}, {mark(20 * second)}, {stop(4 * second)},
+		}, 34 * second, true},
 		{"stopped", false, [][]written{{heard(5*second, 2*second), stop(5 * second)}}, 2 * second, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {

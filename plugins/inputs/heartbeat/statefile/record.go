@@ -91,19 +91,21 @@ type savedPeer struct {
 
 // saved returns r as it is written. Its instants are in UTC: a zone of 1900
 // would not survive RFC 3339.
-func saved(r liveness.Record) savedPeer {
-	r.Since, r.Heard = r.Since.UTC(), r.Heard.UTC()
-	r.Flaps = slices.Clone(r.Flaps) // which is the tracker's
-	for i, at := range r.Flaps {
-		r.Flaps[i] = at.UTC()
+func saved(r *liveness.Record) *savedPeer {
+	p := savedPeer(*r)
+	p.Since, p.Heard = r.Since.UTC(), r.Heard.UTC()
+	p.Flaps = slices.Clone(r.Flaps) // which is the tracker's
+	for i, at := range p.Flaps {
+		p.Flaps[i] = at.UTC()
 	}
-	return savedPeer(r)
+	return &p
 }
 
 // record returns what was saved, or why it cannot have been.
 func (p *savedPeer) record() (liveness.Record, error) {
 	r := liveness.Record(*p)
-	return r, checkRecord(&r)
+	err := checkRecord(&r)
+	return r, err
 }
 
 // checkRecord refuses what no tracker could have saved, but could stumble
@@ -155,7 +157,10 @@ func checkOthers(r *liveness.Record) error {
 		}
 	}
 	for _, before := range r.Replaced {
-		if err := cmp.Or(checkSpan("Used of a process replaced", before.Used, 0, maxSpan), checkSpan("Dead of a process replaced", before.Dead, 0, maxSpan)); err != nil {
+		err := cmp.Or(
+			checkSpan("Used of a process replaced", before.Used, 0, maxSpan),
+			checkSpan("Dead of a process replaced", before.Dead, 0, maxSpan))
+		if err != nil {
 			return err
 		}
 	}

@@ -59,7 +59,7 @@ func (c *contents) takeVersion1(line []byte, number int) {
 	var peer savedPeer
 	err := decodeStrictly(line, &peer)
 	if err == nil {
-		var e entry
+		e := new(entry)
 		if e.record, err = peer.record(); err == nil {
 			c.put(e)
 			return

@@ -28,7 +28,9 @@ const (
 
 // Logger is what is said about files that change.
 type Logger interface {
+	// Infof says that a file was read again.
 	Infof(format string, args ...any)
+	// Warnf says what is wrong with a file.
 	Warnf(format string, args ...any)
 }
 

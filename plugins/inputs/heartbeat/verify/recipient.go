@@ -66,7 +66,8 @@ func (r *Recipient) Note(to, host, from string) {
 	}
 	r.unnamed.Add(1)
 	r.warned.Do(func() {
-		r.log.Warnf("A signed beat of %q from %s does not name its collector, so a recording of it would be accepted by other collectors with the same keys. "+
+		r.log.Warnf("A signed beat of %q from %s does not name its collector, "+
+			"so a recording of it would be accepted by other collectors with the same keys. "+
 			"Upgrade the sender; field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
 	})
 }

@@ -179,7 +179,8 @@ func (r *Reader) word(words []string) (string, error) {
 
 // proxy names who speaks for others without our asking.
 func (r *Reader) proxy() error {
-	return broken(ReasonProxy, "stream begins with %s: the PROXY protocol; switch it off for this port in the proxy or load balancer", quote(r.unread))
+	return broken(ReasonProxy, "stream begins with %s: the PROXY protocol; "+
+		"switch it off for this port in the proxy or load balancer", quote(r.unread))
 }
 
 func (r *Reader) nextFrame() ([]byte, error) {
