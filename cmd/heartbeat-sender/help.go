@@ -72,8 +72,7 @@ func commandHelp(c *command) string {
 	}
 	b.WriteString("\nFlags:\n" + helpOf(known, false))
 	b.WriteString("\nMost can be given in the environment or in the file instead: see heartbeat-sender help\n")
-	own := map[string]string{"exec": helpExecExit, "check": helpCheckExit}
-	b.WriteString(cmp.Or(own[c.name], helpExit))
+	b.WriteString(cmp.Or(map[string]string{"exec": helpExecExit, "check": helpCheckExit}[c.name], helpExit))
 	return b.String()
 }
 
