@@ -204,7 +204,7 @@ func TestDatagramsGoToEachAddress(t *testing.T) {
 		for _, b := range c.beats {
 			seqs[b.Run]++
 			require.Equal(t, seqs[b.Run], b.Seq, "%s", b.Run)
-			require.Equal(t, wire.Life(c.beats[0].Run), wire.Life(b.Run))
+			require.Equal(t, lifeOf(c.beats[0].Run), lifeOf(b.Run))
 		}
 		require.Len(t, seqs, 3, "two addresses and a connection")
 	})

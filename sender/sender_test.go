@@ -420,8 +420,8 @@ func TestSeveralServersDoNotWaitForEachOther(t *testing.T) {
 		require.InDelta(t, 9, len(good.beats), 1)
 		require.Len(t, good.dials, 2)
 		require.NotEqual(t, good.beats[0].Run, hung.beats[0].Run, "each counts for itself")
-		require.Equal(t, wire.Life(good.beats[0].Run), wire.Life(hung.beats[0].Run), "in one life")
-		require.NotEqual(t, wire.Life(good.beats[0].Run), wire.Life(last(good.beats).Run), "which ended before Once")
+		require.Equal(t, lifeOf(good.beats[0].Run), lifeOf(hung.beats[0].Run), "in one life")
+		require.NotEqual(t, lifeOf(good.beats[0].Run), lifeOf(last(good.beats).Run), "which ended before Once")
 	})
 }
 

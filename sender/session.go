@@ -311,7 +311,8 @@ func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	s.accepted(answer)
 	s.deadAfter = min(deadAfter(answer), MaxBackIn)
 	if link == s.tried {
-		s.infof("connected to %s as %s%s, dead after %s of silence", s.server, wire.Printable(answer.ID), s.otherPeers(), s.deadAfter)
+		s.infof("connected to %s as %s%s, dead after %s of silence",
+			s.server, wire.Printable(answer.ID), s.otherPeers(), s.deadAfter.Round(100*time.Millisecond))
 	}
 	s.promote(link)
 	if first {

@@ -12,6 +12,7 @@ import (
 	"net"
 	"net/netip"
 	"slices"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -217,4 +218,10 @@ func (w *world) collectors() (all []*collector) {
 		}
 	}
 	return all
+}
+
+// lifeOf returns the part of a run that a sender draws once in its life.
+func lifeOf(run string) string {
+	life, _, _ := strings.Cut(run, ".")
+	return life
 }

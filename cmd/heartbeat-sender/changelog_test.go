@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -15,6 +16,11 @@ func TestChangesAreOneLineAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var lines []string
 		l := changeLog{say: func(text string, _ bool) { lines = append(lines, text) }}
+		said := func() []string {
+			l.mu.Lock() // say is called under it
+			defer l.mu.Unlock()
+			return slices.Clone(lines)
+		}
 		const minutes = 30
 		last := 0
 		for end := time.Now().Add(minutes * time.Minute); time.Now().Before(end); last++ {
@@ -22,20 +28,20 @@ func TestChangesAreOneLineAMinute(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		synctest.Wait()
-		require.LessOrEqual(t, len(lines), minutes+changesAtOnce)
-		require.Equal(t, []string{"running as process 0", "running as process 1", "running as process 2"}, lines[:3])
-		require.Regexp(t, `^running as process [0-9]+ \([0-9]+ earlier changes were not logged\)$`, lines[3])
+		require.LessOrEqual(t, len(said()), minutes+changesAtOnce)
+		require.Equal(t, []string{"running as process 0", "running as process 1", "running as process 2"}, said()[:3])
+		require.Regexp(t, `^running as process [0-9]+ \([0-9]+ earlier changes were not logged\)$`, said()[3])
 		time.Sleep(changePause)
 		synctest.Wait()
-		require.Contains(t, lines[len(lines)-1], fmt.Sprintf("running as process %d ", last-1))
+		require.Contains(t, said()[len(said())-1], fmt.Sprintf("running as process %d ", last-1))
 
 		time.Sleep(time.Hour)
 		for _, text := range []string{"dead", "running", "stopped", "dead again"} {
 			l.add(text, true)
 		}
-		require.Equal(t, "stopped", lines[len(lines)-1], "what is rare is logged at once")
+		require.Equal(t, "stopped", said()[len(said())-1], "what is rare is logged at once")
 		time.Sleep(changePause)
 		synctest.Wait()
-		require.Equal(t, "dead again", lines[len(lines)-1], "a minute later what is so now")
+		require.Equal(t, "dead again", said()[len(said())-1], "a minute later what is so now")
 	})
 }

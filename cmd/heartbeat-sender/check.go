@@ -25,6 +25,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
+	s.Infof = nil // the steps say all of it
 	failed := c.asService(ctx, targets, func() error { return c.checkTargetsAloud(ctx, s, targets) })
 	for _, server := range s.Servers {
 		c.say("server", "%s", server)
@@ -57,7 +58,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 	for i, state := range states {
 		p := &s.Peers[i]
 		see(p, state)
-		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state))
+		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
@@ -127,7 +128,7 @@ func (c *call) sayWho(answer *sender.Answer) {
 		return // it is told as the failure
 	}
 	c.say("identity", "%s", wire.Printable(answer.Peer))
-	c.say("deadline", "dead after %s of silence", answer.DeadAfter)
+	c.say("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
 	c.say("rule", "%s", wire.Printable(answer.Rule))
 }
 
@@ -151,31 +152,17 @@ func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 
 // hint adds what an error most likely means.
 func hint(err error) string {
-	var refused *sender.RefusedError
-	var unknown *net.DNSError
-	var late timeoutError
+	var (
+		refused  *sender.RefusedError
+		stranger x509.UnknownAuthorityError
+		name     x509.HostnameError
+		plain    tls.RecordHeaderError
+		told     *net.OpError
+		unknown  *net.DNSError
+		late     timeoutError
+	)
 	switch {
 	case errors.As(err, &refused):
-		return ""
-	case hintTLS(err) != "":
-		return hintTLS(err)
-	case errors.As(err, &unknown):
-		return " (is the name right, does this host reach its name server?)"
-	case errors.Is(err, syscall.ECONNREFUSED):
-		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
-	case errors.As(err, &late):
-		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
-	}
-	return ""
-}
-
-// hintTLS does so for an error of TLS.
-func hintTLS(err error) string {
-	var stranger x509.UnknownAuthorityError
-	var name x509.HostnameError
-	var plain tls.RecordHeaderError
-	var told *net.OpError
-	switch {
 	case errors.As(err, &stranger):
 		return " (is -tls-ca the file of who certifies the collector?)"
 	case errors.As(err, &name):
@@ -184,6 +171,12 @@ func hintTLS(err error) string {
 		return " (the collector speaks no TLS on that port: tcp:// instead of tls://?)"
 	case errors.As(err, &told) && told.Op == "remote error":
 		return " (the collector does not accept this: does it ask for a certificate, -tls-cert and -tls-key, that it trusts?)"
+	case errors.As(err, &unknown):
+		return " (is the name right, does this host reach its name server?)"
+	case errors.Is(err, syscall.ECONNREFUSED):
+		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
+	case errors.As(err, &late):
+		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
 	}
 	return ""
 }

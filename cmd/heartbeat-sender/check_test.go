@@ -3,6 +3,7 @@
 package main
 
 import (
+	"net"
 	"os"
 	"path/filepath"
 	"testing"
@@ -53,4 +54,23 @@ func TestClockIsBlamedForWhatItDid(t *testing.T) {
 			}
 		})
 	}
+}
+
+// What the sender would log is in the steps.
+func TestCheckOfDatagramsPrintsItsStepsAlone(t *testing.T) {
+	socket, err := net.ListenPacket("udp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer socket.Close()
+	said := foreignCall(t, nil, "check", "-server", "udp://"+socket.LocalAddr().String())
+	require.Contains(t, said, "\nsent       a datagram, which is not answered: ")
+	require.NotContains(t, said, "heartbeat-sender:")
+}
+
+// Milliseconds of an interval are more than anybody wants to read.
+func TestCheckRoundsTheDeadline(t *testing.T) {
+	url := talk(t, nil, func(b *wire.Beat) []byte {
+		answer := wire.Answer{Seq: b.Seq, ID: "web-1/host", DeadAfterMS: 3501, Rule: "adaptive"}
+		return wire.AppendFrame(nil, wire.AppendAnswer(nil, &answer))
+	})
+	require.Contains(t, foreignCall(t, nil, "check", "-server", url), "\ndeadline   dead after 3.5s of silence\n")
 }

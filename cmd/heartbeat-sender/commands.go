@@ -61,7 +61,7 @@ func findCommand(args []string) (*command, []string, error) {
 	if strings.HasPrefix(name, "-") {
 		return nil, nil, fmt.Errorf("the command comes before %.64q: %s", name, commandNames())
 	}
-	return nil, nil, fmt.Errorf("unknown command %.64q: possible are %s", name, commandNames())
+	return nil, nil, unknownCommand(name)
 }
 
 // commandNamed returns nil if there is none.
@@ -82,6 +82,13 @@ func commandNames() string {
 		names = append(names, c.name)
 	}
 	return strings.Join(names, ", ")
+}
+
+func unknownCommand(name string) error {
+	if near := cli.Nearest(name, strings.Split(commandNames(), ", ")); near != "" {
+		return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
+	}
+	return fmt.Errorf("unknown command %.64q: possible are %s", name, commandNames())
 }
 
 func runCommand(ctx context.Context, c *call) error {
@@ -216,7 +223,7 @@ func helpCommand(_ context.Context, c *call) error {
 	}
 	cmd := commandNamed(c.args[0])
 	if cmd == nil {
-		return cli.Exit(cli.ExitUsage, fmt.Errorf("help: unknown command %.64q: possible are %s", c.args[0], commandNames()))
+		return cli.Exit(cli.ExitUsage, fmt.Errorf("help: %w", unknownCommand(c.args[0])))
 	}
 	fmt.Fprint(c.stdout, commandHelp(cmd))
 	return nil

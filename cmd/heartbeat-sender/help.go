@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -61,7 +62,7 @@ func commandHelp(c *command) string {
 	known := optionsOf(c)
 	takes := c.takes
 	if len(known) > 0 {
-		takes = "[FLAGS]"
+		takes = "[FLAGS] " + takes
 	}
 	var b strings.Builder
 	fmt.Fprintf(&b, "heartbeat-sender %s: %s\n\n", c.name, c.usage)
@@ -70,18 +71,9 @@ func commandHelp(c *command) string {
 		return b.String()
 	}
 	b.WriteString("\nFlags:\n" + helpOf(known, false))
-	b.WriteString("\nMost can stand in the environment or in the file instead: see heartbeat-sender help\n" + exitHelp(c))
+	b.WriteString("\nMost can be given in the environment or in the file instead: see heartbeat-sender help\n")
+	b.WriteString(cmp.Or(map[string]string{"exec": helpExecExit, "check": helpCheckExit}[c.name], helpExit))
 	return b.String()
-}
-
-func exitHelp(c *command) string {
-	switch c.name {
-	case "exec":
-		return helpExecExit
-	case "check":
-		return helpCheckExit
-	}
-	return helpExit
 }
 
 // helpOf explains options, in 100 columns.

@@ -8,6 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
+// A screen has 55 lines of 100 columns. The help fills it: another flag needs the room of
+// something else.
 func TestHelpFitsOnAScreen(t *testing.T) {
 	texts := map[string]string{"help": help()}
 	for _, c := range commands() {

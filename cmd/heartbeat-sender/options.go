@@ -50,7 +50,7 @@ func deliveryOptions() []*option {
 	return []*option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
-			usage: "collector, tcp:// tls:// udp:// or unix://; several get each beat",
+			usage: "collector: tcp:// tls:// udp:// unix:// or unixgram://; several get each beat",
 		},
 		{
 			name: "interval", value: timeValue, initial: "10s", commands: "run exec check",
@@ -97,10 +97,7 @@ func deliveryOptions() []*option {
 // peerOptions say for whom to speak, and what.
 func peerOptions() []*option {
 	return []*option{
-		{
-			name: "host", value: "NAME", commands: speaking, set: setHost,
-			usage: "name of the host, if not its own",
-		},
+		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "name of the host, if not its own"},
 		{
 			name: "service", value: "NAME", commands: speaking, watch: true,
 			usage: "its name; without a target: speak for it, not for the host",
@@ -108,26 +105,23 @@ func peerOptions() []*option {
 		},
 		{
 			name: "pid", value: numberValue, commands: pointing, watch: true, target: true, set: setPID,
-			usage: "target: watch this process",
+			usage: "target: the process with this number",
 		},
 		{
 			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true,
-			usage: "target: watch the process whose number is in it",
+			usage: "target: the process whose number is in it",
 			set:   setText(func(s *settings) *string { return &s.target.PIDFile }),
 		},
 		{
 			name: "systemd-unit", value: "NAME", commands: pointing, watch: true, target: true, set: setUnit,
-			usage: "target: watch the main process of a unit",
+			usage: "target: the main process of this unit",
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
 			usage: "back within it, a target was restarted; else it is dead",
 			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
-		{
-			name: "ip", value: "ADDRESS", commands: speaking, set: setIP,
-			usage: "address to tell, if not the local one of the connection",
-		},
+		{name: "ip", value: "ADDRESS", commands: speaking, set: setIP, usage: "address to tell, if not the local one of the connection"},
 		{
 			name: "status", value: "WORD", initial: sender.StatusAlive, commands: beating, watch: true, set: setStatus,
 			usage: "a word for alive, or dead to report a death",
@@ -150,10 +144,7 @@ func trustOptions() []*option {
 			name: "tls-cert", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
 			usage: "certificate to show to them",
 		},
-		{
-			name: "tls-key", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }),
-			usage: "its key",
-		},
+		{name: "tls-key", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its key"},
 		{
 			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
 			usage: "name in the certificate of collectors, if not that of the URL",

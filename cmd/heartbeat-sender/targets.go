@@ -27,7 +27,7 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *wa
 			return
 		}
 		said[i] = state
-		text := describe(state)
+		text := describe(state, targets[i].Grace)
 		peer := s.Peers[i]
 		see(&peer, state)
 		if err := s.Update(peer); err != nil {
@@ -116,8 +116,8 @@ func see(p *sender.Peer, s watch.State) {
 	}
 }
 
-// describe tells an operator about a state.
-func describe(s watch.State) string {
+// describe tells an operator about a state of a target with that grace.
+func describe(s watch.State, grace time.Duration) string {
 	if isUnknown(s) {
 		return "unknown, because it cannot be looked at"
 	}
@@ -127,7 +127,7 @@ func describe(s watch.State) string {
 	case watch.Running:
 		return fmt.Sprintf("running as process %d", s.Process.PID)
 	case watch.Away:
-		return fmt.Sprintf("process %d ended, perhaps another one comes", s.Process.PID)
+		return fmt.Sprintf("process %d ended; waiting %s for a restart", s.Process.PID, grace)
 	case watch.Stopped:
 		return "stopped on purpose" + ending(s.Exit)
 	}

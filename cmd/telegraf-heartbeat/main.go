@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"os"
 	"os/signal"
+	"strings"
 	"syscall"
 	"time"
 
@@ -28,8 +29,17 @@ func main() {
 }
 
 func run(ctx context.Context, args []string) error {
-	if len(args) > 0 && args[0] == "peers" {
-		return peers(args[1:], os.Stdout, time.Now())
+	name, rest := "", args
+	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
+		name, rest = args[0], args[1:]
+	}
+	switch near := cli.Nearest(name, []string{"peers", "version", "help"}); {
+	case name == "peers":
+		return peers(rest, os.Stdout, time.Now())
+	case name == "version", name == "help": // heartbeat-sender has them as commands
+		args = append([]string{"-" + name}, rest...)
+	case near != "":
+		return execd.Failure(cli.ExitUsage, fmt.Errorf("unknown command %.64q: did you mean %s?", name, near))
 	}
 	return execd.Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
 }

@@ -36,7 +36,8 @@ var contents = map[string][]string{
 var samples = map[string][]string{
 	"linux": {
 		"deploy/systemd/heartbeat-sender.service", "deploy/systemd/heartbeat-sender-watch.service",
-		"deploy/sysusers/heartbeat-sender.conf",
+		"deploy/systemd/heartbeat-once.service", "deploy/systemd/heartbeat-once.timer",
+		"deploy/systemd/heartbeat-leave.service", "deploy/sysusers/heartbeat-sender.conf",
 	},
 	"windows": {"deploy/windows/heartbeat-sender.xml"},
 	"darwin":  {"deploy/launchd/heartbeat-sender.plist"},

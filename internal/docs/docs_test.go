@@ -196,3 +196,22 @@ func (w *world) compareExample(b block) {
 	require.NotNil(w, name, "the text around it has no link to a file in deploy/examples")
 	require.Equal(w, read(w.T, name[1]), b.text, "%s is not what is shown", name[1])
 }
+
+// A series costs as many fields as the plugin's README lists, of which a peer that never
+// says how it is has one less. Documents that name a number name that one.
+func TestDocumentsCountTheFieldsOfAPeer(t *testing.T) {
+	_, list, found := strings.Cut(read(t, "plugins/inputs/heartbeat/README.md"), "\n- heartbeat_peer ")
+	require.True(t, found)
+	list, _, _ = strings.Cut(list, "\n\n")
+	_, list, found = strings.Cut(list, "- fields:\n")
+	require.True(t, found)
+	require.Contains(t, list, "    - status_code ")
+	count := len(regexp.MustCompile(`(?m)^    - [a-z_]+ \(`).FindAllString(list, -1))
+	for document, sentence := range map[string]string{
+		"README.md":       "A series of %d fields for each peer in your database, %d for",
+		"docs/faq.md":     "One series of %d fields for each peer, %d if",
+		"README.zh-CN.md": "每个对端在数据库里有一个含 %d 个字段的序列；发送过 `ok`、`warn` 之类状态的对端有 %d 个字段",
+	} {
+		require.Contains(t, read(t, document), fmt.Sprintf(sentence, count-1, count))
+	}
+}

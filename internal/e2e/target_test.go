@@ -64,7 +64,7 @@ func TestTargetThatComesBackWasRestarted(t *testing.T) {
 	const interval = time.Second
 	s := watching(p, 2, "-pid-file", file, "-restart-grace", "1m", "-interval", interval.String())
 	first.Kill()
-	s.Until("it to notice", func() bool { return s.Stderr.Says("perhaps another one comes") })
+	s.Until("it to notice", func() bool { return s.Stderr.Says("ended; waiting ") })
 	pause(2 * silence(interval)) // the grace is the sender's, whatever silence a collector allows
 	second := sleeper(t)
 	write(t, file, strconv.Itoa(second.PID()))

@@ -20,6 +20,14 @@ service_addresses = [`+cli.Quote(url)+`]`, t.plugin)
 	return &configFile{tables: []table{t}}, err
 }
 
+// A listenError is the error of a try, with the flag for the option that it sets.
+type listenError struct{ error }
+
+func (e listenError) Error() string {
+	return strings.ReplaceAll(e.error.Error(), "'service_addresses'", "'-listen'")
+}
+func (e listenError) Unwrap() error { return e.error }
+
 // encodeEvent writes a transition for the eye, e.g.
 //
 //	12:00:05 dead web-1/nginx conn_closed after 2m3s

@@ -57,7 +57,10 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 		return Failure(cli.ExitFailed, printTelegrafConf(stdout, opts))
 	default:
 		r := &runner{opts: opts, stdin: stdin, stdout: stdout, sink: &logSink{w: stderr}}
-		return r.run(ctx, create)
+		if err = r.run(ctx, create); err != nil && opts.listen != "" {
+			return listenError{err}
+		}
+		return err
 	}
 }
 

@@ -167,7 +167,7 @@ func TestCollectorWhosePortIsTakenKillsNobody(t *testing.T) {
 	require.Empty(t, strings.Join(squatter.Stderr.All(), "\n"))
 	tr.then("free", squatter.kill)
 	c.listens()
-	require.True(t, c.Stderr.Says("Restored 1 peers"))
+	require.True(t, c.Stderr.Says("Restored 1 peer from"))
 	c.hear(app)
 	tr.expectNoDeath()
 }

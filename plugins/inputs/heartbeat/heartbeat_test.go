@@ -49,7 +49,7 @@ func newPlugin(t testing.TB) *Heartbeat {
 	return h
 }
 
-// Every option of sample.conf, uncommented, is the default.
+// Every option of sample.conf, uncommented, is the default, and has its place in Options.
 func TestSampleConfigIsTheDefault(t *testing.T) {
 	option := regexp.MustCompile(`(?m)^  # `)
 	text := option.ReplaceAllString(sampleConfig, "  ")
@@ -78,11 +78,17 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.True(t, found)
 	keys := regexp.MustCompile(`toml:"([a-z_]+)"`).FindAllStringSubmatch(options, -1)
 	require.Greater(t, len(keys), 30)
-	for _, key := range keys {
-		if key[1] == "rule" || key[1] == "keys" {
+	for before, rest := "", sampleConfig; len(keys) > 0; keys = keys[1:] {
+		option := keys[0][1]
+		if option == "rule" || option == "keys" {
 			continue // tables
 		}
-		require.Contains(t, sampleConfig, "  # "+key[1]+" = ", "option is not in sample.conf")
+		line := "  # " + option + " = "
+		require.Contains(t, sampleConfig, line, "option is not in sample.conf")
+		var found bool
+		_, rest, found = strings.Cut(rest, line)
+		require.True(t, found, "'%s' comes before '%s' in sample.conf, and after it in Options", option, before)
+		before = option
 	}
 }
 

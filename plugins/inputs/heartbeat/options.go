@@ -21,43 +21,44 @@ import (
 
 // Options are what sample.conf documents.
 type Options struct {
-	ServiceAddresses  []string        `toml:"service_addresses"`
-	DeadAfter         config.Duration `toml:"dead_after"`
-	MissedBeats       int             `toml:"missed_beats"`
-	DisconnectGrace   config.Duration `toml:"disconnect_grace"`
-	IsolationRatio    float64         `toml:"isolation_ratio"`
-	IsolationHold     config.Duration `toml:"isolation_hold"`
-	ForgetDeadAfter   config.Duration `toml:"forget_dead_after"`
-	ForgetLeftAfter   config.Duration `toml:"forget_left_after"`
-	StateFile         string          `toml:"state_file"`
-	Expect            []string        `toml:"expect"`
-	ExpectFiles       []string        `toml:"expect_files"`
-	EmitBeats         string          `toml:"emit_beats"`
-	TagWith           []string        `toml:"tag_with"`
-	IPFrom            string          `toml:"ip_from"`
-	TagKeys           []string        `toml:"tag_keys"`
-	Welcome           string          `toml:"welcome"`
-	ReadTimeout       config.Duration `toml:"read_timeout"`
-	MaxFrameSize      config.Size     `toml:"max_frame_size"`
-	MaxConnections    int             `toml:"max_connections"`
-	MaxPerIP          int             `toml:"max_connections_per_ip"`
-	AllowedSources    []string        `toml:"allowed_sources"`
-	SocketMode        string          `toml:"socket_mode"`
-	ReadBufferSize    config.Size     `toml:"read_buffer_size"`
-	MaxPeers          int             `toml:"max_peers"`
-	MaxPeersPerHost   int             `toml:"max_peers_per_host"`
-	MaxBeatsPerSecond int             `toml:"max_beats_per_second"`
-	KeepAliveIdle     config.Duration `toml:"keep_alive_idle"`
-	KeepAliveInterval config.Duration `toml:"keep_alive_interval"`
-	HostFrom          string          `toml:"host_from"`
-	RequireSignature  bool            `toml:"require_signature"`
-	ReplayWindow      config.Duration `toml:"replay_window"`
-	Names             []string        `toml:"names"`
-	RequireRecipient  bool            `toml:"require_recipient"`
-	Rules             []Rule          `toml:"rule"`
+	ServiceAddresses []string `toml:"service_addresses"`
+	AllowedSources   []string `toml:"allowed_sources"`
 
-	Keys map[string]*config.Secret `toml:"keys"`
 	common_tls.ServerConfig
+
+	HostFrom          string                    `toml:"host_from"`
+	RequireSignature  bool                      `toml:"require_signature"`
+	ReplayWindow      config.Duration           `toml:"replay_window"`
+	Names             []string                  `toml:"names"`
+	RequireRecipient  bool                      `toml:"require_recipient"`
+	SocketMode        string                    `toml:"socket_mode"`
+	ReadBufferSize    config.Size               `toml:"read_buffer_size"`
+	DeadAfter         config.Duration           `toml:"dead_after"`
+	MissedBeats       int                       `toml:"missed_beats"`
+	DisconnectGrace   config.Duration           `toml:"disconnect_grace"`
+	IsolationRatio    float64                   `toml:"isolation_ratio"`
+	IsolationHold     config.Duration           `toml:"isolation_hold"`
+	StateFile         string                    `toml:"state_file"`
+	Expect            []string                  `toml:"expect"`
+	ExpectFiles       []string                  `toml:"expect_files"`
+	ForgetDeadAfter   config.Duration           `toml:"forget_dead_after"`
+	ForgetLeftAfter   config.Duration           `toml:"forget_left_after"`
+	EmitBeats         string                    `toml:"emit_beats"`
+	TagWith           []string                  `toml:"tag_with"`
+	IPFrom            string                    `toml:"ip_from"`
+	TagKeys           []string                  `toml:"tag_keys"`
+	Welcome           string                    `toml:"welcome"`
+	ReadTimeout       config.Duration           `toml:"read_timeout"`
+	MaxFrameSize      config.Size               `toml:"max_frame_size"`
+	MaxConnections    int                       `toml:"max_connections"`
+	MaxPerIP          int                       `toml:"max_connections_per_ip"`
+	MaxPeers          int                       `toml:"max_peers"`
+	MaxPeersPerHost   int                       `toml:"max_peers_per_host"`
+	MaxBeatsPerSecond int                       `toml:"max_beats_per_second"`
+	KeepAliveIdle     config.Duration           `toml:"keep_alive_idle"`
+	KeepAliveInterval config.Duration           `toml:"keep_alive_interval"`
+	Rules             []Rule                    `toml:"rule"`
+	Keys              map[string]*config.Secret `toml:"keys"`
 
 	former
 }
@@ -89,6 +90,8 @@ func (f *former) check() error {
 func defaults() Options {
 	return Options{
 		ServiceAddresses:  []string{"tcp://:7878"},
+		HostFrom:          "beat",
+		ReplayWindow:      config.Duration(5 * time.Minute),
 		DeadAfter:         config.Duration(210 * time.Second),
 		MissedBeats:       3,
 		DisconnectGrace:   config.Duration(5 * time.Second),
@@ -99,8 +102,6 @@ func defaults() Options {
 		EmitBeats:         "all",
 		TagWith:           []string{"pid"},
 		IPFrom:            "beat",
-		HostFrom:          "beat",
-		ReplayWindow:      config.Duration(5 * time.Minute),
 		ReadTimeout:       config.Duration(10 * time.Second),
 		MaxFrameSize:      wire.DefaultMaxFrame,
 		MaxConnections:    100000,

@@ -15,6 +15,7 @@ import (
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // What README.md says of metrics, states, reasons and silences is what the
@@ -93,10 +94,28 @@ func TestReadmeTellsEveryCode(t *testing.T) {
 func TestReadmeTellsTheSilencesOfTheDefaults(t *testing.T) {
 	tracker := liveness.New(newPlugin(t).liveness(nil), time.Now())
 	rows := regexp.MustCompile(`(?m)^\| ([0-9a-z ]+?) +\| ([0-9a-z. ]+?) +\| ([0-9][0-9a-z. ]*?) +\|$`).FindAllStringSubmatch(source(t, "README.md"), -1)
-	require.Len(t, rows, 7)
+	require.Len(t, rows, 10)
 	for _, row := range rows {
 		allowed := tracker.SilenceFor(&liveness.Beat{Interval: duration(t, row[1])})
 		require.Equal(t, allowed.Suspect, duration(t, row[2]), row[0])
 		require.Equal(t, allowed.Dead, duration(t, row[3]), row[0])
+	}
+}
+
+// The reasons of the protocol are in its document, all others in a table of the README,
+// which has no others.
+func TestReadmeTellsEveryReasonOfARefusal(t *testing.T) {
+	_, table, found := strings.Cut(source(t, "README.md"), "The reasons of `heartbeat_listener`")
+	require.True(t, found)
+	protocol := source(t, "wire/PROTOCOL.md")
+	for _, reason := range allReasons() {
+		told := strings.Contains(table, "\n| `"+string(reason)+"` ")
+		if slices.Contains(wire.Reasons(), reason) {
+			told = told || strings.Contains(protocol, "\n| `"+string(reason)+"` ")
+		}
+		require.True(t, told, "'%s' is not explained", reason)
+	}
+	for _, row := range regexp.MustCompile("(?m)^\\| `([a-z_]+)` ").FindAllStringSubmatch(table, -1) {
+		require.Contains(t, allReasons(), wire.Reason(row[1]))
 	}
 }

@@ -154,6 +154,7 @@ type refusals struct {
 func (r *refusals) note(reason wire.Reason, from, text string) {
 	r.total.Add(1)
 	if more, ok := r.limit.Allow(string(reason), from, time.Now()); ok {
+		text = strings.TrimPrefix(text, string(reason)+": ") // the member of the beat has the name of the reason
 		r.log.Warnf("Refused %s, %s: %s%s", from, reason, wire.Printable(text), more)
 	}
 }

@@ -179,9 +179,9 @@ func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
 
 // With verified hosts nobody speaks for another one.
 func TestCertificateNamesTheHost(t *testing.T) {
-	a := newAuthority(t)
+	a, log := newAuthority(t), new(testutil.CaptureLogger)
 	h := secureTransport(t, a, func(h *Heartbeat) {
-		h.TLSAllowedCACerts, h.HostFrom = []string{a.file}, "verified"
+		h.TLSAllowedCACerts, h.HostFrom, h.Log = []string{a.file}, "verified", log
 	})
 	c := mustDialSecure(t, h, a.trust(a.issue("web-1", "web-1.example.com", "*.dmz.example.com")))
 	for beat, want := range map[string]string{
@@ -201,6 +201,8 @@ func TestCertificateNamesTheHost(t *testing.T) {
 		}
 	}
 	require.EqualValues(t, 9, rejected(h, verify.ReasonHost))
+	require.Len(t, log.Warnings(), 1, "once a minute")
+	require.Regexp(t, `Refused 127.0.0.1:\d+, host: ("|missing)`, log.Warnings()[0], "the name is there once")
 }
 
 // New certificates hold for who comes now, and cost nobody his connection.

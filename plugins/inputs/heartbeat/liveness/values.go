@@ -138,7 +138,7 @@ func (b *Beat) life() string { return lifeOf(b.Run) }
 
 func lifeOf(run string) string {
 	dot := strings.LastIndexByte(run, '.')
-	if dot <= 0 || strings.Trim(run[dot+1:], "0123456789") != "" {
+	if dot <= 0 || dot == len(run)-1 || strings.Trim(run[dot+1:], "0123456789") != "" {
 		return run
 	}
 	return run[:dot]

@@ -43,3 +43,12 @@ func TestCodesNeverChange(t *testing.T) {
 	require.Equal(t, "0=unknown 1=alive 2=suspect 3=dead 4=left "+
 		"0=none 1=beat 2=silence 7=exited 9=leaving 10=finished 11=overdue 15=replaced 16=forgotten", strings.Join(text, " "))
 }
+
+func TestLifeOfARun(t *testing.T) {
+	for run, want := range map[string]string{
+		"9f2c41d07be85a36.1": "9f2c41d07be85a36", "9f2c41d07be85a36.12": "9f2c41d07be85a36", "9f2c41d07be85a36": "9f2c41d07be85a36",
+		"": "", "a.b.3": "a.b", "a.b": "a.b", "a.": "a.", ".7": ".7", "a.1b": "a.1b", "a.-1": "a.-1", "a.1.": "a.1.", "7": "7",
+	} {
+		require.Equal(t, want, lifeOf(run), run)
+	}
+}

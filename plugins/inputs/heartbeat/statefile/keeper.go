@@ -155,9 +155,13 @@ func (k *Keeper) tryOpen(now time.Time) error {
 	}
 	k.epoch = k.peers.Restore(state.Peers, state.Saved, now)
 	k.marked = k.epoch
-	if len(state.Peers) > 0 {
-		k.log.Infof("Restored %d peers from the state file %q, last written %s ago",
-			len(state.Peers), k.path, max(now.Sub(state.Last), 0).Round(time.Second))
+	if count := len(state.Peers); count > 0 {
+		peers := "peers"
+		if count == 1 {
+			peers = "peer"
+		}
+		k.log.Infof("Restored %d %s from the state file %q, last written %s ago",
+			count, peers, k.path, max(now.Sub(state.Last), 0).Round(time.Second))
 	}
 	return nil
 }

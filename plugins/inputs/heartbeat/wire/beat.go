@@ -105,14 +105,3 @@ func canonicalStatus(s string) (string, bool) {
 
 // HostAddr returns the address that Host is, or none if it is a name.
 func (b *Beat) HostAddr() netip.Addr { return hostAddr(b.Host) }
-
-// Life returns the part of a run that a sender draws once in its life. Behind
-// it and a dot stands the number of one of its servers; runs of older senders
-// have none.
-func Life(run string) string {
-	dot := strings.LastIndexByte(run, '.')
-	if dot <= 0 || dot == len(run)-1 || strings.Trim(run[dot+1:], "0123456789") != "" {
-		return run
-	}
-	return run[:dot]
-}

@@ -178,12 +178,3 @@ func TestAnswerHoldsNothingInvisible(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, `x509: \x1b[31m\n\u202e\x80 "é"`, got.Error)
 }
-
-func TestLifeOfARun(t *testing.T) {
-	for run, want := range map[string]string{
-		"9f2c41d07be85a36.1": "9f2c41d07be85a36", "9f2c41d07be85a36.12": "9f2c41d07be85a36", "9f2c41d07be85a36": "9f2c41d07be85a36",
-		"": "", "a.b.3": "a.b", "a.b": "a.b", "a.": "a.", ".7": ".7", "a.1b": "a.1b", "a.-1": "a.-1", "a.1.": "a.1.", "7": "7",
-	} {
-		require.Equal(t, want, Life(run), run)
-	}
-}
