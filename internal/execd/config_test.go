@@ -35,6 +35,7 @@ func TestMisspeltOptionIsRefusedWithAHint(t *testing.T) {
 		"\n[[inputs.heartbeat]]\n  dead_aftr = \"1s\"\n":                         "3: option 'dead_aftr' does not exist; did you mean 'dead_after'?",
 		"[[inputs.heartbeat]]\nservice_address = \"tcp://:1\"":                   "2: option 'service_address' does not exist; did you mean 'service_addresses'?",
 		"[[inputs.heartbeat]]\ntls_crt = \"x\"":                                  "2: option 'tls_crt' does not exist; did you mean 'tls_cert'?",
+		"[[inputs.heartbeat]]\ntls_fiel = \"x\"":                                 "2: option 'tls_fiel' does not exist",
 		"[[inputs.heartbeat]]\nlog_levl = \"x\"":                                 "2: option 'log_levl' does not exist; did you mean 'log_level'?",
 		"[[inputs.heartbeat]]\nDead_After = \"1s\"":                              "2: option 'Dead_After' does not exist; did you mean 'dead_after'?",
 		"[[inputs.heartbeat]]\n[[inputs.heartbeat.rule]]\nHost = \"a\"":          "3: option 'Host' does not exist; did you mean 'host'?",
@@ -219,7 +220,7 @@ func TestWithoutTheDefaultFileThereIsOneInstanceWithDefaults(t *testing.T) {
 }
 
 func TestOptionNamesIncludeEmbeddedStructsAndTables(t *testing.T) {
-	require.Equal(t, []string{"service_addresses", "dead_after", "missed_beats", "state_file", "welcome", "keys", "rule", "tls_cert"},
+	require.Equal(t, []string{"service_addresses", "dead_after", "missed_beats", "state_file", "welcome", "keys", "rule", "tls_cert", "tls_file"},
 		optionNames(&fake{}, nil))
 	require.Equal(t, []string{"host", "dead_after"}, optionNames(&fake{}, []string{"rule"}))
 	require.Empty(t, optionNames(&fake{}, []string{"welcome"}))

@@ -40,6 +40,7 @@ type fake struct {
 
 type fakeTLS struct {
 	TLSCert string `toml:"tls_cert"`
+	TLSFile string `toml:"tls_file" former:""`
 }
 
 type fakeRule struct {

@@ -62,6 +62,9 @@ func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	for i := 3; i < len(key) && slices.Contains(candidates, name); i++ {
 		name, candidates = key[i], optionNames(plugin, key[2:i])
 	}
+	candidates = slices.DeleteFunc(candidates, func(candidate string) bool {
+		return slices.ContainsFunc(fieldsOf(reflect.TypeOf(plugin)), func(f option) bool { return f.former && f.name == candidate })
+	})
 	if meant := cli.Nearest(name, candidates); meant != "" {
 		return fmt.Errorf("option '%.64s' does not exist; did you mean '%s'?", name, meant)
 	}
@@ -162,8 +165,9 @@ func typeAt(value any, path []string) reflect.Type {
 
 // An option is a field of a struct as the decoder sees it.
 type option struct {
-	name string
-	kind reflect.Type
+	name   string
+	kind   reflect.Type
+	former bool // it is a name of before, which nobody is to write; its field has a tag former
 }
 
 // fieldsOf returns the options of a struct, or of the struct that a pointer,
@@ -183,9 +187,10 @@ func fieldsOf(t reflect.Type) []option {
 		case field.Anonymous && name == "":
 			all = append(all, fieldsOf(field.Type)...)
 		case field.IsExported() && name == "":
-			all = append(all, option{field.Name, field.Type})
+			all = append(all, option{field.Name, field.Type, false})
 		case field.IsExported():
-			all = append(all, option{name, field.Type})
+			_, former := field.Tag.Lookup("former")
+			all = append(all, option{name, field.Type, former})
 		}
 	}
 	return all

@@ -64,12 +64,12 @@ type Options struct {
 }
 
 // former are options of before the first release. Each is an error that says what to
-// write now.
+// write now, and none is suggested.
 type former struct {
-	Detector     *string          `toml:"detector"`
-	MaxDeadAfter *config.Duration `toml:"max_dead_after"`
-	PIDAs        *string          `toml:"pid_as"`
-	FrameTimeout *config.Duration `toml:"frame_timeout"`
+	Detector     *string          `toml:"detector" former:""`
+	MaxDeadAfter *config.Duration `toml:"max_dead_after" former:""`
+	PIDAs        *string          `toml:"pid_as" former:""`
+	FrameTimeout *config.Duration `toml:"frame_timeout" former:""`
 }
 
 func (f *former) check() error {

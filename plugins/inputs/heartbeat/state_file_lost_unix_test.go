@@ -26,6 +26,7 @@ func TestFileThatIsTakenAwayIsMadeAnew(t *testing.T) {
 			require.NoError(t, os.WriteFile(path+".new", []byte("another"), 0o600))
 			require.NoError(t, os.Rename(path+".new", path))
 		},
+		"cut short": func(t *testing.T, path string) { require.NoError(t, os.Truncate(path, 0)) },
 		"linked": func(t *testing.T, path string) {
 			require.NoError(t, os.Rename(path, path+".old"))
 			require.NoError(t, os.Symlink(path+".old", path))

@@ -169,9 +169,17 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	return p
 }
 
-// splitOff makes a peer of its own of the process that holds the place of p.
+// splitOff makes a peer of its own of the process that holds the place of p, unless it
+// is one already: it has beaten before the record of p was had.
 func (t *Tracker) splitOff(p *peer, now time.Time) {
 	id := ID{Source: p.id.Source, PID: p.ident.PID}
+	if known := t.peers[id]; known != nil && known != p {
+		t.unlink(&p.process)
+		t.clearLoss(&p.process)
+		t.vacant.remove(p)
+		p.changed = true
+		return
+	}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
 	own.process, own.runs, own.proof, own.lone, own.labels, own.beats = p.process, p.runs, p.proof, p.lone, p.labels, 1

@@ -182,3 +182,38 @@ func TestLatePromiseHolds(t *testing.T) {
 		require.InDelta(t, l.overdue, c.now.Sub(said), float64(slack), l.name)
 	}
 }
+
+// A collector may have its state file later than the first beats. A process that beat
+// meanwhile is a peer; that a record says it holds the place of another one, which is
+// heard again, makes no second peer of it and is not its death.
+func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
+	const source = "10.0.0.1"
+	beat := func(pid uint32, conn ConnID) Beat {
+		return Beat{ID: ID{Source: source, PID: pid}, Process: Process{PID: pid}, Conn: conn}
+	}
+	before := newRig(t)
+	before.observe(beat(2, 1))
+	before.ended(1, Closed)
+	for range 2 {
+		before.observe(beat(5, 2))
+		before.pass(time.Second)
+	}
+	record := before.tracker.Record(0, before.now)
+	require.Equal(t, ID{Source: source, PID: 2}, record.ID, "its series goes on")
+	require.EqualValues(t, 5, record.Process.PID)
+
+	c := newRig(t)
+	c.observe(beat(5, 1))
+	c.pass(time.Second)
+	c.restore(&record, c.now)
+	for range 600 {
+		c.observe(beat(5, 1))
+		c.observe(beat(2, 2))
+		c.pass(time.Second)
+	}
+	require.Equal(t, 2, c.tracker.Len())
+	require.Empty(t, c.deaths())
+	for _, tr := range c.told {
+		require.NotEqual(t, Suspect, tr.State, "%+v", tr)
+	}
+}

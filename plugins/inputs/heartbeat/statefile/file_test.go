@@ -32,7 +32,7 @@ func fullRecord() liveness.Record {
 		Addr:   netip.MustParseAddr("10.0.0.5"),
 		Labels: []liveness.Label{{Key: "site", Value: "Zürich <west> & co"}},
 		State:  liveness.Dead, Reason: liveness.ReasonForgotten, Since: savedAt.Add(-time.Hour),
-		Health: liveness.HealthOther, Events: liveness.Trail{Seq: 1<<53 - 1, Counts: [10]uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
+		Health: liveness.HealthOther, Events: liveness.Trail{Life: "k3v9", Seq: 1<<53 - 1, Counts: [10]uint16{1, 2, 3, 4, 5, 6, 7, 8, 9, 10}},
 		Evidence: liveness.ReasonSilence, Expected: true, Watched: true, Long: true, Lone: true, Crowded: true,
 		Interval: 10 * time.Second, Margin: 4 * time.Second, Heard: savedAt.Add(-time.Minute), Used: time.Minute + 1,
 		Dead: 35 * time.Second, Extended: true, Fresh: true, Bonus: 3 * time.Second,

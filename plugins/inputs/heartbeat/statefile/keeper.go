@@ -272,7 +272,7 @@ func (k *Keeper) lookFor(now time.Time) {
 	}
 	k.file.Reset()
 	if more, ok := k.moved.Allow(now); ok {
-		k.log.Warnf("State file %q was removed, or another one took its place while it was in use. "+
+		k.log.Warnf("State file %q was removed, cut short, or replaced while it was in use. "+
 			"It is made anew with all that is known%s", k.path, more)
 	}
 }

@@ -73,6 +73,12 @@ func isAt(path string, file *os.File) bool {
 	return os.SameFile(own, found)
 }
 
+// isShorter reports whether file has fewer bytes than size, as far as that can be told.
+func isShorter(file *os.File, size int64) bool {
+	info, err := file.Stat()
+	return err == nil && info.Size() < size
+}
+
 // giveAway gives a file that root has created to who owns the directory, or, if
 // that is root, to who owned the file before: root may only have tried what a
 // service will do.
