@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"math/rand/v2"
 	"testing"
 	"time"
 
@@ -215,5 +216,64 @@ func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
 	require.Empty(t, c.deaths())
 	for _, tr := range c.told {
 		require.NotEqual(t, Suspect, tr.State, "%+v", tr)
+	}
+}
+
+// The same for whatever a few processes of one address did before and meanwhile: the
+// invariants hold at each step, and when all of them beat none is reported dead.
+func TestLateRecordsKeepTheInvariants(t *testing.T) {
+	t.Parallel()
+	const pids, source = 4, "10.0.0.1"
+	for seed := range uint64(400) {
+		rnd := rand.New(rand.NewPCG(seed, 11))
+		next := ConnID(pids)
+		beat := func(c *rig, pid uint32, conn ConnID) {
+			c.observe(Beat{ID: ID{Source: source, PID: pid}, Process: Process{PID: pid}, Conn: conn})
+		}
+		live := func(c *rig, steps int) {
+			for range steps {
+				pid := uint32(rnd.IntN(pids) + 1)
+				switch rnd.IntN(5) {
+				case 0:
+					next++
+					beat(c, pid, next)
+					c.ended(next, Closed)
+				case 1, 2:
+					beat(c, pid, ConnID(pid)) // its long one
+				case 3:
+					c.ended(ConnID(pid), Closed)
+				case 4:
+					c.pass(time.Duration(1+rnd.IntN(20)) * 100 * time.Millisecond)
+				}
+			}
+		}
+		before := newRig(t)
+		live(before, 30)
+		records := make([]Record, before.tracker.Len())
+		for i := range records {
+			records[i] = before.tracker.Record(i, before.now)
+		}
+		c := newRig(t)
+		c.checked, c.now = true, before.now
+		c.tracker = New(c.opts, c.now)
+		live(c, rnd.IntN(20))
+		for i := range records {
+			c.restore(&records[i], c.now)
+		}
+		live(c, 30)
+		for range 2 { // all are heard over long connections now
+			for pid := range uint32(pids) {
+				beat(c, pid+1, ConnID(pid+1))
+			}
+			c.pass(time.Second)
+		}
+		told := len(c.deaths())
+		for range 250 {
+			for pid := range uint32(pids) {
+				beat(c, pid+1, ConnID(pid+1))
+			}
+			c.pass(time.Second)
+		}
+		require.Len(t, c.deaths(), told, "seed %d", seed)
 	}
 }
