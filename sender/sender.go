@@ -293,6 +293,9 @@ func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	if err := s.Validate(); err != nil {
 		return &Exchange{Server: server, Err: err}
 	}
+	if !slices.Contains(s.Servers, server) {
+		return &Exchange{Server: server, Err: fmt.Errorf("server %q is not one of Servers", server)}
+	}
 	session := newSession(s, server, newLife(), 1)
 	session.check = true
 	return session.alone(ctx, s.Peers, session.exchange)

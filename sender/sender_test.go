@@ -655,3 +655,11 @@ func TestConstantsAreThoseOfTheProtocol(t *testing.T) {
 	require.Equal(t, int64(wire.MaxBackInMS), MaxBackIn.Milliseconds())
 	require.Equal(t, []string{wire.StatusAlive, wire.StatusLeaving, wire.StatusDead}, []string{StatusAlive, StatusLeaving, StatusDead})
 }
+
+// Check is for the servers of its Sender, and names any other one.
+func TestCheckNamesAServerThatIsNotOneOfServers(t *testing.T) {
+	s := Sender{Servers: []string{"tcp://127.0.0.1:7878"}, Peers: []Peer{Host("web-1")}}
+	for _, server := range []string{"nonsense", "tcp://127.0.0.1:7879", ""} {
+		require.EqualError(t, s.Check(t.Context(), server).Err, fmt.Sprintf("server %q is not one of Servers", server))
+	}
+}

@@ -112,11 +112,10 @@ func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 		return nil, err
 	}
 	h.refused = &refusals{log: h.Log}
-	id := h.id()
-	h.recipient = verify.NewRecipient(id, h.valid.names, h.RequireRecipient, h.Log)
+	h.recipient = verify.NewRecipient(h.id(), h.valid.names, h.RequireRecipient, h.Log)
 	h.judge = judge.New(h.judging(), now)
 	h.keeper = statefile.NewKeeper(h.StatePath(), h.judge, h.Log)
-	options := h.serving(id)
+	options := h.serving()
 	if h.TLSCert != "" {
 		if options.Certificates, err = h.openCertificates(h.Log); err != nil {
 			return nil, fmt.Errorf("reading the certificates failed: %w", err)
@@ -139,7 +138,7 @@ func (h *Heartbeat) id() string {
 }
 
 // serving returns what the sockets are to do.
-func (h *Heartbeat) serving(id string) *serve.Options {
+func (h *Heartbeat) serving() *serve.Options {
 	taker := &taker{
 		judge: h.judge, rules: h.verification(h.keys, h.recipient),
 		tagKeys: h.TagKeys, fromConnection: h.IPFrom == "connection",
@@ -155,7 +154,7 @@ func (h *Heartbeat) serving(id string) *serve.Options {
 		ReadTimeout:    time.Duration(h.ReadTimeout),
 		KeepAlive:      h.keepAlive(),
 		Welcome:        h.Welcome,
-		Collector:      id,
+		Collector:      h.recipient.ID(),
 		Take:           taker.take,
 		Ended:          taker.ended,
 		Refused:        h.refused.note,

@@ -24,7 +24,7 @@ type Speaker struct {
 	Remote   netip.Addr      // invalid on Unix sockets
 	PID      uint32          // of the process on the other side of a Unix socket; 0 if that is not known
 	User     uint32          // likewise; 0 for root, too
-	Verified bool            // addresses are taken from Remote alone
+	AtRemote bool            // addresses are taken from Remote alone
 	Signed   bool
 	Printer  *Printer
 }
@@ -89,7 +89,7 @@ func address(claimed netip.Addr, from *Speaker) netip.Addr {
 	switch {
 	case !remote.IsValid():
 		return claimed
-	case from.Verified, !claimed.IsValid(), isLocal(claimed) && !isLocal(remote):
+	case from.AtRemote, !claimed.IsValid(), isLocal(claimed) && !isLocal(remote):
 		return remote
 	}
 	return claimed

@@ -230,7 +230,8 @@ func (t *Tracker) remove(p *peer) {
 }
 
 // Retire gives up t, so that another tracker that goes on in its place believes none
-// of its handles. It returns the transitions that no call has returned yet.
+// of its handles. It returns the transitions of the latest call, which a panic may have
+// kept from its caller.
 func (t *Tracker) Retire() []Transition {
 	for _, p := range t.order {
 		p.index = -1

@@ -266,7 +266,7 @@ func (c *conn) say(answer *wire.Answer) error {
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
-// send writes to the other side. Who does not read is cut.
+// send writes to the other side. One that does not read is disconnected.
 func (c *conn) send(data []byte) error {
 	if err := c.stream.SetWriteDeadline(time.Now().Add(c.shared.ReadTimeout)); err != nil {
 		return err
@@ -353,7 +353,7 @@ func (c *conn) ended(err error) End {
 	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
 		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.lateness())
 	default:
-		if end = endOf(err, c.outspoken()); end != Closed {
+		if end = endOf(err, c.resetIsClose()); end != Closed {
 			c.shared.Log.Debugf("Connection from %s ended: %s", c.origin.From(), wire.Printable(err.Error()))
 		}
 	}
@@ -368,10 +368,10 @@ func (c *conn) lateness() string {
 	return "nothing was accepted in time ('read_timeout')"
 }
 
-// outspoken reports whether a reset is the end of the other process: it comes from
-// nobody between, or that has left something unread, the greeting, which it may not
-// even expect. On a Unix socket there is nobody between.
-func (c *conn) outspoken() bool {
+// resetIsClose reports whether a reset means that the other process has ended: on a Unix
+// socket nobody between can have made it, and one that was greeted may have left that
+// unread.
+func (c *conn) resetIsClose() bool {
 	_, local := c.socket.(*net.UnixConn)
 	return local || c.greeted
 }

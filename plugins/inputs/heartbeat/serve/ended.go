@@ -19,15 +19,15 @@ const (
 )
 
 // endOf returns how a connection ended that was not ended by us. A reset may come
-// from somebody between; closes says that this one does not.
-func endOf(err error, closes bool) End {
+// from somebody between, unless resetIsClose.
+func endOf(err error, resetIsClose bool) End {
 	var operation *net.OpError
 	switch {
 	case errors.Is(err, io.EOF):
 		return Closed
 	case errors.Is(err, syscall.EPIPE): // to write to: it was closed before (tcp(7), unix(7))
 		return Closed
-	case errors.Is(err, syscall.ECONNRESET) && closes:
+	case errors.Is(err, syscall.ECONNRESET) && resetIsClose:
 		return Closed
 	case errors.Is(err, syscall.ECONNRESET):
 		return Reset

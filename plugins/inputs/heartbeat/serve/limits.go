@@ -32,11 +32,11 @@ func newLimits(o *Options) *limits {
 
 // admits reports whether anything may come from an address. What has none comes
 // from this host, through the permissions of a Unix socket.
-func (d *limits) admits(remote netip.Addr) bool {
-	if len(d.allowed) == 0 || !remote.IsValid() {
+func (l *limits) admits(remote netip.Addr) bool {
+	if len(l.allowed) == 0 || !remote.IsValid() {
 		return true
 	}
-	for _, prefix := range d.allowed {
+	for _, prefix := range l.allowed {
 		if prefix.Contains(remote) {
 			return true
 		}
@@ -45,27 +45,27 @@ func (d *limits) admits(remote netip.Addr) bool {
 }
 
 // enter counts a connection, which is unproven, or says why there may be none.
-func (d *limits) enter(from *Origin) (reason wire.Reason, text string) {
+func (l *limits) enter(from *Origin) (reason wire.Reason, text string) {
 	remote := from.Remote
-	if !d.admits(remote) {
+	if !l.admits(remote) {
 		return ReasonSource, sourceText
 	}
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	most, party := max(d.most/unprovenShare, 1), partyOf(from)
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	most, party := max(l.most/unprovenShare, 1), partyOf(from)
 	switch {
-	case d.open >= d.most:
+	case l.open >= l.most:
 		return ReasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
-	case d.unproven[party] >= most:
+	case l.unproven[party] >= most:
 		return ReasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: "+
 			"at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
-	case d.perIP > 0 && remote.IsValid() && d.openFrom[remote] >= d.perIP:
+	case l.perIP > 0 && remote.IsValid() && l.openFrom[remote] >= l.perIP:
 		return ReasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
 	}
-	d.open++
-	d.unproven[party]++
-	if d.perIP > 0 {
-		d.openFrom[remote]++
+	l.open++
+	l.unproven[party]++
+	if l.perIP > 0 {
+		l.openFrom[remote]++
 	}
 	return "", ""
 }
@@ -88,26 +88,26 @@ func partyOf(from *Origin) party {
 }
 
 // prove notes that something of a connection was accepted, or that it is over.
-func (d *limits) prove(from *Origin) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
+func (l *limits) prove(from *Origin) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
 	party := partyOf(from)
-	if d.unproven[party]--; d.unproven[party] == 0 {
-		delete(d.unproven, party)
+	if l.unproven[party]--; l.unproven[party] == 0 {
+		delete(l.unproven, party)
 	}
 }
 
 const sourceText = "its address is not in 'allowed_sources'"
 
 // leave takes one connection back.
-func (d *limits) leave(remote netip.Addr) {
-	d.mu.Lock()
-	defer d.mu.Unlock()
-	d.open--
-	if d.perIP == 0 {
+func (l *limits) leave(remote netip.Addr) {
+	l.mu.Lock()
+	defer l.mu.Unlock()
+	l.open--
+	if l.perIP == 0 {
 		return
 	}
-	if d.openFrom[remote]--; d.openFrom[remote] == 0 {
-		delete(d.openFrom, remote)
+	if l.openFrom[remote]--; l.openFrom[remote] == 0 {
+		delete(l.openFrom, remote)
 	}
 }
