@@ -11,6 +11,7 @@ import (
 	"slices"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -465,16 +466,17 @@ func TestOnceIsDeliveredOrNot(t *testing.T) {
 // That time is over says nothing if there was a reason before.
 func TestOnceTellsWhyNotOnlyThatTimeIsOver(t *testing.T) {
 	for name, tt := range map[string]struct {
-		refusals int // before nothing comes back any more
+		refusals int32 // before nothing comes back any more
 		want     string
 	}{
 		"refused, then lost": {2, "connecting to tcp://hb:7878 failed: connection refused"},
 		"always lost":        {0, "connecting to tcp://hb:7878 failed: enough"},
 	} {
 		synctest.Test(t, func(t *testing.T) {
+			var dials atomic.Int32
 			s := &Sender{Servers: []string{"tcp://hb:7878"}, Peers: []Peer{Host("web-1")}}
 			s.Dial = func(ctx context.Context, _, _ string) (net.Conn, error) {
-				if tt.refusals--; tt.refusals >= 0 {
+				if dials.Add(1) <= tt.refusals { // a second dial may start beside the first
 					return nil, errRefused
 				}
 				<-ctx.Done()
