@@ -38,7 +38,7 @@ const (
 type Word struct {
 	ID      uint64 // ID.Hash of the peer
 	Process uint32 // fingerprint of the process that holds its place and of who beats for it
-	Events  uint32 // fingerprint of what numbers its events
+	Events  uint16 // fingerprint of what numbers its events
 
 	State     State
 	Reason    Reason
@@ -161,6 +161,12 @@ func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
 
 // Settle notes that each mate that is reachable has answered a question, or will not.
 func (t *Tracker) Settle(question uint32) { t.settled = max(t.settled, question) }
+
+// GoOnAsking lets t, which takes the place of before, ask questions under other numbers
+// than that one.
+func (t *Tracker) GoOnAsking(before *Tracker) {
+	t.question, t.settled, t.reachable = before.question, before.question, before.reachable
+}
 
 // Silent reports whether there is nothing to be told to mates.
 func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news) == 0 }
@@ -301,7 +307,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	case !w.Heard:
 		return false
 	}
-	if w.Deaths > p.Deaths {
+	if w.Deaths > p.Deaths && w.State == p.state { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
 	}
 	wanted = t.lacks(p, w, heard, ago, now)
@@ -326,7 +332,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
 		return ended+sameEnd > last
 	}
-	return w.Events != p.trail.fingerprint()
+	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
 
 // follow lets p, which was never heard here, be what a mate says that hears it.
@@ -567,8 +573,12 @@ func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
 	}
 }
 
-// mergeTotals takes the larger one of each total and of each count of events.
+// mergeTotals takes the larger one of each total and of each count of events, unless
+// one of both has yet to count what has made the state another one.
 func (t *Tracker) mergeTotals(p *peer, r *Record) {
+	if r.State != p.state {
+		return
+	}
 	p.beats = max(p.beats, r.Beats)
 	past := p.editPast()
 	past.deadFor = max(past.deadFor, r.DeadFor)

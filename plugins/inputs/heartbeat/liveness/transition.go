@@ -216,12 +216,12 @@ type Trail struct {
 }
 
 // fingerprint tells trails apart.
-func (t *Trail) fingerprint() uint32 {
+func (t *Trail) fingerprint() uint16 {
 	sum := newDigest
 	for _, count := range t.Counts {
 		sum = sum.number(uint64(count))
 	}
-	return sum.fold()
+	return uint16(sum.fold())
 }
 
 // merge takes the larger one of each count.
