@@ -357,10 +357,10 @@ type keptEvent struct {
 const eventsKept = 30 * time.Second
 
 func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
-	if _, told := h.others[change.EventID]; told {
-		return false
-	}
 	if h.speaks {
+		if _, told := h.others[change.EventID]; told {
+			return false
+		}
 		h.said = append(h.said, change.EventID)
 		return true
 	}

@@ -27,6 +27,7 @@ type oracle struct {
 
 	disturbed time.Duration // when something among the collectors was other than before last
 	ids       map[int64]*telling
+	born      map[*liveness.Transition]time.Duration // when they happened
 
 	// Figures.
 	tellings, deaths, twice, otherID, spared int
@@ -36,6 +37,7 @@ type oracle struct {
 type truth struct {
 	s       *sender
 	heard   []time.Duration // by each collector, when last in its life; 0 for never
+	closed  []time.Duration // when each was told that a connection was closed or reset by the other side
 	own     []int           // the life of the collector that has heard it
 	last    *telling        // what was told of its state last
 	lastEnd time.Duration   // when a collector was told an end of it last
@@ -46,13 +48,14 @@ type truth struct {
 // A telling is an event that a collector has told.
 type telling struct {
 	change *liveness.Transition
-	at     time.Duration
+	born   time.Duration // when it happened
+	at     time.Duration // when it was told last
 	by     *collector
 	times  int
 }
 
 func newOracle(w *world) *oracle {
-	return &oracle{w: w, peers: make(map[liveness.ID]*truth), ids: make(map[int64]*telling)}
+	return &oracle{w: w, peers: make(map[liveness.ID]*truth), ids: make(map[int64]*telling), born: make(map[*liveness.Transition]time.Duration)}
 }
 
 func (o *oracle) failf(format string, args ...any) {
@@ -83,7 +86,7 @@ func (o *oracle) calm(d time.Duration) bool {
 func (o *oracle) know(s *sender) {
 	n := len(o.w.collectors)
 	o.peers[s.id] = &truth{
-		s: s, heard: make([]time.Duration, n), own: make([]int, n), states: make([]liveness.State, n), deadIDs: make(map[int64]bool),
+		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), states: make([]liveness.State, n), deadIDs: make(map[int64]bool),
 	}
 }
 
@@ -107,6 +110,13 @@ func (o *oracle) heard(c *collector, s *sender, b *liveness.Beat, fate liveness.
 		o.w.tracef("%s hears %s #%d", c.name, b.Run, b.Seq)
 	}
 	t.heard[c.number], t.own[c.number] = o.w.now, c.life
+}
+
+// ended notes that a collector was told how a connection has ended.
+func (o *oracle) ended(c *collector, s *sender, end liveness.End) {
+	if end == liveness.Closed || end == liveness.Reset {
+		o.peers[s.id].closed[c.number] = o.w.now
+	}
 }
 
 // expectEnd checks that an end that one collector was told is soon known to all that it
@@ -146,6 +156,7 @@ func (c *collector) view(id liveness.ID) (liveness.View, bool) {
 // changed looks at what has changed for a collector.
 func (o *oracle) changed(c *collector, tr *liveness.Transition, told bool) {
 	o.w.tracef("%s: %s %s: %s -> %s %s, deaths %d, id %d, told %t", c.name, tr.ID, tr.Event, tr.Previous, tr.State, tr.Reason, tr.Deaths, tr.EventID%100000, told)
+	o.born[tr] = o.w.now
 	t := o.peers[tr.ID]
 	if t == nil || tr.Event != liveness.Changed {
 		return
@@ -173,7 +184,7 @@ func (o *oracle) judgeDeath(c *collector, t *truth, tr *liveness.Transition) {
 			continue
 		}
 		heard, own := t.heard[other.number], t.own[other.number] == other.life
-		if silent := w.now - heard; own && heard > 0 && silent < t.s.allowed()-slack/2 && (silent > slack || other == c) {
+		if silent := w.now - heard; own && heard > 0 && t.closed[other.number] < heard && silent < t.s.allowed()-slack/2 && (silent > slack || other == c) {
 			o.failf("%s is dead for %s (%s), but %s has heard it %v ago, of %v allowed", tr.ID, c.name, tr.Reason, other.name, silent, t.s.allowed())
 		}
 	}
@@ -201,7 +212,7 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 	before := o.ids[tr.EventID]
 	switch {
 	case before == nil:
-		before = &telling{change: tr}
+		before = &telling{change: tr, born: o.born[tr]}
 		o.ids[tr.EventID] = before
 		o.tellNew(c, t, tr)
 	case before.change.ID != tr.ID || before.change.Event != tr.Event || before.change.State != tr.State || before.change.PID != tr.PID && tr.Event == liveness.Changed:
@@ -215,7 +226,7 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 	}
 	before.at, before.by = o.w.now, c
 	before.times++
-	if tr.Event == liveness.Changed {
+	if tr.Event == liveness.Changed && (t.last == nil || before.born >= t.last.born) {
 		t.last = before
 	}
 }

@@ -178,6 +178,7 @@ func (p *path) hangUp(end liveness.End) {
 	p.carry(func() {
 		if p.to.life == life && p.to.up {
 			p.s.w.tracef("%s sees the connection of %s end: %d", p.to.name, p.s.id, end)
+			p.s.w.oracle.ended(p.to, p.s, end)
 			p.to.connEnded(conn, end, p.s)
 		}
 	})

@@ -138,6 +138,11 @@ const (
 func (s lineState) String() string { return [...]string{"open", "cut", "held"}[s] }
 
 func (l *line) send(message []byte) {
+	if l.w.traced {
+		if h, body, err := unseal([]byte("secret"), message); err == nil && h.kind != kindPresence && (h.to == 0 || l.to.circle != nil && h.to == l.to.circle.start) {
+			l.w.tracef("    %s > %s: %s", l.from.name, l.to.name, l.w.inWords(h.kind, body))
+		}
+	}
 	switch {
 	case l.state == lineCut, l.lossy && l.w.oneIn(20):
 	case l.state == lineHeld:
@@ -213,4 +218,49 @@ func (w *world) linked(a, b *collector) (since time.Duration, yes bool) {
 func (w *world) settled(a, b *collector, d time.Duration) bool {
 	since, yes := w.linked(a, b)
 	return yes && w.now-since >= d
+}
+
+// inWords returns what a message says.
+func (w *world) inWords(k kind, body []byte) string {
+	r := &reader{rest: body}
+	name := func(hash uint64) string {
+		for _, s := range w.senders {
+			if s.id.Hash() == hash {
+				return s.id.String()
+			}
+		}
+		return "?"
+	}
+	words := func() (text string) {
+		for _, word := range r.words() {
+			text += fmt.Sprintf(" %s %s %s heard %t age %v suspect %v dead %v window %v deaths %d process %x events %x connected %t;", name(word.ID), word.State, word.Reason,
+				word.Heard, word.Age, word.Suspect, word.Dead, word.Window, word.Deaths, word.Process, word.Events, word.Connected)
+		}
+		return text
+	}
+	names := func() (text string) {
+		for _, hash := range r.hashes() {
+			text += " " + name(hash)
+		}
+		return text
+	}
+	switch k {
+	case kindQuestion:
+		return fmt.Sprint("question ", r.uint32(), names())
+	case kindAnswer:
+		return fmt.Sprint("answer ", r.uint32(), words())
+	case kindWords:
+		return "words" + words()
+	case kindWant:
+		return "want" + names()
+	case kindTold:
+		text := "told"
+		for _, id := range r.hashes() {
+			text += fmt.Sprint(" ", id%100000)
+		}
+		return text
+	case kindBye:
+		return "bye"
+	}
+	return string(body)
 }

@@ -16,8 +16,9 @@ const (
 )
 
 // A herald decides which events of peers are told here: all, if there are no mates, else
-// those that are told while this collector speaks, and that no mate has told. Those that
-// are not told are kept for a while: the mate that was to tell them may be lost.
+// those that are told while this collector speaks, and that no mate has told. Those of the
+// time in which it does not are kept for a while, be they told or not: the mate that told
+// them may be lost before they have left it.
 type herald struct {
 	mates  bool
 	speaks bool
@@ -36,10 +37,10 @@ func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
-	if _, told := h.others[change.EventID]; told {
-		return false
-	}
 	if h.speaks {
+		if _, told := h.others[change.EventID]; told {
+			return false
+		}
 		h.told = append(h.told, change.EventID)
 		return true
 	}

@@ -79,6 +79,7 @@ type elsewhere struct {
 	by      string // the mate whose word holds; of a foreign peer "" if there is none
 
 	heard           time.Duration // the latest beat that a mate has heard; 0 for none
+	heardV          time.Duration // likewise, on the verdict clock
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
 	dead            bool          // a mate that is dead sure: its silence was judged there
 
@@ -126,19 +127,26 @@ func (t *Tracker) ask(p *peer) {
 	e.askedV = t.tickV
 }
 
-// askV returns when to ask about p, which is alive, for the first time in its silence:
-// a moment before it is suspect, but not before it is late.
+// askV returns when to ask about p: for the first time in its silence a moment before it
+// is suspect, but not before it is late, here and where it was heard last. Of one that is
+// suspect that is asked once more: a mate may have heard it since it was asked.
 func (p *peer) askV() time.Duration {
-	due := p.lastHeardV() + p.interval + p.interval/lateShare
-	return max(p.suspicionV()-askLead, due)
+	if p.state == Suspect {
+		return p.suspicionV() + askLead
+	}
+	heardV := p.lastHeardV()
+	if e := p.elsewhere; e != nil {
+		heardV = max(heardV, e.heardV)
+	}
+	return max(p.suspicionV()-askLead, heardV+p.interval+p.interval/lateShare)
 }
 
-// unasked reports whether p is yet to be asked about in this silence.
+// unasked reports whether p is yet to be asked about before its deadline.
 func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV < p.askV() }
 
 // askEarly asks about p when it is late, so that an answer is here before it is suspect.
 func (t *Tracker) askEarly(p *peer) {
-	if t.opts.Mates && p.state == Alive && t.tickV >= p.askV() && p.unasked() {
+	if t.opts.Mates && (p.state == Alive || p.state == Suspect) && t.tickV >= p.askV() && p.unasked() {
 		t.ask(p)
 		if t.tickV >= p.ownSuspicionV() {
 			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
@@ -380,17 +388,18 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 	asked := t.verdict(now) - ago
 	if younger {
-		t.hearElsewhere(p, mate, heard)
+		t.hearElsewhere(p, mate, heard, now)
 	}
 	t.prolong(p, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
 }
 
 // hearElsewhere notes that a mate has heard p.
-func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration) {
+func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	if e := p.editElsewhere(); heard >= e.heard {
 		p.changed = p.changed || e.by != mate
 		e.heard, e.by = heard, mate
+		e.heardV = t.verdict(now) - (now.Sub(t.epoch) - heard)
 	}
 }
 
@@ -441,7 +450,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	t.believe(p, b, o, match, f.Known, now)
 	if b.Status == SaysAlive {
 		silence := t.silence(p, o)
-		t.hearElsewhere(p, mate, at)
+		t.hearElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
 		t.prolong(p, heardV+silence.Suspect, heardV+silence.Dead)
 	}
