@@ -218,6 +218,10 @@ func (c *collector) resume() {
 func (c *collector) tick() {
 	c.ticks++
 	c.tell(c.tracker.Tick(c.clock()))
+	for _, change := range c.herald.correct(c.clock()) {
+		c.w.tracef("%s corrects", c.name)
+		c.w.oracle.told(c, change)
+	}
 }
 
 // observe takes a beat.
@@ -281,6 +285,8 @@ func (c *collector) News() <-chan struct{}   { return nil }
 func (c *collector) Hush()                   { c.herald.speaks = false; c.w.tracef("%s hushes", c.name) }
 func (c *collector) TakeTold() []int64       { return c.herald.takeTold() }
 func (c *collector) Told(ids []int64)        { c.herald.noteTold(ids, c.clock()) }
+
+func (c *collector) Contained(_ string, do func()) bool { do(); return true }
 
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
 
@@ -347,6 +353,7 @@ type herald struct {
 	kept   []keptEvent
 	said   []int64
 	others map[int64]time.Time
+	ill    map[liveness.ID]time.Time
 }
 
 type keptEvent struct {
@@ -354,19 +361,60 @@ type keptEvent struct {
 	at     time.Time
 }
 
-const eventsKept = 30 * time.Second
+const (
+	eventsKept   = 30 * time.Second
+	correctAfter = 2 * time.Second
+)
 
 func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
 	if h.speaks {
 		if _, told := h.others[change.EventID]; told {
 			return false
 		}
-		h.said = append(h.said, change.EventID)
+		h.note(change, now)
 		return true
 	}
 	h.expire(now)
 	h.kept = append(h.kept, keptEvent{change, now})
 	return false
+}
+
+func (h *herald) note(change *liveness.Transition, now time.Time) {
+	h.said = append(h.said, change.EventID)
+	switch {
+	case change.Event != liveness.Changed:
+	case change.State == liveness.Alive || change.Reason == liveness.ReasonForgotten:
+		delete(h.ill, change.ID)
+	default:
+		if h.ill == nil {
+			h.ill = make(map[liveness.ID]time.Time)
+		}
+		h.ill[change.ID] = now
+	}
+}
+
+func (h *herald) correct(now time.Time) (late []*liveness.Transition) {
+	if h.speaks || len(h.ill) == 0 {
+		return nil
+	}
+	kept := h.kept[:0]
+	for _, k := range h.kept {
+		said, ill := h.ill[k.change.ID]
+		at, told := h.others[k.change.EventID]
+		switch {
+		case !ill || k.change.Event != liveness.Changed || !k.at.After(said) || now.Sub(k.at) < correctAfter:
+		case told && !at.Before(said):
+			delete(h.ill, k.change.ID)
+		default:
+			late = append(late, k.change)
+			h.note(k.change, k.at)
+			continue
+		}
+		kept = append(kept, k)
+	}
+	clear(h.kept[len(kept):])
+	h.kept = kept
+	return late
 }
 
 func (h *herald) expire(now time.Time) {
@@ -383,7 +431,7 @@ func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []
 		_, told := h.others[k.change.EventID]
 		if now.Sub(k.at) <= before && (again || !told) {
 			late = append(late, k.change)
-			h.said = append(h.said, k.change.EventID)
+			h.note(k.change, k.at)
 		}
 	}
 	h.kept = nil

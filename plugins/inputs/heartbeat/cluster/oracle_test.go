@@ -39,6 +39,7 @@ type truth struct {
 	heard   []time.Duration // by each collector, when last in its life; 0 for never
 	closed  []time.Duration // when each was told that a connection was closed or reset by the other side
 	own     []int           // the life of the collector that has heard it
+	process []int           // the life of it that each has heard
 	last    *telling        // what was told of its state last
 	lastEnd time.Duration   // when a collector was told an end of it last
 	states  []liveness.State
@@ -86,7 +87,7 @@ func (o *oracle) calm(d time.Duration) bool {
 func (o *oracle) know(s *sender) {
 	n := len(o.w.collectors)
 	o.peers[s.id] = &truth{
-		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), states: make([]liveness.State, n), deadIDs: make(map[int64]bool),
+		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), states: make([]liveness.State, n), deadIDs: make(map[int64]bool),
 	}
 }
 
@@ -103,13 +104,15 @@ func (o *oracle) heard(c *collector, s *sender, b *liveness.Beat, fate liveness.
 	if b.Status != liveness.SaysAlive {
 		t.lastEnd = o.w.now
 		o.w.tracef("%s hears the end of %s", c.name, s.id)
-		o.expectEnd(c, t)
+		if t.own[c.number] == c.life && t.process[c.number] == s.lives {
+			o.expectEnd(c, t)
+		}
 		return
 	}
 	if o.w.traced {
 		o.w.tracef("%s hears %s #%d", c.name, b.Run, b.Seq)
 	}
-	t.heard[c.number], t.own[c.number] = o.w.now, c.life
+	t.heard[c.number], t.own[c.number], t.process[c.number] = o.w.now, c.life, s.lives
 }
 
 // ended notes that a collector was told how a connection has ended.
@@ -215,7 +218,7 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 		before = &telling{change: tr, born: o.born[tr]}
 		o.ids[tr.EventID] = before
 		o.tellNew(c, t, tr)
-	case before.change.ID != tr.ID || before.change.Event != tr.Event || before.change.State != tr.State || before.change.PID != tr.PID && tr.Event == liveness.Changed:
+	case before.change.ID != tr.ID || before.change.Event != tr.Event || before.change.State != tr.State && tr.Event == liveness.Changed:
 		o.failf("two events have the id %d: %s told %s %s %s, %s tells %s %s %s", tr.EventID,
 			before.by.name, before.change.ID, before.change.Event, before.change.State, c.name, tr.ID, tr.Event, tr.State)
 	default:
@@ -224,7 +227,7 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}
-	before.at, before.by = o.w.now, c
+	before.at, before.by, before.born = o.w.now, c, max(before.born, o.born[tr])
 	before.times++
 	if tr.Event == liveness.Changed && (t.last == nil || before.born >= t.last.born) {
 		t.last = before

@@ -324,7 +324,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case p.here == 0 && !p.foreign() && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
 		return true // its end was told while this collector was away
 	case !w.Heard:
 		return false
@@ -567,7 +567,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if p.here == 0 && !p.foreign() && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
 		t.learnEnd(p, r, since, now)
 		return
 	}
