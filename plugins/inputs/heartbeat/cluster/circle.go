@@ -228,6 +228,18 @@ func (c *circle) present(now time.Time) {
 		}
 	}
 	c.tellJSON(kindPresence, 0, p, now)
+	c.probe(now)
+}
+
+// probe asks the mates that have left a question open for nothing: when they answer they
+// are reachable again. The question itself may have been lost.
+func (c *circle) probe(now time.Time) {
+	for _, m := range c.mates {
+		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceHolds {
+			c.question++
+			c.tell(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
+		}
+	}
 }
 
 // bye says that we stop: what we have told need not be told again.
@@ -277,8 +289,8 @@ func (c *circle) receive(message []byte, now time.Time) {
 
 // take takes in what a mate says, as of ago before now.
 func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold {
-		return nil
+	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold && k != kindQuestion {
+		return nil // a question is answered: that makes it reachable again
 	}
 	r := &reader{rest: body}
 	switch k {

@@ -22,6 +22,7 @@ type sender struct {
 	process liveness.Process
 	life    string
 	lives   int
+	began   time.Duration // the process
 	state   senderState
 	since   time.Duration // state
 	fins    bool          // when it ended its connections were closed
@@ -72,6 +73,7 @@ func (s *sender) begin(boot bool) {
 	s.process = liveness.Process{Boot: fmt.Sprint("boot", s.boot), PID: 100 + w.processes, Start: w.now + time.Minute}
 	s.life = fmt.Sprintf("%s-%d", s.id.Source, s.lives)
 	s.set(beats)
+	s.began = w.now
 	for _, p := range s.paths {
 		p.seq = 0
 		p.connect()

@@ -398,6 +398,13 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	case p.unknown(ReasonIsolated) && w.State == Dead: // there it could be judged
 		t.end(p, w.Reason, now)
 		return
+	case p.state == Left && w.State == Dead && heard > p.since+sameBeat: // it was back there, and that ended
+		t.hearElsewhere(p, mate, heard, now)
+		t.end(p, w.Reason, now)
+		return
+	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
+		p.reason, p.changed = w.Reason, true // there it was heard what it had promised
+		return
 	case !younger && !w.Connected:
 		return
 	}
@@ -625,16 +632,20 @@ func (t *Tracker) mergeTotals(p *peer, r *Record) {
 	p.trail.merge(r.Events)
 }
 
-// Reach notes which mates are reachable. Of the peers that one knew that is not, the
-// others are asked.
+// Reach notes which mates are reachable. Of the peers that none of them is known to have
+// heard all are asked.
 func (t *Tracker) Reach(mates []string) {
 	t.reachable = slices.Clone(mates)
 	for _, p := range t.order {
-		if e := p.elsewhere; e != nil && e.foreign && !p.state.over() && !slices.Contains(mates, e.by) && e.by != "" {
+		e := p.elsewhere
+		if e == nil || !e.foreign || p.state.over() || slices.Contains(mates, e.by) {
+			continue
+		}
+		if e.by != "" {
 			e.by = ""
-			t.ask(p, t.tickV)
 			t.orphans = append(t.orphans, p)
 		}
+		t.ask(p, t.tickV)
 	}
 }
 
