@@ -89,6 +89,7 @@ type elsewhere struct {
 
 	endLife string // of the sender that said its last end, and when, here or there
 	endAt   time.Duration
+	wanted  bool // a mate has asked: it is told when p is heard here again
 	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
@@ -250,6 +251,7 @@ func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
 			words = append(words, t.word(p, now))
+			p.editElsewhere().wanted = true
 		}
 	}
 	return words
@@ -393,6 +395,9 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		return
 	case p.unknown(ReasonIsolated) && w.State == Dead: // there it could be judged
 		t.end(p, w.Reason, now)
+		return
+	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
+		p.reason, p.changed = ReasonOverdue, true // the better evidence
 		return
 	case !younger && !w.Connected:
 		return
@@ -659,6 +664,10 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 func (t *Tracker) hearHere(p *peer) {
 	if e := p.elsewhere; e != nil {
 		p.changed = p.changed || e.foreign
+		if e.wanted {
+			e.wanted = false
+			t.noteNews(p)
+		}
 		e.foreign, e.by, e.suspectV, e.deadV = false, "", 0, 0
 	}
 }
