@@ -30,6 +30,7 @@ var commands = []command{
 	{"execd", "a metric on its way out of the external plugin, beside Telegraf's own shim", execdCommand},
 	{"latency", "from the end of a process to its verdict", latencyCommand},
 	{"fields", "what InfluxDB keeps of each field of heartbeat_peer", fieldsCommand},
+	{"collectors", "what two collectors tell while paths break, in virtual time", collectorsCommand},
 	{"sender", "size and memory of heartbeat-sender", senderCommand},
 	{loadRole, "", loadCommand}, // the other processes of a measurement
 	{bareRole, "", bareCommand},
@@ -50,7 +51,7 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "usage: go run ./internal/bench COMMAND [-h]")
 	for _, c := range commands[:len(commands)-2] {
-		fmt.Fprintf(os.Stderr, "  %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(os.Stderr, "  %-10s %s\n", c.name, c.does)
 	}
 	os.Exit(2)
 }
