@@ -45,7 +45,7 @@ func collectorsCommand(set *flag.FlagSet) func() {
 	hours := set.Int("hours", 12, "of virtual time, at least 2")
 	name := set.String("setting", "", "only settings whose name contains this")
 	return func() {
-		header("collectors", "seed", "events of false deaths", "of those, heard by a reachable collector", "real deaths told",
+		header("collectors", "seed", "living hosts that nobody heard for 35 s", "events of false deaths", "of those, heard by a reachable collector", "real deaths told",
 			"mean, worst delay", "questions a second", "events", "told twice")
 		for i := range settings {
 			for _, seed := range seeds {
@@ -61,6 +61,7 @@ func collectorsCommand(set *flag.FlagSet) func() {
 // A story is what two collectors have told.
 type story struct {
 	events, twice int             // in all; those whose id was told before
+	unheard       int             // silences of hosts that beat, of more than is allowed, that both collectors heard
 	wrong         int             // events of deaths of hosts that beat
 	avoidable     int             // of those: the collector that was not asked, or not listened to, had heard it in time
 	delays        []time.Duration // from the last beat that anybody heard of a host that ended until its death is told first
@@ -73,7 +74,7 @@ func (s *story) row(name string, seed [2]uint64, span time.Duration) string {
 		sum, worst = sum+d, max(worst, d)
 	}
 	mean := sum / time.Duration(max(len(s.delays), 1))
-	return fmt.Sprintf("| %s | %d, %d | %d | %d | %d of %d | %.1f s, %.1f s | %.2f | %d | %d |", name, seed[0], seed[1], s.wrong, s.avoidable,
+	return fmt.Sprintf("| %s | %d, %d | %d | %d | %d | %d of %d | %.1f s, %.1f s | %.2f | %d | %d |", name, seed[0], seed[1], s.unheard, s.wrong, s.avoidable,
 		len(s.delays), realDeaths, mean.Seconds(), worst.Seconds(), float64(s.asked)/span.Seconds(), s.events, s.twice)
 }
 
@@ -86,6 +87,9 @@ type simulatedHost struct {
 	heard  [2]time.Duration // last by each
 	told   bool             // that it is dead, after it had ended
 }
+
+// last returns when it was heard last by anybody.
+func (h *simulatedHost) last() time.Duration { return max(h.heard[0], h.heard[1]) }
 
 // A simulation is one run.
 type simulation struct {
@@ -166,11 +170,15 @@ func (s *simulation) beat(h *simulatedHost) {
 		return
 	}
 	h.beat.Seq++
+	unheard := s.at-h.last() > silenceOfBeat && h.beat.Seq > 1
 	for k, c := range s.collectors {
 		if h.broken[k] < s.at {
 			h.heard[k] = s.at
 			c.observe(&h.beat)
 		}
+	}
+	if unheard && h.last() == s.at {
+		s.story.unheard++
 	}
 }
 
@@ -215,6 +223,6 @@ func (s *simulation) hear(k int, change *liveness.Transition) {
 		}
 	case !h.told:
 		h.told = true
-		s.story.delays = append(s.story.delays, s.at-max(h.heard[0], h.heard[1]))
+		s.story.delays = append(s.story.delays, s.at-h.last())
 	}
 }
