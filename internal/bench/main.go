@@ -1,8 +1,9 @@
 // Command bench measures what a heartbeat costs and how soon verdicts come, with real
-// processes on this machine: Telegraf with the plugin, its rivals, and the sender.
-// It knows the built programs, /proc and the wire format; it never knows the code of
-// the plugin or of Telegraf, which are measured from inside by the benchmarks beside
-// them (go test -bench).
+// processes on this machine: Telegraf with the plugin, its rivals, and the sender. It also
+// plays to several collectors, in virtual time, what no machine can wait for.
+// It knows the built programs, /proc and the wire format, and of the plugin what decides
+// verdicts, to simulate it; it never knows its code where it measures: that is measured
+// from inside by the benchmarks beside it (go test -bench).
 //
 //	make bench                              # everything that BENCHMARKS.md shows
 //	go run ./internal/bench                 # lists the subcommands
