@@ -32,6 +32,7 @@ var commands = []command{
 	{"latency", "from the end of a process to its verdict", latencyCommand},
 	{"fields", "what InfluxDB keeps of each field of heartbeat_peer", fieldsCommand},
 	{"collectors", "what two collectors tell while paths break, in virtual time", collectorsCommand},
+	{"mates", "what two collectors cost each other while all is well", matesCommand},
 	{"sender", "size and memory of heartbeat-sender", senderCommand},
 	{loadRole, "", loadCommand}, // the other processes of a measurement
 	{bareRole, "", bareCommand},
