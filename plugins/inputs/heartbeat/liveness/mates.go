@@ -154,10 +154,13 @@ func (t *Tracker) askEarly(p *peer) {
 }
 
 // doubted reports whether mates were asked about p, which would be suspect now, and have
-// had until the next tick to say that they hear it. It asks them if they were not.
+// had a tick to say that they hear it. It asks them if they were not.
 func (t *Tracker) doubted(p *peer) bool {
-	if !t.opts.Mates || p.elsewhere != nil && p.elsewhere.askedV >= p.suspicionV() {
+	if !t.opts.Mates {
 		return true
+	}
+	if e := p.elsewhere; e != nil && e.askedV >= p.suspicionV() {
+		return t.tickV-e.askedV >= TickInterval
 	}
 	t.ask(p, t.tickV)
 	return false
@@ -322,7 +325,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
 		return true // its end was told while this collector was away
 	case !w.Heard:
 		return false
@@ -568,7 +571,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
 		t.learnEnd(p, r, since, now)
 		return
 	}
