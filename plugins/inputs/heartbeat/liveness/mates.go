@@ -129,9 +129,13 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e.askedV = verdict
 }
 
-// askV returns when to ask about p, which is alive, for the first time in its silence:
-// a moment before it is suspect, but not before it is late.
+// askV returns when to ask about p: for the first time in its silence a moment before it
+// is suspect, but not before it is late, here and where it was heard last. Of one that is
+// suspect that is asked once more: a mate may have heard it since it was asked.
 func (p *peer) askV() time.Duration {
+	if p.state == Suspect {
+		return p.suspicionV() + askLead
+	}
 	heard := p.lastHeardV()
 	if e := p.elsewhere; e != nil {
 		heard = max(heard, e.heardV)
@@ -140,12 +144,12 @@ func (p *peer) askV() time.Duration {
 	return max(p.suspicionV()-askLead, due)
 }
 
-// unasked reports whether p is yet to be asked about in this silence.
+// unasked reports whether p is yet to be asked about before its deadline.
 func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV < p.askV() }
 
 // askEarly asks about p when it is late, so that an answer is here before it is suspect.
 func (t *Tracker) askEarly(p *peer) {
-	if t.opts.Mates && p.state == Alive && t.tickV >= p.askV() && p.unasked() {
+	if t.opts.Mates && (p.state == Alive || p.state == Suspect) && t.tickV >= p.askV() && p.unasked() {
 		t.ask(p, t.tickV)
 		if t.tickV >= p.ownSuspicionV() {
 			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
