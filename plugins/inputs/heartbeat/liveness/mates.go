@@ -372,6 +372,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	p.changed = p.changed || e.by != mate
 	e.by, e.heard = mate, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
+	t.renew(p, &p.process, p.heardV)
 	if w.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
 	}
@@ -534,6 +535,7 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 		return
 	}
 	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
+	t.renew(p, o, o.heardV)
 	t.relabel(p, b.Labels, now)
 }
 
