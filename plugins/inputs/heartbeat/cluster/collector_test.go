@@ -22,7 +22,7 @@ type collector struct {
 	steady  time.Duration // since when it runs without a stall
 	wall    time.Duration // by how much its wall clock is off
 	able    bool
-	inbox   []func() // what has come while it was stalled
+	inbox   []func()      // what has come while it was stalled
 	drained time.Duration // until then it takes what has come while it was stalled
 
 	tracker *liveness.Tracker
