@@ -279,7 +279,7 @@ func (h *Heartbeat) openCluster(o *cluster.Options) (err error) {
 
 // mates returns how it stands with the mates, or nil without a cluster.
 func (h *Heartbeat) mates() *judge.Mates {
-	if h.cluster == nil {
+	if h.Cluster == nil {
 		return nil
 	}
 	status := h.cluster.Status()

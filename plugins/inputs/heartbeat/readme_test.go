@@ -49,6 +49,9 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 		}
 	}
 	emitted["heartbeat"]["last_pid"] = true // without tag_with, which has its own test
+	for _, name := range fieldsOfMates {    // with a cluster, likewise
+		emitted["heartbeat_collector"][name] = true
+	}
 	require.Equal(t, emitted, documented)
 }
 

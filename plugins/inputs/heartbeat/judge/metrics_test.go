@@ -25,3 +25,13 @@ func TestEventsOfTheCollectorHaveIDsOfTheirOwn(t *testing.T) {
 	require.NotEqual(t, started, startedMetric(now.Add(time.Nanosecond)).Fields()["id"])
 	require.NotEqual(t, started, isolatedMetric(true, 0, now).Fields()["id"])
 }
+
+func TestCollectorTellsOfItsMates(t *testing.T) {
+	alone := collectorMetrics(health{}, &Own{}, time.Now())[0].Fields()
+	of := collectorMetrics(health{}, &Own{Mates: &Mates{Reachable: 2, Differ: 1, Speaks: true, Asked: 30, Spared: 4}}, time.Now())[0].Fields()
+	for field, want := range map[string]int64{"mates": 2, "mates_differ": 1, "speaks": 1, "asked_total": 30, "spared_total": 4} {
+		require.Equal(t, want, of[field], field)
+		require.NotContains(t, alone, field)
+	}
+	require.Len(t, of, len(alone)+5)
+}
