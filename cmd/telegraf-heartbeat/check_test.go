@@ -99,7 +99,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': "127.0.0.1:2": ... `,
 		}},
 		"an option of a cluster that is misspelt": {table + "[inputs.heartbeat.cluster]\nmate = [\"c1:6222\"]\n", nil, []string{
-			`E! telegraf-heartbeat: CONF:3: unknown option 'mate'... `,
+			`E! telegraf-heartbeat: CONF:3: option 'mate' does not exist; did you mean 'mates'?`,
 		}},
 	} {
 		t.Run(name, func(t *testing.T) {
