@@ -16,6 +16,7 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -178,6 +179,9 @@ func (h *Heartbeat) serving() *serve.Options {
 // the server is asked.
 func (h *Heartbeat) judging() judge.Options {
 	rules := h.liveness(h.valid.rules)
+	if rules.Mates = h.Cluster != nil; !rules.Mates && h.StatePath() == "" {
+		rules.Origin = rand.Uint64()
+	}
 	rules.Ask = func(conn liveness.ConnID) (liveness.Path, netip.Addr) {
 		path, remote := h.server.Ask(serve.ConnID(conn))
 		return paths[path], remote

@@ -201,6 +201,7 @@ func (o *Options) liveness(rules []*rule) liveness.Options {
 		MaxPeersPerHost:   o.peersPerHost(),
 		MaxBeatsPerSecond: o.MaxBeatsPerSecond,
 		ReplayWindow:      time.Duration(o.ReplayWindow),
+		OnlyVerified:      o.RequireSignature || o.HostFrom == "verified",
 	}
 }
 
