@@ -95,8 +95,8 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'secret': ... DIR/none: no such file or directory`,
 		}},
 		"mates that are not there": {table + "[inputs.heartbeat.cluster]\nsecret = \"0123456789abcdef\"\nmates = [\"127.0.0.1:1\", \"127.0.0.1:2\"]", nil, []string{
-			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': "127.0.0.1:1": ... `,
-			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': "127.0.0.1:2": ... `,
+			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': no collector listens on 127.0.0.1:1: ... refused`,
+			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': no collector listens on 127.0.0.1:2: ... refused`,
 		}},
 		"an option of a cluster that is misspelt": {table + "[inputs.heartbeat.cluster]\nmate = [\"c1:6222\"]\n", nil, []string{
 			`E! telegraf-heartbeat: CONF:3: option 'mate' does not exist; did you mean 'mates'?`,

@@ -236,7 +236,7 @@ func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 		}
 		all.Go(func() { // ends with ctx
 			if err := bus.Probe(ctx, mate, o.Secret, o.TLS); err != nil {
-				wrong[i] = inCluster(fmt.Errorf("'mates': %q: %w", mate, err))
+				wrong[i] = inCluster(fmt.Errorf("'mates': %w", err))
 			}
 		})
 	}

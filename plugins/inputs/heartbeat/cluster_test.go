@@ -162,8 +162,8 @@ func TestCheckTriesEachMate(t *testing.T) {
 	require.NoError(t, h.Init())
 	wrong := h.Check()
 	require.Len(t, wrong, 2)
-	require.ErrorContains(t, wrong[0], `[inputs.heartbeat.cluster]: 'mates': "`+h.Cluster.Mates[0]+`": `)
-	require.ErrorContains(t, wrong[1], `[inputs.heartbeat.cluster]: 'mates': "`+h.Cluster.Mates[2]+`": `)
+	require.ErrorContains(t, wrong[0], `[inputs.heartbeat.cluster]: 'mates': no collector listens on `+h.Cluster.Mates[0])
+	require.ErrorContains(t, wrong[1], `[inputs.heartbeat.cluster]: 'mates': no collector listens on `+h.Cluster.Mates[2])
 }
 
 // Both ends of a connection between collectors verify the certificate of the other.
