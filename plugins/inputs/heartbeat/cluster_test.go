@@ -267,3 +267,40 @@ func TestTelegrafReadsTheTable(t *testing.T) {
 	require.NoError(t, err)
 	require.Equal(t, secretOne, string(secret))
 }
+
+// Two collectors that have only their options in common find each other, over TLS too,
+// and -check finds them. With another secret they do not.
+func TestCollectorsFindEachOther(t *testing.T) {
+	a := newAuthority(t)
+	secure := func(c *ClusterOptions) {
+		files := a.issue(c.Name, "localhost")
+		c.TLSCert, c.TLSKey, c.TLSAllowedCACerts = files.cert, files.key, []string{a.file}
+	}
+	for name, change := range map[string]func(*ClusterOptions){"plaintext": func(*ClusterOptions) {}, "tls": secure} {
+		t.Run(name, func(t *testing.T) {
+			first, second := "localhost:"+portOf(unused(t)), "localhost:"+portOf(unused(t))
+			one := clustered(t, func(c *ClusterOptions) {
+				c.Name, c.Listen, c.Mates = "c1", first, []string{second}
+				change(c)
+			})
+			two := clustered(t, func(c *ClusterOptions) {
+				c.Name, c.Listen, c.Mates = "c2", second, []string{first, second} // its own among them
+				change(c)
+			})
+			start(t, one)
+			start(t, two)
+			waitUntil(t, func() bool { return one.mates().Reachable == 1 && two.mates().Reachable == 1 }, "the mates")
+			require.Empty(t, one.Check())
+			require.Zero(t, one.mates().Differ)
+
+			stranger := clustered(t, func(c *ClusterOptions) {
+				c.Name, c.Mates, c.Secret = "c3", []string{first}, config.NewSecret([]byte(secretTwo))
+				change(c)
+			})
+			require.NoError(t, stranger.Init())
+			wrong := stranger.Check()
+			require.Len(t, wrong, 1)
+			require.ErrorContains(t, wrong[0], "another 'secret'")
+		})
+	}
+}
