@@ -156,8 +156,9 @@ func TestWrongFilesOfTheCluster(t *testing.T) {
 // -check tries each mate but the collector itself, which does not run.
 func TestCheckTriesEachMate(t *testing.T) {
 	h := clustered(t, func(c *ClusterOptions) {
-		c.Name, c.Listen = "c1.example.com", ":6222"
-		c.Mates = []string{unused(t), "c1:6222", unused(t), "C1.example.com:6222"}
+		c.Name, c.Listen = "localhost.example.com", ":6222"
+		other := "localhost:" + portOf(unused(t)) // is another one on this host
+		c.Mates = []string{unused(t), "localhost:6222", other, "Localhost.example.com:6222"}
 	})
 	require.NoError(t, h.Init())
 	wrong := h.Check()
@@ -169,14 +170,14 @@ func TestCheckTriesEachMate(t *testing.T) {
 // Both ends of a connection between collectors verify the certificate of the other.
 func TestCertificatesOfTheClusterServeBothDirections(t *testing.T) {
 	ours, theirs := newAuthority(t), newAuthority(t)
-	config := func(a *authority, name string) *tls.Config {
+	routes := func(a *authority, name string) *tls.Config {
 		files := a.issue(name, name)
 		c := &ClusterOptions{TLSCert: files.cert, TLSKey: files.key, TLSAllowedCACerts: []string{a.file}}
 		certificates, err := c.openCertificates(testutil.Logger{Quiet: true})
 		require.NoError(t, err)
 		return certificates.Mutual()
 	}
-	one, two, stranger := config(ours, "c1"), config(ours, "c2"), config(theirs, "c3")
+	one, two, stranger := routes(ours, "c1"), routes(ours, "c2"), routes(theirs, "c3")
 	naked := two.Clone()
 	naked.GetClientCertificate = nil
 	for _, c := range []struct {
