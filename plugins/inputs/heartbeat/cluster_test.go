@@ -125,8 +125,8 @@ func TestSecretOfTheCluster(t *testing.T) {
 		"file:" + dir + "/none":     "no such file",
 		"file:" + dir:               "is not a regular file",
 		write("empty", "\n", 0o600): "there is no secret",
-		write("two", secretOne+"\n"+secretTwo, 0600): "there are 2 secrets, one a line, and one is needed",
-		write("public", secretOne, 0o604):            "whose mode is 0604: make it 0600 or 0640",
+		write("two", secretOne+"\n"+secretTwo, 0o600): "there are 2 secrets, one a line, and one is needed",
+		write("public", secretOne, 0o604):             "whose mode is 0604: make it 0600 or 0640",
 	} {
 		if runtime.GOOS == "windows" && strings.Contains(want, "mode") {
 			continue
