@@ -52,7 +52,7 @@ type Judge struct {
 	news   chan struct{} // has an entry when there is something to tell to mates; nil without
 	ticks  atomic.Uint64
 
-	handing handing // of metrics to Telegraf
+	flow flow // of metrics to Telegraf
 
 	conflicts loglimit.Limiter
 	panics    atomic.Int64
@@ -170,6 +170,9 @@ func (j *Judge) tick() {
 	defer j.mu.Unlock()
 	now := time.Now()
 	j.ticks.Add(1)
+	for _, change := range j.herald.settle(now) {
+		j.queue.pushEvent(eventMetric(change))
+	}
 	if !j.Contained("judging silence", func() { j.judgeSilence(now) }) {
 		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
 	}
