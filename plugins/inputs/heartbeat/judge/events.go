@@ -19,8 +19,9 @@ const (
 )
 
 // A herald decides which events of peers are told here: all, if there are no mates, else
-// those that are told while this collector speaks, and that no mate has told. Those that
-// are not told are kept for a while: the mate that was to tell them may be lost.
+// those that are told while this collector speaks, and that no mate has told. Those of the
+// time in which it does not are kept for a while, be they told or not: the mate that told
+// them may be lost before they have left it.
 type herald struct {
 	mates  bool
 	speaks bool
