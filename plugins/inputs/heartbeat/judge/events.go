@@ -11,10 +11,11 @@ const (
 	eventsKept = 30 * time.Second
 	// owedAfter is for how long a mate has to tell what takes back an event of ours.
 	owedAfter = 2 * time.Second
-	// idsKept is for how long it is remembered that a mate has told an event.
+	// idsKept is for how long it is remembered that a mate has told an event, up to twice
+	// as long.
 	idsKept = time.Hour
-	// maxIDs is how many of those are remembered at most.
-	maxIDs = 1 << 18
+	// maxIDs is after how many of those it is remembered for a shorter time.
+	maxIDs = 1 << 17
 )
 
 // A herald decides which events of peers are told here: all, if there are no mates, else
@@ -28,7 +29,10 @@ type herald struct {
 	owing  map[liveness.ID]bool // peers that are not well by what was told here last
 	owed   []keptEvent          // of those, and not told here, the oldest first
 	told   []int64              // here, since takeTold
-	others map[int64]time.Time  // told by mates, and when we were told so
+
+	// Ids told by mates, as they said since turned, and in the time before.
+	others, older map[int64]struct{}
+	turned        time.Time
 }
 
 type keptEvent struct {
@@ -55,7 +59,8 @@ func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
 
 func (h *herald) toldElsewhere(change *liveness.Transition) bool {
 	_, told := h.others[change.EventID]
-	return told
+	_, before := h.older[change.EventID]
+	return told || before
 }
 
 // noteOwn notes that an event is told here.
@@ -114,19 +119,11 @@ func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []
 
 // noteTold notes that a mate has told events.
 func (h *herald) noteTold(ids []int64, now time.Time) {
-	if len(h.others)+len(ids) > maxIDs {
-		h.others = nil
-	}
-	if h.others == nil {
-		h.others = make(map[int64]time.Time)
-	}
-	for id, at := range h.others {
-		if now.Sub(at) > idsKept {
-			delete(h.others, id)
-		}
+	if h.others == nil || len(h.others)+len(ids) > maxIDs || now.Sub(h.turned) > idsKept {
+		h.others, h.older, h.turned = make(map[int64]struct{}), h.others, now
 	}
 	for _, id := range ids {
-		h.others[id] = now
+		h.others[id] = struct{}{}
 	}
 }
 

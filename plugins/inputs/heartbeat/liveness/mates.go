@@ -10,6 +10,7 @@
 package liveness
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -33,6 +34,10 @@ const (
 	sameRecord = 2 * time.Second
 	// sameEnd is within how long two collectors are told one end by one sender.
 	sameEnd = 5 * time.Second
+	// toldAtOnce is of how many peers mates are told at once.
+	toldAtOnce = 1024
+	// unsent is the number of a question that is yet to be asked: it is not settled.
+	unsent = math.MaxUint32
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -73,6 +78,7 @@ type Said struct {
 	Asked    []uint64 // ID.Hash of the peers that it is about
 	Facts    []Fact
 	Words    []Word // of peers whose state has changed
+	More     bool   // there is more
 }
 
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked
@@ -85,7 +91,7 @@ type elsewhere struct {
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
 
 	askedV   time.Duration // when it was asked about last
-	question uint32        // in which question; 0 for none
+	question uint32        // in which question; 0 for none, or unsent
 
 	endLife string // of the sender that said its last end, and when, here or there
 	endAt   time.Duration
@@ -121,8 +127,8 @@ func (p *peer) heardAnywhere() time.Duration {
 // ask has mates asked about p at a time of the verdict clock.
 func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e := p.editElsewhere()
-	if next := t.question + 1; e.question != next {
-		e.question = next
+	if e.question != unsent {
+		e.question = unsent
 		t.asking = append(t.asking, p)
 		t.asked++
 	}
@@ -195,10 +201,11 @@ func (t *Tracker) GoOnAsking(before *Tracker) {
 // Silent reports whether there is nothing to be told to mates.
 func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news) == 0 }
 
-// TakeSaid returns what is to be told to mates since it was taken last. The caller owns
-// it.
+// TakeSaid returns what is to be told to mates since it was taken last, or a part of it.
+// The caller owns it.
 func (t *Tracker) TakeSaid(now time.Time) Said {
 	said := Said{Facts: t.facts}
+	t.facts = nil
 	for i := range said.Facts {
 		said.Facts[i].Ago = now.Sub(t.epoch) - said.Facts[i].Ago
 	}
@@ -206,18 +213,27 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 		t.question++
 		said.Question = t.question
 	}
-	for _, p := range t.asking {
+	for _, p := range takeSome(&t.asking) {
+		p.elsewhere.question = t.question
 		said.Asked = append(said.Asked, p.id.Hash())
 	}
-	for _, p := range t.news {
+	for _, p := range takeSome(&t.news) {
 		if p.elsewhere.fresh = false; p.index >= 0 {
 			said.Words = append(said.Words, t.word(p, now))
 		}
 	}
-	clear(t.asking)
-	clear(t.news)
-	t.asking, t.news, t.facts = t.asking[:0], t.news[:0], nil
+	said.More = !t.Silent()
 	return said
+}
+
+// takeSome takes as many peers from a list as are told at once.
+func takeSome(all *[]*peer) (some []*peer) {
+	n := min(len(*all), toldAtOnce)
+	some, *all = (*all)[:n], (*all)[n:]
+	if len(*all) == 0 {
+		*all = nil
+	}
+	return some
 }
 
 // noteNews notes that the state of p is another one.
