@@ -54,8 +54,8 @@ var fleetFaults = []fleetFault{
 	{
 		fault: "clock of a collector an hour ahead", long: true, hosts: someHosts,
 		prepare: func(f *fleet) {
-			c := f.collectors[0]
-			c.run[0], c.ahead = testkit.Program(f.t, "telegraf-ahead"), time.Hour
+			f.configure(0, setup{execd: "telegraf-heartbeat-ahead"})
+			f.collectors[0].ahead = time.Hour
 		},
 		harm: func(f *fleet) {
 			for _, c := range f.collectors {
@@ -66,7 +66,7 @@ var fleetFaults = []fleetFault{
 	},
 	{
 		fault: "output of a collector blocked for a minute at most while hosts die", long: true, hosts: someHosts,
-		prepare: func(f *fleet) { f.configure(0, setup{execd: true}) },
+		prepare: func(f *fleet) { f.configure(0, setup{execd: "telegraf-heartbeat"}) },
 		harm: func(f *fleet) {
 			f.collectors[0].freeze()
 			pause(12 * time.Second) // until the pipe is full

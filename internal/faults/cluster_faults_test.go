@@ -3,6 +3,7 @@
 package faults
 
 import (
+	"os"
 	"slices"
 	"testing"
 	"time"
@@ -51,6 +52,9 @@ func (ff *fleetFault) suffer(t *testing.T) {
 	t.Cleanup(func() { results.add(f.row()) })
 	for i := range f.collectors {
 		f.configure(i, setup{})
+	}
+	if os.Getenv("F17_ALONE") != "" {
+		f.mates = []int{-1, -1, -1}
 	}
 	if ff.prepare != nil {
 		ff.prepare(f)

@@ -95,7 +95,7 @@ func (f *fleet) machine(name, addr string) namespace {
 type setup struct {
 	alone  bool   // without mates
 	secret string // in place of that of all
-	execd  bool   // Telegraf runs telegraf-heartbeat
+	execd  string // program that Telegraf runs; empty: the plugin is compiled in
 }
 
 // configure writes the configuration of a collector.
@@ -116,12 +116,12 @@ func (f *fleet) configure(i int, s setup) {
 		"[[outputs.file]]", `files = ["stdout"]`, `data_format = "influx"`,
 		`namepass = ["heartbeat_event", "heartbeat_peer", "heartbeat_collector"]`,
 	}
-	if s.execd {
+	if s.execd != "" {
 		own := c.config + ".execd"
 		f.write(own, plugin...)
 		plugin = []string{
 			"[[inputs.execd]]", `data_format = "influx"`, `signal = "none"`, `restart_delay = "1s"`,
-			fmt.Sprintf("command = [%q, %q, %q, %q, %q]", testkit.Program(f.t, "telegraf-heartbeat"), "-config", own, "-interval", "2s"),
+			fmt.Sprintf("command = [%q, %q, %q, %q, %q]", testkit.Program(f.t, s.execd), "-config", own, "-interval", "2s"),
 		}
 	}
 	f.write(c.config, append(lines, plugin...)...)
@@ -130,7 +130,7 @@ func (f *fleet) configure(i int, s setup) {
 // clusterBlock says where the mates of a collector are.
 func (f *fleet) clusterBlock(i int, s setup) []string {
 	f.t.Helper()
-	if s.alone {
+	if s.alone || os.Getenv("F17_ALONE") != "" {
 		return nil
 	}
 	secret := s.secret
