@@ -27,6 +27,7 @@ func (e telling) String() string {
 // A tally sums up what collectors have told.
 type tally struct {
 	deaths     map[string][]telling // of a peer, told by anybody: each once
+	begun      map[string]bool      // told alive
 	suspicions int
 	falsely    []telling // deaths of those who lived
 	untold     []string  // who died and was not told dead
@@ -39,7 +40,7 @@ var about = []string{"restarted", "rebooted", "conflict"}
 
 // tallyOf counts what was told of peers of which some have died, and when.
 func tallyOf(told []telling, ends map[string]time.Time) *tally {
-	tl := &tally{deaths: make(map[string][]telling)}
+	tl := &tally{deaths: make(map[string][]telling), begun: make(map[string]bool)}
 	slices.SortStableFunc(told, func(a, b telling) int {
 		return cmp.Or(cmp.Compare(a.peer, b.peer), a.stamp.Compare(b.stamp))
 	})
@@ -66,6 +67,8 @@ func tallyOf(told []telling, ends map[string]time.Time) *tally {
 
 func (tl *tally) count(e telling, ends map[string]time.Time) {
 	switch e.state {
+	case "alive":
+		tl.begun[e.peer] = true
 	case "suspect":
 		tl.suspicions++
 	case "dead":
@@ -94,6 +97,12 @@ type allowed struct {
 // tally counts what collectors have told of the fleet's peers.
 func (f *fleet) tally(collectors []*collector) *tally {
 	f.t.Helper()
+	return tallyOf(f.allTold(collectors), f.ends)
+}
+
+// allTold is what collectors have told of the fleet's peers.
+func (f *fleet) allTold(collectors []*collector) []telling {
+	f.t.Helper()
 	var told []telling
 	for _, c := range collectors {
 		c.read()
@@ -106,7 +115,7 @@ func (f *fleet) tally(collectors []*collector) *tally {
 			}
 		}
 	}
-	return tallyOf(told, f.ends)
+	return told
 }
 
 // has reports whether a peer beats to all collectors.
@@ -125,6 +134,9 @@ func (f *fleet) judge(a allowed, collectors ...*collector) {
 	f.seen = append(f.seen, tl.String())
 	require.Empty(f.t, tl.falsely, "false deaths")
 	require.Empty(f.t, tl.untold, "untold deaths")
+	for _, peer := range f.peers() {
+		require.True(f.t, tl.begun[peer], "nobody has told that %s began", peer)
+	}
 	for peer, deaths := range tl.deaths {
 		require.Len(f.t, deaths, 1, "deaths of %s", peer)
 		took := deaths[0].stamp.Sub(f.ends[peer])

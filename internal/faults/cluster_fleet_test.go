@@ -58,7 +58,7 @@ type fleet struct {
 }
 
 // lanes are how many fleets run at once: three collectors and ten senders each.
-var lanes = make(chan struct{}, 4)
+var lanes = make(chan struct{}, 6)
 
 // newFleet makes the machines of a fleet. Nothing runs yet.
 func newFleet(t *testing.T, fault string) *fleet {
