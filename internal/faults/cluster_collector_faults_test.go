@@ -79,7 +79,7 @@ var fleetFaults = []fleetFault{
 	{
 		fault: "wrong secret at one collector", long: true, hosts: someHosts,
 		prepare: func(f *fleet) {
-			f.configure(2, setup{secret: "something else"})
+			f.configure(2, setup{secret: "another one that it has alone"})
 			f.mates = []int{1, 1, 0}
 		},
 		harm: func(f *fleet) {

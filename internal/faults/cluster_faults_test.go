@@ -3,7 +3,6 @@
 package faults
 
 import (
-	"os"
 	"slices"
 	"strings"
 	"testing"
@@ -32,7 +31,7 @@ const (
 
 func TestThreeCollectorsGiveOneAnswer(t *testing.T) {
 	t.Parallel()
-	for _, ff := range slices.Concat(fleetFaults, fleetPathFaults, fleetSenderFaults) {
+	for _, ff := range slices.Concat(fleetFaults, fleetPathFaults, fleetSenderFaults, []fleetFault{fleetStranger}) {
 		if ff.long && !*long {
 			continue
 		}
@@ -54,9 +53,6 @@ func (ff *fleetFault) suffer(t *testing.T) {
 	t.Cleanup(func() { results.add(f.row()) })
 	for i := range f.collectors {
 		f.configure(i, setup{})
-	}
-	if os.Getenv("F17_ALONE") != "" {
-		f.mates = []int{-1, -1, -1}
 	}
 	if ff.prepare != nil {
 		ff.prepare(f)

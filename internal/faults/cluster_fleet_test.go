@@ -21,6 +21,7 @@ import (
 
 const (
 	clusterPort = "6222"
+	fleetSecret = "what all collectors have in common"
 	realSenders = 10
 
 	// What a peer of a fleet may be silent, at most: so long that no sender is dead
@@ -130,12 +131,12 @@ func (f *fleet) configure(i int, s setup) {
 // clusterBlock says where the mates of a collector are.
 func (f *fleet) clusterBlock(i int, s setup) []string {
 	f.t.Helper()
-	if s.alone || os.Getenv("F17_ALONE") != "" {
+	if s.alone {
 		return nil
 	}
 	secret := s.secret
 	if secret == "" {
-		secret = "what all collectors have in common"
+		secret = fleetSecret
 	}
 	key := filepath.Join(f.t.TempDir(), "cluster.key")
 	require.NoError(f.t, os.WriteFile(key, []byte(secret+"\n"), 0o600))
