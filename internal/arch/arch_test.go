@@ -97,6 +97,12 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
+		dir:     plugin + "/cluster", // other collectors; never beats as bytes, metrics or files
+		imports: []string{std, in("liveness"), in("cluster/bus"), in("loglimit")},
+		never:   []string{"net", "net/http"},
+		tests:   pluginTests,
+	},
+	{
 		dir:     plugin,
 		imports: []string{std, telegraf, in("...")},
 		never:   []string{"net", "net/http"},

@@ -229,16 +229,22 @@ func (f *configFile) initError(n int, err error) error {
 	return f.Explain(&cli.LineError{Line: line, Err: err})
 }
 
-var numbered = regexp.MustCompile(`(\d+) of (\[\[[a-z_.]+\]\])`)
+var (
+	numbered = regexp.MustCompile(`(\d+) of (\[\[[a-z_.]+\]\])`)
+	only     = regexp.MustCompile(`^()(\[[a-z_.]+\]): `)
+)
 
 // ofTable returns those of lines that text is about: all, or those of "2 of
-// [[inputs.heartbeat.rule]]".
+// [[inputs.heartbeat.rule]]", or of "[inputs.heartbeat.cluster]: ...".
 func ofTable(lines []cli.Statement, text string) []cli.Statement {
 	names := numbered.FindStringSubmatch(text)
 	if names == nil {
+		names = only.FindStringSubmatch(text)
+	}
+	if names == nil {
 		return lines
 	}
-	n, _ := strconv.Atoi(names[1]) //nolint:errcheck // it is a number
+	n, _ := strconv.Atoi(names[1]) //nolint:errcheck // it is a number, or there is one such table
 	for i, s := range lines {
 		if s.Header() != names[2] {
 			continue

@@ -16,6 +16,7 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -26,6 +27,7 @@ import (
 	"github.com/influxdata/telegraf"
 	"github.com/influxdata/telegraf/plugins/inputs"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
@@ -49,6 +51,7 @@ type Heartbeat struct {
 	keys      *verify.Keys
 	recipient *verify.Recipient
 	refused   *refusals
+	cluster   *cluster.Cluster // nil if this collector is alone
 
 	running atomic.Pointer[judge.Judge] // for Gather; nil while not running
 	stop    func()                      // ends what run began; nil likewise
@@ -63,8 +66,9 @@ func (h *Heartbeat) Init() (err error) {
 	return err
 }
 
-// Check returns what is wrong with the files that Start reads, each line for
-// itself. It is for a plugin that Init has found right and that does not run.
+// Check returns what is wrong with the files that Start reads, and with the way to the
+// mates, each line for itself. It is for a plugin that Init has found right and that
+// does not run.
 func (h *Heartbeat) Check() []error {
 	wrong := judge.NewExpecter(nil, h.Expect, h.ExpectFiles, h.Log).Problems()
 	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
@@ -72,20 +76,23 @@ func (h *Heartbeat) Check() []error {
 			wrong = append(wrong, err)
 		}
 	}
-	if h.TLSCert == "" {
-		return wrong
+	if h.TLSCert != "" {
+		if _, err := h.openCertificates(h.Log); err != nil {
+			wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
+		}
 	}
-	if _, err := h.openCertificates(h.Log); err != nil {
-		wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
-	}
-	return wrong
+	return append(wrong, h.Cluster.problems(h.Log)...)
 }
 
 // Start opens the sockets, then the state file: who waits for an address must
 // not keep the file from the collector that has both. Stop releases them the
-// other way round.
+// other way round. The mates come last, as they are asked about what is in the file.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	options, err := h.prepare(time.Now())
+	if err != nil {
+		return err
+	}
+	mates, err := h.clustering()
 	if err != nil {
 		return err
 	}
@@ -93,6 +100,11 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 		return err
 	}
 	if err := h.keeper.Open(time.Now()); err != nil {
+		h.server.Close()
+		return err
+	}
+	if err := h.openCluster(mates); err != nil {
+		h.keeper.Close()
 		h.server.Close()
 		return err
 	}
@@ -167,6 +179,9 @@ func (h *Heartbeat) serving() *serve.Options {
 // the server is asked.
 func (h *Heartbeat) judging() judge.Options {
 	rules := h.liveness(h.valid.rules)
+	if rules.Mates = h.Cluster != nil; !rules.Mates && h.StatePath() == "" {
+		rules.Origin = rand.Uint64()
+	}
 	rules.Ask = func(conn liveness.ConnID) (liveness.Path, netip.Addr) {
 		path, remote := h.server.Ask(serve.ConnID(conn))
 		return paths[path], remote
@@ -176,13 +191,17 @@ func (h *Heartbeat) judging() judge.Options {
 
 // run serves until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	judging, keeper, server := h.judge, h.keeper, h.server
+	judging, keeper, server, mates := h.judge, h.keeper, h.server, h.cluster
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
 	expecter.Read(context.Background())
 	var clock, emitter sync.WaitGroup
 	ticking, endClock := context.WithCancel(context.Background())
 	emitting, endEmitter := context.WithCancel(context.Background())
-	for _, loop := range []func(context.Context){judging.KeepTime, keeper.Keep, expecter.KeepReading, h.keys.KeepReading} {
+	loops := []func(context.Context){judging.KeepTime, keeper.Keep, expecter.KeepReading, h.keys.KeepReading}
+	if mates != nil {
+		loops = append(loops, mates.Run)
+	}
+	for _, loop := range loops {
 		clock.Go(func() { loop(ticking) }) // ends with ticking
 	}
 	emitter.Go(func() { judging.Emit(emitting, acc, h.own) }) // ends with emitting, when the queue is empty
@@ -191,6 +210,9 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 		server.End()
 		endClock()
 		clock.Wait()
+		if mates != nil {
+			mates.Close()
+		}
 		keeper.Close()
 		endEmitter()
 		emitter.Wait()
@@ -221,7 +243,7 @@ func (h *Heartbeat) Stop() {
 
 // own returns what the collector says of itself.
 func (h *Heartbeat) own(now time.Time) judge.Own {
-	own := judge.Own{Refused: h.refused.total.Load(), Unnamed: h.recipient.Unnamed(), Memory: judge.Memory(h.keeper.Health(now))}
+	own := judge.Own{Refused: h.refused.total.Load(), Unnamed: h.recipient.Unnamed(), Memory: judge.Memory(h.keeper.Health(now)), Mates: h.mates()}
 	for _, s := range h.server.Status() {
 		own.Listeners = append(own.Listeners, judge.Listener{
 			Address: s.Address, Connections: s.Connections, Beats: s.Beats, Bytes: s.Bytes, Refused: s.Refused,

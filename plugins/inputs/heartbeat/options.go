@@ -58,6 +58,7 @@ type Options struct {
 	KeepAliveIdle     config.Duration           `toml:"keep_alive_idle"`
 	KeepAliveInterval config.Duration           `toml:"keep_alive_interval"`
 	Rules             []Rule                    `toml:"rule"`
+	Cluster           *ClusterOptions           `toml:"cluster"`
 	Keys              map[string]*config.Secret `toml:"keys"`
 
 	former
@@ -162,6 +163,7 @@ func (o *Options) check() (v valid, err error) {
 		o.checkVerified(),
 		checkTagKeys(o.TagKeys),
 		checkExpected(o.Expect),
+		o.Cluster.check(),
 	)
 	if err != nil {
 		return v, err
@@ -199,6 +201,7 @@ func (o *Options) liveness(rules []*rule) liveness.Options {
 		MaxPeersPerHost:   o.peersPerHost(),
 		MaxBeatsPerSecond: o.MaxBeatsPerSecond,
 		ReplayWindow:      time.Duration(o.ReplayWindow),
+		OnlyVerified:      o.RequireSignature || o.HostFrom == "verified",
 	}
 }
 

@@ -58,7 +58,7 @@ func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
 	said := &s.said.Beat
 	outcome, refusal := t.decide(&b.beat, said, &judge.Speaker{
 		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
-		AtRemote: t.fromConnection, Signed: signer != "", Printer: &s.printer,
+		AtRemote: t.fromConnection, Signed: signer != "", Verified: signer != "" || t.rules.Host, Printer: &s.printer,
 	})
 	if refusal != nil {
 		return refused(refusal)

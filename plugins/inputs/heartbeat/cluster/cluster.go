@@ -7,6 +7,12 @@ package cluster
 import (
 	"context"
 	"crypto/tls"
+	"math/rand/v2"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster/bus"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // Options of a Cluster.
@@ -29,8 +35,51 @@ type Logger interface {
 	Warnf(format string, args ...any)
 }
 
-// Peers are what the collectors agree on: those of the judge.
-type Peers interface{}
+// Peers are what the collectors agree on: those of the judge. Its methods may take a
+// lock, and are never called while a message is underway.
+type Peers interface {
+	// Ticks returns how often silence was judged.
+	Ticks() uint64
+	// Able reports whether metrics are taken from this collector, and whether it is
+	// probably cut off.
+	Able() (able, isolated bool)
+	// Said returns what is to be told to mates since it was called last.
+	Said() liveness.Said
+	// Settle notes that all mates that are reachable have answered a question.
+	Settle(question uint32)
+	// Count returns how many peers there are.
+	Count() int
+	// Words returns what is to be told of some peers below number next, and where to go
+	// on.
+	Words(next int) ([]liveness.Word, int)
+	// Answer appends to words what is known of the peers with these hashes.
+	Answer(words []liveness.Word, asked []uint64) []liveness.Word
+	// RecordsOf returns the records of the peers with these hashes that are known.
+	RecordsOf(hashes []uint64) []liveness.Record
+	// HearWords takes in what a mate said ago before now, and returns of which peers the
+	// records are wanted.
+	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
+	// HearFact takes in a beat that a mate has heard.
+	HearFact(mate string, f *liveness.Fact)
+	// Learn takes in records that were wanted, as of ago before now.
+	Learn(mate string, ago time.Duration, records []liveness.Record)
+	// Reach notes which mates are reachable.
+	Reach(mates []string)
+	// Speak lets this collector tell the events of peers. Those of the time before that
+	// are told now which no mate has told, and if again is set the others, too.
+	Speak(before time.Duration, again bool)
+	// Hush ends that.
+	Hush()
+	// TakeTold returns the ids of events told since it was called last.
+	TakeTold() []int64
+	// Told notes that a mate has told events.
+	Told(ids []int64)
+	// Asked returns of how many peers mates were asked, and of how many one of them
+	// knew better.
+	Asked() (asked, spared int64)
+	// News has an entry when there is something to say.
+	News() <-chan struct{}
+}
 
 // Status is what a Cluster says about itself.
 type Status struct {
@@ -42,16 +91,63 @@ type Status struct {
 }
 
 // A Cluster is this collector among its mates.
-type Cluster struct{}
+type Cluster struct {
+	bus    *bus.Bus
+	circle *circle // of Run alone
+	peers  Peers
+
+	mu     sync.Mutex // guards status
+	status Status
+}
 
 // Open listens for the mates and begins to connect to them. It does not wait for any.
-func Open(o *Options) (*Cluster, error) { return nil, nil }
+func Open(o *Options) (*Cluster, error) {
+	b, err := bus.Open(&bus.Options{Listen: o.Listen, Mates: o.Mates, Secret: o.Secret, TLS: o.TLS, Log: o.Log})
+	if err != nil {
+		return nil, err
+	}
+	c := &Cluster{bus: b, peers: o.Peers}
+	c.circle = newCircle(o, rand.Uint64(), time.Now(), b.Send)
+	return c, nil
+}
 
-// Run talks to the mates until ctx ends.
-func (c *Cluster) Run(ctx context.Context) {}
+const tickPause = 100 * time.Millisecond
 
-// Status returns how it stands with the mates.
-func (c *Cluster) Status() Status { return Status{} }
+// Run talks to the mates until ctx ends, and then says goodbye.
+func (c *Cluster) Run(ctx context.Context) {
+	ticker := time.NewTicker(tickPause)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			c.circle.bye(time.Now())
+			return
+		case message := <-c.bus.Received():
+			c.circle.receive(message, time.Now())
+		case <-c.peers.News():
+			c.circle.tick(time.Now())
+		case <-ticker.C:
+			c.circle.tick(time.Now())
+		}
+		c.publish()
+	}
+}
 
-// Close says goodbye to the mates and returns when nothing runs any more.
-func (c *Cluster) Close() {}
+func (c *Cluster) publish() {
+	status := c.circle.status
+	status.Asked, status.Spared = c.peers.Asked()
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.status = status
+}
+
+// Status returns how it stands with the mates. It may be called at any time.
+func (c *Cluster) Status() Status {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.status
+}
+
+// Close ends all connections and returns when nothing runs any more. Run has to have
+// ended.
+func (c *Cluster) Close() { c.bus.Close() }

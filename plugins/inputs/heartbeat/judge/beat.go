@@ -26,6 +26,7 @@ type Speaker struct {
 	User     uint32          // likewise; 0 for root, too
 	AtRemote bool            // addresses are taken from Remote alone
 	Signed   bool
+	Verified bool // it was signed, or a certificate names its host
 	Printer  *Printer
 }
 
@@ -66,7 +67,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 		Status:  status(said), Health: healthOf(said.Status), Run: said.Run, Seq: said.Seq,
 		Interval: milliseconds(said.IntervalMS), Margin: milliseconds(said.GraceMS), BackIn: milliseconds(said.BackInMS), Cancel: said.Cancel,
 		ExitCode: said.ExitCode, HasExitCode: said.HasExitCode, Watched: said.Watched, SentMS: said.SentMS,
-		User: from.User, Signed: from.Signed,
+		User: from.User, Signed: from.Signed, Verified: from.Verified,
 	}
 	return nil
 }

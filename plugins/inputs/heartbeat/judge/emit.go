@@ -2,6 +2,7 @@ package judge
 
 import (
 	"context"
+	"sync/atomic"
 	"time"
 
 	"github.com/influxdata/telegraf"
@@ -106,10 +107,34 @@ func (j *Judge) add(acc telegraf.Accumulator, items []waiting) {
 			for len(items) > 0 {
 				item := items[0]
 				items = items[1:]
+				j.handing.begin()
 				addItem(acc, &item)
+				j.handing.end()
 			}
 		})
 	}
+}
+
+// A handing knows whether metrics are taken: it counts those that were handed over.
+type handing struct {
+	begun, ended atomic.Uint64
+
+	seen  uint64    // begun, when it was asked last, if that had not ended
+	since time.Time // that
+}
+
+func (h *handing) begin() { h.begun.Add(1) }
+func (h *handing) end()   { h.ended.Store(h.begun.Load()) }
+
+// flows reports whether metrics are taken: none has been waiting for long. It is not to
+// be called concurrently.
+func (h *handing) flows(now time.Time) bool {
+	begun := h.begun.Load()
+	if h.ended.Load() >= begun || h.seen != begun {
+		h.seen, h.since = begun, now
+		return true
+	}
+	return now.Sub(h.since) < blockedAfter
 }
 
 func addItem(acc telegraf.Accumulator, item *waiting) {
@@ -117,7 +142,9 @@ func addItem(acc telegraf.Accumulator, item *waiting) {
 		acc.AddMetric(item.metric)
 		return
 	}
-	acc.AddMetric(eventMetric(item.change))
+	if item.event {
+		acc.AddMetric(eventMetric(item.change))
+	}
 	addPeer(acc, &item.change.View)
 }
 

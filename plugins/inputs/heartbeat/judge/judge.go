@@ -48,6 +48,12 @@ type Judge struct {
 	restarted      time.Time     // when the tracker was set up anew last
 	listenedBefore time.Duration // by the trackers before
 
+	herald herald        // of events
+	news   chan struct{} // has an entry when there is something to tell to mates; nil without
+	ticks  atomic.Uint64
+
+	handing handing // of metrics to Telegraf
+
 	conflicts loglimit.Limiter
 	panics    atomic.Int64
 	panicked  loglimit.Limiter
@@ -58,6 +64,9 @@ type Judge struct {
 func New(options Options, now time.Time) *Judge {
 	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
 	j.tracker = liveness.New(options.Rules, now)
+	if options.Rules.Mates {
+		j.herald.mates, j.news = true, make(chan struct{}, 1)
+	}
 	j.queue.pushEvent(startedMetric(now))
 	return j
 }
@@ -160,6 +169,7 @@ func (j *Judge) tick() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
+	j.ticks.Add(1)
 	if !j.Contained("judging silence", func() { j.judgeSilence(now) }) {
 		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
 	}
@@ -188,12 +198,14 @@ func (j *Judge) isolate(isolated bool, now time.Time) {
 // j.mu is held.
 func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
 	var conflict *liveness.Transition
+	now := time.Now()
 	for _, tr := range transitions {
-		j.queue.pushChange(tr)
+		j.queue.pushChange(tr, j.herald.admit(&tr, now))
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
 		}
 	}
+	j.wakeMates()
 	return conflict
 }
 

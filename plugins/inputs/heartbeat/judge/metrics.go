@@ -226,7 +226,17 @@ type Own struct {
 	Refused   int64 // payloads and connections
 	Unnamed   int64 // signed beats that did not name their collector
 	Memory    Memory
+	Mates     *Mates // nil if this collector is alone
 	Listeners []Listener
+}
+
+// Mates is how it stands with the other collectors of a cluster.
+type Mates struct {
+	Reachable int   // those that are
+	Differ    int   // those with another version, other options or another clock
+	Speaks    bool  // this collector emits the events of peers
+	Asked     int64 // peers about which the others were asked, in all
+	Spared    int64 // peers that are not dead because another one had heard more, in all
 }
 
 // Memory is how it stands with what is saved.
@@ -275,6 +285,10 @@ func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric 
 	}
 	if own.Memory.Saved {
 		fields["state_file_age_seconds"] = own.Memory.Age.Seconds()
+	}
+	if mates := own.Mates; mates != nil {
+		fields["mates"], fields["mates_differ"], fields["speaks"] = int64(mates.Reachable), int64(mates.Differ), flag(mates.Speaks)
+		fields["asked_total"], fields["spared_total"] = mates.Asked, mates.Spared
 	}
 	metrics = append(metrics, metric.New(measurementCollector, nil, fields, now, telegraf.Gauge))
 	for i, state := range liveness.States {

@@ -38,6 +38,7 @@ func (j *Judge) startAnew(now time.Time) {
 	}
 	j.restarted = now
 	old, fresh := j.tracker, liveness.New(j.options.Rules, now)
+	fresh.GoOnAsking(old)
 	for i := range old.Len() {
 		j.Contained("restoring a peer", func() {
 			r := old.Record(i, now)

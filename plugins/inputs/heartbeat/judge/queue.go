@@ -19,6 +19,7 @@ const queueLimit = 1 << 16
 type waiting struct {
 	metric telegraf.Metric
 	change *liveness.Transition
+	event  bool // the change is told as an event, too
 }
 
 // A queue holds what is to be emitted, in the order of the facts. Pushing
@@ -51,8 +52,10 @@ func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 	q.wake()
 }
 
-// pushChange queues what has become of a peer.
-func (q *queue) pushChange(change liveness.Transition) { q.push(waiting{change: &change}) }
+// pushChange queues what has become of a peer, as an event or only as what it is now.
+func (q *queue) pushChange(change liveness.Transition, event bool) {
+	q.push(waiting{change: &change, event: event})
+}
 
 // pushEvent queues what has become of the collector.
 func (q *queue) pushEvent(m telegraf.Metric) { q.push(waiting{metric: m}) }

@@ -18,7 +18,7 @@ func TestNoChangeIsDropped(t *testing.T) {
 	metric := startedMetric(time.Unix(0, 0))
 	for i := range changes {
 		id := liveness.ID{Source: fmt.Sprint("host-", i%7)}
-		q.pushChange(liveness.Transition{View: liveness.View{ID: id, PID: uint32(i)}})
+		q.pushChange(liveness.Transition{View: liveness.View{ID: id, PID: uint32(i)}}, true)
 		if i < beats {
 			q.pushBeat(liveness.ID{Source: fmt.Sprint("host-", i)}, metric)
 		}

@@ -45,7 +45,7 @@ type Outcome struct {
 // and every transition that it causes. Only an accepted, limited, duplicate or late
 // one changes anything, and of a refused one nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
-	t.out = t.out[:0]
+	t.out, t.continued = t.out[:0], ID{}
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
@@ -137,7 +137,7 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
-	first, ended := p.beats == 0, p.state.over() && !p.reason.inferred()
+	first, ended, was, foreign := p.beats == 0, p.state.over() && !p.reason.inferred(), p.state, p.foreign()
 	o, match := t.identify(p, b, at)
 	anew := match == newProcess || match == bootedProcess
 	at = max(at, o.heard) // a gap is never negative
@@ -165,6 +165,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, o, match, numbered, now)
 	t.tellOf(p, event, b.Addr, now)
+	t.noteFact(p, b, first || anew || foreign, was, numbered, now.Sub(t.epoch))
 	t.quiet = false
 	t.noteBeat(p)
 	t.rewake(p)
@@ -248,12 +249,8 @@ func (t *Tracker) countBeat(p *peer, lost int64) {
 func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
 	switch {
 	case p.lone: // one job after another
-	case match == newProcess:
-		p.editPast().Restarts++
-		return Restarted
-	case match == bootedProcess:
-		p.editPast().Restarts++
-		return Rebooted
+	case match == newProcess, match == bootedProcess:
+		return t.began(p, match)
 	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span():
 		past := p.editPast()
 		t.noteMishaps(p, &past.Conflicts, 1)
@@ -265,11 +262,25 @@ func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
 	return noEvent
 }
 
+// began counts that another process of p has begun, if that is what match says.
+func (t *Tracker) began(p *peer, match match) Event {
+	if p.lone || match != newProcess && match != bootedProcess {
+		return noEvent
+	}
+	p.editPast().Restarts++
+	if match == bootedProcess {
+		return Rebooted
+	}
+	return Restarted
+}
+
 // hear notes when and over what a beat of o, a process of p, came. Whatever was held
 // against the process is over.
 func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
+	t.hearHere(p)
 	p.changed = p.changed || o.cutLong
+	o.verified = b.Verified
 	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false
 	p.forgetHold()
 	p.host.heard = at

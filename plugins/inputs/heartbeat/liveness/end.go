@@ -79,7 +79,11 @@ func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.T
 	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
 		o.deadV = min(o.deadV, verdict+grace)
 	}
-	if verdict >= p.suspicionV() {
+	switch {
+	case verdict < p.suspicionV():
+	case t.opts.Mates && p.state == Alive: // the next tick will find it so, unless one of them has a connection
+		t.ask(p)
+	default:
 		t.suspect(p, now)
 	}
 	t.rewake(p)

@@ -109,7 +109,7 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	t.vacant.remove(p)
 	p.changed = true
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
-	t.peers[id] = p
+	t.peers[id], t.continued = p, p.id
 }
 
 // expired forgets r, a process replaced in p, once it is not to be waited for.
@@ -132,6 +132,11 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	if p.extended && !p.state.over() {
 		t.peers[ID{Source: p.id.Source, PID: p.ident.PID}] = p
 		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
+	}
+	t.continued = p.id
+	if t.opts.Mates {
+		delete(t.byHash, p.id.Hash())
+		t.byHash[id.Hash()] = p
 	}
 	p.id, p.health = id, HealthUntold
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing

@@ -102,6 +102,7 @@ type past struct {
 	exitCode     int64
 	conflictTold time.Duration
 
+	elsewhere   *elsewhere    // what mates know; nil if that does not matter
 	deadFor     time.Duration // in all deaths before this one
 	changes     [flapChanges]time.Duration
 	changeCount int           // into or out of dead; changes[changeCount%flapChanges] is the oldest kept

@@ -31,6 +31,7 @@ type process struct {
 	evidence Reason        // of its silence
 	watched  bool          // from outside: the end of its connection proves nothing about it
 	extended bool          // its silence has outlived a collector, and got one interval more for that
+	verified bool          // its latest beat was signed, or a certificate named its host
 	connless bool          // its latest beat came over no connection
 	lostLong bool          // a long connection has ended since its latest beat
 	cutLong  bool          // likewise, and the collector has ended it
@@ -141,14 +142,27 @@ func (p *peer) lastHeardV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.heardV })
 }
 
-// suspicionV returns when silence makes p suspect: all its processes.
+// suspicionV returns when silence makes p suspect: all its processes, here and at mates.
 func (p *peer) suspicionV() time.Duration {
+	if e := p.elsewhere; e != nil {
+		return max(p.ownSuspicionV(), e.suspectV)
+	}
+	return p.ownSuspicionV()
+}
+
+// ownSuspicionV is suspicionV by what was heard here alone.
+func (p *peer) ownSuspicionV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.suspectV })
 }
 
-// deadlineV returns when silence makes p dead: the last of its processes.
+// deadlineV returns when silence makes p dead: the last of its processes, here and at
+// mates.
 func (p *peer) deadlineV() time.Duration {
-	return p.latest(func(o *process) time.Duration { return o.deadV })
+	deadV := p.latest(func(o *process) time.Duration { return o.deadV })
+	if e := p.elsewhere; e != nil {
+		deadV = max(deadV, e.deadV)
+	}
+	return deadV
 }
 
 // takePlace lets the process of b take the place of the one that holds it, which is

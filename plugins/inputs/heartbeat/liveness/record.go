@@ -47,6 +47,8 @@ type Record struct {
 	Spared     time.Duration // for how long its silence was held and prolonged in all
 	Window     time.Duration // of its promise to be back that is left; 0 for none
 	WindowBy   string        // the life of the sender that promised so for itself
+	Foreign    bool          // never heard by the collector that took the record
+	HeardBy    string        // the mate that has heard it last; "" for that collector itself
 	Shared     bool          // that sender beat for the host, too
 	Rule       string        // the option or declaration that set Dead
 
@@ -114,6 +116,9 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 		Process: p.ident, Runs: p.runs.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
 		Speaker: p.life, Speakers: p.speakers(),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
+	}
+	if e := p.elsewhere; e != nil && (e.foreign || e.heard > p.lastHeard()) {
+		r.Foreign, r.HeardBy = e.foreign, e.by
 	}
 	t.recordSilence(&r, p, verdict)
 	r.recordProcesses(p, verdict)
@@ -185,6 +190,11 @@ func (p *peer) speakers() (all []Speaker) {
 // labels and texts in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
+	t.restore(r, saved, now)
+	return t.out
+}
+
+func (t *Tracker) restore(r *Record, saved, now time.Time) {
 	p := t.peers[r.ID]
 	switch {
 	case p == nil || p.id != r.ID: // then it only leads to another one
@@ -194,7 +204,7 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	default:
 		t.takeTotals(p, r)
 		t.takePromise(p, r, pauseSince(saved, now))
-		return nil
+		return
 	}
 	if r.Expected && !p.expected {
 		t.placeholders++
@@ -214,7 +224,6 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 		t.wakeAt(p, t.tickV)
 	}
 	t.restored(p, r)
-	return t.out
 }
 
 // takeTotals adds to the totals of p those that another collector has counted.
@@ -275,6 +284,10 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 			spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
 			exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
 		}
+	}
+	if r.Foreign {
+		e := p.editElsewhere()
+		e.foreign, e.by, e.heard = true, r.HeardBy, p.heard
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)

@@ -25,6 +25,7 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 	t.ticks++
 	t.expireEnds(t.tickV)
 	t.tellUntold(now)
+	t.lookAtOrphans(now)
 	t.weigh(now)
 	if t.tickV >= t.earliest {
 		t.sweep(now)
@@ -113,7 +114,8 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	if t.tickV < p.windowV {
 		return // its host has asked for more
 	}
-	if !t.secondTick(p) || t.putOff(p) {
+	confirmed := t.confirmed(p, p.windowV)
+	if !t.secondTick(p) || t.putOff(p) || !confirmed {
 		return
 	}
 	dropped := p.dropped()
@@ -191,6 +193,9 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 // lookAtFormers reports the end of each process of p that has been silent for too
 // long while another one lives.
 func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
+	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadV) {
+		return // mates hear at least one of them, and it is not known here which
+	}
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
 	}
@@ -225,6 +230,10 @@ func (p *peer) nextEndV() time.Duration {
 
 // lookAtSilence looks at a peer that is expected to beat.
 func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
+	if p.foreign() {
+		return
+	}
+	t.askEarly(p)
 	switch {
 	case p.state == Alive && t.tickV >= p.suspicionV():
 		t.inquire(p, t.tickV)
@@ -246,10 +255,14 @@ func (t *Tracker) pastDeadline(p *peer) bool {
 
 // lookAtDeath looks at a peer whose silence has been too long.
 func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
+	confirmed, again := t.confirmed(p, p.deadlineV()), t.secondTick(p)
+	if again && !confirmed {
+		return
+	}
 	proved := p.proves()
 	t.inquire(p, t.tickV)
 	switch {
-	case !t.secondTick(p):
+	case !again:
 		if proved && !p.proves() {
 			t.countSilent(p, t.tickV)
 		}
@@ -297,7 +310,7 @@ const (
 // inquire asks what the kernel knows of the host of p, which is silent. Once
 // its connections have ended there is nothing to ask.
 func (t *Tracker) inquire(p *peer, verdict time.Duration) {
-	path, from, asked := t.ask(&p.process)
+	path, from, asked := t.askKernel(&p.process)
 	if !asked {
 		return
 	}
@@ -305,9 +318,9 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 	t.noteLoss(p, &p.process, evidence, from, verdict)
 }
 
-// ask returns the best that the kernel knows of any long connection of o, and
+// askKernel returns the best that the kernel knows of any long connection of o, and
 // where that comes from.
-func (t *Tracker) ask(o *process) (best Path, from netip.Addr, asked bool) {
+func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
 	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
 		if !l.long {
 			continue
@@ -350,11 +363,23 @@ func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 // is not looked at: the hold ends for all at once.
 func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
+	case p.foreign():
+		return p.foreignWakeV(o)
+	case o.Mates && p.state == Alive && p.unasked():
+		return min(p.askV(), p.suspicionV(), p.nextEndV())
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
 		return min(p.suspicionV(), p.nextEndV())
 	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
 		return min(p.deadlineV(), p.nextEndV())
 	case p.state == Left && p.windowV > 0:
+		return p.windowV
+	}
+	return p.forgetV(o)
+}
+
+// foreignWakeV is wakeV of a peer that mates judge.
+func (p *peer) foreignWakeV(o *Options) time.Duration {
+	if p.state == Left && p.windowV > 0 {
 		return p.windowV
 	}
 	return p.forgetV(o)
@@ -370,7 +395,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 		keep = o.ForgetLeft
 	case p.state == Dead && p.id.Nameless():
 		keep = forgetNameless
-	case p.state == Dead && p.terms.ForgetDead > 0:
+	case (p.state == Dead || p.unknown(ReasonMateLost)) && p.terms.ForgetDead > 0:
 		keep = max(p.terms.ForgetDead, 3*p.interval)
 	}
 	if keep == 0 {

@@ -78,6 +78,10 @@ type Options struct {
 
 	ReplayWindow time.Duration // by how much the clock of a signed beat may differ from ours
 
+	Mates        bool   // there are other collectors, which are asked before anybody is dead
+	OnlyVerified bool   // life that a mate has heard counts only if its beat was verified
+	Origin       uint64 // enters the ids of events; another one for each start that remembers nothing
+
 	// Ask returns what the kernel knows of a connection, and the address of its other
 	// side; the zero Addr is that of a Unix socket. It is called from Observe and Tick
 	// and must not call the Tracker. It may be nil.
@@ -138,6 +142,20 @@ type Tracker struct {
 	untold  []*peer        // whose state is to be reported then
 	endings []untoldEnding // to be reported then
 
+	// What concerns mates. Without them nothing of it is used.
+	byHash    map[uint64]*peer         // each peer of order, under the hash of its ID
+	question  uint32                   // the one taken last
+	settled   uint32                   // the one settled last
+	asking    []*peer                  // of the next one
+	facts     []Fact                   // to be told; Ago is when they were heard, since epoch
+	news      []*peer                  // whose state has changed since, each once
+	continued ID                       // while Observe runs: of the nameless peer that goes on under another ID
+	reachable []string                 // mates
+	orphans   []*peer                  // foreign peers whose mate is lost, until others have answered
+	marks     map[uint64]time.Duration // when those were heard that were forgotten
+	asked     int64
+	spared    int64
+
 	out []Transition // of the call that runs
 }
 
@@ -147,6 +165,7 @@ func New(opts Options, now time.Time) *Tracker {
 	return &Tracker{
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
+		byHash: make(map[uint64]*peer), marks: make(map[uint64]time.Duration),
 		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
 	}
 }
@@ -165,6 +184,11 @@ func (t *Tracker) Isolated() bool { return t.isolation.on }
 
 // Listened returns for how long the tracker has listened: the verdict clock.
 func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
+
+// Asked returns of how many peers mates were asked, and Spared of how many one of them
+// knew better, in all.
+func (t *Tracker) Asked() int64  { return t.asked }
+func (t *Tracker) Spared() int64 { return t.spared }
 
 // verdict returns the verdict clock: it advances with now, but not more than a late
 // tick beyond the last one, or readers would let silence pass in which none was read.
@@ -198,6 +222,9 @@ func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), shift: uint8(len(t.order)), past: &noPast}
 	p.evidence = ReasonSilence
 	t.peers[id] = p
+	if t.opts.Mates {
+		t.byHash[id.Hash()] = p
+	}
 	t.order = append(t.order, p)
 	t.wake = append(t.wake, never)
 	t.counts[Unknown]++
@@ -212,6 +239,8 @@ func (t *Tracker) remove(p *peer) {
 		t.placeholders--
 	}
 	t.noteGone(p.id)
+	t.mark(p)
+	delete(t.byHash, p.id.Hash())
 	t.recount(p, 0)
 	t.vacant.remove(p)
 	for o := range p.processes {

@@ -19,12 +19,8 @@ type Transition struct {
 	// exactly. Collectors that have seen the same of a peer give the same one, before
 	// and after a restart. It is a hash (FNV-1a) of the ID of the peer, the life of
 	// its sender or else its process, the kind of event (of a change: the new state;
-	// of Ended: the pid, too), the deaths after it, the life that numbered the last beat,
-	// its number, and how many events of that kind there were since that beat, or in all
-	// if beats are not numbered. The ids of a peer may begin anew once it is forgotten,
-	// and those of a peer without a run when a collector without a state file starts
-	// anew. After a crash, events up to the next numbered beat may have other ids than
-	// at a collector that did not crash.
+	// of Ended: the pid, too), the deaths after it, how many events of that kind there
+	// were before, and Options.Origin. Once a peer is forgotten that count begins anew.
 	EventID int64
 
 	Previous State
@@ -78,7 +74,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	v := View{
 		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health,
-		Age: at - p.lastHeard(), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
+		Age: at - p.heardAnywhere(), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
 		Connected: p.connected(), Flapping: p.flapping(at),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
 		DeadFor: p.deadFor, Counters: p.counters(),
@@ -130,6 +126,7 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 		t.vacant.add(p)
 	}
 	t.put(p, state, reason)
+	t.noteNews(p)
 	p.since, p.sinceV, p.sinceUTC = at, t.verdict(now), now.UnixNano()
 	t.announceOnce(p, now)
 	if p.host.own == p {
@@ -193,7 +190,7 @@ func (t *Tracker) closeSeries(p *peer, now time.Time) {
 
 // report adds tr, which is complete but for its id, to what the call returns.
 func (t *Tracker) report(p *peer, tr Transition) {
-	tr.EventID = p.nextEventID(&tr)
+	tr.EventID = p.nextEventID(&tr, t.opts.Origin)
 	t.touch(p)
 	t.out = append(t.out, tr)
 }
@@ -213,21 +210,29 @@ func (tr *Transition) kind() int {
 	return int(tr.State)
 }
 
-// A Trail keeps the events of a peer apart between which no numbered beat was heard.
+// A Trail numbers the events of a peer.
 type Trail struct {
-	Life   string             // of the sender that numbered it; "" if none did
-	Seq    int64              // the highest number of a beat before them; 0 if none had one
-	Counts [eventKinds]uint16 // how many there were of each kind
+	Counts [eventKinds]uint32 // how many there were of each kind
+}
+
+// fingerprint tells trails apart.
+func (t *Trail) fingerprint() uint16 {
+	sum := newDigest
+	for _, count := range t.Counts {
+		sum = sum.number(uint64(count))
+	}
+	return uint16(sum.fold())
+}
+
+// merge takes the larger one of each count.
+func (t *Trail) merge(other Trail) {
+	for kind := range t.Counts {
+		t.Counts[kind] = max(t.Counts[kind], other.Counts[kind])
+	}
 }
 
 // nextEventID returns the id of tr, the next event of p, and counts it.
-func (p *peer) nextEventID(tr *Transition) int64 {
-	run := p.runs[0]
-	// Numbers of a run that has no name begin anew at will, those of another server of
-	// one life do, too, and after a crash there is none.
-	if life := lifeOf(run.Name); life != "" && (life != p.trail.Life && run.High > 0 || run.High > p.trail.Seq) {
-		p.trail = Trail{Life: life, Seq: run.High}
-	}
+func (p *peer) nextEventID(tr *Transition, origin uint64) int64 {
 	kind, trail := tr.kind(), &p.trail
 	id := newDigest.text(p.id.Source).text(p.id.Service).number(uint64(p.id.PID))
 	if p.life != "" {
@@ -235,7 +240,7 @@ func (p *peer) nextEventID(tr *Transition) int64 {
 	} else {
 		id = id.text(p.ident.Boot).number(uint64(p.ident.PID))
 	}
-	id = id.text(trail.Life).number(uint64(kind)).number(p.Deaths).number(uint64(trail.Seq)).number(uint64(trail.Counts[kind]))
+	id = id.number(origin).number(uint64(kind)).number(p.Deaths).number(uint64(trail.Counts[kind]))
 	if tr.Event == Ended {
 		id = id.number(uint64(tr.Ending.PID))
 	}
@@ -259,6 +264,9 @@ func (d digest) text(s string) digest {
 	}
 	return sum.octet(0xff)
 }
+
+// fold returns the sum in half the bits.
+func (d digest) fold() uint32 { return uint32(d>>32) ^ uint32(d) }
 
 // number adds the bytes of n, the lowest first.
 func (d digest) number(n uint64) digest {

@@ -122,6 +122,7 @@ type Beat struct {
 	BackIn   time.Duration // with SaysLeaving; 0 for no promise
 	Cancel   bool          // with SaysLeaving: nothing but a promise is taken back
 	Watched  bool          // a watcher sends it: its connection proves nothing about the process
+	Verified bool          // it was signed, or a certificate named its host
 	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
 	SentMS   int64         // sender's wall clock, unix ms; never for silence
 	User     uint32        // that the kernel says it comes from; 0 for none, and for root
@@ -192,29 +193,34 @@ const (
 	ReasonRestored    Reason = 14 // known from before a stop of the collector
 	ReasonReplaced    Reason = 15 // last word of a series: another one goes on
 	ReasonForgotten   Reason = 16 // last word of a series
+	ReasonMateLost    Reason = 19 // known through another collector, which is not reachable
 )
 
-func (r Reason) String() string {
-	return [...]string{
-		ReasonNone:        "none",
-		ReasonBeat:        "beat",
-		ReasonSilence:     "silence",
-		ReasonHung:        "hung",
-		ReasonUnreachable: "unreachable",
-		ReasonConnClosed:  "conn_closed",
-		ReasonConnReset:   "conn_reset",
-		ReasonExited:      "exited",
-		ReasonHost:        "host",
-		ReasonLeaving:     "leaving",
-		ReasonFinished:    "finished",
-		ReasonOverdue:     "overdue",
-		ReasonNeverSeen:   "never_seen",
-		ReasonIsolated:    "isolated",
-		ReasonRestored:    "restored",
-		ReasonReplaced:    "replaced",
-		ReasonForgotten:   "forgotten",
-	}[r]
+var reasons = [...]string{
+	ReasonNone:        "none",
+	ReasonBeat:        "beat",
+	ReasonSilence:     "silence",
+	ReasonHung:        "hung",
+	ReasonUnreachable: "unreachable",
+	ReasonConnClosed:  "conn_closed",
+	ReasonConnReset:   "conn_reset",
+	ReasonExited:      "exited",
+	ReasonHost:        "host",
+	ReasonLeaving:     "leaving",
+	ReasonFinished:    "finished",
+	ReasonOverdue:     "overdue",
+	ReasonNeverSeen:   "never_seen",
+	ReasonIsolated:    "isolated",
+	ReasonRestored:    "restored",
+	ReasonReplaced:    "replaced",
+	ReasonForgotten:   "forgotten",
+	ReasonMateLost:    "mate_lost",
 }
+
+func (r Reason) String() string { return reasons[r] }
+
+// Valid reports whether r is one of the reasons.
+func (r Reason) Valid() bool { return int(r) < len(reasons) && reasons[r] != "" }
 
 // inferred reports whether a death with this reason was concluded, so that life
 // proves it wrong. What was seen or promised was right at its time.

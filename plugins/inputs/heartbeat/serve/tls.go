@@ -168,6 +168,28 @@ func (c *Certificates) config() *tls.Config {
 	return &tls.Config{GetConfigForClient: c.latest, MinVersion: tls.VersionTLS12}
 }
 
+// Mutual returns the configuration of connections whose two ends verify each other's
+// certificate, for both ends. Each connection asks for the latest certificate; whose
+// certificates are taken stays as it was when the files were opened.
+func (c *Certificates) Mutual() *tls.Config {
+	c.mu.Lock()
+	pool := c.current.ClientCAs
+	c.mu.Unlock()
+	certificate := func() (*tls.Certificate, error) {
+		now, err := c.latest(nil)
+		return &now.Certificates[0], err
+	}
+	return &tls.Config{
+		GetCertificate:         func(*tls.ClientHelloInfo) (*tls.Certificate, error) { return certificate() },
+		GetClientCertificate:   func(*tls.CertificateRequestInfo) (*tls.Certificate, error) { return certificate() },
+		ClientAuth:             tls.RequireAndVerifyClientCert,
+		ClientCAs:              pool,
+		RootCAs:                pool,
+		MinVersion:             tls.VersionTLS12,
+		SessionTicketsDisabled: true,
+	}
+}
+
 // shakeHands makes the connection a secure one, if it is to be one, before it is
 // due.
 func (c *conn) shakeHands(due time.Time) error {

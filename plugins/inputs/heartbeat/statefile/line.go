@@ -46,7 +46,7 @@ type line struct {
 	At       time.Time     `json:"at,omitzero"`  // of a mark, by the wall clock
 	End      bool          `json:"end,omitzero"` // of a mark: the collector was stopped
 	Gone     *liveness.ID  `json:"gone,omitempty"`
-	Peer     *savedPeer    `json:"peer,omitempty"`
+	Peer     *storedPeer   `json:"peer,omitempty"`
 }
 
 // A lineWriter makes lines.
@@ -90,7 +90,7 @@ func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	if err := checkRecord(r); err != nil {
 		return err
 	}
-	l.Peer = saved(r)
+	l.Peer = &storedPeer{savedPeer: *saved(r)}
 	return w.add(l)
 }
 

@@ -2,6 +2,7 @@ package statefile
 
 import (
 	"cmp"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -41,7 +42,7 @@ type savedPeer struct {
 	Reason   liveness.Reason `json:"reason"`
 	Since    time.Time       `json:"since"`
 	Health   liveness.Health `json:"health,omitzero"`
-	Events   liveness.Trail  `json:"events,omitzero"`
+	Events   liveness.Trail  `json:"trail,omitzero"`
 	Evidence liveness.Reason `json:"evidence,omitzero"`
 	Expected bool            `json:"expected,omitzero"`
 	Watched  bool            `json:"watched,omitzero"`
@@ -64,6 +65,8 @@ type savedPeer struct {
 	Spared     time.Duration `json:"spared_ns,omitzero"`
 	Window     time.Duration `json:"window_ns,omitzero"`
 	WindowBy   string        `json:"window_by,omitzero"`
+	Foreign    bool          `json:"foreign,omitzero"`
+	HeardBy    string        `json:"heard_by,omitzero"`
 	Shared     bool          `json:"shared,omitzero"`
 	Rule       string        `json:"rule,omitzero"`
 
@@ -87,6 +90,15 @@ type savedPeer struct {
 	DeadFor           time.Duration `json:"dead_for_ns,omitzero"`
 	Flaps             []time.Time   `json:"flaps,omitzero"`
 	liveness.Counters `json:"counters,omitzero"`
+}
+
+// A storedPeer is a savedPeer as it stands in a file.
+type storedPeer struct {
+	savedPeer
+
+	// Numbered numbered events by the beats before them. It is read and dropped: several
+	// collectors count the beats of one peer differently.
+	Numbered json.RawMessage `json:"events,omitzero"`
 }
 
 // saved returns r as it is written. Its instants are in UTC: a zone of 1900
@@ -116,12 +128,12 @@ func checkRecord(r *liveness.Record) error {
 		return errors.New("id is nobody's")
 	case int(r.State) >= len(liveness.States):
 		return fmt.Errorf("state %d is unknown", r.State)
-	case max(r.Reason, r.Evidence) > liveness.ReasonForgotten:
-		return fmt.Errorf("reason %d is unknown", max(r.Reason, r.Evidence))
+	case !r.Reason.Valid():
+		return fmt.Errorf("reason %d is unknown", r.Reason)
+	case !r.Evidence.Valid():
+		return fmt.Errorf("reason %d is unknown", r.Evidence)
 	case r.Health > liveness.HealthOther:
 		return fmt.Errorf("health %d is unknown", r.Health)
-	case r.Events.Seq < 0 || r.Events.Seq > maxSentMS:
-		return fmt.Errorf("the last beat before an event has number %d", r.Events.Seq)
 	case r.SentMS < 0 || r.SentMS > maxSentMS:
 		return fmt.Errorf("sent_ms is %d", r.SentMS)
 	case mostCounted(&r.Counters) > 1<<62:
@@ -144,8 +156,8 @@ func checkRecord(r *liveness.Record) error {
 func checkOthers(r *liveness.Record) error {
 	for i := range r.Others {
 		o := &r.Others[i]
-		if max(o.Evidence, o.Ended) > liveness.ReasonForgotten {
-			return fmt.Errorf("reason %d is unknown", max(o.Evidence, o.Ended))
+		if !o.Evidence.Valid() || !o.Ended.Valid() {
+			return fmt.Errorf("reason %d of another process is unknown", max(o.Evidence, o.Ended))
 		}
 		for name, span := range map[string]time.Duration{"Interval": o.Interval, "Margin": o.Margin, "Used": o.Used, "Dead": o.Dead} {
 			if err := checkSpan(name+" of another process", span, 0, maxSpan); err != nil {

@@ -59,18 +59,44 @@ func OpenKeys(texts map[string]string, log Logger) (*Keys, error) {
 }
 
 func (k *Keys) add(id, text string) (err error) {
-	var secrets [][]byte
-	if name, named := strings.CutPrefix(text, keyFile); named {
-		file := &secretFile{id: KeyName(id), file: regular.Reader{Name: name, Limit: maxKeyFile}}
-		ctx, cancel := context.WithTimeout(context.Background(), rereadWait)
-		defer cancel()
-		secrets, err = file.read(ctx)
+	file := newSecretFile(id, text)
+	if file != nil {
 		k.files = append(k.files, file)
-	} else {
-		secrets, err = wire.Secrets([]byte(text))
 	}
-	k.secrets[KeyName(id)] = secrets
+	k.secrets[KeyName(id)], err = secretsOf(file, text)
 	return err
+}
+
+// ReadSecret returns the one secret that text is, or that is in the file it names,
+// "file:/path".
+func ReadSecret(text string) ([]byte, error) {
+	secrets, err := secretsOf(newSecretFile("", text), text)
+	if err != nil {
+		return nil, err
+	}
+	if len(secrets) > 1 {
+		return nil, fmt.Errorf("there are %d secrets, one a line, and one is needed", len(secrets))
+	}
+	return secrets[0], nil
+}
+
+// newSecretFile returns the file that text names, or nil.
+func newSecretFile(id, text string) *secretFile {
+	name, named := strings.CutPrefix(text, keyFile)
+	if !named {
+		return nil
+	}
+	return &secretFile{id: KeyName(id), file: regular.Reader{Name: name, Limit: maxKeyFile}}
+}
+
+// secretsOf returns the secrets in a file, or without one those that text is.
+func secretsOf(file *secretFile, text string) ([][]byte, error) {
+	if file == nil {
+		return wire.Secrets([]byte(text))
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), rereadWait)
+	defer cancel()
+	return file.read(ctx)
 }
 
 // KeyName returns the one spelling of a key's id: it may be the name of a host.

@@ -1,0 +1,72 @@
+package heartbeat
+
+import (
+	"encoding/json"
+	"hash/fnv"
+	"maps"
+	"reflect"
+	"slices"
+)
+
+// agreed returns a hash of all options that decide verdicts or series: collectors of
+// one cluster have the same. What is not set is not part of it, so that an option of
+// a later version changes nothing until somebody sets it.
+func (o *Options) agreed() uint64 {
+	rules := make([]map[string]any, 0, len(o.Rules))
+	for i := range o.Rules {
+		rules = append(rules, o.Rules[i].agreed())
+	}
+	text, err := json.Marshal(set(map[string]any{
+		"host_from":            o.HostFrom,
+		"require_signature":    o.RequireSignature,
+		"replay_window":        o.ReplayWindow,
+		"require_recipient":    o.RequireRecipient,
+		"dead_after":           o.DeadAfter,
+		"missed_beats":         o.MissedBeats,
+		"disconnect_grace":     o.DisconnectGrace,
+		"isolation_ratio":      o.IsolationRatio,
+		"isolation_hold":       o.IsolationHold,
+		"expect":               sorted(o.Expect),
+		"forget_dead_after":    o.ForgetDeadAfter,
+		"forget_left_after":    o.ForgetLeftAfter,
+		"tag_with":             sorted(o.TagWith),
+		"ip_from":              o.IPFrom,
+		"tag_keys":             sorted(o.TagKeys),
+		"max_peers":            o.MaxPeers,
+		"max_peers_per_host":   o.peersPerHost(),
+		"max_beats_per_second": o.MaxBeatsPerSecond,
+		"rule":                 rules,
+	}))
+	if err != nil {
+		return 0 // never: these are texts and numbers
+	}
+	hash := fnv.New64a()
+	hash.Write(text)
+	return hash.Sum64()
+}
+
+// agreed returns what a rule says.
+func (r *Rule) agreed() map[string]any {
+	return set(map[string]any{
+		"host":              r.Host,
+		"service":           r.Service,
+		"ip":                r.IP,
+		"dead_after":        r.DeadAfter,
+		"max_dead_after":    r.MaxDeadAfter,
+		"missed_beats":      r.MissedBeats,
+		"disconnect_grace":  r.DisconnectGrace,
+		"forget_dead_after": r.ForgetDeadAfter,
+	})
+}
+
+// set returns those of the options that are set.
+func set(options map[string]any) map[string]any {
+	maps.DeleteFunc(options, func(_ string, value any) bool {
+		v := reflect.ValueOf(value)
+		return v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0
+	})
+	return options
+}
+
+// sorted returns a set, whose order means nothing.
+func sorted(texts []string) []string { return slices.Sorted(slices.Values(texts)) }

@@ -1,0 +1,289 @@
+package heartbeat
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"net/netip"
+	"os"
+	"slices"
+	"strconv"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/influxdata/telegraf"
+	"github.com/influxdata/telegraf/config"
+	common_tls "github.com/influxdata/telegraf/plugins/common/tls"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster/bus"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// ClusterOptions are the table [inputs.heartbeat.cluster]. Without it a collector is
+// alone, and nothing of package cluster runs.
+type ClusterOptions struct {
+	Name              string        `toml:"name"`
+	Listen            string        `toml:"listen"`
+	Mates             []string      `toml:"mates"`
+	Secret            config.Secret `toml:"secret"`
+	TLSCert           string        `toml:"tls_cert"`
+	TLSKey            string        `toml:"tls_key"`
+	TLSKeyPwd         string        `toml:"tls_key_pwd"`
+	TLSAllowedCACerts []string      `toml:"tls_allowed_cacerts"`
+}
+
+// listenForMates is the default of 'listen': NATS's port of routes, at all addresses.
+const listenForMates = ":6222"
+
+// listen returns where the mates come in.
+func (c *ClusterOptions) listen() string {
+	if c.Listen == "" {
+		return listenForMates
+	}
+	return c.Listen
+}
+
+// check says what is wrong with the table, if it is there.
+func (c *ClusterOptions) check() error {
+	if c == nil {
+		return nil
+	}
+	return inCluster(firstOf(c.checkName(), c.checkListen(), c.checkMates(), c.checkSecret(), c.checkTLS()))
+}
+
+// inCluster says of an error where the options are that it names.
+func inCluster(err error) error {
+	if err == nil {
+		return nil
+	}
+	return fmt.Errorf("[inputs.heartbeat.cluster]: %w", err)
+}
+
+func (c *ClusterOptions) checkName() error {
+	if c.Name == "" {
+		return nil
+	}
+	if _, err := wire.Host(c.Name); err != nil {
+		return fmt.Errorf("'name': %q is not a name like that of a host: %w", c.Name, err)
+	}
+	return nil
+}
+
+func (c *ClusterOptions) checkListen() error {
+	if _, err := splitHostPort(c.listen()); err != nil {
+		return fmt.Errorf("'listen': %q %w", c.Listen, err)
+	}
+	return nil
+}
+
+func (c *ClusterOptions) checkMates() error {
+	if len(c.Mates) == 0 {
+		return errors.New("'mates' must name at least one other collector, like \"collector-2:6222\"")
+	}
+	for i, mate := range c.Mates {
+		host, err := splitHostPort(mate)
+		if err == nil && isEverywhere(host) {
+			err = errors.New("names no host: write \"collector-2:6222\"")
+		}
+		if err != nil {
+			return fmt.Errorf("'mates': %q %w", mate, err)
+		}
+		if slices.ContainsFunc(c.Mates[:i], func(other string) bool { return strings.EqualFold(other, mate) }) {
+			return fmt.Errorf("'mates': %q is there twice", mate)
+		}
+	}
+	return nil
+}
+
+func (c *ClusterOptions) checkSecret() error {
+	if c.Secret.Empty() {
+		return errors.New("'secret' is missing: write secret = \"file:/etc/telegraf/heartbeat/cluster.key\", " +
+			"a file with the output of: openssl rand -hex 32")
+	}
+	return nil
+}
+
+func (c *ClusterOptions) checkTLS() error {
+	set := []bool{c.TLSCert != "", c.TLSKey != "", len(c.TLSAllowedCACerts) > 0}
+	if slices.Contains(set, true) && slices.Contains(set, false) {
+		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: " +
+			"each collector verifies the certificate of the other")
+	}
+	if c.TLSKeyPwd != "" && c.TLSKey == "" {
+		return errors.New("'tls_key_pwd' needs 'tls_key'")
+	}
+	return nil
+}
+
+// splitHostPort returns the host of an address like collector-2:6222, "" if it has
+// none. Its error goes on after the address.
+func splitHostPort(address string) (host string, err error) {
+	if _, rest, has := strings.Cut(address, "://"); has {
+		return "", fmt.Errorf("has a scheme: write %q", rest)
+	}
+	colon := strings.LastIndexByte(address, ':')
+	if colon < 0 {
+		return "", fmt.Errorf("has no port: write %q", address+listenForMates)
+	}
+	host, port := address[:colon], address[colon+1:]
+	if number, err := strconv.ParseUint(port, 10, 16); err != nil || number == 0 {
+		return "", fmt.Errorf("has port %q: use 1 to 65535", port)
+	}
+	if host == "" {
+		return "", nil
+	}
+	if inner, bracketed := strings.CutPrefix(host, "["); bracketed {
+		host = strings.TrimSuffix(inner, "]")
+		if addr, err := netip.ParseAddr(host); err != nil || !addr.Is6() {
+			return "", fmt.Errorf("has no IPv6 address in brackets: write \"[2001:db8::2]:%s\"", port)
+		}
+		return host, nil
+	}
+	if strings.Contains(host, ":") {
+		return "", fmt.Errorf("is an IPv6 address without brackets: write \"[2001:db8::2]%s\"", listenForMates)
+	}
+	if _, err := wire.Host(host); err != nil {
+		return "", fmt.Errorf("is not a host and a port: %w", err)
+	}
+	return host, nil
+}
+
+// isEverywhere reports whether a host stands for all addresses of this one.
+func isEverywhere(host string) bool {
+	addr, err := netip.ParseAddr(host)
+	return host == "" || err == nil && addr.IsUnspecified()
+}
+
+// name returns what this collector is called among its mates.
+func (c *ClusterOptions) name() (string, error) {
+	name := c.Name
+	if name == "" {
+		var err error
+		if name, err = os.Hostname(); err != nil {
+			return "", fmt.Errorf("the name of this host is unknown, set 'name': %w", err)
+		}
+	}
+	name, err := wire.Host(name)
+	if err != nil {
+		return "", fmt.Errorf("the name of this host cannot be that of a collector, set 'name': %w", err)
+	}
+	return name, nil
+}
+
+// open reads what is secret and returns what a Cluster needs of the table.
+func (c *ClusterOptions) open(log telegraf.Logger) (_ *cluster.Options, err error) {
+	defer func() { err = inCluster(err) }()
+	o := &cluster.Options{Listen: c.listen(), Mates: c.Mates, Log: log}
+	if o.Name, err = c.name(); err != nil {
+		return nil, err
+	}
+	if o.Secret, err = c.openSecret(); err != nil {
+		return nil, fmt.Errorf("'secret': %w", err)
+	}
+	if c.TLSCert == "" {
+		return o, nil
+	}
+	certificates, err := c.openCertificates(log)
+	if err != nil {
+		return nil, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err)
+	}
+	o.TLS = certificates.Mutual()
+	return o, nil
+}
+
+func (c *ClusterOptions) openSecret() ([]byte, error) {
+	buffer, err := c.Secret.Get()
+	if err != nil {
+		return nil, err
+	}
+	defer buffer.Destroy()
+	return verify.ReadSecret(strings.Clone(buffer.String()))
+}
+
+func (c *ClusterOptions) openCertificates(log serve.Logger) (*serve.Certificates, error) {
+	server := common_tls.ServerConfig{
+		TLSCert: c.TLSCert, TLSKey: c.TLSKey, TLSKeyPwd: c.TLSKeyPwd, TLSAllowedCACerts: c.TLSAllowedCACerts,
+	}
+	files := append([]string{c.TLSCert, c.TLSKey}, c.TLSAllowedCACerts...)
+	return serve.OpenCertificates(files, server.TLSConfig, log)
+}
+
+// probeLimit is how long the mates have to answer, all together.
+const probeLimit = 5 * time.Second
+
+// problems returns what is wrong with the secret, the certificates and the way to each
+// mate, whom it tries all at once.
+func (c *ClusterOptions) problems(log telegraf.Logger) []error {
+	if c == nil {
+		return nil
+	}
+	o, err := c.open(log)
+	if err != nil {
+		return []error{err}
+	}
+	ctx, cancel := context.WithTimeout(context.Background(), probeLimit)
+	defer cancel()
+	wrong := make([]error, len(o.Mates))
+	var all sync.WaitGroup
+	for i, mate := range o.Mates {
+		if c.isOwn(mate, o.Name) {
+			continue // does not run
+		}
+		all.Go(func() { // ends with ctx
+			if err := bus.Probe(ctx, mate, o.Secret, o.TLS); err != nil {
+				wrong[i] = inCluster(fmt.Errorf("'mates': %q: %w", mate, err))
+			}
+		})
+	}
+	all.Wait()
+	return slices.DeleteFunc(wrong, func(err error) bool { return err == nil })
+}
+
+// isOwn reports whether an address among the mates is that of this collector: so all
+// can have the same list.
+func (c *ClusterOptions) isOwn(mate, name string) bool {
+	host, err := splitHostPort(mate)
+	host = strings.ToLower(host)
+	same := host == name || strings.HasPrefix(host, name+".") || strings.HasPrefix(name, host+".")
+	return err == nil && same && portOf(mate) == portOf(c.listen())
+}
+
+func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
+
+// clustering returns what makes this collector one of several, or nil if it is alone.
+func (h *Heartbeat) clustering() (*cluster.Options, error) {
+	if h.Cluster == nil {
+		return nil, nil
+	}
+	o, err := h.Cluster.open(h.Log)
+	if err != nil {
+		return nil, err
+	}
+	o.Rules, o.Peers = h.agreed(), h.judge
+	return o, nil
+}
+
+// openCluster begins to look for the mates, if there are to be any.
+func (h *Heartbeat) openCluster(o *cluster.Options) (err error) {
+	h.cluster = nil
+	if o != nil {
+		h.cluster, err = cluster.Open(o)
+	}
+	return err
+}
+
+// mates returns how it stands with the mates, or nil without a cluster.
+func (h *Heartbeat) mates() *judge.Mates {
+	if h.cluster == nil {
+		return nil
+	}
+	status := h.cluster.Status()
+	return &judge.Mates{
+		Reachable: status.Mates, Differ: status.Differ, Speaks: status.Speaks, Asked: status.Asked, Spared: status.Spared,
+	}
+}

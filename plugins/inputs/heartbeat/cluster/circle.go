@@ -1,0 +1,390 @@
+package cluster
+
+import (
+	"cmp"
+	"encoding/binary"
+	"encoding/json"
+	"slices"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+const (
+	presencePause = time.Second
+	// presenceHolds is for how long a presence is believed.
+	presenceHolds = 3 * time.Second
+	roundPause    = time.Minute
+	// startPatience is for how long a collector that starts waits for a mate.
+	startPatience = 5 * time.Second
+	// again is for how long before the one that spoke was lost its events are told again:
+	// they may not have left it.
+	again = 30 * time.Second
+	// overlap is for how long before a mate stopped speaking its events are compared with
+	// ours: what it judged a little later it has not told.
+	overlap = 2 * time.Second
+	// stalledAfter is after what pause of ours we were stalled: what is told then is
+	// older than it seems, and what was received meanwhile has to be heard first.
+	stalledAfter = 500 * time.Millisecond
+	// latest is how long a message may have been underway beyond the fastest one.
+	latest = 3 * time.Second
+	// drift is 1 over by how much two monotonic clocks differ at the most.
+	drift = 1000
+	// clocksDiffer is by how much two wall clocks may differ unsaid.
+	clocksDiffer = 2 * time.Second
+	// portion is how many peers are told or taken in at once.
+	portion = 512
+)
+
+// A circle is this collector among its mates. It is a state machine: messages and the
+// passing of time go in, messages come out; it holds no clock, goroutine or socket. Its
+// methods must not be called concurrently.
+type circle struct {
+	name   string
+	rules  uint64
+	key    []byte
+	peers  Peers
+	log    Logger
+	send   func(message []byte)
+	epoch  time.Time
+	start  uint64
+	count  uint64 // of messages sent
+	mates  map[uint64]*mate
+	counts map[uint64]uint64 // of the latest message of each start
+
+	ticked      time.Time // when tick was called last
+	heldUntil   uint64    // until that tick of the judge nothing is answered
+	held        []asked   // what is to be answered then
+	nextRound   time.Time
+	roundNext   int  // peers of the round that are yet to be told; 0 for none
+	roundAll    bool // also those that were not heard here
+	saidPresent time.Time
+
+	question uint32 // the last one sent
+	open     []openQuestion
+
+	speaks   bool
+	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
+	othersAt time.Time // when a mate that was reachable spoke last
+	names    []string
+	status   Status
+}
+
+// An asked is a question that is yet to be answered.
+type asked struct {
+	from   uint64
+	number uint32
+	hashes []uint64
+}
+
+// An openQuestion is one that not all mates have answered.
+type openQuestion struct {
+	number  uint32 // among all mates
+	settles uint32 // the question of the tracker that is settled with it; 0 for none
+	at      time.Time
+}
+
+// newCircle returns the circle of a collector that starts now. start has to be another
+// number in each start.
+func newCircle(o *Options, start uint64, now time.Time, send func([]byte)) *circle {
+	return &circle{
+		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, log: o.Log, send: send, epoch: now, start: start,
+		mates: make(map[uint64]*mate), counts: make(map[uint64]uint64), ticked: now, nextRound: now.Add(roundPause),
+	}
+}
+
+// tick lets time pass: what has to be told is told, and mates that are silent are lost.
+// It is to be called ten times a second, and at once when the peers have something to
+// say.
+func (c *circle) tick(now time.Time) {
+	if now.Sub(c.ticked) > stalledAfter {
+		c.heldUntil = c.peers.Ticks() + 2
+	}
+	c.ticked = now
+	c.review(now)
+	if now.Sub(c.saidPresent) >= presencePause {
+		c.present(now)
+	}
+	c.answerHeld(now)
+	c.tellSaid(now)
+	c.settle(now)
+	c.tellRound(now)
+	c.tellTold(now)
+}
+
+// tellSaid tells what the peers have to say, and asks what they ask.
+func (c *circle) tellSaid(now time.Time) {
+	said := c.peers.Said()
+	c.tellFacts(said.Facts, now)
+	c.tellWords(said.Words, now)
+	for len(said.Asked) > 0 {
+		some := said.Asked[:min(len(said.Asked), maxBody/8)]
+		said.Asked = said.Asked[len(some):]
+		settles := uint32(0)
+		if len(said.Asked) == 0 {
+			settles = said.Question
+		}
+		c.ask(some, settles, now)
+	}
+}
+
+// ask asks the mates about some peers.
+func (c *circle) ask(hashes []uint64, settles uint32, now time.Time) {
+	c.question++
+	c.open = append(c.open, openQuestion{c.question, settles, now})
+	body := binary.BigEndian.AppendUint32(nil, c.question)
+	c.tell(kindQuestion, 0, appendHashes(body, hashes), now)
+}
+
+func appendHashes(b []byte, hashes []uint64) []byte {
+	for _, hash := range hashes {
+		b = binary.BigEndian.AppendUint64(b, hash)
+	}
+	return b
+}
+
+// settle settles the questions that each mate has answered that is reachable. One that
+// leaves a question open for too long is not reachable.
+func (c *circle) settle(now time.Time) {
+	for len(c.open) > 0 {
+		q := &c.open[0]
+		for _, m := range c.mates {
+			if m.reachable && m.answered < q.number && now.Sub(q.at) >= liveness.AnswerTime {
+				m.mute = q.number
+				c.review(now)
+			}
+		}
+		if slices.ContainsFunc(c.reachable(), func(m *mate) bool { return m.answered < q.number }) {
+			return
+		}
+		if q.settles > 0 {
+			c.peers.Settle(q.settles)
+		}
+		c.open = c.open[1:]
+	}
+}
+
+// tellFacts tells facts to all mates.
+func (c *circle) tellFacts(facts []liveness.Fact, now time.Time) {
+	for some := range slices.Chunk(facts, portion/2) {
+		c.tellJSON(kindFacts, 0, some, now)
+	}
+}
+
+// tellWords tells words to all mates.
+func (c *circle) tellWords(words []liveness.Word, now time.Time) {
+	var body []byte
+	for i := range words {
+		if body = appendWord(body, &words[i]); len(body) > maxBody || i == len(words)-1 {
+			c.tell(kindWords, 0, body, now)
+			body = nil
+		}
+	}
+}
+
+// tellRound tells a part of what the mates have to know once a minute: of each peer that
+// was heard here, how it is.
+func (c *circle) tellRound(now time.Time) {
+	if !now.Before(c.nextRound) {
+		c.beginRound(false, now)
+	}
+	if c.roundNext == 0 {
+		return
+	}
+	words, next := c.peers.Words(c.roundNext)
+	if c.roundNext = next; !c.roundAll {
+		words = slices.DeleteFunc(words, func(w liveness.Word) bool { return !w.Heard })
+	}
+	c.tellWords(words, now)
+}
+
+func (c *circle) beginRound(all bool, now time.Time) {
+	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
+}
+
+// tellTold tells which events were told, so that no mate tells them too.
+func (c *circle) tellTold(now time.Time) {
+	ids := c.peers.TakeTold()
+	for some := range slices.Chunk(ids, maxBody/8) {
+		var body []byte
+		for _, id := range some {
+			body = binary.BigEndian.AppendUint64(body, uint64(id))
+		}
+		c.tell(kindTold, 0, body, now)
+	}
+}
+
+// present says that we are there.
+func (c *circle) present(now time.Time) {
+	c.saidPresent = now
+	able, isolated := c.peers.Able()
+	p := presence{
+		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
+		Hears: make(map[uint64]uint32),
+	}
+	for start, m := range c.mates {
+		if now.Sub(m.seen) < presenceHolds {
+			p.Hears[start] = m.asked
+		}
+	}
+	c.tellJSON(kindPresence, 0, p, now)
+}
+
+// bye says that we stop: what we have told need not be told again.
+func (c *circle) bye(now time.Time) {
+	c.tellSaid(now)
+	c.tellTold(now)
+	c.tell(kindBye, 0, nil, now)
+}
+
+func (c *circle) tellJSON(k kind, to uint64, what any, now time.Time) {
+	body, err := json.Marshal(what)
+	if err != nil { // no value of ours is one that JSON does not know
+		c.log.Warnf("A message to the mates cannot be made: %v", err)
+		return
+	}
+	c.tell(k, to, body, now)
+}
+
+func (c *circle) tell(k kind, to uint64, body []byte, now time.Time) {
+	c.count++
+	h := header{version: version, kind: k, start: c.start, to: to, counter: c.count, sent: now.Sub(c.epoch), name: c.name}
+	c.send(seal(c.key, &h, body))
+}
+
+// receive takes in a message. What is no message of a mate changes nothing.
+func (c *circle) receive(message []byte, now time.Time) {
+	h, body, err := unseal(c.key, message)
+	if err != nil || h.start == c.start || h.to != 0 && h.to != c.start || h.counter <= c.counts[h.start] {
+		return
+	}
+	c.counts[h.start] = h.counter
+	m := c.mates[h.start]
+	if m == nil {
+		m = &mate{name: h.name, start: h.start, met: now}
+		c.mates[h.start] = m
+	}
+	m.version = h.version
+	ago := m.underway(h.sent, now.Sub(c.epoch))
+	if h.version != version || ago > latest && h.kind != kindTold {
+		return // what it says cannot be understood, or is too old to be believed
+	}
+	if err := c.take(m, h.kind, body, ago, now); err != nil && !m.garbled {
+		m.garbled = true
+		c.log.Warnf("A message of %s is not understood: %v", m, err)
+	}
+}
+
+// take takes in what a mate says, as of ago before now.
+func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
+	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold {
+		return nil
+	}
+	r := &reader{rest: body}
+	switch k {
+	case kindPresence:
+		return c.takePresence(m, body, now)
+	case kindBye:
+		c.takeBye(m, now)
+	case kindQuestion:
+		q := asked{m.start, r.uint32(), r.hashes()}
+		if r.err() == nil {
+			c.held = append(c.held, q)
+			c.answerHeld(now)
+		}
+	case kindAnswer:
+		c.takeAnswer(m, r, now)
+	case kindWords:
+		if words := r.words(); r.err() == nil {
+			c.hearWords(m, words, ago, now)
+		}
+	case kindFacts:
+		return c.takeFacts(m, body, ago)
+	case kindWant:
+		c.tellRecords(m, r.hashes(), now)
+	case kindRecords:
+		var records []liveness.Record
+		if err := decode(body, &records); err != nil {
+			return err
+		}
+		c.peers.Learn(m.name, ago, records)
+	case kindTold:
+		var ids []int64
+		for _, id := range r.hashes() {
+			ids = append(ids, int64(id))
+		}
+		c.peers.Told(ids)
+	}
+	return r.err()
+}
+
+// answerHeld answers the questions of mates, unless we were stalled: then what was sent
+// to us meanwhile is heard first.
+func (c *circle) answerHeld(now time.Time) {
+	if c.peers.Ticks() < c.heldUntil {
+		return
+	}
+	for _, q := range c.held {
+		if m := c.mates[q.from]; m != nil {
+			m.asked = q.number
+		}
+		var words []liveness.Word
+		for some := range slices.Chunk(q.hashes, portion) {
+			words = c.peers.Answer(words, some)
+		}
+		body := binary.BigEndian.AppendUint32(nil, q.number)
+		for i := range words {
+			body = appendWord(body, &words[i])
+		}
+		c.tell(kindAnswer, q.from, body, now)
+	}
+	c.held = nil
+}
+
+// takeAnswer takes in an answer. It counts from when the question was asked; one to a
+// question that is settled is dropped.
+func (c *circle) takeAnswer(m *mate, r *reader, now time.Time) {
+	number := r.uint32()
+	words := r.words()
+	at, open := slices.BinarySearchFunc(c.open, number, func(q openQuestion, n uint32) int { return cmp.Compare(q.number, n) })
+	if r.err() != nil || !open {
+		return
+	}
+	c.hearWords(m, words, now.Sub(c.open[at].at), now)
+	m.answered = max(m.answered, number)
+	c.settle(now)
+}
+
+// hearWords takes in words of a mate, and wants to know more where that is needed.
+func (c *circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
+	var wanted []uint64
+	for some := range slices.Chunk(words, portion) {
+		wanted = append(wanted, c.peers.HearWords(m.name, ago, some)...)
+	}
+	for some := range slices.Chunk(wanted, portion) {
+		c.tell(kindWant, m.start, appendHashes(nil, some), now)
+	}
+}
+
+func (c *circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
+	var facts []liveness.Fact
+	if err := decode(body, &facts); err != nil {
+		return err
+	}
+	for i := range facts {
+		f := &facts[i]
+		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= latest+time.Second {
+			c.peers.HearFact(m.name, f)
+		}
+	}
+	return nil
+}
+
+// tellRecords tells a mate what it wants to know.
+func (c *circle) tellRecords(m *mate, hashes []uint64, now time.Time) {
+	for some := range slices.Chunk(hashes, portion/4) {
+		if records := c.peers.RecordsOf(some); len(records) > 0 {
+			c.tellJSON(kindRecords, m.start, records, now)
+		}
+	}
+}

@@ -1,0 +1,246 @@
+package cluster
+
+import (
+	"cmp"
+	"fmt"
+	"slices"
+	"time"
+)
+
+// A mate is another collector, in one of its lives.
+type mate struct {
+	name    string
+	start   uint64
+	version byte
+	met     time.Time
+
+	presence  presence
+	seen      time.Time // when its presence came last; zero for never
+	gone      bool      // it said goodbye
+	reachable bool      // it hears us, we hear it, and it answers
+	mute      uint32    // the question that it has left open for too long; 0 for none
+	asked     uint32    // the last question of its that we have answered
+	answered  uint32    // the last question of ours that it has answered
+	garbled   bool      // that it is not understood was said
+
+	// How long the fastest message was underway, by two clocks that began at different
+	// times.
+	fastest   time.Duration
+	fastestAt time.Duration   // when that was measured; 0 for never
+	differs   map[string]bool // what was said of how it differs
+}
+
+func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
+
+// underway returns how much longer than the fastest message of m one was underway that
+// was sent at a time of its clock and received at one of ours.
+func (m *mate) underway(sent, received time.Duration) time.Duration {
+	took := received - sent
+	if allowed := m.fastest + (received-m.fastestAt)/drift; m.fastestAt == 0 || took < allowed {
+		m.fastest, m.fastestAt = took, max(received, 1)
+		return 0
+	} else {
+		return took - allowed
+	}
+}
+
+// takePresence takes in how a mate is.
+func (c *circle) takePresence(m *mate, body []byte, now time.Time) error {
+	var p presence
+	if err := decode(body, &p); err != nil {
+		return err
+	}
+	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
+	m.presence, m.seen, m.gone = p, now, false
+	if m.mute > 0 && p.Hears[c.start] >= m.mute {
+		m.mute, m.answered = 0, max(m.answered, p.Hears[c.start])
+	}
+	if first {
+		c.present(now) // so that it hears of us now, and not in a second
+	}
+	c.review(now)
+	return nil
+}
+
+func (c *circle) takeBye(m *mate, now time.Time) {
+	m.gone = true
+	c.review(now)
+}
+
+// hears reports whether m and we hear each other.
+func (c *circle) hears(m *mate, now time.Time) bool {
+	_, heard := m.presence.Hears[c.start]
+	return !m.gone && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceHolds && m.name != c.name
+}
+
+// reachable returns the mates that are, by name.
+func (c *circle) reachable() []*mate {
+	var all []*mate
+	for _, m := range c.mates {
+		if m.reachable {
+			all = append(all, m)
+		}
+	}
+	slices.SortFunc(all, func(a, b *mate) int { return cmp.Or(cmp.Compare(a.name, b.name), cmp.Compare(a.start, b.start)) })
+	return all
+}
+
+// review sees which mates are reachable, what is different about them, and who speaks.
+func (c *circle) review(now time.Time) {
+	for start, m := range c.mates {
+		before := m.reachable
+		m.reachable = c.hears(m, now)
+		switch {
+		case m.reachable && !before:
+			c.log.Infof("Found %s", m)
+			m.answered = c.question
+			c.beginRound(true, now)
+		case before && !m.reachable:
+			c.lose(m)
+		}
+		if now.Sub(maxTime(m.seen, m.met)) > time.Minute {
+			delete(c.mates, start)
+		}
+	}
+	mates := c.reachable()
+	c.reach(mates, now)
+	c.compare(now)
+	c.decideWhoSpeaks(mates, now)
+	c.status.Mates, c.status.Speaks = len(mates), c.speaks
+}
+
+func maxTime(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+func (c *circle) lose(m *mate) {
+	if m.gone {
+		c.log.Infof("%s has stopped", title(m))
+		return
+	}
+	c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
+	c.lost = c.lost || m.presence.Speaks
+}
+
+func title(m *mate) string { return "C" + m.String()[1:] }
+
+// reach tells the peers which mates are reachable, if those are others now.
+func (c *circle) reach(mates []*mate, now time.Time) {
+	names := make([]string, 0, len(mates))
+	for _, m := range mates {
+		names = append(names, m.name)
+	}
+	if c.ready(now) && (c.names == nil || !slices.Equal(names, c.names)) {
+		c.names = names
+		c.peers.Reach(names)
+	}
+}
+
+// ready reports whether we know what our mates know: one is there and has told it, or
+// there is none.
+func (c *circle) ready(now time.Time) bool {
+	return now.Sub(c.epoch) >= startPatience
+}
+
+// compare says once of each mate how it differs.
+func (c *circle) compare(now time.Time) {
+	differ := 0
+	for _, m := range c.mates {
+		if now.Sub(maxTime(m.seen, m.met)) >= presenceHolds || m.gone {
+			continue
+		}
+		if what := c.difference(m, now); what != "" {
+			differ++
+			if !m.differs[what] {
+				m.differs = map[string]bool{what: true}
+				c.log.Warnf("%s differs: %s", title(m), what)
+			}
+		}
+	}
+	c.status.Differ = differ
+}
+
+// difference returns what is different about m, or nothing.
+func (c *circle) difference(m *mate, now time.Time) string {
+	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
+	twice := func() bool {
+		for _, other := range c.mates {
+			if other != m && other.name == m.name && !other.gone && now.Sub(other.seen) < presenceHolds && now.Sub(m.seen) < presenceHolds {
+				return true
+			}
+		}
+		return m.name == c.name
+	}
+	switch {
+	case m.version != version:
+		return fmt.Sprintf("it speaks version %d of the protocol, this one %d; nothing it says counts", m.version, version)
+	case m.seen.IsZero():
+		return ""
+	case twice():
+		return "another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]"
+	case m.presence.Rules != c.rules:
+		return "it has other options; give all collectors the same, or their verdicts and series differ"
+	case skew.Abs() > clocksDiffer:
+		return "its clock and the one here are more than 2s apart; events of both are stamped differently"
+	}
+	return ""
+}
+
+// decideWhoSpeaks lets the first by name tell events of those that are reachable, not
+// isolated and able to. One that is to take over from another one that still speaks
+// waits until that has stopped.
+func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
+	able, isolated := c.peers.Able()
+	own := c.fit(able, isolated, c.ready(now))
+	first, best := own, own
+	waits := false
+	for _, m := range mates {
+		p := &m.presence
+		fit := c.fit(p.Able, p.Isolated, p.Ready)
+		if fit > best || fit == best && m.name < c.name {
+			first, best = -1, max(fit, best)
+		}
+		waits = waits || p.Speaks
+	}
+	if waits {
+		c.othersAt = now
+	}
+	should := first == own && c.ready(now)
+	switch {
+	case c.speaks && !should:
+		c.speaks = false
+		c.peers.Hush()
+		c.tellTold(now)
+		c.present(now)
+	case !c.speaks && should && !waits:
+		c.speaks = true
+		c.peers.Speak(c.takeOver(now))
+		c.present(now)
+	}
+	if c.speaks || waits {
+		c.lost = false
+	}
+}
+
+// takeOver returns of what time before now the events are to be told that were not told
+// here, and whether also those that a mate has told.
+func (c *circle) takeOver(now time.Time) (before time.Duration, all bool) {
+	if c.lost || c.othersAt.IsZero() {
+		return again, c.lost
+	}
+	return min(now.Sub(c.othersAt)+overlap, again), false
+}
+
+// fit returns how fit a collector is to tell events: the more the better.
+func (c *circle) fit(able, isolated, ready bool) (fitness int) {
+	for _, is := range []bool{ready, able, !isolated} {
+		fitness *= 2
+		if is {
+			fitness++
+		}
+	}
+	return fitness
+}

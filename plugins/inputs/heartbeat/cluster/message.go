@@ -1,0 +1,265 @@
+package cluster
+
+import (
+	"crypto/hmac"
+	"crypto/sha256"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// A message is the 32 bytes of an HMAC-SHA256 over the rest, which is its header and
+// its body. All numbers of fixed size are big-endian.
+//
+//	1  version of the protocol
+//	1  kind
+//	8  start: drawn at random by each start of a collector
+//	8  to: start of the collector that it is for, 0 for all
+//	8  counter: grows with each message of that start
+//	8  when it was sent, in ms since that start
+//	1  length of the name, and the name of the collector
+const (
+	version    = 1
+	sumSize    = sha256.Size
+	headerSize = 35 // without the name
+	maxName    = 64
+	// maxBody is how long a body may become before another message is begun.
+	maxBody = 200 << 10
+)
+
+// A kind tells what the body of a message is.
+type kind byte
+
+const (
+	kindPresence kind = iota + 1 // JSON, presence
+	kindBye                      // nothing: the collector stops
+	kindQuestion                 // number, hashes
+	kindAnswer                   // number, words
+	kindWords                    // words
+	kindFacts                    // JSON, []liveness.Fact
+	kindWant                     // hashes
+	kindRecords                  // JSON, []liveness.Record
+	kindTold                     // ids of events
+)
+
+// A header is what each message begins with.
+type header struct {
+	version byte
+	kind    kind
+	start   uint64
+	to      uint64
+	counter uint64
+	sent    time.Duration
+	name    string
+}
+
+// seal returns a message.
+func seal(key []byte, h *header, body []byte) []byte {
+	m := make([]byte, sumSize, sumSize+headerSize+len(h.name)+len(body))
+	m = append(m, h.version, byte(h.kind))
+	for _, n := range []uint64{h.start, h.to, h.counter, uint64(h.sent.Milliseconds())} {
+		m = binary.BigEndian.AppendUint64(m, n)
+	}
+	m = append(m, byte(len(h.name)))
+	m = append(append(m, h.name...), body...)
+	sum := hmac.New(sha256.New, key)
+	sum.Write(m[sumSize:])
+	sum.Sum(m[:0])
+	return m
+}
+
+// unseal returns what a message says, or why it is none of ours. The body is that of a
+// version that may be another one.
+func unseal(key, m []byte) (h header, body []byte, err error) {
+	if len(m) < sumSize+headerSize {
+		return h, nil, errors.New("it is too short")
+	}
+	sum := hmac.New(sha256.New, key)
+	sum.Write(m[sumSize:])
+	if !hmac.Equal(sum.Sum(nil), m[:sumSize]) {
+		return h, nil, errors.New("its signature is wrong")
+	}
+	rest := m[sumSize:]
+	h.version, h.kind, rest = rest[0], kind(rest[1]), rest[2:]
+	var sent uint64
+	for _, n := range []*uint64{&h.start, &h.to, &h.counter, &sent} {
+		*n, rest = binary.BigEndian.Uint64(rest), rest[8:]
+	}
+	h.sent = time.Duration(sent) * time.Millisecond
+	length := int(rest[0])
+	if length > len(rest)-1 || length > maxName {
+		return h, nil, errors.New("its name is too long")
+	}
+	h.name = string(rest[1 : 1+length])
+	return h, rest[1+length:], nil
+}
+
+// A presence says that a collector is there, and how it is.
+type presence struct {
+	Rules    uint64            `json:"rules"`
+	WallMS   int64             `json:"wall_ms"`
+	Able     bool              `json:"able"`     // its metrics are taken from it
+	Isolated bool              `json:"isolated"` // it is probably cut off
+	Ready    bool              `json:"ready"`    // it has what its mates know
+	Speaks   bool              `json:"speaks"`   // it tells events
+	Hears    map[uint64]uint32 `json:"hears"`    // starts that it has heard in time, and the last question of each
+}
+
+// unit is what spans in a word are counted in: what was heard a little earlier than it
+// was is no danger.
+const unit = 20 * time.Millisecond
+
+// The flags of a word.
+const (
+	flagHeard = 1 << iota
+	flagVerified
+	flagConnected
+	flagWindow
+	flagSince
+)
+
+// appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
+// flags, state, reason, then age, suspect, dead, deaths, and window and since if the
+// flags say so, as varints.
+func appendWord(b []byte, w *liveness.Word) []byte {
+	b = binary.BigEndian.AppendUint64(b, w.ID)
+	b = binary.BigEndian.AppendUint32(b, w.Process)
+	b = binary.BigEndian.AppendUint16(b, w.Events)
+	flags := flagsOf(w)
+	b = append(b, flags, byte(w.State), byte(w.Reason))
+	b = binary.AppendUvarint(b, uint64((max(w.Age, 0)+unit-1)/unit))
+	b = binary.AppendVarint(b, floor(w.Suspect))
+	b = binary.AppendVarint(b, floor(w.Dead))
+	b = binary.AppendUvarint(b, w.Deaths)
+	if flags&flagWindow != 0 {
+		b = binary.AppendUvarint(b, uint64((w.Window+unit-1)/unit))
+	}
+	if flags&flagSince != 0 {
+		b = binary.AppendUvarint(b, uint64(max(w.Since, 0)/unit))
+	}
+	return b
+}
+
+func flagsOf(w *liveness.Word) (flags byte) {
+	set := func(is bool, flag byte) {
+		if is {
+			flags |= flag
+		}
+	}
+	set(w.Heard, flagHeard)
+	set(w.Verified, flagVerified)
+	set(w.Connected, flagConnected)
+	set(w.Window > 0, flagWindow)
+	set(w.State != liveness.Alive, flagSince)
+	return flags
+}
+
+// floor returns d in units, not more than it is.
+func floor(d time.Duration) int64 {
+	n := int64(d / unit)
+	if d < 0 && d%unit != 0 {
+		n--
+	}
+	return n
+}
+
+// A reader takes a body apart. After an error all that it returns is zero.
+type reader struct {
+	rest   []byte
+	failed bool
+}
+
+var errShort = errors.New("it is too short for what it says")
+
+func (r *reader) err() error {
+	if r.failed {
+		return errShort
+	}
+	return nil
+}
+
+func (r *reader) bytes(n int) []byte {
+	if r.failed = r.failed || len(r.rest) < n; r.failed {
+		return make([]byte, n)
+	}
+	b := r.rest[:n]
+	r.rest = r.rest[n:]
+	return b
+}
+
+func (r *reader) uint64() uint64 { return binary.BigEndian.Uint64(r.bytes(8)) }
+func (r *reader) uint32() uint32 { return binary.BigEndian.Uint32(r.bytes(4)) }
+
+func (r *reader) uvarint() uint64 {
+	n, size := binary.Uvarint(r.rest)
+	r.skip(size)
+	return n
+}
+
+func (r *reader) varint() int64 {
+	n, size := binary.Varint(r.rest)
+	r.skip(size)
+	return n
+}
+
+func (r *reader) skip(size int) {
+	if r.failed = r.failed || size <= 0; !r.failed {
+		r.rest = r.rest[size:]
+	}
+}
+
+// longest is longer than any span that is told.
+const longest = 20 * 365 * 24 * time.Hour
+
+// span returns n units, within what can be added up.
+func span(n int64) time.Duration {
+	limit := int64(longest / unit)
+	return time.Duration(min(max(n, -limit), limit)) * unit
+}
+
+func (r *reader) span() time.Duration { return span(int64(min(r.uvarint(), uint64(longest)))) }
+
+func (r *reader) word() (w liveness.Word) {
+	w.ID, w.Process, w.Events = r.uint64(), r.uint32(), binary.BigEndian.Uint16(r.bytes(2))
+	b := r.bytes(3)
+	flags := b[0]
+	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
+	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
+	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
+	if flags&flagWindow != 0 {
+		w.Window = r.span()
+	}
+	if flags&flagSince != 0 {
+		w.Since = r.span()
+	}
+	r.failed = r.failed || int(w.State) >= len(liveness.States) || !w.Reason.Valid()
+	return w
+}
+
+// words returns all words that are left.
+func (r *reader) words() (all []liveness.Word) {
+	for len(r.rest) > 0 && !r.failed {
+		all = append(all, r.word())
+	}
+	return all
+}
+
+// hashes returns all numbers of 8 bytes that are left.
+func (r *reader) hashes() (all []uint64) {
+	for len(r.rest) > 0 && !r.failed {
+		all = append(all, r.uint64())
+	}
+	return all
+}
+
+// decode decodes a body in JSON.
+func decode(body []byte, into any) error {
+	if err := json.Unmarshal(body, into); err != nil {
+		return fmt.Errorf("decoding it failed: %w", err)
+	}
+	return nil
+}

@@ -1,0 +1,158 @@
+package judge
+
+import (
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// This file gives what is to be told to other collectors, and takes what they tell. Each
+// call locks for as many peers as it is given.
+
+// blockedAfter is after how long a metric that is not taken means that none is.
+const blockedAfter = 3 * time.Second
+
+// News has an entry when there is something to tell to mates; nil if there are none.
+func (j *Judge) News() <-chan struct{} { return j.news }
+
+// wakeMates says that there is something to tell. j.mu is held.
+func (j *Judge) wakeMates() {
+	if j.tracker.Silent() && len(j.herald.told) == 0 {
+		return
+	}
+	select {
+	case j.news <- struct{}{}:
+	default: // it has an entry, or there are no mates
+	}
+}
+
+// Ticks returns how often silence was judged.
+func (j *Judge) Ticks() uint64 { return j.ticks.Load() }
+
+// Able reports whether metrics are taken from this collector, and whether it is
+// probably cut off.
+func (j *Judge) Able() (able, isolated bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.handing.flows(time.Now()), j.tracker.Isolated()
+}
+
+// Said returns what is to be told to mates since it was called last.
+func (j *Judge) Said() liveness.Said {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.TakeSaid(time.Now())
+}
+
+// Settle notes that all mates that are reachable have answered a question.
+func (j *Judge) Settle(question uint32) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tracker.Settle(question)
+}
+
+// Words returns what is to be told of a portion of the peers below number next, and
+// where to go on.
+func (j *Judge) Words(next int) ([]liveness.Word, int) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	next = min(next, j.tracker.Len())
+	words := make([]liveness.Word, 0, min(next, portion))
+	for len(words) < portion && next > 0 {
+		next--
+		words = append(words, j.tracker.Word(next, now))
+	}
+	return words, next
+}
+
+// Answer appends to words what is known of the peers with these hashes.
+func (j *Judge) Answer(words []liveness.Word, asked []uint64) []liveness.Word {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.Answer(words, asked, time.Now())
+}
+
+// RecordsOf returns the records of the peers with these hashes that are known.
+func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	now := time.Now()
+	for _, hash := range hashes {
+		if r, known := j.tracker.RecordOf(hash, now); known {
+			records = append(records, r)
+		}
+	}
+	return records
+}
+
+// HearWords takes what a mate said ago before now, and returns the hashes of the peers
+// whose records are wanted.
+func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	wanted, transitions := j.tracker.HearWords(time.Now(), words, mate, ago)
+	j.tell(transitions)
+	return wanted
+}
+
+// HearFact takes a beat that a mate has heard.
+func (j *Judge) HearFact(mate string, f *liveness.Fact) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tell(j.tracker.HearFact(time.Now(), f, mate))
+}
+
+// Learn takes records that were wanted, as of ago before now.
+func (j *Judge) Learn(mate string, ago time.Duration, records []liveness.Record) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tell(j.tracker.Learn(time.Now(), records, mate, ago))
+}
+
+// Reach notes which mates are reachable.
+func (j *Judge) Reach(mates []string) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.tracker.Reach(mates)
+	j.wakeMates()
+}
+
+// Speak lets this collector tell the events of peers. Those of the time before that are
+// told now which no mate has told, and if again is set the others, too.
+func (j *Judge) Speak(before time.Duration, again bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	for _, change := range j.herald.speak(before, again, time.Now()) {
+		j.queue.pushEvent(eventMetric(change))
+	}
+}
+
+// Hush ends that.
+func (j *Judge) Hush() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.herald.speaks = false
+}
+
+// TakeTold returns the ids of events told since it was called last.
+func (j *Judge) TakeTold() []int64 {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.herald.takeTold()
+}
+
+// Told notes that a mate has told events.
+func (j *Judge) Told(ids []int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.herald.noteTold(ids, time.Now())
+}
+
+// Asked returns of how many peers mates were asked, and of how many one of them knew
+// better.
+func (j *Judge) Asked() (asked, spared int64) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	return j.tracker.Asked(), j.tracker.Spared()
+}

@@ -1,0 +1,648 @@
+// A word of another collector. Several collectors, mates, tell one another what they
+// hear, and ask before they bury: a peer that is silent here may be heard there. What a
+// mate says never counts as heard here: it moves deadlines, and tells facts (beats that
+// are more than life), but proves nothing about our network.
+//
+// Ages travel, never times: what was heard a second ago there was heard a second ago
+// here. They are those of the monotonic clock, so that a mate that was stopped does not
+// make a silence younger.
+
+package liveness
+
+import (
+	"slices"
+	"time"
+)
+
+const (
+	// askLead is how long before it would be suspect a peer is asked about.
+	askLead = time.Second
+	// lateShare is 1 over the part of its interval by which a peer has to be late to be
+	// asked about.
+	lateShare = 10
+	// AnswerTime is how long an answer is waited for.
+	AnswerTime = 3 * time.Second
+	// answerHolds is for how long an answer holds: it is asked for anew when a death was
+	// held meanwhile.
+	answerHolds = AnswerTime + 2*time.Second
+	// sameBeat is by how much later one beat may have come in at a mate, over its own
+	// path, without being a later one.
+	sameBeat = 100 * time.Millisecond
+	// sameEnd is within how long two collectors are told one end by one sender.
+	sameEnd = 5 * time.Second
+	// marksKept is for how long it is remembered that a peer was forgotten.
+	marksKept = 7 * 24 * time.Hour
+)
+
+// A Word is what a collector says of a peer in short.
+type Word struct {
+	ID      uint64 // ID.Hash of the peer
+	Process uint32 // fingerprint of the process that holds its place and of who beats for it
+	Events  uint16 // fingerprint of what numbers its events
+
+	State     State
+	Reason    Reason
+	Heard     bool // by the collector that says it; else it knows the peer through mates
+	Verified  bool // the last beat was signed, or a certificate named its host
+	Connected bool // a connection over which it beats stands there
+
+	Age     time.Duration // since the last beat that was heard there
+	Since   time.Duration // for how long State
+	Suspect time.Duration // of silence that is left until it is suspect, by what was heard there; may be negative
+	Dead    time.Duration // likewise, until it is dead
+	Window  time.Duration // of its promise to be back that is left; 0 for none
+	Deaths  uint64        // in all
+}
+
+// A Fact is a beat that is more than life: of a new peer or process, of one that is
+// back, an end, or a promise.
+type Fact struct {
+	Beat   Beat          // Conn and Handle mean nothing elsewhere
+	Known  bool          // its run was heard before
+	Before ID            // of the nameless peer that Beat.ID continues; the zero ID for none
+	Lone   bool          // that one was known by one short connection
+	Ago    time.Duration // since it was heard
+}
+
+// A Said is what is to be told to mates.
+type Said struct {
+	Question uint32   // number of the question, to be settled; 0 for none
+	Asked    []uint64 // ID.Hash of the peers that it is about
+	Facts    []Fact
+	Words    []Word // of peers whose state has changed
+}
+
+// An elsewhere is what is known of a peer through mates. Only a peer that was asked
+// about, or that was never heard here, has one.
+type elsewhere struct {
+	foreign bool   // it was never heard here: mates judge it
+	by      string // the mate whose word holds; of a foreign peer "" if there is none
+
+	heard           time.Duration // the latest beat that a mate has heard; 0 for none
+	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
+	dead            bool          // a mate that is dead sure: its silence was judged there
+
+	askedV   time.Duration // when it was asked about last
+	question uint32        // in which question; 0 for none
+
+	endLife string // of the sender that said its last end, and when, here or there
+	endAt   time.Duration
+	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
+}
+
+// Hash returns a number for id that is the same in every collector.
+func (id ID) Hash() uint64 {
+	return uint64(newDigest.text(id.Source).text(id.Service).number(uint64(id.PID)))
+}
+
+// foreign reports whether p was never heard here: its silence is judged by mates.
+func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign }
+
+// editElsewhere returns what is known of p through mates, to write to it.
+func (p *peer) editElsewhere() *elsewhere {
+	if p.elsewhere == nil {
+		p.editPast().elsewhere = new(elsewhere)
+	}
+	return p.elsewhere
+}
+
+// heardAnywhere returns when p was heard last, here or by a mate.
+func (p *peer) heardAnywhere() time.Duration {
+	heard := p.lastHeard()
+	if e := p.elsewhere; e != nil {
+		heard = max(heard, e.heard)
+	}
+	return heard
+}
+
+// ask has mates asked about p.
+func (t *Tracker) ask(p *peer) {
+	e := p.editElsewhere()
+	if next := t.question + 1; e.question != next {
+		e.question = next
+		t.asking = append(t.asking, p)
+		t.asked++
+	}
+	e.askedV = t.tickV
+}
+
+// askV returns when to ask about p, which is alive, for the first time in its silence:
+// a moment before it is suspect, but not before it is late.
+func (p *peer) askV() time.Duration {
+	due := p.lastHeardV() + p.interval + p.interval/lateShare
+	return max(p.suspicionV()-askLead, due)
+}
+
+// unasked reports whether p is yet to be asked about in this silence.
+func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV < p.askV() }
+
+// askEarly asks about p when it is late, so that an answer is here before it is suspect.
+func (t *Tracker) askEarly(p *peer) {
+	if t.opts.Mates && p.state == Alive && t.tickV >= p.askV() && p.unasked() {
+		t.ask(p)
+		if t.tickV >= p.ownSuspicionV() {
+			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
+		}
+	}
+}
+
+// confirmed reports whether the mates, asked after the time at which p would be dead,
+// know no better. It asks them if they were not.
+func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
+	if !t.opts.Mates {
+		return true
+	}
+	if e := p.elsewhere; e != nil && e.question > 0 && e.askedV >= overV && t.tickV-e.askedV <= answerHolds {
+		return e.question <= t.settled
+	}
+	t.ask(p)
+	return false
+}
+
+// Settle notes that each mate that is reachable has answered a question, or will not.
+func (t *Tracker) Settle(question uint32) { t.settled = max(t.settled, question) }
+
+// GoOnAsking lets t, which takes the place of before, ask questions under other numbers
+// than that one.
+func (t *Tracker) GoOnAsking(before *Tracker) {
+	t.question, t.settled, t.reachable = before.question, before.question, before.reachable
+}
+
+// Silent reports whether there is nothing to be told to mates.
+func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news) == 0 }
+
+// TakeSaid returns what is to be told to mates since it was taken last. The caller owns
+// it.
+func (t *Tracker) TakeSaid(now time.Time) Said {
+	said := Said{Facts: t.facts}
+	for i := range said.Facts {
+		said.Facts[i].Ago = now.Sub(t.epoch) - said.Facts[i].Ago
+	}
+	if len(t.asking) > 0 {
+		t.question++
+		said.Question = t.question
+	}
+	for _, p := range t.asking {
+		said.Asked = append(said.Asked, p.id.Hash())
+	}
+	for _, p := range t.news {
+		if p.elsewhere.fresh = false; p.index >= 0 {
+			said.Words = append(said.Words, t.word(p, now))
+		}
+	}
+	clear(t.asking)
+	clear(t.news)
+	t.asking, t.news, t.facts = t.asking[:0], t.news[:0], nil
+	return said
+}
+
+// noteNews notes that the state of p is another one.
+func (t *Tracker) noteNews(p *peer) {
+	if !t.opts.Mates || p.foreign() {
+		return
+	}
+	if e := p.editElsewhere(); !e.fresh {
+		e.fresh = true
+		t.news = append(t.news, p)
+	}
+}
+
+// noteFact notes that b, a beat of p, is more than life: mates are told it. was is the
+// state before it.
+func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, at time.Duration) {
+	if !t.opts.Mates || t.quiet {
+		return
+	}
+	if b.Status != SaysAlive {
+		e := p.editElsewhere()
+		e.endLife, e.endAt = b.life(), at
+	}
+	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
+		return
+	}
+	fact := Fact{Beat: *b, Known: known, Before: t.continued, Lone: p.lone, Ago: at} // TakeSaid makes a span of it
+	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
+	t.facts = append(t.facts, fact)
+}
+
+// Word returns what is to be told of the peer with number i, 0 <= i < Len.
+func (t *Tracker) Word(i int, now time.Time) Word { return t.word(t.order[i], now) }
+
+// Answer appends to words what is known of the peers with these hashes: of those that
+// were heard here. It is an answer to a question.
+func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
+	for _, hash := range asked {
+		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
+			words = append(words, t.word(p, now))
+		}
+	}
+	return words
+}
+
+// RecordOf returns the record of a peer, or false if it is not known.
+func (t *Tracker) RecordOf(hash uint64, now time.Time) (Record, bool) {
+	p := t.byHash[hash]
+	if p == nil || p.expected {
+		return Record{}, false
+	}
+	return t.recordOf(p, now), true
+}
+
+func (t *Tracker) word(p *peer, now time.Time) Word {
+	at := now.Sub(t.epoch)
+	w := Word{
+		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
+		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
+		Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
+	}
+	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
+	for o := range p.living {
+		suspect, dead := t.silenceLeft(p, &o.process, at)
+		w.Suspect, w.Dead = max(w.Suspect, suspect), max(w.Dead, dead)
+	}
+	if p.windowV > 0 {
+		w.Window = max(p.windowV-t.verdict(now), 1)
+	}
+	return w
+}
+
+// silenceLeft returns how much silence is left to o, a process of p, by the evidence
+// alone: by its last beat and its connections. What this collector grants because it was
+// restarted, isolated or stopped is not told.
+func (t *Tracker) silenceLeft(p *peer, o *process, at time.Duration) (suspect, dead time.Duration) {
+	allowed := t.silence(p, o)
+	suspect, dead = min(o.suspectV-o.heardV, allowed.Suspect), min(o.deadV-o.heardV, allowed.Dead)
+	return suspect - (at - o.heard), dead - (at - o.heard)
+}
+
+// fingerprint tells one process of p from another one, in every collector.
+func (p *peer) fingerprint() uint32 {
+	sum := newDigest.text(p.ident.Boot).number(uint64(p.ident.PID))
+	if !p.watched {
+		sum = sum.text(p.life)
+	}
+	return sum.fold()
+}
+
+// HearWords takes in what a mate says of peers. Their ages are as of ago before now. It
+// returns the hashes of those of which more has to be known: of them the records are
+// wanted.
+func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
+	t.out = t.out[:0]
+	for i := range words {
+		if t.hearWord(&words[i], mate, ago, now) {
+			wanted = append(wanted, words[i].ID)
+		}
+	}
+	return wanted, t.out
+}
+
+func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Time) (wanted bool) {
+	p, heard := t.byHash[w.ID], now.Sub(t.epoch)-ago-w.Age
+	switch {
+	case p == nil:
+		return !t.marked(w.ID, heard)
+	case p.expected:
+		return w.Heard
+	case !w.Heard:
+		return false
+	}
+	if w.Deaths > p.Deaths && w.State == p.state { // else one of us counts a death that the other is about to
+		p.editPast().Deaths, p.changed = w.Deaths, true
+	}
+	wanted = t.lacks(p, w, heard, ago, now)
+	if p.foreign() {
+		t.follow(p, w, mate, heard, now)
+	} else {
+		t.compare(p, w, mate, heard, ago, now)
+	}
+	t.rewake(p)
+	return wanted
+}
+
+// lacks reports whether a mate knows a fact of p that is not known here: another process,
+// an end, a promise, or events.
+func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Time) bool {
+	last, ended := p.lastHeard(), now.Sub(t.epoch)-ago-w.Since
+	switch {
+	case w.Process != p.fingerprint():
+		return heard > last+sameBeat
+	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
+		return ended+sameEnd > last
+	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
+		return ended+sameEnd > last
+	}
+	return w.State == p.state && w.Events != p.trail.fingerprint()
+}
+
+// follow lets p, which was never heard here, be what a mate says that hears it.
+func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
+	e := p.elsewhere
+	if e.by != "" && e.by != mate && heard < e.heard-sameBeat {
+		return // another one has heard it since
+	}
+	p.changed = p.changed || e.by != mate
+	e.by, e.heard = mate, heard
+	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
+	if w.Window > 0 && p.windowV == 0 {
+		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
+	}
+	if w.State == Unknown && (w.Reason == ReasonRestored || w.Reason == ReasonHost || w.Reason == ReasonIsolated) && p.state != Unknown {
+		t.becomeUnknown(p, w.Reason, now)
+		return
+	}
+	t.become(p, w.State, w.Reason, now)
+	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
+		p.reason = w.Reason
+	}
+}
+
+// becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
+func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
+	if reason == ReasonIsolated {
+		reason = ReasonRestored
+	}
+	t.become(p, Unknown, reason, now)
+}
+
+// compare takes in what a mate says of p, which was heard here too: whether it has
+// heard it since, or still has a connection with it.
+func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
+	younger := heard > p.lastHeard()+sameBeat
+	switch {
+	case t.opts.OnlyVerified && !w.Verified:
+		return
+	case p.unknown(ReasonIsolated) && w.State == Dead: // there it could be judged
+		t.end(p, w.Reason, now)
+		return
+	case !younger && !w.Connected:
+		return
+	}
+	asked := t.verdict(now) - ago
+	if younger {
+		t.hearElsewhere(p, mate, heard)
+	}
+	t.prolong(p, asked+w.Suspect, asked+w.Dead)
+	t.reviveElsewhere(p, w, heard, now)
+}
+
+// hearElsewhere notes that a mate has heard p.
+func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration) {
+	if e := p.editElsewhere(); heard >= e.heard {
+		p.changed = p.changed || e.by != mate
+		e.heard, e.by = heard, mate
+	}
+}
+
+// prolong moves suspicion and deadline of p, if they are later by what a mate says.
+func (t *Tracker) prolong(p *peer, suspectV, deadV time.Duration) {
+	e := p.editElsewhere()
+	if deadV > p.deadlineV() && e.question > 0 && e.askedV >= p.lastHeardV() {
+		t.spared++
+	}
+	e.suspectV, e.deadV = max(e.suspectV, suspectV), max(e.deadV, deadV)
+}
+
+// reviveElsewhere lets p be alive, if life that a mate has heard says so.
+func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
+	verdict := t.verdict(now)
+	alive := w.State == Alive || w.State == Suspect
+	switch {
+	case verdict >= p.suspicionV(), !alive:
+	case p.state == Dead && p.reason.inferred():
+		p.editPast().Mistakes++
+		t.become(p, Alive, ReasonBeat, now)
+	case p.state.over():
+		if heard > p.since+sameBeat {
+			t.become(p, Alive, ReasonBeat, now)
+		}
+	case p.state == Suspect, p.unknown(ReasonIsolated), p.unknown(ReasonRestored), p.unknown(ReasonHost):
+		t.become(p, Alive, ReasonBeat, now)
+	}
+}
+
+// HearFact takes in a beat that a mate has heard, ago before now. It is no life here,
+// but what it says holds: another process, an end, a promise.
+func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
+	t.out = t.out[:0]
+	b := &f.Beat
+	at := now.Sub(t.epoch) - f.Ago
+	p, first := t.findElsewhere(f, mate, now)
+	if p == nil || !first && t.isNoNews(p, b, at) {
+		return t.out
+	}
+	if b.Status != SaysAlive {
+		e := p.editElsewhere()
+		e.endLife, e.endAt = b.life(), at
+	}
+	o, match := t.identify(p, b, at)
+	event := t.began(p, match)
+	t.copyBeat(p, o, b, at, now)
+	t.believe(p, b, o, match, f.Known, now)
+	if b.Status == SaysAlive {
+		silence := t.silence(p, o)
+		t.hearElsewhere(p, mate, at)
+		heardV := t.verdict(now) - f.Ago
+		t.prolong(p, heardV+silence.Suspect, heardV+silence.Dead)
+	}
+	t.tellOf(p, event, b.Addr, now)
+	p.changed = true
+	t.rewake(p)
+	return t.out
+}
+
+// findElsewhere returns the peer that a fact is about, and whether that was not known.
+// One that is not known is known through the mate from now on. It returns nil if there is
+// no room for it.
+func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
+	b := &f.Beat
+	if p = t.peers[b.ID]; p == nil && f.Before != (ID{}) {
+		if p = t.peers[f.Before]; p != nil && f.Lone {
+			t.continueAs(p, b.ID, t.verdict(now))
+		} else if p != nil {
+			t.replace(p, b.ID, now)
+		}
+	}
+	switch {
+	case p == nil && (t.full(b.ID.Source) != Accepted && !t.awaits(b)):
+		return nil, false
+	case p == nil:
+		p, first = t.enter(b, now), true
+	case p.expected:
+		t.meet(p, now)
+		p.ident, p.life, first = b.Process, b.life(), true
+	}
+	if first {
+		e := p.editElsewhere()
+		e.foreign, e.by = true, mate
+	}
+	return p, first
+}
+
+// isNoNews reports whether what b says of p at a time is known already, or older than
+// what is known of that process.
+func (t *Tracker) isNoNews(p *peer, b *Beat, at time.Duration) bool {
+	heard, known := p.heard, p.process.is(b)
+	if o := p.formerOf(b); !known && o != nil {
+		heard, known = o.heard, true
+	}
+	if b.Status == SaysAlive {
+		return known && heard >= at && !p.foreign()
+	}
+	e := p.elsewhere
+	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
+	return told || known && heard > at+sameBeat
+}
+
+// copyBeat notes of o, a process of p, what a beat elsewhere says of it.
+func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
+	if b.Status == SaysAlive && o.interval != b.Interval {
+		o.interval, o.margin, o.schedule = b.Interval, b.Margin, schedule{}
+	}
+	if !p.foreign() {
+		return
+	}
+	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
+	t.relabel(p, b.Labels, now)
+}
+
+// Learn takes in the records that a mate has of peers, as of ago before now: those of
+// which its words said that more is known there.
+func (t *Tracker) Learn(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
+	t.out = t.out[:0]
+	for i := range records {
+		r := &records[i]
+		if p := t.peers[r.ID]; p != nil && p.id == r.ID && !p.expected {
+			t.learnMore(p, r, ago, now)
+			t.rewake(p)
+			continue
+		}
+		t.learnPeer(r, mate, ago, now)
+	}
+	return t.out
+}
+
+// learnPeer takes in a peer that was not known here: from now on it is known through a
+// mate. What it is was told there.
+func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
+	if t.full(r.ID.Source) != Accepted && t.peers[r.ID] == nil {
+		return
+	}
+	if r.HeardBy == "" {
+		r.HeardBy = mate
+	}
+	r.Foreign = true
+	t.restore(r, now.Add(-ago), now)
+	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
+		t.put(p, r.State, r.Reason)
+		p.told = r.State
+		t.rewake(p)
+	}
+}
+
+// learnMore takes in what a mate knows of p beyond what is known here.
+func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
+	at := now.Sub(t.epoch) - ago
+	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
+	t.mergeTotals(p, r)
+	if !p.process.ident.is(r.Process) && heard > p.lastHeard()+sameBeat && !p.id.Nameless() {
+		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
+		o, match := t.identify(p, &b, heard)
+		event := t.began(p, match)
+		t.copyBeat(p, o, &b, heard, now)
+		o.watched = r.Watched
+		t.tellOf(p, event, p.addr, now)
+	}
+	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard()
+	if ended && (p.state != r.State || !p.reason.reported()) {
+		p.setExit(r.ExitCode, r.HasExitCode)
+		t.takeWindow(p, r, now)
+		t.become(p, r.State, r.Reason, now)
+		p.reason = r.Reason
+	} else if p.state != Alive && since+sameEnd > p.lastHeard() {
+		t.takeWindow(p, r, now)
+	}
+	p.changed = true
+}
+
+// takeWindow opens the window of p that a mate knows, if it has none.
+func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
+	if r.Window > 0 && p.windowV == 0 {
+		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
+		p.editPast().shared = r.Shared
+	}
+}
+
+// mergeTotals takes the larger one of each total and of each count of events, unless
+// one of both has yet to count what has made the state another one.
+func (t *Tracker) mergeTotals(p *peer, r *Record) {
+	if r.State != p.state {
+		return
+	}
+	p.beats = max(p.beats, r.Beats)
+	past := p.editPast()
+	past.deadFor = max(past.deadFor, r.DeadFor)
+	for i, total := range past.totals() {
+		*total = max(*total, *r.totals()[i])
+	}
+	p.trail.merge(r.Events)
+}
+
+// Reach notes which mates are reachable. Of the peers that one knew that is not, the
+// others are asked.
+func (t *Tracker) Reach(mates []string) {
+	t.reachable = slices.Clone(mates)
+	for _, p := range t.order {
+		if e := p.elsewhere; e != nil && e.foreign && !p.state.over() && !slices.Contains(mates, e.by) && e.by != "" {
+			e.by = ""
+			t.ask(p)
+			t.orphans = append(t.orphans, p)
+		}
+	}
+}
+
+// lookAtOrphans looks at the peers whose mate is lost: those of which no other one knows
+// are unknown.
+func (t *Tracker) lookAtOrphans(now time.Time) {
+	kept := t.orphans[:0]
+	for _, p := range t.orphans {
+		e := p.elsewhere
+		switch {
+		case p.index < 0, !e.foreign, e.by != "", p.state.over():
+		case e.question > t.settled:
+			kept = append(kept, p)
+		default:
+			t.become(p, Unknown, ReasonMateLost, now)
+			p.reason = ReasonMateLost
+			t.touch(p)
+		}
+	}
+	clear(t.orphans[len(kept):])
+	t.orphans = kept
+}
+
+// hearHere notes that p was heard here: its silence is judged here from now on, and what
+// mates have heard before is over.
+func (t *Tracker) hearHere(p *peer) {
+	if e := p.elsewhere; e != nil {
+		p.changed = p.changed || e.foreign
+		e.foreign, e.by, e.suspectV, e.deadV = false, "", 0, 0
+	}
+}
+
+// mark notes that p is forgotten, so that no mate that still knows it brings it back.
+func (t *Tracker) mark(p *peer) {
+	if t.opts.Mates {
+		t.marks[p.id.Hash()] = p.heardAnywhere()
+	}
+}
+
+// marked reports whether a peer was forgotten here that was last heard at a time.
+func (t *Tracker) marked(hash uint64, heard time.Duration) bool {
+	last, yes := t.marks[hash]
+	if yes && t.tick-last > marksKept {
+		delete(t.marks, hash)
+		return false
+	}
+	return yes && heard <= last+sameBeat
+}
