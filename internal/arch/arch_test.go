@@ -103,6 +103,12 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
+		dir:     plugin + "/cluster/bus", // messages as bytes; never what they say
+		imports: []string{std, "github.com/nats-io/nats-server/v2/server", "github.com/nats-io/nats.go", in("loglimit")},
+		never:   []string{"net/http", "os", "os/exec", "os/signal"},
+		tests:   append([]string{"github.com/nats-io/..."}, pluginTests...),
+	},
+	{
 		dir:     plugin,
 		imports: []string{std, telegraf, in("...")},
 		never:   []string{"net", "net/http"},

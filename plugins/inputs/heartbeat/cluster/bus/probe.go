@@ -1,0 +1,193 @@
+package bus
+
+import (
+	"bufio"
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strings"
+	"time"
+)
+
+const (
+	probeTime = 10 * time.Second // for a whole Probe
+	silence   = 2 * time.Second  // after which TLS is tried where plaintext gets no answer
+	maxLines  = 64 << 10         // bytes that a Probe reads
+)
+
+// Probe tries whether a collector listens at an address and has the same secret. It
+// says what is wrong: nobody there, no collector, another secret, TLS. It takes at most
+// 10 s. The collector there notices only another secret.
+func Probe(ctx context.Context, address string, secret []byte, tls *tls.Config) error {
+	ctx, cancel := context.WithTimeout(ctx, probeTime)
+	defer cancel()
+	conn, err := dial(ctx, address)
+	if err != nil {
+		return fmt.Errorf("no collector listens on %s: %w", address, withoutAddress(err))
+	}
+	defer conn.Close()
+	if err := probe(ctx, conn, address, secret, tls); err != nil {
+		return fmt.Errorf("%s: %w", address, err)
+	}
+	return nil
+}
+
+func dial(ctx context.Context, address string) (net.Conn, error) {
+	conn, err := new(net.Dialer).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return nil, err
+	}
+	context.AfterFunc(ctx, func() { conn.Close() }) // also when Probe is done
+	return conn, nil
+}
+
+func probe(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
+	if config != nil {
+		secured := tls.Client(conn, forHost(config, address))
+		if err := secured.HandshakeContext(ctx); err != nil {
+			return tlsProblem(err)
+		}
+		conn = secured
+	}
+	lines := bufio.NewReader(io.LimitReader(conn, maxLines))
+	line, err := firstLine(conn, lines)
+	if line == "" {
+		if config == nil && speaksTLS(ctx, address) {
+			return errors.New("it requires TLS: set tls_cert, tls_key and tls_ca here too")
+		}
+		return readProblem(err)
+	}
+	if err := greeting(line); err != nil {
+		return err
+	}
+	return introduce(conn, lines, secret)
+}
+
+// forHost returns a configuration that verifies the host of an address.
+func forHost(config *tls.Config, address string) *tls.Config {
+	config = config.Clone()
+	if config.ServerName == "" {
+		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialled
+	}
+	return config
+}
+
+var (
+	errSilent      = errors.New("it accepts connections and says nothing: it is no collector, or it hangs")
+	errNoCollector = errors.New("it is no collector")
+)
+
+// firstLine reads what a NATS server sends at once.
+func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
+	if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
+		return "", err
+	}
+	line, err := lines.ReadString('\n')
+	if err != nil {
+		return line, err
+	}
+	return line, conn.SetReadDeadline(time.Time{})
+}
+
+// greeting returns an error if the first line is not that of a collector.
+func greeting(line string) error {
+	text, isNATS := strings.CutPrefix(line, "INFO ")
+	if !isNATS {
+		return fmt.Errorf("%w: it says %.60q", errNoCollector, line)
+	}
+	var info struct {
+		Cluster  string `json:"cluster"`
+		Auth     bool   `json:"auth_required"`
+		ClientID uint64 `json:"client_id"` // where clients come in
+	}
+	if json.Unmarshal([]byte(text), &info) != nil || info.Cluster != cluster || !info.Auth {
+		return fmt.Errorf("%w, but some other NATS server", errNoCollector)
+	}
+	if info.ClientID != 0 {
+		return fmt.Errorf("%w: it is a port for NATS clients, not its 'listen'", errNoCollector)
+	}
+	return nil
+}
+
+// introduce says what a route says first. Without the second line of a route, which
+// describes this server, no route begins.
+func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
+	connect, err := json.Marshal(map[string]any{
+		"user": user, "pass": password(secret), "name": rand.Text(), "cluster": cluster,
+		"verbose": false, "pedantic": false, "tls_required": false, "echo": true,
+	})
+	if err != nil {
+		return err
+	}
+	if _, err := fmt.Fprintf(conn, "CONNECT %s\r\nPING\r\n", connect); err != nil {
+		return readProblem(err)
+	}
+	for {
+		line, err := lines.ReadString('\n')
+		switch {
+		case strings.HasPrefix(line, "PONG"):
+			return nil
+		case strings.HasPrefix(line, "-ERR 'Authorization Violation'"):
+			return errors.New("it has another 'secret'")
+		case strings.HasPrefix(line, "-ERR"):
+			return fmt.Errorf("it refuses: %.200q", strings.TrimSpace(line))
+		case err != nil:
+			return readProblem(err)
+		}
+	}
+}
+
+// readProblem says what the end of a connection means.
+func readProblem(err error) error {
+	if refusal, ok := remoteAlert(err); ok {
+		return refusal
+	}
+	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, net.ErrClosed) {
+		return errSilent
+	}
+	return fmt.Errorf("it has closed the connection: %w", withoutAddress(err))
+}
+
+// tlsProblem says why a handshake failed.
+func tlsProblem(err error) error {
+	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
+		if string(header.RecordHeader[:4]) == "INFO" {
+			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_ca there too")
+		}
+		return fmt.Errorf("%w: it does not speak TLS", errNoCollector)
+	}
+	if refusal, ok := remoteAlert(err); ok {
+		return refusal
+	}
+	if errors.Is(err, context.DeadlineExceeded) {
+		return errSilent
+	}
+	return fmt.Errorf("TLS fails: %w", err)
+}
+
+// remoteAlert tells apart what the other side has against us.
+func remoteAlert(err error) (error, bool) {
+	operation, ok := errors.AsType[*net.OpError](err)
+	if !ok || operation.Op != "remote error" {
+		return nil, false
+	}
+	return fmt.Errorf("it refuses the certificate of this collector: %w", operation.Err), true
+}
+
+// speaksTLS reports whether TLS is answered with TLS, whatever the certificates.
+func speaksTLS(ctx context.Context, address string) bool {
+	conn, err := dial(ctx, address)
+	if err != nil {
+		return false
+	}
+	defer conn.Close()
+	err = tls.Client(conn, forHost(&tls.Config{MinVersion: tls.VersionTLS12}, address)).HandshakeContext(ctx)
+	_, alert := remoteAlert(err)
+	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
+	return err == nil || alert || certificate
+}

@@ -1,0 +1,213 @@
+package bus
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"crypto/subtle"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"net/url"
+	"time"
+
+	"github.com/nats-io/nats-server/v2/server"
+	"github.com/nats-io/nats.go"
+)
+
+const (
+	cluster = "heartbeat" // the name of the cluster and the user of its routes
+	user    = "collector"
+
+	// A route whose other side is gone or frozen ends after three intervals.
+	pingInterval = 1500 * time.Millisecond
+	maxPings     = 2
+
+	writeDeadline = 2 * time.Second  // after which a route that takes no bytes ends
+	maxPending    = 16 << 20         // bytes that may wait for one route; with more it ends
+	maxPayload    = 1 << 20          // bytes; more than MaxMessage, for later versions
+	handshakeTime = 5 * time.Second  // for a connection to say who it is
+	startTime     = 30 * time.Second // for the server to listen; it takes milliseconds
+
+	// NATS counts attempts to connect, about one a second, and reports those that these
+	// divide (and the first, which nearly always fails when all start together).
+	reportFirst = 10
+	reportAgain = 3600
+)
+
+// password returns the password of routes. It tells nothing about a secret that cannot
+// be guessed.
+func password(secret []byte) string {
+	mac := hmac.New(sha256.New, secret)
+	mac.Write([]byte("routes of inputs.heartbeat.cluster"))
+	return hex.EncodeToString(mac.Sum(nil))
+}
+
+// startServer returns a server that listens for routes and makes them, and takes no
+// client but one with the token. It has no files, no signal handlers and no other port.
+func startServer(o *Options, token string) (*server.Server, error) {
+	options, err := serverOptions(o, token)
+	if err != nil {
+		return nil, err
+	}
+	log := newServerLog(o.Log)
+	options.CustomRouterAuthentication = &gate{password: password(o.Secret), log: log}
+	s, err := server.NewServer(options)
+	if err != nil {
+		return nil, fmt.Errorf("cannot make the NATS server of [inputs.heartbeat.cluster]: %w", err)
+	}
+	s.SetLoggerV2(log, false, false, false)
+	s.Start()
+	if err := awaitRoutes(s, log.fatal); err != nil {
+		stopServer(s)
+		return nil, fmt.Errorf("cannot listen on %q, 'listen' of [inputs.heartbeat.cluster]: %w", o.Listen, err)
+	}
+	return s, nil
+}
+
+func serverOptions(o *Options, token string) (*server.Options, error) {
+	host, port, err := listenAddress(o.Listen)
+	if err != nil {
+		return nil, fmt.Errorf("%q is no address for 'listen' of [inputs.heartbeat.cluster]: %w", o.Listen, err)
+	}
+	routes, err := routesTo(o.Mates, password(o.Secret))
+	if err != nil {
+		return nil, err
+	}
+	return &server.Options{
+		ServerName: rand.Text(),
+
+		// Routes begin when there is a port for clients, so there is one, on loopback.
+		Host:          "127.0.0.1",
+		Port:          server.RANDOM_PORT,
+		Authorization: token,
+		AuthTimeout:   handshakeTime.Seconds(),
+
+		NoSigs:                true,
+		NoSystemAccount:       true,
+		NoFastProducerStall:   true, // one slow route must not hold up the others
+		MaxPayload:            maxPayload,
+		MaxPending:            maxPending,
+		WriteDeadline:         writeDeadline,
+		MaxClosedClients:      1, // remembered for monitoring, which there is not
+		ConnectErrorReports:   reportFirst,
+		ReconnectErrorReports: reportFirst,
+
+		Routes: routes,
+		Cluster: server.ClusterOpts{
+			Name:          cluster,
+			Host:          host,
+			Port:          port,
+			Username:      user,
+			Password:      password(o.Secret),
+			AuthTimeout:   handshakeTime.Seconds(),
+			TLSConfig:     o.TLS,
+			NoAdvertise:   true,
+			PoolSize:      -1, // one connection for each mate keeps the order
+			Compression:   server.CompressionOpts{Mode: server.CompressionOff},
+			PingInterval:  pingInterval,
+			MaxPingsOut:   maxPings,
+			WriteDeadline: writeDeadline,
+			WriteTimeout:  server.WriteTimeoutPolicyClose,
+		},
+	}, nil
+}
+
+// listenAddress takes an address apart. Port 0 is any that is free.
+func listenAddress(address string) (host string, port int, err error) {
+	host, service, err := net.SplitHostPort(address)
+	if err != nil {
+		return "", 0, err
+	}
+	port, err = net.LookupPort("tcp", service) //nolint:noctx // looks into a table
+	if port == 0 {
+		port = server.RANDOM_PORT
+	}
+	return host, port, err
+}
+
+// routesTo returns the addresses of mates as NATS wants them. Names are looked up
+// again with each attempt to connect.
+func routesTo(mates []string, password string) ([]*url.URL, error) {
+	routes := make([]*url.URL, 0, len(mates))
+	for _, mate := range mates {
+		if _, _, err := net.SplitHostPort(mate); err != nil {
+			return nil, fmt.Errorf("%q is no address for 'mates' of [inputs.heartbeat.cluster]: %w", mate, err)
+		}
+		routes = append(routes, &url.URL{Scheme: "nats-route", User: url.UserPassword(user, password), Host: mate})
+	}
+	return routes, nil
+}
+
+// awaitRoutes returns when the server listens for routes, or its error.
+func awaitRoutes(s *server.Server, fatal <-chan error) error {
+	tick := time.NewTicker(time.Millisecond)
+	defer tick.Stop()
+	limit := time.After(startTime)
+	for s.ClusterAddr() == nil {
+		select {
+		case <-tick.C:
+		case err := <-fatal:
+			return err
+		case <-limit:
+			return errors.New("the NATS server does not start")
+		}
+	}
+	return nil
+}
+
+// stopServer returns when nothing of the server runs any more.
+func stopServer(s *server.Server) {
+	s.Shutdown()
+	s.WaitForShutdown()
+}
+
+// connect makes the one client, which publishes and receives for the bus.
+func (b *Bus) connect(token string) error {
+	client, err := nats.Connect("",
+		nats.InProcessServer(b.server),
+		nats.Token(token),
+		nats.NoEcho(),
+		nats.Timeout(startTime),
+		nats.MaxReconnects(-1),
+		nats.ReconnectWait(100*time.Millisecond),
+		nats.ReconnectBufSize(-1), // keeps nothing for later
+		nats.IgnoreDiscoveredServers(),
+		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // by default it writes to stderr
+		nats.ClosedHandler(func(*nats.Conn) { close(b.gone) }),
+	)
+	if err != nil {
+		return fmt.Errorf("cannot connect to the NATS server of [inputs.heartbeat.cluster]: %w", err)
+	}
+	if _, err = client.ChanSubscribe(subject, b.arrived); err == nil {
+		err = client.FlushTimeout(startTime)
+	}
+	if err != nil {
+		client.Close()
+		return fmt.Errorf("cannot subscribe at the NATS server of [inputs.heartbeat.cluster]: %w", err)
+	}
+	b.client = client
+	return nil
+}
+
+// A gate lets in routes with the password.
+type gate struct {
+	password string
+	log      *serverLog
+}
+
+// Check reports whether a connection may become a route.
+func (g *gate) Check(c server.ClientAuthentication) bool {
+	given := c.GetOpts()
+	if given.Username != user {
+		return false // something else than a collector
+	}
+	if subtle.ConstantTimeCompare([]byte(given.Password), []byte(g.password)) == 1 {
+		return true
+	}
+	if from := c.RemoteAddress(); from != nil {
+		g.log.otherSecret(from.String())
+	}
+	return false
+}

@@ -1,0 +1,123 @@
+package bus
+
+import (
+	"errors"
+	"fmt"
+	"net"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
+)
+
+// serverLog is the log of the NATS server. It says in plain words the few things that a
+// user has to know, and leaves out the rest.
+type serverLog struct {
+	to    Logger
+	limit loglimit.ByPlace
+	fatal chan error // the first error after which the server does not work
+
+	mu  sync.Mutex           // guards tls
+	tls map[string]time.Time // by host, when TLS last failed
+}
+
+func newServerLog(to Logger) *serverLog {
+	return &serverLog{to: to, fatal: make(chan error, 1), tls: make(map[string]time.Time)}
+}
+
+// Noticef, Warnf, Debugf and Tracef are parts of NATS's logger.
+func (*serverLog) Noticef(string, ...any) {}
+
+func (*serverLog) Warnf(string, ...any) {}
+
+func (*serverLog) Debugf(string, ...any) {}
+
+func (*serverLog) Tracef(string, ...any) {}
+
+// Fatalf keeps the error for who starts the server: NATS's own logger would end the
+// process.
+func (l *serverLog) Fatalf(format string, args ...any) {
+	err := fmt.Errorf(format, args...)
+	for _, arg := range args {
+		if cause, ok := arg.(error); ok {
+			err = withoutAddress(cause)
+		}
+	}
+	select {
+	case l.fatal <- err:
+	default:
+	}
+}
+
+// Errorf looks for what a user has to know.
+func (l *serverLog) Errorf(format string, args ...any) {
+	if strings.HasPrefix(format, "Error trying to connect to route") {
+		l.notConnected(args)
+		return
+	}
+	line := fmt.Sprintf(format, args...)
+	from, what, ok := strings.Cut(line, " - rid:") // of a connection: ADDRESS - rid:NUMBER - TEXT
+	if !ok {
+		return
+	}
+	if strings.Contains(what, "Route Error 'Authorization Violation'") {
+		l.otherSecret(from)
+	}
+	if _, problem, ok := strings.Cut(what, "TLS route handshake error: "); ok {
+		l.tlsFailed(from, problem, time.Now())
+	}
+}
+
+// notConnected is told the number of the attempt and its error, which has the address.
+func (l *serverLog) notConnected(args []any) {
+	if len(args) != 2 {
+		return
+	}
+	attempts, ok := args[0].(int)
+	if ok && (attempts == reportFirst || attempts%reportAgain == 0) {
+		l.to.Warnf("Cannot connect to another collector, and keep trying: %v", args[1])
+	}
+}
+
+// otherSecret is told the address of a collector that refused a route or was refused.
+func (l *serverLog) otherSecret(from string) {
+	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
+		l.to.Warnf("The collector at %s has another 'secret' than this one: no route to it%s", from, more)
+	}
+}
+
+const (
+	tlsAgain    = 10 * time.Second // within which a failure of TLS comes again, if it is that of a mate
+	maxTLSHosts = 100
+)
+
+// tlsFailed warns of the second failure in a row. The first may be a port scan, or NATS
+// trying an address that another collector knows: for that it has no certain name.
+func (l *serverLog) tlsFailed(from, problem string, now time.Time) {
+	host, _, err := net.SplitHostPort(from)
+	if err != nil {
+		host = from
+	}
+	l.mu.Lock()
+	last, known := l.tls[host]
+	if !known && len(l.tls) >= maxTLSHosts {
+		clear(l.tls)
+	}
+	l.tls[host] = now
+	l.mu.Unlock()
+	if !known || now.Sub(last) > tlsAgain {
+		return
+	}
+	if more, ok := l.limit.Allow("tls", from, now); ok {
+		l.to.Warnf("TLS with the collector at %s fails: %s%s", from, problem, more)
+	}
+}
+
+// withoutAddress returns what is wrong with an address, without naming it again.
+func withoutAddress(err error) error {
+	if operation, ok := errors.AsType[*net.OpError](err); ok {
+		return operation.Err
+	}
+	return err
+}
