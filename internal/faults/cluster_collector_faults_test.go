@@ -55,7 +55,7 @@ var fleetFaults = []fleetFault{
 	{
 		fault: "clock of a collector an hour ahead", long: true, hosts: someHosts,
 		prepare: func(f *fleet) {
-			f.configure(0, setup{execd: "telegraf-heartbeat-ahead"})
+			f.configure(0, setup{execd: "telegraf-heartbeat-ahead", every: 2 * time.Second})
 			f.collectors[0].ahead = time.Hour
 		},
 		harm: func(f *fleet) {
@@ -67,7 +67,7 @@ var fleetFaults = []fleetFault{
 	},
 	{
 		fault: "output of a collector blocked for a minute at most while hosts die", long: true, hosts: someHosts,
-		prepare: func(f *fleet) { f.configure(0, setup{execd: "telegraf-heartbeat"}) },
+		prepare: func(f *fleet) { f.configure(0, setup{execd: "telegraf-heartbeat", every: 200 * time.Millisecond}) },
 		harm: func(f *fleet) {
 			f.collectors[0].freeze()
 			pause(12 * time.Second) // until the pipe is full

@@ -132,6 +132,7 @@ func (f *fleet) judge(a allowed, collectors ...*collector) {
 	}
 	tl := f.tally(collectors)
 	f.seen = append(f.seen, tl.String())
+	f.tellStories(tl.falsely)
 	require.Empty(f.t, tl.falsely, "false deaths")
 	require.Empty(f.t, tl.untold, "untold deaths")
 	for _, peer := range f.peers() {
@@ -144,10 +145,26 @@ func (f *fleet) judge(a allowed, collectors ...*collector) {
 		f.told = append(f.told, took)
 	}
 	if !a.again {
+		f.tellStories(tl.again)
 		require.Empty(f.t, tl.again, "told again")
 	}
 	if !a.twice {
+		f.tellStories(tl.twice)
 		require.Empty(f.t, tl.twice, "told twice")
+	}
+}
+
+// tellStories logs all that was told of the first peers of some tellings.
+func (f *fleet) tellStories(odd []telling) {
+	f.t.Helper()
+	var peers []string
+	for _, e := range odd {
+		if !slices.Contains(peers, e.peer) && len(peers) < 3 {
+			peers = append(peers, e.peer)
+		}
+	}
+	for _, e := range f.toldOf(peers) {
+		f.t.Log(e)
 	}
 }
 

@@ -94,9 +94,10 @@ func (f *fleet) machine(name, addr string) namespace {
 
 // A setup is how a collector is configured.
 type setup struct {
-	alone  bool   // without mates
-	secret string // in place of that of all
-	execd  string // program that Telegraf runs; empty: the plugin is compiled in
+	alone  bool          // without mates
+	secret string        // in place of that of all
+	execd  string        // program that Telegraf runs; empty: the plugin is compiled in
+	every  time.Duration // how often that emits
 }
 
 // configure writes the configuration of a collector.
@@ -122,7 +123,7 @@ func (f *fleet) configure(i int, s setup) {
 		f.write(own, plugin...)
 		plugin = []string{
 			"[[inputs.execd]]", `data_format = "influx"`, `signal = "none"`, `restart_delay = "1s"`,
-			fmt.Sprintf("command = [%q, %q, %q, %q, %q]", testkit.Program(f.t, s.execd), "-config", own, "-interval", "2s"),
+			fmt.Sprintf("command = [%q, %q, %q, %q, %q]", testkit.Program(f.t, s.execd), "-config", own, "-interval", s.every.String()),
 		}
 	}
 	f.write(c.config, append(lines, plugin...)...)
