@@ -341,8 +341,8 @@ func (c *circle) answerHeld(now time.Time) {
 	c.held = nil
 }
 
-// takeAnswer takes in an answer. It counts from when the question was asked; one to a
-// question that is settled is dropped.
+// takeAnswer takes in an answer. It counts from when the question was asked; one to an
+// old question, or to one that is settled, says nothing any more.
 func (c *circle) takeAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
@@ -350,7 +350,9 @@ func (c *circle) takeAnswer(m *mate, r *reader, now time.Time) {
 	if r.err() != nil || !open {
 		return
 	}
-	c.hearWords(m, words, now.Sub(c.open[at].at), now)
+	if ago := now.Sub(c.open[at].at); ago <= liveness.AnswerTime {
+		c.hearWords(m, words, ago, now)
+	}
 	m.answered = max(m.answered, number)
 	c.settle(now)
 }

@@ -77,6 +77,8 @@ type Peers interface {
 	// Asked returns of how many peers mates were asked, and of how many one of them
 	// knew better.
 	Asked() (asked, spared int64)
+	// Contained calls do. If do panics, that is reported, and Contained returns false.
+	Contained(what string, do func()) bool
 	// News has an entry when there is something to say.
 	News() <-chan struct{}
 }
@@ -120,14 +122,14 @@ func (c *Cluster) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.circle.bye(time.Now())
+			c.peers.Contained("saying goodbye to mates", func() { c.circle.bye(time.Now()) })
 			return
 		case message := <-c.bus.Received():
-			c.circle.receive(message, time.Now())
+			c.peers.Contained("hearing a mate", func() { c.circle.receive(message, time.Now()) })
 		case <-c.peers.News():
-			c.circle.tick(time.Now())
+			c.peers.Contained("talking to mates", func() { c.circle.tick(time.Now()) })
 		case <-ticker.C:
-			c.circle.tick(time.Now())
+			c.peers.Contained("talking to mates", func() { c.circle.tick(time.Now()) })
 		}
 		c.publish()
 	}

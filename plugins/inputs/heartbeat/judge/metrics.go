@@ -146,7 +146,8 @@ func peerMetric(v *liveness.View) telegraf.Metric {
 
 // isDown tells for which states there is a heartbeat_down.
 func isDown(v *liveness.View) bool {
-	held := v.State == liveness.Unknown && (v.Reason == liveness.ReasonIsolated || v.Reason == liveness.ReasonHost)
+	held := v.State == liveness.Unknown &&
+		slices.Contains([]liveness.Reason{liveness.ReasonIsolated, liveness.ReasonHost, liveness.ReasonMateLost}, v.Reason)
 	return held || v.State == liveness.Suspect || v.State == liveness.Dead
 }
 

@@ -80,7 +80,6 @@ type elsewhere struct {
 
 	heard           time.Duration // the latest beat that a mate has heard; 0 for none
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
-	dead            bool          // a mate that is dead sure: its silence was judged there
 
 	askedV   time.Duration // when it was asked about last
 	question uint32        // in which question; 0 for none

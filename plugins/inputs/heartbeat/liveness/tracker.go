@@ -17,12 +17,14 @@
 //	record.go      a restart: Record and Restore
 //	journal.go     a crash: what a journal has to save, and what may be made of it
 //	expect.go      a configuration: Expect. Peers that are awaited; names that are near
+//	mates.go       a word of another collector: HearWords, HearFact, Learn; asking it
 //
 // What they work on:
 //
 //	tracker.go     all peers
 //	peer.go        a peer, and its host, which its services follow
-//	process.go     the processes of a peer and their connections
+//	process.go     the processes of a peer and their connections; which peer a process
+//	               without a name continues
 //	values.go      what goes in and is compared: ID, Process, Beat, State, Reason
 //	transition.go  what comes out: View, Transition, the id of an event
 //
@@ -31,7 +33,6 @@
 //	silence.go     how long a peer may be silent: the operator's terms, its schedule
 //	isolation.go   whether it is the collector that is cut off; witnesses
 //	order.go       whether a beat was heard before, or is not to be believed
-//	nameless.go    which peer a process without a name continues
 package liveness
 
 import (
