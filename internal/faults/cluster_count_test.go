@@ -29,6 +29,7 @@ type tally struct {
 	deaths     map[string][]telling // of a peer, told by anybody: each once
 	begun      map[string]bool      // told alive
 	suspicions int
+	needless   int       // suspicions of those who lived
 	falsely    []telling // deaths of those who lived
 	untold     []string  // who died and was not told dead
 	again      []telling // told before, with that id
@@ -71,6 +72,9 @@ func (tl *tally) count(e telling, ends map[string]time.Time) {
 		tl.begun[e.peer] = true
 	case "suspect":
 		tl.suspicions++
+		if _, ended := ends[e.peer]; !ended {
+			tl.needless++
+		}
 	case "dead":
 		tl.deaths[e.peer] = append(tl.deaths[e.peer], e)
 		if end, ended := ends[e.peer]; !ended || e.stamp.Before(end) {
@@ -81,7 +85,8 @@ func (tl *tally) count(e telling, ends map[string]time.Time) {
 
 // String is for the table.
 func (tl *tally) String() string {
-	text := fmt.Sprintf("%d deaths told, %d false, %d untold, %d suspicions", len(tl.deaths), len(tl.falsely), len(tl.untold), tl.suspicions)
+	text := fmt.Sprintf("%d deaths told, %d false, %d untold, %d suspicions, %d of the living",
+		len(tl.deaths), len(tl.falsely), len(tl.untold), tl.suspicions, tl.needless)
 	if len(tl.again) > 0 {
 		text += fmt.Sprintf(", %d told again with their id", len(tl.again))
 	}
