@@ -28,6 +28,7 @@ func (j *Judge) Gather() {
 // returns what is to be said of the collector.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
+	acc = &handing{acc, &j.flow}
 	for {
 		select {
 		case <-j.queue.filled:
@@ -107,34 +108,40 @@ func (j *Judge) add(acc telegraf.Accumulator, items []waiting) {
 			for len(items) > 0 {
 				item := items[0]
 				items = items[1:]
-				j.handing.begin()
 				addItem(acc, &item)
-				j.handing.end()
 			}
 		})
 	}
 }
 
-// A handing knows whether metrics are taken: it counts those that were handed over.
+// A handing is an accumulator that tells whether metrics are taken from it.
 type handing struct {
-	begun, ended atomic.Uint64
-
-	seen  uint64    // begun, when it was asked last, if that had not ended
-	since time.Time // that
+	telegraf.Accumulator
+	flow *flow
 }
 
-func (h *handing) begin() { h.begun.Add(1) }
-func (h *handing) end()   { h.ended.Store(h.begun.Load()) }
+// AddMetric hands m over.
+func (h *handing) AddMetric(m telegraf.Metric) {
+	begun := h.flow.begun.Add(1)
+	h.Accumulator.AddMetric(m)
+	h.flow.ended.Store(begun)
+}
 
-// flows reports whether metrics are taken: none has been waiting for long. It is not to
-// be called concurrently.
-func (h *handing) flows(now time.Time) bool {
-	begun := h.begun.Load()
-	if h.ended.Load() >= begun || h.seen != begun {
-		h.seen, h.since = begun, now
-		return true
+// A flow counts the metrics that were handed over, one after the other.
+type flow struct {
+	begun, ended atomic.Uint64
+
+	seen  uint64    // begun, when it was looked at last and had not ended
+	since time.Time // when it was first seen so
+}
+
+// runs reports whether metrics are taken: none has been waiting for long. It is not to be
+// called concurrently.
+func (f *flow) runs(now time.Time) bool {
+	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
+		f.seen, f.since = begun, now
 	}
-	return now.Sub(h.since) < blockedAfter
+	return now.Sub(f.since) < blockedAfter
 }
 
 func addItem(acc telegraf.Accumulator, item *waiting) {

@@ -52,7 +52,7 @@ type Judge struct {
 	news   chan struct{} // has an entry when there is something to tell to mates; nil without
 	ticks  atomic.Uint64
 
-	handing handing // of metrics to Telegraf
+	flow flow // of metrics to Telegraf
 
 	conflicts loglimit.Limiter
 	panics    atomic.Int64

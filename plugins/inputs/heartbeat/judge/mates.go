@@ -34,7 +34,7 @@ func (j *Judge) Ticks() uint64 { return j.ticks.Load() }
 func (j *Judge) Able() (able, isolated bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.handing.flows(time.Now()), j.tracker.Isolated()
+	return j.flow.runs(time.Now()), j.tracker.Isolated()
 }
 
 // Said returns what is to be told to mates since it was called last.

@@ -82,7 +82,7 @@ func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.T
 	switch {
 	case verdict < p.suspicionV():
 	case t.opts.Mates && p.state == Alive: // the next tick will find it so, unless one of them has a connection
-		t.ask(p)
+		t.ask(p, verdict)
 	default:
 		t.suspect(p, now)
 	}

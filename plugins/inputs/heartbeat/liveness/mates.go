@@ -28,6 +28,9 @@ const (
 	// sameBeat is by how much later one beat may have come in at a mate, over its own
 	// path, without being a later one.
 	sameBeat = 100 * time.Millisecond
+	// sameRecord is by how much earlier a mate may have heard what a record of ours says:
+	// its age was counted on by the wall clock.
+	sameRecord = 2 * time.Second
 	// sameEnd is within how long two collectors are told one end by one sender.
 	sameEnd = 5 * time.Second
 	// marksKept is for how long it is remembered that a peer was forgotten.
@@ -78,7 +81,7 @@ type elsewhere struct {
 	foreign bool   // it was never heard here: mates judge it
 	by      string // the mate whose word holds; of a foreign peer "" if there is none
 
-	heard           time.Duration // the latest beat that a mate has heard; 0 for none
+	heard, heardV   time.Duration // the latest beat that a mate has heard; 0 for none
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
 
 	askedV   time.Duration // when it was asked about last
@@ -114,21 +117,25 @@ func (p *peer) heardAnywhere() time.Duration {
 	return heard
 }
 
-// ask has mates asked about p.
-func (t *Tracker) ask(p *peer) {
+// ask has mates asked about p at a time of the verdict clock.
+func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e := p.editElsewhere()
 	if next := t.question + 1; e.question != next {
 		e.question = next
 		t.asking = append(t.asking, p)
 		t.asked++
 	}
-	e.askedV = t.tickV
+	e.askedV = verdict
 }
 
 // askV returns when to ask about p, which is alive, for the first time in its silence:
 // a moment before it is suspect, but not before it is late.
 func (p *peer) askV() time.Duration {
-	due := p.lastHeardV() + p.interval + p.interval/lateShare
+	heard := p.lastHeardV()
+	if e := p.elsewhere; e != nil {
+		heard = max(heard, e.heardV)
+	}
+	due := heard + p.interval + p.interval/lateShare
 	return max(p.suspicionV()-askLead, due)
 }
 
@@ -138,11 +145,21 @@ func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV 
 // askEarly asks about p when it is late, so that an answer is here before it is suspect.
 func (t *Tracker) askEarly(p *peer) {
 	if t.opts.Mates && p.state == Alive && t.tickV >= p.askV() && p.unasked() {
-		t.ask(p)
+		t.ask(p, t.tickV)
 		if t.tickV >= p.ownSuspicionV() {
 			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
 		}
 	}
+}
+
+// doubted reports whether mates were asked about p, which would be suspect now, and have
+// had until the next tick to say that they hear it. It asks them if they were not.
+func (t *Tracker) doubted(p *peer) bool {
+	if !t.opts.Mates || p.elsewhere != nil && p.elsewhere.askedV >= p.suspicionV() {
+		return true
+	}
+	t.ask(p, t.tickV)
+	return false
 }
 
 // confirmed reports whether the mates, asked after the time at which p would be dead,
@@ -154,7 +171,7 @@ func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
 	if e := p.elsewhere; e != nil && e.question > 0 && e.askedV >= overV && t.tickV-e.askedV <= answerHolds {
 		return e.question <= t.settled
 	}
-	t.ask(p)
+	t.ask(p, t.tickV)
 	return false
 }
 
@@ -303,6 +320,8 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
+	case p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+		return true // its end was told while this collector was away
 	case !w.Heard:
 		return false
 	}
@@ -337,8 +356,9 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	if e.by != "" && e.by != mate && heard < e.heard-sameBeat {
-		return // another one has heard it since
+	another := e.by != "" && e.by != mate && heard < e.heard-sameBeat // has heard it since
+	if another || p.state.over() && !w.State.over() && heard <= e.heard+sameBeat {
+		return
 	}
 	p.changed = p.changed || e.by != mate
 	e.by, e.heard = mate, heard
@@ -379,17 +399,17 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 	asked := t.verdict(now) - ago
 	if younger {
-		t.hearElsewhere(p, mate, heard)
+		t.hearElsewhere(p, mate, heard, now)
 	}
 	t.prolong(p, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
 }
 
 // hearElsewhere notes that a mate has heard p.
-func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration) {
+func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	if e := p.editElsewhere(); heard >= e.heard {
 		p.changed = p.changed || e.by != mate
-		e.heard, e.by = heard, mate
+		e.heard, e.heardV, e.by = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate
 	}
 }
 
@@ -440,7 +460,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	t.believe(p, b, o, match, f.Known, now)
 	if b.Status == SaysAlive {
 		silence := t.silence(p, o)
-		t.hearElsewhere(p, mate, at)
+		t.hearElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
 		t.prolong(p, heardV+silence.Suspect, heardV+silence.Dead)
 	}
@@ -543,6 +563,10 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
+	if p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+		t.learnEnd(p, r, since, now)
+		return
+	}
 	t.mergeTotals(p, r)
 	if !p.process.ident.is(r.Process) && heard > p.lastHeard()+sameBeat && !p.id.Nameless() {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
@@ -561,6 +585,16 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	} else if p.state != Alive && since+sameEnd > p.lastHeard() {
 		t.takeWindow(p, r, now)
 	}
+	p.changed = true
+}
+
+// learnEnd takes in that p has ended while this collector was away: that was told.
+func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
+	t.put(p, r.State, r.Reason)
+	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
+	p.setExit(r.ExitCode, r.HasExitCode)
+	t.takeWindow(p, r, now)
+	t.mergeTotals(p, r)
 	p.changed = true
 }
 
@@ -594,7 +628,7 @@ func (t *Tracker) Reach(mates []string) {
 	for _, p := range t.order {
 		if e := p.elsewhere; e != nil && e.foreign && !p.state.over() && !slices.Contains(mates, e.by) && e.by != "" {
 			e.by = ""
-			t.ask(p)
+			t.ask(p, t.tickV)
 			t.orphans = append(t.orphans, p)
 		}
 	}
@@ -612,8 +646,8 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 			kept = append(kept, p)
 		default:
 			t.become(p, Unknown, ReasonMateLost, now)
-			p.reason = ReasonMateLost
-			t.touch(p)
+			p.reason, p.changed = ReasonMateLost, true
+			t.rewake(p)
 		}
 	}
 	clear(t.orphans[len(kept):])

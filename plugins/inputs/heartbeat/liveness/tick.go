@@ -236,8 +236,10 @@ func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 	t.askEarly(p)
 	switch {
 	case p.state == Alive && t.tickV >= p.suspicionV():
-		t.inquire(p, t.tickV)
-		t.suspect(p, now)
+		if t.doubted(p) {
+			t.inquire(p, t.tickV)
+			t.suspect(p, now)
+		}
 	case p.reason == ReasonRestored && t.tickV >= p.suspicionV(), p.state == Suspect && t.tickV < p.deadlineV():
 		t.countSilent(p, t.tickV) // it was so when another collector stopped
 	}

@@ -90,8 +90,11 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	return v
 }
 
-// runsOut reports whether a silence is running that ends in death.
+// runsOut reports whether a silence is running here that ends in death.
 func (p *peer) runsOut() bool {
+	if p.foreign() {
+		return false
+	}
 	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.expected || p.reason == ReasonRestored)
 }
 

@@ -1,0 +1,362 @@
+package liveness
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A pair is two collectors that tell each other what they have to say at each tick,
+// unless they are parted.
+type pair struct {
+	one, two *rig
+	parted   bool
+}
+
+func newPair(t *testing.T) *pair {
+	mates := func(o *Options) { o.Mates = true }
+	p := &pair{one: newRig(t, mates), two: newRig(t, mates)}
+	p.one.checked, p.two.checked = true, true
+	return p
+}
+
+func (p *pair) pass(d time.Duration) {
+	for ; d > 0; d -= TickInterval {
+		p.one.pass(TickInterval)
+		p.two.pass(TickInterval)
+		p.talk()
+	}
+}
+
+// talk lets each say what it has to say and answer what it is asked.
+func (p *pair) talk() {
+	for _, from := range []*rig{p.one, p.two} {
+		to := p.two
+		if from == p.two {
+			to = p.one
+		}
+		said := from.tracker.TakeSaid(from.now)
+		if !p.parted {
+			p.tell(to, from, said.Words)
+			for i := range said.Facts {
+				to.hear(to.tracker.HearFact(to.now, &said.Facts[i], "mate"))
+			}
+			p.tell(from, to, to.tracker.Answer(nil, said.Asked, to.now))
+		}
+		from.tracker.Settle(said.Question)
+	}
+}
+
+// tell lets one collector hear words of another, and learn what it lacks.
+func (p *pair) tell(to, from *rig, words []Word) {
+	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
+	to.hear(transitions)
+	var records []Record
+	for _, hash := range wanted {
+		if r, known := from.tracker.RecordOf(hash, from.now); known {
+			records = append(records, r)
+		}
+	}
+	to.hear(to.tracker.Learn(to.now, records, "mate", 0))
+}
+
+// round lets each tell the other how all its peers are, as once a minute and when they
+// meet.
+func (p *pair) round() {
+	for _, from := range []*rig{p.one, p.two} {
+		to := p.two
+		if from == p.two {
+			to = p.one
+		}
+		words := make([]Word, from.tracker.Len())
+		for i := range words {
+			words[i] = from.tracker.Word(i, from.now)
+		}
+		p.tell(to, from, words)
+	}
+}
+
+var shop = peerID("web-1", "shop")
+
+// beating is a sender of shop that beats each second to a collector.
+func beating(r *rig, conn ConnID, process Process) *sender {
+	s := r.keep(Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: fmt.Sprint("k3v9.", conn), Conn: conn, Process: process}, shop)
+	return s[0]
+}
+
+var first = Process{Boot: "b", PID: 7, Start: time.Minute}
+
+// A path that is broken makes nobody dead, and hardly suspect, while another collector
+// hears the peer. When that one falls silent too, both say so within the silence that is
+// allowed, and once.
+func TestNobodyIsBuriedWhomAMateHears(t *testing.T) {
+	p := newPair(t)
+	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
+	p.pass(10 * time.Second)
+	pause(here)
+	p.pass(30 * time.Second)
+	require.Equal(t, []string{"alive beat"}, p.one.statesOf(shop))
+	require.Positive(t, p.one.tracker.Spared())
+	pause(there)
+	p.pass(3500*time.Millisecond + 5*TickInterval)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, r.statesOf(shop))
+	}
+	require.Equal(t, p.one.told[2].EventID, p.two.told[2].EventID)
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+}
+
+// While all are well nobody is asked.
+func TestTheWellAreNotAskedAbout(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(time.Minute)
+	require.Zero(t, p.one.tracker.Asked()+p.two.tracker.Asked())
+	require.Empty(t, p.one.tracker.asking)
+}
+
+// A death waits until the question is settled, and what is answered meanwhile counts.
+func TestDeathWaitsForTheAnswer(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Mates = true })
+	pause(beating(r, 1, first))
+	r.observe(Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.1", Seq: 1})
+	r.pass(10 * time.Second)
+	require.Equal(t, "suspect silence", r.is(shop))
+	said := r.tracker.TakeSaid(r.now)
+	require.Equal(t, []uint64{shop.Hash()}, said.Asked)
+	word := Word{ID: shop.Hash(), State: Alive, Reason: ReasonBeat, Heard: true, Age: time.Second, Suspect: time.Second, Dead: 2 * time.Second}
+	_, transitions := r.tracker.HearWords(r.now, []Word{word}, "mate", 0)
+	r.hear(transitions)
+	require.Equal(t, "alive beat", r.is(shop))
+	r.tracker.Settle(said.Question)
+	r.pass(4 * time.Second)
+	require.Equal(t, "suspect silence", r.is(shop), "it is asked about anew")
+	r.tracker.Settle(r.tracker.TakeSaid(r.now).Question)
+	r.pass(2 * TickInterval)
+	require.Equal(t, "dead silence", r.is(shop))
+}
+
+// A mate that was stopped has heard nothing meanwhile: what it heard before is as old as
+// it is, though it has listened for less.
+func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
+	p := newPair(t)
+	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
+	p.pass(10 * time.Second)
+	pause(here, there)
+	p.pass(time.Second)
+	p.parted = true
+	for range 100 {
+		p.one.pass(TickInterval)
+		p.one.tracker.Settle(p.one.tracker.TakeSaid(p.one.now).Question)
+	}
+	p.two.stall(10 * time.Second)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.parted = false
+	p.round()
+	p.pass(time.Second)
+	require.Len(t, p.one.deaths(), 1)
+	require.Equal(t, "dead silence", p.one.is(shop))
+}
+
+// The end of a connection is no end while the process has another one elsewhere.
+func TestConnectionElsewhereIsLife(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(10 * time.Second)
+	p.one.senders[0].paused = true
+	p.one.ended(1, Closed)
+	p.talk()
+	p.pass(20 * time.Second)
+	require.Equal(t, []string{"alive beat"}, p.one.statesOf(shop))
+	p.two.senders[0].paused = true
+	p.two.ended(1, Closed)
+	p.pass(5*time.Second + 5*TickInterval)
+	require.Len(t, p.one.deaths(), 1)
+	require.Len(t, p.two.deaths(), 1)
+}
+
+// Who beats to one collector only is judged by that. While it is away the other one
+// shows that it does not know.
+func TestPeerOfAnotherCollector(t *testing.T) {
+	p := newPair(t)
+	there := beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	require.Equal(t, "alive beat", p.one.is(shop))
+	require.True(t, p.one.tracker.byHash[shop.Hash()].foreign())
+
+	p.parted = true
+	p.one.tracker.Reach(nil)
+	p.pass(time.Minute)
+	require.Equal(t, "unknown mate_lost", p.one.is(shop))
+	require.Empty(t, p.one.deaths())
+
+	p.parted = false
+	p.one.tracker.Reach([]string{"mate"})
+	p.round()
+	require.Equal(t, "alive beat", p.one.is(shop))
+
+	pause(there)
+	p.pass(3500*time.Millisecond + 5*TickInterval)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+}
+
+// What one collector is told of an end or a promise, the other one shows too, also when
+// the first one has gone, and keeps.
+func TestEndsAreKnownToAll(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		beat Beat
+		want string
+	}{
+		{"goodbye", Beat{Status: SaysLeaving, BackIn: time.Minute}, "left leaving"},
+		{"finished", Beat{Status: SaysLeaving, HasExitCode: true}, "left finished"},
+		{"exited", Beat{Status: SaysDead, HasExitCode: true, ExitCode: 3}, "dead exited"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPair(t)
+			beating(p.one, 1, first)
+			beating(p.two, 1, first)
+			p.pass(5 * time.Second)
+			p.one.senders, p.two.senders = nil, nil
+			end := c.beat
+			end.ID, end.Process, end.Run, end.Seq = shop, first, "k3v9.1", 100
+			p.two.observe(end)
+			p.pass(TickInterval)
+			require.Equal(t, c.want, p.one.is(shop))
+			require.Equal(t, c.beat.ExitCode, p.one.view(shop).ExitCode)
+			require.Equal(t, p.one.told[len(p.one.told)-1].EventID, p.two.told[len(p.two.told)-1].EventID)
+			p.one.observe(end) // it was said to both
+			p.pass(10 * time.Second)
+			require.Equal(t, c.want, p.one.is(shop))
+			require.Len(t, p.one.told, 2)
+			if c.beat.BackIn > 0 {
+				p.parted = true
+				p.pass(time.Minute)
+				require.Equal(t, "dead overdue", p.one.is(shop))
+			}
+		})
+	}
+}
+
+// News that were lost come with the next round.
+func TestRoundsMendWhatWasLost(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	p.pass(5 * time.Second)
+	p.parted = true
+	beating(p.two, 2, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	p.two.observe(Beat{ID: shop, Process: first, Run: "k3v9.2", Seq: 100, Status: SaysLeaving, BackIn: time.Hour})
+	p.pass(10 * time.Second)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.parted = false
+	p.round()
+	p.pass(TickInterval)
+	require.Equal(t, "left leaving", p.one.is(shop))
+	p.pass(time.Hour + time.Minute)
+	require.Equal(t, "dead overdue", p.one.is(shop))
+	require.Equal(t, "dead overdue", p.two.is(shop))
+}
+
+// Another process is one restart, whoever hears of it.
+func TestRestartIsKnownToAll(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	second := first
+	second.PID, second.Start = 8, 2*time.Minute
+	p.two.observe(Beat{ID: shop, Process: second, Run: "next.1", Seq: 1, Interval: time.Second, Margin: 2500 * time.Millisecond})
+	p.pass(TickInterval)
+	last := p.one.told[len(p.one.told)-1]
+	require.Equal(t, Restarted, last.Event)
+	require.Equal(t, p.two.told[len(p.two.told)-1].EventID, last.EventID)
+	require.EqualValues(t, 8, p.one.view(shop).PID)
+	p.one.observe(Beat{ID: shop, Process: second, Run: "next.2", Seq: 1, Interval: time.Second, Margin: 2500 * time.Millisecond})
+	p.pass(TickInterval)
+	require.EqualValues(t, 1, p.one.view(shop).Restarts)
+	require.EqualValues(t, 1, p.two.view(shop).Restarts)
+}
+
+// A collector that starts without memory takes over what its mate knows, and tells none
+// of it.
+func TestStartWithoutMemory(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	p.pass(5 * time.Second)
+	p.one.observe(Beat{ID: peerID("web-2", "job"), Process: first, Run: "j", Seq: 1, Status: SaysDead, HasExitCode: true, ExitCode: 4})
+	p.one.observe(Beat{ID: peerID("web-3", "job"), Process: first, Run: "k", Seq: 1, Interval: time.Second})
+	p.one.observe(Beat{ID: peerID("web-3", "job"), Process: first, Run: "k", Seq: 2, Status: SaysLeaving, BackIn: time.Hour})
+	p.parted = true
+	p.pass(TickInterval)
+	p.two = newRig(t, func(o *Options) { o.Mates = true })
+	p.two.now, p.two.start = p.one.now, p.one.now
+	p.two.tracker = New(p.two.opts, p.two.now)
+	p.parted = false
+	p.round()
+	require.Empty(t, p.two.told)
+	require.Equal(t, "alive beat", p.two.is(shop))
+	require.Equal(t, "dead exited", p.two.is(peerID("web-2", "job")))
+	require.EqualValues(t, 4, p.two.view(peerID("web-2", "job")).ExitCode)
+	require.Equal(t, "left leaving", p.two.is(peerID("web-3", "job")))
+}
+
+// What was forgotten here is not brought back by a mate that still knows it.
+func TestForgottenStaysForgotten(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	bye := Beat{ID: shop, Process: first, Run: "k3v9.1", Seq: 100, Status: SaysLeaving, HasExitCode: true}
+	p.one.observe(bye)
+	p.two.opts.ForgetLeft = 0
+	p.two.tracker.opts.ForgetLeft = 0
+	p.pass(time.Hour + time.Minute)
+	require.Equal(t, "not known", p.one.is(shop))
+	require.Equal(t, "left finished", p.two.is(shop))
+	p.round()
+	require.Equal(t, "not known", p.one.is(shop))
+}
+
+// A collector that is cut off shows what a mate says that is not.
+func TestIsolatedCollectorFollowsItsMate(t *testing.T) {
+	p := newPair(t)
+	b := Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "r"}
+	p.one.keep(b, hosts(20)...)
+	p.two.keep(b, hosts(20)...)
+	p.pass(10 * time.Second)
+	p.one.senders = nil
+	p.pass(10 * time.Second)
+	require.True(t, p.one.tracker.Isolated())
+	require.Zero(t, p.one.tracker.Count(Unknown))
+	gone := p.two.senders[3]
+	gone.paused = true
+	p.pass(4500 * time.Millisecond)
+	require.Equal(t, "dead silence", p.two.is(gone.beat.ID))
+	require.Equal(t, "dead silence", p.one.is(gone.beat.ID))
+	require.Equal(t, 19, p.one.tracker.Count(Alive))
+}
+
+// Where signatures are required, only life that was verified counts.
+func TestOnlyVerifiedLifeCounts(t *testing.T) {
+	p := newPair(t)
+	p.one.tracker.opts.OnlyVerified = true
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders = nil
+	p.pass(5 * time.Second)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.two.senders[0].beat.Verified = true
+	p.pass(time.Second)
+	p.round()
+	require.Equal(t, "alive beat", p.one.is(shop))
+}
