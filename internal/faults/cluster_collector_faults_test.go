@@ -58,6 +58,7 @@ var fleetFaults = []fleetFault{
 			f.configure(0, setup{execd: "telegraf-heartbeat-ahead", every: 2 * time.Second})
 			f.collectors[0].ahead = time.Hour
 		},
+		differ: true,
 		harm: func(f *fleet) {
 			for _, c := range f.collectors {
 				f.await("a collector that differs, at "+c.name, func() bool { return c.says("mates_differ") > 0 })

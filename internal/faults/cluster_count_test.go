@@ -12,6 +12,8 @@ import (
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 // A telling is an event of a peer as one collector told it.
@@ -130,13 +132,14 @@ func (f *fleet) has(peer string) bool {
 
 // judge requires that each death was told, and what else was told only if a fault
 // explains it.
-func (f *fleet) judge(a allowed, collectors ...*collector) {
+func (f *fleet) judge(a allowed, collectors ...*collector) string {
 	f.t.Helper()
-	if len(collectors) == 0 {
-		collectors = f.collectors
-	}
 	tl := f.tally(collectors)
-	f.seen = append(f.seen, tl.String())
+	defer func() {
+		if f.t.Failed() {
+			f.seen = append(f.seen, tl.String())
+		}
+	}()
 	f.tellStories(tl.falsely)
 	require.Empty(f.t, tl.falsely, "false deaths")
 	require.Empty(f.t, tl.untold, "untold deaths")
@@ -156,6 +159,46 @@ func (f *fleet) judge(a allowed, collectors ...*collector) {
 	if !a.twice {
 		f.tellStories(tl.twice)
 		require.Empty(f.t, tl.twice, "told twice")
+	}
+	return tl.String()
+}
+
+// expectSpeaker waits until one of these collectors tells events.
+func (f *fleet) expectSpeaker(collectors ...*collector) {
+	f.t.Helper()
+	testkit.Until(f.t, "one collector that speaks", func() bool {
+		speak := 0
+		for _, c := range collectors {
+			if c.says("speaks") == 1 {
+				speak++
+			}
+		}
+		return speak == 1
+	})
+}
+
+// expectSameTotals waits until collectors show the same of each peer.
+func (f *fleet) expectSameTotals(collectors ...*collector) {
+	f.t.Helper()
+	f.untilNone(func() string {
+		for _, peer := range f.peers() {
+			for _, field := range []string{"state_code", "deaths_total", "restarts_total"} {
+				for _, c := range collectors[1:] {
+					if a, b := collectors[0].counted(peer, field), c.counted(peer, field); a != b {
+						return fmt.Sprintf("%s of %s: %d at %s, %d at %s", field, peer, a, collectors[0].name, b, c.name)
+					}
+				}
+			}
+		}
+		return ""
+	})
+}
+
+// untilNone waits until odd finds nothing to name.
+func (f *fleet) untilNone(odd func() string) {
+	f.t.Helper()
+	for deadline := time.Now().Add(testkit.Patience); odd() != ""; pause(100 * time.Millisecond) {
+		require.True(f.t, time.Now().Before(deadline), "%s", odd())
 	}
 }
 

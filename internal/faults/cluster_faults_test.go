@@ -20,6 +20,7 @@ type fleetFault struct {
 	prepare func(f *fleet)
 	harm    func(f *fleet)
 	allowed allowed
+	differ  bool    // each collector has a mate that differs
 	judges  [][]int // collectors that tell each event once together; nil: all
 }
 
@@ -59,6 +60,7 @@ func (ff *fleetFault) suffer(t *testing.T) {
 	}
 	f.open(hosts)
 	f.dieAndTell(0)
+	f.judgeGroups(ff, allowed{})
 	begin := len(f.diary.lines)
 	f.expected = append(f.expected, "each death told once, no other")
 	ff.harm(f)
@@ -67,17 +69,30 @@ func (ff *fleetFault) suffer(t *testing.T) {
 	f.dieAndTell(1)
 	pause(ceiling + 2*time.Second) // whoever is thought silent would be dead then
 	f.agree()
-	judges := ff.judges
-	if judges == nil {
-		judges = [][]int{{1, 2, 3}}
+	f.told = nil
+	f.seen = append(f.seen, f.judgeGroups(ff, ff.allowed)...)
+}
+
+// judgeGroups judges what those have told that tell each event once together.
+func (f *fleet) judgeGroups(ff *fleetFault, a allowed) (seen []string) {
+	f.t.Helper()
+	groups := ff.judges
+	if groups == nil {
+		groups = [][]int{{1, 2, 3}}
 	}
-	for _, group := range judges {
+	for _, group := range groups {
 		var collectors []*collector
 		for _, number := range group {
 			collectors = append(collectors, f.collectors[number-1])
 		}
-		f.judge(ff.allowed, collectors...)
+		seen = append(seen, f.judge(a, collectors...))
+		f.expectSpeaker(collectors...)
+		f.expectSameTotals(collectors...)
+		for _, c := range collectors {
+			require.Equal(f.t, ff.differ, c.says("mates_differ") > 0, "mates of %s that differ: %d", c.name, c.says("mates_differ"))
+		}
 	}
+	return seen
 }
 
 // Without it each collector tells for itself: what the others show is not for
@@ -95,7 +110,7 @@ func TestThreeCollectorsWithoutMatesTellThrice(t *testing.T) {
 	f.expected = []string{"each death told by each collector"}
 	for _, c := range f.collectors {
 		f.tell(died, c)
-		f.judge(allowed{}, c)
+		f.seen = append(f.seen, f.judge(allowed{}, c))
 	}
 	f.agree()
 	tl := f.tally(f.collectors)

@@ -243,11 +243,7 @@ func (f *fleet) agree(collectors ...*collector) {
 		collectors = f.collectors
 	}
 	for _, c := range collectors {
-		deadline := time.Now().Add(testkit.Patience)
-		for odd := f.odd(c); odd != ""; odd = f.odd(c) {
-			require.True(f.t, time.Now().Before(deadline), "%s does not show each peer as it is: %s", c.name, odd)
-			pause(100 * time.Millisecond)
-		}
+		f.untilNone(func() string { return f.odd(c) })
 	}
 }
 
@@ -268,7 +264,10 @@ func (f *fleet) odd(c *collector) string {
 	if len(odd) > 5 {
 		odd = append(odd[:5], fmt.Sprintf("and %d more", len(odd)-5))
 	}
-	return strings.Join(odd, ", ")
+	if len(odd) == 0 {
+		return ""
+	}
+	return c.name + " shows " + strings.Join(odd, ", ")
 }
 
 // shows reports whether a gauge of a peer was 1 the last time.

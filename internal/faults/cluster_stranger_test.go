@@ -33,25 +33,11 @@ var fleetStranger = fleetFault{
 		}
 		f.dieAndTell(0)
 		pause(ceiling)
-		f.expectSpeaker()
+		f.expectSpeaker(f.collectors...)
 		p.Say("\n")
 		testkit.Until(f.t, "the stranger to end", func() bool { return !p.Running() })
 		f.seen = append(f.seen, "the stranger has "+strings.Join(p.Stdout.All(), ", "))
 	},
-}
-
-// expectSpeaker requires that one of the collectors tells events.
-func (f *fleet) expectSpeaker() {
-	f.t.Helper()
-	testkit.Until(f.t, "one collector that speaks", func() bool {
-		speak := 0
-		for _, c := range f.collectors {
-			if c.says("speaks") == 1 {
-				speak++
-			}
-		}
-		return speak == 1
-	})
 }
 
 // estrange joins collectors until stdin ends or says something.
