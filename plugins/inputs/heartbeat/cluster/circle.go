@@ -63,6 +63,7 @@ type circle struct {
 	question uint32 // the last one sent
 	open     []openQuestion
 
+	readyAt  time.Time // since when we are ready; zero if we are not
 	speaks   bool
 	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
 	othersAt time.Time // when a mate that was reachable spoke last

@@ -170,6 +170,9 @@ func (j *Judge) tick() {
 	defer j.mu.Unlock()
 	now := time.Now()
 	j.ticks.Add(1)
+	for _, change := range j.herald.settle(now) {
+		j.queue.pushEvent(eventMetric(change))
+	}
 	if !j.Contained("judging silence", func() { j.judgeSilence(now) }) {
 		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
 	}

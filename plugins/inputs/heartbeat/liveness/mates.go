@@ -89,6 +89,7 @@ type elsewhere struct {
 
 	endLife string // of the sender that said its last end, and when, here or there
 	endAt   time.Duration
+	wanted  bool // a mate has asked: it is told when p is heard here again
 	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
@@ -128,9 +129,13 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e.askedV = verdict
 }
 
-// askV returns when to ask about p, which is alive, for the first time in its silence:
-// a moment before it is suspect, but not before it is late.
+// askV returns when to ask about p: for the first time in its silence a moment before it
+// is suspect, but not before it is late, here and where it was heard last. Of one that is
+// suspect that is asked once more: a mate may have heard it since it was asked.
 func (p *peer) askV() time.Duration {
+	if p.state == Suspect {
+		return p.suspicionV() + askLead
+	}
 	heard := p.lastHeardV()
 	if e := p.elsewhere; e != nil {
 		heard = max(heard, e.heardV)
@@ -139,12 +144,12 @@ func (p *peer) askV() time.Duration {
 	return max(p.suspicionV()-askLead, due)
 }
 
-// unasked reports whether p is yet to be asked about in this silence.
+// unasked reports whether p is yet to be asked about before its deadline.
 func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV < p.askV() }
 
 // askEarly asks about p when it is late, so that an answer is here before it is suspect.
 func (t *Tracker) askEarly(p *peer) {
-	if t.opts.Mates && p.state == Alive && t.tickV >= p.askV() && p.unasked() {
+	if t.opts.Mates && (p.state == Alive || p.state == Suspect) && t.tickV >= p.askV() && p.unasked() {
 		t.ask(p, t.tickV)
 		if t.tickV >= p.ownSuspicionV() {
 			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
@@ -153,10 +158,13 @@ func (t *Tracker) askEarly(p *peer) {
 }
 
 // doubted reports whether mates were asked about p, which would be suspect now, and have
-// had until the next tick to say that they hear it. It asks them if they were not.
+// had a tick to say that they hear it. It asks them if they were not.
 func (t *Tracker) doubted(p *peer) bool {
-	if !t.opts.Mates || p.elsewhere != nil && p.elsewhere.askedV >= p.suspicionV() {
+	if !t.opts.Mates {
 		return true
+	}
+	if e := p.elsewhere; e != nil && e.askedV >= p.suspicionV() {
+		return t.tickV-e.askedV >= TickInterval
 	}
 	t.ask(p, t.tickV)
 	return false
@@ -250,6 +258,7 @@ func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
 			words = append(words, t.word(p, now))
+			p.editElsewhere().wanted = true
 		}
 	}
 	return words
@@ -320,7 +329,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
 		return true // its end was told while this collector was away
 	case !w.Heard:
 		return false
@@ -393,6 +402,9 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		return
 	case p.unknown(ReasonIsolated) && w.State == Dead: // there it could be judged
 		t.end(p, w.Reason, now)
+		return
+	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
+		p.reason, p.changed = ReasonOverdue, true // the better evidence
 		return
 	case !younger && !w.Connected:
 		return
@@ -563,7 +575,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
 		t.learnEnd(p, r, since, now)
 		return
 	}
@@ -659,6 +671,10 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 func (t *Tracker) hearHere(p *peer) {
 	if e := p.elsewhere; e != nil {
 		p.changed = p.changed || e.foreign
+		if e.wanted {
+			e.wanted = false
+			t.noteNews(p)
+		}
 		e.foreign, e.by, e.suspectV, e.deadV = false, "", 0, 0
 	}
 }

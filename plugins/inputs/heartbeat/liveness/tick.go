@@ -369,6 +369,8 @@ func (p *peer) wakeV(o *Options) time.Duration {
 		return p.foreignWakeV(o)
 	case o.Mates && p.state == Alive && p.unasked():
 		return min(p.askV(), p.suspicionV(), p.nextEndV())
+	case o.Mates && p.state == Suspect && p.unasked():
+		return min(p.askV(), p.deadlineV(), p.nextEndV())
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
 		return min(p.suspicionV(), p.nextEndV())
 	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:

@@ -1,0 +1,454 @@
+package cluster
+
+import (
+	"fmt"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// A collector of the world is what a real one is without sockets, files and metrics: a
+// tracker, a circle, and the herald between them. It may be stopped, continued, killed,
+// and started again with what it has saved.
+type collector struct {
+	w      *world
+	name   string
+	number int
+
+	life    int // grows with each start and end
+	up      bool
+	stalled bool
+	started time.Duration
+	steady  time.Duration // since when it runs without a stall
+	wall    time.Duration // by how much its wall clock is off
+	able    bool
+	inbox   []func() // what has come while it was stalled
+	drained time.Duration // until then it takes what has come while it was stalled
+
+	tracker *liveness.Tracker
+	circle  *circle
+	herald  herald
+	ticks   uint64
+	woken   bool // there is something to be told
+
+	journal journal
+}
+
+// A journal is what is saved while a collector runs.
+type journal struct {
+	entries  map[liveness.ID]noted
+	listened time.Duration // mark
+	ended    bool
+	at       time.Time
+}
+
+type noted struct {
+	record   liveness.Record
+	listened time.Duration
+}
+
+func (c *collector) clock() time.Time { return instant(c.w.now, c.w.now+c.wall) }
+
+func (c *collector) listens() bool { return c.up && !c.stalled }
+
+// start starts it with what it has saved, if anything.
+func (c *collector) start() {
+	w := c.w
+	c.life++
+	c.up, c.stalled, c.able, c.woken = true, false, true, false
+	c.started, c.steady = w.now, w.now
+	now := c.clock()
+	c.tracker = liveness.New(w.plan.rules, now)
+	c.herald = herald{}
+	c.ticks, c.inbox, c.circle, c.drained = 0, nil, nil, 0
+	c.restore(now)
+	options := &Options{Name: c.name, Secret: []byte("secret"), Peers: c, Log: logger{c}}
+	c.circle = newCircle(options, w.rnd.Uint64(), now, c.send)
+	w.tracef("%s starts with %d records", c.name, len(c.journal.entries))
+	w.oracle.disturb()
+	life := c.life
+	c.every(life, liveness.TickInterval, c.tick)
+	c.every(life, tickPause, func() { c.circle.tick(c.clock()) })
+	c.every(life, 200*time.Millisecond, c.save)
+}
+
+// every has something done again and again in one life of c, from some time on. While it
+// is stalled that waits.
+func (c *collector) every(life int, pause time.Duration, do func()) {
+	var again func()
+	again = func() {
+		c.arriveIn(life, func() {
+			do()
+			c.w.after(pause, again)
+		})
+	}
+	c.w.after(c.w.between(0, pause), again)
+}
+
+// arrive lets c take something in, as soon as it is not stalled any more, and after what
+// has come before.
+func (c *collector) arrive(do func()) {
+	if life := c.life; !c.stalled && c.w.now < c.drained {
+		c.w.at(c.drained, func() { c.arriveIn(life, do) })
+		return
+	}
+	c.arriveIn(c.life, do)
+}
+
+func (c *collector) arriveIn(life int, do func()) {
+	switch {
+	case c.life != life || !c.up:
+	case c.stalled:
+		c.inbox = append(c.inbox, do)
+	default:
+		do()
+	}
+}
+
+func (c *collector) restore(now time.Time) {
+	j := &c.journal
+	saved := now.Round(0) // it may have listened until now
+	if j.ended {
+		saved = j.at.Round(0)
+	}
+	for id, e := range j.entries {
+		if !j.ended {
+			e.record = e.record.After(j.listened-e.listened, 0)
+		}
+		e.listened = 0
+		j.entries[id] = e
+	}
+	for _, s := range c.w.senders { // in an order that does not change
+		if e, yes := j.entries[s.id]; yes {
+			record := e.record
+			c.tell(c.tracker.Restore(&record, saved, now))
+		}
+	}
+	j.listened, j.ended = 0, false
+	if j.entries == nil {
+		j.entries = make(map[liveness.ID]noted)
+	}
+}
+
+// save notes what has changed, as a state file does.
+func (c *collector) save() {
+	now := c.clock()
+	listened := c.tracker.Listened(now)
+	records, gone := c.tracker.TakeUnsaved(nil, 1000, now)
+	for _, id := range gone {
+		delete(c.journal.entries, id)
+	}
+	for i := range records {
+		c.journal.entries[records[i].ID] = noted{records[i], listened}
+	}
+	if len(records)+len(gone) > 0 || listened-c.journal.listened >= c.tracker.Pace() {
+		c.journal.listened = listened
+	}
+}
+
+// stop ends it in good order.
+func (c *collector) stop() {
+	c.w.tracef("%s stops", c.name)
+	now := c.clock()
+	c.circle.bye(now)
+	j := &c.journal
+	j.entries = make(map[liveness.ID]noted)
+	for i := range c.tracker.Len() {
+		r := c.tracker.Record(i, now)
+		j.entries[r.ID] = noted{record: r}
+	}
+	j.ended, j.at = true, now
+	c.end()
+}
+
+// crash ends it without a word. What it has not saved is lost; if all is set, all is.
+func (c *collector) crash(all bool) {
+	c.w.tracef("%s crashes, loses all: %t", c.name, all)
+	if all {
+		c.journal = journal{}
+	}
+	for _, other := range c.w.collectors { // what it has sent may still arrive
+		if other != c {
+			c.w.lines[other.number][c.number].drop()
+			if c.w.oneIn(2) {
+				c.w.lines[c.number][other.number].drop()
+			}
+		}
+	}
+	c.end()
+}
+
+func (c *collector) end() {
+	c.life++
+	c.up, c.stalled, c.inbox = false, false, nil
+	c.w.oracle.disturb()
+}
+
+// stall stops it for a while: it neither ticks nor receives, and nobody notices.
+func (c *collector) stall(d time.Duration) {
+	c.w.tracef("%s is stopped for %v", c.name, d)
+	c.stalled = true
+	c.w.oracle.disturb()
+	life := c.life
+	c.w.after(d, func() {
+		if c.life == life {
+			c.resume()
+		}
+	})
+}
+
+// resume lets it go on. What has come meanwhile is received in an order that does not
+// change for what came one after another, and ticks come anywhere in between.
+func (c *collector) resume() {
+	c.w.tracef("%s goes on", c.name)
+	c.stalled, c.steady = false, c.w.now
+	c.w.oracle.disturb()
+	inbox := c.inbox
+	c.inbox = nil
+	at := time.Duration(0)
+	life := c.life
+	for _, do := range inbox {
+		at += c.w.between(0, 60*time.Millisecond/time.Duration(len(inbox)))
+		c.w.after(at, func() { c.arriveIn(life, do) })
+	}
+	c.drained = c.w.now + at
+}
+
+// tick is that of the judge.
+func (c *collector) tick() {
+	c.ticks++
+	c.tell(c.tracker.Tick(c.clock()))
+	for _, change := range c.herald.correct(c.clock()) {
+		c.w.tracef("%s corrects", c.name)
+		c.w.oracle.told(c, change)
+	}
+}
+
+// observe takes a beat.
+func (c *collector) observe(b *liveness.Beat) liveness.Fate {
+	out := c.tracker.Observe(c.clock(), b)
+	c.tell(out.Transitions)
+	return out.Fate
+}
+
+func (c *collector) connEnded(conn liveness.ConnID, end liveness.End, s *sender) {
+	c.tell(c.tracker.ConnEnded(c.clock(), conn, end, s.addr))
+}
+
+func (c *collector) send(message []byte) {
+	for to, l := range c.w.lines[c.number] {
+		if to != c.number {
+			l.send(message)
+		}
+	}
+}
+
+func (c *collector) receive(message []byte) { c.circle.receive(message, c.clock()) }
+
+// tell takes what the tracker says.
+func (c *collector) tell(transitions []liveness.Transition) {
+	now := c.clock()
+	for i := range transitions {
+		tr := transitions[i]
+		told := c.herald.admit(&tr, now)
+		c.w.oracle.changed(c, &tr, told)
+		if told {
+			c.w.oracle.told(c, &tr)
+		}
+	}
+	c.wake()
+}
+
+// wake lets the circle tell what there is to be told, soon.
+func (c *collector) wake() {
+	if c.woken || c.circle == nil || c.tracker.Silent() && len(c.herald.said) == 0 {
+		return
+	}
+	c.woken = true
+	life := c.life
+	c.w.after(c.w.between(0, 2*time.Millisecond), func() {
+		c.arriveIn(life, func() {
+			c.woken = false
+			c.circle.tick(c.clock())
+		})
+	})
+}
+
+// What follows makes it Peers.
+
+func (c *collector) Ticks() uint64           { return c.ticks }
+func (c *collector) Able() (able, held bool) { return c.able, c.tracker.Isolated() }
+func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock()) }
+func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
+func (c *collector) Count() int              { return c.tracker.Len() }
+func (c *collector) News() <-chan struct{}   { return nil }
+func (c *collector) Hush()                   { c.herald.speaks = false; c.w.tracef("%s hushes", c.name) }
+func (c *collector) TakeTold() []int64       { return c.herald.takeTold() }
+func (c *collector) Told(ids []int64)        { c.herald.noteTold(ids, c.clock()) }
+
+func (c *collector) Contained(_ string, do func()) bool { do(); return true }
+
+func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
+
+func (c *collector) Words(next int) (words []liveness.Word, rest int) {
+	for next = min(next, c.tracker.Len()); next > 0; {
+		next--
+		words = append(words, c.tracker.Word(next, c.clock()))
+	}
+	return words, next
+}
+
+func (c *collector) Answer(words []liveness.Word, asked []uint64) []liveness.Word {
+	return c.tracker.Answer(words, asked, c.clock())
+}
+
+func (c *collector) RecordsOf(hashes []uint64) (records []liveness.Record) {
+	for _, hash := range hashes {
+		if r, known := c.tracker.RecordOf(hash, c.clock()); known {
+			records = append(records, r)
+		}
+	}
+	return records
+}
+
+func (c *collector) HearWords(mate string, ago time.Duration, words []liveness.Word) []uint64 {
+	wanted, transitions := c.tracker.HearWords(c.clock(), words, mate, ago)
+	c.tell(transitions)
+	return wanted
+}
+
+func (c *collector) HearFact(mate string, f *liveness.Fact) {
+	c.tell(c.tracker.HearFact(c.clock(), f, mate))
+}
+
+func (c *collector) Learn(mate string, ago time.Duration, records []liveness.Record) {
+	c.tell(c.tracker.Learn(c.clock(), records, mate, ago))
+}
+
+func (c *collector) Reach(mates []string) {
+	c.w.tracef("%s reaches %v", c.name, mates)
+	c.tracker.Reach(mates)
+	c.wake()
+}
+
+func (c *collector) Speak(before time.Duration, again bool) {
+	c.w.tracef("%s speaks, of %v before, again: %t", c.name, before, again)
+	for _, change := range c.herald.speak(before, again, c.clock()) {
+		c.w.oracle.told(c, change)
+	}
+}
+
+type logger struct{ c *collector }
+
+func (l logger) Infof(format string, args ...any) {
+	if l.c.w.traced {
+		l.c.w.tracef("%s log: %s", l.c.name, fmt.Sprintf(format, args...))
+	}
+}
+func (l logger) Warnf(format string, args ...any) { l.Infof(format, args...) }
+
+// A herald decides which events are told here. It is that of package judge.
+type herald struct {
+	speaks bool
+	kept   []keptEvent
+	said   []int64
+	others map[int64]time.Time
+	ill    map[liveness.ID]time.Time
+}
+
+type keptEvent struct {
+	change *liveness.Transition
+	at     time.Time
+}
+
+const (
+	eventsKept   = 30 * time.Second
+	correctAfter = 2 * time.Second
+)
+
+func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
+	if h.speaks {
+		if _, told := h.others[change.EventID]; told {
+			return false
+		}
+		h.note(change, now)
+		return true
+	}
+	h.expire(now)
+	h.kept = append(h.kept, keptEvent{change, now})
+	return false
+}
+
+func (h *herald) note(change *liveness.Transition, now time.Time) {
+	h.said = append(h.said, change.EventID)
+	switch {
+	case change.Event != liveness.Changed:
+	case change.State == liveness.Alive || change.Reason == liveness.ReasonForgotten:
+		delete(h.ill, change.ID)
+	default:
+		if h.ill == nil {
+			h.ill = make(map[liveness.ID]time.Time)
+		}
+		h.ill[change.ID] = now
+	}
+}
+
+func (h *herald) correct(now time.Time) (late []*liveness.Transition) {
+	if h.speaks || len(h.ill) == 0 {
+		return nil
+	}
+	kept := h.kept[:0]
+	for _, k := range h.kept {
+		said, ill := h.ill[k.change.ID]
+		at, told := h.others[k.change.EventID]
+		switch {
+		case !ill || k.change.Event != liveness.Changed || !k.at.After(said) || now.Sub(k.at) < correctAfter:
+		case told && !at.Before(said):
+			delete(h.ill, k.change.ID)
+		default:
+			late = append(late, k.change)
+			h.note(k.change, k.at)
+			continue
+		}
+		kept = append(kept, k)
+	}
+	clear(h.kept[len(kept):])
+	h.kept = kept
+	return late
+}
+
+func (h *herald) expire(now time.Time) {
+	n := 0
+	for n < len(h.kept) && now.Sub(h.kept[n].at) > eventsKept {
+		n++
+	}
+	h.kept = h.kept[n:]
+}
+
+func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []*liveness.Transition) {
+	h.speaks = true
+	for _, k := range h.kept {
+		_, told := h.others[k.change.EventID]
+		if now.Sub(k.at) <= before && (again || !told) {
+			late = append(late, k.change)
+			h.note(k.change, k.at)
+		}
+	}
+	h.kept = nil
+	return late
+}
+
+func (h *herald) noteTold(ids []int64, now time.Time) {
+	if h.others == nil {
+		h.others = make(map[int64]time.Time)
+	}
+	for _, id := range ids {
+		h.others[id] = now
+	}
+}
+
+func (h *herald) takeTold() []int64 {
+	told := h.said
+	h.said = nil
+	return told
+}

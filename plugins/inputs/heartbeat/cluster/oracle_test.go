@@ -1,0 +1,365 @@
+package cluster
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+const (
+	// meeting is how long two collectors need from when they can talk until each knows
+	// that the other is there.
+	meeting = 4 * time.Second
+	// slack is what ticks and ways cost beside what is promised.
+	slack = 600 * time.Millisecond
+	// calmFor is for how long nothing must have been wrong so that each event is told once.
+	calmFor = 10 * time.Second
+)
+
+// An oracle knows all that really happens in a world, and judges what collectors make of
+// it.
+type oracle struct {
+	w     *world
+	wrong string // what was found first
+	peers map[liveness.ID]*truth
+
+	disturbed time.Duration // when something among the collectors was other than before last
+	ids       map[int64]*telling
+	born      map[*liveness.Transition]time.Duration // when they happened
+
+	// Figures.
+	tellings, deaths, twice, otherID, spared int
+}
+
+// A truth is what really became of a peer.
+type truth struct {
+	s       *sender
+	heard   []time.Duration // by each collector, when last in its life; 0 for never
+	closed  []time.Duration // when each was told that a connection was closed or reset by the other side
+	own     []int           // the life of the collector that has heard it
+	process []int           // the life of it that each has heard
+	last    *telling        // what was told of its state last
+	lastEnd time.Duration   // when a collector was told an end of it last
+	states  []liveness.State
+	deadIDs map[int64]bool // of its deaths since it was heard last
+}
+
+// A telling is an event that a collector has told.
+type telling struct {
+	change *liveness.Transition
+	born   time.Duration // when it happened
+	at     time.Duration // when it was told last
+	by     *collector
+	times  int
+}
+
+func newOracle(w *world) *oracle {
+	return &oracle{w: w, peers: make(map[liveness.ID]*truth), ids: make(map[int64]*telling), born: make(map[*liveness.Transition]time.Duration)}
+}
+
+func (o *oracle) failf(format string, args ...any) {
+	if o.wrong == "" {
+		o.wrong = fmt.Sprintf("at %.3f: ", o.w.now.Seconds()) + fmt.Sprintf(format, args...)
+		o.w.tracef("WRONG: %s", o.wrong)
+	}
+}
+
+// disturb notes that something among the collectors is other than before.
+func (o *oracle) disturb() { o.disturbed = o.w.now }
+
+// calm reports whether nothing among the collectors is wrong, and was for a while.
+func (o *oracle) calm(d time.Duration) bool {
+	if o.w.now-o.disturbed < d {
+		return false
+	}
+	for _, a := range o.w.collectors {
+		for _, b := range o.w.collectors {
+			if _, yes := o.w.linked(a, b); !yes {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+func (o *oracle) know(s *sender) {
+	n := len(o.w.collectors)
+	o.peers[s.id] = &truth{
+		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), states: make([]liveness.State, n), deadIDs: make(map[int64]bool),
+	}
+}
+
+// reality notes that what a sender does is other than before.
+func (o *oracle) reality(s *sender) {}
+
+// heard notes that a collector was given a beat.
+func (o *oracle) heard(c *collector, s *sender, b *liveness.Beat, fate liveness.Fate) {
+	if fate != liveness.Accepted && fate != liveness.Limited {
+		o.w.tracef("%s hears %s: fate %d", c.name, s.id, fate)
+		return
+	}
+	t := o.peers[s.id]
+	if b.Status != liveness.SaysAlive {
+		t.lastEnd = o.w.now
+		o.w.tracef("%s hears the end of %s", c.name, s.id)
+		if t.own[c.number] == c.life && t.process[c.number] == s.lives {
+			o.expectEnd(c, t)
+		}
+		return
+	}
+	if o.w.traced {
+		o.w.tracef("%s hears %s #%d", c.name, b.Run, b.Seq)
+	}
+	t.heard[c.number], t.own[c.number], t.process[c.number] = o.w.now, c.life, s.lives
+}
+
+// ended notes that a collector was told how a connection has ended.
+func (o *oracle) ended(c *collector, s *sender, end liveness.End) {
+	if end == liveness.Closed || end == liveness.Reset {
+		o.peers[s.id].closed[c.number] = o.w.now
+	}
+}
+
+// expectEnd checks that an end that one collector was told is soon known to all that it
+// can talk to.
+func (o *oracle) expectEnd(c *collector, t *truth) {
+	at, lives := o.w.now, t.s.lives
+	o.w.after(1100*time.Millisecond, func() {
+		for _, other := range o.w.collectors {
+			v, known := other.view(t.s.id)
+			if t.s.lives != lives || t.lastEnd != at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
+				continue
+			}
+			if !known || v.State != liveness.Dead && v.State != liveness.Left {
+				o.failf("%s was told the end of %s a second ago, for %s it is %s %s", c.name, t.s.id, other.name, v.State, v.Reason)
+			}
+		}
+	})
+}
+
+// readyBefore reports whether c has long been running at a time.
+func (c *collector) readyBefore(at time.Duration) bool {
+	return c.up && at-c.started >= startPatience+meeting
+}
+
+func (c *collector) view(id liveness.ID) (liveness.View, bool) {
+	if c.tracker == nil {
+		return liveness.View{}, false
+	}
+	for i := range c.tracker.Len() {
+		if v := c.tracker.View(i, c.clock()); v.ID == id {
+			return v, true
+		}
+	}
+	return liveness.View{}, false
+}
+
+// changed looks at what has changed for a collector.
+func (o *oracle) changed(c *collector, tr *liveness.Transition, told bool) {
+	o.w.tracef("%s: %s %s: %s -> %s %s, deaths %d, id %d, told %t", c.name, tr.ID, tr.Event, tr.Previous, tr.State, tr.Reason, tr.Deaths, tr.EventID%100000, told)
+	o.born[tr] = o.w.now
+	t := o.peers[tr.ID]
+	if t == nil || tr.Event != liveness.Changed {
+		return
+	}
+	t.states[c.number] = tr.State
+	if tr.State == liveness.Dead {
+		t.deadIDs[tr.EventID] = true
+		o.judgeDeath(c, t, tr)
+	}
+}
+
+// judgeDeath checks that a death is one: no collector that this one can talk to has heard
+// the peer of late.
+func (o *oracle) judgeDeath(c *collector, t *truth, tr *liveness.Transition) {
+	switch tr.Reason {
+	case liveness.ReasonExited, liveness.ReasonLeaving, liveness.ReasonFinished:
+		return
+	}
+	w := o.w
+	if t.s.fins {
+		return // it has really ended, and that could be seen
+	}
+	for _, other := range w.collectors {
+		if !w.settled(c, other, meeting) || !other.readyBefore(w.now) || !c.readyBefore(w.now) {
+			continue
+		}
+		heard, own := t.heard[other.number], t.own[other.number] == other.life
+		if silent := w.now - heard; own && heard > 0 && t.closed[other.number] < heard && silent < t.s.allowed()-slack/2 && (silent > slack || other == c) {
+			o.failf("%s is dead for %s (%s), but %s has heard it %v ago, of %v allowed", tr.ID, c.name, tr.Reason, other.name, silent, t.s.allowed())
+		}
+	}
+	anybody := false
+	for _, other := range w.collectors {
+		anybody = anybody || t.own[other.number] == other.life && (other == c || w.settled(c, other, meeting))
+	}
+	if since, yes := o.alone(c); !anybody && c.readyBefore(w.now) && yes && w.now-since > meeting && t.own[c.number] == 0 {
+		o.failf("%s is dead for %s (%s), but nobody that it can talk to has ever heard it", tr.ID, c.name, tr.Reason)
+	}
+}
+
+// alone returns since when no other state of the world has made c talk to others.
+func (o *oracle) alone(*collector) (since time.Duration, yes bool) { return o.disturbed, true }
+
+// told takes an event that a collector tells.
+func (o *oracle) told(c *collector, tr *liveness.Transition) {
+	o.tellings++
+	t := o.peers[tr.ID]
+	if t == nil {
+		o.failf("%s tells of %s, which nobody is", c.name, tr.ID)
+		return
+	}
+	o.w.tracef("%s TELLS %s %s %s %s, id %d", c.name, tr.ID, tr.Event, tr.State, tr.Reason, tr.EventID%100000)
+	before := o.ids[tr.EventID]
+	switch {
+	case before == nil:
+		before = &telling{change: tr, born: o.born[tr]}
+		o.ids[tr.EventID] = before
+		o.tellNew(c, t, tr)
+	case before.change.ID != tr.ID || before.change.Event != tr.Event || before.change.State != tr.State && tr.Event == liveness.Changed:
+		o.failf("two events have the id %d: %s told %s %s %s, %s tells %s %s %s", tr.EventID,
+			before.by.name, before.change.ID, before.change.Event, before.change.State, c.name, tr.ID, tr.Event, tr.State)
+	default:
+		o.twice++
+		if o.w.now-before.at > eventsKept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
+			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
+		}
+	}
+	before.at, before.by, before.born = o.w.now, c, max(before.born, o.born[tr])
+	before.times++
+	if tr.Event == liveness.Changed && (t.last == nil || before.born >= t.last.born) {
+		t.last = before
+	}
+}
+
+// tellNew looks at an event that nobody has told before.
+func (o *oracle) tellNew(c *collector, t *truth, tr *liveness.Transition) {
+	if tr.Event != liveness.Changed {
+		return
+	}
+	if tr.State == liveness.Dead {
+		o.deaths++
+	}
+	if t.last == nil || t.last.change.State != tr.State || t.last.at < t.latest() {
+		return
+	}
+	o.otherID++
+	if o.calm(o.w.now - t.last.at + calmFor) {
+		o.failf("%s tells %s %s, and %s has told that %v ago with another id", c.name, tr.ID, tr.State, t.last.by.name, o.w.now-t.last.at)
+	}
+}
+
+// latest returns when t was heard last by any collector in its life.
+func (t *truth) latest() (latest time.Duration) {
+	for _, at := range t.heard {
+		latest = max(latest, at)
+	}
+	return latest
+}
+
+// look checks what has to be so at any time.
+func (o *oracle) look() {
+	for _, s := range o.w.senders {
+		t := o.peers[s.id]
+		for _, c := range o.w.collectors {
+			if c.listens() {
+				o.lookForDeath(c, t)
+			}
+		}
+	}
+}
+
+// lookForDeath checks that c, and all that it can talk to, have told a death if that is
+// due.
+func (o *oracle) lookForDeath(c *collector, t *truth) {
+	w := o.w
+	if t.own[c.number] != c.life || t.heard[c.number] == 0 || !c.readyBefore(w.now) {
+		return
+	}
+	heard := time.Duration(0)
+	for _, other := range w.collectors {
+		if _, linked := w.linked(c, other); linked {
+			heard = max(heard, t.heard[other.number])
+		} else if other != c && (w.lines[other.number][c.number].informed >= t.heard[other.number] || !w.plan.parted(c, other)) {
+			heard = max(heard, t.heard[other.number])
+		}
+	}
+	due := heard + t.s.allowed() + liveness.AnswerTime + slack
+	if heard-o.disturbed < meeting+startPatience {
+		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
+	}
+	if w.now < due || w.now > due+time.Second || t.s.state == back || t.lastEnd >= heard || c.tracker.Isolated() {
+		return
+	}
+	if o.hasTold(t, heard) {
+		return
+	}
+	v, _ := c.view(t.s.id)
+	o.failf("%s was last heard at %.3f by who %s can talk to, its death was due at %.3f, for %s it is %s %s",
+		t.s.id, heard.Seconds(), c.name, due.Seconds(), c.name, v.State, v.Reason)
+}
+
+// hasTold reports whether a death of t was told since it was heard.
+func (o *oracle) hasTold(t *truth, heard time.Duration) bool {
+	for _, told := range o.ids {
+		if told.change.ID == t.s.id && told.change.State == liveness.Dead && told.change.Event == liveness.Changed && told.at >= heard {
+			return true
+		}
+	}
+	return false
+}
+
+// finish checks that in the end all collectors show the same, and what is so.
+func (o *oracle) finish() {
+	for _, s := range o.w.senders {
+		var first liveness.View
+		var all []string
+		differ := false
+		for i, c := range o.w.collectors {
+			v, known := c.view(s.id)
+			all = append(all, fmt.Sprintf("%s: %s %s, %d deaths (known: %t)", c.name, v.State, v.Reason, v.Deaths, known))
+			if i == 0 {
+				first = v
+			}
+			differ = differ || v.State != first.State || classOf(v.Reason) != classOf(first.Reason) || v.Deaths != first.Deaths
+		}
+		if differ {
+			o.failf("in the end %s is not the same for all: %s", s.id, strings.Join(all, "; "))
+			return
+		}
+		if first.State == liveness.Unknown && o.peers[s.id].latest() == 0 {
+			continue
+		}
+		if want := s.shouldBe(); !strings.Contains(want, first.State.String()) {
+			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), strings.Join(all, "; "))
+		}
+		if last := o.peers[s.id].last; last != nil && last.change.State != first.State {
+			o.failf("in the end %s is %s %s, but told was %s", s.id, first.State, first.Reason, last.change.State)
+		}
+	}
+}
+
+// shouldBe returns which states s may have in the end.
+func (s *sender) shouldBe() string {
+	switch s.state {
+	case beats:
+		return "alive"
+	case said:
+		return "dead left"
+	case back:
+		return "left dead"
+	}
+	return "dead"
+}
+
+// classOf returns what collectors have to agree on of a reason: each may have seen a
+// silence in its own way.
+func classOf(r liveness.Reason) string {
+	switch r {
+	case liveness.ReasonSilence, liveness.ReasonHung, liveness.ReasonUnreachable, liveness.ReasonConnClosed, liveness.ReasonConnReset, liveness.ReasonHost:
+		return "silence"
+	}
+	return r.String()
+}
