@@ -162,13 +162,13 @@ var rooms = []room{
 
 	// What the project needs of itself. None of it is part of a program.
 	{dir: "internal/arch", imports: []string{std}, tests: kit()},
-	{dir: "internal/bench", imports: []string{std, in("wire")}}, // what it measures are processes
+	{dir: "internal/bench", imports: []string{std, in("wire"), in("liveness"), in("cluster")}}, // what it measures are processes; it simulates collectors
 	{dir: "internal/charts", imports: []string{std, yaml, in("liveness")}, never: []string{"net", "os/exec"}},
 	{dir: "internal/dist", imports: []string{std}, tests: kit()},
 	{dir: "internal/testkit", imports: kit("golang.org/x/sys/unix"), tests: kit("golang.org/x/sys/unix")},
 	{dir: "internal/docs", imports: []string{}, tests: kit(yaml)}, // these hold tests only
 	{dir: "internal/systemd", imports: []string{}, tests: kit(telegraf, yaml, "golang.org/x/sys/unix")},
-	{dir: "internal/faults", imports: []string{}, tests: kit(telegraf, "golang.org/x/sys/unix", in("wire"))},
+	{dir: "internal/faults", imports: []string{}, tests: kit(telegraf, "golang.org/x/sys/unix", in("wire"), in("cluster/bus"))},
 	{
 		dir:     "internal/e2e",
 		imports: []string{},

@@ -1,10 +1,13 @@
 package main
 
 import (
+	"slices"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 func TestTableSaysWhatIsMissed(t *testing.T) {
@@ -66,4 +69,18 @@ func TestFieldsAreSortedByHowTheyChange(t *testing.T) {
 		got = append(got, k.fields)
 	}
 	require.Equal(t, [][]string{{"alive"}, {"beats_total"}, {"since"}, {"age"}}, got)
+}
+
+// Before a collector tells a death it asks the other one, so only those hosts are dead
+// that nobody has heard; and each event is told once.
+func TestCollectorsTellOnlyWhatNobodyHears(t *testing.T) {
+	asking := simulate(&settings[1], seeds[0], 12*time.Hour)
+	require.Equal(t, 7, asking.unheard)
+	require.Equal(t, asking.unheard, asking.wrong)
+	require.Zero(t, asking.avoidable)
+	require.Zero(t, asking.twice)
+	require.Len(t, asking.delays, realDeaths)
+	require.Less(t, slices.Max(asking.delays), silenceOfBeat+liveness.AnswerTime)
+	alone := simulate(&settings[0], seeds[0], 2*time.Hour)
+	require.Greater(t, alone.wrong, 10*alone.unheard, "else there is nothing to ask for")
 }

@@ -1,8 +1,9 @@
 // Command bench measures what a heartbeat costs and how soon verdicts come, with real
-// processes on this machine: Telegraf with the plugin, its rivals, and the sender.
-// It knows the built programs, /proc and the wire format; it never knows the code of
-// the plugin or of Telegraf, which are measured from inside by the benchmarks beside
-// them (go test -bench).
+// processes on this machine: Telegraf with the plugin, its rivals, and the sender. It also
+// plays to several collectors, in virtual time, what no machine can wait for.
+// It knows the built programs, /proc and the wire format, and of the plugin what decides
+// verdicts, to simulate it; it never knows its code where it measures: that is measured
+// from inside by the benchmarks beside it (go test -bench).
 //
 //	make bench                              # everything that BENCHMARKS.md shows
 //	go run ./internal/bench                 # lists the subcommands
@@ -30,6 +31,8 @@ var commands = []command{
 	{"execd", "a metric on its way out of the external plugin, beside Telegraf's own shim", execdCommand},
 	{"latency", "from the end of a process to its verdict", latencyCommand},
 	{"fields", "what InfluxDB keeps of each field of heartbeat_peer", fieldsCommand},
+	{"collectors", "what two collectors tell while paths break, in virtual time", collectorsCommand},
+	{"mates", "what two collectors cost each other while all is well", matesCommand},
 	{"sender", "size and memory of heartbeat-sender", senderCommand},
 	{loadRole, "", loadCommand}, // the other processes of a measurement
 	{bareRole, "", bareCommand},
@@ -50,7 +53,7 @@ func main() {
 	}
 	fmt.Fprintln(os.Stderr, "usage: go run ./internal/bench COMMAND [-h]")
 	for _, c := range commands[:len(commands)-2] {
-		fmt.Fprintf(os.Stderr, "  %-8s %s\n", c.name, c.does)
+		fmt.Fprintf(os.Stderr, "  %-10s %s\n", c.name, c.does)
 	}
 	os.Exit(2)
 }

@@ -12,7 +12,8 @@ import (
 // startPlugin runs the external plugin, or a program that is configured alike. It
 // gathers when it reads a line.
 func startPlugin(program string, options ...string) *process {
-	return start(heartbeat("tcp", append(options, `state_file = "none"`)...), program)
+	options = append([]string{`state_file = "none"`}, options...) // before tables in them
+	return start(heartbeat("tcp", options...), program)
 }
 
 func dial(plugin *process) net.Conn { return must(net.Dial("tcp", plugin.address)) }

@@ -63,6 +63,7 @@ type circle struct {
 	question uint32 // the last one sent
 	open     []openQuestion
 
+	readyAt  time.Time // since when we are ready; zero if we are not
 	speaks   bool
 	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
 	othersAt time.Time // when a mate that was reachable spoke last
@@ -114,17 +115,14 @@ func (c *circle) tick(now time.Time) {
 
 // tellSaid tells what the peers have to say, and asks what they ask.
 func (c *circle) tellSaid(now time.Time) {
-	said := c.peers.Said()
-	c.tellFacts(said.Facts, now)
-	c.tellWords(said.Words, now)
-	for len(said.Asked) > 0 {
-		some := said.Asked[:min(len(said.Asked), maxBody/8)]
-		said.Asked = said.Asked[len(some):]
-		settles := uint32(0)
-		if len(said.Asked) == 0 {
-			settles = said.Question
+	for more := true; more; {
+		said := c.peers.Said()
+		c.tellFacts(said.Facts, now)
+		c.tellWords(said.Words, now)
+		if len(said.Asked) > 0 {
+			c.ask(said.Asked, said.Question, now)
 		}
-		c.ask(some, settles, now)
+		more = said.More
 	}
 }
 

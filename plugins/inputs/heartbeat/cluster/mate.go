@@ -196,7 +196,7 @@ func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	able, isolated := c.peers.Able()
 	own := c.fit(able, isolated, c.ready(now))
 	first, best := own, own
-	waits := false
+	waits, begins := false, c.begins(mates, now)
 	for _, m := range mates {
 		p := &m.presence
 		fit := c.fit(p.Able, p.Isolated, p.Ready)
@@ -215,7 +215,7 @@ func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 		c.peers.Hush()
 		c.tellTold(now)
 		c.present(now)
-	case !c.speaks && should && !waits:
+	case !c.speaks && should && !waits && !begins:
 		c.speaks = true
 		c.peers.Speak(c.takeOver(now))
 		c.present(now)
@@ -223,6 +223,21 @@ func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	if c.speaks || waits {
 		c.lost = false
 	}
+}
+
+// begins reports whether we have just become ready, and a mate that goes first may have
+// too: if both have started together, its presence has yet to say so.
+func (c *circle) begins(mates []*mate, now time.Time) bool {
+	if !c.ready(now) {
+		return false
+	}
+	if c.readyAt.IsZero() {
+		c.readyAt = now
+		c.present(now)
+	}
+	return slices.ContainsFunc(mates, func(m *mate) bool {
+		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
+	})
 }
 
 // takeOver returns of what time before now the events are to be told that were not told

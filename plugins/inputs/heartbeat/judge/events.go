@@ -9,10 +9,13 @@ import (
 const (
 	// eventsKept is for how long an event is kept that a mate is to tell.
 	eventsKept = 30 * time.Second
-	// idsKept is for how long it is remembered that a mate has told an event.
+	// owedAfter is for how long a mate has to tell what takes back an event of ours.
+	owedAfter = 2 * time.Second
+	// idsKept is for how long it is remembered that a mate has told an event, up to twice
+	// as long.
 	idsKept = time.Hour
-	// maxIDs is how many of those are remembered at most.
-	maxIDs = 1 << 18
+	// maxIDs is after how many of those it is remembered for a shorter time.
+	maxIDs = 1 << 17
 )
 
 // A herald decides which events of peers are told here: all, if there are no mates, else
@@ -22,9 +25,14 @@ const (
 type herald struct {
 	mates  bool
 	speaks bool
-	kept   []keptEvent         // not told here, the oldest first
-	told   []int64             // here, since takeTold
-	others map[int64]time.Time // told by mates, and when we were told so
+	kept   []keptEvent          // not told here, the oldest first
+	owing  map[liveness.ID]bool // peers that are not well by what was told here last
+	owed   []keptEvent          // of those, and not told here, the oldest first
+	told   []int64              // here, since takeTold
+
+	// Ids told by mates, as they said since turned, and in the time before.
+	others, older map[int64]struct{}
+	turned        time.Time
 }
 
 type keptEvent struct {
@@ -37,16 +45,54 @@ func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
-	if h.speaks {
-		if _, told := h.others[change.EventID]; told {
-			return false
-		}
-		h.told = append(h.told, change.EventID)
+	if h.speaks && !h.toldElsewhere(change) {
+		h.noteOwn(change)
 		return true
+	}
+	if !h.speaks && h.owing[change.ID] {
+		h.owed = append(h.owed, keptEvent{change, now})
 	}
 	h.expire(now)
 	h.kept = append(h.kept, keptEvent{change, now})
 	return false
+}
+
+func (h *herald) toldElsewhere(change *liveness.Transition) bool {
+	_, told := h.others[change.EventID]
+	_, before := h.older[change.EventID]
+	return told || before
+}
+
+// noteOwn notes that an event is told here.
+func (h *herald) noteOwn(change *liveness.Transition) {
+	h.told = append(h.told, change.EventID)
+	if change.Event != liveness.Changed {
+		return
+	}
+	delete(h.owing, change.ID)
+	if change.State != liveness.Alive && change.State != liveness.Left {
+		if h.owing == nil {
+			h.owing = make(map[liveness.ID]bool)
+		}
+		h.owing[change.ID] = true
+	}
+}
+
+// settle returns the events that are told here although a mate speaks: what was told here
+// while parted from it is taken back, unless it has told so.
+func (h *herald) settle(now time.Time) (late []*liveness.Transition) {
+	for len(h.owed) > 0 && now.Sub(h.owed[0].at) >= owedAfter {
+		change := h.owed[0].change
+		h.owed = h.owed[1:]
+		if h.owing[change.ID] && !h.toldElsewhere(change) {
+			h.noteOwn(change)
+			late = append(late, change)
+		}
+		if change.Event == liveness.Changed {
+			delete(h.owing, change.ID)
+		}
+	}
+	return late
 }
 
 func (h *herald) expire(now time.Time) {
@@ -62,10 +108,9 @@ func (h *herald) expire(now time.Time) {
 func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []*liveness.Transition) {
 	h.speaks = true
 	for _, k := range h.kept {
-		_, told := h.others[k.change.EventID]
-		if now.Sub(k.at) <= before && (again || !told) {
+		if now.Sub(k.at) <= before && (again || !h.toldElsewhere(k.change)) {
 			late = append(late, k.change)
-			h.told = append(h.told, k.change.EventID)
+			h.noteOwn(k.change)
 		}
 	}
 	h.kept = nil
@@ -74,19 +119,11 @@ func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []
 
 // noteTold notes that a mate has told events.
 func (h *herald) noteTold(ids []int64, now time.Time) {
-	if len(h.others)+len(ids) > maxIDs {
-		h.others = nil
-	}
-	if h.others == nil {
-		h.others = make(map[int64]time.Time)
-	}
-	for id, at := range h.others {
-		if now.Sub(at) > idsKept {
-			delete(h.others, id)
-		}
+	if h.others == nil || len(h.others)+len(ids) > maxIDs || now.Sub(h.turned) > idsKept {
+		h.others, h.older, h.turned = make(map[int64]struct{}), h.others, now
 	}
 	for _, id := range ids {
-		h.others[id] = now
+		h.others[id] = struct{}{}
 	}
 }
 

@@ -165,22 +165,39 @@ func (j *Judge) KeepTime(ctx context.Context) {
 	}
 }
 
+// tick judges silence, of a portion of the peers under one lock.
 func (j *Judge) tick() {
-	j.mu.Lock()
-	defer j.mu.Unlock()
-	now := time.Now()
-	j.ticks.Add(1)
-	if !j.Contained("judging silence", func() { j.judgeSilence(now) }) {
-		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
+	for now, more := (time.Time{}), true; more; {
+		now, more = j.tickPart(now)
 	}
 }
 
-func (j *Judge) judgeSilence(now time.Time) {
-	transitions := j.tracker.Tick(now)
+// tickPart goes on with the tick of a time, or begins one if that is zero.
+func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if now = at; now.IsZero() {
+		now = time.Now() // under the lock: readers must not overtake it
+		for _, change := range j.herald.settle(now) {
+			j.queue.pushEvent(eventMetric(change))
+		}
+	}
+	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
+		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
+	}
+	if !more {
+		j.ticks.Add(1)
+	}
+	return now, more
+}
+
+func (j *Judge) judgeSilence(now time.Time) (more bool) {
+	transitions, more := j.tracker.TickPart(now, portion)
 	if isolated := j.tracker.Isolated(); isolated == j.isolated.IsZero() {
 		j.isolate(isolated, now)
 	}
 	j.tell(transitions)
+	return more
 }
 
 // isolate tells that the collector is probably cut off, or no more.

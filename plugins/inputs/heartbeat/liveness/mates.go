@@ -10,6 +10,7 @@
 package liveness
 
 import (
+	"math"
 	"slices"
 	"time"
 )
@@ -33,6 +34,10 @@ const (
 	sameRecord = 2 * time.Second
 	// sameEnd is within how long two collectors are told one end by one sender.
 	sameEnd = 5 * time.Second
+	// toldAtOnce is of how many peers mates are told at once.
+	toldAtOnce = 1024
+	// unsent is the number of a question that is yet to be asked: it is not settled.
+	unsent = math.MaxUint32
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -73,6 +78,7 @@ type Said struct {
 	Asked    []uint64 // ID.Hash of the peers that it is about
 	Facts    []Fact
 	Words    []Word // of peers whose state has changed
+	More     bool   // there is more
 }
 
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked
@@ -85,10 +91,11 @@ type elsewhere struct {
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
 
 	askedV   time.Duration // when it was asked about last
-	question uint32        // in which question; 0 for none
+	question uint32        // in which question; 0 for none, or unsent
 
 	endLife string // of the sender that said its last end, and when, here or there
 	endAt   time.Duration
+	wanted  bool // a mate has asked: it is told when p is heard here again
 	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
@@ -120,8 +127,8 @@ func (p *peer) heardAnywhere() time.Duration {
 // ask has mates asked about p at a time of the verdict clock.
 func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e := p.editElsewhere()
-	if next := t.question + 1; e.question != next {
-		e.question = next
+	if e.question != unsent {
+		e.question = unsent
 		t.asking = append(t.asking, p)
 		t.asked++
 	}
@@ -157,10 +164,13 @@ func (t *Tracker) askEarly(p *peer) {
 }
 
 // doubted reports whether mates were asked about p, which would be suspect now, and have
-// had until the next tick to say that they hear it. It asks them if they were not.
+// had a tick to say that they hear it. It asks them if they were not.
 func (t *Tracker) doubted(p *peer) bool {
-	if !t.opts.Mates || p.elsewhere != nil && p.elsewhere.askedV >= p.suspicionV() {
+	if !t.opts.Mates {
 		return true
+	}
+	if e := p.elsewhere; e != nil && e.askedV >= p.suspicionV() {
+		return t.tickV-e.askedV >= TickInterval
 	}
 	t.ask(p, t.tickV)
 	return false
@@ -191,10 +201,11 @@ func (t *Tracker) GoOnAsking(before *Tracker) {
 // Silent reports whether there is nothing to be told to mates.
 func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news) == 0 }
 
-// TakeSaid returns what is to be told to mates since it was taken last. The caller owns
-// it.
+// TakeSaid returns what is to be told to mates since it was taken last, or a part of it.
+// The caller owns it.
 func (t *Tracker) TakeSaid(now time.Time) Said {
 	said := Said{Facts: t.facts}
+	t.facts = nil
 	for i := range said.Facts {
 		said.Facts[i].Ago = now.Sub(t.epoch) - said.Facts[i].Ago
 	}
@@ -202,18 +213,27 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 		t.question++
 		said.Question = t.question
 	}
-	for _, p := range t.asking {
+	for _, p := range takeSome(&t.asking) {
+		p.elsewhere.question = t.question
 		said.Asked = append(said.Asked, p.id.Hash())
 	}
-	for _, p := range t.news {
+	for _, p := range takeSome(&t.news) {
 		if p.elsewhere.fresh = false; p.index >= 0 {
 			said.Words = append(said.Words, t.word(p, now))
 		}
 	}
-	clear(t.asking)
-	clear(t.news)
-	t.asking, t.news, t.facts = t.asking[:0], t.news[:0], nil
+	said.More = !t.Silent()
 	return said
+}
+
+// takeSome takes as many peers from a list as are told at once.
+func takeSome(all *[]*peer) (some []*peer) {
+	n := min(len(*all), toldAtOnce)
+	some, *all = (*all)[:n], (*all)[n:]
+	if len(*all) == 0 {
+		*all = nil
+	}
+	return some
 }
 
 // noteNews notes that the state of p is another one.
@@ -254,6 +274,7 @@ func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
 			words = append(words, t.word(p, now))
+			p.editElsewhere().wanted = true
 		}
 	}
 	return words
@@ -324,7 +345,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case p.here == 0 && !p.foreign() && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
 		return true // its end was told while this collector was away
 	case !w.Heard:
 		return false
@@ -367,6 +388,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	p.changed = p.changed || e.by != mate
 	e.by, e.heard = mate, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
+	t.renew(p, &p.process, p.heardV)
 	if w.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
 	}
@@ -403,7 +425,7 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		t.end(p, w.Reason, now)
 		return
 	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
-		p.reason, p.changed = w.Reason, true // there it was heard what it had promised
+		p.reason, p.changed = ReasonOverdue, true // the better evidence
 		return
 	case !younger && !w.Connected:
 		return
@@ -533,6 +555,7 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 		return
 	}
 	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
+	t.renew(p, o, o.heardV)
 	t.relabel(p, b.Labels, now)
 }
 
@@ -574,7 +597,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if p.here == 0 && !p.foreign() && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
 		t.learnEnd(p, r, since, now)
 		return
 	}
@@ -674,6 +697,10 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 func (t *Tracker) hearHere(p *peer) {
 	if e := p.elsewhere; e != nil {
 		p.changed = p.changed || e.foreign
+		if e.wanted {
+			e.wanted = false
+			t.noteNews(p)
+		}
 		e.foreign, e.by, e.suspectV, e.deadV = false, "", 0, 0
 	}
 }

@@ -203,6 +203,7 @@ func TestPeerOfAnotherCollector(t *testing.T) {
 	p.pass(3500*time.Millisecond + 5*TickInterval)
 	require.Equal(t, "dead silence", p.one.is(shop))
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+	require.Len(t, p.one.deaths(), 1, "it may be this one that tells events")
 }
 
 // What one collector is told of an end or a promise, the other one shows too, also when

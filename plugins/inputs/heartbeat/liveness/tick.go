@@ -14,6 +14,23 @@ import (
 // was already received when the first one came is observed in between.
 func (t *Tracker) Tick(now time.Time) []Transition {
 	t.out = t.out[:0]
+	t.beginTick(now)
+	t.lookAtDue(now, 2*len(t.due))
+	return t.out
+}
+
+// TickPart is Tick in parts, between which other calls may come: it looks at n peers, and
+// reports whether others are yet to be looked at. If so it is to be called again with the
+// same now.
+func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more bool) {
+	t.out = t.out[:0]
+	if len(t.due) == 0 {
+		t.beginTick(now)
+	}
+	return t.out, t.lookAtDue(now, n)
+}
+
+func (t *Tracker) beginTick(now time.Time) {
 	at := now.Sub(t.epoch)
 	step := max(at-t.tick, 0)
 	if lost := t.lost(now); lost > 0 {
@@ -28,9 +45,8 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 	t.lookAtOrphans(now)
 	t.weigh(now)
 	if t.tickV >= t.earliest {
-		t.sweep(now)
+		t.findDue()
 	}
-	return t.out
 }
 
 // lost returns for how long the collector has not listened since the last tick; it
@@ -66,12 +82,11 @@ func (t *Tracker) tellUntold(now time.Time) {
 	t.untold = t.untold[:0]
 }
 
-// sweep looks at every peer whose time has come, at hosts before the services that
-// may follow them. Most ticks are
-// before the earliest wake, and scan nothing.
-func (t *Tracker) sweep(now time.Time) {
+// findDue finds every peer whose time has come. Most ticks are before the earliest wake,
+// and scan nothing.
+func (t *Tracker) findDue() {
 	t.earliest = never
-	t.due = t.due[:0]
+	t.due, t.looked = t.due[:0], 0
 	for i := len(t.order) - 1; i >= 0; i-- {
 		if t.wake[i] <= t.tickV {
 			t.due = append(t.due, t.order[i])
@@ -79,14 +94,27 @@ func (t *Tracker) sweep(now time.Time) {
 			t.earliest = min(t.earliest, t.wake[i])
 		}
 	}
-	for _, hosts := range []bool{true, false} {
-		for _, p := range t.due {
-			if p.index >= 0 && (p.host.own == p) == hosts {
-				t.lookAt(p, now)
-			}
+}
+
+// lookAtDue looks at n of the peers whose time has come, at hosts before the services
+// that may follow them, and reports whether there are more.
+func (t *Tracker) lookAtDue(now time.Time, n int) (more bool) {
+	for t.looked < 2*len(t.due) {
+		p, hosts := t.due[t.looked%len(t.due)], t.looked < len(t.due)
+		switch {
+		case p.index < 0, (p.host.own == p) != hosts:
+			t.looked++
+		case n == 0:
+			return true
+		default:
+			n--
+			t.looked++
+			t.lookAt(p, now)
 		}
 	}
 	clear(t.due)
+	t.due, t.looked = t.due[:0], 0
+	return false
 }
 
 // look applies to p what the passing of time means.

@@ -123,7 +123,8 @@ type Tracker struct {
 	// it. No wake is before earliest, so that most ticks look at no peer.
 	wake     []time.Duration
 	earliest time.Duration
-	due      []*peer // scratch of sweep
+	due      []*peer // whose time had come at the last tick, and who are not all looked at
+	looked   int     // of them: hosts, then services
 
 	hosts    []*host // each has a peer
 	bySource map[string]*host

@@ -89,6 +89,7 @@ func BenchmarkSweep(b *testing.B) {
 		t.Observe(epoch, &Beat{ID: ID{Source: fmt.Sprint("host-", i), Service: "nginx"}, Interval: time.Hour})
 	}
 	for b.Loop() {
-		t.sweep(epoch)
+		t.findDue()
+		t.lookAtDue(epoch, 2*len(t.due))
 	}
 }

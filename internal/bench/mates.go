@@ -1,0 +1,106 @@
+package main
+
+import (
+	"flag"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+)
+
+// matesCommand measures what collectors cost each other while all is well: two of them,
+// and beside them one that is alone, with the same peers.
+func matesCommand(set *flag.FlagSet) func() {
+	peers := set.Int("peers", 10_000, "that beat to each collector, every 10 s; at least 1000")
+	watched := set.Duration("watch", 2*time.Minute, "for how long; a round takes one minute")
+	return func() {
+		var r route
+		first, second := freeAddress(), freeAddress()
+		all := []*mate{
+			{name: "alone"},
+			{name: "first of two", cluster: clusterTable("first", first, r.lead(second))},
+			{name: "second of two", cluster: clusterTable("second", second, r.lead(first))},
+		}
+		for _, m := range all {
+			m.start(*peers)
+			defer m.plugin.stop()
+			defer m.senders.stop()
+		}
+		time.Sleep(time.Minute) // all have beaten, and met
+		carried := r.carried.Load()
+		for _, m := range all {
+			m.before = m.plugin.used()
+		}
+		time.Sleep(*watched)
+		fmt.Printf("\n%d peers, all well, watched for %s.\n", *peers, *watched)
+		header("collector", "of a core", "more than alone", "bytes a second between both", "resident")
+		bytes := float64(r.carried.Load()-carried) / watched.Seconds()
+		for i, m := range all {
+			core := (m.plugin.used() - m.before).Seconds() / watched.Seconds()
+			if m.core = core; i == 0 {
+				fmt.Printf("| %s | %.2f %% | | | %s |\n", m.name, 100*core, mib(m.plugin.resident()))
+				continue
+			}
+			fmt.Printf("| %s | %.2f %% | %.2f %% | %.0f | %s |\n", m.name, 100*core, 100*(core-all[0].core), bytes, mib(m.plugin.resident()))
+		}
+	}
+}
+
+// A mate is a collector that is measured.
+type mate struct {
+	name    string
+	cluster string // its table; empty if it is alone
+
+	plugin, senders *process
+	before          time.Duration // processor time used before it was watched
+	core            float64
+}
+
+// start runs it, with peers that have begun to beat: ten services on each host, over one
+// connection.
+func (m *mate) start(peers int) {
+	m.plugin = startPlugin("bin/telegraf-heartbeat", fmt.Sprintf("max_peers = %d", peers), `emit_beats = "none"`, m.cluster)
+	go io.Copy(io.Discard, m.plugin.out) //nolint:errcheck // ends with the plugin
+	const services = 10
+	hosts := peers / services
+	l := load{Network: "tcp", Hosts: hosts, Services: services, Beats: 1, Burst: 1, Every: simulatedBeat / time.Duration(hosts), Interval: simulatedBeat}
+	m.senders = l.start(m.plugin.address)
+	m.senders.say("go")
+}
+
+func clusterTable(name, listen, mate string) string {
+	return fmt.Sprintf("[inputs.heartbeat.cluster]\nname = %q\nlisten = %q\nmates = [%q]\nsecret = \"%032d\"\n", name, listen, mate, 0)
+}
+
+// A route counts what two collectors send each other, in both directions: payload of TCP.
+type route struct{ carried atomic.Int64 }
+
+// lead returns an address that leads to another one.
+func (r *route) lead(to string) string {
+	listener := must(net.Listen("tcp", "127.0.0.1:0"))
+	go func() { // ends with the program
+		for {
+			in := must(listener.Accept())
+			out, err := net.Dial("tcp", to)
+			if err != nil {
+				in.Close() // it does not listen yet
+				continue
+			}
+			go r.carry(in, out) // each ends with the connection
+			go r.carry(out, in)
+		}
+	}()
+	return listener.Addr().String()
+}
+
+func (r *route) carry(from, to net.Conn) {
+	defer from.Close()
+	defer to.Close()
+	io.Copy(to, io.TeeReader(from, r)) //nolint:errcheck // it ends
+}
+
+func (r *route) Write(p []byte) (int, error) {
+	r.carried.Add(int64(len(p)))
+	return len(p), nil
+}
