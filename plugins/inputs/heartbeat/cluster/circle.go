@@ -67,6 +67,8 @@ type circle struct {
 	speaks   bool
 	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
 	othersAt time.Time // when a mate that was reachable spoke last
+	stands   bool      // it speaks though a mate goes before it, as none does
+	spokenAt time.Time // when anybody that is reachable spoke last, or other mates became so
 	names    []string
 	status   Status
 }
@@ -323,7 +325,7 @@ func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 		for _, id := range r.hashes() {
 			ids = append(ids, int64(id))
 		}
-		c.peers.Told(ids)
+		c.peers.Told(ids, ago)
 	}
 	return r.err()
 }

@@ -72,8 +72,8 @@ type Peers interface {
 	Hush()
 	// TakeTold returns the ids of events told since it was called last.
 	TakeTold() []int64
-	// Told notes that a mate has told events.
-	Told(ids []int64)
+	// Told notes that a mate has told events, ago before now.
+	Told(ids []int64, ago time.Duration)
 	// Asked returns of how many peers mates were asked, and of how many one of them
 	// knew better.
 	Asked() (asked, spared int64)

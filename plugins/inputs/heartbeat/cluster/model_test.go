@@ -61,7 +61,7 @@ func newWorld(seed uint64, traced bool) *world {
 func (w *world) addSender(i int) {
 	s := &sender{
 		w: w, id: liveness.ID{Source: fmt.Sprint("h", i+1), Service: []string{"app", liveness.HostService}[w.rnd.IntN(2)]},
-		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), watched: w.oneIn(2),
+		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), watched: w.oneIn(2), dated: !w.oneIn(4),
 		interval: w.between(200*time.Millisecond, 3*time.Second).Round(time.Millisecond),
 	}
 	only := w.plan.one && w.oneIn(3)

@@ -16,6 +16,7 @@ type sender struct {
 	addr     netip.Addr
 	paths    []*path // that it beats over; of those to other collectors there is none
 	watched  bool
+	dated    bool // its beats say when they were sent
 	boot     int
 	interval time.Duration
 
@@ -112,6 +113,9 @@ func (p *path) beat(b liveness.Beat) {
 	p.seq++
 	b.ID, b.Addr, b.Process, b.Watched, b.Conn = s.id, s.addr, s.process, s.watched, p.conn
 	b.Run, b.Seq, b.Interval, b.Margin = fmt.Sprintf("%s.%d", s.life, p.to.number+1), p.seq, s.interval, s.margin()
+	if s.dated {
+		b.SentMS = began.Add(s.w.now).UnixMilli()
+	}
 	life := p.life
 	p.carry(func() {
 		if p.to.life != life || !p.to.up {

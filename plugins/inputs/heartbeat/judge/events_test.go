@@ -48,7 +48,7 @@ func TestHeraldTakesOver(t *testing.T) {
 		for id, ago := range []int{60, 35, 20, 2, 1} {
 			require.False(t, h.admit(changeTo(liveness.Suspect, int64(id)), now.Add(-time.Duration(ago)*time.Second)))
 		}
-		h.noteTold([]int64{1, 3}, now)
+		h.noteTold([]int64{1, 3}, now, now)
 		require.Equal(t, c.want, idsOf(h.speak(c.before, c.again, now)), c.name)
 		require.Equal(t, c.want, h.takeTold())
 		require.True(t, h.admit(changeTo(liveness.Dead, 5), now))
@@ -70,7 +70,7 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 		require.Empty(t, h.settle(now.Add(owedAfter-time.Millisecond)))
 		want := []int64{2}
 		if byMate {
-			h.noteTold(want, now)
+			h.noteTold(want, now, now)
 			want = nil
 		}
 		require.Equal(t, want, idsOf(h.settle(now.Add(owedAfter))))
@@ -83,10 +83,10 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 func TestHeraldForgets(t *testing.T) {
 	now := time.Now()
 	h := herald{mates: true}
-	h.noteTold([]int64{1}, now)
-	h.noteTold([]int64{2}, now.Add(idsKept+time.Second))
+	h.noteTold([]int64{1}, now, now)
+	h.noteTold([]int64{2}, now.Add(idsKept+time.Second), now.Add(idsKept+time.Second))
 	require.Len(t, h.others, 1)
-	h.noteTold(make([]int64, maxIDs), now)
+	h.noteTold(make([]int64, maxIDs), now, now)
 	require.Len(t, h.others, 1)
 	h.admit(changeTo(liveness.Dead, 3), now)
 	h.admit(changeTo(liveness.Dead, 4), now.Add(eventsKept+time.Second))

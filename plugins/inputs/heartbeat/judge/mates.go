@@ -142,11 +142,12 @@ func (j *Judge) TakeTold() []int64 {
 	return j.herald.takeTold()
 }
 
-// Told notes that a mate has told events.
-func (j *Judge) Told(ids []int64) {
+// Told notes that a mate has told events, ago before now.
+func (j *Judge) Told(ids []int64, ago time.Duration) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.noteTold(ids, time.Now())
+	now := time.Now()
+	j.herald.noteTold(ids, now.Add(-ago), now)
 }
 
 // Asked returns of how many peers mates were asked, and of how many one of them knew

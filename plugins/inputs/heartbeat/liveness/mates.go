@@ -38,6 +38,9 @@ const (
 	toldAtOnce = 1024
 	// unsent is the number of a question that is yet to be asked: it is not settled.
 	unsent = math.MaxUint32
+	// backlog is how late a beat may come at the most, over a path that was broken. The
+	// clock of its sender may have been set meanwhile.
+	backlog = time.Minute
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -93,8 +96,11 @@ type elsewhere struct {
 	askedV   time.Duration // when it was asked about last
 	question uint32        // in which question; 0 for none, or unsent
 
-	endLife string // of the sender that said its last end, and when, here or there
+	// The last end that was said, here or there: by which life of a sender, when, and by
+	// its clock.
+	endLife string
 	endAt   time.Duration
+	endMS   int64
 	wanted  bool // a mate has asked: it is told when p is heard here again
 	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
 }
@@ -255,7 +261,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	}
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt = b.life(), at
+		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
 		return
@@ -263,6 +269,19 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	fact := Fact{Beat: *b, Known: known, Before: t.continued, Lone: p.lone, Ago: at} // TakeSaid makes a span of it
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
+}
+
+// outlived reports whether b, a beat of a process of p, was sent before that has said its
+// end, over a way that took longer: to this collector and not to the mate that was told.
+func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
+	e := p.elsewhere
+	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
+		return false
+	}
+	if b.SentMS > 0 && e.endMS > 0 {
+		return b.SentMS < e.endMS && at-e.endAt < backlog
+	}
+	return at-e.endAt < sameEnd/5
 }
 
 // Word returns what is to be told of the peer with number i, 0 <= i < Len.
@@ -458,16 +477,20 @@ func (t *Tracker) prolong(p *peer, suspectV, deadV time.Duration) {
 // reviveElsewhere lets p be alive, if life that a mate has heard says so.
 func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
 	verdict := t.verdict(now)
-	alive := w.State == Alive || w.State == Suspect
-	switch {
-	case verdict >= p.suspicionV(), !alive:
+	state, reason := Alive, ReasonBeat
+	if verdict >= p.suspicionV() {
+		state, reason = Suspect, w.Reason
+	}
+	switch lives := w.State == Alive || w.State == Suspect; {
+	case !lives, verdict >= p.deadlineV(), state == Suspect && w.State == Alive:
 	case p.state == Dead && p.reason.inferred():
 		p.editPast().Mistakes++
-		t.become(p, Alive, ReasonBeat, now)
+		t.become(p, state, reason, now)
 	case p.state.over():
 		if heard > p.since+sameBeat {
-			t.become(p, Alive, ReasonBeat, now)
+			t.become(p, state, reason, now)
 		}
+	case state == Suspect:
 	case p.state == Suspect, p.unknown(ReasonIsolated), p.unknown(ReasonRestored), p.unknown(ReasonHost):
 		t.become(p, Alive, ReasonBeat, now)
 	}
@@ -485,7 +508,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	}
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt = b.life(), at
+		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
 	event := t.began(p, match)
@@ -548,8 +571,11 @@ func (t *Tracker) isNoNews(p *peer, b *Beat, at time.Duration) bool {
 
 // copyBeat notes of o, a process of p, what a beat elsewhere says of it.
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
-	if b.Status == SaysAlive && o.interval != b.Interval {
-		o.interval, o.margin, o.schedule = b.Interval, b.Margin, schedule{}
+	if b.Status == SaysAlive {
+		if o.interval != b.Interval {
+			o.interval, o.schedule = b.Interval, schedule{}
+		}
+		o.margin = b.Margin
 	}
 	if !p.foreign() {
 		return
@@ -602,7 +628,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		return
 	}
 	t.mergeTotals(p, r)
-	if !p.process.ident.is(r.Process) && heard > p.lastHeard()+sameBeat && !p.id.Nameless() {
+	another := !p.process.ident.is(r.Process) && heard > p.lastHeard()+sameBeat && !p.id.Nameless()
+	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
 		event := t.began(p, match)
@@ -611,7 +638,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.tellOf(p, event, p.addr, now)
 	}
 	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard()
-	if ended && (p.state != r.State || !p.reason.reported()) {
+	if ended && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
