@@ -305,6 +305,17 @@ func TestRouteIsMadeAgain(t *testing.T) {
 	meet(t, a, b)
 }
 
+// The client inside a bus comes back too.
+func TestClientComesBack(t *testing.T) {
+	a := opened(t, options())
+	b := opened(t, options(address(a)))
+	meet(t, a, b)
+	id, err := a.client.GetClientID()
+	require.NoError(t, err)
+	require.NoError(t, a.server.DisconnectClientByID(id))
+	meet(t, a, b)
+}
+
 // A mate that takes no bytes, frozen or behind a path that is stuck, holds up nobody.
 func TestStuckMateHoldsUpNobody(t *testing.T) {
 	a := opened(t, options())
