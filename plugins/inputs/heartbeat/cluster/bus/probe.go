@@ -58,7 +58,7 @@ func try(ctx context.Context, conn net.Conn, address string, secret []byte, conf
 	line, err := firstLine(conn, lines)
 	if line == "" {
 		if config == nil && speaksTLS(ctx, address) {
-			return errors.New("it requires TLS: set tls_cert, tls_key and tls_ca here too")
+			return errors.New("it requires TLS: set tls_cert, tls_key and tls_allowed_cacerts here too")
 		}
 		return readProblem(err)
 	}
@@ -157,7 +157,7 @@ func readProblem(err error) error {
 func tlsProblem(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if string(header.RecordHeader[:4]) == "INFO" {
-			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_ca there too")
+			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_allowed_cacerts there too")
 		}
 		return fmt.Errorf("%w: it does not speak TLS", errNoCollector)
 	}
