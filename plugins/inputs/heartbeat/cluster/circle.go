@@ -204,11 +204,10 @@ func (c *circle) beginRound(all bool, now time.Time) {
 
 // tellTold tells which events were told, so that no mate tells them too.
 func (c *circle) tellTold(now time.Time) {
-	ids := c.peers.TakeTold()
-	for some := range slices.Chunk(ids, maxBody/8) {
+	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/16) {
 		var body []byte
-		for _, id := range some {
-			body = binary.BigEndian.AppendUint64(body, uint64(id))
+		for i := range some {
+			body = appendTelling(body, &some[i])
 		}
 		c.tell(kindTold, 0, body, now)
 	}
@@ -321,11 +320,7 @@ func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 		}
 		c.peers.Learn(m.name, ago, records)
 	case kindTold:
-		var ids []int64
-		for _, id := range r.hashes() {
-			ids = append(ids, int64(id))
-		}
-		c.peers.Told(ids, ago)
+		c.peers.Told(ago, r.tellings())
 	}
 	return r.err()
 }

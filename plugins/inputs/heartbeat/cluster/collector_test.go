@@ -283,10 +283,11 @@ func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
 func (c *collector) News() <-chan struct{}   { return nil }
 func (c *collector) Hush()                   { c.herald.speaks = false; c.w.tracef("%s hushes", c.name) }
-func (c *collector) TakeTold() []int64       { return c.herald.takeTold() }
 
-func (c *collector) Told(ids []int64, ago time.Duration) {
-	c.herald.noteTold(ids, c.clock().Add(-ago), c.clock())
+func (c *collector) TakeTold() []liveness.Telling { return c.herald.takeTold(c.clock()) }
+
+func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
+	c.herald.noteTold(events, ago, c.clock())
 }
 
 func (c *collector) Contained(_ string, do func()) bool { do(); return true }

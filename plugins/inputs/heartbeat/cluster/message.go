@@ -43,7 +43,7 @@ const (
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
 	kindRecords                  // JSON, []liveness.Record
-	kindTold                     // ids of events
+	kindTold                     // tellings
 )
 
 // A header is what each message begins with.
@@ -244,6 +244,20 @@ func (r *reader) word() (w liveness.Word) {
 func (r *reader) words() (all []liveness.Word) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, r.word())
+	}
+	return all
+}
+
+// appendTelling appends the id of an event (8 bytes), and how long ago it was as a varint.
+func appendTelling(b []byte, t *liveness.Telling) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
+	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
+}
+
+// tellings returns all tellings that are left.
+func (r *reader) tellings() (all []liveness.Telling) {
+	for len(r.rest) > 0 && !r.failed {
+		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Ago: r.span()})
 	}
 	return all
 }

@@ -266,8 +266,8 @@ func (w *world) inWords(k kind, body []byte) string {
 		return "want" + names()
 	case kindTold:
 		text := "told"
-		for _, id := range r.hashes() {
-			text += fmt.Sprint(" ", id%100000)
+		for _, t := range r.tellings() {
+			text += fmt.Sprintf(" %d (%v ago)", t.EventID%100000, t.Ago)
 		}
 		return text
 	case kindBye:

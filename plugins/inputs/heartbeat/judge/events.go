@@ -36,9 +36,9 @@ type herald struct {
 	kept    []keptEvent              // not told here, the oldest first
 	settled int                      // so many of those need not be looked at by settle
 	last    map[liveness.ID]lastWord // of peers, what was told here of their state
-	told    []int64                  // here, since takeTold
+	told    []keptEvent              // here, since takeTold
 
-	// When mates told which ids, as they said since turned, and in the time before.
+	// When the events were that mates told, as they said since turned, and in the time before.
 	others, older map[int64]time.Time
 	turned        time.Time
 }
@@ -81,7 +81,7 @@ func (h *herald) toldElsewhere(change *liveness.Transition) bool {
 
 // noteOwn notes that an event of some time is told here.
 func (h *herald) noteOwn(change *liveness.Transition, at time.Time) {
-	h.told = append(h.told, change.EventID)
+	h.told = append(h.told, keptEvent{change, at})
 	if change.Event != liveness.Changed {
 		return
 	}
@@ -139,20 +139,23 @@ func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []
 	return late
 }
 
-// noteTold notes that a mate has told events at some time.
-func (h *herald) noteTold(ids []int64, at, now time.Time) {
-	if h.others == nil || len(h.others)+len(ids) > maxIDs || now.Sub(h.turned) > idsKept {
+// noteTold notes that a mate has told events, as it said ago before now.
+func (h *herald) noteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
+	if h.others == nil || len(h.others)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
 		h.others, h.older, h.turned = make(map[int64]time.Time), h.others, now
 		maps.DeleteFunc(h.last, func(_ liveness.ID, w lastWord) bool { return w.well && now.Sub(w.at) > idsKept })
 	}
-	for _, id := range ids {
-		h.others[id] = at
+	for _, e := range events {
+		h.others[e.EventID] = now.Add(-ago - e.Ago)
 	}
 }
 
-// takeTold returns the ids of events told here since it was called last.
-func (h *herald) takeTold() []int64 {
-	told := h.told
+// takeTold returns which events were told here since it was called last.
+func (h *herald) takeTold(now time.Time) []liveness.Telling {
+	var events []liveness.Telling
+	for _, k := range h.told {
+		events = append(events, liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)})
+	}
 	h.told = nil
-	return told
+	return events
 }

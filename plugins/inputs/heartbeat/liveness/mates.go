@@ -84,6 +84,13 @@ type Said struct {
 	More     bool   // there is more
 }
 
+// A Telling is an event that a collector has told: its Transition.EventID, and how long ago
+// it was as of when it was told.
+type Telling struct {
+	EventID int64
+	Ago     time.Duration
+}
+
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked
 // about, or that was never heard here, has one.
 type elsewhere struct {
@@ -388,7 +395,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	last, ended := p.lastHeard(), now.Sub(t.epoch)-ago-w.Since
 	switch {
 	case w.Process != p.fingerprint():
-		return heard > last+sameBeat
+		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
 		return ended+sameEnd > last
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
@@ -628,7 +635,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		return
 	}
 	t.mergeTotals(p, r)
-	another := !p.process.ident.is(r.Process) && heard > p.lastHeard()+sameBeat && !p.id.Nameless()
+	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
+	another := later && !p.process.ident.is(r.Process) && !p.id.Nameless()
 	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
