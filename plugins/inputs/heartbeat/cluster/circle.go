@@ -314,11 +314,7 @@ func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 	case kindWant:
 		c.tellRecords(m, r.hashes(), now)
 	case kindRecords:
-		var records []liveness.Record
-		if err := decode(body, &records); err != nil {
-			return err
-		}
-		c.peers.Learn(m.name, ago, records)
+		return c.takeRecords(m, body, ago, now)
 	case kindTold:
 		c.peers.Told(ago, r.tellings())
 	}
@@ -389,11 +385,24 @@ func (c *circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
 	return nil
 }
 
+// takeRecords takes in what a mate knows. Its clock may show another time.
+func (c *circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) error {
+	var k known
+	if err := decode(body, &k); err != nil {
+		return err
+	}
+	for i := range k.Records {
+		k.Records[i].Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
+	}
+	c.peers.Learn(m.name, ago, k.Records)
+	return nil
+}
+
 // tellRecords tells a mate what it wants to know.
 func (c *circle) tellRecords(m *mate, hashes []uint64, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.tellJSON(kindRecords, m.start, records, now)
+			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records}, now)
 		}
 	}
 }

@@ -42,7 +42,7 @@ const (
 	kindWords                    // words
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
-	kindRecords                  // JSON, []liveness.Record
+	kindRecords                  // JSON, known
 	kindTold                     // tellings
 )
 
@@ -107,6 +107,12 @@ type presence struct {
 	Ready    bool              `json:"ready"`    // it has what its mates know
 	Speaks   bool              `json:"speaks"`   // it tells events
 	Hears    map[uint64]uint32 `json:"hears"`    // starts that it has heard in time, and the last question of each
+}
+
+// A known is what a collector knows of peers, with times by its wall clock.
+type known struct {
+	WallNS  int64             `json:"wall_ns"` // now, unix ns
+	Records []liveness.Record `json:"records"`
 }
 
 // unit is what spans in a word are counted in: what was heard a little earlier than it

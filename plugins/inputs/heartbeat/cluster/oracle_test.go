@@ -123,6 +123,13 @@ func (o *oracle) ended(c *collector, s *sender, end liveness.End) {
 	}
 }
 
+// lost notes that a collector has lost all that it knew.
+func (o *oracle) lost(c *collector) {
+	for _, t := range o.peers {
+		t.own[c.number], t.heard[c.number], t.process[c.number] = 0, 0, 0
+	}
+}
+
 // expectEnd checks that an end that one collector was told is soon known to all that it
 // can talk to.
 func (o *oracle) expectEnd(c *collector, t *truth) {
@@ -194,7 +201,7 @@ func (o *oracle) judgeDeath(c *collector, t *truth, tr *liveness.Transition) {
 	}
 	anybody := false
 	for _, other := range w.collectors {
-		anybody = anybody || t.own[other.number] == other.life && (other == c || w.settled(c, other, meeting))
+		anybody = anybody || t.own[other.number] > 0 && (other == c || w.settled(c, other, meeting))
 	}
 	if since, yes := o.alone(c); !anybody && c.readyBefore(w.now) && yes && w.now-since > meeting && t.own[c.number] == 0 {
 		o.failf("%s is dead for %s (%s), but nobody that it can talk to has ever heard it", tr.ID, c.name, tr.Reason)

@@ -608,6 +608,17 @@ func (t *Tracker) Learn(now time.Time, records []Record, mate string, ago time.D
 	return t.out
 }
 
+// Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
+func (r *Record) Move(by time.Duration) {
+	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
+	for i := range r.Flaps {
+		r.Flaps[i] = r.Flaps[i].Add(by)
+	}
+	for i := range r.Speakers {
+		r.Speakers[i].SinceNS += int64(by)
+	}
+}
+
 // learnPeer takes in a peer that was not known here: from now on it is known through a
 // mate. What it is was told there.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
