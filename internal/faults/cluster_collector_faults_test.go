@@ -26,6 +26,19 @@ var fleetFaults = []fleetFault{
 		allowed: allowed{again: true},
 	},
 	{
+		fault: "collectors killed in turn, each when the death of a host is near", long: true, hosts: someHosts,
+		harm: func(f *fleet) {
+			for i, c := range f.collectors {
+				died := f.die(i % len(f.halls))
+				pause([]time.Duration{time.Second, 3 * time.Second, 3600 * time.Millisecond}[i])
+				c.end()
+				f.tell(died)
+				f.resume(c)
+			}
+		},
+		allowed: allowed{again: true},
+	},
+	{
 		fault: "collector stopped (SIGSTOP) for 10 s while hosts die", long: true, hosts: someHosts,
 		harm: func(f *fleet) {
 			begin := time.Now()
