@@ -62,6 +62,20 @@ var fleetFaults = []fleetFault{
 		},
 	},
 	{
+		fault: "all collectors reload their configuration (SIGHUP) in turn", long: true, hosts: someHosts,
+		harm: func(f *fleet) {
+			f.expectNoEvents(func() {
+				for _, c := range f.collectors {
+					c.signal(syscall.SIGHUP)
+					testkit.Until(f.t, c.name+" to listen again", func() bool { return len(c.Stderr.With("Listening on udp")) == 2 })
+					c.read()
+					c.itself = nil // what it said before
+					f.meet()
+				}
+			})
+		},
+	},
+	{
 		fault: "cold start beside warm mates: without state, with an old one, two with old ones", long: true, hosts: someHosts,
 		harm: coldStarts,
 	},
