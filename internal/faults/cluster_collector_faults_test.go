@@ -26,6 +26,19 @@ var fleetFaults = []fleetFault{
 		allowed: allowed{again: true},
 	},
 	{
+		fault: "collectors killed in turn, each when the death of a host is near", long: true, hosts: someHosts,
+		harm: func(f *fleet) {
+			for i, c := range f.collectors {
+				died := f.die(i % len(f.halls))
+				pause([]time.Duration{time.Second, 3 * time.Second, 3600 * time.Millisecond}[i])
+				c.end()
+				f.tell(died)
+				f.resume(c)
+			}
+		},
+		allowed: allowed{again: true},
+	},
+	{
 		fault: "collector stopped (SIGSTOP) for 10 s while hosts die", long: true, hosts: someHosts,
 		harm: func(f *fleet) {
 			begin := time.Now()
@@ -44,6 +57,20 @@ var fleetFaults = []fleetFault{
 					f.stop(c)
 					pause(time.Second)
 					f.resume(c)
+				}
+			})
+		},
+	},
+	{
+		fault: "all collectors reload their configuration (SIGHUP) in turn", long: true, hosts: someHosts,
+		harm: func(f *fleet) {
+			f.expectNoEvents(func() {
+				for _, c := range f.collectors {
+					c.signal(syscall.SIGHUP)
+					testkit.Until(f.t, c.name+" to listen again", func() bool { return len(c.Stderr.With("Listening on udp")) == 2 })
+					c.read()
+					c.itself = nil // what it said before
+					f.meet()
 				}
 			})
 		},

@@ -30,6 +30,8 @@ func (e telling) String() string {
 type tally struct {
 	deaths     map[string][]telling // of a peer, told by anybody: each once
 	begun      map[string]bool      // told alive
+	restarts   map[string]int       // of a peer, told by anybody: each once
+	leaves     map[string]int       // likewise
 	suspicions int
 	needless   int       // suspicions of those who lived
 	falsely    []telling // deaths of those who lived
@@ -43,7 +45,7 @@ var about = []string{"restarted", "rebooted", "conflict"}
 
 // tallyOf counts what was told of peers of which some have died, and when.
 func tallyOf(told []telling, ends map[string]time.Time) *tally {
-	tl := &tally{deaths: make(map[string][]telling), begun: make(map[string]bool)}
+	tl := &tally{deaths: make(map[string][]telling), begun: make(map[string]bool), restarts: make(map[string]int), leaves: make(map[string]int)}
 	slices.SortStableFunc(told, func(a, b telling) int {
 		return cmp.Or(cmp.Compare(a.peer, b.peer), a.stamp.Compare(b.stamp))
 	})
@@ -54,10 +56,14 @@ func tallyOf(told []telling, ends map[string]time.Time) *tally {
 		case e.id != 0 && ids[e.id]:
 			tl.again = append(tl.again, e)
 			continue
-		case states[e.peer] == e.state && !slices.Contains(about, e.reason):
+		case slices.Contains(about, e.reason):
+		case states[e.peer] == e.state:
 			tl.twice = append(tl.twice, e)
+			fallthrough
+		default:
+			states[e.peer] = e.state
 		}
-		ids[e.id], states[e.peer] = true, e.state
+		ids[e.id] = true
 		tl.count(e, ends)
 	}
 	for _, peer := range slices.Sorted(maps.Keys(ends)) {
@@ -69,7 +75,12 @@ func tallyOf(told []telling, ends map[string]time.Time) *tally {
 }
 
 func (tl *tally) count(e telling, ends map[string]time.Time) {
+	if e.reason == "restarted" {
+		tl.restarts[e.peer]++
+	}
 	switch e.state {
+	case "left":
+		tl.leaves[e.peer]++
 	case "alive":
 		tl.begun[e.peer] = true
 	case "suspect":
@@ -147,11 +158,16 @@ func (f *fleet) judge(a allowed, collectors ...*collector) string {
 		require.True(f.t, tl.begun[peer], "nobody has told that %s began", peer)
 	}
 	for peer, deaths := range tl.deaths {
+		if len(deaths) > 1 {
+			f.tellStories(deaths)
+		}
 		require.Len(f.t, deaths, 1, "deaths of %s", peer)
 		took := deaths[0].stamp.Sub(f.ends[peer])
 		require.Less(f.t, took, 10*(ceiling+3*time.Second), "the death of %s", peer)
 		f.told = append(f.told, took)
 	}
+	f.expectCounts("goodbyes", f.leaves, tl.leaves)
+	f.expectCounts("restarts", f.restarts, tl.restarts)
 	if !a.again {
 		f.tellStories(tl.again)
 		require.Empty(f.t, tl.again, "told again")
@@ -161,6 +177,17 @@ func (f *fleet) judge(a allowed, collectors ...*collector) string {
 		require.Empty(f.t, tl.twice, "told twice")
 	}
 	return tl.String()
+}
+
+// expectCounts requires that so many things were told of peers, each once.
+func (f *fleet) expectCounts(of string, want, got map[string]int) {
+	f.t.Helper()
+	for _, peer := range f.peers() {
+		if want[peer] != got[peer] {
+			f.tellStories([]telling{{peer: peer}})
+			require.Equal(f.t, want[peer], got[peer], "%s of %s", of, peer)
+		}
+	}
 }
 
 // expectSpeaker waits until one of these collectors tells events.

@@ -59,32 +59,47 @@ func (ff *fleetFault) suffer(t *testing.T) {
 		ff.prepare(f)
 	}
 	f.open(hosts)
-	f.dieAndTell(0)
+	ff.dieAndTell(f, 0)
 	f.judgeGroups(ff, allowed{})
 	begin := len(f.diary.lines)
 	f.expected = append(f.expected, "each death told once, no other")
 	ff.harm(f)
 	f.injected = slices.Clone(f.diary.lines[begin:])
 	f.meet()
-	f.dieAndTell(1)
+	ff.dieAndTell(f, 1)
 	pause(ceiling + 2*time.Second) // whoever is thought silent would be dead then
 	f.agree()
 	f.told = nil
 	f.seen = append(f.seen, f.judgeGroups(ff, ff.allowed)...)
 }
 
+// groups are the collectors that tell each event once together.
+func (ff *fleetFault) groups(f *fleet) (groups [][]*collector) {
+	if ff.judges == nil {
+		return [][]*collector{f.collectors}
+	}
+	for _, numbers := range ff.judges {
+		var group []*collector
+		for _, number := range numbers {
+			group = append(group, f.collectors[number-1])
+		}
+		groups = append(groups, group)
+	}
+	return groups
+}
+
+func (ff *fleetFault) dieAndTell(f *fleet, hall int) {
+	f.t.Helper()
+	died := f.die(hall)
+	for _, group := range ff.groups(f) {
+		f.tell(died, group...)
+	}
+}
+
 // judgeGroups judges what those have told that tell each event once together.
 func (f *fleet) judgeGroups(ff *fleetFault, a allowed) (seen []string) {
 	f.t.Helper()
-	groups := ff.judges
-	if groups == nil {
-		groups = [][]int{{1, 2, 3}}
-	}
-	for _, group := range groups {
-		var collectors []*collector
-		for _, number := range group {
-			collectors = append(collectors, f.collectors[number-1])
-		}
+	for _, collectors := range ff.groups(f) {
 		seen = append(seen, f.judge(a, collectors...))
 		f.expectSpeaker(collectors...)
 		f.expectSameTotals(collectors...)

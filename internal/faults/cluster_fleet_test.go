@@ -35,6 +35,9 @@ var (
 	hallAddrs      = [...]string{"10.98.4.1", "10.98.5.1"} // in each there is half of the hosts
 )
 
+// mortal are the heartbeat-senders of each hall that may die.
+var mortal = [...][]string{{"web-1/app", "web-3/app", "web-5/app"}, {"web-2/app", "web-4/app", "web-6/app"}}
+
 // remoteAddr is where a row has what only it needs.
 const remoteAddr = "10.98.6.1"
 
@@ -49,6 +52,8 @@ type fleet struct {
 	herded     []string   // peers of the herds
 	senders    map[string]*process
 	ends       map[string]time.Time // of peers that have really died
+	restarts   map[string]int       // of peers, at once after they were killed
+	leaves     map[string]int       // of peers, with a goodbye, after which they came back
 	mates      []int                // of each collector when all are well
 	relay      string               // through which real senders reach the first collector; empty for the address of that
 
@@ -69,6 +74,7 @@ func newFleet(t *testing.T, fault string) *fleet {
 	f := &fleet{
 		network: newRouter(t), fault: fault, mates: []int{2, 2, 2},
 		senders: make(map[string]*process), ends: make(map[string]time.Time),
+		restarts: make(map[string]int), leaves: make(map[string]int),
 	}
 	for i, addr := range collectorAddrs {
 		name := fmt.Sprint("collector", i+1)
@@ -98,6 +104,7 @@ type setup struct {
 	secret string        // in place of that of all
 	execd  string        // program that Telegraf runs; empty: the plugin is compiled in
 	every  time.Duration // how often that emits
+	option string        // one more
 }
 
 // configure writes the configuration of a collector.
@@ -107,7 +114,7 @@ func (f *fleet) configure(i int, s setup) {
 	plugin := append([]string{
 		"[[inputs.heartbeat]]",
 		`service_addresses = ["tcp://:` + port + `", "udp://:` + port + `"]`,
-		`emit_beats = "none"`,
+		`emit_beats = "none"`, s.option,
 		fmt.Sprintf("state_file = %q", c.state),
 		"[[inputs.heartbeat.rule]]",
 		`host = "*"`,
@@ -286,33 +293,54 @@ func (f *fleet) peers() []string {
 	return all
 }
 
-// die lets a host of a hall fall silent, and kills a heartbeat-sender there.
+// die lets a host of a hall fall silent, and kills a heartbeat-sender there. Another
+// one is restarted, and one goes with a goodbye and comes back.
 func (f *fleet) die(hall int) []string {
 	f.t.Helper()
 	begin := len(f.diary.lines)
 	defer func() { f.diary.lines = f.diary.lines[:begin] }() // that is not the fault
-	var died []string
-	living := func(peer string) bool { _, ended := f.ends[peer]; return !ended }
-	for i := hall; i < realSenders; i += len(f.halls) {
-		peer := fmt.Sprintf("web-%d/app", i+1)
-		if living(peer) {
-			f.ends[peer] = time.Now()
-			f.senders[peer].kill()
-			died = append(died, peer)
-			break
-		}
-	}
+	f.leave(hall, fmt.Sprint("web-", 7+hall))
+	f.restart(hall, fmt.Sprint("web-", 9+hall))
 	half := len(f.herded) / len(f.halls)
-	for _, peer := range f.herded[hall*half : (hall+1)*half] {
-		if living(peer) {
-			f.ends[peer] = time.Now()
-			f.silence(hall, peer)
-			died = append(died, peer)
-			break
+	died := []string{
+		f.firstLiving(mortal[hall]),
+		f.firstLiving(f.herded[hall*half : (hall+1)*half]),
+	}
+	f.ends[died[0]] = time.Now()
+	f.senders[died[0]].kill()
+	f.ends[died[1]] = time.Now()
+	f.silence(hall, died[1])
+	return died
+}
+
+// restart kills a heartbeat-sender and starts it again at once.
+func (f *fleet) restart(hall int, name string) {
+	f.t.Helper()
+	f.senders[name+"/app"].kill()
+	f.startReal(f.halls[hall], name)
+	f.restarts[name+"/app"]++
+}
+
+// leave lets a heartbeat-sender say goodbye, and starts it again.
+func (f *fleet) leave(hall int, name string) {
+	f.t.Helper()
+	f.senders[name+"/app"].signal(syscall.SIGTERM)
+	f.senders[name+"/app"].Exit()
+	f.startReal(f.halls[hall], name)
+	f.leaves[name+"/app"]++
+	f.restarts[name+"/app"]++ // it is another process
+}
+
+// firstLiving returns the first of some peers that has not died.
+func (f *fleet) firstLiving(peers []string) string {
+	f.t.Helper()
+	for _, peer := range peers {
+		if _, ended := f.ends[peer]; !ended {
+			return peer
 		}
 	}
-	require.Len(f.t, died, 2, "all have died")
-	return died
+	require.Fail(f.t, "all have died", peers)
+	return ""
 }
 
 // tell waits until a death of each of these was told by one of the collectors.

@@ -3,7 +3,10 @@
 package faults
 
 import (
+	"fmt"
 	"time"
+
+	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
@@ -33,6 +36,31 @@ var fleetPathFaults = []fleetFault{
 		harm: func(f *fleet) {
 			f.cut(func() { f.dieAndTell(0) }, between(collectorAddrs[0], hallAddrs[0])...)
 		},
+	},
+	{
+		fault: "collector cut off from half of the hosts for 20 s while hosts die, isolation off", long: true, hosts: someHosts,
+		prepare: func(f *fleet) {
+			for i := range f.collectors {
+				f.configure(i, setup{option: "isolation_ratio = 0.0"})
+			}
+		},
+		harm: func(f *fleet) {
+			f.cut(func() {
+				f.dieAndTell(0)
+				f.agree()
+			}, between(collectorAddrs[0], hallAddrs[0])...)
+			spared := f.collectors[0].says("spared_total")
+			require.Positive(f.t, spared)
+			f.seen = append(f.seen, fmt.Sprintf("%d times a mate knew better", spared))
+		},
+	},
+	{
+		fault: "collector cut off from hosts and mates for 20 s while hosts die", long: true, hosts: someHosts,
+		harm: func(f *fleet) {
+			f.cut(func() { f.dieAndTell(0, f.collectors[1:]...) },
+				"ip saddr "+collectorAddrs[0]+drop, "ip daddr "+collectorAddrs[0]+drop)
+		},
+		allowed: allowed{again: true},
 	},
 	{
 		fault: "path from one collector to another cut for 20 s while hosts die", long: true, hosts: someHosts,

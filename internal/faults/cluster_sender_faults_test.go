@@ -15,6 +15,7 @@ import (
 const (
 	stateUnknown = 0
 	stateAlive   = 1
+	stateDead    = 3
 	stateLeft    = 4
 )
 
@@ -60,14 +61,16 @@ func heardByOneAlone(f *fleet) {
 func goodbyeToOneAlone(f *fleet) {
 	begin := len(f.diary.lines)
 	f.filter(append(between(collectorAddrs[0], remoteAddr), between(collectorAddrs[2], remoteAddr)...)...)
-	run := f.startFor(f.remote, "lone", collectorAddrs[:])
-	service := []string{"lone/app"}
+	run, late := f.startFor(f.remote, "lone", collectorAddrs[:]), f.startFor(f.remote, "late", collectorAddrs[:])
+	service := []string{"lone/app", "late/app"}
 	f.show(service, stateAlive, f.collectors...)
 	f.say("leave", "-host", "lone", "-service", "app", "-back-in", "10m")
+	f.say("leave", "-host", "late", "-service", "app", "-back-in", "50s")
 	run.kill()
+	late.kill()
 	f.say("once", "-host", "cron", "-service", "job", "-every", "1h")
 	f.diary.lines = f.diary.lines[:begin+4]
-	f.expected = append(f.expected, "all show who has left and who will be back in an hour")
+	f.expected = append(f.expected, "all show who has left, who is overdue then and who will be back in an hour")
 	job := []string{"cron/job"}
 	f.show(service, stateLeft, f.collectors...)
 	f.show(job, stateAlive, f.collectors...)
@@ -79,11 +82,19 @@ func goodbyeToOneAlone(f *fleet) {
 	f.seen = append(f.seen, fmt.Sprintf("while it is away the others show cron/job in state %d",
 		f.gauge(job[0], "state_code", f.collectors[0], f.collectors[2])))
 	f.resume(f.collectors[1])
-	f.show(service, stateLeft, f.collectors...)
 	f.show(job, stateAlive, f.collectors...)
+	f.show(service[1:], stateDead, f.collectors...)
+	pause(2 * time.Second) // until what was told has come out
+	overdue := make(map[int64]telling)
 	for _, e := range f.toldOf(slices.Concat(service, job)) {
-		require.NotEqual(f.t, "dead", e.state, e)
+		if e.state == "dead" {
+			overdue[e.id] = e
+			require.Equal(f.t, "late/app", e.peer, e)
+			require.Equal(f.t, "overdue", e.reason, e)
+		}
 	}
+	require.Len(f.t, overdue, 1, "its death, by id")
+	f.show(service[:1], stateLeft, f.collectors...)
 }
 
 // say runs a command of heartbeat-sender that one collector hears.

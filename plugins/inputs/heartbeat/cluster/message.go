@@ -126,6 +126,7 @@ const (
 	flagConnected
 	flagWindow
 	flagSince
+	flagRestored
 )
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
@@ -161,6 +162,7 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	set(w.Connected, flagConnected)
 	set(w.Window > 0, flagWindow)
 	set(w.State != liveness.Alive, flagSince)
+	set(w.Restored, flagRestored)
 	return flags
 }
 
@@ -234,6 +236,7 @@ func (r *reader) word() (w liveness.Word) {
 	b := r.bytes(3)
 	flags := b[0]
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
+	w.Restored = flags&flagRestored != 0
 	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
 	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagWindow != 0 {

@@ -56,6 +56,7 @@ type Word struct {
 	Heard     bool // by the collector that says it; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
 	Connected bool // a connection over which it beats stands there
+	Restored  bool // it was heard before that collector was restarted: the age may be off by an interval
 
 	Age     time.Duration // since the last beat that was heard there
 	Since   time.Duration // for how long State
@@ -320,7 +321,7 @@ func (t *Tracker) word(p *peer, now time.Time) Word {
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
-		Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
+		Restored: p.here == 0, Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -408,7 +409,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
 	another := e.by != "" && e.by != mate && heard < e.heard-sameBeat // has heard it since
-	if another || p.state.over() && !w.State.over() && heard <= e.heard+sameBeat {
+	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -428,6 +429,14 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	}
 }
 
+// later reports whether a mate has heard p certainly later than another beat.
+func (p *peer) later(w *Word, heard, than time.Duration) bool {
+	if w.Restored {
+		than += p.span() + sameRecord
+	}
+	return heard > than+sameBeat
+}
+
 // becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
 func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 	if reason == ReasonIsolated {
@@ -440,6 +449,9 @@ func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 // heard it since, or still has a connection with it.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	younger := heard > p.lastHeard()+sameBeat
+	if p.state.over() {
+		younger = p.later(w, heard, p.lastHeard())
+	}
 	switch {
 	case t.opts.OnlyVerified && !w.Verified:
 		return
