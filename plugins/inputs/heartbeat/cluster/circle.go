@@ -219,11 +219,11 @@ func (c *circle) present(now time.Time) {
 	able, isolated := c.peers.Able()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
-		Hears: make(map[uint64]uint32),
+		Hears: make(map[uint64]hearing),
 	}
 	for start, m := range c.mates {
 		if now.Sub(m.seen) < presenceHolds {
-			p.Hears[start] = m.asked
+			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
 		}
 	}
 	c.tellJSON(kindPresence, 0, p, now)
@@ -275,7 +275,7 @@ func (c *circle) receive(message []byte, now time.Time) {
 		m = &mate{name: h.name, start: h.start, met: now}
 		c.mates[h.start] = m
 	}
-	m.version = h.version
+	m.version, m.sent = h.version, h.sent
 	ago := m.underway(h.sent, now.Sub(c.epoch))
 	if h.version != version || ago > latest && h.kind != kindTold {
 		return // what it says cannot be understood, or is too old to be believed

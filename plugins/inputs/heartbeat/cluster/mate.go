@@ -13,6 +13,7 @@ type mate struct {
 	start   uint64
 	version byte
 	met     time.Time
+	sent    time.Duration // when its last message was sent, since its start
 
 	presence  presence
 	seen      time.Time // when its presence came last; zero for never
@@ -50,10 +51,14 @@ func (c *circle) takePresence(m *mate, body []byte, now time.Time) error {
 	if err := decode(body, &p); err != nil {
 		return err
 	}
+	ours, hears := p.Hears[c.start]
+	if hears && now.Sub(c.epoch)-time.Duration(ours.SentMS)*time.Millisecond >= presenceHolds {
+		return nil // it has waited somewhere: that mate may be no more
+	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
 	m.presence, m.seen, m.gone = p, now, false
-	if m.mute > 0 && p.Hears[c.start] >= m.mute {
-		m.mute, m.answered = 0, max(m.answered, p.Hears[c.start])
+	if m.mute > 0 && ours.Asked >= m.mute {
+		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
 		c.present(now) // so that it hears of us now, and not in a second

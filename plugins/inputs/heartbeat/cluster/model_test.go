@@ -318,7 +318,7 @@ func TestAnyScheduleKeepsThePromises(t *testing.T) {
 		require.Empty(t, w.oracle.wrong)
 		return
 	}
-	var tellings, deaths, twice, otherID atomic.Int64
+	var tellings, deaths, twice, otherID, stale atomic.Int64
 	failed := 0
 	for seed := *firstSeed; seed < *firstSeed+uint64(*schedules); seed++ {
 		w := newWorld(seed, false)
@@ -328,6 +328,7 @@ func TestAnyScheduleKeepsThePromises(t *testing.T) {
 		deaths.Add(int64(o.deaths))
 		twice.Add(int64(o.twice))
 		otherID.Add(int64(o.otherID))
+		stale.Add(int64(o.stale))
 		if o.wrong != "" {
 			t.Errorf("seed %d, to be told by -replay %d: %s", seed, seed, o.wrong)
 			if failed++; failed == 20 {
@@ -335,7 +336,8 @@ func TestAnyScheduleKeepsThePromises(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d events told, %d deaths, %d told twice with one id, %d with another", tellings.Load(), deaths.Load(), twice.Load(), otherID.Load())
+	t.Logf("%d events told, %d deaths, %d told twice with one id, %d with another, %d never taken back as who told them was restarted",
+		tellings.Load(), deaths.Load(), twice.Load(), otherID.Load(), stale.Load())
 }
 
 // A reading of two clocks is what it should be.

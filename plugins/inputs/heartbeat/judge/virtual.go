@@ -30,8 +30,10 @@ func (h *Herald) Speak(before time.Duration, again bool, now time.Time) []*liven
 // Hush ends that.
 func (h *Herald) Hush() { h.herald.speaks = false }
 
-// NoteTold notes that a mate has told events.
-func (h *Herald) NoteTold(ids []int64, now time.Time) { h.herald.noteTold(ids, now) }
+// NoteTold notes that a mate has told events, as it said ago before now.
+func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
+	h.herald.noteTold(events, ago, now)
+}
 
-// TakeTold returns the ids of events told here since it was called last.
-func (h *Herald) TakeTold() []int64 { return h.herald.takeTold() }
+// TakeTold returns which events were told here since it was called last.
+func (h *Herald) TakeTold(now time.Time) []liveness.Telling { return h.herald.takeTold(now) }

@@ -372,13 +372,15 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
 		return true // its end was told while this collector was away
-	case !w.Heard:
-		return false
 	}
-	if w.Deaths > p.Deaths && w.State == p.state { // else one of us counts a death that the other is about to
+	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && !p.state.over()) { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
+	}
+	if !w.Heard {
+		t.rewake(p)
+		return false
 	}
 	wanted = t.lacks(p, w, heard, ago, now)
 	if p.foreign() {
@@ -398,12 +400,16 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
-		return ended+sameEnd > last
+		return ended+sameEnd > last && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
 		return ended+sameEnd > last
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
+
+// overdue reports whether p is dead as it has not kept a promise: that it left before is
+// no news.
+func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
 
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
@@ -653,7 +659,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < 0 {
 		t.learnEnd(p, r, since, now)
 		return
 	}
@@ -668,7 +674,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
 	}
-	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard()
+	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard() &&
+		!(p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat)
 	if ended && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
