@@ -377,6 +377,8 @@ func classOf(r liveness.Reason) string {
 	switch r {
 	case liveness.ReasonSilence, liveness.ReasonHung, liveness.ReasonUnreachable, liveness.ReasonConnClosed, liveness.ReasonConnReset, liveness.ReasonHost:
 		return "silence"
+	case liveness.ReasonMateLost: // or was known before a restart: nobody that knows it is left
+		return liveness.ReasonRestored.String()
 	}
 	return r.String()
 }

@@ -375,7 +375,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
 		return true // its end was told while this collector was away
 	}
-	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && !p.state.over()) { // else one of us counts a death that the other is about to
+	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && p.state == Alive && !p.foreign()) { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
 	}
 	if !w.Heard {
@@ -428,6 +428,9 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if w.State == Unknown && (w.Reason == ReasonRestored || w.Reason == ReasonHost || w.Reason == ReasonIsolated) && p.state != Unknown {
 		t.becomeUnknown(p, w.Reason, now)
 		return
+	}
+	if w.State == Dead && p.state != Dead { // it counts that death
+		p.editPast().Deaths = max(p.Deaths, w.Deaths, 1) - 1
 	}
 	t.become(p, w.State, w.Reason, now)
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
