@@ -288,8 +288,17 @@ func (c *circle) receive(message []byte, now time.Time) {
 
 // take takes in what a mate says, as of ago before now.
 func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold && k != kindQuestion {
-		return nil // a question is answered: that makes it reachable again
+	switch k {
+	case kindPresence, kindBye:
+	case kindQuestion: // is answered: that makes it reachable again
+	case kindTold:
+		if !m.proved {
+			return nil // how old it is cannot be told
+		}
+	default:
+		if !m.reachable {
+			return nil
+		}
 	}
 	r := &reader{rest: body}
 	switch k {

@@ -19,6 +19,7 @@ type mate struct {
 	seen      time.Time // when its presence came last; zero for never
 	gone      bool      // it said goodbye
 	reachable bool      // it hears us, we hear it, and it answers
+	proved    bool      // it has been reachable
 	mute      uint32    // the question that it has left open for too long; 0 for none
 	asked     uint32    // the last question of its that we have answered
 	answered  uint32    // the last question of ours that it has answered
@@ -98,7 +99,7 @@ func (c *circle) review(now time.Time) {
 		switch {
 		case m.reachable && !before:
 			c.log.Infof("Found %s", m)
-			m.answered = c.question
+			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
 		case before && !m.reachable:
 			c.lose(m)

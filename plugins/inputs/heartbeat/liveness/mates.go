@@ -668,7 +668,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	}
 	t.mergeTotals(p, r)
 	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
-	another := later && !p.process.ident.is(r.Process) && !p.id.Nameless()
+	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat                  // what ended here may be that process
+	another := later && !outlived && !p.process.ident.is(r.Process) && !p.id.Nameless()
 	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
@@ -684,6 +685,9 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
+	} else if another && p.state.over() && p.state == r.State {
+		p.reason = r.Reason
+		p.setExit(r.ExitCode, r.HasExitCode)
 	} else if p.state != Alive && since+sameEnd > p.lastHeard() {
 		t.takeWindow(p, r, now)
 	}
