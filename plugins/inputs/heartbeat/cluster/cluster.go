@@ -95,7 +95,7 @@ type Status struct {
 // A Cluster is this collector among its mates.
 type Cluster struct {
 	bus    *bus.Bus
-	circle *circle // of Run alone
+	circle *Circle // of Run alone
 	peers  Peers
 
 	mu     sync.Mutex // guards status
@@ -109,7 +109,7 @@ func Open(o *Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{bus: b, peers: o.Peers}
-	c.circle = newCircle(o, rand.Uint64(), time.Now(), b.Send)
+	c.circle = NewCircle(o, rand.Uint64(), time.Now(), b.Send)
 	return c, nil
 }
 
@@ -122,14 +122,14 @@ func (c *Cluster) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.peers.Contained("saying goodbye to mates", func() { c.circle.bye(time.Now()) })
+			c.peers.Contained("saying goodbye to mates", func() { c.circle.Bye(time.Now()) })
 			return
 		case message := <-c.bus.Received():
-			c.peers.Contained("hearing a mate", func() { c.circle.receive(message, time.Now()) })
+			c.peers.Contained("hearing a mate", func() { c.circle.Receive(message, time.Now()) })
 		case <-c.peers.News():
-			c.peers.Contained("talking to mates", func() { c.circle.tick(time.Now()) })
+			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
 		case <-ticker.C:
-			c.peers.Contained("talking to mates", func() { c.circle.tick(time.Now()) })
+			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
 		}
 		c.publish()
 	}

@@ -17,7 +17,7 @@ func (j *Judge) News() <-chan struct{} { return j.news }
 
 // wakeMates says that there is something to tell. j.mu is held.
 func (j *Judge) wakeMates() {
-	if j.tracker.Silent() && len(j.herald.told) == 0 {
+	if j.tracker.Silent() && j.herald.Silent() {
 		return
 	}
 	select {
@@ -123,7 +123,7 @@ func (j *Judge) Reach(mates []string) {
 func (j *Judge) Speak(before time.Duration, again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, change := range j.herald.speak(before, again, time.Now()) {
+	for _, change := range j.herald.Speak(before, again, time.Now()) {
 		j.queue.pushEvent(eventMetric(change))
 	}
 }
@@ -132,21 +132,21 @@ func (j *Judge) Speak(before time.Duration, again bool) {
 func (j *Judge) Hush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.speaks = false
+	j.herald.Hush()
 }
 
 // TakeTold returns which events were told since it was called last.
 func (j *Judge) TakeTold() []liveness.Telling {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.herald.takeTold(time.Now())
+	return j.herald.TakeTold(time.Now())
 }
 
 // Told notes that a mate has told events, as it said ago before now.
 func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.noteTold(events, ago, time.Now())
+	j.herald.NoteTold(events, ago, time.Now())
 }
 
 // Asked returns of how many peers mates were asked, and of how many one of them knew
