@@ -318,7 +318,7 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 		if err := decode(body, &records); err != nil {
 			return err
 		}
-		c.peers.Learn(m.name, ago, records)
+		c.peers.HearRecords(m.name, ago, records)
 	case kindTold:
 		c.peers.Told(ago, r.tellings())
 	}

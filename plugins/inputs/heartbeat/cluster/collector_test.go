@@ -293,7 +293,7 @@ func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
 
 func (c *collector) Contained(_ string, do func()) bool { do(); return true }
 
-func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
+func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
 
 func (c *collector) Words(next int) (words []liveness.Word, rest int) {
 	for next = min(next, c.tracker.Len()); next > 0; {
@@ -309,7 +309,7 @@ func (c *collector) Answer(words []liveness.Word, asked []uint64) []liveness.Wor
 
 func (c *collector) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	for _, hash := range hashes {
-		if r, known := c.tracker.RecordOf(hash, c.clock()); known {
+		if r, known := c.tracker.RecordByHash(hash, c.clock()); known {
 			records = append(records, r)
 		}
 	}
@@ -326,8 +326,8 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 	c.tell(c.tracker.HearFact(c.clock(), f, mate))
 }
 
-func (c *collector) Learn(mate string, ago time.Duration, records []liveness.Record) {
-	c.tell(c.tracker.Learn(c.clock(), records, mate, ago))
+func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
+	c.tell(c.tracker.HearRecords(c.clock(), records, mate, ago))
 }
 
 func (c *collector) Reach(mates []string) {

@@ -36,12 +36,12 @@ func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 // was sent at a time of its clock and received at one of ours.
 func (m *mate) underway(sent, received time.Duration) time.Duration {
 	took := received - sent
-	if allowed := m.fastest + (received-m.fastestAt)/drift; m.fastestAt == 0 || took < allowed {
-		m.fastest, m.fastestAt = took, max(received, 1)
-		return 0
-	} else {
+	allowed := m.fastest + (received-m.fastestAt)/drift
+	if m.fastestAt > 0 && took >= allowed {
 		return took - allowed
 	}
+	m.fastest, m.fastestAt = took, max(received, 1)
+	return 0
 }
 
 // takePresence takes in how a mate is.
@@ -221,10 +221,10 @@ func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 // and before it by name.
 func (c *Circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
 	able, isolated := c.peers.Able()
-	own := c.fit(able, isolated, c.ready(now))
+	own := fitness(able, isolated, c.ready(now))
 	for _, m := range mates {
 		p := &m.presence
-		if fit := c.fit(p.Able, p.Isolated, p.Ready); fit > own || fit == own && m.name < c.name {
+		if theirs := fitness(p.Able, p.Isolated, p.Ready); theirs > own || theirs == own && m.name < c.name {
 			all = append(all, m)
 		}
 	}
@@ -271,13 +271,13 @@ func (c *Circle) takeOver(now time.Time) (before time.Duration, all bool) {
 	return min(now.Sub(c.othersAt)+overlap, again), false
 }
 
-// fit returns how fit a collector is to tell events: the more the better.
-func (c *Circle) fit(able, isolated, ready bool) (fitness int) {
+// fitness returns how fit a collector is to tell events: the more the better.
+func fitness(able, isolated, ready bool) (much int) {
 	for _, is := range []bool{ready, able, !isolated} {
-		fitness *= 2
+		much *= 2
 		if is {
-			fitness++
+			much++
 		}
 	}
-	return fitness
+	return much
 }

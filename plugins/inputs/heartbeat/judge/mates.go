@@ -79,7 +79,7 @@ func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	defer j.mu.Unlock()
 	now := time.Now()
 	for _, hash := range hashes {
-		if r, known := j.tracker.RecordOf(hash, now); known {
+		if r, known := j.tracker.RecordByHash(hash, now); known {
 			records = append(records, r)
 		}
 	}
@@ -103,11 +103,11 @@ func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.tell(j.tracker.HearFact(time.Now(), f, mate))
 }
 
-// Learn takes records that were wanted, as of ago before now.
-func (j *Judge) Learn(mate string, ago time.Duration, records []liveness.Record) {
+// HearRecords takes records that were wanted, as of ago before now.
+func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.Learn(time.Now(), records, mate, ago))
+	j.tell(j.tracker.HearRecords(time.Now(), records, mate, ago))
 }
 
 // Reach notes which mates are reachable.
@@ -154,5 +154,5 @@ func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 func (j *Judge) Asked() (asked, spared int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.tracker.Asked(), j.tracker.Spared()
+	return j.tracker.Asked()
 }

@@ -233,7 +233,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 	}
 	for _, p := range takeSome(&t.news) {
 		if p.elsewhere.fresh = false; p.index >= 0 {
-			said.Words = append(said.Words, t.word(p, now))
+			said.Words = append(said.Words, t.wordOf(p, now))
 		}
 	}
 	said.More = !t.Silent()
@@ -293,22 +293,22 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 }
 
 // Word returns what is to be told of the peer with number i, 0 <= i < Len.
-func (t *Tracker) Word(i int, now time.Time) Word { return t.word(t.order[i], now) }
+func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
 // Answer appends to words what is known of the peers with these hashes: of those that
 // were heard here. It is an answer to a question.
 func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
-			words = append(words, t.word(p, now))
+			words = append(words, t.wordOf(p, now))
 			p.editElsewhere().wanted = true
 		}
 	}
 	return words
 }
 
-// RecordOf returns the record of a peer, or false if it is not known.
-func (t *Tracker) RecordOf(hash uint64, now time.Time) (Record, bool) {
+// RecordByHash returns the record of a peer, or false if it is not known.
+func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 	p := t.byHash[hash]
 	if p == nil || p.expected {
 		return Record{}, false
@@ -316,7 +316,7 @@ func (t *Tracker) RecordOf(hash uint64, now time.Time) (Record, bool) {
 	return t.recordOf(p, now), true
 }
 
-func (t *Tracker) word(p *peer, now time.Time) Word {
+func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
@@ -530,7 +530,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
-	event := t.began(p, match)
+	event := p.began(match)
 	t.copyBeat(p, o, b, at, now)
 	t.believe(p, b, o, match, f.Known, now)
 	if b.Status == SaysAlive {
@@ -604,9 +604,9 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 	t.relabel(p, b.Labels, now)
 }
 
-// Learn takes in the records that a mate has of peers, as of ago before now: those of
+// HearRecords takes in the records that a mate has of peers, as of ago before now: those of
 // which its words said that more is known there.
-func (t *Tracker) Learn(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
+func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
 	t.out = t.out[:0]
 	for i := range records {
 		r := &records[i]
@@ -630,7 +630,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		r.HeardBy = mate
 	}
 	r.Foreign = true
-	t.restore(r, now.Add(-ago), now)
+	t.takeRecord(r, now.Add(-ago), now)
 	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
 		p.told = r.State
@@ -646,13 +646,13 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.learnEnd(p, r, since, now)
 		return
 	}
-	t.mergeTotals(p, r)
+	p.mergeTotals(r)
 	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
 	another := later && !p.process.ident.is(r.Process) && !p.id.Nameless()
 	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
-		event := t.began(p, match)
+		event := p.began(match)
 		t.copyBeat(p, o, &b, heard, now)
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
@@ -675,7 +675,7 @@ func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.takeWindow(p, r, now)
-	t.mergeTotals(p, r)
+	p.mergeTotals(r)
 	p.changed = true
 }
 
@@ -689,7 +689,7 @@ func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
 
 // mergeTotals takes the larger one of each total and of each count of events, unless
 // one of both has yet to count what has made the state another one.
-func (t *Tracker) mergeTotals(p *peer, r *Record) {
+func (p *peer) mergeTotals(r *Record) {
 	if r.State != p.state {
 		return
 	}
