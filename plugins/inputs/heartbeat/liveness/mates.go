@@ -96,7 +96,8 @@ type Telling struct {
 // about, or that was never heard here, has one.
 type elsewhere struct {
 	foreign bool   // it was never heard here: mates judge it
-	by      string // the mate whose word holds; of a foreign peer "" if there is none
+	by      string // the mate that has heard it last
+	lost    bool   // that one is not reachable, which matters for a foreign peer
 
 	heard, heardV   time.Duration // the latest beat that a mate has heard; 0 for none
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
@@ -408,12 +409,12 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	another := e.by != "" && e.by != mate && heard < e.heard-sameBeat // has heard it since
+	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
 	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
-	e.by, e.heard = mate, heard
+	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
 	if w.Window > 0 && p.windowV == 0 {
@@ -480,7 +481,7 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	if e := p.editElsewhere(); heard >= e.heard {
 		p.changed = p.changed || e.by != mate
-		e.heard, e.heardV, e.by = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate
+		e.heard, e.heardV, e.by, e.lost = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate, false
 	}
 }
 
@@ -711,8 +712,8 @@ func (t *Tracker) Reach(mates []string) {
 		if e == nil || !e.foreign || p.state.over() || slices.Contains(mates, e.by) {
 			continue
 		}
-		if e.by != "" {
-			e.by = ""
+		if !e.lost {
+			e.lost = true
 			t.orphans = append(t.orphans, p)
 		}
 		t.ask(p, t.tickV)
@@ -726,7 +727,7 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	for _, p := range t.orphans {
 		e := p.elsewhere
 		switch {
-		case p.index < 0, !e.foreign, e.by != "", p.state.over():
+		case p.index < 0, !e.foreign, !e.lost, p.state.over():
 		case e.question > t.settled:
 			kept = append(kept, p)
 		default:
@@ -748,7 +749,7 @@ func (t *Tracker) hearHere(p *peer) {
 			e.wanted = false
 			t.noteNews(p)
 		}
-		e.foreign, e.by, e.suspectV, e.deadV = false, "", 0, 0
+		e.foreign, e.lost, e.by, e.suspectV, e.deadV = false, false, "", 0, 0
 	}
 }
 
