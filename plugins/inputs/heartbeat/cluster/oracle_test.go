@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/herald"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -138,7 +139,7 @@ func (o *oracle) expectEnd(c *collector, t *truth) {
 	o.w.after(1100*time.Millisecond, func() {
 		for _, other := range o.w.collectors {
 			v, known := other.view(t.s.id)
-			if t.s.lives != lives || t.lastEnd != at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
+			if t.s.lives != lives || t.lastEnd != at || t.heard[other.number] >= at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
 				continue
 			}
 			if !known || v.State != liveness.Dead && v.State != liveness.Left {
@@ -232,7 +233,7 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			before.by.name, before.change.ID, before.change.Event, before.change.State, c.name, tr.ID, tr.Event, tr.State)
 	default:
 		o.twice++
-		if o.w.now-before.at > eventsKept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
+		if o.w.now-before.at > herald.Kept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}
