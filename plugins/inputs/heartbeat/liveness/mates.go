@@ -41,6 +41,9 @@ const (
 	// backlog is how late a beat may come at the most, over a path that was broken. The
 	// clock of its sender may have been set meanwhile.
 	backlog = time.Minute
+	// justBefore is how long before this collector began an end may be that is yet to be told:
+	// a mate that had just begun, too, tells nothing yet.
+	justBefore = 5 * time.Second
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -375,15 +378,15 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago-w.Since < -justBefore:
 		return true // its end was told while this collector was away
 	}
-	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && p.state == Alive && !p.foreign()) { // else one of us counts a death that the other is about to
+	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && (p.state == Alive || p.state == Unknown) && !p.foreign()) { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
 	}
-	if !w.Heard {
+	if !w.Heard { // but it may know an end that the one that was told has forgotten
 		t.rewake(p)
-		return false
+		return p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	}
 	wanted = t.lacks(p, w, heard, ago, now)
 	if p.foreign() {
@@ -667,7 +670,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < 0 {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore {
 		t.learnEnd(p, r, since, now)
 		return
 	}
