@@ -427,7 +427,8 @@ func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOver
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
 	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
-	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
+	left := p.overdue() && w.State == Left && heard <= e.heard+sameBeat // before it was overdue
+	if another || left || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
