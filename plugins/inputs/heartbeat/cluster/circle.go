@@ -219,11 +219,11 @@ func (c *Circle) present(now time.Time) {
 	able, isolated := c.peers.Able()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
-		Hears: make(map[uint64]uint32),
+		Hears: make(map[uint64]hearing),
 	}
 	for start, m := range c.mates {
 		if now.Sub(m.seen) < presenceHolds {
-			p.Hears[start] = m.asked
+			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
 		}
 	}
 	c.tellJSON(kindPresence, 0, p, now)
@@ -275,7 +275,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 		m = &mate{name: h.name, start: h.start, met: now}
 		c.mates[h.start] = m
 	}
-	m.version = h.version
+	m.version, m.sent = h.version, h.sent
 	ago := m.underway(h.sent, now.Sub(c.epoch))
 	if h.version != version || ago > latest && h.kind != kindTold {
 		return // what it says cannot be understood, or is too old to be believed
@@ -288,8 +288,17 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 
 // take takes in what a mate says, as of ago before now.
 func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold && k != kindQuestion {
-		return nil // a question is answered: that makes it reachable again
+	switch k {
+	case kindPresence, kindBye:
+	case kindQuestion: // is answered: that makes it reachable again
+	case kindTold:
+		if !m.proved {
+			return nil // how old it is cannot be told
+		}
+	default:
+		if !m.reachable {
+			return nil
+		}
 	}
 	r := &reader{rest: body}
 	switch k {
@@ -314,11 +323,7 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 	case kindWant:
 		c.tellRecords(m, r.hashes(), now)
 	case kindRecords:
-		var records []liveness.Record
-		if err := decode(body, &records); err != nil {
-			return err
-		}
-		c.peers.HearRecords(m.name, ago, records)
+		return c.takeRecords(m, body, ago, now)
 	case kindTold:
 		c.peers.Told(ago, r.tellings())
 	}
@@ -389,11 +394,24 @@ func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
 	return nil
 }
 
+// takeRecords takes in what a mate knows. Its clock may show another time.
+func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) error {
+	var k known
+	if err := decode(body, &k); err != nil {
+		return err
+	}
+	for i := range k.Records {
+		k.Records[i].Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
+	}
+	c.peers.HearRecords(m.name, ago, k.Records)
+	return nil
+}
+
 // tellRecords tells a mate what it wants to know.
 func (c *Circle) tellRecords(m *mate, hashes []uint64, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.tellJSON(kindRecords, m.start, records, now)
+			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records}, now)
 		}
 	}
 }

@@ -167,6 +167,7 @@ func (c *collector) crash(all bool) {
 	c.w.tracef("%s crashes, loses all: %t", c.name, all)
 	if all {
 		c.journal = journal{}
+		c.w.oracle.lost(c)
 	}
 	for _, other := range c.w.collectors { // what it has sent may still arrive
 		if other != c {

@@ -13,11 +13,13 @@ type mate struct {
 	start   uint64
 	version byte
 	met     time.Time
+	sent    time.Duration // when its last message was sent, since its start
 
 	presence  presence
 	seen      time.Time // when its presence came last; zero for never
 	gone      bool      // it said goodbye
 	reachable bool      // it hears us, we hear it, and it answers
+	proved    bool      // it has been reachable
 	mute      uint32    // the question that it has left open for too long; 0 for none
 	asked     uint32    // the last question of its that we have answered
 	answered  uint32    // the last question of ours that it has answered
@@ -50,10 +52,14 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 	if err := decode(body, &p); err != nil {
 		return err
 	}
+	ours, hears := p.Hears[c.start]
+	if hears && now.Sub(c.epoch)-time.Duration(ours.SentMS)*time.Millisecond >= presenceHolds {
+		return nil // it has waited somewhere: that mate may be no more
+	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
 	m.presence, m.seen, m.gone = p, now, false
-	if m.mute > 0 && p.Hears[c.start] >= m.mute {
-		m.mute, m.answered = 0, max(m.answered, p.Hears[c.start])
+	if m.mute > 0 && ours.Asked >= m.mute {
+		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
 		c.present(now) // so that it hears of us now, and not in a second
@@ -93,7 +99,7 @@ func (c *Circle) review(now time.Time) {
 		switch {
 		case m.reachable && !before:
 			c.log.Infof("Found %s", m)
-			m.answered = c.question
+			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
 		case before && !m.reachable:
 			c.lose(m)

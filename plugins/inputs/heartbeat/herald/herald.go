@@ -16,6 +16,8 @@ const (
 	Kept = 30 * time.Second
 	// owedAfter is for how long a mate has to tell what takes back an event of ours.
 	owedAfter = 2 * time.Second
+	// owedFor is for how long what follows on that is told here, too.
+	owedFor = 10 * time.Second
 	// crossing is for how long the words of two collectors may cross.
 	crossing = time.Second
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
@@ -66,6 +68,13 @@ type keptEvent struct {
 type lastWord struct {
 	at   time.Time
 	well bool
+	late bool // it has taken back another one
+}
+
+// owes reports whether an event of some time, which is not told here, takes back w, or goes
+// on from where another one was taken back.
+func (w lastWord) owes(at time.Time) bool {
+	return !at.Before(w.at) && (!w.well || w.late && at.Sub(w.at) < owedFor)
 }
 
 // Admit reports whether an event is told, and keeps it if not.
@@ -106,7 +115,7 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 	if h.last == nil {
 		h.last = make(map[liveness.ID]lastWord)
 	}
-	h.last[change.ID] = lastWord{at, well}
+	h.last[change.ID] = lastWord{at: at, well: well}
 }
 
 // Settle returns the events that are told here although a mate speaks: they take back what
@@ -114,15 +123,16 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	for !h.speaks && h.settled < len(h.kept) && now.Sub(h.kept[h.settled].at) >= owedAfter {
 		k := h.kept[h.settled]
-		word, owed := h.last[k.change.ID]
+		word, spoken := h.last[k.change.ID]
 		switch {
-		case !owed || word.well || k.change.Event != liveness.Changed || k.at.Before(word.at):
+		case !spoken || k.change.Event != liveness.Changed || !word.owes(k.at):
 			h.settled++
 		case h.toldElsewhere(k.change):
 			delete(h.last, k.change.ID)
 			h.settled++
 		default:
 			h.noteOwn(k.change, k.at)
+			h.last[k.change.ID] = lastWord{k.at, k.change.State == liveness.Alive, true}
 			late = append(late, k.change)
 			h.kept = slices.Delete(h.kept, h.settled, h.settled+1)
 		}

@@ -93,9 +93,22 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 		require.Equal(t, want, idsOf(h.Settle(now.Add(owedAfter))))
 		require.Empty(t, h.Speak(Kept, false, now.Add(owedAfter)), "it is not told again")
 		h.speaks = false
-		require.False(t, h.Admit(changeTo(liveness.Suspect, 3), now))
-		require.Empty(t, h.Settle(now.Add(time.Minute)), "it is the other one's again")
+		later := now.Add(owedFor)
+		require.False(t, h.Admit(changeTo(liveness.Suspect, 3), later))
+		require.Empty(t, h.Settle(later.Add(owedAfter)), "it is the other one's again")
 	}
+}
+
+// What follows at once on what is taken back is told here, too: the mate has seen neither.
+func TestHeraldGoesOnFromWhatItTookBack(t *testing.T) {
+	now := time.Now()
+	h := Herald{mates: true, speaks: true}
+	require.True(t, h.Admit(changeTo(liveness.Left, 1), now))
+	h.speaks = false
+	h.noteIDs(now, 7)
+	require.False(t, h.Admit(changeTo(liveness.Alive, 2), now))
+	require.False(t, h.Admit(changeTo(liveness.Dead, 3), now))
+	require.Equal(t, []int64{2, 3}, idsOf(h.Settle(now.Add(owedAfter))))
 }
 
 // What mates have told is not remembered for ever.

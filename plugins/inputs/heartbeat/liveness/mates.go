@@ -373,13 +373,15 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
 		return true // its end was told while this collector was away
-	case !w.Heard:
-		return false
 	}
-	if w.Deaths > p.Deaths && w.State == p.state { // else one of us counts a death that the other is about to
+	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && p.state == Alive && !p.foreign()) { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
+	}
+	if !w.Heard {
+		t.rewake(p)
+		return false
 	}
 	wanted = t.lacks(p, w, heard, ago, now)
 	if p.foreign() {
@@ -399,12 +401,16 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
-		return ended+sameEnd > last
+		return ended+sameEnd > last && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
 		return ended+sameEnd > last
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
+
+// overdue reports whether p is dead as it has not kept a promise: that it left before is
+// no news.
+func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
 
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
@@ -423,6 +429,9 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if w.State == Unknown && (w.Reason == ReasonRestored || w.Reason == ReasonHost || w.Reason == ReasonIsolated) && p.state != Unknown {
 		t.becomeUnknown(p, w.Reason, now)
 		return
+	}
+	if w.State == Dead && p.state != Dead { // it counts that death
+		p.editPast().Deaths = max(p.Deaths, w.Deaths, 1) - 1
 	}
 	t.become(p, w.State, w.Reason, now)
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
@@ -621,6 +630,17 @@ func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago 
 	return t.out
 }
 
+// Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
+func (r *Record) Move(by time.Duration) {
+	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
+	for i := range r.Flaps {
+		r.Flaps[i] = r.Flaps[i].Add(by)
+	}
+	for i := range r.Speakers {
+		r.Speakers[i].SinceNS += int64(by)
+	}
+}
+
 // learnPeer takes in a peer that was not known here: from now on it is known through a
 // mate. What it is was told there.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
@@ -643,13 +663,14 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < 0 {
 		t.learnEnd(p, r, since, now)
 		return
 	}
 	p.mergeTotals(r)
 	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
-	another := later && !p.process.ident.is(r.Process) && !p.id.Nameless()
+	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat                  // what ended here may be that process
+	another := later && !outlived && !p.process.ident.is(r.Process) && !p.id.Nameless()
 	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
@@ -658,12 +679,16 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
 	}
-	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard()
+	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard() &&
+		!(p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat)
 	if ended && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
+	} else if another && p.state.over() && p.state == r.State {
+		p.reason = r.Reason
+		p.setExit(r.ExitCode, r.HasExitCode)
 	} else if p.state != Alive && since+sameEnd > p.lastHeard() {
 		t.takeWindow(p, r, now)
 	}
