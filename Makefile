@@ -136,8 +136,12 @@ profile: bin/telegraf-bench ## build/profiles: where a Telegraf with the plugin 
 fuzz: ## every fuzz target for FUZZTIME (10s) each
 	scripts/fuzz $(FUZZTIME)
 
+.PHONY: bin/telegraf-heartbeat-ahead
+bin/telegraf-heartbeat-ahead:
+	scripts/clock-ahead $@
+
 .PHONY: faults
-faults: build ## make every fault that this machine can, and print what was told of it (needs root)
+faults: build telegraf bin/telegraf-heartbeat-ahead ## make every fault that this machine can, and print what was told of it (needs root)
 	@mkdir -p build && rm -f build/faults.md
 	go test -count=1 -timeout 30m ./internal/faults -long -table $(CURDIR)/build/faults.md; \
 		status=$$?; cat build/faults.md; exit $$status

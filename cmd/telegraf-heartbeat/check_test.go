@@ -85,6 +85,22 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 		"a rule": {table + "dead_after = \"1h\"\n[[inputs.heartbeat.rule]]\nhost = \"a\"\ndead_after = \"1h\"\n[[inputs.heartbeat.rule]]\nhost = \"b\"\ndead_after = \"1s\"\n", nil, []string{
 			`E! telegraf-heartbeat: CONF:8: rule 2 of [[inputs.heartbeat.rule]]: 'dead_after' must be at least 2s and at most 3650d, not 1s`,
 		}},
+		"a cluster": {table + "tls_cert = \"\"\nwelcome = \"x\"\n[inputs.heartbeat.cluster]\nmates = [\"c1:6222\", \"tcp://c2:6222\"]\nsecret = \"0123456789abcdef\"\n", nil, []string{
+			`E! telegraf-heartbeat: CONF:5: [inputs.heartbeat.cluster]: 'mates': "tcp://c2:6222" has a scheme: write "c2:6222"`,
+		}},
+		"certificates of a cluster": {table + "tls_cert = \"\"\n[inputs.heartbeat.cluster]\nmates = [\"c1:6222\"]\nsecret = \"0123456789abcdef\"\ntls_cert = \"a\"", nil, []string{
+			`E! telegraf-heartbeat: CONF:6: [inputs.heartbeat.cluster]: 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: ... the other`,
+		}},
+		"the secret of a cluster": {table + "[inputs.heartbeat.cluster]\nmates = [\"c1:6222\"]\nsecret = \"file:DIR/none\"", nil, []string{
+			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'secret': ... DIR/none: no such file or directory`,
+		}},
+		"mates that are not there": {table + "[inputs.heartbeat.cluster]\nsecret = \"0123456789abcdef\"\nmates = [\"127.0.0.1:1\", \"127.0.0.1:2\"]", nil, []string{
+			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': no collector listens on 127.0.0.1:1: ... refused`,
+			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'mates': no collector listens on 127.0.0.1:2: ... refused`,
+		}},
+		"an option of a cluster that is misspelt": {table + "[inputs.heartbeat.cluster]\nmate = [\"c1:6222\"]\n", nil, []string{
+			`E! telegraf-heartbeat: CONF:3: option 'mate' does not exist; did you mean 'mates'?`,
+		}},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()

@@ -104,11 +104,20 @@ func printPeers(w io.Writer, path string, onlyDead bool, now time.Time) error {
 	}
 	slices.SortFunc(all, urgentFirst)
 	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "STATE\tSINCE\tPEER\tREASON\tHEARD\tALLOWED\tRULE\tADDRESS")
+	// With several collectors, which one has heard a peer last.
+	mates := slices.ContainsFunc(all, func(r liveness.Record) bool { return r.HeardBy != "" })
+	head, by := "STATE\tSINCE\tPEER\tREASON\tHEARD\tALLOWED\tRULE\tADDRESS", ""
+	if mates {
+		head += "\tHEARD BY"
+	}
+	fmt.Fprintln(table, head)
 	for i := range all {
 		r := &all[i]
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", r.State, r.Since.Local().Format(time.DateTime), r.ID, r.Reason,
-			heard(r, now), r.Dead.Round(100*time.Millisecond), r.Rule, address(r))
+		if mates {
+			by = "\t" + cmp.Or(r.HeardBy, "this collector")
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", r.State, r.Since.Local().Format(time.DateTime), r.ID, r.Reason,
+			heard(r, now), r.Dead.Round(100*time.Millisecond), r.Rule, address(r), by)
 	}
 	return table.Flush()
 }

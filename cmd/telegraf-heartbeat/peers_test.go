@@ -41,6 +41,25 @@ func TestPeersPrintsTheUrgentFirst(t *testing.T) {
 	require.Equal(t, string(want), out)
 }
 
+// With several collectors it is said which one has heard a peer last.
+func TestPeersSaysWhoHasHeard(t *testing.T) {
+	state, err := statefile.Read(fleet, night)
+	require.NoError(t, err)
+	path := filepath.Join(t.TempDir(), "state")
+	state.Peers[0].Foreign, state.Peers[0].HeardBy = true, "collector-2"
+	file, _, err := statefile.Open(path, night)
+	require.NoError(t, err)
+	require.NoError(t, file.Begin())
+	require.NoError(t, file.Replace())
+	require.NoError(t, file.Append(&liveness.Changes{At: night, Records: state.Peers}))
+	require.NoError(t, file.Close())
+	out, err := peersOf(t, "-state-file", path)
+	require.NoError(t, err)
+	require.Regexp(t, `ADDRESS +HEARD BY\n`, out)
+	require.Regexp(t, state.Peers[0].ID.String()+` .* collector-2\n`, out)
+	require.Regexp(t, state.Peers[1].ID.String()+` .* this collector\n`, out)
+}
+
 func TestPeersPrintsOnlyTheDead(t *testing.T) {
 	out, err := peersOf(t, "-dead", "-state-file", fleet)
 	require.NoError(t, err)

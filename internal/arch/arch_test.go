@@ -171,7 +171,7 @@ var rooms = []room{
 	{dir: "internal/testkit", imports: kit("golang.org/x/sys/unix"), tests: kit("golang.org/x/sys/unix")},
 	{dir: "internal/docs", imports: []string{}, tests: kit(yaml)}, // these hold tests only
 	{dir: "internal/systemd", imports: []string{}, tests: kit(telegraf, yaml, "golang.org/x/sys/unix")},
-	{dir: "internal/faults", imports: []string{}, tests: kit(telegraf, "golang.org/x/sys/unix", in("wire"))},
+	{dir: "internal/faults", imports: []string{}, tests: kit(telegraf, "golang.org/x/sys/unix", in("wire"), in("cluster/bus"))},
 	{
 		dir:     "internal/e2e",
 		imports: []string{},

@@ -66,7 +66,10 @@ var (
 
 func reasonWords() *Words {
 	var words Words
-	for r := liveness.ReasonNone; r <= liveness.ReasonForgotten; r++ {
+	for r := liveness.ReasonNone; r <= liveness.ReasonMateLost; r++ {
+		if !r.Valid() {
+			continue
+		}
 		words.values = append(words.values, word{int(r), r.String(), "text"})
 	}
 	return &words
@@ -123,7 +126,7 @@ func now() []Panel {
 		},
 		{
 			Title: "Left or unknown", Kind: Stat, Width: 4, Tall: 4,
-			About:    "Peers that said goodbye, and peers of which nothing is known: forgotten, not heard since the collector was away for long, or held while it is cut off.",
+			About:    "Peers that said goodbye, and peers of which nothing is known: forgotten, not heard since the collector was away for long, held while it is cut off, or known through another collector that is lost.",
 			InfluxQL: `SELECT count(state) FROM (` + stateOfLate + `) WHERE state = 6 OR state = 8`,
 			PromQL:   `count(` + statePromQL + ` == 6 or ` + statePromQL + ` == 8) or vector(0)`,
 		},

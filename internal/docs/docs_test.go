@@ -129,6 +129,12 @@ func (w *world) runTask(b block) {
 func (w *world) checkTOML(b block) {
 	table := regexp.MustCompile(`(?m)^\[?\[([a-z]+(?:\.[a-z_]+)?)`).FindStringSubmatch(b.text)
 	switch {
+	case strings.Contains(b.text, "[inputs.heartbeat.cluster]"): // only that no mate listens is wrong
+		code, said := w.run("telegraf-heartbeat -check -config " + w.write("heartbeat.conf", b.text))
+		require.Equal(w, 3, code, said)
+		for line := range strings.Lines(said) {
+			require.Contains(w, line, "[inputs.heartbeat.cluster]: 'mates': no collector listens on ")
+		}
 	case table != nil && table[1] == "inputs.heartbeat":
 		w.works("telegraf-heartbeat -check -config "+w.write("heartbeat.conf", b.text), block{})
 	case table != nil && table[1] != "watch":

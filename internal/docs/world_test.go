@@ -40,15 +40,16 @@ type world struct {
 
 // files are those that the documents take for granted.
 var files = map[string]string{
-	"etc/telegraf/heartbeat/web-1.key": "fedcba9876543210\n",
-	"etc/telegraf/heartbeat/web-2.key": "0123456789abcdef\n",
-	"etc/telegraf-heartbeat/hosts":     "web-1\nweb-2\nweb-3\n",
-	"etc/telegraf/telegraf.d/x":        "",
-	"etc/telegraf-heartbeat/x":         "",
-	"etc/heartbeat-sender/x":           "",
-	"usr/local/sbin/backup":            "#!/bin/sh\n",
-	"run/lock/backup":                  "",
-	"usr/bin/sudo":                     "#!/bin/sh\nexec \"$@\"\n",
+	"etc/telegraf/heartbeat/web-1.key":   "fedcba9876543210\n",
+	"etc/telegraf/heartbeat/web-2.key":   "0123456789abcdef\n",
+	"etc/telegraf/heartbeat/cluster.key": "a secret of all collectors\n",
+	"etc/telegraf-heartbeat/hosts":       "web-1\nweb-2\nweb-3\n",
+	"etc/telegraf/telegraf.d/x":          "",
+	"etc/telegraf-heartbeat/x":           "",
+	"etc/heartbeat-sender/x":             "",
+	"usr/local/sbin/backup":              "#!/bin/sh\n",
+	"run/lock/backup":                    "",
+	"usr/bin/sudo":                       "#!/bin/sh\nexec \"$@\"\n",
 }
 
 func newPlace(t *testing.T) place {

@@ -80,6 +80,10 @@ func (a *accumulator) AddMetric(m telegraf.Metric) {
 	a.out.send(m)
 }
 
+// Unread returns for how long Telegraf has read nothing of what waits for it; 0 while it
+// reads, and where that cannot be known.
+func (a *accumulator) Unread() time.Duration { return a.out.pipe.lasts(time.Now()) }
+
 // AddError logs an error of the plugin.
 func (a *accumulator) AddError(err error) {
 	if err != nil {

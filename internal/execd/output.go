@@ -3,6 +3,7 @@ package execd
 import (
 	"bufio"
 	"io"
+	"os"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -27,6 +28,7 @@ type output struct {
 	log    telegraf.Logger
 	failed func(error) // is told the first error of writing
 
+	pipe      backlog // of bytes that were written and not read
 	metrics   chan telegraf.Metric
 	lost      atomic.Int64  // metrics that came too late to wait for
 	abandoned chan struct{} // closed by abandon
@@ -53,7 +55,10 @@ func newOutput(w io.Writer, encode func(telegraf.Metric) ([]byte, error), log te
 		abandoned: make(chan struct{}),
 		closing:   make(chan struct{}),
 		done:      make(chan struct{}),
-		w:         bufio.NewWriterSize(w, outputBuffer),
+	}
+	o.w = bufio.NewWriterSize(&counted{w, &o.pipe}, outputBuffer)
+	if pipe, ok := w.(*os.File); ok && isPipe(pipe) {
+		o.pipe.unread = func() int { return unread(pipe) }
 	}
 	o.abandon = sync.OnceFunc(func() { close(o.abandoned) })
 	return o

@@ -16,18 +16,24 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
-// A collector is telegraf-heartbeat as Telegraf's inputs.execd would run it.
+// A collector is telegraf-heartbeat as Telegraf's inputs.execd would run it, or
+// a Telegraf.
 type collector struct {
 	*process
 	n      *network
-	config string // file
-	state  string // file
+	name   string
+	in     namespace
+	run    []string      // program and arguments
+	config string        // file
+	state  string        // file
+	ahead  time.Duration // its clock
 	parser influx.Parser
 	taken  int // lines of stdout that are in the rest
 	events map[string][]event
 	beats  map[string][]time.Time
 	peers  map[string]telegraf.Metric // the last of each
 	kinds  map[string]telegraf.Metric // likewise, of heartbeat_collector
+	itself telegraf.Metric            // likewise, what it says of itself
 	open   int64                      // connections
 	openAt time.Time
 }
@@ -36,6 +42,8 @@ type collector struct {
 type event struct {
 	state, reason string
 	at            time.Time
+	id            int64 // 0 if there is none
+	stamp         time.Time
 }
 
 func (e event) String() string { return e.state + " " + e.reason }
@@ -49,12 +57,8 @@ func (n *network) startCollector(options ...string) *collector {
 // startCollectorAs starts it by a command.
 func (n *network) startCollectorAs(command []string, options ...string) *collector {
 	n.t.Helper()
-	c := &collector{
-		n: n, config: filepath.Join(n.t.TempDir(), "heartbeat.conf"), state: filepath.Join(n.t.TempDir(), "heartbeat.state"),
-		events: make(map[string][]event), beats: make(map[string][]time.Time), peers: make(map[string]telegraf.Metric),
-		kinds: make(map[string]telegraf.Metric),
-	}
-	require.NoError(n.t, c.parser.Init())
+	c := n.newCollector("collector", n.collector)
+	c.run = []string{testkit.Program(n.t, "telegraf-heartbeat"), "-config", c.config, "-interval", "1s"}
 	lines := append([]string{
 		"[[inputs.heartbeat]]",
 		`service_addresses = ["tcp://:` + port + `", "udp://:` + port + `"]`,
@@ -66,12 +70,24 @@ func (n *network) startCollectorAs(command []string, options ...string) *collect
 	return c
 }
 
+// newCollector is one that has yet to be configured and started.
+func (n *network) newCollector(name string, in namespace) *collector {
+	n.t.Helper()
+	c := &collector{
+		n: n, name: name, in: in,
+		config: filepath.Join(n.t.TempDir(), "heartbeat.conf"), state: filepath.Join(n.t.TempDir(), "heartbeat.state"),
+		events: make(map[string][]event), beats: make(map[string][]time.Time), peers: make(map[string]telegraf.Metric),
+		kinds: make(map[string]telegraf.Metric),
+	}
+	require.NoError(n.t, c.parser.Init())
+	return c
+}
+
 // begin starts the collector, or another one in its place.
 func (c *collector) begin(command ...string) {
 	c.n.t.Helper()
-	c.n.diary.note("collector# %s", strings.Join(append(command, "telegraf-heartbeat"), " "))
-	command = append(command, testkit.Program(c.n.t, "telegraf-heartbeat"), "-config", c.config, "-interval", "1s")
-	c.process, c.taken = c.n.start("collector", c.n.collector.command(command...)), 0
+	c.n.diary.note("%s# %s", c.name, strings.Join(append(command, filepath.Base(c.run[0])), " "))
+	c.process, c.taken = c.n.start(c.name, c.in.command(append(command, c.run...)...)), 0
 }
 
 // listens waits until the collector does.
@@ -104,7 +120,7 @@ func (c *collector) read() {
 func (c *collector) take(m telegraf.Metric, at time.Time) {
 	switch m.Name() {
 	case "heartbeat_event":
-		c.events[peerOf(m)] = append(c.events[peerOf(m)], event{tag(m, "state"), tag(m, "reason"), at})
+		c.events[peerOf(m)] = append(c.events[peerOf(m)], c.event(m, at))
 	case "heartbeat_peer":
 		c.peers[peerOf(m)] = m
 	case "heartbeat":
@@ -112,12 +128,22 @@ func (c *collector) take(m telegraf.Metric, at time.Time) {
 	case "heartbeat_collector":
 		if kind := tag(m, "kind"); kind != "" {
 			c.kinds[kind] = m
+		} else if !m.HasTag("state") {
+			c.itself = m
 		}
 	case "heartbeat_listener":
 		if open, ok := m.GetField("connections"); ok && strings.HasPrefix(tag(m, "address"), "tcp") {
 			c.open, c.openAt = open.(int64), at
 		}
 	}
+}
+
+func (c *collector) event(m telegraf.Metric, at time.Time) event {
+	e := event{state: tag(m, "state"), reason: tag(m, "reason"), at: at, stamp: m.Time().Add(-c.ahead)}
+	if id, ok := m.GetField("id"); ok {
+		e.id, _ = id.(int64)
+	}
+	return e
 }
 
 func tag(m telegraf.Metric, key string) string {

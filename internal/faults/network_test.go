@@ -43,7 +43,18 @@ type network struct {
 
 var networks atomic.Int64
 
+// newNetwork has a collector's machine and a host.
 func newNetwork(t testing.TB) *network {
+	t.Helper()
+	n := newRouter(t)
+	n.bootCollector()
+	n.boot()
+	n.filter("counter") // the first one takes longer
+	return n
+}
+
+// newRouter is a network without machines.
+func newRouter(t testing.TB) *network {
 	t.Helper()
 	if reason := missing(); reason != "" {
 		t.Skip(reason)
@@ -55,9 +66,6 @@ func newNetwork(t testing.TB) *network {
 	n.nameCollector("127.0.0.1 localhost")
 	n.router = n.add("router")
 	n.router.run("sh", "-c", "echo 1 >/proc/sys/net/ipv4/ip_forward")
-	n.bootCollector()
-	n.boot()
-	n.filter("counter") // the first one takes longer
 	return n
 }
 
@@ -268,7 +276,7 @@ var missing = sync.OnceValue(func() string {
 	return ""
 })
 
-var ownName = regexp.MustCompile(`^` + namePrefix + `(\d+)-\d*-?[a-z]+$`)
+var ownName = regexp.MustCompile(`^` + namePrefix + `(\d+)-\d*-?[a-z]+\d*$`)
 
 // sweep removes the namespaces of runs that were interrupted. Their processes
 // have ended with the one that started them.

@@ -30,6 +30,8 @@ const (
 	roleApp      = "app"      // FROM COLLECTOR HOST PERIOD
 	roleVisit    = "visit"    // COLLECTOR IP
 	roleNames    = "names"    // ADDRESS FILE
+	roleHerd     = "herd"     // FIRST COUNT COLLECTOR...
+	roleStranger = "stranger" // SECRET ADDRESS COLLECTOR...
 )
 
 func play(role string, args []string) int {
@@ -41,6 +43,10 @@ func play(role string, args []string) int {
 		err = squat(args[0])
 	case roleNames:
 		err = serveNames(args[0], args[1])
+	case roleHerd:
+		err = playHerd(args, os.Stdin)
+	case roleStranger:
+		err = estrange(args[0], args[1], args[2:], os.Stdin)
 	case roleProxy:
 		err = proxy(args[0], args[1], args[2])
 	case roleApp:

@@ -236,7 +236,7 @@ func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 		}
 		all.Go(func() { // ends with ctx
 			if err := bus.Probe(ctx, mate, o.Secret, o.TLS); err != nil {
-				wrong[i] = inCluster(fmt.Errorf("'mates': %q: %w", mate, err))
+				wrong[i] = inCluster(fmt.Errorf("'mates': %w", err))
 			}
 		})
 	}
@@ -279,7 +279,7 @@ func (h *Heartbeat) openCluster(o *cluster.Options) (err error) {
 
 // mates returns how it stands with the mates, or nil without a cluster.
 func (h *Heartbeat) mates() *judge.Mates {
-	if h.cluster == nil {
+	if h.Cluster == nil {
 		return nil
 	}
 	status := h.cluster.Status()

@@ -16,7 +16,6 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
-	"math/rand/v2"
 	"net/netip"
 	"os"
 	"slices"
@@ -180,7 +179,7 @@ func (h *Heartbeat) serving() *serve.Options {
 func (h *Heartbeat) judging() judge.Options {
 	rules := h.liveness(h.valid.rules)
 	if rules.Mates = h.Cluster != nil; !rules.Mates && h.StatePath() == "" {
-		rules.Origin = rand.Uint64()
+		rules.Origin = uint64(time.Now().UnixNano())
 	}
 	rules.Ask = func(conn liveness.ConnID) (liveness.Path, netip.Addr) {
 		path, remote := h.server.Ask(serve.ConnID(conn))
@@ -257,6 +256,9 @@ func (h *Heartbeat) announce() {
 	all := h.server.Status()
 	for _, s := range all {
 		h.Log.Infof("Listening on %s", s.Address)
+	}
+	if h.Cluster != nil {
+		h.Log.Infof("Listening for other collectors on %s", h.Cluster.listen())
 	}
 	// A recording of what was signed for another collector is worth something in
 	// datagrams, which are not answered.

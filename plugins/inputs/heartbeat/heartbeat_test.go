@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"reflect"
 	"regexp"
 	"runtime"
 	"strings"
@@ -69,6 +70,10 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	got.Rules = nil
 	require.Len(t, got.Keys, 1, "an example")
 	got.Keys = nil
+	require.NotNil(t, got.Cluster, "an example")
+	require.NoError(t, got.Cluster.check())
+	require.Equal(t, listenForMates, got.Cluster.Listen, "the default")
+	got.Cluster = nil
 	none := make([]string, 0)
 	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources, want.Names = none, none, none, none, none
 	want.TLSAllowedCACerts, want.TLSAllowedDNSNames, want.TLSCipherSuites = none, none, none
@@ -80,7 +85,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Greater(t, len(keys), 30)
 	for before, rest := "", sampleConfig; len(keys) > 0; keys = keys[1:] {
 		option := keys[0][1]
-		if option == "rule" || option == "keys" {
+		if option == "rule" || option == "keys" || option == "cluster" {
 			continue // tables
 		}
 		line := "  # " + option + " = "
@@ -90,6 +95,17 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 		require.True(t, found, "'%s' comes before '%s' in sample.conf, and after it in Options", option, before)
 		before = option
 	}
+}
+
+// The table has every option too.
+func TestSampleConfigHasEveryOptionOfTheCluster(t *testing.T) {
+	_, table, found := strings.Cut(sampleConfig, "  # [inputs.heartbeat.cluster]\n")
+	require.True(t, found)
+	each(reflect.ValueOf(new(ClusterOptions)).Elem(), func(name string, _ reflect.Value) {
+		var found bool
+		_, table, found = strings.Cut(table, "  #   "+name+" = ")
+		require.True(t, found, "'%s' is not in sample.conf, or not where it is in ClusterOptions", name)
+	})
 }
 
 func source(t *testing.T, file string) string {

@@ -49,6 +49,9 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 		}
 	}
 	emitted["heartbeat"]["last_pid"] = true // without tag_with, which has its own test
+	for _, name := range fieldsOfMates {    // with a cluster, likewise
+		emitted["heartbeat_collector"][name] = true
+	}
 	require.Equal(t, emitted, documented)
 }
 
@@ -85,7 +88,10 @@ func TestReadmeTellsEveryCode(t *testing.T) {
 	for _, state := range liveness.States {
 		require.Contains(t, readme, "| `"+state.String()+"` | "+string('0'+rune(state))+" |")
 	}
-	for reason := liveness.ReasonBeat; reason <= liveness.ReasonForgotten; reason++ {
+	for reason := liveness.ReasonBeat; reason <= liveness.ReasonMateLost; reason++ {
+		if !reason.Valid() {
+			continue
+		}
 		code := strconv.Itoa(int(reason))
 		require.Contains(t, readme, "| `"+reason.String()+"` | "+code+" |")
 	}

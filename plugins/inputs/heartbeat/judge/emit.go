@@ -10,6 +10,14 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
+// watched returns acc so that it is known whether metrics are taken from it.
+func (j *Judge) watched(acc telegraf.Accumulator) telegraf.Accumulator {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.flow.reader, _ = acc.(reader) //nolint:errcheck // only that of a program of its own is one
+	return &handing{acc, &j.flow}
+}
+
 // Gather has every peer emitted and waits until that is done.
 func (j *Judge) Gather() {
 	done := make(chan struct{})
@@ -28,7 +36,7 @@ func (j *Judge) Gather() {
 // returns what is to be said of the collector.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
-	acc = &handing{acc, &j.flow}
+	acc = j.watched(acc)
 	for {
 		select {
 		case <-j.queue.filled:
@@ -127,12 +135,19 @@ func (h *handing) AddMetric(m telegraf.Metric) {
 	h.flow.ended.Store(begun)
 }
 
+// A reader is an accumulator that writes to a pipe.
+type reader interface {
+	// Unread returns for how long nothing was read of what waits in it.
+	Unread() time.Duration
+}
+
 // A flow counts the metrics that were handed over, one after the other.
 type flow struct {
 	begun, ended atomic.Uint64
 
-	seen  uint64    // begun, when it was looked at last and had not ended
-	since time.Time // when it was first seen so
+	reader reader    // nil if the accumulator is none
+	seen   uint64    // begun, when it was looked at last and had not ended
+	since  time.Time // when it was first seen so
 }
 
 // runs reports whether metrics are taken: none has been waiting for long. It is not to be
@@ -140,6 +155,9 @@ type flow struct {
 func (f *flow) runs(now time.Time) bool {
 	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
 		f.seen, f.since = begun, now
+	}
+	if f.reader != nil && f.reader.Unread() >= blockedAfter {
+		return false
 	}
 	return now.Sub(f.since) < blockedAfter
 }

@@ -25,3 +25,34 @@ func TestEventsOfTheCollectorHaveIDsOfTheirOwn(t *testing.T) {
 	require.NotEqual(t, started, startedMetric(now.Add(time.Nanosecond)).Fields()["id"])
 	require.NotEqual(t, started, isolatedMetric(true, 0, now).Fields()["id"])
 }
+
+func TestCollectorTellsOfItsMates(t *testing.T) {
+	alone := collectorMetrics(health{}, &Own{}, time.Now())[0].Fields()
+	of := collectorMetrics(health{}, &Own{Mates: &Mates{Reachable: 2, Differ: 3, Speaks: true, Asked: 30, Spared: 4}}, time.Now())[0].Fields()
+	for field, want := range map[string]int64{"mates": 2, "mates_differ": 3, "speaks": 1, "asked_total": 30, "spared_total": 4} {
+		require.Equal(t, want, of[field], field)
+		require.NotContains(t, alone, field)
+	}
+	require.Len(t, of, len(alone)+5)
+}
+
+// Who is not well, or of whom nobody can tell for a reason of ours, has a heartbeat_down.
+func TestWhoIsDown(t *testing.T) {
+	for _, c := range []struct {
+		state  liveness.State
+		reason liveness.Reason
+		down   bool
+	}{
+		{liveness.Alive, liveness.ReasonBeat, false},
+		{liveness.Suspect, liveness.ReasonSilence, true},
+		{liveness.Dead, liveness.ReasonExited, true},
+		{liveness.Left, liveness.ReasonLeaving, false},
+		{liveness.Unknown, liveness.ReasonNone, false},
+		{liveness.Unknown, liveness.ReasonRestored, false},
+		{liveness.Unknown, liveness.ReasonIsolated, true},
+		{liveness.Unknown, liveness.ReasonHost, true},
+		{liveness.Unknown, liveness.ReasonMateLost, true},
+	} {
+		require.Equal(t, c.down, isDown(&liveness.View{State: c.state, Reason: c.reason}), c.reason)
+	}
+}

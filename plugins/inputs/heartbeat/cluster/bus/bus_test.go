@@ -2,12 +2,14 @@ package bus
 
 import (
 	"bytes"
+	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
 	"io"
 	"net"
 	"os"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"testing"
@@ -65,7 +67,7 @@ func options(mates ...string) *Options {
 	return &Options{Listen: "127.0.0.1:0", Mates: mates, Secret: []byte("of all"), Log: new(lines)}
 }
 
-func open(t testing.TB, o *Options) *Bus {
+func opened(t testing.TB, o *Options) *Bus {
 	b, err := Open(o)
 	require.NoError(t, err)
 	t.Cleanup(b.Close)
@@ -141,21 +143,21 @@ func meet(t testing.TB, buses ...*Bus) {
 
 func TestMessagesArriveInOrderAndOnce(t *testing.T) {
 	const each = 500 // of two senders fit into what may wait
-	a := open(t, options())
-	b := open(t, options(address(a)))
-	c := open(t, options(address(a), address(b)))
+	a := opened(t, options())
+	b := opened(t, options(address(a)))
+	c := opened(t, options(address(a), address(b)))
 	buses := []*Bus{a, b, c}
 	meet(t, buses...)
 	var wg sync.WaitGroup
 	for who, from := range buses {
 		wg.Go(func() {
 			for i := range each {
-				m := make([]byte, 8, MaxMessage)
+				m := make([]byte, 8)
+				if i%100 == 99 {
+					m = make([]byte, MaxMessage)
+				}
 				binary.BigEndian.PutUint32(m, uint32(who))
 				binary.BigEndian.PutUint32(m[4:], uint32(i))
-				if i%100 == 99 {
-					m = m[:MaxMessage]
-				}
 				from.Send(m)
 				clear(m) // it is kept by none
 			}
@@ -178,18 +180,19 @@ func TestMessagesArriveInOrderAndOnce(t *testing.T) {
 
 // All meet who know one of the others, whoever begins.
 func TestMatesOfAMateMeet(t *testing.T) {
-	a := open(t, options())
-	b := open(t, options(address(a)))
-	c := open(t, options(address(a)))
+	a := opened(t, options())
+	b := opened(t, options(address(a)))
+	c := opened(t, options(address(a)))
 	meet(t, a, b, c)
 }
 
+// The same list of mates may do for all, though it names each to itself.
 func TestMatesKnowEachOther(t *testing.T) {
 	one, two := freeAddress(t), freeAddress(t)
-	first, second := options(two), options(one)
+	first, second := options(one, two), options(one, two)
 	first.Listen, second.Listen = one, two
 	for range 3 {
-		a, b := open(t, first), open(t, second)
+		a, b := opened(t, first), opened(t, second)
 		meet(t, a, b)
 		a.Close()
 		b.Close()
@@ -200,10 +203,10 @@ func TestMatesKnowEachOther(t *testing.T) {
 func TestMateComesAndGoes(t *testing.T) {
 	there := options()
 	there.Listen = freeAddress(t)
-	a := open(t, options(there.Listen))
+	a := opened(t, options(there.Listen))
 	for range 3 {
 		a.Send([]byte("to nobody"))
-		b := open(t, there)
+		b := opened(t, there)
 		meet(t, a, b)
 		b.Close()
 		eventually(t, func() bool { return a.server.NumRoutes() == 0 }, "a route to nobody")
@@ -216,7 +219,7 @@ type path struct {
 	net.Listener
 	to string
 
-	mu      sync.Mutex // guards the rest
+	mu      sync.Mutex // guards the rest; held, it stops everything
 	swallow bool
 	conns   []net.Conn
 }
@@ -287,9 +290,9 @@ func (p *path) swallows(everything bool) {
 }
 
 func TestRouteIsMadeAgain(t *testing.T) {
-	a := open(t, options())
+	a := opened(t, options())
 	p := newPath(t, address(a))
-	b := open(t, options(p.Addr().String()))
+	b := opened(t, options(p.Addr().String()))
 	meet(t, a, b)
 	p.cut()
 	meet(t, a, b)
@@ -302,21 +305,54 @@ func TestRouteIsMadeAgain(t *testing.T) {
 	meet(t, a, b)
 }
 
+// The client inside a bus comes back too.
+func TestClientComesBack(t *testing.T) {
+	a := opened(t, options())
+	b := opened(t, options(address(a)))
+	meet(t, a, b)
+	id, err := a.client.GetClientID()
+	require.NoError(t, err)
+	require.NoError(t, a.server.DisconnectClientByID(id))
+	meet(t, a, b)
+}
+
+// A mate that takes no bytes, frozen or behind a path that is stuck, holds up nobody.
+func TestStuckMateHoldsUpNobody(t *testing.T) {
+	a := opened(t, options())
+	p := newPath(t, address(a))
+	b := opened(t, options(p.Addr().String()))
+	c := opened(t, options(address(a)))
+	meet(t, a, b, c)
+	p.mu.Lock()
+	message := make([]byte, MaxMessage)
+	var longest time.Duration
+	for i := range 4 * maxPending / MaxMessage {
+		binary.BigEndian.PutUint32(message, uint32(i))
+		began := time.Now()
+		a.Send(message)
+		require.Equal(t, sha256.Sum256(message), sha256.Sum256([]byte(take(t, c))))
+		longest = max(longest, time.Since(began))
+	}
+	t.Log("longest way of a message:", longest)
+	eventually(t, func() bool { return a.server.NumRoutes() == 1 }, "a route that is stuck")
+	p.mu.Unlock()
+}
+
 // A receiver that takes nothing loses the newest, is told so, and holds up nobody.
 func TestNewestAreLost(t *testing.T) {
-	a := open(t, options())
+	a := opened(t, options())
 	slow := options(address(a))
-	b := open(t, slow)
-	c := open(t, options(address(a), address(b)))
+	b := opened(t, slow)
+	c := opened(t, options(address(a), address(b)))
 	meet(t, a, b, c)
 	const sent = 5 * waiting
 	for i := range sent {
 		a.Send(fmt.Appendf(nil, "%d", i))
-		require.Equal(t, fmt.Sprint(i), take(t, c))
+		require.Equal(t, strconv.Itoa(i), take(t, c))
 	}
 	eventually(t, func() bool { return len(slow.Log.(*lines).with("too busy")) == 1 }, "nobody says that messages are lost")
 	for i := range waiting {
-		require.Equal(t, fmt.Sprint(i), take(t, b))
+		require.Equal(t, strconv.Itoa(i), take(t, b))
 	}
 }
 
@@ -350,7 +386,7 @@ func TestCloseWhileConnecting(t *testing.T) {
 	for _, secured := range []bool{false, true} {
 		o := options(mute.Addr().String(), freeAddress(t), "nowhere.invalid:6222")
 		if secured {
-			o.TLS = newAuthority(t).config(t, "127.0.0.1")
+			o.TLS = newAuthority(t).config(t)
 		}
 		b, err := Open(o)
 		require.NoError(t, err)
@@ -366,8 +402,8 @@ func TestCloseWhileConnecting(t *testing.T) {
 }
 
 func BenchmarkRoundTrip(b *testing.B) {
-	here := open(b, options())
-	there := open(b, options(address(here)))
+	here := opened(b, options())
+	there := opened(b, options(address(here)))
 	meet(b, here, there)
 	message := bytes.Repeat([]byte("x"), 100)
 	for b.Loop() {

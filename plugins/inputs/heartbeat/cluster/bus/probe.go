@@ -16,14 +16,14 @@ import (
 
 const (
 	probeTime = 10 * time.Second // for a whole Probe
-	silence   = 2 * time.Second  // after which TLS is tried where plaintext gets no answer
+	silence   = 3 * time.Second  // after which TLS is tried where plaintext gets no answer
 	maxLines  = 64 << 10         // bytes that a Probe reads
 )
 
 // Probe tries whether a collector listens at an address and has the same secret. It
 // says what is wrong: nobody there, no collector, another secret, TLS. It takes at most
 // 10 s. The collector there notices only another secret.
-func Probe(ctx context.Context, address string, secret []byte, tls *tls.Config) error {
+func Probe(ctx context.Context, address string, secret []byte, config *tls.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
 	conn, err := dial(ctx, address)
@@ -31,7 +31,7 @@ func Probe(ctx context.Context, address string, secret []byte, tls *tls.Config) 
 		return fmt.Errorf("no collector listens on %s: %w", address, withoutAddress(err))
 	}
 	defer conn.Close()
-	if err := probe(ctx, conn, address, secret, tls); err != nil {
+	if err := try(ctx, conn, address, secret, config); err != nil {
 		return fmt.Errorf("%s: %w", address, err)
 	}
 	return nil
@@ -46,7 +46,7 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	return conn, nil
 }
 
-func probe(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
+func try(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
 	if config != nil {
 		secured := tls.Client(conn, forHost(config, address))
 		if err := secured.HandshakeContext(ctx); err != nil {
@@ -58,7 +58,7 @@ func probe(ctx context.Context, conn net.Conn, address string, secret []byte, co
 	line, err := firstLine(conn, lines)
 	if line == "" {
 		if config == nil && speaksTLS(ctx, address) {
-			return errors.New("it requires TLS: set tls_cert, tls_key and tls_ca here too")
+			return errors.New("it requires TLS: set tls_cert, tls_key and tls_allowed_cacerts here too")
 		}
 		return readProblem(err)
 	}
@@ -144,7 +144,7 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 
 // readProblem says what the end of a connection means.
 func readProblem(err error) error {
-	if refusal, ok := remoteAlert(err); ok {
+	if refusal := remoteAlert(err); refusal != nil {
 		return refusal
 	}
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, net.ErrClosed) {
@@ -157,37 +157,38 @@ func readProblem(err error) error {
 func tlsProblem(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if string(header.RecordHeader[:4]) == "INFO" {
-			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_ca there too")
+			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_allowed_cacerts there too")
 		}
 		return fmt.Errorf("%w: it does not speak TLS", errNoCollector)
 	}
-	if refusal, ok := remoteAlert(err); ok {
+	if refusal := remoteAlert(err); refusal != nil {
 		return refusal
 	}
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errSilent
 	}
-	return fmt.Errorf("TLS fails: %w", err)
+	return fmt.Errorf("the TLS handshake fails: %w", err)
 }
 
-// remoteAlert tells apart what the other side has against us.
-func remoteAlert(err error) (error, bool) {
+// remoteAlert returns what the other side has against this one, or nil.
+func remoteAlert(err error) error {
 	operation, ok := errors.AsType[*net.OpError](err)
 	if !ok || operation.Op != "remote error" {
-		return nil, false
+		return nil
 	}
-	return fmt.Errorf("it refuses the certificate of this collector: %w", operation.Err), true
+	return fmt.Errorf("it refuses the certificate of this collector: %w", operation.Err)
 }
 
 // speaksTLS reports whether TLS is answered with TLS, whatever the certificates.
 func speaksTLS(ctx context.Context, address string) bool {
+	ctx, cancel := context.WithTimeout(ctx, silence)
+	defer cancel()
 	conn, err := dial(ctx, address)
 	if err != nil {
 		return false
 	}
 	defer conn.Close()
 	err = tls.Client(conn, forHost(&tls.Config{MinVersion: tls.VersionTLS12}, address)).HandshakeContext(ctx)
-	_, alert := remoteAlert(err)
-	_, certificate := errors.AsType[*tls.CertificateVerificationError](err)
-	return err == nil || alert || certificate
+	var untrusted *tls.CertificateVerificationError
+	return err == nil || remoteAlert(err) != nil || errors.As(err, &untrusted)
 }

@@ -38,14 +38,14 @@ func says(t *testing.T, text string) string {
 
 func TestProbe(t *testing.T) {
 	authority := newAuthority(t)
-	secured := authority.config(t, "127.0.0.1")
+	secured := authority.config(t)
 	bare := secured.Clone()
 	bare.Certificates = nil
 	plain := options()
-	a := open(t, plain)
+	a := opened(t, plain)
 	withTLS := options()
 	withTLS.TLS = secured
-	b := open(t, withTLS)
+	b := opened(t, withTLS)
 	other, err := server.NewServer(&server.Options{Host: "127.0.0.1", Port: -1, NoSigs: true, NoLog: true})
 	require.NoError(t, err)
 	other.Start()
@@ -65,7 +65,7 @@ func TestProbe(t *testing.T) {
 		{"TLS there only", address(b), "of all", nil, "it requires TLS: set tls_cert"},
 		{"TLS here only", address(a), "of all", secured, "it does not use TLS"},
 		{"no certificate", address(b), "of all", bare, "it refuses the certificate of this collector"},
-		{"another authority", address(b), "of all", newAuthority(t).config(t, "127.0.0.1"), "certificate"},
+		{"another authority", address(b), "of all", newAuthority(t).config(t), "certificate"},
 		{"another NATS server", other.Addr().String(), "of all", nil, "it is no collector, but some other NATS server"},
 		{"the port for clients", a.server.Addr().String(), "of all", nil, "it is a port for NATS clients"},
 		{"another protocol", says(t, "220 mail\r\n"), "of all", nil, `it is no collector: it says "220 mail\r\n"`},
@@ -73,7 +73,6 @@ func TestProbe(t *testing.T) {
 		{"silence", says(t, ""), "of all", nil, "it accepts connections and says nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
-			t.Parallel()
 			err := Probe(t.Context(), tt.address, []byte(tt.secret), tt.tls)
 			if tt.want == "" {
 				require.NoError(t, err)
@@ -87,8 +86,8 @@ func TestProbe(t *testing.T) {
 // A Probe leaves nothing behind, and says nothing there unless its secret is another.
 func TestProbeDisturbsNothing(t *testing.T) {
 	o := options()
-	a := open(t, o)
-	b := open(t, options(address(a)))
+	a := opened(t, o)
+	b := opened(t, options(address(a)))
 	meet(t, a, b)
 	for range 20 {
 		require.NoError(t, Probe(t.Context(), address(a), o.Secret, nil))

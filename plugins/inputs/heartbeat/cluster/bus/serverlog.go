@@ -26,13 +26,16 @@ func newServerLog(to Logger) *serverLog {
 	return &serverLog{to: to, fatal: make(chan error, 1), tls: make(map[string]time.Time)}
 }
 
-// Noticef, Warnf, Debugf and Tracef are parts of NATS's logger.
+// Noticef leaves out what is as it should be.
 func (*serverLog) Noticef(string, ...any) {}
 
+// Warnf leaves out advice on how to run a NATS server.
 func (*serverLog) Warnf(string, ...any) {}
 
+// Debugf is never called.
 func (*serverLog) Debugf(string, ...any) {}
 
+// Tracef is never called.
 func (*serverLog) Tracef(string, ...any) {}
 
 // Fatalf keeps the error for who starts the server: NATS's own logger would end the

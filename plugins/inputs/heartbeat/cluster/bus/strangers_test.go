@@ -25,11 +25,11 @@ import (
 
 func TestOtherSecret(t *testing.T) {
 	ours := options()
-	a := open(t, ours)
+	a := opened(t, ours)
 	theirs := options(address(a))
 	theirs.Secret = []byte("of others")
-	b := open(t, theirs)
-	friend := open(t, options(address(a)))
+	b := opened(t, theirs)
+	friend := opened(t, options(address(a)))
 	refused := func(o *Options) int { return len(o.Log.(*lines).with("127.0.0.1:")) }
 	eventually(t, func() bool {
 		a.Send([]byte("hello of 0"))
@@ -101,7 +101,7 @@ func (*counter) Tracef(string, ...any)  {}
 
 // A NATS server that knows our name but no password gets nothing in and nothing out.
 func TestForeignServer(t *testing.T) {
-	a := open(t, options())
+	a := opened(t, options())
 	s, err := server.NewServer(&server.Options{
 		Host: "127.0.0.1", Port: -1, NoSigs: true,
 		Cluster: server.ClusterOpts{Name: cluster, Host: "127.0.0.1", Port: -1, PoolSize: -1},
@@ -134,7 +134,7 @@ func TestForeignServer(t *testing.T) {
 }
 
 func TestClientsAreRefused(t *testing.T) {
-	a := open(t, options())
+	a := opened(t, options())
 	_, err := nats.Connect("nats://" + address(a))
 	require.Error(t, err)
 	_, err = nats.Connect(a.server.ClientURL())
@@ -146,7 +146,7 @@ func TestClientsAreRefused(t *testing.T) {
 // Whatever is sent to the port, the answer is a line that describes the server and an
 // error.
 func TestBytesOfStrangers(t *testing.T) {
-	a := open(t, options())
+	a := opened(t, options())
 	noise := make([]byte, 1<<20)
 	_, err := rand.Read(noise)
 	require.NoError(t, err)
@@ -160,7 +160,6 @@ func TestBytesOfStrangers(t *testing.T) {
 		"another password": `CONNECT {"user":"collector","pass":"x","cluster":"heartbeat"}` + "\r\n" + info + "\r\nRS+ $G >\r\nRMSG $G heartbeat 2\r\nhi\r\n",
 		"HTTP":             "GET / HTTP/1.1\r\nHost: x\r\n\r\n",
 		"half a line":      "CONN",
-		"nothing":          "",
 	} {
 		t.Run(name, func(t *testing.T) {
 			conn, err := net.Dial("tcp", address(a))
@@ -180,7 +179,7 @@ func TestBytesOfStrangers(t *testing.T) {
 	}
 	require.Empty(t, a.Received())
 	require.Zero(t, a.server.NumRoutes())
-	meet(t, a, open(t, options(address(a))))
+	meet(t, a, opened(t, options(address(a))))
 }
 
 // An authority signs certificates.
@@ -202,14 +201,14 @@ func newAuthority(t testing.TB) *authority {
 	return a
 }
 
-// config is for both directions and requires a certificate of the other side.
-func (a *authority) config(t testing.TB, host string) *tls.Config {
+// config is for both directions of collectors on 127.0.0.1 and requires a certificate of the other side.
+func (a *authority) config(t testing.TB) *tls.Config {
 	template := &x509.Certificate{
-		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: host},
+		SerialNumber: big.NewInt(2), Subject: pkix.Name{CommonName: "collector"},
 		NotBefore: time.Now().Add(-time.Hour), NotAfter: time.Now().Add(time.Hour),
 		KeyUsage:    x509.KeyUsageDigitalSignature,
 		ExtKeyUsage: []x509.ExtKeyUsage{x509.ExtKeyUsageServerAuth, x509.ExtKeyUsageClientAuth},
-		IPAddresses: []net.IP{net.ParseIP(host)},
+		IPAddresses: []net.IP{net.IPv4(127, 0, 0, 1)},
 	}
 	key, cert := sign(t, template, a.cert, a.key)
 	return &tls.Config{
@@ -242,27 +241,26 @@ func TestTLS(t *testing.T) {
 		return o
 	}
 	all := newAuthority(t)
-	ours := with(all.config(t, "127.0.0.1"))
-	a := open(t, ours)
-	b := open(t, with(all.config(t, "127.0.0.1"), address(a)))
-	meet(t, a, b)
-
-	bare := all.config(t, "127.0.0.1")
+	bare := all.config(t)
 	bare.Certificates = nil
-	for name, theirs := range map[string]*Options{
-		"plaintext":         with(nil, address(a)),
-		"no certificate":    with(bare, address(a)),
-		"another authority": with(newAuthority(t).config(t, "127.0.0.1"), address(a)),
+	for name, theirs := range map[string]*tls.Config{
+		"plaintext":         nil,
+		"no certificate":    bare,
+		"another authority": newAuthority(t).config(t),
 	} {
 		t.Run(name, func(t *testing.T) {
-			c := open(t, theirs)
+			ours := with(all.config(t))
+			a := opened(t, ours)
+			b := opened(t, with(all.config(t), address(a)))
+			meet(t, a, b)
+			c := opened(t, with(theirs, address(a)))
 			eventually(t, func() bool {
 				c.Send([]byte("of others"))
 				return len(ours.Log.(*lines).with("TLS with the collector at 127.0.0.1")) > 0
 			}, "nothing is said of TLS")
 			require.Zero(t, c.server.NumRoutes())
 			require.Empty(t, c.Received())
+			meet(t, a, b)
 		})
 	}
-	meet(t, a, b)
 }
