@@ -98,8 +98,11 @@ func (c *collector) Count() int                   { return c.tracker.Len() }
 func (c *collector) Reach(mates []string)         { c.tracker.Reach(mates) }
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
 func (c *collector) Hush()                        { c.herald.Hush() }
-func (c *collector) TakeTold() []int64            { return c.herald.TakeTold() }
-func (c *collector) Told(ids []int64)             { c.herald.NoteTold(ids, c.now) }
+func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.now) }
+
+func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
+	c.herald.NoteTold(events, ago, c.now)
+}
 
 func (c *collector) Contained(_ string, do func()) bool {
 	do()

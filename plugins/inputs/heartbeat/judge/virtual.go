@@ -11,7 +11,7 @@ import (
 type Herald struct{ herald herald }
 
 // NewHerald returns the Herald of a collector that has mates and tells nothing yet.
-func NewHerald() *Herald { return &Herald{herald{mates: true}} }
+func NewHerald() *Herald { return &Herald{herald: herald{mates: true}} }
 
 // Admit reports whether an event is told. It keeps the event.
 func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
@@ -30,8 +30,10 @@ func (h *Herald) Speak(before time.Duration, again bool, now time.Time) []*liven
 // Hush ends that.
 func (h *Herald) Hush() { h.herald.speaks = false }
 
-// NoteTold notes that a mate has told events.
-func (h *Herald) NoteTold(ids []int64, now time.Time) { h.herald.noteTold(ids, now) }
+// NoteTold notes that a mate has told events, as it said ago before now.
+func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
+	h.herald.noteTold(events, ago, now)
+}
 
-// TakeTold returns the ids of events told here since it was called last.
-func (h *Herald) TakeTold() []int64 { return h.herald.takeTold() }
+// TakeTold returns which events were told here since it was called last.
+func (h *Herald) TakeTold(now time.Time) []liveness.Telling { return h.herald.takeTold(now) }
