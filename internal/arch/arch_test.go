@@ -162,7 +162,10 @@ var rooms = []room{
 
 	// What the project needs of itself. None of it is part of a program.
 	{dir: "internal/arch", imports: []string{std}, tests: kit()},
-	{dir: "internal/bench", imports: []string{std, in("wire"), in("liveness"), in("cluster")}}, // what it measures are processes; it simulates collectors
+	{ // what it measures are processes; it simulates collectors
+		dir:     "internal/bench",
+		imports: []string{std, in("wire"), in("liveness"), in("cluster"), in("judge")},
+	},
 	{dir: "internal/charts", imports: []string{std, yaml, in("liveness")}, never: []string{"net", "os/exec"}},
 	{dir: "internal/dist", imports: []string{std}, tests: kit()},
 	{dir: "internal/testkit", imports: kit("golang.org/x/sys/unix"), tests: kit("golang.org/x/sys/unix")},

@@ -4,12 +4,13 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A collector is one in virtual time: the tracker and the circle of the plugin, and
-// instead of its judge, its bus and its outputs what is below. It is the cluster.Peers of
-// its circle.
+// A collector is one in virtual time: the tracker, the circle and the herald of the plugin,
+// and instead of its clock, its bus and its outputs what is below. It is the cluster.Peers
+// of its circle.
 type collector struct {
 	cluster.Peers // nothing of it: what a simulation does not need is not there
 
@@ -19,22 +20,13 @@ type collector struct {
 	sent    [][]byte        // messages that are yet to be received
 	ticks   uint64
 	tell    func(*liveness.Transition) // an event
-
-	speaks bool
-	kept   []keptEvent        // events that the mate is to tell
-	told   []int64            // ids of those that were told here, since TakeTold
-	others map[int64]struct{} // ids of those that the mate has told
-}
-
-type keptEvent struct {
-	change liveness.Transition
-	at     time.Time
+	herald  *judge.Herald
 }
 
 // newCollector returns a collector that starts now; number is another one for each. One
 // with mates talks to them.
 func newCollector(name string, number uint64, mates bool, now time.Time, tell func(*liveness.Transition)) *collector {
-	c := &collector{now: now, tell: tell, speaks: !mates, others: make(map[int64]struct{})}
+	c := &collector{now: now, tell: tell, herald: judge.NewHerald()}
 	rules := verdictRules()
 	rules.Mates = mates
 	c.tracker = liveness.New(rules, now)
@@ -42,6 +34,8 @@ func newCollector(name string, number uint64, mates bool, now time.Time, tell fu
 		options := cluster.Options{Name: name, Secret: []byte("of a simulation"), Peers: c, Log: silent{}}
 		circle := cluster.NewCircle(&options, number, now, func(message []byte) { c.sent = append(c.sent, message) })
 		c.circle = &circle
+	} else {
+		c.herald.Speak(0, false, now)
 	}
 	return c
 }
@@ -70,6 +64,7 @@ func (c *collector) observe(b *liveness.Beat) { c.take(c.tracker.Observe(c.now, 
 // tick lets the tracker judge silence.
 func (c *collector) tick() {
 	c.ticks++
+	c.tellAll(c.herald.Settle(c.now))
 	c.take(c.tracker.Tick(c.now))
 }
 
@@ -83,21 +78,15 @@ func (c *collector) talk() {
 // take tells events, or keeps them where a mate tells them.
 func (c *collector) take(changes []liveness.Transition) {
 	for _, change := range changes {
-		if _, done := c.others[change.EventID]; done {
-			continue
+		if c.herald.Admit(&change, c.now) {
+			c.tell(&change)
 		}
-		if !c.speaks {
-			c.kept = append(c.kept, keptEvent{change, c.now})
-			continue
-		}
-		c.tellEvent(&change)
 	}
 }
 
-func (c *collector) tellEvent(change *liveness.Transition) {
-	c.tell(change)
-	if c.circle != nil {
-		c.told = append(c.told, change.EventID)
+func (c *collector) tellAll(changes []*liveness.Transition) {
+	for _, change := range changes {
+		c.tell(change)
 	}
 }
 
@@ -108,7 +97,14 @@ func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
 func (c *collector) Count() int                   { return c.tracker.Len() }
 func (c *collector) Reach(mates []string)         { c.tracker.Reach(mates) }
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
-func (c *collector) Hush()                        { c.speaks = false }
+func (c *collector) Hush()                        { c.herald.Hush() }
+func (c *collector) TakeTold() []int64            { return c.herald.TakeTold() }
+func (c *collector) Told(ids []int64)             { c.herald.NoteTold(ids, c.now) }
+
+func (c *collector) Contained(_ string, do func()) bool {
+	do()
+	return true
+}
 
 // Words returns what is to be told of all peers below number next: they are few.
 func (c *collector) Words(next int) (words []liveness.Word, goOn int) {
@@ -145,27 +141,6 @@ func (c *collector) Learn(mate string, ago time.Duration, records []liveness.Rec
 	c.take(c.tracker.Learn(c.now, records, mate, ago))
 }
 
-// Speak lets this collector tell events: also those kept of the time before that the
-// mate has not told, and with again those that it has.
 func (c *collector) Speak(before time.Duration, again bool) {
-	c.speaks = true
-	for i := range c.kept {
-		k := &c.kept[i]
-		if _, done := c.others[k.change.EventID]; c.now.Sub(k.at) <= before && (again || !done) {
-			c.tellEvent(&k.change)
-		}
-	}
-	c.kept = nil
-}
-
-func (c *collector) TakeTold() []int64 {
-	told := c.told
-	c.told = nil
-	return told
-}
-
-func (c *collector) Told(ids []int64) {
-	for _, id := range ids {
-		c.others[id] = struct{}{}
-	}
+	c.tellAll(c.herald.Speak(before, again, c.now))
 }

@@ -43,10 +43,15 @@ func (l *load) total() int { return l.Hosts * l.Rounds * l.Services * l.Beats }
 // start runs a process for it, and returns when all is done that comes before the load.
 // It begins with the line "go".
 func (l load) start(address string) *process {
-	l.Address = address
-	p := start("", self, loadRole, "-load", string(must(json.Marshal(l))))
+	p := l.launch(address)
 	p.hear()
 	return p
+}
+
+// launch is start, and does not wait for the line that start returns with.
+func (l load) launch(address string) *process {
+	l.Address = address
+	return start("", self, loadRole, "-load", string(must(json.Marshal(l))))
 }
 
 // loadCommand is that process. Once everything is sent it says how long that took; its

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"bytes"
 	"flag"
 	"fmt"
 	"io"
@@ -28,21 +29,21 @@ func matesCommand(set *flag.FlagSet) func() {
 			defer m.senders.stop()
 		}
 		time.Sleep(time.Minute) // all have beaten, and met
-		carried := r.carried.Load()
+		before := r.traffic()
 		for _, m := range all {
 			m.before = m.plugin.used()
 		}
 		time.Sleep(*watched)
 		fmt.Printf("\n%d peers, all well, watched for %s.\n", *peers, *watched)
 		header("collector", "of a core", "more than alone", "bytes a second between both", "resident")
-		bytes := float64(r.carried.Load()-carried) / watched.Seconds()
+		carried := float64(r.traffic().bytes-before.bytes) / watched.Seconds()
 		for i, m := range all {
 			core := (m.plugin.used() - m.before).Seconds() / watched.Seconds()
 			if m.core = core; i == 0 {
 				fmt.Printf("| %s | %.2f %% | | | %s |\n", m.name, 100*core, mib(m.plugin.resident()))
 				continue
 			}
-			fmt.Printf("| %s | %.2f %% | %.2f %% | %.0f | %s |\n", m.name, 100*core, 100*(core-all[0].core), bytes, mib(m.plugin.resident()))
+			fmt.Printf("| %s | %.2f %% | %.2f %% | %.0f | %s |\n", m.name, 100*core, 100*(core-all[0].core), carried, mib(m.plugin.resident()))
 		}
 	}
 }
@@ -73,8 +74,13 @@ func clusterTable(name, listen, mate string) string {
 	return fmt.Sprintf("[inputs.heartbeat.cluster]\nname = %q\nlisten = %q\nmates = [%q]\nsecret = \"%032d\"\n", name, listen, mate, 0)
 }
 
-// A route counts what two collectors send each other, in both directions: payload of TCP.
-type route struct{ carried atomic.Int64 }
+// A route counts what two collectors send each other, in both directions: the payload of
+// TCP, and messages by how NATS begins one.
+type route struct{ bytes, messages atomic.Int64 }
+
+type traffic struct{ bytes, messages int64 }
+
+func (r *route) traffic() traffic { return traffic{r.bytes.Load(), r.messages.Load()} }
 
 // lead returns an address that leads to another one.
 func (r *route) lead(to string) string {
@@ -97,10 +103,21 @@ func (r *route) lead(to string) string {
 func (r *route) carry(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()
-	io.Copy(to, io.TeeReader(from, r)) //nolint:errcheck // it ends
+	io.Copy(to, io.TeeReader(from, &counter{route: r})) //nolint:errcheck // it ends
 }
 
-func (r *route) Write(p []byte) (int, error) {
-	r.carried.Add(int64(len(p)))
+// A counter counts one direction of a connection.
+type counter struct {
+	route *route
+	tail  []byte // of what came last: a message may begin there
+}
+
+var messageBegins = []byte("\r\nRMSG ")
+
+func (c *counter) Write(p []byte) (int, error) {
+	text := append(c.tail, p...)
+	c.route.messages.Add(int64(bytes.Count(text, messageBegins)))
+	c.route.bytes.Add(int64(len(p)))
+	c.tail = append([]byte(nil), text[max(len(text)-len(messageBegins)+1, 0):]...)
 	return len(p), nil
 }

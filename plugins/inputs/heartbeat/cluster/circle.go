@@ -67,6 +67,8 @@ type circle struct {
 	speaks   bool
 	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
 	othersAt time.Time // when a mate that was reachable spoke last
+	stands   bool      // it speaks though a mate goes before it, as none does
+	spokenAt time.Time // when anybody that is reachable spoke last, or other mates became so
 	names    []string
 	status   Status
 }
@@ -202,11 +204,10 @@ func (c *circle) beginRound(all bool, now time.Time) {
 
 // tellTold tells which events were told, so that no mate tells them too.
 func (c *circle) tellTold(now time.Time) {
-	ids := c.peers.TakeTold()
-	for some := range slices.Chunk(ids, maxBody/8) {
+	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/16) {
 		var body []byte
-		for _, id := range some {
-			body = binary.BigEndian.AppendUint64(body, uint64(id))
+		for i := range some {
+			body = appendTelling(body, &some[i])
 		}
 		c.tell(kindTold, 0, body, now)
 	}
@@ -226,6 +227,18 @@ func (c *circle) present(now time.Time) {
 		}
 	}
 	c.tellJSON(kindPresence, 0, p, now)
+	c.probe(now)
+}
+
+// probe asks the mates that have left a question open for nothing: when they answer they
+// are reachable again. The question itself may have been lost.
+func (c *circle) probe(now time.Time) {
+	for _, m := range c.mates {
+		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceHolds {
+			c.question++
+			c.tell(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
+		}
+	}
 }
 
 // bye says that we stop: what we have told need not be told again.
@@ -275,8 +288,8 @@ func (c *circle) receive(message []byte, now time.Time) {
 
 // take takes in what a mate says, as of ago before now.
 func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold {
-		return nil
+	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold && k != kindQuestion {
+		return nil // a question is answered: that makes it reachable again
 	}
 	r := &reader{rest: body}
 	switch k {
@@ -307,11 +320,7 @@ func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 		}
 		c.peers.Learn(m.name, ago, records)
 	case kindTold:
-		var ids []int64
-		for _, id := range r.hashes() {
-			ids = append(ids, int64(id))
-		}
-		c.peers.Told(ids)
+		c.peers.Told(ago, r.tellings())
 	}
 	return r.err()
 }

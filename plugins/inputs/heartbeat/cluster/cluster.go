@@ -70,10 +70,10 @@ type Peers interface {
 	Speak(before time.Duration, again bool)
 	// Hush ends that.
 	Hush()
-	// TakeTold returns the ids of events told since it was called last.
-	TakeTold() []int64
-	// Told notes that a mate has told events.
-	Told(ids []int64)
+	// TakeTold returns which events were told since it was called last.
+	TakeTold() []liveness.Telling
+	// Told notes that a mate has told events, as it said ago before now.
+	Told(ago time.Duration, events []liveness.Telling)
 	// Asked returns of how many peers mates were asked, and of how many one of them
 	// knew better.
 	Asked() (asked, spared int64)

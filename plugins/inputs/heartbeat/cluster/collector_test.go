@@ -59,7 +59,7 @@ func (c *collector) start() {
 	c.started, c.steady = w.now, w.now
 	now := c.clock()
 	c.tracker = liveness.New(w.plan.rules, now)
-	c.herald = herald{}
+	c.herald = herald{mates: true}
 	c.ticks, c.inbox, c.circle, c.drained = 0, nil, nil, 0
 	c.restore(now)
 	options := &Options{Name: c.name, Secret: []byte("secret"), Peers: c, Log: logger{c}}
@@ -218,7 +218,7 @@ func (c *collector) resume() {
 func (c *collector) tick() {
 	c.ticks++
 	c.tell(c.tracker.Tick(c.clock()))
-	for _, change := range c.herald.correct(c.clock()) {
+	for _, change := range c.herald.settle(c.clock()) {
 		c.w.tracef("%s corrects", c.name)
 		c.w.oracle.told(c, change)
 	}
@@ -261,7 +261,7 @@ func (c *collector) tell(transitions []liveness.Transition) {
 
 // wake lets the circle tell what there is to be told, soon.
 func (c *collector) wake() {
-	if c.woken || c.circle == nil || c.tracker.Silent() && len(c.herald.said) == 0 {
+	if c.woken || c.circle == nil || c.tracker.Silent() && len(c.herald.told) == 0 {
 		return
 	}
 	c.woken = true
@@ -283,8 +283,12 @@ func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
 func (c *collector) News() <-chan struct{}   { return nil }
 func (c *collector) Hush()                   { c.herald.speaks = false; c.w.tracef("%s hushes", c.name) }
-func (c *collector) TakeTold() []int64       { return c.herald.takeTold() }
-func (c *collector) Told(ids []int64)        { c.herald.noteTold(ids, c.clock()) }
+
+func (c *collector) TakeTold() []liveness.Telling { return c.herald.takeTold(c.clock()) }
+
+func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
+	c.herald.noteTold(events, ago, c.clock())
+}
 
 func (c *collector) Contained(_ string, do func()) bool { do(); return true }
 
@@ -346,109 +350,3 @@ func (l logger) Infof(format string, args ...any) {
 	}
 }
 func (l logger) Warnf(format string, args ...any) { l.Infof(format, args...) }
-
-// A herald decides which events are told here. It is that of package judge.
-type herald struct {
-	speaks bool
-	kept   []keptEvent
-	said   []int64
-	others map[int64]time.Time
-	ill    map[liveness.ID]time.Time
-}
-
-type keptEvent struct {
-	change *liveness.Transition
-	at     time.Time
-}
-
-const (
-	eventsKept   = 30 * time.Second
-	correctAfter = 2 * time.Second
-)
-
-func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
-	if h.speaks {
-		if _, told := h.others[change.EventID]; told {
-			return false
-		}
-		h.note(change, now)
-		return true
-	}
-	h.expire(now)
-	h.kept = append(h.kept, keptEvent{change, now})
-	return false
-}
-
-func (h *herald) note(change *liveness.Transition, now time.Time) {
-	h.said = append(h.said, change.EventID)
-	switch {
-	case change.Event != liveness.Changed:
-	case change.State == liveness.Alive || change.Reason == liveness.ReasonForgotten:
-		delete(h.ill, change.ID)
-	default:
-		if h.ill == nil {
-			h.ill = make(map[liveness.ID]time.Time)
-		}
-		h.ill[change.ID] = now
-	}
-}
-
-func (h *herald) correct(now time.Time) (late []*liveness.Transition) {
-	if h.speaks || len(h.ill) == 0 {
-		return nil
-	}
-	kept := h.kept[:0]
-	for _, k := range h.kept {
-		said, ill := h.ill[k.change.ID]
-		at, told := h.others[k.change.EventID]
-		switch {
-		case !ill || k.change.Event != liveness.Changed || !k.at.After(said) || now.Sub(k.at) < correctAfter:
-		case told && !at.Before(said):
-			delete(h.ill, k.change.ID)
-		default:
-			late = append(late, k.change)
-			h.note(k.change, k.at)
-			continue
-		}
-		kept = append(kept, k)
-	}
-	clear(h.kept[len(kept):])
-	h.kept = kept
-	return late
-}
-
-func (h *herald) expire(now time.Time) {
-	n := 0
-	for n < len(h.kept) && now.Sub(h.kept[n].at) > eventsKept {
-		n++
-	}
-	h.kept = h.kept[n:]
-}
-
-func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []*liveness.Transition) {
-	h.speaks = true
-	for _, k := range h.kept {
-		_, told := h.others[k.change.EventID]
-		if now.Sub(k.at) <= before && (again || !told) {
-			late = append(late, k.change)
-			h.note(k.change, k.at)
-		}
-	}
-	h.kept = nil
-	return late
-}
-
-func (h *herald) noteTold(ids []int64, now time.Time) {
-	if h.others == nil {
-		h.others = make(map[int64]time.Time)
-	}
-	for _, id := range ids {
-		h.others[id] = now
-	}
-}
-
-func (h *herald) takeTold() []int64 {
-	told := h.said
-	h.said = nil
-	return told
-}

@@ -134,7 +134,7 @@ func (c *circle) reach(mates []*mate, now time.Time) {
 		names = append(names, m.name)
 	}
 	if c.ready(now) && (c.names == nil || !slices.Equal(names, c.names)) {
-		c.names = names
+		c.names, c.stands, c.spokenAt = names, false, now
 		c.peers.Reach(names)
 	}
 }
@@ -193,23 +193,15 @@ func (c *circle) difference(m *mate, now time.Time) string {
 // isolated and able to. One that is to take over from another one that still speaks
 // waits until that has stopped.
 func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
-	able, isolated := c.peers.Able()
-	own := c.fit(able, isolated, c.ready(now))
-	first, best := own, own
-	waits, begins := false, c.begins(mates, now)
+	others, waits := c.goBefore(mates, now), false
 	for _, m := range mates {
-		p := &m.presence
-		fit := c.fit(p.Able, p.Isolated, p.Ready)
-		if fit > best || fit == best && m.name < c.name {
-			first, best = -1, max(fit, best)
-		}
-		waits = waits || p.Speaks
+		waits = waits || m.presence.Speaks
 	}
 	if waits {
 		c.othersAt = now
 	}
-	should := first == own && c.ready(now)
-	switch {
+	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
+	switch begins := c.begins(mates, now); {
 	case c.speaks && !should:
 		c.speaks = false
 		c.peers.Hush()
@@ -223,6 +215,36 @@ func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	if c.speaks || waits {
 		c.lost = false
 	}
+}
+
+// goBefore returns the mates that are fitter to tell events than this collector, or as fit
+// and before it by name.
+func (c *circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
+	able, isolated := c.peers.Able()
+	own := c.fit(able, isolated, c.ready(now))
+	for _, m := range mates {
+		p := &m.presence
+		if fit := c.fit(p.Able, p.Isolated, p.Ready); fit > own || fit == own && m.name < c.name {
+			all = append(all, m)
+		}
+	}
+	return all
+}
+
+// standsIn reports whether this collector tells events though others go before it: none of
+// them does, nor does anybody else that is reachable. They hear one that this one does not.
+func (c *circle) standsIn(others []*mate, waits bool, now time.Time) bool {
+	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
+	switch {
+	case leads:
+		c.stands = false
+	case !c.stands && !waits && !c.speaks && now.Sub(c.spokenAt) >= presenceHolds:
+		c.stands = true
+	}
+	if waits || c.speaks {
+		c.spokenAt = now
+	}
+	return c.stands
 }
 
 // begins reports whether we have just become ready, and a mate that goes first may have

@@ -43,7 +43,7 @@ const (
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
 	kindRecords                  // JSON, []liveness.Record
-	kindTold                     // ids of events
+	kindTold                     // tellings
 )
 
 // A header is what each message begins with.
@@ -120,6 +120,7 @@ const (
 	flagConnected
 	flagWindow
 	flagSince
+	flagRestored
 )
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
@@ -155,6 +156,7 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	set(w.Connected, flagConnected)
 	set(w.Window > 0, flagWindow)
 	set(w.State != liveness.Alive, flagSince)
+	set(w.Restored, flagRestored)
 	return flags
 }
 
@@ -228,6 +230,7 @@ func (r *reader) word() (w liveness.Word) {
 	b := r.bytes(3)
 	flags := b[0]
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
+	w.Restored = flags&flagRestored != 0
 	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
 	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagWindow != 0 {
@@ -244,6 +247,20 @@ func (r *reader) word() (w liveness.Word) {
 func (r *reader) words() (all []liveness.Word) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, r.word())
+	}
+	return all
+}
+
+// appendTelling appends the id of an event (8 bytes), and how long ago it was as a varint.
+func appendTelling(b []byte, t *liveness.Telling) []byte {
+	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
+	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
+}
+
+// tellings returns all tellings that are left.
+func (r *reader) tellings() (all []liveness.Telling) {
+	for len(r.rest) > 0 && !r.failed {
+		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Ago: r.span()})
 	}
 	return all
 }

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net/netip"
+	"os"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -60,7 +61,7 @@ func newWorld(seed uint64, traced bool) *world {
 func (w *world) addSender(i int) {
 	s := &sender{
 		w: w, id: liveness.ID{Source: fmt.Sprint("h", i+1), Service: []string{"app", liveness.HostService}[w.rnd.IntN(2)]},
-		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), watched: w.oneIn(2),
+		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), watched: w.oneIn(2), dated: !w.oneIn(4),
 		interval: w.between(200*time.Millisecond, 3*time.Second).Round(time.Millisecond),
 	}
 	only := w.plan.one && w.oneIn(3)
@@ -285,4 +286,16 @@ func TestInstantHasTwoClocks(t *testing.T) {
 	require.Equal(t, began.Add(-time.Hour).UnixNano(), a.UnixNano())
 	require.Equal(t, began.Add(time.Hour+time.Millisecond).UnixNano(), b.UnixNano())
 	require.Equal(t, 2*time.Hour+time.Millisecond, b.Round(0).Sub(a.Round(0)))
+}
+
+// The herald of the model is that of the judge: package judge cannot be imported here.
+func TestHeraldIsThatOfTheJudge(t *testing.T) {
+	t.Parallel()
+	theirs, err := os.ReadFile("../judge/events.go")
+	require.NoError(t, err)
+	ours, err := os.ReadFile("herald_test.go")
+	require.NoError(t, err)
+	_, after, _ := strings.Cut(string(ours), "package cluster")
+	_, want, _ := strings.Cut(string(theirs), "package judge")
+	require.Equal(t, want, after, "copy it: the model is to run what the plugin runs")
 }

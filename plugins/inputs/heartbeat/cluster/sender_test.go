@@ -16,12 +16,14 @@ type sender struct {
 	addr     netip.Addr
 	paths    []*path // that it beats over; of those to other collectors there is none
 	watched  bool
+	dated    bool // its beats say when they were sent
 	boot     int
 	interval time.Duration
 
 	process liveness.Process
 	life    string
 	lives   int
+	began   time.Duration // the process
 	state   senderState
 	since   time.Duration // state
 	fins    bool          // when it ended its connections were closed
@@ -72,6 +74,7 @@ func (s *sender) begin(boot bool) {
 	s.process = liveness.Process{Boot: fmt.Sprint("boot", s.boot), PID: 100 + w.processes, Start: w.now + time.Minute}
 	s.life = fmt.Sprintf("%s-%d", s.id.Source, s.lives)
 	s.set(beats)
+	s.began = w.now
 	for _, p := range s.paths {
 		p.seq = 0
 		p.connect()
@@ -110,6 +113,9 @@ func (p *path) beat(b liveness.Beat) {
 	p.seq++
 	b.ID, b.Addr, b.Process, b.Watched, b.Conn = s.id, s.addr, s.process, s.watched, p.conn
 	b.Run, b.Seq, b.Interval, b.Margin = fmt.Sprintf("%s.%d", s.life, p.to.number+1), p.seq, s.interval, s.margin()
+	if s.dated {
+		b.SentMS = began.Add(s.w.now).UnixMilli()
+	}
 	life := p.life
 	p.carry(func() {
 		if p.to.life != life || !p.to.up {

@@ -214,6 +214,17 @@ func (w *world) linked(a, b *collector) (since time.Duration, yes bool) {
 	return max(since, there.openSince, back.openSince), true
 }
 
+// joined reports whether two collectors can talk, be it through a third one.
+func (w *world) joined(a, b *collector) bool {
+	_, yes := w.linked(a, b)
+	for _, c := range w.collectors {
+		_, there := w.linked(a, c)
+		_, back := w.linked(c, b)
+		yes = yes || there && back
+	}
+	return yes
+}
+
 // settled reports whether two collectors could talk for so long.
 func (w *world) settled(a, b *collector, d time.Duration) bool {
 	since, yes := w.linked(a, b)
@@ -255,8 +266,8 @@ func (w *world) inWords(k kind, body []byte) string {
 		return "want" + names()
 	case kindTold:
 		text := "told"
-		for _, id := range r.hashes() {
-			text += fmt.Sprint(" ", id%100000)
+		for _, t := range r.tellings() {
+			text += fmt.Sprintf(" %d (%v ago)", t.EventID%100000, t.Ago)
 		}
 		return text
 	case kindBye:

@@ -1,6 +1,8 @@
 package judge
 
 import (
+	"maps"
+	"slices"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -11,6 +13,8 @@ const (
 	eventsKept = 30 * time.Second
 	// owedAfter is for how long a mate has to tell what takes back an event of ours.
 	owedAfter = 2 * time.Second
+	// crossing is for how long the words of two collectors may cross.
+	crossing = time.Second
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
 	// as long.
 	idsKept = time.Hour
@@ -22,16 +26,20 @@ const (
 // those that are told while this collector speaks, and that no mate has told. Those of the
 // time in which it does not are kept for a while, be they told or not: the mate that told
 // them may be lost before they have left it.
+//
+// Collectors that were parted may have told different stories of a peer. So that the last
+// word is right, what was told here is taken back here, unless a mate does; and an event
+// that a mate told before the last word of ours is told again, with the id that it had.
 type herald struct {
-	mates  bool
-	speaks bool
-	kept   []keptEvent          // not told here, the oldest first
-	owing  map[liveness.ID]bool // peers that are not well by what was told here last
-	owed   []keptEvent          // of those, and not told here, the oldest first
-	told   []int64              // here, since takeTold
+	mates   bool
+	speaks  bool
+	kept    []keptEvent              // not told here, the oldest first
+	settled int                      // so many of those need not be looked at by settle
+	last    map[liveness.ID]lastWord // of peers, what was told here of their state
+	told    []keptEvent              // here, since takeTold
 
-	// Ids told by mates, as they said since turned, and in the time before.
-	others, older map[int64]struct{}
+	// When the events were that mates told, as they said since turned, and in the time before.
+	others, older map[int64]time.Time
 	turned        time.Time
 }
 
@@ -40,56 +48,70 @@ type keptEvent struct {
 	at     time.Time
 }
 
+// A lastWord is what was told of the state of a peer. Of one that is well it is kept only
+// while mates tell events, too.
+type lastWord struct {
+	at   time.Time
+	well bool
+}
+
 // admit reports whether an event is told, and keeps it if not.
 func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
 	if h.speaks && !h.toldElsewhere(change) {
-		h.noteOwn(change)
+		h.noteOwn(change, now)
 		return true
-	}
-	if !h.speaks && h.owing[change.ID] {
-		h.owed = append(h.owed, keptEvent{change, now})
 	}
 	h.expire(now)
 	h.kept = append(h.kept, keptEvent{change, now})
 	return false
 }
 
+// toldElsewhere reports whether a mate has told an event, well after the last word of ours:
+// else both may have spoken at once.
 func (h *herald) toldElsewhere(change *liveness.Transition) bool {
-	_, told := h.others[change.EventID]
-	_, before := h.older[change.EventID]
-	return told || before
+	at, told := h.others[change.EventID]
+	if !told {
+		at, told = h.older[change.EventID]
+	}
+	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
 }
 
-// noteOwn notes that an event is told here.
-func (h *herald) noteOwn(change *liveness.Transition) {
-	h.told = append(h.told, change.EventID)
+// noteOwn notes that an event of some time is told here.
+func (h *herald) noteOwn(change *liveness.Transition, at time.Time) {
+	h.told = append(h.told, keptEvent{change, at})
 	if change.Event != liveness.Changed {
 		return
 	}
-	delete(h.owing, change.ID)
-	if change.State != liveness.Alive && change.State != liveness.Left {
-		if h.owing == nil {
-			h.owing = make(map[liveness.ID]bool)
-		}
-		h.owing[change.ID] = true
+	well := change.State == liveness.Alive
+	if well && len(h.others)+len(h.older) == 0 || change.Reason == liveness.ReasonForgotten {
+		delete(h.last, change.ID)
+		return
 	}
+	if h.last == nil {
+		h.last = make(map[liveness.ID]lastWord)
+	}
+	h.last[change.ID] = lastWord{at, well}
 }
 
-// settle returns the events that are told here although a mate speaks: what was told here
-// while parted from it is taken back, unless it has told so.
+// settle returns the events that are told here although a mate speaks: they take back what
+// was told here while parted from it, and it has not done so.
 func (h *herald) settle(now time.Time) (late []*liveness.Transition) {
-	for len(h.owed) > 0 && now.Sub(h.owed[0].at) >= owedAfter {
-		change := h.owed[0].change
-		h.owed = h.owed[1:]
-		if h.owing[change.ID] && !h.toldElsewhere(change) {
-			h.noteOwn(change)
-			late = append(late, change)
-		}
-		if change.Event == liveness.Changed {
-			delete(h.owing, change.ID)
+	for !h.speaks && h.settled < len(h.kept) && now.Sub(h.kept[h.settled].at) >= owedAfter {
+		k := h.kept[h.settled]
+		word, owed := h.last[k.change.ID]
+		switch {
+		case !owed || word.well || k.change.Event != liveness.Changed || k.at.Before(word.at):
+			h.settled++
+		case h.toldElsewhere(k.change):
+			delete(h.last, k.change.ID)
+			h.settled++
+		default:
+			h.noteOwn(k.change, k.at)
+			late = append(late, k.change)
+			h.kept = slices.Delete(h.kept, h.settled, h.settled+1)
 		}
 	}
 	return late
@@ -100,7 +122,7 @@ func (h *herald) expire(now time.Time) {
 	for n < len(h.kept) && now.Sub(h.kept[n].at) > eventsKept {
 		n++
 	}
-	h.kept = h.kept[n:]
+	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
 }
 
 // speak begins to tell, and returns what is to be told of the time before: what no mate
@@ -110,26 +132,30 @@ func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []
 	for _, k := range h.kept {
 		if now.Sub(k.at) <= before && (again || !h.toldElsewhere(k.change)) {
 			late = append(late, k.change)
-			h.noteOwn(k.change)
+			h.noteOwn(k.change, k.at)
 		}
 	}
-	h.kept = nil
+	h.kept, h.settled = nil, 0
 	return late
 }
 
-// noteTold notes that a mate has told events.
-func (h *herald) noteTold(ids []int64, now time.Time) {
-	if h.others == nil || len(h.others)+len(ids) > maxIDs || now.Sub(h.turned) > idsKept {
-		h.others, h.older, h.turned = make(map[int64]struct{}), h.others, now
+// noteTold notes that a mate has told events, as it said ago before now.
+func (h *herald) noteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
+	if h.others == nil || len(h.others)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
+		h.others, h.older, h.turned = make(map[int64]time.Time), h.others, now
+		maps.DeleteFunc(h.last, func(_ liveness.ID, w lastWord) bool { return w.well && now.Sub(w.at) > idsKept })
 	}
-	for _, id := range ids {
-		h.others[id] = struct{}{}
+	for _, e := range events {
+		h.others[e.EventID] = now.Add(-ago - e.Ago)
 	}
 }
 
-// takeTold returns the ids of events told here since it was called last.
-func (h *herald) takeTold() []int64 {
-	told := h.told
+// takeTold returns which events were told here since it was called last.
+func (h *herald) takeTold(now time.Time) []liveness.Telling {
+	var events []liveness.Telling
+	for _, k := range h.told {
+		events = append(events, liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)})
+	}
 	h.told = nil
-	return told
+	return events
 }

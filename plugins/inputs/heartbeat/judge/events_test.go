@@ -23,12 +23,29 @@ func idsOf(changes []*liveness.Transition) (ids []int64) {
 	return ids
 }
 
+// noteIDs notes that a mate has told events just now.
+func (h *herald) noteIDs(now time.Time, ids ...int64) {
+	var events []liveness.Telling
+	for _, id := range ids {
+		events = append(events, liveness.Telling{EventID: id})
+	}
+	h.noteTold(events, 0, now)
+}
+
+// takeIDs returns the ids of events that were told here.
+func (h *herald) takeIDs(now time.Time) (ids []int64) {
+	for _, e := range h.takeTold(now) {
+		ids = append(ids, e.EventID)
+	}
+	return ids
+}
+
 // Without mates all events are told, and none is kept.
 func TestHeraldAlone(t *testing.T) {
 	var h herald
 	require.True(t, h.admit(changeTo(liveness.Alive, 1), time.Now()))
 	require.Empty(t, h.kept)
-	require.Empty(t, h.takeTold())
+	require.Empty(t, h.takeIDs(time.Now()))
 }
 
 // Who takes over tells what the one before has not told, and if that was lost all of the
@@ -48,13 +65,14 @@ func TestHeraldTakesOver(t *testing.T) {
 		for id, ago := range []int{60, 35, 20, 2, 1} {
 			require.False(t, h.admit(changeTo(liveness.Suspect, int64(id)), now.Add(-time.Duration(ago)*time.Second)))
 		}
-		h.noteTold([]int64{1, 3}, now)
+		h.noteIDs(now, 1, 3)
 		require.Equal(t, c.want, idsOf(h.speak(c.before, c.again, now)), c.name)
-		require.Equal(t, c.want, h.takeTold())
+		require.Equal(t, c.want, h.takeIDs(now))
 		require.True(t, h.admit(changeTo(liveness.Dead, 5), now))
-		require.False(t, h.admit(changeTo(liveness.Suspect, 1), now), "a mate has told it")
-		require.Equal(t, []int64{5}, h.takeTold())
-		require.Empty(t, h.takeTold())
+		require.Equal(t, []int64{5}, h.takeIDs(now))
+		require.True(t, h.admit(changeTo(liveness.Suspect, 1), now), "a mate has told it, but before the last word")
+		h.noteIDs(now.Add(crossing), 6)
+		require.False(t, h.admit(changeTo(liveness.Alive, 6), now), "a mate has told it since")
 	}
 }
 
@@ -70,10 +88,12 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 		require.Empty(t, h.settle(now.Add(owedAfter-time.Millisecond)))
 		want := []int64{2}
 		if byMate {
-			h.noteTold(want, now)
+			h.noteIDs(now.Add(crossing), want...)
 			want = nil
 		}
 		require.Equal(t, want, idsOf(h.settle(now.Add(owedAfter))))
+		require.Empty(t, h.speak(eventsKept, false, now.Add(owedAfter)), "it is not told again")
+		h.speaks = false
 		require.False(t, h.admit(changeTo(liveness.Suspect, 3), now))
 		require.Empty(t, h.settle(now.Add(time.Minute)), "it is the other one's again")
 	}
@@ -83,10 +103,10 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 func TestHeraldForgets(t *testing.T) {
 	now := time.Now()
 	h := herald{mates: true}
-	h.noteTold([]int64{1}, now)
-	h.noteTold([]int64{2}, now.Add(idsKept+time.Second))
+	h.noteIDs(now, 1)
+	h.noteIDs(now.Add(idsKept+time.Second), 2)
 	require.Len(t, h.others, 1)
-	h.noteTold(make([]int64, maxIDs), now)
+	h.noteTold(make([]liveness.Telling, maxIDs), 0, now)
 	require.Len(t, h.others, 1)
 	h.admit(changeTo(liveness.Dead, 3), now)
 	h.admit(changeTo(liveness.Dead, 4), now.Add(eventsKept+time.Second))

@@ -135,18 +135,18 @@ func (j *Judge) Hush() {
 	j.herald.speaks = false
 }
 
-// TakeTold returns the ids of events told since it was called last.
-func (j *Judge) TakeTold() []int64 {
+// TakeTold returns which events were told since it was called last.
+func (j *Judge) TakeTold() []liveness.Telling {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.herald.takeTold()
+	return j.herald.takeTold(time.Now())
 }
 
-// Told notes that a mate has told events.
-func (j *Judge) Told(ids []int64) {
+// Told notes that a mate has told events, as it said ago before now.
+func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.noteTold(ids, time.Now())
+	j.herald.noteTold(events, ago, time.Now())
 }
 
 // Asked returns of how many peers mates were asked, and of how many one of them knew

@@ -380,6 +380,7 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 		p.closeWindow() // it is over, or p is back
 	}
 	switch {
+	case b.Status == SaysAlive && p.outlived(b, match, now.Sub(t.epoch)):
 	case b.Status == SaysAlive:
 		t.revive(p, b, o, match, now)
 	case b.Cancel:

@@ -38,6 +38,9 @@ const (
 	toldAtOnce = 1024
 	// unsent is the number of a question that is yet to be asked: it is not settled.
 	unsent = math.MaxUint32
+	// backlog is how late a beat may come at the most, over a path that was broken. The
+	// clock of its sender may have been set meanwhile.
+	backlog = time.Minute
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -53,6 +56,7 @@ type Word struct {
 	Heard     bool // by the collector that says it; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
 	Connected bool // a connection over which it beats stands there
+	Restored  bool // it was heard before that collector was restarted: the age may be off by an interval
 
 	Age     time.Duration // since the last beat that was heard there
 	Since   time.Duration // for how long State
@@ -81,6 +85,13 @@ type Said struct {
 	More     bool   // there is more
 }
 
+// A Telling is an event that a collector has told: its Transition.EventID, and how long ago
+// it was as of when it was told.
+type Telling struct {
+	EventID int64
+	Ago     time.Duration
+}
+
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked
 // about, or that was never heard here, has one.
 type elsewhere struct {
@@ -93,8 +104,11 @@ type elsewhere struct {
 	askedV   time.Duration // when it was asked about last
 	question uint32        // in which question; 0 for none, or unsent
 
-	endLife string // of the sender that said its last end, and when, here or there
+	// The last end that was said, here or there: by which life of a sender, when, and by
+	// its clock.
+	endLife string
 	endAt   time.Duration
+	endMS   int64
 	wanted  bool // a mate has asked: it is told when p is heard here again
 	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
 }
@@ -255,7 +269,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	}
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt = b.life(), at
+		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
 		return
@@ -263,6 +277,19 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	fact := Fact{Beat: *b, Known: known, Before: t.continued, Lone: p.lone, Ago: at} // TakeSaid makes a span of it
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
+}
+
+// outlived reports whether b, a beat of a process of p, was sent before that has said its
+// end, over a way that took longer: to this collector and not to the mate that was told.
+func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
+	e := p.elsewhere
+	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
+		return false
+	}
+	if b.SentMS > 0 && e.endMS > 0 {
+		return b.SentMS < e.endMS && at-e.endAt < backlog
+	}
+	return at-e.endAt < sameEnd/5
 }
 
 // Word returns what is to be told of the peer with number i, 0 <= i < Len.
@@ -294,7 +321,7 @@ func (t *Tracker) word(p *peer, now time.Time) Word {
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
-		Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
+		Restored: p.here == 0, Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -369,7 +396,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	last, ended := p.lastHeard(), now.Sub(t.epoch)-ago-w.Since
 	switch {
 	case w.Process != p.fingerprint():
-		return heard > last+sameBeat
+		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
 		return ended+sameEnd > last
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
@@ -382,7 +409,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
 	another := e.by != "" && e.by != mate && heard < e.heard-sameBeat // has heard it since
-	if another || p.state.over() && !w.State.over() && heard <= e.heard+sameBeat {
+	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -402,6 +429,14 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	}
 }
 
+// later reports whether a mate has heard p certainly later than another beat.
+func (p *peer) later(w *Word, heard, than time.Duration) bool {
+	if w.Restored {
+		than += p.span() + sameRecord
+	}
+	return heard > than+sameBeat
+}
+
 // becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
 func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 	if reason == ReasonIsolated {
@@ -414,10 +449,17 @@ func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 // heard it since, or still has a connection with it.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	younger := heard > p.lastHeard()+sameBeat
+	if p.state.over() {
+		younger = p.later(w, heard, p.lastHeard())
+	}
 	switch {
 	case t.opts.OnlyVerified && !w.Verified:
 		return
 	case p.unknown(ReasonIsolated) && w.State == Dead: // there it could be judged
+		t.end(p, w.Reason, now)
+		return
+	case p.state == Left && w.State == Dead && heard > p.since+sameBeat: // it was back there, and that ended
+		t.hearElsewhere(p, mate, heard, now)
 		t.end(p, w.Reason, now)
 		return
 	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
@@ -454,16 +496,20 @@ func (t *Tracker) prolong(p *peer, suspectV, deadV time.Duration) {
 // reviveElsewhere lets p be alive, if life that a mate has heard says so.
 func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
 	verdict := t.verdict(now)
-	alive := w.State == Alive || w.State == Suspect
-	switch {
-	case verdict >= p.suspicionV(), !alive:
+	state, reason := Alive, ReasonBeat
+	if verdict >= p.suspicionV() {
+		state, reason = Suspect, w.Reason
+	}
+	switch lives := w.State == Alive || w.State == Suspect; {
+	case !lives, verdict >= p.deadlineV(), state == Suspect && w.State == Alive:
 	case p.state == Dead && p.reason.inferred():
 		p.editPast().Mistakes++
-		t.become(p, Alive, ReasonBeat, now)
+		t.become(p, state, reason, now)
 	case p.state.over():
 		if heard > p.since+sameBeat {
-			t.become(p, Alive, ReasonBeat, now)
+			t.become(p, state, reason, now)
 		}
+	case state == Suspect:
 	case p.state == Suspect, p.unknown(ReasonIsolated), p.unknown(ReasonRestored), p.unknown(ReasonHost):
 		t.become(p, Alive, ReasonBeat, now)
 	}
@@ -481,7 +527,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	}
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt = b.life(), at
+		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
 	event := t.began(p, match)
@@ -544,8 +590,11 @@ func (t *Tracker) isNoNews(p *peer, b *Beat, at time.Duration) bool {
 
 // copyBeat notes of o, a process of p, what a beat elsewhere says of it.
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
-	if b.Status == SaysAlive && o.interval != b.Interval {
-		o.interval, o.margin, o.schedule = b.Interval, b.Margin, schedule{}
+	if b.Status == SaysAlive {
+		if o.interval != b.Interval {
+			o.interval, o.schedule = b.Interval, schedule{}
+		}
+		o.margin = b.Margin
 	}
 	if !p.foreign() {
 		return
@@ -598,7 +647,9 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		return
 	}
 	t.mergeTotals(p, r)
-	if !p.process.ident.is(r.Process) && heard > p.lastHeard()+sameBeat && !p.id.Nameless() {
+	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
+	another := later && !p.process.ident.is(r.Process) && !p.id.Nameless()
+	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
 		event := t.began(p, match)
@@ -607,7 +658,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.tellOf(p, event, p.addr, now)
 	}
 	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard()
-	if ended && (p.state != r.State || !p.reason.reported()) {
+	if ended && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
@@ -651,16 +702,20 @@ func (t *Tracker) mergeTotals(p *peer, r *Record) {
 	p.trail.merge(r.Events)
 }
 
-// Reach notes which mates are reachable. Of the peers that one knew that is not, the
-// others are asked.
+// Reach notes which mates are reachable. Of the peers that none of them is known to have
+// heard all are asked.
 func (t *Tracker) Reach(mates []string) {
 	t.reachable = slices.Clone(mates)
 	for _, p := range t.order {
-		if e := p.elsewhere; e != nil && e.foreign && !p.state.over() && !slices.Contains(mates, e.by) && e.by != "" {
+		e := p.elsewhere
+		if e == nil || !e.foreign || p.state.over() || slices.Contains(mates, e.by) {
+			continue
+		}
+		if e.by != "" {
 			e.by = ""
-			t.ask(p, t.tickV)
 			t.orphans = append(t.orphans, p)
 		}
+		t.ask(p, t.tickV)
 	}
 }
 

@@ -8,72 +8,103 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// BenchmarkStorm is how long each call takes at the most, under the lock of the judge,
-// when 100,000 hosts are silent at once, at two collectors that ask each other and at one
-// that is alone.
+// BenchmarkStorm is how long a call takes at the most, of those that are made under the
+// lock of the judge, when 100,000 hosts fall silent at once: at a collector that is alone,
+// and at two that ask each other. Of several turns the shortest counts: other work on the
+// machine only makes it longer.
 //
-//	go test -run '^$' -bench Storm -benchtime 3x ./plugins/inputs/heartbeat/liveness
+//	go test -run '^$' -bench Storm -benchtime 5x ./plugins/inputs/heartbeat/liveness
 func BenchmarkStorm(b *testing.B) {
-	for _, mates := range []bool{false, true} {
-		b.Run(map[bool]string{false: "alone", true: "two"}[mates], func(b *testing.B) {
-			longest := make(map[string]time.Duration)
+	for _, name := range []string{"alone", "two_collectors"} {
+		b.Run(name, func(b *testing.B) {
+			shortest := make(holds)
 			for b.Loop() {
-				storm(longest, mates)
+				for what, took := range newStorm(name != "alone").play() {
+					if before, known := shortest[what]; !known || took < before {
+						shortest[what] = took
+					}
+				}
 			}
-			for what, took := range longest {
-				b.ReportMetric(float64(took.Nanoseconds())/1e6, "ms-"+what)
+			for what, took := range shortest {
+				b.ReportMetric(float64(took.Nanoseconds())/1e6, "ms/"+what)
 			}
 			b.ReportMetric(0, "ns/op")
 		})
 	}
 }
 
-func storm(longest map[string]time.Duration, mates bool) {
-	const hosts, part = 100_000, 512
+const (
+	stormy    = 100_000
+	underLock = 512 // peers that the judge looks at under one lock
+)
+
+// holds are how long calls take at the most.
+type holds map[string]time.Duration
+
+func (h holds) time(what string, do func()) {
+	begin := time.Now()
+	do()
+	h[what] = max(h[what], time.Since(begin))
+}
+
+// A crisis is two collectors that all hosts beat to, for the last time.
+type crisis struct {
+	now      time.Time
+	trackers [2]*liveness.Tracker
+	holds    holds
+	dead     int
+}
+
+func newStorm(mates bool) *crisis {
+	c := &crisis{now: time.Now(), holds: make(holds)}
 	opts := options()
 	opts.IsolationPercent, opts.Mates = 0, mates
-	now := time.Now()
-	var both [2]*liveness.Tracker
-	for k := range both {
-		both[k] = liveness.New(opts, now)
-		for i := range hosts {
-			both[k].Observe(now, &liveness.Beat{ID: liveness.ID{Source: fmt.Sprintf("web-%07d", i), Service: "host"}, Run: "r", Seq: 1, Interval: interval})
+	for k := range c.trackers {
+		t := liveness.New(opts, c.now)
+		c.trackers[k] = t
+		for i := range stormy {
+			id := liveness.ID{Source: fmt.Sprintf("web-%06d", i), Service: liveness.HostService}
+			t.Observe(c.now, &liveness.Beat{ID: id, Run: "r", Seq: 1, Interval: interval})
 		}
-		both[k].TakeSaid(now)
+		t.TakeSaid(c.now)
 	}
-	time1 := func(what string, do func()) {
-		begin := time.Now()
-		do()
-		longest[what] = max(longest[what], time.Since(begin))
+	return c
+}
+
+// play lets time pass until all are dead at both.
+func (c *crisis) play() holds {
+	for c.dead < 2*stormy {
+		c.now = c.now.Add(liveness.TickInterval)
+		for k, t := range c.trackers {
+			c.tick(t)
+			c.talk(t, c.trackers[1-k])
+		}
 	}
-	for died := 0; died < 2*hosts; {
-		now = now.Add(liveness.TickInterval)
-		for k, t := range both {
-			var changes []liveness.Transition
-			time1("Tick", func() { changes = t.Tick(now) })
-			for _, c := range changes {
-				if c.State == liveness.Dead {
-					died++
-				}
-			}
-			var said liveness.Said
-			time1("TakeSaid", func() { said = t.TakeSaid(now) })
-			other := both[1-k]
-			for len(said.Asked) > 0 {
-				some := said.Asked[:min(part, len(said.Asked))]
-				said.Asked = said.Asked[len(some):]
-				var words []liveness.Word
-				time1("Answer", func() { words = other.Answer(nil, some, now) })
-				time1("HearWords", func() { t.HearWords(now, words, "other", 0) })
-			}
-			if said.Question > 0 {
-				t.Settle(said.Question)
-			}
-			for len(said.Words) > 0 {
-				some := said.Words[:min(part, len(said.Words))]
-				said.Words = said.Words[len(some):]
-				time1("HearWords", func() { other.HearWords(now, some, "other", 0) })
+	return c.holds
+}
+
+func (c *crisis) tick(t *liveness.Tracker) {
+	for more := true; more; {
+		var changes []liveness.Transition
+		c.holds.time("TickPart", func() { changes, more = t.TickPart(c.now, underLock) })
+		for i := range changes {
+			if changes[i].State == liveness.Dead {
+				c.dead++
 			}
 		}
+	}
+}
+
+// talk lets t ask other, and tell it what is new.
+func (c *crisis) talk(t, other *liveness.Tracker) {
+	for more := true; more; {
+		var said liveness.Said
+		c.holds.time("TakeSaid", func() { said = t.TakeSaid(c.now) })
+		var words []liveness.Word
+		c.holds.time("Answer", func() { words = other.Answer(nil, said.Asked, c.now) })
+		c.holds.time("HearWords", func() { t.HearWords(c.now, words, "other", 0) })
+		c.holds.time("HearWords", func() { other.HearWords(c.now, said.Words, "other", 0) })
+		t.Settle(said.Question)
+		more = said.More
 	}
 }

@@ -165,9 +165,10 @@ func (t *Tracker) announceOnce(p *peer, now time.Time) {
 	}
 }
 
-// announce reports the state of p, unless it is the one that was reported last.
+// announce reports the state of p, unless it is the one that was reported last. That the
+// mate that hears p is lost is shown, but is no event of p: other collectors do not see it.
 func (t *Tracker) announce(p *peer, now time.Time) {
-	if p.told == p.state {
+	if p.told == p.state || p.unknown(ReasonMateLost) {
 		return
 	}
 	change := Transition{Event: Changed, Previous: p.told}
