@@ -106,7 +106,7 @@ var rooms = []room{
 		dir:     plugin + "/cluster", // other collectors; never beats as bytes, metrics or files
 		imports: []string{std, in("liveness"), in("cluster/bus"), in("loglimit")},
 		never:   []string{"net", "net/http"},
-		tests:   pluginTests,
+		tests:   append([]string{in("herald")}, pluginTests...),
 	},
 	{
 		dir:     plugin + "/cluster/bus", // messages as bytes; never what they say

@@ -139,7 +139,7 @@ func (o *oracle) expectEnd(c *collector, t *truth) {
 	o.w.after(1100*time.Millisecond, func() {
 		for _, other := range o.w.collectors {
 			v, known := other.view(t.s.id)
-			if t.s.lives != lives || t.lastEnd != at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
+			if t.s.lives != lives || t.lastEnd != at || t.heard[other.number] >= at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
 				continue
 			}
 			if !known || v.State != liveness.Dead && v.State != liveness.Left {

@@ -314,7 +314,9 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 	if p == nil || p.expected {
 		return Record{}, false
 	}
-	return t.recordOf(p, now), true
+	r := t.recordOf(p, now)
+	r.Since = now.Add(p.since - now.Sub(t.epoch)) // by the clock of now: the mate asks how long ago it was
+	return r, true
 }
 
 func (t *Tracker) wordOf(p *peer, now time.Time) Word {
@@ -679,9 +681,9 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
 	}
-	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard() &&
-		!(p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat)
-	if ended && (p.state != r.State || !p.reason.reported() || another) {
+	ended := (another || p.process.ident.is(r.Process)) && since+sameEnd > p.lastHeard() && r.State.over() && r.Reason.reported()
+	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
+	if ended && !late && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
