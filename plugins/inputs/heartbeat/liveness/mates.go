@@ -275,7 +275,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
 		return
 	}
-	fact := Fact{Beat: *b, Known: known, Before: t.continued, Lone: p.lone, Ago: at} // TakeSaid makes a span of it
+	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at} // TakeSaid makes a span of it
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
@@ -439,6 +439,11 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
 		p.reason = w.Reason
 	}
+	if p.state == Dead || w.Reason.lost() {
+		t.vacant.add(p)
+	} else {
+		t.vacant.remove(p)
+	}
 }
 
 // later reports whether a mate has heard p certainly later than another beat.
@@ -477,15 +482,42 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
 		p.reason, p.changed = ReasonOverdue, true // the better evidence
 		return
-	case !younger && !w.Connected:
+	case w.State == Dead && w.Reason.inferred() && t.judgesBetter(p, w, heard): // and has asked
+		t.end(p, w.Reason, now)
 		return
 	}
 	asked := t.verdict(now) - ago
+	if w.Reason.lost() && t.judgesBetter(p, w, heard) {
+		t.loseElsewhere(p, w, asked)
+	}
+	if !younger && !w.Connected {
+		return
+	}
 	if younger {
 		t.hearElsewhere(p, mate, heard, now)
 	}
-	t.prolong(p, asked+w.Suspect, asked+w.Dead)
+	t.prolong(p, mate, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
+}
+
+// judgesBetter reports whether a mate knows at least as much of p, which lives here, as
+// this collector: it has heard the same process as late as anybody, and here is no
+// connection of it.
+func (t *Tracker) judgesBetter(p *peer, w *Word, heard time.Duration) bool {
+	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
+}
+
+// loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
+// shorter here, too.
+func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
+	o, e := &p.process, p.editElsewhere()
+	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
+	e.suspectV, e.deadV = min(e.suspectV, o.suspectV), min(e.deadV, o.deadV)
+	if o.loss == nil {
+		o.evidence = w.Reason
+	}
+	p.changed = true
+	t.vacant.add(p)
 }
 
 // hearElsewhere notes that a mate has heard p.
@@ -496,9 +528,13 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 	}
 }
 
-// prolong moves suspicion and deadline of p, if they are later by what a mate says.
-func (t *Tracker) prolong(p *peer, suspectV, deadV time.Duration) {
+// prolong moves suspicion and deadline of p, if they are later by what a mate says. What
+// the same mate has said before is over.
+func (t *Tracker) prolong(p *peer, mate string, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
+	if e.by == mate {
+		e.suspectV, e.deadV = 0, 0
+	}
 	if deadV > p.deadlineV() && e.question > 0 && e.askedV >= p.lastHeardV() {
 		t.spared++
 	}
@@ -549,7 +585,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		silence := t.silence(p, o)
 		t.hearElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
-		t.prolong(p, heardV+silence.Suspect, heardV+silence.Dead)
+		t.prolong(p, mate, heardV+silence.Suspect, heardV+silence.Dead)
 	}
 	t.tellOf(p, event, b.Addr, now)
 	p.changed = true
