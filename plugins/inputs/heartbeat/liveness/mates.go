@@ -403,7 +403,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
-		return ended+sameEnd > last && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
+		return (ended+sameEnd > last || w.State == p.state) && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
 		return ended+sameEnd > last
 	}
@@ -656,6 +656,8 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 // which its words said that more is known there.
 func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
 	t.out = t.out[:0]
+	t.learning = true
+	defer func() { t.learning = false }()
 	for i := range records {
 		r := &records[i]
 		if p := t.peers[r.ID]; p != nil && p.id == r.ID && !p.expected {
@@ -717,7 +719,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
 	}
-	ended := (another || p.process.ident.is(r.Process)) && since+sameEnd > p.lastHeard() && r.State.over() && r.Reason.reported()
+	same := another || p.process.ident.is(r.Process)
+	ended := same && (since+sameEnd > p.lastHeard() || r.State == p.state) && r.State.over() && r.Reason.reported()
 	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
 	if ended && !late && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
