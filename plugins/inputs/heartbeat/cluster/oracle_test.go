@@ -252,7 +252,7 @@ func (o *oracle) tellNew(c *collector, t *truth, tr *liveness.Transition) {
 	if tr.State == liveness.Dead {
 		o.deaths++
 	}
-	if t.last == nil || t.last.change.State != tr.State || t.last.at < t.latest() {
+	if t.last == nil || t.last.change.State != tr.State || t.last.change.PID != tr.PID || t.last.at < t.latest() {
 		return
 	}
 	o.otherID++
@@ -343,7 +343,7 @@ func (o *oracle) finish() {
 			o.failf("in the end %s is not the same for all: %s", s.id, strings.Join(all, "; "))
 			return
 		}
-		if first.State == liveness.Unknown && o.peers[s.id].latest() == 0 {
+		if first.State == liveness.Unknown && (o.peers[s.id].latest() == 0 || len(s.paths) == 1) { // who has heard it has lost that
 			continue
 		}
 		if want := s.shouldBe(); slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {

@@ -41,6 +41,9 @@ const (
 	// backlog is how late a beat may come at the most, over a path that was broken. The
 	// clock of its sender may have been set meanwhile.
 	backlog = time.Minute
+	// justBefore is how long before this collector began an end may be that is yet to be told:
+	// a mate that had just begun, too, tells nothing yet.
+	justBefore = 5 * time.Second
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -56,9 +59,9 @@ type Word struct {
 	Heard     bool // by the collector that says it; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
 	Connected bool // a connection over which it beats stands there
-	Restored  bool // it was heard before that collector was restarted: the age may be off by an interval
 
 	Age     time.Duration // since the last beat that was heard there
+	Doubt   time.Duration // by which it may have been earlier: before a restart, or while that collector was stopped
 	Since   time.Duration // for how long State
 	Suspect time.Duration // of silence that is left until it is suspect, by what was heard there; may be negative
 	Dead    time.Duration // likewise, until it is dead
@@ -324,7 +327,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
-		Restored: p.here == 0, Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
+		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -335,6 +338,20 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
 	return w
+}
+
+// doubt returns by how much earlier than it seems p may have been heard last: what a record
+// says of a beat is off by up to an interval, and what was read after the collector did not
+// listen may have waited all that time.
+func (t *Tracker) doubt(p *peer) time.Duration {
+	heard := p.lastHeard()
+	switch {
+	case p.here == 0:
+		return p.span() + sameRecord
+	case heard >= t.stallEnd-maxTick && heard < t.teachFrom:
+		return t.stall
+	}
+	return 0
 }
 
 // silenceLeft returns how much silence is left to o, a process of p, by the evidence
@@ -375,15 +392,15 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago-w.Since < -justBefore:
 		return true // its end was told while this collector was away
 	}
-	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && p.state == Alive && !p.foreign()) { // else one of us counts a death that the other is about to
+	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && (p.state == Alive || p.state == Unknown) && !p.foreign()) { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
 	}
-	if !w.Heard {
+	if !w.Heard { // but it may know an end that the one that was told has forgotten
 		t.rewake(p)
-		return false
+		return p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	}
 	wanted = t.lacks(p, w, heard, ago, now)
 	if p.foreign() {
@@ -418,7 +435,7 @@ func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOver
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
 	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
-	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
+	if another || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -447,12 +464,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 }
 
 // later reports whether a mate has heard p certainly later than another beat.
-func (p *peer) later(w *Word, heard, than time.Duration) bool {
-	if w.Restored {
-		than += p.span() + sameRecord
-	}
-	return heard > than+sameBeat
-}
+func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
 // becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
 func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
@@ -467,7 +479,7 @@ func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	younger := heard > p.lastHeard()+sameBeat
 	if p.state.over() {
-		younger = p.later(w, heard, p.lastHeard())
+		younger = w.later(heard, p.lastHeard())
 	}
 	switch {
 	case t.opts.OnlyVerified && !w.Verified:
@@ -496,7 +508,7 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	if w.Reason.lost() && t.judgesBetter(p, w, heard) {
 		t.loseElsewhere(p, w, asked)
 	}
-	if !younger && !w.Connected {
+	if !younger && (!w.Connected || p.state.over()) {
 		return
 	}
 	if younger {
@@ -709,7 +721,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < 0 {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore {
 		t.learnEnd(p, r, since, now)
 		return
 	}

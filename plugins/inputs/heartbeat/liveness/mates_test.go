@@ -161,6 +161,32 @@ func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
 	require.Equal(t, "dead silence", p.one.is(shop))
 }
 
+// What has waited in the sockets of a mate that was stopped is no life of now.
+func TestBeatsThatWaitedAreOld(t *testing.T) {
+	p := newPair(t)
+	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
+	p.pass(10 * time.Second)
+	p.parted = true
+	beats := 0
+	there.lost = func() bool { beats++; return beats > 5 }
+	for range 700 {
+		p.one.pass(TickInterval)
+		here.paused = here.paused || p.one.now.Sub(epoch) > 15*time.Second
+		p.one.tracker.Settle(p.one.tracker.TakeSaid(p.one.now).Question)
+	}
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.two.stall(70 * time.Second)
+	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are heard")
+	p.parted = false
+	p.two.tick()
+	p.talk()
+	p.round()
+	p.pass(20 * time.Second)
+	require.Len(t, p.one.deaths(), 1)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+}
+
 // The end of a connection is no end while the process has another one elsewhere.
 func TestConnectionElsewhereIsLife(t *testing.T) {
 	p := newPair(t)
