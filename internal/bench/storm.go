@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"net"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,46 +18,63 @@ const (
 	askedWithin = 25 * time.Second // of a silence they are all suspect, and not yet dead
 )
 
-// stormCommand lets all peers of two collectors fall silent at once, and of one that is
-// alone. None of them is isolated, or nobody would be dead for ten minutes.
+// stormCommand lets all peers of two collectors fall silent at once, after those of one
+// that is alone. None of them is isolated, or nobody would be dead for ten minutes.
 func stormCommand(set *flag.FlagSet) func() {
 	peers := set.Int("peers", 100_000, "that fall silent, a multiple of 1000")
 	return func() {
-		var r route
+		alone := &storm{peers: *peers, route: new(route)}
+		alone.play([]*stormed{startStormed("alone", *peers, "")})
+		two := &storm{peers: *peers, route: new(route)}
 		first, second := freeAddress(), freeAddress()
-		s := &storm{peers: *peers, route: &r, all: []*stormed{
-			startStormed("alone", *peers, ""),
-			startStormed("first of two", *peers, clusterTable("first", first, r.lead(second))),
-			startStormed("second of two", *peers, clusterTable("second", second, r.lead(first))),
-		}}
-		s.phase(time.Now().Add(10 * time.Second)) // they have met
-		l := load{Network: "tcp", Hosts: stormHosts, Services: *peers / stormHosts, Interval: simulatedBeat}
-		for _, c := range s.all {
-			defer c.plugin.stop()
-			c.senders = l.launch(c.plugin.address)
-			defer c.senders.stop()
+		two.play([]*stormed{
+			startStormed("first of two", *peers, clusterTable("first", first, two.route.lead(second))),
+			startStormed("second of two", *peers, clusterTable("second", second, two.route.lead(first))),
+		})
+		fmt.Printf("\n%d peers begin to beat at each collector, and then are silent.\n", *peers)
+		header("phase", "messages between two", "bytes", "bytes a peer", "processor time: alone", "each of two")
+		for i, name := range []string{"all begin", "all are suspect", "all are dead"} {
+			carried := two.carriedIn(i)
+			fmt.Printf("| %s | %d | %d | %d | %.1f s | %.1f s, %.1f s |\n", name, carried.messages, carried.bytes, carried.bytes/int64(*peers),
+				alone.all[0].usedIn(i).Seconds(), two.all[0].usedIn(i).Seconds(), two.all[1].usedIn(i).Seconds())
 		}
-		for _, c := range s.all {
-			c.senders.hear()
-		}
-		silent := time.Now()
-		s.phase(silent.Add(5 * time.Second))
-		for _, c := range s.all {
-			defer c.probe()()
-		}
-		s.phase(silent.Add(askedWithin))
-		s.awaitDeaths()
-		s.phase(time.Now().Add(2 * time.Second))
-		s.print(silent.Add(silenceOfBeat))
+		header("collector", "deaths told", "the last one after the last deadline", "longest wait for an answer", "mean wait")
+		alone.printDeaths()
+		two.printDeaths()
 	}
 }
 
-// A storm is a measurement.
+// A storm is a measurement of one collector or two.
 type storm struct {
-	peers  int
-	all    []*stormed // the first is alone
-	route  *route     // between the others
-	phases []traffic  // at the end of each phase
+	peers    int
+	route    *route
+	all      []*stormed
+	phases   []traffic // until the end of each phase
+	deadline time.Time // of the last peer
+}
+
+// play has all peers beat twice to each collector, and then be silent until all are dead.
+func (s *storm) play(all []*stormed) {
+	s.all = all
+	s.phase(time.Now().Add(10 * time.Second)) // they have met
+	l := load{Network: "tcp", Hosts: stormHosts, Services: s.peers / stormHosts, Interval: simulatedBeat}
+	for _, c := range all {
+		defer c.plugin.stop()
+		c.senders = l.launch(c.plugin.address)
+		defer c.senders.stop()
+	}
+	for _, c := range all {
+		c.senders.hear()
+	}
+	silent := time.Now()
+	s.deadline = silent.Add(silenceOfBeat)
+	s.phase(silent.Add(5 * time.Second))
+	for _, c := range all {
+		defer c.probe()()
+	}
+	s.phase(silent.Add(askedWithin))
+	s.awaitDeaths()
+	s.phase(time.Now().Add(2 * time.Second))
 }
 
 // phase waits for the end of a phase.
@@ -68,33 +86,32 @@ func (s *storm) phase(end time.Time) {
 	}
 }
 
-// awaitDeaths returns when all deaths are told, by the one that is alone and by the others
-// together.
+func (s *storm) carriedIn(phase int) traffic {
+	from, to := s.phases[phase], s.phases[phase+1]
+	return traffic{to.bytes - from.bytes, to.messages - from.messages}
+}
+
+// awaitDeaths returns when all deaths are told, by all collectors together.
 func (s *storm) awaitDeaths() {
 	for limit := time.Now().Add(stormLimit); ; time.Sleep(50 * time.Millisecond) {
-		alone, two := s.all[0].deaths.Load(), s.all[1].deaths.Load()+s.all[2].deaths.Load()
-		if alone >= int64(s.peers) && two >= int64(s.peers) {
+		told := int64(0)
+		for _, c := range s.all {
+			told += c.deaths.Load()
+		}
+		if told >= int64(s.peers) {
 			return
 		}
 		if time.Now().After(limit) {
-			fail("of %d deaths one that is alone told %d, and two told %d", s.peers, alone, two)
+			fail("only %d of %d deaths were told", told, s.peers)
 		}
 	}
 }
 
-func (s *storm) print(deadline time.Time) {
-	fmt.Printf("\n%d peers begin to beat at each collector, and then are silent.\n", s.peers)
-	header("phase", "messages between two", "bytes", "bytes a peer", "processor time: alone", "each of two")
-	for i, name := range []string{"all begin", "all are suspect", "all are dead"} {
-		messages, bytes := s.phases[i+1].messages-s.phases[i].messages, s.phases[i+1].bytes-s.phases[i].bytes
-		fmt.Printf("| %s | %d | %d | %d | %.1f s | %.1f s, %.1f s |\n", name, messages, bytes, bytes/int64(s.peers),
-			s.all[0].usedIn(i).Seconds(), s.all[1].usedIn(i).Seconds(), s.all[2].usedIn(i).Seconds())
-	}
-	header("collector", "deaths told", "the last one after the last deadline", "longest wait for an answer", "mean wait")
+func (s *storm) printDeaths() {
 	for _, c := range s.all {
 		last := "" // of one that left it to its mate
 		if at := c.last.Load(); at > 0 {
-			last = fmt.Sprintf("%.1f s", time.Unix(0, at).Sub(deadline).Seconds())
+			last = fmt.Sprintf("%.1f s", time.Unix(0, at).Sub(s.deadline).Seconds())
 		}
 		fmt.Printf("| %s | %d | %s | %s | %s |\n", c.name, c.deaths.Load(), last, ms(time.Duration(c.longest.Load())),
 			ms(time.Duration(c.waited.Load()/max(c.answers.Load(), 1))))
@@ -136,7 +153,8 @@ func startStormed(name string, peers int, cluster string) *stormed {
 func (s *stormed) probe() (end func()) {
 	conn := must(net.Dial("tcp", s.plugin.address))
 	done := make(chan struct{})
-	go func() { // ends with done
+	var all sync.WaitGroup
+	all.Go(func() { // ends with done
 		answers := wire.NewReader(conn, wire.MaxAnswer)
 		for seq := 1; ; seq++ {
 			select {
@@ -153,6 +171,10 @@ func (s *stormed) probe() (end func()) {
 			s.waited.Add(waited)
 			s.answers.Add(1)
 		}
-	}()
-	return func() { close(done) }
+	})
+	return func() {
+		close(done)
+		all.Wait()
+		conn.Close()
+	}
 }

@@ -140,11 +140,15 @@ func maxTime(a, b time.Time) time.Time {
 }
 
 func (c *Circle) lose(m *mate) {
-	if m.gone {
+	switch {
+	case m.gone:
 		c.log.Infof("%s has stopped", title(m))
 		return
+	case m.replaced:
+		c.log.Infof("%s was restarted", title(m))
+	default:
+		c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
 	}
-	c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
 	c.lost = c.lost || m.presence.Speaks
 }
 
@@ -189,20 +193,12 @@ func (c *Circle) compare(now time.Time) {
 // difference returns what is different about m, or nothing.
 func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
-	twice := func() bool {
-		for _, other := range c.mates {
-			if other != m && other.name == m.name && !other.gone && !other.replaced && !m.replaced && now.Sub(other.seen) < presenceHolds && now.Sub(m.seen) < presenceHolds {
-				return true
-			}
-		}
-		return m.name == c.name
-	}
 	switch {
 	case m.version != version:
 		return fmt.Sprintf("it speaks version %d of the protocol, this one %d; nothing it says counts", m.version, version)
 	case m.seen.IsZero():
 		return ""
-	case twice():
+	case c.hasTwin(m, now):
 		return "another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]"
 	case m.presence.Rules != c.rules:
 		return "it has other options; give all collectors the same, or their verdicts and series differ"
@@ -210,6 +206,17 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 		return "its clock and the one here are more than 2s apart; events of both are stamped differently"
 	}
 	return ""
+}
+
+// hasTwin reports whether another collector that runs has the name of m.
+func (c *Circle) hasTwin(m *mate, now time.Time) bool {
+	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceHolds }
+	for _, other := range c.mates {
+		if other != m && other.name == m.name && runs(other) && runs(m) {
+			return true
+		}
+	}
+	return m.name == c.name
 }
 
 // decideWhoSpeaks lets the first by name tell events of those that are reachable, not

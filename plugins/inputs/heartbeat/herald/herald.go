@@ -118,14 +118,16 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 	h.last[change.ID] = lastWord{at: at, well: well}
 }
 
-// Settle returns the events that are told here although a mate speaks: they take back what
-// was told here while parted from it, and it has not done so.
+// Settle returns the events that are told here although a mate speaks, and that it has not
+// told: they take back what was told here while parted from it, or are of a peer that it
+// may not expect.
 func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	for !h.speaks && h.settled < len(h.kept) && now.Sub(h.kept[h.settled].at) >= owedAfter {
 		k := h.kept[h.settled]
 		word, spoken := h.last[k.change.ID]
+		takesBack := spoken && k.change.Event == liveness.Changed && word.owes(k.at)
 		switch {
-		case !spoken || k.change.Event != liveness.Changed || !word.owes(k.at):
+		case !takesBack && k.change.Reason != liveness.ReasonNeverSeen:
 			h.settled++
 		case h.toldElsewhere(k.change):
 			delete(h.last, k.change.ID)

@@ -45,7 +45,7 @@ type Outcome struct {
 // and every transition that it causes. Only an accepted, limited, duplicate or late
 // one changes anything, and of a refused one nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
-	t.out, t.continued = t.out[:0], ID{}
+	t.out, t.continued = t.out[:0], continued{}
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
@@ -278,7 +278,9 @@ func (p *peer) began(match match) Event {
 // against the process is over.
 func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
-	t.hearHere(p)
+	if b.Status == SaysAlive { // an end may be said by hand, where nothing is heard of it otherwise
+		t.hearHere(p)
+	}
 	p.changed = p.changed || o.cutLong
 	o.verified = b.Verified
 	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false

@@ -59,9 +59,9 @@ type Word struct {
 	Heard     bool // by the collector that says it; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
 	Connected bool // a connection over which it beats stands there
-	Restored  bool // it was heard before that collector was restarted: the age may be off by an interval
 
 	Age     time.Duration // since the last beat that was heard there
+	Doubt   time.Duration // by which it may have been earlier: before a restart, or while that collector was stopped
 	Since   time.Duration // for how long State
 	Suspect time.Duration // of silence that is left until it is suspect, by what was heard there; may be negative
 	Dead    time.Duration // likewise, until it is dead
@@ -278,7 +278,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
 		return
 	}
-	fact := Fact{Beat: *b, Known: known, Before: t.continued, Lone: p.lone, Ago: at} // TakeSaid makes a span of it
+	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at} // TakeSaid makes a span of it
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
@@ -327,7 +327,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
-		Restored: p.here == 0, Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
+		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -338,6 +338,20 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
 	return w
+}
+
+// doubt returns by how much earlier than it seems p may have been heard last: what a record
+// says of a beat is off by up to an interval, and what was read after the collector did not
+// listen may have waited all that time.
+func (t *Tracker) doubt(p *peer) time.Duration {
+	heard := p.lastHeard()
+	switch {
+	case p.here == 0:
+		return p.span() + sameRecord
+	case heard >= t.stallEnd-maxTick && heard < t.teachFrom:
+		return t.stall
+	}
+	return 0
 }
 
 // silenceLeft returns how much silence is left to o, a process of p, by the evidence
@@ -428,7 +442,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	e := p.elsewhere
 	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
 	left := p.overdue() && w.State == Left && heard <= e.heard+sameBeat // before it was overdue
-	if another || left || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
+	if another || left || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -449,15 +463,15 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
 		p.reason = w.Reason
 	}
+	if p.state == Dead || w.Reason.lost() {
+		t.vacant.add(p)
+	} else {
+		t.vacant.remove(p)
+	}
 }
 
 // later reports whether a mate has heard p certainly later than another beat.
-func (p *peer) later(w *Word, heard, than time.Duration) bool {
-	if w.Restored {
-		than += p.span() + sameRecord
-	}
-	return heard > than+sameBeat
-}
+func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
 // becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
 func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
@@ -472,7 +486,7 @@ func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	younger := heard > p.lastHeard()+sameBeat
 	if p.state.over() {
-		younger = p.later(w, heard, p.lastHeard())
+		younger = w.later(heard, p.lastHeard())
 	}
 	switch {
 	case t.opts.OnlyVerified && !w.Verified:
@@ -484,18 +498,51 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		t.hearElsewhere(p, mate, heard, now)
 		t.end(p, w.Reason, now)
 		return
-	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
-		p.reason, p.changed = ReasonOverdue, true // the better evidence
+	case p.state == Dead && w.State == Dead:
+		if w.Reason.tellsMore(p.reason) {
+			p.reason, p.changed = w.Reason, true
+		}
 		return
-	case !younger && !w.Connected:
+	case p.state == Left && p.windowV > 0 && w.State == Dead && w.Reason == ReasonOverdue: // the window went on while this collector did not
+		p.closeWindow()
+		t.become(p, Dead, ReasonOverdue, now)
+		return
+	case w.State == Dead && w.Reason.inferred() && t.judgesBetter(p, w, heard): // and has asked
+		t.end(p, w.Reason, now)
 		return
 	}
 	asked := t.verdict(now) - ago
+	if w.Reason.lost() && t.judgesBetter(p, w, heard) {
+		t.loseElsewhere(p, w, asked)
+	}
+	if !younger && (!w.Connected || p.state.over()) {
+		return
+	}
 	if younger {
 		t.hearElsewhere(p, mate, heard, now)
 	}
-	t.prolong(p, asked+w.Suspect, asked+w.Dead)
+	t.prolong(p, mate, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
+}
+
+// judgesBetter reports whether a mate knows at least as much of p, which lives here, as
+// this collector: it has heard the same process as late as anybody, and here is no
+// connection of it.
+func (t *Tracker) judgesBetter(p *peer, w *Word, heard time.Duration) bool {
+	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
+}
+
+// loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
+// shorter here, too.
+func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
+	o, e := &p.process, p.editElsewhere()
+	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
+	e.suspectV, e.deadV = min(e.suspectV, o.suspectV), min(e.deadV, o.deadV)
+	if o.loss == nil {
+		o.evidence = w.Reason
+	}
+	p.changed = true
+	t.vacant.add(p)
 }
 
 // hearElsewhere notes that a mate has heard p.
@@ -506,9 +553,13 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 	}
 }
 
-// prolong moves suspicion and deadline of p, if they are later by what a mate says.
-func (t *Tracker) prolong(p *peer, suspectV, deadV time.Duration) {
+// prolong moves suspicion and deadline of p, if they are later by what a mate says. What
+// the same mate has said before is over.
+func (t *Tracker) prolong(p *peer, mate string, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
+	if e.by == mate {
+		e.suspectV, e.deadV = 0, 0
+	}
 	if deadV > p.deadlineV() && e.question > 0 && e.askedV >= p.lastHeardV() {
 		t.spared++
 	}
@@ -559,7 +610,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		silence := t.silence(p, o)
 		t.hearElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
-		t.prolong(p, heardV+silence.Suspect, heardV+silence.Dead)
+		t.prolong(p, mate, heardV+silence.Suspect, heardV+silence.Dead)
 	}
 	t.tellOf(p, event, b.Addr, now)
 	p.changed = true

@@ -39,10 +39,10 @@ func (p *pair) talk() {
 		}
 		said := from.tracker.TakeSaid(from.now)
 		if !p.parted {
-			p.tell(to, from, said.Words)
 			for i := range said.Facts {
 				to.hear(to.tracker.HearFact(to.now, &said.Facts[i], "mate"))
 			}
+			p.tell(to, from, said.Words)
 			p.tell(from, to, to.tracker.Answer(nil, said.Asked, to.now))
 		}
 		from.tracker.Settle(said.Question)
@@ -161,6 +161,32 @@ func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
 	require.Equal(t, "dead silence", p.one.is(shop))
 }
 
+// What has waited in the sockets of a mate that was stopped is no life of now.
+func TestBeatsThatWaitedAreOld(t *testing.T) {
+	p := newPair(t)
+	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
+	p.pass(10 * time.Second)
+	p.parted = true
+	beats := 0
+	there.lost = func() bool { beats++; return beats > 5 }
+	for range 700 {
+		p.one.pass(TickInterval)
+		here.paused = here.paused || p.one.now.Sub(epoch) > 15*time.Second
+		p.one.tracker.Settle(p.one.tracker.TakeSaid(p.one.now).Question)
+	}
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.two.stall(70 * time.Second)
+	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are heard")
+	p.parted = false
+	p.two.tick()
+	p.talk()
+	p.round()
+	p.pass(20 * time.Second)
+	require.Len(t, p.one.deaths(), 1)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+}
+
 // The end of a connection is no end while the process has another one elsewhere.
 func TestConnectionElsewhereIsLife(t *testing.T) {
 	p := newPair(t)
@@ -177,6 +203,55 @@ func TestConnectionElsewhereIsLife(t *testing.T) {
 	p.pass(5*time.Second + 5*TickInterval)
 	require.Len(t, p.one.deaths(), 1)
 	require.Len(t, p.two.deaths(), 1)
+}
+
+// The end of the last connection is one wherever it is: who has heard the process before
+// waits no longer than the collector that has heard it last.
+func TestLastConnectionElsewhere(t *testing.T) {
+	p := newPair(t)
+	b := Beat{ID: shop, Process: first, Interval: 20 * time.Second, Run: "k3v9.1", Conn: 1}
+	move := func(r *rig, conn ConnID) {
+		for range 2 {
+			b.Seq++
+			b.Conn = conn
+			r.observe(b)
+			p.pass(time.Second)
+		}
+	}
+	move(p.one, 1)
+	move(p.two, 2)
+	p.one.ended(1, Closed)
+	p.pass(time.Second)
+	require.Equal(t, "alive beat", p.one.is(shop))
+	p.two.ended(2, Closed)
+	p.pass(5*time.Second + 5*TickInterval)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, []string{"alive beat", "suspect conn_closed", "dead conn_closed"}, r.statesOf(shop))
+	}
+}
+
+// A client without a name that is started again beats to another collector: it takes its
+// own place, which is none of a dead one.
+func TestNamelessClientMoves(t *testing.T) {
+	p := newPair(t)
+	p.one.checked, p.two.checked = false, false
+	ip := "10.0.0.1"
+	say := func(r *rig, pid uint32, conn ConnID) {
+		for range 3 {
+			r.observe(Beat{ID: ID{Source: ip, PID: pid}, Process: Process{PID: pid}, Conn: conn})
+			p.pass(time.Second)
+		}
+	}
+	say(p.one, 100, 1)
+	p.one.ended(1, Closed)
+	p.pass(300 * time.Millisecond)
+	say(p.two, 101, 2)
+	p.pass(time.Minute)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "not known", r.is(ID{Source: ip, PID: 100}))
+		require.Equal(t, "alive beat", r.is(ID{Source: ip, PID: 101}))
+		require.Empty(t, r.deaths())
+	}
 }
 
 // Who beats to one collector only is judged by that. While it is away the other one
@@ -242,6 +317,58 @@ func TestEndsAreKnownToAll(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A word by hand at a collector that does not hear a peer does not make it one to be judged
+// there.
+func TestWordByHandIsNoLife(t *testing.T) {
+	for _, word := range []Beat{
+		{Status: SaysLeaving, BackIn: 5 * time.Second}, {Status: SaysLeaving, Cancel: true}, {Status: SaysLeaving}, {Status: SaysDead, HasExitCode: true},
+	} {
+		p := newPair(t)
+		beating(p.two, 1, first)
+		p.pass(3 * time.Second)
+		word.ID, word.Run, word.Seq = shop, "by hand", 1
+		p.one.observe(word)
+		p.pass(10 * time.Second)
+		require.Equal(t, "alive beat", p.one.is(shop))
+		require.Less(t, p.one.view(shop).Age, 2*time.Second)
+		p.parted = true
+		p.one.tracker.Reach(nil)
+		p.pass(20 * time.Second)
+		require.Equal(t, "unknown mate_lost", p.one.is(shop), "%+v", word)
+	}
+}
+
+// A promise goes on while the collector that was told of it does not: that it was not kept
+// is told once.
+func TestPromiseThatEndedMeanwhile(t *testing.T) {
+	p := newPair(t)
+	p.one.checked = false
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	bye := Beat{ID: shop, Process: first, Run: "k3v9.1", Seq: 100, Status: SaysLeaving, BackIn: 10 * time.Second}
+	p.one.observe(bye)
+	p.two.observe(bye)
+	p.pass(5 * time.Second)
+	saved, _ := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
+	at := p.two.now
+	for range 80 {
+		p.one.pass(TickInterval)
+		p.one.tracker.Settle(p.one.tracker.TakeSaid(p.one.now).Question)
+	}
+	require.Equal(t, "dead overdue", p.one.is(shop))
+	p.two.now = p.one.now
+	p.two.tracker = New(p.two.opts, p.two.now)
+	p.two.restore(&saved, at)
+	p.round()
+	p.pass(20 * time.Second)
+	require.Equal(t, "dead overdue", p.two.is(shop))
+	require.Len(t, p.one.deaths(), 1)
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+	require.EqualValues(t, 1, p.two.view(shop).Deaths)
 }
 
 // News that were lost come with the next round.
