@@ -440,7 +440,7 @@ func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOver
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
+	another := !e.lost && e.by != mate && heard < e.heard-sameBeat      // has heard it since
 	left := p.overdue() && w.State == Left && heard <= e.heard+sameBeat // before it was overdue
 	if another || left || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
 		return
