@@ -103,7 +103,7 @@ func (o *oracle) heard(c *collector, s *sender, b *liveness.Beat, fate liveness.
 	if b.Status != liveness.SaysAlive {
 		t.lastEnd = o.w.now
 		o.w.tracef("%s hears the end of %s", c.name, s.id)
-		if t.own[c.number] == c.life && t.process[c.number] == s.lives && b.Process == s.process && o.w.now-s.began > 25*time.Second {
+		if t.own[c.number] == c.life && t.process[c.number] == s.lives && b.Process == s.process && o.w.now-max(s.began, s.broken) > 25*time.Second {
 			o.expectEnd(c, t)
 		}
 		return

@@ -27,6 +27,7 @@ type sender struct {
 	state   senderState
 	since   time.Duration // state
 	fins    bool          // when it ended its connections were closed
+	broken  time.Duration // when a path of it was broken last
 }
 
 type senderState int
@@ -166,6 +167,7 @@ func (p *path) heal() {
 		return
 	}
 	w.tracef("path %s > %s: open", p.s.id, p.to.name)
+	p.s.broken = w.now
 	was := p.state
 	p.state = lineOpen
 	for _, do := range p.waiting {

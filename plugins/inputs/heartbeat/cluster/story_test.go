@@ -39,11 +39,11 @@ func tell(t *testing.T, collectors int) *story {
 		}
 	})
 	st := &story{w, t}
-	st.go_(10 * time.Second)
+	st.goOn(10 * time.Second)
 	return st
 }
 
-func (s *story) go_(d time.Duration) {
+func (s *story) goOn(d time.Duration) {
 	s.pass(s.now + d)
 	require.Empty(s.t, s.oracle.wrong)
 }
@@ -83,7 +83,7 @@ func (s *story) mates(collector int) (names []string) {
 func TestStoryOfADeath(t *testing.T) {
 	s := tell(t, 3)
 	s.senders[0].kill(true)
-	s.go_(5 * time.Second)
+	s.goOn(5 * time.Second)
 	s.is(liveness.Dead, 0, 1, 2)
 	require.Equal(t, 1, s.deaths())
 }
@@ -93,11 +93,11 @@ func TestStoryOfADeath(t *testing.T) {
 func TestQuestionsLostBothWaysPartNobodyForLong(t *testing.T) {
 	s := tell(t, 2)
 	s.senders[0].hang(2 * time.Second)
-	s.go_(900 * time.Millisecond)
+	s.goOn(900 * time.Millisecond)
 	s.both(0, 1, lineCut)
-	s.go_(1500 * time.Millisecond)
+	s.goOn(1500 * time.Millisecond)
 	s.both(0, 1, lineOpen)
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	require.Equal(t, []string{"c2"}, s.mates(0))
 	require.Equal(t, []string{"c1"}, s.mates(1))
 }
@@ -106,15 +106,15 @@ func TestQuestionsLostBothWaysPartNobodyForLong(t *testing.T) {
 func TestGhostIsNoMate(t *testing.T) {
 	s := tell(t, 2)
 	s.lines[0][1].set(lineHeld)
-	s.go_(20 * time.Second)
+	s.goOn(20 * time.Second)
 	waiting := s.lines[0][1].waiting
 	s.collectors[0].crash(false)
 	s.collectors[0].start()
 	s.lines[0][1].waiting = waiting
 	s.lines[0][1].set(lineOpen)
-	s.go_(200 * time.Millisecond)
+	s.goOn(200 * time.Millisecond)
 	require.Equal(t, []string{"c1"}, s.mates(1))
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	require.Equal(t, []string{"c1"}, s.mates(1))
 	require.NotContains(t, s.tell(), "differs")
 }
@@ -127,12 +127,12 @@ func TestLastSpeaksWhenTheMiddleIsSilent(t *testing.T) {
 	for _, p := range s.senders[0].paths[:2] {
 		p.state = lineCut
 	}
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	s.is(liveness.Alive, 1, 2)
 	s.is(liveness.Dead, 0)
 	told := s.deaths()
 	s.senders[0].kill(true)
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	require.Equal(t, told+1, s.deaths())
 }
 
@@ -141,11 +141,11 @@ func TestEndIsToldAcrossClocks(t *testing.T) {
 	s := tell(t, 2)
 	s.collectors[0].wall = -time.Hour
 	s.collectors[1].stop()
-	s.go_(time.Second)
+	s.goOn(time.Second)
 	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, HasExitCode: true}, s.senders[0].paths)
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	s.collectors[1].start()
-	s.go_(20 * time.Second)
+	s.goOn(20 * time.Second)
 	s.is(liveness.Left, 0, 1)
 	require.Zero(t, s.deaths())
 }
@@ -159,22 +159,22 @@ func TestPeerOfOneCollector(t *testing.T) {
 			s.collectors[0].crash(true) // so that it has never heard it
 			s.senders[0].paths[0].breakFor(time.Hour, lineCut)
 			s.collectors[0].start()
-			s.go_(10 * time.Second)
+			s.goOn(10 * time.Second)
 			s.is(liveness.Alive, 0, 1)
 			if !down {
 				s.senders[0].kill(true)
-				s.go_(5 * time.Second)
+				s.goOn(5 * time.Second)
 				s.is(liveness.Dead, 0, 1)
 				require.Equal(t, 1, s.deaths())
 				return
 			}
 			s.collectors[1].stop()
-			s.go_(time.Minute)
+			s.goOn(time.Minute)
 			s.is(liveness.Unknown, 0)
 			require.Zero(t, s.deaths())
 			told := s.oracle.tellings
 			s.collectors[1].start()
-			s.go_(10 * time.Second)
+			s.goOn(10 * time.Second)
 			s.is(liveness.Alive, 0, 1)
 			require.Equal(t, told, s.oracle.tellings, "it was never known to be anything else")
 		})
@@ -186,9 +186,9 @@ func TestBeatBehindAGoodbye(t *testing.T) {
 	s := tell(t, 2)
 	late := s.senders[0].paths[1]
 	late.breakFor(10*time.Second, lineHeld)
-	s.go_(2 * time.Second)
+	s.goOn(2 * time.Second)
 	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving}, s.senders[0].paths[:1])
-	s.go_(20 * time.Second)
+	s.goOn(20 * time.Second)
 	s.is(liveness.Left, 0, 1)
 	require.Zero(t, s.deaths())
 }
@@ -199,13 +199,13 @@ func TestDeathAfterAStartIsTold(t *testing.T) {
 	s := tell(t, 2)
 	s.senders[0].paths[0].breakFor(time.Hour, lineCut)
 	s.collectors[0].stop()
-	s.go_(time.Second)
+	s.goOn(time.Second)
 	s.collectors[0].start()
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	s.is(liveness.Alive, 0, 1)
 	require.True(t, s.collectors[0].circle.speaks)
 	s.senders[0].kill(false) // which the other one sees, and is sooner sure of
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	s.is(liveness.Dead, 0, 1)
 	require.Equal(t, 1, s.deaths())
 }
@@ -215,14 +215,53 @@ func TestWhatWasToldApartIsTakenBack(t *testing.T) {
 	s := tell(t, 2)
 	s.senders[0].paths[1].breakFor(time.Hour, lineCut)
 	s.both(0, 1, lineCut)
-	s.go_(15 * time.Second)
+	s.goOn(15 * time.Second)
 	s.is(liveness.Alive, 0)
 	s.is(liveness.Dead, 1)
 	require.Equal(t, 1, s.deaths())
 	s.both(0, 1, lineOpen)
-	s.go_(10 * time.Second)
+	s.goOn(10 * time.Second)
 	s.is(liveness.Alive, 0, 1)
 	last := s.oracle.peers[s.senders[0].id].last
 	require.Equal(t, liveness.Alive, last.change.State)
 	require.Equal(t, "c2", last.by.name)
+}
+
+// A collector that knows a peer through a mate alone does not believe it alive when that mate
+// is there again, but has lost all that it knew.
+func TestMateThatHasForgotten(t *testing.T) {
+	s := tell(t, 2)
+	s.collectors[0].crash(true) // so that it has never heard it
+	s.senders[0].paths[0].breakFor(time.Hour, lineCut)
+	s.collectors[0].start()
+	s.goOn(10 * time.Second)
+	s.is(liveness.Alive, 0)
+	s.senders[0].paths[1].breakFor(time.Hour, lineCut)
+	s.collectors[0].crash(false)
+	s.collectors[1].crash(true)
+	s.collectors[1].start()
+	s.collectors[0].start()
+	s.goOn(20 * time.Second)
+	s.is(liveness.Unknown, 0)
+}
+
+// A promise that was kept is none for a collector either that knows of it through a mate.
+func TestPromiseThatWasKeptElsewhere(t *testing.T) {
+	s := tell(t, 2)
+	s.collectors[0].crash(true) // so that it has never heard it
+	s.senders[0].paths[0].breakFor(time.Hour, lineCut)
+	s.collectors[0].start()
+	s.goOn(10 * time.Second)
+	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, BackIn: 20 * time.Second}, s.senders[0].paths[1:])
+	s.goOn(time.Second)
+	s.is(liveness.Left, 0, 1)
+	s.both(0, 1, lineCut)
+	s.goOn(5 * time.Second)
+	s.senders[0].begin(false)
+	s.goOn(20 * time.Second)
+	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, HasExitCode: true}, s.senders[0].paths[1:])
+	s.goOn(5 * time.Second)
+	s.both(0, 1, lineOpen)
+	s.goOn(30 * time.Second)
+	s.is(liveness.Left, 0, 1)
 }

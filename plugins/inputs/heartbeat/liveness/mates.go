@@ -449,7 +449,9 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
-	if w.Window > 0 && p.windowV == 0 {
+	if w.Window == 0 {
+		p.closeWindow()
+	} else if p.windowV == 0 {
 		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
 	}
 	if w.State == Unknown && (w.Reason == ReasonRestored || w.Reason == ReasonHost || w.Reason == ReasonIsolated) && p.state != Unknown {
@@ -794,13 +796,13 @@ func (p *peer) mergeTotals(r *Record) {
 	p.trail.merge(r.Events)
 }
 
-// Reach notes which mates are reachable. Of the peers that none of them is known to have
-// heard all are asked.
+// Reach notes which mates are reachable. They are asked about all peers that they judge:
+// even one that is there as before may have begun anew and know nothing.
 func (t *Tracker) Reach(mates []string) {
 	t.reachable = slices.Clone(mates)
 	for _, p := range t.order {
 		e := p.elsewhere
-		if e == nil || !e.foreign || p.state.over() || slices.Contains(mates, e.by) {
+		if e == nil || !e.foreign || p.state.over() {
 			continue
 		}
 		if !e.lost {
@@ -829,6 +831,18 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	}
 	clear(t.orphans[len(kept):])
 	t.orphans = kept
+}
+
+// awaitWord looks at p, which mates judge and which is not back as it promised: if they do
+// not say soon what has become of it, none of them hears it.
+func (t *Tracker) awaitWord(p *peer, now time.Time) {
+	if t.tickV < p.windowV+answerHolds {
+		return
+	}
+	p.closeWindow()
+	p.elsewhere.lost = true
+	t.become(p, Unknown, ReasonMateLost, now)
+	t.ask(p, t.tickV)
 }
 
 // hearHere notes that p was heard here: its silence is judged here from now on, and what

@@ -143,6 +143,10 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	if t.tickV < p.windowV {
 		return // its host has asked for more
 	}
+	if p.foreign() {
+		t.awaitWord(p, now)
+		return
+	}
 	confirmed := t.confirmed(p, p.windowV)
 	if !t.secondTick(p) || t.putOff(p) || !confirmed {
 		return
