@@ -91,8 +91,14 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
+		dir:      plugin + "/herald", // which events are told here; never who mates are, or metrics
+		imports:  []string{"maps", "slices", "time", in("liveness")},
+		tests:    pluginTests,
+		timeless: true,
+	},
+	{
 		dir:     plugin + "/judge", // verdicts and their metrics; never a socket, a secret or a file of the state
-		imports: []string{std, telegraf, in("liveness"), in("wire"), in("loglimit"), in("regular")},
+		imports: []string{std, telegraf, in("liveness"), in("herald"), in("wire"), in("loglimit"), in("regular")},
 		never:   []string{"net", "net/http"},
 		tests:   pluginTests,
 	},
@@ -100,7 +106,7 @@ var rooms = []room{
 		dir:     plugin + "/cluster", // other collectors; never beats as bytes, metrics or files
 		imports: []string{std, in("liveness"), in("cluster/bus"), in("loglimit")},
 		never:   []string{"net", "net/http"},
-		tests:   pluginTests,
+		tests:   append([]string{in("herald")}, pluginTests...),
 	},
 	{
 		dir:     plugin + "/cluster/bus", // messages as bytes; never what they say
@@ -164,7 +170,7 @@ var rooms = []room{
 	{dir: "internal/arch", imports: []string{std}, tests: kit()},
 	{ // what it measures are processes; it simulates collectors
 		dir:     "internal/bench",
-		imports: []string{std, in("wire"), in("liveness"), in("cluster"), in("judge")},
+		imports: []string{std, in("wire"), in("liveness"), in("cluster"), in("herald"), in("judge")},
 	},
 	{dir: "internal/charts", imports: []string{std, yaml, in("liveness")}, never: []string{"net", "os/exec"}},
 	{dir: "internal/dist", imports: []string{std}, tests: kit()},

@@ -4,7 +4,7 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/herald"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -20,20 +20,19 @@ type collector struct {
 	sent    [][]byte        // messages that are yet to be received
 	ticks   uint64
 	tell    func(*liveness.Transition) // an event
-	herald  *judge.Herald
+	herald  *herald.Herald
 }
 
 // newCollector returns a collector that starts now; number is another one for each. One
 // with mates talks to them.
 func newCollector(name string, number uint64, mates bool, now time.Time, tell func(*liveness.Transition)) *collector {
-	c := &collector{now: now, tell: tell, herald: judge.NewHerald()}
+	c := &collector{now: now, tell: tell, herald: herald.New(true)}
 	rules := verdictRules()
 	rules.Mates = mates
 	c.tracker = liveness.New(rules, now)
 	if mates {
 		options := cluster.Options{Name: name, Secret: []byte("of a simulation"), Peers: c, Log: silent{}}
-		circle := cluster.NewCircle(&options, number, now, func(message []byte) { c.sent = append(c.sent, message) })
-		c.circle = &circle
+		c.circle = cluster.NewCircle(&options, number, now, func(message []byte) { c.sent = append(c.sent, message) })
 	} else {
 		c.herald.Speak(0, false, now)
 	}
@@ -96,10 +95,9 @@ func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.
 func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
 func (c *collector) Count() int                   { return c.tracker.Len() }
 func (c *collector) Reach(mates []string)         { c.tracker.Reach(mates) }
-func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
+func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
 func (c *collector) Hush()                        { c.herald.Hush() }
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.now) }
-
 func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
 	c.herald.NoteTold(events, ago, c.now)
 }
@@ -123,7 +121,7 @@ func (c *collector) Answer(words []liveness.Word, asked []uint64) []liveness.Wor
 
 func (c *collector) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	for _, hash := range hashes {
-		if r, known := c.tracker.RecordOf(hash, c.now); known {
+		if r, known := c.tracker.RecordByHash(hash, c.now); known {
 			records = append(records, r)
 		}
 	}
@@ -140,8 +138,8 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 	c.take(c.tracker.HearFact(c.now, f, mate))
 }
 
-func (c *collector) Learn(mate string, ago time.Duration, records []liveness.Record) {
-	c.take(c.tracker.Learn(c.now, records, mate, ago))
+func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
+	c.take(c.tracker.HearRecords(c.now, records, mate, ago))
 }
 
 func (c *collector) Speak(before time.Duration, again bool) {

@@ -121,7 +121,8 @@ func simulate(how *setting, seed [2]uint64, span time.Duration) *story {
 		s.step()
 	}
 	for _, c := range s.collectors {
-		s.story.asked += c.tracker.Asked()
+		asked, _ := c.tracker.Asked()
+		s.story.asked += asked
 	}
 	return &s.story
 }

@@ -204,15 +204,20 @@ func (f *fleet) expectSpeaker(collectors ...*collector) {
 	})
 }
 
-// expectSameTotals waits until collectors show the same of each peer.
-func (f *fleet) expectSameTotals(collectors ...*collector) {
+// expectTotals waits until collectors show the same of each peer, and how often it has
+// really died and was really restarted.
+func (f *fleet) expectTotals(collectors ...*collector) {
 	f.t.Helper()
 	f.untilNone(func() string {
 		for _, peer := range f.peers() {
-			for _, field := range []string{"state_code", "deaths_total", "restarts_total"} {
-				for _, c := range collectors[1:] {
-					if a, b := collectors[0].counted(peer, field), c.counted(peer, field); a != b {
-						return fmt.Sprintf("%s of %s: %d at %s, %d at %s", field, peer, a, collectors[0].name, b, c.name)
+			deaths := 0
+			if _, ended := f.ends[peer]; ended {
+				deaths = 1
+			}
+			for _, c := range collectors {
+				for field, want := range map[string]int{"deaths_total": deaths, "restarts_total": f.restarts[peer]} {
+					if got := c.counted(peer, field); got != int64(want) {
+						return fmt.Sprintf("%s of %s is %d at %s, not %d", field, peer, got, c.name, want)
 					}
 				}
 			}
@@ -224,8 +229,14 @@ func (f *fleet) expectSameTotals(collectors ...*collector) {
 // untilNone waits until odd finds nothing to name.
 func (f *fleet) untilNone(odd func() string) {
 	f.t.Helper()
-	for deadline := time.Now().Add(testkit.Patience); odd() != ""; pause(100 * time.Millisecond) {
-		require.True(f.t, time.Now().Before(deadline), "%s", odd())
+	begin, last := time.Now(), ""
+	for what := odd(); what != ""; what = odd() {
+		last = what
+		require.Less(f.t, time.Since(begin), testkit.Patience, what)
+		pause(100 * time.Millisecond)
+	}
+	if took := time.Since(begin); took > ceiling {
+		f.t.Logf("it took %s, at last for: %s", took, last)
 	}
 }
 

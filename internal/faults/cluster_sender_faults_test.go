@@ -65,7 +65,7 @@ func goodbyeToOneAlone(f *fleet) {
 	service := []string{"lone/app", "late/app"}
 	f.show(service, stateAlive, f.collectors...)
 	f.say("leave", "-host", "lone", "-service", "app", "-back-in", "10m")
-	f.say("leave", "-host", "late", "-service", "app", "-back-in", "50s")
+	f.say("leave", "-host", "late", "-service", "app", "-back-in", "35s")
 	run.kill()
 	late.kill()
 	f.say("once", "-host", "cron", "-service", "job", "-every", "1h")

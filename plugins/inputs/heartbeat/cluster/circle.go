@@ -36,10 +36,10 @@ const (
 	portion = 512
 )
 
-// A circle is this collector among its mates. It is a state machine: messages and the
+// A Circle is this collector among its mates. It is a state machine: messages and the
 // passing of time go in, messages come out; it holds no clock, goroutine or socket. Its
 // methods must not be called concurrently.
-type circle struct {
+type Circle struct {
 	name   string
 	rules  uint64
 	key    []byte
@@ -87,19 +87,19 @@ type openQuestion struct {
 	at      time.Time
 }
 
-// newCircle returns the circle of a collector that starts now. start has to be another
+// NewCircle returns the circle of a collector that starts now. start has to be another
 // number in each start.
-func newCircle(o *Options, start uint64, now time.Time, send func([]byte)) *circle {
-	return &circle{
+func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circle {
+	return &Circle{
 		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, log: o.Log, send: send, epoch: now, start: start,
 		mates: make(map[uint64]*mate), counts: make(map[uint64]uint64), ticked: now, nextRound: now.Add(roundPause),
 	}
 }
 
-// tick lets time pass: what has to be told is told, and mates that are silent are lost.
+// Tick lets time pass: what has to be told is told, and mates that are silent are lost.
 // It is to be called ten times a second, and at once when the peers have something to
 // say.
-func (c *circle) tick(now time.Time) {
+func (c *Circle) Tick(now time.Time) {
 	if now.Sub(c.ticked) > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
@@ -116,7 +116,7 @@ func (c *circle) tick(now time.Time) {
 }
 
 // tellSaid tells what the peers have to say, and asks what they ask.
-func (c *circle) tellSaid(now time.Time) {
+func (c *Circle) tellSaid(now time.Time) {
 	for more := true; more; {
 		said := c.peers.Said()
 		c.tellFacts(said.Facts, now)
@@ -129,7 +129,7 @@ func (c *circle) tellSaid(now time.Time) {
 }
 
 // ask asks the mates about some peers.
-func (c *circle) ask(hashes []uint64, settles uint32, now time.Time) {
+func (c *Circle) ask(hashes []uint64, settles uint32, now time.Time) {
 	c.question++
 	c.open = append(c.open, openQuestion{c.question, settles, now})
 	body := binary.BigEndian.AppendUint32(nil, c.question)
@@ -145,7 +145,7 @@ func appendHashes(b []byte, hashes []uint64) []byte {
 
 // settle settles the questions that each mate has answered that is reachable. One that
 // leaves a question open for too long is not reachable.
-func (c *circle) settle(now time.Time) {
+func (c *Circle) settle(now time.Time) {
 	for len(c.open) > 0 {
 		q := &c.open[0]
 		for _, m := range c.mates {
@@ -165,14 +165,14 @@ func (c *circle) settle(now time.Time) {
 }
 
 // tellFacts tells facts to all mates.
-func (c *circle) tellFacts(facts []liveness.Fact, now time.Time) {
+func (c *Circle) tellFacts(facts []liveness.Fact, now time.Time) {
 	for some := range slices.Chunk(facts, portion/2) {
 		c.tellJSON(kindFacts, 0, some, now)
 	}
 }
 
 // tellWords tells words to all mates.
-func (c *circle) tellWords(words []liveness.Word, now time.Time) {
+func (c *Circle) tellWords(words []liveness.Word, now time.Time) {
 	var body []byte
 	for i := range words {
 		if body = appendWord(body, &words[i]); len(body) > maxBody || i == len(words)-1 {
@@ -184,7 +184,7 @@ func (c *circle) tellWords(words []liveness.Word, now time.Time) {
 
 // tellRound tells a part of what the mates have to know once a minute: of each peer that
 // was heard here, how it is.
-func (c *circle) tellRound(now time.Time) {
+func (c *Circle) tellRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
 	}
@@ -198,12 +198,12 @@ func (c *circle) tellRound(now time.Time) {
 	c.tellWords(words, now)
 }
 
-func (c *circle) beginRound(all bool, now time.Time) {
+func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
 // tellTold tells which events were told, so that no mate tells them too.
-func (c *circle) tellTold(now time.Time) {
+func (c *Circle) tellTold(now time.Time) {
 	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/16) {
 		var body []byte
 		for i := range some {
@@ -214,16 +214,16 @@ func (c *circle) tellTold(now time.Time) {
 }
 
 // present says that we are there.
-func (c *circle) present(now time.Time) {
+func (c *Circle) present(now time.Time) {
 	c.saidPresent = now
 	able, isolated := c.peers.Able()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
-		Hears: make(map[uint64]uint32),
+		Hears: make(map[uint64]hearing),
 	}
 	for start, m := range c.mates {
 		if now.Sub(m.seen) < presenceHolds {
-			p.Hears[start] = m.asked
+			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
 		}
 	}
 	c.tellJSON(kindPresence, 0, p, now)
@@ -232,7 +232,7 @@ func (c *circle) present(now time.Time) {
 
 // probe asks the mates that have left a question open for nothing: when they answer they
 // are reachable again. The question itself may have been lost.
-func (c *circle) probe(now time.Time) {
+func (c *Circle) probe(now time.Time) {
 	for _, m := range c.mates {
 		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceHolds {
 			c.question++
@@ -241,14 +241,14 @@ func (c *circle) probe(now time.Time) {
 	}
 }
 
-// bye says that we stop: what we have told need not be told again.
-func (c *circle) bye(now time.Time) {
+// Bye says that we stop: what we have told need not be told again.
+func (c *Circle) Bye(now time.Time) {
 	c.tellSaid(now)
 	c.tellTold(now)
 	c.tell(kindBye, 0, nil, now)
 }
 
-func (c *circle) tellJSON(k kind, to uint64, what any, now time.Time) {
+func (c *Circle) tellJSON(k kind, to uint64, what any, now time.Time) {
 	body, err := json.Marshal(what)
 	if err != nil { // no value of ours is one that JSON does not know
 		c.log.Warnf("A message to the mates cannot be made: %v", err)
@@ -257,14 +257,14 @@ func (c *circle) tellJSON(k kind, to uint64, what any, now time.Time) {
 	c.tell(k, to, body, now)
 }
 
-func (c *circle) tell(k kind, to uint64, body []byte, now time.Time) {
+func (c *Circle) tell(k kind, to uint64, body []byte, now time.Time) {
 	c.count++
 	h := header{version: version, kind: k, start: c.start, to: to, counter: c.count, sent: now.Sub(c.epoch), name: c.name}
 	c.send(seal(c.key, &h, body))
 }
 
-// receive takes in a message. What is no message of a mate changes nothing.
-func (c *circle) receive(message []byte, now time.Time) {
+// Receive takes in a message. What is no message of a mate changes nothing.
+func (c *Circle) Receive(message []byte, now time.Time) {
 	h, body, err := unseal(c.key, message)
 	if err != nil || h.start == c.start || h.to != 0 && h.to != c.start || h.counter <= c.counts[h.start] {
 		return
@@ -275,7 +275,7 @@ func (c *circle) receive(message []byte, now time.Time) {
 		m = &mate{name: h.name, start: h.start, met: now}
 		c.mates[h.start] = m
 	}
-	m.version = h.version
+	m.version, m.sent = h.version, h.sent
 	ago := m.underway(h.sent, now.Sub(c.epoch))
 	if h.version != version || ago > latest && h.kind != kindTold {
 		return // what it says cannot be understood, or is too old to be believed
@@ -287,9 +287,18 @@ func (c *circle) receive(message []byte, now time.Time) {
 }
 
 // take takes in what a mate says, as of ago before now.
-func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.reachable && k != kindPresence && k != kindBye && k != kindTold && k != kindQuestion {
-		return nil // a question is answered: that makes it reachable again
+func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
+	switch k {
+	case kindPresence, kindBye:
+	case kindQuestion: // is answered: that makes it reachable again
+	case kindTold:
+		if !m.proved {
+			return nil // how old it is cannot be told
+		}
+	default:
+		if !m.reachable {
+			return nil
+		}
 	}
 	r := &reader{rest: body}
 	switch k {
@@ -314,11 +323,7 @@ func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 	case kindWant:
 		c.tellRecords(m, r.hashes(), now)
 	case kindRecords:
-		var records []liveness.Record
-		if err := decode(body, &records); err != nil {
-			return err
-		}
-		c.peers.Learn(m.name, ago, records)
+		return c.takeRecords(m, body, ago, now)
 	case kindTold:
 		c.peers.Told(ago, r.tellings())
 	}
@@ -327,7 +332,7 @@ func (c *circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 
 // answerHeld answers the questions of mates, unless we were stalled: then what was sent
 // to us meanwhile is heard first.
-func (c *circle) answerHeld(now time.Time) {
+func (c *Circle) answerHeld(now time.Time) {
 	if c.peers.Ticks() < c.heldUntil {
 		return
 	}
@@ -350,7 +355,7 @@ func (c *circle) answerHeld(now time.Time) {
 
 // takeAnswer takes in an answer. It counts from when the question was asked; one to an
 // old question, or to one that is settled, says nothing any more.
-func (c *circle) takeAnswer(m *mate, r *reader, now time.Time) {
+func (c *Circle) takeAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
 	at, open := slices.BinarySearchFunc(c.open, number, func(q openQuestion, n uint32) int { return cmp.Compare(q.number, n) })
@@ -365,7 +370,7 @@ func (c *circle) takeAnswer(m *mate, r *reader, now time.Time) {
 }
 
 // hearWords takes in words of a mate, and wants to know more where that is needed.
-func (c *circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
+func (c *Circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
 	var wanted []uint64
 	for some := range slices.Chunk(words, portion) {
 		wanted = append(wanted, c.peers.HearWords(m.name, ago, some)...)
@@ -375,7 +380,7 @@ func (c *circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, no
 	}
 }
 
-func (c *circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
+func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
 	var facts []liveness.Fact
 	if err := decode(body, &facts); err != nil {
 		return err
@@ -389,11 +394,24 @@ func (c *circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
 	return nil
 }
 
+// takeRecords takes in what a mate knows. Its clock may show another time.
+func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) error {
+	var k known
+	if err := decode(body, &k); err != nil {
+		return err
+	}
+	for i := range k.Records {
+		k.Records[i].Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
+	}
+	c.peers.HearRecords(m.name, ago, k.Records)
+	return nil
+}
+
 // tellRecords tells a mate what it wants to know.
-func (c *circle) tellRecords(m *mate, hashes []uint64, now time.Time) {
+func (c *Circle) tellRecords(m *mate, hashes []uint64, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.tellJSON(kindRecords, m.start, records, now)
+			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records}, now)
 		}
 	}
 }

@@ -6,8 +6,9 @@ package cluster
 
 import (
 	"context"
+	"crypto/rand"
 	"crypto/tls"
-	"math/rand/v2"
+	"encoding/binary"
 	"sync"
 	"time"
 
@@ -38,15 +39,28 @@ type Logger interface {
 // Peers are what the collectors agree on: those of the judge. Its methods may take a
 // lock, and are never called while a message is underway.
 type Peers interface {
+	Sayings
+	Hearings
+	Events
+
 	// Ticks returns how often silence was judged.
 	Ticks() uint64
 	// Able reports whether metrics are taken from this collector, and whether it is
 	// probably cut off.
 	Able() (able, isolated bool)
-	// Said returns what is to be told to mates since it was called last.
+	// Asked returns of how many peers mates were asked, and of how many one of them
+	// knew better.
+	Asked() (asked, spared int64)
+	// Contained calls do. If do panics, that is reported, and Contained returns false.
+	Contained(what string, do func()) bool
+}
+
+// Sayings are what is to be told to mates.
+type Sayings interface {
+	// News has an entry when there is something to say.
+	News() <-chan struct{}
+	// Said returns what is to be told to mates since it was called last, or a part of it.
 	Said() liveness.Said
-	// Settle notes that all mates that are reachable have answered a question.
-	Settle(question uint32)
 	// Count returns how many peers there are.
 	Count() int
 	// Words returns what is to be told of some peers below number next, and where to go
@@ -56,17 +70,27 @@ type Peers interface {
 	Answer(words []liveness.Word, asked []uint64) []liveness.Word
 	// RecordsOf returns the records of the peers with these hashes that are known.
 	RecordsOf(hashes []uint64) []liveness.Record
+}
+
+// Hearings take what mates say.
+type Hearings interface {
 	// HearWords takes in what a mate said ago before now, and returns of which peers the
 	// records are wanted.
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
 	// HearFact takes in a beat that a mate has heard.
 	HearFact(mate string, f *liveness.Fact)
-	// Learn takes in records that were wanted, as of ago before now.
-	Learn(mate string, ago time.Duration, records []liveness.Record)
+	// HearRecords takes in records that were wanted, as of ago before now.
+	HearRecords(mate string, ago time.Duration, records []liveness.Record)
+	// Settle notes that all mates that are reachable have answered a question.
+	Settle(question uint32)
 	// Reach notes which mates are reachable.
 	Reach(mates []string)
-	// Speak lets this collector tell the events of peers. Those of the time before that
-	// are told now which no mate has told, and if again is set the others, too.
+}
+
+// Events are those of peers: one of the collectors tells them.
+type Events interface {
+	// Speak lets this collector tell them. Those of the time before that are told now which
+	// no mate has told, and if again is set the others, too.
 	Speak(before time.Duration, again bool)
 	// Hush ends that.
 	Hush()
@@ -74,13 +98,6 @@ type Peers interface {
 	TakeTold() []liveness.Telling
 	// Told notes that a mate has told events, as it said ago before now.
 	Told(ago time.Duration, events []liveness.Telling)
-	// Asked returns of how many peers mates were asked, and of how many one of them
-	// knew better.
-	Asked() (asked, spared int64)
-	// Contained calls do. If do panics, that is reported, and Contained returns false.
-	Contained(what string, do func()) bool
-	// News has an entry when there is something to say.
-	News() <-chan struct{}
 }
 
 // Status is what a Cluster says about itself.
@@ -95,7 +112,7 @@ type Status struct {
 // A Cluster is this collector among its mates.
 type Cluster struct {
 	bus    *bus.Bus
-	circle *circle // of Run alone
+	circle *Circle // of Run alone
 	peers  Peers
 
 	mu     sync.Mutex // guards status
@@ -109,8 +126,15 @@ func Open(o *Options) (*Cluster, error) {
 		return nil, err
 	}
 	c := &Cluster{bus: b, peers: o.Peers}
-	c.circle = newCircle(o, rand.Uint64(), time.Now(), b.Send)
+	c.circle = NewCircle(o, drawStart(), time.Now(), b.Send)
 	return c, nil
+}
+
+// drawStart returns a number that no other start of a collector has.
+func drawStart() uint64 {
+	var start [8]byte
+	rand.Read(start[:]) //nolint:errcheck // never fails
+	return binary.BigEndian.Uint64(start[:])
 }
 
 const tickPause = 100 * time.Millisecond
@@ -122,14 +146,14 @@ func (c *Cluster) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.peers.Contained("saying goodbye to mates", func() { c.circle.bye(time.Now()) })
+			c.peers.Contained("saying goodbye to mates", func() { c.circle.Bye(time.Now()) })
 			return
 		case message := <-c.bus.Received():
-			c.peers.Contained("hearing a mate", func() { c.circle.receive(message, time.Now()) })
+			c.peers.Contained("hearing a mate", func() { c.circle.Receive(message, time.Now()) })
 		case <-c.peers.News():
-			c.peers.Contained("talking to mates", func() { c.circle.tick(time.Now()) })
+			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
 		case <-ticker.C:
-			c.peers.Contained("talking to mates", func() { c.circle.tick(time.Now()) })
+			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
 		}
 		c.publish()
 	}

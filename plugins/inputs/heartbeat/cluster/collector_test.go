@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/herald"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -26,8 +27,8 @@ type collector struct {
 	drained time.Duration // until then it takes what has come while it was stalled
 
 	tracker *liveness.Tracker
-	circle  *circle
-	herald  herald
+	circle  *Circle
+	herald  *herald.Herald
 	ticks   uint64
 	woken   bool // there is something to be told
 
@@ -59,16 +60,16 @@ func (c *collector) start() {
 	c.started, c.steady = w.now, w.now
 	now := c.clock()
 	c.tracker = liveness.New(w.plan.rules, now)
-	c.herald = herald{mates: true}
+	c.herald = herald.New(true)
 	c.ticks, c.inbox, c.circle, c.drained = 0, nil, nil, 0
 	c.restore(now)
 	options := &Options{Name: c.name, Secret: []byte("secret"), Peers: c, Log: logger{c}}
-	c.circle = newCircle(options, w.rnd.Uint64(), now, c.send)
+	c.circle = NewCircle(options, w.rnd.Uint64(), now, c.send)
 	w.tracef("%s starts with %d records", c.name, len(c.journal.entries))
 	w.oracle.disturb()
 	life := c.life
 	c.every(life, liveness.TickInterval, c.tick)
-	c.every(life, tickPause, func() { c.circle.tick(c.clock()) })
+	c.every(life, tickPause, func() { c.circle.Tick(c.clock()) })
 	c.every(life, 200*time.Millisecond, c.save)
 }
 
@@ -150,7 +151,7 @@ func (c *collector) save() {
 func (c *collector) stop() {
 	c.w.tracef("%s stops", c.name)
 	now := c.clock()
-	c.circle.bye(now)
+	c.circle.Bye(now)
 	j := &c.journal
 	j.entries = make(map[liveness.ID]noted)
 	for i := range c.tracker.Len() {
@@ -166,6 +167,7 @@ func (c *collector) crash(all bool) {
 	c.w.tracef("%s crashes, loses all: %t", c.name, all)
 	if all {
 		c.journal = journal{}
+		c.w.oracle.lost(c)
 	}
 	for _, other := range c.w.collectors { // what it has sent may still arrive
 		if other != c {
@@ -218,7 +220,7 @@ func (c *collector) resume() {
 func (c *collector) tick() {
 	c.ticks++
 	c.tell(c.tracker.Tick(c.clock()))
-	for _, change := range c.herald.settle(c.clock()) {
+	for _, change := range c.herald.Settle(c.clock()) {
 		c.w.tracef("%s corrects", c.name)
 		c.w.oracle.told(c, change)
 	}
@@ -243,14 +245,14 @@ func (c *collector) send(message []byte) {
 	}
 }
 
-func (c *collector) receive(message []byte) { c.circle.receive(message, c.clock()) }
+func (c *collector) receive(message []byte) { c.circle.Receive(message, c.clock()) }
 
 // tell takes what the tracker says.
 func (c *collector) tell(transitions []liveness.Transition) {
 	now := c.clock()
 	for i := range transitions {
 		tr := transitions[i]
-		told := c.herald.admit(&tr, now)
+		told := c.herald.Admit(&tr, now)
 		c.w.oracle.changed(c, &tr, told)
 		if told {
 			c.w.oracle.told(c, &tr)
@@ -261,7 +263,7 @@ func (c *collector) tell(transitions []liveness.Transition) {
 
 // wake lets the circle tell what there is to be told, soon.
 func (c *collector) wake() {
-	if c.woken || c.circle == nil || c.tracker.Silent() && len(c.herald.told) == 0 {
+	if c.woken || c.circle == nil || c.tracker.Silent() && c.herald.Silent() {
 		return
 	}
 	c.woken = true
@@ -269,7 +271,7 @@ func (c *collector) wake() {
 	c.w.after(c.w.between(0, 2*time.Millisecond), func() {
 		c.arriveIn(life, func() {
 			c.woken = false
-			c.circle.tick(c.clock())
+			c.circle.Tick(c.clock())
 		})
 	})
 }
@@ -282,17 +284,17 @@ func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
 func (c *collector) News() <-chan struct{}   { return nil }
-func (c *collector) Hush()                   { c.herald.speaks = false; c.w.tracef("%s hushes", c.name) }
+func (c *collector) Hush()                   { c.herald.Hush(); c.w.tracef("%s hushes", c.name) }
 
-func (c *collector) TakeTold() []liveness.Telling { return c.herald.takeTold(c.clock()) }
+func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
 
 func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
-	c.herald.noteTold(events, ago, c.clock())
+	c.herald.NoteTold(events, ago, c.clock())
 }
 
 func (c *collector) Contained(_ string, do func()) bool { do(); return true }
 
-func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked(), c.tracker.Spared() }
+func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
 
 func (c *collector) Words(next int) (words []liveness.Word, rest int) {
 	for next = min(next, c.tracker.Len()); next > 0; {
@@ -308,7 +310,7 @@ func (c *collector) Answer(words []liveness.Word, asked []uint64) []liveness.Wor
 
 func (c *collector) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	for _, hash := range hashes {
-		if r, known := c.tracker.RecordOf(hash, c.clock()); known {
+		if r, known := c.tracker.RecordByHash(hash, c.clock()); known {
 			records = append(records, r)
 		}
 	}
@@ -325,8 +327,8 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 	c.tell(c.tracker.HearFact(c.clock(), f, mate))
 }
 
-func (c *collector) Learn(mate string, ago time.Duration, records []liveness.Record) {
-	c.tell(c.tracker.Learn(c.clock(), records, mate, ago))
+func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
+	c.tell(c.tracker.HearRecords(c.clock(), records, mate, ago))
 }
 
 func (c *collector) Reach(mates []string) {
@@ -337,7 +339,7 @@ func (c *collector) Reach(mates []string) {
 
 func (c *collector) Speak(before time.Duration, again bool) {
 	c.w.tracef("%s speaks, of %v before, again: %t", c.name, before, again)
-	for _, change := range c.herald.speak(before, again, c.clock()) {
+	for _, change := range c.herald.Speak(before, again, c.clock()) {
 		c.w.oracle.told(c, change)
 	}
 }

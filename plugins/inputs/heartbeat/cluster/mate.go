@@ -13,11 +13,13 @@ type mate struct {
 	start   uint64
 	version byte
 	met     time.Time
+	sent    time.Duration // when its last message was sent, since its start
 
 	presence  presence
 	seen      time.Time // when its presence came last; zero for never
 	gone      bool      // it said goodbye
 	reachable bool      // it hears us, we hear it, and it answers
+	proved    bool      // it has been reachable
 	mute      uint32    // the question that it has left open for too long; 0 for none
 	asked     uint32    // the last question of its that we have answered
 	answered  uint32    // the last question of ours that it has answered
@@ -36,24 +38,28 @@ func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 // was sent at a time of its clock and received at one of ours.
 func (m *mate) underway(sent, received time.Duration) time.Duration {
 	took := received - sent
-	if allowed := m.fastest + (received-m.fastestAt)/drift; m.fastestAt == 0 || took < allowed {
-		m.fastest, m.fastestAt = took, max(received, 1)
-		return 0
-	} else {
+	allowed := m.fastest + (received-m.fastestAt)/drift
+	if m.fastestAt > 0 && took >= allowed {
 		return took - allowed
 	}
+	m.fastest, m.fastestAt = took, max(received, 1)
+	return 0
 }
 
 // takePresence takes in how a mate is.
-func (c *circle) takePresence(m *mate, body []byte, now time.Time) error {
+func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 	var p presence
 	if err := decode(body, &p); err != nil {
 		return err
 	}
+	ours, hears := p.Hears[c.start]
+	if hears && now.Sub(c.epoch)-time.Duration(ours.SentMS)*time.Millisecond >= presenceHolds {
+		return nil // it has waited somewhere: that mate may be no more
+	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
 	m.presence, m.seen, m.gone = p, now, false
-	if m.mute > 0 && p.Hears[c.start] >= m.mute {
-		m.mute, m.answered = 0, max(m.answered, p.Hears[c.start])
+	if m.mute > 0 && ours.Asked >= m.mute {
+		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
 		c.present(now) // so that it hears of us now, and not in a second
@@ -62,19 +68,19 @@ func (c *circle) takePresence(m *mate, body []byte, now time.Time) error {
 	return nil
 }
 
-func (c *circle) takeBye(m *mate, now time.Time) {
+func (c *Circle) takeBye(m *mate, now time.Time) {
 	m.gone = true
 	c.review(now)
 }
 
 // hears reports whether m and we hear each other.
-func (c *circle) hears(m *mate, now time.Time) bool {
+func (c *Circle) hears(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
 	return !m.gone && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceHolds && m.name != c.name
 }
 
 // reachable returns the mates that are, by name.
-func (c *circle) reachable() []*mate {
+func (c *Circle) reachable() []*mate {
 	var all []*mate
 	for _, m := range c.mates {
 		if m.reachable {
@@ -86,14 +92,14 @@ func (c *circle) reachable() []*mate {
 }
 
 // review sees which mates are reachable, what is different about them, and who speaks.
-func (c *circle) review(now time.Time) {
+func (c *Circle) review(now time.Time) {
 	for start, m := range c.mates {
 		before := m.reachable
 		m.reachable = c.hears(m, now)
 		switch {
 		case m.reachable && !before:
 			c.log.Infof("Found %s", m)
-			m.answered = c.question
+			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
 		case before && !m.reachable:
 			c.lose(m)
@@ -116,7 +122,7 @@ func maxTime(a, b time.Time) time.Time {
 	return b
 }
 
-func (c *circle) lose(m *mate) {
+func (c *Circle) lose(m *mate) {
 	if m.gone {
 		c.log.Infof("%s has stopped", title(m))
 		return
@@ -128,7 +134,7 @@ func (c *circle) lose(m *mate) {
 func title(m *mate) string { return "C" + m.String()[1:] }
 
 // reach tells the peers which mates are reachable, if those are others now.
-func (c *circle) reach(mates []*mate, now time.Time) {
+func (c *Circle) reach(mates []*mate, now time.Time) {
 	names := make([]string, 0, len(mates))
 	for _, m := range mates {
 		names = append(names, m.name)
@@ -141,12 +147,12 @@ func (c *circle) reach(mates []*mate, now time.Time) {
 
 // ready reports whether we know what our mates know: one is there and has told it, or
 // there is none.
-func (c *circle) ready(now time.Time) bool {
+func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience
 }
 
 // compare says once of each mate how it differs.
-func (c *circle) compare(now time.Time) {
+func (c *Circle) compare(now time.Time) {
 	differ := 0
 	for _, m := range c.mates {
 		if now.Sub(maxTime(m.seen, m.met)) >= presenceHolds || m.gone {
@@ -164,7 +170,7 @@ func (c *circle) compare(now time.Time) {
 }
 
 // difference returns what is different about m, or nothing.
-func (c *circle) difference(m *mate, now time.Time) string {
+func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	twice := func() bool {
 		for _, other := range c.mates {
@@ -192,7 +198,7 @@ func (c *circle) difference(m *mate, now time.Time) string {
 // decideWhoSpeaks lets the first by name tell events of those that are reachable, not
 // isolated and able to. One that is to take over from another one that still speaks
 // waits until that has stopped.
-func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
+func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	others, waits := c.goBefore(mates, now), false
 	for _, m := range mates {
 		waits = waits || m.presence.Speaks
@@ -219,12 +225,12 @@ func (c *circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 
 // goBefore returns the mates that are fitter to tell events than this collector, or as fit
 // and before it by name.
-func (c *circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
+func (c *Circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
 	able, isolated := c.peers.Able()
-	own := c.fit(able, isolated, c.ready(now))
+	own := fitness(able, isolated, c.ready(now))
 	for _, m := range mates {
 		p := &m.presence
-		if fit := c.fit(p.Able, p.Isolated, p.Ready); fit > own || fit == own && m.name < c.name {
+		if theirs := fitness(p.Able, p.Isolated, p.Ready); theirs > own || theirs == own && m.name < c.name {
 			all = append(all, m)
 		}
 	}
@@ -233,7 +239,7 @@ func (c *circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
 
 // standsIn reports whether this collector tells events though others go before it: none of
 // them does, nor does anybody else that is reachable. They hear one that this one does not.
-func (c *circle) standsIn(others []*mate, waits bool, now time.Time) bool {
+func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {
 	case leads:
@@ -249,7 +255,7 @@ func (c *circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 
 // begins reports whether we have just become ready, and a mate that goes first may have
 // too: if both have started together, its presence has yet to say so.
-func (c *circle) begins(mates []*mate, now time.Time) bool {
+func (c *Circle) begins(mates []*mate, now time.Time) bool {
 	if !c.ready(now) {
 		return false
 	}
@@ -264,20 +270,20 @@ func (c *circle) begins(mates []*mate, now time.Time) bool {
 
 // takeOver returns of what time before now the events are to be told that were not told
 // here, and whether also those that a mate has told.
-func (c *circle) takeOver(now time.Time) (before time.Duration, all bool) {
+func (c *Circle) takeOver(now time.Time) (before time.Duration, all bool) {
 	if c.lost || c.othersAt.IsZero() {
 		return again, c.lost
 	}
 	return min(now.Sub(c.othersAt)+overlap, again), false
 }
 
-// fit returns how fit a collector is to tell events: the more the better.
-func (c *circle) fit(able, isolated, ready bool) (fitness int) {
+// fitness returns how fit a collector is to tell events: the more the better.
+func fitness(able, isolated, ready bool) (much int) {
 	for _, is := range []bool{ready, able, !isolated} {
-		fitness *= 2
+		much *= 2
 		if is {
-			fitness++
+			much++
 		}
 	}
-	return fitness
+	return much
 }

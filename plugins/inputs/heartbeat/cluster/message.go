@@ -42,7 +42,7 @@ const (
 	kindWords                    // words
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
-	kindRecords                  // JSON, []liveness.Record
+	kindRecords                  // JSON, known
 	kindTold                     // tellings
 )
 
@@ -100,13 +100,25 @@ func unseal(key, m []byte) (h header, body []byte, err error) {
 
 // A presence says that a collector is there, and how it is.
 type presence struct {
-	Rules    uint64            `json:"rules"`
-	WallMS   int64             `json:"wall_ms"`
-	Able     bool              `json:"able"`     // its metrics are taken from it
-	Isolated bool              `json:"isolated"` // it is probably cut off
-	Ready    bool              `json:"ready"`    // it has what its mates know
-	Speaks   bool              `json:"speaks"`   // it tells events
-	Hears    map[uint64]uint32 `json:"hears"`    // starts that it has heard in time, and the last question of each
+	Rules    uint64             `json:"rules"`
+	WallMS   int64              `json:"wall_ms"`
+	Able     bool               `json:"able"`     // its metrics are taken from it
+	Isolated bool               `json:"isolated"` // it is probably cut off
+	Ready    bool               `json:"ready"`    // it has what its mates know
+	Speaks   bool               `json:"speaks"`   // it tells events
+	Hears    map[uint64]hearing `json:"hears"`    // starts that it has heard in time
+}
+
+// A hearing is what a collector has heard of another one.
+type hearing struct {
+	Asked  uint32 `json:"asked"`   // the last question that it has answered
+	SentMS int64  `json:"sent_ms"` // when the last message was sent, since that start
+}
+
+// A known is what a collector knows of peers, with times by its wall clock.
+type known struct {
+	WallNS  int64             `json:"wall_ns"` // now, unix ns
+	Records []liveness.Record `json:"records"`
 }
 
 // unit is what spans in a word are counted in: what was heard a little earlier than it

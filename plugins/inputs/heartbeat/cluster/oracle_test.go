@@ -6,6 +6,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/herald"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -31,7 +32,7 @@ type oracle struct {
 	born      map[*liveness.Transition]time.Duration // when they happened
 
 	// Figures.
-	tellings, deaths, twice, otherID, spared int
+	tellings, deaths, twice, otherID, stale int
 }
 
 // A truth is what really became of a peer.
@@ -53,6 +54,7 @@ type telling struct {
 	born   time.Duration // when it happened
 	at     time.Duration // when it was told last
 	by     *collector
+	life   int // of it
 	times  int
 }
 
@@ -123,6 +125,13 @@ func (o *oracle) ended(c *collector, s *sender, end liveness.End) {
 	}
 }
 
+// lost notes that a collector has lost all that it knew.
+func (o *oracle) lost(c *collector) {
+	for _, t := range o.peers {
+		t.own[c.number], t.heard[c.number], t.process[c.number] = 0, 0, 0
+	}
+}
+
 // expectEnd checks that an end that one collector was told is soon known to all that it
 // can talk to.
 func (o *oracle) expectEnd(c *collector, t *truth) {
@@ -130,7 +139,7 @@ func (o *oracle) expectEnd(c *collector, t *truth) {
 	o.w.after(1100*time.Millisecond, func() {
 		for _, other := range o.w.collectors {
 			v, known := other.view(t.s.id)
-			if t.s.lives != lives || t.lastEnd != at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
+			if t.s.lives != lives || t.lastEnd != at || t.heard[other.number] >= at || !o.w.settled(c, other, meeting+o.w.now-at) || !other.readyBefore(at) {
 				continue
 			}
 			if !known || v.State != liveness.Dead && v.State != liveness.Left {
@@ -194,7 +203,7 @@ func (o *oracle) judgeDeath(c *collector, t *truth, tr *liveness.Transition) {
 	}
 	anybody := false
 	for _, other := range w.collectors {
-		anybody = anybody || t.own[other.number] == other.life && (other == c || w.settled(c, other, meeting))
+		anybody = anybody || t.own[other.number] > 0 && (other == c || w.settled(c, other, meeting))
 	}
 	if since, yes := o.alone(c); !anybody && c.readyBefore(w.now) && yes && w.now-since > meeting && t.own[c.number] == 0 {
 		o.failf("%s is dead for %s (%s), but nobody that it can talk to has ever heard it", tr.ID, c.name, tr.Reason)
@@ -224,11 +233,11 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			before.by.name, before.change.ID, before.change.Event, before.change.State, c.name, tr.ID, tr.Event, tr.State)
 	default:
 		o.twice++
-		if o.w.now-before.at > eventsKept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
+		if o.w.now-before.at > herald.Kept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}
-	before.at, before.by, before.born = o.w.now, c, max(before.born, o.born[tr])
+	before.at, before.by, before.life, before.born = o.w.now, c, c.life, max(before.born, o.born[tr])
 	before.times++
 	if tr.Event == liveness.Changed && (t.last == nil || before.born >= t.last.born) {
 		t.last = before
@@ -341,6 +350,10 @@ func (o *oracle) finish() {
 			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), strings.Join(all, "; "))
 		}
 		if last := o.peers[s.id].last; last != nil && last.change.State != first.State {
+			if last.life != last.by.life {
+				o.stale++ // who told it has forgotten that
+				continue
+			}
 			o.failf("in the end %s is %s %s, but told was %s", s.id, first.State, first.Reason, last.change.State)
 		}
 	}
@@ -365,6 +378,8 @@ func classOf(r liveness.Reason) string {
 	switch r {
 	case liveness.ReasonSilence, liveness.ReasonHung, liveness.ReasonUnreachable, liveness.ReasonConnClosed, liveness.ReasonConnReset, liveness.ReasonHost:
 		return "silence"
+	case liveness.ReasonMateLost: // or was known before a restart: nobody that knows it is left
+		return liveness.ReasonRestored.String()
 	}
 	return r.String()
 }

@@ -14,7 +14,7 @@ import (
 func (j *Judge) watched(acc telegraf.Accumulator) telegraf.Accumulator {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.flow.reader, _ = acc.(reader) //nolint:errcheck // only that of a program of its own is one
+	j.flow.reader, _ = acc.(reader)
 	return &handing{acc, &j.flow}
 }
 

@@ -14,6 +14,7 @@ import (
 
 	"github.com/influxdata/telegraf"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/herald"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
@@ -48,7 +49,7 @@ type Judge struct {
 	restarted      time.Time     // when the tracker was set up anew last
 	listenedBefore time.Duration // by the trackers before
 
-	herald herald        // of events
+	herald *herald.Herald
 	news   chan struct{} // has an entry when there is something to tell to mates; nil without
 	ticks  atomic.Uint64
 
@@ -63,9 +64,9 @@ type Judge struct {
 // New returns a Judge that listens from now on. Run KeepTime and Emit.
 func New(options Options, now time.Time) *Judge {
 	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
-	j.tracker = liveness.New(options.Rules, now)
+	j.tracker, j.herald = liveness.New(options.Rules, now), herald.New(options.Rules.Mates)
 	if options.Rules.Mates {
-		j.herald.mates, j.news = true, make(chan struct{}, 1)
+		j.news = make(chan struct{}, 1)
 	}
 	j.queue.pushEvent(startedMetric(now))
 	return j
@@ -178,7 +179,7 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	defer j.mu.Unlock()
 	if now = at; now.IsZero() {
 		now = time.Now() // under the lock: readers must not overtake it
-		for _, change := range j.herald.settle(now) {
+		for _, change := range j.herald.Settle(now) {
 			j.queue.pushEvent(eventMetric(change))
 		}
 	}
@@ -217,7 +218,7 @@ func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
 	var conflict *liveness.Transition
 	now := time.Now()
 	for _, tr := range transitions {
-		j.queue.pushChange(tr, j.herald.admit(&tr, now))
+		j.queue.pushChange(tr, j.herald.Admit(&tr, now))
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
 		}

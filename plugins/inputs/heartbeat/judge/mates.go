@@ -17,7 +17,7 @@ func (j *Judge) News() <-chan struct{} { return j.news }
 
 // wakeMates says that there is something to tell. j.mu is held.
 func (j *Judge) wakeMates() {
-	if j.tracker.Silent() && len(j.herald.told) == 0 {
+	if j.tracker.Silent() && j.herald.Silent() {
 		return
 	}
 	select {
@@ -79,7 +79,7 @@ func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	defer j.mu.Unlock()
 	now := time.Now()
 	for _, hash := range hashes {
-		if r, known := j.tracker.RecordOf(hash, now); known {
+		if r, known := j.tracker.RecordByHash(hash, now); known {
 			records = append(records, r)
 		}
 	}
@@ -103,11 +103,11 @@ func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.tell(j.tracker.HearFact(time.Now(), f, mate))
 }
 
-// Learn takes records that were wanted, as of ago before now.
-func (j *Judge) Learn(mate string, ago time.Duration, records []liveness.Record) {
+// HearRecords takes records that were wanted, as of ago before now.
+func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.Learn(time.Now(), records, mate, ago))
+	j.tell(j.tracker.HearRecords(time.Now(), records, mate, ago))
 }
 
 // Reach notes which mates are reachable.
@@ -123,7 +123,7 @@ func (j *Judge) Reach(mates []string) {
 func (j *Judge) Speak(before time.Duration, again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, change := range j.herald.speak(before, again, time.Now()) {
+	for _, change := range j.herald.Speak(before, again, time.Now()) {
 		j.queue.pushEvent(eventMetric(change))
 	}
 }
@@ -132,21 +132,21 @@ func (j *Judge) Speak(before time.Duration, again bool) {
 func (j *Judge) Hush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.speaks = false
+	j.herald.Hush()
 }
 
 // TakeTold returns which events were told since it was called last.
 func (j *Judge) TakeTold() []liveness.Telling {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.herald.takeTold(time.Now())
+	return j.herald.TakeTold(time.Now())
 }
 
 // Told notes that a mate has told events, as it said ago before now.
 func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.noteTold(events, ago, time.Now())
+	j.herald.NoteTold(events, ago, time.Now())
 }
 
 // Asked returns of how many peers mates were asked, and of how many one of them knew
@@ -154,5 +154,5 @@ func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 func (j *Judge) Asked() (asked, spared int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.tracker.Asked(), j.tracker.Spared()
+	return j.tracker.Asked()
 }

@@ -250,7 +250,7 @@ func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
 	switch {
 	case p.lone: // one job after another
 	case match == newProcess, match == bootedProcess:
-		return t.began(p, match)
+		return p.began(match)
 	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span():
 		past := p.editPast()
 		t.noteMishaps(p, &past.Conflicts, 1)
@@ -263,7 +263,7 @@ func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
 }
 
 // began counts that another process of p has begun, if that is what match says.
-func (t *Tracker) began(p *peer, match match) Event {
+func (p *peer) began(match match) Event {
 	if p.lone || match != newProcess && match != bootedProcess {
 		return noEvent
 	}

@@ -96,7 +96,8 @@ type Telling struct {
 // about, or that was never heard here, has one.
 type elsewhere struct {
 	foreign bool   // it was never heard here: mates judge it
-	by      string // the mate whose word holds; of a foreign peer "" if there is none
+	by      string // the mate that has heard it last
+	lost    bool   // that one is not reachable, which matters for a foreign peer
 
 	heard, heardV   time.Duration // the latest beat that a mate has heard; 0 for none
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
@@ -233,7 +234,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 	}
 	for _, p := range takeSome(&t.news) {
 		if p.elsewhere.fresh = false; p.index >= 0 {
-			said.Words = append(said.Words, t.word(p, now))
+			said.Words = append(said.Words, t.wordOf(p, now))
 		}
 	}
 	said.More = !t.Silent()
@@ -293,30 +294,32 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 }
 
 // Word returns what is to be told of the peer with number i, 0 <= i < Len.
-func (t *Tracker) Word(i int, now time.Time) Word { return t.word(t.order[i], now) }
+func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
 // Answer appends to words what is known of the peers with these hashes: of those that
 // were heard here. It is an answer to a question.
 func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
-			words = append(words, t.word(p, now))
+			words = append(words, t.wordOf(p, now))
 			p.editElsewhere().wanted = true
 		}
 	}
 	return words
 }
 
-// RecordOf returns the record of a peer, or false if it is not known.
-func (t *Tracker) RecordOf(hash uint64, now time.Time) (Record, bool) {
+// RecordByHash returns the record of a peer, or false if it is not known.
+func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 	p := t.byHash[hash]
 	if p == nil || p.expected {
 		return Record{}, false
 	}
-	return t.recordOf(p, now), true
+	r := t.recordOf(p, now)
+	r.Since = now.Add(p.since - now.Sub(t.epoch)) // by the clock of now: the mate asks how long ago it was
+	return r, true
 }
 
-func (t *Tracker) word(p *peer, now time.Time) Word {
+func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
@@ -372,13 +375,15 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord:
+	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
 		return true // its end was told while this collector was away
-	case !w.Heard:
-		return false
 	}
-	if w.Deaths > p.Deaths && w.State == p.state { // else one of us counts a death that the other is about to
+	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && p.state == Alive && !p.foreign()) { // else one of us counts a death that the other is about to
 		p.editPast().Deaths, p.changed = w.Deaths, true
+	}
+	if !w.Heard {
+		t.rewake(p)
+		return false
 	}
 	wanted = t.lacks(p, w, heard, ago, now)
 	if p.foreign() {
@@ -398,22 +403,26 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
-		return ended+sameEnd > last
+		return ended+sameEnd > last && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
 		return ended+sameEnd > last
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
 
+// overdue reports whether p is dead as it has not kept a promise: that it left before is
+// no news.
+func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
+
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	another := e.by != "" && e.by != mate && heard < e.heard-sameBeat // has heard it since
+	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
 	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
-	e.by, e.heard = mate, heard
+	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
 	if w.Window > 0 && p.windowV == 0 {
@@ -422,6 +431,9 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if w.State == Unknown && (w.Reason == ReasonRestored || w.Reason == ReasonHost || w.Reason == ReasonIsolated) && p.state != Unknown {
 		t.becomeUnknown(p, w.Reason, now)
 		return
+	}
+	if w.State == Dead && p.state != Dead { // it counts that death
+		p.editPast().Deaths = max(p.Deaths, w.Deaths, 1) - 1
 	}
 	t.become(p, w.State, w.Reason, now)
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
@@ -480,7 +492,7 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	if e := p.editElsewhere(); heard >= e.heard {
 		p.changed = p.changed || e.by != mate
-		e.heard, e.heardV, e.by = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate
+		e.heard, e.heardV, e.by, e.lost = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate, false
 	}
 }
 
@@ -530,7 +542,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
-	event := t.began(p, match)
+	event := p.began(match)
 	t.copyBeat(p, o, b, at, now)
 	t.believe(p, b, o, match, f.Known, now)
 	if b.Status == SaysAlive {
@@ -604,9 +616,9 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 	t.relabel(p, b.Labels, now)
 }
 
-// Learn takes in the records that a mate has of peers, as of ago before now: those of
+// HearRecords takes in the records that a mate has of peers, as of ago before now: those of
 // which its words said that more is known there.
-func (t *Tracker) Learn(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
+func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
 	t.out = t.out[:0]
 	for i := range records {
 		r := &records[i]
@@ -620,6 +632,17 @@ func (t *Tracker) Learn(now time.Time, records []Record, mate string, ago time.D
 	return t.out
 }
 
+// Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
+func (r *Record) Move(by time.Duration) {
+	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
+	for i := range r.Flaps {
+		r.Flaps[i] = r.Flaps[i].Add(by)
+	}
+	for i := range r.Speakers {
+		r.Speakers[i].SinceNS += int64(by)
+	}
+}
+
 // learnPeer takes in a peer that was not known here: from now on it is known through a
 // mate. What it is was told there.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
@@ -630,7 +653,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		r.HeardBy = mate
 	}
 	r.Foreign = true
-	t.restore(r, now.Add(-ago), now)
+	t.takeRecord(r, now.Add(-ago), now)
 	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
 		p.told = r.State
@@ -642,27 +665,32 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord {
+	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < 0 {
 		t.learnEnd(p, r, since, now)
 		return
 	}
-	t.mergeTotals(p, r)
+	p.mergeTotals(r)
 	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
-	another := later && !p.process.ident.is(r.Process) && !p.id.Nameless()
+	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat                  // what ended here may be that process
+	another := later && !outlived && !p.process.ident.is(r.Process) && !p.id.Nameless()
 	if another {
 		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 		o, match := t.identify(p, &b, heard)
-		event := t.began(p, match)
+		event := p.began(match)
 		t.copyBeat(p, o, &b, heard, now)
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
 	}
-	ended := r.State.over() && r.Reason.reported() && since+sameEnd > p.lastHeard()
-	if ended && (p.state != r.State || !p.reason.reported() || another) {
+	ended := (another || p.process.ident.is(r.Process)) && since+sameEnd > p.lastHeard() && r.State.over() && r.Reason.reported()
+	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
+	if ended && !late && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
+	} else if another && p.state.over() && p.state == r.State {
+		p.reason = r.Reason
+		p.setExit(r.ExitCode, r.HasExitCode)
 	} else if p.state != Alive && since+sameEnd > p.lastHeard() {
 		t.takeWindow(p, r, now)
 	}
@@ -675,7 +703,7 @@ func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.takeWindow(p, r, now)
-	t.mergeTotals(p, r)
+	p.mergeTotals(r)
 	p.changed = true
 }
 
@@ -689,7 +717,7 @@ func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
 
 // mergeTotals takes the larger one of each total and of each count of events, unless
 // one of both has yet to count what has made the state another one.
-func (t *Tracker) mergeTotals(p *peer, r *Record) {
+func (p *peer) mergeTotals(r *Record) {
 	if r.State != p.state {
 		return
 	}
@@ -711,8 +739,8 @@ func (t *Tracker) Reach(mates []string) {
 		if e == nil || !e.foreign || p.state.over() || slices.Contains(mates, e.by) {
 			continue
 		}
-		if e.by != "" {
-			e.by = ""
+		if !e.lost {
+			e.lost = true
 			t.orphans = append(t.orphans, p)
 		}
 		t.ask(p, t.tickV)
@@ -726,7 +754,7 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	for _, p := range t.orphans {
 		e := p.elsewhere
 		switch {
-		case p.index < 0, !e.foreign, e.by != "", p.state.over():
+		case p.index < 0, !e.foreign, !e.lost, p.state.over():
 		case e.question > t.settled:
 			kept = append(kept, p)
 		default:
@@ -748,7 +776,7 @@ func (t *Tracker) hearHere(p *peer) {
 			e.wanted = false
 			t.noteNews(p)
 		}
-		e.foreign, e.by, e.suspectV, e.deadV = false, "", 0, 0
+		e.foreign, e.lost, e.by, e.suspectV, e.deadV = false, false, "", 0, 0
 	}
 }
 

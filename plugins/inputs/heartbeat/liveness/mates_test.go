@@ -55,11 +55,11 @@ func (p *pair) tell(to, from *rig, words []Word) {
 	to.hear(transitions)
 	var records []Record
 	for _, hash := range wanted {
-		if r, known := from.tracker.RecordOf(hash, from.now); known {
+		if r, known := from.tracker.RecordByHash(hash, from.now); known {
 			records = append(records, r)
 		}
 	}
-	to.hear(to.tracker.Learn(to.now, records, "mate", 0))
+	to.hear(to.tracker.HearRecords(to.now, records, "mate", 0))
 }
 
 // round lets each tell the other how all its peers are, as once a minute and when they
@@ -98,7 +98,7 @@ func TestNobodyIsBuriedWhomAMateHears(t *testing.T) {
 	pause(here)
 	p.pass(30 * time.Second)
 	require.Equal(t, []string{"alive beat"}, p.one.statesOf(shop))
-	require.Positive(t, p.one.tracker.Spared())
+	require.Positive(t, p.one.tracker.spared)
 	pause(there)
 	p.pass(3500*time.Millisecond + 5*TickInterval)
 	for _, r := range []*rig{p.one, p.two} {
@@ -114,7 +114,7 @@ func TestTheWellAreNotAskedAbout(t *testing.T) {
 	beating(p.one, 1, first)
 	beating(p.two, 1, first)
 	p.pass(time.Minute)
-	require.Zero(t, p.one.tracker.Asked()+p.two.tracker.Asked())
+	require.Zero(t, p.one.tracker.asked+p.two.tracker.asked)
 	require.Empty(t, p.one.tracker.asking)
 }
 

@@ -190,11 +190,11 @@ func (p *peer) speakers() (all []Speaker) {
 // labels and texts in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
-	t.restore(r, saved, now)
+	t.takeRecord(r, saved, now)
 	return t.out
 }
 
-func (t *Tracker) restore(r *Record, saved, now time.Time) {
+func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	p := t.peers[r.ID]
 	switch {
 	case p == nil || p.id != r.ID: // then it only leads to another one

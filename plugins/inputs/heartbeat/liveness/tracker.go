@@ -17,7 +17,7 @@
 //	record.go      a restart: Record and Restore
 //	journal.go     a crash: what a journal has to save, and what may be made of it
 //	expect.go      a configuration: Expect. Peers that are awaited; names that are near
-//	mates.go       a word of another collector: HearWords, HearFact, Learn; asking it
+//	mates.go       a word of another collector: HearWords, HearFact, HearRecords; asking it
 //
 // What they work on:
 //
@@ -187,10 +187,9 @@ func (t *Tracker) Isolated() bool { return t.isolation.on }
 // Listened returns for how long the tracker has listened: the verdict clock.
 func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
 
-// Asked returns of how many peers mates were asked, and Spared of how many one of them
-// knew better, in all.
-func (t *Tracker) Asked() int64  { return t.asked }
-func (t *Tracker) Spared() int64 { return t.spared }
+// Asked returns of how many peers mates were asked, and of how many one of them knew
+// better, in all.
+func (t *Tracker) Asked() (asked, spared int64) { return t.asked, t.spared }
 
 // verdict returns the verdict clock: it advances with now, but not more than a late
 // tick beyond the last one, or readers would let silence pass in which none was read.

@@ -1,6 +1,7 @@
-// This is ../judge/events.go; TestHeraldIsThatOfTheJudge compares them.
-
-package cluster
+// Package herald decides which events of peers a collector tells, of several that see the
+// same. It knows transitions, and what mates have told; it never knows who mates are, how
+// words reach them, or what an event is printed as.
+package herald
 
 import (
 	"maps"
@@ -11,10 +12,12 @@ import (
 )
 
 const (
-	// eventsKept is for how long an event is kept that a mate is to tell.
-	eventsKept = 30 * time.Second
+	// Kept is for how long an event is kept that a mate is to tell.
+	Kept = 30 * time.Second
 	// owedAfter is for how long a mate has to tell what takes back an event of ours.
 	owedAfter = 2 * time.Second
+	// owedFor is for how long what follows on that is told here, too.
+	owedFor = 10 * time.Second
 	// crossing is for how long the words of two collectors may cross.
 	crossing = time.Second
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
@@ -24,7 +27,7 @@ const (
 	maxIDs = 1 << 17
 )
 
-// A herald decides which events of peers are told here: all, if there are no mates, else
+// A Herald decides which events of peers are told here: all, if there are no mates, else
 // those that are told while this collector speaks, and that no mate has told. Those of the
 // time in which it does not are kept for a while, be they told or not: the mate that told
 // them may be lost before they have left it.
@@ -32,18 +35,28 @@ const (
 // Collectors that were parted may have told different stories of a peer. So that the last
 // word is right, what was told here is taken back here, unless a mate does; and an event
 // that a mate told before the last word of ours is told again, with the id that it had.
-type herald struct {
+type Herald struct {
 	mates   bool
 	speaks  bool
 	kept    []keptEvent              // not told here, the oldest first
 	settled int                      // so many of those need not be looked at by settle
 	last    map[liveness.ID]lastWord // of peers, what was told here of their state
-	told    []keptEvent              // here, since takeTold
+	told    []keptEvent              // here, since TakeTold
 
 	// When the events were that mates told, as they said since turned, and in the time before.
 	others, older map[int64]time.Time
 	turned        time.Time
 }
+
+// New returns the Herald of a collector: of one that is alone, which tells all, or of one
+// with mates, which tells nothing yet.
+func New(mates bool) *Herald { return &Herald{mates: mates} }
+
+// Silent reports whether TakeTold has nothing to return.
+func (h *Herald) Silent() bool { return len(h.told) == 0 }
+
+// Hush lets a mate tell events from now on.
+func (h *Herald) Hush() { h.speaks = false }
 
 type keptEvent struct {
 	change *liveness.Transition
@@ -55,10 +68,17 @@ type keptEvent struct {
 type lastWord struct {
 	at   time.Time
 	well bool
+	late bool // it has taken back another one
 }
 
-// admit reports whether an event is told, and keeps it if not.
-func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
+// owes reports whether an event of some time, which is not told here, takes back w, or goes
+// on from where another one was taken back.
+func (w lastWord) owes(at time.Time) bool {
+	return !at.Before(w.at) && (!w.well || w.late && at.Sub(w.at) < owedFor)
+}
+
+// Admit reports whether an event is told, and keeps it if not.
+func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
@@ -73,7 +93,7 @@ func (h *herald) admit(change *liveness.Transition, now time.Time) bool {
 
 // toldElsewhere reports whether a mate has told an event, well after the last word of ours:
 // else both may have spoken at once.
-func (h *herald) toldElsewhere(change *liveness.Transition) bool {
+func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
 	at, told := h.others[change.EventID]
 	if !told {
 		at, told = h.older[change.EventID]
@@ -82,7 +102,7 @@ func (h *herald) toldElsewhere(change *liveness.Transition) bool {
 }
 
 // noteOwn notes that an event of some time is told here.
-func (h *herald) noteOwn(change *liveness.Transition, at time.Time) {
+func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 	h.told = append(h.told, keptEvent{change, at})
 	if change.Event != liveness.Changed {
 		return
@@ -95,23 +115,24 @@ func (h *herald) noteOwn(change *liveness.Transition, at time.Time) {
 	if h.last == nil {
 		h.last = make(map[liveness.ID]lastWord)
 	}
-	h.last[change.ID] = lastWord{at, well}
+	h.last[change.ID] = lastWord{at: at, well: well}
 }
 
-// settle returns the events that are told here although a mate speaks: they take back what
+// Settle returns the events that are told here although a mate speaks: they take back what
 // was told here while parted from it, and it has not done so.
-func (h *herald) settle(now time.Time) (late []*liveness.Transition) {
+func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	for !h.speaks && h.settled < len(h.kept) && now.Sub(h.kept[h.settled].at) >= owedAfter {
 		k := h.kept[h.settled]
-		word, owed := h.last[k.change.ID]
+		word, spoken := h.last[k.change.ID]
 		switch {
-		case !owed || word.well || k.change.Event != liveness.Changed || k.at.Before(word.at):
+		case !spoken || k.change.Event != liveness.Changed || !word.owes(k.at):
 			h.settled++
 		case h.toldElsewhere(k.change):
 			delete(h.last, k.change.ID)
 			h.settled++
 		default:
 			h.noteOwn(k.change, k.at)
+			h.last[k.change.ID] = lastWord{k.at, k.change.State == liveness.Alive, true}
 			late = append(late, k.change)
 			h.kept = slices.Delete(h.kept, h.settled, h.settled+1)
 		}
@@ -119,17 +140,17 @@ func (h *herald) settle(now time.Time) (late []*liveness.Transition) {
 	return late
 }
 
-func (h *herald) expire(now time.Time) {
+func (h *Herald) expire(now time.Time) {
 	n := 0
-	for n < len(h.kept) && now.Sub(h.kept[n].at) > eventsKept {
+	for n < len(h.kept) && now.Sub(h.kept[n].at) > Kept {
 		n++
 	}
 	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
 }
 
-// speak begins to tell, and returns what is to be told of the time before: what no mate
+// Speak begins to tell, and returns what is to be told of the time before: what no mate
 // has told, and if again is set the rest, too.
-func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []*liveness.Transition) {
+func (h *Herald) Speak(before time.Duration, again bool, now time.Time) (late []*liveness.Transition) {
 	h.speaks = true
 	for _, k := range h.kept {
 		if now.Sub(k.at) <= before && (again || !h.toldElsewhere(k.change)) {
@@ -141,8 +162,8 @@ func (h *herald) speak(before time.Duration, again bool, now time.Time) (late []
 	return late
 }
 
-// noteTold notes that a mate has told events, as it said ago before now.
-func (h *herald) noteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
+// NoteTold notes that a mate has told events, as it said ago before now.
+func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
 	if h.others == nil || len(h.others)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
 		h.others, h.older, h.turned = make(map[int64]time.Time), h.others, now
 		maps.DeleteFunc(h.last, func(_ liveness.ID, w lastWord) bool { return w.well && now.Sub(w.at) > idsKept })
@@ -152,8 +173,8 @@ func (h *herald) noteTold(events []liveness.Telling, ago time.Duration, now time
 	}
 }
 
-// takeTold returns which events were told here since it was called last.
-func (h *herald) takeTold(now time.Time) []liveness.Telling {
+// TakeTold returns which events were told here since it was called last.
+func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
 	var events []liveness.Telling
 	for _, k := range h.told {
 		events = append(events, liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)})

@@ -1,0 +1,26 @@
+package judge
+
+import (
+	"testing"
+	"time"
+
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+)
+
+// An output that takes nothing is noticed; one that is slow is not blocked.
+func TestBlockedOutputIsNoticed(t *testing.T) {
+	var f flow
+	now := time.Now()
+	require.True(t, f.runs(now))
+	require.True(t, f.runs(now.Add(time.Hour)), "nothing is to be handed over")
+	acc := &handing{new(testutil.Accumulator), &f}
+	acc.AddMetric(startedMetric(now))
+	require.EqualValues(t, 1, f.ended.Load())
+	f.begun.Add(1) // and does not return
+	require.True(t, f.runs(now.Add(time.Hour)))
+	require.True(t, f.runs(now.Add(time.Hour+blockedAfter-time.Millisecond)))
+	require.False(t, f.runs(now.Add(time.Hour+blockedAfter)))
+	f.ended.Add(1)
+	require.True(t, f.runs(now.Add(2*time.Hour)))
+}
