@@ -32,10 +32,9 @@ type plan struct {
 	pause time.Duration // between two things that go wrong, about
 	lossy bool
 	one   bool // a sender may beat to one collector only
+	hosts bool // several senders are of one host
 	does  []func(*world)
 }
-
-func (p *plan) parted(a, b *collector) bool { return a != b }
 
 func newWorld(seed uint64, traced bool) *world {
 	w := &world{rnd: rand.New(rand.NewPCG(seed, 17)), traced: traced}
@@ -63,6 +62,9 @@ func (w *world) addSender(i int) {
 		addr: netip.AddrFrom4([4]byte{10, 0, 0, byte(i + 1)}), watched: w.oneIn(2), dated: !w.oneIn(4),
 		interval: w.between(200*time.Millisecond, 3*time.Second).Round(time.Millisecond),
 	}
+	if w.plan.hosts {
+		s.id = liveness.ID{Source: fmt.Sprint("h", i/3+1), Service: []string{liveness.HostService, "app", "db"}[i%3]}
+	}
 	only := w.plan.one && w.oneIn(3)
 	chosen := w.rnd.IntN(len(w.collectors))
 	for j, c := range w.collectors {
@@ -78,13 +80,17 @@ func (w *world) addSender(i int) {
 func drawPlan(w *world) plan {
 	p := plan{
 		collectors: 2 + w.rnd.IntN(2), senders: 2 + w.rnd.IntN(3), length: w.between(60*time.Second, 90*time.Second),
-		pause: w.between(time.Second, 15*time.Second), one: w.oneIn(3),
+		pause: w.between(time.Second, 15*time.Second), one: w.oneIn(3), hosts: w.oneIn(4),
+	}
+	if w.oneIn(8) {
+		p.senders = 12 // enough for isolation
 	}
 	p.rules = liveness.Options{
 		Terms: liveness.Terms{
 			DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: w.between(time.Second, 5*time.Second), ForgetDead: 72 * time.Hour,
 		},
-		MinSilence: liveness.MinSilence, ForgetLeft: time.Hour, IsolationHold: time.Minute,
+		IsolationPercent: []int{0, 0, 0, 30}[w.rnd.IntN(4)],
+		MinSilence:       liveness.MinSilence, ForgetLeft: time.Hour, IsolationHold: time.Minute,
 		MaxPeers: 100, MaxBeatsPerSecond: 10, Mates: true,
 	}
 	for _, do := range faults {
@@ -102,7 +108,7 @@ func drawPlan(w *world) plan {
 var faults = []func(*world){
 	(*world).killOne, (*world).sayEnd, (*world).hangOne, (*world).hangUpOne, (*world).breakPath, (*world).beginOne, (*world).beginOne,
 	(*world).part, (*world).part, (*world).partOneWay,
-	(*world).stallOne, (*world).crashOne, (*world).stopOne, (*world).startOne, (*world).startOne, (*world).setClock, (*world).blockOne,
+	(*world).loseSome, (*world).stallOne, (*world).crashOne, (*world).stopOne, (*world).startOne, (*world).startOne, (*world).setClock, (*world).blockOne,
 }
 
 func (w *world) anySender() *sender       { return w.senders[w.rnd.IntN(len(w.senders))] }
@@ -170,6 +176,23 @@ func (w *world) partOneWay() {
 	if a != b {
 		w.partLine(w.lines[a.number][b.number], w.anyBreak(), w.between(500*time.Millisecond, 60*time.Second))
 	}
+}
+
+// loseSome has a line lose a part of the messages for a while.
+func (w *world) loseSome() {
+	a, b := w.anyCollector(), w.anyCollector()
+	if a == b {
+		return
+	}
+	l := w.lines[a.number][b.number]
+	w.tracef("line %s > %s loses messages", a.name, b.name)
+	l.lossy = true
+	w.oracle.disturb()
+	w.after(w.between(500*time.Millisecond, 30*time.Second), func() {
+		l.lossy = false
+		l.openSince = w.now
+		w.oracle.disturb()
+	})
 }
 
 func (w *world) partLine(l *line, how lineState, d time.Duration) {

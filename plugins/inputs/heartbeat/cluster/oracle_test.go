@@ -203,7 +203,7 @@ func (o *oracle) judgeDeath(c *collector, t *truth, tr *liveness.Transition) {
 	}
 	anybody := false
 	for _, other := range w.collectors {
-		anybody = anybody || t.own[other.number] > 0 && (other == c || w.settled(c, other, meeting))
+		anybody = anybody || t.own[other.number] > 0 && (other == c || w.hears(c, other))
 	}
 	if since, yes := o.alone(c); !anybody && c.readyBefore(w.now) && yes && w.now-since > meeting && t.own[c.number] == 0 {
 		o.failf("%s is dead for %s (%s), but nobody that it can talk to has ever heard it", tr.ID, c.name, tr.Reason)
@@ -292,7 +292,7 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	for _, other := range w.collectors {
 		if w.joined(c, other) {
 			heard = max(heard, t.heard[other.number])
-		} else if other != c && (w.lines[other.number][c.number].informed >= t.heard[other.number] || !w.plan.parted(c, other)) {
+		} else if other != c && (w.hears(c, other) || w.lines[other.number][c.number].informed >= t.heard[other.number]) {
 			heard = max(heard, t.heard[other.number])
 		}
 	}

@@ -72,7 +72,7 @@ func (s *sender) begin(boot bool) {
 	}
 	s.lives++
 	s.process = liveness.Process{Boot: fmt.Sprint("boot", s.boot), PID: 100 + w.processes, Start: w.now + time.Minute}
-	s.life = fmt.Sprintf("%s-%d", s.id.Source, s.lives)
+	s.life = fmt.Sprintf("%s-%s-%d", s.id.Source, s.id.Service, s.lives) // of a sender of its own
 	s.set(beats)
 	s.began = w.now
 	for _, p := range s.paths {

@@ -225,6 +225,11 @@ func (w *world) joined(a, b *collector) bool {
 	return yes
 }
 
+// hears reports whether a has received something of late that b has sent.
+func (w *world) hears(a, b *collector) bool {
+	return a == b || w.now-w.lines[b.number][a.number].informed < presenceHolds+presencePause
+}
+
 // settled reports whether two collectors could talk for so long.
 func (w *world) settled(a, b *collector, d time.Duration) bool {
 	since, yes := w.linked(a, b)

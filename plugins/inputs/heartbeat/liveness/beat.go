@@ -45,7 +45,7 @@ type Outcome struct {
 // and every transition that it causes. Only an accepted, limited, duplicate or late
 // one changes anything, and of a refused one nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
-	t.out, t.continued = t.out[:0], ID{}
+	t.out, t.continued = t.out[:0], continued{}
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}

@@ -275,7 +275,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
 		return
 	}
-	fact := Fact{Beat: *b, Known: known, Before: t.continued, Lone: p.lone, Ago: at} // TakeSaid makes a span of it
+	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at} // TakeSaid makes a span of it
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
@@ -403,7 +403,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Tim
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last
 	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
-		return ended+sameEnd > last && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
+		return (ended+sameEnd > last || w.State == p.state) && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
 		return ended+sameEnd > last
 	}
@@ -438,6 +438,11 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	t.become(p, w.State, w.Reason, now)
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
 		p.reason = w.Reason
+	}
+	if p.state == Dead || w.Reason.lost() {
+		t.vacant.add(p)
+	} else {
+		t.vacant.remove(p)
 	}
 }
 
@@ -477,15 +482,42 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
 		p.reason, p.changed = ReasonOverdue, true // the better evidence
 		return
-	case !younger && !w.Connected:
+	case w.State == Dead && w.Reason.inferred() && t.judgesBetter(p, w, heard): // and has asked
+		t.end(p, w.Reason, now)
 		return
 	}
 	asked := t.verdict(now) - ago
+	if w.Reason.lost() && t.judgesBetter(p, w, heard) {
+		t.loseElsewhere(p, w, asked)
+	}
+	if !younger && !w.Connected {
+		return
+	}
 	if younger {
 		t.hearElsewhere(p, mate, heard, now)
 	}
-	t.prolong(p, asked+w.Suspect, asked+w.Dead)
+	t.prolong(p, mate, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
+}
+
+// judgesBetter reports whether a mate knows at least as much of p, which lives here, as
+// this collector: it has heard the same process as late as anybody, and here is no
+// connection of it.
+func (t *Tracker) judgesBetter(p *peer, w *Word, heard time.Duration) bool {
+	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
+}
+
+// loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
+// shorter here, too.
+func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
+	o, e := &p.process, p.editElsewhere()
+	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
+	e.suspectV, e.deadV = min(e.suspectV, o.suspectV), min(e.deadV, o.deadV)
+	if o.loss == nil {
+		o.evidence = w.Reason
+	}
+	p.changed = true
+	t.vacant.add(p)
 }
 
 // hearElsewhere notes that a mate has heard p.
@@ -496,9 +528,13 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 	}
 }
 
-// prolong moves suspicion and deadline of p, if they are later by what a mate says.
-func (t *Tracker) prolong(p *peer, suspectV, deadV time.Duration) {
+// prolong moves suspicion and deadline of p, if they are later by what a mate says. What
+// the same mate has said before is over.
+func (t *Tracker) prolong(p *peer, mate string, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
+	if e.by == mate {
+		e.suspectV, e.deadV = 0, 0
+	}
 	if deadV > p.deadlineV() && e.question > 0 && e.askedV >= p.lastHeardV() {
 		t.spared++
 	}
@@ -549,7 +585,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		silence := t.silence(p, o)
 		t.hearElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
-		t.prolong(p, heardV+silence.Suspect, heardV+silence.Dead)
+		t.prolong(p, mate, heardV+silence.Suspect, heardV+silence.Dead)
 	}
 	t.tellOf(p, event, b.Addr, now)
 	p.changed = true
@@ -620,6 +656,8 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 // which its words said that more is known there.
 func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
 	t.out = t.out[:0]
+	t.learning = true
+	defer func() { t.learning = false }()
 	for i := range records {
 		r := &records[i]
 		if p := t.peers[r.ID]; p != nil && p.id == r.ID && !p.expected {
@@ -681,7 +719,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		o.watched = r.Watched
 		t.tellOf(p, event, p.addr, now)
 	}
-	ended := (another || p.process.ident.is(r.Process)) && since+sameEnd > p.lastHeard() && r.State.over() && r.Reason.reported()
+	same := another || p.process.ident.is(r.Process)
+	ended := same && (since+sameEnd > p.lastHeard() || r.State == p.state) && r.State.over() && r.Reason.reported()
 	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
 	if ended && !late && (p.state != r.State || !p.reason.reported() || another) {
 		p.setExit(r.ExitCode, r.HasExitCode)

@@ -39,10 +39,10 @@ func (p *pair) talk() {
 		}
 		said := from.tracker.TakeSaid(from.now)
 		if !p.parted {
-			p.tell(to, from, said.Words)
 			for i := range said.Facts {
 				to.hear(to.tracker.HearFact(to.now, &said.Facts[i], "mate"))
 			}
+			p.tell(to, from, said.Words)
 			p.tell(from, to, to.tracker.Answer(nil, said.Asked, to.now))
 		}
 		from.tracker.Settle(said.Question)
@@ -177,6 +177,55 @@ func TestConnectionElsewhereIsLife(t *testing.T) {
 	p.pass(5*time.Second + 5*TickInterval)
 	require.Len(t, p.one.deaths(), 1)
 	require.Len(t, p.two.deaths(), 1)
+}
+
+// The end of the last connection is one wherever it is: who has heard the process before
+// waits no longer than the collector that has heard it last.
+func TestLastConnectionElsewhere(t *testing.T) {
+	p := newPair(t)
+	b := Beat{ID: shop, Process: first, Interval: 20 * time.Second, Run: "k3v9.1", Conn: 1}
+	move := func(r *rig, conn ConnID) {
+		for range 2 {
+			b.Seq++
+			b.Conn = conn
+			r.observe(b)
+			p.pass(time.Second)
+		}
+	}
+	move(p.one, 1)
+	move(p.two, 2)
+	p.one.ended(1, Closed)
+	p.pass(time.Second)
+	require.Equal(t, "alive beat", p.one.is(shop))
+	p.two.ended(2, Closed)
+	p.pass(5*time.Second + 5*TickInterval)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, []string{"alive beat", "suspect conn_closed", "dead conn_closed"}, r.statesOf(shop))
+	}
+}
+
+// A client without a name that is started again beats to another collector: it takes its
+// own place, which is none of a dead one.
+func TestNamelessClientMoves(t *testing.T) {
+	p := newPair(t)
+	p.one.checked, p.two.checked = false, false
+	ip := "10.0.0.1"
+	say := func(r *rig, pid uint32, conn ConnID) {
+		for range 3 {
+			r.observe(Beat{ID: ID{Source: ip, PID: pid}, Process: Process{PID: pid}, Conn: conn})
+			p.pass(time.Second)
+		}
+	}
+	say(p.one, 100, 1)
+	p.one.ended(1, Closed)
+	p.pass(300 * time.Millisecond)
+	say(p.two, 101, 2)
+	p.pass(time.Minute)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "not known", r.is(ID{Source: ip, PID: 100}))
+		require.Equal(t, "alive beat", r.is(ID{Source: ip, PID: 101}))
+		require.Empty(t, r.deaths())
+	}
 }
 
 // Who beats to one collector only is judged by that. While it is away the other one

@@ -309,7 +309,7 @@ func (t *Tracker) wakeWaiting(own *peer) {
 // leadServices lets the services of a host follow what has become of it. A goodbye
 // for a dead host retires its dead services too.
 func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
-	retired := before == Dead && own.state == Left
+	retired := before == Dead && own.state == Left && !t.learning // of its services mates tell, too
 	for _, p := range own.host.peers {
 		if p == own {
 			continue

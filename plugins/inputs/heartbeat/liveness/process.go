@@ -456,6 +456,13 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 	return p
 }
 
+// A continued is a nameless peer that goes on under another ID: what it was known by, and
+// whether by one short connection.
+type continued struct {
+	id   ID
+	lone bool
+}
+
 // continueAs lets p, of which one short connection is known, go on with the next
 // process. Its series goes on: last_pid tells the process.
 func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
@@ -469,7 +476,7 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	t.vacant.remove(p)
 	p.changed = true
 	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
-	t.peers[id], t.continued = p, p.id
+	t.peers[id], t.continued = p, continued{p.id, true}
 }
 
 // expired forgets r, a process replaced in p, once it is not to be waited for.
@@ -493,7 +500,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 		t.peers[ID{Source: p.id.Source, PID: p.ident.PID}] = p
 		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
 	}
-	t.continued = p.id
+	t.continued = continued{p.id, false}
 	if t.opts.Mates {
 		delete(t.byHash, p.id.Hash())
 		t.byHash[id.Hash()] = p

@@ -226,6 +226,9 @@ func (r Reason) Valid() bool { return int(r) < len(reasons) && reasons[r] != "" 
 // proves it wrong. What was seen or promised was right at its time.
 func (r Reason) inferred() bool { return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost }
 
+// lost reports whether it is the end of a connection.
+func (r Reason) lost() bool { return r == ReasonConnClosed || r == ReasonConnReset }
+
 // reported reports whether an end with this reason was reported.
 func (r Reason) reported() bool {
 	return r == ReasonExited || r == ReasonLeaving || r == ReasonFinished
