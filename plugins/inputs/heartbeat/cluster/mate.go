@@ -17,7 +17,8 @@ type mate struct {
 
 	presence  presence
 	seen      time.Time // when its presence came last; zero for never
-	gone      bool      // it said goodbye
+	gone      bool      // it said goodbye, or another start of the same name has come
+	restarted bool      // the latter
 	reachable bool      // it hears us, we hear it, and it answers
 	proved    bool      // it has been reachable
 	mute      uint32    // the question that it has left open for too long; 0 for none
@@ -57,15 +58,26 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 		return nil // it has waited somewhere: that mate may be no more
 	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
-	m.presence, m.seen, m.gone = p, now, false
+	m.presence, m.seen, m.gone, m.restarted = p, now, false, false
 	if m.mute > 0 && ours.Asked >= m.mute {
 		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
+		c.supersede(m)
 		c.present(now) // so that it hears of us now, and not in a second
 	}
 	c.review(now)
 	return nil
+}
+
+// supersede takes other starts of the name of m for past. One that is not will be heard
+// again: then two collectors have one name.
+func (c *Circle) supersede(m *mate) {
+	for _, other := range c.mates {
+		if other != m && other.name == m.name && !other.gone {
+			other.gone, other.restarted = true, true
+		}
+	}
 }
 
 func (c *Circle) takeBye(m *mate, now time.Time) {
@@ -123,11 +135,15 @@ func maxTime(a, b time.Time) time.Time {
 }
 
 func (c *Circle) lose(m *mate) {
-	if m.gone {
+	if m.gone && !m.restarted {
 		c.log.Infof("%s has stopped", title(m))
 		return
 	}
-	c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
+	if m.restarted {
+		c.log.Infof("%s was restarted", title(m))
+	} else {
+		c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
+	}
 	c.lost = c.lost || m.presence.Speaks
 }
 

@@ -118,8 +118,9 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 	h.last[change.ID] = lastWord{at: at, well: well}
 }
 
-// Settle returns the events that are told here although a mate speaks: they take back what
-// was told here while parted from it, and it has not done so.
+// Settle returns the events that are told here although a mate speaks, and that it has not
+// told: they take back what was told here while parted from it, or are of a peer that it
+// may not expect.
 func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	if h.speaks {
 		return nil
@@ -143,11 +144,12 @@ func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	return late
 }
 
-// owes reports whether an event that was kept takes back what was told here, and no mate
-// has told it.
+// owes reports whether an event that was kept takes back what was told here, or is of a
+// peer that a mate may not expect, and no mate has told it.
 func (h *Herald) owes(k *keptEvent) bool {
 	word, spoken := h.last[k.change.ID]
-	if !spoken || k.change.Event != liveness.Changed || !word.owes(k.at) {
+	takesBack := spoken && word.owes(k.at)
+	if k.change.Event != liveness.Changed || !takesBack && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
 	if h.toldElsewhere(k.change) {

@@ -124,3 +124,15 @@ func TestHeraldForgets(t *testing.T) {
 	h.Admit(changeTo(liveness.Dead, 4), now.Add(Kept+time.Second))
 	require.Len(t, h.kept, 1)
 }
+
+// A peer that only this collector expects is told of here.
+func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
+	now := time.Now()
+	h := Herald{mates: true}
+	missing, other := changeTo(liveness.Dead, 1), changeTo(liveness.Dead, 2)
+	missing.Reason, other.Reason, other.ID.Source = liveness.ReasonNeverSeen, liveness.ReasonNeverSeen, "web-2"
+	require.False(t, h.Admit(missing, now))
+	require.False(t, h.Admit(other, now))
+	h.noteIDs(now, 2)
+	require.Equal(t, []int64{1}, idsOf(h.Settle(now.Add(owedAfter))))
+}

@@ -278,7 +278,9 @@ func (p *peer) began(match match) Event {
 // against the process is over.
 func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
-	t.hearHere(p)
+	if b.Status == SaysAlive { // an end may be said by hand, where nothing is heard of it otherwise
+		t.hearHere(p)
+	}
 	p.changed = p.changed || o.cutLong
 	o.verified = b.Verified
 	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false

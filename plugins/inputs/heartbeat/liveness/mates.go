@@ -479,8 +479,14 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		t.hearElsewhere(p, mate, heard, now)
 		t.end(p, w.Reason, now)
 		return
-	case p.state == Dead && w.State == Dead && w.Reason == ReasonOverdue && p.reason.inferred():
-		p.reason, p.changed = ReasonOverdue, true // the better evidence
+	case p.state == Dead && w.State == Dead:
+		if w.Reason.tellsMore(p.reason) {
+			p.reason, p.changed = w.Reason, true
+		}
+		return
+	case p.state == Left && p.windowV > 0 && w.State == Dead && w.Reason == ReasonOverdue: // the window went on while this collector did not
+		p.closeWindow()
+		t.become(p, Dead, ReasonOverdue, now)
 		return
 	case w.State == Dead && w.Reason.inferred() && t.judgesBetter(p, w, heard): // and has asked
 		t.end(p, w.Reason, now)

@@ -293,6 +293,58 @@ func TestEndsAreKnownToAll(t *testing.T) {
 	}
 }
 
+// A word by hand at a collector that does not hear a peer does not make it one to be judged
+// there.
+func TestWordByHandIsNoLife(t *testing.T) {
+	for _, word := range []Beat{
+		{Status: SaysLeaving, BackIn: 5 * time.Second}, {Status: SaysLeaving, Cancel: true}, {Status: SaysLeaving}, {Status: SaysDead, HasExitCode: true},
+	} {
+		p := newPair(t)
+		beating(p.two, 1, first)
+		p.pass(3 * time.Second)
+		word.ID, word.Run, word.Seq = shop, "by hand", 1
+		p.one.observe(word)
+		p.pass(10 * time.Second)
+		require.Equal(t, "alive beat", p.one.is(shop))
+		require.Less(t, p.one.view(shop).Age, 2*time.Second)
+		p.parted = true
+		p.one.tracker.Reach(nil)
+		p.pass(20 * time.Second)
+		require.Equal(t, "unknown mate_lost", p.one.is(shop), "%+v", word)
+	}
+}
+
+// A promise goes on while the collector that was told of it does not: that it was not kept
+// is told once.
+func TestPromiseThatEndedMeanwhile(t *testing.T) {
+	p := newPair(t)
+	p.one.checked = false
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	bye := Beat{ID: shop, Process: first, Run: "k3v9.1", Seq: 100, Status: SaysLeaving, BackIn: 10 * time.Second}
+	p.one.observe(bye)
+	p.two.observe(bye)
+	p.pass(5 * time.Second)
+	saved, _ := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
+	at := p.two.now
+	for range 80 {
+		p.one.pass(TickInterval)
+		p.one.tracker.Settle(p.one.tracker.TakeSaid(p.one.now).Question)
+	}
+	require.Equal(t, "dead overdue", p.one.is(shop))
+	p.two.now = p.one.now
+	p.two.tracker = New(p.two.opts, p.two.now)
+	p.two.restore(&saved, at)
+	p.round()
+	p.pass(20 * time.Second)
+	require.Equal(t, "dead overdue", p.two.is(shop))
+	require.Len(t, p.one.deaths(), 1)
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
+	require.EqualValues(t, 1, p.two.view(shop).Deaths)
+}
+
 // News that were lost come with the next round.
 func TestRoundsMendWhatWasLost(t *testing.T) {
 	p := newPair(t)

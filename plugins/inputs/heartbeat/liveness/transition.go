@@ -74,7 +74,7 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	v := View{
 		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health,
-		Age: at - p.heardAnywhere(), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
+		Age: p.age(at), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
 		Connected: p.connected(), Flapping: p.flapping(at),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode,
 		DeadFor: p.deadFor, Counters: p.counters(),
@@ -88,6 +88,16 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 		v.Suspicion = p.suspicion(t.verdict(now))
 	}
 	return v
+}
+
+// age returns since when p was not heard, as far as is known. A mate that hears it, and
+// this collector does not, would have said that it is late.
+func (p *peer) age(at time.Duration) time.Duration {
+	age := at - p.heardAnywhere()
+	if p.foreign() && p.state == Alive {
+		return min(age, p.span())
+	}
+	return age
 }
 
 // runsOut reports whether a silence is running here that ends in death.

@@ -5,6 +5,7 @@ package liveness
 
 import (
 	"net/netip"
+	"slices"
 	"strconv"
 	"strings"
 	"time"
@@ -225,6 +226,12 @@ func (r Reason) Valid() bool { return int(r) < len(reasons) && reasons[r] != "" 
 // inferred reports whether a death with this reason was concluded, so that life
 // proves it wrong. What was seen or promised was right at its time.
 func (r Reason) inferred() bool { return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost }
+
+// tellsMore reports whether of a death that was concluded r is better evidence than other.
+func (r Reason) tellsMore(other Reason) bool {
+	order := []Reason{ReasonSilence, ReasonUnreachable, ReasonHung, ReasonConnReset, ReasonConnClosed, ReasonOverdue}
+	return other.inferred() && slices.Index(order, r) > slices.Index(order, other)
+}
 
 // lost reports whether it is the end of a connection.
 func (r Reason) lost() bool { return r == ReasonConnClosed || r == ReasonConnReset }

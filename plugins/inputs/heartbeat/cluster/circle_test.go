@@ -1,0 +1,157 @@
+package cluster
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// A desk is a Circle without peers: what it says and logs is kept.
+type desk struct {
+	*Circle
+	now  time.Time
+	sent [][]byte
+	log  []string
+	want []string // of the peers, what was done to them
+}
+
+func newDesk(name string, start uint64, now time.Time) *desk {
+	d := &desk{now: now}
+	d.Circle = NewCircle(&Options{Name: name, Secret: testKey, Peers: d, Log: d}, start, now, func(m []byte) { d.sent = append(d.sent, m) })
+	return d
+}
+
+func (d *desk) Infof(format string, args ...any) { d.log = append(d.log, fmt.Sprintf(format, args...)) }
+func (d *desk) Warnf(format string, args ...any) {
+	d.log = append(d.log, "W! "+fmt.Sprintf(format, args...))
+}
+func (*desk) News() <-chan struct{}                                     { return nil }
+func (*desk) Said() liveness.Said                                       { return liveness.Said{} }
+func (*desk) Count() int                                                { return 0 }
+func (*desk) Words(int) ([]liveness.Word, int)                          { return nil, 0 }
+func (*desk) Answer([]liveness.Word, []uint64) []liveness.Word          { return nil }
+func (*desk) RecordsOf([]uint64) []liveness.Record                      { return nil }
+func (*desk) HearWords(string, time.Duration, []liveness.Word) []uint64 { return nil }
+func (*desk) HearFact(string, *liveness.Fact)                           {}
+func (*desk) HearRecords(string, time.Duration, []liveness.Record)      {}
+func (*desk) Settle(uint32)                                             {}
+func (*desk) Reach([]string)                                            {}
+func (d *desk) Speak(before time.Duration, again bool) {
+	d.want = append(d.want, fmt.Sprint("speak ", before, again))
+}
+func (d *desk) Hush()                                { d.want = append(d.want, "hush") }
+func (*desk) TakeTold() []liveness.Telling           { return nil }
+func (*desk) Told(time.Duration, []liveness.Telling) {}
+func (*desk) Ticks() uint64                          { return 1 << 32 }
+func (*desk) Able() (able, isolated bool)            { return true, false }
+func (*desk) Asked() (asked, spared int64)           { return 0, 0 }
+func (*desk) Contained(_ string, do func()) bool     { do(); return true }
+
+// pass lets time pass for desks that hear one another.
+func pass(d time.Duration, desks ...*desk) {
+	for ; d > 0; d -= tickPause {
+		for _, one := range desks {
+			one.now = one.now.Add(tickPause)
+			one.Tick(one.now)
+		}
+		exchange(desks)
+	}
+}
+
+func exchange(desks []*desk) {
+	for again := true; again; {
+		again = false
+		for _, from := range desks {
+			sent := from.sent
+			from.sent = nil
+			for _, m := range sent {
+				for _, to := range desks {
+					if to != from {
+						to.Receive(m, to.now)
+						again = true
+					}
+				}
+			}
+		}
+	}
+}
+
+// Of two that meet the first by name tells events. When it is killed the other one takes
+// over, and when it is back it takes over again; that it was restarted is no other one of
+// the same name.
+func TestCollectorThatIsRestartedIsItself(t *testing.T) {
+	begin := time.Now()
+	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+	pass(7*time.Second, one, two)
+	require.True(t, one.status.Speaks)
+	require.False(t, two.status.Speaks)
+	require.Equal(t, 1, two.status.Mates)
+
+	again := newDesk("c1", 3, two.now.Add(300*time.Millisecond))
+	two.now = again.now
+	pass(500*time.Millisecond, again, two)
+	require.Equal(t, 1, two.status.Mates)
+	require.Zero(t, two.status.Differ)
+	require.ElementsMatch(t, []string{`Found collector "c1"`, `Found collector "c1"`, `Collector "c1" was restarted`}, two.log)
+	require.True(t, two.status.Speaks, "the one that spoke was killed")
+	require.Equal(t, []string{"speak 30s true"}, two.want)
+	pass(10*time.Second, again, two)
+	require.True(t, again.status.Speaks)
+	require.False(t, two.status.Speaks)
+	require.Len(t, two.log, 3)
+}
+
+// Two collectors of one name are told once, and it is not forgotten that there are two.
+func TestTwoCollectorsOfOneName(t *testing.T) {
+	begin := time.Now()
+	one, two, twin := newDesk("c1", 1, begin), newDesk("c2", 2, begin), newDesk("c2", 3, begin)
+	pass(20*time.Second, one, two, twin)
+	require.Equal(t, 2, one.status.Differ)
+	const twice = `another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]`
+	count := 0
+	for _, line := range one.log {
+		if line == `W! Collector "c2" differs: `+twice {
+			count++
+		}
+	}
+	require.Equal(t, 2, count, "once of each: %q", one.log)
+	require.Equal(t, 1, two.status.Differ)
+}
+
+// What is not signed with the secret, is older than what was heard, or is for another one
+// changes nothing.
+func TestStrangeMessagesChangeNothing(t *testing.T) {
+	begin := time.Now()
+	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+	pass(2*time.Second, one, two)
+	require.Equal(t, 1, one.status.Mates)
+	before := len(one.log)
+	h := header{version: version, kind: kindBye, start: 2, counter: 1 << 40, sent: 2 * time.Second, name: "c2"}
+	one.Receive(seal([]byte("another secret of 16 bytes"), &h, nil), one.now)
+	h.counter = 1
+	one.Receive(seal(testKey, &h, nil), one.now)
+	h.counter, h.to = 1<<40, 7
+	one.Receive(seal(testKey, &h, nil), one.now)
+	one.Receive([]byte("PING"), one.now)
+	one.Tick(one.now)
+	require.Equal(t, 1, one.status.Mates)
+	require.Len(t, one.log, before)
+	h.to = 0
+	one.Receive(seal(testKey, &h, nil), one.now)
+	require.Zero(t, one.status.Mates, "so that would have been heard")
+}
+
+// A message that has waited somewhere is as old as it is: what was sent long ago is not
+// believed when it comes at last.
+func TestOldMessagesAreNotBelieved(t *testing.T) {
+	var m mate
+	require.Zero(t, m.underway(10*time.Second, 3*time.Second), "the first one")
+	require.Zero(t, m.underway(11*time.Second, 4*time.Second))
+	require.InDelta(t, time.Second, m.underway(12*time.Second, 6*time.Second), float64(10*time.Millisecond))
+	require.InDelta(t, time.Minute, m.underway(13*time.Second, 66*time.Second), float64(100*time.Millisecond))
+	require.Zero(t, m.underway(75*time.Second, 67*time.Second), "a faster one")
+}
