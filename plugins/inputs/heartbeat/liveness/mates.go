@@ -36,6 +36,9 @@ const (
 	sameEnd = 5 * time.Second
 	// toldAtOnce is of how many peers mates are told at once.
 	toldAtOnce = 1024
+	// maxBeginnings is how many facts may wait before those that only say that somebody is
+	// there are left to the next round: a fleet that begins is heard by all collectors.
+	maxBeginnings = 4096
 	// unsent is the number of a question that is yet to be asked: it is not settled.
 	unsent = math.MaxUint32
 	// backlog is how late a beat may come at the most, over a path that was broken. The
@@ -275,7 +278,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 		e := p.editElsewhere()
 		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
-	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
+	if b.Status == SaysAlive && (!began && (was == Alive || was == Suspect) || len(t.facts) >= maxBeginnings) {
 		return
 	}
 	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at} // TakeSaid makes a span of it
@@ -327,7 +330,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
-		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,
+		Age: at - p.lastHeard(), Doubt: t.doubt(p, now), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -343,9 +346,11 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 // doubt returns by how much earlier than it seems p may have been heard last: what a record
 // says of a beat is off by up to an interval, and what was read after the collector did not
 // listen may have waited all that time.
-func (t *Tracker) doubt(p *peer) time.Duration {
-	heard := p.lastHeard()
+func (t *Tracker) doubt(p *peer, now time.Time) time.Duration {
+	heard, lost := p.lastHeard(), t.lost(now)
 	switch {
+	case lost > 0 && heard >= t.tick: // the tick that will say so is still to come
+		return lost
 	case p.here == 0:
 		return p.span() + sameRecord
 	case heard >= t.stallEnd-maxTick && heard < t.teachFrom:
