@@ -194,7 +194,7 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 
 // TakeTold returns which events were told here since it was called last.
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
-	var events []liveness.Telling
+	events := make([]liveness.Telling, 0, len(h.told))
 	for _, k := range h.told {
 		events = append(events, liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)})
 	}

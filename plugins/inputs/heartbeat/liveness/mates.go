@@ -10,6 +10,7 @@
 package liveness
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -110,6 +111,7 @@ type elsewhere struct {
 
 	askedV   time.Duration // when it was asked about last
 	question uint32        // in which question; 0 for none, or unsent
+	asked    bool          // and no mate has known better since
 
 	// The last end that was said, here or there: by which life of a sender, when, and by
 	// its clock.
@@ -153,7 +155,7 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 		t.asking = append(t.asking, p)
 		t.asked++
 	}
-	e.askedV = verdict
+	e.askedV, e.asked = verdict, true
 }
 
 // askV returns when to ask about p: for the first time in its silence a moment before it
@@ -558,7 +560,8 @@ func (t *Tracker) prolong(p *peer, mate string, suspectV, deadV time.Duration) {
 	if e.by == mate {
 		e.suspectV, e.deadV = 0, 0
 	}
-	if deadV > p.deadlineV() && e.question > 0 && e.askedV >= p.lastHeardV() {
+	if deadV > p.deadlineV() && e.asked {
+		e.asked = false // others may say so too
 		t.spared++
 	}
 	e.suspectV, e.deadV = max(e.suspectV, suspectV), max(e.deadV, deadV)
@@ -710,10 +713,11 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	if t.full(r.ID.Source) != Accepted && t.peers[r.ID] == nil {
 		return
 	}
-	if r.HeardBy == "" {
-		r.HeardBy = mate
+	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
+		r.Foreign = false
+	} else {
+		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
-	r.Foreign = true
 	t.takeRecord(r, now.Add(-ago), now)
 	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
@@ -833,7 +837,7 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 // mates have heard before is over.
 func (t *Tracker) hearHere(p *peer) {
 	if e := p.elsewhere; e != nil {
-		p.changed = p.changed || e.foreign
+		p.changed = p.changed || e.by != ""
 		if e.wanted {
 			e.wanted = false
 			t.noteNews(p)
