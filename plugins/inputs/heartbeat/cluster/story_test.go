@@ -22,6 +22,7 @@ func tell(t *testing.T, collectors int) *story {
 	w := &world{rnd: newRandom(1), traced: true}
 	w.oracle = newOracle(w)
 	w.plan = plan{rules: rules(w), collectors: collectors, senders: 1}
+	w.plan.rules.Grace = time.Second
 	w.people()
 	s := w.senders[0]
 	s.interval, s.watched, s.dated = time.Second, false, true
@@ -91,7 +92,7 @@ func TestStoryOfADeath(t *testing.T) {
 // miss each other otherwise. They find each other again.
 func TestQuestionsLostBothWaysPartNobodyForLong(t *testing.T) {
 	s := tell(t, 2)
-	s.senders[0].hang(time.Minute)
+	s.senders[0].hang(2 * time.Second)
 	s.go_(900 * time.Millisecond)
 	s.both(0, 1, lineCut)
 	s.go_(1500 * time.Millisecond)
@@ -138,7 +139,7 @@ func TestLastSpeaksWhenTheMiddleIsSilent(t *testing.T) {
 // A collector that was down is told of an end by a mate whose clock shows another time.
 func TestEndIsToldAcrossClocks(t *testing.T) {
 	s := tell(t, 2)
-	s.collectors[0].wall = time.Hour
+	s.collectors[0].wall = -time.Hour
 	s.collectors[1].stop()
 	s.go_(time.Second)
 	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, HasExitCode: true}, s.senders[0].paths)
@@ -203,7 +204,7 @@ func TestDeathAfterAStartIsTold(t *testing.T) {
 	s.go_(10 * time.Second)
 	s.is(liveness.Alive, 0, 1)
 	require.True(t, s.collectors[0].circle.speaks)
-	s.senders[0].kill(true)
+	s.senders[0].kill(false) // which the other one sees, and is sooner sure of
 	s.go_(10 * time.Second)
 	s.is(liveness.Dead, 0, 1)
 	require.Equal(t, 1, s.deaths())

@@ -399,7 +399,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago-w.Since < -justBefore:
+	case p.asRestored() && w.State.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago-w.Since < -justBefore:
 		return true // its end was told while this collector was away
 	}
 	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && (p.state == Alive || p.state == Unknown) && !p.foreign()) { // else one of us counts a death that the other is about to
@@ -417,6 +417,12 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	}
 	t.rewake(p)
 	return wanted
+}
+
+// asRestored reports whether p, which has not ended, is as it was when this collector
+// began: neither heard nor told to be anything else since.
+func (p *peer) asRestored() bool {
+	return !p.foreign() && p.here == 0 && !p.state.over() && (p.since < 0 || p.unknown(ReasonRestored))
 }
 
 // lacks reports whether a mate knows a fact of p that is not known here: another process,
@@ -441,8 +447,9 @@ func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOver
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
-	if another || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
+	another := !e.lost && e.by != mate && heard < e.heard-sameBeat      // has heard it since
+	left := p.overdue() && w.State == Left && heard <= e.heard+sameBeat // before it was overdue
+	if another || left || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -730,7 +737,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at := now.Sub(t.epoch) - ago
 	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore {
+	if p.asRestored() && r.State.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore {
 		t.learnEnd(p, r, since, now)
 		return
 	}
