@@ -50,7 +50,7 @@ func (p *pair) talk() {
 }
 
 // tell lets one collector hear words of another, and learn what it lacks.
-func (p *pair) tell(to, from *rig, words []Word) {
+func (*pair) tell(to, from *rig, words []Word) {
 	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
 	to.hear(transitions)
 	var records []Record
@@ -434,6 +434,23 @@ func TestStartWithoutMemory(t *testing.T) {
 	require.Equal(t, "dead exited", p.two.is(peerID("web-2", "job")))
 	require.EqualValues(t, 4, p.two.view(peerID("web-2", "job")).ExitCode)
 	require.Equal(t, "left leaving", p.two.is(peerID("web-3", "job")))
+}
+
+// A collector that has lost its memory takes back from its mate the peers that it alone has
+// heard, and judges them again.
+func TestOwnPeersComeBackFromAMate(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders = nil
+	record, known := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
+	require.True(t, known && record.Foreign)
+	record.HeardBy = "" // as it was this collector
+	p.one.tracker = New(p.one.opts, p.one.now)
+	p.one.hear(p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0))
+	p.pass(10 * time.Second)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.Equal(t, "dead silence", p.two.is(shop))
 }
 
 // What was forgotten here is not brought back by a mate that still knows it.
