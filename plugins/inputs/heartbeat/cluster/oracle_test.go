@@ -40,7 +40,7 @@ type truth struct {
 	s       *sender
 	heard   []time.Duration // by each collector, when last in its life; 0 for never
 	closed  []time.Duration // when each was told that a connection was closed or reset by the other side
-	own     []int           // the life of the collector that has heard it
+	own     []int           // the life of the collector that has heard it; 1 if it has lost that, 0 for never
 	process []int           // the life of it that each has heard
 	last    *telling        // what was told of its state last
 	lastEnd time.Duration   // when a collector was told an end of it last
@@ -124,7 +124,8 @@ func (o *oracle) ended(c *collector, s *sender, end liveness.End) {
 // lost notes that a collector has lost all that it knew.
 func (o *oracle) lost(c *collector) {
 	for _, t := range o.peers {
-		t.own[c.number], t.heard[c.number], t.process[c.number] = 0, 0, 0
+		t.heard[c.number], t.process[c.number] = 0, 0
+		t.own[c.number] = min(t.own[c.number], 1) // a mate may tell it that it has heard it once
 	}
 }
 

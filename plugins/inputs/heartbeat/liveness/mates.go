@@ -747,6 +747,9 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	}
 	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
 		r.Foreign = false
+		if late := r.Used - r.span(); (r.State == Alive || r.State == Unknown) && late > 0 { // the mate was told once a minute
+			r.Used, r.Heard = r.Used-late, r.Heard.Add(late)
+		}
 	} else {
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
@@ -755,6 +758,9 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		t.put(p, r.State, r.Reason)
 		p.told = r.State
 		t.rewake(p)
+	}
+	if p := t.peers[r.ID]; p != nil {
+		t.touch(p) // what the mate has saved is not saved here
 	}
 }
 
