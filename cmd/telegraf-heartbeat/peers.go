@@ -147,7 +147,7 @@ func heard(r *liveness.Record, now time.Time) string {
 	switch {
 	case r.Expected:
 		return "never"
-	case r.Guessed: // the file says that all was well, not when each beat came
+	case r.Guessed, r.Foreign && r.State == liveness.Alive: // the file says that all was well, not when each beat came
 		return "in time"
 	}
 	return ago(r.Heard, now) + " ago"

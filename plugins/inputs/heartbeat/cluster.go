@@ -68,6 +68,9 @@ func (c *ClusterOptions) checkName() error {
 	if c.Name == "" {
 		return nil
 	}
+	if len(c.Name) > cluster.MaxName {
+		return fmt.Errorf("'name': %q has %d bytes, allowed are %d", c.Name, len(c.Name), cluster.MaxName)
+	}
 	if _, err := wire.Host(c.Name); err != nil {
 		return fmt.Errorf("'name': %q is not a name like that of a host: %w", c.Name, err)
 	}

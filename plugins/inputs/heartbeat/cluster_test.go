@@ -185,8 +185,12 @@ func TestCertificatesOfTheClusterServeBothDirections(t *testing.T) {
 		name           string
 		works          bool
 	}{
-		{one, two, "c1", true}, {two, one, "c2", true},
-		{one, two, "c9", false}, {one, stranger, "c1", false}, {stranger, one, "c3", false}, {one, naked, "c1", false},
+		{one, two, "c1", true},
+		{two, one, "c2", true},
+		{one, two, "c9", false},
+		{one, stranger, "c1", false},
+		{stranger, one, "c3", false},
+		{one, naked, "c1", false},
 	} {
 		client := c.client.Clone()
 		client.ServerName = c.name

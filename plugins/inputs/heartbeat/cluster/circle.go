@@ -401,6 +401,9 @@ func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.T
 		return err
 	}
 	for i := range k.Records {
+		if r := &k.Records[i]; r.HeardBy == c.name {
+			r.HeardBy = "" // by us
+		}
 		k.Records[i].Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
 	}
 	c.peers.HearRecords(m.name, ago, k.Records)

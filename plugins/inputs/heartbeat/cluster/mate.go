@@ -16,15 +16,16 @@ type mate struct {
 	sent    time.Duration // when its last message was sent, since its start
 
 	presence  presence
-	seen      time.Time // when its presence came last; zero for never
-	gone      bool      // it said goodbye, or another start of the same name has come
-	restarted bool      // the latter
-	reachable bool      // it hears us, we hear it, and it answers
-	proved    bool      // it has been reachable
-	mute      uint32    // the question that it has left open for too long; 0 for none
-	asked     uint32    // the last question of its that we have answered
-	answered  uint32    // the last question of ours that it has answered
-	garbled   bool      // that it is not understood was said
+	seen      time.Time     // when its presence came last; zero for never
+	gone      bool          // it said goodbye
+	replaced  bool          // another start of its name is there, and it was not heard since
+	doubt     time.Duration // how old its presence was at the most when it came
+	reachable bool          // it hears us, we hear it, and it answers
+	proved    bool          // it has been reachable
+	mute      uint32        // the question that it has left open for too long; 0 for none
+	asked     uint32        // the last question of its that we have answered
+	answered  uint32        // the last question of ours that it has answered
+	garbled   bool          // that it is not understood was said
 
 	// How long the fastest message was underway, by two clocks that began at different
 	// times.
@@ -54,29 +55,33 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 		return err
 	}
 	ours, hears := p.Hears[c.start]
-	if hears && now.Sub(c.epoch)-time.Duration(ours.SentMS)*time.Millisecond >= presenceHolds {
+	doubt := presenceHolds
+	if hears { // it was sent after it had heard us
+		doubt = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
+	}
+	if hears && doubt >= presenceHolds {
 		return nil // it has waited somewhere: that mate may be no more
 	}
+	if m.seen.IsZero() {
+		c.replace(m)
+	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
-	m.presence, m.seen, m.gone, m.restarted = p, now, false, false
+	m.presence, m.seen, m.doubt, m.gone, m.replaced = p, now, doubt, false, false
 	if m.mute > 0 && ours.Asked >= m.mute {
 		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
-		c.supersede(m)
 		c.present(now) // so that it hears of us now, and not in a second
 	}
 	c.review(now)
 	return nil
 }
 
-// supersede takes other starts of the name of m for past. One that is not will be heard
-// again: then two collectors have one name.
-func (c *Circle) supersede(m *mate) {
+// replace notes that a mate is there that has its name from one that has ended, most
+// likely: if that one is heard again there are two.
+func (c *Circle) replace(m *mate) {
 	for _, other := range c.mates {
-		if other != m && other.name == m.name && !other.gone {
-			other.gone, other.restarted = true, true
-		}
+		other.replaced = other.replaced || other != m && other.name == m.name
 	}
 }
 
@@ -88,7 +93,7 @@ func (c *Circle) takeBye(m *mate, now time.Time) {
 // hears reports whether m and we hear each other.
 func (c *Circle) hears(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
-	return !m.gone && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceHolds && m.name != c.name
+	return !m.gone && !m.replaced && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceHolds && m.name != c.name
 }
 
 // reachable returns the mates that are, by name.
@@ -135,13 +140,13 @@ func maxTime(a, b time.Time) time.Time {
 }
 
 func (c *Circle) lose(m *mate) {
-	if m.gone && !m.restarted {
+	switch {
+	case m.gone:
 		c.log.Infof("%s has stopped", title(m))
 		return
-	}
-	if m.restarted {
+	case m.replaced:
 		c.log.Infof("%s was restarted", title(m))
-	} else {
+	default:
 		c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
 	}
 	c.lost = c.lost || m.presence.Speaks
@@ -188,27 +193,30 @@ func (c *Circle) compare(now time.Time) {
 // difference returns what is different about m, or nothing.
 func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
-	twice := func() bool {
-		for _, other := range c.mates {
-			if other != m && other.name == m.name && !other.gone && now.Sub(other.seen) < presenceHolds && now.Sub(m.seen) < presenceHolds {
-				return true
-			}
-		}
-		return m.name == c.name
-	}
 	switch {
 	case m.version != version:
 		return fmt.Sprintf("it speaks version %d of the protocol, this one %d; nothing it says counts", m.version, version)
 	case m.seen.IsZero():
 		return ""
-	case twice():
+	case c.hasTwin(m, now):
 		return "another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]"
 	case m.presence.Rules != c.rules:
 		return "it has other options; give all collectors the same, or their verdicts and series differ"
-	case skew.Abs() > clocksDiffer:
+	case skew.Abs() > clocksDiffer+m.doubt:
 		return "its clock and the one here are more than 2s apart; events of both are stamped differently"
 	}
 	return ""
+}
+
+// hasTwin reports whether another collector that runs has the name of m.
+func (c *Circle) hasTwin(m *mate, now time.Time) bool {
+	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceHolds }
+	for _, other := range c.mates {
+		if other != m && other.name == m.name && runs(other) && runs(m) {
+			return true
+		}
+	}
+	return m.name == c.name
 }
 
 // decideWhoSpeaks lets the first by name tell events of those that are reachable, not

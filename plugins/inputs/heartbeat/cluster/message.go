@@ -26,10 +26,12 @@ const (
 	version    = 1
 	sumSize    = sha256.Size
 	headerSize = 35 // without the name
-	maxName    = 64
 	// maxBody is how long a body may become before another message is begun.
 	maxBody = 200 << 10
 )
+
+// MaxName is how long the name of a collector may be, in bytes.
+const MaxName = 64
 
 // A kind tells what the body of a message is.
 type kind byte
@@ -91,7 +93,7 @@ func unseal(key, m []byte) (h header, body []byte, err error) {
 	}
 	h.sent = time.Duration(sent) * time.Millisecond
 	length := int(rest[0])
-	if length > len(rest)-1 || length > maxName {
+	if length > len(rest)-1 || length > MaxName {
 		return h, nil, errors.New("its name is too long")
 	}
 	h.name = string(rest[1 : 1+length])
@@ -132,12 +134,12 @@ const (
 	flagConnected
 	flagWindow
 	flagSince
-	flagRestored
+	flagDoubt
 )
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
-// flags, state, reason, then age, suspect, dead, deaths, and window and since if the
-// flags say so, as varints.
+// flags, state, reason, then age, suspect, dead, deaths, and window, since and doubt if
+// the flags say so, as varints.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -154,6 +156,9 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	if flags&flagSince != 0 {
 		b = binary.AppendUvarint(b, uint64(max(w.Since, 0)/unit))
 	}
+	if flags&flagDoubt != 0 {
+		b = binary.AppendUvarint(b, uint64((w.Doubt+unit-1)/unit))
+	}
 	return b
 }
 
@@ -168,7 +173,7 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	set(w.Connected, flagConnected)
 	set(w.Window > 0, flagWindow)
 	set(w.State != liveness.Alive, flagSince)
-	set(w.Restored, flagRestored)
+	set(w.Doubt > 0, flagDoubt)
 	return flags
 }
 
@@ -242,7 +247,6 @@ func (r *reader) word() (w liveness.Word) {
 	b := r.bytes(3)
 	flags := b[0]
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
-	w.Restored = flags&flagRestored != 0
 	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
 	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagWindow != 0 {
@@ -250,6 +254,9 @@ func (r *reader) word() (w liveness.Word) {
 	}
 	if flags&flagSince != 0 {
 		w.Since = r.span()
+	}
+	if flags&flagDoubt != 0 {
+		w.Doubt = r.span()
 	}
 	r.failed = r.failed || int(w.State) >= len(liveness.States) || !w.Reason.Valid()
 	return w

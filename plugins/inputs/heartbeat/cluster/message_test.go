@@ -37,8 +37,12 @@ func TestMessagesAreSealed(t *testing.T) {
 func TestWordsAreRoundedToTheWorseSide(t *testing.T) {
 	for _, w := range []liveness.Word{
 		{},
-		{ID: 1<<64 - 1, Process: 1<<32 - 1, Events: 1<<16 - 1, State: liveness.Dead, Reason: liveness.ReasonMateLost, Heard: true, Verified: true, Connected: true, Restored: true,
-			Age: 12345 * time.Millisecond, Since: 7777 * time.Millisecond, Suspect: -3333 * time.Millisecond, Dead: -1, Window: 90*time.Second + 1, Deaths: 1 << 40},
+		{
+			ID: 1<<64 - 1, Process: 1<<32 - 1, Events: 1<<16 - 1, State: liveness.Dead, Reason: liveness.ReasonMateLost,
+			Heard: true, Verified: true, Connected: true,
+			Age: 12345 * time.Millisecond, Since: 7777 * time.Millisecond, Suspect: -3333 * time.Millisecond,
+			Dead: -1, Window: 90*time.Second + 1, Doubt: time.Second + 1, Deaths: 1 << 40,
+		},
 		{State: liveness.Alive, Reason: liveness.ReasonBeat, Heard: true, Age: 1, Suspect: 15 * time.Second, Dead: 35*time.Second - 1},
 	} {
 		r := &reader{rest: appendWord(nil, &w)}
@@ -52,7 +56,8 @@ func TestWordsAreRoundedToTheWorseSide(t *testing.T) {
 			require.Less(t, left[1]-left[0], unit)
 		}
 		require.GreaterOrEqual(t, got.Window, w.Window)
-		got.Age, got.Suspect, got.Dead, got.Window, got.Since = w.Age, w.Suspect, w.Dead, w.Window, w.Since
+		require.GreaterOrEqual(t, got.Doubt, w.Doubt)
+		got.Age, got.Suspect, got.Dead, got.Window, got.Since, got.Doubt = w.Age, w.Suspect, w.Dead, w.Window, w.Since, w.Doubt
 		require.Equal(t, w, got)
 	}
 }

@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	schedules = flag.Int("schedules", 300, "how many random schedules the model of several collectors takes")
+	schedules = flag.Int("schedules", 60, "how many random schedules the model of several collectors takes")
 	firstSeed = flag.Uint64("first", 0, "the seed of the first one")
 	replay    = flag.Int64("replay", -1, "the seed of a schedule that is to be told in full")
 )
@@ -37,9 +37,17 @@ type plan struct {
 }
 
 func newWorld(seed uint64, traced bool) *world {
-	w := &world{rnd: rand.New(rand.NewPCG(seed, 17)), traced: traced}
+	w := &world{rnd: newRandom(seed), traced: traced}
 	w.oracle = newOracle(w)
 	w.plan = drawPlan(w)
+	w.people()
+	return w
+}
+
+func newRandom(seed uint64) *rand.Rand { return rand.New(rand.NewPCG(seed, 17)) }
+
+// people makes the collectors, the lines between them, and the senders.
+func (w *world) people() {
 	for i := range w.plan.collectors {
 		w.collectors = append(w.collectors, &collector{w: w, name: fmt.Sprint("c", i+1), number: i})
 	}
@@ -53,7 +61,6 @@ func newWorld(seed uint64, traced bool) *world {
 	for i := range w.plan.senders {
 		w.addSender(i)
 	}
-	return w
 }
 
 func (w *world) addSender(i int) {
@@ -85,13 +92,9 @@ func drawPlan(w *world) plan {
 	if w.oneIn(8) {
 		p.senders = 12 // enough for isolation
 	}
-	p.rules = liveness.Options{
-		Terms: liveness.Terms{
-			DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: w.between(time.Second, 5*time.Second), ForgetDead: 72 * time.Hour,
-		},
-		IsolationPercent: []int{0, 0, 0, 30}[w.rnd.IntN(4)],
-		MinSilence:       liveness.MinSilence, ForgetLeft: time.Hour, IsolationHold: time.Minute,
-		MaxPeers: 100, MaxBeatsPerSecond: 10, Mates: true,
+	p.rules = rules(w)
+	if w.oneIn(4) {
+		p.rules.IsolationPercent = 30
 	}
 	for _, do := range faults {
 		if w.oneIn(2) {
@@ -102,6 +105,17 @@ func drawPlan(w *world) plan {
 		p.does = faults
 	}
 	return p
+}
+
+// rules returns the options of all collectors.
+func rules(w *world) liveness.Options {
+	return liveness.Options{
+		Terms: liveness.Terms{
+			DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: w.between(time.Second, 5*time.Second), ForgetDead: 72 * time.Hour,
+		},
+		MinSilence: liveness.MinSilence, ForgetLeft: time.Hour, IsolationHold: time.Minute,
+		MaxPeers: 100, MaxBeatsPerSecond: 10, Mates: true,
+	}
 }
 
 // faults are what may go wrong, and what senders do.

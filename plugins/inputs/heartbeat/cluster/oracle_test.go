@@ -44,8 +44,7 @@ type truth struct {
 	process []int           // the life of it that each has heard
 	last    *telling        // what was told of its state last
 	lastEnd time.Duration   // when a collector was told an end of it last
-	states  []liveness.State
-	deadID  []int64 // of its last death for each collector
+	deadID  []int64         // of its last death for each collector
 }
 
 // A telling is an event that a collector has told.
@@ -90,12 +89,9 @@ func (o *oracle) calm(d time.Duration) bool {
 func (o *oracle) know(s *sender) {
 	n := len(o.w.collectors)
 	o.peers[s.id] = &truth{
-		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), states: make([]liveness.State, n), deadID: make([]int64, n),
+		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), deadID: make([]int64, n),
 	}
 }
-
-// reality notes that what a sender does is other than before.
-func (o *oracle) reality(s *sender) {}
 
 // heard notes that a collector was given a beat.
 func (o *oracle) heard(c *collector, s *sender, b *liveness.Beat, fate liveness.Fate) {
@@ -174,7 +170,6 @@ func (o *oracle) changed(c *collector, tr *liveness.Transition, told bool) {
 	if t == nil || tr.Event != liveness.Changed {
 		return
 	}
-	t.states[c.number] = tr.State
 	if tr.State == liveness.Dead {
 		t.deadID[c.number] = tr.EventID
 		o.judgeDeath(c, t, tr)
@@ -201,17 +196,20 @@ func (o *oracle) judgeDeath(c *collector, t *truth, tr *liveness.Transition) {
 			o.failf("%s is dead for %s (%s), but %s has heard it %v ago, of %v allowed", tr.ID, c.name, tr.Reason, other.name, silent, t.s.allowed())
 		}
 	}
-	anybody := false
-	for _, other := range w.collectors {
-		anybody = anybody || t.own[other.number] > 0 && (other == c || w.hears(c, other))
+	o.judgeWhoJudges(c, t, tr)
+}
+
+// judgeWhoJudges checks that a death by silence is told by who has heard the peer, or on the
+// word of one who has.
+func (o *oracle) judgeWhoJudges(c *collector, t *truth, tr *liveness.Transition) {
+	anybody := t.own[c.number] > 0
+	for _, other := range o.w.collectors {
+		anybody = anybody || t.own[other.number] > 0 && o.w.hears(c, other)
 	}
-	if since, yes := o.alone(c); !anybody && c.readyBefore(w.now) && yes && w.now-since > meeting && t.own[c.number] == 0 {
+	if !anybody && c.readyBefore(o.w.now) && o.w.now-o.disturbed > meeting {
 		o.failf("%s is dead for %s (%s), but nobody that it can talk to has ever heard it", tr.ID, c.name, tr.Reason)
 	}
 }
-
-// alone returns since when no other state of the world has made c talk to others.
-func (o *oracle) alone(*collector) (since time.Duration, yes bool) { return o.disturbed, true }
 
 // told takes an event that a collector tells.
 func (o *oracle) told(c *collector, tr *liveness.Transition) {
@@ -252,7 +250,7 @@ func (o *oracle) tellNew(c *collector, t *truth, tr *liveness.Transition) {
 	if tr.State == liveness.Dead {
 		o.deaths++
 	}
-	if t.last == nil || t.last.change.State != tr.State || t.last.at < t.latest() {
+	if t.last == nil || t.last.change.State != tr.State || t.last.change.PID != tr.PID || t.last.at < t.latest() {
 		return
 	}
 	o.otherID++
@@ -343,7 +341,7 @@ func (o *oracle) finish() {
 			o.failf("in the end %s is not the same for all: %s", s.id, strings.Join(all, "; "))
 			return
 		}
-		if first.State == liveness.Unknown && o.peers[s.id].latest() == 0 {
+		if first.State == liveness.Unknown && (o.peers[s.id].latest() == 0 || len(s.paths) == 1) { // who has heard it has lost that
 			continue
 		}
 		if want := s.shouldBe(); slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {

@@ -84,7 +84,6 @@ func (s *sender) begin(boot bool) {
 func (s *sender) set(state senderState) {
 	s.w.tracef("%s (%s) %s", s.id, s.life, state)
 	s.state, s.since, s.fins = state, s.w.now, false
-	s.w.oracle.reality(s)
 }
 
 func (p *path) connect() {

@@ -4,6 +4,7 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
+	"strings"
 	"time"
 	"unsafe"
 )
@@ -103,7 +104,7 @@ func instant(mono, wall time.Duration) time.Time {
 	parts := (*struct {
 		wall uint64
 		ext  int64
-	})(unsafe.Pointer(&t))
+	})(unsafe.Pointer(&t)) //nolint:gosec // G103: a test needs what no function offers
 	seconds, rest := wall/time.Second, wall%time.Second
 	if rest < 0 {
 		seconds, rest = seconds-1, rest+time.Second
@@ -247,18 +248,20 @@ func (w *world) inWords(k kind, body []byte) string {
 		}
 		return "?"
 	}
-	words := func() (text string) {
+	words := func() string {
+		var all []string
 		for _, word := range r.words() {
-			text += fmt.Sprintf(" %s %s %s heard %t age %v suspect %v dead %v window %v deaths %d process %x events %x connected %t;", name(word.ID), word.State, word.Reason,
-				word.Heard, word.Age, word.Suspect, word.Dead, word.Window, word.Deaths, word.Process, word.Events, word.Connected)
+			all = append(all, fmt.Sprintf("%s %s %s heard %t age %v suspect %v dead %v window %v deaths %d process %x events %x connected %t", name(word.ID),
+				word.State, word.Reason, word.Heard, word.Age, word.Suspect, word.Dead, word.Window, word.Deaths, word.Process, word.Events, word.Connected))
 		}
-		return text
+		return " " + strings.Join(all, "; ")
 	}
-	names := func() (text string) {
+	names := func() string {
+		var all []string
 		for _, hash := range r.hashes() {
-			text += " " + name(hash)
+			all = append(all, name(hash))
 		}
-		return text
+		return " " + strings.Join(all, " ")
 	}
 	switch k {
 	case kindQuestion:
@@ -270,11 +273,11 @@ func (w *world) inWords(k kind, body []byte) string {
 	case kindWant:
 		return "want" + names()
 	case kindTold:
-		text := "told"
+		var all []string
 		for _, t := range r.tellings() {
-			text += fmt.Sprintf(" %d (%v ago)", t.EventID%100000, t.Ago)
+			all = append(all, fmt.Sprintf("%d (%v ago)", t.EventID%100000, t.Ago))
 		}
-		return text
+		return "told " + strings.Join(all, ", ")
 	case kindBye:
 		return "bye"
 	}

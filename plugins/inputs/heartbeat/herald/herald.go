@@ -122,24 +122,41 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 // told: they take back what was told here while parted from it, or are of a peer that it
 // may not expect.
 func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
-	for !h.speaks && h.settled < len(h.kept) && now.Sub(h.kept[h.settled].at) >= owedAfter {
-		k := h.kept[h.settled]
-		word, spoken := h.last[k.change.ID]
-		takesBack := spoken && k.change.Event == liveness.Changed && word.owes(k.at)
-		switch {
-		case !takesBack && k.change.Reason != liveness.ReasonNeverSeen:
-			h.settled++
-		case h.toldElsewhere(k.change):
-			delete(h.last, k.change.ID)
-			h.settled++
-		default:
+	if h.speaks {
+		return nil
+	}
+	end := h.settled
+	for end < len(h.kept) && now.Sub(h.kept[end].at) >= owedAfter {
+		end++
+	}
+	still := h.kept[:h.settled]
+	for _, k := range h.kept[h.settled:end] {
+		if h.owes(&k) {
 			h.noteOwn(k.change, k.at)
 			h.last[k.change.ID] = lastWord{k.at, k.change.State == liveness.Alive, true}
 			late = append(late, k.change)
-			h.kept = slices.Delete(h.kept, h.settled, h.settled+1)
+		} else {
+			still = append(still, k)
 		}
 	}
+	h.settled = len(still)
+	h.kept = slices.Delete(h.kept, len(still), end)
 	return late
+}
+
+// owes reports whether an event that was kept takes back what was told here, or is of a
+// peer that a mate may not expect, and no mate has told it.
+func (h *Herald) owes(k *keptEvent) bool {
+	word, spoken := h.last[k.change.ID]
+	takesBack := spoken && word.owes(k.at)
+	if k.change.Event != liveness.Changed || !takesBack && k.change.Reason != liveness.ReasonNeverSeen {
+		return false
+	}
+	if h.toldElsewhere(k.change) {
+		delete(h.last, k.change.ID)
+		return false
+	}
+	return true
 }
 
 func (h *Herald) expire(now time.Time) {
@@ -177,7 +194,7 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 
 // TakeTold returns which events were told here since it was called last.
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
-	var events []liveness.Telling
+	events := make([]liveness.Telling, 0, len(h.told))
 	for _, k := range h.told {
 		events = append(events, liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)})
 	}

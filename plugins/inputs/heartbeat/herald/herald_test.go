@@ -24,7 +24,7 @@ func idsOf(changes []*liveness.Transition) (ids []int64) {
 
 // noteIDs notes that a mate has told events just now.
 func (h *Herald) noteIDs(now time.Time, ids ...int64) {
-	var events []liveness.Telling
+	events := make([]liveness.Telling, 0, len(ids))
 	for _, id := range ids {
 		events = append(events, liveness.Telling{EventID: id})
 	}

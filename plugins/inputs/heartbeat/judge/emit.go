@@ -170,7 +170,9 @@ func addItem(acc telegraf.Accumulator, item *waiting) {
 	if item.event {
 		acc.AddMetric(eventMetric(item.change))
 	}
-	addPeer(acc, &item.change.View)
+	if !item.late {
+		addPeer(acc, &item.change.View)
+	}
 }
 
 func addPeer(acc telegraf.Accumulator, v *liveness.View) {

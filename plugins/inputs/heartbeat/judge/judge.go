@@ -179,9 +179,7 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	defer j.mu.Unlock()
 	if now = at; now.IsZero() {
 		now = time.Now() // under the lock: readers must not overtake it
-		for _, change := range j.herald.Settle(now) {
-			j.queue.pushEvent(eventMetric(change))
-		}
+		j.queue.pushLate(j.herald.Settle(now))
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
 		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })

@@ -123,9 +123,7 @@ func (j *Judge) Reach(mates []string) {
 func (j *Judge) Speak(before time.Duration, again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	for _, change := range j.herald.Speak(before, again, time.Now()) {
-		j.queue.pushEvent(eventMetric(change))
-	}
+	j.queue.pushLate(j.herald.Speak(before, again, time.Now()))
 }
 
 // Hush ends that.

@@ -20,6 +20,7 @@ type waiting struct {
 	metric telegraf.Metric
 	change *liveness.Transition
 	event  bool // the change is told as an event, too
+	late   bool // it is told as an event only: what the peer is now was told before
 }
 
 // A queue holds what is to be emitted, in the order of the facts. Pushing
@@ -55,6 +56,13 @@ func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 // pushChange queues what has become of a peer, as an event or only as what it is now.
 func (q *queue) pushChange(change liveness.Transition, event bool) {
 	q.push(waiting{change: &change, event: event})
+}
+
+// pushLate queues events that were told as what a peer is at their time.
+func (q *queue) pushLate(changes []*liveness.Transition) {
+	for _, change := range changes {
+		q.push(waiting{change: change, event: true, late: true})
+	}
 }
 
 // pushEvent queues what has become of the collector.

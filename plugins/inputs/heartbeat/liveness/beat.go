@@ -165,7 +165,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, o, match, numbered, now)
 	t.tellOf(p, event, b.Addr, now)
-	t.noteFact(p, b, first || anew || foreign, was, numbered, now.Sub(t.epoch))
+	t.noteFact(p, b, first || anew || foreign, was, numbered, now)
 	t.quiet = false
 	t.noteBeat(p)
 	t.rewake(p)

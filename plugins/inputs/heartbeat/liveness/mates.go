@@ -10,6 +10,7 @@
 package liveness
 
 import (
+	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -36,11 +37,17 @@ const (
 	sameEnd = 5 * time.Second
 	// toldAtOnce is of how many peers mates are told at once.
 	toldAtOnce = 1024
+	// maxBeginnings is how many facts may wait before those that only say that somebody is
+	// there are left to the next round: a fleet that begins is heard by all collectors.
+	maxBeginnings = 4096
 	// unsent is the number of a question that is yet to be asked: it is not settled.
 	unsent = math.MaxUint32
 	// backlog is how late a beat may come at the most, over a path that was broken. The
 	// clock of its sender may have been set meanwhile.
 	backlog = time.Minute
+	// justBefore is how long before this collector began an end may be that is yet to be told:
+	// a mate that had just begun, too, tells nothing yet.
+	justBefore = 5 * time.Second
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -56,9 +63,9 @@ type Word struct {
 	Heard     bool // by the collector that says it; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
 	Connected bool // a connection over which it beats stands there
-	Restored  bool // it was heard before that collector was restarted: the age may be off by an interval
 
 	Age     time.Duration // since the last beat that was heard there
+	Doubt   time.Duration // by which it may have been earlier: before a restart, or while that collector was stopped
 	Since   time.Duration // for how long State
 	Suspect time.Duration // of silence that is left until it is suspect, by what was heard there; may be negative
 	Dead    time.Duration // likewise, until it is dead
@@ -74,6 +81,7 @@ type Fact struct {
 	Before ID            // of the nameless peer that Beat.ID continues; the zero ID for none
 	Lone   bool          // that one was known by one short connection
 	Ago    time.Duration // since it was heard
+	Doubt  time.Duration // by which it may have been sent earlier, as that collector was stopped
 }
 
 // A Said is what is to be told to mates.
@@ -104,6 +112,7 @@ type elsewhere struct {
 
 	askedV   time.Duration // when it was asked about last
 	question uint32        // in which question; 0 for none, or unsent
+	asked    bool          // and no mate has known better since
 
 	// The last end that was said, here or there: by which life of a sender, when, and by
 	// its clock.
@@ -147,7 +156,7 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 		t.asking = append(t.asking, p)
 		t.asked++
 	}
-	e.askedV = verdict
+	e.askedV, e.asked = verdict, true
 }
 
 // askV returns when to ask about p: for the first time in its silence a moment before it
@@ -264,7 +273,8 @@ func (t *Tracker) noteNews(p *peer) {
 
 // noteFact notes that b, a beat of p, is more than life: mates are told it. was is the
 // state before it.
-func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, at time.Duration) {
+func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, now time.Time) {
+	at := now.Sub(t.epoch)
 	if !t.opts.Mates || t.quiet {
 		return
 	}
@@ -272,10 +282,10 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 		e := p.editElsewhere()
 		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
-	if !began && b.Status == SaysAlive && (was == Alive || was == Suspect) {
+	if b.Status == SaysAlive && (!began && (was == Alive || was == Suspect) || len(t.facts) >= maxBeginnings) {
 		return
 	}
-	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at} // TakeSaid makes a span of it
+	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at, Doubt: t.waited(at, now)} // TakeSaid makes a span of Ago
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
@@ -324,7 +334,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
-		Restored: p.here == 0, Age: at - p.lastHeard(), Since: at - p.since, Deaths: p.Deaths,
+		Age: at - p.lastHeard(), Doubt: t.doubt(p, now), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -335,6 +345,28 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
 	return w
+}
+
+// doubt returns by how much earlier than it seems p may have been heard last. What a record
+// says of a beat is off by up to an interval.
+func (t *Tracker) doubt(p *peer, now time.Time) time.Duration {
+	if p.here == 0 {
+		return p.span() + sameRecord
+	}
+	return t.waited(p.lastHeard(), now)
+}
+
+// waited returns for how long what was read at a time may have waited, as the collector did
+// not listen.
+func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
+	lost := t.lost(now)
+	switch {
+	case lost > 0 && at >= t.tick: // the tick that will say so is still to come
+		return lost
+	case at >= t.stallEnd-maxTick && at < t.teachFrom:
+		return t.stall
+	}
+	return 0
 }
 
 // silenceLeft returns how much silence is left to o, a process of p, by the evidence
@@ -369,30 +401,50 @@ func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.D
 }
 
 func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Time) (wanted bool) {
-	p, heard := t.byHash[w.ID], now.Sub(t.epoch)-ago-w.Age
+	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
+	heard, since := at-w.Age, at-w.Since
 	switch {
 	case p == nil:
 		return !t.marked(w.ID, heard)
 	case p.expected:
 		return w.Heard
-	case !p.foreign() && p.here == 0 && w.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && now.Sub(t.epoch)-ago < w.Since:
-		return true // its end was told while this collector was away
+	case p.endedAway(w.State, heard, since):
+		return true
 	}
-	if w.Deaths > p.Deaths && (w.State == p.state || !w.Heard && p.state == Alive && !p.foreign()) { // else one of us counts a death that the other is about to
-		p.editPast().Deaths, p.changed = w.Deaths, true
-	}
-	if !w.Heard {
-		t.rewake(p)
-		return false
-	}
-	wanted = t.lacks(p, w, heard, ago, now)
-	if p.foreign() {
+	p.mergeDeaths(w)
+	switch {
+	case !w.Heard: // but it may know an end that the one that was told has forgotten
+		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
+	case p.foreign():
+		wanted = t.lacks(p, w, heard, ago, now)
 		t.follow(p, w, mate, heard, now)
-	} else {
+	default:
+		wanted = t.lacks(p, w, heard, ago, now)
 		t.compare(p, w, mate, heard, ago, now)
 	}
 	t.rewake(p)
 	return wanted
+}
+
+// endedAway reports whether p, which is as it was restored, has ended while this collector
+// was away: a mate says so, which has heard it as late, and it was told.
+func (p *peer) endedAway(state State, heard, since time.Duration) bool {
+	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore
+}
+
+// mergeDeaths takes the larger total of deaths, unless one of both counts a death that the
+// other is about to count.
+func (p *peer) mergeDeaths(w *Word) {
+	counted := w.State == p.state || !w.Heard && !p.foreign() && (p.state == Alive || p.state == Unknown)
+	if counted && w.Deaths > p.Deaths {
+		p.editPast().Deaths, p.changed = w.Deaths, true
+	}
+}
+
+// asRestored reports whether p, which has not ended, is as it was when this collector
+// began: neither heard nor told to be anything else since.
+func (p *peer) asRestored() bool {
+	return !p.foreign() && p.here == 0 && !p.state.over() && (p.since < 0 || p.unknown(ReasonRestored))
 }
 
 // lacks reports whether a mate knows a fact of p that is not known here: another process,
@@ -417,8 +469,9 @@ func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOver
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	another := !e.lost && e.by != mate && heard < e.heard-sameBeat // has heard it since
-	if another || p.state.over() && !w.State.over() && !p.later(w, heard, e.heard) {
+	another := !e.lost && e.by != mate && heard < e.heard-sameBeat      // has heard it since
+	left := p.overdue() && w.State == Left && heard <= e.heard+sameBeat // before it was overdue
+	if another || left || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -447,12 +500,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 }
 
 // later reports whether a mate has heard p certainly later than another beat.
-func (p *peer) later(w *Word, heard, than time.Duration) bool {
-	if w.Restored {
-		than += p.span() + sameRecord
-	}
-	return heard > than+sameBeat
-}
+func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
 // becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
 func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
@@ -467,7 +515,7 @@ func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	younger := heard > p.lastHeard()+sameBeat
 	if p.state.over() {
-		younger = p.later(w, heard, p.lastHeard())
+		younger = w.later(heard, p.lastHeard())
 	}
 	switch {
 	case t.opts.OnlyVerified && !w.Verified:
@@ -488,15 +536,15 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		p.closeWindow()
 		t.become(p, Dead, ReasonOverdue, now)
 		return
-	case w.State == Dead && w.Reason.inferred() && t.judgesBetter(p, w, heard): // and has asked
+	case w.State == Dead && w.Reason.inferred() && p.isJudgedBy(w, heard): // and has asked
 		t.end(p, w.Reason, now)
 		return
 	}
 	asked := t.verdict(now) - ago
-	if w.Reason.lost() && t.judgesBetter(p, w, heard) {
+	if w.Reason.lost() && p.isJudgedBy(w, heard) {
 		t.loseElsewhere(p, w, asked)
 	}
-	if !younger && !w.Connected {
+	if !younger && (!w.Connected || p.state.over()) {
 		return
 	}
 	if younger {
@@ -506,10 +554,10 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	t.reviveElsewhere(p, w, heard, now)
 }
 
-// judgesBetter reports whether a mate knows at least as much of p, which lives here, as
-// this collector: it has heard the same process as late as anybody, and here is no
+// isJudgedBy reports whether a mate knows at least as much of p, which lives here, as this
+// collector: it has heard the same process as late as anybody, and here is no
 // connection of it.
-func (t *Tracker) judgesBetter(p *peer, w *Word, heard time.Duration) bool {
+func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
 	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
 }
 
@@ -541,7 +589,8 @@ func (t *Tracker) prolong(p *peer, mate string, suspectV, deadV time.Duration) {
 	if e.by == mate {
 		e.suspectV, e.deadV = 0, 0
 	}
-	if deadV > p.deadlineV() && e.question > 0 && e.askedV >= p.lastHeardV() {
+	if deadV > p.deadlineV() && e.asked {
+		e.asked = false // others may say so too
 		t.spared++
 	}
 	e.suspectV, e.deadV = max(e.suspectV, suspectV), max(e.deadV, deadV)
@@ -576,7 +625,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	b := &f.Beat
 	at := now.Sub(t.epoch) - f.Ago
 	p, first := t.findElsewhere(f, mate, now)
-	if p == nil || !first && t.isNoNews(p, b, at) {
+	if p == nil || !first && p.isNoNews(b, at, f.Doubt) {
 		return t.out
 	}
 	if b.Status != SaysAlive {
@@ -628,14 +677,15 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 }
 
 // isNoNews reports whether what b says of p at a time is known already, or older than
-// what is known of that process.
-func (t *Tracker) isNoNews(p *peer, b *Beat, at time.Duration) bool {
+// what is known of that process; it may have been sent earlier by doubt.
+func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 	heard, known := p.heard, p.process.is(b)
 	if o := p.formerOf(b); !known && o != nil {
 		heard, known = o.heard, true
 	}
 	if b.Status == SaysAlive {
-		return known && heard >= at && !p.foreign()
+		ended := p.state.over() && at-doubt <= p.heardAnywhere()+sameBeat
+		return known && (ended || heard >= at && !p.foreign())
 	}
 	e := p.elsewhere
 	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
@@ -693,10 +743,11 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	if t.full(r.ID.Source) != Accepted && t.peers[r.ID] == nil {
 		return
 	}
-	if r.HeardBy == "" {
-		r.HeardBy = mate
+	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
+		r.Foreign = false
+	} else {
+		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
-	r.Foreign = true
 	t.takeRecord(r, now.Add(-ago), now)
 	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
@@ -707,39 +758,56 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 
 // learnMore takes in what a mate knows of p beyond what is known here.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
-	at := now.Sub(t.epoch) - ago
-	heard, since := at-now.Add(-ago).Sub(r.Heard), at-now.Add(-ago).Sub(r.Since)
-	if !p.foreign() && p.here == 0 && r.State.over() && !p.state.over() && heard >= p.lastHeard()-sameRecord && since < 0 {
+	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
+	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
+	if p.endedAway(r.State, heard, since) {
 		t.learnEnd(p, r, since, now)
 		return
 	}
-	p.mergeTotals(r)
-	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
-	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat                  // what ended here may be that process
-	another := later && !outlived && !p.process.ident.is(r.Process) && !p.id.Nameless()
-	if another {
-		b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
-		o, match := t.identify(p, &b, heard)
-		event := p.began(match)
-		t.copyBeat(p, o, &b, heard, now)
-		o.watched = r.Watched
-		t.tellOf(p, event, p.addr, now)
-	}
-	same := another || p.process.ident.is(r.Process)
-	ended := same && (since+sameEnd > p.lastHeard() || r.State == p.state) && r.State.over() && r.Reason.reported()
-	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
-	if ended && !late && (p.state != r.State || !p.reason.reported() || another) {
+	another := t.learnProcess(p, r, heard, now)
+	switch same := another || p.process.ident.is(r.Process); {
+	case same && p.lacksEnd(r, heard, since, another):
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
-	} else if another && p.state.over() && p.state == r.State {
-		p.reason = r.Reason
-		p.setExit(r.ExitCode, r.HasExitCode)
-	} else if p.state != Alive && since+sameEnd > p.lastHeard() {
+	case !another && p.state != Alive && since+sameEnd > p.lastHeard():
 		t.takeWindow(p, r, now)
 	}
+	p.mergeTotals(r)
 	p.changed = true
+}
+
+// learnProcess lets the process of a record take the place of p, if a mate has heard that
+// later, and reports whether it does. What was restored may have been replaced while this
+// collector was away: that was told.
+func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
+	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
+	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat                  // what ended here may be that process
+	if !later || outlived || p.process.ident.is(r.Process) || p.id.Nameless() {
+		return false
+	}
+	b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
+	o, match := t.identify(p, &b, heard)
+	t.copyBeat(p, o, &b, heard, now)
+	o.watched = r.Watched
+	if !p.asRestored() {
+		t.tellOf(p, p.began(match), p.addr, now)
+	}
+	return true
+}
+
+// lacksEnd reports whether a record tells an end of the process of p that is not known here.
+func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) bool {
+	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
+	switch {
+	case late || !r.State.over():
+		return false
+	case another && p.state == r.State:
+		return true
+	}
+	told := r.Reason.reported() && (since+sameEnd > p.lastHeard() || r.State == p.state)
+	return told && (p.state != r.State || !p.reason.reported() || another)
 }
 
 // learnEnd takes in that p has ended while this collector was away: that was told.
@@ -816,7 +884,7 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 // mates have heard before is over.
 func (t *Tracker) hearHere(p *peer) {
 	if e := p.elsewhere; e != nil {
-		p.changed = p.changed || e.foreign
+		p.changed = p.changed || e.by != ""
 		if e.wanted {
 			e.wanted = false
 			t.noteNews(p)

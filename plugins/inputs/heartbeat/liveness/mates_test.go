@@ -50,7 +50,7 @@ func (p *pair) talk() {
 }
 
 // tell lets one collector hear words of another, and learn what it lacks.
-func (p *pair) tell(to, from *rig, words []Word) {
+func (*pair) tell(to, from *rig, words []Word) {
 	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
 	to.hear(transitions)
 	var records []Record
@@ -159,6 +159,32 @@ func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
 	p.pass(time.Second)
 	require.Len(t, p.one.deaths(), 1)
 	require.Equal(t, "dead silence", p.one.is(shop))
+}
+
+// What has waited in the sockets of a mate that was stopped is no life of now.
+func TestBeatsThatWaitedAreOld(t *testing.T) {
+	p := newPair(t)
+	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
+	p.pass(10 * time.Second)
+	p.parted = true
+	beats := 0
+	there.lost = func() bool { beats++; return beats > 5 }
+	for range 700 {
+		p.one.pass(TickInterval)
+		here.paused = here.paused || p.one.now.Sub(epoch) > 15*time.Second
+		p.one.tracker.Settle(p.one.tracker.TakeSaid(p.one.now).Question)
+	}
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.two.stall(70 * time.Second)
+	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are heard")
+	p.parted = false
+	p.two.tick()
+	p.talk()
+	p.round()
+	p.pass(20 * time.Second)
+	require.Len(t, p.one.deaths(), 1)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.EqualValues(t, 1, p.one.view(shop).Deaths)
 }
 
 // The end of a connection is no end while the process has another one elsewhere.
@@ -408,6 +434,23 @@ func TestStartWithoutMemory(t *testing.T) {
 	require.Equal(t, "dead exited", p.two.is(peerID("web-2", "job")))
 	require.EqualValues(t, 4, p.two.view(peerID("web-2", "job")).ExitCode)
 	require.Equal(t, "left leaving", p.two.is(peerID("web-3", "job")))
+}
+
+// A collector that has lost its memory takes back from its mate the peers that it alone has
+// heard, and judges them again.
+func TestOwnPeersComeBackFromAMate(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders = nil
+	record, known := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
+	require.True(t, known && record.Foreign)
+	record.HeardBy = "" // as it was this collector
+	p.one.tracker = New(p.one.opts, p.one.now)
+	p.one.hear(p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0))
+	p.pass(10 * time.Second)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.Equal(t, "dead silence", p.two.is(shop))
 }
 
 // What was forgotten here is not brought back by a mate that still knows it.

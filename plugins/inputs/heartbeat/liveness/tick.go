@@ -35,6 +35,7 @@ func (t *Tracker) beginTick(now time.Time) {
 	step := max(at-t.tick, 0)
 	if lost := t.lost(now); lost > 0 {
 		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
+		t.stall, t.stallEnd = lost, at
 	}
 	t.stalled += max(step-maxTick, 0)
 	t.tickV += min(step, maxTick)

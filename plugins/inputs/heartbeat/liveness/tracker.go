@@ -109,6 +109,10 @@ type Tracker struct {
 	stalled   time.Duration // what the verdict clock has left out
 	teachFrom time.Duration // beats before that teach no schedule
 
+	// The last time in which the collector did not listen: how long it was, and when it
+	// ended. Beats that are read until teachFrom may have waited since it began.
+	stall, stallEnd time.Duration
+
 	// Each peer is once in order, at its index, and in peers under its own ID. A
 	// nameless peer is also in peers under the pid of its process and of those whose
 	// place was taken, if they are no peers of their own: an ID in peers always leads

@@ -1,0 +1,228 @@
+package cluster
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// A story is a world in which nothing goes wrong but what is told. Its collectors have
+// been running for ten seconds, and each of its senders beats once a second to all of
+// them, so that 3.5 s of silence are death.
+type story struct {
+	*world
+	t *testing.T
+}
+
+func tell(t *testing.T, collectors int) *story {
+	t.Parallel()
+	w := &world{rnd: newRandom(1), traced: true}
+	w.oracle = newOracle(w)
+	w.plan = plan{rules: rules(w), collectors: collectors, senders: 1}
+	w.plan.rules.Grace = time.Second
+	w.people()
+	s := w.senders[0]
+	s.interval, s.watched, s.dated = time.Second, false, true
+	for _, c := range w.collectors {
+		c.start()
+	}
+	s.begin(true)
+	for _, p := range s.paths {
+		p.run()
+	}
+	t.Cleanup(func() {
+		if t.Failed() {
+			t.Log("\n" + w.tell())
+		}
+	})
+	st := &story{w, t}
+	st.go_(10 * time.Second)
+	return st
+}
+
+func (s *story) go_(d time.Duration) {
+	s.pass(s.now + d)
+	require.Empty(s.t, s.oracle.wrong)
+}
+
+// both sets the lines between two collectors.
+func (s *story) both(a, b int, state lineState) {
+	s.lines[a][b].set(state)
+	s.lines[b][a].set(state)
+}
+
+func (s *story) is(state liveness.State, collectors ...int) {
+	s.t.Helper()
+	for _, i := range collectors {
+		v, _ := s.collectors[i].view(s.senders[0].id)
+		require.Equal(s.t, state.String(), v.State.String(), "%s, %s", s.collectors[i].name, v.Reason)
+	}
+}
+
+// deaths returns how often a death was told.
+func (s *story) deaths() (n int) {
+	for _, told := range s.oracle.ids {
+		if told.change.Event == liveness.Changed && told.change.State == liveness.Dead {
+			n += told.times
+		}
+	}
+	return n
+}
+
+func (s *story) mates(collector int) (names []string) {
+	for _, m := range s.collectors[collector].circle.reachable() {
+		names = append(names, m.name)
+	}
+	return names
+}
+
+// A death is told once, by one of all that see it.
+func TestStoryOfADeath(t *testing.T) {
+	s := tell(t, 3)
+	s.senders[0].kill(true)
+	s.go_(5 * time.Second)
+	s.is(liveness.Dead, 0, 1, 2)
+	require.Equal(t, 1, s.deaths())
+}
+
+// Two collectors have asked each other while both lines were broken, too short for them to
+// miss each other otherwise. They find each other again.
+func TestQuestionsLostBothWaysPartNobodyForLong(t *testing.T) {
+	s := tell(t, 2)
+	s.senders[0].hang(2 * time.Second)
+	s.go_(900 * time.Millisecond)
+	s.both(0, 1, lineCut)
+	s.go_(1500 * time.Millisecond)
+	s.both(0, 1, lineOpen)
+	s.go_(10 * time.Second)
+	require.Equal(t, []string{"c2"}, s.mates(0))
+	require.Equal(t, []string{"c1"}, s.mates(1))
+}
+
+// What a collector had sent before it crashed makes it no mate when it arrives at last.
+func TestGhostIsNoMate(t *testing.T) {
+	s := tell(t, 2)
+	s.lines[0][1].set(lineHeld)
+	s.go_(20 * time.Second)
+	waiting := s.lines[0][1].waiting
+	s.collectors[0].crash(false)
+	s.collectors[0].start()
+	s.lines[0][1].waiting = waiting
+	s.lines[0][1].set(lineOpen)
+	s.go_(200 * time.Millisecond)
+	require.Equal(t, []string{"c1"}, s.mates(1))
+	s.go_(10 * time.Second)
+	require.Equal(t, []string{"c1"}, s.mates(1))
+	require.NotContains(t, s.tell(), "differs")
+}
+
+// Of three collectors the first and the last cannot talk to each other. What only the last
+// one hears is told, though the second, which it hears, lets the first speak.
+func TestLastSpeaksWhenTheMiddleIsSilent(t *testing.T) {
+	s := tell(t, 3)
+	s.both(0, 2, lineCut)
+	for _, p := range s.senders[0].paths[:2] {
+		p.state = lineCut
+	}
+	s.go_(10 * time.Second)
+	s.is(liveness.Alive, 1, 2)
+	s.is(liveness.Dead, 0)
+	told := s.deaths()
+	s.senders[0].kill(true)
+	s.go_(10 * time.Second)
+	require.Equal(t, told+1, s.deaths())
+}
+
+// A collector that was down is told of an end by a mate whose clock shows another time.
+func TestEndIsToldAcrossClocks(t *testing.T) {
+	s := tell(t, 2)
+	s.collectors[0].wall = -time.Hour
+	s.collectors[1].stop()
+	s.go_(time.Second)
+	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, HasExitCode: true}, s.senders[0].paths)
+	s.go_(10 * time.Second)
+	s.collectors[1].start()
+	s.go_(20 * time.Second)
+	s.is(liveness.Left, 0, 1)
+	require.Zero(t, s.deaths())
+}
+
+// A peer that beats to one collector is dead for all when it is dead there, and for nobody
+// when that one is down.
+func TestPeerOfOneCollector(t *testing.T) {
+	for _, down := range []bool{false, true} {
+		t.Run(map[bool]string{false: "dies", true: "is not heard"}[down], func(t *testing.T) {
+			s := tell(t, 2)
+			s.collectors[0].crash(true) // so that it has never heard it
+			s.senders[0].paths[0].breakFor(time.Hour, lineCut)
+			s.collectors[0].start()
+			s.go_(10 * time.Second)
+			s.is(liveness.Alive, 0, 1)
+			if !down {
+				s.senders[0].kill(true)
+				s.go_(5 * time.Second)
+				s.is(liveness.Dead, 0, 1)
+				require.Equal(t, 1, s.deaths())
+				return
+			}
+			s.collectors[1].stop()
+			s.go_(time.Minute)
+			s.is(liveness.Unknown, 0)
+			require.Zero(t, s.deaths())
+			told := s.oracle.tellings
+			s.collectors[1].start()
+			s.go_(10 * time.Second)
+			s.is(liveness.Alive, 0, 1)
+			require.Equal(t, told, s.oracle.tellings, "it was never known to be anything else")
+		})
+	}
+}
+
+// A beat that was sent before a goodbye, and arrives elsewhere after it, is no life.
+func TestBeatBehindAGoodbye(t *testing.T) {
+	s := tell(t, 2)
+	late := s.senders[0].paths[1]
+	late.breakFor(10*time.Second, lineHeld)
+	s.go_(2 * time.Second)
+	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving}, s.senders[0].paths[:1])
+	s.go_(20 * time.Second)
+	s.is(liveness.Left, 0, 1)
+	require.Zero(t, s.deaths())
+}
+
+// A collector that has just begun, and speaks, tells the death of a peer that it has yet to
+// hear itself.
+func TestDeathAfterAStartIsTold(t *testing.T) {
+	s := tell(t, 2)
+	s.senders[0].paths[0].breakFor(time.Hour, lineCut)
+	s.collectors[0].stop()
+	s.go_(time.Second)
+	s.collectors[0].start()
+	s.go_(10 * time.Second)
+	s.is(liveness.Alive, 0, 1)
+	require.True(t, s.collectors[0].circle.speaks)
+	s.senders[0].kill(false) // which the other one sees, and is sooner sure of
+	s.go_(10 * time.Second)
+	s.is(liveness.Dead, 0, 1)
+	require.Equal(t, 1, s.deaths())
+}
+
+// What a collector has told while it was parted from the one that speaks is taken back.
+func TestWhatWasToldApartIsTakenBack(t *testing.T) {
+	s := tell(t, 2)
+	s.senders[0].paths[1].breakFor(time.Hour, lineCut)
+	s.both(0, 1, lineCut)
+	s.go_(15 * time.Second)
+	s.is(liveness.Alive, 0)
+	s.is(liveness.Dead, 1)
+	require.Equal(t, 1, s.deaths())
+	s.both(0, 1, lineOpen)
+	s.go_(10 * time.Second)
+	s.is(liveness.Alive, 0, 1)
+	last := s.oracle.peers[s.senders[0].id].last
+	require.Equal(t, liveness.Alive, last.change.State)
+	require.Equal(t, "c2", last.by.name)
+}

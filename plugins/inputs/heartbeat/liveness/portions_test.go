@@ -1,0 +1,103 @@
+package liveness
+
+import (
+	"fmt"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What a tick finds does not depend on how many peers are looked at at once.
+func TestTickInPartsIsATick(t *testing.T) {
+	whole, parts := New(defaults(), epoch), New(defaults(), epoch)
+	for i := range 40 {
+		for _, service := range []string{HostService, "nginx", "db"} {
+			b := Beat{ID: peerID(fmt.Sprint("web-", i), service), Run: "r", Seq: 1, Interval: 10 * time.Second}
+			for _, tracker := range []*Tracker{whole, parts} {
+				tracker.Observe(epoch.Add(time.Duration(i%3)*time.Second), &b)
+			}
+		}
+	}
+	for now := epoch; now.Before(epoch.Add(15 * time.Minute)); now = now.Add(TickInterval) {
+		var got []Transition
+		for more := true; more; {
+			var some []Transition
+			some, more = parts.TickPart(now, 7)
+			require.LessOrEqual(t, len(parts.due), 3*40)
+			got = append(got, some...)
+		}
+		require.Equal(t, append([]Transition(nil), whole.Tick(now)...), got, now.Sub(epoch))
+	}
+	require.Equal(t, 3*40, parts.Count(Dead), "else nothing was tested")
+}
+
+// A beat that comes between two parts of a tick is heard before the rest is judged.
+func TestBeatBetweenPartsOfATickIsHeard(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	beat := func(host string, now time.Time, seq int64) {
+		tracker.Observe(now, &Beat{ID: peerID(host, HostService), Run: "r", Seq: seq, Interval: 10 * time.Second})
+	}
+	beat("web-1", epoch, 1)
+	beat("web-2", epoch, 1)
+	for now := epoch; tracker.Count(Suspect) == 0; {
+		now = now.Add(TickInterval)
+		changes, more := tracker.TickPart(now, 1)
+		if len(changes) > 0 {
+			require.True(t, more)
+			for _, host := range []string{"web-1", "web-2"} {
+				if host != changes[0].ID.Source {
+					beat(host, now, 2)
+				}
+			}
+		}
+		for more {
+			_, more = tracker.TickPart(now, 1)
+		}
+	}
+	require.Equal(t, 1, tracker.Count(Suspect), "the one that was looked at before")
+}
+
+// What many peers ask goes in parts, each with a number of its own, and no peer is
+// confirmed by a question that was not about it.
+func TestQuestionsGoInParts(t *testing.T) {
+	const peers = 2*toldAtOnce + 10
+	opts := defaults()
+	opts.Mates, opts.IsolationPercent, opts.MaxPeers = true, 0, peers
+	tracker := New(opts, epoch)
+	for i := range peers {
+		tracker.Observe(epoch, &Beat{ID: peerID(fmt.Sprint("web-", i), HostService), Run: "r", Seq: 1, Interval: 10 * time.Second})
+	}
+	settle := func(now time.Time) {
+		for more := true; more; {
+			said := tracker.TakeSaid(now)
+			require.LessOrEqual(t, len(said.Asked), toldAtOnce)
+			require.LessOrEqual(t, len(said.Words), toldAtOnce)
+			tracker.Settle(said.Question)
+			more = said.More
+		}
+	}
+	settle(epoch)
+	now := epoch
+	for len(tracker.asking) == 0 {
+		now = now.Add(TickInterval)
+		tracker.Tick(now)
+		if now.Sub(epoch) < 35*time.Second { // all are asked about when they are late, too
+			settle(now)
+		}
+	}
+	first := tracker.TakeSaid(now)
+	require.True(t, first.More)
+	tracker.Settle(first.Question)
+	for range 3 {
+		now = now.Add(TickInterval)
+		tracker.Tick(now)
+	}
+	require.Equal(t, toldAtOnce, tracker.Count(Dead), "those of the first part")
+	settle(now)
+	for range 3 {
+		now = now.Add(TickInterval)
+		tracker.Tick(now)
+	}
+	require.Equal(t, peers, tracker.Count(Dead))
+}
