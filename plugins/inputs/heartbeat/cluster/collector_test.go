@@ -112,7 +112,7 @@ func (c *collector) restore(now time.Time) {
 	if j.ended {
 		saved = j.at.Round(0)
 	}
-	for id, e := range j.entries {
+	for id, e := range j.entries { //nolint:gocritic // it is another one afterwards
 		if !j.ended {
 			e.record = e.record.After(j.listened-e.listened, 0)
 		}
@@ -283,7 +283,7 @@ func (c *collector) Able() (able, held bool) { return c.able, c.tracker.Isolated
 func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock()) }
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
-func (c *collector) News() <-chan struct{}   { return nil }
+func (*collector) News() <-chan struct{}     { return nil }
 func (c *collector) Hush()                   { c.herald.Hush(); c.w.tracef("%s hushes", c.name) }
 
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
@@ -292,7 +292,7 @@ func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
 	c.herald.NoteTold(events, ago, c.clock())
 }
 
-func (c *collector) Contained(_ string, do func()) bool { do(); return true }
+func (*collector) Contained(_ string, do func()) bool { do(); return true }
 
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
 

@@ -30,9 +30,8 @@ type plan struct {
 	length     time.Duration // in which things go wrong
 
 	pause time.Duration // between two things that go wrong, about
-	lossy bool
-	one   bool // a sender may beat to one collector only
-	hosts bool // several senders are of one host
+	one   bool          // a sender may beat to one collector only
+	hosts bool          // several senders are of one host
 	does  []func(*world)
 }
 
@@ -52,7 +51,7 @@ func (w *world) people() {
 		w.collectors = append(w.collectors, &collector{w: w, name: fmt.Sprint("c", i+1), number: i})
 	}
 	for _, from := range w.collectors {
-		var lines []*line
+		lines := make([]*line, 0, len(w.collectors))
 		for _, to := range w.collectors {
 			lines = append(lines, &line{w: w, from: from, to: to, slow: w.between(2*time.Millisecond, 50*time.Millisecond)})
 		}

@@ -165,7 +165,8 @@ func (c *collector) view(id liveness.ID) (liveness.View, bool) {
 
 // changed looks at what has changed for a collector.
 func (o *oracle) changed(c *collector, tr *liveness.Transition, told bool) {
-	o.w.tracef("%s: %s %s: %s -> %s %s, deaths %d, id %d, told %t", c.name, tr.ID, tr.Event, tr.Previous, tr.State, tr.Reason, tr.Deaths, tr.EventID%100000, told)
+	o.w.tracef("%s: %s %s: %s -> %s %s, deaths %d, id %d, told %t",
+		c.name, tr.ID, tr.Event, tr.Previous, tr.State, tr.Reason, tr.Deaths, tr.EventID%100000, told)
 	o.born[tr] = o.w.now
 	t := o.peers[tr.ID]
 	if t == nil || tr.Event != liveness.Changed {
@@ -328,7 +329,7 @@ func (o *oracle) hasTold(t *truth, heard time.Duration) bool {
 func (o *oracle) finish() {
 	for _, s := range o.w.senders {
 		var first liveness.View
-		var all []string
+		all := make([]string, 0, len(o.w.collectors))
 		differ := false
 		for i, c := range o.w.collectors {
 			v, known := c.view(s.id)

@@ -48,10 +48,10 @@ func (s *story) goOn(d time.Duration) {
 	require.Empty(s.t, s.oracle.wrong)
 }
 
-// both sets the lines between two collectors.
-func (s *story) both(a, b int, state lineState) {
-	s.lines[a][b].set(state)
-	s.lines[b][a].set(state)
+// both sets the lines between the first collector and another one.
+func (s *story) both(other int, state lineState) {
+	s.lines[0][other].set(state)
+	s.lines[other][0].set(state)
 }
 
 func (s *story) is(state liveness.State, collectors ...int) {
@@ -104,9 +104,9 @@ func TestQuestionsLostBothWaysPartNobodyForLong(t *testing.T) {
 	s := tell(t, 2)
 	s.senders[0].hang(2 * time.Second)
 	s.goOn(900 * time.Millisecond)
-	s.both(0, 1, lineCut)
+	s.both(1, lineCut)
 	s.goOn(1500 * time.Millisecond)
-	s.both(0, 1, lineOpen)
+	s.both(1, lineOpen)
 	s.goOn(10 * time.Second)
 	require.Equal(t, []string{"c2"}, s.mates(0))
 	require.Equal(t, []string{"c1"}, s.mates(1))
@@ -133,7 +133,7 @@ func TestGhostIsNoMate(t *testing.T) {
 // one hears is told, though the second, which it hears, lets the first speak.
 func TestLastSpeaksWhenTheMiddleIsSilent(t *testing.T) {
 	s := tell(t, 3)
-	s.both(0, 2, lineCut)
+	s.both(2, lineCut)
 	for _, p := range s.senders[0].paths[:2] {
 		p.state = lineCut
 	}
@@ -163,6 +163,7 @@ func TestEndIsToldAcrossClocks(t *testing.T) {
 // A peer that beats to one collector is dead for all when it is dead there, and for nobody
 // when that one is down.
 func TestPeerOfOneCollector(t *testing.T) {
+	t.Parallel()
 	for _, down := range []bool{false, true} {
 		t.Run(map[bool]string{false: "dies", true: "is not heard"}[down], func(t *testing.T) {
 			s := tell(t, 2)
@@ -224,12 +225,12 @@ func TestDeathAfterAStartIsTold(t *testing.T) {
 func TestWhatWasToldApartIsTakenBack(t *testing.T) {
 	s := tell(t, 2)
 	s.senders[0].paths[1].breakFor(time.Hour, lineCut)
-	s.both(0, 1, lineCut)
+	s.both(1, lineCut)
 	s.goOn(15 * time.Second)
 	s.is(liveness.Alive, 0)
 	s.is(liveness.Dead, 1)
 	require.Equal(t, 1, s.deaths())
-	s.both(0, 1, lineOpen)
+	s.both(1, lineOpen)
 	s.goOn(10 * time.Second)
 	s.is(liveness.Alive, 0, 1)
 	last := s.oracle.peers[s.senders[0].id].last
@@ -268,13 +269,13 @@ func TestPromiseThatWasKeptElsewhere(t *testing.T) {
 	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, BackIn: 20 * time.Second}, s.senders[0].paths[1:])
 	s.goOn(time.Second)
 	s.is(liveness.Left, 0, 1)
-	s.both(0, 1, lineCut)
+	s.both(1, lineCut)
 	s.goOn(5 * time.Second)
 	s.senders[0].begin(false)
 	s.goOn(20 * time.Second)
 	s.senders[0].say(liveness.Beat{Status: liveness.SaysLeaving, HasExitCode: true}, s.senders[0].paths[1:])
 	s.goOn(5 * time.Second)
-	s.both(0, 1, lineOpen)
+	s.both(1, lineOpen)
 	s.goOn(30 * time.Second)
 	s.is(liveness.Left, 0, 1)
 }

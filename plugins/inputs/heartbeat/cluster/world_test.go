@@ -140,7 +140,9 @@ func (s lineState) String() string { return [...]string{"open", "cut", "held"}[s
 
 func (l *line) send(message []byte) {
 	if l.w.traced {
-		if h, body, err := unseal([]byte("secret"), message); err == nil && h.kind != kindPresence && (h.to == 0 || l.to.circle != nil && h.to == l.to.circle.start) {
+		h, body, err := unseal([]byte("secret"), message)
+		theirs := h.to == 0 || l.to.circle != nil && h.to == l.to.circle.start
+		if err == nil && h.kind != kindPresence && theirs {
 			l.w.tracef("    %s > %s: %s", l.from.name, l.to.name, l.w.inWords(h.kind, body))
 		}
 	}
@@ -249,7 +251,7 @@ func (w *world) inWords(k kind, body []byte) string {
 		return "?"
 	}
 	words := func() string {
-		var all []string
+		all := make([]string, 0, 8)
 		for _, word := range r.words() {
 			all = append(all, fmt.Sprintf("%s %s %s heard %t age %v suspect %v dead %v window %v deaths %d process %x events %x connected %t", name(word.ID),
 				word.State, word.Reason, word.Heard, word.Age, word.Suspect, word.Dead, word.Window, word.Deaths, word.Process, word.Events, word.Connected))
@@ -257,7 +259,7 @@ func (w *world) inWords(k kind, body []byte) string {
 		return " " + strings.Join(all, "; ")
 	}
 	names := func() string {
-		var all []string
+		all := make([]string, 0, 8)
 		for _, hash := range r.hashes() {
 			all = append(all, name(hash))
 		}
@@ -273,7 +275,7 @@ func (w *world) inWords(k kind, body []byte) string {
 	case kindWant:
 		return "want" + names()
 	case kindTold:
-		var all []string
+		all := make([]string, 0, 8)
 		for _, t := range r.tellings() {
 			all = append(all, fmt.Sprintf("%d (%v ago)", t.EventID%100000, t.Ago))
 		}
