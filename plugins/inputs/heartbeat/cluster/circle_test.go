@@ -40,6 +40,7 @@ func (*desk) HearWords(string, time.Duration, []liveness.Word) []uint64 { return
 func (d *desk) HearFact(_ string, f *liveness.Fact) {
 	d.want = append(d.want, "fact of "+f.Beat.ID.String())
 }
+
 func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) {
 	for i := range all {
 		d.want = append(d.want, "record of "+all[i].ID.String())
@@ -182,8 +183,12 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 		{ID: id("a", 0)}, {}, {ID: id("b", 0), Reason: 250}, {ID: id("c", 0)},
 	}}, two.now)
 	two.tellJSON(kindFacts, 0, []liveness.Fact{
-		{Beat: liveness.Beat{ID: id("d", 0)}}, {}, {Beat: liveness.Beat{ID: id("e", 0), Status: 9}}, {Beat: liveness.Beat{ID: id("f", 0), BackIn: -1}},
-		{Beat: liveness.Beat{ID: id("g", 7)}, Before: id("a", 0)}, {Beat: liveness.Beat{ID: id("h", 7)}, Before: id("h", 6)},
+		{Beat: liveness.Beat{ID: id("d", 0)}},
+		{},
+		{Beat: liveness.Beat{ID: id("e", 0), Status: 9}},
+		{Beat: liveness.Beat{ID: id("f", 0), BackIn: -1}},
+		{Beat: liveness.Beat{ID: id("g", 7)}, Before: id("a", 0)},
+		{Beat: liveness.Beat{ID: id("h", 7)}, Before: id("h", 6)},
 	}, two.now)
 	exchange([]*desk{one, two})
 	require.Equal(t, []string{"record of a/x", "record of c/x", "fact of d/x", "fact of h/7"}, one.want)
