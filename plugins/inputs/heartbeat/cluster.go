@@ -19,7 +19,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster/bus"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/judge"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
@@ -267,8 +269,20 @@ func (h *Heartbeat) clustering() (*cluster.Options, error) {
 	if err != nil {
 		return nil, err
 	}
-	o.Rules, o.Peers = h.agreed(), h.judge
+	o.Rules, o.Peers, o.Check = h.agreed(), h.judge, checkRecord
 	return o, nil
+}
+
+// checkRecord refuses what this collector would not have recorded itself.
+func checkRecord(r *liveness.Record) error {
+	names := wire.Beat{Host: r.ID.Source, Service: r.ID.Service, Boot: r.Process.Boot, Run: r.Speaker, Tags: make([]wire.Label, len(r.Labels))}
+	for i, label := range r.Labels {
+		names.Tags[i] = wire.Label(label)
+	}
+	if err := names.Validate(); err != nil {
+		return err
+	}
+	return statefile.CheckRecord(r)
 }
 
 // openCluster begins to look for the mates, if there are to be any.

@@ -14,6 +14,7 @@ import (
 	"github.com/influxdata/telegraf/config"
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // clustered returns a plugin with one mate, to which nobody listens.
@@ -307,5 +308,27 @@ func TestCollectorsFindEachOther(t *testing.T) {
 			require.Len(t, wrong, 1)
 			require.ErrorContains(t, wrong[0], "another 'secret'")
 		})
+	}
+}
+
+// What a mate says of peers is held to what this collector would accept of senders.
+func TestRecordsOfMatesAreChecked(t *testing.T) {
+	good := liveness.Record{
+		ID: liveness.ID{Source: "2001:db8::1", Service: "nginx"}, Since: time.Now(), Heard: time.Now(), Process: liveness.Process{Boot: "b"}, Speaker: "k3v9",
+		Labels: []liveness.Label{{Key: "site", Value: "north 1"}}, State: liveness.Unknown, Reason: liveness.ReasonMateLost,
+	}
+	require.NoError(t, checkRecord(&good))
+	for name, change := range map[string]func(*liveness.Record){
+		"host":   func(r *liveness.Record) { r.ID.Source = "a\nE! b" },
+		"nobody": func(r *liveness.Record) { r.ID = liveness.ID{} },
+		"length": func(r *liveness.Record) { r.ID.Service = strings.Repeat("s", 70_000) },
+		"labels": func(r *liveness.Record) { r.Labels = make([]liveness.Label, 3000) },
+		"state":  func(r *liveness.Record) { r.State = 200 },
+		"reason": func(r *liveness.Record) { r.Reason = 250 },
+		"span":   func(r *liveness.Record) { r.Used = 1<<63 - 1 },
+	} {
+		bad := good
+		change(&bad)
+		require.Error(t, checkRecord(&bad), name)
 	}
 }

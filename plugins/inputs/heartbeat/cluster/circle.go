@@ -4,6 +4,7 @@ import (
 	"cmp"
 	"encoding/binary"
 	"encoding/json"
+	"fmt"
 	"slices"
 	"time"
 
@@ -44,6 +45,7 @@ type Circle struct {
 	rules  uint64
 	key    []byte
 	peers  Peers
+	check  Check
 	log    Logger
 	send   func(message []byte)
 	epoch  time.Time
@@ -90,10 +92,14 @@ type openQuestion struct {
 // NewCircle returns the circle of a collector that starts now. start has to be another
 // number in each start.
 func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circle {
-	return &Circle{
-		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, log: o.Log, send: send, epoch: now, start: start,
+	c := &Circle{
+		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, check: o.Check, log: o.Log, send: send, epoch: now, start: start,
 		mates: make(map[uint64]*mate), counts: make(map[uint64]uint64), ticked: now, nextRound: now.Add(roundPause),
 	}
+	if c.check == nil {
+		c.check = func(*liveness.Record) error { return nil }
+	}
+	return c
 }
 
 // Tick lets time pass: what has to be told is told, and mates that are silent are lost.
@@ -319,7 +325,7 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 			c.hearWords(m, words, ago, now)
 		}
 	case kindFacts:
-		return c.takeFacts(m, body, ago)
+		return c.takeFacts(m, body, ago, now)
 	case kindWant:
 		c.tellRecords(m, r.hashes(), now)
 	case kindRecords:
@@ -380,34 +386,62 @@ func (c *Circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, no
 	}
 }
 
-func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration) error {
+// takeFacts takes in what a mate was told. What no collector can have been told is left
+// out.
+func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
 	var facts []liveness.Fact
 	if err := decode(body, &facts); err != nil {
 		return err
 	}
+	var wrong error
 	for i := range facts {
 		f := &facts[i]
+		if err := c.checkFact(f, now); err != nil {
+			wrong = err
+			continue
+		}
 		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= latest+time.Second {
 			c.peers.HearFact(m.name, f)
 		}
 	}
-	return nil
+	return wrong
 }
 
-// takeRecords takes in what a mate knows. Its clock may show another time.
-func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) error {
+func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
+	b, before := &f.Beat, f.Before
+	if before != (liveness.ID{}) && (!before.Nameless() || before.Source != b.ID.Source || !b.ID.Nameless()) {
+		return fmt.Errorf("peer %.80q cannot have become %.80q", before, b.ID)
+	}
+	if b.Status > liveness.SaysDead || max(b.Interval, b.Margin, b.BackIn, f.Ago, f.Doubt) > longest || min(b.Margin, b.BackIn, f.Doubt) < 0 {
+		return fmt.Errorf("a beat of %.80q is none", b.ID)
+	}
+	return c.check(&liveness.Record{
+		ID: b.ID, Labels: b.Labels, Process: b.Process, Interval: b.Interval, Health: b.Health, SentMS: b.SentMS, Since: now, Heard: now,
+	})
+}
+
+// takeRecords takes in what a mate knows. Its clock may show another time. What no
+// collector can have recorded is left out.
+func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
 	var k known
 	if err := decode(body, &k); err != nil {
 		return err
 	}
+	sound := k.Records[:0]
 	for i := range k.Records {
-		if r := &k.Records[i]; r.HeardBy == c.name {
+		r := &k.Records[i]
+		if r.HeardBy == c.name {
 			r.HeardBy = "" // by us
 		}
-		k.Records[i].Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
+		r.Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
+		if err := c.check(r); err != nil {
+			wrong = err
+			continue
+		}
+		sound = append(sound, *r)
 	}
-	c.peers.HearRecords(m.name, ago, k.Records)
-	return nil
+	c.peers.HearRecords(m.name, ago, sound)
+	return wrong
 }
 
 // tellRecords tells a mate what it wants to know.

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"errors"
 	"fmt"
 	"testing"
 	"time"
@@ -36,10 +37,16 @@ func (*desk) Words(int) ([]liveness.Word, int)                          { return
 func (*desk) Answer([]liveness.Word, []uint64) []liveness.Word          { return nil }
 func (*desk) RecordsOf([]uint64) []liveness.Record                      { return nil }
 func (*desk) HearWords(string, time.Duration, []liveness.Word) []uint64 { return nil }
-func (*desk) HearFact(string, *liveness.Fact)                           {}
-func (*desk) HearRecords(string, time.Duration, []liveness.Record)      {}
-func (*desk) Settle(uint32)                                             {}
-func (*desk) Reach([]string)                                            {}
+func (d *desk) HearFact(_ string, f *liveness.Fact) {
+	d.want = append(d.want, "fact of "+f.Beat.ID.String())
+}
+func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) {
+	for i := range all {
+		d.want = append(d.want, "record of "+all[i].ID.String())
+	}
+}
+func (*desk) Settle(uint32)  {}
+func (*desk) Reach([]string) {}
 func (d *desk) Speak(before time.Duration, again bool) {
 	d.want = append(d.want, fmt.Sprint("speak ", before, again))
 }
@@ -154,4 +161,31 @@ func TestOldMessagesAreNotBelieved(t *testing.T) {
 	require.InDelta(t, time.Second, m.underway(12*time.Second, 6*time.Second), float64(10*time.Millisecond))
 	require.InDelta(t, time.Minute, m.underway(13*time.Second, 66*time.Second), float64(100*time.Millisecond))
 	require.Zero(t, m.underway(75*time.Second, 67*time.Second), "a faster one")
+}
+
+// What no collector can have said is left out, and costs nothing else.
+func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
+	begin := time.Now()
+	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+	one.check = func(r *liveness.Record) error {
+		if r.ID.Source == "" || !r.Reason.Valid() {
+			return errors.New("nobody's")
+		}
+		return nil
+	}
+	pass(time.Second, one, two)
+	one.want = nil
+	id := func(source string, pid uint32) liveness.ID {
+		return liveness.ID{Source: source, Service: "x"[min(pid, 1):], PID: pid}
+	}
+	two.tellJSON(kindRecords, 0, known{two.now.UnixNano(), []liveness.Record{
+		{ID: id("a", 0)}, {}, {ID: id("b", 0), Reason: 250}, {ID: id("c", 0)},
+	}}, two.now)
+	two.tellJSON(kindFacts, 0, []liveness.Fact{
+		{Beat: liveness.Beat{ID: id("d", 0)}}, {}, {Beat: liveness.Beat{ID: id("e", 0), Status: 9}}, {Beat: liveness.Beat{ID: id("f", 0), BackIn: -1}},
+		{Beat: liveness.Beat{ID: id("g", 7)}, Before: id("a", 0)}, {Beat: liveness.Beat{ID: id("h", 7)}, Before: id("h", 6)},
+	}, two.now)
+	exchange([]*desk{one, two})
+	require.Equal(t, []string{"record of a/x", "record of c/x", "fact of d/x", "fact of h/7"}, one.want)
+	require.Equal(t, `W! A message of collector "c2" is not understood: nobody's`, one.log[len(one.log)-1], "once")
 }

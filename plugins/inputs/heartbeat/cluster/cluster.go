@@ -13,6 +13,7 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/cluster/bus"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // Options of a Cluster.
@@ -23,9 +24,15 @@ type Options struct {
 	Secret []byte      // what all have in common
 	TLS    *tls.Config // of the routes, for both directions; nil for plaintext
 	Rules  uint64      // hash of all options that decide verdicts or series
+	Check  Check       // nil for none
 	Peers  Peers
 	Log    Logger
 }
+
+// A Check refuses what no collector can have recorded: a mate may be of another version,
+// or mistaken. It is called for each record, and with the ID and the labels alone for each
+// beat.
+type Check func(*liveness.Record) error
 
 // Logger is what a Cluster says.
 type Logger interface {

@@ -276,7 +276,8 @@ func (t *Tracker) Pace() time.Duration {
 // collector has yet to hear.
 func (t *Tracker) countLate(p *peer) {
 	class := uint8(0)
-	if p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0 {
+	late := p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0
+	if late && !p.foreign() { // that one's silence runs elsewhere
 		class = 1
 		for left := p.deadlineV() - t.tickV; left >= 2*time.Second && class < lateClasses-1; left /= 2 {
 			class++

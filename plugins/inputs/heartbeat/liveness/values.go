@@ -218,7 +218,12 @@ var reasons = [...]string{
 	ReasonMateLost:    "mate_lost",
 }
 
-func (r Reason) String() string { return reasons[r] }
+func (r Reason) String() string {
+	if !r.Valid() {
+		return "unknown"
+	}
+	return reasons[r]
+}
 
 // Valid reports whether r is one of the reasons.
 func (r Reason) Valid() bool { return int(r) < len(reasons) && reasons[r] != "" }

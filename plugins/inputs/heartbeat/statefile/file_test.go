@@ -240,7 +240,7 @@ func TestHugeStateIsNotRead(t *testing.T) {
 // A number without a limit is one that a forged file can make absurd.
 func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 	record := fullRecord()
-	require.NoError(t, checkRecord(&record))
+	require.NoError(t, CheckRecord(&record))
 	checked := 0
 	var visit func(v reflect.Value, name string)
 	visit = func(v reflect.Value, name string) {
@@ -258,7 +258,7 @@ func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 			good := reflect.New(v.Type()).Elem()
 			good.Set(v)
 			v.Set(absurd)
-			require.Error(t, checkRecord(&record), name)
+			require.Error(t, CheckRecord(&record), name)
 			v.Set(good)
 			checked++
 		case v.Type() == reflect.TypeFor[netip.Addr]():
@@ -272,7 +272,7 @@ func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 	}
 	visit(reflect.ValueOf(&record).Elem(), "Record")
 	require.Greater(t, checked, 10)
-	require.NoError(t, checkRecord(&record))
+	require.NoError(t, CheckRecord(&record))
 }
 
 // One peer with a number that reading refuses costs no other.
@@ -540,7 +540,7 @@ func checkAgain(t *testing.T, text []byte) {
 		require.False(t, strings.ContainsFunc(state.Trouble.Error(), unicode.IsControl), "%q", state.Trouble)
 	}
 	for i := range state.Peers {
-		require.NoError(t, checkRecord(&state.Peers[i]), "what is restored can be saved again")
+		require.NoError(t, CheckRecord(&state.Peers[i]), "what is restored can be saved again")
 	}
 	first, err = readContents(bytes.NewReader(text))
 	require.NoError(t, err)

@@ -87,7 +87,7 @@ func sumOf(text []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(text,
 
 // addPeer adds the record of a peer, unless no collector would take it.
 func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
-	if err := checkRecord(r); err != nil {
+	if err := CheckRecord(r); err != nil {
 		return err
 	}
 	l.Peer = &storedPeer{savedPeer: *saved(r)}

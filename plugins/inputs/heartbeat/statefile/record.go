@@ -116,13 +116,13 @@ func saved(r *liveness.Record) *savedPeer {
 // record returns what was saved, or why it cannot have been.
 func (p *savedPeer) record() (liveness.Record, error) {
 	r := liveness.Record(*p)
-	err := checkRecord(&r)
+	err := CheckRecord(&r)
 	return r, err
 }
 
-// checkRecord refuses what no tracker could have saved, but could stumble
+// CheckRecord refuses what no tracker could have saved, but could stumble
 // over. A file need not come from us because its checksum is right.
-func checkRecord(r *liveness.Record) error {
+func CheckRecord(r *liveness.Record) error {
 	switch {
 	case r.ID.Source == "" || !r.ID.Nameless() && r.ID.PID != 0:
 		return errors.New("id is nobody's")
