@@ -606,6 +606,9 @@ func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now tim
 		state, reason = Suspect, w.Reason
 	}
 	switch lives := w.State == Alive || w.State == Suspect; {
+	case lives && state == Suspect && p.state == Dead && p.reason.inferred() && heard > p.since+sameBeat: // it may have died again
+		p.editPast().Mistakes++
+		t.become(p, Suspect, p.evidence, now)
 	case !lives, verdict >= p.deadlineV(), state == Suspect && w.State == Alive:
 	case p.state == Dead && p.reason.inferred():
 		p.editPast().Mistakes++
