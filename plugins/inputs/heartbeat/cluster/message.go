@@ -135,6 +135,8 @@ const (
 	flagWindow
 	flagSince
 	flagDoubt
+	flagVacant
+	flagLone
 )
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
@@ -174,6 +176,8 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	set(w.Window > 0, flagWindow)
 	set(w.State != liveness.Alive, flagSince)
 	set(w.Doubt > 0, flagDoubt)
+	set(w.Vacant, flagVacant)
+	set(w.Lone, flagLone)
 	return flags
 }
 
@@ -247,6 +251,7 @@ func (r *reader) word() (w liveness.Word) {
 	b := r.bytes(3)
 	flags := b[0]
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
+	w.Vacant, w.Lone = flags&flagVacant != 0, flags&flagLone != 0
 	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
 	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagWindow != 0 {

@@ -148,7 +148,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	t.countBeat(p, out.Lost)
 	event := t.note(p, b, match, at)
 	if match != strangeProcess {
-		p.noteVisit(o, b, first || anew)
+		p.noteVisit(o, b, first || anew || o.unheard)
 		t.hear(p, o, b, at, now)
 	}
 	if b.Status == SaysAlive {
@@ -282,7 +282,7 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 		t.hearHere(p)
 	}
 	p.changed = p.changed || o.cutLong
-	o.verified = b.Verified
+	o.verified, o.unheard = b.Verified, false
 	o.heard, o.heardV, o.lostLong, o.cutLong = at, t.verdict(now), false, false
 	p.forgetHold()
 	p.host.heard = at

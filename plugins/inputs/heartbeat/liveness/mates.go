@@ -63,6 +63,8 @@ type Word struct {
 	Heard     bool // by the collector that says it; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
 	Connected bool // a connection over which it beats stands there
+	Vacant    bool // the next process of its address takes its place, as it has no name
+	Lone      bool // all that was heard there came over one short connection
 
 	Age     time.Duration // since the last beat that was heard there
 	Doubt   time.Duration // by which it may have been earlier: before a restart, or while that collector was stopped
@@ -82,6 +84,7 @@ type Fact struct {
 	Lone   bool          // that one was known by one short connection
 	Ago    time.Duration // since it was heard
 	Doubt  time.Duration // by which it may have been sent earlier, as that collector was stopped
+	Visit  bool          // all that was heard of its process came over one short connection
 }
 
 // A Said is what is to be told to mates.
@@ -285,7 +288,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	if b.Status == SaysAlive && (!began && (was == Alive || was == Suspect) || len(t.facts) >= maxBeginnings) {
 		return
 	}
-	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at, Doubt: t.waited(at, now)} // TakeSaid makes a span of Ago
+	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at, Doubt: t.waited(at, now), Visit: p.lone} // TakeSaid makes a span of Ago
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
@@ -333,7 +336,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
-		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
+		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(), Vacant: p.vacancy != nil, Lone: p.lone,
 		Age: at - p.lastHeard(), Doubt: t.doubt(p, now), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
@@ -494,7 +497,8 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
 		p.reason = w.Reason
 	}
-	if p.state == Dead || w.Reason.lost() {
+	p.lone = w.Lone && p.id.Nameless()
+	if w.Vacant {
 		t.vacant.add(p)
 	} else {
 		t.vacant.remove(p)
@@ -640,6 +644,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	o, match := t.identify(p, b, at)
 	event := p.began(match)
 	t.copyBeat(p, o, b, at, now)
+	if first || match == newProcess || match == bootedProcess {
+		o.unheard, p.lone = true, f.Visit && p.id.Nameless()
+	}
 	t.believe(p, b, o, match, f.Known, now)
 	if b.Status == SaysAlive {
 		silence := t.silence(p, o)
@@ -664,6 +671,11 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 		} else if p != nil {
 			t.replace(p, b.ID, now)
 		}
+	}
+	if moved := t.peers[f.Before]; p != nil && moved != nil && moved != p && moved.id == f.Before && !moved.connected() {
+		t.closeSeries(moved, now) // it was heard here under both
+		t.put(moved, Unknown, ReasonReplaced)
+		t.remove(moved)
 	}
 	switch {
 	case p == nil && (t.full(b.ID.Source) != Accepted && !t.awaits(b)):
@@ -757,6 +769,10 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
 	t.takeRecord(r, now.Add(-ago), now)
+	if p := t.peers[r.ID]; p != nil && !r.Foreign && !p.state.over() { // what the mate knows of it may be a minute old
+		t.renew(p, &p.process, t.tickV+p.span())
+		t.rewake(p)
+	}
 	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
 		p.told = r.State

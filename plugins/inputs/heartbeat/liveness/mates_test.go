@@ -230,27 +230,53 @@ func TestLastConnectionElsewhere(t *testing.T) {
 	}
 }
 
-// A client without a name that is started again beats to another collector: it takes its
-// own place, which is none of a dead one.
-func TestNamelessClientMoves(t *testing.T) {
-	p := newPair(t)
-	p.one.checked, p.two.checked = false, false
-	ip := "10.0.0.1"
-	say := func(r *rig, pid uint32, conn ConnID) {
-		for range 3 {
-			r.observe(Beat{ID: ID{Source: ip, PID: pid}, Process: Process{PID: pid}, Conn: conn})
-			p.pass(time.Second)
-		}
-	}
-	say(p.one, 100, 1)
-	p.one.ended(1, Closed)
-	p.pass(300 * time.Millisecond)
-	say(p.two, 101, 2)
-	p.pass(time.Minute)
-	for _, r := range []*rig{p.one, p.two} {
-		require.Equal(t, "not known", r.is(ID{Source: ip, PID: 100}))
-		require.Equal(t, "alive beat", r.is(ID{Source: ip, PID: 101}))
-		require.Empty(t, r.deaths())
+// A client without a name is one peer, whichever collectors its runs beat to, and whatever
+// is known first: what a mate says, or what is heard here.
+func TestNamelessClientIsOnePeerEverywhere(t *testing.T) {
+	for _, c := range []struct {
+		name string
+		once bool                          // each run beats once
+		to   func(p *pair, run int) []*rig // which it beats to
+	}{
+		{"long, to both", false, func(p *pair, _ int) []*rig { return []*rig{p.one, p.two} }},
+		{"long, in turn", false, func(p *pair, run int) []*rig { return [][]*rig{{p.one}, {p.two}}[run%2] }},
+		{"once, to both", true, func(p *pair, _ int) []*rig { return []*rig{p.one, p.two} }},
+		{"once, in turn", true, func(p *pair, run int) []*rig { return [][]*rig{{p.one}, {p.two}}[run%2] }},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPair(t)
+			for run := range 6 {
+				pid, conn := uint32(100+run), ConnID(run+1)
+				b := Beat{ID: ID{Source: "10.0.0.1", PID: pid}, Process: Process{PID: pid}, Conn: conn}
+				say := func() {
+					for _, r := range c.to(p, run) {
+						r.observe(b)
+						if run%3 == 0 {
+							p.talk()
+						}
+					}
+					p.talk()
+				}
+				say()
+				for range 3 {
+					if p.pass(time.Second); !c.once {
+						say()
+					}
+				}
+				for _, r := range c.to(p, run) {
+					r.ended(conn, Closed)
+					if run%3 == 1 {
+						p.talk()
+					}
+				}
+				p.pass(map[bool]time.Duration{true: 20 * time.Second, false: 200 * time.Millisecond}[c.once])
+			}
+			for _, r := range []*rig{p.one, p.two} {
+				require.Empty(t, r.deaths())
+				require.Equal(t, 1, r.tracker.Len())
+				require.EqualValues(t, 105, r.tracker.View(0, r.now).PID)
+			}
+		})
 	}
 }
 

@@ -34,6 +34,7 @@ type process struct {
 	watched  bool          // from outside: the end of its connection proves nothing about it
 	extended bool          // its silence has outlived a collector, and got one interval more for that
 	verified bool          // its latest beat was signed, or a certificate named its host
+	unheard  bool          // a mate has told it, and it has not beaten here
 	connless bool          // its latest beat came over no connection
 	lostLong bool          // a long connection has ended since its latest beat
 	cutLong  bool          // likewise, and the collector has ended it
@@ -436,6 +437,7 @@ func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
 func (t *Tracker) endVisit(p *peer) {
 	if p.lone && p.links == nil {
 		t.vacant.add(p)
+		t.noteNews(p)
 	}
 }
 
@@ -501,6 +503,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
 	}
 	t.continued = continued{p.id, false}
+	t.mark(p)
 	if t.opts.Mates {
 		delete(t.byHash, p.id.Hash())
 		t.byHash[id.Hash()] = p
