@@ -27,6 +27,9 @@ const (
 	// answerHolds is for how long an answer holds: it is asked for anew when a death was
 	// held meanwhile.
 	answerHolds = AnswerTime + 2*time.Second
+	// strangeAfter is after how many times the silence allowed a peer that mates hear is
+	// theirs to judge.
+	strangeAfter = 10
 	// sameBeat is by how much later one beat may have come in at a mate, over its own
 	// path, without being a later one.
 	sameBeat = 100 * time.Millisecond
@@ -186,7 +189,19 @@ func (t *Tracker) askEarly(p *peer) {
 		t.ask(p, t.tickV)
 		if t.tickV >= p.ownSuspicionV() {
 			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
+			t.leaveToMates(p)
 		}
+	}
+}
+
+// leaveToMates lets mates judge p from now on, if it has beaten to them alone for long: its
+// sender does not know this collector any more.
+func (t *Tracker) leaveToMates(p *peer) {
+	e := p.elsewhere
+	silence := t.tickV - p.lastHeardV()
+	if silence > strangeAfter*t.silence(p, &p.process).Dead && e.heardV > p.lastHeardV() && !p.connected() {
+		e.foreign, p.changed = true, true
+		t.isolation.removeSilent(p.host)
 	}
 }
 

@@ -345,6 +345,27 @@ func TestEndsAreKnownToAll(t *testing.T) {
 	}
 }
 
+// A peer that beats to a mate alone, and has not beaten here for long, is no more to be
+// judged here: its sender was told so.
+func TestPeerThatIsTakenAway(t *testing.T) {
+	for _, away := range []time.Duration{30 * time.Second, time.Minute} {
+		p := newPair(t)
+		here := beating(p.one, 1, first)
+		beating(p.two, 1, first)
+		p.pass(5 * time.Second)
+		here.paused = true
+		p.one.ended(1, Closed)
+		p.talk()
+		p.pass(away)
+		require.Equal(t, "alive beat", p.one.is(shop))
+		p.parted = true
+		p.one.tracker.Reach(nil)
+		p.pass(20 * time.Second)
+		want := map[bool]string{false: "dead conn_closed", true: "unknown mate_lost"}[away > 35*time.Second]
+		require.Equal(t, want, p.one.is(shop), away)
+	}
+}
+
 // A word by hand at a collector that does not hear a peer does not make it one to be judged
 // there.
 func TestWordByHandIsNoLife(t *testing.T) {
