@@ -784,18 +784,13 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
 	t.takeRecord(r, now.Add(-ago), now)
-	if p := t.peers[r.ID]; p != nil && !r.Foreign && !p.state.over() { // what the mate knows of it may be a minute old
-		t.renew(p, &p.process, t.tickV+p.span())
-		t.rewake(p)
-	}
-	if p := t.peers[r.ID]; p != nil && !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
+	p := t.peers[r.ID]
+	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
 		p.told = r.State
 		t.rewake(p)
 	}
-	if p := t.peers[r.ID]; p != nil {
-		t.touch(p) // what the mate has saved is not saved here
-	}
+	t.touch(p) // what the mate has saved is not saved here
 }
 
 // learnMore takes in what a mate knows of p beyond what is known here.
