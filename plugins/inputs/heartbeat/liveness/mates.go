@@ -571,7 +571,7 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	if younger {
 		t.hearElsewhere(p, mate, heard, now)
 	}
-	t.prolong(p, mate, asked+w.Suspect, asked+w.Dead)
+	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
 }
 
@@ -604,10 +604,10 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 }
 
 // prolong moves suspicion and deadline of p, if they are later by what a mate says. What
-// the same mate has said before is over.
-func (t *Tracker) prolong(p *peer, mate string, suspectV, deadV time.Duration) {
+// the same mate has said before of that beat, or an earlier one, is over.
+func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
-	if e.by == mate {
+	if e.by == mate && heard >= e.heard-sameBeat {
 		e.suspectV, e.deadV = 0, 0
 	}
 	if deadV > p.deadlineV() && e.asked {
@@ -667,7 +667,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		silence := t.silence(p, o)
 		t.hearElsewhere(p, mate, at, now)
 		heardV := t.verdict(now) - f.Ago
-		t.prolong(p, mate, heardV+silence.Suspect, heardV+silence.Dead)
+		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
 	}
 	t.tellOf(p, event, b.Addr, now)
 	p.changed = true
