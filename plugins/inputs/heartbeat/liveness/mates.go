@@ -534,32 +534,12 @@ func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
 // compare takes in what a mate says of p, which was heard here too: whether it has
 // heard it since, or still has a connection with it.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
+	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.takeDeath(p, w, mate, heard, now) {
+		return
+	}
 	younger := heard > p.lastHeard()+sameBeat
 	if p.state.over() {
 		younger = w.later(heard, p.lastHeard())
-	}
-	switch {
-	case t.opts.OnlyVerified && !w.Verified:
-		return
-	case p.unknown(ReasonIsolated) && w.State == Dead: // there it could be judged
-		t.end(p, w.Reason, now)
-		return
-	case p.state == Left && w.State == Dead && heard > p.since+sameBeat: // it was back there, and that ended
-		t.hearElsewhere(p, mate, heard, now)
-		t.end(p, w.Reason, now)
-		return
-	case p.state == Dead && w.State == Dead:
-		if w.Reason.tellsMore(p.reason) {
-			p.reason, p.changed = w.Reason, true
-		}
-		return
-	case p.state == Left && p.windowV > 0 && w.State == Dead && w.Reason == ReasonOverdue: // the window went on while this collector did not
-		p.closeWindow()
-		t.become(p, Dead, ReasonOverdue, now)
-		return
-	case w.State == Dead && w.Reason.inferred() && p.isJudgedBy(w, heard): // and has asked
-		t.end(p, w.Reason, now)
-		return
 	}
 	asked := t.verdict(now) - ago
 	if w.Reason.lost() && p.isJudgedBy(w, heard) {
@@ -573,6 +553,29 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
 	t.reviveElsewhere(p, w, heard, now)
+}
+
+// takeDeath takes in that p is dead for a mate, and reports whether that is all that the
+// word says: it is dead here, too, or now is.
+func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
+	back := p.state == Left && heard > p.since+sameBeat // there it was back, and that ended
+	switch {
+	case p.state == Dead:
+		if w.Reason.tellsMore(p.reason) {
+			p.reason, p.changed = w.Reason, true
+		}
+	case back:
+		t.hearElsewhere(p, mate, heard, now)
+		t.end(p, w.Reason, now)
+	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // the window went on while this collector did not
+		p.closeWindow()
+		t.become(p, Dead, ReasonOverdue, now)
+	case p.unknown(ReasonIsolated), w.Reason.inferred() && p.isJudgedBy(w, heard): // there it could be judged, and this one was asked
+		t.end(p, w.Reason, now)
+	default:
+		return false
+	}
+	return true
 }
 
 // isJudgedBy reports whether a mate knows at least as much of p, which lives here, as this
