@@ -487,9 +487,7 @@ func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOver
 // follow lets p, which was never heard here, be what a mate says that hears it.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
 	e := p.elsewhere
-	another := !e.lost && e.by != mate && heard < e.heard-sameBeat      // has heard it since
-	left := p.overdue() && w.State == Left && heard <= e.heard+sameBeat // before it was overdue
-	if another || left || p.state.over() && !w.State.over() && !w.later(heard, e.heard) {
+	if p.knowsBetter(w, mate, heard) {
 		return
 	}
 	p.changed = p.changed || e.by != mate
@@ -501,35 +499,45 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	} else if p.windowV == 0 {
 		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
 	}
-	if w.State == Unknown && (w.Reason == ReasonRestored || w.Reason == ReasonHost || w.Reason == ReasonIsolated) && p.state != Unknown {
-		t.becomeUnknown(p, w.Reason, now)
-		return
-	}
-	if w.State == Dead && p.state != Dead { // it counts that death
-		p.editPast().Deaths = max(p.Deaths, w.Deaths, 1) - 1
-	}
-	t.become(p, w.State, w.Reason, now)
-	if p.reason != ReasonIsolated && w.Reason != ReasonIsolated {
-		p.reason = w.Reason
-	}
-	p.lone = w.Lone && p.id.Nameless()
-	if w.Vacant {
+	t.becomeAs(p, w, now)
+	if p.lone = w.Lone && p.id.Nameless(); w.Vacant {
 		t.vacant.add(p)
 	} else {
 		t.vacant.remove(p)
 	}
 }
 
-// later reports whether a mate has heard p certainly later than another beat.
-func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
+// knowsBetter reports whether more is known of p, which mates judge, than one of them says:
+// another one has heard it since, or its end came after that.
+func (p *peer) knowsBetter(w *Word, mate string, heard time.Duration) bool {
+	e := p.elsewhere
+	switch {
+	case !e.lost && e.by != mate && heard < e.heard-sameBeat:
+		return true
+	case p.overdue() && w.State == Left:
+		return heard <= e.heard+sameBeat // it left before it was overdue
+	}
+	return p.state.over() && !w.State.over() && !w.later(heard, e.heard)
+}
 
-// becomeUnknown lets p, which mates judge, be unknown. Isolation is that of the mate.
-func (t *Tracker) becomeUnknown(p *peer, reason Reason, now time.Time) {
+// becomeAs lets p, which mates judge, be what one of them says. That one may be isolated;
+// this collector is not for that.
+func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
+	reason := w.Reason
 	if reason == ReasonIsolated {
 		reason = ReasonRestored
 	}
-	t.become(p, Unknown, reason, now)
+	if w.State == Dead && p.state != Dead { // it counts that death
+		p.editPast().Deaths = max(p.Deaths, w.Deaths, 1) - 1
+	}
+	t.become(p, w.State, reason, now)
+	if p.reason != ReasonIsolated {
+		p.reason = reason
+	}
 }
+
+// later reports whether a mate has heard p certainly later than another beat.
+func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
 // compare takes in what a mate says of p, which was heard here too: whether it has
 // heard it since, or still has a connection with it.
@@ -623,24 +631,25 @@ func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Dura
 // reviveElsewhere lets p be alive, if life that a mate has heard says so.
 func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
 	verdict := t.verdict(now)
+	mistaken, since := p.state == Dead && p.reason.inferred(), heard > p.since+sameBeat
 	state, reason := Alive, ReasonBeat
 	if verdict >= p.suspicionV() {
 		state, reason = Suspect, w.Reason
 	}
-	switch lives := w.State == Alive || w.State == Suspect; {
-	case lives && state == Suspect && p.state == Dead && p.reason.inferred() && heard > p.since+sameBeat: // it may have died again
+	late := verdict >= p.deadlineV() || state == Suspect && w.State == Alive
+	switch {
+	case w.State != Alive && w.State != Suspect:
+	case mistaken && state == Suspect && since: // it may have died again
 		p.editPast().Mistakes++
 		t.become(p, Suspect, p.evidence, now)
-	case !lives, verdict >= p.deadlineV(), state == Suspect && w.State == Alive:
-	case p.state == Dead && p.reason.inferred():
+	case late:
+	case mistaken:
 		p.editPast().Mistakes++
 		t.become(p, state, reason, now)
-	case p.state.over():
-		if heard > p.since+sameBeat {
-			t.become(p, state, reason, now)
-		}
-	case state == Suspect:
-	case p.state == Suspect, p.unknown(ReasonIsolated), p.unknown(ReasonRestored), p.unknown(ReasonHost):
+	case p.state.over() && since:
+		t.become(p, state, reason, now)
+	case p.state.over(), state == Suspect, p.state == Alive:
+	case p.state == Suspect, p.reason == ReasonIsolated, p.reason == ReasonRestored, p.reason == ReasonHost:
 		t.become(p, Alive, ReasonBeat, now)
 	}
 }
