@@ -294,17 +294,8 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 
 // take takes in what a mate says, as of ago before now.
 func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	switch k {
-	case kindPresence, kindBye:
-	case kindQuestion: // is answered: that makes it reachable again
-	case kindTold:
-		if !m.proved {
-			return nil // how old it is cannot be told
-		}
-	default:
-		if !m.reachable {
-			return nil
-		}
+	if !m.counts(k) {
+		return nil
 	}
 	r := &reader{rest: body}
 	switch k {
@@ -334,6 +325,17 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 		c.peers.Told(ago, r.tellings())
 	}
 	return r.err()
+}
+
+// counts reports whether a message of m counts.
+func (m *mate) counts(k kind) bool {
+	switch k {
+	case kindPresence, kindBye, kindQuestion: // a question is answered: that makes it reachable again
+		return true
+	case kindTold:
+		return m.proved // else its age cannot be told
+	}
+	return m.reachable
 }
 
 // answerHeld answers the questions of mates, unless we were stalled: then what was sent

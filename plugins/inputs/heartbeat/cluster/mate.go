@@ -223,28 +223,30 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 // isolated and able to. One that is to take over from another one that still speaks
 // waits until that has stopped.
 func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
-	others, waits := c.goBefore(mates, now), false
-	for _, m := range mates {
-		waits = waits || m.presence.Speaks
-	}
+	others := c.goBefore(mates, now)
+	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
 	if waits {
 		c.othersAt = now
 	}
 	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
-	switch begins := c.begins(mates, now); {
-	case c.speaks && !should:
-		c.speaks = false
-		c.peers.Hush()
-		c.tellTold(now)
-		c.present(now)
-	case !c.speaks && should && !waits && !begins:
-		c.speaks = true
-		c.peers.Speak(c.takeOver(now))
-		c.present(now)
+	begins := c.begins(mates, now)
+	if should != c.speaks && (!should || !waits && !begins) {
+		c.setSpeaks(should, now)
 	}
 	if c.speaks || waits {
 		c.lost = false
 	}
+}
+
+// setSpeaks lets this collector tell events, or no more.
+func (c *Circle) setSpeaks(speaks bool, now time.Time) {
+	if c.speaks = speaks; speaks {
+		c.peers.Speak(c.takeOver(now))
+	} else {
+		c.peers.Hush()
+		c.tellTold(now)
+	}
+	c.present(now)
 }
 
 // goBefore returns the mates that are fitter to tell events than this collector, or as fit

@@ -434,10 +434,10 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	case !w.Heard: // but it may know an end that the one that was told has forgotten
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
-		wanted = t.lacks(p, w, heard, ago, now)
+		wanted = t.lacks(p, w, heard, since)
 		t.follow(p, w, mate, heard, now)
 	default:
-		wanted = t.lacks(p, w, heard, ago, now)
+		wanted = t.lacks(p, w, heard, since)
 		t.compare(p, w, mate, heard, ago, now)
 	}
 	t.rewake(p)
@@ -467,15 +467,17 @@ func (p *peer) asRestored() bool {
 
 // lacks reports whether a mate knows a fact of p that is not known here: another process,
 // an end, a promise, or events.
-func (t *Tracker) lacks(p *peer, w *Word, heard, ago time.Duration, now time.Time) bool {
-	last, ended := p.lastHeard(), now.Sub(t.epoch)-ago-w.Since
+func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration) bool {
+	last := p.lastHeard()
+	recent := since+sameEnd > last
 	switch {
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last
-	case w.State.over() && w.Reason.reported() && (w.State != p.state || !p.reason.reported()):
-		return (ended+sameEnd > last || w.State == p.state) && !(p.overdue() && w.State == Left && heard <= last+sameBeat)
+	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
+		late := p.overdue() && w.State == Left && heard <= last+sameBeat
+		return !late && (recent || w.State == p.state)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
-		return ended+sameEnd > last
+		return recent
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
@@ -692,20 +694,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 // no room for it.
 func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
 	b := &f.Beat
-	if p = t.peers[b.ID]; p == nil && f.Before != (ID{}) {
-		if p = t.peers[f.Before]; p != nil && f.Lone {
-			t.continueAs(p, b.ID, t.verdict(now))
-		} else if p != nil {
-			t.replace(p, b.ID, now)
-		}
-	}
-	if moved := t.peers[f.Before]; p != nil && moved != nil && moved != p && moved.id == f.Before && !moved.connected() {
-		t.closeSeries(moved, now) // it was heard here under both
-		t.put(moved, Unknown, ReasonReplaced)
-		t.remove(moved)
-	}
-	switch {
-	case p == nil && (t.full(b.ID.Source) != Accepted && !t.awaits(b)):
+	t.continueElsewhere(f, now)
+	switch p = t.peers[b.ID]; {
+	case p == nil && t.full(b.ID.Source) != Accepted && !t.awaits(b):
 		return nil, false
 	case p == nil:
 		p, first = t.enter(b, now), true
@@ -718,6 +709,23 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 		e.foreign, e.by = true, mate
 	}
 	return p, first
+}
+
+// continueElsewhere lets the nameless peer that a fact goes on from be known as it is there.
+// If it has been heard here under both names, the former one ends.
+func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
+	before, p, id := t.peers[f.Before], t.peers[f.Beat.ID], f.Beat.ID
+	switch {
+	case f.Before == (ID{}) || before == nil || before == p:
+	case p == nil && f.Lone:
+		t.continueAs(before, id, t.verdict(now))
+	case p == nil:
+		t.replace(before, id, now)
+	case before.id == f.Before && !before.connected():
+		t.closeSeries(before, now)
+		t.put(before, Unknown, ReasonReplaced)
+		t.remove(before)
+	}
 }
 
 // isNoNews reports whether what b says of p at a time is known already, or older than
