@@ -303,7 +303,10 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	if b.Status == SaysAlive && (!began && (was == Alive || was == Suspect) || len(t.facts) >= maxBeginnings) {
 		return
 	}
-	fact := Fact{Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Ago: at, Doubt: t.waited(at, now), Visit: p.lone} // TakeSaid makes a span of Ago
+	fact := Fact{
+		Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Visit: p.lone,
+		Ago: at, Doubt: t.waited(at, now), // TakeSaid makes a span of Ago
+	}
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
@@ -351,7 +354,8 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
-		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(), Vacant: p.vacancy != nil, Lone: p.lone,
+		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
+		Vacant: p.vacancy != nil, Lone: p.lone,
 		Age: at - p.lastHeard(), Doubt: t.doubt(p, now), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
@@ -434,10 +438,10 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	case !w.Heard: // but it may know an end that the one that was told has forgotten
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
-		wanted = t.lacks(p, w, heard, since)
+		wanted = p.lacks(w, heard, since)
 		t.follow(p, w, mate, heard, now)
 	default:
-		wanted = t.lacks(p, w, heard, since)
+		wanted = p.lacks(w, heard, since)
 		t.compare(p, w, mate, heard, ago, now)
 	}
 	t.rewake(p)
@@ -467,12 +471,12 @@ func (p *peer) asRestored() bool {
 
 // lacks reports whether a mate knows a fact of p that is not known here: another process,
 // an end, a promise, or events.
-func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration) bool {
+func (p *peer) lacks(w *Word, heard, since time.Duration) bool {
 	last := p.lastHeard()
 	recent := since+sameEnd > last
 	switch {
 	case w.Process != p.fingerprint():
-		return heard > last+sameBeat || p.foreign() && heard >= last
+		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
 	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
 		late := p.overdue() && w.State == Left && heard <= last+sameBeat
 		return !late && (recent || w.State == p.state)
@@ -839,12 +843,17 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 // later, and reports whether it does. What was restored may have been replaced while this
 // collector was away: that was told.
 func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
-	later := heard > p.lastHeard()+sameBeat || p.foreign() && heard >= p.lastHeard()-sameRecord // the word before was followed
-	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat                  // what ended here may be that process
+	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
+	followed := p.foreign() && heard >= p.lastHeard()-sameRecord               // the word before
+	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat // what ended here may be that process
+	later := replaced || followed || heard > p.lastHeard()+sameBeat
 	if !later || outlived || p.process.ident.is(r.Process) || p.id.Nameless() {
 		return false
 	}
 	b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
+	if r.State.over() && p.formerOf(&b) != nil {
+		return false // the end of one that another has replaced came late there
+	}
 	o, match := t.identify(p, &b, heard)
 	t.copyBeat(p, o, &b, heard, now)
 	o.watched = r.Watched
@@ -860,11 +869,11 @@ func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) boo
 	switch {
 	case late || !r.State.over():
 		return false
-	case another && p.state == r.State:
+	case another:
 		return true
 	}
 	told := r.Reason.reported() && (since+sameEnd > p.lastHeard() || r.State == p.state)
-	return told && (p.state != r.State || !p.reason.reported() || another)
+	return told && (p.state != r.State || !p.reason.reported())
 }
 
 // learnEnd takes in that p has ended while this collector was away: that was told.

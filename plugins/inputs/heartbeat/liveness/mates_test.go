@@ -439,6 +439,33 @@ func TestRoundsMendWhatWasLost(t *testing.T) {
 	require.Equal(t, "dead overdue", p.two.is(shop))
 }
 
+// The end of a process that another one has replaced is none of that one, though it was
+// heard later, where nothing is known of the other one.
+func TestEndOfTheProcessBefore(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	p.parted = true
+	second := first
+	second.PID, second.Start = 8, 2*time.Minute
+	p.one.observe(Beat{ID: shop, Process: second, Run: "next.1", Seq: 1, Interval: time.Second, Margin: 2500 * time.Millisecond})
+	p.pass(time.Second)
+	p.two.observe(Beat{ID: shop, Process: first, Run: "k3v9.1", Seq: 100, Status: SaysLeaving, HasExitCode: true})
+	p.pass(10 * time.Second)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	require.Equal(t, "left finished", p.two.is(shop))
+	p.parted = false
+	p.round()
+	p.round()
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "dead silence", r.is(shop))
+		require.EqualValues(t, 8, r.view(shop).PID)
+		require.EqualValues(t, 1, r.view(shop).Deaths)
+	}
+}
+
 // Another process is one restart, whoever hears of it.
 func TestRestartIsKnownToAll(t *testing.T) {
 	p := newPair(t)
