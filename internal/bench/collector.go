@@ -94,7 +94,7 @@ func (c *collector) Able() (able, isolated bool)  { return true, c.tracker.Isola
 func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.now) }
 func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
 func (c *collector) Count() int                   { return c.tracker.Len() }
-func (c *collector) Reach(mates []string)         { c.tracker.Reach(mates) }
+func (c *collector) MatesChanged()                { c.tracker.MatesChanged() }
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
 func (c *collector) Hush()                        { c.herald.Hush() }
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.now) }

@@ -46,8 +46,8 @@ func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) {
 		d.want = append(d.want, "record of "+all[i].ID.String())
 	}
 }
-func (*desk) Settle(uint32)  {}
-func (*desk) Reach([]string) {}
+func (*desk) Settle(uint32) {}
+func (*desk) MatesChanged() {}
 func (d *desk) Speak(before time.Duration, again bool) {
 	d.want = append(d.want, fmt.Sprint("speak ", before, again))
 }

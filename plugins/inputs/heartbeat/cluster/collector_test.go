@@ -331,9 +331,9 @@ func (c *collector) HearRecords(mate string, ago time.Duration, records []livene
 	c.tell(c.tracker.HearRecords(c.clock(), records, mate, ago))
 }
 
-func (c *collector) Reach(mates []string) {
-	c.w.tracef("%s reaches %v", c.name, mates)
-	c.tracker.Reach(mates)
+func (c *collector) MatesChanged() {
+	c.w.tracef("%s reaches others than before", c.name)
+	c.tracker.MatesChanged()
 	c.wake()
 }
 

@@ -162,7 +162,7 @@ func (c *Circle) reach(mates []*mate, now time.Time) {
 	}
 	if c.ready(now) && (c.names == nil || !slices.Equal(names, c.names)) {
 		c.names, c.stands, c.spokenAt = names, false, now
-		c.peers.Reach(names)
+		c.peers.MatesChanged()
 	}
 }
 

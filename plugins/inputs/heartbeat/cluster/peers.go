@@ -53,8 +53,8 @@ type Hearings interface {
 	HearRecords(mate string, ago time.Duration, records []liveness.Record)
 	// Settle notes that all mates that are reachable have answered a question.
 	Settle(question uint32)
-	// Reach notes which mates are reachable.
-	Reach(mates []string)
+	// MatesChanged notes that other mates are reachable than before.
+	MatesChanged()
 }
 
 // Events are those of peers: one of the collectors tells them.

@@ -110,11 +110,11 @@ func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.R
 	j.tell(j.tracker.HearRecords(time.Now(), records, mate, ago))
 }
 
-// Reach notes which mates are reachable.
-func (j *Judge) Reach(mates []string) {
+// MatesChanged notes that other mates are reachable than before.
+func (j *Judge) MatesChanged() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tracker.Reach(mates)
+	j.tracker.MatesChanged()
 	j.wakeMates()
 }
 

@@ -146,7 +146,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
 	t.countBeat(p, out.Lost)
-	event := t.note(p, b, match, at)
+	event := t.note(p, b, match, at, now)
 	if match != strangeProcess {
 		p.noteVisit(o, b, first || anew || o.unheard)
 		t.hear(p, o, b, at, now)
@@ -246,12 +246,12 @@ func (t *Tracker) countBeat(p *peer, lost int64) {
 // note counts what a beat of that match means, and returns the event to report, if
 // any. A conflict is two processes that beat in turn, each within the interval of
 // the other: two machines with one name. It is reported once a minute.
-func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration) Event {
+func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
 	switch {
 	case p.lone: // one job after another
 	case match == newProcess, match == bootedProcess:
 		return p.began(match)
-	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span():
+	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span() && t.waited(at, now) == 0:
 		past := p.editPast()
 		t.noteMishaps(p, &past.Conflicts, 1)
 		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
@@ -410,7 +410,8 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	}
 	p.keepPromise(b)
 	p.takeHealth(b.Health)
-	if match == formerProcess {
+	// What has waited may have been sent before another process took the place.
+	if match == formerProcess && t.waited(now.Sub(t.epoch), now) == 0 {
 		former := p.formerOf(b)
 		if former.ended.inferred() {
 			p.editPast().Mistakes++

@@ -237,7 +237,7 @@ func (t *Tracker) Settle(question uint32) { t.settled = max(t.settled, question)
 // GoOnAsking lets t, which takes the place of before, ask questions under other numbers
 // than that one.
 func (t *Tracker) GoOnAsking(before *Tracker) {
-	t.question, t.settled, t.reachable = before.question, before.question, before.reachable
+	t.question, t.settled = before.question, before.question
 }
 
 // Silent reports whether there is nothing to be told to mates.
@@ -909,10 +909,10 @@ func (p *peer) mergeTotals(r *Record) {
 	p.trail.merge(r.Events)
 }
 
-// Reach notes which mates are reachable. They are asked about all peers that they judge:
-// even one that is there as before may have begun anew and know nothing.
-func (t *Tracker) Reach(mates []string) {
-	t.reachable = slices.Clone(mates)
+// MatesChanged notes that other mates are reachable than before. They are asked about all
+// peers that they judge: even one that is there as before may have begun anew and know
+// nothing.
+func (t *Tracker) MatesChanged() {
 	for _, p := range t.order {
 		e := p.elsewhere
 		if e == nil || !e.foreign || p.state.over() {

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 	"time"
 
@@ -187,6 +188,33 @@ func TestBeatsThatWaitedAreOld(t *testing.T) {
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
 }
 
+// The beats of a process and of the one that has replaced it may wait in two sockets of a
+// collector that is stopped, and are read in any order: that is no conflict of two.
+func TestProcessesThatWaitedAreNoConflict(t *testing.T) {
+	for _, stopped := range []bool{false, true} {
+		r := newRig(t)
+		beat := Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "a.1", Seq: 1, Conn: 1}
+		next := beat
+		next.Process.PID, next.Process.Start, next.Run, next.Conn = 8, 2*time.Minute, "b.1", 2
+		r.observe(beat)
+		r.pass(time.Second)
+		if stopped {
+			r.stall(10 * time.Second)
+		}
+		r.observe(next)
+		beat.Seq++
+		r.observe(beat)
+		conflicts := r.view(shop).Conflicts
+		r.pass(time.Second)
+		next.Seq++
+		r.observe(next)
+		r.pass(3 * time.Second)
+		ended := slices.ContainsFunc(r.told, func(s said) bool { return s.Event == Ended })
+		require.Equal(t, map[bool]uint64{false: 1, true: 0}[stopped], conflicts)
+		require.Equal(t, !stopped, ended)
+	}
+}
+
 // The end of a connection is no end while the process has another one elsewhere.
 func TestConnectionElsewhereIsLife(t *testing.T) {
 	p := newPair(t)
@@ -290,13 +318,13 @@ func TestPeerOfAnotherCollector(t *testing.T) {
 	require.True(t, p.one.tracker.byHash[shop.Hash()].foreign())
 
 	p.parted = true
-	p.one.tracker.Reach(nil)
+	p.one.tracker.MatesChanged()
 	p.pass(time.Minute)
 	require.Equal(t, "unknown mate_lost", p.one.is(shop))
 	require.Empty(t, p.one.deaths())
 
 	p.parted = false
-	p.one.tracker.Reach([]string{"mate"})
+	p.one.tracker.MatesChanged()
 	p.round()
 	require.Equal(t, "alive beat", p.one.is(shop))
 
@@ -359,7 +387,7 @@ func TestPeerThatIsTakenAway(t *testing.T) {
 		p.pass(away)
 		require.Equal(t, "alive beat", p.one.is(shop))
 		p.parted = true
-		p.one.tracker.Reach(nil)
+		p.one.tracker.MatesChanged()
 		p.pass(20 * time.Second)
 		want := map[bool]string{false: "dead conn_closed", true: "unknown mate_lost"}[away > 35*time.Second]
 		require.Equal(t, want, p.one.is(shop), away)
@@ -381,7 +409,7 @@ func TestWordByHandIsNoLife(t *testing.T) {
 		require.Equal(t, "alive beat", p.one.is(shop))
 		require.Less(t, p.one.view(shop).Age, 2*time.Second)
 		p.parted = true
-		p.one.tracker.Reach(nil)
+		p.one.tracker.MatesChanged()
 		p.pass(20 * time.Second)
 		require.Equal(t, "unknown mate_lost", p.one.is(shop), "%+v", word)
 	}
