@@ -18,12 +18,6 @@ const (
 	roundPause    = time.Minute
 	// startPatience is for how long a collector that starts waits for a mate.
 	startPatience = 5 * time.Second
-	// again is for how long before the one that spoke was lost its events are told again:
-	// they may not have left it.
-	again = 30 * time.Second
-	// overlap is for how long before a mate stopped speaking its events are compared with
-	// ours: what it judged a little later it has not told.
-	overlap = 2 * time.Second
 	// stalledAfter is after what pause of ours we were stalled: what is told then is
 	// older than it seems, and what was received meanwhile has to be heard first.
 	stalledAfter = 500 * time.Millisecond
@@ -68,7 +62,6 @@ type Circle struct {
 	readyAt  time.Time // since when we are ready; zero if we are not
 	speaks   bool
 	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
-	othersAt time.Time // when a mate that was reachable spoke last
 	stands   bool      // it speaks though a mate goes before it, as none does
 	spokenAt time.Time // when anybody that is reachable spoke last, or other mates became so
 	names    []string
@@ -189,7 +182,7 @@ func (c *Circle) tellWords(words []liveness.Word, now time.Time) {
 }
 
 // tellRound tells a part of what the mates have to know once a minute: of each peer that
-// was heard here, how it is.
+// was heard here, or is not well, how it is.
 func (c *Circle) tellRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
@@ -199,7 +192,7 @@ func (c *Circle) tellRound(now time.Time) {
 	}
 	words, next := c.peers.Words(c.roundNext)
 	if c.roundNext = next; !c.roundAll {
-		words = slices.DeleteFunc(words, func(w liveness.Word) bool { return !w.Heard })
+		words = slices.DeleteFunc(words, func(w liveness.Word) bool { return !w.Heard && w.State == liveness.Alive })
 	}
 	c.tellWords(words, now)
 }
@@ -210,7 +203,7 @@ func (c *Circle) beginRound(all bool, now time.Time) {
 
 // tellTold tells which events were told, so that no mate tells them too.
 func (c *Circle) tellTold(now time.Time) {
-	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/16) {
+	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/32) {
 		var body []byte
 		for i := range some {
 			body = appendTelling(body, &some[i])
@@ -318,7 +311,7 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 	case kindFacts:
 		return c.takeFacts(m, body, ago, now)
 	case kindWant:
-		c.tellRecords(m, r.hashes(), now)
+		c.tellRecords(m, r.hashes(), false, now)
 	case kindRecords:
 		return c.takeRecords(m, body, ago, now)
 	case kindTold:
@@ -442,15 +435,17 @@ func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.T
 		}
 		sound = append(sound, *r)
 	}
-	c.peers.HearRecords(m.name, ago, sound)
+	if needed := c.peers.HearRecords(m.name, ago, sound); !k.Reply {
+		c.tellRecords(m, needed, true, now)
+	}
 	return wrong
 }
 
-// tellRecords tells a mate what it wants to know.
-func (c *Circle) tellRecords(m *mate, hashes []uint64, now time.Time) {
+// tellRecords tells a mate what it wants to know, or lacks: then in reply to its records.
+func (c *Circle) tellRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records}, now)
+			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
 		}
 	}
 }

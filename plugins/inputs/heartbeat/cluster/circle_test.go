@@ -41,15 +41,16 @@ func (d *desk) HearFact(_ string, f *liveness.Fact) {
 	d.want = append(d.want, "fact of "+f.Beat.ID.String())
 }
 
-func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) {
+func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) []uint64 {
 	for i := range all {
 		d.want = append(d.want, "record of "+all[i].ID.String())
 	}
+	return nil
 }
 func (*desk) Settle(uint32) {}
 func (*desk) MatesChanged() {}
-func (d *desk) Speak(before time.Duration, again bool) {
-	d.want = append(d.want, fmt.Sprint("speak ", before, again))
+func (d *desk) Speak(again bool) {
+	d.want = append(d.want, fmt.Sprint("speak ", again))
 }
 func (d *desk) Hush()                                { d.want = append(d.want, "hush") }
 func (*desk) TakeTold() []liveness.Telling           { return nil }
@@ -106,7 +107,7 @@ func TestCollectorThatIsRestartedIsItself(t *testing.T) {
 	require.Zero(t, two.status.Differ)
 	require.ElementsMatch(t, []string{`Found collector "c1"`, `Found collector "c1"`, `Collector "c1" was restarted`}, two.log)
 	require.True(t, two.status.Speaks, "the one that spoke was killed")
-	require.Equal(t, []string{"speak 30s true"}, two.want)
+	require.Equal(t, []string{"speak true"}, two.want)
 	pass(10*time.Second, again, two)
 	require.True(t, again.status.Speaks)
 	require.False(t, two.status.Speaks)
@@ -179,7 +180,7 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 	id := func(source string, pid uint32) liveness.ID {
 		return liveness.ID{Source: source, Service: "x"[min(pid, 1):], PID: pid}
 	}
-	two.tellJSON(kindRecords, 0, known{two.now.UnixNano(), []liveness.Record{
+	two.tellJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: []liveness.Record{
 		{ID: id("a", 0)}, {}, {ID: id("b", 0), Reason: 250}, {ID: id("c", 0)},
 	}}, two.now)
 	two.tellJSON(kindFacts, 0, []liveness.Fact{

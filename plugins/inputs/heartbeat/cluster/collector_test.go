@@ -327,8 +327,10 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 	c.tell(c.tracker.HearFact(c.clock(), f, mate))
 }
 
-func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
-	c.tell(c.tracker.HearRecords(c.clock(), records, mate, ago))
+func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) []uint64 {
+	needed, transitions := c.tracker.HearRecords(c.clock(), records, mate, ago)
+	c.tell(transitions)
+	return needed
 }
 
 func (c *collector) MatesChanged() {
@@ -337,9 +339,9 @@ func (c *collector) MatesChanged() {
 	c.wake()
 }
 
-func (c *collector) Speak(before time.Duration, again bool) {
-	c.w.tracef("%s speaks, of %v before, again: %t", c.name, before, again)
-	for _, change := range c.herald.Speak(before, again, c.clock()) {
+func (c *collector) Speak(again bool) {
+	c.w.tracef("%s speaks, again: %t", c.name, again)
+	for _, change := range c.herald.Speak(again, c.clock()) {
 		c.w.oracle.told(c, change)
 	}
 }

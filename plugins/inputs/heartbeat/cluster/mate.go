@@ -225,9 +225,6 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	others := c.goBefore(mates, now)
 	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
-	if waits {
-		c.othersAt = now
-	}
 	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
 	begins := c.begins(mates, now)
 	if should != c.speaks && (!should || !waits && !begins) {
@@ -241,7 +238,7 @@ func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 // setSpeaks lets this collector tell events, or no more.
 func (c *Circle) setSpeaks(speaks bool, now time.Time) {
 	if c.speaks = speaks; speaks {
-		c.peers.Speak(c.takeOver(now))
+		c.peers.Speak(c.lost)
 	} else {
 		c.peers.Hush()
 		c.tellTold(now)
@@ -292,15 +289,6 @@ func (c *Circle) begins(mates []*mate, now time.Time) bool {
 	return slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
 	})
-}
-
-// takeOver returns of what time before now the events are to be told that were not told
-// here, and whether also those that a mate has told.
-func (c *Circle) takeOver(now time.Time) (before time.Duration, all bool) {
-	if c.lost || c.othersAt.IsZero() {
-		return again, c.lost
-	}
-	return min(now.Sub(c.othersAt)+overlap, again), false
 }
 
 // fitness returns how fit a collector is to tell events: the more the better.

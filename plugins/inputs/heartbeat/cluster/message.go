@@ -121,6 +121,7 @@ type hearing struct {
 type known struct {
 	WallNS  int64             `json:"wall_ns"` // now, unix ns
 	Records []liveness.Record `json:"records"`
+	Reply   bool              `json:"reply"` // to records: it needs none
 }
 
 // unit is what spans in a word are counted in: what was heard a little earlier than it
@@ -141,7 +142,7 @@ const (
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
 // flags, state, reason, then age, suspect, dead, deaths, and window, since and doubt if
-// the flags say so, as varints.
+// the flags say so, as varints; of one that has ended, when its latest beat was sent (4).
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -161,8 +162,13 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	if flags&flagDoubt != 0 {
 		b = binary.AppendUvarint(b, uint64((w.Doubt+unit-1)/unit))
 	}
+	if ended(w) {
+		b = binary.BigEndian.AppendUint32(b, w.Sent)
+	}
 	return b
 }
+
+func ended(w *liveness.Word) bool { return w.State == liveness.Dead || w.State == liveness.Left }
 
 func flagsOf(w *liveness.Word) (flags byte) {
 	set := func(is bool, flag byte) {
@@ -263,6 +269,9 @@ func (r *reader) word() (w liveness.Word) {
 	if flags&flagDoubt != 0 {
 		w.Doubt = r.span()
 	}
+	if ended(&w) {
+		w.Sent = r.uint32()
+	}
 	r.failed = r.failed || int(w.State) >= len(liveness.States) || !w.Reason.Valid()
 	return w
 }
@@ -275,16 +284,18 @@ func (r *reader) words() (all []liveness.Word) {
 	return all
 }
 
-// appendTelling appends the id of an event (8 bytes), and how long ago it was as a varint.
+// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), the state (1),
+// and how long ago it was as a varint.
 func appendTelling(b []byte, t *liveness.Telling) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
+	b = append(binary.BigEndian.AppendUint64(b, t.Peer), byte(t.State))
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
 // tellings returns all tellings that are left.
 func (r *reader) tellings() (all []liveness.Telling) {
 	for len(r.rest) > 0 && !r.failed {
-		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Ago: r.span()})
+		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), State: liveness.State(r.bytes(1)[0]), Ago: r.span()})
 	}
 	return all
 }

@@ -317,7 +317,10 @@ func (w *world) heal() {
 	w.tracef("all is made well")
 	for _, lines := range w.lines {
 		for _, l := range lines {
-			l.lossy = false
+			if l.lossy {
+				l.lossy = false
+				w.oracle.disturb()
+			}
 			l.set(lineOpen)
 		}
 	}

@@ -16,6 +16,8 @@ const (
 	meeting = 4 * time.Second
 	// slack is what ticks and ways cost beside what is promised.
 	slack = 600 * time.Millisecond
+	// crossing is by how much events of two collectors may be stamped in another order.
+	crossing = time.Second
 	// calmFor is for how long nothing must have been wrong so that each event is told once.
 	calmFor = 10 * time.Second
 )
@@ -237,8 +239,10 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}
-	before.at, before.by, before.life, before.born = o.w.now, c, c.life, max(before.born, o.born[tr])
-	before.times++
+	before.at = o.w.now
+	if before.times++; o.born[tr] >= before.born {
+		before.by, before.life, before.born = c, c.life, o.born[tr]
+	}
 	if tr.Event == liveness.Changed && (t.last == nil || before.born >= t.last.born) {
 		t.last = before
 	}
@@ -300,7 +304,7 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	if heard-o.disturbed < meeting+startPatience {
 		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
 	}
-	if w.now < due || w.now > due+time.Second || t.s.state == back || t.lastEnd+slack >= heard || c.tracker.Isolated() {
+	if w.now < due || w.now > due+time.Second || t.s.state == back || w.hostIsBack(t.s) || t.lastEnd+slack >= heard || c.tracker.Isolated() {
 		return
 	}
 	v, _ := c.view(t.s.id)
@@ -349,7 +353,7 @@ func (o *oracle) finish() {
 		if want := s.shouldBe(); slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {
 			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), strings.Join(all, "; "))
 		}
-		if last := o.peers[s.id].last; last != nil && last.change.State != first.State {
+		if last := o.peers[s.id].last; last != nil && last.change.State != first.State && !o.saidSo(s, first.State, last.born-crossing) {
 			if last.life != last.by.life {
 				o.stale++ // who told it has forgotten that
 				continue
@@ -357,6 +361,16 @@ func (o *oracle) finish() {
 			o.failf("in the end %s is %s %s, but told was %s", s.id, first.State, first.Reason, last.change.State)
 		}
 	}
+}
+
+// saidSo reports whether s was told to be in a state since a time.
+func (o *oracle) saidSo(s *sender, state liveness.State, since time.Duration) bool {
+	for _, told := range o.ids {
+		if told.change.ID == s.id && told.change.Event == liveness.Changed && told.change.State == state && told.born >= since {
+			return true
+		}
+	}
+	return false
 }
 
 // shouldBe returns which states s may have in the end.

@@ -49,8 +49,9 @@ type Hearings interface {
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
 	// HearFact takes in a beat that a mate has heard.
 	HearFact(mate string, f *liveness.Fact)
-	// HearRecords takes in records that were wanted, as of ago before now.
-	HearRecords(mate string, ago time.Duration, records []liveness.Record)
+	// HearRecords takes in records that were wanted, as of ago before now, and returns of which
+	// peers the mate needs ours.
+	HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64)
 	// Settle notes that all mates that are reachable have answered a question.
 	Settle(question uint32)
 	// MatesChanged notes that other mates are reachable than before.
@@ -59,9 +60,9 @@ type Hearings interface {
 
 // Events are those of peers: one of the collectors tells them.
 type Events interface {
-	// Speak lets this collector tell them. Those of the time before that are told now which
-	// no mate has told, and if again is set the others, too.
-	Speak(before time.Duration, again bool)
+	// Speak lets this collector tell them. Those of the last half minute are told now which no
+	// mate has told, and if again is set the others, too: they may not have left it.
+	Speak(again bool)
 	// Hush ends that.
 	Hush()
 	// TakeTold returns which events were told since it was called last.

@@ -44,6 +44,17 @@ func (s senderState) String() string {
 	return [...]string{"beats", "hangs", "was killed", "said its end", "said it will be back"}[s]
 }
 
+// hostIsBack reports whether the host of s has said that it will be back: what is silent
+// meanwhile was announced.
+func (w *world) hostIsBack(s *sender) bool {
+	for _, other := range w.senders {
+		if other.id.Source == s.id.Source && other.id.Service == liveness.HostService && other.state == back {
+			return true
+		}
+	}
+	return false
+}
+
 // A path leads from a sender to a collector.
 type path struct {
 	s       *sender

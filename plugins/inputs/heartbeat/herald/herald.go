@@ -19,7 +19,7 @@ const (
 	// owedFor is for how long what follows on that is told here, too.
 	owedFor = 10 * time.Second
 	// crossing is for how long the words of two collectors may cross.
-	crossing = time.Second
+	crossing = 100 * time.Millisecond
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
 	// as long.
 	idsKept = time.Hour
@@ -43,9 +43,21 @@ type Herald struct {
 	last    map[liveness.ID]lastWord // of peers, what was told here of their state
 	told    []keptEvent              // here, since TakeTold
 
-	// When the events were that mates told, as they said since turned, and in the time before.
-	others, older map[int64]time.Time
+	// What mates told, since turned and in the time before.
+	others, older tellings
 	turned        time.Time
+}
+
+// Tellings are events that mates have told: when each one was, and the latest change of state
+// of each peer.
+type tellings struct {
+	events  map[int64]time.Time
+	changes map[uint64]change
+}
+
+type change struct {
+	state liveness.State
+	at    time.Time
 }
 
 // New returns the Herald of a collector: of one that is alone, which tells all, or of one
@@ -74,7 +86,7 @@ type lastWord struct {
 // owes reports whether an event of some time, which is not told here, takes back w, or goes
 // on from where another one was taken back.
 func (w lastWord) owes(at time.Time) bool {
-	return !at.Before(w.at) && (!w.well || w.late && at.Sub(w.at) < owedFor)
+	return !at.Before(w.at) && (!w.well || at.Sub(w.at) < owedFor)
 }
 
 // Admit reports whether an event is told, and keeps it if not.
@@ -94,11 +106,25 @@ func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 // toldElsewhere reports whether a mate has told an event, well after the last word of ours:
 // else both may have spoken at once.
 func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
-	at, told := h.others[change.EventID]
+	at, told := h.others.events[change.EventID]
 	if !told {
-		at, told = h.older[change.EventID]
+		at, told = h.older.events[change.EventID]
 	}
-	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
+	word := h.last[change.ID]
+	if !word.late { // else it was told here long after it happened
+		word.at = word.at.Add(crossing)
+	}
+	return told && (change.Event != liveness.Changed || !at.Before(word.at))
+}
+
+// saidElsewhere reports whether the last word of a mate about a peer is that it is in the
+// state that an event says, and came after the last one of ours.
+func (h *Herald) saidElsewhere(event *liveness.Transition) bool {
+	said, known := h.others.changes[event.ID.Hash()]
+	if !known {
+		said, known = h.older.changes[event.ID.Hash()]
+	}
+	return known && said.state == event.State && said.at.After(h.last[event.ID].at)
 }
 
 // noteOwn notes that an event of some time is told here.
@@ -108,7 +134,7 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 		return
 	}
 	well := change.State == liveness.Alive
-	if well && len(h.others)+len(h.older) == 0 || change.Reason == liveness.ReasonForgotten {
+	if well && len(h.others.events)+len(h.older.events) == 0 || change.Reason == liveness.ReasonForgotten {
 		delete(h.last, change.ID)
 		return
 	}
@@ -152,7 +178,7 @@ func (h *Herald) owes(k *keptEvent) bool {
 	if k.change.Event != liveness.Changed || !takesBack && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
-	if h.toldElsewhere(k.change) {
+	if h.toldElsewhere(k.change) || h.saidElsewhere(k.change) {
 		delete(h.last, k.change.ID)
 		return false
 	}
@@ -167,12 +193,13 @@ func (h *Herald) expire(now time.Time) {
 	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
 }
 
-// Speak begins to tell, and returns what is to be told of the time before: what no mate
+// Speak begins to tell, and returns what is to be told of the last half minute: what no mate
 // has told, and if again is set the rest, too.
-func (h *Herald) Speak(before time.Duration, again bool, now time.Time) (late []*liveness.Transition) {
+func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) {
 	h.speaks = true
+	h.expire(now)
 	for _, k := range h.kept {
-		if now.Sub(k.at) <= before && (again || !h.toldElsewhere(k.change)) {
+		if again || !h.toldElsewhere(k.change) {
 			late = append(late, k.change)
 			h.noteOwn(k.change, k.at)
 		}
@@ -183,12 +210,17 @@ func (h *Herald) Speak(before time.Duration, again bool, now time.Time) (late []
 
 // NoteTold notes that a mate has told events, as it said ago before now.
 func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
-	if h.others == nil || len(h.others)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
-		h.others, h.older, h.turned = make(map[int64]time.Time), h.others, now
+	if h.others.events == nil || len(h.others.events)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
+		h.older, h.turned = h.others, now
+		h.others = tellings{make(map[int64]time.Time), make(map[uint64]change)}
 		maps.DeleteFunc(h.last, func(_ liveness.ID, w lastWord) bool { return w.well && now.Sub(w.at) > idsKept })
 	}
 	for _, e := range events {
-		h.others[e.EventID] = now.Add(-ago - e.Ago)
+		at := now.Add(-ago - e.Ago)
+		h.others.events[e.EventID] = at
+		if e.State != liveness.Unknown && !at.Before(h.others.changes[e.Peer].at) {
+			h.others.changes[e.Peer] = change{e.State, at}
+		}
 	}
 }
 
@@ -196,7 +228,11 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
 	events := make([]liveness.Telling, 0, len(h.told))
 	for _, k := range h.told {
-		events = append(events, liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)})
+		e := liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at), Peer: k.change.ID.Hash()}
+		if k.change.Event == liveness.Changed {
+			e.State = k.change.State
+		}
+		events = append(events, e)
 	}
 	h.told = nil
 	return events

@@ -103,11 +103,14 @@ func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.tell(j.tracker.HearFact(time.Now(), f, mate))
 }
 
-// HearRecords takes records that were wanted, as of ago before now.
-func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
+// HearRecords takes records that were wanted, as of ago before now, and returns the hashes
+// of the peers of which the mate needs ours.
+func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.HearRecords(time.Now(), records, mate, ago))
+	needed, transitions := j.tracker.HearRecords(time.Now(), records, mate, ago)
+	j.tell(transitions)
+	return needed
 }
 
 // MatesChanged notes that other mates are reachable than before.
@@ -118,12 +121,12 @@ func (j *Judge) MatesChanged() {
 	j.wakeMates()
 }
 
-// Speak lets this collector tell the events of peers. Those of the time before that are
-// told now which no mate has told, and if again is set the others, too.
-func (j *Judge) Speak(before time.Duration, again bool) {
+// Speak lets this collector tell the events of peers. Those of the last half minute are told
+// now which no mate has told, and if again is set the others, too.
+func (j *Judge) Speak(again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.queue.pushLate(j.herald.Speak(before, again, time.Now()))
+	j.queue.pushLate(j.herald.Speak(again, time.Now()))
 }
 
 // Hush ends that.

@@ -207,6 +207,10 @@ func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
 func (t *Tracker) leave(p *peer, b *Beat, now time.Time) {
 	p.setExit(b.ExitCode, b.HasExitCode)
 	t.become(p, Left, reasonOf(b), now)
+	if p.reason.reported() { // of the process before
+		p.changed = p.changed || p.reason != reasonOf(b)
+		p.reason = reasonOf(b)
+	}
 }
 
 // reasonOf returns the reason of an end that b reports.

@@ -10,7 +10,6 @@
 package liveness
 
 import (
-	"cmp"
 	"math"
 	"slices"
 	"time"
@@ -76,6 +75,7 @@ type Word struct {
 	Dead    time.Duration // likewise, until it is dead
 	Window  time.Duration // of its promise to be back that is left; 0 for none
 	Deaths  uint64        // in all
+	Sent    uint32        // when the latest beat of one that has ended was sent, by its own clock; 0 if that is not known
 }
 
 // A Fact is a beat that is more than life: of a new peer or process, of one that is
@@ -99,11 +99,12 @@ type Said struct {
 	More     bool   // there is more
 }
 
-// A Telling is an event that a collector has told: its Transition.EventID, and how long ago
-// it was as of when it was told.
+// A Telling is an event that a collector has told.
 type Telling struct {
-	EventID int64
-	Ago     time.Duration
+	EventID int64         // of the Transition
+	Ago     time.Duration // since it was, as of when it is said that it was told
+	Peer    uint64        // ID.Hash
+	State   State         // that it has told; Unknown for an event that is no change of state
 }
 
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked
@@ -120,11 +121,9 @@ type elsewhere struct {
 	question uint32        // in which question; 0 for none, or unsent
 	asked    bool          // and no mate has known better since
 
-	// The last end that was said, here or there: by which life of a sender, when, and by
-	// its clock.
+	// The last end that was said, here or there: by which life of a sender, and when.
 	endLife string
 	endAt   time.Duration
-	endMS   int64
 	wanted  bool // a mate has asked: it is told when p is heard here again
 	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
 }
@@ -298,7 +297,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	}
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
+		e.endLife, e.endAt = b.life(), at
 	}
 	if b.Status == SaysAlive && (!began && (was == Alive || was == Suspect) || len(t.facts) >= maxBeginnings) {
 		return
@@ -317,9 +316,6 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
 		return false
-	}
-	if b.SentMS > 0 && e.endMS > 0 {
-		return b.SentMS < e.endMS && at-e.endAt < backlog
 	}
 	return at-e.endAt < sameEnd/5
 }
@@ -366,6 +362,9 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	if p.windowV > 0 {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
+	if p.state.over() {
+		w.Sent = p.sent
+	}
 	return w
 }
 
@@ -407,506 +406,6 @@ func (p *peer) fingerprint() uint32 {
 		sum = sum.text(p.life)
 	}
 	return sum.fold()
-}
-
-// HearWords takes in what a mate says of peers. Their ages are as of ago before now. It
-// returns the hashes of those of which more has to be known: of them the records are
-// wanted.
-func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
-	t.out = t.out[:0]
-	for i := range words {
-		if t.hearWord(&words[i], mate, ago, now) {
-			wanted = append(wanted, words[i].ID)
-		}
-	}
-	return wanted, t.out
-}
-
-func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Time) (wanted bool) {
-	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
-	heard, since := at-w.Age, at-w.Since
-	switch {
-	case p == nil:
-		return !t.marked(w.ID, heard)
-	case p.expected:
-		return w.Heard
-	case p.endedAway(w.State, heard, since):
-		return true
-	}
-	p.mergeDeaths(w)
-	switch {
-	case !w.Heard: // but it may know an end that the one that was told has forgotten
-		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
-	case p.foreign():
-		wanted = p.lacks(w, heard, since)
-		t.follow(p, w, mate, heard, now)
-	default:
-		wanted = p.lacks(w, heard, since)
-		t.compare(p, w, mate, heard, ago, now)
-	}
-	t.rewake(p)
-	return wanted
-}
-
-// endedAway reports whether p, which is as it was restored, has ended while this collector
-// was away: a mate says so, which has heard it as late, and it was told.
-func (p *peer) endedAway(state State, heard, since time.Duration) bool {
-	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore
-}
-
-// mergeDeaths takes the larger total of deaths, unless one of both counts a death that the
-// other is about to count.
-func (p *peer) mergeDeaths(w *Word) {
-	counted := w.State == p.state || !w.Heard && !p.foreign() && (p.state == Alive || p.state == Unknown)
-	if counted && w.Deaths > p.Deaths {
-		p.editPast().Deaths, p.changed = w.Deaths, true
-	}
-}
-
-// asRestored reports whether p, which has not ended, is as it was when this collector
-// began: neither heard nor told to be anything else since.
-func (p *peer) asRestored() bool {
-	return !p.foreign() && p.here == 0 && !p.state.over() && (p.since < 0 || p.unknown(ReasonRestored))
-}
-
-// lacks reports whether a mate knows a fact of p that is not known here: another process,
-// an end, a promise, or events.
-func (p *peer) lacks(w *Word, heard, since time.Duration) bool {
-	last := p.lastHeard()
-	recent := since+sameEnd > last
-	switch {
-	case w.Process != p.fingerprint():
-		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
-	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
-		late := p.overdue() && w.State == Left && heard <= last+sameBeat
-		return !late && (recent || w.State == p.state)
-	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
-		return recent
-	}
-	return w.State == p.state && w.Events != p.trail.fingerprint()
-}
-
-// overdue reports whether p is dead as it has not kept a promise: that it left before is
-// no news.
-func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
-
-// follow lets p, which was never heard here, be what a mate says that hears it.
-func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
-	e := p.elsewhere
-	if p.knowsBetter(w, mate, heard) {
-		return
-	}
-	p.changed = p.changed || e.by != mate
-	e.by, e.lost, e.heard = mate, false, heard
-	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
-	t.renew(p, &p.process, p.heardV)
-	if w.Window == 0 {
-		p.closeWindow()
-	} else if p.windowV == 0 {
-		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
-	}
-	t.becomeAs(p, w, now)
-	if p.lone = w.Lone && p.id.Nameless(); w.Vacant {
-		t.vacant.add(p)
-	} else {
-		t.vacant.remove(p)
-	}
-}
-
-// knowsBetter reports whether more is known of p, which mates judge, than one of them says:
-// another one has heard it since, or its end came after that.
-func (p *peer) knowsBetter(w *Word, mate string, heard time.Duration) bool {
-	e := p.elsewhere
-	switch {
-	case !e.lost && e.by != mate && heard < e.heard-sameBeat:
-		return true
-	case p.overdue() && w.State == Left:
-		return heard <= e.heard+sameBeat // it left before it was overdue
-	}
-	return p.state.over() && !w.State.over() && !w.later(heard, e.heard)
-}
-
-// becomeAs lets p, which mates judge, be what one of them says. That one may be isolated;
-// this collector is not for that.
-func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
-	reason := w.Reason
-	if reason == ReasonIsolated {
-		reason = ReasonRestored
-	}
-	if w.State == Dead && p.state != Dead { // it counts that death
-		p.editPast().Deaths = max(p.Deaths, w.Deaths, 1) - 1
-	}
-	t.become(p, w.State, reason, now)
-	if p.reason != ReasonIsolated {
-		p.reason = reason
-	}
-}
-
-// later reports whether a mate has heard p certainly later than another beat.
-func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
-
-// compare takes in what a mate says of p, which was heard here too: whether it has
-// heard it since, or still has a connection with it.
-func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
-	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.takeDeath(p, w, mate, heard, now) {
-		return
-	}
-	younger := heard > p.lastHeard()+sameBeat
-	if p.state.over() {
-		younger = w.later(heard, p.lastHeard())
-	}
-	asked := t.verdict(now) - ago
-	if w.Reason.lost() && p.isJudgedBy(w, heard) {
-		t.loseElsewhere(p, w, asked)
-	}
-	if !younger && (!w.Connected || p.state.over()) {
-		return
-	}
-	if younger {
-		t.hearElsewhere(p, mate, heard, now)
-	}
-	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
-	t.reviveElsewhere(p, w, heard, now)
-}
-
-// takeDeath takes in that p is dead for a mate, and reports whether that is all that the
-// word says: it is dead here, too, or now is.
-func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
-	back := p.state == Left && heard > p.since+sameBeat // there it was back, and that ended
-	switch {
-	case p.state == Dead:
-		if w.Reason.tellsMore(p.reason) {
-			p.reason, p.changed = w.Reason, true
-		}
-	case back:
-		t.hearElsewhere(p, mate, heard, now)
-		t.end(p, w.Reason, now)
-	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // the window went on while this collector did not
-		p.closeWindow()
-		t.become(p, Dead, ReasonOverdue, now)
-	case p.unknown(ReasonIsolated), w.Reason.inferred() && p.isJudgedBy(w, heard): // there it could be judged, and this one was asked
-		t.end(p, w.Reason, now)
-	default:
-		return false
-	}
-	return true
-}
-
-// isJudgedBy reports whether a mate knows at least as much of p, which lives here, as this
-// collector: it has heard the same process as late as anybody, and here is no
-// connection of it.
-func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
-	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
-}
-
-// loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
-// shorter here, too.
-func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
-	o, e := &p.process, p.editElsewhere()
-	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
-	e.suspectV, e.deadV = min(e.suspectV, o.suspectV), min(e.deadV, o.deadV)
-	if o.loss == nil {
-		o.evidence = w.Reason
-	}
-	p.changed = true
-	t.vacant.add(p)
-}
-
-// hearElsewhere notes that a mate has heard p.
-func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
-	if e := p.editElsewhere(); heard >= e.heard {
-		p.changed = p.changed || e.by != mate
-		e.heard, e.heardV, e.by, e.lost = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate, false
-	}
-}
-
-// prolong moves suspicion and deadline of p, if they are later by what a mate says. What
-// the same mate has said before of that beat, or an earlier one, is over.
-func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
-	e := p.editElsewhere()
-	if e.by == mate && heard >= e.heard-sameBeat {
-		e.suspectV, e.deadV = 0, 0
-	}
-	if deadV > p.deadlineV() && e.asked {
-		e.asked = false // others may say so too
-		t.spared++
-	}
-	e.suspectV, e.deadV = max(e.suspectV, suspectV), max(e.deadV, deadV)
-}
-
-// reviveElsewhere lets p be alive, if life that a mate has heard says so.
-func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
-	verdict := t.verdict(now)
-	mistaken, since := p.state == Dead && p.reason.inferred(), heard > p.since+sameBeat
-	state, reason := Alive, ReasonBeat
-	if verdict >= p.suspicionV() {
-		state, reason = Suspect, w.Reason
-	}
-	late := verdict >= p.deadlineV() || state == Suspect && w.State == Alive
-	switch {
-	case w.State != Alive && w.State != Suspect:
-	case mistaken && state == Suspect && since: // it may have died again
-		p.editPast().Mistakes++
-		t.become(p, Suspect, p.evidence, now)
-	case late:
-	case mistaken:
-		p.editPast().Mistakes++
-		t.become(p, state, reason, now)
-	case p.state.over() && since:
-		t.become(p, state, reason, now)
-	case p.state.over(), state == Suspect, p.state == Alive:
-	case p.state == Suspect, p.reason == ReasonIsolated, p.reason == ReasonRestored, p.reason == ReasonHost:
-		t.become(p, Alive, ReasonBeat, now)
-	}
-}
-
-// HearFact takes in a beat that a mate has heard, ago before now. It is no life here,
-// but what it says holds: another process, an end, a promise.
-func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
-	t.out = t.out[:0]
-	b := &f.Beat
-	at := now.Sub(t.epoch) - f.Ago
-	p, first := t.findElsewhere(f, mate, now)
-	if p == nil || !first && p.isNoNews(b, at, f.Doubt) {
-		return t.out
-	}
-	if b.Status != SaysAlive {
-		e := p.editElsewhere()
-		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
-	}
-	o, match := t.identify(p, b, at)
-	event := p.began(match)
-	t.copyBeat(p, o, b, at, now)
-	if first || match == newProcess || match == bootedProcess {
-		o.unheard, p.lone = true, f.Visit && p.id.Nameless()
-	}
-	t.believe(p, b, o, match, f.Known, now)
-	if b.Status == SaysAlive {
-		silence := t.silence(p, o)
-		t.hearElsewhere(p, mate, at, now)
-		heardV := t.verdict(now) - f.Ago
-		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
-	}
-	t.tellOf(p, event, b.Addr, now)
-	p.changed = true
-	t.rewake(p)
-	return t.out
-}
-
-// findElsewhere returns the peer that a fact is about, and whether that was not known.
-// One that is not known is known through the mate from now on. It returns nil if there is
-// no room for it.
-func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
-	b := &f.Beat
-	t.continueElsewhere(f, now)
-	switch p = t.peers[b.ID]; {
-	case p == nil && t.full(b.ID.Source) != Accepted && !t.awaits(b):
-		return nil, false
-	case p == nil:
-		p, first = t.enter(b, now), true
-	case p.expected:
-		t.meet(p, now)
-		p.ident, p.life, first = b.Process, b.life(), true
-	}
-	if first {
-		e := p.editElsewhere()
-		e.foreign, e.by = true, mate
-	}
-	return p, first
-}
-
-// continueElsewhere lets the nameless peer that a fact goes on from be known as it is there.
-// If it has been heard here under both names, the former one ends.
-func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
-	before, p, id := t.peers[f.Before], t.peers[f.Beat.ID], f.Beat.ID
-	switch {
-	case f.Before == (ID{}) || before == nil || before == p:
-	case p == nil && f.Lone:
-		t.continueAs(before, id, t.verdict(now))
-	case p == nil:
-		t.replace(before, id, now)
-	case before.id == f.Before && !before.connected():
-		t.closeSeries(before, now)
-		t.put(before, Unknown, ReasonReplaced)
-		t.remove(before)
-	}
-}
-
-// isNoNews reports whether what b says of p at a time is known already, or older than
-// what is known of that process; it may have been sent earlier by doubt.
-func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
-	heard, known := p.heard, p.process.is(b)
-	if o := p.formerOf(b); !known && o != nil {
-		heard, known = o.heard, true
-	}
-	if b.Status == SaysAlive {
-		ended := p.state.over() && at-doubt <= p.heardAnywhere()+sameBeat
-		return known && (ended || heard >= at && !p.foreign())
-	}
-	e := p.elsewhere
-	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
-	return told || known && heard > at+sameBeat
-}
-
-// copyBeat notes of o, a process of p, what a beat elsewhere says of it.
-func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
-	if b.Status == SaysAlive {
-		if o.interval != b.Interval {
-			o.interval, o.schedule = b.Interval, schedule{}
-		}
-		o.margin = b.Margin
-	}
-	if !p.foreign() {
-		return
-	}
-	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
-	t.renew(p, o, o.heardV)
-	t.relabel(p, b.Labels, now)
-}
-
-// HearRecords takes in the records that a mate has of peers, as of ago before now: those of
-// which its words said that more is known there.
-func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) []Transition {
-	t.out = t.out[:0]
-	t.learning = true
-	defer func() { t.learning = false }()
-	for i := range records {
-		r := &records[i]
-		if p := t.peers[r.ID]; p != nil && p.id == r.ID && !p.expected {
-			t.learnMore(p, r, ago, now)
-			t.rewake(p)
-			continue
-		}
-		t.learnPeer(r, mate, ago, now)
-	}
-	return t.out
-}
-
-// Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
-func (r *Record) Move(by time.Duration) {
-	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
-	for i := range r.Flaps {
-		r.Flaps[i] = r.Flaps[i].Add(by)
-	}
-	for i := range r.Speakers {
-		r.Speakers[i].SinceNS += int64(by)
-	}
-}
-
-// learnPeer takes in a peer that was not known here: from now on it is known through a
-// mate. What it is was told there.
-func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
-	if t.full(r.ID.Source) != Accepted && t.peers[r.ID] == nil {
-		return
-	}
-	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
-		r.Foreign = false
-		if late := r.Used - r.span(); (r.State == Alive || r.State == Unknown) && late > 0 { // the mate was told once a minute
-			r.Used, r.Heard = r.Used-late, r.Heard.Add(late)
-		}
-	} else {
-		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
-	}
-	t.takeRecord(r, now.Add(-ago), now)
-	p := t.peers[r.ID]
-	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
-		t.put(p, r.State, r.Reason)
-		p.told = r.State
-		t.rewake(p)
-	}
-	t.touch(p) // what the mate has saved is not saved here
-}
-
-// learnMore takes in what a mate knows of p beyond what is known here.
-func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
-	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
-	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
-	if p.endedAway(r.State, heard, since) {
-		t.learnEnd(p, r, since, now)
-		return
-	}
-	another := t.learnProcess(p, r, heard, now)
-	switch same := another || p.process.ident.is(r.Process); {
-	case same && p.lacksEnd(r, heard, since, another):
-		p.setExit(r.ExitCode, r.HasExitCode)
-		t.takeWindow(p, r, now)
-		t.become(p, r.State, r.Reason, now)
-		p.reason = r.Reason
-	case !another && p.state != Alive && since+sameEnd > p.lastHeard():
-		t.takeWindow(p, r, now)
-	}
-	p.mergeTotals(r)
-	p.changed = true
-}
-
-// learnProcess lets the process of a record take the place of p, if a mate has heard that
-// later, and reports whether it does. What was restored may have been replaced while this
-// collector was away: that was told.
-func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
-	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
-	followed := p.foreign() && heard >= p.lastHeard()-sameRecord               // the word before
-	outlived := p.state.over() && !r.State.over() && heard <= p.since+sameBeat // what ended here may be that process
-	later := replaced || followed || heard > p.lastHeard()+sameBeat
-	if !later || outlived || p.process.ident.is(r.Process) || p.id.Nameless() {
-		return false
-	}
-	b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
-	if r.State.over() && p.formerOf(&b) != nil {
-		return false // the end of one that another has replaced came late there
-	}
-	o, match := t.identify(p, &b, heard)
-	t.copyBeat(p, o, &b, heard, now)
-	o.watched = r.Watched
-	if !p.asRestored() {
-		t.tellOf(p, p.began(match), p.addr, now)
-	}
-	return true
-}
-
-// lacksEnd reports whether a record tells an end of the process of p that is not known here.
-func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) bool {
-	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
-	switch {
-	case late || !r.State.over():
-		return false
-	case another:
-		return true
-	}
-	told := r.Reason.reported() && (since+sameEnd > p.lastHeard() || r.State == p.state)
-	return told && (p.state != r.State || !p.reason.reported())
-}
-
-// learnEnd takes in that p has ended while this collector was away: that was told.
-func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
-	t.put(p, r.State, r.Reason)
-	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
-	p.setExit(r.ExitCode, r.HasExitCode)
-	t.takeWindow(p, r, now)
-	p.mergeTotals(r)
-	p.changed = true
-}
-
-// takeWindow opens the window of p that a mate knows, if it has none.
-func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
-	if r.Window > 0 && p.windowV == 0 {
-		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
-		p.editPast().shared = r.Shared
-	}
-}
-
-// mergeTotals takes the larger one of each total and of each count of events, unless
-// one of both has yet to count what has made the state another one.
-func (p *peer) mergeTotals(r *Record) {
-	if r.State != p.state {
-		return
-	}
-	p.beats = max(p.beats, r.Beats)
-	past := p.editPast()
-	past.deadFor = max(past.deadFor, r.DeadFor)
-	for i, total := range past.totals() {
-		*total = max(*total, *r.totals()[i])
-	}
-	p.trail.merge(r.Events)
 }
 
 // MatesChanged notes that other mates are reachable than before. They are asked about all

@@ -54,13 +54,17 @@ func (p *pair) talk() {
 func (*pair) tell(to, from *rig, words []Word) {
 	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
 	to.hear(transitions)
-	var records []Record
-	for _, hash := range wanted {
-		if r, known := from.tracker.RecordByHash(hash, from.now); known {
-			records = append(records, r)
+	for len(wanted) > 0 {
+		var records []Record
+		for _, hash := range wanted {
+			if r, known := from.tracker.RecordByHash(hash, from.now); known {
+				records = append(records, r)
+			}
 		}
+		wanted, transitions = to.tracker.HearRecords(to.now, records, "mate", 0)
+		to.hear(transitions)
+		to, from = from, to
 	}
-	to.hear(to.tracker.HearRecords(to.now, records, "mate", 0))
 }
 
 // round lets each tell the other how all its peers are, as once a minute and when they
@@ -549,7 +553,8 @@ func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	require.True(t, known && record.Foreign)
 	record.HeardBy = "" // as it was this collector
 	p.one.tracker = New(p.one.opts, p.one.now)
-	p.one.hear(p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0))
+	_, transitions := p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0)
+	p.one.hear(transitions)
 	p.pass(10 * time.Second)
 	require.Equal(t, "dead silence", p.one.is(shop))
 	require.Equal(t, "dead silence", p.two.is(shop))

@@ -1,0 +1,333 @@
+// What mates know in full: facts, which are beats that are more than life, and records of
+// peers of which their words have shown that more is known there.
+
+package liveness
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// HearFact takes in a beat that a mate has heard, ago before now. It is no life here,
+// but what it says holds: another process, an end, a promise.
+func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
+	t.out = t.out[:0]
+	b := &f.Beat
+	at := now.Sub(t.epoch) - f.Ago
+	p, first := t.findElsewhere(f, mate, now)
+	if p == nil || !first && (p.isNoNews(b, at, f.Doubt) || p.outdated(b, at)) {
+		return t.out
+	}
+	p.noteSent(b.sent())
+	if b.Status != SaysAlive {
+		e := p.editElsewhere()
+		e.endLife, e.endAt = b.life(), at
+	}
+	o, match := t.identify(p, b, at)
+	event := p.began(match)
+	t.copyBeat(p, o, b, at, now)
+	if first || match == newProcess || match == bootedProcess {
+		o.unheard, p.lone = true, f.Visit && p.id.Nameless()
+	}
+	t.believe(p, b, o, match, f.Known, now)
+	if b.Status == SaysAlive {
+		silence := t.silence(p, o)
+		t.hearElsewhere(p, mate, at, now)
+		heardV := t.verdict(now) - f.Ago
+		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
+	}
+	t.tellOf(p, event, b.Addr, now)
+	p.changed = true
+	t.rewake(p)
+	return t.out
+}
+
+// findElsewhere returns the peer that a fact is about, and whether that was not known.
+// One that is not known is known through the mate from now on. It returns nil if there is
+// no room for it.
+func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
+	b := &f.Beat
+	t.continueElsewhere(f, now)
+	switch p = t.peers[b.ID]; {
+	case p == nil && t.full(b.ID.Source) != Accepted && !t.awaits(b):
+		return nil, false
+	case p == nil:
+		p, first = t.enter(b, now), true
+	case p.expected:
+		t.meet(p, now)
+		p.ident, p.life, first = b.Process, b.life(), true
+	}
+	if first {
+		e := p.editElsewhere()
+		e.foreign, e.by = true, mate
+	}
+	return p, first
+}
+
+// continueElsewhere lets the nameless peer that a fact goes on from be known as it is there.
+// If it has been heard here under both names, the former one ends.
+func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
+	before, p, id := t.peers[f.Before], t.peers[f.Beat.ID], f.Beat.ID
+	switch {
+	case f.Before == (ID{}) || before == nil || before == p:
+	case p == nil && f.Lone:
+		t.continueAs(before, id, t.verdict(now))
+	case p == nil:
+		t.replace(before, id, now)
+	case before.id == f.Before && !before.connected():
+		t.closeSeries(before, now)
+		t.put(before, Unknown, ReasonReplaced)
+		t.remove(before)
+	}
+}
+
+// isNoNews reports whether what b says of p at a time is known already, or older than
+// what is known of that process; it may have been sent earlier by doubt.
+func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
+	heard, known := p.heard, p.process.is(b)
+	if o := p.formerOf(b); !known && o != nil {
+		heard, known = o.heard, true
+	}
+	if b.Status == SaysAlive {
+		ended := p.state.over() && at-doubt <= p.heardAnywhere()+sameBeat
+		return known && (ended || heard >= at && !p.foreign())
+	}
+	e := p.elsewhere
+	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
+	return told || known && heard > at+sameBeat
+}
+
+// copyBeat notes of o, a process of p, what a beat elsewhere says of it.
+func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
+	if b.Status == SaysAlive {
+		if o.interval != b.Interval {
+			o.interval, o.schedule = b.Interval, schedule{}
+		}
+		o.margin = b.Margin
+	}
+	if !p.foreign() {
+		return
+	}
+	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
+	t.renew(p, o, o.heardV)
+	t.relabel(p, b.Labels, now)
+}
+
+// HearRecords takes in the records that a mate has of peers, as of ago before now: those of
+// which its words said that more is known there.
+// It returns the hashes of those of which more is known here: the mate needs their records.
+func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) (needed []uint64, transitions []Transition) {
+	t.out = t.out[:0]
+	t.learning = true
+	defer func() { t.learning = false }()
+	for i := range records {
+		r := &records[i]
+		p := t.peers[r.ID]
+		if p == nil || p.id != r.ID || p.expected {
+			t.learnPeer(r, mate, ago, now)
+			continue
+		}
+		if t.learnMore(p, r, ago, now); p.knowsMore(r) {
+			needed = append(needed, p.id.Hash())
+		}
+		t.rewake(p)
+	}
+	return needed, t.out
+}
+
+// knowsMore reports whether more has become of p than a record of a mate says.
+func (p *peer) knowsMore(r *Record) bool {
+	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) {
+		return true
+	}
+	return p.state == r.State && (p.Deaths > r.Deaths || p.trail != r.Events)
+}
+
+// Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
+func (r *Record) Move(by time.Duration) {
+	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
+	for i := range r.Flaps {
+		r.Flaps[i] = r.Flaps[i].Add(by)
+	}
+	for i := range r.Speakers {
+		r.Speakers[i].SinceNS += int64(by)
+	}
+}
+
+// learnPeer takes in a peer that was not known here: from now on it is known through a
+// mate. What it is was told there.
+func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
+	if t.full(r.ID.Source) != Accepted && t.peers[r.ID] == nil {
+		return
+	}
+	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
+		r.Foreign = false
+		if late := r.Used - r.span(); (r.State == Alive || r.State == Unknown) && late > 0 { // the mate was told once a minute
+			r.Used, r.Heard = r.Used-late, r.Heard.Add(late)
+		}
+	} else {
+		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
+	}
+	t.takeRecord(r, now.Add(-ago), now)
+	p := t.peers[r.ID]
+	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
+		t.put(p, r.State, r.Reason)
+		p.told = r.State
+		t.rewake(p)
+	}
+	t.touch(p) // what the mate has saved is not saved here
+}
+
+// learnMore takes in what a mate knows of p beyond what is known here.
+func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
+	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
+	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
+	if p.endedAway(r.State, heard, since) {
+		t.learnEnd(p, r, since, now)
+		return
+	}
+	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) && t.settledSince(p, since, now) {
+		if p.endsBefore(r, heard, since) {
+			t.adoptEnd(p, r, now)
+		}
+		return
+	}
+	another := t.learnProcess(p, r, heard, now)
+	switch same := another || p.process.ident.is(r.Process); {
+	case same && t.lacksEnd(p, r, heard, since, another, now):
+		p.setExit(r.ExitCode, r.HasExitCode)
+		t.takeWindow(p, r, now)
+		t.become(p, r.State, r.Reason, now)
+		p.reason = r.Reason
+	case !another && p.state != Alive && since+sameEnd > p.lastHeard():
+		t.takeWindow(p, r, now)
+	}
+	p.mergeTotals(r)
+	p.changed = true
+}
+
+// learnProcess lets the process of a record take the place of p, if a mate has heard that
+// later, and reports whether it does. What was restored may have been replaced while this
+// collector was away: that was told.
+func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
+	if p.state.over() && !r.State.over() { // its life is told by words
+		return false
+	}
+	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
+	followed := p.foreign() && heard >= p.lastHeard()-sameRecord               // the word before
+	unsure := r.Extended && r.State.over() // from before a restart: it may be long ago
+	later := replaced || followed || heard > p.lastHeard()+sameBeat && !unsure
+	if !later || p.process.ident.is(r.Process) || p.id.Nameless() {
+		return false
+	}
+	b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
+	if r.State.over() && p.formerOf(&b) != nil {
+		return false // the end of one that another has replaced came late there
+	}
+	o, match := t.identify(p, &b, heard)
+	t.copyBeat(p, o, &b, heard, now)
+	o.watched = r.Watched
+	if !p.asRestored() {
+		t.tellOf(p, p.began(match), p.addr, now)
+	}
+	return true
+}
+
+// lacksEnd reports whether a record tells an end of the process of p that is not known here.
+func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, another bool, now time.Time) bool {
+	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
+	switch {
+	case late || !r.State.over():
+		return false
+	case another:
+		return true
+	}
+	recent := since+sameEnd+t.waited(p.lastHeard(), now) > p.lastHeard()
+	told := r.Reason.reported() && (recent || r.State == p.state)
+	return told && (p.state != r.State || !p.reason.reported())
+}
+
+// settledSince reports whether the end of p, and what a mate takes for it, are so long ago
+// that nothing of them is underway any more.
+func (t *Tracker) settledSince(p *peer, since time.Duration, now time.Time) bool {
+	return now.Sub(t.epoch)-max(p.since, since) >= sameEnd
+}
+
+// endedAs reports whether p has ended as a mate says. How a silence was seen is of no matter.
+func (p *peer) endedAs(state State, reason Reason) bool {
+	return p.state == state && p.reason.weight() == reason.weight()
+}
+
+// weight says which of two ends that collectors tell of one process is the one that counts:
+// what was said comes before what was concluded, and a broken promise after that.
+func (r Reason) weight() int {
+	return slices.Index([]Reason{ReasonFinished, ReasonLeaving, ReasonExited, ReasonOverdue}, r)
+}
+
+// endsBefore reports whether a record tells an end of p that counts more than the one that is
+// known here: of a later process, or one that was heard later, or by its reason.
+func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
+	one := p.process.ident.is(r.Process)
+	silent, told := p.heard-heard, p.reason.weight()-r.Reason.weight()
+	switch {
+	case !one && p.ident.Boot == r.Process.Boot && p.ident.Start != r.Process.Start:
+		return p.ident.Start < r.Process.Start
+	case !one && silent.Abs() > sameRecord:
+		return silent < 0
+	case p.reason.reported() && !r.Reason.reported() && heard > p.since+backlog:
+		return true
+	case !p.reason.reported() && r.Reason.reported() && p.heard > since+backlog:
+		return false
+	case told != 0:
+		return told < 0
+	}
+	return p.state < r.State
+}
+
+// adoptEnd lets p have ended as a mate says.
+func (t *Tracker) adoptEnd(p *peer, r *Record, now time.Time) {
+	if !p.process.ident.is(r.Process) {
+		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
+	}
+	p.setExit(r.ExitCode, r.HasExitCode)
+	if p.closeWindow(); r.Window > 0 {
+		t.takeWindow(p, r, now)
+	}
+	t.become(p, r.State, r.Reason, now)
+	p.reason, p.changed = r.Reason, true
+	p.mergeTotals(r)
+}
+
+// learnEnd takes in that p has ended while this collector was away: that was told.
+func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
+	t.put(p, r.State, r.Reason)
+	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
+	p.setExit(r.ExitCode, r.HasExitCode)
+	t.takeWindow(p, r, now)
+	p.mergeTotals(r)
+	p.changed = true
+}
+
+// takeWindow opens the window of p that a mate knows, if it has none.
+func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
+	if r.Window > 0 && p.windowV == 0 {
+		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
+		p.editPast().shared = r.Shared
+	}
+}
+
+// mergeTotals takes the larger one of each total and of each count of events, unless
+// one of both has yet to count what has made the state another one.
+func (p *peer) mergeTotals(r *Record) {
+	if r.State != p.state {
+		return
+	}
+	p.beats = max(p.beats, r.Beats)
+	past := p.editPast()
+	past.deadFor = max(past.deadFor, r.DeadFor)
+	for i, total := range past.totals() {
+		*total = max(*total, *r.totals()[i])
+	}
+	p.trail.merge(r.Events)
+}

@@ -1,0 +1,270 @@
+// What mates say in short: words about peers, in answers, in rounds, and when a state
+// changes. A peer that was heard here is compared with what they say; one that was not
+// follows it. What a word cannot say is asked for: a record.
+
+package liveness
+
+import (
+	"time"
+)
+
+// HearWords takes in what a mate says of peers. Their ages are as of ago before now. It
+// returns the hashes of those of which more has to be known: of them the records are
+// wanted.
+func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
+	t.out = t.out[:0]
+	for i := range words {
+		if t.hearWord(&words[i], mate, ago, now) {
+			wanted = append(wanted, words[i].ID)
+		}
+	}
+	return wanted, t.out
+}
+
+func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Time) (wanted bool) {
+	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
+	heard, since := at-w.Age, at-w.Since
+	switch {
+	case p == nil:
+		return !t.marked(w.ID, heard)
+	case p.expected:
+		return w.Heard
+	case p.endedAway(w.State, heard, since):
+		return true
+	}
+	p.mergeDeaths(w)
+	if w.State.over() && w.Process == p.fingerprint() {
+		p.noteSent(w.Sent)
+	}
+	switch {
+	case !w.Heard: // but it may know an end that the one that was told has forgotten
+		if !p.foreign() && w.State != p.state {
+			t.noteNews(p) // it has missed that
+		}
+		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
+	case p.foreign():
+		wanted = t.lacks(p, w, heard, since, now)
+		t.follow(p, w, mate, heard, now)
+	default:
+		wanted = t.lacks(p, w, heard, since, now)
+		t.compare(p, w, mate, heard, ago, now)
+	}
+	t.rewake(p)
+	return wanted
+}
+
+// endedAway reports whether p, which is as it was restored, has ended while this collector
+// was away: a mate says so, which has heard it as late, and it was told.
+func (p *peer) endedAway(state State, heard, since time.Duration) bool {
+	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore
+}
+
+// mergeDeaths takes the larger total of deaths, unless one of both counts a death that the
+// other is about to count.
+func (p *peer) mergeDeaths(w *Word) {
+	counted := w.State == p.state || !w.Heard && !p.foreign() && (p.state == Alive || p.state == Unknown)
+	if counted && w.Deaths > p.Deaths {
+		p.editPast().Deaths, p.changed = w.Deaths, true
+	}
+}
+
+// asRestored reports whether p, which has not ended, is as it was when this collector
+// began: neither heard nor told to be anything else since.
+func (p *peer) asRestored() bool {
+	return !p.foreign() && p.here == 0 && !p.state.over() && (p.since < 0 || p.unknown(ReasonRestored))
+}
+
+// lacks reports whether a mate knows a fact of p that is not known here: another process,
+// an end, a promise, or events.
+func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration, now time.Time) bool {
+	last := p.lastHeard()
+	recent := since+sameEnd+t.waited(last, now) > last
+	switch {
+	case p.state.over() && w.State.over() && !p.endedAs(w.State, w.Reason) && t.settledSince(p, since, now):
+		return true
+	case w.Process != p.fingerprint():
+		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
+	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
+		late := p.overdue() && w.State == Left && heard <= last+sameBeat
+		return !late && (recent || w.State == p.state)
+	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
+		return recent
+	}
+	return w.State == p.state && w.Events != p.trail.fingerprint()
+}
+
+// overdue reports whether p is dead as it has not kept a promise: that it left before is
+// no news.
+func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
+
+// follow lets p, which was never heard here, be what a mate says that hears it.
+func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
+	e := p.elsewhere
+	if p.knowsBetter(w, mate, heard) {
+		return
+	}
+	p.changed = p.changed || e.by != mate
+	e.by, e.lost, e.heard = mate, false, heard
+	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
+	t.renew(p, &p.process, p.heardV)
+	if w.Window == 0 {
+		p.closeWindow()
+	} else if p.windowV == 0 {
+		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
+	}
+	t.becomeAs(p, w, now)
+	if p.lone = w.Lone && p.id.Nameless(); w.Vacant {
+		t.vacant.add(p)
+	} else {
+		t.vacant.remove(p)
+	}
+}
+
+// knowsBetter reports whether more is known of p, which mates judge, than one of them says:
+// another one has heard it since, or its end came after that.
+func (p *peer) knowsBetter(w *Word, mate string, heard time.Duration) bool {
+	e := p.elsewhere
+	switch {
+	case !e.lost && e.by != mate && heard < e.heard-sameBeat:
+		return true
+	case p.overdue() && w.State == Left:
+		return heard <= e.heard+sameBeat // it left before it was overdue
+	}
+	return p.state.over() && !w.State.over() && !w.later(heard, e.heard)
+}
+
+// becomeAs lets p, which mates judge, be what one of them says. That one may be isolated;
+// this collector is not for that.
+func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
+	reason := w.Reason
+	if reason == ReasonIsolated {
+		reason = ReasonRestored
+	}
+	if deaths := max(p.Deaths, w.Deaths); w.State == Dead && p.state != Dead { // it counts that death
+		p.editPast().Deaths = max(deaths, 1) - 1
+	} else if deaths > p.Deaths {
+		p.editPast().Deaths = deaths
+	}
+	t.become(p, w.State, reason, now)
+	if p.reason != ReasonIsolated {
+		p.reason = reason
+	}
+}
+
+// later reports whether a mate has heard p certainly later than another beat.
+func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
+
+// compare takes in what a mate says of p, which was heard here too: whether it has
+// heard it since, or still has a connection with it.
+func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
+	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.takeDeath(p, w, mate, heard, now) {
+		return
+	}
+	younger := heard > p.lastHeard()+sameBeat
+	if p.state.over() {
+		younger = w.later(heard, p.lastHeard())
+	}
+	asked := t.verdict(now) - ago
+	if w.Reason.lost() && p.isJudgedBy(w, heard) {
+		t.loseElsewhere(p, w, asked)
+	}
+	if !younger && (!w.Connected || p.state.over()) {
+		return
+	}
+	if younger {
+		t.hearElsewhere(p, mate, heard, now)
+	}
+	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
+	t.reviveElsewhere(p, w, heard, now)
+}
+
+// takeDeath takes in that p is dead for a mate, and reports whether that is all that the
+// word says: it is dead here, too, or now is.
+func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
+	back := p.state == Left && heard > p.since+sameBeat // there it was back, and that ended
+	switch {
+	case p.state == Dead:
+		if w.Reason.tellsMore(p.reason) {
+			p.reason, p.changed = w.Reason, true
+		}
+	case back:
+		t.hearElsewhere(p, mate, heard, now)
+		t.end(p, w.Reason, now)
+	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // the window went on while this collector did not
+		p.closeWindow()
+		t.become(p, Dead, ReasonOverdue, now)
+	case p.unknown(ReasonIsolated), w.Reason.inferred() && p.isJudgedBy(w, heard): // there it could be judged, and this one was asked
+		t.end(p, w.Reason, now)
+	default:
+		return false
+	}
+	return true
+}
+
+// isJudgedBy reports whether a mate knows at least as much of p, which lives here, as this
+// collector: it has heard the same process as late as anybody, and here is no
+// connection of it.
+func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
+	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
+}
+
+// loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
+// shorter here, too.
+func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
+	o, e := &p.process, p.editElsewhere()
+	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
+	e.suspectV, e.deadV = min(e.suspectV, o.suspectV), min(e.deadV, o.deadV)
+	if o.loss == nil {
+		o.evidence = w.Reason
+	}
+	p.changed = true
+	t.vacant.add(p)
+}
+
+// hearElsewhere notes that a mate has heard p.
+func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
+	if e := p.editElsewhere(); heard >= e.heard {
+		p.changed = p.changed || e.by != mate
+		e.heard, e.heardV, e.by, e.lost = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate, false
+	}
+}
+
+// prolong moves suspicion and deadline of p, if they are later by what a mate says. What
+// the same mate has said before of that beat, or an earlier one, is over.
+func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
+	e := p.editElsewhere()
+	if e.by == mate && heard >= e.heard-sameBeat {
+		e.suspectV, e.deadV = 0, 0
+	}
+	if deadV > p.deadlineV() && e.asked {
+		e.asked = false // others may say so too
+		t.spared++
+	}
+	e.suspectV, e.deadV = max(e.suspectV, suspectV), max(e.deadV, deadV)
+}
+
+// reviveElsewhere lets p be alive, if life that a mate has heard says so.
+func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
+	verdict := t.verdict(now)
+	mistaken, since := p.state == Dead && p.reason.inferred(), heard > p.since+sameBeat
+	state, reason := Alive, ReasonBeat
+	if verdict >= p.suspicionV() {
+		state, reason = Suspect, w.Reason
+	}
+	late := verdict >= p.deadlineV() || state == Suspect && w.State == Alive
+	switch {
+	case w.State != Alive && w.State != Suspect:
+	case mistaken && state == Suspect && since: // it may have died again
+		p.editPast().Mistakes++
+		t.become(p, Suspect, p.evidence, now)
+	case late:
+	case mistaken:
+		p.editPast().Mistakes++
+		t.become(p, state, reason, now)
+	case p.state.over() && since:
+		t.become(p, state, reason, now)
+	case p.state.over(), state == Suspect, p.state == Alive:
+	case p.state == Suspect, p.reason == ReasonIsolated, p.reason == ReasonRestored, p.reason == ReasonHost:
+		t.become(p, Alive, ReasonBeat, now)
+	}
+}
