@@ -75,8 +75,7 @@ type keptEvent struct {
 	at     time.Time
 }
 
-// A lastWord is what was told of the state of a peer. Of one that is well it is kept only
-// while mates tell events, too.
+// A lastWord is what was told of the state of a peer.
 type lastWord struct {
 	at   time.Time
 	well bool
@@ -133,15 +132,14 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 	if change.Event != liveness.Changed {
 		return
 	}
-	well := change.State == liveness.Alive
-	if well && len(h.others.events)+len(h.older.events) == 0 || change.Reason == liveness.ReasonForgotten {
+	if change.Reason == liveness.ReasonForgotten {
 		delete(h.last, change.ID)
 		return
 	}
 	if h.last == nil {
 		h.last = make(map[liveness.ID]lastWord)
 	}
-	h.last[change.ID] = lastWord{at: at, well: well}
+	h.last[change.ID] = lastWord{at: at, well: change.State == liveness.Alive}
 }
 
 // Settle returns the events that are told here although a mate speaks, and that it has not

@@ -183,7 +183,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
-	if p.endedAway(r.State, heard, since) {
+	if p.endedAway(r.State, heard, since) && (p.ident.is(r.Process) || !r.unsure()) {
 		t.learnEnd(p, r, since, now)
 		return
 	}
@@ -216,8 +216,7 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 	}
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
 	followed := p.foreign() && heard >= p.lastHeard()-sameRecord               // the word before
-	unsure := r.Extended && r.State.over() // from before a restart: it may be long ago
-	later := replaced || followed || heard > p.lastHeard()+sameBeat && !unsure
+	later := replaced || followed || heard > p.lastHeard()+sameBeat && !r.unsure()
 	if !later || p.process.ident.is(r.Process) || p.id.Nameless() {
 		return false
 	}
@@ -233,6 +232,10 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 	}
 	return true
 }
+
+// unsure reports whether a record tells an end from before a restart of that mate: it may be
+// longer ago than it seems.
+func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
 // lacksEnd reports whether a record tells an end of the process of p that is not known here.
 func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, another bool, now time.Time) bool {

@@ -114,7 +114,7 @@ type elsewhere struct {
 	by      string // the mate that has heard it last
 	lost    bool   // that one is not reachable, which matters for a foreign peer
 
-	heard, heardV   time.Duration // the latest beat that a mate has heard; 0 for none
+	heard, heardV   time.Duration // the latest beat that a mate has heard; -longAgo for none
 	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
 
 	askedV   time.Duration // when it was asked about last
@@ -139,7 +139,7 @@ func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign
 // editElsewhere returns what is known of p through mates, to write to it.
 func (p *peer) editElsewhere() *elsewhere {
 	if p.elsewhere == nil {
-		p.editPast().elsewhere = new(elsewhere)
+		p.editPast().elsewhere = &elsewhere{heard: -longAgo, heardV: -longAgo}
 	}
 	return p.elsewhere
 }
