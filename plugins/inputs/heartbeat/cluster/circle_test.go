@@ -18,6 +18,7 @@ type desk struct {
 	sent [][]byte
 	log  []string
 	want []string // of the peers, what was done to them
+	more bool     // there is more to be told of each peer than a record of a mate says
 }
 
 func newDesk(name string, start uint64, now time.Time) *desk {
@@ -35,7 +36,7 @@ func (*desk) Said() liveness.Said                                       { return
 func (*desk) Count() int                                                { return 0 }
 func (*desk) Words(int) ([]liveness.Word, int)                          { return nil, 0 }
 func (*desk) Answer([]liveness.Word, []uint64) []liveness.Word          { return nil }
-func (*desk) RecordsOf([]uint64) []liveness.Record                      { return nil }
+func (*desk) RecordsOf(hashes []uint64) []liveness.Record               { return make([]liveness.Record, len(hashes)) }
 func (*desk) HearWords(string, time.Duration, []liveness.Word) []uint64 { return nil }
 func (d *desk) HearFact(_ string, f *liveness.Fact) {
 	d.want = append(d.want, "fact of "+f.Beat.ID.String())
@@ -44,6 +45,9 @@ func (d *desk) HearFact(_ string, f *liveness.Fact) {
 func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) []uint64 {
 	for i := range all {
 		d.want = append(d.want, "record of "+all[i].ID.String())
+	}
+	if d.more {
+		return make([]uint64, len(all))
 	}
 	return nil
 }
@@ -194,4 +198,26 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 	exchange([]*desk{one, two})
 	require.Equal(t, []string{"record of a/x", "record of c/x", "fact of d/x", "fact of h/7"}, one.want)
 	require.Equal(t, `W! A message of collector "c2" is not understood: nobody's`, one.log[len(one.log)-1], "once")
+}
+
+// A mate whose record says less than is known here is told that, once: else two that never
+// agree would talk for ever.
+func TestRecordsAreAnsweredOnce(t *testing.T) {
+	begin := time.Now()
+	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+	pass(time.Second, one, two)
+	one.want, two.want, one.more, two.more = nil, nil, true, true
+	two.tellJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
+	for range 5 {
+		for _, from := range []*desk{one, two} {
+			sent := from.sent
+			from.sent = nil
+			for _, m := range sent {
+				one.Receive(m, one.now)
+				two.Receive(m, two.now)
+			}
+		}
+	}
+	require.Len(t, one.want, 3)
+	require.Len(t, two.want, 3)
 }

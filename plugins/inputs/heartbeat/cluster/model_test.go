@@ -112,7 +112,7 @@ func rules(w *world) liveness.Options {
 		Terms: liveness.Terms{
 			DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: w.between(time.Second, 5*time.Second), ForgetDead: 72 * time.Hour,
 		},
-		MinSilence: liveness.MinSilence, ForgetLeft: time.Hour, IsolationHold: time.Minute,
+		MinSilence: liveness.MinSilence, ForgetLeft: 24 * time.Hour, IsolationHold: time.Minute,
 		MaxPeers: 100, MaxBeatsPerSecond: 10, Mates: true,
 	}
 }

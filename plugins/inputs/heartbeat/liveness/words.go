@@ -202,10 +202,10 @@ func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, 
 }
 
 // isJudgedBy reports whether a mate knows at least as much of p, which lives here, as this
-// collector: it has heard the same process as late as anybody, and here is no
-// connection of it.
+// collector: it has certainly heard the same process as late as anybody, and here
+// is no connection of it.
 func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
-	return !p.state.over() && w.Process == p.fingerprint() && heard >= p.heardAnywhere()-sameBeat && !p.connected()
+	return !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.heardAnywhere()-sameBeat && !p.connected()
 }
 
 // loseElsewhere takes in that the last connection of p has ended at a mate: the wait is

@@ -1,0 +1,209 @@
+package liveness
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// What a beat over a way that took longer says is older than what is known, if both were
+// sent by one machine. That is no life of a peer that has ended, and no other end.
+func TestBeatsThatTookLongerProveNothing(t *testing.T) {
+	second := Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}
+	rebooted := Process{Boot: "other", PID: 7, Start: time.Minute}
+	const sent = 1_000_000 // of the last beat
+	for _, c := range []struct {
+		name string
+		late Beat // after the end of second
+		wait time.Duration
+		fate Fate
+		want string
+	}{
+		{"life before it", Beat{Process: first, SentMS: sent - 1}, 0, Late, "dead exited"},
+		{"end before it", Beat{Process: first, SentMS: sent - 1, Status: SaysLeaving}, 0, Late, "dead exited"},
+		{"life after it", Beat{Process: first, SentMS: sent + 1}, 0, Accepted, "alive beat"},
+		{"its own life, sent at once over each way", Beat{Process: second, SentMS: sent + 50}, 0, Late, "dead exited"},
+		{"its own life", Beat{Process: second, SentMS: sent + 150}, 0, Accepted, "alive beat"},
+		{"undated", Beat{Process: first}, 0, Accepted, "alive beat"},
+		{"of another machine", Beat{Process: rebooted, SentMS: sent - 1}, 0, Accepted, "alive beat"},
+		{"by a clock that was set", Beat{Process: first, SentMS: sent - backlog.Milliseconds()}, 0, Accepted, "alive beat"},
+		{"much later", Beat{Process: first, SentMS: sent - 1}, backlog, Accepted, "alive beat"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			r := newRig(t)
+			b := Beat{ID: shop, Process: second, Interval: time.Second, Run: "next", Seq: 1, SentMS: sent}
+			r.observe(b)
+			b.Seq, b.Status, b.SentMS = 2, SaysDead, sent
+			r.observe(b)
+			r.pass(c.wait)
+			c.late.ID, c.late.Interval, c.late.Run, c.late.Seq = shop, time.Second, "before", 1
+			require.Equal(t, c.fate, r.observe(c.late).Fate)
+			require.Equal(t, c.want, r.is(shop))
+		})
+	}
+}
+
+// When the last beat of a dead peer was sent is told to mates: what of it comes late to one
+// of them is no second death.
+func TestBeatThatWasSentBeforeItsDeathIsNoLife(t *testing.T) {
+	p := newPair(t)
+	b := Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.1", SentMS: 1_000_000}
+	for range 3 {
+		b.Seq++
+		b.SentMS += 1000
+		p.one.observe(b)
+		p.pass(time.Second)
+	}
+	p.pass(10 * time.Second)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "dead silence", r.is(shop))
+	}
+	b.Run, b.Seq = "k3v9.2", 1
+	require.Equal(t, Late, p.two.observe(b).Fate)
+	b.Seq, b.SentMS = 2, b.SentMS+1000
+	require.Equal(t, Accepted, p.two.observe(b).Fate)
+}
+
+// Collectors that took different things for the end of a peer, while they were parted, agree
+// when they meet.
+func TestEndsThatDiffer(t *testing.T) {
+	second := Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}
+	left, finished := Beat{Process: first, Status: SaysLeaving}, Beat{Process: first, Status: SaysLeaving, HasExitCode: true}
+	exited, silent := Beat{Process: first, Status: SaysDead}, Beat{Process: first}
+	promised := Beat{Process: first, Status: SaysLeaving, BackIn: 2 * time.Second}
+	next := Beat{Process: second}
+	nextLeft := Beat{Process: second, Status: SaysLeaving}
+	for _, c := range []struct {
+		name       string
+		here, away Beat
+		want       string
+		pid        uint32
+	}{
+		{"what was said, and silence", left, silent, "left leaving", 7},
+		{"exit and silence", exited, silent, "dead exited", 7},
+		{"exit and goodbye", exited, left, "dead exited", 7},
+		{"goodbye and success", left, finished, "left leaving", 7},
+		{"a broken promise and goodbye", promised, left, "dead overdue", 7},
+		{"the next process was silent", next, left, "dead silence", 8},
+		{"the next process has left", silent, nextLeft, "left leaving", 8},
+		{"the same", exited, exited, "dead exited", 7},
+	} {
+		for _, turned := range []bool{false, true} {
+			t.Run(c.name, func(t *testing.T) {
+				p := newPair(t)
+				here, away := p.one, p.two
+				if turned {
+					here, away = away, here
+				}
+				beating(p.one, 1, first)
+				beating(p.two, 1, first)
+				p.pass(3 * time.Second)
+				p.one.senders, p.two.senders = nil, nil
+				p.parted = true
+				for i, b := range []Beat{c.here, c.away} {
+					b.ID, b.Interval, b.Margin, b.Run, b.Seq = shop, time.Second, 2500*time.Millisecond, "k3v9.9", 100
+					[]*rig{here, away}[i].observe(b)
+				}
+				p.pass(15 * time.Second)
+				p.parted = false
+				p.round()
+				p.round()
+				for _, r := range []*rig{here, away} {
+					require.Equal(t, c.want, r.is(shop))
+					require.Equal(t, c.pid, r.view(shop).PID)
+				}
+				require.Equal(t, here.view(shop).Deaths, away.view(shop).Deaths)
+				told := len(here.told) + len(away.told)
+				p.round()
+				p.pass(time.Second)
+				require.Equal(t, told, len(here.told)+len(away.told), "nothing is told any more")
+			})
+		}
+	}
+}
+
+// When a peer was heard last is not known to a collector that has just started with a clock
+// that was set: what had ended for it does not end what lives here.
+func TestEndFromBeforeARestart(t *testing.T) {
+	next := Process{Boot: "other", PID: 8, Start: time.Minute}
+	for name, process := range map[string]Process{"the same process": first, "the one after it": next} {
+		t.Run(name, func(t *testing.T) {
+			p := newPair(t)
+			beating(p.two, 1, first)
+			p.pass(3 * time.Second)
+			p.two.senders = nil
+			p.pass(10 * time.Second)
+			require.Equal(t, "dead silence", p.two.is(shop))
+			saved, _ := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
+			p.parted = true
+			p.pass(time.Minute)
+			p.one.observe(Beat{ID: shop, Process: process, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.2", Seq: 100})
+			p.two.tracker = New(p.two.opts, p.two.now)
+			saved.Heard, saved.Since = p.two.now.Add(-100*time.Millisecond), p.two.now // as its clock has it
+			p.two.restore(&saved, p.two.now)
+			p.parted = false
+			p.round()
+			require.Equal(t, "alive beat", p.one.is(shop))
+		})
+	}
+}
+
+// The end of a process that came before, of which a mate has just told, is not the one of a
+// process that was there when this collector began.
+func TestEndBeforeThisCollectorWasAway(t *testing.T) {
+	p := newPair(t)
+	next := Process{Boot: "other", PID: 8, Start: time.Minute}
+	beating(p.two, 1, first)
+	p.pass(3 * time.Second)
+	p.two.senders = nil
+	p.pass(10 * time.Second)
+	dead, _ := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
+	p.parted = true
+	p.one.observe(Beat{ID: shop, Process: next, Interval: time.Minute, Run: "k3v9.2", Seq: 100})
+	p.pass(time.Second)
+	p.one.restart(10 * time.Second)
+	p.two.now = p.one.now
+	p.two.tracker = New(p.two.opts, p.two.now)
+	dead.Heard, dead.Since = p.two.now.Add(-100*time.Millisecond), p.two.now.Add(-10*time.Second)
+	p.two.restore(&dead, p.two.now)
+	p.parted = false
+	p.round()
+	require.Equal(t, "alive beat", p.one.is(shop))
+}
+
+// A mate that does not hear a peer, and takes it for something else, is told how it is.
+func TestMateThatHasMissedItIsTold(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Mates = true })
+	beating(r, 1, first)
+	r.pass(3 * time.Second)
+	r.tracker.TakeSaid(r.now)
+	for state, told := range map[State]int{Alive: 0, Dead: 1} {
+		word := Word{ID: shop.Hash(), Process: r.tracker.Word(0, r.now).Process, State: state, Age: 10 * time.Second}
+		r.tracker.HearWords(r.now, []Word{word}, "mate", 0)
+		require.Len(t, r.tracker.TakeSaid(r.now).Words, told, "it is %s there", state)
+	}
+}
+
+// That mates were asked about a peer says nothing about when it was heard.
+func TestAskedIsNotHeard(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Mates = true })
+	beating(r, 1, first)
+	r.pass(3 * time.Second)
+	r.senders = nil
+	r.restart(time.Minute)
+	r.pass(10 * time.Second)
+	require.NotEmpty(t, r.tracker.TakeSaid(r.now).Asked)
+	require.Greater(t, r.view(shop).Age, time.Minute)
+}
+
+// What a goodbye says is the reason of its process, also where the one before has left and
+// nothing was heard of this one.
+func TestReasonIsThatOfTheLastProcess(t *testing.T) {
+	r := newRig(t)
+	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 1})
+	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 2, Status: SaysLeaving, HasExitCode: true})
+	require.Equal(t, "left finished", r.is(shop))
+	r.observe(Beat{ID: shop, Process: Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}, Run: "b", Seq: 1, Status: SaysLeaving})
+	require.Equal(t, "left leaving", r.is(shop))
+}
