@@ -31,12 +31,14 @@ func (d *desk) Infof(format string, args ...any) { d.log = append(d.log, fmt.Spr
 func (d *desk) Warnf(format string, args ...any) {
 	d.log = append(d.log, "W! "+fmt.Sprintf(format, args...))
 }
-func (*desk) News() <-chan struct{}                                     { return nil }
-func (*desk) Said() liveness.Said                                       { return liveness.Said{} }
-func (*desk) Count() int                                                { return 0 }
-func (*desk) Words(int) ([]liveness.Word, int)                          { return nil, 0 }
-func (*desk) Answer([]liveness.Word, []uint64) []liveness.Word          { return nil }
-func (*desk) RecordsOf(hashes []uint64) []liveness.Record               { return make([]liveness.Record, len(hashes)) }
+func (*desk) News() <-chan struct{}                            { return nil }
+func (*desk) Said() liveness.Said                              { return liveness.Said{} }
+func (*desk) Count() int                                       { return 0 }
+func (*desk) Words(int) ([]liveness.Word, int)                 { return nil, 0 }
+func (*desk) Answer([]liveness.Word, []uint64) []liveness.Word { return nil }
+func (*desk) RecordsOf(hashes []uint64) []liveness.Record {
+	return make([]liveness.Record, len(hashes))
+}
 func (*desk) HearWords(string, time.Duration, []liveness.Word) []uint64 { return nil }
 func (d *desk) HearFact(_ string, f *liveness.Fact) {
 	d.want = append(d.want, "fact of "+f.Beat.ID.String())

@@ -55,7 +55,8 @@ type telling struct {
 	born   time.Duration // when it happened
 	at     time.Duration // when it was told last
 	by     *collector
-	life   int // of it
+	author *collector // who took it for the latest
+	life   int        // of author
 	times  int
 }
 
@@ -239,9 +240,10 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}
-	before.at = o.w.now
-	if before.times++; o.born[tr] >= before.born {
-		before.by, before.life, before.born = c, c.life, o.born[tr]
+	before.at, before.by = o.w.now, c
+	before.times++
+	if o.born[tr] >= before.born {
+		before.author, before.life, before.born = c, c.life, o.born[tr]
 	}
 	if tr.Event == liveness.Changed && (t.last == nil || before.born >= t.last.born) {
 		t.last = before
@@ -354,7 +356,7 @@ func (o *oracle) finish() {
 			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), strings.Join(all, "; "))
 		}
 		if last := o.peers[s.id].last; last != nil && last.change.State != first.State && !o.saidSo(s, first.State, last.born-crossing) {
-			if last.life != last.by.life {
+			if last.life != last.author.life {
 				o.stale++ // who told it has forgotten that
 				continue
 			}

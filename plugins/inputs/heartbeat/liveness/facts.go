@@ -188,7 +188,9 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		return
 	}
 	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) && t.settledSince(p, since, now) {
-		if p.endsBefore(r, heard, since) {
+		counts := p.endsBefore(r, heard, since)
+		p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
+		if counts {
 			t.adoptEnd(p, r, now)
 		}
 		return
@@ -215,7 +217,7 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 		return false
 	}
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
-	followed := p.foreign() && heard >= p.lastHeard()-sameRecord               // the word before
+	followed := p.foreign() && heard >= p.lastHeard()-sameRecord // the word before
 	later := replaced || followed || heard > p.lastHeard()+sameBeat && !r.unsure()
 	if !later || p.process.ident.is(r.Process) || p.id.Nameless() {
 		return false
