@@ -284,18 +284,18 @@ func (r *reader) words() (all []liveness.Word) {
 	return all
 }
 
-// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), the state (1),
-// and how long ago it was as a varint.
+// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), and how long
+// ago it was as a varint.
 func appendTelling(b []byte, t *liveness.Telling) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
-	b = append(binary.BigEndian.AppendUint64(b, t.Peer), byte(t.State))
+	b = binary.BigEndian.AppendUint64(b, t.Peer)
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
 // tellings returns all tellings that are left.
 func (r *reader) tellings() (all []liveness.Telling) {
 	for len(r.rest) > 0 && !r.failed {
-		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), State: liveness.State(r.bytes(1)[0]), Ago: r.span()})
+		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})
 	}
 	return all
 }

@@ -34,7 +34,7 @@ type oracle struct {
 	born      map[*liveness.Transition]time.Duration // when they happened
 
 	// Figures.
-	tellings, deaths, twice, otherID, stale int
+	tellings, deaths, twice, otherID, stale, late int
 }
 
 // A truth is what really became of a peer.
@@ -331,29 +331,43 @@ func (o *oracle) hasTold(t *truth, heard time.Duration) bool {
 	return false
 }
 
+// differs returns what is not the same for all collectors, or nothing.
+func (o *oracle) differs() string {
+	for _, s := range o.w.senders {
+		first, _ := o.w.collectors[0].view(s.id)
+		for _, c := range o.w.collectors[1:] {
+			v, _ := c.view(s.id)
+			if v.State != first.State || classOf(v.Reason) != classOf(first.Reason) || v.Deaths != first.Deaths {
+				return fmt.Sprintf("%s is not the same for all: %s", s.id, o.views(s))
+			}
+		}
+	}
+	return ""
+}
+
+// views returns what s is for each collector.
+func (o *oracle) views(s *sender) string {
+	all := make([]string, 0, len(o.w.collectors))
+	for _, c := range o.w.collectors {
+		v, known := c.view(s.id)
+		all = append(all, fmt.Sprintf("%s: %s %s, %d deaths (known: %t)", c.name, v.State, v.Reason, v.Deaths, known))
+	}
+	return strings.Join(all, "; ")
+}
+
 // finish checks that in the end all collectors show the same, and what is so.
 func (o *oracle) finish() {
+	if what := o.differs(); what != "" {
+		o.failf("in the end %s", what)
+		return
+	}
 	for _, s := range o.w.senders {
-		var first liveness.View
-		all := make([]string, 0, len(o.w.collectors))
-		differ := false
-		for i, c := range o.w.collectors {
-			v, known := c.view(s.id)
-			all = append(all, fmt.Sprintf("%s: %s %s, %d deaths (known: %t)", c.name, v.State, v.Reason, v.Deaths, known))
-			if i == 0 {
-				first = v
-			}
-			differ = differ || v.State != first.State || classOf(v.Reason) != classOf(first.Reason) || v.Deaths != first.Deaths
-		}
-		if differ {
-			o.failf("in the end %s is not the same for all: %s", s.id, strings.Join(all, "; "))
-			return
-		}
+		first, _ := o.w.collectors[0].view(s.id)
 		if first.State == liveness.Unknown && (o.peers[s.id].latest() == 0 || len(s.paths) == 1) { // who has heard it has lost that
 			continue
 		}
 		if want := s.shouldBe(); slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {
-			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), strings.Join(all, "; "))
+			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), o.views(s))
 		}
 		if last := o.peers[s.id].last; last != nil && last.change.State != first.State && !o.saidSo(s, first.State, last.born-crossing) {
 			if last.life != last.author.life {

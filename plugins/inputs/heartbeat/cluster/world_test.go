@@ -123,6 +123,7 @@ type line struct {
 	openSince time.Duration
 	slow      time.Duration // the most that a message is underway
 	waiting   [][]byte
+	joined    [2]int        // the lives of both ends in which there was a connection
 	last      time.Duration // when the last one arrives
 	informed  time.Duration // when the latest message was sent that has arrived
 	epoch     int           // grows when what is underway is lost
@@ -146,8 +147,13 @@ func (l *line) send(message []byte) {
 			l.w.tracef("    %s > %s: %s", l.from.name, l.to.name, l.w.inWords(h.kind, body))
 		}
 	}
+	back := l.w.lines[l.to.number][l.from.number]
+	lives := [2]int{l.from.life, l.to.life}
+	if l.state == lineOpen && back.state == lineOpen {
+		l.joined = lives
+	}
 	switch {
-	case l.state == lineCut, l.lossy && l.w.oneIn(20):
+	case l.state == lineCut, l.lossy && l.w.oneIn(20), l.joined != lives:
 	case l.state == lineHeld:
 		l.waiting = append(l.waiting, message)
 	default:

@@ -4,7 +4,6 @@
 package herald
 
 import (
-	"maps"
 	"slices"
 	"time"
 
@@ -14,10 +13,8 @@ import (
 const (
 	// Kept is for how long an event is kept that a mate is to tell.
 	Kept = 30 * time.Second
-	// owedAfter is for how long a mate has to tell what takes back an event of ours.
+	// owedAfter is for how long a mate has to tell what follows on the last word of ours.
 	owedAfter = 2 * time.Second
-	// owedFor is for how long what follows on that is told here, too.
-	owedFor = 10 * time.Second
 	// crossing is for how long the words of two collectors may cross.
 	crossing = 100 * time.Millisecond
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
@@ -33,15 +30,15 @@ const (
 // them may be lost before they have left it.
 //
 // Collectors that were parted may have told different stories of a peer. So that the last
-// word is right, what was told here is taken back here, unless a mate does; and an event
-// that a mate told before the last word of ours is told again, with the id that it had.
+// word is right, who had it tells what follows, unless a mate does; and an event that a mate
+// told before the last word of ours is told again, with the id that it had.
 type Herald struct {
 	mates   bool
 	speaks  bool
-	kept    []keptEvent              // not told here, the oldest first
-	settled int                      // so many of those need not be looked at by settle
-	last    map[liveness.ID]lastWord // of peers, what was told here of their state
-	told    []keptEvent              // here, since TakeTold
+	kept    []keptEvent               // not told here, the oldest first
+	settled int                       // so many of those need not be looked at by settle
+	last    map[liveness.ID]time.Time // of peers, when a state of theirs was told here
+	told    []keptEvent               // here, since TakeTold
 
 	// What mates told, since turned and in the time before.
 	others, older tellings
@@ -52,12 +49,7 @@ type Herald struct {
 // of each peer.
 type tellings struct {
 	events  map[int64]time.Time
-	changes map[uint64]change
-}
-
-type change struct {
-	state liveness.State
-	at    time.Time
+	changes map[uint64]time.Time
 }
 
 // New returns the Herald of a collector: of one that is alone, which tells all, or of one
@@ -73,19 +65,6 @@ func (h *Herald) Hush() { h.speaks = false }
 type keptEvent struct {
 	change *liveness.Transition
 	at     time.Time
-}
-
-// A lastWord is what was told of the state of a peer.
-type lastWord struct {
-	at   time.Time
-	well bool
-	late bool // it has taken back another one
-}
-
-// owes reports whether an event of some time, which is not told here, takes back w, or goes
-// on from where another one was taken back.
-func (w lastWord) owes(at time.Time) bool {
-	return !at.Before(w.at) && (!w.well || at.Sub(w.at) < owedFor)
 }
 
 // Admit reports whether an event is told, and keeps it if not.
@@ -109,21 +88,18 @@ func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
 	if !told {
 		at, told = h.older.events[change.EventID]
 	}
-	word := h.last[change.ID]
-	if !word.late { // else it was told here long after it happened
-		word.at = word.at.Add(crossing)
-	}
-	return told && (change.Event != liveness.Changed || !at.Before(word.at))
+	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].Add(crossing)))
 }
 
-// saidElsewhere reports whether the last word of a mate about a peer is that it is in the
-// state that an event says, and came after the last one of ours.
-func (h *Herald) saidElsewhere(event *liveness.Transition) bool {
-	said, known := h.others.changes[event.ID.Hash()]
+// hasLastWord reports whether a state of a peer was told here, before at, and none by a mate
+// since then.
+func (h *Herald) hasLastWord(id liveness.ID, at time.Time) bool {
+	ours, spoken := h.last[id]
+	theirs, known := h.others.changes[id.Hash()]
 	if !known {
-		said, known = h.older.changes[event.ID.Hash()]
+		theirs = h.older.changes[id.Hash()]
 	}
-	return known && said.state == event.State && said.at.After(h.last[event.ID].at)
+	return spoken && !at.Before(ours) && !theirs.After(ours)
 }
 
 // noteOwn notes that an event of some time is told here.
@@ -137,14 +113,14 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 		return
 	}
 	if h.last == nil {
-		h.last = make(map[liveness.ID]lastWord)
+		h.last = make(map[liveness.ID]time.Time)
 	}
-	h.last[change.ID] = lastWord{at: at, well: change.State == liveness.Alive}
+	h.last[change.ID] = at
 }
 
 // Settle returns the events that are told here although a mate speaks, and that it has not
-// told: they take back what was told here while parted from it, or are of a peer that it
-// may not expect.
+// told: they follow on the last word about a peer, which was told here while parted from it,
+// or are of a peer that it may not expect.
 func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	if h.speaks {
 		return nil
@@ -157,7 +133,6 @@ func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	for _, k := range h.kept[h.settled:end] {
 		if h.owes(&k) {
 			h.noteOwn(k.change, k.at)
-			h.last[k.change.ID] = lastWord{k.at, k.change.State == liveness.Alive, true}
 			late = append(late, k.change)
 		} else {
 			still = append(still, k)
@@ -168,15 +143,12 @@ func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	return late
 }
 
-// owes reports whether an event that was kept takes back what was told here, or is of a
-// peer that a mate may not expect, and no mate has told it.
+// owes reports whether an event that was kept is to be told here.
 func (h *Herald) owes(k *keptEvent) bool {
-	word, spoken := h.last[k.change.ID]
-	takesBack := spoken && word.owes(k.at)
-	if k.change.Event != liveness.Changed || !takesBack && k.change.Reason != liveness.ReasonNeverSeen {
+	if k.change.Event != liveness.Changed || !h.hasLastWord(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
-	if h.toldElsewhere(k.change) || h.saidElsewhere(k.change) {
+	if h.toldElsewhere(k.change) {
 		delete(h.last, k.change.ID)
 		return false
 	}
@@ -210,14 +182,13 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
 	if h.others.events == nil || len(h.others.events)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
 		h.older, h.turned = h.others, now
-		h.others = tellings{make(map[int64]time.Time), make(map[uint64]change)}
-		maps.DeleteFunc(h.last, func(_ liveness.ID, w lastWord) bool { return w.well && now.Sub(w.at) > idsKept })
+		h.others = tellings{make(map[int64]time.Time), make(map[uint64]time.Time)}
 	}
 	for _, e := range events {
 		at := now.Add(-ago - e.Ago)
 		h.others.events[e.EventID] = at
-		if e.State != liveness.Unknown && !at.Before(h.others.changes[e.Peer].at) {
-			h.others.changes[e.Peer] = change{e.State, at}
+		if e.Peer != 0 && at.After(h.others.changes[e.Peer]) {
+			h.others.changes[e.Peer] = at
 		}
 	}
 }
@@ -226,9 +197,9 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
 	events := make([]liveness.Telling, 0, len(h.told))
 	for _, k := range h.told {
-		e := liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at), Peer: k.change.ID.Hash()}
+		e := liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)}
 		if k.change.Event == liveness.Changed {
-			e.State = k.change.State
+			e.Peer = k.change.ID.Hash()
 		}
 		events = append(events, e)
 	}

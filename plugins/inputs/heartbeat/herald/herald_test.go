@@ -92,24 +92,28 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 		require.Equal(t, want, idsOf(h.Settle(now.Add(owedAfter))))
 		require.Empty(t, h.Speak(false, now.Add(owedAfter)), "it is not told again")
 		h.speaks = false
-		later := now.Add(owedFor)
+		later := now.Add(time.Minute)
 		require.False(t, h.Admit(changeTo(liveness.Suspect, 3), later))
-		require.Empty(t, h.Settle(later.Add(owedAfter)), "it is the other one's again")
+		want = []int64{3}
+		if byMate {
+			want = nil
+		}
+		require.Equal(t, want, idsOf(h.Settle(later.Add(owedAfter))), "who had the last word goes on")
 	}
 }
 
-// What a mate has said since of the same peer takes it back, too, though its event is another
+// What a mate has said since of the same peer is the last word, though its event is another
 // one: it has not seen what was told here.
-func TestHeraldLeavesItToAMateThatHasSaidSo(t *testing.T) {
-	for state, want := range map[liveness.State][]int64{liveness.Alive: {}, liveness.Suspect: {2}} {
+func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
+	for ago, want := range map[time.Duration][]int64{0: {}, 2 * time.Second: {2}} {
 		now := time.Now()
 		h := Herald{mates: true, speaks: true}
 		back := changeTo(liveness.Alive, 2)
 		require.True(t, h.Admit(changeTo(liveness.Dead, 1), now))
 		h.speaks = false
 		require.False(t, h.Admit(back, now.Add(time.Second)))
-		h.NoteTold([]liveness.Telling{{EventID: 7, Peer: back.ID.Hash(), State: state}}, 0, now.Add(time.Second))
-		require.ElementsMatch(t, want, idsOf(h.Settle(now.Add(time.Second+owedAfter))), "the mate said that it is %s", state)
+		h.NoteTold([]liveness.Telling{{EventID: 7, Peer: back.ID.Hash(), Ago: ago}}, 0, now.Add(time.Second))
+		require.ElementsMatch(t, want, idsOf(h.Settle(now.Add(time.Second+owedAfter))), "the mate spoke %v ago", ago)
 	}
 }
 

@@ -191,7 +191,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		counts := p.endsBefore(r, heard, since)
 		p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
 		if counts {
-			t.adoptEnd(p, r, now)
+			t.adoptEnd(p, r, since, now)
 		}
 		return
 	}
@@ -290,8 +290,8 @@ func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
 	return p.state < r.State
 }
 
-// adoptEnd lets p have ended as a mate says.
-func (t *Tracker) adoptEnd(p *peer, r *Record, now time.Time) {
+// adoptEnd lets p have ended as a mate says, and since then.
+func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	if !p.process.ident.is(r.Process) {
 		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
 	}
@@ -300,7 +300,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, now time.Time) {
 		t.takeWindow(p, r, now)
 	}
 	t.become(p, r.State, r.Reason, now)
-	p.reason, p.changed = r.Reason, true
+	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
 	p.mergeTotals(r)
 }
 

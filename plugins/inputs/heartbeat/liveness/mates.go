@@ -103,8 +103,7 @@ type Said struct {
 type Telling struct {
 	EventID int64         // of the Transition
 	Ago     time.Duration // since it was, as of when it is said that it was told
-	Peer    uint64        // ID.Hash
-	State   State         // that it has told; Unknown for an event that is no change of state
+	Peer    uint64        // ID.Hash, if it is a change of state; else 0
 }
 
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked

@@ -103,6 +103,9 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 	if p.knowsBetter(w, mate, heard) {
 		return
 	}
+	if w.State == Suspect && p.state == Alive { // another one may hear it, which that one does not reach
+		t.ask(p, t.verdict(now))
+	}
 	p.changed = p.changed || e.by != mate
 	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
