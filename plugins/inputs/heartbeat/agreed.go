@@ -8,15 +8,15 @@ import (
 	"slices"
 )
 
-// agreed returns a hash of all options that decide verdicts or series: collectors of
+// agreed returns hashes of all options that decide verdicts or series: collectors of
 // one cluster have the same. What is not set is not part of it, so that an option of
 // a later version changes nothing until somebody sets it.
-func (o *Options) agreed() uint64 {
+func (o *Options) agreed() map[string]uint64 {
 	rules := make([]map[string]any, 0, len(o.Rules))
 	for i := range o.Rules {
 		rules = append(rules, o.Rules[i].agreed())
 	}
-	text, err := json.Marshal(set(map[string]any{
+	options := set(map[string]any{
 		"host_from":            o.HostFrom,
 		"require_signature":    o.RequireSignature,
 		"replay_window":        o.ReplayWindow,
@@ -36,13 +36,14 @@ func (o *Options) agreed() uint64 {
 		"max_peers_per_host":   o.peersPerHost(),
 		"max_beats_per_second": o.MaxBeatsPerSecond,
 		"rule":                 rules,
-	}))
-	if err != nil {
-		return 0 // never: these are texts and numbers
+	})
+	hashes := make(map[string]uint64, len(options))
+	for name, value := range options {
+		hash := fnv.New64a()
+		json.NewEncoder(hash).Encode(value) //nolint:errcheck,errchkjson // these are texts and numbers, and a hash takes all
+		hashes[name] = hash.Sum64()
 	}
-	hash := fnv.New64a()
-	hash.Write(text)
-	return hash.Sum64()
+	return hashes
 }
 
 // agreed returns what a rule says.

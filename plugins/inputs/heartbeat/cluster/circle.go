@@ -36,7 +36,7 @@ const (
 // methods must not be called concurrently.
 type Circle struct {
 	name   string
-	rules  uint64
+	rules  map[string]uint64
 	key    []byte
 	peers  Peers
 	check  Check

@@ -223,3 +223,15 @@ func TestRecordsAreAnsweredOnce(t *testing.T) {
 	require.Len(t, one.want, 3)
 	require.Len(t, two.want, 3)
 }
+
+// Which options of a mate are other ones is said by their names.
+func TestOtherOptionsAreNamed(t *testing.T) {
+	begin := time.Now()
+	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+	one.rules = map[string]uint64{"dead_after": 1, "expect": 2, "rule": 3}
+	two.rules = map[string]uint64{"dead_after": 1, "expect": 4, "tag_keys\n": 5}
+	pass(2*time.Second, one, two)
+	require.Equal(t, 1, one.status.Differ)
+	require.Contains(t, one.log, `W! Collector "c2" differs: it has another "expect", "rule", "tag_keys\n"; `+
+		`give all collectors the same options, or their verdicts and series differ`)
+}

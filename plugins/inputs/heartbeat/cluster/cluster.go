@@ -18,13 +18,13 @@ import (
 
 // Options of a Cluster.
 type Options struct {
-	Name   string      // of this collector
-	Listen string      // where its mates come in, host:port
-	Mates  []string    // where they listen, host:port
-	Secret []byte      // what all have in common
-	TLS    *tls.Config // of the routes, for both directions; nil for plaintext
-	Rules  uint64      // hash of all options that decide verdicts or series
-	Check  Check       // nil for none
+	Name   string            // of this collector
+	Listen string            // where its mates come in, host:port
+	Mates  []string          // where they listen, host:port
+	Secret []byte            // what all have in common
+	TLS    *tls.Config       // of the routes, for both directions; nil for plaintext
+	Rules  map[string]uint64 // hashes of the options that decide verdicts or series, by name
+	Check  Check             // nil for none
 	Peers  Peers
 	Log    Logger
 }

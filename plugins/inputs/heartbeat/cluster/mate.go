@@ -3,7 +3,9 @@ package cluster
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -200,12 +202,27 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 		return ""
 	case c.hasTwin(m, now):
 		return "another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]"
-	case m.presence.Rules != c.rules:
-		return "it has other options; give all collectors the same, or their verdicts and series differ"
+	case !maps.Equal(m.presence.Rules, c.rules):
+		return fmt.Sprintf("it has another %s; give all collectors the same options, or their verdicts and series differ", c.otherRules(m))
 	case skew.Abs() > clocksDiffer+m.doubt:
 		return "its clock and the one here are more than 2s apart; events of both are stamped differently"
 	}
 	return ""
+}
+
+// otherRules names the options of m that are other ones. The names that it sends are cut: it
+// may be mistaken.
+func (c *Circle) otherRules(m *mate) string {
+	var names []string
+	for _, rules := range []map[string]uint64{c.rules, m.presence.Rules} {
+		for name := range rules {
+			if rules[name] != c.rules[name] || rules[name] != m.presence.Rules[name] {
+				names = append(names, fmt.Sprintf("%.40q", name))
+			}
+		}
+	}
+	slices.Sort(names)
+	return strings.Join(slices.Compact(names), ", ")
 }
 
 // hasTwin reports whether another collector that runs has the name of m.

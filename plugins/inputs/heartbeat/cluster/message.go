@@ -102,7 +102,7 @@ func unseal(key, m []byte) (h header, body []byte, err error) {
 
 // A presence says that a collector is there, and how it is.
 type presence struct {
-	Rules    uint64             `json:"rules"`
+	Rules    map[string]uint64  `json:"rules"` // hashes of its options
 	WallMS   int64              `json:"wall_ms"`
 	Able     bool               `json:"able"`     // its metrics are taken from it
 	Isolated bool               `json:"isolated"` // it is probably cut off

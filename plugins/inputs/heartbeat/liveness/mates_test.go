@@ -54,7 +54,7 @@ func (p *pair) talk() {
 func (*pair) tell(to, from *rig, words []Word) {
 	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
 	to.hear(transitions)
-	for len(wanted) > 0 {
+	for range 2 { // records, and a reply
 		var records []Record
 		for _, hash := range wanted {
 			if r, known := from.tracker.RecordByHash(hash, from.now); known {
