@@ -142,7 +142,7 @@ const (
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
 // flags, state, reason, then age, suspect, dead, deaths, and window, since and doubt if
-// the flags say so, as varints; of one that has ended, when its latest beat was sent (4).
+// the flags say so, as varints.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -162,13 +162,8 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	if flags&flagDoubt != 0 {
 		b = binary.AppendUvarint(b, uint64((w.Doubt+unit-1)/unit))
 	}
-	if ended(w) {
-		b = binary.BigEndian.AppendUint32(b, w.Sent)
-	}
 	return b
 }
-
-func ended(w *liveness.Word) bool { return w.State == liveness.Dead || w.State == liveness.Left }
 
 func flagsOf(w *liveness.Word) (flags byte) {
 	set := func(is bool, flag byte) {
@@ -268,9 +263,6 @@ func (r *reader) word() (w liveness.Word) {
 	}
 	if flags&flagDoubt != 0 {
 		w.Doubt = r.span()
-	}
-	if ended(&w) {
-		w.Sent = r.uint32()
 	}
 	r.failed = r.failed || int(w.State) >= len(liveness.States) || !w.Reason.Valid()
 	return w

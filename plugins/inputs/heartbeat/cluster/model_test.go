@@ -379,7 +379,8 @@ func TestAnyScheduleKeepsThePromises(t *testing.T) {
 			}
 		}
 	}
-	t.Logf("%d events told, %d deaths, %d told twice with one id, %d with another, %d never taken back as who told them was restarted; %d schedules settled in the second round",
+	t.Logf("%d events told, %d deaths, %d told twice with one id, %d with another, "+
+		"%d never taken back as who told them was restarted; %d schedules settled in the second round",
 		tellings.Load(), deaths.Load(), twice.Load(), otherID.Load(), stale.Load(), late.Load())
 }
 

@@ -46,6 +46,7 @@ type truth struct {
 	process []int           // the life of it that each has heard
 	last    *telling        // what was told of its state last
 	lastEnd time.Duration   // when a collector was told an end of it last
+	before  time.Duration   // likewise, of a process before the present one
 	deadID  []int64         // of its last death for each collector
 }
 
@@ -104,7 +105,9 @@ func (o *oracle) heard(c *collector, s *sender, b *liveness.Beat, fate liveness.
 	}
 	t := o.peers[s.id]
 	if b.Status != liveness.SaysAlive {
-		t.lastEnd = o.w.now
+		if t.lastEnd = o.w.now; b.Process != s.process {
+			t.before = o.w.now
+		}
 		o.w.tracef("%s hears the end of %s", c.name, s.id)
 		if t.own[c.number] == c.life && t.process[c.number] == s.lives && b.Process == s.process && o.w.now-max(s.began, s.broken) > 25*time.Second {
 			o.expectEnd(c, t)
@@ -366,7 +369,11 @@ func (o *oracle) finish() {
 		if first.State == liveness.Unknown && (o.peers[s.id].latest() == 0 || len(s.paths) == 1) { // who has heard it has lost that
 			continue
 		}
-		if want := s.shouldBe(); slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {
+		want := s.shouldBe()
+		if t := o.peers[s.id]; t.before >= t.latest() { // the end of a process that came before it was on its way for longer
+			want = "left dead"
+		}
+		if slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {
 			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), o.views(s))
 		}
 		if last := o.peers[s.id].last; last != nil && last.change.State != first.State && !o.saidSo(s, first.State, last.born-crossing) {

@@ -63,9 +63,6 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
-	if place == fresh && p.outdated(b, now.Sub(t.epoch)) {
-		place = late
-	}
 	if place != fresh {
 		return t.stale(p, b, place, now)
 	}
@@ -281,7 +278,7 @@ func (p *peer) began(match match) Event {
 // against the process is over.
 func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
-	p.noteSent(b.sent())
+	t.noteDoubt(p, at, now)
 	if b.Status == SaysAlive { // an end may be said by hand, where nothing is heard of it otherwise
 		t.hearHere(p)
 	}

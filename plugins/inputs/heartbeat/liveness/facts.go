@@ -16,13 +16,12 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	b := &f.Beat
 	at := now.Sub(t.epoch) - f.Ago
 	p, first := t.findElsewhere(f, mate, now)
-	if p == nil || !first && (p.isNoNews(b, at, f.Doubt) || p.outdated(b, at)) {
+	if p == nil || !first && p.isNoNews(b, at, f.Doubt) {
 		return t.out
 	}
-	p.noteSent(b.sent())
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt = b.life(), at
+		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
 	event := p.began(match)
@@ -197,7 +196,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	}
 	another := t.learnProcess(p, r, heard, now)
 	switch same := another || p.process.ident.is(r.Process); {
-	case same && t.lacksEnd(p, r, heard, since, another, now):
+	case same && p.lacksEnd(r, heard, since, another):
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
@@ -240,7 +239,7 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
 // lacksEnd reports whether a record tells an end of the process of p that is not known here.
-func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, another bool, now time.Time) bool {
+func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) bool {
 	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
 	switch {
 	case late || !r.State.over():
@@ -248,7 +247,7 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	case another:
 		return true
 	}
-	recent := since+sameEnd+t.waited(p.lastHeard(), now) > p.lastHeard()
+	recent := since+sameEnd+p.doubt() > p.lastHeard()
 	told := r.Reason.reported() && (recent || r.State == p.state)
 	return told && (p.state != r.State || !p.reason.reported())
 }
@@ -271,21 +270,22 @@ func (r Reason) weight() int {
 }
 
 // endsBefore reports whether a record tells an end of p that counts more than the one that is
-// known here: of a later process, or one that was heard later, or by its reason.
+// known here: of a later process, or one that was certainly heard later, or by its reason. The
+// life of a sender that has said its end is not heard later: that was underway.
 func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
-	one := p.process.ident.is(r.Process)
-	silent, told := p.heard-heard, p.reason.weight()-r.Reason.weight()
+	one, oneLife := p.process.ident.is(r.Process), p.life == lifeOf(r.Speaker)
+	later, earlier := heard > p.heard+sameEnd, p.heard-p.doubt() > heard+sameEnd
 	switch {
 	case !one && p.ident.Boot == r.Process.Boot && p.ident.Start != r.Process.Start:
 		return p.ident.Start < r.Process.Start
-	case !one && silent.Abs() > sameRecord:
-		return silent < 0
-	case p.reason.reported() && !r.Reason.reported() && heard > p.since+backlog:
-		return true
-	case !p.reason.reported() && r.Reason.reported() && p.heard > since+backlog:
-		return false
-	case told != 0:
-		return told < 0
+	case one && oneLife && p.reason.reported() && r.Reason.inferred():
+		return heard > p.since+backlog
+	case one && oneLife && p.reason.inferred() && r.Reason.reported():
+		return p.heard <= since+backlog
+	case !(one && oneLife) && later != earlier:
+		return later
+	case p.reason.weight() != r.Reason.weight():
+		return p.reason.weight() < r.Reason.weight()
 	}
 	return p.state < r.State
 }

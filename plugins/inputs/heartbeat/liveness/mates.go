@@ -75,7 +75,6 @@ type Word struct {
 	Dead    time.Duration // likewise, until it is dead
 	Window  time.Duration // of its promise to be back that is left; 0 for none
 	Deaths  uint64        // in all
-	Sent    uint32        // when the latest beat of one that has ended was sent, by its own clock; 0 if that is not known
 }
 
 // A Fact is a beat that is more than life: of a new peer or process, of one that is
@@ -120,11 +119,15 @@ type elsewhere struct {
 	question uint32        // in which question; 0 for none, or unsent
 	asked    bool          // and no mate has known better since
 
-	// The last end that was said, here or there: by which life of a sender, and when.
+	// The last end that was said, here or there: by which life of a sender, when, and by
+	// its clock.
 	endLife string
 	endAt   time.Duration
-	wanted  bool // a mate has asked: it is told when p is heard here again
-	fresh   bool // its state has changed since TakeSaid: it is in Tracker.news, once
+	endMS   int64
+
+	doubt  time.Duration // by which the latest beat may have been sent earlier than it was heard here
+	wanted bool          // a mate has asked: it is told when p is heard here again
+	fresh  bool          // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
 // Hash returns a number for id that is the same in every collector.
@@ -296,7 +299,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	}
 	if b.Status != SaysAlive {
 		e := p.editElsewhere()
-		e.endLife, e.endAt = b.life(), at
+		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	if b.Status == SaysAlive && (!began && (was == Alive || was == Suspect) || len(t.facts) >= maxBeginnings) {
 		return
@@ -315,6 +318,9 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
 		return false
+	}
+	if b.SentMS > 0 && e.endMS > 0 {
+		return b.SentMS < e.endMS && at-e.endAt < backlog
 	}
 	return at-e.endAt < sameEnd/5
 }
@@ -341,6 +347,9 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 		return Record{}, false
 	}
 	r := t.recordOf(p, now)
+	if p.here > 0 { // certainly not before that
+		r.Heard = r.Heard.Add(-p.doubt())
+	}
 	r.Since = now.Add(p.since - now.Sub(t.epoch)) // by the clock of now: the mate asks how long ago it was
 	return r, true
 }
@@ -351,7 +360,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
 		Vacant: p.vacancy != nil, Lone: p.lone,
-		Age: at - p.lastHeard(), Doubt: t.doubt(p, now), Since: at - p.since, Deaths: p.Deaths,
+		Age: at - p.lastHeard(), Doubt: p.doubt(), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -361,19 +370,28 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	if p.windowV > 0 {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
-	if p.state.over() {
-		w.Sent = p.sent
-	}
 	return w
 }
 
 // doubt returns by how much earlier than it seems p may have been heard last. What a record
 // says of a beat is off by up to an interval.
-func (t *Tracker) doubt(p *peer, now time.Time) time.Duration {
+func (p *peer) doubt() time.Duration {
 	if p.here == 0 {
 		return p.span() + sameRecord
 	}
-	return t.waited(p.lastHeard(), now)
+	if p.elsewhere == nil {
+		return 0
+	}
+	return p.elsewhere.doubt
+}
+
+// noteDoubt notes of a beat of p that is heard for how long it may have waited.
+func (t *Tracker) noteDoubt(p *peer, at time.Duration, now time.Time) {
+	if doubt := t.waited(at, now); doubt > 0 && t.opts.Mates {
+		p.editElsewhere().doubt = doubt
+	} else if p.elsewhere != nil {
+		p.elsewhere.doubt = 0
+	}
 }
 
 // waited returns for how long what was read at a time may have waited, as the collector did

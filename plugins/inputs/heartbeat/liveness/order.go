@@ -60,39 +60,6 @@ func (r *runs) place(name string, seq int64) (order, int64) {
 	return fresh, min(max(gap, 0), maxLost+1)
 }
 
-// sent returns when b was sent, by the clock of its sender, in milliseconds that begin anew
-// after 49 days; 0 if it does not say.
-func (b *Beat) sent() uint32 {
-	if b.SentMS == 0 {
-		return 0
-	}
-	return max(uint32(b.SentMS), 1)
-}
-
-// noteSent notes when what was heard of p was sent. A time long before that of another beat
-// is that of a clock that was set.
-func (p *peer) noteSent(sent uint32) {
-	later := time.Duration(int32(sent-p.sent)) * time.Millisecond
-	if sent > 0 && (p.sent == 0 || later > 0 || later < -backlog) {
-		p.sent = sent
-	}
-}
-
-// outdated reports whether b, a beat of p, was sent before another one that was heard: its
-// way took longer. Of a peer that has ended it proves nothing. Times are compared of one
-// boot, so of one clock, and only for a while, as that may have been set.
-func (p *peer) outdated(b *Beat, at time.Duration) bool {
-	oneClock := b.Process.Boot != "" && b.Process.Boot == p.ident.Boot && b.SentMS > 0 && p.sent > 0
-	if !p.state.over() || !oneClock || at-p.heardAnywhere() >= backlog {
-		return false
-	}
-	earlier := time.Duration(int32(p.sent-b.sent())) * time.Millisecond
-	if b.Status == SaysAlive && p.process.is(b) { // it is sent over each way
-		earlier += sameBeat
-	}
-	return earlier > 0 && earlier < backlog
-}
-
 // high returns the highest number heard in a run, or 0 if that is not one of
 // them.
 func (r *runs) high(name string) int64 {

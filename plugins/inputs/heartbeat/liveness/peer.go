@@ -42,7 +42,6 @@ type peer struct {
 	listed    bool  // in unsaved.peers, once
 	late      uint8 // its class in unsaved.late; 0 if it is not late
 	health    Health
-	sent      uint32        // when the latest beat was sent that was heard, here or by a mate: Beat.sent; 0 if that is not known
 	since     time.Duration // of state
 	sinceV    time.Duration // likewise, but later after a lastExpected peer was kept
 	sinceUTC  int64         // likewise, unix ns, by the clock of then

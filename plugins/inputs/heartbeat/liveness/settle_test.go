@@ -7,64 +7,6 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a beat over a way that took longer says is older than what is known, if both were
-// sent by one machine. That is no life of a peer that has ended, and no other end.
-func TestBeatsThatTookLongerProveNothing(t *testing.T) {
-	second := Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}
-	rebooted := Process{Boot: "other", PID: 7, Start: time.Minute}
-	const sent = 1_000_000 // of the last beat
-	for _, c := range []struct {
-		name string
-		late Beat // after the end of second
-		wait time.Duration
-		fate Fate
-		want string
-	}{
-		{"life before it", Beat{Process: first, SentMS: sent - 1}, 0, Late, "dead exited"},
-		{"end before it", Beat{Process: first, SentMS: sent - 1, Status: SaysLeaving}, 0, Late, "dead exited"},
-		{"life after it", Beat{Process: first, SentMS: sent + 1}, 0, Accepted, "alive beat"},
-		{"its own life, sent at once over each way", Beat{Process: second, SentMS: sent + 50}, 0, Late, "dead exited"},
-		{"its own life", Beat{Process: second, SentMS: sent + 150}, 0, Accepted, "alive beat"},
-		{"undated", Beat{Process: first}, 0, Accepted, "alive beat"},
-		{"of another machine", Beat{Process: rebooted, SentMS: sent - 1}, 0, Accepted, "alive beat"},
-		{"by a clock that was set", Beat{Process: first, SentMS: sent - backlog.Milliseconds()}, 0, Accepted, "alive beat"},
-		{"much later", Beat{Process: first, SentMS: sent - 1}, backlog, Accepted, "alive beat"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			r := newRig(t)
-			b := Beat{ID: shop, Process: second, Interval: time.Second, Run: "next", Seq: 1, SentMS: sent}
-			r.observe(b)
-			b.Seq, b.Status, b.SentMS = 2, SaysDead, sent
-			r.observe(b)
-			r.pass(c.wait)
-			c.late.ID, c.late.Interval, c.late.Run, c.late.Seq = shop, time.Second, "before", 1
-			require.Equal(t, c.fate, r.observe(c.late).Fate)
-			require.Equal(t, c.want, r.is(shop))
-		})
-	}
-}
-
-// When the last beat of a dead peer was sent is told to mates: what of it comes late to one
-// of them is no second death.
-func TestBeatThatWasSentBeforeItsDeathIsNoLife(t *testing.T) {
-	p := newPair(t)
-	b := Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.1", SentMS: 1_000_000}
-	for range 3 {
-		b.Seq++
-		b.SentMS += 1000
-		p.one.observe(b)
-		p.pass(time.Second)
-	}
-	p.pass(10 * time.Second)
-	for _, r := range []*rig{p.one, p.two} {
-		require.Equal(t, "dead silence", r.is(shop))
-	}
-	b.Run, b.Seq = "k3v9.2", 1
-	require.Equal(t, Late, p.two.observe(b).Fate)
-	b.Seq, b.SentMS = 2, b.SentMS+1000
-	require.Equal(t, Accepted, p.two.observe(b).Fate)
-}
-
 // Collectors that took different things for the end of a peer, while they were parted, agree
 // when they meet.
 func TestEndsThatDiffer(t *testing.T) {
@@ -206,4 +148,50 @@ func TestReasonIsThatOfTheLastProcess(t *testing.T) {
 	require.Equal(t, "left finished", r.is(shop))
 	r.observe(Beat{ID: shop, Process: Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}, Run: "b", Seq: 1, Status: SaysLeaving})
 	require.Equal(t, "left leaving", r.is(shop))
+}
+
+// A sender that is restarted has another life. What the next one says, which only one
+// collector has heard, is later than the goodbye of the one before.
+func TestEndOfTheNextLife(t *testing.T) {
+	finished := Beat{Status: SaysLeaving, HasExitCode: true}
+	for _, c := range []struct {
+		name     string
+		promised time.Duration
+		last     Beat
+		want     string
+	}{
+		{"a promise was kept there", 2 * time.Second, finished, "left finished"},
+		{"it died there", 2 * time.Second, Beat{}, "dead silence"},
+		{"it died there, after a goodbye for good", 0, Beat{}, "dead silence"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			p := newPair(t)
+			b := Beat{ID: shop, Process: first, Watched: true, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "before", Seq: 1}
+			bye := b
+			bye.Seq, bye.Status, bye.BackIn = 2, SaysLeaving, c.promised
+			for _, r := range []*rig{p.one, p.two} {
+				r.observe(b)
+				r.observe(bye)
+			}
+			p.pass(time.Second)
+			p.parted = true
+			b.Run = "after"
+			for range 10 {
+				p.two.observe(b)
+				p.pass(time.Second)
+				b.Seq++
+			}
+			b.Status, b.HasExitCode = c.last.Status, c.last.HasExitCode
+			p.two.observe(b)
+			p.pass(10 * time.Second)
+			require.Equal(t, c.want, p.two.is(shop))
+			told := len(p.two.told)
+			p.parted = false
+			p.round()
+			p.round()
+			require.Equal(t, c.want, p.one.is(shop))
+			require.Equal(t, c.want, p.two.is(shop))
+			require.Len(t, p.two.told, told, "it knew better")
+		})
+	}
 }

@@ -17,7 +17,9 @@
 //	record.go      a restart: Record and Restore
 //	journal.go     a crash: what a journal has to save, and what may be made of it
 //	expect.go      a configuration: Expect. Peers that are awaited; names that are near
-//	mates.go       a word of another collector: HearWords, HearFact, HearRecords; asking it
+//	mates.go       other collectors: asking them, what is said to them
+//	words.go       what they say in short: HearWords
+//	facts.go       what they know in full: HearFact, HearRecords
 //
 // What they work on:
 //

@@ -234,7 +234,7 @@ func (r Reason) inferred() bool { return r >= ReasonSilence && r <= ReasonConnRe
 
 // tellsMore reports whether of a death that was concluded r is better evidence than other.
 func (r Reason) tellsMore(other Reason) bool {
-	order := []Reason{ReasonSilence, ReasonUnreachable, ReasonHung, ReasonConnReset, ReasonConnClosed, ReasonOverdue}
+	order := []Reason{ReasonSilence, ReasonUnreachable, ReasonHung, ReasonConnReset, ReasonConnClosed}
 	return other.inferred() && slices.Index(order, r) > slices.Index(order, other)
 }
 

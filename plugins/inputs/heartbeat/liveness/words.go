@@ -33,9 +33,6 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return true
 	}
 	p.mergeDeaths(w)
-	if w.State.over() && w.Process == p.fingerprint() {
-		p.noteSent(w.Sent)
-	}
 	switch {
 	case !w.Heard: // but it may know an end that the one that was told has forgotten
 		if !p.foreign() && w.State != p.state {
@@ -78,7 +75,7 @@ func (p *peer) asRestored() bool {
 // an end, a promise, or events.
 func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration, now time.Time) bool {
 	last := p.lastHeard()
-	recent := since+sameEnd+t.waited(last, now) > last
+	recent := since+sameEnd+p.doubt() > last
 	switch {
 	case p.state.over() && w.State.over() && !p.endedAs(w.State, w.Reason) && t.settledSince(p, since, now):
 		return true
