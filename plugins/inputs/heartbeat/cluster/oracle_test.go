@@ -370,7 +370,7 @@ func (o *oracle) finish() {
 			continue
 		}
 		want := s.shouldBe()
-		if t := o.peers[s.id]; t.before >= t.latest() { // the end of a process that came before it was on its way for longer
+		if t := o.peers[s.id]; t.before+time.Second >= t.latest() { // the end of a process that came before it was on its way for longer
 			want = "left dead"
 		}
 		if slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {

@@ -423,6 +423,9 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	if p.host.own == p {
 		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed
 	}
+	if o == &p.process {
+		t.noteLife(p, b.life())
+	}
 	o.life, o.watched, o.extended, o.evidence = b.life(), b.Watched, false, ReasonSilence
 	t.renew(p, o, o.heardV)
 	p.setExit(0, false)

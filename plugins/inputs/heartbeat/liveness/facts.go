@@ -93,6 +93,9 @@ func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 		return known && (ended || heard >= at && !p.foreign())
 	}
 	e := p.elsewhere
+	if p.process.is(b) && p.followed(b.life()) {
+		return true
+	}
 	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
 	return told || known && heard > at+sameBeat
 }
@@ -238,11 +241,14 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 // longer ago than it seems.
 func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
+// endedBy returns the life of a sender that was the last one to speak for the peer of r.
+func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
+
 // lacksEnd reports whether a record tells an end of the process of p that is not known here.
 func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) bool {
 	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
 	switch {
-	case late || !r.State.over():
+	case late, !r.State.over(), !another && p.followed(r.endedBy()):
 		return false
 	case another:
 		return true
@@ -278,6 +284,10 @@ func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
 	switch {
 	case !one && p.ident.Boot == r.Process.Boot && p.ident.Start != r.Process.Start:
 		return p.ident.Start < r.Process.Start
+	case one && p.followed(r.endedBy()):
+		return false
+	case one && !oneLife && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) == p.life:
+		return true
 	case one && oneLife && p.reason.reported() && r.Reason.inferred():
 		return heard > p.since+backlog
 	case one && oneLife && p.reason.inferred() && r.Reason.reported():

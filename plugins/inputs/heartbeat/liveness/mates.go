@@ -125,9 +125,10 @@ type elsewhere struct {
 	endAt   time.Duration
 	endMS   int64
 
-	doubt  time.Duration // by which the latest beat may have been sent earlier than it was heard here
-	wanted bool          // a mate has asked: it is told when p is heard here again
-	fresh  bool          // its state has changed since TakeSaid: it is in Tracker.news, once
+	lifeBefore string        // of the sender that beats for it
+	doubt      time.Duration // by which the latest beat may have been sent earlier than it was heard here
+	wanted     bool          // a mate has asked: it is told when p is heard here again
+	fresh      bool          // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
 // Hash returns a number for id that is the same in every collector.
@@ -383,6 +384,19 @@ func (p *peer) doubt() time.Duration {
 		return 0
 	}
 	return p.elsewhere.doubt
+}
+
+// noteLife notes that another life of a sender beats for p.
+func (t *Tracker) noteLife(p *peer, life string) {
+	if t.opts.Mates && p.life != "" && p.life != life {
+		p.editElsewhere().lifeBefore = p.life
+	}
+}
+
+// followed reports whether another life of the sender of p has followed on one. The end that
+// it said may be on its way to a mate for longer than the beats of that one.
+func (p *peer) followed(life string) bool {
+	return p.elsewhere != nil && life != "" && life == p.elsewhere.lifeBefore && life != p.life
 }
 
 // noteDoubt notes of a beat of p that is heard for how long it may have waited.

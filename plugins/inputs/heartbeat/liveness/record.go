@@ -49,6 +49,7 @@ type Record struct {
 	WindowBy   string        // the life of the sender that promised so for itself
 	Foreign    bool          // never heard by the collector that took the record
 	HeardBy    string        // the mate that has heard it last; "" for that collector itself
+	EndedBy    string        // the life of the sender that has said its end; "" if that is not known, or there are no mates
 	Shared     bool          // that sender beat for the host, too
 	Rule       string        // the option or declaration that set Dead
 
@@ -119,6 +120,9 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	}
 	if e := p.elsewhere; e != nil && (e.foreign || e.heard > p.lastHeard()) {
 		r.Foreign, r.HeardBy = e.foreign, e.by
+	}
+	if p.elsewhere != nil && p.reason.reported() {
+		r.EndedBy = p.elsewhere.endLife
 	}
 	t.recordSilence(&r, p, verdict)
 	r.recordProcesses(p, verdict)
@@ -288,6 +292,9 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	if r.Foreign {
 		e := p.editElsewhere()
 		e.foreign, e.by, e.heard = true, r.HeardBy, p.heard
+	}
+	if r.EndedBy != "" && t.opts.Mates {
+		p.editElsewhere().endLife = r.EndedBy
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)

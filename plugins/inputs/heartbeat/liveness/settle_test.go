@@ -195,3 +195,41 @@ func TestEndOfTheNextLife(t *testing.T) {
 		})
 	}
 }
+
+// The goodbye of the life before is no news to a collector that has heard the next one,
+// whether it was on its way for long to a mate, or that mate was away.
+func TestOldGoodbye(t *testing.T) {
+	for _, away := range []bool{false, true} {
+		t.Run(map[bool]string{false: "on a slow path", true: "of a mate that was away"}[away], func(t *testing.T) {
+			p := newPair(t)
+			b := Beat{ID: shop, Process: first, Watched: true, Interval: 10 * time.Second, Run: "before", Seq: 1, Conn: 1}
+			bye := b
+			bye.Seq, bye.Status, bye.BackIn = 2, SaysLeaving, 12*time.Second
+			next := b
+			next.Run, next.Conn = "after", 2
+			p.one.observe(b)
+			p.two.observe(b)
+			p.pass(time.Second)
+			p.one.observe(bye)
+			if p.parted = away; away {
+				p.two.observe(bye)
+			}
+			p.pass(time.Second)
+			p.one.observe(next)
+			p.pass(2 * time.Second)
+			if !away {
+				p.two.observe(bye)
+			}
+			p.parted = false
+			p.round()
+			p.pass(time.Second)
+			require.Equal(t, "alive beat", p.one.is(shop))
+			require.Equal(t, []string{"alive beat", "left leaving", "alive beat"}, p.one.statesOf(shop))
+			p.two.observe(next)
+			p.pass(time.Minute)
+			require.Equal(t, "dead silence", p.one.is(shop))
+			require.Equal(t, "dead silence", p.two.is(shop))
+			require.Len(t, p.one.deaths(), 1)
+		})
+	}
+}

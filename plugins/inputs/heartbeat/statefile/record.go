@@ -67,6 +67,7 @@ type savedPeer struct {
 	WindowBy   string        `json:"window_by,omitzero"`
 	Foreign    bool          `json:"foreign,omitzero"`
 	HeardBy    string        `json:"heard_by,omitzero"`
+	EndedBy    string        `json:"ended_by,omitzero"`
 	Shared     bool          `json:"shared,omitzero"`
 	Rule       string        `json:"rule,omitzero"`
 
