@@ -63,6 +63,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
+	if place == fresh && p.posthumous(b, now.Sub(t.epoch)) {
+		place = late
+	}
 	if place != fresh {
 		return t.stale(p, b, place, now)
 	}
@@ -164,6 +167,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	out.Fate, out.At = t.admit(p, b, at, now)
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, o, match, numbered, now)
+	p.noteEnd(o, false)
 	t.tellOf(p, event, b.Addr, now)
 	t.noteFact(p, b, first || anew || foreign, was, numbered, now)
 	t.quiet = false

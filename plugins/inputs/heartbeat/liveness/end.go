@@ -229,7 +229,7 @@ func reasonOf(b *Beat) Reason {
 func (t *Tracker) endFormer(o *former, reason Reason) {
 	t.unlink(&o.process)
 	t.clearLoss(&o.process)
-	o.beatsOn, o.presumed, o.ended = false, false, reason
+	o.beatsOn, o.presumed, o.ended, o.endedAt = false, false, reason, t.tick
 }
 
 // tellEnding reports the end of o, while another process of p lives. b reported it,

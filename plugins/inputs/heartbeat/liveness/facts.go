@@ -30,6 +30,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		o.unheard, p.lone = true, f.Visit && p.id.Nameless()
 	}
 	t.believe(p, b, o, match, f.Known, now)
+	if b.Status != SaysAlive {
+		p.noteEnd(o, true)
+	}
 	if b.Status == SaysAlive {
 		silence := t.silence(p, o)
 		t.hearElsewhere(p, mate, at, now)
@@ -171,6 +174,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	} else {
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
+	t.replaceRestored(r, now)
 	t.takeRecord(r, now.Add(-ago), now)
 	p := t.peers[r.ID]
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
@@ -179,6 +183,18 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		t.rewake(p)
 	}
 	t.touch(p) // what the mate has saved is not saved here
+}
+
+// replaceRestored lets the nameless peer of a record take the place of one of its source that
+// is as it was restored, as its beat would: the client was restarted while this collector was.
+func (t *Tracker) replaceRestored(r *Record, now time.Time) {
+	p := t.vacant.first(r.ID.Source)
+	if !r.ID.Nameless() || r.State.over() || t.peers[r.ID] != nil || p == nil || !p.asRestored() {
+		return
+	}
+	t.closeSeries(p, now)
+	t.put(p, Unknown, ReasonReplaced)
+	t.remove(p)
 }
 
 // learnMore takes in what a mate knows of p beyond what is known here.

@@ -124,6 +124,7 @@ type elsewhere struct {
 	endLife string
 	endAt   time.Duration
 	endMS   int64
+	endAway bool // a mate was told it; it was not said here yet
 
 	lifeBefore string        // of the sender that beats for it
 	doubt      time.Duration // by which the latest beat may have been sent earlier than it was heard here
@@ -324,6 +325,31 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 		return b.SentMS < e.endMS && at-e.endAt < backlog
 	}
 	return at-e.endAt < sameEnd/5
+}
+
+// posthumous reports whether b says that a process of p lives whose end a mate was told, and
+// this collector not yet: b was sent before that, and its way took longer. It has taken no
+// more than a minute.
+func (p *peer) posthumous(b *Beat, at time.Duration) bool {
+	if b.Status != SaysAlive || b.Process.PID == 0 || b.Process.Start == 0 {
+		return false
+	}
+	if o := p.formerOf(b); o != nil && !p.process.is(b) {
+		return o.away && o.ended.reported() && o.life == b.life() && at-o.endedAt < backlog
+	}
+	return false
+}
+
+// noteEnd notes whether the end of o, a process of p, was told to a mate or was said here.
+func (p *peer) noteEnd(o *process, away bool) {
+	if o == &p.process && (away || p.elsewhere != nil) {
+		p.editElsewhere().endAway = away
+	}
+	for _, former := range p.formers {
+		if o == &former.process {
+			former.away = away
+		}
+	}
 }
 
 // Word returns what is to be told of the peer with number i, 0 <= i < Len.

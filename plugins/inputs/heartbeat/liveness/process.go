@@ -52,6 +52,8 @@ type former struct {
 	beatsOn  bool          // it has beaten since
 	presumed bool          // its watcher, which has no connection or has lost it with another collector, has not reported its end
 	ended    Reason        // how, if that was reported; ReasonNone while it lives
+	endedAt  time.Duration // when that was reported
+	away     bool          // to a mate; it was not reported here yet
 }
 
 // is reports whether b is about the process o. A sender that beats for itself is
@@ -195,6 +197,7 @@ func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
 	o := &former{process: p.process, replaced: at}
 	if p.state.over() {
 		t.endFormer(o, p.reason)
+		o.endedAt, o.away = p.since, p.elsewhere != nil && p.elsewhere.endAway
 	}
 	return o
 }

@@ -80,7 +80,9 @@ func TestEndFromBeforeARestart(t *testing.T) {
 			saved, _ := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
 			p.parted = true
 			p.pass(time.Minute)
+			p.one.tracker = New(p.one.opts, p.one.now)
 			p.one.observe(Beat{ID: shop, Process: process, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.2", Seq: 100})
+			p.pass(time.Second)
 			p.two.tracker = New(p.two.opts, p.two.now)
 			saved.Heard, saved.Since = p.two.now.Add(-100*time.Millisecond), p.two.now // as its clock has it
 			p.two.restore(&saved, p.two.now)
@@ -157,12 +159,15 @@ func TestEndOfTheNextLife(t *testing.T) {
 	for _, c := range []struct {
 		name     string
 		promised time.Duration
+		beats    int
 		last     Beat
 		want     string
 	}{
-		{"a promise was kept there", 2 * time.Second, finished, "left finished"},
-		{"it died there", 2 * time.Second, Beat{}, "dead silence"},
-		{"it died there, after a goodbye for good", 0, Beat{}, "dead silence"},
+		{"a promise was kept there", 2 * time.Second, 10, finished, "left finished"},
+		{"it died there", 2 * time.Second, 10, Beat{}, "dead silence"},
+		{"it died there, after a goodbye for good", 0, 10, Beat{}, "dead silence"},
+		{"it died there at once", 0, 1, Beat{}, "dead silence"},
+		{"it died there, and its beats have no number", 0, -10, Beat{}, "dead silence"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			p := newPair(t)
@@ -176,10 +181,15 @@ func TestEndOfTheNextLife(t *testing.T) {
 			p.pass(time.Second)
 			p.parted = true
 			b.Run = "after"
-			for range 10 {
+			unnumbered := c.beats < 0
+			if unnumbered {
+				c.beats, b.Seq = -c.beats, 0
+			}
+			for range c.beats {
 				p.two.observe(b)
-				p.pass(time.Second)
-				b.Seq++
+				if p.pass(time.Second); !unnumbered {
+					b.Seq++
+				}
 			}
 			b.Status, b.HasExitCode = c.last.Status, c.last.HasExitCode
 			p.two.observe(b)
@@ -216,7 +226,7 @@ func TestOldGoodbye(t *testing.T) {
 			}
 			p.pass(time.Second)
 			p.one.observe(next)
-			p.pass(2 * time.Second)
+			p.pass(7 * time.Second)
 			if !away {
 				p.two.observe(bye)
 			}
@@ -232,4 +242,76 @@ func TestOldGoodbye(t *testing.T) {
 			require.Len(t, p.one.deaths(), 1)
 		})
 	}
+}
+
+// Beats that go on for long after a goodbye were not on their way: it was said by hand, and
+// was wrong.
+func TestGoodbyeThatWasWrong(t *testing.T) {
+	for beats, want := range map[time.Duration]string{10 * time.Second: "left leaving", backlog + 10*time.Second: "dead silence"} {
+		p := newPair(t)
+		beating(p.one, 1, first)
+		there := beating(p.two, 1, first)
+		p.pass(3 * time.Second)
+		p.one.senders = nil
+		p.parted = true
+		p.one.observe(Beat{ID: shop, Process: first, Run: "by hand", Seq: 1, Status: SaysLeaving})
+		p.pass(beats)
+		pause(there)
+		p.pass(10 * time.Second)
+		p.parted = false
+		p.round()
+		p.round()
+		require.Equal(t, want, p.one.is(shop), "after %v", beats)
+		require.Equal(t, want, p.two.is(shop), "after %v", beats)
+	}
+}
+
+// foreign returns a collector that knows shop through a mate, and a word of that about it.
+func foreign(t *testing.T) (*rig, Word) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	p.pass(3 * time.Second)
+	require.Equal(t, "alive beat", p.two.is(shop))
+	p.two.tracker.TakeSaid(p.two.now)
+	return p.two, p.one.tracker.Word(0, p.one.now)
+}
+
+// When a mate suspects a peer that is known through it alone, the others are asked: one of
+// them may hear the peer, and that mate may not reach it.
+func TestSuspicionOfAMateIsAskedAbout(t *testing.T) {
+	r, word := foreign(t)
+	for state, asked := range map[State]int{Alive: 0, Suspect: 1} {
+		word.State = state
+		r.tracker.HearWords(r.now, []Word{word}, "mate", 0)
+		require.Len(t, r.tracker.TakeSaid(r.now).Asked, asked, "it is %s", state)
+	}
+}
+
+// How often a peer has died is what the mate says that hears it.
+func TestDeathsOfAPeerThatAMateHears(t *testing.T) {
+	r, word := foreign(t)
+	word.State, word.Reason, word.Deaths = Dead, ReasonSilence, 1
+	r.tracker.HearWords(r.now, []Word{word}, "mate", 0)
+	require.EqualValues(t, 1, r.view(shop).Deaths)
+	word.State, word.Reason, word.Deaths, word.Age = Alive, ReasonBeat, 3, 0
+	r.now = r.now.Add(time.Second)
+	r.tracker.HearWords(r.now, []Word{word}, "mate", 0)
+	require.Equal(t, "alive beat", r.is(shop))
+	require.EqualValues(t, 3, r.view(shop).Deaths)
+}
+
+// A mate that does not know whether a process lives on does not make it the one that has
+// ended here.
+func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.Mates = true })
+	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 1})
+	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 2, Status: SaysLeaving})
+	r.pass(10 * time.Second)
+	next := Record{
+		ID: shop, Process: Process{Boot: "other", PID: 8, Start: time.Minute}, Interval: time.Second, State: Unknown, Reason: ReasonRestored,
+		Heard: r.now, Since: r.now, Speaker: "b",
+	}
+	r.tracker.HearRecords(r.now, []Record{next}, "mate", 0)
+	require.EqualValues(t, 7, r.view(shop).PID)
+	require.Equal(t, "left leaving", r.is(shop))
 }
