@@ -284,7 +284,7 @@ func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
 func (*collector) News() <-chan struct{}     { return nil }
-func (c *collector) Hush()                   { c.herald.Hush(); c.w.tracef("%s hushes", c.name) }
+func (c *collector) Hush()                   { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }
 
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
 

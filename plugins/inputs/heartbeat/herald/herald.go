@@ -13,8 +13,12 @@ import (
 const (
 	// Kept is for how long an event is kept that a mate is to tell.
 	Kept = 30 * time.Second
-	// owedAfter is for how long a mate has to tell what follows on the last word of ours.
-	owedAfter = 2 * time.Second
+	// owedAfter is for how long a mate has to tell what follows on the last word of ours: it may
+	// have to wait for an answer.
+	owedAfter = liveness.AnswerTime + time.Second
+	// owedFor is for how long what follows on a last word that a peer is well is told here, too,
+	// after a mate has begun to speak.
+	owedFor = 10 * time.Second
 	// crossing is for how long the words of two collectors may cross.
 	crossing = 100 * time.Millisecond
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
@@ -35,10 +39,11 @@ const (
 type Herald struct {
 	mates   bool
 	speaks  bool
-	kept    []keptEvent               // not told here, the oldest first
-	settled int                       // so many of those need not be looked at by settle
-	last    map[liveness.ID]time.Time // of peers, when a state of theirs was told here
-	told    []keptEvent               // here, since TakeTold
+	kept    []keptEvent              // not told here, the oldest first
+	settled int                      // so many of those need not be looked at by settle
+	hushed  time.Time                // when it ceased to speak
+	last    map[liveness.ID]lastWord // about peers, here
+	told    []keptEvent              // here, since TakeTold
 
 	// What mates told, since turned and in the time before.
 	others, older tellings
@@ -60,11 +65,17 @@ func New(mates bool) *Herald { return &Herald{mates: mates} }
 func (h *Herald) Silent() bool { return len(h.told) == 0 }
 
 // Hush lets a mate tell events from now on.
-func (h *Herald) Hush() { h.speaks = false }
+func (h *Herald) Hush(now time.Time) { h.speaks, h.hushed = false, now }
 
 type keptEvent struct {
 	change *liveness.Transition
 	at     time.Time
+}
+
+// A lastWord is that a state of a peer was told here.
+type lastWord struct {
+	at   time.Time
+	well bool // it is alive
 }
 
 // Admit reports whether an event is told, and keeps it if not.
@@ -88,18 +99,18 @@ func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
 	if !told {
 		at, told = h.older.events[change.EventID]
 	}
-	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].Add(crossing)))
+	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
 }
 
-// hasLastWord reports whether a state of a peer was told here, before at, and none by a mate
-// since then.
-func (h *Herald) hasLastWord(id liveness.ID, at time.Time) bool {
+// goesOn reports whether what becomes of a peer at a time is to be told here: the last word
+// about it was. That it was well is soon left to the mate that speaks.
+func (h *Herald) goesOn(id liveness.ID, at time.Time) bool {
 	ours, spoken := h.last[id]
 	theirs, known := h.others.changes[id.Hash()]
 	if !known {
 		theirs = h.older.changes[id.Hash()]
 	}
-	return spoken && !at.Before(ours) && !theirs.After(ours)
+	return spoken && !at.Before(ours.at) && !theirs.After(ours.at) && (!ours.well || at.Sub(h.hushed) < owedFor)
 }
 
 // noteOwn notes that an event of some time is told here.
@@ -113,9 +124,9 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 		return
 	}
 	if h.last == nil {
-		h.last = make(map[liveness.ID]time.Time)
+		h.last = make(map[liveness.ID]lastWord)
 	}
-	h.last[change.ID] = at
+	h.last[change.ID] = lastWord{at, change.State == liveness.Alive}
 }
 
 // Settle returns the events that are told here although a mate speaks, and that it has not
@@ -145,7 +156,7 @@ func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 
 // owes reports whether an event that was kept is to be told here.
 func (h *Herald) owes(k *keptEvent) bool {
-	if k.change.Event != liveness.Changed || !h.hasLastWord(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
+	if k.change.Event != liveness.Changed || !h.goesOn(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
 	if h.toldElsewhere(k.change) {

@@ -133,7 +133,7 @@ func (j *Judge) Speak(again bool) {
 func (j *Judge) Hush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.Hush()
+	j.herald.Hush(time.Now())
 }
 
 // TakeTold returns which events were told since it was called last.

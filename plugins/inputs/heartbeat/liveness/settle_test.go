@@ -315,3 +315,69 @@ func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
 	require.EqualValues(t, 7, r.view(shop).PID)
 	require.Equal(t, "left leaving", r.is(shop))
 }
+
+// What a slow path brings of a run whose end a mate was told long ago is no other end of it.
+func TestRunsOfAJobOverASlowPath(t *testing.T) {
+	p := newPair(t)
+	job := peerID("web-1", "job")
+	var late []Beat
+	for run := range uint32(3) {
+		b := Beat{
+			ID: job, Process: Process{Boot: "b", PID: 100 + run, Start: time.Duration(run+1) * time.Minute}, Interval: time.Second,
+			Margin: 2500 * time.Millisecond, Run: string(rune('a' + run)), Seq: 1,
+		}
+		end := b
+		end.Seq, end.Status, end.HasExitCode, end.ExitCode = 2, SaysDead, true, 3
+		p.two.observe(b)
+		if run == 2 {
+			break // it goes on
+		}
+		p.pass(time.Second)
+		p.two.observe(end)
+		p.pass(time.Second)
+		late = append(late, b, end)
+	}
+	p.pass(TickInterval)
+	told := len(p.one.told)
+	for _, b := range late {
+		want := Accepted
+		if b.Status == SaysAlive {
+			want = Late
+		}
+		require.Equal(t, want, p.one.observe(b).Fate)
+	}
+	p.pass(TickInterval)
+	require.Len(t, p.one.told, told)
+	require.EqualValues(t, 2, p.one.view(job).Deaths)
+	require.EqualValues(t, 102, p.one.view(job).PID)
+}
+
+// A nameless client that was restarted while this collector was is one peer: the mate knows
+// the process that is there now.
+func TestNamelessClientThatRestartedMeanwhile(t *testing.T) {
+	p := newPair(t)
+	client := func(pid uint32, conn ConnID) Beat {
+		return Beat{ID: ID{Source: "10.0.0.1", PID: pid}, Process: Process{PID: pid}, Conn: conn}
+	}
+	say := func(rigs []*rig, b Beat) {
+		for range 15 {
+			for _, r := range rigs {
+				r.observe(b)
+			}
+			p.pass(time.Second)
+		}
+	}
+	say([]*rig{p.one, p.two}, client(1001, 1))
+	p.parted = true
+	p.one.ended(1, Closed)
+	p.two.restart(5 * time.Second)
+	p.one.now = p.two.now
+	say([]*rig{p.one}, client(1002, 2))
+	p.parted = false
+	p.round()
+	p.two.observe(client(1002, 3))
+	p.pass(10 * time.Minute)
+	require.Equal(t, p.one.tracker.Len(), p.two.tracker.Len())
+	require.Equal(t, 1, p.two.tracker.Len())
+	require.EqualValues(t, 1002, p.two.tracker.View(0, p.two.now).PID)
+}

@@ -125,7 +125,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 func (p *peer) knowsBetter(w *Word, mate string, heard time.Duration) bool {
 	e := p.elsewhere
 	switch {
-	case !e.lost && e.by != mate && heard < e.heard-sameBeat:
+	case (!e.lost || w.State.over()) && e.by != mate && heard < e.heard-sameBeat:
 		return true
 	case p.overdue() && w.State == Left:
 		return heard <= e.heard+sameBeat // it left before it was overdue
