@@ -237,7 +237,7 @@ func TestEveryRoomHasRules(t *testing.T) {
 
 // A reader has to see a package at a glance.
 func TestNoRoomIsTooLarge(t *testing.T) {
-	const most = 17
+	const most = 18
 	files := make(map[string]int)
 	eachGoFile(t, func(name string) {
 		if !strings.HasSuffix(name, "_test.go") {

@@ -141,14 +141,6 @@ func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago 
 	return needed, t.out
 }
 
-// knowsMore reports whether more has become of p than a record of a mate says.
-func (p *peer) knowsMore(r *Record) bool {
-	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) {
-		return true
-	}
-	return p.state == r.State && (p.Deaths > r.Deaths || p.trail != r.Events)
-}
-
 // Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
 func (r *Record) Move(by time.Duration) {
 	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
@@ -205,12 +197,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.learnEnd(p, r, since, now)
 		return
 	}
-	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) && t.settledSince(p, since, now) {
-		counts := p.endsBefore(r, heard, since)
-		p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
-		if counts {
-			t.adoptEnd(p, r, since, now)
-		}
+	if t.mayBeSettled(p, r.State, r.Reason, since, now) {
+		t.settle(p, r, heard, since, now)
 		return
 	}
 	another := t.learnProcess(p, r, heard, now)
@@ -257,77 +245,16 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 // longer ago than it seems.
 func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
-// endedBy returns the life of a sender that was the last one to speak for the peer of r.
-func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
-
 // lacksEnd reports whether a record tells an end of the process of p that is not known here.
 func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) bool {
-	late := p.overdue() && r.State == Left && heard <= p.lastHeard()+sameBeat
 	switch {
-	case late, !r.State.over(), !another && p.followed(r.endedBy()):
+	case !r.State.over(), p.wasOverdue(r.State, heard), !another && p.followed(r.endedBy()):
 		return false
 	case another:
 		return true
 	}
-	recent := since+sameEnd+p.doubt() > p.lastHeard()
-	told := r.Reason.reported() && (recent || r.State == p.state)
+	told := r.Reason.reported() && (p.isRecent(since) || r.State == p.state)
 	return told && (p.state != r.State || !p.reason.reported())
-}
-
-// settledSince reports whether the end of p, and what a mate takes for it, are so long ago
-// that nothing of them is underway any more.
-func (t *Tracker) settledSince(p *peer, since time.Duration, now time.Time) bool {
-	return now.Sub(t.epoch)-max(p.since, since) >= sameEnd
-}
-
-// endedAs reports whether p has ended as a mate says. How a silence was seen is of no matter.
-func (p *peer) endedAs(state State, reason Reason) bool {
-	return p.state == state && p.reason.weight() == reason.weight()
-}
-
-// weight says which of two ends that collectors tell of one process is the one that counts:
-// what was said comes before what was concluded, and a broken promise after that.
-func (r Reason) weight() int {
-	return slices.Index([]Reason{ReasonFinished, ReasonLeaving, ReasonExited, ReasonOverdue}, r)
-}
-
-// endsBefore reports whether a record tells an end of p that counts more than the one that is
-// known here: of a later process, or one that was certainly heard later, or by its reason. The
-// life of a sender that has said its end is not heard later: that was underway.
-func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
-	one, oneLife := p.process.ident.is(r.Process), p.life == lifeOf(r.Speaker)
-	later, earlier := heard > p.heard+sameEnd, p.heard-p.doubt() > heard+sameEnd
-	switch {
-	case !one && p.ident.Boot == r.Process.Boot && p.ident.Start != r.Process.Start:
-		return p.ident.Start < r.Process.Start
-	case one && p.followed(r.endedBy()):
-		return false
-	case one && !oneLife && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) == p.life:
-		return true
-	case one && oneLife && p.reason.reported() && r.Reason.inferred():
-		return heard > p.since+backlog
-	case one && oneLife && p.reason.inferred() && r.Reason.reported():
-		return p.heard <= since+backlog
-	case !(one && oneLife) && later != earlier:
-		return later
-	case p.reason.weight() != r.Reason.weight():
-		return p.reason.weight() < r.Reason.weight()
-	}
-	return p.state < r.State
-}
-
-// adoptEnd lets p have ended as a mate says, and since then.
-func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Time) {
-	if !p.process.ident.is(r.Process) {
-		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
-	}
-	p.setExit(r.ExitCode, r.HasExitCode)
-	if p.closeWindow(); r.Window > 0 {
-		t.takeWindow(p, r, now)
-	}
-	t.become(p, r.State, r.Reason, now)
-	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
-	p.mergeTotals(r)
 }
 
 // learnEnd takes in that p has ended while this collector was away: that was told.

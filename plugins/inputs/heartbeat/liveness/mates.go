@@ -327,31 +327,6 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 	return at-e.endAt < sameEnd/5
 }
 
-// posthumous reports whether b says that a process of p lives whose end a mate was told, and
-// this collector not yet: b was sent before that, and its way took longer. It has taken no
-// more than a minute.
-func (p *peer) posthumous(b *Beat, at time.Duration) bool {
-	if b.Status != SaysAlive || b.Process.PID == 0 || b.Process.Start == 0 {
-		return false
-	}
-	if o := p.formerOf(b); o != nil && !p.process.is(b) {
-		return o.away && o.ended.reported() && o.life == b.life() && at-o.endedAt < backlog
-	}
-	return false
-}
-
-// noteEnd notes whether the end of o, a process of p, was told to a mate or was said here.
-func (p *peer) noteEnd(o *process, away bool) {
-	if o == &p.process && (away || p.elsewhere != nil) {
-		p.editElsewhere().endAway = away
-	}
-	for _, former := range p.formers {
-		if o == &former.process {
-			former.away = away
-		}
-	}
-}
-
 // Word returns what is to be told of the peer with number i, 0 <= i < Len.
 func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
@@ -410,19 +385,6 @@ func (p *peer) doubt() time.Duration {
 		return 0
 	}
 	return p.elsewhere.doubt
-}
-
-// noteLife notes that another life of a sender beats for p.
-func (t *Tracker) noteLife(p *peer, life string) {
-	if t.opts.Mates && p.life != "" && p.life != life {
-		p.editElsewhere().lifeBefore = p.life
-	}
-}
-
-// followed reports whether another life of the sender of p has followed on one. The end that
-// it said may be on its way to a mate for longer than the beats of that one.
-func (p *peer) followed(life string) bool {
-	return p.elsewhere != nil && life != "" && life == p.elsewhere.lifeBefore && life != p.life
 }
 
 // noteDoubt notes of a beat of p that is heard for how long it may have waited.

@@ -20,6 +20,7 @@
 //	mates.go       other collectors: asking them, what is said to them
 //	words.go       what they say in short: HearWords
 //	facts.go       what they know in full: HearFact, HearRecords
+//	settle.go      what they took for the end of a peer, where that differs
 //
 // What they work on:
 //

@@ -75,19 +75,26 @@ func (p *peer) asRestored() bool {
 // an end, a promise, or events.
 func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration, now time.Time) bool {
 	last := p.lastHeard()
-	recent := since+sameEnd+p.doubt() > last
 	switch {
-	case p.state.over() && w.State.over() && !p.endedAs(w.State, w.Reason) && t.settledSince(p, since, now):
+	case t.mayBeSettled(p, w.State, w.Reason, since, now):
 		return true
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
 	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
-		late := p.overdue() && w.State == Left && heard <= last+sameBeat
-		return !late && (recent || w.State == p.state)
+		return !p.wasOverdue(w.State, heard) && (p.isRecent(since) || w.State == p.state)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
-		return recent
+		return p.isRecent(since)
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
+}
+
+// isRecent reports whether what a mate was told at a time is not older than the last beat of p.
+func (p *peer) isRecent(since time.Duration) bool { return since+sameEnd+p.doubt() > p.lastHeard() }
+
+// wasOverdue reports whether p is dead as it has not kept the promise with which it left for
+// a mate.
+func (p *peer) wasOverdue(state State, heard time.Duration) bool {
+	return p.overdue() && state == Left && heard <= p.lastHeard()+sameBeat
 }
 
 // overdue reports whether p is dead as it has not kept a promise: that it left before is

@@ -1,0 +1,143 @@
+// Ends that differ. Collectors may take different things for the end of one peer: a goodbye
+// that has reached one of them, a silence, the end of the process or of the life of a sender
+// before. They settle that when nothing of it is underway any more; and what comes over a way
+// that took long changes nothing that is known better. Nobody's wall clock is asked.
+
+package liveness
+
+import (
+	"cmp"
+	"slices"
+	"time"
+)
+
+// knowsMore reports whether more has become of p than a record of a mate says.
+func (p *peer) knowsMore(r *Record) bool {
+	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) {
+		return true
+	}
+	return p.state == r.State && (p.Deaths > r.Deaths || p.trail != r.Events)
+}
+
+// mayBeSettled reports whether p has ended otherwise for a mate, since some time, and both are
+// so long ago that nothing of them is underway any more.
+func (t *Tracker) mayBeSettled(p *peer, state State, reason Reason, since time.Duration, now time.Time) bool {
+	differs := p.state.over() && state.over() && !p.endedAs(state, reason)
+	return differs && now.Sub(t.epoch)-max(p.since, since) >= sameEnd
+}
+
+// settle lets p have ended as a record says, if that is known better there.
+func (t *Tracker) settle(p *peer, r *Record, heard, since time.Duration, now time.Time) {
+	counts := p.endsBefore(r, heard, since)
+	p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
+	if counts {
+		t.adoptEnd(p, r, since, now)
+	}
+}
+
+// endedAs reports whether p has ended as a mate says. How a silence was seen is of no matter.
+func (p *peer) endedAs(state State, reason Reason) bool {
+	return p.state == state && p.reason.weight() == reason.weight()
+}
+
+// weight says which of two ends that collectors tell of one process is the one that counts:
+// what was said comes before what was concluded, and a broken promise after that.
+func (r Reason) weight() int {
+	return slices.Index([]Reason{ReasonFinished, ReasonLeaving, ReasonExited, ReasonOverdue}, r)
+}
+
+// endsBefore reports whether a record tells an end of p that counts more than the one that is
+// known here: of a later process, of a later life of its sender, of one that was certainly
+// heard later, or by its reason.
+func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
+	one, oneBoot := p.process.ident.is(r.Process), p.ident.Boot != "" && p.ident.Boot == r.Process.Boot
+	switch {
+	case !one && oneBoot && p.ident.Start != r.Process.Start:
+		return p.ident.Start < r.Process.Start
+	case one && p.followed(r.endedBy()):
+		return false
+	case one && p.life == lifeOf(r.Speaker):
+		return p.lifeEndsBefore(r, heard, since)
+	case one && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) == p.life:
+		return true
+	}
+	if later, earlier := heard > p.heard+sameEnd, p.heard-p.doubt() > heard+sameEnd; later != earlier {
+		return later
+	}
+	return p.weighsLess(r)
+}
+
+// lifeEndsBefore is endsBefore where both were told by one life of a sender. When it has said
+// its end, what is heard of it was on its way, unless it is heard for long.
+func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
+	switch {
+	case p.reason.reported() && r.Reason.inferred():
+		return heard > p.since+backlog
+	case p.reason.inferred() && r.Reason.reported():
+		return p.heard <= since+backlog
+	}
+	return p.weighsLess(r)
+}
+
+// weighsLess reports whether the reason of a record counts more than that of p.
+func (p *peer) weighsLess(r *Record) bool {
+	if ours, theirs := p.reason.weight(), r.Reason.weight(); ours != theirs {
+		return ours < theirs
+	}
+	return p.state < r.State
+}
+
+// adoptEnd lets p have ended as a mate says, and since then.
+func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Time) {
+	if !p.process.ident.is(r.Process) {
+		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
+	}
+	p.setExit(r.ExitCode, r.HasExitCode)
+	if p.closeWindow(); r.Window > 0 {
+		t.takeWindow(p, r, now)
+	}
+	t.become(p, r.State, r.Reason, now)
+	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
+	p.mergeTotals(r)
+}
+
+// endedBy returns the life of a sender that was the last one to speak for the peer of r.
+func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
+
+// noteLife notes that another life of a sender beats for p.
+func (t *Tracker) noteLife(p *peer, life string) {
+	if t.opts.Mates && p.life != "" && p.life != life {
+		p.editElsewhere().lifeBefore = p.life
+	}
+}
+
+// followed reports whether another life of the sender of p has followed on one. The end that
+// it said may be on its way to a mate for longer than the beats of that one.
+func (p *peer) followed(life string) bool {
+	return p.elsewhere != nil && life != "" && life == p.elsewhere.lifeBefore && life != p.life
+}
+
+// posthumous reports whether b says that a process of p lives whose end a mate was told, and
+// this collector not yet: b was sent before that, and its way took longer. It has taken no
+// more than a minute.
+func (p *peer) posthumous(b *Beat, at time.Duration) bool {
+	if b.Status != SaysAlive || b.Process.PID == 0 || b.Process.Start == 0 {
+		return false
+	}
+	if o := p.formerOf(b); o != nil && !p.process.is(b) {
+		return o.away && o.ended.reported() && o.life == b.life() && at-o.endedAt < backlog
+	}
+	return false
+}
+
+// noteEnd notes whether the end of o, a process of p, was told to a mate or was said here.
+func (p *peer) noteEnd(o *process, away bool) {
+	if o == &p.process && (away || p.elsewhere != nil) {
+		p.editElsewhere().endAway = away
+	}
+	for _, former := range p.formers {
+		if o == &former.process {
+			former.away = away
+		}
+	}
+}
