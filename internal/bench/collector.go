@@ -34,7 +34,7 @@ func newCollector(name string, number uint64, mates bool, now time.Time, tell fu
 		options := cluster.Options{Name: name, Secret: []byte("of a simulation"), Peers: c, Log: silent{}}
 		c.circle = cluster.NewCircle(&options, number, now, func(message []byte) { c.sent = append(c.sent, message) })
 	} else {
-		c.herald.Speak(0, false, now)
+		c.herald.Speak(false, now)
 	}
 	return c
 }
@@ -96,7 +96,7 @@ func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
 func (c *collector) Count() int                   { return c.tracker.Len() }
 func (c *collector) MatesChanged()                { c.tracker.MatesChanged() }
 func (c *collector) Asked() (asked, spared int64) { return c.tracker.Asked() }
-func (c *collector) Hush()                        { c.herald.Hush() }
+func (c *collector) Hush()                        { c.herald.Hush(c.now) }
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.now) }
 func (c *collector) Told(ago time.Duration, events []liveness.Telling) {
 	c.herald.NoteTold(events, ago, c.now)
@@ -138,10 +138,10 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 	c.take(c.tracker.HearFact(c.now, f, mate))
 }
 
-func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) {
-	c.take(c.tracker.HearRecords(c.now, records, mate, ago))
+func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) []uint64 {
+	needed, changes := c.tracker.HearRecords(c.now, records, mate, ago)
+	c.take(changes)
+	return needed
 }
 
-func (c *collector) Speak(before time.Duration, again bool) {
-	c.tellAll(c.herald.Speak(before, again, c.now))
-}
+func (c *collector) Speak(again bool) { c.tellAll(c.herald.Speak(again, c.now)) }

@@ -18,6 +18,7 @@ type desk struct {
 	sent [][]byte
 	log  []string
 	want []string // of the peers, what was done to them
+	idle bool     // its metrics are not taken
 	more bool     // there is more to be told of each peer than a record of a mate says
 }
 
@@ -62,7 +63,7 @@ func (d *desk) Hush()                                { d.want = append(d.want, "
 func (*desk) TakeTold() []liveness.Telling           { return nil }
 func (*desk) Told(time.Duration, []liveness.Telling) {}
 func (*desk) Ticks() uint64                          { return 1 << 32 }
-func (*desk) Able() (able, isolated bool)            { return true, false }
+func (d *desk) Able() (able, isolated bool)          { return !d.idle, false }
 func (*desk) Asked() (asked, spared int64)           { return 0, 0 }
 func (*desk) Contained(_ string, do func()) bool     { do(); return true }
 
@@ -234,4 +235,21 @@ func TestOtherOptionsAreNamed(t *testing.T) {
 	require.Equal(t, 1, one.status.Differ)
 	require.Contains(t, one.log, `W! Collector "c2" differs: it has another "expect", "rule", "tag_keys\n"; `+
 		`give all collectors the same options, or their verdicts and series differ`)
+}
+
+// What a collector has told whose metrics are not taken may not have left it: who takes over
+// tells it again.
+func TestWhoseOutputIsBlockedMayHaveToldNothing(t *testing.T) {
+	begin := time.Now()
+	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+	pass(10*time.Second, one, two)
+	require.True(t, one.status.Speaks)
+	two.want = nil
+	one.idle = true
+	pass(time.Second, one, two)
+	require.Equal(t, []string{"speak true"}, two.want)
+	one.idle = false
+	pass(time.Second, one, two)
+	require.Equal(t, []string{"speak true", "hush"}, two.want)
+	require.Equal(t, "speak false", one.want[len(one.want)-1], "what the other one has told has left it")
 }

@@ -20,11 +20,12 @@ type collector struct {
 	up      bool
 	stalled bool
 	started time.Duration
-	steady  time.Duration // since when it runs without a stall
-	wall    time.Duration // by how much its wall clock is off
-	able    bool
-	inbox   []func()      // what has come while it was stalled
-	drained time.Duration // until then it takes what has come while it was stalled
+	steady  time.Duration          // since when it runs without a stall
+	wall    time.Duration          // by how much its wall clock is off
+	blocked time.Duration          // since when its output is; 0 if it is not
+	held    []*liveness.Transition // what was told since then
+	inbox   []func()               // what has come while it was stalled
+	drained time.Duration          // until then it takes what has come while it was stalled
 
 	tracker *liveness.Tracker
 	circle  *Circle
@@ -56,7 +57,7 @@ func (c *collector) listens() bool { return c.up && !c.stalled }
 func (c *collector) start() {
 	w := c.w
 	c.life++
-	c.up, c.stalled, c.able, c.woken = true, false, true, false
+	c.up, c.stalled, c.woken, c.blocked, c.held = true, false, false, 0, nil
 	c.started, c.steady = w.now, w.now
 	now := c.clock()
 	c.tracker = liveness.New(w.plan.rules, now)
@@ -222,7 +223,7 @@ func (c *collector) tick() {
 	c.tell(c.tracker.Tick(c.clock()))
 	for _, change := range c.herald.Settle(c.clock()) {
 		c.w.tracef("%s corrects", c.name)
-		c.w.oracle.told(c, change)
+		c.emit(change)
 	}
 }
 
@@ -255,10 +256,29 @@ func (c *collector) tell(transitions []liveness.Transition) {
 		told := c.herald.Admit(&tr, now)
 		c.w.oracle.changed(c, &tr, told)
 		if told {
-			c.w.oracle.told(c, &tr)
+			c.emit(&tr)
 		}
 	}
 	c.wake()
+}
+
+// emit hands an event over to the output, or to the queue before one that is blocked.
+func (c *collector) emit(tr *liveness.Transition) {
+	if c.blocked > 0 {
+		c.held = append(c.held, tr)
+		return
+	}
+	c.w.oracle.told(c, tr)
+}
+
+// unblock lets the output go on.
+func (c *collector) unblock() {
+	c.blocked = 0
+	held := c.held
+	c.held = nil
+	for _, tr := range held {
+		c.w.oracle.told(c, tr)
+	}
 }
 
 // wake lets the circle tell what there is to be told, soon.
@@ -276,10 +296,13 @@ func (c *collector) wake() {
 	})
 }
 
+// able reports whether its output has not been blocked for so long that it is known.
+func (c *collector) able() bool { return c.blocked == 0 || c.w.now-c.blocked < 3*time.Second }
+
 // What follows makes it Peers.
 
 func (c *collector) Ticks() uint64           { return c.ticks }
-func (c *collector) Able() (able, held bool) { return c.able, c.tracker.Isolated() }
+func (c *collector) Able() (able, held bool) { return c.able(), c.tracker.Isolated() }
 func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock()) }
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
@@ -342,7 +365,7 @@ func (c *collector) MatesChanged() {
 func (c *collector) Speak(again bool) {
 	c.w.tracef("%s speaks, again: %t", c.name, again)
 	for _, change := range c.herald.Speak(again, c.clock()) {
-		c.w.oracle.told(c, change)
+		c.emit(change)
 	}
 }
 

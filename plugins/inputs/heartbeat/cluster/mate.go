@@ -67,6 +67,9 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 	if m.seen.IsZero() {
 		c.replace(m)
 	}
+	if m.presence.Speaks && !p.Speaks && !p.Able { // what it has told may not have left it
+		c.lost = true
+	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
 	m.presence, m.seen, m.doubt, m.gone, m.replaced = p, now, doubt, false, false
 	if m.mute > 0 && ours.Asked >= m.mute {

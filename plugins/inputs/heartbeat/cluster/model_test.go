@@ -234,7 +234,7 @@ func (w *world) crashOne() {
 }
 
 func (w *world) stopOne() {
-	if c := w.anyCollector(); c.listens() {
+	if c := w.anyCollector(); c.listens() && c.blocked == 0 { // else it has to be killed
 		c.stop()
 		w.mayStart(c)
 	}
@@ -266,13 +266,17 @@ func (w *world) setClock() {
 // blockOne lets a collector hand over no metrics for a while.
 func (w *world) blockOne() {
 	c := w.anyCollector()
-	c.able = false
+	if !c.up || c.blocked > 0 {
+		return
+	}
+	c.blocked = w.now
 	w.tracef("the output of %s is blocked", c.name)
 	w.oracle.disturb()
 	life := c.life
 	w.after(w.between(time.Second, 20*time.Second), func() {
-		if c.life == life {
-			c.able = true
+		if c.life == life && c.blocked > 0 {
+			w.tracef("the output of %s is not blocked any more", c.name)
+			c.unblock()
 			w.oracle.disturb()
 		}
 	})
@@ -329,7 +333,10 @@ func (w *world) heal() {
 		}
 	}
 	for _, c := range w.collectors {
-		c.able = true
+		if c.blocked > 0 {
+			c.unblock()
+			w.oracle.disturb()
+		}
 		if !c.up {
 			c.start()
 		} else if c.stalled {

@@ -81,6 +81,9 @@ func (o *oracle) calm(d time.Duration) bool {
 		return false
 	}
 	for _, a := range o.w.collectors {
+		if a.blocked > 0 {
+			return false
+		}
 		for _, b := range o.w.collectors {
 			if _, yes := o.w.linked(a, b); !yes {
 				return false
@@ -294,7 +297,8 @@ func (o *oracle) look() {
 // due.
 func (o *oracle) lookForDeath(c *collector, t *truth) {
 	w := o.w
-	if t.own[c.number] != c.life || t.heard[c.number] == 0 || !c.readyBefore(w.now) {
+	blocked := func(c *collector) bool { return c.blocked > 0 } // then a death may be told later
+	if t.own[c.number] != c.life || t.heard[c.number] == 0 || !c.readyBefore(w.now) || slices.ContainsFunc(w.collectors, blocked) {
 		return
 	}
 	heard := time.Duration(0)
