@@ -201,7 +201,7 @@ func (t *Tracker) askEarly(p *peer) {
 // sender does not know this collector any more.
 func (t *Tracker) leaveToMates(p *peer) {
 	e := p.elsewhere
-	silence := t.tickV - p.lastHeardV()
+	silence := t.tickV - max(p.lastHeardV(), p.sinceV) // while it was dead for all it was nobody's
 	if silence > strangeAfter*t.silence(p, &p.process).Dead && e.heardV > p.lastHeardV() && !p.connected() {
 		e.foreign, p.changed = true, true
 		t.isolation.removeSilent(p.host)
@@ -375,11 +375,11 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	return w
 }
 
-// doubt returns by how much earlier than it seems p may have been heard last. What a record
-// says of a beat is off by up to an interval.
+// doubt returns by how much earlier than it seems p may have been heard last. How long ago
+// what a record says was is not known: the clock may have been set meanwhile.
 func (p *peer) doubt() time.Duration {
 	if p.here == 0 {
-		return p.span() + sameRecord
+		return longAgo
 	}
 	if p.elsewhere == nil {
 		return 0

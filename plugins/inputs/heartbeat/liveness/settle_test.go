@@ -381,3 +381,19 @@ func TestNamelessClientThatRestartedMeanwhile(t *testing.T) {
 	require.Equal(t, 1, p.two.tracker.Len())
 	require.EqualValues(t, 1002, p.two.tracker.View(0, p.two.now).PID)
 }
+
+// A peer that was dead for everybody, and is back at a mate, is not one that has left this
+// collector for long.
+func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
+	p := newPair(t)
+	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
+	p.pass(3 * time.Second)
+	pause(here, there)
+	p.pass(2 * time.Minute)
+	require.Equal(t, "dead silence", p.one.is(shop))
+	p.one.ended(1, Closed)
+	resume(there)
+	p.pass(10 * time.Second)
+	require.Equal(t, "alive beat", p.one.is(shop))
+	require.False(t, p.one.tracker.byHash[shop.Hash()].foreign())
+}
