@@ -22,6 +22,7 @@ type collector struct {
 	started time.Duration
 	steady  time.Duration          // since when it runs without a stall
 	wall    time.Duration          // by how much its wall clock is off
+	cutOff  time.Duration          // when it took itself for isolated last
 	blocked time.Duration          // since when its output is; 0 if it is not
 	held    []*liveness.Transition // what was told since then
 	inbox   []func()               // what has come while it was stalled
@@ -124,6 +125,7 @@ func (c *collector) restore(now time.Time) {
 		if e, yes := j.entries[s.id]; yes {
 			record := e.record
 			c.tell(c.tracker.Restore(&record, saved, now))
+			c.herald.Resume(record.ID, record.State, now)
 		}
 	}
 	j.listened, j.ended = 0, false
@@ -219,7 +221,9 @@ func (c *collector) resume() {
 
 // tick is that of the judge.
 func (c *collector) tick() {
-	c.ticks++
+	if c.ticks++; c.tracker.Isolated() {
+		c.cutOff = c.w.now
+	}
 	c.tell(c.tracker.Tick(c.clock()))
 	for _, change := range c.herald.Settle(c.clock()) {
 		c.w.tracef("%s corrects", c.name)

@@ -313,7 +313,7 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	if heard-o.disturbed < meeting+startPatience {
 		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
 	}
-	if w.now < due || w.now > due+time.Second || t.s.state == back || w.hostIsBack(t.s) || t.lastEnd+slack >= heard || c.tracker.Isolated() {
+	if w.now < due || w.now > due+time.Second || t.s.state == back || w.hostIsBack(t.s) || t.lastEnd+slack >= heard || c.cutOff > heard { // then the silence was held
 		return
 	}
 	v, _ := c.view(t.s.id)

@@ -78,6 +78,14 @@ type lastWord struct {
 	well bool // it is alive
 }
 
+// Resume notes which state of a peer was known when this collector ended. It may have told
+// that, while it was parted from its mates.
+func (h *Herald) Resume(id liveness.ID, state liveness.State, now time.Time) {
+	if h.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
+		h.note(id, lastWord{at: now})
+	}
+}
+
 // Admit reports whether an event is told, and keeps it if not.
 func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
@@ -123,10 +131,14 @@ func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
 		delete(h.last, change.ID)
 		return
 	}
+	h.note(change.ID, lastWord{at, change.State == liveness.Alive})
+}
+
+func (h *Herald) note(id liveness.ID, word lastWord) {
 	if h.last == nil {
 		h.last = make(map[liveness.ID]lastWord)
 	}
-	h.last[change.ID] = lastWord{at, change.State == liveness.Alive}
+	h.last[id] = word
 }
 
 // Settle returns the events that are told here although a mate speaks, and that it has not

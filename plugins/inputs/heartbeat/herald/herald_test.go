@@ -150,3 +150,18 @@ func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
 	h.noteIDs(now, 2)
 	require.Equal(t, []int64{1}, idsOf(h.Settle(now.Add(owedAfter))))
 }
+
+// What was told while parted, before a restart, is taken back after it.
+func TestHeraldGoesOnAfterARestart(t *testing.T) {
+	for state, want := range map[liveness.State][]int64{liveness.Dead: {1}, liveness.Alive: {}} {
+		now := time.Now()
+		h := New(true)
+		back := changeTo(liveness.Alive, 1)
+		h.Resume(back.ID, state, now)
+		require.False(t, h.Admit(back, now.Add(time.Second)))
+		require.ElementsMatch(t, want, idsOf(h.Settle(now.Add(time.Second+owedAfter))), "it was %s", state)
+	}
+	alone := New(false)
+	alone.Resume(changeTo(liveness.Dead, 1).ID, liveness.Dead, time.Now())
+	require.Empty(t, alone.last)
+}

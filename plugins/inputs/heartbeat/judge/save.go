@@ -23,7 +23,9 @@ func (j *Judge) restoreSome(records []liveness.Record, saved, now time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i := range records {
-		j.tell(j.tracker.Restore(&records[i], saved, now))
+		r := &records[i]
+		j.tell(j.tracker.Restore(r, saved, now))
+		j.herald.Resume(r.ID, r.State, now)
 	}
 }
 
