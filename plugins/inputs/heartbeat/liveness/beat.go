@@ -428,7 +428,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed
 	}
 	if o == &p.process {
-		t.noteLife(p, b.life())
+		t.noteLife(p, b.life(), now)
 	}
 	o.life, o.watched, o.extended, o.evidence = b.life(), b.Watched, false, ReasonSilence
 	t.renew(p, o, o.heardV)

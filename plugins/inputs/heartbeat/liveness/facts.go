@@ -17,6 +17,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	at := now.Sub(t.epoch) - f.Ago
 	p, first := t.findElsewhere(f, mate, now)
 	if p == nil || !first && p.isNoNews(b, at, f.Doubt) {
+		if p != nil && b.Status != SaysAlive && p.process.is(b) {
+			p.doubtBye(b.life(), reasonOf(b), at)
+		}
 		return t.out
 	}
 	if b.Status != SaysAlive {
@@ -96,7 +99,7 @@ func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 		return known && (ended || heard >= at && !p.foreign())
 	}
 	e := p.elsewhere
-	if p.process.is(b) && p.followed(b.life()) {
+	if before, _ := p.followed(b.life()); before && p.process.is(b) {
 		return true
 	}
 	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
@@ -202,12 +205,17 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		return
 	}
 	another := t.learnProcess(p, r, heard, now)
+	if before, _ := p.followed(r.endedBy()); before && !another && r.State.over() && p.process.ident.is(r.Process) {
+		p.doubtBye(r.endedBy(), r.Reason, since)
+		return
+	}
 	switch same := another || p.process.ident.is(r.Process); {
-	case same && p.lacksEnd(r, heard, since, another):
+	case same && t.lacksEnd(p, r, heard, since, another):
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
+		t.learnWhoEnded(p, r)
 	case !another && p.state != Alive && since+sameEnd > p.lastHeard():
 		t.takeWindow(p, r, now)
 	}
@@ -246,14 +254,14 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
 // lacksEnd reports whether a record tells an end of the process of p that is not known here.
-func (p *peer) lacksEnd(r *Record, heard, since time.Duration, another bool) bool {
+func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, another bool) bool {
 	switch {
-	case !r.State.over(), p.wasOverdue(r.State, heard), !another && p.followed(r.endedBy()):
+	case !r.State.over(), p.wasOverdue(r.State, heard):
 		return false
 	case another:
 		return true
 	}
-	told := r.Reason.reported() && (p.isRecent(since) || r.State == p.state)
+	told := r.Reason.reported() && (t.isRecent(p, since) || r.State == p.state)
 	return told && (p.state != r.State || !p.reason.reported())
 }
 
@@ -262,6 +270,7 @@ func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	t.put(p, r.State, r.Reason)
 	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
 	p.setExit(r.ExitCode, r.HasExitCode)
+	t.learnWhoEnded(p, r)
 	t.takeWindow(p, r, now)
 	p.mergeTotals(r)
 	p.changed = true

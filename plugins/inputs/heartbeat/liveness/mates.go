@@ -50,6 +50,8 @@ const (
 	// justBefore is how long before this collector began an end may be that is yet to be told:
 	// a mate that had just begun, too, tells nothing yet.
 	justBefore = 5 * time.Second
+	// maxLives is how many lives of senders are remembered that others have followed on.
+	maxLives = 4
 	// marksKept is for how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
@@ -126,10 +128,13 @@ type elsewhere struct {
 	endMS   int64
 	endAway bool // a mate was told it; it was not said here yet
 
-	lifeBefore string        // of the sender that beats for it
-	doubt      time.Duration // by which the latest beat may have been sent earlier than it was heard here
-	wanted     bool          // a mate has asked: it is told when p is heard here again
-	fresh      bool          // its state has changed since TakeSaid: it is in Tracker.news, once
+	livesBefore []string      // of the senders that have beaten for it, the latest last, at most maxLives
+	lifeAt      time.Duration // when the present one was heard first
+	bye         Reason        // of a goodbye of one of those, which may be news; ReasonNone for none
+	byeAt       time.Duration
+	doubt       time.Duration // by which the latest beat may have been sent earlier than it was heard here
+	wanted      bool          // a mate has asked: it is told when p is heard here again
+	fresh       bool          // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
 // Hash returns a number for id that is the same in every collector.
@@ -350,7 +355,7 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 	}
 	r := t.recordOf(p, now)
 	if p.here > 0 { // certainly not before that
-		r.Heard = r.Heard.Add(-p.doubt())
+		r.Heard = r.Heard.Add(-t.doubt(p))
 	}
 	r.Since = now.Add(p.since - now.Sub(t.epoch)) // by the clock of now: the mate asks how long ago it was
 	return r, true
@@ -362,7 +367,7 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
 		Vacant: p.vacancy != nil, Lone: p.lone,
-		Age: at - p.lastHeard(), Doubt: p.doubt(), Since: at - p.since, Deaths: p.Deaths,
+		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,
 	}
 	w.Suspect, w.Dead = t.silenceLeft(p, &p.process, at)
 	for o := range p.living {
@@ -375,11 +380,14 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	return w
 }
 
-// doubt returns by how much earlier than it seems p may have been heard last. How long ago
-// what a record says was is not known: the clock may have been set meanwhile.
-func (p *peer) doubt() time.Duration {
-	if p.here == 0 {
+// doubt returns by how much earlier than it seems p may have been heard last. What a record
+// says of a beat is off by up to an interval, or by any time if the clock was set meanwhile.
+func (t *Tracker) doubt(p *peer) time.Duration {
+	switch {
+	case p.here == 0 && t.clockSet:
 		return longAgo
+	case p.here == 0:
+		return p.span() + sameRecord
 	}
 	if p.elsewhere == nil {
 		return 0
@@ -485,7 +493,7 @@ func (t *Tracker) hearHere(p *peer) {
 			e.wanted = false
 			t.noteNews(p)
 		}
-		e.foreign, e.lost, e.by, e.suspectV, e.deadV = false, false, "", 0, 0
+		e.foreign, e.lost, e.by, e.suspectV, e.deadV, e.bye = false, false, "", 0, 0, ReasonNone
 	}
 }
 

@@ -121,8 +121,8 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	if e := p.elsewhere; e != nil && (e.foreign || e.heard > p.lastHeard()) {
 		r.Foreign, r.HeardBy = e.foreign, e.by
 	}
-	if p.elsewhere != nil && p.reason.reported() {
-		r.EndedBy = p.elsewhere.endLife
+	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // else it was another end
+		r.EndedBy = e.endLife
 	}
 	t.recordSilence(&r, p, verdict)
 	r.recordProcesses(p, verdict)
@@ -217,6 +217,7 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	}
 	pause := pauseSince(saved, now)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
+	t.clockSet = t.clockSet || now.Before(saved) || now.Before(r.Heard)
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r)
 	t.resumeState(p, r, pause, now)
@@ -293,10 +294,8 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 		e := p.editElsewhere()
 		e.foreign, e.by, e.heard = true, r.HeardBy, p.heard
 	}
-	if r.EndedBy != "" && t.opts.Mates {
-		p.editElsewhere().endLife = r.EndedBy
-	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
+	t.learnWhoEnded(p, r)
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
 	if p.host.own == p {
 		for _, s := range slices.Backward(r.Speakers) {

@@ -28,7 +28,7 @@ func (t *Tracker) mayBeSettled(p *peer, state State, reason Reason, since time.D
 
 // settle lets p have ended as a record says, if that is known better there.
 func (t *Tracker) settle(p *peer, r *Record, heard, since time.Duration, now time.Time) {
-	counts := p.endsBefore(r, heard, since)
+	counts := t.endsBefore(p, r, heard, since)
 	p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
 	if counts {
 		t.adoptEnd(p, r, since, now)
@@ -49,19 +49,19 @@ func (r Reason) weight() int {
 // endsBefore reports whether a record tells an end of p that counts more than the one that is
 // known here: of a later process, of a later life of its sender, of one that was certainly
 // heard later, or by its reason.
-func (p *peer) endsBefore(r *Record, heard, since time.Duration) bool {
+func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) bool {
 	one, oneBoot := p.process.ident.is(r.Process), p.ident.Boot != "" && p.ident.Boot == r.Process.Boot
 	switch {
 	case !one && oneBoot && p.ident.Start != r.Process.Start:
 		return p.ident.Start < r.Process.Start
-	case one && p.followed(r.endedBy()):
+	case one && p.surelyFollowed(r.endedBy()):
 		return false
 	case one && p.life == lifeOf(r.Speaker):
 		return p.lifeEndsBefore(r, heard, since)
 	case one && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) == p.life:
 		return true
 	}
-	if later, earlier := heard > p.heard+sameEnd, p.heard-p.doubt() > heard+sameEnd; later != earlier {
+	if later, earlier := heard > p.heard+sameEnd, p.heard-t.doubt(p) > heard+sameEnd; later != earlier {
 		return later
 	}
 	return p.weighsLess(r)
@@ -98,23 +98,63 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	}
 	t.become(p, r.State, r.Reason, now)
 	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
+	t.learnWhoEnded(p, r)
 	p.mergeTotals(r)
 }
 
 // endedBy returns the life of a sender that was the last one to speak for the peer of r.
 func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
 
-// noteLife notes that another life of a sender beats for p.
-func (t *Tracker) noteLife(p *peer, life string) {
-	if t.opts.Mates && p.life != "" && p.life != life {
-		p.editElsewhere().lifeBefore = p.life
+// learnWhoEnded notes which life of a sender has said the end of p that a record tells.
+func (t *Tracker) learnWhoEnded(p *peer, r *Record) {
+	if t.opts.Mates && (r.EndedBy != "" || p.elsewhere != nil) {
+		e := p.editElsewhere()
+		e.endLife, e.endAt = r.EndedBy, p.since
 	}
 }
 
-// followed reports whether another life of the sender of p has followed on one. The end that
-// it said may be on its way to a mate for longer than the beats of that one.
-func (p *peer) followed(life string) bool {
-	return p.elsewhere != nil && life != "" && life == p.elsewhere.lifeBefore && life != p.life
+// noteLife notes that another life of a sender beats for p.
+func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
+	if !t.opts.Mates || p.life == "" || p.life == life {
+		return
+	}
+	e := p.editElsewhere()
+	e.livesBefore = slices.DeleteFunc(e.livesBefore, func(before string) bool { return before == life || before == p.life })
+	e.livesBefore = append(e.livesBefore, p.life)
+	e.livesBefore = e.livesBefore[max(len(e.livesBefore)-maxLives, 0):]
+	e.lifeAt = now.Sub(t.epoch)
+}
+
+// followed reports whether another life of a sender of p has followed on one, and whether that
+// is sure: it has beaten again. The end that the one before has said may be on its way to a
+// mate for longer than that. A job that beats once beside the sender follows on nobody.
+func (p *peer) followed(life string) (yes, sure bool) {
+	e := p.elsewhere
+	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
+		return false, false
+	}
+	return true, p.heardAnywhere()-e.lifeAt >= p.span()/2
+}
+
+func (p *peer) surelyFollowed(life string) bool {
+	_, sure := p.followed(life)
+	return sure
+}
+
+// doubtBye notes the goodbye of a life on which another one has probably followed. If nothing
+// more is heard of p, that is how it has ended.
+func (p *peer) doubtBye(life string, reason Reason, at time.Duration) {
+	if before, sure := p.followed(life); before && !sure && reason != ReasonExited {
+		p.elsewhere.bye, p.elsewhere.byeAt = reason, at
+	}
+}
+
+// saidBye returns the reason of such a goodbye.
+func (p *peer) saidBye() (reason Reason, yes bool) {
+	if e := p.elsewhere; e != nil && e.bye != ReasonNone {
+		return e.bye, true
+	}
+	return ReasonNone, false
 }
 
 // posthumous reports whether b says that a process of p lives whose end a mate was told, and

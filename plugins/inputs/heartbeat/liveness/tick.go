@@ -329,6 +329,10 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 		t.become(p, Left, ReasonLeaving, now)
 		return
 	}
+	if bye, said := p.saidBye(); said && reason.inferred() {
+		t.become(p, Left, bye, now)
+		return
+	}
 	t.become(p, Dead, reason, now)
 }
 

@@ -159,6 +159,7 @@ type Tracker struct {
 	facts     []Fact                   // to be told; Ago is when they were heard, since epoch
 	news      []*peer                  // whose state has changed since, each once
 	continued continued                // while Observe runs: the nameless peer that goes on under another ID
+	clockSet  bool                     // while no collector listened: how long ago records were is not known
 	learning  bool                     // while HearRecords runs: what it tells has been before
 	orphans   []*peer                  // foreign peers whose mate is lost, until others have answered
 	marks     map[uint64]time.Duration // when those were heard that were forgotten

@@ -81,15 +81,17 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration, now time.T
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
 	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
-		return !p.wasOverdue(w.State, heard) && (p.isRecent(since) || w.State == p.state)
+		return !p.wasOverdue(w.State, heard) && (t.isRecent(p, since) || w.State == p.state)
 	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
-		return p.isRecent(since)
+		return t.isRecent(p, since)
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
 
 // isRecent reports whether what a mate was told at a time is not older than the last beat of p.
-func (p *peer) isRecent(since time.Duration) bool { return since+sameEnd+p.doubt() > p.lastHeard() }
+func (t *Tracker) isRecent(p *peer, since time.Duration) bool {
+	return since+sameEnd+t.doubt(p) > p.lastHeard()
+}
 
 // wasOverdue reports whether p is dead as it has not kept the promise with which it left for
 // a mate.
@@ -230,7 +232,11 @@ func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 
 // hearElsewhere notes that a mate has heard p.
 func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
-	if e := p.editElsewhere(); heard >= e.heard {
+	e := p.editElsewhere()
+	if heard > e.byeAt {
+		e.bye = ReasonNone
+	}
+	if heard >= e.heard {
 		p.changed = p.changed || e.by != mate
 		e.heard, e.heardV, e.by, e.lost = heard, t.verdict(now)-(now.Sub(t.epoch)-heard), mate, false
 	}
