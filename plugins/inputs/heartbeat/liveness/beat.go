@@ -63,7 +63,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.noteSigned(p, b, now)
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
-	if place == fresh && p.posthumous(b, now.Sub(t.epoch)) {
+	if place == fresh && p.isLate(b, now.Sub(t.epoch)) {
 		place = late
 	}
 	if place != fresh {

@@ -94,12 +94,13 @@ func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 	if o := p.formerOf(b); !known && o != nil {
 		heard, known = o.heard, true
 	}
+	before, sure := p.followed(b.life())
 	if b.Status == SaysAlive {
 		ended := p.state.over() && at-doubt <= p.heardAnywhere()+sameBeat
-		return known && (ended || heard >= at && !p.foreign())
+		return known && (ended || sure && !p.state.over() || heard >= at && !p.foreign())
 	}
 	e := p.elsewhere
-	if before, _ := p.followed(b.life()); before && p.process.is(b) {
+	if before && p.process.is(b) {
 		return true
 	}
 	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
@@ -169,7 +170,6 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	} else {
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
-	t.replaceRestored(r, now)
 	t.takeRecord(r, now.Add(-ago), now)
 	p := t.peers[r.ID]
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
@@ -178,18 +178,6 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		t.rewake(p)
 	}
 	t.touch(p) // what the mate has saved is not saved here
-}
-
-// replaceRestored lets the nameless peer of a record take the place of one of its source that
-// is as it was restored, as its beat would: the client was restarted while this collector was.
-func (t *Tracker) replaceRestored(r *Record, now time.Time) {
-	p := t.vacant.first(r.ID.Source)
-	if !r.ID.Nameless() || r.State.over() || t.peers[r.ID] != nil || p == nil || !p.asRestored() {
-		return
-	}
-	t.closeSeries(p, now)
-	t.put(p, Unknown, ReasonReplaced)
-	t.remove(p)
 }
 
 // learnMore takes in what a mate knows of p beyond what is known here.

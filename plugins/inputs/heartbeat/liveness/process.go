@@ -178,7 +178,7 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	if gone {
 		t.unlink(&old.process)
 	}
-	old.presumed = !gone && (old.connless || old.extended) && old.watched && old.life != ""
+	old.presumed = !gone && (p.foreign() || (old.connless || old.extended) && old.watched && old.life != "")
 	if p.id.Nameless() { // another pid has another name
 		t.unlink(&old.process)
 		t.clearLoss(&old.process)

@@ -296,6 +296,10 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	t.learnWhoEnded(p, r)
+	if t.opts.Mates && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) != p.life {
+		e := p.editElsewhere()
+		e.livesBefore, e.lifeAt = []string{lifeOf(r.Runs[1].Name)}, p.heard
+	}
 	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
 	if p.host.own == p {
 		for _, s := range slices.Backward(r.Speakers) {

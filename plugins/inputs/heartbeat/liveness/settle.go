@@ -126,14 +126,16 @@ func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
 }
 
 // followed reports whether another life of a sender of p has followed on one, and whether that
-// is sure: it has beaten again. The end that the one before has said may be on its way to a
-// mate for longer than that. A job that beats once beside the sender follows on nobody.
+// is sure: it has beaten again, or its connection stands. What the one before has said may be
+// on its way to a mate for longer than that. A job that beats once beside the sender follows
+// on nobody.
 func (p *peer) followed(life string) (yes, sure bool) {
 	e := p.elsewhere
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
 		return false, false
 	}
-	return true, p.heardAnywhere()-e.lifeAt >= p.span()/2
+	stands := p.links != nil && p.links.from >= e.lifeAt
+	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
 }
 
 func (p *peer) surelyFollowed(life string) bool {
@@ -157,11 +159,19 @@ func (p *peer) saidBye() (reason Reason, yes bool) {
 	return ReasonNone, false
 }
 
+// isLate reports whether b was sent before what is known of p through mates.
+func (p *peer) isLate(b *Beat, at time.Duration) bool {
+	if b.Status != SaysAlive {
+		return p.process.is(b) && p.surelyFollowed(b.life())
+	}
+	return p.posthumous(b, at)
+}
+
 // posthumous reports whether b says that a process of p lives whose end a mate was told, and
 // this collector not yet: b was sent before that, and its way took longer. It has taken no
 // more than a minute.
 func (p *peer) posthumous(b *Beat, at time.Duration) bool {
-	if b.Status != SaysAlive || b.Process.PID == 0 || b.Process.Start == 0 {
+	if b.Process.PID == 0 || b.Process.Start == 0 {
 		return false
 	}
 	if o := p.formerOf(b); o != nil && !p.process.is(b) {

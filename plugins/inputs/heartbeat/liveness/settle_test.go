@@ -352,36 +352,6 @@ func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	require.EqualValues(t, 102, p.one.view(job).PID)
 }
 
-// A nameless client that was restarted while this collector was is one peer: the mate knows
-// the process that is there now.
-func TestNamelessClientThatRestartedMeanwhile(t *testing.T) {
-	p := newPair(t)
-	client := func(pid uint32, conn ConnID) Beat {
-		return Beat{ID: ID{Source: "10.0.0.1", PID: pid}, Process: Process{PID: pid}, Conn: conn}
-	}
-	say := func(rigs []*rig, b Beat) {
-		for range 15 {
-			for _, r := range rigs {
-				r.observe(b)
-			}
-			p.pass(time.Second)
-		}
-	}
-	say([]*rig{p.one, p.two}, client(1001, 1))
-	p.parted = true
-	p.one.ended(1, Closed)
-	p.two.restart(5 * time.Second)
-	p.one.now = p.two.now
-	say([]*rig{p.one}, client(1002, 2))
-	p.parted = false
-	p.round()
-	p.two.observe(client(1002, 3))
-	p.pass(10 * time.Minute)
-	require.Equal(t, p.one.tracker.Len(), p.two.tracker.Len())
-	require.Equal(t, 1, p.two.tracker.Len())
-	require.EqualValues(t, 1002, p.two.tracker.View(0, p.two.now).PID)
-}
-
 // A peer that was dead for everybody, and is back at a mate, is not one that has left this
 // collector for long.
 func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
