@@ -194,6 +194,7 @@ func (p *peer) speakers() (all []Speaker) {
 // labels and texts in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
+	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)
 	t.takeRecord(r, saved, now)
 	return t.out
 }
@@ -217,7 +218,6 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	}
 	pause := pauseSince(saved, now)
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
-	t.clockSet = t.clockSet || now.Before(saved) || now.Before(r.Heard)
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r)
 	t.resumeState(p, r, pause, now)
