@@ -367,3 +367,183 @@ func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
 	require.Equal(t, "alive beat", p.one.is(shop))
 	require.False(t, p.one.tracker.byHash[shop.Hash()].foreign())
 }
+
+// A restarting is a sender of one process that is watched, in one life after another.
+type restarting struct {
+	*pair
+	beat Beat
+}
+
+func newRestarting(t *testing.T) *restarting {
+	return &restarting{newPair(t), Beat{ID: shop, Process: first, Watched: true, Interval: 2 * time.Second, Margin: 5 * time.Second}}
+}
+
+// lives beats to some collectors for a while, in a life with a connection of its own, and
+// returns its goodbye, which is yet to be said.
+func (r *restarting) lives(life string, conn ConnID, d time.Duration, to ...*rig) Beat {
+	r.beat.Run, r.beat.Conn, r.beat.Seq = life, conn, 0
+	for ; d > 0; d -= r.beat.Interval {
+		r.beat.Seq++
+		for _, rig := range to {
+			rig.observe(r.beat)
+		}
+		r.pass(r.beat.Interval)
+	}
+	bye := r.beat
+	bye.Seq, bye.Status = r.beat.Seq+1, SaysLeaving
+	return bye
+}
+
+// Goodbyes of several lives that come late say nothing about the present one, and nothing
+// about its death.
+func TestGoodbyesOfSeveralLives(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		for _, late := range []string{"while it lives", "after its death"} {
+			t.Run(late, func(t *testing.T) {
+				r := newRestarting(t)
+				var byes []Beat
+				lives := []string{"a", "b"}
+				if restarted { // a record knows one life before the present one
+					lives = lives[1:]
+				}
+				for i, life := range lives {
+					to := []*rig{r.one, r.two}[:2-i] // then the path to the other one is slow
+					bye := r.lives(life, ConnID(i+1), 4*time.Second, to...)
+					r.one.observe(bye)
+					byes = append(byes, bye)
+				}
+				r.lives("c", 3, 6*time.Second, r.one)
+				if restarted { // between two messages: its mate tells it nothing of the lives before
+					r.parted = true
+					r.one.restart(0)
+					r.two.now = r.one.now
+					r.parted = false
+					r.lives("c", 4, 4*time.Second, r.one)
+				}
+				if late == "after its death" {
+					r.pass(20 * time.Second)
+					require.Equal(t, "dead silence", r.one.is(shop))
+				}
+				for _, bye := range byes {
+					is := r.two.is(shop)
+					require.Equal(t, Late, r.two.observe(bye).Fate)
+					require.Equal(t, is, r.two.is(shop))
+					r.pass(TickInterval)
+				}
+				r.pass(time.Minute)
+				r.round()
+				r.pass(time.Second)
+				for _, rig := range []*rig{r.one, r.two} {
+					require.Equal(t, "dead silence", rig.is(shop))
+					require.EqualValues(t, 1, rig.view(shop).Deaths)
+				}
+			})
+		}
+	}
+}
+
+// A job that beats once beside a sender does not follow on it: the goodbye of that one is
+// one, though only a mate is told.
+func TestOnceBesideASender(t *testing.T) {
+	r := newRestarting(t)
+	bye := r.lives("sender", 1, 6*time.Second, r.one, r.two)
+	once := r.beat
+	once.Run, once.Seq, once.Conn = "once", 1, 2
+	r.one.observe(once)
+	r.two.observe(once)
+	r.one.ended(2, Closed)
+	r.two.ended(2, Closed)
+	r.pass(200 * time.Millisecond)
+	r.two.observe(bye)
+	r.two.ended(1, Closed)
+	r.pass(time.Minute)
+	require.Equal(t, "left leaving", r.two.is(shop))
+	require.Equal(t, "left leaving", r.one.is(shop))
+	require.Empty(t, r.one.deaths())
+}
+
+// Who has said an end is known where it was learnt by a record, too.
+func TestWhoEndedIsLearntFromARecord(t *testing.T) {
+	r := newRestarting(t)
+	both := []*rig{r.one, r.two}
+	bye := r.lives("a", 1, 4*time.Second, both...)
+	r.one.observe(bye)
+	r.two.observe(bye)
+	r.parted = true
+	bye = r.lives("b", 2, 4*time.Second, both...)
+	r.two.observe(bye)
+	r.pass(TickInterval)
+	r.parted = false
+	r.round()
+	record, _ := r.one.tracker.RecordByHash(shop.Hash(), r.one.now)
+	require.Equal(t, "left leaving", r.one.is(shop))
+	require.Equal(t, "b", record.EndedBy)
+}
+
+// Two runs of one job that a mate hears: the end of the one is none of the other.
+func TestOverlappingRunsThatAMateHears(t *testing.T) {
+	p := newPair(t)
+	long := Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "long", Seq: 1, Conn: 1}
+	short := long
+	short.Process, short.Run, short.Conn = Process{Boot: "b", PID: 8, Start: 2 * time.Minute}, "short", 2
+	say := func(b *Beat, n int) {
+		for range n {
+			p.two.observe(*b)
+			p.pass(time.Second)
+			b.Seq++
+		}
+	}
+	say(&long, 3)
+	say(&short, 1)
+	say(&long, 1)
+	short.Status, short.HasExitCode = SaysLeaving, true
+	p.two.observe(short)
+	p.pass(TickInterval)
+	require.Equal(t, "alive beat", p.two.is(shop))
+	require.Equal(t, "alive beat", p.one.is(shop))
+	say(&long, 3)
+	long.Status, long.HasExitCode, long.ExitCode = SaysDead, true, 3
+	p.two.observe(long)
+	p.pass(20 * time.Second)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "dead exited", r.is(shop))
+		require.EqualValues(t, 1, r.view(shop).Deaths)
+	}
+}
+
+// What a mate tells of the life before comes late, its beats as well as its goodbye; that is
+// known after a restart, too.
+func TestFactsOfTheLifeBefore(t *testing.T) {
+	for _, restarted := range []bool{false, true} {
+		r := newRestarting(t)
+		bye := r.lives("a", 1, 4*time.Second, r.one)
+		life := r.beat
+		r.one.observe(bye)
+		r.lives("b", 2, 4*time.Second, r.one)
+		if restarted {
+			r.one.restart(0)
+			r.two.now = r.one.now
+			r.lives("b2", 3, 4*time.Second, r.one)
+			life.Run, bye.Run = "b", "b"
+		}
+		for _, b := range []Beat{life, bye} {
+			r.one.hear(r.one.tracker.HearFact(r.one.now, &Fact{Beat: b, Known: true}, "mate"))
+			require.Equal(t, "alive beat", r.one.is(shop), "restarted: %t", restarted)
+		}
+	}
+}
+
+// The life before the one that a collector has begun with is in its record.
+func TestLifeBeforeIsInTheRecord(t *testing.T) {
+	r := newRestarting(t)
+	bye := r.lives("a", 1, 4*time.Second, r.one)
+	r.one.observe(bye)
+	r.lives("b", 2, 4*time.Second, r.one)
+	r.one.restart(0)
+	r.one.observe(r.beat)
+	r.one.pass(2 * time.Second)
+	r.beat.Seq++
+	r.one.observe(r.beat)
+	r.one.hear(r.one.tracker.HearFact(r.one.now, &Fact{Beat: bye, Known: true}, "mate"))
+	require.Equal(t, "alive beat", r.one.is(shop))
+}
