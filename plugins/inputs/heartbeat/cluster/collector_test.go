@@ -300,13 +300,13 @@ func (c *collector) wake() {
 	})
 }
 
-// able reports whether its output has not been blocked for so long that it is known.
-func (c *collector) able() bool { return c.blocked == 0 || c.w.now-c.blocked < 3*time.Second }
+// hangs reports whether its output has been blocked for so long that it is known.
+func (c *collector) hangs() bool { return c.blocked > 0 && c.w.now-c.blocked >= 3*time.Second }
 
 // What follows makes it Peers.
 
 func (c *collector) Ticks() uint64           { return c.ticks }
-func (c *collector) Able() (able, held bool) { return c.able(), c.tracker.Isolated() }
+func (c *collector) Able() (able, held bool) { return !c.hangs(), c.tracker.Isolated() }
 func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock()) }
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }

@@ -297,8 +297,10 @@ func (o *oracle) look() {
 // due.
 func (o *oracle) lookForDeath(c *collector, t *truth) {
 	w := o.w
-	blocked := func(c *collector) bool { return c.blocked > 0 } // then a death may be told later
-	if t.own[c.number] != c.life || t.heard[c.number] == 0 || !c.readyBefore(w.now) || slices.ContainsFunc(w.collectors, blocked) {
+	if t.own[c.number] != c.life || t.heard[c.number] == 0 || !c.readyBefore(w.now) {
+		return
+	}
+	if slices.ContainsFunc(w.collectors, func(c *collector) bool { return c.blocked > 0 }) { // it may be told later
 		return
 	}
 	heard := time.Duration(0)
@@ -313,7 +315,8 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	if heard-o.disturbed < meeting+startPatience {
 		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
 	}
-	if w.now < due || w.now > due+time.Second || t.s.state == back || w.hostIsBack(t.s) || t.lastEnd+slack >= heard || c.cutOff > heard { // then the silence was held
+	held := c.cutOff > heard || w.hostIsBack(t.s) || t.s.state == back || t.lastEnd+slack >= heard
+	if held || w.now < due || w.now > due+time.Second {
 		return
 	}
 	v, _ := c.view(t.s.id)

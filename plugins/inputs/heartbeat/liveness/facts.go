@@ -188,8 +188,8 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.learnEnd(p, r, since, now)
 		return
 	}
-	if t.mayBeSettled(p, r.State, r.Reason, since, now) {
-		t.settle(p, r, heard, since, now)
+	if p.differs(r.State, r.Reason) {
+		t.agree(p, r, heard, since, now)
 		return
 	}
 	another := t.learnProcess(p, r, heard, now)

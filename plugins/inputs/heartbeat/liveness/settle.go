@@ -1,7 +1,7 @@
 // Ends that differ. Collectors may take different things for the end of one peer: a goodbye
 // that has reached one of them, a silence, the end of the process or of the life of a sender
-// before. They settle that when nothing of it is underway any more; and what comes over a way
-// that took long changes nothing that is known better. Nobody's wall clock is asked.
+// before. They settle that; and what comes over a way that took long changes nothing that is
+// known better. Nobody's wall clock is asked.
 
 package liveness
 
@@ -13,21 +13,20 @@ import (
 
 // knowsMore reports whether more has become of p than a record of a mate says.
 func (p *peer) knowsMore(r *Record) bool {
-	if p.state.over() && r.State.over() && !p.endedAs(r.State, r.Reason) {
+	if p.differs(r.State, r.Reason) {
 		return true
 	}
 	return p.state == r.State && (p.Deaths > r.Deaths || p.trail != r.Events)
 }
 
-// mayBeSettled reports whether p has ended otherwise for a mate, since some time, and both are
-// so long ago that nothing of them is underway any more.
-func (t *Tracker) mayBeSettled(p *peer, state State, reason Reason, since time.Duration, now time.Time) bool {
-	differs := p.state.over() && state.over() && !p.endedAs(state, reason)
-	return differs && now.Sub(t.epoch)-max(p.since, since) >= sameEnd
+// differs reports whether p has ended otherwise for a mate.
+func (p *peer) differs(state State, reason Reason) bool {
+	return p.state.over() && state.over() && !p.endedAs(state, reason)
 }
 
-// settle lets p have ended as a record says, if that is known better there.
-func (t *Tracker) settle(p *peer, r *Record, heard, since time.Duration, now time.Time) {
+// agree lets p have ended as a record says, if that is known better there. Of two collectors
+// that differ one yields, so that they do not for ever.
+func (t *Tracker) agree(p *peer, r *Record, heard, since time.Duration, now time.Time) {
 	counts := t.endsBefore(p, r, heard, since)
 	p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
 	if counts {
@@ -161,15 +160,15 @@ func (p *peer) saidBye() (reason Reason, yes bool) {
 
 // isLate reports whether b was sent before what is known of p through mates.
 func (p *peer) isLate(b *Beat, at time.Duration) bool {
-	if b.Status != SaysAlive {
-		return p.process.is(b) && p.surelyFollowed(b.life())
+	if b.Status != SaysAlive && p.process.is(b) {
+		return p.surelyFollowed(b.life())
 	}
 	return p.posthumous(b, at)
 }
 
-// posthumous reports whether b says that a process of p lives whose end a mate was told, and
-// this collector not yet: b was sent before that, and its way took longer. It has taken no
-// more than a minute.
+// posthumous reports whether b is of a process of p whose end a mate was told, and this
+// collector not yet: it was sent before that, or is that end, and its way took longer. It has
+// taken no more than a minute.
 func (p *peer) posthumous(b *Beat, at time.Duration) bool {
 	if b.Process.PID == 0 || b.Process.Start == 0 {
 		return false

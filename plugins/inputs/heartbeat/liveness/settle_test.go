@@ -340,11 +340,7 @@ func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	p.pass(TickInterval)
 	told := len(p.one.told)
 	for _, b := range late {
-		want := Accepted
-		if b.Status == SaysAlive {
-			want = Late
-		}
-		require.Equal(t, want, p.one.observe(b).Fate)
+		require.Equal(t, Late, p.one.observe(b).Fate)
 	}
 	p.pass(TickInterval)
 	require.Len(t, p.one.told, told)

@@ -40,10 +40,10 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		}
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
-		wanted = t.lacks(p, w, heard, since, now)
+		wanted = t.lacks(p, w, heard, since)
 		t.follow(p, w, mate, heard, now)
 	default:
-		wanted = t.lacks(p, w, heard, since, now)
+		wanted = t.lacks(p, w, heard, since)
 		t.compare(p, w, mate, heard, ago, now)
 	}
 	t.rewake(p)
@@ -73,10 +73,10 @@ func (p *peer) asRestored() bool {
 
 // lacks reports whether a mate knows a fact of p that is not known here: another process,
 // an end, a promise, or events.
-func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration, now time.Time) bool {
+func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration) bool {
 	last := p.lastHeard()
 	switch {
-	case t.mayBeSettled(p, w.State, w.Reason, since, now):
+	case p.differs(w.State, w.Reason):
 		return true
 	case w.Process != p.fingerprint():
 		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
