@@ -91,6 +91,7 @@ func (c *collector) tellAll(changes []*liveness.Transition) {
 
 func (c *collector) Ticks() uint64                { return c.ticks }
 func (c *collector) Able() (able, isolated bool)  { return true, c.tracker.Isolated() }
+func (c *collector) Flows() bool                  { return true }
 func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.now) }
 func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
 func (c *collector) Count() int                   { return c.tracker.Len() }

@@ -240,11 +240,14 @@ func (c *Circle) probe(now time.Time) {
 	}
 }
 
-// Bye says that we stop: what we have told need not be told again.
+// Bye says that we stop: what we have told need not be told again. If it may not have left us,
+// we go without a word, as if we were killed.
 func (c *Circle) Bye(now time.Time) {
 	c.tellSaid(now)
 	c.tellTold(now)
-	c.tell(kindBye, 0, nil, now)
+	if c.peers.Flows() {
+		c.tell(kindBye, 0, nil, now)
+	}
 }
 
 func (c *Circle) tellJSON(k kind, to uint64, what any, now time.Time) {

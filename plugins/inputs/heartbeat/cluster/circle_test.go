@@ -64,6 +64,7 @@ func (*desk) TakeTold() []liveness.Telling           { return nil }
 func (*desk) Told(time.Duration, []liveness.Telling) {}
 func (*desk) Ticks() uint64                          { return 1 << 32 }
 func (d *desk) Able() (able, isolated bool)          { return !d.idle, false }
+func (d *desk) Flows() bool                          { return !d.idle }
 func (*desk) Asked() (asked, spared int64)           { return 0, 0 }
 func (*desk) Contained(_ string, do func()) bool     { do(); return true }
 
@@ -252,4 +253,20 @@ func TestWhoseOutputIsBlockedMayHaveToldNothing(t *testing.T) {
 	pass(time.Second, one, two)
 	require.Equal(t, []string{"speak true", "hush"}, two.want)
 	require.Equal(t, "speak false", one.want[len(one.want)-1], "what the other one has told has left it")
+}
+
+// One that stops while its output is blocked goes without goodbye: its mate tells again what
+// may not have left it.
+func TestNoGoodbyeWhileTheOutputIsBlocked(t *testing.T) {
+	for _, blocked := range []bool{false, true} {
+		begin := time.Now()
+		one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
+		pass(10*time.Second, one, two)
+		require.True(t, one.status.Speaks)
+		two.want, one.idle = nil, blocked
+		one.Bye(one.now)
+		exchange([]*desk{one, two})
+		pass(5*time.Second, two)
+		require.Equal(t, []string{fmt.Sprint("speak ", blocked)}, two.want)
+	}
 }

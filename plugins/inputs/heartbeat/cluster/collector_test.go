@@ -307,6 +307,7 @@ func (c *collector) hangs() bool { return c.blocked > 0 && c.w.now-c.blocked >= 
 
 func (c *collector) Ticks() uint64           { return c.ticks }
 func (c *collector) Able() (able, held bool) { return !c.hangs(), c.tracker.Isolated() }
+func (c *collector) Flows() bool             { return c.blocked == 0 }
 func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock()) }
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }

@@ -234,7 +234,7 @@ func (w *world) crashOne() {
 }
 
 func (w *world) stopOne() {
-	if c := w.anyCollector(); c.listens() && c.blocked == 0 { // else it has to be killed
+	if c := w.anyCollector(); c.listens() {
 		c.stop()
 		w.mayStart(c)
 	}

@@ -18,6 +18,8 @@ type Peers interface {
 	// Able reports whether metrics are taken from this collector, and whether it is
 	// probably cut off.
 	Able() (able, isolated bool)
+	// Flows reports whether all that was told has been taken from this collector.
+	Flows() bool
 	// Asked returns of how many peers mates were asked, and of how many one of them
 	// knew better.
 	Asked() (asked, spared int64)

@@ -162,6 +162,11 @@ func (f *flow) runs(now time.Time) bool {
 	return now.Sub(f.since) < blockedAfter
 }
 
+// taken reports whether all metrics are taken. It may be called at any time.
+func (f *flow) taken() bool {
+	return f.ended.Load() >= f.begun.Load() && (f.reader == nil || f.reader.Unread() < readPause)
+}
+
 func addItem(acc telegraf.Accumulator, item *waiting) {
 	if item.change == nil {
 		acc.AddMetric(item.metric)

@@ -17,10 +17,20 @@ func TestBlockedOutputIsNoticed(t *testing.T) {
 	acc := &handing{new(testutil.Accumulator), &f}
 	acc.AddMetric(startedMetric(now))
 	require.EqualValues(t, 1, f.ended.Load())
+	require.True(t, f.taken())
 	f.begun.Add(1) // and does not return
+	require.False(t, f.taken())
 	require.True(t, f.runs(now.Add(time.Hour)))
 	require.True(t, f.runs(now.Add(time.Hour+blockedAfter-time.Millisecond)))
 	require.False(t, f.runs(now.Add(time.Hour+blockedAfter)))
 	f.ended.Add(1)
 	require.True(t, f.runs(now.Add(2*time.Hour)))
+	require.True(t, f.taken())
+	f.reader = pipe(readPause)
+	require.False(t, f.taken(), "nobody reads")
 }
+
+// A pipe is a reader that has read nothing for so long.
+type pipe time.Duration
+
+func (p pipe) Unread() time.Duration { return time.Duration(p) }

@@ -12,6 +12,9 @@ import (
 // blockedAfter is after how long a metric that is not taken means that none is.
 const blockedAfter = 3 * time.Second
 
+// readPause is for how long a reader of metrics may be busy with others.
+const readPause = 500 * time.Millisecond
+
 // News has an entry when there is something to tell to mates; nil if there are none.
 func (j *Judge) News() <-chan struct{} { return j.news }
 
@@ -36,6 +39,9 @@ func (j *Judge) Able() (able, isolated bool) {
 	defer j.mu.Unlock()
 	return j.flow.runs(time.Now()), j.tracker.Isolated()
 }
+
+// Flows reports whether all metrics that were handed over have been taken.
+func (j *Judge) Flows() bool { return j.flow.taken() }
 
 // Said returns what is to be told to mates since it was called last.
 func (j *Judge) Said() liveness.Said {
