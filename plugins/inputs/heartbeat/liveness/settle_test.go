@@ -320,7 +320,7 @@ func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
 func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	p := newPair(t)
 	job := peerID("web-1", "job")
-	var late []Beat
+	late := make([]Beat, 0, 4)
 	for run := range uint32(3) {
 		b := Beat{
 			ID: job, Process: Process{Boot: "b", PID: 100 + run, Start: time.Duration(run+1) * time.Minute}, Interval: time.Second,
@@ -397,11 +397,11 @@ func TestGoodbyesOfSeveralLives(t *testing.T) {
 		for _, late := range []string{"while it lives", "after its death"} {
 			t.Run(late, func(t *testing.T) {
 				r := newRestarting(t)
-				var byes []Beat
 				lives := []string{"a", "b"}
 				if restarted { // a record knows one life before the present one
 					lives = lives[1:]
 				}
+				byes := make([]Beat, 0, len(lives))
 				for i, life := range lives {
 					to := []*rig{r.one, r.two}[:2-i] // then the path to the other one is slow
 					bye := r.lives(life, ConnID(i+1), 4*time.Second, to...)
