@@ -201,8 +201,12 @@ func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
-// tellTold tells which events were told, so that no mate tells them too.
+// tellTold tells which events were told, so that no mate tells them too, as soon as they have
+// been taken from us.
 func (c *Circle) tellTold(now time.Time) {
+	if !c.peers.Flows() {
+		return
+	}
 	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/32) {
 		var body []byte
 		for i := range some {

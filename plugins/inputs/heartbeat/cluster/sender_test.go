@@ -28,6 +28,7 @@ type sender struct {
 	since   time.Duration // state
 	fins    bool          // when it ended its connections were closed
 	broken  time.Duration // when a path of it was broken last
+	promise time.Duration // when it has said last that it will be back
 }
 
 type senderState int
@@ -44,11 +45,11 @@ func (s senderState) String() string {
 	return [...]string{"beats", "hangs", "was killed", "said its end", "said it will be back"}[s]
 }
 
-// hostIsBack reports whether the host of s has said that it will be back: what is silent
-// meanwhile was announced.
+// hostIsBack reports whether the host of s has said of late that it will be back: what is
+// silent meanwhile was announced.
 func (w *world) hostIsBack(s *sender) bool {
 	for _, other := range w.senders {
-		if other.id.Source == s.id.Source && other.id.Service == liveness.HostService && other.state == back {
+		if other.id.Source == s.id.Source && other.id.Service == liveness.HostService && other.promise > 0 && w.now-other.promise < 25*time.Second {
 			return true
 		}
 	}
@@ -224,7 +225,7 @@ func (s *sender) say(b liveness.Beat, paths []*path) {
 	}
 	state := said
 	if b.BackIn > 0 {
-		state = back
+		state, s.promise = back, s.w.now
 	}
 	s.w.tracef("%s says status %d, back in %v, over %d paths", s.id, b.Status, b.BackIn, len(paths))
 	s.set(state)

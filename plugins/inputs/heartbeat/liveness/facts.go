@@ -249,7 +249,8 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	case another:
 		return true
 	}
-	told := r.Reason.reported() && (t.isRecent(p, since) || r.State == p.state)
+	said := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // else a silence was announced
+	told := said && (t.isRecent(p, since) || r.State == p.state)
 	return told && (p.state != r.State || !p.reason.reported())
 }
 

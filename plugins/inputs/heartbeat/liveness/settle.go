@@ -60,10 +60,26 @@ func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) boo
 	case one && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) == p.life:
 		return true
 	}
+	if ours, theirs := r.knows(p.ident), p.knows(r.Process); !one && ours != theirs {
+		return ours
+	}
+	if p.extended != r.Extended { // one of both is from before a restart: it may be longer ago than it seems
+		return p.extended
+	}
 	if later, earlier := heard > p.heard+sameEnd, p.heard-t.doubt(p) > heard+sameEnd; later != earlier {
 		return later
 	}
 	return p.weighsLess(r)
+}
+
+// knows reports whether o has beaten for p before another process took its place.
+func (p *peer) knows(o Process) bool {
+	return slices.ContainsFunc(p.formers, func(former *former) bool { return former.ident.is(o) })
+}
+
+// knows likewise.
+func (r *Record) knows(o Process) bool {
+	return slices.ContainsFunc(r.Others, func(other Other) bool { return other.Process.is(o) })
 }
 
 // lifeEndsBefore is endsBefore where both were told by one life of a sender. When it has said

@@ -244,6 +244,59 @@ func TestOldGoodbye(t *testing.T) {
 	}
 }
 
+// What a collector knows of two processes tells which one came later, whatever clocks say.
+func TestEndOfTheProcessThatReplacedAnother(t *testing.T) {
+	next := Process{Boot: "other", PID: 8, Start: time.Minute}
+	p := newPair(t)
+	b := Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "a", Seq: 1}
+	p.one.observe(b)
+	p.two.observe(b)
+	p.parted = true
+	b.Process, b.Run = next, "b"
+	p.two.observe(b)
+	p.pass(time.Second)
+	b.Process, b.Run, b.Seq, b.Status = first, "a", 2, SaysLeaving
+	p.one.observe(b)
+	p.pass(10 * time.Second)
+	require.Equal(t, "dead silence", p.two.is(shop))
+	p.one.restart(0)
+	p.two.restart(0)
+	p.parted = false
+	p.round()
+	p.round()
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "dead silence", r.is(shop))
+		require.EqualValues(t, 8, r.view(shop).PID)
+	}
+}
+
+// An end of a host that was announced, and then seen as a silence, is none that a peer said.
+func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
+	p := newPair(t)
+	web := peerID("web-1", HostService)
+	both := Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.1", Process: first, Conn: 1, Watched: true}
+	for _, r := range []*rig{p.one, p.two} {
+		r.keep(both, web, shop)
+	}
+	p.pass(5 * time.Second)
+	bye := both
+	bye.ID, bye.Run, bye.Seq, bye.Status, bye.BackIn = web, "by hand", 1, SaysLeaving, 20*time.Second
+	p.one.observe(bye)
+	p.pass(TickInterval)
+	p.parted = true
+	p.one.senders = nil
+	p.pass(8 * time.Second)
+	require.Equal(t, "left leaving", p.one.is(web))
+	require.Equal(t, "alive beat", p.two.is(web))
+	p.parted = false
+	told := len(p.two.told)
+	p.round()
+	p.pass(time.Second)
+	require.Equal(t, "alive beat", p.one.is(web))
+	require.Equal(t, "alive beat", p.two.is(web))
+	require.Len(t, p.two.told, told)
+}
+
 // Beats that go on for long after a goodbye were not on their way: it was said by hand, and
 // was wrong.
 func TestGoodbyeThatWasWrong(t *testing.T) {

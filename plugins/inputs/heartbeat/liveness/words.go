@@ -136,6 +136,8 @@ func (p *peer) knowsBetter(w *Word, mate string, heard time.Duration) bool {
 	switch {
 	case (!e.lost || w.State.over()) && e.by != mate && heard < e.heard-sameBeat:
 		return true
+	case p.differs(w.State, w.Reason): // records settle that
+		return true
 	case p.overdue() && w.State == Left:
 		return heard <= e.heard+sameBeat // it left before it was overdue
 	}
