@@ -270,31 +270,43 @@ func TestEndOfTheProcessThatReplacedAnother(t *testing.T) {
 	}
 }
 
-// An end of a host that was announced, and then seen as a silence, is none that a peer said.
+// A silence in a window that was announced is no end that anybody has said.
 func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
-	p := newPair(t)
-	web := peerID("web-1", HostService)
-	both := Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "k3v9.1", Process: first, Conn: 1, Watched: true}
-	for _, r := range []*rig{p.one, p.two} {
-		r.keep(both, web, shop)
+	for by, want := range map[string]string{"": "alive beat", "by hand": "left leaving"} {
+		r := newRig(t, func(o *Options) { o.Mates = true })
+		beating(r, 1, first)
+		r.pass(5 * time.Second)
+		record := Record{
+			ID: shop, Process: first, Interval: time.Second, State: Left, Reason: ReasonLeaving, EndedBy: by, Speaker: "k3v9",
+			Heard: r.now.Add(-5 * time.Second), Since: r.now.Add(-time.Second),
+		}
+		_, transitions := r.tracker.HearRecords(r.now, []Record{record}, "mate", 0)
+		r.hear(transitions)
+		require.Equal(t, want, r.is(shop), "said by %q", by)
 	}
-	p.pass(5 * time.Second)
-	bye := both
-	bye.ID, bye.Run, bye.Seq, bye.Status, bye.BackIn = web, "by hand", 1, SaysLeaving, 20*time.Second
-	p.one.observe(bye)
-	p.pass(TickInterval)
-	p.parted = true
-	p.one.senders = nil
-	p.pass(8 * time.Second)
-	require.Equal(t, "left leaving", p.one.is(web))
-	require.Equal(t, "alive beat", p.two.is(web))
-	p.parted = false
-	told := len(p.two.told)
-	p.round()
-	p.pass(time.Second)
-	require.Equal(t, "alive beat", p.one.is(web))
-	require.Equal(t, "alive beat", p.two.is(web))
-	require.Len(t, p.two.told, told)
+}
+
+// When something ended before a restart of a mate is not sure: it does not count more than
+// what was seen here.
+func TestEndFromBeforeARestartCountsLess(t *testing.T) {
+	for extended, want := range map[bool]string{true: "dead silence", false: "left leaving"} {
+		r := newRig(t, func(o *Options) { o.Mates = true })
+		beating(r, 1, first)
+		r.pass(5 * time.Second)
+		r.senders = nil
+		for range 100 {
+			r.pass(TickInterval)
+			r.tracker.Settle(r.tracker.TakeSaid(r.now).Question)
+		}
+		require.Equal(t, "dead silence", r.is(shop))
+		record := Record{
+			ID: shop, Process: Process{Boot: "other", PID: 8, Start: time.Minute}, State: Left, Reason: ReasonLeaving, EndedBy: "x", Speaker: "x",
+			Heard: r.now, Since: r.now, Extended: extended,
+		}
+		_, transitions := r.tracker.HearRecords(r.now, []Record{record}, "mate", 0)
+		r.hear(transitions)
+		require.Equal(t, want, r.is(shop), "from before a restart: %t", extended)
+	}
 }
 
 // Beats that go on for long after a goodbye were not on their way: it was said by hand, and
