@@ -315,7 +315,8 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	if heard-o.disturbed < meeting+startPatience {
 		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
 	}
-	held := c.cutOff > heard || w.hostIsBack(t.s) || t.s.state == back || t.lastEnd+slack >= heard
+	lives := w.now-t.latest() < t.s.allowed() // some collector hears it, that c does not reach
+	held := lives || c.cutOff > heard || w.hostIsBack(t.s) || t.s.state == back || t.lastEnd+slack >= heard
 	if held || w.now < due || w.now > due+time.Second {
 		return
 	}
