@@ -118,7 +118,7 @@ func (h *Herald) goesOn(id liveness.ID, at time.Time) bool {
 	if !known {
 		theirs = h.older.changes[id.Hash()]
 	}
-	return spoken && !at.Before(ours.at) && !theirs.After(ours.at) && (!ours.well || at.Sub(h.hushed) < owedFor || at.Sub(ours.at) < owedFor)
+	return spoken && !at.Before(ours.at) && !theirs.After(ours.at.Add(crossing)) && (!ours.well || at.Sub(h.hushed) < owedFor || at.Sub(ours.at) < owedFor)
 }
 
 // noteOwn notes that an event of some time is told here.
