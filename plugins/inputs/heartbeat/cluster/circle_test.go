@@ -234,8 +234,8 @@ func TestOtherOptionsAreNamed(t *testing.T) {
 	two.rules = map[string]uint64{"dead_after": 1, "expect": 4, "tag_keys\n": 5}
 	pass(2*time.Second, one, two)
 	require.Equal(t, 1, one.status.Differ)
-	require.Contains(t, one.log, `W! Collector "c2" differs: it has another "expect", "rule", "tag_keys\n"; `+
-		`give all collectors the same options, or their verdicts and series differ`)
+	require.Contains(t, one.log, `W! Collector "c2" differs: it has other options ("expect", "rule", "tag_keys\n"): `+
+		`give all collectors the same, or their verdicts and series differ`)
 }
 
 // What a collector has told whose metrics are not taken may not have left it: who takes over

@@ -206,7 +206,7 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 	case c.hasTwin(m, now):
 		return "another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]"
 	case !maps.Equal(m.presence.Rules, c.rules):
-		return fmt.Sprintf("it has another %s; give all collectors the same options, or their verdicts and series differ", c.otherRules(m))
+		return fmt.Sprintf("it has other options (%s): give all collectors the same, or their verdicts and series differ", c.otherRules(m))
 	case skew.Abs() > clocksDiffer+m.doubt:
 		return "its clock and the one here are more than 2s apart; events of both are stamped differently"
 	}

@@ -77,7 +77,7 @@ func (p *peer) knows(o Process) bool {
 	return slices.ContainsFunc(p.formers, func(former *former) bool { return former.ident.is(o) })
 }
 
-// knows likewise.
+// knows reports whether o had the place of the peer of r before the process that has it.
 func (r *Record) knows(o Process) bool {
 	return slices.ContainsFunc(r.Others, func(other Other) bool { return other.Process.is(o) })
 }
@@ -153,6 +153,7 @@ func (p *peer) followed(life string) (yes, sure bool) {
 	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
 }
 
+// surelyFollowed reports whether another life has followed on one, and that is sure.
 func (p *peer) surelyFollowed(life string) bool {
 	_, sure := p.followed(life)
 	return sure
