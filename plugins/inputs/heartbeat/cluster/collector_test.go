@@ -148,6 +148,7 @@ func (c *collector) save() {
 	if len(records)+len(gone) > 0 || listened-c.journal.listened >= c.tracker.Pace() {
 		c.journal.listened = listened
 	}
+	c.w.oracle.saved(c)
 }
 
 // stop ends it in good order.
@@ -162,6 +163,7 @@ func (c *collector) stop() {
 		j.entries[r.ID] = noted{record: r}
 	}
 	j.ended, j.at = true, now
+	c.w.oracle.saved(c)
 	c.end()
 }
 
@@ -170,8 +172,8 @@ func (c *collector) crash(all bool) {
 	c.w.tracef("%s crashes, loses all: %t", c.name, all)
 	if all {
 		c.journal = journal{}
-		c.w.oracle.lost(c)
 	}
+	c.w.oracle.lost(c, all)
 	for _, other := range c.w.collectors { // what it has sent may still arrive
 		if other != c {
 			c.w.lines[other.number][c.number].drop()

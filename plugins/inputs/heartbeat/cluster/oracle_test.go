@@ -44,6 +44,7 @@ type truth struct {
 	closed  []time.Duration // when each was told that a connection was closed or reset by the other side
 	own     []int           // the life of the collector that has heard it; 1 if it has lost that, 0 for never
 	process []int           // the life of it that each has heard
+	saved   []int           // the one that each had heard when it saved last
 	last    *telling        // what was told of its state last
 	lastEnd time.Duration   // when a collector was told an end of it last
 	before  time.Duration   // likewise, of a process before the present one
@@ -96,7 +97,7 @@ func (o *oracle) calm(d time.Duration) bool {
 func (o *oracle) know(s *sender) {
 	n := len(o.w.collectors)
 	o.peers[s.id] = &truth{
-		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), deadID: make([]int64, n),
+		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), saved: make([]int, n), deadID: make([]int64, n),
 	}
 }
 
@@ -130,11 +131,23 @@ func (o *oracle) ended(c *collector, s *sender, end liveness.End) {
 	}
 }
 
-// lost notes that a collector has lost all that it knew.
-func (o *oracle) lost(c *collector) {
+// saved notes that a collector has saved what it has heard.
+func (o *oracle) saved(c *collector) {
 	for _, t := range o.peers {
-		t.heard[c.number], t.process[c.number] = 0, 0
-		t.own[c.number] = min(t.own[c.number], 1) // a mate may tell it that it has heard it once
+		t.saved[c.number] = t.process[c.number]
+	}
+}
+
+// lost notes that a collector has lost what it had not saved, or all that it knew.
+func (o *oracle) lost(c *collector, all bool) {
+	for _, t := range o.peers {
+		if all {
+			t.saved[c.number] = 0
+		}
+		if t.process[c.number] = t.saved[c.number]; t.process[c.number] == 0 {
+			t.heard[c.number] = 0
+			t.own[c.number] = min(t.own[c.number], 1) // a mate may tell it that it has heard it once
+		}
 	}
 }
 

@@ -114,11 +114,17 @@ func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
 // about it was. That it was well is soon left to the mate that speaks.
 func (h *Herald) goesOn(id liveness.ID, at time.Time) bool {
 	ours, spoken := h.last[id]
-	theirs, known := h.others.changes[id.Hash()]
-	if !known {
-		theirs = h.older.changes[id.Hash()]
-	}
+	theirs := h.changedElsewhere(id)
 	return spoken && !at.Before(ours.at) && !theirs.After(ours.at.Add(crossing)) && (!ours.well || at.Sub(h.hushed) < owedFor || at.Sub(ours.at) < owedFor)
+}
+
+// changedElsewhere returns when a mate has told a change of state of a peer last, or the zero
+// Time.
+func (h *Herald) changedElsewhere(id liveness.ID) time.Time {
+	if at, known := h.others.changes[id.Hash()]; known {
+		return at
+	}
+	return h.older.changes[id.Hash()]
 }
 
 // noteOwn notes that an event of some time is told here.
@@ -187,10 +193,14 @@ func (h *Herald) expire(now time.Time) {
 }
 
 // Speak begins to tell, and returns what is to be told of the last half minute: what no mate
-// has told, and if again is set the rest, too.
+// has told, and if again is set the rest, too. Without that the mate has told all that it
+// knew: a suspicion that is over is no news.
 func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) {
 	h.speaks = true
 	h.expire(now)
+	if !again {
+		h.kept = h.withoutPassed(h.kept)
+	}
 	for _, k := range h.kept {
 		if again || !h.toldElsewhere(k.change) {
 			late = append(late, k.change)
@@ -199,6 +209,31 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 	}
 	h.kept, h.settled = nil, 0
 	return late
+}
+
+// withoutPassed drops each suspicion that no mate has told and that is over: a mate has told
+// what followed, or it ended well, and is dropped with its end, unless a mate has told
+// anything of that peer meanwhile.
+func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
+	suspicions := make(map[liveness.ID]*keptEvent)
+	for i := range events {
+		k := &events[i]
+		if k.change.Event != liveness.Changed {
+			continue
+		}
+		id, told := k.change.ID, h.toldElsewhere(k.change)
+		begin := suspicions[id]
+		switch delete(suspicions, id); {
+		case k.change.State == liveness.Suspect && !told:
+			suspicions[id] = k
+		case begin == nil:
+		case told:
+			begin.change = nil
+		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(-crossing)):
+			begin.change, k.change = nil, nil
+		}
+	}
+	return slices.DeleteFunc(events, func(k keptEvent) bool { return k.change == nil })
 }
 
 // NoteTold notes that a mate has told events, as it said ago before now.

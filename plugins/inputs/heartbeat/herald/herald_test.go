@@ -61,7 +61,7 @@ func TestHeraldTakesOver(t *testing.T) {
 		now := time.Now()
 		h := Herald{mates: true}
 		for id, ago := range []int{60, 35, 20, 2, 1} {
-			require.False(t, h.Admit(changeTo(liveness.Suspect, int64(id)), now.Add(-time.Duration(ago)*time.Second)))
+			require.False(t, h.Admit(changeTo(liveness.Dead, int64(id)), now.Add(-time.Duration(ago)*time.Second)))
 		}
 		h.noteIDs(now, 1, 3)
 		require.Equal(t, c.want, idsOf(h.Speak(c.again, now)), c.name)
@@ -71,6 +71,43 @@ func TestHeraldTakesOver(t *testing.T) {
 		require.True(t, h.Admit(changeTo(liveness.Suspect, 1), now), "a mate has told it, but before the last word")
 		h.noteIDs(now.Add(crossing), 6)
 		require.False(t, h.Admit(changeTo(liveness.Alive, 6), now), "a mate has told it since")
+	}
+}
+
+// A suspicion that only this collector had, and that is over, is not told by who takes over
+// from a mate that has told all it knew. But what that one told last may have to be taken back.
+func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
+	suspect, back, restart, dead := changeTo(liveness.Suspect, 1), changeTo(liveness.Alive, 2), changeTo(liveness.Alive, 3), changeTo(liveness.Dead, 4)
+	restart.Event = liveness.Restarted
+	another := changeTo(liveness.Suspect, 5)
+	another.ID.Source = "web-2"
+	for _, c := range []struct {
+		name    string
+		again   bool
+		changed time.Duration // when a mate told a change with id 9, after the suspicion; 0 for never
+		events  []*liveness.Transition
+		want    []int64
+	}{
+		{"over", false, 0, []*liveness.Transition{suspect, another, restart, back}, []int64{5, 3}},
+		{"from one that was lost", true, 0, []*liveness.Transition{suspect, restart, back}, []int64{1, 3, 2}},
+		{"not over", false, 0, []*liveness.Transition{suspect, back, suspect}, []int64{1}},
+		{"rightly", false, 0, []*liveness.Transition{suspect, dead, back}, []int64{1, 4, 2}},
+		{"the mate told another one before", false, -time.Second, []*liveness.Transition{suspect, back}, nil},
+		{"the mate told another one, too", false, -crossing / 2, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+		{"the mate told it earlier", false, -time.Second, []*liveness.Transition{changeTo(liveness.Suspect, 9), back}, []int64{2}},
+		{"the mate told its end before", false, -time.Second, []*liveness.Transition{suspect, changeTo(liveness.Dead, 9)}, nil},
+		{"the mate told another one later", false, time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+	} {
+		begin := time.Now()
+		now := begin.Add(2 * time.Second)
+		h := Herald{mates: true}
+		for _, change := range c.events {
+			require.False(t, h.Admit(change, begin))
+		}
+		if c.changed != 0 {
+			h.NoteTold([]liveness.Telling{{EventID: 9, Peer: suspect.ID.Hash(), Ago: now.Sub(begin) - c.changed}}, 0, now)
+		}
+		require.Equal(t, c.want, idsOf(h.Speak(c.again, now)), c.name)
 	}
 }
 

@@ -114,8 +114,8 @@ type elsewhere struct {
 	by      string // the mate that has heard it last
 	lost    bool   // that one is not reachable, which matters for a foreign peer
 
-	heard, heardV   time.Duration // the latest beat that a mate has heard; -longAgo for none
-	suspectV, deadV time.Duration // when the silence since then is over; 0 for none: it was heard here since
+	heard, heardV time.Duration // the latest beat that a mate has heard; -longAgo for none
+	waits         []mateWait    // of each mate that has heard it since it was heard here
 
 	askedV   time.Duration // when it was asked about last
 	question uint32        // in which question; 0 for none, or unsent
@@ -135,6 +135,41 @@ type elsewhere struct {
 	doubt       time.Duration // by which the latest beat may have been sent earlier than it was heard here
 	wanted      bool          // a mate has asked: it is told when p is heard here again
 	fresh       bool          // its state has changed since TakeSaid: it is in Tracker.news, once
+}
+
+// A mateWait is when the silence is over by what a mate has heard.
+type mateWait struct {
+	mate            string
+	heard           time.Duration
+	suspectV, deadV time.Duration
+}
+
+// suspicionV returns when the silence at the last mate makes the peer suspect; 0 if none has
+// heard it since it was heard here.
+func (e *elsewhere) suspicionV() (latest time.Duration) {
+	for i := range e.waits {
+		latest = max(latest, e.waits[i].suspectV)
+	}
+	return latest
+}
+
+// deadlineV is suspicionV for death.
+func (e *elsewhere) deadlineV() (latest time.Duration) {
+	for i := range e.waits {
+		latest = max(latest, e.waits[i].deadV)
+	}
+	return latest
+}
+
+// await notes how long is waited by what a mate has heard: the latest word of each mate counts.
+func (e *elsewhere) await(w mateWait) {
+	i := slices.IndexFunc(e.waits, func(before mateWait) bool { return before.mate == w.mate })
+	switch {
+	case i < 0:
+		e.waits = append(e.waits, w)
+	case w.heard >= e.waits[i].heard-sameBeat:
+		e.waits[i] = w
+	}
 }
 
 // Hash returns a number for id that is the same in every collector.
@@ -493,7 +528,7 @@ func (t *Tracker) hearHere(p *peer) {
 			e.wanted = false
 			t.noteNews(p)
 		}
-		e.foreign, e.lost, e.by, e.suspectV, e.deadV, e.bye = false, false, "", 0, 0, ReasonNone
+		e.foreign, e.lost, e.by, e.waits, e.bye = false, false, "", nil, ReasonNone
 	}
 }
 

@@ -237,6 +237,35 @@ func TestConnectionElsewhereIsLife(t *testing.T) {
 	require.Len(t, p.two.deaths(), 1)
 }
 
+// What one mate has heard does not end with what another one says: each waits for as long as
+// its own connection or its own beat allows.
+func TestConnectionAtAThirdIsLife(t *testing.T) {
+	for _, order := range [][]string{{"reset", "open"}, {"open", "reset"}} {
+		p := newPair(t)
+		beating(p.one, 1, first)
+		p.pass(3 * time.Second)
+		p.one.senders = nil
+		here := p.one.tracker.Word(0, p.one.now)
+		here.Age = 0
+		words := map[string]Word{"reset": here, "open": here}
+		lost := words["reset"]
+		lost.State, lost.Reason, lost.Connected, lost.Suspect, lost.Dead = Suspect, ReasonConnReset, false, -time.Second, -time.Millisecond
+		words["reset"] = lost
+		p.one.ended(1, Closed)
+		p.one.pass(time.Second)
+		for _, mate := range order {
+			w := words[mate]
+			w.Age = time.Second
+			if mate == "reset" {
+				w.Age -= sameBeat * 2 // it has heard the last beat
+			}
+			p.one.tracker.HearWords(p.one.now, []Word{w}, mate, 0)
+		}
+		holder := p.one.tracker.byHash[shop.Hash()]
+		require.Equal(t, p.one.tracker.verdict(p.one.now)+words["open"].Dead, holder.deadlineV(), "%v", order)
+	}
+}
+
 // The end of the last connection is one wherever it is: who has heard the process before
 // waits no longer than the collector that has heard it last.
 func TestLastConnectionElsewhere(t *testing.T) {

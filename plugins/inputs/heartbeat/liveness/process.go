@@ -150,7 +150,7 @@ func (p *peer) lastHeardV() time.Duration {
 // suspicionV returns when silence makes p suspect: all its processes, here and at mates.
 func (p *peer) suspicionV() time.Duration {
 	if e := p.elsewhere; e != nil {
-		return max(p.ownSuspicionV(), e.suspectV)
+		return max(p.ownSuspicionV(), e.suspicionV())
 	}
 	return p.ownSuspicionV()
 }
@@ -165,7 +165,7 @@ func (p *peer) ownSuspicionV() time.Duration {
 func (p *peer) deadlineV() time.Duration {
 	deadV := p.latest(func(o *process) time.Duration { return o.deadV })
 	if e := p.elsewhere; e != nil {
-		deadV = max(deadV, e.deadV)
+		deadV = max(deadV, e.deadlineV())
 	}
 	return deadV
 }

@@ -352,6 +352,22 @@ func TestSuspicionOfAMateIsAskedAbout(t *testing.T) {
 	}
 }
 
+// A peer whose last beat a mate has heard that is lost has died for the others, if they have
+// told so after that beat: not if they did before.
+func TestDeathThatFollowedOnABeatAtALostMate(t *testing.T) {
+	for since, state := range map[time.Duration]State{2 * time.Second: Dead, 15 * time.Second: Unknown} {
+		r, word := foreign(t)
+		word.Age += 20 * time.Second // "mate" has heard it 10 s after that
+		r.pass(10 * time.Second)
+		word.State, word.Reason, word.Since = Dead, ReasonSilence, since
+		r.tracker.MatesChanged()
+		r.tracker.HearWords(r.now, []Word{word}, "another", 0)
+		r.tracker.Settle(r.tracker.TakeSaid(r.now).Question)
+		r.pass(TickInterval)
+		require.Equal(t, state, r.view(shop).State, "%s ago", since)
+	}
+}
+
 // How often a peer has died is what the mate says that hears it.
 func TestDeathsOfAPeerThatAMateHears(t *testing.T) {
 	r, word := foreign(t)

@@ -226,7 +226,7 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 // lookAtFormers reports the end of each process of p that has been silent for too
 // long while another one lives.
 func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
-	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadV) {
+	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadlineV()) {
 		return // mates hear at least one of them, and it is not known here which
 	}
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {

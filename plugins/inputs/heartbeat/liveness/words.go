@@ -41,7 +41,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
 		wanted = t.lacks(p, w, heard, since)
-		t.follow(p, w, mate, heard, now)
+		t.follow(p, w, mate, heard, since, now)
 	default:
 		wanted = t.lacks(p, w, heard, since)
 		t.compare(p, w, mate, heard, ago, now)
@@ -104,9 +104,9 @@ func (p *peer) wasOverdue(state State, heard time.Duration) bool {
 func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
 
 // follow lets p, which was never heard here, be what a mate says that hears it.
-func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now time.Time) {
+func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Duration, now time.Time) {
 	e := p.elsewhere
-	if p.knowsBetter(w, mate, heard) {
+	if p.knowsBetter(w, mate, heard, since) {
 		return
 	}
 	if w.State == Suspect && p.state == Alive { // another one may hear it, which that one does not reach
@@ -131,10 +131,10 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard time.Duration, now
 
 // knowsBetter reports whether more is known of p, which mates judge, than one of them says:
 // another one has heard it since, or its end came after that.
-func (p *peer) knowsBetter(w *Word, mate string, heard time.Duration) bool {
+func (p *peer) knowsBetter(w *Word, mate string, heard, since time.Duration) bool {
 	e := p.elsewhere
 	switch {
-	case (!e.lost || w.State.over()) && e.by != mate && heard < e.heard-sameBeat:
+	case e.by != mate && heard < e.heard-sameBeat && (!e.lost || w.State.over() && since < e.heard):
 		return true
 	case p.differs(w.State, w.Reason): // records settle that
 		return true
@@ -222,9 +222,8 @@ func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
 // loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
 // shorter here, too.
 func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
-	o, e := &p.process, p.editElsewhere()
+	o := &p.process
 	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
-	e.suspectV, e.deadV = min(e.suspectV, o.suspectV), min(e.deadV, o.deadV)
 	if o.loss == nil {
 		o.evidence = w.Reason
 	}
@@ -244,18 +243,14 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 	}
 }
 
-// prolong moves suspicion and deadline of p, if they are later by what a mate says. What
-// the same mate has said before of that beat, or an earlier one, is over.
+// prolong moves suspicion and deadline of p, if they are later by what a mate says.
 func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
-	if e.by == mate && heard >= e.heard-sameBeat {
-		e.suspectV, e.deadV = 0, 0
-	}
 	if deadV > p.deadlineV() && e.asked {
 		e.asked = false // others may say so too
 		t.spared++
 	}
-	e.suspectV, e.deadV = max(e.suspectV, suspectV), max(e.deadV, deadV)
+	e.await(mateWait{mate, heard, suspectV, deadV})
 }
 
 // reviveElsewhere lets p be alive, if life that a mate has heard says so.
