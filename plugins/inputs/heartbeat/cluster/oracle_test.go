@@ -328,8 +328,10 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	if heard-o.disturbed < meeting+startPatience {
 		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
 	}
-	lives := w.now-t.latest() < t.s.allowed() // some collector hears it, that c does not reach
-	held := lives || c.cutOff > heard || w.hostIsBack(t.s) || t.s.state == back || t.lastEnd+slack >= heard
+	lives := w.now-t.latest() < t.s.allowed()             // some collector hears it, that c does not reach
+	told := t.s.state != beats && o.hasTold(t, t.s.since) // what comes in later was on its way
+	another := t.process[c.number] != t.s.lives           // it has begun anew
+	held := lives || told || another || c.cutOff > heard || w.hostIsBack(t.s) || t.s.state == back || t.lastEnd+slack >= heard
 	if held || w.now < due || w.now > due+time.Second {
 		return
 	}
@@ -391,6 +393,9 @@ func (o *oracle) finish() {
 			continue
 		}
 		want := s.shouldBe()
+		if o.ageless(s) || first.Reason == liveness.ReasonHost && o.hasTold(o.peers[s.id], s.since) {
+			want += " left" // with its host, after it was told dead
+		}
 		if t := o.peers[s.id]; t.before+time.Second >= t.latest() { // the end of a process that came before it was on its way for longer
 			want = "left dead"
 		}
@@ -405,6 +410,18 @@ func (o *oracle) finish() {
 			o.failf("in the end %s is %s %s, but told was %s", s.id, first.State, first.Reason, last.change.State)
 		}
 	}
+}
+
+// ageless reports whether nobody can know which end of s came last: it was on a host that has
+// booted since, clocks were set, and whoever has heard it has begun anew.
+func (o *oracle) ageless(s *sender) bool {
+	t, set := o.peers[s.id], false
+	for _, c := range o.w.collectors {
+		if set = set || c.wall != 0; t.process[c.number] == s.lives && t.own[c.number] == c.life {
+			return false
+		}
+	}
+	return set && s.boot > 1
 }
 
 // saidSo reports whether s was told to be in a state since a time.
