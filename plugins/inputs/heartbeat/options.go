@@ -98,7 +98,7 @@ func defaults() Options {
 		DisconnectGrace:   config.Duration(5 * time.Second),
 		IsolationRatio:    0.3,
 		IsolationHold:     config.Duration(time.Minute),
-		ForgetDeadAfter:   config.Duration(72 * time.Hour),
+		ForgetDeadAfter:   config.Duration(14 * 24 * time.Hour),
 		ForgetLeftAfter:   config.Duration(time.Hour),
 		EmitBeats:         "all",
 		TagWith:           []string{"pid"},

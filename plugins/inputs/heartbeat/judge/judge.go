@@ -56,6 +56,8 @@ type Judge struct {
 	flow flow // of metrics to Telegraf
 
 	conflicts loglimit.Limiter
+	forgotten []liveness.ID // guarded by mu: dead peers of which that is yet to be logged
+	forgets   loglimit.Limiter
 	panics    atomic.Int64
 	panicked  loglimit.Limiter
 	anew      atomic.Bool // the tracker was set up anew, and that is yet to be saved
@@ -168,9 +170,11 @@ func (j *Judge) KeepTime(ctx context.Context) {
 
 // tick judges silence, of a portion of the peers under one lock.
 func (j *Judge) tick() {
-	for now, more := (time.Time{}), true; more; {
+	now, more := time.Time{}, true
+	for more {
 		now, more = j.tickPart(now)
 	}
+	j.logForgotten(now)
 }
 
 // tickPart goes on with the tick of a time, or begins one if that is zero.
@@ -219,6 +223,9 @@ func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
 		j.queue.pushChange(tr, j.herald.Admit(&tr, now))
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
+		}
+		if tr.Reason == liveness.ReasonForgotten && tr.Previous == liveness.Dead {
+			j.forgotten = append(j.forgotten, tr.ID)
 		}
 	}
 	j.wakeMates()

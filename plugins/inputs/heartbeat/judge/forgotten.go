@@ -1,0 +1,40 @@
+package judge
+
+import (
+	"fmt"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// forgottenNamed is how many peers are named in one line of the log.
+const forgottenNamed = 10
+
+// logForgotten says which of the dead were given up, at most once a minute: with that the
+// alerts about them end. It is not called with j.mu held: a log may be slow.
+func (j *Judge) logForgotten(now time.Time) {
+	if gone := j.takeForgotten(now); len(gone) > 0 {
+		names := make([]string, 0, forgottenNamed)
+		for _, id := range gone[:min(len(gone), forgottenNamed)] {
+			names = append(names, id.String())
+		}
+		if more := len(gone) - len(names); more > 0 {
+			names = append(names, fmt.Sprintf("%d more", more))
+		}
+		j.options.Log.Infof("Forgot who was dead for 'forget_dead_after': %s", strings.Join(names, ", "))
+	}
+}
+
+// takeForgotten returns who was given up since it was logged, if it may be logged again.
+func (j *Judge) takeForgotten(now time.Time) (gone []liveness.ID) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	if len(j.forgotten) == 0 {
+		return nil
+	}
+	if _, ok := j.forgets.Allow(now); ok {
+		gone, j.forgotten = j.forgotten, nil
+	}
+	return gone
+}
