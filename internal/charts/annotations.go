@@ -13,24 +13,29 @@ type Annotation struct {
 // Annotations are all of them. Prometheus has counters only, so it cannot tell
 // of a goodbye.
 func Annotations() []Annotation {
-	const events = `SELECT last_pid, source, service, state, reason FROM heartbeat_event WHERE ` + inRange
+	// An event that two collectors have told, with one id, is one mark: InfluxQL cannot group by a
+	// field, but both were told within seconds.
+	events := func(which string) string {
+		return `SELECT last_pid, source, service, state, reason FROM (SELECT last(last_pid) AS last_pid FROM heartbeat_event WHERE ` + inRange + which +
+			` GROUP BY time(10s), source, service, pid, state, reason fill(none))`
+	}
 	counted := func(counter string) string {
 		return `max by (` + peer + `) (increase(heartbeat_peer_` + counter + selection + `[1m])) > 0`
 	}
 	return []Annotation{
 		{
 			Name: "Deaths", Title: "{{source}} {{service}} died", Color: "red", Shown: true,
-			InfluxQL: events + chosen + ` AND state = 'dead'`,
+			InfluxQL: events(chosen + ` AND state = 'dead'`),
 			PromQL:   counted("deaths_total"),
 		},
 		{
 			Name: "Restarts", Title: "{{source}} {{service}} was restarted", Color: "orange",
-			InfluxQL: events + chosen + ` AND (reason = 'restarted' OR reason = 'rebooted')`,
+			InfluxQL: events(chosen + ` AND (reason = 'restarted' OR reason = 'rebooted')`),
 			PromQL:   counted("restarts_total"),
 		},
 		{
 			Name: "Collector", Title: "collector {{host}} is cut off", Color: "purple", Shown: true,
-			InfluxQL: events + ` AND (reason = 'started' OR reason = 'isolated') AND source = ''`,
+			InfluxQL: `SELECT last_pid, source, service, state, reason FROM heartbeat_event WHERE ` + inRange + ` AND (reason = 'started' OR reason = 'isolated') AND source = ''`,
 			PromQL:   `max by (host) (heartbeat_collector_isolated) == 1`,
 		},
 	}

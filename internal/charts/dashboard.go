@@ -1,7 +1,9 @@
 package charts
 
 import (
+	"cmp"
 	"encoding/json"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -30,12 +32,15 @@ type (
 // dataSource is what the reader of the dashboard has chosen.
 func (s Source) dataSource() object { return object{"type": s.Type, "uid": "${datasource}"} }
 
+// uid is that of its dashboard, which links lead to.
+func (s Source) uid() string { return "heartbeat-" + s.Name }
+
 // Dashboard returns the dashboard of a source, as provisioning reads it. The
 // same with what Grafana's import dialogue asks for is that for hand-made
 // imports.
 func Dashboard(s Source, byHand bool) []byte {
 	d := object{
-		"uid":           "heartbeat-" + s.Name,
+		"uid":           s.uid(),
 		"title":         "Heartbeat",
 		"description":   "Who is alive, who is dead, since when and why. Data of telegraf-heartbeat in " + s.Text + ".",
 		"tags":          list{"heartbeat", "telegraf"},
@@ -101,9 +106,11 @@ func annotations(s Source) list {
 	return all
 }
 
-// place gives each panel its place, from left to right and from top to bottom.
+// place gives each panel its place, from left to right and from top to bottom. The panels of
+// a row that is shut stand in it.
 func place(s Source, panels []Panel) list {
 	var all list
+	var row object
 	x, y, tall, id := 0, 0, 0, 0
 	next := func() int { id++; return id }
 	for i := range panels {
@@ -112,12 +119,17 @@ func place(s Source, panels []Panel) list {
 			x, y = 0, y+tall
 		}
 		if p.Row != "" {
-			all = append(all, object{"id": next(), "type": "row", "title": p.Row, "collapsed": false, "panels": list{}, "gridPos": grid(0, y, 24, 1)})
+			row = object{"id": next(), "type": "row", "title": p.Row, "collapsed": p.Shut, "panels": list{}, "gridPos": grid(0, y, 24, 1)}
+			all = append(all, row)
 			y++
 		}
 		panel := p.draw(s)
 		panel["id"], panel["gridPos"] = next(), grid(x, y, p.Width, p.Tall)
-		all = append(all, panel)
+		if row["collapsed"] == true {
+			row["panels"] = append(row["panels"].(list), panel)
+		} else {
+			all = append(all, panel)
+		}
 		x, tall = x+p.Width, p.Tall
 	}
 	return all
@@ -129,26 +141,31 @@ func grid(x, y, w, h int) object { return object{"x": x, "y": y, "w": w, "h": h}
 func (p *Panel) draw(s Source) object {
 	panel := object{
 		"title": p.Title, "description": p.About, "datasource": s.dataSource(),
-		"targets": p.targets(s), "options": options[p.Kind], "type": types[p.Kind],
+		"targets": p.targets(s), "options": p.options(), "type": types[p.Kind],
 	}
-	defaults := format(p.Unit, p.Shown)
+	look := p.look()
+	defaults := object{"unit": look.unit, "mappings": look.mappings, "color": object{"mode": look.color}, "noValue": "no data"}
+	if look.thresholds != nil {
+		defaults["thresholds"] = look.thresholds
+	}
 	overrides := list{}
 	switch p.Kind {
-	case Stat:
-		defaults["noValue"] = "0"
-		if p.Shown != nil {
-			defaults["noValue"] = "silent"
-		}
 	case Timeline:
 		defaults["custom"] = object{"lineWidth": 0, "fillOpacity": 80}
 	case Lines:
 		defaults["custom"] = object{"drawStyle": "line", "lineInterpolation": "stepAfter", "showPoints": "auto", "fillOpacity": 10, "spanNulls": false}
 		panel["interval"] = "30s" // at least two samples of Telegraf's usual interval
-	case Table:
-		for _, c := range p.Columns {
-			overrides = append(overrides, override(c))
+		if slices.Contains(p.By, "state") {
+			overrides = stateColors()
 		}
-		panel["transformations"] = p.transformations(s)
+	case Table:
+		defaults["noValue"] = "" // a cell
+		for i := range p.Columns {
+			overrides = append(overrides, p.Columns[i].override(s))
+		}
+	}
+	if changes := p.transformations(s); changes != nil {
+		panel["transformations"] = changes
 	}
 	panel["fieldConfig"] = object{"defaults": defaults, "overrides": overrides}
 	return panel
@@ -156,50 +173,106 @@ func (p *Panel) draw(s Source) object {
 
 var types = [...]string{Stat: "stat", Timeline: "state-timeline", Table: "table", Lines: "timeseries"}
 
-var options = [...]object{
-	Stat: {
-		"reduceOptions": object{"values": false, "calcs": list{"lastNotNull"}, "fields": ""},
-		"colorMode":     "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
-	},
-	Timeline: {
-		"mergeValues": true, "showValue": "never", "alignValue": "left", "rowHeight": 0.9, "perPage": 50,
-		"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
-		"tooltip": object{"mode": "single", "sort": "none"},
-	},
-	Table: {"showHeader": true, "cellHeight": "sm", "sortBy": list{object{"displayName": "down", "desc": true}}},
-	Lines: {
-		"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
-		"tooltip": object{"mode": "multi", "sort": "desc"},
-	},
+func (p *Panel) options() object {
+	switch p.Kind {
+	case Stat:
+		return object{
+			"reduceOptions": object{"values": false, "calcs": list{"lastNotNull"}, "fields": ""},
+			"colorMode":     "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
+		}
+	case Timeline:
+		return object{
+			"mergeValues": true, "showValue": "never", "alignValue": "left", "rowHeight": 0.9, "perPage": 50,
+			"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
+			"tooltip": object{"mode": "single", "sort": "none"},
+		}
+	case Table:
+		return object{"showHeader": true, "cellHeight": "sm", "enablePagination": true, "sortBy": list{object{"displayName": p.SortBy, "desc": true}}}
+	default:
+		return object{
+			"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
+			"tooltip": object{"mode": "multi", "sort": "desc"},
+		}
+	}
 }
 
-// format tells how a value looks.
-func format(unit string, shown *Words) object {
-	if unit == "" {
-		unit = "short"
+// A look is how numbers are shown.
+type look struct {
+	unit       string
+	mappings   list
+	color      string // Grafana's mode
+	thresholds object
+}
+
+func (p *Panel) look() look {
+	l := lookOf(p.Unit, p.Shown, p.Good)
+	switch {
+	case p.Count != "":
+		l = lookOf("none", nil, []level{{0, "transparent"}, {1, states.color(p.Count)}})
+	case p.Kind == Table:
+		l.unit = text // but for the columns that have one
+	case l.thresholds == nil:
+		l.color = "palette-classic-by-name"
 	}
-	look := object{"unit": unit, "color": object{"mode": "palette-classic"}, "mappings": list{}}
-	if shown == nil {
-		return look
+	return l
+}
+
+// text is Grafana's unit of what is no number, though it may look like one: a pid, or a service
+// that is named after its port.
+const text = "string"
+
+func lookOf(unit string, shown *Words, good []level) look {
+	l := look{unit: cmp.Or(unit, "short"), mappings: list{}, color: "fixed"}
+	if shown != nil {
+		mapped := object{}
+		for _, w := range shown.values {
+			mapped[strconv.Itoa(w.value)] = object{"text": w.text, "color": w.color, "index": w.value}
+			good = append(good, level{float64(w.value), w.color})
+		}
+		l.mappings = list{object{"type": "value", "options": mapped}}
 	}
-	mapped, steps := object{}, list{}
-	for _, w := range shown.values {
-		mapped[strconv.Itoa(w.value)] = object{"text": w.text, "color": w.color, "index": w.value}
-		steps = append(steps, object{"value": w.value, "color": w.color})
+	if len(good) == 0 {
+		return l
 	}
-	steps[0].(object)["value"] = nil // from there down
-	look["mappings"] = list{object{"type": "value", "options": mapped}}
-	look["color"] = object{"mode": "thresholds"}
-	look["thresholds"] = object{"mode": "absolute", "steps": steps}
-	return look
+	steps := list{}
+	for i, from := range good {
+		value := any(from.from)
+		if i == 0 {
+			value = nil // from there down
+		}
+		steps = append(steps, object{"value": value, "color": from.color})
+	}
+	l.color, l.thresholds = "thresholds", object{"mode": "absolute", "steps": steps}
+	return l
+}
+
+// stateColors gives lines that begin with the name of a state its colour.
+func stateColors() (overrides list) {
+	for _, state := range states.values {
+		overrides = append(overrides, object{
+			"matcher":    object{"id": "byRegexp", "options": "/^" + state.text + "( |$)/"},
+			"properties": list{object{"id": "color", "value": object{"mode": "fixed", "fixedColor": state.color}}},
+		})
+	}
+	return overrides
 }
 
 // override formats one column.
-func override(c Column) object {
-	look := format(c.Unit, c.Shown)
-	properties := list{object{"id": "unit", "value": look["unit"]}}
+func (c *Column) override(s Source) object {
+	l := lookOf(cmp.Or(c.Unit, text), c.Shown, c.Good)
+	properties := list{object{"id": "unit", "value": l.unit}}
 	if c.Shown != nil {
-		properties = append(properties, object{"id": "mappings", "value": look["mappings"]})
+		properties = append(properties, object{"id": "mappings", "value": l.mappings})
+	}
+	if c.Good != nil {
+		properties = append(properties,
+			object{"id": "color", "value": object{"mode": l.color}}, object{"id": "thresholds", "value": l.thresholds},
+			object{"id": "custom.cellOptions", "value": object{"type": "color-text"}})
+	}
+	if c.Link {
+		properties = append(properties, object{"id": "links", "value": list{object{
+			"title": "only ${__value.raw}", "url": "/d/" + s.uid() + "?var-datasource=${datasource}&var-source=${__value.raw}&${__url_time_range}",
+		}}})
 	}
 	return object{"matcher": object{"id": "byName", "options": c.Name}, "properties": properties}
 }
@@ -208,16 +281,25 @@ func override(c Column) object {
 func (p *Panel) targets(s Source) list {
 	switch {
 	case s == InfluxDB && p.Kind == Table:
-		return list{p.influxQL(s, "table")}
+		all := list{p.influxQL(s, "A", p.InfluxQL, "table")}
+		if p.Places != "" {
+			all = append(all, p.influxQL(s, "B", p.Places, "table"))
+		}
+		return all
 	case s == InfluxDB:
-		return list{p.influxQL(s, "time_series")}
+		query := p.InfluxQL
+		if p.Most != "" {
+			query += " SLIMIT " + strconv.Itoa(p.few())
+		}
+		return list{p.influxQL(s, "A", query, "time_series")}
 	case p.Kind != Table:
-		target := promQL(s, "A", p.PromQL, p.Kind == Stat)
+		target := promQL(s, "A", p.Few(), p.Kind == Stat)
 		target["legendFormat"] = p.legend("{{", "}}")
 		return list{target}
 	}
 	var all list
-	for i, c := range p.Columns {
+	for i := range p.Columns {
+		c := &p.Columns[i]
 		if c.PromQL == "" {
 			continue
 		}
@@ -228,11 +310,27 @@ func (p *Panel) targets(s Source) list {
 	return all
 }
 
+// few is how many of many peers are shown.
+func (p *Panel) few() int {
+	if p.Kind == Timeline {
+		return 100
+	}
+	return 20
+}
+
+// Few returns the query of p in PromQL for a few of many peers, or all if it has no other one.
+func (p *Panel) Few() string {
+	if p.Most == "" {
+		return p.PromQL
+	}
+	return p.PromQL + " and on (" + strings.Join(p.By, ", ") + ") topk(" + strconv.Itoa(p.few()) + ", " + p.Most + ")"
+}
+
 func refID(i int) string { return string(rune('A' + i)) }
 
-func (p *Panel) influxQL(s Source, format string) object {
+func (p *Panel) influxQL(s Source, id, query, format string) object {
 	return object{
-		"refId": "A", "datasource": s.dataSource(), "rawQuery": true, "query": p.InfluxQL, "resultFormat": format,
+		"refId": id, "datasource": s.dataSource(), "rawQuery": true, "query": query, "resultFormat": format,
 		"alias": p.legend("$tag_", ""),
 	}
 }
@@ -252,16 +350,39 @@ func (p *Panel) legend(begin, end string) string {
 	return strings.Join(names, " ")
 }
 
-// transformations make one table of what the queries give.
+// transformations make one table of what the queries give, and take out of the name of a line
+// the blanks around a tag that it does not have. It returns nil for none.
 func (p *Panel) transformations(s Source) list {
-	names, hidden := object{"host": "collector", "reason": "why", "last_pid": "pid"}, object{"Time": true}
-	if s == Prometheus {
-		for i, c := range p.Columns {
-			names["Value #"+refID(i)] = c.Name
+	switch {
+	case p.Kind == Table:
+		return p.asTable(s)
+	case slices.Contains(p.By, "pid"):
+		return list{object{"id": "renameByRegex", "options": object{"regex": "/ +( |$)/g", "renamePattern": "$1"}}}
+	}
+	return nil
+}
+
+func (p *Panel) asTable(s Source) list {
+	names, order := object{"reason": "why", "last_pid": "pid"}, object{}
+	for i := range p.Columns {
+		if s == Prometheus {
+			names["Value #"+refID(i)] = p.Columns[i].Name
 		}
+		order[p.Columns[i].Name] = i
 	}
-	return list{
-		object{"id": "merge", "options": object{}},
-		object{"id": "organize", "options": object{"renameByName": names, "excludeByName": hidden, "indexByName": object{}}},
+	organize := func(names, order object, without ...string) object {
+		hidden := object{}
+		for _, name := range without {
+			hidden[name] = true
+		}
+		return object{"id": "organize", "options": object{"renameByName": names, "excludeByName": hidden, "indexByName": order}}
 	}
+	all := list{organize(names, object{}, "Time"), object{"id": "merge", "options": object{}}}
+	if s == InfluxDB && p.Places != "" { // only of the peers of the first query
+		all = append(all, object{"id": "filterByValue", "options": object{
+			"type": "exclude", "match": "any",
+			"filters": list{object{"fieldName": p.SortBy, "config": object{"id": "isNull", "options": object{}}}},
+		}})
+	}
+	return append(all, organize(object{}, order, "silent"))
 }

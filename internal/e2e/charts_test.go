@@ -47,7 +47,7 @@ func (s *toldStory) draw(p *charts.Panel, to time.Time) map[string][]line {
 	}
 	scraped := func(db *server) []line {
 		if p.Kind != charts.Table {
-			return db.promQL(prometheusText(p.PromQL, span), at, to, step)
+			return db.promQL(prometheusText(p.Few(), span), at, to, step)
 		}
 		rows := make(map[string]*line)
 		for _, c := range p.Columns {
@@ -159,13 +159,14 @@ func between(least, most float64) func(*testing.T, []line) {
 
 // drawn is what each panel has to show at the end of the story.
 var drawn = map[string]func(t *testing.T, lines []line){
-	"Alive":           isNumber(7),
-	"Suspect":         isNumber(1),
-	"Dead":            isNumber(3),
-	"Left or unknown": isNumber(2),
-	"Availability":    between(50, 99.9),
-	"Collectors":      isNumber(0),
-	"Who is dead, since when, why": func(t *testing.T, lines []line) {
+	"Dead":         isNumber(3),
+	"Suspect":      isNumber(1),
+	"Unknown":      isNumber(1),
+	"Left":         isNumber(1),
+	"Alive":        isNumber(7),
+	"Availability": between(50, 99.9),
+	"Collectors":   isNumber(0),
+	"Who is down, since when, why": func(t *testing.T, lines []line) {
 		rows := byName(t, lines)
 		require.Equal(t, []string{"db-1/app", "db-1/host", "web-2/shop"}, names(lines))
 		require.Contains(t, []string{"conn_closed", "conn_reset"}, rows["web-2/shop"].why())
@@ -226,6 +227,7 @@ var drawn = map[string]func(t *testing.T, lines []line){
 	"Refused":               func(t *testing.T, lines []line) { require.Empty(t, lines, "nothing was refused") },
 	"Stalls":                between(0, 100),
 	"Age of the state file": between(0, 60),
+	"Other collectors":      func(t *testing.T, lines []line) { require.Empty(t, lines, "it was given none") },
 }
 
 // marks looks at the annotations.
