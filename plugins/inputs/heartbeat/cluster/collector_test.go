@@ -227,6 +227,9 @@ func (c *collector) tick() {
 		c.cutOff = c.w.now
 	}
 	c.tell(c.tracker.Tick(c.clock()))
+	if !c.Flows() {
+		return
+	}
 	for _, change := range c.herald.Settle(c.clock()) {
 		c.w.tracef("%s corrects", c.name)
 		c.emit(change)

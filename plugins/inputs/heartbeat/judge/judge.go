@@ -183,7 +183,9 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	defer j.mu.Unlock()
 	if now = at; now.IsZero() {
 		now = time.Now() // under the lock: readers must not overtake it
-		j.queue.pushLate(j.herald.Settle(now))
+		if j.Flows() { // else it would come out when others have told it
+			j.queue.pushLate(j.herald.Settle(now))
+		}
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
 		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
