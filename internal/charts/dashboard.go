@@ -1,6 +1,7 @@
 package charts
 
 import (
+	"bytes"
 	"cmp"
 	"encoding/json"
 	"slices"
@@ -62,11 +63,18 @@ func Dashboard(s Source, byHand bool) []byte {
 			object{"type": "datasource", "id": s.Type, "name": s.Text, "version": "1.0.0"},
 		}
 	}
-	text, err := json.MarshalIndent(d, "", "  ")
-	if err != nil {
+	return toJSON(d)
+}
+
+func toJSON(value object) []byte {
+	var text bytes.Buffer
+	encoder := json.NewEncoder(&text)
+	encoder.SetEscapeHTML(false) // it is for files
+	encoder.SetIndent("", "  ")
+	if err := encoder.Encode(value); err != nil {
 		panic(err) // it is made of texts and numbers
 	}
-	return append(text, '\n')
+	return text.Bytes()
 }
 
 func variables(s Source) list {

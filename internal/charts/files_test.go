@@ -15,7 +15,7 @@ var update = flag.Bool("update", false, "write the files in deploy")
 
 // files are those in deploy that are made of the panels and rules.
 func files() map[string][]byte {
-	all := map[string][]byte{"prometheus/heartbeat.rules.yml": RulesFile()}
+	all := map[string][]byte{"prometheus/heartbeat.rules.yml": RulesFile(), "victoriametrics/heartbeat.json": VMUI()}
 	for _, s := range Sources {
 		all["grafana/dashboards/heartbeat-"+s.Name+".json"] = Dashboard(s, false)
 		all["grafana/import/heartbeat-"+s.Name+".json"] = Dashboard(s, true)

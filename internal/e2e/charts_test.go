@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"encoding/json"
 	"net/url"
 	"os"
 	"os/exec"
@@ -36,7 +37,32 @@ func TestChartsTellTheStory(t *testing.T) {
 	s.marks(t, to)
 	s.variables(t)
 	s.alerts(t)
+	s.vmui(t)
 	s.queriesOfTheDocuments(t)
+}
+
+// vmui asks VictoriaMetrics what the dashboard of its own page asks.
+func (s *toldStory) vmui(t *testing.T) {
+	t.Run("vmui", func(t *testing.T) {
+		var board struct {
+			Rows []struct {
+				Panels []struct {
+					Title string
+					Expr  []string
+				}
+			}
+		}
+		require.NoError(t, json.Unmarshal(charts.VMUI(), &board))
+		now, asked := time.Now(), 0
+		for _, row := range board.Rows {
+			for _, p := range row.Panels {
+				lines := s.victoria.promQL(p.Expr[0], now, now, 0)
+				require.Equal(t, p.Title != "Refused" && p.Title != "Other collectors", len(lines) > 0, p.Title)
+				asked++
+			}
+		}
+		require.Greater(t, asked, 15)
+	})
 }
 
 // draw runs the queries of a panel on all databases.
