@@ -183,7 +183,7 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	defer j.mu.Unlock()
 	if now = at; now.IsZero() {
 		now = time.Now() // under the lock: readers must not overtake it
-		if j.Flows() { // else it would come out when others have told it
+		if j.Flows() {   // else it would come out when others have told it
 			j.queue.pushLate(j.herald.Settle(now))
 		}
 	}
