@@ -154,6 +154,10 @@ soak: build ## honest and hostile senders, a collector that is restarted, for SO
 servers: ## build/servers: the databases that the tests of the charts ask, from Debian's packages
 	scripts/servers build/servers
 
+.PHONY: grafana
+grafana: ## build/grafana: Grafana's own packages, with which the tests of the charts draw (needs npm)
+	scripts/grafana build/grafana
+
 .PHONY: sender-module
 sender-module: ## build/sender-module: package sender as a module that requires nothing, for its release
 	rm -rf build/sender-module

@@ -1,0 +1,236 @@
+// Package grafana draws dashboards in tests with Grafana's own open packages,
+// which "make grafana" brings: what a panel makes of the answers of a database,
+// as texts and colours and as a picture. It knows what Grafana does with queries
+// and answers, and never what our panels are about.
+package grafana
+
+import (
+	"bytes"
+	"encoding/json"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A Panel is what is seen in one panel.
+type Panel struct {
+	Title string
+	Type  string
+	Empty bool // no query gave anything
+
+	Values []Value // of numbers
+
+	Columns []string // of a table
+	Rows    [][]Cell
+	Sorted  []string // by which columns at first, with "up" or "down"
+	Paged   bool
+
+	Series []Series // of lines and timelines
+}
+
+// A Value is a text with its colour, as #RRGGBB.
+type Value struct{ Title, Text, Color string }
+
+// A Cell is one of a table. A colour that is not seen is empty.
+type Cell struct {
+	Text, Color, Background string
+	Links                   []string
+}
+
+// A Series is a line, or a row of a timeline, with all different texts it had.
+type Series struct {
+	Name, Color, Last string
+	Values            []Value
+}
+
+// A Mark is an annotation.
+type Mark struct {
+	Time  int64  `json:"time"` // ms
+	Color string `json:"color"`
+	Text  string `json:"text"`
+}
+
+// A Drawing is a dashboard with the frames of its panels.
+type Drawing struct {
+	Theme string // dark or light
+	Width int    // in pixels
+	Marks []Mark
+
+	view   View
+	board  map[string]any
+	height int
+}
+
+// New returns a drawing of a dashboard, for which frames gives the frames of
+// each panel.
+func New(t testing.TB, dashboard []byte, v View, frames func(p *Asked) []Frame) *Drawing {
+	t.Helper()
+	d := &Drawing{Theme: "dark", Width: 1400, view: v}
+	require.NoError(t, json.Unmarshal(dashboard, &d.board))
+	d.view.Variables = variables(t, dashboard, v.Variables)
+	d.fill(t, d.board["panels"].([]any), frames)
+	return d
+}
+
+func (d *Drawing) fill(t testing.TB, panels []any, frames func(p *Asked) []Frame) {
+	t.Helper()
+	for _, p := range panels {
+		p := p.(map[string]any)
+		var asked Asked
+		text, err := json.Marshal(p)
+		require.NoError(t, err)
+		require.NoError(t, json.Unmarshal(text, &asked))
+		if asked.Type == "row" {
+			children, _ := p["panels"].([]any)
+			d.fill(t, children, frames)
+		} else {
+			p["frames"] = frames(&asked)
+		}
+	}
+	for _, p := range panels {
+		place, _ := p.(map[string]any)["gridPos"].(map[string]any)
+		bottom := int(place["y"].(float64) + place["h"].(float64))
+		if &panels[0] == &d.board["panels"].([]any)[0] { // not those in rows that are closed
+			d.height = max(d.height, bottom)
+		}
+	}
+}
+
+func (d *Drawing) input(t testing.TB) []byte {
+	t.Helper()
+	marks := d.Marks
+	if marks == nil {
+		marks = []Mark{}
+	}
+	text, err := json.Marshal(map[string]any{
+		"dashboard": d.board, "theme": d.Theme, "width": d.Width, "annotations": marks,
+		"from": d.view.From.UnixMilli(), "to": d.view.To.UnixMilli(), "variables": d.view.Variables,
+	})
+	require.NoError(t, err)
+	return text
+}
+
+// Show returns what is seen in each panel, by title.
+func (d *Drawing) Show(t testing.TB) map[string]Panel {
+	t.Helper()
+	command := exec.Command(program(t, "node"), built(t, "show.bundle.js"))
+	command.Stdin = bytes.NewReader(d.input(t))
+	var said bytes.Buffer
+	command.Stderr = &said
+	answer, err := command.Output()
+	require.NoError(t, err, "%s", &said)
+	var panels []Panel
+	require.NoError(t, json.Unmarshal(answer, &panels))
+	shown := make(map[string]Panel)
+	for i := range panels {
+		require.NotContains(t, shown, panels[i].Title, "two panels have this title")
+		shown[panels[i].Title] = panels[i]
+	}
+	return shown
+}
+
+// Picture draws the dashboard as a PNG.
+func (d *Drawing) Picture(t testing.TB, file string) {
+	t.Helper()
+	const cell, gap = 30, 8
+	dir := t.TempDir()
+	page := filepath.Join(dir, "page.html")
+	text := fmt.Sprintf(`<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="file://%s"><div id="page"></div>`+
+		`<script>window.input = %s</script><script src="file://%s"></script>`, built(t, "picture.bundle.css"), d.input(t), built(t, "picture.bundle.js"))
+	require.NoError(t, os.WriteFile(page, []byte(text), 0o600))
+	command := exec.Command(program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+		"--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+filepath.Join(dir, "profile"), "--enable-logging=stderr",
+		"--allow-file-access-from-files", "--virtual-time-budget=20000", "--screenshot="+file,
+		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height*(cell+gap)+gap), "file://"+page)
+	said, err := command.CombinedOutput()
+	require.NoError(t, err, "%s", said)
+	require.Contains(t, string(said), `"drawn"`, "%s", said)
+	require.NotContains(t, string(said), `"failed: `, "%s", said)
+	require.FileExists(t, file)
+}
+
+// program returns where a program is that is not ours.
+func program(t testing.TB, name string) string {
+	t.Helper()
+	path, err := exec.LookPath(name)
+	if err != nil {
+		t.Skipf("needs %s, to draw dashboards", name)
+	}
+	return path
+}
+
+// built returns where "make grafana" has put a file.
+func built(t testing.TB, name string) string {
+	t.Helper()
+	root, err := os.Getwd()
+	require.NoError(t, err)
+	for {
+		if _, err := os.Stat(filepath.Join(root, "go.mod")); err == nil {
+			break
+		}
+		require.NotEqual(t, root, filepath.Dir(root), "no go.mod above the test")
+		root = filepath.Dir(root)
+	}
+	file := filepath.Join(root, "build", "grafana", name)
+	made, err := os.Stat(file)
+	if err != nil {
+		t.Skipf("needs %s, which \"make grafana\" makes", name)
+	}
+	sources, err := filepath.Glob(filepath.Join(root, "internal", "charts", "grafana", "*.js*"))
+	require.NoError(t, err)
+	for _, source := range sources {
+		info, err := os.Stat(source)
+		require.NoError(t, err)
+		require.False(t, info.ModTime().After(made.ModTime()), "%s is newer than what is drawn with: make grafana", source)
+	}
+	return file
+}
+
+// A View is what a dashboard is looked at for.
+type View struct {
+	From, To  time.Time
+	Step      time.Duration     // between the points of lines
+	Variables map[string]string // beside what the dashboard itself begins with
+}
+
+// variables returns those of a dashboard as they are at first.
+func variables(t testing.TB, dashboard []byte, chosen map[string]string) map[string]string {
+	t.Helper()
+	var board struct {
+		Templating struct {
+			List []struct {
+				Name, Type, AllValue string
+				Query                any
+				Current              struct{ Value any }
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(dashboard, &board))
+	all := make(map[string]string)
+	for _, v := range board.Templating.List {
+		value, _ := v.Current.Value.(string)
+		if list, ok := v.Current.Value.([]any); ok && len(list) > 0 {
+			value, _ = list[0].(string)
+		}
+		query, _ := v.Query.(string)
+		switch {
+		case value == "$__all":
+			value = v.AllValue
+		case value == "" && v.Type == "custom":
+			value, _, _ = strings.Cut(query, ",")
+		case value == "" && v.Type != "query" && v.Type != "datasource":
+			value = query
+		}
+		all[v.Name] = value
+	}
+	for name, value := range chosen {
+		all[name] = value
+	}
+	return all
+}
