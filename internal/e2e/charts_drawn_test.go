@@ -27,7 +27,7 @@ func TestDraw(t *testing.T) {
 		shown := d.Show(t)
 		fmt.Println(name, time.Since(begin))
 		for title, p := range shown {
-			fmt.Printf("%s | %+v\n", title, p)
+			fmt.Printf("%s | %s | %+v\n", name, title, p)
 		}
 		if *picturesDir != "" {
 			for _, theme := range []string{"dark", "light"} {

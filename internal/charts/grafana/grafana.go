@@ -8,6 +8,8 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
+	"net/http"
+	"net/http/httptest"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -139,15 +141,17 @@ func (d *Drawing) Show(t testing.TB) map[string]Panel {
 func (d *Drawing) Picture(t testing.TB, file string) {
 	t.Helper()
 	const cell, gap = 30, 8
-	dir := t.TempDir()
-	page := filepath.Join(dir, "page.html")
-	text := fmt.Sprintf(`<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="file://%s"><div id="page"></div>`+
-		`<script>window.input = %s</script><script src="file://%s"></script>`, built(t, "picture.bundle.css"), d.input(t), built(t, "picture.bundle.js"))
-	require.NoError(t, os.WriteFile(page, []byte(text), 0o600))
+	text := fmt.Sprintf(`<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/picture.bundle.css"><div id="page"></div>`+
+		`<script>window.__grafana_public_path__ = "/public/"; window.input = %s</script><script src="/picture.bundle.js"></script>`, d.input(t))
+	pages := http.NewServeMux()
+	pages.Handle("/", http.FileServer(http.Dir(filepath.Dir(built(t, "picture.bundle.js")))))
+	pages.HandleFunc("/picture.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
+	server := httptest.NewServer(pages)
+	defer server.Close()
 	command := exec.Command(program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
-		"--host-resolver-rules=MAP * ~NOTFOUND", "--user-data-dir="+filepath.Join(dir, "profile"), "--enable-logging=stderr",
-		"--allow-file-access-from-files", "--virtual-time-budget=20000", "--screenshot="+file,
-		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height*(cell+gap)+gap), "file://"+page)
+		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr",
+		"--virtual-time-budget=20000", "--screenshot="+file,
+		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height*(cell+gap)+gap), server.URL+"/picture.html")
 	said, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	require.Contains(t, string(said), `"drawn"`, "%s", said)

@@ -4,6 +4,7 @@
 // variables in links and names.
 import {
   applyFieldOverrides,
+  cacheFieldDisplayNames,
   createTheme,
   FieldConfigOptionsRegistry,
   formattedValueToString,
@@ -108,7 +109,9 @@ export async function process(panel, input, theme) {
   const transformations = (panel.transformations ?? []).filter((t) => !t.disabled);
   const frames = await lastValueFrom(transformDataFrame(transformations, (panel.frames ?? []).map(read), { interpolate: (s) => replaceVariables(s) }));
   const options = { fieldConfig, replaceVariables, theme, timeZone: 'utc', fieldConfigRegistry: fieldConfigRegistry() };
-  return { options, fieldConfig, frames: applyFieldOverrides({ ...options, data: frames }) };
+  const done = applyFieldOverrides({ ...options, data: frames });
+  cacheFieldDisplayNames(done);
+  return { options, fieldConfig, frames: done };
 }
 
 export const hasData = (frames) => frames.some((f) => f.length > 0);

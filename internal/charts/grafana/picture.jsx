@@ -3,7 +3,6 @@ import 'uplot/dist/uPlot.min.css';
 import { dateTime, getDisplayValueAlignmentFactors, ThemeContext } from '@grafana/data';
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
-import inter from '@fontsource-variable/inter/files/inter-latin-wght-normal.woff2';
 import { createRoot } from 'react-dom/client';
 import { begin, hasData, process, stats, themeOf } from './panel.js';
 import { Timeline } from './timeline.jsx';
@@ -120,9 +119,12 @@ async function draw() {
       })}
     </ThemeContext.Provider>
   );
-  document.fonts.add(await new FontFace('Inter', `url(${inter})`, { weight: '100 900' }).load());
   document.body.style.background = theme.colors.background.canvas;
-  createRoot(document.getElementById('page')).render(page);
+  const root = createRoot(document.getElementById('page'));
+  root.render(<GlobalStyles />); // brings the fonts, by which texts are measured
+  await new Promise(requestAnimationFrame);
+  await Promise.all([400, 500].map((weight) => document.fonts.load(`${weight} 14px Inter`)));
+  root.render(page);
 }
 
 window.onerror = (message) => console.log('failed: ' + message);
