@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"cmp"
 	"encoding/json"
+	"maps"
 	"slices"
 	"strconv"
 	"strings"
@@ -161,13 +162,14 @@ func (p *Panel) draw(s Source) object {
 	case Timeline:
 		defaults["custom"] = object{"lineWidth": 0, "fillOpacity": 80}
 	case Lines:
-		defaults["custom"] = object{"drawStyle": "line", "lineInterpolation": "stepAfter", "showPoints": "auto", "fillOpacity": 10, "spanNulls": false}
+		defaults["custom"] = object{"drawStyle": "line", "lineInterpolation": "stepAfter", "showPoints": "auto", "fillOpacity": 0, "spanNulls": false}
 		panel["interval"] = "30s" // at least two samples of Telegraf's usual interval
 		if slices.Contains(p.By, "state") {
 			overrides = stateColors()
 		}
 	case Table:
 		defaults["noValue"] = "" // a cell
+		defaults["custom"] = object{"minWidth": 90}
 		for i := range p.Columns {
 			overrides = append(overrides, p.Columns[i].override(s))
 		}
@@ -184,9 +186,13 @@ var types = [...]string{Stat: "stat", Timeline: "state-timeline", Table: "table"
 func (p *Panel) options() object {
 	switch p.Kind {
 	case Stat:
+		mode := "background"
+		if p.Good != nil {
+			mode = "value"
+		}
 		return object{
 			"reduceOptions": object{"values": false, "calcs": list{"lastNotNull"}, "fields": ""},
-			"colorMode":     "background", "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
+			"colorMode":     mode, "graphMode": "none", "justifyMode": "auto", "orientation": "auto", "textMode": "auto",
 		}
 	case Timeline:
 		return object{
@@ -271,6 +277,9 @@ func (c *Column) override(s Source) object {
 	properties := list{object{"id": "unit", "value": l.unit}}
 	if c.Shown != nil {
 		properties = append(properties, object{"id": "mappings", "value": l.mappings})
+	}
+	if l.unit == text {
+		properties = append(properties, object{"id": "custom.align", "value": "left"})
 	}
 	if c.Good != nil {
 		properties = append(properties,
@@ -378,19 +387,26 @@ func (p *Panel) asTable(s Source) list {
 		}
 		order[p.Columns[i].Name] = i
 	}
-	organize := func(names, order object, without ...string) object {
-		hidden := object{}
-		for _, name := range without {
-			hidden[name] = true
-		}
-		return object{"id": "organize", "options": object{"renameByName": names, "excludeByName": hidden, "indexByName": order}}
+	all := list{
+		object{"id": "filterFieldsByName", "options": object{"exclude": object{"names": list{"Time"}}}}, // it tells the rows of two queries apart
+		object{"id": "merge", "options": object{}},
 	}
-	all := list{organize(names, object{}, "Time"), object{"id": "merge", "options": object{}}}
 	if s == InfluxDB && p.Places != "" { // only of the peers of the first query
 		all = append(all, object{"id": "filterByValue", "options": object{
 			"type": "exclude", "match": "any",
 			"filters": list{object{"fieldName": p.SortBy, "config": object{"id": "isNull", "options": object{}}}},
 		}})
 	}
-	return append(all, organize(object{}, order, "silent"))
+	return append(all, object{"id": "organize", "options": object{"renameByName": names, "excludeByName": object{"silent": true}, "indexByName": before(order, names)}})
+}
+
+// before gives fields that are renamed the places of the names that they get.
+func before(order, names object) object {
+	places := maps.Clone(order)
+	for name, renamed := range names {
+		if place, ok := order[renamed.(string)]; ok {
+			places[name] = place
+		}
+	}
+	return places
 }

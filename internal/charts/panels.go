@@ -78,6 +78,7 @@ var states = &Words{[]word{{0, "alive", "green"}, {2, "suspect", "yellow"}, {6, 
 
 var (
 	isolated = &Words{[]word{{0, "listening", "green"}, {1, "cut off", "red"}}}
+	noPID    = &Words{[]word{{0, "", "text"}}} // who beats for its host alone has none
 	yes      = &Words{[]word{{0, "-", "text"}, {1, "yes", "orange"}}}
 	reasons  = reasonWords()
 )
@@ -212,7 +213,7 @@ func now() []Panel {
 				{Name: "since", Unit: "dateTimeAsIso", PromQL: isDead("heartbeat_down_since_timestamp_seconds") + ` * 1000`},
 				{Name: "down", Unit: "dtdurations", PromQL: isDead("heartbeat_down_down_seconds")},
 				{Name: "ip"},
-				{Name: "pid"},
+				{Name: "pid", Shown: noPID},
 			},
 		},
 	}
