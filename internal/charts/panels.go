@@ -258,8 +258,8 @@ func howWell() []Panel {
 			Title: "Beats lost", Kind: Lines, Unit: "percent", Width: 12, Tall: 8, By: []string{"source", "service", "pid"},
 			About:    "Beats that a sender has numbered and that did not arrive. Of many peers those that lost most; over InfluxDB the first by name.",
 			InfluxQL: `SELECT max(part) FROM (SELECT 100 * spread(lost_total) / (spread(lost_total) + spread(beats_total)) AS part FROM heartbeat_peer WHERE ` + inRange + chosen + ` GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
-			PromQL: `100 * max by (` + peer + `) (rate(heartbeat_peer_lost_total` + selection + `[$__rate_interval]) / (rate(heartbeat_peer_lost_total` + selection +
-				`[$__rate_interval]) + rate(heartbeat_peer_beats_total` + selection + `[$__rate_interval])))`,
+			PromQL: `100 / (1 + min by (` + peer + `) (rate(heartbeat_peer_beats_total` + selection + `[$__rate_interval]) / rate(heartbeat_peer_lost_total` + selection +
+				`[$__rate_interval]))) >= 0`, // not where there were neither
 			Most: overRange("increase", "lost_total"),
 		},
 		{
