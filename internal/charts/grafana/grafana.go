@@ -47,12 +47,14 @@ type Cell struct {
 
 // A Series is a line, or a row of a timeline, with all different texts it had.
 type Series struct {
-	Name, Color, Last string
-	Values            []Value
+	Name   string
+	Last   Value
+	Values []Value
 }
 
 // A Mark is an annotation.
 type Mark struct {
+	Name  string `json:"name"`
 	Time  int64  `json:"time"` // ms
 	Color string `json:"color"`
 	Text  string `json:"text"`
@@ -224,11 +226,13 @@ func variables(t testing.TB, dashboard []byte, chosen map[string]string) map[str
 		}
 		query, _ := v.Query.(string)
 		switch {
+		case v.Type == "datasource":
+			value = query
 		case value == "$__all":
 			value = v.AllValue
 		case value == "" && v.Type == "custom":
 			value, _, _ = strings.Cut(query, ",")
-		case value == "" && v.Type != "query" && v.Type != "datasource":
+		case value == "" && v.Type != "query":
 			value = query
 		}
 		all[v.Name] = value

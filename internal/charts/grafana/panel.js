@@ -8,7 +8,6 @@ import {
   createTheme,
   FieldConfigOptionsRegistry,
   formattedValueToString,
-  getDisplayProcessor,
   getFieldDisplayName,
   getFieldDisplayValues,
   locationUtil,
@@ -90,14 +89,15 @@ function replacer(variables) {
       if (!(name in variables)) {
         return whole;
       }
-      return way === 'queryparam' ? `var-${name}=${encodeURIComponent(variables[name])}` : encode(variables[name]);
+      return name === '__url_time_range' ? variables[name] : way === 'queryparam' ? `var-${name}=${encodeURIComponent(variables[name])}` : encode(variables[name]);
     });
   };
 }
 
 // process returns the frames of a panel as they are shown.
 export async function process(panel, input, theme) {
-  const replaceVariables = replacer(input.variables ?? {});
+  const { from, to } = input;
+  const replaceVariables = replacer({ ...input.variables, __from: from, __to: to, __url_time_range: `from=${from}&to=${to}` });
   const defaults = { thresholds, color: { mode: colorModes[panel.type] ?? 'thresholds' }, ...panel.fieldConfig?.defaults };
   defaults.custom = { ...custom, ...defaults.custom };
   const fieldConfig = { defaults: structuredClone(defaults), overrides: panel.fieldConfig?.overrides ?? [] };
@@ -120,6 +120,13 @@ export const hasData = (frames) => frames.some((f) => f.length > 0);
 export function stats(panel, done) {
   return getFieldDisplayValues({ ...done.options, data: done.frames, reduceOptions: panel.options.reduceOptions, sparkline: panel.options.graphMode === 'area' });
 }
+
+// finite leaves out what a line cannot be drawn through, as Grafana's lines do.
+export const finite = (frames) =>
+  frames.map((frame) => ({
+    ...frame,
+    fields: frame.fields.map((f) => (f.type === 'number' ? { ...f, values: f.values.map((v) => (Number.isFinite(v) ? v : null)) } : f)),
+  }));
 
 export const name = (field, frame, frames) => getFieldDisplayName(field, frame, frames);
 
@@ -165,4 +172,4 @@ export function rows(frame, sortBy = []) {
 // panels returns all of a dashboard, also those in rows that are closed.
 export const panels = (list) => list.flatMap((p) => (p.type === 'row' ? panels(p.panels ?? []) : [p]));
 
-export { formattedValueToString, getDisplayProcessor };
+export { formattedValueToString };

@@ -4,7 +4,7 @@ import { dateTime, getDisplayValueAlignmentFactors, ThemeContext } from '@grafan
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { createRoot } from 'react-dom/client';
-import { begin, hasData, process, stats, themeOf } from './panel.js';
+import { begin, finite, hasData, process, stats, themeOf } from './panel.js';
 import { Timeline } from './timeline.jsx';
 
 const cell = 30;
@@ -73,7 +73,7 @@ function Content({ panel, done, input, width, height, theme }) {
     return <Timeline frames={done.frames} options={panel.options} range={input} {...{ width, height, theme }} />;
   }
   return (
-    <TimeSeries frames={done.frames} timeRange={input.range} timeZone="utc" legend={{ calcs: [], ...panel.options.legend }} options={panel.options} {...{ width, height }}>
+    <TimeSeries frames={finite(done.frames)} timeRange={input.range} timeZone="utc" legend={{ calcs: [], ...panel.options.legend }} options={panel.options} {...{ width, height }}>
       {marks(input.annotations ?? [], theme)}
     </TimeSeries>
   );
@@ -111,7 +111,7 @@ async function draw() {
         const style = box(panel.gridPos, input.width);
         return (
           <div key={panel.id} style={style}>
-            <PanelChrome title={panel.title} width={style.width} height={style.height} padding={panel.type === 'table' ? 'none' : 'md'}>
+            <PanelChrome title={panel.title} description={panel.description} width={style.width} height={style.height} padding={panel.type === 'table' ? 'none' : 'md'}>
               {(width, height) => <Content {...{ panel, done, input, width, height, theme }} />}
             </PanelChrome>
           </div>
