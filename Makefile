@@ -172,10 +172,9 @@ dist-test: bin/telegraf-stock ## make dist twice from clones, compare, install i
 	go test -count=1 -timeout 60m ./internal/dist -all
 
 .PHONY: picture
-picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: what the charts show of the story that tests tell
-	@mkdir -p docs/pictures
-	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -picture $(CURDIR)/docs/pictures/story.svg
-	chmod 644 docs/pictures/story.svg
+picture: build bin/telegraf-stock servers grafana ## docs/pictures: the dashboard, drawn by Grafana's code, of the story that tests tell (needs chromium)
+	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -pictures $(CURDIR)/docs/pictures
+	chmod 644 docs/pictures/*
 
 .PHONY: docs
 docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy

@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"flag"
 	"path/filepath"
 	"regexp"
 	"slices"
@@ -14,6 +15,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/charts"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/charts/grafana"
 )
+
+var picturesDir = flag.String("pictures", "", "draw the dashboard at the end of the story into this directory")
 
 // What Grafana's dark theme makes of the names of colours.
 const (
@@ -116,12 +119,15 @@ func (s *toldStory) see(t *testing.T, to time.Time) {
 				}
 				require.GreaterOrEqual(t, len(d.Marks), 6)
 			})
-			t.Run("picture", func(t *testing.T) {
-				for _, d.Theme = range []string{"dark", "light"} {
-					d.Picture(t, filepath.Join(t.TempDir(), d.Theme+".png"))
-				}
-			})
+			t.Run("picture", func(t *testing.T) { d.Picture(t, filepath.Join(t.TempDir(), "dashboard.png")) })
 		})
+	}
+	if *picturesDir != "" {
+		view.From, view.Step = s.known.Add(2*time.Second), time.Second
+		d := grafana.Ask(t, charts.Dashboard(charts.InfluxDB, false), s.influx.url, view)
+		for _, d.Theme = range []string{"dark", "light"} {
+			d.Picture(t, filepath.Join(*picturesDir, "dashboard-"+d.Theme+".png"))
+		}
 	}
 }
 

@@ -26,7 +26,6 @@ func TestChartsTellTheStory(t *testing.T) {
 	t.Parallel()
 	s := tellCharts(t)
 	to := time.Now()
-	s.paint(to)
 	for _, p := range charts.Panels() {
 		want, ok := drawn[p.Title]
 		require.True(t, ok, "what should %q show?", p.Title)

@@ -10,17 +10,14 @@ const shows = {
     return { values: values.map(({ display }) => ({ title: named ? display.title : '', text: formattedValueToString(display), color: display.color })) };
   },
   table: (panel, done) => {
-    const frame = done.frames[0];
-    if (!frame || frame.length === 0) {
-      return { columns: frame ? columns(frame).map((f) => name(f, frame)) : [], rows: [] };
-    }
+    const { sortBy = [], enablePagination, footer } = panel.options;
+    const frame = done.frames[0] ?? { fields: [], length: 0 };
     const shown = columns(frame);
     return {
       columns: shown.map((f) => name(f, frame, done.frames)),
-      rows: rows(frame, panel.options.sortBy).map((row) => shown.map((f) => cell(f, row))),
-      sorted: (panel.options.sortBy ?? []).map((s) => s.displayName + (s.desc ? ' down' : ' up')),
-      paged: Boolean(panel.options.enablePagination ?? panel.options.footer?.enablePagination),
-      tables: done.frames.length,
+      rows: rows(frame, sortBy).map((row) => shown.map((f) => cell(f, row))),
+      sorted: sortBy.map((s) => s.displayName + (s.desc ? ' down' : ' up')),
+      paged: Boolean(enablePagination ?? footer?.enablePagination),
     };
   },
 };

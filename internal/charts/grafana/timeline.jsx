@@ -43,7 +43,7 @@ export function Timeline({ frames, options, width, height, range, theme }) {
   const shown = all.slice(0, perPage);
   const font = `${theme.typography.size.sm} ${theme.typography.fontFamily}`;
   measure.font = font;
-  const left = Math.min(width / 3, 12 + Math.max(0, ...shown.map((s) => measure.measureText(s.name).width)));
+  const left = Math.min(width / 3, 16 + Math.max(0, ...shown.map((s) => measure.measureText(s.name).width)));
   const items = new Map();
   for (const { frame, field } of shown) {
     for (const span of spans(frame, field, range.to)) {
@@ -66,7 +66,7 @@ export function Timeline({ frames, options, width, height, range, theme }) {
         const bar = tall * (options.rowHeight ?? 0.9);
         return (
           <>
-            <svg width={w} height={h - pager} style={{ font, display: 'block' }}>
+            <svg width={w} height={h - pager} style={{ font, letterSpacing: 0, display: 'block' }}>
               {ticks(range.from, range.to, w / 120).map(({ at, text }) => (
                 <g key={at}>
                   <line x1={x(at)} x2={x(at)} y1={0} y2={h - bottom - pager} stroke={theme.colors.border.weak} />
@@ -92,7 +92,7 @@ export function Timeline({ frames, options, width, height, range, theme }) {
                 </g>
               ))}
             </svg>
-            {pager > 0 && <div style={{ textAlign: 'center', lineHeight: pager + 'px' }}>‹ 1 2 … {Math.ceil(all.length / perPage)} ›</div>}
+            {pager > 0 && <div style={{ textAlign: 'center', lineHeight: pager + 'px' }}>‹ 1 of {Math.ceil(all.length / perPage)} ›</div>}
           </>
         );
       }}
