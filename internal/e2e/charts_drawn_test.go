@@ -47,7 +47,7 @@ var sights = map[string]sight{
 		{"source", none}, {"service", none}, {"why", none}, {"since", none}, {"down", none}, {"ip", none}, {"pid", none},
 	}, map[string][]string{
 		"db-1/app":   {"db-1", "app", "host", clock, `\d+ seconds`, `127\.0\.0\.1`, `\d+`},
-		"db-1/host":  {"db-1", "host", "silence|hung|unreachable|conn_closed|conn_reset", clock, `\d+ seconds`, `127\.0\.0\.1`, `0`},
+		"db-1/host":  {"db-1", "host", "silence|hung|unreachable|conn_closed|conn_reset", clock, `\d+ seconds`, `127\.0\.0\.1`, ``},
 		"web-2/shop": {"web-2", "shop", "conn_closed|conn_reset", clock, `\d+ seconds`, `127\.0\.0\.1`, `\d+`},
 	}),
 	"State of each peer": lines(map[string]grafana.Value{

@@ -162,7 +162,9 @@ func askProm(t testing.TB, database, query string, instant bool, v View) []PromS
 
 func get(t testing.TB, address string, query url.Values, answer any) {
 	t.Helper()
-	response, err := http.Get(address + "?" + query.Encode())
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"?"+query.Encode(), nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

@@ -11,6 +11,7 @@ import (
 	"image"
 	"image/draw"
 	"image/png"
+	"maps"
 	"net/http"
 	"net/http/httptest"
 	"os"
@@ -22,38 +23,6 @@ import (
 
 	"github.com/stretchr/testify/require"
 )
-
-// A Panel is what is seen in one panel.
-type Panel struct {
-	Title string
-	Type  string
-	Empty bool // no query gave anything
-
-	Values []Value // of numbers
-
-	Columns []string // of a table
-	Rows    [][]Cell
-	Sorted  []string // by which columns at first, with "up" or "down"
-	Paged   bool
-
-	Series []Series // of lines and timelines
-}
-
-// A Value is a text with its colour, as #RRGGBB.
-type Value struct{ Title, Text, Color string }
-
-// A Cell is one of a table. A colour that is not seen is empty.
-type Cell struct {
-	Text, Color, Background string
-	Links                   []string
-}
-
-// A Series is a line, or a row of a timeline, with all different texts it had.
-type Series struct {
-	Name   string
-	Last   Value
-	Values []Value
-}
 
 // A Mark is an annotation.
 type Mark struct {
@@ -69,9 +38,8 @@ type Drawing struct {
 	Width int    // in pixels
 	Marks []Mark
 
-	view   View
-	board  map[string]any
-	height int
+	view  View
+	board map[string]any
 }
 
 // New returns a drawing of a dashboard, for which frames gives the frames of
@@ -89,57 +57,36 @@ func (d *Drawing) fill(t testing.TB, panels []any, frames func(p *Asked) []Frame
 	t.Helper()
 	for _, p := range panels {
 		p := p.(map[string]any)
+		if children, ok := p["panels"].([]any); ok { // of a row that is shut
+			d.fill(t, children, frames)
+			continue
+		}
 		var asked Asked
 		text, err := json.Marshal(p)
 		require.NoError(t, err)
 		require.NoError(t, json.Unmarshal(text, &asked))
-		if asked.Type == "row" {
-			children, _ := p["panels"].([]any)
-			d.fill(t, children, frames)
-		} else {
-			p["frames"] = frames(&asked)
-		}
+		p["frames"] = frames(&asked)
 	}
-	for _, p := range panels {
-		place, _ := p.(map[string]any)["gridPos"].(map[string]any)
-		bottom := int(place["y"].(float64) + place["h"].(float64))
-		if &panels[0] == &d.board["panels"].([]any)[0] { // not those in rows that are closed
-			d.height = max(d.height, bottom)
-		}
+}
+
+// height is how many rows of Grafana's grid the dashboard takes.
+func (d *Drawing) height() int {
+	rows := 0
+	for _, p := range d.board["panels"].([]any) {
+		place := p.(map[string]any)["gridPos"].(map[string]any)
+		rows = max(rows, int(place["y"].(float64)+place["h"].(float64)))
 	}
+	return rows
 }
 
 func (d *Drawing) input(t testing.TB) []byte {
 	t.Helper()
-	marks := d.Marks
-	if marks == nil {
-		marks = []Mark{}
-	}
 	text, err := json.Marshal(map[string]any{
-		"dashboard": d.board, "theme": d.Theme, "width": d.Width, "annotations": marks,
+		"dashboard": d.board, "theme": d.Theme, "width": d.Width, "annotations": d.Marks,
 		"from": d.view.From.UnixMilli(), "to": d.view.To.UnixMilli(), "variables": d.view.Variables,
 	})
 	require.NoError(t, err)
 	return text
-}
-
-// Show returns what is seen in each panel, by title.
-func (d *Drawing) Show(t testing.TB) map[string]Panel {
-	t.Helper()
-	command := exec.Command(program(t, "node"), built(t, "show.bundle.js"))
-	command.Stdin = bytes.NewReader(d.input(t))
-	var said bytes.Buffer
-	command.Stderr = &said
-	answer, err := command.Output()
-	require.NoError(t, err, "%s", &said)
-	var panels []Panel
-	require.NoError(t, json.Unmarshal(answer, &panels))
-	shown := make(map[string]Panel)
-	for i := range panels {
-		require.NotContains(t, shown, panels[i].Title, "two panels have this title")
-		shown[panels[i].Title] = panels[i]
-	}
-	return shown
 }
 
 // Picture draws the dashboard as a PNG.
@@ -153,10 +100,10 @@ func (d *Drawing) Picture(t testing.TB, file string) {
 	pages.HandleFunc("/picture.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 	server := httptest.NewServer(pages)
 	defer server.Close()
-	command := exec.Command(program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+	command := exec.CommandContext(t.Context(), program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr",
 		"--virtual-time-budget=20000", "--screenshot="+file,
-		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height*(cell+gap)+gap), server.URL+"/picture.html")
+		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height()*(cell+gap)+gap), server.URL+"/picture.html")
 	said, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	require.Contains(t, string(said), `"drawn"`, "%s", said)
@@ -258,8 +205,6 @@ func variables(t testing.TB, dashboard []byte, chosen map[string]string) map[str
 		}
 		all[v.Name] = value
 	}
-	for name, value := range chosen {
-		all[name] = value
-	}
+	maps.Copy(all, chosen)
 	return all
 }
