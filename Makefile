@@ -16,6 +16,7 @@ STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 MARKDOWNLINT = npx --yes markdownlint-cli2@0.17.2
+PRETTIER = npx --yes prettier@3.6.2
 GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg
 
 BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/heartbeat/judge
@@ -99,13 +100,14 @@ check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scr
 	fi
 
 .PHONY: lint
-lint: tree ## Go and Markdown: Telegraf's own rules for the plugin, then ours for everything
+lint: tree ## Go, Markdown and JavaScript: Telegraf's own rules for the plugin, then ours for everything
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
 	@if command -v npx >/dev/null; then \
-		echo '$(MARKDOWNLINT)'; $(MARKDOWNLINT) '**/*.md' '#build' '#dist' '#docs/includes'; \
+		echo '$(MARKDOWNLINT)'; $(MARKDOWNLINT) '**/*.md' '#build' '#dist' '#docs/includes' && \
+		echo '$(PRETTIER)' && $(PRETTIER) --check internal/charts/grafana/*.js*; \
 	else \
-		echo "npm is not installed: Markdown not checked"; test "$(CI)" != true; \
+		echo "npm is not installed: Markdown and JavaScript not checked"; test "$(CI)" != true; \
 	fi
 
 # A Telegraf with the plugin, its rivals, and an input that only emits.
@@ -172,10 +174,9 @@ dist-test: bin/telegraf-stock ## make dist twice from clones, compare, install i
 	go test -count=1 -timeout 60m ./internal/dist -all
 
 .PHONY: picture
-picture: build telegraf bin/telegraf-stock servers ## docs/pictures/story.svg: what the charts show of the story that tests tell
-	@mkdir -p docs/pictures
-	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -picture $(CURDIR)/docs/pictures/story.svg
-	chmod 644 docs/pictures/story.svg
+picture: build bin/telegraf-stock servers grafana ## docs/pictures: the dashboard, drawn by Grafana's code, of the story that tests tell (needs chromium)
+	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -pictures $(CURDIR)/docs/pictures
+	chmod 644 docs/pictures/*
 
 .PHONY: docs
 docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy

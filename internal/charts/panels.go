@@ -339,16 +339,6 @@ func collectors() []Panel {
 	}
 }
 
-// Text returns the word for a number, or "" if there is none.
-func (w *Words) Text(value int) string {
-	for _, known := range w.values {
-		if known.value == value {
-			return known.text
-		}
-	}
-	return ""
-}
-
 // color returns the colour of a word.
 func (w *Words) color(text string) string {
 	i := slices.IndexFunc(w.values, func(known word) bool { return known.text == text })

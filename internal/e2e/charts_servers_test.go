@@ -139,7 +139,6 @@ func (s *server) get(path string, query url.Values, answer any) {
 type line struct {
 	labels map[string]string
 	values map[string][]float64
-	at     []int // of PromQL: when the values were so, in seconds after the first instant asked for
 }
 
 // latest returns the newest value of a column.
@@ -214,7 +213,6 @@ func (s *server) promQL(query string, from, to time.Time, step time.Duration) []
 			require.NoError(s.T, err)
 			if !math.IsNaN(number) { // 0 of 0, which Grafana leaves out too
 				l.values["value"] = append(l.values["value"], number)
-				l.at = append(l.at, int(value[0].(float64)-float64(from.Unix())))
 			}
 		}
 		if len(l.values) > 0 {

@@ -20,6 +20,7 @@ import (
 type toldStory struct {
 	t         testing.TB
 	from      time.Time
+	known     time.Time // from then on all were
 	collector *collector
 	influx    *server
 	prom      *server
@@ -44,6 +45,7 @@ func tellCharts(t testing.TB) *toldStory {
 	s.suspect("slow-1", "job")
 	s.untilAll("all to be known", `heartbeat_peer_beats_total{service="shop"} > 1`, 2)
 	s.untilAll("all to be known", "heartbeat_peer_alive == 1", 12)
+	s.known = time.Now()
 
 	for range 4 {
 		s.restart(&restarted, "web-6", "shop")

@@ -9,7 +9,6 @@ import (
 	"os/exec"
 	"path/filepath"
 	"slices"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -17,6 +16,7 @@ import (
 	"github.com/stretchr/testify/require"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/charts"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/charts/grafana"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -26,7 +26,6 @@ func TestChartsTellTheStory(t *testing.T) {
 	t.Parallel()
 	s := tellCharts(t)
 	to := time.Now()
-	s.paint(to)
 	for _, p := range charts.Panels() {
 		want, ok := drawn[p.Title]
 		require.True(t, ok, "what should %q show?", p.Title)
@@ -34,6 +33,7 @@ func TestChartsTellTheStory(t *testing.T) {
 			t.Run(p.Title+", "+name, func(t *testing.T) { want(t, lines) })
 		}
 	}
+	s.see(t, to)
 	s.marks(t, to)
 	s.variables(t)
 	s.alerts(t)
@@ -105,20 +105,15 @@ func (s *toldStory) draw(p *charts.Panel, to time.Time) map[string][]line {
 // step is the resolution of lines.
 const step = 5 * time.Second
 
-// influxText puts in what Grafana does.
+// all is what the reader of a dashboard has chosen at first.
+var all = map[string]string{"recent": "1m", "source": ".*", "service": ".*"}
+
 func influxText(query string, from, to time.Time) string {
-	begin, end := strconv.FormatInt(from.UnixMilli(), 10), strconv.FormatInt(to.UnixMilli(), 10)
-	return strings.NewReplacer(
-		"$timeFilter", "time >= "+begin+"ms AND time <= "+end+"ms", "${__from}", begin, "${__to}", end,
-		"$__interval", step.String(), "$recent", "1m", "$source", ".*", "$service", ".*",
-	).Replace(query)
+	return grafana.View{From: from, To: to, Step: step, Variables: all}.InfluxQL(query)
 }
 
 func prometheusText(query string, span time.Duration) string {
-	seconds := strconv.Itoa(int(span.Seconds()))
-	return strings.NewReplacer(
-		"$__range_s", seconds, "$__range", seconds+"s", "$__rate_interval", (2 * step).String(), "$source", ".*", "$service", ".*",
-	).Replace(query)
+	return grafana.View{To: time.Time{}.Add(span), Step: step, Variables: all}.PromQL(query)
 }
 
 // value returns the newest of the only number that a line has.

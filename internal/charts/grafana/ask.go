@@ -2,10 +2,12 @@ package grafana
 
 import (
 	"encoding/json"
+	"fmt"
 	"io"
 	"net/http"
 	"net/url"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"testing"
@@ -70,7 +72,7 @@ func number(value any) any {
 func Ask(t testing.TB, dashboard []byte, database string, v View) *Drawing {
 	t.Helper()
 	v.Variables = variables(t, dashboard, v.Variables)
-	return New(t, dashboard, v, func(p *Asked) []Frame {
+	d := New(t, dashboard, v, func(p *Asked) []Frame {
 		var frames []Frame
 		var prom []Target
 		var answers [][]PromSeries
@@ -87,6 +89,47 @@ func Ask(t testing.TB, dashboard []byte, database string, v View) *Drawing {
 		}
 		return append(frames, FromPromQL(prom, answers, v)...)
 	})
+	d.Marks = marks(t, dashboard, database, v)
+	return d
+}
+
+// marks asks for the annotations that are shown at first.
+func marks(t testing.TB, dashboard []byte, database string, v View) []Mark {
+	t.Helper()
+	var board struct {
+		Annotations struct {
+			List []struct {
+				Name, IconColor string
+				Enable          bool
+				Datasource      struct{ Type string }
+				Query           string // of InfluxDB
+				TextColumn      string
+				Expr            string // of Prometheus
+				TitleFormat     string
+			}
+		}
+	}
+	require.NoError(t, json.Unmarshal(dashboard, &board))
+	all := make([]Mark, 0)
+	for i := range board.Annotations.List {
+		a := &board.Annotations.List[i]
+		switch {
+		case !a.Enable:
+		case a.Datasource.Type == "influxdb":
+			for _, series := range askInflux(t, database, v.InfluxQL(a.Query)) {
+				text := slices.Index(series.Columns, a.TextColumn)
+				for _, row := range series.Values {
+					all = append(all, Mark{a.Name, int64(row[0].(float64)), a.IconColor, fmt.Sprint(row[text])})
+				}
+			}
+		default:
+			for _, series := range askProm(t, database, v.PromQL(a.Expr), false, v) {
+				at := int64(1000 * series.Values[0][0].(float64)) // what lasts is one mark, as far as it is drawn here
+				all = append(all, Mark{a.Name, at, a.IconColor, promName(&Target{LegendFormat: a.TitleFormat}, series.Metric)})
+			}
+		}
+	}
+	return all
 }
 
 func askInflux(t testing.TB, database, query string) []InfluxSeries {
@@ -119,7 +162,9 @@ func askProm(t testing.TB, database, query string, instant bool, v View) []PromS
 
 func get(t testing.TB, address string, query url.Values, answer any) {
 	t.Helper()
-	response, err := http.Get(address + "?" + query.Encode())
+	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"?"+query.Encode(), nil)
+	require.NoError(t, err)
+	response, err := http.DefaultClient.Do(request)
 	require.NoError(t, err)
 	defer response.Body.Close()
 	text, err := io.ReadAll(response.Body)

@@ -8,7 +8,6 @@ import {
   createTheme,
   FieldConfigOptionsRegistry,
   formattedValueToString,
-  getDisplayProcessor,
   getFieldDisplayName,
   getFieldDisplayValues,
   locationUtil,
@@ -19,37 +18,97 @@ import {
 } from '@grafana/data';
 import { lastValueFrom } from 'rxjs';
 
-const standard = ['unit', 'mappings', 'color', 'min', 'max', 'decimals', 'displayName', 'thresholds', 'noValue', 'links', 'filterable', 'fieldMinMax'];
+const standard = [
+  'unit',
+  'mappings',
+  'color',
+  'min',
+  'max',
+  'decimals',
+  'displayName',
+  'thresholds',
+  'noValue',
+  'links',
+  'filterable',
+  'fieldMinMax',
+];
 
 // The settings that the kinds of panels add to fields, with Grafana's defaults.
 const custom = {
   hideFrom: {},
   // tables
-  width: undefined, minWidth: undefined, align: 'auto', cellOptions: { type: 'auto' }, inspect: false, wrapText: undefined, footer: undefined,
+  width: undefined,
+  minWidth: undefined,
+  align: 'auto',
+  cellOptions: { type: 'auto' },
+  inspect: false,
+  wrapText: undefined,
+  footer: undefined,
   // lines and timelines
-  drawStyle: 'line', lineInterpolation: 'linear', lineWidth: 1, lineStyle: undefined, fillOpacity: 0, gradientMode: 'none', spanNulls: false,
-  insertNulls: undefined, showPoints: 'auto', pointSize: 5, stacking: { mode: 'none', group: 'A' }, axisPlacement: 'auto', axisLabel: '',
-  axisColorMode: 'text', axisBorderShow: false, axisCenteredZero: false, axisGridShow: undefined, axisWidth: undefined, axisSoftMin: undefined,
-  axisSoftMax: undefined, scaleDistribution: { type: 'linear' }, barAlignment: 0, thresholdsStyle: { mode: 'off' },
+  drawStyle: 'line',
+  lineInterpolation: 'linear',
+  lineWidth: 1,
+  lineStyle: undefined,
+  fillOpacity: 0,
+  gradientMode: 'none',
+  spanNulls: false,
+  insertNulls: undefined,
+  showPoints: 'auto',
+  pointSize: 5,
+  stacking: { mode: 'none', group: 'A' },
+  axisPlacement: 'auto',
+  axisLabel: '',
+  axisColorMode: 'text',
+  axisBorderShow: false,
+  axisCenteredZero: false,
+  axisGridShow: undefined,
+  axisWidth: undefined,
+  axisSoftMin: undefined,
+  axisSoftMax: undefined,
+  scaleDistribution: { type: 'linear' },
+  barAlignment: 0,
+  thresholdsStyle: { mode: 'off' },
 };
 
 // What a panel has that says nothing of them.
-const thresholds = { mode: 'absolute', steps: [{ value: null, color: 'green' }, { value: 80, color: 'red' }] };
+const thresholds = {
+  mode: 'absolute',
+  steps: [
+    { value: null, color: 'green' },
+    { value: 80, color: 'red' },
+  ],
+};
 const colorModes = { timeseries: 'palette-classic', 'state-timeline': 'continuous-GrYlRd' };
 
 function fieldConfigRegistry() {
-  const item = (id, path, isCustom) => ({ id, path, isCustom, name: id, override: () => null, editor: () => null, process: (v) => v, shouldApply: () => true });
+  const item = (id, path, isCustom) => ({
+    id,
+    path,
+    isCustom,
+    name: id,
+    override: () => null,
+    editor: () => null,
+    process: (v) => v,
+    shouldApply: () => true,
+  });
   return new FieldConfigOptionsRegistry(() => [
     ...standard.map((id) => item(id, id, false)),
-    ...Object.keys(custom).flatMap((id) => [item('custom.' + id, id, true), ...(id === 'hideFrom' ? [item('custom.hideFrom.viz', 'hideFrom.viz', true)] : [])]),
+    ...Object.keys(custom).flatMap((id) => [
+      item('custom.' + id, id, true),
+      ...(id === 'hideFrom' ? [item('custom.hideFrom.viz', 'hideFrom.viz', true)] : []),
+    ]),
   ]);
 }
 
 export function begin() {
   standardTransformersRegistry.setInit(() =>
     [...new Map(Object.values(standardTransformers).map((t) => [t.id, t])).values()].map((t) => ({
-      id: t.id, name: t.name, description: '', editor: () => null, transformation: () => Promise.resolve(t),
-    }))
+      id: t.id,
+      name: t.name,
+      description: '',
+      editor: () => null,
+      transformation: () => Promise.resolve(t),
+    })),
   );
   locationUtil.initialize({ config: { appSubUrl: '' }, getVariablesUrlParams: () => ({}), getTimeRangeForUrl: () => ({}) });
 }
@@ -77,7 +136,9 @@ function replacer(variables) {
       const context = scoped?.__dataContext?.value;
       const column = name.match(/^__data\.fields(?:\.(\w+)|\["?(.*?)"?\])$/);
       if (column && context) {
-        const field = context.frame.fields.find((f) => getFieldDisplayName(f, context.frame) === (column[1] ?? column[2]) || f.name === (column[1] ?? column[2]));
+        const field = context.frame.fields.find(
+          (f) => getFieldDisplayName(f, context.frame) === (column[1] ?? column[2]) || f.name === (column[1] ?? column[2]),
+        );
         return field ? encode(formattedValueToString(field.display(field.values[context.rowIndex]))) : '';
       }
       if (/^__value(\.|$)/.test(name) && context) {
@@ -90,25 +151,58 @@ function replacer(variables) {
       if (!(name in variables)) {
         return whole;
       }
-      return way === 'queryparam' ? `var-${name}=${encodeURIComponent(variables[name])}` : encode(variables[name]);
+      return name === '__url_time_range'
+        ? variables[name]
+        : way === 'queryparam'
+          ? `var-${name}=${encodeURIComponent(variables[name])}`
+          : encode(variables[name]);
     });
   };
 }
 
+const types = ['stat', 'table', 'timeseries', 'state-timeline'];
+
+// check fails where Grafana may show something else than what is drawn here.
+function check(panel, registry) {
+  const { defaults, overrides } = panel.fieldConfig;
+  const settings = [
+    ...Object.keys(defaults)
+      .filter((key) => key !== 'custom')
+      .concat(Object.keys(defaults.custom ?? {}).map((key) => 'custom.' + key)),
+    ...overrides.flatMap((o) => o.properties.map((p) => p.id)),
+  ];
+  const unknown = [
+    ...(types.includes(panel.type) ? [] : [panel.type]),
+    ...settings.filter((id) => !registry.getIfExists(id)),
+    ...(panel.transformations ?? []).map((t) => t.id).filter((id) => !standardTransformersRegistry.getIfExists(id)),
+  ];
+  if (unknown.length > 0) {
+    throw new Error(`${panel.title}: not known here: ${unknown}`);
+  }
+}
+
 // process returns the frames of a panel as they are shown.
 export async function process(panel, input, theme) {
-  const replaceVariables = replacer(input.variables ?? {});
+  const registry = fieldConfigRegistry();
+  check(panel, registry);
+  const { from, to } = input;
+  const replaceVariables = replacer({ ...input.variables, __from: from, __to: to, __url_time_range: `from=${from}&to=${to}` });
   const defaults = { thresholds, color: { mode: colorModes[panel.type] ?? 'thresholds' }, ...panel.fieldConfig?.defaults };
   defaults.custom = { ...custom, ...defaults.custom };
   const fieldConfig = { defaults: structuredClone(defaults), overrides: panel.fieldConfig?.overrides ?? [] };
-  for (const place of [fieldConfig.defaults, ...fieldConfig.overrides.flatMap((o) => o.properties.filter((p) => p.id === 'thresholds').map((p) => ({ thresholds: p.value })))]) {
+  for (const place of [
+    fieldConfig.defaults,
+    ...fieldConfig.overrides.flatMap((o) => o.properties.filter((p) => p.id === 'thresholds').map((p) => ({ thresholds: p.value }))),
+  ]) {
     if (place.thresholds.steps[0]) {
       place.thresholds.steps[0].value = -Infinity; // null in JSON
     }
   }
   const transformations = (panel.transformations ?? []).filter((t) => !t.disabled);
-  const frames = await lastValueFrom(transformDataFrame(transformations, (panel.frames ?? []).map(read), { interpolate: (s) => replaceVariables(s) }));
-  const options = { fieldConfig, replaceVariables, theme, timeZone: 'utc', fieldConfigRegistry: fieldConfigRegistry() };
+  const frames = await lastValueFrom(
+    transformDataFrame(transformations, (panel.frames ?? []).map(read), { interpolate: (s) => replaceVariables(s) }),
+  );
+  const options = { fieldConfig, replaceVariables, theme, timeZone: 'utc', fieldConfigRegistry: registry };
   const done = applyFieldOverrides({ ...options, data: frames });
   cacheFieldDisplayNames(done);
   return { options, fieldConfig, frames: done };
@@ -118,8 +212,20 @@ export const hasData = (frames) => frames.some((f) => f.length > 0);
 
 // stats returns the values of a panel of numbers.
 export function stats(panel, done) {
-  return getFieldDisplayValues({ ...done.options, data: done.frames, reduceOptions: panel.options.reduceOptions, sparkline: panel.options.graphMode === 'area' });
+  return getFieldDisplayValues({
+    ...done.options,
+    data: done.frames,
+    reduceOptions: panel.options.reduceOptions,
+    sparkline: panel.options.graphMode === 'area',
+  });
 }
+
+// finite leaves out what a line cannot be drawn through, as Grafana's lines do.
+export const finite = (frames) =>
+  frames.map((frame) => ({
+    ...frame,
+    fields: frame.fields.map((f) => (f.type === 'number' ? { ...f, values: f.values.map((v) => (Number.isFinite(v) ? v : null)) } : f)),
+  }));
 
 export const name = (field, frame, frames) => getFieldDisplayName(field, frame, frames);
 
@@ -165,4 +271,4 @@ export function rows(frame, sortBy = []) {
 // panels returns all of a dashboard, also those in rows that are closed.
 export const panels = (list) => list.flatMap((p) => (p.type === 'row' ? panels(p.panels ?? []) : [p]));
 
-export { formattedValueToString, getDisplayProcessor };
+export { formattedValueToString };

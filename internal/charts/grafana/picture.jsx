@@ -4,7 +4,7 @@ import { dateTime, getDisplayValueAlignmentFactors, ThemeContext } from '@grafan
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater } from '@grafana/ui';
 import { TableNG } from '@grafana/ui/unstable';
 import { createRoot } from 'react-dom/client';
-import { begin, hasData, process, stats, themeOf } from './panel.js';
+import { begin, finite, hasData, process, stats, themeOf } from './panel.js';
 import { Timeline } from './timeline.jsx';
 
 const cell = 30;
@@ -23,8 +23,14 @@ function Stat({ panel, done, width, height, theme }) {
       autoGrid
       orientation={orientation}
       renderValue={({ value, alignmentFactors, width, height, count, orientation }) => (
-        <BigValue value={value.display} sparkline={value.sparkline} count={count} alignmentFactors={alignmentFactors} parentOrientation={orientation}
-          {...{ width, height, theme, colorMode, graphMode, justifyMode, textMode, wideLayout }} />
+        <BigValue
+          value={value.display}
+          sparkline={value.sparkline}
+          count={count}
+          alignmentFactors={alignmentFactors}
+          parentOrientation={orientation}
+          {...{ width, height, theme, colorMode, graphMode, justifyMode, textMode, wideLayout }}
+        />
       )}
     />
   );
@@ -62,18 +68,39 @@ function Content({ panel, done, input, width, height, theme }) {
     return <Stat {...{ panel, done, width, height, theme }} />;
   }
   if (!hasData(done.frames)) {
-    return <div style={{ width, height, display: 'grid', placeItems: 'center', color: theme.colors.text.secondary }}>{done.fieldConfig.defaults.noValue || 'No data'}</div>;
+    return (
+      <div style={{ width, height, display: 'grid', placeItems: 'center', color: theme.colors.text.secondary }}>
+        {done.fieldConfig.defaults.noValue || 'No data'}
+      </div>
+    );
   }
   if (panel.type === 'table') {
     const { cellHeight, enablePagination, footer, frozenColumns, showHeader, sortBy } = panel.options;
-    return <TableNG data={done.frames[0]} noHeader={showHeader === false} enablePagination={enablePagination ?? footer?.enablePagination} frozenColumns={frozenColumns?.left}
-      getActions={() => []} structureRev={1} timeRange={input.range} {...{ width, height, cellHeight, sortBy }} />;
+    return (
+      <TableNG
+        data={done.frames[0]}
+        noHeader={showHeader === false}
+        enablePagination={enablePagination ?? footer?.enablePagination}
+        frozenColumns={frozenColumns?.left}
+        getActions={() => []}
+        structureRev={1}
+        timeRange={input.range}
+        {...{ width, height, cellHeight, sortBy }}
+      />
+    );
   }
   if (panel.type === 'state-timeline') {
     return <Timeline frames={done.frames} options={panel.options} range={input} {...{ width, height, theme }} />;
   }
   return (
-    <TimeSeries frames={done.frames} timeRange={input.range} timeZone="utc" legend={{ calcs: [], ...panel.options.legend }} options={panel.options} {...{ width, height }}>
+    <TimeSeries
+      frames={finite(done.frames)}
+      timeRange={input.range}
+      timeZone="utc"
+      legend={{ calcs: [], ...panel.options.legend }}
+      options={panel.options}
+      {...{ width, height }}
+    >
       {marks(input.annotations ?? [], theme)}
     </TimeSeries>
   );
@@ -81,7 +108,13 @@ function Content({ panel, done, input, width, height, theme }) {
 
 const box = ({ x, y, w, h }, width) => {
   const column = (width - gap) / 24;
-  return { position: 'absolute', left: gap + x * column, top: gap + y * (cell + gap), width: w * column - gap, height: h * (cell + gap) - gap };
+  return {
+    position: 'absolute',
+    left: gap + x * column,
+    top: gap + y * (cell + gap),
+    width: w * column - gap,
+    height: h * (cell + gap) - gap,
+  };
 };
 
 function Row({ panel, width, theme }) {
@@ -100,7 +133,9 @@ async function draw() {
   begin();
   const theme = themeOf(input.theme);
   input.range = { from: dateTime(input.from), to: dateTime(input.to), raw: { from: dateTime(input.from), to: dateTime(input.to) } };
-  const panels = await Promise.all(input.dashboard.panels.map(async (panel) => ({ panel, done: panel.type === 'row' ? null : await process(panel, input, theme) })));
+  const panels = await Promise.all(
+    input.dashboard.panels.map(async (panel) => ({ panel, done: panel.type === 'row' ? null : await process(panel, input, theme) })),
+  );
   const page = (
     <ThemeContext.Provider value={theme}>
       <GlobalStyles />
@@ -111,7 +146,13 @@ async function draw() {
         const style = box(panel.gridPos, input.width);
         return (
           <div key={panel.id} style={style}>
-            <PanelChrome title={panel.title} width={style.width} height={style.height} padding={panel.type === 'table' ? 'none' : 'md'}>
+            <PanelChrome
+              title={panel.title}
+              description={panel.description}
+              width={style.width}
+              height={style.height}
+              padding={panel.type === 'table' ? 'none' : 'md'}
+            >
               {(width, height) => <Content {...{ panel, done, input, width, height, theme }} />}
             </PanelChrome>
           </div>
@@ -130,5 +171,5 @@ async function draw() {
 window.onerror = (message) => console.log('failed: ' + message);
 draw().then(
   () => setTimeout(() => console.log('drawn'), 1000), // what measures itself has done so by then
-  (e) => console.log('failed: ' + e.stack)
+  (e) => console.log('failed: ' + e.stack),
 );

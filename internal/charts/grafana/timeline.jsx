@@ -38,12 +38,14 @@ function ticks(from, to, count) {
 const measure = document.createElement('canvas').getContext('2d');
 
 export function Timeline({ frames, options, width, height, range, theme }) {
-  const all = frames.flatMap((frame) => frame.fields.filter((f) => f.type !== 'time').map((field) => ({ frame, field, name: getFieldDisplayName(field, frame, frames) })));
+  const all = frames.flatMap((frame) =>
+    frame.fields.filter((f) => f.type !== 'time').map((field) => ({ frame, field, name: getFieldDisplayName(field, frame, frames) })),
+  );
   const perPage = options.perPage ?? 20;
   const shown = all.slice(0, perPage);
   const font = `${theme.typography.size.sm} ${theme.typography.fontFamily}`;
   measure.font = font;
-  const left = Math.min(width / 3, 12 + Math.max(0, ...shown.map((s) => measure.measureText(s.name).width)));
+  const left = Math.min(width / 3, 16 + Math.max(0, ...shown.map((s) => measure.measureText(s.name).width)));
   const items = new Map();
   for (const { frame, field } of shown) {
     for (const span of spans(frame, field, range.to)) {
@@ -66,25 +68,43 @@ export function Timeline({ frames, options, width, height, range, theme }) {
         const bar = tall * (options.rowHeight ?? 0.9);
         return (
           <>
-            <svg width={w} height={h - pager} style={{ font, display: 'block' }}>
+            <svg width={w} height={h - pager} style={{ font, letterSpacing: 0, display: 'block' }}>
               {ticks(range.from, range.to, w / 120).map(({ at, text }) => (
                 <g key={at}>
                   <line x1={x(at)} x2={x(at)} y1={0} y2={h - bottom - pager} stroke={theme.colors.border.weak} />
-                  <text x={x(at)} y={h - pager - 5} fill={theme.colors.text.primary} textAnchor="middle">{text}</text>
+                  <text x={x(at)} y={h - pager - 5} fill={theme.colors.text.primary} textAnchor="middle">
+                    {text}
+                  </text>
                 </g>
               ))}
               {shown.map(({ frame, field, name }, i) => (
                 <g key={i}>
-                  <text x={left - 8} y={tall * (i + 0.5)} fill={theme.colors.text.primary} textAnchor="end" dominantBaseline="central">{name}</text>
+                  <text x={left - 8} y={tall * (i + 0.5)} fill={theme.colors.text.primary} textAnchor="end" dominantBaseline="central">
+                    {name}
+                  </text>
                   {spans(frame, field, range.to).map((span, k) => {
                     const v = field.display(span.value);
                     const wide = x(span.end) - x(span.start);
                     const text = formattedValueToString(v);
                     return (
                       <g key={k}>
-                        <rect x={x(span.start)} width={Math.max(1, wide)} y={tall * i + (tall - bar) / 2} height={bar} fill={v.color} fillOpacity={(field.config.custom?.fillOpacity ?? 70) / 100} />
+                        <rect
+                          x={x(span.start)}
+                          width={Math.max(1, wide)}
+                          y={tall * i + (tall - bar) / 2}
+                          height={bar}
+                          fill={v.color}
+                          fillOpacity={(field.config.custom?.fillOpacity ?? 70) / 100}
+                        />
                         {options.showValue !== 'never' && bar > 12 && measure.measureText(text).width + 8 < wide && (
-                          <text x={x(span.start) + 4} y={tall * (i + 0.5)} fill={theme.colors.getContrastText(v.color)} dominantBaseline="central">{text}</text>
+                          <text
+                            x={x(span.start) + 4}
+                            y={tall * (i + 0.5)}
+                            fill={theme.colors.getContrastText(v.color)}
+                            dominantBaseline="central"
+                          >
+                            {text}
+                          </text>
                         )}
                       </g>
                     );
@@ -92,7 +112,7 @@ export function Timeline({ frames, options, width, height, range, theme }) {
                 </g>
               ))}
             </svg>
-            {pager > 0 && <div style={{ textAlign: 'center', lineHeight: pager + 'px' }}>‹ 1 2 … {Math.ceil(all.length / perPage)} ›</div>}
+            {pager > 0 && <div style={{ textAlign: 'center', lineHeight: pager + 'px' }}>‹ 1 of {Math.ceil(all.length / perPage)} ›</div>}
           </>
         );
       }}
