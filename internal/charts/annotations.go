@@ -17,7 +17,7 @@ func Annotations() []Annotation {
 	// field, but both were told within seconds.
 	events := func(which string) string {
 		return `SELECT last_pid, source, service, state, reason FROM (SELECT last(last_pid) AS last_pid FROM heartbeat_event WHERE ` + inRange + which +
-			` GROUP BY time(10s), source, service, pid, state, reason fill(none))`
+			` GROUP BY time(2s), source, service, pid, state, reason fill(none))`
 	}
 	counted := func(counter string) string {
 		return `max by (` + peer + `) (increase(heartbeat_peer_` + counter + selection + `[1m])) > 0`

@@ -82,7 +82,7 @@ func (o *oracle) calm(d time.Duration) bool {
 		return false
 	}
 	for _, a := range o.w.collectors {
-		if a.blocked > 0 {
+		if a.blocked > 0 || a.cutOff > 0 && o.w.now-a.cutOff < d { // who was cut off lets others tell
 			return false
 		}
 		for _, b := range o.w.collectors {
