@@ -48,8 +48,8 @@ func (r *Rule) annotations(s Source, summary string) object {
 	}
 }
 
-// whyAndWhetherBack goes on with a summary when the alert is told. In labels of the
-// alert the answers would make another alert of it whenever they change.
+// whyAndWhetherBack ends the summary of a death. It asks when the alert is sent: in a
+// label the reason would make another alert whenever it changes.
 const whyAndWhetherBack = `{{ $peer := printf "source=%q, service=%q" $labels.source $labels.service }}` +
 	`{{ if not $labels.service }}{{ $peer = printf "source=%q, pid=%q" $labels.source $labels.pid }}{{ end }}` +
 	`{{ range query (printf "count by (reason) (heartbeat_down_since_timestamp_seconds{state=\"dead\", %s})" $peer) }}: {{ .Labels.reason }}{{ end }}` +

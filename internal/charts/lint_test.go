@@ -1,15 +1,19 @@
 package charts
 
 import (
+	"bytes"
 	"encoding/json"
+	"fmt"
 	"os"
 	"path/filepath"
 	"regexp"
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/stretchr/testify/require"
+	"go.yaml.in/yaml/v3"
 )
 
 // A board is what Grafana reads, as far as it is looked at here.
@@ -212,4 +216,59 @@ func TestAlertsLinkToTheDashboards(t *testing.T) {
 			require.True(t, match[2] == "" || known, r.Name)
 		}
 	})
+}
+
+// The rules are what Grafana's provisioning reads. Nothing else of it is checked: Grafana
+// does not run here.
+func TestProvisionedRulesAreWellMade(t *testing.T) {
+	type step struct {
+		RefID             string                 `yaml:"refId"`
+		DatasourceUID     string                 `yaml:"datasourceUid"`
+		RelativeTimeRange struct{ From, To int } `yaml:"relativeTimeRange"`
+		Model             map[string]any
+	}
+	type provisioned struct {
+		APIVersion int `yaml:"apiVersion"`
+		Groups     []struct {
+			OrgID                  int `yaml:"orgId"`
+			Name, Folder, Interval string
+			Rules                  []struct {
+				UID, Title, Condition, For string
+				NoDataState                string `yaml:"noDataState"`
+				ExecErrState               string `yaml:"execErrState"`
+				Labels, Annotations        map[string]string
+				Data                       []step
+			}
+		}
+	}
+	for _, s := range Sources {
+		var file provisioned
+		decoder := yaml.NewDecoder(bytes.NewReader(Provisioned(s)))
+		decoder.KnownFields(true)
+		require.NoError(t, decoder.Decode(&file))
+		require.Equal(t, 1, file.APIVersion)
+		require.Len(t, file.Groups, 1)
+		known := make(map[string]bool)
+		for _, r := range file.Groups[0].Rules {
+			require.LessOrEqual(t, len(r.UID), 40, "Grafana refuses %s", r.UID)
+			require.False(t, known[r.UID], r.UID)
+			known[r.UID] = true
+			require.Contains(t, []string{"critical", "warning"}, r.Labels["severity"], r.Title)
+			require.NotEmpty(t, r.Annotations["runbook_url"], r.Title)
+			require.Contains(t, []string{"OK", "Alerting"}, r.NoDataState, r.Title)
+			require.Equal(t, "Error", r.ExecErrState, r.Title)
+			_, err := time.ParseDuration(r.For)
+			require.NoError(t, err, r.Title)
+			require.Equal(t, "C", r.Condition, r.Title)
+			require.Len(t, r.Data, 3, r.Title)
+			for i, step := range r.Data {
+				require.Equal(t, string(rune('A'+i)), step.RefID, r.Title)
+				require.Equal(t, step.RefID, step.Model["refId"], r.Title)
+			}
+			require.Equal(t, "heartbeat-"+s.Name, r.Data[0].DatasourceUID, r.Title)
+			require.NotContains(t, fmt.Sprint(r.Data[0].Model), "heartbeat:", "Grafana keeps no series")
+			require.Equal(t, "A", r.Data[1].Model["expression"], r.Title)
+			require.Equal(t, "B", r.Data[2].Model["expression"], r.Title)
+		}
+	}
 }

@@ -6,7 +6,7 @@ import "slices"
 type Rule struct {
 	Name     string
 	Severity string // critical or warning
-	For      string // how long it has to be so before anybody is told
+	For      string // how long it has to be so before the alert fires
 	Summary  string // with the labels of the series
 	About    string
 	InfluxQL string  // empty: it cannot be asked
@@ -19,26 +19,26 @@ type Rule struct {
 // whose names a peer, which may have no service.
 const whose = "{{ or $labels.service $labels.pid }} on {{ $labels.source }}"
 
-// whom are the labels that tell the alert of a peer from another's. Where it stands
-// is one if its senders say so.
+// whom are the labels that tell the alerts of two peers apart. A site is there if the
+// sender of the peer names it.
 const whom = peer + `, site`
 
-// The codes of reasons of liveness that matter here: such a death is told by the
-// host's own, and such a peer is no more.
+// Codes of reasons in liveness: a peer that died with its host, and two kinds that are
+// no more.
 const (
 	reasonHost      = `8`
 	reasonReplaced  = `15`
 	reasonForgotten = `16`
 )
 
-// lately bridges the time in which a collector is restarted: it still knows who was
-// dead, and nobody is to be told that they are not.
+// lately bridges the time in which a collector is restarted: the dead stay dead
+// meanwhile.
 func lately(field, labels string) string {
 	return `last_over_time(heartbeat_peer_` + field + labels + `[3m])`
 }
 
-// dead is 1 or 0 for each peer with these labels of which anything is known; who
-// died with its host is left out.
+// dead is 1 or 0 for each peer with these labels of which anything is known. Those that
+// died with their host are left out.
 func dead(labels string) string {
 	return `min by (` + whom + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless ` +
 		lately("reason_code", labels) + ` == ` + reasonHost + `)`
@@ -89,8 +89,8 @@ func deathRules() []Rule {
 		},
 		{
 			Name: "HeartbeatDiedBriefly", Severity: "warning", For: "0s", NoData: "OK",
-			Summary: whose + " died for a moment, or one of its processes did",
-			About:   "A death that was shorter than two samples: a crash that somebody mended at once. Or a run that failed while another one of the same name went on.",
+			Summary: whose + " died briefly, or one of its runs failed",
+			About:   "A death that no sample shows: the process was restarted at once. Or a run failed while another one of the same name went on.",
 			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
 				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
 			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
@@ -112,14 +112,14 @@ func beatRules() []Rule {
 	return []Rule{
 		{
 			Name: "HeartbeatStatusCritical", Severity: "critical", For: "1m", NoData: "OK",
-			Summary:  whose + " says that it fails",
+			Summary:  whose + " reports a failure",
 			About:    "It is alive, and the status of its beats is fail, error or critical.",
 			InfluxQL: saysInflux(`2`),
 			PromQL:   says(`2`),
 		},
 		{
 			Name: "HeartbeatStatusWarning", Severity: "warning", For: "1m", NoData: "OK",
-			Summary:  whose + " says that it is not well",
+			Summary:  whose + " reports a warning",
 			About:    "It is alive, and the status of its beats is warn, warning or degraded.",
 			InfluxQL: saysInflux(`1`),
 			PromQL:   says(`1`),
@@ -127,7 +127,7 @@ func beatRules() []Rule {
 		{
 			Name: "HeartbeatConflict", Severity: "warning", For: "0s", NoData: "OK",
 			Summary:  "two processes beat as " + whose,
-			About:    "Each hides the death of the other: give their services, or their hosts, different names. The log of the collector has both addresses.",
+			About:    "Each hides the death of the other. Give their services, or their hosts, different names: the log of the collector has both addresses.",
 			InfluxQL: ofPeer(`spread(conflicts_total)`, `10m`),
 			PromQL:   `max by (` + whom + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
 		},
@@ -146,42 +146,42 @@ func collectorRules() []Rule {
 		},
 		{
 			Name: "HeartbeatCollectorSilent", Severity: "critical", For: "1m", NoData: "Alerting",
-			Summary:  "no collector says anything",
-			About:    "Telegraf is down, cannot write, or is not scraped: nobody watches anybody.",
+			Summary:  "no collector reports anything",
+			About:    "Telegraf is down, cannot write, or is not scraped. No peer is watched.",
 			InfluxQL: `SELECT 0 * last(isolated) FROM heartbeat_collector WHERE time > now() - 2m`, // only no data fires
 			PromQL:   `absent(heartbeat_collector_isolated)`,
 		},
 		{
 			Name: "HeartbeatCollectorGone", Severity: "critical", For: "2m", NoData: "OK",
-			Summary: "collector {{ $labels.host }} says nothing any more",
-			About:   "It did in the last hour, and others still do. An hour after its last word this ends by itself.",
+			Summary: "collector {{ $labels.host }} no longer reports anything",
+			About:   "It did in the last hour, and others still do. This alert ends an hour after the last report.",
 			PromQL:  `max by (host) (max_over_time(heartbeat_collector_isolated[1h])) * 0 + 1 unless max by (host) (heartbeat_collector_isolated) and on () count(heartbeat_collector_isolated) > 0`,
 		},
 		{
 			Name: "HeartbeatNoMemory", Severity: "warning", For: "5m", NoData: "OK",
 			Summary:  "collector {{ $labels.host }} cannot save its state",
-			About:    "After a restart it would know nothing of who is dead. Its log says why, and what to do.",
+			About:    "After a restart it would not know which peers are dead. Its log says why, and what to do.",
 			InfluxQL: `SELECT 1 - last(state_saved) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
 			PromQL:   `min by (host) (heartbeat_collector_state_saved) == 0`,
 		},
 		{
-			Name: "HeartbeatCollectorMatesLost", Severity: "warning", For: "5m", NoData: "OK",
-			Summary:  "collector {{ $labels.host }} reaches fewer collectors than it did",
-			About:    "Deaths are still reported, but those that it does not reach cannot say that they hear a peer. Six hours after the loss this ends by itself.",
+			Name: "HeartbeatMatesLost", Severity: "warning", For: "5m", NoData: "OK",
+			Summary:  "collector {{ $labels.host }} reaches fewer collectors than before",
+			About:    "Deaths are still reported, but it cannot ask the others whether they hear a peer. This alert ends six hours after the loss.",
 			InfluxQL: `SELECT max(mates) - last(mates) FROM heartbeat_collector WHERE time > now() - 6h GROUP BY host`,
 			PromQL:   `min by (host) (heartbeat_collector_mates) < max by (host) (max_over_time(heartbeat_collector_mates[6h]))`,
 		},
 		{
-			Name: "HeartbeatCollectorMatesDiffer", Severity: "warning", For: "5m", NoData: "OK",
-			Summary:  "collector {{ $labels.host }} and another one do not go together",
+			Name: "HeartbeatMatesDiffer", Severity: "warning", For: "5m", NoData: "OK",
+			Summary:  "collector {{ $labels.host }} differs from its mates",
 			About:    "Their options, protocol versions or clocks differ, or two have the same name. The log of the collector says which.",
 			InfluxQL: `SELECT last(mates_differ) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
 			PromQL:   `max by (host) (heartbeat_collector_mates_differ) > 0`,
 		},
 		{
 			Name: "HeartbeatCollectorStalls", Severity: "warning", For: "5m", NoData: "OK",
-			Summary:  "collector {{ $labels.host }} does not get to listen",
-			About:    "For more than a tenth of the time it was stopped or starved. That is nobody's silence, but deaths are told later.",
+			Summary:  "collector {{ $labels.host }} is stalled again and again",
+			About:    "It was stopped or got no processor for more than a tenth of the time. No peer is dead because of that, but deaths are reported later.",
 			InfluxQL: `SELECT spread(stall_seconds_total) / 300 FROM heartbeat_collector WHERE time > now() - 5m GROUP BY host`, Above: 0.1,
 			PromQL: `max by (host) (rate(heartbeat_collector_stall_seconds_total[5m])) > 0.1`,
 		},

@@ -16,9 +16,9 @@ const (
 // belongs to it.
 const sameWave = `20`
 
-// Deaths that follow each other closely have one cause, and are told together:
-// they are a wave, named by the time of its first death. A peer keeps its wave, as
-// another one would be another alert.
+// Deaths that follow each other closely have one cause, and are one message. They are
+// a wave, named by the time of its first death. A peer keeps its wave, as another one
+// would be another alert.
 const (
 	ownWave = `last_over_time(` + deathWave + `[3m])`
 
@@ -50,7 +50,7 @@ floor(0 * ` + deadSince + ` + scalar(min(` + deadSince + ` unless ` + ownWave + 
 
 // troubled has a series for each peer whose death is not over: it is dead; or it was,
 // and no collector has said since that it is not; or it came back a short while ago, and
-// may die again. Who left or is forgotten has none.
+// may die again. A peer that has left or is forgotten has none.
 func troubled() string {
 	isAlive := `max by (` + whom + `) (` + lately("alive", "") + `) == 1`
 	isFlapping := `max by (` + whom + `) (heartbeat_peer_flapping) == 1`

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"os/exec"
 	"path/filepath"
+	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -14,10 +16,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// The stories of docs/charts.md, told by collectors to Prometheus and by Alertmanager to a
-// person: each has exactly the messages that are written here. A story in which something
-// is not told ends with a death that is: when that has come, what was before it would have,
-// too.
+// The stories of docs/charts.md, from collectors to what a person reads: each has exactly the
+// messages that are written here. A story of which something is no message ends with a death
+// that is one: any message of before would have come with it.
 
 func TestAlertsOneDies(t *testing.T) {
 	t.Parallel()
@@ -76,7 +77,7 @@ func TestAlertsARackDies(t *testing.T) {
 	require.Equal(t, []string{"#on-call 50 peers died at site fra", "#on-call Over: 50 peers died at site fra"}, d.untilTold(2))
 }
 
-// rackDies lets a rack die within ten seconds, of which the second half is told later.
+// rackDies lets a rack die within ten seconds, of which Prometheus sees the second half later.
 func rackDies(d *duty, c *exporter, start time.Time, rack []*toldPeer) {
 	d.t.Helper()
 	half := len(rack) / 2
@@ -157,12 +158,12 @@ func TestAlertsADeathThatNoSampleHas(t *testing.T) {
 	d.untilSeries(1, "heartbeat_peer_deaths_total offset 2s")
 	c.change(func() { job.deaths++ })
 	require.Equal(t, []string{
-		"#monitoring job on web-1 died for a moment, or one of its processes did",
-		"#monitoring Over: job on web-1 died for a moment, or one of its processes did",
+		"#monitoring job on web-1 died briefly, or one of its runs failed",
+		"#monitoring Over: job on web-1 died briefly, or one of its runs failed",
 	}, d.untilTold(2))
 }
 
-// Who is dead is told once, although the collector is away for a moment and knows less
+// A dead peer is one message, although the collector is away for a moment and knows less
 // afterwards.
 func TestAlertsACollectorIsRestarted(t *testing.T) {
 	t.Parallel()
@@ -181,6 +182,29 @@ func TestAlertsACollectorIsRestarted(t *testing.T) {
 	d.untilSeries(1, "heartbeat_peer_reason_code == 14")
 	c.die(time.Now(), liveness.ReasonHung, last)
 	require.Equal(t, []string{"#on-call host web-1 died: unreachable", "#on-call host web-3 died: hung"}, d.untilTold(2))
+}
+
+// Prometheus is restarted: the dead keep their alert, which is not sent again.
+func TestAlertsPrometheusIsRestarted(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	first, second, last := c.add("web-1", "host", ""), c.add("web-2", "host", ""), c.add("web-3", "host", "")
+	d := startDutyWith(t, everySecond, c.url) // three minutes have to be long
+	d.untilSeries(3, "heartbeat_peer_alive == 1")
+	c.die(time.Now().Add(-time.Hour), liveness.ReasonUnreachable, first)
+	d.untilSeries(1, "heartbeat:death_wave")
+	c.die(time.Now().Add(-time.Minute), liveness.ReasonUnreachable, second)
+	d.untilTold(2)
+	kept := d.waves()
+	d.prom.Signal(syscall.SIGTERM)
+	require.Zero(t, d.prom.Exit())
+	d.prom = serve(t, strings.TrimPrefix(d.prom.url, "http://"), "/-/ready", "prometheus", d.prom.Cmd.Args[1:]...)
+	d.untilSeries(2, `ALERTS{alertstate="firing"}`)
+	require.Equal(t, kept, d.waves())
+	c.die(time.Now(), liveness.ReasonHung, last)
+	require.Equal(t, []string{
+		"#on-call host web-1 died: unreachable", "#on-call host web-2 died: unreachable", "#on-call host web-3 died: hung",
+	}, d.untilTold(3))
 }
 
 func TestAlertsACollectorIsCutOff(t *testing.T) {
@@ -203,8 +227,8 @@ func TestAlertsACollectorIsCutOff(t *testing.T) {
 	}, d.untilTold(2))
 }
 
-// The only collector is gone, for longer than a restart takes: who was dead before is not
-// told to be over, and not told again.
+// The only collector is gone, for longer than a restart takes. That ends no alert of a death
+// that was before, so it is not sent again.
 func TestAlertsACollectorIsGone(t *testing.T) {
 	t.Parallel()
 	c := startExporter(t, "c1")
@@ -219,7 +243,7 @@ func TestAlertsACollectorIsGone(t *testing.T) {
 	d.untilSeries(1, "heartbeat:death_wave")
 	c.change(func() { c.away = false })
 	require.Equal(t, []string{
-		"#on-call host web-1 died: unreachable", "#on-call no collector says anything", "#on-call Over: no collector says anything",
+		"#on-call host web-1 died: unreachable", "#on-call no collector reports anything", "#on-call Over: no collector reports anything",
 	}, d.untilTold(3))
 }
 
@@ -238,15 +262,15 @@ func TestAlertsTwoCollectors(t *testing.T) {
 	c1.revive()
 	c2.change(func() { c2.away = true })
 	c1.change(func() { c1.own["mates"] = 0 })
-	require.Equal(t, []string{"#on-call collector c2 says nothing any more"}, d.untilTold(1))
-	d.alerts.Until("the alert of c1", func() bool { return d.suppressed("HeartbeatCollectorMatesLost") })
+	require.Equal(t, []string{"#on-call collector c2 no longer reports anything"}, d.untilTold(1))
+	d.alerts.Until("the alert of c1", func() bool { return d.suppressed("HeartbeatMatesLost") })
 	c2.change(func() { c2.away = false })
 	c1.change(func() { c1.own["mates"] = 1 })
 	d.untilTold(2)
 	c1.die(time.Now(), liveness.ReasonSilence, last)
 	c2.die(time.Now(), liveness.ReasonSilence, also)
 	require.Equal(t, []string{
-		"#on-call collector c2 says nothing any more", "#on-call Over: collector c2 says nothing any more", "#on-call host web-2 died: silence",
+		"#on-call collector c2 no longer reports anything", "#on-call Over: collector c2 no longer reports anything", "#on-call host web-2 died: silence",
 	}, d.untilTold(3))
 }
 

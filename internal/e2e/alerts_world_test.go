@@ -34,9 +34,15 @@ type duty struct {
 // startDuty starts one with Prometheus, which looks at collectors at these addresses.
 func startDuty(t testing.TB, collectors ...string) *duty {
 	t.Helper()
+	return startDutyWith(t, hasty, collectors...)
+}
+
+// startDutyWith is startDuty with rules that are changed in this way.
+func startDutyWith(t testing.TB, rules func(string) string, collectors ...string) *duty {
+	t.Helper()
 	d := &duty{t: t, inbox: openInbox(t)}
 	d.alerts = startAlertmanager(t, d.inbox)
-	d.prom = startPrometheus(t, changed(t, "heartbeat.rules.yml", hasty), strings.TrimPrefix(d.alerts.url, "http://"), collectors...)
+	d.prom = startPrometheus(t, changed(t, "heartbeat.rules.yml", rules), strings.TrimPrefix(d.alerts.url, "http://"), collectors...)
 	return d
 }
 
@@ -109,6 +115,16 @@ func (d *duty) untilSeries(count int, query string) {
 		now := time.Now()
 		return len(d.prom.promQL(query, now, now, 0)) == count
 	})
+}
+
+// waves returns the wave of each dead host, by name.
+func (d *duty) waves() map[string]float64 {
+	d.t.Helper()
+	now, waves := time.Now(), make(map[string]float64)
+	for _, l := range d.prom.promQL("heartbeat:death_wave", now, now, 0) {
+		waves[l.labels["source"]] = l.latest("value")
+	}
+	return waves
 }
 
 // untilTold waits for so many messages in all, and returns them as channel and title.
