@@ -8,13 +8,24 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+// documents is where the documents of this project are read.
+const documents = "https://github.com/telegraf-heartbeat/telegraf-heartbeat/blob/main/docs/"
+
 // RulesFile returns the rules as Prometheus and vmalert read them.
 func RulesFile() []byte {
 	var rules list
+	for _, r := range Records() {
+		rules = append(rules, object{"record": r.Name, "expr": r.PromQL})
+	}
 	for _, r := range Rules() {
 		rule := object{
 			"alert": r.Name, "expr": r.PromQL, "labels": object{"severity": r.Severity},
-			"annotations": object{"summary": r.Summary + r.reason(), "description": r.About},
+			"annotations": r.annotations(Prometheus, r.Summary),
+		}
+		if r.Wave != "" {
+			rule["expr"] = r.Wave
+			rule["labels"] = object{"severity": r.Severity, "wave": "{{ $value | humanizeTimestamp }}"}
+			rule["annotations"] = r.annotations(Prometheus, r.Summary+whyAndWhetherBack)
 		}
 		if r.For != "0s" {
 			rule["for"] = r.For
@@ -22,20 +33,27 @@ func RulesFile() []byte {
 		rules = append(rules, rule)
 	}
 	return toYAML("Alerts for Prometheus and vmalert: rule_files, or -rule.",
-		object{"groups": list{object{"name": "heartbeat", "rules": rules}}})
+		object{"groups": list{object{"name": "heartbeat", "interval": "10s", "rules": rules}}})
 }
 
-// reason asks for the reason of a death when the alert is told. In a label of
-// the alert it would make another alert of it whenever it changes.
-func (r *Rule) reason() string {
-	if !r.Why {
-		return ""
+// annotations are what a person reads of an alert.
+func (r *Rule) annotations(s Source, summary string) object {
+	dashboard := "/d/heartbeat-" + s.Name
+	if strings.Contains(r.Summary, "$labels.source") {
+		dashboard += "?var-source={{ $labels.source | urlquery }}"
 	}
-	const query = `count by (reason) (heartbeat_down_since_timestamp_seconds{state="dead", source="%s", service="%s"` // and the end
-	return fmt.Sprintf("{{ $q := printf %q $labels.source $labels.service }}", query+"})") +
-		fmt.Sprintf("{{ if not $labels.service }}{{ $q = printf %q $labels.source $labels.service $labels.pid }}{{ end }}", query+`, pid="%s"})`) +
-		"{{ range query $q }}: {{ .Labels.reason }}{{ end }}"
+	return object{
+		"summary": summary, "description": r.About, "dashboard": dashboard,
+		"runbook_url": documents + "charts.md#" + strings.ToLower(r.Name),
+	}
 }
+
+// whyAndWhetherBack goes on with a summary when the alert is told. In labels of the
+// alert the answers would make another alert of it whenever they change.
+const whyAndWhetherBack = `{{ $peer := printf "source=%q, service=%q" $labels.source $labels.service }}` +
+	`{{ if not $labels.service }}{{ $peer = printf "source=%q, pid=%q" $labels.source $labels.pid }}{{ end }}` +
+	`{{ range query (printf "count by (reason) (heartbeat_down_since_timestamp_seconds{state=\"dead\", %s})" $peer) }}: {{ .Labels.reason }}{{ end }}` +
+	`{{ range query (printf "count(heartbeat_peer_alive{%s} == 1)" $peer) }}, and is back{{ end }}`
 
 // Provisioned returns the rules as Grafana's provisioning reads them.
 func Provisioned(s Source) []byte {
@@ -62,7 +80,7 @@ func (r *Rule) provisioned(s Source) object {
 		"uid":   "heartbeat-" + s.Name + "-" + strings.ToLower(strings.TrimPrefix(r.Name, "Heartbeat")),
 		"title": r.Name, "condition": "C", "for": r.For, "noDataState": r.noData(s), "execErrState": "Error",
 		"labels":      object{"severity": r.Severity},
-		"annotations": object{"summary": grafanaText(r.Summary), "description": r.About},
+		"annotations": r.annotations(s, r.Summary),
 		"data": list{
 			step("A", "heartbeat-"+s.Name, query),
 			step("B", "__expr__", object{"refId": "B", "type": "reduce", "reducer": "last", "expression": "A"}),
@@ -79,9 +97,6 @@ func (r *Rule) noData(s Source) string {
 	}
 	return r.NoData
 }
-
-// grafanaText is a summary for Grafana, where $value holds all of them.
-func grafanaText(text string) string { return strings.ReplaceAll(text, "$value", "$values.B.Value") }
 
 func step(id, source string, model object) object {
 	return object{"refId": id, "datasourceUid": source, "relativeTimeRange": object{"from": 3600, "to": 0}, "model": model}

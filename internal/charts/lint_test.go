@@ -2,7 +2,10 @@ package charts
 
 import (
 	"encoding/json"
+	"os"
+	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -180,14 +183,33 @@ func TestRatesAreTakenOfEnough(t *testing.T) {
 }
 
 func TestRulesAreComplete(t *testing.T) {
-	severities := []string{"page", "critical", "warning"}
+	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "charts.md"))
+	require.NoError(t, err)
 	names := make(map[string]bool)
 	for _, r := range Rules() {
 		require.False(t, names[r.Name], r.Name)
 		names[r.Name] = true
-		require.Contains(t, severities, r.Severity, r.Name)
+		require.Contains(t, []string{"critical", "warning"}, r.Severity, r.Name)
 		require.NotEmpty(t, r.Summary, r.Name)
 		require.NotEmpty(t, r.About, r.Name)
 		require.NotEmpty(t, r.PromQL, r.Name)
+		_, anchor, _ := strings.Cut(r.annotations(Prometheus, "")["runbook_url"].(string), "charts.md#")
+		require.Regexp(t, `(?mi)^#+ `+anchor+`$`, string(text), "the runbook of an alert is a heading")
+		require.Contains(t, string(text), "| `"+r.Name+"` | "+r.Severity+" |")
 	}
+}
+
+// The link of an alert leads to the dashboard that is shipped, and chooses by a
+// variable that it has.
+func TestAlertsLinkToTheDashboards(t *testing.T) {
+	boards(t, func(t *testing.T, s Source, b board) {
+		link := regexp.MustCompile(`^/d/(.+?)(?:\?var-(.+)=\{\{ .* }})?$`)
+		for _, r := range Rules() {
+			match := link.FindStringSubmatch(r.annotations(s, "")["dashboard"].(string))
+			require.NotNil(t, match, r.Name)
+			require.Equal(t, b.UID, match[1], r.Name)
+			known := slices.ContainsFunc(b.Templating.List, func(v variable) bool { return v.Name == match[2] })
+			require.True(t, match[2] == "" || known, r.Name)
+		}
+	})
 }

@@ -5,13 +5,13 @@ import "slices"
 // A Rule is one alert, which fires for each series.
 type Rule struct {
 	Name     string
-	Severity string // page, critical or warning
+	Severity string // critical or warning
 	For      string // how long it has to be so before anybody is told
 	Summary  string // with the labels of the series
-	Why      bool   // the summary ends with the reason, in Prometheus
 	About    string
 	InfluxQL string  // empty: it cannot be asked
 	PromQL   string  // has no series while nothing is wrong
+	Wave     string  // in the place of PromQL where waves are kept: gives for each series the start of its wave
 	Above    float64 // what InfluxQL gives while something is wrong
 	NoData   string  // what Grafana takes no series at all for
 }
@@ -19,15 +19,17 @@ type Rule struct {
 // whose names a peer, which may have no service.
 const whose = "{{ or $labels.service $labels.pid }} on {{ $labels.source }}"
 
-// As many deaths of one ten minutes are one alert: their cause is one. Who died
-// before or after that is told by itself.
-const (
-	many  = `10`
-	burst = `600` // seconds
-)
+// whom are the labels that tell the alert of a peer from another's. Where it stands
+// is one if its senders say so.
+const whom = peer + `, site`
 
-// reasonHost is liveness.ReasonHost: such a death is told by the host's own.
-const reasonHost = `8`
+// The codes of reasons of liveness that matter here: such a death is told by the
+// host's own, and such a peer is no more.
+const (
+	reasonHost      = `8`
+	reasonReplaced  = `15`
+	reasonForgotten = `16`
+)
 
 // lately bridges the time in which a collector is restarted: it still knows who was
 // dead, and nobody is to be told that they are not.
@@ -38,22 +40,8 @@ func lately(field, labels string) string {
 // dead is 1 or 0 for each peer with these labels of which anything is known; who
 // died with its host is left out.
 func dead(labels string) string {
-	return `min by (` + peer + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless ` +
+	return `min by (` + whom + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless ` +
 		lately("reason_code", labels) + ` == ` + reasonHost + `)`
-}
-
-// deadIn has a series for each of those who are dead, and in its label burst the ten
-// minutes in which that was.
-func deadIn(labels string) string {
-	return `count_values by (` + peer + `) ("burst", floor(max by (` + peer + `) (` + lately("since_timestamp_seconds", labels) + `) / ` + burst + `) and ` + dead(labels) + ` == 1)`
-}
-
-// manyDead has a series for each ten minutes in which many died.
-func manyDead() string { return `count by (burst) (` + deadIn("") + `) >= ` + many }
-
-// deadAlone is deadIn without those.
-func deadAlone(labels string) string {
-	return `max by (` + peer + `) (` + deadIn(labels) + ` unless on (burst) (` + manyDead() + `))`
 }
 
 // deadInflux is dead in InfluxQL, for a condition on the tags.
@@ -75,7 +63,7 @@ func saysInflux(code string) string {
 
 // says is saysInflux for Prometheus.
 func says(code string) string {
-	return `max by (` + peer + `) (heartbeat_peer_status_code == ` + code + ` and heartbeat_peer_alive == 1)`
+	return `max by (` + whom + `) (heartbeat_peer_status_code == ` + code + ` and heartbeat_peer_alive == 1)`
 }
 
 // Rules are all of them.
@@ -83,43 +71,41 @@ func Rules() []Rule { return slices.Concat(deathRules(), beatRules(), collectorR
 
 // deathRules are about deaths. A planned end is not dead, so it fires none.
 func deathRules() []Rule {
+	const host, service = `{service="host"}`, `{service!="host"}`
 	return []Rule{
 		{
 			Name: "HeartbeatHostDead", Severity: "critical", For: "0s", NoData: "OK",
-			Summary: "host {{ $labels.source }} is dead", Why: true,
+			Summary:  "host {{ $labels.source }} died",
 			About:    "All collectors that know of it say so. The alert of each of its services is left out.",
 			InfluxQL: deadInflux(` AND service = 'host'`),
-			PromQL:   deadAlone(`{service="host"}`),
+			PromQL:   dead(host) + ` == 1`, Wave: deathWave + host,
 		},
 		{
 			Name: "HeartbeatServiceDead", Severity: "critical", For: "0s", NoData: "OK",
-			Summary: whose + " is dead", Why: true,
+			Summary:  whose + " died",
 			About:    "It ended, or was silent for too long, and its host was not.",
 			InfluxQL: deadInflux(` AND service <> 'host'`),
-			PromQL:   deadAlone(`{service!="host"}`),
-		},
-		{
-			Name: "HeartbeatManyDead", Severity: "page", For: "0s", NoData: "OK",
-			Summary:  "{{ $value }} peers died within ten minutes",
-			About:    "In the place of an alert for each of them: look for what they have in common. Bury those that will not come back: heartbeat-sender leave -host NAME.",
-			InfluxQL: `SELECT max(deaths) FROM (SELECT count(last_pid) AS deaths FROM heartbeat_event WHERE time > now() - 10m AND state = 'dead' AND reason <> 'host' GROUP BY host)`, Above: 9,
-			PromQL: manyDead(),
+			PromQL:   dead(service) + ` == 1`, Wave: deathWave + service,
 		},
 		{
 			Name: "HeartbeatDiedBriefly", Severity: "warning", For: "0s", NoData: "OK",
-			Summary: whose + " died and came back",
-			About:   "A death that was shorter than two samples: a crash that somebody mended at once.",
-			PromQL:  `max by (` + peer + `) (increase(heartbeat_peer_deaths_total[5m])) > 0 unless max by (` + peer + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
+			Summary: whose + " died for a moment, or one of its processes did",
+			About:   "A death that was shorter than two samples: a crash that somebody mended at once. Or a run that failed while another one of the same name went on.",
+			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
+				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
+			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
 		},
 		{
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
 			Summary:  whose + " dies and comes back again and again",
 			About:    "Three changes into or out of dead in ten minutes: a crash loop, or a link for which the interval is too short.",
 			InfluxQL: ofPeer(`last(flapping)`, `1m`),
-			PromQL:   `max by (` + peer + `) (heartbeat_peer_flapping) == 1`,
+			PromQL:   `max by (` + whom + `) (heartbeat_peer_flapping) == 1 and ` + diedLately,
 		},
 	}
 }
+
+const diedLately = `max by (` + whom + `) (increase(heartbeat_peer_deaths_total[5m])) > 0`
 
 // beatRules are about what living peers say.
 func beatRules() []Rule {
@@ -143,7 +129,7 @@ func beatRules() []Rule {
 			Summary:  "two processes beat as " + whose,
 			About:    "Each hides the death of the other: give their services, or their hosts, different names. The log of the collector has both addresses.",
 			InfluxQL: ofPeer(`spread(conflicts_total)`, `10m`),
-			PromQL:   `max by (` + peer + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
+			PromQL:   `max by (` + whom + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
 		},
 	}
 }
@@ -152,14 +138,14 @@ func beatRules() []Rule {
 func collectorRules() []Rule {
 	return []Rule{
 		{
-			Name: "HeartbeatCollectorIsolated", Severity: "page", For: "0s", NoData: "OK",
+			Name: "HeartbeatCollectorIsolated", Severity: "critical", For: "0s", NoData: "OK",
 			Summary:  "collector {{ $labels.host }} is cut off from its hosts",
 			About:    "More than isolation_ratio of its hosts fell silent together. It says unknown of them until that is over, or isolation_hold has passed.",
 			InfluxQL: `SELECT last(isolated) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
 			PromQL:   `max by (host) (heartbeat_collector_isolated) == 1`,
 		},
 		{
-			Name: "HeartbeatCollectorSilent", Severity: "page", For: "1m", NoData: "Alerting",
+			Name: "HeartbeatCollectorSilent", Severity: "critical", For: "1m", NoData: "Alerting",
 			Summary:  "no collector says anything",
 			About:    "Telegraf is down, cannot write, or is not scraped: nobody watches anybody.",
 			InfluxQL: `SELECT 0 * last(isolated) FROM heartbeat_collector WHERE time > now() - 2m`, // only no data fires
@@ -177,6 +163,20 @@ func collectorRules() []Rule {
 			About:    "After a restart it would know nothing of who is dead. Its log says why, and what to do.",
 			InfluxQL: `SELECT 1 - last(state_saved) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
 			PromQL:   `min by (host) (heartbeat_collector_state_saved) == 0`,
+		},
+		{
+			Name: "HeartbeatCollectorMatesLost", Severity: "warning", For: "5m", NoData: "OK",
+			Summary:  "collector {{ $labels.host }} reaches fewer collectors than it did",
+			About:    "Deaths are still reported, but those that it does not reach cannot say that they hear a peer. Six hours after the loss this ends by itself.",
+			InfluxQL: `SELECT max(mates) - last(mates) FROM heartbeat_collector WHERE time > now() - 6h GROUP BY host`,
+			PromQL:   `min by (host) (heartbeat_collector_mates) < max by (host) (max_over_time(heartbeat_collector_mates[6h]))`,
+		},
+		{
+			Name: "HeartbeatCollectorMatesDiffer", Severity: "warning", For: "5m", NoData: "OK",
+			Summary:  "collector {{ $labels.host }} and another one do not go together",
+			About:    "Their options, protocol versions or clocks differ, or two have the same name. The log of the collector says which.",
+			InfluxQL: `SELECT last(mates_differ) FROM heartbeat_collector WHERE time > now() - 1m GROUP BY host`,
+			PromQL:   `max by (host) (heartbeat_collector_mates_differ) > 0`,
 		},
 		{
 			Name: "HeartbeatCollectorStalls", Severity: "warning", For: "5m", NoData: "OK",

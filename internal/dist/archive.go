@@ -28,6 +28,7 @@ var contents = map[string][]string{
 	pluginProgram: {
 		"LICENSE", "CHANGELOG.md", "plugins/inputs/heartbeat/README.md", "sample.conf", "deploy/packages/heartbeat.conf",
 		"deploy/man/telegraf-heartbeat.1", "deploy/prometheus/heartbeat.rules.yml",
+		"deploy/prometheus/alertmanager.yml", "deploy/prometheus/heartbeat.tmpl",
 		"deploy/grafana/import/heartbeat-influxdb.json", "deploy/grafana/import/heartbeat-prometheus.json",
 	},
 }

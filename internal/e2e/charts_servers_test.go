@@ -90,34 +90,48 @@ bind-address = %q
 	return serve(t, address, "/ping", "influxd", "-config", file)
 }
 
-// startPrometheus starts one that looks at the target every second, and at the
-// alerts of this project as often.
-func startPrometheus(t testing.TB, target string) *server {
+// built returns the path of a program that "make servers" has built from source,
+// in a directory of its version.
+func built(t testing.TB, dir, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", "build", "servers", dir, name))
+	require.NoError(t, err)
+	if _, err := os.Stat(path); err != nil {
+		t.Skipf("needs %s, which \"make servers\" builds", dir)
+	}
+	return path
+}
+
+// newVictoria is a newer one than Debian's.
+const newVictoria = "victoria-metrics-v1.151.0"
+
+// startPrometheus starts one that looks at the targets every second, with these rules and
+// this Alertmanager, if any.
+func startPrometheus(t testing.TB, rules, alertmanager string, targets ...string) *server {
 	t.Helper()
 	address, dir := freeAddress(t), t.TempDir()
-	rules, err := filepath.Abs(filepath.Join("..", "..", "deploy", "prometheus", "heartbeat.rules.yml"))
-	require.NoError(t, err)
-	file := writeScrapeConfig(t, target, "rule_files: ["+rules+"]\n")
+	more := "rule_files: [" + rules + "]\n"
+	if alertmanager != "" {
+		more += "alerting: {alertmanagers: [{static_configs: [{targets: [\"" + alertmanager + "\"]}]}]}\n"
+	}
+	file := writeScrapeConfig(t, more, targets...)
 	return serve(t, address, "/-/ready", "prometheus", "--config.file="+file, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--web.listen-address="+address, "--web.console.libraries="+dir, "--web.console.templates="+dir)
 }
 
-func startVictoriaMetrics(t testing.TB, target string) *server {
+// startVictoriaMetrics starts the one at this path.
+func startVictoriaMetrics(t testing.TB, program, target string) *server {
 	t.Helper()
 	address, dir := freeAddress(t), t.TempDir()
-	return serve(t, address, "/health", "victoria-metrics", "-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
-		"-promscrape.config="+writeScrapeConfig(t, target, ""), "-search.latencyOffset=0s")
+	return serve(t, address, "/health", program, "-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
+		"-promscrape.config="+writeScrapeConfig(t, "", target), "-search.latencyOffset=0s")
 }
 
-func writeScrapeConfig(t testing.TB, target, more string) string {
+func writeScrapeConfig(t testing.TB, more string, targets ...string) string {
 	t.Helper()
-	evaluation := ""
-	if more != "" {
-		evaluation = ", evaluation_interval: 1s"
-	}
 	file := filepath.Join(t.TempDir(), "scrape.yml")
-	text := "global: {scrape_interval: 1s" + evaluation + "}\n" + more +
-		"scrape_configs:\n- {job_name: heartbeat, honor_labels: true, static_configs: [{targets: [\"" + target + "\"]}]}\n"
+	text := "global: {scrape_interval: 1s}\n" + more +
+		"scrape_configs:\n- {job_name: heartbeat, honor_labels: true, static_configs: [{targets: [" + strings.Join(targets, ", ") + "]}]}\n"
 	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
 	return file
 }

@@ -94,7 +94,7 @@ func startDatabases(t testing.TB) *toldStory {
 		c.uncomment("[[outputs.prometheus_client]]")
 		c.replace(`listen = ":9273"`, fmt.Sprintf("listen = %q", exposed))
 	})
-	s.prom, s.victoria = startPrometheus(t, exposed), startVictoriaMetrics(t, exposed)
+	s.prom, s.victoria = startPrometheus(t, changed(t, "heartbeat.rules.yml", everySecond), "", exposed), startVictoriaMetrics(t, foreign(t, "victoria-metrics"), exposed)
 	return s
 }
 

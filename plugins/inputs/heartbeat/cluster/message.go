@@ -133,7 +133,7 @@ const (
 	flagHeard = 1 << iota
 	flagVerified
 	flagConnected
-	flagWindow
+	flagPromise
 	flagSince
 	flagDoubt
 	flagVacant
@@ -141,7 +141,7 @@ const (
 )
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
-// flags, state, reason, then age, suspect, dead, deaths, and window, since and doubt if
+// flags, state, reason, then age, suspect, dead, deaths, and window with promise, since and doubt if
 // the flags say so, as varints.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
@@ -153,8 +153,9 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.AppendVarint(b, floor(w.Suspect))
 	b = binary.AppendVarint(b, floor(w.Dead))
 	b = binary.AppendUvarint(b, w.Deaths)
-	if flags&flagWindow != 0 {
+	if flags&flagPromise != 0 {
 		b = binary.AppendUvarint(b, uint64((w.Window+unit-1)/unit))
+		b = binary.AppendUvarint(b, uint64((w.Promise+unit-1)/unit))
 	}
 	if flags&flagSince != 0 {
 		b = binary.AppendUvarint(b, uint64(max(w.Since, 0)/unit))
@@ -174,7 +175,7 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	set(w.Heard, flagHeard)
 	set(w.Verified, flagVerified)
 	set(w.Connected, flagConnected)
-	set(w.Window > 0, flagWindow)
+	set(w.Window > 0 || w.Promise > 0, flagPromise)
 	set(w.State != liveness.Alive, flagSince)
 	set(w.Doubt > 0, flagDoubt)
 	set(w.Vacant, flagVacant)
@@ -255,8 +256,8 @@ func (r *reader) word() (w liveness.Word) {
 	w.Vacant, w.Lone = flags&flagVacant != 0, flags&flagLone != 0
 	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
 	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
-	if flags&flagWindow != 0 {
-		w.Window = r.span()
+	if flags&flagPromise != 0 {
+		w.Window, w.Promise = r.span(), r.span()
 	}
 	if flags&flagSince != 0 {
 		w.Since = r.span()

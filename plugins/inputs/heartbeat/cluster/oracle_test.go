@@ -255,7 +255,7 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			before.by.name, before.change.ID, before.change.Event, before.change.State, c.name, tr.ID, tr.Event, tr.State)
 	default:
 		o.twice++
-		if o.w.now-before.at > herald.Kept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
+		if o.w.now-max(before.at, o.disturbed) > herald.Kept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}

@@ -21,6 +21,8 @@ const (
 	owedFor = 10 * time.Second
 	// crossing is for how long the words of two collectors may cross.
 	crossing = 100 * time.Millisecond
+	// lately is by how much later a mate may have told that a peer lives than that was seen here.
+	lately = time.Second
 	// idsKept is for how long it is remembered that a mate has told an event, up to twice
 	// as long.
 	idsKept = time.Hour
@@ -213,7 +215,7 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 
 // withoutPassed drops each suspicion that no mate has told and that is over: a mate has told
 // what followed, or it ended well, and is dropped with its end, unless a mate has told
-// anything of that peer meanwhile.
+// anything of that peer since it was well before.
 func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 	suspicions := make(map[liveness.ID]*keptEvent)
 	for i := range events {
@@ -229,7 +231,7 @@ func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 		case begin == nil:
 		case told:
 			begin.change = nil
-		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(-crossing)):
+		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(lately-begin.change.Lasted)):
 			begin.change, k.change = nil, nil
 		}
 	}

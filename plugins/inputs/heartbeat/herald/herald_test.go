@@ -79,6 +79,7 @@ func TestHeraldTakesOver(t *testing.T) {
 func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 	suspect, back, restart, dead := changeTo(liveness.Suspect, 1), changeTo(liveness.Alive, 2), changeTo(liveness.Alive, 3), changeTo(liveness.Dead, 4)
 	restart.Event = liveness.Restarted
+	suspect.Previous, suspect.Lasted = liveness.Alive, time.Minute
 	another := changeTo(liveness.Suspect, 5)
 	another.ID.Source = "web-2"
 	for _, c := range []struct {
@@ -92,8 +93,8 @@ func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 		{"from one that was lost", true, 0, []*liveness.Transition{suspect, restart, back}, []int64{1, 3, 2}},
 		{"not over", false, 0, []*liveness.Transition{suspect, back, suspect}, []int64{1}},
 		{"rightly", false, 0, []*liveness.Transition{suspect, dead, back}, []int64{1, 4, 2}},
-		{"the mate told another one before", false, -time.Second, []*liveness.Transition{suspect, back}, nil},
-		{"the mate told another one, too", false, -crossing / 2, []*liveness.Transition{suspect, back}, []int64{1, 2}},
+		{"the mate told it alive before", false, -time.Minute, []*liveness.Transition{suspect, back}, nil},
+		{"the mate told another one just before", false, -time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},
 		{"the mate told it earlier", false, -time.Second, []*liveness.Transition{changeTo(liveness.Suspect, 9), back}, []int64{2}},
 		{"the mate told its end before", false, -time.Second, []*liveness.Transition{suspect, changeTo(liveness.Dead, 9)}, nil},
 		{"the mate told another one later", false, time.Second, []*liveness.Transition{suspect, back}, []int64{1, 2}},

@@ -383,8 +383,11 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 	if o == &p.process {
 		t.locate(p, b.Addr, now)
 	}
-	if p.windowV <= t.verdict(now) || match == newProcess || match == bootedProcess {
-		p.closeWindow() // it is over, or p is back
+	switch {
+	case match == newProcess, match == bootedProcess:
+		t.endPromise(p, now.Sub(t.epoch)) // it is back
+	case p.windowV <= t.verdict(now):
+		p.closeWindow()
 	}
 	switch {
 	case b.Status == SaysAlive && p.outlived(b, match, now.Sub(t.epoch)):
@@ -413,7 +416,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	if p.state == Dead && p.reason.inferred() && match == sameProcess {
 		p.editPast().Mistakes++
 	}
-	p.keepPromise(b)
+	t.keepPromise(p, b, now)
 	p.takeHealth(b.Health)
 	// What has waited may have been sent before another process took the place.
 	if match == formerProcess && t.waited(now.Sub(t.epoch), now) == 0 {

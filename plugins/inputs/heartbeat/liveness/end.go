@@ -80,8 +80,8 @@ func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.T
 		o.deadV = min(o.deadV, verdict+grace)
 	}
 	switch {
-	case verdict < p.suspicionV():
-	case t.opts.Mates && p.state == Alive: // the next tick will find it so, unless one of them has a connection
+	case verdict < p.ownSuspicionV():
+	case t.opts.Mates && p.state == Alive: // the next tick will find it so, unless one of them still has a connection
 		t.ask(p, verdict)
 	default:
 		t.suspect(p, now)
@@ -191,7 +191,7 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 // exit takes in that p was seen to end unplanned. Of a peer that is dead already
 // that is the better evidence, but no other death.
 func (t *Tracker) exit(p *peer, b *Beat, now time.Time) {
-	p.keepPromise(b)
+	t.keepPromise(p, b, now)
 	p.setExit(b.ExitCode, b.HasExitCode)
 	if p.state != Dead {
 		t.end(p, ReasonExited, now)
@@ -269,20 +269,21 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 			by = b.life()
 		}
 		p.setWindow(max(p.windowV, t.verdict(now)+b.BackIn), by)
+		t.notePromise(p, now.Sub(t.epoch))
 		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
-		t.expectNoMore(p)
+		t.expectNoMore(p, now)
 		for _, service := range p.host.peers {
 			if p.host.own == p && service.state == Left && service.follows() {
-				t.expectNoMore(service)
+				t.expectNoMore(service, now)
 			}
 		}
 	}
 }
 
 // expectNoMore closes the window of p, which has left for good.
-func (t *Tracker) expectNoMore(p *peer) {
-	p.closeWindow()
+func (t *Tracker) expectNoMore(p *peer, now time.Time) {
+	t.endPromise(p, now.Sub(t.epoch))
 	t.rewake(p)
 }
 
@@ -291,9 +292,9 @@ func (t *Tracker) expectNoMore(p *peer) {
 // after a boot, because the same process beats on until it is stopped
 // (Tracker.believe). A sender that promised it for itself has kept it when its next
 // run speaks of p, be it of its death.
-func (p *peer) keepPromise(b *Beat) {
+func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 	if p.windowBy != "" && b.life() != "" && b.life() != p.windowBy {
-		p.closeWindow()
+		t.endPromise(p, now.Sub(t.epoch))
 	}
 }
 
@@ -316,8 +317,9 @@ func (t *Tracker) endWindow(p *peer, now time.Time) {
 		return
 	case p.state == Left:
 		p.setWindow(min(p.windowV, t.verdict(now)+t.silence(p, &p.process).Dead), "")
+		t.notePromise(p, now.Sub(t.epoch))
 	default:
-		p.closeWindow()
+		t.endPromise(p, now.Sub(t.epoch))
 	}
 	t.rewake(p)
 }

@@ -148,6 +148,9 @@ func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago 
 // Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
 func (r *Record) Move(by time.Duration) {
 	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
+	if !r.Promise.IsZero() {
+		r.Promise = r.Promise.Add(by)
+	}
 	for i := range r.Flaps {
 		r.Flaps[i] = r.Flaps[i].Add(by)
 	}
@@ -184,6 +187,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
+	t.learnPromise(p, r, at-saved.Sub(r.Promise), now)
 	if p.endedAway(r.State, heard, since) && (p.ident.is(r.Process) || !r.unsure()) {
 		t.learnEnd(p, r, since, now)
 		return
@@ -197,15 +201,12 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		p.doubtBye(r.endedBy(), r.Reason, since)
 		return
 	}
-	switch same := another || p.process.ident.is(r.Process); {
-	case same && t.lacksEnd(p, r, heard, since, another):
+	if same := another || p.process.ident.is(r.Process); same && t.lacksEnd(p, r, heard, since, another) {
 		p.setExit(r.ExitCode, r.HasExitCode)
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
 		t.learnWhoEnded(p, r)
-	case !another && p.state != Alive && since+sameEnd > p.lastHeard():
-		t.takeWindow(p, r, now)
 	}
 	p.mergeTotals(r)
 	p.changed = true
@@ -263,14 +264,6 @@ func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	t.takeWindow(p, r, now)
 	p.mergeTotals(r)
 	p.changed = true
-}
-
-// takeWindow opens the window of p that a mate knows, if it has none.
-func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
-	if r.Window > 0 && p.windowV == 0 {
-		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
-		p.editPast().shared = r.Shared
-	}
 }
 
 // mergeTotals takes the larger one of each total and of each count of events, unless

@@ -76,6 +76,7 @@ type Word struct {
 	Suspect time.Duration // of silence that is left until it is suspect, by what was heard there; may be negative
 	Dead    time.Duration // likewise, until it is dead
 	Window  time.Duration // of its promise to be back that is left; 0 for none
+	Promise time.Duration // since that was made, moved, kept or taken back; 0 for never
 	Deaths  uint64        // in all
 }
 
@@ -121,6 +122,8 @@ type elsewhere struct {
 	question uint32        // in which question; 0 for none, or unsent
 	asked    bool          // and no mate has known better since
 
+	promiseAt time.Duration // when its promise was made, moved, kept or taken back; -longAgo for never
+
 	// The last end that was said, here or there: by which life of a sender, when, and by
 	// its clock.
 	endLife string
@@ -161,15 +164,20 @@ func (e *elsewhere) deadlineV() (latest time.Duration) {
 	return latest
 }
 
-// await notes how long is waited by what a mate has heard: the latest word of each mate counts.
+// await notes how long is waited by what a mate has heard.
 func (e *elsewhere) await(w mateWait) {
-	i := slices.IndexFunc(e.waits, func(before mateWait) bool { return before.mate == w.mate })
-	switch {
-	case i < 0:
+	if !e.correct(w) {
 		e.waits = append(e.waits, w)
-	case w.heard >= e.waits[i].heard-sameBeat:
+	}
+}
+
+// correct lets the latest word of a mate count, and reports whether it has said one before.
+func (e *elsewhere) correct(w mateWait) bool {
+	i := slices.IndexFunc(e.waits, func(before mateWait) bool { return before.mate == w.mate })
+	if i >= 0 && w.heard >= e.waits[i].heard-sameBeat {
 		e.waits[i] = w
 	}
+	return i >= 0
 }
 
 // Hash returns a number for id that is the same in every collector.
@@ -183,7 +191,7 @@ func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign
 // editElsewhere returns what is known of p through mates, to write to it.
 func (p *peer) editElsewhere() *elsewhere {
 	if p.elsewhere == nil {
-		p.editPast().elsewhere = &elsewhere{heard: -longAgo, heardV: -longAgo}
+		p.editPast().elsewhere = &elsewhere{heard: -longAgo, heardV: -longAgo, promiseAt: -longAgo}
 	}
 	return p.elsewhere
 }
@@ -284,7 +292,7 @@ func (t *Tracker) GoOnAsking(before *Tracker) {
 }
 
 // Silent reports whether there is nothing to be told to mates.
-func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news) == 0 }
+func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news)+len(t.gone) == 0 }
 
 // TakeSaid returns what is to be told to mates since it was taken last, or a part of it.
 // The caller owns it.
@@ -307,6 +315,8 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 			said.Words = append(said.Words, t.wordOf(p, now))
 		}
 	}
+	n := min(len(t.gone), toldAtOnce)
+	said.Words, t.gone = append(said.Words, t.gone[:n]...), t.gone[n:]
 	said.More = !t.Silent()
 	return said
 }
@@ -371,10 +381,14 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
 // Answer appends to words what is known of the peers with these hashes: of those that
-// were heard here. It is an answer to a question.
+// were heard here, or are forgotten. It is an answer to a question.
 func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
-		if p := t.byHash[hash]; p != nil && !p.foreign() && !p.expected {
+		p := t.byHash[hash]
+		switch _, gone := t.marks[hash]; {
+		case p == nil && gone:
+			words = append(words, t.goneWord(hash, now))
+		case p != nil && !p.foreign() && !p.expected:
 			words = append(words, t.wordOf(p, now))
 			p.editElsewhere().wanted = true
 		}
@@ -411,6 +425,9 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	}
 	if p.windowV > 0 {
 		w.Window = max(p.windowV-t.verdict(now), 1)
+	}
+	if said := p.promisedAt(); said > -longAgo {
+		w.Promise = max(at-said, 1)
 	}
 	return w
 }

@@ -266,6 +266,30 @@ func TestConnectionAtAThirdIsLife(t *testing.T) {
 	}
 }
 
+// A process whose connections all end is dead after the grace, though each collector was told
+// by the other one, after the last beat, that it has a connection.
+func TestEndOfAllConnections(t *testing.T) {
+	for _, gap := range []time.Duration{0, TickInterval, 3 * TickInterval} {
+		p := newPair(t)
+		b := Beat{ID: shop, Process: first, Interval: time.Minute, Margin: 2 * time.Minute, Run: "k3v9.1", Conn: 1}
+		for range 2 {
+			b.Seq++
+			p.one.observe(b)
+			p.two.observe(b)
+			p.pass(time.Second)
+		}
+		p.pass(20 * time.Second)
+		p.round()
+		p.one.ended(1, Closed)
+		p.pass(gap)
+		p.two.ended(1, Closed)
+		p.pass(5*time.Second + 5*TickInterval)
+		for _, r := range []*rig{p.one, p.two} {
+			require.Equal(t, []string{"alive beat", "suspect conn_closed", "dead conn_closed"}, r.statesOf(shop), "%s apart", gap)
+		}
+	}
+}
+
 // The end of the last connection is one wherever it is: who has heard the process before
 // waits no longer than the collector that has heard it last.
 func TestLastConnectionElsewhere(t *testing.T) {
@@ -604,7 +628,9 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	require.Equal(t, "not known", p.one.is(shop))
 	require.Equal(t, "left finished", p.two.is(shop))
 	p.round()
+	p.pass(TickInterval)
 	require.Equal(t, "not known", p.one.is(shop))
+	require.Equal(t, "left finished", p.two.is(shop), "it has heard it itself")
 }
 
 // A collector that is cut off shows what a mate says that is not.

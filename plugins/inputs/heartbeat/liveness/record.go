@@ -46,6 +46,7 @@ type Record struct {
 	HeldPartly time.Duration // of that, while only a part of the hosts was silent
 	Spared     time.Duration // for how long its silence was held and prolonged in all
 	Window     time.Duration // of its promise to be back that is left; 0 for none
+	Promise    time.Time     // when that was made, moved, kept or taken back; zero for never, or if there are no mates
 	WindowBy   string        // the life of the sender that promised so for itself
 	Foreign    bool          // never heard by the collector that took the record
 	HeardBy    string        // the mate that has heard it last; "" for that collector itself
@@ -124,7 +125,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // else it was another end
 		r.EndedBy = e.endLife
 	}
-	t.recordSilence(&r, p, verdict)
+	t.recordSilence(&r, p, now)
 	r.recordProcesses(p, verdict)
 	for i := max(p.changeCount-flapChanges, 0); i < p.changeCount; i++ {
 		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
@@ -133,7 +134,8 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 }
 
 // recordSilence notes in r how long p has been silent and may be.
-func (t *Tracker) recordSilence(r *Record, p *peer, verdict time.Duration) {
+func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
+	at, verdict := now.Sub(t.epoch), t.verdict(now)
 	r.Interval, r.Margin, r.Used, r.Dead = p.interval, p.margin, max(verdict-p.heardV, 0), max(p.deadV-p.heardV, 0)
 	r.Extended, r.Bonus, r.Rule = p.extended, t.bonus(p), t.silence(p, &p.process).Rule
 	r.Learnt, r.Lateness, r.Taught = p.schedule.interval, p.schedule.lateness, p.schedule.taught
@@ -142,6 +144,9 @@ func (t *Tracker) recordSilence(r *Record, p *peer, verdict time.Duration) {
 	}
 	if p.windowV > 0 {
 		r.Window, r.WindowBy, r.Shared = max(p.windowV-verdict, 1), p.windowBy, p.shared
+	}
+	if said := p.promisedAt(); said > -longAgo {
+		r.Promise = now.Add(said - at)
 	}
 	r.Held, r.HeldPartly, r.Spared = p.held, p.heldPartly, p.spared
 	if p.reason == ReasonIsolated {
@@ -296,6 +301,9 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
 	t.learnWhoEnded(p, r)
+	if t.opts.Mates && !r.Promise.IsZero() {
+		t.notePromise(p, at-ago(r.Promise))
+	}
 	if t.opts.Mates && len(r.Runs) > 1 && lifeOf(r.Runs[1].Name) != p.life {
 		e := p.editElsewhere()
 		e.livesBefore, e.lifeAt = []string{lifeOf(r.Runs[1].Name)}, p.heard

@@ -90,6 +90,8 @@ func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
 		return heard > p.since+backlog
 	case p.reason.inferred() && r.Reason.reported():
 		return p.heard <= since+backlog
+	case (since - p.since).Abs() > backlog: // not one end, told otherwise
+		return since > p.since
 	}
 	return p.weighsLess(r)
 }
@@ -108,9 +110,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
 	}
 	p.setExit(r.ExitCode, r.HasExitCode)
-	if p.closeWindow(); r.Window > 0 {
-		t.takeWindow(p, r, now)
-	}
+	t.takeWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
 	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
 	t.learnWhoEnded(p, r)
@@ -205,5 +205,55 @@ func (p *peer) noteEnd(o *process, away bool) {
 		if o == &former.process {
 			former.away = away
 		}
+	}
+}
+
+// promisedAt returns when the promise of p was made, moved, kept or taken back, here or at a
+// mate; -longAgo for never.
+func (p *peer) promisedAt() time.Duration {
+	if p.elsewhere == nil {
+		return -longAgo
+	}
+	return p.elsewhere.promiseAt
+}
+
+// promisedBefore reports whether what is known here of the promise of p is older.
+func (p *peer) promisedBefore(at time.Duration) bool { return at > p.promisedAt()+sameEnd }
+
+// notePromise notes when something was said of the promise of p.
+func (t *Tracker) notePromise(p *peer, at time.Duration) {
+	if t.opts.Mates {
+		p.editElsewhere().promiseAt = at
+		p.changed = true
+	}
+}
+
+// endPromise closes the window of p, if it has one: the promise was kept or taken back.
+func (t *Tracker) endPromise(p *peer, at time.Duration) {
+	if p.windowV > 0 {
+		p.closeWindow()
+		t.notePromise(p, at)
+	}
+}
+
+// learnPromise lets the promise of p be what a mate says that knows more of it.
+func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Time) {
+	if r.Promise.IsZero() || !p.promisedBefore(at) {
+		return
+	}
+	if r.Window > 0 {
+		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
+		p.editPast().shared = r.Shared
+	} else {
+		p.closeWindow()
+	}
+	t.notePromise(p, at)
+}
+
+// takeWindow opens the window of p, which has ended as a mate says, if it has that of its host.
+func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
+	if r.Promise.IsZero() && r.Window > 0 && p.windowV == 0 {
+		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))
+		p.editPast().shared = r.Shared
 	}
 }

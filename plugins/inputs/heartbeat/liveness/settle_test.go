@@ -624,3 +624,59 @@ func TestLifeBeforeIsInTheRecord(t *testing.T) {
 	r.one.hear(r.one.tracker.HearFact(r.one.now, &Fact{Beat: bye, Known: true}, "mate"))
 	require.Equal(t, "alive beat", r.one.is(shop))
 }
+
+// Of two ends that one sender has told the later one counts, if they are no single one: a job
+// that has failed and runs well an hour later, while a collector was away.
+func TestLaterEndOfOneSender(t *testing.T) {
+	for _, hears := range []bool{true, false} {
+		p := newPair(t)
+		one, two := p.one, p.two
+		if !hears {
+			one, two = two, one
+		}
+		job := Beat{ID: shop, Process: first, Run: "job", Status: SaysDead, HasExitCode: true, ExitCode: 4}
+		p.one.observe(job)
+		p.two.observe(job)
+		p.pass(time.Minute)
+		p.parted = true
+		p.pass(time.Minute)
+		job.Seq, job.Status, job.ExitCode = 9, SaysLeaving, 0
+		one.observe(job)
+		p.pass(time.Minute)
+		p.parted = false
+		p.round()
+		p.pass(TickInterval)
+		for _, r := range []*rig{one, two} {
+			require.Equal(t, "left finished", r.is(shop), "heard by the first: %t", hears)
+			require.EqualValues(t, 1, r.view(shop).Deaths)
+		}
+	}
+}
+
+// Who has left and was forgotten while a collector was away is forgotten by it, too, instead
+// of told dead. What it has heard itself since it began is not.
+func TestForgottenWhileAway(t *testing.T) {
+	for _, heard := range []bool{false, true} {
+		p := newPair(t)
+		beating(p.one, 1, first)
+		beating(p.two, 1, first)
+		p.pass(5 * time.Second)
+		record := p.one.tracker.Record(0, p.one.now)
+		p.parted = true
+		p.one.senders, p.two.senders = nil, nil
+		p.two.observe(Beat{ID: shop, Process: first, Run: "k3v9.1", Seq: 100, Status: SaysLeaving, HasExitCode: true})
+		p.pass(time.Hour + time.Minute)
+		require.Equal(t, "not known", p.two.is(shop))
+		saved := p.one.now.Add(-time.Hour - time.Minute)
+		p.one.tracker, p.one.told = New(p.one.opts, p.one.now), nil
+		p.one.tracker.Restore(&record, saved, p.one.now)
+		p.parted = false
+		if heard {
+			beating(p.one, 2, first)
+		}
+		p.round()
+		p.pass(time.Minute)
+		require.Equal(t, map[bool]string{false: "not known", true: "alive beat"}[heard], p.one.is(shop))
+		require.Empty(t, p.one.deaths())
+	}
+}

@@ -158,6 +158,7 @@ type Tracker struct {
 	asking    []*peer                  // of the next one
 	facts     []Fact                   // to be told; Ago is when they were heard, since epoch
 	news      []*peer                  // whose state has changed since, each once
+	gone      []Word                   // of peers that are forgotten here, and that a mate still knows
 	continued continued                // while Observe runs: the nameless peer that goes on under another ID
 	clockSet  bool                     // while no collector listened: how long ago records were is not known
 	learning  bool                     // while HearRecords runs: what it tells has been before

@@ -25,8 +25,14 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
 	heard, since := at-w.Age, at-w.Since
 	switch {
+	case p == nil && t.marked(w.ID, heard):
+		t.gone = append(t.gone, t.goneWord(w.ID, now))
+		return false
+	case w.Reason == ReasonForgotten:
+		t.forgetAsMate(p, heard, now)
+		return false
 	case p == nil:
-		return !t.marked(w.ID, heard)
+		return true
 	case p.expected:
 		return w.Heard
 	case p.endedAway(w.State, heard, since):
@@ -40,14 +46,27 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		}
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
-		wanted = t.lacks(p, w, heard, since)
+		wanted = t.lacks(p, w, heard, since, at)
 		t.follow(p, w, mate, heard, since, now)
 	default:
-		wanted = t.lacks(p, w, heard, since)
+		wanted = t.lacks(p, w, heard, since, at)
 		t.compare(p, w, mate, heard, ago, now)
 	}
 	t.rewake(p)
 	return wanted
+}
+
+// goneWord says of a peer that it is forgotten here, and when it was heard last.
+func (t *Tracker) goneWord(hash uint64, now time.Time) Word {
+	return Word{ID: hash, Reason: ReasonForgotten, Age: now.Sub(t.epoch) - t.marks[hash]}
+}
+
+// forgetAsMate forgets p, if it is as it was restored and a mate has forgotten it since: its
+// end was told while this collector was away.
+func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
+	if p != nil && p.here == 0 && !p.foreign() && p.heardAnywhere()-t.doubt(p) <= heard+sameBeat {
+		t.forget(p, now)
+	}
 }
 
 // endedAway reports whether p, which is as it was restored, has ended while this collector
@@ -73,7 +92,7 @@ func (p *peer) asRestored() bool {
 
 // lacks reports whether a mate knows a fact of p that is not known here: another process,
 // an end, a promise, or events.
-func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration) bool {
+func (t *Tracker) lacks(p *peer, w *Word, heard, since, at time.Duration) bool {
 	last := p.lastHeard()
 	switch {
 	case p.differs(w.State, w.Reason):
@@ -82,8 +101,8 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, since time.Duration) bool {
 		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
 	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
 		return !p.wasOverdue(w.State, heard) && (t.isRecent(p, since) || w.State == p.state)
-	case w.Window > 0 && p.windowV == 0 && p.state != Alive:
-		return t.isRecent(p, since)
+	case w.Promise > 0 && p.promisedBefore(at-w.Promise):
+		return true
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
@@ -116,16 +135,22 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Durati
 	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
-	if w.Window == 0 {
-		p.closeWindow()
-	} else if p.windowV == 0 {
-		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
+	if w.Promise == 0 { // it has that of its host, or none
+		t.followWindow(p, w, now)
 	}
 	t.becomeAs(p, w, now)
 	if p.lone = w.Lone && p.id.Nameless(); w.Vacant {
 		t.vacant.add(p)
 	} else {
 		t.vacant.remove(p)
+	}
+}
+
+func (t *Tracker) followWindow(p *peer, w *Word, now time.Time) {
+	if w.Window == 0 {
+		p.closeWindow()
+	} else if p.windowV == 0 {
+		p.setWindow(t.verdict(now)+w.Window, p.windowBy)
 	}
 }
 
@@ -180,6 +205,9 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		t.loseElsewhere(p, w, asked)
 	}
 	if !younger && (!w.Connected || p.state.over()) {
+		if p.elsewhere != nil {
+			p.elsewhere.correct(mateWait{mate, heard, asked + w.Suspect, asked + w.Dead}) // its connection has ended, too
+		}
 		return
 	}
 	if younger {

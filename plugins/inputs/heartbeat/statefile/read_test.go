@@ -43,7 +43,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 			old.Others, old.Replaced, old.Speakers, old.Signed, old.Owner = nil, nil, nil, nil, 0
 		}
 		if golden != goldens[1] { // nor did the others
-			want[0].Foreign, want[0].HeardBy, want[0].EndedBy, want[0].Events = false, "", "", liveness.Trail{}
+			want[0].Foreign, want[0].HeardBy, want[0].EndedBy, want[0].Events, want[0].Promise = false, "", "", liveness.Trail{}, time.Time{}
 		}
 		if golden == goldens[0] || golden == goldens[2] {
 			want[0].Health = liveness.HealthUntold

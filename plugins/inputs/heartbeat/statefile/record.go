@@ -64,6 +64,7 @@ type savedPeer struct {
 	HeldPartly time.Duration `json:"held_partly_ns,omitzero"`
 	Spared     time.Duration `json:"spared_ns,omitzero"`
 	Window     time.Duration `json:"window_ns,omitzero"`
+	Promise    time.Time     `json:"promise,omitzero"`
 	WindowBy   string        `json:"window_by,omitzero"`
 	Foreign    bool          `json:"foreign,omitzero"`
 	HeardBy    string        `json:"heard_by,omitzero"`
@@ -106,7 +107,7 @@ type storedPeer struct {
 // would not survive RFC 3339.
 func saved(r *liveness.Record) *savedPeer {
 	p := savedPeer(*r)
-	p.Since, p.Heard = r.Since.UTC(), r.Heard.UTC()
+	p.Since, p.Heard, p.Promise = r.Since.UTC(), r.Heard.UTC(), r.Promise.UTC()
 	p.Flaps = slices.Clone(r.Flaps) // which is the tracker's
 	for i, at := range p.Flaps {
 		p.Flaps[i] = at.UTC()
@@ -217,7 +218,15 @@ func checkInstants(r *liveness.Record) error {
 			return err
 		}
 	}
-	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard))
+	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkPromise(r.Promise))
+}
+
+// checkPromise is checkInstant, but most peers have never promised anything.
+func checkPromise(at time.Time) error {
+	if at.IsZero() {
+		return nil
+	}
+	return checkInstant("promise", at)
 }
 
 func checkInstant(name string, at time.Time) error {

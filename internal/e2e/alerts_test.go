@@ -1,0 +1,290 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os/exec"
+	"path/filepath"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// The stories of docs/charts.md, told by collectors to Prometheus and by Alertmanager to a
+// person: each has exactly the messages that are written here. A story in which something
+// is not told ends with a death that is: when that has come, what was before it would have,
+// too.
+
+func TestAlertsOneDies(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	c.add("web-1", "host", "fra")
+	shop := c.add("web-2", "shop", "fra")
+	d := startDuty(t, c.url)
+	d.untilSeries(2, "heartbeat_peer_alive == 1")
+	c.die(time.Now(), liveness.ReasonConnClosed, shop)
+	d.untilTold(1)
+	c.revive()
+	require.Equal(t, []string{
+		"#on-call shop on web-2 died: conn_closed",
+		"#on-call Over: shop on web-2 died, and is back",
+	}, d.untilTold(2))
+	require.Regexp(t, `^- shop on web-2 died: conn_closed \(\w{3} \d\d:\d\d:\d\d UTC\)
+It ended, or was silent for too long, and its host was not.
+What to do: https://github.com/telegraf-heartbeat/telegraf-heartbeat/blob/main/docs/charts.md#heartbeatservicedead
+Dashboard: https://grafana.example.com/d/heartbeat-prometheus\?var-source=web-2
+All alerts: http://\S+$`, d.inbox.all()[0].text)
+}
+
+// The same with a real collector and a real sender.
+func TestAlertsOneDiesForReal(t *testing.T) {
+	t.Parallel()
+	exposed := freeAddress(t)
+	collector := startStockWith(t, writeOptions(t, anyPort, `disconnect_grace = "2s"`, alone), func(c *conf) {
+		c.replace(`interval = "10s"`, `interval = "1s"`)
+		c.uncomment("[[outputs.prometheus_client]]")
+		c.replace(`listen = ":9273"`, fmt.Sprintf("listen = %q", exposed))
+	})
+	d := startDuty(t, exposed)
+	sender := startSender(t, collector.address, "web-1", "nginx")
+	d.untilSeries(1, "heartbeat_peer_alive == 1")
+	sender.Kill()
+	d.untilTold(1)
+	startSender(t, collector.address, "web-1", "nginx")
+	told := d.untilTold(2)
+	require.Len(t, told, 2)
+	require.Regexp(t, "^#on-call nginx on web-1 died: conn_(closed|reset)$", told[0])
+	require.Regexp(t, "^#on-call Over: nginx on web-1 died.*, and is back$", told[1])
+}
+
+func TestAlertsARackDies(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	rack := c.addRack(50)
+	d := startDuty(t, c.url)
+	d.untilSeries(100, "heartbeat_peer_alive == 1")
+	rackDies(d, c, time.Now().Add(-time.Minute), rack)
+	require.Equal(t, []string{"#on-call 50 peers died at site fra"}, d.untilTold(1))
+	text := d.inbox.all()[0].text
+	require.Regexp(t, `^The first ten of 50:\n(- host web-(0\d|10) died: unreachable \(.*\)\n){10}All collectors`, text)
+	require.Contains(t, text, "\nDashboard: https://grafana.example.com/d/heartbeat-prometheus\n")
+	c.revive()
+	require.Equal(t, []string{"#on-call 50 peers died at site fra", "#on-call Over: 50 peers died at site fra"}, d.untilTold(2))
+}
+
+// rackDies lets a rack die within ten seconds, of which the second half is told later.
+func rackDies(d *duty, c *exporter, start time.Time, rack []*toldPeer) {
+	d.t.Helper()
+	half := len(rack) / 2
+	c.die(start, liveness.ReasonUnreachable, rack[:half]...)
+	d.untilSeries(half, "heartbeat:death_wave")
+	c.die(start.Add(5*time.Second), liveness.ReasonUnreachable, rack[half:]...)
+	d.untilSeries(len(rack), "heartbeat:death_wave")
+}
+
+func TestAlertsARackDiesAndAnotherHostLater(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	rack, other, start := c.addRack(50), c.add("db-1", "host", "fra"), time.Now().Add(-time.Minute)
+	d := startDuty(t, c.url)
+	d.untilSeries(101, "heartbeat_peer_alive == 1")
+	rackDies(d, c, start, rack)
+	c.die(start.Add(50*time.Second), liveness.ReasonSilence, other)
+	require.ElementsMatch(t, rackAndOther, d.untilTold(2)) // whichever is first
+	c.revive()
+	require.ElementsMatch(t, []string{"#on-call Over: 50 peers died at site fra", "#on-call Over: host db-1 died, and is back"}, d.untilTold(4)[2:])
+	require.Len(t, d.inbox.all(), 4)
+}
+
+var rackAndOther = []string{"#on-call 50 peers died at site fra", "#on-call host db-1 died: silence"}
+
+func TestAlertsARackFlaps(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	rack := c.addRack(10)
+	d := startDuty(t, c.url)
+	d.untilSeries(20, "heartbeat_peer_alive == 1")
+	for range 3 {
+		c.die(time.Now(), liveness.ReasonSilence, rack...)
+		d.untilSeries(10, "heartbeat:dead_since")
+		c.revive()
+		d.untilSeries(0, "heartbeat:dead_since")
+		c.change(func() {
+			for _, host := range rack {
+				host.flapping = true
+			}
+		})
+	}
+	d.untilTold(1)
+	d.alerts.Until("the alerts of flapping", func() bool { return d.suppressed("HeartbeatFlapping") })
+	d.untilSeries(0, "increase(heartbeat_peer_deaths_total[15s]) > 0")
+	c.change(func() {
+		for _, host := range rack {
+			host.flapping = false
+		}
+	})
+	require.Equal(t, []string{"#on-call 10 peers died at site fra", "#on-call Over: 10 peers died at site fra"}, d.untilTold(2))
+}
+
+func TestAlertsPlannedStops(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	left, finished, away, last := c.add("web-1", "host", ""), c.add("web-2", "job", ""), c.add("web-3", "host", ""), c.add("web-4", "shop", "")
+	d := startDuty(t, c.url)
+	d.untilSeries(4, "heartbeat_peer_alive == 1")
+	c.change(func() {
+		left.turn(liveness.Left, liveness.ReasonLeaving, time.Now())
+		finished.turn(liveness.Left, liveness.ReasonFinished, time.Now())
+		away.turn(liveness.Left, liveness.ReasonLeaving, time.Now()) // and has said when it is back
+	})
+	d.untilSeries(3, "heartbeat_peer_state_code == 4")
+	c.change(func() { away.turn(liveness.Alive, liveness.ReasonBeat, time.Now()) })
+	d.untilSeries(2, "heartbeat_peer_alive == 1")
+	c.die(time.Now(), liveness.ReasonExited, last)
+	require.Equal(t, []string{"#on-call shop on web-4 died: exited"}, d.untilTold(1))
+}
+
+// A run fails beside a living one, or a service is dead for less than a sample.
+func TestAlertsADeathThatNoSampleHas(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	job := c.add("web-1", "job", "fra")
+	d := startDuty(t, c.url)
+	d.untilSeries(1, "heartbeat_peer_deaths_total offset 2s")
+	c.change(func() { job.deaths++ })
+	require.Equal(t, []string{
+		"#monitoring job on web-1 died for a moment, or one of its processes did",
+		"#monitoring Over: job on web-1 died for a moment, or one of its processes did",
+	}, d.untilTold(2))
+}
+
+// Who is dead is told once, although the collector is away for a moment and knows less
+// afterwards.
+func TestAlertsACollectorIsRestarted(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	dead, held, last := c.add("web-1", "host", ""), c.add("web-2", "host", ""), c.add("web-3", "host", "")
+	d := startDuty(t, c.url)
+	d.untilSeries(3, "heartbeat_peer_alive == 1")
+	c.die(time.Now().Add(-time.Hour), liveness.ReasonUnreachable, dead)
+	require.Equal(t, []string{"#on-call host web-1 died: unreachable"}, d.untilTold(1))
+	c.change(func() { c.away = true })
+	d.untilSeries(0, "heartbeat_peer_alive")
+	c.change(func() {
+		c.away = false
+		held.turn(liveness.Unknown, liveness.ReasonRestored, time.Now())
+	})
+	d.untilSeries(1, "heartbeat_peer_reason_code == 14")
+	c.die(time.Now(), liveness.ReasonHung, last)
+	require.Equal(t, []string{"#on-call host web-1 died: unreachable", "#on-call host web-3 died: hung"}, d.untilTold(2))
+}
+
+func TestAlertsACollectorIsCutOff(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	held := c.add("web-1", "host", "")
+	d := startDuty(t, c.url)
+	d.untilSeries(1, "heartbeat_peer_alive == 1")
+	c.change(func() {
+		c.own["isolated"] = 1
+		held.turn(liveness.Unknown, liveness.ReasonIsolated, time.Now())
+	})
+	d.untilTold(1)
+	c.change(func() {
+		c.own["isolated"] = 0
+		held.turn(liveness.Alive, liveness.ReasonBeat, time.Now())
+	})
+	require.Equal(t, []string{
+		"#on-call collector c1 is cut off from its hosts", "#on-call Over: collector c1 is cut off from its hosts",
+	}, d.untilTold(2))
+}
+
+// The only collector is gone, for longer than a restart takes: who was dead before is not
+// told to be over, and not told again.
+func TestAlertsACollectorIsGone(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	dead := c.add("web-1", "host", "")
+	d := startDuty(t, c.url)
+	d.untilSeries(1, "heartbeat_peer_alive == 1")
+	c.die(time.Now().Add(-time.Hour), liveness.ReasonUnreachable, dead)
+	d.untilTold(1)
+	c.change(func() { c.away = true })
+	d.untilTold(2)
+	d.untilSeries(0, "last_over_time(heartbeat_peer_dead[10s])")
+	d.untilSeries(1, "heartbeat:death_wave")
+	c.change(func() { c.away = false })
+	require.Equal(t, []string{
+		"#on-call host web-1 died: unreachable", "#on-call no collector says anything", "#on-call Over: no collector says anything",
+	}, d.untilTold(3))
+}
+
+// One of two is gone: that is one message, and the other one is believed.
+func TestAlertsTwoCollectors(t *testing.T) {
+	t.Parallel()
+	c1, c2 := startExporter(t, "c1"), startExporter(t, "c2")
+	c1.own["mates"], c2.own["mates"] = 1, 1
+	cut, last := c1.add("web-1", "host", ""), c1.add("web-2", "host", "")
+	c2.add("web-1", "host", "")
+	also := c2.add("web-2", "host", "")
+	d := startDuty(t, c1.url, c2.url)
+	d.untilSeries(4, "heartbeat_peer_alive == 1")
+	c1.die(time.Now(), liveness.ReasonSilence, cut) // c2 hears it
+	d.untilSeries(1, "heartbeat_peer_dead == 1")
+	c1.revive()
+	c2.change(func() { c2.away = true })
+	c1.change(func() { c1.own["mates"] = 0 })
+	require.Equal(t, []string{"#on-call collector c2 says nothing any more"}, d.untilTold(1))
+	d.alerts.Until("the alert of c1", func() bool { return d.suppressed("HeartbeatCollectorMatesLost") })
+	c2.change(func() { c2.away = false })
+	c1.change(func() { c1.own["mates"] = 1 })
+	d.untilTold(2)
+	c1.die(time.Now(), liveness.ReasonSilence, last)
+	c2.die(time.Now(), liveness.ReasonSilence, also)
+	require.Equal(t, []string{
+		"#on-call collector c2 says nothing any more", "#on-call Over: collector c2 says nothing any more", "#on-call host web-2 died: silence",
+	}, d.untilTold(3))
+}
+
+// The same rules, kept by vmalert in VictoriaMetrics. What is kept for the first time is
+// found there some seconds later.
+func TestAlertsOfVmalert(t *testing.T) {
+	t.Parallel()
+	for name, programs := range map[string]struct{ victoria, vmalert, option string }{
+		"1.79":  {foreign(t, "victoria-metrics"), foreign(t, "vmalert"), "-remoteWrite.flushInterval=200ms"},
+		"1.151": {built(t, newVictoria, "victoria-metrics"), built(t, newVictoria, "vmalert"), "-rule.evalDelay=0s"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			c := startExporter(t, "c1")
+			rack, other, start := c.addRack(50), c.add("db-1", "host", "fra"), time.Now().Add(-time.Minute)
+			d := startVmalert(t, programs.victoria, programs.vmalert, programs.option, c.url)
+			d.untilSeries(101, "heartbeat_peer_alive == 1")
+			c.die(start, liveness.ReasonUnreachable, rack...)
+			d.untilSeries(50, "heartbeat:death_wave")
+			c.die(start.Add(50*time.Second), liveness.ReasonSilence, other)
+			require.ElementsMatch(t, rackAndOther, d.untilTold(2))
+		})
+	}
+}
+
+// What the rules say is specified beside them, in promtool's form, and vmalert
+// reads them too. The sample is one that Alertmanager takes.
+func TestRulesOfAlertsAreThoseThatAreSpecified(t *testing.T) {
+	t.Parallel()
+	dir := filepath.Join("..", "..", "deploy", "prometheus")
+	for _, c := range [][]string{
+		{"promtool", "test", "rules", filepath.Join(dir, "heartbeat.rules.test.yml"), filepath.Join(dir, "heartbeat.weekend.test.yml")},
+		{"promtool", "check", "rules", filepath.Join(dir, "heartbeat.rules.yml")},
+		{"vmalert", "-dryRun", "-rule=" + filepath.Join(dir, "heartbeat.rules.yml")},
+		{built(t, newVictoria, "vmalert"), "-dryRun", "-rule=" + filepath.Join(dir, "heartbeat.rules.yml")},
+		{"amtool", "check-config", filepath.Join(dir, "alertmanager.yml")},
+	} {
+		said, err := exec.Command(foreign(t, c[0]), c[1:]...).CombinedOutput()
+		require.NoError(t, err, "%s:\n%s", c, said)
+	}
+}
