@@ -175,8 +175,9 @@ dist-test: bin/telegraf-stock ## make dist twice from clones, compare, install i
 
 .PHONY: picture
 picture: build bin/telegraf-stock servers grafana ## docs/pictures: the dashboard, drawn by Grafana's code, of the story that tests tell (needs chromium)
-	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -pictures $(CURDIR)/docs/pictures
-	chmod 644 docs/pictures/*
+	rm -rf build/pictures && mkdir -p build/pictures
+	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -pictures $(CURDIR)/build/pictures
+	install -m 644 build/pictures/dashboard-dark.png build/pictures/dashboard-light.png docs/pictures
 
 .PHONY: docs
 docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy

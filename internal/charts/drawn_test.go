@@ -31,11 +31,15 @@ func drawing(t *testing.T, answer func(p *grafana.Asked, target int) []grafana.P
 func atTheEnd(value string) []any { return []any{float64(hour.To.Unix()), value} }
 
 func TestNoDataIsNotZero(t *testing.T) {
-	for title, p := range drawing(t, func(*grafana.Asked, int) []grafana.PromSeries { return nil }).Show(t) {
-		require.True(t, p.Empty, title)
-		if p.Type == "stat" {
-			require.Len(t, p.Values, 1, title)
-			require.Equal(t, "no data", p.Values[0].Text, title)
+	nothing := func(*grafana.Asked, int) []grafana.PromSeries { return nil }
+	influx := grafana.New(t, Dashboard(InfluxDB, false), hour, func(*grafana.Asked) []grafana.Frame { return []grafana.Frame{} })
+	for _, d := range []*grafana.Drawing{drawing(t, nothing), influx} {
+		for title, p := range d.Show(t) {
+			require.True(t, p.Empty, title)
+			if p.Type == "stat" {
+				require.Len(t, p.Values, 1, title)
+				require.Equal(t, "no data", p.Values[0].Text, title)
+			}
 		}
 	}
 }

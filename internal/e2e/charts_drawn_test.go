@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"cmp"
 	"flag"
 	"path/filepath"
 	"regexp"
@@ -46,9 +47,9 @@ var sights = map[string]sight{
 	"Who is down, since when, why": table("since down", []column{
 		{"source", none}, {"service", none}, {"why", none}, {"since", none}, {"down", none}, {"ip", none}, {"pid", none},
 	}, map[string][]string{
-		"db-1/app":   {"db-1", "app", "host", clock, `\d+ seconds`, `127\.0\.0\.1`, `\d+`},
-		"db-1/host":  {"db-1", "host", "silence|hung|unreachable|conn_closed|conn_reset", clock, `\d+ seconds`, `127\.0\.0\.1`, ``},
-		"web-2/shop": {"web-2", "shop", "conn_closed|conn_reset", clock, `\d+ seconds`, `127\.0\.0\.1`, `\d+`},
+		"db-1/app":   {"db-1", "app", "host", clock, length, `127\.0\.0\.1`, `\d+`},
+		"db-1/host":  {"db-1", "host", "silence|hung|unreachable|conn_closed|conn_reset", clock, length, `127\.0\.0\.1`, ``},
+		"web-2/shop": {"web-2", "shop", "conn_closed|conn_reset", clock, length, `127\.0\.0\.1`, `\d+`},
 	}),
 	"State of each peer": lines(map[string]grafana.Value{
 		"10.0.0.5 4711": {Text: "alive", Color: green}, "db-1 app": {Text: "dead", Color: red}, "db-1 host": {Text: "dead", Color: red},
@@ -74,8 +75,8 @@ var sights = map[string]sight{
 	}),
 	"Beats lost":           measured(peerName, `\d+(\.\d+)?%`),
 	"Allowed silence used": measured(peerName, `\d+(\.\d+)?%`),
-	"Round trip":           measured(peerName, `\d+(\.\d+)? (s|ms|µs)`),
-	"Clock skew":           measured(peerName, `-?\d+(\.\d+)? (s|ms|µs)`),
+	"Round trip":           measured(peerName, `\d+(\.\d+)? (s|ms|µs|ns)`),
+	"Clock skew":           measured(peerName, `-?\d+(\.\d+)? (s|ms|µs|ns)`),
 	"Peers by state": lines(map[string]grafana.Value{
 		"alive": {Text: "6", Color: green}, "suspect": {Text: "1", Color: yellow}, "dead": {Text: "3", Color: red},
 		"left": {Text: "1", Color: blue}, "unknown": {Text: "0", Color: gray},
@@ -85,11 +86,12 @@ var sights = map[string]sight{
 	"Connections":           measured(socket, `\d+`),
 	"Refused":               empty,
 	"Stalls":                measured(`\S+`, `\d+(\.\d+)?%`),
-	"Age of the state file": measured(`\S+`, `\d+(\.\d+)? (s|ms|µs)`),
+	"Age of the state file": measured(`\S+`, `\d+(\.\d+)? (s|ms|µs|ns)`),
 	"Other collectors":      empty,
 }
 
 const (
+	length   = `(\d+ (second|minute)s?(, )?)+`
 	clock    = `\d{4}-\d\d-\d\d \d\d:\d\d:\d\d`
 	peerName = `\S+ \S+`
 	socket   = `tcp://127\.0\.0\.1:\d+ \S+`
@@ -119,7 +121,10 @@ func (s *toldStory) see(t *testing.T, to time.Time) {
 				}
 				require.GreaterOrEqual(t, len(d.Marks), 6)
 			})
-			t.Run("picture", func(t *testing.T) { d.Picture(t, filepath.Join(t.TempDir(), "dashboard.png")) })
+			t.Run("picture", func(t *testing.T) {
+				d.Open()
+				d.Picture(t, filepath.Join(cmp.Or(*picturesDir, t.TempDir()), "all-"+c.db.Name+".png"))
+			})
 		})
 	}
 	if *picturesDir != "" {

@@ -6,6 +6,7 @@ package grafana
 
 import (
 	"bytes"
+	"context"
 	"encoding/json"
 	"fmt"
 	"image"
@@ -69,6 +70,20 @@ func (d *Drawing) fill(t testing.TB, panels []any, frames func(p *Asked) []Frame
 	}
 }
 
+// Open opens the rows that are shut.
+func (d *Drawing) Open() {
+	var all []any
+	for _, p := range d.board["panels"].([]any) {
+		row := p.(map[string]any)
+		children, _ := row["panels"].([]any)
+		all = append(append(all, p), children...) // they have their places already
+		if row["type"] == "row" {
+			row["collapsed"], row["panels"] = false, []any{}
+		}
+	}
+	d.board["panels"] = all
+}
+
 // height is how many rows of Grafana's grid the dashboard takes.
 func (d *Drawing) height() int {
 	rows := 0
@@ -100,10 +115,13 @@ func (d *Drawing) Picture(t testing.TB, file string) {
 	pages.HandleFunc("/picture.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 	server := httptest.NewServer(pages)
 	defer server.Close()
-	command := exec.CommandContext(t.Context(), program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it takes two seconds, unless it hangs
+	defer cancel()
+	command := exec.CommandContext(ctx, program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr",
 		"--virtual-time-budget=20000", "--screenshot="+file,
 		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height()*(cell+gap)+gap), server.URL+"/picture.html")
+	command.WaitDelay = time.Minute
 	said, err := command.CombinedOutput()
 	require.NoError(t, err, "%s", said)
 	require.Contains(t, string(said), `"drawn"`, "%s", said)
