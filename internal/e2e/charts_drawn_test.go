@@ -101,10 +101,11 @@ const (
 func (s *toldStory) see(t *testing.T, to time.Time) {
 	view := grafana.View{From: s.from, To: to, Step: step}
 	for _, c := range []struct {
+		name   string
 		source charts.Source
 		db     *server
-	}{{charts.InfluxDB, s.influx}, {charts.Prometheus, s.prom}, {charts.Prometheus, s.victoria}} {
-		t.Run("seen in Grafana, "+c.db.Name, func(t *testing.T) {
+	}{{"InfluxDB", charts.InfluxDB, s.influx}, {"Prometheus", charts.Prometheus, s.prom}, {"VictoriaMetrics", charts.Prometheus, s.victoria}} {
+		t.Run("seen in Grafana, "+c.name, func(t *testing.T) {
 			d := grafana.Ask(t, charts.Dashboard(c.source, false), c.db.url, view)
 			shown := d.Show(t)
 			require.Len(t, shown, len(sights))
@@ -123,7 +124,7 @@ func (s *toldStory) see(t *testing.T, to time.Time) {
 			})
 			t.Run("picture", func(t *testing.T) {
 				d.Open()
-				d.Picture(t, filepath.Join(cmp.Or(*picturesDir, t.TempDir()), "all-"+c.db.Name+".png"))
+				d.Picture(t, filepath.Join(cmp.Or(*picturesDir, t.TempDir()), "all-"+c.name+".png"))
 			})
 		})
 	}
