@@ -65,16 +65,18 @@ func TestAlertsOneDiesForReal(t *testing.T) {
 func TestAlertsARackDies(t *testing.T) {
 	t.Parallel()
 	c := startExporter(t, "c1")
-	rack := c.addRack(50)
+	rack, front, start := c.addRack(50), c.add("web-50", "front", "fra"), time.Now().Add(-time.Minute)
 	d := startDuty(t, c.url)
-	d.untilSeries(100, "heartbeat_peer_alive == 1")
-	rackDies(d, c, time.Now().Add(-time.Minute), rack)
+	d.untilSeries(101, "heartbeat_peer_alive == 1")
+	c.die(start, liveness.ReasonConnClosed, front) // before its host is known to be dead
+	rackDies(d, c, start, rack)
 	require.Equal(t, []string{"#on-call 50 peers died at site fra"}, d.untilTold(1))
 	text := d.inbox.all()[0].text
 	require.Regexp(t, `^The first ten of 50:\n(- host web-(0\d|10) died: unreachable \(.*\)\n){10}All collectors`, text)
 	require.Contains(t, text, "\nDashboard: https://grafana.example.com/d/heartbeat-prometheus\n")
 	c.revive()
-	require.Equal(t, []string{"#on-call 50 peers died at site fra", "#on-call Over: 50 peers died at site fra"}, d.untilTold(2))
+	// Nothing hides the service any more when its host is back.
+	require.Equal(t, []string{"#on-call 50 peers died at site fra", "#on-call Over: 51 peers died at site fra"}, d.untilTold(2))
 }
 
 // rackDies lets a rack die within ten seconds, of which Prometheus sees the second half later.
@@ -82,9 +84,9 @@ func rackDies(d *duty, c *exporter, start time.Time, rack []*toldPeer) {
 	d.t.Helper()
 	half := len(rack) / 2
 	c.die(start, liveness.ReasonUnreachable, rack[:half]...)
-	d.untilSeries(half, "heartbeat:death_wave")
+	d.untilSeries(half, `heartbeat:death_wave{service="host"}`)
 	c.die(start.Add(5*time.Second), liveness.ReasonUnreachable, rack[half:]...)
-	d.untilSeries(len(rack), "heartbeat:death_wave")
+	d.untilSeries(len(rack), `heartbeat:death_wave{service="host"}`)
 }
 
 func TestAlertsARackDiesAndAnotherHostLater(t *testing.T) {
@@ -122,7 +124,9 @@ func TestAlertsARackFlaps(t *testing.T) {
 	}
 	d.untilTold(1)
 	d.alerts.Until("the alerts of flapping", func() bool { return d.suppressed("HeartbeatFlapping") })
-	d.untilSeries(0, "increase(heartbeat_peer_deaths_total[15s]) > 0")
+	d.untilSeries(0, "max_over_time(heartbeat_peer_dead[15s]) == 1")
+	c.change(func() { rack[0].deaths++ })
+	d.alerts.Until("the alert of a death that no sample has", func() bool { return d.suppressed("HeartbeatDiedBriefly") })
 	c.change(func() {
 		for _, host := range rack {
 			host.flapping = false
@@ -149,14 +153,15 @@ func TestAlertsPlannedStops(t *testing.T) {
 	require.Equal(t, []string{"#on-call shop on web-4 died: exited"}, d.untilTold(1))
 }
 
-// A run fails beside a living one, or a service is dead for less than a sample.
+// A run fails beside a living one, or a service is dead for less than a sample, three times.
 func TestAlertsADeathThatNoSampleHas(t *testing.T) {
 	t.Parallel()
 	c := startExporter(t, "c1")
 	job := c.add("web-1", "job", "fra")
 	d := startDuty(t, c.url)
 	d.untilSeries(1, "heartbeat_peer_deaths_total offset 2s")
-	c.change(func() { job.deaths++ })
+	c.change(func() { job.deaths, job.flapping = job.deaths+3, true })
+	d.alerts.Until("the alert of flapping", func() bool { return d.suppressed("HeartbeatFlapping") })
 	require.Equal(t, []string{
 		"#monitoring job on web-1 died briefly, or one of its runs failed",
 		"#monitoring Over: job on web-1 died briefly, or one of its runs failed",

@@ -291,7 +291,7 @@ func (e *exporter) die(at time.Time, reason liveness.Reason, dying ...*toldPeer)
 		for i, p := range dying {
 			p.turn(liveness.Dead, reason, at.Add(time.Duration(i)*time.Second/5))
 			for _, other := range e.peers {
-				if p.service == "host" && other != p && other.source == p.source {
+				if p.service == "host" && other.source == p.source && other.state != liveness.Dead {
 					other.turn(liveness.Dead, liveness.ReasonHost, p.since)
 				}
 			}
