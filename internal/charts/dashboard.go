@@ -196,7 +196,7 @@ func (p *Panel) options() object {
 		}
 	case Timeline:
 		return object{
-			"mergeValues": true, "showValue": "never", "alignValue": "left", "rowHeight": 0.9, "perPage": 50,
+			"mergeValues": true, "showValue": "never", "alignValue": "left", "rowHeight": 0.9, "perPage": 20,
 			"legend":  object{"displayMode": "list", "placement": "bottom", "showLegend": true},
 			"tooltip": object{"mode": "single", "sort": "none"},
 		}
@@ -226,7 +226,7 @@ func (p *Panel) look() look {
 	case p.Kind == Table:
 		l.unit = text // but for the columns that have one
 	case l.thresholds == nil:
-		l.color = "palette-classic-by-name"
+		l.color = "palette-classic"
 	}
 	return l
 }
@@ -287,7 +287,7 @@ func (c *Column) override(s Source) object {
 			object{"id": "custom.cellOptions", "value": object{"type": "color-text"}})
 	}
 	if c.Link {
-		properties = append(properties, object{"id": "links", "value": list{object{
+		properties = append(properties, object{"id": "custom.width", "value": 260}, object{"id": "links", "value": list{object{
 			"title": "only ${__value.raw}", "url": "/d/" + s.uid() + "?var-datasource=${datasource}&var-source=${__value.raw}&${__url_time_range}",
 		}}})
 	}
@@ -332,7 +332,7 @@ func (p *Panel) few() int {
 	if p.Kind == Timeline {
 		return 100
 	}
-	return 20
+	return 10
 }
 
 // Few returns the query of p in PromQL for a few of many peers, or all if it has no other one.

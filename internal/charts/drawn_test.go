@@ -66,7 +66,7 @@ func peersIn(peers int) func(p *grafana.Asked, target int) []grafana.PromSeries 
 		case p.Type == "state-timeline":
 			shown = min(peers, 100)
 		case p.Type == "timeseries":
-			shown = min(peers, 20)
+			shown = min(peers, 10)
 		case p.Type == "stat":
 			count := map[string]int{"Dead": dead, "Alive": peers - dead, "Availability": 98}[p.Title]
 			return []grafana.PromSeries{{Metric: map[string]string{"host": "collector"}, Value: atTheEnd(strconv.Itoa(count))}}

@@ -69,7 +69,7 @@ func TestChartsOfManyHosts(t *testing.T) {
 	for _, dead := range []string{"web-001 app", "web-001 host", "web-003 app", "web-003 host"} {
 		require.True(t, names[dead], "%s is one of those that are shown", dead)
 	}
-	require.LessOrEqual(t, len(shown["Round trip"].Series), 20)
+	require.LessOrEqual(t, len(shown["Round trip"].Series), 10)
 	if *picturesDir != "" {
 		d.Picture(t, filepath.Join(*picturesDir, "many.png"))
 	}

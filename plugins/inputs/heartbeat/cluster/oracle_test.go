@@ -97,7 +97,8 @@ func (o *oracle) calm(d time.Duration) bool {
 func (o *oracle) know(s *sender) {
 	n := len(o.w.collectors)
 	o.peers[s.id] = &truth{
-		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n), saved: make([]int, n), deadID: make([]int64, n),
+		s: s, heard: make([]time.Duration, n), closed: make([]time.Duration, n), own: make([]int, n), process: make([]int, n),
+		saved: make([]int, n), deadID: make([]int64, n),
 	}
 }
 
@@ -255,7 +256,8 @@ func (o *oracle) told(c *collector, tr *liveness.Transition) {
 			before.by.name, before.change.ID, before.change.Event, before.change.State, c.name, tr.ID, tr.Event, tr.State)
 	default:
 		o.twice++
-		if o.w.now-max(before.at, o.disturbed) > herald.Kept+calmFor+75*time.Second || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
+		late := o.w.now-max(before.at, o.disturbed) > herald.Kept+calmFor+75*time.Second
+		if late || o.calm(o.w.now-before.at+calmFor) || before.by == c && c.readyBefore(before.at) {
 			o.failf("%s tells %s %s %s again, which %s told %v ago", c.name, tr.ID, tr.Event, tr.State, before.by.name, o.w.now-before.at)
 		}
 	}

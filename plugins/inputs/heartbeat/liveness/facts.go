@@ -80,7 +80,7 @@ func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 		t.continueAs(before, id, t.verdict(now))
 	case p == nil:
 		t.replace(before, id, now)
-	case before.id == f.Before && !before.connected():
+	case before.id == f.Before && (before.state.over() || !before.connected()):
 		t.closeSeries(before, now)
 		t.put(before, Unknown, ReasonReplaced)
 		t.remove(before)

@@ -14,7 +14,8 @@ func TestPromiseIsKnownToAll(t *testing.T) {
 		return Beat{ID: shop, Run: "hand", Status: SaysLeaving, BackIn: backIn}
 	}
 	cancel := Beat{ID: shop, Run: "hand", Status: SaysLeaving, Cancel: true}
-	another := Beat{ID: shop, Run: "next.1", Seq: 1, Interval: time.Second, Margin: 2500 * time.Millisecond, Process: Process{Boot: "b", PID: 8, Start: time.Hour}}
+	another := Beat{ID: shop, Run: "next.1", Seq: 1, Interval: time.Second, Margin: 2500 * time.Millisecond}
+	another.Process = Process{Boot: "b", PID: 8, Start: time.Hour}
 	for _, c := range []struct {
 		name   string
 		before []Beat // to both

@@ -37,7 +37,8 @@ func fullRecord() liveness.Record {
 		Interval: 10 * time.Second, Margin: 4 * time.Second, Heard: savedAt.Add(-time.Minute), Used: time.Minute + 1,
 		Dead: 35 * time.Second, Extended: true, Fresh: true, Bonus: 3 * time.Second,
 		Held: 7 * time.Second, HeldPartly: 5 * time.Second, Spared: 9 * time.Second,
-		Window: 20 * time.Minute, Promise: time.Date(2026, 8, 1, 11, 50, 0, 0, time.UTC), WindowBy: "a0", Foreign: true, HeardBy: "collector-2", EndedBy: "a0", Shared: true, Rule: "interval",
+		Window: 20 * time.Minute, Promise: time.Date(2026, 8, 1, 11, 50, 0, 0, time.UTC),
+		WindowBy: "a0", Foreign: true, HeardBy: "collector-2", EndedBy: "a0", Shared: true, Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
 		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
 		Others: []liveness.Other{{
