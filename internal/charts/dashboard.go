@@ -95,6 +95,9 @@ func variables(s Source) list {
 		all = append(all, object{
 			"name": "recent", "label": "Now is the last", "type": "custom", "query": "1m,30s,3m,10m",
 			"current": object{"text": "1m", "value": "1m"}, "description": "At least twice the interval of Telegraf",
+		}, object{
+			"name": "most", "label": "Peers at most", "type": "custom", "query": "20 : SLIMIT 20, 100 : SLIMIT 100, all : LIMIT 1000000",
+			"current": object{"text": "20", "value": "SLIMIT 20"}, "description": "In the panels that draw each peer. InfluxDB 3 knows no SLIMIT: choose all",
 		})
 	}
 	return all
@@ -306,7 +309,7 @@ func (p *Panel) targets(s Source) list {
 	case s == InfluxDB:
 		query := p.InfluxQL
 		if p.Most != "" {
-			query += " SLIMIT " + strconv.Itoa(p.few())
+			query += " $most"
 		}
 		return list{p.influxQL(s, "A", query, "time_series")}
 	case p.Kind != Table:
