@@ -330,6 +330,9 @@ func (o *oracle) lookForDeath(c *collector, t *truth) {
 	if heard-o.disturbed < meeting+startPatience {
 		due = max(heard, o.disturbed) + t.s.allowed() + t.s.interval + liveness.AnswerTime + meeting + startPatience + slack
 	}
+	if w.lossy() { // the word of it may be lost, and is said again in a round
+		due += 65 * time.Second
+	}
 	lives := w.now-t.latest() < t.s.allowed()             // some collector hears it, that c does not reach
 	told := t.s.state != beats && o.hasTold(t, t.s.since) // what comes in later was on its way
 	another := t.process[c.number] != t.s.lives           // it has begun anew

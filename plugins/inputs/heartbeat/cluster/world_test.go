@@ -206,6 +206,16 @@ func (l *line) drop() {
 
 func (l *line) open() bool { return l.state == lineOpen && !l.lossy }
 
+// lossy reports whether a line between two collectors loses messages.
+func (w *world) lossy() bool {
+	for _, from := range w.lines {
+		if slices.ContainsFunc(from, func(l *line) bool { return l != nil && l.lossy }) {
+			return true
+		}
+	}
+	return false
+}
+
 // linked returns since when two collectors could talk to each other without trouble, or
 // false if they cannot.
 func (w *world) linked(a, b *collector) (since time.Duration, yes bool) {
