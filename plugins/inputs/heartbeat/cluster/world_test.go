@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"strings"
+	"slices"
 	"time"
 	"unsafe"
 )
