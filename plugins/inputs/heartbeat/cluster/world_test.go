@@ -4,8 +4,8 @@ import (
 	"container/heap"
 	"fmt"
 	"math/rand/v2"
-	"strings"
 	"slices"
+	"strings"
 	"time"
 	"unsafe"
 )
