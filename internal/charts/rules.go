@@ -17,7 +17,7 @@ type Rule struct {
 }
 
 // whose names a peer, which may have no service.
-const whose = "{{ or $labels.service $labels.pid }} on {{ $labels.source }}"
+const whose = `{{ if eq $labels.service "host" }}host{{ else }}{{ or $labels.service $labels.pid }} on{{ end }} {{ $labels.source }}`
 
 // whom are the labels that tell the alerts of two peers apart. A site is there if the
 // sender of the peer names it.
