@@ -2,6 +2,7 @@ package charts
 
 import (
 	"bytes"
+	"cmp"
 	"fmt"
 	"strings"
 
@@ -19,7 +20,7 @@ func RulesFile() []byte {
 	}
 	for _, r := range Rules() {
 		rule := object{
-			"alert": r.Name, "expr": r.PromQL, "labels": object{"severity": r.Severity},
+			"alert": r.Name, "expr": cmp.Or(r.Kept, r.PromQL), "labels": object{"severity": r.Severity},
 			"annotations": r.annotations(Prometheus, r.Summary),
 		}
 		if r.Wave != "" {

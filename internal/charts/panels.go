@@ -145,15 +145,17 @@ func mergedDead(selection string) string {
 	return `min by (` + peer + `) (heartbeat_peer_dead` + selection + ` and heartbeat_peer_state_code` + selection + ` > 0)`
 }
 
-// isDead tells for heartbeat_down whose peers are dead: one that names a service
-// has a pid in heartbeat_down alone.
-func isDead(field string) string {
+// deadSinceOf tells since when each dead peer is so, with where it was and why: what one of
+// the collectors says, which may differ in that. A peer that names a service has a pid in
+// heartbeat_down alone.
+func deadSinceOf() string {
 	down := func(service string) string {
-		return field + `{state="dead", source=~"$source", service=~"$service", service` + service + `""}`
+		return `heartbeat_down_since_timestamp_seconds{state="dead", source=~"$source", service=~"$service", service` + service + `""}`
 	}
-	return `max by (source, service, ip, pid, reason) (` +
-		down("!=") + ` and on (source, service) ` + mergedDead(selection) + ` == 1 or ` +
-		down("=") + ` and on (source, pid) ` + mergedDead(selection) + ` == 1)`
+	all := func(service, by string) string {
+		return `topk by (` + by + `) (1, max by (source, service, ip, pid, reason) (` + down(service) + `) and on (` + by + `) ` + mergedDead(selection) + ` == 1)`
+	}
+	return `(` + all("!=", "source, service") + ` or ` + all("=", "source, pid") + `)`
 }
 
 // Panels are all of them, in the order of an operator's questions: is anything wrong and who
@@ -210,8 +212,8 @@ func now() []Panel {
 				{Name: "source", Link: true},
 				{Name: "service"},
 				{Name: "why", Shown: reasons},
-				{Name: "since", Unit: "dateTimeAsIso", PromQL: isDead("heartbeat_down_since_timestamp_seconds") + ` * 1000`},
-				{Name: "down", Unit: "dtdurations", PromQL: isDead("heartbeat_down_down_seconds")},
+				{Name: "since", Unit: "dateTimeAsIso", PromQL: deadSinceOf() + ` * 1000`},
+				{Name: "down", Unit: "dtdurations", PromQL: `time() - ` + deadSinceOf()},
 				{Name: "ip"},
 				{Name: "pid", Shown: noPID},
 			},
@@ -229,7 +231,8 @@ func when() []Panel {
 	}}
 }
 
-const availability = `100 - 100 * clamp_min(min by (` + peer + `) (increase(heartbeat_peer_dead_seconds_total` + selection + `[$__range])), 0) / $__range_s`
+// availability is what the collectors say that still report: one that is gone has stopped counting.
+const availability = `100 - 100 * clamp_min(min by (` + peer + `) (increase(heartbeat_peer_dead_seconds_total` + selection + `[$__range]) and on (host) heartbeat_collector_isolated), 0) / $__range_s`
 
 func howWell() []Panel {
 	return []Panel{
@@ -267,7 +270,8 @@ func howWell() []Panel {
 			About:    "How much of the time that it may be silent a living peer has been silent. What often comes near to 100 % will be dead by mistake some day: give it a longer interval. Of many peers the most silent ones; over InfluxDB the first by name.",
 			InfluxQL: `SELECT min(used) FROM (SELECT max(age_seconds) / last(dead_after_seconds) AS used FROM heartbeat_peer WHERE ` + inRange + chosen + ` AND alive = 1 GROUP BY time($__interval), ` + peer + `, host fill(none)) WHERE ` + inRange + ` GROUP BY time($__interval), ` + peer + ` fill(none)`,
 			PromQL:   `min by (` + peer + `) (heartbeat_peer_age_seconds` + selection + ` / heartbeat_peer_dead_after_seconds` + selection + ` and heartbeat_peer_alive` + selection + ` == 1)`,
-			Most:     overRange("max_over_time", "age_seconds"),
+			Most: `max by (` + peer + `) (max_over_time(heartbeat_peer_age_seconds` + selection + `[$__range] @ end()) / (heartbeat_peer_dead_after_seconds` + selection +
+				` @ end()) and heartbeat_peer_alive` + selection + ` @ end() == 1)`,
 		},
 		{
 			Title: "Round trip", Kind: Lines, Unit: "s", Width: 12, Tall: 8, By: []string{"source", "service"},
@@ -280,7 +284,7 @@ func howWell() []Panel {
 			Title: "Clock skew", Kind: Lines, Unit: "s", Width: 12, Tall: 8, By: []string{"source", "service"},
 			About:    "How far the clock of the host is behind that of the collector, the way of the beat included. Nobody is declared dead for it. Of many peers those furthest off; over InfluxDB the first by name.",
 			InfluxQL: `SELECT mean(skew_seconds) FROM heartbeat WHERE ` + inRange + chosen + ` GROUP BY time($__interval), source, service fill(none)`,
-			PromQL:   `max by (source, service) (heartbeat_skew_seconds` + selection + `)`,
+			PromQL:   `avg by (source, service) (heartbeat_skew_seconds` + selection + `)`,
 			Most:     `max by (source, service) (abs(last_over_time(heartbeat_skew_seconds` + selection + `[$__range] @ end())))`,
 		},
 	}

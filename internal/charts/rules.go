@@ -11,7 +11,8 @@ type Rule struct {
 	About    string
 	InfluxQL string  // empty: it cannot be asked
 	PromQL   string  // has no series while nothing is wrong
-	Wave     string  // in the place of PromQL where waves are kept: gives for each series the start of its wave
+	Kept     string  // in the place of PromQL where series are kept; empty if it is the same there
+	Wave     string  // likewise, and gives for each series the start of its wave
 	Above    float64 // what InfluxQL gives while something is wrong
 	NoData   string  // what Grafana takes no series at all for
 }
@@ -32,16 +33,18 @@ const (
 )
 
 // lately bridges the time in which a collector is restarted: the dead stay dead
-// meanwhile.
+// meanwhile. Where another one still speaks of a peer that is shorter, as it knows better.
 func lately(field, labels string) string {
-	return `last_over_time(heartbeat_peer_` + field + labels + `[3m])`
+	said := `last_over_time(heartbeat_peer_` + field + labels
+	return `(` + said + `[1m]) or ` + said + `[3m]) unless on (` + whom + `) ` + said + `[1m]))`
 }
 
 // dead is 1 or 0 for each peer with these labels of which anything is known. Those that
-// died with their host are left out.
+// died with their host are left out, unless the host is back.
 func dead(labels string) string {
-	return `min by (` + whom + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless ` +
-		lately("reason_code", labels) + ` == ` + reasonHost + `)`
+	const hostIsBack = `max by (source, site) (min_over_time(heartbeat_peer_alive{service="host"}[1m])) == 1`
+	return `min by (` + whom + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless (` +
+		lately("reason_code", labels) + ` == ` + reasonHost + ` unless on (source, site) ` + hostIsBack + `))`
 }
 
 // deadInflux is dead in InfluxQL, for a condition on the tags.
@@ -63,7 +66,7 @@ func saysInflux(code string) string {
 
 // says is saysInflux for Prometheus.
 func says(code string) string {
-	return `max by (` + whom + `) (heartbeat_peer_status_code == ` + code + ` and heartbeat_peer_alive == 1)`
+	return `max by (` + whom + `) (` + lately("status_code", "") + ` == ` + code + ` and ` + lately("alive", "") + ` == 1)`
 }
 
 // Rules are all of them.
@@ -94,6 +97,7 @@ func deathRules() []Rule {
 			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
 				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
 			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
+			Kept:   diedLately + ` unless last_over_time(` + deadSince + `[5m])`,
 		},
 		{
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
@@ -105,7 +109,9 @@ func deathRules() []Rule {
 	}
 }
 
-const diedLately = `max by (` + whom + `) (increase(heartbeat_peer_deaths_total[5m])) > 0`
+// diedLately has a series for each peer that has died of late. A total that goes back is one
+// of an older state file.
+const diedLately = `max by (` + whom + `) (increase(heartbeat_peer_deaths_total[5m]) unless resets(heartbeat_peer_deaths_total[5m]) > 0) > 0`
 
 // beatRules are about what living peers say.
 func beatRules() []Rule {

@@ -25,7 +25,7 @@ const (
 	// newest is the newest wave, and until when a death belongs to it; both are NaN if
 	// nobody is dead.
 	newest      = `scalar(max(` + ownWave + ` and ` + deadSince + `))`
-	newestUntil = `scalar(max(` + deadSince + ` and ` + ownWave + `)) + ` + sameWave
+	newestUntil = `scalar(max(` + deadSince + ` and ` + ownWave + ` == ` + newest + `)) + ` + sameWave
 	joins       = deadSince + ` >= ` + newest + ` - ` + sameWave + ` <= ` + newestUntil
 )
 
@@ -53,7 +53,7 @@ floor(0 * ` + deadSince + ` + scalar(min(` + deadSince + ` unless ` + ownWave + 
 // may die again. A peer that has left or is forgotten has none.
 func troubled() string {
 	isAlive := `max by (` + whom + `) (` + lately("alive", "") + `) == 1`
-	isFlapping := `max by (` + whom + `) (heartbeat_peer_flapping) == 1`
+	isFlapping := `max by (` + whom + `) (` + lately("flapping", "") + `) == 1`
 	reason := `max by (` + whom + `) (` + lately("reason_code", "") + `)`
 	isForgotten := reason + ` == ` + reasonReplaced + ` or ` + reason + ` == ` + reasonForgotten
 	return `
