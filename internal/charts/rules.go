@@ -97,7 +97,7 @@ func deathRules() []Rule {
 			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
 				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
 			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
-			Kept:   diedLately + ` unless last_over_time(` + deadSince + `[5m])`,
+			Kept:   diedLately + ` unless last_over_time(` + deadSince + `[5m]) unless min by (` + whom + `) (` + lately("dead", "") + ` and ` + lately("state_code", "") + ` > 0) == 1`,
 		},
 		{
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
@@ -109,9 +109,9 @@ func deathRules() []Rule {
 	}
 }
 
-// diedLately has a series for each peer that has died of late. A total that goes back is one
-// of an older state file.
-const diedLately = `max by (` + whom + `) (increase(heartbeat_peer_deaths_total[5m]) unless resets(heartbeat_peer_deaths_total[5m]) > 0) > 0`
+// diedLately has a series for each peer that has died of late, as all say that know of it. A
+// total that goes back is one of an older state file.
+const diedLately = `min by (` + whom + `) (increase(heartbeat_peer_deaths_total[5m]) unless resets(heartbeat_peer_deaths_total[5m]) > 0) > 0`
 
 // beatRules are about what living peers say.
 func beatRules() []Rule {
