@@ -79,21 +79,21 @@ func deathRules() []Rule {
 		{
 			Name: "HeartbeatHostDead", Severity: "critical", For: "0s", NoData: "OK",
 			Summary:  "host {{ $labels.source }} died",
-			About:    "All collectors that know of it say so. The alert of each of its services is left out.",
+			About:    "All collectors that know of it say so. Services that died with it have no alert of their own.",
 			InfluxQL: deadInflux(` AND service = 'host'`),
 			PromQL:   dead(host) + ` == 1`, Wave: deathWave + host,
 		},
 		{
 			Name: "HeartbeatServiceDead", Severity: "critical", For: "0s", NoData: "OK",
 			Summary:  whose + " died",
-			About:    "It ended, or was silent for too long, and its host was not.",
+			About:    "It ended, or was silent for too long, and did not die with its host.",
 			InfluxQL: deadInflux(` AND service <> 'host'`),
 			PromQL:   dead(service) + ` == 1`, Wave: deathWave + service,
 		},
 		{
 			Name: "HeartbeatDiedBriefly", Severity: "warning", For: "0s", NoData: "OK",
 			Summary: whose + " died briefly, or one of its runs failed",
-			About:   "A death that no sample shows: the process was restarted at once. Or a run failed while another one of the same name went on.",
+			About:   "A death that was over before the rules saw it: the process was restarted within seconds. Or a run failed while another one of the same name went on.",
 			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
 				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
 			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
