@@ -551,6 +551,38 @@ func TestEndOfTheProcessBefore(t *testing.T) {
 	}
 }
 
+// That a suspect peer lives as another process has one id everywhere: a mate's word of it, which
+// may come before the fact, is not taken for life of the process before.
+func TestSuspectThatIsRestartedIsOneEvent(t *testing.T) {
+	p := newPair(t)
+	beating(p.one, 1, first)
+	beating(p.two, 1, first)
+	p.pass(5 * time.Second)
+	p.one.senders, p.two.senders = nil, nil
+	p.one.ended(1, Closed)
+	p.two.ended(1, Closed)
+	p.pass(3 * TickInterval)
+	require.Equal(t, "suspect conn_closed", p.one.is(shop))
+	second := first
+	second.PID, second.Start = 8, 2*time.Minute
+	next := Beat{ID: shop, Process: second, Run: "next.1", Seq: 1, Interval: time.Second, Margin: 2500 * time.Millisecond, Conn: 2}
+	p.two.observe(next)
+	p.one.hear(func() []Transition {
+		_, transitions := p.one.tracker.HearWords(p.one.now, []Word{p.two.tracker.Word(0, p.two.now)}, "mate", 0)
+		return transitions
+	}())
+	p.talk()
+	require.Equal(t, p.two.statesOf(shop), p.one.statesOf(shop))
+	require.Equal(t, "alive beat", p.one.is(shop))
+	var ids [2][]int64
+	for i, r := range []*rig{p.one, p.two} {
+		for _, told := range r.told {
+			ids[i] = append(ids[i], told.EventID)
+		}
+	}
+	require.Equal(t, ids[1], ids[0])
+}
+
 // Another process is one restart, whoever hears of it.
 func TestRestartIsKnownToAll(t *testing.T) {
 	p := newPair(t)

@@ -214,7 +214,9 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		t.hearElsewhere(p, mate, heard, now)
 	}
 	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
-	t.reviveElsewhere(p, w, heard, now)
+	if p.state != Suspect || w.Process == p.fingerprint() { // else the beat of another process is on its way, or its record
+		t.reviveElsewhere(p, w, heard, now)
+	}
 }
 
 // takeDeath takes in that p is dead for a mate, and reports whether that is all that the
