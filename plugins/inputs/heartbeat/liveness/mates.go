@@ -47,6 +47,9 @@ const (
 	// backlog is how late a beat may come at the most, over a path that was broken. The
 	// clock of its sender may have been set meanwhile.
 	backlog = time.Minute
+	// sameInstant is within how many milliseconds a sender may send its last beat over one
+	// connection and its goodbye over another one.
+	sameInstant = 20
 	// justBefore is how long before this collector began an end may be that is yet to be told:
 	// a mate that had just begun, too, tells nothing yet.
 	justBefore = 5 * time.Second
@@ -372,7 +375,7 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 		return false
 	}
 	if b.SentMS > 0 && e.endMS > 0 {
-		return b.SentMS < e.endMS && at-e.endAt < backlog
+		return b.SentMS < e.endMS+sameInstant && at-e.endAt < backlog
 	}
 	return at-e.endAt < sameEnd/5
 }

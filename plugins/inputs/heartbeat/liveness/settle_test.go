@@ -680,3 +680,20 @@ func TestForgottenWhileAway(t *testing.T) {
 		require.Empty(t, p.one.deaths())
 	}
 }
+
+// A sender says goodbye over each of its connections, and over one of them a beat may go out in
+// the same moment: that is not life after the goodbye, which a mate has passed on.
+func TestBeatBesideTheGoodbye(t *testing.T) {
+	for after, state := range map[int64]string{0: "left leaving", sameInstant - 1: "left leaving", sameInstant: "alive beat"} {
+		p := newPair(t)
+		beating(p.one, 1, first)
+		beating(p.two, 1, first)
+		p.pass(5 * time.Second)
+		p.one.senders, p.two.senders = nil, nil
+		p.two.observe(Beat{ID: shop, Process: first, Run: "k3v9.2", Seq: 100, Status: SaysLeaving, SentMS: 1000})
+		p.talk()
+		require.Equal(t, "left leaving", p.one.is(shop))
+		p.one.observe(Beat{ID: shop, Process: first, Run: "k3v9.1", Seq: 99, Interval: time.Second, SentMS: 1000 + after, Conn: 1})
+		require.Equal(t, state, p.one.is(shop), "sent %d ms after it", after)
+	}
+}
