@@ -361,6 +361,7 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 }
 
 func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) []uint64 {
+	c.herald.LearnPeers(records, c.clock())
 	needed, transitions := c.tracker.HearRecords(c.clock(), records, mate, ago)
 	c.tell(transitions)
 	return needed

@@ -194,6 +194,28 @@ func (h *Herald) expire(now time.Time) {
 	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
 }
 
+// LearnPeers notes that a mate has records of peers. That one is heard is no event if that is
+// all that was seen of it here, just before: the mate has told it long ago.
+func (h *Herald) LearnPeers(records []liveness.Record, now time.Time) {
+	known := make(map[liveness.ID]bool, len(records))
+	for i := range records {
+		known[records[i].ID] = records[i].Events.Counts[liveness.Alive] > 0
+	}
+	for _, k := range h.kept[:h.settled] {
+		delete(known, k.change.ID)
+	}
+	kept := h.kept[:h.settled]
+	for _, k := range h.kept[h.settled:] {
+		c := k.change
+		first := c.Beats <= 1 && c.Event == liveness.Changed && c.Previous == liveness.Unknown && c.State == liveness.Alive
+		if !known[c.ID] || !first || now.Sub(k.at) > owedAfter {
+			kept = append(kept, k)
+		}
+		delete(known, c.ID) // what follows is news
+	}
+	h.kept = kept
+}
+
 // Speak begins to tell, and returns what is to be told of the last half minute: what no mate
 // has told, and if again is set the rest, too. Without that the mate has told all that it
 // knew: a suspicion that is over is no news.
@@ -213,21 +235,21 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 	return late
 }
 
-// withoutPassed drops each suspicion that no mate has told and that is over: a mate has told
+// withoutPassed drops each doubt that no mate has told and that is over: a mate has told
 // what followed, or it ended well, and is dropped with its end, unless a mate has told
 // anything of that peer since it was well before.
 func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
-	suspicions := make(map[liveness.ID]*keptEvent)
+	doubts := make(map[liveness.ID]*keptEvent)
 	for i := range events {
 		k := &events[i]
 		if k.change.Event != liveness.Changed {
 			continue
 		}
 		id, told := k.change.ID, h.toldElsewhere(k.change)
-		begin := suspicions[id]
-		switch delete(suspicions, id); {
-		case k.change.State == liveness.Suspect && !told:
-			suspicions[id] = k
+		begin := doubts[id]
+		switch delete(doubts, id); {
+		case (k.change.State == liveness.Suspect || k.change.State == liveness.Unknown) && k.change.Previous == liveness.Alive && !told:
+			doubts[id] = k
 		case begin == nil:
 		case told:
 			begin.change = nil

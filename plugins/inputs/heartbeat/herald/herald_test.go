@@ -80,6 +80,8 @@ func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 	suspect, back, restart, dead := changeTo(liveness.Suspect, 1), changeTo(liveness.Alive, 2), changeTo(liveness.Alive, 3), changeTo(liveness.Dead, 4)
 	restart.Event = liveness.Restarted
 	suspect.Previous, suspect.Lasted = liveness.Alive, time.Minute
+	held, unsure := changeTo(liveness.Unknown, 6), changeTo(liveness.Suspect, 7)
+	held.Previous, held.Lasted, unsure.Previous = liveness.Alive, time.Minute, liveness.Unknown
 	another := changeTo(liveness.Suspect, 5)
 	another.ID.Source = "web-2"
 	for _, c := range []struct {
@@ -90,6 +92,8 @@ func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 		want    []int64
 	}{
 		{"over", false, 0, []*liveness.Transition{suspect, another, restart, back}, []int64{5, 3}},
+		{"unknown for a while", false, 0, []*liveness.Transition{held, back}, nil},
+		{"it was not alive before", false, 0, []*liveness.Transition{unsure, back}, []int64{7, 2}},
 		{"from one that was lost", true, 0, []*liveness.Transition{suspect, restart, back}, []int64{1, 3, 2}},
 		{"not over", false, 0, []*liveness.Transition{suspect, back, suspect}, []int64{1}},
 		{"rightly", false, 0, []*liveness.Transition{suspect, dead, back}, []int64{1, 4, 2}},
@@ -204,4 +208,34 @@ func TestHeraldGoesOnAfterARestart(t *testing.T) {
 	alone := New(false)
 	alone.Resume(changeTo(liveness.Dead, 1).ID, liveness.Dead, time.Now())
 	require.Empty(t, alone.last)
+}
+
+// A collector that begins without memory hears of all at once, and its mates have told them long
+// ago. Who is new to all, or was known and is back, is an event.
+func TestHeraldOfPeersThatAMateKnows(t *testing.T) {
+	of := func(source string, previous liveness.State, id int64) *liveness.Transition {
+		change := changeTo(liveness.Alive, id)
+		change.ID.Source, change.Previous, change.Beats = source, previous, 1
+		return change
+	}
+	record := func(source string, alive uint32) (r liveness.Record) {
+		r.ID = liveness.ID{Source: source, Service: "shop"}
+		r.Events.Counts[liveness.Alive] = alive
+		return r
+	}
+	now := time.Now()
+	h := Herald{mates: true}
+	require.False(t, h.Admit(of("long-ago", liveness.Unknown, 1), now.Add(-time.Minute/4)))
+	again := of("heard-again", liveness.Unknown, 6)
+	again.Beats = 9
+	doubted := of("doubted", liveness.Alive, 7)
+	doubted.State = liveness.Unknown
+	for i, change := range []*liveness.Transition{
+		of("known", liveness.Unknown, 2), of("new", liveness.Unknown, 3), of("back", liveness.Dead, 4), of("untold", liveness.Unknown, 5), again,
+		doubted, of("doubted", liveness.Unknown, 8),
+	} {
+		require.False(t, h.Admit(change, now), i)
+	}
+	h.LearnPeers([]liveness.Record{record("long-ago", 1), record("known", 1), record("back", 1), record("untold", 0), record("heard-again", 1), record("doubted", 1)}, now.Add(time.Second))
+	require.Equal(t, []int64{1, 3, 4, 5, 6, 7, 8}, idsOf(h.Speak(true, now.Add(2*time.Second))))
 }

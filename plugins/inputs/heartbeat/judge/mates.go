@@ -114,7 +114,9 @@ func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	needed, transitions := j.tracker.HearRecords(time.Now(), records, mate, ago)
+	now := time.Now()
+	j.herald.LearnPeers(records, now)
+	needed, transitions := j.tracker.HearRecords(now, records, mate, ago)
 	j.tell(transitions)
 	return needed
 }
