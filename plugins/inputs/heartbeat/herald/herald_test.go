@@ -236,6 +236,8 @@ func TestHeraldOfPeersThatAMateKnows(t *testing.T) {
 	} {
 		require.False(t, h.Admit(change, now), i)
 	}
-	h.LearnPeers([]liveness.Record{record("long-ago", 1), record("known", 1), record("back", 1), record("untold", 0), record("heard-again", 1), record("doubted", 1)}, now.Add(time.Second))
+	h.LearnPeers([]liveness.Record{
+		record("long-ago", 1), record("known", 1), record("back", 1), record("untold", 0), record("heard-again", 1), record("doubted", 1),
+	}, now.Add(time.Second))
 	require.Equal(t, []int64{1, 3, 4, 5, 6, 7, 8}, idsOf(h.Speak(true, now.Add(2*time.Second))))
 }
