@@ -677,6 +677,10 @@ func TestForgottenWhileAway(t *testing.T) {
 		p.round()
 		p.pass(time.Minute)
 		require.Equal(t, map[bool]string{false: "not known", true: "alive beat"}[heard], p.one.is(shop))
+		if !heard { // both have forgotten: that is no news
+			p.one.tracker.HearWords(p.one.now, p.two.tracker.Answer(nil, []uint64{shop.Hash()}, p.two.now), "mate", 0)
+			require.True(t, p.one.tracker.Silent())
+		}
 		require.Empty(t, p.one.deaths())
 	}
 }

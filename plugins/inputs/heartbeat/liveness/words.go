@@ -25,11 +25,11 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
 	heard, since := at-w.Age, at-w.Since
 	switch {
+	case w.Reason == ReasonForgotten: // which is not answered, or two that have forgotten would go on for ever
+		t.forgetAsMate(p, heard, now)
+		return false
 	case p == nil && t.marked(w.ID, heard):
 		t.gone = append(t.gone, t.goneWord(w.ID, now))
-		return false
-	case w.Reason == ReasonForgotten:
-		t.forgetAsMate(p, heard, now)
 		return false
 	case p == nil:
 		return true
