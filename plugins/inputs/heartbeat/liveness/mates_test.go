@@ -133,6 +133,7 @@ func TestDeathWaitsForTheAnswer(t *testing.T) {
 	said := r.tracker.TakeSaid(r.now)
 	require.Equal(t, []uint64{shop.Hash()}, said.Asked)
 	word := Word{ID: shop.Hash(), State: Alive, Reason: ReasonBeat, Heard: true, Age: time.Second, Suspect: time.Second, Dead: 2 * time.Second}
+	word.Process = r.tracker.Word(0, r.now).Process
 	_, transitions := r.tracker.HearWords(r.now, []Word{word}, "mate", 0)
 	r.hear(transitions)
 	require.Equal(t, "alive beat", r.is(shop))
