@@ -160,6 +160,9 @@ func (p *Panel) draw(s Source) object {
 	if look.thresholds != nil {
 		defaults["thresholds"] = look.thresholds
 	}
+	if p.Kind == Timeline || p.Kind == Lines {
+		panel["maxDataPoints"] = 400 // each for every peer: six hours by the minute
+	}
 	overrides := list{}
 	switch p.Kind {
 	case Timeline:

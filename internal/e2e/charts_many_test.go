@@ -35,7 +35,8 @@ var endings = map[int]struct{ state, alive, dead, reason int }{
 func TestChartsOfManyHosts(t *testing.T) {
 	t.Parallel()
 	to := time.Now().Truncate(time.Second)
-	v := grafana.View{From: to.Add(-time.Duration(*manyHours) * time.Hour), To: to, Step: 30 * time.Second, Variables: map[string]string{"source": ".*", "service": ".*"}}
+	span := time.Duration(*manyHours) * time.Hour
+	v := grafana.View{From: to.Add(-span), To: to, Step: max(span/360, 30*time.Second), Variables: map[string]string{"source": ".*", "service": ".*"}}
 	db := tellMany(t, *manyHosts, v.From, to)
 	for _, p := range charts.Panels() {
 		queries := []string{p.Few()}
