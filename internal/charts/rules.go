@@ -43,8 +43,13 @@ func lately(field, labels string) string {
 // died with their host are left out, unless the host is back.
 func dead(labels string) string {
 	const hostIsBack = `max by (source, site) (min_over_time(heartbeat_peer_alive{service="host"}[1m])) == 1`
-	return `min by (` + whom + `) (` + lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0 unless (` +
+	return `min by (` + whom + `) (` + known(labels) + ` unless (` +
 		lately("reason_code", labels) + ` == ` + reasonHost + ` unless on (source, site) ` + hostIsBack + `))`
+}
+
+// known is 1 or 0 for each collector that knows anything of a peer.
+func known(labels string) string {
+	return lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0`
 }
 
 // deadInflux is dead in InfluxQL, for a condition on the tags.
@@ -97,7 +102,7 @@ func deathRules() []Rule {
 			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
 				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
 			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
-			Kept:   diedLately + ` unless last_over_time(` + deadSince + `[5m]) unless min by (` + whom + `) (` + lately("dead", "") + ` and ` + lately("state_code", "") + ` > 0) == 1`,
+			Kept:   diedLately + ` unless last_over_time(` + deadSince + `[5m]) unless min by (` + whom + `) (` + known("") + `) == 1`,
 		},
 		{
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
