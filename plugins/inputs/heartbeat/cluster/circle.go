@@ -59,6 +59,7 @@ type Circle struct {
 	question uint32 // the last one sent
 	open     []openQuestion
 
+	spokeAt  time.Time // when a mate was heard that spoke, before we were ready
 	readyAt  time.Time // since when we are ready; zero if we are not
 	speaks   bool
 	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
@@ -143,8 +144,12 @@ func appendHashes(b []byte, hashes []uint64) []byte {
 }
 
 // settle settles the questions that each mate has answered that is reachable. One that
-// leaves a question open for too long is not reachable.
+// leaves a question open for too long is not reachable. While we are not ready a mate may be
+// there that is yet to be found.
 func (c *Circle) settle(now time.Time) {
+	if !c.ready(now) {
+		return
+	}
 	for len(c.open) > 0 {
 		q := &c.open[0]
 		for _, m := range c.mates {

@@ -14,12 +14,13 @@ import (
 // A desk is a Circle without peers: what it says and logs is kept.
 type desk struct {
 	*Circle
-	now  time.Time
-	sent [][]byte
-	log  []string
-	want []string // of the peers, what was done to them
-	idle bool     // its metrics are not taken
-	more bool     // there is more to be told of each peer than a record of a mate says
+	now    time.Time
+	sent   [][]byte
+	log    []string
+	want   []string // of the peers, what was done to them
+	idle   bool     // its metrics are not taken
+	joined time.Time
+	more   bool // there is more to be told of each peer than a record of a mate says
 }
 
 func newDesk(name string, start uint64, now time.Time) *desk {
@@ -54,11 +55,12 @@ func (d *desk) HearRecords(_ string, _ time.Duration, all []liveness.Record) []u
 	}
 	return nil
 }
-func (*desk) Settle(uint32) {}
-func (*desk) MatesChanged() {}
+func (d *desk) Settle(question uint32) { d.want = append(d.want, fmt.Sprint("settle ", question)) }
+func (*desk) MatesChanged()            {}
 func (d *desk) Speak(again bool) {
 	d.want = append(d.want, fmt.Sprint("speak ", again))
 }
+func (d *desk) Join(until time.Time)                 { d.joined = until }
 func (d *desk) Hush()                                { d.want = append(d.want, "hush") }
 func (*desk) TakeTold() []liveness.Telling           { return nil }
 func (*desk) Told(time.Duration, []liveness.Telling) {}
@@ -120,6 +122,21 @@ func TestCollectorThatIsRestartedIsItself(t *testing.T) {
 	require.True(t, again.status.Speaks)
 	require.False(t, two.status.Speaks)
 	require.Len(t, two.log, 3)
+	require.Equal(t, []string{"speak false"}, one.want)
+	require.Equal(t, []string{"speak false"}, again.want)
+	require.Zero(t, one.joined)
+	require.WithinRange(t, again.joined, again.epoch.Add(startPatience-presencePause-tickPause), again.epoch.Add(startPatience), "the other one spoke then")
+}
+
+// While a collector starts, a mate may be there that it has yet to find: nobody is dead because
+// none answers.
+func TestNoQuestionIsSettledBeforeMatesCanAnswer(t *testing.T) {
+	one := newDesk("c1", 1, time.Now())
+	one.ask([]uint64{7}, 3, one.now)
+	pass(startPatience-tickPause, one)
+	require.Empty(t, one.want)
+	pass(tickPause, one)
+	require.Equal(t, []string{"speak false", "settle 3"}, one.want)
 }
 
 // Two collectors of one name are told once, and it is not forgotten that there are two.

@@ -317,6 +317,7 @@ func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock
 func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
 func (c *collector) Count() int              { return c.tracker.Len() }
 func (*collector) News() <-chan struct{}     { return nil }
+func (c *collector) Join(until time.Time)    { c.herald.Join(until) }
 func (c *collector) Hush()                   { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }
 
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
@@ -361,7 +362,6 @@ func (c *collector) HearFact(mate string, f *liveness.Fact) {
 }
 
 func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) []uint64 {
-	c.herald.LearnPeers(records, c.clock())
 	needed, transitions := c.tracker.HearRecords(c.clock(), records, mate, ago)
 	c.tell(transitions)
 	return needed

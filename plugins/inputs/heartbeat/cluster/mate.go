@@ -246,8 +246,8 @@ func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	others := c.goBefore(mates, now)
 	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
 	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
-	begins := c.begins(mates, now)
-	if should != c.speaks && (!should || !waits && !begins) {
+	c.getReady(mates, now)
+	if should != c.speaks && (!should || !waits && !c.begins(mates, now)) {
 		c.setSpeaks(should, now)
 	}
 	if c.speaks || waits {
@@ -296,17 +296,28 @@ func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 	return c.stands
 }
 
+// getReady notes when we have become ready. What we saw while a mate spoke that one has told.
+func (c *Circle) getReady(mates []*mate, now time.Time) {
+	if !c.readyAt.IsZero() {
+		return
+	}
+	for _, m := range mates {
+		if m.presence.Speaks {
+			c.spokeAt = maxTime(c.spokeAt, m.seen)
+		}
+	}
+	if !c.ready(now) {
+		return
+	}
+	c.readyAt = now
+	c.peers.Join(c.spokeAt)
+	c.present(now)
+}
+
 // begins reports whether we have just become ready, and a mate that goes first may have
 // too: if both have started together, its presence has yet to say so.
 func (c *Circle) begins(mates []*mate, now time.Time) bool {
-	if !c.ready(now) {
-		return false
-	}
-	if c.readyAt.IsZero() {
-		c.readyAt = now
-		c.present(now)
-	}
-	return slices.ContainsFunc(mates, func(m *mate) bool {
+	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
 	})
 }

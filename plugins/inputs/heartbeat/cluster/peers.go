@@ -62,6 +62,9 @@ type Hearings interface {
 
 // Events are those of peers: one of the collectors tells them.
 type Events interface {
+	// Join leaves to mates what was seen until one was heard last that spoke: it is no news to
+	// them.
+	Join(until time.Time)
 	// Speak lets this collector tell them. Those of the last half minute are told now which no
 	// mate has told, and if again is set the others, too: they may not have left it.
 	Speak(again bool)

@@ -194,26 +194,16 @@ func (h *Herald) expire(now time.Time) {
 	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
 }
 
-// LearnPeers notes that a mate has records of peers. That one is heard is no event if that is
-// all that was seen of it here, just before: the mate has told it long ago.
-func (h *Herald) LearnPeers(records []liveness.Record, now time.Time) {
-	known := make(map[liveness.ID]bool, len(records))
-	for i := range records {
-		known[records[i].ID] = records[i].Events.Counts[liveness.Alive] > 0
-	}
-	for _, k := range h.kept[:h.settled] {
-		delete(known, k.change.ID)
-	}
-	kept := h.kept[:h.settled]
-	for _, k := range h.kept[h.settled:] {
-		c := k.change
-		first := c.Beats <= 1 && c.Event == liveness.Changed && c.Previous == liveness.Unknown && c.State == liveness.Alive
-		if !known[c.ID] || !first || now.Sub(k.at) > owedAfter {
-			kept = append(kept, k)
-		}
-		delete(known, c.ID) // what follows is news
-	}
-	h.kept = kept
+// Join leaves to a mate that spoke until then what was seen here before this collector knew
+// what its mates know: much of that is no news. Ends are kept, and what follows on the last
+// word of ours.
+func (h *Herald) Join(until time.Time) {
+	h.kept = slices.DeleteFunc(h.kept, func(k keptEvent) bool {
+		over := k.change.State == liveness.Dead || k.change.State == liveness.Left
+		end := k.change.Event == liveness.Ended || k.change.Event == liveness.Changed && over
+		return !k.at.After(until) && !end && !h.goesOn(k.change.ID, k.at)
+	})
+	h.settled = 0
 }
 
 // Speak begins to tell, and returns what is to be told of the last half minute: what no mate

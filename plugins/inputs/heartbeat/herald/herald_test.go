@@ -210,34 +210,24 @@ func TestHeraldGoesOnAfterARestart(t *testing.T) {
 	require.Empty(t, alone.last)
 }
 
-// A collector that begins without memory hears of all at once, and its mates have told them long
-// ago. Who is new to all, or was known and is back, is an event.
-func TestHeraldOfPeersThatAMateKnows(t *testing.T) {
-	of := func(source string, previous liveness.State, id int64) *liveness.Transition {
-		change := changeTo(liveness.Alive, id)
-		change.ID.Source, change.Previous, change.Beats = source, previous, 1
+// Who begins beside a mate that speaks takes for news what that one has told long ago. Ends are
+// told all the same if that one is lost, and what follows on the last word of this collector.
+func TestHeraldJoins(t *testing.T) {
+	now := time.Now()
+	h := New(true)
+	of := func(source string, state liveness.State, event liveness.Event, id int64) *liveness.Transition {
+		change := changeTo(state, id)
+		change.ID.Source, change.Event = source, event
 		return change
 	}
-	record := func(source string, alive uint32) (r liveness.Record) {
-		r.ID = liveness.ID{Source: source, Service: "shop"}
-		r.Events.Counts[liveness.Alive] = alive
-		return r
-	}
-	now := time.Now()
-	h := Herald{mates: true}
-	require.False(t, h.Admit(of("long-ago", liveness.Unknown, 1), now.Add(-time.Minute/4)))
-	again := of("heard-again", liveness.Unknown, 6)
-	again.Beats = 9
-	doubted := of("doubted", liveness.Alive, 7)
-	doubted.State = liveness.Unknown
-	for i, change := range []*liveness.Transition{
-		of("known", liveness.Unknown, 2), of("new", liveness.Unknown, 3), of("back", liveness.Dead, 4), of("untold", liveness.Unknown, 5), again,
-		doubted, of("doubted", liveness.Unknown, 8),
+	h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead, now)
+	for _, change := range []*liveness.Transition{
+		changeTo(liveness.Alive, 1), of("heard", liveness.Alive, liveness.Changed, 2), of("again", liveness.Alive, liveness.Restarted, 3),
+		of("gone", liveness.Dead, liveness.Changed, 4), of("former", liveness.Alive, liveness.Ended, 5), of("dead", liveness.Dead, liveness.Restarted, 6),
 	} {
-		require.False(t, h.Admit(change, now), i)
+		require.False(t, h.Admit(change, now))
 	}
-	h.LearnPeers([]liveness.Record{
-		record("long-ago", 1), record("known", 1), record("back", 1), record("untold", 0), record("heard-again", 1), record("doubted", 1),
-	}, now.Add(time.Second))
-	require.Equal(t, []int64{1, 3, 4, 5, 6, 7, 8}, idsOf(h.Speak(true, now.Add(2*time.Second))))
+	require.False(t, h.Admit(of("new", liveness.Alive, liveness.Changed, 7), now.Add(1)))
+	h.Join(now)
+	require.Equal(t, []int64{1, 4, 5, 7}, idsOf(h.Speak(true, now.Add(time.Second))))
 }

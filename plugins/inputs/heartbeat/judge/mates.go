@@ -114,9 +114,7 @@ func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	now := time.Now()
-	j.herald.LearnPeers(records, now)
-	needed, transitions := j.tracker.HearRecords(now, records, mate, ago)
+	needed, transitions := j.tracker.HearRecords(time.Now(), records, mate, ago)
 	j.tell(transitions)
 	return needed
 }
@@ -127,6 +125,13 @@ func (j *Judge) MatesChanged() {
 	defer j.mu.Unlock()
 	j.tracker.MatesChanged()
 	j.wakeMates()
+}
+
+// Join leaves to mates what was seen until one was heard last that spoke.
+func (j *Judge) Join(until time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.herald.Join(until)
 }
 
 // Speak lets this collector tell the events of peers. Those of the last half minute are told
