@@ -59,6 +59,7 @@ type Circle struct {
 	question uint32 // the last one sent
 	open     []openQuestion
 
+	resumed  time.Time // when we went on after a pause in which a mate has taken over; zero for never
 	spokeAt  time.Time // when a mate was heard that spoke, before we were ready
 	readyAt  time.Time // since when we are ready; zero if we are not
 	speaks   bool
@@ -100,11 +101,18 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 // It is to be called ten times a second, and at once when the peers have something to
 // say.
 func (c *Circle) Tick(now time.Time) {
-	if now.Sub(c.ticked) > stalledAfter {
+	pause := now.Sub(c.ticked)
+	c.ticked = now
+	if pause > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
-	c.ticked = now
+	if pause >= presenceHolds {
+		c.resume(now)
+	}
 	c.review(now)
+	if c.speaks {
+		c.peers.KeepSpeaking(now.Add(presenceHolds))
+	}
 	if now.Sub(c.saidPresent) >= presencePause {
 		c.present(now)
 	}

@@ -20,7 +20,8 @@ type desk struct {
 	want   []string // of the peers, what was done to them
 	idle   bool     // its metrics are not taken
 	joined time.Time
-	more   bool // there is more to be told of each peer than a record of a mate says
+	until  time.Time // it speaks
+	more   bool      // there is more to be told of each peer than a record of a mate says
 }
 
 func newDesk(name string, start uint64, now time.Time) *desk {
@@ -60,6 +61,7 @@ func (*desk) MatesChanged()            {}
 func (d *desk) Speak(again bool) {
 	d.want = append(d.want, fmt.Sprint("speak ", again))
 }
+func (d *desk) KeepSpeaking(until time.Time)         { d.until = until }
 func (d *desk) Join(until time.Time)                 { d.joined = until }
 func (d *desk) Hush()                                { d.want = append(d.want, "hush") }
 func (*desk) TakeTold() []liveness.Telling           { return nil }
@@ -126,6 +128,31 @@ func TestCollectorThatIsRestartedIsItself(t *testing.T) {
 	require.Equal(t, []string{"speak false"}, again.want)
 	require.Zero(t, one.joined)
 	require.WithinRange(t, again.joined, again.epoch.Add(startPatience-presencePause-tickPause), again.epoch.Add(startPatience), "the other one spoke then")
+}
+
+// A collector that was stopped leaves it to the mate that has taken over until it has heard what
+// waits. One that is alone goes on as soon.
+func TestCollectorThatWasStoppedListensFirst(t *testing.T) {
+	for _, alone := range []bool{false, true} {
+		one, two := newDesk("c1", 1, time.Now()), newDesk("c2", 2, time.Now())
+		all := []*desk{one, two}
+		if alone {
+			all = all[:1]
+		}
+		pass(10*time.Second, all...)
+		require.Equal(t, one.now.Add(presenceHolds), one.until)
+		before := one.joined
+		pass(10*time.Second, all[1:]...)
+		one.now, one.want, one.sent = one.now.Add(10*time.Second), nil, nil
+		pass(presenceHolds, all...)
+		require.Equal(t, []string{"hush"}, one.want)
+		pass(time.Second, all...)
+		require.Equal(t, []string{"hush", "speak false"}, one.want)
+		require.Equal(t, alone, !one.joined.After(before), "what a mate that spoke has seen is known")
+		if !alone {
+			require.Equal(t, []string{"speak true", "hush"}, two.want)
+		}
+	}
 }
 
 // While a collector starts, a mate may be there that it has yet to find: nobody is dead because

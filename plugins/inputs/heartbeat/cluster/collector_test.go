@@ -310,15 +310,16 @@ func (c *collector) hangs() bool { return c.blocked > 0 && c.w.now-c.blocked >= 
 
 // What follows makes it Peers.
 
-func (c *collector) Ticks() uint64           { return c.ticks }
-func (c *collector) Able() (able, held bool) { return !c.hangs(), c.tracker.Isolated() }
-func (c *collector) Flows() bool             { return c.blocked == 0 }
-func (c *collector) Said() liveness.Said     { return c.tracker.TakeSaid(c.clock()) }
-func (c *collector) Settle(question uint32)  { c.tracker.Settle(question) }
-func (c *collector) Count() int              { return c.tracker.Len() }
-func (*collector) News() <-chan struct{}     { return nil }
-func (c *collector) Join(until time.Time)    { c.herald.Join(until) }
-func (c *collector) Hush()                   { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }
+func (c *collector) Ticks() uint64                { return c.ticks }
+func (c *collector) Able() (able, held bool)      { return !c.hangs(), c.tracker.Isolated() }
+func (c *collector) Flows() bool                  { return c.blocked == 0 }
+func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.clock()) }
+func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
+func (c *collector) Count() int                   { return c.tracker.Len() }
+func (*collector) News() <-chan struct{}          { return nil }
+func (c *collector) KeepSpeaking(until time.Time) { c.herald.KeepSpeaking(until) }
+func (c *collector) Join(until time.Time)         { c.herald.Join(until) }
+func (c *collector) Hush()                        { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }
 
 func (c *collector) TakeTold() []liveness.Telling { return c.herald.TakeTold(c.clock()) }
 

@@ -174,7 +174,16 @@ func (c *Circle) reach(mates []*mate, now time.Time) {
 // ready reports whether we know what our mates know: one is there and has told it, or
 // there is none.
 func (c *Circle) ready(now time.Time) bool {
-	return now.Sub(c.epoch) >= startPatience
+	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceHolds
+}
+
+// resume begins anew after a pause of ours in which a mate has taken over: what waits is to be
+// heard first.
+func (c *Circle) resume(now time.Time) {
+	c.resumed, c.readyAt, c.spokeAt = now, time.Time{}, time.Time{}
+	if c.speaks {
+		c.setSpeaks(false, now)
+	}
 }
 
 // compare says once of each mate how it differs.

@@ -68,6 +68,9 @@ type Events interface {
 	// Speak lets this collector tell them. Those of the last half minute are told now which no
 	// mate has told, and if again is set the others, too: they may not have left it.
 	Speak(again bool)
+	// KeepSpeaking has them told no longer than until then: if this collector is stopped, a mate
+	// takes over.
+	KeepSpeaking(until time.Time)
 	// Hush ends that.
 	Hush()
 	// TakeTold returns which events were told since it was called last.

@@ -41,6 +41,8 @@ const (
 type Herald struct {
 	mates   bool
 	speaks  bool
+	until   time.Time                // no longer than that; zero for no limit
+	joined  time.Time                // what was seen until then, a mate that spoke has seen
 	kept    []keptEvent              // not told here, the oldest first
 	settled int                      // so many of those need not be looked at by settle
 	hushed  time.Time                // when it ceased to speak
@@ -65,6 +67,9 @@ func New(mates bool) *Herald { return &Herald{mates: mates} }
 
 // Silent reports whether TakeTold has nothing to return.
 func (h *Herald) Silent() bool { return len(h.told) == 0 }
+
+// KeepSpeaking has this collector tell events no longer than until then. After that a mate may.
+func (h *Herald) KeepSpeaking(until time.Time) { h.until = until }
 
 // Hush lets a mate tell events from now on.
 func (h *Herald) Hush(now time.Time) { h.speaks, h.hushed = false, now }
@@ -93,7 +98,7 @@ func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
-	if h.speaks && !h.toldElsewhere(change) {
+	if h.speaks && (h.until.IsZero() || now.Before(h.until)) && !h.toldElsewhere(change) {
 		h.noteOwn(change, now)
 		return true
 	}
@@ -195,23 +200,26 @@ func (h *Herald) expire(now time.Time) {
 }
 
 // Join leaves to a mate that spoke until then what was seen here before this collector knew
-// what its mates know: much of that is no news. Ends are kept, and what follows on the last
-// word of ours.
-func (h *Herald) Join(until time.Time) {
-	h.kept = slices.DeleteFunc(h.kept, func(k keptEvent) bool {
+// what its mates know: much of that is no news.
+func (h *Herald) Join(until time.Time) { h.joined = until }
+
+// withoutKnown drops what a mate has seen that spoke before this collector knew what its mates
+// know. An end is kept if that mate was lost, and always what follows on the last word of ours.
+func (h *Herald) withoutKnown(events []keptEvent, lost bool) []keptEvent {
+	return slices.DeleteFunc(events, func(k keptEvent) bool {
 		over := k.change.State == liveness.Dead || k.change.State == liveness.Left
 		end := k.change.Event == liveness.Ended || k.change.Event == liveness.Changed && over
-		return !k.at.After(until) && !end && !h.goesOn(k.change.ID, k.at)
+		return !k.at.After(h.joined) && !(lost && end) && !h.goesOn(k.change.ID, k.at)
 	})
-	h.settled = 0
 }
 
 // Speak begins to tell, and returns what is to be told of the last half minute: what no mate
 // has told, and if again is set the rest, too. Without that the mate has told all that it
 // knew: a suspicion that is over is no news.
 func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) {
-	h.speaks = true
+	h.speaks, h.until = true, time.Time{}
 	h.expire(now)
+	h.kept = h.withoutKnown(h.kept, again)
 	if !again {
 		h.kept = h.withoutPassed(h.kept)
 	}

@@ -213,21 +213,35 @@ func TestHeraldGoesOnAfterARestart(t *testing.T) {
 // Who begins beside a mate that speaks takes for news what that one has told long ago. Ends are
 // told all the same if that one is lost, and what follows on the last word of this collector.
 func TestHeraldJoins(t *testing.T) {
-	now := time.Now()
-	h := New(true)
 	of := func(source string, state liveness.State, event liveness.Event, id int64) *liveness.Transition {
 		change := changeTo(state, id)
 		change.ID.Source, change.Event = source, event
 		return change
 	}
-	h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead, now)
-	for _, change := range []*liveness.Transition{
-		changeTo(liveness.Alive, 1), of("heard", liveness.Alive, liveness.Changed, 2), of("again", liveness.Alive, liveness.Restarted, 3),
-		of("gone", liveness.Dead, liveness.Changed, 4), of("former", liveness.Alive, liveness.Ended, 5), of("dead", liveness.Dead, liveness.Restarted, 6),
-	} {
-		require.False(t, h.Admit(change, now))
+	for lost, want := range map[bool][]int64{true: {1, 4, 5, 7}, false: {1, 7}} {
+		now := time.Now()
+		h := New(true)
+		h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead, now)
+		for _, change := range []*liveness.Transition{
+			changeTo(liveness.Alive, 1), of("heard", liveness.Alive, liveness.Changed, 2), of("again", liveness.Alive, liveness.Restarted, 3),
+			of("gone", liveness.Dead, liveness.Changed, 4), of("former", liveness.Alive, liveness.Ended, 5), of("dead", liveness.Dead, liveness.Restarted, 6),
+		} {
+			require.False(t, h.Admit(change, now))
+		}
+		require.False(t, h.Admit(of("new", liveness.Alive, liveness.Changed, 7), now.Add(1)))
+		h.Join(now)
+		require.Equal(t, want, idsOf(h.Speak(lost, now.Add(time.Second))), "the mate was lost: %t", lost)
 	}
-	require.False(t, h.Admit(of("new", liveness.Alive, liveness.Changed, 7), now.Add(1)))
-	h.Join(now)
-	require.Equal(t, []int64{1, 4, 5, 7}, idsOf(h.Speak(true, now.Add(time.Second))))
+}
+
+// A collector that was stopped does not know whether a mate has taken over.
+func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
+	now := time.Now()
+	h := New(true)
+	h.Speak(false, now)
+	h.KeepSpeaking(now.Add(time.Second))
+	require.True(t, h.Admit(changeTo(liveness.Dead, 1), now.Add(time.Second-1)))
+	require.False(t, h.Admit(changeTo(liveness.Alive, 2), now.Add(time.Second)))
+	require.Equal(t, []int64{2}, idsOf(h.Speak(false, now.Add(time.Second))))
+	require.True(t, h.Admit(changeTo(liveness.Dead, 3), now.Add(time.Minute)))
 }

@@ -142,6 +142,14 @@ func (j *Judge) Speak(again bool) {
 	j.queue.pushLate(j.herald.Speak(again, time.Now()))
 }
 
+// KeepSpeaking has it told here no longer than until then: if this collector is stopped, a mate
+// takes over.
+func (j *Judge) KeepSpeaking(until time.Time) {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.herald.KeepSpeaking(until)
+}
+
 // Hush ends that.
 func (j *Judge) Hush() {
 	j.mu.Lock()
