@@ -106,7 +106,7 @@ func (c *Circle) Tick(now time.Time) {
 	if pause > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
-	if pause >= presenceHolds {
+	if c.speaks && pause >= presenceHolds {
 		c.resume(now)
 	}
 	c.review(now)

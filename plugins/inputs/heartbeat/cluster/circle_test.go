@@ -21,6 +21,7 @@ type desk struct {
 	idle   bool     // its metrics are not taken
 	joined time.Time
 	until  time.Time // it speaks
+	again  int       // how often it was to tell again what it had told
 	more   bool      // there is more to be told of each peer than a record of a mate says
 }
 
@@ -64,6 +65,7 @@ func (d *desk) Speak(again bool) {
 func (d *desk) KeepSpeaking(until time.Time)         { d.until = until }
 func (d *desk) Join(until time.Time)                 { d.joined = until }
 func (d *desk) Hush()                                { d.want = append(d.want, "hush") }
+func (d *desk) TellAgain()                           { d.again++ }
 func (*desk) TakeTold() []liveness.Telling           { return nil }
 func (*desk) Told(time.Duration, []liveness.Telling) {}
 func (*desk) Ticks() uint64                          { return 1 << 32 }
@@ -111,12 +113,14 @@ func TestCollectorThatIsRestartedIsItself(t *testing.T) {
 	require.True(t, one.status.Speaks)
 	require.False(t, two.status.Speaks)
 	require.Equal(t, 1, two.status.Mates)
+	require.Equal(t, 1, two.again)
 
 	again := newDesk("c1", 3, two.now.Add(300*time.Millisecond))
 	two.now = again.now
 	pass(500*time.Millisecond, again, two)
 	require.Equal(t, 1, two.status.Mates)
 	require.Zero(t, two.status.Differ)
+	require.Equal(t, 2, two.again, "the one that is back was not told")
 	require.ElementsMatch(t, []string{`Found collector "c1"`, `Found collector "c1"`, `Collector "c1" was restarted`}, two.log)
 	require.True(t, two.status.Speaks, "the one that spoke was killed")
 	require.Equal(t, []string{"speak true"}, two.want)

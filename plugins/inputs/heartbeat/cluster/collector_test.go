@@ -317,6 +317,7 @@ func (c *collector) Said() liveness.Said          { return c.tracker.TakeSaid(c.
 func (c *collector) Settle(question uint32)       { c.tracker.Settle(question) }
 func (c *collector) Count() int                   { return c.tracker.Len() }
 func (*collector) News() <-chan struct{}          { return nil }
+func (c *collector) TellAgain()                   { c.herald.TellAgain() }
 func (c *collector) KeepSpeaking(until time.Time) { c.herald.KeepSpeaking(until) }
 func (c *collector) Join(until time.Time)         { c.herald.Join(until) }
 func (c *collector) Hush()                        { c.herald.Hush(c.clock()); c.w.tracef("%s hushes", c.name) }

@@ -123,6 +123,7 @@ func (c *Circle) review(now time.Time) {
 			c.log.Infof("Found %s", m)
 			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
+			c.peers.TellAgain()
 		case before && !m.reachable:
 			c.lose(m)
 		}
@@ -177,13 +178,11 @@ func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceHolds
 }
 
-// resume begins anew after a pause of ours in which a mate has taken over: what waits is to be
-// heard first.
+// resume begins anew after a pause in which a mate has taken over: what waits is to be heard
+// first.
 func (c *Circle) resume(now time.Time) {
 	c.resumed, c.readyAt, c.spokeAt = now, time.Time{}, time.Time{}
-	if c.speaks {
-		c.setSpeaks(false, now)
-	}
+	c.setSpeaks(false, now)
 }
 
 // compare says once of each mate how it differs.

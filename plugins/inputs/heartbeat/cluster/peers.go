@@ -75,6 +75,9 @@ type Events interface {
 	Hush()
 	// TakeTold returns which events were told since it was called last.
 	TakeTold() []liveness.Telling
+	// TellAgain lets TakeTold return those of the last half minute once more: a mate may not have
+	// heard of them.
+	TellAgain()
 	// Told notes that a mate has told events, as it said ago before now.
 	Told(ago time.Duration, events []liveness.Telling)
 }

@@ -47,7 +47,8 @@ type Herald struct {
 	settled int                      // so many of those need not be looked at by settle
 	hushed  time.Time                // when it ceased to speak
 	last    map[liveness.ID]lastWord // about peers, here
-	told    []keptEvent              // here, since TakeTold
+	told    []toldEvent              // here, since TakeTold
+	lately  []toldEvent              // here, in the last half minute before that
 
 	// What mates told, since turned and in the time before.
 	others, older tellings
@@ -77,6 +78,13 @@ func (h *Herald) Hush(now time.Time) { h.speaks, h.hushed = false, now }
 type keptEvent struct {
 	change *liveness.Transition
 	at     time.Time
+}
+
+// A toldEvent is one that was told here.
+type toldEvent struct {
+	id   int64
+	peer uint64 // as in liveness.Telling
+	at   time.Time
 }
 
 // A lastWord is that a state of a peer was told here.
@@ -136,7 +144,11 @@ func (h *Herald) changedElsewhere(id liveness.ID) time.Time {
 
 // noteOwn notes that an event of some time is told here.
 func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
-	h.told = append(h.told, keptEvent{change, at})
+	told := toldEvent{id: change.EventID, at: at}
+	if change.Event == liveness.Changed {
+		told.peer = change.ID.Hash()
+	}
+	h.told = append(h.told, told)
 	if change.Event != liveness.Changed {
 		return
 	}
@@ -276,13 +288,17 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 // TakeTold returns which events were told here since it was called last.
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
 	events := make([]liveness.Telling, 0, len(h.told))
-	for _, k := range h.told {
-		e := liveness.Telling{EventID: k.change.EventID, Ago: now.Sub(k.at)}
-		if k.change.Event == liveness.Changed {
-			e.Peer = k.change.ID.Hash()
-		}
-		events = append(events, e)
+	for _, told := range h.told {
+		events = append(events, liveness.Telling{EventID: told.id, Ago: now.Sub(told.at), Peer: told.peer})
 	}
-	h.told = nil
+	past := slices.IndexFunc(h.lately, func(told toldEvent) bool { return now.Sub(told.at) <= Kept })
+	if past < 0 {
+		past = len(h.lately)
+	}
+	h.lately, h.told = append(h.lately[past:], h.told...), nil
 	return events
 }
+
+// TellAgain lets TakeTold return those of the last half minute once more: a mate may not have
+// been told.
+func (h *Herald) TellAgain() { h.told, h.lately = append(h.lately, h.told...), nil }

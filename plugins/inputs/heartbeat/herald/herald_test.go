@@ -245,3 +245,21 @@ func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 	require.Equal(t, []int64{2}, idsOf(h.Speak(false, now.Add(time.Second))))
 	require.True(t, h.Admit(changeTo(liveness.Dead, 3), now.Add(time.Minute)))
 }
+
+// A mate that is found may have missed what was told before.
+func TestHeraldTellsAgain(t *testing.T) {
+	begin := time.Now()
+	h := New(true)
+	h.Speak(false, begin)
+	for id, ago := range []time.Duration{Kept + time.Second, Kept, 1, 0} {
+		require.True(t, h.Admit(changeTo(liveness.Dead, int64(id)), begin.Add(-ago)))
+		if ago > 0 {
+			require.Equal(t, []int64{int64(id)}, h.takeIDs(begin))
+		}
+	}
+	h.TellAgain()
+	require.Equal(t, []int64{1, 2, 3}, h.takeIDs(begin))
+	require.Empty(t, h.takeIDs(begin))
+	h.TellAgain()
+	require.Equal(t, []int64{1, 2, 3}, h.takeIDs(begin))
+}

@@ -164,6 +164,13 @@ func (j *Judge) TakeTold() []liveness.Telling {
 	return j.herald.TakeTold(time.Now())
 }
 
+// TellAgain lets TakeTold return those of the last half minute once more.
+func (j *Judge) TellAgain() {
+	j.mu.Lock()
+	defer j.mu.Unlock()
+	j.herald.TellAgain()
+}
+
 // Told notes that a mate has told events, as it said ago before now.
 func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
