@@ -103,6 +103,21 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
+		dir:     plugin + "/web", // requests and who may send them; never who is alive
+		imports: []string{std, in("wire"), in("regular"), in("web/api")},
+		tests:   pluginTests,
+	},
+	{
+		dir:     plugin + "/web/page", // how peers are shown; never how they are judged
+		imports: []string{std, in("liveness"), in("web/api")},
+		tests:   pluginTests,
+	},
+	{
+		dir:     plugin + "/web/api", // what is told over HTTP, in JSON
+		imports: []string{std},
+		tests:   pluginTests,
+	},
+	{
 		dir:     plugin + "/cluster", // other collectors; never beats as bytes, metrics or files
 		imports: []string{std, in("liveness"), in("cluster/bus"), in("loglimit")},
 		never:   []string{"net", "net/http"},
@@ -161,7 +176,7 @@ var rooms = []room{
 	{
 		dir: "cmd/telegraf-heartbeat",
 		imports: []string{
-			std, module + "/internal/execd", module + "/internal/cli", module + "/" + plugin, in("statefile"), in("liveness"), in("wire"),
+			std, module + "/internal/execd", module + "/internal/cli", module + "/" + plugin, in("statefile"), in("liveness"), in("wire"), in("web/api"),
 		},
 		never: []string{"net", "net/http"},
 	},
