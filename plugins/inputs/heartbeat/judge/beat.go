@@ -27,7 +27,12 @@ type Speaker struct {
 	AtRemote bool            // addresses are taken from Remote alone
 	Signed   bool
 	Verified bool // it was signed, or a certificate names its host
-	Printer  *Printer
+
+	Job        string        // that begins or ends; "" if it has no name
+	Begins     bool          // the job
+	MaxRuntime time.Duration // of the job; 0 for no limit
+
+	Printer *Printer
 }
 
 // A Printer prints addresses. A stream mostly speaks for one, which costs memory only
@@ -68,6 +73,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 		Interval: milliseconds(said.IntervalMS), Margin: milliseconds(said.GraceMS), BackIn: milliseconds(said.BackInMS), Cancel: said.Cancel,
 		ExitCode: said.ExitCode, HasExitCode: said.HasExitCode, Watched: said.Watched, SentMS: said.SentMS,
 		User: from.User, Signed: from.Signed, Verified: from.Verified,
+		Job: from.Job, Begins: from.Begins, MaxRuntime: from.MaxRuntime,
 	}
 	return nil
 }

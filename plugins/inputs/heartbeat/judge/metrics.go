@@ -258,7 +258,7 @@ type Listener struct {
 }
 
 // fates count beats by what became of them, since the Judge was made.
-type fates [liveness.Nobody + 1]int64
+type fates [liveness.Begun + 1]int64
 
 // health is what the Judge says about itself.
 type health struct {

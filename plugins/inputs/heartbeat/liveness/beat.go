@@ -26,6 +26,7 @@ const (
 	Replayed              // signed, and said before or too long ago
 	Foreign               // from another user than the peer belongs to
 	Nobody                // a goodbye for a peer that is not known
+	Begun                 // it says that a job begins
 )
 
 // An Outcome is what Observe makes of a beat.
@@ -61,6 +62,12 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	p.setOwner(b.User)
 	t.noteSigned(p, b, now)
+	switch {
+	case b.Begins && p.beats > 0:
+		return t.begin(p, b, now)
+	case !b.Begins && p.hasEnded(b):
+		return t.stale(p, b, duplicate, now)
+	}
 	run := p.runs[0]
 	place, steps := p.runs.place(b.Run, b.Seq)
 	if place == fresh && p.isLate(b, now.Sub(t.epoch)) {
@@ -150,6 +157,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	}
 	t.countBeat(p, out.Lost)
 	event := t.note(p, b, match, at, now)
+	job := t.noteJob(p, b, now)
 	if match != strangeProcess {
 		p.noteVisit(o, b, first || anew || o.unheard)
 		t.hear(p, o, b, at, now)
@@ -169,7 +177,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	t.believe(p, b, o, match, numbered, now)
 	p.noteEnd(o, false)
 	t.tellOf(p, event, b.Addr, now)
-	t.noteFact(p, b, first || anew || foreign, was, numbered, now)
+	t.noteFact(p, b, first || anew || foreign || job, was, numbered, now)
 	t.quiet = false
 	t.noteBeat(p)
 	t.rewake(p)
@@ -395,6 +403,8 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 		t.revive(p, b, o, match, now)
 	case b.Cancel:
 		t.cancel(p, now)
+	case b.Status == SaysDead && len(p.jobs.open) > 0: // another job goes on
+		t.tellEnding(p, o, reasonOf(b), b, now)
 	default:
 		t.finish(p, b, o, match, known, now)
 	}

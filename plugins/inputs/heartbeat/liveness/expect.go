@@ -18,6 +18,8 @@ import (
 type Expected struct {
 	Source  string // host name in lower case, or an address as netip prints it
 	Service string // empty for the host itself, or any peer at an address
+
+	Interval, Margin time.Duration // that its beats will declare, if that is known; else 0
 }
 
 // An expectation is met as long as a peer is known that fits. Until then a
@@ -115,6 +117,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 		return p
 	}
 	p := t.add(e.id(), e.addr)
+	p.interval, p.margin = e.Interval, e.Margin
 	p.expected = true
 	t.placeholders++
 	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
@@ -144,7 +147,7 @@ func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
 		if p.expected {
-			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id)})
+			all = append(all, Expected{p.id.Source, serviceExpected(p.id), p.interval, p.margin})
 		}
 	}
 	return all

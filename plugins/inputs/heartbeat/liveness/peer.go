@@ -96,6 +96,7 @@ type past struct {
 	// ones instead, at most maxReplaced.
 	formers    []*former
 	replaced   []replaced
+	jobs       jobs
 	untoldEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
 
 	hasExitCode  bool

@@ -149,6 +149,9 @@ func (p *peer) lastHeardV() time.Duration {
 
 // suspicionV returns when silence makes p suspect: all its processes, here and at mates.
 func (p *peer) suspicionV() time.Duration {
+	if _, limited := p.limited(); limited {
+		return p.ownSuspicionV()
+	}
 	if e := p.elsewhere; e != nil {
 		return max(p.ownSuspicionV(), e.suspicionV())
 	}
@@ -157,12 +160,18 @@ func (p *peer) suspicionV() time.Duration {
 
 // ownSuspicionV is suspicionV by what was heard here alone.
 func (p *peer) ownSuspicionV() time.Duration {
+	if limitV, limited := p.limited(); limited {
+		return limitV
+	}
 	return p.latest(func(o *process) time.Duration { return o.suspectV })
 }
 
 // deadlineV returns when silence makes p dead: the last of its processes, here and at
 // mates.
 func (p *peer) deadlineV() time.Duration {
+	if limitV, limited := p.limited(); limited {
+		return limitV
+	}
 	deadV := p.latest(func(o *process) time.Duration { return o.deadV })
 	if e := p.elsewhere; e != nil {
 		deadV = max(deadV, e.deadlineV())

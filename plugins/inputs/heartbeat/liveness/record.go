@@ -59,6 +59,9 @@ type Record struct {
 	Lateness time.Duration
 	Taught   uint8 // beats that the schedule was learnt from
 
+	Jobs      []Job    // that have begun and not ended
+	JobsEnded []string // by their ids, the latest last
+
 	Process  Process
 	Others   []Other
 	Replaced []Replaced
@@ -126,6 +129,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 		r.EndedBy = e.endLife
 	}
 	t.recordSilence(&r, p, now)
+	r.recordJobs(p, verdict)
 	r.recordProcesses(p, verdict)
 	for i := max(p.changeCount-flapChanges, 0); i < p.changeCount; i++ {
 		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
@@ -360,6 +364,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 		p.editPast().shared = r.Shared
 	}
 	t.resumeFormers(p, r)
+	t.takeJobs(p, r)
 	if r.Evidence == ReasonConnClosed {
 		p.loss = &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}
 	}

@@ -189,7 +189,7 @@ func (s *scenario) until(end time.Duration, stall bool) {
 
 func (s *scenario) event(words []string) {
 	switch words[0] {
-	case "beat", "leave", "exit":
+	case "beat", "leave", "exit", "begin":
 		for _, id := range parseIDs(s.t, words[1]) {
 			b := s.beat(words[0], id, words[2:])
 			s.locate(&b)
@@ -310,7 +310,7 @@ func (s *scenario) end(words []string) {
 }
 
 func (s *scenario) beat(verb string, id ID, parts []string) Beat {
-	b := Beat{ID: id, Status: map[string]Status{"beat": SaysAlive, "leave": SaysLeaving, "exit": SaysDead}[verb]}
+	b := Beat{ID: id, Status: map[string]Status{"leave": SaysLeaving, "exit": SaysDead}[verb], Begins: verb == "begin"}
 	b.Process.PID = b.ID.PID
 	s.fill(&b, parts, 0)
 	return b
@@ -321,7 +321,7 @@ func (s *scenario) fill(b *Beat, parts []string, n int) {
 	for _, word := range parts {
 		key, value, _ := strings.Cut(word, "=")
 		number := integer(s.t, key, strings.TrimSuffix(value, ".."), "code", "seq", "pid", "conn")
-		span := duration(s.t, key, value, "every", "back_in", "start", "margin")
+		span := duration(s.t, key, value, "every", "back_in", "start", "margin", "max_runtime")
 		switch key {
 		case "every":
 			b.Interval = span
@@ -347,6 +347,10 @@ func (s *scenario) fill(b *Beat, parts []string, n int) {
 			}
 		case "watched":
 			b.Watched = value != "no"
+		case "job":
+			b.Job = value
+		case "max_runtime":
+			b.MaxRuntime = span
 		case "cancel":
 			b.Cancel = true
 		case "margin":
@@ -445,7 +449,7 @@ func (s *scenario) show(text string) { s.shown = append(s.shown, shown{after: te
 
 func (s *scenario) tell(fate Fate, transitions []Transition) {
 	if fate != Accepted {
-		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody"}[fate])
+		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody", "begun"}[fate])
 	}
 	for _, tr := range transitions {
 		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %v %s", tr.ID, describe(tr))

@@ -263,7 +263,7 @@ func (p *peer) nextEndV() time.Duration {
 
 // lookAtSilence looks at a peer that is expected to beat.
 func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
-	if p.foreign() {
+	if p.foreign() || t.lookAtJobs(p, now) {
 		return
 	}
 	t.askEarly(p)
@@ -405,13 +405,13 @@ func (p *peer) wakeV(o *Options) time.Duration {
 	case p.foreign():
 		return p.foreignWakeV(o)
 	case o.Mates && p.state == Alive && p.unasked():
-		return min(p.askV(), p.suspicionV(), p.nextEndV())
+		return min(p.askV(), p.suspicionV(), p.nextEndV(), p.nextOverrunV())
 	case o.Mates && p.state == Suspect && p.unasked():
-		return min(p.askV(), p.deadlineV(), p.nextEndV())
+		return min(p.askV(), p.deadlineV(), p.nextEndV(), p.nextOverrunV())
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
-		return min(p.suspicionV(), p.nextEndV())
+		return min(p.suspicionV(), p.nextEndV(), p.nextOverrunV())
 	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
-		return min(p.deadlineV(), p.nextEndV())
+		return min(p.deadlineV(), p.nextEndV(), p.nextOverrunV())
 	case p.state == Left && p.windowV > 0:
 		return p.windowV
 	}

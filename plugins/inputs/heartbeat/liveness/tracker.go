@@ -13,14 +13,14 @@
 //	beat.go        a beat: Observe. Which peer and process it is about, whether it
 //	               is new, what it says
 //	end.go         an end: ConnEnded, and the ends and promises that a beat reports
+//	jobs.go        a job that says when it begins
 //	tick.go        a tick: Tick. Deadlines, promises, forgetting
 //	record.go      a restart: Record and Restore
 //	journal.go     a crash: what a journal has to save, and what may be made of it
 //	expect.go      a configuration: Expect. Peers that are awaited; names that are near
 //	mates.go       other collectors: asking them, what is said to them
 //	words.go       what they say in short: HearWords
-//	facts.go       what they know in full: HearFact, HearRecords
-//	settle.go      what they took for the end of a peer, where that differs
+//	facts.go       what they know in full: HearFact, HearRecords; ends that differ
 //
 // What they work on:
 //

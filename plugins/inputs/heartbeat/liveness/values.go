@@ -128,6 +128,10 @@ type Beat struct {
 	SentMS   int64         // sender's wall clock, unix ms; never for silence
 	User     uint32        // that the kernel says it comes from; 0 for none, and for root
 
+	Job        string        // that begins or ends, as its client calls it; "" if it does not
+	Begins     bool          // the job: that is no life
+	MaxRuntime time.Duration // of the job, with Begins; 0 for no limit
+
 	ExitCode    int64
 	HasExitCode bool
 	Conn        ConnID
@@ -194,6 +198,7 @@ const (
 	ReasonRestored    Reason = 14 // known from before a stop of the collector
 	ReasonReplaced    Reason = 15 // last word of a series: another one goes on
 	ReasonForgotten   Reason = 16 // last word of a series
+	ReasonOverrun     Reason = 17 // it began and did not end in time
 	ReasonMateLost    Reason = 19 // known through another collector, which is not reachable
 )
 
@@ -215,6 +220,7 @@ var reasons = [...]string{
 	ReasonRestored:    "restored",
 	ReasonReplaced:    "replaced",
 	ReasonForgotten:   "forgotten",
+	ReasonOverrun:     "overrun",
 	ReasonMateLost:    "mate_lost",
 }
 

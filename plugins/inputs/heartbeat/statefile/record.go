@@ -77,6 +77,9 @@ type savedPeer struct {
 	Lateness time.Duration `json:"lateness_ns,omitzero"`
 	Taught   uint8         `json:"taught,omitzero"`
 
+	Jobs      []liveness.Job `json:"jobs,omitzero"`
+	JobsEnded []string       `json:"jobs_ended,omitzero"`
+
 	Process  liveness.Process     `json:"process,omitzero"`
 	Others   []liveness.Other     `json:"others,omitzero"`
 	Replaced []liveness.Replaced  `json:"replaced,omitzero"`
@@ -151,7 +154,17 @@ func CheckRecord(r *liveness.Record) error {
 			return fmt.Errorf("a signed run has %d", cmp.Or(min(low, 0), high))
 		}
 	}
-	return cmp.Or(checkSpans(r), checkOthers(r), checkInstants(r))
+	return cmp.Or(checkSpans(r), checkJobs(r), checkOthers(r), checkInstants(r))
+}
+
+// checkJobs checks the jobs that have begun.
+func checkJobs(r *liveness.Record) error {
+	for i := range r.Jobs {
+		if err := checkSpan("Limit of a job", r.Jobs[i].Limit, 0, maxSpan); err != nil {
+			return err
+		}
+	}
+	return nil
 }
 
 // checkOthers checks the processes beside the one that holds the place.
