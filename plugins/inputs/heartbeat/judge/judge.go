@@ -8,6 +8,7 @@ package judge
 import (
 	"context"
 	"net/netip"
+	"slices"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -56,6 +57,7 @@ type Judge struct {
 	flow flow // of metrics to Telegraf
 
 	conflicts loglimit.Limiter
+	rare      loglimit.Limiter
 	forgotten []liveness.ID // guarded by mu: dead peers of which that is yet to be logged
 	forgets   loglimit.Limiter
 	panics    atomic.Int64
@@ -76,10 +78,13 @@ func New(options Options, now time.Time) *Judge {
 
 // Observe takes a beat. The transitions of the outcome are dealt with.
 func (j *Judge) Observe(b *Beat) liveness.Outcome {
-	out, conflict := j.judge(&b.Beat)
+	out, conflict, rare := j.judge(&b.Beat)
 	out.Transitions = nil
 	if conflict != nil {
 		j.warn(conflict)
+	}
+	if rare {
+		j.warnOfRare(b.ID, out.Gap)
 	}
 	if out.Fate == liveness.Accepted && j.options.EmitBeats {
 		j.queue.pushBeat(b.ID, beatMetric(b, &out, j.options.PIDField))
@@ -87,14 +92,30 @@ func (j *Judge) Observe(b *Beat) liveness.Outcome {
 	return out
 }
 
-// judge has the tracker judge a beat, and returns the conflict that this shows,
-// or nil.
-func (j *Judge) judge(b *liveness.Beat) (liveness.Outcome, *liveness.Transition) {
+// judge has the tracker judge a beat. It returns the conflict that this shows, or nil, and
+// whether it shows that the peer beats too rarely.
+func (j *Judge) judge(b *liveness.Beat) (_ liveness.Outcome, conflict *liveness.Transition, rare bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	out := j.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
 	j.beats[out.Fate]++
-	return out, j.tell(out.Transitions)
+	rare = b.Interval == 0 && slices.ContainsFunc(out.Transitions, isSecondMistake)
+	return out, j.tell(out.Transitions), rare
+}
+
+// isSecondMistake reports whether a peer lives that was dead twice and had not ended.
+func isSecondMistake(tr liveness.Transition) bool {
+	return tr.Event == liveness.Changed && tr.State == liveness.Alive && tr.Mistakes == 2
+}
+
+// warnOfRare says that a peer which declares no interval beats more rarely than it may. It is
+// not called with j.mu held.
+func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
+	if more, ok := j.rare.Allow(time.Now()); ok {
+		every := gap.Round(time.Second)
+		j.options.Log.Warnf("%s beats every %s and does not say so, so it was dead twice in between: say ?every=%s in its URL, "+
+			"interval_ms in its beats, or 'dead_after' in a rule%s", id, every, every, more)
+	}
 }
 
 // warn says that two processes have one name. It is not called with j.mu
