@@ -113,15 +113,20 @@ func (t *Tracker) met() map[*expectation]bool {
 
 // placeholder returns the peer that holds the place of e.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
-	if p := t.peers[e.id()]; p != nil {
+	p := t.peers[e.id()]
+	if p != nil && !p.expected {
 		return p
 	}
-	p := t.add(e.id(), e.addr)
+	if p == nil {
+		p = t.add(e.id(), e.addr)
+		p.expected = true
+		t.placeholders++
+		p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
+		p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
+	} else if p.interval == e.Interval && p.margin == e.Margin {
+		return p
+	}
 	p.interval, p.margin = e.Interval, e.Margin
-	p.expected = true
-	t.placeholders++
-	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
-	p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
 	t.renew(p, &p.process, p.heardV)
 	t.touch(p)
 	t.rewake(p)

@@ -60,3 +60,24 @@ func TestExpectingManyIsQuick(t *testing.T) {
 	c.expect(all...)
 	require.Less(t, time.Since(start), time.Second)
 }
+
+// Of whom it is known how often it will beat, so long is waited for the first beat, also by
+// another configuration of a collector that is restarted.
+func TestExpectationSaysHowLongToWait(t *testing.T) {
+	r := newRig(t)
+	daily := Expected{Source: "web-1", Service: "backup", Interval: 24 * time.Hour, Margin: time.Hour}
+	r.expect(daily)
+	id := peerID("web-1", "backup")
+	require.Equal(t, 25*time.Hour, r.view(id).DeadAfter)
+	r.restart(time.Minute)
+	require.Equal(t, []Expected{daily}, r.tracker.Unmet())
+	r.expect(daily)
+	require.Equal(t, 25*time.Hour, r.view(id).DeadAfter)
+	hourly := Expected{Source: "web-1", Service: "backup", Interval: time.Hour, Margin: time.Minute}
+	r.expect(hourly)
+	require.Equal(t, 61*time.Minute, r.view(id).DeadAfter)
+	r.pass(61*time.Minute - TickInterval)
+	require.Empty(t, r.statesOf(id))
+	r.pass(3 * TickInterval)
+	require.Equal(t, []string{"dead never_seen"}, r.statesOf(id))
+}
