@@ -111,7 +111,7 @@ var (
 	}
 	mail = api.Peer{
 		Source: "mail-1", Service: "host", State: "left", Reason: "leaving", Since: unix(night) - 60, Heard: unix(night) - 60, Age: 60,
-		DeadAfter: 35, Rule: "interval", Promised: 600, HeardBy: "collector-2",
+		DeadAfter: 35, Rule: "interval", Promised: 600, Runs: 2, HeardBy: "collector-2",
 	}
 	nameless = api.Peer{
 		Source: "10.0.0.5", PID: 17, State: "suspect", Reason: "silence", Since: unix(night) - 5, Heard: unix(night) - 20, Age: 20,

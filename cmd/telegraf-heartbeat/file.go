@@ -43,7 +43,7 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 		Peer: api.Peer{
 			Source: r.ID.Source, Service: r.ID.Service, PID: r.Process.PID,
 			State: r.State.String(), Reason: r.Reason.String(), Since: unix(r.Since), Status: healths[r.Health],
-			DeadAfter: r.Dead.Seconds(), Rule: r.Rule, Promised: r.Window.Seconds(), HeardBy: r.HeardBy,
+			DeadAfter: r.Dead.Seconds(), Rule: r.Rule, Promised: r.Window.Seconds(), HeardBy: r.HeardBy, Runs: len(r.Jobs),
 			Beats: r.Beats, Lost: r.Lost, Late: r.Late, Duplicates: r.Duplicates, Limited: r.Limited,
 			Restarts: r.Restarts, Deaths: r.Deaths, Mistakes: r.Mistakes, Conflicts: r.Conflicts, DeadSeconds: r.DeadFor.Seconds(),
 		},

@@ -201,6 +201,7 @@ mail-1/host: left since 2026-11-23 23:49:00, for 1m
   heard    1m ago, by collector-2
   allowed  35s of silence, by its declared interval and the option 'missed_beats'
   promise  to be back in 10m
+  runs     2 that have begun and not ended
 web-1/host: alive since 2026-11-20 23:50:00, for 3d
   reason   beat: its beats come in time
   heard    12s ago, from 10.0.0.1

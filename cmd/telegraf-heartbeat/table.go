@@ -87,6 +87,9 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	if p.Promised > 0 {
 		say("promise", "to be back in %s", promise(p))
 	}
+	if p.Runs > 0 {
+		say("runs", "%d that have begun and not ended", p.Runs)
+	}
 	if p.Status != "" {
 		say("status", "%s, as it says of itself", p.Status)
 	}

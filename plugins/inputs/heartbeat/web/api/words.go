@@ -24,7 +24,7 @@ var whys = map[string]string{
 	"leaving":     "it said goodbye",
 	"finished":    "it said goodbye with exit code 0",
 	"overdue":     "it promised to be back and is not",
-	"overrun":     "it has run for longer than 'max_runtime' allows",
+	"overrun":     "a run of it began and did not end within its 'max_runtime'",
 	"never_seen":  "'expect' or a check names it, and no beat ever came",
 	"isolated":    "the collector itself is probably cut off, so the verdict is held",
 	"restored":    "it was well before a long stop of the collector, and has not been heard since",
