@@ -2,9 +2,9 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"context"
 	"fmt"
-	"io"
 	"maps"
 	"slices"
 	"strings"
@@ -86,13 +86,12 @@ func (c *changes) tell(w *bytes.Buffer, found []*listing, failed error, now time
 	}
 	after := make(map[string]peer)
 	for _, l := range found {
-		for i := range l.peers {
-			p := &l.peers[i]
-			after[p.Name()] = *p
-			if c.known != nil {
-				c.compare(w, p)
-			}
+		for _, p := range l.peers {
+			after[p.Name()] = p
 		}
+	}
+	if c.known != nil {
+		c.compare(w, slices.SortedFunc(maps.Values(after), inTurn))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.known)) {
 		if _, there := after[name]; !there && (!c.dead || c.known[name].State == dead) {
@@ -102,24 +101,32 @@ func (c *changes) tell(w *bytes.Buffer, found []*listing, failed error, now time
 	c.known = after
 }
 
-// compare prints that p has changed, if it has, as -listen does.
-func (c *changes) compare(w io.Writer, p *peer) {
-	before, known := c.known[p.Name()]
-	lasted := seconds(p.Since - before.Since)
-	switch {
-	case known && p.State == before.State && lasted < time.Second: // two clocks that round differently
-		return
-	case c.dead && p.State != dead && before.State != dead:
-		return
+// inTurn is the order in which peers have become what they are.
+func inTurn(a, b peer) int {
+	return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Name(), b.Name()))
+}
+
+// compare prints a line for each peer that is another than before, as -listen does.
+func (c *changes) compare(w *bytes.Buffer, after []peer) {
+	for i := range after {
+		p := &after[i]
+		before, known := c.known[p.Name()]
+		lasted := seconds(p.Since - before.Since)
+		switch {
+		case known && p.State == before.State && lasted < time.Second: // collector and file round differently
+			continue
+		case c.dead && p.State != dead && before.State != dead:
+			continue
+		}
+		line := fmt.Sprintf("%s %s %s %s", instant(p.Since).Local().Format(time.TimeOnly), p.State, p.Name(), p.Reason)
+		if known {
+			line += " after " + span(lasted)
+		}
+		if c.why {
+			line += ": " + api.Why(p.Reason)
+		}
+		fmt.Fprintln(w, wire.Printable(line))
 	}
-	line := fmt.Sprintf("%s %s %s %s", instant(p.Since).Local().Format(time.TimeOnly), p.State, p.Name(), p.Reason)
-	if known {
-		line += " after " + span(lasted)
-	}
-	if c.why {
-		line += ": " + api.Why(p.Reason)
-	}
-	fmt.Fprintln(w, wire.Printable(line))
 }
 
 // troubleOf returns why what was found is not live; "" if it is.
