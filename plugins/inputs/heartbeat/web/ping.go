@@ -245,10 +245,9 @@ func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
 // refuseValue says what is wrong with a beat. What its text quotes may be a token that was
 // mistyped, and is for its client alone.
 func refuseValue(err error) *refusal {
-	key, _, _ := strings.Cut(err.Error(), ":")
 	return &refusal{
 		status: http.StatusBadRequest, reason: wire.ReasonValue,
-		text: fmt.Sprintf("%s: not one that a beat may have", key), answer: err.Error(),
+		text: "host, service or a value of the request is not one that a beat may have", answer: err.Error(),
 	}
 }
 
