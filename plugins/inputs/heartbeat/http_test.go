@@ -41,6 +41,8 @@ func get(t *testing.T, url string) (int, string, http.Header) {
 	return response.StatusCode, string(body), response.Header
 }
 
+func overHTTP(h *Heartbeat) { h.ServiceAddresses = []string{"http://127.0.0.1:0"} }
+
 func TestPingIsABeat(t *testing.T) {
 	var acc testutil.Accumulator
 	h := newPlugin(t)
@@ -69,7 +71,7 @@ func TestPingIsABeat(t *testing.T) {
 		}
 	}
 	require.Equal(t, map[string]any{"backup": int64(1), "nginx": int64(1), url: int64(2), "refused": int64(1)}, beats)
-	t.Log(silences)
+	require.Equal(t, map[string]any{"backup": 90_000.0, "nginx": 1050.0}, silences)
 }
 
 func hours(n int) config.Duration { return config.Duration(time.Duration(n) * time.Hour) }
