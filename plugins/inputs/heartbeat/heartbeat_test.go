@@ -68,6 +68,13 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	_, err = compileRules(got.Rules, got.terms())
 	require.NoError(t, err)
 	got.Rules = nil
+	require.Len(t, got.Checks, 1, "an example")
+	check := got.Checks[0].web()
+	require.NoError(t, check.Validate())
+	require.NotNil(t, got.Checks[0].Token)
+	got.Checks = nil
+	require.True(t, got.BasicPassword.Empty())
+	got.BasicPassword = nil
 	require.Len(t, got.Keys, 1, "an example")
 	got.Keys = nil
 	require.NotNil(t, got.Cluster, "an example")
@@ -76,6 +83,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	got.Cluster = nil
 	none := make([]string, 0)
 	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources, want.Names = none, none, none, none, none
+	want.AllowedReaders, want.TrustedProxies, want.CheckFiles = none, none, none
 	want.TLSAllowedCACerts, want.TLSAllowedDNSNames, want.TLSCipherSuites = none, none, none
 	require.Equal(t, want, got)
 
@@ -85,7 +93,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Greater(t, len(keys), 30)
 	for before, rest := "", sampleConfig; len(keys) > 0; keys = keys[1:] {
 		option := keys[0][1]
-		if option == "rule" || option == "keys" || option == "cluster" {
+		if option == "rule" || option == "keys" || option == "cluster" || option == "check" {
 			continue // tables
 		}
 		line := "  # " + option + " = "
@@ -121,7 +129,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 	}{
 		{"'service_addresses' must name", func(h *Heartbeat) { h.ServiceAddresses = nil }},
 		{`'service_addresses': ":7878" lacks a scheme: write "tcp://:7878"`, func(h *Heartbeat) { h.ServiceAddresses = []string{":7878"} }},
-		{`'service_addresses': "http://:80" has scheme "http"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:80"} }},
+		{`'service_addresses': "ftp://:21" has scheme "ftp"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"ftp://:21"} }},
 		{`'service_addresses': "tcp://localhost" is not an address with a port`, func(h *Heartbeat) {
 			h.ServiceAddresses = []string{"tcp://localhost"}
 		}},
@@ -152,6 +160,18 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'disconnect_grace' must be at least 0s", func(h *Heartbeat) { h.DisconnectGrace = -1 }},
 		{"'isolation_ratio' must be 0, or at least 0.01 and less than 1, not 1", func(h *Heartbeat) { h.IsolationRatio = 1 }},
 		{"'isolation_ratio'", func(h *Heartbeat) { h.IsolationRatio = math.NaN() }},
+		{`'service_addresses': "http://:7879/ping" has port "7879/ping"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:7879/ping"} }},
+		{"https:// of 'service_addresses' needs 'tls_cert'", func(h *Heartbeat) { h.ServiceAddresses = []string{"https://:7879"} }},
+		{`'allowed_readers': "x"`, func(h *Heartbeat) { overHTTP(h); h.AllowedReaders = []string{"x"} }},
+		{`'trusted_proxies': "x"`, func(h *Heartbeat) { overHTTP(h); h.TrustedProxies = []string{"x"} }},
+		{"'allowed_readers', 'basic_username', 'basic_password' and 'trusted_proxies' need", func(h *Heartbeat) { h.AllowedReaders = []string{"::1"} }},
+		{"'trusted_proxies' need", func(h *Heartbeat) { h.TrustedProxies = []string{"::1"} }},
+		{"'basic_username' and 'basic_password' need each other", func(h *Heartbeat) { overHTTP(h); h.BasicUsername = "ops" }},
+		{"'basic_username' and 'basic_password' need each other", func(h *Heartbeat) { overHTTP(h); h.BasicPassword = secretOf("secret") }},
+		{"[[inputs.heartbeat.check]] and 'check_files' need an address http://", func(h *Heartbeat) { h.CheckFiles = []string{"x"} }},
+		{"check 1 of [[inputs.heartbeat.check]]: it must name 'peer'", func(h *Heartbeat) { overHTTP(h); h.Checks = make([]Check, 1) }},
+		{"check 1 of [[inputs.heartbeat.check]]: it must have a 'token'", func(h *Heartbeat) { overHTTP(h); h.Checks = []Check{{Peer: "a/b"}} }},
+		{"'require_signature' needs 'keys', or a [[inputs.heartbeat.check]]", func(h *Heartbeat) { h.RequireSignature = true }},
 		{"'isolation_hold' must be at least 1s", func(h *Heartbeat) { h.IsolationHold = 0 }},
 		{"'keep_alive_idle' must be at least 1s and at most 9h6m7s", func(h *Heartbeat) { h.KeepAliveIdle = config.Duration(10 * time.Hour) }},
 		{"'keep_alive_interval'", func(h *Heartbeat) { h.KeepAliveInterval = 0 }},
