@@ -32,6 +32,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
 )
 
 //go:embed sample.conf
@@ -51,6 +53,8 @@ type Heartbeat struct {
 	recipient *verify.Recipient
 	refused   *refusals
 	cluster   *cluster.Cluster // nil if this collector is alone
+	page      *page.Page
+	socket    *web.Socket // nil without a state file
 
 	running atomic.Pointer[judge.Judge] // for Gather; nil while not running
 	stop    func()                      // ends what run began; nil likewise
@@ -107,6 +111,7 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 		h.server.Close()
 		return err
 	}
+	h.openSocket()
 	h.announce()
 	h.run(acc)
 	return nil
@@ -126,6 +131,7 @@ func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 	h.recipient = verify.NewRecipient(h.id(), h.valid.names, h.RequireRecipient, h.Log)
 	h.judge = judge.New(h.judging(), now)
 	h.keeper = statefile.NewKeeper(h.StatePath(), h.judge, h.Log)
+	h.page = page.New(h.reading(now))
 	options := h.serving()
 	if h.TLSCert != "" {
 		if options.Certificates, err = h.openCertificates(h.Log); err != nil {
@@ -190,7 +196,7 @@ func (h *Heartbeat) judging() judge.Options {
 
 // run serves until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	judging, keeper, server, mates := h.judge, h.keeper, h.server, h.cluster
+	judging, keeper, server, mates, socket := h.judge, h.keeper, h.server, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
 	expecter.Read(context.Background())
 	var clock, emitter sync.WaitGroup
@@ -206,6 +212,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	emitter.Go(func() { judging.Emit(emitting, acc, h.own) }) // ends with emitting, when the queue is empty
 	server.Start()
 	h.stop = func() { // the emitter last: what the others said is still emitted
+		socket.Close()
 		server.End()
 		endClock()
 		clock.Wait()
