@@ -21,7 +21,7 @@ type Options struct {
 	Listening func() bool
 }
 
-// A Page answers readers. What they ask for is made on demand, at most once a second, and
+// A Page answers readers. What they ask for is made on demand, at most twice a second, and
 // shared by all of them.
 type Page struct {
 	options Options

@@ -18,8 +18,8 @@
     const now = Date.now() + ahead;
     for (const time of at('live').querySelectorAll('time')) {
       time.dataset.text ??= time.textContent;
-      const ms = now - Date.parse(time.dateTime);
-      time.textContent = time.dataset.text + (ms < 0 ? ' (in ' + span(-ms) + ')' : ' (' + span(ms) + ' ago)');
+      const ms = now - Date.parse(time.dateTime), coming = ms < -2000; // the clock of an answer is cut to the second
+      time.textContent = time.dataset.text + (coming ? ' (in ' + span(-ms) + ')' : ' (' + span(ms) + ' ago)');
     }
   }
 

@@ -1,10 +1,12 @@
 package page
 
 import (
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"io"
 	"maps"
+	"math"
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
@@ -445,18 +447,20 @@ func TestPageSearches(t *testing.T) {
 }
 
 func TestPageShowsOnePeerByItsLink(t *testing.T) {
-	d := peer("web-1/nginx", liveness.Left, liveness.ReasonLeaving)
-	d.PID, d.Addr, d.BackIn, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), 20*time.Minute, []liveness.Label{{Key: "site", Value: "north"}}
-	w := newWorld(d)
-	page := w.get(t, "/?peer=web-1/nginx")
-	for _, want := range []string{
-		`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `, "<code>leaving</code>: it said goodbye", "to be back by ",
-		"35s of silence, by <code>interval</code>", "<dd>10.0.0.7</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
-	} {
-		require.Contains(t, page, want)
-	}
-	require.Contains(t, w.get(t, "/"), `<li><a href="?peer=web-1%2Fnginx"><bdi>web-1/nginx</bdi></a> by `, "a promise is in every page")
-	require.Contains(t, w.get(t, "/?peer=web-1/apache"), "No peer has this name.")
+	synctest.Test(t, func(t *testing.T) {
+		d := peer("web-1/nginx", liveness.Left, liveness.ReasonLeaving)
+		d.PID, d.Addr, d.BackIn, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), 20*time.Minute, []liveness.Label{{Key: "site", Value: "north"}}
+		w := newWorld(d)
+		page := w.get(t, "/?peer=web-1/nginx")
+		for _, want := range []string{
+			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `, "<code>leaving</code>: it said goodbye", "to be back by ", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
+			"35s of silence, by <code>interval</code>", "<dd>10.0.0.7</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
+		} {
+			require.Contains(t, page, want)
+		}
+		require.Contains(t, w.get(t, "/"), `<li><a href="?peer=web-1%2Fnginx"><bdi>web-1/nginx</bdi></a> by `, "a promise is in every page")
+		require.Contains(t, w.get(t, "/?peer=web-1/apache"), "No peer has this name.")
+	})
 }
 
 func TestPageTellsHowTheCollectorIs(t *testing.T) {
@@ -528,6 +532,51 @@ func TestEveryReasonAndStatusHasWords(t *testing.T) {
 		require.Contains(t, pageCSS, "[data-state="+state.String()+"]")
 	}
 }
+
+// WCAG 2.2, 1.4.3: whoever sees little can still read it, in the dark and in the light.
+func TestColorsCanBeTold(t *testing.T) {
+	dark := colorsOf(t, pageCSS)
+	_, after, found := strings.Cut(pageCSS, "prefers-color-scheme: light")
+	require.True(t, found)
+	light := maps.Clone(dark)
+	maps.Copy(light, colorsOf(t, after))
+	for _, colors := range []map[string]float64{dark, light} {
+		for text, grounds := range map[string][]string{
+			"text":     {"page", "dead-row", "suspect-row", "warning"},
+			"link":     {"page", "dead-row", "suspect-row"},
+			"muted":    {"page"},
+			"on-state": {"dead", "suspect", "unknown", "left", "alive"},
+		} {
+			for _, ground := range grounds {
+				require.GreaterOrEqual(t, contrast(colors[text], colors[ground]), 4.5, "%s on %s", text, ground)
+			}
+		}
+		require.GreaterOrEqual(t, contrast(colors["focus"], colors["page"]), 3.0, "the frame of what has the focus")
+	}
+}
+
+// colorsOf returns the relative luminance of each colour that a style names first.
+func colorsOf(t *testing.T, style string) map[string]float64 {
+	block, _, _ := strings.Cut(style, "}")
+	colors := make(map[string]float64)
+	for _, match := range regexp.MustCompile(`--([a-z-]+): #([0-9a-f]{6});`).FindAllStringSubmatch(block, -1) {
+		rgb, err := hex.DecodeString(match[2])
+		require.NoError(t, err)
+		for i, weight := range []float64{0.2126, 0.7152, 0.0722} {
+			part := float64(rgb[i]) / 255
+			if part <= 0.04045 {
+				part /= 12.92
+			} else {
+				part = math.Pow((part+0.055)/1.055, 2.4)
+			}
+			colors[match[1]] += weight * part
+		}
+	}
+	require.NotEmpty(t, colors)
+	return colors
+}
+
+func contrast(a, b float64) float64 { return (max(a, b) + 0.05) / (min(a, b) + 0.05) }
 
 // What is shown costs, and not what is well beside it.
 func TestPageOfManyPeersIsCheap(t *testing.T) {

@@ -18,8 +18,9 @@ import (
 )
 
 const (
-	// freshFor is how old a snapshot may be that is shown.
-	freshFor = time.Second
+	// freshFor is how old a snapshot may be that is shown: with the pause of the script, a
+	// change is seen within three seconds.
+	freshFor = 500 * time.Millisecond
 	// keptFor is after how long without a reader its memory is given back.
 	keptFor = 10 * time.Second
 	// mostKept is how many bytes of answers a snapshot keeps for the next readers.
