@@ -16,6 +16,10 @@ func (o *Options) agreed() map[string]uint64 {
 	for i := range o.Rules {
 		rules = append(rules, o.Rules[i].agreed())
 	}
+	checks := make([]map[string]any, 0, len(o.Checks))
+	for i := range o.Checks {
+		checks = append(checks, o.Checks[i].agreed())
+	}
 	options := set(map[string]any{
 		"host_from":            o.HostFrom,
 		"require_signature":    o.RequireSignature,
@@ -36,6 +40,7 @@ func (o *Options) agreed() map[string]uint64 {
 		"max_peers_per_host":   o.peersPerHost(),
 		"max_beats_per_second": o.MaxBeatsPerSecond,
 		"rule":                 rules,
+		"check":                checks,
 	})
 	hashes := make(map[string]uint64, len(options))
 	for name, value := range options {

@@ -66,7 +66,9 @@ func TestEveryOptionIsAgreedOnOrIsOfOneCollector(t *testing.T) {
 		"emit_beats",   // one that emits them is enough
 		"welcome", "read_timeout", "max_frame_size", "max_connections", "max_connections_per_ip", "keep_alive_idle", "keep_alive_interval",
 		"cluster",
-		"keys", // a beat that one collector cannot verify counts by the word of another one
+		"allowed_readers", "basic_username", "basic_password", "trusted_proxies",
+		"check_files", // likewise
+		"keys",        // a beat that one collector cannot verify counts by the word of another one
 	}
 	usual := defaults()
 	var names []string

@@ -140,12 +140,12 @@ func parseNames(names []string) ([]string, error) {
 }
 
 // parseSources reads addresses and networks.
-func parseSources(texts []string) ([]netip.Prefix, error) {
+func parseSources(option string, texts []string) ([]netip.Prefix, error) {
 	all := make([]netip.Prefix, 0, len(texts))
 	for _, text := range texts {
 		prefix, err := parsePrefix(text)
 		if err != nil {
-			return nil, fmt.Errorf("'allowed_sources': %q is neither an address nor a network like \"10.0.0.0/8\"", text)
+			return nil, fmt.Errorf("'%s': %q is neither an address nor a network like \"10.0.0.0/8\"", option, text)
 		}
 		all = append(all, prefix)
 	}

@@ -52,6 +52,7 @@ type Heartbeat struct {
 	keys      *verify.Keys
 	recipient *verify.Recipient
 	refused   *refusals
+	websites  *websites        // nil without an address of HTTP
 	cluster   *cluster.Cluster // nil if this collector is alone
 	page      *page.Page
 	socket    *web.Socket // nil without a state file
@@ -74,6 +75,11 @@ func (h *Heartbeat) Init() (err error) {
 // does not run.
 func (h *Heartbeat) Check() []error {
 	wrong := judge.NewExpecter(nil, h.Expect, h.ExpectFiles, h.Log).Problems()
+	if checks, err := h.openChecks(h.Log); err != nil {
+		wrong = append(wrong, err)
+	} else {
+		wrong = append(wrong, checks.Problems()...)
+	}
 	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
 		if _, err := h.openKeys([]string{id}, h.Log); err != nil {
 			wrong = append(wrong, err)
@@ -132,7 +138,11 @@ func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 	h.judge = judge.New(h.judging(), now)
 	h.keeper = statefile.NewKeeper(h.StatePath(), h.judge, h.Log)
 	h.page = page.New(h.reading(now))
-	options := h.serving()
+	taker := h.taker()
+	if h.websites, err = h.openWebsites(taker); err != nil {
+		return nil, err
+	}
+	options := h.serving(taker)
 	if h.TLSCert != "" {
 		if options.Certificates, err = h.openCertificates(h.Log); err != nil {
 			return nil, fmt.Errorf("reading the certificates failed: %w", err)
@@ -154,11 +164,19 @@ func (h *Heartbeat) id() string {
 	return id
 }
 
-// serving returns what the sockets are to do.
-func (h *Heartbeat) serving() *serve.Options {
-	taker := &taker{
+// taker returns what leads beats to the judge.
+func (h *Heartbeat) taker() *taker {
+	return &taker{
 		judge: h.judge, rules: h.verification(h.keys, h.recipient),
 		tagKeys: h.TagKeys, fromConnection: h.IPFrom == "connection",
+	}
+}
+
+// serving returns what the sockets are to do.
+func (h *Heartbeat) serving(taker *taker) *serve.Options {
+	reasons := socketReasons()
+	if h.websites != nil {
+		reasons = allReasons()
 	}
 	return &serve.Options{
 		Addresses:      h.ServiceAddresses,
@@ -175,7 +193,7 @@ func (h *Heartbeat) serving() *serve.Options {
 		Take:           taker.take,
 		Ended:          taker.ended,
 		Refused:        h.refused.note,
-		Reasons:        allReasons(),
+		Reasons:        reasons,
 		Log:            h.Log,
 	}
 }
@@ -196,8 +214,11 @@ func (h *Heartbeat) judging() judge.Options {
 
 // run serves until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	judging, keeper, server, mates, socket := h.judge, h.keeper, h.server, h.cluster, h.socket
+	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
+	if websites != nil {
+		expecter.Add(websites.expected)
+	}
 	expecter.Read(context.Background())
 	var clock, emitter sync.WaitGroup
 	ticking, endClock := context.WithCancel(context.Background())
@@ -211,8 +232,10 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	}
 	emitter.Go(func() { judging.Emit(emitting, acc, h.own) }) // ends with emitting, when the queue is empty
 	server.Start()
+	websites.start(server)
 	h.stop = func() { // the emitter last: what the others said is still emitted
 		socket.Close()
+		websites.end()
 		server.End()
 		endClock()
 		clock.Wait()
@@ -274,7 +297,7 @@ func (h *Heartbeat) announce() {
 			"list the names by which senders reach this collector")
 	}
 	for _, s := range all {
-		if !s.Local && h.isOpen(s.Secure) {
+		if !s.Local && !s.Visitors && h.isOpen(s.Secure) {
 			h.Log.Warnf("Anyone who can reach %s can send heartbeats for any host: "+
 				"see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", s.Address)
 			return

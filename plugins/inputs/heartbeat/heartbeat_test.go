@@ -68,6 +68,13 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	_, err = compileRules(got.Rules, got.terms())
 	require.NoError(t, err)
 	got.Rules = nil
+	require.Len(t, got.Checks, 1, "an example")
+	check := got.Checks[0].web()
+	require.NoError(t, check.Validate())
+	require.NotNil(t, got.Checks[0].Token)
+	got.Checks = nil
+	require.True(t, got.BasicPassword.Empty())
+	got.BasicPassword = nil
 	require.Len(t, got.Keys, 1, "an example")
 	got.Keys = nil
 	require.NotNil(t, got.Cluster, "an example")
@@ -76,6 +83,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	got.Cluster = nil
 	none := make([]string, 0)
 	want.TagKeys, want.Expect, want.ExpectFiles, want.AllowedSources, want.Names = none, none, none, none, none
+	want.AllowedReaders, want.TrustedProxies, want.CheckFiles = none, none, none
 	want.TLSAllowedCACerts, want.TLSAllowedDNSNames, want.TLSCipherSuites = none, none, none
 	require.Equal(t, want, got)
 
@@ -85,7 +93,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	require.Greater(t, len(keys), 30)
 	for before, rest := "", sampleConfig; len(keys) > 0; keys = keys[1:] {
 		option := keys[0][1]
-		if option == "rule" || option == "keys" || option == "cluster" {
+		if option == "rule" || option == "keys" || option == "cluster" || option == "check" {
 			continue // tables
 		}
 		line := "  # " + option + " = "
@@ -121,7 +129,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 	}{
 		{"'service_addresses' must name", func(h *Heartbeat) { h.ServiceAddresses = nil }},
 		{`'service_addresses': ":7878" lacks a scheme: write "tcp://:7878"`, func(h *Heartbeat) { h.ServiceAddresses = []string{":7878"} }},
-		{`'service_addresses': "http://:80" has scheme "http"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:80"} }},
+		{`'service_addresses': "ftp://:21" has scheme "ftp"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"ftp://:21"} }},
 		{`'service_addresses': "tcp://localhost" is not an address with a port`, func(h *Heartbeat) {
 			h.ServiceAddresses = []string{"tcp://localhost"}
 		}},

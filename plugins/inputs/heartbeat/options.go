@@ -33,6 +33,11 @@ type Options struct {
 	RequireRecipient  bool                      `toml:"require_recipient"`
 	SocketMode        string                    `toml:"socket_mode"`
 	ReadBufferSize    config.Size               `toml:"read_buffer_size"`
+	AllowedReaders    []string                  `toml:"allowed_readers"`
+	BasicUsername     string                    `toml:"basic_username"`
+	BasicPassword     *config.Secret            `toml:"basic_password"`
+	TrustedProxies    []string                  `toml:"trusted_proxies"`
+	CheckFiles        []string                  `toml:"check_files"`
 	DeadAfter         config.Duration           `toml:"dead_after"`
 	MissedBeats       int                       `toml:"missed_beats"`
 	DisconnectGrace   config.Duration           `toml:"disconnect_grace"`
@@ -58,6 +63,7 @@ type Options struct {
 	KeepAliveIdle     config.Duration           `toml:"keep_alive_idle"`
 	KeepAliveInterval config.Duration           `toml:"keep_alive_interval"`
 	Rules             []Rule                    `toml:"rule"`
+	Checks            []Check                   `toml:"check"`
 	Cluster           *ClusterOptions           `toml:"cluster"`
 	Keys              map[string]*config.Secret `toml:"keys"`
 
@@ -116,6 +122,8 @@ func defaults() Options {
 // valid is what options that were checked say, in the form that is used.
 type valid struct {
 	allowed []netip.Prefix
+	readers []netip.Prefix
+	proxies []netip.Prefix
 	names   []string // of this collector
 	rules   []*rule
 }
@@ -161,6 +169,7 @@ func (o *Options) check() (v valid, err error) {
 		o.checkTLS(),
 		o.checkKeys(),
 		o.checkVerified(),
+		o.checkHTTP(),
 		checkTagKeys(o.TagKeys),
 		checkExpected(o.Expect),
 		o.Cluster.check(),
@@ -168,7 +177,13 @@ func (o *Options) check() (v valid, err error) {
 	if err != nil {
 		return v, err
 	}
-	if v.allowed, err = parseSources(o.AllowedSources); err != nil {
+	if v.allowed, err = parseSources("allowed_sources", o.AllowedSources); err != nil {
+		return v, err
+	}
+	if v.readers, err = parseSources("allowed_readers", o.AllowedReaders); err != nil {
+		return v, err
+	}
+	if v.proxies, err = parseSources("trusted_proxies", o.TrustedProxies); err != nil {
 		return v, err
 	}
 	if v.names, err = parseNames(o.Names); err != nil {
@@ -259,12 +274,15 @@ func (o *Options) openCertificates(log serve.Logger) (*serve.Certificates, error
 // checkTLS says what is wrong with the options about TLS, as far as that can be
 // told without the files.
 func (o *Options) checkTLS() error {
-	secure := slices.ContainsFunc(o.ServiceAddresses, func(url string) bool { return strings.HasPrefix(url, "tls://") })
+	secure := slices.IndexFunc(o.ServiceAddresses, func(url string) bool {
+		return strings.HasPrefix(url, "tls://") || strings.HasPrefix(url, "https://")
+	})
 	switch {
-	case secure && (o.TLSCert == "" || o.TLSKey == ""):
-		return errors.New("tls:// of 'service_addresses' needs 'tls_cert' and 'tls_key'")
-	case !secure && (o.TLSCert != "" || o.TLSKey != "" || len(o.TLSAllowedCACerts) > 0):
-		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need an address tls:// in 'service_addresses'")
+	case secure >= 0 && (o.TLSCert == "" || o.TLSKey == ""):
+		scheme, _, _ := strings.Cut(o.ServiceAddresses[secure], ":")
+		return fmt.Errorf("%s:// of 'service_addresses' needs 'tls_cert' and 'tls_key'", scheme)
+	case secure < 0 && (o.TLSCert != "" || o.TLSKey != "" || len(o.TLSAllowedCACerts) > 0):
+		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need an address tls:// or https:// in 'service_addresses'")
 	case len(o.TLSAllowedDNSNames) > 0 && len(o.TLSAllowedCACerts) == 0:
 		return errors.New("'tls_allowed_dns_names' needs 'tls_allowed_cacerts'")
 	}
@@ -273,8 +291,8 @@ func (o *Options) checkTLS() error {
 
 // checkVerified says why nobody, or anybody, would be who he says.
 func (o *Options) checkVerified() error {
-	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && len(o.Keys) == 0 {
-		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts' or 'keys'")
+	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && len(o.Keys) == 0 && !o.hasChecks() {
+		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts' or 'keys', or a [[inputs.heartbeat.check]]")
 	}
 	if o.IPFrom != "verified" || o.RequireSignature {
 		return nil
@@ -301,8 +319,8 @@ func (o *Options) checkKeys() error {
 	}
 	switch {
 	case len(o.Keys) > 0:
-	case o.RequireSignature:
-		return errors.New("'require_signature' needs 'keys'")
+	case o.RequireSignature && !o.hasChecks():
+		return errors.New("'require_signature' needs 'keys', or a [[inputs.heartbeat.check]]")
 	case o.RequireRecipient:
 		return errors.New("'require_recipient' needs 'keys': it asks of signed beats alone that they name their collector")
 	default:

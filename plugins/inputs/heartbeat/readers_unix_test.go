@@ -48,9 +48,9 @@ func TestReadersAreAnsweredBesideTheStateFile(t *testing.T) {
 	require.Equal(t, map[string]int{"alive": 1, "dead": 1, "left": 0, "suspect": 0, "unknown": 0}, collector.Peers)
 	require.NotNil(t, collector.State)
 	require.Nil(t, collector.Mates)
-	status, body := get(t, h, api.PathHealth)
+	status, body := askSocket(t, h, api.PathHealth)
 	require.Equal(t, "200 OK: OK\n", status+": "+body)
-	_, body = get(t, h, "/")
+	_, body = askSocket(t, h, "/")
 	require.Contains(t, body, `<tr data-state="dead"><th scope="row"><a href="?peer=job-1%2Fbackup">job-1/backup</a>`)
 
 	h.Stop()
@@ -119,12 +119,12 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 // ask reads an answer in JSON.
 func ask(t *testing.T, h *Heartbeat, path string, into any) {
 	t.Helper()
-	status, body := get(t, h, path)
+	status, body := askSocket(t, h, path)
 	require.True(t, strings.HasPrefix(status, "200 "), "%s: %s", status, body)
 	require.NoError(t, json.Unmarshal([]byte(body), into))
 }
 
-func get(t *testing.T, h *Heartbeat, path string) (status, body string) {
+func askSocket(t *testing.T, h *Heartbeat, path string) (status, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,

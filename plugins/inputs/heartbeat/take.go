@@ -15,6 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -159,7 +160,10 @@ func (r *refusals) note(reason wire.Reason, from, text string) {
 	}
 }
 
-// allReasons returns all for which anything is refused.
-func allReasons() []wire.Reason {
+// socketReasons returns all for which anything is refused that is no request.
+func socketReasons() []wire.Reason {
 	return slices.Concat(wire.Reasons(), serve.Reasons(), verify.Reasons(), judge.Reasons())
 }
+
+// allReasons returns all for which anything is refused.
+func allReasons() []wire.Reason { return append(socketReasons(), web.Reasons()...) }

@@ -223,7 +223,7 @@ func TestVerifiedAddressIsThatOfTheConnection(t *testing.T) {
 
 func TestBadTransportsAreRefused(t *testing.T) {
 	for url, want := range map[string]string{
-		"http://x:1":  "use one of tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix, unixgram",
+		"ftp://x:1":   "use one of tcp, tcp4, tcp6, tls, udp, udp4, udp6, unix, unixgram, http, https",
 		"unix://":     "has no path",
 		"udp://:port": `has port "port"`,
 	} {

@@ -26,7 +26,7 @@ type Speaker struct {
 	User     uint32          // likewise; 0 for root, too
 	AtRemote bool            // addresses are taken from Remote alone
 	Signed   bool
-	Verified bool // it was signed, or a certificate names its host
+	Verified bool // it was signed, or a token or a certificate names its host
 
 	Job        string        // that begins or ends; "" if it has no name
 	Begins     bool          // the job

@@ -127,6 +127,7 @@ type Expecter struct {
 	log     telegraf.Logger
 	entries []string
 	files   []*regular.Reader
+	more    func(context.Context) ([]liveness.Expected, bool)
 	told    []liveness.Expected
 	said    string // what is wrong with the files
 }
@@ -145,9 +146,15 @@ func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Ex
 // It needs no Judge.
 func (e *Expecter) Problems() []error { return e.collect(context.Background()).wrong }
 
+// Add has peers expected that something else names, which says, too, whether that is all
+// of it yet. It is asked whenever the files are read. Call it before anything else.
+func (e *Expecter) Add(more func(context.Context) (all []liveness.Expected, complete bool)) {
+	e.more = more
+}
+
 // KeepReading reads the files again until ctx ends.
 func (e *Expecter) KeepReading(ctx context.Context) {
-	if len(e.files) > 0 {
+	if len(e.files) > 0 || e.more != nil {
 		regular.Reread(ctx, e.Read)
 	}
 }
@@ -180,6 +187,10 @@ func (e *Expecter) collect(ctx context.Context) *expectation {
 	}
 	for _, file := range e.files {
 		found.read(ctx, file)
+	}
+	if e.more != nil {
+		more, complete := e.more(ctx)
+		found.all, found.partial = append(found.all, more...), found.partial || !complete
 	}
 	return found
 }

@@ -11,6 +11,7 @@ func TestDetailsTellWhatAViewLeavesOut(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Expect([]Expected{{Source: "web-9"}}, epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx")})
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "backup"), Begins: true, Job: "a"})
 	tracker.Observe(epoch, &Beat{ID: peerID("web-2", HostService)})
 	tracker.Observe(epoch, &Beat{ID: peerID("web-2", HostService), Status: SaysLeaving, BackIn: time.Minute})
 	details := make(map[string]Details)
@@ -23,6 +24,7 @@ func TestDetailsTellWhatAViewLeavesOut(t *testing.T) {
 	require.False(t, details["web-1/nginx"].Never)
 	require.Zero(t, details["web-1/nginx"].BackIn)
 	require.Empty(t, details["web-1/nginx"].HeardBy)
+	require.Equal(t, 1, details["web-1/backup"].Jobs)
 	require.True(t, details["web-9/host"].Never)
 	require.Equal(t, time.Minute-150*time.Millisecond, details["web-2/host"].BackIn)
 }

@@ -72,6 +72,7 @@ type Details struct {
 	Rule    string        // the option or declaration that set DeadAfter
 	HeardBy string        // the mate that has heard it last; "" for this collector itself
 	BackIn  time.Duration // what is left of its promise to be back; 0 for none
+	Jobs    int           // that have begun and not ended
 }
 
 // Details returns them of the peer with number i, 0 <= i < Len. To look is no statement
@@ -81,7 +82,7 @@ func (t *Tracker) Details(i int, now time.Time) Details {
 	stamp := p.stamp
 	d := Details{
 		View: t.viewOf(p, now), Never: p.expected, Rule: t.silence(p, &p.process).Rule,
-		HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)),
+		HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
 	}
 	d.At, p.stamp = time.Time{}, stamp
 	return d

@@ -17,7 +17,7 @@ import (
 )
 
 // networks are what can be listened on.
-var networks = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
+var networks = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram", "http", "https"}
 
 func isUnix(network string) bool { return network == "unix" || network == "unixgram" }
 

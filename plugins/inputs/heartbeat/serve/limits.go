@@ -46,10 +46,15 @@ func (l *limits) admits(remote netip.Addr) bool {
 
 // enter counts a connection, which is unproven, or says why there may be none.
 func (l *limits) enter(from *Origin) (reason wire.Reason, text string) {
-	remote := from.Remote
-	if !l.admits(remote) {
+	if !l.admits(from.Remote) {
 		return ReasonSource, sourceText
 	}
+	return l.take(from)
+}
+
+// take is enter for a connection from anywhere.
+func (l *limits) take(from *Origin) (reason wire.Reason, text string) {
+	remote := from.Remote
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	most, party := max(l.most/unprovenShare, 1), partyOf(from)

@@ -19,6 +19,7 @@ type listener struct {
 	streams   net.Listener   // nil if there are datagrams
 	datagrams net.PacketConn // nil if there are connections
 	secure    *tls.Config    // nil for plaintext
+	visitors  *Visitors      // to whom connections are handed; nil if they are served here
 
 	wg      sync.WaitGroup
 	connsMu sync.Mutex // guards conns
@@ -36,8 +37,15 @@ func listen(c *common, url string) (*listener, error) {
 		}
 	}
 	l := newListener(c, network)
-	if network == "tls" {
+	switch network {
+	case "tls":
 		l.secure, network = c.Certificates.config(), "tcp"
+	case "http", "https":
+		l.visitors = newVisitors(l)
+		if network == "https" {
+			l.secure = c.Certificates.lenient()
+		}
+		network = "tcp"
 	}
 	if isDatagram(network) {
 		err = l.openDatagrams(network, address)
@@ -154,15 +162,17 @@ func (l *listener) acceptAll() {
 }
 
 func (l *listener) admit(socket net.Conn) {
+	if l.visitors != nil {
+		l.visitors.admit(socket)
+		return
+	}
 	c := newConn(l.shared, l.secure, socket, ipOf(socket.RemoteAddr()))
 	if reason, text := l.limits.enter(&c.origin); reason != "" {
 		l.refuse(reason, c.origin.From(), text)
 		c.close()
 		return
 	}
-	l.connsMu.Lock()
-	l.conns[c.origin.Conn] = c
-	l.connsMu.Unlock()
+	l.keep(c)
 	l.wg.Go(func() { // ends when the connection does, at the latest by end
 		defer l.release(c)
 		c.serve()
@@ -175,10 +185,21 @@ func (l *listener) admit(socket net.Conn) {
 func (l *listener) release(c *conn) {
 	c.close()
 	c.prove()
+	l.drop(c)
+}
+
+// keep and drop note which connections are open.
+func (l *listener) keep(c *conn) {
+	l.connsMu.Lock()
+	defer l.connsMu.Unlock()
+	l.conns[c.origin.Conn] = c
+}
+
+func (l *listener) drop(c *conn) {
 	l.limits.leave(c.origin.Remote)
 	l.connsMu.Lock()
+	defer l.connsMu.Unlock()
 	delete(l.conns, c.origin.Conn)
-	l.connsMu.Unlock()
 }
 
 // conn returns the open connection with this id, or nil.
@@ -202,6 +223,7 @@ type Status struct {
 	Local       bool   // only this host reaches it
 	Datagrams   bool
 	Secure      bool // over TLS
+	Visitors    bool // who may say what is decided for each request
 	Connections int  // open ones
 	Beats       int64
 	Bytes       int64
@@ -214,7 +236,7 @@ func (l *listener) status() Status {
 	defer l.mu.Unlock()
 	return Status{
 		Address: l.address, Local: !addr.IsValid() || addr.IsLoopback(),
-		Datagrams: l.datagrams != nil, Secure: l.secure != nil,
+		Datagrams: l.datagrams != nil, Secure: l.secure != nil, Visitors: l.visitors != nil,
 		Connections: open, Beats: l.beats.Load(), Bytes: l.bytes.Load(), Refused: maps.Clone(l.refused),
 	}
 }

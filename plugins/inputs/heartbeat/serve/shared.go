@@ -49,7 +49,11 @@ func (s *shared) refuse(reason wire.Reason, from, text string) {
 // the datagram that is being served.
 func (s *shared) survive(from *Origin) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
-		s.refuse(ReasonPanic, from.From(), "internal error, please report the stack that follows")
-		s.Log.Errorf("Serving %s failed: %v\n%s", from.From(), cause, debug.Stack())
+		s.panicked(from.From(), cause, debug.Stack())
 	}
+}
+
+func (s *shared) panicked(from string, cause any, stack []byte) {
+	s.refuse(ReasonPanic, from, "internal error, please report the stack that follows")
+	s.Log.Errorf("Serving %s failed: %v\n%s", from, cause, stack)
 }

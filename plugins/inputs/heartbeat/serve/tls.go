@@ -3,6 +3,7 @@ package serve
 import (
 	"context"
 	"crypto/tls"
+	"crypto/x509"
 	"errors"
 	"fmt"
 	"io"
@@ -168,6 +169,29 @@ func (c *Certificates) config() *tls.Config {
 	return &tls.Config{GetConfigForClient: c.latest, MinVersion: tls.VersionTLS12}
 }
 
+// lenient is config for clients that may, and need not, show a certificate. One that is
+// shown has to be trusted.
+func (c *Certificates) lenient() *tls.Config {
+	latest := func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
+		now, err := c.latest(hello)
+		if err != nil || now.ClientAuth == tls.NoClientCert {
+			return now, err
+		}
+		now = now.Clone()
+		now.ClientAuth = tls.VerifyClientCertIfGiven
+		if verify := now.VerifyPeerCertificate; verify != nil {
+			now.VerifyPeerCertificate = func(certificates [][]byte, chains [][]*x509.Certificate) error {
+				if len(certificates) == 0 {
+					return nil
+				}
+				return verify(certificates, chains)
+			}
+		}
+		return now, nil
+	}
+	return &tls.Config{GetConfigForClient: latest, MinVersion: tls.VersionTLS12}
+}
+
 // Mutual returns the configuration of connections whose two ends verify each other's
 // certificate, for both ends. Each connection asks for the latest certificate; whose
 // certificates are taken stays as it was when the files were opened.
@@ -230,6 +254,10 @@ func (c *conn) refuseHandshake(err error) {
 func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
 	refusal := plaintext(string(first.RecordHeader[:]))
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
+	if _, visits := c.socket.(*visitor); visits && refusal.Reason == wire.ReasonHTTP {
+		//nolint:errcheck // the connection ends anyway
+		io.WriteString(c.socket, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 39\r\n\r\nwrite https:// in place of http:// here")
+	}
 	if first.RecordHeader[0] != 0 {
 		return
 	}

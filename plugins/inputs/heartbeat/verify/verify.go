@@ -64,6 +64,14 @@ func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *S
 	return signer, r.check(&said.Beat, signer, from)
 }
 
+// Check returns why a beat that nobody has signed may not be believed, or nil.
+func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
+	if refusal := r.checkSigned(b, "", from); refusal != nil {
+		return refusal
+	}
+	return r.check(b, "", from)
+}
+
 // check returns why b may not be believed, or nil.
 func (r *Rules) check(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {

@@ -16,8 +16,6 @@ const (
 	readLimit  = 5 * time.Second
 	writeLimit = 30 * time.Second
 	idleLimit  = time.Minute
-	// maxHeader is the size of the largest header, in bytes: a reader sends a fraction of it.
-	maxHeader = 8 << 10
 	// closeLimit is for how long a stop waits for answers that are underway.
 	closeLimit = time.Second
 )

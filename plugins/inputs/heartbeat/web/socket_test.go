@@ -19,7 +19,7 @@ func TestSocketAnswersUntilClose(t *testing.T) {
 	warn := func(text string) { t.Error(text) }
 	s := Serve(socket, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }), warn)
 
-	answer, err := client(path).Get("http://collector/api/peers")
+	answer, err := readerAt(path).Get("http://collector/api/peers")
 	require.NoError(t, err)
 	body, err := io.ReadAll(answer.Body)
 	require.NoError(t, err)
@@ -46,7 +46,7 @@ func TestSocketBoundsWhatAReaderSends(t *testing.T) {
 	request, err := http.NewRequest(http.MethodGet, "http://collector/", http.NoBody)
 	require.NoError(t, err)
 	request.Header.Set("X-Long", string(bytes.Repeat([]byte("x"), 64<<10)))
-	answer, err := client(path).Do(request)
+	answer, err := readerAt(path).Do(request)
 	require.NoError(t, err)
 	require.NoError(t, answer.Body.Close())
 	require.Equal(t, http.StatusRequestHeaderFieldsTooLarge, answer.StatusCode)
@@ -65,8 +65,8 @@ func TestTroubleOfASocketIsTold(t *testing.T) {
 	s.Close()
 }
 
-// client returns one that asks at a Unix socket.
-func client(path string) *http.Client {
+// readerAt returns one that asks at a Unix socket.
+func readerAt(path string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
 		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", path) },

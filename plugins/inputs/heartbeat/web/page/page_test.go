@@ -208,6 +208,7 @@ func TestPeerIsToldInFull(t *testing.T) {
 		d := dead("web-1/nginx")
 		d.PID, d.Addr, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), []liveness.Label{{Key: "site", Value: "north"}}
 		d.ExitCode, d.HasExitCode, d.Health, d.HeardBy = -1, true, liveness.HealthWarning, "collector-2"
+		d.Jobs = 2
 		d.Suspicion, d.BackIn, d.Deadline, d.DeadFor = 1, time.Minute, 5*time.Second, 90*time.Second
 		d.Mishaps = liveness.Mishaps{Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8}
 		w := newWorld(d)
@@ -216,7 +217,7 @@ func TestPeerIsToldInFull(t *testing.T) {
 		want := api.Peer{
 			Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.7", Tags: map[string]string{"site": "north"},
 			State: "dead", Reason: "conn_closed", Since: float64(since.Unix()), Status: "warning",
-			Heard: heard, Age: 12, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60, HeardBy: "collector-2", ExitCode: &code,
+			Heard: heard, Age: 12, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60, HeardBy: "collector-2", ExitCode: &code, Runs: 2,
 			Beats: 7, Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8, DeadSeconds: 90,
 		}
 		for _, path := range []string{"/api/peers/web-1/nginx", "/api/peers/WEB-1/nginx", "/api/peers/web-1/%6eginx"} {

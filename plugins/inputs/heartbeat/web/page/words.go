@@ -25,6 +25,7 @@ var evidence = map[liveness.Reason]string{
 	liveness.ReasonRestored:    "known from before a long stop of the collector",
 	liveness.ReasonReplaced:    "it goes on under another name",
 	liveness.ReasonForgotten:   "forgotten",
+	liveness.ReasonOverrun:     "a job began and did not end in time",
 	liveness.ReasonMateLost:    "known through another collector, which is not reachable",
 }
 

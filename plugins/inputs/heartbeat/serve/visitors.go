@@ -1,0 +1,140 @@
+package serve
+
+import (
+	"crypto/tls"
+	"net"
+	"runtime/debug"
+	"sync"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// Visitors are the connections of one address of http:// or https://: admitted, secured,
+// counted, and handed to whoever accepts them as a net.Listener. What is said over them
+// is not known here.
+type Visitors struct {
+	listener *listener
+	waiting  chan net.Conn
+	closing  sync.Once
+	closed   chan struct{}
+}
+
+func newVisitors(l *listener) *Visitors {
+	return &Visitors{listener: l, waiting: make(chan net.Conn), closed: make(chan struct{})}
+}
+
+// Visitors returns those of all addresses of http:// and https://, in their order. Each
+// is accepted from after Start, and closed before End.
+func (s *Server) Visitors() []*Visitors {
+	var all []*Visitors
+	for _, l := range s.listeners {
+		if l.visitors != nil {
+			all = append(all, l.visitors)
+		}
+	}
+	return all
+}
+
+// Accept returns the next connection: a *tls.Conn whose handshake is done if the address
+// is one of https://. The error is net.ErrClosed after Close.
+func (v *Visitors) Accept() (net.Conn, error) {
+	select {
+	case conn := <-v.waiting:
+		return conn, nil
+	case <-v.closed:
+		return nil, net.ErrClosed
+	}
+}
+
+// Close ends accepting. The address stays bound until the Server is closed.
+func (v *Visitors) Close() error {
+	v.closing.Do(func() { close(v.closed) })
+	return nil
+}
+
+// Addr returns the address that is bound.
+func (v *Visitors) Addr() net.Addr { return v.listener.addr() }
+
+// Recorded counts a beat that came over conn, which Accept has returned.
+func (v *Visitors) Recorded(conn net.Conn) {
+	if secure, ok := conn.(*tls.Conn); ok {
+		conn = secure.NetConn()
+	}
+	if visitor, ok := conn.(*visitor); ok {
+		v.listener.beats.Add(1)
+		visitor.proof.Do(visitor.conn.prove)
+	}
+}
+
+// Refuse counts what was refused and passes it on.
+func (v *Visitors) Refuse(reason wire.Reason, from, text string) {
+	v.listener.refuse(reason, from, text)
+}
+
+// Panicked logs an internal error that was recovered from while from was served.
+func (v *Visitors) Panicked(from string, cause any) {
+	v.listener.panicked(from, cause, debug.Stack())
+}
+
+// admit hands a connection on, if there is a place for it. Where it comes from does not
+// matter: a token is worth the same everywhere.
+func (v *Visitors) admit(socket net.Conn) {
+	l, visitor := v.listener, &visitor{Conn: socket}
+	c := newConn(l.shared, l.secure, visitor, ipOf(socket.RemoteAddr()))
+	visitor.listener, visitor.conn = l, c
+	if reason, text := l.limits.take(&c.origin); reason != "" {
+		l.refuse(reason, c.origin.From(), text)
+		socket.Close()
+		return
+	}
+	l.keep(c)
+	l.wg.Go(func() { v.receive(c) }) // ends with the handshake, or with end
+	if l.isClosed() {                // it may have come too late to be closed there
+		c.close()
+	}
+}
+
+// receive secures a connection and hands it on.
+func (v *Visitors) receive(c *conn) {
+	defer v.listener.survive(&c.origin)
+	if err := c.shakeHands(c.fromNow()); err != nil {
+		c.refuseHandshake(err)
+		c.close()
+		return
+	}
+	select {
+	case v.waiting <- c.stream:
+	case <-v.closed:
+		c.close()
+	case <-v.listener.closed:
+		c.close()
+	}
+}
+
+// A visitor is the socket of one of those connections. Closing it gives its place back.
+type visitor struct {
+	net.Conn
+	listener *listener
+	conn     *conn // what is read has no part in it
+	proof    sync.Once
+	gone     sync.Once
+}
+
+// Read counts what it reads.
+func (v *visitor) Read(p []byte) (int, error) {
+	n, err := v.Conn.Read(p)
+	v.conn.shared.bytes.Add(int64(n))
+	return n, err
+}
+
+// Close closes the socket, and may be called more than once.
+func (v *visitor) Close() error {
+	err := v.Conn.Close()
+	v.gone.Do(v.release)
+	return err
+}
+
+func (v *visitor) release() {
+	v.proof.Do(v.conn.prove)
+	v.listener.drop(v.conn)
+}

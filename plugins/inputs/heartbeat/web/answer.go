@@ -1,0 +1,148 @@
+package web
+
+import (
+	"encoding/json"
+	"fmt"
+	"io"
+	"net/http"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// maxDrained is how much of a body that is thrown away is read, in bytes.
+const maxDrained = 1 << 20
+
+// A request is one that is being answered.
+type request struct {
+	*http.Request
+	client
+	w     http.ResponseWriter
+	visit *visit // nil in tests of requests
+}
+
+// drain throws a body away. The client may have sent all of it before it reads.
+func (q *request) drain() {
+	//nolint:errcheck // what it says does not matter
+	io.Copy(io.Discard, http.MaxBytesReader(q.w, q.Body, maxDrained))
+}
+
+// An answer is what a client is told of what was taken.
+type answer struct {
+	status    int
+	text      string
+	deadAfter time.Duration // 0 for none
+	recorded  bool          // it was a beat
+}
+
+func ok() *answer { return &answer{status: http.StatusOK, text: "OK"} }
+
+// A refusal is why a request is not taken, and what its client is told.
+type refusal struct {
+	status int
+	reason wire.Reason
+	text   string // for the log: never a token, and no part of an address that may be one
+	answer string // for the client; text if it is empty
+	allow  string // of a method that is not allowed
+}
+
+func refuse(status int, reason wire.Reason, format string, args ...any) *refusal {
+	return &refusal{status: status, reason: reason, text: fmt.Sprintf(format, args...)}
+}
+
+func badMethod(method string, allowed ...string) *refusal {
+	all := strings.Join(allowed, ", ")
+	r := refuse(http.StatusMethodNotAllowed, ReasonRequest, "method is %.16q: use %s", method, all)
+	r.allow = all
+	return r
+}
+
+func unknownPath() *refusal { return refuse(http.StatusNotFound, ReasonRequest, "not found") }
+
+// A format is how one kind of client reads answers.
+type format struct {
+	contentType string
+	ok, refused func(text string) string
+}
+
+// The formats.
+var (
+	plain = format{"text/plain; charset=utf-8", asText, asText}
+	kuma  = format{"application/json; charset=utf-8", asPushed, asNotPushed}
+	ours  = format{"application/json; charset=utf-8", asText, asError}
+)
+
+func asText(text string) string { return text }
+
+func asPushed(string) string { return `{"ok":true}` }
+
+func asNotPushed(text string) string {
+	quoted, _ := json.Marshal(text) //nolint:errcheck,errchkjson // a text always can be
+	return `{"ok":false,"msg":` + string(quoted) + `}`
+}
+
+// asError returns the answer of the wire protocol, unless text is one.
+func asError(text string) string {
+	if strings.HasPrefix(text, "{") {
+		return text
+	}
+	return string(wire.AppendAnswer(nil, &wire.Answer{Error: text, NowMS: time.Now().UnixMilli()}))
+}
+
+// answer has a request taken, and answers it.
+func (s *Server) answer(q *request, f format, take func(*request) (*answer, *refusal), methods ...string) {
+	if !slices.Contains(methods, q.Method) {
+		s.refuse(q, f, badMethod(q.Method, methods...))
+		return
+	}
+	a, refusal := take(q)
+	if refusal != nil {
+		s.refuse(q, f, refusal)
+		return
+	}
+	if a.recorded && q.visit != nil {
+		s.Recorded(q.visit.Conn)
+	}
+	q.drain()
+	if a.deadAfter > 0 {
+		q.w.Header().Set("Heartbeat-Dead-After", written(a.deadAfter))
+	}
+	q.send(f, a.status, f.ok(a.text))
+}
+
+func (s *Server) refuse(q *request, f format, r *refusal) {
+	s.Refused(r.reason, q.name, r.text)
+	q.drain()
+	if r.allow != "" {
+		q.w.Header().Set("Allow", r.allow)
+	}
+	text := r.text
+	if r.answer != "" {
+		text = r.answer
+	}
+	q.send(f, r.status, f.refused(text))
+}
+
+func (q *request) send(f format, status int, text string) {
+	header := q.w.Header()
+	header.Set("Content-Type", f.contentType)
+	header.Set("X-Content-Type-Options", "nosniff")
+	header.Set("Cache-Control", "no-store")
+	q.w.WriteHeader(status)
+	//nolint:errcheck // the client has gone
+	io.WriteString(q.w, text)
+}
+
+// written returns d as people write it: 25h, not 25h0m0s.
+func written(d time.Duration) string {
+	text := d.Round(time.Millisecond).String()
+	if strings.HasSuffix(text, "m0s") {
+		text = strings.TrimSuffix(text, "0s")
+	}
+	if strings.HasSuffix(text, "h0m") {
+		text = strings.TrimSuffix(text, "0m")
+	}
+	return text
+}

@@ -1,0 +1,107 @@
+package web
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"runtime"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+const (
+	// maxCheckFile is the size of the largest file of checks, in bytes: 100,000 checks.
+	maxCheckFile = 16 << 20
+	// checkFileWait is how long a file may take.
+	checkFileWait = time.Second
+	// wrongToTell is how many wrong lines of a file are logged.
+	wrongToTell = 10
+)
+
+// A checkFile holds checks, one a line.
+type checkFile struct {
+	file  regular.Reader
+	known bool // it has been read
+	lines []checkLine
+	said  string // what is wrong with it
+}
+
+// A checkLine is a check of a file.
+type checkLine struct {
+	digest digest
+	check  *check
+}
+
+// read reads the file. While it cannot be read what it said before applies.
+func (f *checkFile) read(ctx context.Context, checks *Checks) {
+	wrong := f.parse(ctx, checks)
+	if text := fmt.Sprint(wrong); text != f.said {
+		f.said = text
+		for _, err := range wrong {
+			checks.log.Warnf("%s", wire.Printable(err.Error()))
+		}
+	}
+}
+
+// parse reads the file and returns what is wrong with it. No error has a token.
+func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
+	ctx, cancel := context.WithTimeout(ctx, checkFileWait)
+	defer cancel()
+	content, err := f.file.Read(ctx)
+	if err == nil && content.Info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
+		err = fmt.Errorf("others may use it, as its mode is %#o: make it 0600 or 0640", content.Info.Mode().Perm())
+	}
+	if err != nil {
+		return []error{fmt.Errorf("cannot read %q of 'check_files': %w", f.file.Name, err)}
+	}
+	f.known, f.lines = true, nil
+	number, bad := 0, 0
+	for line := range strings.Lines(strings.TrimPrefix(string(content.Text), "\ufeff")) {
+		number++
+		entry, _, _ := strings.Cut(line, "#")
+		words := strings.Fields(entry)
+		if len(words) == 0 {
+			continue
+		}
+		check, err := parseCheck(words)
+		if err == nil {
+			f.lines = append(f.lines, checkLine{checks.digestOf(words[0]), check})
+		} else if bad++; bad <= wrongToTell {
+			wrong = append(wrong, fmt.Errorf("%s:%d: %w ('check_files')", f.file.Name, number, err))
+		}
+	}
+	if bad > wrongToTell {
+		wrong = append(wrong, fmt.Errorf("%s: %d more lines are wrong ('check_files')", f.file.Name, bad-wrongToTell))
+	}
+	return wrong
+}
+
+// parseCheck reads the words of a line: TOKEN web-1/backup every=24h grace=1h.
+func parseCheck(words []string) (*check, error) {
+	if err := CheckToken(words[0]); err != nil {
+		return nil, err
+	}
+	if len(words) < 2 {
+		return nil, errors.New("it names no peer: write TOKEN HOST/SERVICE every=24h grace=1h")
+	}
+	c := &Check{Peer: words[1]}
+	if strings.ContainsAny(words[1], "*?[") {
+		c.Peer, c.Peers = "", []string{words[1]}
+	}
+	for _, word := range words[2:] {
+		key, value, _ := strings.Cut(word, "=")
+		places := map[string]*time.Duration{"every": &c.Every, "grace": &c.Grace, "max_runtime": &c.MaxRuntime}
+		place, known := places[key]
+		if !known {
+			return nil, fmt.Errorf("%.64q is none of every=, grace= and max_runtime=", word)
+		}
+		var err error
+		if *place, err = parseDuration(value); err != nil {
+			return nil, fmt.Errorf("%s %w", key, err)
+		}
+	}
+	return c.compile()
+}

@@ -1,0 +1,251 @@
+package web
+
+import (
+	"context"
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"errors"
+	"fmt"
+	"path"
+	"regexp"
+	"slices"
+	"strings"
+	"sync"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// hostService is what the service of a host itself is called.
+const hostService = "host"
+
+// A Check says whom a token speaks for, and how long they may be silent.
+type Check struct {
+	Token      string
+	Peer       string        // HOST/SERVICE, or HOST for the host itself; empty with Peers
+	Peers      []string      // patterns of the same form
+	Every      time.Duration // between two beats; 0 for what a request says
+	Grace      time.Duration // beyond that; 0 likewise
+	MaxRuntime time.Duration // of what a request begins; 0 for no limit
+}
+
+// An Expected is a peer of a check.
+type Expected struct {
+	Host, Service string // no service is the host itself
+	Every, Grace  time.Duration
+}
+
+// A check is a Check that can be asked.
+type check struct {
+	Check
+	host, service string // of Peer
+}
+
+// Validate returns what is wrong with a check, but for its token.
+func (c *Check) Validate() error {
+	_, err := c.compile()
+	return err
+}
+
+// compile checks a Check. Errors never name the token.
+func (c *Check) compile() (*check, error) {
+	compiled := &check{Check: *c}
+	compiled.Token, compiled.Peers = "", slices.Clone(c.Peers)
+	switch {
+	case c.Peer != "" && len(c.Peers) > 0:
+		return nil, errors.New("'peer' and 'peers' cannot both be set")
+	case c.Peer == "" && len(c.Peers) == 0:
+		return nil, errors.New("it must name 'peer', like \"web-1/backup\", or 'peers', like [\"web-1/*\"]")
+	}
+	for i, pattern := range c.Peers {
+		host, service, named := strings.Cut(pattern, "/")
+		if _, err := path.Match(flat(pattern), ""); err != nil || !named || host == "" || service == "" {
+			return nil, fmt.Errorf("'peers' has %.80q: write patterns like \"web-1/*\"", pattern)
+		}
+		compiled.Peers[i] = strings.ToLower(host) + "/" + service
+	}
+	if c.Peer != "" {
+		if err := compiled.split(); err != nil {
+			return nil, err
+		}
+	}
+	beat := wire.Beat{IntervalMS: c.Every.Milliseconds(), GraceMS: c.Grace.Milliseconds()}
+	if err := beat.Validate(); err != nil || c.Every < 0 || c.Grace < 0 || c.MaxRuntime < 0 {
+		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
+	}
+	return compiled, nil
+}
+
+// split reads Peer.
+func (c *check) split() (err error) {
+	host, service, named := strings.Cut(c.Peer, "/")
+	if strings.ContainsAny(c.Peer, "*?[") {
+		return fmt.Errorf("'peer' is %.80q: write patterns in 'peers'", c.Peer)
+	}
+	c.host, err = wire.Host(host)
+	if c.service = service; service == hostService {
+		c.service = ""
+	}
+	beat := wire.Beat{Service: service}
+	if err != nil || beat.Validate() != nil || named && service == "" {
+		return fmt.Errorf("'peer' is %.80q: write \"HOST/SERVICE\", or \"HOST\" for the host itself", c.Peer)
+	}
+	return nil
+}
+
+// covers reports whether the token is for a peer.
+func (c *check) covers(host, service string) bool {
+	if c.Peer != "" {
+		return host == c.host && (service == c.service || service == hostService && c.service == "")
+	}
+	if service == "" {
+		service = hostService
+	}
+	return slices.ContainsFunc(c.Peers, func(pattern string) bool {
+		fits, _ := path.Match(flat(pattern), flat(host+"/"+service)) //nolint:errcheck // it was checked
+		return fits
+	})
+}
+
+// flat has a "*" of path.Match match a "/" within a service too: no host has one.
+func flat(peer string) string {
+	host, service, _ := strings.Cut(peer, "/")
+	return host + "/" + strings.ReplaceAll(service, "/", "\x00")
+}
+
+// slugHost returns the host whose services the token names in the path, or "".
+func (c *check) slugHost() string {
+	if len(c.Peers) != 1 {
+		return ""
+	}
+	host, service, _ := strings.Cut(c.Peers[0], "/")
+	if service != "*" || strings.ContainsAny(host, "*?[") {
+		return ""
+	}
+	return host
+}
+
+// MinToken is the shortest token, in bytes: shorter ones can be guessed.
+const MinToken = 16
+
+var (
+	tokenForm = regexp.MustCompile(`^[A-Za-z0-9._~+=-]+$`)
+	uuidForm  = regexp.MustCompile(`^(?i)[0-9a-f]{8}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{4}-[0-9a-f]{12}$`)
+)
+
+// CheckToken returns what is wrong with a token, without naming it.
+func CheckToken(token string) error {
+	switch {
+	case len(token) < MinToken:
+		return fmt.Errorf("the token has %d bytes, at least %d are needed", len(token), MinToken)
+	case !tokenForm.MatchString(token):
+		return errors.New("the token cannot be part of an address: use letters, digits and any of -._~+=")
+	}
+	return nil
+}
+
+// Checks find the check of a token. Files of checks are read again when they change.
+type Checks struct {
+	log   Logger
+	key   [sha256.Size]byte // of digests
+	own   []*check
+	files []*checkFile
+
+	mu       sync.RWMutex // guards the rest
+	byDigest map[digest]*check
+}
+
+// A digest is all that is kept of a token. Nobody can choose one whose look-up takes
+// longer, because nobody knows the key.
+type digest [sha256.Size]byte
+
+// NewChecks returns those of options, and of files. Call Read before the first look-up.
+func NewChecks(all []Check, files []string, log Logger) (*Checks, error) {
+	c := &Checks{log: log, byDigest: make(map[digest]*check)}
+	rand.Read(c.key[:])
+	for i := range all {
+		if err := c.add(&all[i]); err != nil {
+			return nil, fmt.Errorf("check %d of [[inputs.heartbeat.check]]: %w", i+1, err)
+		}
+	}
+	for _, name := range files {
+		c.files = append(c.files, &checkFile{file: regular.Reader{Name: name, Limit: maxCheckFile}})
+	}
+	return c, nil
+}
+
+func (c *Checks) add(of *Check) error {
+	if err := CheckToken(of.Token); err != nil {
+		return err
+	}
+	check, err := of.compile()
+	if err != nil {
+		return err
+	}
+	d := c.digestOf(of.Token)
+	if c.byDigest[d] != nil {
+		return errors.New("another check has the same token")
+	}
+	c.own, c.byDigest[d] = append(c.own, check), check
+	return nil
+}
+
+func (c *Checks) digestOf(token string) (d digest) {
+	if uuidForm.MatchString(token) {
+		token = strings.ToLower(token)
+	}
+	mac := hmac.New(sha256.New, c.key[:])
+	mac.Write([]byte(token))
+	mac.Sum(d[:0])
+	return d
+}
+
+// find returns the check of a token, or nil.
+func (c *Checks) find(token string) *check {
+	d := c.digestOf(token)
+	c.mu.RLock()
+	defer c.mu.RUnlock()
+	return c.byDigest[d]
+}
+
+// Read reads the files, and returns the peers that are expected. It reports false if a
+// file could not be read yet: then there may be more.
+func (c *Checks) Read(ctx context.Context) (expected []Expected, complete bool) {
+	complete = true
+	all, byDigest := slices.Clone(c.own), make(map[digest]*check)
+	c.mu.RLock()
+	for d, check := range c.byDigest {
+		if slices.Contains(c.own, check) {
+			byDigest[d] = check
+		}
+	}
+	c.mu.RUnlock()
+	for _, file := range c.files {
+		file.read(ctx, c)
+		complete = complete && file.known
+		for _, line := range file.lines {
+			if byDigest[line.digest] == nil {
+				all, byDigest[line.digest] = append(all, line.check), line.check
+			}
+		}
+	}
+	c.mu.Lock()
+	c.byDigest = byDigest
+	c.mu.Unlock()
+	for _, check := range all {
+		if check.Peer != "" {
+			expected = append(expected, Expected{Host: check.host, Service: check.service, Every: check.every(), Grace: check.grace()})
+		}
+	}
+	return expected, complete
+}
+
+// Problems returns what is wrong with the files now.
+func (c *Checks) Problems() (wrong []error) {
+	for _, file := range c.files {
+		wrong = append(wrong, file.parse(context.Background(), c)...)
+	}
+	return wrong
+}

@@ -1,0 +1,299 @@
+package web
+
+import (
+	"cmp"
+	"crypto/x509"
+	"errors"
+	"fmt"
+	"math"
+	"net/http"
+	"net/netip"
+	"net/url"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// Of a ping of which nothing else is known.
+const (
+	usualEvery = 24 * time.Hour
+	usualGrace = time.Hour
+)
+
+// A Ping is what a request says of one peer.
+type Ping struct {
+	wire.Beat
+	Job        string        // the run of a job that it is about; empty for the unnamed one
+	Begins     bool          // the run, of which nothing more is said
+	MaxRuntime time.Duration // that a run may have; 0 for no limit
+	From       Speaker
+}
+
+// A Speaker is whom a request comes from, as far as that is certain.
+type Speaker struct {
+	Name        string                          // in messages
+	Remote      netip.Addr                      // invalid if a proxy does not say
+	Certificate *x509.Certificate               // verified; nil for none
+	May         func(host, service string) bool // whom its token is for; nil without a token
+}
+
+// Taken is what became of a beat.
+type Taken struct {
+	Refusal   *wire.Refusal // why it was not taken; nil if it was
+	Blameless bool          // the refusal is no fault of the client, who may try again
+	DeadAfter time.Duration // the silence that is allowed from now on
+	New       bool          // nothing was known of its peer before
+	Unknown   bool          // a goodbye for a peer that is not known
+	Recorded  bool          // it was a beat, and not only checked
+	Answer    []byte        // of the wire protocol, for beats of our own
+}
+
+// A pingPath is what the address of a ping says.
+type pingPath struct {
+	first   string // a token, or a host
+	service string // or a slug; may be empty
+	verb    string // "" for success, a number is an exit code
+}
+
+var verbs = []string{"fail", "log", "start", "leave"}
+
+// errPath is what Healthchecks says of a path that it does not understand.
+var errPath = errors.New("invalid url format")
+
+func parsePath(escaped string) (p pingPath, err error) {
+	segments := strings.Split(strings.TrimSuffix(escaped, "/"), "/")
+	for i, segment := range segments {
+		if segments[i], err = url.PathUnescape(segment); err != nil || segments[i] == "" {
+			return p, errPath
+		}
+	}
+	last := len(segments) - 1
+	isCode := strings.Trim(segments[last], "0123456789") == ""
+	if last > 0 && (isCode || slices.Contains(verbs, segments[last])) {
+		p.verb, segments = segments[last], segments[:last]
+	}
+	if code, err := strconv.ParseUint(p.verb, 10, 8); isCode && p.verb != "" && (err != nil || strconv.FormatUint(code, 10) != p.verb) {
+		return p, errPath
+	}
+	p.first, p.service = segments[0], strings.Join(segments[1:], "/")
+	return p, nil
+}
+
+// ping takes a request of a client of Healthchecks, or of a script.
+func (s *Server) ping(q *request) (*answer, *refusal) {
+	p, err := parsePath(strings.TrimPrefix(q.URL.EscapedPath(), "/ping/"))
+	if err != nil {
+		return nil, refuse(http.StatusBadRequest, ReasonRequest, "%v", err)
+	}
+	q.w.Header().Set("Ping-Body-Limit", "10000")
+	check, refusal := s.checkOf(q, &p)
+	if refusal != nil {
+		return nil, refusal
+	}
+	from, refusal := s.speaker(q, check)
+	if refusal != nil {
+		return nil, refusal
+	}
+	ping := &Ping{Beat: wire.Beat{Host: p.first, Service: p.service, Status: wire.StatusAlive, Watched: true}, From: *from}
+	if err := ping.say(p.verb, q.URL.Query()); err != nil {
+		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
+	}
+	if err := ping.schedule(check, q.URL.Query(), usualEvery, usualGrace); err != nil {
+		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
+	}
+	if p.verb == "log" {
+		return ok(), nil
+	}
+	return s.give(ping, q.URL.Query().Get("create") == "1")
+}
+
+// checkOf returns the check of the token in a path, whose host and service it completes.
+// It is nil if the path has no token.
+func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
+	check := s.Checks.find(p.first)
+	switch {
+	case check == nil && uuidForm.MatchString(p.first):
+		return nil, refuse(http.StatusNotFound, ReasonToken, "not found")
+	case check == nil && p.service == "":
+		return nil, noPeer()
+	case check == nil:
+		return s.bearerCheck(q)
+	case check.Peer != "" && p.service == "":
+		p.first, p.service = check.host, check.service
+		return check, nil
+	case p.service == "":
+		return nil, refuse(http.StatusBadRequest, ReasonRequest, "%v", errPath)
+	}
+	if p.first = check.slugHost(); p.first == "" {
+		return nil, refuse(http.StatusBadRequest, ReasonPeer, `this key needs peers = ["HOST/*"]`)
+	}
+	return check, nil
+}
+
+// noPeer says that a path has neither a token that is known nor a host and a service.
+func noPeer() *refusal {
+	return refuse(http.StatusNotFound, ReasonToken, "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and not /ping/HOST/SERVICE")
+}
+
+// bearerCheck returns the check of the token in a header, or nil if there is no token.
+func (s *Server) bearerCheck(q *request) (*check, *refusal) {
+	token, shown := bearer(q.Request)
+	if !shown {
+		return nil, nil
+	}
+	if check := s.Checks.find(token); check != nil {
+		return check, nil
+	}
+	q.w.Header().Set("WWW-Authenticate", `Bearer realm="heartbeat"`)
+	return nil, refuse(http.StatusUnauthorized, ReasonToken, "unknown token: see [[inputs.heartbeat.check]] and 'check_files', "+
+		"or come from the host itself without one: ssh -L 7879:localhost:7879 HOST")
+}
+
+// speaker returns whom a request may speak for. Without a token or a certificate it has to
+// come from here, or from where it may.
+func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
+	from := &Speaker{Name: q.name, Remote: q.addr, Certificate: q.certificate}
+	switch {
+	case check != nil:
+		from.May = check.covers
+		return from, nil
+	case q.certificate != nil, q.local, contain(s.AllowedSources, q.addr) && !q.crossSite:
+		return from, nil
+	}
+	return nil, refuse(http.StatusForbidden, reasonSource, "%s is not in 'allowed_sources': add it, use a token of "+
+		"[[inputs.heartbeat.check]], or come from the host itself: ssh -L 7879:localhost:7879 HOST", q.place())
+}
+
+// say adds what a verb says.
+func (p *Ping) say(verb string, query url.Values) (err error) {
+	if p.Job = strings.ToLower(query.Get("rid")); p.Job != "" && !uuidForm.MatchString(p.Job) {
+		return errPath
+	}
+	switch verb {
+	case "", "0", "log":
+	case "start":
+		p.Begins = true
+	case "leave":
+		p.Status = wire.StatusLeaving
+		p.BackInMS, err = milliseconds(query, "back_in")
+	case "fail":
+		p.Status = wire.StatusDead
+	default:
+		p.Status, p.HasExitCode = wire.StatusDead, true
+		p.ExitCode, err = strconv.ParseInt(verb, 10, 64)
+	}
+	return err
+}
+
+// schedule adds what the check says, else the request, else what is usual. Without a grace
+// the rules for all beats give the margin.
+func (p *Ping) schedule(check *check, query url.Values, every, grace time.Duration) (err error) {
+	if p.IntervalMS, err = milliseconds(query, "every"); err != nil {
+		return err
+	}
+	if p.GraceMS, err = milliseconds(query, "grace"); err != nil {
+		return err
+	}
+	if check != nil {
+		p.IntervalMS = cmp.Or(check.Every.Milliseconds(), p.IntervalMS)
+		p.GraceMS = cmp.Or(check.Grace.Milliseconds(), p.GraceMS)
+		p.MaxRuntime = check.MaxRuntime
+	}
+	if p.IntervalMS == 0 {
+		p.IntervalMS, p.GraceMS = every.Milliseconds(), cmp.Or(p.GraceMS, grace.Milliseconds())
+	}
+	return nil
+}
+
+// every and grace return what is expected of a peer that was never heard.
+func (c *check) every() time.Duration { return cmp.Or(c.Every, usualEvery) }
+
+func (c *check) grace() time.Duration {
+	if c.Every == 0 {
+		return cmp.Or(c.Grace, usualGrace)
+	}
+	return c.Grace
+}
+
+// give hands a ping on, and returns what its client is told.
+func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
+	host, err := wire.Host(ping.Host)
+	if err == nil {
+		ping.Host = host
+		err = ping.Validate()
+	}
+	if err != nil {
+		return nil, refuseValue(err)
+	}
+	taken := s.Take(ping)
+	switch {
+	case taken.Refusal != nil:
+		return nil, refuseTaken(&taken)
+	case taken.Unknown:
+		return &answer{status: http.StatusNotFound, text: "no such peer"}, nil
+	}
+	a := &answer{status: http.StatusOK, text: "OK", deadAfter: taken.DeadAfter, recorded: true}
+	if create && taken.New {
+		a.status, a.text = http.StatusCreated, "Created"
+	}
+	return a, nil
+}
+
+// refuseValue says what is wrong with a beat. What its text quotes may be a token that was
+// mistyped, and is for its client alone.
+func refuseValue(err error) *refusal {
+	return &refusal{
+		status: http.StatusBadRequest, reason: wire.ReasonValue,
+		text: "host, service or a value of the request is not one that a beat may have", answer: err.Error(),
+	}
+}
+
+// refuseTaken returns the refusal of a beat that was understood.
+func refuseTaken(taken *Taken) *refusal {
+	r := refuse(http.StatusForbidden, taken.Refusal.Reason, "%s", taken.Refusal.Text)
+	switch {
+	case taken.Blameless:
+		r.status = http.StatusServiceUnavailable
+	case taken.Refusal.Reason != wire.ReasonSignature && slices.Contains(wire.Reasons(), taken.Refusal.Reason):
+		r.status = http.StatusBadRequest
+	}
+	return r
+}
+
+// milliseconds reads a duration of a query; 0 if it has none.
+func milliseconds(query url.Values, key string) (int64, error) {
+	text := query.Get(key)
+	if text == "" {
+		return 0, nil
+	}
+	d, err := parseDuration(text)
+	if err != nil {
+		return 0, fmt.Errorf("%s: %w", key, err)
+	}
+	return d.Milliseconds(), nil
+}
+
+// parseDuration reads a duration like 90s, 12h or 7d; a number alone means seconds.
+func parseDuration(text string) (d time.Duration, err error) {
+	if days, ok := strings.CutSuffix(text, "d"); ok {
+		d, err = times(days, 24*time.Hour)
+	} else if d, err = times(text, time.Second); err != nil {
+		d, err = time.ParseDuration(text)
+	}
+	if err != nil || d < 0 {
+		return 0, fmt.Errorf("is %.64q: write a duration like \"5m\", \"24h\" or \"7d\"", text)
+	}
+	return d, nil
+}
+
+// times returns so many units, as far as a beat could declare them.
+func times(number string, unit time.Duration) (time.Duration, error) {
+	n, err := strconv.ParseUint(number, 10, 32)
+	if err == nil && n > uint64(math.MaxInt64/unit) {
+		err = strconv.ErrRange
+	}
+	return time.Duration(n) * unit, err
+}

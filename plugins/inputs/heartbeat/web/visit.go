@@ -1,0 +1,89 @@
+package web
+
+import (
+	"errors"
+	"net"
+	"net/http"
+	"os"
+	"sync/atomic"
+)
+
+// A visit is one connection. It counts what never becomes a request: package http
+// answers that itself, or closes the connection.
+type visit struct {
+	net.Conn
+	server  *Server
+	begun   atomic.Bool // a request is being answered
+	partial atomic.Bool // bytes of a request that has not begun have come, or none at all yet
+	refused atomic.Bool
+}
+
+// visitors are connections as visits.
+type visitors struct {
+	net.Listener
+	server *Server
+}
+
+// Accept returns the next one.
+func (v visitors) Accept() (net.Conn, error) {
+	conn, err := v.Listener.Accept()
+	if err != nil {
+		return nil, err
+	}
+	visit := &visit{Conn: conn, server: v.server}
+	visit.partial.Store(true)
+	return visit, nil
+}
+
+// follow notes where a connection is. A request has ended when it is idle.
+func (s *Server) follow(conn net.Conn, state http.ConnState) {
+	v, ok := conn.(*visit)
+	switch {
+	case !ok:
+	case state == http.StateNew:
+		s.visits.Add(1)
+	case state == http.StateIdle:
+		v.begun.Store(false)
+		v.partial.Store(false)
+	case state == http.StateClosed:
+		s.visits.Done()
+	}
+}
+
+// begin notes that a request has been read. A request of a test has no visit.
+func (v *visit) begin() {
+	if v != nil {
+		v.begun.Store(true)
+	}
+}
+
+// Read reads, and notes a request that does not come in time.
+func (v *visit) Read(p []byte) (int, error) {
+	n, err := v.Conn.Read(p)
+	if n > 0 {
+		v.partial.Store(true)
+	}
+	if errors.Is(err, os.ErrDeadlineExceeded) && !v.begun.Load() && v.partial.Load() {
+		v.refuse(func() {
+			v.server.Refused(reasonReadTimeout, v.RemoteAddr().String(), "request is not complete in time ('read_timeout')")
+		})
+	}
+	return n, err
+}
+
+// Write writes. What is written before a request has begun says that it is none.
+func (v *visit) Write(p []byte) (int, error) {
+	if !v.begun.Load() {
+		v.refuse(func() {
+			v.server.Refused(ReasonRequest, v.RemoteAddr().String(), "no request of HTTP/1.1, or its headers are longer than 16 KiB")
+		})
+	}
+	return v.Conn.Write(p)
+}
+
+// refuse refuses a connection once.
+func (v *visit) refuse(how func()) {
+	if !v.refused.Swap(true) {
+		how()
+	}
+}
