@@ -3,9 +3,14 @@
 package e2e
 
 import (
+	"encoding/json"
+	"fmt"
 	"net/http"
 	"net/http/httptest"
 	"net/url"
+	"os"
+	"path/filepath"
+	"regexp"
 	"strings"
 	"sync"
 	"testing"
@@ -14,6 +19,7 @@ import (
 	"github.com/chromedp/chromedp"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
@@ -147,4 +153,70 @@ func TestPageThatIsHiddenIsQuiet(t *testing.T) {
 	require.True(t, b.holds(`window.asked === 0`))
 	b.set(`window.away = false; document.dispatchEvent(new Event('visibilitychange'))`)
 	b.until("a question", `window.asked > 0`)
+}
+
+// A collector is looked at in a browser while a process is killed, and then the collector.
+func TestPageOfACollector(t *testing.T) {
+	t.Parallel()
+	state := filepath.Join(t.TempDir(), "state")
+	collector, beats, site := startWithPage(t, state, "127.0.0.1:0")
+	killed := startSender(t, beats, "web-1", "nginx")
+	startSender(t, beats, "web-2", "nginx")
+	testkit.Until(t, "both to beat", func() bool { return len(peersAt(t, site).Peers) == 2 })
+
+	b := openTab(t, site)
+	b.set(`window.loaded = 1`)
+	killed.Kill()
+	b.until("the row of the dead", firstRow+`?.dataset.state === 'dead'`)
+	seen := float64(time.Now().UnixMilli()) / 1e3
+	dead := peersAt(t, site).Peers[0]
+	require.Equal(t, "web-1/nginx", dead.Name())
+	require.Less(t, seen-dead.Since, 30.0, "three seconds are needed")
+	t.Logf("seen %.1f s after the verdict", seen-dead.Since)
+	require.True(t, b.holds(firstRow+`.textContent.includes('its connection was closed without a goodbye')`))
+	require.Empty(t, b.complaints())
+
+	collector.Kill()
+	b.until("the loss", `!document.getElementById('lost').hidden`)
+	require.True(t, b.holds(firstRow+`.dataset.state === 'dead'`), "what was known is still there")
+	startWithPage(t, state, strings.TrimSuffix(strings.TrimPrefix(site, "http://"), "/"))
+	b.until("the collector again", `document.getElementById('lost').hidden`)
+	for _, complaint := range b.complaints() {
+		require.Regexp(t, "^network: ", complaint, "only that nothing answered")
+	}
+	require.True(t, b.holds(`window.loaded`), "it was not loaded again")
+	require.True(t, b.holds(firstRow+`.dataset.state === 'dead'`))
+	require.Empty(t, b.elsewhere(site))
+}
+
+// startWithPage starts a collector that shows its peers at an address, and returns where it
+// takes beats, and where its page is.
+func startWithPage(t *testing.T, state, address string) (collector *testkit.Process, beats, site string) {
+	t.Helper()
+	options := filepath.Join(t.TempDir(), "heartbeat.conf")
+	require.NoError(t, os.WriteFile(options, fmt.Appendf(nil, `[[inputs.heartbeat]]
+service_addresses = ["tcp://127.0.0.1:0", "http://%s"]
+state_file = %q
+disconnect_grace = "1s"
+`, address, state), 0o600))
+	collector = testkit.StartProgram(t, "telegraf-heartbeat", "-config", options)
+	at := regexp.MustCompile(`Listening on (http://\S+)`)
+	collector.Until("it to show its page", func() bool {
+		for _, line := range collector.Stderr.All() {
+			if match := at.FindStringSubmatch(line); match != nil {
+				site = match[1] + "/"
+			}
+		}
+		return site != ""
+	})
+	return collector, listens(collector), site
+}
+
+func peersAt(t *testing.T, site string) (all api.Peers) {
+	t.Helper()
+	answer, err := http.Get(site + "api/peers")
+	require.NoError(t, err)
+	defer answer.Body.Close()
+	require.NoError(t, json.NewDecoder(answer.Body).Decode(&all))
+	return all
 }
