@@ -198,7 +198,7 @@ var rooms = []room{
 		dir:     "internal/e2e",
 		imports: []string{},
 		tests: kit(telegraf, "golang.org/x/sys/unix", module+"/internal/charts", module+"/internal/charts/grafana", module+"/sender",
-			in("wire"), in("statefile"), in("liveness")),
+			in("wire"), in("statefile"), in("liveness"), in("web/page"), in("web/api"), "github.com/chromedp/..."),
 	},
 	{dir: "internal/verdicts", imports: []string{}, tests: kit(in("liveness"))}, // plays traces to the tracker
 	{dir: "deploy", imports: []string{}, tests: kit(toml, yaml, in("wire"))},

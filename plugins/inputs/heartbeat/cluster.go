@@ -301,6 +301,6 @@ func (h *Heartbeat) mates() *judge.Mates {
 	}
 	status := h.cluster.Status()
 	return &judge.Mates{
-		Reachable: status.Mates, Differ: status.Differ, Speaks: status.Speaks, Asked: status.Asked, Spared: status.Spared,
+		Reachable: len(status.Mates), Differ: status.Differ, Speaks: status.Speaks, Asked: status.Asked, Spared: status.Spared,
 	}
 }

@@ -32,6 +32,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
 )
 
 //go:embed sample.conf
@@ -52,6 +54,8 @@ type Heartbeat struct {
 	refused   *refusals
 	websites  *websites        // nil without an address of HTTP
 	cluster   *cluster.Cluster // nil if this collector is alone
+	page      *page.Page
+	socket    *web.Socket // nil without a state file
 
 	running atomic.Pointer[judge.Judge] // for Gather; nil while not running
 	stop    func()                      // ends what run began; nil likewise
@@ -113,6 +117,7 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 		h.server.Close()
 		return err
 	}
+	h.openSocket()
 	h.announce()
 	h.run(acc)
 	return nil
@@ -132,6 +137,7 @@ func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 	h.recipient = verify.NewRecipient(h.id(), h.valid.names, h.RequireRecipient, h.Log)
 	h.judge = judge.New(h.judging(), now)
 	h.keeper = statefile.NewKeeper(h.StatePath(), h.judge, h.Log)
+	h.page = page.New(h.reading(now))
 	taker := h.taker()
 	if h.websites, err = h.openWebsites(taker); err != nil {
 		return nil, err
@@ -208,7 +214,7 @@ func (h *Heartbeat) judging() judge.Options {
 
 // run serves until Stop.
 func (h *Heartbeat) run(acc telegraf.Accumulator) {
-	judging, keeper, server, websites, mates := h.judge, h.keeper, h.server, h.websites, h.cluster
+	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
 	if websites != nil {
 		expecter.Add(websites.expected)
@@ -228,6 +234,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	server.Start()
 	websites.start(server)
 	h.stop = func() { // the emitter last: what the others said is still emitted
+		socket.Close()
 		websites.end()
 		server.End()
 		endClock()

@@ -128,7 +128,7 @@ func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 		Checks:         checks,
 		AllowedSources: h.valid.allowed, AllowedReaders: h.valid.readers, TrustedProxies: h.valid.proxies,
 		Username: h.BasicUsername, ReadTimeout: time.Duration(h.ReadTimeout), MaxBeat: int(h.MaxFrameSize),
-		Take: taker.takePing, Beat: taker.takeRequest, Log: h.Log,
+		Take: taker.takePing, Beat: taker.takeRequest, Read: h.page, Log: h.Log,
 	}}
 	if h.BasicUsername != "" {
 		buffer, err := h.BasicPassword.Get()

@@ -91,6 +91,7 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, check: o.Check, log: o.Log, send: send, epoch: now, start: start,
 		mates: make(map[uint64]*mate), counts: make(map[uint64]uint64), ticked: now, nextRound: now.Add(roundPause),
 	}
+	c.status.Name = o.Name
 	if c.check == nil {
 		c.check = func(*liveness.Record) error { return nil }
 	}

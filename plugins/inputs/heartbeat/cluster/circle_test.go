@@ -112,13 +112,13 @@ func TestCollectorThatIsRestartedIsItself(t *testing.T) {
 	pass(7*time.Second, one, two)
 	require.True(t, one.status.Speaks)
 	require.False(t, two.status.Speaks)
-	require.Equal(t, 1, two.status.Mates)
+	require.Len(t, two.status.Mates, 1)
 	require.Equal(t, 1, two.again)
 
 	again := newDesk("c1", 3, two.now.Add(300*time.Millisecond))
 	two.now = again.now
 	pass(500*time.Millisecond, again, two)
-	require.Equal(t, 1, two.status.Mates)
+	require.Len(t, two.status.Mates, 1)
 	require.Zero(t, two.status.Differ)
 	require.Equal(t, 2, two.again, "the one that is back was not told")
 	require.ElementsMatch(t, []string{`Found collector "c1"`, `Found collector "c1"`, `Collector "c1" was restarted`}, two.log)
@@ -193,7 +193,7 @@ func TestStrangeMessagesChangeNothing(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(2*time.Second, one, two)
-	require.Equal(t, 1, one.status.Mates)
+	require.Len(t, one.status.Mates, 1)
 	before := len(one.log)
 	h := header{version: version, kind: kindBye, start: 2, counter: 1 << 40, sent: 2 * time.Second, name: "c2"}
 	one.Receive(seal([]byte("another secret of 16 bytes"), &h, nil), one.now)
@@ -203,11 +203,11 @@ func TestStrangeMessagesChangeNothing(t *testing.T) {
 	one.Receive(seal(testKey, &h, nil), one.now)
 	one.Receive([]byte("PING"), one.now)
 	one.Tick(one.now)
-	require.Equal(t, 1, one.status.Mates)
+	require.Len(t, one.status.Mates, 1)
 	require.Len(t, one.log, before)
 	h.to = 0
 	one.Receive(seal(testKey, &h, nil), one.now)
-	require.Zero(t, one.status.Mates, "so that would have been heard")
+	require.Empty(t, one.status.Mates, "so that would have been heard")
 }
 
 // A message that has waited somewhere is as old as it is: what was sent long ago is not

@@ -44,11 +44,12 @@ type Logger interface {
 
 // Status is what a Cluster says about itself.
 type Status struct {
-	Mates  int   // that are reachable
-	Differ int   // that are there, but have another version, other rules, or another clock
-	Speaks bool  // it tells the events of peers
-	Asked  int64 // peers of which the mates were asked, in all
-	Spared int64 // peers of which a mate had heard more, in all
+	Name   string   // of this one
+	Mates  []string // those that are reachable; not to be written to
+	Differ int      // that are there, but have another version, other rules, or another clock
+	Speaks bool     // it tells the events of peers
+	Asked  int64    // peers of which the mates were asked, in all
+	Spared int64    // peers of which a mate had heard more, in all
 }
 
 // A Cluster is this collector among its mates.
@@ -69,6 +70,7 @@ func Open(o *Options) (*Cluster, error) {
 	}
 	c := &Cluster{bus: b, peers: o.Peers}
 	c.circle = NewCircle(o, drawStart(), time.Now(), b.Send)
+	c.status = c.circle.status
 	return c, nil
 }
 

@@ -135,7 +135,7 @@ func (c *Circle) review(now time.Time) {
 	c.reach(mates, now)
 	c.compare(now)
 	c.decideWhoSpeaks(mates, now)
-	c.status.Mates, c.status.Speaks = len(mates), c.speaks
+	c.status.Speaks = c.speaks
 }
 
 func maxTime(a, b time.Time) time.Time {
@@ -166,6 +166,7 @@ func (c *Circle) reach(mates []*mate, now time.Time) {
 	for _, m := range mates {
 		names = append(names, m.name)
 	}
+	c.status.Mates = names
 	if c.ready(now) && (c.names == nil || !slices.Equal(names, c.names)) {
 		c.names, c.stands, c.spokenAt = names, false, now
 		c.peers.MatesChanged()

@@ -191,6 +191,14 @@ func (id ID) Hash() uint64 {
 // foreign reports whether p was never heard here: its silence is judged by mates.
 func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign }
 
+// heardBy returns the mate that has heard p last, or "" if that is this collector.
+func (p *peer) heardBy() string {
+	if e := p.elsewhere; e != nil && (e.foreign || e.heard > p.lastHeard()) {
+		return e.by
+	}
+	return ""
+}
+
 // editElsewhere returns what is known of p through mates, to write to it.
 func (p *peer) editElsewhere() *elsewhere {
 	if p.elsewhere == nil {

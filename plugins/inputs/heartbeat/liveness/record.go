@@ -122,9 +122,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 		Speaker: p.life, Speakers: p.speakers(),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
-	if e := p.elsewhere; e != nil && (e.foreign || e.heard > p.lastHeard()) {
-		r.Foreign, r.HeardBy = e.foreign, e.by
-	}
+	r.Foreign, r.HeardBy = p.foreign(), p.heardBy()
 	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // else it was another end
 		r.EndedBy = e.endLife
 	}
@@ -147,7 +145,7 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 		r.Phase = p.schedule.phase - p.heard
 	}
 	if p.windowV > 0 {
-		r.Window, r.WindowBy, r.Shared = max(p.windowV-verdict, 1), p.windowBy, p.shared
+		r.Window, r.WindowBy, r.Shared = p.backIn(verdict), p.windowBy, p.shared
 	}
 	if said := p.promisedAt(); said > -longAgo {
 		r.Promise = now.Add(said - at)

@@ -65,6 +65,37 @@ type View struct {
 	Counters
 }
 
+// Details are a View with what is only shown to those that ask for it.
+type Details struct {
+	View                  // without At
+	Never   bool          // it is expected, and was not heard yet
+	Rule    string        // the option or declaration that set DeadAfter
+	HeardBy string        // the mate that has heard it last; "" for this collector itself
+	BackIn  time.Duration // what is left of its promise to be back; 0 for none
+	Jobs    int           // that have begun and not ended
+}
+
+// Details returns them of the peer with number i, 0 <= i < Len. To look is no statement
+// about the peer: it takes none of its stamps.
+func (t *Tracker) Details(i int, now time.Time) Details {
+	p := t.order[i]
+	stamp := p.stamp
+	d := Details{
+		View: t.viewOf(p, now), Never: p.expected, Rule: t.silence(p, &p.process).Rule,
+		HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
+	}
+	d.At, p.stamp = time.Time{}, stamp
+	return d
+}
+
+// backIn returns what is left of the promise of p, or 0 if there is none.
+func (p *peer) backIn(verdict time.Duration) time.Duration {
+	if p.windowV == 0 {
+		return 0
+	}
+	return max(p.windowV-verdict, 1)
+}
+
 // View returns what is known of the peer with number i, 0 <= i < Len. Numbers
 // change when a peer is forgotten: the last one takes its number.
 func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }

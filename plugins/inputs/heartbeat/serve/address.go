@@ -61,6 +61,23 @@ func ParseSocketMode(mode string) (fs.FileMode, error) {
 // isAbstract reports whether a Unix socket is in no file system (unix(7)).
 func isAbstract(path string) bool { return strings.HasPrefix(path, "@") }
 
+// ListenUnix listens on a Unix socket of that mode, in the place of one that a process left
+// which is no more.
+func ListenUnix(path, mode string) (net.Listener, error) {
+	if err := removeStale("unix", path); err != nil {
+		return nil, err
+	}
+	socket, err := new(net.ListenConfig).Listen(context.Background(), "unix", path)
+	if err != nil {
+		return nil, err
+	}
+	if err := giveSocket(path, mode); err != nil {
+		socket.Close()
+		return nil, err
+	}
+	return socket, nil
+}
+
 // removeStale removes the socket that a process left which is no more. Nothing
 // else is ever removed: neither another file nor a socket somebody listens on.
 func removeStale(network, path string) error {

@@ -2,3 +2,129 @@
 // are ordered, searched and printed, and never how they are judged, what a socket is or who
 // may read.
 package page
+
+import (
+	"fmt"
+	"io"
+	"net/http"
+	"strings"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
+)
+
+// Options are where a Page gets what it shows. The functions may be called at any time, and
+// concurrently.
+type Options struct {
+	Peers     func() []liveness.Details // of all, in any order; one may be there twice
+	Collector func() api.Collector
+	Listening func() bool
+}
+
+// A Page answers readers. What they ask for is made on demand, at most twice a second, and
+// shared by all of them.
+type Page struct {
+	options Options
+	paths   *http.ServeMux
+	shelf   shelf
+}
+
+// New returns a Page.
+func New(options Options) *Page {
+	p := &Page{options: options, paths: http.NewServeMux()}
+	p.shelf.take = p.snapshot
+	p.paths.HandleFunc("/{$}", p.showPage)
+	p.paths.HandleFunc(api.PathPeers, p.listPeers)
+	p.paths.HandleFunc(api.PathPeer+"{source}", p.showPeer) // which there is not: else it would be redirected
+	p.paths.HandleFunc(api.PathPeer+"{source}/{service...}", p.showPeer)
+	p.paths.HandleFunc(api.PathCollector, p.showCollector)
+	p.paths.HandleFunc(api.PathHealth, p.tellHealth)
+	p.paths.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
+		refuse(w, http.StatusNotFound, fmt.Errorf("nothing is at %.64q", r.URL.Path))
+	})
+	return p
+}
+
+// ServeHTTP answers a reader.
+func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
+	secure(w.Header())
+	if r.Method != http.MethodGet && r.Method != http.MethodHead {
+		w.Header().Set("Allow", "GET, HEAD")
+		refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %.16q is not allowed: nothing can be changed here", r.Method))
+		return
+	}
+	p.paths.ServeHTTP(w, r)
+}
+
+// secure lets a browser neither guess what an answer is, nor show it in the page of another
+// site, nor tell others where it was.
+func secure(h http.Header) {
+	h.Set("Content-Security-Policy", policy)
+	h.Set("X-Content-Type-Options", "nosniff")
+	h.Set("Referrer-Policy", "no-referrer")
+	h.Set("Cross-Origin-Resource-Policy", "same-origin")
+	h.Set("Cache-Control", "private, no-cache")
+}
+
+func (p *Page) showPage(w http.ResponseWriter, r *http.Request) {
+	asked, err := parseVisit(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	p.shelf.answer("page "+r.URL.Query().Encode(), func(s *snapshot) *answer { return s.page(&asked) }).serve(w, r)
+}
+
+func (p *Page) listPeers(w http.ResponseWriter, r *http.Request) {
+	asked, err := parseQuestion(r.URL.Query())
+	if err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	p.shelf.answer("peers "+r.URL.Query().Encode(), func(s *snapshot) *answer { return inJSON(s.list(&asked)) }).serve(w, r)
+}
+
+func (p *Page) showPeer(w http.ResponseWriter, r *http.Request) {
+	if err := onlyKnown(r.URL.Query()); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	name := r.PathValue("source") + "/" + r.PathValue("service")
+	found := p.shelf.answer("peer "+name, func(s *snapshot) *answer {
+		if d := s.find(name); d != nil {
+			return inJSON(peerOf(d, s.made))
+		}
+		return nil
+	})
+	if found == nil {
+		refuse(w, http.StatusNotFound, fmt.Errorf("no peer is called %.300q", name))
+		return
+	}
+	found.serve(w, r)
+}
+
+func (p *Page) showCollector(w http.ResponseWriter, r *http.Request) {
+	if err := onlyKnown(r.URL.Query()); err != nil {
+		refuse(w, http.StatusBadRequest, err)
+		return
+	}
+	inJSON(p.options.Collector()).serve(w, r)
+}
+
+// tellHealth names nobody: anyone may ask.
+func (p *Page) tellHealth(w http.ResponseWriter, _ *http.Request) {
+	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
+	if !p.options.Listening() {
+		w.WriteHeader(http.StatusServiceUnavailable)
+		io.WriteString(w, "not listening\n") //nolint:errcheck // the reader is gone
+		return
+	}
+	io.WriteString(w, "OK\n") //nolint:errcheck // likewise
+}
+
+func refuse(w http.ResponseWriter, status int, err error) {
+	a := inJSON(api.Error{Error: strings.ToValidUTF8(err.Error(), "?")})
+	w.Header().Set("Content-Type", a.kind)
+	w.WriteHeader(status)
+	w.Write(a.body) //nolint:errcheck // the reader is gone
+}

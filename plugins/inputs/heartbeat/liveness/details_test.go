@@ -1,0 +1,49 @@
+package liveness
+
+import (
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+func TestDetailsTellWhatAViewLeavesOut(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	tracker.Expect([]Expected{{Source: "web-9"}}, epoch)
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx")})
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "backup"), Begins: true, Job: "a"})
+	tracker.Observe(epoch, &Beat{ID: peerID("web-2", HostService)})
+	tracker.Observe(epoch, &Beat{ID: peerID("web-2", HostService), Status: SaysLeaving, BackIn: time.Minute})
+	details := make(map[string]Details)
+	for i := range tracker.Len() {
+		d := tracker.Details(i, epoch.Add(150*time.Millisecond))
+		details[d.ID.String()] = d
+	}
+
+	require.Equal(t, "dead_after", details["web-1/nginx"].Rule)
+	require.False(t, details["web-1/nginx"].Never)
+	require.Zero(t, details["web-1/nginx"].BackIn)
+	require.Empty(t, details["web-1/nginx"].HeardBy)
+	require.Equal(t, 1, details["web-1/backup"].Jobs)
+	require.True(t, details["web-9/host"].Never)
+	require.Equal(t, time.Minute-150*time.Millisecond, details["web-2/host"].BackIn)
+}
+
+// A peer that is looked at all the time is still stamped as if it were not.
+func TestDetailsTakeNoStamp(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx")})
+	before := tracker.order[0].stamp
+	require.Zero(t, tracker.Details(0, epoch.Add(time.Second)).At)
+	require.Equal(t, before, tracker.order[0].stamp)
+}
+
+func TestDetailsNameTheMateThatHearsAPeer(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx"), Interval: 10 * time.Second})
+	p := tracker.order[0]
+	tracker.hearElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
+	require.Equal(t, "collector-2", tracker.Details(0, epoch.Add(time.Second)).HeardBy)
+	p.elsewhere.heard = p.lastHeard()
+	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "here it was heard as late")
+}

@@ -1,0 +1,74 @@
+package heartbeat
+
+import (
+	"path/filepath"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/serve"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
+)
+
+// This file says what readers are shown, and opens the socket for those on this host.
+
+const (
+	socketName = "heartbeat.sock"
+	// readersMode lets the group of the collector read too: it shows no secret.
+	readersMode = "0660"
+)
+
+// SocketPath returns the Unix socket on which the plugin answers readers, beside the state
+// file, or "" if there is neither.
+func (h *Heartbeat) SocketPath() string {
+	path := h.StatePath()
+	if path == "" {
+		return ""
+	}
+	return filepath.Join(filepath.Dir(path), socketName)
+}
+
+// openSocket answers readers on this host. Heartbeats are taken without that as well.
+func (h *Heartbeat) openSocket() {
+	h.socket = nil
+	path := h.SocketPath()
+	if path == "" {
+		return
+	}
+	socket, err := serve.ListenUnix(path, readersMode)
+	if err != nil {
+		h.Log.Warnf("'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on %q beside the 'state_file': %v", path, err)
+		return
+	}
+	h.socket = web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", path, strings.TrimSpace(text)) })
+}
+
+// reading returns what readers are shown of a collector that starts now.
+func (h *Heartbeat) reading(now time.Time) page.Options {
+	return page.Options{
+		Peers:     h.judge.Peers,
+		Collector: func() api.Collector { return h.shown(now, time.Now()) },
+		Listening: func() bool { return h.running.Load() != nil },
+	}
+}
+
+// shown returns how the collector is, for readers.
+func (h *Heartbeat) shown(started, now time.Time) api.Collector {
+	own, known := h.own(now), h.judge.Summary()
+	c := api.Collector{
+		ID: h.recipient.ID(), Now: unix(now), Started: unix(started),
+		Isolated: known.Isolated, Stalled: known.Stalled.Seconds(), Refused: own.Refused, Panics: known.Panics, Peers: known.Peers,
+	}
+	if own.Memory.Wanted {
+		c.State = &api.State{Saved: own.Memory.Works, Age: own.Memory.Age.Seconds()}
+	}
+	if h.Cluster != nil {
+		status := h.cluster.Status()
+		c.Name, c.Mates = status.Name, &api.Mates{Reachable: append(make([]string, 0), status.Mates...), Differ: status.Differ, Speaks: status.Speaks}
+	}
+	return c
+}
+
+// unix returns a time in seconds, to the millisecond.
+func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

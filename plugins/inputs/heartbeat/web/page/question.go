@@ -1,0 +1,218 @@
+package page
+
+import (
+	"cmp"
+	"encoding/base64"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"net/url"
+	"path"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
+)
+
+// A question is what a program asks of peers.
+type question struct {
+	states  []liveness.State // any of these; nil for all
+	source  string           // a glob; "" for all
+	service string           // likewise
+	limit   int
+	after   *place // nil from the first on
+}
+
+// parseQuestion reads the parameters of api.PathPeers.
+func parseQuestion(given url.Values) (question, error) {
+	q := question{limit: api.DefaultLimit, source: given.Get("source"), service: given.Get("service")}
+	err := cmp.Or(onlyKnown(given, "state", "source", "service", "limit", "after"),
+		once(given, "source", "service", "limit", "after"), checkGlob("source", q.source), checkGlob("service", q.service))
+	if err != nil {
+		return q, err
+	}
+	if q.states, err = parseStates(given["state"]); err != nil {
+		return q, err
+	}
+	if text := given.Get("limit"); text != "" {
+		q.limit, err = strconv.Atoi(text)
+		if err != nil || q.limit < 1 || q.limit > api.MaxLimit {
+			return q, fmt.Errorf("limit: %.16q is not a number from 1 to %d", text, api.MaxLimit)
+		}
+	}
+	if text := given.Get("after"); text != "" {
+		if q.after, err = parsePlace(text); err != nil {
+			return q, fmt.Errorf("after: %.64q is not the 'next' of an answer", text)
+		}
+	}
+	return q, nil
+}
+
+// onlyKnown refuses parameters that have other names: one that is misspelt would be left out.
+func onlyKnown(given url.Values, names ...string) error {
+	for _, name := range slices.Sorted(maps.Keys(given)) {
+		if slices.Contains(names, name) {
+			continue
+		}
+		if len(names) == 0 {
+			return fmt.Errorf("%.64q is not a parameter: none is expected here", name)
+		}
+		return fmt.Errorf("%.64q is not a parameter: use %s", name, strings.Join(names, ", "))
+	}
+	return nil
+}
+
+func once(given url.Values, names ...string) error {
+	for _, name := range names {
+		if len(given[name]) > 1 {
+			return fmt.Errorf("%s is there more than once", name)
+		}
+	}
+	return nil
+}
+
+// parseStates reads names of states, of which each text may have several.
+func parseStates(texts []string) (states []liveness.State, err error) {
+	for _, text := range texts {
+		for name := range strings.SplitSeq(text, ",") {
+			i := slices.IndexFunc(urgency[:], func(s liveness.State) bool { return s.String() == name })
+			switch {
+			case name == "": // any, as a form says
+			case i < 0:
+				return nil, fmt.Errorf("state: %.16q is not one of dead, suspect, unknown, left, alive", name)
+			default:
+				states = append(states, urgency[i])
+			}
+		}
+	}
+	return states, nil
+}
+
+// matchGlob reports whether a name is what a glob like web-* means. A "/" is a character as
+// any other one, as in services.
+func matchGlob(glob, name string) bool {
+	ok, _ := path.Match(unslashed(glob), unslashed(name)) //nolint:errcheck // checkGlob has found it right
+	return ok
+}
+
+func checkGlob(name, glob string) error {
+	if _, err := path.Match(unslashed(glob), ""); err != nil {
+		return fmt.Errorf("%s: %.64q is not a glob", name, glob)
+	}
+	return nil
+}
+
+func unslashed(text string) string { return strings.ReplaceAll(text, "/", "\x00") }
+
+func (q *question) matches(d *liveness.Details) bool {
+	return (q.states == nil || slices.Contains(q.states, d.State)) &&
+		(q.source == "" || matchGlob(q.source, d.ID.Source)) &&
+		(q.service == "" || matchGlob(q.service, serviceOf(d.ID)))
+}
+
+// serviceOf returns what stands behind the host in the name of a peer.
+func serviceOf(id liveness.ID) string {
+	if id.Nameless() {
+		return strconv.FormatUint(uint64(id.PID), 10)
+	}
+	return id.Service
+}
+
+// A place is one in the order of an answer. It is still one when its peer has changed.
+type place struct {
+	Urgency int // index in urgency
+	Source  string
+	Service string
+	PID     uint32
+}
+
+func placeOf(d *liveness.Details) place {
+	return place{slices.Index(urgency[:], d.State), d.ID.Source, d.ID.Service, d.ID.PID}
+}
+
+// before reports whether p is before that of d.
+func (p *place) before(d *liveness.Details) bool {
+	of := placeOf(d)
+	id := liveness.ID{Source: p.Source, Service: p.Service, PID: p.PID}
+	return cmp.Or(cmp.Compare(p.Urgency, of.Urgency), compareIDs(id, d.ID)) < 0
+}
+
+// String returns it as text that parsePlace takes.
+func (p place) String() string {
+	text, err := json.Marshal(p)
+	if err != nil {
+		panic(err) // it is numbers and texts
+	}
+	return base64.RawURLEncoding.EncodeToString(text)
+}
+
+func parsePlace(text string) (*place, error) {
+	p := &place{Urgency: -1}
+	decoded, err := base64.RawURLEncoding.DecodeString(text)
+	if err == nil {
+		err = json.Unmarshal(decoded, p)
+	}
+	if err == nil && (p.Urgency < 0 || p.Urgency >= len(urgency)) {
+		err = errors.New("no such state")
+	}
+	return p, err
+}
+
+// list answers a question.
+func (s *snapshot) list(q *question) api.Peers {
+	found := api.Peers{Peers: make([]api.Peer, 0)}
+	var last *liveness.Details
+	for _, d := range s.urgent {
+		if !q.matches(d) {
+			continue
+		}
+		found.Total++
+		switch {
+		case q.after != nil && !q.after.before(d):
+		case len(found.Peers) < q.limit:
+			found.Peers, last = append(found.Peers, peerOf(d, s.made)), d
+		case found.Next == "":
+			found.Next = placeOf(last).String()
+		}
+	}
+	return found
+}
+
+// peerOf returns d as it is told at a time.
+func peerOf(d *liveness.Details, now time.Time) api.Peer {
+	p := api.Peer{
+		Source: d.ID.Source, Service: d.ID.Service, PID: d.PID,
+		State: d.State.String(), Reason: d.Reason.String(), Since: timestamp(d.Since), Status: statuses[d.Health],
+		DeadAfter: seconds(d.DeadAfter), Left: seconds(d.Deadline), Suspicion: d.Suspicion, Rule: d.Rule, Promised: seconds(d.BackIn),
+		Connected: d.Connected, Flapping: d.Flapping, HeardBy: d.HeardBy, Runs: d.Jobs,
+		Beats: d.Beats, Lost: d.Lost, Late: d.Late, Duplicates: d.Duplicates, Limited: d.Limited, Restarts: d.Restarts,
+		Deaths: d.Deaths, Mistakes: d.Mistakes, Conflicts: d.Conflicts, DeadSeconds: seconds(d.DeadFor),
+	}
+	if d.ID.Nameless() {
+		p.PID = d.ID.PID
+	}
+	if d.Addr.IsValid() {
+		p.IP = d.Addr.String()
+	}
+	if !d.Never {
+		p.Heard, p.Age = timestamp(now.Add(-d.Age)), seconds(d.Age)
+	}
+	if d.HasExitCode {
+		p.ExitCode = &d.ExitCode
+	}
+	if len(d.Labels) > 0 {
+		p.Tags = make(map[string]string, len(d.Labels))
+	}
+	for _, label := range d.Labels {
+		p.Tags[label.Key] = label.Value
+	}
+	return p
+}
+
+func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }
+
+func seconds(d time.Duration) float64 { return d.Round(time.Millisecond).Seconds() }
