@@ -76,7 +76,7 @@ func TestPeersTakesThePasswordFromAFile(t *testing.T) {
 	empty := filepath.Join(dir, "empty")
 	require.NoError(t, os.WriteFile(empty, []byte("\nsecret\n"), 0o600))
 	_, err := readPassword(empty)
-	require.ErrorContains(t, err, "'-password-file': \""+empty+"\" has no password in its first line")
+	require.ErrorContains(t, err, "\""+empty+"\" has no password in its first line")
 	require.NotContains(t, err.Error(), "secret")
 }
 
