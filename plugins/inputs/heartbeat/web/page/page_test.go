@@ -521,12 +521,7 @@ func tagsOf(page string) []string {
 	return slices.Sorted(maps.Keys(kinds))
 }
 
-func TestEveryReasonAndStatusHasWords(t *testing.T) {
-	for number := range 256 {
-		if reason := liveness.Reason(number); reason.Valid() {
-			require.NotEmpty(t, evidence[reason], reason)
-		}
-	}
+func TestEveryStatusAndStateHasWords(t *testing.T) {
 	require.Len(t, statuses, int(liveness.HealthOther)+1)
 	for _, state := range liveness.States {
 		require.Contains(t, urgency, state)
