@@ -48,7 +48,7 @@ func newWorld(peers ...liveness.Details) *world {
 // peer returns a peer by a name like web-1/nginx.
 func peer(name string, state liveness.State, reason liveness.Reason) liveness.Details {
 	source, service, _ := strings.Cut(name, "/")
-	return liveness.Details{Rule: "interval", View: liveness.View{
+	return liveness.Details{Suspect: 16 * time.Second, Rule: "interval", View: liveness.View{
 		ID: liveness.ID{Source: source, Service: service}, State: state, Reason: reason, Since: since,
 		Age: 12 * time.Second, DeadAfter: 35 * time.Second, Counters: liveness.Counters{Beats: 7},
 	}}
@@ -217,7 +217,7 @@ func TestPeerIsToldInFull(t *testing.T) {
 		want := api.Peer{
 			Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.7", Tags: map[string]string{"site": "north"},
 			State: "dead", Reason: "conn_closed", Since: float64(since.Unix()), Status: "warning",
-			Heard: heard, Age: 12, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60, HeardBy: "collector-2", ExitCode: &code, Runs: 2,
+			Heard: heard, Age: 12, SuspectAfter: 16, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60, HeardBy: "collector-2", ExitCode: &code, Runs: 2,
 			Beats: 7, Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8, DeadSeconds: 90,
 		}
 		for _, path := range []string{"/api/peers/web-1/nginx", "/api/peers/WEB-1/nginx", "/api/peers/web-1/%6eginx"} {
