@@ -75,6 +75,7 @@ func TestManPagesHaveEveryFlag(t *testing.T) {
 		{"heartbeat-sender.1", ".Sh OPTIONS", built, []string{"help"}},
 		{"telegraf-heartbeat.1", ".Sh OPTIONS", builtPlugin, []string{"-help"}},
 		{"telegraf-heartbeat.1", ".Ss Options of peers", builtPlugin, []string{"peers", "-help"}},
+		{"telegraf-heartbeat.1", ".Ss Options of check-peer", builtPlugin, []string{"check-peer", "-help"}},
 	} {
 		t.Run(tt.page+" "+tt.section, func(t *testing.T) {
 			want, got := helpFlags(t, tt.program, tt.help...), pageFlags(section(t, tt.page, tt.section))
@@ -201,7 +202,11 @@ func TestBashCompletesCommandLines(t *testing.T) {
 		{"telegraf-heartbeat -debug -l", []string{"-listen"}},
 		{"telegraf-heartbeat -config o", []string{"own.toml"}},
 		{"telegraf-heartbeat -listen o", nil},
+		{"telegraf-heartbeat c", []string{"check-peer"}},
 		{"telegraf-heartbeat peers -d", []string{"-dead"}},
+		{"telegraf-heartbeat peers -password-file o", []string{"own.toml"}},
+		{"telegraf-heartbeat check-peer -H o", nil},
+		{"telegraf-heartbeat check-peer -", []string{"-H", "-service", "-left", "-url", "-password-file", "-config", "-state-file", "-help"}},
 		{"telegraf-heartbeat peers -state-file o", []string{"own.toml"}},
 	} {
 		t.Run(tt.line, func(t *testing.T) {

@@ -19,8 +19,19 @@ import (
 )
 
 // checkCommand says step by step what works, for a person who wonders why
-// nothing arrives.
+// nothing arrives, or for a program.
 func checkCommand(ctx context.Context, c *call) error {
+	err := c.check(ctx)
+	if !c.settings.json {
+		return err
+	}
+	if err != nil && err.Error() != "" {
+		c.say("failed", "%v", err)
+	}
+	return c.printSteps(exitCode(err))
+}
+
+func (c *call) check(ctx context.Context) error {
 	s, targets, err := c.sender(ctx)
 	if err != nil {
 		return err
@@ -28,6 +39,7 @@ func checkCommand(ctx context.Context, c *call) error {
 	s.Infof = nil // the steps say all of it
 	failed := c.asService(ctx, targets, func() error { return c.checkTargetsAloud(ctx, s, targets) })
 	for _, server := range s.Servers {
+		c.server = server
 		c.say("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
 			c.say("failed", "%s%s", wire.Printable(err.Error()), hint(err))
@@ -179,10 +191,6 @@ func hint(err error) string {
 		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
 	}
 	return ""
-}
-
-func (c *call) say(what, format string, args ...any) {
-	fmt.Fprintf(c.stdout, "%-10s %s\n", what, oneLine(fmt.Sprintf(format, args...)))
 }
 
 // The units that speak for this host: alone, and with services beside it.

@@ -58,7 +58,7 @@ func findCommand(args []string) (*command, []string, error) {
 	if cmd := commandNamed(name); cmd != nil {
 		return cmd, args[1:], nil
 	}
-	if strings.HasPrefix(name, "-") {
+	if near := nearCommand(strings.TrimLeft(name, "-")); strings.HasPrefix(name, "-") && near == "" {
 		return nil, nil, fmt.Errorf("the command comes before %.64q: %s", name, commandNames())
 	}
 	return nil, nil, unknownCommand(name)
@@ -84,8 +84,10 @@ func commandNames() string {
 	return strings.Join(names, ", ")
 }
 
+func nearCommand(name string) string { return cli.Nearest(name, strings.Split(commandNames(), ", ")) }
+
 func unknownCommand(name string) error {
-	if near := cli.Nearest(name, strings.Split(commandNames(), ", ")); near != "" {
+	if near := nearCommand(strings.TrimLeft(name, "-")); near != "" {
 		return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
 	}
 	return fmt.Errorf("unknown command %.64q: possible are %s", name, commandNames())

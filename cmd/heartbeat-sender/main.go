@@ -59,6 +59,9 @@ type call struct {
 
 	filesTime time.Duration // that the files of the settings may take
 	wrong     error         // with them, for a command that goes on all the same
+
+	server string // that check tries
+	steps  []step // of check, where they are printed together
 }
 
 // exit does what the arguments say and returns the exit code.

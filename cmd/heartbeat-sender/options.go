@@ -164,6 +164,10 @@ func trustOptions() []*option {
 func callOptions() []*option {
 	return []*option{
 		{
+			name: "json", commands: "check", flagOnly: "check", set: setSwitch(func(s *settings) *bool { return &s.json }),
+			usage: "print the steps as one JSON document",
+		},
+		{
 			name: "quiet", commands: speaking, set: setSwitch(func(s *settings) *bool { return &s.quiet }),
 			usage: "do not print what was not delivered; wrong settings still are",
 		},

@@ -31,6 +31,7 @@ type settings struct {
 	splay      time.Duration
 	maxRuntime time.Duration
 	cancel     bool
+	json       bool
 	quiet      bool
 }
 

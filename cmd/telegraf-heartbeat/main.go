@@ -1,6 +1,7 @@
 // Command telegraf-heartbeat runs the heartbeat input beside a stock Telegraf,
 // as an external program of its [[inputs.execd]]. It brings the plugin to package
-// execd and prints state files; it knows both, and never listens or judges by itself.
+// execd, and asks collectors and state files who is alive; it knows all of them, and never
+// listens or judges by itself.
 package main
 
 import (
@@ -21,25 +22,46 @@ func main() {
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, os.Args[1:])
 	stop()
-	if err != nil {
+	if err == nil {
+		return
+	}
+	if text := err.Error(); text != "" {
 		// [[inputs.execd]] takes lines that begin with this for errors.
-		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", err)
-		os.Exit(cli.ExitCode(err))
+		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", text)
+	}
+	os.Exit(cli.ExitCode(err))
+}
+
+// commands are the words that a command line may begin with.
+var commands = []string{"peers", "check-peer", "version", "help"}
+
+func run(ctx context.Context, args []string) error {
+	if len(args) == 0 || strings.HasPrefix(args[0], "-") {
+		return execd.Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+	}
+	c := &console{stdout: os.Stdout, stderr: os.Stderr, getenv: os.Getenv, now: time.Now}
+	switch name, rest := args[0], args[1:]; name {
+	case "peers":
+		return peers(ctx, rest, c)
+	case "check-peer":
+		return checkPeer(ctx, rest, c)
+	case "version", "help": // heartbeat-sender has them as commands
+		return execd.Run(ctx, append([]string{"-" + name}, rest...), os.Stdin, os.Stdout, os.Stderr)
+	default:
+		return execd.Failure(cli.ExitUsage, unknownCommand(name))
 	}
 }
 
-func run(ctx context.Context, args []string) error {
-	name, rest := "", args
-	if len(args) > 0 && !strings.HasPrefix(args[0], "-") {
-		name, rest = args[0], args[1:]
+// unknownCommand says what may have been meant: a flag of the program lacks its dash.
+func unknownCommand(name string) error {
+	near := cli.Nearest(name, commands)
+	if near == "" {
+		if flag := cli.NearestFlag(name, execd.Flags()); flag != "" {
+			near = "-" + flag
+		}
 	}
-	switch near := cli.Nearest(name, []string{"peers", "version", "help"}); {
-	case name == "peers":
-		return peers(rest, os.Stdout, time.Now())
-	case name == "version", name == "help": // heartbeat-sender has them as commands
-		args = append([]string{"-" + name}, rest...)
-	case near != "":
-		return execd.Failure(cli.ExitUsage, fmt.Errorf("unknown command %.64q: did you mean %s?", name, near))
+	if near == "" {
+		return fmt.Errorf("unknown command %.64q: possible are %s", name, strings.Join(commands, ", "))
 	}
-	return execd.Run(ctx, args, os.Stdin, os.Stdout, os.Stderr)
+	return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
 }

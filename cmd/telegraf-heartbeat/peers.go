@@ -1,163 +1,239 @@
 package main
 
 import (
+	"bytes"
 	"cmp"
+	"context"
+	"encoding/json"
 	"errors"
 	"fmt"
 	"io"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
-	"text/tabwriter"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
-const peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why, from
-the state files of the collectors of this host. It disturbs none of them.
+const (
+	peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why: from the
+collectors of this host, or from the state file of one that does not answer.
 
-Usage: telegraf-heartbeat peers [flags]
+Usage: telegraf-heartbeat peers [flags] [NAME-GLOB]
+
+NAME-GLOB is HOST or HOST/SERVICE, with * and ? as in rules: 'web-*', '*/nginx'.
 
 `
+	peersTail = `
+Exit codes: 0 printed, 1 failed or no peer has that name, 2 usage or, with -exit-code, dead,
+            3 configuration.
+`
+)
+
+// exitDead is the exit code that says that a peer is dead, as in monitoring plugins.
+const exitDead = 2
 
 // peersFlags returns all there are, in the order of the help.
 func peersFlags() []cli.Flag {
-	return []cli.Flag{
+	flags := []cli.Flag{
 		{Name: "dead", Usage: "only the dead"},
-		{Name: "config", Value: "FILE", Usage: "where the collector is configured, for its 'state_file'"},
-		{Name: "state-file", Value: "FILE", Usage: "a state file itself"},
-		{Name: "help", Usage: "print the flags, exit"},
+		{Name: "json", Usage: "an array of peers as the API tells them; what is to be known of it goes to stderr"},
+		{Name: "watch", Usage: "again every 2 s until it is stopped; where stdout is no terminal, a line for each change"},
+		{Name: "why", Usage: "explain the reason and the rule of each"},
+		{Name: "exit-code", Usage: "end with " + strconv.Itoa(exitDead) + " if one of them is dead"},
+	}
+	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags, exit"})
+}
+
+func peersUsage() string { return peersHead + execd.Help(peersFlags()) + peersTail }
+
+// A question is what the command peers was asked.
+type question struct {
+	places   []place
+	glob     string // "" for all
+	matches  func(host, service string) bool
+	dead     bool
+	json     bool
+	watch    bool
+	why      bool
+	exitCode bool
+	changes  bool // it is watched for changes: who lives again is told, too
+}
+
+// dead is the state that -dead and -exit-code are about.
+var dead = liveness.Dead.String()
+
+// A console is what surrounds a command.
+type console struct {
+	stdout, stderr io.Writer
+	getenv         func(string) string
+	now            func() time.Time
+}
+
+// terminal reports whether somebody looks at stdout.
+func (c *console) terminal() bool {
+	file, ok := c.stdout.(*os.File)
+	if !ok {
+		return false
+	}
+	info, err := file.Stat()
+	return err == nil && info.Mode()&os.ModeCharDevice != 0
+}
+
+// peers is the command of that name.
+func peers(ctx context.Context, args []string, c *console) error {
+	q, err := askedFor(args, c.getenv)
+	switch {
+	case errors.Is(err, cli.ErrHelp):
+		_, err := io.WriteString(c.stdout, peersUsage())
+		return err
+	case err != nil:
+		return err
+	case q.watch:
+		return watch(ctx, q, c)
+	}
+	found, err := q.look(ctx, c.now())
+	if err != nil {
+		return execd.Failure(cli.ExitFailed, err)
+	}
+	if err := q.print(c, found); err != nil {
+		return execd.Failure(cli.ExitFailed, err)
+	}
+	return q.verdict(found)
+}
+
+// askedFor reads the command line.
+func askedFor(args []string, getenv func(string) string) (*question, error) {
+	given, rest, err := cli.Parse(peersFlags(), args)
+	q := &question{
+		dead: given.Switch("dead"), json: given.Switch("json"), watch: given.Switch("watch"),
+		why: given.Switch("why"), exitCode: given.Switch("exit-code"),
+		matches: func(string, string) bool { return true },
+	}
+	switch {
+	case errors.Is(err, cli.ErrHelp):
+		return nil, err
+	case err != nil:
+	case len(rest) > 1 && strings.HasPrefix(rest[1], "-"):
+		err = fmt.Errorf("%.64q comes behind a name: flags come first", rest[1])
+	case len(rest) > 1:
+		err = fmt.Errorf("%.64q is one name too many: quote a glob, as the shell expands it", rest[1])
+	case q.json && (q.watch || q.why):
+		err = errors.New("'-json' goes with neither '-watch' nor '-why'")
+	case q.watch && q.exitCode:
+		err = errors.New("'-watch' and '-exit-code' exclude each other")
+	case len(rest) == 1:
+		q.glob = rest[0]
+		q.matches, err = heartbeat.Glob(q.glob)
+	}
+	if err != nil {
+		return nil, execd.Failure(cli.ExitUsage, fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
+	}
+	q.places, err = placesOf(given, getenv)
+	return q, err
+}
+
+// look returns what all places say of the peers that are asked for.
+func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) {
+	found, matched := make([]*listing, 0, len(q.places)), 0
+	for i := range q.places {
+		l, err := q.places[i].list(ctx, q.query(), now)
+		if err != nil {
+			return nil, err
+		}
+		l.peers = slices.DeleteFunc(l.peers, func(p peer) bool { return !q.matches(p.Source, service(&p)) })
+		matched += len(l.peers)
+		if q.dead && !q.changes {
+			l.peers = slices.DeleteFunc(l.peers, func(p peer) bool { return p.State != dead })
+		}
+		found = append(found, l)
+	}
+	if q.glob != "" && matched == 0 {
+		return nil, fmt.Errorf("no peer is called %.64q", q.glob)
+	}
+	return found, nil
+}
+
+// query returns what a collector is asked for. It may answer with more: what it takes for a
+// glob need not be what is one here.
+func (q *question) query() api.Query {
+	host, _, _ := strings.Cut(q.glob, "/")
+	switch {
+	case q.glob == "" && q.dead && !q.changes:
+		return api.Query{State: dead}
+	case strings.ContainsAny(host, `[]{}\!`):
+		return api.Query{}
+	}
+	return api.Query{Source: strings.ToLower(strings.TrimSuffix(host, "."))}
+}
+
+// service returns the part of a peer's name behind its host.
+func service(p *peer) string {
+	return cmp.Or(p.Service, strconv.FormatUint(uint64(p.PID), 10))
+}
+
+// print prints what was found.
+func (q *question) print(c *console, found []*listing) error {
+	if q.json {
+		return printJSON(c, found)
+	}
+	var out bytes.Buffer
+	for _, l := range found {
+		q.printListing(&out, l, len(l.peers), c.now())
+	}
+	_, err := c.stdout.Write(out.Bytes())
+	return err
+}
+
+// printListing prints the first peers of one place, most at most.
+func (q *question) printListing(w *bytes.Buffer, l *listing, most int, now time.Time) {
+	fmt.Fprintln(w, l.head(now))
+	for _, note := range l.notes {
+		fmt.Fprintln(w, note)
+	}
+	shown := l.peers[:min(most, len(l.peers))]
+	if q.why {
+		for i := range shown {
+			explain(w, &shown[i], now)
+		}
+	} else {
+		printTable(w, shown)
+	}
+	if more := len(l.peers) - len(shown); more > 0 {
+		fmt.Fprintf(w, "and %d more\n", more)
 	}
 }
 
-func peersUsage() string { return peersHead + execd.Help(peersFlags()) }
+// printJSON prints one array, for a program. Where it is from, if it is not live, is for a
+// person.
+func printJSON(c *console, found []*listing) error {
+	all := make([]peer, 0)
+	for _, l := range found {
+		if !l.written.IsZero() {
+			fmt.Fprintln(c.stderr, l.head(c.now()))
+		}
+		for _, note := range l.notes {
+			fmt.Fprintln(c.stderr, note)
+		}
+		all = append(all, l.peers...)
+	}
+	encoder := json.NewEncoder(c.stdout)
+	encoder.SetEscapeHTML(false)
+	encoder.SetIndent("", "  ")
+	return encoder.Encode(all)
+}
 
-// peers is the command of that name.
-func peers(args []string, stdout io.Writer, now time.Time) error {
-	given, rest, err := cli.Parse(peersFlags(), args)
-	config, _ := given.Last("config")
-	path, _ := given.Last("state-file")
-	switch {
-	case errors.Is(err, cli.ErrHelp):
-		_, err := io.WriteString(stdout, peersUsage())
-		return err
-	case err != nil:
-	case len(rest) > 0:
-		err = fmt.Errorf("argument %.64q is not expected", rest[0])
-	case config != "" && path != "":
-		err = errors.New("'-config' and '-state-file' exclude each other")
-	}
-	if err != nil {
-		return execd.Failure(cli.ExitUsage, fmt.Errorf("%w; see 'telegraf-heartbeat peers -help'", err))
-	}
-	paths := []string{path}
-	if path == "" {
-		if paths, err = stateFiles(config); err != nil {
-			return err
-		}
-	}
-	for _, path := range paths {
-		if err := printPeers(stdout, path, given.Switch("dead"), now); err != nil {
-			return err
-		}
+// verdict returns the end of the command.
+func (q *question) verdict(found []*listing) error {
+	isDead := func(p peer) bool { return p.State == dead }
+	if q.exitCode && slices.ContainsFunc(found, func(l *listing) bool { return slices.ContainsFunc(l.peers, isDead) }) {
+		return &cli.Error{Code: exitDead}
 	}
 	return nil
 }
-
-// stateFiles returns where the collectors of a configuration keep their state.
-func stateFiles(config string) ([]string, error) {
-	plugins, err := execd.Plugins(config)
-	if err != nil {
-		return nil, err
-	}
-	var paths []string
-	for _, plugin := range plugins {
-		if h, ok := plugin.(*heartbeat.Heartbeat); ok && h.StatePath() != "" {
-			paths = append(paths, h.StatePath())
-		}
-	}
-	if len(paths) == 0 {
-		return nil, errors.New(`'state_file' is "none": nothing is kept that could be printed`)
-	}
-	return paths, nil
-}
-
-func printPeers(w io.Writer, path string, onlyDead bool, now time.Time) error {
-	state, err := statefile.Read(path, now)
-	if err != nil {
-		return err
-	}
-	all := state.Peers
-	fmt.Fprintf(w, "%s, last written %s ago: %s\n", path, ago(state.Last, now), countStates(all))
-	if state.Trouble != nil {
-		fmt.Fprintf(w, "%v\n", state.Trouble)
-	}
-	if onlyDead {
-		all = slices.DeleteFunc(all, func(r liveness.Record) bool { return r.State != liveness.Dead })
-	}
-	if len(all) == 0 {
-		return nil
-	}
-	slices.SortFunc(all, urgentFirst)
-	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
-	// With several collectors, which one has heard a peer last.
-	mates := slices.ContainsFunc(all, func(r liveness.Record) bool { return r.HeardBy != "" })
-	head, by := "STATE\tSINCE\tPEER\tREASON\tHEARD\tALLOWED\tRULE\tADDRESS", ""
-	if mates {
-		head += "\tHEARD BY"
-	}
-	fmt.Fprintln(table, head)
-	for i := range all {
-		r := &all[i]
-		if mates {
-			by = "\t" + cmp.Or(r.HeardBy, "this collector")
-		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s%s\n", r.State, r.Since.Local().Format(time.DateTime), r.ID, r.Reason,
-			heard(r, now), r.Dead.Round(100*time.Millisecond), r.Rule, address(r), by)
-	}
-	return table.Flush()
-}
-
-// urgency is the order in which states are looked at in the night.
-var urgency = map[liveness.State]int{
-	liveness.Dead: 0, liveness.Suspect: 1, liveness.Unknown: 2, liveness.Left: 3, liveness.Alive: 4,
-}
-
-func urgentFirst(a, b liveness.Record) int {
-	return cmp.Or(cmp.Compare(urgency[a.State], urgency[b.State]), b.Since.Compare(a.Since), cmp.Compare(a.ID.String(), b.ID.String()))
-}
-
-func countStates(all []liveness.Record) string {
-	var counts [len(liveness.States)]int
-	for i := range all {
-		counts[all[i].State]++
-	}
-	texts := make([]string, 0, len(counts))
-	for _, state := range liveness.States {
-		texts = append(texts, fmt.Sprintf("%d %s", counts[state], state))
-	}
-	return strings.Join(texts, ", ")
-}
-
-func heard(r *liveness.Record, now time.Time) string {
-	switch {
-	case r.Expected:
-		return "never"
-	case r.Guessed, r.Foreign && r.State == liveness.Alive: // the file says that all was well, not when each beat came
-		return "in time"
-	}
-	return ago(r.Heard, now) + " ago"
-}
-
-func address(r *liveness.Record) string {
-	if !r.Addr.IsValid() {
-		return "-"
-	}
-	return r.Addr.String()
-}
-
-func ago(then, now time.Time) string { return max(now.Sub(then), 0).Round(time.Second).String() }

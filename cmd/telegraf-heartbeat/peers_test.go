@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"io"
 	"os"
 	"path/filepath"
 	"testing"
@@ -29,8 +30,13 @@ func TestMain(m *testing.M) {
 func peersOf(t *testing.T, args ...string) (string, error) {
 	t.Helper()
 	var out bytes.Buffer
-	err := peers(args, &out, night)
+	err := peers(t.Context(), args, consoleAt(&out))
 	return out.String(), err
+}
+
+// consoleAt is one in the night, where nothing is in the environment.
+func consoleAt(out io.Writer) *console {
+	return &console{stdout: out, stderr: out, getenv: func(string) string { return "" }, now: func() time.Time { return night }}
 }
 
 func TestPeersPrintsTheUrgentFirst(t *testing.T) {
@@ -93,9 +99,19 @@ func TestPeersRefusesWhatItCannotDo(t *testing.T) {
 		code int
 	}{
 		{[]string{"-deed"}, "flag provided but not defined: -deed (did you mean -dead?); see 'telegraf-heartbeat peers -help'", 2},
-		{[]string{"web-1"}, `argument "web-1" is not expected`, 2},
+		{[]string{"web-*", "-dead"}, `"-dead" comes behind a name: flags come first`, 2},
+		{[]string{"web-1", "web-2"}, `"web-2" is one name too many: quote a glob, as the shell expands it`, 2},
+		{[]string{"web-[1"}, `'host' is not a glob: "web-[1"`, 2},
+		{[]string{"-json", "-watch"}, "'-json' goes with neither '-watch' nor '-why'", 2},
+		{[]string{"-watch", "-exit-code"}, "'-watch' and '-exit-code' exclude each other", 2},
+		{[]string{"-state-file", fleet, "mail-*"}, `no peer is called "mail-*"`, 1},
 		{[]string{"-config", "a", "-state-file", "b"}, "'-config' and '-state-file' exclude each other", 2},
 		{[]string{"-config", "/nowhere.conf"}, "no such file", 3},
+		{[]string{"-config", "a", "-url", "http://b"}, "'-url' and '-config' exclude each other", 2},
+		{[]string{"-url", "b:7879"}, `'-url': "b:7879" is not a URL of HTTP`, 2},
+		{[]string{"-url", "http://me:secret@b"}, "'-url' has a password, which everybody on this host can read", 2},
+		{[]string{"-url", "http://b", "-password-file", fleet}, "'-password-file' needs a user: write https://USER@... in '-url'", 2},
+		{[]string{"-url", "http://me@b", "-password-file", "/nowhere"}, "'-password-file': open /nowhere: no such file", 2},
 		{[]string{"-config", none}, `'state_file' is "none"`, 1},
 		{[]string{"-state-file", bad}, "reading state from ", 1},
 	} {
@@ -134,8 +150,8 @@ func TestPeersReadsAJournalThatGoesOn(t *testing.T) {
 
 	out, err := peersOf(t, "-state-file", path)
 	require.NoError(t, err)
-	require.Contains(t, out, "last written 1m0s ago: 0 unknown, 1 alive, 0 suspect, 1 dead, 0 left\n")
+	require.Contains(t, out, "last written 1m ago: 0 unknown, 1 alive, 0 suspect, 1 dead, 0 left\n")
 	require.Contains(t, out, "1 lines could not be read and are left out, the first is line 6: its checksum is wrong\n")
-	require.Regexp(t, `dead .* web-1/job +exited +1h0m0s ago`, out)
+	require.Regexp(t, `dead .* web-1/job +exited +1h ago`, out)
 	require.Regexp(t, `alive .* web-1/nginx +beat +in time`, out)
 }

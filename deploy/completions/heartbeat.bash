@@ -47,10 +47,10 @@ _heartbeat() {
 	esac
 
 	if [ -n "$command" ] || [[ $help == *"$name [flags]"* ]]; then
-		words=$(sed -nE 's/^  (-[a-z-]+) .*/\1/p' <<<"$help")
+		words=$(sed -nE 's/^  (-[A-Za-z-]+) .*/\1/p' <<<"$help")
 	fi
 	if [ -z "$command" ] && [ "$COMP_CWORD" -eq 1 ] || [ "${COMP_WORDS[1]}" = help ]; then
-		words+=" $(sed -nE "s/^(  | +$name )([a-z]+) .*/\2/p" <<<"$help" | sort -u)"
+		words+=" $(sed -nE "s/^(  | +$name )([a-z]+|check-[a-z]+) .*/\2/p" <<<"$help" | sort -u)"
 	fi
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }

@@ -88,11 +88,7 @@ func Parse(flags []Flag, args []string) (Given, []string, error) {
 }
 
 func unknownFlag(name string, flags []Flag) error {
-	names := make([]string, 0, len(flags))
-	for _, f := range flags {
-		names = append(names, f.Name)
-	}
-	hint := Nearest(name, names)
+	hint := NearestFlag(name, flags)
 	if hint != "" {
 		hint = " (did you mean -" + hint + "?)"
 	}

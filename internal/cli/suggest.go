@@ -17,6 +17,15 @@ func Nearest(word string, candidates []string) string {
 	return found
 }
 
+// NearestFlag is Nearest for the name of a flag.
+func NearestFlag(word string, flags []Flag) string {
+	names := make([]string, 0, len(flags))
+	for _, f := range flags {
+		names = append(names, f.Name)
+	}
+	return Nearest(word, names)
+}
+
 // distance counts the letters to insert, remove, replace or swap with their
 // neighbour to get from a to b (optimal string alignment).
 func distance(a, b string) int {

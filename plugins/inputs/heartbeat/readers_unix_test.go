@@ -29,13 +29,13 @@ func TestReadersAreAnsweredBesideTheStateFile(t *testing.T) {
 	c.beat(`{"host":"job-1","service":"backup","pid":9,"status":"dead","exit_code":3,"ack":true}`)
 
 	var all api.Peers
-	ask(t, h, api.PathPeers, &all)
+	askOnSocket(t, h, api.PathPeers, &all)
 	require.Equal(t, 2, all.Total)
 	require.Equal(t, "job-1/backup", all.Peers[0].Name(), "the dead first")
 	require.Equal(t, "exited", all.Peers[0].Reason)
 	require.EqualValues(t, 3, *all.Peers[0].ExitCode)
 	var one api.Peer
-	ask(t, h, api.PathPeer+"web-1/nginx", &one)
+	askOnSocket(t, h, api.PathPeer+"web-1/nginx", &one)
 	require.Equal(t, "alive", one.State)
 	require.Equal(t, "warning", one.Status)
 	require.Equal(t, map[string]string{"site": "north"}, one.Tags)
@@ -43,7 +43,7 @@ func TestReadersAreAnsweredBesideTheStateFile(t *testing.T) {
 	require.InDelta(t, float64(time.Now().Unix()), one.Heard, patience.Seconds())
 
 	var collector api.Collector
-	ask(t, h, api.PathCollector, &collector)
+	askOnSocket(t, h, api.PathCollector, &collector)
 	require.Equal(t, h.recipient.ID(), collector.ID)
 	require.Equal(t, map[string]int{"alive": 1, "dead": 1, "left": 0, "suspect": 0, "unknown": 0}, collector.Peers)
 	require.NotNil(t, collector.State)
@@ -105,7 +105,7 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 			require.Contains(t, dial(t, h).beat(`{"host":"a","pid":0,"ack":true}`), `"id":"a/host"`)
 			if c.want == "" {
 				require.Empty(t, log.Warnings())
-				ask(t, h, api.PathPeers, new(api.Peers))
+				askOnSocket(t, h, api.PathPeers, new(api.Peers))
 				return
 			}
 			require.Contains(t, log.Warnings()[0], "'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on ")
@@ -117,7 +117,7 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 }
 
 // ask reads an answer in JSON.
-func ask(t *testing.T, h *Heartbeat, path string, into any) {
+func askOnSocket(t *testing.T, h *Heartbeat, path string, into any) {
 	t.Helper()
 	status, body := askSocket(t, h, path)
 	require.True(t, strings.HasPrefix(status, "200 "), "%s: %s", status, body)

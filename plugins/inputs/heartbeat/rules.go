@@ -90,6 +90,19 @@ func (r *Rule) check() error {
 	)
 }
 
+// Glob returns what reports whether a host and a service match HOST or HOST/SERVICE, both
+// globs as in rules.
+func Glob(text string) (func(host, service string) bool, error) {
+	host, service, _ := strings.Cut(text, "/")
+	var c rule
+	if err := (&Rule{Host: host, Service: service}).compileMatch(&c); err != nil {
+		return nil, err
+	}
+	return func(host, service string) bool {
+		return c.matches(liveness.ID{Source: host, Service: service}, netip.Addr{})
+	}, nil
+}
+
 func (r *Rule) compileMatch(c *rule) (err error) {
 	if c.host, err = compileGlob("host", strings.ToLower(strings.TrimSuffix(r.Host, "."))); err != nil {
 		return err

@@ -9,6 +9,7 @@ import (
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -71,6 +72,7 @@ type format struct {
 var (
 	plain = format{"text/plain; charset=utf-8", asText, asText}
 	kuma  = format{"application/json; charset=utf-8", asPushed, asNotPushed}
+	reads = format{"application/json; charset=utf-8", asText, asNotRead}
 	ours  = format{"application/json; charset=utf-8", asText, asError}
 )
 
@@ -81,6 +83,11 @@ func asPushed(string) string { return `{"ok":true}` }
 func asNotPushed(text string) string {
 	quoted, _ := json.Marshal(text) //nolint:errcheck,errchkjson // a text always can be
 	return `{"ok":false,"msg":` + string(quoted) + `}`
+}
+
+func asNotRead(text string) string {
+	quoted, _ := json.Marshal(api.Error{Error: text}) //nolint:errcheck,errchkjson // a text always can be
+	return string(quoted)
 }
 
 // asError returns the answer of the wire protocol, unless text is one.

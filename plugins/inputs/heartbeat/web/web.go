@@ -163,8 +163,12 @@ func (s *Server) read(q *request) {
 	if s.Read != nil {
 		refusal = s.mayRead(q)
 	}
+	f := plain
+	if strings.HasPrefix(q.URL.Path, "/api/") {
+		f = reads
+	}
 	if refusal != nil {
-		s.refuse(q, plain, refusal)
+		s.refuse(q, f, refusal)
 		return
 	}
 	s.Read.ServeHTTP(q.w, q.Request)

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"encoding/json"
 	"fmt"
 	"net"
 	"net/http"
@@ -13,6 +14,7 @@ import (
 	"github.com/influxdata/telegraf/testutil"
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
@@ -336,6 +338,9 @@ func TestWhoMayRead(t *testing.T) {
 		require.Equal(t, c.want, w.Code, c.name)
 		switch c.want {
 		case 403:
+			if strings.HasPrefix(c.from.URL.Path, "/api/") {
+				require.NoError(t, json.Unmarshal(w.Body.Bytes(), new(api.Error)))
+			}
 			require.Contains(t, w.Body.String(), "'allowed_readers'")
 			require.Contains(t, w.Body.String(), "ssh -L")
 		case 401:

@@ -33,18 +33,20 @@ type Peer struct {
 	Since  float64 `json:"since"`
 	Status string  `json:"status,omitempty"` // ok, warning, critical, other: what it says of itself
 
-	Heard     float64 `json:"heard,omitempty"` // the last beat; 0 for never
-	Age       float64 `json:"age_seconds"`     // since then
-	DeadAfter float64 `json:"dead_after_seconds"`
-	Left      float64 `json:"left_seconds,omitempty"` // of silence until death; absent if none is running
-	Suspicion float64 `json:"suspicion"`              // 0 while a beat is not due, 1 at death
-	Rule      string  `json:"rule"`                   // what set DeadAfter
-	Promised  float64 `json:"back_in_seconds,omitempty"`
-	Connected bool    `json:"connected"`
-	Flapping  bool    `json:"flapping"`
-	HeardBy   string  `json:"heard_by,omitempty"` // the collector that has heard it last; absent for this one
-	ExitCode  *int64  `json:"exit_code,omitempty"`
-	Runs      int     `json:"runs,omitempty"` // that have begun and not ended
+	Heard float64 `json:"heard,omitempty"` // the last beat; 0 for never
+	Age   float64 `json:"age_seconds"`     // since then
+	// Of silence it would be suspect after this, and dead after that.
+	SuspectAfter float64 `json:"suspect_after_seconds,omitempty"`
+	DeadAfter    float64 `json:"dead_after_seconds"`
+	Left         float64 `json:"left_seconds,omitempty"` // of silence until death; absent if none is running
+	Suspicion    float64 `json:"suspicion"`              // 0 while a beat is not due, 1 at death
+	Rule         string  `json:"rule"`                   // what set DeadAfter
+	Promised     float64 `json:"back_in_seconds,omitempty"`
+	Connected    bool    `json:"connected"`
+	Flapping     bool    `json:"flapping"`
+	HeardBy      string  `json:"heard_by,omitempty"` // the collector that has heard it last; absent for this one
+	ExitCode     *int64  `json:"exit_code,omitempty"`
+	Runs         int     `json:"runs,omitempty"` // that have begun and not ended
 
 	Beats       uint64  `json:"beats_total"`
 	Lost        uint64  `json:"lost_total"`

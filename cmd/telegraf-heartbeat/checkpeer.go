@@ -1,0 +1,280 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+const (
+	checkPeerHead = `telegraf-heartbeat check-peer is a monitoring plugin in the Nagios convention, which
+Icinga, NRPE and others run: it prints one line on whether a peer is alive.
+
+Usage: telegraf-heartbeat check-peer [flags]
+
+`
+	checkPeerTail = `
+Exit codes: 0 alive or left, 1 suspect, 2 dead, 3 unknown: the peer is, no such peer,
+            no collector and no state file of the last 10 min, wrong flags.
+`
+)
+
+// The statuses of monitoring plugins, which are their exit codes (Monitoring Plugins
+// Development Guidelines).
+const (
+	statusOK = iota
+	statusWarning
+	statusCritical
+	statusUnknown
+)
+
+var statusWords = [...]string{"OK", "WARNING", "CRITICAL", "UNKNOWN"}
+
+const (
+	hostService = "host" // the service of a peer that is a host
+	oldestFile  = 10 * time.Minute
+	mostNamed   = 5 // peers in one line
+)
+
+// checkPeerFlags returns all there are, in the order of the help.
+func checkPeerFlags() []cli.Flag {
+	flags := []cli.Flag{
+		{Name: "H", Value: "HOST", Usage: "the host of the peer; without it all peers are counted"},
+		{Name: "service", Value: "NAME", Initial: hostService, Usage: "the service on it"},
+		{Name: "left", Value: "CODE", Initial: "0", Usage: "exit code for a peer that has said goodbye"},
+	}
+	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags, exit"})
+}
+
+func checkPeerUsage() string { return checkPeerHead + execd.Help(checkPeerFlags()) + checkPeerTail }
+
+// A check is what the command check-peer was asked.
+type check struct {
+	places  []place
+	host    string // "" for all peers
+	service string
+	left    int // status of a peer that has left
+}
+
+// checkPeer is the command check-peer. All that it has to say is its line on stdout.
+func checkPeer(ctx context.Context, args []string, c *console) error {
+	asked, err := checkAskedFor(args, c.getenv)
+	if errors.Is(err, cli.ErrHelp) {
+		_, err := io.WriteString(c.stdout, checkPeerUsage())
+		return err
+	}
+	status, text, data := statusUnknown, "", ""
+	if err == nil {
+		status, text, data, err = asked.answer(ctx, c.now())
+	}
+	if err != nil {
+		status, text = statusUnknown, err.Error()
+	}
+	line := "HEARTBEAT " + statusWords[status] + " - " + withoutPipes(text)
+	if data != "" {
+		line += " | " + data
+	}
+	if _, err := fmt.Fprintln(c.stdout, line); err != nil {
+		return execd.Failure(statusUnknown, err)
+	}
+	if status == statusOK {
+		return nil
+	}
+	return &cli.Error{Code: status}
+}
+
+// withoutPipes returns a text as it may stand in front of performance data, which begins
+// behind the first pipe.
+func withoutPipes(text string) string {
+	return strings.ReplaceAll(wire.Printable(text), "|", `\x7c`)
+}
+
+// checkAskedFor reads the command line.
+func checkAskedFor(args []string, getenv func(string) string) (*check, error) {
+	given, rest, err := cli.Parse(checkPeerFlags(), args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("argument %.64q is not expected: is it -H %.64s?", rest[0], rest[0])
+	}
+	if err != nil {
+		return nil, err
+	}
+	c := &check{service: hostService}
+	host, named := given.Last("H")
+	if named {
+		if c.host, err = wire.Host(host); err != nil {
+			return nil, fmt.Errorf("'-H': %w", err)
+		}
+	}
+	if service, ok := given.Last("service"); ok {
+		c.service = service
+		if !named {
+			return nil, errors.New("'-service' needs '-H'")
+		}
+	}
+	if left, ok := given.Last("left"); ok {
+		if c.left, err = strconv.Atoi(left); err != nil || c.left < statusOK || c.left > statusUnknown {
+			return nil, fmt.Errorf("'-left' must be an exit code, 0 to 3, not %.64q", left)
+		}
+	}
+	c.places, err = placesOf(given, getenv)
+	return c, err
+}
+
+// answer returns a status, what to say of it, and performance data.
+func (c *check) answer(ctx context.Context, now time.Time) (status int, text, data string, err error) {
+	if c.host == "" {
+		return c.answerForAll(ctx, now)
+	}
+	var known []string
+	for i := range c.places {
+		l, failed := c.places[i].recent(ctx, api.Query{Source: c.host}, now)
+		if failed != nil { // another collector may know it
+			err = failed
+			continue
+		}
+		for j := range l.peers {
+			switch p := &l.peers[j]; {
+			case p.Source != c.host:
+			case service(p) == c.service:
+				status, text, data = c.judge(p, now)
+				return status, text + l.age(now), data, nil
+			default:
+				known = append(known, service(p))
+			}
+		}
+	}
+	if err != nil {
+		return 0, "", "", err
+	}
+	return statusUnknown, c.nobody(known), "", nil
+}
+
+// nobody says that there is no such peer, and who of that host is known.
+func (c *check) nobody(known []string) string {
+	text := "no peer " + c.host + "/" + c.service + " is known"
+	if len(known) > 0 {
+		text += "; of this host there are " + list(known)
+	}
+	return text
+}
+
+// judge returns what there is to say of a peer.
+func (c *check) judge(p *peer, now time.Time) (status int, text, data string) {
+	states := map[string]int{
+		liveness.Alive.String(): statusOK, liveness.Suspect.String(): statusWarning, dead: statusCritical, liveness.Left.String(): c.left,
+	}
+	status, known := states[p.State]
+	if !known {
+		status = statusUnknown
+	}
+	text = fmt.Sprintf("%s %s for %s", p.Name(), p.State, span(now.Sub(instant(p.Since))))
+	if p.State != liveness.Alive.String() {
+		text += ": " + p.Reason
+	}
+	if p.ExitCode != nil {
+		text += ", exit code " + strconv.FormatInt(*p.ExitCode, 10)
+	}
+	if p.Promised > 0 {
+		text += ", back in " + promise(p)
+	}
+	if p.Heard > 0 && !p.inTime {
+		data = fmt.Sprintf("age=%ss;%s;%s;0", number(p.Age), threshold(p.SuspectAfter), threshold(p.DeadAfter))
+	}
+	return status, text, data
+}
+
+// answerForAll counts. Suspects are no warning: they are dead or alive within a moment.
+func (c *check) answerForAll(ctx context.Context, now time.Time) (status int, text, data string, err error) {
+	counts, all, held, age := make(map[string]int), 0, false, ""
+	var names []string
+	for i := range c.places {
+		l, err := c.places[i].recent(ctx, api.Query{State: dead, Most: mostNamed + 1}, now)
+		if err != nil {
+			return 0, "", "", err
+		}
+		for state, n := range l.counts {
+			counts[state] += n
+			all += n
+		}
+		for _, p := range l.peers {
+			if p.State == dead {
+				names = append(names, p.Name())
+			}
+		}
+		held, age = held || l.held, cmp.Or(age, l.age(now))
+	}
+	text = fmt.Sprintf("%d of %d dead", counts[dead], all)
+	switch {
+	case counts[dead] > 0:
+		status, text = statusCritical, text+": "+list(names)
+	case held:
+		status, text = statusUnknown, text+": the collector is isolated"
+	}
+	parts := make([]string, 0, len(states))
+	for _, state := range states {
+		limit := ";;;0;"
+		if state == dead {
+			limit = ";;0;0;"
+		}
+		parts = append(parts, state+"="+strconv.Itoa(counts[state])+limit+strconv.Itoa(all))
+	}
+	return status, text + age, strings.Join(parts, " "), nil
+}
+
+// recent is list, which refuses a file that says nothing of now any more.
+func (p *place) recent(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
+	l, err := p.list(ctx, q, now)
+	if err == nil && !l.written.IsZero() && now.Sub(l.written) > oldestFile {
+		err = fmt.Errorf("%s was last written %s ago", l.place, span(now.Sub(l.written)))
+		if p.client != nil {
+			err = fmt.Errorf("no collector answers on %s, and %w", p.client, err)
+		}
+	}
+	return l, err
+}
+
+// age says how old a listing is that is not live.
+func (l *listing) age(now time.Time) string {
+	if l.written.IsZero() {
+		return ""
+	}
+	return " (not live: " + l.place + ", last written " + span(now.Sub(l.written)) + " ago)"
+}
+
+// list names the first of many.
+func list(names []string) string {
+	names = slices.Clone(names)
+	if len(names) > mostNamed {
+		names = append(names[:mostNamed], "...")
+	}
+	return strings.Join(names, ", ")
+}
+
+// threshold is number, or nothing where there is none.
+func threshold(secs float64) string {
+	if secs == 0 {
+		return ""
+	}
+	return number(secs)
+}
+
+// number writes seconds as exact as a chart needs them.
+func number(secs float64) string {
+	if secs < 10 {
+		return strconv.FormatFloat(math.Round(secs*10)/10, 'f', -1, 64)
+	}
+	return strconv.FormatFloat(math.Round(secs), 'f', 0, 64)
+}

@@ -1,0 +1,218 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"os"
+	"slices"
+	"strings"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
+)
+
+// variableURL stands for -url. Unlike a command line, others cannot read it: it may have a
+// password.
+const variableURL = "HEARTBEAT_URL"
+
+// A place is where peers can be read: a collector, a state file, or the file while the
+// collector does not answer.
+type place struct {
+	client *api.Client // nil for a file alone
+	file   string      // "" for a collector alone
+}
+
+// A listing is what a place says.
+type listing struct {
+	place   string
+	written time.Time      // of a file; zero for what is live
+	notes   []string       // sentences about what it says
+	counts  map[string]int // of all peers there, by state
+	held    bool           // the collector is isolated
+	peers   []peer
+}
+
+// A peer is one of a listing.
+type peer struct {
+	api.Peer
+	inTime bool // it is well, and a file does not say when it was heard
+}
+
+// placeFlags say which places are read.
+func placeFlags() []cli.Flag {
+	return []cli.Flag{
+		{
+			Name: "url", Value: "URL",
+			Usage: "ask a collector over HTTP, e.g. https://USER@collector.example.com; without it $" + variableURL + " if set",
+		},
+		{Name: "password-file", Value: "FILE", Usage: "the password of USER, in its first line"},
+		{Name: "config", Value: "FILE", Usage: "where the collector of this host is configured, for its 'state_file'"},
+		{Name: "state-file", Value: "FILE", Usage: "read a state file, ask no collector"},
+	}
+}
+
+// placesOf returns the places that flags or the environment name, else those of the
+// collectors of this host.
+func placesOf(given cli.Given, getenv func(string) string) ([]place, error) {
+	if err := checkPlaces(given); err != nil {
+		return nil, execd.Failure(cli.ExitUsage, err)
+	}
+	if file, ok := given.Last("state-file"); ok {
+		return []place{{file: file}}, nil
+	}
+	config, configured := given.Last("config")
+	if address := getenv(variableURL); given["url"] != nil || address != "" && !configured {
+		client, err := clientOf(given, address)
+		return []place{{client: client}}, execd.Failure(cli.ExitUsage, err)
+	}
+	files, err := stateFiles(config)
+	places := make([]place, 0, len(files))
+	for _, file := range files {
+		places = append(places, place{api.OverSocket(api.SocketBeside(file)), file})
+	}
+	return places, err
+}
+
+// checkPlaces refuses flags that contradict each other.
+func checkPlaces(given cli.Given) error {
+	var named []string
+	for _, name := range []string{"url", "config", "state-file"} {
+		if given[name] != nil {
+			named = append(named, name)
+		}
+	}
+	if len(named) > 1 {
+		return fmt.Errorf("'-%s' and '-%s' exclude each other", named[0], named[1])
+	}
+	return nil
+}
+
+// clientOf returns a client for -url, else for what the environment says.
+func clientOf(given cli.Given, address string) (*api.Client, error) {
+	name := variableURL
+	if url, ok := given.Last("url"); ok {
+		name, address = "'-url'", url
+	}
+	client, err := api.OverHTTP(address)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", name, err)
+	}
+	file, ok := given.Last("password-file")
+	switch {
+	case name == "'-url'" && client.HasPassword():
+		return nil, errors.New("'-url' has a password, which everybody on this host can read: use '-password-file' or " + variableURL)
+	case !ok:
+		return client, nil
+	case client.User() == "":
+		return nil, fmt.Errorf("'-password-file' needs a user: write https://USER@... in %s", name)
+	}
+	password, err := readPassword(file)
+	client.Authenticate(client.User(), password)
+	return client, err
+}
+
+// maxPassword is the longest one, in bytes.
+const maxPassword = 1024
+
+func readPassword(path string) (string, error) {
+	file, err := os.Open(path)
+	if err != nil {
+		return "", fmt.Errorf("'-password-file': %w", err)
+	}
+	defer file.Close()
+	text, err := io.ReadAll(io.LimitReader(file, maxPassword))
+	if err != nil {
+		return "", fmt.Errorf("'-password-file': %w", err)
+	}
+	password, _, _ := strings.Cut(string(text), "\n")
+	if password = strings.TrimSuffix(password, "\r"); password == "" {
+		return "", fmt.Errorf("'-password-file': %q has no password in its first line", path)
+	}
+	return password, nil
+}
+
+// stateFiles returns where the collectors of a configuration keep their state.
+func stateFiles(config string) ([]string, error) {
+	plugins, err := execd.Plugins(config)
+	if err != nil {
+		return nil, err
+	}
+	var paths []string
+	for _, plugin := range plugins {
+		if h, ok := plugin.(*heartbeat.Heartbeat); ok && h.StatePath() != "" {
+			paths = append(paths, h.StatePath())
+		}
+	}
+	if len(paths) == 0 {
+		return nil, errors.New(`'state_file' is "none", so there is no socket and no file: give '-url', with an http:// address in 'service_addresses'`)
+	}
+	return paths, nil
+}
+
+// list returns what a place says of the peers that q asks for, and maybe of others. What a
+// file says may be old, but it is there when the collector is not.
+func (p *place) list(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
+	if p.client == nil {
+		return readFile(p.file, now)
+	}
+	live, err := ask(ctx, p.client, q)
+	if err == nil || p.file == "" || ctx.Err() != nil {
+		return live, err
+	}
+	l, failed := readFile(p.file, now)
+	if failed != nil {
+		return nil, fmt.Errorf("%w, and %w", err, failed)
+	}
+	l.notes = append([]string{"Not live: " + err.Error() + "."}, l.notes...)
+	return l, nil
+}
+
+// ask returns what a collector says.
+func ask(ctx context.Context, client *api.Client, q api.Query) (*listing, error) {
+	collector, err := client.Collector(ctx)
+	if err != nil {
+		return nil, err
+	}
+	all, err := client.Peers(ctx, q)
+	if err != nil {
+		return nil, err
+	}
+	l := &listing{place: client.String(), counts: collector.Peers, held: collector.Isolated}
+	if l.held {
+		l.notes = append(l.notes, "The collector is isolated: so many peers fell silent at once that it is probably cut off itself.")
+	}
+	for i := range all.Peers {
+		l.peers = append(l.peers, peer{Peer: all.Peers[i]})
+	}
+	l.sort()
+	return l, nil
+}
+
+// urgency is the order in which states are looked at in the night.
+var urgency = map[string]int{"dead": 0, "suspect": 1, "unknown": 2, "left": 3, "alive": 4}
+
+// sort puts the most urgent state first, and what happened last.
+func (l *listing) sort() {
+	slices.SortStableFunc(l.peers, func(a, b peer) int {
+		return cmp.Or(cmp.Compare(urgency[a.State], urgency[b.State]), cmp.Compare(b.Since, a.Since), cmp.Compare(a.Name(), b.Name()))
+	})
+}
+
+// head returns the line above what a listing says.
+func (l *listing) head(now time.Time) string {
+	how := "live"
+	if !l.written.IsZero() {
+		how = "last written " + span(now.Sub(l.written)) + " ago"
+	}
+	texts := make([]string, 0, len(states))
+	for _, state := range states {
+		texts = append(texts, fmt.Sprintf("%d %s", l.counts[state], state))
+	}
+	return fmt.Sprintf("%s, %s: %s", l.place, how, strings.Join(texts, ", "))
+}

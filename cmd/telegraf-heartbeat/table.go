@@ -1,0 +1,154 @@
+package main
+
+import (
+	"bytes"
+	"cmp"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"text/tabwriter"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// A column of the table of peers. What few peers have is shown where one of them has it.
+type column struct {
+	head  string
+	cell  func(*peer) string
+	shown func(*peer) bool // nil for always
+}
+
+var columns = []column{
+	{head: "STATE", cell: func(p *peer) string { return p.State }},
+	{head: "SINCE", cell: func(p *peer) string { return clock(p.Since) }},
+	{head: "PEER", cell: func(p *peer) string { return p.Name() }},
+	{head: "REASON", cell: func(p *peer) string { return p.Reason }},
+	{head: "HEARD", cell: heard},
+	{head: "ALLOWED", cell: func(p *peer) string { return allowed(p.DeadAfter) }},
+	{head: "RULE", cell: func(p *peer) string { return p.Rule }},
+	{head: "BACK IN", cell: promise, shown: func(p *peer) bool { return p.Promised > 0 }},
+	{head: "ADDRESS", cell: func(p *peer) string { return cmp.Or(p.IP, "-") }},
+	{
+		head: "HEARD BY", cell: func(p *peer) string { return cmp.Or(p.HeardBy, "this collector") },
+		shown: func(p *peer) bool { return p.HeardBy != "" },
+	},
+}
+
+// printTable prints a line for each peer.
+func printTable(w *bytes.Buffer, peers []peer) {
+	if len(peers) == 0 {
+		return
+	}
+	shown := slices.DeleteFunc(slices.Clone(columns), func(c column) bool {
+		return c.shown != nil && !slices.ContainsFunc(peers, func(p peer) bool { return c.shown(&p) })
+	})
+	table := tabwriter.NewWriter(w, 0, 0, 2, ' ', 0)
+	cells := make([]string, len(shown))
+	for i, c := range shown {
+		cells[i] = c.head
+	}
+	fmt.Fprintln(table, strings.Join(cells, "\t"))
+	for i := range peers {
+		for j, c := range shown {
+			cells[j] = wire.Printable(c.cell(&peers[i]))
+		}
+		fmt.Fprintln(table, strings.Join(cells, "\t"))
+	}
+	table.Flush() //nolint:errcheck // into a buffer
+}
+
+// explain prints what is known of a peer, in words.
+func explain(w *bytes.Buffer, p *peer, now time.Time) {
+	say := func(what, format string, args ...any) {
+		fmt.Fprintf(w, "  %-9s%s\n", what, wire.Printable(fmt.Sprintf(format, args...)))
+	}
+	fmt.Fprintln(w, wire.Printable(fmt.Sprintf("%s: %s since %s, for %s", p.Name(), p.State, clock(p.Since), span(now.Sub(instant(p.Since))))))
+	say("reason", "%s: %s", p.Reason, api.Why(p.Reason))
+	if p.ExitCode != nil {
+		say("exit", "code %d", *p.ExitCode)
+	}
+	from := ""
+	if p.IP != "" {
+		from += ", from " + p.IP
+	}
+	if p.PID != 0 {
+		from += ", pid " + strconv.FormatUint(uint64(p.PID), 10)
+	}
+	if p.HeardBy != "" {
+		from += ", by " + p.HeardBy
+	}
+	say("heard", "%s%s", heard(p), from)
+	if p.DeadAfter > 0 {
+		say("allowed", "%s of silence, by %s", allowed(p.DeadAfter), api.Allows(p.Rule))
+	}
+	if p.Promised > 0 {
+		say("promise", "to be back in %s", promise(p))
+	}
+	if p.Runs > 0 {
+		say("runs", "%d that have begun and not ended", p.Runs)
+	}
+	if p.Status != "" {
+		say("status", "%s, as it says of itself", p.Status)
+	}
+	if p.Flapping {
+		say("flapping", "it dies and comes back, again and again")
+	}
+}
+
+func heard(p *peer) string {
+	switch {
+	case p.Heard == 0:
+		return "never"
+	case p.inTime:
+		return "in time"
+	}
+	return span(seconds(p.Age)) + " ago"
+}
+
+func promise(p *peer) string {
+	if p.Promised == 0 {
+		return "-"
+	}
+	return span(seconds(p.Promised))
+}
+
+// allowed writes a silence that is allowed; a short one with its tenths.
+func allowed(secs float64) string {
+	if d := seconds(secs); d < time.Minute {
+		return d.Round(100 * time.Millisecond).String()
+	}
+	return span(seconds(secs))
+}
+
+// clock writes an instant as a clock on the wall shows it.
+func clock(unix float64) string { return instant(unix).Local().Format(time.DateTime) }
+
+// instant and seconds read what the API writes.
+func instant(unix float64) time.Time { return time.UnixMicro(int64(unix * 1e6)) }
+
+func seconds(secs float64) time.Duration { return time.Duration(secs * float64(time.Second)) }
+
+// span writes how long something lasts in its two largest units, such as 3d4h or 17m30s.
+func span(d time.Duration) string {
+	units := []struct {
+		size time.Duration
+		name string
+	}{{24 * time.Hour, "d"}, {time.Hour, "h"}, {time.Minute, "m"}, {time.Second, "s"}}
+	d = d.Round(time.Second)
+	for i, unit := range units {
+		if d < unit.size {
+			continue
+		}
+		text := strconv.FormatInt(int64(d/unit.size), 10) + unit.name
+		if i+1 < len(units) {
+			if part := d % unit.size / units[i+1].size; part > 0 {
+				text += strconv.FormatInt(int64(part), 10) + units[i+1].name
+			}
+		}
+		return text
+	}
+	return "0s"
+}

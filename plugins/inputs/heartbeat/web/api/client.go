@@ -1,0 +1,232 @@
+package api
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"net"
+	"net/http"
+	"net/url"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+	"time"
+)
+
+const (
+	patience = 5 * time.Second // for one answer: monitoring gives a whole check 10 s
+	maxBody  = 64 << 20        // bytes of one answer: MaxLimit peers with all that they may be called
+	maxError = 4 << 10         // bytes of the answer that a refusal is explained in
+	maxPages = 1000            // of one listing: five million peers
+)
+
+// SocketBeside returns the Unix socket of the collector that keeps its state at path.
+func SocketBeside(path string) string { return filepath.Join(filepath.Dir(path), "heartbeat.sock") }
+
+// A Client asks one collector. Its errors name the collector.
+type Client struct {
+	place    string // the socket or URL, without a password
+	base     *url.URL
+	user     string
+	password string
+	http     http.Client
+}
+
+// OverSocket returns a client of the collector that serves the Unix socket at path.
+func OverSocket(path string) *Client {
+	dial := func(ctx context.Context, _, _ string) (net.Conn, error) {
+		return new(net.Dialer).DialContext(ctx, "unix", path)
+	}
+	c := newClient(&url.URL{Scheme: "http", Host: "localhost"}, &http.Transport{DialContext: dial})
+	c.place = path
+	return c
+}
+
+// OverHTTP returns a client of the collector at an http:// or https:// address, which may
+// have a user, a password and the path of a reverse proxy. Proxies are those of the
+// environment, as for curl.
+func OverHTTP(address string) (*Client, error) {
+	base, err := url.Parse(address)
+	switch {
+	case err != nil: // it may quote a password
+		return nil, errors.New("it is not a URL: write one like \"http://collector.example.com:7879\"")
+	case base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "":
+		return nil, fmt.Errorf("%.64q is not a URL of HTTP: write one like \"http://collector.example.com:7879\"", base.Redacted())
+	case base.RawQuery != "" || base.Fragment != "":
+		return nil, fmt.Errorf("%.64q ends in a query or a fragment: write only where the page is", base.Redacted())
+	}
+	user := base.User
+	base.User = nil
+	base.Path, base.RawPath = strings.TrimSuffix(base.Path, "/"), ""
+	c := newClient(base, &http.Transport{Proxy: http.ProxyFromEnvironment})
+	c.place = base.String()
+	if user != nil {
+		password, _ := user.Password()
+		c.Authenticate(user.Username(), password)
+	}
+	return c, nil
+}
+
+func newClient(base *url.URL, transport *http.Transport) *Client {
+	return &Client{base: base, http: http.Client{
+		Transport: transport,
+		Timeout:   patience,
+		// An answer that leads elsewhere is none: it would lead a password there.
+		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
+	}}
+}
+
+// Authenticate makes c say who asks, as 'basic_username' and 'basic_password' want it.
+func (c *Client) Authenticate(user, password string) { c.user, c.password = user, password }
+
+// User returns as whom c asks; "" for nobody.
+func (c *Client) User() string { return c.user }
+
+// HasPassword reports whether c has one.
+func (c *Client) HasPassword() bool { return c.password != "" }
+
+// String returns where the collector is: a socket or a URL, without a password.
+func (c *Client) String() string { return c.place }
+
+// Close ends the connections that c keeps.
+func (c *Client) Close() { c.http.CloseIdleConnections() }
+
+// A Query says which peers are asked for. Its zero value asks for all.
+type Query struct {
+	State  string
+	Source string // a glob
+	Most   int    // peers that are wanted; 0 for all of them
+}
+
+// Peers returns the peers that match, with how many do in all. A peer whose state changes
+// between two pages is told once.
+func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
+	all, told, after := &Peers{}, make(map[string]bool), ""
+	for range maxPages {
+		var page Peers
+		if err := c.get(ctx, PathPeers, q.values(after), &page); err != nil {
+			return nil, err
+		}
+		for i := range page.Peers {
+			if name := page.Peers[i].Name(); !told[name] {
+				told[name] = true
+				all.Peers = append(all.Peers, page.Peers[i])
+			}
+		}
+		all.Total = page.Total
+		if page.Next == "" || q.Most > 0 && len(all.Peers) >= q.Most {
+			return all, nil
+		}
+		if page.Next == after || len(page.Peers) == 0 {
+			return nil, fmt.Errorf("%s: its pages do not come to an end", c.place)
+		}
+		after = page.Next
+	}
+	return nil, fmt.Errorf("%s: more than %d peers are too many", c.place, maxPages*MaxLimit)
+}
+
+func (q *Query) values(after string) url.Values {
+	limit := MaxLimit
+	if q.Most > 0 {
+		limit = min(q.Most, limit)
+	}
+	values := url.Values{"limit": {strconv.Itoa(limit)}}
+	for key, text := range map[string]string{"state": q.State, "source": q.Source, "after": after} {
+		if text != "" {
+			values.Set(key, text)
+		}
+	}
+	return values
+}
+
+// Collector returns how the collector is.
+func (c *Client) Collector(ctx context.Context) (*Collector, error) {
+	var all Collector
+	if err := c.get(ctx, PathCollector, nil, &all); err != nil {
+		return nil, err
+	}
+	return &all, nil
+}
+
+// get decodes what is at path into answer.
+func (c *Client) get(ctx context.Context, path string, query url.Values, answer any) error {
+	at := *c.base
+	at.Path += path
+	at.RawQuery = query.Encode()
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, at.String(), http.NoBody)
+	if err != nil {
+		return fmt.Errorf("asking %s: %w", c.place, err)
+	}
+	if c.user != "" || c.password != "" {
+		request.SetBasicAuth(c.user, c.password)
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return c.unanswered(err)
+	}
+	defer response.Body.Close()
+	if response.StatusCode != http.StatusOK {
+		return c.refused(response)
+	}
+	if err := json.NewDecoder(http.MaxBytesReader(nil, response.Body, maxBody)).Decode(answer); err != nil {
+		return c.notUnderstood(err)
+	}
+	return nil
+}
+
+// unanswered says why no answer came. The error of package http repeats the URL, with its
+// query.
+func (c *Client) unanswered(err error) error {
+	var whole *url.Error
+	if errors.As(err, &whole) {
+		err = whole.Err
+	}
+	var timeout net.Error
+	switch {
+	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
+		return fmt.Errorf("no collector listens on %s", c.place)
+	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
+		return fmt.Errorf("this user may not ask the collector on %s: permission denied", c.place)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("no answer from %s within %s", c.place, patience)
+	}
+	return fmt.Errorf("asking %s: %w", c.place, err)
+}
+
+// refused says what an answer with another status than 200 means.
+func (c *Client) refused(response *http.Response) error {
+	var said Error
+	body := http.MaxBytesReader(nil, response.Body, maxError)
+	if json.NewDecoder(body).Decode(&said) == nil && said.Error != "" {
+		return fmt.Errorf("%s answers %s: %.400q", c.place, status(response), said.Error)
+	}
+	switch to := response.Header.Get("Location"); {
+	case response.StatusCode == http.StatusUnauthorized && c.user == "":
+		return fmt.Errorf("%s answers %s: it asks for a user and a password", c.place, status(response))
+	case to != "":
+		return fmt.Errorf("%s answers %s: it leads to %.200q", c.place, status(response), to)
+	}
+	return fmt.Errorf("%s answers %s: is this the collector, and the path of its page?", c.place, status(response))
+}
+
+// status returns the code of an answer in our words: its own may be anything.
+func status(response *http.Response) string {
+	return strings.TrimSpace(strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode))
+}
+
+// notUnderstood says why an answer could not be read.
+func (c *Client) notUnderstood(err error) error {
+	var (
+		long    *http.MaxBytesError
+		timeout net.Error
+	)
+	switch {
+	case errors.As(err, &long):
+		return fmt.Errorf("%s: its answer has more than %d MiB", c.place, maxBody>>20)
+	case errors.As(err, &timeout) && timeout.Timeout():
+		return fmt.Errorf("no whole answer from %s within %s", c.place, patience)
+	}
+	return fmt.Errorf("%s does not answer as a collector does: %.200q", c.place, err.Error())
+}
