@@ -75,7 +75,8 @@ func TestPageChangesWithoutReload(t *testing.T) {
 	require.False(t, b.holds(firstRow))
 	s.kill()
 	b.until("the row of the dead", firstRow+`?.dataset.state === 'dead'`)
-	require.True(t, b.holds(`getComputedStyle(`+firstRow+`).backgroundColor !== getComputedStyle(document.body).backgroundColor`))
+	b.set(`[red, green, blue] = getComputedStyle(` + firstRow + `).backgroundColor.match(/\d+/g).map(Number)`)
+	require.True(t, b.holds(`red > green + 20 && red > blue + 20`))
 	for state, color := range map[string]string{"dead": red, "suspect": yellow, "unknown": gray, "left": blue, "alive": green} {
 		b.set(`window.asInGrafana = document.createElement('i'); asInGrafana.style.color = '` + color + `'`)
 		require.True(t, b.holds(`getComputedStyle(document.querySelector('nav b[data-state=`+state+`]')).backgroundColor === asInGrafana.style.color`), state)
@@ -147,12 +148,17 @@ func TestPageThatIsHiddenIsQuiet(t *testing.T) {
 	s := showPeers(t, "web-1/nginx")
 	b := openTab(t, s.url)
 	b.set(`Object.defineProperty(document, 'hidden', {get: () => window.away, configurable: true}); window.away = true;
-		window.asked = 0; const fetched = window.fetch; window.fetch = (...all) => { window.asked++; return fetched(...all); };
-		document.dispatchEvent(new Event('visibilitychange')); setTimeout(() => window.waited = true, 3 * 2000)`)
+		window.turn = away => { window.away = away; document.dispatchEvent(new Event('visibilitychange')); };
+		window.asked = 0; const fetched = window.fetch; window.fetch = (...all) => { window.asked++; window.whileAsking?.(); return fetched(...all); };
+		turn(true); setTimeout(() => window.waited = true, 3 * 2000)`)
 	b.until("three pauses", `window.waited`)
 	require.True(t, b.holds(`window.asked === 0`))
-	b.set(`window.away = false; document.dispatchEvent(new Event('visibilitychange'))`)
-	b.until("a question", `window.asked > 0`)
+
+	b.set(`window.waited = false; window.whileAsking = () => turn(true); turn(false); setTimeout(() => window.waited = true, 3 * 2000)`)
+	b.until("three pauses", `window.waited`)
+	require.True(t, b.holds(`window.asked === 1`), "it was hidden while it asked")
+	b.set(`window.whileAsking = undefined; turn(false)`)
+	b.until("more questions", `window.asked > 2`)
 }
 
 // A collector is looked at in a browser while a process is killed, and then the collector.

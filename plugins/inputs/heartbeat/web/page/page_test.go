@@ -378,6 +378,7 @@ func TestPageNamesNoOtherPlace(t *testing.T) {
 		require.True(t, target.Host == "" && !strings.HasPrefix(link[1], "/"), link[1])
 		require.Contains(t, []string{"", "data"}, target.Scheme)
 	}
+	require.Contains(t, page, `<link rel="icon" href="data:,">`, "else a browser asks for /favicon.ico")
 	require.NotContains(t, page, "http://")
 	require.NotContains(t, page, "https://")
 	require.NotContains(t, page, "url(")
