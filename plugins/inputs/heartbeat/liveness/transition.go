@@ -69,7 +69,7 @@ type View struct {
 type Details struct {
 	View                  // without At
 	Never   bool          // it is expected, and was not heard yet
-	Rule    string        // the option or declaration that set DeadAfter
+	Allowed Silence       // which has DeadAfter
 	HeardBy string        // the mate that has heard it last; "" for this collector itself
 	BackIn  time.Duration // what is left of its promise to be back; 0 for none
 	Jobs    int           // that have begun and not ended
@@ -81,7 +81,7 @@ func (t *Tracker) Details(i int, now time.Time) Details {
 	p := t.order[i]
 	stamp := p.stamp
 	d := Details{
-		View: t.viewOf(p, now), Never: p.expected, Rule: t.silence(p, &p.process).Rule,
+		View: t.viewOf(p, now), Never: p.expected, Allowed: t.silence(p, &p.process),
 		HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
 	}
 	d.At, p.stamp = time.Time{}, stamp
