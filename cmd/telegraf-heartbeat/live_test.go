@@ -76,7 +76,7 @@ func TestPeersTakesThePasswordFromAFile(t *testing.T) {
 	empty := filepath.Join(dir, "empty")
 	require.NoError(t, os.WriteFile(empty, []byte("\nsecret\n"), 0o600))
 	_, err := readPassword(empty)
-	require.ErrorContains(t, err, "'-password-file': \""+empty+"\" has no password in its first line")
+	require.ErrorContains(t, err, "\""+empty+"\" has no password in its first line")
 	require.NotContains(t, err.Error(), "secret")
 }
 
@@ -191,7 +191,7 @@ func TestPeersExplainsWhy(t *testing.T) {
 	require.NoError(t, err)
 	_, below, _ := strings.Cut(out, "\n")
 	require.Equal(t, `web-1/nginx: dead since 2026-11-23 23:47:55, for 2m5s
-  reason   exited: its sender saw it end
+  reason   exited: its watcher saw it end
   exit     code 3
   heard    2m10s ago, from 10.0.0.1, pid 4711
   allowed  35s of silence, by its declared interval and how late its beats usually are (adaptive)

@@ -111,7 +111,8 @@ func TestPeersRefusesWhatItCannotDo(t *testing.T) {
 		{[]string{"-url", "b:7879"}, `'-url': "b:7879" is not a URL of HTTP`, 2},
 		{[]string{"-url", "http://me:secret@b"}, "'-url' has a password, which everybody on this host can read", 2},
 		{[]string{"-url", "http://b", "-password-file", fleet}, "'-password-file' needs a user: write https://USER@... in '-url'", 2},
-		{[]string{"-url", "http://me@b", "-password-file", "/nowhere"}, "'-password-file': open /nowhere: no such file", 2},
+		{[]string{"-url", "http://me@b", "-password-file", "/nowhere"}, "'-password-file': open /nowhere: no such file", 3},
+		{[]string{"-config", none, "-password-file", fleet}, "'-password-file' needs '-url'", 2},
 		{[]string{"-config", none}, `'state_file' is "none"`, 1},
 		{[]string{"-state-file", bad}, "reading state from ", 1},
 	} {

@@ -69,7 +69,10 @@ func placesOf(given cli.Given, getenv func(string) string) ([]place, error) {
 	config, configured := given.Last("config")
 	if address := getenv(variableURL); given["url"] != nil || address != "" && !configured {
 		client, err := clientOf(given, address)
-		return []place{{client: client}}, execd.Failure(cli.ExitUsage, err)
+		return []place{{client: client}}, err
+	}
+	if given["password-file"] != nil {
+		return nil, execd.Failure(cli.ExitUsage, errors.New("'-password-file' needs '-url'"))
 	}
 	files, err := stateFiles(config)
 	places := make([]place, 0, len(files))
@@ -95,44 +98,47 @@ func checkPlaces(given cli.Given) error {
 
 // clientOf returns a client for -url, else for what the environment says.
 func clientOf(given cli.Given, address string) (*api.Client, error) {
-	name := variableURL
+	name, wrong := variableURL, cli.ExitConfig
 	if url, ok := given.Last("url"); ok {
-		name, address = "'-url'", url
+		name, address, wrong = "'-url'", url, cli.ExitUsage
 	}
 	client, err := api.OverHTTP(address)
-	if err != nil {
-		return nil, fmt.Errorf("%s: %w", name, err)
-	}
 	file, ok := given.Last("password-file")
 	switch {
-	case name == "'-url'" && client.HasPassword():
-		return nil, errors.New("'-url' has a password, which everybody on this host can read: use '-password-file' or " + variableURL)
+	case err != nil:
+		return nil, execd.Failure(wrong, fmt.Errorf("%s: %w", name, err))
+	case wrong == cli.ExitUsage && client.HasPassword():
+		return nil, execd.Failure(wrong, errors.New("'-url' has a password, which everybody on this host can read: use '-password-file' or "+variableURL))
 	case !ok:
 		return client, nil
 	case client.User() == "":
-		return nil, fmt.Errorf("'-password-file' needs a user: write https://USER@... in %s", name)
+		return nil, execd.Failure(cli.ExitUsage, fmt.Errorf("'-password-file' needs a user: write https://USER@... in %s", name))
 	}
 	password, err := readPassword(file)
+	if err != nil {
+		return nil, execd.Failure(cli.ExitConfig, fmt.Errorf("'-password-file': %w", err))
+	}
 	client.Authenticate(client.User(), password)
-	return client, err
+	return client, nil
 }
 
 // maxPassword is the longest one, in bytes.
 const maxPassword = 1024
 
+// readPassword returns the first line of a file.
 func readPassword(path string) (string, error) {
 	file, err := os.Open(path)
 	if err != nil {
-		return "", fmt.Errorf("'-password-file': %w", err)
+		return "", err
 	}
 	defer file.Close()
 	text, err := io.ReadAll(io.LimitReader(file, maxPassword))
 	if err != nil {
-		return "", fmt.Errorf("'-password-file': %w", err)
+		return "", err
 	}
 	password, _, _ := strings.Cut(string(text), "\n")
 	if password = strings.TrimSuffix(password, "\r"); password == "" {
-		return "", fmt.Errorf("'-password-file': %q has no password in its first line", path)
+		return "", fmt.Errorf("%q has no password in its first line", path)
 	}
 	return password, nil
 }

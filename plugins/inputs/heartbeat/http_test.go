@@ -252,21 +252,29 @@ func TestOnlyABeatProvesAConnection(t *testing.T) {
 	beating := newBrowser(t, nil)
 	status, _ := ask(t, beating, "GET", url+"/ping/web-1/nginx", "")
 	require.Equal(t, 200, status)
-	for range 5 {
-		visit(t, url)
+	idle := make([]*client, 5)
+	for i := range idle {
+		idle[i] = visit(t, url)
 	}
 	_, host, _ := strings.Cut(url, "://")
 	dialTo(t, host).closed()
-	require.EqualValues(t, 1, h.server.Status()[1].Refused[serve.ReasonUnproven])
+	site := func() serve.Status { return h.server.Status()[1] }
+	require.EqualValues(t, 1, site().Refused[serve.ReasonUnproven])
 	status, _ = ask(t, beating, "GET", url+"/ping/web-1/nginx", "")
 	require.Equal(t, 200, status)
+
+	require.NoError(t, idle[0].Close())
+	require.Eventually(t, func() bool { return site().Connections == 5 }, patience, time.Millisecond)
+	visit(t, url) // takes its place
 }
 
 // visit opens a connection, over which a request is answered, and leaves it open.
-func visit(t *testing.T, url string) {
+func visit(t *testing.T, url string) *client {
+	t.Helper()
 	_, host, _ := strings.Cut(url, "://")
 	conn := dialTo(t, host)
 	conn.send("GET /nothing HTTP/1.1\r\nHost: localhost\r\n\r\n")
 	_, err := conn.Read(make([]byte, 1000))
 	require.NoError(t, err)
+	return conn
 }

@@ -1,7 +1,6 @@
 package heartbeat
 
 import (
-	"path/filepath"
 	"strings"
 	"time"
 
@@ -13,11 +12,8 @@ import (
 
 // This file says what readers are shown, and opens the socket for those on this host.
 
-const (
-	socketName = "heartbeat.sock"
-	// readersMode lets the group of the collector read too: it shows no secret.
-	readersMode = "0660"
-)
+// readersMode lets the group of the collector read too: it shows no secret.
+const readersMode = "0660"
 
 // SocketPath returns the Unix socket on which the plugin answers readers, beside the state
 // file, or "" if there is neither.
@@ -26,7 +22,7 @@ func (h *Heartbeat) SocketPath() string {
 	if path == "" {
 		return ""
 	}
-	return filepath.Join(filepath.Dir(path), socketName)
+	return api.SocketBeside(path)
 }
 
 // openSocket answers readers on this host. Heartbeats are taken without that as well.

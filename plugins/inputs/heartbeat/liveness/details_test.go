@@ -20,8 +20,8 @@ func TestDetailsTellWhatAViewLeavesOut(t *testing.T) {
 		details[d.ID.String()] = d
 	}
 
-	require.Equal(t, "dead_after", details["web-1/nginx"].Allowed.Rule)
-	require.Equal(t, 105*time.Second, details["web-1/nginx"].Allowed.Suspect)
+	require.Equal(t, "dead_after", details["web-1/nginx"].Rule)
+	require.Equal(t, details["web-1/nginx"].DeadAfter/2, details["web-1/nginx"].Suspect)
 	require.False(t, details["web-1/nginx"].Never)
 	require.Zero(t, details["web-1/nginx"].BackIn)
 	require.Empty(t, details["web-1/nginx"].HeardBy)

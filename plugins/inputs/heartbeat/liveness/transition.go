@@ -69,7 +69,8 @@ type View struct {
 type Details struct {
 	View                  // without At
 	Never   bool          // it is expected, and was not heard yet
-	Allowed Silence       // which has DeadAfter
+	Suspect time.Duration // of silence it would be suspect
+	Rule    string        // the option or declaration that set DeadAfter
 	HeardBy string        // the mate that has heard it last; "" for this collector itself
 	BackIn  time.Duration // what is left of its promise to be back; 0 for none
 	Jobs    int           // that have begun and not ended
@@ -79,9 +80,9 @@ type Details struct {
 // about the peer: it takes none of its stamps.
 func (t *Tracker) Details(i int, now time.Time) Details {
 	p := t.order[i]
-	stamp := p.stamp
+	stamp, silence := p.stamp, t.silence(p, &p.process)
 	d := Details{
-		View: t.viewOf(p, now), Never: p.expected, Allowed: t.silence(p, &p.process),
+		View: t.viewOf(p, now), Never: p.expected, Suspect: silence.Suspect, Rule: silence.Rule,
 		HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
 	}
 	d.At, p.stamp = time.Time{}, stamp

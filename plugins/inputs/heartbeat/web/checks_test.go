@@ -40,6 +40,7 @@ func TestPeersOfChecksAreExpected(t *testing.T) {
 		{Token: uuid, Peer: "Web-1/backup", Every: time.Hour}, {Token: unknown, Peer: "web-2/host"}, {Token: key, Peers: []string{"web-3/*"}},
 	}, nil, nil)
 	require.NoError(t, err)
+	require.NotContains(t, fmt.Sprintf("%+v", *checks.find(uuid)), uuid, "a token is not kept")
 	expected, complete := checks.Read(t.Context())
 	require.True(t, complete)
 	require.Equal(t, []Expected{{"web-1", "backup", time.Hour, 0}, {"web-2", "", 24 * time.Hour, time.Hour}}, expected)

@@ -3,6 +3,7 @@ package web
 import (
 	"bytes"
 	"compress/gzip"
+	"io"
 	"net/http"
 	"strings"
 	"testing"
@@ -65,7 +66,7 @@ func TestBadMessagesAreRefused(t *testing.T) {
 		"no host":         {`{"schema":1,"id":"a b"}`, "", 400, wire.ReasonValue},
 		"a number for id": {`{"schema":1,"id":3}`, "", 400, wire.ReasonJSON},
 		"an end":          {`{"schema":1,"id":"a","status":"down"}`, "", 400, wire.ReasonValue},
-		"deep":            {`{"logs":` + strings.Repeat("[", 1000), "", 400, wire.ReasonJSON},
+		"deep":            {`{"logs":` + strings.Repeat("[", maxDepth+1) + strings.Repeat("]", maxDepth+1) + `,"id":"a","schema":1}`, "", 400, wire.ReasonJSON},
 		"too long":        {long, "", 413, wire.ReasonOversize},
 		"a bomb":          {packed(t, long), "gzip", 413, wire.ReasonOversize},
 		"no gzip":         {fullMessage, "gzip", 400, wire.ReasonJSON},
@@ -98,4 +99,10 @@ func TestABodyThatIsTooLongIsNoError(t *testing.T) {
 	require.Equal(t, 200, w.Code)
 	require.Len(t, s.taken, 1)
 	require.Empty(t, s.refused)
+
+	body := strings.NewReader(strings.Repeat("x", maxDrained))
+	r := remote(http.MethodPost, "/ping/"+uuid, "")
+	r.Body = io.NopCloser(body)
+	require.Equal(t, 200, s.ask(r).Code)
+	require.Zero(t, body.Len(), "the client may send all of it before it reads")
 }

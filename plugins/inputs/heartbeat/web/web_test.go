@@ -240,6 +240,7 @@ func TestWhoIsOfThisHost(t *testing.T) {
 		"Forwarded, hidden":                {"10.1.0.1:1", "x", http.Header{"Forwarded": {"for=10.0.0.5, for=_hidden"}}, 403},
 		"X-Real-IP of a proxy":             {"10.1.0.1:1", "x", http.Header{"X-Real-Ip": {"10.0.0.5"}}, 200},
 		"one header let through":           {"10.1.0.1:1", "x", http.Header{"X-Forwarded-For": {"10.0.0.5"}, "X-Real-Ip": {"10.9.0.1"}}, 403},
+		"the other let through":            {"10.1.0.1:1", "x", http.Header{"X-Forwarded-For": {"10.9.0.1"}, "X-Real-Ip": {"10.0.0.5"}}, 403},
 		"two that agree":                   {"10.1.0.1:1", "x", http.Header{"X-Forwarded-For": {"10.0.0.5"}, "X-Real-Ip": {"10.0.0.5"}}, 200},
 		"a proxy for itself":               {"10.1.0.1:1", "x", nil, 403},
 	} {

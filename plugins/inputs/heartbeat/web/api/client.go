@@ -205,6 +205,8 @@ func (c *Client) refused(response *http.Response) error {
 	switch to := response.Header.Get("Location"); {
 	case response.StatusCode == http.StatusUnauthorized && c.user == "":
 		return fmt.Errorf("%s answers %s: it asks for a user and a password", c.place, status(response))
+	case response.StatusCode == http.StatusUnauthorized:
+		return fmt.Errorf("%s answers %s: it does not take the user %.64q with this password", c.place, status(response), c.user)
 	case to != "":
 		return fmt.Errorf("%s answers %s: it leads to %.200q", c.place, status(response), to)
 	}

@@ -118,7 +118,7 @@ func TestPathAndPasswordOfAProxy(t *testing.T) {
 	require.EqualError(t, err, c.String()+" answers 401 Unauthorized: it asks for a user and a password")
 	c.Authenticate("me", "wrong")
 	_, err = c.Collector(t.Context())
-	require.EqualError(t, err, c.String()+" answers 401 Unauthorized: is this the collector, and the path of its page?")
+	require.EqualError(t, err, c.String()+` answers 401 Unauthorized: it does not take the user "me" with this password`)
 	c.Authenticate("me", "secret")
 	_, err = c.Collector(t.Context())
 	require.NoError(t, err)

@@ -135,12 +135,6 @@ type row struct {
 // Why says it in words.
 func (r row) Why() string { return why(r.Details) }
 
-// Short says it without what follows from it: 200 rows are to stay under 60 KB.
-func (r row) Short() string {
-	evidence, _, _ := strings.Cut(why(r.Details), ": ")
-	return evidence
-}
-
 // Back is when the peer promised to be back, to the second: what is left is measured on another
 // clock.
 func (r row) Back() time.Time { return r.Made.Add(r.BackIn).Round(time.Second) }
@@ -167,7 +161,7 @@ func (s shown) Status() string { return statuses[s.Found.Health] }
 func (s shown) Allowed() time.Duration { return s.Found.DeadAfter.Round(liveness.TickInterval) }
 
 // Rule returns by what rule.
-func (s shown) Rule() string { return api.Allows(s.Found.Allowed.Rule) }
+func (s shown) Rule() string { return api.Allows(s.Found.Rule) }
 
 // Stalled returns for how long the collector did not listen though it ran.
 func (s shown) Stalled() time.Duration {

@@ -187,7 +187,8 @@ func peerOf(d *liveness.Details, now time.Time) api.Peer {
 	p := api.Peer{
 		Source: d.ID.Source, Service: d.ID.Service, PID: d.PID,
 		State: d.State.String(), Reason: d.Reason.String(), Since: timestamp(d.Since), Status: statuses[d.Health],
-		SuspectAfter: seconds(d.Allowed.Suspect), DeadAfter: seconds(d.DeadAfter), Left: seconds(d.Deadline), Suspicion: d.Suspicion, Rule: d.Allowed.Rule, Promised: seconds(d.BackIn),
+		SuspectAfter: seconds(d.Suspect), DeadAfter: seconds(d.DeadAfter), Left: seconds(d.Deadline), Suspicion: d.Suspicion,
+		Rule: d.Rule, Promised: seconds(d.BackIn),
 		Connected: d.Connected, Flapping: d.Flapping, HeardBy: d.HeardBy, Runs: d.Jobs,
 		Beats: d.Beats, Lost: d.Lost, Late: d.Late, Duplicates: d.Duplicates, Limited: d.Limited, Restarts: d.Restarts,
 		Deaths: d.Deaths, Mistakes: d.Mistakes, Conflicts: d.Conflicts, DeadSeconds: seconds(d.DeadFor),

@@ -9,10 +9,11 @@ import (
 
 // why says in words why a peer is what it is.
 func why(d *liveness.Details) string {
+	text := api.Why(d.Reason.String())
 	if d.Reason == liveness.ReasonExited && d.HasExitCode {
-		return fmt.Sprintf("%s with exit code %d", api.Why(d.Reason.String()), d.ExitCode)
+		return fmt.Sprintf("%s with exit code %d", text, d.ExitCode)
 	}
-	return api.Why(d.Reason.String())
+	return text
 }
 
 // statuses are what peers say of themselves, by liveness.Health.
