@@ -157,7 +157,7 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	if d.HeardBy != "" {
 		w.put(", heard by <bdi>%v</bdi>", d.HeardBy)
 	}
-	w.put("</dd>\n<dt>Dead after</dt><dd>%v of silence, by <code>%v</code></dd>\n", d.DeadAfter.Round(liveness.TickInterval), d.Rule)
+	w.put("</dd>\n<dt>Dead after</dt><dd>%v of silence, by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
 	if d.BackIn > 0 {
 		w.put("<dt>Promised</dt><dd>to be back by ")
 		w.putTime(back(d, now))
