@@ -45,8 +45,8 @@ func TestWatchTellsChangesAsLines(t *testing.T) {
 		"rounded differently": {question{}, []api.Peer{nginx}, []api.Peer{in(nginx, "dead", "exited", nginx.Since+0.001)}, ""},
 		"a new one":           {question{}, []api.Peer{web}, []api.Peer{web, nginx}, "23:47:55 dead web-1/nginx exited\n"},
 		"two in their order": {
-			question{}, []api.Peer{web, mail}, []api.Peer{in(web, "dead", "hung", since), in(mail, "alive", "beat", since-1)},
-			"23:49:59 alive mail-1/host beat after 59s\n23:50:00 dead web-1/host hung after 3d\n",
+			question{}, []api.Peer{web, mail}, []api.Peer{in(mail, "alive", "beat", since), in(web, "dead", "hung", since-1)},
+			"23:49:59 dead web-1/host hung after 2d23h\n23:50:00 alive mail-1/host beat after 1m\n",
 		},
 		"forgotten": {question{}, []api.Peer{web, mail}, []api.Peer{web}, "23:50:00 forgotten mail-1/host\n"},
 		"of the dead: lives": {
