@@ -20,15 +20,15 @@ import (
 )
 
 const (
-	checkPeerHead = `telegraf-heartbeat check-peer is a monitoring plugin in the Nagios convention, which
-Icinga, NRPE and others run: it prints one line on whether a peer is alive.
+	checkPeerHead = `telegraf-heartbeat check-peer is a monitoring plugin in the Nagios convention,
+which Icinga, NRPE and others run: it prints one line on a peer, or on all.
 
 Usage: telegraf-heartbeat check-peer [flags]
 
 `
 	checkPeerTail = `
-Exit codes: 0 alive or left, 1 suspect, 2 dead, 3 unknown: the peer is, no such peer,
-            no collector and no state file of the last 10 min, wrong flags.
+Exit codes: 0 alive or left, 1 suspect, 2 dead, 3 unknown: the peer is, no such
+            peer, no collector and no state file of the last 10 min, wrong flag.
 `
 )
 

@@ -22,17 +22,17 @@ import (
 )
 
 const (
-	peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why: from the
-collectors of this host, or from the state file of one that does not answer.
+	peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why: from
+the collectors of this host, or from the state file of one that does not answer.
 
 Usage: telegraf-heartbeat peers [flags] [NAME-GLOB]
 
-NAME-GLOB is HOST or HOST/SERVICE, with * and ? as in rules: 'web-*', '*/nginx'.
+NAME-GLOB is HOST or HOST/SERVICE, as in rules: 'web-*', '*/nginx'.
 
 `
 	peersTail = `
-Exit codes: 0 printed, 1 failed or no peer has that name, 2 usage or, with -exit-code, dead,
-            3 configuration.
+Exit codes: 0 printed, 1 failed or no peer has that name, 2 usage or, with
+            -exit-code, one is dead, 3 configuration.
 `
 )
 

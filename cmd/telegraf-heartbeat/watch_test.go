@@ -35,15 +35,24 @@ func TestWatchTellsChangesAsLines(t *testing.T) {
 		before, after []api.Peer
 		want          string
 	}{
-		"nothing":             {question{}, []api.Peer{web, nginx}, []api.Peer{web, nginx}, ""},
-		"another state":       {question{}, []api.Peer{web}, []api.Peer{in(web, "dead", "silence", since)}, "23:50:00 dead web-1/host silence after 3d\n"},
-		"with the reason":     {question{why: true}, []api.Peer{web}, []api.Peer{in(web, "left", "leaving", since)}, "23:50:00 left web-1/host leaving after 3d: it said goodbye\n"},
+		"nothing":       {question{}, []api.Peer{web, nginx}, []api.Peer{web, nginx}, ""},
+		"another state": {question{}, []api.Peer{web}, []api.Peer{in(web, "dead", "silence", since)}, "23:50:00 dead web-1/host silence after 3d\n"},
+		"with the reason": {
+			question{why: true}, []api.Peer{web}, []api.Peer{in(web, "left", "leaving", since)},
+			"23:50:00 left web-1/host leaving after 3d: it said goodbye\n",
+		},
 		"dead again":          {question{}, []api.Peer{nginx}, []api.Peer{in(nginx, "dead", "exited", since)}, "23:50:00 dead web-1/nginx exited after 2m5s\n"},
 		"rounded differently": {question{}, []api.Peer{nginx}, []api.Peer{in(nginx, "dead", "exited", nginx.Since+0.001)}, ""},
 		"a new one":           {question{}, []api.Peer{web}, []api.Peer{web, nginx}, "23:47:55 dead web-1/nginx exited\n"},
-		"two in their order":  {question{}, []api.Peer{web, mail}, []api.Peer{in(web, "dead", "hung", since), in(mail, "alive", "beat", since-1)}, "23:49:59 alive mail-1/host beat after 59s\n23:50:00 dead web-1/host hung after 3d\n"},
-		"forgotten":           {question{}, []api.Peer{web, mail}, []api.Peer{web}, "23:50:00 forgotten mail-1/host\n"},
-		"of the dead: lives":  {question{dead: true}, []api.Peer{nginx}, []api.Peer{in(nginx, "alive", "beat", since)}, "23:50:00 alive web-1/nginx beat after 2m5s\n"},
+		"two in their order": {
+			question{}, []api.Peer{web, mail}, []api.Peer{in(mail, "alive", "beat", since), in(web, "dead", "hung", since-1)},
+			"23:49:59 dead web-1/host hung after 2d23h\n23:50:00 alive mail-1/host beat after 1m\n",
+		},
+		"forgotten": {question{}, []api.Peer{web, mail}, []api.Peer{web}, "23:50:00 forgotten mail-1/host\n"},
+		"of the dead: lives": {
+			question{dead: true}, []api.Peer{nginx}, []api.Peer{in(nginx, "alive", "beat", since)},
+			"23:50:00 alive web-1/nginx beat after 2m5s\n",
+		},
 		"of the dead: dies":   {question{dead: true}, []api.Peer{web}, []api.Peer{in(web, "dead", "hung", since)}, "23:50:00 dead web-1/host hung after 3d\n"},
 		"of the dead: others": {question{dead: true}, []api.Peer{web, mail}, []api.Peer{in(web, "suspect", "hung", since)}, ""},
 		"of the dead: gone":   {question{dead: true}, []api.Peer{nginx}, nil, "23:50:00 forgotten web-1/nginx\n"},

@@ -17,8 +17,8 @@ const (
 	usageHead = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
 
 Usage: telegraf-heartbeat [flags]
-       telegraf-heartbeat peers [flags] [NAME-GLOB]   who is dead or alive, since when, why
-       telegraf-heartbeat check-peer [flags]          the same of one peer, for Nagios and Icinga
+       telegraf-heartbeat peers [flags]       who is dead, since when, why
+       telegraf-heartbeat check-peer [flags]  the same for Nagios, Icinga
 
 `
 	usageTail = `

@@ -119,7 +119,7 @@ func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 		if page.Next == "" || q.Most > 0 && len(all.Peers) >= q.Most {
 			return all, nil
 		}
-		if page.Next == after || len(page.Peers) == 0 {
+		if page.Next == after {
 			return nil, fmt.Errorf("%s: its pages do not come to an end", c.place)
 		}
 		after = page.Next

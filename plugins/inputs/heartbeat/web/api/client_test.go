@@ -3,6 +3,7 @@ package api
 import (
 	"context"
 	"encoding/json"
+	"errors"
 	"io"
 	"net"
 	"net/http"
@@ -189,6 +190,20 @@ func TestEndlessAnswerIsGivenUp(t *testing.T) {
 		_, err := c.Peers(t.Context(), Query{})
 		require.EqualError(t, err, "there: its answer has more than 64 MiB")
 	})
+}
+
+// What goes wrong on the way is told without the whole URL, which package http quotes.
+func TestErrorOfTheWayIsTold(t *testing.T) {
+	c := OverSocket("there")
+	c.http.Transport = broken{}
+	_, err := c.Peers(t.Context(), Query{})
+	require.EqualError(t, err, "asking there: the way is broken")
+}
+
+type broken struct{}
+
+func (broken) RoundTrip(*http.Request) (*http.Response, error) {
+	return nil, errors.New("the way is broken")
 }
 
 // answers has one body for whoever asks.
