@@ -3,9 +3,9 @@
 
 # Plugins of bin/telegraf beside ours, as Telegraf's build tags.
 TAGS ?= inputs.cpu inputs.disk inputs.execd inputs.internal inputs.mem \
-	inputs.system outputs.discard outputs.file outputs.influxdb \
-	outputs.influxdb_v2 outputs.prometheus_client parsers.influx \
-	serializers.influx
+	inputs.system outputs.discard outputs.file outputs.heartbeat \
+	outputs.influxdb outputs.influxdb_v2 outputs.prometheus_client \
+	parsers.influx serializers.influx
 
 # What the demo and the tests need of a Telegraf that does not know our plugin.
 STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
@@ -153,7 +153,7 @@ soak: build ## honest and hostile senders, a collector that is restarted, for SO
 	go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./internal/e2e -soak $(SOAK)
 
 .PHONY: servers
-servers: ## build/servers: the databases that the tests of the charts ask, from Debian's packages
+servers: ## build/servers: the databases that the tests of the charts ask, and reverse proxies, from Debian's packages
 	scripts/servers build/servers
 
 .PHONY: grafana

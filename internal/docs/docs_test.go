@@ -6,7 +6,6 @@ import (
 	"bytes"
 	"encoding/json"
 	"fmt"
-	"maps"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -31,6 +30,8 @@ var kinds = map[string]func(*world, block){
 	"go":       (*world).buildGo,
 	"python":   (*world).compareExample,
 	"bash":     (*world).compareExample,
+	"nginx":    (*world).compareExample,
+	"caddy":    (*world).compareExample,
 	"text":     func(*world, block) {}, // was printed
 	"sql":      func(*world, block) {}, // internal/e2e runs those of docs/charts.md
 	"markdown": func(*world, block) {},
@@ -109,7 +110,7 @@ func (w *world) hasTargets(words []string) {
 }
 
 func (w *world) runCrontab(b block) {
-	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ (/usr/bin/heartbeat-sender .*)$`)
+	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ (/usr/(?:bin/heartbeat-sender|local/sbin/backup;) .*)$`)
 	for _, line := range commands(b.text) {
 		found := entry.FindStringSubmatch(line)
 		require.NotNil(w, found, line)
@@ -158,8 +159,36 @@ func (w *world) checkYAML(b block) {
 	var content map[string]any
 	require.NoError(w, yaml.NewDecoder(bytes.NewBufferString(b.text)).Decode(&content))
 	require.NotEmpty(w, content)
-	if slices.Contains(slices.Collect(maps.Keys(content)), "scrape_configs") {
-		w.promtool("config --syntax-only", b.text)
+	for key, check := range programs {
+		if _, is := content[key]; is {
+			check(w, b.text)
+		}
+	}
+}
+
+// programs says who reads a document in YAML, by a key of it.
+var programs = map[string]func(w *world, text string){
+	"scrape_configs": func(w *world, text string) { w.promtool("config --syntax-only", text) },
+	"groups":         func(w *world, text string) { w.promtool("rules", text) },
+	"receivers":      func(w *world, text string) { w.tool("amtool check-config", "make servers", text) },
+	"steps":          (*world).runSteps,
+	"hooks": func(w *world, text string) {
+		needed := "location: {source_directories: [/etc], repositories: [/backup]}\n"
+		w.tool("validate-borgmatic-config --config", "install Debian's package borgmatic", needed+text)
+	},
+}
+
+// runSteps runs what a workflow of GitHub Actions pings with.
+func (w *world) runSteps(text string) {
+	var workflow struct{ Steps []struct{ Run string } }
+	require.NoError(w, yaml.Unmarshal([]byte(text), &workflow))
+	w.foreign("curl", "install Debian's package curl")
+	for _, step := range workflow.Steps {
+		if strings.HasPrefix(step.Run, "make ") { // what the workflow is for
+			continue
+		}
+		code, said := w.run(step.Run, "PING_URL="+w.here("http://collector.example.com:7879/ping/"+pingID))
+		require.Zero(w, code, "%s\n%s", step.Run, said)
 	}
 }
 
@@ -177,7 +206,14 @@ func (w *world) checkPromQL(b block) {
 
 func (w *world) promtool(what, text string) {
 	w.Helper()
-	code, said := w.run(w.foreign("promtool", "make servers") + " check " + what + " " + w.write("prometheus.yml", text))
+	w.tool("promtool check "+what, "make servers", text)
+}
+
+// tool lets a program that is not ours check a file.
+func (w *world) tool(command, from, text string) {
+	w.Helper()
+	name, args, _ := strings.Cut(command, " ")
+	code, said := w.run(w.foreign(name, from) + " " + args + " " + w.write(name+".yaml", text))
 	require.Zero(w, code, said)
 }
 

@@ -16,6 +16,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"regexp"
+	"strings"
 	"testing"
 	"time"
 
@@ -28,8 +29,25 @@ const patience = 30 * time.Second
 // A place is a machine of the documents: a collector, and directories in the
 // place of those of the system.
 type place struct {
-	bin, system, port string
+	bin, system string
+	port, web   string // of heartbeats, and of HTTP
 }
+
+// pingID is the token of the first check in docs/pings.md.
+const pingID = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
+
+// clients are what the collector knows of clients in the documents.
+const clients = `
+[[inputs.heartbeat.check]]
+token = "` + pingID + `"
+peer = "web-1/backup"
+[[inputs.heartbeat.check]]
+token = "hTdVEhHwzBOFWcVYJnkuxRbR4RpsrYVf"
+peer = "web-1/mirror"
+[[inputs.heartbeat.check]]
+token = "a-secret-of-web-1"
+peers = ["web-1/*"]
+`
 
 // A world is where the blocks of one document are run, one after the other.
 type world struct {
@@ -98,8 +116,8 @@ func certify(t *testing.T, dir string) {
 // startCollector starts one that has saved its state, which "peers" reads.
 func (p *place) startCollector(t *testing.T) {
 	t.Helper()
-	options := fmt.Sprintf("[[inputs.heartbeat]]\nservice_addresses = [\"tcp://127.0.0.1:0\"]\n"+
-		"[inputs.heartbeat.keys]\nweb-2 = \"file:%s/etc/telegraf/heartbeat/web-2.key\"\n", p.system)
+	options := fmt.Sprintf("[[inputs.heartbeat]]\nservice_addresses = [\"tcp://127.0.0.1:0\", \"http://127.0.0.1:0\"]\n"+
+		"[inputs.heartbeat.keys]\nweb-2 = \"file:%s/etc/telegraf/heartbeat/web-2.key\"\n", p.system) + clients
 	file, log := filepath.Join(p.system, "heartbeat.conf"), filepath.Join(p.system, "log")
 	require.NoError(t, os.WriteFile(file, []byte(options), 0o600))
 	stderr, err := os.Create(log)
@@ -112,14 +130,14 @@ func (p *place) startCollector(t *testing.T) {
 		collector.Process.Kill() //nolint:errcheck // it may have ended
 		collector.Wait()         //nolint:errcheck // likewise
 	})
-	listening := regexp.MustCompile(`Listening on tcp://127\.0\.0\.1:(\d+)`)
+	listening := regexp.MustCompile(`Listening on (tcp|http)://127\.0\.0\.1:(\d+)`)
 	require.Eventually(t, func() bool {
 		said, _ := os.ReadFile(log)
 		_, unsaved := os.Stat(filepath.Join(p.system, "heartbeat.state"))
-		if found := listening.FindSubmatch(said); found != nil {
-			p.port = string(found[1])
+		for _, found := range listening.FindAllSubmatch(said, -1) {
+			*map[string]*string{"tcp": &p.port, "http": &p.web}[string(found[1])] = string(found[2])
 		}
-		return p.port != "" && unsaved == nil
+		return p.port != "" && p.web != "" && unsaved == nil
 	}, patience, 50*time.Millisecond)
 	p.beatOnce(t)
 }
@@ -135,6 +153,8 @@ func (p *place) beatOnce(t *testing.T) {
 		_, err := fmt.Fprintf(conn, `{"host":%q,"pid":0,"interval_ms":86400000}`, host)
 		require.NoError(t, err)
 	}
+	_, err = fmt.Fprint(conn, `{"host":"web-1","service":"telegraf","pid":0}`)
+	require.NoError(t, err)
 }
 
 func (p *place) environ() []string {
@@ -145,7 +165,7 @@ func (p *place) environ() []string {
 }
 
 var (
-	address  = regexp.MustCompile(`(?:collector[-0-9]*\.example\.com|127\.0\.0\.1)([:/ ])7878`)
+	address  = regexp.MustCompile(`(?:collector[-0-9]*\.example\.com|127\.0\.0\.1)([:/ ])(7878|7879)`)
 	absolute = regexp.MustCompile(`(^|[\s"'=:])/(etc|run|usr|var)/`)
 	splay    = regexp.MustCompile(`-splay \S+`)
 	before   = regexp.MustCompile(`^(?:sudo |[A-Z_]+=\S+ )+`)
@@ -154,7 +174,8 @@ var (
 
 // here is text with this collector and these directories in it.
 func (w *world) here(text string) string {
-	text = address.ReplaceAllString(text, "127.0.0.1${1}"+w.port)
+	text = address.ReplaceAllString(text, "127.0.0.1${1}\x00${2}")
+	text = strings.NewReplacer("\x007878", w.port, "\x007879", w.web).Replace(text)
 	text = absolute.ReplaceAllString(text, "${1}"+w.system+"/${2}/")
 	return splay.ReplaceAllString(text, "-splay 0s")
 }

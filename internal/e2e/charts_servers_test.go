@@ -30,12 +30,15 @@ func foreign(t testing.TB, name string) string {
 	if path, err := exec.LookPath(name); err == nil {
 		return path
 	}
-	path, err := filepath.Abs(filepath.Join("..", "..", "build", "servers", "usr", "bin", name))
-	require.NoError(t, err)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("needs %s, which \"make servers\" unpacks from Debian's packages", name)
+	for _, dir := range []string{"bin", "sbin"} {
+		path, err := filepath.Abs(filepath.Join("..", "..", "build", "servers", "usr", dir, name))
+		require.NoError(t, err)
+		if _, err := os.Stat(path); err == nil {
+			return path
+		}
 	}
-	return path
+	t.Skipf("needs %s, which \"make servers\" unpacks from Debian's packages", name)
+	return ""
 }
 
 // freeAddress returns an address at which nobody listens.

@@ -278,3 +278,27 @@ func visit(t *testing.T, url string) *client {
 	require.NoError(t, err)
 	return conn
 }
+
+// A job that begins is no success; one that fails is dead, with its code.
+func TestAJobTellsHowItEnded(t *testing.T) {
+	h := newPlugin(t)
+	h.Checks = []Check{{Token: secretOf(backupToken), Peer: "web-1/backup", MaxRuntime: hours(2)}}
+	acc := new(testutil.Accumulator)
+	url := startHTTP(t, h, acc) + "/ping/" + backupToken
+	client := newBrowser(t, nil)
+	const rid = "?rid=0f66a1c3-1e3a-4c6b-8b7a-2e0b1e3a4c6b"
+	say := func(paths ...string) {
+		for _, path := range paths {
+			status, body := ask(t, client, "POST", url+path, "a log")
+			require.Equal(t, 200, status)
+			require.Equal(t, "OK", body)
+		}
+		gather(t, h)
+	}
+	say("/start"+rid, rid, "/start", "/3", "/start", "/log")
+	require.Equal(t, []string{"alive beat", "dead exited"}, eventsOf(acc, "web-1"))
+	codes := metricsOf(acc, "heartbeat_event", "reason", "exited")
+	require.Equal(t, int64(3), codes[0].Fields()["exit_code"])
+	say("")
+	require.Equal(t, []string{"alive beat", "dead exited", "alive beat"}, eventsOf(acc, "web-1"))
+}

@@ -25,14 +25,8 @@ const (
 type checkFile struct {
 	file  regular.Reader
 	known bool // it has been read
-	lines []checkLine
+	lines []*check
 	said  string // what is wrong with it
-}
-
-// A checkLine is a check of a file.
-type checkLine struct {
-	digest digest
-	check  *check
 }
 
 // read reads the file. While it cannot be read what it said before applies.
@@ -68,7 +62,8 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 		}
 		check, err := parseCheck(words)
 		if err == nil {
-			f.lines = append(f.lines, checkLine{checks.digestOf(words[0]), check})
+			check.digest = checks.digestOf(words[0])
+			f.lines = append(f.lines, check)
 		} else if bad++; bad <= wrongToTell {
 			wrong = append(wrong, fmt.Errorf("%s:%d: %w ('check_files')", f.file.Name, number, err))
 		}

@@ -40,6 +40,7 @@ type Expected struct {
 // A check is a Check that can be asked.
 type check struct {
 	Check
+	digest        digest // of Token, which is not kept
 	host, service string // of Peer
 }
 
@@ -150,7 +151,7 @@ func CheckToken(token string) error {
 type Checks struct {
 	log   Logger
 	key   [sha256.Size]byte // of digests
-	own   []*check
+	own   []*check          // of options
 	files []*checkFile
 
 	mu       sync.RWMutex // guards the rest
@@ -161,7 +162,7 @@ type Checks struct {
 // longer, because nobody knows the key.
 type digest [sha256.Size]byte
 
-// NewChecks returns those of options, and of files. Call Read before the first look-up.
+// NewChecks returns those of options. Read adds those of files.
 func NewChecks(all []Check, files []string, log Logger) (*Checks, error) {
 	c := &Checks{log: log, byDigest: make(map[digest]*check)}
 	rand.Read(c.key[:])
@@ -184,11 +185,11 @@ func (c *Checks) add(of *Check) error {
 	if err != nil {
 		return err
 	}
-	d := c.digestOf(of.Token)
-	if c.byDigest[d] != nil {
+	check.digest = c.digestOf(of.Token)
+	if c.byDigest[check.digest] != nil {
 		return errors.New("another check has the same token")
 	}
-	c.own, c.byDigest[d] = append(c.own, check), check
+	c.own, c.byDigest[check.digest] = append(c.own, check), check
 	return nil
 }
 
@@ -215,19 +216,15 @@ func (c *Checks) find(token string) *check {
 func (c *Checks) Read(ctx context.Context) (expected []Expected, complete bool) {
 	complete = true
 	all, byDigest := slices.Clone(c.own), make(map[digest]*check)
-	c.mu.RLock()
-	for d, check := range c.byDigest {
-		if slices.Contains(c.own, check) {
-			byDigest[d] = check
-		}
+	for _, check := range c.own {
+		byDigest[check.digest] = check
 	}
-	c.mu.RUnlock()
 	for _, file := range c.files {
 		file.read(ctx, c)
 		complete = complete && file.known
 		for _, line := range file.lines {
 			if byDigest[line.digest] == nil {
-				all, byDigest[line.digest] = append(all, line.check), line.check
+				all, byDigest[line.digest] = append(all, line), line
 			}
 		}
 	}

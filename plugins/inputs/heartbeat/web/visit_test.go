@@ -207,8 +207,9 @@ func TestNothingIsTakenAfterEnd(t *testing.T) {
 // What package http logs has no part of a request in it, and goes to our log.
 func TestTheServerLogsToOurs(t *testing.T) {
 	log := new(recorder)
-	fmt.Fprintln(logWriter{log}, `level=DEBUG msg="http: something"`)
-	require.Equal(t, []string{`HTTP: "http: something"`}, log.debug)
+	s := newSite(t, func(o *Options) { o.Log = log })
+	s.http.ErrorLog.Printf("http: something from %s", "1.2.3.4:5\x1b")
+	require.Equal(t, []string{`http: something from 1.2.3.4:5\x1b`}, log.debug)
 }
 
 type recorder struct{ debug []string }

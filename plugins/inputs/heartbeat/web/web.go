@@ -5,7 +5,7 @@ package web
 
 import (
 	"context"
-	"log/slog"
+	"log" //nolint:depguard // package http logs to nothing else
 	"net"
 	"net/http"
 	"net/netip"
@@ -98,17 +98,16 @@ func New(listener net.Listener, options *Options) *Server {
 		MaxHeaderBytes:    maxHeader,
 		ConnState:         s.follow,
 		ConnContext:       func(ctx context.Context, c net.Conn) context.Context { return context.WithValue(ctx, visitKey{}, c) },
-		ErrorLog:          slog.NewLogLogger(slog.NewTextHandler(logWriter{options.Log}, nil), slog.LevelDebug),
+		ErrorLog:          log.New(logWriter{options.Log}, "", 0),
 	}
 	return s
 }
 
-// logWriter has the server of package http log to ours, which has stamps of its own.
+// logWriter has package http log to ours. What it says begins with "http: ".
 type logWriter struct{ log Logger }
 
 func (l logWriter) Write(line []byte) (int, error) {
-	_, text, _ := strings.Cut(string(line), " msg=")
-	l.log.Debugf("HTTP: %s", wire.Printable(strings.TrimSpace(text)))
+	l.log.Debugf("%s", wire.Printable(strings.TrimSpace(string(line))))
 	return len(line), nil
 }
 

@@ -182,7 +182,9 @@ func TestOtherMethodsAreRefused(t *testing.T) {
 
 func TestAnswersTellTheSilenceThatIsAllowed(t *testing.T) {
 	s := newSite(t, nil)
-	for d, want := range map[time.Duration]string{25 * time.Hour: "25h", 90 * time.Minute: "1h30m", 3*time.Minute + time.Second: "3m1s", 10 * time.Minute: "10m", 30 * time.Second: "30s"} {
+	for d, want := range map[time.Duration]string{
+		25 * time.Hour: "25h", 90 * time.Minute: "1h30m", 181 * time.Second: "3m1s", 10 * time.Minute: "10m", 30 * time.Second: "30s",
+	} {
 		s.answers.DeadAfter = d
 		require.Equal(t, want, s.ask(local("GET", "/ping/"+uuid, "")).Header().Get("Heartbeat-Dead-After"))
 	}

@@ -1,13 +1,11 @@
 package page
 
 import (
-	"bytes"
 	"crypto/sha256"
 	_ "embed"
 	"encoding/base64"
 	"fmt"
-	"html/template"
-	"net/url"
+	"html"
 	"strings"
 	"time"
 
@@ -16,14 +14,10 @@ import (
 )
 
 var (
-	//go:embed page.html
-	pageHTML string
 	//go:embed page.css
 	pageCSS string
 	//go:embed page.js
 	pageJS string
-
-	templates = template.Must(template.New("page").Parse(pageHTML))
 
 	// policy lets a browser use nothing but what is in the page, and ask nobody else.
 	policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; connect-src 'self'; form-action 'self'; "+
@@ -36,204 +30,250 @@ func sourceHash(text string) string {
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-const (
-	mostRows     = 200 // in the table
-	mostPromises = 50
-)
+// A writer writes HTML. It is not package html/template, which makes the linker keep all
+// exported methods of the program: 6 MB, and 3.5 MB of memory where nobody has a page
+// (docs/decisions/0034).
+type writer struct{ strings.Builder }
 
-// A visit is what somebody looks at.
-type visit struct {
-	Text   string // that is searched for: a part of a name, or a glob; "" for none
-	states []liveness.State
-	Peer   string // the name of a peer that is shown in full; "" for none
-}
-
-// parseVisit reads the parameters of the page. Others are left alone: links bring their own.
-func parseVisit(given url.Values) (visit, error) {
-	v := visit{Text: strings.TrimSpace(given.Get("q")), Peer: given.Get("peer")}
-	states, err := parseStates(given["state"])
-	if err != nil {
-		return v, err
+// put writes a format, which is ours, with values in it, which are escaped. They may stand
+// between tags and in double quotes, and nowhere else. All verbs are %v.
+func (w *writer) put(format string, values ...any) {
+	escaped := make([]any, len(values))
+	for i, value := range values {
+		escaped[i] = html.EscapeString(fmt.Sprint(value))
 	}
-	v.states = states
-	return v, v.check()
-}
-
-func (v *visit) check() error {
-	if v.isGlob() {
-		return checkGlob("q", v.Text)
-	}
-	return nil
-}
-
-func (v *visit) isGlob() bool { return strings.ContainsAny(v.Text, "*?[") }
-
-// searches reports whether v is after other peers than those that are down.
-func (v *visit) searches() bool { return v.Text != "" || v.states != nil }
-
-func (v *visit) matches(d *liveness.Details) bool {
-	if !v.searches() {
-		return isDown(d)
-	}
-	q := question{states: v.states}
-	return q.matches(d) && v.finds(d.ID.String())
-}
-
-func (v *visit) finds(name string) bool {
-	text, name := strings.ToLower(v.Text), strings.ToLower(name)
-	if v.isGlob() {
-		return matchGlob(text, name)
-	}
-	return strings.Contains(name, text)
-}
-
-// with returns the link to this page with one parameter that is another.
-func (v *visit) with(key, value string) string {
-	all := make(url.Values)
-	if v.Text != "" {
-		all.Set("q", v.Text)
-	}
-	for _, state := range v.states {
-		all.Add("state", state.String())
-	}
-	all.Del(key)
-	if value != "" {
-		all.Set(key, value)
-	}
-	return "?" + all.Encode()
-}
-
-// A shown is what stands in the page. Nothing in it depends on when it is shown, or the page
-// would be another one every time: the script says how long ago each time is.
-type shown struct {
-	*visit
-	snapshot *snapshot
-
-	Counts       []count
-	Rows         []row
-	Total        int // that match; more than Rows if there are many
-	Promises     []row
-	PromisesMore int // that are not in Promises
-	Found        *liveness.Details
-	Collector    api.Collector
-}
-
-type count struct {
-	State   string
-	Peers   int
-	Link    string
-	Current bool // these are searched for
-}
-
-// A row is a peer in a table.
-type row struct {
-	*liveness.Details
-	Link string
-	Made time.Time
-}
-
-// Why says it in words.
-func (r row) Why() string { return why(r.Details) }
-
-// Back is when the peer promised to be back, to the second: what is left is measured on another
-// clock.
-func (r row) Back() time.Time { return r.Made.Add(r.BackIn).Round(time.Second) }
-
-// ISO returns a time as a machine reads it.
-func (shown) ISO(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
-
-// Clock returns a time as people on the host of the collector read it.
-func (shown) Clock(t time.Time) string { return t.Local().Format(time.DateTime) }
-
-// Zone names the time zone of Clock.
-func (s shown) Zone() string { return s.snapshot.made.Local().Format("MST") }
-
-// Heard returns when the peer that is shown in full was heard last.
-func (s shown) Heard() time.Time { return s.snapshot.made.Add(-s.Found.Age).Round(time.Second) }
-
-// Full returns the peer that is shown in full as a row.
-func (s shown) Full() row { return s.snapshot.row(s.visit, s.Found) }
-
-// Status returns what that says of itself, or "".
-func (s shown) Status() string { return statuses[s.Found.Health] }
-
-// Allowed returns how long that may be silent.
-func (s shown) Allowed() time.Duration { return s.Found.DeadAfter.Round(liveness.TickInterval) }
-
-// Rule returns by what rule.
-func (s shown) Rule() string { return api.Allows(s.Found.Rule) }
-
-// Stalled returns for how long the collector did not listen though it ran.
-func (s shown) Stalled() time.Duration {
-	return time.Duration(s.Collector.Stalled * float64(time.Second)).Round(100 * time.Millisecond)
-}
-
-// Title is what a browser shows of a page in the background.
-func (s shown) Title() string {
-	return fmt.Sprintf("%d dead, %d suspect - heartbeats", s.snapshot.counts[liveness.Dead], s.snapshot.counts[liveness.Suspect])
-}
-
-// States are all states, the most urgent first.
-func (shown) States() [len(urgency)]liveness.State { return urgency }
-
-// Searches reports whether other peers are shown than those that are down.
-func (s shown) Searches() bool { return s.searches() }
-
-// Only reports whether peers in one state alone are searched for, which is this.
-func (s shown) Only(state liveness.State) bool { return len(s.states) == 1 && s.states[0] == state }
-
-// Close is the link to the page without the peer that is shown in full.
-func (s shown) Close() string { return s.with("peer", "") }
-
-func (s *snapshot) row(v *visit, d *liveness.Details) row {
-	return row{d, v.with("peer", d.ID.String()), s.made}
-}
-
-func (s *snapshot) show(v *visit) *shown {
-	what := &shown{visit: v, snapshot: s, Collector: s.collector}
-	for _, state := range urgency {
-		what.Counts = append(what.Counts, count{state.String(), s.counts[state], "?state=" + state.String(), what.Only(state)})
-	}
-	for _, d := range s.urgent {
-		if v.matches(d) {
-			if what.Total++; what.Total <= mostRows {
-				what.Rows = append(what.Rows, s.row(v, d))
-			}
-		}
-		if d.BackIn > 0 {
-			if len(what.Promises) < mostPromises {
-				what.Promises = append(what.Promises, s.row(v, d))
-			} else {
-				what.PromisesMore++
-			}
-		}
-	}
-	if v.Peer != "" {
-		what.Found = s.find(v.Peer)
-	}
-	return what
+	fmt.Fprintf(w, format, escaped...)
 }
 
 // page answers a visit. The tag is weak: when a page was made makes no other one of it.
 func (s *snapshot) page(v *visit) *answer {
 	what := s.show(v)
-	live := render("live", what)
-	tag := digest(live)
-	whole := render("whole", struct {
-		*shown
-		Tag    string
-		Made   time.Time
-		Style  template.CSS
-		Script template.JS
-		Live   template.HTML
-	}{what, tag, s.made, template.CSS(pageCSS), template.JS(pageJS), template.HTML(live)}) //nolint:gosec // all are our own
-	return &answer{kind: "text/html; charset=utf-8", tag: fmt.Sprintf("W/%q", tag), body: whole}
+	var live, whole writer
+	live.putLive(what)
+	tag := digest([]byte(live.String()))
+	whole.putHead(what)
+	whole.put("<main id=\"live\" data-tag=\"%v\">\n", tag)
+	whole.WriteString(live.String())
+	whole.put("</main>\n<footer>As of <time id=\"made\" datetime=\"%v\">%v</time> %v. <a href=\"\">Reload</a> <a href=\"api/peers\">JSON</a></footer>\n",
+		iso(s.made), clock(s.made), zone(s.made))
+	whole.WriteString("<script>" + pageJS + "</script>\n</body>\n</html>\n")
+	return &answer{kind: "text/html; charset=utf-8", tag: fmt.Sprintf("W/%q", tag), body: []byte(whole.String())}
 }
 
-func render(name string, what any) []byte {
-	var text bytes.Buffer
-	if err := templates.ExecuteTemplate(&text, name, what); err != nil {
-		panic(err) // a mistake in page.html
+// iso returns a time as a machine reads it.
+func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
+
+// clock returns a time as people on the host of the collector read it.
+func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
+
+// zone names the time zone of clock.
+func zone(t time.Time) string { return t.Local().Format("MST") }
+
+func (w *writer) putHead(s *shown) {
+	w.put(`<!doctype html>
+<html lang="en">
+<head>
+<meta charset="utf-8">
+<meta name="viewport" content="width=device-width, initial-scale=1">
+<title>%v</title>
+<link rel="icon" href="data:,">
+<style>`, s.title())
+	w.WriteString(pageCSS)
+	w.WriteString("</style>\n</head>\n<body>\n<header>\n<h1>Heartbeats")
+	if name := s.snapshot.collector.Name; name != "" {
+		w.put(" at <bdi>%v</bdi>", name)
 	}
-	return text.Bytes()
+	w.put(`</h1>
+<form role="search">
+<label for="q">Peer</label>
+<input id="q" name="q" type="search" value="%v" placeholder="web-1 or db-*/backup" maxlength="400" autocomplete="off" spellcheck="false">
+<label for="state">State</label>
+<select id="state" name="state">
+<option value="">any</option>
+`, s.Text)
+	for _, state := range urgency {
+		w.put("<option%v>%v</option>\n", given(s.only(state), " selected"), state)
+	}
+	w.WriteString(`</select>
+<button>Search</button>
+</form>
+<p id="lost" class="warning" role="alert" hidden></p>
+<p id="news" role="status"></p>
+</header>
+`)
+}
+
+// given returns a text if a condition holds, or else nothing.
+func given(is bool, text string) string {
+	if is {
+		return text
+	}
+	return ""
+}
+
+func (w *writer) putLive(s *shown) {
+	if s.snapshot.collector.Isolated {
+		w.put("<p class=\"warning\">This collector is probably cut off: deaths by silence are held, and those concerned are unknown.</p>\n")
+	}
+	w.put("<nav aria-label=\"Peers by state\"><ul>\n")
+	for _, state := range urgency {
+		w.put("<li><a href=\"?state=%v\"", state)
+		if s.only(state) {
+			w.put(" aria-current=\"true\"")
+		}
+		w.put("><span class=\"count\">%v</span> <b data-state=\"%v\">%v</b></a></li>\n", s.snapshot.counts[state], state, state)
+	}
+	w.put("</ul></nav>\n")
+	if s.Peer != "" {
+		w.putPeer(s)
+	}
+	w.putTable(s)
+	w.putPromises(s)
+	w.putCollector(&s.snapshot.collector)
+}
+
+// putPeer shows one peer in full.
+func (w *writer) putPeer(s *shown) {
+	d := s.found
+	if d == nil {
+		w.put("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<p>No peer has this name.</p>\n", s.Peer)
+	} else {
+		w.put("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<dl>\n", d.ID)
+		w.putDetails(d, s.snapshot.made)
+		w.put("</dl>\n")
+	}
+	w.put("<p><a href=\"%v\">Close</a></p>\n</section>\n", s.with("peer", ""))
+}
+
+func (w *writer) putDetails(d *liveness.Details, now time.Time) {
+	w.put("<dt>State</dt><dd><b data-state=\"%v\">%v</b> since ", d.State, d.State)
+	w.putTime(d.Since)
+	w.put("</dd>\n<dt>Why</dt><dd><code>%v</code>: %v</dd>\n<dt>Last beat</dt><dd>", d.Reason, why(d))
+	if d.Never {
+		w.put("never")
+	} else {
+		w.putTime(now.Add(-d.Age).Round(time.Second))
+	}
+	if d.HeardBy != "" {
+		w.put(", heard by <bdi>%v</bdi>", d.HeardBy)
+	}
+	w.put("</dd>\n<dt>Dead after</dt><dd>%v of silence, by <code>%v</code></dd>\n", d.DeadAfter.Round(liveness.TickInterval), d.Rule)
+	if d.BackIn > 0 {
+		w.put("<dt>Promised</dt><dd>to be back by ")
+		w.putTime(back(d, now))
+		w.put("</dd>\n")
+	}
+	w.line("It says", statuses[d.Health])
+	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
+	w.line("Process", given(d.PID > 0, fmt.Sprint(d.PID)))
+	w.line("Exit code", given(d.HasExitCode, fmt.Sprint(d.ExitCode)))
+	w.line("Running", given(d.Jobs > 0, fmt.Sprintf("%d that began and did not end", d.Jobs)))
+	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
+	w.line("Flapping", given(d.Flapping, "yes: it was dead more than once within ten minutes"))
+	for _, label := range d.Labels {
+		w.put("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
+	}
+	w.line("Totals", fmt.Sprintf("%d deaths, %d by mistake, %d restarts, %d conflicts, %d beats lost, %d late, %d duplicate, %d limited",
+		d.Deaths, d.Mistakes, d.Restarts, d.Conflicts, d.Lost, d.Late, d.Duplicates, d.Limited))
+}
+
+// line writes one of a list of details, unless there is nothing to say.
+func (w *writer) line(name, value string) {
+	if value != "" {
+		w.put("<dt>%v</dt><dd>%v</dd>\n", name, value)
+	}
+}
+
+func (w *writer) putTime(t time.Time) { w.put("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
+
+// back is when a peer promised to be back, to the second: what is left is measured on another
+// clock.
+func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackIn).Round(time.Second) }
+
+func (w *writer) putTable(s *shown) {
+	searches := s.searches()
+	w.put("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
+		map[bool]string{true: "Found", false: "Down"}[searches], s.total)
+	if s.total > len(s.rows) {
+		w.put(". The first %v are shown: search for others", len(s.rows))
+	}
+	w.put("</caption>\n")
+	if len(s.rows) > 0 {
+		w.putRows(s)
+	}
+	w.put("</table>\n</div>\n")
+	if len(s.rows) == 0 {
+		w.put("<p>%v</p>\n", map[bool]string{true: "No peer matches.", false: "Nothing is down."}[searches])
+	}
+	if searches {
+		w.put("<p><a href=\"?\">Show what is down</a></p>\n")
+	}
+	w.put("</section>\n")
+}
+
+func (w *writer) putRows(s *shown) {
+	w.put("<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th><th scope=\"col\">Since (%v)</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>\n",
+		zone(s.snapshot.made))
+	for _, d := range s.rows {
+		w.put("<tr data-state=\"%v\"><th scope=\"row\"><a href=\"%v\">%v</a><td><b>%v</b><td>", d.State, s.linkTo(d), d.ID, d.State)
+		w.putTime(d.Since)
+		w.put("<td>%v\n", why(d))
+	}
+	w.put("</tbody>\n")
+}
+
+func (w *writer) putPromises(s *shown) {
+	if len(s.promises) == 0 {
+		return
+	}
+	w.put("<section>\n<h2>Promised to be back</h2>\n<ul>\n")
+	for _, d := range s.promises {
+		w.put("<li><a href=\"%v\"><bdi>%v</bdi></a> by ", s.linkTo(d), d.ID)
+		w.putTime(back(d, s.snapshot.made))
+		w.put("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
+	}
+	w.put("</ul>\n")
+	if s.morePromises > 0 {
+		w.put("<p>And %v more.</p>\n", s.morePromises)
+	}
+	w.put("</section>\n")
+}
+
+func (w *writer) putCollector(c *api.Collector) {
+	w.put("<section>\n<h2>Collector</h2>\n<dl>\n")
+	if c.Name != "" {
+		w.put("<dt>Name</dt><dd><bdi>%v</bdi></dd>\n", c.Name)
+	}
+	w.line("Network", map[bool]string{true: "probably cut off", false: "listening"}[c.Isolated])
+	switch {
+	case c.State == nil:
+		w.line("State file", "none: a restart forgets all peers")
+	case c.State.Saved:
+		w.line("State file", "saved")
+	default:
+		w.put("<dt>State file</dt><dd><strong>not saved</strong>: a restart forgets what happened since</dd>\n")
+	}
+	if c.Mates != nil {
+		w.putMates(c.Mates)
+	}
+	w.line("Stalled", time.Duration(c.Stalled*float64(time.Second)).Round(100*time.Millisecond).String()+" in all")
+	w.line("Refused", fmt.Sprintf("%d messages and connections", c.Refused))
+	if c.Panics > 0 {
+		w.put("<dt>Internal errors</dt><dd><strong>%v</strong>: see the log</dd>\n", c.Panics)
+	}
+	w.put("</dl>\n</section>\n")
+}
+
+func (w *writer) putMates(m *api.Mates) {
+	w.put("<dt>Other collectors</dt><dd>")
+	for i, name := range m.Reachable {
+		w.put("%v<bdi>%v</bdi>", given(i > 0, ", "), name)
+	}
+	if len(m.Reachable) == 0 {
+		w.put("none is reachable")
+	}
+	if m.Differ > 0 {
+		w.put("; %v with another version, other options or another clock", m.Differ)
+	}
+	w.put("; %v tells events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
 }
