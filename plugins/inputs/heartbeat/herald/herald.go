@@ -216,12 +216,17 @@ func (h *Herald) expire(now time.Time) {
 func (h *Herald) Join(until time.Time) { h.joined = until }
 
 // withoutKnown drops what a mate has seen that spoke before this collector knew what its mates
-// know. An end is kept if that mate was lost, and always what follows on the last word of ours.
+// know. An end is kept if that mate was lost, with what follows on it, and always what follows
+// on the last word of ours.
 func (h *Herald) withoutKnown(events []keptEvent, lost bool) []keptEvent {
+	ended := make(map[liveness.ID]bool)
 	return slices.DeleteFunc(events, func(k keptEvent) bool {
 		over := k.change.State == liveness.Dead || k.change.State == liveness.Left
-		end := k.change.Event == liveness.Ended || k.change.Event == liveness.Changed && over
-		return !k.at.After(h.joined) && !(lost && end) && !h.goesOn(k.change.ID, k.at)
+		if lost && k.change.Event == liveness.Changed && over {
+			ended[k.change.ID] = true
+		}
+		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || h.goesOn(k.change.ID, k.at)
+		return !k.at.After(h.joined) && !kept
 	})
 }
 

@@ -218,13 +218,14 @@ func TestHeraldJoins(t *testing.T) {
 		change.ID.Source, change.Event = source, event
 		return change
 	}
-	for lost, want := range map[bool][]int64{true: {1, 4, 5, 7}, false: {1, 7}} {
+	for lost, want := range map[bool][]int64{true: {1, 4, 8, 5, 7}, false: {1, 7}} {
 		now := time.Now()
 		h := New(true)
 		h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead, now)
 		for _, change := range []*liveness.Transition{
 			changeTo(liveness.Alive, 1), of("heard", liveness.Alive, liveness.Changed, 2), of("again", liveness.Alive, liveness.Restarted, 3),
-			of("gone", liveness.Dead, liveness.Changed, 4), of("former", liveness.Alive, liveness.Ended, 5), of("dead", liveness.Dead, liveness.Restarted, 6),
+			of("gone", liveness.Dead, liveness.Changed, 4), of("gone", liveness.Alive, liveness.Changed, 8),
+			of("former", liveness.Alive, liveness.Ended, 5), of("dead", liveness.Dead, liveness.Restarted, 6),
 		} {
 			require.False(t, h.Admit(change, now))
 		}
