@@ -8,10 +8,13 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"net/http"
 	"os"
 	"os/exec"
+	"path/filepath"
 	"regexp"
 	"runtime"
+	"strings"
 	"sync"
 	"syscall"
 	"testing"
@@ -25,6 +28,7 @@ import (
 
 const (
 	crowdSize = 10_000
+	visiting  = "http://"   // in front of that address: they are clients of HTTP
 	crowdEnv  = "E2E_CROWD" // makes this binary the clients of the collector at that address
 )
 
@@ -63,6 +67,45 @@ func TestTenThousandConnectionsAreHeld(t *testing.T) {
 	took := time.Since(begin)
 	t.Logf("stopped with %d connections open, in %s", crowdSize, took.Round(time.Millisecond))
 	require.LessOrEqual(t, took, 10*time.Second, "a second, with ten times the slack")
+	clients.Say("\n")
+	require.Zero(t, clients.Exit())
+}
+
+// Visitors that keep their connections open after a ping, as clients of HTTP do, hinder nobody
+// who beats over a socket.
+func TestTenThousandIdleVisitorsHinderNobody(t *testing.T) {
+	t.Parallel()
+	needDescriptors(t, 11_200)
+
+	config := filepath.Join(t.TempDir(), "heartbeat.conf")
+	text := "[[inputs.heartbeat]]\nservice_addresses = ['" + anyPort + "', 'http://127.0.0.1:0']\n"
+	require.NoError(t, os.WriteFile(config, []byte(text), 0o600))
+	command := exec.Command(testkit.Program(t, "telegraf-heartbeat"), "-config", config)
+	collector := testkit.Start(t, "telegraf-heartbeat", command, "heartbeat_listener,", "heartbeat_collector,")
+	address := listens(collector)
+	const listensForThem = "Listening on " + visiting
+	collector.Until("it to listen to visitors", func() bool { return collector.Stderr.Says(listensForThem) })
+	_, visited, _ := strings.Cut(last(collector.Stderr.With(listensForThem)), listensForThem)
+
+	self, err := os.Executable()
+	require.NoError(t, err)
+	command = exec.Command(self)
+	command.Env = []string{crowdEnv + "=" + visiting + visited}
+	clients := testkit.Start(t, "crowd", command)
+	clients.Until("all pings to be answered", func() bool { return len(clients.Stdout.All()) == 1 })
+	collector.Say("\n")
+	open := fmt.Sprintf("connections=%di", crowdSize)
+	collector.Until("all connections to be counted", func() bool { return collector.Stdout.Says(open) })
+	require.Contains(t, last(collector.Stdout.With(open)), fmt.Sprintf("beats_total=%di", crowdSize))
+	t.Logf("%s for %d connections over HTTP", memory(collector.PID()), crowdSize)
+
+	conns := make([]net.Conn, 1)
+	for round := 1; round <= 100; round++ {
+		require.NoError(t, crowdBeat(&conns[0], 0, address, round))
+	}
+	require.NoError(t, conns[0].Close())
+	clients.Say("\n")
+	clients.Until("all to be answered again", func() bool { return len(clients.Stdout.All()) == 2 })
 	clients.Say("\n")
 	require.Zero(t, clients.Exit())
 }
@@ -125,6 +168,7 @@ func crowdBeats(conns []net.Conn, address string, round int) error {
 }
 
 func crowdBeat(conn *net.Conn, i int, address string, round int) error {
+	address, visits := strings.CutPrefix(address, visiting)
 	if *conn == nil {
 		dialer := net.Dialer{LocalAddr: crowdAddr(i)}
 		var err error
@@ -134,6 +178,9 @@ func crowdBeat(conn *net.Conn, i int, address string, round int) error {
 	}
 	if err := (*conn).SetDeadline(time.Now().Add(testkit.Patience)); err != nil {
 		return err
+	}
+	if visits {
+		return crowdPing(*conn, i)
 	}
 	beat, err := wire.AppendBeat(nil, &wire.Beat{
 		Host: fmt.Sprintf("crowd-%05d", i), Service: "shop", PID: 1, Run: "r", Seq: int64(round), IntervalMS: 3600000, Ack: true,
@@ -154,6 +201,22 @@ func crowdBeat(conn *net.Conn, i int, address string, round int) error {
 		return err
 	case answer.Error != "" || answer.Seq != int64(round):
 		return fmt.Errorf("answer to beat %d of client %d: %s", round, i, payload)
+	}
+	return nil
+}
+
+// crowdPing visits once, and leaves the connection open.
+func crowdPing(conn net.Conn, i int) error {
+	if _, err := fmt.Fprintf(conn, "GET /ping/crowd-%05d/shop?every=1h HTTP/1.1\r\nHost: localhost\r\n\r\n", i); err != nil {
+		return err
+	}
+	answer, err := http.ReadResponse(bufio.NewReader(conn), nil)
+	if err != nil {
+		return err
+	}
+	defer answer.Body.Close()
+	if text, err := io.ReadAll(answer.Body); err != nil || answer.StatusCode != http.StatusOK {
+		return fmt.Errorf("answer to client %d: %s %.80q, %w", i, answer.Status, text, err)
 	}
 	return nil
 }
