@@ -1,0 +1,232 @@
+package heartbeat
+
+import (
+	"context"
+	"io"
+	"net"
+	"net/http"
+	"path/filepath"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"github.com/influxdata/telegraf/testutil"
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// A crontab is a host with a job that pings, in a bubble of synctest. Its requests take no time.
+type crontab struct {
+	t     *testing.T
+	begin time.Time
+	state string // file
+
+	h     *Heartbeat
+	acc   *testutil.Accumulator
+	stop  func()
+	pipes *pipeListener
+	told  []string // by collectors that were stopped
+}
+
+// newCrontab starts a collector with the check of our documents, and pings it once.
+func newCrontab(t *testing.T) *crontab {
+	c := &crontab{t: t, begin: time.Now(), state: filepath.Join(t.TempDir(), "state")}
+	c.startCollector()
+	c.ping("")
+	return c
+}
+
+func (c *crontab) startCollector() {
+	c.h = newPlugin(c.t)
+	c.h.StateFile = c.state
+	c.h.ServiceAddresses = []string{"http://127.0.0.1:0"}
+	c.h.Checks = []Check{{Token: secretOf(backupToken), Peer: "web-1/backup", Every: hours(24), Grace: hours(1), MaxRuntime: hours(2)}}
+	var end func()
+	c.acc, _, end = startInBubble(c.t, c.h)
+	c.pipes = newPipes()
+	options := c.h.websites.options
+	options.Recorded = func(net.Conn) {}
+	options.Refused = func(_ wire.Reason, _, text string) { c.t.Error("refused: ", text) }
+	options.Panicked = func(_ string, cause any) { c.t.Error(cause) }
+	site := web.New(c.pipes, &options)
+	site.Start()
+	c.stop = func() {
+		site.End()
+		end()
+		c.pipes = nil
+	}
+}
+
+// at lets time pass until so long after the begin.
+func (c *crontab) at(since time.Duration) { time.Sleep(time.Until(c.begin.Add(since))) }
+
+// try pings once, and reports whether a collector was there.
+func (c *crontab) try(what string) bool {
+	if c.pipes == nil {
+		return false
+	}
+	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
+		near, far := net.Pipe()
+		c.pipes.conns <- far
+		return near, nil
+	}}}
+	answer, err := client.Get("http://collector/ping/" + backupToken + what)
+	require.NoError(c.t, err)
+	defer answer.Body.Close()
+	body, err := io.ReadAll(answer.Body)
+	require.NoError(c.t, err)
+	require.Equal(c.t, "OK", string(body))
+	return true
+}
+
+// ping pings as curl does with --retry 5 --retry-connrefused.
+func (c *crontab) ping(what string) {
+	pause := time.Second
+	for range 5 {
+		if c.try(what) {
+			return
+		}
+		time.Sleep(pause)
+		pause *= 2
+	}
+	require.True(c.t, c.try(what), "all retries were in vain")
+}
+
+// stopCollector stops it, as before another one is started with its state.
+func (c *crontab) stopCollector() {
+	gather(c.t, c.h)
+	c.stop()
+	for _, m := range metricsOf(c.acc, "heartbeat_event", "source", "web-1") {
+		at := m.Time().Sub(c.begin).Round(time.Second).String()
+		c.told = append(c.told, at+" "+m.Tags()["state"]+" "+m.Tags()["reason"])
+	}
+}
+
+// field returns the latest value of a field of the job.
+func (c *crontab) field(measurement, name string) any {
+	gather(c.t, c.h)
+	metrics := metricsOf(c.acc, measurement, "source", "web-1")
+	require.NotEmpty(c.t, metrics)
+	value, _ := metrics[len(metrics)-1].GetField(name)
+	return value
+}
+
+// Each story is of a job that runs every day. It is told as it was, at its time, and nothing else
+// is told.
+func TestJobsAreToldAsTheyWere(t *testing.T) {
+	const a, b = "?rid=6f9619ff-8b86-4011-b42d-00c04fc964ff", "?rid=0ea7ab45-3fa4-4c2c-8a5c-0a1d7be66d05"
+	const hour, minute = time.Hour, time.Minute
+	for name, c := range map[string]struct {
+		story func(*crontab)
+		want  []string
+	}{
+		"every day, never quite at the same time": {func(c *crontab) {
+			for day, off := range []time.Duration{10 * minute, -3 * minute} {
+				c.at(time.Duration(day+1)*24*hour + off)
+				c.ping("/start")
+				c.at(time.Duration(day+1)*24*hour + off + 12*minute)
+				c.ping("/0")
+			}
+		}, nil},
+		"it is late": {func(c *crontab) {
+			c.at(25*hour + 30*minute)
+			c.ping("")
+		}, []string{"24h15m0s suspect silence", "25h0m0s dead silence", "25h30m0s alive beat"}},
+		"it takes longer than it may be silent": {func(c *crontab) {
+			c.at(24 * hour)
+			c.ping("/start")
+			c.at(25*hour + 50*minute)
+			c.ping("/0")
+		}, nil},
+		"it begins and never ends": {func(c *crontab) {
+			c.at(1 * hour)
+			c.ping("/start")
+			c.at(4 * hour)
+		}, []string{"3h0m0s dead overrun"}},
+		"it fails with 3": {func(c *crontab) {
+			c.at(1 * hour)
+			c.ping("/start")
+			c.at(1*hour + 10*minute)
+			c.ping("/3")
+			require.EqualValues(c.t, 3, c.field("heartbeat_down", "exit_code"))
+			c.at(2 * hour)
+			c.ping("/start") // which is no success
+			c.at(2*hour + 10*minute)
+			c.ping("/0")
+		}, []string{"1h10m0s dead exited", "2h10m0s alive beat"}},
+		"two overlap": {func(c *crontab) {
+			c.at(1 * hour)
+			c.ping("/start" + a)
+			c.at(2 * hour)
+			c.ping("/start" + b)
+			c.at(2*hour + 30*minute)
+			c.ping("/0" + a)
+			c.at(3*hour + 30*minute)
+			c.ping("/0" + b)
+			c.at(5 * hour)
+		}, nil},
+		"two overlap, and one never ends": {func(c *crontab) {
+			c.at(1 * hour)
+			c.ping("/start" + a)
+			c.at(1*hour + 30*minute)
+			c.ping("/start" + b)
+			c.at(2 * hour)
+			c.ping("/0" + a)
+			c.at(5 * hour)
+		}, []string{"3h30m0s dead overrun"}},
+		"its pings are sent again": {func(c *crontab) {
+			c.at(1 * hour)
+			c.ping("/start" + a)
+			c.ping("/start" + a)
+			c.at(2 * hour)
+			c.ping("/3" + a)
+			c.ping("/3" + a)
+			c.at(3 * hour)
+			c.ping("/0" + b)
+			c.ping("/3" + a) // very late
+			require.EqualValues(c.t, 1, c.field("heartbeat_peer", "deaths_total"))
+		}, []string{"2h0m0s dead exited", "3h0m0s alive beat"}},
+		"it pings while its collector is restarted": {func(c *crontab) {
+			c.at(1 * hour)
+			c.stopCollector()
+			started := make(chan struct{})
+			go func() { // ends within the ping
+				defer close(started)
+				c.at(1*hour + 10*time.Second)
+				c.startCollector()
+			}()
+			c.ping("")
+			<-started
+			require.EqualValues(c.t, 2, c.field("heartbeat_peer", "beats_total"))
+		}, nil},
+		"its collector is restarted while it runs": {func(c *crontab) {
+			c.at(1 * hour)
+			c.ping("/start")
+			c.at(1*hour + 30*minute)
+			c.stopCollector()
+			c.at(1*hour + 31*minute)
+			c.startCollector()
+			c.at(2*hour + 30*minute)
+			c.ping("/0")
+			c.at(5 * hour)
+		}, nil},
+		"it is not to run for a while": {func(c *crontab) {
+			c.ping("/leave?back_in=2h")
+			c.at(1*hour + 50*minute)
+			c.ping("")
+			c.at(3 * hour)
+		}, []string{"0s left leaving", "1h50m0s alive beat"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel() // a day is a million ticks
+			synctest.Test(t, func(t *testing.T) {
+				host := newCrontab(t)
+				c.story(host)
+				host.stopCollector()
+				require.Equal(t, append([]string{"0s alive beat"}, c.want...), host.told)
+			})
+		})
+	}
+}
