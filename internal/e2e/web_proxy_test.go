@@ -130,6 +130,16 @@ func TestBehindAProxyNobodyIsLoopback(t *testing.T) {
 	}
 }
 
+// Neither is whoever comes through nginx that was told nothing of headers: it sends this.
+func TestBehindABareNginxNobodyIsLoopback(t *testing.T) {
+	t.Parallel()
+	p := newPings(t)
+	p.start()
+	answers, _ := p.requests("GET /ping/web-1/sync HTTP/1.0\r\nHost: HOST\r\nConnection: close\r\nUser-Agent: curl/7.88.1\r\nAccept: */*\r\n\r\n")
+	require.Regexp(t, "^403 .*allowed_sources", answers[0])
+	require.Empty(t, p.states("web-1", "sync"))
+}
+
 // Which host it is that a proxy speaks for counts if the proxy is one that we trust, and what a
 // client says of itself never does.
 func TestBehindATrustedProxyTheClientCounts(t *testing.T) {

@@ -35,7 +35,8 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	c.certificate = certificateOf(r, v)
 	switch {
 	case !isForwarded(r.Header):
-		c.local = remote.IsLoopback() && isLocalName(r.Host) && !c.crossSite
+		// nginx that is not told otherwise adds nothing, has Host name us, and speaks HTTP/1.0.
+		c.local = remote.IsLoopback() && r.ProtoAtLeast(1, 1) && isLocalName(r.Host) && !c.crossSite
 	case contain(s.TrustedProxies, remote):
 		c.addr, c.certificate = s.forwarded(r.Header), nil // a certificate is that of the proxy
 		c.name = c.place()
