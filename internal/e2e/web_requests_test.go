@@ -39,6 +39,8 @@ func TestRunitorTellsHowACommandEnded(t *testing.T) {
 	run("a3b1dd0c-2d5c-4a46-9b0f-7e1c3f0e8f11", "3")
 	p.untilStates("web-1", "backup", "alive beat", "dead exited")
 	p.untilExitCode("web-1/backup", 3)
+	p.requests(runitorSends("/ping/"+pingID+"/start?rid=11f3b64e-3f4e-4df1-9c39-6a9f2b3e6b1e", "")) // which is no success
+	require.EqualValues(t, 1, number(t, p.look(1)["web-1/backup"], "dead"))
 	run("11f3b64e-3f4e-4df1-9c39-6a9f2b3e6b1e", "0")
 	p.untilStates("web-1", "backup", "alive beat", "dead exited", "alive beat")
 	p.untilNoRun("web-1/backup")
