@@ -76,6 +76,9 @@ func (o *Options) checkHTTP() error {
 	if (o.BasicUsername != "") != hasPassword {
 		return errors.New("'basic_username' and 'basic_password' need each other")
 	}
+	if hasPassword && len(o.AllowedReaders) > 0 {
+		return errors.New("'allowed_readers' and 'basic_password' exclude each other: readers show a password, or come from an address")
+	}
 	return nil
 }
 
@@ -131,12 +134,9 @@ func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 		Take: taker.takePing, Beat: taker.takeRequest, Read: h.page, Log: h.Log,
 	}}
 	if h.BasicUsername != "" {
-		buffer, err := h.BasicPassword.Get()
-		if err != nil {
+		if w.options.Password, err = readSecret(h.BasicPassword); err != nil {
 			return nil, fmt.Errorf("'basic_password': %w", err)
 		}
-		w.options.Password = strings.Clone(buffer.String())
-		buffer.Destroy()
 	}
 	return w, nil
 }
@@ -234,7 +234,7 @@ func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
 	if from.May == nil || from.May(said.Host, said.Service) {
 		return nil
 	}
-	return &wire.Refusal{Reason: web.ReasonPeer, Text: "the token is not for this peer: see 'peer' and 'peers' of its check"}
+	return &wire.Refusal{Reason: web.ReasonPeer, Text: fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", said.Host, said.Service)}
 }
 
 func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {

@@ -9,6 +9,7 @@ import (
 	"net/http"
 	"net/netip"
 	"slices"
+	"strconv"
 	"strings"
 )
 
@@ -16,6 +17,7 @@ import (
 type client struct {
 	addr        netip.Addr // behind proxies that are trusted; invalid if they do not say
 	local       bool       // a process of this host has sent it, and no page of somebody else made it do so
+	forwarded   bool       // by a proxy that is not trusted
 	crossSite   bool       // a page of somebody else made a browser send it
 	certificate *x509.Certificate
 	name        string // in messages
@@ -40,8 +42,28 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	case contain(s.TrustedProxies, remote):
 		c.addr, c.certificate = s.forwarded(r.Header), nil // a certificate is that of the proxy
 		c.name = c.place()
+	default:
+		c.forwarded = true
 	}
 	return c
+}
+
+// advice says how a client may do what only some may, who are listed in an option.
+func (q *request) advice(option string) string {
+	port := "7879"
+	if addr, ok := q.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
+		port = strconv.Itoa(int(netip.MustParseAddrPort(addr.String()).Port()))
+	}
+	cure := "add it to '" + option + "'"
+	switch {
+	case q.forwarded:
+		cure = "a proxy has passed this on: list that in 'trusted_proxies', and in '" + option + "' who may behind it"
+	case !q.addr.IsValid():
+		cure = "its proxy does not say who is behind it, to be listed in '" + option + "'"
+	case q.addr.IsLoopback():
+		cure = "only http://localhost:" + port + "/ with HTTP/1.1 is this host, and who is in '" + option + "' may, too"
+	}
+	return cure + "; or come from the host itself: ssh -L " + port + ":localhost:" + port + " HOST, then http://localhost:" + port + "/"
 }
 
 func remoteOf(address string) netip.Addr {

@@ -163,8 +163,8 @@ func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 	case q.certificate != nil, q.local, contain(s.AllowedSources, q.addr) && !q.crossSite:
 		return from, nil
 	}
-	return nil, refuse(http.StatusForbidden, reasonSource, "%s is not in 'allowed_sources': add it, use a token of "+
-		"[[inputs.heartbeat.check]], or come from the host itself: ssh -L 7879:localhost:7879 HOST", q.place())
+	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not speak without a token of [[inputs.heartbeat.check]]: %s",
+		q.place(), q.advice("allowed_sources"))
 }
 
 // say adds what a verb says.
@@ -197,10 +197,15 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 	if p.GraceMS, err = milliseconds(query, "grace"); err != nil {
 		return err
 	}
+	limit, err := milliseconds(query, "max_runtime")
+	if err != nil {
+		return err
+	}
+	p.MaxRuntime = time.Duration(limit) * time.Millisecond
 	if check != nil {
 		p.IntervalMS = cmp.Or(check.Every.Milliseconds(), p.IntervalMS)
 		p.GraceMS = cmp.Or(check.Grace.Milliseconds(), p.GraceMS)
-		p.MaxRuntime = check.MaxRuntime
+		p.MaxRuntime = cmp.Or(check.MaxRuntime, p.MaxRuntime)
 	}
 	if p.IntervalMS == 0 {
 		p.IntervalMS, p.GraceMS = every.Milliseconds(), cmp.Or(p.GraceMS, grace.Milliseconds())

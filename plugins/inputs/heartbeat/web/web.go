@@ -187,8 +187,7 @@ func (s *Server) mayRead(q *request) *refusal {
 	case s.Username != "" || q.local || contain(s.AllowedReaders, q.addr):
 		return nil
 	}
-	return refuse(http.StatusForbidden, ReasonReader, "%s may not read: add it to 'allowed_readers', set 'basic_username' and "+
-		"'basic_password', or come from the host itself: ssh -L 7879:localhost:7879 HOST, then http://localhost:7879/", q.place())
+	return refuse(http.StatusForbidden, ReasonReader, "%s may not read without 'basic_username' and 'basic_password': %s", q.place(), q.advice("allowed_readers"))
 }
 
 // visitKey is the key of the visit in the context of a request.
