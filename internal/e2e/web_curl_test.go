@@ -33,7 +33,7 @@ func TestCurlOfACrontabIsHeard(t *testing.T) {
 	p.requireNoToken(pingID)
 }
 
-// Who mistypes it hears so, and no peer is made.
+// curl fails if its URL is mistyped, and no peer is made.
 func TestCurlOfACheckThatIsNotThereFails(t *testing.T) {
 	t.Parallel()
 	p := newPings(t, check(pingID, "web-1/backup"))

@@ -67,7 +67,7 @@ func (p *pings) startProxy(name string) string {
 	return serve(p.t, address, "/ready", name, append(proxies[name].args, file)...).url + "/heartbeat/"
 }
 
-// A caller asks from an address of its own.
+// A caller is a client at an address of its own.
 type caller struct {
 	t    *testing.T
 	from string

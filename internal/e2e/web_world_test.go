@@ -22,7 +22,7 @@ import (
 // pingID is what other people's clients have of their check.
 const pingID = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
 
-// A site of pings is a post at which clients of other people are heard over HTTP.
+// pings is a post that other people's clients reach over HTTP, too.
 type pings struct {
 	*post
 	http string // host:port
