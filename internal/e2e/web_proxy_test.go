@@ -92,7 +92,7 @@ func (v caller) get(url string, change func(*http.Request)) (int, string) {
 }
 
 // asAdmin makes a request one of a person who may read.
-func asAdmin(r *http.Request) { r.SetBasicAuth("admin", "a password") }
+func asAdmin(r *http.Request) { r.SetBasicAuth("admin", "a password of 16") }
 
 // Behind a proxy the collector is at a path, and nobody is taken for this host because the proxy
 // is on it.
@@ -101,7 +101,7 @@ func TestBehindAProxyNobodyIsLoopback(t *testing.T) {
 	for name := range proxies {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel()
-			p := newPings(t, `basic_username = "admin"`, `basic_password = "a password"`, check(pingID, "web-1/backup"))
+			p := newPings(t, `basic_username = "admin"`, `basic_password = "a password of 16"`, check(pingID, "web-1/backup"))
 			p.start()
 			proxied, here := p.startProxy(name), caller{t, "127.0.0.1"}
 			status, body := here.get(proxied+"ping/"+pingID, nil)

@@ -75,6 +75,9 @@ func (h *Heartbeat) Init() (err error) {
 // does not run.
 func (h *Heartbeat) Check() []error {
 	wrong := judge.NewExpecter(nil, h.Expect, h.ExpectFiles, h.Log).Problems()
+	if _, err := h.password(); err != nil {
+		wrong = append(wrong, err)
+	}
 	if checks, err := h.openChecks(h.Log); err != nil {
 		wrong = append(wrong, err)
 	} else {

@@ -168,6 +168,10 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'trusted_proxies' need", func(h *Heartbeat) { h.TrustedProxies = []string{"::1"} }},
 		{"'basic_username' and 'basic_password' need each other", func(h *Heartbeat) { overHTTP(h); h.BasicUsername = "ops" }},
 		{"'basic_username' and 'basic_password' need each other", func(h *Heartbeat) { overHTTP(h); h.BasicPassword = secretOf("secret") }},
+		{"'allowed_readers' and 'basic_password' exclude each other", func(h *Heartbeat) {
+			overHTTP(h)
+			h.BasicUsername, h.BasicPassword, h.AllowedReaders = "ops", secretOf("secret"), []string{"::1"}
+		}},
 		{"[[inputs.heartbeat.check]] and 'check_files' need an address http://", func(h *Heartbeat) { h.CheckFiles = []string{"x"} }},
 		{"check 1 of [[inputs.heartbeat.check]]: it must name 'peer'", func(h *Heartbeat) { overHTTP(h); h.Checks = make([]Check, 1) }},
 		{"check 1 of [[inputs.heartbeat.check]]: it must have a 'token'", func(h *Heartbeat) { overHTTP(h); h.Checks = []Check{{Peer: "a/b"}} }},

@@ -133,12 +133,20 @@ func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 		Username: h.BasicUsername, ReadTimeout: time.Duration(h.ReadTimeout), MaxBeat: int(h.MaxFrameSize),
 		Take: taker.takePing, Beat: taker.takeRequest, Read: h.page, Log: h.Log,
 	}}
-	if h.BasicUsername != "" {
-		if w.options.Password, err = readSecret(h.BasicPassword); err != nil {
-			return nil, fmt.Errorf("'basic_password': %w", err)
-		}
+	w.options.Password, err = h.password()
+	return w, err
+}
+
+// password returns that of readers, or "" if they need none.
+func (o *Options) password() (string, error) {
+	if o.BasicUsername == "" {
+		return "", nil
 	}
-	return w, nil
+	password, err := readSecret(o.BasicPassword)
+	if err != nil {
+		return "", fmt.Errorf("'basic_password': %w", err)
+	}
+	return password, nil
 }
 
 // start serves the connections of HTTP of a server until end.

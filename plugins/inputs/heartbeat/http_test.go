@@ -2,6 +2,7 @@ package heartbeat
 
 import (
 	"crypto/tls"
+	"encoding/base64"
 	"fmt"
 	"io"
 	"net/http"
@@ -301,4 +302,19 @@ func TestAJobTellsHowItEnded(t *testing.T) {
 	require.Equal(t, int64(3), codes[0].Fields()["exit_code"])
 	say("")
 	require.Equal(t, []string{"alive beat", "dead exited", "alive beat"}, eventsOf(acc, "web-1"))
+}
+
+// The password of readers may be in a file, like other secrets.
+func TestPasswordOfReadersMayBeInAFile(t *testing.T) {
+	file := filepath.Join(t.TempDir(), "password")
+	require.NoError(t, os.WriteFile(file, []byte("a password of readers\n"), 0o600))
+	h := newPlugin(t)
+	h.BasicUsername, h.BasicPassword = "ops", secretOf("file:"+file)
+	url := startHTTP(t, h, new(testutil.Accumulator))
+	client := newBrowser(t, nil)
+	for password, want := range map[string]int{"a password of readers": 200, "file:" + file: 401} {
+		credentials := base64.StdEncoding.EncodeToString([]byte("ops:" + password))
+		status, _ := ask(t, client, "GET", url+"/api/peers", "", "Authorization", "Basic "+credentials)
+		require.Equal(t, want, status, password)
+	}
 }

@@ -1,6 +1,7 @@
 package web
 
 import (
+	"context"
 	"encoding/json"
 	"fmt"
 	"net"
@@ -131,6 +132,9 @@ func TestPingsAreUnderstood(t *testing.T) {
 		"/ping/" + key + "/backup?every=10m":              "200 OK | web-1/backup alive every=10m grace=0s",
 		"/ping/" + key + "/x?every=7d&grace=2h":           "200 OK | web-1/x alive every=168h grace=2h",
 		"/ping/" + key + "/x?grace=90":                    "200 OK | web-1/x alive every=24h grace=1m30s",
+		"/ping/" + key + "/x/start?max_runtime=5m":        "200 OK | web-1/x alive every=24h grace=1h begins max=5m0s",
+		"/ping/" + uuid + "/start?max_runtime=5m":         "200 OK | web-1/backup alive every=24h grace=1h begins max=2h0m0s",
+		"/ping/" + uuid + "/start?max_runtime=x":          "400 max_runtime: is \"x\": write a duration like \"5m\", \"24h\" or \"7d\" |",
 		"/ping/" + key + "/x?every=soon":                  `400 every: is "soon": write a duration like "5m", "24h" or "7d" |`,
 		"/ping/" + key:                                    "400 invalid url format |",
 		"/ping/" + key + "/fail":                          "400 invalid url format |",
@@ -267,6 +271,44 @@ func TestWhoIsOfThisHost(t *testing.T) {
 			}
 		})
 	}
+}
+
+// A proxy that adds no header, has Host name us and speaks HTTP/1.0, as nginx does unless it is
+// told otherwise.
+func TestABareProxyIsNotThisHost(t *testing.T) {
+	s := newSite(t, nil)
+	r := local("GET", "/ping/web-2/nginx", "")
+	r.Proto, r.ProtoMinor = "HTTP/1.0", 0
+	require.Equal(t, 403, s.ask(r).Code)
+}
+
+// What is to be done depends on what is in between.
+func TestRefusalSaysWhatToDo(t *testing.T) {
+	s := newSite(t, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")} })
+	for want, r := range map[string]*http.Request{
+		"add it to 'allowed_readers'; or come from the host itself: ssh -L 80:localhost:80 HOST":    remote("GET", "/api/peers", ""),
+		"list that in 'trusted_proxies', and in 'allowed_readers' who may behind it":                with(local("GET", "/api/peers", ""), "127.0.0.1:1"),
+		"its proxy does not say who is behind it, to be listed in 'allowed_readers'":                with(remote("GET", "/api/peers", ""), "10.1.0.1:1"),
+		"only http://localhost:80/ with HTTP/1.1 is this host, and who is in 'allowed_readers' may": named(local("GET", "/api/peers", "")),
+	} {
+		local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}
+		w := s.ask(r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local))))
+		require.Equal(t, 403, w.Code)
+		require.Contains(t, w.Body.String(), want)
+	}
+}
+
+// with is a request that a proxy has passed on without a word on where it comes from.
+func with(r *http.Request, remote string) *http.Request {
+	r.RemoteAddr = remote
+	r.Header.Set("X-Forwarded-For", "unknown")
+	return r
+}
+
+// named is a request for this host under another name.
+func named(r *http.Request) *http.Request {
+	r.Host = "collector.example.com"
+	return r
 }
 
 func TestWithoutAllowedSourcesOnlyThisHostNeedsNoToken(t *testing.T) {
