@@ -21,7 +21,6 @@ import (
 // A tab is one of a real Chromium, and what it has asked for and complained about.
 type tab struct {
 	testing.TB
-	page chromedp.Action[chromedp.Void] // goes there
 	run  func(chromedp.Action[chromedp.Void]) error
 	eval func(script string) (bool, error)
 

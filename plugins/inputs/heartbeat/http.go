@@ -200,7 +200,7 @@ func (t *taker) takePing(ping *web.Ping) web.Taken {
 	speaker.Job, speaker.Begins, speaker.MaxRuntime = ping.Job, ping.Begins, ping.MaxRuntime
 	b := new(judge.Beat)
 	outcome, refusal := t.decide(b, &ping.Beat, speaker)
-	return t.taken(b, &ping.Beat, &outcome, refusal)
+	return takenOf(&ping.Beat, &outcome, refusal)
 }
 
 // takeRequest takes one of our own beats that came in a request, and answers it.
@@ -218,7 +218,7 @@ func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
 	speaker.Signed, speaker.Verified = signer != "", speaker.Verified || signer != ""
 	b := new(judge.Beat)
 	outcome, refusal := t.decide(b, &said.Beat, speaker)
-	taken := t.taken(b, &said.Beat, &outcome, refusal)
+	taken := takenOf(&said.Beat, &outcome, refusal)
 	if refusal == nil && signer != "" && !said.Check {
 		rules.Recipient.Note(said.To, b.ID.Source, from.Name)
 	}
@@ -251,8 +251,8 @@ func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker
 	}
 }
 
-// taken returns what became of a beat.
-func (t *taker) taken(b *judge.Beat, said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
+// takenOf returns what became of a beat.
+func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
 	if refusal != nil {
 		return web.Taken{Refusal: refusal, Blameless: refused(refusal).Blameless}
 	}

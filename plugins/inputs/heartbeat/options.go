@@ -130,18 +130,8 @@ type valid struct {
 
 // check checks all options.
 func (o *Options) check() (v valid, err error) {
-	if len(o.ServiceAddresses) == 0 {
-		return v, errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
-	}
-	for i, address := range o.ServiceAddresses {
-		if _, _, err := serve.SplitAddress(address); err != nil {
-			return v, fmt.Errorf("'service_addresses': %q %w", address, err)
-		}
-		if slices.Contains(o.ServiceAddresses[:i], address) {
-			return v, fmt.Errorf("'service_addresses': %q is there twice", address)
-		}
-	}
 	err = firstOf(
+		o.checkAddresses(),
 		o.former.check(),
 		atLeast("dead_after", o.DeadAfter, liveness.MinSilence),
 		atLeast("disconnect_grace", o.DisconnectGrace, 0),
@@ -191,6 +181,21 @@ func (o *Options) check() (v valid, err error) {
 	}
 	v.rules, err = compileRules(o.Rules, o.terms())
 	return v, err
+}
+
+func (o *Options) checkAddresses() error {
+	if len(o.ServiceAddresses) == 0 {
+		return errors.New("'service_addresses' must name at least one address, like \"tcp://:7878\"")
+	}
+	for i, address := range o.ServiceAddresses {
+		if _, _, err := serve.SplitAddress(address); err != nil {
+			return fmt.Errorf("'service_addresses': %q %w", address, err)
+		}
+		if slices.Contains(o.ServiceAddresses[:i], address) {
+			return fmt.Errorf("'service_addresses': %q is there twice", address)
+		}
+	}
+	return nil
 }
 
 // terms returns what all peers are allowed that no rule names.

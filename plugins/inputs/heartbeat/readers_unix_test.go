@@ -3,6 +3,7 @@
 package heartbeat
 
 import (
+	"context"
 	"encoding/json"
 	"io"
 	"net"
@@ -128,7 +129,9 @@ func askSocket(t *testing.T, h *Heartbeat, path string) (status, body string) {
 	t.Helper()
 	client := &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", h.SocketPath()) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", h.SocketPath())
+		},
 	}}
 	answer, err := client.Get("http://collector" + path)
 	require.NoError(t, err)

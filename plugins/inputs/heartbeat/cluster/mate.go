@@ -255,7 +255,7 @@ func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	others := c.goBefore(mates, now)
 	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
 	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
-	c.getReady(mates, now)
+	c.noteReady(mates, now)
 	if should != c.speaks && (!should || !waits && !c.begins(mates, now)) {
 		c.setSpeaks(should, now)
 	}
@@ -305,8 +305,8 @@ func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 	return c.stands
 }
 
-// getReady notes when we have become ready. What we saw while a mate spoke that one has told.
-func (c *Circle) getReady(mates []*mate, now time.Time) {
+// noteReady notes when we have become ready. What we saw while a mate spoke that one has told.
+func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	if !c.readyAt.IsZero() {
 		return
 	}

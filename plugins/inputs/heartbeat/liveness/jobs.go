@@ -42,7 +42,7 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 		out.Fate = Duplicate
 		return out
 	}
-	t.openJob(p, b, t.verdict(now))
+	p.openJob(b, t.verdict(now))
 	if mistaken := p.state == Dead && p.reason.inferred(); b.MaxRuntime > 0 && (p.state != Dead || mistaken) {
 		t.become(p, Alive, ReasonBeat, now)
 	}
@@ -53,7 +53,7 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 }
 
 // openJob notes that the job of b has begun. One with its id that has begun before is forgotten.
-func (t *Tracker) openJob(p *peer, b *Beat, beganV time.Duration) {
+func (p *peer) openJob(b *Beat, beganV time.Duration) {
 	p.dropJob(b.Job)
 	past := p.editPast()
 	past.jobs.open = append(lastOf(past.jobs.open, maxJobs-1), job{id: b.Job, limitV: limitOf(b.MaxRuntime, beganV)})
@@ -96,7 +96,7 @@ func (p *peer) dropJob(id string) (known bool) {
 // noteJob notes what b says of a job of p, and reports whether it says anything.
 func (t *Tracker) noteJob(p *peer, b *Beat, now time.Time) (news bool) {
 	if b.Begins {
-		t.openJob(p, b, t.verdict(now))
+		p.openJob(b, t.verdict(now))
 		return true
 	}
 	return (b.Job != "" || len(p.jobs.open) > 0) && p.endJob(b)
@@ -108,7 +108,7 @@ func (t *Tracker) noteJobElsewhere(p *peer, f *Fact, now time.Time) {
 	case !b.Begins:
 		p.endJob(b)
 	case !p.hasEnded(b):
-		t.openJob(p, b, t.verdict(now)-f.Ago)
+		p.openJob(b, t.verdict(now)-f.Ago)
 	}
 }
 

@@ -61,7 +61,7 @@ func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *S
 	if refusal := r.checkSigned(&said.Beat, signer, from); refusal != nil {
 		return "", refusal
 	}
-	return signer, r.check(&said.Beat, signer, from)
+	return signer, r.checkSpeaker(&said.Beat, signer, from)
 }
 
 // Check returns why a beat that nobody has signed may not be believed, or nil.
@@ -69,11 +69,11 @@ func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 	if refusal := r.checkSigned(b, "", from); refusal != nil {
 		return refusal
 	}
-	return r.check(b, "", from)
+	return r.checkSpeaker(b, "", from)
 }
 
-// check returns why b may not be believed, or nil.
-func (r *Rules) check(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
+// checkSpeaker returns why b may not be believed of whom it comes from, or nil.
+func (r *Rules) checkSpeaker(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case r.Host && b.Host == "":
 		return refuse(ReasonHost, "host: missing, it is what is verified ('host_from')")

@@ -88,7 +88,7 @@ func TestFilesOfChecksAreReadAgain(t *testing.T) {
 	require.Equal(t, []string{"web-1/backup 24h0m0s+1h0m0s"}, peers(), "the token of a table is that of the table")
 	require.Nil(t, checks.find(unknown), "revoked")
 	require.Equal(t, "web-1", checks.find(uuid).host)
-	require.NoError(t, os.Chmod(name, 0o644))
+	require.NoError(t, os.Chmod(name, 0o644)) //nolint:gosec // that is what is wrong with it
 	require.Len(t, checks.Problems(), 1)
 	require.ErrorContains(t, checks.Problems()[0], "make it 0600 or 0640")
 }

@@ -3,7 +3,7 @@ package web
 import (
 	"context"
 	"errors"
-	"log"
+	"log" //nolint:depguard // package http logs to nothing else
 	"net"
 	"net/http"
 	"sync"

@@ -2,12 +2,14 @@ package web
 
 import (
 	"bytes"
+	"context"
 	"io"
 	"net"
 	"net/http"
 	"path/filepath"
 	"testing"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -17,7 +19,11 @@ func TestSocketAnswersUntilClose(t *testing.T) {
 	socket, err := net.Listen("unix", path)
 	require.NoError(t, err)
 	warn := func(text string) { t.Error(text) }
-	s := Serve(socket, http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) { io.WriteString(w, r.URL.Path) }), warn)
+	echo := func(w http.ResponseWriter, r *http.Request) {
+		_, err := io.WriteString(w, r.URL.Path)
+		assert.NoError(t, err)
+	}
+	s := Serve(socket, http.HandlerFunc(echo), warn)
 
 	answer, err := readerAt(path).Get("http://collector/api/peers")
 	require.NoError(t, err)
@@ -69,6 +75,8 @@ func TestTroubleOfASocketIsTold(t *testing.T) {
 func readerAt(path string) *http.Client {
 	return &http.Client{Transport: &http.Transport{
 		DisableKeepAlives: true,
-		Dial:              func(string, string) (net.Conn, error) { return net.Dial("unix", path) },
+		DialContext: func(ctx context.Context, _, _ string) (net.Conn, error) {
+			return new(net.Dialer).DialContext(ctx, "unix", path)
+		},
 	}}
 }

@@ -143,7 +143,7 @@ func TestWhatIsNoRequestIsRefusedAndCounted(t *testing.T) {
 			defer s.End()
 			conn := call()
 			defer conn.Close()
-			go io.WriteString(conn, text) // ends with the connection
+			go io.WriteString(conn, text) //nolint:errcheck // ends with the connection
 			got := statusOf(t, conn)
 			conn.Close()
 			synctest.Wait()
@@ -163,7 +163,7 @@ func TestAConnectionMayGoWrongLater(t *testing.T) {
 		send(t, conn, pingRequest)
 		require.Equal(t, 200, statusOf(t, conn))
 		synctest.Wait()
-		go io.WriteString(conn, "nonsense\r\n\r\n") // ends with the connection
+		go io.WriteString(conn, "nonsense\r\n\r\n") //nolint:errcheck // ends with the connection
 		require.Equal(t, 400, statusOf(t, conn))
 		conn.Close()
 		synctest.Wait()

@@ -3,8 +3,6 @@
 // they are printed, and never how a peer is judged or where a request comes from.
 package api
 
-import "strconv"
-
 // The paths. Peer has the host and the service of a peer behind it.
 const (
 	PathPeers     = "/api/peers"
@@ -18,59 +16,6 @@ const (
 	DefaultLimit = 500
 	MaxLimit     = 5000
 )
-
-// A Peer is one peer as it is now. Times are in Unix seconds, with fractions; spans are in
-// seconds.
-type Peer struct {
-	Source  string            `json:"source"`
-	Service string            `json:"service,omitempty"` // empty for a peer that is known by its pid
-	PID     uint32            `json:"pid"`               // of the process heard last; 0 if none is known
-	IP      string            `json:"ip,omitempty"`
-	Tags    map[string]string `json:"tags,omitempty"` // of 'tag_keys'
-
-	State  string  `json:"state"`
-	Reason string  `json:"reason"`
-	Since  float64 `json:"since"`
-	Status string  `json:"status,omitempty"` // ok, warning, critical, other: what it says of itself
-
-	Heard float64 `json:"heard,omitempty"` // the last beat; 0 for never
-	Age   float64 `json:"age_seconds"`     // since then
-	// Of silence it would be suspect after this, and dead after that.
-	SuspectAfter float64 `json:"suspect_after_seconds,omitempty"`
-	DeadAfter    float64 `json:"dead_after_seconds"`
-	Left         float64 `json:"left_seconds,omitempty"` // of silence until death; absent if none is running
-	Suspicion    float64 `json:"suspicion"`              // 0 while a beat is not due, 1 at death
-	Rule         string  `json:"rule"`                   // what set DeadAfter
-	Promised     float64 `json:"back_in_seconds,omitempty"`
-	Connected    bool    `json:"connected"`
-	Flapping     bool    `json:"flapping"`
-	HeardBy      string  `json:"heard_by,omitempty"` // the collector that has heard it last; absent for this one
-	ExitCode     *int64  `json:"exit_code,omitempty"`
-	Runs         int     `json:"runs,omitempty"` // that have begun and not ended
-
-	Beats       uint64  `json:"beats_total"`
-	Lost        uint64  `json:"lost_total"`
-	Late        uint64  `json:"late_total"`
-	Duplicates  uint64  `json:"duplicates_total"`
-	Limited     uint64  `json:"limited_total"`
-	Restarts    uint64  `json:"restarts_total"`
-	Deaths      uint64  `json:"deaths_total"`
-	Mistakes    uint64  `json:"mistakes_total"`
-	Conflicts   uint64  `json:"conflicts_total"`
-	DeadSeconds float64 `json:"dead_seconds_total"`
-}
-
-// Name returns web-1/nginx, or 10.0.0.5/4711 for a peer that is known by its pid, as in
-// logs.
-func (p *Peer) Name() string { return name(p.Source, p.Service, p.PID) }
-
-// Peers is the answer of PathPeers: those that match, the most urgent state first, then by
-// source, service and pid.
-type Peers struct {
-	Peers []Peer `json:"peers"`
-	Next  string `json:"next,omitempty"` // for 'after': where to go on; absent at the end
-	Total int    `json:"total"`          // that match, on all pages
-}
 
 // A Collector is how the collector itself is.
 type Collector struct {
@@ -103,11 +48,4 @@ type Mates struct {
 // An Error is the body of every refusal.
 type Error struct {
 	Error string `json:"error"`
-}
-
-func name(source, service string, pid uint32) string {
-	if service == "" {
-		return source + "/" + strconv.FormatUint(uint64(pid), 10)
-	}
-	return source + "/" + service
 }

@@ -210,7 +210,7 @@ func (c *Client) refused(response *http.Response) error {
 	case to != "":
 		return fmt.Errorf("%s answers %s: it leads to %.200q", c.place, status(response), to)
 	}
-	return fmt.Errorf("%s answers %s: is this the collector, and the path of its page?", c.place, status(response))
+	return fmt.Errorf("%s answers %s: this may be no collector, or not the path of its page", c.place, status(response))
 }
 
 // status returns the code of an answer in our words: its own may be anything.

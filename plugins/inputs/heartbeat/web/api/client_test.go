@@ -15,6 +15,7 @@ import (
 	"testing"
 	"testing/synctest"
 
+	"github.com/stretchr/testify/assert"
 	"github.com/stretchr/testify/require"
 )
 
@@ -37,10 +38,10 @@ func fleet(t *testing.T, count int) http.Handler {
 		if from+limit < count {
 			page.Next = strconv.Itoa(from + limit)
 		}
-		require.NoError(t, json.NewEncoder(w).Encode(page))
+		assert.NoError(t, json.NewEncoder(w).Encode(page))
 	})
 	mux.HandleFunc("GET /api/collector", func(w http.ResponseWriter, _ *http.Request) {
-		require.NoError(t, json.NewEncoder(w).Encode(Collector{ID: "c1", Peers: map[string]int{"alive": count}}))
+		assert.NoError(t, json.NewEncoder(w).Encode(Collector{ID: "c1", Peers: map[string]int{"alive": count}}))
 	})
 	return mux
 }
@@ -162,9 +163,9 @@ func TestAnswerThatIsNoneIsRefused(t *testing.T) {
 		"a page of something else": {200, "", "<html>", " does not answer as a collector does: \"invalid character '<' looking for beginning of value\""},
 		"an answer that is cut":    {200, "", `{"peers":[`, ` does not answer as a collector does: "unexpected EOF"`},
 		"an explained refusal":     {403, "", `{"error":"set 'allowed_readers'\n"}`, ` answers 403 Forbidden: "set 'allowed_readers'\n"`},
-		"a refusal of a proxy":     {502, "", "<html>", " answers 502 Bad Gateway: is this the collector, and the path of its page?"},
+		"a refusal of a proxy":     {502, "", "<html>", " answers 502 Bad Gateway: this may be no collector, or not the path of its page"},
 		"a login page":             {302, "https://login/\u202e", "", ` answers 302 Found: it leads to "https://login/\u202e"`},
-		"an unknown status":        {299, "", "", " answers 299: is this the collector, and the path of its page?"},
+		"an unknown status":        {299, "", "", " answers 299: this may be no collector, or not the path of its page"},
 		"pages without an end":     {200, "", `{"peers":[{"source":"a"}],"next":"x","total":2}`, ": its pages do not come to an end"},
 		"pages without peers":      {200, "", `{"next":"x","total":2}`, ": its pages do not come to an end"},
 	} {

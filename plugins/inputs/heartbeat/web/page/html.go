@@ -6,6 +6,7 @@ import (
 	"encoding/base64"
 	"fmt"
 	"html"
+	"strconv"
 	"strings"
 	"time"
 
@@ -35,9 +36,9 @@ func sourceHash(text string) string {
 // (docs/decisions/0034).
 type writer struct{ strings.Builder }
 
-// put writes a format, which is ours, with values in it, which are escaped. They may stand
+// putf writes a format, which is ours, with values in it, which are escaped. They may stand
 // between tags and in double quotes, and nowhere else. All verbs are %v.
-func (w *writer) put(format string, values ...any) {
+func (w *writer) putf(format string, values ...any) {
 	escaped := make([]any, len(values))
 	for i, value := range values {
 		escaped[i] = html.EscapeString(fmt.Sprint(value))
@@ -52,9 +53,9 @@ func (s *snapshot) page(v *visit) *answer {
 	live.putLive(what)
 	tag := digest([]byte(live.String()))
 	whole.putHead(what)
-	whole.put("<main id=\"live\" data-tag=\"%v\">\n", tag)
+	whole.putf("<main id=\"live\" data-tag=\"%v\">\n", tag)
 	whole.WriteString(live.String())
-	whole.put("</main>\n<footer>As of <time id=\"made\" datetime=\"%v\">%v</time> %v. <a href=\"\">Reload</a> <a href=\"api/peers\">JSON</a></footer>\n",
+	whole.putf("</main>\n<footer>As of <time id=\"made\" datetime=\"%v\">%v</time> %v. <a href=\"\">Reload</a> <a href=\"api/peers\">JSON</a></footer>\n",
 		iso(s.made), clock(s.made), zone(s.made))
 	whole.WriteString("<script>" + pageJS + "</script>\n</body>\n</html>\n")
 	return &answer{kind: "text/html; charset=utf-8", tag: fmt.Sprintf("W/%q", tag), body: []byte(whole.String())}
@@ -70,7 +71,7 @@ func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
 func zone(t time.Time) string { return t.Local().Format("MST") }
 
 func (w *writer) putHead(s *shown) {
-	w.put(`<!doctype html>
+	w.putf(`<!doctype html>
 <html lang="en">
 <head>
 <meta charset="utf-8">
@@ -81,9 +82,9 @@ func (w *writer) putHead(s *shown) {
 	w.WriteString(pageCSS)
 	w.WriteString("</style>\n</head>\n<body>\n<header>\n<h1>Heartbeats")
 	if name := s.snapshot.collector.Name; name != "" {
-		w.put(" at <bdi>%v</bdi>", name)
+		w.putf(" at <bdi>%v</bdi>", name)
 	}
-	w.put(`</h1>
+	w.putf(`</h1>
 <form role="search">
 <label for="q">Peer</label>
 <input id="q" name="q" type="search" value="%v" placeholder="web-1 or db-*/backup" maxlength="400" autocomplete="off" spellcheck="false">
@@ -92,7 +93,7 @@ func (w *writer) putHead(s *shown) {
 <option value="">any</option>
 `, s.Text)
 	for _, state := range urgency {
-		w.put("<option%v>%v</option>\n", given(s.only(state), " selected"), state)
+		w.putf("<option%v>%v</option>\n", given(s.only(state), " selected"), state)
 	}
 	w.WriteString(`</select>
 <button>Search</button>
@@ -113,17 +114,17 @@ func given(is bool, text string) string {
 
 func (w *writer) putLive(s *shown) {
 	if s.snapshot.collector.Isolated {
-		w.put("<p class=\"warning\">This collector is probably cut off: deaths by silence are held, and those concerned are unknown.</p>\n")
+		w.putf("<p class=\"warning\">This collector is probably cut off: deaths by silence are held, and those concerned are unknown.</p>\n")
 	}
-	w.put("<nav aria-label=\"Peers by state\"><ul>\n")
+	w.putf("<nav aria-label=\"Peers by state\"><ul>\n")
 	for _, state := range urgency {
-		w.put("<li><a href=\"?state=%v\"", state)
+		w.putf("<li><a href=\"?state=%v\"", state)
 		if s.only(state) {
-			w.put(" aria-current=\"true\"")
+			w.putf(" aria-current=\"true\"")
 		}
-		w.put("><span class=\"count\">%v</span> <b data-state=\"%v\">%v</b></a></li>\n", s.snapshot.counts[state], state, state)
+		w.putf("><span class=\"count\">%v</span> <b data-state=\"%v\">%v</b></a></li>\n", s.snapshot.counts[state], state, state)
 	}
-	w.put("</ul></nav>\n")
+	w.putf("</ul></nav>\n")
 	if s.Peer != "" {
 		w.putPeer(s)
 	}
@@ -136,42 +137,42 @@ func (w *writer) putLive(s *shown) {
 func (w *writer) putPeer(s *shown) {
 	d := s.found
 	if d == nil {
-		w.put("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<p>No peer has this name.</p>\n", s.Peer)
+		w.putf("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<p>No peer has this name.</p>\n", s.Peer)
 	} else {
-		w.put("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<dl>\n", d.ID)
+		w.putf("<section aria-labelledby=\"peer\">\n<h2 id=\"peer\"><bdi>%v</bdi></h2>\n<dl>\n", d.ID)
 		w.putDetails(d, s.snapshot.made)
-		w.put("</dl>\n")
+		w.putf("</dl>\n")
 	}
-	w.put("<p><a href=\"%v\">Close</a></p>\n</section>\n", s.with("peer", ""))
+	w.putf("<p><a href=\"%v\">Close</a></p>\n</section>\n", s.with("peer", ""))
 }
 
 func (w *writer) putDetails(d *liveness.Details, now time.Time) {
-	w.put("<dt>State</dt><dd><b data-state=\"%v\">%v</b> since ", d.State, d.State)
+	w.putf("<dt>State</dt><dd><b data-state=\"%v\">%v</b> since ", d.State, d.State)
 	w.putTime(d.Since)
-	w.put("</dd>\n<dt>Why</dt><dd><code>%v</code>: %v</dd>\n<dt>Last beat</dt><dd>", d.Reason, why(d))
+	w.putf("</dd>\n<dt>Why</dt><dd><code>%v</code>: %v</dd>\n<dt>Last beat</dt><dd>", d.Reason, why(d))
 	if d.Never {
-		w.put("never")
+		w.putf("never")
 	} else {
 		w.putTime(now.Add(-d.Age).Round(time.Second))
 	}
 	if d.HeardBy != "" {
-		w.put(", heard by <bdi>%v</bdi>", d.HeardBy)
+		w.putf(", heard by <bdi>%v</bdi>", d.HeardBy)
 	}
-	w.put("</dd>\n<dt>Dead after</dt><dd>%v of silence, by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
+	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
 	if d.BackIn > 0 {
-		w.put("<dt>Promised</dt><dd>to be back by ")
+		w.putf("<dt>Promised</dt><dd>to be back by ")
 		w.putTime(back(d, now))
-		w.put("</dd>\n")
+		w.putf("</dd>\n")
 	}
 	w.line("It says", statuses[d.Health])
 	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
-	w.line("Process", given(d.PID > 0, fmt.Sprint(d.PID)))
-	w.line("Exit code", given(d.HasExitCode, fmt.Sprint(d.ExitCode)))
+	w.line("Process", given(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
+	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
 	w.line("Running", given(d.Jobs > 0, fmt.Sprintf("%d that began and did not end", d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
 	w.line("Flapping", given(d.Flapping, "yes: it was dead more than once within ten minutes"))
 	for _, label := range d.Labels {
-		w.put("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
+		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
 	w.line("Totals", fmt.Sprintf("%d deaths, %d by mistake, %d restarts, %d conflicts, %d beats lost, %d late, %d duplicate, %d limited",
 		d.Deaths, d.Mistakes, d.Restarts, d.Conflicts, d.Lost, d.Late, d.Duplicates, d.Limited))
@@ -180,11 +181,11 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 // line writes one of a list of details, unless there is nothing to say.
 func (w *writer) line(name, value string) {
 	if value != "" {
-		w.put("<dt>%v</dt><dd>%v</dd>\n", name, value)
+		w.putf("<dt>%v</dt><dd>%v</dd>\n", name, value)
 	}
 }
 
-func (w *writer) putTime(t time.Time) { w.put("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
+func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
 
 // back is when a peer promised to be back, to the second: what is left is measured on another
 // clock.
@@ -192,57 +193,57 @@ func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackI
 
 func (w *writer) putTable(s *shown) {
 	searches := s.searches()
-	w.put("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
+	w.putf("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
 		map[bool]string{true: "Found", false: "Down"}[searches], s.total)
 	if s.total > len(s.rows) {
-		w.put(". The first %v are shown: search for others", len(s.rows))
+		w.putf(". The first %v are shown: search for others", len(s.rows))
 	}
-	w.put("</caption>\n")
+	w.putf("</caption>\n")
 	if len(s.rows) > 0 {
 		w.putRows(s)
 	}
-	w.put("</table>\n</div>\n")
+	w.putf("</table>\n</div>\n")
 	if len(s.rows) == 0 {
-		w.put("<p>%v</p>\n", map[bool]string{true: "No peer matches.", false: "Nothing is down."}[searches])
+		w.putf("<p>%v</p>\n", map[bool]string{true: "No peer matches.", false: "Nothing is down."}[searches])
 	}
 	if searches {
-		w.put("<p><a href=\"?\">Show what is down</a></p>\n")
+		w.putf("<p><a href=\"?\">Show what is down</a></p>\n")
 	}
-	w.put("</section>\n")
+	w.putf("</section>\n")
 }
 
 func (w *writer) putRows(s *shown) {
-	w.put("<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th><th scope=\"col\">Since (%v)</th><th scope=\"col\">Why</th></tr></thead>\n<tbody>\n",
-		zone(s.snapshot.made))
+	w.putf("<thead><tr><th scope=\"col\">Peer</th><th scope=\"col\">State</th><th scope=\"col\">Since (%v)</th>"+
+		"<th scope=\"col\">Why</th></tr></thead>\n<tbody>\n", zone(s.snapshot.made))
 	for _, d := range s.rows {
-		w.put("<tr data-state=\"%v\"><th scope=\"row\"><a href=\"%v\">%v</a><td><b>%v</b><td>", d.State, s.linkTo(d), d.ID, d.State)
+		w.putf("<tr data-state=\"%v\"><th scope=\"row\"><a href=\"%v\">%v</a><td><b>%v</b><td>", d.State, s.linkTo(d), d.ID, d.State)
 		w.putTime(d.Since)
-		w.put("<td>%v\n", why(d))
+		w.putf("<td>%v\n", why(d))
 	}
-	w.put("</tbody>\n")
+	w.putf("</tbody>\n")
 }
 
 func (w *writer) putPromises(s *shown) {
 	if len(s.promises) == 0 {
 		return
 	}
-	w.put("<section>\n<h2>Promised to be back</h2>\n<ul>\n")
+	w.putf("<section>\n<h2>Promised to be back</h2>\n<ul>\n")
 	for _, d := range s.promises {
-		w.put("<li><a href=\"%v\"><bdi>%v</bdi></a> by ", s.linkTo(d), d.ID)
+		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> by ", s.linkTo(d), d.ID)
 		w.putTime(back(d, s.snapshot.made))
-		w.put("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
+		w.putf("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
 	}
-	w.put("</ul>\n")
+	w.putf("</ul>\n")
 	if s.morePromises > 0 {
-		w.put("<p>And %v more.</p>\n", s.morePromises)
+		w.putf("<p>And %v more.</p>\n", s.morePromises)
 	}
-	w.put("</section>\n")
+	w.putf("</section>\n")
 }
 
 func (w *writer) putCollector(c *api.Collector) {
-	w.put("<section>\n<h2>Collector</h2>\n<dl>\n")
+	w.putf("<section>\n<h2>Collector</h2>\n<dl>\n")
 	if c.Name != "" {
-		w.put("<dt>Name</dt><dd><bdi>%v</bdi></dd>\n", c.Name)
+		w.putf("<dt>Name</dt><dd><bdi>%v</bdi></dd>\n", c.Name)
 	}
 	w.line("Network", map[bool]string{true: "probably cut off", false: "listening"}[c.Isolated])
 	switch {
@@ -251,7 +252,7 @@ func (w *writer) putCollector(c *api.Collector) {
 	case c.State.Saved:
 		w.line("State file", "saved")
 	default:
-		w.put("<dt>State file</dt><dd><strong>not saved</strong>: a restart forgets what happened since</dd>\n")
+		w.putf("<dt>State file</dt><dd><strong>not saved</strong>: a restart forgets what happened since</dd>\n")
 	}
 	if c.Mates != nil {
 		w.putMates(c.Mates)
@@ -259,21 +260,21 @@ func (w *writer) putCollector(c *api.Collector) {
 	w.line("Stalled", time.Duration(c.Stalled*float64(time.Second)).Round(100*time.Millisecond).String()+" in all")
 	w.line("Refused", fmt.Sprintf("%d messages and connections", c.Refused))
 	if c.Panics > 0 {
-		w.put("<dt>Internal errors</dt><dd><strong>%v</strong>: see the log</dd>\n", c.Panics)
+		w.putf("<dt>Internal errors</dt><dd><strong>%v</strong>: see the log</dd>\n", c.Panics)
 	}
-	w.put("</dl>\n</section>\n")
+	w.putf("</dl>\n</section>\n")
 }
 
 func (w *writer) putMates(m *api.Mates) {
-	w.put("<dt>Other collectors</dt><dd>")
+	w.putf("<dt>Other collectors</dt><dd>")
 	for i, name := range m.Reachable {
-		w.put("%v<bdi>%v</bdi>", given(i > 0, ", "), name)
+		w.putf("%v<bdi>%v</bdi>", given(i > 0, ", "), name)
 	}
 	if len(m.Reachable) == 0 {
-		w.put("none is reachable")
+		w.putf("none is reachable")
 	}
 	if m.Differ > 0 {
-		w.put("; %v with another version, other options or another clock", m.Differ)
+		w.putf("; %v with another version, other options or another clock", m.Differ)
 	}
-	w.put("; %v tells events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
+	w.putf("; %v tells events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
 }

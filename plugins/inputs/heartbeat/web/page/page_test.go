@@ -61,8 +61,8 @@ func alive(name string) liveness.Details { return peer(name, liveness.Alive, liv
 // ask returns the answer to a request, whose header has the given fields.
 func (w *world) ask(method, target string, header ...string) *httptest.ResponseRecorder {
 	r := httptest.NewRequest(method, target, http.NoBody)
-	for i := 0; i < len(header); i += 2 {
-		r.Header.Set(header[i], header[i+1])
+	for field := range slices.Chunk(header, 2) {
+		r.Header.Set(field[0], field[1])
 	}
 	answer := httptest.NewRecorder()
 	w.ServeHTTP(answer, r)
@@ -217,7 +217,8 @@ func TestPeerIsToldInFull(t *testing.T) {
 		want := api.Peer{
 			Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.7", Tags: map[string]string{"site": "north"},
 			State: "dead", Reason: "conn_closed", Since: float64(since.Unix()), Status: "warning",
-			Heard: heard, Age: 12, SuspectAfter: 16, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60, HeardBy: "collector-2", ExitCode: &code, Runs: 2,
+			Heard: heard, Age: 12, SuspectAfter: 16, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60,
+			HeardBy: "collector-2", ExitCode: &code, Runs: 2,
 			Beats: 7, Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8, DeadSeconds: 90,
 		}
 		for _, path := range []string{"/api/peers/web-1/nginx", "/api/peers/WEB-1/nginx", "/api/peers/web-1/%6eginx"} {
@@ -413,7 +414,7 @@ func TestPageShowsWhoIsDownSinceWhenAndWhy(t *testing.T) {
 	require.Contains(t, w.get(t, "/?peer=web-1/nginx"), "<code>conn_closed</code>: its connection was closed without a goodbye<")
 	require.Contains(t, page, `<time datetime="2026-11-29T12:00:00Z">`+since.Local().Format(time.DateTime)+`</time>`)
 	for state, n := range map[string]int{"dead": 2, "suspect": 1, "unknown": 2, "left": 0, "alive": 1} {
-		require.Contains(t, page, fmt.Sprintf(`<span class="count">%d</span> <b data-state="%s">`, n, state))
+		require.Contains(t, page, fmt.Sprintf(`<span class="count">%d</span> <b data-state=%q>`, n, state))
 	}
 	require.Contains(t, page, "<title>2 dead, 1 suspect - heartbeats</title>")
 	require.Contains(t, newWorld(alive("a/b")).get(t, "/"), "Nothing is down.")
@@ -458,8 +459,10 @@ func TestPageShowsOnePeerByItsLink(t *testing.T) {
 		w := newWorld(d)
 		page := w.get(t, "/?peer=web-1/nginx")
 		for _, want := range []string{
-			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `, "<code>leaving</code>: it said goodbye", "to be back by ", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
-			"35s of silence, by its declared interval and the option ", "<dd>10.0.0.7</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
+			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `,
+			"<code>leaving</code>: it said goodbye", "to be back by ", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
+			"35s of silence, by its declared interval and the option ",
+			"<dd>10.0.0.7</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
 		} {
 			require.Contains(t, page, want)
 		}
@@ -481,7 +484,8 @@ func TestPageTellsHowTheCollectorIs(t *testing.T) {
 	page = w.get(t, "/")
 	for _, want := range []string{
 		"This collector is probably cut off", "Heartbeats at <bdi>collector-1</bdi>", "probably cut off", "<strong>not saved</strong>",
-		"<bdi>collector-2</bdi>, <bdi>collector-3</bdi>; 1 with another version", "this one tells events", "1.3s in all", "3 messages", "<strong>1</strong>: see the log",
+		"<bdi>collector-2</bdi>, <bdi>collector-3</bdi>; 1 with another version", "this one tells events", "1.3s in all", "3 messages",
+		"<strong>1</strong>: see the log",
 	} {
 		require.Contains(t, page, want)
 	}

@@ -3,6 +3,7 @@ package page
 import (
 	"bytes"
 	"cmp"
+	"encoding/hex"
 	"encoding/json"
 	"fmt"
 	"hash/fnv"
@@ -37,8 +38,8 @@ type shelf struct {
 }
 
 // answer returns what a snapshot that is fresh says to a request, and makes that only once.
-// It returns nil if make does.
-func (s *shelf) answer(request string, make func(*snapshot) *answer) *answer {
+// It returns nil if say does.
+func (s *shelf) answer(request string, say func(*snapshot) *answer) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); s.latest == nil || now.Sub(s.latest.made) >= freshFor {
@@ -48,7 +49,7 @@ func (s *shelf) answer(request string, make func(*snapshot) *answer) *answer {
 	if known := s.latest.answers[request]; known != nil {
 		return known
 	}
-	made := make(s.latest)
+	made := say(s.latest)
 	s.latest.remember(request, made)
 	return made
 }
@@ -156,7 +157,7 @@ func inJSON(said any) *answer {
 func digest(text []byte) string {
 	sum := fnv.New128a()
 	sum.Write(text)
-	return fmt.Sprintf("%x", sum.Sum(nil))
+	return hex.EncodeToString(sum.Sum(nil))
 }
 
 // serve answers a reader, with 304 if it knows this answer.

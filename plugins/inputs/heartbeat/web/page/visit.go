@@ -28,7 +28,8 @@ func parseVisit(given url.Values) (visit, error) {
 		return v, err
 	}
 	v.states = states
-	return v, v.check()
+	err = v.check()
+	return v, err
 }
 
 func (v *visit) check() error {
