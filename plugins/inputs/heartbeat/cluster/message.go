@@ -140,15 +140,21 @@ const (
 	flagLone
 )
 
+// stateJobs is the bit of its state that says that jobs follow.
+const stateJobs = 0x80
+
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
 // flags, state, reason, then age, suspect, dead, deaths, and window with promise, since and doubt if
-// the flags say so, as varints.
+// the flags say so, as varints, and the fingerprint of its jobs (2) if there are any.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
 	b = binary.BigEndian.AppendUint16(b, w.Events)
-	flags := flagsOf(w)
-	b = append(b, flags, byte(w.State), byte(w.Reason))
+	flags, state := flagsOf(w), byte(w.State)
+	if w.Jobs != 0 {
+		state |= stateJobs
+	}
+	b = append(b, flags, state, byte(w.Reason))
 	b = binary.AppendUvarint(b, uint64((max(w.Age, 0)+unit-1)/unit))
 	b = binary.AppendVarint(b, floor(w.Suspect))
 	b = binary.AppendVarint(b, floor(w.Dead))
@@ -162,6 +168,9 @@ func appendWord(b []byte, w *liveness.Word) []byte {
 	}
 	if flags&flagDoubt != 0 {
 		b = binary.AppendUvarint(b, uint64((w.Doubt+unit-1)/unit))
+	}
+	if w.Jobs != 0 {
+		b = binary.BigEndian.AppendUint16(b, w.Jobs)
 	}
 	return b
 }
@@ -217,6 +226,7 @@ func (r *reader) bytes(n int) []byte {
 }
 
 func (r *reader) uint64() uint64 { return binary.BigEndian.Uint64(r.bytes(8)) }
+func (r *reader) uint16() uint16 { return binary.BigEndian.Uint16(r.bytes(2)) }
 func (r *reader) uint32() uint32 { return binary.BigEndian.Uint32(r.bytes(4)) }
 
 func (r *reader) uvarint() uint64 {
@@ -249,12 +259,12 @@ func span(n int64) time.Duration {
 func (r *reader) span() time.Duration { return span(int64(min(r.uvarint(), uint64(longest)))) }
 
 func (r *reader) word() (w liveness.Word) {
-	w.ID, w.Process, w.Events = r.uint64(), r.uint32(), binary.BigEndian.Uint16(r.bytes(2))
+	w.ID, w.Process, w.Events = r.uint64(), r.uint32(), r.uint16()
 	b := r.bytes(3)
 	flags := b[0]
 	w.Heard, w.Verified, w.Connected = flags&flagHeard != 0, flags&flagVerified != 0, flags&flagConnected != 0
 	w.Vacant, w.Lone = flags&flagVacant != 0, flags&flagLone != 0
-	w.State, w.Reason = liveness.State(b[1]), liveness.Reason(b[2])
+	w.State, w.Reason = liveness.State(b[1]&^stateJobs), liveness.Reason(b[2])
 	w.Age, w.Suspect, w.Dead, w.Deaths = r.span(), span(r.varint()), span(r.varint()), min(r.uvarint(), 1<<62)
 	if flags&flagPromise != 0 {
 		w.Window, w.Promise = r.span(), r.span()
@@ -264,6 +274,9 @@ func (r *reader) word() (w liveness.Word) {
 	}
 	if flags&flagDoubt != 0 {
 		w.Doubt = r.span()
+	}
+	if b[1]&stateJobs != 0 {
+		w.Jobs = r.uint16()
 	}
 	r.failed = r.failed || int(w.State) >= len(liveness.States) || !w.Reason.Valid()
 	return w

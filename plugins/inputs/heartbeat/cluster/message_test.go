@@ -41,7 +41,7 @@ func TestWordsAreRoundedToTheWorseSide(t *testing.T) {
 			ID: 1<<64 - 1, Process: 1<<32 - 1, Events: 1<<16 - 1, State: liveness.Dead, Reason: liveness.ReasonMateLost,
 			Heard: true, Verified: true, Connected: true, Vacant: true, Lone: true,
 			Age: 12345 * time.Millisecond, Since: 7777 * time.Millisecond, Suspect: -3333 * time.Millisecond,
-			Dead: -1, Window: 90*time.Second + 1, Doubt: time.Second + 1, Deaths: 1 << 40,
+			Dead: -1, Window: 90*time.Second + 1, Doubt: time.Second + 1, Deaths: 1 << 40, Jobs: 7,
 		},
 		{State: liveness.Alive, Reason: liveness.ReasonBeat, Heard: true, Age: 1, Suspect: 15 * time.Second, Dead: 35*time.Second - 1},
 	} {

@@ -21,8 +21,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	at := now.Sub(t.epoch) - f.Ago
 	p, first := t.findElsewhere(f, mate, now)
 	if p != nil {
-		if t.noteJobElsewhere(p, f, now); b.Begins && !first {
-			t.rewake(p)
+		p.noteJob(b, t.verdict(now)-f.Ago)
+		t.rewake(p)
+		if b.Begins && !first {
 			return t.out
 		}
 	}
@@ -198,6 +199,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
 	t.learnPromise(p, r, at-saved.Sub(r.Promise), now)
+	t.learnJobs(p, r, heard, now)
 	if p.endedAway(r.State, heard, since) && (p.ident.is(r.Process) || !r.unsure()) {
 		t.learnEnd(p, r, since, now)
 		return
@@ -218,7 +220,6 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		p.reason = r.Reason
 		t.learnWhoEnded(p, r)
 	}
-	p.learnJobs(r)
 	p.mergeTotals(r)
 	p.changed = true
 }

@@ -11,37 +11,54 @@ import (
 	"time"
 )
 
-// maxJobs is how many jobs of one peer are known that have begun, and how many that have ended.
-// Of more the oldest are forgotten.
-const maxJobs = 16
+const (
+	// maxJobs is how many jobs of one peer are known that have begun, and how many that have
+	// ended.
+	maxJobs = 16
+	// lateStart is for how long after its end the start of a job may still be on its way.
+	lateStart = time.Minute
+)
 
 // A Job is the record of one that has begun and not ended.
 type Job struct {
 	ID     string        // as its client calls it; "" if it does not
+	Ago    time.Duration // since it began
 	Limit  time.Duration // of its runtime that is left; 0 for no limit
 	Unsure bool          // it may have ended while no collector listened
+}
+
+// An EndedJob is the record of one that has ended.
+type EndedJob struct {
+	ID     string
+	Failed bool
+	Ago    time.Duration // since then
 }
 
 // A job is one that has begun and not ended.
 type job struct {
 	id     string
+	beganV time.Duration
 	limitV time.Duration // when it has run for too long; never if that has no limit
 	unsure bool          // it may have ended while no collector listened
 }
 
+// An endedJob is one that has an id.
+type endedJob struct {
+	id     string
+	failed bool
+	endV   time.Duration
+}
+
 // jobs are what is known of the jobs of one peer.
 type jobs struct {
-	open  []job    // the oldest first
-	ended []string // those with an id, the latest last
+	open    []job      // the oldest first
+	ended   []endedJob // the latest last
+	overran bool       // one has run for too long since the last success
 }
 
 // begin takes in that a job of p begins.
 func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 	out := Outcome{Fate: Begun, Silence: t.silence(p, &p.process), Handle: Handle{p}}
-	if slices.Contains(p.jobs.ended, b.Job) { // it was sent again, and came late
-		out.Fate = Duplicate
-		return out
-	}
 	p.openJob(b, t.verdict(now))
 	if mistaken := p.state == Dead && p.reason.inferred(); b.MaxRuntime > 0 && (p.state != Dead || mistaken) {
 		t.become(p, Alive, ReasonBeat, now)
@@ -52,12 +69,34 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 	return out
 }
 
-// openJob notes that the job of b has begun. One with its id that has begun before is forgotten.
+// openJob notes that the job of b has begun. That of one with its id which is open moves no limit,
+// and if one has ended just before it is that one's, which came late.
 func (p *peer) openJob(b *Beat, beganV time.Duration) {
-	p.dropJob(b.Job)
+	p.dropExpired(beganV)
+	open := func(j job) bool { return j.id == b.Job }
+	late := func(e endedJob) bool { return e.id == b.Job && beganV-e.endV < lateStart }
+	if slices.ContainsFunc(p.jobs.open, open) || slices.ContainsFunc(p.jobs.ended, late) {
+		return
+	}
+	limitV := limitOf(b.MaxRuntime, beganV)
+	if lastV, limited := p.limited(); p.jobs.overran && limited {
+		limitV = min(limitV, lastV) // else a job that hangs each time would never be one
+	}
+	p.addJob(job{id: b.Job, beganV: beganV, limitV: limitV})
+}
+
+// addJob adds one that is open. If there is no room for it one without a limit is forgotten, or
+// else it is not noted itself: the limits of those before hold.
+func (p *peer) addJob(j job) {
 	past := p.editPast()
-	past.jobs.open = append(lastOf(past.jobs.open, maxJobs-1), job{id: b.Job, limitV: limitOf(b.MaxRuntime, beganV)})
-	p.changed = true
+	if len(past.jobs.open) >= maxJobs {
+		i := slices.IndexFunc(past.jobs.open, func(j job) bool { return j.limitV == never })
+		if i < 0 {
+			return
+		}
+		past.jobs.open = slices.Delete(past.jobs.open, i, i+1)
+	}
+	past.jobs.open, p.changed = append(past.jobs.open, j), true
 }
 
 // limitOf returns when a job has run for too long that has so much left; 0 is no limit.
@@ -71,44 +110,56 @@ func limitOf(left, nowV time.Duration) time.Duration {
 // lastOf returns the last n of all, or all if there are fewer.
 func lastOf[T any](all []T, n int) []T { return all[max(len(all)-n, 0):] }
 
-// hasEnded reports whether b says of a job what was said before.
-func (p *peer) hasEnded(b *Beat) bool { return b.Job != "" && slices.Contains(p.jobs.ended, b.Job) }
-
-// endJob notes that the job of b has ended, and reports whether it was known to have begun.
-func (p *peer) endJob(b *Beat) (known bool) {
-	if b.Job != "" {
-		past := p.editPast()
-		past.jobs.ended, p.changed = append(lastOf(past.jobs.ended, maxJobs-1), b.Job), true
-	}
-	return p.dropJob(b.Job)
-}
-
-// dropJob forgets that a job has begun, and reports whether that was known.
-func (p *peer) dropJob(id string) (known bool) {
-	i := slices.IndexFunc(p.jobs.open, func(j job) bool { return j.id == id })
-	if i >= 0 {
-		past := p.editPast()
-		past.jobs.open, p.changed = slices.Delete(past.jobs.open, i, i+1), true
-	}
-	return i >= 0
+// hasFailed reports whether b says that a job has failed of which that was said before.
+func (p *peer) hasFailed(b *Beat) bool {
+	return b.Job != "" && b.Status == SaysDead && slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == b.Job && e.failed })
 }
 
 // noteJob notes what b says of a job of p, and reports whether it says anything.
-func (t *Tracker) noteJob(p *peer, b *Beat, now time.Time) (news bool) {
-	if b.Begins {
-		p.openJob(b, t.verdict(now))
+func (p *peer) noteJob(b *Beat, nowV time.Duration) (news bool) {
+	switch {
+	case b.Begins:
+		p.openJob(b, nowV)
 		return true
+	case b.Job == "" && len(p.jobs.open) == 0 && !p.jobs.overran:
+		return false
 	}
-	return (b.Job != "" || len(p.jobs.open) > 0) && p.endJob(b)
+	p.dropExpired(nowV)
+	if b.Job != "" {
+		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, nowV})
+	}
+	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.beganV <= nowV }) // a mate may tell an earlier one
+	if b.Status == SaysAlive { // one without a limit does not outvote what fails from now on
+		p.editPast().jobs.overran = false
+		p.dropJobs(func(j *job) bool { return j.limitV == never && j.beganV <= nowV })
+	}
+	return news
 }
 
-// noteJobElsewhere is noteJob for a beat that a mate has heard.
-func (t *Tracker) noteJobElsewhere(p *peer, f *Fact, now time.Time) {
-	switch b := &f.Beat; {
-	case !b.Begins:
-		p.endJob(b)
-	case !p.hasEnded(b):
-		p.openJob(b, t.verdict(now)-f.Ago)
+// noteEnded notes how a job has ended, in place of what was said of it before.
+func (p *peer) noteEnded(e endedJob) {
+	past := p.editPast()
+	others := slices.DeleteFunc(past.jobs.ended, func(other endedJob) bool { return other.id == e.id })
+	past.jobs.ended, p.changed = append(lastOf(others, maxJobs-1), e), true
+}
+
+// dropJobs forgets that some jobs have begun, and reports whether there are any.
+func (p *peer) dropJobs(which func(*job) bool) (some bool) {
+	drop := func(j job) bool { return which(&j) }
+	if !slices.ContainsFunc(p.jobs.open, drop) {
+		return false
+	}
+	past := p.editPast()
+	past.jobs.open, p.changed = slices.DeleteFunc(past.jobs.open, drop), true
+	return true
+}
+
+func (p *peer) dropJob(id string) { p.dropJobs(func(j *job) bool { return j.id == id }) }
+
+// dropExpired forgets jobs of p that have run for too long while it was dead or had left.
+func (p *peer) dropExpired(nowV time.Duration) {
+	if p.state.over() {
+		p.dropJobs(func(j *job) bool { return j.limitV <= nowV })
 	}
 }
 
@@ -147,7 +198,8 @@ func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 			return true
 		}
 		p.dropJob(over.id)
-		if !over.unsure {
+		if !over.unsure && !t.holds(p) {
+			p.editPast().jobs.overran = true
 			t.tellEnding(p, &p.process, ReasonOverrun, nil, now)
 		}
 	}
@@ -161,11 +213,12 @@ func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 }
 
 // overrun takes in that the last job of p has run for too long. If a collector was away
-// meanwhile it may have ended: then that is not known, and p has as long as after a beat.
+// meanwhile, or this one is cut off, it may have ended: then that is not known, and p has as
+// long as after a beat.
 func (t *Tracker) overrun(p *peer, now time.Time) {
 	last := p.jobs.open[0]
 	p.dropJob(last.id)
-	if !last.unsure {
+	if !last.unsure && !t.holds(p) {
 		t.end(p, ReasonOverrun, now)
 		return
 	}
@@ -175,35 +228,78 @@ func (t *Tracker) overrun(p *peer, now time.Time) {
 }
 
 // recordJobs notes in r the jobs of p.
-func (r *Record) recordJobs(p *peer, verdict time.Duration) {
+func (r *Record) recordJobs(p *peer, nowV time.Duration) {
 	for _, j := range p.jobs.open {
 		left := time.Duration(0)
 		if j.limitV < never {
-			left = max(j.limitV-verdict, 1)
+			left = max(j.limitV-nowV, 1)
 		}
-		r.Jobs = append(r.Jobs, Job{j.id, left, j.unsure})
+		r.Jobs = append(r.Jobs, Job{j.id, max(nowV-j.beganV, 0), left, j.unsure})
 	}
-	r.JobsEnded = slices.Clone(p.jobs.ended)
+	for _, e := range p.jobs.ended {
+		r.JobsEnded = append(r.JobsEnded, EndedJob{e.id, e.failed, max(nowV-e.endV, 0)})
+	}
 }
 
-// takeJobs takes over the jobs of a record. Without mates nobody has listened since: they may
-// have ended.
+// jobsAfter is Record.After for the jobs.
+func (r *Record) jobsAfter(span, longest time.Duration) {
+	r.Jobs, r.JobsEnded = slices.Clone(r.Jobs), slices.Clone(r.JobsEnded)
+	for i := range r.Jobs {
+		j := &r.Jobs[i]
+		if j.Ago = min(j.Ago+span, longest); j.Limit > 0 {
+			j.Limit = max(j.Limit-span, 1)
+		}
+	}
+	for i := range r.JobsEnded {
+		r.JobsEnded[i].Ago = min(r.JobsEnded[i].Ago+span, longest)
+	}
+}
+
+// takeJobs takes over the jobs of a record. Unless a mate has taken that just now nobody has
+// listened since: they may have ended.
 func (t *Tracker) takeJobs(p *peer, r *Record) {
-	if len(r.Jobs)+len(r.JobsEnded) == 0 {
-		return
+	for _, e := range r.JobsEnded {
+		p.noteEnded(endedJob{e.ID, e.Failed, t.tickV - e.Ago})
 	}
-	past := p.editPast()
-	past.jobs = jobs{ended: slices.Clone(lastOf(r.JobsEnded, maxJobs))}
-	for _, j := range lastOf(r.Jobs, maxJobs) {
-		past.jobs.open = append(past.jobs.open, job{j.ID, limitOf(j.Limit, t.tickV), j.Unsure || !t.opts.Mates})
+	for _, j := range r.Jobs {
+		p.addJob(job{j.ID, t.tickV - j.Ago, limitOf(j.Limit, t.tickV), j.Unsure || !t.learning})
 	}
 }
 
-// learnJobs notes which jobs of p have ended, as a mate knows.
-func (p *peer) learnJobs(r *Record) {
-	for _, id := range r.JobsEnded {
-		if b := (Beat{Job: id}); !p.hasEnded(&b) {
-			p.endJob(&b)
+// learnJobs notes which jobs of p have begun and ended, as a mate knows that has heard p at a
+// time.
+func (t *Tracker) learnJobs(p *peer, r *Record, heard time.Duration, now time.Time) {
+	nowV, at := t.verdict(now), now.Sub(t.epoch)
+	ended := func(id string) bool {
+		return slices.ContainsFunc(r.JobsEnded, func(e EndedJob) bool { return e.ID == id })
+	}
+	for _, j := range slices.Clone(p.jobs.open) {
+		openThere := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })
+		unnamed := j.id == "" && heard > at-(nowV-j.beganV)+sameBeat // one that was heard later ends it
+		if !openThere && (ended(j.id) || unnamed) {
+			p.dropJob(j.id)
 		}
 	}
+	for _, j := range r.Jobs {
+		openHere := slices.ContainsFunc(p.jobs.open, func(other job) bool { return other.id == j.ID })
+		endedHere := slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == j.ID })
+		endedHere = endedHere || j.ID == "" && p.lastHeard() > at-j.Ago+sameBeat
+		if !openHere && !endedHere {
+			p.addJob(job{j.ID, nowV - j.Ago, limitOf(j.Limit, nowV), j.Unsure})
+		}
+	}
+	for _, e := range r.JobsEnded {
+		if !slices.ContainsFunc(p.jobs.ended, func(other endedJob) bool { return other.id == e.ID }) {
+			p.noteEnded(endedJob{e.ID, e.Failed, nowV - e.Ago})
+		}
+	}
+}
+
+// fingerprint tells which jobs are open.
+func (j *jobs) fingerprint() uint16 {
+	sum := uint64(0)
+	for _, open := range j.open {
+		sum += uint64(newDigest.text(open.id)) // in any order
+	}
+	return uint16(digest(sum).fold())
 }

@@ -15,15 +15,15 @@ func TestJobsAreBounded(t *testing.T) {
 	r.observe(ping)
 	for i := range 10 * maxJobs {
 		begin, end := ping, ping
-		begin.Begins, begin.Job, end.Job = true, fmt.Sprint("begun ", i), fmt.Sprint("ended ", i)
+		begin.Begins, begin.MaxRuntime, begin.Job, end.Job = true, time.Hour, fmt.Sprint("begun ", i), fmt.Sprint("ended ", i)
 		r.observe(begin)
 		r.observe(end)
 	}
 	p := r.tracker.peers[shop]
 	require.Len(t, p.jobs.open, maxJobs)
 	require.Len(t, p.jobs.ended, maxJobs)
-	require.Equal(t, fmt.Sprint("begun ", 9*maxJobs), p.jobs.open[0].id)
-	require.Equal(t, fmt.Sprint("ended ", 10*maxJobs-1), p.jobs.ended[maxJobs-1])
+	require.Equal(t, "begun 0", p.jobs.open[0].id, "its limit holds")
+	require.Equal(t, fmt.Sprint("ended ", 10*maxJobs-1), p.jobs.ended[maxJobs-1].id)
 }
 
 // A job that begins at one collector ends at another one: clients try the next address.
@@ -66,5 +66,91 @@ func TestJobsAreKnownToAll(t *testing.T) {
 				}
 			}
 		}
+	}
+}
+
+// What was missed of a job while collectors were parted, or one was stopped, is known when they
+// meet, in both directions.
+func TestJobsThatAMateHasMissed(t *testing.T) {
+	ping := Beat{ID: shop, Interval: 3 * time.Second, Margin: 3 * time.Second}
+	for _, job := range []string{"", "c0ffee"} {
+		begin, end := ping, ping
+		begin.Begins, begin.MaxRuntime, begin.Job, end.Job = true, 20*time.Second, job, job
+		meet := func() *pair {
+			p := newPair(t)
+			p.one.observe(ping)
+			p.two.observe(ping)
+			p.pass(time.Second)
+			return p
+		}
+		states := func(p *pair) (all []string) {
+			for _, r := range []*rig{p.one, p.two} {
+				v := r.view(shop)
+				all = append(all, fmt.Sprint(v.State, " ", v.Reason, " ", v.Deaths))
+			}
+			return all
+		}
+
+		p := meet() // the end
+		p.one.observe(begin)
+		p.pass(time.Second)
+		p.parted = true
+		p.two.observe(end)
+		p.pass(time.Second)
+		p.parted = false
+		p.round()
+		require.Empty(t, p.one.tracker.peers[shop].jobs.open, job)
+		p.pass(2 * time.Second)
+		require.Equal(t, []string{"alive beat 0", "alive beat 0"}, states(p), job)
+
+		p = meet() // the beginning
+		p.parted = true
+		p.one.observe(begin)
+		p.pass(time.Second)
+		p.parted = false
+		p.round()
+		p.pass(15 * time.Second)
+		require.Equal(t, []string{"alive beat 0", "alive beat 0"}, states(p), job)
+		p.pass(10 * time.Second)
+		require.Equal(t, []string{"dead overrun 1", "dead overrun 1"}, states(p), job)
+	}
+}
+
+// Who takes a peer for dead, as it has missed that a job has begun, convinces nobody who knows.
+func TestAJobThatRunsIsNotBuried(t *testing.T) {
+	ping := Beat{ID: shop, Interval: 3 * time.Second, Margin: 3 * time.Second}
+	begin := ping
+	begin.Begins, begin.MaxRuntime = true, time.Minute
+	p := newPair(t)
+	p.one.observe(ping)
+	p.two.observe(ping)
+	p.pass(time.Second)
+	p.parted = true
+	p.one.observe(begin)
+	p.pass(8 * time.Second)
+	require.Equal(t, Dead, p.two.view(shop).State)
+	p.parted = false
+	p.round()
+	p.pass(time.Second)
+	require.Equal(t, Alive, p.one.view(shop).State)
+}
+
+// No collector has listened while both were restarted: a job may have ended.
+func TestJobMayHaveEndedWhileAllWereRestarted(t *testing.T) {
+	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
+	begin := ping
+	begin.Begins, begin.MaxRuntime = true, time.Minute
+	p := newPair(t)
+	p.one.observe(ping)
+	p.two.observe(ping)
+	p.one.observe(begin)
+	p.pass(time.Second)
+	p.one.restart(time.Second)
+	p.two.restart(time.Second)
+	p.round()
+	p.pass(2 * time.Minute)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "unknown restored", fmt.Sprint(r.view(shop).State, " ", r.view(shop).Reason))
+		require.Zero(t, r.view(shop).Deaths)
 	}
 }

@@ -127,6 +127,7 @@ func (r *Record) After(rest, later time.Duration) Record {
 		after.Fresh, after.Guessed = false, true
 	}
 	after.Used = min(used+later, longest)
+	after.jobsAfter(rest+later, longest)
 	if after.Window > 0 { // never forgotten
 		after.Window = max(after.Window-rest-later, 1)
 	}

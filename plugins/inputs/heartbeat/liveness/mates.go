@@ -64,6 +64,7 @@ type Word struct {
 	ID      uint64 // ID.Hash of the peer
 	Process uint32 // fingerprint of the process that holds its place and of who beats for it
 	Events  uint16 // fingerprint of what numbers its events
+	Jobs    uint16 // fingerprint of its jobs that are open
 
 	State     State
 	Reason    Reason
@@ -424,7 +425,7 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
-		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(),
+		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(), Jobs: p.jobs.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
 		Vacant: p.vacancy != nil, Lone: p.lone,
 		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,

@@ -59,8 +59,8 @@ type Record struct {
 	Lateness time.Duration
 	Taught   uint8 // beats that the schedule was learnt from
 
-	Jobs      []Job    // that have begun and not ended
-	JobsEnded []string // by their ids, the latest last
+	Jobs      []Job      // that have begun and not ended
+	JobsEnded []EndedJob // that have an id, the latest last
 
 	Process  Process
 	Others   []Other

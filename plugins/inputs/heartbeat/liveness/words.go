@@ -101,7 +101,7 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, since, at time.Duration) bool {
 		return heard > last+sameBeat || p.foreign() && heard >= last || w.State.over() && p.state == Left
 	case w.State.over() && w.Reason.reported() && !(w.State == p.state && p.reason.reported()):
 		return !p.wasOverdue(w.State, heard) && (t.isRecent(p, since) || w.State == p.state)
-	case w.Promise > 0 && p.promisedBefore(at-w.Promise):
+	case w.Promise > 0 && p.promisedBefore(at-w.Promise), w.Jobs != p.jobs.fingerprint():
 		return true
 	}
 	return w.State == p.state && w.Events != p.trail.fingerprint()
@@ -234,6 +234,8 @@ func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, 
 	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // the window went on while this collector did not
 		p.closeWindow()
 		t.become(p, Dead, ReasonOverdue, now)
+	case w.Reason == ReasonOverrun && p.unknown(ReasonRestored):
+		t.end(p, w.Reason, now)
 	case p.unknown(ReasonIsolated), w.Reason.inferred() && p.isJudgedBy(w, heard): // there it could be judged, and this one was asked
 		t.end(p, w.Reason, now)
 	default:
@@ -246,7 +248,8 @@ func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, 
 // collector: it has certainly heard the same process as late as anybody, and here
 // is no connection of it.
 func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
-	return !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.heardAnywhere()-sameBeat && !p.connected()
+	_, limited := p.limited() // then its silence is not judged
+	return !limited && !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.heardAnywhere()-sameBeat && !p.connected()
 }
 
 // loseElsewhere takes in that the last connection of p has ended at a mate: the wait is

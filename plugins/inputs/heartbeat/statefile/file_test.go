@@ -40,8 +40,9 @@ func fullRecord() liveness.Record {
 		Window: 20 * time.Minute, Promise: time.Date(2026, 8, 1, 11, 50, 0, 0, time.UTC),
 		WindowBy: "a0", Foreign: true, HeardBy: "collector-2", EndedBy: "a0", Shared: true, Rule: "interval",
 		Phase: -7 * time.Millisecond, Learnt: 10001 * time.Millisecond, Lateness: 3 * time.Millisecond, Taught: 33,
-		Jobs: []liveness.Job{{ID: "c0ffee", Limit: time.Hour, Unsure: true}}, JobsEnded: []string{"decade"},
-		Process: liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
+		Jobs:      []liveness.Job{{ID: "c0ffee", Ago: time.Minute, Limit: time.Hour, Unsure: true}},
+		JobsEnded: []liveness.EndedJob{{ID: "decade", Failed: true, Ago: time.Hour}},
+		Process:   liveness.Process{Boot: "6d1c0f5e", PID: 4711, Start: 90 * time.Second},
 		Others: []liveness.Other{{
 			Process:  liveness.Process{Boot: "6d1c0f5e", PID: 4710, Start: 80 * time.Second},
 			Life:     "a0",

@@ -77,8 +77,8 @@ type savedPeer struct {
 	Lateness time.Duration `json:"lateness_ns,omitzero"`
 	Taught   uint8         `json:"taught,omitzero"`
 
-	Jobs      []liveness.Job `json:"jobs,omitzero"`
-	JobsEnded []string       `json:"jobs_ended,omitzero"`
+	Jobs      []liveness.Job      `json:"jobs,omitzero"`
+	JobsEnded []liveness.EndedJob `json:"jobs_ended,omitzero"`
 
 	Process  liveness.Process     `json:"process,omitzero"`
 	Others   []liveness.Other     `json:"others,omitzero"`
@@ -157,10 +157,16 @@ func CheckRecord(r *liveness.Record) error {
 	return cmp.Or(checkSpans(r), checkJobs(r), checkOthers(r), checkInstants(r))
 }
 
-// checkJobs checks the jobs that have begun.
+// checkJobs checks the jobs that have begun and ended.
 func checkJobs(r *liveness.Record) error {
 	for i := range r.Jobs {
-		if err := checkSpan("Limit of a job", r.Jobs[i].Limit, 0, maxSpan); err != nil {
+		err := cmp.Or(checkSpan("Limit of a job", r.Jobs[i].Limit, 0, maxSpan), checkSpan("Ago of a job", r.Jobs[i].Ago, 0, maxJump))
+		if err != nil {
+			return err
+		}
+	}
+	for i := range r.JobsEnded {
+		if err := checkSpan("Ago of a job that has ended", r.JobsEnded[i].Ago, 0, maxJump); err != nil {
 			return err
 		}
 	}
