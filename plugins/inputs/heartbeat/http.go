@@ -242,7 +242,8 @@ func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
 	if from.May == nil || from.May(said.Host, said.Service) {
 		return nil
 	}
-	return &wire.Refusal{Reason: web.ReasonPeer, Text: fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", said.Host, said.Service)}
+	text := fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", said.Host, said.Service)
+	return &wire.Refusal{Reason: web.ReasonPeer, Text: text}
 }
 
 func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {

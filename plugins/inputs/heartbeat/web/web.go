@@ -187,7 +187,8 @@ func (s *Server) mayRead(q *request) *refusal {
 	case s.Username != "" || q.local || contain(s.AllowedReaders, q.addr):
 		return nil
 	}
-	return refuse(http.StatusForbidden, ReasonReader, "%s may not read without 'basic_username' and 'basic_password': %s", q.place(), q.advice("allowed_readers"))
+	return refuse(http.StatusForbidden, ReasonReader, "%s may not read without 'basic_username' and 'basic_password': %s",
+		q.place(), q.advice("allowed_readers"))
 }
 
 // visitKey is the key of the visit in the context of a request.

@@ -8,6 +8,7 @@ import (
 	"net/http"
 	"net/http/httptest"
 	"net/netip"
+	"strconv"
 	"strings"
 	"testing"
 	"time"
@@ -110,43 +111,44 @@ func said(p *Ping) string {
 func TestPingsAreUnderstood(t *testing.T) {
 	const rid = "?rid=0F66A1C3-1E3A-4C6B-8B7A-2E0B1E3A4C6B"
 	for target, want := range map[string]string{
-		"/ping/" + uuid:                                   "200 OK | web-1/backup alive every=24h grace=1h",
-		"/ping/" + strings.ToUpper(uuid):                  "200 OK | web-1/backup alive every=24h grace=1h",
-		"/ping/" + uuid + "/":                             "200 OK | web-1/backup alive every=24h grace=1h",
-		"/ping/" + uuid + "/0":                            "200 OK | web-1/backup alive every=24h grace=1h",
-		"/ping/" + uuid + "/fail":                         "200 OK | web-1/backup dead every=24h grace=1h",
-		"/ping/" + uuid + "/3":                            "200 OK | web-1/backup dead every=24h grace=1h exit=3",
-		"/ping/" + uuid + "/255":                          "200 OK | web-1/backup dead every=24h grace=1h exit=255",
-		"/ping/" + uuid + "/256":                          "400 invalid url format |",
-		"/ping/" + uuid + "/log":                          "200 OK |",
-		"/ping/" + uuid + "/start" + rid:                  "200 OK | web-1/backup alive every=24h grace=1h job=0f66 begins max=2h0m0s",
-		"/ping/" + uuid + "/7" + rid:                      "200 OK | web-1/backup dead every=24h grace=1h exit=7 job=0f66",
-		"/ping/" + uuid + "?rid=x":                        "400 invalid url format |",
-		"/ping/" + uuid + "?every=5m":                     "200 OK | web-1/backup alive every=24h grace=1h",
-		"/ping/" + uuid + "/leave?back_in=5m":             "200 OK | web-1/backup leaving every=24h grace=1h back=300000ms",
-		"/ping/" + uuid + "/slug":                         `400 this key needs peers = ["HOST/*"] |`,
-		"/ping/" + unknown:                                "404 not found |",
-		"/ping/" + unknown + "/fail":                      "404 not found |",
-		"/ping/" + key + "/backup":                        "200 OK | web-1/backup alive every=24h grace=1h",
-		"/ping/" + key + "/backup/fail":                   "200 OK | web-1/backup dead every=24h grace=1h",
-		"/ping/" + key + "/backup?every=10m":              "200 OK | web-1/backup alive every=10m grace=0s",
-		"/ping/" + key + "/x?every=7d&grace=2h":           "200 OK | web-1/x alive every=168h grace=2h",
-		"/ping/" + key + "/x?grace=90":                    "200 OK | web-1/x alive every=24h grace=1m30s",
-		"/ping/" + key + "/x/start?max_runtime=5m":        "200 OK | web-1/x alive every=24h grace=1h begins max=5m0s",
-		"/ping/" + uuid + "/start?max_runtime=5m":         "200 OK | web-1/backup alive every=24h grace=1h begins max=2h0m0s",
-		"/ping/" + uuid + "/start?max_runtime=x":          "400 max_runtime: is \"x\": write a duration like \"5m\", \"24h\" or \"7d\" |",
-		"/ping/" + key + "/x?every=soon":                  `400 every: is "soon": write a duration like "5m", "24h" or "7d" |`,
-		"/ping/" + key:                                    "400 invalid url format |",
-		"/ping/" + key + "/fail":                          "400 invalid url format |",
-		"/ping/" + fleet + "/backup":                      `400 this key needs peers = ["HOST/*"] |`,
-		"/ping/web-2/nginx":                               "200 OK | web-2/nginx alive every=24h grace=1h",
-		"/ping/WEB-2./a/b%2Fc":                            "200 OK | web-2/a/b/c alive every=24h grace=1h",
-		"/ping/web-2/nginx/0":                             "200 OK | web-2/nginx alive every=24h grace=1h",
-		"/ping/web-2/a%20b":                               `400 service: ' ' in "a b" is not allowed |`,
-		"/ping/web-2//x":                                  "400 invalid url format |",
-		"/ping/web-2/fail":                                "404 not found: no token of [[inputs.heartbeat.check]] or 'check_files', and not /ping/HOST/SERVICE |",
-		"/ping/":                                          "400 invalid url format |",
-		"/api/push/" + uuid:                               `200 {"ok":true} | web-1/backup alive every=24h grace=1h`,
+		"/ping/" + uuid:                            "200 OK | web-1/backup alive every=24h grace=1h",
+		"/ping/" + strings.ToUpper(uuid):           "200 OK | web-1/backup alive every=24h grace=1h",
+		"/ping/" + uuid + "/":                      "200 OK | web-1/backup alive every=24h grace=1h",
+		"/ping/" + uuid + "/0":                     "200 OK | web-1/backup alive every=24h grace=1h",
+		"/ping/" + uuid + "/fail":                  "200 OK | web-1/backup dead every=24h grace=1h",
+		"/ping/" + uuid + "/3":                     "200 OK | web-1/backup dead every=24h grace=1h exit=3",
+		"/ping/" + uuid + "/255":                   "200 OK | web-1/backup dead every=24h grace=1h exit=255",
+		"/ping/" + uuid + "/256":                   "400 invalid url format |",
+		"/ping/" + uuid + "/log":                   "200 OK |",
+		"/ping/" + uuid + "/start" + rid:           "200 OK | web-1/backup alive every=24h grace=1h job=0f66 begins max=2h0m0s",
+		"/ping/" + uuid + "/7" + rid:               "200 OK | web-1/backup dead every=24h grace=1h exit=7 job=0f66",
+		"/ping/" + uuid + "?rid=x":                 "400 invalid url format |",
+		"/ping/" + uuid + "?every=5m":              "200 OK | web-1/backup alive every=24h grace=1h",
+		"/ping/" + uuid + "/leave?back_in=5m":      "200 OK | web-1/backup leaving every=24h grace=1h back=300000ms",
+		"/ping/" + uuid + "/slug":                  `400 this key needs peers = ["HOST/*"] |`,
+		"/ping/" + unknown:                         "404 not found |",
+		"/ping/" + unknown + "/fail":               "404 not found |",
+		"/ping/" + key + "/backup":                 "200 OK | web-1/backup alive every=24h grace=1h",
+		"/ping/" + key + "/backup/fail":            "200 OK | web-1/backup dead every=24h grace=1h",
+		"/ping/" + key + "/backup?every=10m":       "200 OK | web-1/backup alive every=10m grace=0s",
+		"/ping/" + key + "/x?every=7d&grace=2h":    "200 OK | web-1/x alive every=168h grace=2h",
+		"/ping/" + key + "/x?grace=90":             "200 OK | web-1/x alive every=24h grace=1m30s",
+		"/ping/" + key + "/x/start?max_runtime=5m": "200 OK | web-1/x alive every=24h grace=1h begins max=5m0s",
+		"/ping/" + uuid + "/start?max_runtime=5m":  "200 OK | web-1/backup alive every=24h grace=1h begins max=2h0m0s",
+		"/ping/" + uuid + "/start?max_runtime=x":   "400 max_runtime: is \"x\": write a duration like \"5m\", \"24h\" or \"7d\" |",
+		"/ping/" + key + "/x?every=soon":           `400 every: is "soon": write a duration like "5m", "24h" or "7d" |`,
+		"/ping/" + key:                             "400 invalid url format |",
+		"/ping/" + key + "/fail":                   "400 invalid url format |",
+		"/ping/" + fleet + "/backup":               `400 this key needs peers = ["HOST/*"] |`,
+		"/ping/web-2/nginx":                        "200 OK | web-2/nginx alive every=24h grace=1h",
+		"/ping/WEB-2./a/b%2Fc":                     "200 OK | web-2/a/b/c alive every=24h grace=1h",
+		"/ping/web-2/nginx/0":                      "200 OK | web-2/nginx alive every=24h grace=1h",
+		"/ping/web-2/a%20b":                        `400 service: ' ' in "a b" is not allowed |`,
+		"/ping/web-2//x":                           "400 invalid url format |",
+		"/ping/web-2/fail": "404 not found: no token of [[inputs.heartbeat.check]] or 'check_files', " +
+			"and not /ping/HOST/SERVICE |",
+		"/ping/":            "400 invalid url format |",
+		"/api/push/" + uuid: `200 {"ok":true} | web-1/backup alive every=24h grace=1h`,
 		"/api/push/" + uuid + "?status=up&msg=OK&ping=12": `200 {"ok":true} | web-1/backup alive every=24h grace=1h`,
 		"/api/push/" + uuid + "?status=down":              `200 {"ok":true} | web-1/backup dead every=24h grace=1h`,
 		"/api/push/" + unknown:                            `404 {"ok":false,"msg":"Monitor not found or not active."} |`,
@@ -206,7 +208,7 @@ func TestWhatTheJudgeSaysIsTheStatus(t *testing.T) {
 	} {
 		s := newSite(t, nil)
 		s.answers = answers
-		require.Equal(t, want, fmt.Sprint(s.ask(remote("GET", "/ping/"+key+"/x?create=1", "")).Code))
+		require.Equal(t, want, strconv.Itoa(s.ask(remote("GET", "/ping/"+key+"/x?create=1", "")).Code))
 	}
 }
 
