@@ -129,7 +129,7 @@ func (p *peer) noteJob(b *Beat, nowV time.Duration) (news bool) {
 		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, nowV})
 	}
 	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.beganV <= nowV }) // a mate may tell an earlier one
-	if b.Status == SaysAlive { // one without a limit does not outvote what fails from now on
+	if b.Status == SaysAlive {                                                        // one without a limit does not outvote what fails from now on
 		p.editPast().jobs.overran = false
 		p.dropJobs(func(j *job) bool { return j.limitV == never && j.beganV <= nowV })
 	}
