@@ -1,6 +1,7 @@
 #!/bin/bash
 # restic.sh DIRECTORY...: backs up with restic, and tells PING_URL when it begins and how it
-# ended. A collector that is away neither delays nor fails the backup.
+# ended. A collector that is away does not delay or fail the backup; the script ends later by
+# half a minute, or by a minute and a half if nothing answers.
 run=$(cat /proc/sys/kernel/random/uuid)
 
 ping() {
