@@ -74,7 +74,8 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	return wrong
 }
 
-// parseCheck reads the words of a line: TOKEN web-1/backup every=24h grace=1h.
+// parseCheck reads the words of a line: TOKEN web-1/backup every=24h grace=1h. Its errors quote
+// none of them: a token may be where it does not belong.
 func parseCheck(words []string) (*check, error) {
 	if err := CheckToken(words[0]); err != nil {
 		return nil, err
@@ -82,21 +83,28 @@ func parseCheck(words []string) (*check, error) {
 	if len(words) < 2 {
 		return nil, errors.New("it names no peer: write TOKEN HOST/SERVICE every=24h grace=1h")
 	}
+	if len(words[1]) >= MinToken && !strings.ContainsAny(words[1], "/.-") {
+		return nil, errors.New("word 2 looks like a token: write HOST/host for a host of that name")
+	}
 	c := &Check{Peer: words[1]}
 	if strings.ContainsAny(words[1], "*?[") {
 		c.Peer, c.Peers = "", []string{words[1]}
 	}
-	for _, word := range words[2:] {
+	for i, word := range words[2:] {
 		key, value, _ := strings.Cut(word, "=")
 		places := map[string]*time.Duration{"every": &c.Every, "grace": &c.Grace, "max_runtime": &c.MaxRuntime}
 		place, known := places[key]
 		if !known {
-			return nil, fmt.Errorf("%.64q is none of every=, grace= and max_runtime=", word)
+			return nil, fmt.Errorf("word %d is none of every=, grace= and max_runtime=", i+3)
 		}
 		var err error
 		if *place, err = parseDuration(value); err != nil {
-			return nil, fmt.Errorf("%s %w", key, err)
+			return nil, fmt.Errorf("%s= is no duration: write one like 5m, 24h or 7d", key)
 		}
 	}
-	return c.compile()
+	check, err := c.compile()
+	if err != nil {
+		return nil, errors.New("word 2 is no peer, or a duration is too long: write TOKEN HOST/SERVICE every=24h grace=1h")
+	}
+	return check, nil
 }

@@ -75,7 +75,7 @@ func TestFilesOfChecksAreReadAgain(t *testing.T) {
 	require.Len(t, log.Warnings(), 4)
 	require.Contains(t, log.Warnings()[1], name+":5: it names no peer")
 	require.Contains(t, log.Warnings()[2], name+":6: the token has 5 bytes")
-	require.Contains(t, log.Warnings()[3], `"evry=5m" is none of every=, grace= and max_runtime=`)
+	require.Contains(t, log.Warnings()[3], `word 3 is none of every=, grace= and max_runtime=`)
 	require.Equal(t, []string{"web-1/backup 24h0m0s+1h0m0s", "web-2/backup 168h0m0s+2h0m0s"}, peers())
 	require.Len(t, log.Warnings(), 4, "once")
 	for _, token := range []string{unknown, key, fleet, "another-token-of-a-check"} {
@@ -91,4 +91,22 @@ func TestFilesOfChecksAreReadAgain(t *testing.T) {
 	require.NoError(t, os.Chmod(name, 0o644)) //nolint:gosec // that is what is wrong with it
 	require.Len(t, checks.Problems(), 1)
 	require.ErrorContains(t, checks.Problems()[0], "make it 0600 or 0640")
+}
+
+// A second token on a line, where something else belongs, is in no message and no peer.
+func TestWrongLinesOfChecksQuoteNoToken(t *testing.T) {
+	const other = "anotherTokenOfSomebody01"
+	file := filepath.Join(t.TempDir(), "checks")
+	text := ""
+	for _, rest := range []string{other, "[" + other, "web-1/x " + other, "web-1/x every=" + other, "web-1/x " + other + "=1h"} {
+		text += "firstTokenOfSomebody01 " + rest + "\n"
+	}
+	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	log := &testutil.CaptureLogger{}
+	checks, err := NewChecks(nil, []string{file}, log)
+	require.NoError(t, err)
+	peers, _ := checks.Read(t.Context())
+	require.Empty(t, peers)
+	require.Len(t, log.Warnings(), 5)
+	require.NotContains(t, strings.Join(log.Warnings(), ""), other)
 }

@@ -33,12 +33,13 @@ func (c *client) place() string {
 
 func (s *Server) clientOf(r *http.Request, v *visit) client {
 	remote := remoteOf(r.RemoteAddr)
-	c := client{addr: remote, name: r.RemoteAddr, crossSite: r.Header.Get("Sec-Fetch-Site") == "cross-site"}
+	c := client{addr: remote, name: r.RemoteAddr, crossSite: isCrossSite(r)}
 	c.certificate = certificateOf(r, v)
 	switch {
 	case !isForwarded(r.Header):
 		// nginx that is not told otherwise adds nothing, has Host name us, and speaks HTTP/1.0.
-		c.local = remote.IsLoopback() && r.ProtoAtLeast(1, 1) && isLocalName(r.Host) && !c.crossSite
+		direct := r.ProtoAtLeast(1, 1) && !contain(s.TrustedProxies, remote)
+		c.local = remote.IsLoopback() && direct && isLocalName(r.Host) && !c.crossSite
 	case contain(s.TrustedProxies, remote):
 		c.addr, c.certificate = s.forwarded(r.Header), nil // a certificate is that of the proxy
 		c.name = c.place()
@@ -64,6 +65,14 @@ func (q *request) advice(option string) string {
 		cure = "only http://localhost:" + port + "/ with HTTP/1.1 is this host, and who is in '" + option + "' may, too"
 	}
 	return cure + "; or come from the host itself: ssh -L " + port + ":localhost:" + port + " HOST, then http://localhost:" + port + "/"
+}
+
+// isCrossSite reports whether a page of somebody else made a browser send a request. Where that is
+// not told, as over plain HTTP, what is posted has the origin of the page.
+func isCrossSite(r *http.Request) bool {
+	origin := r.Header.Get("Origin")
+	_, host, _ := strings.Cut(origin, "://")
+	return r.Header.Get("Sec-Fetch-Site") == "cross-site" || origin != "" && !strings.EqualFold(host, r.Host)
 }
 
 func remoteOf(address string) netip.Addr {
@@ -98,7 +107,7 @@ func isLocalName(host string) bool {
 
 // isForwarded reports whether a proxy has passed a request on.
 func isForwarded(header http.Header) bool {
-	return slices.ContainsFunc([]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip"}, func(key string) bool {
+	return slices.ContainsFunc([]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"}, func(key string) bool {
 		return len(header.Values(key)) > 0
 	})
 }
@@ -123,14 +132,14 @@ func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 }
 
 // lastHop returns the last hop that is not a trusted proxy, which is invalid if it is no
-// address. It reports false if all of them are trusted.
+// address, or if all of them are trusted. It reports false if there is none.
 func (s *Server) lastHop(hops []string) (addr netip.Addr, told bool) {
 	for _, hop := range slices.Backward(hops) {
 		if addr = hopAddr(hop); !addr.IsValid() || !contain(s.TrustedProxies, addr) {
 			return addr, true
 		}
 	}
-	return netip.Addr{}, false
+	return netip.Addr{}, len(hops) > 0
 }
 
 func hopsOf(values []string) []string {

@@ -85,7 +85,8 @@ func parsePath(escaped string) (p pingPath, err error) {
 // ping takes a request of a client of Healthchecks, or of a script.
 func (s *Server) ping(q *request) (*answer, *refusal) {
 	p, err := parsePath(strings.TrimPrefix(q.URL.EscapedPath(), "/ping/"))
-	if err != nil {
+	if _, wrong := url.ParseQuery(q.URL.RawQuery); err != nil || wrong != nil {
+		err = errPath
 		return nil, refuse(http.StatusBadRequest, ReasonRequest, "%v", err)
 	}
 	q.w.Header().Set("Ping-Body-Limit", "10000")
@@ -193,6 +194,9 @@ func (p *Ping) say(verb string, query url.Values) (err error) {
 func (p *Ping) schedule(check *check, query url.Values, every, grace time.Duration) (err error) {
 	if p.IntervalMS, err = milliseconds(query, "every"); err != nil {
 		return err
+	}
+	if query.Has("every") && p.IntervalMS < wire.MinIntervalMS {
+		return errors.New("every: must be at least 100ms")
 	}
 	if p.GraceMS, err = milliseconds(query, "grace"); err != nil {
 		return err

@@ -22,8 +22,9 @@ const (
 	maxPages = 1000            // of one listing: five million peers
 )
 
-// SocketBeside returns the Unix socket of the collector that keeps its state at path.
-func SocketBeside(path string) string { return filepath.Join(filepath.Dir(path), "heartbeat.sock") }
+// SocketBeside returns the Unix socket of the collector that keeps its state at path:
+// heartbeat.sock beside heartbeat.state.
+func SocketBeside(path string) string { return strings.TrimSuffix(path, filepath.Ext(path)) + ".sock" }
 
 // A Client asks one collector. Its errors name the collector.
 type Client struct {

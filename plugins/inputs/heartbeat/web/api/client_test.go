@@ -81,7 +81,7 @@ func TestCollectorIsAskedOverItsSocket(t *testing.T) {
 	require.NoError(t, err)
 	defer os.RemoveAll(dir)
 	path := SocketBeside(filepath.Join(dir, "x.state"))
-	require.Equal(t, filepath.Join(dir, "heartbeat.sock"), path)
+	require.Equal(t, filepath.Join(dir, "x.sock"), path)
 	c := OverSocket(path)
 	defer c.Close()
 	_, err = c.Collector(t.Context())
