@@ -195,7 +195,7 @@ func TestPeersExplainsWhy(t *testing.T) {
   exit     code 3
   heard    2m10s ago, from 10.0.0.1, pid 4711
   allowed  35s of silence, by its declared interval and how late its beats usually are (adaptive)
-  flapping it dies and comes back, again and again
+  flapping three changes into or out of dead within ten minutes
 mail-1/host: left since 2026-11-23 23:49:00, for 1m
   reason   leaving: it said goodbye
   heard    1m ago, by collector-2

@@ -94,7 +94,7 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 		say("status", "%s, as it says of itself", p.Status)
 	}
 	if p.Flapping {
-		say("flapping", "it dies and comes back, again and again")
+		say("flapping", "three changes into or out of dead within ten minutes")
 	}
 }
 

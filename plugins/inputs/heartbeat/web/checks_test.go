@@ -97,11 +97,11 @@ func TestFilesOfChecksAreReadAgain(t *testing.T) {
 func TestWrongLinesOfChecksQuoteNoToken(t *testing.T) {
 	const other = "anotherTokenOfSomebody01"
 	file := filepath.Join(t.TempDir(), "checks")
-	text := ""
+	var text strings.Builder
 	for _, rest := range []string{other, "[" + other, "web-1/x " + other, "web-1/x every=" + other, "web-1/x " + other + "=1h"} {
-		text += "firstTokenOfSomebody01 " + rest + "\n"
+		fmt.Fprintln(&text, "firstTokenOfSomebody01", rest)
 	}
-	require.NoError(t, os.WriteFile(file, []byte(text), 0o600))
+	require.NoError(t, os.WriteFile(file, []byte(text.String()), 0o600))
 	log := &testutil.CaptureLogger{}
 	checks, err := NewChecks(nil, []string{file}, log)
 	require.NoError(t, err)

@@ -170,7 +170,7 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
 	w.line("Running", given(d.Jobs > 0, fmt.Sprintf("%d that began and did not end", d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
-	w.line("Flapping", given(d.Flapping, "yes: it was dead more than once within ten minutes"))
+	w.line("Flapping", given(d.Flapping, "yes: three changes into or out of dead within ten minutes"))
 	for _, label := range d.Labels {
 		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
