@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -26,8 +27,8 @@ type crontab struct {
 	h     *Heartbeat
 	acc   *testutil.Accumulator
 	stop  func()
-	pipes *pipeListener
-	told  []string // by collectors that were stopped
+	pipes atomic.Pointer[pipeListener] // nil while no collector runs
+	told  []string                     // by collectors that were stopped
 }
 
 // newCrontab starts a collector with the check of our documents, and pings it once.
@@ -45,18 +46,19 @@ func (c *crontab) startCollector() {
 	c.h.Checks = []Check{{Token: secretOf(backupToken), Peer: "web-1/backup", Every: hours(24), Grace: hours(1), MaxRuntime: hours(2)}}
 	var end func()
 	c.acc, _, end = startInBubble(c.t, c.h)
-	c.pipes = newPipes()
+	pipes := newPipes()
 	options := c.h.websites.options
 	options.Recorded = func(net.Conn) {}
 	options.Refused = func(_ wire.Reason, _, text string) { c.t.Error("refused: ", text) }
 	options.Panicked = func(_ string, cause any) { c.t.Error(cause) }
-	site := web.New(c.pipes, &options)
+	site := web.New(pipes, &options)
 	site.Start()
 	c.stop = func() {
 		site.End()
 		end()
-		c.pipes = nil
+		c.pipes.Store(nil)
 	}
+	c.pipes.Store(pipes) // the last: a ping may wait for it
 }
 
 // at lets time pass until so long after the begin.
@@ -64,12 +66,13 @@ func (c *crontab) at(since time.Duration) { time.Sleep(time.Until(c.begin.Add(si
 
 // try pings once, and reports whether a collector was there.
 func (c *crontab) try(what string) bool {
-	if c.pipes == nil {
+	pipes := c.pipes.Load()
+	if pipes == nil {
 		return false
 	}
 	client := http.Client{Transport: &http.Transport{DisableKeepAlives: true, DialContext: func(context.Context, string, string) (net.Conn, error) {
 		near, far := net.Pipe()
-		c.pipes.conns <- far
+		pipes.conns <- far
 		return near, nil
 	}}}
 	answer, err := client.Get("http://collector/ping/" + backupToken + what)
