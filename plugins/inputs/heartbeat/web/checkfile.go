@@ -83,7 +83,7 @@ func parseCheck(words []string) (*check, error) {
 	if len(words) < 2 {
 		return nil, errors.New("it names no peer: write TOKEN HOST/SERVICE every=24h grace=1h")
 	}
-	if len(words[1]) >= MinToken && !strings.ContainsAny(words[1], "/.-") {
+	if looksLikeToken(words[1]) {
 		return nil, errors.New("word 2 looks like a token: write HOST/host for a host of that name")
 	}
 	c := &Check{Peer: words[1]}

@@ -147,6 +147,12 @@ func CheckToken(token string) error {
 	return nil
 }
 
+// looksLikeToken reports whether a text where a host belongs is more likely a token that is not
+// known, or that stands in the wrong place: nobody wants to find one among the names of hosts.
+func looksLikeToken(text string) bool {
+	return len(text) >= MinToken && !strings.ContainsAny(text, "/.-") || uuidForm.MatchString(text)
+}
+
 // Checks find the check of a token. Files of checks are read again when they change.
 type Checks struct {
 	log   Logger

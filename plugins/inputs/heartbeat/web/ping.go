@@ -121,7 +121,12 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	case check == nil && p.service == "":
 		return nil, noPeer()
 	case check == nil:
-		return s.bearerCheck(q)
+		check, refusal := s.bearerCheck(q)
+		if check == nil && refusal == nil && looksLikeToken(p.first) {
+			refusal = refuse(http.StatusNotFound, ReasonToken, "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and "+
+				"a host of %d letters or more without . and - has to show one, as it looks like a token", MinToken)
+		}
+		return check, refusal
 	case check.Peer != "" && p.service == "":
 		p.first, p.service = check.host, check.service
 		return check, nil
