@@ -65,7 +65,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	switch {
 	case b.Begins && p.beats > 0:
 		return t.begin(p, b, now)
-	case p.hasFailed(b):
+	case p.hasFailed(b, t.verdict(now)):
 		return t.stale(p, b, duplicate, now)
 	}
 	run := p.runs[0]

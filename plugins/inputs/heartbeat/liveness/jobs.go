@@ -15,8 +15,9 @@ const (
 	// maxJobs is how many jobs of one peer are known that have begun, and how many that have
 	// ended.
 	maxJobs = 16
-	// lateStart is for how long after its end the start of a job may still be on its way.
-	lateStart = time.Minute
+	// retriedFor is for how long after the end of a job its client may say again how it has
+	// ended, and its start may still be on its way.
+	retriedFor = time.Minute
 )
 
 // A Job is the record of one that has begun and not ended.
@@ -74,8 +75,7 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 func (p *peer) openJob(b *Beat, beganV time.Duration) {
 	p.dropExpired(beganV)
 	open := func(j job) bool { return j.id == b.Job }
-	late := func(e endedJob) bool { return e.id == b.Job && beganV-e.endV < lateStart }
-	if slices.ContainsFunc(p.jobs.open, open) || slices.ContainsFunc(p.jobs.ended, late) {
+	if slices.ContainsFunc(p.jobs.open, open) || p.ended(b.Job, beganV) != nil {
 		return
 	}
 	limitV := limitOf(b.MaxRuntime, beganV)
@@ -110,9 +110,23 @@ func limitOf(left, nowV time.Duration) time.Duration {
 // lastOf returns the last n of all, or all if there are fewer.
 func lastOf[T any](all []T, n int) []T { return all[max(len(all)-n, 0):] }
 
-// hasFailed reports whether b says that a job has failed of which that was said before.
-func (p *peer) hasFailed(b *Beat) bool {
-	return b.Job != "" && b.Status == SaysDead && slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == b.Job && e.failed })
+// ended returns how a job with that id has ended just before, or nil.
+func (p *peer) ended(id string, nowV time.Duration) *endedJob {
+	for i := range p.jobs.ended {
+		if e := &p.jobs.ended[i]; e.id == id && nowV-e.endV < retriedFor {
+			return e
+		}
+	}
+	return nil
+}
+
+// hasFailed reports whether b says that a job has failed of which that was said just before.
+func (p *peer) hasFailed(b *Beat, nowV time.Duration) bool {
+	if b.Job == "" || b.Status != SaysDead {
+		return false
+	}
+	e := p.ended(b.Job, nowV)
+	return e != nil && e.failed
 }
 
 // noteJob notes what b says of a job of p, and reports whether it says anything.
@@ -128,8 +142,10 @@ func (p *peer) noteJob(b *Beat, nowV time.Duration) (news bool) {
 	if b.Job != "" {
 		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, nowV})
 	}
-	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.beganV <= nowV }) // a mate may tell an earlier one
-	if b.Status == SaysAlive {                                                        // one without a limit does not outvote what fails from now on
+	// A mate may tell the end of an earlier one.
+	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.beganV <= nowV })
+	// One without a limit does not outvote what fails after a success.
+	if b.Status == SaysAlive {
 		p.editPast().jobs.overran = false
 		p.dropJobs(func(j *job) bool { return j.limitV == never && j.beganV <= nowV })
 	}
@@ -267,29 +283,24 @@ func (t *Tracker) takeJobs(p *peer, r *Record) {
 }
 
 // learnJobs notes which jobs of p have begun and ended, as a mate knows that has heard p at a
-// time.
+// time. An id may be that of one job after the other. Without an id the next beat ends it.
 func (t *Tracker) learnJobs(p *peer, r *Record, heard time.Duration, now time.Time) {
 	nowV, at := t.verdict(now), now.Sub(t.epoch)
-	ended := func(id string) bool {
-		return slices.ContainsFunc(r.JobsEnded, func(e EndedJob) bool { return e.ID == id })
-	}
-	for _, j := range slices.Clone(p.jobs.open) {
-		openThere := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })
-		unnamed := j.id == "" && heard > at-(nowV-j.beganV)+sameBeat // one that was heard later ends it
-		if !openThere && (ended(j.id) || unnamed) {
-			p.dropJob(j.id)
-		}
-	}
+	p.dropJobs(func(j *job) bool {
+		ago := nowV - j.beganV
+		open := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })
+		ended := slices.ContainsFunc(r.JobsEnded, func(e EndedJob) bool { return e.ID == j.id && e.Ago <= ago })
+		return !open && (ended || j.id == "" && heard > at-ago+sameBeat)
+	})
 	for _, j := range r.Jobs {
-		openHere := slices.ContainsFunc(p.jobs.open, func(other job) bool { return other.id == j.ID })
-		endedHere := slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == j.ID })
-		endedHere = endedHere || j.ID == "" && p.lastHeard() > at-j.Ago+sameBeat
-		if !openHere && !endedHere {
+		open := slices.ContainsFunc(p.jobs.open, func(other job) bool { return other.id == j.ID })
+		ended := slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == j.ID && nowV-e.endV <= j.Ago })
+		if !open && !ended && (j.ID != "" || p.lastHeard() <= at-j.Ago+sameBeat) {
 			p.addJob(job{j.ID, nowV - j.Ago, limitOf(j.Limit, nowV), j.Unsure})
 		}
 	}
 	for _, e := range r.JobsEnded {
-		if !slices.ContainsFunc(p.jobs.ended, func(other endedJob) bool { return other.id == e.ID }) {
+		if !slices.ContainsFunc(p.jobs.ended, func(other endedJob) bool { return other.id == e.ID && nowV-other.endV <= e.Ago }) {
 			p.noteEnded(endedJob{e.ID, e.Failed, nowV - e.Ago})
 		}
 	}

@@ -154,3 +154,31 @@ func TestJobMayHaveEndedWhileAllWereRestarted(t *testing.T) {
 		require.Zero(t, r.view(shop).Deaths)
 	}
 }
+
+// A client may use one id for ever: an end of yesterday is not that of the job that runs now.
+func TestJobsOfOneIDAreKeptApart(t *testing.T) {
+	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour, Job: "c0ffee"}
+	begin := ping
+	begin.Begins, begin.MaxRuntime = true, 10*time.Minute
+	p := newPair(t)
+	p.one.observe(ping)
+	p.two.observe(ping)
+	p.pass(2 * retriedFor)
+	p.parted = true
+	p.one.observe(begin)
+	p.pass(time.Second)
+	p.parted = false
+	p.round()
+	for i, r := range []*rig{p.one, p.two} {
+		require.Len(t, r.tracker.peers[shop].jobs.open, 1, "collector %d", i+1)
+	}
+	p.parted = true
+	p.pass(2 * retriedFor)
+	p.two.observe(ping)
+	p.pass(time.Second)
+	p.parted = false
+	p.round()
+	for i, r := range []*rig{p.one, p.two} {
+		require.Empty(t, r.tracker.peers[shop].jobs.open, "collector %d", i+1)
+	}
+}
