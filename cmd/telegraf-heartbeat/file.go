@@ -42,7 +42,7 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 		inTime: r.Guessed || r.Foreign && r.State == liveness.Alive,
 		Peer: api.Peer{
 			Source: r.ID.Source, Service: r.ID.Service, PID: r.Process.PID,
-			State: r.State.String(), Reason: r.Reason.String(), Since: unix(r.Since), Status: healths[r.Health],
+			State: r.State.String(), Reason: r.Reason.String(), Since: unix(r.Since), Status: r.Health.String(),
 			DeadAfter: r.Dead.Seconds(), Rule: r.Rule, Promised: r.Window.Seconds(), HeardBy: r.HeardBy, Runs: len(r.Jobs),
 			Beats: r.Beats, Lost: r.Lost, Late: r.Late, Duplicates: r.Duplicates, Limited: r.Limited,
 			Restarts: r.Restarts, Deaths: r.Deaths, Mistakes: r.Mistakes, Conflicts: r.Conflicts, DeadSeconds: r.DeadFor.Seconds(),
@@ -71,11 +71,6 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 		p.ExitCode = &r.ExitCode
 	}
 	return p
-}
-
-// healths are what a peer says of itself, as the API names it.
-var healths = map[liveness.Health]string{
-	liveness.HealthOK: "ok", liveness.HealthWarning: "warning", liveness.HealthCritical: "critical", liveness.HealthOther: "other",
 }
 
 // unix returns an instant in seconds, as the API does.

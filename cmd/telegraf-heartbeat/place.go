@@ -14,6 +14,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/execd"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
@@ -200,13 +201,15 @@ func ask(ctx context.Context, client *api.Client, q api.Query) (*listing, error)
 	return l, nil
 }
 
-// urgency is the order in which states are looked at in the night.
-var urgency = map[string]int{"dead": 0, "suspect": 1, "unknown": 2, "left": 3, "alive": 4}
+// urgency is lower for a state that is looked at earlier.
+func urgency(name string) int {
+	return slices.IndexFunc(liveness.Urgent[:], func(state liveness.State) bool { return state.String() == name })
+}
 
 // sort puts the most urgent state first, and what happened last.
 func (l *listing) sort() {
 	slices.SortStableFunc(l.peers, func(a, b peer) int {
-		return cmp.Or(cmp.Compare(urgency[a.State], urgency[b.State]), cmp.Compare(b.Since, a.Since), cmp.Compare(a.Name(), b.Name()))
+		return cmp.Or(cmp.Compare(urgency(a.State), urgency(b.State)), cmp.Compare(b.Since, a.Since), cmp.Compare(a.Name(), b.Name()))
 	})
 }
 

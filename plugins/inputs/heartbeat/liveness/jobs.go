@@ -107,9 +107,6 @@ func limitOf(left, nowV time.Duration) time.Duration {
 	return nowV + left
 }
 
-// lastOf returns the last n of all, or all if there are fewer.
-func lastOf[T any](all []T, n int) []T { return all[max(len(all)-n, 0):] }
-
 // ended returns how a job with that id has ended just before, or nil.
 func (p *peer) ended(id string, nowV time.Duration) *endedJob {
 	for i := range p.jobs.ended {
@@ -156,7 +153,7 @@ func (p *peer) noteJob(b *Beat, nowV time.Duration) (news bool) {
 func (p *peer) noteEnded(e endedJob) {
 	past := p.editPast()
 	others := slices.DeleteFunc(past.jobs.ended, func(other endedJob) bool { return other.id == e.id })
-	past.jobs.ended, p.changed = append(lastOf(others, maxJobs-1), e), true
+	past.jobs.ended, p.changed = append(others[max(len(others)-maxJobs+1, 0):], e), true
 }
 
 // dropJobs forgets that some jobs have begun, and reports whether there are any.

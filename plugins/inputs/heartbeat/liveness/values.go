@@ -170,6 +170,9 @@ const (
 // States are all states, in the order of their numbers.
 var States = [...]State{Unknown, Alive, Suspect, Dead, Left}
 
+// Urgent are all states, in the order in which they are looked at in the night.
+var Urgent = [len(States)]State{Dead, Suspect, Unknown, Left, Alive}
+
 func (s State) String() string { return [...]string{"unknown", "alive", "suspect", "dead", "left"}[s] }
 
 // over reports whether nothing is expected of a peer in this state.
@@ -264,6 +267,9 @@ const (
 	HealthCritical Health = 3
 	HealthOther    Health = 4 // said in another word
 )
+
+// String returns "" for a peer that has told none.
+func (h Health) String() string { return [...]string{"", "ok", "warning", "critical", "other"}[h] }
 
 // Code returns the health as databases know it: 0 is well, 1 a warning, 2
 // critical, 3 another word. It reports false if the peer has told none.

@@ -39,13 +39,18 @@ func (s *Server) push(q *request) (*answer, *refusal) {
 	return s.give(ping, false)
 }
 
+// bearerSpeaker returns whom a request speaks for, and the check of the token in a header, which
+// is nil if there is none.
+func (s *Server) bearerSpeaker(q *request) (check *check, from *Speaker, refusal *refusal) {
+	if check, refusal = s.bearerCheck(q); refusal == nil {
+		from, refusal = s.speaker(q, check)
+	}
+	return check, from, refusal
+}
+
 // beat takes one of our own beats.
 func (s *Server) beat(q *request) (*answer, *refusal) {
-	check, refusal := s.bearerCheck(q)
-	if refusal != nil {
-		return nil, refusal
-	}
-	from, refusal := s.speaker(q, check)
+	_, from, refusal := s.bearerSpeaker(q)
 	if refusal != nil {
 		return nil, refusal
 	}
@@ -82,11 +87,7 @@ type message struct {
 
 // telegraf takes a message of Telegraf's outputs.heartbeat.
 func (s *Server) telegraf(q *request) (*answer, *refusal) {
-	check, refusal := s.bearerCheck(q)
-	if refusal != nil {
-		return nil, refusal
-	}
-	from, refusal := s.speaker(q, check)
+	check, from, refusal := s.bearerSpeaker(q)
 	if refusal != nil {
 		return nil, refusal
 	}

@@ -92,7 +92,7 @@ func (w *writer) putHead(s *shown) {
 <select id="state" name="state">
 <option value="">any</option>
 `, s.Text)
-	for _, state := range urgency {
+	for _, state := range liveness.Urgent {
 		w.putf("<option%v>%v</option>\n", given(s.only(state), " selected"), state)
 	}
 	w.WriteString(`</select>
@@ -117,7 +117,7 @@ func (w *writer) putLive(s *shown) {
 		w.putf("<p class=\"warning\">This collector is probably cut off: deaths by silence are held, and those concerned are unknown.</p>\n")
 	}
 	w.putf("<nav aria-label=\"Peers by state\"><ul>\n")
-	for _, state := range urgency {
+	for _, state := range liveness.Urgent {
 		w.putf("<li><a href=\"?state=%v\"", state)
 		if s.only(state) {
 			w.putf(" aria-current=\"true\"")
@@ -164,7 +164,7 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 		w.putTime(back(d, now))
 		w.putf("</dd>\n")
 	}
-	w.line("It says", statuses[d.Health])
+	w.line("It says", d.Health.String())
 	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
 	w.line("Process", given(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
 	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))

@@ -79,13 +79,13 @@ func once(given url.Values, names ...string) error {
 func parseStates(texts []string) (states []liveness.State, err error) {
 	for _, text := range texts {
 		for name := range strings.SplitSeq(text, ",") {
-			i := slices.IndexFunc(urgency[:], func(s liveness.State) bool { return s.String() == name })
+			i := slices.IndexFunc(liveness.Urgent[:], func(s liveness.State) bool { return s.String() == name })
 			switch {
 			case name == "": // any, as a form says
 			case i < 0:
 				return nil, fmt.Errorf("state: %.16q is not one of dead, suspect, unknown, left, alive", name)
 			default:
-				states = append(states, urgency[i])
+				states = append(states, liveness.Urgent[i])
 			}
 		}
 	}
@@ -124,14 +124,14 @@ func serviceOf(id liveness.ID) string {
 
 // A place is one in the order of an answer. It is still one when its peer has changed.
 type place struct {
-	Urgency int // index in urgency
+	Urgency int // index in liveness.Urgent
 	Source  string
 	Service string
 	PID     uint32
 }
 
 func placeOf(d *liveness.Details) place {
-	return place{slices.Index(urgency[:], d.State), d.ID.Source, d.ID.Service, d.ID.PID}
+	return place{slices.Index(liveness.Urgent[:], d.State), d.ID.Source, d.ID.Service, d.ID.PID}
 }
 
 // before reports whether p is before that of d.
@@ -156,7 +156,7 @@ func parsePlace(text string) (*place, error) {
 	if err == nil {
 		err = json.Unmarshal(decoded, p)
 	}
-	if err == nil && (p.Urgency < 0 || p.Urgency >= len(urgency)) {
+	if err == nil && (p.Urgency < 0 || p.Urgency >= len(liveness.Urgent)) {
 		err = errors.New("no such state")
 	}
 	return p, err
@@ -186,7 +186,7 @@ func (s *snapshot) list(q *question) api.Peers {
 func peerOf(d *liveness.Details, now time.Time) api.Peer {
 	p := api.Peer{
 		Source: d.ID.Source, Service: d.ID.Service, PID: d.PID,
-		State: d.State.String(), Reason: d.Reason.String(), Since: timestamp(d.Since), Status: statuses[d.Health],
+		State: d.State.String(), Reason: d.Reason.String(), Since: timestamp(d.Since), Status: d.Health.String(),
 		SuspectAfter: seconds(d.Suspect), DeadAfter: seconds(d.DeadAfter), Left: seconds(d.Deadline), Suspicion: d.Suspicion,
 		Rule: d.Rule, Promised: seconds(d.BackIn),
 		Connected: d.Connected, Flapping: d.Flapping, HeardBy: d.HeardBy, Runs: d.Jobs,

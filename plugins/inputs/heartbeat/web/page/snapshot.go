@@ -79,9 +79,6 @@ type snapshot struct {
 	kept    int                // bytes of both
 }
 
-// urgency is the order in which states are looked at in the night.
-var urgency = [len(liveness.States)]liveness.State{liveness.Dead, liveness.Suspect, liveness.Unknown, liveness.Left, liveness.Alive}
-
 func (p *Page) snapshot(now time.Time) *snapshot {
 	all := p.options.Peers()
 	s := &snapshot{made: now, collector: p.options.Collector(), answers: make(map[string]*answer)}
@@ -91,12 +88,12 @@ func (p *Page) snapshot(now time.Time) *snapshot {
 	}
 	slices.SortFunc(s.named, func(a, b *liveness.Details) int { return compareIDs(a.ID, b.ID) })
 	s.named = slices.CompactFunc(s.named, func(a, b *liveness.Details) bool { return a.ID == b.ID })
-	var inState [len(urgency)][]*liveness.Details
+	var inState [len(liveness.States)][]*liveness.Details
 	for _, d := range s.named {
 		inState[d.State] = append(inState[d.State], d)
 	}
 	s.urgent = make([]*liveness.Details, 0, len(s.named))
-	for _, state := range urgency {
+	for _, state := range liveness.Urgent {
 		s.urgent, s.counts[state] = append(s.urgent, inState[state]...), len(inState[state])
 	}
 	return s

@@ -16,12 +16,6 @@ func why(d *liveness.Details) string {
 	return text
 }
 
-// statuses are what peers say of themselves, by liveness.Health.
-var statuses = [...]string{
-	liveness.HealthUntold: "", liveness.HealthOK: "ok", liveness.HealthWarning: "warning",
-	liveness.HealthCritical: "critical", liveness.HealthOther: "other",
-}
-
 // isDown reports whether something may be wrong with a peer. The metric heartbeat_down is
 // there for the same ones.
 func isDown(d *liveness.Details) bool {
