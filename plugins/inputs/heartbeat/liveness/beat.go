@@ -65,7 +65,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	switch {
 	case b.Begins && p.beats > 0:
 		return t.begin(p, b, now)
-	case p.hasFailed(b, t.verdict(now)):
+	case p.hasFailed(b, now.Sub(t.epoch)):
 		return t.stale(p, b, duplicate, now)
 	}
 	run := p.runs[0]
@@ -157,7 +157,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	}
 	t.countBeat(p, out.Lost)
 	event := t.note(p, b, match, at, now)
-	job := p.noteJob(b, t.verdict(now))
+	job := p.noteJob(b, at, t.verdict(now))
 	if match != strangeProcess {
 		p.noteVisit(o, b, first || anew || o.unheard)
 		t.hear(p, o, b, at, now)

@@ -21,7 +21,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	at := now.Sub(t.epoch) - f.Ago
 	p, first := t.findElsewhere(f, mate, now)
 	if p != nil {
-		p.noteJob(b, t.verdict(now)-f.Ago)
+		p.noteJob(b, at, t.verdict(now)-f.Ago)
 		t.rewake(p)
 		if b.Begins && !first {
 			return t.out
@@ -199,7 +199,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
 	t.learnPromise(p, r, at-saved.Sub(r.Promise), now)
-	t.learnJobs(p, r, heard, now)
+	p.learnJobs(r, heard, at, t.verdict(now)-ago)
 	if p.endedAway(r.State, heard, since) && (p.ident.is(r.Process) || !r.unsure()) {
 		t.learnEnd(p, r, since, now)
 		return

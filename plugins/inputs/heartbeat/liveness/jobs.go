@@ -38,7 +38,7 @@ type EndedJob struct {
 // A job is one that has begun and not ended.
 type job struct {
 	id     string
-	beganV time.Duration
+	began  time.Duration
 	limitV time.Duration // when it has run for too long; never if that has no limit
 	unsure bool          // it may have ended while no collector listened
 }
@@ -47,7 +47,7 @@ type job struct {
 type endedJob struct {
 	id     string
 	failed bool
-	endV   time.Duration
+	at     time.Duration
 }
 
 // jobs are what is known of the jobs of one peer.
@@ -60,7 +60,7 @@ type jobs struct {
 // begin takes in that a job of p begins.
 func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 	out := Outcome{Fate: Begun, Silence: t.silence(p, &p.process), Handle: Handle{p}}
-	p.openJob(b, t.verdict(now))
+	p.openJob(b, now.Sub(t.epoch), t.verdict(now))
 	if mistaken := p.state == Dead && p.reason.inferred(); b.MaxRuntime > 0 && (p.state != Dead || mistaken) {
 		t.become(p, Alive, ReasonBeat, now)
 	}
@@ -72,17 +72,17 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 
 // openJob notes that the job of b has begun. That of one with its id which is open moves no limit,
 // and if one has ended just before it is that one's, which came late.
-func (p *peer) openJob(b *Beat, beganV time.Duration) {
-	p.dropExpired(beganV)
+func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
+	p.dropExpired(nowV)
 	open := func(j job) bool { return j.id == b.Job }
-	if slices.ContainsFunc(p.jobs.open, open) || p.ended(b.Job, beganV) != nil {
+	if slices.ContainsFunc(p.jobs.open, open) || p.ended(b.Job, at) != nil {
 		return
 	}
-	limitV := limitOf(b.MaxRuntime, beganV)
+	limitV := limitOf(b.MaxRuntime, nowV)
 	if lastV, limited := p.limited(); p.jobs.overran && limited {
 		limitV = min(limitV, lastV) // else a job that hangs each time would never be one
 	}
-	p.addJob(job{id: b.Job, beganV: beganV, limitV: limitV})
+	p.addJob(job{id: b.Job, began: at, limitV: limitV})
 }
 
 // addJob adds one that is open. If there is no room for it one without a limit is forgotten, or
@@ -108,9 +108,9 @@ func limitOf(left, nowV time.Duration) time.Duration {
 }
 
 // ended returns how a job with that id has ended just before, or nil.
-func (p *peer) ended(id string, nowV time.Duration) *endedJob {
+func (p *peer) ended(id string, at time.Duration) *endedJob {
 	for i := range p.jobs.ended {
-		if e := &p.jobs.ended[i]; e.id == id && nowV-e.endV < retriedFor {
+		if e := &p.jobs.ended[i]; e.id == id && at-e.at < retriedFor {
 			return e
 		}
 	}
@@ -118,33 +118,33 @@ func (p *peer) ended(id string, nowV time.Duration) *endedJob {
 }
 
 // hasFailed reports whether b says that a job has failed of which that was said just before.
-func (p *peer) hasFailed(b *Beat, nowV time.Duration) bool {
+func (p *peer) hasFailed(b *Beat, at time.Duration) bool {
 	if b.Job == "" || b.Status != SaysDead {
 		return false
 	}
-	e := p.ended(b.Job, nowV)
+	e := p.ended(b.Job, at)
 	return e != nil && e.failed
 }
 
 // noteJob notes what b says of a job of p, and reports whether it says anything.
-func (p *peer) noteJob(b *Beat, nowV time.Duration) (news bool) {
+func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (news bool) {
 	switch {
 	case b.Begins:
-		p.openJob(b, nowV)
+		p.openJob(b, at, nowV)
 		return true
 	case b.Job == "" && len(p.jobs.open) == 0 && !p.jobs.overran:
 		return false
 	}
 	p.dropExpired(nowV)
 	if b.Job != "" {
-		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, nowV})
+		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, at})
 	}
 	// A mate may tell the end of an earlier one.
-	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.beganV <= nowV })
+	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.began <= at })
 	// One without a limit does not outvote what fails after a success.
 	if b.Status == SaysAlive {
 		p.editPast().jobs.overran = false
-		p.dropJobs(func(j *job) bool { return j.limitV == never && j.beganV <= nowV })
+		p.dropJobs(func(j *job) bool { return j.limitV == never && j.began <= at })
 	}
 	return news
 }
@@ -241,16 +241,16 @@ func (t *Tracker) overrun(p *peer, now time.Time) {
 }
 
 // recordJobs notes in r the jobs of p.
-func (r *Record) recordJobs(p *peer, nowV time.Duration) {
+func (r *Record) recordJobs(p *peer, at, nowV time.Duration) {
 	for _, j := range p.jobs.open {
 		left := time.Duration(0)
 		if j.limitV < never {
 			left = max(j.limitV-nowV, 1)
 		}
-		r.Jobs = append(r.Jobs, Job{j.id, max(nowV-j.beganV, 0), left, j.unsure})
+		r.Jobs = append(r.Jobs, Job{j.id, max(at-j.began, 0), left, j.unsure})
 	}
 	for _, e := range p.jobs.ended {
-		r.JobsEnded = append(r.JobsEnded, EndedJob{e.id, e.failed, max(nowV-e.endV, 0)})
+		r.JobsEnded = append(r.JobsEnded, EndedJob{e.id, e.failed, max(at-e.at, 0)})
 	}
 }
 
@@ -272,42 +272,48 @@ func (r *Record) jobsAfter(span, longest time.Duration) {
 // listened since: they may have ended.
 func (t *Tracker) takeJobs(p *peer, r *Record) {
 	for _, e := range r.JobsEnded {
-		p.noteEnded(endedJob{e.ID, e.Failed, t.tickV - e.Ago})
+		p.noteEnded(endedJob{e.ID, e.Failed, t.tick - e.Ago})
 	}
 	for _, j := range r.Jobs {
-		p.addJob(job{j.ID, t.tickV - j.Ago, limitOf(j.Limit, t.tickV), j.Unsure || !t.learning})
+		p.addJob(job{j.ID, t.tick - j.Ago, limitOf(j.Limit, t.tickV), j.Unsure || !t.learning})
 	}
 }
 
-// learnJobs notes which jobs of p have begun and ended, as a mate knows that has heard p at a
-// time. An id may be that of one job after the other. Without an id the next beat ends it.
-func (t *Tracker) learnJobs(p *peer, r *Record, heard time.Duration, now time.Time) {
-	nowV, at := t.verdict(now), now.Sub(t.epoch)
+// learnJobs notes which jobs of p have begun and ended, as a mate knew at a time that had heard p
+// before. An id may be that of one job after the other. Without an id the next beat ends it.
+func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	p.dropJobs(func(j *job) bool {
-		ago := nowV - j.beganV
 		open := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })
-		ended := slices.ContainsFunc(r.JobsEnded, func(e EndedJob) bool { return e.ID == j.id && e.Ago <= ago })
-		return !open && (ended || j.id == "" && heard > at-ago+sameBeat)
+		ended := slices.ContainsFunc(r.JobsEnded, func(e EndedJob) bool { return e.ID == j.id && at-e.Ago >= j.began })
+		return !open && (ended || j.id == "" && heard > j.began+sameBeat)
 	})
 	for _, j := range r.Jobs {
-		open := slices.ContainsFunc(p.jobs.open, func(other job) bool { return other.id == j.ID })
-		ended := slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == j.ID && nowV-e.endV <= j.Ago })
-		if !open && !ended && (j.ID != "" || p.lastHeard() <= at-j.Ago+sameBeat) {
-			p.addJob(job{j.ID, nowV - j.Ago, limitOf(j.Limit, nowV), j.Unsure})
+		began := at - j.Ago
+		open := slices.IndexFunc(p.jobs.open, func(other job) bool { return other.id == j.ID })
+		if open >= 0 && !j.Unsure && p.jobs.open[open].unsure { // that one has listened
+			p.editPast().jobs.open[open].unsure, p.changed = false, true
+		}
+		ended := slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == j.ID && e.at >= began })
+		if open < 0 && !ended && (j.ID != "" || p.lastHeard() <= began+sameBeat) {
+			p.addJob(job{j.ID, began, limitOf(j.Limit, nowV), j.Unsure})
 		}
 	}
 	for _, e := range r.JobsEnded {
-		if !slices.ContainsFunc(p.jobs.ended, func(other endedJob) bool { return other.id == e.ID && nowV-other.endV <= e.Ago }) {
-			p.noteEnded(endedJob{e.ID, e.Failed, nowV - e.Ago})
+		if !slices.ContainsFunc(p.jobs.ended, func(other endedJob) bool { return other.id == e.ID && other.at >= at-e.Ago }) {
+			p.noteEnded(endedJob{e.ID, e.Failed, at - e.Ago})
 		}
 	}
 }
 
-// fingerprint tells which jobs are open.
+// fingerprint tells which jobs are open, and of which that is sure.
 func (j *jobs) fingerprint() uint16 {
 	sum := uint64(0)
 	for _, open := range j.open {
-		sum += uint64(newDigest.text(open.id)) // in any order
+		name := newDigest.text(open.id)
+		if open.unsure {
+			name = name.octet(1)
+		}
+		sum += uint64(name) // in any order
 	}
 	return uint16(digest(sum).fold())
 }

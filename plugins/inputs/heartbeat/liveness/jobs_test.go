@@ -182,3 +182,48 @@ func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 		require.Empty(t, r.tracker.peers[shop].jobs.open, "collector %d", i+1)
 	}
 }
+
+// How long ago something was does not depend on how long a collector was stopped.
+func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
+	for _, job := range []string{"", "c0ffee"} {
+		ping := Beat{ID: shop, Interval: time.Minute, Margin: 5 * time.Second}
+		begin, end := ping, ping
+		begin.Begins, begin.MaxRuntime, begin.Job, end.Job = true, 14*time.Second, job, job
+		p := newPair(t)
+		p.one.observe(ping)
+		p.two.observe(ping)
+		p.pass(time.Second)
+		p.one.observe(begin)
+		p.pass(time.Second)
+		p.two.observe(end)
+		p.one.stall(6 * time.Second)
+		p.two.pass(6 * time.Second)
+		p.two.tracker.TakeSaid(p.two.now) // what it has said is lost
+		p.pass(time.Second)
+		p.round()
+		p.pass(20 * time.Second)
+		for i, r := range []*rig{p.one, p.two} {
+			require.Empty(t, r.tracker.peers[shop].jobs.open, "job %q, collector %d", job, i+1)
+			require.Equal(t, "alive beat", fmt.Sprint(r.view(shop).State, " ", r.view(shop).Reason), "job %q, collector %d", job, i+1)
+		}
+	}
+}
+
+// A mate that has listened knows whether a job has ended while this collector was restarted.
+func TestJobOfWhichAMateIsSure(t *testing.T) {
+	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
+	begin := ping
+	begin.Begins, begin.MaxRuntime = true, time.Minute
+	p := newPair(t)
+	p.one.observe(ping)
+	p.two.observe(ping)
+	p.one.observe(begin)
+	p.pass(time.Second)
+	p.one.restart(time.Second)
+	p.two.pass(time.Second)
+	p.round()
+	p.pass(2 * time.Minute)
+	for i, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "dead overrun", fmt.Sprint(r.view(shop).State, " ", r.view(shop).Reason), "collector %d", i+1)
+	}
+}

@@ -127,7 +127,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 		r.EndedBy = e.endLife
 	}
 	t.recordSilence(&r, p, now)
-	r.recordJobs(p, verdict)
+	r.recordJobs(p, at, verdict)
 	r.recordProcesses(p, verdict)
 	for i := max(p.changeCount-flapChanges, 0); i < p.changeCount; i++ {
 		r.Flaps = append(r.Flaps, now.Add(p.changes[i%flapChanges]-at))
