@@ -15,9 +15,11 @@ const (
 	// maxJobs is how many jobs of one peer are known that have begun, and how many that have
 	// ended.
 	maxJobs = 16
-	// retriedFor is for how long after the end of a job its client may say again how it has
-	// ended, and its start may still be on its way.
-	retriedFor = time.Minute
+	// lateStart is for how long after the end of a job its start may still be on its way.
+	lateStart = time.Minute
+	// retriedFor is for how long after a failure a client may say it again. One that uses the
+	// same id for each of its jobs mostly says when they begin; if not, they are further apart.
+	retriedFor = 6 * time.Hour
 )
 
 // A Job is the record of one that has begun and not ended.
@@ -74,8 +76,8 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 // and if one has ended just before it is that one's, which came late.
 func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
 	p.dropExpired(nowV)
-	open := func(j job) bool { return j.id == b.Job }
-	if slices.ContainsFunc(p.jobs.open, open) || p.ended(b.Job, at) != nil {
+	late := func(e endedJob) bool { return e.id == b.Job && at-e.at < lateStart }
+	if p.isOpen(b.Job) || slices.ContainsFunc(p.jobs.ended, late) {
 		return
 	}
 	limitV := limitOf(b.MaxRuntime, nowV)
@@ -107,23 +109,15 @@ func limitOf(left, nowV time.Duration) time.Duration {
 	return nowV + left
 }
 
-// ended returns how a job with that id has ended just before, or nil.
-func (p *peer) ended(id string, at time.Duration) *endedJob {
-	for i := range p.jobs.ended {
-		if e := &p.jobs.ended[i]; e.id == id && at-e.at < retriedFor {
-			return e
-		}
-	}
-	return nil
+// hasFailed reports whether b says that a job has failed of which that was said before, and which
+// has not begun again since.
+func (p *peer) hasFailed(b *Beat, at time.Duration) bool {
+	said := func(e endedJob) bool { return e.id == b.Job && e.failed && at-e.at < retriedFor }
+	return b.Job != "" && b.Status == SaysDead && !p.isOpen(b.Job) && slices.ContainsFunc(p.jobs.ended, said)
 }
 
-// hasFailed reports whether b says that a job has failed of which that was said just before.
-func (p *peer) hasFailed(b *Beat, at time.Duration) bool {
-	if b.Job == "" || b.Status != SaysDead {
-		return false
-	}
-	e := p.ended(b.Job, at)
-	return e != nil && e.failed
+func (p *peer) isOpen(id string) bool {
+	return slices.ContainsFunc(p.jobs.open, func(j job) bool { return j.id == id })
 }
 
 // noteJob notes what b says of a job of p, and reports whether it says anything.

@@ -163,7 +163,7 @@ func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 	p := newPair(t)
 	p.one.observe(ping)
 	p.two.observe(ping)
-	p.pass(2 * retriedFor)
+	p.pass(2 * lateStart)
 	p.parted = true
 	p.one.observe(begin)
 	p.pass(time.Second)
@@ -173,7 +173,7 @@ func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 		require.Len(t, r.tracker.peers[shop].jobs.open, 1, "collector %d", i+1)
 	}
 	p.parted = true
-	p.pass(2 * retriedFor)
+	p.pass(2 * lateStart)
 	p.two.observe(ping)
 	p.pass(time.Second)
 	p.parted = false
