@@ -53,6 +53,11 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if t.Foreign(b) {
 		return Outcome{Fate: Foreign}
 	}
+	t.noteCarrier(b)
+	place, carried := t.placeCarried(b, now)
+	if place != fresh {
+		return t.passOver(b, place, carried, now)
+	}
 	if t.unknownGoodbye(b) {
 		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
 	}
@@ -60,6 +65,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if p == nil {
 		return Outcome{Fate: t.full(b.ID.Source), Silence: t.SilenceFor(b)}
 	}
+	t.noteCarried(p, b, carried)
 	p.setOwner(b.User)
 	t.noteSigned(p, b, now)
 	switch {
@@ -122,6 +128,16 @@ func (t *Tracker) enter(b *Beat, now time.Time) *peer {
 	p.ident, p.life = b.Process, b.life()
 	t.meet(p, now)
 	return p
+}
+
+// passOver is stale for a beat that was carried, whose peer may not be known.
+func (t *Tracker) passOver(b *Beat, place order, c *carried, now time.Time) Outcome {
+	p := t.known(b)
+	t.noteCarried(p, b, c)
+	if p == nil {
+		return Outcome{Fate: Late, Silence: t.SilenceFor(b)}
+	}
+	return t.stale(p, b, place, now)
 }
 
 // stale deals with a beat that was heard already, or is older than one that was. It

@@ -40,9 +40,14 @@ const (
 // Addr is that of a Unix socket. A closed connection proves the end of the process
 // that held it, and nothing else. So a process is lost with its last connection, and
 // only if that, or one that has ended since its latest beat, was a long one: a
-// sender that connects for each beat is not lost after each.
+// sender that connects for each beat is not lost after each. What held a carrier is
+// none of the processes that it speaks for.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
+	if _, carrier := t.carriers[conn]; carrier {
+		delete(t.carriers, conn)
+		end = EndedByUs // which says as little of them
+	}
 	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
 		p := l.peer
 		o := p.holder(l)

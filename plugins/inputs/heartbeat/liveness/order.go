@@ -1,6 +1,6 @@
-// Whether a beat is to be believed: order within a run, replay of signed beats, and
-// the user that a peer belongs to. A beat is refused only if it is proved that it is
-// older than one already heard, or that it may have been said before.
+// Whether a beat is to be believed: order within a run, waiting in a queue, replay of
+// signed beats, and the user that a peer belongs to. A beat is refused only if it is
+// proved that it is older than one already heard, or that it may have been said before.
 
 package liveness
 
@@ -81,12 +81,171 @@ func (r *runs) numbered() (all []Run) {
 	return all
 }
 
-// A proof is what is kept of a peer so that nothing else can speak for it. It is
-// kept apart because most peers are neither signed nor beat over a Unix socket.
+// A connection with watched beats of several hosts is a carrier: something between them and
+// us, where beats may have waited, like a queue. What has waited proves no life now. When it
+// was sent is told by the clock of its host, of which only the distance from ours is used,
+// and only for beats that a carrier has brought.
+
+const (
+	// maxStrangers is how many peers that are not known yet are remembered by what carriers
+	// bring of them.
+	maxStrangers = 1000
+	// ownPace is after how many beats in succession that come as far apart as they were sent
+	// they do not come out of a queue.
+	ownPace = 2
+	// ownPaceShare is 1 over the part of that distance by which they may be off.
+	ownPaceShare = 4
+)
+
+// A carried is what is known of when the beats of a peer were sent that carriers have brought.
+// Its numbers are unix ms by the clock of its host, or ms.
+type carried struct {
+	lag    int64         // by how much a beat came later than it was sent, by both clocks: the least
+	newest int64         // when the latest one was sent; 0 for none yet
+	sent   int64         // when the last one was sent over conn
+	came   time.Duration // when that came
+	conn   ConnID
+	paced  int // how many in succession have come at their own pace
+}
+
+// noteCarrier notes that the connection of b carries beats of several hosts.
+func (t *Tracker) noteCarrier(b *Beat) {
+	if !b.Watched || b.SentMS == 0 || b.Conn == 0 || b.Handle.p != nil && b.Handle.p.id.Source == b.ID.Source {
+		return
+	}
+	if l := t.conns[b.Conn]; l != nil && l.peer.watched && l.peer.id.Source != b.ID.Source {
+		t.carriers[b.Conn] = struct{}{}
+	}
+}
+
+// placeCarried judges b by when it was sent, if that matters, and returns what is known of
+// that, or nil. One that comes at the pace of its peer did not wait: if it seems to have, the
+// clock of its host was set.
+func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
+	p, at := t.known(b), now.Sub(t.epoch)
+	lag := t.epoch.UnixMilli() + at.Milliseconds() - b.SentMS
+	c := t.carriedOf(p, b, lag)
+	if c == nil {
+		return fresh, nil
+	}
+	before, onPace := c.newest, c.keepsPace(b, at)
+	c.newest = max(before, b.SentMS)
+	waited := ms(lag - c.lag)
+	switch {
+	case b.SentMS == before:
+		return duplicate, c
+	case onPace && (b.SentMS < before || waited > t.silenceOf(p, b)):
+		c.lag, c.newest = lag, b.SentMS
+	case !onPace && (b.SentMS < before || t.provesNothing(p, b, waited, at)):
+		return late, c
+	}
+	c.lag = min(c.lag, lag)
+	return fresh, c
+}
+
+// ms returns so many milliseconds, or the longest time that can be added to.
+func ms(n int64) time.Duration {
+	const most = int64(longAgo / time.Millisecond)
+	return time.Duration(min(max(n, -most), most)) * time.Millisecond
+}
+
+// provesNothing reports whether what b says is over, as it has waited for so long: life that
+// its peer, if that is known, may have lost since, or had before it ended.
+func (t *Tracker) provesNothing(p *peer, b *Beat, waited, at time.Duration) bool {
+	tooLong := waited > t.silenceOf(p, b)
+	if p == nil || b.Status != SaysAlive {
+		return p == nil && tooLong
+	}
+	return tooLong || p.state.over() && at-waited < p.since
+}
+
+// silenceOf returns the silence that is allowed to the peer of b, which is p if it is known.
+func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
+	if p == nil {
+		return t.SilenceFor(b).Dead
+	}
+	return t.silence(p, &p.process).Dead
+}
+
+// carriedOf returns what is known of the peer of b, which is p if it is known. It returns nil
+// for one whose beats no carrier brings. The first beat of a host counts as one of now, unless
+// nothing is known of the host: an old beat is more likely than a wrong clock. It may be the
+// first one that a carrier brings over a connection.
+func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
+	if !b.Watched || b.SentMS == 0 {
+		return nil
+	}
+	c := p.proven().carried
+	if c == nil {
+		c = t.strangers[b.ID]
+	}
+	_, yes := t.carriers[b.Conn]
+	old := p == nil && ms(lag) > t.silenceOf(p, b)
+	if c != nil || !yes && !(old && t.carries && b.Run == "") {
+		return c
+	}
+	c = &carried{lag: lag}
+	if other := t.carriedFrom(b.ID.Source); other != nil {
+		c.lag = min(lag, other.lag)
+	} else if old {
+		c.lag = 0
+	}
+	return c
+}
+
+// carriedFrom returns what is known of one peer of a host, or nil.
+func (t *Tracker) carriedFrom(source string) *carried {
+	h := t.bySource[source]
+	if h == nil {
+		return nil
+	}
+	for _, p := range h.peers[:min(maxNearby, len(h.peers))] {
+		if c := p.proven().carried; c != nil {
+			return c
+		}
+	}
+	return nil
+}
+
+// keepsPace notes when b was sent and came, and reports whether it and those before have come
+// as far apart as they were sent. A second carrier of the same beats is not mixed in.
+func (c *carried) keepsPace(b *Beat, at time.Duration) bool {
+	if b.Conn != c.conn && c.conn != 0 && at-c.came < backlog {
+		return false
+	}
+	apart := ms(b.SentMS - c.sent)
+	switch off := (at - c.came - apart).Abs(); {
+	case b.Conn != c.conn || apart < 0 || off > apart/ownPaceShare:
+		c.paced = 0
+	case apart > 0:
+		c.paced++
+	}
+	c.sent, c.came, c.conn = b.SentMS, at, b.Conn
+	return c.paced >= ownPace
+}
+
+// noteCarried remembers c of the peer of b, which is p if it is known now.
+func (t *Tracker) noteCarried(p *peer, b *Beat, c *carried) {
+	switch {
+	case c == nil:
+	case p != nil:
+		p.changed = p.changed || p.proven().carried == nil
+		p.prove().carried, t.carries = c, true
+		delete(t.strangers, b.ID)
+	case len(t.strangers) < maxStrangers:
+		t.strangers[b.ID] = c
+	default:
+		clear(t.strangers) // they are seen again
+	}
+}
+
+// A proof is what is kept of a peer so that nothing else can speak for it. It is kept apart
+// because most peers are neither signed nor carried, nor beat over a Unix socket.
 type proof struct {
-	runs  []SignedRun // the latest first, at most maxSignedRuns, none twice
-	floor int64       // the latest SentMS of the runs that were forgotten, unix ms; 0 for none
-	owner uint32      // the user that it belongs to; 0 for none
+	runs    []SignedRun // the latest first, at most maxSignedRuns, none twice
+	floor   int64       // the latest SentMS of the runs that were forgotten, unix ms; 0 for none
+	owner   uint32      // the user that it belongs to; 0 for none
+	carried *carried    // nil if no carrier brings its beats
 }
 
 // noProof is the proof of all peers that have none. It is never written to.

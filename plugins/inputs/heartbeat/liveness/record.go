@@ -69,6 +69,8 @@ type Record struct {
 	Signed   []SignedRun
 	SentMS   int64     // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
 	Owner    uint32    // the user that it belongs to; 0 for none
+	Lag      int64     // by how much its carried beats came later than they were sent, by both clocks, at least; ms
+	Carried  int64     // when the latest of those was sent, unix ms; 0 for none
 	Speaker  string    // the life of the sender that beats for it
 	Speakers []Speaker // of a host: what beats for it, the latest first
 
@@ -125,6 +127,9 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	r.Foreign, r.HeardBy = p.foreign(), p.heardBy()
 	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // else it was another end
 		r.EndedBy = e.endLife
+	}
+	if c := proof.carried; c != nil {
+		r.Lag, r.Carried = c.lag, c.newest
 	}
 	t.recordSilence(&r, p, now)
 	r.recordJobs(p, at, verdict)
@@ -290,6 +295,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
 	copy(p.runs[:], r.Runs)
 	p.proof = r.proof()
+	t.carries = t.carries || r.Carried != 0
 	p.beats, p.health, p.trail = r.Beats, r.Health, r.Events
 	if r.HasExitCode || r.Spared+r.Held+r.DeadFor > 0 || r.Mishaps != (Mishaps{}) {
 		p.past = &past{
@@ -325,10 +331,13 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 // proof returns what r says that is to be kept of its peer. A record that knows
 // of no signed runs but of a time is of a collector that kept no more.
 func (r *Record) proof() *proof {
-	if len(r.Signed) == 0 && r.SentMS == 0 && r.Owner == 0 {
+	if len(r.Signed) == 0 && r.SentMS == 0 && r.Owner == 0 && r.Carried == 0 {
 		return nil
 	}
 	p := &proof{runs: slices.Clone(r.Signed), floor: r.SentMS, owner: r.Owner}
+	if r.Carried != 0 {
+		p.carried = &carried{lag: r.Lag, newest: r.Carried}
+	}
 	if len(p.runs) > 0 || p.floor == 0 {
 		return p
 	}

@@ -358,10 +358,10 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 }
 
 // askKernel returns the best that the kernel knows of any long connection of o, and
-// where that comes from.
+// where that comes from. Of a carrier it knows nothing that says more of o.
 func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
 	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
-		if !l.long {
+		if _, carrier := t.carriers[l.conn]; carrier || !l.long {
 			continue
 		}
 		asked = true

@@ -35,7 +35,7 @@
 //
 //	silence.go     how long a peer may be silent: the operator's terms, its schedule
 //	isolation.go   whether it is the collector that is cut off; witnesses
-//	order.go       whether a beat was heard before, or is not to be believed
+//	order.go       whether a beat was heard before, has waited, or is not to be believed
 package liveness
 
 import (
@@ -143,6 +143,9 @@ type Tracker struct {
 	unsaved      unsaved
 
 	conns     map[ConnID]*link        // the first link over each connection
+	carriers  map[ConnID]struct{}     // connections with watched beats of several hosts
+	carries   bool                    // there was one
+	strangers map[ID]*carried         // of peers that are not known, at most maxStrangers
 	witnesses map[netip.Addr]*witness // each has a loss
 	ends      []*loss                 // the ends of all witnesses, the earliest first
 
@@ -178,6 +181,7 @@ func New(opts Options, now time.Time) *Tracker {
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
 		byHash: make(map[uint64]*peer), marks: make(map[uint64]time.Duration),
 		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
+		carriers: make(map[ConnID]struct{}), strangers: make(map[ID]*carried),
 	}
 }
 

@@ -87,6 +87,8 @@ type savedPeer struct {
 	Signed   []liveness.SignedRun `json:"signed,omitzero"`
 	SentMS   int64                `json:"sent_ms,omitzero"`
 	Owner    uint32               `json:"owner,omitzero"`
+	Lag      int64                `json:"lag_ms,omitzero"`
+	Carried  int64                `json:"carried_ms,omitzero"`
 	Speaker  string               `json:"speaker,omitzero"`
 	Speakers []liveness.Speaker   `json:"speakers,omitzero"`
 
@@ -141,6 +143,8 @@ func CheckRecord(r *liveness.Record) error {
 		return fmt.Errorf("health %d is unknown", r.Health)
 	case r.SentMS < 0 || r.SentMS > maxSentMS:
 		return fmt.Errorf("sent_ms is %d", r.SentMS)
+	case r.Carried < 0 || r.Carried > maxSentMS || r.Lag < -maxSentMS || r.Lag > maxSentMS:
+		return fmt.Errorf("carried_ms is %d, lag_ms is %d", r.Carried, r.Lag)
 	case mostCounted(&r.Counters) > 1<<62:
 		return fmt.Errorf("a counter is at %d", mostCounted(&r.Counters))
 	}

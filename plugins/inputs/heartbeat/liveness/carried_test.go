@@ -1,0 +1,221 @@
+package liveness
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A fleet is hosts whose beats a queue carries to the collector, over one connection.
+type fleet struct {
+	*rig
+	conn   ConnID
+	clocks map[ID]time.Duration // by how much that of a host is ahead; who is not in it is down
+	log    []Beat               // all that was ever sent
+	waits  int                  // of log: what was not delivered yet
+	stuck  bool                 // nothing is delivered
+}
+
+const fleetEvery = 10 * time.Second
+
+// newFleet returns four hosts that beat; the clock of one is wrong.
+func newFleet(t *testing.T) *fleet {
+	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // who carries is well
+	f := &fleet{rig: newRig(t, func(o *Options) { o.ForgetLeft, o.Ask = time.Minute, answers }), conn: 1, clocks: make(map[ID]time.Duration)}
+	f.checked = true
+	for i, id := range hosts(4) {
+		f.clocks[id] = time.Duration(i) * -20 * time.Second
+	}
+	f.run(2 * time.Minute)
+	require.Len(t, f.told, 4)
+	f.told = nil
+	return f
+}
+
+// run lets the hosts beat for so long.
+func (f *fleet) run(d time.Duration) {
+	for end := f.now.Add(d); f.now.Before(end); f.pass(fleetEvery) {
+		for _, id := range hosts(4) {
+			if ahead, up := f.clocks[id]; up {
+				f.say(id, SaysAlive, ahead)
+			}
+		}
+	}
+}
+
+func (f *fleet) say(id ID, status Status, ahead time.Duration) {
+	b := Beat{ID: id, Status: status, Interval: fleetEvery, Watched: true, SentMS: f.now.Add(ahead).UnixMilli()}
+	f.log = append(f.log, b)
+	f.deliver()
+}
+
+func (f *fleet) deliver() {
+	for ; !f.stuck && f.waits < len(f.log); f.waits++ {
+		f.observe(f.carriedOver(f.log[f.waits]))
+	}
+}
+
+func (f *fleet) carriedOver(b Beat) Beat {
+	b.Conn = f.conn
+	return b
+}
+
+// replay delivers all that was ever sent once more, over another connection.
+func (f *fleet) replay() {
+	f.ended(f.conn, Closed)
+	f.conn++
+	f.waits = 0
+	f.deliver()
+}
+
+func (f *fleet) states() (all []string) {
+	for _, id := range hosts(4) {
+		all = append(all, f.is(id))
+	}
+	return all
+}
+
+// What has waited in a queue proves no life, whatever the clocks of the hosts say.
+func TestCarriedBeats(t *testing.T) {
+	web := hosts(4)
+	const alive, left = "alive beat", "left leaving"
+	for name, c := range map[string]struct {
+		story func(*fleet)
+		want  []string // states in the end
+		told  []string
+	}{
+		"all is well": {func(f *fleet) { f.run(time.Minute) }, []string{alive, alive, alive, alive}, nil},
+		"the queue is stuck for less than a host may be silent": {func(f *fleet) {
+			f.stuck = true
+			f.run(20 * time.Second)
+			f.stuck = false
+			f.run(time.Minute)
+		}, []string{alive, alive, alive, alive}, []string{
+			"suspect", "suspect", "suspect", "suspect", "alive", "alive", "alive", "alive",
+		}},
+		"one dies, and what it has said waits": {func(f *fleet) {
+			f.run(30 * time.Second)
+			delete(f.clocks, web[1])
+			f.run(time.Minute)
+			require.Equal(f.t, "dead silence", f.is(web[1]))
+			f.replay()
+		}, []string{alive, "dead silence", alive, alive}, []string{"suspect", "dead"}},
+		"one is stopped and delivers a backlog, then dies": {func(f *fleet) {
+			ahead := f.clocks[web[2]]
+			delete(f.clocks, web[2])
+			from := f.now
+			f.run(5 * time.Minute)
+			for at := from; at.Before(f.now.Add(-time.Minute)); at = at.Add(fleetEvery) {
+				b := Beat{ID: web[2], Interval: fleetEvery, Watched: true, SentMS: at.Add(ahead).UnixMilli()}
+				require.Equal(f.t, Late, f.observe(f.carriedOver(b)).Fate)
+			}
+			f.run(time.Minute)
+		}, []string{alive, alive, "dead silence", alive}, []string{"suspect", "dead"}},
+		"one is stopped and goes on after its backlog": {func(f *fleet) {
+			ahead := f.clocks[web[2]]
+			delete(f.clocks, web[2])
+			f.run(5 * time.Minute)
+			f.observe(f.carriedOver(Beat{ID: web[2], Interval: fleetEvery, Watched: true, SentMS: f.now.Add(ahead - 2*time.Minute).UnixMilli()}))
+			f.clocks[web[2]] = ahead
+			f.run(time.Minute)
+		}, []string{alive, alive, alive, alive}, []string{"suspect", "dead", "alive"}},
+		"one has left, and is replayed": {func(f *fleet) {
+			f.say(web[0], SaysLeaving, f.clocks[web[0]])
+			delete(f.clocks, web[0])
+			f.run(10 * time.Second)
+			f.replay()
+			f.run(20 * time.Second)
+			f.replay()
+		}, []string{left, alive, alive, alive}, []string{"left"}},
+		"one has left and is forgotten, and is replayed": {func(f *fleet) {
+			f.say(web[0], SaysLeaving, f.clocks[web[0]])
+			delete(f.clocks, web[0])
+			f.run(5 * time.Minute)
+			f.replay()
+			f.run(5 * time.Minute)
+		}, []string{"not known", alive, alive, alive}, []string{"left", "unknown"}},
+		"a goodbye comes late": {func(f *fleet) {
+			f.stuck = true
+			f.say(web[3], SaysLeaving, f.clocks[web[3]])
+			delete(f.clocks, web[3])
+			f.run(20 * time.Second)
+			f.stuck = false
+			f.run(10 * time.Second)
+		}, []string{alive, alive, alive, left}, []string{
+			"suspect", "suspect", "suspect", "suspect", "left", "alive", "alive", "alive",
+		}},
+		"all comes twice": {func(f *fleet) {
+			for range 10 {
+				f.run(fleetEvery)
+				for _, b := range f.log[len(f.log)-4:] {
+					b.Conn = 99
+					require.Equal(f.t, Duplicate, f.observe(b).Fate)
+				}
+			}
+		}, []string{alive, alive, alive, alive}, nil},
+		"a clock is set back": {func(f *fleet) {
+			f.clocks[web[1]] -= 3 * time.Hour
+			f.run(2 * time.Minute)
+			delete(f.clocks, web[1])
+			f.run(2 * time.Minute)
+		}, []string{alive, "dead silence", alive, alive}, []string{"suspect", "alive", "suspect", "dead"}},
+		"a clock is set ahead, and back": {func(f *fleet) {
+			f.clocks[web[1]] += 3 * time.Hour
+			f.run(2 * time.Minute)
+			f.clocks[web[1]] -= 3 * time.Hour
+			f.run(2 * time.Minute)
+		}, []string{alive, alive, alive, alive}, []string{"suspect", "alive"}},
+		"the collector is restarted, and all is replayed": {func(f *fleet) {
+			delete(f.clocks, web[0])
+			f.run(time.Minute)
+			f.restart(2 * time.Second)
+			f.replay()
+			f.run(time.Minute)
+			f.replay()
+		}, []string{"dead silence", alive, alive, alive}, []string{"suspect", "dead"}},
+		"a host with a wrong clock is new": {func(f *fleet) {
+			require.Equal(f.t, Late, f.observe(f.carriedOver(f.late("web-9", "host"))).Fate)
+			for range 3 {
+				f.run(fleetEvery)
+				f.observe(f.carriedOver(f.late("web-9", "host")))
+			}
+			require.Equal(f.t, alive, f.is(peerID("web-9", "host")))
+		}, []string{alive, alive, alive, alive}, []string{"alive"}},
+		"a service of old is replayed": {func(f *fleet) {
+			require.Equal(f.t, Late, f.observe(f.carriedOver(f.late("web-1", "shop"))).Fate)
+		}, []string{alive, alive, alive, alive}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			f := newFleet(t)
+			c.story(f)
+			require.Equal(t, c.want, f.states())
+			var told []string
+			for _, s := range f.told {
+				if s.Event == Changed {
+					told = append(told, fmt.Sprint(s.State))
+				}
+			}
+			require.Equal(t, c.told, told)
+		})
+	}
+}
+
+// late returns a beat that was sent an hour ago, by the clock of its host.
+func (f *fleet) late(source, service string) Beat {
+	return Beat{ID: peerID(source, service), Interval: fleetEvery, Watched: true, SentMS: f.now.Add(-time.Hour).UnixMilli()}
+}
+
+// A host that beats for itself may have any clock: nothing is queued in between.
+func TestClocksOfOthersAreNotAsked(t *testing.T) {
+	r := newRig(t)
+	b := Beat{ID: hosts(1)[0], Interval: fleetEvery, Watched: true, Conn: 1}
+	for i, sent := range []time.Duration{0, -time.Hour, -2 * time.Hour, time.Hour, -24 * time.Hour, -24 * time.Hour} {
+		b.SentMS = r.now.Add(sent).UnixMilli()
+		require.Equal(t, Accepted, r.observe(b).Fate, i)
+		r.pass(fleetEvery)
+	}
+	require.Empty(t, r.deaths())
+}
