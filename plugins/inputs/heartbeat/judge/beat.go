@@ -67,7 +67,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 	}
 	b.wire = said
 	b.Beat = liveness.Beat{
-		ID: id, Conn: from.Conn, Handle: from.Handle, Addr: addr, Labels: labels(b.Labels[:0], said.Tags, tagKeys),
+		ID: id, Conn: from.Conn, Handle: from.Handle, Addr: addr, Remote: from.Remote, Labels: labels(b.Labels[:0], said.Tags, tagKeys),
 		Process: liveness.Process{Boot: said.Boot, PID: pid, Start: milliseconds(said.StartMS)},
 		Status:  status(said), Health: healthOf(said.Status), Run: said.Run, Seq: said.Seq,
 		Interval: milliseconds(said.IntervalMS), Margin: milliseconds(said.GraceMS), BackIn: milliseconds(said.BackInMS), Cancel: said.Cancel,

@@ -9,7 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fleet is hosts whose beats a queue carries to the collector, over one connection.
+// A fleet is hosts whose beats a queue carries to the collector, over one connection or in
+// datagrams.
 type fleet struct {
 	*rig
 	conn   ConnID
@@ -22,9 +23,9 @@ type fleet struct {
 const fleetEvery = 10 * time.Second
 
 // newFleet returns four hosts that beat; the clock of one is wrong.
-func newFleet(t *testing.T) *fleet {
+func newFleet(t *testing.T, over ConnID) *fleet {
 	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // who carries is well
-	f := &fleet{rig: newRig(t, func(o *Options) { o.ForgetLeft, o.Ask = time.Minute, answers }), conn: 1, clocks: make(map[ID]time.Duration)}
+	f := &fleet{rig: newRig(t, func(o *Options) { o.ForgetLeft, o.Ask = time.Minute, answers }), conn: over, clocks: make(map[ID]time.Duration)}
 	f.checked = true
 	for i, id := range hosts(4) {
 		f.clocks[id] = time.Duration(i) * -20 * time.Second
@@ -59,14 +60,16 @@ func (f *fleet) deliver() {
 }
 
 func (f *fleet) carriedOver(b Beat) Beat {
-	b.Conn = f.conn
+	b.Conn, b.Remote = f.conn, addrOf(1)
 	return b
 }
 
 // replay delivers all that was ever sent once more, over another connection.
 func (f *fleet) replay() {
-	f.ended(f.conn, Closed)
-	f.conn++
+	if f.conn > 0 {
+		f.ended(f.conn, Closed)
+		f.conn++
+	}
 	f.waits = 0
 	f.deliver()
 }
@@ -137,6 +140,41 @@ func TestCarriedBeats(t *testing.T) {
 			f.replay()
 			f.run(5 * time.Minute)
 		}, []string{"not known", alive, alive, alive}, []string{"left", "unknown"}},
+		"the queue is stuck for a little longer than they may be silent": {func(f *fleet) {
+			f.stuck = true
+			f.run(30 * time.Second)
+			f.stuck = false
+			f.deliver() // before they were believed dead they lived
+			require.Equal(f.t, []string{"dead silence", "dead silence", "dead silence", "dead silence"}, f.states())
+			f.run(time.Minute)
+		}, []string{alive, alive, alive, alive}, []string{
+			"suspect", "suspect", "suspect", "suspect", "dead", "dead", "dead", "dead", "alive", "alive", "alive", "alive",
+		}},
+		"the first beat of a host has waited, and later ones wait longer": {func(f *fleet) {
+			say := func(sent time.Duration) Fate {
+				b := Beat{ID: peerID("web-9", "host"), Interval: fleetEvery, Margin: 25 * time.Second, Watched: true, SentMS: epoch.Add(time.Hour + sent*time.Second).UnixMilli()}
+				return f.observe(f.carriedOver(b)).Fate
+			}
+			f.pass(epoch.Add(time.Hour).Sub(f.now))
+			require.Equal(f.t, Accepted, say(-30))
+			f.pass(10 * time.Second)
+			require.Equal(f.t, Accepted, say(10))
+			f.pass(30 * time.Second)
+			require.Equal(f.t, Accepted, say(11))
+			f.pass(20 * time.Second)
+			require.Equal(f.t, Late, say(12))
+			f.told = nil
+		}, []string{"dead silence", "dead silence", "dead silence", "dead silence"}, nil},
+		"a clock is set back while all comes twice, and late": {func(f *fleet) {
+			f.clocks[web[1]] -= 3 * time.Hour
+			for range 12 {
+				f.run(fleetEvery)
+				for _, b := range f.log[len(f.log)-40 : len(f.log)-36] {
+					b.Conn, b.Remote = 99*min(f.conn, 1), addrOf(99)
+					f.observe(b)
+				}
+			}
+		}, []string{alive, alive, alive, alive}, []string{"suspect", "alive"}},
 		"a goodbye comes late": {func(f *fleet) {
 			f.stuck = true
 			f.say(web[3], SaysLeaving, f.clocks[web[3]])
@@ -151,7 +189,7 @@ func TestCarriedBeats(t *testing.T) {
 			for range 10 {
 				f.run(fleetEvery)
 				for _, b := range f.log[len(f.log)-4:] {
-					b.Conn = 99
+					b.Conn, b.Remote = 99*min(f.conn, 1), addrOf(99)
 					require.Equal(f.t, Duplicate, f.observe(b).Fate)
 				}
 			}
@@ -188,18 +226,20 @@ func TestCarriedBeats(t *testing.T) {
 			require.Equal(f.t, Late, f.observe(f.carriedOver(f.late("web-1", "shop"))).Fate)
 		}, []string{alive, alive, alive, alive}, nil},
 	} {
-		t.Run(name, func(t *testing.T) {
-			f := newFleet(t)
-			c.story(f)
-			require.Equal(t, c.want, f.states())
-			var told []string
-			for _, s := range f.told {
-				if s.Event == Changed {
-					told = append(told, fmt.Sprint(s.State))
+		for _, over := range []ConnID{1, 0} { // datagrams have none
+			t.Run(fmt.Sprint(name, " ", over), func(t *testing.T) {
+				f := newFleet(t, over)
+				c.story(f)
+				require.Equal(t, c.want, f.states())
+				var told []string
+				for _, s := range f.told {
+					if s.Event == Changed {
+						told = append(told, fmt.Sprint(s.State))
+					}
 				}
-			}
-			require.Equal(t, c.told, told)
-		})
+				require.Equal(t, c.told, told)
+			})
+		}
 	}
 }
 
@@ -208,13 +248,21 @@ func (f *fleet) late(source, service string) Beat {
 	return Beat{ID: peerID(source, service), Interval: fleetEvery, Watched: true, SentMS: f.now.Add(-time.Hour).UnixMilli()}
 }
 
-// A host that beats for itself may have any clock: nothing is queued in between.
+// Hosts that beat for themselves may have any clock, be it behind one address: nothing is queued
+// in between.
 func TestClocksOfOthersAreNotAsked(t *testing.T) {
 	r := newRig(t)
-	b := Beat{ID: hosts(1)[0], Interval: fleetEvery, Watched: true, Conn: 1}
 	for i, sent := range []time.Duration{0, -time.Hour, -2 * time.Hour, time.Hour, -24 * time.Hour, -24 * time.Hour} {
-		b.SentMS = r.now.Add(sent).UnixMilli()
-		require.Equal(t, Accepted, r.observe(b).Fate, i)
+		at := r.now.Add(sent).UnixMilli()
+		for j, id := range hosts(3) {
+			b := Beat{ID: id, Interval: fleetEvery, Watched: true, SentMS: at, Conn: ConnID(j), Remote: addrOf(7), Run: "abc"}
+			if j > 0 {
+				b.Run = ""
+			}
+			require.Equal(t, Accepted, r.observe(b).Fate, "beat %d of %v", i, id)
+		}
+		b := Beat{ID: peerID("db-1", HostService), Interval: fleetEvery, Watched: true, SentMS: at, Remote: addrOf(7), Run: "def"}
+		require.Equal(t, Accepted, r.observe(b).Fate, "beat %d of the other sender of datagrams", i)
 		r.pass(fleetEvery)
 	}
 	require.Empty(t, r.deaths())

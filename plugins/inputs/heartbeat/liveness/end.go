@@ -44,8 +44,8 @@ const (
 // none of the processes that it speaks for.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
-	if _, carrier := t.carriers[conn]; carrier {
-		delete(t.carriers, conn)
+	if _, carries := t.carriers[carrier{conn: conn}]; carries {
+		delete(t.carriers, carrier{conn: conn})
 		end = EndedByUs // which says as little of them
 	}
 	for l := t.conns[conn]; l != nil; l = t.conns[conn] {

@@ -5,6 +5,8 @@
 package liveness
 
 import (
+	"maps"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -81,14 +83,14 @@ func (r *runs) numbered() (all []Run) {
 	return all
 }
 
-// A connection with watched beats of several hosts is a carrier: something between them and
-// us, where beats may have waited, like a queue. What has waited proves no life now. When it
-// was sent is told by the clock of its host, of which only the distance from ours is used,
-// and only for beats that a carrier has brought.
+// What beats of several hosts come over is a carrier: something between them and us, where
+// they may have waited, like a queue. What has waited proves no life now. When it was sent is
+// told by the clock of its host, of which only the distance from ours is used, and only for
+// beats that a carrier has brought.
 
 const (
 	// maxStrangers is how many peers that are not known yet are remembered by what carriers
-	// bring of them.
+	// bring of them, and how many addresses that may be carriers.
 	maxStrangers = 1000
 	// ownPace is after how many beats in succession that come as far apart as they were sent
 	// they do not come out of a queue.
@@ -102,19 +104,42 @@ const (
 type carried struct {
 	lag    int64         // by how much a beat came later than it was sent, by both clocks: the least
 	newest int64         // when the latest one was sent; 0 for none yet
-	sent   int64         // when the last one was sent over conn
+	sent   int64         // when the last one was sent that came over over
 	came   time.Duration // when that came
-	conn   ConnID
+	over   carrier
 	paced  int // how many in succession have come at their own pace
 }
 
-// noteCarrier notes that the connection of b carries beats of several hosts.
-func (t *Tracker) noteCarrier(b *Beat) {
-	if !b.Watched || b.SentMS == 0 || b.Conn == 0 || b.Handle.p != nil && b.Handle.p.id.Source == b.ID.Source {
-		return
+// A carrier is a connection, or where datagrams and requests come from.
+type carrier struct {
+	conn   ConnID
+	remote netip.Addr // if conn is 0
+}
+
+// over returns what b came over.
+func (b *Beat) over() carrier {
+	if b.Conn != 0 {
+		return carrier{conn: b.Conn}
 	}
-	if l := t.conns[b.Conn]; l != nil && l.peer.watched && l.peer.id.Source != b.ID.Source {
-		t.carriers[b.Conn] = struct{}{}
+	return carrier{remote: b.Remote}
+}
+
+// noteCarrier notes whether what b came over carries beats of several hosts.
+func (t *Tracker) noteCarrier(b *Beat) {
+	switch over := b.over(); {
+	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.id.Source == b.ID.Source:
+	case b.Conn != 0:
+		if l := t.conns[b.Conn]; l != nil && l.peer.watched && l.peer.id.Source != b.ID.Source {
+			t.carriers[over] = struct{}{}
+		}
+	case b.Run == "" && b.Remote.IsValid(): // our own senders have their own clocks behind one address
+		if other := t.speakers[b.Remote]; other != "" && other != b.ID.Source {
+			t.carriers[over] = struct{}{}
+		} else if len(t.speakers) >= maxStrangers { // they are noted again
+			clear(t.speakers)
+			maps.DeleteFunc(t.carriers, func(c carrier, _ struct{}) bool { return c.conn == 0 })
+		}
+		t.speakers[b.Remote] = b.ID.Source
 	}
 }
 
@@ -179,7 +204,7 @@ func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
 	if c == nil {
 		c = t.strangers[b.ID]
 	}
-	_, yes := t.carriers[b.Conn]
+	_, yes := t.carriers[b.over()]
 	old := p == nil && ms(lag) > t.silenceOf(p, b)
 	if c != nil || !yes && !(old && t.carries && b.Run == "") {
 		return c
@@ -210,17 +235,18 @@ func (t *Tracker) carriedFrom(source string) *carried {
 // keepsPace notes when b was sent and came, and reports whether it and those before have come
 // as far apart as they were sent. A second carrier of the same beats is not mixed in.
 func (c *carried) keepsPace(b *Beat, at time.Duration) bool {
-	if b.Conn != c.conn && c.conn != 0 && at-c.came < backlog {
+	over := b.over()
+	if over != c.over && c.sent != 0 && at-c.came < backlog {
 		return false
 	}
 	apart := ms(b.SentMS - c.sent)
 	switch off := (at - c.came - apart).Abs(); {
-	case b.Conn != c.conn || apart < 0 || off > apart/ownPaceShare:
+	case over != c.over || apart < 0 || off > apart/ownPaceShare:
 		c.paced = 0
 	case apart > 0:
 		c.paced++
 	}
-	c.sent, c.came, c.conn = b.SentMS, at, b.Conn
+	c.sent, c.came, c.over = b.SentMS, at, over
 	return c.paced >= ownPace
 }
 

@@ -361,7 +361,7 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 // where that comes from. Of a carrier it knows nothing that says more of o.
 func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
 	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
-		if _, carrier := t.carriers[l.conn]; carrier || !l.long {
+		if _, carries := t.carriers[carrier{conn: l.conn}]; carries || !l.long {
 			continue
 		}
 		asked = true

@@ -143,7 +143,8 @@ type Tracker struct {
 	unsaved      unsaved
 
 	conns     map[ConnID]*link        // the first link over each connection
-	carriers  map[ConnID]struct{}     // connections with watched beats of several hosts
+	carriers  map[carrier]struct{}    // what watched beats of several hosts come over
+	speakers  map[netip.Addr]string   // the host whose watched beat came last from there, over no connection; at most maxStrangers
 	carries   bool                    // there was one
 	strangers map[ID]*carried         // of peers that are not known, at most maxStrangers
 	witnesses map[netip.Addr]*witness // each has a loss
@@ -181,7 +182,7 @@ func New(opts Options, now time.Time) *Tracker {
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
 		byHash: make(map[uint64]*peer), marks: make(map[uint64]time.Duration),
 		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
-		carriers: make(map[ConnID]struct{}), strangers: make(map[ID]*carried),
+		carriers: make(map[carrier]struct{}), speakers: make(map[netip.Addr]string), strangers: make(map[ID]*carried),
 	}
 }
 

@@ -112,6 +112,7 @@ const (
 type Beat struct {
 	ID       ID
 	Addr     netip.Addr
+	Remote   netip.Addr // where it came from; the zero Addr over a Unix socket
 	Labels   []Label
 	Process  Process
 	Status   Status
