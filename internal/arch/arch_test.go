@@ -58,8 +58,14 @@ var rooms = []room{
 		dir: plugin + "/liveness",
 		imports: []string{
 			"cmp", "container/list", "errors", "fmt", "iter", "maps", "math",
-			"net/netip", "slices", "strconv", "strings", "time",
+			"net/netip", "slices", "strconv", "strings", "time", in("calendar"),
 		},
+		tests:    pluginTests,
+		timeless: true,
+	},
+	{
+		dir:      plugin + "/calendar", // when somebody is expected; never who
+		imports:  []string{"errors", "fmt", "slices", "strconv", "strings", "time", "time/tzdata", "github.com/netresearch/go-cron"},
 		tests:    pluginTests,
 		timeless: true,
 	},

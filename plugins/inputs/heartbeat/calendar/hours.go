@@ -1,0 +1,144 @@
+package calendar
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	dayMinutes  = 24 * 60
+	weekMinutes = 7 * dayMinutes
+)
+
+// Hours are when somebody is expected, in each week. They must not be used concurrently.
+type Hours struct {
+	text   string
+	zone   *time.Location
+	within [weekMinutes]bool // by the clock of the zone, from Sunday 00:00
+	cached Span              // the one asked for last
+}
+
+// A Span is a time in which somebody is expected throughout, or is not.
+type Span struct {
+	Within      bool
+	From, Until time.Time // at most a week before and after, if hours are all of that
+}
+
+// ParseHours reads days and times of a zone, as ParseSchedule does: "Mon-Fri 06:00-20:00", or
+// "Mon-Fri 06:00-12:00,13:00-18:00 Sat,Sun 22:00-06:00". Times without days are those of every day,
+// and one that ends before it begins ends on the next day.
+func ParseHours(text, zone string) (*Hours, error) {
+	location, err := locate(zone)
+	if err != nil {
+		return nil, err
+	}
+	h := &Hours{text: text, zone: location}
+	days, timed := everyDay, true
+	for _, word := range strings.FieldsFunc(text, func(r rune) bool { return r == ' ' || r == ',' }) {
+		if word[0] >= '0' && word[0] <= '9' {
+			err, timed = h.add(days, word), true
+		} else {
+			if timed {
+				days, timed = nil, false
+			}
+			days, err = addDays(days, word)
+		}
+		if err != nil {
+			return nil, fmt.Errorf("%.64q: %w: write hours like \"Mon-Fri 06:00-20:00\"", text, err)
+		}
+	}
+	if !timed || !slices.Contains(h.within[:], true) {
+		return nil, fmt.Errorf("%.64q names no time: write hours like \"Mon-Fri 06:00-20:00\"", text)
+	}
+	return h, nil
+}
+
+// String returns the text and the zone.
+func (h *Hours) String() string { return h.text + " " + h.zone.String() }
+
+var (
+	everyDay = []time.Weekday{0, 1, 2, 3, 4, 5, 6}
+	dayNames = []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
+)
+
+// addDays adds a day, or some in a row, like "Mon" or "Fri-Sun".
+func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
+	from, to, isRange := strings.Cut(word, "-")
+	first, last := dayOf(from), dayOf(to)
+	if !isRange {
+		last = first
+	}
+	if first < 0 || last < 0 {
+		return nil, fmt.Errorf("%.32q is no day", word)
+	}
+	for day := first; ; day = (day + 1) % 7 {
+		days = append(days, time.Weekday(day))
+		if day == last {
+			return days, nil
+		}
+	}
+}
+
+// dayOf returns the day of a name, or of its first three letters; -1 for none.
+func dayOf(name string) int {
+	name = strings.ToLower(name)
+	return slices.IndexFunc(dayNames, func(day string) bool { return name == day || name == day[:3] })
+}
+
+// add adds a time like "06:00-20:00" to the days.
+func (h *Hours) add(days []time.Weekday, word string) error {
+	from, to, _ := strings.Cut(word, "-")
+	first, err := minuteOf(from)
+	last, err2 := minuteOf(to)
+	if err := errors.Join(err, err2); err != nil || first == last || first == dayMinutes {
+		return fmt.Errorf("%.32q is no time", word)
+	}
+	if last < first {
+		last += dayMinutes
+	}
+	for _, day := range days {
+		for minute := first; minute < last; minute++ {
+			h.within[(int(day)*dayMinutes+minute)%weekMinutes] = true
+		}
+	}
+	return nil
+}
+
+// minuteOf returns the minute of the day of "06:00", which may be "24:00".
+func minuteOf(text string) (int, error) {
+	hour, minute, _ := strings.Cut(text, ":")
+	h, err := strconv.ParseUint(hour, 10, 8)
+	m, err2 := strconv.ParseUint(minute, 10, 8)
+	if len(minute) != 2 || m > 59 || h*60+m > dayMinutes {
+		return 0, strconv.ErrRange
+	}
+	return int(h*60 + m), errors.Join(err, err2)
+}
+
+// At returns the span that t is in. In the night in which clocks are set hours are what the clock
+// shows: one that is repeated counts twice.
+func (h *Hours) At(t time.Time) Span {
+	if c := &h.cached; !t.Before(c.From) && t.Before(c.Until) {
+		return *c
+	}
+	minute := t.Truncate(time.Minute)
+	s := Span{Within: h.shows(minute), From: minute, Until: minute.Add(time.Minute)}
+	for s.From.After(t.AddDate(0, 0, -7)) && h.shows(s.From.Add(-time.Minute)) == s.Within {
+		s.From = s.From.Add(-time.Minute)
+	}
+	for s.Until.Before(t.AddDate(0, 0, 7)) && h.shows(s.Until) == s.Within {
+		s.Until = s.Until.Add(time.Minute)
+	}
+	h.cached = s
+	return s
+}
+
+// shows reports whether the clock in the zone shows one of the hours.
+func (h *Hours) shows(t time.Time) bool {
+	local := t.In(h.zone)
+	return h.within[int(local.Weekday())*dayMinutes+local.Hour()*60+local.Minute()]
+}
