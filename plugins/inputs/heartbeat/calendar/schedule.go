@@ -24,6 +24,8 @@ type Schedule struct {
 	text string
 	expr cron.Schedule
 	zone *time.Location
+
+	apart time.Duration // the longest time between two due instants of several in a row
 }
 
 // ParseSchedule reads five fields as in crontab(5), like "15 2 * * 1-5", or one of @hourly, @daily,
@@ -43,8 +45,16 @@ func ParseSchedule(text, zone string) (*Schedule, error) {
 		return nil, fmt.Errorf("%.64q is not written as in crontab, like \"15 2 * * 1-5\": %w", text, err)
 	}
 	s := &Schedule{text: strings.Join(fields, " "), expr: expr, zone: location}
-	if expr.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC)).IsZero() {
+	first := expr.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
+	if first.IsZero() {
 		return nil, fmt.Errorf("%.64q is never due", text)
+	}
+	for range 40 { // a month of days
+		next := expr.Next(first)
+		if next.IsZero() {
+			break
+		}
+		s.apart, first = max(s.apart, next.Sub(first)), next
 	}
 	return s, nil
 }
@@ -96,6 +106,9 @@ func (s *Schedule) Before(t time.Time) (last Due) {
 	}
 	return last
 }
+
+// Apart returns for how long nothing is due at the most, or nearly so.
+func (s *Schedule) Apart() time.Duration { return s.apart }
 
 // Awaited returns when the beat after one at t is due. A beat counts for the instant before it, but
 // up to early before an instant, and not more than a quarter of the time since the one before,

@@ -191,6 +191,9 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 	out.Fate, out.At = t.admit(p, b, at, now)
 	t.quiet = out.Fate == Limited
 	t.believe(p, b, o, match, numbered, now)
+	if p.terms.Schedule != nil {
+		out.Silence = t.silence(p, &p.process)
+	}
 	p.noteEnd(o, false)
 	t.tellOf(p, event, b.Addr, now)
 	t.noteFact(p, b, first || anew || foreign || job, was, numbered, now)

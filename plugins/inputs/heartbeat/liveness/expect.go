@@ -11,6 +11,8 @@ import (
 	"slices"
 	"strings"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
 // An Expected names a peer that the operator expects: a service of a host or of an
@@ -19,7 +21,17 @@ type Expected struct {
 	Source  string // host name in lower case, or an address as netip prints it
 	Service string // empty for the host itself, or any peer at an address
 
-	Interval, Margin time.Duration // that its beats will declare, if that is known; else 0
+	Interval, Margin time.Duration      // that its beats will declare, if that is known; else 0
+	Schedule         *calendar.Schedule // when they are due, with Margin; nil for Interval
+}
+
+// Equal reports whether both expect the same.
+func (e Expected) Equal(other Expected) bool {
+	a, b := e, other
+	if a.Schedule != nil && b.Schedule != nil && a.Schedule.String() == b.Schedule.String() {
+		a.Schedule, b.Schedule = nil, nil
+	}
+	return a == b
 }
 
 // An expectation is met as long as a peer is known that fits. Until then a
@@ -29,6 +41,18 @@ type expectation struct {
 	Expected
 	addr        netip.Addr // Source, if that is one
 	placeholder *peer      // the placeholder
+
+	base, terms *Terms // the latter are the former with Schedule
+}
+
+// scheduled returns base with the schedule of e.
+func (e *expectation) scheduled(base *Terms) *Terms {
+	if e.base != base {
+		terms := *base
+		terms.Schedule, terms.Patience = e.Schedule, e.Margin
+		e.base, e.terms = base, &terms
+	}
+	return e.terms
 }
 
 func (e *expectation) id() ID { return ID{Source: e.Source, Service: cmp.Or(e.Service, HostService)} }
@@ -79,6 +103,7 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 // The transitions are those of placeholders that are not needed any more.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
+	before := t.expectations.byID
 	t.expectations = expectations{make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
 	named := make([]*expectation, len(all))
 	for i, expected := range all {
@@ -86,6 +111,7 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 		named[i] = &expectation{Expected: expected, addr: addr}
 		t.expectations.add(named[i])
 	}
+	t.rescheduleAll(before, now)
 	met := t.met()
 	stands := make(map[*peer]bool)
 	for _, e := range named {
@@ -96,6 +122,18 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	}
 	t.dropPlaceholders(stands, now)
 	return t.out
+}
+
+// rescheduleAll lets the schedules of expectations apply, in place of those before.
+func (t *Tracker) rescheduleAll(before map[ID][]*expectation, now time.Time) {
+	for _, byID := range []map[ID][]*expectation{before, t.expectations.byID} {
+		for id, all := range byID {
+			p := t.peers[id]
+			if p != nil && p.id == id && slices.ContainsFunc(all, func(e *expectation) bool { return e.Schedule != nil }) {
+				t.reschedule(p, now)
+			}
+		}
+	}
 }
 
 // met returns the expectations that known peers meet.
@@ -152,7 +190,7 @@ func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
 		if p.expected {
-			all = append(all, Expected{p.id.Source, serviceExpected(p.id), p.interval, p.margin})
+			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id), Interval: p.interval, Margin: p.margin})
 		}
 	}
 	return all

@@ -176,6 +176,9 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 
 // suspect notes that something speaks against p.
 func (t *Tracker) suspect(p *peer, now time.Time) {
+	if t.excused(p, t.verdict(now), now) {
+		return
+	}
 	t.countSilent(p, t.verdict(now))
 	switch {
 	case t.holds(p):

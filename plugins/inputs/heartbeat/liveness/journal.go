@@ -240,7 +240,7 @@ func (p *peer) noteSpeaker(b *Beat) {
 
 // beatsSeldom reports whether each beat of p is saved.
 func (p *peer) beatsSeldom() bool {
-	return p.interval > seldom || p.interval == 0 && p.terms.DeadAfter > 4*seldom
+	return p.interval > seldom || p.interval == 0 && p.terms.DeadAfter > 4*seldom || p.terms.Schedule != nil
 }
 
 // noteMishaps adds to a total of p that is saved ahead.

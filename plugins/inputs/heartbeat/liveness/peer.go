@@ -9,6 +9,8 @@ import (
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
 const (
@@ -103,6 +105,7 @@ type past struct {
 	exitCode     int64
 	conflictTold time.Duration
 
+	due         *calendar.Due // its next beat, if that has a schedule
 	elsewhere   *elsewhere    // what mates know; nil if that does not matter
 	deadFor     time.Duration // in all deaths before this one
 	changes     [flapChanges]time.Duration
@@ -273,7 +276,7 @@ func (t *Tracker) leaveHost(p *peer) {
 // they share their silence. All its processes that live have to follow.
 func (p *peer) follows() bool {
 	own := p.host.own
-	if own == nil || own == p || !p.host.hears(p.life) {
+	if own == nil || own == p || p.terms.Schedule != nil || !p.host.hears(p.life) {
 		return false
 	}
 	for o := range p.living {
@@ -345,7 +348,7 @@ func (p *peer) afterHost(own *peer) (State, bool) {
 	}
 	running := p.state == Alive || p.state == Suspect
 	if own.state == Unknown {
-		return Unknown, running && own.reason == ReasonIsolated
+		return Unknown, running && (own.reason == ReasonIsolated || own.reason == ReasonOffHours)
 	}
 	open := running || withHost || p.unknown(ReasonRestored)
 	return own.state, open || p.endedLike(own)

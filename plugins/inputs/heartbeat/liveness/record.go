@@ -41,6 +41,8 @@ type Record struct {
 	Fresh    bool          // heard by the collector that took the record, and not late: more of its beats need no record
 	Guessed  bool          // Heard and Used are what After made of a fresh one
 	Bonus    time.Duration // that it was granted beyond Dead's rule
+	Due      time.Time     // of the next beat, if that has a schedule; wall clock
+	Patience time.Duration // beyond that
 
 	Held       time.Duration // for how long it was held as silent together with others
 	HeldPartly time.Duration // of that, while only a part of the hosts was silent
@@ -149,6 +151,9 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	if r.Learnt > 0 {
 		r.Phase = p.schedule.phase - p.heard
 	}
+	if p.due != nil && p.terms.Schedule != nil {
+		r.Due, r.Patience = p.due.At, p.terms.Patience
+	}
 	if p.windowV > 0 {
 		r.Window, r.WindowBy, r.Shared = p.backIn(verdict), p.windowBy, p.shared
 	}
@@ -165,7 +170,7 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 func (t *Tracker) bonus(p *peer) time.Duration {
 	allowed := t.silence(p, &p.process).Dead
 	if p.extended && !p.expected {
-		allowed += p.span()
+		allowed += p.soonBack()
 	}
 	return max(p.deadV-p.heardV-allowed, 0)
 }
@@ -200,7 +205,8 @@ func (p *peer) speakers() (all []Speaker) {
 // What has become of the peer is no event: one that was dead or had left still is,
 // and one that was well still is unless its silence, the pause included, is now too
 // long. Its silence goes on where it was; the pause does not count, and once per
-// silence it gets an interval more, because its sender has to find us. Of a peer
+// silence it gets an interval more, at most soonBack, because its sender has to find
+// us. One whose beat was due in the pause is unknown until the next one is. Of a peer
 // that was heard already only the totals and a promise are taken. The transitions
 // are those of placeholders that are not needed any more. r is not kept, but the
 // labels and texts in it are.
@@ -229,10 +235,12 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
+	t.away, t.back = saved, now
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
-	t.resumeSilence(p, r)
-	t.resumeState(p, r, pause, now)
+	t.resumeSilence(p, r, now)
+	missed := pause > 0 && !r.Long && !r.State.over() && !r.Foreign && t.miss(p, r.Heard, saved, now)
+	t.resumeState(p, r, pause, missed, now)
 	if p.state == Dead || r.Long || r.Lone {
 		t.vacant.add(p)
 	}
@@ -351,11 +359,12 @@ func (r *Record) proof() *proof {
 
 // resumeSilence lets the silence of p go on, by the rules of now. A deadline
 // that the end of a connection has brought nearer stays near.
-func (t *Tracker) resumeSilence(p *peer, r *Record) {
+func (t *Tracker) resumeSilence(p *peer, r *Record, now time.Time) {
 	p.heardV = t.tickV - r.Used
 	t.renew(p, &p.process, p.heardV)
 	p.extended = true
-	if more := p.span(); !p.expected {
+	if more := p.soonBack(); t.resumeWaiting(p, r, now) {
+	} else if !p.expected {
 		p.suspectV += more + r.Bonus
 		p.deadV += more + r.Bonus
 		if r.Extended {
@@ -377,13 +386,33 @@ func (t *Tracker) resumeSilence(p *peer, r *Record) {
 	}
 }
 
+// soonBack is how much longer p may be silent because its sender has to find us.
+func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
+
+// resumeWaiting lets p be waited for until its beat is due, if it has a schedule or had one: files
+// of checks may be read later than records.
+func (t *Tracker) resumeWaiting(p *peer, r *Record, now time.Time) bool {
+	switch {
+	case p.terms.Schedule != nil:
+		_, due := p.terms.awaited(r.Heard)
+		p.await(due)
+		t.goOnWaiting(p, now, r.Extended)
+	case !r.Due.IsZero():
+		silence := (&Terms{Patience: r.Patience}).until(r.Due, now)
+		p.suspectV, p.deadV = t.tickV+silence.Suspect, t.tickV+max(silence.Dead, soonBack)
+	default:
+		return false
+	}
+	return true
+}
+
 // resumeFormers lets the silence of the other processes of p go on. Those that
 // live have lost their connections with the other collector, and are given as
 // much time to be back.
 func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	for _, before := range r.Others {
 		heardV := t.tickV - before.Used
-		deadV := heardV + before.Dead + spanOf(before.Interval, before.Dead)
+		deadV := heardV + before.Dead + min(spanOf(before.Interval, before.Dead), soonBack)
 		past := p.editPast()
 		past.formers = append(past.formers, &former{
 			process: process{
@@ -401,20 +430,23 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 		t.peers[id] = p
 		past := p.editPast()
 		heardV := t.tickV - before.Used
-		past.replaced = append(past.replaced, replaced{before.PID, p.heard, heardV, heardV + before.Dead + p.span()})
+		past.replaced = append(past.replaced, replaced{before.PID, p.heard, heardV, heardV + before.Dead + p.soonBack()})
 	}
 	if id := (ID{Source: p.id.Source, PID: p.ident.PID}); p.id.Nameless() && p.ident.PID != 0 && t.peers[id] == nil {
 		t.peers[id] = p
 	}
 }
 
-// resumeState lets p be what it was, if that can still be said.
-func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, now time.Time) {
+// resumeState lets p be what it was, if that can still be said. Of one whose beat was missed alone
+// it cannot: then what was reported is still that.
+func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bool, now time.Time) {
 	state, reason := r.State, r.Reason
-	if !state.over() && !p.expected && (state == Unknown || pause+r.Used >= r.Dead) {
+	if !state.over() && !p.expected && (state == Unknown || missed || pause+r.Used >= r.Dead) {
 		state, reason = Unknown, ReasonRestored
 		p.since, p.sinceV, p.sinceUTC = now.Sub(t.epoch), t.tickV, now.UnixNano()
 	}
 	t.put(p, state, reason)
-	p.told, p.toldSince = state, p.since
+	if p.told, p.toldSince = state, p.since; missed {
+		p.told = r.State
+	}
 }

@@ -1,12 +1,15 @@
 // How long a peer may be silent. The terms of the operator give the rule; what a
 // process declares, and the schedule that is learnt of it, fill it in. A declared
-// interval is never cut short: patience is added to it.
+// interval is never cut short: patience is added to it. Terms may also name a calendar:
+// when beats are due, or at which hours the peer is expected.
 
 package liveness
 
 import (
 	"net/netip"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
 const (
@@ -20,6 +23,16 @@ const (
 	marginUnit = 256
 	// maxStretch is how far lateness stretches a margin at the most.
 	maxStretch = 4
+
+	// mayMiss is the longest silence allowed with which a beat that comes over no standing
+	// connection is missed without a word: the next one comes soon.
+	mayMiss = 5 * time.Minute
+	// aroundAway is how long before and after the time in which no collector listened a beat
+	// may be due that was lost in it.
+	aroundAway = time.Minute
+	// soonBack is the most by which a silence that has outlived a collector is prolonged: the
+	// sender has to find the next one.
+	soonBack = time.Minute
 )
 
 // Terms are what the operator allows a peer.
@@ -27,8 +40,13 @@ type Terms struct {
 	DeadAfter    time.Duration // silence allowed to a peer that declares no interval; > 0
 	MaxDeadAfter time.Duration // ceiling for one that does; 0 for none
 	Margin       int           // patience beyond a declared interval, in 1/256 of it; > 0; see MarginOf
+	Patience     time.Duration // beyond an interval, or when a beat is due, in place of Margin; 0 for none
 	Grace        time.Duration // from the end of a long connection without goodbye to death; >= 0
 	ForgetDead   time.Duration // after which a dead peer is forgotten, but not before three of its intervals; 0 for never
+
+	Schedule  *calendar.Schedule // when beats are due, with Patience; nil for what is declared
+	Hours     *calendar.Hours    // when the peer is expected; nil for always
+	Ephemeral bool               // who falls silent has left
 
 	Fixed bool   // DeadAfter applies whatever interval is declared
 	Rule  string // what to name as the origin of a silence; empty for the option that set it
@@ -49,11 +67,19 @@ type Silence struct {
 // SilenceFor returns the silence that would be allowed to the peer of b, if this
 // were its first beat.
 func (t *Tracker) SilenceFor(b *Beat) Silence {
-	return t.termsOf(b.ID, b.Addr).silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
+	terms := t.termsOf(b.ID, b.Addr)
+	if terms.Schedule != nil {
+		silence, _ := terms.awaited(t.wall(t.tickV))
+		return silence
+	}
+	return terms.silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
 }
 
 // silence returns the silence that is allowed to o, a process of p.
 func (t *Tracker) silence(p *peer, o *process) Silence {
+	if p.terms.Schedule != nil {
+		return p.terms.named(Silence{Suspect: o.suspectV - o.heardV, Dead: o.deadV - o.heardV}, "schedule")
+	}
 	var learnt *schedule
 	if o.schedule.interval > 0 {
 		learnt = &o.schedule
@@ -63,17 +89,30 @@ func (t *Tracker) silence(p *peer, o *process) Silence {
 
 // termsOf returns the terms of a peer.
 func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
+	terms := &t.opts.Terms
 	if t.opts.TermsOf != nil {
-		if terms := t.opts.TermsOf(id, addr); terms != nil {
-			return terms
+		if ruled := t.opts.TermsOf(id, addr); ruled != nil {
+			terms = ruled
 		}
 	}
-	return &t.opts.Terms
+	for _, e := range t.expectations.byID[id] {
+		if e.Schedule != nil && terms.Schedule == nil {
+			return e.scheduled(terms)
+		}
+	}
+	return terms
 }
 
 // renew grants o, a process of p, the whole silence that it is allowed.
 func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
-	silence := t.silence(p, o)
+	var silence Silence
+	if p.terms.Schedule == nil {
+		silence = t.silence(p, o)
+	} else {
+		var due calendar.Due
+		silence, due = p.terms.awaited(t.wall(from))
+		p.await(due)
+	}
 	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }
 
@@ -88,6 +127,8 @@ func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard tim
 	margin := t.margin(interval)
 	rule, dead := "interval", interval+margin
 	switch {
+	case t.Patience > 0:
+		rule, dead = "grace", interval+t.Patience
 	case declared > 0:
 		rule, dead = "grace_ms", interval+declared
 	case s != nil:
@@ -277,4 +318,208 @@ func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration 
 	late := min(s.interval+4*s.lateness, maxStretch*s.interval)
 	stretched := margin * marginUnit / interval * late / marginUnit
 	return max(min(due+stretched, interval+maxMargin), interval+margin)
+}
+
+// wall returns what our clock on the wall showed at a time since the last tick.
+func (t *Tracker) wall(verdict time.Duration) time.Time {
+	return time.Unix(0, t.tickWall).Add(verdict - t.tickV)
+}
+
+// awaited returns the silence allowed after a beat at that time, and when the next one is due.
+func (t *Terms) awaited(heard time.Time) (Silence, calendar.Due) {
+	due := t.Schedule.Awaited(heard, t.Patience)
+	return t.named(t.until(due.At, heard), "schedule"), due
+}
+
+// until returns the silence from a time until a beat that is due is late, and then too late.
+func (t *Terms) until(due, from time.Time) Silence {
+	wait := min(max(due.Sub(from), -longAgo), longAgo)
+	return Silence{Suspect: wait + t.Patience/4, Dead: wait + t.Patience}
+}
+
+// await notes when the next beat of p is due.
+func (p *peer) await(due calendar.Due) {
+	if p.due == nil || !p.due.At.Equal(due.At) {
+		p.editPast().due, p.changed = &due, true
+	}
+}
+
+// keepToWall puts the deadline of p where it belongs by our clock on the wall, if its beat is not
+// late yet, or that was set back. The verdict clock falls behind whenever it stands.
+func (t *Tracker) keepToWall(p *peer) {
+	if p.due == nil || p.terms.Schedule == nil {
+		return
+	}
+	silence := p.terms.until(p.due.At, t.wall(t.tickV))
+	if p.state == Alive || silence.Dead > 0 && p.deadV <= t.tickV {
+		p.suspectV, p.deadV = t.tickV+silence.Suspect, t.tickV+silence.Dead
+	}
+}
+
+// mostApart returns how long two beats are apart that are due by the schedule, or 0 without one.
+func (t *Terms) mostApart() time.Duration {
+	if t.Schedule == nil {
+		return 0
+	}
+	return t.Schedule.Apart()
+}
+
+// An appointment is that for which a beat is waited.
+type appointment struct {
+	due  calendar.Due
+	late time.Duration // by how much later than due one came before
+}
+
+// waitOf returns for which beat of p, heard last at heard, is waited at a time, and when the one
+// after it is due that comes later than after. It reports false if that is not known.
+func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, next time.Time, yes bool) {
+	if s := p.terms.Schedule; s != nil {
+		w.due = s.Awaited(heard, p.terms.Patience)
+		if last := s.Before(w.due.At); !last.At.IsZero() && !p.expected {
+			w.late = min(max(heard.Sub(last.At), 0), p.terms.Patience)
+		}
+		if !at.IsZero() && w.due.At.Add(p.terms.Patience+aroundAway).Before(at) {
+			w.due = s.After(at.Add(-p.terms.Patience - aroundAway))
+		}
+		return w, s.After(later(w.due.At, after)).At, true
+	}
+	every, margin := p.interval, t.silence(p, &p.process).Dead-p.interval
+	if every == 0 || margin <= 0 || p.expected {
+		return w, next, false
+	}
+	due := heard.Add(every)
+	if gone := at.Sub(due.Add(margin + aroundAway)); gone > 0 {
+		due = due.Add((gone/every + 1) * every)
+	}
+	next = due.Add(every)
+	if gone := after.Sub(next); gone >= 0 {
+		next = next.Add((gone/every + 1) * every)
+	}
+	return appointment{due: calendar.Due{From: due, At: due}}, next, true
+}
+
+func later(a, b time.Time) time.Time {
+	if a.After(b) {
+		return a
+	}
+	return b
+}
+
+// miss gives p, which was heard last at heard, until its next beat is due, if one may have been lost
+// because no collector listened from one time to another, which is now. Then p is not known to
+// live.
+func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
+	if p.terms.Schedule == nil && t.silence(p, &p.process).Dead <= mayMiss {
+		return false
+	}
+	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
+	if !known || w.due.From.Add(-aroundAway).After(to) || w.due.At.Add(w.late+aroundAway).Before(from) {
+		return false
+	}
+	terms := *p.terms
+	if p.terms.Schedule == nil {
+		terms.Patience = t.silence(p, &p.process).Dead - p.interval
+	} else {
+		p.await(calendar.Due{From: next, At: next})
+	}
+	silence := terms.until(next, to)
+	p.suspectV, p.deadV, p.changed = t.tickV+silence.Suspect, t.tickV+silence.Dead, true
+	return true
+}
+
+// goOnWaiting lets the deadline of p be where it belongs by our clock on the wall, which is now,
+// after no collector listened. If it has passed p has some time to find us, unless it had that.
+func (t *Tracker) goOnWaiting(p *peer, now time.Time, had bool) {
+	silence := p.terms.until(p.due.At, now)
+	if !had {
+		silence.Dead = max(silence.Dead, soonBack)
+	}
+	p.suspectV, p.deadV = t.tickV+min(silence.Suspect, silence.Dead), t.tickV+silence.Dead
+}
+
+// missStalled lets peers be unknown whose beats may have been lost while this collector did not
+// listen, from a time until now, after which the monotonic clock went on from at. That is no event.
+func (t *Tracker) missStalled(from, now time.Time, at time.Duration) {
+	for _, p := range t.order {
+		if p.state.over() || p.foreign() || p.connected() {
+			continue
+		}
+		switch heard := from.Add(p.lastHeard() - at); {
+		case t.miss(p, heard, from, now):
+			if !p.expected {
+				t.put(p, Unknown, ReasonRestored)
+			}
+		case p.terms.Schedule != nil && p.due != nil:
+			t.goOnWaiting(p, now, false)
+		default:
+			continue
+		}
+		t.rewake(p)
+	}
+}
+
+// reschedule lets other terms apply to p: its schedule is another one.
+func (t *Tracker) reschedule(p *peer, now time.Time) {
+	terms := t.termsOf(p.id, p.addr)
+	if p.terms == terms || p.terms.sameSchedule(terms) {
+		p.terms = terms
+		return
+	}
+	p.terms, p.changed = terms, true
+	if p.state.over() || p.foreign() {
+		return
+	}
+	heard := t.wall(t.tickV).Add(p.lastHeard() - t.tick)
+	switch missed := t.miss(p, heard, t.away, t.back); {
+	case terms.Schedule == nil:
+		t.renew(p, &p.process, p.heardV)
+	case !missed:
+		_, due := terms.awaited(heard)
+		p.await(due)
+		t.goOnWaiting(p, now, false)
+		if p.unknown(ReasonRestored) && p.deadV > t.tickV+soonBack { // it was, by the terms before
+			t.put(p, p.told, ReasonBeat)
+		}
+	case !p.expected:
+		t.put(p, Unknown, ReasonRestored)
+	}
+	t.rewake(p)
+}
+
+// sameSchedule reports whether beats are due at the same times by both.
+func (t *Terms) sameSchedule(other *Terms) bool {
+	if t.Schedule == nil || other.Schedule == nil {
+		return t.Schedule == other.Schedule
+	}
+	return t.Schedule.String() == other.Schedule.String() && t.Patience == other.Patience
+}
+
+// excuse reports whether p is not expected at this hour. If so its silence counts anew from the
+// start of the next hours; else from the start of these, if it has been silent since before.
+func (t *Tracker) excuse(p *peer, now time.Time) bool {
+	span := p.terms.Hours.At(now)
+	startV := t.tickV + span.Until.Sub(now)
+	if span.Within {
+		startV = max(t.tickV-now.Sub(span.From), t.tickV-(t.tick-t.stallEnd), 0)
+	}
+	for o := range p.processes {
+		if o.heardV < startV {
+			silence := t.silence(p, o)
+			o.suspectV, o.deadV = max(o.suspectV, startV+silence.Suspect), max(o.deadV, startV+silence.Dead)
+		}
+	}
+	return !span.Within
+}
+
+// excused shows p as unknown if it is silent at an hour at which it is not expected.
+func (t *Tracker) excused(p *peer, verdict time.Duration, now time.Time) bool {
+	if p.terms.Hours == nil || verdict < p.suspicionV() || !t.excuse(p, now) {
+		return false
+	}
+	t.isolation.removeSilent(p.host)
+	if !p.expected {
+		t.become(p, Unknown, ReasonOffHours, now)
+		p.reason, p.changed = ReasonOffHours, true // also of one that was unknown before
+	}
+	return true
 }

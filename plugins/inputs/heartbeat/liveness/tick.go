@@ -31,9 +31,10 @@ func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more
 }
 
 func (t *Tracker) beginTick(now time.Time) {
-	at := now.Sub(t.epoch)
+	at, before, wall := now.Sub(t.epoch), t.tick, time.Unix(0, t.tickWall)
 	step := max(at-t.tick, 0)
-	if lost := t.lost(now); lost > 0 {
+	lost := t.lost(now)
+	if lost > 0 {
 		t.teachFrom = max(t.teachFrom, at+min(lost, afterStall))
 		t.stall, t.stallEnd = lost, at
 	}
@@ -41,6 +42,9 @@ func (t *Tracker) beginTick(now time.Time) {
 	t.tickV += min(step, maxTick)
 	t.tick, t.tickWall = at, now.UnixNano()
 	t.ticks++
+	if lost > aroundAway {
+		t.missStalled(wall, now, before)
+	}
 	t.expireEnds(t.tickV)
 	t.tellUntold(now)
 	t.lookAtOrphans(now)
@@ -153,7 +157,11 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	}
 	dropped := p.dropped()
 	p.closeWindow()
-	if !dropped {
+	switch {
+	case dropped:
+	case p.terms.Hours != nil && t.excuse(p, now):
+		t.become(p, Unknown, ReasonOffHours, now)
+	default:
 		t.become(p, Dead, ReasonOverdue, now)
 	}
 }
@@ -232,6 +240,9 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
 	}
+	if p.terms.Hours != nil && t.excuse(p, now) {
+		return
+	}
 	for _, o := range p.formers {
 		if o.lives() && t.tickV >= o.deadV+TickInterval {
 			if o.beatsOn { // else it was replaced
@@ -264,6 +275,9 @@ func (p *peer) nextEndV() time.Duration {
 // lookAtSilence looks at a peer that is expected to beat.
 func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 	if p.foreign() || t.lookAtJobs(p, now) {
+		return
+	}
+	if t.keepToWall(p); t.excused(p, t.tickV, now) {
 		return
 	}
 	t.askEarly(p)
@@ -331,6 +345,10 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	}
 	if bye, said := p.saidBye(); said && reason.inferred() {
 		t.become(p, Left, bye, now)
+		return
+	}
+	if p.terms.Ephemeral && reason.inferred() {
+		t.become(p, Left, reason, now)
 		return
 	}
 	t.become(p, Dead, reason, now)
@@ -410,7 +428,7 @@ func (p *peer) wakeV(o *Options) time.Duration {
 		return min(p.askV(), p.deadlineV(), p.nextEndV(), p.nextOverrunV())
 	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
 		return min(p.suspicionV(), p.nextEndV(), p.nextOverrunV())
-	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
+	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored, p.reason == ReasonOffHours:
 		return min(p.deadlineV(), p.nextEndV(), p.nextOverrunV())
 	case p.state == Left && p.windowV > 0:
 		return p.windowV
@@ -437,7 +455,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	case p.state == Dead && p.id.Nameless():
 		keep = forgetNameless
 	case (p.state == Dead || p.unknown(ReasonMateLost)) && p.terms.ForgetDead > 0:
-		keep = max(p.terms.ForgetDead, 3*p.interval)
+		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.mostApart())
 	}
 	if keep == 0 {
 		return never

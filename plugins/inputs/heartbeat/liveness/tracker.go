@@ -116,6 +116,8 @@ type Tracker struct {
 	// ended. Beats that are read until teachFrom may have waited since it began.
 	stall, stallEnd time.Duration
 
+	away, back time.Time // by the clock on the wall: no collector listened from then until then, before this one did
+
 	// Each peer is once in order, at its index, and in peers under its own ID. A
 	// nameless peer is also in peers under the pid of its process and of those whose
 	// place was taken, if they are no peers of their own: an ID in peers always leads

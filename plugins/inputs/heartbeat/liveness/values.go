@@ -203,6 +203,7 @@ const (
 	ReasonReplaced    Reason = 15 // last word of a series: another one goes on
 	ReasonForgotten   Reason = 16 // last word of a series
 	ReasonOverrun     Reason = 17 // it began and did not end in time
+	ReasonOffHours    Reason = 18 // not expected at this hour
 	ReasonMateLost    Reason = 19 // known through another collector, which is not reachable
 )
 
@@ -225,6 +226,7 @@ var reasons = [...]string{
 	ReasonReplaced:    "replaced",
 	ReasonForgotten:   "forgotten",
 	ReasonOverrun:     "overrun",
+	ReasonOffHours:    "off_hours",
 	ReasonMateLost:    "mate_lost",
 }
 

@@ -36,6 +36,7 @@ func fullRecord() liveness.Record {
 		Evidence: liveness.ReasonSilence, Expected: true, Watched: true, Long: true, Lone: true, Crowded: true,
 		Interval: 10 * time.Second, Margin: 4 * time.Second, Heard: savedAt.Add(-time.Minute), Used: time.Minute + 1,
 		Dead: 35 * time.Second, Extended: true, Fresh: true, Bonus: 3 * time.Second,
+		Due: time.Date(2026, 8, 2, 2, 15, 0, 0, time.UTC), Patience: time.Hour,
 		Held: 7 * time.Second, HeldPartly: 5 * time.Second, Spared: 9 * time.Second,
 		Window: 20 * time.Minute, Promise: time.Date(2026, 8, 1, 11, 50, 0, 0, time.UTC),
 		WindowBy: "a0", Foreign: true, HeardBy: "collector-2", EndedBy: "a0", Shared: true, Rule: "interval",

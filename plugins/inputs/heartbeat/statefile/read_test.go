@@ -44,7 +44,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 		}
 		if golden != goldens[1] { // nor did the others
 			want[0].Foreign, want[0].HeardBy, want[0].EndedBy, want[0].Events, want[0].Promise = false, "", "", liveness.Trail{}, time.Time{}
-			want[0].Jobs, want[0].JobsEnded, want[0].Lag, want[0].Carried = nil, nil, 0, 0
+			want[0].Jobs, want[0].JobsEnded, want[0].Lag, want[0].Carried, want[0].Due, want[0].Patience = nil, nil, 0, 0, time.Time{}, 0
 		}
 		if golden == goldens[0] || golden == goldens[2] {
 			want[0].Health = liveness.HealthUntold

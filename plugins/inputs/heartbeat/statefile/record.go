@@ -59,6 +59,8 @@ type savedPeer struct {
 	Fresh    bool          `json:"fresh,omitzero"`
 	Guessed  bool          `json:"-"` // by who reads it
 	Bonus    time.Duration `json:"bonus_ns,omitzero"`
+	Due      time.Time     `json:"due,omitzero"`
+	Patience time.Duration `json:"patience_ns,omitzero"`
 
 	Held       time.Duration `json:"held_ns,omitzero"`
 	HeldPartly time.Duration `json:"held_partly_ns,omitzero"`
@@ -112,7 +114,7 @@ type storedPeer struct {
 // would not survive RFC 3339.
 func saved(r *liveness.Record) *savedPeer {
 	p := savedPeer(*r)
-	p.Since, p.Heard, p.Promise = r.Since.UTC(), r.Heard.UTC(), r.Promise.UTC()
+	p.Since, p.Heard, p.Promise, p.Due = r.Since.UTC(), r.Heard.UTC(), r.Promise.UTC(), r.Due.UTC()
 	p.Flaps = slices.Clone(r.Flaps) // which is the tracker's
 	for i, at := range p.Flaps {
 		p.Flaps[i] = at.UTC()
@@ -217,6 +219,7 @@ func checkSpans(r *liveness.Record) error {
 		checkSpan("dead_ns", r.Dead, 0, maxSpan),
 		checkSpan("window_ns", r.Window, 0, maxSpan),
 		checkSpan("bonus_ns", r.Bonus, 0, maxSpan),
+		checkSpan("patience_ns", r.Patience, 0, maxSpan),
 		checkSpan("held_ns", r.Held, 0, maxSpan),
 		checkSpan("held_partly_ns", r.HeldPartly, 0, maxSpan),
 		checkSpan("spared_ns", r.Spared, 0, maxSpan),
@@ -241,15 +244,15 @@ func checkInstants(r *liveness.Record) error {
 			return err
 		}
 	}
-	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkPromise(r.Promise))
+	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkIfAny("promise", r.Promise), checkIfAny("due", r.Due))
 }
 
-// checkPromise is checkInstant, but most peers have never promised anything.
-func checkPromise(at time.Time) error {
+// checkIfAny is checkInstant for what most peers have not.
+func checkIfAny(name string, at time.Time) error {
 	if at.IsZero() {
 		return nil
 	}
-	return checkInstant("promise", at)
+	return checkInstant(name, at)
 }
 
 func checkInstant(name string, at time.Time) error {
