@@ -65,7 +65,7 @@ var rooms = []room{
 	},
 	{
 		dir:      plugin + "/calendar", // when somebody is expected; never who
-		imports:  []string{"errors", "fmt", "slices", "strconv", "strings", "time", "time/tzdata", "github.com/netresearch/go-cron"},
+		imports:  []string{"errors", "fmt", "slices", "strconv", "strings", "time", "time/tzdata", "github.com/robfig/cron/v3"},
 		tests:    pluginTests,
 		timeless: true,
 	},
@@ -110,7 +110,7 @@ var rooms = []room{
 	},
 	{
 		dir:     plugin + "/web", // requests and who may send them; never who is alive
-		imports: []string{std, in("wire"), in("regular"), in("web/api")},
+		imports: []string{std, in("wire"), in("regular"), in("web/api"), in("calendar")},
 		tests:   pluginTests,
 	},
 	{

@@ -62,6 +62,11 @@ func (r *Rule) agreed() map[string]any {
 		"missed_beats":      r.MissedBeats,
 		"disconnect_grace":  r.DisconnectGrace,
 		"forget_dead_after": r.ForgetDeadAfter,
+		"schedule":          r.Schedule,
+		"grace":             r.Grace,
+		"hours":             r.Hours,
+		"timezone":          r.Timezone,
+		"class":             r.Class,
 	})
 }
 

@@ -26,6 +26,8 @@ type Check struct {
 	Every      config.Duration `toml:"every"`
 	Grace      config.Duration `toml:"grace"`
 	MaxRuntime config.Duration `toml:"max_runtime"`
+	Schedule   string          `toml:"schedule"`
+	Timezone   string          `toml:"timezone"`
 }
 
 // web returns a check as package web knows it, without its token.
@@ -33,6 +35,7 @@ func (c *Check) web() web.Check {
 	return web.Check{
 		Peer: c.Peer, Peers: c.Peers,
 		Every: time.Duration(c.Every), Grace: time.Duration(c.Grace), MaxRuntime: time.Duration(c.MaxRuntime),
+		Schedule: c.Schedule, Timezone: c.Timezone,
 	}
 }
 
@@ -40,6 +43,7 @@ func (c *Check) web() web.Check {
 func (c *Check) agreed() map[string]any {
 	return set(map[string]any{
 		"peer": c.Peer, "peers": sorted(c.Peers), "every": c.Every, "grace": c.Grace, "max_runtime": c.MaxRuntime,
+		"schedule": c.Schedule, "timezone": c.Timezone,
 	})
 }
 
@@ -178,7 +182,7 @@ func (w *websites) expected(ctx context.Context) ([]liveness.Expected, bool) {
 	peers, complete := w.checks.Read(ctx)
 	all := make([]liveness.Expected, 0, len(peers))
 	for _, p := range peers {
-		all = append(all, liveness.Expected{Source: p.Host, Service: p.Service, Interval: p.Every, Margin: p.Grace})
+		all = append(all, liveness.Expected{Source: p.Host, Service: p.Service, Interval: p.Every, Margin: p.Grace, Schedule: p.Schedule})
 	}
 	return all, complete
 }

@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"net/netip"
@@ -10,6 +11,7 @@ import (
 	"github.com/influxdata/telegraf/config"
 	"github.com/influxdata/telegraf/filter"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -24,7 +26,16 @@ type Rule struct {
 	MissedBeats     *int             `toml:"missed_beats"`
 	DisconnectGrace *config.Duration `toml:"disconnect_grace"`
 	ForgetDeadAfter *config.Duration `toml:"forget_dead_after"`
+
+	Schedule string           `toml:"schedule"`
+	Grace    *config.Duration `toml:"grace"`
+	Hours    string           `toml:"hours"`
+	Timezone string           `toml:"timezone"`
+	Class    string           `toml:"class"`
 }
+
+// ephemeral is the class of hosts that come and go.
+const ephemeral = "ephemeral"
 
 // compileRules checks rules, which change the terms of all.
 func compileRules(rules []Rule, terms liveness.Terms) ([]*rule, error) {
@@ -50,11 +61,11 @@ type rule struct {
 // all. number is its place in the configuration, from 1.
 func (r *Rule) compile(number int, terms liveness.Terms) (*rule, error) {
 	c := &rule{terms: terms}
-	err := firstOf(r.check(), r.compileMatch(c))
+	r.changeTerms(&c.terms)
+	err := firstOf(r.check(), r.compileMatch(c), r.compileCalendar(&c.terms))
 	if err != nil {
 		return nil, inRule(number, err)
 	}
-	r.changeTerms(&c.terms)
 	c.terms.Rule = fmt.Sprintf("rule %d", number)
 	return c, nil
 }
@@ -67,9 +78,9 @@ func (r *Rule) check() error {
 	if r.Host == "" && r.Service == "" && r.IP == "" {
 		return errors.New("it must name 'host', 'service' or 'ip'")
 	}
-	if r.DeadAfter == nil && r.MaxDeadAfter == nil && r.MissedBeats == nil && r.DisconnectGrace == nil && r.ForgetDeadAfter == nil {
-		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', " +
-			"'disconnect_grace' or 'forget_dead_after'")
+	if r.changesNothing() {
+		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', 'grace', " +
+			"'schedule', 'hours', 'class', 'disconnect_grace' or 'forget_dead_after'")
 	}
 	set := func(d *config.Duration, check func(string, config.Duration, time.Duration) error, option string, least time.Duration) error {
 		if d == nil {
@@ -86,8 +97,52 @@ func (r *Rule) check() error {
 		set(r.MaxDeadAfter, atLeastOrNone, "max_dead_after", liveness.MinSilence),
 		set(r.DisconnectGrace, atLeast, "disconnect_grace", 0),
 		set(r.ForgetDeadAfter, atLeastOrNone, "forget_dead_after", time.Second),
+		set(r.Grace, atLeast, "grace", liveness.MinSilence),
 		between("missed_beats", missed, 1, 1000),
+		r.contradiction(),
 	)
+}
+
+func (r *Rule) changesNothing() bool {
+	return r.DeadAfter == nil && r.MaxDeadAfter == nil && r.MissedBeats == nil && r.DisconnectGrace == nil && r.ForgetDeadAfter == nil &&
+		r.Grace == nil && r.Schedule == "" && r.Hours == "" && r.Class == ""
+}
+
+// contradiction returns which of the options of a rule exclude each other, or need another one.
+func (r *Rule) contradiction() error {
+	silence := r.DeadAfter != nil || r.MaxDeadAfter != nil
+	switch {
+	case r.Schedule != "" && (silence || r.MissedBeats != nil):
+		return errors.New("'schedule' excludes 'dead_after', 'max_dead_after' and 'missed_beats': 'grace' says how late a beat may be")
+	case r.Schedule != "" && r.Hours != "":
+		return errors.New("'schedule' and 'hours' exclude each other")
+	case r.Grace != nil && (r.DeadAfter != nil || r.MissedBeats != nil):
+		return errors.New("'grace' excludes 'dead_after' and 'missed_beats'")
+	case r.Timezone != "" && r.Schedule == "" && r.Hours == "":
+		return errors.New("'timezone' is that of 'schedule' or 'hours'")
+	case r.Class != "" && r.Class != ephemeral:
+		return fmt.Errorf("'class' must be %q, not %q", ephemeral, r.Class)
+	}
+	return nil
+}
+
+// usualPatience is how late a beat may be that is due by a schedule.
+const usualPatience = time.Hour
+
+// compileCalendar reads the options about time as people mean it.
+func (r *Rule) compileCalendar(terms *liveness.Terms) (err error) {
+	if r.Schedule != "" {
+		if terms.Schedule, err = calendar.ParseSchedule(r.Schedule, r.Timezone); err != nil {
+			return fmt.Errorf("'schedule', 'timezone': %w", err)
+		}
+		terms.Patience = cmp.Or(terms.Patience, usualPatience)
+	}
+	if r.Hours != "" {
+		if terms.Hours, err = calendar.ParseHours(r.Hours, r.Timezone); err != nil {
+			return fmt.Errorf("'hours', 'timezone': %w", err)
+		}
+	}
+	return nil
 }
 
 // Glob returns what reports whether a host and a service match HOST or HOST/SERVICE, both
@@ -140,7 +195,8 @@ func (r *Rule) changeTerms(terms *liveness.Terms) {
 	set(&terms.MaxDeadAfter, r.MaxDeadAfter)
 	set(&terms.Grace, r.DisconnectGrace)
 	set(&terms.ForgetDead, r.ForgetDeadAfter)
-	terms.Fixed = r.DeadAfter != nil
+	set(&terms.Patience, r.Grace)
+	terms.Fixed, terms.Ephemeral = r.DeadAfter != nil, r.Class == ephemeral
 	if r.MissedBeats != nil {
 		terms.Margin = liveness.MarginOf(*r.MissedBeats)
 	}

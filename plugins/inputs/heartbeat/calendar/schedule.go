@@ -8,7 +8,7 @@ import (
 	"time"
 	_ "time/tzdata" // for machines without a database of time zones
 
-	"github.com/netresearch/go-cron"
+	"github.com/robfig/cron/v3"
 )
 
 // maxShift is more than twice what clocks are set by when summer time begins or ends, which is an
@@ -17,7 +17,7 @@ const maxShift = 3 * time.Hour
 
 // crontab reads five fields. Where both a day of the month and a day of the week are given, either
 // is one, as crontab(5) says.
-var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor | cron.DowOrDom)
+var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
 // A Schedule is when a job is due, as crontab(5) says it. It may be used concurrently.
 type Schedule struct {

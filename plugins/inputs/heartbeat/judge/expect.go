@@ -167,7 +167,7 @@ func (e *Expecter) Read(ctx context.Context) {
 	switch {
 	case e.told == nil && found.partial: // what another collector expected still is
 		found.all = append(found.all, e.judge.Unmet()...)
-	case e.told != nil && (found.partial || slices.Equal(found.all, e.told)):
+	case e.told != nil && (found.partial || slices.EqualFunc(found.all, e.told, liveness.Expected.Equal)):
 		return
 	}
 	e.told = found.all

@@ -238,7 +238,7 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	t.away, t.back = saved, now
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
-	t.resumeSilence(p, r, now)
+	t.resumeSilence(p, r, saved, now)
 	missed := pause > 0 && !r.Long && !r.State.over() && !r.Foreign && t.miss(p, r.Heard, saved, now)
 	t.resumeState(p, r, pause, missed, now)
 	if p.state == Dead || r.Long || r.Lone {
@@ -359,11 +359,11 @@ func (r *Record) proof() *proof {
 
 // resumeSilence lets the silence of p go on, by the rules of now. A deadline
 // that the end of a connection has brought nearer stays near.
-func (t *Tracker) resumeSilence(p *peer, r *Record, now time.Time) {
+func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	p.heardV = t.tickV - r.Used
 	t.renew(p, &p.process, p.heardV)
 	p.extended = true
-	if more := p.soonBack(); t.resumeWaiting(p, r, now) {
+	if more := p.soonBack(); t.resumeWaiting(p, r, saved, now) {
 	} else if !p.expected {
 		p.suspectV += more + r.Bonus
 		p.deadV += more + r.Bonus
@@ -391,11 +391,14 @@ func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 
 // resumeWaiting lets p be waited for until its beat is due, if it has a schedule or had one: files
 // of checks may be read later than records.
-func (t *Tracker) resumeWaiting(p *peer, r *Record, now time.Time) bool {
+func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) bool {
 	switch {
 	case p.terms.Schedule != nil:
-		_, due := p.terms.awaited(r.Heard)
-		p.await(due)
+		if due := p.terms.Schedule.After(r.Due.Add(-1)); due.At.Equal(r.Due) {
+			p.await(due)
+		}
+		w, _, _ := t.waitOf(p, r.Heard, saved, now)
+		p.await(w.due)
 		t.goOnWaiting(p, now, r.Extended)
 	case !r.Due.IsZero():
 		silence := (&Terms{Patience: r.Patience}).until(r.Due, now)

@@ -375,10 +375,12 @@ type appointment struct {
 func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, next time.Time, yes bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due = s.Awaited(heard, p.terms.Patience)
-		if last := s.Before(w.due.At); !last.At.IsZero() && !p.expected {
-			w.late = min(max(heard.Sub(last.At), 0), p.terms.Patience)
+		if late := heard.Sub(s.Before(w.due.At).At); !p.expected && late > 0 && late <= p.terms.Patience {
+			w.late = late
 		}
-		if !at.IsZero() && w.due.At.Add(p.terms.Patience+aroundAway).Before(at) {
+		if p.due != nil {
+			w.due = *p.due
+		} else if w.due.At.Add(p.terms.Patience + aroundAway).Before(at) {
 			w.due = s.After(at.Add(-p.terms.Patience - aroundAway))
 		}
 		return w, s.After(later(w.due.At, after)).At, true
@@ -466,6 +468,9 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		return
 	}
 	p.terms, p.changed = terms, true
+	if p.due != nil {
+		p.editPast().due = nil
+	}
 	if p.state.over() || p.foreign() {
 		return
 	}
@@ -474,8 +479,8 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	case terms.Schedule == nil:
 		t.renew(p, &p.process, p.heardV)
 	case !missed:
-		_, due := terms.awaited(heard)
-		p.await(due)
+		w, _, _ := t.waitOf(p, heard, t.away, now)
+		p.await(w.due)
 		t.goOnWaiting(p, now, false)
 		if p.unknown(ReasonRestored) && p.deadV > t.tickV+soonBack { // it was, by the terms before
 			t.put(p, p.told, ReasonBeat)

@@ -7,6 +7,7 @@ import (
 	"runtime"
 	"strings"
 	"time"
+	"unicode"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -56,7 +57,7 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	for line := range strings.Lines(strings.TrimPrefix(string(content.Text), "\ufeff")) {
 		number++
 		entry, _, _ := strings.Cut(line, "#")
-		words := strings.Fields(entry)
+		words := wordsOf(entry)
 		if len(words) == 0 {
 			continue
 		}
@@ -74,8 +75,22 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	return wrong
 }
 
-// parseCheck reads the words of a line: TOKEN web-1/backup every=24h grace=1h. Its errors quote
-// none of them: a token may be where it does not belong.
+// wordsOf returns the words of a line. Within quotes a blank ends none.
+func wordsOf(line string) []string {
+	quoted := false
+	words := strings.FieldsFunc(line, func(r rune) bool {
+		quoted = quoted != (r == '"')
+		return unicode.IsSpace(r) && !quoted
+	})
+	for i, word := range words {
+		words[i] = strings.ReplaceAll(word, `"`, "")
+	}
+	return words
+}
+
+// parseCheck reads the words of a line: TOKEN web-1/backup every=24h grace=1h, or with
+// schedule="15 2 * * 1-5" timezone=Europe/Berlin. Its errors quote none of them: a token may be
+// where it does not belong.
 func parseCheck(words []string) (*check, error) {
 	if err := CheckToken(words[0]); err != nil {
 		return nil, err
@@ -92,10 +107,15 @@ func parseCheck(words []string) (*check, error) {
 	}
 	for i, word := range words[2:] {
 		key, value, _ := strings.Cut(word, "=")
+		texts := map[string]*string{"schedule": &c.Schedule, "timezone": &c.Timezone}
+		if text, known := texts[key]; known {
+			*text = value
+			continue
+		}
 		places := map[string]*time.Duration{"every": &c.Every, "grace": &c.Grace, "max_runtime": &c.MaxRuntime}
 		place, known := places[key]
 		if !known {
-			return nil, fmt.Errorf("word %d is none of every=, grace= and max_runtime=", i+3)
+			return nil, fmt.Errorf("word %d is none of every=, grace=, max_runtime=, schedule= and timezone=", i+3)
 		}
 		var err error
 		if *place, err = parseDuration(value); err != nil {
@@ -104,7 +124,8 @@ func parseCheck(words []string) (*check, error) {
 	}
 	check, err := c.compile()
 	if err != nil {
-		return nil, errors.New("word 2 is no peer, or a duration is too long: write TOKEN HOST/SERVICE every=24h grace=1h")
+		return nil, errors.New("word 2 is no peer, a duration is too long or 'schedule' is not like \"15 2 * * 1-5\": " +
+			"write TOKEN HOST/SERVICE every=24h grace=1h")
 	}
 	return check, nil
 }

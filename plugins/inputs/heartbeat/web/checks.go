@@ -14,6 +14,7 @@ import (
 	"sync"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
@@ -29,12 +30,15 @@ type Check struct {
 	Every      time.Duration // between two beats; 0 for what a request says
 	Grace      time.Duration // beyond that; 0 likewise
 	MaxRuntime time.Duration // of what a request begins; 0 for no limit
+	Schedule   string        // when beats are due, as in crontab, in place of Every
+	Timezone   string        // of Schedule; "" for that of this machine
 }
 
 // An Expected is a peer of a check.
 type Expected struct {
 	Host, Service string // no service is the host itself
 	Every, Grace  time.Duration
+	Schedule      *calendar.Schedule // in place of Every; nil for none
 }
 
 // A check is a Check that can be asked.
@@ -42,6 +46,7 @@ type check struct {
 	Check
 	digest        digest // of Token, which is not kept
 	host, service string // of Peer
+	schedule      *calendar.Schedule
 }
 
 // Validate returns what is wrong with a check, but for its token.
@@ -76,8 +81,31 @@ func (c *Check) compile() (*check, error) {
 	if err := beat.Validate(); err != nil || c.Every < 0 || c.Grace < 0 || c.MaxRuntime < 0 {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
-	return compiled, nil
+	return compiled, compiled.plan()
 }
+
+// plan reads Schedule.
+func (c *check) plan() (err error) {
+	switch {
+	case c.Schedule == "" && c.Timezone != "":
+		return errors.New("'timezone' is that of 'schedule'")
+	case c.Schedule == "":
+		return nil
+	case c.Every != 0:
+		return errors.New("'schedule' and 'every' cannot both be set")
+	case c.Peer == "":
+		return errors.New("'schedule' needs 'peer': it is that of one job")
+	case c.Grace != 0 && c.Grace < minGrace:
+		return fmt.Errorf("'grace' must be at least %s with 'schedule'", minGrace)
+	}
+	if c.schedule, err = calendar.ParseSchedule(c.Schedule, c.Timezone); err != nil {
+		return fmt.Errorf("'schedule', 'timezone': %w", err)
+	}
+	return nil
+}
+
+// minGrace is the least by which a beat may be late that is due by a schedule.
+const minGrace = 2 * time.Second
 
 // split reads Peer.
 func (c *check) split() (err error) {
@@ -239,7 +267,7 @@ func (c *Checks) Read(ctx context.Context) (expected []Expected, complete bool) 
 	c.mu.Unlock()
 	for _, check := range all {
 		if check.Peer != "" {
-			expected = append(expected, Expected{Host: check.host, Service: check.service, Every: check.every(), Grace: check.grace()})
+			expected = append(expected, check.expected())
 		}
 	}
 	return expected, complete

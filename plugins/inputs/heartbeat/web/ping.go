@@ -215,6 +215,10 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 		p.IntervalMS = cmp.Or(check.Every.Milliseconds(), p.IntervalMS)
 		p.GraceMS = cmp.Or(check.Grace.Milliseconds(), p.GraceMS)
 		p.MaxRuntime = cmp.Or(check.MaxRuntime, p.MaxRuntime)
+		if check.schedule != nil { // the collector knows when it is due
+			p.IntervalMS, p.GraceMS = 0, 0
+			return nil
+		}
 	}
 	if p.IntervalMS == 0 {
 		p.IntervalMS, p.GraceMS = every.Milliseconds(), cmp.Or(p.GraceMS, grace.Milliseconds())
@@ -222,14 +226,16 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 	return nil
 }
 
-// every and grace return what is expected of a peer that was never heard.
-func (c *check) every() time.Duration { return cmp.Or(c.Every, usualEvery) }
-
-func (c *check) grace() time.Duration {
+// expected returns what is expected of the peer, though it was never heard.
+func (c *check) expected() Expected {
+	e := Expected{Host: c.host, Service: c.service, Every: c.Every, Grace: c.Grace, Schedule: c.schedule}
 	if c.Every == 0 {
-		return cmp.Or(c.Grace, usualGrace)
+		e.Grace = cmp.Or(c.Grace, usualGrace)
+		if c.schedule == nil {
+			e.Every = usualEvery
+		}
 	}
-	return c.Grace
+	return e
 }
 
 // give hands a ping on, and returns what its client is told.

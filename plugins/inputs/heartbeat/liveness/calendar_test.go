@@ -1,0 +1,302 @@
+package liveness
+
+import (
+	"fmt"
+	"maps"
+	"net/netip"
+	"slices"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
+)
+
+const berlin = "Europe/Berlin"
+
+var payroll = peerID("web-1", "payroll")
+
+// leap lets time go on until then, and leaves out the ticks at which nothing can happen.
+func (r *rig) leap(until time.Time) {
+	for t := r.tracker; r.now.Before(until); {
+		idle := min(until.Sub(r.now), t.earliest-t.tickV) - time.Second
+		if idle > 0 {
+			r.now, t.tick, t.tickV = r.now.Add(idle), t.tick+idle, t.tickV+idle
+			t.tickWall += idle.Nanoseconds()
+		}
+		r.pass(min(until.Sub(r.now), 2*time.Second))
+	}
+}
+
+func scheduled(t testing.TB, text string) func(*Options) {
+	s, err := calendar.ParseSchedule(text, berlin)
+	require.NoError(t, err)
+	return func(o *Options) {
+		o.TermsOf = func(id ID, _ netip.Addr) *Terms {
+			if id != payroll {
+				return nil
+			}
+			terms := o.Terms
+			terms.Schedule, terms.Patience = s, time.Hour
+			return &terms
+		}
+	}
+}
+
+// atWall lets the tracker begin at a time on the wall.
+func (r *rig) atWall(text string) {
+	at, err := time.Parse(time.RFC3339, text)
+	require.NoError(r.t, err)
+	r.start, r.now = at.UTC(), at.UTC()
+	r.tracker = New(r.opts, r.now)
+}
+
+// A crontab is how one host runs a job.
+type crontab struct {
+	schedule string
+	from, to string        // RFC 3339
+	skew     time.Duration // of its clock
+	lasts    time.Duration // until the job beats
+	longer   time.Duration // that takes in all runs but the first
+	reading  string        // at which of two readings it runs: "first", "second", "both", "after" the skipped hour
+	restart  time.Duration // when the collector is restarted, from when the job is due; it is away for restartFor
+	away     time.Duration // for how long; 0 for never
+	misses   int           // which run never happens, from 1; 0 for none
+}
+
+// runs returns when a job runs that is due.
+func (c *crontab) runs(due calendar.Due) []time.Time {
+	at := []time.Time{due.At}
+	switch {
+	case due.From.Equal(due.At):
+	case c.reading == "first":
+		at = []time.Time{due.From}
+	case c.reading == "both":
+		at = []time.Time{due.From, due.At}
+	case c.reading == "after":
+		at = []time.Time{due.From.Truncate(time.Hour).Add(time.Hour)}
+	}
+	for i := range at {
+		at[i] = at[i].Add(c.skew + c.lasts)
+	}
+	return at
+}
+
+// tell returns the deaths that are told, and how much later than due.
+func (c *crontab) tell(t *testing.T) (deaths []string) {
+	r := newRig(t, scheduled(t, c.schedule))
+	r.atWall(c.from)
+	s := r.tracker.termsOf(payroll, netip.Addr{}).Schedule
+	end, err := time.Parse(time.RFC3339, c.to)
+	require.NoError(t, err)
+	beat := Beat{ID: payroll, Watched: true}
+	run := func() {
+		beat.Run, beat.Process = fmt.Sprint("run", r.now.Unix()), Process{Boot: "b", PID: uint32(r.now.Unix())}
+		r.observe(beat)
+	}
+	first := s.After(r.now)
+	r.leap(c.runs(first)[0])
+	run()
+	r.told = nil
+	for n, due := 1, s.After(first.At); due.At.Before(end); n, due = n+1, s.After(due.At) {
+		events := map[time.Time]func(){}
+		if n != c.misses {
+			for _, at := range c.runs(due) {
+				events[at.Add(c.longer)] = run
+			}
+		}
+		if c.away > 0 {
+			events[due.At.Add(c.restart)] = func() { r.restart(c.away) }
+		}
+		for _, at := range slices.SortedFunc(maps.Keys(events), time.Time.Compare) {
+			if r.leap(at); !r.now.After(at) { // else the collector is away
+				events[at]()
+			}
+		}
+		r.leap(due.At.Add(3 * time.Hour))
+		for _, d := range r.told {
+			if d.State == Alive && d.Previous == Unknown {
+				deaths = append(deaths, "that it was missed is no event")
+			}
+		}
+		for _, d := range r.deaths() {
+			deaths = append(deaths, fmt.Sprintf("run %d, %s after it was due: %s", n, d.at.Sub(due.At).Truncate(time.Second), d.Reason))
+		}
+		r.told = nil
+	}
+	return deaths
+}
+
+// Jobs by a calendar over both nights in which clocks are set. Who runs is never dead, whatever its
+// clock says and though the collector is away when it is due; who does not is told at its grace.
+func TestJobsByCalendar(t *testing.T) {
+	for _, when := range []struct{ schedule, from, to string }{
+		{"15 2 * * 1-5", "2026-10-12T12:00:00+02:00", "2026-11-10T12:00:00+01:00"},
+		{"15 2 * * 1-5", "2026-03-20T12:00:00+01:00", "2026-04-10T12:00:00+02:00"},
+		{"15 2 * * *", "2026-10-20T12:00:00+02:00", "2026-10-30T12:00:00+01:00"},
+		{"15 2 * * *", "2026-03-25T12:00:00+01:00", "2026-04-02T12:00:00+02:00"},
+		{"30 2 1 * *", "2026-02-15T12:00:00+01:00", "2027-01-15T12:00:00+01:00"},
+		{"30 2 1 1,4,7,10 *", "2026-02-15T12:00:00+01:00", "2028-01-15T12:00:00+01:00"},
+		{"15 2 29 3 *", "2025-01-01T12:00:00+01:00", "2027-05-01T12:00:00+02:00"}, // the night itself
+	} {
+		for name, c := range map[string]crontab{
+			"on time":                                            {},
+			"its clock is ahead":                                 {skew: -30 * time.Second},
+			"its clock is behind":                                {skew: 30 * time.Second},
+			"it takes 20 minutes":                                {lasts: 20 * time.Minute},
+			"at the first reading":                               {reading: "first", skew: -30 * time.Second},
+			"at both readings":                                   {reading: "both", skew: 30 * time.Second},
+			"after the hour is skipped":                          {reading: "after"},
+			"the collector is away when it is due":               {restart: -10 * time.Second, away: time.Minute, lasts: 10 * time.Second},
+			"the collector is away for the night":                {restart: -5 * time.Hour, away: 10 * time.Hour, lasts: 20 * time.Minute},
+			"the collector is away just after it was due":        {restart: 20 * time.Second, away: 20 * time.Second, skew: 30 * time.Second},
+			"the collector is away just before it is due":        {restart: -40 * time.Second, away: 20 * time.Second, skew: -30 * time.Second},
+			"the collector is away just when it ends":            {restart: 25 * time.Second, away: 20 * time.Second, longer: 35 * time.Second},
+			"the collector is away when it ends":                 {restart: 19 * time.Minute, away: 2 * time.Minute, lasts: 20 * time.Minute},
+			"the collector is restarted long before it is due":   {restart: -time.Hour, away: 5 * time.Second},
+			"the collector is away long before it is due":        {restart: -5 * time.Hour, away: 3 * time.Hour},
+			"the collector is restarted long after it was heard": {restart: time.Hour, away: time.Minute},
+		} {
+			t.Run(when.schedule+" "+when.from[:10]+" "+name, func(t *testing.T) {
+				t.Parallel()
+				c.schedule, c.from, c.to = when.schedule, when.from, when.to
+				require.Empty(t, c.tell(t))
+
+				c.misses = 2
+				switch deaths := c.tell(t); {
+				case c.away > 0 && c.restart < 0 && c.restart+c.away > -time.Minute, c.restart > 0 && c.restart < time.Hour:
+					require.Empty(t, deaths, "nobody knows")
+				case c.restart == time.Hour:
+					require.Equal(t, []string{"run 2, 1h1m0s after it was due: silence"}, deaths, "when the collector is back")
+				default:
+					require.Equal(t, []string{"run 2, 1h0m0s after it was due: silence"}, deaths)
+				}
+			})
+		}
+	}
+}
+
+// Whose beat was not due while no collector listened is told as late as the silence was, but has a
+// minute to find the next one, once.
+func TestScheduledSilenceGoesOn(t *testing.T) {
+	r := newRig(t, scheduled(t, "15 2 * * *"))
+	r.atWall("2026-11-10T02:15:00+01:00")
+	r.observe(Beat{ID: payroll, Watched: true})
+	due := r.now.Add(24 * time.Hour)
+	r.leap(due.Add(50 * time.Minute))
+	r.restart(20 * time.Minute)
+	require.Equal(t, "unknown restored", r.is(payroll))
+	r.pass(soonBack)
+	require.Empty(t, r.deaths())
+	r.restart(0)
+	r.pass(time.Second)
+	require.Len(t, r.deaths(), 1)
+}
+
+// Who was missed is awaited at the next time, also by the collector after the next one.
+func TestMissedIsAwaitedAtTheNextTime(t *testing.T) {
+	r := newRig(t, scheduled(t, "15 2 * * *"))
+	r.atWall("2026-11-10T02:15:00+01:00")
+	r.observe(Beat{ID: payroll, Watched: true})
+	due := r.now.Add(24 * time.Hour)
+	r.leap(due.Add(-time.Minute))
+	r.restart(2 * time.Minute)
+	require.Equal(t, due.Add(24*time.Hour), r.tracker.peers[payroll].due.At.UTC())
+	r.leap(due.Add(12 * time.Hour))
+	r.restart(time.Hour)
+	require.Equal(t, "unknown restored", r.is(payroll))
+	r.leap(due.Add(25*time.Hour - time.Second))
+	require.Empty(t, r.deaths())
+	r.pass(2 * time.Second)
+	require.Equal(t, "dead silence", r.is(payroll))
+}
+
+// So it is with who declares an interval, and no connection of theirs stands.
+func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
+	for name, c := range map[string]struct {
+		every       time.Duration
+		conn        ConnID
+		down, until time.Duration // of the collector, since the beat
+		want        string        // when it is back
+		dead        time.Duration // since the beat, if it beats no more
+	}{
+		"daily":                       {24 * time.Hour, 0, 23 * time.Hour, 25 * time.Hour, "unknown restored", 49 * time.Hour},
+		"daily, for days":             {24 * time.Hour, 0, 23 * time.Hour, 80 * time.Hour, "unknown restored", 97 * time.Hour},
+		"daily, up to when it is due": {24 * time.Hour, 0, 23 * time.Hour, 24*time.Hour - 59*time.Second, "unknown restored", 49 * time.Hour},
+		"daily, before it is due":     {24 * time.Hour, 0, 2 * time.Hour, 3 * time.Hour, "alive beat", 26*time.Hour + soonBack},
+		"daily, when it is late":      {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 22*time.Minute, "suspect silence", 25*time.Hour + 2*time.Minute + soonBack},
+		"every five minutes":          {5 * time.Minute, 0, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "unknown restored", 10*time.Minute + 750*time.Second},
+		"each minute":                 {time.Minute, 0, 50 * time.Second, 70 * time.Second, "alive beat", 210*time.Second + 20*time.Second + soonBack},
+		"its connection stood":        {5 * time.Minute, 1, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "alive beat", 1050*time.Second + 2*time.Second + soonBack},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			start := r.now
+			b := Beat{ID: payroll, Watched: true, Interval: c.every, Conn: c.conn, Margin: r.opts.margin(c.every)}
+			r.observe(b)
+			if c.conn > 0 {
+				r.pass(time.Second)
+				start = r.now
+				r.observe(b)
+			}
+			r.leap(start.Add(c.down))
+			r.restart(c.until - c.down)
+			require.Equal(t, c.want, r.is(payroll))
+			r.leap(start.Add(c.dead - time.Second))
+			require.Empty(t, r.deaths())
+			r.pass(2 * time.Second)
+			require.Len(t, r.deaths(), 1)
+		})
+	}
+}
+
+// A collector that did not run on, though nobody stopped it, may have missed beats, too.
+func TestMissedWhileSuspended(t *testing.T) {
+	for name, opts := range map[string]func(*Options){"interval": func(*Options) {}, "schedule": scheduled(t, "15 2 * * *")} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, opts)
+			r.atWall("2026-11-10T02:15:00+01:00")
+			start := r.now
+			r.observe(Beat{ID: payroll, Watched: true, Interval: 24 * time.Hour, Margin: time.Hour})
+			r.observe(Beat{ID: peerID("web-2", "host"), Watched: true, Interval: 10 * time.Second})
+			r.leap(start.Add(20 * time.Second))
+			r.now = start.Add(26 * time.Hour)
+			r.pass(20 * time.Second)
+			require.Equal(t, "unknown restored", r.is(payroll))
+			require.Equal(t, "dead silence", r.is(peerID("web-2", "host")))
+			require.Len(t, r.deaths(), 1)
+			r.leap(start.Add(49*time.Hour - time.Second))
+			require.Len(t, r.deaths(), 1)
+			r.pass(2 * time.Second)
+			require.Equal(t, "dead silence", r.is(payroll))
+		})
+	}
+}
+
+// The deadline of a calendar is one of the clock on the wall, whatever time was lost, and whenever
+// that was set.
+func TestScheduleKeepsToTheWall(t *testing.T) {
+	for name, set := range map[string]time.Duration{"suspended": 8 * time.Hour, "set back": -2 * time.Hour} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, scheduled(t, "15 2 * * *"))
+			r.atWall("2026-11-10T02:15:00+01:00")
+			due := r.now.Add(24 * time.Hour)
+			r.observe(Beat{ID: payroll, Watched: true})
+			r.leap(r.now.Add(time.Hour))
+			if set > 0 {
+				r.now = r.now.Add(set)
+			} else { // only the clock on the wall, by which the rig knows all time
+				r.tracker.epoch = r.tracker.epoch.Add(set)
+				r.tracker.tickWall += set.Nanoseconds()
+				r.now, r.start = r.now.Add(set), r.start.Add(set)
+			}
+			r.pass(time.Second)
+			require.Equal(t, "alive beat", r.is(payroll))
+			r.leap(due.Add(time.Hour - time.Second))
+			require.Empty(t, r.deaths())
+			r.pass(2 * time.Second)
+			require.Len(t, r.deaths(), 1)
+		})
+	}
+}
