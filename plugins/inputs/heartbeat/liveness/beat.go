@@ -26,6 +26,7 @@ const (
 	Replayed              // signed, and said before or too long ago
 	Foreign               // from another user than the peer belongs to
 	Nobody                // a goodbye for a peer that is not known
+	Stranger              // from a peer that is neither known nor listed
 	Begun                 // it says that a job begins
 )
 
@@ -60,6 +61,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	if t.unknownGoodbye(b) {
 		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
+	}
+	if t.Stranger(b, now) {
+		return Outcome{Fate: Stranger}
 	}
 	p := t.find(b, now)
 	if p == nil {
@@ -98,6 +102,15 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	}
 	speaks := func(p *peer) bool { return p.life == b.life() }
 	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
+}
+
+// Stranger reports whether b would add a peer that the operator has not listed, where
+// only those are added.
+func (t *Tracker) Stranger(b *Beat, now time.Time) bool {
+	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
+		return false
+	}
+	return !t.expectations.list(b) && t.vacancyFor(b, now) == nil
 }
 
 // find returns the peer that b is about: a known one, one whose place it takes, or a

@@ -76,6 +76,8 @@ type Options struct {
 	IsolationPercent int           // 1 to 99: more silent hosts than these mean isolation; 0 turns it off
 	IsolationHold    time.Duration // for how long the silence of a part of the hosts is held; of all ten times as long
 
+	KnownOnly bool // no beat adds a peer that is not listed: by Expect, or by Beat.Listed
+
 	MaxPeers          int // > 0; placeholders do not count
 	MaxPeersPerHost   int // 0 for MaxPeers
 	MaxBeatsPerSecond int // that make metrics, per peer; 0 for as many as its stamps allow
