@@ -404,7 +404,8 @@ func TestPageShowsWhoIsDownSinceWhenAndWhy(t *testing.T) {
 	ended := peer("job-1/backup", liveness.Dead, liveness.ReasonExited)
 	ended.ExitCode, ended.HasExitCode = 3, true
 	w := newWorld(dead("web-1/nginx"), ended, alive("web-2/nginx"), peer("new/host", liveness.Unknown, liveness.ReasonNone),
-		peer("far/host", liveness.Unknown, liveness.ReasonMateLost), peer("slow/host", liveness.Suspect, liveness.ReasonHung))
+		peer("far/host", liveness.Unknown, liveness.ReasonMateLost), peer("desk/host", liveness.Unknown, liveness.ReasonOffHours),
+		peer("slow/host", liveness.Suspect, liveness.ReasonHung))
 	page := w.get(t, "/")
 	rows := rowsOf(page)
 	require.Equal(t, []string{"job-1/backup dead", "web-1/nginx dead", "slow/host suspect", "far/host unknown"}, rows)
@@ -413,7 +414,7 @@ func TestPageShowsWhoIsDownSinceWhenAndWhy(t *testing.T) {
 	require.Contains(t, page, "<td>its connection was closed without a goodbye\n")
 	require.Contains(t, w.get(t, "/?peer=web-1/nginx"), "<code>conn_closed</code>: its connection was closed without a goodbye<")
 	require.Contains(t, page, `<time datetime="2026-11-29T12:00:00Z">`+since.Local().Format(time.DateTime)+`</time>`)
-	for state, n := range map[string]int{"dead": 2, "suspect": 1, "unknown": 2, "left": 0, "alive": 1} {
+	for state, n := range map[string]int{"dead": 2, "suspect": 1, "unknown": 3, "left": 0, "alive": 1} {
 		require.Contains(t, page, fmt.Sprintf(`<span class="count">%d</span> <b data-state=%q>`, n, state))
 	}
 	require.Contains(t, page, "<title>2 dead, 1 suspect - heartbeats</title>")
