@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
-const stranger = `"error":"peer web-9/host is not known, and 'accept' is \"known\": ` +
+const unknownPeer = `"error":"peer web-9/host is not known, and 'accept' is \"known\": ` +
 	`list it or its host in 'expect' or 'expect_files', or give it a check"`
 
 // A connection that speaks for many hosts goes on, however many of them are not known.
@@ -26,11 +26,11 @@ func TestPeersThatAreNotKnownAreRefusedAndCostNoConnection(t *testing.T) {
 	c := dial(t, h)
 	require.NotContains(t, c.beat(`{"host":"Web-1","service":"nginx","pid":7,"interval_ms":60000,"ack":true}`), "error")
 	for range 2 * inARow {
-		require.Contains(t, c.beat(`{"host":"web-9","pid":0,"ack":true}`), stranger)
+		require.Contains(t, c.beat(`{"host":"web-9","pid":0,"ack":true}`), unknownPeer)
 	}
-	require.Contains(t, c.beat(`{"host":"web-9","pid":0,"check":true}`), stranger, "a check tells it too")
+	require.Contains(t, c.beat(`{"host":"web-9","pid":0,"check":true}`), unknownPeer, "a check tells it too")
 	require.Contains(t, c.beat(`{"host":"web-9","pid":0,"status":"leaving","ack":true}`), `"known":false`)
-	require.Contains(t, c.beat(`{"host":"web-9","pid":0,"status":"leaving","exit_code":0,"ack":true}`), stranger)
+	require.Contains(t, c.beat(`{"host":"web-9","pid":0,"status":"leaving","exit_code":0,"ack":true}`), unknownPeer)
 	require.NotContains(t, c.beat(`{"host":"web-1","pid":0,"interval_ms":60000,"check":true}`), "error")
 	require.NotContains(t, c.beat(`{"host":"web-1","pid":0,"interval_ms":60000,"ack":true}`), "error")
 	require.EqualValues(t, 2*inARow+2, rejected(h, judge.ReasonUnknownPeer))

@@ -173,7 +173,7 @@ func (b *Beat) Refusal(out *liveness.Outcome) *wire.Refusal {
 		return replayed(b.wire, out.After)
 	case liveness.Foreign:
 		return refuse(ReasonUser, "peer %s belongs to another user than uid %d: until it has left, only root may speak for it too", b.ID, b.User)
-	case liveness.Stranger:
+	case liveness.Unlisted:
 		return refuse(ReasonUnknownPeer, "peer %s is not known, and 'accept' is \"known\": "+
 			"list it or its host in 'expect' or 'expect_files', or give it a check", b.ID)
 	}

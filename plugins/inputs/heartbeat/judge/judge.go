@@ -157,8 +157,8 @@ func (j *Judge) Consider(b *Beat) liveness.Outcome {
 	if j.tracker.Foreign(&b.Beat) {
 		return liveness.Outcome{Fate: liveness.Foreign}
 	}
-	if j.tracker.Stranger(&b.Beat, time.Now()) {
-		return liveness.Outcome{Fate: liveness.Stranger}
+	if j.tracker.Unlisted(&b.Beat, time.Now()) {
+		return liveness.Outcome{Fate: liveness.Unlisted}
 	}
 	return liveness.Outcome{Silence: j.tracker.SilenceFor(&b.Beat)}
 }

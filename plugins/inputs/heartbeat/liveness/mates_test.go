@@ -707,15 +707,15 @@ func TestWhoIsKnownToAMateIsAccepted(t *testing.T) {
 	p := &pair{one: newRig(t, known), two: newRig(t, known)}
 	beat := Beat{ID: shop, Interval: time.Second, Run: "k3v9.2", Seq: 1, Process: first}
 	p.one.expect(Expected{Source: shop.Source})
-	require.Equal(t, Stranger, p.two.observe(beat).Fate)
+	require.Equal(t, Unlisted, p.two.observe(beat).Fate)
 	require.Equal(t, Accepted, p.one.observe(beat).Fate)
 	p.talk()
 	beat.Seq++
 	require.Equal(t, Accepted, p.two.observe(beat).Fate)
-	require.Equal(t, Stranger, p.two.observe(Beat{ID: peerID(shop.Source, "other")}).Fate)
+	require.Equal(t, Unlisted, p.two.observe(Beat{ID: peerID(shop.Source, "other")}).Fate)
 
 	p.two = newRig(t, known) // it has lost its memory
-	require.Equal(t, Stranger, p.two.observe(beat).Fate)
+	require.Equal(t, Unlisted, p.two.observe(beat).Fate)
 	p.round()
 	require.Equal(t, Accepted, p.two.observe(beat).Fate)
 }

@@ -111,8 +111,8 @@ const (
 // keeps its texts, but neither the Beat nor the slice of labels.
 type Beat struct {
 	ID       ID
-	Addr     netip.Addr
-	Remote   netip.Addr // where it came from; the zero Addr over a Unix socket
+	Addr     netip.Addr // that applies
+	Remote   netip.Addr // where it came from; the zero Addr over a Unix socket, and of what a mate has heard
 	Labels   []Label
 	Process  Process
 	Status   Status
