@@ -1,14 +1,9 @@
 package heartbeat
 
 import (
-	"encoding/json"
-	"net/http"
-	"net/http/httptest"
 	"testing"
 
 	"github.com/stretchr/testify/require"
-
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
 // Beside the address that a beat claims stands the one that it came from.
@@ -24,10 +19,7 @@ func TestObservedAddressStandsBesideTheClaimedOne(t *testing.T) {
 			c := newClient(t, dialURL(t, h))
 			require.NotContains(t, c.beat(payload), "error")
 		}
-		answer := httptest.NewRecorder()
-		h.page.ServeHTTP(answer, httptest.NewRequest(http.MethodGet, "/api/peers/web-1/nginx", http.NoBody))
-		var peer api.Peer
-		require.NoError(t, json.Unmarshal(answer.Body.Bytes(), &peer))
+		peer := peerOf(t, h, "web-1/nginx")
 		require.Equal(t, "10.0.0.5", peer.IP, url)
 		require.Equal(t, want, peer.Observed, url)
 	}

@@ -52,7 +52,7 @@ func TestDetailsNameTheMateThatHearsAPeer(t *testing.T) {
 
 // What a peer claims of its address is one thing, where its beats come from another one.
 func TestDetailsTellWhereBeatsReallyComeFrom(t *testing.T) {
-	r := newRig(t)
+	r := newRig(t, func(o *Options) { o.ForgetDead = time.Minute })
 	r.checked = true
 	claimed, nat, other := addrOf(1), addrOf(2), addrOf(3)
 	observed := func(b Beat) netip.Addr {
@@ -70,7 +70,7 @@ func TestDetailsTellWhereBeatsReallyComeFrom(t *testing.T) {
 	require.Empty(t, r.tracker.remotes)
 
 	require.Equal(t, nat, observed(Beat{Addr: claimed, Remote: nat}))
-	r.pass(80 * time.Hour)
+	r.pass(5 * time.Minute)
 	require.Zero(t, r.tracker.Len())
 	require.Empty(t, r.tracker.remotes)
 }
