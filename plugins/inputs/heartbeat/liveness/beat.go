@@ -54,6 +54,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if t.Foreign(b) {
 		return Outcome{Fate: Foreign}
 	}
+	if t.Unlisted(b, now) {
+		return Outcome{Fate: Unlisted}
+	}
 	t.noteCarrier(b)
 	place, carried := t.placeCarried(b, now)
 	if place != fresh {
@@ -61,9 +64,6 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	if t.unknownGoodbye(b) {
 		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
-	}
-	if t.Unlisted(b, now) {
-		return Outcome{Fate: Unlisted}
 	}
 	p := t.find(b, now)
 	if p == nil {
@@ -104,13 +104,13 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
 }
 
-// Unlisted reports whether b would add a peer that the operator has not listed, where
+// Unlisted reports whether b could add a peer that the operator has not listed, where
 // only those are added.
 func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
 	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
 		return false
 	}
-	return !t.expectations.list(b) && t.vacancyFor(b, now) == nil
+	return !t.expectations.list(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
 }
 
 // find returns the peer that b is about: a known one, one whose place it takes, or a
