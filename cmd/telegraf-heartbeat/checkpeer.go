@@ -27,8 +27,9 @@ Usage: telegraf-heartbeat check-peer [flags]
 
 `
 	checkPeerTail = `
-Exit codes: 0 alive or left, 1 suspect, 2 dead, 3 unknown: the peer is, no such
-            peer, no collector and no state file of the last 10 min, wrong flag.
+Exit codes: 0 alive, left, or not expected at this hour (off_hours), 1 suspect,
+            2 dead, 3 unknown: the peer is, no such peer, no collector and no
+            state file of the last 10 min, wrong flag.
 `
 )
 
@@ -177,7 +178,7 @@ func (c *check) judge(p *peer, now time.Time) (status int, text, data string) {
 		liveness.Alive.String(): statusOK, liveness.Suspect.String(): statusWarning, dead: statusCritical, liveness.Left.String(): c.left,
 	}
 	status, known := states[p.State]
-	if !known {
+	if !known && p.Reason != liveness.ReasonOffHours.String() {
 		status = statusUnknown
 	}
 	text = fmt.Sprintf("%s %s for %s", p.Name(), p.State, span(now.Sub(instant(p.Since))))

@@ -31,11 +31,12 @@ func checkPeerAt(t *testing.T, now time.Time, args ...string) (string, int) {
 }
 
 func TestCheckPeerSpeaksAsMonitoringPluginsDo(t *testing.T) {
-	unknown, never, minutes := web, web, web
+	unknown, never, minutes, closed := web, web, web, web
+	closed.Source, closed.State, closed.Reason = "web-5", "unknown", "off_hours"
 	unknown.Source, unknown.State, unknown.Reason = "web-2", "unknown", "isolated"
 	never.Source, never.State, never.Reason, never.Heard, never.Age = "web-3", "dead", "never_seen", 0, 0
 	minutes.Source, minutes.State = "web-4", "another"
-	c := &collector{peers: []api.Peer{nginx, web, mail, nameless, unknown, never, minutes}}
+	c := &collector{peers: []api.Peer{nginx, web, mail, nameless, unknown, never, minutes, closed}}
 	url := c.overHTTP(t)
 	for _, tt := range []struct {
 		args string
@@ -50,6 +51,7 @@ func TestCheckPeerSpeaksAsMonitoringPluginsDo(t *testing.T) {
 		{"-left 2 -H mail-1", "HEARTBEAT CRITICAL - mail-1/host left for 1m: leaving, back in 10m | age=60s;;35;0", 2},
 		{"-left 2 -H web-1", "HEARTBEAT OK - web-1/host alive for 3d | age=12s;16;35;0", 0},
 		{"-H web-2", "HEARTBEAT UNKNOWN - web-2/host unknown for 3d: isolated | age=12s;16;35;0", 3},
+		{"-H web-5", "HEARTBEAT OK - web-5/host unknown for 3d: off_hours | age=12s;16;35;0", 0},
 		{"-H web-3", "HEARTBEAT CRITICAL - web-3/host dead for 3d: never_seen", 2},
 		{"-H web-4", "HEARTBEAT UNKNOWN - web-4/host another for 3d: beat | age=12s;16;35;0", 3},
 		{"-H web-1 -service shop", "HEARTBEAT UNKNOWN - no peer web-1/shop is known; of this host there are nginx, host", 3},

@@ -186,14 +186,16 @@ func TestPeersEndsWithTwoIfOneIsDead(t *testing.T) {
 }
 
 func TestPeersExplainsWhy(t *testing.T) {
-	c := &collector{peers: []api.Peer{nginx, web, mail}}
+	behind, here := nginx, web
+	behind.Observed, here.Observed = "203.0.113.9", web.IP
+	c := &collector{peers: []api.Peer{behind, here, mail}}
 	out, err := peersOf(t, "-why", "-url", c.overHTTP(t))
 	require.NoError(t, err)
 	_, below, _ := strings.Cut(out, "\n")
 	require.Equal(t, `web-1/nginx: dead since 2026-11-23 23:47:55, for 2m5s
   reason   exited: its watcher saw it end
   exit     code 3
-  heard    2m10s ago, from 10.0.0.1, pid 4711
+  heard    2m10s ago, from 10.0.0.1 (observed 203.0.113.9), pid 4711
   allowed  35s of silence, by its declared interval and how late its beats usually are (adaptive)
   flapping three changes into or out of dead within ten minutes
 mail-1/host: left since 2026-11-23 23:49:00, for 1m

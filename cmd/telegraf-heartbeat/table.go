@@ -74,6 +74,9 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	if p.IP != "" {
 		from += ", from " + p.IP
 	}
+	if p.Observed != "" && p.Observed != p.IP {
+		from += " (observed " + p.Observed + ")"
+	}
 	if p.PID != 0 {
 		from += ", pid " + strconv.FormatUint(uint64(p.PID), 10)
 	}

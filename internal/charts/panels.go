@@ -178,7 +178,7 @@ func now() []Panel {
 		},
 		{
 			Title: "Unknown", Kind: Stat, Count: "unknown", Width: 4, Tall: 4,
-			About:    "Peers of which nothing is known: forgotten, not heard since the collector was away for long, held while it is cut off, or known through another collector that is lost.",
+			About:    "Peers of which nothing is known: forgotten, not heard since the collector was away for long, held while it is cut off, known through another collector that is lost, or not expected at this hour.",
 			InfluxQL: countOf(`(state & 8) / 8`),
 			PromQL:   `count(` + statePromQL + ` == 8)` + orNone,
 		},

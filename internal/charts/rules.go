@@ -24,12 +24,13 @@ const whose = `{{ if eq $labels.service "host" }}host{{ else }}{{ or $labels.ser
 // sender of the peer names it.
 const whom = peer + `, site`
 
-// Codes of reasons in liveness: a peer that died with its host, and two kinds that are
-// no more.
+// Codes of reasons in liveness: a peer that died with its host, two kinds that are no
+// more, and one that is not expected at this hour.
 const (
 	reasonHost      = `8`
 	reasonReplaced  = `15`
 	reasonForgotten = `16`
+	reasonOffHours  = `18`
 )
 
 // lately bridges the time in which a collector is restarted: the dead stay dead

@@ -50,15 +50,15 @@ floor(0 * ` + deadSince + ` + scalar(min(` + deadSince + ` unless ` + ownWave + 
 
 // troubled has a series for each peer whose death is not over: it is dead; or it was,
 // and no collector has said since that it is not; or it came back a short while ago, and
-// may die again. A peer that has left or is forgotten has none.
+// may die again. A peer that has left, is forgotten or is not expected at this hour has none.
 func troubled() string {
 	isAlive := `max by (` + whom + `) (` + lately("alive", "") + `) == 1`
 	isFlapping := `max by (` + whom + `) (` + lately("flapping", "") + `) == 1`
 	reason := `max by (` + whom + `) (` + lately("reason_code", "") + `)`
-	isForgotten := reason + ` == ` + reasonReplaced + ` or ` + reason + ` == ` + reasonForgotten
+	isOver := reason + ` == ` + reasonReplaced + ` or ` + reason + ` == ` + reasonForgotten + ` or ` + reason + ` == ` + reasonOffHours
 	return `
   ` + deadSince + `
-  or last_over_time(` + deadSince + `[1h]) unless (` + dead("") + ` == 0 or ` + isForgotten + `)
+  or last_over_time(` + deadSince + `[1h]) unless (` + dead("") + ` == 0 or ` + isOver + `)
   or (last_over_time(` + deadSince + `[5m]) or ` + isFlapping + `) and ` + isAlive + `
 `
 }

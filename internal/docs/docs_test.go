@@ -171,7 +171,10 @@ var programs = map[string]func(w *world, text string){
 	"scrape_configs": func(w *world, text string) { w.promtool("config --syntax-only", text) },
 	"groups":         func(w *world, text string) { w.promtool("rules", text) },
 	"receivers":      func(w *world, text string) { w.tool("amtool check-config", "make servers", text) },
-	"steps":          (*world).runSteps,
+	"inhibit_rules": func(w *world, text string) {
+		w.tool("amtool check-config", "make servers", "route: {receiver: chat}\nreceivers: [{name: chat}]\n"+text)
+	},
+	"steps": (*world).runSteps,
 	"hooks": func(w *world, text string) {
 		needed := "location: {source_directories: [/etc], repositories: [/backup]}\n"
 		w.tool("validate-borgmatic-config --config", "install Debian's package borgmatic", needed+text)

@@ -103,6 +103,26 @@ func TestAlertsARackDiesAndAnotherHostLater(t *testing.T) {
 	require.Len(t, d.inbox.all(), 4)
 }
 
+// With its router a whole site is silent. What dies elsewhere meanwhile, or where no site is
+// named, is told as ever.
+func TestAlertsASiteDiesWithItsRouter(t *testing.T) {
+	t.Parallel()
+	c := startExporter(t, "c1")
+	rack, router, start := c.addRack(10), c.add("router-1", "host", "fra"), time.Now().Add(-time.Minute)
+	elsewhere, nowhere, alone := c.add("db-1", "host", "ams"), c.add("db-2", "host", ""), c.add("router-2", "host", "")
+	d := startDuty(t, c.url)
+	d.untilSeries(24, "heartbeat_peer_alive == 1")
+	c.die(start, liveness.ReasonUnreachable, append(rack, router)...)
+	c.die(start.Add(5*time.Second), liveness.ReasonSilence, elsewhere, nowhere, alone)
+	require.ElementsMatch(t, []string{
+		"#on-call host router-1 died: unreachable", "#on-call host db-1 died: silence", "#on-call 2 peers died",
+	}, d.untilTold(3))
+	c.revive()
+	require.ElementsMatch(t, []string{ // the first one names all that was silent
+		"#on-call Over: 11 peers died at site fra", "#on-call Over: host db-1 died, and is back", "#on-call Over: 2 peers died",
+	}, d.untilTold(6)[3:])
+}
+
 var rackAndOther = []string{"#on-call 50 peers died at site fra", "#on-call host db-1 died: silence"}
 
 func TestAlertsARackFlaps(t *testing.T) {

@@ -31,6 +31,7 @@ func (o *Options) agreed() map[string]uint64 {
 		"isolation_ratio":      o.IsolationRatio,
 		"isolation_hold":       o.IsolationHold,
 		"expect":               sorted(o.Expect),
+		"accept":               o.Accept,
 		"forget_dead_after":    o.ForgetDeadAfter,
 		"forget_left_after":    o.ForgetLeftAfter,
 		"tag_with":             sorted(o.TagWith),
@@ -42,6 +43,9 @@ func (o *Options) agreed() map[string]uint64 {
 		"rule":                 rules,
 		"check":                checks,
 	})
+	if o.Accept == "all" { // as it was before there was this option
+		delete(options, "accept")
+	}
 	hashes := make(map[string]uint64, len(options))
 	for name, value := range options {
 		hash := fnv.New64a()

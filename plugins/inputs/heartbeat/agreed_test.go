@@ -109,6 +109,7 @@ func TestWhatIsAgreedOn(t *testing.T) {
 	require.Equal(t, of(func(*Options) {}), of(func(o *Options) { o.MaxPeersPerHost = o.peersPerHost() }), "that is what 0 means")
 	require.NotEqual(t, of(func(o *Options) { o.Rules = []Rule{{Host: "a"}, {Host: "b"}} }),
 		of(func(o *Options) { o.Rules = []Rule{{Host: "b"}, {Host: "a"}} }), "the first that matches applies")
+	require.NotContains(t, of(func(*Options) {}), "accept", "versions before do not know it")
 	// What was agreed on by a version before is what this one agrees on.
 	require.Equal(t, uint64(0x7ff9407b4c02ab8), of(func(*Options) {})["missed_beats"])
 }

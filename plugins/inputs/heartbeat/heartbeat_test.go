@@ -141,6 +141,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'max_dead_after' was moved into rules", func(h *Heartbeat) { h.MaxDeadAfter = new(config.Duration) }},
 		{"'frame_timeout' was renamed to 'read_timeout'", func(h *Heartbeat) { h.FrameTimeout = new(config.Duration) }},
 		{"'pid_as' was renamed to 'tag_with'", func(h *Heartbeat) { h.PIDAs = new(string) }},
+		{`'accept' must be one of ["all" "known"], not "listed"`, func(h *Heartbeat) { h.Accept = "listed" }},
 		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = -1 }},
 		{"'forget_dead_after'", func(h *Heartbeat) { h.ForgetDeadAfter = 1<<63 - 1 }},
 		{"'forget_left_after'", func(h *Heartbeat) { h.ForgetLeftAfter = -1 }},

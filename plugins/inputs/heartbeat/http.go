@@ -252,14 +252,15 @@ func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
 
 func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
 	return &judge.Speaker{
-		Remote: from.Remote, AtRemote: t.fromConnection, Verified: from.May != nil || rules.Host, Printer: new(judge.Printer),
+		Remote: from.Remote, AtRemote: t.fromConnection, Verified: from.May != nil || rules.Host, Listed: from.May != nil,
+		Printer: new(judge.Printer),
 	}
 }
 
 // takenOf returns what became of a beat.
 func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
 	if refusal != nil {
-		return web.Taken{Refusal: refusal, Blameless: refused(refusal).Blameless}
+		return web.Taken{Refusal: refusal, Blameless: mayPass(refusal.Reason)}
 	}
 	return web.Taken{
 		DeadAfter: outcome.Silence.Dead, Recorded: !said.Check, Unknown: outcome.Fate == liveness.Nobody,

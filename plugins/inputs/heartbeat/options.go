@@ -46,6 +46,7 @@ type Options struct {
 	StateFile         string                    `toml:"state_file"`
 	Expect            []string                  `toml:"expect"`
 	ExpectFiles       []string                  `toml:"expect_files"`
+	Accept            string                    `toml:"accept"`
 	ForgetDeadAfter   config.Duration           `toml:"forget_dead_after"`
 	ForgetLeftAfter   config.Duration           `toml:"forget_left_after"`
 	EmitBeats         string                    `toml:"emit_beats"`
@@ -104,6 +105,7 @@ func defaults() Options {
 		DisconnectGrace:   config.Duration(5 * time.Second),
 		IsolationRatio:    0.3,
 		IsolationHold:     config.Duration(time.Minute),
+		Accept:            "all",
 		ForgetDeadAfter:   config.Duration(14 * 24 * time.Hour),
 		ForgetLeftAfter:   config.Duration(time.Hour),
 		EmitBeats:         "all",
@@ -162,6 +164,7 @@ func (o *Options) check() (v valid, err error) {
 		o.checkHTTP(),
 		checkTagKeys(o.TagKeys),
 		checkExpected(o.Expect),
+		oneOf("accept", o.Accept, "all", "known"),
 		o.Cluster.check(),
 	)
 	if err != nil {
@@ -217,6 +220,7 @@ func (o *Options) liveness(rules []*rule) liveness.Options {
 		ForgetLeft:        time.Duration(o.ForgetLeftAfter),
 		IsolationPercent:  int(math.Round(100 * o.IsolationRatio)),
 		IsolationHold:     time.Duration(o.IsolationHold),
+		KnownOnly:         o.Accept == "known",
 		MaxPeers:          o.MaxPeers,
 		MaxPeersPerHost:   o.peersPerHost(),
 		MaxBeatsPerSecond: o.MaxBeatsPerSecond,

@@ -102,11 +102,16 @@ func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out
 	return out, refusal
 }
 
-// refused returns what becomes of a payload that is refused. A limit, or a collector
-// whose id the sender cannot know yet, is no fault of the sender.
+// refused returns what becomes of a payload that is refused. What keeps out a peer is no
+// fault of its sender, which may speak for others over the same connection.
 func refused(refusal *wire.Refusal) serve.Reply {
-	blameless := []wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}
-	return serve.Reply{Refusal: refusal, Blameless: slices.Contains(blameless, refusal.Reason)}
+	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || mayPass(refusal.Reason)}
+}
+
+// mayPass reports whether what is refused for that reason may be taken later: a limit, or a
+// collector whose id the sender cannot know yet.
+func mayPass(reason wire.Reason) bool {
+	return slices.Contains([]wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}, reason)
 }
 
 // answer returns what to answer to a beat that was taken.

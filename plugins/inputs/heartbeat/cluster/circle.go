@@ -428,7 +428,8 @@ func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 	if before != (liveness.ID{}) && (!before.Nameless() || before.Source != b.ID.Source || !b.ID.Nameless()) {
 		return fmt.Errorf("peer %.80q cannot have become %.80q", before, b.ID)
 	}
-	if b.Status > liveness.SaysDead || max(b.Interval, b.Margin, b.BackIn, f.Ago, f.Doubt) > longest || min(b.Margin, b.BackIn, f.Doubt) < 0 {
+	most, least := max(b.Interval, b.Margin, b.BackIn, b.MaxRuntime, f.Ago, f.Doubt), min(b.Margin, b.BackIn, b.MaxRuntime, f.Doubt)
+	if b.Status > liveness.SaysDead || most > longest || least < 0 {
 		return fmt.Errorf("a beat of %.80q is none", b.ID)
 	}
 	return c.check(&liveness.Record{

@@ -244,6 +244,7 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 		{},
 		{Beat: liveness.Beat{ID: id("e", 0), Status: 9}},
 		{Beat: liveness.Beat{ID: id("f", 0), BackIn: -1}},
+		{Beat: liveness.Beat{ID: id("f", 0), Begins: true, MaxRuntime: 1<<63 - 1}},
 		{Beat: liveness.Beat{ID: id("g", 7)}, Before: id("a", 0)},
 		{Beat: liveness.Beat{ID: id("h", 7)}, Before: id("h", 6)},
 	}, two.now)

@@ -27,6 +27,7 @@ type Speaker struct {
 	AtRemote bool            // addresses are taken from Remote alone
 	Signed   bool
 	Verified bool // it was signed, or a token or a certificate names its host
+	Listed   bool // a check names its peer
 
 	Job        string        // that begins or ends; "" if it has no name
 	Begins     bool          // the job
@@ -72,7 +73,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 		Status:  status(said), Health: healthOf(said.Status), Run: said.Run, Seq: said.Seq,
 		Interval: milliseconds(said.IntervalMS), Margin: milliseconds(said.GraceMS), BackIn: milliseconds(said.BackInMS), Cancel: said.Cancel,
 		ExitCode: said.ExitCode, HasExitCode: said.HasExitCode, Watched: said.Watched, SentMS: said.SentMS,
-		User: from.User, Signed: from.Signed, Verified: from.Verified,
+		User: from.User, Signed: from.Signed, Verified: from.Verified, Listed: from.Listed,
 		Job: from.Job, Begins: from.Begins, MaxRuntime: from.MaxRuntime,
 	}
 	return nil
@@ -148,16 +149,17 @@ func milliseconds(n int64) time.Duration {
 
 // Why this package refuses.
 const (
-	ReasonNobody     wire.Reason = "nobody"    // neither host nor address
-	ReasonMaxPeers   wire.Reason = "max_peers" // no room for a new one
-	ReasonMaxPerHost wire.Reason = "max_peers_per_host"
-	ReasonReplay     wire.Reason = "replay" // it may have been said before
-	ReasonUser       wire.Reason = "user"   // not the one that the peer belongs to
+	ReasonNobody      wire.Reason = "nobody"    // neither host nor address
+	ReasonMaxPeers    wire.Reason = "max_peers" // no room for a new one
+	ReasonMaxPerHost  wire.Reason = "max_peers_per_host"
+	ReasonReplay      wire.Reason = "replay"       // it may have been said before
+	ReasonUser        wire.Reason = "user"         // not the one that the peer belongs to
+	ReasonUnknownPeer wire.Reason = "unknown_peer" // from a peer that is not known, where only known ones are accepted
 )
 
 // Reasons returns all of them.
 func Reasons() []wire.Reason {
-	return []wire.Reason{ReasonNobody, ReasonMaxPeers, ReasonMaxPerHost, ReasonReplay, ReasonUser}
+	return []wire.Reason{ReasonNobody, ReasonMaxPeers, ReasonMaxPerHost, ReasonReplay, ReasonUser, ReasonUnknownPeer}
 }
 
 // Refusal returns why b was not accepted, or nil if it was.
@@ -171,6 +173,9 @@ func (b *Beat) Refusal(out *liveness.Outcome) *wire.Refusal {
 		return replayed(b.wire, out.After)
 	case liveness.Foreign:
 		return refuse(ReasonUser, "peer %s belongs to another user than uid %d: until it has left, only root may speak for it too", b.ID, b.User)
+	case liveness.Unlisted:
+		return refuse(ReasonUnknownPeer, "peer %s is not known, and 'accept' is \"known\": "+
+			"list it or its host in 'expect' or 'expect_files', or give it a check", b.ID)
 	}
 	return nil
 }

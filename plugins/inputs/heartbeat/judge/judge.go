@@ -157,6 +157,9 @@ func (j *Judge) Consider(b *Beat) liveness.Outcome {
 	if j.tracker.Foreign(&b.Beat) {
 		return liveness.Outcome{Fate: liveness.Foreign}
 	}
+	if j.tracker.Unlisted(&b.Beat, time.Now()) {
+		return liveness.Outcome{Fate: liveness.Unlisted}
+	}
 	return liveness.Outcome{Silence: j.tracker.SilenceFor(&b.Beat)}
 }
 

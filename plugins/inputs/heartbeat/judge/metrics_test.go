@@ -52,6 +52,7 @@ func TestWhoIsDown(t *testing.T) {
 		{liveness.Unknown, liveness.ReasonIsolated, true},
 		{liveness.Unknown, liveness.ReasonHost, true},
 		{liveness.Unknown, liveness.ReasonMateLost, true},
+		{liveness.Unknown, liveness.ReasonOffHours, false},
 	} {
 		require.Equal(t, c.down, isDown(&liveness.View{State: c.state, Reason: c.reason}), c.reason)
 	}

@@ -26,6 +26,7 @@ const (
 	Replayed              // signed, and said before or too long ago
 	Foreign               // from another user than the peer belongs to
 	Nobody                // a goodbye for a peer that is not known
+	Unlisted              // from a peer that is neither known nor listed
 	Begun                 // it says that a job begins
 )
 
@@ -52,6 +53,9 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	}
 	if t.Foreign(b) {
 		return Outcome{Fate: Foreign}
+	}
+	if t.Unlisted(b, now) {
+		return Outcome{Fate: Unlisted}
 	}
 	t.noteCarrier(b)
 	place, carried := t.placeCarried(b, now)
@@ -98,6 +102,15 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	}
 	speaks := func(p *peer) bool { return p.life == b.life() }
 	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
+}
+
+// Unlisted reports whether b could add a peer that the operator has not listed, where
+// only those are added.
+func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
+	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
+		return false
+	}
+	return !t.expectations.list(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
 }
 
 // find returns the peer that b is about: a known one, one whose place it takes, or a
@@ -408,7 +421,7 @@ func merge(labels, told []Label) []Label {
 // before.
 func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
-		t.locate(p, b.Addr, now)
+		t.locate(p, b, now)
 	}
 	switch {
 	case match == newProcess, match == bootedProcess:
@@ -431,12 +444,32 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 
 // locate notes where the process that holds the place of p beats from, and applies
 // the terms of that address.
-func (t *Tracker) locate(p *peer, addr netip.Addr, now time.Time) {
-	if p.addr == addr {
+func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
+	t.observeRemote(p, b)
+	if p.addr == b.Addr {
 		return
 	}
-	p.addr, p.terms, p.changed = addr, t.termsOf(p.id, addr), true
+	p.addr, p.terms, p.changed = b.Addr, t.termsOf(p.id, b.Addr), true
 	t.meet(p, now)
+}
+
+// observeRemote notes where b, which is of p, really came from.
+func (t *Tracker) observeRemote(p *peer, b *Beat) {
+	before := p.remote
+	switch b.Remote {
+	case netip.Addr{}:
+		p.remote = remoteUnknown
+	case b.Addr:
+		p.remote = remoteAsClaimed
+	default:
+		p.remote = remoteDiffers
+	}
+	switch {
+	case p.remote != remoteDiffers && before == remoteDiffers:
+		delete(t.remotes, p)
+	case p.remote == remoteDiffers && t.remotes[p] != b.Remote:
+		t.remotes[p] = b.Remote
+	}
 }
 
 // revive takes in that o, a process of p, lives. A dead peer that the same process

@@ -1,6 +1,7 @@
 package liveness
 
 import (
+	"net/netip"
 	"testing"
 	"time"
 
@@ -47,4 +48,39 @@ func TestDetailsNameTheMateThatHearsAPeer(t *testing.T) {
 	require.Equal(t, "collector-2", tracker.Details(0, epoch.Add(time.Second)).HeardBy)
 	p.elsewhere.heard = p.lastHeard()
 	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "here it was heard as late")
+}
+
+// What a peer claims of its address is one thing, where its beats come from another one.
+func TestDetailsTellWhereBeatsReallyComeFrom(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.ForgetDead = time.Minute })
+	r.checked = true
+	claimed, nat, other := addrOf(1), addrOf(2), addrOf(3)
+	observed := func(b Beat) netip.Addr {
+		b.ID = peerID("web-1", "nginx")
+		r.observe(b)
+		require.Equal(t, b.Addr, r.tracker.Details(0, r.now).Addr)
+		return r.tracker.Details(0, r.now).Observed
+	}
+	require.Equal(t, claimed, observed(Beat{Addr: claimed, Remote: claimed}))
+	require.Empty(t, r.tracker.remotes)
+	require.Equal(t, nat, observed(Beat{Addr: claimed, Remote: nat}))
+	require.Equal(t, other, observed(Beat{Addr: claimed, Remote: other}))
+	require.Equal(t, nat, observed(Beat{Addr: other, Remote: nat}))
+	require.False(t, observed(Beat{Addr: claimed}).IsValid(), "a Unix socket has no address")
+	require.Empty(t, r.tracker.remotes)
+
+	require.Equal(t, nat, observed(Beat{Addr: claimed, Remote: nat}))
+	r.pass(5 * time.Minute)
+	require.Zero(t, r.tracker.Len())
+	require.Empty(t, r.tracker.remotes)
+}
+
+// A mate has not seen where a beat came from that another collector has received.
+func TestWhereABeatCameFromIsNotToldToMates(t *testing.T) {
+	p := newPair(t)
+	p.one.observe(Beat{ID: shop, Addr: addrOf(1), Remote: addrOf(2), Interval: time.Second})
+	p.talk()
+	require.Equal(t, addrOf(2), p.one.tracker.Details(0, p.one.now).Observed)
+	require.Equal(t, addrOf(1), p.two.tracker.Details(0, p.two.now).Addr)
+	require.False(t, p.two.tracker.Details(0, p.two.now).Observed.IsValid())
 }

@@ -98,6 +98,17 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	}
 }
 
+// list reports whether the operator names the host of b, with all that runs there, or
+// its address. A peer that is named itself is known: its placeholder is.
+func (all *expectations) list(b *Beat) bool {
+	if len(all.byID[ID{Source: b.ID.Source, Service: HostService}]) > 0 {
+		return true
+	}
+	return slices.ContainsFunc(all.byAddr[b.Addr], func(e *expectation) bool {
+		return e.id().Service == HostService || e.Service == b.ID.Service
+	})
+}
+
 // Expect sets which peers the operator expects, in place of those before. One that
 // is not known gets a placeholder, unknown until its silence has lasted too long.
 // The transitions are those of placeholders that are not needed any more.

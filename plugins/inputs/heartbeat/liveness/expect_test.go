@@ -81,3 +81,19 @@ func TestExpectationSaysHowLongToWait(t *testing.T) {
 	r.pass(3 * TickInterval)
 	require.Equal(t, []string{"dead never_seen"}, r.statesOf(id))
 }
+
+// Of a beat that is refused nothing is kept, also where it came over something that carries
+// those of many hosts.
+func TestNothingIsKeptOfWhoIsNotListed(t *testing.T) {
+	r := newRig(t, func(o *Options) { o.KnownOnly = true })
+	r.expect(Expected{Source: "web-1"})
+	for _, source := range []string{"web-1", "web-2", "web-3"} {
+		for _, conn := range []ConnID{0, 1} {
+			r.observe(Beat{ID: peerID(source, HostService), Remote: addrOf(9), Conn: conn, Watched: true, SentMS: epoch.Add(-time.Hour).UnixMilli()})
+		}
+	}
+	require.Equal(t, 1, r.tracker.Len())
+	require.Empty(t, r.tracker.strangers)
+	require.Empty(t, r.tracker.carriers)
+	require.Len(t, r.tracker.speakers, 1)
+}

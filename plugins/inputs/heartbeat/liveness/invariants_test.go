@@ -67,6 +67,9 @@ func (c *checker) checkTracker() {
 		c.holds(p.index >= 0 && t.order[p.index] == p, p, "an ID leads to a peer that is known")
 		c.holds(id == p.id || id.Nameless() && p.wasCalled(id), p, "an ID is that of its peer, or of a nameless process of it")
 	}
+	for p := range t.remotes {
+		c.holds(p.index >= 0 && p.remote == remoteDiffers, p, "remotes are of peers that are known, and claim another address")
+	}
 	for source, queue := range t.vacant {
 		c.holds(queue.Len() > 0, source, "no queue of vacant places is empty")
 		for e := queue.Front(); e != nil; e = e.Next() {

@@ -11,6 +11,7 @@ package liveness
 
 import (
 	"math"
+	"net/netip"
 	"slices"
 	"time"
 )
@@ -87,7 +88,7 @@ type Word struct {
 // A Fact is a beat that is more than life: of a new peer or process, of one that is
 // back, an end, or a promise.
 type Fact struct {
-	Beat   Beat          // Conn and Handle mean nothing elsewhere
+	Beat   Beat          // Conn, Handle and Remote mean nothing elsewhere
 	Known  bool          // its run was heard before
 	Before ID            // of the nameless peer that Beat.ID continues; the zero ID for none
 	Lone   bool          // that one was known by one short connection
@@ -372,7 +373,7 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 		Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Visit: p.lone,
 		Ago: at, Doubt: t.waited(at, now), // TakeSaid makes a span of Ago
 	}
-	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Labels = 0, Handle{}, slices.Clone(b.Labels)
+	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Remote, fact.Beat.Labels = 0, Handle{}, netip.Addr{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
 

@@ -700,3 +700,22 @@ func TestOnlyVerifiedLifeCounts(t *testing.T) {
 	p.round()
 	require.Equal(t, "alive beat", p.one.is(shop))
 }
+
+// What one collector may accept is known to the others, also where they do not list it.
+func TestWhoIsKnownToAMateIsAccepted(t *testing.T) {
+	known := func(o *Options) { o.Mates, o.KnownOnly = true, true }
+	p := &pair{one: newRig(t, known), two: newRig(t, known)}
+	beat := Beat{ID: shop, Interval: time.Second, Run: "k3v9.2", Seq: 1, Process: first}
+	p.one.expect(Expected{Source: shop.Source})
+	require.Equal(t, Unlisted, p.two.observe(beat).Fate)
+	require.Equal(t, Accepted, p.one.observe(beat).Fate)
+	p.talk()
+	beat.Seq++
+	require.Equal(t, Accepted, p.two.observe(beat).Fate)
+	require.Equal(t, Unlisted, p.two.observe(Beat{ID: peerID(shop.Source, "other")}).Fate)
+
+	p.two = newRig(t, known) // it has lost its memory
+	require.Equal(t, Unlisted, p.two.observe(beat).Fate)
+	p.round()
+	require.Equal(t, Accepted, p.two.observe(beat).Fate)
+}

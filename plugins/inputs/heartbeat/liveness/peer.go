@@ -44,6 +44,7 @@ type peer struct {
 	listed    bool  // in unsaved.peers, once
 	late      uint8 // its class in unsaved.late; 0 if it is not late
 	health    Health
+	remote    remote        // whether addr is where it really beats from
 	since     time.Duration // of state
 	sinceV    time.Duration // likewise, but later after a lastExpected peer was kept
 	sinceUTC  int64         // likewise, unix ns, by the clock of then
@@ -76,6 +77,28 @@ type Mishaps struct {
 // totals returns all of them.
 func (m *Mishaps) totals() [8]*uint64 {
 	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
+}
+
+// A remote says whether a peer beats from the address that it claims. Most do: the others
+// are in Tracker.remotes.
+type remote uint8
+
+const (
+	remoteUnknown remote = iota
+	remoteAsClaimed
+	remoteDiffers
+)
+
+// observed returns where p beats from as the collector sees it, invalid if that is not known.
+func (t *Tracker) observed(p *peer) netip.Addr {
+	switch p.remote {
+	case remoteAsClaimed:
+		return p.addr
+	case remoteDiffers:
+		return t.remotes[p]
+	case remoteUnknown:
+	}
+	return netip.Addr{}
 }
 
 // A past is what has gone wrong with a peer, was announced or doubted. Few peers

@@ -455,17 +455,25 @@ func (t *Tracker) endVisit(p *peer) {
 
 // vacated returns the peer whose place the unknown process of b takes, or nil.
 func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
-	if !b.ID.Nameless() || b.Status != SaysAlive {
-		return nil
-	}
-	p := t.vacant.first(b.ID.Source)
+	p := t.vacancyFor(b, now)
 	switch {
-	case p == nil || p.rate.used(now.Sub(t.epoch), t.opts.MaxBeatsPerSecond):
-		return nil
+	case p == nil:
 	case p.lone:
 		t.continueAs(p, b.ID, t.verdict(now))
 	default:
 		t.replace(p, b.ID, now)
+	}
+	return p
+}
+
+// vacancyFor returns the peer whose place vacated gives to the process of b.
+func (t *Tracker) vacancyFor(b *Beat, now time.Time) *peer {
+	if !b.ID.Nameless() || b.Status != SaysAlive {
+		return nil
+	}
+	p := t.vacant.first(b.ID.Source)
+	if p == nil || p.rate.used(now.Sub(t.epoch), t.opts.MaxBeatsPerSecond) {
+		return nil
 	}
 	return p
 }

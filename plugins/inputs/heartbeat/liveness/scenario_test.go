@@ -145,6 +145,8 @@ func (s *scenario) option(name, value string) {
 		s.rule(value)
 	case "max_peers":
 		s.opts.MaxPeers = int(number)
+	case "accept":
+		s.opts.KnownOnly = value == "known"
 	default:
 		s.t.Fatalf("option %q", name)
 	}
@@ -353,6 +355,8 @@ func (s *scenario) fill(b *Beat, parts []string, n int) {
 			b.MaxRuntime = span
 		case "cancel":
 			b.Cancel = true
+		case "listed":
+			b.Listed = true
 		case "margin":
 			b.Margin = span
 		case "says":
@@ -449,7 +453,7 @@ func (s *scenario) show(text string) { s.shown = append(s.shown, shown{after: te
 
 func (s *scenario) tell(fate Fate, transitions []Transition) {
 	if fate != Accepted {
-		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody", "begun"}[fate])
+		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody", "unlisted", "begun"}[fate])
 	}
 	for _, tr := range transitions {
 		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %v %s", tr.ID, describe(tr))

@@ -143,3 +143,32 @@ func golden(t *testing.T) [][3]int64 {
 	}
 	return beats
 }
+
+// A job of once a year may be waited for, and promised, for longer than a year.
+func TestWaitsOfYearsHaveNoOverflow(t *testing.T) {
+	const day = 24 * time.Hour
+	r := newRig(t)
+	r.checked = true
+	yearly, away, runs := peerID("db-1", "inventory"), peerID("db-2", "inventory"), peerID("db-3", "inventory")
+	beat := Beat{Interval: 400 * day, Margin: 400 * day}
+	for _, id := range []ID{yearly, away, runs} {
+		beat.ID = id
+		r.observe(beat)
+	}
+	r.observe(Beat{ID: away, Status: SaysLeaving, BackIn: 400 * day})
+	r.observe(Beat{ID: runs, Begins: true, Job: "a", MaxRuntime: 400 * day})
+	r.pass(time.Second)
+	require.Equal(t, 800*day, r.view(yearly).DeadAfter)
+	require.Equal(t, 800*day-time.Second, r.view(yearly).Deadline)
+	for _, wake := range r.tracker.wake {
+		require.Greater(t, wake, 300*day, "nobody is looked at before")
+	}
+	r.restart(399 * day)
+	r.pass(time.Second)
+	require.Equal(t, "alive beat", r.is(yearly))
+	require.Equal(t, 800*day, r.view(yearly).DeadAfter)
+	require.Greater(t, r.view(yearly).Deadline, 799*day, "time without a collector is no silence")
+	require.Equal(t, "left leaving", r.is(away))
+	require.Equal(t, 400*day-2*time.Second, r.tracker.Details(int(r.tracker.peers[away].index), r.now).BackIn)
+	require.Equal(t, "alive beat", r.is(runs))
+}

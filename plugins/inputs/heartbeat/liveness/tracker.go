@@ -76,6 +76,8 @@ type Options struct {
 	IsolationPercent int           // 1 to 99: more silent hosts than these mean isolation; 0 turns it off
 	IsolationHold    time.Duration // for how long the silence of a part of the hosts is held; of all ten times as long
 
+	KnownOnly bool // no beat adds a peer that is not listed: by Expect, or by Beat.Listed
+
 	MaxPeers          int // > 0; placeholders do not count
 	MaxPeersPerHost   int // 0 for MaxPeers
 	MaxBeatsPerSecond int // that make metrics, per peer; 0 for as many as its stamps allow
@@ -144,6 +146,8 @@ type Tracker struct {
 	placeholders int // how many peers of order are expected only
 	unsaved      unsaved
 
+	remotes map[*peer]netip.Addr // where those beat from that claim another address
+
 	conns     map[ConnID]*link        // the first link over each connection
 	carriers  map[carrier]struct{}    // what watched beats of several hosts come over
 	speakers  map[netip.Addr]string   // the host whose watched beat came last from there, over no connection; at most maxStrangers
@@ -183,7 +187,7 @@ func New(opts Options, now time.Time) *Tracker {
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
 		byHash: make(map[uint64]*peer), marks: make(map[uint64]time.Duration),
-		vacant: make(vacancies), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
+		vacant: make(vacancies), remotes: make(map[*peer]netip.Addr), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
 		carriers: make(map[carrier]struct{}), speakers: make(map[netip.Addr]string), strangers: make(map[ID]*carried),
 	}
 }
@@ -267,6 +271,7 @@ func (t *Tracker) remove(p *peer) {
 	t.counts[Unknown]--
 	t.leaveHost(p)
 	t.forgetAliases(p)
+	delete(t.remotes, p)
 	last := len(t.order) - 1
 	t.order[p.index], t.wake[p.index] = t.order[last], t.wake[last]
 	t.order[p.index].index = p.index

@@ -67,13 +67,14 @@ type View struct {
 
 // Details are a View with what is only shown to those that ask for it.
 type Details struct {
-	View                  // without At
-	Never   bool          // it is expected, and was not heard yet
-	Suspect time.Duration // of silence it would be suspect
-	Rule    string        // the option or declaration that set DeadAfter
-	HeardBy string        // the mate that has heard it last; "" for this collector itself
-	BackIn  time.Duration // what is left of its promise to be back; 0 for none
-	Jobs    int           // that have begun and not ended
+	View                   // without At
+	Never    bool          // it is expected, and was not heard yet
+	Suspect  time.Duration // of silence it would be suspect
+	Rule     string        // the option or declaration that set DeadAfter
+	Observed netip.Addr    // where its latest beat really came from; invalid if that is not known
+	HeardBy  string        // the mate that has heard it last; "" for this collector itself
+	BackIn   time.Duration // what is left of its promise to be back; 0 for none
+	Jobs     int           // that have begun and not ended
 }
 
 // Details returns them of the peer with number i, 0 <= i < Len. To look is no statement
@@ -83,7 +84,7 @@ func (t *Tracker) Details(i int, now time.Time) Details {
 	stamp, silence := p.stamp, t.silence(p, &p.process)
 	d := Details{
 		View: t.viewOf(p, now), Never: p.expected, Suspect: silence.Suspect, Rule: silence.Rule,
-		HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
+		Observed: t.observed(p), HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
 	}
 	d.At, p.stamp = time.Time{}, stamp
 	return d

@@ -111,8 +111,8 @@ const (
 // keeps its texts, but neither the Beat nor the slice of labels.
 type Beat struct {
 	ID       ID
-	Addr     netip.Addr
-	Remote   netip.Addr // where it came from; the zero Addr over a Unix socket
+	Addr     netip.Addr // that applies
+	Remote   netip.Addr // where it came from; the zero Addr over a Unix socket, and of what a mate has heard
 	Labels   []Label
 	Process  Process
 	Status   Status
@@ -125,6 +125,7 @@ type Beat struct {
 	Cancel   bool          // with SaysLeaving: nothing but a promise is taken back
 	Watched  bool          // a watcher sends it: its connection proves nothing about the process
 	Verified bool          // it was signed, or a certificate named its host
+	Listed   bool          // its sender has shown that the operator knows its peer
 	Signed   bool          // it is worth to refuse what is said again; it has Run, Seq and SentMS
 	SentMS   int64         // sender's wall clock, unix ms; never for silence
 	User     uint32        // that the kernel says it comes from; 0 for none, and for root

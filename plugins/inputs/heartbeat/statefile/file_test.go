@@ -325,7 +325,7 @@ func TestExtremesOfABeatAreSaved(t *testing.T) {
 	extreme := fullRecord()
 	extreme.Process.Start = time.Duration((1<<63 - 1) / int64(time.Millisecond) * int64(time.Millisecond))
 	extreme.Interval = 400 * day
-	extreme.Learnt = 500 * day
+	extreme.Learnt, extreme.Lateness = 500*day, 4*400*day
 	extreme.Window = 400 * day
 	extreme.Dead = longest + time.Hour
 	extreme.Runs[0].High = 1<<53 - 1
@@ -335,6 +335,23 @@ func TestExtremesOfABeatAreSaved(t *testing.T) {
 	extreme.Interval = 100 * time.Millisecond
 	saveState(t, f, extreme)
 	requireSaved(t, f, extreme)
+}
+
+// A peer that beats far more often than it has to is early each time, and no record is
+// refused for what is learnt of that.
+func TestBeatsFarAheadOfTheirTimeAreSaved(t *testing.T) {
+	begin := time.Unix(0, savedAt.UnixNano())
+	tracker := liveness.New(liveness.Options{
+		Terms:      liveness.Terms{DeadAfter: time.Minute, Margin: liveness.MarginOf(3)},
+		MinSilence: liveness.MinSilence, MaxPeers: 1,
+	}, begin)
+	for n := range 500 {
+		now := begin.Add(time.Duration(n) * liveness.TickInterval)
+		tracker.Tick(now)
+		tracker.Observe(now, &liveness.Beat{ID: liveness.ID{Source: "db-1", Service: "inventory"}, Interval: 400 * 24 * time.Hour})
+		record := tracker.Record(0, now)
+		require.NoError(t, CheckRecord(&record), n)
+	}
 }
 
 // Links, directories and the like are neither followed, nor replaced, nor

@@ -14,10 +14,10 @@ import (
 
 const (
 	// maxSpan is what an option allows, and as much again for what is added
-	// to it; maxLearnt is more than the longest interval.
+	// to it; maxLearnt is more than four of the longest interval, which lateness may be.
 	longest   = 10 * 365 * 24 * time.Hour
 	maxSpan   = 2 * longest
-	maxLearnt = 2 * 365 * 24 * time.Hour
+	maxLearnt = 5 * 365 * 24 * time.Hour
 
 	// What is counted by the wall clock jumps with it: a machine without a
 	// battery wakes up in 1970. In this century all that can be added up

@@ -77,8 +77,7 @@ func (c *Check) compile() (*check, error) {
 			return nil, err
 		}
 	}
-	beat := wire.Beat{IntervalMS: c.Every.Milliseconds(), GraceMS: c.Grace.Milliseconds()}
-	if err := beat.Validate(); err != nil || c.Every < 0 || c.Grace < 0 || c.MaxRuntime < 0 {
+	if !mayLast(c.Every) || !mayLast(c.Grace) || !mayLast(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
 	return compiled, compiled.plan()

@@ -26,6 +26,8 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"'every' at least 100ms":                     {Token: uuid, Peer: "a/b", Every: time.Millisecond},
 		"at most 400d":                               {Token: uuid, Peer: "a/b", Grace: 401 * 24 * time.Hour},
 		"must be durations":                          {Token: uuid, Peer: "a/b", MaxRuntime: -1},
+		"'max_runtime' must be durations of at most": {Token: uuid, Peer: "a/b", MaxRuntime: 400*24*time.Hour + 1},
+		"and 'every' at least 100ms":                 {Token: uuid, Peer: "a/b", Every: time.Microsecond},
 		"another check has the same token":           {Token: strings.ToUpper(unknown), Peer: "a/b"},
 	} {
 		_, err := NewChecks([]Check{{Token: unknown, Peer: "a/b"}, c}, nil, nil)

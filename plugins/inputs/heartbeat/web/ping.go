@@ -201,7 +201,7 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 		return err
 	}
 	if query.Has("every") && p.IntervalMS < wire.MinIntervalMS {
-		return errors.New("every: must be at least 100ms")
+		return fmt.Errorf("every: must be at least %s", leastEvery)
 	}
 	if p.GraceMS, err = milliseconds(query, "grace"); err != nil {
 		return err
@@ -290,11 +290,20 @@ func milliseconds(query url.Values, key string) (int64, error) {
 		return 0, nil
 	}
 	d, err := parseDuration(text)
+	if err == nil && !mayLast(d) {
+		err = fmt.Errorf("is %.64q: at most 400d is allowed", text)
+	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", key, err)
 	}
 	return d.Milliseconds(), nil
 }
+
+// leastEvery is the shortest time between two beats.
+const leastEvery = wire.MinIntervalMS * time.Millisecond
+
+// mayLast reports whether a peer may beat that rarely, and be away or run for so long.
+func mayLast(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*time.Millisecond }
 
 // parseDuration reads a duration like 90s, 12h or 7d; a number alone means seconds.
 func parseDuration(text string) (d time.Duration, err error) {

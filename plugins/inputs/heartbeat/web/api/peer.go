@@ -5,11 +5,12 @@ import "strconv"
 // A Peer is one peer as it is now. Times are in Unix seconds, with fractions; spans are in
 // seconds.
 type Peer struct {
-	Source  string            `json:"source"`
-	Service string            `json:"service,omitempty"` // empty for a peer that is known by its pid
-	PID     uint32            `json:"pid"`               // of the process heard last; 0 if none is known
-	IP      string            `json:"ip,omitempty"`
-	Tags    map[string]string `json:"tags,omitempty"` // of 'tag_keys'
+	Source   string            `json:"source"`
+	Service  string            `json:"service,omitempty"`  // empty for a peer that is known by its pid
+	PID      uint32            `json:"pid"`                // of the process heard last; 0 if none is known
+	IP       string            `json:"ip,omitempty"`       // that applies: see 'ip_from'
+	Observed string            `json:"observed,omitempty"` // where its latest beat really came from; absent on Unix sockets
+	Tags     map[string]string `json:"tags,omitempty"`     // of 'tag_keys'
 
 	State  string  `json:"state"`
 	Reason string  `json:"reason"`

@@ -30,6 +30,7 @@ var whys = map[string]string{
 	"restored":    "known from before a long stop of the collector",
 	"replaced":    "it goes on under another name",
 	"forgotten":   "it is forgotten",
+	"off_hours":   "it is not expected at this hour",
 	"mate_lost":   "known through another collector, which is not reachable",
 }
 

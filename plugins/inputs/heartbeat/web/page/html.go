@@ -166,6 +166,7 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	}
 	w.line("It says", d.Health.String())
 	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
+	w.line("Observed at", given(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
 	w.line("Process", given(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
 	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
 	w.line("Running", given(d.Jobs > 0, fmt.Sprintf("%d that began and did not end", d.Jobs)))

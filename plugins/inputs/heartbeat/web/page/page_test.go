@@ -208,14 +208,14 @@ func TestPeerIsToldInFull(t *testing.T) {
 		d := dead("web-1/nginx")
 		d.PID, d.Addr, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), []liveness.Label{{Key: "site", Value: "north"}}
 		d.ExitCode, d.HasExitCode, d.Health, d.HeardBy = -1, true, liveness.HealthWarning, "collector-2"
-		d.Jobs = 2
+		d.Jobs, d.Observed = 2, netip.MustParseAddr("203.0.113.9")
 		d.Suspicion, d.BackIn, d.Deadline, d.DeadFor = 1, time.Minute, 5*time.Second, 90*time.Second
 		d.Mishaps = liveness.Mishaps{Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8}
 		w := newWorld(d)
 		heard := float64(time.Now().Add(-12*time.Second).UnixMilli()) / 1e3
 		code := int64(-1)
 		want := api.Peer{
-			Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.7", Tags: map[string]string{"site": "north"},
+			Source: "web-1", Service: "nginx", PID: 4711, IP: "10.0.0.7", Observed: "203.0.113.9", Tags: map[string]string{"site": "north"},
 			State: "dead", Reason: "conn_closed", Since: float64(since.Unix()), Status: "warning",
 			Heard: heard, Age: 12, SuspectAfter: 16, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60,
 			HeardBy: "collector-2", ExitCode: &code, Runs: 2,
@@ -404,7 +404,8 @@ func TestPageShowsWhoIsDownSinceWhenAndWhy(t *testing.T) {
 	ended := peer("job-1/backup", liveness.Dead, liveness.ReasonExited)
 	ended.ExitCode, ended.HasExitCode = 3, true
 	w := newWorld(dead("web-1/nginx"), ended, alive("web-2/nginx"), peer("new/host", liveness.Unknown, liveness.ReasonNone),
-		peer("far/host", liveness.Unknown, liveness.ReasonMateLost), peer("slow/host", liveness.Suspect, liveness.ReasonHung))
+		peer("far/host", liveness.Unknown, liveness.ReasonMateLost), peer("desk/host", liveness.Unknown, liveness.ReasonOffHours),
+		peer("slow/host", liveness.Suspect, liveness.ReasonHung))
 	page := w.get(t, "/")
 	rows := rowsOf(page)
 	require.Equal(t, []string{"job-1/backup dead", "web-1/nginx dead", "slow/host suspect", "far/host unknown"}, rows)
@@ -413,7 +414,7 @@ func TestPageShowsWhoIsDownSinceWhenAndWhy(t *testing.T) {
 	require.Contains(t, page, "<td>its connection was closed without a goodbye\n")
 	require.Contains(t, w.get(t, "/?peer=web-1/nginx"), "<code>conn_closed</code>: its connection was closed without a goodbye<")
 	require.Contains(t, page, `<time datetime="2026-11-29T12:00:00Z">`+since.Local().Format(time.DateTime)+`</time>`)
-	for state, n := range map[string]int{"dead": 2, "suspect": 1, "unknown": 2, "left": 0, "alive": 1} {
+	for state, n := range map[string]int{"dead": 2, "suspect": 1, "unknown": 3, "left": 0, "alive": 1} {
 		require.Contains(t, page, fmt.Sprintf(`<span class="count">%d</span> <b data-state=%q>`, n, state))
 	}
 	require.Contains(t, page, "<title>2 dead, 1 suspect - heartbeats</title>")
@@ -456,18 +457,22 @@ func TestPageShowsOnePeerByItsLink(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		d := peer("web-1/nginx", liveness.Left, liveness.ReasonLeaving)
 		d.PID, d.Addr, d.BackIn, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), 20*time.Minute, []liveness.Label{{Key: "site", Value: "north"}}
-		w := newWorld(d)
+		d.Observed = netip.MustParseAddr("203.0.113.9")
+		same := alive("web-2/nginx")
+		same.Addr, same.Observed = d.Addr, d.Addr
+		w := newWorld(d, same)
 		page := w.get(t, "/?peer=web-1/nginx")
 		for _, want := range []string{
 			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `,
 			"<code>leaving</code>: it said goodbye", "to be back by ", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
 			"35s of silence, by its declared interval and the option ",
-			"<dd>10.0.0.7</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
+			"<dd>10.0.0.7</dd>", "<dt>Observed at</dt><dd>203.0.113.9</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
 		} {
 			require.Contains(t, page, want)
 		}
 		require.Contains(t, w.get(t, "/"), `<li><a href="?peer=web-1%2Fnginx"><bdi>web-1/nginx</bdi></a> by `, "a promise is in every page")
 		require.Contains(t, w.get(t, "/?peer=web-1/apache"), "No peer has this name.")
+		require.NotContains(t, w.get(t, "/?peer=web-2/nginx"), "Observed at")
 	})
 }
 

@@ -199,6 +199,9 @@ func peerOf(d *liveness.Details, now time.Time) api.Peer {
 	if d.Addr.IsValid() {
 		p.IP = d.Addr.String()
 	}
+	if d.Observed.IsValid() {
+		p.Observed = d.Observed.String()
+	}
 	if !d.Never {
 		p.Heard, p.Age = timestamp(now.Add(-d.Age)), seconds(d.Age)
 	}
