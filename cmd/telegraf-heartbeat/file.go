@@ -63,6 +63,9 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 	if !r.Expected {
 		p.Heard, p.Age = unix(r.Heard), max(now.Sub(r.Heard), 0).Seconds()
 	}
+	if !r.Due.IsZero() {
+		p.Due, p.Grace = unix(r.Due), r.Patience.Seconds()
+	}
 	if r.State == liveness.Dead {
 		p.Suspicion = 1
 		p.DeadSeconds += max(now.Sub(r.Since), 0).Seconds()

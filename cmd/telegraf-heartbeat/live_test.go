@@ -188,16 +188,27 @@ func TestPeersEndsWithTwoIfOneIsDead(t *testing.T) {
 func TestPeersExplainsWhy(t *testing.T) {
 	behind, here := nginx, web
 	behind.Observed, here.Observed = "203.0.113.9", web.IP
-	c := &collector{peers: []api.Peer{behind, here, mail}}
+	job, desk := web, web
+	job.Service, job.State, job.Schedule, job.Grace, job.Rule = "payroll", "unknown", "15 2 * * 1-5 Europe/Berlin", 3600, "check"
+	job.Due, job.Left, job.Reason = web.Since+4*86400, 4*86400-3*86400+3600, "restored"
+	desk.Service, desk.Hours, desk.OffUntil, desk.Class = "vpn", "Mon-Fri 06:00-20:00 Europe/Berlin", web.Since+5*86400, "ephemeral"
+	c := &collector{peers: []api.Peer{behind, here, mail, job, desk}}
 	out, err := peersOf(t, "-why", "-url", c.overHTTP(t))
 	require.NoError(t, err)
 	_, below, _ := strings.Cut(out, "\n")
 	require.Equal(t, `web-1/nginx: dead since 2026-11-23 23:47:55, for 2m5s
   reason   exited: its watcher saw it end
   exit     code 3
-  heard    2m10s ago, from 10.0.0.1 (observed 203.0.113.9), pid 4711
+  heard    2m10s ago, from 10.0.0.1 (observed 203.0.113.9), pid 4711, by this collector
   allowed  35s of silence, by its declared interval and how late its beats usually are (adaptive)
   flapping three changes into or out of dead within ten minutes
+web-1/payroll: unknown since 2026-11-20 23:50:00, for 3d
+  reason   restored: known from before a long stop of the collector
+  heard    12s ago, from 10.0.0.1, by this collector
+  allowed  35s of silence, by the schedule of its check
+  schedule 15 2 * * 1-5 Europe/Berlin: a beat is due at 2026-11-24 23:50:00, and may be 1h late
+  deadline dead at 2026-11-25 00:50:00, in 1d1h, if no beat comes
+  status   warning, as it says of itself
 mail-1/host: left since 2026-11-23 23:49:00, for 1m
   reason   leaving: it said goodbye
   heard    1m ago, by collector-2
@@ -206,8 +217,15 @@ mail-1/host: left since 2026-11-23 23:49:00, for 1m
   runs     2 that have begun and not ended
 web-1/host: alive since 2026-11-20 23:50:00, for 3d
   reason   beat: its beats come in time
-  heard    12s ago, from 10.0.0.1
+  heard    12s ago, from 10.0.0.1, by this collector
   allowed  35s of silence, by rule 2 of [[inputs.heartbeat.rule]]
+  status   warning, as it says of itself
+web-1/vpn: alive since 2026-11-20 23:50:00, for 3d
+  reason   beat: its beats come in time
+  heard    12s ago, from 10.0.0.1, by this collector
+  allowed  35s of silence, by rule 2 of [[inputs.heartbeat.rule]]
+  hours    Mon-Fri 06:00-20:00 Europe/Berlin: it is not expected before 2026-11-25 23:50:00
+  class    ephemeral: its silence is no death
   status   warning, as it says of itself
 `, below)
 }

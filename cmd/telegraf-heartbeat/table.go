@@ -80,12 +80,16 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	if p.PID != 0 {
 		from += ", pid " + strconv.FormatUint(uint64(p.PID), 10)
 	}
-	if p.HeardBy != "" {
-		from += ", by " + p.HeardBy
+	if p.Heard > 0 {
+		from += ", by " + cmp.Or(p.HeardBy, "this collector")
 	}
 	say("heard", "%s%s", heard(p), from)
 	if p.DeadAfter > 0 {
 		say("allowed", "%s of silence, by %s", allowed(p.DeadAfter), api.Allows(p.Rule))
+	}
+	explainCalendar(say, p)
+	if p.Left > 0 {
+		say("deadline", "dead at %s, in %s, if no beat comes", clock(p.Left+unix(now)), span(seconds(p.Left)))
 	}
 	if p.Promised > 0 {
 		say("promise", "to be back in %s", promise(p))
@@ -98,6 +102,22 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	}
 	if p.Flapping {
 		say("flapping", "three changes into or out of dead within ten minutes")
+	}
+}
+
+// explainCalendar says what is known of a peer about time as people mean it.
+func explainCalendar(say func(what, format string, args ...any), p *peer) {
+	if p.Due > 0 {
+		say("schedule", "%s: a beat is due at %s, and may be %s late", cmp.Or(p.Schedule, "by a rule or a check"), clock(p.Due), span(seconds(p.Grace)))
+	}
+	switch {
+	case p.OffUntil > 0:
+		say("hours", "%s: it is not expected before %s", p.Hours, clock(p.OffUntil))
+	case p.Hours != "":
+		say("hours", "%s: it is expected now", p.Hours)
+	}
+	if p.Class != "" {
+		say("class", "%s: its silence is no death", p.Class)
 	}
 }
 

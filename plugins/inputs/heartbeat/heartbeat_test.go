@@ -64,7 +64,7 @@ func TestSampleConfigIsTheDefault(t *testing.T) {
 	want, ok := inputs.Inputs["heartbeat"]().(*Heartbeat)
 	require.True(t, ok)
 	got := &file.Inputs.Heartbeat[0]
-	require.Len(t, got.Rules, 1, "an example")
+	require.Len(t, got.Rules, 4, "examples")
 	_, err = compileRules(got.Rules, got.terms())
 	require.NoError(t, err)
 	got.Rules = nil

@@ -133,6 +133,16 @@ func TestCarriedBeats(t *testing.T) {
 			f.run(20 * time.Second)
 			f.replay()
 		}, []string{left, alive, alive, alive}, []string{"left"}},
+		"a goodbye is said at the time of the last beat": {func(f *fleet) { // stamps may be rounded
+			f.run(10 * time.Second)
+			last := f.log[len(f.log)-4]
+			last.Status = SaysLeaving
+			delete(f.clocks, last.ID)
+			for _, want := range []Fate{Accepted, Duplicate} {
+				require.Equal(f.t, want, f.observe(f.carriedOver(last)).Fate)
+			}
+			f.run(50 * time.Second)
+		}, []string{left, alive, alive, alive}, []string{"left"}},
 		"one has left and is forgotten, and is replayed": {func(f *fleet) {
 			f.say(web[0], SaysLeaving, f.clocks[web[0]])
 			delete(f.clocks, web[0])

@@ -49,7 +49,7 @@ type expectation struct {
 func (e *expectation) scheduled(base *Terms) *Terms {
 	if e.base != base {
 		terms := *base
-		terms.Schedule, terms.Patience = e.Schedule, e.Margin
+		terms.Schedule, terms.Patience, terms.Rule = e.Schedule, e.Margin, "check"
 		e.base, e.terms = base, &terms
 	}
 	return e.terms

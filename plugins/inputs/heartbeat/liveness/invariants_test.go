@@ -92,7 +92,8 @@ func (c *checker) checkPeer(i int, p *peer) {
 	c.holds(p.host == t.bySource[p.id.Source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
 	c.holds(p.past != nil, p, "past is never nil")
 	c.holds(!p.expected || p.beats == 0, p, "a placeholder has not beaten")
-	c.holds(p.told == p.state || p.untold || p.unknown(ReasonMateLost), p, "told is the state, or it is among the untold, or its mate is lost")
+	c.holds(p.told == p.state || p.untold || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p,
+		"told is the state, or it is among the untold, or its mate is lost, or it may have been missed")
 	c.holds(p.reason != ReasonIsolated || p.state == Unknown && t.isolation.on, p, "held are unknown peers, and only in isolation")
 	c.holds(p.dueTick <= t.ticks, p, "dueTick has been")
 	c.holds(p.here <= fewBeats, p, "here counts up to fewBeats")

@@ -157,7 +157,7 @@ func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	c.newest = max(before, b.SentMS)
 	waited := ms(lag - c.lag)
 	switch {
-	case b.SentMS == before:
+	case b.SentMS == before && (b.Status == SaysAlive || p != nil && p.reason.reported()):
 		return duplicate, c
 	case onPace && (b.SentMS < before || waited > t.silenceOf(p, b)):
 		c.lag, c.newest = lag, b.SentMS

@@ -33,7 +33,8 @@ type peer struct {
 	state  State
 	reason Reason // isolated only in Unknown, and only during isolation
 	// told is the state that was reported last. It differs from state only while the
-	// peer is untold: in Tracker.untold, once.
+	// peer is untold: in Tracker.untold, once; and while it is unknown because a beat of it
+	// may have been missed, which is no event.
 	told      State
 	untold    bool
 	expected  bool  // a placeholder: it has never beaten, only the operator names it
@@ -359,13 +360,17 @@ func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
 // followHost lets p become what its host is.
 func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	p.setWindow(own.windowV, own.windowBy)
-	t.become(p, state, ReasonHost, now)
+	reason := ReasonHost
+	if own.unknown(ReasonOffHours) {
+		reason = ReasonOffHours
+	}
+	t.become(p, state, reason, now)
 }
 
 // afterHost returns what becomes of p now that own, its host, is what it is. When a
 // host is heard again its services are not alive before they are heard too.
 func (p *peer) afterHost(own *peer) (State, bool) {
-	withHost := p.unknown(ReasonHost)
+	withHost := p.unknown(ReasonHost) || p.unknown(ReasonOffHours) && p.terms.Hours == nil
 	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
 		return Suspect, withHost && own.state != Unknown
 	}
@@ -373,7 +378,7 @@ func (p *peer) afterHost(own *peer) (State, bool) {
 	if own.state == Unknown {
 		return Unknown, running && (own.reason == ReasonIsolated || own.reason == ReasonOffHours)
 	}
-	open := running || withHost || p.unknown(ReasonRestored)
+	open := running || withHost || p.unknown(ReasonRestored) || p.unknown(ReasonOffHours)
 	return own.state, open || p.endedLike(own)
 }
 

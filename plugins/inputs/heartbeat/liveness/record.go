@@ -168,6 +168,9 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 
 // bonus returns by how much the deadline of p is later than its rule says.
 func (t *Tracker) bonus(p *peer) time.Duration {
+	if p.terms.Hours != nil { // by those of the next collector it is reckoned anew
+		return 0
+	}
 	allowed := t.silence(p, &p.process).Dead
 	if p.extended && !p.expected {
 		allowed += p.soonBack()
@@ -378,6 +381,9 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	if r.Window > 0 {
 		p.setWindow(t.tickV+r.Window, lifeOf(r.WindowBy))
 		p.editPast().shared = r.Shared
+	}
+	if p.terms.Hours != nil {
+		t.excuse(p, now)
 	}
 	t.resumeFormers(p, r)
 	t.takeJobs(p, r)

@@ -249,7 +249,7 @@ func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duratio
 	}
 	switch at := o.heard; {
 	case b.Interval == 0:
-	case steps == 0 || steps > maxSteps || steps > 1 && gap < o.schedule.interval*time.Duration(steps)/2:
+	case steps == 0 || steps > maxSteps || steps > 1 && gap/time.Duration(steps) < o.schedule.interval/2:
 		o.schedule.begin(at, b.Interval) // its numbers went on, but time did not
 	case o.schedule.young:
 		o.schedule.phase, o.schedule.young = at, false
@@ -443,18 +443,18 @@ func (t *Tracker) goOnWaiting(p *peer, now time.Time, had bool) {
 // listen, from a time until now, after which the monotonic clock went on from at. That is no event.
 func (t *Tracker) missStalled(from, now time.Time, at time.Duration) {
 	for _, p := range t.order {
-		if p.state.over() || p.foreign() || p.connected() {
+		heard := from.Add(p.lastHeard() - at)
+		switch alone := !p.connected(); {
+		case p.state.over(), p.foreign():
 			continue
-		}
-		switch heard := from.Add(p.lastHeard() - at); {
-		case t.miss(p, heard, from, now):
+		case p.terms.Hours != nil && p.unknown(ReasonOffHours):
+			t.excuse(p, now)
+		case alone && t.miss(p, heard, from, now):
 			if !p.expected {
 				t.put(p, Unknown, ReasonRestored)
 			}
-		case p.terms.Schedule != nil && p.due != nil:
+		case alone && p.due != nil:
 			t.goOnWaiting(p, now, false)
-		default:
-			continue
 		}
 		t.rewake(p)
 	}
@@ -508,9 +508,13 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 		startV = max(t.tickV-now.Sub(span.From), t.tickV-(t.tick-t.stallEnd), 0)
 	}
 	for o := range p.processes {
-		if o.heardV < startV {
-			silence := t.silence(p, o)
-			o.suspectV, o.deadV = max(o.suspectV, startV+silence.Suspect), max(o.deadV, startV+silence.Dead)
+		silence := t.silence(p, o)
+		switch suspectV, deadV := startV+silence.Suspect, startV+silence.Dead; {
+		case o.heardV >= startV:
+		case p.unknown(ReasonOffHours): // the verdict clock may have fallen behind since
+			o.suspectV, o.deadV = suspectV, deadV
+		default:
+			o.suspectV, o.deadV = max(o.suspectV, suspectV), max(o.deadV, deadV)
 		}
 	}
 	return !span.Within

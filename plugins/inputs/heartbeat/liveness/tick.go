@@ -426,9 +426,9 @@ func (p *peer) wakeV(o *Options) time.Duration {
 		return min(p.askV(), p.suspicionV(), p.nextEndV(), p.nextOverrunV())
 	case o.Mates && p.state == Suspect && p.unasked():
 		return min(p.askV(), p.deadlineV(), p.nextEndV(), p.nextOverrunV())
-	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent():
+	case p.state == Alive, p.reason == ReasonRestored && !p.host.silent(), p.reason == ReasonOffHours:
 		return min(p.suspicionV(), p.nextEndV(), p.nextOverrunV())
-	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored, p.reason == ReasonOffHours:
+	case p.state == Suspect, p.expected && p.state == Unknown, p.reason == ReasonRestored:
 		return min(p.deadlineV(), p.nextEndV(), p.nextOverrunV())
 	case p.state == Left && p.windowV > 0:
 		return p.windowV

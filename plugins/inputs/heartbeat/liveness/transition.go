@@ -75,6 +75,13 @@ type Details struct {
 	HeardBy  string        // the mate that has heard it last; "" for this collector itself
 	BackIn   time.Duration // what is left of its promise to be back; 0 for none
 	Jobs     int           // that have begun and not ended
+
+	Schedule  string        // when its beats are due, with the time zone; "" for none
+	Due       time.Time     // the next of them, wall clock; zero without Schedule
+	Patience  time.Duration // beyond that, or an interval, if a rule or a check has set it
+	Hours     string        // when it is expected, with the time zone; "" for always
+	OffUntil  time.Time     // it is not expected before then, wall clock; zero if it is
+	Ephemeral bool          // its silence is no death
 }
 
 // Details returns them of the peer with number i, 0 <= i < Len. To look is no statement
@@ -87,7 +94,23 @@ func (t *Tracker) Details(i int, now time.Time) Details {
 		Observed: t.observed(p), HeardBy: p.heardBy(), BackIn: p.backIn(t.verdict(now)), Jobs: len(p.jobs.open),
 	}
 	d.At, p.stamp = time.Time{}, stamp
+	d.addCalendar(p, now)
 	return d
+}
+
+// addCalendar adds what the terms of p say of time as people mean it.
+func (d *Details) addCalendar(p *peer, now time.Time) {
+	d.Patience, d.Ephemeral = p.terms.Patience, p.terms.Ephemeral
+	if p.terms.Schedule != nil && p.due != nil {
+		d.Schedule, d.Due = p.terms.Schedule.String(), p.due.At
+	}
+	if p.terms.Hours == nil {
+		return
+	}
+	d.Hours = p.terms.Hours.String()
+	if span := p.terms.Hours.At(now); !span.Within {
+		d.OffUntil = span.Until
+	}
 }
 
 // backIn returns what is left of the promise of p, or 0 if there is none.

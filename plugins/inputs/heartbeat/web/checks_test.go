@@ -45,7 +45,7 @@ func TestPeersOfChecksAreExpected(t *testing.T) {
 	require.NotContains(t, fmt.Sprintf("%+v", *checks.find(uuid)), uuid, "a token is not kept")
 	expected, complete := checks.Read(t.Context())
 	require.True(t, complete)
-	require.Equal(t, []Expected{{"web-1", "backup", time.Hour, 0}, {"web-2", "", 24 * time.Hour, time.Hour}}, expected)
+	require.Equal(t, []Expected{{"web-1", "backup", time.Hour, 0, nil}, {"web-2", "", 24 * time.Hour, time.Hour, nil}}, expected)
 }
 
 // A line that is wrong costs itself, and is logged once, without its token.
@@ -77,7 +77,7 @@ func TestFilesOfChecksAreReadAgain(t *testing.T) {
 	require.Len(t, log.Warnings(), 4)
 	require.Contains(t, log.Warnings()[1], name+":5: it names no peer")
 	require.Contains(t, log.Warnings()[2], name+":6: the token has 5 bytes")
-	require.Contains(t, log.Warnings()[3], `word 3 is none of every=, grace= and max_runtime=`)
+	require.Contains(t, log.Warnings()[3], `word 3 is none of every=, grace=, max_runtime=, schedule= and timezone=`)
 	require.Equal(t, []string{"web-1/backup 24h0m0s+1h0m0s", "web-2/backup 168h0m0s+2h0m0s"}, peers())
 	require.Len(t, log.Warnings(), 4, "once")
 	for _, token := range []string{unknown, key, fleet, "another-token-of-a-check"} {

@@ -22,9 +22,15 @@ type Peer struct {
 	// Of silence it would be suspect after this, and dead after that.
 	SuspectAfter float64 `json:"suspect_after_seconds,omitempty"`
 	DeadAfter    float64 `json:"dead_after_seconds"`
-	Left         float64 `json:"left_seconds,omitempty"` // of silence until death; absent if none is running
-	Suspicion    float64 `json:"suspicion"`              // 0 while a beat is not due, 1 at death
-	Rule         string  `json:"rule"`                   // what set DeadAfter
+	Left         float64 `json:"left_seconds,omitempty"`  // of silence until death; absent if none is running
+	Suspicion    float64 `json:"suspicion"`               // 0 while a beat is not due, 1 at death
+	Rule         string  `json:"rule"`                    // what set DeadAfter
+	Schedule     string  `json:"schedule,omitempty"`      // when its beats are due, with the time zone
+	Due          float64 `json:"due,omitempty"`           // the next of them
+	Grace        float64 `json:"grace_seconds,omitempty"` // beyond that, or an interval, if a rule or a check has set it
+	Hours        string  `json:"hours,omitempty"`         // when it is expected, with the time zone
+	OffUntil     float64 `json:"off_until,omitempty"`     // it is not expected before then; absent if it is
+	Class        string  `json:"class,omitempty"`         // ephemeral: its silence is no death
 	Promised     float64 `json:"back_in_seconds,omitempty"`
 	Connected    bool    `json:"connected"`
 	Flapping     bool    `json:"flapping"`

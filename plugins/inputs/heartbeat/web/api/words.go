@@ -42,6 +42,12 @@ func Allows(rule string) string {
 		return "its declared interval and the option 'missed_beats'"
 	case rule == "adaptive":
 		return "its declared interval and how late its beats usually are (adaptive)"
+	case rule == "grace":
+		return "its declared interval and the option 'grace'"
+	case rule == "schedule":
+		return "its schedule"
+	case rule == "check":
+		return "the schedule of its check"
 	case rule == "grace_ms":
 		return "its declared interval and the grace period that it asks for"
 	case strings.HasPrefix(rule, "rule "):

@@ -164,6 +164,11 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 		w.putTime(back(d, now))
 		w.putf("</dd>\n")
 	}
+	w.line("Schedule", d.Schedule)
+	w.lineTime("Next beat due", d.Due)
+	w.line("Hours", d.Hours)
+	w.lineTime("Not expected before", d.OffUntil)
+	w.line("Class", given(d.Ephemeral, "ephemeral: its silence is no death"))
 	w.line("It says", d.Health.String())
 	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
 	w.line("Observed at", given(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
@@ -184,6 +189,16 @@ func (w *writer) line(name, value string) {
 	if value != "" {
 		w.putf("<dt>%v</dt><dd>%v</dd>\n", name, value)
 	}
+}
+
+// lineTime is line for a time.
+func (w *writer) lineTime(name string, at time.Time) {
+	if at.IsZero() {
+		return
+	}
+	w.putf("<dt>%v</dt><dd>", name)
+	w.putTime(at)
+	w.putf("</dd>\n")
 }
 
 func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }

@@ -209,6 +209,8 @@ func TestPeerIsToldInFull(t *testing.T) {
 		d.PID, d.Addr, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), []liveness.Label{{Key: "site", Value: "north"}}
 		d.ExitCode, d.HasExitCode, d.Health, d.HeardBy = -1, true, liveness.HealthWarning, "collector-2"
 		d.Jobs, d.Observed = 2, netip.MustParseAddr("203.0.113.9")
+		d.Schedule, d.Due, d.Patience, d.Ephemeral = "15 2 * * * UTC", since.Add(time.Hour), time.Hour, true
+		d.Hours, d.OffUntil = "06:00-20:00 UTC", since.Add(2*time.Hour)
 		d.Suspicion, d.BackIn, d.Deadline, d.DeadFor = 1, time.Minute, 5*time.Second, 90*time.Second
 		d.Mishaps = liveness.Mishaps{Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8}
 		w := newWorld(d)
@@ -219,6 +221,8 @@ func TestPeerIsToldInFull(t *testing.T) {
 			State: "dead", Reason: "conn_closed", Since: float64(since.Unix()), Status: "warning",
 			Heard: heard, Age: 12, SuspectAfter: 16, DeadAfter: 35, Left: 5, Suspicion: 1, Rule: "interval", Promised: 60,
 			HeardBy: "collector-2", ExitCode: &code, Runs: 2,
+			Schedule: "15 2 * * * UTC", Due: float64(since.Unix() + 3600), Grace: 3600,
+			Hours: "06:00-20:00 UTC", OffUntil: float64(since.Unix() + 7200), Class: "ephemeral",
 			Beats: 7, Lost: 1, Late: 2, Duplicates: 3, Limited: 4, Restarts: 5, Deaths: 6, Mistakes: 7, Conflicts: 8, DeadSeconds: 90,
 		}
 		for _, path := range []string{"/api/peers/web-1/nginx", "/api/peers/WEB-1/nginx", "/api/peers/web-1/%6eginx"} {
@@ -458,6 +462,8 @@ func TestPageShowsOnePeerByItsLink(t *testing.T) {
 		d := peer("web-1/nginx", liveness.Left, liveness.ReasonLeaving)
 		d.PID, d.Addr, d.BackIn, d.Labels = 4711, netip.MustParseAddr("10.0.0.7"), 20*time.Minute, []liveness.Label{{Key: "site", Value: "north"}}
 		d.Observed = netip.MustParseAddr("203.0.113.9")
+		d.Schedule, d.Due, d.Ephemeral = "15 2 * * * UTC", since.Add(time.Hour), true
+		d.Hours, d.OffUntil = "06:00-20:00 UTC", since.Add(2*time.Hour)
 		same := alive("web-2/nginx")
 		same.Addr, same.Observed = d.Addr, d.Addr
 		w := newWorld(d, same)
@@ -466,6 +472,8 @@ func TestPageShowsOnePeerByItsLink(t *testing.T) {
 			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `,
 			"<code>leaving</code>: it said goodbye", "to be back by ", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
 			"35s of silence, by its declared interval and the option ",
+			"<dt>Schedule</dt><dd>15 2 * * * UTC</dd>", "<dt>Next beat due</dt><dd><time", "<dt>Hours</dt><dd>06:00-20:00 UTC</dd>",
+			"<dt>Not expected before</dt><dd><time", "<dd>ephemeral: its silence is no death</dd>",
 			"<dd>10.0.0.7</dd>", "<dt>Observed at</dt><dd>203.0.113.9</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
 		} {
 			require.Contains(t, page, want)

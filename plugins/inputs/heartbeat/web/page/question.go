@@ -205,6 +205,7 @@ func peerOf(d *liveness.Details, now time.Time) api.Peer {
 	if !d.Never {
 		p.Heard, p.Age = timestamp(now.Add(-d.Age)), seconds(d.Age)
 	}
+	addCalendar(&p, d)
 	if d.HasExitCode {
 		p.ExitCode = &d.ExitCode
 	}
@@ -215,6 +216,20 @@ func peerOf(d *liveness.Details, now time.Time) api.Peer {
 		p.Tags[label.Key] = label.Value
 	}
 	return p
+}
+
+// addCalendar adds what is known of a peer about time as people mean it.
+func addCalendar(p *api.Peer, d *liveness.Details) {
+	p.Schedule, p.Hours, p.Grace = d.Schedule, d.Hours, seconds(d.Patience)
+	if !d.Due.IsZero() {
+		p.Due = timestamp(d.Due)
+	}
+	if !d.OffUntil.IsZero() {
+		p.OffUntil = timestamp(d.OffUntil)
+	}
+	if d.Ephemeral {
+		p.Class = "ephemeral"
+	}
 }
 
 func timestamp(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -1,0 +1,242 @@
+package liveness
+
+import (
+	"fmt"
+	"net/netip"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
+)
+
+// inHours has hosts expected at these hours alone, which begin with desk-.
+func inHours(t testing.TB, text string) func(*Options) {
+	hours, err := calendar.ParseHours(text, berlin)
+	require.NoError(t, err)
+	return ruled("desk-", func(terms *Terms) { terms.Hours = hours })
+}
+
+// ruled changes the terms of hosts whose name begins so.
+func ruled(prefix string, change func(*Terms)) func(*Options) {
+	return func(o *Options) {
+		terms := o.Terms
+		change(&terms)
+		o.TermsOf = func(id ID, _ netip.Addr) *Terms {
+			if len(id.Source) < len(prefix) || id.Source[:len(prefix)] != prefix {
+				return nil
+			}
+			return &terms
+		}
+	}
+}
+
+func desks(n int) []ID {
+	ids := make([]ID, n)
+	for i := range ids {
+		ids[i] = peerID(fmt.Sprint("desk-", i+1), HostService)
+	}
+	return ids
+}
+
+// A year of an office: desks are switched on and off at all hours, and over weekends. No alarm
+// outside of hours; what dies in them is told, and so is who does not come in the morning.
+func TestOfficeHoursOfAYear(t *testing.T) {
+	r := newRig(t, inHours(t, "Mon-Fri 06:00-20:00"))
+	r.atWall("2026-01-01T00:00:00+01:00")
+	zone, err := time.LoadLocation(berlin)
+	require.NoError(t, err)
+	hours := r.tracker.termsOf(desks(1)[0], netip.Addr{}).Hours
+	beat := func(desk ID) {
+		r.observe(Beat{ID: desk, Interval: time.Minute, Conn: ConnID(r.now.Unix()), Watched: true})
+	}
+	real := 0
+	for day := range 365 {
+		midnight := time.Date(2026, 1, 1+day, 0, 0, 0, 0, zone)
+		at := func(hour, minute int) time.Time {
+			return time.Date(2026, 1, 1+day, hour, minute, 0, 0, zone)
+		}
+		workday := midnight.Weekday() != time.Saturday && midnight.Weekday() != time.Sunday
+		run := func(desk ID, from, until time.Time) {
+			for r.leap(from); r.now.Before(until); r.leap(r.now.Add(time.Minute)) {
+				beat(desk)
+			}
+		}
+		desk := desks(3)[day%3]
+		others := desks(3)[(day+1)%3]
+		run(desk, at(5, 50), at(6, 2)) // on before the hours, and dead in them
+		if workday {
+			r.leap(at(6, 30))
+			run(desk, at(9, 0), at(9, 2)) // back
+		}
+		run(others, at(19, 50), at(20, 10)) // off after them
+		run(desk, at(22, 0), at(22, 3))     // late at night
+		if workday {
+			real++ // of desk, at 6
+		}
+	}
+	r.leap(r.now.Add(time.Hour))
+	for _, d := range r.deaths() {
+		require.True(t, hours.At(d.at).Within, "%s is reported dead at %s", d.ID, d.at.In(zone))
+	}
+	require.GreaterOrEqual(t, len(r.deaths()), real)
+}
+
+func TestSilenceOutsideOfHours(t *testing.T) {
+	const monday, friday = "2026-11-30T", "2026-11-27T"
+	desk, other := desks(1)[0], hosts(1)[0]
+	shop := peerID(desk.Source, "shop")
+	for name, c := range map[string]struct {
+		start string
+		story func(*rig)
+		is    string
+		told  []string // of desk
+	}{
+		"switched off in the night": {friday + "20:30:00+01:00", func(r *rig) {
+			r.pass(30 * time.Second)
+		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
+		"its connection ends in the night": {friday + "20:30:00+01:00", func(r *rig) {
+			r.ended(1, Closed)
+			r.pass(time.Minute)
+		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
+		"and is not back in the morning": {friday + "20:30:00+01:00", func(r *rig) {
+			r.leap(r.start.Add(57*time.Hour + 30*time.Minute + 34*time.Second))
+			require.Equal(r.t, "unknown off_hours", r.is(desk))
+			r.pass(2 * time.Second)
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"and is back in the morning": {friday + "20:30:00+01:00", func(r *rig) {
+			r.leap(r.start.Add(57*time.Hour + 30*time.Minute + 20*time.Second))
+			r.observe(Beat{ID: desk, Interval: 10 * time.Second})
+		}, "alive beat", []string{"alive beat", "unknown off_hours", "alive beat"}},
+		"heard last just before the hours": {monday + "05:59:40+01:00", func(r *rig) {
+			r.pass(54 * time.Second) // 34 of the hours
+			require.Equal(r.t, 0, len(r.deaths()))
+			r.pass(2 * time.Second)
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"its end is reported in the night": {friday + "20:30:00+01:00", func(r *rig) {
+			r.observe(Beat{ID: desk, Status: SaysDead, ExitCode: 3, HasExitCode: true})
+		}, "dead exited", []string{"alive beat", "dead exited"}},
+		"who is dead stays dead": {friday + "19:50:00+01:00", func(r *rig) {
+			r.pass(20 * time.Minute)
+		}, "dead silence", []string{"alive beat", "suspect silence", "dead silence"}},
+		"suspect when the hours end": {friday + "19:59:40+01:00", func(r *rig) {
+			r.pass(18 * time.Second)
+			require.Len(r.t, r.tracker.isolation.silent, 1)
+			r.pass(time.Minute)
+			require.Empty(r.t, r.tracker.isolation.silent)
+		}, "unknown off_hours", []string{"alive beat", "suspect silence", "unknown off_hours"}},
+		"it promised to be back in the night": {friday + "20:30:00+01:00", func(r *rig) {
+			r.observe(Beat{ID: desk, Status: SaysLeaving, BackIn: 10 * time.Minute})
+			r.pass(11 * time.Minute)
+		}, "unknown off_hours", []string{"alive beat", "left leaving", "unknown off_hours"}},
+		"the collector is restarted": {friday + "20:30:00+01:00", func(r *rig) {
+			r.pass(time.Minute)
+			r.restart(time.Hour)
+			r.leap(r.start.Add(57*time.Hour + 30*time.Minute + 34*time.Second))
+			require.Empty(r.t, r.deaths())
+			r.pass(2 * time.Second)
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"the collector is stalled when the hours begin": {friday + "20:30:00+01:00", func(r *rig) {
+			r.leap(r.start.Add(57*time.Hour + 29*time.Minute))
+			r.now = r.now.Add(10 * time.Minute)
+			r.pass(34 * time.Second)
+			require.Empty(r.t, r.deaths())
+			r.pass(2 * time.Second)
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"it is expected, and never came": {friday + "20:30:00+01:00", func(r *rig) {
+			r.expect(Expected{Source: "desk-9"})
+			r.leap(r.start.Add(57*time.Hour + 30*time.Minute))
+			r.pass(209 * time.Second)
+			require.Equal(r.t, "unknown none", r.is(peerID("desk-9", "host")))
+			r.pass(2 * time.Second)
+			require.Equal(r.t, "dead never_seen", r.is(peerID("desk-9", "host")))
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"its services follow it": {friday + "20:30:00+01:00", func(r *rig) {
+			for _, id := range []ID{desk, shop} {
+				r.observe(Beat{ID: id, Interval: 10 * time.Second, Run: "daemon", Watched: true, Conn: 7})
+			}
+			r.pass(time.Minute)
+			require.Equal(r.t, "unknown off_hours", r.is(shop))
+			r.leap(r.start.Add(57*time.Hour + 31*time.Minute))
+			require.Equal(r.t, "dead host", r.is(shop))
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"one of two processes is silent in the night": {friday + "20:30:00+01:00", func(r *rig) {
+			for i := range 12 {
+				for pid := range uint32(2) {
+					if i < 4 || pid == 0 {
+						r.observe(Beat{ID: desk, Interval: 10 * time.Second, Process: Process{PID: pid + 1}})
+					}
+				}
+				r.pass(10 * time.Second)
+			}
+			for _, s := range r.told {
+				require.NotEqual(r.t, Ended, s.Event)
+			}
+		}, "alive beat", []string{"alive beat"}},
+		"another host is not of the office": {friday + "20:30:00+01:00", func(r *rig) {
+			r.observe(Beat{ID: other, Interval: 10 * time.Second})
+			r.pass(time.Minute)
+			require.Equal(r.t, "dead silence", r.is(other))
+		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
+		"all desks are switched off": {friday + "20:30:00+01:00", func(r *rig) {
+			r.keep(Beat{Interval: 10 * time.Second}, hosts(10)...)
+			all := r.keep(Beat{Interval: 10 * time.Second}, desks(30)...)
+			r.pass(30 * time.Second)
+			pause(all...)
+			r.pass(time.Minute)
+			require.False(r.t, r.tracker.Isolated())
+			require.Equal(r.t, 0, len(r.tracker.isolation.silent))
+		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, inHours(t, "Mon-Fri 06:00-20:00"))
+			r.checked = true
+			r.atWall(c.start)
+			r.observe(Beat{ID: desk, Interval: 10 * time.Second, Conn: 1})
+			r.now = r.now.Add(longConn)
+			r.observe(Beat{ID: desk, Interval: 10 * time.Second, Conn: 1})
+			r.now = r.start
+			c.story(r)
+			require.Equal(t, c.is, r.is(desk))
+			require.Equal(t, c.told, r.statesOf(desk))
+		})
+	}
+}
+
+// Who comes and goes has left when it falls silent, with its services; what its watcher sees end is
+// a death.
+func TestEphemeral(t *testing.T) {
+	worker := peerID("worker-7", HostService)
+	shop := peerID("worker-7", "shop")
+	for name, c := range map[string]struct {
+		story      func(*rig)
+		host, shop string
+	}{
+		"silent":               {func(r *rig) { r.pass(time.Minute) }, "left silence", "left host"},
+		"its connection ends":  {func(r *rig) { r.ended(1, Closed); r.pass(time.Minute) }, "left conn_closed", "left host"},
+		"it is back":           {func(r *rig) { r.pass(time.Minute); r.observe(beatOf(worker)) }, "alive beat", "left host"},
+		"it is not back":       {func(r *rig) { r.pass(2 * time.Hour) }, "not known", "not known"},
+		"its service is ended": {func(r *rig) { b := beatOf(shop); b.Status = SaysDead; r.observe(b) }, "alive beat", "dead exited"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, ruled("worker-", func(terms *Terms) { terms.Ephemeral = true }))
+			r.checked = true
+			for range 2 {
+				r.observe(beatOf(worker))
+				r.observe(beatOf(shop))
+				r.pass(time.Second)
+			}
+			c.story(r)
+			require.Equal(t, c.host, r.is(worker))
+			require.Equal(t, c.shop, r.is(shop))
+			if c.shop != "dead exited" {
+				require.Empty(t, r.deaths())
+			}
+		})
+	}
+}
+
+func beatOf(id ID) Beat {
+	return Beat{ID: id, Interval: 10 * time.Second, Run: "daemon", Watched: true, Conn: 1}
+}
