@@ -6,6 +6,8 @@ import (
 	"net"
 	"net/http"
 	"path/filepath"
+	"slices"
+	"strings"
 	"sync/atomic"
 	"testing"
 	"testing/synctest"
@@ -23,6 +25,7 @@ type crontab struct {
 	t     *testing.T
 	begin time.Time
 	state string // file
+	check Check
 
 	h     *Heartbeat
 	acc   *testutil.Accumulator
@@ -31,9 +34,9 @@ type crontab struct {
 	told  []string                     // by collectors that were stopped
 }
 
-// newCrontab starts a collector with the check of our documents, and pings it once.
-func newCrontab(t *testing.T) *crontab {
-	c := &crontab{t: t, begin: time.Now(), state: filepath.Join(t.TempDir(), "state")}
+// newCrontab starts a collector with a check, and pings it once.
+func newCrontab(t *testing.T, check Check) *crontab {
+	c := &crontab{t: t, begin: time.Now(), state: filepath.Join(t.TempDir(), "state"), check: check}
 	c.startCollector()
 	c.ping("")
 	return c
@@ -43,7 +46,8 @@ func (c *crontab) startCollector() {
 	c.h = newPlugin(c.t)
 	c.h.StateFile = c.state
 	c.h.ServiceAddresses = []string{"http://127.0.0.1:0"}
-	c.h.Checks = []Check{{Token: secretOf(backupToken), Peer: "web-1/backup", Every: hours(24), Grace: hours(1), MaxRuntime: hours(2)}}
+	c.check.Token, c.check.Peer = secretOf(backupToken), "web-1/backup" // a secret is used up
+	c.h.Checks = []Check{c.check}
 	var end func()
 	c.acc, _, end = startInBubble(c.t, c.h)
 	pipes := newPipes()
@@ -226,10 +230,59 @@ func TestJobsAreToldAsTheyWere(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			t.Parallel() // a day is a million ticks
 			synctest.Test(t, func(t *testing.T) {
-				host := newCrontab(t)
+				host := newCrontab(t, Check{Every: hours(24), Grace: hours(1), MaxRuntime: hours(2)})
 				c.story(host)
 				host.stopCollector()
 				require.Equal(t, append([]string{"0s alive beat"}, c.want...), host.told)
+			})
+		})
+	}
+}
+
+// A job that runs by a calendar: at 02:15 of New York, which is 07:15 for the collector, Monday to
+// Friday. The bubble begins on a Saturday.
+func TestJobsByCalendarAreToldAsTheyWere(t *testing.T) {
+	t.Parallel()
+	const hour = time.Hour
+	const monday = 2*24*time.Hour + 7*time.Hour + 15*time.Minute // when it is due first
+	for name, c := range map[string]struct {
+		story func(*crontab)
+		want  []string
+	}{
+		"it runs": {func(c *crontab) {
+			c.at(monday + 40*time.Second)
+			c.ping("")
+			c.at(monday + 24*hour)
+		}, nil},
+		"it does not run": {func(c *crontab) {
+			c.at(monday + 2*hour)
+		}, []string{"56h15m0s dead silence"}},
+		"the collector is restarted over a weekend": {func(c *crontab) {
+			c.at(24 * hour)
+			c.stopCollector()
+			c.at(25 * hour)
+			c.startCollector()
+			c.at(monday + 2*hour)
+		}, []string{"56h15m0s dead silence"}},
+		"the collector is restarted when it is due": {func(c *crontab) {
+			c.at(monday - 10*time.Second)
+			c.stopCollector()
+			c.at(monday + 10*time.Second)
+			c.startCollector()
+			c.at(monday + 2*hour)
+			require.EqualValues(c.t, 0, c.field("heartbeat_peer", "alive"))
+			c.at(monday + 24*hour)
+			c.ping("")
+		}, nil},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			synctest.Test(t, func(t *testing.T) {
+				host := newCrontab(t, Check{Schedule: "15 2 * * 1-5", Timezone: "America/New_York"})
+				c.story(host)
+				host.stopCollector()
+				told := slices.DeleteFunc(host.told, func(event string) bool { return strings.Contains(event, "suspect") })
+				require.Equal(t, append([]string{"0s alive beat"}, c.want...), told)
 			})
 		})
 	}

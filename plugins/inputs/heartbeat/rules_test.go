@@ -52,6 +52,7 @@ func TestFirstRuleThatMatchesHolds(t *testing.T) {
 		{IP: "10.9.0.0/16", MissedBeats: &two},
 		{IP: "10.8.0.1", MaxDeadAfter: durationOption(20 * time.Second)},
 		{Service: "nginx", DeadAfter: durationOption(15 * time.Second)},
+		{Service: "cron", Grace: durationOption(time.Minute)},
 	}
 	start(t, h)
 	c := dial(t, h)
@@ -61,6 +62,7 @@ func TestFirstRuleThatMatchesHolds(t *testing.T) {
 		{`"host":"web-1","service":"x","ip":"10.9.255.1"`, "25000", "rule 3"},
 		{`"host":"web-1","service":"y","ip":"10.8.0.1"`, "20000", "rule 4"},
 		{`"host":"web-1","service":"nginx","ip":"10.8.0.2"`, "15000", "rule 5"},
+		{`"host":"web-1","service":"cron","ip":"10.8.0.2","grace_ms":5000`, "70000", "rule 6"},
 		{`"host":"web-1","service":"apache","ip":"10.8.0.2"`, "35000", "adaptive"},
 	} {
 		answer := c.beat(fmt.Sprintf(`{%s,"pid":1,"interval_ms":10000,"ack":true}`, test.beat))
@@ -90,6 +92,14 @@ func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 		"'missed_beats' must be between 1 and 1000": {Host: "a", MissedBeats: &none},
 		"'disconnect_grace' must be at least 0s":    {Host: "a", DisconnectGrace: durationOption(-1)},
 		"'forget_dead_after' must be at least 1s":   {Host: "a", ForgetDeadAfter: durationOption(1)},
+		"'grace' must be at least 2s":               {Host: "a", Grace: durationOption(time.Second)},
+		"'schedule' excludes 'dead_after'":          {Host: "a", Schedule: "15 2 * * *", DeadAfter: durationOption(time.Minute)},
+		"'schedule' and 'hours' exclude each other": {Host: "a", Schedule: "15 2 * * *", Hours: "06:00-20:00"},
+		"'grace' excludes 'dead_after'":             {Host: "a", Grace: durationOption(time.Minute), DeadAfter: durationOption(time.Minute)},
+		"'timezone' is that of 'schedule'":          {Host: "a", Grace: durationOption(time.Minute), Timezone: "UTC"},
+		`'class' must be "ephemeral", not "cattle"`: {Host: "a", Class: "cattle"},
+		"'schedule', 'timezone': \"15 2\" has 2":    {Host: "a", Schedule: "15 2"},
+		"'hours', 'timezone': \"Mars\" is no time":  {Host: "a", Hours: "06:00-20:00", Timezone: "Mars"},
 	} {
 		h := newPlugin(t)
 		two := 2
@@ -99,4 +109,27 @@ func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 		h.Rules = []Rule{{Host: "fine", MissedBeats: &two}, rule}
 		require.ErrorContains(t, h.Init(), "rule 2 of [[inputs.heartbeat.rule]]: "+want)
 	}
+}
+
+// Rules about time as people mean it: when a beat is due, when a peer is expected, and who may be
+// silent.
+func TestRulesOfCalendars(t *testing.T) {
+	h := newPlugin(t)
+	h.Rules = []Rule{
+		{Service: "payroll", Schedule: "15 2 * * 1-5", Timezone: "Europe/Berlin"},
+		{Service: "backup", Schedule: "@daily", Timezone: "UTC", Grace: durationOption(30 * time.Minute)},
+		{Host: "desk-*", Hours: "Mon-Fri 06:00-20:00", Timezone: "Europe/Berlin", MissedBeats: new(int)},
+		{Host: "worker-*", Class: "ephemeral"},
+	}
+	*h.Rules[2].MissedBeats = 5
+	require.NoError(t, h.Init())
+	terms := func(i int) liveness.Terms { return h.valid.rules[i].terms }
+	require.Equal(t, "15 2 * * 1-5 Europe/Berlin", terms(0).Schedule.String())
+	require.Equal(t, time.Hour, terms(0).Patience)
+	require.Equal(t, "@daily UTC", terms(1).Schedule.String())
+	require.Equal(t, 30*time.Minute, terms(1).Patience)
+	require.Equal(t, "Mon-Fri 06:00-20:00 Europe/Berlin", terms(2).Hours.String())
+	require.Equal(t, liveness.MarginOf(5), terms(2).Margin)
+	require.True(t, terms(3).Ephemeral)
+	require.False(t, terms(2).Ephemeral)
 }

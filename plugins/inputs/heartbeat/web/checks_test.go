@@ -2,6 +2,7 @@ package web
 
 import (
 	"fmt"
+	"net/url"
 	"os"
 	"path/filepath"
 	"strings"
@@ -28,6 +29,11 @@ func TestBadChecksAreRefused(t *testing.T) {
 		"must be durations":                          {Token: uuid, Peer: "a/b", MaxRuntime: -1},
 		"'max_runtime' must be durations of at most": {Token: uuid, Peer: "a/b", MaxRuntime: 400*24*time.Hour + 1},
 		"and 'every' at least 100ms":                 {Token: uuid, Peer: "a/b", Every: time.Microsecond},
+		"'schedule' and 'every' cannot both be set":  {Token: uuid, Peer: "a/b", Every: time.Hour, Schedule: "@daily"},
+		"'schedule' needs 'peer'":                    {Token: uuid, Peers: []string{"a/*"}, Schedule: "@daily"},
+		"'timezone' is that of 'schedule'":           {Token: uuid, Peer: "a/b", Timezone: "UTC"},
+		"'grace' must be at least 2s":                {Token: uuid, Peer: "a/b", Schedule: "@daily", Grace: time.Second},
+		"'schedule', 'timezone': \"@weakly\" is not": {Token: uuid, Peer: "a/b", Schedule: "@weakly"},
 		"another check has the same token":           {Token: strings.ToUpper(unknown), Peer: "a/b"},
 	} {
 		_, err := NewChecks([]Check{{Token: unknown, Peer: "a/b"}, c}, nil, nil)
@@ -46,6 +52,27 @@ func TestPeersOfChecksAreExpected(t *testing.T) {
 	expected, complete := checks.Read(t.Context())
 	require.True(t, complete)
 	require.Equal(t, []Expected{{"web-1", "backup", time.Hour, 0, nil}, {"web-2", "", 24 * time.Hour, time.Hour, nil}}, expected)
+}
+
+func TestSchedulesOfChecks(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "checks")
+	require.NoError(t, os.WriteFile(name, []byte(unknown+` web-2/payroll schedule="15 2 * * 1-5" timezone=Europe/Berlin grace=30m`), 0o600))
+	checks, err := NewChecks([]Check{{Token: uuid, Peer: "web-1/backup", Schedule: "@daily", Timezone: "UTC"}}, []string{name}, new(testutil.CaptureLogger))
+	require.NoError(t, err)
+	expected, complete := checks.Read(t.Context())
+	require.True(t, complete)
+	require.Len(t, expected, 2)
+	for i, want := range []struct {
+		schedule string
+		grace    time.Duration
+	}{{"@daily UTC", time.Hour}, {"15 2 * * 1-5 Europe/Berlin", 30 * time.Minute}} {
+		require.Equal(t, want.schedule, expected[i].Schedule.String())
+		require.Equal(t, want.grace, expected[i].Grace)
+		require.Zero(t, expected[i].Every)
+	}
+	var p Ping
+	require.NoError(t, p.schedule(checks.find(uuid), url.Values{"every": {"5m"}, "grace": {"1m"}}, usualEvery, usualGrace))
+	require.Zero(t, p.IntervalMS+p.GraceMS, "the check holds")
 }
 
 // A line that is wrong costs itself, and is logged once, without its token.
