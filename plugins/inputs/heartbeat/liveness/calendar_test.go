@@ -300,3 +300,69 @@ func TestScheduleKeepsToTheWall(t *testing.T) {
 		})
 	}
 }
+
+// Several collectors have one schedule. What one of them has heard the others know when they are
+// back, and who does not run is dead for all.
+func TestMatesKeepOneSchedule(t *testing.T) {
+	newPairAt := func(t *testing.T) *pair {
+		s, err := calendar.ParseSchedule("0 * * * *", "UTC")
+		require.NoError(t, err)
+		p := &pair{}
+		for _, r := range []**rig{&p.one, &p.two} {
+			*r = newRig(t, func(o *Options) { o.Mates = true }, ruled("web-", func(terms *Terms) { terms.Schedule, terms.Patience = s, 5*time.Minute }))
+			(*r).checked = true
+		}
+		return p
+	}
+	due := epoch.Add(time.Hour)
+	until := func(p *pair, at time.Time) { p.pass(at.Sub(p.one.now)) }
+	beat := Beat{ID: payroll, Watched: true, Run: "a"}
+	for name, c := range map[string]struct {
+		story  func(*pair)
+		is     string
+		deaths int
+	}{
+		"it runs": {func(p *pair) {
+			until(p, due)
+			p.one.observe(beat)
+			p.two.observe(beat)
+		}, "alive beat", 0},
+		"it does not run": {func(*pair) {}, "dead silence", 1},
+		"one collector hears it": {func(p *pair) {
+			until(p, due)
+			p.two.observe(beat)
+		}, "alive beat", 0},
+		"one collector is away when it runs": {func(p *pair) {
+			until(p, due.Add(-10*time.Second))
+			p.parted = true
+			p.two.pass(20 * time.Second)
+			p.two.observe(beat)
+			p.one.restart(20 * time.Second)
+			require.Equal(p.one.t, "unknown restored", p.one.is(payroll))
+			p.parted = false
+			p.round()
+		}, "alive beat", 0},
+		"one collector is away when it should run": {func(p *pair) {
+			until(p, due.Add(-10*time.Second))
+			p.parted = true
+			p.two.pass(20 * time.Second)
+			p.one.restart(20 * time.Second)
+			p.parted = false
+			p.round()
+		}, "dead silence", 1},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPairAt(t)
+			p.one.observe(beat)
+			p.two.observe(beat)
+			c.story(p)
+			until(p, due.Add(5*time.Minute+10*time.Second))
+			p.round()
+			for i, r := range []*rig{p.one, p.two} {
+				require.Equal(t, c.is, r.is(payroll), "collector %d", i+1)
+				require.Len(t, r.deaths(), c.deaths, "collector %d", i+1)
+			}
+		})
+	}
+}
