@@ -29,6 +29,13 @@ func (r *rig) leap(until time.Time) {
 	}
 }
 
+// setBack sets the clock on the wall back, by which the rig knows all time.
+func (r *rig) setBack(d time.Duration) {
+	r.tracker.epoch = r.tracker.epoch.Add(-d)
+	r.tracker.tickWall -= d.Nanoseconds()
+	r.now, r.start = r.now.Add(-d), r.start.Add(-d)
+}
+
 func scheduled(t testing.TB, text string) func(*Options) {
 	s, err := calendar.ParseSchedule(text, berlin)
 	require.NoError(t, err)
@@ -286,10 +293,8 @@ func TestScheduleKeepsToTheWall(t *testing.T) {
 			r.leap(r.now.Add(time.Hour))
 			if set > 0 {
 				r.now = r.now.Add(set)
-			} else { // only the clock on the wall, by which the rig knows all time
-				r.tracker.epoch = r.tracker.epoch.Add(set)
-				r.tracker.tickWall += set.Nanoseconds()
-				r.now, r.start = r.now.Add(set), r.start.Add(set)
+			} else {
+				r.setBack(-set)
 			}
 			r.pass(time.Second)
 			require.Equal(t, "alive beat", r.is(payroll))
@@ -363,6 +368,117 @@ func TestMatesKeepOneSchedule(t *testing.T) {
 				require.Equal(t, c.is, r.is(payroll), "collector %d", i+1)
 				require.Len(t, r.deaths(), c.deaths, "collector %d", i+1)
 			}
+		})
+	}
+}
+
+// A job that says that it has finished is awaited at its next time, and while it runs and stays
+// connected its silence is what it declares.
+func TestExecutedByCalendar(t *testing.T) {
+	const day = 24 * time.Hour
+	type story struct {
+		*rig
+		due time.Time // of the first run
+	}
+	run := func(s *story, at time.Time, beats int, end func(*Beat)) {
+		s.leap(at)
+		b := Beat{
+			ID: payroll, Watched: true, Interval: 10 * time.Second, Margin: 25 * time.Second, Conn: ConnID(at.Unix()),
+			Run: fmt.Sprint("run", at.Unix()), Process: Process{Boot: "b", PID: uint32(at.Unix())},
+		}
+		for range beats {
+			s.observe(b)
+			s.pass(b.Interval)
+		}
+		if end != nil {
+			b.Status, b.HasExitCode = SaysLeaving, true
+			end(&b)
+			s.observe(b)
+			s.ended(b.Conn, Closed)
+		}
+	}
+	well := func(*Beat) {}
+	for name, c := range map[string]struct {
+		tell func(*story)
+		is   string
+		dead time.Duration // since it was due first; 0 if it is not
+	}{
+		"it runs each day": {func(s *story) {
+			run(s, s.due.Add(day), 5, well)
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "left finished", 0},
+		"it does not run": {func(s *story) {
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "dead overdue", day + time.Hour},
+		"it fails": {func(s *story) {
+			run(s, s.due.Add(day), 5, func(b *Beat) { b.Status, b.ExitCode = SaysDead, 3 })
+		}, "dead exited", day + 50*time.Second},
+		"its host dies while it runs": {func(s *story) {
+			run(s, s.due.Add(day), 5, nil)
+			s.pass(time.Minute)
+		}, "dead silence", day + 75*time.Second},
+		"its host dies while it runs, and the collector is restarted": {func(s *story) {
+			run(s, s.due.Add(day), 5, nil)
+			s.restart(5 * time.Second)
+			s.pass(time.Minute)
+		}, "dead silence", day + 90*time.Second},
+		"the collector is away when it is due": {func(s *story) {
+			s.leap(s.due.Add(day - time.Minute))
+			s.restart(3 * time.Minute)
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "left finished", 0},
+		"and it does not run the day after": {func(s *story) {
+			s.leap(s.due.Add(day - time.Minute))
+			s.restart(3 * time.Minute)
+			s.leap(s.due.Add(2*day + 2*time.Hour))
+		}, "dead overdue", 2*day + time.Hour},
+		"the collector is away for a while before": {func(s *story) {
+			s.leap(s.due.Add(10 * time.Hour))
+			s.restart(5 * time.Hour)
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "dead overdue", day + time.Hour},
+		"the collector is suspended for a while before": {func(s *story) {
+			s.leap(s.due.Add(10 * time.Hour))
+			s.now = s.now.Add(5 * time.Hour)
+			s.pass(time.Second)
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "dead overdue", day + time.Hour},
+		"the collector is suspended when it is due": {func(s *story) {
+			s.leap(s.due.Add(day - time.Minute))
+			s.now = s.now.Add(time.Hour)
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "left finished", 0},
+		"it said that it is back later": {func(s *story) {
+			run(s, s.due.Add(day), 5, func(b *Beat) { b.BackIn = 3 * day })
+			s.leap(s.due.Add(3 * day))
+		}, "left finished", 0},
+		"it leaves for good": {func(s *story) {
+			run(s, s.due.Add(day), 5, func(b *Beat) { b.HasExitCode = false })
+			s.leap(s.due.Add(2*day + 2*time.Hour))
+		}, "not known", 0},
+		"the clock on the wall is set back": {func(s *story) {
+			s.leap(s.due.Add(time.Hour))
+			s.setBack(2 * time.Hour)
+			s.leap(s.due.Add(day + 2*time.Hour))
+		}, "dead overdue", day + time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			s := &story{rig: newRig(t, scheduled(t, "15 2 * * *"))}
+			s.checked = true
+			s.atWall("2026-11-10T02:15:00+01:00")
+			s.due = s.now
+			run(s, s.due, 5, well)
+			require.Equal(t, "left finished", s.is(payroll))
+			c.tell(s)
+			require.Equal(t, c.is, s.is(payroll))
+			deaths := s.deaths()
+			if c.dead == 0 {
+				require.Empty(t, deaths)
+				return
+			}
+			require.Len(t, deaths, 1)
+			require.InDelta(t, c.dead.Seconds(), deaths[0].at.Sub(s.due).Seconds(), 1)
 		})
 	}
 }

@@ -190,7 +190,18 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 		return
 	}
 	t.promise(p, b, known, now)
+	if p.terms.Schedule != nil && reasonOf(b) == ReasonFinished && p.windowV == 0 {
+		silence, due := p.terms.awaited(now)
+		p.await(due)
+		p.setWindow(t.verdict(now)+silence.Dead, b.life())
+		t.notePromise(p, now.Sub(t.epoch))
+	}
 	t.leave(p, b, now)
+}
+
+// rests reports whether p has finished, and is awaited again when its schedule says.
+func (p *peer) rests() bool {
+	return p.terms.Schedule != nil && p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
 }
 
 // exit takes in that p was seen to end unplanned. Of a peer that is dead already

@@ -303,9 +303,9 @@ func (p *peer) holder(l *link) *process {
 	return &p.process
 }
 
-// onLong reports whether p has a long connection.
-func (p *peer) onLong() bool {
-	for l := p.links; l != nil; l = l.more {
+// onLong reports whether o has a long connection.
+func (o *process) onLong() bool {
+	for l := o.links; l != nil; l = l.more {
 		if l.long {
 			return true
 		}

@@ -242,8 +242,12 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r, saved, now)
-	missed := pause > 0 && !r.Long && !r.State.over() && !r.Foreign && t.miss(p, r.Heard, saved, now)
+	finished := r.State == Left && r.Reason == ReasonFinished && r.Window > 0
+	missed := pause > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.miss(p, r.Heard, saved, now)
 	t.resumeState(p, r, pause, missed, now)
+	if p.rests() {
+		p.setWindow(p.deadV, p.windowBy)
+	}
 	if p.state == Dead || r.Long || r.Lone {
 		t.vacant.add(p)
 	}
@@ -299,7 +303,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
 	p.labels, p.expected, p.watched, p.ident = r.Labels, r.Expected, r.Watched, r.Process
 	p.interval, p.margin, p.evidence, p.life, p.lone = r.Interval, r.Margin, r.Evidence, lifeOf(r.Speaker), r.Lone
-	p.heard = at - ago(r.Heard)
+	p.heard, p.cutLong = at-ago(r.Heard), r.Long && !r.State.over()
 	if !p.expected {
 		p.host.heard = max(p.host.heard, p.heard)
 	}
@@ -399,6 +403,8 @@ func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 // of checks may be read later than records.
 func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) bool {
 	switch {
+	case p.terms.Schedule != nil && !p.onSchedule(&p.process): // it has renewed when the next one is due
+		return false
 	case p.terms.Schedule != nil:
 		if due := p.terms.Schedule.After(r.Due.Add(-1)); due.At.Equal(r.Due) {
 			p.await(due)

@@ -77,7 +77,7 @@ func (t *Tracker) SilenceFor(b *Beat) Silence {
 
 // silence returns the silence that is allowed to o, a process of p.
 func (t *Tracker) silence(p *peer, o *process) Silence {
-	if p.terms.Schedule != nil {
+	if p.onSchedule(o) {
 		return p.terms.named(Silence{Suspect: o.suspectV - o.heardV, Dead: o.deadV - o.heardV}, "schedule")
 	}
 	var learnt *schedule
@@ -106,12 +106,13 @@ func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
 // renew grants o, a process of p, the whole silence that it is allowed.
 func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 	var silence Silence
-	if p.terms.Schedule == nil {
-		silence = t.silence(p, o)
-	} else {
+	if p.terms.Schedule != nil {
 		var due calendar.Due
 		silence, due = p.terms.awaited(t.wall(from))
 		p.await(due)
+	}
+	if !p.onSchedule(o) {
+		silence = t.silence(p, o)
 	}
 	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }
@@ -127,7 +128,7 @@ func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard tim
 	margin := t.margin(interval)
 	rule, dead := "interval", interval+margin
 	switch {
-	case t.Patience > 0:
+	case t.Patience > 0 && t.Schedule == nil:
 		rule, dead = "grace", interval+t.Patience
 	case declared > 0:
 		rule, dead = "grace_ms", interval+declared
@@ -320,6 +321,13 @@ func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration 
 	return max(min(due+stretched, interval+maxMargin), interval+margin)
 }
 
+// onSchedule reports whether the silence of o, a process of p, is that of a schedule. One that
+// declares an interval and stays connected is a job that runs: until it ends it beats.
+func (p *peer) onSchedule(o *process) bool {
+	running := o.interval > 0 && (o.onLong() || o.lostLong || o.cutLong)
+	return p.terms.Schedule != nil && !running
+}
+
 // wall returns what our clock on the wall showed at a time since the last tick.
 func (t *Tracker) wall(verdict time.Duration) time.Time {
 	return time.Unix(0, t.tickWall).Add(verdict - t.tickV)
@@ -347,7 +355,7 @@ func (p *peer) await(due calendar.Due) {
 // keepToWall puts the deadline of p where it belongs by our clock on the wall, if its beat is not
 // late yet, or that was set back. The verdict clock falls behind whenever it stands.
 func (t *Tracker) keepToWall(p *peer) {
-	if p.due == nil || p.terms.Schedule == nil {
+	if p.due == nil || !p.onSchedule(&p.process) {
 		return
 	}
 	silence := p.terms.until(p.due.At, t.wall(t.tickV))
@@ -414,6 +422,9 @@ func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	if p.terms.Schedule == nil && t.silence(p, &p.process).Dead <= mayMiss {
 		return false
 	}
+	if p.terms.Schedule != nil && !p.onSchedule(&p.process) {
+		return false
+	}
 	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
 	if !known || w.due.From.Add(-aroundAway).After(to) || w.due.At.Add(w.late+aroundAway).Before(from) {
 		return false
@@ -445,6 +456,11 @@ func (t *Tracker) missStalled(from, now time.Time, at time.Duration) {
 	for _, p := range t.order {
 		heard := from.Add(p.lastHeard() - at)
 		switch alone := !p.connected(); {
+		case p.rests():
+			if !t.miss(p, heard, from, now) {
+				t.goOnWaiting(p, now, false)
+			}
+			p.setWindow(p.deadV, p.windowBy)
 		case p.state.over(), p.foreign():
 			continue
 		case p.terms.Hours != nil && p.unknown(ReasonOffHours):
@@ -471,7 +487,8 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	if p.due != nil {
 		p.editPast().due = nil
 	}
-	if p.state.over() || p.foreign() {
+	finished := p.state == Left && p.reason == ReasonFinished && p.windowV > 0 && terms.Schedule != nil
+	if p.state.over() && !finished || p.foreign() {
 		return
 	}
 	heard := t.wall(t.tickV).Add(p.lastHeard() - t.tick)
@@ -485,8 +502,11 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		if p.unknown(ReasonRestored) && p.deadV > t.tickV+soonBack { // it was, by the terms before
 			t.put(p, p.told, ReasonBeat)
 		}
-	case !p.expected:
+	case !p.expected && !finished:
 		t.put(p, Unknown, ReasonRestored)
+	}
+	if finished {
+		p.setWindow(p.deadV, p.windowBy)
 	}
 	t.rewake(p)
 }

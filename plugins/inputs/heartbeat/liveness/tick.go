@@ -143,6 +143,11 @@ func (t *Tracker) lookAt(p *peer, now time.Time) {
 
 // lookAtPromise looks whether p is back as it promised.
 func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
+	if p.rests() { // by the clock on the wall
+		if left := p.terms.until(p.due.At, t.wall(t.tickV)).Dead; left > 0 {
+			p.setWindow(t.tickV+left, p.windowBy)
+		}
+	}
 	p.setWindow(p.promiseV(), p.windowBy)
 	if t.tickV < p.windowV {
 		return // its host has asked for more
