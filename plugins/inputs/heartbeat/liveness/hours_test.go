@@ -240,3 +240,35 @@ func TestEphemeral(t *testing.T) {
 func beatOf(id ID) Beat {
 	return Beat{ID: id, Interval: 10 * time.Second, Run: "daemon", Watched: true, Conn: 1}
 }
+
+// For several collectors it is the same hour. One that is cut off from a desk in the night shows it
+// as the others do.
+func TestMatesKeepOneHour(t *testing.T) {
+	p := &pair{}
+	for _, r := range []**rig{&p.one, &p.two} {
+		*r = newRig(t, func(o *Options) { o.Mates = true }, inHours(t, "Mon-Fri 06:00-20:00"))
+		(*r).checked = true
+		(*r).atWall("2026-11-30T05:58:00+01:00")
+	}
+	desk := desks(1)[0]
+	beat := Beat{ID: desk, Interval: 10 * time.Second, Conn: 1}
+	p.one.observe(beat)
+	p.two.observe(beat)
+	p.pass(time.Second)
+	p.one.observe(beat)
+	p.two.observe(beat)
+	p.one.ended(1, Closed)
+	p.two.ended(1, Closed)
+	p.pass(time.Minute)
+	p.round()
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "unknown off_hours", r.is(desk))
+	}
+	p.pass(90 * time.Second)
+	p.round()
+	p.pass(10 * time.Second)
+	for _, r := range []*rig{p.one, p.two} {
+		require.Equal(t, "dead conn_closed", r.is(desk))
+		require.Len(t, r.deaths(), 1)
+	}
+}
