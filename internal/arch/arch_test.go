@@ -160,6 +160,11 @@ var rooms = []room{
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
+		dir:     "internal/probe", // of beats and collectors it knows nothing
+		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc", module + "/internal/proc/job"},
+		never:   []string{"net", "crypto/tls"},
+	},
+	{
 		dir:     "internal/cli", // of any command; the plugin never imports it, as it is copied into Telegraf's tree
 		imports: []string{std, toml},
 		never:   []string{"net", "os/exec", "os/signal", "regexp"}, // the sender pays for it
@@ -168,7 +173,8 @@ var rooms = []room{
 		dir: "cmd/heartbeat-sender",
 		imports: []string{
 			std, toml, "golang.org/x/sys/unix",
-			module + "/sender", module + "/internal/cli", module + "/internal/proc/job", module + "/internal/watch", module + "/internal/proc",
+			module + "/sender", module + "/internal/cli", module + "/internal/proc/job", module + "/internal/proc",
+			module + "/internal/probe", module + "/internal/watch",
 			module + "/" + plugin + "/wire", module + "/" + plugin + "/regular",
 		},
 	},

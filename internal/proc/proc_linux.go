@@ -3,6 +3,7 @@ package proc
 import (
 	"bytes"
 	"os"
+	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -37,6 +38,28 @@ func StartMS(pid uint32) int64 {
 func IsZombie(pid uint32) bool {
 	fields := stat(pid)
 	return fields != nil && fields[0] == "Z" && fields[17] == "1"
+}
+
+// OnlyZombies reports whether a process group has members and all of them only
+// wait to be reaped. Members that are hidden do not count.
+func OnlyZombies(group int) bool {
+	names, _ := filepath.Glob("/proc/[0-9]*") //nolint:errcheck // the pattern is fine
+	zombies := false
+	for _, name := range names {
+		pid, err := strconv.ParseUint(filepath.Base(name), 10, 32)
+		if err != nil {
+			continue
+		}
+		fields := stat(uint32(pid))
+		if fields == nil || fields[2] != strconv.Itoa(group) {
+			continue
+		}
+		if !IsZombie(uint32(pid)) {
+			return false
+		}
+		zombies = true
+	}
+	return zombies
 }
 
 // stat returns proc_pid_stat(5) from the third field on, or nil.

@@ -17,9 +17,9 @@ import (
 
 // Exit codes, as a shell reports them.
 const (
-	cannotRun = 126
-	notFound  = 127
-	signalled = 128 // plus the number of the signal
+	CannotRun = 126 // it is there, but cannot be started
+	NotFound  = 127
+	Signalled = 128 // plus the number of the signal
 )
 
 const (
@@ -79,9 +79,9 @@ func (j *Job) PID() uint32 {
 // StartCode returns what a shell exits with for a command that it cannot start.
 func StartCode(err error) int {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
-		return notFound
+		return NotFound
 	}
-	return cannotRun
+	return CannotRun
 }
 
 // Wait waits until the job has ended. Meanwhile it hands on signals and ends the

@@ -98,10 +98,10 @@ func (j *Job) wait() End {
 		switch {
 		case errors.Is(err, unix.EINTR):
 		case err != nil: // nothing explains that it cannot be waited for
-			return End{Code: cannotRun}
+			return End{Code: CannotRun}
 		case pid == j.cmd.Process.Pid && status.Signaled():
 			sig := status.Signal()
-			return End{Code: signalled + int(sig), by: sig, Signal: unix.SignalName(sig)}
+			return End{Code: Signalled + int(sig), by: sig, Signal: unix.SignalName(sig)}
 		case pid == j.cmd.Process.Pid:
 			return End{Code: status.ExitStatus()}
 		}

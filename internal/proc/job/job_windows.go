@@ -32,7 +32,7 @@ func (j *Job) send(syscall.Signal) {
 func (j *Job) wait() End {
 	var exit *exec.ExitError
 	if err := j.cmd.Wait(); err != nil && !errors.As(err, &exit) {
-		return End{Code: cannotRun}
+		return End{Code: CannotRun}
 	}
 	return End{Code: j.cmd.ProcessState.ExitCode()}
 }

@@ -1,0 +1,32 @@
+package probe
+
+import (
+	"errors"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
+)
+
+// wait waits until the command has ended, and kills the children that it leaves
+// behind. It is reaped only then: until it is, no other process can have its number.
+func (g *group) wait() int {
+	pid := g.cmd.Process.Pid
+	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
+	}
+	g.mu.Lock()
+	defer g.mu.Unlock()
+	g.signal()
+	g.lives = false
+	if g.cmd.Wait(); g.cmd.ProcessState == nil { // nothing explains that
+		return job.CannotRun
+	}
+	return g.exitCode()
+}
+
+// isEmpty reports whether no process of a group lives. In a container whose process
+// 1 reaps nothing, zombies stay in it for ever.
+func isEmpty(group int) bool {
+	return errors.Is(unix.Kill(-group, 0), unix.ESRCH) || proc.OnlyZombies(group)
+}
