@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"crypto/tls"
 	"crypto/x509"
@@ -32,12 +33,15 @@ func checkCommand(ctx context.Context, c *call) error {
 }
 
 func (c *call) check(ctx context.Context) error {
-	s, targets, err := c.sender(ctx)
+	s, watched, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
 	s.Infof = nil // the steps say all of it
-	failed := c.asService(ctx, targets, func() error { return c.checkTargetsAloud(ctx, s, targets) })
+	failed := c.asService(ctx, len(s.Peers) > 1, func() error {
+		failed := c.checkTargetsAloud(ctx, s, watched.targets)
+		return cmp.Or(failed, c.checkProbesAloud(ctx, s.Peers[len(watched.targets):], watched.probes))
+	})
 	for _, server := range s.Servers {
 		c.server = server
 		c.say("server", "%s", server)
@@ -199,11 +203,11 @@ const (
 	watchUnit = "heartbeat-sender-watch.service"
 )
 
-// asService has targets looked at with the rights that the unit has which would
-// do so: root sees more, and would find nothing wrong.
-func (c *call) asService(ctx context.Context, targets []watch.Target, look func() error) error {
+// asService has a look with the rights that the unit has which would do so, at the
+// host alone or at services too: root sees more, and would find nothing wrong.
+func (c *call) asService(ctx context.Context, services bool, look func() error) error {
 	unit := hostUnit
-	if len(targets) > 0 {
+	if services {
 		unit = watchUnit
 	}
 	account, err := watch.AccountOf(ctx, unit)

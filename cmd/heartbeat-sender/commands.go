@@ -12,7 +12,6 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -94,13 +93,13 @@ func unknownCommand(name string) error {
 }
 
 func runCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender(ctx)
+	s, watched, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
 	m := c.manager()
 	st := &status{manager: m}
-	watcher := c.watcher(s, targets, st)
+	watcher := c.watcher(s, watched.targets, st)
 	if err := c.checkTargets(ctx, watcher); err != nil {
 		return err
 	}
@@ -113,6 +112,7 @@ func runCommand(ctx context.Context, c *call) error {
 	defer wg.Wait()
 	defer stop() // if Run fails
 	wg.Go(func() { watcher.Run(ctx) })
+	wg.Go(func() { c.followProbes(ctx, s, watched) })
 	wg.Go(func() { c.watchName(ctx, s.Peers[0].Host) })
 	wg.Go(func() { m.watchdog(ctx, s.Responsive) })
 	wg.Go(func() {
@@ -124,7 +124,7 @@ func runCommand(ctx context.Context, c *call) error {
 }
 
 func onceCommand(ctx context.Context, c *call) error {
-	s, targets, err := c.sender(ctx)
+	s, watched, err := c.sender(ctx)
 	if err != nil {
 		return err
 	}
@@ -138,7 +138,7 @@ func onceCommand(ctx context.Context, c *call) error {
 	}
 	ctx, cancel := c.withTimeout(ctx)
 	defer cancel()
-	if err := c.look(ctx, s.Peers, targets); err != nil {
+	if err := c.look(ctx, s.Peers, watched); err != nil {
 		return err
 	}
 	return s.Once(ctx)
@@ -149,7 +149,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	if c.settings.target != (watch.Target{}) {
+	if c.settings.hasTarget() {
 		s.Peers = s.Peers[:1] // its host stays
 	}
 	anonymous(s.Peers) // whoever holds the names

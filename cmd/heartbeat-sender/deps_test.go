@@ -18,6 +18,7 @@ func TestSenderDependsOnNothingElse(t *testing.T) {
 		"github.com/BurntSushi/toml/internal",
 		module + "/cmd/heartbeat-sender",
 		module + "/internal/cli",
+		module + "/internal/probe",
 		module + "/internal/proc",
 		module + "/internal/proc/job",
 		module + "/internal/watch",

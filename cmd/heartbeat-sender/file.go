@@ -14,7 +14,6 @@ import (
 	"github.com/BurntSushi/toml"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
@@ -130,8 +129,11 @@ func (s *settings) setKeys(table map[string]any, c *command, find func(key strin
 // own.
 func (s *settings) nameWatch(i int) error {
 	one := &s.watches[i]
-	if one.target == (watch.Target{}) {
-		return errors.New("the table has no target: give it systemd_unit, pid_file or pid")
+	switch {
+	case !one.hasTarget():
+		return errors.New("the table has no target: give it systemd_unit, pid_file, pid or probe")
+	case one.probe != nil && one.peer.Status != "":
+		return errors.New("status: it is what the probe says: take one of the two away")
 	}
 	name, err := one.serviceName()
 	if err != nil {
@@ -201,7 +203,7 @@ func (o *option) texts(content any) ([]string, error) {
 		if content == "" {
 			return nil, nil
 		}
-		if !o.isSwitch() {
+		if !o.isSwitch() && o.value != commandValue {
 			return []string{content}, nil
 		}
 	case bool:
@@ -213,8 +215,12 @@ func (o *option) texts(content any) ([]string, error) {
 			return []string{fmt.Sprint(content)}, nil
 		}
 	case []any:
-		if texts, ok := allTexts(content); ok && o.isList() {
+		texts, ok := allTexts(content)
+		switch {
+		case ok && o.isList():
 			return texts, nil
+		case ok && o.value == commandValue:
+			return []string{cli.Line(texts)}, nil
 		}
 	}
 	return nil, fmt.Errorf("%.64s is not %s", inTOML(content), o.wants())
@@ -239,6 +245,8 @@ func (o *option) wants() string {
 		return "true or false"
 	case o.isList():
 		return `a list of texts, like ["a", "b"]`
+	case o.value == commandValue:
+		return `a command and its arguments, like ["check_disk", "-w", "10%"]`
 	case o.value == timeValue:
 		return `a time in quotes, like "10s"`
 	case o.value == numberValue:

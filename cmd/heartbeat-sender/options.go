@@ -19,6 +19,7 @@ const (
 	envPrefix     = "HEARTBEAT_"
 	timeValue     = "TIME"
 	numberValue   = "NUMBER"
+	commandValue  = "CMD"
 
 	beating  = "run once exec" // commands that say more than goodbye
 	pointing = "run once leave check"
@@ -115,6 +116,10 @@ func peerOptions() []*option {
 		{
 			name: "systemd-unit", value: "NAME", commands: pointing, watch: true, target: true, set: setUnit,
 			usage: "target: the main process of this unit",
+		},
+		{
+			name: "probe", value: commandValue, commands: pointing, watch: true, target: true, set: setProbe,
+			usage: "target: what this command says, by exit code: 0 OK, 1 WARN, 3 UNKNOWN, else FAIL",
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
@@ -329,6 +334,18 @@ func setUnit(s *settings, value string) error {
 
 // unitBytes are what the name of a unit is made of (systemd.unit(5)).
 const unitBytes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:-_.\\@"
+
+func setProbe(s *settings, value string) error {
+	words, err := cli.Words(value)
+	switch {
+	case err != nil:
+		return err
+	case len(words) == 0 || words[0] == "":
+		return errors.New("it names no command")
+	}
+	s.probe = words
+	return nil
+}
 
 func setIP(s *settings, value string) (err error) {
 	if s.peer.IP, err = netip.ParseAddr(value); err != nil || s.peer.IP.Zone() != "" {

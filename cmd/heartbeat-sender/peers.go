@@ -4,10 +4,12 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"strings"
 	"time"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/probe"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
@@ -15,15 +17,22 @@ import (
 
 const hostService = "host" // names the host itself, to collectors too
 
-// sender returns a Sender that speaks for whom the settings name, and the
-// targets that its first peers are about.
-func (c *call) sender(ctx context.Context) (*sender.Sender, []watch.Target, error) {
-	peers, targets, err := c.peers()
+// A watchlist is what the first peers of a sender are about: as many as there are
+// targets, and after them as many as there are probes.
+type watchlist struct {
+	targets []watch.Target
+	probes  []probe.Probe
+}
+
+// sender returns a Sender that speaks for whom the settings name, and what its first
+// peers are about.
+func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
+	peers, watched, err := c.peers()
 	if err != nil {
-		return nil, nil, invalid(err)
+		return nil, watched, invalid(err)
 	}
 	s, err := c.senderFor(ctx, peers)
-	return s, targets, err
+	return s, watched, err
 }
 
 // senderFor returns a Sender that speaks for peers.
@@ -47,32 +56,39 @@ func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Send
 // watched and the host they run on, for this process under the name of a
 // service, or for the host. What is to be said of those that are watched is
 // not known yet. The host comes last: it is its beat that is acknowledged.
-func (c *call) peers() (peers []sender.Peer, targets []watch.Target, err error) {
+func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	s := &c.settings
 	common, err := c.common()
 	if err != nil {
-		return nil, nil, err
+		return nil, watched, err
 	}
 	watches := s.watches
-	if s.target != (watch.Target{}) {
+	if s.hasTarget() {
 		watches = append([]settings{*s}, watches...)
 	}
 	host := speakFor(common, sender.Host(common.Host))
+	var probed []sender.Peer
 	for i := range watches {
 		peer, err := watches[i].watched(host)
-		if err != nil {
-			return nil, nil, err
+		switch one := &watches[i]; {
+		case err != nil:
+			return nil, watched, err
+		case one.probe != nil:
+			probed = append(probed, peer)
+			watched.probes = append(watched.probes, probe.Probe{Args: one.probe, Environ: c.environ, Interval: s.interval})
+		default:
+			peers, watched.targets = append(peers, peer), append(watched.targets, one.watchTarget(s.grace))
 		}
-		peers, targets = append(peers, peer), append(targets, watches[i].watchTarget(s.grace))
 	}
-	self := s.peer.Service != "" && s.peer.Service != hostService && s.target == (watch.Target{})
+	peers = append(peers, probed...)
+	self := s.peer.Service != "" && s.peer.Service != hostService && !s.hasTarget()
 	if self {
 		peers = append(peers, speakFor(common, sender.Self(common.Host, s.peer.Service)))
 	}
 	if !self || len(watches) > 0 {
 		peers = append(peers, host)
 	}
-	return peers, targets, nil
+	return peers, watched, nil
 }
 
 // common returns what the settings say of all peers.
@@ -104,10 +120,14 @@ const noGrace = -1
 func (s *settings) watched(host sender.Peer) (sender.Peer, error) {
 	name, err := s.serviceName()
 	peer := host
-	peer.Service, peer.Silent = name, true
-	if s.peer.Status != "" {
+	peer.Service = name
+	switch {
+	case s.probe != nil:
+		peer.Status = "" // alive, until it says more
+	case s.peer.Status != "":
 		peer.Status = s.peer.Status
 	}
+	peer.Silent = s.probe == nil
 	peer.Tags = merged(host.Tags, s.peer.Tags)
 	return peer, err
 }
@@ -127,14 +147,30 @@ func (s *settings) serviceName() (string, error) {
 	name := s.peer.Service
 	if name == "" {
 		var err error
-		if name, err = s.target.Service(); err != nil {
+		if name, err = s.usualName(); err != nil {
 			return "", err
 		}
 	}
 	if name == hostService {
-		return "", fmt.Errorf("service %q is the host itself: give %s another name", name, s.target.String())
+		return "", fmt.Errorf("service %q is the host itself: give %s another name", name, s.describeTarget())
 	}
 	return name, nil
+}
+
+// usualName returns what to call the target if nothing is given.
+func (s *settings) usualName() (string, error) {
+	if s.probe != nil {
+		return watch.ServiceName(filepath.Base(s.probe[0])), nil
+	}
+	return s.target.Service()
+}
+
+// describeTarget returns what to call the target in messages.
+func (s *settings) describeTarget() string {
+	if s.probe != nil {
+		return describeCommand(s.probe)
+	}
+	return s.target.String()
 }
 
 // merged returns the labels of both; of two with one key that of own.

@@ -27,6 +27,15 @@ restart_grace = "5s"
 status = "fine"
 tag = ["rack=8"]
 `
+	const probes = `
+[[watch]]
+probe = ["/usr/lib/nagios/plugins/check_disk", "-w", "10%"]
+[[watch]]
+systemd_unit = "nginx"
+[[watch]]
+probe = ["pg_isready"]
+service = "db"
+`
 	for _, tt := range []struct {
 		file string
 		env  []string
@@ -48,6 +57,11 @@ tag = ["rack=8"]
 		{"service = \"shop\"", nil, []string{"run", "-pid", "1", "-service", "init"}, []string{"init/10s", "/"}},
 		{"service = \"shop\"", nil, []string{"run", "-systemd-unit", "sshd"}, []string{"sshd/10s", "/"}},
 		{"pid_file = \"/run/x.pid\"", []string{"HEARTBEAT_SYSTEMD_UNIT=sshd"}, []string{"run"}, []string{"sshd/10s", "/"}},
+		{probes, nil, []string{"run"}, []string{"nginx/10s", "check_disk/", "db/", "/"}}, // which come after the targets
+		{probes, nil, []string{"once", "-pid-file", "/run/x.pid"}, []string{"x/", "/"}},
+		{tables, nil, []string{"run", "-probe", "/opt/check_x -w 1"}, []string{"check_x/", "/"}},
+		{"probe = [\"a\"]", []string{"HEARTBEAT_PROBE=b c"}, []string{"run"}, []string{"b/", "/"}},
+		{"service = \"shop\"", []string{"HEARTBEAT_PROBE=b c"}, []string{"leave", "-service", "shop"}, []string{"shop/", "/"}},
 		{tables, nil, []string{"leave"}, []string{"nginx/", "cache/", "/"}},
 		{tables, nil, []string{"leave", "-host", "web-9"}, []string{"/"}},
 	} {
@@ -55,14 +69,14 @@ tag = ["rack=8"]
 		c := testCall(t, tt.file, tt.args...)
 		c.environ = tt.env
 		require.NoError(t, load(t, c), name)
-		peers, targets, err := c.peers()
+		peers, watched, err := c.peers()
 		require.NoError(t, err, name)
 		var got []string
 		for i, p := range peers {
 			grace := ""
-			if i < len(targets) {
+			if i < len(watched.targets) {
 				if tt.args[0] == "run" { // the others know none
-					grace = targets[i].Grace.String()
+					grace = watched.targets[i].Grace.String()
 				}
 				require.True(t, p.Silent, "it was not looked at yet")
 				require.True(t, p.Watched)

@@ -23,7 +23,8 @@ type settings struct {
 	peer    sender.Peer   // as far as it is given
 	target  watch.Target  // what peer is about, if anything
 	grace   time.Duration // of target
-	watches []settings    // of [[watch]]: peer, target and grace
+	probe   []string      // a command and its arguments: what peer is about instead
+	watches []settings    // of [[watch]]: peer, target and grace, or probe
 
 	trust trust
 
@@ -61,7 +62,7 @@ func (c *call) load(cmd *command, args []string) error {
 	}
 	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwn(name) {
 		// File and environment speak of this host.
-		s.peer, s.target, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil
+		s.peer, s.target, s.probe, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil, nil
 	}
 	if err := s.setAll(flags, (*option).flag); err != nil {
 		return cli.Exit(cli.ExitUsage, err)
@@ -189,7 +190,7 @@ func (s *settings) setAll(given cli.Given, name func(*option) string) error {
 	for _, o := range all {
 		if o.target {
 			targets = append(targets, name(o))
-			s.target, s.peer.Service = watch.Target{}, "" // those of a weaker source
+			s.target, s.probe, s.peer.Service = watch.Target{}, nil, "" // those of a weaker source
 		}
 		if o.names() {
 			s.watches = nil // likewise
@@ -220,15 +221,18 @@ func (s *settings) set(o *option, texts []string) error {
 	return o.withoutName(s.check())
 }
 
+// hasTarget reports whether the settings are about something that is looked at.
+func (s *settings) hasTarget() bool { return s.target != (watch.Target{}) || s.probe != nil }
+
 // check asks the sender what is wrong, apart from what is not given yet.
 func (s *settings) check() error {
-	probe := sender.Sender{
+	trial := sender.Sender{
 		Servers: s.servers, Interval: s.interval, BackIn: s.backIn, Peers: []sender.Peer{s.peer},
 	}
-	if len(probe.Servers) == 0 {
-		probe.Servers = []string{"tcp://not.given.yet:1"}
+	if len(trial.Servers) == 0 {
+		trial.Servers = []string{"tcp://not.given.yet:1"}
 	}
-	return probe.Validate()
+	return trial.Validate()
 }
 
 // withoutName takes the name of o from the beginning of err: a message has it

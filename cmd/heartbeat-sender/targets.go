@@ -58,16 +58,23 @@ func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	return nil
 }
 
-// look asks once how targets are, and makes the first of peers say that. It
+// look asks once how what is watched is, and makes the first of peers say that. It
 // takes half of the time that there is.
-func (c *call) look(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
-	if len(targets) == 0 {
-		return nil
-	}
+func (c *call) look(ctx context.Context, peers []sender.Peer, watched watchlist) error {
 	if end, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
 		ctx, cancel = context.WithDeadline(ctx, end.Add(-time.Until(end)/2))
 		defer cancel()
+	}
+	var wg sync.WaitGroup
+	defer wg.Wait()
+	wg.Go(func() { c.lookByProbes(ctx, peers[len(watched.targets):], watched.probes) }) // ends with ctx
+	return c.lookAtTargets(ctx, peers, watched.targets)
+}
+
+func (c *call) lookAtTargets(ctx context.Context, peers []sender.Peer, targets []watch.Target) error {
+	if len(targets) == 0 {
+		return nil
 	}
 	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
 	if err := c.checkTargets(ctx, w); err != nil {

@@ -64,10 +64,9 @@ func TestWhatCommandsDo(t *testing.T) {
 	} {
 		t.Run(name, func(t *testing.T) {
 			p := &Probe{Args: tt.args, Environ: os.Environ(), Interval: tt.limit}
-			code, ended := p.Once(t.Context())
+			state, ended := p.Once(t.Context())
 			require.True(t, ended)
-			require.Equal(t, tt.code, code)
-			require.Equal(t, tt.status, State{}.after(code).Status)
+			require.Equal(t, State{Status: tt.status, Code: tt.code}, state)
 			<-p.last.gone
 		})
 	}
@@ -81,9 +80,9 @@ func TestChildrenThatOutliveTheirProbeAreKilled(t *testing.T) {
 		Args:    shell("sleep 3600 & echo $! >>" + file + "; (sleep 3600 & echo $! >>" + file + "); exit 0"),
 		Environ: os.Environ(),
 	}
-	code, ended := p.Once(t.Context())
+	state, ended := p.Once(t.Context())
 	require.True(t, ended)
-	require.Zero(t, code)
+	require.Equal(t, State{Status: OK}, state)
 	<-p.last.gone
 	text, err := os.ReadFile(file)
 	require.NoError(t, err)
@@ -126,8 +125,8 @@ func TestStopKillsTheProbe(t *testing.T) {
 // Its environment is what it was given, its input is empty.
 func TestProbeHasTheEnvironmentThatItWasGiven(t *testing.T) {
 	p := &Probe{Args: shell(`test "$COLOUR" = green && test -z "$(cat)" && exit 3`), Environ: []string{"COLOUR=green", "PATH=" + os.Getenv("PATH")}}
-	code, _ := p.Once(t.Context())
-	require.Equal(t, 3, code)
+	state, _ := p.Once(t.Context())
+	require.Equal(t, 3, state.Code)
 	<-p.last.gone
 }
 
@@ -135,8 +134,8 @@ func TestProbeHasTheEnvironmentThatItWasGiven(t *testing.T) {
 func TestProbeWhoseFileHangsHasFailed(t *testing.T) {
 	p := &Probe{Args: []string{testkit.MountHanging(t) + "/check"}, Interval: 200 * time.Millisecond}
 	for range 2 {
-		code, ended := p.Once(t.Context())
+		state, ended := p.Once(t.Context())
 		require.True(t, ended)
-		require.Equal(t, TimedOut, code)
+		require.Equal(t, TimedOut, state.Code)
 	}
 }

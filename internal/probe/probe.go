@@ -78,7 +78,7 @@ func (p *Probe) Limit() time.Duration {
 func (p *Probe) Run(ctx context.Context, report func(State)) {
 	var s State
 	look := func() {
-		code, ended := p.Once(ctx)
+		code, ended := p.run(ctx)
 		if next := s.after(code); ended && next != s {
 			s = next
 			report(s)
@@ -101,8 +101,14 @@ func (p *Probe) Run(ctx context.Context, report func(State)) {
 	}
 }
 
-// Once runs the command and returns its exit code, or false if ctx ends first.
-func (p *Probe) Once(ctx context.Context) (code int, ended bool) {
+// Once runs the command and returns what that says, or false if ctx ends first.
+func (p *Probe) Once(ctx context.Context) (s State, ended bool) {
+	code, ended := p.run(ctx)
+	return s.after(code), ended
+}
+
+// run runs the command and returns its exit code, or false if ctx ends first.
+func (p *Probe) run(ctx context.Context) (code int, ended bool) {
 	limited, cancel := context.WithTimeout(ctx, p.Limit())
 	defer cancel()
 	if !p.lastIsGone(limited) {
