@@ -119,7 +119,7 @@ func peerOptions() []*option {
 		},
 		{
 			name: "probe", value: commandValue, commands: pointing, watch: true, target: true, set: setProbe,
-			usage: "target: what this command says, by exit code: 0 OK, 1 WARN, 3 UNKNOWN, else FAIL",
+			usage: "target: exit code of CMD, 0 OK, 1 WARN, 3 UNKNOWN",
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
