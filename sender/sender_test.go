@@ -546,7 +546,10 @@ func TestBadSettingsAreRefused(t *testing.T) {
 		"no peer to beat for":         {Servers: []string{"tcp://hb:1"}},
 		"listed twice":                {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
 		"interval 1ms is not in":      {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
+		"interval 9600h0m0.001s is":   {Servers: []string{"tcp://hb:1"}, Interval: MaxInterval + time.Millisecond},
 		"back-in -1s is not in":       {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},
+		"back-in 9600h0m0.001s is":    {Servers: []string{"tcp://hb:1"}, BackIn: MaxBackIn + time.Millisecond},
+		"grace_ms: 34560000001":       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Grace: MaxInterval + time.Millisecond}}},
 		"host:":                       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a b"}}},
 		"status:":                     {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Status: "down"}}},
 	} {
@@ -557,6 +560,20 @@ func TestBadSettingsAreRefused(t *testing.T) {
 	}
 	s := &Sender{Servers: []string{"tcp://hb:1"}, Peers: []Peer{Host("a")}}
 	require.ErrorContains(t, s.Run(t.Context()), "interval is missing")
+}
+
+// Jobs of once a year, with a month of patience.
+func TestLongestTimesArrive(t *testing.T) {
+	s := &Sender{Interval: MaxInterval, BackIn: MaxBackIn}
+	c := play(t, s, func(*collector) { time.Sleep(2 * MaxInterval) })
+	beats := c.beats
+	require.GreaterOrEqual(t, len(beats), 3)
+	require.Less(t, beats[1].at.Sub(beats[0].at), MaxInterval, "the second is spread")
+	require.Equal(t, MaxInterval, beats[2].at.Sub(beats[1].at))
+	require.Equal(t, int64(wire.MaxIntervalMS), beats[0].IntervalMS)
+	last := beats[len(beats)-1]
+	require.True(t, last.Leaving())
+	require.Equal(t, int64(wire.MaxBackInMS), last.BackInMS)
 }
 
 func TestLogIsNotFilled(t *testing.T) {
@@ -588,6 +605,9 @@ func TestPatienceFitsIntoTheAllowedSilence(t *testing.T) {
 		{100 * time.Millisecond, 2 * time.Second, 633333333},
 		{500 * time.Millisecond, 2 * time.Second, 500 * time.Millisecond},
 		{24 * time.Hour, 25 * time.Hour, 20 * time.Minute},
+		{24 * time.Hour, 36 * time.Hour, 20 * time.Minute}, // with a grace of its own
+		{MaxInterval, 0, 20 * time.Minute},
+		{MaxInterval, MaxInterval, 20 * time.Minute},
 		{10 * time.Second, time.Second, 5 * time.Second}, // nothing fits
 	} {
 		l := newSession(&Sender{Interval: c.interval}, "tcp://hb:7878", "life", 1)

@@ -19,6 +19,10 @@ const logPause = time.Minute
 // allowed silence asks for something else.
 const usualPatience = 2 * time.Second
 
+// maxPatience is a third of the longest margin that a collector grants by itself: with
+// an interval of days the first answer would else be waited for as long.
+const maxPatience = 20 * time.Minute
+
 // A session is what a Sender has with one server. In Run it keeps a connection
 // up (keep), or sockets for datagrams (keepDatagrams); for Once, Leave and
 // Check it makes single exchanges. One goroutine owns it, apart from what mu
@@ -157,7 +161,7 @@ func following(last time.Time, interval time.Duration, now time.Time) time.Time 
 
 // patience is how long an answer may take.
 func (s *session) patience() time.Duration {
-	patience := max(usualPatience, s.sender.Interval/2)
+	patience := min(max(usualPatience, s.sender.Interval/2), maxPatience)
 	if spare := s.deadAfter - s.sender.Interval; spare > 0 {
 		patience = min(patience, max(spare/3, 500*time.Millisecond))
 	}
