@@ -193,6 +193,7 @@ func TestBashCompletesCommandLines(t *testing.T) {
 		{"heartbeat-sender run --config = o", []string{"own.toml"}},
 		{"heartbeat-sender run -key-file =", []string{"own.toml"}},
 		{"heartbeat-sender run -host o", nil},
+		{"heartbeat-sender run -probe heartbeat-sen", []string{"heartbeat-sender"}},
 		{"heartbeat-sender exec -service x -ta", []string{"-tag"}},
 		{"heartbeat-sender exec -quiet heartbeat-no-such-", nil},
 		{"heartbeat-sender exec -host = a heartbeat-sen", []string{"heartbeat-sender"}},

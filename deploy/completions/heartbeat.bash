@@ -43,6 +43,9 @@ _heartbeat() {
 		compopt -o filenames 2>/dev/null # fails where no completion is under way
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return ;;
+	CMD)
+		mapfile -t COMPREPLY < <(compgen -c -- "$word")
+		return ;;
 	*) return ;;
 	esac
 

@@ -8,6 +8,7 @@ import (
 	"os/exec"
 	"path/filepath"
 	"strings"
+	"syscall"
 	"testing"
 
 	"github.com/stretchr/testify/require"
@@ -58,7 +59,7 @@ func TestVerdictsOnProbes(t *testing.T) {
 
 	p := newPost(t)
 	p.relieve()
-	testkit.Start(t, "heartbeat-sender", exec.Command(testkit.Program(t, "heartbeat-sender"),
+	s := testkit.Start(t, "heartbeat-sender", exec.Command(testkit.Program(t, "heartbeat-sender"),
 		"run", "-config", config, "-server", "tcp://"+p.address, "-host", "web-1", "-interval", interval))
 	p.now().Until("the death of what will be mended", func() bool {
 		return len(p.events("service", "comes-back", "state", "dead")) > 0
@@ -82,6 +83,8 @@ func TestVerdictsOnProbes(t *testing.T) {
 		return true
 	})
 	require.Equal(t, []string{"alive beat"}, p.states("web-1", "host"))
+	s.Signal(syscall.SIGTERM) // else it leaves the probes behind that run
+	require.Zero(t, s.Exit())
 }
 
 // verdict returns the last that was told of a service of web-1.
