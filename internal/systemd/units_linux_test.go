@@ -149,6 +149,39 @@ func TestPackageIsUpgradedAndRemoved(t *testing.T) {
 	}
 }
 
+// Probes have the rights of the unit and no others, and none of their processes outlives
+// its turn or the unit.
+func TestProbesAreConfinedAsTheirUnitIs(t *testing.T) {
+	t.Parallel()
+	m, c := startWatching(t, "probed", `
+interval = "2s"
+[[watch]]
+service = "confined"
+probe = ["sh", "-c", """
+test "$(id -un)" = heartbeat && ! touch /etc/x && test -z "$(ls -A /home)" &&
+grep -q "NoNewPrivs:.1" /proc/self/status && exit 3 || exit 2
+"""]
+[[watch]]
+service = "forks"
+probe = ["sh", "-c", "sleep 3600 & exit 1"]
+[[watch]]
+service = "hangs"
+probe = ["sh", "-c", "trap '' TERM; sleep 3600; exit 0"]
+`)
+	for service, status := range map[string]string{"confined": "UNKNOWN", "forks": "WARN"} {
+		testkit.Until(t, service+" to be probed", func() bool { return c.lastBeat(service) == status })
+	}
+	c.tells("hangs", "alive")
+	c.tells("hangs", "dead exited")
+	hanging := func() bool {
+		_, err := m.try("pgrep", "-f", "sleep 3600")
+		return err == nil
+	}
+	testkit.Until(t, "a probe to hang", hanging)
+	m.systemctl("stop", watchUnit)
+	require.False(t, hanging())
+}
+
 // A bus that does not know its user turns the watcher away, as it did with every
 // one that was shipped with DynamicUser=yes. That is said wherever somebody may
 // look, and nobody dies of it: neither the units, nor the host.
@@ -223,6 +256,11 @@ func TestCheckLooksAsTheService(t *testing.T) {
 	said, err = check("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 	require.NoError(t, err, said)
 	require.Contains(t, said, "user       not heartbeat, as heartbeat-sender-watch.service: only root can check what that one sees\n")
+
+	m.write(configFile, server+"[[watch]]\nprobe = [\"sh\", \"-c\", \"test $(id -un) = heartbeat || exit 2\"]\n", 0o644)
+	said, err = check()
+	require.NoError(t, err, said)
+	require.Contains(t, said, "target     sh is probe \"sh\": the probe says OK\n")
 
 	// A file of pids that only a group may read.
 	m.write("/run/secret/x.pid", "1\n", 0o640)
