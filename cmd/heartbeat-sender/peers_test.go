@@ -61,6 +61,7 @@ service = "db"
 		{probes, nil, []string{"once", "-pid-file", "/run/x.pid"}, []string{"x/", "/"}},
 		{tables, nil, []string{"run", "-probe", "/opt/check_x -w 1"}, []string{"check_x/", "/"}},
 		{"probe = [\"a\"]", []string{"HEARTBEAT_PROBE=b c"}, []string{"run"}, []string{"b/", "/"}},
+		{"probe = [\"a\"]", []string{"HEARTBEAT_SYSTEMD_UNIT=sshd"}, []string{"run"}, []string{"sshd/10s", "/"}},
 		{"service = \"shop\"", []string{"HEARTBEAT_PROBE=b c"}, []string{"leave", "-service", "shop"}, []string{"shop/", "/"}},
 		{tables, nil, []string{"leave"}, []string{"nginx/", "cache/", "/"}},
 		{tables, nil, []string{"leave", "-host", "web-9"}, []string{"/"}},
