@@ -58,7 +58,7 @@ func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	return nil
 }
 
-// look asks once how what is watched is, and makes the first of peers say that. It
+// look looks once at what is watched, and makes the first of peers say how that is. It
 // takes half of the time that there is.
 func (c *call) look(ctx context.Context, peers []sender.Peer, watched watchlist) error {
 	if end, ok := ctx.Deadline(); ok {

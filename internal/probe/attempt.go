@@ -36,9 +36,9 @@ func begin(args, environ []string) *attempt {
 type group struct {
 	cmd *exec.Cmd
 
-	mu     sync.Mutex // guards what follows
-	lives  bool       // the number of the command is its own
-	unwant bool       // nobody waits for it any more
+	mu       sync.Mutex // guards what follows
+	lives    bool       // the number of the command is its own
+	unwanted bool       // nobody waits for it any more
 }
 
 // start starts the command. A file on a mount that hangs had better be met here: a
@@ -58,7 +58,7 @@ func (g *group) start(args, environ []string) error {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lives = true
-	if g.unwant {
+	if g.unwanted {
 		g.signal()
 	}
 	return nil
@@ -68,7 +68,7 @@ func (g *group) start(args, environ []string) error {
 func (g *group) kill() {
 	g.mu.Lock()
 	defer g.mu.Unlock()
-	g.unwant = true
+	g.unwanted = true
 	if g.lives {
 		g.signal()
 	}

@@ -6,13 +6,11 @@ import (
 	"context"
 	"os"
 	"path/filepath"
-	"strconv"
 	"strings"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
@@ -72,39 +70,6 @@ func TestWhatCommandsDo(t *testing.T) {
 	}
 }
 
-// In a container this program may be process 1: orphans become its children.
-// Whoever inherits them otherwise, here or there all of the group have ended.
-func TestChildrenThatOutliveTheirProbeAreKilled(t *testing.T) {
-	file := filepath.Join(t.TempDir(), "pids")
-	p := &Probe{
-		Args:    shell("sleep 3600 & echo $! >>" + file + "; (sleep 3600 & echo $! >>" + file + "); exit 0"),
-		Environ: os.Environ(),
-	}
-	state, ended := p.Once(t.Context())
-	require.True(t, ended)
-	require.Equal(t, State{Status: OK}, state)
-	<-p.last.gone
-	text, err := os.ReadFile(file)
-	require.NoError(t, err)
-	pids := strings.Fields(string(text))
-	require.Len(t, pids, 2)
-	for _, pid := range pids {
-		require.False(t, runs(t, pid), "process %s", pid)
-	}
-}
-
-// runs reports whether a process is there and no zombie.
-func runs(t *testing.T, pid string) bool {
-	t.Helper()
-	number, err := strconv.Atoi(pid)
-	require.NoError(t, err)
-	if unix.Kill(number, 0) != nil {
-		return false
-	}
-	text, err := os.ReadFile("/proc/" + pid + "/stat")
-	return err == nil && !strings.Contains(string(text), ") Z ")
-}
-
 // A stop kills what runs, and waits for nothing.
 func TestStopKillsTheProbe(t *testing.T) {
 	file := filepath.Join(t.TempDir(), "pid")
@@ -128,14 +93,4 @@ func TestProbeHasTheEnvironmentThatItWasGiven(t *testing.T) {
 	state, _ := p.Once(t.Context())
 	require.Equal(t, 3, state.Code)
 	<-p.last.gone
-}
-
-// The file may be on a mount that hangs: then the start itself never returns.
-func TestProbeWhoseFileHangsHasFailed(t *testing.T) {
-	p := &Probe{Args: []string{testkit.MountHanging(t) + "/check"}, Interval: 200 * time.Millisecond}
-	for range 2 {
-		state, ended := p.Once(t.Context())
-		require.True(t, ended)
-		require.Equal(t, TimedOut, state.Code)
-	}
 }

@@ -19,7 +19,8 @@ func (g *group) wait() int {
 	defer g.mu.Unlock()
 	g.signal()
 	g.lives = false
-	if g.cmd.Wait(); g.cmd.ProcessState == nil { // nothing explains that
+	g.cmd.Wait()                   //nolint:errcheck // the state tells
+	if g.cmd.ProcessState == nil { // nothing explains that
 		return job.CannotRun
 	}
 	return g.exitCode()

@@ -35,19 +35,25 @@ func (g *group) exitCode() int {
 	return g.cmd.ProcessState.ExitCode()
 }
 
-// waitForChildren waits until what the command left behind has ended. Where this
-// program is process 1 they have become its children, and are reaped here.
+// waitForChildren waits until nothing of the group lives.
 func (g *group) waitForChildren() {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
-		for {
-			pid, err := unix.Wait4(-g.cmd.Process.Pid, nil, unix.WNOHANG, nil)
-			if pid <= 0 && !errors.Is(err, unix.EINTR) {
-				break
-			}
-		}
-		if isEmpty(g.cmd.Process.Pid) {
+		empty := isEmpty(g.cmd.Process.Pid)
+		reap(g.cmd.Process.Pid) // what that has found to be zombies, too
+		if empty {
 			return
 		}
 		time.Sleep(pause)
+	}
+}
+
+// reap takes in the orphans of a group. Where this program is process 1 they have become
+// its children.
+func reap(group int) {
+	for {
+		pid, err := unix.Wait4(-group, nil, unix.WNOHANG, nil)
+		if pid <= 0 && !errors.Is(err, unix.EINTR) {
+			return
+		}
 	}
 }

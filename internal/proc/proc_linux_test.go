@@ -4,6 +4,7 @@ import (
 	"os"
 	"os/exec"
 	"runtime"
+	"syscall"
 	"testing"
 	"time"
 
@@ -38,4 +39,19 @@ func TestStartIsInMillisecondsSinceBoot(t *testing.T) {
 func TestBootIDIsThatOfTheKernel(t *testing.T) {
 	require.Regexp(t, "^[0-9a-f-]{36}$", BootID())
 	require.NotZero(t, StartMS(uint32(os.Getpid())))
+}
+
+func TestGroupOfZombies(t *testing.T) {
+	cmd := exec.Command("sh", "-c", "sleep 3600 & exec sleep 3600")
+	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
+	require.NoError(t, cmd.Start())
+	group := cmd.Process.Pid
+	require.False(t, OnlyZombies(group))
+	require.NoError(t, unix.Kill(-group, unix.SIGKILL))
+	for !OnlyZombies(group) { // it takes the kernel a moment
+		runtime.Gosched()
+	}
+	require.True(t, IsZombie(uint32(group)))
+	require.Error(t, cmd.Wait(), "it was killed")
+	require.False(t, OnlyZombies(1<<30), "there is no such group")
 }
