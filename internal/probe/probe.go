@@ -76,6 +76,7 @@ func (p *Probe) Limit() time.Duration {
 // each change of what its runs say. The second run comes after a random part of
 // Interval, so that neither a fleet nor the probes of one host are in step.
 func (p *Probe) Run(ctx context.Context, report func(State)) {
+	defer p.end()
 	var s State
 	look := func() {
 		code, ended := p.run(ctx)
@@ -103,6 +104,7 @@ func (p *Probe) Run(ctx context.Context, report func(State)) {
 
 // Once runs the command and returns what that says, or false if ctx ends first.
 func (p *Probe) Once(ctx context.Context) (s State, ended bool) {
+	defer p.end()
 	code, ended := p.run(ctx)
 	return s.after(code), ended
 }
@@ -121,6 +123,20 @@ func (p *Probe) run(ctx context.Context) (code int, ended bool) {
 		return code, true
 	case <-limited.Done():
 		return TimedOut, ctx.Err() == nil
+	}
+}
+
+// endTime is how long what was killed may take to end when this program wants to.
+const endTime = 500 * time.Millisecond
+
+// end waits for the end of the last run, which was killed, but not for ever: a program
+// that ends while it starts another one would leave that behind.
+func (p *Probe) end() {
+	if p.last != nil {
+		select {
+		case <-p.last.gone:
+		case <-time.After(endTime):
+		}
 	}
 }
 
