@@ -1,11 +1,13 @@
 package main
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/probe"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
@@ -55,5 +57,29 @@ func TestWhatIsSaidOfATarget(t *testing.T) {
 		want.PID, want.StartMS = 7, 8
 		want.Status, want.Silent, want.Exit = tt.status, tt.silent, tt.exit
 		require.Equal(t, want, said, name)
+	}
+}
+
+// A probe that fails when the sender begins says nothing: its service may be dead since before.
+func TestWhatIsSaidOfAProbe(t *testing.T) {
+	fail, dead, ok := probe.State{Status: probe.Fail, Code: 2}, probe.State{Status: probe.Fail, Code: 2, Dead: true}, probe.State{Status: probe.OK}
+	for name, tt := range map[string]struct {
+		states []probe.State
+		said   []string
+	}{
+		"it fails from the start":         {[]probe.State{fail, dead, ok}, []string{"", "dead 2", "OK 0"}},
+		"it fails once, and then is well": {[]probe.State{fail, ok, fail, dead}, []string{"", "OK 0", "FAIL 0", "dead 2"}},
+		"it is well from the start":       {[]probe.State{ok, fail, ok}, []string{"OK 0", "FAIL 0", "OK 0"}},
+	} {
+		peer := sender.Peer{Service: "disk", Silent: true}
+		var all []string
+		for _, state := range tt.states {
+			text := ""
+			if peer = said(peer, state); !peer.Silent {
+				text = fmt.Sprint(peer.Status, " ", peer.Exit.Code)
+			}
+			all = append(all, text)
+		}
+		require.Equal(t, tt.said, all, name)
 	}
 }

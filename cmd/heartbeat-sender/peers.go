@@ -127,7 +127,7 @@ func (s *settings) watched(host sender.Peer) (sender.Peer, error) {
 	case s.peer.Status != "":
 		peer.Status = s.peer.Status
 	}
-	peer.Silent = s.probe == nil
+	peer.Silent = true // until something is known of it
 	peer.Tags = merged(host.Tags, s.peer.Tags)
 	return peer, err
 }

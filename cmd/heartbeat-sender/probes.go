@@ -22,7 +22,10 @@ func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watch
 		wg.Go(func() { // ends with ctx
 			p.Run(ctx, func(state probe.State) {
 				text := describeState(state, p.Limit())
-				if err := s.Update(said(peer, state)); err != nil {
+				if peer = said(peer, state); peer.Silent {
+					text += ", for the first time: nothing is said yet"
+				}
+				if err := s.Update(peer); err != nil {
 					text = err.Error()
 				}
 				changes.add(text, state.Status != probe.OK)
@@ -32,9 +35,12 @@ func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watch
 	wg.Wait()
 }
 
-// said returns what is to be said of a peer whose probe is in a state.
+// said returns what is to be said of a peer, as it was said before, whose probe is in a state. One
+// failure is no death, but if it is the first thing that is known of the peer, the peer may be dead
+// since before a restart of this program: to call it alive would be one death more.
 func said(peer sender.Peer, state probe.State) sender.Peer {
-	peer.Status = state.Status
+	peer.Silent = peer.Silent && state.Status == probe.Fail && !state.Dead
+	peer.Status, peer.Exit = state.Status, sender.Exit{}
 	if state.Dead {
 		peer.Status, peer.Exit = sender.StatusDead, sender.Exit{HasCode: true, Code: int64(state.Code)}
 	}
@@ -63,6 +69,7 @@ func (c *call) lookByProbes(ctx context.Context, peers []sender.Peer, probes []p
 func (c *call) checkProbesAloud(ctx context.Context, peers []sender.Peer, probes []probe.Probe) (failed error) {
 	for i, state := range onceEach(ctx, probes) {
 		p := &probes[i]
+		peers[i].Silent = false // its identity is asked all the same
 		c.say("target", "%s is %s: %s", peers[i].Service, describeCommand(p.Args), describeState(state, p.Limit()))
 		if state.Status == probe.Fail {
 			failed = &cli.Error{Code: cli.ExitFailed}
