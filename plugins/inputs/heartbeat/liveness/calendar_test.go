@@ -482,3 +482,98 @@ func TestExecutedByCalendar(t *testing.T) {
 		})
 	}
 }
+
+// Checks are read again while the collector runs, and after its state: a schedule may come, change
+// and go, and kills nobody by that.
+func TestScheduleOfCheckChanges(t *testing.T) {
+	const day = 24 * time.Hour
+	at := func(text string) Expected {
+		s, err := calendar.ParseSchedule(text, berlin)
+		require.NoError(t, err)
+		return Expected{Source: payroll.Source, Service: payroll.Service, Schedule: s, Margin: time.Hour}
+	}
+	nightly, daily := at("15 2 * * *"), Expected{Source: payroll.Source, Service: payroll.Service, Interval: day, Margin: 30 * time.Minute}
+	for name, c := range map[string]struct {
+		story func(*rig)
+		dead  time.Duration // since its last beat, at 02:15
+	}{
+		"it stays": {func(r *rig) { r.expect(at("15 2 * * *")) }, day + time.Hour},
+		"another time": {func(r *rig) {
+			r.leap(r.now.Add(3 * time.Hour))
+			r.expect(at("45 3 * * *"))
+		}, day + 2*time.Hour + 30*time.Minute},
+		"an interval instead": {func(r *rig) {
+			r.leap(r.now.Add(3 * time.Hour))
+			r.expect(daily)
+		}, day + 30*time.Minute},
+		"the check is removed": {func(r *rig) {
+			r.leap(r.now.Add(3 * time.Hour))
+			r.expect()
+		}, day + time.Hour},
+		"the collector is restarted": {func(r *rig) {
+			r.leap(r.now.Add(3 * time.Hour))
+			r.restart(time.Minute)
+			r.expect(at("15 2 * * *"))
+			require.Equal(r.t, "alive beat", r.is(payroll))
+		}, day + time.Hour},
+		"the collector is restarted for long": {func(r *rig) {
+			r.leap(r.now.Add(3 * time.Hour))
+			r.restart(10 * time.Hour)
+			r.expect(at("15 2 * * *"))
+			require.Equal(r.t, "alive beat", r.is(payroll))
+		}, day + time.Hour},
+		"the collector is restarted when it is due": {func(r *rig) {
+			r.leap(r.now.Add(day - time.Minute))
+			r.restart(2 * time.Minute)
+			r.expect(at("15 2 * * *"))
+			require.Equal(r.t, "unknown restored", r.is(payroll))
+		}, 2*day + time.Hour},
+		"the collector is restarted twice, and the checks cannot be read at first": {func(r *rig) {
+			r.leap(r.now.Add(3 * time.Hour))
+			r.restart(time.Minute)
+			r.leap(r.now.Add(time.Hour))
+			r.restart(time.Minute)
+			r.leap(r.now.Add(time.Hour))
+			require.Equal(r.t, "alive beat", r.is(payroll))
+			r.expect(at("15 2 * * *"))
+		}, day + time.Hour},
+		"it is missed, and the collector is restarted once more": {func(r *rig) {
+			r.leap(r.now.Add(day - time.Minute))
+			r.restart(2 * time.Minute)
+			r.expect(at("15 2 * * *"))
+			r.leap(r.now.Add(3 * time.Hour))
+			r.restart(2 * time.Minute)
+			r.expect(at("15 2 * * *"))
+		}, 2*day + time.Hour},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t)
+			r.atWall("2026-11-10T02:15:00+01:00")
+			r.checked = true
+			heard := r.now
+			r.expect(nightly)
+			r.observe(Beat{ID: payroll, Verified: true})
+			c.story(r)
+			require.Empty(t, r.deaths())
+			r.leap(heard.Add(c.dead + 2*time.Minute))
+			require.Len(t, r.deaths(), 1)
+			require.InDelta(t, c.dead.Seconds(), r.deaths()[0].at.Sub(heard).Seconds(), 61)
+		})
+	}
+}
+
+// Who has a schedule in place of an interval is known by it at once.
+func TestScheduleOfCheckComes(t *testing.T) {
+	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
+	require.NoError(t, err)
+	r := newRig(t)
+	r.atWall("2026-11-10T08:00:00+01:00")
+	r.observe(Beat{ID: payroll, Interval: time.Hour})
+	r.pass(time.Minute)
+	r.expect(Expected{Source: payroll.Source, Service: payroll.Service, Schedule: s, Margin: time.Hour})
+	r.leap(r.start.Add(19*time.Hour + 15*time.Minute - time.Second))
+	require.Empty(t, r.deaths())
+	r.pass(2 * time.Second)
+	require.Len(t, r.deaths(), 1)
+}

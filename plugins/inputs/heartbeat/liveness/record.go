@@ -6,9 +6,12 @@
 package liveness
 
 import (
+	"cmp"
 	"net/netip"
 	"slices"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
 // A Record is what of one peer outlives the collector. It holds spans instead of
@@ -318,6 +321,12 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 			exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
 		}
 	}
+	if wait := r.Due.Sub(r.Heard); !r.Due.IsZero() && wait > 0 {
+		p.await(calendar.Due{From: r.Due, At: r.Due})
+		if p.terms.Schedule == nil { // files of checks may be read later than records
+			p.interval, p.margin = cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience)
+		}
+	}
 	if r.Foreign {
 		e := p.editElsewhere()
 		e.foreign, e.by, e.heard = true, r.HeardBy, p.heard
@@ -367,20 +376,11 @@ func (r *Record) proof() *proof {
 // resumeSilence lets the silence of p go on, by the rules of now. A deadline
 // that the end of a connection has brought nearer stays near.
 func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
-	p.heardV = t.tickV - r.Used
-	t.renew(p, &p.process, p.heardV)
-	p.extended = true
-	if more := p.soonBack(); t.resumeWaiting(p, r, saved, now) {
-	} else if !p.expected {
-		p.suspectV += more + r.Bonus
-		p.deadV += more + r.Bonus
-		if r.Extended {
-			more = 0
-		}
-		if p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset {
-			p.deadV = min(p.deadV, p.heardV+r.Dead+more)
-			p.suspectV = min(p.suspectV, p.deadV)
-		}
+	p.heardV, p.extended = t.tickV-r.Used, true
+	if p.onSchedule(&p.process) {
+		t.resumeWaiting(p, r, saved, now)
+	} else {
+		t.resumeInterval(p, r)
 	}
 	if r.Window > 0 {
 		p.setWindow(t.tickV+r.Window, lifeOf(r.WindowBy))
@@ -396,29 +396,33 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
+// resumeInterval is resumeSilence for the deadline of p, if that is no matter of a schedule.
+func (t *Tracker) resumeInterval(p *peer, r *Record) {
+	t.renew(p, &p.process, p.heardV)
+	if p.expected {
+		return
+	}
+	more := p.soonBack()
+	p.suspectV += more + r.Bonus
+	p.deadV += more + r.Bonus
+	if r.Extended {
+		more = 0
+	}
+	if p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset {
+		p.deadV = min(p.deadV, p.heardV+r.Dead+more)
+		p.suspectV = min(p.suspectV, p.deadV)
+	}
+}
+
 // soonBack is how much longer p may be silent because its sender has to find us.
 func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 
-// resumeWaiting lets p be waited for until its beat is due, if it has a schedule or had one: files
-// of checks may be read later than records.
-func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) bool {
-	switch {
-	case p.terms.Schedule != nil && !p.onSchedule(&p.process): // it has renewed when the next one is due
-		return false
-	case p.terms.Schedule != nil:
-		if due := p.terms.Schedule.After(r.Due.Add(-1)); due.At.Equal(r.Due) {
-			p.await(due)
-		}
-		w, _, _ := t.waitOf(p, r.Heard, saved, now)
-		p.await(w.due)
-		t.goOnWaiting(p, now, r.Extended)
-	case !r.Due.IsZero():
-		silence := (&Terms{Patience: r.Patience}).until(r.Due, now)
-		p.suspectV, p.deadV = t.tickV+silence.Suspect, t.tickV+max(silence.Dead, soonBack)
-	default:
-		return false
-	}
-	return true
+// resumeWaiting lets p be waited for until its beat is due by its schedule.
+func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) {
+	p.keepDue()
+	w, _, _ := t.waitOf(p, r.Heard, saved, now)
+	p.await(w.due)
+	t.goOnWaiting(p, now, r.Extended)
 }
 
 // resumeFormers lets the silence of the other processes of p go on. Those that

@@ -419,10 +419,7 @@ func later(a, b time.Time) time.Time {
 // because no collector listened from one time to another, which is now. Then p is not known to
 // live.
 func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
-	if p.terms.Schedule == nil && t.silence(p, &p.process).Dead <= mayMiss {
-		return false
-	}
-	if p.terms.Schedule != nil && !p.onSchedule(&p.process) {
+	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
 	}
 	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
@@ -483,23 +480,27 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		p.terms = terms
 		return
 	}
+	before := p.terms
 	p.terms, p.changed = terms, true
-	if p.due != nil {
-		p.editPast().due = nil
-	}
+	p.keepDue()
 	finished := p.state == Left && p.reason == ReasonFinished && p.windowV > 0 && terms.Schedule != nil
 	if p.state.over() && !finished || p.foreign() {
 		return
 	}
 	heard := t.wall(t.tickV).Add(p.lastHeard() - t.tick)
-	switch missed := t.miss(p, heard, t.away, t.back); {
-	case terms.Schedule == nil:
+	justBack := now.Sub(t.back) < aroundAway
+	switch missed := justBack && t.miss(p, heard, t.away, now); {
+	case terms.Schedule == nil: // until it declares an interval
+		p.interval, p.margin = t.usualOf(p.id, before)
 		t.renew(p, &p.process, p.heardV)
+	case !justBack && p.due == nil: // what was due before is no matter of this schedule
+		p.await(terms.Schedule.After(now))
+		t.goOnWaiting(p, now, false)
 	case !missed:
 		w, _, _ := t.waitOf(p, heard, t.away, now)
 		p.await(w.due)
 		t.goOnWaiting(p, now, false)
-		if p.unknown(ReasonRestored) && p.deadV > t.tickV+soonBack { // it was, by the terms before
+		if p.unknown(ReasonRestored) && p.told != Unknown && p.deadV > t.tickV+soonBack { // it was not, by the terms before
 			t.put(p, p.told, ReasonBeat)
 		}
 	case !p.expected && !finished:
@@ -509,6 +510,24 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		p.setWindow(p.deadV, p.windowBy)
 	}
 	t.rewake(p)
+}
+
+// keepDue forgets when the next beat of p is due, unless it is so by its schedule.
+func (p *peer) keepDue() {
+	if p.due != nil && (p.terms.Schedule == nil || !p.terms.Schedule.After(p.due.At.Add(-1)).At.Equal(p.due.At)) {
+		p.editPast().due = nil
+	}
+}
+
+// usualOf returns the interval and the margin of a peer that has lost the schedule of its terms
+// before: what is expected of it, or what that schedule was.
+func (t *Tracker) usualOf(id ID, before *Terms) (interval, margin time.Duration) {
+	for _, e := range t.expectations.byID[id] {
+		if e.Interval > 0 {
+			return e.Interval, e.Margin
+		}
+	}
+	return before.Schedule.Apart(), before.Patience
 }
 
 // sameSchedule reports whether beats are due at the same times by both.
