@@ -1,15 +1,19 @@
 # `make` lists what there is. Go, git and make are enough for all of it, but
 # for the race detector, which needs a C compiler.
 
+# What brings beats from other Telegrafs, directly or over an engine.
+BUS_TAGS = $(foreach engine,amqp kafka mqtt nats,inputs.$(engine)_consumer outputs.$(engine)) \
+	inputs.system outputs.socket_writer parsers.value serializers.template
+
 # Plugins of bin/telegraf beside ours, as Telegraf's build tags.
 TAGS ?= inputs.cpu inputs.disk inputs.execd inputs.internal inputs.mem \
 	inputs.system outputs.discard outputs.file outputs.heartbeat \
 	outputs.influxdb outputs.influxdb_v2 outputs.prometheus_client \
-	parsers.influx serializers.influx
+	parsers.influx serializers.influx $(BUS_TAGS)
 
 # What the demo and the tests need of a Telegraf that does not know our plugin.
 STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
-	outputs.prometheus_client parsers.influx serializers.influx
+	outputs.prometheus_client parsers.influx serializers.influx $(BUS_TAGS)
 
 # Run by version rather than as tools in go.mod: there they would raise the
 # versions of modules that Telegraf and our programs are built from.
@@ -153,8 +157,9 @@ soak: build ## honest and hostile senders, a collector that is restarted, for SO
 	go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./internal/e2e -soak $(SOAK)
 
 .PHONY: servers
-servers: ## build/servers: the databases that the tests of the charts ask, and reverse proxies, from Debian's packages
+servers: ## build/servers: databases, reverse proxies and engines for tests, from Debian's packages
 	scripts/servers build/servers
+	go build -C internal/kafka -o $(CURDIR)/build/servers/usr/bin/kafka
 
 .PHONY: grafana
 grafana: ## build/grafana: Grafana's own packages, with which the tests of the charts draw (needs npm)

@@ -202,6 +202,7 @@ var rooms = []room{
 	{dir: "internal/charts", imports: []string{std, yaml, in("liveness")}, never: []string{"net", "os/exec"}},
 	{dir: "internal/charts/grafana", imports: kit(), tests: kit()}, // helps tests
 	{dir: "internal/dist", imports: []string{std}, tests: kit()},
+	{dir: "internal/kafka", imports: []string{std, "github.com/twmb/franz-go/pkg/kfake"}, tests: kit()}, // a module of its own
 	{dir: "internal/testkit", imports: kit("golang.org/x/sys/unix"), tests: kit("golang.org/x/sys/unix")},
 	{dir: "internal/docs", imports: []string{}, tests: kit(yaml)}, // these hold tests only
 	{dir: "internal/systemd", imports: []string{}, tests: kit(telegraf, yaml, "golang.org/x/sys/unix")},

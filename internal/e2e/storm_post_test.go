@@ -47,9 +47,18 @@ type post struct {
 	lives   []*testkit.Process // all collectors so far
 }
 
-// newPost needs a port that is still free when a collector ends, so it takes
-// an address that no connection has at its other end.
 func newPost(t testing.TB, more ...string) *post {
+	t.Helper()
+	p := &post{t: t, address: quietAddress(t), dir: t.TempDir()}
+	p.state = filepath.Join(p.dir, "heartbeat.state")
+	options := append([]string{fmt.Sprintf("state_file = %q", p.state), `emit_beats = "none"`}, more...)
+	p.config = writeOptions(t, "tcp://"+p.address, options...)
+	return p
+}
+
+// quietAddress returns an address at which nobody listens, and that no connection has at its
+// other end: its port is still free when who has listened there ends.
+func quietAddress(t testing.TB) string {
 	t.Helper()
 	host := "127.0.0.1"
 	if runtime.GOOS == "linux" { // has a whole network of loopback addresses
@@ -58,11 +67,7 @@ func newPost(t testing.TB, more ...string) *post {
 	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
 	require.NoError(t, err)
 	require.NoError(t, listener.Close())
-	p := &post{t: t, address: listener.Addr().String(), dir: t.TempDir()}
-	p.state = filepath.Join(p.dir, "heartbeat.state")
-	options := append([]string{fmt.Sprintf("state_file = %q", p.state), `emit_beats = "none"`}, more...)
-	p.config = writeOptions(t, "tcp://"+p.address, options...)
-	return p
+	return listener.Addr().String()
 }
 
 // relieve starts a collector and returns when it listens. A command before it

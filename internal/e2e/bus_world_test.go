@@ -1,0 +1,216 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"net"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
+)
+
+// An engine carries beats from the Telegrafs of hosts to that of the centre. Both are configured
+// with what docs/bus.md shows of it.
+type engine struct {
+	name       string
+	documented string // where it listens there, host:port
+	start      func(b *bus) *testkit.Process
+
+	// How hosts make it keep their beats, and how a centre reads them all once more: pairs of
+	// what is there and what takes its place. The engine may keep them by itself.
+	kept, replayed []string
+}
+
+var engines = []engine{
+	{
+		name: "nats", documented: "bus.example.com:4222", start: (*bus).startNATS,
+		kept:     []string{"sent_ms\":{{ .Time.UnixMilli }}}'", "sent_ms\":{{ .Time.UnixMilli }}}'\n[outputs.nats.jetstream]\nname = \"kept\""},
+		replayed: []string{`subjects = ["heartbeat"]`, `jetstream_subjects = ["heartbeat"]`},
+	},
+	{
+		name: "mqtt", documented: "bus.example.com:1883", start: (*bus).startMosquitto,
+		kept:     []string{"retain = false", "retain = true"},
+		replayed: []string{"qos = 0", "qos = 1"},
+	},
+	{
+		name: "kafka", documented: "bus.example.com:9092", start: (*bus).startKafka,
+		replayed: []string{`"newest"`, `"oldest"`, `"centre-1"`, `"replay"`},
+	},
+	{
+		name: "amqp", documented: "bus.example.com:5672", start: (*bus).startRabbitMQ,
+		replayed: []string{`"centre-1"`, `"log"`, `{"x-expires" = 60000, "x-message-ttl" = 60000}`,
+			`{"x-queue-type" = "stream"}` + "\n" + `queue_consume_arguments = {"x-stream-offset" = "first"}`},
+	},
+}
+
+// A bus is an engine, the Telegrafs at its ends, and the collector behind it.
+type bus struct {
+	*post
+	engine
+	at      string // where the engine listens, host:port
+	kept    string // a directory of the engine
+	running *testkit.Process
+	central *testkit.Process
+}
+
+// newBus starts an engine, a collector and the Telegraf between them.
+func newBus(t testing.TB, e engine) *bus {
+	t.Helper()
+	b := &bus{post: newPost(t), engine: e, kept: t.TempDir()}
+	b.at = quietAddress(t)
+	b.relieve()
+	b.startEngine()
+	b.startCentre()
+	return b
+}
+
+// startEngine starts the engine and waits until it is there.
+func (b *bus) startEngine() {
+	b.t.Helper()
+	b.running = b.start(b)
+	b.running.Until("it to be reachable", func() bool { return reachable(b.at) })
+}
+
+func reachable(address string) bool {
+	conn, err := net.Dial("tcp", address)
+	if err != nil {
+		return false
+	}
+	return conn.Close() == nil
+}
+
+func (b *bus) startNATS() *testkit.Process {
+	host, port, _ := strings.Cut(b.at, ":")
+	return testkit.Start(b.t, "nats-server", exec.Command(foreign(b.t, "nats-server"), "-a", host, "-p", port, "-js", "-sd", b.kept))
+}
+
+func (b *bus) startMosquitto() *testkit.Process {
+	host, port, _ := strings.Cut(b.at, ":")
+	file := filepath.Join(b.kept, "mosquitto.conf")
+	text := fmt.Sprintf("listener %s %s\nallow_anonymous true\nuser root\npersistence true\npersistence_location %s/\n", port, host, b.kept)
+	require.NoError(b.t, os.WriteFile(file, []byte(text), 0o600))
+	command := exec.Command(foreign(b.t, "mosquitto"), "-c", file)
+	command.Env = []string{"LD_LIBRARY_PATH=" + unpacked(b.t, "usr/lib/x86_64-linux-gnu")}
+	return testkit.Start(b.t, "mosquitto", command)
+}
+
+func (b *bus) startKafka() *testkit.Process {
+	return testkit.Start(b.t, "kafka", exec.Command(foreign(b.t, "kafka"), b.at, b.kept))
+}
+
+// startRabbitMQ starts it with a port mapper of its own: it would start one that stays.
+func (b *bus) startRabbitMQ() *testkit.Process {
+	mapper := quietAddress(b.t)
+	host, port, _ := strings.Cut(mapper, ":")
+	names := []string{"ERL_EPMD_ADDRESS=" + host, "ERL_EPMD_PORT=" + port}
+	epmd := exec.Command(unpacked(b.t, "usr/lib/erlang/bin/epmd"))
+	epmd.Env = names
+	process := testkit.Start(b.t, "epmd", epmd)
+	process.Until("it to be reachable", func() bool { return reachable(mapper) })
+
+	file := filepath.Join(b.kept, "rabbitmq.conf")
+	require.NoError(b.t, os.WriteFile(file, []byte("listeners.tcp.1 = "+b.at+"\nlog.console = true\nlog.file = false\nloopback_users = none\n"), 0o600))
+	plugins := filepath.Join(b.kept, "plugins")
+	require.NoError(b.t, os.WriteFile(plugins, []byte("[].\n"), 0o600))
+	scripts, err := filepath.Glob(unpacked(b.t, "usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server"))
+	require.NoError(b.t, err)
+	require.Len(b.t, scripts, 1)
+	_, distribution, _ := strings.Cut(quietAddress(b.t), ":")
+	command := exec.Command(scripts[0])
+	command.Env = append(names, "HOME="+b.kept, "PATH="+unpacked(b.t, "usr/lib/erlang/bin")+":"+os.Getenv("PATH"),
+		"RUNNING_UNDER_SYSTEMD=true", "RABBITMQ_NODENAME=bus@localhost", "RABBITMQ_DIST_PORT="+distribution, "RABBITMQ_CONFIG_FILE="+file,
+		"RABBITMQ_MNESIA_BASE="+filepath.Join(b.kept, "mnesia"), "RABBITMQ_LOG_BASE="+b.kept, "RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
+		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}")
+	return testkit.Start(b.t, "rabbitmq-server", command)
+}
+
+// unpacked returns where "make servers" has unpacked a file, or what a pattern matches.
+func unpacked(t testing.TB, name string) string {
+	t.Helper()
+	path, err := filepath.Abs(filepath.Join("..", "..", "build", "servers", name))
+	require.NoError(t, err)
+	if found, err := filepath.Glob(path); err != nil || len(found) == 0 {
+		t.Skipf("needs %s, which \"make servers\" unpacks from Debian's packages", name)
+	}
+	return path
+}
+
+// startCentre starts the Telegraf that reads from the engine.
+func (b *bus) startCentre() { b.central = b.startTelegraf("centre", "[agent]\nomit_hostname = true\n") }
+
+// startTelegraf starts a Telegraf with what the documents show of one end, with pairs of what is
+// there and what takes its place.
+func (b *bus) startTelegraf(end, agent string, replace ...string) *testkit.Process {
+	b.t.Helper()
+	return testkit.StartProgram(b.t, "telegraf-stock", "--config", b.configOf(end, agent, replace))
+}
+
+func (b *bus) configOf(end, agent string, replace []string) string {
+	b.t.Helper()
+	shown, err := os.ReadFile(filepath.Join("..", "..", "deploy", "examples", b.name+"-"+end+".conf"))
+	require.NoError(b.t, err)
+	text := string(shown)
+	replace = append([]string{b.documented, b.at}, replace...)
+	if end == "centre" {
+		replace = append(replace, "127.0.0.1:7878", b.address)
+	}
+	for pair := range slices.Chunk(replace, 2) {
+		require.Contains(b.t, text, pair[0])
+		text = strings.ReplaceAll(text, pair[0], pair[1])
+	}
+	file := filepath.Join(b.t.TempDir(), "telegraf.conf")
+	require.NoError(b.t, os.WriteFile(file, []byte(agent+text), 0o600))
+	return file
+}
+
+// everyHost is how the Telegraf of a host is set up, but for its name: it beats each second.
+const everyHost = "[agent]\ninterval = \"1s\"\nflush_interval = \"1s\"\nhostname = %q\n"
+
+// startHost starts the Telegraf of a host, which declares this interval. It beats each second.
+func (b *bus) startHost(name string, interval time.Duration, replace ...string) *testkit.Process {
+	b.t.Helper()
+	return b.startTelegraf("edge", fmt.Sprintf(everyHost, name), append(declared(interval), replace...)...)
+}
+
+func declared(interval time.Duration) []string {
+	return []string{`"interval_ms":10000`, fmt.Sprintf(`"interval_ms":%d`, interval.Milliseconds())}
+}
+
+// leave says goodbye for a host over the engine.
+func (b *bus) leave(name string, replace ...string) {
+	b.t.Helper()
+	replace = append([]string{`"pid":0`, `"pid":0,"status":"leaving"`, ".Time.UnixMilli", "now.UnixMilli"}, replace...)
+	goodbye := b.configOf("edge", fmt.Sprintf(everyHost, name), replace)
+	require.Zero(b.t, testkit.StartProgram(b.t, "telegraf-stock", "--once", "--config", goodbye).Exit())
+}
+
+// verdicts returns in which states a host was told to be, but suspicion, which is nobody's death.
+func (b *bus) verdicts(host string) []string {
+	return slices.Compact(slices.DeleteFunc(b.states(host, "telegraf"), func(state string) bool { return strings.HasPrefix(state, "suspect") }))
+}
+
+// untilVerdicts waits until a host was told to be in these states, and nothing else.
+func (b *bus) untilVerdicts(host string, want ...string) {
+	b.t.Helper()
+	b.now().Until(fmt.Sprintf("%s to be %s", host, last(want)), func() bool { return len(b.verdicts(host)) >= len(want) })
+	require.Equal(b.t, want, b.verdicts(host), host)
+}
+
+// untilHeard waits until beats of these hosts were heard that came after an instant; all are how
+// many peers there are.
+func (b *bus) untilHeard(after time.Time, all int, hosts ...string) {
+	b.t.Helper()
+	b.now().Until(fmt.Sprint("beats of ", hosts), func() bool {
+		peers := b.look(all)
+		return !slices.ContainsFunc(hosts, func(host string) bool { return !heardAt(b.t, peers[host+"/telegraf"]).After(after) })
+	})
+}
