@@ -10,6 +10,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -25,8 +26,8 @@ type engine struct {
 	documented string // where it listens there, host:port
 	start      func(b *bus) *testkit.Process
 
-	// How hosts make it keep their beats, and how a centre reads them all once more: pairs of
-	// what is there and what takes its place. The engine may keep them by itself.
+	// How hosts make it keep their beats, if it does not by itself, and how the first centre that
+	// reads them all is set up: pairs of what is there and what takes its place.
 	kept, replayed []string
 }
 
@@ -34,16 +35,15 @@ var engines = []engine{
 	{
 		name: "nats", documented: "bus.example.com:4222", start: (*bus).startNATS,
 		kept:     []string{"sent_ms\":{{ .Time.UnixMilli }}}'", "sent_ms\":{{ .Time.UnixMilli }}}'\n[outputs.nats.jetstream]\nname = \"kept\""},
-		replayed: []string{`subjects = ["heartbeat"]`, `jetstream_subjects = ["heartbeat"]`},
+		replayed: []string{`subjects = ["heartbeat"]`, `jetstream_subjects = ["heartbeat"]`, `"centre-1"`, `"replay-1"`},
 	},
 	{
 		name: "mqtt", documented: "bus.example.com:1883", start: (*bus).startMosquitto,
-		kept:     []string{"retain = false", "retain = true"},
-		replayed: []string{"qos = 0", "qos = 1"},
+		kept: []string{"retain = false", "retain = true"}, // the last beat of each
 	},
 	{
 		name: "kafka", documented: "bus.example.com:9092", start: (*bus).startKafka,
-		replayed: []string{`"newest"`, `"oldest"`, `"centre-1"`, `"replay"`},
+		replayed: []string{`"newest"`, `"oldest"`, `"centre-1"`, `"replay-1"`},
 	},
 	{
 		name: "amqp", documented: "bus.example.com:5672", start: (*bus).startRabbitMQ,
@@ -57,15 +57,18 @@ type bus struct {
 	*post
 	engine
 	at      string // where the engine listens, host:port
-	kept    string // a directory of the engine
+	dir     string // of the engine
 	running *testkit.Process
 	central *testkit.Process
+	replays []*testkit.Process // centres that read all there is
 }
+
+const beatInterval = time.Second // whatever they declare
 
 // newBus starts an engine, a collector and the Telegraf between them.
 func newBus(t testing.TB, e engine) *bus {
 	t.Helper()
-	b := &bus{post: newPost(t), engine: e, kept: t.TempDir()}
+	b := &bus{post: newPost(t), engine: e, dir: t.TempDir()}
 	b.at = quietAddress(t)
 	b.relieve()
 	b.startEngine()
@@ -90,13 +93,13 @@ func reachable(address string) bool {
 
 func (b *bus) startNATS() *testkit.Process {
 	host, port, _ := strings.Cut(b.at, ":")
-	return testkit.Start(b.t, "nats-server", exec.Command(foreign(b.t, "nats-server"), "-a", host, "-p", port, "-js", "-sd", b.kept))
+	return testkit.Start(b.t, "nats-server", exec.Command(foreign(b.t, "nats-server"), "-a", host, "-p", port, "-js", "-sd", b.dir))
 }
 
 func (b *bus) startMosquitto() *testkit.Process {
 	host, port, _ := strings.Cut(b.at, ":")
-	file := filepath.Join(b.kept, "mosquitto.conf")
-	text := fmt.Sprintf("listener %s %s\nallow_anonymous true\nuser root\npersistence true\npersistence_location %s/\n", port, host, b.kept)
+	file := filepath.Join(b.dir, "mosquitto.conf")
+	text := fmt.Sprintf("listener %s %s\nallow_anonymous true\nuser root\npersistence true\npersistence_location %s/\n", port, host, b.dir)
 	require.NoError(b.t, os.WriteFile(file, []byte(text), 0o600))
 	command := exec.Command(foreign(b.t, "mosquitto"), "-c", file)
 	command.Env = []string{"LD_LIBRARY_PATH=" + unpacked(b.t, "usr/lib/x86_64-linux-gnu")}
@@ -104,7 +107,7 @@ func (b *bus) startMosquitto() *testkit.Process {
 }
 
 func (b *bus) startKafka() *testkit.Process {
-	return testkit.Start(b.t, "kafka", exec.Command(foreign(b.t, "kafka"), b.at, b.kept))
+	return testkit.Start(b.t, "kafka", exec.Command(foreign(b.t, "kafka"), b.at, b.dir))
 }
 
 // startRabbitMQ starts it with a port mapper of its own: it would start one that stays.
@@ -117,18 +120,18 @@ func (b *bus) startRabbitMQ() *testkit.Process {
 	process := testkit.Start(b.t, "epmd", epmd)
 	process.Until("it to be reachable", func() bool { return reachable(mapper) })
 
-	file := filepath.Join(b.kept, "rabbitmq.conf")
+	file := filepath.Join(b.dir, "rabbitmq.conf")
 	require.NoError(b.t, os.WriteFile(file, []byte("listeners.tcp.1 = "+b.at+"\nlog.console = true\nlog.file = false\nloopback_users = none\n"), 0o600))
-	plugins := filepath.Join(b.kept, "plugins")
+	plugins := filepath.Join(b.dir, "plugins")
 	require.NoError(b.t, os.WriteFile(plugins, []byte("[].\n"), 0o600))
 	scripts, err := filepath.Glob(unpacked(b.t, "usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server"))
 	require.NoError(b.t, err)
 	require.Len(b.t, scripts, 1)
 	_, distribution, _ := strings.Cut(quietAddress(b.t), ":")
 	command := exec.Command(scripts[0])
-	command.Env = append(names, "HOME="+b.kept, "PATH="+unpacked(b.t, "usr/lib/erlang/bin")+":"+os.Getenv("PATH"),
+	command.Env = append(names, "HOME="+b.dir, "PATH="+unpacked(b.t, "usr/lib/erlang/bin")+":"+os.Getenv("PATH"),
 		"RUNNING_UNDER_SYSTEMD=true", "RABBITMQ_NODENAME=bus@localhost", "RABBITMQ_DIST_PORT="+distribution, "RABBITMQ_CONFIG_FILE="+file,
-		"RABBITMQ_MNESIA_BASE="+filepath.Join(b.kept, "mnesia"), "RABBITMQ_LOG_BASE="+b.kept, "RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
+		"RABBITMQ_MNESIA_BASE="+filepath.Join(b.dir, "mnesia"), "RABBITMQ_LOG_BASE="+b.dir, "RABBITMQ_ENABLED_PLUGINS_FILE="+plugins,
 		"RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS=+S 1:1 -kernel inet_dist_use_interface {127,0,0,1}")
 	return testkit.Start(b.t, "rabbitmq-server", command)
 }
@@ -188,7 +191,7 @@ func declared(interval time.Duration) []string {
 // leave says goodbye for a host over the engine.
 func (b *bus) leave(name string, replace ...string) {
 	b.t.Helper()
-	replace = append([]string{`"pid":0`, `"pid":0,"status":"leaving"`, ".Time.UnixMilli", "now.UnixMilli"}, replace...)
+	replace = append(slices.Clone(replace), `"pid":0`, `"pid":0,"status":"leaving"`, ".Time.UnixMilli", "now.UnixMilli")
 	goodbye := b.configOf("edge", fmt.Sprintf(everyHost, name), replace)
 	require.Zero(b.t, testkit.StartProgram(b.t, "telegraf-stock", "--once", "--config", goodbye).Exit())
 }
@@ -213,4 +216,63 @@ func (b *bus) untilHeard(after time.Time, all int, hosts ...string) {
 		peers := b.look(all)
 		return !slices.ContainsFunc(hosts, func(host string) bool { return !heardAt(b.t, peers[host+"/telegraf"]).After(after) })
 	})
+}
+
+// diesUnheard kills a host that is to be dead soon while the centre is stopped. What it has said
+// last waits until it is dead.
+func (b *bus) diesUnheard(host *testkit.Process) {
+	b.t.Helper()
+	b.central.Signal(syscall.SIGSTOP)
+	pause(3 * beatInterval) // what was sent before is read
+	host.Kill()
+	b.untilVerdicts("gone", "alive beat", "dead silence")
+	pause(2 * beatInterval)
+	b.central.Signal(syscall.SIGCONT)
+}
+
+// restartEngine ends the engine and starts it with what it has kept.
+func (b *bus) restartEngine() {
+	b.t.Helper()
+	b.running.Signal(syscall.SIGTERM)
+	b.running.Exit()
+	b.startEngine()
+}
+
+// stopEngine stops the engine for a while.
+func (b *bus) stopEngine() {
+	b.running.Signal(syscall.SIGSTOP)
+	pause(5 * beatInterval)
+	b.running.Signal(syscall.SIGCONT)
+}
+
+// restartCentre kills the centre and starts another one.
+func (b *bus) restartCentre() {
+	b.central.Kill()
+	b.startCentre()
+}
+
+// passedOver returns how many beats were taken for no life, as they are older than one that was.
+func (b *bus) passedOver() int64 {
+	b.t.Helper()
+	b.now().Say("\n")
+	pause(beatInterval / 2) // until it has answered
+	skipped := parse(b.t, b.now().Stdout.With("heartbeat_collector,kind=late"))
+	if len(skipped) == 0 {
+		return 0
+	}
+	return number(b.t, last(skipped), "beats_total")
+}
+
+// replay lets one more centre read all that the engine has kept, beside the first one. It takes
+// the place of the one before it.
+func (b *bus) replay() {
+	b.t.Helper()
+	if len(b.replays) > 0 {
+		last(b.replays).Kill()
+	}
+	replace := slices.Clone(b.replayed)
+	for i := range replace {
+		replace[i] = strings.ReplaceAll(replace[i], "replay-1", fmt.Sprint("replay-", len(b.replays)+1))
+	}
+	b.replays = append(b.replays, b.startTelegraf("centre", "[agent]\nomit_hostname = true\n", replace...))
 }
