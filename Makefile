@@ -3,7 +3,7 @@
 
 # What brings beats from other Telegrafs, directly or over an engine.
 BUS_TAGS = $(foreach engine,amqp kafka mqtt nats,inputs.$(engine)_consumer outputs.$(engine)) \
-	inputs.system outputs.socket_writer parsers.value serializers.template
+	inputs.influxdb_listener inputs.system outputs.socket_writer parsers.value serializers.template
 
 # Plugins of bin/telegraf beside ours, as Telegraf's build tags.
 TAGS ?= inputs.cpu inputs.disk inputs.execd inputs.internal inputs.mem \
