@@ -36,11 +36,10 @@ func TestBusThatBreaksChangesNoVerdict(t *testing.T) {
 			b.untilVerdicts("planned", "alive beat", "left leaving")
 			b.diesUnheard(gone)
 
-			for range size(1, 50) {
-				for _, breaks := range []func(){b.restartEngine, b.restartCentre} {
-					breaks()
-					b.untilHeard(time.Now(), len(hosts), living...)
-				}
+			for _, breaks := range slices.Concat(slices.Repeat([]func(){b.restartEngine}, size(1, e.restarts)),
+				slices.Repeat([]func(){b.restartCentre}, size(1, 50))) {
+				breaks()
+				b.untilHeard(time.Now(), len(hosts), living...)
 			}
 			b.stopEngine()
 			b.untilHeard(time.Now(), len(hosts), living...)

@@ -47,4 +47,6 @@ func mqttPacket(kind byte, body []byte) []byte {
 	return append(binary.AppendUvarint([]byte{kind}, uint64(len(body))), body...)
 }
 
-func mqttText(s string) []byte { return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...) }
+func mqttText(s string) []byte {
+	return append(binary.BigEndian.AppendUint16(nil, uint16(len(s))), s...)
+}
