@@ -34,6 +34,7 @@ var commands = []command{
 	{"collectors", "what two collectors tell while paths break, in virtual time", collectorsCommand},
 	{"mates", "what two collectors cost each other while all is well", matesCommand},
 	{"storm", "what two collectors tell each other when all peers fall silent at once", stormCommand},
+	{"relay", "what the hosts behind one central Telegraf cost", relayCommand},
 	{"sender", "size and memory of heartbeat-sender", senderCommand},
 	{loadRole, "", loadCommand}, // the other processes of a measurement
 	{bareRole, "", bareCommand},

@@ -1,0 +1,112 @@
+package main
+
+import (
+	"bufio"
+	"flag"
+	"fmt"
+	"os"
+	"strings"
+	"sync"
+	"time"
+)
+
+const (
+	relayInterval = 10 * time.Second
+	relayWarm     = 25 * time.Second // all hosts have beaten twice
+	relayWatched  = 60 * time.Second
+)
+
+// relayConfig is a central Telegraf: the metrics of hosts come over HTTP, and what the document
+// of fleets shows makes beats of them.
+const relayConfig = `[agent]
+flush_interval = "1s"
+omit_hostname = true
+metric_buffer_limit = 100000
+quiet = true
+[[inputs.influxdb_listener]]
+service_address = "{address}"
+`
+
+func relayCommand(set *flag.FlagSet) func() {
+	hosts := set.Int("hosts", 10_000, "how many hosts send their metrics")
+	return func() {
+		collector := startPlugin("bin/telegraf-heartbeat", `emit_beats = "none"`)
+		defer collector.stop()
+		said := listen(collector.out)
+		central := start(relayConfig+relayBlock(collector.address), "bin/telegraf-stock")
+		defer central.stop()
+		empty := collector.resident()
+		go sendSystem("http://"+central.address+"/write", *hosts) // as long as the measurement lasts
+		time.Sleep(relayWarm)
+		centralBefore, collectorBefore := central.used(), collector.used()
+		for range int(relayWatched / relayInterval) {
+			collector.say("") // Gather
+			time.Sleep(relayInterval)
+		}
+		if alive := said.number("heartbeat_collector,state=alive ", "peers"); alive != *hosts {
+			fail("%d of %d hosts are alive", alive, *hosts)
+		}
+		beats := said.number("heartbeat_listener,address=tcp://"+collector.address+" ", "beats_total")
+		fmt.Printf("\n%d hosts at %s, three metrics each, watched for %s; %d beats came in all.\n", *hosts, relayInterval, relayWatched, beats)
+		header("process", "of a core", "memory")
+		relayRow("the central Telegraf", central, centralBefore)
+		relayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
+		fmt.Printf("\nMemory of a host in telegraf-heartbeat: %.1f KiB.\n", float64(collector.resident()-empty)/1024/float64(*hosts))
+	}
+}
+
+// relayRow prints what a process took since it had used so much.
+func relayRow(name string, p *process, before time.Duration) {
+	fmt.Printf("| %s | %s | %s |\n", name, percent((p.used()-before).Seconds()/relayWatched.Seconds()), mib(p.resident()))
+}
+
+// said is the latest line of each series without a peer, by its measurement and tags.
+type said struct{ lines sync.Map }
+
+// listen reads until the end of what a collector prints.
+func listen(out *bufio.Reader) *said {
+	s := new(said)
+	go func() {
+		for {
+			line, err := out.ReadString('\n')
+			if err != nil {
+				return
+			}
+			if series, _, ok := strings.Cut(line, " "); ok && !strings.HasPrefix(series, "heartbeat_peer,") {
+				s.lines.Store(series+" ", line)
+			}
+		}
+	}()
+	return s
+}
+
+// number returns an integer field of a series.
+func (s *said) number(series, field string) (n int) {
+	line, _ := s.lines.Load(series)
+	_, after, _ := strings.Cut(fmt.Sprint(line), field+"=")
+	must(fmt.Sscanf(after, "%d", &n))
+	return n
+}
+
+// relayBlock returns the block that the document shows, with the address of a collector in
+// another process.
+func relayBlock(address string) string {
+	shown := string(must(os.ReadFile("deploy/examples/fleet.conf")))
+	return strings.Replace(shown, "udp://127.0.0.1:7878", "tcp://"+address, 1)
+}
+
+// sendSystem sends what inputs.system makes of each host in each interval, a tenth of the hosts
+// every second.
+func sendSystem(url string, hosts int) {
+	for second := 0; ; second++ {
+		begin := time.Now()
+		var lines strings.Builder
+		for host := second % 10; host < hosts; host += 10 {
+			name, at := fmt.Sprintf("host-%05d", host), begin.Truncate(time.Second).UnixNano()
+			fmt.Fprintf(&lines, "system,host=%s load1=0.1,load15=0.2,load5=0.3,n_cpus=2i,n_users=1i %d\n", name, at)
+			fmt.Fprintf(&lines, "system,host=%s uptime=%di %d\nsystem,host=%s uptime_format=\"1 day,  2:03\" %d\n", name, 93_780+second, at, name, at)
+		}
+		post(url, lines.String())
+		time.Sleep(time.Until(begin.Add(time.Second)))
+	}
+}
