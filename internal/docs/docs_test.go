@@ -128,6 +128,9 @@ func (w *world) runTask(b block) {
 }
 
 func (w *world) checkTOML(b block) {
+	if example.MatchString(b.around) {
+		w.compareExample(b)
+	}
 	table := regexp.MustCompile(`(?m)^\[?\[([a-z]+(?:\.[a-z_]+)?)`).FindStringSubmatch(b.text)
 	switch {
 	case strings.Contains(b.text, "[inputs.heartbeat.cluster]"): // only that no mate listens is wrong
@@ -235,9 +238,12 @@ func (w *world) buildGo(b block) {
 
 const module = "github.com/telegraf-heartbeat/telegraf-heartbeat"
 
+// example is a link to a file that a document shows.
+var example = regexp.MustCompile(`\((?:\.\./)?(deploy/examples/[a-z.-]+)\)`)
+
 // compareExample looks for a file that is the same; internal/e2e runs those.
 func (w *world) compareExample(b block) {
-	name := regexp.MustCompile(`\((?:\.\./)?(deploy/examples/[a-z.]+)\)`).FindStringSubmatch(b.around)
+	name := example.FindStringSubmatch(b.around)
 	require.NotNil(w, name, "the text around it has no link to a file in deploy/examples")
 	require.Equal(w, read(w.T, name[1]), b.text, "%s is not what is shown", name[1])
 }
