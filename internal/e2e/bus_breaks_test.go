@@ -3,6 +3,7 @@
 package e2e
 
 import (
+	"fmt"
 	"slices"
 	"syscall"
 	"testing"
@@ -59,4 +60,24 @@ func TestBusThatBreaksChangesNoVerdict(t *testing.T) {
 			}
 		})
 	}
+}
+
+// When an engine is away for longer than hosts may be silent, ten hosts or more are unknown, not
+// dead, though the centre stays connected.
+func TestEngineThatIsAwayIsNotTheDeathOfTenHosts(t *testing.T) {
+	t.Parallel()
+	const hosts = 12
+	p := newPost(t)
+	p.relieve()
+	centre := dial(t, p.address)
+	for range 3 {
+		for host := range hosts {
+			centre.send(fmt.Sprintf(`{"host":"host-%d","service":"telegraf","pid":0,"watched":true,"interval_ms":%d,"sent_ms":%d}`,
+				host, beatsSoon.Milliseconds(), time.Now().UnixMilli()))
+		}
+		pause(beatInterval)
+	}
+	p.now().Until("isolation", func() bool { return len(p.events("reason", "isolated", "state", "on")) > 0 })
+	p.now().Until("all to be unknown", func() bool { return len(p.events("reason", "isolated", "state", "unknown")) >= hosts })
+	p.requireNoDeath()
 }
