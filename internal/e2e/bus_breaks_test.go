@@ -23,10 +23,10 @@ func TestBusThatBreaksChangesNoVerdict(t *testing.T) {
 			b.replay()
 			living := []string{"lives-1", "lives-2", "lives-3"}
 			for _, host := range living {
-				b.startHost(host, beatsLater, e.kept...)
+				b.startHost(host, beatsLater(), e.kept...)
 			}
 			gone := b.startHost("gone", beatsSoon, e.kept...)
-			planned := b.startHost("planned", beatsLater, e.kept...)
+			planned := b.startHost("planned", beatsLater(), e.kept...)
 			hosts := append(slices.Clone(living), "gone", "planned")
 			for _, host := range hosts {
 				b.untilVerdicts(host, "alive beat")

@@ -42,7 +42,7 @@ func TestLastWillOfADeviceIsItsEnd(t *testing.T) {
 	b.untilVerdicts("sensor-7", "alive beat", "dead exited")
 }
 
-// mqttPacket returns a packet whose length is above 127 bytes, or not.
+// mqttPacket returns a packet of a kind.
 func mqttPacket(kind byte, body []byte) []byte {
 	return append(binary.AppendUvarint([]byte{kind}, uint64(len(body))), body...)
 }
