@@ -54,8 +54,10 @@ var engines = []engine{
 	},
 	{
 		name: "amqp", documented: "bus.example.com:5672", start: (*bus).startRabbitMQ,
-		replayed: []string{`"centre-1"`, `"log"`, `{"x-expires" = 60000, "x-message-ttl" = 60000}`,
-			`{"x-queue-type" = "stream"}` + "\n" + `queue_consume_arguments = {"x-stream-offset" = "first"}`},
+		replayed: []string{
+			`"centre-1"`, `"log"`, `{"x-expires" = 60000, "x-message-ttl" = 60000}`,
+			`{"x-queue-type" = "stream"}` + "\n" + `queue_consume_arguments = {"x-stream-offset" = "first"}`,
+		},
 		restarts: 50,
 	},
 }
