@@ -114,8 +114,8 @@ func (r *Rule) contradiction() error {
 	switch {
 	case r.Schedule != "" && (silence || r.MissedBeats != nil):
 		return errors.New("'schedule' excludes 'dead_after', 'max_dead_after' and 'missed_beats': 'grace' says how late a beat may be")
-	case r.Schedule != "" && r.Hours != "":
-		return errors.New("'schedule' and 'hours' exclude each other")
+	case r.Schedule != "" && (r.Hours != "" || r.Class != ""):
+		return errors.New("'schedule' excludes 'hours' and 'class'")
 	case r.Grace != nil && (r.DeadAfter != nil || r.MissedBeats != nil):
 		return errors.New("'grace' excludes 'dead_after' and 'missed_beats'")
 	case r.Timezone != "" && r.Schedule == "" && r.Hours == "":

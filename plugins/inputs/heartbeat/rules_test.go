@@ -94,7 +94,7 @@ func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 		"'forget_dead_after' must be at least 1s":   {Host: "a", ForgetDeadAfter: durationOption(1)},
 		"'grace' must be at least 2s":               {Host: "a", Grace: durationOption(time.Second)},
 		"'schedule' excludes 'dead_after'":          {Host: "a", Schedule: "15 2 * * *", DeadAfter: durationOption(time.Minute)},
-		"'schedule' and 'hours' exclude each other": {Host: "a", Schedule: "15 2 * * *", Hours: "06:00-20:00"},
+		"'schedule' excludes 'hours' and 'class'":   {Host: "a", Schedule: "15 2 * * *", Hours: "06:00-20:00"},
 		"'grace' excludes 'dead_after'":             {Host: "a", Grace: durationOption(time.Minute), DeadAfter: durationOption(time.Minute)},
 		"'timezone' is that of 'schedule'":          {Host: "a", Grace: durationOption(time.Minute), Timezone: "UTC"},
 		`'class' must be "ephemeral", not "cattle"`: {Host: "a", Class: "cattle"},

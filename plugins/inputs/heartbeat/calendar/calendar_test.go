@@ -161,3 +161,15 @@ func FuzzParse(f *testing.F) {
 		}
 	})
 }
+
+func BenchmarkAwaited(b *testing.B) {
+	for _, text := range []string{"* * * * *", "15 2 * * *", "0 3 29 2 *"} {
+		s := schedule(b, text)
+		at := instant(b, "2026-11-30T02:00:00Z")
+		b.Run(text, func(b *testing.B) {
+			for b.Loop() {
+				s.Awaited(at, time.Hour)
+			}
+		})
+	}
+}

@@ -80,6 +80,11 @@ type Due struct{ From, At time.Time } // the earlier and the later reading; most
 // After returns the first due instant after t, by its later reading. Once the schedule is over,
 // which no schedule without a year is, it is the zero Due.
 func (s *Schedule) After(t time.Time) (first Due) {
+	if next := s.expr.Next(s.clock(t)); !next.IsZero() {
+		if due := s.read(next); !s.isSet(t, due.At) {
+			return due
+		}
+	}
 	clock := s.clock(t).Add(-maxShift)
 	for end := clock; ; {
 		clock = s.expr.Next(clock)
@@ -93,10 +98,16 @@ func (s *Schedule) After(t time.Time) (first Due) {
 	}
 }
 
+// isSet reports whether clocks in the zone are set between two times, or near them.
+func (s *Schedule) isSet(from, to time.Time) bool {
+	start, end := from.In(s.zone).ZoneBounds()
+	return from.Add(-maxShift).Before(start) || !end.IsZero() && to.Add(maxShift).After(end)
+}
+
 // Before returns the last due instant before t, by its later reading, or the zero Due if there
-// was none in four years.
+// was none in years.
 func (s *Schedule) Before(t time.Time) (last Due) {
-	for back := time.Hour; back < 4*366*24*time.Hour; back *= 4 {
+	for back := max(s.apart, time.Hour); back < 8*366*24*time.Hour; back *= 4 {
 		for due := s.After(t.Add(-back)); due.At.Before(t) && !due.At.IsZero(); due = s.After(due.At) {
 			last = due
 		}

@@ -424,7 +424,7 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 		t.locate(p, b, now)
 	}
 	switch {
-	case match == newProcess, match == bootedProcess:
+	case match == newProcess, match == bootedProcess, p.rests() && !b.Cancel:
 		t.endPromise(p, now.Sub(t.epoch)) // it is back
 	case p.windowV <= t.verdict(now):
 		p.closeWindow()

@@ -159,6 +159,7 @@ func TestJobsByCalendar(t *testing.T) {
 			"the collector is away for the night":                {restart: -5 * time.Hour, away: 10 * time.Hour, lasts: 20 * time.Minute},
 			"the collector is away just after it was due":        {restart: 20 * time.Second, away: 20 * time.Second, skew: 30 * time.Second},
 			"the collector is away just before it is due":        {restart: -40 * time.Second, away: 20 * time.Second, skew: -30 * time.Second},
+			"the collector is away when it ends later than ever": {restart: 33 * time.Minute, away: 3 * time.Minute, longer: 35 * time.Minute},
 			"the collector is away just when it ends":            {restart: 25 * time.Second, away: 20 * time.Second, longer: 35 * time.Second},
 			"the collector is away when it ends":                 {restart: 19 * time.Minute, away: 2 * time.Minute, lasts: 20 * time.Minute},
 			"the collector is restarted long before it is due":   {restart: -time.Hour, away: 5 * time.Second},
@@ -191,8 +192,8 @@ func TestScheduledSilenceGoesOn(t *testing.T) {
 	r.atWall("2026-11-10T02:15:00+01:00")
 	r.observe(Beat{ID: payroll, Watched: true})
 	due := r.now.Add(24 * time.Hour)
-	r.leap(due.Add(50 * time.Minute))
-	r.restart(20 * time.Minute)
+	r.leap(due.Add(59*time.Minute + 30*time.Second))
+	r.restart(40 * time.Second)
 	require.Equal(t, "unknown restored", r.is(payroll))
 	r.pass(soonBack)
 	require.Empty(t, r.deaths())
@@ -228,14 +229,15 @@ func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 		want        string        // when it is back
 		dead        time.Duration // since the beat, if it beats no more
 	}{
-		"daily":                       {24 * time.Hour, 0, 23 * time.Hour, 25 * time.Hour, "unknown restored", 49 * time.Hour},
-		"daily, for days":             {24 * time.Hour, 0, 23 * time.Hour, 80 * time.Hour, "unknown restored", 97 * time.Hour},
-		"daily, up to when it is due": {24 * time.Hour, 0, 23 * time.Hour, 24*time.Hour - 59*time.Second, "unknown restored", 49 * time.Hour},
-		"daily, before it is due":     {24 * time.Hour, 0, 2 * time.Hour, 3 * time.Hour, "alive beat", 26*time.Hour + soonBack},
-		"daily, when it is late":      {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 22*time.Minute, "suspect silence", 25*time.Hour + 2*time.Minute + soonBack},
-		"every five minutes":          {5 * time.Minute, 0, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "unknown restored", 10*time.Minute + 750*time.Second},
-		"each minute":                 {time.Minute, 0, 50 * time.Second, 70 * time.Second, "alive beat", 210*time.Second + 20*time.Second + soonBack},
-		"its connection stood":        {5 * time.Minute, 1, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "alive beat", 1050*time.Second + 2*time.Second + soonBack},
+		"daily":                           {24 * time.Hour, 0, 23 * time.Hour, 25 * time.Hour, "unknown restored", 49 * time.Hour},
+		"daily, for days":                 {24 * time.Hour, 0, 23 * time.Hour, 80 * time.Hour, "unknown restored", 97 * time.Hour},
+		"daily, up to when it is due":     {24 * time.Hour, 0, 23 * time.Hour, 24*time.Hour - 59*time.Second, "unknown restored", 49 * time.Hour},
+		"daily, before it is due":         {24 * time.Hour, 0, 2 * time.Hour, 3 * time.Hour, "alive beat", 26*time.Hour + soonBack},
+		"daily, when it is late":          {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 20*time.Minute + 50*time.Second, "suspect silence", 25*time.Hour + 50*time.Second + soonBack},
+		"daily, for long when it is late": {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 22*time.Minute, "unknown restored", 49 * time.Hour},
+		"every five minutes":              {5 * time.Minute, 0, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "unknown restored", 10*time.Minute + 750*time.Second},
+		"each minute":                     {time.Minute, 0, 50 * time.Second, 70 * time.Second, "alive beat", 210*time.Second + 20*time.Second + soonBack},
+		"its connection stood":            {5 * time.Minute, 1, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "alive beat", 1050*time.Second + 2*time.Second + soonBack},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -456,6 +458,18 @@ func TestExecutedByCalendar(t *testing.T) {
 			run(s, s.due.Add(day), 5, func(b *Beat) { b.HasExitCode = false })
 			s.leap(s.due.Add(2*day + 2*time.Hour))
 		}, "not known", 0},
+		"one process finishes each day": {func(s *story) {
+			b := Beat{ID: payroll, Status: SaysLeaving, HasExitCode: true}
+			for n := 1; n < 4; n++ {
+				s.leap(s.due.Add(time.Duration(n) * day))
+				s.observe(b)
+			}
+			s.leap(s.due.Add(3*day + 2*time.Hour))
+		}, "left finished", 0},
+		"one process fails the day after": {func(s *story) {
+			s.leap(s.due.Add(day))
+			s.observe(Beat{ID: payroll, Status: SaysDead, ExitCode: 3, HasExitCode: true})
+		}, "dead exited", day},
 		"the clock on the wall is set back": {func(s *story) {
 			s.leap(s.due.Add(time.Hour))
 			s.setBack(2 * time.Hour)
@@ -576,4 +590,74 @@ func TestScheduleOfCheckComes(t *testing.T) {
 	require.Empty(t, r.deaths())
 	r.pass(2 * time.Second)
 	require.Len(t, r.deaths(), 1)
+}
+
+// A clock on the wall that is wrong for some minutes, and then right again, hides no death.
+func TestScheduleOutlivesAWrongClock(t *testing.T) {
+	const year = 365 * 24 * time.Hour
+	for name, finished := range map[string]bool{"it beat": false, "it has finished": true} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t, scheduled(t, "15 2 * * *"))
+			r.checked = true
+			r.atWall("2026-11-10T02:15:00+01:00")
+			heard := r.now
+			r.observe(Beat{ID: payroll, Watched: true, Run: "a"})
+			if finished {
+				r.observe(Beat{ID: payroll, Watched: true, Run: "a", Status: SaysLeaving, HasExitCode: true})
+			}
+			was := r.is(payroll)
+			r.leap(r.now.Add(5 * time.Hour))
+			r.setWall(year)
+			r.pass(10 * time.Minute)
+			r.setWall(-year)
+			r.pass(time.Second)
+			require.Equal(t, was, r.is(payroll))
+			r.leap(heard.Add(25*time.Hour - time.Second))
+			require.Empty(t, r.deaths())
+			r.pass(2 * time.Second)
+			require.Len(t, r.deaths(), 1)
+		})
+	}
+}
+
+// setWall sets the clock on the wall, as the next tick will find.
+func (r *rig) setWall(by time.Duration) {
+	r.setBack(-by)
+	r.tracker.tickWall -= by.Nanoseconds()
+}
+
+// Whose schedule is gone is not awaited, and a job has no hours, whatever applies to its host.
+func TestFinishedWithoutASchedule(t *testing.T) {
+	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
+	require.NoError(t, err)
+	check := Expected{Source: payroll.Source, Service: payroll.Service, Schedule: s, Margin: time.Hour}
+	for name, story := range map[string]func(*rig){
+		"the check is removed": func(r *rig) { r.expect() },
+		"and the collector is restarted": func(r *rig) {
+			r.restart(time.Second)
+			r.expect()
+		},
+	} {
+		t.Run(name, func(t *testing.T) {
+			r := newRig(t)
+			r.checked = true
+			r.atWall("2026-11-10T02:15:00+01:00")
+			r.expect(check)
+			r.observe(Beat{ID: payroll, Run: "a"})
+			r.observe(Beat{ID: payroll, Run: "a", Status: SaysLeaving, HasExitCode: true})
+			r.pass(time.Second)
+			story(r)
+			r.leap(r.now.Add(72 * time.Hour))
+			require.Equal(t, "not known", r.is(payroll))
+			require.Empty(t, r.deaths())
+		})
+	}
+	r := newRig(t, inHours(t, "Mon-Fri 06:00-20:00"), ruled("web-", func(terms *Terms) {
+		terms.Hours, _ = calendar.ParseHours("Mon-Fri 06:00-20:00", berlin)
+	}))
+	r.atWall("2026-11-10T02:15:00+01:00")
+	r.expect(check)
+	r.observe(Beat{ID: payroll})
+	r.leap(r.now.Add(25*time.Hour + time.Second))
+	require.Equal(t, "dead silence", r.is(payroll))
 }

@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
 	"testing"
 	"time"
@@ -276,4 +277,43 @@ func TestClocksOfOthersAreNotAsked(t *testing.T) {
 		r.pass(fleetEvery)
 	}
 	require.Empty(t, r.deaths())
+}
+
+// A Telegraf gathers what it carries, and flushes it with some jitter. A clock that is set, that
+// drifts or once was wrong kills nobody all the same, and who is new is known.
+func TestCarriedInBatches(t *testing.T) {
+	web := hosts(4)
+	for name, clock := range map[string]func(at time.Duration) time.Duration{
+		"set back":       func(at time.Duration) time.Duration { return -time.Minute * (at / (10 * time.Minute)) },
+		"set ahead":      func(at time.Duration) time.Duration { return time.Hour * (at / (10 * time.Minute)) },
+		"an hour behind": func(time.Duration) time.Duration { return -time.Hour },
+		"drifts":         func(at time.Duration) time.Duration { return -at / 100 },
+		"wrong once": func(at time.Duration) time.Duration {
+			if at == 10*time.Minute {
+				return 20 * 365 * 24 * time.Hour
+			}
+			return 0
+		},
+	} {
+		for _, jitter := range []time.Duration{0, 2 * time.Second, 5 * time.Second, 9 * time.Second} {
+			t.Run(fmt.Sprint(name, " ", jitter), func(t *testing.T) {
+				t.Parallel()
+				random := rand.New(rand.NewPCG(1, uint64(jitter)))
+				r := newRig(t)
+				const every, flush = 10 * time.Second, 10 * time.Second
+				for at := time.Duration(0); at < time.Hour; at += flush {
+					r.leap(r.start.Add(at + time.Duration(random.Int64N(int64(jitter)+1))))
+					for _, id := range web {
+						b := Beat{ID: id, Interval: every, Watched: true, Conn: 1, SentMS: r.start.Add(at).UnixMilli()}
+						if id == web[1] {
+							b.SentMS += clock(at).Milliseconds()
+						}
+						r.observe(b)
+					}
+				}
+				require.Empty(t, r.deaths())
+				require.Equal(t, "alive beat", r.is(web[1]))
+			})
+		}
+	}
 }

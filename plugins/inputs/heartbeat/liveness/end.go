@@ -190,7 +190,7 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 		return
 	}
 	t.promise(p, b, known, now)
-	if p.terms.Schedule != nil && reasonOf(b) == ReasonFinished && p.windowV == 0 {
+	if p.terms.Schedule != nil && reasonOf(b) == ReasonFinished && p.windowV == 0 { // else it has said when it is back
 		silence, due := p.terms.awaited(now)
 		p.await(due)
 		p.setWindow(t.verdict(now)+silence.Dead, b.life())
@@ -202,6 +202,13 @@ func (t *Tracker) finishLast(p *peer, b *Beat, known bool, now time.Time) {
 // rests reports whether p has finished, and is awaited again when its schedule says.
 func (p *peer) rests() bool {
 	return p.terms.Schedule != nil && p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
+}
+
+// forgetDue forgets when the next beat of p is due.
+func (p *peer) forgetDue() {
+	if p.due != nil {
+		p.editPast().due, p.changed = nil, true
+	}
 }
 
 // exit takes in that p was seen to end unplanned. Of a peer that is dead already
@@ -285,6 +292,7 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 			by = b.life()
 		}
 		p.setWindow(max(p.windowV, t.verdict(now)+b.BackIn), by)
+		p.forgetDue() // that is what holds
 		t.notePromise(p, now.Sub(t.epoch))
 		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:

@@ -50,6 +50,7 @@ func (e *expectation) scheduled(base *Terms) *Terms {
 	if e.base != base {
 		terms := *base
 		terms.Schedule, terms.Patience, terms.Rule = e.Schedule, e.Margin, "check"
+		terms.Hours, terms.Ephemeral = nil, false // it is a job
 		e.base, e.terms = base, &terms
 	}
 	return e.terms

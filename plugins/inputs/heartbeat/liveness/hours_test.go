@@ -152,6 +152,27 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 			r.pass(2 * time.Second)
 			require.Equal(r.t, "dead never_seen", r.is(peerID("desk-9", "host")))
 		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"it dies in the hours, and ticks come late now and then": {monday + "10:00:00+01:00", func(r *rig) {
+			for range 10 {
+				r.pass(10 * time.Second)
+				r.now = r.now.Add(350 * time.Millisecond)
+			}
+		}, "dead silence", []string{"alive beat", "suspect silence", "dead silence"}},
+		"it dies in the hours, and the collector is restarted again and again": {monday + "10:00:00+01:00", func(r *rig) {
+			for range 5 {
+				r.pass(20 * time.Second)
+				r.restart(time.Second)
+			}
+		}, "dead silence", []string{"alive beat", "suspect silence", "dead silence"}},
+		"it is held as silent with others when the hours end": {friday + "19:58:50+01:00", func(r *rig) {
+			all := r.keep(Beat{Interval: 10 * time.Second}, desks(20)...)
+			r.pass(20 * time.Second)
+			pause(all...)
+			r.pass(12 * time.Minute)
+			for _, s := range r.told {
+				require.False(r.t, s.State == Suspect && s.at.After(r.start.Add(70*time.Second)), "%s at %s", s.ID, s.at)
+			}
+		}, "unknown off_hours", []string{"alive beat", "unknown isolated"}},
 		"its services follow it": {friday + "20:30:00+01:00", func(r *rig) {
 			for _, id := range []ID{desk, shop} {
 				r.observe(Beat{ID: id, Interval: 10 * time.Second, Run: "daemon", Watched: true, Conn: 7})
@@ -213,9 +234,17 @@ func TestEphemeral(t *testing.T) {
 		story      func(*rig)
 		host, shop string
 	}{
-		"silent":               {func(r *rig) { r.pass(time.Minute) }, "left silence", "left host"},
-		"its connection ends":  {func(r *rig) { r.ended(1, Closed); r.pass(time.Minute) }, "left conn_closed", "left host"},
-		"it is back":           {func(r *rig) { r.pass(time.Minute); r.observe(beatOf(worker)) }, "alive beat", "left host"},
+		"silent":              {func(r *rig) { r.pass(time.Minute) }, "left silence", "left host"},
+		"its connection ends": {func(r *rig) { r.ended(1, Closed); r.pass(time.Minute) }, "left conn_closed", "left host"},
+		"it is back":          {func(r *rig) { r.pass(time.Minute); r.observe(beatOf(worker)) }, "alive beat", "left host"},
+		"it promised to be back": {func(r *rig) {
+			for _, id := range []ID{worker, shop} {
+				b := beatOf(id)
+				b.Status, b.BackIn = SaysLeaving, time.Minute
+				r.observe(b)
+			}
+			r.pass(5 * time.Minute)
+		}, "left leaving", "left host"},
 		"it is not back":       {func(r *rig) { r.pass(2 * time.Hour) }, "not known", "not known"},
 		"its service is ended": {func(r *rig) { b := beatOf(shop); b.Status = SaysDead; r.observe(b) }, "alive beat", "dead exited"},
 	} {

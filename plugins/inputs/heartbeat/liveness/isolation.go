@@ -167,7 +167,7 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 		if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
 			p.deadV = max(p.deadV, t.tickV+bonus)
 		}
-		if p.reason == ReasonIsolated {
+		if p.reason == ReasonIsolated && !t.excused(p, max(t.tickV, p.suspicionV()), now) {
 			t.become(p, Suspect, p.evidence, now)
 		}
 		t.rewake(p)

@@ -92,11 +92,12 @@ const (
 	// maxStrangers is how many peers that are not known yet are remembered by what carriers
 	// bring of them, and how many addresses that may be carriers.
 	maxStrangers = 1000
-	// ownPace is after how many beats in succession that come as far apart as they were sent
-	// they do not come out of a queue.
-	ownPace = 2
-	// ownPaceShare is 1 over the part of that distance by which they may be off.
+	// ownPaceShare is 1 over the part of the time between two beats by which they may be off
+	// their pace.
 	ownPaceShare = 4
+	// lagShare is 1 over the part by which a steady stream moves what is known of the clocks:
+	// they drift.
+	lagShare = 16
 )
 
 // A carried is what is known of when the beats of a peer were sent that carriers have brought.
@@ -104,10 +105,10 @@ const (
 type carried struct {
 	lag    int64         // by how much a beat came later than it was sent, by both clocks: the least
 	newest int64         // when the latest one was sent; 0 for none yet
-	sent   int64         // when the last one was sent that came over over
+	sent   int64         // when one was sent not long ago that came over over; later ones are compared with it
 	came   time.Duration // when that came
 	over   carrier
-	paced  int // how many in succession have come at their own pace
+	steady bool // those before it came at their own pace
 }
 
 // A carrier is a connection, or where datagrams and requests come from.
@@ -161,7 +162,9 @@ func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 		return duplicate, c
 	case onPace && (b.SentMS < before || waited > t.silenceOf(p, b)):
 		c.lag, c.newest = lag, b.SentMS
-	case !onPace && (b.SentMS < before || t.provesNothing(p, b, waited, at)):
+	case onPace:
+		c.lag += (lag - c.lag) / lagShare
+	case b.SentMS < before, t.provesNothing(p, b, waited, at):
 		return late, c
 	}
 	c.lag = min(c.lag, lag)
@@ -232,22 +235,27 @@ func (t *Tracker) carriedFrom(source string) *carried {
 	return nil
 }
 
-// keepsPace notes when b was sent and came, and reports whether it and those before have come
-// as far apart as they were sent. A second carrier of the same beats is not mixed in.
+// keepsPace reports whether beats come as far apart as they were sent, up to and with b: over at
+// least an interval, and within three quarters of one, or over at least two, and within one, as
+// what carries them may gather several. Then they come out of no queue. A second carrier of the
+// same beats is not mixed in.
 func (c *carried) keepsPace(b *Beat, at time.Duration) bool {
 	over := b.over()
 	if over != c.over && c.sent != 0 && at-c.came < backlog {
 		return false
 	}
 	apart := ms(b.SentMS - c.sent)
-	switch off := (at - c.came - apart).Abs(); {
-	case over != c.over || apart < 0 || off > apart/ownPaceShare:
-		c.paced = 0
-	case apart > 0:
-		c.paced++
+	off := (at - c.came - apart).Abs()
+	switch allowed := max(apart/ownPaceShare, b.Interval); {
+	case over != c.over, apart < 0, off > allowed:
+		c.steady = false
+	case apart == 0, apart < b.Interval, apart < 2*b.Interval && off > b.Interval-b.Interval/ownPaceShare:
+		return c.steady && off <= allowed // it is to be seen
+	default:
+		c.steady = true
 	}
 	c.sent, c.came, c.over = b.SentMS, at, over
-	return c.paced >= ownPace
+	return c.steady
 }
 
 // noteCarried remembers c of the peer of b, which is p if it is known now.

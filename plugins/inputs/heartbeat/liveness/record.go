@@ -387,7 +387,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 		p.editPast().shared = r.Shared
 	}
 	if p.terms.Hours != nil {
-		t.excuse(p, now)
+		t.resumeHours(p, r, saved, now)
 	}
 	t.resumeFormers(p, r)
 	t.takeJobs(p, r)

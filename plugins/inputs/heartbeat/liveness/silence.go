@@ -374,15 +374,17 @@ func (t *Terms) mostApart() time.Duration {
 
 // An appointment is that for which a beat is waited.
 type appointment struct {
-	due  calendar.Due
-	late time.Duration // by how much later than due one came before
+	due      calendar.Due
+	late     time.Duration // by how much later than due one came before
+	early    time.Duration // by how much earlier than due it may come
+	patience time.Duration // by how much later at the most
 }
 
 // waitOf returns for which beat of p, heard last at heard, is waited at a time, and when the one
 // after it is due that comes later than after. It reports false if that is not known.
 func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, next time.Time, yes bool) {
 	if s := p.terms.Schedule; s != nil {
-		w.due = s.Awaited(heard, p.terms.Patience)
+		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
 		if late := heard.Sub(s.Before(w.due.At).At); !p.expected && late > 0 && late <= p.terms.Patience {
 			w.late = late
 		}
@@ -405,7 +407,7 @@ func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, ne
 	if gone := after.Sub(next); gone >= 0 {
 		next = next.Add((gone/every + 1) * every)
 	}
-	return appointment{due: calendar.Due{From: due, At: due}}, next, true
+	return appointment{due: calendar.Due{From: due, At: due}, early: min(margin, every/4), patience: margin}, next, true
 }
 
 func later(a, b time.Time) time.Time {
@@ -423,7 +425,11 @@ func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 		return false
 	}
 	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
-	if !known || w.due.From.Add(-aroundAway).After(to) || w.due.At.Add(w.late+aroundAway).Before(from) {
+	early, late := aroundAway, w.late+aroundAway
+	if to.Sub(from) >= aroundAway { // no client tries again for so long
+		early, late = max(early, w.early), max(late, w.patience)
+	}
+	if !known || w.due.From.Add(-early).After(to) || !w.due.At.Add(late).After(from) {
 		return false
 	}
 	terms := *p.terms
@@ -480,9 +486,12 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		p.terms = terms
 		return
 	}
-	before := p.terms
+	before, rested := p.terms, p.rests()
 	p.terms, p.changed = terms, true
-	p.keepDue()
+	if p.keepDue(); rested && terms.Schedule == nil {
+		p.closeWindow()
+		t.rewake(p)
+	}
 	finished := p.state == Left && p.reason == ReasonFinished && p.windowV > 0 && terms.Schedule != nil
 	if p.state.over() && !finished || p.foreign() {
 		return
@@ -497,12 +506,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		p.await(terms.Schedule.After(now))
 		t.goOnWaiting(p, now, false)
 	case !missed:
-		w, _, _ := t.waitOf(p, heard, t.away, now)
-		p.await(w.due)
-		t.goOnWaiting(p, now, false)
-		if p.unknown(ReasonRestored) && p.told != Unknown && p.deadV > t.tickV+soonBack { // it was not, by the terms before
-			t.put(p, p.told, ReasonBeat)
-		}
+		t.waitAnew(p, heard, t.away, now)
 	case !p.expected && !finished:
 		t.put(p, Unknown, ReasonRestored)
 	}
@@ -512,10 +516,37 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
+// waitAnew lets p, heard last at heard, be waited for as if it had been known at a time for what.
+func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
+	w, _, _ := t.waitOf(p, heard, at, now)
+	p.await(w.due)
+	t.goOnWaiting(p, now, false)
+	if p.unknown(ReasonRestored) && p.told != Unknown && p.deadV > t.tickV+soonBack { // nothing was missed
+		t.put(p, p.told, ReasonBeat)
+	}
+}
+
+// setBack lets peers be waited for by a clock on the wall that was set back: it may have been wrong
+// for long.
+func (t *Tracker) setBack(now time.Time) {
+	for _, p := range t.order {
+		rests := p.rests()
+		if p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
+			continue
+		}
+		p.forgetDue()
+		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), time.Time{}, now)
+		if rests {
+			p.setWindow(p.deadV, p.windowBy)
+		}
+		t.rewake(p)
+	}
+}
+
 // keepDue forgets when the next beat of p is due, unless it is so by its schedule.
 func (p *peer) keepDue() {
 	if p.due != nil && (p.terms.Schedule == nil || !p.terms.Schedule.After(p.due.At.Add(-1)).At.Equal(p.due.At)) {
-		p.editPast().due = nil
+		p.forgetDue()
 	}
 }
 
@@ -542,15 +573,15 @@ func (t *Terms) sameSchedule(other *Terms) bool {
 // start of the next hours; else from the start of these, if it has been silent since before.
 func (t *Tracker) excuse(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
-	startV := t.tickV + span.Until.Sub(now)
+	startV, just := t.tickV+span.Until.Sub(now), true
 	if span.Within {
-		startV = max(t.tickV-now.Sub(span.From), t.tickV-(t.tick-t.stallEnd), 0)
+		startV, just = t.startOf(now.Sub(span.From))
 	}
 	for o := range p.processes {
 		silence := t.silence(p, o)
 		switch suspectV, deadV := startV+silence.Suspect, startV+silence.Dead; {
 		case o.heardV >= startV:
-		case p.unknown(ReasonOffHours): // the verdict clock may have fallen behind since
+		case just && p.unknown(ReasonOffHours): // the verdict clock may have fallen behind since
 			o.suspectV, o.deadV = suspectV, deadV
 		default:
 			o.suspectV, o.deadV = max(o.suspectV, suspectV), max(o.deadV, deadV)
@@ -559,9 +590,45 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
+// startOf returns when hours began on the verdict clock, so long ago, and reports whether this
+// collector did not listen just then: they begin when it does again. Hours that began before it did
+// are a matter of its records.
+func (t *Tracker) startOf(ago time.Duration) (startV time.Duration, just bool) {
+	since := t.tick - t.stallEnd
+	switch {
+	case ago > t.tick:
+		return -never, false
+	case ago < since: // nothing was lost
+		return t.tickV - ago, false
+	case ago <= since+t.stall+maxTick:
+		return t.tickV - since, true
+	}
+	return t.tickV - ago + t.stall, false
+}
+
+// resumeHours lets the silence of p go on after another collector, whose record said for how long
+// that may be: if its hours began meanwhile, it begins anew.
+func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
+	switch span := p.terms.Hours.At(now); {
+	case !span.Within:
+		t.excuse(p, now)
+	case saved.Before(span.From):
+		silence := t.silence(p, &p.process)
+		p.suspectV, p.deadV = max(p.suspectV, t.tickV+silence.Suspect), max(p.deadV, t.tickV+silence.Dead)
+	default:
+		left := r.Dead - r.Used
+		if !r.Extended {
+			left += p.soonBack()
+		}
+		p.deadV = max(p.deadV, t.tickV+left)
+		p.suspectV = min(max(p.suspectV, t.tickV), p.deadV)
+	}
+}
+
 // excused shows p as unknown if it is silent at an hour at which it is not expected.
 func (t *Tracker) excused(p *peer, verdict time.Duration, now time.Time) bool {
-	if p.terms.Hours == nil || verdict < p.suspicionV() || !t.excuse(p, now) {
+	off := p.unknown(ReasonOffHours) // whose deadline is looked after
+	if p.terms.Hours == nil || verdict < p.suspicionV() && !off || !t.excuse(p, now) {
 		return false
 	}
 	t.isolation.removeSilent(p.host)

@@ -44,6 +44,8 @@ func (t *Tracker) beginTick(now time.Time) {
 	t.ticks++
 	if lost > aroundAway {
 		t.missStalled(wall, now, before)
+	} else if wall.Sub(now) > aroundAway {
+		t.setBack(now)
 	}
 	t.expireEnds(t.tickV)
 	t.tellUntold(now)
@@ -143,6 +145,10 @@ func (t *Tracker) lookAt(p *peer, now time.Time) {
 
 // lookAtPromise looks whether p is back as it promised.
 func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
+	if p.due != nil && p.terms.Schedule == nil { // which it had when it finished
+		p.closeWindow()
+		return
+	}
 	if p.rests() { // by the clock on the wall
 		if left := p.terms.until(p.due.At, t.wall(t.tickV)).Dead; left > 0 {
 			p.setWindow(t.tickV+left, p.windowBy)
@@ -163,7 +169,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	dropped := p.dropped()
 	p.closeWindow()
 	switch {
-	case dropped:
+	case dropped, p.terms.Ephemeral:
 	case p.terms.Hours != nil && t.excuse(p, now):
 		t.become(p, Unknown, ReasonOffHours, now)
 	default:
@@ -411,7 +417,17 @@ func (t *Tracker) wakeWithHost(p *peer) {
 }
 
 // rewake sets when p is to be looked at again.
-func (t *Tracker) rewake(p *peer) { t.wakeAt(p, p.wakeV(&t.opts)) }
+func (t *Tracker) rewake(p *peer) {
+	wake := p.wakeV(&t.opts)
+	if p.unknown(ReasonOffHours) {
+		wake = min(wake, t.tickV+lookOff)
+	}
+	t.wakeAt(p, wake)
+}
+
+// lookOff is how often it is looked when the hours begin of a peer that is not expected: the verdict
+// clock may fall behind.
+const lookOff = 10 * time.Minute
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	if p.changed {
