@@ -162,7 +162,8 @@ func TestCarriedBeats(t *testing.T) {
 		}},
 		"the first beat of a host has waited, and later ones wait longer": {func(f *fleet) {
 			say := func(sent time.Duration) Fate {
-				b := Beat{ID: peerID("web-9", "host"), Interval: fleetEvery, Margin: 25 * time.Second, Watched: true, SentMS: epoch.Add(time.Hour + sent*time.Second).UnixMilli()}
+				at := epoch.Add(time.Hour + sent*time.Second)
+				b := Beat{ID: peerID("web-9", "host"), Interval: fleetEvery, Margin: 25 * time.Second, Watched: true, SentMS: at.UnixMilli()}
 				return f.observe(f.carriedOver(b)).Fate
 			}
 			f.pass(epoch.Add(time.Hour).Sub(f.now))

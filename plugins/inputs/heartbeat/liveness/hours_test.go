@@ -51,7 +51,7 @@ func TestOfficeHoursOfAYear(t *testing.T) {
 	beat := func(desk ID) {
 		r.observe(Beat{ID: desk, Interval: time.Minute, Conn: ConnID(r.now.Unix()), Watched: true})
 	}
-	real := 0
+	deaths := 0
 	for day := range 365 {
 		midnight := time.Date(2026, 1, 1+day, 0, 0, 0, 0, zone)
 		at := func(hour, minute int) time.Time {
@@ -73,14 +73,14 @@ func TestOfficeHoursOfAYear(t *testing.T) {
 		run(others, at(19, 50), at(20, 10)) // off after them
 		run(desk, at(22, 0), at(22, 3))     // late at night
 		if workday {
-			real++ // of desk, at 6
+			deaths++ // of desk, at 6
 		}
 	}
 	r.leap(r.now.Add(time.Hour))
 	for _, d := range r.deaths() {
 		require.True(t, hours.At(d.at).Within, "%s is reported dead at %s", d.ID, d.at.In(zone))
 	}
-	require.GreaterOrEqual(t, len(r.deaths()), real)
+	require.GreaterOrEqual(t, len(r.deaths()), deaths)
 }
 
 func TestSilenceOutsideOfHours(t *testing.T) {
@@ -111,7 +111,7 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 		}, "alive beat", []string{"alive beat", "unknown off_hours", "alive beat"}},
 		"heard last just before the hours": {monday + "05:59:40+01:00", func(r *rig) {
 			r.pass(54 * time.Second) // 34 of the hours
-			require.Equal(r.t, 0, len(r.deaths()))
+			require.Empty(r.t, r.deaths())
 			r.pass(2 * time.Second)
 		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
 		"its end is reported in the night": {friday + "20:30:00+01:00", func(r *rig) {
@@ -186,7 +186,7 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 			pause(all...)
 			r.pass(time.Minute)
 			require.False(r.t, r.tracker.Isolated())
-			require.Equal(r.t, 0, len(r.tracker.isolation.silent))
+			require.Empty(r.t, r.tracker.isolation.silent)
 		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
 	} {
 		t.Run(name, func(t *testing.T) {
