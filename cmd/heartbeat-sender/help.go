@@ -16,8 +16,8 @@ Commands:
 `
 
 const helpSources = `
-A flag overrules the environment, that the file, that the default. All but -every, -grace, -cancel,
--json, -config and the -back-in of exec and leave can be given in all three, lists with commas:
+A flag overrules the environment, which overrules the file. All but -every, -grace, -cancel, -json,
+-config and the -back-in of exec and leave can be given in all three, lists with commas or as here:
   -back-in 15m       HEARTBEAT_BACK_IN=15m                 back_in = "15m"
   -tag a=1 -tag b=2  HEARTBEAT_TAG=a=1,b=2                 tag = ["a=1", "b=2"]
 `

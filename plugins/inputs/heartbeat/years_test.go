@@ -77,7 +77,8 @@ func TestDurationsMayBeDays(t *testing.T) {
 		}
 	})
 	require.Greater(t, durations, 5)
-	fmt.Fprint(&text, "[[rule]]\nhost = \"db-*\"\ndead_after = \"400d\"\n[[check]]\npeer = \"a/b\"\nevery = \"400d\"\ngrace = \"1d12h\"\nmax_runtime = \"2d\"\n")
+	fmt.Fprint(&text, "[[rule]]\nhost = \"db-*\"\ndead_after = \"400d\"\n"+
+		"[[check]]\npeer = \"a/b\"\nevery = \"400d\"\ngrace = \"1d12h\"\nmax_runtime = \"2d\"\n")
 	h := newPlugin(t)
 	_, err := toml.Decode(text.String(), h)
 	require.NoError(t, err)

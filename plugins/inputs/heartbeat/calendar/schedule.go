@@ -150,10 +150,10 @@ func (s *Schedule) read(clock time.Time) Due {
 		return time.Duration(seconds) * time.Second
 	}
 	before, after := clock.Add(-offset(clock.Add(-14*time.Hour))), clock.Add(-offset(clock.Add(14*time.Hour)))
-	if s.clock(before) == clock && s.clock(after) != clock {
+	if s.clock(before).Equal(clock) && !s.clock(after).Equal(clock) {
 		after = before
 	}
-	if s.clock(after) == clock && s.clock(before) != clock {
+	if s.clock(after).Equal(clock) && !s.clock(before).Equal(clock) {
 		before = after
 	}
 	if before.After(after) {

@@ -138,6 +138,7 @@ func (c *crontab) tell(t *testing.T) (deaths []string) {
 // Jobs by a calendar over both nights in which clocks are set. Who runs is never dead, whatever its
 // clock says and though the collector is away when it is due; who does not is told at its grace.
 func TestJobsByCalendar(t *testing.T) {
+	t.Parallel()
 	for _, when := range []struct{ schedule, from, to string }{
 		{"15 2 * * 1-5", "2026-10-12T12:00:00+02:00", "2026-11-10T12:00:00+01:00"},
 		{"15 2 * * 1-5", "2026-03-20T12:00:00+01:00", "2026-04-10T12:00:00+02:00"},
@@ -229,15 +230,24 @@ func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 		want        string        // when it is back
 		dead        time.Duration // since the beat, if it beats no more
 	}{
-		"daily":                           {24 * time.Hour, 0, 23 * time.Hour, 25 * time.Hour, "unknown restored", 49 * time.Hour},
-		"daily, for days":                 {24 * time.Hour, 0, 23 * time.Hour, 80 * time.Hour, "unknown restored", 97 * time.Hour},
-		"daily, up to when it is due":     {24 * time.Hour, 0, 23 * time.Hour, 24*time.Hour - 59*time.Second, "unknown restored", 49 * time.Hour},
-		"daily, before it is due":         {24 * time.Hour, 0, 2 * time.Hour, 3 * time.Hour, "alive beat", 26*time.Hour + soonBack},
-		"daily, when it is late":          {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 20*time.Minute + 50*time.Second, "suspect silence", 25*time.Hour + 50*time.Second + soonBack},
+		"daily":                       {24 * time.Hour, 0, 23 * time.Hour, 25 * time.Hour, "unknown restored", 49 * time.Hour},
+		"daily, for days":             {24 * time.Hour, 0, 23 * time.Hour, 80 * time.Hour, "unknown restored", 97 * time.Hour},
+		"daily, up to when it is due": {24 * time.Hour, 0, 23 * time.Hour, 24*time.Hour - 59*time.Second, "unknown restored", 49 * time.Hour},
+		"daily, before it is due":     {24 * time.Hour, 0, 2 * time.Hour, 3 * time.Hour, "alive beat", 26*time.Hour + soonBack},
+		"daily, when it is late": {
+			24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 20*time.Minute + 50*time.Second,
+			"suspect silence", 25*time.Hour + 50*time.Second + soonBack,
+		},
 		"daily, for long when it is late": {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 22*time.Minute, "unknown restored", 49 * time.Hour},
-		"every five minutes":              {5 * time.Minute, 0, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "unknown restored", 10*time.Minute + 750*time.Second},
-		"each minute":                     {time.Minute, 0, 50 * time.Second, 70 * time.Second, "alive beat", 210*time.Second + 20*time.Second + soonBack},
-		"its connection stood":            {5 * time.Minute, 1, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second, "alive beat", 1050*time.Second + 2*time.Second + soonBack},
+		"every five minutes": {
+			5 * time.Minute, 0, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second,
+			"unknown restored", 10*time.Minute + 750*time.Second,
+		},
+		"each minute": {time.Minute, 0, 50 * time.Second, 70 * time.Second, "alive beat", 210*time.Second + 20*time.Second + soonBack},
+		"its connection stood": {
+			5 * time.Minute, 1, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second,
+			"alive beat", 1050*time.Second + 2*time.Second + soonBack,
+		},
 	} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t)
@@ -311,6 +321,7 @@ func TestScheduleKeepsToTheWall(t *testing.T) {
 // Several collectors have one schedule. What one of them has heard the others know when they are
 // back, and who does not run is dead for all.
 func TestMatesKeepOneSchedule(t *testing.T) {
+	t.Parallel()
 	newPairAt := func(t *testing.T) *pair {
 		s, err := calendar.ParseSchedule("0 * * * *", "UTC")
 		require.NoError(t, err)
@@ -377,6 +388,7 @@ func TestMatesKeepOneSchedule(t *testing.T) {
 // A job that says that it has finished is awaited at its next time, and while it runs and stays
 // connected its silence is what it declares.
 func TestExecutedByCalendar(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	type story struct {
 		*rig
@@ -500,6 +512,7 @@ func TestExecutedByCalendar(t *testing.T) {
 // Checks are read again while the collector runs, and after its state: a schedule may come, change
 // and go, and kills nobody by that.
 func TestScheduleOfCheckChanges(t *testing.T) {
+	t.Parallel()
 	const day = 24 * time.Hour
 	at := func(text string) Expected {
 		s, err := calendar.ParseSchedule(text, berlin)

@@ -163,7 +163,8 @@ func TestCarriedBeats(t *testing.T) {
 		}},
 		"the first beat of a host has waited, and later ones wait longer": {func(f *fleet) {
 			say := func(sent time.Duration) Fate {
-				b := Beat{ID: peerID("web-9", "host"), Interval: fleetEvery, Margin: 25 * time.Second, Watched: true, SentMS: epoch.Add(time.Hour + sent*time.Second).UnixMilli()}
+				at := epoch.Add(time.Hour + sent*time.Second)
+				b := Beat{ID: peerID("web-9", "host"), Interval: fleetEvery, Margin: 25 * time.Second, Watched: true, SentMS: at.UnixMilli()}
 				return f.observe(f.carriedOver(b)).Fate
 			}
 			f.pass(epoch.Add(time.Hour).Sub(f.now))
@@ -313,6 +314,9 @@ func TestCarriedInBatches(t *testing.T) {
 				}
 				require.Empty(t, r.deaths())
 				require.Equal(t, "alive beat", r.is(web[1]))
+				off := (r.start.Add(time.Hour).UnixMilli() - r.start.Add(time.Hour+clock(time.Hour-flush)).UnixMilli()) -
+					r.tracker.peers[web[1]].proof.carried.lag
+				require.Less(t, ms(off).Abs(), 15*time.Second, "its clock is known")
 			})
 		}
 	}

@@ -51,7 +51,7 @@ func TestOfficeHoursOfAYear(t *testing.T) {
 	beat := func(desk ID) {
 		r.observe(Beat{ID: desk, Interval: time.Minute, Conn: ConnID(r.now.Unix()), Watched: true})
 	}
-	real := 0
+	deaths := 0
 	for day := range 365 {
 		midnight := time.Date(2026, 1, 1+day, 0, 0, 0, 0, zone)
 		at := func(hour, minute int) time.Time {
@@ -73,14 +73,14 @@ func TestOfficeHoursOfAYear(t *testing.T) {
 		run(others, at(19, 50), at(20, 10)) // off after them
 		run(desk, at(22, 0), at(22, 3))     // late at night
 		if workday {
-			real++ // of desk, at 6
+			deaths++ // of desk, at 6
 		}
 	}
 	r.leap(r.now.Add(time.Hour))
 	for _, d := range r.deaths() {
 		require.True(t, hours.At(d.at).Within, "%s is reported dead at %s", d.ID, d.at.In(zone))
 	}
-	require.GreaterOrEqual(t, len(r.deaths()), real)
+	require.GreaterOrEqual(t, len(r.deaths()), deaths)
 }
 
 func TestSilenceOutsideOfHours(t *testing.T) {
@@ -111,7 +111,7 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 		}, "alive beat", []string{"alive beat", "unknown off_hours", "alive beat"}},
 		"heard last just before the hours": {monday + "05:59:40+01:00", func(r *rig) {
 			r.pass(54 * time.Second) // 34 of the hours
-			require.Equal(r.t, 0, len(r.deaths()))
+			require.Empty(r.t, r.deaths())
 			r.pass(2 * time.Second)
 		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
 		"its end is reported in the night": {friday + "20:30:00+01:00", func(r *rig) {
@@ -133,6 +133,22 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 		"the collector is restarted": {friday + "20:30:00+01:00", func(r *rig) {
 			r.pass(time.Minute)
 			r.restart(time.Hour)
+			r.leap(r.start.Add(57*time.Hour + 30*time.Minute + 34*time.Second))
+			require.Empty(r.t, r.deaths())
+			r.pass(2 * time.Second)
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"the collector is restarted when the hours begin": {friday + "20:30:00+01:00", func(r *rig) {
+			r.leap(r.start.Add(57*time.Hour + 29*time.Minute))
+			r.restart(10 * time.Minute)
+			r.pass(34 * time.Second)
+			require.Empty(r.t, r.deaths())
+			r.pass(2 * time.Second)
+		}, "dead silence", []string{"alive beat", "unknown off_hours", "dead silence"}},
+		"the collector is stalled for a moment again and again": {friday + "20:30:00+01:00", func(r *rig) {
+			for range 100 {
+				r.leap(r.now.Add(30 * time.Minute))
+				r.now = r.now.Add(30 * time.Second)
+			}
 			r.leap(r.start.Add(57*time.Hour + 30*time.Minute + 34*time.Second))
 			require.Empty(r.t, r.deaths())
 			r.pass(2 * time.Second)
@@ -207,7 +223,7 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 			pause(all...)
 			r.pass(time.Minute)
 			require.False(r.t, r.tracker.Isolated())
-			require.Equal(r.t, 0, len(r.tracker.isolation.silent))
+			require.Empty(r.t, r.tracker.isolation.silent)
 		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
 	} {
 		t.Run(name, func(t *testing.T) {
@@ -299,5 +315,26 @@ func TestMatesKeepOneHour(t *testing.T) {
 	for _, r := range []*rig{p.one, p.two} {
 		require.Equal(t, "dead conn_closed", r.is(desk))
 		require.Len(t, r.deaths(), 1)
+	}
+}
+
+func TestStartOfHours(t *testing.T) {
+	r := newRig(t)
+	r.leap(r.start.Add(time.Hour))
+	r.now = r.now.Add(10 * time.Minute) // a stall
+	r.pass(20 * time.Minute)
+	v := r.tracker.Listened(r.now)
+	for _, c := range []struct {
+		ago, startV time.Duration
+		just        bool
+	}{
+		{10 * time.Minute, v - 10*time.Minute, false},
+		{25 * time.Minute, v - 20*time.Minute, true}, // in the stall
+		{40 * time.Minute, v - 30*time.Minute, false},
+		{2 * time.Hour, -never, false}, // before this collector
+	} {
+		startV, just := r.tracker.startOf(c.ago)
+		require.Equal(t, c.just, just, c.ago)
+		require.InDelta(t, c.startV.Seconds(), startV.Seconds(), 0.5, c.ago)
 	}
 }

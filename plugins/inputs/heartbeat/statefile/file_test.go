@@ -53,7 +53,8 @@ func fullRecord() liveness.Record {
 		Replaced: []liveness.Replaced{{PID: 4709, Used: time.Minute, Dead: 210 * time.Second}},
 		Speakers: []liveness.Speaker{{Life: "k3", SinceNS: 1_700_000_000_000_000_005}},
 		Runs:     []liveness.Run{{Name: "k3v9", High: 1<<53 - 1}, {Name: "a0", High: 1}}, SentMS: 1795000000000,
-		Signed: []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}}, Owner: 1000, Lag: 7, Carried: 1795000000002, Speaker: "k3v9",
+		Signed: []liveness.SignedRun{{Name: "k3v9", High: 1<<53 - 1, SentMS: 1795000000000, HeardMS: 1795000000001}},
+		Owner:  1000, Lag: 7, Carried: 1795000000002, Speaker: "k3v9",
 		ExitCode: -1, HasExitCode: true, DeadFor: 2 * time.Hour,
 		Flaps: []time.Time{savedAt.Add(-2 * time.Hour), savedAt.Add(-time.Hour)},
 		Counters: liveness.Counters{Beats: 1, Mishaps: liveness.Mishaps{

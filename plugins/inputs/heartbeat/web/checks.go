@@ -80,7 +80,8 @@ func (c *Check) compile() (*check, error) {
 	if !mayLast(c.Every) || !mayLast(c.Grace) || !mayLast(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
-	return compiled, compiled.plan()
+	err := compiled.plan()
+	return compiled, err
 }
 
 // plan reads Schedule.
