@@ -238,7 +238,10 @@ func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 			24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 20*time.Minute + 50*time.Second,
 			"suspect silence", 25*time.Hour + 50*time.Second + soonBack,
 		},
-		"daily, for long when it is late": {24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 22*time.Minute, "unknown restored", 49 * time.Hour},
+		"daily, for long when it is late": {
+			24 * time.Hour, 0, 24*time.Hour + 20*time.Minute, 24*time.Hour + 22*time.Minute,
+			"unknown restored", 49 * time.Hour,
+		},
 		"every five minutes": {
 			5 * time.Minute, 0, 4*time.Minute + 30*time.Second, 4*time.Minute + 32*time.Second,
 			"unknown restored", 10*time.Minute + 750*time.Second,
@@ -466,6 +469,12 @@ func TestExecutedByCalendar(t *testing.T) {
 			run(s, s.due.Add(day), 5, func(b *Beat) { b.BackIn = 3 * day })
 			s.leap(s.due.Add(3 * day))
 		}, "left finished", 0},
+		"it said that it is back later, and the collector is restarted": {func(s *story) {
+			run(s, s.due.Add(day), 5, func(b *Beat) { b.BackIn = 3 * day })
+			s.leap(s.due.Add(day + time.Hour))
+			s.restart(time.Minute)
+			s.leap(s.due.Add(3 * day))
+		}, "left finished", 0},
 		"it leaves for good": {func(s *story) {
 			run(s, s.due.Add(day), 5, func(b *Beat) { b.HasExitCode = false })
 			s.leap(s.due.Add(2*day + 2*time.Hour))
@@ -633,6 +642,22 @@ func TestScheduleOutlivesAWrongClock(t *testing.T) {
 	}
 }
 
+// A clock that is set back a little leaves alone who was missed before.
+func TestMissedOutlivesAClockSetBack(t *testing.T) {
+	r := newRig(t, scheduled(t, "15 2 * * *"))
+	r.atWall("2026-11-10T02:15:00+01:00")
+	r.observe(Beat{ID: payroll, Watched: true})
+	due := r.now.Add(24 * time.Hour)
+	r.leap(due.Add(-time.Minute))
+	r.restart(3 * time.Minute)
+	r.leap(due.Add(20 * time.Minute))
+	r.setWall(-5 * time.Minute)
+	r.leap(due.Add(25*time.Hour - time.Second))
+	require.Empty(t, r.deaths())
+	r.pass(2 * time.Second)
+	require.Len(t, r.deaths(), 1)
+}
+
 // setWall sets the clock on the wall, as the next tick will find.
 func (r *rig) setWall(by time.Duration) {
 	r.setBack(-by)
@@ -665,9 +690,7 @@ func TestFinishedWithoutASchedule(t *testing.T) {
 			require.Empty(t, r.deaths())
 		})
 	}
-	r := newRig(t, inHours(t, "Mon-Fri 06:00-20:00"), ruled("web-", func(terms *Terms) {
-		terms.Hours, _ = calendar.ParseHours("Mon-Fri 06:00-20:00", berlin)
-	}))
+	r := newRig(t, ruled("web-", func(terms *Terms) { terms.Hours = officeHours(t) }))
 	r.atWall("2026-11-10T02:15:00+01:00")
 	r.expect(check)
 	r.observe(Beat{ID: payroll})

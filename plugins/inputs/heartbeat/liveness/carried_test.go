@@ -283,6 +283,7 @@ func TestClocksOfOthersAreNotAsked(t *testing.T) {
 // A Telegraf gathers what it carries, and flushes it with some jitter. A clock that is set, that
 // drifts or once was wrong kills nobody all the same, and who is new is known.
 func TestCarriedInBatches(t *testing.T) {
+	t.Parallel()
 	web := hosts(4)
 	for name, clock := range map[string]func(at time.Duration) time.Duration{
 		"set back":       func(at time.Duration) time.Duration { return -time.Minute * (at / (10 * time.Minute)) },

@@ -11,11 +11,15 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
-// inHours has hosts expected at these hours alone, which begin with desk-.
-func inHours(t testing.TB, text string) func(*Options) {
-	hours, err := calendar.ParseHours(text, berlin)
+func officeHours(t testing.TB) *calendar.Hours {
+	hours, err := calendar.ParseHours("Mon-Fri 06:00-20:00", berlin)
 	require.NoError(t, err)
-	return ruled("desk-", func(terms *Terms) { terms.Hours = hours })
+	return hours
+}
+
+// inOfficeHours has hosts expected at those hours alone, which begin with desk-.
+func inOfficeHours(t testing.TB) func(*Options) {
+	return ruled("desk-", func(terms *Terms) { terms.Hours = officeHours(t) })
 }
 
 // ruled changes the terms of hosts whose name begins so.
@@ -43,7 +47,7 @@ func desks(n int) []ID {
 // A year of an office: desks are switched on and off at all hours, and over weekends. No alarm
 // outside of hours; what dies in them is told, and so is who does not come in the morning.
 func TestOfficeHoursOfAYear(t *testing.T) {
-	r := newRig(t, inHours(t, "Mon-Fri 06:00-20:00"))
+	r := newRig(t, inOfficeHours(t))
 	r.atWall("2026-01-01T00:00:00+01:00")
 	zone, err := time.LoadLocation(berlin)
 	require.NoError(t, err)
@@ -210,7 +214,8 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 			for _, s := range r.told {
 				require.NotEqual(r.t, Ended, s.Event)
 			}
-		}, "alive beat", []string{"alive beat"}},
+			r.pass(10 * time.Second) // now the other one is silent, too
+		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
 		"another host is not of the office": {friday + "20:30:00+01:00", func(r *rig) {
 			r.observe(Beat{ID: other, Interval: 10 * time.Second})
 			r.pass(time.Minute)
@@ -227,7 +232,7 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 		}, "unknown off_hours", []string{"alive beat", "unknown off_hours"}},
 	} {
 		t.Run(name, func(t *testing.T) {
-			r := newRig(t, inHours(t, "Mon-Fri 06:00-20:00"))
+			r := newRig(t, inOfficeHours(t))
 			r.checked = true
 			r.atWall(c.start)
 			r.observe(Beat{ID: desk, Interval: 10 * time.Second, Conn: 1})
@@ -291,7 +296,7 @@ func beatOf(id ID) Beat {
 func TestMatesKeepOneHour(t *testing.T) {
 	p := &pair{}
 	for _, r := range []**rig{&p.one, &p.two} {
-		*r = newRig(t, func(o *Options) { o.Mates = true }, inHours(t, "Mon-Fri 06:00-20:00"))
+		*r = newRig(t, func(o *Options) { o.Mates = true }, inOfficeHours(t))
 		(*r).checked = true
 		(*r).atWall("2026-11-30T05:58:00+01:00")
 	}

@@ -245,10 +245,10 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r, saved, now)
-	finished := r.State == Left && r.Reason == ReasonFinished && r.Window > 0
+	finished := r.State == Left && r.Reason == ReasonFinished && r.Window > 0 && !r.Due.IsZero()
 	missed := pause > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.miss(p, r.Heard, saved, now)
 	t.resumeState(p, r, pause, missed, now)
-	if p.rests() {
+	if finished && p.terms.Schedule != nil {
 		p.setWindow(p.deadV, p.windowBy)
 	}
 	if p.state == Dead || r.Long || r.Lone {

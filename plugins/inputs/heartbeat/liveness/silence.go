@@ -486,13 +486,15 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		p.terms = terms
 		return
 	}
-	before, rested := p.terms, p.rests()
-	p.terms, p.changed = terms, true
-	if p.keepDue(); rested && terms.Schedule == nil {
+	before := p.terms
+	p.terms = terms
+	rested := p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
+	finished := rested && terms.Schedule != nil
+	p.changed = true
+	if p.keepDue(); rested && !finished {
 		p.closeWindow()
 		t.rewake(p)
 	}
-	finished := p.state == Left && p.reason == ReasonFinished && p.windowV > 0 && terms.Schedule != nil
 	if p.state.over() && !finished || p.foreign() {
 		return
 	}
@@ -534,8 +536,10 @@ func (t *Tracker) setBack(now time.Time) {
 		if p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
 			continue
 		}
-		p.forgetDue()
-		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), time.Time{}, now)
+		if p.due.At.After(now.Add(p.terms.Schedule.Apart() + aroundAway)) { // it was that of a wrong clock
+			p.forgetDue()
+		}
+		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
 		if rests {
 			p.setWindow(p.deadV, p.windowBy)
 		}

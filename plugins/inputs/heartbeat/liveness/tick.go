@@ -251,7 +251,7 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
 	}
-	if p.terms.Hours != nil && t.excuse(p, now) {
+	if p.terms.Hours != nil && t.excuseEnds(p, now) {
 		return
 	}
 	for _, o := range p.formers {
@@ -268,6 +268,18 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 		t.tellEnding(p, &p.process, p.evidence, nil, now)
 		t.promote(p, p.evidence)
 	}
+}
+
+// excuseEnds reports whether p is not expected at this hour. If so the processes that have been
+// silent for too long are looked at again when it is.
+func (t *Tracker) excuseEnds(p *peer, now time.Time) bool {
+	span := p.terms.Hours.At(now)
+	for o := range p.processes {
+		if !span.Within && t.tickV >= o.deadV {
+			o.deadV = t.tickV + span.Until.Sub(now)
+		}
+	}
+	return !span.Within
 }
 
 // nextEndV returns when the first of several processes of p that live has been
