@@ -652,6 +652,8 @@ func TestMissedOutlivesAClockSetBack(t *testing.T) {
 	r.restart(3 * time.Minute)
 	r.leap(due.Add(20 * time.Minute))
 	r.setWall(-5 * time.Minute)
+	r.pass(time.Second)
+	require.Equal(t, "unknown restored", r.is(payroll))
 	r.leap(due.Add(25*time.Hour - time.Second))
 	require.Empty(t, r.deaths())
 	r.pass(2 * time.Second)
@@ -662,6 +664,26 @@ func TestMissedOutlivesAClockSetBack(t *testing.T) {
 func (r *rig) setWall(by time.Duration) {
 	r.setBack(-by)
 	r.tracker.tickWall -= by.Nanoseconds()
+}
+
+// What a job has promised itself holds, whatever its schedule says, and over a restart.
+func TestPromiseBesideASchedule(t *testing.T) {
+	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
+	require.NoError(t, err)
+	check := Expected{Source: payroll.Source, Service: payroll.Service, Schedule: s, Margin: time.Hour}
+	r := newRig(t)
+	r.atWall("2026-11-10T02:15:00+01:00")
+	heard := r.now
+	r.expect(check)
+	r.observe(Beat{ID: payroll, Run: "a"})
+	r.observe(Beat{ID: payroll, Run: "a", Status: SaysLeaving, HasExitCode: true, BackIn: 72 * time.Hour})
+	r.leap(heard.Add(time.Hour))
+	r.restart(time.Second)
+	r.expect(check)
+	r.leap(heard.Add(72 * time.Hour))
+	require.Empty(t, r.deaths())
+	r.leap(heard.Add(73 * time.Hour))
+	require.Equal(t, "dead overdue", r.is(payroll))
 }
 
 // Whose schedule is gone is not awaited, and a job has no hours, whatever applies to its host.

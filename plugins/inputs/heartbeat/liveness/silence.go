@@ -536,10 +536,12 @@ func (t *Tracker) setBack(now time.Time) {
 		if p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
 			continue
 		}
-		if p.due.At.After(now.Add(p.terms.Schedule.Apart() + aroundAway)) { // it was that of a wrong clock
+		if p.due.At.Before(now.Add(p.terms.Schedule.Apart() + aroundAway)) {
+			t.goOnWaiting(p, now, false)
+		} else { // that is what a wrong clock has said
 			p.forgetDue()
+			t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
 		}
-		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
 		if rests {
 			p.setWindow(p.deadV, p.windowBy)
 		}
