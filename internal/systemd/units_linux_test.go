@@ -171,7 +171,6 @@ probe = ["sh", "-c", "trap '' TERM; sleep 3600; exit 0"]
 	for service, status := range map[string]string{"confined": "UNKNOWN", "forks": "WARN"} {
 		testkit.Until(t, service+" to be probed", func() bool { return c.lastBeat(service) == status })
 	}
-	c.tells("hangs", "alive")
 	c.tells("hangs", "dead exited")
 	hanging := func() bool {
 		_, err := m.try("pgrep", "-f", "sleep 3600")
