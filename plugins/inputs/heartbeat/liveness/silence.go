@@ -407,7 +407,7 @@ func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, ne
 	if gone := after.Sub(next); gone >= 0 {
 		next = next.Add((gone/every + 1) * every)
 	}
-	return appointment{due: calendar.Due{From: due, At: due}, early: min(margin, every/4), patience: margin}, next, true
+	return appointment{due: calendar.Due{From: due, At: due}, early: min(margin, every/4, maxMargin), patience: margin}, next, true
 }
 
 func later(a, b time.Time) time.Time {
@@ -423,6 +423,9 @@ func later(a, b time.Time) time.Time {
 func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
+	}
+	if _, limited := p.limited(); limited {
+		return false // a job that has begun is waited for by its limit
 	}
 	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
 	early, late := aroundAway, w.late+aroundAway
