@@ -169,6 +169,7 @@ service = "hangs"
 probe = ["sh", "-c", "trap '' TERM; sleep 3600; exit 0"]
 `)
 	for service, status := range map[string]string{"confined": "UNKNOWN", "forks": "WARN"} {
+		c.tells(service, "alive")
 		testkit.Until(t, service+" to be probed", func() bool { return c.lastBeat(service) == status })
 	}
 	c.tells("hangs", "dead exited")
