@@ -642,6 +642,21 @@ func TestScheduleOutlivesAWrongClock(t *testing.T) {
 	}
 }
 
+// A crash is not noted: what was due since a record was written may have been lost.
+func TestMissedInACrash(t *testing.T) {
+	for _, crashed := range []time.Duration{0, 5 * time.Minute} {
+		r := newRig(t, scheduled(t, "15 2 * * *"))
+		r.atWall("2026-11-10T02:15:00+01:00")
+		due := r.now.Add(24 * time.Hour)
+		r.observe(Beat{ID: payroll, Watched: true})
+		r.leap(due.Add(2 * time.Minute))
+		record := r.tracker.Record(0, r.now)
+		record.Crashed = crashed
+		r.replace([]Record{record}, 0)
+		require.Equal(t, crashed > 0, r.is(payroll) == "unknown restored")
+	}
+}
+
 // A clock that is set back a little leaves alone who was missed before.
 func TestMissedOutlivesAClockSetBack(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))

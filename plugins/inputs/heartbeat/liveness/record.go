@@ -43,6 +43,7 @@ type Record struct {
 	Extended bool          // this silence has outlived a collector before
 	Fresh    bool          // heard by the collector that took the record, and not late: more of its beats need no record
 	Guessed  bool          // Heard and Used are what After made of a fresh one
+	Crashed  time.Duration // before it was saved, in which its collector may have crashed, or gone on
 	Bonus    time.Duration // that it was granted beyond Dead's rule
 	Due      time.Time     // of the next beat, if that has a schedule; wall clock
 	Patience time.Duration // beyond that
@@ -241,12 +242,13 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
-	t.away, t.back = saved, now
+	from := saved.Add(-r.Crashed) // each beat of one that beats seldom is saved at once
+	t.away, t.back = from, now
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
 	t.resumeSilence(p, r, saved, now)
 	finished := r.State == Left && r.Reason == ReasonFinished && r.Window > 0 && !r.Due.IsZero()
-	missed := pause > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.miss(p, r.Heard, saved, now)
+	missed := pause+r.Crashed > 0 && !r.Long && (!r.State.over() || finished) && !r.Foreign && t.miss(p, r.Heard, from, now)
 	t.resumeState(p, r, pause, missed, now)
 	if finished && p.terms.Schedule != nil {
 		p.setWindow(p.deadV, p.windowBy)

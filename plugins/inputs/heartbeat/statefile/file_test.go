@@ -190,8 +190,8 @@ func TestStateOutlivesTheCollector(t *testing.T) {
 	zoned := namelessRecord()
 	zoned.ID.Source, zoned.Addr = "fe80::1%eth0", netip.MustParseAddr("fe80::1%eth0")
 	filled := full
-	filled.ID.PID = nameless.ID.PID // no peer has both
-	filled.Guessed = true           // nor is this saved
+	filled.ID.PID = nameless.ID.PID          // no peer has both
+	filled.Guessed, filled.Crashed = true, 1 // nor is this saved
 	requireFilled(t, reflect.ValueOf(filled), "Record")
 	f, state := opened(t, filepath.Join(t.TempDir(), "heartbeat.state"))
 	require.Zero(t, state)

@@ -192,7 +192,9 @@ func (c *contents) state(now time.Time) State {
 			continue
 		}
 		delete(c.entries, id) // it may stand in order again
-		s.Peers = append(s.Peers, e.record.After(c.lives[e.life].listened-e.listened, later[e.life]))
+		r := e.record.After(c.lives[e.life].listened-e.listened, later[e.life])
+		r.Crashed = s.Saved.Sub(c.last)
+		s.Peers = append(s.Peers, r)
 	}
 	if c.spoiled > 0 {
 		s.Trouble = fmt.Errorf("%d lines could not be read and are left out, the first is %w", c.spoiled, c.first)

@@ -419,6 +419,11 @@ func TestSilenceGoesOnAfterLives(t *testing.T) {
 				require.NoError(t, state.Trouble)
 				require.Equal(t, c.want, state.Peers[0].Used)
 				require.Equal(t, c.guessed, state.Peers[0].Guessed)
+				crashed := liveness.LongestPace // of which it is not known that it has listened
+				if last := c.lives[len(c.lives)-1]; last[len(last)-1].end {
+					crashed = 0
+				}
+				require.Equal(t, crashed, state.Peers[0].Crashed)
 			}
 		})
 	}

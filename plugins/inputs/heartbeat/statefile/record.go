@@ -58,6 +58,7 @@ type savedPeer struct {
 	Extended bool          `json:"extended,omitzero"`
 	Fresh    bool          `json:"fresh,omitzero"`
 	Guessed  bool          `json:"-"` // by who reads it
+	Crashed  time.Duration `json:"-"` // likewise
 	Bonus    time.Duration `json:"bonus_ns,omitzero"`
 	Due      time.Time     `json:"due,omitzero"`
 	Patience time.Duration `json:"patience_ns,omitzero"`
@@ -220,6 +221,7 @@ func checkSpans(r *liveness.Record) error {
 		checkSpan("window_ns", r.Window, 0, maxSpan),
 		checkSpan("bonus_ns", r.Bonus, 0, maxSpan),
 		checkSpan("patience_ns", r.Patience, 0, maxSpan),
+		checkSpan("time of a crash", r.Crashed, 0, maxSpan),
 		checkSpan("held_ns", r.Held, 0, maxSpan),
 		checkSpan("held_partly_ns", r.HeldPartly, 0, maxSpan),
 		checkSpan("spared_ns", r.Spared, 0, maxSpan),
