@@ -160,6 +160,9 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	if p.process.is(b) {
 		t.hearOver(p, &p.process, b.Conn, now.Sub(t.epoch))
 	}
+	if p.changed {
+		t.touch(p)
+	}
 	out := Outcome{Fate: Duplicate, Silence: t.silence(p, &p.process), Transitions: t.out}
 	if place == late {
 		out.Fate = Late

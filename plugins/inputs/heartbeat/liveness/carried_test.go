@@ -228,7 +228,7 @@ func TestCarriedBeats(t *testing.T) {
 		}, []string{"dead silence", alive, alive, alive}, []string{"suspect", "dead"}},
 		"a host with a wrong clock is new": {func(f *fleet) {
 			require.Equal(f.t, Late, f.observe(f.carriedOver(f.late("web-9", "host"))).Fate)
-			for range 3 {
+			for range 8 {
 				f.run(fleetEvery)
 				f.observe(f.carriedOver(f.late("web-9", "host")))
 			}
@@ -251,6 +251,41 @@ func TestCarriedBeats(t *testing.T) {
 				}
 				require.Equal(t, c.told, told)
 			})
+		}
+	}
+}
+
+// A replay that stops for a while now and then looks in places as if hosts beat again. Nobody
+// lives by that, or is known again.
+func TestReplayInPieces(t *testing.T) {
+	t.Parallel()
+	web := hosts(4)
+	for seed := range uint64(200) {
+		random := rand.New(rand.NewPCG(seed, 0))
+		f := newFleet(t, ConnID(seed%2))
+		f.say(web[1], SaysLeaving, f.clocks[web[1]])
+		f.say(web[3], SaysLeaving, f.clocks[web[3]])
+		for _, id := range web[1:] {
+			delete(f.clocks, id)
+		}
+		f.run(2 * time.Minute)
+		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // in some of them who has left is forgotten
+		before, told := f.states(), len(f.told)
+
+		all := f.log
+		f.log, f.waits = nil, 0
+		f.replay()
+		for len(all) > 0 {
+			piece := min(len(all), 1+random.IntN(60))
+			for _, b := range all[:piece] {
+				f.observe(f.carriedOver(b))
+			}
+			all = all[piece:]
+			f.pass(time.Duration(random.Int64N(int64(20 * time.Second))))
+		}
+		require.Equal(t, before[1:], f.states()[1:], "seed %d", seed)
+		for _, s := range f.told[told:] {
+			require.Equal(t, web[0], s.ID, "seed %d", seed)
 		}
 	}
 }

@@ -95,6 +95,9 @@ const (
 	// ownPaceShare is 1 over the part of the time between two beats by which they may be off
 	// their pace.
 	ownPaceShare = 4
+	// lastingSilences is for how many times the silence that is allowed a pace has to be kept to be
+	// no chance.
+	lastingSilences = 2
 	// lagShare is 1 over the part by which a steady stream moves what is known of the clocks:
 	// they drift.
 	lagShare = 16
@@ -103,13 +106,36 @@ const (
 // A carried is what is known of when the beats of a peer were sent that carriers have brought.
 // Its numbers are unix ms by the clock of its host, or ms.
 type carried struct {
-	lag    int64         // by how much a beat came later than it was sent, by both clocks: the least
-	newest int64         // when the latest one was sent; 0 for none yet
-	sent   int64         // when one was sent not long ago that came over over; later ones are compared with it
-	came   time.Duration // when that came
-	over   carrier
-	steady bool // those before it came at their own pace
+	lag    int64    // by how much a beat came later than it was sent, by both clocks: the least
+	newest int64    // when the latest one was sent; 0 for none yet
+	over   carrier  // which brought last, first and those between
+	last   delivery // of one not long ago; later ones are compared with it
+	first  delivery // since when they have come at their own pace
+	pace   pace
 }
+
+// A delivery is when a beat was sent, by the clock of its host in unix ms, and when it came.
+type delivery struct {
+	sent int64
+	came time.Duration
+}
+
+// since returns by how much d was sent later than other, by how much that differs from how
+// much later it came, and whether that is little for what beats at this interval.
+func (d delivery) since(other delivery, interval time.Duration) (apart, off time.Duration, paced bool) {
+	apart = ms(d.sent - other.sent)
+	off = (d.came - other.came - apart).Abs()
+	return apart, off, apart >= 0 && off <= max(apart/ownPaceShare, interval)
+}
+
+// A pace is for how long beats have come as far apart as they were sent.
+type pace uint8
+
+const (
+	unpaced pace = iota
+	brief        // for an interval or two: what comes out of a queue may do so by chance
+	lasting      // for lastingSilences times as long as the peer may be silent
+)
 
 // A carrier is a connection, or where datagrams and requests come from.
 type carrier struct {
@@ -146,7 +172,8 @@ func (t *Tracker) noteCarrier(b *Beat) {
 
 // placeCarried judges b by when it was sent, if that matters, and returns what is known of
 // that, or nil. One that comes at the pace of its peer did not wait: if it seems to have, the
-// clock of its host was set.
+// clock of its host was set. A brief pace keeps a peer alive; only a lasting one makes it so, and
+// is believed of its clock.
 func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	p, at := t.known(b), now.Sub(t.epoch)
 	lag := t.epoch.UnixMilli() + at.Milliseconds() - b.SentMS
@@ -154,14 +181,17 @@ func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	if c == nil {
 		return fresh, nil
 	}
-	before, onPace := c.newest, c.keepsPace(b, at)
+	allowed := t.silenceOf(p, b)
+	pace, before, waited := c.keepsPace(b, at, allowed), c.newest, ms(lag-c.lag)
 	c.newest = max(before, b.SentMS)
-	waited := ms(lag - c.lag)
+	onPace, old := pace == lasting || pace == brief && p != nil && !p.state.over(), b.SentMS < before || waited > allowed
 	switch {
 	case b.SentMS == before && (b.Status == SaysAlive || p != nil && p.reason.reported()):
 		return duplicate, c
-	case onPace && (b.SentMS < before || waited > t.silenceOf(p, b)):
+	case pace == lasting && old:
 		c.lag, c.newest = lag, b.SentMS
+	case onPace && old:
+		return fresh, c
 	case onPace:
 		c.lag += (lag - c.lag) / lagShare
 	case b.SentMS < before, t.provesNothing(p, b, waited, at):
@@ -235,27 +265,32 @@ func (t *Tracker) carriedFrom(source string) *carried {
 	return nil
 }
 
-// keepsPace reports whether beats come as far apart as they were sent, up to and with b: over at
-// least an interval, and within three quarters of one, or over at least two, and within one, as
-// what carries them may gather several. Then they come out of no queue. A second carrier of the
-// same beats is not mixed in.
-func (c *carried) keepsPace(b *Beat, at time.Duration) bool {
-	over := b.over()
-	if over != c.over && c.sent != 0 && at-c.came < backlog {
-		return false
+// keepsPace returns for how long beats have come as far apart as they were sent, up to and with
+// b: from one to the next over at least an interval, and within three quarters of one, or over at
+// least two, and within one, as what carries them may gather several. A second carrier of the
+// same beats is not mixed in. Allowed is the silence of their peer.
+func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
+	over, d := b.over(), delivery{b.SentMS, at}
+	if over != c.over && c.last.sent != 0 && at-c.last.came < backlog {
+		return unpaced
 	}
-	apart := ms(b.SentMS - c.sent)
-	off := (at - c.came - apart).Abs()
-	switch allowed := max(apart/ownPaceShare, b.Interval); {
-	case over != c.over, apart < 0, off > allowed:
-		c.steady = false
+	apart, off, paced := d.since(c.last, b.Interval)
+	switch {
+	case over != c.over, !paced:
+		c.over, c.first, c.pace = over, d, unpaced
 	case apart == 0, apart < b.Interval, apart < 2*b.Interval && off > b.Interval-b.Interval/ownPaceShare:
-		return c.steady && off <= allowed // it is to be seen
+		return c.pace // it is to be seen
 	default:
-		c.steady = true
+		c.pace = max(c.pace, brief)
 	}
-	c.sent, c.came, c.over = b.SentMS, at, over
-	return c.steady
+	c.last = d
+	if apart, _, paced := d.since(c.first, b.Interval); apart >= lastingSilences*allowed {
+		c.first, c.pace = d, brief
+		if paced {
+			c.pace = lasting
+		}
+	}
+	return c.pace
 }
 
 // noteCarried remembers c of the peer of b, which is p if it is known now.
