@@ -1,7 +1,6 @@
 package serve
 
 import (
-	"cmp"
 	"crypto/tls"
 	"errors"
 	"io"
@@ -9,6 +8,7 @@ import (
 	"net/netip"
 	"os"
 	"sync"
+	"syscall"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -24,6 +24,9 @@ var (
 	errUnread         = errors.New("answers are not read")
 )
 
+// chunkSize is how much a connection that has a goroutine reads at once, in bytes.
+const chunkSize = 4 << 10
+
 // A ConnID names a connection for the life of a Server. 0 is none.
 type ConnID uint64
 
@@ -35,19 +38,17 @@ type conn struct {
 	stream net.Conn // socket, or a secure one over it
 
 	reader  *wire.Reader
-	chunk   *chunk  // nil while there is nothing to read
-	fd      uintptr // of socket, to be read without waiting
-	ready   bool    // fd is known
-	refused int     // payloads in a row
-	timed   bool    // the clock of the payload being read runs
-	armed   bool    // a deadline for reading is set
+	chunk   []byte // to be read to; nil while there is nothing to read
+	refused int    // payloads in a row
+	timed   bool   // the clock of the payload being read runs
+	armed   bool   // a deadline for reading is set
 	greeted bool
 	proven  bool      // something was accepted
 	due     time.Time // when that has to be
 	early   bool      // the deadline that is set is that of the greeting, due follows
 
 	beats     int
-	keepMu    sync.Mutex // guards keepAlive
+	keepMu    sync.Mutex // guards keepAlive, and that the socket is open while the kernel is asked
 	keepAlive KeepAlive
 }
 
@@ -66,7 +67,11 @@ func newConn(s *shared, secure *tls.Config, socket net.Conn, remote netip.Addr) 
 
 // close closes the socket, however secure: to say so first might have to wait
 // for room.
-func (c *conn) close() { c.socket.Close() }
+func (c *conn) close() {
+	c.keepMu.Lock()
+	defer c.keepMu.Unlock()
+	c.socket.Close()
+}
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
@@ -78,47 +83,25 @@ func (c *conn) serve() {
 func (c *conn) readAll() (end End) {
 	end = EndedByUs // if it panics
 	defer c.shared.survive(&c.origin)
-	c.due = c.fromNow() // however many payloads are refused before
-	if err := c.shakeHands(c.due); err != nil {
+	due := c.fromNow()
+	if err := c.shakeHands(due); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
-	c.startClock(c.due)
+	c.begin(due)
+	c.chunk = make([]byte, chunkSize)
+	return c.ended(c.readAvailable())
+}
+
+// begin sets when the first payload is due, however many are refused before.
+func (c *conn) begin(due time.Time) {
+	c.due = due
+	c.startClock(due)
 	c.startGreeting()
-	return c.ended(c.readEachTime())
 }
 
 // fromNow returns when what begins now has to be complete.
 func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
-
-// readEachTime reads what there is to read, each time that there is something, until
-// the end of the connection. Waiting takes no buffer, where that is possible.
-func (c *conn) readEachTime() error {
-	read := func(fd uintptr) error {
-		c.fd, c.ready = fd, true
-		return c.shared.workers.read(c)
-	}
-	ok, waiting, failed := whenReadable(c.stream, read)
-	if !ok {
-		c.chunk = new(chunk)
-		return c.readAvailable()
-	}
-	if c.goesOn(waiting) {
-		_, waiting, failed = whenReadable(c.stream, read)
-	}
-	return cmp.Or(waiting, failed)
-}
-
-// read is stream.Read, but with wire.ErrAgain instead of waiting, if it can.
-func (c *conn) read(p []byte) (int, error) {
-	switch {
-	case !c.ready:
-		return c.stream.Read(p)
-	case c.shared.isClosed(): // while there is something to read, closing does not end reading
-		return 0, net.ErrClosed
-	}
-	return readNow(c.fd, p)
-}
 
 // readAvailable takes all payloads that are there. It returns wire.ErrAgain if the
 // next one has yet to come, and any other error if none will.
@@ -154,9 +137,9 @@ func (c *conn) Chunk() ([]byte, error) {
 	case c.armed:
 		c.stopClock()
 	}
-	n, err := c.read(c.chunk[:])
+	n, err := c.stream.Read(c.chunk)
 	if c.goesOn(err) {
-		n, err = c.read(c.chunk[:])
+		n, err = c.stream.Read(c.chunk)
 	}
 	c.shared.bytes.Add(int64(n))
 	return c.chunk[:n], err
@@ -212,12 +195,11 @@ func (c *conn) keepUp(interval, silence time.Duration) {
 	if c.beats++; c.beats == 1 {
 		return
 	}
-	socket, ok := c.socket.(*net.TCPConn)
 	fit := c.keepAlive.fit(interval, silence)
-	if !ok || fit == c.keepAlive {
+	if !c.isTCP() || fit == c.keepAlive {
 		return
 	}
-	if err := fit.apply(socket); err != nil {
+	if err := fit.apply(c.socket); err != nil {
 		c.shared.Log.Debugf("Setting the keepalive of %s failed: %v", c.origin.From(), err)
 	}
 	c.keepMu.Lock()
@@ -228,13 +210,18 @@ func (c *conn) keepUp(interval, silence time.Duration) {
 // askKernel returns what the kernel knows of the other side. Unlike the rest
 // it may be called while the connection is served.
 func (c *conn) askKernel() Path {
-	socket, ok := c.socket.(*net.TCPConn)
-	if !ok {
+	if !c.isTCP() {
 		return PathUnknown
 	}
 	c.keepMu.Lock()
 	defer c.keepMu.Unlock()
-	return c.keepAlive.ask(socket)
+	return c.keepAlive.ask(c.socket)
+}
+
+// isTCP reports whether the socket is one of TCP that can be asked.
+func (c *conn) isTCP() bool {
+	_, open := c.socket.(syscall.Conn)
+	return open && c.origin.Remote.IsValid()
 }
 
 // refuse answers a payload that is refused. Too many in a row are an error, unless
@@ -273,10 +260,15 @@ func (c *conn) send(data []byte) error {
 	}
 	_, err := c.stream.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
-		c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
-		return errUnread
+		return c.unread()
 	}
 	return err
+}
+
+// unread refuses a sender that does not read its answers.
+func (c *conn) unread() error {
+	c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
+	return errUnread
 }
 
 // greetAfter is how long a connection may be silent before it is greeted: its
@@ -336,12 +328,13 @@ func (c *conn) greet() error {
 
 // ended deals with what ended the connection and returns what that says about
 // the peers.
-func (c *conn) ended(err error) End {
+func (c *conn) ended(err error) (end End) {
+	end = EndedByUs // if it panics
+	defer c.shared.survive(&c.origin)
 	refusal := wire.AsRefusal(err)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
 	}
-	end := EndedByUs
 	switch {
 	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
 	case refusal != nil:

@@ -20,6 +20,7 @@ type listener struct {
 	datagrams net.PacketConn // nil if there are connections
 	secure    *tls.Config    // nil for plaintext
 	visitors  *Visitors      // to whom connections are handed; nil if they are served here
+	loops     *loops         // which serve them; nil if each has a goroutine
 
 	wg      sync.WaitGroup
 	connsMu sync.Mutex // guards conns
@@ -101,7 +102,11 @@ func (l *listener) serve() {
 		l.wg.Go(l.receiveAll) // ends when end interrupts it
 		return
 	}
-	l.wg.Go(l.acceptAll) // likewise
+	accept := l.streams.Accept
+	if l.loops = openLoops(l); l.loops != nil {
+		accept = l.loops.accept
+	}
+	l.wg.Go(func() { l.acceptAll(accept) }) // likewise
 }
 
 func (l *listener) closeSocket() {
@@ -119,10 +124,17 @@ func (l *listener) closeSocket() {
 func (l *listener) end() {
 	close(l.closed)
 	l.interrupt()
-	for _, c := range l.all() {
-		c.close()
+	if l.loops != nil {
+		l.loops.end()
+	} else {
+		for _, c := range l.all() {
+			c.close()
+		}
 	}
 	l.wg.Wait()
+	if l.loops != nil {
+		l.loops.close()
+	}
 }
 
 // interrupt ends the waiting for connections and datagrams.
@@ -139,10 +151,10 @@ func (l *listener) interrupt() {
 
 // acceptAll outlives every error but its own end: descriptors that are used
 // up now come back.
-func (l *listener) acceptAll() {
+func (l *listener) acceptAll(accept func() (net.Conn, error)) {
 	pause := time.Duration(0)
 	for {
-		socket, err := l.streams.Accept()
+		socket, err := accept()
 		if err == nil {
 			pause = 0
 			l.admit(socket)
@@ -173,6 +185,10 @@ func (l *listener) admit(socket net.Conn) {
 		return
 	}
 	l.keep(c)
+	if l.loops != nil {
+		l.loops.add(c)
+		return
+	}
 	l.wg.Go(func() { // ends when the connection does, at the latest by end
 		defer l.release(c)
 		c.serve()
@@ -180,6 +196,13 @@ func (l *listener) admit(socket net.Conn) {
 	if l.isClosed() { // it may have come too late to be closed there
 		c.close()
 	}
+}
+
+// finish tells that a connection has ended, as err says, and closes it.
+func (l *listener) finish(c *conn, err error) {
+	defer l.release(c)
+	defer l.survive(&c.origin)
+	l.Ended(c.origin.Conn, c.ended(err), c.origin.Remote)
 }
 
 func (l *listener) release(c *conn) {

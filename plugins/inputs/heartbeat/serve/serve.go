@@ -19,7 +19,7 @@ type Server struct {
 
 // Open binds all addresses, and serves none of them yet.
 func Open(options *Options) (*Server, error) {
-	s := &Server{common: &common{Options: *options, limits: newLimits(options), workers: newWorkers()}}
+	s := &Server{common: &common{Options: *options, limits: newLimits(options)}}
 	for _, address := range options.Addresses {
 		l, err := listen(s.common, address)
 		if err != nil {
@@ -55,7 +55,6 @@ func (s *Server) End() {
 	for _, l := range s.listeners {
 		l.end()
 	}
-	s.common.workers.end()
 }
 
 // Close gives the addresses back. Call End before it if Start was called.

@@ -12,7 +12,6 @@ import (
 type common struct {
 	Options
 	limits   *limits
-	workers  *workers
 	lastConn atomic.Uint64
 }
 

@@ -1,6 +1,7 @@
 package serve
 
 import (
+	"errors"
 	"math"
 	"net"
 	"syscall"
@@ -74,20 +75,29 @@ func closePassed(message *unix.SocketControlMessage) {
 }
 
 // apply sets k on a connection.
-func (k KeepAlive) apply(socket *net.TCPConn) error {
-	if err := socket.SetKeepAliveConfig(k.config()); err != nil {
-		return err
-	}
+func (k KeepAlive) apply(socket net.Conn) error {
 	timeout := int(min(k.GiveUp.Milliseconds(), math.MaxInt32)) // which is what the kernel takes
-	return onDescriptor(socket, func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, timeout)
+	return onDescriptor(socket.(syscall.Conn), func(fd int) error {
+		return errors.Join(k.set(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, timeout))
 	})
 }
 
+// set sets how a connection is looked after, or those that will be accepted from a socket (tcp(7)).
+func (k KeepAlive) set(fd int) error {
+	config := k.config()
+	seconds := func(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
+	return errors.Join(
+		unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_KEEPALIVE, 1),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPIDLE, seconds(config.Idle)),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPINTVL, seconds(config.Interval)),
+		unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_KEEPCNT, config.Count),
+	)
+}
+
 // ask asks the kernel what it knows of the other side (tcp(7), TCP_INFO).
-func (k KeepAlive) ask(socket *net.TCPConn) Path {
+func (k KeepAlive) ask(socket net.Conn) Path {
 	path := PathUnknown
-	err := onDescriptor(socket, func(fd int) error {
+	err := onDescriptor(socket.(syscall.Conn), func(fd int) error {
 		info, err := unix.GetsockoptTCPInfo(fd, unix.IPPROTO_TCP, unix.TCP_INFO)
 		if err != nil {
 			return err

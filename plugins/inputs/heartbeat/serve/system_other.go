@@ -17,7 +17,9 @@ func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err err
 }
 
 // apply sets k on a connection.
-func (k KeepAlive) apply(socket *net.TCPConn) error { return socket.SetKeepAliveConfig(k.config()) }
+func (k KeepAlive) apply(socket net.Conn) error {
+	return socket.(*net.TCPConn).SetKeepAliveConfig(k.config())
+}
 
 // ask knows nothing: only Linux is asked.
-func (KeepAlive) ask(*net.TCPConn) Path { return PathUnknown }
+func (KeepAlive) ask(net.Conn) Path { return PathUnknown }

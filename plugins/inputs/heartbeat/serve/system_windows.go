@@ -1,10 +1,5 @@
 package serve
 
-import (
-	"errors"
-	"net"
-)
-
 // connectionLimit returns how many connections may be open; 0 stands for no
 // limit. Windows has no limit of descriptors that is worth asking for.
 func connectionLimit(configured int) int64 {
@@ -13,10 +8,3 @@ func connectionLimit(configured int) int64 {
 	}
 	return int64(configured)
 }
-
-// whenReadable cannot wait for a stream without reading it.
-func whenReadable(net.Conn, func(fd uintptr) error) (ok bool, waiting, failed error) {
-	return false, nil, nil
-}
-
-func readNow(uintptr, []byte) (int, error) { return 0, errors.ErrUnsupported }

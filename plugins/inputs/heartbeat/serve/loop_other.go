@@ -1,0 +1,18 @@
+//go:build !linux || goroutines
+
+package serve
+
+import (
+	"errors"
+	"net"
+)
+
+// loops would serve connections without a goroutine for each.
+type loops struct{}
+
+func openLoops(*listener) *loops { return nil }
+
+func (*loops) accept() (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (*loops) add(*conn)                 {}
+func (*loops) end()                      {}
+func (*loops) close()                    {}

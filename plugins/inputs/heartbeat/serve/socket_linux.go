@@ -1,0 +1,297 @@
+//go:build linux && !goroutines
+
+package serve
+
+import (
+	"errors"
+	"io"
+	"net"
+	"os"
+	"runtime"
+	"strconv"
+	"syscall"
+	"time"
+
+	"golang.org/x/sys/unix"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// loops accept the connections of a listener and serve them.
+type loops struct {
+	all       []*loop
+	last      int      // which of them got the latest connection
+	listening *os.File // a second descriptor of the listener's socket
+	waiting   syscall.RawConn
+}
+
+// openLoops returns loops, one a core, for a listener of plain TCP. It returns nil if each of its
+// connections has to have a goroutine.
+func openLoops(l *listener) *loops {
+	socket, ok := l.streams.(*net.TCPListener)
+	if !ok || l.secure != nil || l.visitors != nil {
+		return nil
+	}
+	o := new(loops)
+	if err := o.open(l, socket); err != nil {
+		l.Log.Warnf("Each connection to %s takes more memory, as epoll cannot be used: %v", l.address, err)
+		o.close()
+		return nil
+	}
+	for _, loop := range o.all {
+		l.wg.Go(loop.run) // ends with end
+	}
+	return o
+}
+
+func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
+	if err = onDescriptor(socket, l.KeepAlive.set); err != nil { // whom it accepts has it from it
+		return err
+	}
+	if o.listening, err = socket.File(); err != nil {
+		return err
+	}
+	if o.waiting, err = o.listening.SyscallConn(); err != nil {
+		return err
+	}
+	for range runtime.GOMAXPROCS(0) {
+		loop, err := newLoop(l)
+		if err != nil {
+			return err
+		}
+		o.all = append(o.all, loop)
+	}
+	return nil
+}
+
+func (o *loops) close() {
+	if o.listening != nil {
+		o.listening.Close()
+	}
+	for _, loop := range o.all {
+		loop.epoll.Close()
+	}
+}
+
+// end has the loops close all connections, and accept return.
+func (o *loops) end() {
+	for _, loop := range o.all {
+		loop.end()
+	}
+	//nolint:errcheck // if it could not be set, accept could not wait either
+	o.listening.SetReadDeadline(time.Unix(1, 0))
+}
+
+// accept returns the next connection, which is not served yet.
+func (o *loops) accept() (net.Conn, error) {
+	var s *socket
+	var failed error
+	waiting := o.waiting.Read(func(listening uintptr) bool {
+		s, failed = acceptNow(int(listening))
+		return !errors.Is(failed, unix.EAGAIN)
+	})
+	return s, errors.Join(waiting, failed)
+}
+
+func acceptNow(listening int) (*socket, error) {
+	for {
+		fd, from, err := unix.Accept4(listening, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
+		switch {
+		case err == nil:
+			return &socket{fd: int32(fd), remote: tcpAddr(from)}, nil
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED): // it has gone again
+			continue
+		}
+		return nil, os.NewSyscallError("accept4", err)
+	}
+}
+
+func tcpAddr(from unix.Sockaddr) *net.TCPAddr {
+	switch from := from.(type) {
+	case *unix.SockaddrInet4:
+		return &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
+	case *unix.SockaddrInet6:
+		addr := &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
+		if from.ZoneId != 0 {
+			addr.Zone = strconv.Itoa(int(from.ZoneId))
+		}
+		return addr
+	}
+	return new(net.TCPAddr)
+}
+
+// add has one of the loops serve a connection that accept returned.
+func (o *loops) add(c *conn) {
+	o.last = (o.last + 1) % len(o.all)
+	loop, s := o.all[o.last], c.socket.(*socket)
+	s.conn = c
+	c.begin(c.fromNow())
+	if err := loop.add(s); err != nil {
+		if !errors.Is(err, net.ErrClosed) {
+			c.shared.refuse(ReasonAccept, c.origin.From(), err.Error())
+		}
+		loop.listener.finish(c, net.ErrClosed)
+	}
+}
+
+// maxUnsent is how much may wait to be written to one connection, in bytes.
+const maxUnsent = 64 << 10
+
+// A socket is a connection of TCP that never waits: a net.Conn whose Read returns wire.ErrAgain
+// instead. Until it has a loop it belongs to who accepted it.
+type socket struct {
+	fd     int32 // -1 once it is closed
+	turn   bool  // it may be read once
+	queued bool  // it is in deadlines of the loop
+	at     int   // and where
+	remote *net.TCPAddr
+	conn   *conn
+	loop   *loop // nil until it serves the socket
+
+	unsent            []byte    // there was no room for it yet
+	readDue, writeDue time.Time // zero for none
+	due               time.Time // that of them which counts now, for deadlines
+}
+
+// Read reads once a turn, and not while something waits to be written.
+func (s *socket) Read(p []byte) (int, error) {
+	if !s.turn || len(s.unsent) > 0 {
+		return 0, wire.ErrAgain
+	}
+	s.turn = false
+	n, err := restarting(unix.Read, int(s.fd), p)
+	switch {
+	case errors.Is(err, unix.EAGAIN):
+		return 0, wire.ErrAgain
+	case err != nil:
+		return 0, err
+	case n == 0:
+		return 0, io.EOF
+	}
+	return n, nil
+}
+
+// Write takes all of p: what there is no room for is written by flush. Too much of that is as
+// good as a deadline that has passed.
+func (s *socket) Write(p []byte) (int, error) {
+	waits := len(s.unsent) > 0
+	n := 0
+	if !waits {
+		var err error
+		if n, err = s.write(p); err != nil || n == len(p) {
+			return n, err
+		}
+	}
+	if len(s.unsent)+len(p)-n > maxUnsent {
+		return n, os.ErrDeadlineExceeded
+	}
+	s.unsent = append(s.unsent, p[n:]...)
+	if waits {
+		return len(p), nil
+	}
+	return len(p), s.waitFor(unix.EPOLLOUT)
+}
+
+// flush writes what waits.
+func (s *socket) flush() error {
+	n, err := s.write(s.unsent)
+	if s.unsent = s.unsent[n:]; err != nil || len(s.unsent) > 0 {
+		return err
+	}
+	s.unsent = nil
+	return s.waitFor(unix.EPOLLIN)
+}
+
+// waitFor says what the socket waits for now, to be read or to be written to.
+func (s *socket) waitFor(events uint32) error {
+	s.setDue()
+	return s.loop.watch(unix.EPOLL_CTL_MOD, s, events)
+}
+
+// write writes as much as there is room for.
+func (s *socket) write(p []byte) (int, error) {
+	n, err := restarting(unix.Write, int(s.fd), p)
+	if errors.Is(err, unix.EAGAIN) {
+		err = nil
+	}
+	return max(n, 0), err
+}
+
+// restarting does what is interrupted again.
+func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
+	for {
+		n, err := call(fd, p)
+		if !errors.Is(err, unix.EINTR) {
+			return n, err
+		}
+	}
+}
+
+// SetReadDeadline sets until when something has to be read; zero for no limit.
+func (s *socket) SetReadDeadline(due time.Time) error {
+	s.readDue = due
+	s.setDue()
+	return nil
+}
+
+// SetWriteDeadline sets until when what waits has to be written; zero for no limit.
+func (s *socket) SetWriteDeadline(due time.Time) error {
+	s.writeDue = due
+	if len(s.unsent) > 0 {
+		s.setDue()
+	}
+	return nil
+}
+
+// SetDeadline sets both.
+func (s *socket) SetDeadline(due time.Time) error {
+	s.readDue, s.writeDue = due, due
+	s.setDue()
+	return nil
+}
+
+func (s *socket) setDue() {
+	due := s.readDue
+	if len(s.unsent) > 0 {
+		due = s.writeDue
+	}
+	if s.loop == nil {
+		s.due = due
+		return
+	}
+	s.loop.setDue(s, due)
+}
+
+// Close closes it. What waits to be written is lost.
+func (s *socket) Close() error {
+	if s.loop != nil {
+		s.loop.forget(s)
+	}
+	fd := s.fd
+	s.fd = -1
+	return unix.Close(int(fd))
+}
+
+// LocalAddr returns the address of the listener.
+func (s *socket) LocalAddr() net.Addr { return s.loop.listener.addr() }
+
+// RemoteAddr returns the address of the other side.
+func (s *socket) RemoteAddr() net.Addr { return s.remote }
+
+// SyscallConn returns what gives the descriptor, for as long as it is not closed meanwhile.
+func (s *socket) SyscallConn() (syscall.RawConn, error) { return descriptor{s}, nil }
+
+type descriptor struct{ *socket }
+
+// Control has do called with the descriptor.
+func (d descriptor) Control(do func(fd uintptr)) error {
+	if d.fd < 0 {
+		return net.ErrClosed
+	}
+	do(uintptr(d.fd))
+	return nil
+}
+
+// Read and Write would wait.
+func (descriptor) Read(func(uintptr) bool) error  { return errors.ErrUnsupported }
+func (descriptor) Write(func(uintptr) bool) error { return errors.ErrUnsupported }
