@@ -69,7 +69,7 @@ func (o *loops) close() {
 		o.listening.Close()
 	}
 	for _, loop := range o.all {
-		loop.epoll.Close()
+		loop.close()
 	}
 }
 
@@ -98,7 +98,7 @@ func acceptNow(listening int) (*socket, error) {
 		fd, from, err := unix.Accept4(listening, unix.SOCK_NONBLOCK|unix.SOCK_CLOEXEC)
 		switch {
 		case err == nil:
-			return &socket{fd: int32(fd), remote: tcpAddr(from)}, nil
+			return &socket{fd: fd, remote: tcpAddr(from)}, nil
 		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED): // it has gone again
 			continue
 		}
@@ -140,10 +140,10 @@ const maxUnsent = 64 << 10
 // A socket is a connection of TCP that never waits: a net.Conn whose Read returns wire.ErrAgain
 // instead. Until it has a loop it belongs to who accepted it.
 type socket struct {
-	fd     int32 // -1 once it is closed
-	turn   bool  // it may be read once
-	queued bool  // it is in deadlines of the loop
-	at     int   // and where
+	fd     int  // -1 once it is closed
+	turn   bool // it may be read once
+	queued bool // it is in deadlines of the loop
+	at     int  // and where
 	remote *net.TCPAddr
 	conn   *conn
 	loop   *loop // nil until it serves the socket
@@ -159,7 +159,7 @@ func (s *socket) Read(p []byte) (int, error) {
 		return 0, wire.ErrAgain
 	}
 	s.turn = false
-	n, err := restarting(unix.Read, int(s.fd), p)
+	n, err := restarting(unix.Read, s.fd, p)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
 		return 0, wire.ErrAgain
@@ -205,12 +205,12 @@ func (s *socket) flush() error {
 // waitFor says what the socket waits for now, to be read or to be written to.
 func (s *socket) waitFor(events uint32) error {
 	s.setDue()
-	return s.loop.watch(unix.EPOLL_CTL_MOD, s, events)
+	return s.loop.watch(unix.EPOLL_CTL_MOD, s.fd, events)
 }
 
 // write writes as much as there is room for.
 func (s *socket) write(p []byte) (int, error) {
-	n, err := restarting(unix.Write, int(s.fd), p)
+	n, err := restarting(unix.Write, s.fd, p)
 	if errors.Is(err, unix.EAGAIN) {
 		err = nil
 	}
@@ -269,7 +269,7 @@ func (s *socket) Close() error {
 	}
 	fd := s.fd
 	s.fd = -1
-	return unix.Close(int(fd))
+	return unix.Close(fd)
 }
 
 // LocalAddr returns the address of the listener.
