@@ -50,6 +50,7 @@ func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
 	}
 	defer t.pool.Put(b) // what it holds of the latest beat goes when it is used again, or with the pool
 	s := streamOf(from)
+	defer s.said.Trim()
 	signer, refusal := t.rules.Read(payload, &b.decoder, &s.said, &verify.Speaker{
 		Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
 	})

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"io"
 	"net"
+	"net/netip"
 	"os"
 	"runtime"
 	"strconv"
@@ -107,17 +108,18 @@ func acceptNow(listening int) (*socket, error) {
 }
 
 func tcpAddr(from unix.Sockaddr) *net.TCPAddr {
+	var addr netip.Addr
+	port := 0
 	switch from := from.(type) {
 	case *unix.SockaddrInet4:
-		return &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
+		addr, port = netip.AddrFrom4(from.Addr), from.Port
 	case *unix.SockaddrInet6:
-		addr := &net.TCPAddr{IP: from.Addr[:], Port: from.Port}
+		addr, port = netip.AddrFrom16(from.Addr).Unmap(), from.Port
 		if from.ZoneId != 0 {
-			addr.Zone = strconv.Itoa(int(from.ZoneId))
+			addr = addr.WithZone(strconv.Itoa(int(from.ZoneId)))
 		}
-		return addr
 	}
-	return new(net.TCPAddr)
+	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, uint16(port)))
 }
 
 // add has one of the loops serve a connection that accept returned.

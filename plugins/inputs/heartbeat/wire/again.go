@@ -24,7 +24,15 @@ const (
 )
 
 // maxRemembered is how long a text that is remembered may be, in bytes.
-const maxRemembered = 1 << 10
+const maxRemembered = 512
+
+// Trim lets go of a beat that is too long to be remembered: what an idle stream keeps is bounded,
+// whatever it once said.
+func (l *Latest) Trim() {
+	if l.text == nil {
+		*l = Latest{}
+	}
+}
 
 // A number is where the value of a changing key stands in a text.
 type number struct {
