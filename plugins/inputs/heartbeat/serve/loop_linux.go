@@ -44,7 +44,7 @@ const (
 	// mostEvents is of how many connections epoll tells at once.
 	mostEvents = 256
 	// turnSize is how much a turn reads at most, in bytes.
-	turnSize = 64 << 10
+	turnSize = 16 << 10
 	// breather is how long a loop rests before it waits again if it has had to wait for less than
 	// that: then more connections have their turns at once. Waking for each of 70,000 beats a second
 	// takes as much time as all that is done with them.

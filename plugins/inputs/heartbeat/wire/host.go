@@ -33,7 +33,7 @@ func hostOf[T string | []byte](key string, text T) (string, error) {
 // hostAddr returns the address that a host is, or none if it is a name. Its
 // characters are those of a host.
 func hostAddr(host string) netip.Addr {
-	if strings.Trim(host, "0123456789.") != "" && !strings.Contains(host, ":") {
+	if host == "" || (host[0] < '0' || host[0] > '9') && strings.IndexByte(host, ':') < 0 {
 		return netip.Addr{} // is told without the cost of an error
 	}
 	addr, err := netip.ParseAddr(host)

@@ -1,0 +1,251 @@
+package serve
+
+import (
+	"encoding/binary"
+	"io"
+	"net"
+	"net/netip"
+	"runtime"
+	"strings"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// onEachPath runs a test with connections that a loop serves, where there are loops, and with
+// those that have a goroutine each.
+func onEachPath(t *testing.T, test func(t *testing.T, open func(*Options) *Server)) {
+	t.Helper()
+	bind := func(t *testing.T) net.Listener {
+		t.Helper()
+		socket, err := net.Listen("tcp", "127.0.0.1:0")
+		require.NoError(t, err)
+		return socket
+	}
+	for name, wrap := range map[string]func(net.Listener) net.Listener{
+		"plain":      func(socket net.Listener) net.Listener { return socket },
+		"goroutines": func(socket net.Listener) net.Listener { return struct{ net.Listener }{socket} },
+	} {
+		t.Run(name, func(t *testing.T) {
+			test(t, func(o *Options) *Server {
+				o.MaxFrameSize, o.KeepAlive, o.Log = wire.DefaultMaxFrame, KeepAlive{Idle: time.Second, Interval: time.Second}, new(log)
+				if o.Ended == nil {
+					o.Ended = func(ConnID, End, netip.Addr) {}
+				}
+				if o.Refused == nil {
+					o.Refused = func(wire.Reason, string, string) {}
+				}
+				s, err := Open(o)
+				require.NoError(t, err)
+				s.AcceptFrom(wrap(bind(t)), false)
+				s.Start()
+				t.Cleanup(s.Close)
+				t.Cleanup(func() {
+					if !s.listeners[0].isClosed() {
+						s.End()
+					}
+				})
+				return s
+			})
+		})
+	}
+}
+
+// acknowledge is a Take that answers each payload with its number.
+func acknowledge(_ []byte, from *Origin) Reply {
+	count, _ := from.Held.(int)
+	from.Held = count + 1
+	return Reply{Recorded: true, Answer: &wire.Answer{Seq: int64(count) + 1}}
+}
+
+// Answers that are read late come all the same, each once and in their order, however the
+// kernel's buffers fill; meanwhile the connection is not read, and others are served.
+func TestAnswersThatAreReadLate(t *testing.T) {
+	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
+		const payloads = 100_000
+		s := open(&Options{ReadTimeout: time.Minute, Take: acknowledge})
+		slow, other := dial(t, s), dial(t, s)
+		sent := make(chan error, 1)
+		go func() { // ends when all is sent
+			frame := wire.AppendFrame(nil, []byte(strings.Repeat("x", 60)))
+			batch := []byte(strings.Repeat(string(frame), 10))
+			for range payloads / 10 {
+				if _, err := slow.Write(batch); err != nil {
+					sent <- err
+					return
+				}
+			}
+			sent <- nil
+		}()
+		require.Eventually(t, func() bool { return s.Status()[0].Beats > 5000 }, 20*time.Second, time.Millisecond)
+		requireAnswers(t, other, 1, func() { send(t, other, "beat") })
+		requireAnswers(t, slow, payloads, func() {})
+		require.NoError(t, <-sent)
+	})
+}
+
+// requireAnswers reads so many answers.
+func requireAnswers(t *testing.T, c net.Conn, n int, after func()) {
+	t.Helper()
+	after()
+	answers := wire.NewReader(c, 1<<10)
+	for i := range n {
+		text, err := answers.Next()
+		require.NoError(t, err)
+		answer, err := wire.DecodeAnswer(text)
+		require.NoError(t, err)
+		require.EqualValues(t, i+1, answer.Seq)
+	}
+}
+
+// Who never reads its answers loses its connection, and nobody else does.
+func TestAnswersThatAreNeverRead(t *testing.T) {
+	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
+		refused, ended := make(chan wire.Reason, 100), make(chan End, 100)
+		s := open(&Options{
+			ReadTimeout: 300 * time.Millisecond, Take: acknowledge,
+			Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
+			Ended:   func(_ ConnID, how End, _ netip.Addr) { ended <- how },
+		})
+		deaf, other := dial(t, s), dial(t, s)
+		send(t, other, "beat")
+		batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("beat"))), 100))
+		for { // until it is closed
+			if _, err := deaf.Write(batch); err != nil {
+				break
+			}
+		}
+		require.Equal(t, ReasonUnread, next(t, refused))
+		require.Equal(t, EndedByUs, next(t, ended))
+		requireAnswers(t, other, 2, func() { send(t, other, "beat") })
+		require.Eventually(t, func() bool { return s.Status()[0].Connections == 1 }, 20*time.Second, time.Millisecond)
+	})
+}
+
+// A frame may come in any pieces; one that has begun has to be complete in time.
+func TestFramesInPieces(t *testing.T) {
+	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
+		refused, ended := make(chan string, 100), make(chan End, 100)
+		s := open(&Options{
+			ReadTimeout: 500 * time.Millisecond, Take: acknowledge,
+			Refused: func(reason wire.Reason, _, text string) { refused <- string(reason) + ": " + text },
+			Ended:   func(_ ConnID, how End, _ netip.Addr) { ended <- how },
+		})
+		c := dial(t, s)
+		for _, b := range wire.AppendFrame(nil, []byte(strings.Repeat("x", 50))) {
+			_, err := c.Write([]byte{b})
+			require.NoError(t, err)
+		}
+		large := wire.AppendFrame(nil, []byte(strings.Repeat("x", wire.DefaultMaxFrame)))
+		_, err := c.Write(large)
+		require.NoError(t, err)
+		requireAnswers(t, c, 2, func() {})
+		_, err = c.Write(binary.BigEndian.AppendUint32(nil, 5))
+		require.NoError(t, err)
+		require.Equal(t, "read_timeout: message is not complete in time ('read_timeout')", next(t, refused))
+		require.Equal(t, EndedByUs, next(t, ended))
+
+		silent := dial(t, s)
+		require.Equal(t, "read_timeout: nothing was accepted in time ('read_timeout')", next(t, refused))
+		_, err = io.Copy(io.Discard, silent)
+		require.NoError(t, err)
+	})
+}
+
+// Nobody waits for one that says as much as it can.
+func TestOneThatSaysMuch(t *testing.T) {
+	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
+		s := open(&Options{ReadTimeout: time.Minute, Take: func(payload []byte, from *Origin) Reply {
+			reply := acknowledge(payload, from)
+			if string(payload) == "much" {
+				reply.Answer = nil
+			}
+			return reply
+		}})
+		var all sync.WaitGroup
+		defer all.Wait()
+		for range 2 * runtime.GOMAXPROCS(0) { // as many as there may be loops, and more
+			much := dial(t, s)
+			batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("much"))), 1000))
+			all.Go(func() { // ends when much is closed
+				for {
+					if _, err := much.Write(batch); err != nil {
+						return
+					}
+				}
+			})
+			defer much.Close()
+		}
+		c := dial(t, s)
+		answers := wire.NewReader(c, 1<<10)
+		for range 50 {
+			send(t, c, "beat")
+			_, err := answers.Next()
+			require.NoError(t, err)
+		}
+	})
+}
+
+// How a connection ends is told once, whoever ends it, and while others come, go and are asked
+// about. Then nothing of it is left.
+func TestConnectionsComeAndGo(t *testing.T) {
+	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
+		const each = 200
+		var told [4]atomic.Int64
+		s := open(&Options{
+			ReadTimeout: time.Minute, Take: acknowledge,
+			Ended: func(_ ConnID, how End, _ netip.Addr) { told[how].Add(1) },
+		})
+		goroutines := runtime.NumGoroutine()
+		var all sync.WaitGroup
+		for range 4 {
+			all.Go(func() {
+				for i := range each {
+					c, err := net.Dial("tcp", s.listeners[0].addr().String())
+					if err != nil {
+						t.Error(err)
+						return
+					}
+					c.Write(wire.AppendFrame(nil, []byte("beat"))) //nolint:errcheck // it shows in what is told
+					wire.NewReader(c, 1<<10).Next()                //nolint:errcheck // likewise
+					if i%2 == 0 {
+						c.(*net.TCPConn).SetLinger(0) //nolint:errcheck // likewise
+					}
+					c.Close()
+				}
+			})
+		}
+		asked := make(chan struct{})
+		go func() { // ends with the test
+			defer close(asked)
+			for id := ConnID(1); id <= 4*each; id++ {
+				s.Ask(id)
+			}
+		}()
+		all.Wait()
+		<-asked
+		count := func() int64 { return told[Closed].Load() + told[Reset].Load() }
+		require.Eventually(t, func() bool { return count() == 4*each }, 20*time.Second, time.Millisecond, "%v", &told)
+		require.EqualValues(t, 2*each, told[Reset].Load())
+		require.EqualValues(t, 4*each, s.Status()[0].Beats)
+		require.Eventually(t, func() bool { return s.Status()[0].Connections == 0 }, 20*time.Second, time.Millisecond)
+		require.Eventually(t, func() bool { return runtime.NumGoroutine() <= goroutines+1 }, // one asks
+			20*time.Second, time.Millisecond)
+
+		stays := dial(t, s)
+		send(t, stays, "beat")
+		requireAnswers(t, stays, 1, func() {})
+		s.End()
+		require.EqualValues(t, 1, told[EndedByUs].Load())
+		_, err := stays.Read(make([]byte, 1))
+		require.Error(t, err)
+		for _, l := range s.listeners {
+			require.Empty(t, l.conns)
+		}
+	})
+}
