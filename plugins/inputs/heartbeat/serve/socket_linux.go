@@ -46,7 +46,7 @@ func openLoops(l *listener) *loops {
 }
 
 func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
-	if err = onDescriptor(socket, l.KeepAlive.set); err != nil { // whom it accepts has it from it
+	if err = onDescriptor(socket, l.inherit); err != nil {
 		return err
 	}
 	if o.listening, err = socket.File(); err != nil {
@@ -63,6 +63,11 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 		o.all = append(o.all, loop)
 	}
 	return nil
+}
+
+// inherit sets on a socket what those that it accepts have from it (tcp(7)).
+func (l *listener) inherit(fd int) error {
+	return errors.Join(l.KeepAlive.set(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 func (o *loops) close() {
@@ -136,8 +141,9 @@ func (o *loops) add(c *conn) {
 	}
 }
 
-// maxUnsent is how much may wait to be written to one connection, in bytes.
-const maxUnsent = 64 << 10
+// maxUnsent is how much may wait to be written to one connection, in bytes: more than the answers
+// to all the beats of a turn.
+const maxUnsent = 8 * turnSize
 
 // A socket is a connection of TCP that never waits: a net.Conn whose Read returns wire.ErrAgain
 // instead. Until it has a loop it belongs to who accepted it.
@@ -155,9 +161,9 @@ type socket struct {
 	due               time.Time // that of them which counts now, for deadlines
 }
 
-// Read reads once a turn, and not while something waits to be written.
+// Read reads once a turn.
 func (s *socket) Read(p []byte) (int, error) {
-	if !s.turn || len(s.unsent) > 0 {
+	if !s.turn {
 		return 0, wire.ErrAgain
 	}
 	s.turn = false
