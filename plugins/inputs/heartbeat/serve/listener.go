@@ -232,8 +232,7 @@ func (l *listener) conn(id ConnID) *conn {
 	return l.conns[id]
 }
 
-// all returns the open connections. Closing one waits until nothing is read from
-// it, which may take l.connsMu.
+// all returns the open connections.
 func (l *listener) all() []*conn {
 	l.connsMu.Lock()
 	defer l.connsMu.Unlock()
@@ -254,7 +253,9 @@ type Status struct {
 }
 
 func (l *listener) status() Status {
-	addr, open := ipOf(l.addr()), len(l.all())
+	l.connsMu.Lock()
+	addr, open := ipOf(l.addr()), len(l.conns)
+	l.connsMu.Unlock()
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	return Status{
@@ -295,7 +296,6 @@ func (l *listener) receiveAll() {
 		n, err := receive(l.datagrams, buffer, &from)
 		if err == nil {
 			l.bytes.Add(int64(n))
-			from.Remote = ipOf(from.Addr)
 			l.takeDatagram(buffer[:n], &from)
 			continue
 		}
@@ -309,6 +309,22 @@ func (l *listener) receiveAll() {
 		case <-time.After(5 * time.Millisecond): // what is wrong may last
 		}
 	}
+}
+
+// readDatagram reads one datagram. from.Addr is made only if it is another one than before.
+func readDatagram(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
+	udp, ok := socket.(*net.UDPConn)
+	if !ok {
+		n, from.Addr, err = socket.ReadFrom(buffer)
+		from.Remote = ipOf(from.Addr)
+		return n, err
+	}
+	n, addr, err := udp.ReadFromUDPAddrPort(buffer)
+	if known, ok := from.Addr.(*net.UDPAddr); err == nil && (!ok || known.AddrPort() != addr) {
+		from.Addr = net.UDPAddrFromAddrPort(addr)
+		from.Remote = ipOf(from.Addr)
+	}
+	return n, err
 }
 
 // takeDatagram takes one payload. Datagrams are not answered: the sender may be

@@ -40,8 +40,7 @@ func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err err
 	from.Credentials = Credentials{}
 	conn, ok := socket.(*net.UnixConn)
 	if !ok {
-		n, from.Addr, err = socket.ReadFrom(buffer)
-		return n, err
+		return readDatagram(socket, buffer, from)
 	}
 	var extra [256]byte
 	n, extras, _, addr, err := conn.ReadMsgUnix(buffer, extra[:])

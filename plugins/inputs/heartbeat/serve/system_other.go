@@ -11,9 +11,8 @@ func credentialsOf(net.Conn) Credentials { return Credentials{} }
 func passCredentials(net.PacketConn) error { return nil }
 
 // receive reads one datagram, and notes the address that it is from.
-func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
-	n, from.Addr, err = socket.ReadFrom(buffer)
-	return n, err
+func receive(socket net.PacketConn, buffer []byte, from *Origin) (int, error) {
+	return readDatagram(socket, buffer, from)
 }
 
 // apply sets k on a connection.
