@@ -86,6 +86,10 @@ test-386: export GOARCH = 386
 test-386: ## the plugin and the sender where an int has 32 bits (needs an x86-64 processor)
 	$(call run-tests,./plugins/inputs/heartbeat/... ./sender)
 
+.PHONY: test-goroutines
+test-goroutines: ## the plugin as on systems without epoll, where each connection has a goroutine
+	$(call run-tests,-tags goroutines ./plugins/inputs/heartbeat ./plugins/inputs/heartbeat/serve)
+
 .PHONY: check
 check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
 	@echo gofmt -s
