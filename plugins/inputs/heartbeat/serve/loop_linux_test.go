@@ -7,11 +7,11 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
 	"github.com/stretchr/testify/require"
-	"golang.org/x/sys/unix"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
@@ -54,7 +54,7 @@ func TestLoopIsQuietAfterwards(t *testing.T) {
 	defer s.End()
 	l := s.listeners[0]
 	require.NoError(t, onDescriptor(l.streams.(*net.TCPListener), func(fd int) error {
-		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_SNDBUF, 4096)
+		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
 	}))
 	c := dial(t, s)
 	require.NoError(t, c.(*net.TCPConn).SetReadBuffer(4096))
@@ -65,7 +65,7 @@ func TestLoopIsQuietAfterwards(t *testing.T) {
 	requireAnswers(t, c, beats, func() {})
 	quiet := func() bool {
 		for _, loop := range l.loops.all {
-			if n, err := unix.EpollWait(loop.epoll, make([]unix.EpollEvent, 1), 0); n > 0 || err != nil {
+			if n, err := syscall.EpollWait(loop.epoll, make([]syscall.EpollEvent, 1), 0); n > 0 || err != nil {
 				return false
 			}
 		}
