@@ -30,15 +30,24 @@ func TestWhatWaitsIsBounded(t *testing.T) {
 	defer s.Close()
 	s.Start()
 	defer s.End()
+	sendLittleAtOnce(t, s)
 	deaf := dial(t, s)
 	require.NoError(t, deaf.(*net.TCPConn).SetReadBuffer(4096))
-	batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("b"))), 1000))
-	for { // until it is closed
+	batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("b"))), 3000)) // less than a turn
+	for {                                                                             // until it is closed
 		if _, err := deaf.Write(batch); err != nil {
 			break
 		}
 	}
 	require.Equal(t, ReasonUnread, next(t, refused))
+}
+
+// sendLittleAtOnce has what is written to connections soon find no room.
+func sendLittleAtOnce(t *testing.T, s *Server) {
+	t.Helper()
+	require.NoError(t, onDescriptor(s.listeners[0].streams.(*net.TCPListener), func(fd int) error {
+		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
+	}))
 }
 
 // Once what waited is written and all is read, a loop has nothing to do.
@@ -52,10 +61,7 @@ func TestLoopIsQuietAfterwards(t *testing.T) {
 	defer s.Close()
 	s.Start()
 	defer s.End()
-	l := s.listeners[0]
-	require.NoError(t, onDescriptor(l.streams.(*net.TCPListener), func(fd int) error {
-		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
-	}))
+	sendLittleAtOnce(t, s)
 	c := dial(t, s)
 	require.NoError(t, c.(*net.TCPConn).SetReadBuffer(4096))
 	const beats = 2000
@@ -64,7 +70,7 @@ func TestLoopIsQuietAfterwards(t *testing.T) {
 	require.Eventually(t, func() bool { return s.Status()[0].Beats > 0 }, 20*time.Second, time.Millisecond)
 	requireAnswers(t, c, beats, func() {})
 	quiet := func() bool {
-		for _, loop := range l.loops.all {
+		for _, loop := range s.listeners[0].loops.all {
 			if n, err := syscall.EpollWait(loop.epoll, make([]syscall.EpollEvent, 1), 0); n > 0 || err != nil {
 				return false
 			}
