@@ -104,7 +104,7 @@ func (c *conn) begin(due time.Time) {
 func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
 
 // readAvailable takes all payloads that are there. It returns wire.ErrAgain if the
-// next one has yet to come, and any other error if none will.
+// next one has yet to come or an answer has to go first, and any other error if none will.
 func (c *conn) readAvailable() (end error) {
 	end = net.ErrClosed // if it panics
 	defer c.shared.survive(&c.origin)
@@ -118,9 +118,21 @@ func (c *conn) readAvailable() (end error) {
 			err = os.ErrDeadlineExceeded
 		}
 		if err != nil {
+			c.reader.Keep()
 			return err
 		}
 	}
+}
+
+// overdue is what becomes of a deadline of reading that has passed. It returns nil if reading
+// goes on.
+func (c *conn) overdue() (end error) {
+	end = net.ErrClosed // if it panics
+	defer c.shared.survive(&c.origin)
+	if c.goesOn(os.ErrDeadlineExceeded) {
+		return nil
+	}
+	return os.ErrDeadlineExceeded
 }
 
 // Chunk reads for the wire.Reader. A payload that has begun has ReadTimeout to
@@ -235,13 +247,11 @@ func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
 	if !blameless {
 		c.refused++
 	}
-	if err := c.say(answer); err != nil {
-		return err
-	}
-	if c.refused >= maxRefused {
+	err := c.say(answer)
+	if c.refused >= maxRefused && (err == nil || errors.Is(err, wire.ErrAgain)) {
 		return errTooManyRefused
 	}
-	return nil
+	return err
 }
 
 // say answers on framed connections.
@@ -253,7 +263,8 @@ func (c *conn) say(answer *wire.Answer) error {
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
-// send writes to the other side. One that does not read is disconnected.
+// send writes to the other side. One that does not read is disconnected. After wire.ErrAgain
+// the data is being sent, and nothing is to be read before it is.
 func (c *conn) send(data []byte) error {
 	if err := c.stream.SetWriteDeadline(time.Now().Add(c.shared.ReadTimeout)); err != nil {
 		return err
@@ -266,7 +277,9 @@ func (c *conn) send(data []byte) error {
 }
 
 // unread refuses a sender that does not read its answers.
-func (c *conn) unread() error {
+func (c *conn) unread() (end error) {
+	end = errUnread // also if it panics
+	defer c.shared.survive(&c.origin)
 	c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
 	return errUnread
 }
@@ -323,7 +336,10 @@ func (c *conn) greet() error {
 		return nil
 	}
 	c.greeted = true
-	return c.send([]byte(c.shared.Welcome))
+	if err := c.send([]byte(c.shared.Welcome)); !errors.Is(err, wire.ErrAgain) {
+		return err
+	}
+	return nil
 }
 
 // ended deals with what ended the connection and returns what that says about

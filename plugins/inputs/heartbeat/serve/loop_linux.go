@@ -6,8 +6,6 @@ import (
 	"errors"
 	"net"
 	"os"
-	"slices"
-	"sync"
 	"time"
 
 	"golang.org/x/sys/unix"
@@ -22,22 +20,23 @@ import (
 //     writes to it and closes it.
 //   - A turn of a connection is one read, however much has come: it keeps nobody waiting. Epoll
 //     is level-triggered, so what is left is another turn.
-//   - A turn never waits. An answer for which there is no room stays with its connection, which
-//     is not read until the answer has gone; meanwhile it waits to be written to.
-//   - mu is held for the bookkeeping alone, never over a system call or a call of Options.
+//   - A turn never waits. It ends with an answer for which there is no room: that stays with the
+//     connection, which now waits to be written to. Its next turn begins by writing.
+//   - Who has something to read has a turn before a deadline of his counts.
+//   - No lock is held over a system call or a call of Options: the one that there is belongs to the
+//     roster.
 type loop struct {
+	roster
 	listener *listener
 	epoll    int
 	wakeup   int // an eventfd(2), watched as the connections are
 	events   []unix.EpollEvent
-	buffer   []byte // what a turn reads into
+	buffer   []byte    // what a turn reads into
+	woke     time.Time // from waiting
 
-	mu        sync.Mutex // guards the rest
-	sockets   []*socket  // by descriptor
-	deadlines deadlines
-	waits     bool      // in epoll_wait(2),
-	until     time.Time // until then; zero for no limit
-	over      bool
+	period int       // counts the times in which turns are counted
+	began  time.Time // this one
+	turns  int       // of different connections in it
 }
 
 const (
@@ -45,14 +44,19 @@ const (
 	mostEvents = 256
 	// turnSize is how much a turn reads at most, in bytes.
 	turnSize = 16 << 10
-	// breather is how long a loop rests before it waits again if it has had to wait for less than
-	// that: then more connections have their turns at once. Waking for each of 70,000 beats a second
-	// takes as much time as all that is done with them.
-	breather = 500 * time.Microsecond
+	// breather is how long a loop rests that has had manyTurns in that time: then more connections
+	// have their next turns at once. Waking for each of 70,000 beats a second takes as much time as
+	// all that is done with them. A few that wait for each answer are not held up by it.
+	breather  = 500 * time.Microsecond
+	manyTurns = 4
 )
 
-func newLoop(l *listener) (_ *loop, err error) {
-	o := &loop{listener: l, epoll: -1, wakeup: -1, events: make([]unix.EpollEvent, mostEvents), buffer: make([]byte, turnSize)}
+// newLoop returns a loop for the connections of a listener whose descriptors are share apart.
+func newLoop(l *listener, share int) (_ *loop, err error) {
+	o := &loop{
+		roster: roster{share: share}, listener: l, epoll: -1, wakeup: -1,
+		events: make([]unix.EpollEvent, mostEvents), buffer: make([]byte, turnSize),
+	}
 	if o.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
 	}
@@ -60,31 +64,32 @@ func newLoop(l *listener) (_ *loop, err error) {
 		err = o.watch(unix.EPOLL_CTL_ADD, o.wakeup, unix.EPOLLIN)
 	}
 	if err != nil {
-		o.close()
+		o.free()
 		return nil, err
 	}
 	return o, nil
 }
 
-func (l *loop) close() {
+// free closes its own descriptors.
+func (l *loop) free() {
 	unix.Close(l.epoll)
 	unix.Close(l.wakeup)
 }
 
 // run serves the connections until end.
 func (l *loop) run() {
-	for rested := time.Now(); l.plan(); rested = time.Now() {
-		ready := l.wait()
-		busy := time.Since(rested) < breather && ready < mostEvents
+	for until, goesOn := l.roster.wait(); goesOn; until, goesOn = l.roster.wait() {
+		ready := l.wait(until)
 		for _, event := range l.events[:ready] {
 			l.attend(int(event.Fd))
 		}
-		for s := l.expired(); s != nil; s = l.expired() {
+		if ready == mostEvents { // others are ready, too
+			continue
+		}
+		for s := l.expired(l.woke); s != nil; s = l.expired(l.woke) {
 			l.expire(s)
 		}
-		if busy {
-			time.Sleep(breather)
-		}
+		l.rest()
 	}
 	for _, s := range l.all() {
 		l.listener.finish(s.conn, net.ErrClosed)
@@ -93,9 +98,7 @@ func (l *loop) run() {
 
 // end has run close all connections and return.
 func (l *loop) end() {
-	l.mu.Lock()
-	l.over = true
-	l.mu.Unlock()
+	l.roster.close()
 	l.wake()
 }
 
@@ -104,16 +107,12 @@ func (l *loop) add(s *socket) error {
 	if err := l.watch(unix.EPOLL_CTL_ADD, s.fd, unix.EPOLLIN); err != nil {
 		return err
 	}
-	l.mu.Lock()
-	if l.over {
-		l.mu.Unlock()
+	s.loop = l
+	joined, nearer := l.roster.add(s)
+	if !joined {
+		s.loop = nil
 		return net.ErrClosed
 	}
-	s.loop = l
-	l.sockets = append(l.sockets, make([]*socket, max(s.fd+1-len(l.sockets), 0))...)
-	l.sockets[s.fd] = s
-	nearer := l.set(s, s.due)
-	l.mu.Unlock()
 	if nearer {
 		l.wake()
 	}
@@ -126,27 +125,15 @@ func (l *loop) watch(change, fd int, events uint32) error {
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, change, fd, &event))
 }
 
-// plan sets until when to wait. It reports false once the loop is over.
-func (l *loop) plan() bool {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waits, l.until = true, time.Time{}
-	if s := l.deadlines.first(); s != nil {
-		l.until = s.due
-	}
-	return !l.over
-}
-
-// wait returns of how many descriptors there is an event; of none once a deadline has passed.
-func (l *loop) wait() int {
+// wait returns of how many descriptors there is an event; of none after until, if that is set.
+func (l *loop) wait(until time.Time) int {
 	patience := -1
-	if !l.until.IsZero() {
-		patience = int(max(time.Until(l.until)+time.Millisecond-1, 0).Milliseconds())
+	if !until.IsZero() {
+		patience = int(min(max(time.Until(until)+time.Millisecond-1, 0), time.Hour).Milliseconds())
 	}
 	ready, err := unix.EpollWait(l.epoll, l.events, patience)
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.waits = false
+	l.waited()
+	l.woke = time.Now()
 	if err != nil { // interrupted
 		return 0
 	}
@@ -166,82 +153,62 @@ func (l *loop) attend(fd int) {
 		unix.Read(fd, make([]byte, 8))
 		return
 	}
-	if s := l.socket(fd); s != nil {
-		if err := l.turn(s); err != nil && !errors.Is(err, wire.ErrAgain) {
-			l.listener.finish(s.conn, err)
-		}
+	s := l.find(fd)
+	if s == nil {
+		return
+	}
+	if s.counted != l.period {
+		s.counted = l.period
+		l.turns++
+	}
+	if err := l.turn(s); err != nil && !errors.Is(err, wire.ErrAgain) {
+		l.listener.finish(s.conn, err)
 	}
 }
 
-// turn reads from a connection, or writes what waits to be written.
+// turn writes what waits to be written to a connection, and reads once.
 func (l *loop) turn(s *socket) error {
-	if len(s.unsent) > 0 {
-		return s.flush()
+	if err := s.flush(); err != nil {
+		return err
 	}
-	s.turn, s.conn.chunk = true, l.buffer
-	defer func() { s.conn.chunk = nil }()
+	s.mayRead, s.conn.chunk = true, l.buffer
+	defer func() { s.mayRead, s.conn.chunk = false, nil }()
 	return s.conn.readAvailable()
 }
 
 // expire ends a connection whose deadline has passed, if that is what the deadline was for.
 func (l *loop) expire(s *socket) {
-	switch {
-	case len(s.unsent) > 0:
-		l.listener.finish(s.conn, s.conn.unread())
-	case !s.conn.goesOn(os.ErrDeadlineExceeded):
-		l.listener.finish(s.conn, os.ErrDeadlineExceeded)
+	late := s.conn.overdue
+	if len(s.unsent) > 0 {
+		late = s.conn.unread
+	}
+	if err := late(); err != nil {
+		l.listener.finish(s.conn, err)
 	}
 }
 
-// socket returns the connection with a descriptor, or nil.
-func (l *loop) socket(fd int) *socket {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	if fd >= len(l.sockets) { // it is only just being added
-		return nil
-	}
-	return l.sockets[fd]
-}
-
-func (l *loop) all() []*socket {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	return slices.DeleteFunc(slices.Clone(l.sockets), func(s *socket) bool { return s == nil })
-}
-
-// forget lets go of a connection, which is about to be closed.
-func (l *loop) forget(s *socket) {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	l.sockets[s.fd] = nil
-	l.deadlines.set(s, time.Time{})
-}
-
-// setDue sets the deadline of a connection; zero for none.
-func (l *loop) setDue(s *socket, due time.Time) {
-	l.mu.Lock()
-	nearer := l.set(s, due)
-	l.mu.Unlock()
-	if nearer {
+// setDue has the deadline of a connection count that it has now.
+func (l *loop) setDue(s *socket) {
+	if l.roster.setDue(s, s.due()) {
 		l.wake()
 	}
 }
 
-// set is setDue, under mu. It reports whether the loop has to be waked for it.
-func (l *loop) set(s *socket, due time.Time) bool {
-	l.deadlines.set(s, due)
-	return l.waits && l.deadlines.first() == s && (l.until.IsZero() || due.Before(l.until))
+// forget lets go of a connection, which is about to be closed.
+func (l *loop) forget(s *socket) {
+	//nolint:errcheck // closing does it too, unless a process that is just being started has the socket
+	l.watch(unix.EPOLL_CTL_DEL, s.fd, 0)
+	l.remove(s)
 }
 
-// expired takes the deadline from a connection for which it has passed, and returns that
-// connection; or nil.
-func (l *loop) expired() *socket {
-	l.mu.Lock()
-	defer l.mu.Unlock()
-	s := l.deadlines.first()
-	if s == nil || s.due.After(time.Now()) {
-		return nil
+// rest is a break if there is much to do.
+func (l *loop) rest() {
+	switch {
+	case l.turns >= manyTurns:
+		time.Sleep(breather)
+	case l.woke.Sub(l.began) < breather:
+		return
 	}
-	l.deadlines.set(s, time.Time{})
-	return s
+	l.period++
+	l.began, l.turns = time.Now(), 0
 }

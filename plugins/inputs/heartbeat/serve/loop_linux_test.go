@@ -16,56 +16,53 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// What waits to be written is bounded, however much a turn brings to be answered.
-func TestWhatWaitsIsBounded(t *testing.T) {
-	refused := make(chan wire.Reason, 100)
-	s, err := Open(&Options{
-		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour, Collector: strings.Repeat("x", 100),
-		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second}, Take: acknowledge,
-		Ended:   func(ConnID, End, netip.Addr) {},
-		Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
-		Log:     new(log),
-	})
-	require.NoError(t, err)
-	defer s.Close()
-	s.Start()
-	defer s.End()
-	sendLittleAtOnce(t, s)
-	deaf := dial(t, s)
-	require.NoError(t, deaf.(*net.TCPConn).SetReadBuffer(4096))
-	batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("b"))), 3000)) // less than a turn
-	for {                                                                             // until it is closed
-		if _, err := deaf.Write(batch); err != nil {
-			break
-		}
-	}
-	require.Equal(t, ReasonUnread, next(t, refused))
-}
-
-// sendLittleAtOnce has what is written to connections soon find no room.
-func sendLittleAtOnce(t *testing.T, s *Server) {
+// openTCP serves with Take acknowledge; what is written to a connection soon finds no room.
+func openTCP(t *testing.T) *Server {
 	t.Helper()
-	require.NoError(t, onDescriptor(s.listeners[0].streams.(*net.TCPListener), func(fd int) error {
-		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
-	}))
-}
-
-// Once what waited is written and all is read, a loop has nothing to do.
-func TestLoopIsQuietAfterwards(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second}, Take: acknowledge,
 		Ended: func(ConnID, End, netip.Addr) {}, Refused: func(wire.Reason, string, string) {}, Log: new(log),
 	})
 	require.NoError(t, err)
-	defer s.Close()
+	require.NoError(t, onDescriptor(s.listeners[0].streams.(*net.TCPListener), func(fd int) error {
+		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
+	}))
 	s.Start()
-	defer s.End()
-	sendLittleAtOnce(t, s)
+	t.Cleanup(s.Close)
+	t.Cleanup(s.End)
+	return s
+}
+
+// Of what a turn has read nothing more is taken once an answer finds no room: else all of its
+// answers would have to be kept.
+func TestNothingIsTakenWhileAnAnswerWaits(t *testing.T) {
+	s := openTCP(t)
+	deaf := dial(t, s)
+	require.NoError(t, deaf.(*net.TCPConn).SetReadBuffer(4096))
+	const beats = 3000
+	batch := strings.Repeat(string(wire.AppendFrame(nil, []byte("b"))), beats)
+	require.Less(t, len(batch), turnSize)
+	_, err := deaf.Write([]byte(batch))
+	require.NoError(t, err)
+	others := 4 * len(s.listeners[0].loops.all) // of each loop some
+	for range others {
+		other := dial(t, s)
+		requireAnswers(t, other, 1, func() { send(t, other, "beat") })
+	}
+	taken := s.Status()[0].Beats - int64(others)
+	require.Positive(t, taken)
+	require.Less(t, taken, int64(beats/2))
+	requireAnswers(t, deaf, beats, func() {})
+}
+
+// Once what waited is written and all is read, a loop has nothing to do.
+func TestLoopIsQuietAfterwards(t *testing.T) {
+	s := openTCP(t)
 	c := dial(t, s)
 	require.NoError(t, c.(*net.TCPConn).SetReadBuffer(4096))
 	const beats = 2000
-	_, err = c.Write([]byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("beat"))), beats)))
+	_, err := c.Write([]byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("beat"))), beats)))
 	require.NoError(t, err)
 	require.Eventually(t, func() bool { return s.Status()[0].Beats > 0 }, 20*time.Second, time.Millisecond)
 	requireAnswers(t, c, beats, func() {})

@@ -20,8 +20,7 @@ import (
 
 // loops accept the connections of a listener and serve them.
 type loops struct {
-	all       []*loop
-	last      int      // which of them got the latest connection
+	all       []*loop  // one has the descriptors whose remainder is its index
 	listening *os.File // a second descriptor of the listener's socket
 	waiting   syscall.RawConn
 }
@@ -46,17 +45,15 @@ func openLoops(l *listener) *loops {
 }
 
 func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
-	if err = onDescriptor(socket, l.inherit); err != nil {
-		return err
-	}
 	if o.listening, err = socket.File(); err != nil {
 		return err
 	}
 	if o.waiting, err = o.listening.SyscallConn(); err != nil {
 		return err
 	}
-	for range runtime.GOMAXPROCS(0) {
-		loop, err := newLoop(l)
+	share := min(runtime.GOMAXPROCS(0), mostLoops)
+	for range share {
+		loop, err := newLoop(l, share)
 		if err != nil {
 			return err
 		}
@@ -65,17 +62,16 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 	return nil
 }
 
-// inherit sets on a socket what those that it accepts have from it (tcp(7)).
-func (l *listener) inherit(fd int) error {
-	return errors.Join(l.KeepAlive.set(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
-}
+// mostLoops is how many loops a listener has at most: each takes two descriptors, and a hundred
+// thousand beats a second are not too much for one.
+const mostLoops = 8
 
 func (o *loops) close() {
 	if o.listening != nil {
 		o.listening.Close()
 	}
 	for _, loop := range o.all {
-		loop.close()
+		loop.free()
 	}
 }
 
@@ -129,44 +125,42 @@ func tcpAddr(from unix.Sockaddr) *net.TCPAddr {
 
 // add has one of the loops serve a connection that accept returned.
 func (o *loops) add(c *conn) {
-	o.last = (o.last + 1) % len(o.all)
-	loop, s := o.all[o.last], c.socket.(*socket)
+	s := c.socket.(*socket)
 	s.conn = c
+	//nolint:errcheck // without, answers and the news of a host that is gone come later
+	errors.Join(c.keepAlive.set(s.fd), unix.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	c.begin(c.fromNow())
+	loop := o.all[s.fd%len(o.all)]
 	if err := loop.add(s); err != nil {
 		if !errors.Is(err, net.ErrClosed) {
 			c.shared.refuse(ReasonAccept, c.origin.From(), err.Error())
+			time.Sleep(5 * time.Millisecond) // what is wrong may last
 		}
 		loop.listener.finish(c, net.ErrClosed)
 	}
 }
 
-// maxUnsent is how much may wait to be written to one connection, in bytes: more than the answers
-// to all the beats of a turn.
-const maxUnsent = 8 * turnSize
-
-// A socket is a connection of TCP that never waits: a net.Conn whose Read returns wire.ErrAgain
-// instead. Until it has a loop it belongs to who accepted it.
+// A socket is a connection of TCP that never waits: a net.Conn whose Read and Write return
+// wire.ErrAgain instead. Until it has a loop it belongs to who accepted it.
 type socket struct {
-	fd     int  // -1 once it is closed
-	turn   bool // it may be read once
-	queued bool // it is in deadlines of the loop
-	at     int  // and where
-	remote *net.TCPAddr
-	conn   *conn
-	loop   *loop // nil until it serves the socket
+	fd      int  // -1 once it is closed
+	mayRead bool // once
+	counted int  // the period of its loop in which it was last counted
+	remote  *net.TCPAddr
+	conn    *conn
+	loop    *loop // nil until it serves the socket
+	place   place // in the roster of the loop
 
 	unsent            []byte    // there was no room for it yet
 	readDue, writeDue time.Time // zero for none
-	due               time.Time // that of them which counts now, for deadlines
 }
 
 // Read reads once a turn.
 func (s *socket) Read(p []byte) (int, error) {
-	if !s.turn {
+	if !s.mayRead {
 		return 0, wire.ErrAgain
 	}
-	s.turn = false
+	s.mayRead = false
 	n, err := restarting(unix.Read, s.fd, p)
 	switch {
 	case errors.Is(err, unix.EAGAIN):
@@ -179,32 +173,35 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write takes all of p: what there is no room for is written by flush. Too much of that is as
-// good as a deadline that has passed.
+// Write takes all of p. It returns wire.ErrAgain if there is no room for some of that, which
+// flush will write then.
 func (s *socket) Write(p []byte) (int, error) {
-	waits := len(s.unsent) > 0
-	n := 0
-	if !waits {
-		var err error
-		if n, err = s.write(p); err != nil || n == len(p) {
+	if len(s.unsent) == 0 {
+		n, err := s.write(p)
+		if err != nil || n == len(p) {
 			return n, err
 		}
+		s.unsent = append(s.unsent, p[n:]...)
+		if err := s.waitFor(unix.EPOLLOUT); err != nil {
+			return n, err
+		}
+	} else {
+		s.unsent = append(s.unsent, p...)
 	}
-	if len(s.unsent)+len(p)-n > maxUnsent {
-		return n, os.ErrDeadlineExceeded
-	}
-	s.unsent = append(s.unsent, p[n:]...)
-	if waits {
-		return len(p), nil
-	}
-	return len(p), s.waitFor(unix.EPOLLOUT)
+	return len(p), wire.ErrAgain
 }
 
-// flush writes what waits.
+// flush writes what waits, if anything does. It returns wire.ErrAgain if there is no room still.
 func (s *socket) flush() error {
+	if len(s.unsent) == 0 {
+		return nil
+	}
 	n, err := s.write(s.unsent)
-	if s.unsent = s.unsent[n:]; err != nil || len(s.unsent) > 0 {
+	switch s.unsent = s.unsent[n:]; {
+	case err != nil:
 		return err
+	case len(s.unsent) > 0:
+		return wire.ErrAgain
 	}
 	s.unsent = nil
 	return s.waitFor(unix.EPOLLIN)
@@ -213,7 +210,10 @@ func (s *socket) flush() error {
 // waitFor says what the socket waits for now, to be read or to be written to.
 func (s *socket) waitFor(events uint32) error {
 	s.setDue()
-	return s.loop.watch(unix.EPOLL_CTL_MOD, s.fd, events)
+	if err := s.loop.watch(unix.EPOLL_CTL_MOD, s.fd, events); err != nil {
+		return errors.Join(net.ErrClosed, err) // it is we who fail
+	}
+	return nil
 }
 
 // write writes as much as there is room for.
@@ -259,15 +259,17 @@ func (s *socket) SetDeadline(due time.Time) error {
 }
 
 func (s *socket) setDue() {
-	due := s.readDue
+	if s.loop != nil {
+		s.loop.setDue(s)
+	}
+}
+
+// due returns the deadline that counts now; zero for none.
+func (s *socket) due() time.Time {
 	if len(s.unsent) > 0 {
-		due = s.writeDue
+		return s.writeDue
 	}
-	if s.loop == nil {
-		s.due = due
-		return
-	}
-	s.loop.setDue(s, due)
+	return s.readDue
 }
 
 // Close closes it. What waits to be written is lost.

@@ -297,10 +297,7 @@ func (r *Reader) need(n int) error {
 // more asks for another chunk. What is unread is copied out of the one before,
 // which it is not worth to be held for.
 func (r *Reader) more() error {
-	if len(r.kept) != len(r.unread) { // else nothing was taken since
-		r.kept = append(r.kept[:0], r.unread...)
-		r.unread = r.kept
-	}
+	r.Keep()
 	if !r.Started() {
 		r.kept, r.unread = nil, nil // neither a long payload nor the chunk is held for ever
 	}
@@ -319,6 +316,15 @@ func (r *Reader) more() error {
 	r.kept = append(r.kept, chunk...)
 	r.unread = r.kept
 	return nil
+}
+
+// Keep lets the Reader be left in the middle of a chunk: it holds what is unread in memory of its
+// own from then on. Next goes on there.
+func (r *Reader) Keep() {
+	if len(r.kept) != len(r.unread) { // it is in a chunk, or something of kept was taken since
+		r.kept = append(r.kept[:0], r.unread...)
+		r.unread = r.kept
+	}
 }
 
 func (r *Reader) endIn() error {
