@@ -128,7 +128,7 @@ func (o *loops) add(c *conn) {
 	s := c.socket.(*socket)
 	s.conn = c
 	//nolint:errcheck // without, answers and the news of a host that is gone come later
-	errors.Join(c.keepAlive.set(s.fd), unix.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
+	errors.Join(c.shared.KeepAlive.set(s.fd), unix.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	c.begin(c.fromNow())
 	loop := o.all[s.fd%len(o.all)]
 	if err := loop.add(s); err != nil {
