@@ -136,7 +136,7 @@ bin/telegraf-shim: tree
 	CGO_ENABLED=0 go build -C $(TREE) -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ ./cmd/heartbeat-shim
 
 .PHONY: bench
-bench: build bin/telegraf-bench bin/telegraf-shim bin/telegraf-stock ## measure everything that BENCHMARKS.md tells, and write it there (40 minutes; ONLY="cost" for a part)
+bench: build bin/telegraf-bench bin/telegraf-shim bin/telegraf-stock ## measure what has a budget, and write it into BENCHMARKS.md and docs/measurements.md (an hour and a half; ONLY="cost" for a part)
 	scripts/bench "$(ONLY)"
 
 .PHONY: profile

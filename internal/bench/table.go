@@ -4,6 +4,7 @@ import (
 	"bufio"
 	"flag"
 	"fmt"
+	"io"
 	"maps"
 	"os"
 	"slices"
@@ -150,11 +151,11 @@ func (b *budget) text(value float64) string {
 }
 
 // printBudgets prints the rows of those that were measured, or of all.
-func printBudgets(figures map[string]figure, all bool) {
-	fmt.Print("\n| what | at most | measured | | on |\n|---|--:|--:|---|---|\n")
+func printBudgets(to io.Writer, figures map[string]figure, all bool) {
+	fmt.Fprint(to, "\n| what | at most | measured | | on |\n|---|--:|--:|---|---|\n")
 	for i := range budgets {
 		if _, measured := figures[budgets[i].figure]; measured || all {
-			fmt.Println(budgets[i].row(figures))
+			fmt.Fprintln(to, budgets[i].row(figures))
 		}
 	}
 }
@@ -189,13 +190,13 @@ func writeFigures(file string, all map[string]figure) {
 	check(os.WriteFile(file, []byte(text.String()), 0o644))
 }
 
-// settle prints the budgets of what this run has measured, and keeps the figures if a
-// file for them is named.
+// settle prints the budgets of what this run has measured, beside its tables, and keeps
+// the figures if a file for them is named.
 func settle() {
 	if len(noted) == 0 {
 		return
 	}
-	printBudgets(noted, false)
+	printBudgets(os.Stderr, noted, false)
 	if file := os.Getenv(figuresEnv); file != "" {
 		all := readFigures(file)
 		maps.Copy(all, noted)
@@ -205,7 +206,7 @@ func settle() {
 
 // budgetsCommand prints all budgets, with the figures that are kept.
 func budgetsCommand(*flag.FlagSet) func() {
-	return func() { printBudgets(readFigures(os.Getenv(figuresEnv)), true) }
+	return func() { printBudgets(os.Stdout, readFigures(os.Getenv(figuresEnv)), true) }
 }
 
 // noteCommand keeps a figure that was measured by hand, or those that benchmarks print.

@@ -21,11 +21,11 @@ import (
 const (
 	massWarmUp = 2 * massCycle // connections before what a collector has is noted
 	massQuick  = 200           // at once, of strangers that do not wait
-	massSlow   = 1_000         // at once, of those that do
+	massSlow   = 2_000         // at once, of those that do
 	massPeers  = 2_000         // that strangers speak for, by turns: memory is that of connections, not of peers
 	massHonest = 10            // senders beside them
 
-	massTimeout = 2 * time.Second // 'read_timeout'
+	massTimeout = 5 * time.Second // 'read_timeout', far more than whoever sends or closes at once takes
 
 	// massMemory is by how many KiB a collector may have grown. What is in use has
 	// not: that is what garbage between two collections and the chunks of a heap
@@ -100,7 +100,7 @@ tls_key = "DIR/collector.key"
 emit_beats = "none"
 max_beats_per_second = 0
 read_timeout = "TIMEOUT"
-keep_alive_idle = "8s"
+keep_alive_idle = "10s"
 keep_alive_interval = "1s"
 `
 	p.config = s.write("heartbeat.conf", strings.NewReplacer("PLAIN", p.address, "STATE", p.state, "DIR", s.dir, "TIMEOUT", massTimeout.String()).Replace(options))
