@@ -8,7 +8,9 @@ import (
 // cutWithEpoll is the bare reader without goroutines: one thread, which keeps of a
 // connection its descriptor and where in a frame it is.
 func cutWithEpoll(listener *net.TCPListener) {
-	door := int(must(listener.File()).Fd()) // blocks, so it is read from only when epoll says so
+	file := must(listener.File())
+	defer file.Close() // until then it must not be collected
+	door := int(file.Fd())
 	poll := must(syscall.EpollCreate1(0))
 	watch(poll, door)
 	var (

@@ -72,6 +72,14 @@ func TestMassesLeaveNothingBehind(t *testing.T) {
 	}
 }
 
+func TestSharesOfStrangersAddUp(t *testing.T) {
+	sum := 0
+	for i := range manners {
+		sum += manners[i].share
+	}
+	require.Equal(t, massCycle, sum)
+}
+
 // Masses are strangers of a collector.
 type masses struct {
 	*post
