@@ -24,7 +24,7 @@ import (
 
 // long makes tests larger rather than skipping them: where everything must
 // run, a skipped test is a failure.
-var long = flag.Bool("long", false, "run the storms at full length: a quarter of an hour, and 5,000 senders")
+var long = flag.Bool("long", false, "run the storms at full length: a quarter of an hour, 5,000 senders, a million connections")
 
 // size returns the size of a test: that of every day, or the full one.
 func size[T any](everyDay, full T) T {
