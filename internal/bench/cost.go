@@ -50,6 +50,8 @@ type server struct {
 	took     []time.Duration // until everything was sent
 	resident []int64         // memory of a connection once nothing is said any more, in bytes
 	inUse    []int64         // of that, heap and stacks after a collection
+
+	idleHeld [][]int64 // bytes, for each number of idle connections
 }
 
 // servers returns all that serve a network.
@@ -175,31 +177,41 @@ func idleCommand(set *flag.FlagSet) func() {
 			fail("a slope takes two of %v connections, so raise the limit of descriptors", idlePoints)
 		}
 		all := slices.DeleteFunc(servers("tcp"), func(s *server) bool { return !strings.Contains(s.name, *only) })
-		held := make(map[string][][]int64) // by server, for each point
 		for range *turns {
 			for _, s := range all {
-				held[s.key] = slices.Grow(held[s.key], len(points))[:len(points)]
-				for i, n := range points {
-					held[s.key][i] = append(held[s.key][i], s.idle(n))
-				}
+				s.holdIdle(points)
 			}
 		}
-		var columns []string
-		for _, n := range points {
-			columns = append(columns, strconv.Itoa(n))
+		printIdle(all, points)
+	}
+}
+
+// holdIdle notes what memory each number of idle connections takes.
+func (s *server) holdIdle(points []int) {
+	if s.idleHeld == nil {
+		s.idleHeld = make([][]int64, len(points))
+	}
+	for i, n := range points {
+		s.idleHeld[i] = append(s.idleHeld[i], s.idle(n))
+	}
+}
+
+func printIdle(all []*server, points []int) {
+	var columns []string
+	for _, n := range points {
+		columns = append(columns, strconv.Itoa(n))
+	}
+	header("server", append(columns, "slope, a connection")...)
+	for _, s := range all {
+		fmt.Printf("| %s |", s.name)
+		var medians []float64
+		for _, held := range s.idleHeld {
+			medians = append(medians, float64(median(held)))
+			fmt.Printf(" %s |", mib(median(held)))
 		}
-		header("server", append(columns, "slope, a connection")...)
-		for _, s := range all {
-			fmt.Printf("| %s |", s.name)
-			var medians []float64
-			for i := range points {
-				medians = append(medians, float64(median(held[s.key][i])))
-				fmt.Printf(" %s |", mib(int64(medians[i])))
-			}
-			kib := slope(points, medians) / 1024
-			fmt.Printf(" %.2f KiB |\n", kib)
-			note("idle/"+s.key, kib)
-		}
+		kib := slope(points, medians) / 1024
+		fmt.Printf(" %.2f KiB |\n", kib)
+		note("idle/"+s.key, kib)
 	}
 }
 

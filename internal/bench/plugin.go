@@ -90,33 +90,33 @@ func execCommand(set *flag.FlagSet) func() {
 		sender := func(server, command string) []string {
 			return []string{"bin/heartbeat-sender", "exec", "-config", os.DevNull, "-server", "tcp://" + server, "-host", "bench", "--", command}
 		}
-		var all [6][]time.Duration
+		unresolved := sender("collector.example:7878", "true")
+		rows := []*execRow{
+			{"exec -- true, a collector that accepts and never answers", "exec/silent", sender(silent.Addr().String(), "true"), nil},
+			{"exec -- true, nobody there", "exec/nobody", sender(freeAddress(), "true"), nil},
+			{"exec -- true, name servers dead, and what that takes to arrange", "", append(slices.Clone(wrapper), unresolved...), nil},
+			{"exec -- false, a collector that accepts and never answers", "exec/silent/false", sender(silent.Addr().String(), "false"), nil},
+			{"true, name servers dead, and what that takes to arrange", "", append(slices.Clone(wrapper), "true"), nil},
+		}
 		for range *turns {
-			for i, run := range [][]string{
-				sender(silent.Addr().String(), "true"), sender(freeAddress(), "true"),
-				append(slices.Clone(wrapper), sender("collector.example:7878", "true")...),
-				sender(silent.Addr().String(), "false"),
-				append(slices.Clone(wrapper), "true"), {"true"},
-			} {
-				all[i] = append(all[i], timeOf(run))
+			for _, r := range rows {
+				r.took = append(r.took, timeOf(r.run))
 			}
 		}
 		header("command", "n", "median", "max")
-		wrapping := median(all[4]) - median(all[5])
-		for i, row := range []struct{ name, figure string }{
-			{"exec -- true, a collector that accepts and never answers", "exec/silent"},
-			{"exec -- true, nobody there", "exec/nobody"},
-			{"exec -- true, name servers dead", "exec/names"},
-			{"exec -- false, a collector that accepts and never answers", "exec/silent/false"},
-		} {
-			middle, longest := median(all[i]), slices.Max(all[i])
-			if row.figure == "exec/names" {
-				middle, longest = middle-wrapping, longest-wrapping
-			}
-			fmt.Printf("| %s | %d | %s | %s |\n", row.name, len(all[i]), ms(middle), ms(longest))
-			note(row.figure, float64(middle)/1e6)
+		for _, r := range rows {
+			fmt.Printf("| %s | %d | %s | %s |\n", r.name, len(r.took), ms(median(r.took)), ms(slices.Max(r.took)))
+			note(r.figure, float64(median(r.took))/1e6)
 		}
+		note("exec/names", float64(median(rows[2].took)-median(rows[4].took))/1e6)
 	}
+}
+
+// An execRow is a command that is measured, and how long it took in each turn.
+type execRow struct {
+	name, figure string
+	run          []string
+	took         []time.Duration
 }
 
 // timeOf returns how long a command takes. One whose last word is false has to fail.
