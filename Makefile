@@ -77,9 +77,13 @@ demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a 
 	go test -count=1 -v -timeout 3m -run '^TestDemo$$' ./internal/e2e -demo
 
 .PHONY: test
-test: build telegraf bin/telegraf-stock ## every test; names those that were skipped (CI=true: a skip is a failure)
+test: build telegraf bin/telegraf-stock bin/telegraf-heartbeat-race ## every test; names those that were skipped (CI=true: a skip is a failure)
 	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
 	$(call run-tests,$(RACE) ./...)
+
+.PHONY: bin/telegraf-heartbeat-race
+bin/telegraf-heartbeat-race:
+	$(if $(RACE),go build $(RACE) -o $@ ./cmd/telegraf-heartbeat)
 
 .PHONY: test-386
 test-386: export GOARCH = 386
@@ -132,7 +136,7 @@ bin/telegraf-shim: tree
 	CGO_ENABLED=0 go build -C $(TREE) -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ ./cmd/heartbeat-shim
 
 .PHONY: bench
-bench: build bin/telegraf-bench bin/telegraf-shim bin/telegraf-stock ## measure everything that BENCHMARKS.md tells, and write it there (40 minutes; ONLY="cost" for a part)
+bench: build bin/telegraf-bench bin/telegraf-shim bin/telegraf-stock ## measure what has a budget, and write it into BENCHMARKS.md and docs/measurements.md (an hour and a half; ONLY="cost" for a part)
 	scripts/bench "$(ONLY)"
 
 .PHONY: profile

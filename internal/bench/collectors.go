@@ -47,13 +47,19 @@ func collectorsCommand(set *flag.FlagSet) func() {
 	return func() {
 		header("collectors", "seed", "living hosts that nobody heard for 35 s", "events of false deaths", "of those, heard by a reachable collector", "real deaths told",
 			"mean, worst delay", "questions a second", "events", "told twice")
+		avoidable := 0
 		for i := range settings {
 			for _, seed := range seeds {
 				if strings.Contains(settings[i].name, *name) {
 					span := time.Duration(*hours) * time.Hour
-					fmt.Println(simulate(&settings[i], seed, span).row(settings[i].name, seed, span))
+					told := simulate(&settings[i], seed, span)
+					fmt.Println(told.row(settings[i].name, seed, span))
+					avoidable += told.avoidable
 				}
 			}
+		}
+		if *name == "" {
+			note("collectors/avoidable", float64(avoidable))
 		}
 	}
 }

@@ -11,7 +11,10 @@ import (
 	_ "net/http/pprof" // tells what memory is in use
 	"os"
 	"path/filepath"
+	"slices"
+	"strconv"
 	"strings"
+	"syscall"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -40,15 +43,18 @@ var burdens = []burden{
 // A server is one of those that are compared, with what it cost in each turn.
 type server struct {
 	name  string
-	input string // its table for Telegraf; empty for the bare reader
+	key   string // in names of figures
+	input string // its table for Telegraf; empty for a bare reader
 
 	beat     []time.Duration // processor time of the whole process
 	took     []time.Duration // until everything was sent
 	resident []int64         // memory of a connection once nothing is said any more, in bytes
 	inUse    []int64         // of that, heap and stacks after a collection
+
+	idleHeld [][]int64 // bytes, for each number of idle connections
 }
 
-// servers returns all that serve a network, the anchor and the bare reader last.
+// servers returns all that serve a network.
 func servers(network string) []*server {
 	ours := heartbeat(network, `state_file = "none"`, "max_beats_per_second = 0")
 	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://{address}\"\n" +
@@ -57,12 +63,32 @@ func servers(network string) []*server {
 		anchor += "splitting_strategy = \"variable length\"\n" +
 			"splitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\n"
 	}
-	return []*server{
-		{name: "inputs.heartbeat, no metric a beat", input: ours + "emit_beats = \"none\"\n"},
-		{name: "inputs.heartbeat, a metric a beat", input: ours},
-		{name: "inputs.socket_listener, json", input: anchor},
-		{name: "bare reader"},
+	all := []*server{
+		{name: "inputs.heartbeat, no metric a beat", key: "quiet", input: ours + "emit_beats = \"none\"\n"},
+		{name: "inputs.heartbeat, a metric a beat", key: "metric", input: ours},
+		{name: "inputs.socket_listener, json", key: "anchor", input: anchor},
+		{name: "bare reader", key: bareKey},
 	}
+	if network == "tcp" {
+		all = append(all, &server{name: "bare epoll loop, one thread", key: epollKey})
+	}
+	return all
+}
+
+const (
+	bareKey  = "bare"
+	epollKey = "epoll"
+)
+
+// costOf returns the median of what a beat cost one of the servers; 0 if it was not
+// measured.
+func costOf(all []*server, key string) time.Duration {
+	for _, s := range all {
+		if s.key == key {
+			return median(s.beat)
+		}
+	}
+	return 0
 }
 
 func costCommand(set *flag.FlagSet) func() {
@@ -115,7 +141,7 @@ func (b *burden) print(all []*server) {
 		columns = append(columns, "resident memory a connection", "in use after a collection")
 	}
 	header("server", columns...)
-	anchor, bare := median(all[len(all)-2].beat), median(all[len(all)-1].beat)
+	anchor, bare := costOf(all, "anchor"), costOf(all, bareKey)
 	for _, s := range all {
 		if len(s.beat) == 0 {
 			continue
@@ -127,12 +153,95 @@ func (b *burden) print(all []*server) {
 			fmt.Printf(" %.1f KiB | %.1f KiB |", float64(median(s.resident))/1024, float64(median(s.inUse))/1024)
 		}
 		fmt.Println()
+		noteRatio("cost/"+b.name+"/"+s.key+"/anchor", beat, anchor)
+		noteRatio("cost/"+b.name+"/"+s.key+"/bare", beat, bare)
 	}
+}
+
+// idlePoints are how many connections are idle at once. An eighth of all that a collector
+// takes may be of one address and unproven, and descriptors are for more than connections.
+var idlePoints = []int{5_000, 10_000, 18_000}
+
+const otherDescriptors = 500
+
+func idleCommand(set *flag.FlagSet) func() {
+	turns := set.Int("turns", 3, "how often each server is measured")
+	only := set.String("server", "", "only servers whose name contains this")
+	return func() {
+		var limit syscall.Rlimit // Go has raised it to the hard limit
+		check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
+		points := slices.DeleteFunc(slices.Clone(idlePoints), func(n int) bool { return uint64(n+otherDescriptors) > limit.Cur })
+		fmt.Printf("\nResident memory with so many idle connections, each of which has beaten twice, without that of none; medians of %d turns. "+
+			"A process may have %d descriptors.\n", *turns, limit.Cur)
+		if len(points) < 2 {
+			fail("a slope takes two of %v connections, so raise the limit of descriptors", idlePoints)
+		}
+		all := slices.DeleteFunc(servers("tcp"), func(s *server) bool { return !strings.Contains(s.name, *only) })
+		for range *turns {
+			for _, s := range all {
+				s.holdIdle(points)
+			}
+		}
+		printIdle(all, points)
+	}
+}
+
+// holdIdle notes what memory each number of idle connections takes.
+func (s *server) holdIdle(points []int) {
+	if s.idleHeld == nil {
+		s.idleHeld = make([][]int64, len(points))
+	}
+	for i, n := range points {
+		s.idleHeld[i] = append(s.idleHeld[i], s.idle(n))
+	}
+}
+
+func printIdle(all []*server, points []int) {
+	var columns []string
+	for _, n := range points {
+		columns = append(columns, strconv.Itoa(n))
+	}
+	header("server", append(columns, "slope, a connection")...)
+	for _, s := range all {
+		fmt.Printf("| %s |", s.name)
+		var medians []float64
+		for _, held := range s.idleHeld {
+			medians = append(medians, float64(median(held)))
+			fmt.Printf(" %s |", mib(median(held)))
+		}
+		kib := slope(points, medians) / 1024
+		fmt.Printf(" %.2f KiB |\n", kib)
+		note("idle/"+s.key, kib)
+	}
+}
+
+// idle returns what memory n connections take that say nothing, in bytes.
+func (s *server) idle(n int) int64 {
+	p := s.start("tcp")
+	defer p.stop()
+	p.idle()
+	before := p.resident()
+	l := load{Network: "tcp", Hosts: n, Services: 1, Beats: 1}
+	senders := l.start(p.address)
+	defer senders.stop()
+	p.idle()
+	return p.resident() - before
+}
+
+// slope returns by how much y grows with x: the line with the least squares.
+func slope(x []int, y []float64) float64 {
+	var sumX, sumY, sumXY, sumXX float64
+	for i := range x {
+		at := float64(x[i])
+		sumX, sumY, sumXY, sumXX = sumX+at, sumY+y[i], sumXY+at*y[i], sumXX+at*at
+	}
+	n := float64(len(x))
+	return (n*sumXY - sumX*sumY) / (n*sumXX - sumX*sumX)
 }
 
 func (s *server) start(network string) *process {
 	if s.input == "" {
-		return start("", self, bareRole, "-network", network, "-address", "{address}", "-debug", "{debug}")
+		return start("", self, bareRole, "-network", network, "-address", "{address}", "-debug", "{debug}", "-epoll="+strconv.FormatBool(s.key == epollKey))
 	}
 	return startTelegraf("1h", "1s", 1_000_000, s.input)
 }
@@ -175,6 +284,7 @@ const bareRole = "bare"
 func bareCommand(set *flag.FlagSet) func() {
 	network, address := set.String("network", "", "tcp or udp"), set.String("address", "", "where it listens")
 	debug := set.String("debug", "", "where net/http/pprof is served")
+	epoll := set.Bool("epoll", false, "one thread in place of the goroutines")
 	return func() {
 		go http.ListenAndServe(*debug, nil) //nolint:errcheck // the process that asks in vain will say so
 		if *network == "udp" {
@@ -185,6 +295,9 @@ func bareCommand(set *flag.FlagSet) func() {
 			}
 		}
 		listener := must(net.Listen("tcp", *address))
+		if *epoll {
+			cutWithEpoll(listener.(*net.TCPListener))
+		}
 		for {
 			go readFrames(must(listener.Accept())) // ends with its connection
 		}
@@ -205,4 +318,30 @@ func readFrames(conn net.Conn) {
 			return
 		}
 	}
+}
+
+// A frame is how far one has come that may arrive in pieces.
+type frame struct {
+	length uint32 // as far as it is known
+	known  uint8  // bytes of it
+	left   uint32 // of the payload
+}
+
+// cut takes what has come, and returns how many frames have become complete.
+func (f *frame) cut(bytes []byte) (complete int) {
+	for len(bytes) > 0 {
+		if f.left > 0 {
+			n := min(uint32(len(bytes)), f.left)
+			bytes, f.left = bytes[n:], f.left-n
+			if f.left == 0 {
+				complete++
+			}
+			continue
+		}
+		f.length, bytes = f.length<<8|uint32(bytes[0]), bytes[1:]
+		if f.known++; f.known == wire.HeaderSize {
+			*f = frame{left: f.length}
+		}
+	}
+	return complete
 }

@@ -22,6 +22,13 @@ var points = []point{
 	{10_000, time.Second},
 }
 
+// load has all beat once in each interval, until it is killed.
+func (p point) load() load {
+	hosts := min(p.peers, mostConnections)
+	every := p.interval / time.Duration(hosts)
+	return load{Network: "tcp", Hosts: hosts, Services: p.peers / hosts, Beats: 1, Burst: 1, Every: every, Interval: p.interval}
+}
+
 const (
 	watched         = 20 * time.Second // each Telegraf: two times Gather
 	mostConnections = 10_000           // more peers share them, as the services of a host do
@@ -64,10 +71,7 @@ func (p point) observe(input string, loaded bool) (u usage) {
 	u.empty = telegraf.resident()
 	settle := 2 * time.Second
 	if loaded {
-		hosts := min(p.peers, mostConnections)
-		every := p.interval / time.Duration(hosts)
-		l := load{Network: "tcp", Hosts: hosts, Services: p.peers / hosts, Beats: 1, Burst: 1, Every: every, Interval: p.interval}
-		senders := l.start(telegraf.address)
+		senders := p.load().start(telegraf.address)
 		defer senders.stop()
 		senders.say("go")
 		settle = p.interval + 10*time.Second // all have beaten, and been gathered

@@ -29,6 +29,7 @@ func execdCommand(set *flag.FlagSet) func() {
 			fmt.Printf("| %s | %s | %s | %.0f |\n", e.process.cmd.Path, us(median(e.cost)),
 				ratio(median(e.cost), median(both[1].cost)), float64(*peers)/median(e.took).Seconds())
 		}
+		noteRatio("execd/shim", median(both[0].cost), median(both[1].cost))
 		took, lost := both[0].gatherSlowly(*peers)
 		fmt.Printf("\nWhen 4 KiB are read every 2 ms, a Gather takes %.1f s; lines lost: %d.\n", took.Seconds(), lost)
 	}

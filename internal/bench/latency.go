@@ -30,7 +30,7 @@ type delay struct {
 const grace, soon = 5 * time.Second, 100 * time.Millisecond // grace is the default of disconnect_grace
 
 var delays = []delay{
-	{"kill -9 -> suspect", "killed", "suspect", soon},
+	{"kill -9 -> suspect", "killed", "suspect", 2 * time.Millisecond},
 	{"kill -9 -> dead", "killed", "dead", grace + 250*time.Millisecond},
 	{"SIGTERM -> left", "stopped", "left", soon},
 	{"kill -9 of a -pid target -> dead", "watched", "dead", soon},
@@ -66,7 +66,6 @@ func latencyCommand(set *flag.FlagSet) func() {
 			check(t.victim.cmd.Process.Signal(t.end))
 		}
 		header("from -> to", "n", "median", "min", "max", "budget", "")
-		missed := false
 		for _, d := range delays {
 			var took []time.Duration
 			for _, t := range trials {
@@ -74,12 +73,8 @@ func latencyCommand(set *flag.FlagSet) func() {
 					took = append(took, reports.await(t.service, "state="+d.state).Sub(t.at))
 				}
 			}
-			row, holds := d.row(took)
-			fmt.Println(row)
-			missed = missed || !holds
-		}
-		if missed {
-			fail("a budget is missed")
+			fmt.Println(d.row(took))
+			note("latency/"+d.what, float64(median(took))/1e6)
 		}
 	}
 }
@@ -101,14 +96,14 @@ func (t *trial) start(plugin *process) (stop func()) {
 	return t.victim.stop
 }
 
-// row returns a row of the table, and whether the budget holds.
-func (d *delay) row(took []time.Duration) (row string, holds bool) {
-	verdict, middle := "holds", median(took)
+// row returns a row of the table.
+func (d *delay) row(took []time.Duration) string {
+	verdict, middle := "met", median(took)
 	if middle > d.budget {
-		verdict = "MISSED"
+		verdict = "missed"
 	}
 	return fmt.Sprintf("| %s | %d | %s | %s | %s | %s | %s |", d.what, len(took),
-		ms(middle), ms(slices.Min(took)), ms(slices.Max(took)), ms(d.budget), verdict), middle <= d.budget
+		ms(middle), ms(slices.Min(took)), ms(slices.Max(took)), ms(d.budget), verdict)
 }
 
 // reports is what a plugin has emitted so far, and when each line was read.

@@ -36,6 +36,11 @@ var commands = []command{
 	{"storm", "what two collectors tell each other when all peers fall silent at once", stormCommand},
 	{"relay", "what the hosts behind one central Telegraf cost", relayCommand},
 	{"sender", "size and memory of heartbeat-sender", senderCommand},
+	{"idle", "memory of an idle connection, from more and more of them, beside the same servers", idleCommand},
+	{"state", "what is written to the state file while all peers are well", stateCommand},
+	{"exec", "what heartbeat-sender exec adds to a command while no collector answers", execCommand},
+	{"budgets", "all budgets, with the figures that are kept in the file " + figuresEnv + " names", budgetsCommand},
+	{"note", "keeps a figure that was measured by hand (NAME VALUE), or those that benchmarks print", noteCommand},
 	{loadRole, "", loadCommand}, // the other processes of a measurement
 	{bareRole, "", bareCommand},
 }
@@ -50,6 +55,7 @@ func main() {
 			do := c.flags(set)
 			set.Parse(os.Args[2:]) //nolint:errcheck // it exits
 			do()
+			settle()
 			return
 		}
 	}

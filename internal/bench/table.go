@@ -1,8 +1,14 @@
 package main
 
 import (
+	"bufio"
+	"flag"
 	"fmt"
+	"io"
+	"maps"
+	"os"
 	"slices"
+	"strconv"
 	"strings"
 	"time"
 )
@@ -38,3 +44,196 @@ func ms(d time.Duration) string { return fmt.Sprintf("%.1f ms", float64(d)/1e6) 
 func mib(bytes int64) string { return fmt.Sprintf("%d MiB", bytes>>20) }
 
 func percent(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) }
+
+// A budget is what the design allows (its section 10).
+type budget struct {
+	what   string // is measured
+	unit   string
+	goal   float64 // at most
+	figure string  // by which a measurement notes it
+}
+
+// The anchor is inputs.socket_listener with the JSON parser, the bare reader a goroutine
+// for each connection. Names of figures are those of benchmarks with their units, and
+// "command/what" of a command of this program; what is measured by hand has one too.
+var budgets = []budget{
+	{"CPU of a beat, batched frames, no metric a beat", "of the anchor", 0.08, "cost/batched/quiet/anchor"},
+	{"- a metric a beat", "of the anchor", 0.2, "cost/batched/metric/anchor"},
+	{"CPU of a beat, 15,000 long connections, no metric a beat", "of the bare reader", 0.75, "cost/long/quiet/bare"},
+	{"- the same", "of the anchor", 0.55, "cost/long/quiet/anchor"},
+	{"- a metric a beat", "of the anchor", 0.75, "cost/long/metric/anchor"},
+	{"resident memory of an idle plain connection, its peer included", "KiB", 3, "idle/quiet"},
+	{"CPU of a beat over UDP", "of the bare reader", 1.2, "cost/udp/quiet/bare"},
+	{"CPU of a beat over a short connection", "of the bare reader", 1.2, "cost/short/quiet/bare"},
+	{"tracker of a million peers: memory of a peer, its texts included", "B", 450, "Million/first_beat B/peer"},
+	{"- a beat whose connection knows its peer", "ns", 250, "Million/beat,_peer_known_by_the_connection ns/peer"},
+	{"Gather of a million peers", "of Telegraf's AddGauge loop", 0.67, "Gather/1000000 ratio"},
+	{"- heap at most", "of the heap before", 1.5, "Gather/1000000 times-the-heap"},
+	{"a metric on the execd path", "of the stock shim", 0.5, "execd/shim"},
+	{"state, all well: 1 peer that beats every 10 s", "writes an hour", 20, "state/1"},
+	{"- 10,000 peers", "KB/s", 50, "state/10000"},
+	{"- a million peers", "KB/s", 3000, "state/1000000"},
+	{"start with a million peers until it listens", "s", 1, "Restart/1000000 s-listening"},
+	{"- until all are known", "s", 6, "Restart/1000000 s-Start"},
+	{"stop with a million peers, everything saved", "s", 2, "Restart/1000000 s-Stop"},
+	{"longest hold of the lock, a million peers: tick", "ms", 20, "Hold ms/tick"},
+	{"- isolation", "ms", 20, "Hold ms/isolation"},
+	{"- Gather", "ms", 20, "Hold ms/Gather"},
+	{"- save", "ms", 20, "Hold ms/save"},
+	{"kill -9 of a process that beats for itself until it is suspect", "ms", 2, "latency/kill -9 -> suspect"},
+	{"- until it is dead, 5 s of grace included", "ms", 5250, "latency/kill -9 -> dead"},
+	{"exec -- true, a collector that accepts and never answers", "ms", 100, "exec/silent"},
+	{"- nobody there", "ms", 50, "exec/nobody"},
+	{"- name servers dead", "ms", 100, "exec/names"},
+	{"exec -- false, a collector that accepts and never answers", "ms", 1000, "exec/silent/false"},
+	{"two collectors with broken paths: false deaths that a reachable collector could have prevented", "", 0, "collectors/avoidable"},
+	{"disturbances of the collector: false deaths (`go test -run Disturbance ./plugins/inputs/heartbeat/liveness`)", "", 0, "disturbances"},
+	{"mistakes on six traces (`go test -run Thresholds ./internal/verdicts -scale 1`)", "of the best rival", 1, "verdicts"},
+	{"sender: binary", "MB", 6, "sender/binary"},
+	{"- resident at a beat a second", "MB", 8, "sender/resident"},
+	{"`make demo` from an empty module cache", "s", 90, "make demo"},
+	{"`make test`, warm, without CI", "min", 5, "make test"},
+	{"`.ci/run` on a fresh machine", "min", 60, ".ci/run"},
+}
+
+// A figure is what was measured, and on which day.
+type figure struct {
+	value float64
+	day   string
+}
+
+// noted are the figures of this run, by name.
+var noted = make(map[string]figure)
+
+// note keeps a figure, if there is a budget of it.
+func note(name string, value float64) {
+	if slices.ContainsFunc(budgets, func(b budget) bool { return b.figure == name }) {
+		noted[name] = figure{value, time.Now().UTC().Format(time.DateOnly)}
+	}
+}
+
+// noteRatio is note for a/b, unless one of them was not measured.
+func noteRatio(name string, a, b time.Duration) {
+	if a > 0 && b > 0 {
+		note(name, float64(a)/float64(b))
+	}
+}
+
+// row returns the row of a budget in a table of all.
+func (b *budget) row(all map[string]figure) string {
+	f, measured := all[b.figure]
+	if !measured {
+		return fmt.Sprintf("| %s | %s | not measured yet | | |", b.what, b.text(b.goal))
+	}
+	verdict := "met"
+	if f.value > b.goal {
+		verdict = "**missed**"
+	}
+	return fmt.Sprintf("| %s | %s | %s | %s | %s |", b.what, b.text(b.goal), b.text(f.value), verdict, f.day)
+}
+
+// text returns a value with its unit, in no more than about three digits.
+func (b *budget) text(value float64) string {
+	digits := 0
+	switch {
+	case value < 1:
+		digits = 3
+	case value < 10:
+		digits = 2
+	case value < 1000:
+		digits = 1
+	}
+	text := strconv.FormatFloat(value, 'f', digits, 64)
+	if digits > 0 {
+		text = strings.TrimSuffix(strings.TrimRight(text, "0"), ".")
+	}
+	return strings.TrimSpace(text + " " + b.unit)
+}
+
+// printBudgets prints the rows of those that were measured, or of all.
+func printBudgets(to io.Writer, figures map[string]figure, all bool) {
+	fmt.Fprint(to, "\n| what | at most | measured | | on |\n|---|--:|--:|---|---|\n")
+	for i := range budgets {
+		if _, measured := figures[budgets[i].figure]; measured || all {
+			fmt.Fprintln(to, budgets[i].row(figures))
+		}
+	}
+}
+
+// figuresEnv names the file in which figures are kept from run to run: a line for each,
+// its name, its value and its day between tabs.
+const figuresEnv = "BENCH_FIGURES"
+
+func readFigures(file string) map[string]figure {
+	all := make(map[string]figure)
+	text, err := os.ReadFile(file)
+	if !os.IsNotExist(err) {
+		check(err)
+	}
+	for line := range strings.Lines(string(text)) {
+		cells := strings.Split(strings.TrimSpace(line), "\t")
+		if len(cells) != 3 {
+			fail("%s: not a name, a value and a day: %.64q", file, line)
+		}
+		all[cells[0]] = figure{must(strconv.ParseFloat(cells[1], 64)), cells[2]}
+	}
+	return all
+}
+
+func writeFigures(file string, all map[string]figure) {
+	var text strings.Builder
+	for i := range budgets {
+		if f, measured := all[budgets[i].figure]; measured {
+			fmt.Fprintf(&text, "%s\t%.4g\t%s\n", budgets[i].figure, f.value, f.day)
+		}
+	}
+	check(os.WriteFile(file, []byte(text.String()), 0o644))
+}
+
+// settle prints the budgets of what this run has measured, beside its tables, and keeps
+// the figures if a file for them is named.
+func settle() {
+	if len(noted) == 0 {
+		return
+	}
+	printBudgets(os.Stderr, noted, false)
+	if file := os.Getenv(figuresEnv); file != "" {
+		all := readFigures(file)
+		maps.Copy(all, noted)
+		writeFigures(file, all)
+	}
+}
+
+// budgetsCommand prints all budgets, with the figures that are kept.
+func budgetsCommand(*flag.FlagSet) func() {
+	return func() { printBudgets(os.Stdout, readFigures(os.Getenv(figuresEnv)), true) }
+}
+
+// noteCommand keeps a figure that was measured by hand, or those that benchmarks print.
+func noteCommand(set *flag.FlagSet) func() {
+	return func() {
+		if set.NArg() == 2 {
+			note(set.Arg(0), must(strconv.ParseFloat(set.Arg(1), 64)))
+			return
+		}
+		for lines := bufio.NewScanner(os.Stdin); lines.Scan(); {
+			noteBenchmark(lines.Text())
+		}
+	}
+}
+
+// noteBenchmark keeps what a line of a benchmark says, which is its name, how often it
+// ran, and values with their units.
+func noteBenchmark(line string) {
+	cells := strings.Fields(line)
+	if len(cells) < 4 || !strings.HasPrefix(cells[0], "Benchmark") {
+		return
+	}
+	name := strings.TrimPrefix(cells[0], "Benchmark")
+	if i := strings.LastIndexByte(name, '-'); i > 0 { // the number of processors
+		name = name[:i]
+	}
+	for i := 2; i+1 < len(cells); i += 2 {
+		note(name+" "+cells[i+1], must(strconv.ParseFloat(cells[i], 64)))
+	}
+}

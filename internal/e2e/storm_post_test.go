@@ -24,7 +24,7 @@ import (
 
 // long makes tests larger rather than skipping them: where everything must
 // run, a skipped test is a failure.
-var long = flag.Bool("long", false, "run the storms at full length: a quarter of an hour, and 5,000 senders")
+var long = flag.Bool("long", false, "run the storms at full length: a quarter of an hour, 5,000 senders, a million connections")
 
 // size returns the size of a test: that of every day, or the full one.
 func size[T any](everyDay, full T) T {
@@ -44,12 +44,13 @@ type post struct {
 	dir     string // of the state file alone
 	state   string
 	config  string
+	program string             // in bin
 	lives   []*testkit.Process // all collectors so far
 }
 
 func newPost(t testing.TB, more ...string) *post {
 	t.Helper()
-	p := &post{t: t, address: quietAddress(t), dir: t.TempDir()}
+	p := &post{t: t, address: quietAddress(t), dir: t.TempDir(), program: "telegraf-heartbeat"}
 	p.state = filepath.Join(p.dir, "heartbeat.state")
 	options := append([]string{fmt.Sprintf("state_file = %q", p.state), `emit_beats = "none"`}, more...)
 	p.config = writeOptions(t, "tcp://"+p.address, options...)
@@ -74,8 +75,8 @@ func quietAddress(t testing.TB) string {
 // has to become the collector in the end.
 func (p *post) relieve(command ...string) *testkit.Process {
 	p.t.Helper()
-	command = append(command, testkit.Program(p.t, "telegraf-heartbeat"), "-config", p.config)
-	c := testkit.Start(p.t, "telegraf-heartbeat", exec.Command(command[0], command[1:]...))
+	command = append(command, testkit.Program(p.t, p.program), "-config", p.config)
+	c := testkit.Start(p.t, p.program, exec.Command(command[0], command[1:]...))
 	p.lives = append(p.lives, c)
 	require.Equal(p.t, p.address, listens(c))
 	return c

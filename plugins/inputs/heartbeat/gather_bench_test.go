@@ -64,6 +64,7 @@ func BenchmarkGather(b *testing.B) {
 			b.ReportMetric(float64(wait)/1e6, "ms-longest-wait")
 			b.ReportMetric(before, "MiB-before")
 			b.ReportMetric(float64(peak)/(1<<20), "MiB-at-most")
+			b.ReportMetric(float64(peak)/(1<<20)/before, "times-the-heap")
 			b.ReportMetric(heap(true), "MiB-after")
 			b.ReportMetric(0, "ns/op")
 		})
@@ -90,6 +91,7 @@ func BenchmarkRestart(b *testing.B) {
 				info, err := os.Stat(state)
 				require.NoError(b, err)
 				begin = time.Now()
+				listening := untilListening(dir)
 				plugin = startPlugin(b, acc, dir, state, peers)
 				started := time.Since(begin)
 				plugin.Stop()
@@ -97,6 +99,7 @@ func BenchmarkRestart(b *testing.B) {
 				b.ReportMetric(saved.Seconds(), "s-saving")
 				b.ReportMetric(float64(w.wait)/1e6, "ms-longest-wait")
 				b.ReportMetric(stopped.Seconds(), "s-Stop")
+				b.ReportMetric((<-listening).Seconds(), "s-listening")
 				b.ReportMetric(started.Seconds(), "s-Start")
 			}
 			b.ReportMetric(0, "ns/op")
@@ -113,6 +116,22 @@ func startPlugin(b *testing.B, acc telegraf.Accumulator, dir, state string, peer
 	require.NoError(b, plugin.Init())
 	require.NoError(b, plugin.Start(acc))
 	return plugin
+}
+
+// untilListening returns how long it takes from now on until it is possible to connect.
+func untilListening(dir string) <-chan time.Duration {
+	took, begin := make(chan time.Duration, 1), time.Now()
+	go func() { // ends with the first connection
+		for {
+			if conn, err := net.Dial("unix", dir+"/socket"); err == nil {
+				conn.Close()
+				took <- time.Since(begin)
+				return
+			}
+			<-time.After(time.Millisecond)
+		}
+	}()
+	return took
 }
 
 // introduce has so many peers beat once, and returns when all of them are known.
