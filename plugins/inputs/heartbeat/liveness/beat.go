@@ -121,7 +121,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 		if p.expected {
 			t.meet(p, now)
 		}
-		if p.id.Nameless() && p.ident.PID != 0 && p.ident.PID != b.ID.PID {
+		if p.nameless() && p.ident.PID != 0 && p.ident.PID != b.ID.PID {
 			return t.separate(p, b, now)
 		}
 		return p
@@ -452,7 +452,7 @@ func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
 	if p.addr == b.Addr {
 		return
 	}
-	p.addr, p.terms, p.changed = b.Addr, t.termsOf(p.id, b.Addr), true
+	p.addr, p.terms, p.changed = b.Addr, t.termsOf(p.id(), b.Addr), true
 	t.meet(p, now)
 }
 

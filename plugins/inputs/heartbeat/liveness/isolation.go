@@ -231,7 +231,7 @@ func (i *isolation) addSilent(p *peer) {
 		return
 	}
 	i.silent = append(i.silent, h)
-	h.silence = len(i.silent)
+	h.silence = int32(len(i.silent))
 	i.grown = true
 }
 

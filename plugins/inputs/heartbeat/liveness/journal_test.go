@@ -77,21 +77,21 @@ func (j *scribe) compare(s *storm) {
 	}
 	listened := t.Listened(s.now)
 	for i, p := range t.order {
-		was, known := j.last[p.id]
+		was, known := j.last[p.id()]
 		if !known {
-			s.failf("%v is not noted", p.id)
+			s.failf("%v is not noted", p.id())
 		}
 		want, got := t.Record(i, s.now), was.record.After(listened-was.at, 0)
 		if is, noted := settled(&want, &want), settled(&got, &want); !reflect.DeepEqual(is, noted) {
 			diff := cmp.Diff(is, noted, cmpopts.EquateComparable(netip.Addr{}))
-			s.failf("%v, here %d, was noted %v ago: -is +noted\n%s", p.id, p.here, listened-was.at, diff)
+			s.failf("%v, here %d, was noted %v ago: -is +noted\n%s", p.id(), p.here, listened-was.at, diff)
 		}
 		if total := got.Beats; total < want.Beats || total > want.Beats+beatsAhead {
-			s.failf("%v has beaten %d times, noted are %d", p.id, want.Beats, total)
+			s.failf("%v has beaten %d times, noted are %d", p.id(), want.Beats, total)
 		}
 		for k, total := range want.totals() {
 			if noted := *got.totals()[k]; noted < *total || noted > *total+*total/8+1 {
-				s.failf("total %d of %v is %d, noted is %d", k, p.id, *total, noted)
+				s.failf("total %d of %v is %d, noted is %d", k, p.id(), *total, noted)
 			}
 		}
 	}

@@ -321,7 +321,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 	}
 	for _, p := range takeSome(&t.asking) {
 		p.elsewhere.question = t.question
-		said.Asked = append(said.Asked, p.id.Hash())
+		said.Asked = append(said.Asked, p.id().Hash())
 	}
 	for _, p := range takeSome(&t.news) {
 		if p.elsewhere.fresh = false; p.index >= 0 {
@@ -426,7 +426,7 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
-		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(), Jobs: p.jobs.fingerprint(),
+		ID: p.id().Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(), Jobs: p.jobs.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
 		Vacant: p.vacancy != nil, Lone: p.lone,
 		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,
@@ -565,7 +565,7 @@ func (t *Tracker) hearHere(p *peer) {
 // mark notes that p is forgotten, so that no mate that still knows it brings it back.
 func (t *Tracker) mark(p *peer) {
 	if t.opts.Mates {
-		t.marks[p.id.Hash()] = p.heardAnywhere()
+		t.marks[p.id().Hash()] = p.heardAnywhere()
 	}
 }
 

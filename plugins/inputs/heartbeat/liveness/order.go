@@ -154,9 +154,9 @@ func (b *Beat) over() carrier {
 // noteCarrier notes whether what b came over carries beats of several hosts.
 func (t *Tracker) noteCarrier(b *Beat) {
 	switch over := b.over(); {
-	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.id.Source == b.ID.Source:
+	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.host.source == b.ID.Source:
 	case b.Conn != 0:
-		if l := t.conns[b.Conn]; l != nil && l.peer.watched && l.peer.id.Source != b.ID.Source {
+		if p := t.conns.latest[b.Conn]; p != nil && p.watched && p.host.source != b.ID.Source {
 			t.carriers[over] = struct{}{}
 		}
 	case b.Run == "" && b.Remote.IsValid(): // our own senders have their own clocks behind one address

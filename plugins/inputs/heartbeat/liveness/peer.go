@@ -22,10 +22,11 @@ const (
 // A peer is all that is known of one peer. What every beat needs is here, what most
 // peers never need is in their past.
 type peer struct {
-	id        ID
+	host      *host  // never nil
+	service   string // with the source of host and pid it is the ID
+	pid       uint32
 	index     int32      // in Tracker.order; -1 once it is forgotten, and then for good
 	hostIndex int32      // in host.peers
-	host      *host      // of id.Source; never nil
 	terms     *Terms     // never nil
 	addr      netip.Addr // of its process
 	labels    []Label    // never written to, only replaced: views share them
@@ -63,6 +64,17 @@ type peer struct {
 
 	*past // never nil; noPast until there is one
 }
+
+// id returns what p is known by.
+func (p *peer) id() ID { return ID{Source: p.host.source, Service: p.service, PID: p.pid} }
+
+// isNamed reports whether p is known by id, its own one.
+func (p *peer) isNamed(id ID) bool {
+	return p.service == id.Service && p.pid == id.PID && p.host.source == id.Source
+}
+
+// nameless reports whether p is known by its pid only.
+func (p *peer) nameless() bool { return p.service == "" }
 
 // Counters count over the whole life of a peer.
 type Counters struct {
@@ -209,19 +221,30 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 // A host is all peers of one source. It has at least one, and is forgotten with the
 // last.
 type host struct {
-	own    *peer         // the one for the host itself, which its services follow; nil if there is none
-	peers  []*peer       // each at its hostIndex
-	living int           // how many of them are neither dead nor left
-	heard  time.Duration // last beat of any of them; -never if none was heard
-	index  int           // in Tracker.hosts
+	source   string
+	own      *peer         // the one for the host itself, which its services follow; nil if there is none
+	peers    []*peer       // each at its hostIndex
+	heard    time.Duration // last beat of any of them; -never if none was heard
+	speakers *speakers     // never nil; noSpeakers until something beats for the host itself
+	living   int32         // how many of its peers are neither dead nor left
+	index    int32         // in Tracker.hosts
+	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
+	crowded  bool          // its peers are in Tracker.peers: at some time there were more than maxSearched
 	// waitedFor is set while a service whose own silence is over waits for own.
 	waitedFor bool
-	silence   int        // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
-	speakers  [2]speaker // that beat for the host itself, the latest first; never one life twice
 }
 
-// A speaker is a life of a sender that beats for a host. Two are remembered, enough
-// for a one-shot beside a daemon.
+// maxSearched is among how many peers of a host one is found without Tracker.peers.
+const maxSearched = 8
+
+// speakers are the lives of senders that beat for a host itself, the latest first, never one
+// twice. Two are remembered, enough for a one-shot beside a daemon.
+type speakers [2]speaker
+
+// noSpeakers are those of all hosts that have none. It is never written to.
+var noSpeakers speakers
+
+// A speaker is a life of a sender that beats for a host.
 type speaker struct {
 	life   string        // empty for a place not taken
 	since  int64         // its first beat for the host, unix ns
@@ -232,11 +255,14 @@ type speaker struct {
 // hear notes that a life of a sender, if the beat names it, beats for h. It reports
 // whether that is news.
 func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
-	s := &h.speakers
-	news := life != "" && !h.hears(life)
-	switch life {
-	case "":
+	if life == "" {
 		return false
+	}
+	if h.speakers == &noSpeakers {
+		h.speakers = new(speakers)
+	}
+	s, news := h.speakers, !h.hears(life)
+	switch life {
 	case s[0].life:
 	case s[1].life:
 		s[0], s[1] = s[1], s[0]
@@ -257,18 +283,35 @@ func (h *host) silent() bool { return h.silence > 0 }
 
 // joinHost puts p among the peers of its host.
 func (t *Tracker) joinHost(p *peer) {
-	h := t.bySource[p.id.Source]
-	if h == nil {
-		h = &host{index: len(t.hosts), heard: -never}
-		t.bySource[p.id.Source] = h
-		t.hosts = append(t.hosts, h)
-	}
-	p.host, p.hostIndex = h, int32(len(h.peers))
+	h := p.host
+	p.hostIndex = int32(len(h.peers))
 	h.peers = append(h.peers, p)
 	h.living++
-	if p.id.Service == HostService {
+	if p.service == HostService {
 		h.own = p
 	}
+	switch {
+	case h.crowded:
+		t.peers[p.id()] = p
+	case len(h.peers) > maxSearched:
+		h.crowded = true
+		for _, p := range h.peers {
+			t.peers[p.id()] = p
+		}
+	case p.nameless(): // another one may have been known by its pid
+		delete(t.peers, p.id())
+	}
+}
+
+// hostOf returns the host of a source, which is added if it is not known.
+func (t *Tracker) hostOf(source string) *host {
+	h := t.bySource[source]
+	if h == nil {
+		h = &host{source: source, index: int32(len(t.hosts)), heard: -never, speakers: &noSpeakers}
+		t.bySource[source] = h
+		t.hosts = append(t.hosts, h)
+	}
+	return h
 }
 
 // leaveHost takes p, which is unknown, from its host, and the host away with
@@ -288,7 +331,7 @@ func (t *Tracker) leaveHost(p *peer) {
 	if len(h.peers) > 0 {
 		return
 	}
-	delete(t.bySource, p.id.Source)
+	delete(t.bySource, p.host.source)
 	last := len(t.hosts) - 1
 	t.hosts[h.index] = t.hosts[last]
 	t.hosts[h.index].index = h.index

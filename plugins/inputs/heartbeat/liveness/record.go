@@ -122,7 +122,7 @@ func (t *Tracker) Record(i int, now time.Time) Record { return t.recordOf(t.orde
 func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proven()
 	r := Record{
-		ID: p.id, Addr: p.addr, Labels: p.labels,
+		ID: p.id(), Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
 		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.onLong() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded, Heard: now.Add(p.heard - at),
@@ -225,9 +225,9 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 }
 
 func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
-	p := t.peers[r.ID]
+	p := t.lookUp(r.ID)
 	switch {
-	case p == nil || p.id != r.ID: // then it only leads to another one
+	case p == nil || !p.isNamed(r.ID): // then it only leads to another one
 		p = t.add(r.ID, r.Addr)
 	case p.expected:
 		p.addr = r.Addr
@@ -444,8 +444,8 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 		})
 	}
 	for _, before := range r.Replaced {
-		id := ID{Source: p.id.Source, PID: before.PID}
-		if t.peers[id] != nil {
+		id := ID{Source: p.host.source, PID: before.PID}
+		if t.lookUp(id) != nil {
 			continue
 		}
 		t.peers[id] = p
@@ -453,7 +453,7 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 		heardV := t.tickV - before.Used
 		past.replaced = append(past.replaced, replaced{before.PID, p.heard, heardV, heardV + before.Dead + p.soonBack()})
 	}
-	if id := (ID{Source: p.id.Source, PID: p.ident.PID}); p.id.Nameless() && p.ident.PID != 0 && t.peers[id] == nil {
+	if id := (ID{Source: p.host.source, PID: p.ident.PID}); p.nameless() && p.ident.PID != 0 && t.lookUp(id) == nil {
 		t.peers[id] = p
 	}
 }

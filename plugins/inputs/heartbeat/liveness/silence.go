@@ -484,7 +484,7 @@ func (t *Tracker) missStalled(from, now time.Time, at time.Duration) {
 
 // reschedule lets other terms apply to p: its schedule is another one.
 func (t *Tracker) reschedule(p *peer, now time.Time) {
-	terms := t.termsOf(p.id, p.addr)
+	terms := t.termsOf(p.id(), p.addr)
 	if p.terms == terms || p.terms.sameSchedule(terms) {
 		p.terms = terms
 		return
@@ -505,7 +505,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	justBack := now.Sub(t.back) < aroundAway
 	switch missed := justBack && t.miss(p, heard, t.away, now); {
 	case terms.Schedule == nil: // until it declares an interval
-		p.interval, p.margin = t.usualOf(p.id, before)
+		p.interval, p.margin = t.usualOf(p.id(), before)
 		t.renew(p, &p.process, p.heardV)
 	case !justBack && p.due == nil: // what was due before is no matter of this schedule
 		p.await(terms.Schedule.After(now))

@@ -259,7 +259,7 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 			if o.beatsOn { // else it was replaced
 				t.tellEnding(p, &o.process, o.evidence, nil, now)
 			}
-			t.endFormer(o, o.evidence)
+			t.endFormer(p, o, o.evidence)
 			p.changed = true
 		}
 	}
@@ -359,7 +359,7 @@ func (t *Tracker) secondTick(p *peer) bool {
 // host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	for o := range p.living { // all of them end with it
-		t.endFormer(o, o.evidence)
+		t.endFormer(p, o, o.evidence)
 	}
 	if window := p.promiseV(); window > t.verdict(now) {
 		p.setWindow(window, p.windowBy)
@@ -401,7 +401,10 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 // askKernel returns the best that the kernel knows of any long connection of o, and
 // where that comes from. Of a carrier it knows nothing that says more of o.
 func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
-	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
+	if t.opts.Ask == nil {
+		return PathUnknown, netip.Addr{}, false
+	}
+	for l := range o.connections {
 		if _, carries := t.carriers[carrier{conn: l.conn}]; carries || !l.long {
 			continue
 		}
@@ -485,7 +488,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	switch {
 	case p.state == Left && p.windowV == 0:
 		keep = o.ForgetLeft
-	case p.state == Dead && p.id.Nameless():
+	case p.state == Dead && p.nameless():
 		keep = forgetNameless
 	case (p.state == Dead || p.unknown(ReasonMateLost)) && p.terms.ForgetDead > 0:
 		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.mostApart())

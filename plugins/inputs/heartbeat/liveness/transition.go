@@ -128,7 +128,7 @@ func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], 
 func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	at := now.Sub(t.epoch)
 	v := View{
-		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
+		ID: p.id(), At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health,
 		Age: p.age(at), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
 		Connected: p.connected(), Flapping: p.flapping(at),
@@ -304,7 +304,7 @@ func (t *Trail) merge(other Trail) {
 // nextEventID returns the id of tr, the next event of p, and counts it.
 func (p *peer) nextEventID(tr *Transition, origin uint64) int64 {
 	kind, trail := tr.kind(), &p.trail
-	id := newDigest.text(p.id.Source).text(p.id.Service).number(uint64(p.id.PID))
+	id := newDigest.text(p.host.source).text(p.service).number(uint64(p.pid))
 	if p.life != "" {
 		id = id.text(p.life)
 	} else {

@@ -70,7 +70,7 @@ func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
 	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"a", "1"}, {"b", "1"}, {"c", "1"}}}
 	l.observe(b)
-	one := l.tracker.peers[b.ID]
+	one := l.tracker.lookUp(b.ID)
 	one.labels = append(make([]Label, 0, 8), one.labels...) // room behind
 	before := one.labels[:4:4]
 	b.Labels = []Label{{"d", "1"}}
