@@ -78,8 +78,8 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	case p.hasFailed(b, now.Sub(t.epoch)):
 		return t.stale(p, b, duplicate, now)
 	}
-	run := p.runs[0]
-	place, steps := p.runs.place(b.Run, b.Seq)
+	run := p.run
+	place, steps := p.place(b.Run, b.Seq)
 	if place == fresh && p.isLate(b, now.Sub(t.epoch)) {
 		place = late
 	}
@@ -395,7 +395,7 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	if p.state != Unknown {
 		t.closeSeries(p, now)
 	}
-	p.labels, p.changed = merged, true
+	p.editTraits().labels, p.changed = merged, true
 }
 
 // merge returns labels with those of a beat put into them, or nil if that changes

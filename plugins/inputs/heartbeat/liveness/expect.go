@@ -172,7 +172,8 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 		p.expected = true
 		t.placeholders++
 		p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
-		p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
+		p.since, p.sinceUTC = p.heard, now.UnixNano()
+		t.noteSinceV(p, Unknown, p.heardV)
 	} else if p.interval == e.Interval && p.margin == e.Margin {
 		return p
 	}

@@ -270,7 +270,8 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 // learnEnd takes in that p has ended while this collector was away: that was told.
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
-	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
+	p.told, p.toldApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
+	t.noteSinceV(p, r.State, t.verdict(now))
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.learnWhoEnded(p, r)
 	t.takeWindow(p, r, now)
@@ -290,7 +291,7 @@ func (p *peer) mergeTotals(r *Record) {
 	for i, total := range past.totals() {
 		*total = max(*total, *r.totals()[i])
 	}
-	p.trail.merge(r.Events)
+	p.setTrail(p.trail.merged(r.Events))
 }
 
 // knowsMore reports whether more has become of p than a record of a mate says.
@@ -394,7 +395,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.takeWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
-	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
+	p.reason, p.since, p.toldApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
 	t.learnWhoEnded(p, r)
 	p.mergeTotals(r)
 }

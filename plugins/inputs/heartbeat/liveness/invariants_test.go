@@ -79,7 +79,7 @@ func (c *checker) checkTracker() {
 			c.holds(p.vacancy == e && p.nameless() && p.host.source == source, p, "vacant are nameless peers of that source")
 		}
 	}
-	c.holds(reflect.ValueOf(&noPast).Elem().IsZero(), "noPast", "it is never written to")
+	c.holds(sharedAsTheyWere(), "noPast, noTraits", "they are never written to")
 	c.holds(noSpeakers == speakers{}, "noSpeakers", "it is never written to")
 	c.holds(noProof.runs == nil && noProof.floor == 0 && noProof.owner == 0, "noProof", "it is never written to")
 }
@@ -93,7 +93,8 @@ func (c *checker) checkPeer(i int, p *peer) {
 	t := c.t
 	c.holds(int(p.index) == i && t.lookUp(p.id()) == p, p, "index is where order has it, and its ID leads to it")
 	c.holds(p.host == t.bySource[p.host.source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
-	c.holds(p.past != nil, p, "past is never nil")
+	c.holds(p.traits != nil && p.past != nil, p, "traits and past are never nil")
+	c.holds(!p.toldApart || p.untold || p.told == p.state || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p, "told began apart only if something was not told")
 	c.holds(!p.expected || p.beats == 0, p, "a placeholder has not beaten")
 	c.holds(p.told == p.state || p.untold || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p,
 		"told is the state, or it is among the untold, or its mate is lost, or it may have been missed")

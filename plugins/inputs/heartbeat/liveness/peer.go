@@ -19,8 +19,8 @@ const (
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is all that is known of one peer. What every beat needs is here, what most
-// peers never need is in their past.
+// A peer is all that is known of one peer. What every beat needs is here, what many peers
+// have alike or not at all is in their traits.
 type peer struct {
 	host      *host  // never nil
 	service   string // with the source of host and pid it is the ID
@@ -29,7 +29,6 @@ type peer struct {
 	hostIndex int32      // in host.peers
 	terms     *Terms     // never nil
 	addr      netip.Addr // of its process
-	labels    []Label    // never written to, only replaced: views share them
 
 	state  State
 	reason Reason // isolated only in Unknown, and only during isolation
@@ -38,6 +37,7 @@ type peer struct {
 	// may have been missed, which is no event.
 	told      State
 	untold    bool
+	toldApart bool  // told did not begin to be the state at since, but at past.toldSince
 	expected  bool  // a placeholder: it has never beaten, only the operator names it
 	lone      bool  // nameless, and all that was heard of its process came over one short connection or in one datagram
 	here      uint8 // beats that this collector has heard, up to fewBeats
@@ -48,21 +48,16 @@ type peer struct {
 	health    Health
 	remote    remote        // whether addr is where it really beats from
 	since     time.Duration // of state
-	sinceV    time.Duration // likewise, but later after a lastExpected peer was kept
 	sinceUTC  int64         // likewise, unix ns, by the clock of then
-	toldSince time.Duration // of told
 
-	process        // the one that holds its place; its former ones are in past
-	dueTick uint64 // the last tick that found it past its deadline; <= Tracker.ticks
+	process // the one that holds its place; its former ones are in past
 
-	runs  runs
-	proof *proof // nil for most: neither signed, nor of a user
+	run   Run // that spoke for it last
 	rate  rate
 	stamp int64  // unix ms of the last statement about it, which the next one exceeds
 	beats uint64 // in all, those to other collectors included
-	trail Trail
 
-	*past // never nil; noPast until there is one
+	*traits // never nil; noTraits until there are some
 }
 
 // id returns what p is known by.
@@ -114,9 +109,49 @@ func (t *Tracker) observed(p *peer) netip.Addr {
 	return netip.Addr{}
 }
 
+// traits are what is known of a peer beyond that it beats.
+type traits struct {
+	labels []Label // never written to, only replaced: views share them
+	before Run     // that spoke for it before the last one: with a one-shot beside a daemon neither makes the other forgotten
+	proof  *proof  // nil for most: neither signed, nor of a user
+	trail  Trail
+	*past  // never nil; noPast until there is one
+}
+
+// Peers share their traits as long as there is nothing to tell them apart: they have none, or
+// nothing was reported of them but that they live. These are never written to.
+var (
+	noTraits  = traits{past: &noPast}
+	onlyAlive = traits{past: &noPast, trail: Trail{Counts: [eventKinds]uint32{Alive: 1}}}
+)
+
+// editTraits returns the traits of p to write to them.
+func (p *peer) editTraits() *traits {
+	if p.traits == &noTraits || p.traits == &onlyAlive {
+		own := *p.traits
+		p.traits = &own
+	}
+	return p.traits
+}
+
+// setTrail lets p have a trail.
+func (p *peer) setTrail(trail Trail) {
+	switch {
+	case p.trail == trail:
+	case p.traits == &noTraits && trail == onlyAlive.trail:
+		p.traits = &onlyAlive
+	default:
+		p.editTraits().trail = trail
+	}
+}
+
 // A past is what has gone wrong with a peer, was announced or doubted. Few peers
-// have one: keeping it apart saves a third of the memory of the others.
+// have one: keeping it apart saves half of the memory of the others.
 type past struct {
+	dueTick   uint64        // the last tick that found it past its deadline; <= Tracker.ticks
+	sinceV    time.Duration // of state, if that is over or there are mates; later after a lastExpected peer was kept
+	toldSince time.Duration // of told, if toldApart
+
 	held       time.Duration // for how long collectors before this one have held its silence
 	heldPartly time.Duration // of that, while only a part of the hosts was silent
 	spared     time.Duration // for how long its silence was held, and prolonged for it, in all; 0 once it is heard
@@ -156,7 +191,7 @@ var noPast past
 // editPast returns the past of p to write to it.
 func (p *peer) editPast() *past {
 	if p.past == &noPast {
-		p.past = new(past)
+		p.editTraits().past = new(past)
 	}
 	return p.past
 }

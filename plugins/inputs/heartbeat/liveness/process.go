@@ -592,7 +592,7 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	past.replaced = append(past.replaced, replaced{p.ident.PID, p.heard, p.heardV, p.deadV})
 	t.vacant.remove(p)
 	p.changed = true
-	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
+	p.forgetOrder()
 	t.peers[id], t.continued = p, continued{p.id(), true}
 }
 
@@ -624,7 +624,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 		t.byHash[id.Hash()] = p
 	}
 	p.service, p.pid, p.health = id.Service, id.PID, HealthUntold
-	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
+	p.forgetOrder()
 	t.peers[id] = p
 }
 
@@ -644,14 +644,14 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 		return p
 	case !p.isNamed(b.ID):
 		own := t.enter(b, now)
-		own.trail = p.trail // it may have been known before by this name
+		own.setTrail(p.trail) // it may have been known before by this name
 		return own
 	}
 	t.splitOff(p, now)
 	p.process = process{
 		ident: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now),
 	}
-	p.runs, p.proof = runs{}, nil
+	p.forgetOrder()
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV
 		p.replaced = slices.Delete(p.replaced, at, at+1)
@@ -672,8 +672,12 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
-	own.process, own.runs, own.proof, own.lone, own.labels, own.beats = p.moveOut(), p.runs, p.proof, p.lone, p.labels, 1
-	own.health, own.trail = p.health, p.trail
+	own.process, own.run, own.lone, own.health, own.beats = p.moveOut(), p.run, p.lone, p.health, 1
+	if p.traits != &noTraits {
+		own.setTrail(p.trail)
+		traits := own.editTraits()
+		traits.labels, traits.before, traits.proof = p.labels, p.before, p.proof
+	}
 	for l := range own.connections {
 		t.conns.add(l.conn, own)
 		t.conns.remove(l.conn, p)

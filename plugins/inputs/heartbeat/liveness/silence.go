@@ -231,7 +231,7 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 		return 0
 	case numbered > 0:
 		return numbered
-	case before.High > 1 && p.runs[0].Name != before.Name:
+	case before.High > 1 && p.run.Name != before.Name:
 		return 0
 	case over != nil && over.long:
 		return 1

@@ -83,7 +83,7 @@ func (t *Tracker) tellUntold(now time.Time) {
 	t.endings = t.endings[:0]
 	for _, p := range t.untold {
 		p.untold = false
-		t.announce(p, now)
+		t.announce(p, p.toldSinceWhen(), now)
 	}
 	clear(t.untold)
 	t.untold = t.untold[:0]
@@ -234,7 +234,7 @@ func (p *peer) promiseV() time.Duration {
 // forget gives p up, unless the operator expects it.
 func (t *Tracker) forget(p *peer, now time.Time) bool {
 	if t.lastExpected(p) {
-		p.sinceV = t.tickV // and look again after as long
+		p.editPast().sinceV = t.tickV // and look again after as long
 		return false
 	}
 	t.become(p, Unknown, ReasonForgotten, now)
@@ -350,8 +350,9 @@ func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 // secondTick reports whether the tick before this one has found p past its deadline
 // too.
 func (t *Tracker) secondTick(p *peer) bool {
-	again := p.dueTick == t.ticks-1
-	p.dueTick = t.ticks
+	past := p.editPast()
+	again := past.dueTick == t.ticks-1
+	past.dueTick = t.ticks
 	return again
 }
 

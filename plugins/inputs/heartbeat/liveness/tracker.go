@@ -263,7 +263,7 @@ func (t *Tracker) full(source string) Fate {
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	p := &peer{
 		host: t.hostOf(id.Source), service: id.Service, pid: id.PID, addr: addr, terms: t.termsOf(id, addr),
-		index: int32(len(t.order)), shift: uint8(len(t.order)), past: &noPast,
+		index: int32(len(t.order)), shift: uint8(len(t.order)), traits: &noTraits,
 	}
 	p.evidence = ReasonSilence
 	if t.opts.Mates {
