@@ -246,7 +246,8 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 			return o, match
 		}
 	} else if b.Status != SaysAlive && !p.state.over() && !p.bySame(b) {
-		return &process{ident: b.Process, life: b.life()}, strangeProcess
+		strange := processOf(b.Process, b.life())
+		return &strange, strangeProcess
 	}
 	match := newProcess
 	if p.ident.rebooted(b.Process) {

@@ -177,7 +177,7 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	} else if p.interval == e.Interval && p.margin == e.Margin {
 		return p
 	}
-	p.interval, p.margin = e.Interval, e.Margin
+	t.declare(&p.process, e.Interval, e.Margin)
 	t.renew(p, &p.process, p.heardV)
 	t.touch(p)
 	t.rewake(p)

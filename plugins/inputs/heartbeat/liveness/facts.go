@@ -122,14 +122,15 @@ func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	if b.Status == SaysAlive {
 		if o.interval != b.Interval {
-			o.interval, o.schedule = b.Interval, schedule{}
+			o.schedule = schedule{}
 		}
-		o.margin = b.Margin
+		t.declare(o, b.Interval, b.Margin)
 	}
 	if !p.foreign() {
 		return
 	}
-	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
+	t.declare(o, o.interval, b.Margin)
+	o.heard, o.heardV = at, t.verdict(now)-(now.Sub(t.epoch)-at)
 	t.renew(p, o, o.heardV)
 	t.relabel(p, b.Labels, now)
 }

@@ -80,6 +80,8 @@ func (c *checker) checkTracker() {
 		}
 	}
 	c.holds(sharedAsTheyWere(), "noPast, noTraits", "they are never written to")
+	c.holds(undeclared == declared{}, "undeclared", "it is never written to")
+	c.holds(noRare.earlier == nil && noRare.loss == nil, "noRare", "it is never written to")
 	c.holds(noSpeakers == speakers{}, "noSpeakers", "it is never written to")
 	c.holds(noProof.runs == nil && noProof.floor == 0 && noProof.owner == 0, "noProof", "it is never written to")
 }
@@ -198,7 +200,7 @@ func (c *checker) checkConns() {
 				over[l.conn][p] = struct{}{}
 			}
 			c.holds(count <= maxLinks, p, "a process has at most maxLinks")
-			c.holds(o.earlier == nil || len(*o.earlier) > 0 && o.overAny(), p, "earlier connections are there only beside the latest")
+			c.holds(len(o.earlier) == 0 || o.overAny(), p, "earlier connections are there only beside the latest")
 		}
 	}
 	conns := &c.t.conns

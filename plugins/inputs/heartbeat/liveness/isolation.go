@@ -275,18 +275,21 @@ func (t *Tracker) noteLoss(p *peer, o *process, evidence Reason, from netip.Addr
 	if evidence != ReasonHung && evidence != ReasonConnClosed && evidence != ReasonConnReset {
 		return
 	}
-	o.loss = &loss{peer: p, evidence: evidence, from: from, at: verdict, deadV: o.deadV}
+	o.setRare(rare{o.earlier, &loss{peer: p, evidence: evidence, from: from, at: verdict, deadV: o.deadV}})
 	t.addToWitness(o.loss)
 }
 
 // clearLoss forgets how o was lost.
 func (t *Tracker) clearLoss(o *process) {
-	if o.loss != nil && o.loss.evidence == ReasonHung {
+	if o.loss == nil {
+		return
+	}
+	if o.loss.evidence == ReasonHung {
 		w := t.witnesses[o.loss.from]
 		delete(w.hangs, o.loss)
 		t.withdraw(w, o.loss)
 	}
-	o.loss = nil
+	o.setRare(rare{earlier: o.earlier})
 }
 
 // addToWitness adds l to the witness of its address. When that becomes a crowd, all

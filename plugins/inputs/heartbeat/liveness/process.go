@@ -23,26 +23,84 @@ const maxFormers = 8
 // though both have one name: the silence, the interval and the end of each are its
 // own (docs/decisions/0017).
 type process struct {
-	ident    Process
-	life     string        // of the sender that beats for it; empty if it names none
-	interval time.Duration // as declared; 0 if not
+	ident     Process
+	life      string        // of the sender that beats for it; empty if it names none
+	*declared               // never nil; undeclared if it has declared nothing
+	schedule  schedule      // of its interval
+	heard     time.Duration // last beat
+	heardV    time.Duration // <= tickV + maxTick
+	suspectV  time.Duration // when silence makes it suspect; <= deadV
+	deadV     time.Duration // when silence makes it dead
+	evidence  Reason        // of its silence
+	watched   bool          // from outside: the end of its connection proves nothing about it
+	extended  bool          // its silence has outlived a collector, and got one interval more for that
+	verified  bool          // its latest beat was signed, or a certificate named its host
+	unheard   bool          // a mate has told it, and it has not beaten here
+	connless  bool          // its latest beat came over no connection
+	lostLong  bool          // a long connection has ended since its latest beat
+	cutLong   bool          // likewise, and the collector has ended it
+	link      link          // the latest connection over which it beats
+	*rare                   // never nil; noRare for most
+}
+
+// declared is what processes say of their beats. Those that say the same share it: it is never
+// written to.
+type declared struct {
+	interval time.Duration // 0 for none
 	margin   time.Duration // likewise
-	schedule schedule      // of that interval
-	heard    time.Duration // last beat
-	heardV   time.Duration // <= tickV + maxTick
-	suspectV time.Duration // when silence makes it suspect; <= deadV
-	deadV    time.Duration // when silence makes it dead
-	evidence Reason        // of its silence
-	watched  bool          // from outside: the end of its connection proves nothing about it
-	extended bool          // its silence has outlived a collector, and got one interval more for that
-	verified bool          // its latest beat was signed, or a certificate named its host
-	unheard  bool          // a mate has told it, and it has not beaten here
-	connless bool          // its latest beat came over no connection
-	lostLong bool          // a long connection has ended since its latest beat
-	cutLong  bool          // likewise, and the collector has ended it
-	link     link          // the latest connection over which it beats
-	earlier  *[]link       // the ones before, the latest first: with it at most maxLinks, each connection once; nil for most
-	loss     *loss         // how it fell silent, if that says more than its silence: loss.evidence == evidence
+}
+
+// undeclared is that of processes that say nothing.
+var undeclared declared
+
+// maxDeclared is how many different ones are known to be shared.
+const maxDeclared = 1000
+
+// declare notes what o declares.
+func (t *Tracker) declare(o *process, interval, margin time.Duration) {
+	said := declared{interval, margin}
+	if *o.declared == said {
+		return
+	}
+	if said == undeclared {
+		o.declared = &undeclared
+		return
+	}
+	shared := t.declared[said]
+	if shared == nil {
+		shared = &declared{interval, margin}
+		if len(t.declared) >= maxDeclared { // they are shared again
+			clear(t.declared)
+		}
+		t.declared[said] = shared
+	}
+	o.declared = shared
+}
+
+// rare is what few processes have.
+type rare struct {
+	earlier []link // the connections before the latest, the latest first: with it at most maxLinks, each connection once
+	loss    *loss  // how it fell silent, if that says more than its silence: loss.evidence == evidence
+}
+
+// noRare is shared by all processes that have nothing of that. It is never written to.
+var noRare rare
+
+// setRare lets o have that.
+func (o *process) setRare(r rare) {
+	switch {
+	case len(r.earlier) == 0 && r.loss == nil:
+		o.rare = &noRare
+	case o.rare == &noRare:
+		o.rare = &r
+	default:
+		*o.rare = r
+	}
+}
+
+// processOf returns a process of which nothing is known but its name and its sender.
+func processOf(ident Process, life string) process {
+	return process{ident: ident, life: life, declared: &undeclared, rare: &noRare, evidence: ReasonSilence}
 }
 
 // A former is a process that held the place of its peer before. It lives on if it
@@ -197,10 +255,9 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	} else {
 		t.addFormer(p, old)
 	}
-	p.process = process{
-		ident: b.Process, life: b.life(), interval: old.interval, schedule: old.schedule,
-		heard: old.heard, heardV: old.heardV, suspectV: old.suspectV, deadV: old.deadV, evidence: ReasonSilence,
-	}
+	p.process = processOf(b.Process, b.life())
+	t.declare(&p.process, old.interval, 0)
+	p.schedule, p.heard, p.heardV, p.suspectV, p.deadV = old.schedule, old.heard, old.heardV, old.suspectV, old.deadV
 }
 
 // asFormer returns the process that holds the place of p as a former one. If p has
@@ -282,11 +339,11 @@ type link struct {
 
 // connections returns the links of o, the latest first.
 func (o *process) connections(yield func(*link) bool) {
-	if o.link.conn == 0 || !yield(&o.link) || o.earlier == nil {
+	if !o.overAny() || !yield(&o.link) {
 		return
 	}
-	for i := range *o.earlier {
-		if !yield(&(*o.earlier)[i]) {
+	for i := range o.earlier {
+		if !yield(&o.earlier[i]) {
 			return
 		}
 	}
@@ -318,31 +375,21 @@ func (o *process) onLong() bool {
 // addLink adds a connection of o, the latest.
 func (o *process) addLink(l link) {
 	if o.overAny() {
-		earlier := []link{o.link}
-		if o.earlier != nil {
-			earlier = append(earlier, *o.earlier...)
-		}
-		o.earlier = &earlier
+		o.setRare(rare{slices.Insert(o.earlier, 0, o.link), o.loss})
 	}
 	o.link = l
 }
 
 // dropLink removes the link over conn, which o has.
 func (o *process) dropLink(conn ConnID) {
-	var earlier []link
-	if o.earlier != nil {
-		earlier = *o.earlier
-	}
-	switch {
+	switch earlier := o.earlier; {
 	case o.link.conn != conn:
-		earlier = slices.DeleteFunc(earlier, func(l link) bool { return l.conn == conn })
+		o.setRare(rare{slices.DeleteFunc(earlier, func(l link) bool { return l.conn == conn }), o.loss})
 	case len(earlier) == 0:
 		o.link = link{}
 	default:
-		o.link, earlier = earlier[0], earlier[1:]
-	}
-	if o.earlier = nil; len(earlier) > 0 {
-		o.earlier = &earlier
+		o.link = earlier[0]
+		o.setRare(rare{earlier[1:], o.loss})
 	}
 }
 
@@ -388,10 +435,10 @@ func (t *Tracker) hearOver(p *peer, o *process, conn ConnID, at time.Duration) {
 
 // boundLinks forgets the earliest connection of o, a process of p, if it has too many.
 func (t *Tracker) boundLinks(p *peer, o *process) bool {
-	if o.earlier == nil || len(*o.earlier) < maxLinks {
+	if len(o.earlier) < maxLinks {
 		return false
 	}
-	t.cut(p, o, (*o.earlier)[maxLinks-1].conn)
+	t.cut(p, o, o.earlier[maxLinks-1].conn)
 	return true
 }
 
@@ -411,10 +458,10 @@ func (t *Tracker) unlink(p *peer, o *process) {
 }
 
 // moveOut returns the process that holds the place of p, which another one is about to take.
-// Its links are those of the copy.
+// It has its links with it, and its loss.
 func (p *peer) moveOut() process {
 	o := p.process
-	p.link, p.earlier = link{}, nil
+	p.link, p.rare = link{}, &noRare
 	return o
 }
 
@@ -648,9 +695,10 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 		return own
 	}
 	t.splitOff(p, now)
-	p.process = process{
-		ident: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now),
-	}
+	interval := p.interval
+	p.process = processOf(b.Process, b.life())
+	t.declare(&p.process, interval, 0)
+	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
 	p.forgetOrder()
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV

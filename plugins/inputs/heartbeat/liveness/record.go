@@ -307,7 +307,8 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
 	p.expected, p.watched, p.ident = r.Expected, r.Watched, r.Process
-	p.interval, p.margin, p.evidence, p.life, p.lone = r.Interval, r.Margin, r.Evidence, lifeOf(r.Speaker), r.Lone
+	t.declare(&p.process, r.Interval, r.Margin)
+	p.evidence, p.life, p.lone = r.Evidence, lifeOf(r.Speaker), r.Lone
 	p.heard, p.cutLong = at-ago(r.Heard), r.Long && !r.State.over()
 	if !p.expected {
 		p.host.heard = max(p.host.heard, p.heard)
@@ -319,7 +320,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	if wait := r.Due.Sub(r.Heard); !r.Due.IsZero() && wait > 0 {
 		p.await(calendar.Due{From: r.Due, At: r.Due})
 		if p.terms.Schedule == nil { // files of checks may be read later than records
-			p.interval, p.margin = cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience)
+			t.declare(&p.process, cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience))
 		}
 	}
 	if r.Foreign {
@@ -407,7 +408,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	t.resumeFormers(p, r)
 	t.takeJobs(p, r)
 	if r.Evidence == ReasonConnClosed {
-		p.loss = &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}
+		p.setRare(rare{p.earlier, &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}})
 	}
 }
 
@@ -447,14 +448,12 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	for _, before := range r.Others {
 		heardV := t.tickV - before.Used
 		deadV := heardV + before.Dead + min(spanOf(before.Interval, before.Dead), soonBack)
+		o := processOf(before.Process, before.Life)
+		t.declare(&o, before.Interval, before.Margin)
+		o.heard, o.heardV, o.suspectV, o.deadV = p.heard, heardV, deadV, deadV
+		o.watched, o.evidence, o.extended = before.Watched, before.Evidence, true
 		past := p.editPast()
-		past.formers = append(past.formers, &former{
-			process: process{
-				ident: before.Process, life: before.Life, interval: before.Interval, margin: before.Margin,
-				heard: p.heard, heardV: heardV, suspectV: deadV, deadV: deadV, watched: before.Watched, evidence: before.Evidence, extended: true,
-			},
-			beatsOn: before.Insists, presumed: before.Lives, ended: before.Ended,
-		})
+		past.formers = append(past.formers, &former{process: o, beatsOn: before.Insists, presumed: before.Lives, ended: before.Ended})
 	}
 	for _, before := range r.Replaced {
 		id := ID{Source: p.host.source, PID: before.PID}

@@ -244,10 +244,10 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 // interval begins another schedule. A beat that was read late, because the collector
 // was stalled, moves the schedule on but teaches it nothing.
 func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
-	o.margin = b.Margin
 	if o.interval != b.Interval {
-		o.interval, o.schedule, steps = b.Interval, schedule{}, 0
+		o.schedule, steps = schedule{}, 0
 	}
+	t.declare(o, b.Interval, b.Margin)
 	switch at := o.heard; {
 	case b.Interval == 0:
 	case steps == 0 || steps > maxSteps || steps > 1 && gap/time.Duration(steps) < o.schedule.interval/2:
@@ -505,7 +505,8 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	justBack := now.Sub(t.back) < aroundAway
 	switch missed := justBack && t.miss(p, heard, t.away, now); {
 	case terms.Schedule == nil: // until it declares an interval
-		p.interval, p.margin = t.usualOf(p.id(), before)
+		interval, margin := t.usualOf(p.id(), before)
+		t.declare(&p.process, interval, margin)
 		t.renew(p, &p.process, p.heardV)
 	case !justBack && p.due == nil: // what was due before is no matter of this schedule
 		p.await(terms.Schedule.After(now))

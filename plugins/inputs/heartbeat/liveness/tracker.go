@@ -150,6 +150,7 @@ type Tracker struct {
 	remotes map[*peer]netip.Addr // where those beat from that claim another address
 
 	conns     conns
+	declared  map[declared]*declared  // what is shared by those that declare it, at most maxDeclared
 	carriers  map[carrier]struct{}    // what watched beats of several hosts come over
 	speakers  map[netip.Addr]string   // the host whose watched beat came last from there, over no connection; at most maxStrangers
 	carries   bool                    // there was one
@@ -191,6 +192,7 @@ func New(opts Options, now time.Time) *Tracker {
 		vacant: make(vacancies), remotes: make(map[*peer]netip.Addr), witnesses: make(map[netip.Addr]*witness),
 		conns:    conns{make(map[ConnID]*peer), make(map[ConnID]map[*peer]struct{})},
 		carriers: make(map[carrier]struct{}), speakers: make(map[netip.Addr]string), strangers: make(map[ID]*carried),
+		declared: make(map[declared]*declared),
 	}
 }
 
@@ -263,9 +265,8 @@ func (t *Tracker) full(source string) Fate {
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	p := &peer{
 		host: t.hostOf(id.Source), service: id.Service, pid: id.PID, addr: addr, terms: t.termsOf(id, addr),
-		index: int32(len(t.order)), shift: uint8(len(t.order)), traits: &noTraits,
+		index: int32(len(t.order)), shift: uint8(len(t.order)), process: processOf(Process{}, ""), traits: &noTraits,
 	}
-	p.evidence = ReasonSilence
 	if t.opts.Mates {
 		t.byHash[id.Hash()] = p
 	}

@@ -34,20 +34,20 @@ func TestStampsOfAPeerGrow(t *testing.T) {
 }
 
 func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
-	p := &peer{traits: &noTraits}
+	p := &peer{process: processOf(Process{}, ""), traits: &noTraits}
 	require.Equal(t, epoch, p.nextStamp(epoch.Add(999*time.Microsecond)).UTC(), "whole milliseconds")
 	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
 	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())
 }
 
 func TestFlappingForTenMinutes(t *testing.T) {
-	p := &peer{traits: &noTraits}
+	p := &peer{process: processOf(Process{}, ""), traits: &noTraits}
 	for range flapChanges {
 		p.noteChange(time.Minute)
 	}
 	require.True(t, p.flapping(11*time.Minute))
 	require.False(t, p.flapping(11*time.Minute+1))
-	p = &peer{traits: &noTraits}
+	p = &peer{process: processOf(Process{}, ""), traits: &noTraits}
 	p.noteChange(time.Minute)
 	require.False(t, p.flapping(time.Minute+1))
 }
