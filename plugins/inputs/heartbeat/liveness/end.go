@@ -302,11 +302,12 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 		t.notePromise(p, now.Sub(t.epoch))
 		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
-		t.expectNoMore(p, now)
-		for _, service := range p.host.peers {
-			if p.host.own == p && service.state == Left && service.follows() {
-				t.expectNoMore(service, now)
-			}
+		if t.expectNoMore(p, now); p.host.own == p {
+			t.withServices(p, closing, func(service *peer) {
+				if service.state == Left && service.follows() {
+					t.expectNoMore(service, now)
+				}
+			})
 		}
 	}
 }
@@ -331,11 +332,12 @@ func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 // cancel takes back the promise of p, and with that of a host those of its services.
 // What has left because of it is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
-	t.endWindow(p, now)
-	for _, service := range p.host.peers {
-		if p.host.own == p && service != p && service.follows() {
-			t.endWindow(service, now)
-		}
+	if t.endWindow(p, now); p.host.own == p {
+		t.withServices(p, taking, func(service *peer) {
+			if service.follows() {
+				t.endWindow(service, now)
+			}
+		})
 	}
 }
 

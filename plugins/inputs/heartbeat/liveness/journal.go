@@ -80,13 +80,17 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 	return records, gone
 }
 
-// DropUnsaved forgets what TakeUnsaved would give.
-func (t *Tracker) DropUnsaved() {
-	for _, p := range t.unsaved.peers {
+// DropUnsaved forgets what TakeUnsaved would give, of at most n peers, and reports whether
+// there are more.
+func (t *Tracker) DropUnsaved(n int) (more bool) {
+	u := &t.unsaved
+	some := u.peers[max(len(u.peers)-n, 0):]
+	for _, p := range some {
 		p.listed = false
 	}
-	clear(t.unsaved.peers)
-	t.unsaved.peers, t.unsaved.gone = t.unsaved.peers[:0], nil
+	clear(some)
+	u.peers, u.gone = u.peers[:len(u.peers)-len(some)], nil
+	return len(u.peers) > 0
 }
 
 // RunningRecord is Record for a collector that goes on: should it crash, its

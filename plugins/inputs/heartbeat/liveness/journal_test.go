@@ -281,7 +281,7 @@ func TestWhatIsDroppedIsNotTaken(t *testing.T) {
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
 	c.observe(b)
 	require.Positive(t, c.tracker.Unsaved())
-	c.tracker.DropUnsaved()
+	c.tracker.DropUnsaved(everything)
 	require.Zero(t, c.tracker.Unsaved())
 	c.observe(Beat{ID: b.ID, Status: SaysDead})
 	records, _ := c.tracker.TakeUnsaved(nil, 10, c.now)

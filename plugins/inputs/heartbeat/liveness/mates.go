@@ -504,10 +504,10 @@ func (p *peer) fingerprint() uint32 {
 // peers that they judge: even one that is there as before may have begun anew and know
 // nothing.
 func (t *Tracker) MatesChanged() {
-	for _, p := range t.order {
+	lose := func(p *peer) {
 		e := p.elsewhere
-		if e == nil || !e.foreign || p.state.over() {
-			continue
+		if p.index < 0 || e == nil || !e.foreign || p.state.over() {
+			return
 		}
 		if !e.lost {
 			e.lost = true
@@ -515,26 +515,35 @@ func (t *Tracker) MatesChanged() {
 		}
 		t.ask(p, t.tickV)
 	}
+	if len(t.order) > atOnce {
+		t.chores = append(t.chores, each(slices.Clone(t.order), passed, lose))
+		return
+	}
+	for _, p := range t.order {
+		lose(p)
+	}
 }
 
 // lookAtOrphans looks at the peers whose mate is lost: those of which no other one knows
 // are unknown.
 func (t *Tracker) lookAtOrphans(now time.Time) {
-	kept := t.orphans[:0]
-	for _, p := range t.orphans {
+	if len(t.orphans) == 0 {
+		return
+	}
+	orphans := t.orphans
+	t.orphans = nil
+	t.next(each(orphans, passed, func(p *peer) {
 		e := p.elsewhere
 		switch {
 		case p.index < 0, !e.foreign, !e.lost, p.state.over():
 		case e.question > t.settled:
-			kept = append(kept, p)
+			t.orphans = append(t.orphans, p)
 		default:
 			t.become(p, Unknown, ReasonMateLost, now)
 			p.reason, p.changed = ReasonMateLost, true
 			t.rewake(p)
 		}
-	}
-	clear(t.orphans[len(kept):])
-	t.orphans = kept
+	}))
 }
 
 // awaitWord looks at p, which mates judge and which is not back as it promised: if they do

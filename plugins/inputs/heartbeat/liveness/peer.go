@@ -405,34 +405,34 @@ func (t *Tracker) wakeWaiting(own *peer) {
 		return
 	}
 	own.host.waitedFor = false
-	for _, p := range own.host.peers {
-		if p != own {
-			t.wakeAt(p, t.tickV)
-		}
-	}
+	t.withServices(own, waking, func(p *peer) { t.wakeAt(p, t.tickV) })
 }
 
 // leadServices lets the services of a host follow what has become of it. A goodbye
 // for a dead host retires its dead services too.
 func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
-	retired := before == Dead && own.state == Left && !t.learning // of its services mates tell, too
-	for _, p := range own.host.peers {
-		if p == own {
-			continue
+	at, mayRetire := now.Sub(t.epoch), before == Dead && !t.learning // of its services mates tell, too
+	t.withServices(own, leading, func(p *peer) {
+		if p.lastHeard() <= at { // else it has beaten since
+			t.leadService(p, own, mayRetire && own.state == Left, now)
 		}
-		switch state, yes := p.afterHost(own); {
-		case retired && p.state == Dead:
-			t.followHost(p, Left, own, now)
-		case yes && state == Suspect:
-			t.become(p, Suspect, p.evidence, now)
-		case yes:
-			t.followHost(p, state, own, now)
-		}
-		if own.state == Alive && p.follows() && !p.state.over() {
-			t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
-		}
-		t.rewake(p)
+	})
+}
+
+// leadService lets p follow what has become of its host. retired says that this was dead.
+func (t *Tracker) leadService(p, own *peer, retired bool, now time.Time) {
+	switch state, yes := p.afterHost(own); {
+	case retired && p.state == Dead:
+		t.followHost(p, Left, own, now)
+	case yes && state == Suspect:
+		t.become(p, Suspect, p.evidence, now)
+	case yes:
+		t.followHost(p, state, own, now)
 	}
+	if own.state == Alive && p.follows() && !p.state.over() {
+		t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
+	}
+	t.rewake(p)
 }
 
 // followHost lets p become what its host is.

@@ -98,7 +98,8 @@ func BenchmarkSweep(b *testing.B) {
 		t.Observe(epoch, &Beat{ID: ID{Source: fmt.Sprint("host-", i), Service: "nginx"}, Interval: time.Hour})
 	}
 	for b.Loop() {
-		t.findDue()
-		t.lookAtDue(epoch, 2*len(t.due))
+		t.earliest = 0
+		t.lookAtDue(epoch)
+		t.goOn(everything)
 	}
 }
