@@ -35,7 +35,7 @@ func (j *Judge) Unsaved() liveness.Changes {
 	defer j.mu.Unlock()
 	c := j.changes()
 	c.Records, c.Gone = j.tracker.TakeUnsaved(nil, portion, c.At)
-	c.More = j.tracker.Unsaved() > 0
+	c.More = j.tracker.Unsaved()
 	return c
 }
 

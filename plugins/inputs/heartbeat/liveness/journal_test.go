@@ -26,7 +26,7 @@ type noted struct {
 }
 
 func (j *scribe) write(t *Tracker, now time.Time) {
-	for t.Unsaved() > 0 {
+	for t.Unsaved() {
 		records, gone := t.TakeUnsaved(nil, 3, now)
 		for _, id := range gone {
 			delete(j.last, id)
@@ -280,9 +280,9 @@ func TestWhatIsDroppedIsNotTaken(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
 	c.observe(b)
-	require.Positive(t, c.tracker.Unsaved())
+	require.True(t, c.tracker.Unsaved())
 	c.tracker.DropUnsaved(everything)
-	require.Zero(t, c.tracker.Unsaved())
+	require.False(t, c.tracker.Unsaved())
 	c.observe(Beat{ID: b.ID, Status: SaysDead})
 	records, _ := c.tracker.TakeUnsaved(nil, 10, c.now)
 	require.Len(t, records, 1, "it is noted again")

@@ -249,7 +249,13 @@ func (t *Tracker) lookAtDue(now time.Time) {
 
 // findDue finds every peer whose time has come.
 func (t *Tracker) findDue() {
-	t.earliest = never
+	count := 0
+	for _, wake := range t.wake {
+		if wake <= t.tickV {
+			count++
+		}
+	}
+	t.earliest, t.due = never, slices.Grow(t.due, count) // for a million at once to grow takes its time
 	for i := len(t.order) - 1; i >= 0; i-- {
 		if t.wake[i] <= t.tickV {
 			t.due = append(t.due, t.order[i])
