@@ -339,7 +339,7 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 	t.isolation.removeSilent(p.host)
 	t.hearOver(p, o, b.Conn, at)
 	p.lone = p.lone && !p.onLong()
-	t.wakeWaiting(p)
+	t.wakeWaiting(p, now)
 }
 
 // admit returns whether a beat of p is worth a metric, and the stamp of that. A beat

@@ -303,7 +303,7 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
 		if t.expectNoMore(p, now); p.host.own == p {
-			t.withServices(p, closing, func(service *peer) {
+			t.withServices(p, closing, now, func(service *peer, now time.Time) {
 				if service.state == Left && service.follows() {
 					t.expectNoMore(service, now)
 				}
@@ -333,7 +333,7 @@ func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 // What has left because of it is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
 	if t.endWindow(p, now); p.host.own == p {
-		t.withServices(p, taking, func(service *peer) {
+		t.withServices(p, taking, now, func(service *peer, now time.Time) {
 			if service.follows() {
 				t.endWindow(service, now)
 			}

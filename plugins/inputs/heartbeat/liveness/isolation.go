@@ -10,7 +10,6 @@ import (
 	"cmp"
 	"net/netip"
 	"slices"
-	"sort"
 	"time"
 )
 
@@ -181,7 +180,12 @@ func (t tries) note(h *host) {
 	if h.silent() || h.living == 0 {
 		return
 	}
-	after := sort.Search(len(t), func(i int) bool { return t[i].since > h.heard })
+	after, _ := slices.BinarySearchFunc(t, h.heard, func(tried try, heard time.Duration) int {
+		if tried.since > heard {
+			return 1
+		}
+		return -1
+	})
 	if after > 0 {
 		t[after-1].speaking++
 	}

@@ -84,6 +84,9 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 			records = append(records, t.runningRecordOf(p, now))
 		}
 	}
+	if len(u.peers) == 0 {
+		u.peers = nil // after a start it was as long as order
+	}
 	return records, gone
 }
 

@@ -187,6 +187,9 @@ func (t *Tracker) noteCarrier(b *Beat) {
 // clock of its host was set. A brief pace keeps a peer alive; only a lasting one makes it so, and
 // is believed of its clock.
 func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
+	if !b.Watched || b.SentMS == 0 {
+		return fresh, nil
+	}
 	p, at := t.known(b), now.Sub(t.epoch)
 	lag := t.epoch.UnixMilli() + at.Milliseconds() - b.SentMS
 	c := t.carriedOf(p, b, lag)
@@ -242,9 +245,6 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 // nothing is known of the host: an old beat is more likely than a wrong clock. It may be the
 // first one that a carrier brings over a connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
-	if !b.Watched || b.SentMS == 0 {
-		return nil
-	}
 	c := p.proven().carried
 	if c == nil {
 		c = t.strangers[b.ID]

@@ -400,22 +400,23 @@ func (p *peer) waits() bool {
 }
 
 // wakeWaiting has the services looked at that have waited for own to be heard.
-func (t *Tracker) wakeWaiting(own *peer) {
+func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 	if !own.host.waitedFor || own.host.own != own {
 		return
 	}
 	own.host.waitedFor = false
-	t.withServices(own, waking, func(p *peer) { t.wakeAt(p, t.tickV) })
+	t.withServices(own, waking, now, func(p *peer, _ time.Time) { t.wakeAt(p, t.tickV) })
 }
 
 // leadServices lets the services of a host follow what has become of it. A goodbye
 // for a dead host retires its dead services too.
 func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
-	at, mayRetire := now.Sub(t.epoch), before == Dead && !t.learning // of its services mates tell, too
-	t.withServices(own, leading, func(p *peer) {
-		if p.lastHeard() <= at { // else it has beaten since
-			t.leadService(p, own, mayRetire && own.state == Left, now)
-		}
+	kind := leading
+	if before == Dead && own.state == Left && !t.learning { // of its services mates tell, too
+		kind = retiring
+	}
+	t.withServices(own, kind, now, func(p *peer, now time.Time) {
+		t.leadService(p, own, kind == retiring && own.state == Left, now)
 	})
 }
 

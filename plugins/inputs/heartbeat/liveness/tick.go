@@ -29,7 +29,8 @@ func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more
 	if !t.ticking() {
 		t.beginTick(now)
 	}
-	return t.out, t.goOn(n)
+	more = t.goOn(n)
+	return t.out, more
 }
 
 // A portion is work of a tick that goes on where it stopped. It takes at most n units, what it
@@ -81,11 +82,11 @@ func (t *Tracker) goOn(n int) (more bool) {
 		case left == 0:
 			return true
 		default:
-			now := t.steps[0]
+			work := t.steps[0]
 			t.steps = t.steps[1:]
-			took := now(left)
+			took := work(left)
 			if took == left {
-				t.next(now)
+				t.next(work)
 			}
 			left -= took
 		}
@@ -108,34 +109,55 @@ func once(do func()) portion {
 	}
 }
 
-// later leaves work to the tick: to this one if one runs, else to the next. It is about a host
-// and of a kind, of which it is done once.
-func (t *Tracker) later(h *host, kind chore, now portion) {
-	if what := (task{h, kind}); !t.left[what] {
-		t.left[what] = true
-		t.chores = append(t.chores, func(n int) int {
-			took := now(n)
-			if took < n {
-				delete(t.left, what)
-			}
-			return took
-		})
-	}
+// A chore is work on the services of a host that is left to a tick.
+type chore struct {
+	host *host
+	kind choreKind
 }
 
-// A chore is a kind of work that is left to a tick, a task is that work for one host.
-type chore uint8
+type choreKind uint8
 
 const (
-	leading chore = iota // services follow their host
-	waking               // they are looked at, as it was heard
-	closing              // their windows end, as it will not come back
-	taking               // they are taken back with that of the host
+	leading  choreKind = iota // they follow their host
+	retiring                  // likewise, as the goodbye for a dead host is for them too
+	waking                    // they are looked at, as the host was heard
+	closing                   // their windows end, as the host will not come back
+	taking                    // their windows are taken back with that of the host
 )
 
-type task struct {
-	host *host
-	kind chore
+// withServices visits the services of a host, whose peer is own: now if they are few, else in
+// this tick if one runs, or in the next. Of one kind that is done once, whatever has become of
+// the host meanwhile. One that has beaten since does not follow.
+func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit func(*peer, time.Time)) {
+	if len(own.host.peers) <= atOnce {
+		for _, p := range own.host.peers {
+			if p != own {
+				visit(p, now)
+			}
+		}
+		return
+	}
+	what := chore{own.host, kind}
+	_, known := t.left[what]
+	if t.left[what] = now.Sub(t.epoch); known {
+		return
+	}
+	var walk portion
+	t.chores = append(t.chores, func(n int) int {
+		if walk == nil {
+			walk = each(slices.Clone(own.host.peers), 1, func(p *peer) {
+				follows := kind != leading && kind != retiring || p.lastHeard() <= t.left[what]
+				if p != own && p.index >= 0 && follows {
+					visit(p, t.tickNow)
+				}
+			})
+		}
+		took := walk(n)
+		if took < n {
+			delete(t.left, what)
+		}
+		return took
+	})
 }
 
 // finishChores has what was left to the tick done.
@@ -156,22 +178,6 @@ func (t *Tracker) doChores(n int) int {
 		left -= took
 	}
 	return n - left
-}
-
-// withServices visits the services of a host, whose peer is own: now if they are few.
-func (t *Tracker) withServices(own *peer, kind chore, visit func(*peer)) {
-	services := func(p *peer) {
-		if p != own && p.index >= 0 {
-			visit(p)
-		}
-	}
-	if peers := own.host.peers; len(peers) > atOnce {
-		t.later(own.host, kind, each(slices.Clone(peers), 1, services))
-		return
-	}
-	for _, p := range own.host.peers {
-		services(p)
-	}
 }
 
 func (t *Tracker) beginTick(now time.Time) {
@@ -244,7 +250,7 @@ func (t *Tracker) lookAtDue(now time.Time) {
 			}
 		})
 	}
-	t.next(look(true), t.doChores, look(false), once(func() { clear(t.due); t.due = t.due[:0] }))
+	t.next(look(true), t.doChores, look(false), once(func() { t.due = nil }))
 }
 
 // findDue finds every peer whose time has come.

@@ -137,11 +137,11 @@ type Tracker struct {
 	earliest time.Duration
 	due      []*peer // whose time had come at the last tick, and who are not all looked at
 
-	tickNow time.Time     // of the tick that runs, or ran last
-	phase   int           // how many of its phases have begun
-	steps   []portion     // that are left of the latest of them
-	chores  []portion     // that were left to a tick
-	left    map[task]bool // what they are
+	tickNow time.Time               // of the tick that runs, or ran last
+	phase   int                     // how many of its phases have begun
+	steps   []portion               // that are left of the latest of them
+	chores  []portion               // that were left to a tick
+	left    map[chore]time.Duration // what they are
 
 	hosts    []*host // each has a peer
 	bySource map[string]*host
@@ -197,7 +197,7 @@ func New(opts Options, now time.Time) *Tracker {
 		vacant: make(vacancies), remotes: make(map[*peer]netip.Addr), witnesses: make(map[netip.Addr]*witness),
 		conns:    conns{make(map[ConnID]*peer), make(map[ConnID]map[*peer]struct{})},
 		carriers: make(map[carrier]struct{}), speakers: make(map[netip.Addr]string), strangers: make(map[ID]*carried),
-		left: make(map[task]bool), phase: len(phases),
+		left: make(map[chore]time.Duration), phase: len(phases),
 		declared: make(map[declared]*declared),
 	}
 }
