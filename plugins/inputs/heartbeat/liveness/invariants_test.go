@@ -96,7 +96,7 @@ func (c *checker) checkPeer(i int, p *peer) {
 	c.holds(int(p.index) == i && t.lookUp(p.id()) == p, p, "index is where order has it, and its ID leads to it")
 	c.holds(p.host == t.bySource[p.host.source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
 	c.holds(p.traits != nil && p.past != nil, p, "traits and past are never nil")
-	c.holds(!p.toldApart || p.untold || p.told == p.state || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p, "told began apart only if something was not told")
+	c.holds(!p.toldApart || p.past != &noPast, p, "since when told was the state is in the past")
 	c.holds(!p.expected || p.beats == 0, p, "a placeholder has not beaten")
 	c.holds(p.told == p.state || p.untold || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p,
 		"told is the state, or it is among the untold, or its mate is lost, or it may have been missed")
@@ -208,7 +208,7 @@ func (c *checker) checkConns() {
 	for conn, peers := range over {
 		_, yes := peers[conns.latest[conn]]
 		c.holds(yes, conn, "a connection leads to a peer over it")
-		c.holds(len(peers) == 1 && conns.crews[conn] == nil || maps.Equal(conns.crews[conn], peers), conn, "a crew is all peers over a connection")
+		c.holds(len(peers) == 1 && conns.shared[conn] == nil || maps.Equal(conns.shared[conn], peers), conn, "those of a shared connection are all peers over it")
 	}
 }
 

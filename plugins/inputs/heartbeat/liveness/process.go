@@ -469,35 +469,35 @@ func (p *peer) moveOut() process {
 // the end of a connection costs no search. Most connections have one peer.
 type conns struct {
 	latest map[ConnID]*peer              // as a rule the one that came last
-	crews  map[ConnID]map[*peer]struct{} // all of them, if there are several
+	shared map[ConnID]map[*peer]struct{} // all of them, if there are several
 }
 
 // add notes that p is over conn, which may be known.
 func (c *conns) add(conn ConnID, p *peer) {
-	before, crew := c.latest[conn], c.crews[conn]
+	before, peers := c.latest[conn], c.shared[conn]
 	c.latest[conn] = p
-	if before == nil || before == p && crew == nil {
+	if before == nil || before == p && peers == nil {
 		return
 	}
-	if crew == nil {
-		crew = map[*peer]struct{}{before: {}}
-		c.crews[conn] = crew
+	if peers == nil {
+		peers = map[*peer]struct{}{before: {}}
+		c.shared[conn] = peers
 	}
-	crew[p] = struct{}{}
+	peers[p] = struct{}{}
 }
 
 // remove notes that p, which was over conn, is not any more.
 func (c *conns) remove(conn ConnID, p *peer) {
-	crew := c.crews[conn]
-	delete(crew, p)
-	if len(crew) == 1 {
-		delete(c.crews, conn)
+	peers := c.shared[conn]
+	delete(peers, p)
+	if len(peers) == 1 {
+		delete(c.shared, conn)
 	}
 	if c.latest[conn] != p {
 		return
 	}
 	delete(c.latest, conn)
-	for other := range crew {
+	for other := range peers {
 		c.latest[conn] = other
 		break
 	}
@@ -507,14 +507,14 @@ func (c *conns) remove(conn ConnID, p *peer) {
 func (c *conns) take(conn ConnID) []*peer {
 	all := c.of(conn)
 	delete(c.latest, conn)
-	delete(c.crews, conn)
+	delete(c.shared, conn)
 	return all
 }
 
 // of returns the peers over conn, the latest first.
 func (c *conns) of(conn ConnID) []*peer {
-	if crew := c.crews[conn]; crew != nil {
-		return slices.SortedFunc(maps.Keys(crew), func(a, b *peer) int { return cmp.Compare(b.index, a.index) })
+	if peers := c.shared[conn]; peers != nil {
+		return slices.SortedFunc(maps.Keys(peers), func(a, b *peer) int { return cmp.Compare(b.index, a.index) })
 	}
 	if p := c.latest[conn]; p != nil {
 		return []*peer{p}

@@ -14,7 +14,7 @@
 //	               is new, what it says
 //	end.go         an end: ConnEnded, and the ends and promises that a beat reports
 //	jobs.go        a job that says when it begins
-//	tick.go        a tick: Tick. Deadlines, promises, forgetting
+//	tick.go        a tick: Tick, in portions. Deadlines, promises, forgetting
 //	record.go      a restart: Record and Restore
 //	journal.go     a crash: what a journal has to save, and what may be made of it
 //	expect.go      a configuration: Expect. Peers that are awaited; names that are near
