@@ -59,14 +59,17 @@ func (t *Tracker) weigh(now time.Time) {
 	}
 }
 
+// askedEvery is after how many hosts it is asked whether they are enough.
+const askedEvery = 1024
+
 // eachHost returns the portion that visits the hosts in a list while that may change: one of many may
-// be left out. It ends early when enough says so, which is asked now and then.
+// be left out. It ends early when enough says so.
 func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 	next := 0
 	return func(n int) int {
 		begin, end := next, next+n*passed
 		for ; next < min(end, len(*list)); next++ {
-			if next%1024 == 0 && enough() {
+			if next%askedEvery == 0 && enough() {
 				next = len(*list)
 				break
 			}
@@ -85,14 +88,14 @@ func unbounded() bool { return false }
 // more of them, and so on.
 func (t *Tracker) compareSilent(now time.Time) {
 	var silent sorting
-	var tries tries
+	var tried tries
 	t.next(
 		eachHost(&t.isolation.silent, func(h *host) { silent.add(h.heard) }, unbounded),
 		silent.merge,
 		once(func() {
-			tries = triesOf(silent.all(), t.opts.IsolationPercent)
-			t.next(eachHost(&t.hosts, tries.note, tries.refuted), once(func() {
-				if cohort, yes := tries.cutOff(t.opts.IsolationPercent); yes {
+			tried = triesOf(silent.all(), t.opts.IsolationPercent)
+			t.next(eachHost(&t.hosts, tried.note, tried.refuted), once(func() {
+				if cohort, yes := tried.cutOff(t.opts.IsolationPercent); yes {
 					t.isolate(cohort, now)
 				}
 			}))
