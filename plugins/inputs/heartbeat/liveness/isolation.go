@@ -108,7 +108,8 @@ const sortedAtOnce = 1 << 15
 
 // A sorting puts times in order, the latest first, in portions.
 type sorting struct {
-	runs [][]time.Duration // each in order, but for the last
+	runs    [][]time.Duration // each in order, but for the last
+	ordered bool              // so is the last: nothing is added any more
 }
 
 func (s *sorting) add(at time.Duration) {
@@ -130,8 +131,12 @@ func (s *sorting) order() {
 
 // merge is the portion that makes one run of all.
 func (s *sorting) merge(n int) int {
+	if !s.ordered {
+		s.order()
+		s.ordered = true
+	}
 	took := 0
-	for s.order(); len(s.runs) > 1 && took < n; {
+	for len(s.runs) > 1 && took < n {
 		both := merged(s.runs[0], s.runs[1])
 		s.runs = append(s.runs[2:], both)
 		took += len(both) / passed
