@@ -35,7 +35,7 @@ func (j *Judge) Unsaved() liveness.Changes {
 	defer j.mu.Unlock()
 	c := j.changes()
 	c.Records, c.Gone = j.tracker.TakeUnsaved(nil, portion, c.At)
-	c.More = j.tracker.Unsaved() > 0
+	c.More = j.tracker.Unsaved()
 	return c
 }
 
@@ -47,9 +47,14 @@ func (j *Judge) changes() liveness.Changes {
 
 // DropUnsaved forgets what has changed: there is no file to save it in.
 func (j *Judge) DropUnsaved() {
+	for j.dropSome() {
+	}
+}
+
+func (j *Judge) dropSome() (more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tracker.DropUnsaved()
+	return j.tracker.DropUnsaved(portion)
 }
 
 // Listened returns for how long was listened, by all trackers that there were.

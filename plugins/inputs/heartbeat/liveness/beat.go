@@ -78,8 +78,8 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	case p.hasFailed(b, now.Sub(t.epoch)):
 		return t.stale(p, b, duplicate, now)
 	}
-	run := p.runs[0]
-	place, steps := p.runs.place(b.Run, b.Seq)
+	run := p.run
+	place, steps := p.place(b.Run, b.Seq)
 	if place == fresh && p.isLate(b, now.Sub(t.epoch)) {
 		place = late
 	}
@@ -121,7 +121,7 @@ func (t *Tracker) find(b *Beat, now time.Time) *peer {
 		if p.expected {
 			t.meet(p, now)
 		}
-		if p.id.Nameless() && p.ident.PID != 0 && p.ident.PID != b.ID.PID {
+		if p.nameless() && p.ident.PID != 0 && p.ident.PID != b.ID.PID {
 			return t.separate(p, b, now)
 		}
 		return p
@@ -246,7 +246,8 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 			return o, match
 		}
 	} else if b.Status != SaysAlive && !p.state.over() && !p.bySame(b) {
-		return &process{ident: b.Process, life: b.life()}, strangeProcess
+		strange := processOf(b.Process, b.life())
+		return &strange, strangeProcess
 	}
 	match := newProcess
 	if p.ident.rebooted(b.Process) {
@@ -338,7 +339,7 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 	t.isolation.removeSilent(p.host)
 	t.hearOver(p, o, b.Conn, at)
 	p.lone = p.lone && !p.onLong()
-	t.wakeWaiting(p)
+	t.wakeWaiting(p, now)
 }
 
 // admit returns whether a beat of p is worth a metric, and the stamp of that. A beat
@@ -395,7 +396,7 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	if p.state != Unknown {
 		t.closeSeries(p, now)
 	}
-	p.labels, p.changed = merged, true
+	p.editTraits().labels, p.changed = merged, true
 }
 
 // merge returns labels with those of a beat put into them, or nil if that changes
@@ -452,7 +453,7 @@ func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
 	if p.addr == b.Addr {
 		return
 	}
-	p.addr, p.terms, p.changed = b.Addr, t.termsOf(p.id, b.Addr), true
+	p.addr, p.terms, p.changed = b.Addr, t.termsOf(p.id(), b.Addr), true
 	t.meet(p, now)
 }
 

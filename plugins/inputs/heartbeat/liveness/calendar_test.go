@@ -211,7 +211,7 @@ func TestMissedIsAwaitedAtTheNextTime(t *testing.T) {
 	due := r.now.Add(24 * time.Hour)
 	r.leap(due.Add(-time.Minute))
 	r.restart(2 * time.Minute)
-	require.Equal(t, due.Add(24*time.Hour), r.tracker.peers[payroll].due.At.UTC())
+	require.Equal(t, due.Add(24*time.Hour), r.tracker.lookUp(payroll).due.At.UTC())
 	r.leap(due.Add(12 * time.Hour))
 	r.restart(time.Hour)
 	require.Equal(t, "unknown restored", r.is(payroll))

@@ -351,7 +351,7 @@ func TestCarriedInBatches(t *testing.T) {
 				require.Empty(t, r.deaths())
 				require.Equal(t, "alive beat", r.is(web[1]))
 				off := (r.start.Add(time.Hour).UnixMilli() - r.start.Add(time.Hour+clock(time.Hour-flush)).UnixMilli()) -
-					r.tracker.peers[web[1]].proof.carried.lag
+					r.tracker.lookUp(web[1]).proof.carried.lag
 				require.Less(t, ms(off).Abs(), 15*time.Second, "its clock is known")
 			})
 		}

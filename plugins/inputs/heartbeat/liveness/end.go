@@ -48,26 +48,32 @@ func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr
 		delete(t.carriers, carrier{conn: conn})
 		end = EndedByUs // which says as little of them
 	}
-	for l := t.conns[conn]; l != nil; l = t.conns[conn] {
-		p := l.peer
-		o := p.holder(l)
-		t.cut(o, l)
-		if end == EndedByUs {
-			o.cutLong = o.cutLong || l.long
-		} else {
-			o.lostLong = o.lostLong || l.long
-		}
-		if l.long || o != &p.process {
-			t.touch(p)
-		}
-		switch {
-		case end == EndedByUs || !o.lostLong:
-			t.endVisit(p)
-		case o.links == nil && !o.connless:
-			t.lose(p, o, end, from, now)
+	for _, p := range t.conns.take(conn) {
+		for o := p.holder(conn); o != nil; o = p.holder(conn) {
+			t.endLink(p, o, conn, end, from, now)
 		}
 	}
 	return t.out
+}
+
+// endLink takes in that a connection of o, a process of p, has ended.
+func (t *Tracker) endLink(p *peer, o *process, conn ConnID, end End, from netip.Addr, now time.Time) {
+	long := o.over(conn).long
+	o.dropLink(conn)
+	if end == EndedByUs {
+		o.cutLong = o.cutLong || long
+	} else {
+		o.lostLong = o.lostLong || long
+	}
+	if long || o != &p.process {
+		t.touch(p)
+	}
+	switch {
+	case end == EndedByUs || !o.lostLong:
+		t.endVisit(p)
+	case !o.overAny() && !o.connless:
+		t.lose(p, o, end, from, now)
+	}
 }
 
 // lose draws from the end of its last connection what that says of o, a process of
@@ -175,7 +181,7 @@ func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now 
 	if lives && other.ended == ReasonNone {
 		t.tellEnding(p, &other.process, reasonOf(b), b, now)
 	}
-	t.endFormer(other, reasonOf(b))
+	t.endFormer(p, other, reasonOf(b))
 	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
 		other.ended = ReasonNone // said by hand of all: it beats on until it is stopped
 	}
@@ -247,10 +253,10 @@ func reasonOf(b *Beat) Reason {
 	return ReasonLeaving
 }
 
-// endFormer notes that a former process has ended. It stays among the formers, so
+// endFormer notes that o, a former process of p, has ended. It stays among the formers, so
 // that a second report of its end is none.
-func (t *Tracker) endFormer(o *former, reason Reason) {
-	t.unlink(&o.process)
+func (t *Tracker) endFormer(p *peer, o *former, reason Reason) {
+	t.unlink(p, &o.process)
 	t.clearLoss(&o.process)
 	o.beatsOn, o.presumed, o.ended, o.endedAt = false, false, reason, t.tick
 }
@@ -296,11 +302,12 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 		t.notePromise(p, now.Sub(t.epoch))
 		p.editPast().shared, p.changed = p.host.hears(by), true
 	case p.state == Left && b.life() != "" && !known:
-		t.expectNoMore(p, now)
-		for _, service := range p.host.peers {
-			if p.host.own == p && service.state == Left && service.follows() {
-				t.expectNoMore(service, now)
-			}
+		if t.expectNoMore(p, now); p.host.own == p {
+			t.withServices(p, closing, now, func(service *peer, now time.Time) {
+				if service.state == Left && service.follows() {
+					t.expectNoMore(service, now)
+				}
+			})
 		}
 	}
 }
@@ -325,11 +332,12 @@ func (t *Tracker) keepPromise(p *peer, b *Beat, now time.Time) {
 // cancel takes back the promise of p, and with that of a host those of its services.
 // What has left because of it is expected again.
 func (t *Tracker) cancel(p *peer, now time.Time) {
-	t.endWindow(p, now)
-	for _, service := range p.host.peers {
-		if p.host.own == p && service != p && service.follows() {
-			t.endWindow(service, now)
-		}
+	if t.endWindow(p, now); p.host.own == p {
+		t.withServices(p, taking, now, func(service *peer, now time.Time) {
+			if service.follows() {
+				t.endWindow(service, now)
+			}
+		})
 	}
 }
 

@@ -63,12 +63,12 @@ func (e *expectation) fits(p *peer) bool {
 	switch {
 	case p.expected:
 		return false
-	case p.id == e.id():
+	case p.isNamed(e.id()):
 		return true
 	case !e.addr.IsValid():
 		return false
 	}
-	return p.addr == e.addr && (e.Service == "" || e.Service == p.id.Service)
+	return p.addr == e.addr && (e.Service == "" || e.Service == p.service)
 }
 
 // expectations are found by the ID of their placeholder, and those of an address
@@ -90,7 +90,7 @@ func (all *expectations) add(e *expectation) {
 func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	return func(yield func(*expectation) bool) {
 		goOn := true
-		for _, e := range all.byID[p.id] {
+		for _, e := range all.byID[p.id()] {
 			goOn = goOn && yield(e)
 		}
 		for _, e := range all.byAddr[p.addr] {
@@ -140,8 +140,8 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 func (t *Tracker) rescheduleAll(before map[ID][]*expectation, now time.Time) {
 	for _, byID := range []map[ID][]*expectation{before, t.expectations.byID} {
 		for id, all := range byID {
-			p := t.peers[id]
-			if p != nil && p.id == id && slices.ContainsFunc(all, func(e *expectation) bool { return e.Schedule != nil }) {
+			p := t.lookUp(id)
+			if p != nil && p.isNamed(id) && slices.ContainsFunc(all, func(e *expectation) bool { return e.Schedule != nil }) {
 				t.reschedule(p, now)
 			}
 		}
@@ -163,7 +163,7 @@ func (t *Tracker) met() map[*expectation]bool {
 
 // placeholder returns the peer that holds the place of e.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
-	p := t.peers[e.id()]
+	p := t.lookUp(e.id())
 	if p != nil && !p.expected {
 		return p
 	}
@@ -172,11 +172,12 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 		p.expected = true
 		t.placeholders++
 		p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
-		p.since, p.sinceV, p.sinceUTC = p.heard, p.heardV, now.UnixNano()
+		p.since, p.sinceUTC = p.heard, now.UnixNano()
+		t.noteSinceV(p, Unknown, p.heardV)
 	} else if p.interval == e.Interval && p.margin == e.Margin {
 		return p
 	}
-	p.interval, p.margin = e.Interval, e.Margin
+	t.declare(&p.process, e.Interval, e.Margin)
 	t.renew(p, &p.process, p.heardV)
 	t.touch(p)
 	t.rewake(p)
@@ -202,7 +203,7 @@ func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
 		if p.expected {
-			all = append(all, Expected{Source: p.id.Source, Service: serviceExpected(p.id), Interval: p.interval, Margin: p.margin})
+			all = append(all, Expected{Source: p.host.source, Service: serviceExpected(p.id()), Interval: p.interval, Margin: p.margin})
 		}
 	}
 	return all
@@ -238,7 +239,7 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 
 // standsForMore reports whether another expectation needs the placeholder.
 func (t *Tracker) standsForMore(placeholder *peer) bool {
-	return slices.ContainsFunc(t.expectations.byID[placeholder.id], func(e *expectation) bool { return e.placeholder == placeholder })
+	return slices.ContainsFunc(t.expectations.byID[placeholder.id()], func(e *expectation) bool { return e.placeholder == placeholder })
 }
 
 // lastExpected reports whether p is a placeholder, or the last peer known that meets
@@ -268,7 +269,7 @@ func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 // awaits reports whether b would meet an expectation: there is room for it where its
 // placeholder is.
 func (t *Tracker) awaits(b *Beat) bool {
-	candidate := peer{id: b.ID, addr: b.Addr}
+	candidate := peer{host: &host{source: b.ID.Source}, service: b.ID.Service, pid: b.ID.PID, addr: b.Addr}
 	for e := range t.expectations.of(&candidate) {
 		if e.placeholder != nil && e.fits(&candidate) {
 			return true
@@ -293,14 +294,14 @@ func (t *Tracker) Near(id ID) []string {
 	var near []string
 	if h := t.bySource[id.Source]; h != nil {
 		for _, p := range h.peers[:min(maxNearby, len(h.peers))] {
-			if !p.expected && distance(id.Service, p.id.Service) <= nearby && len(near) < maxNear {
-				near = append(near, p.id.String())
+			if !p.expected && distance(id.Service, p.service) <= nearby && len(near) < maxNear {
+				near = append(near, p.id().String())
 			}
 		}
 		return near
 	}
 	for _, h := range t.hosts[:min(maxNearby, len(t.hosts))] {
-		if source := h.peers[0].id.Source; distance(id.Source, source) <= nearby && len(near) < maxNear {
+		if source := h.source; distance(id.Source, source) <= nearby && len(near) < maxNear {
 			near = append(near, source)
 		}
 	}

@@ -41,7 +41,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	event := p.began(match)
 	t.copyBeat(p, o, b, at, now)
 	if first || match == newProcess || match == bootedProcess {
-		o.unheard, p.lone = true, f.Visit && p.id.Nameless()
+		o.unheard, p.lone = true, f.Visit && p.nameless()
 	}
 	t.believe(p, b, o, match, f.Known, now)
 	if b.Status != SaysAlive {
@@ -65,7 +65,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
 	b := &f.Beat
 	t.continueElsewhere(f, now)
-	switch p = t.peers[b.ID]; {
+	switch p = t.lookUp(b.ID); {
 	case p == nil && t.full(b.ID.Source) != Accepted && !t.awaits(b):
 		return nil, false
 	case p == nil:
@@ -84,14 +84,14 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 // continueElsewhere lets the nameless peer that a fact goes on from be known as it is there.
 // If it has been heard here under both names, the former one ends.
 func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
-	before, p, id := t.peers[f.Before], t.peers[f.Beat.ID], f.Beat.ID
+	before, p, id := t.lookUp(f.Before), t.lookUp(f.Beat.ID), f.Beat.ID
 	switch {
 	case f.Before == (ID{}) || before == nil || before == p:
 	case p == nil && f.Lone:
 		t.continueAs(before, id, t.verdict(now))
 	case p == nil:
 		t.replace(before, id, now)
-	case before.id == f.Before && (before.state.over() || !before.connected()):
+	case before.isNamed(f.Before) && (before.state.over() || !before.connected()):
 		t.closeSeries(before, now)
 		t.put(before, Unknown, ReasonReplaced)
 		t.remove(before)
@@ -122,14 +122,15 @@ func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	if b.Status == SaysAlive {
 		if o.interval != b.Interval {
-			o.interval, o.schedule = b.Interval, schedule{}
+			o.schedule = schedule{}
 		}
-		o.margin = b.Margin
+		t.declare(o, b.Interval, b.Margin)
 	}
 	if !p.foreign() {
 		return
 	}
-	o.margin, o.heard, o.heardV = b.Margin, at, t.verdict(now)-(now.Sub(t.epoch)-at)
+	t.declare(o, o.interval, b.Margin)
+	o.heard, o.heardV = at, t.verdict(now)-(now.Sub(t.epoch)-at)
 	t.renew(p, o, o.heardV)
 	t.relabel(p, b.Labels, now)
 }
@@ -143,13 +144,13 @@ func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago 
 	defer func() { t.learning = false }()
 	for i := range records {
 		r := &records[i]
-		p := t.peers[r.ID]
-		if p == nil || p.id != r.ID || p.expected {
+		p := t.lookUp(r.ID)
+		if p == nil || !p.isNamed(r.ID) || p.expected {
 			t.learnPeer(r, mate, ago, now)
 			continue
 		}
 		if t.learnMore(p, r, ago, now); p.knowsMore(r) {
-			needed = append(needed, p.id.Hash())
+			needed = append(needed, p.id().Hash())
 		}
 		t.rewake(p)
 	}
@@ -173,7 +174,7 @@ func (r *Record) Move(by time.Duration) {
 // learnPeer takes in a peer that was not known here: from now on it is known through a
 // mate. What it is was told there.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
-	if t.full(r.ID.Source) != Accepted && t.peers[r.ID] == nil {
+	if t.full(r.ID.Source) != Accepted && t.lookUp(r.ID) == nil {
 		return
 	}
 	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
@@ -185,7 +186,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 		r.Foreign, r.HeardBy = true, cmp.Or(r.HeardBy, mate)
 	}
 	t.takeRecord(r, now.Add(-ago), now)
-	p := t.peers[r.ID]
+	p := t.lookUp(r.ID)
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
 		p.told = r.State
@@ -234,10 +235,10 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
 	followed := p.foreign() && heard >= p.lastHeard()-sameRecord // the word before
 	later := replaced || followed || heard > p.lastHeard()+sameBeat && !r.unsure()
-	if !later || p.process.ident.is(r.Process) || p.id.Nameless() {
+	if !later || p.process.ident.is(r.Process) || p.nameless() {
 		return false
 	}
-	b := Beat{ID: p.id, Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
+	b := Beat{ID: p.id(), Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 	if r.State.over() && p.formerOf(&b) != nil {
 		return false // the end of one that another has replaced came late there
 	}
@@ -270,7 +271,8 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 // learnEnd takes in that p has ended while this collector was away: that was told.
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
-	p.told, p.since, p.toldSince, p.sinceV, p.sinceUTC = r.State, since, since, t.verdict(now), r.Since.UnixNano()
+	p.told, p.toldApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
+	t.noteSinceV(p, r.State, t.verdict(now))
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.learnWhoEnded(p, r)
 	t.takeWindow(p, r, now)
@@ -290,7 +292,7 @@ func (p *peer) mergeTotals(r *Record) {
 	for i, total := range past.totals() {
 		*total = max(*total, *r.totals()[i])
 	}
-	p.trail.merge(r.Events)
+	p.setTrail(p.trail.merged(r.Events))
 }
 
 // knowsMore reports whether more has become of p than a record of a mate says.
@@ -394,7 +396,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.takeWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
-	p.reason, p.since, p.toldSince, p.sinceUTC, p.changed = r.Reason, since, since, r.Since.UnixNano(), true
+	p.reason, p.since, p.toldApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
 	t.learnWhoEnded(p, r)
 	p.mergeTotals(r)
 }
@@ -431,7 +433,7 @@ func (p *peer) followed(life string) (yes, sure bool) {
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
 		return false, false
 	}
-	stands := p.links != nil && p.links.from >= e.lifeAt
+	stands := p.overAny() && p.link.from >= e.lifeAt
 	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
 }
 

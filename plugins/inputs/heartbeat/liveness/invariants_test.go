@@ -3,6 +3,7 @@ package liveness
 import (
 	"cmp"
 	"fmt"
+	"maps"
 	"reflect"
 	"slices"
 	"strings"
@@ -42,7 +43,7 @@ func (c *checker) holds(yes bool, what any, invariant string) {
 	if !yes {
 		switch x := what.(type) {
 		case *peer:
-			what = x.id
+			what = x.id()
 		case *host:
 			what = x.index
 		}
@@ -65,7 +66,8 @@ func (c *checker) checkTracker() {
 	c.holds(len(t.wake) == len(t.order), len(t.wake), "each peer has a wake")
 	for id, p := range t.peers {
 		c.holds(p.index >= 0 && t.order[p.index] == p, p, "an ID leads to a peer that is known")
-		c.holds(id == p.id || id.Nameless() && p.wasCalled(id), p, "an ID is that of its peer, or of a nameless process of it")
+		c.holds(t.lookUp(id) == p, p, "an ID leads to one peer only")
+		c.holds(id == p.id() || id.Nameless() && p.wasCalled(id), p, "an ID is that of its peer, or of a nameless process of it")
 	}
 	for p := range t.remotes {
 		c.holds(p.index >= 0 && p.remote == remoteDiffers, p, "remotes are of peers that are known, and claim another address")
@@ -74,10 +76,13 @@ func (c *checker) checkTracker() {
 		c.holds(queue.Len() > 0, source, "no queue of vacant places is empty")
 		for e := queue.Front(); e != nil; e = e.Next() {
 			p := e.Value.(*peer)
-			c.holds(p.vacancy == e && p.id.Nameless() && p.id.Source == source, p, "vacant are nameless peers of that source")
+			c.holds(p.vacancy == e && p.nameless() && p.host.source == source, p, "vacant are nameless peers of that source")
 		}
 	}
-	c.holds(reflect.ValueOf(&noPast).Elem().IsZero(), "noPast", "it is never written to")
+	c.holds(sharedAsTheyWere(), "noPast, noTraits", "they are never written to")
+	c.holds(undeclared == declared{}, "undeclared", "it is never written to")
+	c.holds(noRare.earlier == nil && noRare.loss == nil, "noRare", "it is never written to")
+	c.holds(noSpeakers == speakers{}, "noSpeakers", "it is never written to")
 	c.holds(noProof.runs == nil && noProof.floor == 0 && noProof.owner == 0, "noProof", "it is never written to")
 }
 
@@ -88,9 +93,10 @@ func (p *peer) wasCalled(id ID) bool {
 
 func (c *checker) checkPeer(i int, p *peer) {
 	t := c.t
-	c.holds(int(p.index) == i && t.peers[p.id] == p, p, "index is where order has it, and its ID leads to it")
-	c.holds(p.host == t.bySource[p.id.Source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
-	c.holds(p.past != nil, p, "past is never nil")
+	c.holds(int(p.index) == i && t.lookUp(p.id()) == p, p, "index is where order has it, and its ID leads to it")
+	c.holds(p.host == t.bySource[p.host.source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
+	c.holds(p.traits != nil && p.past != nil, p, "traits and past are never nil")
+	c.holds(!p.toldApart || p.past != &noPast, p, "since when told was the state is in the past")
 	c.holds(!p.expected || p.beats == 0, p, "a placeholder has not beaten")
 	c.holds(p.told == p.state || p.untold || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p,
 		"told is the state, or it is among the untold, or its mate is lost, or it may have been missed")
@@ -98,16 +104,16 @@ func (c *checker) checkPeer(i int, p *peer) {
 	c.holds(p.dueTick <= t.ticks, p, "dueTick has been")
 	c.holds(p.here <= fewBeats, p, "here counts up to fewBeats")
 	c.holds(p.windowV > 0 || p.windowV == 0 && p.windowBy == "", p, "a window that is open ends later than the clock begins")
-	c.holds(p.vacancy == nil || p.id.Nameless(), p, "only the place of a nameless peer is vacant")
-	c.holds(!p.lone || p.id.Nameless() && len(p.formers) == 0, p, "lone is a nameless peer of one process")
-	c.holds(len(p.replaced) == 0 || p.id.Nameless(), p, "only nameless processes are replaced")
+	c.holds(p.vacancy == nil || p.nameless(), p, "only the place of a nameless peer is vacant")
+	c.holds(!p.lone || p.nameless() && len(p.formers) == 0, p, "lone is a nameless peer of one process")
+	c.holds(len(p.replaced) == 0 || p.nameless(), p, "only nameless processes are replaced")
 	c.holds(len(p.replaced) <= maxReplaced, p, "at most maxReplaced are replaced")
 	c.holds(len(p.proven().runs) <= maxSignedRuns, p, "at most maxSignedRuns are remembered")
 }
 
 func (c *checker) checkProcesses(p *peer) {
 	c.holds(len(p.formers) <= maxFormers, p, "at most maxFormers are remembered")
-	c.holds(len(p.formers) == 0 || !p.id.Nameless(), p, "another pid of a nameless peer is another peer")
+	c.holds(len(p.formers) == 0 || !p.nameless(), p, "another pid of a nameless peer is another peer")
 	for o := range p.processes {
 		c.holds(o.heardV <= c.t.tickV+maxTick, p, "heardV has been")
 		c.holds(o.suspectV <= o.deadV, p, "suspectV <= deadV")
@@ -165,12 +171,12 @@ func (c *checker) checkHosts() {
 				living++
 			}
 			c.holds(p.host == h, p, "its host has it")
-			c.holds((h.own == p) == (p.id.Service == HostService), p, "own is the peer that is named host")
+			c.holds((h.own == p) == (p.service == HostService), p, "own is the peer that is named host")
 		}
 		peers += len(h.peers)
-		c.holds(h.index == i && len(h.peers) > 0, h, "index is where hosts has it, and no host is empty")
+		c.holds(int(h.index) == i && len(h.peers) > 0, h, "index is where hosts has it, and no host is empty")
 		c.holds(h.own == nil || slices.Contains(h.peers, h.own), h, "own is one of its peers")
-		c.holds(h.living == living, h, "living counts its peers that are not over")
+		c.holds(int(h.living) == living, h, "living counts its peers that are not over")
 		if h.silence > 0 {
 			silent++
 			c.holds(h.living > 0 && t.isolation.silent[h.silence-1] == h, h, "silent is a host of which something lives")
@@ -181,27 +187,29 @@ func (c *checker) checkHosts() {
 }
 
 func (c *checker) checkConns() {
-	links := 0
-	for conn, first := range c.t.conns {
-		var before *link
-		for l := first; l != nil; before, l = l, l.next {
-			links++
-			c.holds(l.conn == conn && l.prev == before, l.peer, "the list of a connection is whole")
-			c.holds(l.peer.index >= 0 && l.peer.holder(l).over(conn) == l, l.peer, "a link is in the list of its process")
-		}
-	}
+	over := make(map[ConnID]map[*peer]struct{})
 	for _, p := range c.t.order {
 		for o := range p.processes {
 			count := 0
-			for l := o.links; l != nil; l = l.more {
+			for l := range o.connections {
 				count++
-				c.holds(o.over(l.conn) == l && l.peer == p, p, "a process has one link over a connection")
+				c.holds(l.conn != 0 && o.over(l.conn) == l, p, "a process has one link over a connection")
+				if over[l.conn] == nil {
+					over[l.conn] = make(map[*peer]struct{})
+				}
+				over[l.conn][p] = struct{}{}
 			}
 			c.holds(count <= maxLinks, p, "a process has at most maxLinks")
-			links -= count
+			c.holds(len(o.earlier) == 0 || o.overAny(), p, "earlier connections are there only beside the latest")
 		}
 	}
-	c.holds(links == 0, links, "the links of connections and processes are the same")
+	conns := &c.t.conns
+	c.holds(len(conns.latest) == len(over), len(over), "the connections are those of the links")
+	for conn, peers := range over {
+		_, yes := peers[conns.latest[conn]]
+		c.holds(yes, conn, "a connection leads to a peer over it")
+		c.holds(len(peers) == 1 && conns.shared[conn] == nil || maps.Equal(conns.shared[conn], peers), conn, "those of a shared connection are all peers over it")
+	}
 }
 
 func (c *checker) checkWitnesses() {
@@ -228,7 +236,7 @@ func (c *checker) checkExpectations() {
 	for id, some := range c.t.expectations.byID {
 		for _, e := range some {
 			p := e.placeholder
-			c.holds(p == nil || p.expected && p.id == e.id() && c.t.peers[id] == p, id, "a placeholder has the ID of what it stands for")
+			c.holds(p == nil || p.expected && p.id() == e.id() && c.t.lookUp(id) == p, id, "a placeholder has the ID of what it stands for")
 		}
 	}
 }

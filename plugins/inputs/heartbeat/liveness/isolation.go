@@ -38,78 +38,212 @@ type isolation struct {
 	since   time.Duration // on the verdict clock
 	partial time.Duration // likewise: when at least nine tenths were silent last, or since
 	cohort  time.Duration // only hosts heard since then are compared
+	weighed uint64        // at which tick that was done last
 }
+
+// pausePer is one tick for how many hosts: of more all are compared the less often in isolation.
+const pausePer = 50_000
 
 // weigh begins and ends isolation. It runs at each tick, before any peer is declared
 // dead. Until isolation begins it compares only after another host fell silent.
 func (t *Tracker) weigh(now time.Time) {
 	switch i := &t.isolation; {
 	case t.opts.IsolationPercent == 0:
+	case i.on && t.ticks < i.weighed+uint64(len(t.hosts)/pausePer):
 	case i.on:
+		i.weighed = t.ticks
 		t.release(now)
 	case i.grown:
 		i.grown = false
-		if cohort, yes := t.cutOff(); yes {
-			t.isolate(cohort, now)
-		}
+		t.compareSilent(now)
 	}
 }
 
-// cutOff reports whether too many hosts fell silent together, and when the one of
-// them was last heard that has been silent longest. They are compared with the hosts
-// heard since then: one that beats rarely says nothing about now. So that a host
-// that has long been silent does not bring in all of those, the silent ones are
-// tried without the earliest of them too, without more of them, and so on.
-func (t *Tracker) cutOff() (time.Duration, bool) {
-	silent := slices.SortedFunc(slices.Values(t.isolation.silent), func(a, b *host) int { return cmp.Compare(b.heard, a.heard) })
-	for n := len(silent); n > 0; n -= 1 + n/8 {
-		since := silent[n-1].heard
-		allowed := n * (100 - t.opts.IsolationPercent) / t.opts.IsolationPercent
-		speaking := t.speaking(since, max(allowed, leastHosts))
-		if n+speaking >= leastHosts && 100*n > t.opts.IsolationPercent*(n+speaking) {
-			return since, true
-		}
-	}
-	return 0, false
-}
+// askedEvery is after how many hosts it is asked whether they are enough.
+const askedEvery = 1024
 
-// speaking counts, up to one more than enough, the hosts that were heard since
-// then and are not silent.
-func (t *Tracker) speaking(since time.Duration, enough int) int {
-	count := 0
-	for _, h := range t.hosts {
-		if !h.silent() && h.living > 0 && h.heard >= since {
-			if count++; count > enough {
+// eachHost returns the portion that visits the hosts in a list while that may change: one of many may
+// be left out. It ends early when enough says so.
+func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
+	next := 0
+	return func(n int) int {
+		begin, end := next, next+n*passed
+		for ; next < min(end, len(*list)); next++ {
+			if next%askedEvery == 0 && enough() {
+				next = len(*list)
 				break
 			}
+			visit((*list)[next])
 		}
+		return min(next-begin, end-begin) / passed
 	}
-	return count
 }
 
-// isolate begins isolation: what all silent peers are judged to be is held back.
+func unbounded() bool { return false }
+
+// compareSilent begins isolation if too many hosts fell silent together. They are compared
+// with the hosts heard since the one of them was last heard that has been silent longest: one
+// that beats rarely says nothing about now. So that a host that has long been silent does not
+// bring in all of those, the silent ones are tried without the earliest of them too, without
+// more of them, and so on.
+func (t *Tracker) compareSilent(now time.Time) {
+	var silent sorting
+	var tried tries
+	t.next(
+		eachHost(&t.isolation.silent, func(h *host) { silent.add(h.heard) }, unbounded),
+		silent.merge,
+		once(func() {
+			tried = triesOf(silent.all(), t.opts.IsolationPercent)
+			t.next(eachHost(&t.hosts, tried.note, tried.refuted), once(func() {
+				if cohort, yes := tried.cutOff(t.opts.IsolationPercent); yes {
+					t.isolate(cohort, now)
+				}
+			}))
+		}),
+	)
+}
+
+// sortedAtOnce is how many times are sorted at once.
+const sortedAtOnce = 1 << 15
+
+// A sorting puts times in order, the latest first, in portions.
+type sorting struct {
+	runs    [][]time.Duration // each in order, but for the last
+	ordered bool              // so is the last: nothing is added any more
+}
+
+func (s *sorting) add(at time.Duration) {
+	last := len(s.runs) - 1
+	if last < 0 || len(s.runs[last]) == sortedAtOnce {
+		s.order()
+		s.runs = append(s.runs, nil)
+		last++
+	}
+	s.runs[last] = append(s.runs[last], at)
+}
+
+// order puts the last run in order.
+func (s *sorting) order() {
+	if last := len(s.runs) - 1; last >= 0 {
+		slices.SortFunc(s.runs[last], func(a, b time.Duration) int { return cmp.Compare(b, a) })
+	}
+}
+
+// merge is the portion that makes one run of all.
+func (s *sorting) merge(n int) int {
+	if !s.ordered {
+		s.order()
+		s.ordered = true
+	}
+	took := 0
+	for len(s.runs) > 1 && took < n {
+		both := merged(s.runs[0], s.runs[1])
+		s.runs = append(s.runs[2:], both)
+		took += len(both) / passed
+	}
+	return min(took, n)
+}
+
+func (s *sorting) all() []time.Duration {
+	if len(s.runs) == 0 {
+		return nil
+	}
+	return s.runs[0]
+}
+
+// merged returns what is in two lists in order, the latest first.
+func merged(a, b []time.Duration) []time.Duration {
+	all := make([]time.Duration, 0, len(a)+len(b))
+	for len(a) > 0 && len(b) > 0 {
+		if a[0] >= b[0] {
+			all, a = append(all, a[0]), a[1:]
+		} else {
+			all, b = append(all, b[0]), b[1:]
+		}
+	}
+	return append(append(all, a...), b...)
+}
+
+// A try compares the silent hosts that were heard since a time with those that speak.
+type try struct {
+	silent   int
+	since    time.Duration
+	speaking int // heard since then, but not since that of the next try
+	enough   int // of those that speak: so many do not prove that we are cut off
+}
+
+// tries are what is tried, the most silent hosts first.
+type tries []try
+
+// triesOf returns what to try of silent hosts, heard at these times, the latest first.
+func triesOf(heard []time.Duration, percent int) (all tries) {
+	for n := len(heard); n > 0; n -= 1 + n/8 {
+		all = append(all, try{silent: n, since: heard[n-1], enough: max(n*(100-percent)/percent, leastHosts)})
+	}
+	return all
+}
+
+// note counts a host that speaks.
+func (t tries) note(h *host) {
+	if h.silent() || h.living == 0 {
+		return
+	}
+	after, _ := slices.BinarySearchFunc(t, h.heard, func(tried try, heard time.Duration) int {
+		if tried.since > heard {
+			return 1
+		}
+		return -1
+	})
+	if after > 0 {
+		t[after-1].speaking++
+	}
+}
+
+// refuted reports whether enough hosts speak, whatever is tried.
+func (t tries) refuted() bool {
+	speaking := 0
+	for i := len(t) - 1; i >= 0; i-- {
+		if speaking += t[i].speaking; speaking <= t[i].enough {
+			return false
+		}
+	}
+	return true
+}
+
+// cutOff reports whether too many hosts fell silent together, and when the one of them was
+// heard last that has been silent longest.
+func (t tries) cutOff(percent int) (since time.Duration, yes bool) {
+	speaking := 0
+	for i := len(t) - 1; i >= 0; i-- {
+		speaking += t[i].speaking
+		if n := t[i].silent; n+speaking >= leastHosts && 100*n > percent*(n+speaking) {
+			since, yes = t[i].since, true // the most hosts count
+		}
+	}
+	return since, yes
+}
+
+// isolate begins isolation: what all silent peers are judged to be is held back. Their silence
+// may have been held by the collectors before this one, and for a part of that only a part of
+// the hosts was silent: so a collector that is restarted all the time still reports their deaths.
 func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
-	i := &t.isolation
-	i.on, i.cohort = true, cohort
-	held, partly := t.heldBefore()
-	i.since, i.partial = t.tickV-held, t.tickV-partly
-	for _, p := range t.order {
-		if p.state == Suspect && t.holds(p) {
-			t.hold(p, now)
-		}
-	}
-}
-
-// heldBefore returns how long the silent were held by the collectors before this
-// one, and for how much of that only a part of the hosts was silent. So a collector
-// that is restarted all the time still reports their deaths.
-func (t *Tracker) heldBefore() (held, partly time.Duration) {
-	for _, h := range t.isolation.silent {
+	var held, partly time.Duration
+	before := func(h *host) {
 		for _, p := range h.peers {
 			held, partly = max(held, p.held), max(partly, p.heldPartly)
 		}
 	}
-	return held, partly
+	begin := func() {
+		i := &t.isolation
+		i.on, i.cohort = true, cohort
+		i.since, i.partial = t.tickV-held, t.tickV-partly
+	}
+	hold := func(p *peer) {
+		if p.index >= 0 && p.state == Suspect && t.holds(p) {
+			t.hold(p, now)
+		}
+	}
+	t.next(eachHost(&t.isolation.silent, before, unbounded), once(begin), each(slices.Clone(t.order), 1, hold))
 }
 
 // holds reports whether the verdict on p is held back. One silence is spared for no
@@ -130,14 +264,27 @@ func (t *Tracker) hold(p *peer, now time.Time) {
 // release ends the isolation when nearly all hosts are heard again, when a part of
 // them has been silent for so long that it is not us, or after ten times that.
 func (t *Tracker) release(now time.Time) {
-	i := &t.isolation
-	silent := 0
-	for _, h := range i.silent {
-		if h.heard >= i.cohort {
+	silent, speaking, cohort := 0, 0, t.isolation.cohort
+	countSilent := func(h *host) {
+		if h.heard >= cohort {
 			silent++
 		}
 	}
-	all := silent + t.speaking(i.cohort, len(t.hosts))
+	countSpeaking := func(h *host) {
+		if !h.silent() && h.living > 0 && h.heard >= cohort {
+			speaking++
+		}
+	}
+	t.next(
+		eachHost(&t.isolation.silent, countSilent, unbounded),
+		eachHost(&t.hosts, countSpeaking, unbounded),
+		once(func() { t.releaseIf(silent, silent+speaking, now) }),
+	)
+}
+
+// releaseIf ends the isolation, if so many silent hosts of all that are compared say so.
+func (t *Tracker) releaseIf(silent, all int, now time.Time) {
+	i := &t.isolation
 	if 10*silent >= 9*all {
 		i.partial = t.tickV
 	}
@@ -154,24 +301,32 @@ func (t *Tracker) release(now time.Time) {
 func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	i := &t.isolation
 	i.on, i.grown = false, false
-	for bonus == 0 && len(i.silent) > 0 {
-		i.removeSilent(i.silent[0])
+	lasted := t.tickV - i.since
+	forgetSilent := func(n int) int {
+		took := 0
+		for ; bonus == 0 && len(i.silent) > 0 && took < n; took++ {
+			i.removeSilent(i.silent[0])
+		}
+		return took
 	}
-	for _, p := range t.order {
-		if p.reason != ReasonIsolated && p.reason != ReasonRestored {
-			continue
-		}
-		past := p.editPast()
-		past.held, past.heldPartly, p.changed = 0, 0, true
-		past.spared += t.tickV - i.since + bonus
-		if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
-			p.deadV = max(p.deadV, t.tickV+bonus)
-		}
-		if p.reason == ReasonIsolated && !t.excused(p, max(t.tickV, p.suspicionV()), now) {
-			t.become(p, Suspect, p.evidence, now)
-		}
-		t.rewake(p)
+	t.next(forgetSilent, each(slices.Clone(t.order), 1, func(p *peer) { t.judgeAgain(p, lasted, bonus, now) }))
+}
+
+// judgeAgain judges p, if it was held for an isolation that has lasted for some time.
+func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time) {
+	if p.index < 0 || p.reason != ReasonIsolated && p.reason != ReasonRestored {
+		return
 	}
+	past := p.editPast()
+	past.held, past.heldPartly, p.changed = 0, 0, true
+	past.spared += lasted + bonus
+	if bonus > 0 && p.spared < totalHold*t.opts.IsolationHold {
+		p.deadV = max(p.deadV, t.tickV+bonus)
+	}
+	if p.reason == ReasonIsolated && !t.excused(p, max(t.tickV, p.suspicionV()), now) {
+		t.become(p, Suspect, p.evidence, now)
+	}
+	t.rewake(p)
 }
 
 // suspect notes that something speaks against p.
@@ -231,7 +386,7 @@ func (i *isolation) addSilent(p *peer) {
 		return
 	}
 	i.silent = append(i.silent, h)
-	h.silence = len(i.silent)
+	h.silence = int32(len(i.silent))
 	i.grown = true
 }
 
@@ -275,24 +430,27 @@ func (t *Tracker) noteLoss(p *peer, o *process, evidence Reason, from netip.Addr
 	if evidence != ReasonHung && evidence != ReasonConnClosed && evidence != ReasonConnReset {
 		return
 	}
-	o.loss = &loss{peer: p, evidence: evidence, from: from, at: verdict, deadV: o.deadV}
+	o.setRare(rare{o.earlier, &loss{peer: p, evidence: evidence, from: from, at: verdict, deadV: o.deadV}})
 	t.addToWitness(o.loss)
 }
 
 // clearLoss forgets how o was lost.
 func (t *Tracker) clearLoss(o *process) {
-	if o.loss != nil && o.loss.evidence == ReasonHung {
+	if o.loss == nil {
+		return
+	}
+	if o.loss.evidence == ReasonHung {
 		w := t.witnesses[o.loss.from]
 		delete(w.hangs, o.loss)
 		t.withdraw(w, o.loss)
 	}
-	o.loss = nil
+	o.setRare(rare{earlier: o.earlier})
 }
 
 // addToWitness adds l to the witness of its address. When that becomes a crowd, all
 // its losses prove nothing any more.
 func (t *Tracker) addToWitness(l *loss) {
-	t.expireEnds(l.at)
+	t.expireEndsUntil(l.at, everything)
 	w := t.witnesses[l.from]
 	if w == nil {
 		w = &witness{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}
@@ -338,11 +496,20 @@ func (t *Tracker) ignoreLoss(l *loss) {
 	}
 }
 
-// expireEnds forgets the ends that are too old to be of one crowd with what
-// happens now.
-func (t *Tracker) expireEnds(verdict time.Duration) {
+// forgetEnds forgets the ends that are too old to be of one crowd with what happens now.
+func (t *Tracker) forgetEnds(time.Time) {
+	if len(t.ends) > 0 {
+		t.next(t.expireEnds)
+	}
+}
+
+// expireEnds is the portion that does so.
+func (t *Tracker) expireEnds(n int) int { return t.expireEndsUntil(t.tickV, n) }
+
+// expireEndsUntil forgets n of the ends that are too old at a time, and returns how many.
+func (t *Tracker) expireEndsUntil(verdict time.Duration, most int) int {
 	n := 0
-	for n < len(t.ends) && t.ends[n].at < verdict-t.opts.Grace {
+	for n < min(most, len(t.ends)) && t.ends[n].at < verdict-t.opts.Grace {
 		l := t.ends[n]
 		w := t.witnesses[l.from]
 		w.ends = w.ends[1:]
@@ -352,6 +519,7 @@ func (t *Tracker) expireEnds(verdict time.Duration) {
 	if t.ends = t.ends[n:]; len(t.ends) == 0 {
 		t.ends = nil
 	}
+	return n
 }
 
 // withdraw takes l off the counts of its witness, which is forgotten with its last

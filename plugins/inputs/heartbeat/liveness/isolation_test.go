@@ -1,8 +1,11 @@
 package liveness
 
 import (
+	"cmp"
 	"fmt"
+	"math/rand/v2"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -226,4 +229,67 @@ func TestWitnessesAreForgotten(t *testing.T) {
 	c.pass(20 * time.Second)
 	require.Empty(t, c.tracker.witnesses)
 	require.Empty(t, c.tracker.ends)
+}
+
+func TestTimesOfManyHostsAreSortedInPortions(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(1, 2))
+	var s sorting
+	var want []time.Duration
+	for range 3*sortedAtOnce + 7 {
+		at := time.Duration(rnd.IntN(1000))
+		s.add(at)
+		want = append(want, at)
+	}
+	calls := 1
+	for s.merge(1) == 1 {
+		calls++
+	}
+	require.Equal(t, 4, calls, "one merge each, and one that finds nothing to do")
+	slices.SortFunc(want, func(a, b time.Duration) int { return cmp.Compare(b, a) })
+	require.Equal(t, want, s.all())
+}
+
+// What is counted for all tries together is what each of them would count alone.
+func TestTriesAreAsIfEachWereMadeAlone(t *testing.T) {
+	rnd := rand.New(rand.NewPCG(3, 4))
+	found := 0
+	for range 2000 {
+		const percent = 30
+		silent, speaking := make([]time.Duration, rnd.IntN(60)), make([]time.Duration, rnd.IntN(100))
+		for _, some := range [][]time.Duration{silent, speaking} {
+			for i := range some {
+				some[i] = time.Duration(rnd.IntN(50))
+			}
+			slices.SortFunc(some, func(a, b time.Duration) int { return cmp.Compare(b, a) })
+		}
+		tried := triesOf(silent, percent)
+		for _, heard := range speaking {
+			tried.note(&host{heard: heard, living: 1})
+		}
+		tried.note(&host{heard: never, living: 1, silence: 1})
+		tried.note(&host{heard: never})
+		since, yes := tried.cutOff(percent)
+		wantSince, want := cutOffAlone(silent, speaking, percent)
+		require.Equal(t, []any{wantSince, want}, []any{since, yes})
+		require.False(t, want && tried.refuted())
+		if want {
+			found++
+		}
+	}
+	require.Positive(t, found)
+}
+
+func cutOffAlone(silent, speaking []time.Duration, percent int) (time.Duration, bool) {
+	for n := len(silent); n > 0; n -= 1 + n/8 {
+		count := 0
+		for _, heard := range speaking {
+			if heard >= silent[n-1] {
+				count++
+			}
+		}
+		if n+count >= leastHosts && 100*n > percent*(n+count) {
+			return silent[n-1], true
+		}
+	}
+	return 0, false
 }

@@ -19,7 +19,7 @@ func TestJobsAreBounded(t *testing.T) {
 		r.observe(begin)
 		r.observe(end)
 	}
-	p := r.tracker.peers[shop]
+	p := r.tracker.lookUp(shop)
 	require.Len(t, p.jobs.open, maxJobs)
 	require.Len(t, p.jobs.ended, maxJobs)
 	require.Equal(t, "begun 0", p.jobs.open[0].id, "its limit holds")
@@ -99,7 +99,7 @@ func TestJobsThatAMateHasMissed(t *testing.T) {
 		p.pass(time.Second)
 		p.parted = false
 		p.round()
-		require.Empty(t, p.one.tracker.peers[shop].jobs.open, job)
+		require.Empty(t, p.one.tracker.lookUp(shop).jobs.open, job)
 		p.pass(2 * time.Second)
 		require.Equal(t, []string{"alive beat 0", "alive beat 0"}, states(p), job)
 
@@ -170,7 +170,7 @@ func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 	p.parted = false
 	p.round()
 	for i, r := range []*rig{p.one, p.two} {
-		require.Len(t, r.tracker.peers[shop].jobs.open, 1, "collector %d", i+1)
+		require.Len(t, r.tracker.lookUp(shop).jobs.open, 1, "collector %d", i+1)
 	}
 	p.parted = true
 	p.pass(2 * lateStart)
@@ -179,7 +179,7 @@ func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 	p.parted = false
 	p.round()
 	for i, r := range []*rig{p.one, p.two} {
-		require.Empty(t, r.tracker.peers[shop].jobs.open, "collector %d", i+1)
+		require.Empty(t, r.tracker.lookUp(shop).jobs.open, "collector %d", i+1)
 	}
 }
 
@@ -203,7 +203,7 @@ func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
 		p.round()
 		p.pass(20 * time.Second)
 		for i, r := range []*rig{p.one, p.two} {
-			require.Empty(t, r.tracker.peers[shop].jobs.open, "job %q, collector %d", job, i+1)
+			require.Empty(t, r.tracker.lookUp(shop).jobs.open, "job %q, collector %d", job, i+1)
 			require.Equal(t, "alive beat", fmt.Sprint(r.view(shop).State, " ", r.view(shop).Reason), "job %q, collector %d", job, i+1)
 		}
 	}

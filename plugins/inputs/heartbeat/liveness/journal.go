@@ -40,11 +40,14 @@ const lateClasses = 33
 // unsaved is what has changed since it was last taken.
 type unsaved struct {
 	peers []*peer // whose record is another one: those that are listed, each once, some forgotten since
-	gone  []ID    // that led to no peer at some time since; it may be that of a new one
+	gone  [][]ID  // that led to no peer at some time since; one may be that of a new peer. Lists of goneAtOnce, but for the last
 	// late counts peers by peer.late, the class of the silence that is left: of class
 	// c there are at least 2^(c-1) s, except for the first. Class 0 is not counted.
 	late [lateClasses]int
 }
+
+// goneAtOnce is how many IDs of peers that are gone are taken at once.
+const goneAtOnce = 4096
 
 // Changes are what a saving has to take up, as of one instant. Changes without
 // records say that until then there were none.
@@ -57,17 +60,21 @@ type Changes struct {
 	End      bool // the collector stops
 }
 
-// Unsaved returns how many records TakeUnsaved has to give, and IDs of peers that
-// are gone.
-func (t *Tracker) Unsaved() int { return len(t.unsaved.peers) + len(t.unsaved.gone) }
+// Unsaved reports whether TakeUnsaved has something to give.
+func (t *Tracker) Unsaved() bool { return len(t.unsaved.peers)+len(t.unsaved.gone) > 0 }
 
 // TakeUnsaved appends to records at most n of those that have changed since they
-// were last taken, and returns the IDs under which no peer was known at some time
-// since. Those are to be applied first: a peer that has come back since is among the
-// records. The caller owns both.
+// were last taken, and returns IDs under which no peer was known at some time
+// since. Those are to be applied first, and before all of them are taken there are no
+// records: a peer that has come back since is among them. The caller owns both.
 func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Record, gone []ID) {
 	u := &t.unsaved
-	gone, u.gone = u.gone, nil
+	if len(u.gone) > 0 {
+		gone, u.gone = u.gone[0], u.gone[1:]
+	}
+	if len(u.gone) > 0 {
+		return records, gone
+	}
 	for ; n > 0 && len(u.peers) > 0; n-- {
 		last := len(u.peers) - 1
 		p := u.peers[last]
@@ -77,16 +84,23 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 			records = append(records, t.runningRecordOf(p, now))
 		}
 	}
+	if len(u.peers) == 0 {
+		u.peers = nil // after a start it was as long as order
+	}
 	return records, gone
 }
 
-// DropUnsaved forgets what TakeUnsaved would give.
-func (t *Tracker) DropUnsaved() {
-	for _, p := range t.unsaved.peers {
+// DropUnsaved forgets what TakeUnsaved would give, of at most n peers, and reports whether
+// there are more.
+func (t *Tracker) DropUnsaved(n int) (more bool) {
+	u := &t.unsaved
+	some := u.peers[max(len(u.peers)-n, 0):]
+	for _, p := range some {
 		p.listed = false
 	}
-	clear(t.unsaved.peers)
-	t.unsaved.peers, t.unsaved.gone = t.unsaved.peers[:0], nil
+	clear(some)
+	u.peers, u.gone = u.peers[:len(u.peers)-len(some)], nil
+	return len(u.peers) > 0
 }
 
 // RunningRecord is Record for a collector that goes on: should it crash, its
@@ -204,7 +218,15 @@ func (t *Tracker) restored(p *peer, r *Record) {
 }
 
 // noteGone notes that no peer is known as id any more.
-func (t *Tracker) noteGone(id ID) { t.unsaved.gone = append(t.unsaved.gone, id) }
+func (t *Tracker) noteGone(id ID) {
+	gone := &t.unsaved.gone
+	last := len(*gone) - 1
+	if last < 0 || len((*gone)[last]) == goneAtOnce {
+		*gone = append(*gone, nil)
+		last++
+	}
+	(*gone)[last] = append((*gone)[last], id)
+}
 
 // noteBeat notes that p has beaten. That is saved each time if it beats seldom, else
 // for the first time in the life of this collector, and when its total has reached

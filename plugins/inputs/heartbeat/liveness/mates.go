@@ -321,7 +321,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 	}
 	for _, p := range takeSome(&t.asking) {
 		p.elsewhere.question = t.question
-		said.Asked = append(said.Asked, p.id.Hash())
+		said.Asked = append(said.Asked, p.id().Hash())
 	}
 	for _, p := range takeSome(&t.news) {
 		if p.elsewhere.fresh = false; p.index >= 0 {
@@ -426,7 +426,7 @@ func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	at := now.Sub(t.epoch)
 	w := Word{
-		ID: p.id.Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(), Jobs: p.jobs.fingerprint(),
+		ID: p.id().Hash(), Process: p.fingerprint(), Events: p.trail.fingerprint(), Jobs: p.jobs.fingerprint(),
 		State: p.state, Reason: p.reason, Heard: !p.foreign() && !p.expected, Verified: p.verified, Connected: p.connected(),
 		Vacant: p.vacancy != nil, Lone: p.lone,
 		Age: at - p.lastHeard(), Doubt: t.doubt(p), Since: at - p.since, Deaths: p.Deaths,
@@ -504,10 +504,10 @@ func (p *peer) fingerprint() uint32 {
 // peers that they judge: even one that is there as before may have begun anew and know
 // nothing.
 func (t *Tracker) MatesChanged() {
-	for _, p := range t.order {
+	lose := func(p *peer) {
 		e := p.elsewhere
-		if e == nil || !e.foreign || p.state.over() {
-			continue
+		if p.index < 0 || e == nil || !e.foreign || p.state.over() {
+			return
 		}
 		if !e.lost {
 			e.lost = true
@@ -515,26 +515,35 @@ func (t *Tracker) MatesChanged() {
 		}
 		t.ask(p, t.tickV)
 	}
+	if len(t.order) > atOnce {
+		t.chores = append(t.chores, each(slices.Clone(t.order), passed, lose))
+		return
+	}
+	for _, p := range t.order {
+		lose(p)
+	}
 }
 
 // lookAtOrphans looks at the peers whose mate is lost: those of which no other one knows
 // are unknown.
 func (t *Tracker) lookAtOrphans(now time.Time) {
-	kept := t.orphans[:0]
-	for _, p := range t.orphans {
+	if len(t.orphans) == 0 {
+		return
+	}
+	orphans := t.orphans
+	t.orphans = nil
+	t.next(each(orphans, passed, func(p *peer) {
 		e := p.elsewhere
 		switch {
 		case p.index < 0, !e.foreign, !e.lost, p.state.over():
 		case e.question > t.settled:
-			kept = append(kept, p)
+			t.orphans = append(t.orphans, p)
 		default:
 			t.become(p, Unknown, ReasonMateLost, now)
 			p.reason, p.changed = ReasonMateLost, true
 			t.rewake(p)
 		}
-	}
-	clear(t.orphans[len(kept):])
-	t.orphans = kept
+	}))
 }
 
 // awaitWord looks at p, which mates judge and which is not back as it promised: if they do
@@ -565,7 +574,7 @@ func (t *Tracker) hearHere(p *peer) {
 // mark notes that p is forgotten, so that no mate that still knows it brings it back.
 func (t *Tracker) mark(p *peer) {
 	if t.opts.Mates {
-		t.marks[p.id.Hash()] = p.heardAnywhere()
+		t.marks[p.id().Hash()] = p.heardAnywhere()
 	}
 }
 

@@ -242,7 +242,7 @@ func agree(t *testing.T, step int, tracker *Tracker, reference *model, told map[
 	var counts [len(States)]int
 	for id, want := range reference.peers {
 		counts[want.state]++
-		p := tracker.peers[id]
+		p := tracker.lookUp(id)
 		switch heard, ok := told[id]; {
 		case p == nil:
 			t.Fatalf("step %d: %v is not known", step, id)
@@ -254,8 +254,8 @@ func agree(t *testing.T, step int, tracker *Tracker, reference *model, told map[
 			t.Fatalf("step %d: %v is %v, told was %v", step, id, want.state, heard)
 		}
 	}
-	if len(tracker.peers) != len(reference.peers) || counts != tracker.counts {
-		t.Fatalf("step %d: %d peers %v, should be %d %v", step, len(tracker.peers), tracker.counts, len(reference.peers), counts)
+	if tracker.Len() != len(reference.peers) || counts != tracker.counts {
+		t.Fatalf("step %d: %d peers %v, should be %d %v", step, tracker.Len(), tracker.counts, len(reference.peers), counts)
 	}
 }
 

@@ -31,56 +31,68 @@ type Run struct {
 	High int64 // the highest number heard; 0 for a place not taken
 }
 
-// runs are those that spoke last for a peer, the latest first, none twice. Two are
-// enough for a one-shot beside a daemon: neither makes the other forgotten.
-type runs [2]Run
-
-// place judges a beat within its run and returns by how many it follows the
+// place judges a beat of p within its run and returns by how many it follows the
 // one before, or 0 if that is not known. Between runs nothing is compared.
 // Without a name of the run a lower number is no proof of age: the sender may
 // have begun anew.
-func (r *runs) place(name string, seq int64) (order, int64) {
+func (p *peer) place(name string, seq int64) (order, int64) {
 	if seq == 0 {
 		return fresh, 0
 	}
-	switch {
-	case r[0].High > 0 && r[0].Name == name:
-	case r[1].High > 0 && r[1].Name == name:
-		r[0], r[1] = r[1], r[0]
-	default:
-		r[0], r[1] = Run{Name: name, High: seq}, r[0]
-		return fresh, 0
+	if p.run.High == 0 || p.run.Name != name {
+		again := p.before.High > 0 && p.before.Name == name
+		next := Run{Name: name, High: seq}
+		if again {
+			next = p.before
+		}
+		if p.run.High > 0 {
+			p.editTraits().before = p.run
+		}
+		if p.run = next; !again {
+			return fresh, 0
+		}
 	}
-	gap := seq - r[0].High
+	gap := seq - p.run.High
 	switch {
 	case gap == 0 && name != "":
 		return duplicate, 0
 	case gap < 0 && name != "":
 		return late, 0
 	}
-	r[0].High = seq
+	p.run.High = seq
 	return fresh, min(max(gap, 0), maxLost+1)
 }
 
-// high returns the highest number heard in a run, or 0 if that is not one of
-// them.
-func (r *runs) high(name string) int64 {
-	for _, run := range r {
-		if run.Name == name {
-			return run.High
-		}
+// high returns the highest number of p heard in a run, or 0 if that is not one of
+// the last two.
+func (p *peer) high(name string) int64 {
+	switch name {
+	case p.run.Name:
+		return p.run.High
+	case p.before.Name:
+		return p.before.High
 	}
 	return 0
 }
 
-// numbered returns the runs of which a number was heard.
-func (r *runs) numbered() (all []Run) {
-	for _, run := range r {
+// numbered returns the runs of p of which a number was heard, the latest first.
+func (p *peer) numbered() (all []Run) {
+	for _, run := range []Run{p.run, p.before} {
 		if run.High > 0 {
 			all = append(all, run)
 		}
 	}
 	return all
+}
+
+// forgetOrder forgets what was heard of another sender than the one that beats for p now: its
+// order says nothing.
+func (p *peer) forgetOrder() {
+	p.run = Run{}
+	if p.before != (Run{}) || p.proof != nil {
+		traits := p.editTraits()
+		traits.before, traits.proof = Run{}, nil
+	}
 }
 
 // What beats of several hosts come over is a carrier: something between them and us, where
@@ -154,9 +166,9 @@ func (b *Beat) over() carrier {
 // noteCarrier notes whether what b came over carries beats of several hosts.
 func (t *Tracker) noteCarrier(b *Beat) {
 	switch over := b.over(); {
-	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.id.Source == b.ID.Source:
+	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.host.source == b.ID.Source:
 	case b.Conn != 0:
-		if l := t.conns[b.Conn]; l != nil && l.peer.watched && l.peer.id.Source != b.ID.Source {
+		if p := t.conns.latest[b.Conn]; p != nil && p.watched && p.host.source != b.ID.Source {
 			t.carriers[over] = struct{}{}
 		}
 	case b.Run == "" && b.Remote.IsValid(): // our own senders have their own clocks behind one address
@@ -175,6 +187,9 @@ func (t *Tracker) noteCarrier(b *Beat) {
 // clock of its host was set. A brief pace keeps a peer alive; only a lasting one makes it so, and
 // is believed of its clock.
 func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
+	if !b.Watched || b.SentMS == 0 {
+		return fresh, nil
+	}
 	p, at := t.known(b), now.Sub(t.epoch)
 	lag := t.epoch.UnixMilli() + at.Milliseconds() - b.SentMS
 	c := t.carriedOf(p, b, lag)
@@ -230,9 +245,6 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 // nothing is known of the host: an old beat is more likely than a wrong clock. It may be the
 // first one that a carrier brings over a connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
-	if !b.Watched || b.SentMS == 0 {
-		return nil
-	}
 	c := p.proven().carried
 	if c == nil {
 		c = t.strangers[b.ID]
@@ -331,7 +343,7 @@ func (p *peer) proven() *proof {
 // prove returns the proof of p to write to it.
 func (p *peer) prove() *proof {
 	if p.proof == nil {
-		p.proof = new(proof)
+		p.editTraits().proof = new(proof)
 	}
 	return p.proof
 }
@@ -365,7 +377,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 	proof := p.proven()
 	known := proof.find(b.Run)
 	switch {
-	case p != nil && b.Seq <= p.runs.high(b.Run), known >= 0 && b.Seq <= proof.runs[known].High:
+	case p != nil && b.Seq <= p.high(b.Run), known >= 0 && b.Seq <= proof.runs[known].High:
 		return 0, true
 	case known >= 0:
 		return 0, false

@@ -120,7 +120,7 @@ func (r *replays) step() {
 			r.tick()
 		}
 		for id := range r.model { // when somebody is forgotten is not the matter here, but what then
-			if r.tracker.peers[id] == nil {
+			if r.tracker.lookUp(id) == nil {
 				delete(r.model, id)
 			}
 		}
@@ -215,7 +215,7 @@ func (r *replays) heed(b Beat, after int64) {
 }
 
 func (r *replays) record(id ID) *Record {
-	p := r.tracker.peers[id]
+	p := r.tracker.lookUp(id)
 	if p == nil {
 		return nil
 	}

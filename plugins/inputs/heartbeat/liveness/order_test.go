@@ -118,7 +118,7 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 		require.Equal(t, Accepted, l.observe(runs[i]).Fate)
 		l.pass(time.Second)
 	}
-	require.Len(t, l.tracker.peers[runs[0].ID].proof.runs, maxSignedRuns)
+	require.Len(t, l.tracker.lookUp(runs[0].ID).proof.runs, maxSignedRuns)
 	for _, b := range runs {
 		require.Equal(t, Replayed, l.observe(b).Fate)
 	}
@@ -131,7 +131,7 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 
 	l.pass(window + time.Minute)
 	require.Equal(t, Accepted, l.observe(l.signed("z", 1, 0)).Fate)
-	require.Len(t, l.tracker.peers[late.ID].proof.runs, leastSignedRuns, "the others cannot come again")
+	require.Len(t, l.tracker.lookUp(late.ID).proof.runs, leastSignedRuns, "the others cannot come again")
 }
 
 // An unsigned beat keeps nothing.
@@ -140,7 +140,7 @@ func TestUnsignedPeersKeepNoProof(t *testing.T) {
 	b := l.signed("a", 1, 0)
 	b.Signed = false
 	require.Equal(t, Accepted, l.observe(b).Fate)
-	require.Nil(t, l.tracker.peers[b.ID].proof)
+	require.Nil(t, l.tracker.lookUp(b.ID).proof)
 }
 
 // Within a run a clock may be wrong; what it shows does not open the way for

@@ -19,16 +19,16 @@ const (
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is all that is known of one peer. What every beat needs is here, what most
-// peers never need is in their past.
+// A peer is all that is known of one peer. What every beat needs is here, what many peers
+// have alike or not at all is in their traits.
 type peer struct {
-	id        ID
+	host      *host  // never nil
+	service   string // with the source of host and pid it is the ID
+	pid       uint32
 	index     int32      // in Tracker.order; -1 once it is forgotten, and then for good
 	hostIndex int32      // in host.peers
-	host      *host      // of id.Source; never nil
 	terms     *Terms     // never nil
 	addr      netip.Addr // of its process
-	labels    []Label    // never written to, only replaced: views share them
 
 	state  State
 	reason Reason // isolated only in Unknown, and only during isolation
@@ -37,6 +37,7 @@ type peer struct {
 	// may have been missed, which is no event.
 	told      State
 	untold    bool
+	toldApart bool  // told did not begin to be the state at since, but at past.toldSince
 	expected  bool  // a placeholder: it has never beaten, only the operator names it
 	lone      bool  // nameless, and all that was heard of its process came over one short connection or in one datagram
 	here      uint8 // beats that this collector has heard, up to fewBeats
@@ -47,22 +48,28 @@ type peer struct {
 	health    Health
 	remote    remote        // whether addr is where it really beats from
 	since     time.Duration // of state
-	sinceV    time.Duration // likewise, but later after a lastExpected peer was kept
 	sinceUTC  int64         // likewise, unix ns, by the clock of then
-	toldSince time.Duration // of told
 
-	process        // the one that holds its place; its former ones are in past
-	dueTick uint64 // the last tick that found it past its deadline; <= Tracker.ticks
+	process // the one that holds its place; its former ones are in past
 
-	runs  runs
-	proof *proof // nil for most: neither signed, nor of a user
+	run   Run // that spoke for it last
 	rate  rate
 	stamp int64  // unix ms of the last statement about it, which the next one exceeds
 	beats uint64 // in all, those to other collectors included
-	trail Trail
 
-	*past // never nil; noPast until there is one
+	*traits // never nil; noTraits until there are some
 }
+
+// id returns what p is known by.
+func (p *peer) id() ID { return ID{Source: p.host.source, Service: p.service, PID: p.pid} }
+
+// isNamed reports whether p is known by id, its own one.
+func (p *peer) isNamed(id ID) bool {
+	return p.service == id.Service && p.pid == id.PID && p.host.source == id.Source
+}
+
+// nameless reports whether p is known by its pid only.
+func (p *peer) nameless() bool { return p.service == "" }
 
 // Counters count over the whole life of a peer.
 type Counters struct {
@@ -102,9 +109,49 @@ func (t *Tracker) observed(p *peer) netip.Addr {
 	return netip.Addr{}
 }
 
+// traits are what is known of a peer beyond that it beats.
+type traits struct {
+	labels []Label // never written to, only replaced: views share them
+	before Run     // that spoke for it before the last one: with a one-shot beside a daemon neither makes the other forgotten
+	proof  *proof  // nil for most: neither signed, nor of a user
+	trail  Trail
+	*past  // never nil; noPast until there is one
+}
+
+// Peers share their traits as long as there is nothing to tell them apart: they have none, or
+// nothing was reported of them but that they live. These are never written to.
+var (
+	noTraits  = traits{past: &noPast}
+	onlyAlive = traits{past: &noPast, trail: Trail{Counts: [eventKinds]uint32{Alive: 1}}}
+)
+
+// editTraits returns the traits of p to write to them.
+func (p *peer) editTraits() *traits {
+	if p.traits == &noTraits || p.traits == &onlyAlive {
+		own := *p.traits
+		p.traits = &own
+	}
+	return p.traits
+}
+
+// setTrail lets p have a trail.
+func (p *peer) setTrail(trail Trail) {
+	switch {
+	case p.trail == trail:
+	case p.traits == &noTraits && trail == onlyAlive.trail:
+		p.traits = &onlyAlive
+	default:
+		p.editTraits().trail = trail
+	}
+}
+
 // A past is what has gone wrong with a peer, was announced or doubted. Few peers
-// have one: keeping it apart saves a third of the memory of the others.
+// have one: keeping it apart saves half of the memory of the others.
 type past struct {
+	dueTick   uint64        // the last tick that found it past its deadline; <= Tracker.ticks
+	sinceV    time.Duration // of state, if that is over or there are mates; later after a lastExpected peer was kept
+	toldSince time.Duration // of told, if toldApart
+
 	held       time.Duration // for how long collectors before this one have held its silence
 	heldPartly time.Duration // of that, while only a part of the hosts was silent
 	spared     time.Duration // for how long its silence was held, and prolonged for it, in all; 0 once it is heard
@@ -144,7 +191,7 @@ var noPast past
 // editPast returns the past of p to write to it.
 func (p *peer) editPast() *past {
 	if p.past == &noPast {
-		p.past = new(past)
+		p.editTraits().past = new(past)
 	}
 	return p.past
 }
@@ -209,19 +256,30 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 // A host is all peers of one source. It has at least one, and is forgotten with the
 // last.
 type host struct {
-	own    *peer         // the one for the host itself, which its services follow; nil if there is none
-	peers  []*peer       // each at its hostIndex
-	living int           // how many of them are neither dead nor left
-	heard  time.Duration // last beat of any of them; -never if none was heard
-	index  int           // in Tracker.hosts
+	source   string
+	own      *peer         // the one for the host itself, which its services follow; nil if there is none
+	peers    []*peer       // each at its hostIndex
+	heard    time.Duration // last beat of any of them; -never if none was heard
+	speakers *speakers     // never nil; noSpeakers until something beats for the host itself
+	living   int32         // how many of its peers are neither dead nor left
+	index    int32         // in Tracker.hosts
+	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
+	crowded  bool          // its peers are in Tracker.peers: at some time there were more than maxSearched
 	// waitedFor is set while a service whose own silence is over waits for own.
 	waitedFor bool
-	silence   int        // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
-	speakers  [2]speaker // that beat for the host itself, the latest first; never one life twice
 }
 
-// A speaker is a life of a sender that beats for a host. Two are remembered, enough
-// for a one-shot beside a daemon.
+// maxSearched is among how many peers of a host one is found without Tracker.peers.
+const maxSearched = 8
+
+// speakers are the lives of senders that beat for a host itself, the latest first, never one
+// twice. Two are remembered, enough for a one-shot beside a daemon.
+type speakers [2]speaker
+
+// noSpeakers are those of all hosts that have none. It is never written to.
+var noSpeakers speakers
+
+// A speaker is a life of a sender that beats for a host.
 type speaker struct {
 	life   string        // empty for a place not taken
 	since  int64         // its first beat for the host, unix ns
@@ -232,11 +290,14 @@ type speaker struct {
 // hear notes that a life of a sender, if the beat names it, beats for h. It reports
 // whether that is news.
 func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
-	s := &h.speakers
-	news := life != "" && !h.hears(life)
-	switch life {
-	case "":
+	if life == "" {
 		return false
+	}
+	if h.speakers == &noSpeakers {
+		h.speakers = new(speakers)
+	}
+	s, news := h.speakers, !h.hears(life)
+	switch life {
 	case s[0].life:
 	case s[1].life:
 		s[0], s[1] = s[1], s[0]
@@ -257,18 +318,35 @@ func (h *host) silent() bool { return h.silence > 0 }
 
 // joinHost puts p among the peers of its host.
 func (t *Tracker) joinHost(p *peer) {
-	h := t.bySource[p.id.Source]
-	if h == nil {
-		h = &host{index: len(t.hosts), heard: -never}
-		t.bySource[p.id.Source] = h
-		t.hosts = append(t.hosts, h)
-	}
-	p.host, p.hostIndex = h, int32(len(h.peers))
+	h := p.host
+	p.hostIndex = int32(len(h.peers))
 	h.peers = append(h.peers, p)
 	h.living++
-	if p.id.Service == HostService {
+	if p.service == HostService {
 		h.own = p
 	}
+	switch {
+	case h.crowded:
+		t.peers[p.id()] = p
+	case len(h.peers) > maxSearched:
+		h.crowded = true
+		for _, p := range h.peers {
+			t.peers[p.id()] = p
+		}
+	case p.nameless(): // another one may have been known by its pid
+		delete(t.peers, p.id())
+	}
+}
+
+// hostOf returns the host of a source, which is added if it is not known.
+func (t *Tracker) hostOf(source string) *host {
+	h := t.bySource[source]
+	if h == nil {
+		h = &host{source: source, index: int32(len(t.hosts)), heard: -never, speakers: &noSpeakers}
+		t.bySource[source] = h
+		t.hosts = append(t.hosts, h)
+	}
+	return h
 }
 
 // leaveHost takes p, which is unknown, from its host, and the host away with
@@ -288,7 +366,7 @@ func (t *Tracker) leaveHost(p *peer) {
 	if len(h.peers) > 0 {
 		return
 	}
-	delete(t.bySource, p.id.Source)
+	delete(t.bySource, p.host.source)
 	last := len(t.hosts) - 1
 	t.hosts[h.index] = t.hosts[last]
 	t.hosts[h.index].index = h.index
@@ -322,39 +400,40 @@ func (p *peer) waits() bool {
 }
 
 // wakeWaiting has the services looked at that have waited for own to be heard.
-func (t *Tracker) wakeWaiting(own *peer) {
+func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 	if !own.host.waitedFor || own.host.own != own {
 		return
 	}
 	own.host.waitedFor = false
-	for _, p := range own.host.peers {
-		if p != own {
-			t.wakeAt(p, t.tickV)
-		}
-	}
+	t.withServices(own, waking, now, func(p *peer, _ time.Time) { t.wakeAt(p, t.tickV) })
 }
 
 // leadServices lets the services of a host follow what has become of it. A goodbye
 // for a dead host retires its dead services too.
 func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
-	retired := before == Dead && own.state == Left && !t.learning // of its services mates tell, too
-	for _, p := range own.host.peers {
-		if p == own {
-			continue
-		}
-		switch state, yes := p.afterHost(own); {
-		case retired && p.state == Dead:
-			t.followHost(p, Left, own, now)
-		case yes && state == Suspect:
-			t.become(p, Suspect, p.evidence, now)
-		case yes:
-			t.followHost(p, state, own, now)
-		}
-		if own.state == Alive && p.follows() && !p.state.over() {
-			t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
-		}
-		t.rewake(p)
+	kind := leading
+	if before == Dead && own.state == Left && !t.learning { // of its services mates tell, too
+		kind = retiring
 	}
+	t.withServices(own, kind, now, func(p *peer, now time.Time) {
+		t.leadService(p, own, kind == retiring && own.state == Left, now)
+	})
+}
+
+// leadService lets p follow what has become of its host. retired says that this was dead.
+func (t *Tracker) leadService(p, own *peer, retired bool, now time.Time) {
+	switch state, yes := p.afterHost(own); {
+	case retired && p.state == Dead:
+		t.followHost(p, Left, own, now)
+	case yes && state == Suspect:
+		t.become(p, Suspect, p.evidence, now)
+	case yes:
+		t.followHost(p, state, own, now)
+	}
+	if own.state == Alive && p.follows() && !p.state.over() {
+		t.renew(p, &p.process, t.verdict(now)) // its own beat is still on its way
+	}
+	t.rewake(p)
 }
 
 // followHost lets p become what its host is.

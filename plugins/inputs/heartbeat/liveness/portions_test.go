@@ -101,3 +101,93 @@ func TestQuestionsGoInParts(t *testing.T) {
 	}
 	require.Equal(t, peers, tracker.Count(Dead))
 }
+
+// What becomes of a large host costs no walk over its services. They follow at the next tick, in
+// parts, once for all that has become of it.
+func TestServicesOfALargeHostFollowInParts(t *testing.T) {
+	const services, part = 3 * atOnce, 100
+	opts := defaults()
+	opts.MaxPeers = services + 1
+	tracker, now, seq := New(opts, epoch), epoch, int64(0)
+	say := func(service string, status Status) []Transition {
+		seq, now = seq+1, now.Add(time.Microsecond)
+		b := Beat{ID: peerID("web-1", service), Run: "r", Seq: seq, Interval: 10 * time.Second, Status: status}
+		return tracker.Observe(now, &b).Transitions
+	}
+	say(HostService, SaysAlive)
+	for i := range services {
+		say(fmt.Sprint("s", i), SaysAlive)
+	}
+	tick := func() (parts int) {
+		now = now.Add(TickInterval)
+		for more := true; more; parts++ {
+			var some []Transition
+			some, more = tracker.TickPart(now, part)
+			require.LessOrEqual(t, len(some), part)
+		}
+		return parts
+	}
+	require.Equal(t, 1, tick(), "nothing to do")
+	for range 1000 {
+		require.LessOrEqual(t, len(say(HostService, SaysLeaving)), 1, "the host alone")
+		require.LessOrEqual(t, len(say(HostService, SaysAlive)), 1)
+	}
+	require.LessOrEqual(t, tick(), (services+1)/part+2, "one walk over the services")
+	require.Equal(t, services+1, tracker.Count(Alive))
+
+	say(HostService, SaysLeaving)
+	require.Equal(t, 1, tracker.Count(Left))
+	heard := say("s7", SaysAlive)
+	require.Empty(t, heard)
+	tick()
+	require.Equal(t, services, tracker.Count(Left), "all but the one that has beaten since")
+	checkInvariants(t, tracker)
+}
+
+// Isolation, a stall and forgetting go in parts, which change nothing but who comes between.
+func TestCrisesGoInParts(t *testing.T) {
+	const peers, part = 2000, 100
+	opts := defaults()
+	opts.MaxPeers, opts.ForgetDead = peers, 20*time.Minute
+	whole, parts := New(opts, epoch), New(opts, epoch)
+	now, seq := epoch, int64(0)
+	beat := func(from, to int) {
+		seq++
+		for i := from; i < to; i++ {
+			b := Beat{ID: peerID(fmt.Sprint("web-", i), "nginx"), Run: "r", Seq: seq, Interval: 10 * time.Minute}
+			whole.Observe(now, &b)
+			parts.Observe(now, &b)
+		}
+	}
+	most := 0
+	tick := func() {
+		now = now.Add(TickInterval)
+		var got []Transition
+		count := 0
+		for more := true; more; count++ {
+			var some []Transition
+			some, more = parts.TickPart(now, part)
+			require.LessOrEqual(t, len(some), part)
+			got = append(got, some...)
+		}
+		most = max(most, count)
+		require.Equal(t, append([]Transition(nil), whole.Tick(now)...), got, now.Sub(epoch))
+	}
+	until := func(what string, done func() bool) {
+		most = 0
+		for begin := now; !done(); tick() {
+			require.Less(t, now.Sub(begin), 3*time.Hour, what)
+		}
+		require.GreaterOrEqual(t, most, peers/part, what)
+		checkInvariants(t, parts)
+	}
+	beat(0, peers)
+	until("isolation begins", parts.Isolated)
+	beat(0, peers-peers/20)
+	until("isolation ends", func() bool { return !parts.Isolated() })
+	now = now.Add(time.Hour)
+	tick()
+	require.Equal(t, peers, parts.Count(Unknown), "a beat of each was due in the stall")
+	until("deaths", func() bool { return parts.Count(Dead) == peers })
+	until("forgetting", func() bool { return parts.Len() == 0 })
+}

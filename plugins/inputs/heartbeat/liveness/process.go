@@ -7,7 +7,9 @@
 package liveness
 
 import (
+	"cmp"
 	"container/list"
+	"maps"
 	"slices"
 	"time"
 )
@@ -21,25 +23,84 @@ const maxFormers = 8
 // though both have one name: the silence, the interval and the end of each are its
 // own (docs/decisions/0017).
 type process struct {
-	ident    Process
-	life     string        // of the sender that beats for it; empty if it names none
-	interval time.Duration // as declared; 0 if not
+	ident     Process
+	life      string        // of the sender that beats for it; empty if it names none
+	*declared               // never nil; undeclared if it has declared nothing
+	schedule  schedule      // of its interval
+	heard     time.Duration // last beat
+	heardV    time.Duration // <= tickV + maxTick
+	suspectV  time.Duration // when silence makes it suspect; <= deadV
+	deadV     time.Duration // when silence makes it dead
+	evidence  Reason        // of its silence
+	watched   bool          // from outside: the end of its connection proves nothing about it
+	extended  bool          // its silence has outlived a collector, and got one interval more for that
+	verified  bool          // its latest beat was signed, or a certificate named its host
+	unheard   bool          // a mate has told it, and it has not beaten here
+	connless  bool          // its latest beat came over no connection
+	lostLong  bool          // a long connection has ended since its latest beat
+	cutLong   bool          // likewise, and the collector has ended it
+	link      link          // the latest connection over which it beats
+	*rare                   // never nil; noRare for most
+}
+
+// declared is what processes say of their beats. Those that say the same share it: it is never
+// written to.
+type declared struct {
+	interval time.Duration // 0 for none
 	margin   time.Duration // likewise
-	schedule schedule      // of that interval
-	heard    time.Duration // last beat
-	heardV   time.Duration // <= tickV + maxTick
-	suspectV time.Duration // when silence makes it suspect; <= deadV
-	deadV    time.Duration // when silence makes it dead
-	evidence Reason        // of its silence
-	watched  bool          // from outside: the end of its connection proves nothing about it
-	extended bool          // its silence has outlived a collector, and got one interval more for that
-	verified bool          // its latest beat was signed, or a certificate named its host
-	unheard  bool          // a mate has told it, and it has not beaten here
-	connless bool          // its latest beat came over no connection
-	lostLong bool          // a long connection has ended since its latest beat
-	cutLong  bool          // likewise, and the collector has ended it
-	links    *link         // the connections over which it beats, the latest first: at most maxLinks, each once
-	loss     *loss         // how it fell silent, if that says more than its silence: loss.evidence == evidence
+}
+
+// undeclared is that of processes that say nothing.
+var undeclared declared
+
+// maxDeclared is how many different ones are known to be shared.
+const maxDeclared = 1000
+
+// declare notes what o declares.
+func (t *Tracker) declare(o *process, interval, margin time.Duration) {
+	said := declared{interval, margin}
+	if *o.declared == said {
+		return
+	}
+	if said == undeclared {
+		o.declared = &undeclared
+		return
+	}
+	shared := t.declared[said]
+	if shared == nil {
+		shared = &declared{interval, margin}
+		if len(t.declared) >= maxDeclared { // they are shared again
+			clear(t.declared)
+		}
+		t.declared[said] = shared
+	}
+	o.declared = shared
+}
+
+// rare is what few processes have.
+type rare struct {
+	earlier []link // the connections before the latest, the latest first: with it at most maxLinks, each connection once
+	loss    *loss  // how it fell silent, if that says more than its silence: loss.evidence == evidence
+}
+
+// noRare is shared by all processes that have nothing of that. It is never written to.
+var noRare rare
+
+// setRare lets o have that.
+func (o *process) setRare(r rare) {
+	switch {
+	case len(r.earlier) == 0 && r.loss == nil:
+		o.rare = &noRare
+	case o.rare == &noRare:
+		o.rare = &r
+	default:
+		*o.rare = r
+	}
+}
+
+// processOf returns a process of which nothing is known but its name and its sender.
+func processOf(ident Process, life string) process {
+	return process{ident: ident, life: life, declared: &undeclared, rare: &noRare, evidence: ReasonSilence}
 }
 
 // A former is a process that held the place of its peer before. It lives on if it
@@ -84,7 +145,7 @@ func (o *process) bySame(b *Beat) bool {
 
 // lives reports whether a former process lives beside the one that holds the place:
 // it beats, or has a connection, or nothing was said of its end.
-func (o *former) lives() bool { return o.beatsOn || o.presumed || o.links != nil }
+func (o *former) lives() bool { return o.beatsOn || o.presumed || o.overAny() }
 
 // span is within how long a process that lives is expected to beat: it has
 // declared that, or it is guessed.
@@ -185,27 +246,26 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	old := t.asFormer(p, at)
 	gone := old.ended != ReasonNone || old.bySame(b) || old.ident.rebooted(b.Process)
 	if gone {
-		t.unlink(&old.process)
+		t.unlink(p, &old.process)
 	}
 	old.presumed = !gone && (p.foreign() || (old.connless || old.extended) && old.watched && old.life != "")
-	if p.id.Nameless() { // another pid has another name
-		t.unlink(&old.process)
+	if p.nameless() { // another pid has another name
+		t.unlink(p, &old.process)
 		t.clearLoss(&old.process)
 	} else {
 		t.addFormer(p, old)
 	}
-	p.process = process{
-		ident: b.Process, life: b.life(), interval: old.interval, schedule: old.schedule,
-		heard: old.heard, heardV: old.heardV, suspectV: old.suspectV, deadV: old.deadV, evidence: ReasonSilence,
-	}
+	p.process = processOf(b.Process, b.life())
+	t.declare(&p.process, old.interval, 0)
+	p.schedule, p.heard, p.heardV, p.suspectV, p.deadV = old.schedule, old.heard, old.heardV, old.suspectV, old.deadV
 }
 
 // asFormer returns the process that holds the place of p as a former one. If p has
 // ended, so has it.
 func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
-	o := &former{process: p.process, replaced: at}
+	o := &former{process: p.moveOut(), replaced: at}
 	if p.state.over() {
-		t.endFormer(o, p.reason)
+		t.endFormer(p, o, p.reason)
 		o.endedAt, o.away = p.since, p.elsewhere != nil && p.elsewhere.endAway
 	}
 	return o
@@ -227,7 +287,7 @@ func (t *Tracker) addFormer(p *peer, o *former) {
 // that lives has to be forgotten for it.
 func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 	dead := func(o *former) bool { return !o.lives() }
-	if p.id.Nameless() { // another pid has another name
+	if p.nameless() { // another pid has another name
 		return
 	}
 	if len(p.formers) < maxFormers || slices.ContainsFunc(p.formers, dead) {
@@ -237,7 +297,7 @@ func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 
 // forgetFormer forgets a former process, which has ended.
 func (t *Tracker) forgetFormer(p *peer, o *former) {
-	t.unlink(&o.process)
+	t.unlink(p, &o.process)
 	t.clearLoss(&o.process)
 	past := p.editPast()
 	past.formers = slices.DeleteFunc(past.formers, func(x *former) bool { return x == o })
@@ -262,30 +322,36 @@ func (t *Tracker) promote(p *peer, ended Reason) {
 			next = o
 		}
 	}
-	holder := &former{process: p.process, replaced: next.replaced}
-	t.endFormer(holder, ended)
+	holder := &former{process: p.moveOut(), replaced: next.replaced}
+	t.endFormer(p, holder, ended)
 	p.process = next.process
 	past := p.editPast()
 	past.formers = append(slices.DeleteFunc(past.formers, func(x *former) bool { return x == next }), holder)
 	p.changed = true
 }
 
-// A link is a connection over which a process of a peer beats. It is in two lists:
-// that of its connection, so that the end of it costs no search, and that of its
-// process, where no other one is over the same connection. It is cut from both when
-// the connection ends.
+// A link is a connection over which a process of a peer beats.
 type link struct {
-	conn       ConnID        // never 0
-	peer       *peer         // of the process; known
-	from       time.Duration // first beat over it
-	long       bool          // a beat came over it at least longConn after the first
-	prev, next *link         // in the list of the connection; prev is nil for Tracker.conns[conn]
-	more       *link         // the one before, in the list of the process
+	conn ConnID        // 0 for none
+	from time.Duration // first beat over it
+	long bool          // a beat came over it at least longConn after the first
+}
+
+// connections returns the links of o, the latest first.
+func (o *process) connections(yield func(*link) bool) {
+	if !o.overAny() || !yield(&o.link) {
+		return
+	}
+	for i := range o.earlier {
+		if !yield(&o.earlier[i]) {
+			return
+		}
+	}
 }
 
 // over returns the link of o over conn, or nil.
 func (o *process) over(conn ConnID) *link {
-	for l := o.links; l != nil; l = l.more {
+	for l := range o.connections {
 		if l.conn == conn {
 			return l
 		}
@@ -293,19 +359,12 @@ func (o *process) over(conn ConnID) *link {
 	return nil
 }
 
-// holder returns the process that has the link l.
-func (p *peer) holder(l *link) *process {
-	for _, o := range p.formers {
-		if o.over(l.conn) == l {
-			return &o.process
-		}
-	}
-	return &p.process
-}
+// overAny reports whether o has a connection.
+func (o *process) overAny() bool { return o.link.conn != 0 }
 
 // onLong reports whether o has a long connection.
 func (o *process) onLong() bool {
-	for l := o.links; l != nil; l = l.more {
+	for l := range o.connections {
 		if l.long {
 			return true
 		}
@@ -313,10 +372,45 @@ func (o *process) onLong() bool {
 	return false
 }
 
+// addLink adds a connection of o, the latest.
+func (o *process) addLink(l link) {
+	if o.overAny() {
+		o.setRare(rare{slices.Insert(o.earlier, 0, o.link), o.loss})
+	}
+	o.link = l
+}
+
+// dropLink removes the link over conn, which o has.
+func (o *process) dropLink(conn ConnID) {
+	switch earlier := o.earlier; {
+	case o.link.conn != conn:
+		o.setRare(rare{slices.DeleteFunc(earlier, func(l link) bool { return l.conn == conn }), o.loss})
+	case len(earlier) == 0:
+		o.link = link{}
+	default:
+		o.link = earlier[0]
+		o.setRare(rare{earlier[1:], o.loss})
+	}
+}
+
+// holder returns the process of p that has a link over conn, or nil: a former one, if there
+// are several.
+func (p *peer) holder(conn ConnID) *process {
+	for _, o := range p.formers {
+		if o.over(conn) != nil {
+			return &o.process
+		}
+	}
+	if p.over(conn) != nil {
+		return &p.process
+	}
+	return nil
+}
+
 // connected reports whether p has a connection.
 func (p *peer) connected() bool {
 	for o := range p.processes {
-		if o.links != nil {
+		if o.overAny() {
 			return true
 		}
 	}
@@ -334,50 +428,98 @@ func (t *Tracker) hearOver(p *peer, o *process, conn ConnID, at time.Duration) {
 		}
 		return
 	}
-	l := &link{conn: conn, peer: p, from: at, next: t.conns[conn], more: o.links}
-	if l.next != nil {
-		l.next.prev = l
-	}
-	t.conns[conn], o.links = l, l
-	p.changed = t.boundLinks(o) || p.changed
+	o.addLink(link{conn: conn, from: at})
+	t.conns.add(conn, p)
+	p.changed = t.boundLinks(p, o) || p.changed
 }
 
-// boundLinks forgets the earliest connection of o if it has too many.
-func (t *Tracker) boundLinks(o *process) bool {
-	count, last := 0, o.links
-	for l := o.links; l != nil; l = l.more {
-		count, last = count+1, l
+// boundLinks forgets the earliest connection of o, a process of p, if it has too many.
+func (t *Tracker) boundLinks(p *peer, o *process) bool {
+	if len(o.earlier) < maxLinks {
+		return false
 	}
-	if count > maxLinks {
-		t.cut(o, last)
-	}
-	return count > maxLinks
+	t.cut(p, o, o.earlier[maxLinks-1].conn)
+	return true
 }
 
-// cut takes l, a link of o, out of its lists.
-func (t *Tracker) cut(o *process, l *link) {
-	if l.prev != nil {
-		l.prev.next = l.next
-	} else if l.next != nil {
-		t.conns[l.conn] = l.next
-	} else {
-		delete(t.conns, l.conn)
+// cut takes its link over conn from o, a process of p.
+func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
+	o.dropLink(conn)
+	if p.holder(conn) == nil {
+		t.conns.remove(conn, p)
 	}
-	if l.next != nil {
-		l.next.prev = l.prev
-	}
-	at := &o.links
-	for *at != l {
-		at = &(*at).more
-	}
-	*at = l.more
 }
 
-// unlink cuts all links of o.
-func (t *Tracker) unlink(o *process) {
-	for o.links != nil {
-		t.cut(o, o.links)
+// unlink cuts all links of o, a process of p.
+func (t *Tracker) unlink(p *peer, o *process) {
+	for o.overAny() {
+		t.cut(p, o, o.link.conn)
 	}
+}
+
+// moveOut returns the process that holds the place of p, which another one is about to take.
+// It has its links with it, and its loss.
+func (p *peer) moveOut() process {
+	o := p.process
+	p.link, p.rare = link{}, &noRare
+	return o
+}
+
+// conns lead from each connection to the peers with a process that has a link over it, so that
+// the end of a connection costs no search. Most connections have one peer.
+type conns struct {
+	latest map[ConnID]*peer              // as a rule the one that came last
+	shared map[ConnID]map[*peer]struct{} // all of them, if there are several
+}
+
+// add notes that p is over conn, which may be known.
+func (c *conns) add(conn ConnID, p *peer) {
+	before, peers := c.latest[conn], c.shared[conn]
+	c.latest[conn] = p
+	if before == nil || before == p && peers == nil {
+		return
+	}
+	if peers == nil {
+		peers = map[*peer]struct{}{before: {}}
+		c.shared[conn] = peers
+	}
+	peers[p] = struct{}{}
+}
+
+// remove notes that p, which was over conn, is not any more.
+func (c *conns) remove(conn ConnID, p *peer) {
+	peers := c.shared[conn]
+	delete(peers, p)
+	if len(peers) == 1 {
+		delete(c.shared, conn)
+	}
+	if c.latest[conn] != p {
+		return
+	}
+	delete(c.latest, conn)
+	for other := range peers {
+		c.latest[conn] = other
+		break
+	}
+}
+
+// take forgets a connection and returns its peers, the latest first.
+func (c *conns) take(conn ConnID) []*peer {
+	all := c.of(conn)
+	delete(c.latest, conn)
+	delete(c.shared, conn)
+	return all
+}
+
+// of returns the peers over conn, the latest first.
+func (c *conns) of(conn ConnID) []*peer {
+	if peers := c.shared[conn]; peers != nil {
+		return slices.SortedFunc(maps.Keys(peers), func(a, b *peer) int { return cmp.Compare(b.index, a.index) })
+	}
+	if p := c.latest[conn]; p != nil {
+		return []*peer{p}
+	}
+	return nil
 }
 
 // A process without a name is known by its pid, which another one has after a restart.
@@ -395,13 +537,13 @@ const maxReplaced = 256
 type vacancies map[string]*list.List
 
 func (v vacancies) add(p *peer) {
-	if p.vacancy != nil || !p.id.Nameless() {
+	if p.vacancy != nil || !p.nameless() {
 		return
 	}
-	queue := v[p.id.Source]
+	queue := v[p.host.source]
 	if queue == nil {
 		queue = list.New()
-		v[p.id.Source] = queue
+		v[p.host.source] = queue
 	}
 	p.editPast().vacancy = queue.PushBack(p)
 }
@@ -410,11 +552,11 @@ func (v vacancies) remove(p *peer) {
 	if p.vacancy == nil {
 		return
 	}
-	queue := v[p.id.Source]
+	queue := v[p.host.source]
 	queue.Remove(p.vacancy)
 	p.editPast().vacancy = nil
 	if queue.Len() == 0 {
-		delete(v, p.id.Source)
+		delete(v, p.host.source)
 	}
 }
 
@@ -440,14 +582,14 @@ type replaced struct {
 // noteVisit notes whether p is known by one short connection only: all that was
 // heard of it, a process without a name, came over that.
 func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
-	lone := p.id.Nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
+	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
 	p.lone = lone
 }
 
 // endVisit notes that a connection has ended that proves nothing about p.
 func (t *Tracker) endVisit(p *peer) {
-	if p.lone && p.links == nil {
+	if p.lone && !p.overAny() {
 		t.vacant.add(p)
 		t.noteNews(p)
 	}
@@ -497,8 +639,8 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	past.replaced = append(past.replaced, replaced{p.ident.PID, p.heard, p.heardV, p.deadV})
 	t.vacant.remove(p)
 	p.changed = true
-	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
-	t.peers[id], t.continued = p, continued{p.id, true}
+	p.forgetOrder()
+	t.peers[id], t.continued = p, continued{p.id(), true}
 }
 
 // expired forgets r, a process replaced in p, once it is not to be waited for.
@@ -517,19 +659,19 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
 	t.forgetAliases(p)
-	t.noteGone(p.id)
+	t.noteGone(p.id())
 	if p.extended && !p.state.over() {
-		t.peers[ID{Source: p.id.Source, PID: p.ident.PID}] = p
+		t.peers[ID{Source: p.host.source, PID: p.ident.PID}] = p
 		p.editPast().replaced = []replaced{{p.ident.PID, p.heard, p.heardV, p.deadV}}
 	}
-	t.continued = continued{p.id, false}
+	t.continued = continued{p.id(), false}
 	t.mark(p)
 	if t.opts.Mates {
-		delete(t.byHash, p.id.Hash())
+		delete(t.byHash, p.id().Hash())
 		t.byHash[id.Hash()] = p
 	}
-	p.id, p.health = id, HealthUntold
-	p.runs, p.proof = runs{}, nil // the order of another sender says nothing
+	p.service, p.pid, p.health = id.Service, id.PID, HealthUntold
+	p.forgetOrder()
 	t.peers[id] = p
 }
 
@@ -547,16 +689,17 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	case full, b.Status == SaysAlive && !remembered && p.vacancy != nil && p.lone:
 		t.continueAs(p, b.ID, t.verdict(now))
 		return p
-	case p.id != b.ID:
+	case !p.isNamed(b.ID):
 		own := t.enter(b, now)
-		own.trail = p.trail // it may have been known before by this name
+		own.setTrail(p.trail) // it may have been known before by this name
 		return own
 	}
 	t.splitOff(p, now)
-	p.process = process{
-		ident: b.Process, life: b.life(), interval: p.interval, evidence: ReasonSilence, heard: now.Sub(t.epoch), heardV: t.verdict(now),
-	}
-	p.runs, p.proof = runs{}, nil
+	interval := p.interval
+	p.process = processOf(b.Process, b.life())
+	t.declare(&p.process, interval, 0)
+	p.heard, p.heardV = now.Sub(t.epoch), t.verdict(now)
+	p.forgetOrder()
 	if remembered {
 		p.heard, p.heardV = p.replaced[at].heard, p.replaced[at].heardV
 		p.replaced = slices.Delete(p.replaced, at, at+1)
@@ -567,9 +710,9 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 // splitOff makes a peer of its own of the process that holds the place of p, unless it
 // is one already: it has beaten before the record of p was had.
 func (t *Tracker) splitOff(p *peer, now time.Time) {
-	id := ID{Source: p.id.Source, PID: p.ident.PID}
-	if known := t.peers[id]; known != nil && known != p {
-		t.unlink(&p.process)
+	id := ID{Source: p.host.source, PID: p.ident.PID}
+	if known := t.lookUp(id); known != nil && known != p {
+		t.unlink(p, &p.process)
 		t.clearLoss(&p.process)
 		t.vacant.remove(p)
 		p.changed = true
@@ -577,10 +720,15 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	}
 	delete(t.peers, id)
 	own := t.add(id, p.addr)
-	own.process, own.runs, own.proof, own.lone, own.labels, own.beats = p.process, p.runs, p.proof, p.lone, p.labels, 1
-	own.health, own.trail = p.health, p.trail
-	for l := own.links; l != nil; l = l.more {
-		l.peer = own
+	own.process, own.run, own.lone, own.health, own.beats = p.moveOut(), p.run, p.lone, p.health, 1
+	if p.traits != &noTraits {
+		own.setTrail(p.trail)
+		traits := own.editTraits()
+		traits.labels, traits.before, traits.proof = p.labels, p.before, p.proof
+	}
+	for l := range own.connections {
+		t.conns.add(l.conn, own)
+		t.conns.remove(l.conn, p)
 	}
 	if own.loss != nil {
 		own.loss.peer = own
@@ -600,16 +748,16 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 
 // forgetAlias lets pid not lead to p any more, unless that is known by it.
 func (t *Tracker) forgetAlias(p *peer, pid uint32) {
-	id := ID{Source: p.id.Source, PID: pid}
-	if id != p.id && pid != p.ident.PID && t.peers[id] == p {
+	id := ID{Source: p.host.source, PID: pid}
+	if id != p.id() && pid != p.ident.PID && t.peers[id] == p {
 		delete(t.peers, id)
 	}
 }
 
 // forgetAliases lets nothing lead to p any more.
 func (t *Tracker) forgetAliases(p *peer) {
-	delete(t.peers, p.id)
-	if !p.id.Nameless() {
+	delete(t.peers, p.id())
+	if !p.nameless() {
 		return
 	}
 	pids := make([]uint32, 0, 1+len(p.replaced))
@@ -618,7 +766,7 @@ func (t *Tracker) forgetAliases(p *peer) {
 		pids = append(pids, r.pid)
 	}
 	for _, pid := range pids {
-		if id := (ID{Source: p.id.Source, PID: pid}); t.peers[id] == p {
+		if id := (ID{Source: p.host.source, PID: pid}); t.peers[id] == p {
 			delete(t.peers, id)
 		}
 	}

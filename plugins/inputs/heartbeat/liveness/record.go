@@ -122,11 +122,11 @@ func (t *Tracker) Record(i int, now time.Time) Record { return t.recordOf(t.orde
 func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proven()
 	r := Record{
-		ID: p.id, Addr: p.addr, Labels: p.labels,
+		ID: p.id(), Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
 		Evidence: p.evidence, Expected: p.expected, Watched: p.watched, Long: p.onLong() || p.cutLong,
 		Lone: p.lone, Crowded: p.loss != nil && p.loss.crowded, Heard: now.Add(p.heard - at),
-		Process: p.ident, Runs: p.runs.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
+		Process: p.ident, Runs: p.numbered(), Signed: slices.Clone(proof.runs), SentMS: proof.floor, Owner: proof.owner,
 		Speaker: p.life, Speakers: p.speakers(),
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
@@ -225,9 +225,9 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 }
 
 func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
-	p := t.peers[r.ID]
+	p := t.lookUp(r.ID)
 	switch {
-	case p == nil || p.id != r.ID: // then it only leads to another one
+	case p == nil || !p.isNamed(r.ID): // then it only leads to another one
 		p = t.add(r.ID, r.Addr)
 	case p.expected:
 		p.addr = r.Addr
@@ -306,27 +306,21 @@ func pauseSince(saved, now time.Time) time.Duration {
 func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
-	p.labels, p.expected, p.watched, p.ident = r.Labels, r.Expected, r.Watched, r.Process
-	p.interval, p.margin, p.evidence, p.life, p.lone = r.Interval, r.Margin, r.Evidence, lifeOf(r.Speaker), r.Lone
+	p.expected, p.watched, p.ident = r.Expected, r.Watched, r.Process
+	t.declare(&p.process, r.Interval, r.Margin)
+	p.evidence, p.life, p.lone = r.Evidence, lifeOf(r.Speaker), r.Lone
 	p.heard, p.cutLong = at-ago(r.Heard), r.Long && !r.State.over()
 	if !p.expected {
 		p.host.heard = max(p.host.heard, p.heard)
 	}
 	p.schedule = schedule{phase: p.heard + r.Phase, interval: r.Learnt, lateness: r.Lateness, taught: r.Taught, young: r.Guessed}
-	copy(p.runs[:], r.Runs)
-	p.proof = r.proof()
 	t.carries = t.carries || r.Carried != 0
-	p.beats, p.health, p.trail = r.Beats, r.Health, r.Events
-	if r.HasExitCode || r.Spared+r.Held+r.DeadFor > 0 || r.Mishaps != (Mishaps{}) {
-		p.past = &past{
-			spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
-			exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
-		}
-	}
+	p.beats, p.health = r.Beats, r.Health
+	p.restoreTraits(r)
 	if wait := r.Due.Sub(r.Heard); !r.Due.IsZero() && wait > 0 {
 		p.await(calendar.Due{From: r.Due, At: r.Due})
 		if p.terms.Schedule == nil { // files of checks may be read later than records
-			p.interval, p.margin = cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience)
+			t.declare(&p.process, cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience))
 		}
 	}
 	if r.Foreign {
@@ -342,7 +336,9 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 		e := p.editElsewhere()
 		e.livesBefore, e.lifeAt = []string{lifeOf(r.Runs[1].Name)}, p.heard
 	}
-	p.sinceV = t.tickV - max(saved.Sub(r.Since), 0)
+	if t.keepsSinceV(r.State) {
+		p.editPast().sinceV = t.tickV - max(saved.Sub(r.Since), 0)
+	}
 	if p.host.own == p {
 		for _, s := range slices.Backward(r.Speakers) {
 			since := time.Unix(0, s.SinceNS)
@@ -351,6 +347,24 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	}
 	for _, change := range r.Flaps {
 		p.noteChange(at - ago(change))
+	}
+}
+
+// restoreTraits lets p have the traits that a record tells.
+func (p *peer) restoreTraits(r *Record) {
+	var runs [2]Run
+	copy(runs[:], r.Runs)
+	p.run = runs[0]
+	p.setTrail(r.Events)
+	if proof := r.proof(); len(r.Labels) > 0 || runs[1] != (Run{}) || proof != nil || p.labels != nil || p.proof != nil {
+		traits := p.editTraits()
+		traits.labels, traits.before, traits.proof = r.Labels, runs[1], proof
+	}
+	if r.HasExitCode || r.Spared+r.Held+r.DeadFor > 0 || r.Mishaps != (Mishaps{}) {
+		p.editTraits().past = &past{
+			spared: r.Spared, held: r.Held, heldPartly: r.HeldPartly,
+			exitCode: r.ExitCode, hasExitCode: r.HasExitCode, deadFor: r.DeadFor, Mishaps: r.Mishaps,
+		}
 	}
 }
 
@@ -394,7 +408,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	t.resumeFormers(p, r)
 	t.takeJobs(p, r)
 	if r.Evidence == ReasonConnClosed {
-		p.loss = &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}
+		p.setRare(rare{p.earlier, &loss{peer: p, evidence: r.Evidence, deadV: p.deadV, crowded: r.Crowded}})
 	}
 }
 
@@ -434,18 +448,16 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	for _, before := range r.Others {
 		heardV := t.tickV - before.Used
 		deadV := heardV + before.Dead + min(spanOf(before.Interval, before.Dead), soonBack)
+		o := processOf(before.Process, before.Life)
+		t.declare(&o, before.Interval, before.Margin)
+		o.heard, o.heardV, o.suspectV, o.deadV = p.heard, heardV, deadV, deadV
+		o.watched, o.evidence, o.extended = before.Watched, before.Evidence, true
 		past := p.editPast()
-		past.formers = append(past.formers, &former{
-			process: process{
-				ident: before.Process, life: before.Life, interval: before.Interval, margin: before.Margin,
-				heard: p.heard, heardV: heardV, suspectV: deadV, deadV: deadV, watched: before.Watched, evidence: before.Evidence, extended: true,
-			},
-			beatsOn: before.Insists, presumed: before.Lives, ended: before.Ended,
-		})
+		past.formers = append(past.formers, &former{process: o, beatsOn: before.Insists, presumed: before.Lives, ended: before.Ended})
 	}
 	for _, before := range r.Replaced {
-		id := ID{Source: p.id.Source, PID: before.PID}
-		if t.peers[id] != nil {
+		id := ID{Source: p.host.source, PID: before.PID}
+		if t.lookUp(id) != nil {
 			continue
 		}
 		t.peers[id] = p
@@ -453,7 +465,7 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 		heardV := t.tickV - before.Used
 		past.replaced = append(past.replaced, replaced{before.PID, p.heard, heardV, heardV + before.Dead + p.soonBack()})
 	}
-	if id := (ID{Source: p.id.Source, PID: p.ident.PID}); p.id.Nameless() && p.ident.PID != 0 && t.peers[id] == nil {
+	if id := (ID{Source: p.host.source, PID: p.ident.PID}); p.nameless() && p.ident.PID != 0 && t.lookUp(id) == nil {
 		t.peers[id] = p
 	}
 }
@@ -464,10 +476,11 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bo
 	state, reason := r.State, r.Reason
 	if !state.over() && !p.expected && (state == Unknown || missed || pause+r.Used >= r.Dead) {
 		state, reason = Unknown, ReasonRestored
-		p.since, p.sinceV, p.sinceUTC = now.Sub(t.epoch), t.tickV, now.UnixNano()
+		p.since, p.sinceUTC = now.Sub(t.epoch), now.UnixNano()
+		t.noteSinceV(p, state, t.tickV)
 	}
 	t.put(p, state, reason)
-	if p.told, p.toldSince = state, p.since; missed {
+	if p.told, p.toldApart = state, false; missed {
 		p.told = r.State
 	}
 }

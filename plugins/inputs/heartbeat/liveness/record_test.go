@@ -15,7 +15,7 @@ func TestRestartsDoNotPostponeDeath(t *testing.T) {
 		for _, interval := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
 			c := newRig(t, func(o *Options) { o.IsolationPercent = 0 })
 			gone := peerID("web-1", "nginx")
-			allowed := c.observe(Beat{ID: gone, Interval: interval}).Silence.Dead + c.tracker.peers[gone].span()
+			allowed := c.observe(Beat{ID: gone, Interval: interval}).Silence.Dead + c.tracker.lookUp(gone).span()
 			var listened time.Duration
 			for ; listened < allowed+every && len(c.deaths()) == 0; listened += every {
 				c.pass(every)

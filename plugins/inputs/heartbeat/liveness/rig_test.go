@@ -220,7 +220,7 @@ func (r *rig) passUntil(limit time.Duration, so func() bool) {
 }
 
 func viewOf(t *Tracker, id ID, now time.Time) (View, bool) {
-	at := slices.IndexFunc(t.order, func(p *peer) bool { return p.id == id })
+	at := slices.IndexFunc(t.order, func(p *peer) bool { return p.id() == id })
 	if at < 0 {
 		return View{}, false
 	}

@@ -231,7 +231,7 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 		return 0
 	case numbered > 0:
 		return numbered
-	case before.High > 1 && p.runs[0].Name != before.Name:
+	case before.High > 1 && p.run.Name != before.Name:
 		return 0
 	case over != nil && over.long:
 		return 1
@@ -244,10 +244,10 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 // interval begins another schedule. A beat that was read late, because the collector
 // was stalled, moves the schedule on but teaches it nothing.
 func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
-	o.margin = b.Margin
 	if o.interval != b.Interval {
-		o.interval, o.schedule, steps = b.Interval, schedule{}, 0
+		o.schedule, steps = schedule{}, 0
 	}
+	t.declare(o, b.Interval, b.Margin)
 	switch at := o.heard; {
 	case b.Interval == 0:
 	case steps == 0 || steps > maxSteps || steps > 1 && gap/time.Duration(steps) < o.schedule.interval/2:
@@ -456,35 +456,35 @@ func (t *Tracker) goOnWaiting(p *peer, now time.Time, had bool) {
 	p.suspectV, p.deadV = t.tickV+min(silence.Suspect, silence.Dead), t.tickV+silence.Dead
 }
 
-// missStalled lets peers be unknown whose beats may have been lost while this collector did not
+// missStalled lets p be unknown if a beat of it may have been lost while this collector did not
 // listen, from a time until now, after which the monotonic clock went on from at. That is no event.
-func (t *Tracker) missStalled(from, now time.Time, at time.Duration) {
-	for _, p := range t.order {
-		heard := from.Add(p.lastHeard() - at)
-		switch alone := !p.connected(); {
-		case p.rests():
-			if !t.miss(p, heard, from, now) {
-				t.goOnWaiting(p, now, false)
-			}
-			p.setWindow(p.deadV, p.windowBy)
-		case p.state.over(), p.foreign():
-			continue
-		case p.terms.Hours != nil && p.unknown(ReasonOffHours):
-			t.excuse(p, now)
-		case alone && t.miss(p, heard, from, now):
-			if !p.expected {
-				t.put(p, Unknown, ReasonRestored)
-			}
-		case alone && p.due != nil:
+func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
+	heard := from.Add(p.lastHeard() - at)
+	switch alone := !p.connected(); {
+	case p.index < 0, p.lastHeard() > now.Sub(t.epoch): // heard since
+		return
+	case p.rests():
+		if !t.miss(p, heard, from, now) {
 			t.goOnWaiting(p, now, false)
 		}
-		t.rewake(p)
+		p.setWindow(p.deadV, p.windowBy)
+	case p.state.over(), p.foreign():
+		return
+	case p.terms.Hours != nil && p.unknown(ReasonOffHours):
+		t.excuse(p, now)
+	case alone && t.miss(p, heard, from, now):
+		if !p.expected {
+			t.put(p, Unknown, ReasonRestored)
+		}
+	case alone && p.due != nil:
+		t.goOnWaiting(p, now, false)
 	}
+	t.rewake(p)
 }
 
 // reschedule lets other terms apply to p: its schedule is another one.
 func (t *Tracker) reschedule(p *peer, now time.Time) {
-	terms := t.termsOf(p.id, p.addr)
+	terms := t.termsOf(p.id(), p.addr)
 	if p.terms == terms || p.terms.sameSchedule(terms) {
 		p.terms = terms
 		return
@@ -505,7 +505,8 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	justBack := now.Sub(t.back) < aroundAway
 	switch missed := justBack && t.miss(p, heard, t.away, now); {
 	case terms.Schedule == nil: // until it declares an interval
-		p.interval, p.margin = t.usualOf(p.id, before)
+		interval, margin := t.usualOf(p.id(), before)
+		t.declare(&p.process, interval, margin)
 		t.renew(p, &p.process, p.heardV)
 	case !justBack && p.due == nil: // what was due before is no matter of this schedule
 		p.await(terms.Schedule.After(now))
@@ -531,25 +532,23 @@ func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 	}
 }
 
-// setBack lets peers be waited for by a clock on the wall that was set back: it may have been wrong
+// setBack lets p be waited for by a clock on the wall that was set back: it may have been wrong
 // for long.
-func (t *Tracker) setBack(now time.Time) {
-	for _, p := range t.order {
-		rests := p.rests()
-		if p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
-			continue
-		}
-		if p.due.At.Before(now.Add(p.terms.Schedule.Apart() + aroundAway)) {
-			t.goOnWaiting(p, now, false)
-		} else { // that is what a wrong clock has said
-			p.forgetDue()
-			t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
-		}
-		if rests {
-			p.setWindow(p.deadV, p.windowBy)
-		}
-		t.rewake(p)
+func (t *Tracker) setBack(p *peer, now time.Time) {
+	rests := p.rests()
+	if p.index < 0 || p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
+		return
 	}
+	if p.due.At.Before(now.Add(p.terms.Schedule.Apart() + aroundAway)) {
+		t.goOnWaiting(p, now, false)
+	} else { // that is what a wrong clock has said
+		p.forgetDue()
+		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
+	}
+	if rests {
+		p.setWindow(p.deadV, p.windowBy)
+	}
+	t.rewake(p)
 }
 
 // keepDue forgets when the next beat of p is due, unless it is so by its schedule.

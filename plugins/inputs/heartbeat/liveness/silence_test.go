@@ -169,6 +169,6 @@ func TestWaitsOfYearsHaveNoOverflow(t *testing.T) {
 	require.Equal(t, 800*day, r.view(yearly).DeadAfter)
 	require.Greater(t, r.view(yearly).Deadline, 799*day, "time without a collector is no silence")
 	require.Equal(t, "left leaving", r.is(away))
-	require.Equal(t, 400*day-2*time.Second, r.tracker.Details(int(r.tracker.peers[away].index), r.now).BackIn)
+	require.Equal(t, 400*day-2*time.Second, r.tracker.Details(int(r.tracker.lookUp(away).index), r.now).BackIn)
 	require.Equal(t, "alive beat", r.is(runs))
 }

@@ -84,8 +84,8 @@ func (s *storm) something() {
 	case draw < 980:
 		conn, end := ConnID(1+s.rnd.IntN(24)), End(s.rnd.IntN(4))
 		s.doing = fmt.Sprint("end ", end, " of connection ", conn)
-		for l := s.tracker.conns[conn]; l != nil; l = l.next {
-			s.closed[l.peer.id] = true
+		for _, p := range s.tracker.conns.of(conn) {
+			s.closed[p.id()] = true
 		}
 		s.endedFrom(conn, end, addrOf(conn%3))
 	case draw < 990:
@@ -105,7 +105,7 @@ func (s *storm) beat() {
 	s.doing = fmt.Sprintf("beat %+v", *b)
 	out := s.observe(*b)
 	if out.Fate <= Limited && b.Status == SaysAlive {
-		b.ID = s.tracker.peers[b.ID].id // one visit after another is one peer
+		b.ID = s.tracker.lookUp(b.ID).id() // one visit after another is one peer
 		s.patient[b.ID] = s.tracker.verdict(s.now) + out.Silence.Dead
 		delete(s.closed, b.ID)
 	} else if out.Fate <= Limited {
@@ -173,7 +173,7 @@ func (s *storm) restart() {
 	clear(s.told)
 	clear(s.due)
 	for _, p := range s.tracker.order {
-		s.told[p.id] = p.state
+		s.told[p.id()] = p.state
 	}
 	for id := range s.patient {
 		s.patient[id] -= old
@@ -223,12 +223,12 @@ func (s *storm) failf(format string, args ...any) {
 func (s *storm) check() {
 	s.t.Helper()
 	for _, p := range s.tracker.order {
-		said, yes := s.told[p.id]
+		said, yes := s.told[p.id()]
 		switch {
 		case yes && said != p.state && !p.untold:
-			s.failf("%v is %v, told was %v", p.id, p.state, said)
+			s.failf("%v is %v, told was %v", p.id(), p.state, said)
 		case !yes && p.state != Unknown && !p.untold && p.told != p.state:
-			s.failf("%v is %v, nothing was told", p.id, p.state)
+			s.failf("%v is %v, nothing was told", p.id(), p.state)
 		}
 	}
 }
@@ -240,15 +240,15 @@ func (s *storm) noneOverdue() {
 	t := s.tracker
 	for _, p := range t.order {
 		if p.state == Unknown && p.reason == ReasonHost && p.host.own.state != Unknown {
-			s.failf("%v is held with its host, which is %v", p.id, p.host.own.state)
+			s.failf("%v is held with its host, which is %v", p.id(), p.host.own.state)
 		}
 		if !s.isDue(p) {
-			delete(s.due, p.id)
+			delete(s.due, p.id())
 			continue
 		}
-		if s.due[p.id]++; s.due[p.id] > 2 {
+		if s.due[p.id()]++; s.due[p.id()] > 2 {
 			s.failf("%v is still %v (%v), %v past its deadline, wakes in %v, %s",
-				p.id, p.state, p.reason, t.tickV-p.deadV, t.wake[p.index]-t.tickV, s.hostOf(p))
+				p.id(), p.state, p.reason, t.tickV-p.deadV, t.wake[p.index]-t.tickV, s.hostOf(p))
 		}
 	}
 }

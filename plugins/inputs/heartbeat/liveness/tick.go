@@ -6,6 +6,7 @@ package liveness
 
 import (
 	"net/netip"
+	"slices"
 	"time"
 )
 
@@ -14,8 +15,9 @@ import (
 // was already received when the first one came is observed in between.
 func (t *Tracker) Tick(now time.Time) []Transition {
 	t.out = t.out[:0]
+	t.goOn(everything) // if a tick was not ended
 	t.beginTick(now)
-	t.lookAtDue(now, 2*len(t.due))
+	t.goOn(everything)
 	return t.out
 }
 
@@ -24,10 +26,158 @@ func (t *Tracker) Tick(now time.Time) []Transition {
 // same now.
 func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more bool) {
 	t.out = t.out[:0]
-	if len(t.due) == 0 {
+	if !t.ticking() {
 		t.beginTick(now)
 	}
-	return t.out, t.lookAtDue(now, n)
+	more = t.goOn(n)
+	return t.out, more
+}
+
+// A portion is work of a tick that goes on where it stopped. It takes at most n units, what it
+// costs to look at a peer, and returns how many it took: less than n if all is done.
+type portion func(n int) int
+
+const (
+	// everything is more units than any work takes.
+	everything = 1 << 27
+	// passed is how many hosts are compared, or peers passed over, in the time of a unit.
+	passed = 8
+	// atOnce is for how many peers work is done at once that belongs to one of them. More
+	// are left to the tick, which does it in parts.
+	atOnce = 1000
+)
+
+// each returns the portion that visits everything in a list, some of them in the time of a unit.
+// What is removed meanwhile is visited too, what is added is not.
+func each[T any](all []T, inUnit int, visit func(T)) portion {
+	next := 0
+	return func(n int) int {
+		some := all[next:min(next+n*inUnit, len(all))]
+		for _, x := range some {
+			visit(x)
+		}
+		next += len(some)
+		return len(some) / inUnit
+	}
+}
+
+// phases are what a tick does, one after the other. Each does something short, and has next do
+// what may take longer.
+var phases = [...]func(t *Tracker, now time.Time){
+	(*Tracker).forgetEnds,
+	(*Tracker).tellUntold,
+	(*Tracker).lookAtOrphans,
+	(*Tracker).finishChores,
+	(*Tracker).weigh,
+	(*Tracker).lookAtDue,
+}
+
+// goOn takes n units of what is left of a tick, and reports whether there is more.
+func (t *Tracker) goOn(n int) (more bool) {
+	for left := n; t.ticking(); {
+		switch {
+		case len(t.steps) == 0:
+			t.phase++
+			phases[t.phase-1](t, t.tickNow)
+		case left == 0:
+			return true
+		default:
+			work := t.steps[0]
+			t.steps = t.steps[1:]
+			took := work(left)
+			if took == left {
+				t.next(work)
+			}
+			left -= took
+		}
+	}
+	return false
+}
+
+// ticking reports whether something is left of a tick.
+func (t *Tracker) ticking() bool { return len(t.steps) > 0 || t.phase < len(phases) }
+
+// next has portions done when the one that runs is done, which is one that does something once, or
+// a phase.
+func (t *Tracker) next(steps ...portion) { t.steps = slices.Insert(t.steps, 0, steps...) }
+
+// once returns a portion that does something short.
+func once(do func()) portion {
+	return func(int) int {
+		do()
+		return 0
+	}
+}
+
+// A chore is work on the services of a host that is left to a tick.
+type chore struct {
+	host *host
+	kind choreKind
+}
+
+type choreKind uint8
+
+const (
+	leading  choreKind = iota // they follow their host
+	retiring                  // likewise, as the goodbye for a dead host is for them too
+	waking                    // they are looked at, as the host was heard
+	closing                   // their windows end, as the host will not come back
+	taking                    // their windows are taken back with that of the host
+)
+
+// withServices visits the services of a host, whose peer is own: now if they are few, else in
+// this tick if one runs, or in the next. Of one kind that is done once, whatever has become of
+// the host meanwhile. One that has beaten since does not follow.
+func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit func(*peer, time.Time)) {
+	if len(own.host.peers) <= atOnce {
+		for _, p := range own.host.peers {
+			if p != own {
+				visit(p, now)
+			}
+		}
+		return
+	}
+	what := chore{own.host, kind}
+	_, known := t.left[what]
+	if t.left[what] = now.Sub(t.epoch); known {
+		return
+	}
+	var walk portion
+	t.chores = append(t.chores, func(n int) int {
+		if walk == nil {
+			walk = each(slices.Clone(own.host.peers), 1, func(p *peer) {
+				follows := kind != leading && kind != retiring || p.lastHeard() <= t.left[what]
+				if p != own && p.index >= 0 && follows {
+					visit(p, t.tickNow)
+				}
+			})
+		}
+		took := walk(n)
+		if took < n {
+			delete(t.left, what)
+		}
+		return took
+	})
+}
+
+// finishChores has what was left to the tick done.
+func (t *Tracker) finishChores(time.Time) {
+	if len(t.chores) > 0 {
+		t.next(t.doChores)
+	}
+}
+
+// doChores is the portion that does what was left to the tick.
+func (t *Tracker) doChores(n int) int {
+	left := n
+	for left > 0 && len(t.chores) > 0 {
+		took := t.chores[0](left)
+		if took < left {
+			t.chores = t.chores[1:]
+		}
+		left -= took
+	}
+	return n - left
 }
 
 func (t *Tracker) beginTick(now time.Time) {
@@ -42,17 +192,11 @@ func (t *Tracker) beginTick(now time.Time) {
 	t.tickV += min(step, maxTick)
 	t.tick, t.tickWall = at, now.UnixNano()
 	t.ticks++
+	t.tickNow, t.phase = now, 0
 	if lost > aroundAway {
-		t.missStalled(wall, now, before)
+		t.next(each(slices.Clone(t.order), 1, func(p *peer) { t.missStalled(p, wall, now, before) }))
 	} else if wall.Sub(now) > aroundAway {
-		t.setBack(now)
-	}
-	t.expireEnds(t.tickV)
-	t.tellUntold(now)
-	t.lookAtOrphans(now)
-	t.weigh(now)
-	if t.tickV >= t.earliest {
-		t.findDue()
+		t.next(each(slices.Clone(t.order), 1, func(p *peer) { t.setBack(p, now) }))
 	}
 }
 
@@ -73,27 +217,51 @@ type untoldEnding struct {
 // tellUntold reports what became of peers that send too much: once a tick at the
 // most, so that none floods the outputs.
 func (t *Tracker) tellUntold(now time.Time) {
-	for _, e := range t.endings {
-		e.peer.editPast().untoldEnds = 0
-		if e.peer.index >= 0 {
-			t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
-		}
+	if len(t.endings)+len(t.untold) == 0 {
+		return
 	}
-	clear(t.endings)
-	t.endings = t.endings[:0]
-	for _, p := range t.untold {
-		p.untold = false
-		t.announce(p, now)
-	}
-	clear(t.untold)
-	t.untold = t.untold[:0]
+	endings, untold := t.endings, t.untold
+	t.endings, t.untold = nil, nil
+	t.next(
+		each(endings, 1, func(e untoldEnding) {
+			e.peer.editPast().untoldEnds = 0
+			if e.peer.index >= 0 {
+				t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
+			}
+		}),
+		each(untold, 1, func(p *peer) {
+			p.untold = false
+			t.announce(p, p.toldSinceWhen(), now)
+		}),
+	)
 }
 
-// findDue finds every peer whose time has come. Most ticks are before the earliest wake,
-// and scan nothing.
+// lookAtDue looks at every peer whose time has come, at hosts before the services that
+// may follow them. Most ticks are before the earliest wake, and scan nothing.
+func (t *Tracker) lookAtDue(now time.Time) {
+	if t.tickV < t.earliest {
+		return
+	}
+	t.findDue()
+	look := func(hosts bool) portion {
+		return each(t.due, 1, func(p *peer) {
+			if p.index >= 0 && (p.host.own == p) == hosts {
+				t.lookAt(p, now)
+			}
+		})
+	}
+	t.next(look(true), t.doChores, look(false), once(func() { t.due = nil }))
+}
+
+// findDue finds every peer whose time has come.
 func (t *Tracker) findDue() {
-	t.earliest = never
-	t.due, t.looked = t.due[:0], 0
+	count := 0
+	for _, wake := range t.wake {
+		if wake <= t.tickV {
+			count++
+		}
+	}
+	t.earliest, t.due = never, slices.Grow(t.due, count) // for a million at once to grow takes its time
 	for i := len(t.order) - 1; i >= 0; i-- {
 		if t.wake[i] <= t.tickV {
 			t.due = append(t.due, t.order[i])
@@ -103,28 +271,7 @@ func (t *Tracker) findDue() {
 	}
 }
 
-// lookAtDue looks at n of the peers whose time has come, at hosts before the services
-// that may follow them, and reports whether there are more.
-func (t *Tracker) lookAtDue(now time.Time, n int) (more bool) {
-	for t.looked < 2*len(t.due) {
-		p, hosts := t.due[t.looked%len(t.due)], t.looked < len(t.due)
-		switch {
-		case p.index < 0, (p.host.own == p) != hosts:
-			t.looked++
-		case n == 0:
-			return true
-		default:
-			n--
-			t.looked++
-			t.lookAt(p, now)
-		}
-	}
-	clear(t.due)
-	t.due, t.looked = t.due[:0], 0
-	return false
-}
-
-// look applies to p what the passing of time means.
+// lookAt applies to p what the passing of time means.
 func (t *Tracker) lookAt(p *peer, now time.Time) {
 	switch {
 	case p.state == Left && p.windowV > 0:
@@ -234,7 +381,7 @@ func (p *peer) promiseV() time.Duration {
 // forget gives p up, unless the operator expects it.
 func (t *Tracker) forget(p *peer, now time.Time) bool {
 	if t.lastExpected(p) {
-		p.sinceV = t.tickV // and look again after as long
+		p.editPast().sinceV = t.tickV // and look again after as long
 		return false
 	}
 	t.become(p, Unknown, ReasonForgotten, now)
@@ -259,7 +406,7 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 			if o.beatsOn { // else it was replaced
 				t.tellEnding(p, &o.process, o.evidence, nil, now)
 			}
-			t.endFormer(o, o.evidence)
+			t.endFormer(p, o, o.evidence)
 			p.changed = true
 		}
 	}
@@ -350,8 +497,9 @@ func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 // secondTick reports whether the tick before this one has found p past its deadline
 // too.
 func (t *Tracker) secondTick(p *peer) bool {
-	again := p.dueTick == t.ticks-1
-	p.dueTick = t.ticks
+	past := p.editPast()
+	again := past.dueTick == t.ticks-1
+	past.dueTick = t.ticks
 	return again
 }
 
@@ -359,7 +507,7 @@ func (t *Tracker) secondTick(p *peer) bool {
 // host asked for, that is what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	for o := range p.living { // all of them end with it
-		t.endFormer(o, o.evidence)
+		t.endFormer(p, o, o.evidence)
 	}
 	if window := p.promiseV(); window > t.verdict(now) {
 		p.setWindow(window, p.windowBy)
@@ -401,7 +549,10 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 // askKernel returns the best that the kernel knows of any long connection of o, and
 // where that comes from. Of a carrier it knows nothing that says more of o.
 func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
-	for l := o.links; l != nil && t.opts.Ask != nil; l = l.more {
+	if t.opts.Ask == nil {
+		return PathUnknown, netip.Addr{}, false
+	}
+	for l := range o.connections {
 		if _, carries := t.carriers[carrier{conn: l.conn}]; carries || !l.long {
 			continue
 		}
@@ -485,7 +636,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	switch {
 	case p.state == Left && p.windowV == 0:
 		keep = o.ForgetLeft
-	case p.state == Dead && p.id.Nameless():
+	case p.state == Dead && p.nameless():
 		keep = forgetNameless
 	case (p.state == Dead || p.unknown(ReasonMateLost)) && p.terms.ForgetDead > 0:
 		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.mostApart())

@@ -14,7 +14,7 @@
 //	               is new, what it says
 //	end.go         an end: ConnEnded, and the ends and promises that a beat reports
 //	jobs.go        a job that says when it begins
-//	tick.go        a tick: Tick. Deadlines, promises, forgetting
+//	tick.go        a tick: Tick, in portions. Deadlines, promises, forgetting
 //	record.go      a restart: Record and Restore
 //	journal.go     a crash: what a journal has to save, and what may be made of it
 //	expect.go      a configuration: Expect. Peers that are awaited; names that are near
@@ -120,12 +120,13 @@ type Tracker struct {
 
 	away, back time.Time // by the clock on the wall: no collector listened from then until then, before this one did
 
-	// Each peer is once in order, at its index, and in peers under its own ID. A
-	// nameless peer is also in peers under the pid of its process and of those whose
-	// place was taken, if they are no peers of their own: an ID in peers always leads
-	// to a peer in order.
-	peers  map[ID]*peer
+	// Each peer is once in order, at its index, and once among the peers of its host, which
+	// are searched for it. Only the peers of crowded hosts are in peers, under their ID.
+	// A nameless peer is also there under the pid of its process and of those whose place
+	// was taken, if they are no peers of their own. An ID in peers always leads to a peer
+	// in order.
 	order  []*peer
+	peers  map[ID]*peer
 	counts [len(States)]int // of the states of order
 
 	// wake[i] is when order[i] is looked at next, on the verdict clock. A peer whose
@@ -135,7 +136,12 @@ type Tracker struct {
 	wake     []time.Duration
 	earliest time.Duration
 	due      []*peer // whose time had come at the last tick, and who are not all looked at
-	looked   int     // of them: hosts, then services
+
+	tickNow time.Time               // of the tick that runs, or ran last
+	phase   int                     // how many of its phases have begun
+	steps   []portion               // that are left of the latest of them
+	chores  []portion               // that were left to a tick
+	left    map[chore]time.Duration // what they are
 
 	hosts    []*host // each has a peer
 	bySource map[string]*host
@@ -148,7 +154,8 @@ type Tracker struct {
 
 	remotes map[*peer]netip.Addr // where those beat from that claim another address
 
-	conns     map[ConnID]*link        // the first link over each connection
+	conns     conns
+	declared  map[declared]*declared  // what is shared by those that declare it, at most maxDeclared
 	carriers  map[carrier]struct{}    // what watched beats of several hosts come over
 	speakers  map[netip.Addr]string   // the host whose watched beat came last from there, over no connection; at most maxStrangers
 	carries   bool                    // there was one
@@ -187,8 +194,11 @@ func New(opts Options, now time.Time) *Tracker {
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
 		peers: make(map[ID]*peer), bySource: make(map[string]*host),
 		byHash: make(map[uint64]*peer), marks: make(map[uint64]time.Duration),
-		vacant: make(vacancies), remotes: make(map[*peer]netip.Addr), conns: make(map[ConnID]*link), witnesses: make(map[netip.Addr]*witness),
+		vacant: make(vacancies), remotes: make(map[*peer]netip.Addr), witnesses: make(map[netip.Addr]*witness),
+		conns:    conns{make(map[ConnID]*peer), make(map[ConnID]map[*peer]struct{})},
 		carriers: make(map[carrier]struct{}), speakers: make(map[netip.Addr]string), strangers: make(map[ID]*carried),
+		left: make(map[chore]time.Duration), phase: len(phases),
+		declared: make(map[declared]*declared),
 	}
 }
 
@@ -220,10 +230,29 @@ func (t *Tracker) verdict(now time.Time) time.Duration {
 // known returns the peer that b names, or nil. A handle saves the search in most
 // beats; what it leads to is checked, as peers are forgotten and renamed.
 func (t *Tracker) known(b *Beat) *peer {
-	if p := b.Handle.p; p != nil && p.index >= 0 && p.id == b.ID {
+	if p := b.Handle.p; p != nil && p.index >= 0 && p.isNamed(b.ID) {
 		return p
 	}
-	return t.peers[b.ID]
+	return t.lookUp(b.ID)
+}
+
+// lookUp returns the peer that is known by id, or nil.
+func (t *Tracker) lookUp(id ID) *peer {
+	h := t.bySource[id.Source]
+	if h == nil {
+		return nil
+	}
+	if !h.crowded {
+		for _, p := range h.peers {
+			if p.pid == id.PID && p.service == id.Service {
+				return p
+			}
+		}
+	}
+	if h.crowded || id.Nameless() {
+		return t.peers[id]
+	}
+	return nil
 }
 
 // full returns why there is no room for another peer of a host, or Accepted.
@@ -240,9 +269,10 @@ func (t *Tracker) full(source string) Fate {
 // add adds a peer of which nothing is believed. Its index is also what spreads the
 // savings of peers that began together.
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
-	p := &peer{id: id, addr: addr, terms: t.termsOf(id, addr), index: int32(len(t.order)), shift: uint8(len(t.order)), past: &noPast}
-	p.evidence = ReasonSilence
-	t.peers[id] = p
+	p := &peer{
+		host: t.hostOf(id.Source), service: id.Service, pid: id.PID, addr: addr, terms: t.termsOf(id, addr),
+		index: int32(len(t.order)), shift: uint8(len(t.order)), process: processOf(Process{}, ""), traits: &noTraits,
+	}
 	if t.opts.Mates {
 		t.byHash[id.Hash()] = p
 	}
@@ -259,13 +289,13 @@ func (t *Tracker) remove(p *peer) {
 	if p.expected {
 		t.placeholders--
 	}
-	t.noteGone(p.id)
+	t.noteGone(p.id())
 	t.mark(p)
-	delete(t.byHash, p.id.Hash())
+	delete(t.byHash, p.id().Hash())
 	t.recount(p, 0)
 	t.vacant.remove(p)
 	for o := range p.processes {
-		t.unlink(o)
+		t.unlink(p, o)
 		t.clearLoss(o)
 	}
 	t.counts[Unknown]--

@@ -128,7 +128,7 @@ func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], 
 func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	at := now.Sub(t.epoch)
 	v := View{
-		ID: p.id, At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
+		ID: p.id(), At: p.nextStamp(now), Addr: p.addr, Labels: p.labels, PID: p.ident.PID,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health,
 		Age: p.age(at), Lasting: at - p.since, DeadAfter: t.silence(p, &p.process).Dead,
 		Connected: p.connected(), Flapping: p.flapping(at),
@@ -196,10 +196,38 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	t.put(p, state, reason)
 	t.noteNews(p)
-	p.since, p.sinceV, p.sinceUTC = at, t.verdict(now), now.UnixNano()
-	t.announceOnce(p, now)
+	told := p.toldSinceWhen()
+	p.since, p.sinceUTC = at, now.UnixNano()
+	t.noteSinceV(p, state, t.verdict(now))
+	t.announceOnce(p, told, now)
 	if p.host.own == p {
 		t.leadServices(p, before, now)
+	}
+}
+
+// keepsSinceV reports whether it matters since when a peer is in that state on the verdict clock:
+// for how long it is kept, and whether it is left to mates.
+func (t *Tracker) keepsSinceV(state State) bool { return state.over() || t.opts.Mates }
+
+// noteSinceV notes since when p is in that state on the verdict clock.
+func (t *Tracker) noteSinceV(p *peer, state State, verdict time.Duration) {
+	if t.keepsSinceV(state) {
+		p.editPast().sinceV = verdict
+	}
+}
+
+// toldSinceWhen returns since when told was the state of p.
+func (p *peer) toldSinceWhen() time.Duration {
+	if p.toldApart {
+		return p.toldSince
+	}
+	return p.since
+}
+
+// keepTold notes since when told was the state of p, which is another one now and not reported.
+func (p *peer) keepTold(since time.Duration) {
+	if p.toldApart = since != p.since; p.toldApart {
+		p.editPast().toldSince = since
 	}
 }
 
@@ -220,12 +248,13 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 }
 
 // announceOnce reports the new state of p: at once, or at the next tick if p sends
-// too much.
-func (t *Tracker) announceOnce(p *peer, now time.Time) {
-	switch {
-	case !t.quiet:
-		t.announce(p, now)
-	case !p.untold:
+// too much. The state that was reported last was so since told.
+func (t *Tracker) announceOnce(p *peer, told time.Duration, now time.Time) {
+	if !t.quiet {
+		t.announce(p, told, now)
+		return
+	}
+	if p.keepTold(told); !p.untold {
 		p.untold = true
 		t.untold = append(t.untold, p)
 	}
@@ -233,15 +262,16 @@ func (t *Tracker) announceOnce(p *peer, now time.Time) {
 
 // announce reports the state of p, unless it is the one that was reported last. That the
 // mate that hears p is lost is shown, but is no event of p: other collectors do not see it.
-func (t *Tracker) announce(p *peer, now time.Time) {
+func (t *Tracker) announce(p *peer, told time.Duration, now time.Time) {
 	if p.told == p.state || p.unknown(ReasonMateLost) {
+		p.keepTold(told)
 		return
 	}
 	change := Transition{Event: Changed, Previous: p.told}
 	if p.told != Unknown {
-		change.Lasted = p.since - p.toldSince
+		change.Lasted = p.since - told
 	}
-	p.told, p.toldSince = p.state, p.since
+	p.told, p.toldApart = p.state, false
 	t.tell(p, change, now)
 }
 
@@ -294,17 +324,18 @@ func (t *Trail) fingerprint() uint16 {
 	return uint16(sum.fold())
 }
 
-// merge takes the larger one of each count.
-func (t *Trail) merge(other Trail) {
+// merged returns the larger one of each count.
+func (t Trail) merged(other Trail) Trail {
 	for kind := range t.Counts {
 		t.Counts[kind] = max(t.Counts[kind], other.Counts[kind])
 	}
+	return t
 }
 
 // nextEventID returns the id of tr, the next event of p, and counts it.
 func (p *peer) nextEventID(tr *Transition, origin uint64) int64 {
-	kind, trail := tr.kind(), &p.trail
-	id := newDigest.text(p.id.Source).text(p.id.Service).number(uint64(p.id.PID))
+	kind, trail := tr.kind(), p.trail
+	id := newDigest.text(p.host.source).text(p.service).number(uint64(p.pid))
 	if p.life != "" {
 		id = id.text(p.life)
 	} else {
@@ -315,6 +346,7 @@ func (p *peer) nextEventID(tr *Transition, origin uint64) int64 {
 		id = id.number(uint64(tr.Ending.PID))
 	}
 	trail.Counts[kind]++
+	p.setTrail(trail)
 	return int64(id % (1 << 53))
 }
 

@@ -34,20 +34,20 @@ func TestStampsOfAPeerGrow(t *testing.T) {
 }
 
 func TestStampsFollowOnlyAClockSetBackFar(t *testing.T) {
-	p := &peer{past: &noPast}
+	p := &peer{process: processOf(Process{}, ""), traits: &noTraits}
 	require.Equal(t, epoch, p.nextStamp(epoch.Add(999*time.Microsecond)).UTC(), "whole milliseconds")
 	require.Equal(t, epoch.Add(time.Millisecond), p.nextStamp(epoch.Add(-4*time.Second)).UTC())
 	require.Equal(t, epoch.Add(-6*time.Second), p.nextStamp(epoch.Add(-6*time.Second)).UTC())
 }
 
 func TestFlappingForTenMinutes(t *testing.T) {
-	p := &peer{past: &noPast}
+	p := &peer{process: processOf(Process{}, ""), traits: &noTraits}
 	for range flapChanges {
 		p.noteChange(time.Minute)
 	}
 	require.True(t, p.flapping(11*time.Minute))
 	require.False(t, p.flapping(11*time.Minute+1))
-	p = &peer{past: &noPast}
+	p = &peer{process: processOf(Process{}, ""), traits: &noTraits}
 	p.noteChange(time.Minute)
 	require.False(t, p.flapping(time.Minute+1))
 }
@@ -70,8 +70,8 @@ func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
 	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Labels: []Label{{"a", "1"}, {"b", "1"}, {"c", "1"}}}
 	l.observe(b)
-	one := l.tracker.peers[b.ID]
-	one.labels = append(make([]Label, 0, 8), one.labels...) // room behind
+	one := l.tracker.lookUp(b.ID)
+	one.editTraits().labels = append(make([]Label, 0, 8), one.labels...) // room behind
 	before := one.labels[:4:4]
 	b.Labels = []Label{{"d", "1"}}
 	l.observe(b)

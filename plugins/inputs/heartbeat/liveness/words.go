@@ -139,7 +139,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Durati
 		t.followWindow(p, w, now)
 	}
 	t.becomeAs(p, w, now)
-	if p.lone = w.Lone && p.id.Nameless(); w.Vacant {
+	if p.lone = w.Lone && p.nameless(); w.Vacant {
 		t.vacant.add(p)
 	} else {
 		t.vacant.remove(p)
