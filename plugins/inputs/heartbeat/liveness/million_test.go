@@ -54,59 +54,6 @@ func BenchmarkMillion(b *testing.B) {
 	perPeer(b, "restore", func(*testing.B) time.Duration { return restore(saved) })
 }
 
-// BenchmarkHolds is how long a part of a tick takes at the most with a million peers, that is,
-// for how long the lock is held: when the collector has stalled, when it is cut off, hears all
-// again, is cut off for good, and forgets the dead. Of several turns the shortest counts: other
-// work on the machine only makes it longer.
-//
-//	go test -run '^$' -bench Holds -benchtime 3x ./plugins/inputs/heartbeat/liveness
-func BenchmarkHolds(b *testing.B) {
-	shortest := make(map[string]time.Duration)
-	for b.Loop() {
-		for what, took := range newCrowd().suffer() {
-			if before, known := shortest[what]; !known || took < before {
-				shortest[what] = took
-			}
-		}
-	}
-	for what, took := range shortest {
-		b.ReportMetric(float64(took.Nanoseconds())/1e6, "ms/"+what)
-	}
-	b.ReportMetric(0, "ns/op")
-}
-
-// suffer returns how long a part of a tick took at the most in each crisis.
-func (c *crowd) suffer() map[string]time.Duration {
-	longest := make(map[string]time.Duration)
-	c.round(false)
-	crisis := func(name string, over func() bool) {
-		for done := false; !done; done = over() {
-			longest[name] = max(longest[name], c.tickInParts())
-		}
-	}
-	c.now = c.now.Add(2 * time.Minute)
-	crisis("stall", func() bool { return true })
-	c.round(true)
-	crisis("isolation_begins", c.tracker.Isolated)
-	c.round(true)
-	crisis("isolation_ends", func() bool { return !c.tracker.Isolated() })
-	crisis("deaths", func() bool { return c.tracker.Count(liveness.Dead) == million })
-	crisis("forgetting", func() bool { return c.tracker.Len() == 0 })
-	return longest
-}
-
-// tickInParts returns how long the longest part of a tick took.
-func (c *crowd) tickInParts() (longest time.Duration) {
-	const portion = 512 // peers that the judge looks at under one lock
-	c.now = c.now.Add(liveness.TickInterval)
-	for more := true; more; {
-		begin := time.Now()
-		_, more = c.tracker.TickPart(c.now, portion)
-		longest = max(longest, time.Since(begin))
-	}
-	return longest
-}
-
 // perPeer reports the mean time of a peer.
 func perPeer(b *testing.B, name string, all func(*testing.B) time.Duration) {
 	b.Run(name, func(b *testing.B) {
