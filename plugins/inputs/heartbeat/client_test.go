@@ -191,7 +191,7 @@ func startFrom(t testing.TB, h *Heartbeat, socket net.Listener, acc telegraf.Acc
 	require.NoError(t, err)
 	h.server.AcceptFrom(socket, h.TLSCert != "")
 	require.NoError(t, h.keeper.Open(time.Now()))
-	h.run(acc)
+	h.load(acc)
 }
 
 // startInBubble runs the plugin without sockets. stop has to be called before

@@ -53,7 +53,7 @@ func TestEndsOfConnections(t *testing.T) {
 
 // longConn tells whether the only peer has a long connection.
 func longConn(h *Heartbeat) bool {
-	all, _ := h.judge.Records(1, true)
+	all, _ := h.judge.Records(nil, 1, true)
 	return all.Records[0].Long
 }
 

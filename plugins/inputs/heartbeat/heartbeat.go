@@ -16,6 +16,7 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
+	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -55,7 +56,8 @@ type Heartbeat struct {
 	websites  *websites        // nil without an address of HTTP
 	cluster   *cluster.Cluster // nil if this collector is alone
 	page      *page.Page
-	socket    *web.Socket // nil without a state file
+	readers   net.Listener // where they come on this host; nil without a state file
+	socket    *web.Socket  // of readers, when they are answered
 
 	running atomic.Pointer[judge.Judge] // for Gather; nil while not running
 	stop    func()                      // ends what run began; nil likewise
@@ -96,9 +98,16 @@ func (h *Heartbeat) Check() []error {
 	return append(wrong, h.Cluster.problems(h.Log)...)
 }
 
+// loadPatience is for how long Start waits until all is known that was saved. Of a hundred
+// thousand peers it is; who has more does not hold up the inputs that Telegraf starts next.
+const loadPatience = 500 * time.Millisecond
+
 // Start opens the sockets, then the state file: who waits for an address must
 // not keep the file from the collector that has both. Stop releases them the
 // other way round. The mates come last, as they are asked about what is in the file.
+//
+// Nothing is served before all is known that was saved: what comes in meanwhile waits in
+// the sockets, so that nobody is judged by half of the facts.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	options, err := h.prepare(time.Now())
 	if err != nil {
@@ -122,8 +131,45 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	}
 	h.openSocket()
 	h.announce()
-	h.run(acc)
+	h.load(acc)
 	return nil
+}
+
+// load lets the plugin run as soon as it knows what was saved, and waits for that for a
+// while.
+func (h *Heartbeat) load(acc telegraf.Accumulator) {
+	ctx, giveUp := context.WithCancel(context.Background())
+	loaded, end := make(chan struct{}), h.close
+	go func() { // ends with ctx
+		defer close(loaded)
+		if h.keeper.Load(ctx) {
+			end = h.run(acc)
+		}
+	}()
+	h.stop = func() {
+		giveUp()
+		<-loaded
+		end()
+	}
+	patience := time.NewTimer(loadPatience)
+	defer patience.Stop()
+	select {
+	case <-loaded:
+	case <-patience.C:
+		h.Log.Infof("Reading the state file goes on; until then heartbeats wait")
+	}
+}
+
+// close releases what Start has opened, where run did not run.
+func (h *Heartbeat) close() {
+	if h.readers != nil {
+		h.readers.Close()
+	}
+	if h.cluster != nil {
+		h.cluster.Close()
+	}
+	h.keeper.Close()
+	h.server.Close()
 }
 
 // StatePath returns the file in which the plugin keeps its state, or "" if it
@@ -215,8 +261,9 @@ func (h *Heartbeat) judging() judge.Options {
 	return judge.Options{Rules: rules, EmitBeats: h.EmitBeats == "all", PIDField: !slices.Contains(h.TagWith, "pid"), Log: h.Log}
 }
 
-// run serves until Stop.
-func (h *Heartbeat) run(acc telegraf.Accumulator) {
+// run serves until the function is called that it returns.
+func (h *Heartbeat) run(acc telegraf.Accumulator) (end func()) {
+	h.serveReaders()
 	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
 	if websites != nil {
@@ -236,7 +283,8 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 	emitter.Go(func() { judging.Emit(emitting, acc, h.own) }) // ends with emitting, when the queue is empty
 	server.Start()
 	websites.start(server)
-	h.stop = func() { // the emitter last: what the others said is still emitted
+	h.running.Store(judging)
+	return func() { // the emitter last: what the others said is still emitted
 		socket.Close()
 		websites.end()
 		server.End()
@@ -250,7 +298,6 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) {
 		emitter.Wait()
 		server.Close()
 	}
-	h.running.Store(judging)
 }
 
 // Gather emits what is believed of every peer. It does so through the
@@ -270,6 +317,7 @@ func (h *Heartbeat) Stop() {
 	if h.stop != nil {
 		h.stop()
 		h.stop = nil
+		h.running.Store(nil)
 	}
 }
 

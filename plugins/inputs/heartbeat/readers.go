@@ -25,9 +25,9 @@ func (h *Heartbeat) SocketPath() string {
 	return api.SocketBeside(path)
 }
 
-// openSocket answers readers on this host. Heartbeats are taken without that as well.
+// openSocket lets readers on this host come. Heartbeats are taken without that as well.
 func (h *Heartbeat) openSocket() {
-	h.socket = nil
+	h.readers = nil
 	path := h.SocketPath()
 	if path == "" {
 		return
@@ -37,7 +37,14 @@ func (h *Heartbeat) openSocket() {
 		h.Log.Warnf("'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on %q beside the 'state_file': %v", path, err)
 		return
 	}
-	h.socket = web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", path, strings.TrimSpace(text)) })
+	h.readers = socket
+}
+
+// serveReaders answers them.
+func (h *Heartbeat) serveReaders() {
+	if h.socket = nil; h.readers != nil {
+		h.socket = web.Serve(h.readers, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", h.readers.Addr(), strings.TrimSpace(text)) })
+	}
 }
 
 // reading returns what readers are shown of a collector that starts now.

@@ -282,7 +282,7 @@ func TestNothingIsCollectedWithoutAFile(t *testing.T) {
 		for range 3 {
 			c.send(frame(`{"host":"web-1","pid":0,"status":"dead"}`) + frame(`{"host":"web-1","pid":0}`))
 			time.Sleep(2 * flushPause)
-			require.Empty(t, h.judge.Unsaved().Records)
+			require.Empty(t, h.judge.Unsaved(nil).Records)
 		}
 		c.Close()
 		stop()

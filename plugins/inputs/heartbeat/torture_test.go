@@ -553,7 +553,7 @@ func requireBeatsOf(t *testing.T, h *Heartbeat, acc *testutil.Accumulator, playe
 	got := make(map[string]int64)
 	for next := h.judge.Count(); next > 0; {
 		var peers liveness.Changes
-		peers, next = h.judge.Records(next, true)
+		peers, next = h.judge.Records(nil, next, true)
 		for i := range peers.Records {
 			got[peers.Records[i].ID.Source] += int64(peers.Records[i].Limited)
 		}

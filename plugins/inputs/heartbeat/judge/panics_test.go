@@ -36,7 +36,7 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 		time.Sleep(time.Second)
 		long("web-1")
 		c.beat(3, wire.Beat{Host: "web-3", IntervalMS: 1000}) // looked at before the one that panics
-		c.Unsaved()
+		c.Unsaved(nil)
 		c.Lock(func() { mistake = true })
 		for c.panics.Load() == 0 {
 			time.Sleep(100 * time.Millisecond)
@@ -45,7 +45,7 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 		require.True(t, c.Anew(), "all is to be saved again")
 		time.Sleep(500 * time.Millisecond)
 		states := make(map[string]liveness.State)
-		records, _ := c.Records(c.Count(), false)
+		records, _ := c.Records(nil, c.Count(), false)
 		for _, r := range records.Records {
 			states[r.ID.Source] = r.State
 		}
@@ -109,6 +109,7 @@ func TestSavingSurvivesAPanic(t *testing.T) {
 		c := newCourt(t, new(testutil.Accumulator), log, nil)
 		keeper := statefile.NewKeeper(path, c.Judge, log)
 		require.NoError(t, keeper.Open(time.Now()))
+		require.True(t, keeper.Load(t.Context()))
 		ctx, cancel := context.WithCancel(t.Context())
 		kept := make(chan struct{})
 		go func() { // until cancel

@@ -1,7 +1,6 @@
 package judge
 
 import (
-	"slices"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -10,31 +9,26 @@ import (
 // This file gives what is to be saved, and takes what was. It locks for a portion of
 // the peers at a time, so that beats and verdicts go on.
 
-// Restore lets the tracker go on from records that were saved at an instant, and
-// returns for how long was listened.
-func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) time.Duration {
-	for some := range slices.Chunk(records, portion) {
-		j.restoreSome(some, saved, now)
-	}
-	return j.Listened(now)
-}
-
-func (j *Judge) restoreSome(records []liveness.Record, saved, now time.Time) {
+// Restore lets the tracker go on from some records that were saved at an instant. One that
+// it cannot take costs that peer.
+func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	for i := range records {
 		r := &records[i]
-		j.tell(j.tracker.Restore(r, saved, now))
-		j.herald.Resume(r.ID, r.State, now)
+		j.Contained("restoring a peer", func() {
+			j.tell(j.tracker.Restore(r, saved, now))
+			j.herald.Resume(r.ID, r.State, now)
+		})
 	}
 }
 
-// Unsaved takes a part of what has changed.
-func (j *Judge) Unsaved() liveness.Changes {
+// Unsaved takes a part of what has changed, and appends the records to those given.
+func (j *Judge) Unsaved(records []liveness.Record) liveness.Changes {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := j.changes()
-	c.Records, c.Gone = j.tracker.TakeUnsaved(nil, portion, c.At)
+	c.Records, c.Gone = j.tracker.TakeUnsaved(records, portion, c.At)
 	c.More = j.tracker.Unsaved()
 	return c
 }
@@ -78,13 +72,14 @@ func (j *Judge) Count() int {
 	return j.tracker.Len()
 }
 
-// Records returns the records of peers below number next, and where to go on. It goes
-// from the end, as emitPeers does. At the end of a collector only those are left whose
-// record cannot be told from the one saved before.
-func (j *Judge) Records(next int, atEnd bool) (liveness.Changes, int) {
+// Records appends the records of peers below number next to those given, and returns where
+// to go on. It goes from the end, as emitPeers does. At the end of a collector only those are
+// left whose record cannot be told from the one saved before.
+func (j *Judge) Records(records []liveness.Record, next int, atEnd bool) (liveness.Changes, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := j.changes()
+	c.Records = records
 	next = min(next, j.tracker.Len())
 	for count := 0; count < portion && next > 0; count++ {
 		next--

@@ -6,8 +6,10 @@ package statefile
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
+	"io"
 	"io/fs"
 	"os"
 	"path/filepath"
@@ -26,6 +28,9 @@ const (
 	// spare is how much of a file may be lines that hold no more, in bytes,
 	// or as many as those that do, before it is made anew.
 	spare = 128 << 10
+
+	// quick is how large a file may be, in bytes, to be made anew in a moment.
+	quick = 16 << 20
 )
 
 // A File is the state of this collector, and of no other one. Its methods may
@@ -39,6 +44,7 @@ type File struct {
 	size    int64    // of the journal, in bytes
 	base    int64    // what of it was needed when it was read or made
 	pending []byte   // to be written with what comes next
+	text    []byte   // what encode has written, which is written over each time
 
 	next     *os.File // the journal that is being made
 	nextSize int64
@@ -54,57 +60,74 @@ var ErrLeftOut = errors.New("left out")
 // or saved there. What is no state file is set aside for a human to look at; State
 // says so.
 func Open(path string, now time.Time) (*File, State, error) {
-	f := &File{path: path}
-	state, err := f.open(now)
+	f, err := lock(path)
 	if err != nil {
-		return nil, State{}, fmt.Errorf("using state file %q failed: %w", path, err)
+		return nil, State{}, err
 	}
-	return f, state, nil
+	c, err := f.load(context.Background())
+	if err != nil {
+		return nil, State{}, err
+	}
+	return f, c.whole(now), nil
 }
 
-func (f *File) open(now time.Time) (State, error) {
+// lock is Open without reading anything.
+func lock(path string) (*File, error) {
+	f := &File{path: path}
+	if err := f.take(); err != nil {
+		return nil, fmt.Errorf("using state file %q failed: %w", path, err)
+	}
+	return f, nil
+}
+
+func (f *File) take() error {
 	// Saving and setting aside would move what is there, be it /dev/null.
 	if err := checkPlace(f.path); err != nil {
-		return State{}, err
+		return err
 	}
 	lock, err := openLock(f.path + ".lock")
 	if err != nil {
-		return State{}, err
+		return err
 	}
 	f.lock = lock
-	state, err := f.take(now)
-	if err != nil {
-		return State{}, cmp.Or(err, f.Close())
+	if err := f.tryToCreate(); err != nil {
+		return cmp.Or(err, f.Close())
 	}
-	return state, nil
+	return nil
 }
 
-// take reads what is there and goes on behind it.
-func (f *File) take(now time.Time) (State, error) {
-	if err := f.tryToCreate(); err != nil {
-		return State{}, err
+// load reads what is there and goes on behind it, unless ctx ends. If it fails, f is closed.
+func (f *File) load(ctx context.Context) (*contents, error) {
+	c, err := f.read(ctx)
+	if err != nil {
+		return nil, fmt.Errorf("using state file %q failed: %w", f.path, cmp.Or(err, f.Close()))
 	}
+	return c, nil
+}
+
+func (f *File) read(ctx context.Context) (*contents, error) {
 	f.life = 1
-	c, err := readFile(f.path)
+	c, err := readFile(ctx, f.path)
 	var damaged *damagedError
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return State{}, nil
+		return newContents(), nil
 	case errors.As(err, &damaged):
-		return State{Trouble: fmt.Errorf("reading it failed: %w; %s", err, f.setAside())}, nil
+		c = newContents()
+		c.trouble = fmt.Errorf("reading it failed: %w; %s", err, f.setAside())
+		return c, nil
 	case err != nil:
-		return State{}, err
+		return nil, err
 	}
 	f.life = c.lastLife() + 1
 	f.base = c.needed()
-	state := c.state(now)
 	if c.spoiled > 0 {
 		f.keepCopy()
 	}
 	if !c.outdated && c.spoiled == 0 {
-		f.resume(int64(len(header)) + c.whole)
+		f.resume(int64(len(header)) + c.size)
 	}
-	return state, nil
+	return c, nil
 }
 
 // resume goes on with the journal that is there, behind its last whole line. If
@@ -153,31 +176,36 @@ func (f *File) keepCopy() {
 
 // Append adds to the journal. If it fails, the journal has to be made anew.
 func (f *File) Append(c *liveness.Changes) error {
-	text, leftOut := f.encode(c)
+	var leftOut error
+	f.text, leftOut = f.encode(f.text[:0], c)
+	return cmp.Or(f.append(f.text, c.More), leftOut)
+}
+
+// append adds lines to the journal, together with others that follow.
+func (f *File) append(text []byte, more bool) error {
 	if f.next != nil {
 		f.extend(text)
 	}
 	if f.journal == nil {
-		return leftOut
+		return nil
 	}
-	f.pending = append(f.pending, text...)
-	if c.More && len(f.pending) < maxPending {
-		return leftOut
+	if f.pending = append(f.pending, text...); more && len(f.pending) < maxPending {
+		return nil
 	}
 	n, err := f.journal.Write(f.pending) // synced
-	f.pending = nil
+	f.pending = f.pending[:0]
 	f.size += int64(n)
 	if err != nil {
 		f.drop()
 		return f.failed(err)
 	}
-	return leftOut
+	return nil
 }
 
 // drop gives up a journal that could not be written to.
 func (f *File) drop() {
 	f.journal.Close()
-	f.journal, f.pending = nil, nil
+	f.journal, f.pending = nil, f.pending[:0]
 }
 
 // Reset has the journal made anew.
@@ -193,6 +221,9 @@ func (f *File) Reset() {
 func (f *File) Outgrown() bool {
 	return !f.Sound() || f.size-f.base > max(f.base, spare)
 }
+
+// Small reports whether making the journal anew takes no time.
+func (f *File) Small() bool { return f.size < quick }
 
 // Sound reports whether all that was appended is in the file.
 func (f *File) Sound() bool { return f.journal != nil }
@@ -224,8 +255,9 @@ func (f *File) Add(c *liveness.Changes) error {
 	if f.next == nil {
 		return f.failedNext()
 	}
-	text, leftOut := f.encode(c)
-	f.extend(text)
+	var leftOut error
+	f.text, leftOut = f.encode(f.text[:0], c)
+	f.extend(f.text)
 	return cmp.Or(f.failedNext(), leftOut)
 }
 
@@ -298,16 +330,17 @@ func (f *File) failed(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
-// encode returns the lines of c. The error says which peers are not in them.
-func (f *File) encode(c *liveness.Changes) ([]byte, error) {
-	w := newLineWriter()
+// encode appends the lines of c to text. The error says which peers are not in them. It may
+// be called concurrently.
+func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
+	w := lineWriter{plainWriter{out: text}}
 	var leftOut error
 	refused := 0
 	here := line{Life: f.life, Listened: c.Listened}
 	for i := range c.Gone {
 		gone := here
 		gone.Gone = &c.Gone[i]
-		w.add(gone) //nolint:errcheck // an ID is short
+		w.add(&gone) //nolint:errcheck // an ID is short
 	}
 	for i := range c.Records {
 		if err := w.addPeer(here, &c.Records[i]); err != nil {
@@ -316,11 +349,11 @@ func (f *File) encode(c *liveness.Changes) ([]byte, error) {
 		}
 	}
 	here.At, here.End = c.At.UTC(), c.End
-	w.add(here) //nolint:errcheck // a mark is short
+	w.add(&here) //nolint:errcheck // a mark is short
 	if leftOut != nil {
 		leftOut = fmt.Errorf("saving state to %q %w %d peers, the first is %w", f.path, ErrLeftOut, refused, leftOut)
 	}
-	return w.text.Bytes(), leftOut
+	return w.out, leftOut
 }
 
 // createTemp creates the file that is to become the new one. An old one is
@@ -365,11 +398,11 @@ func (f *File) Close() error {
 // Read returns what collectors have saved. It changes nothing and may be called
 // while one runs.
 func Read(path string, now time.Time) (State, error) {
-	c, err := readFile(path)
+	c, err := readFile(context.Background(), path)
 	if err != nil {
 		return State{}, fmt.Errorf("reading state from %q failed: %w", path, err)
 	}
-	return c.state(now), nil
+	return c.whole(now), nil
 }
 
 // A damagedError says that a file holds no state, though it could be read.
@@ -377,7 +410,8 @@ type damagedError struct{ error }
 
 func (e *damagedError) Unwrap() error { return e.error }
 
-func readFile(path string) (*contents, error) {
+// readFile reads a file, unless ctx ends.
+func readFile(ctx context.Context, path string) (*contents, error) {
 	file, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
 		return nil, err
@@ -390,10 +424,23 @@ func readFile(path string) (*contents, error) {
 	if info.Size() > maxFile {
 		return nil, &damagedError{fmt.Errorf("it has %d bytes, allowed are %d", info.Size(), int64(maxFile))}
 	}
-	c, err := readContents(file)
+	c, err := readContents(&untilReader{ctx, file})
 	var failed *fs.PathError // the disk, not what is on it
-	if err != nil && !errors.As(err, &failed) {
+	if err != nil && !errors.As(err, &failed) && ctx.Err() == nil {
 		err = &damagedError{err}
 	}
 	return c, err
+}
+
+// An untilReader reads until its context ends.
+type untilReader struct {
+	ctx context.Context
+	io.Reader
+}
+
+func (r *untilReader) Read(text []byte) (int, error) {
+	if err := r.ctx.Err(); err != nil {
+		return 0, err
+	}
+	return r.Reader.Read(text)
 }

@@ -2,6 +2,7 @@ package statefile
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/crc32"
@@ -126,7 +127,7 @@ func saveState(t *testing.T, f *File, records ...liveness.Record) {
 
 // recordsIn returns the records in a file, as they were written.
 func recordsIn(path string) ([]liveness.Record, error) {
-	c, err := readFile(path)
+	c, err := readFile(context.Background(), path)
 	if err != nil {
 		return nil, err
 	}
@@ -135,10 +136,9 @@ func recordsIn(path string) ([]liveness.Record, error) {
 
 func (c *contents) records() []liveness.Record {
 	var all []liveness.Record
-	for _, id := range c.order {
-		if e, known := c.entries[id]; known {
-			all = append(all, e.record)
-			delete(c.entries, id)
+	for i := range c.entries {
+		if e := &c.entries[i]; e.text != nil {
+			all = append(all, *e.record())
 		}
 	}
 	return all
@@ -147,7 +147,7 @@ func (c *contents) records() []liveness.Record {
 // requireSaved checks that f holds these records, whole and well.
 func requireSaved(t *testing.T, f *File, want ...liveness.Record) {
 	t.Helper()
-	c, err := readFile(f.path)
+	c, err := readFile(context.Background(), f.path)
 	require.NoError(t, err)
 	require.Zero(t, c.spoiled, "%v", c.first)
 	require.True(t, savedAt.Equal(c.last))
@@ -298,9 +298,9 @@ func TestPeerThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 
 func TestLongestLineIsSavedAndRead(t *testing.T) {
 	record := fullRecord()
-	w := newLineWriter()
+	var w lineWriter
 	require.NoError(t, w.addPeer(line{Life: 1}, &record))
-	record.Rule += strings.Repeat("x", maxLine-w.text.Len())
+	record.Rule += strings.Repeat("x", maxLine-len(w.out))
 	f := newState(t)
 	saveState(t, f, fullRecord(), record)
 	requireSaved(t, f, record)
@@ -556,7 +556,7 @@ func checkAgain(t *testing.T, text []byte) {
 		require.False(t, strings.ContainsFunc(err.Error(), unicode.IsControl), "%q", err)
 		return
 	}
-	state := first.state(savedAt)
+	state := first.whole(savedAt)
 	if state.Trouble != nil {
 		require.Less(t, len(state.Trouble.Error()), 1000)
 		require.False(t, strings.ContainsFunc(state.Trouble.Error(), unicode.IsControl), "%q", state.Trouble)
@@ -567,7 +567,7 @@ func checkAgain(t *testing.T, text []byte) {
 	first, err = readContents(bytes.NewReader(text))
 	require.NoError(t, err)
 	records := first.records()
-	written, leftOut := (&File{life: 1}).encode(&liveness.Changes{At: savedAt, Records: records})
+	written, leftOut := (&File{life: 1}).encode(nil, &liveness.Changes{At: savedAt, Records: records})
 	require.NoError(t, leftOut)
 	second, err := readContents(bytes.NewReader(slices.Concat([]byte(header), written)))
 	require.NoError(t, err)

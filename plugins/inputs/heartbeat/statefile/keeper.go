@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"iter"
 	"os"
 	"os/user"
 	"path/filepath"
@@ -56,18 +57,17 @@ func Path(option string, getenv func(string) string) string {
 
 // Peers are what is saved: of a running collector, which goes on meanwhile.
 type Peers interface {
-	// Restore goes on from records that were saved at an instant, and returns for how
-	// long was listened.
-	Restore(records []liveness.Record, saved, now time.Time) time.Duration
-	// Unsaved takes a part of what has changed.
-	Unsaved() liveness.Changes
+	// Restore goes on from records that were saved at an instant.
+	Restore(records []liveness.Record, saved, now time.Time)
+	// Unsaved takes a part of what has changed, and appends the records to those given.
+	Unsaved(records []liveness.Record) liveness.Changes
 	// DropUnsaved takes all that has changed, as it is going to be saved anew.
 	DropUnsaved()
 	// Count returns how many peers there are.
 	Count() int
-	// Records returns the records of some peers below number next, and where to go on;
-	// at the end only what Unsaved left out.
-	Records(next int, atEnd bool) (liveness.Changes, int)
+	// Records appends the records of some peers below number next to those given, and
+	// returns where to go on; at the end only what Unsaved left out.
+	Records(records []liveness.Record, next int, atEnd bool) (liveness.Changes, int)
 	// Listened returns for how long was listened.
 	Listened(now time.Time) time.Duration
 	// Pace returns how often to note that.
@@ -96,13 +96,14 @@ type Keeper struct {
 	log   Logger
 	peers Peers
 
-	file     *File         // nil while there is none
-	said     string        // what was said last of the file that there is none of
-	opened   time.Time     // when the file was last asked for
-	epoch    time.Duration // on the verdict clock: when it was had
-	marked   time.Duration // likewise: what the file says of it
-	renewing time.Time     // before, the file is not made anew
-	looked   time.Time     // when the file was last looked for
+	file     *File             // nil while there is none
+	said     string            // what was said last of the file that there is none of
+	opened   time.Time         // when the file was last asked for
+	epoch    time.Duration     // on the verdict clock: when it was had
+	marked   time.Duration     // likewise: what the file says of it
+	renewing time.Time         // before, the file is not made anew
+	records  []liveness.Record // what was saved last, which is written over each time
+	looked   time.Time         // when the file was last looked for
 	failed   loglimit.Limiter
 	moved    loglimit.Limiter
 
@@ -115,24 +116,40 @@ func NewKeeper(path string, peers Peers, log Logger) *Keeper {
 	return &Keeper{path: path, peers: peers, log: log}
 }
 
-// Open takes the file and lets the peers go on from what is in it. It fails
-// only if another process has the file: that one is the collector here, or was
-// and is about to end, for which Open waits. Whatever else is wrong with the file
-// costs what it holds.
+// Open takes the file. It fails only if another process has it: that one is the collector
+// here, or was and is about to end, for which Open waits. Whatever else is wrong with the
+// file costs what it holds.
 func (k *Keeper) Open(now time.Time) error {
 	if k.path == "" {
 		return nil
 	}
-	err := k.tryOpen(now)
+	err := k.lock(now)
 	for limit := now.Add(lockPatience); heldByAnother(err) && time.Now().Before(limit); {
 		time.Sleep(lockPause)
-		err = k.tryOpen(time.Now())
+		err = k.lock(time.Now())
 	}
 	if heldByAnother(err) {
 		return fmt.Errorf("%w%s", err, heldRemedy)
 	}
 	k.complain(err)
 	return nil
+}
+
+// Load lets the peers go on from what is in the file, and reports whether it has done so
+// before ctx ended. If not, the file is left as it was.
+func (k *Keeper) Load(ctx context.Context) bool {
+	if k.file == nil {
+		return true
+	}
+	var err error
+	if !k.peers.Contained("restoring the state", func() { err = k.load(ctx) }) {
+		k.Close() // it is tried again later
+	}
+	if ctx.Err() != nil {
+		return false
+	}
+	k.complain(err)
+	return true
 }
 
 const heldRemedy = ". Stop that one, or set 'state_file' to another file"
@@ -142,20 +159,38 @@ func heldByAnother(err error) bool {
 	return errors.As(err, &locked) && !locked.Own()
 }
 
-func (k *Keeper) tryOpen(now time.Time) error {
+func (k *Keeper) lock(now time.Time) (err error) {
 	k.opened = now
-	file, state, err := Open(k.path, now)
+	k.file, err = lock(k.path)
+	return err
+}
+
+// load restores what is in the file.
+func (k *Keeper) load(ctx context.Context) error {
+	c, err := k.file.load(ctx)
 	if err != nil {
+		k.file = nil
+	}
+	if err != nil || ctx.Err() != nil {
 		return err
 	}
-	k.file, k.said = file, ""
-	k.works.Store(true)
-	if state.Trouble != nil {
+	now := time.Now()
+	state := c.state(now)
+	if k.said = ""; state.Trouble != nil {
 		k.log.Warnf("State file %q: %v", k.path, state.Trouble)
 	}
-	k.epoch = k.peers.Restore(state.Peers, state.Saved, now)
+	count := 0
+	for some := range c.peers(&state) {
+		if ctx.Err() != nil {
+			return nil
+		}
+		k.peers.Restore(some, state.Saved, now)
+		count += len(some)
+	}
+	k.epoch = k.peers.Listened(now)
 	k.marked = k.epoch
-	if count := len(state.Peers); count > 0 {
+	k.works.Store(true)
+	if count > 0 {
 		peers := "peers"
 		if count == 1 {
 			peers = "peer"
@@ -219,7 +254,7 @@ func (k *Keeper) Keep(ctx context.Context) {
 			k.contained("saving", k.finish)
 			return
 		case <-timer.C:
-			k.contained("saving", func() { k.step(time.Now()) })
+			k.contained("saving", func() { k.step(ctx, time.Now()) })
 			timer.Reset(flushPause)
 		}
 	}
@@ -236,14 +271,22 @@ func (k *Keeper) contained(what string, save func()) {
 }
 
 // step saves what has changed.
-func (k *Keeper) step(now time.Time) {
+func (k *Keeper) step(ctx context.Context, now time.Time) {
 	if k.file == nil {
 		k.peers.DropUnsaved()
 		if k.path == "" || now.Sub(k.opened) < openPause {
 			return
 		}
-		if err := k.tryOpen(now); err != nil {
+		err := k.lock(now)
+		if err == nil {
+			err = k.load(ctx)
+		}
+		if err != nil {
 			k.complain(err)
+			return
+		}
+		if ctx.Err() != nil { // of some peers it knows only what was heard meanwhile
+			k.Close()
 			return
 		}
 		k.file.Reset() // who was heard meanwhile is noted nowhere
@@ -256,7 +299,7 @@ func (k *Keeper) step(now time.Time) {
 	}
 	err := k.flush(false)
 	if k.file.Outgrown() && !now.Before(k.renewing) {
-		err = k.renew()
+		err = k.renew(ctx)
 		took := time.Since(now)
 		k.renewing = time.Now().Add(max(renewPause, renewShare*took))
 	}
@@ -297,7 +340,7 @@ func (k *Keeper) note(err error) {
 func (k *Keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {
-		changes := k.peers.Unsaved()
+		changes := k.peers.Unsaved(k.records[:0])
 		if more = changes.More; len(changes.Records)+len(changes.Gone) == 0 && !k.markDue(changes.Listened) {
 			break
 		}
@@ -305,6 +348,7 @@ func (k *Keeper) flush(follows bool) error {
 		changes.Listened -= k.epoch
 		changes.More = more || follows
 		failed = errors.Join(failed, k.file.Append(&changes))
+		k.records = changes.Records
 	}
 	return failed
 }
@@ -316,19 +360,24 @@ func (k *Keeper) markDue(listened time.Duration) bool {
 	return listened-k.marked >= pace
 }
 
-// renew makes the file anew. It looks at a part of the peers at a time, so that
-// beats and verdicts go on, and meanwhile saves what changes.
-func (k *Keeper) renew() error {
+// renew makes the file anew, unless ctx ends. It looks at a part of the peers at a time, so
+// that beats and verdicts go on, and meanwhile saves what changes.
+func (k *Keeper) renew(ctx context.Context) error {
 	if err := k.file.Begin(); err != nil {
 		return err
 	}
 	var failed error
 	flushed := time.Now()
 	for next := k.peers.Count(); next > 0; {
+		if ctx.Err() != nil {
+			k.file.Abandon()
+			return failed
+		}
 		var changes liveness.Changes
-		changes, next = k.peers.Records(next, false)
+		changes, next = k.peers.Records(k.records[:0], next, false)
 		changes.Listened -= k.epoch
 		failed = errors.Join(failed, k.file.Add(&changes))
+		k.records = changes.Records
 		if time.Since(flushed) >= flushPause {
 			failed = errors.Join(failed, k.flush(false))
 			flushed = time.Now()
@@ -349,19 +398,40 @@ func (k *Keeper) finish() {
 	}
 	k.lookFor(time.Now())
 	err := k.flush(true)
-	if k.file.Outgrown() { // a life may be too short for it to have been seen to
-		err = k.renew()
+	if k.file.Outgrown() && (!k.file.Sound() || k.file.Small()) { // a life may be too short for it to have been seen to
+		err = k.renew(context.Background())
 	}
-	for next := k.peers.Count(); next > 0; {
-		var changes liveness.Changes
-		changes, next = k.peers.Records(next, true)
-		changes.Listened -= k.epoch
-		changes.More = true
-		err = errors.Join(err, k.file.Append(&changes))
+	for last := range beside(k.last()) {
+		err = errors.Join(err, last.leftOut, k.file.append(last.text, true))
 	}
 	now := time.Now()
 	err = errors.Join(err, k.file.Append(&liveness.Changes{At: now, Listened: k.peers.Listened(now) - k.epoch, End: true}))
 	k.note(err)
+}
+
+// A lasting is the lines of some peers.
+type lasting struct {
+	text    []byte
+	leftOut error // peers that are not in them
+}
+
+// last returns all that is saved at the end. Lines are made of some peers while others are
+// looked at.
+func (k *Keeper) last() iter.Seq[func() lasting] {
+	return func(yield func(func() lasting) bool) {
+		for next := k.peers.Count(); next > 0; {
+			var changes liveness.Changes
+			changes, next = k.peers.Records(make([]liveness.Record, 0, portion), next, true)
+			changes.Listened -= k.epoch
+			changes.More = true
+			if !yield(func() lasting {
+				text, leftOut := k.file.encode(nil, &changes)
+				return lasting{text, leftOut}
+			}) {
+				return
+			}
+		}
+	}
 }
 
 // Close lets another collector have the file.

@@ -3,6 +3,8 @@ package statefile
 import (
 	"bufio"
 	"bytes"
+	"encoding/binary"
+	"encoding/hex"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -47,64 +49,78 @@ type line struct {
 	End      bool          `json:"end,omitzero"` // of a mark: the collector was stopped
 	Gone     *liveness.ID  `json:"gone,omitempty"`
 	Peer     *storedPeer   `json:"peer,omitempty"`
+
+	peer  *savedPeer // that of Peer
+	spare *savedPeer // what peer may be
 }
 
 // A lineWriter makes lines.
 type lineWriter struct {
-	text bytes.Buffer  // the lines made so far
-	json *json.Encoder // to text
-}
-
-func newLineWriter() *lineWriter {
-	w := new(lineWriter)
-	w.json = json.NewEncoder(&w.text)
-	w.json.SetEscapeHTML(false)
-	return w
+	plainWriter // what it has written are the lines made so far
 }
 
 const sumLength = len("00000000 ")
 
 // add appends a line, or nothing if that fails.
-func (w *lineWriter) add(l line) error {
-	start := w.text.Len()
-	w.text.WriteString("00000000 ")
-	if err := w.json.Encode(l); err != nil {
-		w.text.Truncate(start)
-		return err
-	}
-	made := w.text.Bytes()[start:]
+func (w *lineWriter) add(l *line) error {
+	start := len(w.out)
+	w.out = append(w.out, "00000000 {"...)
+	l.visit(w)
+	w.out = append(w.out, "}\n"...)
+	made := w.out[start:]
 	if len(made) > maxLine {
-		w.text.Truncate(start)
+		w.out = w.out[:start]
 		return fmt.Errorf("its line has %d bytes, allowed are %d", len(made), maxLine)
 	}
-	object := made[sumLength : len(made)-1]
-	copy(made, sumOf(object))
+	putSum(made, made[sumLength:len(made)-1])
 	return nil
 }
 
-// sumOf returns the CRC-32C of text as it is written.
-func sumOf(text []byte) string { return fmt.Sprintf("%08x", crc32.Checksum(text, castagnoli)) }
+// putSum writes the CRC-32C of text to the start of dst.
+func putSum(dst, text []byte) {
+	var sum [4]byte
+	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(text, castagnoli))
+	hex.Encode(dst, sum[:])
+}
+
+// isSum reports whether sum is that of text, as it is written.
+func isSum(sum, text []byte) bool {
+	var want [sumLength - 1]byte
+	putSum(want[:], text)
+	return bytes.Equal(sum, want[:])
+}
 
 // addPeer adds the record of a peer, unless no collector would take it.
 func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	if err := CheckRecord(r); err != nil {
 		return err
 	}
-	l.Peer = &storedPeer{savedPeer: *saved(r)}
-	return w.add(l)
+	l.peer = (*savedPeer)(r)
+	return w.add(&l)
 }
 
-// parseLine returns what a line says.
-func parseLine(text []byte) (line, error) {
+// parseLine returns what a line says. A peer mostly goes into p.
+func parseLine(text []byte, p *savedPeer) (line, error) {
 	var l line
 	sum, object, _ := bytes.Cut(bytes.TrimSuffix(text, []byte("\n")), []byte(" "))
-	if string(sum) != sumOf(object) {
+	if !isSum(sum, object) {
 		return l, errors.New("its checksum is wrong")
 	}
-	if err := decodeStrictly(object, &l); err != nil {
+	if plain, ok := readPlain(object, p); ok {
+		l = plain
+	} else if err := l.decode(object); err != nil {
 		return l, err
 	}
 	return l, checkSpan("listened_ns", l.Listened, 0, maxSpan)
+}
+
+// decode reads any line.
+func (l *line) decode(object []byte) error {
+	err := decodeStrictly(object, l)
+	if l.Peer != nil {
+		l.peer = &l.Peer.savedPeer
+	}
+	return err
 }
 
 // decodeStrictly refuses a key that is not known: it is something that would be

@@ -6,6 +6,8 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"iter"
+	"slices"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -19,12 +21,19 @@ type State struct {
 	Trouble error     // what was not read, or nil
 }
 
-// An entry is the record of a peer and where it stands in the journal.
+// An entry is the line of a peer and where it stands in the journal. It is kept as text, and
+// read again when it is known to hold: of a million records the collector of garbage would
+// take longer than that.
 type entry struct {
-	record   liveness.Record
+	text     []byte        // nil if the peer is gone
 	life     int           // in contents.lives
 	listened time.Duration // in that life
-	size     int64         // of its line, in bytes
+}
+
+// record returns what is known of the peer.
+func (e *entry) record() *liveness.Record {
+	l, _ := parseLine(e.text, new(savedPeer)) //nolint:errcheck // it was read before
+	return (*liveness.Record)(l.peer)
 }
 
 // A life is one of a collector.
@@ -33,22 +42,26 @@ type life struct {
 	listened time.Duration // in all, as far as it is known
 }
 
+// portion is how many peers are restored at once.
+const portion = 512
+
 // contents are what is in a file.
 type contents struct {
-	entries map[liveness.ID]*entry
-	order   []liveness.ID // of their first lines; some may be gone
+	entries []entry             // in the order of their first lines
+	at      map[liveness.ID]int // where each stands
 	lives   []life
 	last    time.Time // of the last mark
 	ended   bool      // the last collector was stopped
-	whole   int64     // bytes up to the end of the last whole line, without the first one
+	size    int64     // bytes up to the end of the last whole line, without the first one
 
 	outdated bool  // another version wrote it
 	spoiled  int   // lines that could not be read
 	first    error // about the first of those
+	trouble  error // why there is nothing in it
 }
 
 func newContents() *contents {
-	return &contents{entries: make(map[liveness.ID]*entry), lives: make([]life, 1)}
+	return &contents{at: make(map[liveness.ID]int), lives: make([]life, 1)}
 }
 
 // readContents reads a whole file. It fails if that is none of ours.
@@ -84,7 +97,7 @@ func versionOf(first []byte) (int, error) {
 	if json.Unmarshal(first, &kind) != nil || kind.Format != format {
 		return 0, errForeign
 	}
-	if kind.Version != 1 && kind.CRC32C != sumOf(headerText(kind.Version)) {
+	if kind.Version != 1 && !isSum([]byte(kind.CRC32C), headerText(kind.Version)) {
 		return 0, errForeign
 	}
 	return kind.Version, nil
@@ -104,49 +117,101 @@ func readHeadless(lines *lineReader) (*contents, error) {
 }
 
 func readLines(c *contents, lines *lineReader) (*contents, error) {
-	for {
-		text, err := lines.next()
-		if err != nil {
-			return nil, err
+	number := lines.count
+	for b := range beside(lines.blocks()) {
+		if b.err != nil {
+			return nil, b.err
 		}
-		if text == nil {
-			return c, nil
+		for i := range b.lines {
+			number++
+			l := &b.lines[i]
+			if c.size += int64(len(l.text)); l.err == nil {
+				l.err = c.take(l)
+			}
+			if l.err != nil {
+				c.spoil(number, l.err)
+			}
 		}
-		if text[len(text)-1] != '\n' { // it was being written when the power or the process went
-			return c, nil
-		}
-		c.whole += int64(len(text))
-		l, err := parseLine(text)
-		if err == nil {
-			err = c.take(&l, int64(len(text)))
-		}
-		if err != nil {
-			c.spoil(lines.count, err)
+	}
+	return c, nil
+}
+
+// blockSize is how many bytes of lines are read by one goroutine.
+const blockSize = 256 << 10
+
+// A block is some lines of a file.
+type block struct {
+	lines []parsed
+	err   error // why there is none
+}
+
+// A parsed is what a line says, or what is wrong with it.
+type parsed struct {
+	text []byte
+	err  error
+	line
+	id liveness.ID // of its peer, if it is about one
+}
+
+// blocks returns the lines that follow.
+func (r *lineReader) blocks() iter.Seq[func() block] {
+	return func(yield func(func() block) bool) {
+		for more := true; more; {
+			var lines [][]byte
+			var err error
+			lines, more, err = r.whole()
+			if !yield(func() block { return parseBlock(lines, err) }) {
+				return
+			}
 		}
 	}
 }
 
-// take takes in one line.
-func (c *contents) take(l *line, size int64) error {
-	var record liveness.Record
-	switch {
-	case l.Peer != nil:
-		var err error
-		if record, err = l.Peer.record(); err != nil {
-			return err
+// whole returns the next whole lines, and whether there may be more.
+func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
+	block := make([]byte, 0, blockSize+blockSize/8)
+	for len(block) < blockSize {
+		text, err := r.next()
+		if err != nil || text == nil {
+			return lines, false, err
 		}
-	case l.Gone == nil:
+		if text[len(text)-1] != '\n' { // it was being written when the power or the process went
+			return lines, false, nil
+		}
+		start := len(block)
+		block = append(block, text...)
+		lines = append(lines, block[start:len(block):len(block)])
+	}
+	return lines, true, nil
+}
+
+func parseBlock(lines [][]byte, err error) block {
+	b := block{make([]parsed, len(lines)), err}
+	var peer savedPeer
+	for i, text := range lines {
+		l := &b.lines[i]
+		l.text = text
+		if l.line, l.err = parseLine(text, &peer); l.err == nil && l.peer != nil {
+			l.id, l.err = l.peer.ID, CheckRecord((*liveness.Record)(l.peer))
+		}
+	}
+	return b
+}
+
+// take takes in one line.
+func (c *contents) take(l *parsed) error {
+	if l.peer == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
 			return err
 		}
 		c.last, c.ended = l.At, l.End
 	}
-	c.listen(l)
+	c.listen(&l.line)
 	switch {
-	case l.Peer != nil:
-		c.put(&entry{record, len(c.lives) - 1, l.Listened, size})
+	case l.peer != nil:
+		c.put(l.id, entry{l.text, len(c.lives) - 1, l.Listened})
 	case l.Gone != nil:
-		delete(c.entries, *l.Gone)
+		c.drop(*l.Gone)
 	}
 	return nil
 }
@@ -162,11 +227,20 @@ func (c *contents) listen(l *line) {
 }
 
 // put notes what is known of a peer now. The later line holds.
-func (c *contents) put(e *entry) {
-	if _, known := c.entries[e.record.ID]; !known {
-		c.order = append(c.order, e.record.ID)
+func (c *contents) put(id liveness.ID, e entry) {
+	if at, known := c.at[id]; known {
+		c.entries[at] = e
+		return
 	}
-	c.entries[e.record.ID] = e
+	c.at[id] = len(c.entries)
+	c.entries = append(c.entries, e)
+}
+
+// drop notes that a peer is gone.
+func (c *contents) drop(id liveness.ID) {
+	if at, known := c.at[id]; known {
+		c.entries[at] = entry{}
+	}
 }
 
 func (c *contents) spoil(number int, err error) {
@@ -175,31 +249,55 @@ func (c *contents) spoil(number int, err error) {
 	}
 }
 
-// state returns what is known at the end of the file.
+// state returns what is known at the end of the file, without the peers.
 func (c *contents) state(now time.Time) State {
-	s := State{Last: c.last, Saved: c.last}
-	if !c.ended { // it may have listened until its next mark
+	s := State{Last: c.last, Saved: c.last, Trouble: c.trouble}
+	if !c.ended && !c.last.IsZero() { // it may have listened until its next mark
 		if until := c.last.Add(liveness.LongestPace); until.Before(now) {
 			s.Saved = until
 		} else if now.After(c.last) {
 			s.Saved = now
 		}
 	}
-	later := c.listenedAfter()
-	for _, id := range c.order {
-		e, known := c.entries[id]
-		if !known {
-			continue
-		}
-		delete(c.entries, id) // it may stand in order again
-		r := e.record.After(c.lives[e.life].listened-e.listened, later[e.life])
-		r.Crashed = s.Saved.Sub(c.last)
-		s.Peers = append(s.Peers, r)
-	}
 	if c.spoiled > 0 {
 		s.Trouble = fmt.Errorf("%d lines could not be read and are left out, the first is %w", c.spoiled, c.first)
 	}
 	return s
+}
+
+// whole returns what is known at the end of the file.
+func (c *contents) whole(now time.Time) State {
+	s := c.state(now)
+	for some := range c.peers(&s) {
+		s.Peers = append(s.Peers, some...)
+	}
+	return s
+}
+
+// peers returns the records of all peers at the end of the file, some at a time, and keeps
+// none of them.
+func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
+	later := c.listenedAfter()
+	return beside(func(yield func(func() []liveness.Record) bool) {
+		for entries := range slices.Chunk(c.entries, portion) {
+			if !yield(func() []liveness.Record { return c.recordsOf(entries, later, s.Saved.Sub(c.last)) }) {
+				return
+			}
+		}
+	})
+}
+
+func (c *contents) recordsOf(entries []entry, later []time.Duration, crashed time.Duration) []liveness.Record {
+	records := make([]liveness.Record, 0, len(entries))
+	for i := range entries {
+		if e := &entries[i]; e.text != nil {
+			r := e.record().After(c.lives[e.life].listened-e.listened, later[e.life])
+			r.Crashed = crashed
+			records = append(records, r)
+			e.text = nil
+		}
+	}
+	return records
 }
 
 // listenedAfter returns for how long collectors have listened in all lives
@@ -213,10 +311,9 @@ func (c *contents) listenedAfter() []time.Duration {
 }
 
 // needed returns how many bytes of the file are lines that still hold.
-func (c *contents) needed() int64 {
-	sum := int64(0)
-	for _, e := range c.entries {
-		sum += e.size
+func (c *contents) needed() (sum int64) {
+	for i := range c.entries {
+		sum += int64(len(c.entries[i].text))
 	}
 	return sum
 }

@@ -6,7 +6,6 @@ import (
 	"errors"
 	"fmt"
 	"net/netip"
-	"slices"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -109,25 +108,6 @@ type storedPeer struct {
 	// Numbered numbered events by the beats before them. It is read and dropped: several
 	// collectors count the beats of one peer differently.
 	Numbered json.RawMessage `json:"events,omitzero"`
-}
-
-// saved returns r as it is written. Its instants are in UTC: a zone of 1900
-// would not survive RFC 3339.
-func saved(r *liveness.Record) *savedPeer {
-	p := savedPeer(*r)
-	p.Since, p.Heard, p.Promise, p.Due = r.Since.UTC(), r.Heard.UTC(), r.Promise.UTC(), r.Due.UTC()
-	p.Flaps = slices.Clone(r.Flaps) // which is the tracker's
-	for i, at := range p.Flaps {
-		p.Flaps[i] = at.UTC()
-	}
-	return &p
-}
-
-// record returns what was saved, or why it cannot have been.
-func (p *savedPeer) record() (liveness.Record, error) {
-	r := liveness.Record(*p)
-	err := CheckRecord(&r)
-	return r, err
 }
 
 // CheckRecord refuses what no tracker could have saved, but could stumble

@@ -6,6 +6,8 @@ import (
 	"fmt"
 	"hash/crc32"
 	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
 // A file of version 1 was written as a whole, again and again. Its first line
@@ -55,13 +57,13 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 	}
 }
 
-func (c *contents) takeVersion1(line []byte, number int) {
+func (c *contents) takeVersion1(text []byte, number int) {
 	var peer savedPeer
-	err := decodeStrictly(line, &peer)
+	err := decodeStrictly(text, &peer)
 	if err == nil {
-		e := new(entry)
-		if e.record, err = peer.record(); err == nil {
-			c.put(e)
+		var w lineWriter
+		if err = w.addPeer(line{}, (*liveness.Record)(&peer)); err == nil {
+			c.put(peer.ID, entry{text: w.out})
 			return
 		}
 	}

@@ -1,0 +1,544 @@
+package statefile
+
+import (
+	"cmp"
+	"encoding/json"
+	"net/netip"
+	"strconv"
+	"time"
+	"unicode/utf8"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
+)
+
+// Of a million peers encoding/json would take half a minute. This file names the members
+// of a line once more, in their order, and a visitor writes or reads each of them. What a
+// plainReader does not know is left to encoding/json, which says what is wrong with it, and
+// a test compares both.
+
+// A visitor goes through the members of an object. What is zero is left out.
+type visitor interface {
+	number(name string, n *int64)
+	text(name string, s *string)
+	flag(name string, is *bool)
+	instant(name string, at *time.Time)
+	address(name string, addr *netip.Addr)
+	numbers(name string, all []uint32)
+	// object begins an object, if there is one; end ends it.
+	object(name string, there bool) bool
+	end()
+	// list begins a list of n objects, if there is one; item begins its object i, and is
+	// called until there is none; endItem ends that.
+	list(name string, n int) bool
+	item(i int) bool
+	endItem()
+	// rare writes a list of n objects that few peers have.
+	rare(name string, n int, all any)
+	// refuse says that a number is none of its type.
+	refuse()
+}
+
+func (l *line) visit(v visitor) {
+	integer(v, "life", &l.Life)
+	integer(v, "listened_ns", &l.Listened)
+	v.instant("at", &l.At)
+	v.flag("end", &l.End)
+	if v.object("gone", l.Gone != nil) {
+		l.Gone = cmp.Or(l.Gone, new(liveness.ID))
+		visitID(v, l.Gone)
+		v.end()
+	}
+	if v.object("peer", l.peer != nil) {
+		l.peer = cmp.Or(l.peer, l.spare)
+		l.peer.visit(v)
+		v.end()
+	}
+}
+
+func (p *savedPeer) visit(v visitor) {
+	if v.object("id", true) {
+		visitID(v, &p.ID)
+		v.end()
+	}
+	v.address("addr", &p.Addr)
+	visitAll(v, "labels", &p.Labels, func(v visitor, l *liveness.Label) {
+		v.text("Key", &l.Key)
+		v.text("Value", &l.Value)
+	})
+	p.visitState(v)
+	p.visitSilence(v)
+	p.visitPromise(v)
+	integer(v, "phase_ns", &p.Phase)
+	integer(v, "learnt_ns", &p.Learnt)
+	integer(v, "lateness_ns", &p.Lateness)
+	integer(v, "taught", &p.Taught)
+	v.rare("jobs", len(p.Jobs), p.Jobs)
+	v.rare("jobs_ended", len(p.JobsEnded), p.JobsEnded)
+	p.visitProcesses(v)
+	p.visitTotals(v)
+}
+
+func visitID(v visitor, id *liveness.ID) {
+	v.text("Source", &id.Source)
+	v.text("Service", &id.Service)
+	integer(v, "PID", &id.PID)
+}
+
+func (p *savedPeer) visitState(v visitor) {
+	integer(v, "state", &p.State)
+	integer(v, "reason", &p.Reason)
+	v.instant("since", &p.Since)
+	integer(v, "health", &p.Health)
+	if v.object("trail", true) {
+		v.numbers("Counts", p.Events.Counts[:])
+		v.end()
+	}
+	integer(v, "evidence", &p.Evidence)
+	v.flag("expected", &p.Expected)
+	v.flag("watched", &p.Watched)
+	v.flag("long", &p.Long)
+	v.flag("lone", &p.Lone)
+	v.flag("crowded", &p.Crowded)
+}
+
+func (p *savedPeer) visitSilence(v visitor) {
+	integer(v, "interval_ns", &p.Interval)
+	integer(v, "margin_ns", &p.Margin)
+	v.instant("heard", &p.Heard)
+	integer(v, "used_ns", &p.Used)
+	integer(v, "dead_ns", &p.Dead)
+	v.flag("extended", &p.Extended)
+	v.flag("fresh", &p.Fresh)
+	integer(v, "bonus_ns", &p.Bonus)
+	v.instant("due", &p.Due)
+	integer(v, "patience_ns", &p.Patience)
+	integer(v, "held_ns", &p.Held)
+	integer(v, "held_partly_ns", &p.HeldPartly)
+	integer(v, "spared_ns", &p.Spared)
+}
+
+func (p *savedPeer) visitPromise(v visitor) {
+	integer(v, "window_ns", &p.Window)
+	v.instant("promise", &p.Promise)
+	v.text("window_by", &p.WindowBy)
+	v.flag("foreign", &p.Foreign)
+	v.text("heard_by", &p.HeardBy)
+	v.text("ended_by", &p.EndedBy)
+	v.flag("shared", &p.Shared)
+	v.text("rule", &p.Rule)
+}
+
+func (p *savedPeer) visitProcesses(v visitor) {
+	if v.object("process", true) {
+		v.text("Boot", &p.Process.Boot)
+		integer(v, "PID", &p.Process.PID)
+		integer(v, "Start", &p.Process.Start)
+		v.end()
+	}
+	v.rare("others", len(p.Others), p.Others)
+	v.rare("replaced", len(p.Replaced), p.Replaced)
+	visitAll(v, "runs", &p.Runs, func(v visitor, r *liveness.Run) {
+		v.text("Name", &r.Name)
+		v.number("High", &r.High)
+	})
+	visitAll(v, "signed", &p.Signed, func(v visitor, r *liveness.SignedRun) {
+		v.text("Name", &r.Name)
+		v.number("High", &r.High)
+		v.number("SentMS", &r.SentMS)
+		v.number("HeardMS", &r.HeardMS)
+	})
+	v.number("sent_ms", &p.SentMS)
+	integer(v, "owner", &p.Owner)
+	v.number("lag_ms", &p.Lag)
+	v.number("carried_ms", &p.Carried)
+	v.text("speaker", &p.Speaker)
+	visitAll(v, "speakers", &p.Speakers, func(v visitor, s *liveness.Speaker) {
+		v.text("Life", &s.Life)
+		v.number("SinceNS", &s.SinceNS)
+	})
+}
+
+func (p *savedPeer) visitTotals(v visitor) {
+	v.number("exit_code", &p.ExitCode)
+	v.flag("has_exit_code", &p.HasExitCode)
+	integer(v, "dead_for_ns", &p.DeadFor)
+	v.rare("flaps", len(p.Flaps), inUTC(p.Flaps))
+	if v.object("counters", true) {
+		integer(v, "Beats", &p.Beats)
+		integer(v, "Lost", &p.Lost)
+		integer(v, "Late", &p.Late)
+		integer(v, "Duplicates", &p.Duplicates)
+		integer(v, "Limited", &p.Limited)
+		integer(v, "Restarts", &p.Restarts)
+		integer(v, "Deaths", &p.Deaths)
+		integer(v, "Mistakes", &p.Mistakes)
+		integer(v, "Conflicts", &p.Conflicts)
+		v.end()
+	}
+}
+
+// inUTC returns instants as they are written. Those of a record are the tracker's.
+func inUTC(all []time.Time) (utc []time.Time) {
+	for _, at := range all {
+		utc = append(utc, at.UTC())
+	}
+	return utc
+}
+
+// integer visits a number of another type.
+func integer[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
+	n := int64(*x)
+	v.number(name, &n)
+	if *x = T(n); int64(*x) != n || n < 0 && *x > 0 {
+		v.refuse()
+	}
+}
+
+// visitAll visits a list.
+func visitAll[T any](v visitor, name string, all *[]T, visit func(visitor, *T)) {
+	if !v.list(name, len(*all)) {
+		return
+	}
+	for i := 0; v.item(i); i++ {
+		if i == len(*all) {
+			*all = append(*all, *new(T))
+		}
+		visit(v, &(*all)[i])
+		v.endItem()
+	}
+}
+
+// A plainWriter is a visitor that writes.
+type plainWriter struct {
+	out   []byte
+	begun []int // where the objects begin that are not ended
+	items int   // of the list
+}
+
+// key begins a member.
+func (w *plainWriter) key(name string) {
+	if last := w.out[len(w.out)-1]; last != '{' {
+		w.out = append(w.out, ',')
+	}
+	w.out = append(w.out, '"')
+	w.out = append(w.out, name...)
+	w.out = append(w.out, `":`...)
+}
+
+func (w *plainWriter) number(name string, n *int64) {
+	if *n != 0 {
+		w.key(name)
+		w.out = strconv.AppendInt(w.out, *n, 10)
+	}
+}
+
+func (w *plainWriter) text(name string, s *string) {
+	if *s != "" {
+		w.key(name)
+		w.quote(*s)
+	}
+}
+
+// quote writes a text.
+func (w *plainWriter) quote(s string) {
+	if !isPlain(s) {
+		quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // any string can be
+		w.out = append(w.out, quoted...)
+		return
+	}
+	w.out = append(w.out, '"')
+	w.out = append(w.out, s...)
+	w.out = append(w.out, '"')
+}
+
+// isPlain reports whether a text needs no escapes.
+func isPlain(s string) bool {
+	ascii := true
+	for i := range len(s) {
+		if c := s[i]; c < ' ' || c == '"' || c == '\\' {
+			return false
+		}
+		ascii = ascii && s[i] < utf8.RuneSelf
+	}
+	return ascii || utf8.ValidString(s)
+}
+
+func (w *plainWriter) flag(name string, is *bool) {
+	if *is {
+		w.key(name)
+		w.out = append(w.out, "true"...)
+	}
+}
+
+// instant writes an instant in UTC: a zone of 1900 would not survive RFC 3339.
+func (w *plainWriter) instant(name string, at *time.Time) {
+	if !at.IsZero() {
+		w.key(name)
+		w.out = append(w.out, '"')
+		w.out = at.UTC().AppendFormat(w.out, time.RFC3339Nano)
+		w.out = append(w.out, '"')
+	}
+}
+
+func (w *plainWriter) address(name string, addr *netip.Addr) {
+	if addr.IsValid() {
+		w.key(name)
+		w.quote(addr.String())
+	}
+}
+
+func (w *plainWriter) numbers(name string, all []uint32) {
+	start := len(w.out)
+	w.key(name)
+	some := uint32(0)
+	for i, n := range all {
+		w.out = append(w.out, "[,"[min(i, 1)])
+		w.out = strconv.AppendUint(w.out, uint64(n), 10)
+		some |= n
+	}
+	if w.out = append(w.out, ']'); some == 0 {
+		w.out = w.out[:start]
+	}
+}
+
+func (w *plainWriter) object(name string, there bool) bool {
+	if there {
+		w.begun = append(w.begun, len(w.out))
+		w.key(name)
+		w.out = append(w.out, '{')
+	}
+	return there
+}
+
+func (w *plainWriter) end() {
+	last := len(w.begun) - 1
+	if w.out[len(w.out)-1] == '{' { // with all its members it is left out
+		w.out = w.out[:w.begun[last]]
+	} else {
+		w.out = append(w.out, '}')
+	}
+	w.begun = w.begun[:last]
+}
+
+func (w *plainWriter) list(name string, n int) bool {
+	if w.items = n; n > 0 {
+		w.key(name)
+		w.out = append(w.out, '[')
+	}
+	return n > 0
+}
+
+func (w *plainWriter) item(i int) bool {
+	switch {
+	case i == w.items:
+		w.out = append(w.out, ']')
+		return false
+	case i > 0:
+		w.out = append(w.out, ',')
+	}
+	w.out = append(w.out, '{')
+	return true
+}
+
+func (w *plainWriter) endItem() { w.out = append(w.out, '}') }
+
+func (w *plainWriter) rare(name string, n int, all any) {
+	if n > 0 {
+		w.key(name)
+		text, _ := json.Marshal(all) //nolint:errcheck,errchkjson // CheckRecord knows all that could fail
+		w.out = append(w.out, text...)
+	}
+}
+
+func (*plainWriter) refuse() {}
+
+// A plainReader is a visitor that reads what a plainWriter writes.
+type plainReader struct {
+	rest    []byte
+	strange bool // it is not that
+	first   bool // the next member is the first one of its object
+	latest  string
+}
+
+// readPlain reads a line, if it is a plain one. A peer goes into p.
+func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
+	*p = savedPeer{}
+	l.spare = p
+	r := &plainReader{rest: object, first: true}
+	r.read('{')
+	l.visit(r)
+	r.end()
+	return l, !r.strange && len(r.rest) == 0
+}
+
+// next reports whether a member comes next, and reads its name.
+func (r *plainReader) next(name string) bool {
+	text := r.rest
+	if !r.first {
+		if len(text) == 0 || text[0] != ',' {
+			return false
+		}
+		text = text[1:]
+	}
+	n := len(name)
+	if len(text) < n+4 || text[1] != name[0] || string(text[1:n+1]) != name || text[0] != '"' || text[n+1] != '"' || text[n+2] != ':' {
+		return false
+	}
+	r.rest, r.first = text[n+3:], false
+	return true
+}
+
+// read reads a character.
+func (r *plainReader) read(c byte) {
+	if len(r.rest) == 0 || r.rest[0] != c {
+		r.refuse()
+		return
+	}
+	r.rest = r.rest[1:]
+}
+
+// refuse leaves the line to encoding/json.
+func (r *plainReader) refuse() { r.strange, r.rest = true, nil }
+
+func (r *plainReader) number(name string, n *int64) {
+	if r.next(name) {
+		*n = r.integer()
+	}
+}
+
+// integer reads a number.
+func (r *plainReader) integer() int64 {
+	const most = 19 // digits, of which a number shows by its sign that it has overflown
+	i, n, negative := 0, int64(0), r.rest[0] == '-'
+	if negative {
+		i++
+	}
+	start := i
+	for ; i < len(r.rest) && r.rest[i]-'0' < 10; i++ {
+		n = 10*n + int64(r.rest[i]-'0')
+	}
+	if digits := i - start; digits == 0 || digits > most || n < 0 || digits > 1 && r.rest[start] == '0' {
+		r.refuse()
+		return 0
+	}
+	r.rest = r.rest[i:]
+	if negative {
+		return -n
+	}
+	return n
+}
+
+func (r *plainReader) text(name string, s *string) {
+	if !r.next(name) {
+		return
+	}
+	if text := r.quoted(); string(text) != r.latest {
+		r.latest = string(text) // which a run and its speaker have in common
+	}
+	*s = r.latest
+}
+
+// quoted reads a text without escapes.
+func (r *plainReader) quoted() []byte {
+	r.read('"')
+	ascii := true
+	for i, c := range r.rest {
+		switch {
+		case c == '"' && (ascii || utf8.Valid(r.rest[:i])):
+			text := r.rest[:i]
+			r.rest = r.rest[i+1:]
+			return text
+		case c == '"', c == '\\', c < ' ':
+			r.refuse()
+			return nil
+		}
+		ascii = ascii && c < utf8.RuneSelf
+	}
+	r.refuse()
+	return nil
+}
+
+func (r *plainReader) flag(name string, is *bool) {
+	if r.next(name) {
+		for _, c := range []byte("true") {
+			r.read(c)
+		}
+		*is = true
+	}
+}
+
+func (r *plainReader) instant(name string, at *time.Time) {
+	if r.next(name) && at.UnmarshalText(r.quoted()) != nil {
+		r.refuse()
+	}
+}
+
+func (r *plainReader) address(name string, addr *netip.Addr) {
+	if r.next(name) && addr.UnmarshalText(r.quoted()) != nil {
+		r.refuse()
+	}
+}
+
+func (r *plainReader) numbers(name string, all []uint32) {
+	if !r.next(name) {
+		return
+	}
+	r.read('[')
+	for i := range all {
+		if i > 0 {
+			r.read(',')
+		}
+		if len(r.rest) == 0 {
+			return
+		}
+		n := r.integer()
+		if all[i] = uint32(n); int64(all[i]) != n {
+			r.refuse()
+		}
+	}
+	r.read(']')
+}
+
+func (r *plainReader) object(name string, _ bool) bool {
+	if !r.next(name) {
+		return false
+	}
+	r.read('{')
+	r.first = true
+	return true
+}
+
+func (r *plainReader) end() {
+	r.read('}')
+	r.first = false
+}
+
+func (r *plainReader) list(name string, _ int) bool {
+	if !r.next(name) {
+		return false
+	}
+	r.read('[')
+	return true
+}
+
+func (r *plainReader) item(i int) bool {
+	if i > 0 { // an empty one is not written
+		if len(r.rest) == 0 || r.rest[0] == ']' {
+			r.read(']')
+			r.first = false
+			return false
+		}
+		r.read(',')
+	}
+	r.read('{')
+	r.first = true
+	return true
+}
+
+func (r *plainReader) endItem() { r.end() }
+
+func (r *plainReader) rare(name string, _ int, _ any) {
+	if r.next(name) {
+		r.refuse()
+	}
+}
