@@ -138,7 +138,7 @@ func (c *contents) records() []liveness.Record {
 	var all []liveness.Record
 	for i := range c.entries {
 		if e := &c.entries[i]; e.text != nil {
-			all = append(all, *e.record())
+			all = append(all, *e.record(new(savedPeer)))
 		}
 	}
 	return all

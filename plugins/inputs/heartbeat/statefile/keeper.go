@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strconv"
 	"strings"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -401,33 +402,41 @@ func (k *Keeper) finish() {
 	if k.file.Outgrown() && (!k.file.Sound() || k.file.Small()) { // a life may be too short for it to have been seen to
 		err = k.renew(context.Background())
 	}
-	for last := range beside(k.last()) {
+	var spare sync.Pool // of *lasting
+	for last := range beside(k.last(&spare)) {
 		err = errors.Join(err, last.leftOut, k.file.append(last.text, true))
+		spare.Put(last)
 	}
 	now := time.Now()
 	err = errors.Join(err, k.file.Append(&liveness.Changes{At: now, Listened: k.peers.Listened(now) - k.epoch, End: true}))
 	k.note(err)
 }
 
-// A lasting is the lines of some peers.
+// A lasting is some peers and their lines.
 type lasting struct {
+	records []liveness.Record
 	text    []byte
 	leftOut error // peers that are not in them
 }
 
 // last returns all that is saved at the end. Lines are made of some peers while others are
-// looked at.
-func (k *Keeper) last() iter.Seq[func() lasting] {
-	return func(yield func(func() lasting) bool) {
+// looked at. What is written over comes from spare.
+func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *lasting] {
+	return func(yield func(func() *lasting) bool) {
 		for next := k.peers.Count(); next > 0; {
+			some, ok := spare.Get().(*lasting)
+			if !ok {
+				some = new(lasting)
+			}
 			var changes liveness.Changes
-			changes, next = k.peers.Records(make([]liveness.Record, 0, portion), next, true)
+			changes, next = k.peers.Records(some.records[:0], next, true)
 			changes.Listened -= k.epoch
-			changes.More = true
-			if !yield(func() lasting {
-				text, leftOut := k.file.encode(nil, &changes)
-				return lasting{text, leftOut}
-			}) {
+			made := func() *lasting {
+				some.text, some.leftOut = k.file.encode(some.text[:0], &changes)
+				some.records = changes.Records
+				return some
+			}
+			if !yield(made) {
 				return
 			}
 		}

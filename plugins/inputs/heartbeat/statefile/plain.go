@@ -16,7 +16,8 @@ import (
 // plainReader does not know is left to encoding/json, which says what is wrong with it, and
 // a test compares both.
 
-// A visitor goes through the members of an object. What is zero is left out.
+// A visitor goes through the members of an object. What is zero is left out. Names are
+// given as they are written, with quotes and colon.
 type visitor interface {
 	number(name string, n *int64)
 	text(name string, s *string)
@@ -39,16 +40,16 @@ type visitor interface {
 }
 
 func (l *line) visit(v visitor) {
-	integer(v, "life", &l.Life)
-	integer(v, "listened_ns", &l.Listened)
-	v.instant("at", &l.At)
-	v.flag("end", &l.End)
-	if v.object("gone", l.Gone != nil) {
+	integer(v, `"life":`, &l.Life)
+	integer(v, `"listened_ns":`, &l.Listened)
+	v.instant(`"at":`, &l.At)
+	v.flag(`"end":`, &l.End)
+	if v.object(`"gone":`, l.Gone != nil) {
 		l.Gone = cmp.Or(l.Gone, new(liveness.ID))
 		visitID(v, l.Gone)
 		v.end()
 	}
-	if v.object("peer", l.peer != nil) {
+	if v.object(`"peer":`, l.peer != nil) {
 		l.peer = cmp.Or(l.peer, l.spare)
 		l.peer.visit(v)
 		v.end()
@@ -56,123 +57,123 @@ func (l *line) visit(v visitor) {
 }
 
 func (p *savedPeer) visit(v visitor) {
-	if v.object("id", true) {
+	if v.object(`"id":`, true) {
 		visitID(v, &p.ID)
 		v.end()
 	}
-	v.address("addr", &p.Addr)
-	visitAll(v, "labels", &p.Labels, func(v visitor, l *liveness.Label) {
-		v.text("Key", &l.Key)
-		v.text("Value", &l.Value)
+	v.address(`"addr":`, &p.Addr)
+	visitAll(v, `"labels":`, &p.Labels, func(v visitor, l *liveness.Label) {
+		v.text(`"Key":`, &l.Key)
+		v.text(`"Value":`, &l.Value)
 	})
 	p.visitState(v)
 	p.visitSilence(v)
 	p.visitPromise(v)
-	integer(v, "phase_ns", &p.Phase)
-	integer(v, "learnt_ns", &p.Learnt)
-	integer(v, "lateness_ns", &p.Lateness)
-	integer(v, "taught", &p.Taught)
-	v.rare("jobs", len(p.Jobs), p.Jobs)
-	v.rare("jobs_ended", len(p.JobsEnded), p.JobsEnded)
+	integer(v, `"phase_ns":`, &p.Phase)
+	integer(v, `"learnt_ns":`, &p.Learnt)
+	integer(v, `"lateness_ns":`, &p.Lateness)
+	integer(v, `"taught":`, &p.Taught)
+	v.rare(`"jobs":`, len(p.Jobs), p.Jobs)
+	v.rare(`"jobs_ended":`, len(p.JobsEnded), p.JobsEnded)
 	p.visitProcesses(v)
 	p.visitTotals(v)
 }
 
 func visitID(v visitor, id *liveness.ID) {
-	v.text("Source", &id.Source)
-	v.text("Service", &id.Service)
-	integer(v, "PID", &id.PID)
+	v.text(`"Source":`, &id.Source)
+	v.text(`"Service":`, &id.Service)
+	integer(v, `"PID":`, &id.PID)
 }
 
 func (p *savedPeer) visitState(v visitor) {
-	integer(v, "state", &p.State)
-	integer(v, "reason", &p.Reason)
-	v.instant("since", &p.Since)
-	integer(v, "health", &p.Health)
-	if v.object("trail", true) {
-		v.numbers("Counts", p.Events.Counts[:])
+	integer(v, `"state":`, &p.State)
+	integer(v, `"reason":`, &p.Reason)
+	v.instant(`"since":`, &p.Since)
+	integer(v, `"health":`, &p.Health)
+	if v.object(`"trail":`, true) {
+		v.numbers(`"Counts":`, p.Events.Counts[:])
 		v.end()
 	}
-	integer(v, "evidence", &p.Evidence)
-	v.flag("expected", &p.Expected)
-	v.flag("watched", &p.Watched)
-	v.flag("long", &p.Long)
-	v.flag("lone", &p.Lone)
-	v.flag("crowded", &p.Crowded)
+	integer(v, `"evidence":`, &p.Evidence)
+	v.flag(`"expected":`, &p.Expected)
+	v.flag(`"watched":`, &p.Watched)
+	v.flag(`"long":`, &p.Long)
+	v.flag(`"lone":`, &p.Lone)
+	v.flag(`"crowded":`, &p.Crowded)
 }
 
 func (p *savedPeer) visitSilence(v visitor) {
-	integer(v, "interval_ns", &p.Interval)
-	integer(v, "margin_ns", &p.Margin)
-	v.instant("heard", &p.Heard)
-	integer(v, "used_ns", &p.Used)
-	integer(v, "dead_ns", &p.Dead)
-	v.flag("extended", &p.Extended)
-	v.flag("fresh", &p.Fresh)
-	integer(v, "bonus_ns", &p.Bonus)
-	v.instant("due", &p.Due)
-	integer(v, "patience_ns", &p.Patience)
-	integer(v, "held_ns", &p.Held)
-	integer(v, "held_partly_ns", &p.HeldPartly)
-	integer(v, "spared_ns", &p.Spared)
+	integer(v, `"interval_ns":`, &p.Interval)
+	integer(v, `"margin_ns":`, &p.Margin)
+	v.instant(`"heard":`, &p.Heard)
+	integer(v, `"used_ns":`, &p.Used)
+	integer(v, `"dead_ns":`, &p.Dead)
+	v.flag(`"extended":`, &p.Extended)
+	v.flag(`"fresh":`, &p.Fresh)
+	integer(v, `"bonus_ns":`, &p.Bonus)
+	v.instant(`"due":`, &p.Due)
+	integer(v, `"patience_ns":`, &p.Patience)
+	integer(v, `"held_ns":`, &p.Held)
+	integer(v, `"held_partly_ns":`, &p.HeldPartly)
+	integer(v, `"spared_ns":`, &p.Spared)
 }
 
 func (p *savedPeer) visitPromise(v visitor) {
-	integer(v, "window_ns", &p.Window)
-	v.instant("promise", &p.Promise)
-	v.text("window_by", &p.WindowBy)
-	v.flag("foreign", &p.Foreign)
-	v.text("heard_by", &p.HeardBy)
-	v.text("ended_by", &p.EndedBy)
-	v.flag("shared", &p.Shared)
-	v.text("rule", &p.Rule)
+	integer(v, `"window_ns":`, &p.Window)
+	v.instant(`"promise":`, &p.Promise)
+	v.text(`"window_by":`, &p.WindowBy)
+	v.flag(`"foreign":`, &p.Foreign)
+	v.text(`"heard_by":`, &p.HeardBy)
+	v.text(`"ended_by":`, &p.EndedBy)
+	v.flag(`"shared":`, &p.Shared)
+	v.text(`"rule":`, &p.Rule)
 }
 
 func (p *savedPeer) visitProcesses(v visitor) {
-	if v.object("process", true) {
-		v.text("Boot", &p.Process.Boot)
-		integer(v, "PID", &p.Process.PID)
-		integer(v, "Start", &p.Process.Start)
+	if v.object(`"process":`, true) {
+		v.text(`"Boot":`, &p.Process.Boot)
+		integer(v, `"PID":`, &p.Process.PID)
+		integer(v, `"Start":`, &p.Process.Start)
 		v.end()
 	}
-	v.rare("others", len(p.Others), p.Others)
-	v.rare("replaced", len(p.Replaced), p.Replaced)
-	visitAll(v, "runs", &p.Runs, func(v visitor, r *liveness.Run) {
-		v.text("Name", &r.Name)
-		v.number("High", &r.High)
+	v.rare(`"others":`, len(p.Others), p.Others)
+	v.rare(`"replaced":`, len(p.Replaced), p.Replaced)
+	visitAll(v, `"runs":`, &p.Runs, func(v visitor, r *liveness.Run) {
+		v.text(`"Name":`, &r.Name)
+		v.number(`"High":`, &r.High)
 	})
-	visitAll(v, "signed", &p.Signed, func(v visitor, r *liveness.SignedRun) {
-		v.text("Name", &r.Name)
-		v.number("High", &r.High)
-		v.number("SentMS", &r.SentMS)
-		v.number("HeardMS", &r.HeardMS)
+	visitAll(v, `"signed":`, &p.Signed, func(v visitor, r *liveness.SignedRun) {
+		v.text(`"Name":`, &r.Name)
+		v.number(`"High":`, &r.High)
+		v.number(`"SentMS":`, &r.SentMS)
+		v.number(`"HeardMS":`, &r.HeardMS)
 	})
-	v.number("sent_ms", &p.SentMS)
-	integer(v, "owner", &p.Owner)
-	v.number("lag_ms", &p.Lag)
-	v.number("carried_ms", &p.Carried)
-	v.text("speaker", &p.Speaker)
-	visitAll(v, "speakers", &p.Speakers, func(v visitor, s *liveness.Speaker) {
-		v.text("Life", &s.Life)
-		v.number("SinceNS", &s.SinceNS)
+	v.number(`"sent_ms":`, &p.SentMS)
+	integer(v, `"owner":`, &p.Owner)
+	v.number(`"lag_ms":`, &p.Lag)
+	v.number(`"carried_ms":`, &p.Carried)
+	v.text(`"speaker":`, &p.Speaker)
+	visitAll(v, `"speakers":`, &p.Speakers, func(v visitor, s *liveness.Speaker) {
+		v.text(`"Life":`, &s.Life)
+		v.number(`"SinceNS":`, &s.SinceNS)
 	})
 }
 
 func (p *savedPeer) visitTotals(v visitor) {
-	v.number("exit_code", &p.ExitCode)
-	v.flag("has_exit_code", &p.HasExitCode)
-	integer(v, "dead_for_ns", &p.DeadFor)
-	v.rare("flaps", len(p.Flaps), inUTC(p.Flaps))
-	if v.object("counters", true) {
-		integer(v, "Beats", &p.Beats)
-		integer(v, "Lost", &p.Lost)
-		integer(v, "Late", &p.Late)
-		integer(v, "Duplicates", &p.Duplicates)
-		integer(v, "Limited", &p.Limited)
-		integer(v, "Restarts", &p.Restarts)
-		integer(v, "Deaths", &p.Deaths)
-		integer(v, "Mistakes", &p.Mistakes)
-		integer(v, "Conflicts", &p.Conflicts)
+	v.number(`"exit_code":`, &p.ExitCode)
+	v.flag(`"has_exit_code":`, &p.HasExitCode)
+	integer(v, `"dead_for_ns":`, &p.DeadFor)
+	v.rare(`"flaps":`, len(p.Flaps), inUTC(p.Flaps))
+	if v.object(`"counters":`, true) {
+		integer(v, `"Beats":`, &p.Beats)
+		integer(v, `"Lost":`, &p.Lost)
+		integer(v, `"Late":`, &p.Late)
+		integer(v, `"Duplicates":`, &p.Duplicates)
+		integer(v, `"Limited":`, &p.Limited)
+		integer(v, `"Restarts":`, &p.Restarts)
+		integer(v, `"Deaths":`, &p.Deaths)
+		integer(v, `"Mistakes":`, &p.Mistakes)
+		integer(v, `"Conflicts":`, &p.Conflicts)
 		v.end()
 	}
 }
@@ -220,9 +221,7 @@ func (w *plainWriter) key(name string) {
 	if last := w.out[len(w.out)-1]; last != '{' {
 		w.out = append(w.out, ',')
 	}
-	w.out = append(w.out, '"')
 	w.out = append(w.out, name...)
-	w.out = append(w.out, `":`...)
 }
 
 func (w *plainWriter) number(name string, n *int64) {
@@ -381,10 +380,10 @@ func (r *plainReader) next(name string) bool {
 		text = text[1:]
 	}
 	n := len(name)
-	if len(text) < n+4 || text[1] != name[0] || string(text[1:n+1]) != name || text[0] != '"' || text[n+1] != '"' || text[n+2] != ':' {
+	if len(text) <= n || text[1] != name[1] || string(text[:n]) != name {
 		return false
 	}
-	r.rest, r.first = text[n+3:], false
+	r.rest, r.first = text[n:], false
 	return true
 }
 

@@ -8,6 +8,7 @@ import (
 	"io"
 	"iter"
 	"slices"
+	"sync"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
@@ -30,9 +31,9 @@ type entry struct {
 	listened time.Duration // in that life
 }
 
-// record returns what is known of the peer.
-func (e *entry) record() *liveness.Record {
-	l, _ := parseLine(e.text, new(savedPeer)) //nolint:errcheck // it was read before
+// record returns what is known of the peer, mostly in p.
+func (e *entry) record(p *savedPeer) *liveness.Record {
+	l, _ := parseLine(e.text, p) //nolint:errcheck // it was read before
 	return (*liveness.Record)(l.peer)
 }
 
@@ -275,29 +276,47 @@ func (c *contents) whole(now time.Time) State {
 }
 
 // peers returns the records of all peers at the end of the file, some at a time, and keeps
-// none of them.
+// none of them. A slice is valid until the next one.
 func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
-	later := c.listenedAfter()
-	return beside(func(yield func(func() []liveness.Record) bool) {
+	later, crashed := c.listenedAfter(), s.Saved.Sub(c.last)
+	var spare sync.Pool // of *restoring
+	jobs := func(yield func(func() *restoring) bool) {
 		for entries := range slices.Chunk(c.entries, portion) {
-			if !yield(func() []liveness.Record { return c.recordsOf(entries, later, s.Saved.Sub(c.last)) }) {
+			some, ok := spare.Get().(*restoring)
+			if !ok {
+				some = new(restoring)
+			}
+			if !yield(func() *restoring { return some.read(c, entries, later, crashed) }) {
 				return
 			}
 		}
-	})
+	}
+	return func(yield func([]liveness.Record) bool) {
+		for some := range beside(jobs) {
+			if !yield(some.records) {
+				return
+			}
+			spare.Put(some)
+		}
+	}
 }
 
-func (c *contents) recordsOf(entries []entry, later []time.Duration, crashed time.Duration) []liveness.Record {
-	records := make([]liveness.Record, 0, len(entries))
+// A restoring is the records of some peers.
+type restoring struct{ records []liveness.Record }
+
+// read makes of entries what was known at the end of the file.
+func (r *restoring) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoring {
+	r.records = r.records[:0]
+	var peer savedPeer
 	for i := range entries {
 		if e := &entries[i]; e.text != nil {
-			r := e.record().After(c.lives[e.life].listened-e.listened, later[e.life])
-			r.Crashed = crashed
-			records = append(records, r)
+			record := e.record(&peer).After(c.lives[e.life].listened-e.listened, later[e.life])
+			record.Crashed = crashed
+			r.records = append(r.records, record)
 			e.text = nil
 		}
 	}
-	return records
+	return r
 }
 
 // listenedAfter returns for how long collectors have listened in all lives
