@@ -84,6 +84,10 @@ func (a *accumulator) AddMetric(m telegraf.Metric) {
 // reads, and where that cannot be known.
 func (a *accumulator) Unread() time.Duration { return a.out.pipe.lasts(time.Now()) }
 
+// Reuses says that a metric is done with when it is written, and that its Reuse is called
+// then, if it has that.
+func (*accumulator) Reuses() {}
+
 // AddError logs an error of the plugin.
 func (a *accumulator) AddError(err error) {
 	if err != nil {

@@ -161,6 +161,15 @@ func (o *output) write(m telegraf.Metric) {
 		o.fail(err)
 	}
 	m.Accept()
+	if r, ok := m.(reusable); ok {
+		r.Reuse()
+	}
+}
+
+// A reusable is a metric of which another one can be made.
+type reusable interface {
+	// Reuse lets that be done.
+	Reuse()
 }
 
 // drop counts a metric that cannot be encoded.

@@ -50,6 +50,27 @@ func sample(n int) telegraf.Metric {
 	return metric.New("m", nil, map[string]any{"v": n}, time.Unix(0, int64(n)))
 }
 
+// A lent is a metric that is to be given back.
+type lent struct {
+	telegraf.Metric
+	back *int
+}
+
+func (l lent) Reuse() { *l.back++ }
+
+// Whoever made a metric may make another one of it when it is written.
+func TestMetricsAreGivenBack(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		o, back := openOutlet(t, nil), 0
+		for n := range 3 {
+			o.send(lent{sample(n), &back})
+		}
+		o.shut()
+		require.Equal(t, 3, back)
+		require.Equal(t, []string{"m v=0i 0", "m v=1i 1", "m v=2i 2"}, o.screen.lines())
+	})
+}
+
 // The stock shim writes each metric by itself.
 func TestManyMetricsAreFewWrites(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -11,11 +11,12 @@ import (
 )
 
 // watched returns acc so that it is known whether metrics are taken from it.
-func (j *Judge) watched(acc telegraf.Accumulator) telegraf.Accumulator {
+func (j *Judge) watched(acc telegraf.Accumulator) *handing {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.flow.reader, _ = acc.(reader)
-	return &handing{acc, &j.flow}
+	_, reuses := acc.(reuser)
+	return &handing{acc, &j.flow, reuses}
 }
 
 // Gather has every peer emitted and waits until that is done.
@@ -36,19 +37,19 @@ func (j *Judge) Gather() {
 // returns what is to be said of the collector.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
-	acc = j.watched(acc)
+	to := j.watched(acc)
 	for {
 		select {
 		case <-j.queue.filled:
-			j.add(acc, j.queue.take())
+			j.add(to, j.queue.take())
 		case done := <-j.gathers:
-			j.Contained("gathering peers", func() { j.emitPeers(acc) })
+			j.Contained("gathering peers", func() { j.emitPeers(to) })
 			j.Contained("gathering the collector", func() {
-				j.emitOwn(acc, own, time.Now().Truncate(time.Millisecond))
+				j.emitOwn(to, own, time.Now().Truncate(time.Millisecond))
 			})
 			close(done)
 		case <-ctx.Done():
-			j.add(acc, j.queue.take())
+			j.add(to, j.queue.take())
 			return
 		}
 	}
@@ -58,7 +59,7 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 // the same moment and goes first. It goes from the end: when a peer is
 // forgotten meanwhile, the last one, already emitted, takes its number and is
 // emitted again.
-func (j *Judge) emitPeers(acc telegraf.Accumulator) {
+func (j *Judge) emitPeers(acc *handing) {
 	views := make([]liveness.View, 0, portion)
 	for next, more := j.Count(), true; more; more = next > 0 {
 		var queued []waiting
@@ -110,7 +111,7 @@ func (j *Judge) health() health {
 }
 
 // add hands items to acc. One that cannot be handed over costs no other.
-func (j *Judge) add(acc telegraf.Accumulator, items []waiting) {
+func (j *Judge) add(acc *handing, items []waiting) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
 			for len(items) > 0 {
@@ -125,7 +126,8 @@ func (j *Judge) add(acc telegraf.Accumulator, items []waiting) {
 // A handing is an accumulator that tells whether metrics are taken from it.
 type handing struct {
 	telegraf.Accumulator
-	flow *flow
+	flow   *flow
+	reuses bool // it is a reuser
 }
 
 // AddMetric hands m over.
@@ -167,7 +169,7 @@ func (f *flow) taken() bool {
 	return f.ended.Load() >= f.begun.Load() && (f.reader == nil || f.reader.Unread() < readPause)
 }
 
-func addItem(acc telegraf.Accumulator, item *waiting) {
+func addItem(acc *handing, item *waiting) {
 	if item.change == nil {
 		acc.AddMetric(item.metric)
 		return
@@ -180,8 +182,12 @@ func addItem(acc telegraf.Accumulator, item *waiting) {
 	}
 }
 
-func addPeer(acc telegraf.Accumulator, v *liveness.View) {
-	acc.AddMetric(peerMetric(v))
+func addPeer(acc *handing, v *liveness.View) {
+	if acc.reuses {
+		acc.AddMetric(formOf(v).reused(v))
+	} else {
+		acc.AddMetric(peerMetric(v))
+	}
 	if isDown(v) {
 		acc.AddMetric(downMetric(v))
 	}

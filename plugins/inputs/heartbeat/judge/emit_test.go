@@ -14,7 +14,7 @@ func TestBlockedOutputIsNoticed(t *testing.T) {
 	now := time.Now()
 	require.True(t, f.runs(now))
 	require.True(t, f.runs(now.Add(time.Hour)), "nothing is to be handed over")
-	acc := &handing{new(testutil.Accumulator), &f}
+	acc := &handing{new(testutil.Accumulator), &f, false}
 	acc.AddMetric(startedMetric(now))
 	require.EqualValues(t, 1, f.ended.Load())
 	require.True(t, f.taken())
