@@ -16,7 +16,6 @@ import (
 	_ "embed"
 	"fmt"
 	"maps"
-	"net"
 	"net/netip"
 	"os"
 	"slices"
@@ -56,8 +55,8 @@ type Heartbeat struct {
 	websites  *websites        // nil without an address of HTTP
 	cluster   *cluster.Cluster // nil if this collector is alone
 	page      *page.Page
-	readers   net.Listener // where they come on this host; nil without a state file
-	socket    *web.Socket  // of readers, when they are answered
+	readers   func() *web.Socket // begins to answer those on this host; nil without a state file
+	socket    *web.Socket        // of readers, when they are answered
 
 	running atomic.Pointer[judge.Judge] // for Gather; nil while not running
 	stop    func()                      // ends what run began; nil likewise
@@ -162,9 +161,8 @@ func (h *Heartbeat) load(acc telegraf.Accumulator) {
 
 // close releases what Start has opened, where run did not run.
 func (h *Heartbeat) close() {
-	if h.readers != nil {
-		h.readers.Close()
-	}
+	h.answerReaders()
+	h.socket.Close()
 	if h.cluster != nil {
 		h.cluster.Close()
 	}
@@ -263,7 +261,7 @@ func (h *Heartbeat) judging() judge.Options {
 
 // run serves until the function is called that it returns.
 func (h *Heartbeat) run(acc telegraf.Accumulator) (end func()) {
-	h.serveReaders()
+	h.answerReaders()
 	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
 	if websites != nil {

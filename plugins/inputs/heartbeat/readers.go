@@ -25,7 +25,8 @@ func (h *Heartbeat) SocketPath() string {
 	return api.SocketBeside(path)
 }
 
-// openSocket lets readers on this host come. Heartbeats are taken without that as well.
+// openSocket lets readers on this host come; they are answered when readers is called.
+// Heartbeats are taken without that as well.
 func (h *Heartbeat) openSocket() {
 	h.readers = nil
 	path := h.SocketPath()
@@ -37,13 +38,15 @@ func (h *Heartbeat) openSocket() {
 		h.Log.Warnf("'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on %q beside the 'state_file': %v", path, err)
 		return
 	}
-	h.readers = socket
+	h.readers = func() *web.Socket {
+		return web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", path, strings.TrimSpace(text)) })
+	}
 }
 
-// serveReaders answers them.
-func (h *Heartbeat) serveReaders() {
+// answerReaders answers those on this host, if they can come.
+func (h *Heartbeat) answerReaders() {
 	if h.socket = nil; h.readers != nil {
-		h.socket = web.Serve(h.readers, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", h.readers.Addr(), strings.TrimSpace(text)) })
+		h.socket = h.readers()
 	}
 }
 
