@@ -98,6 +98,11 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 	return c
 }
 
+// Begin lets the circle start now instead of when it was made.
+func (c *Circle) Begin(now time.Time) {
+	c.epoch, c.ticked, c.nextRound = now, now, now.Add(roundPause)
+}
+
 // Tick lets time pass: what has to be told is told, and mates that are silent are lost.
 // It is to be called ten times a second, and at once when the peers have something to
 // say.

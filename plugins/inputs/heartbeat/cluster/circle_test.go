@@ -319,3 +319,14 @@ func TestNoGoodbyeWhileTheOutputIsBlocked(t *testing.T) {
 		require.Equal(t, []string{fmt.Sprint("speak ", blocked)}, two.want)
 	}
 }
+
+// A collector that needs long to know its peers waits for its mates after that, not
+// meanwhile: it speaks only when it could have heard them.
+func TestPatienceBeginsWithTheCircle(t *testing.T) {
+	now := time.Now()
+	c := NewCircle(&Options{Name: "collector-1", Secret: testKey}, 1, now, nil)
+	began := now.Add(time.Minute)
+	c.Begin(began)
+	require.False(t, c.ready(began.Add(startPatience-1)))
+	require.True(t, c.ready(began.Add(startPatience)))
+}

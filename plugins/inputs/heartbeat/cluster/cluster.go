@@ -85,6 +85,7 @@ const tickPause = 100 * time.Millisecond
 
 // Run talks to the mates until ctx ends, and then says goodbye.
 func (c *Cluster) Run(ctx context.Context) {
+	c.begin(time.Now())
 	ticker := time.NewTicker(tickPause)
 	defer ticker.Stop()
 	for {
@@ -101,6 +102,15 @@ func (c *Cluster) Run(ctx context.Context) {
 		}
 		c.publish()
 	}
+}
+
+// begin forgets what was received since Open, which may be long ago: how long it was underway
+// is not known, and mates tell all to those who are new.
+func (c *Cluster) begin(now time.Time) {
+	for range len(c.bus.Received()) {
+		<-c.bus.Received()
+	}
+	c.circle.Begin(now)
 }
 
 func (c *Cluster) publish() {
