@@ -36,11 +36,21 @@ var sizes = []int{100_000, 1_000_000}
 //
 //	go test -run '^$' -bench 'Gather|Restart' -benchtime 3x -timeout 1h ./plugins/inputs/heartbeat
 func BenchmarkGather(b *testing.B) {
+	benchmarkGather(b, func(c *channel) telegraf.Accumulator { return c })
+}
+
+// BenchmarkGatherGivenBack is the same where metrics are given back when they are written,
+// as the runner of execd does.
+func BenchmarkGatherGivenBack(b *testing.B) {
+	benchmarkGather(b, func(c *channel) telegraf.Accumulator { return givingBack{c} })
+}
+
+func benchmarkGather(b *testing.B, accumulatorOf func(*channel) telegraf.Accumulator) {
 	for _, peers := range sizes {
 		b.Run(strconv.Itoa(peers), func(b *testing.B) {
 			dir := b.TempDir()
 			acc := newChannel(b)
-			plugin := startPlugin(b, acc, dir, "none", peers)
+			plugin := startPlugin(b, accumulatorOf(acc), dir, "none", peers)
 			defer plugin.Stop()
 			introduce(b, dir, peers)
 			acc.settle()
@@ -227,6 +237,9 @@ func newChannel(b *testing.B) *channel {
 				c.peer = m.Copy()
 			}
 			m.Drop()
+			if r, ok := m.(interface{ Reuse() }); ok {
+				r.Reuse()
+			}
 			c.taken.Add(1)
 		}
 	})
@@ -239,6 +252,11 @@ func (c *channel) AddMetric(m telegraf.Metric) { c.metrics <- m }
 func (c *channel) AddGauge(name string, fields map[string]any, tags map[string]string, t ...time.Time) {
 	c.metrics <- metric.New(name, tags, fields, t[0], telegraf.Gauge)
 }
+
+// A givingBack says that it does so.
+type givingBack struct{ *channel }
+
+func (givingBack) Reuses() {}
 
 // settle waits until nothing more comes.
 func (c *channel) settle() {
