@@ -19,7 +19,7 @@ import (
 // A visitor goes through the members of an object. What is zero is left out. Names are
 // given as they are written, with quotes and colon.
 type visitor interface {
-	number(name string, n *int64)
+	number(name string, n int64) int64 // returns it, or the one that was read
 	text(name string, s *string)
 	flag(name string, is *bool)
 	instant(name string, at *time.Time)
@@ -140,27 +140,27 @@ func (p *savedPeer) visitProcesses(v visitor) {
 	v.rare(`"replaced":`, len(p.Replaced), p.Replaced)
 	visitAll(v, `"runs":`, &p.Runs, func(v visitor, r *liveness.Run) {
 		v.text(`"Name":`, &r.Name)
-		v.number(`"High":`, &r.High)
+		integer(v, `"High":`, &r.High)
 	})
 	visitAll(v, `"signed":`, &p.Signed, func(v visitor, r *liveness.SignedRun) {
 		v.text(`"Name":`, &r.Name)
-		v.number(`"High":`, &r.High)
-		v.number(`"SentMS":`, &r.SentMS)
-		v.number(`"HeardMS":`, &r.HeardMS)
+		integer(v, `"High":`, &r.High)
+		integer(v, `"SentMS":`, &r.SentMS)
+		integer(v, `"HeardMS":`, &r.HeardMS)
 	})
-	v.number(`"sent_ms":`, &p.SentMS)
+	integer(v, `"sent_ms":`, &p.SentMS)
 	integer(v, `"owner":`, &p.Owner)
-	v.number(`"lag_ms":`, &p.Lag)
-	v.number(`"carried_ms":`, &p.Carried)
+	integer(v, `"lag_ms":`, &p.Lag)
+	integer(v, `"carried_ms":`, &p.Carried)
 	v.text(`"speaker":`, &p.Speaker)
 	visitAll(v, `"speakers":`, &p.Speakers, func(v visitor, s *liveness.Speaker) {
 		v.text(`"Life":`, &s.Life)
-		v.number(`"SinceNS":`, &s.SinceNS)
+		integer(v, `"SinceNS":`, &s.SinceNS)
 	})
 }
 
 func (p *savedPeer) visitTotals(v visitor) {
-	v.number(`"exit_code":`, &p.ExitCode)
+	integer(v, `"exit_code":`, &p.ExitCode)
 	v.flag(`"has_exit_code":`, &p.HasExitCode)
 	integer(v, `"dead_for_ns":`, &p.DeadFor)
 	v.rare(`"flaps":`, len(p.Flaps), inUTC(p.Flaps))
@@ -186,10 +186,9 @@ func inUTC(all []time.Time) (utc []time.Time) {
 	return utc
 }
 
-// integer visits a number of another type.
+// integer visits a number of any type.
 func integer[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
-	n := int64(*x)
-	v.number(name, &n)
+	n := v.number(name, int64(*x))
 	if *x = T(n); int64(*x) != n || n < 0 && *x > 0 {
 		v.refuse()
 	}
@@ -224,11 +223,12 @@ func (w *plainWriter) key(name string) {
 	w.out = append(w.out, name...)
 }
 
-func (w *plainWriter) number(name string, n *int64) {
-	if *n != 0 {
+func (w *plainWriter) number(name string, n int64) int64 {
+	if n != 0 {
 		w.key(name)
-		w.out = strconv.AppendInt(w.out, *n, 10)
+		w.out = strconv.AppendInt(w.out, n, 10)
 	}
+	return n
 }
 
 func (w *plainWriter) text(name string, s *string) {
@@ -399,10 +399,11 @@ func (r *plainReader) read(c byte) {
 // refuse leaves the line to encoding/json.
 func (r *plainReader) refuse() { r.strange, r.rest = true, nil }
 
-func (r *plainReader) number(name string, n *int64) {
+func (r *plainReader) number(name string, n int64) int64 {
 	if r.next(name) {
-		*n = r.integer()
+		return r.integer()
 	}
+	return n
 }
 
 // integer reads a number.
