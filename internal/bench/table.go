@@ -74,7 +74,7 @@ var budgets = []budget{
 	{"- 10,000 peers", "KB/s", 50, "state/10000"},
 	{"- a million peers", "KB/s", 3000, "state/1000000"},
 	{"start with a million peers until it listens", "s", 1, "Restart/1000000 s-listening"},
-	{"- until all are known", "s", 6, "Restart/1000000 s-Start"},
+	{"- until all are known", "s", 6, "Restart/1000000 s-known"},
 	{"stop with a million peers, everything saved", "s", 2, "Restart/1000000 s-Stop"},
 	{"longest hold of the lock, a million peers: tick", "ms", 20, "Hold ms/tick"},
 	{"- isolation", "ms", 20, "Hold ms/isolation"},

@@ -107,8 +107,8 @@ func BenchmarkRestart(b *testing.B) {
 				b.ReportMetric(float64(info.Size()>>20), "MiB-file")
 				b.ReportMetric(stopped.Seconds(), "s-Stop")
 				b.ReportMetric((<-listening).Seconds(), "s-listening")
-				b.ReportMetric(started.Seconds(), "s-Start")
-				b.ReportMetric(answered.Seconds(), "s-to-an-answer")
+				b.ReportMetric(started.Seconds(), "s-listening")
+				b.ReportMetric(answered.Seconds(), "s-known")
 			}
 			b.ReportMetric(0, "ns/op")
 		})
