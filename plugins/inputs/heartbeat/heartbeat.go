@@ -97,8 +97,8 @@ func (h *Heartbeat) Check() []error {
 	return append(wrong, h.Cluster.problems(h.Log)...)
 }
 
-// loadPatience is for how long Start waits until all is known that was saved. Of a hundred
-// thousand peers it is; who has more does not hold up the inputs that Telegraf starts next.
+// loadPatience is for how long Start waits until all is known that was saved. Of ten
+// thousands of peers it is; who has more does not hold up the inputs that Telegraf starts next.
 const loadPatience = 500 * time.Millisecond
 
 // Start opens the sockets, then the state file: who waits for an address must

@@ -154,3 +154,18 @@ func TestBesideKeepsTheOrder(t *testing.T) {
 		}
 	}
 }
+
+// A panic beside is one of who waits for it, and ends no other plugin of Telegraf.
+func TestBesidePanicsWhereItIsAwaited(t *testing.T) {
+	take := func(jobs func(yield func(func() int) bool)) func() {
+		return func() {
+			for range beside(jobs) { // until the panic
+			}
+		}
+	}
+	require.Panics(t, take(func(yield func(func() int) bool) { yield(func() int { panic("in a job") }) }))
+	require.Panics(t, take(func(yield func(func() int) bool) {
+		yield(func() int { return 1 })
+		panic("between jobs")
+	}))
+}
