@@ -36,16 +36,16 @@ var sizes = []int{100_000, 1_000_000}
 //
 //	go test -run '^$' -bench 'Gather|Restart' -benchtime 3x -timeout 1h ./plugins/inputs/heartbeat
 func BenchmarkGather(b *testing.B) {
-	benchmarkGather(b, func(c *channel) telegraf.Accumulator { return c })
+	gatherWith(b, func(c *channel) telegraf.Accumulator { return c })
 }
 
 // BenchmarkGatherGivenBack is the same where metrics are given back when they are written,
 // as the runner of execd does.
 func BenchmarkGatherGivenBack(b *testing.B) {
-	benchmarkGather(b, func(c *channel) telegraf.Accumulator { return givingBack{c} })
+	gatherWith(b, func(c *channel) telegraf.Accumulator { return givingBack{c} })
 }
 
-func benchmarkGather(b *testing.B, accumulatorOf func(*channel) telegraf.Accumulator) {
+func gatherWith(b *testing.B, accumulatorOf func(*channel) telegraf.Accumulator) {
 	for _, peers := range sizes {
 		b.Run(strconv.Itoa(peers), func(b *testing.B) {
 			dir := b.TempDir()

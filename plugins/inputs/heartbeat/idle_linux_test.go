@@ -13,7 +13,7 @@ import (
 // beat may have, a payload as long as one may be, or half a one.
 func TestWhatAnIdleConnectionKeeps(t *testing.T) {
 	entries := func(format string) string {
-		var all []string
+		all := make([]string, 0, 32)
 		for i := range 32 {
 			all = append(all, fmt.Sprintf(format, i))
 		}
@@ -59,8 +59,8 @@ func keptOf(t *testing.T, beat string) int64 {
 // inUse returns how much memory is in use, garbage aside, in bytes.
 func inUse() int64 {
 	var now runtime.MemStats
-	runtime.GC()
-	runtime.GC()
+	runtime.GC() //nolint:revive // tells what is in use
+	runtime.GC() //nolint:revive // likewise
 	runtime.ReadMemStats(&now)
 	return int64(now.HeapInuse + now.StackInuse)
 }

@@ -31,7 +31,7 @@ func BenchmarkSaving(b *testing.B) {
 		b.Run(strconv.Itoa(peers), func(b *testing.B) {
 			for b.Loop() {
 				path := filepath.Join(b.TempDir(), "state")
-				saved := &held{Judge: judgeOf(b, peers)}
+				saved := &held{Judge: judgeOf(peers)}
 				keeper := statefile.NewKeeper(path, saved, testutil.Logger{Quiet: true})
 				require.NoError(b, keeper.Open(time.Now()))
 				keeper.Load(b.Context())
@@ -58,9 +58,9 @@ func BenchmarkSaving(b *testing.B) {
 				b.ReportMetric(float64(info.Size()>>20), "MiB-file")
 
 				saved, keeper = nil, nil
-				runtime.GC() //nolint:revive // not that of what came before
+				runtime.GC() // not that of what came before
 				spent = usedSoFar()
-				again := &held{Judge: judgeOf(b, 0)}
+				again := &held{Judge: judgeOf(0)}
 				keeper = statefile.NewKeeper(path, again, testutil.Logger{Quiet: true})
 				begin = time.Now()
 				require.NoError(b, keeper.Open(time.Now()))
@@ -94,7 +94,7 @@ func (h *held) Records(records []liveness.Record, next int, atEnd bool) (livenes
 func (h *held) note(begin time.Time) { h.longest = max(h.longest, time.Since(begin)) }
 
 // judgeOf returns a Judge of peers that have beaten twice.
-func judgeOf(b *testing.B, peers int) *judge.Judge {
+func judgeOf(peers int) *judge.Judge {
 	rules := liveness.Options{Terms: liveness.Terms{DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(4)}, MaxPeers: peers + 1}
 	j := judge.New(judge.Options{Rules: rules, Log: testutil.Logger{Quiet: true}}, time.Now())
 	for i := range 2 * peers {

@@ -243,6 +243,10 @@ func (j *Judge) isolate(isolated bool, now time.Time) {
 // tell queues transitions and returns the last conflict among them, or nil.
 // j.mu is held.
 func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
+	if len(transitions) == 0 {
+		j.wakeMates()
+		return nil
+	}
 	var conflict *liveness.Transition
 	now := time.Now()
 	for _, tr := range transitions {

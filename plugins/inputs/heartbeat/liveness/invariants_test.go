@@ -208,7 +208,7 @@ func (c *checker) checkConns() {
 	for conn, peers := range over {
 		_, yes := peers[conns.latest[conn]]
 		c.holds(yes, conn, "a connection leads to a peer over it")
-		c.holds(len(peers) == 1 && conns.shared[conn] == nil || maps.Equal(conns.shared[conn], peers), conn, "those of a shared connection are all peers over it")
+		c.holds(len(peers) == 1 && conns.shared[conn] == nil || maps.Equal(conns.shared[conn], peers), conn, "a shared connection has all peers over it")
 	}
 }
 

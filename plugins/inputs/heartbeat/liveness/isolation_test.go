@@ -234,8 +234,9 @@ func TestWitnessesAreForgotten(t *testing.T) {
 func TestTimesOfManyHostsAreSortedInPortions(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	var s sorting
-	var want []time.Duration
-	for range 3*sortedAtOnce + 7 {
+	const hosts = 3*sortedAtOnce + 7
+	want := make([]time.Duration, 0, hosts)
+	for range hosts {
 		at := time.Duration(rnd.IntN(1000))
 		s.add(at)
 		want = append(want, at)

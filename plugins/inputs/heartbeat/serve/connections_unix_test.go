@@ -190,7 +190,7 @@ func TestOneThatSaysMuch(t *testing.T) {
 					}
 				}
 			})
-			defer much.Close()
+			defer much.Close() //nolint:gocritic // they are few, and end with the test
 		}
 		c := dial(t, s)
 		answers := wire.NewReader(c, 1<<10)

@@ -177,7 +177,7 @@ func (s *socket) Read(p []byte) (int, error) {
 // flush will write then.
 func (s *socket) Write(p []byte) (int, error) {
 	if len(s.unsent) == 0 {
-		n, err := s.write(p)
+		n, err := s.writeNow(p)
 		if err != nil || n == len(p) {
 			return n, err
 		}
@@ -196,7 +196,7 @@ func (s *socket) flush() error {
 	if len(s.unsent) == 0 {
 		return nil
 	}
-	n, err := s.write(s.unsent)
+	n, err := s.writeNow(s.unsent)
 	switch s.unsent = s.unsent[n:]; {
 	case err != nil:
 		return err
@@ -216,8 +216,8 @@ func (s *socket) waitFor(events uint32) error {
 	return nil
 }
 
-// write writes as much as there is room for.
-func (s *socket) write(p []byte) (int, error) {
+// writeNow writes as much as there is room for.
+func (s *socket) writeNow(p []byte) (int, error) {
 	n, err := restarting(unix.Write, s.fd, p)
 	if errors.Is(err, unix.EAGAIN) {
 		err = nil

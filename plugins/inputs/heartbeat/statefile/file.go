@@ -178,11 +178,11 @@ func (f *File) keepCopy() {
 func (f *File) Append(c *liveness.Changes) error {
 	var leftOut error
 	f.text, leftOut = f.encode(f.text[:0], c)
-	return cmp.Or(f.append(f.text, c.More), leftOut)
+	return cmp.Or(f.write(f.text, c.More), leftOut)
 }
 
-// append adds lines to the journal, together with others that follow.
-func (f *File) append(text []byte, more bool) error {
+// write adds lines to the journal, together with others that follow.
+func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
 		f.extend(text)
 	}

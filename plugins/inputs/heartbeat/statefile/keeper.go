@@ -143,7 +143,7 @@ func (k *Keeper) Load(ctx context.Context) bool {
 		return true
 	}
 	var err error
-	if !k.peers.Contained("restoring the state", func() { err = k.load(ctx) }) {
+	if !k.peers.Contained("restoring the state", func() { err = k.restore(ctx) }) {
 		k.Close() // it is tried again later
 	}
 	if ctx.Err() != nil {
@@ -166,8 +166,8 @@ func (k *Keeper) lock(now time.Time) (err error) {
 	return err
 }
 
-// load restores what is in the file.
-func (k *Keeper) load(ctx context.Context) error {
+// restore restores what is in the file.
+func (k *Keeper) restore(ctx context.Context) error {
 	c, err := k.file.load(ctx)
 	if err != nil {
 		k.file = nil
@@ -280,7 +280,7 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 		}
 		err := k.lock(now)
 		if err == nil {
-			err = k.load(ctx)
+			err = k.restore(ctx)
 		}
 		if err != nil {
 			k.complain(err)
@@ -404,7 +404,7 @@ func (k *Keeper) finish() {
 	}
 	var spare sync.Pool // of *lasting
 	for last := range beside(k.last(&spare)) {
-		err = errors.Join(err, last.leftOut, k.file.append(last.text, true))
+		err = errors.Join(err, last.leftOut, k.file.write(last.text, true))
 		spare.Put(last)
 	}
 	now := time.Now()

@@ -50,8 +50,8 @@ type line struct {
 	Gone     *liveness.ID  `json:"gone,omitempty"`
 	Peer     *storedPeer   `json:"peer,omitempty"`
 
-	peer  *savedPeer // that of Peer
-	spare *savedPeer // what peer may be
+	saved *savedPeer // that of Peer
+	spare *savedPeer // what saved may be
 }
 
 // A lineWriter makes lines.
@@ -95,7 +95,7 @@ func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	if err := CheckRecord(r); err != nil {
 		return err
 	}
-	l.peer = (*savedPeer)(r)
+	l.saved = (*savedPeer)(r)
 	return w.add(&l)
 }
 
@@ -118,7 +118,7 @@ func parseLine(text []byte, p *savedPeer) (line, error) {
 func (l *line) decode(object []byte) error {
 	err := decodeStrictly(object, l)
 	if l.Peer != nil {
-		l.peer = &l.Peer.savedPeer
+		l.saved = &l.Peer.savedPeer
 	}
 	return err
 }

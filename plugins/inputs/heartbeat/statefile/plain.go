@@ -18,7 +18,7 @@ import (
 
 // A visitor goes through the members of an object. What is zero is left out. Names are
 // given as they are written, with quotes and colon.
-type visitor interface {
+type visitor interface { //nolint:interfacebloat // one method for each kind of member
 	number(name string, n int64) int64 // returns it, or the one that was read
 	text(name string, s *string)
 	flag(name string, is *bool)
@@ -49,9 +49,9 @@ func (l *line) visit(v visitor) {
 		visitID(v, l.Gone)
 		v.end()
 	}
-	if v.object(`"peer":`, l.peer != nil) {
-		l.peer = cmp.Or(l.peer, l.spare)
-		l.peer.visit(v)
+	if v.object(`"peer":`, l.saved != nil) {
+		l.saved = cmp.Or(l.saved, l.spare)
+		l.saved.visit(v)
 		v.end()
 	}
 }

@@ -34,7 +34,7 @@ type entry struct {
 // record returns what is known of the peer, mostly in p.
 func (e *entry) record(p *savedPeer) *liveness.Record {
 	l, _ := parseLine(e.text, p) //nolint:errcheck // it was read before
-	return (*liveness.Record)(l.peer)
+	return (*liveness.Record)(l.saved)
 }
 
 // A life is one of a collector.
@@ -192,8 +192,8 @@ func parseBlock(lines [][]byte, err error) block {
 	for i, text := range lines {
 		l := &b.lines[i]
 		l.text = text
-		if l.line, l.err = parseLine(text, &peer); l.err == nil && l.peer != nil {
-			l.id, l.err = l.peer.ID, CheckRecord((*liveness.Record)(l.peer))
+		if l.line, l.err = parseLine(text, &peer); l.err == nil && l.saved != nil {
+			l.id, l.err = l.saved.ID, CheckRecord((*liveness.Record)(l.saved))
 		}
 	}
 	return b
@@ -201,7 +201,7 @@ func parseBlock(lines [][]byte, err error) block {
 
 // take takes in one line.
 func (c *contents) take(l *parsed) error {
-	if l.peer == nil && l.Gone == nil {
+	if l.saved == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
 			return err
 		}
@@ -209,7 +209,7 @@ func (c *contents) take(l *parsed) error {
 	}
 	c.listen(&l.line)
 	switch {
-	case l.peer != nil:
+	case l.saved != nil:
 		c.put(l.id, entry{l.text, len(c.lives) - 1, l.Listened})
 	case l.Gone != nil:
 		c.drop(*l.Gone)
