@@ -138,11 +138,11 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 // while.
 func (h *Heartbeat) load(acc telegraf.Accumulator) {
 	ctx, giveUp := context.WithCancel(context.Background())
-	loaded, end := make(chan struct{}), h.close
+	loaded, end, began := make(chan struct{}), h.close, time.Now()
 	go func() { // ends with ctx
 		defer close(loaded)
 		if h.keeper.Load(ctx) {
-			end = h.run(acc)
+			end = h.run(acc, time.Since(began))
 		}
 	}()
 	h.stop = func() {
@@ -259,8 +259,8 @@ func (h *Heartbeat) judging() judge.Options {
 	return judge.Options{Rules: rules, EmitBeats: h.EmitBeats == "all", PIDField: !slices.Contains(h.TagWith, "pid"), Log: h.Log}
 }
 
-// run serves until the function is called that it returns.
-func (h *Heartbeat) run(acc telegraf.Accumulator) (end func()) {
+// run serves until the function is called that it returns. It was deaf for a while before.
+func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func()) {
 	h.answerReaders()
 	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
 	expecter := judge.NewExpecter(judging, h.Expect, h.ExpectFiles, h.Log)
@@ -271,7 +271,8 @@ func (h *Heartbeat) run(acc telegraf.Accumulator) (end func()) {
 	var clock, emitter sync.WaitGroup
 	ticking, endClock := context.WithCancel(context.Background())
 	emitting, endEmitter := context.WithCancel(context.Background())
-	loops := []func(context.Context){judging.KeepTime, keeper.Keep, expecter.KeepReading, h.keys.KeepReading}
+	keepTime := func(ctx context.Context) { judging.KeepTime(ctx, deaf) }
+	loops := []func(context.Context){keepTime, keeper.Keep, expecter.KeepReading, h.keys.KeepReading}
 	if mates != nil {
 		loops = append(loops, mates.Run)
 	}

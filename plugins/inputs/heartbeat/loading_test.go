@@ -89,6 +89,23 @@ func TestBeatsWaitUntilAllIsKnown(t *testing.T) {
 	})
 }
 
+// Who could not be heard while the collector read its file may need as long again until it is:
+// TCP waits the longer between two tries the longer it has tried.
+func TestSilenceIsJudgedLaterWhereReadingTookLong(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		const deaf, silence = 40 * time.Second, 46 * time.Second // of web-1, after a restart
+		acc := new(testutil.Accumulator)
+		h, slow := startSlowly(t, saveTwo(t), newPipes(), acc)
+		time.Sleep(deaf)
+		close(slow.release)
+		time.Sleep(deaf + silence - 10*time.Second)
+		require.NotContains(t, eventsOf(acc, "web-1"), "dead silence")
+		time.Sleep(20 * time.Second)
+		require.Contains(t, eventsOf(acc, "web-1"), "dead silence")
+		h.Stop()
+	})
+}
+
 // Who is stopped before all is known leaves the file to the next one as it was.
 func TestStopBeforeAllIsKnownForgetsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {

@@ -177,9 +177,10 @@ func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Add
 	j.tell(j.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
-// KeepTime lets the tracker judge silence until ctx ends.
-func (j *Judge) KeepTime(ctx context.Context) {
-	timer := time.NewTimer(liveness.TickInterval)
+// KeepTime lets the tracker judge silence until ctx ends, and not before the collector has been
+// heard for so long as it was deaf: TCP tries again after as long a time as it has tried.
+func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
+	timer := time.NewTimer(max(deaf, liveness.TickInterval))
 	defer timer.Stop()
 	for {
 		select {

@@ -37,7 +37,7 @@ func newCourt(t *testing.T, acc telegraf.Accumulator, log telegraf.Logger, ask f
 	j := New(Options{Rules: rules, EmitBeats: true, Log: log}, time.Now())
 	ctx, cancel := context.WithCancel(t.Context())
 	var all sync.WaitGroup
-	all.Go(func() { j.KeepTime(ctx) })
+	all.Go(func() { j.KeepTime(ctx, 0) })
 	all.Go(func() { j.Emit(ctx, acc, func(time.Time) Own { return Own{} }) })
 	return &court{Judge: j, t: t, end: func() {
 		cancel()
