@@ -104,6 +104,7 @@ func (l *listener) serve() {
 	}
 	accept := l.streams.Accept
 	if l.loops = openLoops(l); l.loops != nil {
+		l.loops.start(l)
 		accept = l.loops.accept
 	}
 	l.wg.Go(func() { l.acceptAll(accept) }) // likewise

@@ -34,6 +34,7 @@ type loop struct {
 	buffer   []byte    // what a turn reads into
 	woke     time.Time // from waiting
 
+	ahead  int       // how many events came, where there were more, before deadlines counted
 	period int       // counts the times in which turns are counted
 	began  time.Time // this one
 	turns  int       // of different connections in it
@@ -83,7 +84,7 @@ func (l *loop) run() {
 		for _, event := range l.events[:ready] {
 			l.attend(int(event.Fd))
 		}
-		if ready == mostEvents { // others are ready, too
+		if l.turnsLeft(ready) {
 			continue
 		}
 		for s := l.expired(l.woke); s != nil; s = l.expired(l.woke) {
@@ -174,6 +175,16 @@ func (l *loop) turn(s *socket) error {
 	s.mayRead, s.conn.chunk = true, l.buffer
 	defer func() { s.mayRead, s.conn.chunk = false, nil }()
 	return s.conn.readAvailable()
+}
+
+// turnsLeft reports whether some may wait for their turn still after so many events: if there was
+// no room for more, unless as many came as there are connections. Epoll lets them take turns.
+func (l *loop) turnsLeft(ready int) bool {
+	if l.ahead += ready; ready == len(l.events) && l.ahead < l.count() {
+		return true
+	}
+	l.ahead = 0
+	return false
 }
 
 // expire ends a connection whose deadline has passed, if that is what the deadline was for.

@@ -7,6 +7,7 @@ import (
 	"net/netip"
 	"runtime"
 	"strings"
+	"sync"
 	"syscall"
 	"testing"
 	"time"
@@ -77,6 +78,46 @@ func TestLoopIsQuietAfterwards(t *testing.T) {
 	require.Eventually(t, quiet, 20*time.Second, time.Millisecond)
 	send(t, c, "beat")
 	require.Eventually(t, func() bool { return s.Status()[0].Beats == beats+1 }, 20*time.Second, time.Millisecond)
+}
+
+// Deadlines count, however many have always something to say.
+func TestDeadlinesCountUnderLoad(t *testing.T) {
+	refused := make(chan wire.Reason, 100)
+	s, err := Open(&Options{
+		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: 300 * time.Millisecond,
+		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
+		Take:      func([]byte, *Origin) Reply { return Reply{Recorded: true} },
+		Ended:     func(ConnID, End, netip.Addr) {}, Log: new(log),
+		Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
+	})
+	require.NoError(t, err)
+	defer s.Close()
+	l := s.listeners[0]
+	l.loops = openLoops(l)
+	for _, loop := range l.loops.all {
+		loop.events = loop.events[:2] // as if there were a hundred times as many connections
+	}
+	l.loops.start(l)
+	l.wg.Go(func() { l.acceptAll(l.loops.accept) })
+	defer s.End()
+	var all sync.WaitGroup
+	defer all.Wait()
+	for range 6 * len(l.loops.all) {
+		much := dial(t, s)
+		batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("b"))), 10_000))
+		all.Go(func() { // ends when much is closed
+			for {
+				if _, err := much.Write(batch); err != nil {
+					return
+				}
+			}
+		})
+		defer much.Close() //nolint:gocritic // they are few, and end with the test
+	}
+	half := dial(t, s)
+	_, err = half.Write([]byte{0, 0})
+	require.NoError(t, err)
+	require.Equal(t, ReasonReadTimeout, next(t, refused))
 }
 
 // A silent connection has no goroutine.

@@ -13,6 +13,7 @@ type loops struct{}
 func openLoops(*listener) *loops { return nil }
 
 func (*loops) accept() (net.Conn, error) { return nil, errors.ErrUnsupported }
+func (*loops) start(*listener)           {}
 func (*loops) add(*conn)                 {}
 func (*loops) end()                      {}
 func (*loops) close()                    {}

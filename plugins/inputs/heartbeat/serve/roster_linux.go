@@ -16,6 +16,7 @@ type roster struct {
 
 	mu        sync.Mutex // guards the rest, and place of each socket
 	sockets   []*socket  // by descriptor, divided by share
+	open      int        // of them
 	deadlines deadlines
 	over      bool
 
@@ -34,6 +35,7 @@ func (r *roster) add(s *socket) (joined, nearer bool) {
 	i := s.fd / r.share
 	r.sockets = append(r.sockets, make([]*socket, max(i+1-len(r.sockets), 0))...)
 	r.sockets[i] = s
+	r.open++
 	return true, r.set(s, s.due())
 }
 
@@ -42,6 +44,7 @@ func (r *roster) remove(s *socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.sockets[s.fd/r.share] = nil
+	r.open--
 	r.deadlines.set(s, time.Time{})
 }
 
@@ -53,6 +56,13 @@ func (r *roster) find(fd int) *socket {
 		return r.sockets[i]
 	}
 	return nil
+}
+
+// count returns how many connections there are.
+func (r *roster) count() int {
+	r.mu.Lock()
+	defer r.mu.Unlock()
+	return r.open
 }
 
 // all returns the connections, in no order.

@@ -38,10 +38,14 @@ func openLoops(l *listener) *loops {
 		o.close()
 		return nil
 	}
-	for _, loop := range o.all {
-		l.wg.Go(loop.run) // ends with end
-	}
 	return o
+}
+
+// start has the loops serve until end.
+func (o *loops) start(l *listener) {
+	for _, loop := range o.all {
+		l.wg.Go(loop.run)
+	}
 }
 
 func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
