@@ -129,7 +129,6 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 		return err
 	}
 	h.openSocket()
-	h.announce()
 	h.load(acc)
 	return nil
 }
@@ -154,7 +153,9 @@ func (h *Heartbeat) load(acc telegraf.Accumulator) {
 	defer patience.Stop()
 	select {
 	case <-loaded:
+		h.announce()
 	case <-patience.C:
+		h.announce()
 		h.Log.Infof("Reading the state file goes on; until then heartbeats wait")
 	}
 }
