@@ -99,25 +99,24 @@ func TestDeadlinesCountUnderLoad(t *testing.T) {
 	}
 	l.loops.start(l)
 	l.wg.Go(func() { l.acceptAll(l.loops.accept) })
-	defer s.End()
 	var all sync.WaitGroup
-	defer all.Wait()
 	for range 6 * len(l.loops.all) {
 		much := dial(t, s)
 		batch := []byte(strings.Repeat(string(wire.AppendFrame(nil, []byte("b"))), 10_000))
-		all.Go(func() { // ends when much is closed
+		all.Go(func() { // ends with s
 			for {
 				if _, err := much.Write(batch); err != nil {
 					return
 				}
 			}
 		})
-		defer much.Close() //nolint:gocritic // they are few, and end with the test
 	}
 	half := dial(t, s)
 	_, err = half.Write([]byte{0, 0})
 	require.NoError(t, err)
 	require.Equal(t, ReasonReadTimeout, next(t, refused))
+	s.End()
+	all.Wait()
 }
 
 // A silent connection has no goroutine.
