@@ -171,7 +171,7 @@ func idleCommand(set *flag.FlagSet) func() {
 		var limit syscall.Rlimit // Go has raised it to the hard limit
 		check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 		points := slices.DeleteFunc(slices.Clone(idlePoints), func(n int) bool { return uint64(n+otherDescriptors) > limit.Cur })
-		fmt.Printf("\nResident memory with so many idle connections, each of which has beaten twice, without that of none; medians of %d turns. "+
+		fmt.Printf("\nResident memory with so many idle connections, each of which has beaten twice,\nwithout that of none; medians of %d turns. "+
 			"A process may have %d descriptors.\n", *turns, limit.Cur)
 		if len(points) < 2 {
 			fail("a slope takes two of %v connections, so raise the limit of descriptors", idlePoints)
