@@ -13,6 +13,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -44,7 +45,7 @@ All alerts: http://\S+$`, d.inbox.all()[0].text)
 // The same with a real collector and a real sender.
 func TestAlertsOneDiesForReal(t *testing.T) {
 	t.Parallel()
-	exposed := freeAddress(t)
+	exposed := testkit.FreeAddress(t)
 	collector := startStockWith(t, writeOptions(t, anyPort, `disconnect_grace = "2s"`, alone), func(c *conf) {
 		c.replace(`interval = "10s"`, `interval = "1s"`)
 		c.uncomment("[[outputs.prometheus_client]]")

@@ -18,6 +18,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
@@ -78,7 +79,7 @@ func hasty(text string) string {
 
 func startAlertmanager(t testing.TB, in *inbox) *server {
 	t.Helper()
-	address, file := freeAddress(t), changed(t, "alertmanager.yml", hasty)
+	address, file := testkit.FreeAddress(t), changed(t, "alertmanager.yml", hasty)
 	dir := filepath.Dir(file)
 	hook := filepath.Join(dir, "slack-webhook-url")
 	text, err := os.ReadFile(file)
@@ -101,7 +102,7 @@ func startVmalert(t testing.TB, victoria, vmalert, option, collector string) *du
 	d := &duty{t: t, inbox: openInbox(t)}
 	d.alerts = startAlertmanager(t, d.inbox)
 	d.prom = startVictoriaMetrics(t, victoria, collector)
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	serve(t, address, "/health", vmalert, "-rule="+changed(t, "heartbeat.rules.yml", hasty), "-httpListenAddr="+address,
 		"-datasource.url="+d.prom.url, "-remoteWrite.url="+d.prom.url, "-remoteRead.url="+d.prom.url,
 		"-notifier.url="+d.alerts.url, option)

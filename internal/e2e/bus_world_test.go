@@ -79,7 +79,7 @@ const beatInterval = time.Second // whatever they declare
 func newBus(t testing.TB, e engine) *bus {
 	t.Helper()
 	b := &bus{post: newPost(t), engine: e, dir: t.TempDir()}
-	b.at = quietAddress(t)
+	b.at = testkit.FreeAddress(t)
 	b.relieve()
 	b.startEngine()
 	b.startCentre()
@@ -122,7 +122,7 @@ func (b *bus) startKafka() *testkit.Process {
 
 // startRabbitMQ starts it with a port mapper of its own: it would start one that stays.
 func (b *bus) startRabbitMQ() *testkit.Process {
-	mapper := quietAddress(b.t)
+	mapper := testkit.FreeAddress(b.t)
 	host, port, _ := strings.Cut(mapper, ":")
 	names := []string{"ERL_EPMD_ADDRESS=" + host, "ERL_EPMD_PORT=" + port}
 	epmd := exec.Command(unpacked(b.t, "usr/lib/erlang/bin/epmd"))
@@ -137,7 +137,7 @@ func (b *bus) startRabbitMQ() *testkit.Process {
 	scripts, err := filepath.Glob(unpacked(b.t, "usr/lib/rabbitmq/lib/*/sbin/rabbitmq-server"))
 	require.NoError(b.t, err)
 	require.Len(b.t, scripts, 1)
-	_, distribution, _ := strings.Cut(quietAddress(b.t), ":")
+	_, distribution, _ := strings.Cut(testkit.FreeAddress(b.t), ":")
 	command := exec.Command(scripts[0])
 	command.Env = append(names, "HOME="+b.dir, "PATH="+unpacked(b.t, "usr/lib/erlang/bin")+":"+os.Getenv("PATH"),
 		"RUNNING_UNDER_SYSTEMD=true", "RABBITMQ_NODENAME=bus@localhost", "RABBITMQ_DIST_PORT="+distribution, "RABBITMQ_CONFIG_FILE="+file,

@@ -16,6 +16,7 @@ import (
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/charts"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/charts/grafana"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
 var (
@@ -86,7 +87,7 @@ func tellMany(t *testing.T, hosts int, from, to time.Time) *server {
 	require.NoError(t, err, "%s", said)
 	config := filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(config, nil, 0o600))
-	address := freeAddress(t)
+	address := testkit.FreeAddress(t)
 	return serve(t, address, "/-/ready", "prometheus", "--config.file="+config, "--storage.tsdb.path="+data,
 		"--web.listen-address="+address, "--web.console.libraries="+dir, "--web.console.templates="+dir)
 }

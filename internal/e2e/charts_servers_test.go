@@ -7,7 +7,6 @@ import (
 	"fmt"
 	"io"
 	"math"
-	"net"
 	"net/http"
 	"net/url"
 	"os"
@@ -41,15 +40,6 @@ func foreign(t testing.TB, name string) string {
 	return ""
 }
 
-// freeAddress returns an address at which nobody listens.
-func freeAddress(t testing.TB) string {
-	t.Helper()
-	listener, err := net.Listen("tcp", "127.0.0.1:0")
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	return listener.Addr().String()
-}
-
 // A server is a database that was started for a test.
 type server struct {
 	*testkit.Process
@@ -75,7 +65,7 @@ func serve(t testing.TB, address, path, name string, args ...string) *server {
 
 func startInfluxDB(t testing.TB) *server {
 	t.Helper()
-	address, dir := freeAddress(t), t.TempDir()
+	address, dir := testkit.FreeAddress(t), t.TempDir()
 	file := filepath.Join(dir, "influxdb.conf")
 	require.NoError(t, os.WriteFile(file, fmt.Appendf(nil, `reporting-disabled = true
 bind-address = %q
@@ -89,7 +79,7 @@ bind-address = %q
   log-enabled = false
 [monitor]
   store-enabled = false
-`, freeAddress(t), dir, address), 0o600))
+`, testkit.FreeAddress(t), dir, address), 0o600))
 	return serve(t, address, "/ping", "influxd", "-config", file)
 }
 
@@ -112,7 +102,7 @@ const newVictoria = "victoria-metrics-v1.151.0"
 // this Alertmanager, if any.
 func startPrometheus(t testing.TB, rules, alertmanager string, targets ...string) *server {
 	t.Helper()
-	address, dir := freeAddress(t), t.TempDir()
+	address, dir := testkit.FreeAddress(t), t.TempDir()
 	more := "rule_files: [" + rules + "]\n"
 	if alertmanager != "" {
 		more += "alerting: {alertmanagers: [{static_configs: [{targets: [\"" + alertmanager + "\"]}]}]}\n"
@@ -125,7 +115,7 @@ func startPrometheus(t testing.TB, rules, alertmanager string, targets ...string
 // startVictoriaMetrics starts the one at this path.
 func startVictoriaMetrics(t testing.TB, program, target string) *server {
 	t.Helper()
-	address, dir := freeAddress(t), t.TempDir()
+	address, dir := testkit.FreeAddress(t), t.TempDir()
 	return serve(t, address, "/health", program, "-storageDataPath="+filepath.Join(dir, "data"), "-httpListenAddr="+address,
 		"-promscrape.config="+writeScrapeConfig(t, "", target), "-search.latencyOffset=0s")
 }

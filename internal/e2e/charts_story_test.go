@@ -83,8 +83,8 @@ func tellCharts(t testing.TB) *toldStory {
 func startDatabases(t testing.TB) *toldStory {
 	t.Helper()
 	s := &toldStory{t: t, from: time.Now(), influx: startInfluxDB(t)}
-	exposed := freeAddress(t)
-	options := writeOptions(t, "tcp://"+freeAddress(t), alone, `disconnect_grace = "2s"`, `state_file = "`+filepath.Join(t.TempDir(), "state")+`"`,
+	exposed := testkit.FreeAddress(t)
+	options := writeOptions(t, "tcp://"+testkit.FreeAddress(t), alone, `disconnect_grace = "2s"`, `state_file = "`+filepath.Join(t.TempDir(), "state")+`"`,
 		"[[inputs.heartbeat.rule]]", `host = "slow-*"`, `disconnect_grace = "1h"`,
 		"[[inputs.heartbeat.rule]]", `host = "gone-*"`, `forget_dead_after = "3s"`)
 	s.collector = startStockWith(t, options, func(c *conf) {

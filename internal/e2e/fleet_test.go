@@ -20,7 +20,7 @@ func TestFleetIsWatchedByItsCentralTelegraf(t *testing.T) {
 	t.Parallel()
 	shown, err := os.ReadFile(filepath.Join("..", "..", "deploy", "examples", "fleet.conf"))
 	require.NoError(t, err)
-	datagrams, metrics := quietAddress(t), quietAddress(t)
+	datagrams, metrics := testkit.FreeAddress(t), testkit.FreeAddress(t)
 	block := string(shown)
 	for old, by := range map[string]string{"127.0.0.1:7878": datagrams, `"interval_ms":10000`: `"interval_ms":2000`} {
 		require.Contains(t, block, old)

@@ -5,11 +5,9 @@ package e2e
 import (
 	"flag"
 	"fmt"
-	"net"
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"strings"
 	"syscall"
 	"testing"
@@ -50,25 +48,11 @@ type post struct {
 
 func newPost(t testing.TB, more ...string) *post {
 	t.Helper()
-	p := &post{t: t, address: quietAddress(t), dir: t.TempDir(), program: "telegraf-heartbeat"}
+	p := &post{t: t, address: testkit.FreeAddress(t), dir: t.TempDir(), program: "telegraf-heartbeat"}
 	p.state = filepath.Join(p.dir, "heartbeat.state")
 	options := append([]string{fmt.Sprintf("state_file = %q", p.state), `emit_beats = "none"`}, more...)
 	p.config = writeOptions(t, "tcp://"+p.address, options...)
 	return p
-}
-
-// quietAddress returns an address at which nobody listens, and that no connection has at its
-// other end: its port is still free when who has listened there ends.
-func quietAddress(t testing.TB) string {
-	t.Helper()
-	host := "127.0.0.1"
-	if runtime.GOOS == "linux" { // has a whole network of loopback addresses
-		host = "127.0.0.9"
-	}
-	listener, err := net.Listen("tcp", net.JoinHostPort(host, "0"))
-	require.NoError(t, err)
-	require.NoError(t, listener.Close())
-	return listener.Addr().String()
 }
 
 // relieve starts a collector and returns when it listens. A command before it

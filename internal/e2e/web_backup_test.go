@@ -104,7 +104,7 @@ func TestResticInAScriptTellsHowItEnded(t *testing.T) {
 func TestBackupsRunWithoutACollector(t *testing.T) {
 	t.Parallel()
 	f := newFiles(t)
-	nowhere := "http://" + freeAddress(t) + "/ping/" + pingID
+	nowhere := "http://" + testkit.FreeAddress(t) + "/ping/" + pingID
 	require.Zero(t, f.borgmatic(nowhere, "init", "--encryption", "none"))
 	require.Zero(t, f.borgmatic(nowhere, "create"))
 	environ := []string{"RESTIC_REPOSITORY=" + f.path("restic"), "RESTIC_PASSWORD=secret", "PING_URL=" + nowhere}

@@ -15,6 +15,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
@@ -60,7 +61,7 @@ func (p *pings) startProxy(name string) string {
 	example, err := os.ReadFile(filepath.Join("..", "..", "deploy", "examples", name+".conf"))
 	require.NoError(p.t, err)
 	require.Contains(p.t, string(example), "127.0.0.1:7879")
-	address, dir := freeAddress(p.t), p.t.TempDir()
+	address, dir := testkit.FreeAddress(p.t), p.t.TempDir()
 	part := strings.ReplaceAll(string(example), "127.0.0.1:7879", p.http)
 	file := filepath.Join(dir, "proxy.conf")
 	require.NoError(p.t, os.WriteFile(file, fmt.Appendf(nil, proxies[name].config, part, address, dir), 0o600))

@@ -38,7 +38,7 @@ func startReporting(t *testing.T, url, id, token string, include string) *testki
   [outputs.heartbeat.status]
     warn = "log_errors > 0"
     order = ["warn"]
-`, freeAddress(t), url, id, token, include)
+`, testkit.FreeAddress(t), url, id, token, include)
 	file := filepath.Join(t.TempDir(), "telegraf.conf")
 	require.NoError(t, os.WriteFile(file, []byte(config), 0o600))
 	return testkit.StartProgram(t, "telegraf", "--config", file)

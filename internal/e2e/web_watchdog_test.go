@@ -10,6 +10,7 @@ import (
 
 	"github.com/stretchr/testify/require"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
@@ -44,7 +45,7 @@ func TestWatchdogStopsWithPrometheus(t *testing.T) {
 	t.Parallel()
 	p := newPings(t, check(pingID, "monitoring/watchdog", `every = "2s"`, `grace = "30s"`))
 	p.start()
-	dir, alerts := t.TempDir(), freeAddress(t)
+	dir, alerts := t.TempDir(), testkit.FreeAddress(t)
 	routes, config := filepath.Join(dir, "alertmanager.yml"), filepath.Join(dir, "prometheus.yml")
 	require.NoError(t, os.WriteFile(routes, fmt.Appendf(nil, watchdogRoute, p.url("/ping/"+pingID)), 0o600))
 	require.NoError(t, os.WriteFile(config, []byte("rule_files: [watchdog.yml]\nalerting: {alertmanagers: [{static_configs: [{targets: [\""+alerts+"\"]}]}]}\n"), 0o600))
@@ -67,7 +68,7 @@ func TestWatchdogStopsWithPrometheus(t *testing.T) {
 // after four seconds without news of them: after four minutes, as it is by default.
 func startAlerting(t *testing.T, config string) *server {
 	t.Helper()
-	address, dir := freeAddress(t), t.TempDir()
+	address, dir := testkit.FreeAddress(t), t.TempDir()
 	return serve(t, address, "/-/ready", "prometheus", "--config.file="+config, "--storage.tsdb.path="+filepath.Join(dir, "data"),
 		"--rules.alert.resend-delay=1s", "--web.listen-address="+address, "--web.console.libraries="+dir, "--web.console.templates="+dir)
 }

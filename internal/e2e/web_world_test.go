@@ -31,7 +31,7 @@ type pings struct {
 // newPings is newPost with an address for HTTP.
 func newPings(t testing.TB, more ...string) *pings {
 	t.Helper()
-	p := &pings{post: newPost(t, more...), http: freeAddress(t)}
+	p := &pings{post: newPost(t, more...), http: testkit.FreeAddress(t)}
 	text, err := os.ReadFile(p.config)
 	require.NoError(t, err)
 	address := fmt.Sprintf("%q", "tcp://"+p.address)
