@@ -2,7 +2,8 @@
 // finds the process that it is about, notes when it came, learns its schedule, and
 // then believes what it says. Whether it is to be believed at all comes first, so that
 // a refused beat changes nothing; what is reported comes last, so that a transition
-// shows the peer as it is after the beat.
+// shows the peer as it is after the beat. Nearly all beats say only that their peer lives on;
+// they take a short way, to the same end.
 
 package liveness
 
@@ -48,6 +49,14 @@ type Outcome struct {
 // one changes anything, and of a refused one nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
+	if at := now.Sub(t.epoch); t.livesOn(b, at, now) {
+		return t.liveOn(b.Handle.p, b, at, now)
+	}
+	return t.observe(now, b)
+}
+
+// observe is Observe for a beat that may change anything.
+func (t *Tracker) observe(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
@@ -87,6 +96,71 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 		return t.stale(p, b, place, now)
 	}
 	return t.take(p, b, run, steps, now)
+}
+
+// livesOn reports whether b says only that its peer lives on as it was: it is the next one of
+// its run, over the same connection, and nothing is undecided that it could decide. So are
+// nearly all beats, and of what observe looks at for them most is as it was.
+func (t *Tracker) livesOn(b *Beat, at time.Duration, now time.Time) bool {
+	p := b.Handle.p
+	return p != nil && p.index >= 0 && p.isNamed(b.ID) &&
+		p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
+		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
+		(!b.Watched || len(t.carriers) == 0 && len(t.strangers) == 0) &&
+		(!t.opts.Mates || t.waited(at, now) == 0)
+}
+
+// isNext reports whether b is the beat after the latest one of p, of the same process and from
+// the same sender.
+func (p *peer) isNext(b *Beat) bool {
+	numbered := p.run.High > 0 && b.Seq == p.run.High+1 && b.Run == p.run.Name
+	return (numbered || b.Seq == 0) && b.Process == p.ident && (b.ID.PID == 0 || b.ID.PID == p.ident.PID) && p.life == b.life() &&
+		b.Conn == p.link.conn && p.connless == (b.Conn == 0)
+}
+
+// saysAsBefore reports whether b says of p what the beat before has said.
+func (p *peer) saysAsBefore(b *Beat) bool {
+	health := b.Health == p.health || b.Health == HealthUntold && p.health == HealthOK
+	plain := b.Status == SaysAlive && !b.Begins && !b.Cancel && b.Job == "" && !b.Signed && b.User == 0
+	return health && plain && b.Interval == p.interval && b.Margin == p.margin &&
+		b.Watched == p.watched && b.Verified == p.verified
+}
+
+// undisturbed reports whether nothing is held against p, announced of it, or known of it that
+// its next beat ends.
+func (p *peer) undisturbed() bool {
+	return !p.unheard && !p.lostLong && !p.cutLong && !p.extended && p.evidence == ReasonSilence && p.rare == &noRare &&
+		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.quiet())
+}
+
+// quiet reports whether nothing of p is left that a beat ends.
+func (p *past) quiet() bool {
+	e := p.elsewhere
+	return p.windowV == 0 && p.windowBy == "" && !p.postponed && !p.shared && p.held == 0 && p.spared == 0 &&
+		!slices.ContainsFunc(p.formers, (*former).lives) && len(p.jobs.open) == 0 && !p.jobs.overran &&
+		!p.hasExitCode && p.due == nil && p.vacancy == nil &&
+		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.bye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
+}
+
+// liveOn takes in that p lives on, as livesOn has found. It does what observe would do.
+func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
+	at = max(at, p.heard)
+	gap, verdict := at-p.heard, t.verdictAt(at)
+	p.run.High = max(p.run.High, b.Seq)
+	p.beats++
+	p.heard, p.heardV, p.host.heard = at, verdict, at
+	t.hearOver(p, &p.process, b.Conn, at)
+	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.lost(now))
+	if p.host.own == p {
+		p.changed = p.host.hear(p.life, verdict, now) || p.changed
+	}
+	out := Outcome{Gap: gap, Jitter: jitter(gap, b.Interval, 0), Silence: t.silence(p, &p.process), Handle: b.Handle}
+	out.Fate, out.At = t.admit(p, b, at, now)
+	p.suspectV, p.deadV = verdict+out.Silence.Suspect, verdict+out.Silence.Dead
+	t.noteBeat(p)
+	t.rewake(p)
+	out.Transitions = t.out
+	return out
 }
 
 // unknownGoodbye reports whether b is a goodbye for a peer that is not known, from a

@@ -324,8 +324,8 @@ func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration 
 // onSchedule reports whether the silence of o, a process of p, is that of a schedule. One that
 // declares an interval and stays connected is a job that runs: until it ends it beats.
 func (p *peer) onSchedule(o *process) bool {
-	running := o.interval > 0 && (o.onLong() || o.lostLong || o.cutLong)
-	return p.terms.Schedule != nil && !running
+	running := func() bool { return o.interval > 0 && (o.onLong() || o.lostLong || o.cutLong) }
+	return p.terms.Schedule != nil && !running()
 }
 
 // wall returns what our clock on the wall showed at a time since the last tick.

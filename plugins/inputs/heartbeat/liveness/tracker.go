@@ -224,7 +224,12 @@ func (t *Tracker) Asked() (asked, spared int64) { return t.asked, t.spared }
 // verdict returns the verdict clock: it advances with now, but not more than a late
 // tick beyond the last one, or readers would let silence pass in which none was read.
 func (t *Tracker) verdict(now time.Time) time.Duration {
-	return t.tickV + min(max(now.Sub(t.epoch)-t.tick, 0), maxTick)
+	return t.verdictAt(now.Sub(t.epoch))
+}
+
+// verdictAt is verdict for a time since epoch.
+func (t *Tracker) verdictAt(at time.Duration) time.Duration {
+	return t.tickV + min(max(at-t.tick, 0), maxTick)
 }
 
 // known returns the peer that b names, or nil. A handle saves the search in most

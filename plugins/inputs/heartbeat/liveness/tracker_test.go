@@ -2,6 +2,7 @@ package liveness
 
 import (
 	"fmt"
+	"net/netip"
 	"os"
 	"reflect"
 	"strconv"
@@ -71,6 +72,26 @@ func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	c.tracker.Restore(&r, c.now, c.now)
 	c.observe(b)
 	require.EqualValues(t, 2, c.view(b.ID).Beats)
+}
+
+// BenchmarkObserveNext is the next beat of a few who are known by their connections: what
+// is left when all is in the processor's cache.
+func BenchmarkObserveNext(b *testing.B) {
+	now := time.Now() // monotonic, as in production
+	t := New(defaults(), now)
+	addr, beats := netip.MustParseAddr("192.0.2.1"), make([]Beat, 50)
+	for i := range beats {
+		beats[i] = Beat{
+			ID: ID{Source: fmt.Sprint("host-", i), Service: "nginx"}, Process: Process{Boot: "6d1c0f5e", PID: 4711},
+			Interval: 10 * time.Second, Run: "1f3a90c2", Conn: ConnID(i + 1), Addr: addr, Remote: addr,
+		}
+	}
+	for i := 0; b.Loop(); i++ {
+		beat := &beats[i%len(beats)]
+		beat.Seq++
+		now = now.Add(100 * time.Microsecond)
+		beat.Handle = t.Observe(now, beat).Handle
+	}
 }
 
 func BenchmarkObserve(b *testing.B) {

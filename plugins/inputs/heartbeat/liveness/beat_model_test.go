@@ -1,0 +1,236 @@
+package liveness
+
+import (
+	"fmt"
+	"math/rand/v2"
+	"net/netip"
+	"reflect"
+	"slices"
+	"strconv"
+	"testing"
+	"time"
+)
+
+// TestLivingOnIsNoOtherBeat gives the same to two trackers. To one of them no beat is plain: each
+// may change anything. They never differ.
+func TestLivingOnIsNoOtherBeat(t *testing.T) {
+	t.Parallel()
+	for seed := range uint64(8) {
+		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
+			t.Parallel()
+			tw := newTwins(t, seed)
+			for tw.step = range 4000 {
+				tw.something()
+				tw.compare()
+			}
+			t.Logf("%d of %d beats were plain", tw.plain, tw.beats)
+			if tw.plain < tw.beats/50 || tw.plain > tw.beats/2 {
+				t.Error("this says little")
+			}
+		})
+	}
+}
+
+type twins struct {
+	t            *testing.T
+	rnd          *rand.Rand
+	now          time.Time
+	one, other   *Tracker // the other takes no beat for a plain one
+	senders      []*Beat  // what each has said last
+	handles      map[*Beat][2]Handle
+	step         int
+	doing        string
+	beats, plain int
+}
+
+func newTwins(t *testing.T, seed uint64) *twins {
+	rnd := rand.New(rand.NewPCG(seed, 11))
+	opts := defaults()
+	opts.DeadAfter, opts.ForgetDead, opts.ForgetLeft, opts.Grace = 20*time.Second, 40*time.Second, 15*time.Second, 2*time.Second
+	opts.Mates, opts.MaxPeers, opts.MaxBeatsPerSecond = seed%2 == 1, 12, 1+rnd.IntN(3)
+	tw := &twins{t: t, rnd: rnd, now: epoch, one: New(opts, epoch), other: New(opts, epoch), handles: make(map[*Beat][2]Handle)}
+	for i := range 10 {
+		tw.senders = append(tw.senders, twinSender(i))
+	}
+	return tw
+}
+
+func twinSender(i int) *Beat {
+	addr := netip.AddrFrom4([4]byte{10, 0, 0, byte(i)})
+	b := &Beat{
+		ID: ID{Source: fmt.Sprint("h", i/2), Service: []string{HostService, "web", ""}[i%3]}, Addr: addr, Remote: addr,
+		Process: Process{Boot: "b", PID: uint32(100 + i), Start: time.Minute}, Run: fmt.Sprintf("life%d.%d", i/2, i%2),
+		Interval: time.Duration(i%3) * time.Second, Conn: ConnID(i),
+	}
+	if b.ID.Service == "" {
+		b.ID.PID = b.Process.PID
+	}
+	if i > 6 { // a queue brings their beats
+		b.Watched, b.Conn = true, 7
+	}
+	if i == 1 { // does not count them
+		b.Seq, b.Run = -1, ""
+	}
+	return b
+}
+
+func (tw *twins) something() {
+	switch draw := tw.rnd.IntN(100); {
+	case draw < 70:
+		tw.beat()
+	case draw < 96:
+		tw.pass(TickInterval)
+	case draw == 96:
+		tw.pass(time.Duration(tw.rnd.IntN(8)) * time.Second) // a stall, or nearly one
+	case draw == 97:
+		conn, end, from := ConnID(tw.rnd.IntN(len(tw.senders))), End(tw.rnd.IntN(4)), netip.AddrFrom4([4]byte{10, 0, 0, 1})
+		tw.doing = fmt.Sprint("end ", end, " of ", conn)
+		tw.same(tw.one.ConnEnded(tw.now, conn, end, from), tw.other.ConnEnded(tw.now, conn, end, from))
+	case len(tw.one.order) > 0 && tw.one.opts.Mates:
+		tw.hearMate()
+	}
+}
+
+func (tw *twins) pass(d time.Duration) {
+	tw.now = tw.now.Add(d)
+	tw.doing = fmt.Sprint("tick after ", d)
+	tw.same(tw.one.Tick(tw.now), tw.other.Tick(tw.now))
+}
+
+// hearMate has a mate say that a peer is as it is here, or nearly, or asks for it.
+func (tw *twins) hearMate() {
+	i := tw.rnd.IntN(len(tw.one.order))
+	w := tw.one.Word(i, tw.now)
+	tw.doing = fmt.Sprintf("mate says %+v", w)
+	w.Age = max(w.Age+time.Duration(tw.rnd.IntN(3)-1)*time.Second, 0)
+	if tw.rnd.IntN(2) == 0 {
+		answer := tw.one.Answer(nil, []uint64{w.ID}, tw.now)
+		tw.same(answer, tw.other.Answer(nil, []uint64{w.ID}, tw.now))
+	}
+	_, transitions := tw.one.HearWords(tw.now, []Word{w}, "mate", 0)
+	_, others := tw.other.HearWords(tw.now, []Word{w}, "mate", 0)
+	tw.same(transitions, others)
+	tw.same(tw.one.TakeSaid(tw.now), tw.other.TakeSaid(tw.now))
+}
+
+func (tw *twins) beat() {
+	i := tw.rnd.IntN(len(tw.senders))
+	if tw.rnd.IntN(50) == 0 { // it begins anew
+		tw.senders[i] = twinSender(i)
+		tw.senders[i].Run = fmt.Sprintf("again%d.%d", tw.step, i%2)
+	}
+	sender := tw.senders[i]
+	if sender.SentMS = tw.now.UnixMilli(); sender.Seq >= 0 {
+		sender.Seq++
+	}
+	said := *sender
+	said.Seq = max(said.Seq, 0)
+	if tw.rnd.IntN(10) == 0 {
+		tw.alter(&said)
+	}
+	if tw.rnd.IntN(4) == 0 { // and it stays so
+		*sender = said
+		sender.Status, sender.Begins, sender.Cancel, sender.BackIn = SaysAlive, false, false, 0
+	}
+	tw.doing = fmt.Sprintf("beat %+v", said)
+	handles := tw.handles[sender]
+	said.Handle = handles[0]
+	if tw.one.livesOn(&said, tw.now.Sub(tw.one.epoch), tw.now) {
+		tw.plain++
+	}
+	tw.beats++
+	out := tw.one.Observe(tw.now, &said)
+	said.Handle = handles[1]
+	tw.other.out, tw.other.continued = tw.other.out[:0], continued{}
+	same := tw.other.observe(tw.now, &said)
+	if tw.rnd.IntN(50) > 0 {
+		tw.handles[sender] = [2]Handle{out.Handle, same.Handle}
+	}
+	out.Handle, same.Handle = Handle{}, Handle{}
+	tw.same(out, same)
+}
+
+// alter changes one thing that a beat says.
+func (tw *twins) alter(b *Beat) {
+	n := tw.rnd.IntN(3)
+	switch tw.rnd.IntN(24) {
+	case 0:
+		b.Addr = netip.AddrFrom4([4]byte{10, 0, 1, byte(n)})
+	case 1:
+		b.Remote = netip.AddrFrom4([4]byte{10, 0, 2, byte(n)})
+	case 2:
+		b.Labels = []Label{{"site", strconv.Itoa(n)}}
+	case 3:
+		b.Process.Boot = []string{"", "b", "c"}[n]
+	case 4:
+		b.Process.PID = uint32(n)
+	case 5:
+		b.Process.Start = time.Duration(n) * time.Minute
+	case 6:
+		b.Status, b.BackIn = SaysLeaving, time.Duration(n)*10*time.Second
+	case 7:
+		b.Status, b.HasExitCode, b.ExitCode = SaysDead, n > 0, int64(n)
+	case 8:
+		b.Health = Health(n)
+	case 9:
+		b.Run = []string{"", "life0.0", "other.1"}[n]
+	case 10:
+		b.Seq += int64(n - 1)
+	case 11:
+		b.Seq = 0
+	case 12:
+		b.Interval = time.Duration(n) * time.Second
+	case 13:
+		b.Margin = time.Duration(n) * time.Second
+	case 14:
+		b.Status, b.Cancel = SaysLeaving, true
+	case 15:
+		b.Watched = !b.Watched
+	case 16:
+		b.Verified = !b.Verified
+	case 17:
+		b.Signed, b.SentMS = true, tw.now.UnixMilli()+int64(n)
+	case 18:
+		b.SentMS = tw.now.UnixMilli() - int64(n)*5000
+	case 19:
+		b.User = uint32(n)
+	case 20:
+		b.Job, b.Begins, b.MaxRuntime = "job", n > 0, time.Duration(n)*5*time.Second
+	case 21:
+		b.Job = "job"
+	case 22:
+		b.Conn = ConnID(n * 7)
+	case 23:
+		b.ID.Service, b.ID.PID = []string{HostService, "web", "db"}[n], 0
+	}
+}
+
+// same checks that both have said the same.
+func (tw *twins) same(one, other any) {
+	tw.t.Helper()
+	if !reflect.DeepEqual(one, other) && fmt.Sprintf("%+v", one) != fmt.Sprintf("%+v", other) {
+		tw.t.Fatalf("step %d, %s:\n%+v\n%+v", tw.step, tw.doing, one, other)
+	}
+}
+
+// compare checks that both are the same inside.
+func (tw *twins) compare() {
+	tw.t.Helper()
+	a, b := tw.one, tw.other
+	for conn, p := range a.conns.latest { // which peer of several that is left to chance when one goes
+		b.conns.latest[conn] = b.order[p.index]
+	}
+	tw.same(slices.Concat(a.wake, []time.Duration{a.earliest}), slices.Concat(b.wake, []time.Duration{b.earliest}))
+	tw.same(a.counts, b.counts)
+	for i := range a.order {
+		tw.same(a.Record(i, tw.now), b.Record(i, tw.now))
+		tw.same(a.Word(i, tw.now), b.Word(i, tw.now))
+	}
+	for _, pair := range [][2]any{{a.order, b.order}, {a.unsaved, b.unsaved}, {a.facts, b.facts}, {a.news, b.news}, {a.untold, b.untold},
+		{a.carriers, b.carriers}, {a.speakers, b.speakers}, {a.strangers, b.strangers}, {a.carries, b.carries}} {
+		if !reflect.DeepEqual(pair[0], pair[1]) {
+			tw.t.Fatalf("step %d, %s: they differ inside:\n%+v\n%+v", tw.step, tw.doing, pair[0], pair[1])
+		}
+	}
+	checkInvariants(tw.t, a)
+}
