@@ -99,7 +99,7 @@ func (t *Tracker) observe(now time.Time, b *Beat) Outcome {
 }
 
 // livesOn reports whether b says only that its peer lives on as it was: it is the next one of
-// its run, over the same connection, and nothing is undecided that it could decide. So are
+// its run, and nothing is undecided that it could decide. So are
 // nearly all beats, and of what observe looks at for them most is as it was.
 func (t *Tracker) livesOn(b *Beat, at time.Duration, now time.Time) bool {
 	p := b.Handle.p
@@ -114,14 +114,13 @@ func (t *Tracker) livesOn(b *Beat, at time.Duration, now time.Time) bool {
 // the same sender.
 func (p *peer) isNext(b *Beat) bool {
 	numbered := p.run.High > 0 && b.Seq == p.run.High+1 && b.Run == p.run.Name
-	return (numbered || b.Seq == 0) && b.Process == p.ident && (b.ID.PID == 0 || b.ID.PID == p.ident.PID) && p.life == b.life() &&
-		b.Conn == p.link.conn && p.connless == (b.Conn == 0)
+	return (numbered || b.Seq == 0) && b.Process == p.ident && (b.ID.PID == 0 || b.ID.PID == p.ident.PID) && p.life == b.life()
 }
 
 // saysAsBefore reports whether b says of p what the beat before has said.
 func (p *peer) saysAsBefore(b *Beat) bool {
 	health := b.Health == p.health || b.Health == HealthUntold && p.health == HealthOK
-	plain := b.Status == SaysAlive && !b.Begins && !b.Cancel && b.Job == "" && !b.Signed && b.User == 0
+	plain := b.Status == SaysAlive && !b.Begins && b.Job == "" && !b.Signed && b.User == 0
 	return health && plain && b.Interval == p.interval && b.Margin == p.margin &&
 		b.Watched == p.watched && b.Verified == p.verified
 }

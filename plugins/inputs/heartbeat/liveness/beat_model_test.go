@@ -86,6 +86,13 @@ func (tw *twins) something() {
 		conn, end, from := ConnID(tw.rnd.IntN(len(tw.senders))), End(tw.rnd.IntN(4)), netip.AddrFrom4([4]byte{10, 0, 0, 1})
 		tw.doing = fmt.Sprint("end ", end, " of ", conn)
 		tw.same(tw.one.ConnEnded(tw.now, conn, end, from), tw.other.ConnEnded(tw.now, conn, end, from))
+	case draw == 98:
+		tw.doing = "save"
+		records, gone := tw.one.TakeUnsaved(nil, 5, tw.now)
+		others, alsoGone := tw.other.TakeUnsaved(nil, 5, tw.now)
+		tw.same(records, others)
+		tw.same(gone, alsoGone)
+		tw.same(tw.one.DropUnsaved(5), tw.other.DropUnsaved(5))
 	case len(tw.one.order) > 0 && tw.one.opts.Mates:
 		tw.hearMate()
 	}
@@ -173,7 +180,7 @@ func (tw *twins) alter(b *Beat) {
 	case 8:
 		b.Health = Health(n)
 	case 9:
-		b.Run = []string{"", "life0.0", "other.1"}[n]
+		b.Run = []string{"", b.life() + ".9", "other.1"}[n] // one life, over another way
 	case 10:
 		b.Seq += int64(n - 1)
 	case 11:
@@ -195,7 +202,7 @@ func (tw *twins) alter(b *Beat) {
 	case 19:
 		b.User = uint32(n)
 	case 20:
-		b.Job, b.Begins, b.MaxRuntime = "job", n > 0, time.Duration(n)*5*time.Second
+		b.Job, b.Begins, b.MaxRuntime = []string{"", "job", "job"}[n], n != 1, time.Duration(n)*5*time.Second
 	case 21:
 		b.Job = "job"
 	case 22:
@@ -232,5 +239,10 @@ func (tw *twins) compare() {
 			tw.t.Fatalf("step %d, %s: they differ inside:\n%+v\n%+v", tw.step, tw.doing, pair[0], pair[1])
 		}
 	}
+	defer func() {
+		if tw.t.Failed() {
+			tw.t.Logf("step %d, %s", tw.step, tw.doing)
+		}
+	}()
 	checkInvariants(tw.t, a)
 }

@@ -108,7 +108,7 @@ func (t *Tracker) loseFormer(p *peer, o *process, now time.Time) bool {
 	for _, other := range p.formers {
 		switch {
 		case o != &other.process || other.beatsOn:
-		case o.watched || now.Sub(t.epoch)-other.replaced <= t.opts.Grace:
+		case o.watched, other.ended != ReasonNone, now.Sub(t.epoch)-other.replaced <= t.opts.Grace:
 			return true
 		default:
 			other.beatsOn = true
