@@ -124,9 +124,19 @@ func (h holds) connection() {
 			id := liveness.ID{Source: fmt.Sprintf("web-%07d", i), Service: "shop"}
 			c.tracker.Observe(c.now, &liveness.Beat{ID: id, Run: "r", Seq: seq + 1, Interval: interval, Conn: 1})
 		}
+		c.tracker.Observe(c.now, &liveness.Beat{ID: liveness.ID{Source: "db-1"}, Run: "r", Seq: seq + 1, Interval: interval, Conn: 2})
 	}
 	c.tickInParts("ConnEnded", h)
-	h.time("ConnEnded", func() { c.tracker.ConnEnded(c.now, 1, liveness.Closed, netip.Addr{}) })
+	end := func(conn liveness.ConnID) {
+		h.time("ConnEnded", func() { c.tracker.ConnEnded(c.now, conn, liveness.Closed, netip.Addr{}) })
+	}
+	ended := c.now
+	end(1)
+	for c.now.Before(ended.Add(options().Grace)) {
+		c.tickInParts("ConnEnded", h)
+	}
+	c.now = c.now.Add(1) // when all those ends are too old to be of a crowd with this one
+	end(2)
 	c.tickInParts("ConnEnded", h)
 }
 

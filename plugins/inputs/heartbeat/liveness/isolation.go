@@ -451,7 +451,7 @@ func (t *Tracker) clearLoss(o *process) {
 // addToWitness adds l to the witness of its address. When that becomes a crowd, all
 // its losses prove nothing any more.
 func (t *Tracker) addToWitness(l *loss) {
-	t.expireEndsUntil(l.at, everything)
+	t.expireEndsUntil(l.at, atOnce) // the rest is left to the tick
 	w := t.witnesses[l.from]
 	if w == nil {
 		w = &witness{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}

@@ -3,6 +3,7 @@ package liveness
 import (
 	"fmt"
 	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -284,4 +285,82 @@ func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
 	}
 	require.Zero(t, tracker.Count(Dead), "a crowd proves nothing")
 	checkInvariants(t, tracker)
+}
+
+// What is expected of many is another thing in parts, which changes nothing but who comes between:
+// a peer that is heard then needs no placeholder.
+func TestExpectationOfManyChangesInParts(t *testing.T) {
+	const peers, part = 2 * atOnce, 100
+	opts := defaults()
+	opts.MaxPeers = 2 * peers
+	whole, parts := New(opts, epoch), New(opts, epoch)
+	now := epoch
+	beat := func(tracker *Tracker, i int) {
+		b := Beat{ID: peerID(fmt.Sprint("web-", i), HostService), Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Interval: time.Minute}
+		tracker.Observe(now, &b)
+	}
+	expected := func(from, to int) (all []Expected) {
+		for i := from; i < to; i++ {
+			all = append(all, Expected{Source: fmt.Sprint("web-", i)}, Expected{Source: fmt.Sprintf("10.0.%d.%d", i>>8, i%256)})
+		}
+		return all
+	}
+	inParts := func(between func(count int)) (got []Transition, count int) {
+		now = now.Add(TickInterval)
+		for more := true; more; count++ {
+			var some []Transition
+			some, more = parts.TickPart(now, part)
+			require.LessOrEqual(t, len(some), part)
+			got = append(got, some...)
+			between(count)
+		}
+		return got, count
+	}
+	known := func(tracker *Tracker) map[ID]bool {
+		all := make(map[ID]bool)
+		for _, p := range tracker.order {
+			all[p.id()] = p.expected
+		}
+		return all
+	}
+	for i := range peers {
+		beat(whole, i)
+		beat(parts, i)
+	}
+	whole.Tick(now)
+	inParts(func(int) {})
+	for _, all := range [][]Expected{expected(peers-100, peers+1000), expected(peers+500, peers+1500), expected(0, 1)} {
+		require.Empty(t, parts.Expect(all, now), "it is left to the tick")
+		got, count := inParts(func(int) {})
+		require.Greater(t, count, 1)
+		want := slices.Clone(whole.Tick(now))
+		whole.out = nil
+		whole.expect(all, func() time.Time { return now })(everything)
+		want = append(want, whole.out...)
+		require.ElementsMatch(t, want, got)
+		require.Equal(t, known(whole), known(parts))
+		checkInvariants(t, parts)
+	}
+	parts.Expect(expected(peers, peers+1000), now)
+	_, count := inParts(func(count int) { beat(parts, peers+999-count) })
+	require.Greater(t, count, 2000/part)
+	for _, e := range expected(peers+1000-count, peers+1000) {
+		require.NotContains(t, parts.Unmet(), e)
+	}
+	checkInvariants(t, parts)
+}
+
+// One more end does not wait until very many that are too old are forgotten.
+func TestOldEndsAreForgottenInParts(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", HostService), Interval: time.Minute})
+	for range 3 * atOnce {
+		tracker.addToWitness(&loss{peer: tracker.order[0], evidence: ReasonConnClosed})
+	}
+	tracker.addToWitness(&loss{peer: tracker.order[0], evidence: ReasonConnClosed, at: defaults().Grace + 1})
+	require.Len(t, tracker.ends, 2*atOnce+1)
+	for now := epoch; now.Before(epoch.Add(2 * defaults().Grace)); now = now.Add(TickInterval) {
+		tracker.Tick(now)
+	}
+	require.Len(t, tracker.ends, 1)
 }
