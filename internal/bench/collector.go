@@ -26,7 +26,7 @@ type collector struct {
 // newCollector returns a collector that starts now; number is another one for each. One
 // with mates talks to them.
 func newCollector(name string, number uint64, mates bool, now time.Time, tell func(*liveness.Transition)) *collector {
-	c := &collector{now: now, tell: tell, herald: herald.New(true)}
+	c := &collector{now: now, tell: tell, herald: herald.New(true, now)}
 	rules := verdictRules()
 	rules.Mates = mates
 	c.tracker = liveness.New(rules, now)

@@ -29,6 +29,11 @@ const (
 	clocksDiffer = 2 * time.Second
 	// portion is how many peers are told or taken in at once.
 	portion = 512
+	// factHolds is for how long a fact is news: who starts has to find a mate first.
+	factHolds = startPatience + latest
+	// maxEarly is how many facts are kept for mates that are yet to be found: a fleet that begins
+	// is heard by all collectors.
+	maxEarly = 4096
 )
 
 // A Circle is this collector among its mates. It is a state machine: messages and the
@@ -58,6 +63,7 @@ type Circle struct {
 
 	question uint32 // the last one sent
 	open     []openQuestion
+	early    []earlyFact // what was told before we were ready
 
 	resumed  time.Time // when we went on after a pause in which a mate has taken over; zero for never
 	spokeAt  time.Time // when a mate was heard that spoke, before we were ready
@@ -82,6 +88,12 @@ type openQuestion struct {
 	number  uint32 // among all mates
 	settles uint32 // the question of the tracker that is settled with it; 0 for none
 	at      time.Time
+}
+
+// An earlyFact is one that a mate has yet to be told that is found.
+type earlyFact struct {
+	fact liveness.Fact
+	at   time.Time // when Ago was right
 }
 
 // NewCircle returns the circle of a collector that starts now. start has to be another
@@ -133,7 +145,8 @@ func (c *Circle) Tick(now time.Time) {
 func (c *Circle) tellSaid(now time.Time) {
 	for more := true; more; {
 		said := c.peers.Said()
-		c.tellFacts(said.Facts, now)
+		c.tellFacts(0, said.Facts, now)
+		c.keepEarly(said.Facts, now)
 		c.tellWords(said.Words, now)
 		if len(said.Asked) > 0 {
 			c.ask(said.Asked, said.Question, now)
@@ -182,11 +195,34 @@ func (c *Circle) settle(now time.Time) {
 	}
 }
 
-// tellFacts tells facts to all mates.
-func (c *Circle) tellFacts(facts []liveness.Fact, now time.Time) {
+// tellFacts tells facts to a mate, or to all if to is 0.
+func (c *Circle) tellFacts(to uint64, facts []liveness.Fact, now time.Time) {
 	for some := range slices.Chunk(facts, portion/2) {
-		c.tellJSON(kindFacts, 0, some, now)
+		c.tellJSON(kindFacts, to, some, now)
 	}
+}
+
+// keepEarly keeps facts of the time in which we are not ready, be they heard from a mate. What we
+// see then is left to the mate that will speak, which cannot have heard of it before we have found
+// each other: the record that it asks for of a peer that it does not know is no news.
+func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
+	if c.ready(now) {
+		c.early = nil
+		return
+	}
+	for i := range facts[:min(len(facts), maxEarly-len(c.early))] {
+		c.early = append(c.early, earlyFact{facts[i], now})
+	}
+}
+
+// tellEarly tells a mate that was found what it could not hear before.
+func (c *Circle) tellEarly(m *mate, now time.Time) {
+	facts := make([]liveness.Fact, 0, len(c.early))
+	for _, e := range c.early {
+		e.fact.Ago += now.Sub(e.at)
+		facts = append(facts, e.fact)
+	}
+	c.tellFacts(m.start, facts, now)
 }
 
 // tellWords tells words to all mates.
@@ -421,8 +457,9 @@ func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Tim
 			wrong = err
 			continue
 		}
-		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= latest+time.Second {
+		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= factHolds {
 			c.peers.HearFact(m.name, f)
+			c.keepEarly(facts[i:i+1], now)
 		}
 	}
 	return wrong

@@ -330,3 +330,16 @@ func TestPatienceBeginsWithTheCircle(t *testing.T) {
 	require.False(t, c.ready(began.Add(startPatience-1)))
 	require.True(t, c.ready(began.Add(startPatience)))
 }
+
+// What a mate has yet to be told that is found does not grow with a fleet, and is dropped when all
+// are found.
+func TestEarlyFactsAreFew(t *testing.T) {
+	now := time.Now()
+	c := NewCircle(&Options{Name: "collector-1", Secret: testKey}, 1, now, nil)
+	for range 2 {
+		c.keepEarly(make([]liveness.Fact, maxEarly-1), now)
+	}
+	require.Len(t, c.early, maxEarly)
+	c.keepEarly(nil, now.Add(startPatience))
+	require.Empty(t, c.early)
+}

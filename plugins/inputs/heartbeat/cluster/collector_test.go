@@ -19,6 +19,7 @@ type collector struct {
 	life    int // grows with each start and end
 	up      bool
 	stalled bool
+	reads   bool // what it has saved: mates do not hear of it yet
 	started time.Duration
 	steady  time.Duration          // since when it runs without a stall
 	wall    time.Duration          // by how much its wall clock is off
@@ -56,21 +57,50 @@ func (c *collector) listens() bool { return c.up && !c.stalled }
 
 // start starts it with what it has saved, if anything.
 func (c *collector) start() {
+	c.open()
+	c.serve()
+}
+
+// startIn starts it with so much saved that to read it takes a while: what comes in meanwhile
+// waits, and what mates say is lost.
+func (c *collector) startIn(d time.Duration) {
+	c.open()
+	c.w.tracef("%s reads what it has saved for %v", c.name, d)
+	c.stalled, c.reads = true, true
+	life := c.life
+	c.w.after(d, func() {
+		if c.life == life {
+			c.serve()
+			c.resume()
+		}
+	})
+}
+
+// open lets senders and mates connect to it.
+func (c *collector) open() {
 	w := c.w
 	c.life++
-	c.up, c.stalled, c.woken, c.blocked, c.held = true, false, false, 0, nil
-	c.started, c.steady = w.now, w.now
+	c.up, c.stalled, c.reads, c.woken, c.blocked, c.held = true, false, false, false, 0, nil
+	c.started = w.now
 	now := c.clock()
 	c.tracker = liveness.New(w.plan.rules, now)
-	c.herald = herald.New(true)
-	c.ticks, c.inbox, c.circle, c.drained = 0, nil, nil, 0
-	c.restore(now)
+	c.herald = herald.New(true, now)
 	options := &Options{Name: c.name, Secret: []byte("secret"), Peers: c, Log: logger{c}}
 	c.circle = NewCircle(options, w.rnd.Uint64(), now, c.send)
+	c.ticks, c.inbox, c.drained = 0, nil, 0
+}
+
+// serve lets it judge, and talk to its mates.
+func (c *collector) serve() {
+	w, now := c.w, c.clock()
+	deaf := w.now - c.started
+	c.started, c.steady, c.reads = w.now+deaf, w.now, false // before that it judges nobody
+	c.restore(now)
+	c.circle.Begin(now)
 	w.tracef("%s starts with %d records", c.name, len(c.journal.entries))
 	w.oracle.disturb()
 	life := c.life
-	c.every(life, liveness.TickInterval, c.tick)
+	w.after(deaf, func() { c.every(life, liveness.TickInterval, c.tick) })
 	c.every(life, tickPause, func() { c.circle.Tick(c.clock()) })
 	c.every(life, 200*time.Millisecond, c.save)
 }
@@ -125,7 +155,7 @@ func (c *collector) restore(now time.Time) {
 		if e, yes := j.entries[s.id]; yes {
 			record := e.record
 			c.tell(c.tracker.Restore(&record, saved, now))
-			c.herald.Resume(record.ID, record.State, now)
+			c.herald.Resume(record.ID, record.State)
 		}
 	}
 	j.listened, j.ended = 0, false

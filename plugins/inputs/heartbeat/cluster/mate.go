@@ -124,6 +124,7 @@ func (c *Circle) review(now time.Time) {
 			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
 			c.peers.TellAgain()
+			c.tellEarly(m, now)
 		case before && !m.reachable:
 			c.lose(m)
 		}

@@ -245,7 +245,7 @@ func (w *world) mayStart(c *collector) {
 	if life := c.life; !w.oneIn(3) {
 		w.after(w.between(500*time.Millisecond, 20*time.Second), func() {
 			if c.life == life && !c.up {
-				c.start()
+				w.startAnyhow(c)
 			}
 		})
 	}
@@ -253,6 +253,15 @@ func (w *world) mayStart(c *collector) {
 
 func (w *world) startOne() {
 	if c := w.anyCollector(); !c.up && w.now > 5*time.Second {
+		w.startAnyhow(c)
+	}
+}
+
+// startAnyhow starts a collector that has much saved, or little.
+func (w *world) startAnyhow(c *collector) {
+	if w.oneIn(3) {
+		c.startIn(w.between(500*time.Millisecond, 15*time.Second))
+	} else {
 		c.start()
 	}
 }
@@ -339,7 +348,7 @@ func (w *world) heal() {
 		}
 		if !c.up {
 			c.start()
-		} else if c.stalled {
+		} else if c.stalled && !c.reads {
 			c.resume()
 		}
 	}

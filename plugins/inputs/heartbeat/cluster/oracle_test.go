@@ -407,7 +407,11 @@ func (o *oracle) finish() {
 		if slices.Contains(o.peers[s.id].process, s.lives) && !strings.Contains(want, first.State.String()) {
 			o.failf("in the end %s %s since %.3f, but: %s", s.id, s.state, s.since.Seconds(), o.views(s))
 		}
-		if last := o.peers[s.id].last; last != nil && last.change.State != first.State && !o.saidSo(s, first.State, last.born-crossing) {
+		last := o.peers[s.id].last
+		if last == nil && first.State == liveness.Alive {
+			o.failf("in the end %s is alive, and nobody has told that it began", s.id)
+		}
+		if last != nil && last.change.State != first.State && !o.saidSo(s, first.State, last.born-crossing) {
 			if last.life != last.author.life {
 				o.stale++ // who told it has forgotten that
 				continue

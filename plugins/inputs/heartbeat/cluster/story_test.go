@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"fmt"
 	"testing"
 	"time"
 
@@ -70,6 +71,24 @@ func (s *story) deaths() (n int) {
 		}
 	}
 	return n
+}
+
+// told returns how often it was told that a peer is in a state.
+func (s *story) told(id liveness.ID, state liveness.State) (n int) {
+	for _, told := range s.oracle.ids {
+		if told.change.ID == id && told.change.Event == liveness.Changed && told.change.State == state {
+			n += told.times
+		}
+	}
+	return n
+}
+
+// join adds a sender that beats to one collector alone, once a second.
+func (s *story) join(collector int) *sender {
+	s.addSender(len(s.senders))
+	late := s.senders[len(s.senders)-1]
+	late.interval, late.watched, late.dated, late.paths = time.Second, false, true, late.paths[collector:collector+1]
+	return late
 }
 
 // dead returns for how many collectors the peer is dead.
@@ -278,4 +297,84 @@ func TestPromiseThatWasKeptElsewhere(t *testing.T) {
 	s.both(1, lineOpen)
 	s.goOn(30 * time.Second)
 	s.is(liveness.Left, 0, 1)
+}
+
+// What began while a collector read what it had saved, and only it hears, is told once, whoever
+// speaks when it goes on.
+func TestBeginningBeforeALongStartIsTold(t *testing.T) {
+	t.Parallel()
+	const long = 8 * time.Second
+	for _, c := range []struct {
+		name string
+		goes func(s *story, first, other int)
+	}{
+		{"the other one runs", func(s *story, first, _ int) {
+			s.collectors[first].startIn(long)
+		}},
+		{"they find each other late", func(s *story, first, _ int) {
+			s.collectors[first].startIn(long)
+			s.both(1, lineCut)
+			s.after(long+startPatience-presencePause, func() { s.both(1, lineOpen) })
+		}},
+		{"the other one reads for longer", func(s *story, first, other int) {
+			s.collectors[other].crash(false)
+			s.collectors[first].startIn(long)
+			s.collectors[other].startIn(long + 3*time.Second)
+		}},
+		{"the other one reads for less long", func(s *story, first, other int) {
+			s.collectors[other].crash(false)
+			s.collectors[first].startIn(long)
+			s.collectors[other].startIn(long - 3*time.Second)
+		}},
+		{"there is no other one", func(s *story, first, other int) {
+			s.collectors[other].stop()
+			s.collectors[first].startIn(long)
+		}},
+		{"the other one dies meanwhile", func(s *story, first, other int) {
+			s.collectors[first].startIn(long)
+			s.after(long/2, func() { s.collectors[other].crash(false) })
+		}},
+		{"the other one dies as they meet", func(s *story, first, other int) {
+			s.collectors[first].startIn(long)
+			s.after(long+presencePause, func() { s.collectors[other].crash(false) })
+		}},
+	} {
+		for _, first := range []int{0, 1} {
+			t.Run(fmt.Sprint(c.name, ", c", first+1), func(t *testing.T) {
+				s, other := tell(t, 2), 1-first
+				s.collectors[first].stop()
+				late := s.join(first)
+				s.goOn(5 * time.Second)
+				c.goes(s, first, other)
+				s.goOn(time.Second)
+				late.begin(true)
+				late.paths[0].run()
+				s.goOn(long + 30*time.Second)
+				require.Equal(t, 1, s.told(late.id, liveness.Alive))
+			})
+		}
+	}
+}
+
+// What one of three has heard before the one that will speak began is told, though that one finds
+// first a mate that was told of it.
+func TestBeginningBeforeTheOneThatSpeaksIsTold(t *testing.T) {
+	s := tell(t, 3)
+	for _, c := range s.collectors {
+		c.stop()
+	}
+	s.goOn(20 * time.Second)
+	late := s.join(2)
+	s.collectors[1].start()
+	s.collectors[2].start()
+	s.goOn(400 * time.Millisecond)
+	late.begin(true)
+	late.paths[0].beat(liveness.Beat{})
+	late.paths[0].run()
+	s.goOn(200 * time.Millisecond)
+	s.lines[0][2].slow, s.lines[2][0].slow = 400*time.Millisecond, 400*time.Millisecond
+	s.collectors[0].start()
+	s.goOn(20 * time.Second)
+	require.True(t, s.collectors[0].circle.speaks)
+	require.Equal(t, 1, s.told(late.id, liveness.Alive))
 }

@@ -172,6 +172,9 @@ func (l *line) carry(message []byte) {
 			}
 			return
 		}
+		if l.to.reads {
+			return
+		}
 		l.to.arrive(func() {
 			l.informed = max(l.informed, sent)
 			l.to.receive(message)

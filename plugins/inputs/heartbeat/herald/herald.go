@@ -40,6 +40,7 @@ const (
 // told before the last word of ours is told again, with the id that it had.
 type Herald struct {
 	mates   bool
+	began   time.Time // what it has told before it ended was before that
 	speaks  bool
 	until   time.Time                // no longer than that; zero for no limit
 	joined  time.Time                // what was seen until then, a mate that spoke has seen
@@ -62,9 +63,9 @@ type tellings struct {
 	changes map[uint64]time.Time
 }
 
-// New returns the Herald of a collector: of one that is alone, which tells all, or of one
-// with mates, which tells nothing yet.
-func New(mates bool) *Herald { return &Herald{mates: mates} }
+// New returns the Herald of a collector that begins now: of one that is alone, which tells all,
+// or of one with mates, which tells nothing yet.
+func New(mates bool, now time.Time) *Herald { return &Herald{mates: mates, began: now} }
 
 // Silent reports whether TakeTold has nothing to return.
 func (h *Herald) Silent() bool { return len(h.told) == 0 }
@@ -94,10 +95,11 @@ type lastWord struct {
 }
 
 // Resume notes which state of a peer was known when this collector ended. It may have told
-// that, while it was parted from its mates.
-func (h *Herald) Resume(id liveness.ID, state liveness.State, now time.Time) {
+// that, while it was parted from its mates. What those have told since it began is a later
+// word, however long it took to read that state.
+func (h *Herald) Resume(id liveness.ID, state liveness.State) {
 	if h.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
-		h.note(id, lastWord{at: now})
+		h.note(id, lastWord{at: h.began})
 	}
 }
 

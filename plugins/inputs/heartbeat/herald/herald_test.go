@@ -199,15 +199,27 @@ func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
 func TestHeraldGoesOnAfterARestart(t *testing.T) {
 	for state, want := range map[liveness.State][]int64{liveness.Dead: {1}, liveness.Alive: {}} {
 		now := time.Now()
-		h := New(true)
+		h := New(true, now)
 		back := changeTo(liveness.Alive, 1)
-		h.Resume(back.ID, state, now)
+		h.Resume(back.ID, state)
 		require.False(t, h.Admit(back, now.Add(time.Second)))
 		require.ElementsMatch(t, want, idsOf(h.Settle(now.Add(time.Second+owedAfter))), "it was %s", state)
 	}
-	alone := New(false)
-	alone.Resume(changeTo(liveness.Dead, 1).ID, liveness.Dead, time.Now())
+	alone := New(false, time.Now())
+	alone.Resume(changeTo(liveness.Dead, 1).ID, liveness.Dead)
 	require.Empty(t, alone.last)
+}
+
+// What a mate has told while a collector read its state is not told again by that one.
+func TestHeraldLeavesWhatWasToldWhileItRead(t *testing.T) {
+	began := time.Now()
+	h := New(true, began)
+	back := changeTo(liveness.Alive, 1)
+	h.Resume(back.ID, liveness.Dead)
+	now := began.Add(time.Minute)
+	h.NoteTold([]liveness.Telling{{EventID: 1, Peer: back.ID.Hash(), Ago: 20 * time.Second}}, 0, now)
+	require.False(t, h.Admit(back, now))
+	require.Empty(t, h.Settle(now.Add(owedAfter)))
 }
 
 // Who begins beside a mate that speaks takes for news what that one has told long ago. Ends are
@@ -220,8 +232,8 @@ func TestHeraldJoins(t *testing.T) {
 	}
 	for lost, want := range map[bool][]int64{true: {1, 4, 8, 5, 7}, false: {1, 7}} {
 		now := time.Now()
-		h := New(true)
-		h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead, now)
+		h := New(true, now)
+		h.Resume(changeTo(liveness.Alive, 0).ID, liveness.Dead)
 		for _, change := range []*liveness.Transition{
 			changeTo(liveness.Alive, 1), of("heard", liveness.Alive, liveness.Changed, 2), of("again", liveness.Alive, liveness.Restarted, 3),
 			of("gone", liveness.Dead, liveness.Changed, 4), of("gone", liveness.Alive, liveness.Changed, 8),
@@ -238,7 +250,7 @@ func TestHeraldJoins(t *testing.T) {
 // A collector that was stopped does not know whether a mate has taken over.
 func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 	now := time.Now()
-	h := New(true)
+	h := New(true, now)
 	h.Speak(false, now)
 	h.KeepSpeaking(now.Add(time.Second))
 	require.True(t, h.Admit(changeTo(liveness.Dead, 1), now.Add(time.Second-1)))
@@ -250,7 +262,7 @@ func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 // A mate that is found may have missed what was told before.
 func TestHeraldTellsAgain(t *testing.T) {
 	begin := time.Now()
-	h := New(true)
+	h := New(true, begin)
 	h.Speak(false, begin)
 	for id, ago := range []time.Duration{Kept + time.Second, Kept, 1, 0} {
 		require.True(t, h.Admit(changeTo(liveness.Dead, int64(id)), begin.Add(-ago)))

@@ -68,7 +68,7 @@ type Judge struct {
 // New returns a Judge that listens from now on. Run KeepTime and Emit.
 func New(options Options, now time.Time) *Judge {
 	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
-	j.tracker, j.herald = liveness.New(options.Rules, now), herald.New(options.Rules.Mates)
+	j.tracker, j.herald = liveness.New(options.Rules, now), herald.New(options.Rules.Mates, now)
 	if options.Rules.Mates {
 		j.news = make(chan struct{}, 1)
 	}

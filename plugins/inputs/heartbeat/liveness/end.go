@@ -41,26 +41,59 @@ const (
 // that held it, and nothing else. So a process is lost with its last connection, and
 // only if that, or one that has ended since its latest beat, was a long one: a
 // sender that connects for each beat is not lost after each. What held a carrier is
-// none of the processes that it speaks for.
+// none of the processes that it speaks for. If the peers of a connection are many, they are
+// left to the tick.
 func (t *Tracker) ConnEnded(now time.Time, conn ConnID, end End, from netip.Addr) []Transition {
 	t.out = t.out[:0]
 	if _, carries := t.carriers[carrier{conn: conn}]; carries {
 		delete(t.carriers, carrier{conn: conn})
 		end = EndedByUs // which says as little of them
 	}
+	e := &connEnd{conn, end, from, now.Sub(t.epoch), t.verdict(now)}
+	if t.conns.count(conn) > atOnce {
+		t.chores = append(t.chores, func(n int) int { return t.endSome(e, n) })
+		return t.out
+	}
 	for _, p := range t.conns.take(conn) {
-		for o := p.holder(conn); o != nil; o = p.holder(conn) {
-			t.endLink(p, o, conn, end, from, now)
-		}
+		t.endLinks(p, e, now)
 	}
 	return t.out
 }
 
+// A connEnd is that a connection has ended.
+type connEnd struct {
+	conn    ConnID
+	end     End
+	from    netip.Addr
+	at      time.Duration
+	verdict time.Duration // at on the verdict clock
+}
+
+// endSome is endLinks for n of the peers of a connection. It returns how many that were.
+func (t *Tracker) endSome(e *connEnd, n int) int {
+	some := t.conns.takeSome(e.conn, n)
+	for _, p := range some {
+		t.endLinks(p, e, t.tickNow)
+	}
+	return len(some)
+}
+
+// endLinks takes in for all processes of p that a connection has ended.
+func (t *Tracker) endLinks(p *peer, e *connEnd, now time.Time) {
+	for o := p.holder(e.conn); o != nil; o = p.holder(e.conn) {
+		if o.heard > e.at { // over another one, before this was looked at
+			o.dropLink(e.conn)
+			continue
+		}
+		t.endLink(p, o, e, now)
+	}
+}
+
 // endLink takes in that a connection of o, a process of p, has ended.
-func (t *Tracker) endLink(p *peer, o *process, conn ConnID, end End, from netip.Addr, now time.Time) {
-	long := o.over(conn).long
-	o.dropLink(conn)
-	if end == EndedByUs {
+func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
+	long := o.over(e.conn).long
+	o.dropLink(e.conn)
+	if e.end == EndedByUs {
 		o.cutLong = o.cutLong || long
 	} else {
 		o.lostLong = o.lostLong || long
@@ -69,31 +102,30 @@ func (t *Tracker) endLink(p *peer, o *process, conn ConnID, end End, from netip.
 		t.touch(p)
 	}
 	switch {
-	case end == EndedByUs || !o.lostLong:
+	case e.end == EndedByUs || !o.lostLong:
 		t.endVisit(p)
 	case !o.overAny() && !o.connless:
-		t.lose(p, o, end, from, now)
+		t.lose(p, o, e, now)
 	}
 }
 
 // lose draws from the end of its last connection what that says of o, a process of
 // p. The peer is suspect at once; how soon it is dead depends on the kind of end.
-func (t *Tracker) lose(p *peer, o *process, end End, from netip.Addr, now time.Time) {
+func (t *Tracker) lose(p *peer, o *process, e *connEnd, now time.Time) {
 	t.vacant.add(p)
 	if p.state.over() || p.waits() || t.loseFormer(p, o, now) {
 		return
 	}
-	verdict := t.verdict(now)
-	t.noteLoss(p, o, end.evidence(), from, verdict)
+	t.noteLoss(p, o, e.end.evidence(), e.from, e.verdict)
 	p.changed = true
-	o.suspectV = min(o.suspectV, verdict)
-	if grace, yes := o.grace(end, p.terms); yes && !o.loss.crowded {
-		o.deadV = min(o.deadV, verdict+grace)
+	o.suspectV = min(o.suspectV, e.verdict)
+	if grace, yes := o.grace(e.end, p.terms); yes && !o.loss.crowded {
+		o.deadV = min(o.deadV, e.verdict+grace)
 	}
 	switch {
-	case verdict < p.ownSuspicionV():
+	case e.verdict < p.ownSuspicionV():
 	case t.opts.Mates && p.state == Alive: // the next tick will find it so, unless one of them still has a connection
-		t.ask(p, verdict)
+		t.ask(p, t.verdict(now))
 	default:
 		t.suspect(p, now)
 	}

@@ -40,6 +40,7 @@ func (e Expected) Equal(other Expected) bool {
 type expectation struct {
 	Expected
 	addr        netip.Addr // Source, if that is one
+	met         bool       // a peer that fits is known, or was since it is expected
 	placeholder *peer      // the placeholder
 
 	base, terms *Terms // the latter are the former with Schedule
@@ -74,11 +75,15 @@ func (e *expectation) fits(p *peer) bool {
 // expectations are found by the ID of their placeholder, and those of an address
 // also by that, so that neither a beat nor a configuration of thousands searches.
 type expectations struct {
+	all    []*expectation
 	byID   map[ID][]*expectation
 	byAddr map[netip.Addr][]*expectation
 }
 
-func (all *expectations) add(e *expectation) {
+func (all *expectations) add(expected Expected) {
+	addr, _ := netip.ParseAddr(expected.Source) //nolint:errcheck // no address is a name
+	e := &expectation{Expected: expected, addr: addr}
+	all.all = append(all.all, e)
 	all.byID[e.id()] = append(all.byID[e.id()], e)
 	if e.addr.IsValid() {
 		all.byAddr[e.addr] = append(all.byAddr[e.addr], e)
@@ -112,53 +117,70 @@ func (all *expectations) list(b *Beat) bool {
 
 // Expect sets which peers the operator expects, in place of those before. One that
 // is not known gets a placeholder, unknown until its silence has lasted too long.
-// The transitions are those of placeholders that are not needed any more.
+// The transitions are those of placeholders that are not needed any more. If there are many
+// peers, all that is left to the tick; not before the first one, as there is nobody yet who
+// would have to wait.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
-	before := t.expectations.byID
-	t.expectations = expectations{make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
-	named := make([]*expectation, len(all))
-	for i, expected := range all {
-		addr, _ := netip.ParseAddr(expected.Source) //nolint:errcheck // no address is a name
-		named[i] = &expectation{Expected: expected, addr: addr}
-		t.expectations.add(named[i])
+	if t.ticks > 0 && len(all)+len(t.order) > atOnce {
+		t.chores = append(t.chores, t.expect(all, func() time.Time { return t.tickNow }))
+		return t.out
 	}
-	t.rescheduleAll(before, now)
-	met := t.met()
-	stands := make(map[*peer]bool)
-	for _, e := range named {
-		if !met[e] {
-			e.placeholder = t.placeholder(e, now)
-			stands[e.placeholder] = true
-		}
-	}
-	t.dropPlaceholders(stands, now)
+	t.expect(all, func() time.Time { return now })(everything)
 	return t.out
 }
 
-// rescheduleAll lets the schedules of expectations apply, in place of those before.
-func (t *Tracker) rescheduleAll(before map[ID][]*expectation, now time.Time) {
-	for _, byID := range []map[ID][]*expectation{before, t.expectations.byID} {
-		for id, all := range byID {
-			p := t.lookUp(id)
-			if p != nil && p.isNamed(id) && slices.ContainsFunc(all, func(e *expectation) bool { return e.Schedule != nil }) {
-				t.reschedule(p, now)
-			}
+// expect returns the portion that does what Expect does.
+func (t *Tracker) expect(all []Expected, now func() time.Time) portion {
+	var before expectations
+	next := newExpectations(len(all))
+	reschedule := func(e *expectation) {
+		if p := t.lookUp(e.id()); e.Schedule != nil && p != nil && p.isNamed(e.id()) {
+			t.reschedule(p, now())
 		}
 	}
+	var needless []*peer
+	return inTurn(
+		func() portion { return each(all, 1, next.add) },
+		func() portion { return once(func() { before, t.expectations = t.expectations, next }) },
+		func() portion { return each(before.all, 1, reschedule) },
+		func() portion { return each(next.all, 1, reschedule) },
+		func() portion { return t.meetAddresses(&next) },
+		func() portion { return each(next.all, 1, func(e *expectation) { t.holdPlace(e, now()) }) },
+		func() portion { return t.findNeedless(&needless) },
+		func() portion { return each(needless, 1, func(p *peer) { t.dropPlaceholder(p, now()) }) },
+	)
 }
 
-// met returns the expectations that known peers meet.
-func (t *Tracker) met() map[*expectation]bool {
-	met := make(map[*expectation]bool)
-	for _, p := range t.order {
-		for e := range t.expectations.of(p) {
-			if e.fits(p) {
-				met[e] = true
-			}
-		}
+func newExpectations(count int) expectations {
+	return expectations{make([]*expectation, 0, count), make(map[ID][]*expectation), make(map[netip.Addr][]*expectation)}
+}
+
+// orderIf returns all peers, or none.
+func (t *Tracker) orderIf(needed bool) []*peer {
+	if !needed {
+		return nil
 	}
-	return met
+	return slices.Clone(t.order)
+}
+
+// meetAddresses is the portion that finds the peers at the addresses that are expected.
+func (t *Tracker) meetAddresses(all *expectations) portion {
+	return each(t.orderIf(len(all.byAddr) > 0), passed, func(p *peer) {
+		for _, e := range all.byAddr[p.addr] {
+			e.met = e.met || p.index >= 0 && e.fits(p)
+		}
+	})
+}
+
+// holdPlace gives e a placeholder, if no peer is known that fits.
+func (t *Tracker) holdPlace(e *expectation, now time.Time) {
+	if p := t.lookUp(e.id()); p != nil && e.fits(p) {
+		e.met = true
+	}
+	if !e.met {
+		e.placeholder = t.placeholder(e, now)
+	}
 }
 
 // placeholder returns the peer that holds the place of e.
@@ -184,21 +206,25 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	return p
 }
 
-// dropPlaceholders removes the placeholders that are not needed.
-func (t *Tracker) dropPlaceholders(stands map[*peer]bool, now time.Time) {
-	if t.placeholders == 0 {
-		return
-	}
-	for _, p := range slices.Clone(t.order) {
-		if p.expected && !stands[p] {
-			t.become(p, Unknown, ReasonForgotten, now)
-			t.remove(p)
+// findNeedless is the portion that finds the placeholders that are not needed any more.
+func (t *Tracker) findNeedless(needless *[]*peer) portion {
+	return each(t.orderIf(t.placeholders > 0), passed, func(p *peer) {
+		if p.expected && !t.standsForMore(p) {
+			*needless = append(*needless, p)
 		}
+	})
+}
+
+// dropPlaceholder removes a placeholder that is not needed.
+func (t *Tracker) dropPlaceholder(p *peer, now time.Time) {
+	if p.index >= 0 && p.expected {
+		t.become(p, Unknown, ReasonForgotten, now)
+		t.remove(p)
 	}
 }
 
 // Unmet returns what placeholders are there for, those of a collector before
-// included.
+// included. It looks at all peers: call it before beats are observed.
 func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
@@ -225,6 +251,7 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 		t.placeholders--
 	}
 	for e := range t.expectations.of(p) {
+		e.met = e.met || e.fits(p)
 		placeholder := e.placeholder
 		if placeholder == nil || placeholder != p && !e.fits(p) {
 			continue
@@ -237,7 +264,7 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 	}
 }
 
-// standsForMore reports whether another expectation needs the placeholder.
+// standsForMore reports whether an expectation that is not met needs the placeholder.
 func (t *Tracker) standsForMore(placeholder *peer) bool {
 	return slices.ContainsFunc(t.expectations.byID[placeholder.id()], func(e *expectation) bool { return e.placeholder == placeholder })
 }

@@ -3,6 +3,8 @@
 package liveness_test
 
 import (
+	"fmt"
+	"net/netip"
 	"runtime"
 	"testing"
 	"time"
@@ -25,13 +27,40 @@ func BenchmarkHold(b *testing.B) {
 		c := newCrowd()
 		c.round(false)
 		c.round(true)
-		for what, took := range c.holds() {
-			if before, known := shortest[what]; !known || took < before {
-				shortest[what] = took
-			}
+		shortest.lessen(c.holds())
+	}
+	shortest.report(b)
+}
+
+// BenchmarkHoldOfMany is the same for what concerns 100,000 peers at once: that a connection ends
+// over which they beat, and that the operator expects them, half of which are known, and then
+// others, beside a million that are well.
+func BenchmarkHoldOfMany(b *testing.B) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	c := newCrowd()
+	c.round(false)
+	shortest := make(holds)
+	for b.Loop() {
+		h := make(holds)
+		h.connection()
+		h.expectation(c)
+		shortest.lessen(h)
+	}
+	shortest.report(b)
+}
+
+// lessen lets each hold be no longer than in another turn.
+func (h holds) lessen(other holds) {
+	for what, took := range other {
+		if before, known := h[what]; !known || took < before {
+			h[what] = took
 		}
 	}
-	for what, took := range shortest {
+}
+
+func (h holds) report(b *testing.B) {
+	for what, took := range h {
 		b.ReportMetric(float64(took.Nanoseconds())/1e6, "ms/"+what)
 	}
 	b.ReportMetric(0, "ns/op")
@@ -69,6 +98,46 @@ func (c *crowd) holds() holds {
 	crisis("deaths", func() bool { return c.tracker.Count(liveness.Dead) == million })
 	crisis("forgetting", func() bool { return c.tracker.Len() == 0 })
 	return h
+}
+
+// many is how many peers one expectation names, or one connection has.
+const many = 100_000
+
+// expectation has many hosts expected, and others instead of them. There is a million of hosts.
+func (h holds) expectation(c *crowd) {
+	for _, first := range []int{million - many/2, million, 0} {
+		all := make([]liveness.Expected, 0, many)
+		for i := range many {
+			all = append(all, liveness.Expected{Source: fmt.Sprintf("web-%07d", first+i), Service: "shop"})
+		}
+		h.time("Expect", func() { c.tracker.Expect(all, c.now) })
+		c.tickInParts("Expect", h)
+	}
+}
+
+// connection has many hosts beat over one connection, and ends that.
+func (h holds) connection() {
+	c := &crowd{tracker: liveness.New(options(), time.Now()), now: time.Now()}
+	for seq := range int64(2) {
+		c.now = c.now.Add(time.Second)
+		for i := range many {
+			id := liveness.ID{Source: fmt.Sprintf("web-%07d", i), Service: "shop"}
+			c.tracker.Observe(c.now, &liveness.Beat{ID: id, Run: "r", Seq: seq + 1, Interval: interval, Conn: 1})
+		}
+		c.tracker.Observe(c.now, &liveness.Beat{ID: liveness.ID{Source: "db-1"}, Run: "r", Seq: seq + 1, Interval: interval, Conn: 2})
+	}
+	c.tickInParts("ConnEnded", h)
+	end := func(conn liveness.ConnID) {
+		h.time("ConnEnded", func() { c.tracker.ConnEnded(c.now, conn, liveness.Closed, netip.Addr{}) })
+	}
+	ended := c.now
+	end(1)
+	for c.now.Before(ended.Add(options().Grace)) {
+		c.tickInParts("ConnEnded", h)
+	}
+	c.now = c.now.Add(1) // when all those ends are too old to be of a crowd with this one
+	end(2)
+	c.tickInParts("ConnEnded", h)
 }
 
 // tickInParts is tick as the judge does it.

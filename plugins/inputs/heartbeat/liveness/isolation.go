@@ -8,6 +8,7 @@ package liveness
 
 import (
 	"cmp"
+	"maps"
 	"net/netip"
 	"slices"
 	"time"
@@ -450,7 +451,7 @@ func (t *Tracker) clearLoss(o *process) {
 // addToWitness adds l to the witness of its address. When that becomes a crowd, all
 // its losses prove nothing any more.
 func (t *Tracker) addToWitness(l *loss) {
-	t.expireEndsUntil(l.at, everything)
+	t.expireEndsUntil(l.at, atOnce) // the rest is left to the tick
 	w := t.witnesses[l.from]
 	if w == nil {
 		w = &witness{hangs: make(map[*loss]struct{}), hosts: make(map[*host]int)}
@@ -473,12 +474,14 @@ func (t *Tracker) addToWitness(l *loss) {
 }
 
 // crowdIn takes back what the losses of w have shortened, and counts their
-// hosts as silent.
+// hosts as silent. Of a host with very many peers it is left to the tick.
 func (t *Tracker) crowdIn(w *witness) {
-	for _, l := range w.ends {
-		t.ignoreLoss(l)
+	losses := slices.AppendSeq(slices.Clone(w.ends), maps.Keys(w.hangs))
+	if len(losses) > atOnce {
+		t.chores = append(t.chores, each(losses, 1, t.ignoreLoss))
+		return
 	}
-	for l := range w.hangs {
+	for _, l := range losses {
 		t.ignoreLoss(l)
 	}
 }

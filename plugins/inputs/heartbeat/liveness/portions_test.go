@@ -2,6 +2,8 @@ package liveness
 
 import (
 	"fmt"
+	"net/netip"
+	"slices"
 	"testing"
 	"time"
 
@@ -190,4 +192,175 @@ func TestCrisesGoInParts(t *testing.T) {
 	require.Equal(t, peers, parts.Count(Unknown), "a beat of each was due in the stall")
 	until("deaths", func() bool { return parts.Count(Dead) == peers })
 	until("forgetting", func() bool { return parts.Len() == 0 })
+}
+
+// A connection with very many peers ends in parts, and for each of them at the time at which it
+// has ended. One that was heard over another connection before it was looked at has lost nothing.
+func TestConnectionOfManyEndsInParts(t *testing.T) {
+	const peers, part, few = 3 * atOnce, 100, 3
+	for _, end := range []End{EndedByUs, Closed, Reset} {
+		opts := defaults()
+		opts.MaxPeers, opts.IsolationPercent = peers+few, 0
+		tracker, now := New(opts, epoch), epoch
+		beat := func(i int, seq int64, conn ConnID) {
+			b := Beat{ID: peerID(fmt.Sprint("web-", i%5), fmt.Sprint("s", i)), Run: "r", Seq: seq, Interval: time.Minute, Conn: conn}
+			tracker.Observe(now, &b)
+		}
+		tick := func() (lost []Transition) {
+			now = now.Add(TickInterval)
+			for more := true; more; {
+				var some []Transition
+				some, more = tracker.TickPart(now, part)
+				require.LessOrEqual(t, len(some), part)
+				lost = append(lost, some...)
+			}
+			return lost
+		}
+		for seq := range int64(3) {
+			for i := range peers {
+				beat(i, seq+1, 1)
+			}
+			for i := range few {
+				beat(peers+i, seq+1, 2)
+			}
+			tick()
+		}
+		require.Empty(t, tracker.ConnEnded(now, 1, end, netip.Addr{}), "they are left to the tick")
+		tracker.ConnEnded(now, 2, end, netip.Addr{})
+		now = now.Add(1)
+		beat(7, 4, 3)
+		now = now.Add(-1)
+		tick()
+		require.Empty(t, tracker.conns.of(1))
+		tracker.ConnEnded(now, 3, end, netip.Addr{}) // a short one
+		checkInvariants(t, tracker)
+		if end == EndedByUs {
+			require.Equal(t, peers+few, tracker.Count(Alive))
+			continue
+		}
+		require.Equal(t, 1, tracker.Count(Alive))
+		require.Equal(t, peers+few-1, tracker.Count(Suspect))
+		for tracker.Count(Dead) == 0 {
+			tick()
+		}
+		require.Equal(t, peers+few-1, tracker.Count(Dead), "those of both connections at once")
+		checkInvariants(t, tracker)
+	}
+}
+
+// What very many peers of a crowd have lost is taken back in parts.
+func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
+	const services, part = 3 * atOnce, 100
+	opts := defaults()
+	opts.MaxPeers = services + 100*crowdSize
+	tracker, now := New(opts, epoch), epoch
+	beat := func(host, service string, seq int64, conn ConnID) {
+		b := Beat{ID: peerID(host, service), Run: "r" + service, Seq: seq, Interval: time.Minute, Conn: conn}
+		tracker.Observe(now, &b)
+	}
+	tick := func() {
+		now = now.Add(TickInterval)
+		for more := true; more; {
+			_, more = tracker.TickPart(now, part)
+		}
+	}
+	proxy := netip.AddrFrom4([4]byte{10, 0, 0, 1})
+	for seq := range int64(3) {
+		for i := range services {
+			beat("web-1", fmt.Sprint("s", i), seq+1, 1)
+		}
+		for i := range 99 * crowdSize {
+			beat(fmt.Sprint("db-", i), HostService, seq+1, ConnID(i+2))
+		}
+		tick()
+	}
+	tracker.ConnEnded(now, 1, Closed, proxy)
+	tick()
+	require.Equal(t, services, tracker.Count(Suspect))
+	for i := range crowdSize - 1 {
+		tracker.ConnEnded(now, ConnID(i+2), Closed, proxy)
+	}
+	for end := now.Add(opts.Grace + time.Second); now.Before(end); {
+		tick()
+	}
+	require.Zero(t, tracker.Count(Dead), "a crowd proves nothing")
+	checkInvariants(t, tracker)
+}
+
+// What is expected of many is another thing in parts, which changes nothing but who comes between:
+// a peer that is heard then needs no placeholder.
+func TestExpectationOfManyChangesInParts(t *testing.T) {
+	const peers, part = 2 * atOnce, 100
+	opts := defaults()
+	opts.MaxPeers = 2 * peers
+	whole, parts := New(opts, epoch), New(opts, epoch)
+	now := epoch
+	beat := func(tracker *Tracker, i int) {
+		b := Beat{ID: peerID(fmt.Sprint("web-", i), HostService), Addr: netip.AddrFrom4([4]byte{10, 0, byte(i >> 8), byte(i)}), Interval: time.Minute}
+		tracker.Observe(now, &b)
+	}
+	expected := func(from, to int) (all []Expected) {
+		for i := from; i < to; i++ {
+			all = append(all, Expected{Source: fmt.Sprint("web-", i)}, Expected{Source: fmt.Sprintf("10.0.%d.%d", i>>8, i%256)})
+		}
+		return all
+	}
+	inParts := func(between func(count int)) (got []Transition, count int) {
+		now = now.Add(TickInterval)
+		for more := true; more; count++ {
+			var some []Transition
+			some, more = parts.TickPart(now, part)
+			require.LessOrEqual(t, len(some), part)
+			got = append(got, some...)
+			between(count)
+		}
+		return got, count
+	}
+	known := func(tracker *Tracker) map[ID]bool {
+		all := make(map[ID]bool)
+		for _, p := range tracker.order {
+			all[p.id()] = p.expected
+		}
+		return all
+	}
+	for i := range peers {
+		beat(whole, i)
+		beat(parts, i)
+	}
+	whole.Tick(now)
+	inParts(func(int) {})
+	for _, all := range [][]Expected{expected(peers-100, peers+1000), expected(peers+500, peers+1500), expected(0, 1)} {
+		require.Empty(t, parts.Expect(all, now), "it is left to the tick")
+		got, count := inParts(func(int) {})
+		require.Greater(t, count, 1)
+		want := slices.Clone(whole.Tick(now))
+		whole.out = nil
+		whole.expect(all, func() time.Time { return now })(everything)
+		want = append(want, whole.out...)
+		require.ElementsMatch(t, want, got)
+		require.Equal(t, known(whole), known(parts))
+		checkInvariants(t, parts)
+	}
+	parts.Expect(expected(peers, peers+1000), now)
+	_, count := inParts(func(count int) { beat(parts, peers+999-count) })
+	require.Greater(t, count, 2000/part)
+	for _, e := range expected(peers+1000-count, peers+1000) {
+		require.NotContains(t, parts.Unmet(), e)
+	}
+	checkInvariants(t, parts)
+}
+
+// One more end does not wait until very many that are too old are forgotten.
+func TestOldEndsAreForgottenInParts(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	tracker.Observe(epoch, &Beat{ID: peerID("web-1", HostService), Interval: time.Minute})
+	for range 3 * atOnce {
+		tracker.addToWitness(&loss{peer: tracker.order[0], evidence: ReasonConnClosed})
+	}
+	tracker.addToWitness(&loss{peer: tracker.order[0], evidence: ReasonConnClosed, at: defaults().Grace + 1})
+	require.Len(t, tracker.ends, 2*atOnce+1)
+	for now := epoch; now.Before(epoch.Add(2 * defaults().Grace)); now = now.Add(TickInterval) {
+		tracker.Tick(now)
+	}
+	require.Len(t, tracker.ends, 1)
 }

@@ -503,6 +503,26 @@ func (c *conns) remove(conn ConnID, p *peer) {
 	}
 }
 
+// count returns how many peers are over conn, if there are several.
+func (c *conns) count(conn ConnID) int { return len(c.shared[conn]) }
+
+// takeSome is take for n of the peers of a connection that has ended, in no order.
+func (c *conns) takeSome(conn ConnID, n int) []*peer {
+	peers := c.shared[conn]
+	if len(peers) <= n {
+		return c.take(conn)
+	}
+	some := make([]*peer, 0, n)
+	for p := range peers {
+		if len(some) == n {
+			break
+		}
+		some = append(some, p)
+		delete(peers, p)
+	}
+	return some
+}
+
 // take forgets a connection and returns its peers, the latest first.
 func (c *conns) take(conn ConnID) []*peer {
 	all := c.of(conn)

@@ -109,6 +109,26 @@ func once(do func()) portion {
 	}
 }
 
+// inTurn returns the portion that does portions one after the other, each of which is made when
+// its turn comes.
+func inTurn(steps ...func() portion) portion {
+	var work portion
+	return func(n int) int {
+		left := n
+		for left > 0 && (work != nil || len(steps) > 0) {
+			if work == nil {
+				work, steps = steps[0](), steps[1:]
+			}
+			took := work(left)
+			if took < left {
+				work = nil
+			}
+			left -= took
+		}
+		return n - left
+	}
+}
+
 // A chore is work on the services of a host that is left to a tick.
 type chore struct {
 	host *host
