@@ -269,6 +269,7 @@ func (c *contents) state(now time.Time) State {
 // whole returns what is known at the end of the file.
 func (c *contents) whole(now time.Time) State {
 	s := c.state(now)
+	s.Peers = slices.Grow(s.Peers, len(c.entries))
 	for some := range c.peers(&s) {
 		s.Peers = append(s.Peers, some...)
 	}
