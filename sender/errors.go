@@ -21,6 +21,23 @@ func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
 }
 
+// An UnansweredError says that a beat was sent over a connection, and that no answer came while
+// it was waited for. A collector that starts reads its state file before it answers, and then
+// reads what has come meanwhile: whether the beat counts is not known.
+type UnansweredError struct {
+	err   error
+	check bool // the beat would not have counted anyway
+}
+
+func (e *UnansweredError) Error() string {
+	if e.check {
+		return e.err.Error()
+	}
+	return e.err.Error() + "; it was sent, and counts if the collector is only starting up"
+}
+
+func (e *UnansweredError) Unwrap() error { return e.err }
+
 // An UnknownError is the answer of a collector to a goodbye for peers that it
 // does not know. It has recorded nothing for them.
 type UnknownError struct {

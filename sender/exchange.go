@@ -200,7 +200,7 @@ func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire
 	for i := range beats {
 		answer, err := answerTo(&beats[i], reader)
 		if err != nil {
-			return answers, s.failed(ctx, "waiting for the answer of", err)
+			return answers, s.unanswered(ctx, err)
 		}
 		if i == 0 {
 			x.AnsweredAt = time.Now()
@@ -242,6 +242,15 @@ func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
 		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
 	}
 	return answer, err
+}
+
+// unanswered says that no answer came to what was sent.
+func (s *session) unanswered(ctx context.Context, err error) error {
+	err = s.failed(ctx, "waiting for the answer of", err)
+	if ctx.Err() == nil { // the connection broke
+		return err
+	}
+	return &UnansweredError{err: err, check: s.check}
 }
 
 // failed says what was being done. When ctx has ended, that is why: what the

@@ -175,6 +175,7 @@ func hint(err error) string {
 		plain    tls.RecordHeaderError
 		told     *net.OpError
 		unknown  *net.DNSError
+		silent   *sender.UnansweredError
 		late     timeoutError
 	)
 	switch {
@@ -191,6 +192,8 @@ func hint(err error) string {
 		return " (is the name right, does this host reach its name server?)"
 	case errors.Is(err, syscall.ECONNREFUSED):
 		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
+	case errors.As(err, &silent):
+		return " (it takes connections and does not answer: it is starting up, or it is no heartbeat collector)"
 	case errors.As(err, &late):
 		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
 	}

@@ -31,7 +31,7 @@ Examples:
 
 const (
 	helpExit = `
-Exit codes: 0 delivered (several collectors: to one at least), 1 not delivered, or peer not known,
+Exit codes: 0 delivered (several collectors: to one at least), 1 not answered, or peer not known,
             2 command line, 3 settings: environment, file, host name, target; 4 refused
 `
 	helpExecExit = `

@@ -26,6 +26,7 @@ func readFile(path string, now time.Time) (*listing, error) {
 	if state.Trouble != nil {
 		l.notes = append(l.notes, state.Trouble.Error())
 	}
+	l.peers = make([]peer, 0, len(state.Peers))
 	for i := range state.Peers {
 		p := peerOf(&state.Peers[i], now)
 		l.counts[p.State]++
@@ -40,7 +41,7 @@ func peerOf(r *liveness.Record, now time.Time) peer {
 	p := peer{
 		// The file says that all was well, not when each beat came.
 		inTime: r.Guessed || r.Foreign && r.State == liveness.Alive,
-		Peer: api.Peer{
+		Peer: &api.Peer{
 			Source: r.ID.Source, Service: r.ID.Service, PID: r.Process.PID,
 			State: r.State.String(), Reason: r.Reason.String(), Since: unix(r.Since), Status: r.Health.String(),
 			DeadAfter: r.Dead.Seconds(), Rule: r.Rule, Promised: r.Window.Seconds(), HeardBy: r.HeardBy, Runs: len(r.Jobs),

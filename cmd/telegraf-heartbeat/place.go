@@ -41,7 +41,7 @@ type listing struct {
 
 // A peer is one of a listing.
 type peer struct {
-	api.Peer
+	*api.Peer
 	inTime bool // it is well, and a file does not say when it was heard
 }
 
@@ -194,8 +194,9 @@ func ask(ctx context.Context, client *api.Client, q api.Query) (*listing, error)
 	if l.held {
 		l.notes = append(l.notes, "The collector is isolated: so many peers fell silent at once that it is probably cut off itself.")
 	}
+	l.peers = make([]peer, 0, len(all.Peers))
 	for i := range all.Peers {
-		l.peers = append(l.peers, peer{Peer: all.Peers[i]})
+		l.peers = append(l.peers, peer{Peer: &all.Peers[i]})
 	}
 	l.sort()
 	return l, nil

@@ -111,6 +111,9 @@ func (c *changes) compare(w *bytes.Buffer, after []peer) {
 	for i := range after {
 		p := &after[i]
 		before, known := c.known[p.Name()]
+		if !known {
+			before.Peer = new(api.Peer)
+		}
 		lasted := seconds(p.Since - before.Since)
 		switch {
 		case known && p.State == before.State && lasted < time.Second: // collector and file round differently

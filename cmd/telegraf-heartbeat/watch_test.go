@@ -17,7 +17,7 @@ import (
 func listed(peers ...api.Peer) []*listing {
 	l := &listing{place: "there", counts: map[string]int{}}
 	for _, p := range peers {
-		l.peers = append(l.peers, peer{Peer: p})
+		l.peers = append(l.peers, peer{Peer: &p})
 	}
 	return []*listing{l}
 }
@@ -98,7 +98,7 @@ func TestWatchDrawsOneScreen(t *testing.T) {
 	var out bytes.Buffer
 	many := listed(nginx)
 	for range 100 {
-		many[0].peers = append(many[0].peers, peer{Peer: web})
+		many[0].peers = append(many[0].peers, peer{Peer: &web})
 	}
 	new(question).redraw(&out, many, nil, night)
 	require.Contains(t, out.String(), clearScreen+"there, live: ")

@@ -89,6 +89,34 @@ func TestBeatsWaitUntilAllIsKnown(t *testing.T) {
 	})
 }
 
+// What was lost at the end of a file is said once: the next collector goes on behind what is left.
+func TestEndOfTheFileThatIsMissingIsSaid(t *testing.T) {
+	for cut, want := range map[int]string{
+		0: "", 1: "it ends in the middle of a line", 9: "it ends in the middle of a line",
+	} {
+		synctest.Test(t, func(t *testing.T) {
+			path := saveTwo(t)
+			info, err := os.Stat(path)
+			require.NoError(t, err)
+			require.NoError(t, os.Truncate(path, info.Size()-int64(cut)))
+			for range 2 {
+				log := new(testutil.CaptureLogger)
+				h := newPlugin(t)
+				h.StateFile, h.Log = path, log
+				_, _, stop := startInBubble(t, h)
+				stop()
+				if want == "" {
+					require.Empty(t, log.Warnings())
+				} else {
+					require.Len(t, log.Warnings(), 1)
+					require.Contains(t, log.Warnings()[0], want)
+				}
+				want = ""
+			}
+		})
+	}
+}
+
 // Who could not be heard while the collector read its file may need as long again until it is:
 // TCP waits the longer between two tries the longer it has tried.
 func TestSilenceIsJudgedLaterWhereReadingTookLong(t *testing.T) {

@@ -180,6 +180,9 @@ func (k *Keeper) restore(ctx context.Context) error {
 	if k.said = ""; state.Trouble != nil {
 		k.log.Warnf("State file %q: %v", k.path, state.Trouble)
 	}
+	if cut := c.cutOff(); cut != nil {
+		k.log.Warnf("State file %q: %v", k.path, cut)
+	}
 	count := 0
 	for some := range c.peers(&state) {
 		if ctx.Err() != nil {

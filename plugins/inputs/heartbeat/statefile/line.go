@@ -159,7 +159,8 @@ func shortened(err error) error {
 type lineReader struct {
 	src   *bufio.Reader
 	text  []byte
-	count int // of the lines read
+	count int  // of the lines read
+	torn  bool // the last line had no end
 }
 
 func newLineReader(r io.Reader) *lineReader {

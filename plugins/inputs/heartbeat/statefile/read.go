@@ -53,6 +53,8 @@ type contents struct {
 	lives   []life
 	last    time.Time // of the last mark
 	ended   bool      // the last collector was stopped
+	begun   bool      // lines came after that mark, and should have been followed by one
+	torn    bool      // the file ends in the middle of a line
 	size    int64     // bytes up to the end of the last whole line, without the first one
 
 	outdated bool  // another version wrote it
@@ -134,6 +136,7 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 			}
 		}
 	}
+	c.torn = lines.torn
 	return c, nil
 }
 
@@ -177,6 +180,7 @@ func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
 			return lines, false, err
 		}
 		if text[len(text)-1] != '\n' { // it was being written when the power or the process went
+			r.torn = true
 			return lines, false, nil
 		}
 		start := len(block)
@@ -207,6 +211,7 @@ func (c *contents) take(l *parsed) error {
 		}
 		c.last, c.ended = l.At, l.End
 	}
+	c.begun = l.saved != nil || l.Gone != nil
 	c.listen(&l.line)
 	switch {
 	case l.saved != nil:
@@ -245,6 +250,7 @@ func (c *contents) drop(id liveness.ID) {
 }
 
 func (c *contents) spoil(number int, err error) {
+	c.begun = false // as far as is known
 	if c.spoiled++; c.first == nil {
 		c.first = fmt.Errorf("line %d: %w", number, shortened(err))
 	}
@@ -266,9 +272,26 @@ func (c *contents) state(now time.Time) State {
 	return s
 }
 
+// cutOff says what is missing at the end of the file, or returns nil. Whatever is saved ends with
+// a mark. While a collector writes, nothing need be missing.
+func (c *contents) cutOff() error {
+	since := "what followed"
+	if !c.last.IsZero() {
+		since = "what was saved after " + c.last.Format(time.RFC3339)
+	}
+	switch {
+	case c.torn:
+		return fmt.Errorf("it ends in the middle of a line: %s is lost", since)
+	case c.begun:
+		return fmt.Errorf("it ends in the middle of a change: %s is lost", since)
+	}
+	return nil
+}
+
 // whole returns what is known at the end of the file.
 func (c *contents) whole(now time.Time) State {
 	s := c.state(now)
+	s.Peers = slices.Grow(s.Peers, len(c.entries))
 	for some := range c.peers(&s) {
 		s.Peers = append(s.Peers, some...)
 	}

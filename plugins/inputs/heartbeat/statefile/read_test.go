@@ -114,6 +114,14 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 		require.Zero(t, c.spoiled, "cut off at %d", length)
 		require.Len(t, c.at, known, "cut off at %d", length)
 		require.EqualValues(t, length-begun, int64(len(header))+c.size, "where the next one goes on")
+		switch cut := c.cutOff(); {
+		case begun > 0:
+			require.EqualError(t, cut, "it ends in the middle of a line: what was saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
+		case slices.Contains(ends, int64(length)):
+			require.NoError(t, cut, "nothing is missing at %d", length)
+		default:
+			require.EqualError(t, cut, "it ends in the middle of a change: what was saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
+		}
 		if begun > 2 && length%97 > 0 { // a disk takes longer
 			continue
 		}

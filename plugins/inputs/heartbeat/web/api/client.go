@@ -110,6 +110,9 @@ func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 		if err := c.get(ctx, PathPeers, q.values(after), &page); err != nil {
 			return nil, err
 		}
+		if after == "" && q.Most == 0 {
+			all.Peers = make([]Peer, 0, min(max(page.Total, 0), maxPages*MaxLimit))
+		}
 		for i := range page.Peers {
 			if name := page.Peers[i].Name(); !told[name] {
 				told[name] = true

@@ -81,7 +81,11 @@ func (p *Page) listPeers(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	p.shelf.answer("peers "+r.URL.Query().Encode(), func(s *snapshot) *answer { return inJSON(s.list(&asked)) }).serve(w, r)
+	allowed := freshFor
+	if asked.after != nil {
+		allowed = keptFor
+	}
+	p.shelf.answerFrom(allowed, "peers "+r.URL.Query().Encode(), func(s *snapshot) *answer { return inJSON(s.list(&asked)) }).serve(w, r)
 }
 
 func (p *Page) showPeer(w http.ResponseWriter, r *http.Request) {

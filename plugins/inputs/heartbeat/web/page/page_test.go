@@ -174,7 +174,7 @@ func TestCursorHoldsOverChanges(t *testing.T) {
 		}
 		seen, all := w.list(t, "?limit=4")
 		require.Equal(t, 10, all.Total)
-		later()
+		time.Sleep(keptFor)
 		w.peers[3] = alive("web-3/nginx")                            // where the page has ended
 		w.peers = slices.Delete(w.peers, 0, 1)                       // was seen
 		w.peers = append(w.peers, dead("a/x"), dead("web-30/nginx")) // before and behind
@@ -187,6 +187,31 @@ func TestCursorHoldsOverChanges(t *testing.T) {
 			"web-0/nginx", "web-1/nginx", "web-2/nginx", "web-3/nginx", "web-30/nginx", "web-4/nginx", "web-5/nginx", "web-6/nginx", "web-7/nginx",
 			"web-8/nginx", "web-9/nginx", "web-3/nginx",
 		}, seen, "web-3 has changed and is told again")
+	})
+}
+
+// The pages of one listing are about one instant: to look at a million peers for each of 200
+// pages took two minutes.
+func TestPagesOfAListingAreOfOneInstant(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, query := range []string{"", "&source=web-*"} {
+			w := newWorld()
+			for i := range 10 {
+				w.peers = append(w.peers, dead(fmt.Sprintf("web-%d/nginx", i)))
+			}
+			seen, all := w.list(t, "?limit=4"+query)
+			for later(); all.Next != ""; later() {
+				w.peers = w.peers[:5]
+				var names []string
+				names, all = w.list(t, "?limit=4&after="+all.Next+query)
+				require.Equal(t, 10, all.Total)
+				seen = append(seen, names...)
+			}
+			require.Len(t, seen, 10)
+			require.Equal(t, 1, w.looks)
+			_, all = w.list(t, "?limit=4"+query)
+			require.Equal(t, 5, all.Total, "another listing is of now")
+		}
 	})
 }
 

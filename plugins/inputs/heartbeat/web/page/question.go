@@ -10,6 +10,7 @@ import (
 	"net/url"
 	"path"
 	"slices"
+	"sort"
 	"strconv"
 	"strings"
 	"time"
@@ -114,6 +115,14 @@ func (q *question) matches(d *liveness.Details) bool {
 		(q.service == "" || matchGlob(q.service, serviceOf(d.ID)))
 }
 
+// chooses reports whether some peers may not match.
+func (q *question) chooses() bool { return q.states != nil || q.source != "" || q.service != "" }
+
+// choosesAs reports whether the same peers match.
+func (q *question) choosesAs(other *question) bool {
+	return q.source == other.source && q.service == other.service && slices.Equal(q.states, other.states)
+}
+
 // serviceOf returns what stands behind the host in the name of a peer.
 func serviceOf(id liveness.ID) string {
 	if id.Nameless() {
@@ -164,22 +173,36 @@ func parsePlace(text string) (*place, error) {
 
 // list answers a question.
 func (s *snapshot) list(q *question) api.Peers {
-	found := api.Peers{Peers: make([]api.Peer, 0)}
-	var last *liveness.Details
-	for _, d := range s.urgent {
-		if !q.matches(d) {
-			continue
-		}
-		found.Total++
-		switch {
-		case q.after != nil && !q.after.before(d):
-		case len(found.Peers) < q.limit:
-			found.Peers, last = append(found.Peers, peerOf(d, s.made)), d
-		case found.Next == "":
-			found.Next = placeOf(last).String()
-		}
+	matching := s.matching(q)
+	rest := matching
+	if q.after != nil {
+		rest = rest[sort.Search(len(rest), func(i int) bool { return q.after.before(rest[i]) }):]
+	}
+	found := api.Peers{Peers: make([]api.Peer, 0, min(q.limit, len(rest))), Total: len(matching)}
+	for _, d := range rest[:min(q.limit, len(rest))] {
+		found.Peers = append(found.Peers, peerOf(d, s.made))
+	}
+	if len(rest) > q.limit {
+		found.Next = placeOf(rest[q.limit-1]).String()
 	}
 	return found
+}
+
+// matching returns the peers that match, in the order of an answer. It keeps those of the last
+// question, of which the next page is mostly asked for next.
+func (s *snapshot) matching(q *question) []*liveness.Details {
+	if !q.chooses() {
+		return s.urgent
+	}
+	if s.chosen == nil || !s.choice.choosesAs(q) {
+		s.choice, s.chosen = *q, make([]*liveness.Details, 0)
+		for _, d := range s.urgent {
+			if q.matches(d) {
+				s.chosen = append(s.chosen, d)
+			}
+		}
+	}
+	return s.chosen
 }
 
 // peerOf returns d as it is told at a time.

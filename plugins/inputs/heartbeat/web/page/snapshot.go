@@ -22,7 +22,8 @@ const (
 	// freshFor is how old a snapshot may be that is shown: with the pause of the script, a
 	// change is seen within three seconds.
 	freshFor = 500 * time.Millisecond
-	// keptFor is after how long without a reader its memory is given back.
+	// keptFor is how long it is kept: the next pages of a listing are about the same instant as
+	// the first one, and cost no look at all peers each.
 	keptFor = 10 * time.Second
 	// mostKept is how many bytes of answers a snapshot keeps for the next readers.
 	mostKept = 4 << 20
@@ -40,9 +41,14 @@ type shelf struct {
 // answer returns what a snapshot that is fresh says to a request, and makes that only once.
 // It returns nil if say does.
 func (s *shelf) answer(request string, say func(*snapshot) *answer) *answer {
+	return s.answerFrom(freshFor, request, say)
+}
+
+// answerFrom is answer from a snapshot that is not older than allowed.
+func (s *shelf) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	if now := time.Now(); s.latest == nil || now.Sub(s.latest.made) >= freshFor {
+	if now := time.Now(); s.latest == nil || now.Sub(s.latest.made) >= allowed {
 		s.latest = s.take(now)
 		s.keep()
 	}
@@ -74,6 +80,9 @@ type snapshot struct {
 	named     []*liveness.Details // by source, service and pid
 	urgent    []*liveness.Details // the most urgent state first, then likewise
 	counts    [len(liveness.States)]int
+
+	choice question            // that was asked last of some peers
+	chosen []*liveness.Details // those; nil before the first time
 
 	answers map[string]*answer // by request
 	kept    int                // bytes of both
