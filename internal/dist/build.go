@@ -60,7 +60,11 @@ func (r *release) build(p platform, program string) (string, error) {
 	// the machine gets in, nor what its user has set.
 	env := append(slices.Clone(neutral), "GOOS="+p.os, "GOARCH="+p.arch)
 	env = append(env, p.env...)
-	args := append([]string{"build", "-trimpath", "-buildvcs=true", "-ldflags=-s -w -buildid="}, p.flags...)
+	ldflags := "-ldflags=-s -w -buildid="
+	if program == senderProgram && p.arch == "amd64" { // as make build does
+		ldflags += " -funcalign=16"
+	}
+	args := append([]string{"build", "-trimpath", "-buildvcs=true", ldflags}, p.flags...)
 	if err := shell(env, "go", append(args, "-o", file, "./cmd/"+program)...); err != nil {
 		return "", err
 	}

@@ -3,7 +3,6 @@ package proc
 import (
 	"bytes"
 	"os"
-	"path/filepath"
 	"strconv"
 	"strings"
 )
@@ -43,10 +42,10 @@ func IsZombie(pid uint32) bool {
 // OnlyZombies reports whether a process group has members and all of them only
 // wait to be reaped. Members that are hidden do not count.
 func OnlyZombies(group int) bool {
-	names, _ := filepath.Glob("/proc/[0-9]*") //nolint:errcheck // the pattern is fine
+	entries, _ := os.ReadDir("/proc") //nolint:errcheck // without it, no member is seen
 	zombies := false
-	for _, name := range names {
-		pid, err := strconv.ParseUint(filepath.Base(name), 10, 32)
+	for _, entry := range entries {
+		pid, err := strconv.ParseUint(entry.Name(), 10, 32)
 		if err != nil {
 			continue
 		}

@@ -5,8 +5,11 @@ import (
 	"runtime"
 	"strings"
 	"testing"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
 // What an idle connection keeps is bounded, whatever it has said: all labels and values that a
@@ -27,6 +30,13 @@ func TestWhatAnIdleConnectionKeeps(t *testing.T) {
 	for name, beat := range map[string]string{"full": full, "just remembered": short, "padded": padded} {
 		require.Less(t, keptOf(t, beat)-small, int64(3<<10), name)
 	}
+}
+
+// What is kept with every connection fits the sizes in which Go allocates: a byte more is 32 or 16
+// more of each.
+func TestWhatIsKeptHasNoGaps(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(stream{}), uintptr(320))
+	require.LessOrEqual(t, unsafe.Sizeof(wire.Reader{}), uintptr(112))
 }
 
 // keptOf returns how much memory a connection takes that has beaten twice, its client included,

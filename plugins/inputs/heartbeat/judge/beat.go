@@ -37,17 +37,21 @@ type Speaker struct {
 }
 
 // A Printer prints addresses. A stream mostly speaks for one, which costs memory only
-// once.
+// once, and for none if its beats name their host.
 type Printer struct {
-	addr   netip.Addr
-	latest string // addr in its other form
+	latest *printed
+}
+
+type printed struct {
+	addr netip.Addr
+	text string
 }
 
 func (p *Printer) text(addr netip.Addr) string {
-	if p.addr != addr {
-		p.addr, p.latest = addr, addr.String()
+	if p.latest == nil || p.latest.addr != addr {
+		p.latest = &printed{addr, addr.String()}
 	}
-	return p.latest
+	return p.latest.text
 }
 
 // Set makes b of what was received, unless it names no peer. tagKeys are the labels

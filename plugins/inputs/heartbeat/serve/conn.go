@@ -44,8 +44,8 @@ type conn struct {
 	armed   bool   // a deadline for reading is set
 	greeted bool
 	proven  bool      // something was accepted
-	due     time.Time // when that has to be
 	early   bool      // the deadline that is set is that of the greeting, due follows
+	due     time.Time // when something has to be accepted
 
 	beats     int
 	keepMu    sync.Mutex // guards keepAlive, and that the socket is open while the kernel is asked

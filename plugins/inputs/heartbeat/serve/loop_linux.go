@@ -35,7 +35,7 @@ type loop struct {
 	woke     time.Time // from waiting
 
 	ahead  int       // how many events came, where there were more, before deadlines counted
-	period int       // counts the times in which turns are counted
+	period uint32    // counts the times in which turns are counted
 	began  time.Time // this one
 	turns  int       // of different connections in it
 }

@@ -11,6 +11,7 @@ import (
 	"syscall"
 	"testing"
 	"time"
+	"unsafe"
 
 	"github.com/stretchr/testify/require"
 
@@ -131,4 +132,10 @@ func TestSilentConnectionsHaveNoGoroutine(t *testing.T) {
 		next(t, told.took)
 	}
 	require.Equal(t, before, runtime.NumGoroutine())
+}
+
+// As TestWhatIsKeptHasNoGaps of the plugin.
+func TestConnectionsHaveNoGaps(t *testing.T) {
+	require.LessOrEqual(t, unsafe.Sizeof(conn{}), uintptr(240))
+	require.LessOrEqual(t, unsafe.Sizeof(socket{}), uintptr(144))
 }

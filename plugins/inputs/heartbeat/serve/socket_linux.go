@@ -147,9 +147,9 @@ func (o *loops) add(c *conn) {
 // A socket is a connection of TCP that never waits: a net.Conn whose Read and Write return
 // wire.ErrAgain instead. Until it has a loop it belongs to who accepted it.
 type socket struct {
-	fd      int  // -1 once it is closed
-	mayRead bool // once
-	counted int  // the period of its loop in which it was last counted
+	fd      int    // -1 once it is closed
+	mayRead bool   // once
+	counted uint32 // the period of its loop in which it was last counted
 	remote  *net.TCPAddr
 	conn    *conn
 	loop    *loop // nil until it serves the socket

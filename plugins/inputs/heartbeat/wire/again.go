@@ -36,8 +36,9 @@ func (l *Latest) Trim() {
 
 // A number is where the value of a changing key stands in a text.
 type number struct {
-	which    uint8 // of changingKeys
-	from, to uint16
+	from   uint16
+	length uint8 // at most 18, as no legal one has more digits
+	which  uint8 // of changingKeys
 }
 
 // remember notes what the beat was read from.
@@ -68,7 +69,7 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 		if err != nil {
 			return false
 		}
-		values[n.which], at = value, n.to
+		values[n.which], at = value, n.from+uint16(n.length)
 	}
 	if !d.scan.same(l.text[at:]) || d.scan.pos < len(payload) {
 		return false
@@ -86,6 +87,6 @@ func (d *Decoder) changing(which uint8) (int64, error) {
 func (d *Decoder) noteChanging(which uint8) (int64, error) {
 	from := d.scan.pos
 	n, err := d.changing(which)
-	d.numbers = append(d.numbers, number{which, uint16(from), uint16(d.scan.pos)})
+	d.numbers = append(d.numbers, number{uint16(from), uint8(d.scan.pos - from), which})
 	return n, err
 }

@@ -43,10 +43,18 @@ const (
 // A Beat is one heartbeat message. A zero field was absent, except PID, which
 // is always there, and ExitCode, which has HasExitCode beside it.
 type Beat struct {
-	IP         netip.Addr // as the sender claims it; no zone, IPv4 unmapped
-	PID        uint32     // the watched process; 0 is the host, or nothing running
-	Status     string     // never empty: StatusAlive if absent
-	Host       string     // as Host returns it
+	IP  netip.Addr // as the sender claims it; no zone, IPv4 unmapped
+	PID uint32     // the watched process; 0 is the host, or nothing running
+
+	// Together these take no room: a beat is kept for each connection.
+	Watched     bool // the sender looks at the process from outside
+	Cancel      bool // with StatusLeaving: takes back what BackInMS promised
+	HasExitCode bool
+	Ack         bool // please acknowledge
+	Check       bool // validate and acknowledge, record nothing
+
+	Status     string // never empty: StatusAlive if absent
+	Host       string // as Host returns it
 	Service    string
 	Run        string // LIFE or LIFE.N, see Life
 	Seq        int64  // 1..MaxInteger
@@ -54,19 +62,14 @@ type Beat struct {
 	To         string // the collector that it is for, as Host returns it; any if empty
 	Boot       string
 	StartMS    int64 // start of the watched process, ms since boot
-	Watched    bool  // the sender looks at the process from outside
 	IntervalMS int64 // MinIntervalMS..MaxIntervalMS
 	BackInMS   int64 // 0..MaxBackInMS; means something with StatusLeaving only
-	Cancel     bool  // with StatusLeaving: takes back what BackInMS promised
 	GraceMS    int64 // 0..MaxGraceMS; replaces the margin
 
-	ExitCode    int64 // -2^31..2^32-1, so that Windows codes fit
-	HasExitCode bool
-	Signal      string
+	ExitCode int64 // -2^31..2^32-1, so that Windows codes fit
+	Signal   string
 
 	RTTMicros int64
-	Ack       bool // please acknowledge
-	Check     bool // validate and acknowledge, record nothing
 
 	Tags   []Label
 	Fields []Field

@@ -245,7 +245,7 @@ func (r *Reader) skipSpace() error {
 // objectScan finds the closing brace of an object.
 type objectScan struct {
 	seen     int // bytes
-	depth    int
+	depth    int32
 	inString bool
 	escaped  bool
 }
