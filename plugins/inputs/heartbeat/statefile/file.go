@@ -44,6 +44,7 @@ type File struct {
 	size    int64    // of the journal, in bytes
 	base    int64    // what of it was needed when it was read or made
 	pending []byte   // to be written with what comes next
+	writing *writing // what is being written meanwhile; nil if nothing is
 	text    []byte   // what encode has written, which is written over each time
 
 	next     *os.File // the journal that is being made
@@ -181,7 +182,8 @@ func (f *File) Append(c *liveness.Changes) error {
 	return cmp.Or(f.write(f.text, c.More), leftOut)
 }
 
-// write adds lines to the journal, together with others that follow.
+// write adds lines to the journal, together with others that follow. Those may be made while
+// these are written: an error may be that of the write before.
 func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
 		f.extend(text)
@@ -192,20 +194,58 @@ func (f *File) write(text []byte, more bool) error {
 	if f.pending = append(f.pending, text...); more && len(f.pending) < maxPending {
 		return nil
 	}
-	n, err := f.journal.Write(f.pending) // synced
-	f.pending = f.pending[:0]
-	f.size += int64(n)
+	spare, err := f.written()
 	if err != nil {
-		f.drop()
-		return f.failed(err)
+		return err
 	}
-	return nil
+	f.writing = writeBeside(f.journal, f.pending)
+	if f.pending = spare; more {
+		return nil
+	}
+	f.pending, err = f.written()
+	return err
 }
 
-// drop gives up a journal that could not be written to.
+// written waits until what is being written is in the file, and returns its buffer.
+func (f *File) written() (spare []byte, err error) {
+	if f.writing == nil {
+		return nil, nil
+	}
+	w := f.writing
+	<-w.done
+	f.writing = nil
+	if f.size += int64(w.size); w.err != nil {
+		f.drop()
+		return nil, f.failed(w.err)
+	}
+	return w.text[:0], nil
+}
+
+// A writing is a write that goes on.
+type writing struct {
+	text []byte
+	done chan struct{} // closed at its end; before that the rest is not to be read
+	size int           // bytes that were written
+	err  error
+}
+
+// writeBeside begins to write to a file. Text must not change until that is done.
+func writeBeside(file *os.File, text []byte) *writing {
+	w := &writing{text: text, done: make(chan struct{})}
+	go func() { // ends with the write
+		defer close(w.done)
+		w.size, w.err = file.Write(text) // synced
+	}()
+	return w
+}
+
+// drop gives up the journal.
 func (f *File) drop() {
-	f.journal.Close()
-	f.journal, f.pending = nil, f.pending[:0]
+	f.written() //nolint:errcheck // what becomes of it does not matter any more
+	if f.journal != nil {
+		f.journal.Close()
+		f.journal, f.pending = nil, f.pending[:0]
+	}
 }
 
 // Reset has the journal made anew.
