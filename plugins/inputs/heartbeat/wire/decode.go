@@ -334,6 +334,9 @@ func (d *Decoder) boolean(key string) (bool, error) {
 
 // integer reads a number without fraction and exponent.
 func (d *Decoder) integer(key string, low, high int64) (int64, error) {
+	if n, plain := d.scan.plainInteger(); plain {
+		return n, checkRange(key, n, low, high)
+	}
 	if c := d.scan.peek(); c != '-' && !isDigit(c) {
 		return 0, d.wrongType(key, "an integer")
 	}
@@ -348,14 +351,16 @@ func (d *Decoder) integer(key string, low, high int64) (int64, error) {
 	return n, checkRange(key, n, low, high)
 }
 
-// parseInteger reports false for what is no integer or has more than 18
-// digits, which is beyond every range allowed here.
+// maxDigits is how many digits an integer may have: more are beyond every range allowed here.
+const maxDigits = 18
+
+// parseInteger reports false for what is no integer or has more than maxDigits.
 func parseInteger(raw []byte) (int64, bool) {
 	digits := raw
 	if raw[0] == '-' {
 		digits = raw[1:]
 	}
-	if len(digits) > 18 {
+	if len(digits) > maxDigits {
 		return 0, false
 	}
 	var n int64

@@ -272,6 +272,22 @@ func (s *scanner) number() ([]byte, error) {
 	return s.data[start:s.pos], nil
 }
 
+// plainInteger reads a number if it is one that parseInteger takes, and has no sign: nearly all
+// are. Else it reports false and reads nothing.
+func (s *scanner) plainInteger() (n int64, plain bool) {
+	rest := s.data[s.pos:]
+	at := 0
+	for at < len(rest) && at <= maxDigits && isDigit(rest[at]) {
+		n = n*10 + int64(rest[at]-'0')
+		at++
+	}
+	if at == 0 || at > maxDigits || rest[0] == '0' || at < len(rest) && (rest[at] == '.' || rest[at]|0x20 == 'e') {
+		return 0, false
+	}
+	s.pos += at
+	return n, true
+}
+
 func (s *scanner) digits() bool {
 	start := s.pos
 	for isDigit(s.peek()) {
