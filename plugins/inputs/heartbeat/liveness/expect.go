@@ -122,7 +122,7 @@ func (all *expectations) list(b *Beat) bool {
 // would have to wait.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
-	if t.ticks > 0 && len(all)+len(t.order) > atOnce {
+	if t.ticks > 1 && len(all)+len(t.order) > atOnce {
 		t.chores = append(t.chores, t.expect(all, func() time.Time { return t.tickNow }))
 		return t.out
 	}

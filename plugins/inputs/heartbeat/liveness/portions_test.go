@@ -287,6 +287,17 @@ func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
 	checkInvariants(t, tracker)
 }
 
+// Before the first tick it is at once: who is expected may be the only ones who are accepted.
+func TestExpectationOfManyAtTheStart(t *testing.T) {
+	tracker := New(defaults(), epoch)
+	all := make([]Expected, 2*atOnce)
+	for i := range all {
+		all[i] = Expected{Source: fmt.Sprint("web-", i)}
+	}
+	tracker.Expect(all, epoch)
+	require.Equal(t, len(all), tracker.Len())
+}
+
 // What is expected of many is another thing in parts, which changes nothing but who comes between:
 // a peer that is heard then needs no placeholder.
 func TestExpectationOfManyChangesInParts(t *testing.T) {
