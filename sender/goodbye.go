@@ -11,9 +11,9 @@ const (
 	answerTime = 500 * time.Millisecond // for an answer over the link that there is
 
 	// With Sender.Hurry:
-	fastTime    = time.Second           // in all, and for a connection that is being made
-	fastRetry   = fastTime / 2          // for an answer, before another link is tried
-	successTime = 60 * time.Millisecond // likewise after a success; also for the name server then
+	fastTime    = 900 * time.Millisecond // in all, and for a connection that is being made: with the start of the program, a second
+	fastRetry   = fastTime / 2           // for an answer, before another link is tried
+	successTime = 60 * time.Millisecond  // likewise after a success; also for the name server then
 )
 
 // leave says goodbye, over the link that there is or over new ones.
