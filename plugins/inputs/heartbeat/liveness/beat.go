@@ -49,8 +49,8 @@ type Outcome struct {
 // one changes anything, and of a refused one nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
-	if at := now.Sub(t.epoch); t.livesOn(b, at, now) {
-		return t.liveOn(b.Handle.p, b, at, now)
+	if p, at := t.known(b), now.Sub(t.epoch); p != nil && t.livesOn(p, b, at, now) {
+		return t.liveOn(p, b, at, now)
 	}
 	return t.observe(now, b)
 }
@@ -98,15 +98,13 @@ func (t *Tracker) observe(now time.Time, b *Beat) Outcome {
 	return t.take(p, b, run, steps, now)
 }
 
-// livesOn reports whether b says only that its peer lives on as it was: it is the next one of
-// its run, and nothing is undecided that it could decide. So are
-// nearly all beats, and of what observe looks at for them most is as it was.
-func (t *Tracker) livesOn(b *Beat, at time.Duration, now time.Time) bool {
-	p := b.Handle.p
-	return p != nil && p.index >= 0 && p.isNamed(b.ID) &&
-		p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
+// livesOn reports whether b says only that p, its peer, lives on as it was: it is the next one of
+// its run, and nothing is undecided that it could decide. So are nearly all beats, and of what
+// observe looks at for them most is as it was.
+func (t *Tracker) livesOn(p *peer, b *Beat, at time.Duration, now time.Time) bool {
+	return p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
-		(!b.Watched || len(t.carriers) == 0 && len(t.strangers) == 0) &&
+		(!b.Watched || b.SentMS == 0 || b.Handle.p == p && len(t.carriers) == 0 && len(t.strangers) == 0) &&
 		(!t.opts.Mates || t.waited(at, now) == 0)
 }
 
@@ -153,7 +151,7 @@ func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outc
 	if p.host.own == p {
 		p.changed = p.host.hear(p.life, verdict, now) || p.changed
 	}
-	out := Outcome{Gap: gap, Jitter: jitter(gap, b.Interval, 0), Silence: t.silence(p, &p.process), Handle: b.Handle}
+	out := Outcome{Gap: gap, Jitter: jitter(gap, b.Interval, 0), Silence: t.silence(p, &p.process), Handle: Handle{p}}
 	out.Fate, out.At = t.admit(p, b, at, now)
 	p.suspectV, p.deadV = verdict+out.Silence.Suspect, verdict+out.Silence.Dead
 	t.noteBeat(p)

@@ -131,10 +131,10 @@ func (tw *twins) beat() {
 		sender.Seq++
 	}
 	said := *sender
-	said.Seq = max(said.Seq, 0)
 	if tw.rnd.IntN(10) == 0 {
 		tw.alter(&said)
 	}
+	said.Seq = max(said.Seq, 0)
 	if tw.rnd.IntN(4) == 0 { // and it stays so
 		*sender = said
 		sender.Status, sender.Begins, sender.Cancel, sender.BackIn = SaysAlive, false, false, 0
@@ -142,7 +142,7 @@ func (tw *twins) beat() {
 	tw.doing = fmt.Sprintf("beat %+v", said)
 	handles := tw.handles[sender]
 	said.Handle = handles[0]
-	if tw.one.livesOn(&said, tw.now.Sub(tw.one.epoch), tw.now) {
+	if p := tw.one.known(&said); p != nil && tw.one.livesOn(p, &said, tw.now.Sub(tw.one.epoch), tw.now) {
 		tw.plain++
 	}
 	tw.beats++
@@ -150,8 +150,9 @@ func (tw *twins) beat() {
 	said.Handle = handles[1]
 	tw.other.out, tw.other.continued = tw.other.out[:0], continued{}
 	same := tw.other.observe(tw.now, &said)
-	if tw.rnd.IntN(50) > 0 {
-		tw.handles[sender] = [2]Handle{out.Handle, same.Handle}
+	tw.handles[sender] = [2]Handle{out.Handle, same.Handle}
+	if tw.rnd.IntN(4) == 0 { // the next one comes another way
+		delete(tw.handles, sender)
 	}
 	out.Handle, same.Handle = Handle{}, Handle{}
 	tw.same(out, same)
