@@ -134,10 +134,13 @@ func (tw *twins) beat() {
 	if tw.rnd.IntN(10) == 0 {
 		tw.alter(&said)
 	}
+	if said.Begins { // is not counted among the beats
+		sender.Seq--
+	}
 	said.Seq = max(said.Seq, 0)
 	if tw.rnd.IntN(4) == 0 { // and it stays so
 		*sender = said
-		sender.Status, sender.Begins, sender.Cancel, sender.BackIn = SaysAlive, false, false, 0
+		sender.Status, sender.Begins, sender.Job, sender.Cancel, sender.BackIn = SaysAlive, false, "", false, 0
 	}
 	tw.doing = fmt.Sprintf("beat %+v", said)
 	handles := tw.handles[sender]
@@ -176,6 +179,9 @@ func (tw *twins) alter(b *Beat) {
 		b.Process.Start = time.Duration(n) * time.Minute
 	case 6:
 		b.Status, b.BackIn = SaysLeaving, time.Duration(n)*10*time.Second
+		if tw.rnd.IntN(2) == 0 { // said by hand: it beats on
+			b.Run, b.Seq, b.Process.PID = "hand", 1, 0
+		}
 	case 7:
 		b.Status, b.HasExitCode, b.ExitCode = SaysDead, n > 0, int64(n)
 	case 8:
@@ -203,7 +209,7 @@ func (tw *twins) alter(b *Beat) {
 	case 19:
 		b.User = uint32(n)
 	case 20:
-		b.Job, b.Begins, b.MaxRuntime = []string{"", "job", "job"}[n], n != 1, time.Duration(n)*5*time.Second
+		b.Job, b.Begins, b.MaxRuntime = []string{"", "job", "job"}[n], n != 1, time.Duration(tw.rnd.IntN(3))*5*time.Second
 	case 21:
 		b.Job = "job"
 	case 22:
