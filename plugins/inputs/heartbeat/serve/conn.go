@@ -39,15 +39,17 @@ type conn struct {
 
 	reader  *wire.Reader
 	chunk   []byte // to be read to; nil while there is nothing to read
-	refused int    // payloads in a row
+	refused uint8  // payloads in a row
 	timed   bool   // the clock of the payload being read runs
 	armed   bool   // a deadline for reading is set
 	greeted bool
 	proven  bool      // something was accepted
+	beats   bool      // there was a beat
 	early   bool      // the deadline that is set is that of the greeting, due follows
+	again   bool      // it has passed, and it was looked whether something came before
 	due     time.Time // when something has to be accepted
+	mute    error     // why nothing can be written any more; what has come is taken all the same
 
-	beats     int
 	keepMu    sync.Mutex // guards keepAlive, and that the socket is open while the kernel is asked
 	keepAlive KeepAlive
 }
@@ -119,9 +121,17 @@ func (c *conn) readAvailable() (end error) {
 		}
 		if err != nil {
 			c.reader.Keep()
-			return err
+			return c.cause(err)
 		}
 	}
+}
+
+// cause returns why a connection has ended of which err is what reading says.
+func (c *conn) cause(err error) error {
+	if c.mute != nil && !errors.Is(err, wire.ErrAgain) {
+		return c.mute
+	}
+	return err
 }
 
 // overdue is what becomes of a deadline of reading that has passed. It returns nil if reading
@@ -150,17 +160,32 @@ func (c *conn) Chunk() ([]byte, error) {
 		c.stopClock()
 	}
 	n, err := c.stream.Read(c.chunk)
-	if c.goesOn(err) {
+	if c.goesOn(err) || c.mayHaveCome(err) {
 		n, err = c.stream.Read(c.chunk)
 	}
 	c.shared.bytes.Add(int64(n))
 	return c.chunk[:n], err
 }
 
+// lookTime is how long it takes at the most to read what is there.
+const lookTime = 10 * time.Millisecond
+
+// mayHaveCome reports whether to read once more after err, as that is only a deadline: if this
+// process was stopped, something may have come before that passed.
+func (c *conn) mayHaveCome(err error) bool {
+	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
+		return false
+	}
+	c.again = true
+	//nolint:errcheck // see startClock
+	c.stream.SetReadDeadline(time.Now().Add(lookTime))
+	return true
+}
+
 // startClock and stopClock need no look at their errors: a connection that
 // takes no deadline is closed, and reading will say so.
 func (c *conn) startClock(due time.Time) {
-	c.timed, c.armed, c.early = true, true, false
+	c.timed, c.armed, c.early, c.again = true, true, false, false
 	//nolint:errcheck // see above
 	c.stream.SetReadDeadline(due)
 }
@@ -202,9 +227,10 @@ func (c *conn) prove() {
 
 // keepUp has TCP look after the other side as closely as a peer needs that
 // declares interval and is allowed so much silence. A connection of one beat
-// is not worth it.
+// is not worth it, unless TCP would give up too early.
 func (c *conn) keepUp(interval, silence time.Duration) {
-	if c.beats++; c.beats == 1 {
+	first := !c.beats
+	if c.beats = true; first && silence <= c.shared.KeepAlive.GiveUp {
 		return
 	}
 	fit := c.keepAlive.fit(interval, silence)
@@ -266,12 +292,25 @@ func (c *conn) say(answer *wire.Answer) error {
 // send writes to the other side. One that does not read is disconnected. After wire.ErrAgain
 // the data is being sent, and nothing is to be read before it is.
 func (c *conn) send(data []byte) error {
+	if c.mute != nil {
+		return nil
+	}
 	if err := c.stream.SetWriteDeadline(time.Now().Add(c.shared.ReadTimeout)); err != nil {
 		return err
 	}
 	_, err := c.stream.Write(data)
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.unread()
+	}
+	return c.unlessGone(err)
+}
+
+// unlessGone returns err of writing, unless that is that the other side has gone. It may have
+// said more before that, be it goodbye, which is still to be read.
+func (c *conn) unlessGone(err error) error {
+	if errors.As(err, new(syscall.Errno)) && !errors.Is(err, net.ErrClosed) {
+		c.mute = err
+		return nil
 	}
 	return err
 }

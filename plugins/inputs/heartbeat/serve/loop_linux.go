@@ -52,10 +52,9 @@ const (
 	manyTurns = 4
 )
 
-// newLoop returns a loop for the connections of a listener whose descriptors are share apart.
-func newLoop(l *listener, share int) (_ *loop, err error) {
+func newLoop(l *listener) (_ *loop, err error) {
 	o := &loop{
-		roster: roster{share: share}, listener: l, epoll: -1, wakeup: -1,
+		listener: l, epoll: -1, wakeup: -1,
 		events: make([]unix.EpollEvent, mostEvents), buffer: make([]byte, turnSize),
 	}
 	if o.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
@@ -133,9 +132,12 @@ func (l *loop) wait(until time.Time) int {
 		patience = int(min(max(time.Until(until)+time.Millisecond-1, 0), time.Hour).Milliseconds())
 	}
 	ready, err := unix.EpollWait(l.epoll, l.events, patience)
+	if err != nil { // interrupted: if this process was stopped, for long
+		ready, err = unix.EpollWait(l.epoll, l.events, 0)
+	}
 	l.waited()
 	l.woke = time.Now()
-	if err != nil { // interrupted
+	if err != nil {
 		return 0
 	}
 	return ready
@@ -169,7 +171,7 @@ func (l *loop) attend(fd int) {
 
 // turn writes what waits to be written to a connection, and reads once.
 func (l *loop) turn(s *socket) error {
-	if err := s.flush(); err != nil {
+	if err := s.conn.unlessGone(s.flush()); err != nil {
 		return err
 	}
 	s.mayRead, s.conn.chunk = true, l.buffer

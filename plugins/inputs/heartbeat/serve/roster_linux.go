@@ -12,10 +12,8 @@ import (
 // A roster is the connections of one loop and their deadlines. It is what those see of the loop
 // that add a connection to it or end it. It calls nothing else.
 type roster struct {
-	share int // the descriptors of its connections are so far apart
-
 	mu        sync.Mutex // guards the rest, and place of each socket
-	sockets   []*socket  // by descriptor, divided by share
+	sockets   []*socket  // by descriptor
 	open      int        // of them
 	deadlines deadlines
 	over      bool
@@ -32,9 +30,8 @@ func (r *roster) add(s *socket) (joined, nearer bool) {
 	if r.over {
 		return false, false
 	}
-	i := s.fd / r.share
-	r.sockets = append(r.sockets, make([]*socket, max(i+1-len(r.sockets), 0))...)
-	r.sockets[i] = s
+	r.sockets = append(r.sockets, make([]*socket, max(s.fd+1-len(r.sockets), 0))...)
+	r.sockets[s.fd] = s
 	r.open++
 	return true, r.set(s, s.due())
 }
@@ -43,7 +40,7 @@ func (r *roster) add(s *socket) (joined, nearer bool) {
 func (r *roster) remove(s *socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	r.sockets[s.fd/r.share] = nil
+	r.sockets[s.fd] = nil
 	r.open--
 	r.deadlines.set(s, time.Time{})
 }
@@ -52,8 +49,8 @@ func (r *roster) remove(s *socket) {
 func (r *roster) find(fd int) *socket {
 	r.mu.Lock()
 	defer r.mu.Unlock()
-	if i := fd / r.share; i < len(r.sockets) {
-		return r.sockets[i]
+	if fd < len(r.sockets) {
+		return r.sockets[fd]
 	}
 	return nil
 }

@@ -4,6 +4,7 @@ package serve
 
 import (
 	"errors"
+	"hash/maphash"
 	"io"
 	"net"
 	"net/netip"
@@ -20,7 +21,8 @@ import (
 
 // loops accept the connections of a listener and serve them.
 type loops struct {
-	all       []*loop  // one has the descriptors whose remainder is its index
+	all       []*loop // one address belongs to one loop: what it says over one connection after another stays in that order
+	seed      maphash.Seed
 	listening *os.File // a second descriptor of the listener's socket
 	waiting   syscall.RawConn
 }
@@ -55,9 +57,9 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 	if o.waiting, err = o.listening.SyscallConn(); err != nil {
 		return err
 	}
-	share := min(runtime.GOMAXPROCS(0), mostLoops)
-	for range share {
-		loop, err := newLoop(l, share)
+	o.seed = maphash.MakeSeed()
+	for range min(runtime.GOMAXPROCS(0), mostLoops) {
+		loop, err := newLoop(l)
 		if err != nil {
 			return err
 		}
@@ -134,7 +136,7 @@ func (o *loops) add(c *conn) {
 	//nolint:errcheck // without, answers and the news of a host that is gone come later
 	errors.Join(c.shared.KeepAlive.set(s.fd), unix.SetsockoptInt(s.fd, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	c.begin(c.fromNow())
-	loop := o.all[s.fd%len(o.all)]
+	loop := o.all[maphash.Comparable(o.seed, c.origin.Remote)%uint64(len(o.all))]
 	if err := loop.add(s); err != nil {
 		if !errors.Is(err, net.ErrClosed) {
 			c.shared.refuse(ReasonAccept, c.origin.From(), err.Error())
@@ -201,14 +203,11 @@ func (s *socket) flush() error {
 		return nil
 	}
 	n, err := s.writeNow(s.unsent)
-	switch s.unsent = s.unsent[n:]; {
-	case err != nil:
-		return err
-	case len(s.unsent) > 0:
+	if s.unsent = s.unsent[n:]; err == nil && len(s.unsent) > 0 {
 		return wire.ErrAgain
 	}
 	s.unsent = nil
-	return s.waitFor(unix.EPOLLIN)
+	return errors.Join(err, s.waitFor(unix.EPOLLIN))
 }
 
 // waitFor says what the socket waits for now, to be read or to be written to.
