@@ -138,6 +138,29 @@ func TestAnswersThatAreNeverRead(t *testing.T) {
 	})
 }
 
+// What was said before the end is taken, though nobody is there any more to read the answers.
+func TestWhatCameBeforeTheEndIsTaken(t *testing.T) {
+	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
+		const frames = 20
+		gone, ended := make(chan struct{}), make(chan End, 1)
+		s := open(&Options{
+			ReadTimeout: time.Minute,
+			Take: func(payload []byte, from *Origin) Reply {
+				<-gone
+				return acknowledge(payload, from)
+			},
+			Ended: func(_ ConnID, how End, _ netip.Addr) { ended <- how },
+		})
+		c := dial(t, s)
+		_, err := c.Write([]byte(strings.Repeat(string(wire.AppendFrame(nil, []byte(strings.Repeat("x", 2000)))), frames)))
+		require.NoError(t, err)
+		require.NoError(t, c.Close())
+		close(gone)
+		require.NotEqual(t, EndedByUs, next(t, ended))
+		require.EqualValues(t, frames, s.Status()[0].Beats)
+	})
+}
+
 // A frame may come in any pieces; one that has begun has to be complete in time.
 func TestFramesInPieces(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {

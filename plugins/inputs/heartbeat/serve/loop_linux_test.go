@@ -6,6 +6,7 @@ import (
 	"net"
 	"net/netip"
 	"runtime"
+	"strconv"
 	"strings"
 	"sync"
 	"syscall"
@@ -47,12 +48,12 @@ func TestNothingIsTakenWhileAnAnswerWaits(t *testing.T) {
 	require.Less(t, len(batch), turnSize)
 	_, err := deaf.Write([]byte(batch))
 	require.NoError(t, err)
-	others := 4 * len(s.listeners[0].loops.all) // of each loop some
+	const others = 4 // of the same loop, as their address is the same
 	for range others {
 		other := dial(t, s)
 		requireAnswers(t, other, 1, func() { send(t, other, "beat") })
 	}
-	taken := s.Status()[0].Beats - int64(others)
+	taken := s.Status()[0].Beats - others
 	require.Positive(t, taken)
 	require.Less(t, taken, int64(beats/2))
 	requireAnswers(t, deaf, beats, func() {})
@@ -132,6 +133,36 @@ func TestSilentConnectionsHaveNoGoroutine(t *testing.T) {
 		next(t, told.took)
 	}
 	require.Equal(t, before, runtime.NumGoroutine())
+}
+
+// What one address says over one connection after another is taken in that order.
+func TestConnectionsOfOneAddressAreTakenInOrder(t *testing.T) {
+	const visits = 1000
+	var taken []string
+	s, err := Open(&Options{
+		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
+		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
+		Take: func(payload []byte, _ *Origin) Reply {
+			taken = append(taken, string(payload))
+			return Reply{Recorded: true}
+		},
+		Ended: func(ConnID, End, netip.Addr) {}, Refused: func(wire.Reason, string, string) {}, Log: new(log),
+	})
+	require.NoError(t, err)
+	s.Start()
+	t.Cleanup(s.Close)
+	require.Greater(t, len(s.listeners[0].loops.all), 1)
+	said := make([]string, visits)
+	for i := range said {
+		said[i] = strconv.Itoa(i)
+		c, err := net.Dial("tcp", s.listeners[0].addr().String())
+		require.NoError(t, err)
+		send(t, c, said[i])
+		require.NoError(t, c.Close())
+	}
+	require.Eventually(t, func() bool { return s.Status()[0].Beats == visits }, 20*time.Second, time.Millisecond)
+	s.End()
+	require.Equal(t, said, taken)
 }
 
 // As TestWhatIsKeptHasNoGaps of the plugin.

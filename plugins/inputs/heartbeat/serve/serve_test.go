@@ -5,6 +5,7 @@ import (
 	"io"
 	"net"
 	"net/netip"
+	"os"
 	"strings"
 	"testing"
 	"time"
@@ -143,6 +144,41 @@ func TestDatagramsAreTaken(t *testing.T) {
 }
 
 // A panic of Take costs its connection alone.
+// What comes in time is read, though this process was stopped until after the deadline; once.
+func TestDeadlinePassesWhileWeAreStopped(t *testing.T) {
+	c := &conn{shared: new(shared), chunk: make([]byte, len("in time"))}
+	c.stream = &stopped{came: []byte("in time, and this not")}
+	c.reader = wire.ReadChunks(c, 100)
+	c.startClock(time.Now().Add(-time.Second))
+	text, err := c.Chunk()
+	require.NoError(t, err)
+	require.Equal(t, "in time", string(text))
+	_, err = c.Chunk()
+	require.ErrorIs(t, err, os.ErrDeadlineExceeded)
+}
+
+// A stopped is a connection that is read when its deadline has passed.
+type stopped struct {
+	net.Conn
+	came []byte
+	due  time.Time
+}
+
+func (s *stopped) SetReadDeadline(due time.Time) error {
+	s.due = due
+	return nil
+}
+
+// Read lets each deadline be passed after it.
+func (s *stopped) Read(p []byte) (int, error) {
+	if time.Now().After(s.due) {
+		return 0, os.ErrDeadlineExceeded
+	}
+	n := copy(p, s.came)
+	s.came, s.due = s.came[n:], time.Time{}
+	return n, nil
+}
+
 func TestPanicOfTakeCostsOneConnection(t *testing.T) {
 	said := new(log)
 	var refused []wire.Reason

@@ -55,6 +55,7 @@ type contents struct {
 	ended   bool      // the last collector was stopped
 	begun   bool      // lines came after that mark, and should have been followed by one
 	torn    bool      // the file ends in the middle of a line
+	bare    bool      // it ends behind the first one
 	size    int64     // bytes up to the end of the last whole line, without the first one
 
 	outdated bool  // another version wrote it
@@ -136,7 +137,7 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 			}
 		}
 	}
-	c.torn = lines.torn
+	c.torn, c.bare = lines.torn, c.size == 0
 	return c, nil
 }
 
@@ -284,6 +285,8 @@ func (c *contents) cutOff() error {
 		return fmt.Errorf("it ends in the middle of a line: %s is lost", since)
 	case c.begun:
 		return fmt.Errorf("it ends in the middle of a change: %s is lost", since)
+	case c.bare:
+		return fmt.Errorf("it ends behind its first line: %s is lost", since)
 	}
 	return nil
 }

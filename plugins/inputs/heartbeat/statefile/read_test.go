@@ -139,6 +139,13 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 }
 
 // Any bit that is flipped costs the line that it is in.
+func TestFileWithoutLinesIsCut(t *testing.T) {
+	c, err := readContents(strings.NewReader(header))
+	require.NoError(t, err)
+	require.EqualError(t, c.cutOff(), "it ends behind its first line: what followed is lost")
+	require.NoError(t, newContents().cutOff(), "there was no file")
+}
+
 func TestDamageCostsOneLine(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(3, "x")...)
