@@ -378,3 +378,33 @@ func TestBeginningBeforeTheOneThatSpeaksIsTold(t *testing.T) {
 	require.True(t, s.collectors[0].circle.speaks)
 	require.Equal(t, 1, s.told(late.id, liveness.Alive))
 }
+
+// A promise that was made while a collector was away, and is broken while it reads what it had saved,
+// is one death.
+func TestPromiseBrokenDuringALongStart(t *testing.T) {
+	t.Parallel()
+	const long = 15 * time.Second
+	for _, first := range []int{0, 1} {
+		for _, crashed := range []bool{false, true} {
+			t.Run(fmt.Sprint("c", first+1, ", crashed ", crashed), func(t *testing.T) {
+				s, other := tell(t, 2), 1-first
+				if crashed {
+					s.collectors[first].crash(false)
+				} else {
+					s.collectors[first].stop()
+				}
+				s.goOn(time.Second)
+				sender := s.senders[0]
+				sender.say(liveness.Beat{Status: liveness.SaysLeaving, BackIn: 4 * time.Second}, sender.paths[other:other+1])
+				sender.kill(false)
+				s.goOn(time.Second)
+				s.collectors[first].startIn(long)
+				s.goOn(long + 2*time.Second)
+				s.is(liveness.Dead, 0, 1)
+				s.goOn(time.Minute)
+				s.is(liveness.Dead, 0, 1)
+				require.Equal(t, 1, s.deaths())
+			})
+		}
+	}
+}

@@ -201,7 +201,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
 	t.learnPromise(p, r, at-saved.Sub(r.Promise), now)
 	p.learnJobs(r, heard, at, t.verdict(now)-ago)
-	if p.endedAway(r.State, heard, since) && (p.ident.is(r.Process) || !r.unsure()) {
+	if t.endedAway(p, r.State, heard, since) && (p.ident.is(r.Process) || !r.unsure()) {
 		t.learnEnd(p, r, since, now)
 		return
 	}

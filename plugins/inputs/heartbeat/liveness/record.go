@@ -220,6 +220,7 @@ func (p *peer) speakers() (all []Speaker) {
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)
+	t.restoredAt = now.Sub(t.epoch)
 	t.takeRecord(r, saved, now)
 	return t.out
 }

@@ -118,6 +118,8 @@ type Tracker struct {
 	// ended. Beats that are read until teachFrom may have waited since it began.
 	stall, stallEnd time.Duration
 
+	restoredAt time.Duration // when a record was restored last
+
 	away, back time.Time // by the clock on the wall: no collector listened from then until then, before this one did
 
 	// Each peer is once in order, at its index, and once among the peers of its host, which

@@ -35,7 +35,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 		return true
 	case p.expected:
 		return w.Heard
-	case p.endedAway(w.State, heard, since):
+	case t.endedAway(p, w.State, heard, since):
 		return true
 	}
 	p.mergeDeaths(w)
@@ -70,9 +70,9 @@ func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
 }
 
 // endedAway reports whether p, which is as it was restored, has ended while this collector
-// was away: a mate says so, which has heard it as late, and it was told.
-func (p *peer) endedAway(state State, heard, since time.Duration) bool {
-	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < -justBefore
+// was away, or read what was saved: a mate says so, which has heard it as late, and it was told.
+func (t *Tracker) endedAway(p *peer, state State, heard, since time.Duration) bool {
+	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < t.restoredAt-justBefore
 }
 
 // mergeDeaths takes the larger total of deaths, unless one of both counts a death that the
