@@ -52,11 +52,11 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	if p, at := t.known(b), now.Sub(t.epoch); p != nil && t.livesOn(p, b, at, now) {
 		return t.liveOn(p, b, at, now)
 	}
-	return t.observe(now, b)
+	return t.observeAny(now, b)
 }
 
-// observe is Observe for a beat that may change anything.
-func (t *Tracker) observe(now time.Time, b *Beat) Outcome {
+// observeAny is Observe for a beat that may change anything.
+func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
 	}
@@ -100,7 +100,7 @@ func (t *Tracker) observe(now time.Time, b *Beat) Outcome {
 
 // livesOn reports whether b says only that p, its peer, lives on as it was: it is the next one of
 // its run, and nothing is undecided that it could decide. So are nearly all beats, and of what
-// observe looks at for them most is as it was.
+// observeAny looks at for them most is as it was.
 func (t *Tracker) livesOn(p *peer, b *Beat, at time.Duration, now time.Time) bool {
 	return p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
@@ -139,7 +139,7 @@ func (p *past) quiet() bool {
 		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.bye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
-// liveOn takes in that p lives on, as livesOn has found. It does what observe would do.
+// liveOn takes in that p lives on, as livesOn has found. It does what observeAny would do.
 func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
 	at = max(at, p.heard)
 	gap, verdict := at-p.heard, t.verdictAt(at)

@@ -152,7 +152,7 @@ func (tw *twins) beat() {
 	out := tw.one.Observe(tw.now, &said)
 	said.Handle = handles[1]
 	tw.other.out, tw.other.continued = tw.other.out[:0], continued{}
-	same := tw.other.observe(tw.now, &said)
+	same := tw.other.observeAny(tw.now, &said)
 	tw.handles[sender] = [2]Handle{out.Handle, same.Handle}
 	if tw.rnd.IntN(4) == 0 { // the next one comes another way
 		delete(tw.handles, sender)

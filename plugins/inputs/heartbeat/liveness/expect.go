@@ -123,15 +123,15 @@ func (all *expectations) list(b *Beat) bool {
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
 	if t.ticks > 1 && len(all)+len(t.order) > atOnce {
-		t.chores = append(t.chores, t.expect(all, func() time.Time { return t.tickNow }))
+		t.chores = append(t.chores, t.expecting(all, func() time.Time { return t.tickNow }))
 		return t.out
 	}
-	t.expect(all, func() time.Time { return now })(everything)
+	t.expecting(all, func() time.Time { return now })(everything)
 	return t.out
 }
 
-// expect returns the portion that does what Expect does.
-func (t *Tracker) expect(all []Expected, now func() time.Time) portion {
+// expecting returns the portion that does what Expect does.
+func (t *Tracker) expecting(all []Expected, now func() time.Time) portion {
 	var before expectations
 	next := newExpectations(len(all))
 	reschedule := func(e *expectation) {
