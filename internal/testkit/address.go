@@ -18,9 +18,13 @@ const (
 )
 
 // turns counts the ports that were tried. It begins anywhere, as other tests run beside these.
-var turns atomic.Uint32
+var turns = anywhere()
 
-func init() { turns.Store(rand.Uint32N(pastLast - firstPort)) }
+func anywhere() *atomic.Uint32 {
+	var n atomic.Uint32
+	n.Store(rand.Uint32N(pastLast - firstPort))
+	return &n
+}
 
 // FreeAddress returns an address of this host at which nobody listens. No other call returns
 // it, and no connection takes its port for its own end: whoever listens there can end and

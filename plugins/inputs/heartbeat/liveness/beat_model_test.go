@@ -240,10 +240,13 @@ func (tw *twins) compare() {
 		tw.same(a.Record(i, tw.now), b.Record(i, tw.now))
 		tw.same(a.Word(i, tw.now), b.Word(i, tw.now))
 	}
-	for _, pair := range [][2]any{{a.order, b.order}, {a.unsaved, b.unsaved}, {a.facts, b.facts}, {a.news, b.news}, {a.untold, b.untold},
-		{a.carriers, b.carriers}, {a.speakers, b.speakers}, {a.strangers, b.strangers}, {a.carries, b.carries}} {
-		if !reflect.DeepEqual(pair[0], pair[1]) {
-			tw.t.Fatalf("step %d, %s: they differ inside:\n%+v\n%+v", tw.step, tw.doing, pair[0], pair[1])
+	inside := func(t *Tracker) []any {
+		return []any{t.order, t.unsaved, t.facts, t.news, t.untold, t.carriers, t.speakers, t.strangers, t.carries}
+	}
+	one, other := inside(a), inside(b)
+	for i := range one {
+		if !reflect.DeepEqual(one[i], other[i]) {
+			tw.t.Fatalf("step %d, %s: they differ inside:\n%+v\n%+v", tw.step, tw.doing, one[i], other[i])
 		}
 	}
 	defer func() {
