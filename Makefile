@@ -45,7 +45,7 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # is a failure. (Packages without tests are skipped too, but name no test.)
 define run-tests
 	@mkdir -p build
-	$(GOTESTSUM) --jsonfile build/tests.json -- -shuffle=on $(1)
+	$(GOTESTSUM) --jsonfile build/tests.json -- -timeout 20m -shuffle=on $(1)
 	@test "$(CI)" != true || ! grep -q '"Action":"skip".*"Test":' build/tests.json || \
 		{ echo "tests were skipped, and CI=true"; exit 1; }
 endef

@@ -19,7 +19,7 @@ func TestLivingOnIsNoOtherBeat(t *testing.T) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
 			t.Parallel()
 			tw := newTwins(t, seed)
-			for tw.step = range 4000 {
+			for tw.step = range 1000 {
 				tw.something()
 				tw.compare()
 			}
