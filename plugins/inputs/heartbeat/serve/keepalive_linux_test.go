@@ -3,6 +3,7 @@ package serve
 import (
 	"math"
 	"net"
+	"net/netip"
 	"syscall"
 	"testing"
 	"time"
@@ -36,4 +37,20 @@ func TestGivingUpIsAsLateAsTheKernelCanCount(t *testing.T) {
 	socket.Close()
 	require.Error(t, KeepAlive{Idle: time.Second, Interval: time.Second, GiveUp: time.Second}.apply(socket))
 	require.Equal(t, PathUnknown, KeepAlive{}.ask(socket))
+}
+
+// One beat is enough for TCP not to give up before its silence is over.
+func TestOneBeatThatAllowsALongSilence(t *testing.T) {
+	l, err := net.Listen("tcp", "127.0.0.1:0")
+	require.NoError(t, err)
+	defer l.Close()
+	socket, err := net.Dial("tcp", l.Addr().String())
+	require.NoError(t, err)
+	defer socket.Close()
+	known := KeepAlive{Idle: time.Second, Interval: time.Second, GiveUp: 10 * time.Second}
+	for silence, want := range map[time.Duration]time.Duration{10 * time.Second: 0, 11 * time.Second: 22 * time.Second} {
+		c := newConn(&shared{common: &common{Options: Options{KeepAlive: known, MaxFrameSize: 1 << 10}}}, nil, socket, netip.MustParseAddr("127.0.0.1"))
+		c.keepUp(time.Second, silence)
+		require.Equal(t, want, c.keepAlive.GiveUp)
+	}
 }
