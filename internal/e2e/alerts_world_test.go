@@ -42,7 +42,7 @@ func startDuty(t testing.TB, collectors ...string) *duty {
 func startDutyWith(t testing.TB, rules func(string) string, collectors ...string) *duty {
 	t.Helper()
 	d := &duty{t: t, inbox: openInbox(t)}
-	d.alerts = startAlertmanager(t, d.inbox)
+	d.alerts = startAlertmanager(t, d.inbox, "12s")
 	d.prom = startPrometheus(t, changed(t, "heartbeat.rules.yml", rules), strings.TrimPrefix(d.alerts.url, "http://"), collectors...)
 	return d
 }
@@ -65,8 +65,7 @@ func everySecond(text string) string {
 }
 
 // hasty is for a copy in which a minute takes three seconds, so that nobody waits for a test.
-// Hours are left: they have to be long. Seconds are those of Alertmanager: a message waits long
-// enough for a slow machine to get all of a group together.
+// Hours are left: they have to be long.
 func hasty(text string) string {
 	minutes := regexp.MustCompile(`(\[|for: |group_interval: )([0-9]+)m\b`)
 	quick := minutes.ReplaceAllStringFunc(text, func(found string) string {
@@ -74,12 +73,16 @@ func hasty(text string) string {
 		count, _ := strconv.Atoi(parts[2]) // it is made of digits
 		return parts[1] + strconv.Itoa(3*count) + "s"
 	})
-	return everySecond(strings.ReplaceAll(quick, "group_wait: 30s", "group_wait: 12s"))
+	return everySecond(quick)
 }
 
-func startAlertmanager(t testing.TB, in *inbox) *server {
+// startAlertmanager starts it with the sample. A message waits long enough for a slow machine to
+// get all of a group together.
+func startAlertmanager(t testing.TB, in *inbox, wait string) *server {
 	t.Helper()
-	address, file := testkit.FreeAddress(t), changed(t, "alertmanager.yml", hasty)
+	address, file := testkit.FreeAddress(t), changed(t, "alertmanager.yml", func(text string) string {
+		return strings.ReplaceAll(hasty(text), "group_wait: 30s", "group_wait: "+wait)
+	})
 	dir := filepath.Dir(file)
 	hook := filepath.Join(dir, "slack-webhook-url")
 	text, err := os.ReadFile(file)
@@ -100,7 +103,7 @@ func startAlertmanager(t testing.TB, in *inbox) *server {
 func startVmalert(t testing.TB, victoria, vmalert, option, collector string) *duty {
 	t.Helper()
 	d := &duty{t: t, inbox: openInbox(t)}
-	d.alerts = startAlertmanager(t, d.inbox)
+	d.alerts = startAlertmanager(t, d.inbox, "30s") // VictoriaMetrics finds the series of a reason up to 12 s after it has it
 	d.prom = startVictoriaMetrics(t, victoria, collector)
 	address := testkit.FreeAddress(t)
 	serve(t, address, "/health", vmalert, "-rule="+changed(t, "heartbeat.rules.yml", hasty), "-httpListenAddr="+address,

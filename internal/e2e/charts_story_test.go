@@ -51,15 +51,13 @@ func tellCharts(t testing.TB) *toldStory {
 		s.restart(&restarted, "web-6", "shop")
 	}
 	for range 2 { // dead, alive, dead, alive
-		loop.Kill()
-		s.untilAll("a death", `heartbeat_peer_dead{source="web-7"} == 1`, 1)
+		s.die(loop, "web-7")
 		loop = sender("web-7", "loop")
 		s.untilAll("a life", `heartbeat_peer_alive{source="web-7"} == 1`, 1)
 	}
-	back.Kill()
 	polite.Signal(syscall.SIGTERM)
 	require.Zero(t, polite.Exit())
-	s.untilAll("a death", `heartbeat_peer_dead{source="web-4"} == 1`, 1)
+	s.die(back, "web-4")
 	sender("web-4", "back")
 
 	s.restartCollector()
@@ -70,7 +68,7 @@ func tellCharts(t testing.TB) *toldStory {
 	naive.beat()
 	shop.Kill()
 	host.Kill()
-	old.Kill()
+	s.die(old, "gone-1")
 	s.untilAll("the deaths", `heartbeat_peer_dead{source=~"web-2|db-1"} == 1`, 3)
 	s.untilAll("one to be forgotten", `heartbeat_peer_reason_code{source="gone-1"} offset 6s == 16`, 1) // for longer than a step
 	moved.on("10.0.0.10")
@@ -86,7 +84,8 @@ func startDatabases(t testing.TB) *toldStory {
 	exposed := testkit.FreeAddress(t)
 	options := writeOptions(t, "tcp://"+testkit.FreeAddress(t), alone, `disconnect_grace = "2s"`, `state_file = "`+filepath.Join(t.TempDir(), "state")+`"`,
 		"[[inputs.heartbeat.rule]]", `host = "slow-*"`, `disconnect_grace = "1h"`,
-		"[[inputs.heartbeat.rule]]", `host = "gone-*"`, `forget_dead_after = "3s"`)
+		"[[inputs.heartbeat.rule]]", `host = "gone-*"`, `forget_dead_after = "20s"`,
+		"[[inputs.heartbeat.rule]]", `host = "web-6"`, `disconnect_grace = "1h"`) // it is restarted, and no death of it is told
 	s.collector = startStockWith(t, options, func(c *conf) {
 		c.replace(`interval = "10s"`, `interval = "1s"`)
 		c.uncomment("[[outputs.influxdb]]")
@@ -108,6 +107,17 @@ func (s *toldStory) untilAll(what, query string, count int) {
 			return len(db.promQL(query, now, now, 0)) == count
 		})
 	}
+}
+
+// die kills a sender and waits until every database has its death, and the rules have seen it.
+func (s *toldStory) die(p *testkit.Process, host string) {
+	s.t.Helper()
+	p.Kill()
+	s.untilAll("a death", fmt.Sprintf("heartbeat_peer_dead{source=%q} == 1", host), 1)
+	s.collector.Until("a death that the rules have seen", func() bool {
+		now := time.Now()
+		return len(s.prom.promQL(fmt.Sprintf("heartbeat:dead_since{source=%q}", host), now, now, 0)) == 1
+	})
 }
 
 // restart kills a sender and starts it again at once.
