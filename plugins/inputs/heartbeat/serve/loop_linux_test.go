@@ -24,7 +24,7 @@ func openTCP(t *testing.T) *Server {
 	t.Helper()
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
-		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second}, Take: acknowledge,
+		KeepAlive: KeepAlive{Idle: 7 * time.Second, Interval: 3 * time.Second, GiveUp: 19 * time.Second}, Take: acknowledge,
 		Ended: func(ConnID, End, netip.Addr) {}, Refused: func(wire.Reason, string, string) {}, Log: new(log),
 	})
 	require.NoError(t, err)
@@ -169,4 +169,27 @@ func TestConnectionsOfOneAddressAreTakenInOrder(t *testing.T) {
 func TestConnectionsHaveNoGaps(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(conn{}), uintptr(240))
 	require.LessOrEqual(t, unsafe.Sizeof(socket{}), uintptr(144))
+}
+
+// What each connection has from its beginning is set on the socket that listens.
+func TestConnectionsInheritHowTheyAreLookedAfter(t *testing.T) {
+	s := openTCP(t)
+	c := dial(t, s)
+	requireAnswers(t, c, 1, func() { send(t, c, "beat") })
+	conns := s.listeners[0].all()
+	require.Len(t, conns, 1)
+	require.NoError(t, onDescriptor(conns[0].socket.(syscall.Conn), func(fd int) error {
+		for option, want := range map[[2]int]int{
+			{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE}:   1,
+			{syscall.IPPROTO_TCP, syscall.TCP_KEEPIDLE}:  7,
+			{syscall.IPPROTO_TCP, syscall.TCP_KEEPINTVL}: 3,
+			{syscall.IPPROTO_TCP, syscall.TCP_KEEPCNT}:   5, // (19 - 7)/3 + 1
+			{syscall.IPPROTO_TCP, syscall.TCP_NODELAY}:   1,
+		} {
+			got, err := syscall.GetsockoptInt(fd, option[0], option[1])
+			require.NoError(t, err)
+			require.Equal(t, want, got, "option %v", option)
+		}
+		return nil
+	}))
 }
