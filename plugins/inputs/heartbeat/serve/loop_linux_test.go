@@ -178,6 +178,8 @@ func TestConnectionsInheritHowTheyAreLookedAfter(t *testing.T) {
 	requireAnswers(t, c, 1, func() { send(t, c, "beat") })
 	conns := s.listeners[0].all()
 	require.Len(t, conns, 1)
+	conns[0].keepMu.Lock() // until then it is not closed
+	defer conns[0].keepMu.Unlock()
 	require.NoError(t, onDescriptor(conns[0].socket.(syscall.Conn), func(fd int) error {
 		for option, want := range map[[2]int]int{
 			{syscall.SOL_SOCKET, syscall.SO_KEEPALIVE}:   1,
