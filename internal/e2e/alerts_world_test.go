@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -42,7 +43,7 @@ func startDuty(t testing.TB, collectors ...string) *duty {
 func startDutyWith(t testing.TB, rules func(string) string, collectors ...string) *duty {
 	t.Helper()
 	d := &duty{t: t, inbox: openInbox(t)}
-	d.alerts = startAlertmanager(t, d.inbox, "12s")
+	d.alerts = startAlertmanager(t, d.inbox)
 	d.prom = startPrometheus(t, changed(t, "heartbeat.rules.yml", rules), strings.TrimPrefix(d.alerts.url, "http://"), collectors...)
 	return d
 }
@@ -65,7 +66,8 @@ func everySecond(text string) string {
 }
 
 // hasty is for a copy in which a minute takes three seconds, so that nobody waits for a test.
-// Hours are left: they have to be long.
+// Hours are left: they have to be long. Seconds are those of Alertmanager: a message waits long
+// enough for a slow machine to get all of a group together.
 func hasty(text string) string {
 	minutes := regexp.MustCompile(`(\[|for: |group_interval: )([0-9]+)m\b`)
 	quick := minutes.ReplaceAllStringFunc(text, func(found string) string {
@@ -73,16 +75,12 @@ func hasty(text string) string {
 		count, _ := strconv.Atoi(parts[2]) // it is made of digits
 		return parts[1] + strconv.Itoa(3*count) + "s"
 	})
-	return everySecond(quick)
+	return everySecond(strings.ReplaceAll(quick, "group_wait: 30s", "group_wait: 12s"))
 }
 
-// startAlertmanager starts it with the sample. A message waits long enough for a slow machine to
-// get all of a group together.
-func startAlertmanager(t testing.TB, in *inbox, wait string) *server {
+func startAlertmanager(t testing.TB, in *inbox) *server {
 	t.Helper()
-	address, file := testkit.FreeAddress(t), changed(t, "alertmanager.yml", func(text string) string {
-		return strings.ReplaceAll(hasty(text), "group_wait: 30s", "group_wait: "+wait)
-	})
+	address, file := testkit.FreeAddress(t), changed(t, "alertmanager.yml", hasty)
 	dir := filepath.Dir(file)
 	hook := filepath.Join(dir, "slack-webhook-url")
 	text, err := os.ReadFile(file)
@@ -103,7 +101,7 @@ func startAlertmanager(t testing.TB, in *inbox, wait string) *server {
 func startVmalert(t testing.TB, victoria, vmalert, option, collector string) *duty {
 	t.Helper()
 	d := &duty{t: t, inbox: openInbox(t)}
-	d.alerts = startAlertmanager(t, d.inbox, "30s") // VictoriaMetrics finds the series of a reason up to 12 s after it has it
+	d.alerts = startAlertmanager(t, d.inbox)
 	d.prom = startVictoriaMetrics(t, victoria, collector)
 	address := testkit.FreeAddress(t)
 	serve(t, address, "/health", vmalert, "-rule="+changed(t, "heartbeat.rules.yml", hasty), "-httpListenAddr="+address,
@@ -145,19 +143,28 @@ func (d *duty) untilTold(count int) []string {
 	return titles
 }
 
+// An alert is one that Alertmanager has.
+type alert struct {
+	Labels, Annotations map[string]string
+	Status              struct{ State string }
+}
+
+func (d *duty) allAlerts() []alert {
+	var all []alert
+	d.alerts.get("/api/v2/alerts", nil, &all)
+	return all
+}
+
 // suppressed reports whether there is an alert of that name that nobody is told of.
-func (d *duty) suppressed(alert string) bool {
-	var answer []struct {
-		Labels map[string]string
-		Status struct{ State string }
-	}
-	d.alerts.get("/api/v2/alerts", nil, &answer)
-	for _, a := range answer {
-		if a.Labels["alertname"] == alert && a.Status.State == "suppressed" {
-			return true
-		}
-	}
-	return false
+func (d *duty) suppressed(name string) bool {
+	return slices.ContainsFunc(d.allAlerts(), func(a alert) bool {
+		return a.Labels["alertname"] == name && a.Status.State == "suppressed"
+	})
+}
+
+// says reports whether there is an alert with this summary.
+func (d *duty) says(summary string) bool {
+	return slices.ContainsFunc(d.allAlerts(), func(a alert) bool { return a.Annotations["summary"] == summary })
 }
 
 // A message is what a person gets.

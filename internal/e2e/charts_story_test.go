@@ -82,7 +82,7 @@ func startDatabases(t testing.TB) *toldStory {
 	t.Helper()
 	s := &toldStory{t: t, from: time.Now(), influx: startInfluxDB(t)}
 	exposed := testkit.FreeAddress(t)
-	options := writeOptions(t, "tcp://"+testkit.FreeAddress(t), alone, `disconnect_grace = "2s"`, `state_file = "`+filepath.Join(t.TempDir(), "state")+`"`,
+	options := writeOptions(t, "tcp://"+testkit.FreeAddress(t), alone, `disconnect_grace = "2s"`, `dead_after = "1h"`, `state_file = "`+filepath.Join(t.TempDir(), "state")+`"`,
 		"[[inputs.heartbeat.rule]]", `host = "slow-*"`, `disconnect_grace = "1h"`,
 		"[[inputs.heartbeat.rule]]", `host = "gone-*"`, `forget_dead_after = "20s"`,
 		"[[inputs.heartbeat.rule]]", `host = "web-6"`, `disconnect_grace = "1h"`) // it is restarted, and no death of it is told

@@ -30,9 +30,11 @@ func TestMillionIdentitiesCostNoMemoryAndNoPeer(t *testing.T) {
 	before := p.untilAll(honest)
 
 	intruder := dial(t, p.address)
-	peer := func(i int) string { return fmt.Sprintf(`{"host":"flood-%07d","service":"shop","pid":1}`, i) }
+	peer := func(i int) string {
+		return fmt.Sprintf(`{"host":"flood-%07d","service":"shop","pid":1,"interval_ms":3600000}`, i)
+	}
 	require.NoError(t, intruder.write(0, most-honest, peer))
-	intruder.beat(map[string]any{"host": "flood-0000000", "service": "shop", "pid": 1}) // all were read before it
+	intruder.beat(map[string]any{"host": "flood-0000000", "service": "shop", "pid": 1, "interval_ms": 3_600_000}) // all were read before it
 	var memory footprint
 	for step := range floodSteps {
 		require.NoError(t, intruder.SetDeadline(time.Now().Add(testkit.Patience)))
@@ -50,7 +52,7 @@ func TestMillionIdentitiesCostNoMemoryAndNoPeer(t *testing.T) {
 
 	require.EqualValues(t, floodSteps*floodStep, p.refused("max_peers"))
 	for _, i := range []int{0, 1, most - honest - 1} {
-		intruder.beat(map[string]any{"host": fmt.Sprintf("flood-%07d", i), "service": "shop", "pid": 1})
+		intruder.beat(map[string]any{"host": fmt.Sprintf("flood-%07d", i), "service": "shop", "pid": 1, "interval_ms": 3_600_000})
 	}
 	after := p.look(most)
 	require.EqualValues(t, most, total(t, after, "alive"))

@@ -8,7 +8,7 @@ import (
 const (
 	// Patience is at least ten times what anything takes that a test waits for.
 	// Telegraf gathers every ten seconds.
-	Patience = 2 * time.Minute
+	Patience = 5 * time.Minute
 
 	glance = 50 * time.Millisecond // between two looks
 )
