@@ -110,6 +110,12 @@ func (f *fleet) show(peers []string, state int64, collectors ...*collector) {
 	f.t.Helper()
 	for _, c := range collectors {
 		for _, peer := range peers {
+			defer func() {
+				if f.t.Failed() {
+					m, ok := c.peers[peer]
+					f.t.Logf("%s knows %s: %v; shows state %d; told %v", c.name, peer, ok, c.number(m, ok, "state_code"), c.told(peer))
+				}
+			}()
 			testkit.Until(f.t, fmt.Sprintf("%s to show %s in state %d", c.name, peer, state), func() bool {
 				c.read()
 				m, ok := c.peers[peer]
