@@ -75,7 +75,7 @@ func newListener(c *common, network string) *listener {
 }
 
 func (l *listener) openStreams(network, address string) error {
-	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config()}
+	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config(), Control: l.KeepAlive.bequeath}
 	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
 	socket, err := options.Listen(context.Background(), network, address)
 	if err == nil {

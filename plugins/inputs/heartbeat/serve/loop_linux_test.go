@@ -22,6 +22,21 @@ import (
 // openTCP serves with Take acknowledge; what is written to a connection soon finds no room.
 func openTCP(t *testing.T) *Server {
 	t.Helper()
+	s := bindTCP(t)
+	startTCP(t, s)
+	return s
+}
+
+func startTCP(t *testing.T, s *Server) {
+	t.Helper()
+	s.Start()
+	t.Cleanup(s.Close)
+	t.Cleanup(s.End)
+}
+
+// bindTCP is openTCP before the start.
+func bindTCP(t *testing.T) *Server {
+	t.Helper()
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
 		KeepAlive: KeepAlive{Idle: 7 * time.Second, Interval: 3 * time.Second, GiveUp: 19 * time.Second}, Take: acknowledge,
@@ -31,9 +46,6 @@ func openTCP(t *testing.T) *Server {
 	require.NoError(t, onDescriptor(s.listeners[0].streams.(*net.TCPListener), func(fd int) error {
 		return syscall.SetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_SNDBUF, 4096)
 	}))
-	s.Start()
-	t.Cleanup(s.Close)
-	t.Cleanup(s.End)
 	return s
 }
 
@@ -171,10 +183,12 @@ func TestConnectionsHaveNoGaps(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(socket{}), uintptr(144))
 }
 
-// What each connection has from its beginning is set on the socket that listens.
+// What each connection has from its beginning is set on the socket that listens, before anybody
+// can connect: many have when a collector is back, and are accepted once it knows its peers.
 func TestConnectionsInheritHowTheyAreLookedAfter(t *testing.T) {
-	s := openTCP(t)
+	s := bindTCP(t)
 	c := dial(t, s)
+	startTCP(t, s)
 	requireAnswers(t, c, 1, func() { send(t, c, "beat") })
 	conns := s.listeners[0].all()
 	require.Len(t, conns, 1)

@@ -57,8 +57,6 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 	if o.waiting, err = o.listening.SyscallConn(); err != nil {
 		return err
 	}
-	//nolint:errcheck // without, answers and the news of a host that is gone come later
-	o.waiting.Control(func(listening uintptr) { bequeath(int(listening), l.KeepAlive) })
 	o.seed = maphash.MakeSeed()
 	for range min(runtime.GOMAXPROCS(0), mostLoops) {
 		loop, err := newLoop(l)
@@ -68,12 +66,6 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 		o.all = append(o.all, loop)
 	}
 	return nil
-}
-
-// bequeath sets on a socket that listens what those are to have that are accepted from it: set on
-// each of them, it were five system calls for one beat over a short connection.
-func bequeath(listening int, k KeepAlive) error {
-	return errors.Join(k.set(listening), unix.SetsockoptInt(listening, unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 }
 
 // mostLoops is how many loops a listener has at most: each takes two descriptors, and a hundred

@@ -2,7 +2,10 @@
 
 package serve
 
-import "net"
+import (
+	"net"
+	"syscall"
+)
 
 // credentialsOf would return what is known of the process that made a connection;
 // here nothing is.
@@ -19,6 +22,9 @@ func receive(socket net.PacketConn, buffer []byte, from *Origin) (int, error) {
 func (k KeepAlive) apply(socket net.Conn) error {
 	return socket.(*net.TCPConn).SetKeepAliveConfig(k.config())
 }
+
+// bequeath does nothing: what is set on each connection is enough.
+func (KeepAlive) bequeath(string, string, syscall.RawConn) error { return nil }
 
 // ask knows nothing: only Linux is asked.
 func (KeepAlive) ask(net.Conn) Path { return PathUnknown }
