@@ -82,10 +82,12 @@ func startDatabases(t testing.TB) *toldStory {
 	t.Helper()
 	s := &toldStory{t: t, from: time.Now(), influx: startInfluxDB(t)}
 	exposed := testkit.FreeAddress(t)
+	// However long the story takes, nobody is silent for too long, and no death of web-6 is told, which
+	// is restarted.
 	options := writeOptions(t, "tcp://"+testkit.FreeAddress(t), alone, `disconnect_grace = "2s"`, `dead_after = "1h"`, `state_file = "`+filepath.Join(t.TempDir(), "state")+`"`,
 		"[[inputs.heartbeat.rule]]", `host = "slow-*"`, `disconnect_grace = "1h"`,
 		"[[inputs.heartbeat.rule]]", `host = "gone-*"`, `forget_dead_after = "20s"`,
-		"[[inputs.heartbeat.rule]]", `host = "web-6"`, `disconnect_grace = "1h"`) // it is restarted, and no death of it is told
+		"[[inputs.heartbeat.rule]]", `host = "web-6"`, `disconnect_grace = "1h"`)
 	s.collector = startStockWith(t, options, func(c *conf) {
 		c.replace(`interval = "10s"`, `interval = "1s"`)
 		c.uncomment("[[outputs.influxdb]]")
