@@ -50,7 +50,8 @@ define run-tests
 		{ echo "tests were skipped, and CI=true"; exit 1; }
 endef
 
-SCRIPTS = .ci/run $(wildcard scripts/* deploy/completions/*) $(wildcard deploy/packages/*install deploy/packages/*remove)
+SCRIPTS = .ci/run $(wildcard scripts/* deploy/completions/*) $(wildcard deploy/packages/*install deploy/packages/*remove) \
+	$(wildcard deploy/openrc/* deploy/runit/*/run deploy/runit/*/log/run deploy/rc.d/*)
 
 # A clone that belongs to somebody else has no version that git would tell.
 export GOFLAGS += -buildvcs=false

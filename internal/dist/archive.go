@@ -9,6 +9,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -39,6 +40,7 @@ var samples = map[string][]string{
 		"deploy/systemd/heartbeat-sender.service", "deploy/systemd/heartbeat-sender-watch.service",
 		"deploy/systemd/heartbeat-once.service", "deploy/systemd/heartbeat-once.timer",
 		"deploy/systemd/heartbeat-leave.service", "deploy/sysusers/heartbeat-sender.conf",
+		"deploy/openrc/heartbeat-sender", "deploy/runit/heartbeat-sender/run", "deploy/runit/heartbeat-sender/log/run",
 	},
 	"windows": {"deploy/windows/heartbeat-sender.xml"},
 	"darwin":  {"deploy/launchd/heartbeat-sender.plist"},
@@ -67,7 +69,7 @@ func members(root, built string, files []string) ([]member, error) {
 	var all []member
 	add := func(file string, mode int64) error {
 		text, err := os.ReadFile(file)
-		name := root + "/" + filepath.Base(file)
+		name := root + "/" + nameOf(file)
 		if slices.ContainsFunc(all, func(m member) bool { return m.name == name }) {
 			return fmt.Errorf("%s would be there twice", name)
 		}
@@ -78,11 +80,25 @@ func members(root, built string, files []string) ([]member, error) {
 		return nil, err
 	}
 	for _, file := range files {
-		if err := add(file, 0o644); err != nil {
+		mode := int64(0o644)
+		if nameOf(file) != filepath.Base(file) {
+			mode = 0o755
+		}
+		if err := add(file, mode); err != nil {
 			return nil, err
 		}
 	}
 	return all, nil
+}
+
+// nameOf returns the name of a file in an archive. Most are beside the program. The scripts of
+// OpenRC and runit, which have each other's names, are in directories of their own.
+func nameOf(file string) string {
+	name, ok := strings.CutPrefix(file, "deploy/")
+	if ok && (strings.HasPrefix(name, "openrc/") || strings.HasPrefix(name, "runit/")) {
+		return name
+	}
+	return filepath.Base(file)
 }
 
 func (r *release) write(name string, write func(io.Writer) error) error {

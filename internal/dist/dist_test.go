@@ -371,6 +371,15 @@ func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
 			all, err := members("root", built, slices.Concat(contents[program], samples[p.os]))
 			require.NoError(t, err)
 			require.Equal(t, member{"root/" + program, 0o755, []byte("built")}, all[0])
+			modes := make(map[string]int64)
+			for _, m := range all {
+				modes[m.name] = m.mode
+			}
+			if p.os == "linux" && program == senderProgram {
+				require.Equal(t, int64(0o644), modes["root/heartbeat-sender.service"])
+				require.Equal(t, int64(0o755), modes["root/openrc/heartbeat-sender"])
+				require.Equal(t, int64(0o755), modes["root/runit/heartbeat-sender/log/run"])
+			}
 
 			_, err = members("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
 			require.ErrorContains(t, err, "would be there twice")

@@ -1,6 +1,7 @@
 package systemd
 
 import (
+	"cmp"
 	"fmt"
 	"os"
 	"os/exec"
@@ -19,10 +20,12 @@ const (
 	// that becomes its root.
 	bootEnv  = "HEARTBEAT_MACHINE_ROOT"
 	nameEnv  = "HEARTBEAT_MACHINE_NAME"
+	initEnv  = "HEARTBEAT_MACHINE_INIT"  // the command that becomes process 1; systemd if it is empty
+	layerEnv = "HEARTBEAT_MACHINE_LAYER" // a directory with more below /usr and /etc; none if it is empty
 	localBin = "/usr/local/bin:/usr/bin:/usr/sbin"
 )
 
-// boot turns this process, which is alone in new namespaces, into systemd.
+// boot turns this process, which is alone in new namespaces, into an init.
 func boot(root, name string) error {
 	runtime.LockOSThread() // the namespace of control groups is one of the thread
 	for _, step := range []func(root string) error{
@@ -34,7 +37,8 @@ func boot(root, name string) error {
 		}
 	}
 	environ := []string{"container=heartbeat-test", "PATH=" + localBin} // it leaves hardware and kernel alone
-	return syscall.Exec(initProgram, []string{initProgram, "--unit=multi-user.target"}, environ)
+	command := strings.Fields(cmp.Or(os.Getenv(initEnv), initProgram+" --unit=multi-user.target"))
+	return syscall.Exec(command[0], command, environ)
 }
 
 // isolate makes sure that no mount leaves this namespace, and that the control
@@ -98,7 +102,14 @@ func makeRoot(root string) error {
 			return err
 		}
 	}
-	return mount("overlay", at("usr"), "overlay", 0, fmt.Sprintf("lowerdir=/usr,upperdir=%s,workdir=%s", at(".upper"), at(".work")))
+	lower := "/usr"
+	if layer := os.Getenv(layerEnv); layer != "" {
+		lower = layer + "/usr:" + lower
+		if err := os.CopyFS(at("etc"), os.DirFS(filepath.Join(layer, "etc"))); err != nil {
+			return err
+		}
+	}
+	return mount("overlay", at("usr"), "overlay", 0, fmt.Sprintf("lowerdir=%s,upperdir=%s,workdir=%s", lower, at(".upper"), at(".work")))
 }
 
 // mountKernel mounts what the kernel shows. Settings that are not of these

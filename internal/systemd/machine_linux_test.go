@@ -33,25 +33,24 @@ func TestMain(m *testing.M) {
 	os.Exit(m.Run())
 }
 
-// A machine is a systemd in namespaces of its own.
+// A machine is an init in namespaces of its own.
 type machine struct {
 	t     *testing.T
 	name  string
 	cmd   *exec.Cmd // its process 1
-	said  string    // file with what that said before it was systemd
+	said  string    // file with what that said before it was an init
 	ended chan struct{}
 }
 
-// start boots a machine with nothing but what Debian's packages bring.
-func start(t *testing.T, name string) *machine {
+// launch starts process 1 of a machine; environ says which it is.
+func launch(t *testing.T, name string, environ ...string) *machine {
 	t.Helper()
-	needsAll(t)
 	m := &machine{t: t, name: name, said: filepath.Join(t.TempDir(), "said"), ended: make(chan struct{})}
 	said, err := os.Create(m.said)
 	require.NoError(t, err)
 	defer said.Close()
 	m.cmd = exec.Command("/proc/self/exe")
-	m.cmd.Env = []string{bootEnv + "=" + t.TempDir(), nameEnv + "=" + name, "PATH=" + os.Getenv("PATH")}
+	m.cmd.Env = append(environ, bootEnv+"="+t.TempDir(), nameEnv+"="+name, "PATH="+os.Getenv("PATH"))
 	m.cmd.Stdout, m.cmd.Stderr = said, said
 	m.cmd.SysProcAttr = &syscall.SysProcAttr{
 		Cloneflags:  unix.CLONE_NEWNS | unix.CLONE_NEWPID | unix.CLONE_NEWNET | unix.CLONE_NEWUTS | unix.CLONE_NEWIPC,
@@ -65,8 +64,22 @@ func start(t *testing.T, name string) *machine {
 		m.cmd.Wait() //nolint:errcheck // it is switched off or killed
 	}()
 	t.Cleanup(m.cleanUp)
+	return m
+}
+
+// start boots a machine with nothing but what Debian's packages bring.
+func start(t *testing.T, name string) *machine {
+	t.Helper()
+	needsAll(t, map[string]string{initProgram: "systemd", "/usr/bin/dbus-daemon": "dbus"})
+	m := launch(t, name)
+	t.Cleanup(func() {
+		if t.Failed() && m.running() {
+			said, _ := m.try("journalctl", "--no-pager", "--boot", "--output=short-monotonic", "--lines=100")
+			t.Logf("journal of %s:\n%s", m.name, said)
+		}
+	})
 	testkit.Until(t, "the machine to boot", func() bool {
-		require.True(t, m.running(), "it ended: %s", read(t, m.said))
+		m.mustRun()
 		state, _ := m.try("systemctl", "is-system-running")
 		if strings.TrimSpace(state) == "degraded" {
 			require.Fail(t, "it does not run as it should", "%s", m.run("systemctl", "--failed"))
@@ -80,15 +93,15 @@ func start(t *testing.T, name string) *machine {
 	return m
 }
 
-// needsAll skips the test without what a machine is made of.
-func needsAll(t *testing.T) {
+// needsAll skips the test without what a machine is made of: programs, by the
+// packages that have them, and what every machine takes.
+func needsAll(t *testing.T, programs map[string]string) {
 	t.Helper()
 	if os.Geteuid() != 0 {
 		t.Skip("needs root")
 	}
-	for program, name := range map[string]string{
-		initProgram: "systemd", "/usr/bin/dbus-daemon": "dbus", "nsenter": "util-linux", "ip": "iproute2",
-	} {
+	programs["nsenter"], programs["ip"] = "util-linux", "iproute2"
+	for program, name := range programs {
 		if _, err := exec.LookPath(program); err != nil {
 			t.Skipf("needs %s: install Debian's package %s", program, name)
 		}
@@ -134,12 +147,14 @@ func removeGroup(t *testing.T, group string) {
 }
 
 func (m *machine) cleanUp() {
-	if m.t.Failed() && m.running() {
-		said, _ := m.try("journalctl", "--no-pager", "--boot", "--output=short-monotonic", "--lines=100")
-		m.t.Logf("journal of %s:\n%s", m.name, said)
-	}
 	m.cmd.Process.Kill() //nolint:errcheck // it may have ended
 	<-m.ended
+}
+
+// mustRun fails the test if the machine has ended.
+func (m *machine) mustRun() {
+	m.t.Helper()
+	require.True(m.t, m.running(), "it ended: %s", read(m.t, m.said))
 }
 
 func (m *machine) running() bool {
