@@ -13,12 +13,12 @@ func unread(pipe *os.File) int {
 	if err != nil {
 		return 0
 	}
-	count := 0
+	var count uint32 // the kernel writes 32 bits: in the int of IoctlGetInt they are the upper half on s390x
 	err = connection.Control(func(fd uintptr) {
-		count, err = unix.IoctlGetInt(int(fd), unix.TIOCINQ)
+		count, err = unix.IoctlGetUint32(int(fd), unix.TIOCINQ)
 	})
 	if err != nil {
 		return 0
 	}
-	return count
+	return int(count)
 }
