@@ -109,28 +109,33 @@ func TestRunningServicesPromiseToBeBack(t *testing.T) {
 		t.Run(filepath.Base(name), func(t *testing.T) {
 			u := readUnit(t, name)
 			server, beats := collector(t)
-			cmd := program(t, ours(t, u.one(t, "ExecStart")), append(u["Environment"], server)...)
-			stderr, err := cmd.StderrPipe()
-			require.NoError(t, err)
-			require.NoError(t, cmd.Start())
-			log := bufio.NewReader(stderr)
-			said, err := log.ReadString('\n')
-			require.NoError(t, err, "%s", said)
-			require.Contains(t, said, "web-1/host")
-			first := <-beats
-			require.Equal(t, wire.StatusAlive, first.Status)
-			require.Empty(t, first.Service, "it is for the host")
-
-			require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
-			rest := new(bytes.Buffer)
-			_, err = rest.ReadFrom(log)
-			require.NoError(t, err)
-			require.NoError(t, cmd.Wait(), "%s", rest)
-			bye := <-beats
-			require.Equal(t, wire.StatusLeaving, bye.Status)
-			require.Equal(t, (15 * time.Minute).Milliseconds(), bye.BackInMS)
+			promisesToBeBack(t, program(t, ours(t, u.one(t, "ExecStart")), append(u["Environment"], server)...), beats)
 		})
 	}
+}
+
+// promisesToBeBack runs a command that beats for the host, and ends it.
+func promisesToBeBack(t *testing.T, cmd *exec.Cmd, beats <-chan *wire.Beat) {
+	t.Helper()
+	stderr, err := cmd.StderrPipe()
+	require.NoError(t, err)
+	require.NoError(t, cmd.Start())
+	log := bufio.NewReader(stderr)
+	said, err := log.ReadString('\n')
+	require.NoError(t, err, "%s", said)
+	require.Contains(t, said, "web-1/host")
+	first := <-beats
+	require.Equal(t, wire.StatusAlive, first.Status)
+	require.Empty(t, first.Service, "it is for the host")
+
+	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
+	rest := new(bytes.Buffer)
+	_, err = rest.ReadFrom(log)
+	require.NoError(t, err)
+	require.NoError(t, cmd.Wait(), "%s", rest)
+	bye := <-beats
+	require.Equal(t, wire.StatusLeaving, bye.Status)
+	require.Equal(t, (15 * time.Minute).Milliseconds(), bye.BackInMS)
 }
 
 // A boot without a network must not wait for one, a long interval must not
