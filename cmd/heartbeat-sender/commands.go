@@ -37,6 +37,7 @@ func commands() []command {
 		},
 		{name: "leave", usage: "say goodbye and wait until it is acknowledged; -host NAME: for another host", do: leaveCommand},
 		{name: "check", usage: "say step by step what works, without leaving a trace", do: checkCommand},
+		{name: "discover", usage: "print tables [[watch]] for the services that run here", do: discoverCommand},
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
 	}

@@ -20,13 +20,16 @@ import (
 const maxFile = 4 << 20 // bytes; the authorities that a system trusts have a quarter of it
 
 // filesTime is how long the files of the settings are waited for: a disk may
-// have to spin up, but no mount that hangs keeps a job from running or from
-// ending.
+// have to spin up.
+const filesTime = 5 * time.Second
+
+// filesTime is that of a command: no mount that hangs keeps a job from running or
+// from ending.
 func (c *command) filesTime() time.Duration {
 	if c.wraps {
 		return time.Second
 	}
-	return 5 * time.Second
+	return filesTime
 }
 
 // readOnce returns what is in a file.

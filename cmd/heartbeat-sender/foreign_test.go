@@ -219,6 +219,9 @@ func doors(t *testing.T, dir, text string) map[string]func(t *testing.T) string 
 		systemctl(t, `case $1 in show) printf 'LoadState=loaded\nActiveState=active\nSubState=exited\nResult=success\nMainPID=0\n' ;; *) printf '%s' "$TEXT" ;; esac`, text)
 	}, "check", "-server", nobody, "-systemd-unit", "x")
 	add("a state", func(*call) { systemctl(t, "printf 'LoadState=%s' \"$TEXT\"", text) }, "once", "-server", nobody, "-systemd-unit", "x")
+	add("a service", func(*call) {
+		systemctl(t, `for sub in running failed; do printf 'LoadState=loaded\nActiveState=%s\nSubState=%s\nMainPID=1\nId=%s\n\n' $sub $sub "$TEXT"; done`, text)
+	}, "discover")
 	add("a key", nil, "once", "-config", write("key.toml", fmt.Sprintf("%q = 1\n", text)))
 	add("a value", nil, "once", "-config", write("value.toml", fmt.Sprintf("ip = %q\n", text)))
 	add("no TOML", nil, "once", "-config", write("no.toml", text))

@@ -11,8 +11,6 @@ import (
 const helpHead = `heartbeat-sender tells collectors that this host, or a service on it, is alive.
 
 Usage: heartbeat-sender COMMAND [FLAGS]
-
-Commands:
 `
 
 const helpSources = `

@@ -1,0 +1,107 @@
+package main
+
+import (
+	"context"
+	"fmt"
+	"slices"
+	"strings"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
+)
+
+// systemUnits is how the names of services begin without which there is hardly a
+// host, and our own.
+const systemUnits = "systemd- getty@ serial-getty@ console-getty user@ dbus polkit heartbeat-sender"
+
+const discoverHead = `# Services that run here, as tables for the end of %s
+# Delete those whose end nobody needs to hear of. Then run
+#   heartbeat-sender check
+#   systemctl restart heartbeat-sender-watch
+`
+
+// discoverCommand proposes what to watch on this host. It writes no file: which
+// of it matters, only a person knows.
+func discoverCommand(ctx context.Context, c *call) error {
+	c.filesTime = filesTime
+	if err := c.loadFile(commandNamed("run"), nil); err != nil {
+		return invalid(err)
+	}
+	found, err := watch.FindServices(ctx)
+	if err != nil {
+		return invalid(err)
+	}
+	fmt.Fprintf(c.stdout, discoverHead, c.configFile)
+	var system, known, odd []string
+	names := map[string]bool{hostService: true}
+	for i := range c.settings.watches {
+		names[c.settings.watches[i].peer.Service] = true
+	}
+	for _, name := range found.Running {
+		switch target, err := unitTarget(name); {
+		case isOfSystem(name):
+			system = append(system, name)
+		case err != nil:
+			odd = append(odd, name)
+		case c.settings.watchesTarget(&target):
+			known = append(known, name)
+		default:
+			fmt.Fprintf(c.stdout, "\n%s", proposal(&target, names))
+		}
+	}
+	fmt.Fprintln(c.stdout)
+	c.leaveOut(system, "of the system itself ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
+	c.leaveOut(known, "watched already")
+	c.leaveOut(odd, "with a name that 'systemd_unit' does not take")
+	c.leaveOut(found.Hollow, "without a main process to watch")
+	c.leaveOut(found.Failed, "failed, so not running")
+	return nil
+}
+
+// leaveOut says which services are not proposed, and why.
+func (c *call) leaveOut(names []string, why string) {
+	if len(names) > 0 {
+		fmt.Fprintf(c.stdout, "# Left out, %s: %d\n#   %s\n", why, len(names), wire.Printable(strings.Join(names, ", ")))
+	}
+}
+
+func isOfSystem(name string) bool {
+	return slices.ContainsFunc(strings.Fields(systemUnits), func(beginning string) bool { return strings.HasPrefix(name, beginning) })
+}
+
+// unitTarget returns the target that a service is, by its name without .service unless that
+// would be another unit.
+func unitTarget(name string) (watch.Target, error) {
+	var s settings
+	err := setUnit(&s, strings.TrimSuffix(name, ".service"))
+	if s.target.String() != "unit "+name {
+		err = setUnit(&s, name)
+	}
+	if err == nil {
+		_, err = s.target.Service()
+	}
+	return s.target, err
+}
+
+// watchesTarget reports whether the settings are about a target.
+func (s *settings) watchesTarget(target *watch.Target) bool {
+	is := func(one settings) bool { return one.target.String() == target.String() }
+	return is(*s) || slices.ContainsFunc(s.watches, is)
+}
+
+// proposal returns a table for a unit, and adds to names how it will be called: a
+// second one of that name is given a number.
+func proposal(target *watch.Target, names map[string]bool) string {
+	table := "[[watch]]\nsystemd_unit = " + cli.Quote(target.Unit) + "\n"
+	usual, _ := target.Service() //nolint:errcheck // it has one, or is not proposed
+	name := usual
+	for n := 2; names[name]; n++ {
+		name = fmt.Sprintf("%.120s-%d", usual, n)
+	}
+	names[name] = true
+	if name != usual {
+		table += "service = " + cli.Quote(name) + "\n"
+	}
+	return table
+}
