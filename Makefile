@@ -45,7 +45,7 @@ RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 # is a failure. (Packages without tests are skipped too, but name no test.)
 define run-tests
 	@mkdir -p build
-	$(GOTESTSUM) --jsonfile build/tests.json -- -timeout 20m -shuffle=on $(1)
+	$(GOTESTSUM) --jsonfile build/tests.json --raw-command -- $(2) go test -json -timeout 20m -shuffle=on $(1)
 	@test "$(CI)" != true || ! grep -q '"Action":"skip".*"Test":' build/tests.json || \
 		{ echo "tests were skipped, and CI=true"; exit 1; }
 endef
@@ -93,6 +93,31 @@ bin/telegraf-heartbeat-race:
 test-386: export GOARCH = 386
 test-386: ## the plugin and the sender where an int has 32 bits (needs an x86-64 processor)
 	$(call run-tests,./plugins/inputs/heartbeat/... ./sender)
+
+# What another processor may change is how bytes, numbers and system calls are laid out. Left out
+# are tests that take minutes there because they do one thing thousands of times, and those of what
+# qemu-user has not: that a program starts itself again, and the ioctl PIDFD_GET_INFO.
+REPEATED = CarriedBeats|CrashAtAnyByteCostsTheTailAlone|CrashMakesNoSilenceLonger|DamageCostsOneLine|DecoderReadsEachBeatLikeANewOne \
+	|ForgottenStaysForgotten|JournalMissesNoChange|LateRecordsKeepTheInvariants|OfficeHoursOfAYear|ReplayInPieces \
+	|RoundsMendWhatWasLost|Scenarios|TotalsAreSavedAhead|WayToTheCollector
+STARTED_AGAIN = EndOfTheFirstThreadIsNoEnd|FilesOfRootBelongToTheService|FullAndReadOnlyDisks|KilledSavingLeavesAWholeFile \
+	|SavingInPartLeavesTheOldFile|SecondProcessIsRefused|StateWithoutPermission
+PIDFD = EndOfAProcessIsDeathWithItsExit|ExitIsAwaitedUntilTheProcessIsReaped|PIDFileWhoseProcessDoesNotComeBackIsDead
+empty =
+NOT_EMULATED = $(subst $(empty) $(empty),,^Test($(REPEATED)|$(STARTED_AGAIN)|$(PIDFD))$$)
+BYTES = $(addprefix ./plugins/inputs/heartbeat/,wire statefile serve) ./sender ./internal/proc/...
+
+define emulate
+	$(call run-tests,-exec qemu-$(1:arm64=aarch64) -skip '$(NOT_EMULATED)' $(2),env GOARCH=$(1) CGO_ENABLED=0)
+endef
+
+.PHONY: test-processors
+test-processors: ## on a big-endian processor, s390x, and on arm, arm64 and riscv64, as qemu-user emulates them
+	$(call emulate,s390x,$(BYTES) $(addprefix ./plugins/inputs/heartbeat/,liveness judge regular) ./internal/watch)
+	$(call emulate,s390x,-run HandOver ./internal/execd)
+	$(call emulate,arm,$(BYTES))
+	$(call emulate,arm64,$(BYTES))
+	$(call emulate,riscv64,$(BYTES))
 
 .PHONY: test-goroutines
 test-goroutines: ## the plugin as on systems without epoll, where each connection has a goroutine

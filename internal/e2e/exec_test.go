@@ -70,6 +70,61 @@ func TestStoppedJobHasLeft(t *testing.T) {
 	require.Equal(t, "left leaving", last(p.states("web-1", "job")))
 }
 
+// Process 1 of a container has what the kernel asks of one: it takes in orphans, hands on the
+// signal at which it would not end by itself, ends as its job does, and says so first.
+func TestProcess1OfAContainerTellsHowItEnds(t *testing.T) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, which makes namespaces")
+	}
+	t.Parallel()
+	// The job tells who its parent and that of its orphans are, and waits until no zombie is left.
+	const job = `echo "$PPID" >$said
+(sh -c 'sleep 0.3; grep PPid /proc/$$/status >>$said' &)
+until grep -q PPid $said && ! grep -q "^State:.Z" /proc/[0-9]*/status 2>/dev/null; do sleep 0.05; done
+echo clean >>$said
+until [ -e $said.end ]; do sleep 0.05; done
+`
+	for name, tt := range map[string]struct {
+		end  string // of the job
+		stop bool   // send process 1 a signal instead
+		code int
+		want string
+	}{
+		"success": {"exit 0", false, 0, "left finished"},
+		"failure": {"exit 3", false, 3, "dead exited"},
+		"killed":  {"kill -9 $$", false, 137, "dead exited"},
+		"stopped": {"", true, 7, "left leaving"},
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			p := newPost(t)
+			p.relieve()
+			said := filepath.Join(t.TempDir(), "said")
+			exec1 := wrap(t, p.address, "sh", "-c", "trap 'exit 7' TERM\n"+job+tt.end)
+			cmd := exec.Command("unshare", append([]string{"--mount-proc", "--"}, exec1.Args...)...)
+			cmd.Env = []string{"said=" + said}
+			cmd.SysProcAttr = &syscall.SysProcAttr{Cloneflags: syscall.CLONE_NEWPID}
+			container := testkit.Start(t, "exec", cmd)
+			container.Until("the end of the orphan", func() bool {
+				text, err := os.ReadFile(said)
+				return err == nil && strings.HasSuffix(string(text), "clean\n")
+			})
+			text, err := os.ReadFile(said)
+			require.NoError(t, err)
+			require.Equal(t, "1\nPPid:\t1\nclean\n", string(text))
+			p.now().Until("the job", func() bool { return len(p.states("web-1", "job")) == 1 })
+			if tt.stop {
+				container.Signal(syscall.SIGTERM)
+			} else {
+				require.NoError(t, os.WriteFile(said+".end", nil, 0o600))
+			}
+			require.Equal(t, tt.code, container.Exit())
+			p.now().Until("its end", func() bool { return len(p.states("web-1", "job")) == 2 })
+			require.Equal(t, []string{"alive beat", tt.want}, p.states("web-1", "job"))
+		})
+	}
+}
+
 // No collector delays a job: it starts at once, and its end waits for nobody
 // but for a connection that may come within a second. The limits are ten times
 // what it may take.
