@@ -181,7 +181,8 @@ func TestBashCompletesCommandLines(t *testing.T) {
 		line string
 		want []string
 	}{
-		{"heartbeat-sender ", []string{"run", "once", "exec", "leave", "check", "version", "help"}},
+		{"heartbeat-sender ", []string{"run", "once", "exec", "leave", "check", "discover", "version", "help"}},
+		{"heartbeat-sender di", []string{"discover"}},
 		{"heartbeat-sender l", []string{"leave"}},
 		{"heartbeat-sender -", nil},
 		{"heartbeat-sender help ch", []string{"check"}},

@@ -51,18 +51,18 @@ func discoverCommand(ctx context.Context, c *call) error {
 		}
 	}
 	fmt.Fprintln(c.stdout)
-	c.leaveOut(system, "of the system itself ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
+	c.leaveOut(system, "of the system ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
 	c.leaveOut(known, "watched already")
 	c.leaveOut(odd, "with a name that 'systemd_unit' does not take")
 	c.leaveOut(found.Hollow, "without a main process to watch")
-	c.leaveOut(found.Failed, "failed, so not running")
+	c.leaveOut(found.Failed, "failed")
 	return nil
 }
 
 // leaveOut says which services are not proposed, and why.
 func (c *call) leaveOut(names []string, why string) {
 	if len(names) > 0 {
-		fmt.Fprintf(c.stdout, "# Left out, %s: %d\n#   %s\n", why, len(names), wire.Printable(strings.Join(names, ", ")))
+		fmt.Fprintf(c.stdout, "# Left out: %d %s\n#   %s\n", len(names), why, wire.Printable(strings.Join(names, ", ")))
 	}
 }
 

@@ -240,6 +240,42 @@ func TestWatcherThatLosesTheBusSaysSo(t *testing.T) {
 	c.toldNothingElse()
 }
 
+// What discover prints makes a file for the watching unit, with which the units that run are
+// alive. A unit that failed or has no process is named and left out.
+func TestDiscoveredUnitsAreWatched(t *testing.T) {
+	t.Parallel()
+	m := start(t, "discovered")
+	c := m.startCollector()
+	m.install()
+	m.write(configFile, server, 0o644)
+	const once = "\n[Service]\nType=oneshot\nRemainAfterExit=yes\nExecStart=/bin/"
+	for name, text := range map[string]string{
+		"demo": demoUnit, `odd\x2dname@1`: demoUnit, "host": demoUnit, "bad": once + "false\n", "done": once + "true\n",
+	} {
+		m.write("/etc/systemd/system/"+name+".service", text, 0o644)
+	}
+	m.systemctl("daemon-reload")
+	m.systemctl("start", "demo", `odd\x2dname@1`, "host", "done", hostUnit)
+	_, err := m.try("systemctl", "start", "bad")
+	require.Error(t, err)
+	m.run("sh", "-c", "heartbeat-sender discover >/run/found && cat /run/found >>"+configFile)
+	found := read(t, m.path("/run/found"))
+	require.Contains(t, found, "\n#   bad.service\n")
+	for _, of := range []string{"dbus", "systemd-journald", hostUnit} {
+		require.Regexp(t, `(?m)^#   .*\b`+of+`\.service`, found, "of the system")
+	}
+	require.NotContains(t, found, "done")
+	require.NotContains(t, found, "\nsystemd_unit = \"systemd")
+	m.systemctl("stop", hostUnit)
+	m.systemctl("start", watchUnit)
+	for _, service := range []string{"demo", "odd_x2dname@1", "host-2"} {
+		c.tells(service, "alive")
+	}
+	c.hearsMore(1, "demo")
+	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
+	require.Regexp(t, "(?m)^# Left out: 3 watched already$", m.run("heartbeat-sender", "discover"))
+}
+
 // Who checks is told what the service sees, which is less than root does.
 func TestCheckLooksAsTheService(t *testing.T) {
 	t.Parallel()
