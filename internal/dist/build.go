@@ -61,10 +61,14 @@ func (r *release) build(p platform, program string) (string, error) {
 	env := append(slices.Clone(neutral), "GOOS="+p.os, "GOARCH="+p.arch)
 	env = append(env, p.env...)
 	ldflags := "-ldflags=-s -w -buildid="
-	if program == senderProgram && p.arch == "amd64" { // as make build does
+	args := []string{"build", "-trimpath", "-buildvcs=true"}
+	if program == senderProgram { // as make build does
+		args = append(args, "-gcflags=crypto/tls=-l")
+	}
+	if program == senderProgram && p.arch == "amd64" {
 		ldflags += " -funcalign=16"
 	}
-	args := append([]string{"build", "-trimpath", "-buildvcs=true", ldflags}, p.flags...)
+	args = append(append(args, ldflags), p.flags...)
 	if err := shell(env, "go", append(args, "-o", file, "./cmd/"+program)...); err != nil {
 		return "", err
 	}
