@@ -24,7 +24,7 @@ func FindServices(ctx context.Context) (found Services, err error) {
 	if err != nil {
 		return found, fmt.Errorf("%w about services: %w%s", ErrUnseen, err, hint(err))
 	}
-	for _, block := range strings.Split(strings.TrimSpace(out), "\n\n") {
+	for block := range strings.SplitSeq(strings.TrimSpace(out), "\n\n") {
 		if block == "" {
 			continue // there is no service at all
 		}
