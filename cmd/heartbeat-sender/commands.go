@@ -101,9 +101,10 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	st := &status{manager: m}
 	watcher := c.watcher(s, watched.targets, st)
-	if err := c.checkTargets(ctx, watcher); err != nil {
+	if err := c.checkTargets(ctx, watcher); err != nil || c.trial {
 		return err
 	}
+	time.AfterFunc(holdTime(s.Interval), c.held.Close)
 	s.Infof = func(format string, args ...any) {
 		c.infof(format, args...)
 		st.tell(oneLine(fmt.Sprintf(format, args...)))
@@ -112,8 +113,14 @@ func runCommand(ctx context.Context, c *call) error {
 	var wg sync.WaitGroup
 	defer wg.Wait()
 	defer stop() // if Run fails
-	wg.Go(func() { watcher.Run(ctx) })
-	wg.Go(func() { c.followProbes(ctx, s, watched) })
+	wg.Go(func() {
+		c.reloading(ctx, m, func(ctx context.Context) {
+			var both sync.WaitGroup
+			both.Go(func() { watcher.Run(ctx) })
+			both.Go(func() { c.followProbes(ctx, s, watched) })
+			both.Wait()
+		})
+	})
 	wg.Go(func() { c.watchName(ctx, s.Peers[0].Host) })
 	wg.Go(func() { m.watchdog(ctx, s.Responsive) })
 	wg.Go(func() {
@@ -122,6 +129,12 @@ func runCommand(ctx context.Context, c *call) error {
 	})
 	m.notify("READY=1") // it waits for its collectors, others need not
 	return invalid(s.Run(ctx))
+}
+
+// holdTime is how long the connections of a former life are held: by then the new ones have carried
+// beats for all peers. It ends before silence would, if a collector has no room for both.
+func holdTime(interval time.Duration) time.Duration {
+	return min(max(2*interval, 5*time.Second), 30*time.Second)
 }
 
 func onceCommand(ctx context.Context, c *call) error {

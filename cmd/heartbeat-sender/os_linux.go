@@ -1,14 +1,20 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"os"
+	"os/exec"
+	"os/signal"
+	"sync"
 	"syscall"
+	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/handover"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 )
 
@@ -55,4 +61,62 @@ func fileID(file *os.File) string {
 		return ""
 	}
 	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
+}
+
+// trialTime is how long the next program may take to say whether it can run: it reads files and asks
+// systemd.
+const trialTime = 30 * time.Second
+
+// reloading runs watch until ctx ends. At SIGUSR2 the program that is there now takes over, as the
+// same process and without a goodbye. What watch has started is gone by then, as only its parent
+// could reap it. If that program or its settings are wrong, this one goes on.
+func (c *call) reloading(ctx context.Context, m manager, watch func(context.Context)) {
+	asked := make(chan os.Signal, 1)
+	for ctx.Err() == nil {
+		signal.Notify(asked, syscall.SIGUSR2)
+		watching, stop := context.WithCancel(ctx)
+		var wg sync.WaitGroup
+		wg.Go(func() { watch(watching) }) // ends with stop
+		c.awaitReload(ctx, asked)
+		stop()
+		wg.Wait()
+		if ctx.Err() != nil {
+			return
+		}
+		m.notify("RELOADING=1") // until the next life is ready
+		signal.Ignore(syscall.SIGUSR2) // else one more would end the next life before it has begun
+		c.warnf("cannot reload: %s: %v", handover.Program(), handover.Exec())
+		m.notify("READY=1")
+	}
+}
+
+// awaitReload returns when a program can take over, or with ctx.
+func (c *call) awaitReload(ctx context.Context, asked <-chan os.Signal) {
+	for {
+		select {
+		case <-asked:
+		case <-ctx.Done():
+			return
+		}
+		c.infof("reloading %s", handover.Program())
+		err := tryNext(ctx)
+		if err == nil {
+			return
+		}
+		c.warnf("not reloaded, so this one goes on: %s: %v", handover.Program(), err)
+	}
+}
+
+// tryNext has the next program look whether it could run as this one does. What is wrong it logs
+// itself.
+func tryNext(ctx context.Context) error {
+	ctx, cancel := context.WithTimeoutCause(ctx, trialTime, timeoutError(trialTime))
+	defer cancel()
+	next := exec.CommandContext(ctx, handover.Program(), append([]string{trialCommand}, os.Args[2:]...)...)
+	next.Stderr = os.Stderr
+	err := next.Run()
+	if err != nil && ctx.Err() != nil {
+		err = context.Cause(ctx)
+	}
+	return err
 }

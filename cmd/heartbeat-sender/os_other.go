@@ -3,6 +3,7 @@
 package main
 
 import (
+	"context"
 	"errors"
 	"os"
 
@@ -15,3 +16,6 @@ func canRead(string) error { return nil }
 
 // fileID returns "", which no JOURNAL_STREAM is.
 func fileID(*os.File) string { return "" }
+
+// reloading runs watch until ctx ends: only on Linux can another program take over.
+func (*call) reloading(ctx context.Context, _ manager, watch func(context.Context)) { watch(ctx) }

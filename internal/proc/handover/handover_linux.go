@@ -1,0 +1,107 @@
+// Package handover lets a program take the place of itself, in the same process, without an end of
+// its connections: the new life keeps those of the former one open until it has others. It knows
+// nothing of what is sent over them.
+package handover
+
+import (
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strconv"
+	"strings"
+	"syscall"
+
+	"golang.org/x/sys/unix"
+)
+
+// heldEnv has the descriptors of the connections. deploy/packages asks the program of a process
+// whether it knows this name.
+const heldEnv = "HEARTBEAT_HELD"
+
+// program is where this program was started from, and where the next one will be.
+var program = findProgram()
+
+// Program returns its path.
+func Program() string { return program }
+
+// findProgram prefers the path that was asked for over the one that links lead to, as an upgrade
+// may be a link that changes.
+func findProgram() string {
+	running, err := os.Executable()
+	if err != nil {
+		return ""
+	}
+	asked, err := exec.LookPath(os.Args[0])
+	if err != nil {
+		return running
+	}
+	if asked, err = filepath.Abs(asked); err != nil || !same(asked, running) {
+		return running
+	}
+	return asked
+}
+
+func same(a, b string) bool {
+	one, errOne := os.Stat(a)
+	other, errOther := os.Stat(b)
+	return errOne == nil && errOther == nil && os.SameFile(one, other)
+}
+
+// Connections are those that a former life has left.
+type Connections []int
+
+// Take returns what was handed over. It has to be called before anything else has a connection;
+// no program that is started later gets to know of it.
+func Take() Connections {
+	var all Connections
+	for _, text := range strings.Split(os.Getenv(heldEnv), ",") {
+		if fd, err := strconv.Atoi(text); err == nil && isConnection(fd) {
+			syscall.CloseOnExec(fd)
+			all = append(all, fd)
+		}
+	}
+	os.Unsetenv(heldEnv) //nolint:errcheck // it is a good name
+	return all
+}
+
+// Close ends them.
+func (c Connections) Close() {
+	for _, fd := range c {
+		syscall.Close(fd) //nolint:errcheck // nothing is written
+	}
+}
+
+// Exec replaces this process by its program with the same arguments and hands over all connections
+// that there are. It returns only if it fails; then nothing has changed.
+func Exec() error {
+	// Another goroutine that starts a program must not hand them to that one.
+	syscall.ForkLock.Lock()
+	defer syscall.ForkLock.Unlock()
+	var held []string
+	for _, fd := range connections() {
+		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
+			continue // closed meanwhile
+		}
+		defer syscall.CloseOnExec(fd)
+		held = append(held, strconv.Itoa(fd))
+	}
+	return syscall.Exec(program, os.Args, append(os.Environ(), heldEnv+"="+strings.Join(held, ",")))
+}
+
+// connections returns the descriptors of all but the three that every program has.
+func connections() []int {
+	entries, _ := os.ReadDir("/proc/self/fd") //nolint:errcheck // then none is kept, as in a restart
+	var all []int
+	for _, entry := range entries {
+		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 && isConnection(fd) {
+			all = append(all, fd)
+		}
+	}
+	return all
+}
+
+// isConnection takes one that is still being made for one, too. (Getpeername would add 20 kB.)
+func isConnection(fd int) bool {
+	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
+	return err == nil && kind == syscall.SOCK_STREAM
+}
