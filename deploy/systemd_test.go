@@ -73,7 +73,7 @@ func TestServicesAreConfinedAlike(t *testing.T) {
 	confinement := func(name string) unit {
 		u := readUnit(t, name)
 		for own := range strings.FieldsSeq(`Description Documentation After Conflicts Wants WantedBy
-			StartLimitIntervalSec RefuseManualStop Type NotifyAccess Environment ExecStart ExecStop
+			StartLimitIntervalSec RefuseManualStop Type NotifyAccess Environment ExecStart ExecReload ExecStop
 			RemainAfterExit Restart RestartSec WatchdogSec KillMode TimeoutStartSec TimeoutStopSec
 			OOMScoreAdjust MemoryMax TasksMax`) {
 			delete(u, own)

@@ -113,8 +113,9 @@ func TestWatchedUnitIsToldForWhatItDoes(t *testing.T) {
 	c.toldNothingElse()
 }
 
-// An upgrade from units that were shipped with DynamicUser=yes makes the user and
-// starts what runs anew; a removal says goodbye. Nobody dies of them.
+// An upgrade from a program that cannot be reloaded, and from units that were shipped with
+// DynamicUser=yes, makes the user and starts what runs anew; a removal says goodbye. Nobody
+// dies of them.
 func TestPackageIsUpgradedAndRemoved(t *testing.T) {
 	t.Parallel()
 	for _, unit := range []string{hostUnit, watchUnit} {
@@ -131,6 +132,9 @@ func TestPackageIsUpgradedAndRemoved(t *testing.T) {
 				require.Contains(t, before, "\nDynamicUser=yes\n")
 				m.write(path, before, 0o644)
 			}
+			program := read(t, project("bin/heartbeat-sender"))
+			require.Contains(t, program, "HEARTBEAT_HELD", "by which the script knows one that can")
+			m.write("/usr/bin/heartbeat-sender", strings.ReplaceAll(program, "HEARTBEAT_HELD", "HEARTBEAT_GONE"), 0o755)
 			m.systemctl("daemon-reload")
 			m.systemctl("enable", "--now", unit)
 			c.tells("host", "alive")
