@@ -215,12 +215,13 @@ sender-module: ## build/sender-module: package sender as a module that requires 
 	scripts/sender-module build/sender-module
 
 .PHONY: dist
-dist: ## dist/: packages, archives, checksums and bills for all platforms
-	go run ./internal/dist
+dist: ## dist/: packages, archives, checksums and bills for all platforms; KEY=... (of gpg, or a file): repositories for apt and dnf, too
+	go run ./internal/dist -key "$(KEY)"
 
 .PHONY: dist-test
-dist-test: bin/telegraf-stock ## make dist twice from clones, compare, install in a directory of its own (needs root, rpm, iproute2)
+dist-test: build bin/telegraf-stock ## make dist twice from clones, compare, install from packages and repositories, upgrade under load (needs root and what .ci/run installs)
 	go test -count=1 -timeout 60m ./internal/dist -all
+	go test -count=1 -timeout 20m -run '^TestPackagesAreUpgradedUnderLoad$$' ./internal/systemd -packages
 
 .PHONY: picture
 picture: build bin/telegraf-stock servers grafana ## docs/pictures: the dashboard, drawn by Grafana's code, of the story that tests tell (needs chromium)

@@ -4,11 +4,12 @@
 // each time and in each directory. What was in dist is removed. It knows files and
 // platforms, and never what the programs do.
 //
-//	go run ./internal/dist
+//	go run ./internal/dist [-key KEY]
 package main
 
 import (
 	"cmp"
+	"flag"
 	"fmt"
 	"os"
 	"os/exec"
@@ -25,7 +26,9 @@ const (
 )
 
 func main() {
-	if err := run(); err != nil {
+	key := flag.String("key", "", "gpg key, or a file with one, to sign repositories with")
+	flag.Parse()
+	if err := run(*key); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
@@ -38,10 +41,15 @@ type release struct {
 	seconds int64  // when it was committed, unix time; the time of all files
 }
 
-func run() error {
+func run(key string) error {
 	out, err := filepath.Abs("dist")
 	if err != nil {
 		return err
+	}
+	if _, err := os.Stat(key); err == nil {
+		if key, err = filepath.Abs(key); err != nil {
+			return err
+		}
 	}
 	dir, err := os.MkdirTemp("", "dist")
 	if err != nil {
@@ -66,7 +74,10 @@ func run() error {
 	if err := r.note(); err != nil {
 		return err
 	}
-	return r.sums()
+	if err := r.sums(); err != nil {
+		return err
+	}
+	return r.repositories(key)
 }
 
 // checkOut clones what is committed here into dir: so nothing else that is here

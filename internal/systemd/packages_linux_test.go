@@ -124,23 +124,30 @@ func (c *collector) beatsOf() map[string]int {
 	return beats
 }
 
-// dial connects from within the network of m, by a thread that ends with it.
-func (m *machine) dial(ctx context.Context, network, address string) (conn net.Conn, err error) {
-	done := make(chan struct{})
-	go func() { // ends when it is connected, or with ctx
-		defer close(done)
-		runtime.LockOSThread()
-		var ns *os.File
-		if ns, err = os.Open(fmt.Sprintf("/proc/%d/ns/net", m.cmd.Process.Pid)); err != nil {
-			return
-		}
-		defer ns.Close()
-		if err = unix.Setns(int(ns.Fd()), unix.CLONE_NEWNET); err == nil {
-			conn, err = new(net.Dialer).DialContext(ctx, network, address)
+// dial connects from within the network of m. The thread that does so must live on: the machine ends
+// with the one that has started it.
+func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, error) {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	own, err := os.Open("/proc/thread-self/ns/net")
+	if err != nil {
+		return nil, err
+	}
+	defer own.Close()
+	its, err := os.Open(fmt.Sprintf("/proc/%d/ns/net", m.cmd.Process.Pid))
+	if err != nil {
+		return nil, err
+	}
+	defer its.Close()
+	if err := unix.Setns(int(its.Fd()), unix.CLONE_NEWNET); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err := unix.Setns(int(own.Fd()), unix.CLONE_NEWNET); err != nil {
+			panic(err)
 		}
 	}()
-	<-done
-	return conn, err
+	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
 // load keeps n senders beating, with intervals of 1 to 10 s, until the test ends. Every other one

@@ -1,0 +1,256 @@
+package main
+
+import (
+	"bytes"
+	"compress/gzip"
+	"errors"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"slices"
+	"strconv"
+	"strings"
+	"time"
+)
+
+const (
+	suite   = "stable"
+	section = "main"
+	keyFile = "heartbeat.asc" // what users take for the key, in both repositories
+)
+
+// A signer is a key of gpg.
+type signer struct {
+	home string // of gpg; empty for the user's own
+	id   string
+}
+
+// repositories makes what apt and dnf install from, signed with a key: its id in the keyring of the
+// user, or a file. They are the same each time but for the signatures.
+func (r *release) repositories(key string) error {
+	if key == "" {
+		fmt.Println("no repositories, as they have to be signed: make dist KEY=..., the id of a gpg key or a file that has one")
+		return nil
+	}
+	s, err := newSigner(key)
+	if err != nil {
+		return err
+	}
+	defer s.end()
+	if err := r.apt(s); err != nil {
+		return fmt.Errorf("the repository for apt: %w", err)
+	}
+	if err := r.rpm(s); err != nil {
+		return fmt.Errorf("the repository for dnf: %w", err)
+	}
+	return nil
+}
+
+// newSigner takes a key of a file to a keyring of its own.
+func newSigner(key string) (*signer, error) {
+	s := &signer{id: key}
+	if _, err := os.Stat(key); err == nil {
+		if s.home, err = os.MkdirTemp("", "gpg"); err != nil { // private, and short enough for its sockets
+			return nil, err
+		}
+		if err := s.gpg("--import", key); err != nil {
+			s.end()
+			return nil, err
+		}
+		s.id = ""
+	}
+	if err := s.find(); err != nil {
+		s.end()
+		return nil, err
+	}
+	return s, nil
+}
+
+// find makes the id a fingerprint: the first secret key that there is, or of which the id is.
+func (s *signer) find() error {
+	args := []string{"gpg", "--batch", "--with-colons", "--list-secret-keys"}
+	if s.id != "" {
+		args = append(args, "--", s.id)
+	}
+	listed, err := output("env", append(s.env(), args...)...)
+	if err != nil {
+		return err
+	}
+	for line := range strings.Lines(listed) {
+		if fields := strings.Split(line, ":"); fields[0] == "fpr" {
+			s.id = fields[9]
+			return nil
+		}
+	}
+	return errors.New("there is no secret key")
+}
+
+func (s *signer) env() []string {
+	if s.home == "" {
+		return nil
+	}
+	return []string{"GNUPGHOME=" + s.home}
+}
+
+func (s *signer) gpg(args ...string) error {
+	return shell(s.env(), "gpg", append([]string{"--batch", "--yes", "--quiet"}, args...)...)
+}
+
+// sign writes a signature of from to the file to, in the manner of how.
+func (s *signer) sign(how, from, to string) error {
+	return s.gpg("--local-user", s.id, "--armor", "--digest-algo", "SHA512", "--output", to, how, from)
+}
+
+// publish writes the public key.
+func (s *signer) publish(to string) error {
+	return s.gpg("--armor", "--output", to, "--export", s.id)
+}
+
+func (s *signer) end() {
+	if s.home == "" {
+		return
+	}
+	shell(s.env(), "gpgconf", "--kill", "all") //nolint:errcheck // then its agent ends when it finds its home gone
+	os.RemoveAll(s.home)                       //nolint:errcheck // it has said all that it can
+}
+
+// apt makes dist/repositories/apt.
+func (r *release) apt(s *signer) error {
+	root := filepath.Join(r.out, "repositories", "apt")
+	if err := r.copyInto(filepath.Join(root, "pool"), "*.deb"); err != nil {
+		return err
+	}
+	architectures, err := indices(root)
+	if err != nil {
+		return err
+	}
+	text, err := within(root, "apt-ftparchive",
+		"-o", "APT::FTPArchive::Release::Origin=heartbeat", "-o", "APT::FTPArchive::Release::Label=heartbeat",
+		"-o", "APT::FTPArchive::Release::Suite="+suite, "-o", "APT::FTPArchive::Release::Codename="+suite,
+		"-o", "APT::FTPArchive::Release::Components="+section,
+		"-o", "APT::FTPArchive::Release::Date="+time.Unix(r.seconds, 0).UTC().Format("Mon, 02 Jan 2006 15:04:05 +0000"),
+		"-o", "APT::FTPArchive::Release::Architectures="+strings.Join(architectures, " "),
+		"-o", "APT::FTPArchive::MD5=false", "-o", "APT::FTPArchive::SHA1=false",
+		"release", "dists/"+suite)
+	if err != nil {
+		return err
+	}
+	file := filepath.Join(root, "dists", suite, "Release")
+	if err := os.WriteFile(file, text, 0o644); err != nil {
+		return err
+	}
+	if err := s.sign("--detach-sign", file, file+".gpg"); err != nil {
+		return err
+	}
+	if err := s.sign("--clear-sign", file, filepath.Join(filepath.Dir(file), "InRelease")); err != nil {
+		return err
+	}
+	return s.publish(filepath.Join(root, keyFile))
+}
+
+// indices writes the list of packages of each architecture, and returns those.
+func indices(root string) ([]string, error) {
+	var architectures []string
+	debs, err := filepath.Glob(filepath.Join(root, "pool", "*.deb"))
+	if err != nil {
+		return nil, err
+	}
+	for _, deb := range debs {
+		_, of, _ := strings.Cut(strings.TrimSuffix(deb, ".deb"), "_")
+		architectures = append(architectures, of[strings.LastIndex(of, "_")+1:])
+	}
+	slices.Sort(architectures)
+	architectures = slices.Compact(architectures)
+	for _, architecture := range architectures {
+		text, err := within(root, "apt-ftparchive", "--arch", architecture,
+			"-o", "APT::FTPArchive::MD5=false", "-o", "APT::FTPArchive::SHA1=false", "packages", "pool")
+		if err != nil {
+			return nil, err
+		}
+		file := filepath.Join(root, "dists", suite, section, "binary-"+architecture, "Packages")
+		if err := writeBoth(file, text); err != nil {
+			return nil, err
+		}
+	}
+	return architectures, nil
+}
+
+// writeBoth writes a file, and beside it the same zipped.
+func writeBoth(file string, text []byte) error {
+	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
+		return err
+	}
+	var zipped bytes.Buffer
+	w := gzip.NewWriter(&zipped)
+	if _, err := w.Write(text); err != nil {
+		return err
+	}
+	if err := w.Close(); err != nil {
+		return err
+	}
+	return errors.Join(os.WriteFile(file, text, 0o644), os.WriteFile(file+".gz", zipped.Bytes(), 0o644))
+}
+
+// rpm makes dist/repositories/rpm. The packages in it are signed, those beside it are not: so they
+// stay the same each time.
+func (r *release) rpm(s *signer) error {
+	root := filepath.Join(r.out, "repositories", "rpm")
+	if err := r.copyInto(root, "*.rpm"); err != nil {
+		return err
+	}
+	packages, err := filepath.Glob(filepath.Join(root, "*.rpm"))
+	if err != nil {
+		return err
+	}
+	gpg, err := exec.LookPath("gpg")
+	if err != nil {
+		return err
+	}
+	args := []string{"--define", "__gpg " + gpg, "--define", "_gpg_name " + s.id, "--addsign"}
+	if err := shell(s.env(), "rpmsign", append(args, packages...)...); err != nil {
+		return err
+	}
+	at := time.Unix(r.seconds, 0)
+	for _, file := range packages { // their times are in the index
+		if err := os.Chtimes(file, at, at); err != nil {
+			return err
+		}
+	}
+	if _, err := within(root, "createrepo_c", "--quiet", "--checksum", "sha256", "--no-database",
+		"--revision", strconv.FormatInt(r.seconds, 10), "--set-timestamp-to-revision", "."); err != nil {
+		return err
+	}
+	index := filepath.Join(root, "repodata", "repomd.xml")
+	if err := s.sign("--detach-sign", index, index+".asc"); err != nil {
+		return err
+	}
+	return s.publish(filepath.Join(root, keyFile))
+}
+
+// copyInto copies what matches into a new directory.
+func (r *release) copyInto(dir, pattern string) error {
+	if err := os.MkdirAll(dir, 0o755); err != nil {
+		return err
+	}
+	files, err := filepath.Glob(filepath.Join(r.out, pattern))
+	if err != nil {
+		return err
+	}
+	for _, file := range files {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			return err
+		}
+		if err := os.WriteFile(filepath.Join(dir, filepath.Base(file)), text, 0o644); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// within runs a tool in a directory, and returns what it printed.
+func within(dir, name string, args ...string) ([]byte, error) {
+	text, err := output("env", append([]string{"--chdir=" + dir, name}, args...)...)
+	return []byte(text + "\n"), err
+}
