@@ -160,6 +160,11 @@ var rooms = []room{
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
+		dir:     "internal/proc/handover", // of beats and collectors it knows nothing
+		imports: []string{std, "golang.org/x/sys/unix"},
+		never:   []string{"net", "crypto/tls"},
+	},
+	{
 		dir:     "internal/probe", // of beats and collectors it knows nothing
 		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc", module + "/internal/proc/job"},
 		never:   []string{"net", "crypto/tls"},
@@ -174,7 +179,7 @@ var rooms = []room{
 		imports: []string{
 			std, toml, "golang.org/x/sys/unix",
 			module + "/sender", module + "/internal/cli", module + "/internal/proc/job", module + "/internal/proc",
-			module + "/internal/probe", module + "/internal/watch",
+			module + "/internal/proc/handover", module + "/internal/probe", module + "/internal/watch",
 			module + "/" + plugin + "/wire", module + "/" + plugin + "/regular",
 		},
 	},

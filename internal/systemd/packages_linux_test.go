@@ -3,8 +3,11 @@ package systemd
 import (
 	"bytes"
 	"context"
+	"encoding/binary"
 	"flag"
 	"fmt"
+	"io"
+	"math/rand/v2"
 	"net"
 	"os"
 	"os/exec"
@@ -20,7 +23,6 @@ import (
 	"golang.org/x/sys/unix"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 var packages = flag.Bool("packages", false, "make packages and upgrade them under load (needs bin/telegraf-stock)")
@@ -151,26 +153,55 @@ func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, 
 }
 
 // load keeps n senders beating, with intervals of 1 to 10 s, until the test ends. Every other one
-// speaks for a process of its own.
+// beats for a process of its own.
 func (m *machine) load(n int) []string {
 	ctx, stop := context.WithCancel(context.Background())
 	var wg sync.WaitGroup
 	names := make([]string, n)
 	for i := range n {
 		names[i] = fmt.Sprintf("load-%d", i)
-		peer := sender.Self(names[i], "job")
-		peer.PID, peer.Watched = uint32(1000+i), i%2 == 0
-		s := &sender.Sender{
-			Servers: []string{"tcp://127.0.0.1:7878"}, Interval: time.Duration(1+i%10) * time.Second,
-			Peers: []sender.Peer{peer}, Dial: m.dial,
-		}
-		wg.Go(func() { s.Run(ctx) }) //nolint:errcheck // the settings are valid
+		wg.Go(func() { // ends with stop
+			for ctx.Err() == nil {
+				m.beat(ctx, fmt.Sprintf(`{"host":%q,"service":"job","pid":%d,"watched":%t,"run":%q`, names[i], 1000+i, i%2 == 0, names[i]),
+					time.Duration(1+i%10)*time.Second)
+				pause(ctx, rand.N(time.Second)) // as the sender does
+			}
+		})
 	}
 	m.t.Cleanup(func() {
 		stop()
 		wg.Wait()
 	})
 	return names
+}
+
+// beat beats over one connection until that ends. A beat is begun, and all else is added to it.
+func (m *machine) beat(ctx context.Context, begun string, interval time.Duration) {
+	conn, err := m.dial(ctx, "tcp", "127.0.0.1:7878")
+	if err != nil {
+		return
+	}
+	defer conn.Close()
+	ctx, lost := context.WithCancel(ctx)
+	defer lost()
+	go func() { // ends with the connection
+		defer lost()
+		io.Copy(io.Discard, conn) //nolint:errcheck // however it ends
+	}()
+	for ctx.Err() == nil {
+		payload := fmt.Appendf(nil, `%s,"seq":%d,"interval_ms":%d}`, begun, time.Now().UnixMicro(), interval.Milliseconds())
+		if _, err := conn.Write(append(binary.BigEndian.AppendUint32(nil, uint32(len(payload))), payload...)); err != nil {
+			return
+		}
+		pause(ctx, interval)
+	}
+}
+
+func pause(ctx context.Context, long time.Duration) {
+	select {
+	case <-time.After(long):
+	case <-ctx.Done():
+	}
 }
 
 // Packages of the version before are upgraded while two hundred senders beat: nothing is told of it

@@ -1,0 +1,214 @@
+//go:build linux
+
+package e2e
+
+import (
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"strings"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
+)
+
+const everyPlainTransport = `[[inputs.heartbeat]]
+  service_addresses = ["tcp://127.0.0.1:0", "tls://127.0.0.1:0", "udp://127.0.0.1:0", "unix://DIR/s", "unixgram://DIR/d"]
+  state_file = "none"
+  tls_cert = "DIR/collector.pem"
+  tls_key = "DIR/collector.key"
+  keys = {web-1 = "file:DIR/web-1.secret"}
+  names = ["127.0.0.1"]
+`
+
+// An installed sender can be replaced.
+type installed struct {
+	*testkit.Process
+	path string
+}
+
+// install starts a program of its own.
+func (s *site) install(args ...string) *installed {
+	s.t.Helper()
+	dir := s.t.TempDir()
+	i := &installed{path: filepath.Join(dir, "heartbeat-sender")}
+	s.upgrade(i.path)
+	i.Process = testkit.Start(s.t, "heartbeat-sender", exec.Command(i.path, append([]string{"run", "-host", "web-1"}, args...)...))
+	return i
+}
+
+// upgrade puts another file in the place of a program, as dpkg does.
+func (s *site) upgrade(path string) {
+	s.t.Helper()
+	text, err := os.ReadFile(testkit.Program(s.t, "heartbeat-sender"))
+	require.NoError(s.t, err)
+	require.NoError(s.t, os.WriteFile(path+".new", text, 0o755))
+	require.NoError(s.t, os.Rename(path+".new", path))
+}
+
+// runsIt waits until the process is one of the program that is there now.
+func (i *installed) runsIt() {
+	i.T.Helper()
+	i.Until("the new program to run", func() bool {
+		running, err := os.Stat(fmt.Sprintf("/proc/%d/exe", i.PID()))
+		there, errThere := os.Stat(i.path)
+		return err == nil && errThere == nil && os.SameFile(running, there)
+	})
+}
+
+// sockets returns how many the process has.
+func (i *installed) sockets() int {
+	i.T.Helper()
+	return socketsOf(i.T, fmt.Sprintf("/proc/%d/fd", i.PID()))
+}
+
+func socketsOf(t testing.TB, dir string) int {
+	t.Helper()
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	n := 0
+	for _, entry := range entries {
+		if to, err := os.Readlink(filepath.Join(dir, entry.Name())); err == nil && strings.HasPrefix(to, "socket:") {
+			n++
+		}
+	}
+	return n
+}
+
+// A sender that is replaced while it runs is the same process with a new life: nothing is told of
+// that, over any transport, whether it beats for its host or for itself.
+func TestReloadIsNoEvent(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, everyPlainTransport, 5)
+	all := []string{"tcp", "tls", "udp", "unix", "unixgram"}
+	for _, scheme := range all {
+		t.Run(scheme, func(t *testing.T) {
+			t.Parallel()
+			// Of two collectors one is never reached.
+			own := &site{t: t, dir: s.dir, plugin: s.plugin, urls: s.urls}
+			sender := own.install("-config", os.DevNull, "-server", s.urls[scheme], "-server", "tcp://"+testkit.FreeAddress(t),
+				"-service", scheme, "-interval", "3s", "-back-in", "1h", "-key-file", filepath.Join(s.dir, "web-1.secret"), "-key-id", "web-1",
+				"-tls-ca", filepath.Join(s.dir, "authority.pem"), "-tls-server-name", "collector")
+			s.plugin.Until("it to be alive", func() bool { return len(s.told(scheme)) == 1 })
+			own.hearsMore(scheme, 2)
+			before := sender.sockets()
+			for range 2 { // the second time with what the first has left
+				own.upgrade(sender.path)
+				sender.Signal(syscall.SIGUSR2)
+				sender.runsIt()
+				own.hearsMore(scheme, 1)
+			}
+			sender.Until("what was held to be closed", func() bool { return sender.sockets() <= before })
+			own.hearsMore(scheme, 2)
+			require.Equal(t, []string{"alive"}, s.told(scheme))
+			sender.Signal(syscall.SIGUSR2)
+			sender.Signal(syscall.SIGUSR2)
+			own.hearsMore(scheme, 2)
+			sender.Signal(syscall.SIGTERM)
+			require.Zero(t, sender.Exit())
+			s.plugin.Until("it to have left", func() bool { return len(s.told(scheme)) == 2 })
+			require.Equal(t, []string{"alive", "left"}, s.told(scheme))
+		})
+	}
+}
+
+// hearsMore waits for beats of a service.
+func (s *site) hearsMore(service string, n int) {
+	s.t.Helper()
+	count := func() (n int) {
+		for _, line := range s.plugin.Stdout.With(",service=" + service + ",") {
+			if strings.HasPrefix(line, "heartbeat,") {
+				n++
+			}
+		}
+		return n
+	}
+	had := count()
+	s.plugin.Until("beats of "+service, func() bool { return count() >= had+n })
+}
+
+// A program or settings with which nothing would run leave the one that runs, which says so.
+func TestReloadThatCannotWorkIsRefused(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, everyPlainTransport, 5)
+	config := s.write("sender.toml", fmt.Sprintf("server = %q\nservice = \"stays\"\ninterval = \"1s\"\n", s.urls["tcp"]))
+	sender := s.install("-config", config)
+	s.plugin.Until("it to be alive", func() bool { return len(s.told("stays")) == 1 })
+	refused := func(times int) {
+		t.Helper()
+		sender.Signal(syscall.SIGUSR2)
+		sender.Until("a refusal", func() bool { return len(sender.Stderr.With("not reloaded, so this one goes on: ")) == times })
+		s.hearsMore("stays", 2)
+	}
+	s.write("sender.toml", "serve = 1\n")
+	refused(1)
+	require.True(t, sender.Stderr.Says(`did you mean`), "what is wrong")
+	s.write("sender.toml", fmt.Sprintf("server = %q\nservice = \"stays\"\ninterval = \"1s\"\n", s.urls["tcp"]))
+
+	for i, text := range []string{"#!/bin/sh\necho old: unknown command >&2; exit 2\n", "\x7fELF is all that there is"} {
+		require.NoError(t, os.Remove(sender.path))
+		require.NoError(t, os.WriteFile(sender.path, []byte(text), 0o755))
+		refused(2 + i)
+	}
+	require.NoError(t, os.Remove(sender.path))
+	refused(4)
+	s.upgrade(sender.path)
+	sender.Signal(syscall.SIGUSR2)
+	sender.runsIt()
+	s.hearsMore("stays", 2)
+	require.Equal(t, []string{"alive"}, s.told("stays"))
+}
+
+// A watched process that ends while its sender takes its own place is told, a probe gets none of the
+// connections that are handed over, and no child is left unreaped.
+func TestReloadOfAWatcherMissesNothing(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, everyPlainTransport, 5)
+	target := sleeper(t)
+	pids := s.write("target.pid", fmt.Sprintln(target.PID()))
+	seen := filepath.Join(s.dir, "seen")
+	config := s.write("sender.toml", fmt.Sprintf(`
+server = %q
+interval = "1s"
+restart_grace = "1s"
+[[watch]]
+pid_file = %q
+service = "target"
+[[watch]]
+service = "probed"
+probe = ["sh", "-c", "ls -l /proc/$$/fd >%s.new; env >>%s.new; mv %s.new %s; sleep 0.5"]
+`, s.urls["tcp"], pids, seen, seen, seen, seen))
+	sender := s.install("-config", config)
+	for _, service := range []string{"target", "probed", "host"} {
+		s.plugin.Until("it to be alive", func() bool { return len(s.told(service)) == 1 })
+	}
+	for range 5 {
+		s.upgrade(sender.path)
+		sender.Signal(syscall.SIGUSR2)
+		sender.runsIt()
+	}
+	require.NoError(t, os.Remove(seen))
+	s.plugin.Until("a probe", func() bool {
+		_, err := os.Stat(seen)
+		return err == nil
+	})
+	text, err := os.ReadFile(seen)
+	require.NoError(t, err)
+	require.NotContains(t, string(text), "socket:")
+	require.NotContains(t, string(text), "HEARTBEAT_HELD")
+
+	require.Equal(t, []string{"alive"}, s.told("target"))
+	target.Signal(syscall.SIGKILL)
+	sender.Signal(syscall.SIGUSR2)
+	s.plugin.Until("the death", func() bool { return last(s.told("target")) == "dead" })
+	require.Equal(t, []string{"alive"}, s.told("host"))
+	require.Equal(t, []string{"alive"}, s.told("probed"))
+	sender.Until("all children to be reaped", func() bool {
+		listed, err := exec.Command("ps", "-o", "stat=", "--ppid", fmt.Sprint(sender.PID())).Output()
+		return err != nil || !strings.Contains(string(listed), "Z")
+	})
+}
