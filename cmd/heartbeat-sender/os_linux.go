@@ -83,7 +83,7 @@ func (c *call) reloading(ctx context.Context, m manager, watch func(context.Cont
 		if ctx.Err() != nil {
 			return
 		}
-		m.notify("RELOADING=1") // until the next life is ready
+		m.notify("RELOADING=1")        // until the next life is ready
 		signal.Ignore(syscall.SIGUSR2) // else one more would end the next life before it has begun
 		c.warnf("cannot reload: %s: %v", handover.Program(), handover.Exec())
 		m.notify("READY=1")

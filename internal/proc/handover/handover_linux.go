@@ -6,7 +6,6 @@ package handover
 import (
 	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"syscall"
@@ -18,33 +17,14 @@ import (
 // whether it knows this name.
 const heldEnv = "HEARTBEAT_HELD"
 
-// program is where this program was started from, and where the next one will be.
-var program = findProgram()
-
-// Program returns its path.
-func Program() string { return program }
-
-// findProgram prefers the path that was asked for over the one that links lead to, as an upgrade
-// may be a link that changes.
-func findProgram() string {
-	running, err := os.Executable()
+// Program returns the path of this program: where it was asked for, not where links led to then, as
+// an upgrade may be a link that changes.
+func Program() string {
+	path, err := exec.LookPath(os.Args[0])
 	if err != nil {
-		return ""
+		return os.Args[0]
 	}
-	asked, err := exec.LookPath(os.Args[0])
-	if err != nil {
-		return running
-	}
-	if asked, err = filepath.Abs(asked); err != nil || !same(asked, running) {
-		return running
-	}
-	return asked
-}
-
-func same(a, b string) bool {
-	one, errOne := os.Stat(a)
-	other, errOther := os.Stat(b)
-	return errOne == nil && errOther == nil && os.SameFile(one, other)
+	return path
 }
 
 // Connections are those that a former life has left.
@@ -85,7 +65,7 @@ func Exec() error {
 		defer syscall.CloseOnExec(fd)
 		held = append(held, strconv.Itoa(fd))
 	}
-	return syscall.Exec(program, os.Args, append(os.Environ(), heldEnv+"="+strings.Join(held, ",")))
+	return syscall.Exec(Program(), os.Args, append(os.Environ(), heldEnv+"="+strings.Join(held, ",")))
 }
 
 // connections returns the descriptors of all but the three that every program has.
