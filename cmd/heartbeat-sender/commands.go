@@ -101,8 +101,14 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	st := &status{manager: m}
 	watcher := c.watcher(s, watched.targets, st)
-	if err := c.checkTargets(ctx, watcher); err != nil || c.trial {
+	if err := c.checkTargets(ctx, watcher); err != nil {
 		return err
+	}
+	if c.trial {
+		for i := range s.Peers {
+			fmt.Fprintln(c.stdout, nameOf(&s.Peers[i]))
+		}
+		return nil
 	}
 	time.AfterFunc(holdTime(s.Interval), c.held.Close)
 	s.Infof = func(format string, args ...any) {
@@ -114,7 +120,7 @@ func runCommand(ctx context.Context, c *call) error {
 	defer wg.Wait()
 	defer stop() // if Run fails
 	wg.Go(func() {
-		c.reloading(ctx, m, func(ctx context.Context) {
+		c.reloading(ctx, m, s, func(ctx context.Context) {
 			var both sync.WaitGroup
 			both.Go(func() { watcher.Run(ctx) })
 			both.Go(func() { c.followProbes(ctx, s, watched) })
@@ -130,6 +136,9 @@ func runCommand(ctx context.Context, c *call) error {
 	m.notify("READY=1") // it waits for its collectors, others need not
 	return invalid(s.Run(ctx))
 }
+
+// nameOf returns what to call a peer: no two have the same name.
+func nameOf(p *sender.Peer) string { return p.Host + "/" + cmp.Or(p.Service, hostService) }
 
 // holdTime is how long the connections of a former life are held: by then the new ones have carried
 // beats for all peers. It ends before silence would, if a collector has no room for both.
@@ -176,7 +185,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	said := c.goodbye(time.Now())
 	for _, p := range s.Peers {
 		if wasHeard(p, err) {
-			c.infof("%s/%s %s", p.Host, cmp.Or(p.Service, hostService), said)
+			c.infof("%s %s", nameOf(&p), said)
 		}
 	}
 	return err

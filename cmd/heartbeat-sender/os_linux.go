@@ -7,7 +7,7 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"os/signal"
+	"strings"
 	"sync"
 	"syscall"
 	"time"
@@ -16,6 +16,7 @@ import (
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/handover"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // withRightsOf calls do with the rights of an account instead of those of root.
@@ -67,56 +68,79 @@ func fileID(file *os.File) string {
 // systemd.
 const trialTime = 30 * time.Second
 
+// partingTime is how long those that the next program does not name may take to say goodbye.
+const partingTime = 2 * time.Second
+
 // reloading runs watch until ctx ends. At SIGUSR2 the program that is there now takes over, as the
-// same process and without a goodbye. What watch has started is gone by then, as only its parent
-// could reap it. If that program or its settings are wrong, this one goes on.
-func (c *call) reloading(ctx context.Context, m manager, watch func(context.Context)) {
-	asked := make(chan os.Signal, 1)
+// same process and without a goodbye but of those that it does not name. What watch has started is
+// gone by then, as only its parent could reap it. If that program or its settings are wrong, this one
+// goes on.
+func (c *call) reloading(ctx context.Context, m manager, s *sender.Sender, watch func(context.Context)) {
 	for ctx.Err() == nil {
-		signal.Notify(asked, syscall.SIGUSR2)
+		handover.Await()
 		watching, stop := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() { watch(watching) }) // ends with stop
-		c.awaitReload(ctx, asked)
+		named := c.awaitReload(ctx)
 		stop()
 		wg.Wait()
+		part(ctx, s, named)
 		if ctx.Err() != nil {
 			return
 		}
-		m.notify("RELOADING=1")        // until the next life is ready
-		signal.Ignore(syscall.SIGUSR2) // else one more would end the next life before it has begun
+		m.notify("RELOADING=1") // until the next life is ready
 		c.warnf("cannot reload: %s: %v", handover.Program(), handover.Exec())
 		m.notify("READY=1")
 	}
 }
 
-// awaitReload returns when a program can take over, or with ctx.
-func (c *call) awaitReload(ctx context.Context, asked <-chan os.Signal) {
+// awaitReload returns the names of the peers of a program that can take over, or ends with ctx.
+func (c *call) awaitReload(ctx context.Context) (named string) {
 	for {
 		select {
-		case <-asked:
+		case <-handover.Asked:
 		case <-ctx.Done():
-			return
+			return ""
 		}
 		c.infof("reloading %s", handover.Program())
-		err := tryNext(ctx)
+		named, err := tryNext(ctx)
 		if err == nil {
-			return
+			return named
 		}
 		c.warnf("not reloaded, so this one goes on: %s: %v", handover.Program(), err)
 	}
 }
 
-// tryNext has the next program look whether it could run as this one does. What is wrong it logs
-// itself.
-func tryNext(ctx context.Context) error {
+// tryNext has the next program look whether it could run as this one does, and returns what it calls
+// its peers. What is wrong it logs itself.
+func tryNext(ctx context.Context) (named string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, trialTime, timeoutError(trialTime))
 	defer cancel()
 	next := exec.CommandContext(ctx, handover.Program(), append([]string{trialCommand}, os.Args[2:]...)...)
 	next.Stderr = os.Stderr
-	err := next.Run()
+	said, err := next.Output()
 	if err != nil && ctx.Err() != nil {
 		err = context.Cause(ctx)
 	}
-	return err
+	return string(said), err
+}
+
+// part says goodbye for the peers of s that are not named any more: their silence would be a death.
+func part(ctx context.Context, s *sender.Sender, named string) {
+	var parting <-chan time.Time
+	for _, p := range s.Peers {
+		if strings.Contains("\n"+named, "\n"+nameOf(&p)+"\n") {
+			continue
+		}
+		p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}
+		s.Update(p) //nolint:errcheck // it has been said of before
+		parting = time.After(partingTime)
+	}
+	if parting == nil {
+		return
+	}
+	select {
+	case <-parting:
+	case <-ctx.Done():
+	}
 }

@@ -8,6 +8,7 @@ import (
 	"os"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 func withRightsOf(*watch.Account, func()) error { return errors.ErrUnsupported }
@@ -18,4 +19,6 @@ func canRead(string) error { return nil }
 func fileID(*os.File) string { return "" }
 
 // reloading runs watch until ctx ends: only on Linux can another program take over.
-func (*call) reloading(ctx context.Context, _ manager, watch func(context.Context)) { watch(ctx) }
+func (*call) reloading(ctx context.Context, _ manager, _ *sender.Sender, watch func(context.Context)) {
+	watch(ctx)
+}

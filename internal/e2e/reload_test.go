@@ -201,12 +201,19 @@ probe = ["sh", "-c", "ls -l /proc/$$/fd >%s.new; env >>%s.new; mv %s.new %s; sle
 	require.NotContains(t, string(text), "socket:")
 	require.NotContains(t, string(text), "HEARTBEAT_HELD")
 
+	text, err = os.ReadFile(config)
+	require.NoError(t, err)
+	s.write("sender.toml", strings.Replace(string(text), `"probed"`, `"renamed"`, 1))
+	sender.Signal(syscall.SIGUSR2)
+	s.plugin.Until("the goodbye", func() bool { return len(s.told("probed")) == 2 })
+	s.plugin.Until("the other to be alive", func() bool { return len(s.told("renamed")) == 1 })
+
 	require.Equal(t, []string{"alive"}, s.told("target"))
 	target.Signal(syscall.SIGKILL)
 	sender.Signal(syscall.SIGUSR2)
 	s.plugin.Until("the death", func() bool { return last(s.told("target")) == "dead" })
 	require.Equal(t, []string{"alive"}, s.told("host"))
-	require.Equal(t, []string{"alive"}, s.told("probed"))
+	require.Equal(t, []string{"alive", "left"}, s.told("probed"), "whom the settings do not name any more")
 	sender.Until("all children to be reaped", func() bool {
 		listed, err := exec.Command("ps", "-o", "stat=", "--ppid", fmt.Sprint(sender.PID())).Output()
 		return err != nil || !strings.Contains(string(listed), "Z")

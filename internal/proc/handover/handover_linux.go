@@ -6,6 +6,7 @@ package handover
 import (
 	"os"
 	"os/exec"
+	"os/signal"
 	"strconv"
 	"strings"
 	"syscall"
@@ -27,12 +28,19 @@ func Program() string {
 	return path
 }
 
+// Await has Asked told, also after an Exec that has failed.
+func Await() { signal.Notify(Asked, syscall.SIGUSR2) }
+
 // Connections are those that a former life has left.
 type Connections []int
+
+// Asked is told of each SIGUSR2, as soon as Take was called.
+var Asked = make(chan os.Signal, 1)
 
 // Take returns what was handed over. It has to be called before anything else has a connection;
 // no program that is started later gets to know of it.
 func Take() Connections {
+	Await()
 	var all Connections
 	for _, text := range strings.Split(os.Getenv(heldEnv), ",") {
 		if fd, err := strconv.Atoi(text); err == nil && isConnection(fd) {
@@ -52,8 +60,9 @@ func (c Connections) Close() {
 }
 
 // Exec replaces this process by its program with the same arguments and hands over all connections
-// that there are. It returns only if it fails; then nothing has changed.
+// that there are. It returns only if it fails; then nothing has changed, but that Asked is not told.
 func Exec() error {
+	signal.Ignore(syscall.SIGUSR2) // else one more would end the next life before it has begun
 	// Another goroutine that starts a program must not hand them to that one.
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
