@@ -41,12 +41,11 @@ func (s *site) install(args ...string) *installed {
 	return i
 }
 
-// upgrade puts another file in the place of a program, as dpkg does.
+// upgrade puts another file in the place of a program, as dpkg does. Were it written by this process,
+// a child that another test starts just then might hold it open, and nobody could run it.
 func (s *site) upgrade(path string) {
 	s.t.Helper()
-	text, err := os.ReadFile(testkit.Program(s.t, "heartbeat-sender"))
-	require.NoError(s.t, err)
-	require.NoError(s.t, os.WriteFile(path+".new", text, 0o755))
+	require.NoError(s.t, exec.Command("cp", testkit.Program(s.t, "heartbeat-sender"), path+".new").Run())
 	require.NoError(s.t, os.Rename(path+".new", path))
 }
 
