@@ -84,7 +84,9 @@ func (c *call) reloading(ctx context.Context, m manager, s *sender.Sender, watch
 		named := c.awaitReload(ctx)
 		stop()
 		wg.Wait()
-		part(ctx, s, named)
+		if ctx.Err() == nil {
+			part(ctx, s, named)
+		}
 		if ctx.Err() != nil {
 			return
 		}
