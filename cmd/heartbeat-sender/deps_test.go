@@ -20,6 +20,7 @@ func TestSenderDependsOnNothingElse(t *testing.T) {
 		module + "/internal/cli",
 		module + "/internal/probe",
 		module + "/internal/proc",
+		module + "/internal/proc/handover",
 		module + "/internal/proc/job",
 		module + "/internal/watch",
 		module + "/plugins/inputs/heartbeat/regular",
