@@ -42,7 +42,7 @@ var Asked = make(chan os.Signal, 1)
 func Take() Connections {
 	Await()
 	var all Connections
-	for _, text := range strings.Split(os.Getenv(heldEnv), ",") {
+	for text := range strings.SplitSeq(os.Getenv(heldEnv), ",") {
 		if fd, err := strconv.Atoi(text); err == nil && isConnection(fd) {
 			syscall.CloseOnExec(fd)
 			all = append(all, fd)
