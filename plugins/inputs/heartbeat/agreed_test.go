@@ -68,7 +68,7 @@ func TestEveryOptionIsAgreedOnOrIsOfOneCollector(t *testing.T) {
 		"cluster",
 		"allowed_readers", "basic_username", "basic_password", "trusted_proxies",
 		"check_files", // likewise
-		"keys",        // a beat that one collector cannot verify counts by the word of another one
+		"keys", "keys_dir",        // a beat that one collector cannot verify counts by the word of another one
 	}
 	usual := defaults()
 	var names []string

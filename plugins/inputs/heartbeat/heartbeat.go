@@ -85,9 +85,12 @@ func (h *Heartbeat) Check() []error {
 		wrong = append(wrong, checks.Problems()...)
 	}
 	for _, id := range slices.Sorted(maps.Keys(h.Keys)) {
-		if _, err := h.openKeys([]string{id}, h.Log); err != nil {
+		if _, err := h.openKeys([]string{id}, "", h.Log); err != nil {
 			wrong = append(wrong, err)
 		}
+	}
+	if h.KeysDir != "" {
+		wrong = append(wrong, verify.DirectoryProblems(h.KeysDir, slices.Collect(maps.Keys(h.Keys)))...)
 	}
 	if h.TLSCert != "" {
 		if _, err := h.openCertificates(h.Log); err != nil {
@@ -178,7 +181,7 @@ func (h *Heartbeat) StatePath() string { return statefile.Path(h.StateFile, os.G
 // prepare reads what is secret, puts together what run runs, and returns what is to
 // be served.
 func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
-	if h.keys, err = h.openKeys(slices.Sorted(maps.Keys(h.Keys)), h.Log); err != nil {
+	if h.keys, err = h.openKeys(slices.Sorted(maps.Keys(h.Keys)), h.KeysDir, h.Log); err != nil {
 		return nil, err
 	}
 	h.refused = &refusals{log: h.Log}
@@ -206,7 +209,7 @@ func (h *Heartbeat) id() string {
 		return verify.DrawID()
 	}
 	id, err := verify.KeepID(path)
-	if err != nil && len(h.Keys) > 0 {
+	if err != nil && h.hasKeys() {
 		h.Log.Warnf("The id of this collector does not survive a restart, after which each signed beat is refused once: %v", err)
 	}
 	return id
@@ -343,7 +346,7 @@ func (h *Heartbeat) announce() {
 	}
 	// A recording of what was signed for another collector is worth something in
 	// datagrams, which are not answered.
-	if len(h.Keys) > 0 && len(h.Names) == 0 && slices.ContainsFunc(all, func(s serve.Status) bool { return s.Datagrams }) {
+	if h.hasKeys() && len(h.Names) == 0 && slices.ContainsFunc(all, func(s serve.Status) bool { return s.Datagrams }) {
 		h.Log.Warnf("Signed datagrams are accepted whatever collector they are for, because 'names' is empty: " +
 			"list the names by which senders reach this collector")
 	}

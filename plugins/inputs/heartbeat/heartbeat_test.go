@@ -176,7 +176,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"[[inputs.heartbeat.check]] and 'check_files' need an address http://", func(h *Heartbeat) { h.CheckFiles = []string{"x"} }},
 		{"check 1 of [[inputs.heartbeat.check]]: it must name 'peer'", func(h *Heartbeat) { overHTTP(h); h.Checks = make([]Check, 1) }},
 		{"check 1 of [[inputs.heartbeat.check]]: it must have a 'token'", func(h *Heartbeat) { overHTTP(h); h.Checks = []Check{{Peer: "a/b"}} }},
-		{"'require_signature' needs 'keys', or a [[inputs.heartbeat.check]]", func(h *Heartbeat) { h.RequireSignature = true }},
+		{"'require_signature' needs 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]", func(h *Heartbeat) { h.RequireSignature = true }},
 		{"'isolation_hold' must be at least 1s", func(h *Heartbeat) { h.IsolationHold = 0 }},
 		{"'keep_alive_idle' must be at least 1s and at most 9h6m7s", func(h *Heartbeat) { h.KeepAliveIdle = config.Duration(10 * time.Hour) }},
 		{"'keep_alive_interval'", func(h *Heartbeat) { h.KeepAliveInterval = 0 }},

@@ -245,7 +245,7 @@ func TestEachKeyFileForItself(t *testing.T) {
 		write("web-1", secretOne)
 		write("web-2", secretOne)
 		log := new(testutil.CaptureLogger)
-		ring, err := verify.OpenKeys(map[string]string{"web-1": "file:" + file("web-1"), "web-2": "file:" + file("web-2")}, log)
+		ring, err := verify.OpenKeys(map[string]string{"web-1": "file:" + file("web-1"), "web-2": "file:" + file("web-2")}, "", log)
 		require.NoError(t, err)
 		spoil()
 		write("web-2", secretTwo)
@@ -268,12 +268,12 @@ func TestEachKeyFileForItself(t *testing.T) {
 
 func TestWrongOptionsOfKeys(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"'require_signature' needs 'keys'":               func(h *Heartbeat) { h.RequireSignature = true },
+		"'require_signature' needs 'keys' or 'keys_dir'": func(h *Heartbeat) { h.RequireSignature = true },
 		`'keys': "WEB-1" and "web-1" are one key id`:     func(h *Heartbeat) { setKey(h, "web-1", secretOne); setKey(h, "WEB-1", secretTwo) },
 		`'keys': "web-1" and "web-1." are one key id`:    func(h *Heartbeat) { setKey(h, "web-1.", secretOne); setKey(h, "web-1", secretOne) },
 		`'keys': "0::1" and "::1" are one key id`:        func(h *Heartbeat) { setKey(h, "::1", secretOne); setKey(h, "0::1", secretOne) },
 		`'names': "a b" is not the name of a host: host`: func(h *Heartbeat) { h.Names = []string{"hb", "a b"} },
-		"'require_recipient' needs 'keys'":               func(h *Heartbeat) { h.RequireRecipient = true },
+		"'require_recipient' needs 'keys' or 'keys_dir'": func(h *Heartbeat) { h.RequireRecipient = true },
 		`'keys': key id: ' ' in "web 1" is not allowed`:  func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
 		"'forget_left_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)

@@ -29,6 +29,7 @@ type Options struct {
 	HostFrom          string                    `toml:"host_from"`
 	RequireSignature  bool                      `toml:"require_signature"`
 	ReplayWindow      config.Duration           `toml:"replay_window"`
+	KeysDir           string                    `toml:"keys_dir"`
 	Names             []string                  `toml:"names"`
 	RequireRecipient  bool                      `toml:"require_recipient"`
 	SocketMode        string                    `toml:"socket_mode"`
@@ -260,8 +261,11 @@ func (o *Options) isOpen(secure bool) bool {
 	return len(o.AllowedSources) == 0 && !o.RequireSignature && o.HostFrom != "verified" && !certified
 }
 
-// openKeys reads the secrets of some keys.
-func (o *Options) openKeys(ids []string, log verify.Logger) (*verify.Keys, error) {
+// hasKeys reports whether somebody may sign.
+func (o *Options) hasKeys() bool { return len(o.Keys) > 0 || o.KeysDir != "" }
+
+// openKeys reads the secrets of some keys, and those in a directory unless that is "".
+func (o *Options) openKeys(ids []string, dir string, log verify.Logger) (*verify.Keys, error) {
 	texts := make(map[string]string, len(ids))
 	for _, id := range ids {
 		buffer, err := o.Keys[id].Get()
@@ -271,7 +275,7 @@ func (o *Options) openKeys(ids []string, log verify.Logger) (*verify.Keys, error
 		texts[id] = strings.Clone(buffer.String())
 		buffer.Destroy()
 	}
-	return verify.OpenKeys(texts, log)
+	return verify.OpenKeys(texts, dir, log)
 }
 
 // openCertificates reads the files of TLS.
@@ -300,8 +304,8 @@ func (o *Options) checkTLS() error {
 
 // checkVerified says why nobody, or anybody, would be who he says.
 func (o *Options) checkVerified() error {
-	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && len(o.Keys) == 0 && !o.hasChecks() {
-		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts' or 'keys', or a [[inputs.heartbeat.check]]")
+	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && !o.hasKeys() && !o.hasChecks() {
+		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts', 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
 	}
 	if o.IPFrom != "verified" || o.RequireSignature {
 		return nil
@@ -327,11 +331,11 @@ func (o *Options) checkKeys() error {
 		seen[verify.KeyName(id)] = id
 	}
 	switch {
-	case len(o.Keys) > 0:
+	case o.hasKeys():
 	case o.RequireSignature && !o.hasChecks():
-		return errors.New("'require_signature' needs 'keys', or a [[inputs.heartbeat.check]]")
+		return errors.New("'require_signature' needs 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
 	case o.RequireRecipient:
-		return errors.New("'require_recipient' needs 'keys': it asks of signed beats alone that they name their collector")
+		return errors.New("'require_recipient' needs 'keys' or 'keys_dir': it asks of signed beats alone that they name their collector")
 	default:
 		return nil
 	}

@@ -226,13 +226,13 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 
 func TestWrongOptionsOfTLS(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"needs 'tls_cert' and 'tls_key'":     func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
-		"need an address tls://":             func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
-		"needs 'tls_allowed_cacerts' or":     func(h *Heartbeat) { h.HostFrom = "verified" },
-		"'tls_allowed_dns_names' needs":      func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
-		"need 'require_signature': a datagr": func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
-		`'host_from' must be one of`:         func(h *Heartbeat) { h.HostFrom = "cert" },
-		"'replay_window' must be at least":   func(h *Heartbeat) { h.ReplayWindow = 0 },
+		"needs 'tls_cert' and 'tls_key'":         func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
+		"need an address tls://":                 func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
+		"needs 'tls_allowed_cacerts', 'keys' or": func(h *Heartbeat) { h.HostFrom = "verified" },
+		"'tls_allowed_dns_names' needs":          func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
+		"need 'require_signature': a datagr":     func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
+		`'host_from' must be one of`:             func(h *Heartbeat) { h.HostFrom = "cert" },
+		"'replay_window' must be at least":       func(h *Heartbeat) { h.ReplayWindow = 0 },
 	} {
 		h := newPlugin(t)
 		change(h)

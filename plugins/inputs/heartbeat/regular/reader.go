@@ -27,46 +27,55 @@ func Reread(ctx context.Context, read func(context.Context)) {
 // ErrSlow is the error about a file that did not answer in time.
 var ErrSlow = errors.New("takes too long: its mount may hang")
 
-// A Reader reads one file again and again. A read that hangs is left behind,
-// because nothing in a process can end it; until it has come back no other one
-// begins.
+// An attempt is a read that may hang. One that does is left behind, because nothing in
+// a process can end it; until it has come back no other one begins.
+type attempt[T any] struct {
+	pending chan T // of the read that was left behind; nil for none
+}
+
+// wait returns what read returns, unless that has not come when ctx ends, or an earlier
+// read still hangs.
+func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
+	select {
+	case <-a.pending: // is of another time
+		a.pending = nil
+	default:
+	}
+	if a.pending != nil {
+		return got, false
+	}
+	pending := make(chan T, 1)
+	go func() { pending <- read() }() // ends when the file answers
+	select {
+	case got = <-pending:
+		return got, true
+	case <-ctx.Done():
+		a.pending = pending
+		return got, false
+	}
+}
+
+// A Reader reads one file again and again.
 type Reader struct {
 	Name  string
 	Limit int64 // bytes; a longer file is an error
 
-	pending chan Content // of the read that was left behind; nil for none
+	attempt attempt[Content]
 	load    func(name string, limit int64) Content
 }
 
 // Read returns what is in the file now. The error is an ErrSlow if that has not
 // come when ctx ends, and at once while a read hangs.
 func (r *Reader) Read(ctx context.Context) (Content, error) {
-	select {
-	case <-r.pending: // is of another time
-		r.pending = nil
-	default:
-	}
-	if r.pending != nil {
-		return Content{}, r.slow()
-	}
-	r.begin()
-	select {
-	case content := <-r.pending:
-		r.pending = nil
-		return content, content.err
-	case <-ctx.Done():
-		return Content{}, r.slow()
-	}
-}
-
-func (r *Reader) begin() {
 	load := r.load
 	if load == nil {
 		load = read
 	}
-	pending := make(chan Content, 1)
-	go func() { pending <- load(r.Name, r.Limit) }() // ends when the file answers
-	r.pending = pending
+	content, ok := r.attempt.wait(ctx, func() Content { return load(r.Name, r.Limit) })
+	if !ok {
+		return Content{}, slow(r.Name)
+	}
+	return content, content.Err
 }
 
-func (r *Reader) slow() error { return fmt.Errorf("reading %.256q %w", r.Name, ErrSlow) }
+func slow(name string) error { return fmt.Errorf("reading %.256q %w", name, ErrSlow) }

@@ -10,6 +10,7 @@ import (
 	"io"
 	"io/fs"
 	"os"
+	"time"
 )
 
 // Open opens a regular file for reading. Anything else is refused without
@@ -34,15 +35,19 @@ func openChecked(name string) (*os.File, error) {
 	if err != nil {
 		return nil, err
 	}
-	info, err := file.Stat()
-	if err == nil {
-		err = check(name, info)
-	}
-	if err != nil {
+	if _, err := statChecked(name, file); err != nil {
 		file.Close()
 		return nil, err
 	}
 	return file, nil
+}
+
+func statChecked(name string, file *os.File) (fs.FileInfo, error) {
+	info, err := file.Stat()
+	if err == nil {
+		err = check(name, info)
+	}
+	return info, err
 }
 
 func check(name string, info fs.FileInfo) error {
@@ -56,23 +61,30 @@ func check(name string, info fs.FileInfo) error {
 type Content struct {
 	Text []byte
 	Info fs.FileInfo // of that file, which may have been replaced since
-	err  error
+	Err  error       // why there is none
+
+	at time.Time // before it was read
 }
 
 // read takes no more than limit bytes.
 func read(name string, limit int64) Content {
 	file, err := Open(name)
 	if err != nil {
-		return Content{err: err}
+		return Content{Err: err}
 	}
 	defer file.Close()
-	info, err := file.Stat()
+	return contentOf(name, file, limit)
+}
+
+func contentOf(name string, file *os.File, limit int64) Content {
+	now := time.Now()
+	info, err := statChecked(name, file)
 	if err != nil {
-		return Content{err: err}
+		return Content{Err: err}
 	}
 	text, err := io.ReadAll(io.LimitReader(file, limit+1))
 	if err == nil && int64(len(text)) > limit {
 		text, err = nil, fmt.Errorf("%.256q is longer than %d bytes", name, limit)
 	}
-	return Content{text, info, err}
+	return Content{text, info, err, now}
 }

@@ -20,13 +20,13 @@ func TestReadsRegularFilesOnly(t *testing.T) {
 	require.NoError(t, os.Symlink(name, name+".link"))
 	for _, good := range []string{name, name + ".link"} {
 		content := read(good, 4)
-		require.NoError(t, content.err)
+		require.NoError(t, content.Err)
 		require.Equal(t, "text", string(content.Text))
 	}
-	require.ErrorContains(t, read(name, 3).err, `file" is longer than 3 bytes`)
-	require.ErrorContains(t, read(dir, 3).err, "is not a regular file")
-	require.ErrorContains(t, read(os.DevNull, 3).err, "is not a regular file")
-	require.ErrorIs(t, read(name+"x", 3).err, fs.ErrNotExist)
+	require.ErrorContains(t, read(name, 3).Err, `file" is longer than 3 bytes`)
+	require.ErrorContains(t, read(dir, 3).Err, "is not a regular file")
+	require.ErrorContains(t, read(os.DevNull, 3).Err, "is not a regular file")
+	require.ErrorIs(t, read(name+"x", 3).Err, fs.ErrNotExist)
 }
 
 // hanging returns a Reader whose reads come back when told so, and how many

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"maps"
 	"runtime"
 	"slices"
 	"strings"
@@ -39,23 +40,27 @@ type Logger interface {
 type Keys struct {
 	log Logger
 
-	looking sync.Mutex // guards files
+	looking sync.Mutex // guards files and dir
 	files   []*secretFile
+	dir     *directory // nil for none
 
 	mu      sync.RWMutex // guards the rest
 	secrets map[string][][]byte
 }
 
 // OpenKeys reads all secrets. Each of texts, by key id, is a secret or names the file
-// of one, "file:/path".
-func OpenKeys(texts map[string]string, log Logger) (*Keys, error) {
+// of one, "file:/path". dir is a directory of such files, or "".
+func OpenKeys(texts map[string]string, dir string, log Logger) (*Keys, error) {
 	k := &Keys{log: log, secrets: make(map[string][][]byte)}
 	for id, text := range texts {
 		if err := k.add(id, text); err != nil {
 			return nil, fmt.Errorf("key %q of 'keys': %w", id, err)
 		}
 	}
-	return k, nil
+	if dir == "" {
+		return k, nil
+	}
+	return k, k.addDirectory(dir, slices.Collect(maps.Keys(texts)))
 }
 
 func (k *Keys) add(id, text string) (err error) {
@@ -86,7 +91,7 @@ func newSecretFile(id, text string) *secretFile {
 	if !named {
 		return nil
 	}
-	return &secretFile{id: KeyName(id), file: regular.Reader{Name: name, Limit: maxKeyFile}}
+	return &secretFile{source{id: KeyName(id), option: "keys"}, regular.Reader{Name: name, Limit: maxKeyFile}}
 }
 
 // secretsOf returns the secrets in a file, or without one those that text is.
@@ -107,26 +112,42 @@ func KeyName(id string) string {
 	return strings.ToLower(id)
 }
 
-// A secretFile is a file that holds the secrets of one key.
-type secretFile struct {
-	id    string
-	file  regular.Reader
-	empty bool   // it was so when it was looked at last
-	said  string // what is wrong with it
+// A source is what is known of a file that holds the secrets of one key.
+type source struct {
+	id     string
+	option string // that names it
+	empty  bool   // it was so when it was looked at last
+	said   string // what is wrong with it
 }
 
-// read returns the secrets of a file that nobody else may read.
+// A finding is what the file of a key says.
+type finding struct {
+	secrets [][]byte
+	err     error
+}
+
+// A secretFile is a file that one of 'keys' names.
+type secretFile struct {
+	source
+	file regular.Reader
+}
+
 func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	content, err := f.file.Read(ctx)
 	if err != nil {
 		return nil, err
 	}
+	return secretsIn(f.file.Name, &content)
+}
+
+// secretsIn returns the secrets of a file that nobody else may read.
+func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	if mode := content.Info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", f.file.Name, mode)
+		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, mode)
 	}
 	secrets, err := wire.Secrets(content.Text)
 	if err != nil {
-		return nil, fmt.Errorf("%q: %w", f.file.Name, err)
+		return nil, fmt.Errorf("%q: %w", name, err)
 	}
 	return secrets, nil
 }
@@ -160,7 +181,7 @@ func (k *Keys) of(id string) [][]byte {
 
 // KeepReading reads the files again until ctx ends.
 func (k *Keys) KeepReading(ctx context.Context) {
-	if len(k.files) > 0 {
+	if len(k.files) > 0 || k.dir != nil {
 		regular.Reread(ctx, k.Reread)
 	}
 }
@@ -176,34 +197,55 @@ func (k *Keys) Reread(ctx context.Context) {
 	for _, file := range k.files {
 		all.Go(func() { k.lookAt(ctx, file) }) // ends with ctx
 	}
+	if k.dir != nil {
+		all.Go(func() { k.lookInto(ctx, k.dir) }) // ends with ctx
+	}
 	all.Wait()
 }
 
-// lookAt lets the secrets of one file hold. While it is wrong those that were
-// right do; but one that is gone, or holds none, and that twice in a row, holds
-// none: some programs remove a file for a moment to write it.
 func (k *Keys) lookAt(ctx context.Context, file *secretFile) {
 	secrets, err := file.read(ctx)
-	empty := errors.Is(err, fs.ErrNotExist) || errors.Is(err, wire.ErrNoSecret)
-	revoked := empty && file.empty
-	file.empty = empty
-	switch {
-	case errors.Is(ctx.Err(), context.Canceled), empty && !revoked:
-		return
-	case revoked:
-		if k.set(file.id, nil) {
-			k.log.Warnf("Revoked key %q of 'keys': %v", file.id, err)
-		}
-	case err != nil:
-		if text := err.Error(); text != file.said {
-			k.log.Warnf("Kept the former secret of key %q of 'keys': %v", file.id, err)
-			file.said = text
-		}
-		return
-	case k.set(file.id, secrets):
-		k.log.Infof("Reloaded key %q of 'keys'", file.id)
+	if !errors.Is(ctx.Err(), context.Canceled) {
+		k.apply(&file.source, finding{secrets, err})
 	}
-	file.said = ""
+}
+
+// apply lets the secrets of one file hold. While it is wrong those that were
+// right do; but one that is gone, or holds none, and that twice in a row, holds
+// none: some programs remove a file for a moment to write it.
+func (k *Keys) apply(s *source, found finding) {
+	gone := errors.Is(found.err, fs.ErrNotExist)
+	empty := gone || errors.Is(found.err, wire.ErrNoSecret)
+	first := empty && !s.empty
+	s.empty = empty
+	switch {
+	case first:
+		return
+	case empty && k.set(s.id, nil):
+		k.log.Warnf("Revoked key %q of '%s': %v", s.id, s.option, found.err)
+		s.said = found.err.Error()
+		return
+	case gone:
+	case found.err != nil:
+		k.complain(s, found.err)
+		return
+	case k.set(s.id, found.secrets):
+		k.log.Infof("Reloaded key %q of '%s'", s.id, s.option)
+	}
+	s.said = ""
+}
+
+// complain says what is wrong with a file, once.
+func (k *Keys) complain(s *source, err error) {
+	text := err.Error()
+	switch {
+	case text == s.said:
+	case len(k.of(s.id)) == 0, errors.Is(err, errTaken):
+		k.log.Warnf("Ignored key %q of '%s': %v", s.id, s.option, err)
+	default:
+		k.log.Warnf("Kept the former secret of key %q of '%s': %v", s.id, s.option, err)
+	}
+	s.said = text
 }
 
 // set reports whether that changes the secrets of a key.

@@ -14,7 +14,7 @@ const secret = "a secret of 32 bytes and no more"
 // What a beat has to show, and which refusal comes first.
 func TestWhatABeatHasToShow(t *testing.T) {
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
-	keys, err := OpenKeys(map[string]string{"web-1": secret, "web-2": secret}, nil)
+	keys, err := OpenKeys(map[string]string{"web-1": secret, "web-2": secret}, "", nil)
 	require.NoError(t, err)
 	const full, plain = `{"host":"web-1","pid":0,"run":"r","seq":1,"sent_ms":1}`, `{"host":"web-1","service":"nginx","pid":7}`
 	for _, c := range []struct {

@@ -1,0 +1,126 @@
+package regular
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"os"
+	"path/filepath"
+	"time"
+)
+
+// settling is how long after a change of a file another one may have the same stamp.
+// FAT has the coarsest stamps, of two seconds.
+const settling = 3 * time.Second
+
+// A Directory reads the files of one directory again and again. Links may lead to files
+// in it, as in volumes of Kubernetes, but not out of it: so either all of it is on a
+// mount that hangs, or nothing.
+type Directory struct {
+	Name  string
+	Skip  func(name string) bool // whether a file is none of those that are read
+	Limit int64                  // bytes; a longer file is an error of its Content
+	Most  int                    // how many entries it may have
+
+	attempt attempt[listing]
+	last    map[string]Content
+}
+
+type listing struct {
+	files map[string]Content
+	err   error
+}
+
+// Read returns what is in each file now, by its name. A file that has not changed is not
+// read again. The error is an ErrSlow if that has not come when ctx ends, and at once
+// while a read hangs.
+func (d *Directory) Read(ctx context.Context) (map[string]Content, error) {
+	last := d.last // a read that was left behind may still use it
+	got, ok := d.attempt.wait(ctx, func() listing {
+		files, err := d.list(last)
+		return listing{files, err}
+	})
+	if !ok {
+		return nil, slow(d.Name)
+	}
+	if got.err == nil {
+		d.last = got.files
+	}
+	return got.files, got.err
+}
+
+func (d *Directory) list(last map[string]Content) (map[string]Content, error) {
+	root, err := os.OpenRoot(d.Name)
+	if err != nil {
+		return nil, err
+	}
+	defer root.Close()
+	names, err := d.names(root)
+	if err != nil {
+		return nil, err
+	}
+	files := make(map[string]Content, len(names))
+	for _, name := range names {
+		files[name] = d.read(root, name, last[name])
+	}
+	return files, nil
+}
+
+func (d *Directory) names(root *os.Root) (names []string, err error) {
+	dir, err := root.Open(".")
+	if err != nil {
+		return nil, err
+	}
+	defer dir.Close()
+	entries, err := dir.ReadDir(d.Most + 1)
+	if err != nil && !errors.Is(err, io.EOF) {
+		return nil, err
+	}
+	if len(entries) > d.Most {
+		return nil, fmt.Errorf("%.256q has more than %d entries", d.Name, d.Most)
+	}
+	for _, entry := range entries {
+		if !d.Skip(entry.Name()) {
+			names = append(names, entry.Name())
+		}
+	}
+	return names, nil
+}
+
+// read returns what is in a file, which is former if that has not changed.
+func (d *Directory) read(root *os.Root, name string, former Content) Content {
+	path := filepath.Join(d.Name, name)
+	info, err := root.Stat(name)
+	if err == nil {
+		err = check(path, info)
+	}
+	if err != nil {
+		return Content{Err: named(path, err)}
+	}
+	if former.isOf(info) {
+		return former
+	}
+	file, err := root.OpenFile(name, os.O_RDONLY|nonblock, 0)
+	if err != nil {
+		return Content{Err: named(path, err)}
+	}
+	defer file.Close()
+	return contentOf(path, file, d.Limit)
+}
+
+// isOf reports whether a file that is like info certainly still has this content.
+func (c *Content) isOf(info fs.FileInfo) bool {
+	return c.Err == nil && c.Info != nil && os.SameFile(c.Info, info) &&
+		c.Info.Size() == info.Size() && c.Info.Mode() == info.Mode() && c.Info.ModTime().Equal(info.ModTime()) &&
+		c.at.Sub(info.ModTime()) > settling
+}
+
+// named makes an error about a name in a directory one about a path.
+func named(path string, err error) error {
+	if failed := new(fs.PathError); errors.As(err, &failed) {
+		return &fs.PathError{Op: "open", Path: path, Err: failed.Err}
+	}
+	return err
+}
