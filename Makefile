@@ -148,7 +148,7 @@ check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scr
 	fi
 
 .PHONY: lint
-lint: tree ## Go, Markdown and JavaScript: Telegraf's own rules for the plugin, then ours for everything
+lint: tree ## Go, Markdown, JavaScript and roles: Telegraf's own rules for the plugin, then ours for everything
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
 	@if command -v npx >/dev/null; then \
@@ -156,6 +156,11 @@ lint: tree ## Go, Markdown and JavaScript: Telegraf's own rules for the plugin, 
 		echo '$(PRETTIER)' && $(PRETTIER) --check internal/charts/grafana/*.js*; \
 	else \
 		echo "npm is not installed: Markdown and JavaScript not checked"; test "$(CI)" != true; \
+	fi
+	@if command -v ansible-lint >/dev/null; then \
+		echo ansible-lint; cd deploy/ansible && ansible-lint --offline -q site.yml; \
+	else \
+		echo "ansible-lint is not installed: roles not checked"; test "$(CI)" != true; \
 	fi
 
 # A Telegraf with the plugin, its rivals, and an input that only emits.

@@ -20,6 +20,12 @@ options:
 author: telegraf-heartbeat developers
 """
 
+RETURN = r"""
+written: {description: Keys whose files were written, type: list}
+added: {description: Those of them that have a secret they did not have, type: list}
+removed: {description: What was removed, type: list}
+"""
+
 
 def current(path):
     try:
@@ -34,15 +40,23 @@ def is_as_wanted(path, text, gid):
     return content == text and stat.st_mode & 0o7777 == 0o640 and (stat.st_uid, stat.st_gid) == (0, gid)
 
 
-def write(module, path, text, gid):
-    # The name begins with "." until it is complete: the collector skips it.
+def adds(path, text):
+    content, _ = current(path)
+    return not set(text.splitlines()) <= set((content or "").splitlines())
+
+
+def write(path, text, gid):
+    # The name begins with "." until it is complete: the collector skips it. Not by
+    # atomic_move, which lets everybody read a file that is new.
     directory, name = os.path.split(path)
     unfinished = os.path.join(directory, "." + name)
     with open(os.open(unfinished, os.O_WRONLY | os.O_CREAT | os.O_TRUNC, 0o600), "w") as file:
         file.write(text)
+        file.flush()
+        os.fsync(file.fileno())
     os.chown(unfinished, 0, gid)
     os.chmod(unfinished, 0o640)
-    module.atomic_move(unfinished, path)
+    os.replace(unfinished, path)
 
 
 def main():
@@ -68,12 +82,13 @@ def main():
         gid, present = -1, []  # a dry run before anything is installed
     written = sorted(key for key, text in wanted.items() if not is_as_wanted(os.path.join(path, key), text, gid))
     removed = sorted(name for name in present if name not in wanted)
+    added = [key for key in written if adds(os.path.join(path, key), wanted[key])]
     if not module.check_mode:
         for key in written:
-            write(module, os.path.join(path, key), wanted[key], gid)
+            write(os.path.join(path, key), wanted[key], gid)
         for name in removed:
             os.remove(os.path.join(path, name))
-    module.exit_json(changed=bool(written or removed), written=written, removed=removed)
+    module.exit_json(changed=bool(written or removed), written=written, added=added, removed=removed)
 
 
 if __name__ == "__main__":
