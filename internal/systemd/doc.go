@@ -14,5 +14,7 @@
 //	go test -v -count=1 ./internal/systemd
 //
 // That takes about a minute and a half, most of it for a timer that beats every
-// minute.
+// minute. TestRollout beside it runs the playbook of deploy/ansible against a
+// collector and three hosts in a network of their own, or against as many as -hosts
+// says. It needs Debian's ansible-core, python3-apt and curl.
 package systemd
