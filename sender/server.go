@@ -135,13 +135,16 @@ func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Co
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
 			err = errors.New("the handshake takes too long")
-		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET):
+		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, windowsReset):
 			err = errors.New("the other side hung up in the handshake (is it a port without TLS?)")
 		}
 		return nil, err
 	}
 	return &secured{secure}, nil
 }
+
+// windowsReset is ECONNRESET there; package syscall does not make them the same.
+const windowsReset = syscall.Errno(10054)
 
 // A secured connection is closed without a last message: that could block.
 type secured struct{ *tls.Conn }

@@ -1,3 +1,3 @@
-// Package proc reads what Linux says of processes in /proc; elsewhere it returns
-// nothing. It knows numbers of processes, and never what they are for.
+// Package proc reads what Linux says of processes in /proc, and asks Windows when they
+// started; elsewhere it returns nothing. It knows numbers of processes, and never what they are for.
 package proc

@@ -5,13 +5,15 @@ import (
 	"errors"
 	"strconv"
 	"syscall"
+	"time"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 )
 
 // processQuery is PROCESS_QUERY_LIMITED_INFORMATION: it gives the exit code.
 const processQuery = 0x1000
 
-// A process is held by its handle, which never means another process. It is
-// polled: who waits for a handle cannot be told to stop waiting.
+// A process is held by its handle, which never means another process.
 type process struct {
 	Process
 	handle syscall.Handle // 0 if it is not ours to open
@@ -26,7 +28,7 @@ func openProcess(pid uint32) *process {
 	if err != nil && !errors.Is(err, syscall.ERROR_ACCESS_DENIED) {
 		return nil
 	}
-	p := &process{Process{PID: pid}, handle}
+	p := &process{Process{PID: pid, StartMS: proc.StartMS(pid)}, handle}
 	if p.isOver() {
 		p.close()
 		return nil
@@ -40,14 +42,23 @@ func (p *process) close() {
 	}
 }
 
+// stopPause is how late wait notices that it is to stop: who waits for a handle cannot be
+// told to. The end of the process is noticed at once.
+const stopPause = 250 * time.Millisecond
+
 // wait waits until the process ends and returns how, as far as that is known,
 // or false when ctx ends.
 func (p *process) wait(ctx context.Context) (Exit, bool) {
-	if !poll(ctx, p.isOver) {
-		return Exit{}, false
+	if p.handle == 0 {
+		return Exit{}, poll(ctx, p.isOver)
+	}
+	for !p.endsWithin(stopPause) {
+		if ctx.Err() != nil {
+			return Exit{}, false
+		}
 	}
 	var code uint32
-	if p.handle == 0 || syscall.GetExitCodeProcess(p.handle, &code) != nil {
+	if syscall.GetExitCodeProcess(p.handle, &code) != nil {
 		return Exit{}, true
 	}
 	return Exit{HasCode: true, Code: int64(code)}, true
@@ -55,14 +66,19 @@ func (p *process) wait(ctx context.Context) (Exit, bool) {
 
 func (p *process) isOver() bool {
 	if p.handle != 0 {
-		event, err := syscall.WaitForSingleObject(p.handle, 0)
-		return err == nil && event == syscall.WAIT_OBJECT_0
+		return p.endsWithin(0)
 	}
 	handle, err := syscall.OpenProcess(syscall.SYNCHRONIZE, false, p.PID)
 	if err == nil { // it is another one by now
 		_ = syscall.CloseHandle(handle)
 	}
 	return !errors.Is(err, syscall.ERROR_ACCESS_DENIED)
+}
+
+// endsWithin waits for the end of a process that is ours to open.
+func (p *process) endsWithin(limit time.Duration) bool {
+	event, err := syscall.WaitForSingleObject(p.handle, uint32(limit.Milliseconds()))
+	return err == nil && event == syscall.WAIT_OBJECT_0
 }
 
 // signalName returns what Linux calls a signal; here systemd never tells one.

@@ -27,9 +27,9 @@ func endOf(err error, resetIsClose bool) End {
 		return Closed
 	case errors.Is(err, syscall.EPIPE): // to write to: it was closed before (tcp(7), unix(7))
 		return Closed
-	case errors.Is(err, syscall.ECONNRESET) && resetIsClose:
+	case isReset(err) && resetIsClose:
 		return Closed
-	case errors.Is(err, syscall.ECONNRESET):
+	case isReset(err):
 		return Reset
 	case errors.As(err, new(syscall.Errno)):
 		return GivenUp
@@ -37,4 +37,15 @@ func endOf(err error, resetIsClose bool) End {
 		return Closed
 	}
 	return EndedByUs // what came was no TLS any more
+}
+
+// What Windows says for ECONNRESET, of reading and of writing; package syscall does not
+// make them the same. Other systems have no errors with these numbers.
+const (
+	windowsReset   = syscall.Errno(10054)
+	windowsAborted = syscall.Errno(10053)
+)
+
+func isReset(err error) bool {
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, windowsReset) || errors.Is(err, windowsAborted)
 }

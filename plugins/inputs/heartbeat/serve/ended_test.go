@@ -18,9 +18,12 @@ func TestErrorsTellHowAConnectionEnded(t *testing.T) {
 	}{
 		{io.EOF, Closed},
 		{operation(syscall.ECONNRESET), Reset},
+		{operation(syscall.Errno(10054)), Reset}, // WSAECONNRESET
+		{operation(syscall.Errno(10053)), Reset}, // WSAECONNABORTED
 		{operation(syscall.EPIPE), Closed},
 		{operation(syscall.ETIMEDOUT), GivenUp},
 		{operation(syscall.EHOSTUNREACH), GivenUp},
+		{operation(syscall.Errno(10052)), GivenUp}, // WSAENETRESET: keepalive found nobody
 	} {
 		require.Equal(t, c.want, endOf(c.err, false), c.err)
 	}

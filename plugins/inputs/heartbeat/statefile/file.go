@@ -74,6 +74,7 @@ func Open(path string, now time.Time) (*File, State, error) {
 
 // lock is Open without reading anything.
 func lock(path string) (*File, error) {
+	makeUsualDir(path)
 	f := &File{path: path}
 	if err := f.take(); err != nil {
 		return nil, fmt.Errorf("using state file %q failed: %w", path, err)

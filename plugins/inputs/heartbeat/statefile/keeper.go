@@ -10,7 +10,6 @@ import (
 	"os/user"
 	"path/filepath"
 	"strconv"
-	"strings"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -48,10 +47,10 @@ func Path(option string, getenv func(string) string) string {
 	case "none":
 		return ""
 	case "":
-		if dir, _, _ := strings.Cut(getenv("STATE_DIRECTORY"), ":"); dir != "" { // systemd gives a list
-			return filepath.Join(dir, name)
+		if dirs := filepath.SplitList(getenv("STATE_DIRECTORY")); len(dirs) > 0 && dirs[0] != "" { // systemd gives a list
+			return filepath.Join(dirs[0], name)
 		}
-		return "/var/lib/telegraf/" + name
+		return filepath.Join(usualDir(getenv), name)
 	}
 	return option
 }
@@ -225,9 +224,9 @@ func remedy(err error) string {
 	case errors.As(err, &locked):
 		return ". Is the block there twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
-		return ". Run: chown " + userName() + " " + existing(at.Path)
+		return ". Run: " + grant(userName(), existing(at.Path))
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &at):
-		return ". Run: install -d -o " + userName() + " " + filepath.Dir(at.Path)
+		return ". Run: " + create(userName(), filepath.Dir(at.Path))
 	}
 	return ". Set 'state_file' to a file that can be written, or to \"none\""
 }

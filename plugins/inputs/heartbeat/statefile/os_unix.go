@@ -14,6 +14,16 @@ import (
 // other end of a pipe.
 const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
+// usualDir returns where the state is kept; Telegraf's packages make it.
+func usualDir(func(string) string) string { return "/var/lib/telegraf" }
+
+// makeUsualDir does nothing: see usualDir.
+func makeUsualDir(string) {}
+
+// grant and create are commands for an operator, after which user can write to path.
+func grant(user, path string) string  { return "chown " + user + " " + path }
+func create(user, path string) string { return "install -d -o " + user + " " + path }
+
 // tryLock takes the lock of file. It holds between two descriptors of one
 // process too.
 func tryLock(file *os.File) error {

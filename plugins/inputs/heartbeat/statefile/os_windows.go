@@ -1,14 +1,35 @@
 package statefile
 
 import (
+	"cmp"
 	"errors"
+	"fmt"
 	"os"
+	"path/filepath"
 
 	"golang.org/x/sys/windows"
 )
 
 // openFlags keep os.OpenFile from following a link.
 const openFlags = windows.O_FILE_FLAG_OPEN_REPARSE_POINT
+
+// usualDir returns where the state is kept, which nobody else makes.
+func usualDir(getenv func(string) string) string {
+	return filepath.Join(cmp.Or(getenv("ProgramData"), `C:\ProgramData`), "telegraf")
+}
+
+// makeUsualDir makes the directory of a state file in its usual place.
+func makeUsualDir(path string) {
+	if dir := filepath.Dir(path); dir == usualDir(os.Getenv) {
+		os.Mkdir(dir, 0o700) //nolint:errcheck // the file in it says what is wrong
+	}
+}
+
+// grant and create are commands for an operator, after which user can write to path.
+func grant(user, path string) string {
+	return fmt.Sprintf(`icacls "%s" /grant "%s:(OI)(CI)M"`, path, user)
+}
+func create(_, path string) string { return fmt.Sprintf(`mkdir "%s"`, path) }
 
 // The lock is on one byte far behind the end: Windows lets nobody else read
 // what is locked, and others are to read who has the lock.
