@@ -28,7 +28,7 @@ type command struct {
 }
 
 func commands() []command {
-	return []command{
+	return append(serviceCommands(), []command{
 		{name: "run", usage: "stay connected and beat until stopped, then say goodbye", do: runCommand},
 		{name: "once", usage: "send one beat and wait until it is acknowledged: for cron and timers", do: onceCommand},
 		{
@@ -40,7 +40,7 @@ func commands() []command {
 		{name: "discover", usage: "print tables [[watch]] for the services that run here", do: discoverCommand},
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
-	}
+	}...)
 }
 
 // findCommand returns the command that args begin with, and the rest.
@@ -134,6 +134,9 @@ func runCommand(ctx context.Context, c *call) error {
 		m.notify("STOPPING=1")
 	})
 	m.notify("READY=1") // it waits for its collectors, others need not
+	if c.running != nil {
+		c.running()
+	}
 	return invalid(s.Run(ctx))
 }
 

@@ -38,7 +38,7 @@ func (c *call) tell(p priority, format string, args ...any) {
 // priority.
 func (c *call) log(p priority, format string, args ...any) {
 	begin := "heartbeat-sender: "
-	if c.isJournal(c.stderr) {
+	if c.prefixes || c.isJournal(c.stderr) {
 		begin = string(p)
 	}
 	c.logging.Do(func() { c.logger = newLogger(c.stderr) })

@@ -43,7 +43,7 @@ func main() {
 	}
 	c := &call{
 		args: os.Args[1:], environ: environ, stdout: os.Stdout, stderr: os.Stderr,
-		hostName: os.Hostname, configFile: defaultConfig, held: held,
+		hostName: os.Hostname, configFile: defaultConfig(), held: held,
 	}
 	os.Exit(c.exit(context.Background()))
 }
@@ -59,6 +59,8 @@ type call struct {
 	configFile string // is read if there is one and none is given
 	held       handover.Connections
 	trial      bool // run only looks whether it could: the program that runs asks that before a reload
+	prefixes   bool   // stderr is a log that wants the priority of each line
+	running    func() // is called when run has begun, if there is somebody to tell
 
 	logging  sync.Once
 	logger   *logger
@@ -77,7 +79,11 @@ func (c *call) exit(ctx context.Context) int {
 	// the signal would make a job ignore it too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	defer c.endLog()
-	err := c.run(ctx)
+	return c.conclude(c.run(ctx))
+}
+
+// conclude says what went wrong, and returns the exit code.
+func (c *call) conclude(err error) int {
 	code := exitCode(err)
 	if err != nil && err.Error() != "" && !(c.settings.quiet && isDelivery(code)) {
 		c.log(logError, "%v", err)

@@ -15,11 +15,12 @@ import (
 )
 
 const (
-	defaultConfig = "/etc/heartbeat-sender/heartbeat-sender.toml"
-	envPrefix     = "HEARTBEAT_"
-	timeValue     = "TIME"
-	numberValue   = "NUMBER"
-	commandValue  = "CMD"
+	unixConfig   = "/etc/heartbeat-sender/heartbeat-sender.toml"
+	envPrefix    = "HEARTBEAT_"
+	timeValue    = "TIME"
+	numberValue  = "NUMBER"
+	commandValue = "CMD"
+	fileValue    = "FILE"
 
 	beating  = "run once exec" // commands that say more than goodbye
 	pointing = "run once leave check"
@@ -109,7 +110,7 @@ func peerOptions() []*option {
 			usage: "target: the process with this number",
 		},
 		{
-			name: "pid-file", value: "FILE", commands: pointing, watch: true, target: true,
+			name: "pid-file", value: fileValue, commands: pointing, watch: true, target: true,
 			usage: "target: the process whose number is in it",
 			set:   setText(func(s *settings) *string { return &s.target.PIDFile }),
 		},
@@ -142,20 +143,20 @@ func peerOptions() []*option {
 func trustOptions() []*option {
 	return []*option{
 		{
-			name: "tls-ca", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
+			name: "tls-ca", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
 			usage: "who certifies collectors of tls://, if it is nobody that the system trusts",
 		},
 		{
-			name: "tls-cert", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
+			name: "tls-cert", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
 			usage: "certificate to show to them",
 		},
-		{name: "tls-key", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its key"},
+		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its key"},
 		{
 			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
 			usage: "name in the certificate of collectors, if not that of the URL",
 		},
 		{
-			name: "key-file", value: "FILE", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signKey }),
+			name: "key-file", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signKey }),
 			usage: "secret to sign beats with; without it " + credential + " in $CREDENTIALS_DIRECTORY",
 		},
 		{
@@ -177,7 +178,7 @@ func callOptions() []*option {
 			usage: "do not print what was not delivered; wrong settings still are",
 		},
 		{
-			name: "config", value: "FILE", initial: defaultConfig, commands: speaking, flagOnly: speaking, set: setNothing,
+			name: "config", value: fileValue, initial: defaultConfig(), commands: speaking, flagOnly: speaking, set: setNothing,
 			usage: "settings in TOML",
 		},
 	}

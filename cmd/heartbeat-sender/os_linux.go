@@ -64,6 +64,11 @@ func fileID(file *os.File) string {
 	return fmt.Sprintf("%d:%d", stat.Dev, stat.Ino)
 }
 
+func defaultConfig() string { return unixConfig }
+
+// serviceCommands returns none: they are for Windows.
+func serviceCommands() []command { return nil }
+
 // trialTime is how long the next program may take to say whether it can run: it reads files and asks
 // systemd.
 const trialTime = 30 * time.Second

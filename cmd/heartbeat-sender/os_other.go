@@ -1,4 +1,4 @@
-//go:build !linux
+//go:build !linux && !windows
 
 package main
 
@@ -17,6 +17,11 @@ func canRead(string) error { return nil }
 
 // fileID returns "", which no JOURNAL_STREAM is.
 func fileID(*os.File) string { return "" }
+
+func defaultConfig() string { return unixConfig }
+
+// serviceCommands returns none: they are for Windows.
+func serviceCommands() []command { return nil }
 
 // reloading runs watch until ctx ends: only on Linux can another program take over.
 func (*call) reloading(ctx context.Context, _ manager, _ *sender.Sender, watch func(context.Context)) {

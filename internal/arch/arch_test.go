@@ -170,6 +170,11 @@ var rooms = []room{
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
+		dir:     "internal/winservice", // of beats and collectors it knows nothing
+		imports: []string{std, "golang.org/x/sys/windows/..."},
+		never:   []string{"net", "crypto/tls"},
+	},
+	{
 		dir:     "internal/cli", // of any command; the plugin never imports it, as it is copied into Telegraf's tree
 		imports: []string{std, toml},
 		never:   []string{"net", "os/exec", "os/signal", "regexp"}, // the sender pays for it
@@ -180,6 +185,7 @@ var rooms = []room{
 			std, toml, "golang.org/x/sys/unix",
 			module + "/sender", module + "/internal/cli", module + "/internal/proc/job", module + "/internal/proc",
 			module + "/internal/proc/handover", module + "/internal/probe", module + "/internal/watch",
+			module + "/internal/winservice",
 			module + "/" + plugin + "/wire", module + "/" + plugin + "/regular",
 		},
 	},

@@ -1,0 +1,142 @@
+package main
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"os"
+	"path/filepath"
+	"strings"
+
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/winservice"
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
+)
+
+func withRightsOf(*watch.Account, func()) error { return errors.ErrUnsupported }
+
+func canRead(string) error { return nil }
+
+// fileID returns "", which no JOURNAL_STREAM is.
+func fileID(*os.File) string { return "" }
+
+// reloading runs watch until ctx ends: only on Linux can another program take over.
+func (*call) reloading(ctx context.Context, _ manager, _ *sender.Sender, watch func(context.Context)) {
+	watch(ctx)
+}
+
+func defaultConfig() string {
+	return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "heartbeat-sender", "heartbeat-sender.toml")
+}
+
+const (
+	serviceName = "heartbeat-sender"
+	// serviceBackIn is what the units of systemd promise as well: a service that does not come
+	// back after a reboot is an alarm.
+	serviceBackIn = "15m"
+)
+
+// serviceCommands return what makes run a service. It wraps run: no signal stops it. Windows
+// sends one to each service when somebody logs off.
+func serviceCommands() []command {
+	return []command{{
+		name: "service", takes: "ACTION...", wraps: true, do: serviceCommand,
+		usage: "install [FLAGS of run], uninstall, or run, which Windows starts",
+	}}
+}
+
+func serviceCommand(ctx context.Context, c *call) error {
+	var action string
+	if len(c.args) > 0 {
+		action, c.args = c.args[0], c.args[1:]
+	}
+	switch action {
+	case "install":
+		return c.installService(ctx)
+	case "uninstall":
+		if len(c.args) > 0 {
+			return cli.Exit(cli.ExitUsage, fmt.Errorf("service uninstall takes no argument %.64q", c.args[0]))
+		}
+		return c.uninstallService()
+	case "run":
+		return c.runService()
+	}
+	return cli.Exit(cli.ExitUsage, errors.New("service: give one of install, uninstall and run"))
+}
+
+func (c *call) installService(ctx context.Context) error {
+	args, err := serviceArgs(c.args)
+	if err != nil {
+		return cli.Exit(cli.ExitUsage, err)
+	}
+	// What is wrong is said now: nobody looks at a service when it starts.
+	if err := c.load(commandNamed("run"), args); err != nil {
+		return err
+	}
+	if _, _, err := c.sender(ctx); err != nil {
+		return err
+	}
+	program, err := os.Executable()
+	if err != nil {
+		return err
+	}
+	service := winservice.Service{
+		Name: serviceName, Title: "Heartbeat of this host", Program: program, Args: append([]string{"service", "run"}, args...),
+		Description: "Tells collectors that this host and its services are alive.",
+	}
+	if err := service.Install(); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "Installed service %s: %s %s\n", serviceName, program, strings.Join(service.Args, " "))
+	fmt.Fprintf(c.stdout, "Windows starts it when it boots. To start it now: net start %s\n", serviceName)
+	return nil
+}
+
+// serviceArgs returns flags of run as a service needs them: it is started elsewhere, and
+// promises to be back.
+func serviceArgs(args []string) ([]string, error) {
+	given, _, err := parseFlags(commandNamed("run"), args)
+	if err != nil {
+		return nil, err
+	}
+	if given["back-in"] == nil {
+		given["back-in"] = []string{serviceBackIn}
+	}
+	var flags []string
+	for _, o := range options() {
+		for _, text := range given[o.name] {
+			if o.value == fileValue && text != os.DevNull {
+				if text, err = filepath.Abs(text); err != nil {
+					return nil, fmt.Errorf("%s: %w", o.flag(), err)
+				}
+			}
+			flags = append(flags, o.flag()+"="+text)
+		}
+	}
+	return flags, nil
+}
+
+func (c *call) uninstallService() error {
+	if err := winservice.Uninstall(serviceName); err != nil {
+		return err
+	}
+	fmt.Fprintf(c.stdout, "Removed service %s\n", serviceName)
+	return nil
+}
+
+func (c *call) runService() error {
+	return winservice.Run(serviceName, func(ctx context.Context, running func(), log *winservice.Log) int {
+		inner := &call{
+			environ: c.environ, stdout: c.stdout, stderr: log, hostName: c.hostName, configFile: c.configFile,
+			prefixes: true, running: running,
+		}
+		defer inner.endLog()
+		err := inner.load(commandNamed("run"), c.args)
+		if err == nil {
+			err = runCommand(ctx, inner)
+		}
+		return inner.conclude(err)
+	})
+}

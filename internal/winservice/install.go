@@ -1,0 +1,142 @@
+//go:build windows
+
+package winservice
+
+import (
+	"errors"
+	"fmt"
+	"time"
+	"unsafe"
+
+	"golang.org/x/sys/windows"
+	"golang.org/x/sys/windows/svc"
+	"golang.org/x/sys/windows/svc/eventlog"
+	"golang.org/x/sys/windows/svc/mgr"
+)
+
+// A Service is what the service manager knows of a program.
+type Service struct {
+	Name        string // of the service, and of the source of its events
+	Title       string
+	Description string
+	Program     string   // its path
+	Args        []string // with which it is started
+}
+
+const (
+	// account has the least rights of those that need no password.
+	account      = `NT AUTHORITY\LocalService`
+	restartDelay = time.Second
+	resetPeriod  = 24 * 60 * 60 // seconds without a crash, after which they are counted anew
+
+	// StopTime is how long the service may take to stop: when Windows shuts down, too.
+	StopTime = 5 * time.Second
+	// patience is for a service manager that is busy.
+	patience  = 30 * time.Second
+	stopPause = 50 * time.Millisecond
+)
+
+// Install makes a service that Windows starts when it boots, and again one second after a
+// crash. It is not started yet.
+func (s *Service) Install() error {
+	manager, err := connect()
+	if err != nil {
+		return err
+	}
+	defer manager.Disconnect()
+	service, err := manager.CreateService(s.Name, s.Program, mgr.Config{
+		DisplayName: s.Title, Description: s.Description, ServiceStartName: account,
+		StartType: mgr.StartAutomatic, ErrorControl: mgr.ErrorNormal,
+	}, s.Args...)
+	switch {
+	case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
+		return fmt.Errorf("service %s is installed already: uninstall it first", s.Name)
+	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
+		return fmt.Errorf("service %s is still being removed: close what shows it, such as services.msc, and try again", s.Name)
+	case err != nil:
+		return fmt.Errorf("creating service %s failed: %w", s.Name, err)
+	}
+	defer service.Close()
+	if err := s.complete(service); err != nil {
+		return errors.Join(err, service.Delete())
+	}
+	return nil
+}
+
+// complete says what creating a service cannot say.
+func (s *Service) complete(service *mgr.Service) error {
+	// The last action is that of all further crashes too.
+	restart := []mgr.RecoveryAction{{Type: mgr.ServiceRestart, Delay: restartDelay}}
+	if err := service.SetRecoveryActions(restart, resetPeriod); err != nil {
+		return fmt.Errorf("having service %s restarted after a crash failed: %w", s.Name, err)
+	}
+	// An early boot may have no name yet for the host: that ends with an error, and is tried again.
+	if err := service.SetRecoveryActionsOnNonCrashFailures(true); err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
+		return fmt.Errorf("having service %s restarted after an error failed: %w", s.Name, err)
+	}
+	milliseconds := uint32(StopTime.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
+	err := windows.ChangeServiceConfig2(service.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&milliseconds)))
+	if err != nil {
+		return fmt.Errorf("giving service %s time to shut down failed: %w", s.Name, err)
+	}
+	eventlog.Remove(s.Name) //nolint:errcheck // there is none, or that of an earlier service
+	if err := eventlog.InstallAsEventCreate(s.Name, eventlog.Error|eventlog.Warning|eventlog.Info); err != nil {
+		return fmt.Errorf("making a source %s of events failed: %w", s.Name, err)
+	}
+	return nil
+}
+
+// Uninstall stops a service and removes it.
+func Uninstall(name string) error {
+	manager, err := connect()
+	if err != nil {
+		return err
+	}
+	defer manager.Disconnect()
+	service, err := manager.OpenService(name)
+	if errors.Is(err, windows.ERROR_SERVICE_DOES_NOT_EXIST) {
+		return fmt.Errorf("service %s is not installed", name)
+	}
+	if err != nil {
+		return fmt.Errorf("opening service %s failed: %w", name, err)
+	}
+	defer service.Close()
+	if err := stop(service); err != nil {
+		return fmt.Errorf("stopping service %s failed: %w", name, err)
+	}
+	if err := service.Delete(); err != nil {
+		return fmt.Errorf("removing service %s failed: %w", name, err)
+	}
+	eventlog.Remove(name) //nolint:errcheck // somebody has removed it already
+	return nil
+}
+
+// connect opens the service manager.
+func connect() (*mgr.Mgr, error) {
+	manager, err := mgr.Connect()
+	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
+		return nil, errors.New("services are for administrators: run this in a prompt that was opened as administrator")
+	}
+	if err != nil {
+		return nil, fmt.Errorf("opening the service manager failed: %w", err)
+	}
+	return manager, nil
+}
+
+// stop stops a service and waits until it has stopped.
+func stop(service *mgr.Service) error {
+	_, err := service.Control(svc.Stop)
+	if errors.Is(err, windows.ERROR_SERVICE_NOT_ACTIVE) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	for limit := time.Now().Add(patience); time.Now().Before(limit); time.Sleep(stopPause) {
+		status, err := service.Query()
+		if err != nil || status.State == svc.Stopped {
+			return err
+		}
+	}
+	return fmt.Errorf("it has not stopped after %s", patience)
+}
