@@ -126,6 +126,11 @@ test-processors: ## on a big-endian processor, s390x, and on arm, arm64 and risc
 	$(call emulate,arm64,$(BYTES))
 	$(call emulate,riscv64,$(BYTES))
 
+.PHONY: windows
+windows: build ## build/windows: both programs for Windows, and tests of them by Wine (needs wine, wine64, gcc-mingw-w64-x86-64)
+	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid=" -o build/windows/ ./cmd/heartbeat-sender ./cmd/telegraf-heartbeat
+	go test -count=1 -timeout 20m -run '^TestWindows$$' ./internal/e2e
+
 .PHONY: test-goroutines
 test-goroutines: ## the plugin as on systems without epoll, where each connection has a goroutine
 	$(call run-tests,-tags goroutines ./plugins/inputs/heartbeat ./plugins/inputs/heartbeat/serve)

@@ -58,7 +58,7 @@ type call struct {
 	hostName   func() (string, error)
 	configFile string // is read if there is one and none is given
 	held       handover.Connections
-	trial      bool // run only looks whether it could: the program that runs asks that before a reload
+	trial      bool   // run only looks whether it could: the program that runs asks that before a reload
 	prefixes   bool   // stderr is a log that wants the priority of each line
 	running    func() // is called when run has begun, if there is somebody to tell
 

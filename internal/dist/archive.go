@@ -42,9 +42,14 @@ var samples = map[string][]string{
 		"deploy/systemd/heartbeat-leave.service", "deploy/sysusers/heartbeat-sender.conf",
 		"deploy/openrc/heartbeat-sender", "deploy/runit/heartbeat-sender/run", "deploy/runit/heartbeat-sender/log/run",
 	},
-	"windows": {"deploy/windows/heartbeat-sender.xml"},
 	"darwin":  {"deploy/launchd/heartbeat-sender.plist"},
 	"freebsd": {"deploy/rc.d/heartbeat_sender"},
+}
+
+// readme is what a zip begins with.
+var readme = map[string]string{
+	senderProgram: "deploy/windows/sender/README.txt",
+	pluginProgram: "deploy/windows/plugin/README.txt",
 }
 
 // archive writes a zip for Windows, and a tar for all others.
@@ -53,6 +58,9 @@ func (r *release) archive(p platform, program, built string) error {
 	files := contents[program]
 	if program == senderProgram {
 		files = slices.Concat(files, samples[p.os])
+	}
+	if p.os == "windows" {
+		files = slices.Concat(files, []string{readme[program]})
 	}
 	all, err := members(root, built, files)
 	if err != nil {

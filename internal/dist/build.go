@@ -36,7 +36,7 @@ func platforms() []platform {
 			packaged: "mipsel", programs: sender,
 		},
 		{os: "linux", arch: "riscv64", packaged: "riscv64", programs: sender},
-		{os: "windows", arch: "amd64", programs: sender},
+		{os: "windows", arch: "amd64", programs: both},
 		{os: "darwin", arch: "amd64", programs: sender},
 		{os: "darwin", arch: "arm64", programs: sender},
 		{os: "freebsd", arch: "amd64", programs: sender},

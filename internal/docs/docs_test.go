@@ -22,7 +22,7 @@ import (
 var kinds = map[string]func(*world, block){
 	"sh":       (*world).runScript,
 	"cron":     (*world).runCrontab,
-	"bat":      (*world).runTask,
+	"bat":      (*world).runPrompt,
 	"toml":     (*world).checkTOML,
 	"ini":      (*world).checkUnit,
 	"yaml":     (*world).checkYAML,
@@ -118,12 +118,12 @@ func (w *world) runCrontab(b block) {
 	}
 }
 
-// runTask runs what the Task Scheduler of Windows would.
-func (w *world) runTask(b block) {
-	found := regexp.MustCompile(`C:\\heartbeat\\heartbeat-sender\.exe ([^"]*)`).FindAllStringSubmatch(b.text, -1)
+// runPrompt runs what a prompt of Windows would.
+func (w *world) runPrompt(b block) {
+	found := regexp.MustCompile(`heartbeat-sender\.exe"? ([^"\n]*)`).FindAllStringSubmatch(b.text, -1)
 	require.NotEmpty(w, found)
 	for _, call := range found {
-		w.works("heartbeat-sender "+strings.ReplaceAll(call[1], `C:\heartbeat\`, ""), b)
+		w.works("heartbeat-sender "+call[1], b)
 	}
 }
 

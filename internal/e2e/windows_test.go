@@ -36,7 +36,7 @@ func TestWindows(t *testing.T) {
 		do   func(t *testing.T, w *wine)
 	}{
 		{"service manager", testServiceOfWindows},
-		{"handler of the service", testHandlerOfWindows},
+		{"packages", testPackagesOnWindows},
 		{"verdicts", testVerdictsOfWindows},
 		{"service and systemd", testServiceVerdicts},
 		{"check", testCheckOnWindows},
@@ -48,12 +48,12 @@ func TestWindows(t *testing.T) {
 
 // A wine is a Windows with our programs.
 type wine struct {
-	prefix  string
-	sender  string
-	plugin  string
-	service string // the tests of package winservice
-	env     []string
-	holder  *testkit.Process // keeps Windows up; its stderr has the events
+	prefix string
+	sender string
+	plugin string
+	tests  []string // of packages that are for Windows
+	env    []string
+	holder *testkit.Process // keeps Windows up; its stderr has the events
 }
 
 func newWine(t *testing.T) *wine {
@@ -61,7 +61,8 @@ func newWine(t *testing.T) *wine {
 	dir := t.TempDir()
 	w := &wine{
 		prefix: filepath.Join(dir, "prefix"), sender: filepath.Join(dir, "heartbeat-sender.exe"),
-		plugin: filepath.Join(dir, "telegraf-heartbeat.exe"), service: filepath.Join(dir, "winservice.test.exe"),
+		plugin: filepath.Join(dir, "telegraf-heartbeat.exe"),
+		tests:  []string{filepath.Join(dir, "winservice.test.exe"), filepath.Join(dir, "proc.test.exe")},
 	}
 	root, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
@@ -73,7 +74,7 @@ func newWine(t *testing.T) *wine {
 		require.NoError(t, err, "%s", out)
 	}
 	build("build", "-trimpath", "-o", dir, "./cmd/heartbeat-sender", "./cmd/telegraf-heartbeat")
-	build("test", "-c", "-trimpath", "-o", w.service, "./internal/winservice")
+	build("test", "-c", "-trimpath", "-o", dir+"/", "./internal/winservice", "./internal/proc")
 
 	w.env = []string{"WINEPREFIX=" + w.prefix, "WINEARCH=win64", "HOME=" + dir, "WINEDEBUG=-all"}
 	made := exec.Command(filepath.Join(root, "scripts", "wine-prefix"), w.prefix)
@@ -177,11 +178,14 @@ func testServiceOfWindows(t *testing.T, w *wine) {
 	require.NotZero(t, code, "the service is left")
 }
 
-// What Wine never asks a service for, such as to get ready for a shutdown.
-func testHandlerOfWindows(t *testing.T, w *wine) {
-	out, code := w.does(t, w.service, "-test.v")
-	require.Zero(t, code, out)
-	require.Contains(t, out, "--- PASS: TestServiceStopsWhenAsked")
+// The tests of packages cover what Wine never asks a service for, such as to get ready for a
+// shutdown.
+func testPackagesOnWindows(t *testing.T, w *wine) {
+	for _, tests := range w.tests {
+		out, code := w.does(t, tests, "-test.v")
+		require.Zero(t, code, out)
+		require.Contains(t, out, "--- PASS: ")
+	}
 }
 
 // reported returns what docs/windows.md says that is reported on both systems.
@@ -298,18 +302,18 @@ func testVerdictsOfWindows(t *testing.T, w *wine) {
 		{"`run` for the host, killed", "host", func(r *trial) {
 			r.startLong("host", "run", "-interval", interval).Kill()
 		}},
-		{"`run -service`, which beats for itself, killed", "app", func(r *trial) {
+		{"`run -service`, killed", "app", func(r *trial) {
 			r.startLong("app", "run", "-interval", interval, "-service", "app").Kill()
 		}},
-		{"`run -pid`, whose target is killed", "target", func(r *trial) {
+		{"`run -pid`, its target is killed", "target", func(r *trial) {
 			target := r.start("app", "run", "-interval", "1h", "-service", "app")
 			pid := number(r.t, last(r.post.events("source", r.host, "service", "app")), "last_pid")
 			r.start("target", "run", "-interval", interval, "-pid", strconv.FormatInt(pid, 10), "-service", "target")
 			target.Kill()
 		}},
 		{"`once -every 1s`, once", "host", func(r *trial) { r.does(0, "once", "-every", "1s") }},
-		{"`exec` of what ends with exit code 0", "job", func(r *trial) { job(r, 0) }},
-		{"`exec` of what ends with exit code 3", "job", func(r *trial) { job(r, 3) }},
+		{"`exec` of a command that exits with 0", "job", func(r *trial) { job(r, 0) }},
+		{"`exec` of a command that exits with 3", "job", func(r *trial) { job(r, 3) }},
 		{"`once`, then `leave -back-in 1s`", "host", func(r *trial) {
 			r.does(0, "once", "-every", "1h")
 			r.does(0, "leave", "-back-in", "1s")
@@ -332,7 +336,7 @@ func testVerdictsOfWindows(t *testing.T, w *wine) {
 func testServiceVerdicts(t *testing.T, w *wine) {
 	p := newPost(t)
 	p.relieve()
-	stopped := reported(t, "`run`, ended as the service manager does")
+	stopped := reported(t, "`run` for the host, stopped as a service")
 	lin := &trial{sides(t, w)[0], t, p, "lin-stopped"}
 	lin.start("host", "run", "-interval", interval, "-back-in", "15m").Signal(syscall.SIGTERM)
 	require.Equal(t, stopped, lin.ends("host", stopped))

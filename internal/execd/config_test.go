@@ -211,8 +211,8 @@ func TestFileThatWasAskedForHasToExist(t *testing.T) {
 }
 
 func TestWithoutTheDefaultFileThereIsOneInstanceWithDefaults(t *testing.T) {
-	if _, err := os.Stat(defaultConfig); err == nil {
-		t.Skipf("%s exists here", defaultConfig)
+	if _, err := os.Stat(defaultConfig()); err == nil {
+		t.Skipf("%s exists here", defaultConfig())
 	}
 	out, _, err := call(t, "-check")
 	require.NoError(t, err)

@@ -1,8 +1,12 @@
 package execd
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
+	"os"
+	"path/filepath"
+	"runtime"
 	"slices"
 	"time"
 
@@ -11,7 +15,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
-const defaultConfig = "/etc/telegraf-heartbeat/heartbeat.conf"
+// defaultConfig returns the file that is read if none is named.
+func defaultConfig() string {
+	if runtime.GOOS == "windows" {
+		return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "telegraf-heartbeat", "heartbeat.conf")
+	}
+	return "/etc/telegraf-heartbeat/heartbeat.conf"
+}
 
 const (
 	usageHead = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
@@ -56,7 +66,7 @@ var (
 func Flags() []cli.Flag {
 	return []cli.Flag{
 		{
-			Name: "config", Value: "FILE", Initial: defaultConfig,
+			Name: "config", Value: "FILE", Initial: defaultConfig(),
 			Usage: "[[inputs.heartbeat]] tables; without the default file one instance with defaults",
 		},
 		{
@@ -86,7 +96,7 @@ func usage() string { return usageHead + Help(Flags()) + usageTail }
 
 // parseFlags reads the command line. It returns cli.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
-	opts := options{config: defaultConfig}
+	opts := options{config: defaultConfig()}
 	given, rest, err := cli.Parse(Flags(), args)
 	switch {
 	case errors.Is(err, cli.ErrHelp):

@@ -67,7 +67,7 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 // Plugins returns the plugins as a configuration file sets them up, without
 // running them. An empty path stands for the default one.
 func Plugins(config string) ([]telegraf.Input, error) {
-	opts := options{config: cmp.Or(config, defaultConfig), explicit: config != ""}
+	opts := options{config: cmp.Or(config, defaultConfig()), explicit: config != ""}
 	file, err := loadConfig(opts, inputs.Inputs["heartbeat"])
 	if err != nil {
 		return nil, Failure(cli.ExitConfig, err)

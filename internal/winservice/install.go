@@ -71,11 +71,13 @@ func (s *Service) complete(service *mgr.Service) error {
 		return fmt.Errorf("having service %s restarted after a crash failed: %w", s.Name, err)
 	}
 	// An early boot may have no name yet for the host: that ends with an error, and is tried again.
-	if err := service.SetRecoveryActionsOnNonCrashFailures(true); err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
+	// Wine 8 does not know this level.
+	err := service.SetRecoveryActionsOnNonCrashFailures(true)
+	if err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
 		return fmt.Errorf("having service %s restarted after an error failed: %w", s.Name, err)
 	}
 	milliseconds := uint32(StopTime.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
-	err := windows.ChangeServiceConfig2(service.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&milliseconds)))
+	err = windows.ChangeServiceConfig2(service.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&milliseconds)))
 	if err != nil {
 		return fmt.Errorf("giving service %s time to shut down failed: %w", s.Name, err)
 	}
