@@ -185,10 +185,11 @@ probe = ["sh", "-c", "ls -l /proc/$$/fd >%s.new; env >>%s.new; mv %s.new %s; sle
 	for _, service := range []string{"target", "probed", "host"} {
 		s.plugin.Until("it to be alive", func() bool { return len(s.told(service)) == 1 })
 	}
-	for range 5 {
+	for i := range 5 {
 		s.upgrade(sender.path)
 		sender.Signal(syscall.SIGUSR2)
 		sender.runsIt()
+		sender.Until("it to be asked again", func() bool { return len(sender.Stderr.With("connected to ")) == i+2 })
 	}
 	require.NoError(t, os.Remove(seen))
 	s.plugin.Until("a probe", func() bool {
