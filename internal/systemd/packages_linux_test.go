@@ -27,21 +27,8 @@ import (
 
 var packages = flag.Bool("packages", false, "make packages and upgrade them under load (needs bin/telegraf-stock)")
 
-const telegrafUnit = `
-[Service]
-User=telegraf
-ExecStart=/usr/bin/telegraf --config /etc/telegraf/telegraf.conf --config-directory /etc/telegraf/telegraf.d
-KillMode=mixed
-Restart=always
-`
-
-const telegrafConf = `[agent]
-  interval = "1s"
-  flush_interval = "1s"
-  metric_buffer_limit = 100000
-[[outputs.file]]
-  files = ["/srv/telegraf/written"]
-`
+// metricsFile is where Telegraf writes.
+const metricsFile = "/var/lib/telegraf/metrics"
 
 // makePackages makes both packages of a version, and returns their files.
 func makePackages(t *testing.T, version string) []string {
@@ -72,16 +59,50 @@ func (m *machine) dpkg(debs []string) {
 	m.run(args...)
 }
 
+// prepareDpkg makes what dpkg and apt want beside their programs: nothing is installed.
+func (m *machine) prepareDpkg() {
+	for _, dir := range []string{
+		"/var/lib/dpkg/info", "/var/lib/dpkg/updates", "/var/lib/dpkg/triggers", "/var/lib/apt/lists/partial", "/var/cache/apt/archives/partial",
+		"/etc/apt/apt.conf.d", "/etc/apt/preferences.d", "/etc/apt/sources.list.d", "/etc/dpkg/dpkg.cfg.d", "/var/log/apt",
+	} {
+		require.NoError(m.t, os.MkdirAll(m.path(dir), 0o755))
+	}
+	m.write("/var/lib/dpkg/status", "", 0o644)
+	m.write("/var/lib/dpkg/available", "", 0o644)
+}
+
+// addTelegraf installs a Telegraf that does not know the plugin, as its package does.
+func (m *machine) addTelegraf() {
+	m.write("/usr/bin/telegraf", read(m.t, project("bin/telegraf-stock")), 0o755)
+	m.write("/usr/lib/sysusers.d/telegraf.conf", "u telegraf - \"Telegraf\"\n", 0o644)
+	m.run("systemd-sysusers", "telegraf.conf")
+	m.run("install", "-d", "-o", "telegraf", "-g", "telegraf", "-m", "750", "/var/lib/telegraf")
+	m.write("/etc/telegraf/telegraf.conf", `[agent]
+  interval = "1s"
+  flush_interval = "1s"
+  metric_buffer_limit = 100000
+[[outputs.file]]
+  files = ["`+metricsFile+`"]
+`, 0o644)
+	m.write("/usr/lib/systemd/system/telegraf.service", `
+[Service]
+User=telegraf
+ExecStart=/usr/bin/telegraf -config /etc/telegraf/telegraf.conf -config-directory /etc/telegraf/telegraf.d
+ExecReload=/bin/kill -HUP $MAINPID
+Restart=on-failure
+KillMode=mixed
+[Install]
+WantedBy=multi-user.target
+`, 0o644)
+	m.systemctl("daemon-reload")
+}
+
 // startTelegraf starts a Telegraf that has the installed plugin run.
 func (m *machine) startTelegraf() *collector {
 	m.t.Helper()
-	m.write("/usr/bin/telegraf", read(m.t, project("bin/telegraf-stock")), 0o755)
-	m.write("/etc/systemd/system/telegraf.service", telegrafUnit, 0o644)
-	m.write("/etc/telegraf/telegraf.conf", telegrafConf, 0o644)
-	m.run("install", "-d", "-o", "telegraf", "/srv/telegraf")
-	m.systemctl("daemon-reload")
+	m.addTelegraf()
 	m.systemctl("start", "telegraf")
-	c := &collector{t: m.t, stdout: m.path("/srv/telegraf/written"), told: make(map[string][]string)}
+	c := &collector{t: m.t, stdout: m.path(metricsFile), told: make(map[string][]string)}
 	testkit.Until(m.t, "Telegraf to write", func() bool {
 		_, err := os.Stat(c.stdout)
 		return err == nil
@@ -152,7 +173,7 @@ func (m *machine) dial(ctx context.Context, network, address string) (net.Conn, 
 	return new(net.Dialer).DialContext(ctx, network, address)
 }
 
-// load keeps n senders beating, with intervals of 1 to 10 s, until the test ends. Every other one
+// load keeps n senders beating, with intervals of 3 to 10 s, until the test ends. Every other one
 // beats for a process of its own.
 func (m *machine) load(n int) []string {
 	ctx, stop := context.WithCancel(context.Background())
@@ -163,7 +184,7 @@ func (m *machine) load(n int) []string {
 		wg.Go(func() { // ends with stop
 			for ctx.Err() == nil {
 				m.beat(ctx, fmt.Sprintf(`{"host":%q,"service":"job","pid":%d,"watched":%t,"run":%q`, names[i], 1000+i, i%2 == 0, names[i]),
-					time.Duration(1+i%10)*time.Second)
+					time.Duration(3+i%8)*time.Second)
 				pause(ctx, rand.N(time.Second)) // as the sender does
 			}
 		})
@@ -212,11 +233,7 @@ func TestPackagesAreUpgradedUnderLoad(t *testing.T) {
 	}
 	before, after := makePackages(t, "1.0.0"), makePackages(t, "1.1.0")
 	m := start(t, "upgraded")
-	for _, dir := range []string{"info", "updates", "triggers"} {
-		require.NoError(t, os.MkdirAll(m.path("/var/lib/dpkg/"+dir), 0o755))
-	}
-	m.write("/var/lib/dpkg/status", "", 0o644)
-	m.run("useradd", "--system", "--user-group", "telegraf")
+	m.prepareDpkg()
 	m.dpkg(before)
 	c := m.startTelegraf()
 	testkit.Until(t, "the collector", func() bool { return slices.Contains(c.allEvents(), "started") })

@@ -21,13 +21,12 @@ import (
 
 var rolloutHosts = flag.Int("hosts", 3, "how many hosts TestRollout sets up")
 
-const nfpm = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0" // as internal/dist
-
 // A rollout is a fleet of machines in a network of its own, the first of which is the
 // collector, and a playbook that knows them.
 type rollout struct {
 	t         *testing.T
-	dir       string // of the controller
+	dir       string   // of the controller
+	packages  []string // files, that of the sender first
 	collector *machine
 	hosts     []*machine
 }
@@ -109,24 +108,13 @@ func (r *rollout) deaths() []string {
 	return regexp.MustCompile(`(?m)^heartbeat_event,.*state=dead.*$`).FindAllString(r.collector.run("cat", metricsFile), -1)
 }
 
-// metricsFile is where the collector's Telegraf writes.
-const metricsFile = "/var/lib/telegraf/metrics"
-
 func newRollout(t *testing.T) *rollout {
-	needsAll(t)
-	for program, name := range map[string]string{"ansible-playbook": "ansible-core", "curl": "curl"} {
-		if _, err := exec.LookPath(program); err != nil {
-			t.Skipf("needs %s: install Debian's package %s", program, name)
-		}
-	}
+	needsAll(t, map[string]string{"ansible-playbook": "ansible-core", "curl": "curl"})
 	if _, err := os.Stat("/usr/lib/python3/dist-packages/apt"); err != nil {
 		t.Skip("needs Debian's package python3-apt")
 	}
 	read(t, project("bin/telegraf-stock"))
-	r := &rollout{t: t, dir: t.TempDir()}
-	for _, program := range []string{"telegraf-heartbeat", "heartbeat-sender"} {
-		r.pack(program)
-	}
+	r := &rollout{t: t, dir: t.TempDir(), packages: makePackages(t, "1.0.0")}
 	network := startNetwork(t)
 	add := func(name string, address int) *machine {
 		m := start(t, name)
@@ -153,18 +141,6 @@ func (r *rollout) file(name, text string, mode os.FileMode) {
 	require.NoError(r.t, os.WriteFile(filepath.Join(r.dir, name), []byte(text), mode))
 }
 
-// pack makes the package of a program.
-func (r *rollout) pack(program string) {
-	r.t.Helper()
-	read(r.t, project("bin/"+program))
-	cmd := exec.Command("go", "run", nfpm, "package", "--config", "deploy/packages/"+program+".yaml",
-		"--packager", "deb", "--target", filepath.Join(r.dir, program+".deb"))
-	cmd.Dir = project("")
-	cmd.Env = append(os.Environ(), "GOFLAGS=", "VERSION=1.0.0", "ARCH=amd64", "BUILT=bin/"+program)
-	said, err := cmd.CombinedOutput()
-	require.NoError(r.t, err, "%s", said)
-}
-
 // inventory writes what the playbook knows of the machines. Instead of ssh it enters
 // their namespaces.
 func (r *rollout) inventory() {
@@ -179,19 +155,19 @@ heartbeat_collectors:
   hosts: {hb-1: }
   vars:
     heartbeat_collector_telegraf: ""
-    heartbeat_collector_package_file: %[1]s/telegraf-heartbeat.deb
+    heartbeat_collector_package_file: %[4]s
 heartbeat_senders:
   hosts: {"web-[1:%[2]d]": }
   vars:
     heartbeat_servers: ["tcp://10.99.0.1:7878"]
     heartbeat_services: [{systemd_unit: demo}]
-    heartbeat_sender_package_file: %[1]s/heartbeat-sender.deb
+    heartbeat_sender_package_file: %[3]s
 all:
   vars:
     ansible_become: false
     ansible_python_interpreter: /usr/bin/python3
     ansible_ssh_executable: %[1]s/enter
-`, r.dir, len(r.hosts)), 0o600)
+`, r.dir, len(r.hosts), r.packages[0], r.packages[1]), 0o600)
 }
 
 // try runs the playbook and returns what it printed.
@@ -320,42 +296,4 @@ func (n *network) join(m *machine, address int) {
 	n.ip("link", "set", port, "master", "bridge", "up")
 	m.run("ip", "address", "add", fmt.Sprintf("10.99.0.%d/24", address), "dev", "eth0")
 	m.run("ip", "link", "set", "eth0", "up")
-}
-
-// prepareDpkg makes what dpkg and apt want beside their programs: nothing is installed.
-func (m *machine) prepareDpkg() {
-	for _, dir := range []string{
-		"/var/lib/dpkg/info", "/var/lib/dpkg/updates", "/var/lib/dpkg/triggers", "/var/lib/apt/lists/partial", "/var/cache/apt/archives/partial",
-		"/etc/apt/apt.conf.d", "/etc/apt/preferences.d", "/etc/apt/sources.list.d", "/etc/dpkg/dpkg.cfg.d", "/var/log/apt",
-	} {
-		require.NoError(m.t, os.MkdirAll(m.path(dir), 0o755))
-	}
-	m.write("/var/lib/dpkg/status", "", 0o644)
-	m.write("/var/lib/dpkg/available", "", 0o644)
-}
-
-// addTelegraf installs a Telegraf that does not know the plugin, as its package does.
-func (m *machine) addTelegraf() {
-	m.write("/usr/bin/telegraf", read(m.t, project("bin/telegraf-stock")), 0o755)
-	m.write("/usr/lib/sysusers.d/telegraf.conf", "u telegraf - \"Telegraf\"\n", 0o644)
-	m.run("systemd-sysusers", "telegraf.conf")
-	m.run("install", "-d", "-o", "telegraf", "-g", "telegraf", "-m", "750", "/var/lib/telegraf")
-	m.write("/etc/telegraf/telegraf.conf", `
-[agent]
-  interval = "5s"
-  flush_interval = "1s"
-[[outputs.file]]
-  files = ["`+metricsFile+`"]
-`, 0o644)
-	m.write("/usr/lib/systemd/system/telegraf.service", `
-[Service]
-User=telegraf
-ExecStart=/usr/bin/telegraf -config /etc/telegraf/telegraf.conf -config-directory /etc/telegraf/telegraf.d
-ExecReload=/bin/kill -HUP $MAINPID
-Restart=on-failure
-KillMode=mixed
-[Install]
-WantedBy=multi-user.target
-`, 0o644)
-	m.systemctl("daemon-reload")
 }
