@@ -16,9 +16,11 @@ import (
 const systemUnits = "systemd- getty@ serial-getty@ console-getty user@ dbus polkit heartbeat-sender"
 
 const discoverHead = `# Services that run here, as tables for the end of %s
-# Delete those whose end nobody needs to hear of. Then run
+# Delete those that you do not need to watch. Then run
 #   heartbeat-sender check
-#   systemctl restart heartbeat-sender-watch
+#   systemctl disable --now heartbeat-sender
+#   systemctl enable --now heartbeat-sender-watch
+#   systemctl reload heartbeat-sender-watch
 `
 
 // discoverCommand proposes what to watch on this host. It writes no file: which

@@ -51,6 +51,11 @@ func run(key string) error {
 			return err
 		}
 	}
+	signer, err := newSigner(key) // before minutes of work
+	if err != nil {
+		return fmt.Errorf("KEY: %w", err)
+	}
+	defer signer.end()
 	dir, err := os.MkdirTemp("", "dist")
 	if err != nil {
 		return err
@@ -77,7 +82,7 @@ func run(key string) error {
 	if err := r.sums(); err != nil {
 		return err
 	}
-	return r.repositories(key)
+	return r.repositories(signer)
 }
 
 // checkOut clones what is committed here into dir: so nothing else that is here

@@ -26,18 +26,13 @@ type signer struct {
 	id   string
 }
 
-// repositories makes what apt and dnf install from, signed with a key: its id in the keyring of the
-// user, or a file. They are the same each time but for the signatures.
-func (r *release) repositories(key string) error {
-	if key == "" {
+// repositories makes what apt and dnf install from. They are the same each time but for the
+// signatures.
+func (r *release) repositories(s *signer) error {
+	if s == nil {
 		fmt.Println("no repositories, as they have to be signed: make dist KEY=..., the id of a gpg key or a file that has one")
 		return nil
 	}
-	s, err := newSigner(key)
-	if err != nil {
-		return err
-	}
-	defer s.end()
 	if err := r.apt(s); err != nil {
 		return fmt.Errorf("the repository for apt: %w", err)
 	}
@@ -47,8 +42,17 @@ func (r *release) repositories(key string) error {
 	return nil
 }
 
-// newSigner takes a key of a file to a keyring of its own.
+// newSigner returns one who signs with a key: its id in the keyring of the user, or a file, which
+// gets a keyring of its own. It returns nil if key is empty.
 func newSigner(key string) (*signer, error) {
+	if key == "" {
+		return nil, nil //nolint:nilnil // nobody signs
+	}
+	for _, tool := range []string{"gpg", "apt-ftparchive", "createrepo_c", "rpmsign"} {
+		if _, err := exec.LookPath(tool); err != nil {
+			return nil, err
+		}
+	}
 	s := &signer{id: key}
 	if _, err := os.Stat(key); err == nil {
 		if s.home, err = os.MkdirTemp("", "gpg"); err != nil { // private, and short enough for its sockets
@@ -108,7 +112,7 @@ func (s *signer) publish(to string) error {
 }
 
 func (s *signer) end() {
-	if s.home == "" {
+	if s == nil || s.home == "" {
 		return
 	}
 	shell(s.env(), "gpgconf", "--kill", "all") //nolint:errcheck // then its agent ends when it finds its home gone

@@ -134,7 +134,7 @@ func TestRepositories(t *testing.T) {
 		require.NoError(t, r.pack(p, program, built))
 	}
 	key := newKey(t)
-	require.NoError(t, r.repositories(key))
+	require.NoError(t, r.repositories(signerOf(t, key)))
 	made := filepath.Join(r.out, "repositories")
 	testRefusals(t, made, (*repository).apt, "apt", map[string]func(*repository){
 		"no signature":         func(r *repository) { r.remove("apt/dists/stable/InRelease", "apt/dists/stable/Release.gpg") },
@@ -152,7 +152,7 @@ func TestRepositories(t *testing.T) {
 	t.Run("the same but for the signatures", func(t *testing.T) {
 		again := &release{out: t.TempDir(), version: r.version, seconds: r.seconds}
 		call(t, ".", "sh", "-c", `cp "$0"/*.deb "$0"/*.rpm "$1"`, r.out, again.out)
-		require.NoError(t, again.repositories(newKey(t)))
+		require.NoError(t, again.repositories(signerOf(t, newKey(t))))
 		for _, name := range []string{"Release", "main/binary-amd64/Packages", "main/binary-amd64/Packages.gz"} {
 			file := filepath.Join("repositories/apt/dists/stable", name)
 			require.Equal(t, string(read(t, r.out, file)), string(read(t, again.out, file)), name)
@@ -183,6 +183,14 @@ func testRefusals(t *testing.T, made string, install func(*repository, string) (
 // Nobody is to trust what is not signed.
 func TestRepositoriesAreNotMadeUnsigned(t *testing.T) {
 	r := &release{out: t.TempDir()}
-	require.NoError(t, r.repositories(""))
+	require.NoError(t, r.repositories(signerOf(t, "")))
 	require.NoDirExists(t, filepath.Join(r.out, "repositories"))
+}
+
+func signerOf(t *testing.T, key string) *signer {
+	t.Helper()
+	s, err := newSigner(key)
+	require.NoError(t, err)
+	t.Cleanup(s.end)
+	return s
 }
