@@ -245,6 +245,14 @@ func (s *Sender) Responsive(ctx context.Context) bool {
 	return true
 }
 
+// Answers reports whether Run has a connection to server, which is one of
+// Servers, over which that has answered.
+func (s *Sender) Answers(server string) bool {
+	sessions := s.sessions.Load()
+	i := slices.Index(s.Servers, server)
+	return sessions != nil && i >= 0 && (*sessions)[i].answering.Load()
+}
+
 // Once sends one beat for each peer to every server and tries until ctx ends.
 // It succeeds when one server has acknowledged them all; the others then get
 // two seconds more. A datagram counts as delivered when it is sent. An error

@@ -7,6 +7,7 @@ import (
 	"net"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
@@ -46,6 +47,7 @@ type session struct {
 	changed    <-chan struct{} // closed when there are other reports
 
 	proven    *link
+	answering atomic.Bool   // there is a proven link
 	tried     *link         // the newest, not proven yet
 	lost      error         // why the last link was given up
 	rtt       time.Duration // of the last acknowledged beat
@@ -342,6 +344,7 @@ func (s *session) promote(answered *link) {
 		s.proven.close()
 	}
 	s.proven, s.tried = s.tried, nil
+	s.answering.Store(true)
 	s.route.answered(s.proven.address)
 }
 
@@ -366,6 +369,7 @@ func (s *session) drop(link *link, err error) {
 	}
 	if link == s.proven {
 		s.proven = nil
+		s.answering.Store(false)
 	}
 	s.lost = endOf(err)
 	if !s.leavingFast {

@@ -7,16 +7,15 @@ import (
 	"io/fs"
 	"os"
 	"os/exec"
-	"strings"
 	"sync"
 	"syscall"
 	"time"
 
 	"golang.org/x/sys/unix"
 
+	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/handover"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 // withRightsOf calls do with the rights of an account instead of those of root.
@@ -69,85 +68,88 @@ func defaultConfig() string { return unixConfig }
 // serviceCommands returns none: they are for Windows.
 func serviceCommands() []command { return nil }
 
-// trialTime is how long the next program may take to say whether it can run: it reads files and asks
-// systemd.
-const trialTime = 30 * time.Second
+// reloadPause is the time between two tries of a program that could take over but for what it sees.
+const reloadPause = 15 * time.Second
 
-// partingTime is how long those that the next program does not name may take to say goodbye.
-const partingTime = 2 * time.Second
+// errNotYet is that another try may succeed.
+var errNotYet = fmt.Errorf("which is tried again every %s", reloadPause)
 
 // reloading runs watch until ctx ends. At SIGUSR2 the program that is there now takes over, as the
-// same process and without a goodbye but of those that it does not name. What watch has started is
-// gone by then, as only its parent could reap it. If that program or its settings are wrong, this one
-// goes on.
-func (c *call) reloading(ctx context.Context, m manager, s *sender.Sender, watch func(context.Context)) {
+// same process and without a goodbye. What watch has started is gone by then, as only its parent
+// could reap it. If that program or its settings are wrong, this one goes on. If its settings lack
+// somebody whom this one speaks for or to, it returns errAnew: a goodbye has to be said.
+func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(context.Context)) error {
 	for ctx.Err() == nil {
 		handover.Await()
 		watching, stop := context.WithCancel(ctx)
 		var wg sync.WaitGroup
 		wg.Go(func() { watch(watching) }) // ends with stop
-		named := c.awaitReload(ctx)
+		gone := c.awaitReload(ctx, seen)
 		stop()
 		wg.Wait()
-		if ctx.Err() == nil {
-			part(ctx, s, named)
+		if gone {
+			return errAnew
 		}
-		if ctx.Err() != nil {
-			return
+		m.notify("RELOADING=1", "WATCHDOG=1") // until the next life is ready
+		if err := handover.Exec(ctx); ctx.Err() == nil {
+			c.warnf("cannot reload: %s: %v", handover.Program(), err)
+			m.notify("READY=1")
 		}
-		m.notify("RELOADING=1") // until the next life is ready
-		c.warnf("cannot reload: %s: %v", handover.Program(), handover.Exec())
-		m.notify("READY=1")
 	}
+	return nil
 }
 
-// awaitReload returns the names of the peers of a program that can take over, or ends with ctx.
-func (c *call) awaitReload(ctx context.Context) (named string) {
+// awaitReload returns when a program can take over, or with ctx, and whether its settings lack
+// somebody.
+func (c *call) awaitReload(ctx context.Context, seen *view) (gone bool) {
+	var again <-chan time.Time
+	said := ""
 	for {
 		select {
 		case <-handover.Asked:
+			c.infof("reloading %s", handover.Program())
+			said = ""
+		case <-again:
 		case <-ctx.Done():
-			return ""
+			return false
 		}
-		c.infof("reloading %s", handover.Program())
-		named, err := tryNext(ctx)
+		gone, err := tryNext(ctx, seen)
 		if err == nil {
-			return named
+			return gone
 		}
-		c.warnf("not reloaded, so this one goes on: %s: %v", handover.Program(), err)
+		again = nil
+		if errors.Is(err, errNotYet) {
+			again = time.After(reloadPause)
+		}
+		if text := err.Error(); text != said {
+			c.warnf("not reloaded, so this one goes on: %s: %s", handover.Program(), text)
+			said = text
+		}
 	}
 }
 
-// tryNext has the next program look whether it could run as this one does, and returns what it calls
-// its peers. What is wrong it logs itself.
-func tryNext(ctx context.Context) (named string, err error) {
+// tryNext has the next program look whether it could run as this one does, and reports whether its
+// settings lack somebody. What is wrong it logs itself.
+func tryNext(ctx context.Context, seen *view) (gone bool, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, trialTime, timeoutError(trialTime))
 	defer cancel()
 	next := exec.CommandContext(ctx, handover.Program(), append([]string{trialCommand}, os.Args[2:]...)...)
 	next.Stderr = os.Stderr
-	said, err := next.Output()
-	if err != nil && ctx.Err() != nil {
-		err = context.Cause(ctx)
+	next.WaitDelay = time.Second // of children that hold what it prints to
+	printed, err := next.Output()
+	switch {
+	case ctx.Err() != nil:
+		return false, fmt.Errorf("%w, %w", context.Cause(ctx), errNotYet)
+	case next.ProcessState != nil && next.ProcessState.ExitCode() == cli.ExitFailed: // a collector or systemd does not answer
+		return false, fmt.Errorf("%w, %w", err, errNotYet)
+	case err != nil:
+		return false, err
 	}
-	return string(said), err
+	if gone, err = seen.compare(string(printed)); err != nil {
+		err = fmt.Errorf("%w, %w", err, errNotYet)
+	}
+	return gone, err
 }
 
-// part says goodbye for the peers of s that are not named any more: their silence would be a death.
-func part(ctx context.Context, s *sender.Sender, named string) {
-	var parting <-chan time.Time
-	for _, p := range s.Peers {
-		if strings.Contains("\n"+named, "\n"+nameOf(&p)+"\n") {
-			continue
-		}
-		p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}
-		s.Update(p) //nolint:errcheck // it has been said of before
-		parting = time.After(partingTime)
-	}
-	if parting == nil {
-		return
-	}
-	select {
-	case <-parting:
-	case <-ctx.Done():
-	}
-}
+// beginAnew begins another life after the goodbye, unless ctx has ended.
+func beginAnew(ctx context.Context) error { return handover.Exec(ctx) }

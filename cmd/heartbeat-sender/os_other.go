@@ -8,7 +8,6 @@ import (
 	"os"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 func withRightsOf(*watch.Account, func()) error { return errors.ErrUnsupported }
@@ -24,6 +23,10 @@ func defaultConfig() string { return unixConfig }
 func serviceCommands() []command { return nil }
 
 // reloading runs watch until ctx ends: only on Linux can another program take over.
-func (*call) reloading(ctx context.Context, _ manager, _ *sender.Sender, watch func(context.Context)) {
+func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
+	return nil
 }
+
+// beginAnew is for reloading.
+func beginAnew(context.Context) error { return nil }

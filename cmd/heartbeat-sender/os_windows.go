@@ -12,7 +12,6 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/winservice"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
 func withRightsOf(*watch.Account, func()) error { return errors.ErrUnsupported }
@@ -23,9 +22,13 @@ func canRead(string) error { return nil }
 func fileID(*os.File) string { return "" }
 
 // reloading runs watch until ctx ends: only on Linux can another program take over.
-func (*call) reloading(ctx context.Context, _ manager, _ *sender.Sender, watch func(context.Context)) {
+func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
+	return nil
 }
+
+// beginAnew is for reloading.
+func beginAnew(context.Context) error { return nil }
 
 func defaultConfig() string {
 	return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "heartbeat-sender", "heartbeat-sender.toml")

@@ -12,8 +12,8 @@ import (
 )
 
 // watcher returns what watches targets and tells s what it sees; they are what
-// the first peers of s are about. The status hears whether it sees them.
-func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *watch.Watcher {
+// the first peers of s are about. The status hears whether it sees them, and seen what it sees.
+func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status, seen *view) *watch.Watcher {
 	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
 	logs := make([]changeLog, len(targets))
 	for i := range logs {
@@ -27,6 +27,7 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status) *wa
 			return
 		}
 		said[i] = state
+		seen.note(&s.Peers[i], state)
 		text := describe(state, targets[i].Grace)
 		peer := s.Peers[i]
 		see(&peer, state)

@@ -159,15 +159,18 @@ func TestReloadThatCannotWorkIsRefused(t *testing.T) {
 	s.write("sender.toml", "serve = 1\n")
 	refused(1)
 	require.True(t, sender.Stderr.Says(`did you mean`), "what is wrong")
+	s.write("sender.toml", fmt.Sprintf("server = \"tcp://%s\"\nservice = \"stays\"\ninterval = \"5s\"\n", testkit.FreeAddress(t)))
+	refused(2)
+	require.True(t, sender.Stderr.Says("no collector answers to the next program"))
 	s.write("sender.toml", fmt.Sprintf("server = %q\nservice = \"stays\"\ninterval = \"5s\"\n", s.urls["tcp"]))
 
 	for i, text := range []string{"#!/bin/sh\necho old: unknown command >&2; exit 2\n", "\x7fELF is all that there is"} {
 		require.NoError(t, os.Remove(sender.path))
 		require.NoError(t, os.WriteFile(sender.path, []byte(text), 0o755))
-		refused(2 + i)
+		refused(3 + i)
 	}
 	require.NoError(t, os.Remove(sender.path))
-	refused(4)
+	refused(5)
 	s.upgrade(sender.path)
 	sender.Signal(syscall.SIGUSR2)
 	sender.runsIt()
@@ -217,15 +220,26 @@ probe = ["sh", "-c", "ls -l /proc/$$/fd >%s.new; env >>%s.new; mv %s.new %s; sle
 	require.NoError(t, err)
 	s.write("sender.toml", strings.Replace(string(text), `"probed"`, `"renamed"`, 1))
 	sender.Signal(syscall.SIGUSR2)
-	s.plugin.Until("the goodbye", func() bool { return len(s.told("probed")) == 2 })
 	s.plugin.Until("the other to be alive", func() bool { return len(s.told("renamed")) == 1 })
+	for _, service := range []string{"target", "host"} {
+		s.plugin.Until("it to be back", func() bool { return len(s.told(service)) == 3 })
+		require.Equal(t, []string{"alive", "left", "alive"}, s.told(service), "a goodbye has to be said")
+	}
+	require.Equal(t, []string{"alive", "left"}, s.told("probed"), "whom the settings do not name any more")
 
-	require.Equal(t, []string{"alive"}, s.told("target"))
+	// What the next program would not see is not given up, and tried again later.
+	require.NoError(t, os.Rename(pids, pids+".away"))
+	s.upgrade(sender.path)
+	sender.Signal(syscall.SIGUSR2)
+	sender.Until("a refusal", func() bool { return sender.Stderr.Says("to the next program it does not run, which is tried again") })
+	require.NoError(t, os.Rename(pids+".away", pids))
+	sender.runsIt()
+	require.Equal(t, []string{"alive", "left", "alive"}, s.told("target"))
+
 	target.Signal(syscall.SIGKILL)
 	sender.Signal(syscall.SIGUSR2)
 	s.plugin.Until("the death", func() bool { return last(s.told("target")) == "dead" })
-	require.Equal(t, []string{"alive"}, s.told("host"))
-	require.Equal(t, []string{"alive", "left"}, s.told("probed"), "whom the settings do not name any more")
+	require.Equal(t, []string{"alive", "left", "alive"}, s.told("host"))
 	sender.Until("all children to be reaped", func() bool {
 		listed, err := exec.Command("ps", "-o", "stat=", "--ppid", fmt.Sprint(sender.PID())).Output()
 		return err != nil || !strings.Contains(string(listed), "Z")

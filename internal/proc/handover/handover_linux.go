@@ -4,6 +4,7 @@
 package handover
 
 import (
+	"context"
 	"os"
 	"os/exec"
 	"os/signal"
@@ -31,8 +32,11 @@ func Program() string {
 // Await has Asked told, also after an Exec that has failed.
 func Await() { signal.Notify(Asked, syscall.SIGUSR2) }
 
-// Connections are those that a former life has left.
+// Connections are those that a former life has left; nil if there was none.
 type Connections []int
+
+// Resumed reports whether there was a former life.
+func (c Connections) Resumed() bool { return c != nil }
 
 // Asked is told of each SIGUSR2, as soon as Take was called.
 var Asked = make(chan os.Signal, 1)
@@ -41,8 +45,12 @@ var Asked = make(chan os.Signal, 1)
 // no program that is started later gets to know of it.
 func Take() Connections {
 	Await()
-	var all Connections
-	for text := range strings.SplitSeq(os.Getenv(heldEnv), ",") {
+	held, resumed := os.LookupEnv(heldEnv)
+	if !resumed {
+		return nil
+	}
+	all := make(Connections, 0)
+	for text := range strings.SplitSeq(held, ",") {
 		if fd, err := strconv.Atoi(text); err == nil && isConnection(fd) {
 			syscall.CloseOnExec(fd)
 			all = append(all, fd)
@@ -59,34 +67,41 @@ func (c Connections) Close() {
 	}
 }
 
-// Exec replaces this process by its program with the same arguments and hands over all connections
-// that there are. It returns only if it fails; then nothing has changed, but that Asked is not told.
-func Exec() error {
+// Exec replaces this process by its program with the same arguments, unless ctx has ended, and hands
+// over all connections that there are. It returns only if it fails; then nothing has changed, but that
+// Asked is not told.
+func Exec(ctx context.Context) error {
 	signal.Ignore(syscall.SIGUSR2) // else one more would end the next life before it has begun
 	// Another goroutine that starts a program must not hand them to that one.
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
+	all, err := connections()
+	if err != nil {
+		return err
+	}
 	var held []string
-	for _, fd := range connections() {
+	for _, fd := range all {
 		if _, err := unix.FcntlInt(uintptr(fd), unix.F_SETFD, 0); err != nil {
 			continue // closed meanwhile
 		}
 		defer syscall.CloseOnExec(fd)
 		held = append(held, strconv.Itoa(fd))
 	}
+	if ctx.Err() != nil { // as late as can be: the next life would not know of it
+		return ctx.Err()
+	}
 	return syscall.Exec(Program(), os.Args, append(os.Environ(), heldEnv+"="+strings.Join(held, ",")))
 }
 
 // connections returns the descriptors of all but the three that every program has.
-func connections() []int {
-	entries, _ := os.ReadDir("/proc/self/fd") //nolint:errcheck // then none is kept, as in a restart
-	var all []int
+func connections() (all []int, err error) {
+	entries, err := os.ReadDir("/proc/self/fd")
 	for _, entry := range entries {
 		if fd, err := strconv.Atoi(entry.Name()); err == nil && fd > 2 && isConnection(fd) {
 			all = append(all, fd)
 		}
 	}
-	return all
+	return all, err
 }
 
 // isConnection takes one that is still being made for one, too. (Getpeername would add 20 kB.)

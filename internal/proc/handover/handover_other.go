@@ -9,5 +9,8 @@ type Connections struct{}
 // Take returns none.
 func Take() Connections { return Connections{} }
 
+// Resumed reports that there was no former life.
+func (Connections) Resumed() bool { return false }
+
 // Close does nothing.
 func (Connections) Close() {}
