@@ -72,6 +72,15 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 		"a key file that is too short": {table + "[inputs.heartbeat.keys]\nweb-1 = \"file:DIR/key\"\n", write("key", "short\n"), []string{
 			`E! telegraf-heartbeat: CONF:3: key "web-1" of 'keys': ... 5 bytes, at least 16 are needed`,
 		}},
+		"a directory of keys that are named as no host is": {table + "keys_dir = \"DIR/keys\"", func(t *testing.T, dir string) {
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
+			for _, name := range []string{"keys/web-1.key", "keys/web-2.key"} {
+				write(name, "0123456789abcdef\n")(t, dir)
+			}
+		}, []string{`I! [inputs.heartbeat] Keys in 'keys_dir': 2, the first is "web-1.key"`}},
+		"an empty directory of keys": {table + "keys_dir = \"DIR/keys\"", func(t *testing.T, dir string) {
+			require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
+		}, []string{`I! [inputs.heartbeat] Keys in 'keys_dir': none`}},
 		"a certificate that is not there": {table + "service_addresses = [\"tls://:7878\"]\ntls_cert = \"DIR/cert\"\ntls_key = \"DIR/key\"\n", nil, []string{
 			`E! telegraf-heartbeat: CONF:3: cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: ... DIR/cert: no such file or directory`,
 		}},

@@ -90,7 +90,7 @@ func (h *Heartbeat) Check() []error {
 		}
 	}
 	if h.KeysDir != "" {
-		wrong = append(wrong, verify.DirectoryProblems(h.KeysDir, slices.Collect(maps.Keys(h.Keys)))...)
+		wrong = append(wrong, verify.DirectoryProblems(h.KeysDir, slices.Collect(maps.Keys(h.Keys)), h.Log)...)
 	}
 	if h.TLSCert != "" {
 		if _, err := h.openCertificates(h.Log); err != nil {
@@ -353,7 +353,7 @@ func (h *Heartbeat) announce() {
 	for _, s := range all {
 		if !s.Local && !s.Visitors && h.isOpen(s.Secure) {
 			h.Log.Warnf("Anyone who can reach %s can send heartbeats for any host: "+
-				"see 'allowed_sources', 'keys' and 'tls_allowed_cacerts'", s.Address)
+				"see 'allowed_sources', 'keys', 'keys_dir' and 'tls_allowed_cacerts'", s.Address)
 			return
 		}
 	}

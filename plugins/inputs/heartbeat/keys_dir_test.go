@@ -108,6 +108,13 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	require.NoError(t, checked.Init())
 	require.Len(t, checked.Check(), 3)
 
+	refused := func(keys *verify.Keys) string {
+		rules := verify.Rules{Keys: keys, Recipient: verify.NewRecipient("hb", nil, false, log)}
+		_, refusal := rules.Read([]byte(signedBy("web-9", secretOne, "{}")), new(wire.Decoder), new(wire.Latest), new(verify.Speaker))
+		return refusal.Text
+	}
+	require.Equal(t, `key "web-9" is unknown ('keys_dir')`, refused(keys))
+
 	write("web-1", "short")
 	write("web-2", secretTwo)
 	write("Web-2.", secretOne)

@@ -96,7 +96,8 @@ func (d *directory) source(id string) *source {
 }
 
 // open reads the directory for the first time, and returns the secrets and what is wrong.
-func (d *directory) open() (secrets map[string][][]byte, wrong []error, err error) {
+// The log says how many keys there are, and one, which shows how the files are named.
+func (d *directory) open(log Logger) (secrets map[string][][]byte, wrong []error, err error) {
 	found, err := d.read(context.Background())
 	if err != nil {
 		return nil, nil, err
@@ -114,13 +115,18 @@ func (d *directory) open() (secrets map[string][][]byte, wrong []error, err erro
 		source.said = f.err.Error()
 		wrong = append(wrong, fmt.Errorf("key %q of 'keys_dir': %w", id, f.err))
 	}
+	if ids := slices.Sorted(maps.Keys(secrets)); len(ids) > 0 {
+		log.Infof("Keys in 'keys_dir': %d, the first is %q", len(ids), ids[0])
+	} else {
+		log.Infof("Keys in 'keys_dir': none")
+	}
 	return secrets, wrong, nil
 }
 
 // DirectoryProblems returns what is wrong with a directory of keys now, each file for
 // itself. taken are the ids that 'keys' names.
-func DirectoryProblems(path string, taken []string) []error {
-	_, wrong, err := newDirectory(path, taken).open()
+func DirectoryProblems(path string, taken []string, log Logger) []error {
+	_, wrong, err := newDirectory(path, taken).open(log)
 	if err != nil {
 		return []error{err}
 	}
@@ -131,7 +137,7 @@ func DirectoryProblems(path string, taken []string) []error {
 // for one that 'keys' names: nobody knows which of the two is meant.
 func (k *Keys) addDirectory(path string, taken []string) error {
 	d := newDirectory(path, taken)
-	secrets, wrong, err := d.open()
+	secrets, wrong, err := d.open(k.log)
 	if err != nil {
 		return err
 	}

@@ -29,7 +29,7 @@ const (
 
 // Logger is what is said about files that change.
 type Logger interface {
-	// Infof says that a file was read again.
+	// Infof says what was read.
 	Infof(format string, args ...any)
 	// Warnf says what is wrong with a file.
 	Warnf(format string, args ...any)
@@ -40,9 +40,10 @@ type Logger interface {
 type Keys struct {
 	log Logger
 
-	looking sync.Mutex // guards files and dir
+	dir *directory // nil for none
+
+	looking sync.Mutex // guards files and what is in dir
 	files   []*secretFile
-	dir     *directory // nil for none
 
 	mu      sync.RWMutex // guards the rest
 	secrets map[string][][]byte
@@ -165,12 +166,20 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 	id := KeyName(string(signed.KeyID))
 	secrets := k.of(id)
 	if len(secrets) == 0 {
-		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is unknown ('keys')", id)}
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is unknown ('%s')", id, k.option())}
 	}
 	if !slices.ContainsFunc(secrets, signed.By) {
 		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("signature is not that of key %q", id)}
 	}
 	return signed.Object, id, nil
+}
+
+// option returns the option by which a key is added.
+func (k *Keys) option() string {
+	if k.dir != nil {
+		return "keys_dir"
+	}
+	return "keys"
 }
 
 func (k *Keys) of(id string) [][]byte {
