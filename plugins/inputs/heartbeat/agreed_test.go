@@ -67,8 +67,8 @@ func TestEveryOptionIsAgreedOnOrIsOfOneCollector(t *testing.T) {
 		"welcome", "read_timeout", "max_frame_size", "max_connections", "max_connections_per_ip", "keep_alive_idle", "keep_alive_interval",
 		"cluster",
 		"allowed_readers", "basic_username", "basic_password", "trusted_proxies",
-		"check_files", // likewise
-		"keys", "keys_dir",        // a beat that one collector cannot verify counts by the word of another one
+		"check_files",      // likewise
+		"keys", "keys_dir", // a beat that one collector cannot verify counts by the word of another one
 	}
 	usual := defaults()
 	var names []string
