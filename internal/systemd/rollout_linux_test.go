@@ -45,6 +45,7 @@ func TestRollout(t *testing.T) {
 	after := time.Since(ended)
 	t.Logf("%d hosts were alive %s after the end of the play", len(r.hosts), after.Round(time.Millisecond))
 	require.Len(t, r.expected(), 2*len(r.hosts))
+	require.Contains(t, r.get("peers?limit=500"), `"dead_after_seconds":300,`, "the rule holds")
 	changed := regexp.MustCompile(`(?m)changed=[1-9]`)
 	require.NotRegexp(t, changed, r.play(""), "nothing has changed")
 
@@ -52,12 +53,17 @@ func TestRollout(t *testing.T) {
 	const both = "heartbeat_secret_versions=[2,1]"
 	require.Regexp(t, changed, r.play(both, "--check", "--limit", "hb-1,web-1"), "it says what it would do")
 	require.Equal(t, first, r.secrets(), "and does not do it")
+	made, err := filepath.Glob(filepath.Join(r.dir, "secrets", "*.2"))
+	require.NoError(t, err)
+	require.Empty(t, made, "nor does it make secrets")
+	r.refusesToPlay("heartbeat_services=[{pid_file: /run/demo.pid}]", "an entry of heartbeat_services needs a 'service'")
 	// A host that asks too early is refused, and asks again; that is no beat of it.
 	early := strings.Count(r.play(both), "FAILED - RETRYING")
 	second := r.secrets()
 	for i := range second {
 		require.NotEqual(t, first[i], second[i])
 	}
+	r.refusesToPlay("", "web-1.2")
 	r.play("heartbeat_secret_versions=[2]", "--limit", "heartbeat_collectors")
 	require.Equal(t, second, r.secrets())
 	r.beat()
@@ -76,6 +82,14 @@ func TestRollout(t *testing.T) {
 	require.Equal(t, early*once, before, "beats were refused")
 
 	r.withoutFirstStep(second)
+}
+
+// refusesToPlay runs the playbook for the collector, and it stops, for this reason.
+func (r *rollout) refusesToPlay(variables, reason string) {
+	r.t.Helper()
+	said, err := r.try(variables, "--limit", "heartbeat_collectors")
+	require.Error(r.t, err)
+	require.Contains(r.t, said, reason)
 }
 
 // withoutFirstStep gives a host a secret of which the collector has not been told. The
@@ -156,6 +170,7 @@ heartbeat_collectors:
   vars:
     heartbeat_collector_telegraf: ""
     heartbeat_collector_package_file: %[4]s
+    heartbeat_collector_options: {rule: [{host: "web-*", service: demo, dead_after: 5m}]}
 heartbeat_senders:
   hosts: {"web-[1:%[2]d]": }
   vars:
@@ -196,10 +211,16 @@ func (r *rollout) play(variables string, args ...string) string {
 	return said
 }
 
+// get returns an answer of the collector.
+func (r *rollout) get(path string) string {
+	r.t.Helper()
+	return r.collector.run("curl", "-sS", "--unix-socket", "/var/lib/telegraf/heartbeat.sock", "http://localhost/api/"+path)
+}
+
 // ask asks the collector.
 func (r *rollout) ask(path string, answer any) {
 	r.t.Helper()
-	said := r.collector.run("curl", "-sS", "--unix-socket", "/var/lib/telegraf/heartbeat.sock", "http://localhost/api/"+path)
+	said := r.get(path)
 	require.NoError(r.t, json.Unmarshal([]byte(said), answer), said)
 }
 

@@ -94,6 +94,8 @@ func (d *Directory) read(root *os.Root, name string, former Content) Content {
 	path := filepath.Join(d.Name, name)
 	info, err := root.Stat(name)
 	if err == nil {
+		// Also before it is opened: that may already do something to a device, and wakes
+		// whoever waits to write to a pipe.
 		err = check(path, info)
 	}
 	if err != nil {
