@@ -3,6 +3,7 @@
 
 import grp
 import os
+import re
 
 from ansible.module_utils.basic import AnsibleModule
 
@@ -12,7 +13,8 @@ short_description: Writes the directory of keys that a collector accepts
 description:
   - Each file is named by the id of a key and holds its secrets, one a line.
   - Files are replaced whole, so the collector never reads half of one.
-  - What is in the directory beside them is removed, and so revoked.
+  - Other files in the directory are removed, and so revoked; a warning names them.
+  - Nothing is written unless all keys are valid.
 options:
   path: {description: The directory, required: true, type: path}
   group: {description: Who may read the files, required: true, type: str}
@@ -27,11 +29,32 @@ removed: {description: What was removed, type: list}
 """
 
 
+MIN_SECRET = 16  # bytes; of wire.MinSecret
+
+
+def problem(key, secrets):
+    # What is wrong with a key, without its secrets.
+    if not re.fullmatch("[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}", key):
+        return "%r is not the id of a key: it has 1 to 64 letters, digits or any of _ . : -, and begins with no dot" % key
+    if not isinstance(secrets, list) or not all(isinstance(secret, str) for secret in secrets):
+        return "the secrets of %r are not a list of strings" % key
+    for number, secret in enumerate(secrets, 1):
+        if secret.splitlines() != [secret] or secret.strip() != secret or secret.startswith("#"):
+            return "secret %d of %r is not one line without spaces around it and a '#' before it" % (number, key)
+        if len(secret.encode()) < MIN_SECRET:
+            return "secret %d of %r has %d bytes, at least %d are needed" % (number, key, len(secret.encode()), MIN_SECRET)
+    return None
+
+
+def files(path):
+    return [entry.name for entry in os.scandir(path) if not entry.is_dir(follow_symlinks=False)]
+
+
 def current(path):
     try:
         with open(path) as file:
             return file.read(), os.stat(path)
-    except (FileNotFoundError, NotADirectoryError):
+    except FileNotFoundError:
         return None, None
 
 
@@ -69,19 +92,23 @@ def main():
         supports_check_mode=True,
     )
     path = module.params["path"]
+    for key, secrets in sorted(module.params["keys"].items()):
+        wrong = problem(key, secrets)
+        if wrong:
+            module.fail_json(msg=wrong)
     wanted = {key: "".join(secret + "\n" for secret in secrets) for key, secrets in module.params["keys"].items() if secrets}
-    for key in wanted:
-        if key.startswith(".") or "/" in key:
-            module.fail_json(msg="%r is not the id of a key" % key)
     try:
         gid = grp.getgrnam(module.params["group"]).gr_gid
-        present = os.listdir(path)
+        present = files(path)
     except (KeyError, FileNotFoundError) as error:
         if not module.check_mode:
             module.fail_json(msg=str(error))
         gid, present = -1, []  # a dry run before anything is installed
     written = sorted(key for key, text in wanted.items() if not is_as_wanted(os.path.join(path, key), text, gid))
     removed = sorted(name for name in present if name not in wanted)
+    revoked = [name for name in removed if not name.startswith(".")]
+    if revoked:
+        module.warn("No longer in the inventory, so their keys are removed, and their beats refused: %s" % ", ".join(revoked))
     added = [key for key in written if adds(os.path.join(path, key), wanted[key])]
     if not module.check_mode:
         for key in written:
