@@ -58,12 +58,16 @@ func TestRollout(t *testing.T) {
 	require.Empty(t, made, "nor does it make secrets")
 	r.refusesToPlay("heartbeat_services=[{pid_file: /run/demo.pid}]", "an entry of heartbeat_services needs a 'service'")
 	// A host that asks too early is refused, and asks again; that is no beat of it.
-	early := strings.Count(r.play(both), "FAILED - RETRYING")
+	const again = "FAILED - RETRYING"
+	early := strings.Count(r.interrupted(both), again)
+	require.Equal(t, first, r.secrets(), "it was not restarted")
+	early += strings.Count(r.play(both), again)
 	second := r.secrets()
 	for i := range second {
 		require.NotEqual(t, first[i], second[i])
 	}
 	r.refusesToPlay("", "web-1.2")
+	r.refusesToPlay(`heartbeat_host="web"`, "several hosts beat under one name", "-e", "heartbeat_collector_senders=all")
 	r.play("heartbeat_secret_versions=[2]", "--limit", "heartbeat_collectors")
 	require.Equal(t, second, r.secrets())
 	r.beat()
@@ -82,12 +86,36 @@ func TestRollout(t *testing.T) {
 	require.Equal(t, early*once, before, "beats were refused")
 
 	r.withoutFirstStep(second)
+	r.expectsWhoFailed()
+}
+
+// interrupted runs the playbook until a host has the file of its secret, and stops then.
+func (r *rollout) interrupted(variables string) string {
+	r.t.Helper()
+	key := r.hosts[0].path("/etc/heartbeat-sender/heartbeat.key")
+	before := read(r.t, key)
+	said, err := r.try(variables, "--limit", "hb-1,web-1", "-e", "heartbeat_sender_back_in={{ missing }}")
+	require.Error(r.t, err)
+	require.NotEqual(r.t, before, read(r.t, key), "%s", said)
+	return said
+}
+
+// expectsWhoFailed runs the playbook for a host on which it fails, and no other, and the
+// collector expects it all the same, by the names that it would beat under.
+func (r *rollout) expectsWhoFailed() {
+	r.t.Helper()
+	r.collector.write("/etc/telegraf/heartbeat/expect", "", 0o644)
+	said, err := r.try("heartbeat_secret_versions=[3,2]", "--limit", "hb-1,web-1",
+		"-e", "heartbeat_sender_package_file=/nowhere.deb", "-e", `{"heartbeat_services": [{"systemd_unit": "a\\x2db.mount"}]}`)
+	require.Error(r.t, err)
+	require.Contains(r.t, said, "/nowhere.deb")
+	require.Equal(r.t, []string{"web-1", "web-1/a_x2db"}, r.expected())
 }
 
 // refusesToPlay runs the playbook for the collector, and it stops, for this reason.
-func (r *rollout) refusesToPlay(variables, reason string) {
+func (r *rollout) refusesToPlay(variables, reason string, args ...string) {
 	r.t.Helper()
-	said, err := r.try(variables, "--limit", "heartbeat_collectors")
+	said, err := r.try(variables, append(args, "--limit", "heartbeat_collectors")...)
 	require.Error(r.t, err)
 	require.Contains(r.t, said, reason)
 }
@@ -107,6 +135,45 @@ func (r *rollout) withoutFirstStep(used []string) {
 
 	r.play(next, "--limit", "web-1", "-e", "heartbeat_sender_check=0")
 	testkit.Until(r.t, "beats that are refused", func() bool { return r.refused() > before })
+}
+
+// A key that is not valid costs nothing that is in the directory, and is not printed.
+func TestKeysAreWrittenWhenAllAreValid(t *testing.T) {
+	t.Parallel()
+	needsAll(t, map[string]string{"ansible": "ansible-core"})
+	const secret = "a secret that is long enough"
+	dir := t.TempDir()
+	write := func(keys map[string]any) (string, error) {
+		args, err := json.Marshal(map[string]any{"path": dir, "group": "root", "keys": keys})
+		require.NoError(t, err)
+		cmd := exec.Command("ansible", "localhost", "-i", "localhost,", "-c", "local", "-vvv",
+			"-e", "ansible_python_interpreter=/usr/bin/python3",
+			"-M", project("deploy/ansible/roles/heartbeat_collector/library"), "-m", "heartbeat_keys", "-a", string(args))
+		cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + t.TempDir(), "LC_ALL=C.UTF-8", "ANSIBLE_NOCOLOR=1"}
+		said, err := cmd.CombinedOutput()
+		require.NotContains(t, string(said), "long enough")
+		return string(said), err
+	}
+	require.NoError(t, os.Mkdir(filepath.Join(dir, "lost+found"), 0o700))
+	require.NoError(t, os.WriteFile(filepath.Join(dir, "old"), nil, 0o600))
+
+	said, err := write(map[string]any{"web-1": []string{secret, "another that is long enough"}, "web-2": []string{}})
+	require.NoError(t, err, "%s", said)
+	require.Regexp(t, `WARNING\]: No longer in the inventory, (?s:.)*: old\n`, said)
+	const both = secret + "\nanother that is long enough\n"
+	for id, wrong := range map[string]any{
+		"string": secret, "number": []int{12345678901234567}, "lines": []string{secret + "\n" + secret},
+		"short": []string{"not long"}, "a/b": []string{secret},
+	} {
+		said, err := write(map[string]any{"a": []string{secret}, id: wrong, "web-1": []string{secret}})
+		require.Error(t, err)
+		require.Contains(t, said, "'"+id+"'")
+		require.NotContains(t, said, "not long")
+		require.Equal(t, both, read(t, filepath.Join(dir, "web-1")))
+	}
+	entries, err := os.ReadDir(dir)
+	require.NoError(t, err)
+	require.Len(t, entries, 2, "the key and the directory")
 }
 
 // expected returns whom the collector expects.
@@ -274,11 +341,11 @@ func (r *rollout) beat() {
 	})
 }
 
-// secrets returns those that the hosts sign with.
+// secrets returns those that the hosts sign with: what their units began with.
 func (r *rollout) secrets() (secrets []string) {
 	r.t.Helper()
 	for _, m := range r.hosts {
-		secrets = append(secrets, m.run("cat", "/etc/heartbeat-sender/heartbeat.key"))
+		secrets = append(secrets, m.run("cat", "/run/credentials/heartbeat-sender-watch.service/heartbeat.key"))
 	}
 	return secrets
 }
