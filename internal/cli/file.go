@@ -75,7 +75,10 @@ func (f *File) explainSyntax(err toml.ParseError) error {
 		what = strconv.Quote(strings.TrimSpace(lines[line-1]))
 	}
 	hint := ""
-	if strings.HasPrefix(err.Message, "expected") {
+	switch {
+	case strings.Contains(err.Message, "hexadecimal digits"), strings.HasPrefix(err.Message, "invalid escape"):
+		hint = "; write a path with \\ in single quotes"
+	case strings.HasPrefix(err.Message, "expected"):
 		hint = "; write strings and durations in quotes"
 	}
 	return fmt.Errorf("%s:%d: %.64s: %s%s", f.Name, line, what, err.Message, hint)
