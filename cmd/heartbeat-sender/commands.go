@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"math/rand/v2"
+	"runtime"
 	"slices"
 	"strings"
 	"sync"
@@ -21,6 +22,7 @@ type command struct {
 	name  string
 	takes string // arguments that may follow; empty for none, ending in ... for any number
 	usage string
+	more  string // lines of its own help
 	do    func(ctx context.Context, c *call) error
 
 	// wraps is for a command around another one, which is run even if the
@@ -28,8 +30,11 @@ type command struct {
 	wraps bool
 }
 
+// hasSystemd reports whether what asks systemd makes sense here.
+const hasSystemd = runtime.GOOS != "windows"
+
 func commands() []command {
-	return append(serviceCommands(), []command{
+	all := append(serviceCommands(), []command{
 		{name: "run", usage: "stay connected and beat until stopped, then say goodbye", do: runCommand},
 		{name: "once", usage: "send one beat and wait until it is acknowledged: for cron and timers", do: onceCommand},
 		{
@@ -42,6 +47,7 @@ func commands() []command {
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
 	}...)
+	return slices.DeleteFunc(all, func(c command) bool { return !hasSystemd && c.name == "discover" })
 }
 
 // findCommand returns the command that args begin with, and the rest.

@@ -63,6 +63,7 @@ func commandHelp(c *command) string {
 	var b strings.Builder
 	fmt.Fprintf(&b, "heartbeat-sender %s: %s\n\n", c.name, c.usage)
 	fmt.Fprintf(&b, "Usage: %s\n", strings.TrimSpace("heartbeat-sender "+c.name+" "+takes))
+	b.WriteString(c.more)
 	if len(known) == 0 {
 		return b.String()
 	}

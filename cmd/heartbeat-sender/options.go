@@ -44,7 +44,8 @@ type option struct {
 
 // options returns all, in the order of the help.
 func options() []*option {
-	return slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
+	all := slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
+	return slices.DeleteFunc(all, func(o *option) bool { return !hasSystemd && o.name == "systemd-unit" })
 }
 
 // deliveryOptions say where beats go, and when.

@@ -5,9 +5,9 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"path/filepath"
-	"strings"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
@@ -46,22 +46,37 @@ const (
 func serviceCommands() []command {
 	return []command{{
 		name: "service", takes: "ACTION...", wraps: true, do: serviceCommand,
-		usage: "install [FLAGS of run], uninstall, or run, which Windows starts",
+		usage: "make run a service: install, uninstall, or run, which Windows starts", more: serviceActions,
 	}}
 }
 
+const serviceActions = `
+Actions:
+  install [FLAGS]     make it, with the flags of run: see heartbeat-sender help run
+  uninstall           stop it and remove it
+  run [FLAGS]         what Windows starts
+`
+
 func serviceCommand(ctx context.Context, c *call) error {
+	err := c.doService(ctx)
+	if errors.Is(err, cli.ErrHelp) {
+		fmt.Fprint(c.stdout, commandHelp(commandNamed("service")))
+		return nil
+	}
+	return err
+}
+
+func (c *call) doService(ctx context.Context) error {
 	var action string
 	if len(c.args) > 0 {
 		action, c.args = c.args[0], c.args[1:]
 	}
 	switch action {
+	case "help":
+		return cli.ErrHelp
 	case "install":
 		return c.installService(ctx)
 	case "uninstall":
-		if len(c.args) > 0 {
-			return cli.Exit(cli.ExitUsage, fmt.Errorf("service uninstall takes no argument %.64q", c.args[0]))
-		}
 		return c.uninstallService()
 	case "run":
 		return c.runService()
@@ -70,9 +85,13 @@ func serviceCommand(ctx context.Context, c *call) error {
 }
 
 func (c *call) installService(ctx context.Context) error {
-	args, err := serviceArgs(c.args)
+	args, err := serviceArgs(c.args, c.configFile)
 	if err != nil {
 		return cli.Exit(cli.ExitUsage, err)
+	}
+	// Whoever can write the usual file decides what is run, be it by its probes.
+	if err := winservice.Protect(c.configFile); err != nil {
+		return err
 	}
 	// What is wrong is said now: nobody looks at a service when it starts.
 	if err := c.load(commandNamed("run"), args); err != nil {
@@ -92,20 +111,23 @@ func (c *call) installService(ctx context.Context) error {
 	if err := service.Install(); err != nil {
 		return err
 	}
-	fmt.Fprintf(c.stdout, "Installed service %s: %s %s\n", serviceName, program, strings.Join(service.Args, " "))
+	fmt.Fprintf(c.stdout, "Installed service %s: %s\n", serviceName, service.CommandLine())
 	fmt.Fprintf(c.stdout, "Windows starts it when it boots. To start it now: net start %s\n", serviceName)
 	return nil
 }
 
-// serviceArgs returns flags of run as a service needs them: it is started elsewhere, and
-// promises to be back.
-func serviceArgs(args []string) ([]string, error) {
+// serviceArgs returns flags of run as a service needs them: it is started elsewhere and in
+// another environment, which may name another usual file of settings, and promises to be back.
+func serviceArgs(args []string, usualFile string) ([]string, error) {
 	given, _, err := parseFlags(commandNamed("run"), args)
 	if err != nil {
 		return nil, err
 	}
 	if given["back-in"] == nil {
 		given["back-in"] = []string{serviceBackIn}
+	}
+	if _, err := os.Stat(usualFile); given["config"] == nil && !errors.Is(err, fs.ErrNotExist) {
+		given["config"] = []string{usualFile}
 	}
 	var flags []string
 	for _, o := range options() {
@@ -122,6 +144,13 @@ func serviceArgs(args []string) ([]string, error) {
 }
 
 func (c *call) uninstallService() error {
+	_, rest, err := cli.Parse(nil, c.args)
+	if err == nil && len(rest) > 0 {
+		err = fmt.Errorf("service uninstall takes no argument %.64q", rest[0])
+	}
+	if err != nil {
+		return cli.Exit(cli.ExitUsage, err)
+	}
 	if err := winservice.Uninstall(serviceName); err != nil {
 		return err
 	}

@@ -35,7 +35,10 @@ func TestWindows(t *testing.T) {
 		name string
 		do   func(t *testing.T, w *wine)
 	}{
+		{"help", testHelpOnWindows},
 		{"service manager", testServiceOfWindows},
+		{"settings file", testSettingsFileOnWindows},
+		{"foreign settings", testForeignSettingsOnWindows},
 		{"packages", testPackagesOnWindows},
 		{"verdicts", testVerdictsOfWindows},
 		{"service and systemd", testServiceVerdicts},
@@ -135,6 +138,76 @@ func kills(t *testing.T, text string) {
 	require.Fail(t, "no process has "+text)
 }
 
+// service runs an action about the service, and looks at its exit code and at what it prints.
+func (w *wine) service(t *testing.T, code int, text string, args ...string) {
+	t.Helper()
+	out, got := w.does(t, w.sender, append([]string{"service"}, args...)...)
+	require.Contains(t, out, text)
+	require.Equal(t, code, got, out)
+}
+
+// The help has what works on Windows, and that of the service has its actions.
+func testHelpOnWindows(t *testing.T, w *wine) {
+	all, code := w.does(t, w.sender, "help")
+	require.Zero(t, code)
+	require.Contains(t, all, "\n  service ACTION...")
+	require.NotContains(t, all, "discover")
+	require.NotContains(t, all, "systemd")
+	require.LessOrEqual(t, strings.Count(all, "\n"), 55)
+	_, code = w.does(t, w.sender, "discover")
+	require.Equal(t, 2, code)
+	for _, args := range [][]string{{"-h"}, {"help"}, {"install", "-h"}, {"install", "-server", "x", "-help"}, {"uninstall", "-h"}} {
+		w.service(t, 0, "\n  uninstall  ", args...)
+	}
+}
+
+// programData is where the programs have their files, on this system.
+func (w *wine) programData(name ...string) string {
+	return filepath.Join(append([]string{w.prefix, "drive_c", "ProgramData"}, name...)...)
+}
+
+// The service has the file that install has read: Wine tells a service another %ProgramData%.
+func testSettingsFileOnWindows(t *testing.T, w *wine) {
+	p := newPost(t)
+	p.relieve()
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(w.programData("heartbeat-sender"))) })
+	w.service(t, 3, "no server to send to", "install")
+	info, err := os.Stat(w.programData("heartbeat-sender"))
+	require.NoError(t, err)
+	require.Zero(t, info.Mode().Perm()&0o007, "everybody may read or write what install has made: %s", info.Mode())
+
+	file := w.programData("heartbeat-sender", "heartbeat-sender.toml")
+	settings := fmt.Sprintf("server = 'tcp://%s'\nhost = 'win-file'\n[[watch]]\nservice = 'disk'\nprobe = ['cmd', '/c', 'exit 0']\n", p.address)
+	require.NoError(t, os.WriteFile(file, []byte(settings), 0o600))
+	w.service(t, 0, `service run -back-in=15m -config=C:\ProgramData\heartbeat-sender\heartbeat-sender.toml`+"\n", "install")
+	out, code := w.does(t, "net", "start", "heartbeat-sender")
+	require.Zero(t, code, out)
+	for _, service := range []string{"host", "disk"} {
+		p.now().Until("its beat", func() bool { return len(p.states("win-file", service)) == 1 })
+		require.Equal(t, []string{"alive beat"}, p.states("win-file", service))
+	}
+	w.service(t, 0, "Removed service heartbeat-sender", "uninstall")
+}
+
+// Whoever else made the usual file or its directory does not decide what the service does. To
+// Wine, whatever is not of the user who runs it is of an anonymous one.
+func testForeignSettingsOnWindows(t *testing.T, w *wine) {
+	if os.Geteuid() != 0 {
+		t.Skip("needs root, to give a file away")
+	}
+	dir, file := w.programData("heartbeat-sender"), w.programData("heartbeat-sender", "heartbeat-sender.toml")
+	t.Cleanup(func() { require.NoError(t, os.RemoveAll(dir)) })
+	const nobody = 65534
+	require.NoError(t, os.Mkdir(dir, 0o755))
+	require.NoError(t, os.WriteFile(file, []byte("server = \"tcp://127.0.0.1:1\"\n"), 0o644))
+	require.NoError(t, os.Chown(file, nobody, nobody))
+	w.service(t, 1, `C:\ProgramData\heartbeat-sender\heartbeat-sender.toml belongs to `, "install")
+	require.NoError(t, os.Remove(file))
+	require.NoError(t, os.Chown(dir, nobody, nobody))
+	w.service(t, 1, `C:\ProgramData\heartbeat-sender belongs to `, "install", "-server", "tcp://127.0.0.1:1")
+	w.service(t, 1, "is not installed", "uninstall")
+}
+
 // A service is installed once, starts and stops by the service manager, says in the event log
 // how it is, and leaves nothing behind.
 func testServiceOfWindows(t *testing.T, w *wine) {
@@ -142,21 +215,20 @@ func testServiceOfWindows(t *testing.T, w *wine) {
 	p.relieve()
 	says := func(code int, text string, args ...string) {
 		t.Helper()
-		out, got := w.does(t, w.sender, append([]string{"service"}, args...)...)
-		require.Contains(t, out, text)
-		require.Equal(t, code, got, out)
+		w.service(t, code, text, args...)
 	}
-	install := []string{"install", "-server", "tcp://" + p.address, "-host", "win-svc", "-interval", "1s", "-config", "NUL"}
+	install := []string{"install", "-server", "tcp://" + p.address, "-host", "win-svc", "-interval", "1s", "-tag", "room=a b", "-config", "NUL"}
 	says(2, "give one of install, uninstall and run")
 	says(1, "service heartbeat-sender is not installed", "uninstall")
 	says(1, "this is what the service manager starts: net start heartbeat-sender", "run")
 	says(3, "no server to send to", "install", "-config", "NUL")
 	says(2, "-sever", "install", "-sever", "tcp://127.0.0.1:1")
-	says(0, "To start it now: net start heartbeat-sender", install...)
+	const quoted = ` "-tag=room=a b" -config=NUL` + "\n"
+	says(0, quoted+"Windows starts it when it boots. To start it now: net start heartbeat-sender", install...)
 	says(1, "service heartbeat-sender is installed already", install...)
 
 	known, _ := w.does(t, "reg", "query", `HKLM\SYSTEM\CurrentControlSet\Services\heartbeat-sender`)
-	require.Contains(t, known, "service run -server=tcp://"+p.address+" -interval=1s -back-in=15m -host=win-svc -config=NUL\n")
+	require.Contains(t, known, "service run -server=tcp://"+p.address+" -interval=1s -back-in=15m -host=win-svc"+quoted)
 	require.Regexp(t, `ObjectName\s+REG_SZ\s+NT AUTHORITY\\LocalService\n`, known)
 	require.Regexp(t, `PreshutdownTimeout\s+REG_DWORD\s+0x1388\n`, known)
 	require.Regexp(t, `Start\s+REG_DWORD\s+0x2\n`, known, "automatic")

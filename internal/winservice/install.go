@@ -5,6 +5,8 @@ package winservice
 import (
 	"errors"
 	"fmt"
+	"strings"
+	"syscall"
 	"time"
 	"unsafe"
 
@@ -35,6 +37,15 @@ const (
 	patience  = 30 * time.Second
 	stopPause = 50 * time.Millisecond
 )
+
+// CommandLine returns what Windows starts, as the service manager has it.
+func (s *Service) CommandLine() string {
+	quoted := []string{syscall.EscapeArg(s.Program)}
+	for _, arg := range s.Args {
+		quoted = append(quoted, syscall.EscapeArg(arg))
+	}
+	return strings.Join(quoted, " ")
+}
 
 // Install makes a service that Windows starts when it boots, and again one second after a
 // crash. It is not started yet.
