@@ -52,17 +52,22 @@ var readme = map[string]string{
 	pluginProgram: "deploy/windows/plugin/README.txt",
 }
 
+// filesOf returns what the archive of a program has beside it.
+func filesOf(p platform, program string) []string {
+	files := slices.Clone(contents[program])
+	if program == senderProgram {
+		files = append(files, samples[p.os]...)
+	}
+	if p.os == "windows" {
+		files = append(files, readme[program], "docs/windows.md")
+	}
+	return files
+}
+
 // archive writes a zip for Windows, and a tar for all others.
 func (r *release) archive(p platform, program, built string) error {
 	root := fmt.Sprintf("%s-%s-%s-%s", program, r.version, p.os, p.arch)
-	files := contents[program]
-	if program == senderProgram {
-		files = slices.Concat(files, samples[p.os])
-	}
-	if p.os == "windows" {
-		files = slices.Concat(files, []string{readme[program]})
-	}
-	all, err := members(root, built, files)
+	all, err := members(root, built, filesOf(p, program))
 	if err != nil {
 		return err
 	}

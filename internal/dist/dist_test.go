@@ -368,12 +368,15 @@ func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
 		for _, program := range p.programs {
 			built := filepath.Join(t.TempDir(), program)
 			require.NoError(t, os.WriteFile(built, []byte("built"), 0o600))
-			all, err := members("root", built, slices.Concat(contents[program], samples[p.os]))
+			all, err := members("root", built, filesOf(p, program))
 			require.NoError(t, err)
 			require.Equal(t, member{"root/" + program, 0o755, []byte("built")}, all[0])
 			modes := make(map[string]int64)
 			for _, m := range all {
 				modes[m.name] = m.mode
+			}
+			for _, name := range []string{"root/README.txt", "root/windows.md"} {
+				require.Equal(t, p.os == "windows", slices.ContainsFunc(all, func(m member) bool { return m.name == name }), name)
 			}
 			if p.os == "linux" && program == senderProgram {
 				require.Equal(t, int64(0o644), modes["root/heartbeat-sender.service"])
