@@ -47,7 +47,10 @@ func commands() []command {
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
 	}...)
-	return slices.DeleteFunc(all, func(c command) bool { return !hasSystemd && c.name == "discover" })
+	if !hasSystemd {
+		all = slices.DeleteFunc(all, func(c command) bool { return c.name == "discover" })
+	}
+	return all
 }
 
 // findCommand returns the command that args begin with, and the rest.

@@ -45,7 +45,10 @@ type option struct {
 // options returns all, in the order of the help.
 func options() []*option {
 	all := slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
-	return slices.DeleteFunc(all, func(o *option) bool { return !hasSystemd && o.name == "systemd-unit" })
+	if !hasSystemd {
+		all = slices.DeleteFunc(all, func(o *option) bool { return o.name == "systemd-unit" })
+	}
+	return all
 }
 
 // deliveryOptions say where beats go, and when.
