@@ -66,7 +66,8 @@ func newWine(t *testing.T) *wine {
 		prefix: filepath.Join(dir, "prefix"), sender: filepath.Join(dir, "heartbeat-sender.exe"),
 		plugin: filepath.Join(dir, "telegraf-heartbeat.exe"),
 		tests: [][]string{
-			{filepath.Join(dir, "winservice.test.exe")}, {filepath.Join(dir, "proc.test.exe")},
+			{filepath.Join(dir, "winservice.test.exe")},
+			{filepath.Join(dir, "proc.test.exe")},
 			{filepath.Join(dir, "heartbeat.test.exe"), "-test.run=^TestEndsOfConnections$"}, // resets are another error there
 		},
 	}
