@@ -112,11 +112,16 @@ func (d *Directory) read(root *os.Root, name string, former Content) Content {
 	return contentOf(path, file, d.Limit)
 }
 
-// isOf reports whether a file that is like info certainly still has this content.
+// isOf reports whether a file that is like info certainly still has this content. Its size
+// and ModTime do not tell: tar and cp -p set them, and a new file gets the number of an
+// old one.
 func (c *Content) isOf(info fs.FileInfo) bool {
-	return c.Err == nil && c.Info != nil && os.SameFile(c.Info, info) &&
-		c.Info.Size() == info.Size() && c.Info.Mode() == info.Mode() && c.Info.ModTime().Equal(info.ModTime()) &&
-		c.at.Sub(info.ModTime()) > settling
+	if c.Err != nil || c.Info == nil || !os.SameFile(c.Info, info) {
+		return false
+	}
+	former, known := changed(c.Info)
+	now, _ := changed(info)
+	return known && now.Equal(former) && c.at.Sub(now) > settling
 }
 
 // named makes an error about a name in a directory one about a path.
