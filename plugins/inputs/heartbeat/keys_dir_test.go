@@ -1,6 +1,7 @@
 package heartbeat
 
 import (
+	"context"
 	"fmt"
 	"os"
 	"path/filepath"
@@ -38,6 +39,7 @@ func accepts(keys *verify.Keys, id, secret string) bool {
 func TestKeysInADirectoryRotate(t *testing.T) {
 	dir, write := keyFiles(t)
 	write("web-1", secretOne)
+	write("web-2", secretOne)
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
 		h.KeysDir, h.RequireSignature, h.HostFrom = dir, true, "verified"
@@ -94,6 +96,10 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	for _, id := range []string{"web-2", "web-4", ".web-5", "web-5~", "web-5.tmp", "web-5.bak", "web-5"} {
 		require.False(t, accepts(keys, id, secretOne), id)
 	}
+	require.Empty(t, log.Warnings(), "a start that fails and is tried again says nothing of it")
+	over, cancel := context.WithCancel(t.Context())
+	cancel()
+	keys.KeepReading(over)
 	told := log.Warnings()
 	require.Len(t, told, 3)
 	for i, want := range []string{

@@ -24,51 +24,60 @@ type Directory struct {
 	Limit int64                  // bytes; a longer file is an error of its Content
 	Most  int                    // how many entries it may have
 
-	attempt attempt[listing]
+	attempt attempt[Listing]
 	last    map[string]Content
 }
 
-type listing struct {
-	files map[string]Content
-	err   error
+// A Listing is what a directory has.
+type Listing struct {
+	Info    fs.FileInfo        // of the directory
+	Files   map[string]Content // by name
+	Skipped []string           // names
+
+	err error
 }
 
-// Read returns what is in each file now, by its name. A file that has not changed is not
-// read again. The error is an ErrSlow if that has not come when ctx ends, and at once
-// while a read hangs.
-func (d *Directory) Read(ctx context.Context) (map[string]Content, error) {
+// Read returns what is in each file now. A file that has not changed is not read again.
+// The error is an ErrSlow if that has not come when ctx ends, and at once while a read
+// hangs. What that read brings in the end is returned next.
+func (d *Directory) Read(ctx context.Context) (Listing, error) {
 	last := d.last // a read that was left behind may still use it
-	got, ok := d.attempt.wait(ctx, func() listing {
-		files, err := d.list(last)
-		return listing{files, err}
-	})
+	got, ok := d.attempt.late()
+	if !ok || got.err != nil {
+		got, ok = d.attempt.wait(ctx, func() Listing { return d.list(last) })
+	}
 	if !ok {
-		return nil, slow(d.Name)
+		return Listing{}, slow(d.Name)
 	}
 	if got.err == nil {
-		d.last = got.files
+		d.last = got.Files
 	}
-	return got.files, got.err
+	return got, got.err
 }
 
-func (d *Directory) list(last map[string]Content) (map[string]Content, error) {
+func (d *Directory) list(last map[string]Content) (l Listing) {
 	root, err := os.OpenRoot(d.Name)
 	if err != nil {
-		return nil, err
+		return Listing{err: err}
 	}
 	defer root.Close()
-	names, err := d.names(root)
+	entries, err := d.entries(root)
 	if err != nil {
-		return nil, err
+		return Listing{err: err}
 	}
-	files := make(map[string]Content, len(names))
-	for _, name := range names {
-		files[name] = d.read(root, name, last[name])
+	l.Files = make(map[string]Content, len(entries))
+	for _, entry := range entries {
+		if name := entry.Name(); d.Skip(name) {
+			l.Skipped = append(l.Skipped, name)
+		} else {
+			l.Files[name] = d.read(root, name, last[name])
+		}
 	}
-	return files, nil
+	l.Info, l.err = root.Stat(".")
+	return l
 }
 
-func (d *Directory) names(root *os.Root) (names []string, err error) {
+func (d *Directory) entries(root *os.Root) ([]fs.DirEntry, error) {
 	dir, err := root.Open(".")
 	if err != nil {
 		return nil, err
@@ -81,12 +90,7 @@ func (d *Directory) names(root *os.Root) (names []string, err error) {
 	if len(entries) > d.Most {
 		return nil, fmt.Errorf("%.256q has more than %d entries", d.Name, d.Most)
 	}
-	for _, entry := range entries {
-		if !d.Skip(entry.Name()) {
-			names = append(names, entry.Name())
-		}
-	}
-	return names, nil
+	return entries, nil
 }
 
 // read returns what is in a file, which is former if that has not changed.

@@ -18,10 +18,10 @@ func readDirectory(t *testing.T) (d *Directory, write func(name, text string), t
 		require.NoError(t, os.WriteFile(filepath.Join(dir, name), []byte(text), 0o600))
 	}
 	texts = func() map[string]string {
-		files, err := d.Read(t.Context())
+		listing, err := d.Read(t.Context())
 		require.NoError(t, err)
 		texts := make(map[string]string)
-		for name, content := range files {
+		for name, content := range listing.Files {
 			texts[name] = string(content.Text)
 			if content.Err != nil {
 				texts[name] = content.Err.Error()

@@ -36,11 +36,7 @@ type attempt[T any] struct {
 // wait returns what read returns, unless that has not come when ctx ends, or an earlier
 // read still hangs.
 func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
-	select {
-	case <-a.pending: // is of another time
-		a.pending = nil
-	default:
-	}
+	a.late() // is of another time
 	if a.pending != nil {
 		return got, false
 	}
@@ -51,6 +47,17 @@ func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
 		return got, true
 	case <-ctx.Done():
 		a.pending = pending
+		return got, false
+	}
+}
+
+// late returns what the read that was left behind has brought meanwhile.
+func (a *attempt[T]) late() (got T, ok bool) {
+	select {
+	case got = <-a.pending:
+		a.pending = nil
+		return got, true
+	default:
 		return got, false
 	}
 }

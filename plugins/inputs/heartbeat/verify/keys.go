@@ -42,7 +42,7 @@ type Keys struct {
 
 	dir *directory // nil for none
 
-	looking sync.Mutex // guards files and what is in dir
+	looking sync.Mutex // guards files
 	files   []*secretFile
 
 	mu      sync.RWMutex // guards the rest
@@ -141,12 +141,16 @@ func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	return secretsIn(f.file.Name, &content)
 }
 
-// secretsIn returns the secrets of a file that nobody else may read.
+// secretsIn returns the secrets of a file that nobody else may read. One without a secret
+// is that first, as it is revoked whatever its mode is.
 func secretsIn(name string, content *regular.Content) ([][]byte, error) {
-	if mode := content.Info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
+	secrets, err := wire.Secrets(content.Text)
+	mode := content.Info.Mode().Perm()
+	switch {
+	case errors.Is(err, wire.ErrNoSecret):
+	case mode&0o007 != 0 && runtime.GOOS != "windows":
 		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, mode)
 	}
-	secrets, err := wire.Secrets(content.Text)
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)
 	}
@@ -188,16 +192,33 @@ func (k *Keys) of(id string) [][]byte {
 	return k.secrets[id]
 }
 
-// KeepReading reads the files again until ctx ends.
+// KeepReading says what was read of the directory, and reads the files again until ctx
+// ends. The directory is in no file's way: it may be slow.
 func (k *Keys) KeepReading(ctx context.Context) {
-	if len(k.files) > 0 || k.dir != nil {
-		regular.Reread(ctx, k.Reread)
+	var all sync.WaitGroup
+	defer all.Wait()
+	if len(k.files) > 0 {
+		all.Go(func() { regular.Reread(ctx, k.rereadFiles) }) // ends with ctx
+	}
+	if k.dir != nil {
+		k.tell()
+		k.lookSoon(ctx)
+		regular.Reread(ctx, k.lookInto)
 	}
 }
 
 // Reread reads each file again, all at once: one that hangs or is wrong is no
 // other one's matter.
 func (k *Keys) Reread(ctx context.Context) {
+	var all sync.WaitGroup
+	defer all.Wait()
+	all.Go(func() { k.rereadFiles(ctx) }) // ends with ctx
+	if k.dir != nil {
+		k.lookInto(ctx)
+	}
+}
+
+func (k *Keys) rereadFiles(ctx context.Context) {
 	k.looking.Lock()
 	defer k.looking.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, rereadWait)
@@ -205,9 +226,6 @@ func (k *Keys) Reread(ctx context.Context) {
 	var all sync.WaitGroup
 	for _, file := range k.files {
 		all.Go(func() { k.lookAt(ctx, file) }) // ends with ctx
-	}
-	if k.dir != nil {
-		all.Go(func() { k.lookInto(ctx, k.dir) }) // ends with ctx
 	}
 	all.Wait()
 }

@@ -1,0 +1,40 @@
+package verify
+
+import (
+	"io/fs"
+	"os"
+	"syscall"
+	"testing"
+
+	"github.com/stretchr/testify/require"
+)
+
+// elsewhere is what is known of a directory that is on another device.
+type elsewhere struct{ fs.FileInfo }
+
+func (e elsewhere) Sys() any {
+	stat := *e.FileInfo.Sys().(*syscall.Stat_t)
+	stat.Dev++
+	return &stat
+}
+
+// Below a mount there may be files of another time: none of them counts when that is gone.
+func TestAnotherDeviceRevokesNothing(t *testing.T) {
+	keys, write, log := openDirectory(t, "web-1")
+	dir := keys.dir
+	dir.info = elsewhere{dir.info}
+	write("web-2", secret)
+	require.NoError(t, os.Remove(dir.files.Name+"/web-1"))
+	for range 3 {
+		keys.Reread(t.Context())
+	}
+	require.NotEmpty(t, keys.of("web-1"))
+	require.Empty(t, keys.of("web-2"))
+	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': 'keys_dir' is on another device than before: if that is right, reload"}, log.Warnings())
+
+	keys, write, _ = openDirectory(t) // it was mounted after the start
+	keys.dir.info = elsewhere{keys.dir.info}
+	write("web-2", secret)
+	keys.Reread(t.Context())
+	require.NotEmpty(t, keys.of("web-2"))
+}
