@@ -70,7 +70,7 @@ func (d *Directory) list(last map[string]Content) (l Listing) {
 		if name := entry.Name(); d.Skip(name) {
 			l.Skipped = append(l.Skipped, name)
 		} else {
-			l.Files[name] = d.read(root, name, last[name])
+			l.Files[name] = d.readFile(root, name, last[name])
 		}
 	}
 	l.Info, l.err = root.Stat(".")
@@ -93,8 +93,8 @@ func (d *Directory) entries(root *os.Root) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// read returns what is in a file, which is former if that has not changed.
-func (d *Directory) read(root *os.Root, name string, former Content) Content {
+// readFile returns what is in a file, which is former if that has not changed.
+func (d *Directory) readFile(root *os.Root, name string, former Content) Content {
 	path := filepath.Join(d.Name, name)
 	info, err := root.Stat(name)
 	if err == nil {

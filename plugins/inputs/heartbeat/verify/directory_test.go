@@ -89,7 +89,7 @@ func TestEmptyDirectoryRevokesNothing(t *testing.T) {
 func TestEmptiedFileThatOthersMayRead(t *testing.T) {
 	keys, write, _ := openDirectory(t, "web-1", "web-2")
 	write("web-1", "")
-	require.NoError(t, os.Chmod(filepath.Join(keys.dir.files.Name, "web-1"), 0o644))
+	require.NoError(t, os.Chmod(filepath.Join(keys.dir.files.Name, "web-1"), 0o644)) //nolint:gosec // is the point
 	for range 3 {
 		keys.Reread(t.Context())
 	}
@@ -98,7 +98,10 @@ func TestEmptiedFileThatOthersMayRead(t *testing.T) {
 
 // What programs leave beside a file is no key, and is named: a host may be called so.
 func TestLeftoversAreNoKeys(t *testing.T) {
-	names := []string{"sedXk3a9Q", "web-1", "web-2.rpmnew", "web-2.rpmsave", ".web-2", "web-2.dpkg-new", "web-2.dpkg-old", "web-2.old", "web-2.orig", "web-2.save"}
+	names := []string{
+		"sedXk3a9Q", "web-1", "web-2.rpmnew", "web-2.rpmsave", ".web-2",
+		"web-2.dpkg-new", "web-2.dpkg-old", "web-2.old", "web-2.orig", "web-2.save",
+	}
 	keys, _, _ := openDirectory(t, names...)
 	require.Len(t, keys.secrets, 1)
 	require.Equal(t, `Keys in 'keys_dir': 1, the first is "web-1"; skipped by their names: `+

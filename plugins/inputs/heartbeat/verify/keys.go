@@ -61,7 +61,8 @@ func OpenKeys(texts map[string]string, dir string, log Logger) (*Keys, error) {
 	if dir == "" {
 		return k, nil
 	}
-	return k, k.addDirectory(dir, slices.Collect(maps.Keys(texts)))
+	err := k.addDirectory(dir, slices.Collect(maps.Keys(texts)))
+	return k, err
 }
 
 func (k *Keys) add(id, text string) (err error) {
