@@ -137,7 +137,8 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	keys.Reread(t.Context())
 	require.True(t, accepts(keys, "web-2", secretTwo), "a twin that comes later takes nothing away")
 	require.False(t, accepts(keys, "web-2", secretOne))
-	require.Contains(t, log.LastError()+strings.Join(log.Warnings(), "\n"), `Kept the former secret of key "web-2" of 'keys_dir': "WEB-2" and "web-2" are one key id`)
+	require.Contains(t, log.LastError()+strings.Join(log.Warnings(), "\n"),
+		`Kept the former secret of key "web-2" of 'keys_dir': "WEB-2" and "web-2" are one key id`)
 
 	write("web-6")
 	for range 3 {

@@ -42,10 +42,10 @@ func endOf(err error, resetIsClose bool) End {
 // What Windows says for ECONNRESET, of reading and of writing; package syscall does not
 // make them the same. Other systems have no errors with these numbers.
 const (
-	windowsReset   = syscall.Errno(10054)
-	windowsAborted = syscall.Errno(10053)
+	errWindowsReset   = syscall.Errno(10054)
+	errWindowsAborted = syscall.Errno(10053)
 )
 
 func isReset(err error) bool {
-	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, windowsReset) || errors.Is(err, windowsAborted)
+	return errors.Is(err, syscall.ECONNRESET) || errors.Is(err, errWindowsReset) || errors.Is(err, errWindowsAborted)
 }
