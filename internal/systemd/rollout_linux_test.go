@@ -101,14 +101,19 @@ func (r *rollout) interrupted(variables string) string {
 }
 
 // expectsWhoFailed runs the playbook for a host on which it fails, and no other, and the
-// collector expects it all the same, by the names that it would beat under.
+// collector expects it all the same, by the names that it would beat under. As if the
+// run before had been interrupted, it reads its options again.
 func (r *rollout) expectsWhoFailed() {
 	r.t.Helper()
 	r.collector.write("/etc/telegraf/heartbeat/expect", "", 0o644)
+	const marker = "/etc/telegraf-heartbeat/.unfinished"
+	r.collector.write(marker, "", 0o644)
 	said, err := r.try("heartbeat_secret_versions=[3,2]", "--limit", "hb-1,web-1",
 		"-e", "heartbeat_sender_package_file=/nowhere.deb", "-e", `{"heartbeat_services": [{"systemd_unit": "a\\x2db.mount"}]}`)
 	require.Error(r.t, err)
 	require.Contains(r.t, said, "/nowhere.deb")
+	require.Contains(r.t, said, "RUNNING HANDLER [heartbeat_collector : Reload Telegraf]")
+	require.NoFileExists(r.t, r.collector.path(marker))
 	require.Equal(r.t, []string{"web-1", "web-1/a_x2db"}, r.expected())
 }
 
