@@ -18,6 +18,7 @@ description:
 options:
   path: {description: The directory, required: true, type: path}
   group: {description: Who may read the files, required: true, type: str}
+  hosts: {description: How many hosts the keys are for, required: true, type: int}
   keys: {description: Lists of secrets by key id, required: true, type: dict}
 author: telegraf-heartbeat developers
 """
@@ -87,15 +88,22 @@ def main():
         argument_spec={
             "path": {"type": "path", "required": True},
             "group": {"type": "str", "required": True},
+            "hosts": {"type": "int", "required": True},
             "keys": {"type": "dict", "required": True, "no_log": True},
         },
         supports_check_mode=True,
     )
     path = module.params["path"]
+    names = {}
     for key, secrets in sorted(module.params["keys"].items()):
+        twin = names.setdefault(key.rstrip(".").lower(), key)
+        if twin != key:
+            module.fail_json(msg="%r and %r are one name, as case and a final dot do not count" % (twin, key))
         wrong = problem(key, secrets)
         if wrong:
             module.fail_json(msg=wrong)
+    if len(names) != module.params["hosts"]:
+        module.fail_json(msg="%d hosts have %d names: each needs one of its own (heartbeat_host)" % (module.params["hosts"], len(names)))
     wanted = {key: "".join(secret + "\n" for secret in secrets) for key, secrets in module.params["keys"].items() if secrets}
     try:
         gid = grp.getgrnam(module.params["group"]).gr_gid
