@@ -32,6 +32,7 @@ BENCHMARKED = ./internal/execd ./plugins/inputs/heartbeat/wire ./plugins/inputs/
 
 FUZZTIME ?= 10s
 SOAK ?= 2m
+HOSTS ?= 3
 
 # Telegraf's source with our plugin in it. Its two README tools are run there:
 # so they need no place in our go.mod, and they are the ones that upstream runs.
@@ -129,7 +130,11 @@ test-processors: ## on a big-endian processor, s390x, and on arm, arm64 and risc
 .PHONY: windows
 windows: build ## build/windows: both programs for Windows, and tests of them by Wine (needs wine, wine64, gcc-mingw-w64-x86-64)
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid=" -o build/windows/ ./cmd/heartbeat-sender ./cmd/telegraf-heartbeat
-	go test -count=1 -timeout 20m -run '^TestWindows$$' ./internal/e2e
+	$(call run-tests,-count=1 -run '^TestWindows$$' ./internal/e2e -windows)
+
+.PHONY: rollout
+rollout: build bin/telegraf-stock ## the roles for Ansible set up a collector and HOSTS (3) machines (needs root, systemd, ansible-core, python3-apt, curl)
+	$(call run-tests,-count=1 -run '^TestRollout$$' ./internal/systemd -hosts $(HOSTS))
 
 .PHONY: test-goroutines
 test-goroutines: ## the plugin as on systems without epoll, where each connection has a goroutine

@@ -143,7 +143,7 @@ func runCommand(ctx context.Context, c *call) error {
 			m.notify("STOPPING=1")
 		}
 	})
-	m.notify("READY=1", "WATCHDOG=1") // it waits for its collectors, others need not
+	m.progress("READY=1") // it waits for its collectors, others need not
 	if c.running != nil {
 		c.running()
 	}
@@ -249,7 +249,7 @@ func (v *view) String() string {
 
 // compare compares v with what another program has printed. Names that it lacks are gone. There is an
 // error if it knows less, or otherwise: it does not reach who answers here, or does not see what runs.
-func (v *view) compare(printed string) (gone bool, err error) {
+func (v *view) compare(printed string) (gone []string, err error) {
 	others := make(map[string]string)
 	for line := range strings.Lines(printed) {
 		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
@@ -264,16 +264,27 @@ func (v *view) compare(printed string) (gone bool, err error) {
 	for name, text := range v.lines {
 		switch other, ok := others[name]; {
 		case !ok:
-			gone = true
+			gone = append(gone, name)
 		case text == answers && !v.sender.Answers(name): // nothing is lost
 		case other != text && text != "":
 			err = fmt.Errorf("%s %s; to the next program it %s", name, text, other)
 		}
 	}
-	if gone && !reached {
+	if len(gone) > 0 && !reached {
 		err = errors.New("no collector answers to the next program")
 	}
 	return gone, err
+}
+
+// part has goodbye said for peers that nobody will name any more, also if nothing is known of them
+// in this life: their silence would be a death.
+func (v *view) part(names []string) {
+	for _, p := range v.sender.Peers {
+		if slices.Contains(names, nameOf(&p)) {
+			p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}
+			v.sender.Update(p) //nolint:errcheck // it has been said of before
+		}
+	}
 }
 
 // nameOf returns what to call a peer: no two have the same name.

@@ -40,8 +40,8 @@ func (c *call) manager() manager {
 // beats meanwhile.
 const notifyTime = 100 * time.Millisecond
 
-// notify says lines like READY=1. The manager may be gone; that is its affair.
-func (m manager) notify(lines ...string) {
+// notify says something like READY=1. The manager may be gone; that is its affair.
+func (m manager) notify(text string) {
 	if m.socket == "" {
 		return
 	}
@@ -51,7 +51,15 @@ func (m manager) notify(lines ...string) {
 	}
 	defer conn.Close()
 	conn.SetWriteDeadline(time.Now().Add(notifyTime)) //nolint:errcheck // it is open
-	conn.Write([]byte(strings.Join(lines, "\n")))     //nolint:errcheck // see above
+	conn.Write([]byte(text))                          //nolint:errcheck // see above
+}
+
+// progress notifies, and kicks the watchdog: a new life begins, and its first kick is far.
+func (m manager) progress(line string) {
+	if m.kick > 0 {
+		line += "\nWATCHDOG=1"
+	}
+	m.notify(line)
 }
 
 // A status is what "systemctl status" shows of this program: which services it

@@ -87,10 +87,14 @@ func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(
 		gone := c.awaitReload(ctx, seen)
 		stop()
 		wg.Wait()
-		if gone {
+		switch {
+		case ctx.Err() != nil:
+			return nil
+		case len(gone) > 0:
+			seen.part(gone)
 			return errAnew
 		}
-		m.notify("RELOADING=1", "WATCHDOG=1") // until the next life is ready
+		m.progress("RELOADING=1") // until the next life is ready
 		if err := handover.Exec(ctx); ctx.Err() == nil {
 			c.warnf("cannot reload: %s: %v", handover.Program(), err)
 			m.notify("READY=1")
@@ -99,9 +103,8 @@ func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(
 	return nil
 }
 
-// awaitReload returns when a program can take over, or with ctx, and whether its settings lack
-// somebody.
-func (c *call) awaitReload(ctx context.Context, seen *view) (gone bool) {
+// awaitReload returns when a program can take over, or with ctx, and whom its settings lack.
+func (c *call) awaitReload(ctx context.Context, seen *view) (gone []string) {
 	var again <-chan time.Time
 	said := ""
 	for {
@@ -111,7 +114,7 @@ func (c *call) awaitReload(ctx context.Context, seen *view) (gone bool) {
 			said = ""
 		case <-again:
 		case <-ctx.Done():
-			return false
+			return nil
 		}
 		gone, err := tryNext(ctx, seen)
 		if err == nil {
@@ -128,9 +131,9 @@ func (c *call) awaitReload(ctx context.Context, seen *view) (gone bool) {
 	}
 }
 
-// tryNext has the next program look whether it could run as this one does, and reports whether its
-// settings lack somebody. What is wrong it logs itself.
-func tryNext(ctx context.Context, seen *view) (gone bool, err error) {
+// tryNext has the next program look whether it could run as this one does, and returns whom its
+// settings lack. What is wrong it logs itself.
+func tryNext(ctx context.Context, seen *view) (gone []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, trialTime, timeoutError(trialTime))
 	defer cancel()
 	next := exec.CommandContext(ctx, handover.Program(), append([]string{trialCommand}, os.Args[2:]...)...)
@@ -139,11 +142,11 @@ func tryNext(ctx context.Context, seen *view) (gone bool, err error) {
 	printed, err := next.Output()
 	switch {
 	case ctx.Err() != nil:
-		return false, fmt.Errorf("%w, %w", context.Cause(ctx), errNotYet)
+		return nil, fmt.Errorf("%w, %w", context.Cause(ctx), errNotYet)
 	case next.ProcessState != nil && next.ProcessState.ExitCode() == cli.ExitFailed: // a collector or systemd does not answer
-		return false, fmt.Errorf("%w, %w", err, errNotYet)
+		return nil, fmt.Errorf("%w, %w", err, errNotYet)
 	case err != nil:
-		return false, err
+		return nil, err
 	}
 	if gone, err = seen.compare(string(printed)); err != nil {
 		err = fmt.Errorf("%w, %w", err, errNotYet)

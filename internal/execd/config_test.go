@@ -95,7 +95,7 @@ func TestWrongValueIsRefusedInOneLine(t *testing.T) {
 		"[[inputs.heartbeat]]\ndead_after = \n":                   "2: inputs.heartbeat.dead_after: expected value but found '\\n' instead; write strings and durations in quotes",
 		"[[inputs.heartbeat]]\nwelcome = \"a\nb\"":                "2: inputs.heartbeat.welcome: strings cannot contain newlines",
 		"[[inputs.heartbeat]]\nwelcome = \"a\"\nwelcome = \"b\"":  "3: inputs.heartbeat.welcome: Key 'inputs.heartbeat.welcome' has already been defined.",
-		"\"\\":                  `1: "\"\\": invalid escape in string '\\x00'`,
+		"\"\\":                  `1: "\"\\": invalid escape in string '\\x00'; write a path with \ in single quotes`,
 		"[[inputs.heartbeat]\n": `2: "": expected end of table array name delimiter ']', but got '\n' instead; write strings and durations in quotes`,
 	} {
 		require.Equal(t, want, refusal(t, conf), conf)
