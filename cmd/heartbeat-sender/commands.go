@@ -13,7 +13,6 @@ import (
 	"time"
 
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
-	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/watch"
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
@@ -124,22 +123,21 @@ func runCommand(ctx context.Context, c *call) error {
 		c.infof(format, args...)
 		st.tell(oneLine(fmt.Sprintf(format, args...)))
 	}
-	asked := ctx
-	ctx, stop := context.WithCancelCause(asked)
+	running, stop := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
 	wg.Go(func() {
-		stop(c.reloading(ctx, m, seen, func(ctx context.Context) {
+		stop(c.reloading(running, m, seen, func(ctx context.Context) {
 			var both sync.WaitGroup
 			both.Go(func() { watcher.Run(ctx) })
 			both.Go(func() { c.followProbes(ctx, s, watched) })
 			both.Wait()
 		}))
 	})
-	wg.Go(func() { c.watchName(ctx, s.Peers[0].Host) })
-	wg.Go(func() { m.watchdog(ctx, s.Responsive) })
+	wg.Go(func() { c.watchName(running, s.Peers[0].Host) })
+	wg.Go(func() { m.watchdog(running, s.Responsive) })
 	wg.Go(func() {
-		<-ctx.Done()
-		if !errors.Is(context.Cause(ctx), errAnew) {
+		<-running.Done()
+		if !errors.Is(context.Cause(running), errAnew) {
 			m.notify("STOPPING=1")
 		}
 	})
@@ -147,154 +145,17 @@ func runCommand(ctx context.Context, c *call) error {
 	if c.running != nil {
 		c.running()
 	}
-	err = s.Run(ctx)
+	err = s.Run(running)
 	stop(nil) // if Run has failed
 	wg.Wait()
-	if err == nil && asked.Err() == nil {
-		return beginAnew(asked)
+	if err == nil && ctx.Err() == nil {
+		return beginAnew(ctx)
 	}
 	return invalid(err)
 }
 
-// errAnew is why a program says goodbye that is to begin anew.
-var errAnew = errors.New("other settings")
-
-// trialTime is how long a program may take to say whether it can take over: it asks systemd and
-// collectors.
-const trialTime = 30 * time.Second
-
-// tryRun looks what run would see and whom it would reach, prints that, and tells nobody. The
-// program that runs asks for it before it lets this one take over.
-func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) error {
-	w := &watch.Watcher{Targets: watched.targets, Warnf: c.warnf}
-	if err := c.checkTargets(ctx, w); err != nil {
-		return err
-	}
-	states, err := w.Look(ctx)
-	if err != nil {
-		return err
-	}
-	seen := newView(s)
-	for i, state := range states {
-		seen.note(&s.Peers[i], state)
-	}
-	for i := range s.Peers {
-		s.Peers[i].Silent = false // to be asked about
-	}
-	ctx, cancel := context.WithTimeout(ctx, trialTime/2)
-	defer cancel()
-	var wg sync.WaitGroup
-	for _, server := range s.Servers {
-		wg.Go(func() { // ends with ctx
-			if err := s.Check(ctx, server).Err; err != nil {
-				seen.set(server, "does not answer: "+oneLine(err.Error()))
-			}
-		})
-	}
-	wg.Wait()
-	fmt.Fprint(c.stdout, seen)
-	return nil
-}
-
-// A view is what a program beats to and for, and what it knows of that: a line for each.
-type view struct {
-	sender *sender.Sender
-
-	mu    sync.Mutex // guards lines
-	lines map[string]string
-}
-
-func newView(s *sender.Sender) *view {
-	v := &view{sender: s, lines: make(map[string]string)}
-	for _, server := range s.Servers {
-		v.lines[server] = answers
-	}
-	for i := range s.Peers {
-		v.lines[nameOf(&s.Peers[i])] = ""
-	}
-	return v
-}
-
-const answers = "answers"
-
-// note notes how the process is that a peer is about.
-func (v *view) note(p *sender.Peer, s watch.State) {
-	text := "does not run"
-	switch {
-	case isUnknown(s):
-		text = "cannot be looked at"
-	case s.Phase == watch.Running:
-		text = fmt.Sprintf("runs as process %d", s.Process.PID)
-	case s.Phase == watch.Away: // no other program can know that
-		text = "is restarting"
-	}
-	v.set(nameOf(p), text)
-}
-
-func (v *view) set(name, text string) {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	v.lines[name] = text
-}
-
-func (v *view) String() string {
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	var b strings.Builder
-	for name, text := range v.lines {
-		fmt.Fprintf(&b, "%s %s\n", name, text)
-	}
-	return b.String()
-}
-
-// compare compares v with what another program has printed. Names that it lacks are gone. There is an
-// error if it knows less, or otherwise: it does not reach who answers here, or does not see what runs.
-func (v *view) compare(printed string) (gone []string, err error) {
-	others := make(map[string]string)
-	for line := range strings.Lines(printed) {
-		name, text, _ := strings.Cut(strings.TrimSuffix(line, "\n"), " ")
-		others[name] = text
-	}
-	reached := false
-	for _, text := range others {
-		reached = reached || text == answers
-	}
-	v.mu.Lock()
-	defer v.mu.Unlock()
-	for name, text := range v.lines {
-		switch other, ok := others[name]; {
-		case !ok:
-			gone = append(gone, name)
-		case text == answers && !v.sender.Answers(name): // nothing is lost
-		case other != text && text != "":
-			err = fmt.Errorf("%s %s; to the next program it %s", name, text, other)
-		}
-	}
-	if len(gone) > 0 && !reached {
-		err = errors.New("no collector answers to the next program")
-	}
-	return gone, err
-}
-
-// part has goodbye said for peers that nobody will name any more, also if nothing is known of them
-// in this life: their silence would be a death.
-func (v *view) part(names []string) {
-	for _, p := range v.sender.Peers {
-		if slices.Contains(names, nameOf(&p)) {
-			p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}
-			v.sender.Update(p) //nolint:errcheck // it has been said of before
-		}
-	}
-}
-
 // nameOf returns what to call a peer: no two have the same name.
 func nameOf(p *sender.Peer) string { return p.Host + "/" + cmp.Or(p.Service, hostService) }
-
-// holdTime is how long the connections of a former life are held: by then the new ones have carried
-// beats for all peers. It ends before silence would, if a collector has no room for both.
-func holdTime(interval time.Duration) time.Duration {
-	return min(max(2*interval, 5*time.Second), 30*time.Second)
-}
 
 func onceCommand(ctx context.Context, c *call) error {
 	s, watched, err := c.sender(ctx)

@@ -72,7 +72,7 @@ func serviceCommands() []command { return nil }
 const reloadPause = 15 * time.Second
 
 // errNotYet is that another try may succeed.
-var errNotYet = fmt.Errorf("which is tried again every %s", reloadPause)
+var errNotYet = fmt.Errorf("trying again every %s", reloadPause)
 
 // reloading runs watch until ctx ends. At SIGUSR2 the program that is there now takes over, as the
 // same process and without a goodbye. What watch has started is gone by then, as only its parent
@@ -117,7 +117,7 @@ func (c *call) awaitReload(ctx context.Context, seen *view) (gone []string) {
 			return nil
 		}
 		gone, err := tryNext(ctx, seen)
-		if err == nil {
+		if err == nil || ctx.Err() != nil {
 			return gone
 		}
 		again = nil
@@ -142,14 +142,14 @@ func tryNext(ctx context.Context, seen *view) (gone []string, err error) {
 	printed, err := next.Output()
 	switch {
 	case ctx.Err() != nil:
-		return nil, fmt.Errorf("%w, %w", context.Cause(ctx), errNotYet)
+		return nil, fmt.Errorf("%w; %w", context.Cause(ctx), errNotYet)
 	case next.ProcessState != nil && next.ProcessState.ExitCode() == cli.ExitFailed: // a collector or systemd does not answer
-		return nil, fmt.Errorf("%w, %w", err, errNotYet)
+		return nil, fmt.Errorf("%w; %w", err, errNotYet)
 	case err != nil:
 		return nil, err
 	}
 	if gone, err = seen.compare(string(printed)); err != nil {
-		err = fmt.Errorf("%w, %w", err, errNotYet)
+		err = fmt.Errorf("%w; %w", err, errNotYet)
 	}
 	return gone, err
 }

@@ -161,7 +161,7 @@ func TestReloadThatCannotWorkIsRefused(t *testing.T) {
 	require.True(t, sender.Stderr.Says(`did you mean`), "what is wrong")
 	s.write("sender.toml", fmt.Sprintf("server = \"tcp://%s\"\nservice = \"stays\"\ninterval = \"5s\"\n", testkit.FreeAddress(t)))
 	refused(2)
-	require.True(t, sender.Stderr.Says("no collector answers to the next program"))
+	require.True(t, sender.Stderr.Says("no collector answers to the new program"))
 	s.write("sender.toml", fmt.Sprintf("server = %q\nservice = \"stays\"\ninterval = \"5s\"\n", s.urls["tcp"]))
 
 	for i, text := range []string{"#!/bin/sh\necho old: unknown command >&2; exit 2\n", "\x7fELF is all that there is"} {
@@ -176,6 +176,28 @@ func TestReloadThatCannotWorkIsRefused(t *testing.T) {
 	sender.runsIt()
 	s.hearsMore("stays", 2)
 	require.Equal(t, []string{"alive"}, s.told("stays"))
+}
+
+// A collector that answers the program that runs, and not the new one, is not given up: the secret
+// has changed here and not there. When it answers, the new one takes over by itself.
+func TestReloadWaitsForTheCollector(t *testing.T) {
+	t.Parallel()
+	s := newSiteWith(t, everyPlainTransport, 5)
+	right, err := os.ReadFile(filepath.Join(s.dir, "web-1.secret"))
+	require.NoError(t, err)
+	secret := s.write("own.secret", string(right))
+	sender := s.install("-config", os.DevNull, "-server", s.urls["tcp"], "-service", "signs", "-interval", "5s", "-key-id", "web-1", "-key-file", secret)
+	s.plugin.Until("it to be alive", func() bool { return len(s.told("signs")) == 1 })
+
+	s.write("own.secret", "another secret, which the collector lacks")
+	s.upgrade(sender.path)
+	sender.Signal(syscall.SIGUSR2)
+	sender.Until("a refusal", func() bool { return sender.Stderr.Says("does not answer: ") && sender.Stderr.Says("; here it answers; trying again") })
+	s.hearsMore("signs", 2)
+	s.write("own.secret", string(right))
+	sender.runsIt()
+	s.hearsMore("signs", 2)
+	require.Equal(t, []string{"alive"}, s.told("signs"))
 }
 
 // A watched process that ends while its sender takes its own place is told, a probe gets none of the
@@ -227,11 +249,11 @@ probe = ["sh", "-c", "ls -l /proc/$$/fd >%s.new; env >>%s.new; mv %s.new %s; sle
 	}
 	s.plugin.Until("whom the settings do not name any more to have left", func() bool { return last(s.told("probed")) == "left" })
 
-	// What the next program would not see is not given up, and tried again later.
+	// What the new program would not see is not given up, and tried again later.
 	require.NoError(t, os.Rename(pids, pids+".away"))
 	s.upgrade(sender.path)
 	sender.Signal(syscall.SIGUSR2)
-	sender.Until("a refusal", func() bool { return sender.Stderr.Says("to the next program it does not run, which is tried again") })
+	sender.Until("a refusal", func() bool { return sender.Stderr.Says("the new program finds that web-1/target does not run; here it runs as process") })
 	require.NoError(t, os.Rename(pids+".away", pids))
 	sender.runsIt()
 	require.Equal(t, []string{"alive", "left", "alive"}, s.told("target"))
