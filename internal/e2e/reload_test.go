@@ -192,7 +192,9 @@ func TestReloadWaitsForTheCollector(t *testing.T) {
 	s.write("own.secret", "another secret, which the collector lacks")
 	s.upgrade(sender.path)
 	sender.Signal(syscall.SIGUSR2)
-	sender.Until("a refusal", func() bool { return sender.Stderr.Says("does not answer: ") && sender.Stderr.Says("; here it answers; trying again") })
+	sender.Until("a refusal", func() bool {
+		return sender.Stderr.Says("does not answer: ") && sender.Stderr.Says("; here it answers; trying again")
+	})
 	s.hearsMore("signs", 2)
 	s.write("own.secret", string(right))
 	sender.runsIt()
@@ -253,7 +255,9 @@ probe = ["sh", "-c", "ls -l /proc/$$/fd >%s.new; env >>%s.new; mv %s.new %s; sle
 	require.NoError(t, os.Rename(pids, pids+".away"))
 	s.upgrade(sender.path)
 	sender.Signal(syscall.SIGUSR2)
-	sender.Until("a refusal", func() bool { return sender.Stderr.Says("the new program finds that web-1/target does not run; here it runs as process") })
+	sender.Until("a refusal", func() bool {
+		return sender.Stderr.Says("the new program finds that web-1/target does not run; here it runs as process")
+	})
 	require.NoError(t, os.Rename(pids+".away", pids))
 	sender.runsIt()
 	require.Equal(t, []string{"alive", "left", "alive"}, s.told("target"))
