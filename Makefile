@@ -235,6 +235,10 @@ sender-module: ## build/sender-module: package sender as a module that requires 
 dist: ## dist/: packages, archives, checksums and bills for all platforms; KEY=... (of gpg, or a file): repositories for apt and dnf, too
 	go run ./internal/dist -key "$(KEY)"
 
+.PHONY: release
+release: ## dist/ as it is published: the commit has a tag vX.Y.Z and a section in CHANGELOG.md, KEY=... signs checksums and repositories
+	go run ./internal/dist -release -key "$(KEY)"
+
 .PHONY: dist-test
 dist-test: build bin/telegraf-stock ## make dist twice from clones, compare, install from packages and repositories, upgrade under load (needs root and what .ci/run installs)
 	go test -count=1 -timeout 60m ./internal/dist -all

@@ -45,7 +45,7 @@ func TestRelease(t *testing.T) {
 	t.Run("has rpms with what the debs have", func(t *testing.T) { testRPMs(t, first) })
 	t.Run("can be installed", func(t *testing.T) { testInstall(t, first) })
 	t.Run("has a note and bills", func(t *testing.T) {
-		require.Contains(t, string(read(t, first, "RELEASE_NOTES.md")), "### Added")
+		require.Contains(t, string(read(t, first, "RELEASE_NOTES.md")), "\n- ")
 		for _, p := range platforms() {
 			for _, program := range p.programs {
 				bill := string(read(t, first, one(t, first, program+"-*-"+p.os+"-"+p.arch+".sbom.json")))
@@ -361,6 +361,43 @@ func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 
 	write("program", "changed")
 	require.ErrorContains(t, checkOut(t.TempDir()), "these changes are not:\nM program")
+}
+
+// A release has a key, a tag, and a section of the changelog about its version.
+func TestReleaseIsComplete(t *testing.T) {
+	require.ErrorContains(t, run("", true), "KEY=")
+	t.Chdir(t.TempDir())
+	changelog := func(title string) {
+		require.NoError(t, os.WriteFile("CHANGELOG.md", []byte("# Changelog\n\n## "+title+"\n\n- one\n\n## [0.9.0] - 2026-01-01\n"), 0o600))
+	}
+	tagged, untagged := &release{version: "1.0.0"}, &release{version: "1.0.0+20261130000000.0123456789ab"}
+
+	changelog("[1.0.0] - 2026-12-01")
+	require.NoError(t, tagged.check(true))
+	require.ErrorContains(t, untagged.check(true), "has no tag")
+	require.NoError(t, untagged.check(false))
+
+	changelog("[Unreleased]")
+	require.ErrorContains(t, tagged.check(true), `"[Unreleased]"; v1.0.0 needs "[1.0.0] - YYYY-MM-DD"`)
+	require.NoError(t, tagged.check(false))
+}
+
+// The checksums are signed with the key that signs the repositories.
+func TestChecksumsAreSigned(t *testing.T) {
+	for _, tool := range signingTools {
+		if _, err := exec.LookPath(tool); err != nil {
+			t.Skip("install Debian's packages gpg, apt-utils, createrepo-c and rpm")
+		}
+	}
+	r := &release{out: t.TempDir(), version: "1.0.0"}
+	require.NoError(t, os.WriteFile(filepath.Join(r.out, "program"), []byte("built"), 0o600))
+	s := signerOf(t, newKey(t))
+	require.NoError(t, r.sums(s))
+	sums := filepath.Join(r.out, "SHA256SUMS")
+	require.NoError(t, s.gpg("--verify", sums+".asc", sums))
+
+	require.NoError(t, os.WriteFile(sums, []byte("0000  program\n"), 0o600))
+	require.Error(t, s.gpg("--verify", sums+".asc", sums))
 }
 
 // A sample of cron once took the place of the program, whose name it has.

@@ -4,11 +4,12 @@
 // each time and in each directory. What was in dist is removed. It knows files and
 // platforms, and never what the programs do.
 //
-//	go run ./internal/dist [-key KEY]
+//	go run ./internal/dist [-release] [-key KEY]
 package main
 
 import (
 	"cmp"
+	"errors"
 	"flag"
 	"fmt"
 	"os"
@@ -26,9 +27,10 @@ const (
 )
 
 func main() {
-	key := flag.String("key", "", "gpg key, or a file with one, to sign repositories with")
+	key := flag.String("key", "", "gpg key, or a file with one, to sign checksums and repositories with")
+	final := flag.Bool("release", false, "refuse a commit that is not a release: tag, changelog and key belong to one")
 	flag.Parse()
-	if err := run(*key); err != nil {
+	if err := run(*key, *final); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
 		os.Exit(1)
 	}
@@ -41,7 +43,10 @@ type release struct {
 	seconds int64  // when it was committed, unix time; the time of all files
 }
 
-func run(key string) error {
+func run(key string, final bool) error {
+	if final && key == "" {
+		return errors.New("a release is signed: make release KEY=..., the id of a gpg key or a file that has one")
+	}
 	out, err := filepath.Abs("dist")
 	if err != nil {
 		return err
@@ -67,8 +72,14 @@ func run(key string) error {
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
-	r, err := prepare(out)
+	r, err := describe(out)
 	if err != nil {
+		return err
+	}
+	if err := r.check(final); err != nil {
+		return err
+	}
+	if err := r.empty(); err != nil {
 		return err
 	}
 	for _, p := range platforms() {
@@ -79,7 +90,7 @@ func run(key string) error {
 	if err := r.note(); err != nil {
 		return err
 	}
-	if err := r.sums(); err != nil {
+	if err := r.sums(signer); err != nil {
 		return err
 	}
 	return r.repositories(signer)
@@ -105,7 +116,8 @@ func checkOut(dir string) error {
 	return shell(nil, "git", "clone", "--quiet", ".", dir)
 }
 
-func prepare(out string) (*release, error) {
+// describe returns what is made of the commit that is checked out.
+func describe(out string) (*release, error) {
 	r := &release{out: out}
 	committed, err := output("git", "log", "-1", "--format=%ct %H")
 	if err != nil {
@@ -115,13 +127,35 @@ func prepare(out string) (*release, error) {
 	if r.seconds, err = strconv.ParseInt(when, 10, 64); err != nil {
 		return nil, err
 	}
-	if r.version, err = versionOf(r.seconds, hash); err != nil {
-		return nil, err
+	r.version, err = versionOf(r.seconds, hash)
+	return r, err
+}
+
+// check refuses a final release whose commit has no tag, or whose changelog is about
+// another version.
+func (r *release) check(final bool) error {
+	if !final {
+		return nil
 	}
-	if err := os.RemoveAll(out); err != nil {
-		return nil, err
+	if strings.Contains(r.version, "+") {
+		return fmt.Errorf("this commit has no tag, and would be version %s: git tag vX.Y.Z", r.version)
 	}
-	return r, os.MkdirAll(out, 0o755)
+	title, _, err := newestSection()
+	if err != nil {
+		return err
+	}
+	if !strings.HasPrefix(title, "["+r.version+"] - ") {
+		return fmt.Errorf("the newest section of CHANGELOG.md is %q; v%s needs \"[%s] - YYYY-MM-DD\"", title, r.version, r.version)
+	}
+	return nil
+}
+
+// empty makes the directory of the release, without what was there.
+func (r *release) empty() error {
+	if err := os.RemoveAll(r.out); err != nil {
+		return err
+	}
+	return os.MkdirAll(r.out, 0o755)
 }
 
 // versionOf returns the newest version that the commit contains, and when and which

@@ -1,8 +1,8 @@
 package main
 
 import (
-	"bytes"
 	"crypto/sha256"
+	"errors"
 	"fmt"
 	"io"
 	"os"
@@ -34,26 +34,36 @@ func (r *release) bill(p platform, program, built string) error {
 		"-version", "v"+r.version, "-output", filepath.Join(r.out, file), built)
 }
 
-// note takes the newest section of the changelog.
+// newestSection returns the title and the text of the newest section of the changelog.
+func newestSection() (title, text string, err error) {
+	changelog, err := os.ReadFile("CHANGELOG.md")
+	if err != nil {
+		return "", "", err
+	}
+	_, sections, ok := strings.Cut(string(changelog), "\n## ")
+	if !ok {
+		return "", "", errors.New("CHANGELOG.md has no section")
+	}
+	section, _, _ := strings.Cut(sections, "\n## ")
+	title, text, _ = strings.Cut(section, "\n")
+	return title, strings.TrimSpace(text), nil
+}
+
+// note writes the newest section of the changelog.
 func (r *release) note() error {
-	text, err := os.ReadFile("CHANGELOG.md")
+	_, text, err := newestSection()
 	if err != nil {
 		return err
 	}
-	_, sections, ok := strings.Cut(string(text), "\n## ")
-	if !ok {
-		return fmt.Errorf("CHANGELOG.md has no section")
-	}
-	section, _, _ := strings.Cut(sections, "\n## ")
-	_, body, _ := strings.Cut(section, "\n")
 	return r.write("RELEASE_NOTES.md", func(w io.Writer) error {
-		_, err := fmt.Fprintf(w, "# heartbeat %s\n\n%s\n", r.version, strings.TrimSpace(body))
+		_, err := fmt.Fprintf(w, "# heartbeat %s\n\n%s\n", r.version, text)
 		return err
 	})
 }
 
-// sums writes the checksums of all files, as sha256sum -c reads them.
-func (r *release) sums() error {
+// sums writes the checksums of all files, as sha256sum -c reads them, and signs them if
+// there is a signer.
+func (r *release) sums(s *signer) error {
 	if err := os.RemoveAll(filepath.Join(r.out, "bin")); err != nil { // they are in the archives
 		return err
 	}
@@ -70,8 +80,13 @@ func (r *release) sums() error {
 		lines = append(lines, fmt.Sprintf("%x  %s\n", sha256.Sum256(text), entry.Name()))
 	}
 	slices.Sort(lines)
-	return r.write("SHA256SUMS", func(w io.Writer) error {
-		_, err := io.Copy(w, bytes.NewBufferString(strings.Join(lines, "")))
+	err = r.write("SHA256SUMS", func(w io.Writer) error {
+		_, err := io.WriteString(w, strings.Join(lines, ""))
 		return err
 	})
+	if err != nil || s == nil {
+		return err
+	}
+	file := filepath.Join(r.out, "SHA256SUMS")
+	return s.sign("--detach-sign", file, file+".asc")
 }

@@ -20,6 +20,9 @@ const (
 	keyFile = "heartbeat.asc" // what users take for the key, in both repositories
 )
 
+// signingTools are what a signed release needs.
+var signingTools = []string{"gpg", "apt-ftparchive", "createrepo_c", "rpmsign"}
+
 // A signer is a key of gpg.
 type signer struct {
 	home string // of gpg; empty for the user's own
@@ -48,7 +51,7 @@ func newSigner(key string) (*signer, error) {
 	if key == "" {
 		return nil, nil //nolint:nilnil // nobody signs
 	}
-	for _, tool := range []string{"gpg", "apt-ftparchive", "createrepo_c", "rpmsign"} {
+	for _, tool := range signingTools {
 		if _, err := exec.LookPath(tool); err != nil {
 			return nil, err
 		}
