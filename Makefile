@@ -250,6 +250,10 @@ picture: build bin/telegraf-stock servers grafana ## docs/pictures: the dashboar
 	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -pictures $(CURDIR)/build/pictures
 	install -m 644 build/pictures/dashboard-dark.png build/pictures/dashboard-light.png docs/pictures
 
+.PHONY: recording
+recording: build ## docs/pictures/session.svg: the session of the front page, as it really went
+	go test -count=1 -run '^TestFrontPage$$' ./internal/e2e -record $(CURDIR)/docs/pictures/session.svg
+
 .PHONY: docs
 docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy
 	go test ./internal/charts -update
