@@ -259,9 +259,9 @@ func TestDocumentsCountTheFieldsOfAPeer(t *testing.T) {
 	require.Contains(t, list, "    - status_code ")
 	count := len(regexp.MustCompile(`(?m)^    - [a-z_]+ \(`).FindAllString(list, -1))
 	for document, sentence := range map[string]string{
-		"README.md":       "A series of %d fields for each peer in your database, %d for",
+		"README.md":       "one series of %d fields to your database, or %d if it sends",
 		"docs/faq.md":     "One series of %d fields for each peer, %d if",
-		"README.zh-CN.md": "每个对端在数据库里有一个含 %d 个字段的序列；发送过 `ok`、`warn` 之类状态的对端有 %d 个字段",
+		"README.zh-CN.md": "每个对端在数据库里多一个序列，%d 个字段；发送状态的对端有 %d 个",
 	} {
 		require.Contains(t, read(t, document), fmt.Sprintf(sentence, count-1, count))
 	}
