@@ -53,7 +53,9 @@ peers = ["web-1/*"]
 type world struct {
 	*testing.T
 	place
-	dir string
+	*inventory
+	dir     string
+	printed string // by the block that was run last
 }
 
 // files are those that the documents take for granted.
@@ -205,6 +207,7 @@ func (w *world) works(line string, b block) {
 	code, said := w.run(w.here(line))
 	require.Equal(w, want, fmt.Sprint(code), "%s\n%s", line, said)
 	require.NotContains(w, said, "cannot report", line) // which makes no job fail
+	w.printed += said
 }
 
 // write writes a file that is as in a document and returns its path.
