@@ -23,6 +23,7 @@ type block struct {
 	text     string
 	excuse   excuse // why nothing makes sure of it here
 	around   string // the paragraphs before and after it
+	section  int    // the line of the heading above it
 	follows  bool   // shows what the block before it prints
 }
 
@@ -37,13 +38,16 @@ func blocksOf(t *testing.T, document string) []block {
 	t.Helper()
 	lines := strings.Split(read(t, document), "\n")
 	var blocks []block
-	after := -1 // the last line of the block before
+	after, section := -1, 0 // the last line of the block before, and of the heading
 	for i := 0; i < len(lines); i++ {
+		if strings.HasPrefix(lines[i], "#") {
+			section = i + 1
+		}
 		opens := fence.FindStringSubmatch(lines[i])
 		if opens == nil {
 			continue
 		}
-		b := block{document: document, line: i + 1, language: opens[2]}
+		b := block{document: document, line: i + 1, language: opens[2], section: section}
 		for i++; i < len(lines) && lines[i] != opens[1]+"```"; i++ {
 			b.text += strings.TrimPrefix(lines[i], opens[1]) + "\n"
 		}

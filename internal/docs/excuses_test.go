@@ -14,7 +14,7 @@ import (
 
 // An excuse says of a block that nothing here makes sure of it:
 //
-//	<!-- run by TestName -->       that test, of any package, runs it
+//	<!-- run by TestName -->       that test, of any package, does the same
 //	<!-- not run: REASON -->       nothing does
 //	<!-- not compared: REASON -->  text that our programs do not print
 //

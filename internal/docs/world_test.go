@@ -56,6 +56,8 @@ type world struct {
 	*inventory
 	dir     string
 	printed string // by the block that was run last
+	section int    // that was entered last
+	staying []staying
 }
 
 // files are those that the documents take for granted.
@@ -163,6 +165,7 @@ func (p *place) environ() []string {
 	return []string{
 		"PATH=" + filepath.Join(p.system, "usr/bin") + ":" + os.Getenv("PATH"),
 		"STATE_DIRECTORY=" + p.system, "HEARTBEAT_HOST=web-1", "HEARTBEAT_SERVER=tcp://127.0.0.1:" + p.port,
+		"PAGE_PASSWORD=a-password-of-the-page",
 	}
 }
 
