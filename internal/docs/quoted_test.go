@@ -15,7 +15,7 @@ var (
 	row      = regexp.MustCompile(`^\| (.*?) \| `)
 	printer  = regexp.MustCompile(`\b(?:says|prints?|log|message)\b`)
 	codeSpan = regexp.MustCompile("`([^`]+)`")
-	saying   = regexp.MustCompile("\\b(?:says|prints|logs) (?:\\w+ ){0,2}[`\"]([^`\"]+ [^`\"]+)[`\"]")
+	saying   = regexp.MustCompile("\\b(?:says|prints|logs)\\s(?:\\w+\\s){0,2}[`\"]([^`\"]+\\s[^`\"]+)[`\"]")
 	apart    = regexp.MustCompile(`\.\.\.| \(|[:;,"()]+(?: |$)`)
 )
 
@@ -45,10 +45,8 @@ type quote struct {
 
 func quotesIn(document string) []quote {
 	var quotes []quote
-	add := func(line int, found [][]string) {
-		for _, f := range found {
-			quotes = append(quotes, quote{line, f[1]})
-		}
+	for _, at := range saying.FindAllStringSubmatchIndex(document, -1) {
+		quotes = append(quotes, quote{1 + strings.Count(document[:at[2]], "\n"), oneSpace(document[at[2]:at[3]])})
 	}
 	inTable, quoting := false, false
 	for i, line := range strings.Split(document, "\n") {
@@ -56,11 +54,12 @@ func quotesIn(document string) []quote {
 		switch {
 		case found == nil:
 			inTable = strings.HasPrefix(line, "|")
-			add(i+1, saying.FindAllStringSubmatch(line, -1))
 		case !inTable:
 			inTable, quoting = true, printer.MatchString(found[1])
 		case quoting:
-			add(i+1, codeSpan.FindAllStringSubmatch(found[1], -1))
+			for _, span := range codeSpan.FindAllStringSubmatch(found[1], -1) {
+				quotes = append(quotes, quote{i + 1, span[1]})
+			}
 		}
 	}
 	return quotes
@@ -75,7 +74,7 @@ func (inv *inventory) contains(part string) bool {
 	return slices.ContainsFunc(inv.formats, func(f format) bool {
 		own := strings.Fields(f.text)
 		for at := 0; at+len(words) <= len(own); at++ {
-			if matchWords(own[at:], words) {
+			if inv.beginsWith(own[at:], words) {
 				return true
 			}
 		}
@@ -83,11 +82,13 @@ func (inv *inventory) contains(part string) bool {
 	})
 }
 
-// matchWords reports whether words are the first of a format's.
-func matchWords(own, words []string) bool {
+// beginsWith reports whether the words of a format begin with those of a part.
+func (inv *inventory) beginsWith(own, words []string) bool {
+	const marks = `:;,"().?`
 	for i, word := range words {
-		pattern := verb.ReplaceAllString(regexp.QuoteMeta(strings.Trim(own[i], `:;,"().?`)), ".*")
-		if matched, err := regexp.MatchString("^(?i:"+pattern+")$", strings.Trim(word, `:;,"().?`)); err != nil || !matched {
+		literal, word := strings.Trim(own[i], marks), strings.Trim(word, marks)
+		pattern := verb.ReplaceAllString(regexp.QuoteMeta(literal), ".*")
+		if !regexp.MustCompile("^(?i:"+pattern+")$").MatchString(word) || pattern == ".*" && !inv.isValue(word) {
 			return false
 		}
 	}
