@@ -210,6 +210,7 @@ var rooms = []room{
 		dir:     "internal/bench",
 		imports: []string{std, in("wire"), in("liveness"), in("cluster"), in("herald"), in("judge")},
 	},
+	{dir: "internal/texts", imports: []string{std}, never: []string{"net", "os/exec"}},
 	{dir: "internal/charts", imports: []string{std, yaml, in("liveness")}, never: []string{"net", "os/exec"}},
 	{dir: "internal/charts/grafana", imports: kit(), tests: kit()}, // helps tests
 	{dir: "internal/dist", imports: []string{std}, tests: kit()},

@@ -6,6 +6,7 @@ import (
 	"os"
 	"path/filepath"
 	"regexp"
+	"slices"
 	"strings"
 	"testing"
 
@@ -20,34 +21,52 @@ type block struct {
 	line     int // of the first fence
 	language string
 	text     string
-	excuse   string // why it is not run
+	excuse   excuse // why nothing makes sure of it here
 	around   string // the paragraphs before and after it
+	section  int    // the line of the heading above it
+	follows  bool   // shows what the block before it prints
 }
 
-var excuse = regexp.MustCompile(`^<!-- not run: (.+) -->$`)
+var (
+	fence    = regexp.MustCompile("^( *)```(.*)$")
+	comment  = regexp.MustCompile(`^ *<!-- `)
+	printing = regexp.MustCompile(`^[^#.][^.]*\bprint(?:s|ed)?\b[^.]*:$`)
+)
 
 // blocksOf returns all blocks of a document.
 func blocksOf(t *testing.T, document string) []block {
 	t.Helper()
 	lines := strings.Split(read(t, document), "\n")
 	var blocks []block
+	after, section := -1, 0 // the last line of the block before, and of the heading
 	for i := 0; i < len(lines); i++ {
-		language, opens := strings.CutPrefix(lines[i], "```")
-		if !opens {
+		if strings.HasPrefix(lines[i], "#") {
+			section = i + 1
+		}
+		opens := fence.FindStringSubmatch(lines[i])
+		if opens == nil {
 			continue
 		}
-		b := block{document: document, line: i + 1, language: language}
-		for i++; i < len(lines) && lines[i] != "```"; i++ {
-			b.text += lines[i] + "\n"
+		b := block{document: document, line: i + 1, language: opens[2], section: section}
+		for i++; i < len(lines) && lines[i] != opens[1]+"```"; i++ {
+			b.text += strings.TrimPrefix(lines[i], opens[1]) + "\n"
 		}
 		require.Less(t, i, len(lines), "%s:%d: the block has no end", document, b.line)
-		if found := excuse.FindStringSubmatch(lines[max(b.line-2, 0)]); found != nil {
-			b.excuse = found[1]
-		}
+		b.excuse = excuseIn(lines[max(b.line-2, 0)])
 		b.around = paragraph(lines[:b.line-1], -1) + paragraph(lines[i+1:], 1)
+		b.follows = after >= 0 && announces(lines[after+1:b.line-1])
 		blocks = append(blocks, b)
+		after = i
 	}
 	return blocks
+}
+
+// announces reports whether lines are between a command and what it prints: nothing, or a
+// sentence that says so.
+func announces(lines []string) bool {
+	lines = slices.DeleteFunc(slices.Clone(lines), comment.MatchString)
+	text := strings.TrimSpace(strings.Join(lines, " "))
+	return text == "" || printing.MatchString(text)
 }
 
 // paragraph returns the last one of lines, or the first.
@@ -58,7 +77,7 @@ func paragraph(lines []string, step int) (text string) {
 	}
 	for ; at >= 0 && at < len(lines); at += step {
 		switch line := lines[at]; {
-		case strings.HasPrefix(line, "```"), line == "" && text != "":
+		case fence.MatchString(line), line == "" && text != "":
 			return text
 		default:
 			text += line + "\n"

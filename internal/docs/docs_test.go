@@ -18,6 +18,8 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
+const pluginREADME = "plugins/inputs/heartbeat/README.md"
+
 // kinds says what is done with a block, by its language.
 var kinds = map[string]func(*world, block){
 	"sh":       (*world).runScript,
@@ -32,7 +34,7 @@ var kinds = map[string]func(*world, block){
 	"bash":     (*world).compareExample,
 	"nginx":    (*world).compareExample,
 	"caddy":    (*world).compareExample,
-	"text":     func(*world, block) {}, // was printed
+	"text":     (*world).comparePrinted,
 	"sql":      func(*world, block) {}, // internal/e2e runs those of docs/charts.md
 	"markdown": func(*world, block) {},
 }
@@ -45,13 +47,22 @@ var (
 
 func TestDocumentsAreTrue(t *testing.T) {
 	place := newPlace(t)
+	inventory := newInventory(t)
 	counts := make(map[string]int)
-	for _, document := range documents(t) {
-		w := &world{place: place, dir: t.TempDir()}
+	for _, document := range append(documents(t), pluginREADME) {
+		w := &world{place: place, inventory: inventory, dir: t.TempDir()}
+		t.Cleanup(w.leave)
 		require.NoError(t, os.Symlink(place.bin, filepath.Join(w.dir, "bin")))
 		for _, b := range blocksOf(t, document) {
-			if b.excuse != "" {
-				counts["not run"]++
+			if document == pluginREADME && b.language != "text" {
+				continue // the tests of the plugin do those
+			}
+			w.enter(b.section, place)
+			if b.language != "text" {
+				w.printed = ""
+			}
+			if b.excuse.kind != "" {
+				counts[b.excuse.kind]++
 				continue
 			}
 			counts[b.language]++
@@ -67,7 +78,15 @@ func TestDocumentsAreTrue(t *testing.T) {
 }
 
 func (w *world) runScript(b block) {
+	if strings.Contains(b.text, "openssl ") {
+		w.runWhole(b)
+		return
+	}
 	for _, line := range commands(b.text) {
+		if found := kills.FindStringSubmatch(line); found != nil {
+			w.kill(found[1])
+			continue
+		}
 		for part := range strings.SplitSeq(line, " && ") {
 			words := strings.Fields(before.ReplaceAllString(part, ""))
 			switch name := strings.TrimPrefix(words[0], "bin/"); {
@@ -75,6 +94,8 @@ func (w *world) runScript(b block) {
 				w.hasTargets(words[1:])
 			case name == "go":
 				w.hasPackages(words[1:])
+			case stays.MatchString(part):
+				w.start(part)
 			case slices.Contains(ours, name):
 				if strings.Contains(part, "curl ") {
 					w.foreign("curl", "install Debian's package curl")
@@ -85,6 +106,18 @@ func (w *world) runScript(b block) {
 			}
 		}
 	}
+}
+
+// runWhole runs a script that makes keys or certificates, in directories of its own, as the user
+// that runs the tests.
+func (w *world) runWhole(b block) {
+	w.foreign("openssl", "install Debian's package openssl")
+	apart := *w
+	apart.system = w.T.TempDir()
+	require.NoError(w, os.MkdirAll(filepath.Join(apart.system, "etc/telegraf"), 0o700))
+	mine := strings.NewReplacer("-o root -g telegraf ", "", "chgrp telegraf ", "chgrp $(id -g) ")
+	code, said := w.run("set -e; " + apart.here(mine.Replace(b.text)))
+	require.Zero(w, code, said)
 }
 
 // hasPackages looks for packages of ours.
@@ -110,11 +143,16 @@ func (w *world) hasTargets(words []string) {
 }
 
 func (w *world) runCrontab(b block) {
-	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ (/usr/(?:bin/heartbeat-sender|local/sbin/backup;) .*)$`)
+	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ ((?:/usr/(?:bin/heartbeat-sender|local/sbin/backup;)|curl) .*)$`)
+	variables := ""
 	for _, line := range commands(b.text) {
+		if before.MatchString(line + " ") {
+			variables += "export " + line + "; "
+			continue
+		}
 		found := entry.FindStringSubmatch(line)
 		require.NotNil(w, found, line)
-		w.works(found[1], b)
+		w.works(variables+found[1], b)
 	}
 }
 
@@ -251,7 +289,7 @@ func (w *world) compareExample(b block) {
 // A series costs as many fields as the plugin's README lists, of which a peer that never
 // says how it is has one less. Documents that name a number name that one.
 func TestDocumentsCountTheFieldsOfAPeer(t *testing.T) {
-	_, list, found := strings.Cut(read(t, "plugins/inputs/heartbeat/README.md"), "\n- heartbeat_peer ")
+	_, list, found := strings.Cut(read(t, pluginREADME), "\n- heartbeat_peer ")
 	require.True(t, found)
 	list, _, _ = strings.Cut(list, "\n\n")
 	_, list, found = strings.Cut(list, "- fields:\n")

@@ -53,7 +53,11 @@ peers = ["web-1/*"]
 type world struct {
 	*testing.T
 	place
-	dir string
+	*inventory
+	dir     string
+	printed string // by the block that was run last
+	section int    // that was entered last
+	staying []staying
 }
 
 // files are those that the documents take for granted.
@@ -161,6 +165,7 @@ func (p *place) environ() []string {
 	return []string{
 		"PATH=" + filepath.Join(p.system, "usr/bin") + ":" + os.Getenv("PATH"),
 		"STATE_DIRECTORY=" + p.system, "HEARTBEAT_HOST=web-1", "HEARTBEAT_SERVER=tcp://127.0.0.1:" + p.port,
+		"PAGE_PASSWORD=a-password-of-the-page",
 	}
 }
 
@@ -205,6 +210,7 @@ func (w *world) works(line string, b block) {
 	code, said := w.run(w.here(line))
 	require.Equal(w, want, fmt.Sprint(code), "%s\n%s", line, said)
 	require.NotContains(w, said, "cannot report", line) // which makes no job fail
+	w.printed += said
 }
 
 // write writes a file that is as in a document and returns its path.

@@ -1,0 +1,227 @@
+//go:build unix
+
+package docs
+
+import (
+	"cmp"
+	"fmt"
+	"io/fs"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"slices"
+	"strconv"
+	"strings"
+	"testing"
+	"unicode"
+	"unicode/utf8"
+
+	"github.com/stretchr/testify/require"
+)
+
+// A format is a text of our programs, with verbs for what they fill in.
+type format struct {
+	place, text string
+	literals    []string // before, between and after the verbs
+	verbs       []byte
+}
+
+// An inventory is everything that our programs can print.
+type inventory struct {
+	formats []format
+	known   map[string]bool // texts that were looked up before
+	names   map[string]bool // strings in the source: names of fields, states, columns
+}
+
+var (
+	verb = regexp.MustCompile(`%[-+# 0-9.*\[\]]*[a-zA-Z]`)
+	name = regexp.MustCompile(`"([A-Za-z][A-Za-z0-9_ ]*)\\?["=,]`)
+)
+
+func newInventory(t *testing.T) *inventory {
+	t.Helper()
+	list := exec.Command("go", "run", "./internal/texts")
+	list.Dir, list.Stderr = root, os.Stderr
+	out, err := list.Output()
+	require.NoError(t, err)
+	inv := &inventory{known: make(map[string]bool), names: namesInSource(t)}
+	for line := range strings.Lines(string(out)) {
+		place, text, found := strings.Cut(strings.TrimSuffix(line, "\n"), ": ")
+		require.True(t, found, line)
+		if !strings.Contains(place, "sample.conf") {
+			inv.formats = append(inv.formats, newFormat(place, text))
+		}
+	}
+	require.Greater(t, len(inv.formats), 500)
+	return inv
+}
+
+func newFormat(place, text string) format {
+	text = strings.Trim(oneSpace(text), between)
+	f := format{place: place, text: text}
+	after := 0
+	for _, at := range verb.FindAllStringIndex(text, -1) {
+		f.literals = append(f.literals, strings.ReplaceAll(text[after:at[0]], "%%", "%"))
+		after = at[1]
+		f.verbs = append(f.verbs, text[after-1])
+	}
+	f.literals = append(f.literals, strings.ReplaceAll(text[after:], "%%", "%"))
+	return f
+}
+
+// namesInSource returns the short strings in the source of our programs.
+func namesInSource(t *testing.T) map[string]bool {
+	t.Helper()
+	names := make(map[string]bool)
+	for _, dir := range []string{"cmd", "plugins", "sender", "internal/execd", "internal/probe", "internal/watch"} {
+		require.NoError(t, filepath.WalkDir(filepath.Join(root, dir), func(path string, _ fs.DirEntry, err error) error {
+			if err != nil || !strings.HasSuffix(path, ".go") || strings.HasSuffix(path, "_test.go") {
+				return err
+			}
+			source, err := os.ReadFile(path)
+			for _, found := range name.FindAllStringSubmatch(string(source), -1) {
+				names[found[1]] = true
+			}
+			return err
+		}))
+	}
+	return names
+}
+
+func oneSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
+
+// foreign is what other programs and Go's library say, and values that have a space in them.
+var foreign = regexp.MustCompile(`^(?:(?:dial (?:tcp|udp) \S+: )?(?:connect: )?connection refused|(?:lookup .*: )?no such host|` +
+	`(?:remote error: )?tls: [a-z ]+|x509: [^()]*|TLS 1\.3|permission denied|EOF|Failed to connect to bus|` +
+	`# (?:[-\w@]+\.service(?:, )?)+|Example Authority|GET / HTTP(?s:.*)|"C:\\[^"]*" .*|` +
+	`[A-Z][a-z]{2}-[A-Z][a-z]{2} [-\d:]+ \w+/\w+|(?:[-\d*/,]+ ){5}\w+/\w+|` +
+	`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?|(?:[a-z]+=[\d.;s]+ ?)+)$`)
+
+// examples are names that the documents give to services.
+var examples = regexp.MustCompile(`^(?:nginx|postgres|redis|disk|shop)$`)
+
+// says reports whether our programs can print a line.
+func (inv *inventory) says(line string) bool {
+	text := oneSpace(message(line))
+	return inv.hasFormat(text) || strings.Contains(oneSpace(line), " ") && inv.knows(text)
+}
+
+// knows reports whether a text is one of ours, is made of such texts, or is a value.
+func (inv *inventory) knows(text string) bool {
+	text = strings.TrimSpace(text)
+	if text == "" || inv.isValue(text) || foreign.MatchString(text) {
+		return true
+	}
+	if quoted.MatchString(text) { // perhaps a text of the collector, in one of the sender
+		inside, err := strconv.Unquote(strings.TrimSuffix(text, "..."))
+		return err == nil && inv.knows(inside)
+	}
+	known, before := inv.known[text]
+	if !before {
+		known = inv.hasFormat(text) || inv.hasParts(text) || inv.isAbout(text)
+		inv.known[text] = known
+	}
+	return known
+}
+
+// plain is a word, which is no value unless a program has it as a string.
+var plain = regexp.MustCompile(`^[A-Za-z]+$`)
+
+func (inv *inventory) isValue(text string) bool {
+	return !strings.Contains(text, " ") && (!plain.MatchString(text) || inv.names[text] || examples.MatchString(text))
+}
+
+func (inv *inventory) hasFormat(text string) bool {
+	first, size := utf8.DecodeRuneInString(text)
+	small := string(unicode.ToLower(first)) + text[size:] // an error may begin a line of the log
+	return slices.ContainsFunc(inv.formats, func(f format) bool {
+		return inv.fits(f.literals, f.verbs, text) || inv.fits(f.literals, f.verbs, small)
+	})
+}
+
+// fits reports whether a text is the literals with something known for each verb between them.
+func (inv *inventory) fits(literals []string, verbs []byte, text string) bool {
+	rest, found := strings.CutPrefix(text, literals[0])
+	if !found || len(verbs) == 0 {
+		return found && rest == ""
+	}
+	next := literals[1]
+	if len(verbs) == 1 {
+		value, found := strings.CutSuffix(rest, next)
+		return found && inv.fills(verbs[0], value)
+	}
+	for end := 0; end <= len(rest); end++ {
+		if strings.HasPrefix(rest[end:], next) && inv.fits(literals[1:], verbs[1:], rest[end:]) && inv.fills(verbs[0], rest[:end]) {
+			return true
+		}
+	}
+	return false
+}
+
+var (
+	number = regexp.MustCompile(`^-?\d+$`)
+	quoted = regexp.MustCompile(`^"(?:[^"\\]|\\.)*"(?:\.\.\.)?$`)
+)
+
+// fills reports whether a value can be what a verb prints.
+func (inv *inventory) fills(verb byte, value string) bool {
+	switch verb {
+	case 'd':
+		return number.MatchString(value)
+	case 'q':
+		return quoted.MatchString(value) && inv.knows(value)
+	}
+	return inv.knows(value)
+}
+
+// between is what is between two texts in one line.
+const between = ":;,| "
+
+// separators are between the parts of a line. What is quoted in an error may be a text of ours too.
+var separators = []string{": ", "; ", ", ", " | ", " (", ") "}
+
+func (inv *inventory) hasParts(text string) bool {
+	if inside, is := strings.CutPrefix(text, "("); is && strings.HasSuffix(inside, ")") {
+		return inv.knows(strings.TrimSuffix(inside, ")"))
+	}
+	for _, separator := range separators {
+		for at := range text {
+			if strings.HasPrefix(text[at:], separator) && at > 0 &&
+				inv.knows(text[:at]) && inv.knows(strings.TrimLeft(text[at:], between)) {
+				return true
+			}
+		}
+	}
+	return false
+}
+
+// isAbout reports whether a text begins with the name of a peer, or another value.
+func (inv *inventory) isAbout(text string) bool {
+	value, rest, _ := strings.Cut(text, " ")
+	return strings.ContainsAny(value, `/."0123456789`) && inv.hasFormat(rest)
+}
+
+// nearest returns the texts that have most words of a line.
+func (inv *inventory) nearest(line string) string {
+	words := strings.Fields(line)
+	score := func(f format) int {
+		own := strings.Fields(f.text)
+		both := 0
+		for _, word := range own {
+			if len(word) > 2 && slices.Contains(words, word) {
+				both++
+			}
+		}
+		return both * 100 / (len(own) + len(words))
+	}
+	if !strings.ContainsFunc(line, unicode.IsLetter) {
+		return " none"
+	}
+	best := slices.SortedFunc(slices.Values(inv.formats), func(a, b format) int { return cmp.Compare(score(b), score(a)) })
+	text := ""
+	for _, f := range best[:3] {
+		text += fmt.Sprintf("\n    %s: %s", f.place, f.text)
+	}
+	return text
+}

@@ -1,0 +1,89 @@
+package main
+
+import (
+	"go/ast"
+	"os"
+	"path"
+	"reflect"
+	"regexp"
+	"strings"
+)
+
+// A style says which lines of a document are prose, and which of them begin a paragraph.
+type style struct{ prose, begins, markup *regexp.Regexp }
+
+var (
+	markdown = style{regexp.MustCompile(`^[^<]`), regexp.MustCompile(`^\s*([-*|#]|\d+\.) `), regexp.MustCompile(`^\s*[-*#|]+ `)}
+	config   = style{regexp.MustCompile(`^\s*##? \S`), regexp.MustCompile(`^\s*# *\S+ = |^\s*# *\[`), regexp.MustCompile(`^\s*#+ `)}
+	manual   = style{regexp.MustCompile(`^[^.]|^\.(Ar|Cm|Dq|Em|Ev|Fl|Ic|It|Li|Nd|Nm|Op|Pa|Ql|Sy|Xr) `), regexp.MustCompile(`^\.It`), regexp.MustCompile(`^\.[A-Z][a-z]+ ?`)}
+
+	end    = regexp.MustCompile(`[.!?]["')*` + "`" + `]*\s+|\s*\|\s*`)
+	styles = map[string]style{".md": markdown, ".conf": config, ".toml": config, ".1": manual, ".5": manual, ".js": {}}
+)
+
+// document adds the sentences of a document.
+func (l *lister) document(name string) error {
+	how, is := styles[path.Ext(name)]
+	if !is || strings.Contains(name, "zh-CN") {
+		return nil
+	}
+	content, err := os.ReadFile(name)
+	if err != nil {
+		return err
+	}
+	if how.prose == nil {
+		for i, line := range strings.Split(string(content), "\n") {
+			for _, found := range quoted.FindAllStringSubmatch(line, -1) {
+				if text.MatchString(found[1]) {
+					l.rows = append(l.rows, row{name, i + 1, strings.TrimSpace(found[1])})
+				}
+			}
+		}
+		return nil
+	}
+	fenced, paragraph := false, row{file: name}
+	for i, line := range strings.Split(string(content), "\n") {
+		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
+		if fence || fenced || !how.prose.MatchString(line) || how.begins.MatchString(line) {
+			l.split(paragraph)
+			paragraph.text = ""
+		}
+		if fenced = fenced != fence; fence || fenced || !how.prose.MatchString(line) {
+			continue
+		}
+		if paragraph.text == "" {
+			paragraph.line = i + 1
+		}
+		paragraph.text += how.markup.ReplaceAllString(line, "") + "\n"
+	}
+	l.split(paragraph)
+	return nil
+}
+
+// comment adds the sentences of the doc comment of a node.
+func (l *lister) comment(n ast.Node) {
+	field := reflect.ValueOf(n).Elem().FieldByName("Doc")
+	if !field.IsValid() {
+		return
+	}
+	if doc, is := field.Interface().(*ast.CommentGroup); is && doc != nil {
+		at := l.set.Position(doc.Pos())
+		l.split(row{at.Filename, at.Line, doc.Text()})
+	}
+}
+
+// split adds the sentences of a paragraph; two words are none.
+func (l *lister) split(paragraph row) {
+	rest := paragraph.text
+	for rest != "" {
+		sentence, length := rest, len(rest)
+		if found := end.FindStringIndex(rest); found != nil {
+			sentence, length = rest[:found[1]], found[1]
+		}
+		if len(strings.Fields(sentence)) > 2 {
+			l.rows = append(l.rows, row{paragraph.file, paragraph.line, strings.Join(strings.Fields(sentence), " ")})
+		}
+		paragraph.line += strings.Count(sentence, "\n")
+		rest = rest[length:]
+	}
+}
