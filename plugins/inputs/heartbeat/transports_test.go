@@ -85,7 +85,7 @@ func TestUnixSocketKnowsWhoSpeaks(t *testing.T) {
 		return c.beat(fmt.Sprintf(`{"host":"web-1","service":"s","pid":%d,"ack":true%s}`, pid, more))
 	}
 	require.Contains(t, beat(os.Getpid(), ""), `"ack"`)
-	require.Contains(t, beat(os.Getpid()+1, ""), "is not that of the process that says so")
+	require.Contains(t, beat(os.Getpid()+1, ""), "is not the pid of the sending process")
 	require.Contains(t, beat(os.Getpid()+1, `,"watched":true`), `"ack"`)
 	require.EqualValues(t, 1, rejected(h, verify.ReasonPID))
 

@@ -104,7 +104,7 @@ func TestScheduleIsRead(t *testing.T) {
 		require.ErrorContains(t, err, why, "%q", text)
 	}
 	_, err := ParseSchedule("15 2 * * *", "Europe/Bonn")
-	require.EqualError(t, err, `"Europe/Bonn" is no time zone: write one like "Europe/Berlin" or "UTC"`)
+	require.EqualError(t, err, `"Europe/Bonn" is not a time zone: write one like "Europe/Berlin" or "UTC"`)
 	require.Equal(t, "15 2 * * 1-5 Europe/Berlin", schedule(t, " 15  2 * * 1-5").String())
 }
 

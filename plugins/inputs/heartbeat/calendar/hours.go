@@ -52,7 +52,7 @@ func ParseHours(text, zone string) (*Hours, error) {
 		}
 	}
 	if !timed || !slices.Contains(h.within[:], true) {
-		return nil, fmt.Errorf("%.64q names no time: write hours like \"Mon-Fri 06:00-20:00\"", text)
+		return nil, fmt.Errorf("%.64q has no time range: write hours like \"Mon-Fri 06:00-20:00\"", text)
 	}
 	return h, nil
 }
@@ -73,7 +73,7 @@ func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 		last = first
 	}
 	if first < 0 || last < 0 {
-		return nil, fmt.Errorf("%.32q is no day", word)
+		return nil, fmt.Errorf("%.32q is not a day", word)
 	}
 	for day := first; ; day = (day + 1) % 7 {
 		days = append(days, time.Weekday(day))
@@ -95,7 +95,7 @@ func (h *Hours) add(days []time.Weekday, word string) error {
 	first, err := minuteOf(from)
 	last, err2 := minuteOf(to)
 	if err := errors.Join(err, err2); err != nil || first == last || first == dayMinutes {
-		return fmt.Errorf("%.32q is no time", word)
+		return fmt.Errorf("%.32q is not a time range", word)
 	}
 	if last < first {
 		last += dayMinutes

@@ -38,11 +38,11 @@ func ParseSchedule(text, zone string) (*Schedule, error) {
 	}
 	fields := strings.Fields(text)
 	if name := len(fields) == 1 && fields[0][0] == '@'; !name && len(fields) != 5 {
-		return nil, fmt.Errorf("%.64q has %d fields, not five: write it as in crontab, like \"15 2 * * 1-5\"", text, len(fields))
+		return nil, fmt.Errorf("%.64q has %d fields, not five: write a crontab schedule like \"15 2 * * 1-5\"", text, len(fields))
 	}
 	expr, err := crontab.Parse(strings.Join(fields, " "))
 	if err != nil {
-		return nil, fmt.Errorf("%.64q is not written as in crontab, like \"15 2 * * 1-5\": %w", text, err)
+		return nil, fmt.Errorf("%.64q is not a crontab schedule like \"15 2 * * 1-5\": %w", text, err)
 	}
 	s := &Schedule{text: strings.Join(fields, " "), expr: expr, zone: location}
 	first := expr.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
@@ -65,7 +65,7 @@ func locate(zone string) (*time.Location, error) {
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil {
-		return nil, fmt.Errorf("%.64q is no time zone: write one like \"Europe/Berlin\" or \"UTC\"", zone)
+		return nil, fmt.Errorf("%.64q is not a time zone: write one like \"Europe/Berlin\" or \"UTC\"", zone)
 	}
 	return location, nil
 }

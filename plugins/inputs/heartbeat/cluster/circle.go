@@ -312,7 +312,7 @@ func (c *Circle) Bye(now time.Time) {
 func (c *Circle) tellJSON(k kind, to uint64, what any, now time.Time) {
 	body, err := json.Marshal(what)
 	if err != nil { // no value of ours is one that JSON does not know
-		c.log.Warnf("A message to the mates cannot be made: %v", err)
+		c.log.Warnf("Cannot encode a message to the mates: %v", err)
 		return
 	}
 	c.tell(k, to, body, now)
@@ -343,7 +343,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 	}
 	if err := c.take(m, h.kind, body, ago, now); err != nil && !m.garbled {
 		m.garbled = true
-		c.log.Warnf("A message of %s is not understood: %v", m, err)
+		c.log.Warnf("Received an invalid message from %s: %v", m, err)
 	}
 }
 
@@ -468,11 +468,11 @@ func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Tim
 func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 	b, before := &f.Beat, f.Before
 	if before != (liveness.ID{}) && (!before.Nameless() || before.Source != b.ID.Source || !b.ID.Nameless()) {
-		return fmt.Errorf("peer %.80q cannot have become %.80q", before, b.ID)
+		return fmt.Errorf("peer %.80q cannot become %.80q", before, b.ID)
 	}
 	most, least := max(b.Interval, b.Margin, b.BackIn, b.MaxRuntime, f.Ago, f.Doubt), min(b.Margin, b.BackIn, b.MaxRuntime, f.Doubt)
 	if b.Status > liveness.SaysDead || most > longest || least < 0 {
-		return fmt.Errorf("a beat of %.80q is none", b.ID)
+		return fmt.Errorf("a beat of %.80q has invalid values", b.ID)
 	}
 	return c.check(&liveness.Record{
 		ID: b.ID, Labels: b.Labels, Process: b.Process, Interval: b.Interval, Health: b.Health, SentMS: b.SentMS, Since: now, Heard: now,

@@ -176,7 +176,7 @@ func TestTwoCollectorsOfOneName(t *testing.T) {
 	one, two, twin := newDesk("c1", 1, begin), newDesk("c2", 2, begin), newDesk("c2", 3, begin)
 	pass(20*time.Second, one, two, twin)
 	require.Equal(t, 2, one.status.Differ)
-	const twice = `another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]`
+	const twice = `another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]`
 	count := 0
 	for _, line := range one.log {
 		if line == `W! Collector "c2" differs: `+twice {
@@ -250,7 +250,7 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 	}, two.now)
 	exchange([]*desk{one, two})
 	require.Equal(t, []string{"record of a/x", "record of c/x", "fact of d/x", "fact of h/7"}, one.want)
-	require.Equal(t, `W! A message of collector "c2" is not understood: nobody's`, one.log[len(one.log)-1], "once")
+	require.Equal(t, `W! Received an invalid message from collector "c2": nobody's`, one.log[len(one.log)-1], "once")
 }
 
 // A mate whose record says less than is known here is told that, once: else two that never
@@ -283,8 +283,8 @@ func TestOtherOptionsAreNamed(t *testing.T) {
 	two.rules = map[string]uint64{"dead_after": 1, "expect": 4, "tag_keys\n": 5}
 	pass(2*time.Second, one, two)
 	require.Equal(t, 1, one.status.Differ)
-	require.Contains(t, one.log, `W! Collector "c2" differs: it has other options ("expect", "rule", "tag_keys\n"): `+
-		`give all collectors the same, or their verdicts and series differ`)
+	require.Contains(t, one.log, `W! Collector "c2" differs: its options differ ("expect", "rule", "tag_keys\n"): `+
+		`set them the same on all collectors, or their verdicts and series will differ`)
 }
 
 // What a collector has told whose metrics are not taken may not have left it: who takes over

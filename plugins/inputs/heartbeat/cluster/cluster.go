@@ -91,14 +91,14 @@ func (c *Cluster) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.peers.Contained("saying goodbye to mates", func() { c.circle.Bye(time.Now()) })
+			c.peers.Contained("sending goodbye to the mates", func() { c.circle.Bye(time.Now()) })
 			return
 		case message := <-c.bus.Received():
-			c.peers.Contained("hearing a mate", func() { c.circle.Receive(message, time.Now()) })
+			c.peers.Contained("processing a message from a mate", func() { c.circle.Receive(message, time.Now()) })
 		case <-c.peers.News():
-			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
+			c.peers.Contained("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
 		case <-ticker.C:
-			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
+			c.peers.Contained("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
 		}
 		c.publish()
 	}

@@ -154,7 +154,8 @@ func (c *Circle) lose(m *mate) {
 	case m.replaced:
 		c.log.Infof("%s was restarted", title(m))
 	default:
-		c.log.Warnf("Lost %s: it is not heard, does not hear this one, or does not answer", m)
+		c.log.Warnf("Lost %s: it sends nothing, receives nothing from this collector, or does not answer. "+
+			"Check that it runs and that each can reach the other", m)
 	}
 	c.lost = c.lost || m.presence.Speaks
 }
@@ -210,15 +211,15 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	switch {
 	case m.version != version:
-		return fmt.Sprintf("it speaks version %d of the protocol, this one %d; nothing it says counts", m.version, version)
+		return fmt.Sprintf("it uses version %d of the cluster protocol, this collector uses %d: its messages are ignored. Upgrade the older one", m.version, version)
 	case m.seen.IsZero():
 		return ""
 	case c.hasTwin(m, now):
-		return "another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]"
+		return "another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]"
 	case !maps.Equal(m.presence.Rules, c.rules):
-		return fmt.Sprintf("it has other options (%s): give all collectors the same, or their verdicts and series differ", c.otherRules(m))
+		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.otherRules(m))
 	case skew.Abs() > clocksDiffer+m.doubt:
-		return "its clock and the one here are more than 2s apart; events of both are stamped differently"
+		return "its clock and the clock here are more than 2s apart, so their events have different timestamps: check time synchronization on both"
 	}
 	return ""
 }

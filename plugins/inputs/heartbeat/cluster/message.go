@@ -207,7 +207,7 @@ type reader struct {
 	failed bool
 }
 
-var errShort = errors.New("it is too short for what it says")
+var errShort = errors.New("it is shorter than its contents require")
 
 func (r *reader) err() error {
 	if r.failed {

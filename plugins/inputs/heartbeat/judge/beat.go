@@ -68,7 +68,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 	pid := process(said, from)
 	id, ok := liveness.NewID(host, said.Service, pid)
 	if !ok {
-		return &wire.Refusal{Reason: ReasonNobody, Text: "beat names no host and its connection has no address"}
+		return &wire.Refusal{Reason: ReasonNobody, Text: "beat has no host and its connection has no address: send host"}
 	}
 	b.wire = said
 	b.Beat = liveness.Beat{
@@ -170,16 +170,16 @@ func Reasons() []wire.Reason {
 func (b *Beat) Refusal(out *liveness.Outcome) *wire.Refusal {
 	switch out.Fate {
 	case liveness.Full:
-		return refuse(ReasonMaxPeers, "as many peers as allowed are known ('max_peers')")
+		return refuse(ReasonMaxPeers, "too many peers: the collector has reached 'max_peers'")
 	case liveness.FullHost:
-		return refuse(ReasonMaxPerHost, "as many peers as allowed are known of host %s ('max_peers_per_host')", b.ID.Source)
+		return refuse(ReasonMaxPerHost, "too many peers on host %s: it has reached 'max_peers_per_host'", b.ID.Source)
 	case liveness.Replayed:
 		return replayed(b.wire, out.After)
 	case liveness.Foreign:
-		return refuse(ReasonUser, "peer %s belongs to another user than uid %d: until it has left, only root may speak for it too", b.ID, b.User)
+		return refuse(ReasonUser, "peer %s belongs to another user, not to uid %d: until it leaves, only that user or root may beat for it", b.ID, b.User)
 	case liveness.Unlisted:
-		return refuse(ReasonUnknownPeer, "peer %s is not known, and 'accept' is \"known\": "+
-			"list it or its host in 'expect' or 'expect_files', or give it a check", b.ID)
+		return refuse(ReasonUnknownPeer, "peer %s is unknown, and 'accept' is \"known\": "+
+			"add it or its host to 'expect' or 'expect_files', or configure a check for it", b.ID)
 	}
 	return nil
 }
@@ -191,10 +191,10 @@ func refuse(reason wire.Reason, format string, args ...any) *wire.Refusal {
 // replayed says what is wrong with a beat that may have been said before.
 func replayed(beat *wire.Beat, after int64) *wire.Refusal {
 	if after == 0 {
-		return refuse(ReasonReplay, "seq: %d is not above what was heard in this run", beat.Seq)
+		return refuse(ReasonReplay, "seq: %d is not above the highest received in this run", beat.Seq)
 	}
-	r := refuse(ReasonReplay, "sent_ms: %d is too far off, or not later than what was heard: "+
-		"after %d it would do ('replay_window')", beat.SentMS, after)
+	r := refuse(ReasonReplay, "sent_ms: %d is outside 'replay_window', or not later than the last one received: "+
+		"send a value above %d", beat.SentMS, after)
 	r.After = after
 	return r
 }

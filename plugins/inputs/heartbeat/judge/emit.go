@@ -43,8 +43,8 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 		case <-j.queue.filled:
 			j.add(to, j.queue.take())
 		case done := <-j.gathers:
-			j.Contained("gathering peers", func() { j.emitPeers(to) })
-			j.Contained("gathering the collector", func() {
+			j.Contained("gathering the metrics of peers", func() { j.emitPeers(to) })
+			j.Contained("gathering the metrics of the collector", func() {
 				j.emitOwn(to, own, time.Now().Truncate(time.Millisecond))
 			})
 			close(done)

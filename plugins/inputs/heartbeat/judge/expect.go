@@ -35,7 +35,7 @@ func ParseExpected(text string) (liveness.Expected, error) {
 	}
 	switch {
 	case source == "":
-		return liveness.Expected{}, errors.New("names neither a host nor an address")
+		return liveness.Expected{}, errors.New("has no host or address")
 	case named && service == "":
 		return liveness.Expected{}, errors.New("has no service after the \"/\"")
 	}
@@ -57,15 +57,15 @@ func misread(text, source, service string) error {
 	_, notNetwork := netip.ParsePrefix(text)
 	switch {
 	case strings.Contains(text, "://"):
-		return errors.New("is a URL: write the host alone")
+		return errors.New("is a URL: write only the host")
 	case strings.ContainsAny(text, "*?"):
-		return errors.New("is a pattern: write each host by its name")
+		return errors.New("is a pattern: list each host by name")
 	case notNetwork == nil, notAddr == nil && notMask == nil:
-		return errors.New("is a network: write each address")
+		return errors.New("is a network: list each address")
 	case strings.HasPrefix(source, "["):
-		return errors.New("has brackets: write an address without them, and a host by its name")
+		return errors.New("has brackets: write the address or host without them")
 	case notAddr != nil && strings.Contains(source, ":"):
-		return errors.New("has a port, or is not an address: peers are known by host and service alone")
+		return errors.New("has a port, or is not an address: write HOST or HOST/SERVICE")
 	case notAddr != nil && strings.Contains(source, ".") && strings.Trim(source, "0123456789.-") == "":
 		return errors.New("is not an address")
 	}
@@ -87,7 +87,7 @@ func (e *expectation) read(ctx context.Context, file *regular.Reader) {
 		e.addFile(file.Name, content.Text)
 		return
 	}
-	e.wrong = append(e.wrong, fmt.Errorf("cannot read %q of 'expect_files': %w", file.Name, err))
+	e.wrong = append(e.wrong, fmt.Errorf("cannot read %q in 'expect_files': %w", file.Name, err))
 	e.partial = true
 }
 
@@ -97,7 +97,7 @@ func (e *expectation) read(ctx context.Context, file *regular.Reader) {
 func (e *expectation) addFile(path string, text []byte) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as editors of Windows write it
 	if bytes.IndexByte(text, 0) >= 0 {
-		e.wrong = append(e.wrong, fmt.Errorf("%q of 'expect_files' is not text in UTF-8", path))
+		e.wrong = append(e.wrong, fmt.Errorf("%q in 'expect_files' is not UTF-8 text", path))
 		e.partial = true
 		return
 	}
@@ -116,7 +116,7 @@ func (e *expectation) addFile(path string, text []byte) {
 		}
 	}
 	if wrong > wrongToTell {
-		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more lines are wrong ('expect_files')", path, wrong-wrongToTell))
+		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more invalid lines ('expect_files')", path, wrong-wrongToTell))
 	}
 }
 

@@ -22,7 +22,7 @@ func (j *Judge) logForgotten(now time.Time) {
 		if more := len(gone) - len(names); more > 0 {
 			names = append(names, fmt.Sprintf("%d more", more))
 		}
-		j.options.Log.Infof("Forgot who was dead for 'forget_dead_after': %s", strings.Join(names, ", "))
+		j.options.Log.Infof("Forgot peers that were dead for 'forget_dead_after': %s", strings.Join(names, ", "))
 	}
 }
 

@@ -43,7 +43,7 @@ func TestForgottenDeadAreLogged(t *testing.T) {
 		require.Empty(t, log.Messages())
 		pass(3 * time.Hour)
 		require.Len(t, log.Messages(), 2)
-		require.Equal(t, "Forgot who was dead for 'forget_dead_after': web-0/app", log.Messages()[0].Text)
-		require.Regexp(t, `^Forgot who was dead for 'forget_dead_after': web-1/app, (web-\d+/app, ){9}1 more$`, log.Messages()[1].Text)
+		require.Equal(t, "Forgot peers that were dead for 'forget_dead_after': web-0/app", log.Messages()[0].Text)
+		require.Regexp(t, `^Forgot peers that were dead for 'forget_dead_after': web-1/app, (web-\d+/app, ){9}1 more$`, log.Messages()[1].Text)
 	})
 }

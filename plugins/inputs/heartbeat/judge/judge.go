@@ -113,8 +113,8 @@ func isSecondMistake(tr liveness.Transition) bool {
 func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 	if more, ok := j.rare.Allow(time.Now()); ok {
 		every := gap.Round(time.Second)
-		j.options.Log.Warnf("%s beats every %s and does not say so, so it was dead twice in between: say ?every=%s in its URL, "+
-			"interval_ms in its beats, or 'dead_after' in a rule%s", id, every, every, more)
+		j.options.Log.Warnf("Peer %s beats every %s but announces no interval, so it was reported dead twice between beats: add ?every=%s to its URL, "+
+			"send interval_ms in its beats, or set 'dead_after' in a rule%s", id, every, every, more)
 	}
 }
 
@@ -122,7 +122,7 @@ func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 // held: a log may be slow.
 func (j *Judge) warn(conflict *liveness.Transition) {
 	if more, ok := j.conflicts.Allow(time.Now()); ok {
-		j.options.Log.Warnf("Two processes beat as %s, from %s and from %s: %s%s",
+		j.options.Log.Warnf("Two processes beat as %s, from %s and %s: %s%s",
 			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), advice(conflict), more)
 	}
 }
@@ -140,11 +140,11 @@ func placeOf(addr netip.Addr) string {
 func advice(conflict *liveness.Transition) string {
 	switch {
 	case conflict.ID.Service == liveness.HostService:
-		return "two machines have this host name, or two senders run on one; give one machine another name, or stop one sender"
+		return "two machines have this host name, or two senders run on one machine: rename one machine, or stop one sender"
 	case conflict.Addr != conflict.Other:
-		return "if they are two machines, give one another host name; if not, give their services different names"
+		return "if they are two machines, rename one of them; if not, give the services different names"
 	}
-	return "give their services different names"
+	return "give the services different names"
 }
 
 // Consider returns what would become of b, of which nothing is recorded.
@@ -213,7 +213,7 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 		}
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
-		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
+		j.Contained("rebuilding the verdicts", func() { j.startAnew(now) })
 	}
 	if !more {
 		j.ticks.Add(1)

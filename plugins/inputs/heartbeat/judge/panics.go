@@ -23,7 +23,7 @@ func (j *Judge) Contained(what string, do func()) (ok bool) {
 		}
 		j.panics.Add(1)
 		if more, loud := j.panicked.Allow(time.Now()); loud {
-			j.options.Log.Errorf("Internal error while %s, please report it with this stack: %v%s\n%s", what, cause, more, debug.Stack())
+			j.options.Log.Errorf("Internal error while %s: %v%s. Please report it with this stack trace:\n%s", what, cause, more, debug.Stack())
 		}
 	}()
 	do()

@@ -60,7 +60,7 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 		require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, eventsOf(acc, "web-3"), "what the old one could not tell")
 		require.EqualValues(t, 1, c.health().panics)
 		require.Len(t, log.Errors(), 1)
-		require.Contains(t, log.Errors()[0], "Internal error while judging silence, please report it with this stack: a mistake")
+		require.Contains(t, log.Errors()[0], "Internal error while judging silence: a mistake. Please report it with this stack trace:")
 		require.Contains(t, log.Errors()[0], ".inquire(")
 		c.end()
 	})

@@ -77,7 +77,7 @@ func lock(path string) (*File, error) {
 	makeUsualDir(path)
 	f := &File{path: path}
 	if err := f.take(); err != nil {
-		return nil, fmt.Errorf("using state file %q failed: %w", path, err)
+		return nil, fmt.Errorf("cannot use state file %q: %w", path, err)
 	}
 	return f, nil
 }
@@ -102,7 +102,7 @@ func (f *File) take() error {
 func (f *File) load(ctx context.Context) (*contents, error) {
 	c, err := f.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("using state file %q failed: %w", f.path, cmp.Or(err, f.Close()))
+		return nil, fmt.Errorf("cannot use state file %q: %w", f.path, cmp.Or(err, f.Close()))
 	}
 	return c, nil
 }
@@ -116,7 +116,7 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 		return newContents(), nil
 	case errors.As(err, &damaged):
 		c = newContents()
-		c.trouble = fmt.Errorf("reading it failed: %w; %s", err, f.setAside())
+		c.trouble = fmt.Errorf("cannot read it: %w; %s", err, f.setAside())
 		return c, nil
 	case err != nil:
 		return nil, err
@@ -163,9 +163,9 @@ func (f *File) tryToCreate() error {
 func (f *File) setAside() string {
 	aside := f.path + ".bad"
 	if err := os.Rename(f.path, aside); err != nil {
-		return fmt.Sprintf("setting it aside failed: %v", err)
+		return fmt.Sprintf("moving it aside failed: %v", err)
 	}
-	return fmt.Sprintf("it is now %q", aside)
+	return fmt.Sprintf("moved it to %q", aside)
 }
 
 // keepCopy keeps a file of which a part could not be read, for a human to look
@@ -463,7 +463,7 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 		return nil, err
 	}
 	if info.Size() > maxFile {
-		return nil, &damagedError{fmt.Errorf("it has %d bytes, allowed are %d", info.Size(), int64(maxFile))}
+		return nil, &damagedError{fmt.Errorf("it has %d bytes, the limit is %d", info.Size(), int64(maxFile))}
 	}
 	c, err := readContents(&untilReader{ctx, file})
 	var failed *fs.PathError // the disk, not what is on it

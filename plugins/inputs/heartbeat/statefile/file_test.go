@@ -167,8 +167,8 @@ func requireSetAside(t *testing.T, path string, text []byte) string {
 	aside, err := os.ReadFile(path + ".bad")
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(text, aside), "what was set aside is something else")
-	require.ErrorContains(t, state.Trouble, "reading it failed: ")
-	require.ErrorContains(t, state.Trouble, fmt.Sprintf("; it is now %q", path+".bad"))
+	require.ErrorContains(t, state.Trouble, "cannot read it: ")
+	require.ErrorContains(t, state.Trouble, fmt.Sprintf("; moved it to %q", path+".bad"))
 	return state.Trouble.Error()
 }
 
@@ -237,7 +237,7 @@ func TestHugeStateIsNotRead(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, nil, mode))
 	require.NoError(t, os.Truncate(path, maxFile+1)) // takes no room on the disk
 	_, state := opened(t, path)
-	require.ErrorContains(t, state.Trouble, "it has 17179869185 bytes, allowed are 17179869184")
+	require.ErrorContains(t, state.Trouble, "it has 17179869185 bytes, the limit is 17179869184")
 	require.NoFileExists(t, path)
 	require.FileExists(t, path+".bad")
 }
@@ -290,7 +290,7 @@ func TestPeerThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	err := f.save([]liveness.Record{negative, fullRecord(), long, late})
 	require.ErrorIs(t, err, ErrLeftOut)
 	require.EqualError(t, err, fmt.Sprintf(`saving state to %q left out 3 peers, the first is "web-1/nginx": `+
-		`dead_ns is -1, allowed are 0 to 630720000000000000`, f.path))
+		`dead_ns is -1, the range is 0 to 630720000000000000`, f.path))
 	requireSaved(t, f, fullRecord())
 	require.ErrorIs(t, f.Append(&liveness.Changes{At: savedAt, Records: []liveness.Record{long, namelessRecord()}}), ErrLeftOut)
 	requireSaved(t, f, fullRecord(), namelessRecord())
@@ -305,7 +305,7 @@ func TestLongestLineIsSavedAndRead(t *testing.T) {
 	saveState(t, f, fullRecord(), record)
 	requireSaved(t, f, record)
 	record.Rule += "x"
-	require.ErrorContains(t, f.save([]liveness.Record{record}), "its line has 1048577 bytes, allowed are 1048576")
+	require.ErrorContains(t, f.save([]liveness.Record{record}), "its line has 1048577 bytes, the limit is 1048576")
 }
 
 // A collector without a battery for its clock is in 1970 until it is told the
@@ -390,7 +390,7 @@ func requireLeftAlone(t *testing.T, kind irregular) {
 		kind.make(t, place)
 		before := names(t, dir)
 		_, _, err := Open(path, savedAt)
-		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: %q %s", path, place, kind.want))
+		require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: %q %s", path, place, kind.want))
 		require.Equal(t, before, names(t, dir))
 		for _, flag := range []int{os.O_RDONLY, os.O_RDWR | os.O_CREATE} { // it came there since
 			_, err = openUnchecked(place, flag)
@@ -412,7 +412,7 @@ func TestStateFileThatCannotBeUsedSaysWhy(t *testing.T) {
 	missing := filepath.Join(dir, "missing", "heartbeat.state")
 	_, _, err := Open(missing, savedAt)
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", missing))
+	require.ErrorContains(t, err, fmt.Sprintf("cannot use state file %q: ", missing))
 	_, _, err = Open(filepath.Join(file, "heartbeat.state"), savedAt)
 	require.Error(t, err, "in something that is no directory")
 	require.Equal(t, []string{"file"}, names(t, dir))
@@ -472,7 +472,7 @@ func TestSecondInputOfAProcessIsRefused(t *testing.T) {
 	f := newState(t)
 	for range 2 {
 		_, _, err := Open(f.path, savedAt)
-		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: it is used by another input of this process (%d)", f.path, os.Getpid()))
+		require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: another heartbeat input of this process (pid %d) uses it", f.path, os.Getpid()))
 		var locked *LockedError
 		require.ErrorAs(t, err, &locked)
 		require.True(t, locked.Own())
@@ -486,16 +486,16 @@ func TestSecondInputOfAProcessIsRefused(t *testing.T) {
 func TestOwnerOfTheLockIsNamed(t *testing.T) {
 	f := newState(t)
 	for text, want := range map[string]string{
-		"4711\n":               "it is used by another process (4711)",
-		"99\n711\n":            "it is used by another process (99)", // while it is being written
-		"":                     "it is used by another process",
-		"who\n":                "it is used by another process",
-		"99999999999999999999": "it is used by another process",
-		"-1\n":                 "it is used by another process",
+		"4711\n":               "another process (pid 4711) uses it",
+		"99\n711\n":            "another process (pid 99) uses it", // while it is being written
+		"":                     "another process uses it",
+		"who\n":                "another process uses it",
+		"99999999999999999999": "another process uses it",
+		"-1\n":                 "another process uses it",
 	} {
 		require.NoError(t, os.WriteFile(f.path+".lock", []byte(text), mode))
 		_, _, err := Open(f.path, savedAt)
-		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: %s", f.path, want))
+		require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: %s", f.path, want))
 	}
 	require.NoError(t, os.WriteFile(f.path+".lock", []byte("a former one with a long pid\n"), mode))
 	require.NoError(t, f.Close())
@@ -521,7 +521,7 @@ func TestReadChangesNothing(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(f.path, []byte("bad\n"), mode))
 	state, err = Read(f.path, savedAt)
-	require.EqualError(t, err, fmt.Sprintf("reading state from %q failed: it is no state file of heartbeat", f.path))
+	require.EqualError(t, err, fmt.Sprintf("reading state from %q failed: it is not a heartbeat state file", f.path))
 	require.Zero(t, state)
 	require.Equal(t, []string{"heartbeat.state", "heartbeat.state.lock"}, names(t, dir))
 }

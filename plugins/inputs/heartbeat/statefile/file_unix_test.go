@@ -23,7 +23,7 @@ import (
 
 // A pipe blocks whoever opens it.
 func TestPipeIsLeftAlone(t *testing.T) {
-	requireLeftAlone(t, irregular{"is no regular file", func(t *testing.T, path string) {
+	requireLeftAlone(t, irregular{"is not a regular file", func(t *testing.T, path string) {
 		require.NoError(t, syscall.Mkfifo(path, mode))
 	}})
 }
@@ -100,7 +100,7 @@ func TestStateWithoutPermission(t *testing.T) {
 	require.NoError(t, f.Close())
 	_, _, err = Open(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
-	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", path))
+	require.ErrorContains(t, err, fmt.Sprintf("cannot use state file %q: ", path))
 	_, _, err = Open(filepath.Join(dir, "other"), savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	requireReadable(t, path)
@@ -245,7 +245,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	stdout := startOwn(t, cmd)
 	waitFor(t, stdout, "locked")
 	_, _, err = Open(path, savedAt)
-	require.EqualError(t, err, fmt.Sprintf("using state file %q failed: it is used by another process (%d)", path, cmd.Process.Pid))
+	require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: another process (pid %d) uses it", path, cmd.Process.Pid))
 	kill(t, cmd)
 	f := openedState(t, path) // a lock ends with its process
 	require.True(t, f.Outgrown(), "nothing was saved")

@@ -152,7 +152,7 @@ func (k *Keeper) Load(ctx context.Context) bool {
 	return true
 }
 
-const heldRemedy = ". Stop that one, or set 'state_file' to another file"
+const heldRemedy = ". Stop that process, or set 'state_file' to another file"
 
 func heldByAnother(err error) bool {
 	var locked *LockedError
@@ -220,15 +220,15 @@ func remedy(err error) string {
 	var locked *LockedError
 	switch {
 	case errors.As(err, &locked) && locked.Own():
-		return ". Set 'state_file' of one of them to another file"
+		return ". Set 'state_file' to another file in one of them"
 	case errors.As(err, &locked):
-		return ". Is the block there twice?"
+		return ". Is [[inputs.heartbeat]] configured twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
 		return ". Run: " + grant(userName(), existing(at.Path))
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &at):
 		return ". Run: " + create(userName(), filepath.Dir(at.Path))
 	}
-	return ". Set 'state_file' to a file that can be written, or to \"none\""
+	return ". Set 'state_file' to a writable file, or to \"none\""
 }
 
 // existing returns path, or the directory if there is nothing at path yet.
@@ -254,10 +254,10 @@ func (k *Keeper) Keep(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			k.contained("saving", k.finish)
+			k.contained("saving the state", k.finish)
 			return
 		case <-timer.C:
-			k.contained("saving", func() { k.step(ctx, time.Now()) })
+			k.contained("saving the state", func() { k.step(ctx, time.Now()) })
 			timer.Reset(flushPause)
 		}
 	}
@@ -318,8 +318,8 @@ func (k *Keeper) lookFor(now time.Time) {
 	}
 	k.file.Reset()
 	if more, ok := k.moved.Allow(now); ok {
-		k.log.Warnf("State file %q was removed, cut short, or replaced while it was in use. "+
-			"It is made anew with all that is known%s", k.path, more)
+		k.log.Warnf("State file %q was removed, truncated or replaced while in use. "+
+			"Writing it again with everything known%s", k.path, more)
 	}
 }
 

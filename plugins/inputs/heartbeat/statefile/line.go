@@ -36,7 +36,7 @@ const (
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	errForeign = errors.New("it is no state file of heartbeat")
+	errForeign = errors.New("it is not a heartbeat state file")
 )
 
 // A line is one entry of the journal. Each says in which life of a collector it
@@ -70,7 +70,7 @@ func (w *lineWriter) add(l *line) error {
 	made := w.out[start:]
 	if len(made) > maxLine {
 		w.out = w.out[:start]
-		return fmt.Errorf("its line has %d bytes, allowed are %d", len(made), maxLine)
+		return fmt.Errorf("its line has %d bytes, the limit is %d", len(made), maxLine)
 	}
 	putSum(made, made[sumLength:len(made)-1])
 	return nil
@@ -135,7 +135,7 @@ func decodeStrictly(object []byte, value any) error {
 		return err
 	}
 	if rest := object[decoder.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New("it goes on after its object")
+		return errors.New("there is text after its object")
 	}
 	return nil
 }

@@ -16,11 +16,11 @@ type LockedError struct {
 func (e *LockedError) Error() string {
 	switch {
 	case e.PID == 0:
-		return "it is used by another process"
+		return "another process uses it"
 	case e.Own():
-		return fmt.Sprintf("it is used by another input of this process (%d)", e.PID)
+		return fmt.Sprintf("another heartbeat input of this process (pid %d) uses it", e.PID)
 	}
-	return fmt.Sprintf("it is used by another process (%d)", e.PID)
+	return fmt.Sprintf("another process (pid %d) uses it", e.PID)
 }
 
 func (e *LockedError) Unwrap() error { return e.err }

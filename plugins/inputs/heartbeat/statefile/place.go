@@ -57,7 +57,7 @@ func checkMode(path string, mode fs.FileMode) error {
 	case mode&fs.ModeSymlink != 0:
 		return fmt.Errorf("%q is a symbolic link", path)
 	}
-	return fmt.Errorf("%q is no regular file", path)
+	return fmt.Errorf("%q is not a regular file", path)
 }
 
 // isAt reports whether file is what is at path, as far as that can be told.

@@ -84,7 +84,7 @@ func readContents(r io.Reader) (*contents, error) {
 	case err == nil && kind == 1:
 		return readVersion1(bytes.Clone(first), lines)
 	case err == nil && kind != version:
-		return nil, fmt.Errorf("it was written by another version of heartbeat: its format is %d, not %d", kind, version)
+		return nil, fmt.Errorf("another version of the plugin wrote it: its format is %d, not %d", kind, version)
 	}
 	return readHeadless(lines)
 }
@@ -268,7 +268,7 @@ func (c *contents) state(now time.Time) State {
 		}
 	}
 	if c.spoiled > 0 {
-		s.Trouble = fmt.Errorf("%d lines could not be read and are left out, the first is %w", c.spoiled, c.first)
+		s.Trouble = fmt.Errorf("skipped %d lines that could not be read, the first is %w", c.spoiled, c.first)
 	}
 	return s
 }
@@ -276,9 +276,9 @@ func (c *contents) state(now time.Time) State {
 // cutOff says what is missing at the end of the file, or returns nil. Whatever is saved ends with
 // a mark. While a collector writes, nothing need be missing.
 func (c *contents) cutOff() error {
-	since := "what followed"
+	since := "everything after that"
 	if !c.last.IsZero() {
-		since = "what was saved after " + c.last.Format(time.RFC3339)
+		since = "everything saved after " + c.last.Format(time.RFC3339)
 	}
 	switch {
 	case c.torn:
@@ -286,7 +286,7 @@ func (c *contents) cutOff() error {
 	case c.begun:
 		return fmt.Errorf("it ends in the middle of a change: %s is lost", since)
 	case c.bare:
-		return fmt.Errorf("it ends behind its first line: %s is lost", since)
+		return fmt.Errorf("it ends after its first line: %s is lost", since)
 	}
 	return nil
 }

@@ -116,11 +116,11 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 		require.EqualValues(t, length-begun, int64(len(header))+c.size, "where the next one goes on")
 		switch cut := c.cutOff(); {
 		case begun > 0:
-			require.EqualError(t, cut, "it ends in the middle of a line: what was saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
+			require.EqualError(t, cut, "it ends in the middle of a line: everything saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
 		case slices.Contains(ends, int64(length)):
 			require.NoError(t, cut, "nothing is missing at %d", length)
 		default:
-			require.EqualError(t, cut, "it ends in the middle of a change: what was saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
+			require.EqualError(t, cut, "it ends in the middle of a change: everything saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
 		}
 		if begun > 2 && length%97 > 0 { // a disk takes longer
 			continue
@@ -142,7 +142,7 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 func TestFileWithoutLinesIsCut(t *testing.T) {
 	c, err := readContents(strings.NewReader(header))
 	require.NoError(t, err)
-	require.EqualError(t, c.cutOff(), "it ends behind its first line: what followed is lost")
+	require.EqualError(t, c.cutOff(), "it ends after its first line: everything after that is lost")
 	require.NoError(t, newContents().cutOff(), "there was no file")
 }
 
@@ -180,7 +180,7 @@ func TestDamagedFileIsMendedAndKept(t *testing.T) {
 	require.NoError(t, os.WriteFile(f.path, bad, mode))
 
 	again, state := opened(t, f.path)
-	require.EqualError(t, state.Trouble, "1 lines could not be read and are left out, the first is line 3: its checksum is wrong")
+	require.EqualError(t, state.Trouble, "skipped 1 lines that could not be read, the first is line 3: its checksum is wrong")
 	require.Len(t, state.Peers, 2)
 	require.True(t, again.Outgrown(), "it is to be made anew")
 	saveState(t, again, state.Peers...)
@@ -197,25 +197,25 @@ func TestForeignFileIsSetAside(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "heartbeat.state")
 	for _, c := range []struct{ want, text string }{
 		{"it is empty", ""},
-		{"it is no state file of heartbeat", "PK\x03\x04\n"},
-		{"it is no state file of heartbeat", "[global_tags]\n  user = \"x\"\n"},
-		{"it is no state file of heartbeat", sealedState(`{"format":"backup","version":1}`)},
-		{"it is no state file of heartbeat", sealedState(`null`)},
-		{"it is no state file of heartbeat", sealedState(`{"format":"heartbeat state"}`)},
-		{"it is no state file of heartbeat", `{"format":"heartbeat state","version":3}` + "\n"},
+		{"it is not a heartbeat state file", "PK\x03\x04\n"},
+		{"it is not a heartbeat state file", "[global_tags]\n  user = \"x\"\n"},
+		{"it is not a heartbeat state file", sealedState(`{"format":"backup","version":1}`)},
+		{"it is not a heartbeat state file", sealedState(`null`)},
+		{"it is not a heartbeat state file", sealedState(`{"format":"heartbeat state"}`)},
+		{"it is not a heartbeat state file", `{"format":"heartbeat state","version":3}` + "\n"},
 		{
-			"another version of heartbeat: its format is 3, not 2",
+			"another version of the plugin wrote it: its format is 3, not 2",
 			fmt.Sprintf(`{"format":"heartbeat state","version":3,"crc32c":"%08x","more":[]}`+"\n", sum("heartbeat state 3")),
 		},
 
 		{`line 1: json: unknown field "more"`, sealedState(strings.Replace(goodHeader, "}", `,"more":1}`, 1))},
 		{"saved is in the year 1;", sealedState(`{"format":"heartbeat state","version":1}`)},
 		{"saved is in the year 2201", sealedState(strings.Replace(goodHeader, "2026", "2201", 1))},
-		{"its checksum or its count", strings.Replace(sealedState(goodHeader, goodPeer), `"peers":1`, `"peers":2`, 1)},
-		{"its checksum or its count", strings.Replace(sealedState(goodHeader, goodPeer), "nginx", "nginy", 1)},
-		{"its checksum or its count", strings.ReplaceAll(sealedState(goodHeader, goodPeer), "\n", "\r\n")},
-		{"it goes on after its end", sealedState(goodHeader, goodPeer) + "\n"},
-		{"it goes on after its end", sealedState(goodHeader) + sealedState(goodHeader)},
+		{"its checksum or its number", strings.Replace(sealedState(goodHeader, goodPeer), `"peers":1`, `"peers":2`, 1)},
+		{"its checksum or its number", strings.Replace(sealedState(goodHeader, goodPeer), "nginx", "nginy", 1)},
+		{"its checksum or its number", strings.ReplaceAll(sealedState(goodHeader, goodPeer), "\n", "\r\n")},
+		{"there is text after its end", sealedState(goodHeader, goodPeer) + "\n"},
+		{"there is text after its end", sealedState(goodHeader) + sealedState(goodHeader)},
 		{"its last line is missing", goodHeader + "\n" + goodPeer + "\n"},
 		{"its last line is missing", goodHeader + "\n"},
 	} {
@@ -230,7 +230,7 @@ func TestForeignFileIsSetAside(t *testing.T) {
 	require.NoError(t, os.MkdirAll(filepath.Join(path+".bad", "x"), 0o750))
 	require.NoError(t, os.WriteFile(path, []byte("bad"), mode))
 	_, state := opened(t, path)
-	require.ErrorContains(t, state.Trouble, "it is no state file of heartbeat; setting it aside failed: ")
+	require.ErrorContains(t, state.Trouble, "it is not a heartbeat state file; moving it aside failed: ")
 }
 
 // A file of version 1 that was sealed by nobody is not believed at all.
@@ -259,20 +259,20 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 		return `{"id":{"Source":"a","PID":1},` + instants + "," + keys + `}`
 	}
 	for _, c := range []struct{ want, peer string }{
-		{"it goes on after its object", goodPeer + goodPeer},
+		{"there is text after its object", goodPeer + goodPeer},
 		{"json: unknown field \"color\"", strings.Replace(goodPeer, "state", "color", 1)},
 		{`unknown field "Color"`, strings.Replace(goodPeer, "Source", "Color", 1)},
 		{"it is not UTF-8", strings.Replace(goodPeer, "nginx", "ngin\xff", 1)},
 		{`json: unknown field "xxx`, `{"` + strings.Repeat("x", maxLine/2) + `":1}`},
-		{"id is nobody's", `{"id":{"Service":"host"}}`},
-		{"id is nobody's", `{"id":{"Source":"a","Service":"host","PID":1}}`},
+		{"id is invalid", `{"id":{"Service":"host"}}`},
+		{"id is invalid", `{"id":{"Source":"a","Service":"host","PID":1}}`},
 		{"state 5 is unknown", peer(`"state":5`)},
 		{"number 256", peer(`"state":256`)},
 		{"reason 255 is unknown", peer(`"reason":255`)},
 		{"reason 255 is unknown", peer(`"evidence":255`)},
-		{"interval_ns is 1, allowed are 100000000 to", peer(`"interval_ns":1`)},
-		{"interval_ns is 630720000000000001, allowed are", peer(`"interval_ns":630720000000000001`)},
-		{"used_ns is -1, allowed are 0 to", peer(`"used_ns":-1`)},
+		{"interval_ns is 1, the range is 100000000 to", peer(`"interval_ns":1`)},
+		{"interval_ns is 630720000000000001, the range is", peer(`"interval_ns":630720000000000001`)},
+		{"used_ns is -1, the range is 0 to", peer(`"used_ns":-1`)},
 		{"phase_ns is -9223372036854775808", peer(`"phase_ns":-9223372036854775808`)},
 		{"a run is at -9", peer(`"runs":[{"Name":"r","High":-9}]`)},
 		{"addr", peer(`"addr":"10.0.0"`)},
@@ -289,7 +289,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 			contents, err := readContents(strings.NewReader(text))
 			require.NoError(t, err, c.want)
 			state := contents.whole(savedAt)
-			require.ErrorContains(t, state.Trouble, "1 lines could not be read and are left out, the first is line 2: ")
+			require.ErrorContains(t, state.Trouble, "skipped 1 lines that could not be read, the first is line 2: ")
 			if !strings.HasSuffix(c.peer, goodPeer+goodPeer) { // in a line there is a key after it
 				require.ErrorContains(t, state.Trouble, c.want)
 			}

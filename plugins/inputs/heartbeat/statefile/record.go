@@ -115,7 +115,7 @@ type storedPeer struct {
 func CheckRecord(r *liveness.Record) error {
 	switch {
 	case r.ID.Source == "" || !r.ID.Nameless() && r.ID.PID != 0:
-		return errors.New("id is nobody's")
+		return errors.New("id is invalid")
 	case int(r.State) >= len(liveness.States):
 		return fmt.Errorf("state %d is unknown", r.State)
 	case !r.Reason.Valid():
@@ -215,7 +215,7 @@ func checkSpans(r *liveness.Record) error {
 
 func checkSpan(name string, span, least, most time.Duration) error {
 	if span < least || span > most {
-		return fmt.Errorf("%s is %d, allowed are %d to %d", name, span, least, most)
+		return fmt.Errorf("%s is %d, the range is %d to %d", name, span, least, most)
 	}
 	return nil
 }

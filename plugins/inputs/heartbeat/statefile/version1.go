@@ -48,7 +48,7 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 		case err != nil:
 			return nil, err
 		case line == nil:
-			return nil, errors.New("it is cut off: its last line is missing")
+			return nil, errors.New("it is truncated: its last line is missing")
 		case bytes.HasPrefix(line, []byte(sealed)):
 			return c, lines.checkSeal(line, seal(count, sum))
 		}
@@ -72,10 +72,10 @@ func (c *contents) takeVersion1(text []byte, number int) {
 
 func (r *lineReader) checkSeal(line []byte, want string) error {
 	if string(line) != want {
-		return errors.New("it is damaged: its checksum or its count of peers is wrong")
+		return errors.New("it is damaged: its checksum or its number of peers is wrong")
 	}
 	if more, err := r.next(); err != nil || more != nil {
-		return errors.New("it goes on after its end")
+		return errors.New("there is text after its end")
 	}
 	return nil
 }

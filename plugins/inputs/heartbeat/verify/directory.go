@@ -32,11 +32,11 @@ const (
 )
 
 // errTaken is the error about a file of a key that 'keys' names.
-var errTaken = errors.New("'keys' names it, too: remove it there, or the file")
+var errTaken = errors.New("'keys' has it too: remove it from 'keys', or remove the file")
 
-var errEmptied = errors.New("'keys_dir' is empty, or not mounted: a reload revokes its last key")
+var errEmptied = errors.New("the directory is empty or not mounted: to revoke its keys, reload Telegraf")
 
-var errMoved = errors.New("'keys_dir' is on another device than before: if that is right, reload")
+var errMoved = errors.New("the directory is on a different device than before: if that is intended, reload Telegraf")
 
 // A directory holds files of secrets, each named by the id of its key.
 type directory struct {
@@ -98,7 +98,7 @@ func (d *directory) find(contents map[string]regular.Content) map[string]finding
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		id, content := KeyName(name), contents[name]
 		if twin, twice := names[id]; twice {
-			found[id] = finding{err: fmt.Errorf("%q and %q are one key id, as case and a final dot do not count: remove one of them", twin, name)}
+			found[id] = finding{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot do not count: remove one of them", twin, name)}
 			continue
 		}
 		names[id] = name
@@ -167,9 +167,9 @@ func skipped(names []string) string {
 	case len(names) == 0:
 		return ""
 	case more > 0:
-		return fmt.Sprintf("; skipped by their names: %q and %d more", names[:mostNamed], more)
+		return fmt.Sprintf("; skipped because of their names: %q and %d more", names[:mostNamed], more)
 	default:
-		return fmt.Sprintf("; skipped by their names: %q", names)
+		return fmt.Sprintf("; skipped because of their names: %q", names)
 	}
 }
 

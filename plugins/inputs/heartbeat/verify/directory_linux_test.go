@@ -30,7 +30,8 @@ func TestAnotherDeviceRevokesNothing(t *testing.T) {
 	}
 	require.NotEmpty(t, keys.of("web-1"))
 	require.Empty(t, keys.of("web-2"))
-	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': 'keys_dir' is on another device than before: if that is right, reload"}, log.Warnings())
+	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': " +
+		"the directory is on a different device than before: if that is intended, reload Telegraf"}, log.Warnings())
 
 	keys, write, _ = openDirectory(t) // it was mounted after the start
 	keys.dir.info = elsewhere{keys.dir.info}

@@ -76,7 +76,7 @@ func TestEmptyDirectoryRevokesNothing(t *testing.T) {
 		keys.Reread(t.Context())
 	}
 	require.NotEmpty(t, keys.of("web-1"))
-	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': 'keys_dir' is empty, or not mounted: a reload revokes its last key"}, log.Warnings())
+	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': the directory is empty or not mounted: to revoke its keys, reload Telegraf"}, log.Warnings())
 	write("web-2", secret)
 	for range 3 {
 		keys.Reread(t.Context())
@@ -104,8 +104,8 @@ func TestLeftoversAreNoKeys(t *testing.T) {
 	}
 	keys, _, _ := openDirectory(t, names...)
 	require.Len(t, keys.secrets, 1)
-	require.Equal(t, `Keys in 'keys_dir': 1, the first is "web-1"; skipped by their names: `+
+	require.Equal(t, `Keys in 'keys_dir': 1, the first is "web-1"; skipped because of their names: `+
 		`["sedXk3a9Q" "web-2.dpkg-new" "web-2.dpkg-old" "web-2.old" "web-2.orig"] and 3 more`, keys.dir.about)
 	keys, _, _ = openDirectory(t, "build.tmp", "sedona-01")
-	require.Equal(t, `Keys in 'keys_dir': 1, the first is "sedona-01"; skipped by their names: ["build.tmp"]`, keys.dir.about)
+	require.Equal(t, `Keys in 'keys_dir': 1, the first is "sedona-01"; skipped because of their names: ["build.tmp"]`, keys.dir.about)
 }

@@ -82,7 +82,7 @@ func ReadSecret(text string) ([]byte, error) {
 		return nil, err
 	}
 	if len(secrets) > 1 {
-		return nil, fmt.Errorf("there are %d secrets, one a line, and one is needed", len(secrets))
+		return nil, fmt.Errorf("it has %d secrets, one per line, but only one is allowed", len(secrets))
 	}
 	return secrets[0], nil
 }
@@ -171,10 +171,10 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 	id := KeyName(string(signed.KeyID))
 	secrets := k.of(id)
 	if len(secrets) == 0 {
-		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is unknown ('%s')", id, k.option())}
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is not in '%s'", id, k.option())}
 	}
 	if !slices.ContainsFunc(secrets, signed.By) {
-		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("signature is not that of key %q", id)}
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("signature does not match key %q", id)}
 	}
 	return signed.Object, id, nil
 }
@@ -271,7 +271,7 @@ func (k *Keys) complain(s *source, err error) {
 	case len(k.of(s.id)) == 0, errors.Is(err, errTaken):
 		k.log.Warnf("Ignored key %q of '%s': %v", s.id, s.option, err)
 	default:
-		k.log.Warnf("Kept the former secret of key %q of '%s': %v", s.id, s.option, err)
+		k.log.Warnf("Kept the previous secret of key %q of '%s': %v", s.id, s.option, err)
 	}
 	s.said = text
 }

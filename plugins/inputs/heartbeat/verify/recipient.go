@@ -47,7 +47,7 @@ func (r *Recipient) Unnamed() int64 { return r.unnamed.Load() }
 func (r *Recipient) refuses(to string, datagram bool) string {
 	switch {
 	case to == "" && r.required:
-		return "to: missing, signed beats have to name their collector ('require_recipient')"
+		return "to: missing, a signed beat must name its collector ('require_recipient')"
 	case to == "", slices.Contains(r.names, to), datagram && len(r.names) == 0:
 		return ""
 	case datagram:
@@ -55,7 +55,7 @@ func (r *Recipient) refuses(to string, datagram bool) string {
 	case to == r.id:
 		return ""
 	}
-	return fmt.Sprintf("to: %q is not this collector: it is %q ('names')", to, r.id)
+	return fmt.Sprintf("to: %q is not this collector: its id is %q, its names are in 'names'", to, r.id)
 }
 
 // Note counts a signed beat that was taken though it names no collector, and
@@ -67,8 +67,8 @@ func (r *Recipient) Note(to, host, from string) {
 	r.unnamed.Add(1)
 	r.warned.Do(func() {
 		r.log.Warnf("A signed beat of %q from %s does not name its collector, "+
-			"so a recording of it would be accepted by other collectors with the same keys. "+
-			"Upgrade the sender; field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
+			"so it could be replayed to other collectors with the same keys. "+
+			"Upgrade the sender. The field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
 	})
 }
 

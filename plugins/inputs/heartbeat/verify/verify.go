@@ -76,15 +76,15 @@ func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 func (r *Rules) checkSpeaker(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case r.Host && b.Host == "":
-		return refuse(ReasonHost, "host: missing, it is what is verified ('host_from')")
+		return refuse(ReasonHost, "host: missing, but 'host_from' requires it")
 	case r.Host && signer != b.Host && !certifies(from.Certificate, b.Host):
-		return refuse(ReasonHost, "host: %q has neither certified nor signed this ('host_from')", b.Host)
+		return refuse(ReasonHost, "host: %q is not the host of the certificate or signature ('host_from')", b.Host)
 	case r.IP && b.IP.IsValid() && b.IP != from.Remote:
-		return refuse(ReasonIP, "ip: %s comes from %s ('ip_from')", b.IP, from.place())
+		return refuse(ReasonIP, "ip: a beat for %s came from %s ('ip_from')", b.IP, from.place())
 	case r.IP && b.HostAddr().IsValid() && b.HostAddr() != from.Remote:
-		return refuse(ReasonIP, "host: the address %s comes from %s ('ip_from')", b.Host, from.place())
+		return refuse(ReasonIP, "host: a beat for the address %s came from %s ('ip_from')", b.Host, from.place())
 	case from.PID != 0 && b.PID != 0 && !b.Watched && !isCalled(from.PID, b.PID):
-		return refuse(ReasonPID, "pid: %d is not that of the process that says so, %d", b.PID, from.PID)
+		return refuse(ReasonPID, "pid: %d is not the pid of the sending process, %d", b.PID, from.PID)
 	}
 	return nil
 }
@@ -98,9 +98,9 @@ func (r *Rules) checkSigned(b *wire.Beat, signer string, from *Speaker) *wire.Re
 	case signer == "":
 		return nil
 	case b.Run == "" || b.Seq == 0 || b.SentMS == 0:
-		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs them all")
+		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs all three")
 	case b.Service == "" && b.PID != 0:
-		return refuse(wire.ReasonMissing, "service: a signed beat needs it, unless pid is 0")
+		return refuse(wire.ReasonMissing, "service: a signed beat needs it unless pid is 0")
 	}
 	if text := r.Recipient.refuses(b.To, from.Datagram); text != "" {
 		return refuse(ReasonRecipient, "%s", text)

@@ -125,7 +125,7 @@ func (b *Bus) hand(message []byte) {
 	case b.received <- message:
 	default:
 		if more, ok := b.lost.Allow(time.Now()); ok {
-			b.log.Warnf("Lost a message of another collector: this one is too busy to take it%s", more)
+			b.log.Warnf("Dropped a message from another collector: this collector is overloaded%s", more)
 		}
 	}
 }

@@ -350,7 +350,7 @@ func TestNewestAreLost(t *testing.T) {
 		a.Send(fmt.Appendf(nil, "%d", i))
 		require.Equal(t, strconv.Itoa(i), take(t, c))
 	}
-	eventually(t, func() bool { return len(slow.Log.(*lines).with("too busy")) == 1 }, "nobody says that messages are lost")
+	eventually(t, func() bool { return len(slow.Log.(*lines).with("overloaded")) == 1 }, "nobody says that messages are lost")
 	for i := range waiting {
 		require.Equal(t, strconv.Itoa(i), take(t, b))
 	}
@@ -371,10 +371,10 @@ func TestListenFails(t *testing.T) {
 		_, err := Open(o)
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", tt.listen))
-		require.ErrorContains(t, err, "'listen' of [inputs.heartbeat.cluster]")
+		require.ErrorContains(t, err, "('listen' in [inputs.heartbeat.cluster])")
 	}
 	_, err = Open(options("collector-2"))
-	require.ErrorContains(t, err, `"collector-2" is no address for 'mates'`)
+	require.ErrorContains(t, err, `"collector-2" is not an address for 'mates'`)
 }
 
 // Close ends what is half made: a connection that gets no answer, and one that is

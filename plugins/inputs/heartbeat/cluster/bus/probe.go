@@ -78,8 +78,8 @@ func forHost(config *tls.Config, address string) *tls.Config {
 }
 
 var (
-	errSilent      = errors.New("it accepts connections and says nothing: it is no collector, or it hangs")
-	errNoCollector = errors.New("it is no collector")
+	errSilent      = errors.New("it accepts connections but sends nothing: it is not a collector, or it hangs")
+	errNoCollector = errors.New("it is not a collector")
 )
 
 // firstLine reads what a NATS server sends at once.
@@ -98,7 +98,7 @@ func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 func greeting(line string) error {
 	text, isNATS := strings.CutPrefix(line, "INFO ")
 	if !isNATS {
-		return fmt.Errorf("%w: it says %.60q", errNoCollector, line)
+		return fmt.Errorf("%w: it sends %.60q", errNoCollector, line)
 	}
 	var info struct {
 		Cluster  string `json:"cluster"`
@@ -106,10 +106,10 @@ func greeting(line string) error {
 		ClientID uint64 `json:"client_id"` // where clients come in
 	}
 	if json.Unmarshal([]byte(text), &info) != nil || info.Cluster != cluster || !info.Auth {
-		return fmt.Errorf("%w, but some other NATS server", errNoCollector)
+		return fmt.Errorf("%w but another NATS server", errNoCollector)
 	}
 	if info.ClientID != 0 {
-		return fmt.Errorf("%w: it is a port for NATS clients, not its 'listen'", errNoCollector)
+		return fmt.Errorf("%w: this is the port for NATS clients, not the port in its 'listen'", errNoCollector)
 	}
 	return nil
 }
@@ -133,9 +133,9 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 		case strings.HasPrefix(line, "PONG"):
 			return nil
 		case strings.HasPrefix(line, "-ERR 'Authorization Violation'"):
-			return errors.New("it has another 'secret'")
+			return errors.New("its 'secret' is different")
 		case strings.HasPrefix(line, "-ERR"):
-			return fmt.Errorf("it refuses: %.200q", strings.TrimSpace(line))
+			return fmt.Errorf("it refuses the connection: %.200q", strings.TrimSpace(line))
 		case err != nil:
 			return readProblem(err)
 		}
@@ -150,7 +150,7 @@ func readProblem(err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, net.ErrClosed) {
 		return errSilent
 	}
-	return fmt.Errorf("it has closed the connection: %w", withoutAddress(err))
+	return fmt.Errorf("it closed the connection: %w", withoutAddress(err))
 }
 
 // tlsProblem says why a handshake failed.
@@ -167,7 +167,7 @@ func tlsProblem(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errSilent
 	}
-	return fmt.Errorf("the TLS handshake fails: %w", err)
+	return fmt.Errorf("the TLS handshake failed: %w", err)
 }
 
 // remoteAlert returns what the other side has against this one, or nil.
@@ -176,7 +176,7 @@ func remoteAlert(err error) error {
 	if !ok || operation.Op != "remote error" {
 		return nil
 	}
-	return fmt.Errorf("it refuses the certificate of this collector: %w", operation.Err)
+	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
 // speaksTLS reports whether TLS is answered with TLS, whatever the certificates.

@@ -55,13 +55,13 @@ func startServer(o *Options, token string) (*server.Server, error) {
 	options.CustomRouterAuthentication = &gate{password: password(o.Secret), log: log}
 	s, err := server.NewServer(options)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the NATS server of [inputs.heartbeat.cluster]: %w", err)
+		return nil, fmt.Errorf("cannot create the NATS server of [inputs.heartbeat.cluster]: %w", err)
 	}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	if err := awaitRoutes(s, log.fatal); err != nil {
 		stopServer(s)
-		return nil, fmt.Errorf("cannot listen on %q, 'listen' of [inputs.heartbeat.cluster]: %w", o.Listen, err)
+		return nil, fmt.Errorf("cannot listen on %q ('listen' in [inputs.heartbeat.cluster]): %w", o.Listen, err)
 	}
 	return s, nil
 }
@@ -69,7 +69,7 @@ func startServer(o *Options, token string) (*server.Server, error) {
 func serverOptions(o *Options, token string) (*server.Options, error) {
 	host, port, err := listenAddress(o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address for 'listen' of [inputs.heartbeat.cluster]: %w", o.Listen, err)
+		return nil, fmt.Errorf("%q is not an address for 'listen' in [inputs.heartbeat.cluster]: %w", o.Listen, err)
 	}
 	routes, err := routesTo(o.Mates, password(o.Secret))
 	if err != nil {
@@ -133,7 +133,7 @@ func routesTo(mates []string, password string) ([]*url.URL, error) {
 	routes := make([]*url.URL, 0, len(mates))
 	for _, mate := range mates {
 		if _, _, err := net.SplitHostPort(mate); err != nil {
-			return nil, fmt.Errorf("%q is no address for 'mates' of [inputs.heartbeat.cluster]: %w", mate, err)
+			return nil, fmt.Errorf("%q is not an address for 'mates' in [inputs.heartbeat.cluster]: %w", mate, err)
 		}
 		routes = append(routes, &url.URL{Scheme: "nats-route", User: url.UserPassword(user, password), Host: mate})
 	}
@@ -151,7 +151,7 @@ func awaitRoutes(s *server.Server, fatal <-chan error) error {
 		case err := <-fatal:
 			return err
 		case <-limit:
-			return errors.New("the NATS server does not start")
+			return errors.New("the NATS server did not start")
 		}
 	}
 	return nil
@@ -185,7 +185,7 @@ func (b *Bus) connect(token string) error {
 	}
 	if err != nil {
 		client.Close()
-		return fmt.Errorf("cannot subscribe at the NATS server of [inputs.heartbeat.cluster]: %w", err)
+		return fmt.Errorf("cannot subscribe on the NATS server of [inputs.heartbeat.cluster]: %w", err)
 	}
 	b.client = client
 	return nil

@@ -79,14 +79,14 @@ func (l *serverLog) notConnected(args []any) {
 	}
 	attempts, ok := args[0].(int)
 	if ok && (attempts == reportFirst || attempts%reportAgain == 0) {
-		l.to.Warnf("Cannot connect to another collector, and keep trying: %v", args[1])
+		l.to.Warnf("Cannot connect to another collector, retrying: %v", args[1])
 	}
 }
 
 // otherSecret is told the address of a collector that refused a route or was refused.
 func (l *serverLog) otherSecret(from string) {
 	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
-		l.to.Warnf("The collector at %s has another 'secret' than this one: no route to it%s", from, more)
+		l.to.Warnf("The collector at %s has a different 'secret', so they cannot connect%s", from, more)
 	}
 }
 
@@ -113,7 +113,7 @@ func (l *serverLog) tlsFailed(from, problem string, now time.Time) {
 		return
 	}
 	if more, ok := l.limit.Allow("tls", from, now); ok {
-		l.to.Warnf("TLS with the collector at %s fails: %s%s", from, problem, more)
+		l.to.Warnf("TLS with the collector at %s failed: %s%s", from, problem, more)
 	}
 }
 

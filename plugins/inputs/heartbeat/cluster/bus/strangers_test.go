@@ -36,8 +36,8 @@ func TestOtherSecret(t *testing.T) {
 		b.Send([]byte("secret"))
 		return refused(ours) > 0 && refused(theirs) > 0
 	}, "a secret that differs is not named")
-	require.Contains(t, ours.Log.(*lines).with("")[0], "has another 'secret'")
-	require.Contains(t, theirs.Log.(*lines).with("")[0], "has another 'secret'")
+	require.Contains(t, ours.Log.(*lines).with("")[0], "has a different 'secret'")
+	require.Contains(t, theirs.Log.(*lines).with("")[0], "has a different 'secret'")
 	require.LessOrEqual(t, a.server.NumRoutes(), 1)
 	require.Empty(t, b.Received())
 	meet(t, a, friend) // which gets nothing of b
@@ -55,7 +55,7 @@ func TestOtherSecretIsSaidOnceAMinute(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		require.Len(t, said.all, 2)
-		require.Contains(t, said.all[0], "192.0.2.1:10000 has another 'secret'")
+		require.Contains(t, said.all[0], "192.0.2.1:10000 has a different 'secret'")
 	})
 }
 
@@ -81,7 +81,7 @@ func TestTLSFailuresInARow(t *testing.T) {
 	require.LessOrEqual(t, len(log.tls), maxTLSHosts)
 	log.Errorf("192.0.2.9:1 - rid:1 - TLS route handshake error: %v%s", io.EOF, "")
 	log.Errorf("192.0.2.9:2 - rid:2 - TLS route handshake error: %v%s", io.EOF, "")
-	require.Equal(t, []string{"TLS with the collector at 192.0.2.9:2 fails: EOF"}, said.all)
+	require.Equal(t, []string{"TLS with the collector at 192.0.2.9:2 failed: EOF"}, said.all)
 }
 
 // counter counts what a foreign server is refused.
