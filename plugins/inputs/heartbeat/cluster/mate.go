@@ -9,37 +9,37 @@ import (
 	"time"
 )
 
-// A mate is another collector, in one of its lives.
+// A mate is one start of another collector.
 type mate struct {
 	name    string
 	start   uint64
 	version byte
 	met     time.Time
-	sent    time.Duration // when its last message was sent, since its start
+	sent    time.Duration // when its last message was sent, as time since its start
 
 	presence  presence
-	seen      time.Time     // when its presence came last; zero for never
+	seen      time.Time     // when its presence was last received; zero for never
 	gone      bool          // it said goodbye
-	replaced  bool          // another start of its name is there, and it was not heard since
-	doubt     time.Duration // how old its presence was at the most when it came
-	reachable bool          // it hears us, we hear it, and it answers
+	replaced  bool          // another start with its name has appeared, and this one is silent since
+	doubt     time.Duration // the maximum age of its presence on arrival
+	reachable bool          // messages pass in both directions, and it answers
 	proved    bool          // it has been reachable
-	mute      uint32        // the question that it has left open for too long; 0 for none
-	asked     uint32        // the last question of its that we have answered
-	answered  uint32        // the last question of ours that it has answered
-	garbled   bool          // that it is not understood was said
+	mute      uint32        // the question that it has not answered in time; 0 for none
+	asked     uint32        // its last question that we have answered
+	answered  uint32        // our last question that it has answered
+	garbled   bool          // an invalid message of it was logged
 
-	// How long the fastest message was underway, by two clocks that began at different
+	// The travel time of the fastest message, measured with two clocks that started at different
 	// times.
 	fastest   time.Duration
-	fastestAt time.Duration   // when that was measured; 0 for never
-	differs   map[string]bool // what was said of how it differs
+	fastestAt time.Duration   // when it was measured; 0 for never
+	differs   map[string]bool // the differences that were logged
 }
 
 func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 
-// underway returns how much longer than the fastest message of m one was underway that
-// was sent at a time of its clock and received at one of ours.
+// underway returns how much longer a message of m traveled than its fastest message. sent is a
+// time of its clock, received one of ours.
 func (m *mate) underway(sent, received time.Duration) time.Duration {
 	took := received - sent
 	allowed := m.fastest + (received-m.fastestAt)/drift
@@ -50,7 +50,7 @@ func (m *mate) underway(sent, received time.Duration) time.Duration {
 	return 0
 }
 
-// takePresence takes in how a mate is.
+// takePresence processes the presence of a mate.
 func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 	var p presence
 	if err := decode(body, &p); err != nil {
@@ -58,16 +58,16 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 	}
 	ours, hears := p.Hears[c.start]
 	doubt := presenceHolds
-	if hears { // it was sent after it had heard us
+	if hears { // it was sent after the mate received a message of ours
 		doubt = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
 	}
 	if hears && doubt >= presenceHolds {
-		return nil // it has waited somewhere: that mate may be no more
+		return nil // it was delayed: the mate may no longer exist
 	}
 	if m.seen.IsZero() {
 		c.replace(m)
 	}
-	if m.presence.Speaks && !p.Speaks && !p.Able { // what it has told may not have left it
+	if m.presence.Speaks && !p.Speaks && !p.Able { // its last reports may not have left it
 		c.lost = true
 	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
@@ -76,14 +76,14 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
-		c.present(now) // so that it hears of us now, and not in a second
+		c.present(now) // so that the mate learns of us now, not in a second
 	}
 	c.review(now)
 	return nil
 }
 
-// replace notes that a mate is there that has its name from one that has ended, most
-// likely: if that one is heard again there are two.
+// replace marks the other mates with the same name as replaced: most likely they have ended. If
+// one of them sends again, there are two collectors with one name.
 func (c *Circle) replace(m *mate) {
 	for _, other := range c.mates {
 		other.replaced = other.replaced || other != m && other.name == m.name
@@ -95,13 +95,13 @@ func (c *Circle) takeBye(m *mate, now time.Time) {
 	c.review(now)
 }
 
-// hears reports whether m and we hear each other.
+// hears reports whether messages between m and us pass in both directions.
 func (c *Circle) hears(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
 	return !m.gone && !m.replaced && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceHolds && m.name != c.name
 }
 
-// reachable returns the mates that are, by name.
+// reachable returns the reachable mates, sorted by name.
 func (c *Circle) reachable() []*mate {
 	var all []*mate
 	for _, m := range c.mates {
@@ -113,7 +113,7 @@ func (c *Circle) reachable() []*mate {
 	return all
 }
 
-// review sees which mates are reachable, what is different about them, and who speaks.
+// review determines which mates are reachable, how they differ, and which collector speaks.
 func (c *Circle) review(now time.Time) {
 	for start, m := range c.mates {
 		before := m.reachable
@@ -162,7 +162,7 @@ func (c *Circle) lose(m *mate) {
 
 func title(m *mate) string { return "C" + m.String()[1:] }
 
-// reach tells the peers which mates are reachable, if those are others now.
+// reach updates the status with the reachable mates, and notifies the peers of a change.
 func (c *Circle) reach(mates []*mate, now time.Time) {
 	names := make([]string, 0, len(mates))
 	for _, m := range mates {
@@ -175,20 +175,19 @@ func (c *Circle) reach(mates []*mate, now time.Time) {
 	}
 }
 
-// ready reports whether we know what our mates know: one is there and has told it, or
-// there is none.
+// ready reports whether enough time has passed to know what our mates know, if there are any.
 func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceHolds
 }
 
-// resume begins anew after a pause in which a mate has taken over: what waits is to be heard
-// first.
+// resume starts over after a pause in which a mate has taken over: waiting messages must be
+// processed first.
 func (c *Circle) resume(now time.Time) {
 	c.resumed, c.readyAt, c.spokeAt = now, time.Time{}, time.Time{}
 	c.setSpeaks(false, now)
 }
 
-// compare says once of each mate how it differs.
+// compare logs each difference of a mate once.
 func (c *Circle) compare(now time.Time) {
 	differ := 0
 	for _, m := range c.mates {
@@ -206,7 +205,7 @@ func (c *Circle) compare(now time.Time) {
 	c.status.Differ = differ
 }
 
-// difference returns what is different about m, or nothing.
+// difference returns how m differs and what to do about it, or "".
 func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	switch {
@@ -224,8 +223,8 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 	return ""
 }
 
-// otherRules names the options of m that are other ones. The names that it sends are cut: it
-// may be mistaken.
+// otherRules returns the names of the options that differ. They are shortened, because m may
+// send anything.
 func (c *Circle) otherRules(m *mate) string {
 	var names []string
 	for _, rules := range []map[string]uint64{c.rules, m.presence.Rules} {
@@ -239,7 +238,7 @@ func (c *Circle) otherRules(m *mate) string {
 	return strings.Join(slices.Compact(names), ", ")
 }
 
-// hasTwin reports whether another collector that runs has the name of m.
+// hasTwin reports whether another running collector has the name of m.
 func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceHolds }
 	for _, other := range c.mates {
@@ -250,9 +249,8 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 	return m.name == c.name
 }
 
-// decideWhoSpeaks lets the first by name tell events of those that are reachable, not
-// isolated and able to. One that is to take over from another one that still speaks
-// waits until that has stopped.
+// decideWhoSpeaks lets one collector report events: the first by name of those that are
+// reachable, not isolated and able. If another one still speaks, it waits until that stops.
 func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	others := c.goBefore(mates, now)
 	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
@@ -266,7 +264,7 @@ func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
 	}
 }
 
-// setSpeaks lets this collector tell events, or no more.
+// setSpeaks sets whether this collector reports events.
 func (c *Circle) setSpeaks(speaks bool, now time.Time) {
 	if c.speaks = speaks; speaks {
 		c.peers.Speak(c.lost)
@@ -277,7 +275,7 @@ func (c *Circle) setSpeaks(speaks bool, now time.Time) {
 	c.present(now)
 }
 
-// goBefore returns the mates that are fitter to tell events than this collector, or as fit
+// goBefore returns the mates that are fitter to report events than this collector, or as fit
 // and before it by name.
 func (c *Circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
 	able, isolated := c.peers.Able()
@@ -291,8 +289,9 @@ func (c *Circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
 	return all
 }
 
-// standsIn reports whether this collector tells events though others go before it: none of
-// them does, nor does anybody else that is reachable. They hear one that this one does not.
+// standsIn reports whether this collector reports events although others go before it, because
+// no reachable collector reports any. The others probably leave it to a collector that is not
+// reachable from here.
 func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {
@@ -307,7 +306,8 @@ func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 	return c.stands
 }
 
-// noteReady notes when we have become ready. What we saw while a mate spoke that one has told.
+// noteReady notes when we have become ready. Events that we saw while a mate spoke are left to
+// that mate.
 func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	if !c.readyAt.IsZero() {
 		return
@@ -325,15 +325,15 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	c.present(now)
 }
 
-// begins reports whether we have just become ready, and a mate that goes first may have
-// too: if both have started together, its presence has yet to say so.
+// begins reports whether we have just become ready, and a mate before us by name may have too:
+// if both started together, its next presence will say so.
 func (c *Circle) begins(mates []*mate, now time.Time) bool {
 	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
 	})
 }
 
-// fitness returns how fit a collector is to tell events: the more the better.
+// fitness returns how fit a collector is to report events. Higher is better.
 func fitness(able, isolated, ready bool) (much int) {
 	for _, is := range []bool{ready, able, !isolated} {
 		much *= 2

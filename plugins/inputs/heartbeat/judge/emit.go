@@ -10,7 +10,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// watched returns acc so that it is known whether metrics are taken from it.
+// watched wraps acc to record whether Telegraf accepts metrics.
 func (j *Judge) watched(acc telegraf.Accumulator) *handing {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -19,7 +19,7 @@ func (j *Judge) watched(acc telegraf.Accumulator) *handing {
 	return &handing{acc, &j.flow, reuses}
 }
 
-// Gather has every peer emitted and waits until that is done.
+// Gather emits the metrics of all peers and returns when that is done.
 func (j *Judge) Gather() {
 	done := make(chan struct{})
 	select {
@@ -33,8 +33,8 @@ func (j *Judge) Gather() {
 	}
 }
 
-// Emit hands what is queued to acc until ctx ends and the queue is empty. own
-// returns what is to be said of the collector.
+// Emit passes what is queued to acc until ctx ends and the queue is empty. own returns the
+// values of the collector's own metrics.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
 	to := j.watched(acc)
@@ -55,10 +55,9 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 	}
 }
 
-// emitPeers emits all peers. What is queued is older than the views taken in
-// the same moment and goes first. It goes from the end: when a peer is
-// forgotten meanwhile, the last one, already emitted, takes its number and is
-// emitted again.
+// emitPeers emits all peers. Queued metrics are older than the views taken at the same moment,
+// so they go first. It goes through the peers from the end: if a peer is forgotten meanwhile,
+// the last peer, which has been emitted already, takes its number and is emitted again.
 func (j *Judge) emitPeers(acc *handing) {
 	views := make([]liveness.View, 0, portion)
 	for next, more := j.Count(), true; more; more = next > 0 {
@@ -71,8 +70,8 @@ func (j *Judge) emitPeers(acc *handing) {
 	}
 }
 
-// look appends the views of a portion of the peers below number next, and returns
-// what was queued before, and where to go on.
+// look appends the views of some peers below number next. It returns what was queued before,
+// and the number to continue with.
 func (j *Judge) look(views []liveness.View, next int) ([]liveness.View, []waiting, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -110,7 +109,7 @@ func (j *Judge) health() health {
 	return own
 }
 
-// add hands items to acc. One that cannot be handed over costs no other.
+// add passes items to acc. If one item panics, the others are still passed on.
 func (j *Judge) add(acc *handing, items []waiting) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
@@ -123,14 +122,14 @@ func (j *Judge) add(acc *handing, items []waiting) {
 	}
 }
 
-// A handing is an accumulator that tells whether metrics are taken from it.
+// A handing is an accumulator that records whether Telegraf accepts metrics.
 type handing struct {
 	telegraf.Accumulator
 	flow   *flow
-	reuses bool // it is a reuser
+	reuses bool // the accumulator is a reuser
 }
 
-// AddMetric hands m over.
+// AddMetric passes m to the accumulator.
 func (h *handing) AddMetric(m telegraf.Metric) {
 	begun := h.flow.begun.Add(1)
 	h.Accumulator.AddMetric(m)
@@ -139,21 +138,21 @@ func (h *handing) AddMetric(m telegraf.Metric) {
 
 // A reader is an accumulator that writes to a pipe.
 type reader interface {
-	// Unread returns for how long nothing was read of what waits in it.
+	// Unread returns how long the reader of the pipe has read nothing, although data is waiting.
 	Unread() time.Duration
 }
 
-// A flow counts the metrics that were handed over, one after the other.
+// A flow counts the metrics passed to Telegraf.
 type flow struct {
 	begun, ended atomic.Uint64
 
-	reader reader    // nil if the accumulator is none
-	seen   uint64    // begun, when it was looked at last and had not ended
-	since  time.Time // when it was first seen so
+	reader reader    // nil if the accumulator is not a reader
+	seen   uint64    // the last value of begun that was seen unfinished
+	since  time.Time // when it was first seen
 }
 
-// runs reports whether metrics are taken: none has been waiting for long. It is not to be
-// called concurrently.
+// runs reports whether Telegraf accepts metrics: none has been waiting for long. It must not
+// be called concurrently.
 func (f *flow) runs(now time.Time) bool {
 	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
 		f.seen, f.since = begun, now
@@ -164,7 +163,7 @@ func (f *flow) runs(now time.Time) bool {
 	return now.Sub(f.since) < blockedAfter
 }
 
-// taken reports whether all metrics are taken. It may be called at any time.
+// taken reports whether all metrics have been accepted. It may be called at any time.
 func (f *flow) taken() bool {
 	return f.ended.Load() >= f.begun.Load() && (f.reader == nil || f.reader.Unread() < readPause)
 }

@@ -363,8 +363,8 @@ func TestListenFails(t *testing.T) {
 	for _, tt := range []struct{ listen, want string }{
 		{taken.Addr().String(), "in use"},
 		{"192.0.2.1:6222", "cannot listen"},
-		{"6222", "no address"},
-		{"127.0.0.1:all", "no address"},
+		{"6222", "not an address"},
+		{"127.0.0.1:all", "not an address"},
 	} {
 		o := options()
 		o.Listen = tt.listen
