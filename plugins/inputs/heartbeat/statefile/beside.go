@@ -7,9 +7,9 @@ import (
 	"runtime/debug"
 )
 
-// beside does jobs beside each other, on all processors, and returns what they make in the
-// order of the jobs. It is a little ahead of who takes that. If a job panics, or making one
-// does, so does beside.
+// beside runs jobs concurrently on all processors, and yields their results in the order of the
+// jobs. It runs a few jobs ahead of the consumer. If a job, or the iterator of jobs, panics, so
+// does beside.
 func beside[T any](jobs iter.Seq[func() T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		all, enough := make(chan chan made[T], 2*runtime.GOMAXPROCS(0)), make(chan struct{})
@@ -38,7 +38,7 @@ func beside[T any](jobs iter.Seq[func() T]) iter.Seq[T] {
 	}
 }
 
-// begin begins each job, and says to all where it will be made.
+// begin starts each job, and sends the channel of its result to all.
 func begin[T any](jobs iter.Seq[func() T], all chan<- chan made[T], enough <-chan struct{}) {
 	for job := range jobs {
 		one := make(chan made[T], 1)
@@ -51,7 +51,7 @@ func begin[T any](jobs iter.Seq[func() T], all chan<- chan made[T], enough <-cha
 	}
 }
 
-// A made is what a job has made, or why it has not.
+// A made is the result of a job, or the panic that ended it.
 type made[T any] struct {
 	value T
 	panic error
