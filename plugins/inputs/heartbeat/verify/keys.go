@@ -17,26 +17,25 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// keyFile begins a value of 'keys' that names a file instead of a secret.
+// keyFile is the prefix of a value of 'keys' that names a file instead of a secret.
 const keyFile = "file:"
 
 const (
-	// maxKeyFile is how long a file of secrets may be, in bytes.
+	// maxKeyFile is the maximum size of a file of secrets in bytes.
 	maxKeyFile = 64 << 10
-	// rereadWait is how long a file that is read again may take.
+	// rereadWait is how long reading a file may take.
 	rereadWait = 2 * time.Second
 )
 
-// Logger is what is said about files that change.
+// Logger receives log messages about keys.
 type Logger interface {
-	// Infof says what was read.
+	// Infof logs what was read.
 	Infof(format string, args ...any)
-	// Warnf says what is wrong with a file.
+	// Warnf logs what is wrong with a file.
 	Warnf(format string, args ...any)
 }
 
-// Keys are the secrets of those that may sign. Files are read again when they
-// change.
+// Keys are the secrets with which beats may be signed. Their files are reread when they change.
 type Keys struct {
 	log Logger
 
@@ -49,8 +48,8 @@ type Keys struct {
 	secrets map[string][][]byte
 }
 
-// OpenKeys reads all secrets. Each of texts, by key id, is a secret or names the file
-// of one, "file:/path". dir is a directory of such files, or "".
+// OpenKeys reads all secrets. texts maps key ids to secrets, or to files of secrets as
+// "file:/path". dir is a directory of such files, or "".
 func OpenKeys(texts map[string]string, dir string, log Logger) (*Keys, error) {
 	k := &Keys{log: log, secrets: make(map[string][][]byte)}
 	for id, text := range texts {
@@ -74,8 +73,7 @@ func (k *Keys) add(id, text string) (err error) {
 	return err
 }
 
-// ReadSecret returns the one secret that text is, or that is in the file it names,
-// "file:/path".
+// ReadSecret returns the secret in text, or in the file that text names as "file:/path".
 func ReadSecret(text string) ([]byte, error) {
 	secrets, err := secretsOf(newSecretFile("", text), text)
 	if err != nil {
@@ -87,7 +85,7 @@ func ReadSecret(text string) ([]byte, error) {
 	return secrets[0], nil
 }
 
-// newSecretFile returns the file that text names, or nil.
+// newSecretFile returns the file that text names, or nil if text is a secret.
 func newSecretFile(id, text string) *secretFile {
 	name, named := strings.CutPrefix(text, keyFile)
 	if !named {
@@ -96,7 +94,7 @@ func newSecretFile(id, text string) *secretFile {
 	return &secretFile{source{id: KeyName(id), option: "keys"}, regular.Reader{Name: name, Limit: maxKeyFile}}
 }
 
-// secretsOf returns the secrets in a file, or without one those that text is.
+// secretsOf returns the secrets in file, or in text if file is nil.
 func secretsOf(file *secretFile, text string) ([][]byte, error) {
 	if file == nil {
 		return wire.Secrets([]byte(text))
@@ -106,7 +104,7 @@ func secretsOf(file *secretFile, text string) ([][]byte, error) {
 	return file.read(ctx)
 }
 
-// KeyName returns the one spelling of a key's id: it may be the name of a host.
+// KeyName returns the canonical form of a key id, which may be a host name.
 func KeyName(id string) string {
 	if name, err := wire.Host(id); err == nil {
 		return name
@@ -114,21 +112,21 @@ func KeyName(id string) string {
 	return strings.ToLower(id)
 }
 
-// A source is what is known of a file that holds the secrets of one key.
+// A source is the state of a file with the secrets of one key.
 type source struct {
 	id     string
-	option string // that names it
-	empty  bool   // it was so when it was looked at last
-	said   string // what is wrong with it
+	option string // the option that names the file
+	empty  bool   // it had no secret when last read
+	said   string // the last logged error
 }
 
-// A finding is what the file of a key says.
+// A finding is the result of reading the file of a key.
 type finding struct {
 	secrets [][]byte
 	err     error
 }
 
-// A secretFile is a file that one of 'keys' names.
+// A secretFile is a file named in 'keys'.
 type secretFile struct {
 	source
 	file regular.Reader
@@ -142,8 +140,8 @@ func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	return secretsIn(f.file.Name, &content)
 }
 
-// secretsIn returns the secrets of a file that nobody else may read. One without a secret
-// is that first, as it is revoked whatever its mode is.
+// secretsIn returns the secrets of a file, which other users must not be able to access. A file
+// without a secret is not an error of its mode: its key is revoked whatever the mode is.
 func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	secrets, err := wire.Secrets(content.Text)
 	mode := content.Info.Mode().Perm()
@@ -158,8 +156,8 @@ func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	return secrets, nil
 }
 
-// open returns the object of a payload, and the id of the key that has signed
-// it, or "" if none has.
+// open returns the JSON object of a payload, and the id of the key that signed it, or "" if it
+// is not signed.
 func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
@@ -179,7 +177,7 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 	return signed.Object, id, nil
 }
 
-// option returns the option by which a key is added.
+// option returns the option to which an operator adds keys.
 func (k *Keys) option() string {
 	if k.dir != nil {
 		return "keys_dir"
@@ -193,8 +191,8 @@ func (k *Keys) of(id string) [][]byte {
 	return k.secrets[id]
 }
 
-// KeepReading says what was read of the directory, and reads the files again until ctx
-// ends. The directory is in no file's way: it may be slow.
+// KeepReading logs what was read from the directory, and rereads the files until ctx ends. The
+// directory may be slow and does not delay the files.
 func (k *Keys) KeepReading(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -208,8 +206,7 @@ func (k *Keys) KeepReading(ctx context.Context) {
 	}
 }
 
-// Reread reads each file again, all at once: one that hangs or is wrong is no
-// other one's matter.
+// Reread rereads all files concurrently: one that hangs or is invalid does not affect others.
 func (k *Keys) Reread(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -238,9 +235,9 @@ func (k *Keys) lookAt(ctx context.Context, file *secretFile) {
 	}
 }
 
-// apply lets the secrets of one file hold. While it is wrong those that were
-// right do; but one that is gone, or holds none, and that twice in a row, holds
-// none: some programs remove a file for a moment to write it.
+// apply puts the secrets of one file into use. While the file is invalid, the previous secrets
+// stay. If it is missing or without a secret twice in a row, the key is revoked. Once is not
+// enough, because some programs remove a file for a moment to write it.
 func (k *Keys) apply(s *source, found finding) {
 	gone := errors.Is(found.err, fs.ErrNotExist)
 	empty := gone || errors.Is(found.err, wire.ErrNoSecret)
@@ -263,7 +260,7 @@ func (k *Keys) apply(s *source, found finding) {
 	s.said = ""
 }
 
-// complain says what is wrong with a file, once.
+// complain logs what is wrong with a file, once.
 func (k *Keys) complain(s *source, err error) {
 	text := err.Error()
 	switch {
@@ -276,7 +273,7 @@ func (k *Keys) complain(s *source, err error) {
 	s.said = text
 }
 
-// set reports whether that changes the secrets of a key.
+// set sets the secrets of a key, and reports whether they have changed.
 func (k *Keys) set(id string, secrets [][]byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()
