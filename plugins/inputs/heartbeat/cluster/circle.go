@@ -13,24 +13,24 @@ import (
 
 const (
 	presencePause = time.Second
-	// presenceHolds is how long a presence is valid.
-	presenceHolds = 3 * time.Second
+	// presenceValid is how long a presence is valid.
+	presenceValid = 3 * time.Second
 	roundPause    = time.Minute
 	// startPatience is how long a starting collector waits for a mate.
 	startPatience = 5 * time.Second
 	// stalledAfter is the pause between ticks after which we count as stalled: what we know is
 	// then older than it seems, and waiting messages must be processed first.
 	stalledAfter = 500 * time.Millisecond
-	// latest is how much longer than the fastest message a message may travel.
-	latest = 3 * time.Second
+	// maxDelay is how much longer than the fastest message a message may travel.
+	maxDelay = 3 * time.Second
 	// drift is the inverse of the maximum drift between two monotonic clocks: 1 in 1000.
 	drift = 1000
-	// clocksDiffer is how far two wall clocks may be apart without a warning.
-	clocksDiffer = 2 * time.Second
+	// maxClockSkew is how far two wall clocks may be apart without a warning.
+	maxClockSkew = 2 * time.Second
 	// portion is how many peers are sent or processed at once.
 	portion = 512
-	// factHolds is how long a fact is news: a starting collector must find a mate first.
-	factHolds = startPatience + latest
+	// factValid is how long a fact is news: a starting collector must find a mate first.
+	factValid = startPatience + maxDelay
 	// maxEarly is how many facts are kept for mates that are not found yet. More are not needed:
 	// when a whole fleet starts, all collectors receive its beats.
 	maxEarly = 4096
@@ -59,7 +59,7 @@ type Circle struct {
 	nextRound   time.Time
 	roundNext   int  // number of peers left in the round; 0 for none
 	roundAll    bool // also send peers that were not heard here
-	saidPresent time.Time
+	presentedAt time.Time
 
 	question uint32 // the last one sent
 	open     []openQuestion
@@ -123,30 +123,30 @@ func (c *Circle) Tick(now time.Time) {
 	if pause > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
-	if c.speaks && pause >= presenceHolds {
+	if c.speaks && pause >= presenceValid {
 		c.resume(now)
 	}
 	c.review(now)
 	if c.speaks {
-		c.peers.KeepSpeaking(now.Add(presenceHolds))
+		c.peers.KeepSpeaking(now.Add(presenceValid))
 	}
-	if now.Sub(c.saidPresent) >= presencePause {
-		c.present(now)
+	if now.Sub(c.presentedAt) >= presencePause {
+		c.sendPresence(now)
 	}
 	c.answerHeld(now)
-	c.tellSaid(now)
+	c.sendNews(now)
 	c.settle(now)
-	c.tellRound(now)
-	c.tellTold(now)
+	c.sendRound(now)
+	c.sendReported(now)
 }
 
-// tellSaid sends the news and questions of the peers.
-func (c *Circle) tellSaid(now time.Time) {
+// sendNews sends the news and questions of the peers.
+func (c *Circle) sendNews(now time.Time) {
 	for more := true; more; {
 		said := c.peers.Said()
-		c.tellFacts(0, said.Facts, now)
+		c.sendFacts(0, said.Facts, now)
 		c.keepEarly(said.Facts, now)
-		c.tellWords(said.Words, now)
+		c.sendWords(said.Words, now)
 		if len(said.Asked) > 0 {
 			c.ask(said.Asked, said.Question, now)
 		}
@@ -159,7 +159,7 @@ func (c *Circle) ask(hashes []uint64, settles uint32, now time.Time) {
 	c.question++
 	c.open = append(c.open, openQuestion{c.question, settles, now})
 	body := binary.BigEndian.AppendUint32(nil, c.question)
-	c.tell(kindQuestion, 0, appendHashes(body, hashes), now)
+	c.sendMessage(kindQuestion, 0, appendHashes(body, hashes), now)
 }
 
 func appendHashes(b []byte, hashes []uint64) []byte {
@@ -194,10 +194,10 @@ func (c *Circle) settle(now time.Time) {
 	}
 }
 
-// tellFacts sends facts to a mate, or to all if to is 0.
-func (c *Circle) tellFacts(to uint64, facts []liveness.Fact, now time.Time) {
+// sendFacts sends facts to a mate, or to all if to is 0.
+func (c *Circle) sendFacts(to uint64, facts []liveness.Fact, now time.Time) {
 	for some := range slices.Chunk(facts, portion/2) {
-		c.tellJSON(kindFacts, to, some, now)
+		c.sendJSON(kindFacts, to, some, now)
 	}
 }
 
@@ -214,30 +214,30 @@ func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	}
 }
 
-// tellEarly sends the early facts to a mate that was found.
-func (c *Circle) tellEarly(m *mate, now time.Time) {
+// sendEarly sends the early facts to a mate that was found.
+func (c *Circle) sendEarly(m *mate, now time.Time) {
 	facts := make([]liveness.Fact, 0, len(c.early))
 	for _, e := range c.early {
 		e.fact.Ago += now.Sub(e.at)
 		facts = append(facts, e.fact)
 	}
-	c.tellFacts(m.start, facts, now)
+	c.sendFacts(m.start, facts, now)
 }
 
-// tellWords sends words to all mates.
-func (c *Circle) tellWords(words []liveness.Word, now time.Time) {
+// sendWords sends words to all mates.
+func (c *Circle) sendWords(words []liveness.Word, now time.Time) {
 	var body []byte
 	for i := range words {
 		if body = appendWord(body, &words[i]); len(body) > maxBody || i == len(words)-1 {
-			c.tell(kindWords, 0, body, now)
+			c.sendMessage(kindWords, 0, body, now)
 			body = nil
 		}
 	}
 }
 
-// tellRound sends a part of the round, which mates receive once a minute: the state of each peer
+// sendRound sends a part of the round, which mates receive once a minute: the state of each peer
 // that was heard here or is not alive.
-func (c *Circle) tellRound(now time.Time) {
+func (c *Circle) sendRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
 	}
@@ -248,16 +248,16 @@ func (c *Circle) tellRound(now time.Time) {
 	if c.roundNext = next; !c.roundAll {
 		words = slices.DeleteFunc(words, func(w liveness.Word) bool { return !w.Heard && w.State == liveness.Alive })
 	}
-	c.tellWords(words, now)
+	c.sendWords(words, now)
 }
 
 func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
-// tellTold sends the list of events that we have reported, so that no mate reports them too. It
+// sendReported sends the list of events that we have reported, so that no mate reports them too. It
 // waits until Telegraf has accepted them.
-func (c *Circle) tellTold(now time.Time) {
+func (c *Circle) sendReported(now time.Time) {
 	if !c.peers.Flows() {
 		return
 	}
@@ -266,24 +266,24 @@ func (c *Circle) tellTold(now time.Time) {
 		for i := range some {
 			body = appendTelling(body, &some[i])
 		}
-		c.tell(kindTold, 0, body, now)
+		c.sendMessage(kindTold, 0, body, now)
 	}
 }
 
-// present sends our presence.
-func (c *Circle) present(now time.Time) {
-	c.saidPresent = now
+// sendPresence sends our presence.
+func (c *Circle) sendPresence(now time.Time) {
+	c.presentedAt = now
 	able, isolated := c.peers.Able()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
 		Hears: make(map[uint64]hearing),
 	}
 	for start, m := range c.mates {
-		if now.Sub(m.seen) < presenceHolds {
+		if now.Sub(m.seen) < presenceValid {
 			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
 		}
 	}
-	c.tellJSON(kindPresence, 0, p, now)
+	c.sendJSON(kindPresence, 0, p, now)
 	c.probe(now)
 }
 
@@ -291,9 +291,9 @@ func (c *Circle) present(now time.Time) {
 // may have been lost. When they answer, they are reachable again.
 func (c *Circle) probe(now time.Time) {
 	for _, m := range c.mates {
-		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceHolds {
+		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
 			c.question++
-			c.tell(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
+			c.sendMessage(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
 		}
 	}
 }
@@ -301,23 +301,23 @@ func (c *Circle) probe(now time.Time) {
 // Bye tells the mates that we stop, so that they do not report our events again. If some of our
 // events may not have left us, it sends nothing, as if we had been killed.
 func (c *Circle) Bye(now time.Time) {
-	c.tellSaid(now)
-	c.tellTold(now)
+	c.sendNews(now)
+	c.sendReported(now)
 	if c.peers.Flows() {
-		c.tell(kindBye, 0, nil, now)
+		c.sendMessage(kindBye, 0, nil, now)
 	}
 }
 
-func (c *Circle) tellJSON(k kind, to uint64, what any, now time.Time) {
+func (c *Circle) sendJSON(k kind, to uint64, what any, now time.Time) {
 	body, err := json.Marshal(what)
 	if err != nil { // cannot happen: JSON can encode all our values
 		c.log.Warnf("Cannot encode a message to the mates: %v", err)
 		return
 	}
-	c.tell(k, to, body, now)
+	c.sendMessage(k, to, body, now)
 }
 
-func (c *Circle) tell(k kind, to uint64, body []byte, now time.Time) {
+func (c *Circle) sendMessage(k kind, to uint64, body []byte, now time.Time) {
 	c.count++
 	h := header{version: version, kind: k, start: c.start, to: to, counter: c.count, sent: now.Sub(c.epoch), name: c.name}
 	c.send(seal(c.key, &h, body))
@@ -336,27 +336,27 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 		c.mates[h.start] = m
 	}
 	m.version, m.sent = h.version, h.sent
-	ago := m.underway(h.sent, now.Sub(c.epoch))
-	if h.version != version || ago > latest && h.kind != kindTold {
+	ago := m.excessDelay(h.sent, now.Sub(c.epoch))
+	if h.version != version || ago > maxDelay && h.kind != kindTold {
 		return // unknown version, or too old
 	}
-	if err := c.take(m, h.kind, body, ago, now); err != nil && !m.garbled {
+	if err := c.process(m, h.kind, body, ago, now); err != nil && !m.garbled {
 		m.garbled = true
 		c.log.Warnf("Received an invalid message from %s: %v", m, err)
 	}
 }
 
-// take processes a message that a mate sent ago before now.
-func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
+// process processes a message that a mate sent ago before now.
+func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
 	if !m.counts(k) {
 		return nil
 	}
 	r := &reader{rest: body}
 	switch k {
 	case kindPresence:
-		return c.takePresence(m, body, now)
+		return c.processPresence(m, body, now)
 	case kindBye:
-		c.takeBye(m, now)
+		c.processBye(m, now)
 	case kindQuestion:
 		q := asked{m.start, r.uint32(), r.hashes()}
 		if r.err() == nil {
@@ -364,17 +364,17 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 			c.answerHeld(now)
 		}
 	case kindAnswer:
-		c.takeAnswer(m, r, now)
+		c.processAnswer(m, r, now)
 	case kindWords:
 		if words := r.words(); r.err() == nil {
-			c.hearWords(m, words, ago, now)
+			c.processWords(m, words, ago, now)
 		}
 	case kindFacts:
-		return c.takeFacts(m, body, ago, now)
+		return c.processFacts(m, body, ago, now)
 	case kindWant:
-		c.tellRecords(m, r.hashes(), false, now)
+		c.sendRecords(m, r.hashes(), false, now)
 	case kindRecords:
-		return c.takeRecords(m, body, ago, now)
+		return c.processRecords(m, body, ago, now)
 	case kindTold:
 		c.peers.Told(ago, r.tellings())
 	}
@@ -410,14 +410,14 @@ func (c *Circle) answerHeld(now time.Time) {
 		for i := range words {
 			body = appendWord(body, &words[i])
 		}
-		c.tell(kindAnswer, q.from, body, now)
+		c.sendMessage(kindAnswer, q.from, body, now)
 	}
 	c.held = nil
 }
 
-// takeAnswer processes an answer, as of the time of its question. An answer to an old or settled
+// processAnswer processes an answer, as of the time of its question. An answer to an old or settled
 // question is ignored.
-func (c *Circle) takeAnswer(m *mate, r *reader, now time.Time) {
+func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
 	at, open := slices.BinarySearchFunc(c.open, number, func(q openQuestion, n uint32) int { return cmp.Compare(q.number, n) })
@@ -425,25 +425,25 @@ func (c *Circle) takeAnswer(m *mate, r *reader, now time.Time) {
 		return
 	}
 	if ago := now.Sub(c.open[at].at); ago <= liveness.AnswerTime {
-		c.hearWords(m, words, ago, now)
+		c.processWords(m, words, ago, now)
 	}
 	m.answered = max(m.answered, number)
 	c.settle(now)
 }
 
-// hearWords processes words of a mate, and requests records where they are needed.
-func (c *Circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
+// processWords processes words of a mate, and requests records where they are needed.
+func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
 	var wanted []uint64
 	for some := range slices.Chunk(words, portion) {
 		wanted = append(wanted, c.peers.HearWords(m.name, ago, some)...)
 	}
 	for some := range slices.Chunk(wanted, portion) {
-		c.tell(kindWant, m.start, appendHashes(nil, some), now)
+		c.sendMessage(kindWant, m.start, appendHashes(nil, some), now)
 	}
 }
 
-// takeFacts processes facts from a mate. Facts that no collector can have recorded are skipped.
-func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
+// processFacts processes facts from a mate. Facts that no collector can have recorded are skipped.
+func (c *Circle) processFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
 	var facts []liveness.Fact
 	if err := decode(body, &facts); err != nil {
 		return err
@@ -455,7 +455,7 @@ func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Tim
 			wrong = err
 			continue
 		}
-		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= factHolds {
+		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= factValid {
 			c.peers.HearFact(m.name, f)
 			c.keepEarly(facts[i:i+1], now)
 		}
@@ -477,9 +477,9 @@ func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 	})
 }
 
-// takeRecords processes records from a mate, whose clock may differ. Records that no collector
+// processRecords processes records from a mate, whose clock may differ. Records that no collector
 // can have made are skipped.
-func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
+func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
 	var k known
 	if err := decode(body, &k); err != nil {
 		return err
@@ -498,17 +498,17 @@ func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.T
 		sound = append(sound, *r)
 	}
 	if needed := c.peers.HearRecords(m.name, ago, sound); !k.Reply {
-		c.tellRecords(m, needed, true, now)
+		c.sendRecords(m, needed, true, now)
 	}
 	return wrong
 }
 
-// tellRecords sends records to a mate: those it wants, or, with reply, those it lacks according
+// sendRecords sends records to a mate: those it wants, or, with reply, those it lacks according
 // to its own records.
-func (c *Circle) tellRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
+func (c *Circle) sendRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
+			c.sendJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
 		}
 	}
 }

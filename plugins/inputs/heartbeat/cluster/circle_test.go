@@ -144,11 +144,11 @@ func TestCollectorThatWasStoppedListensFirst(t *testing.T) {
 			all = all[:1]
 		}
 		pass(10*time.Second, all...)
-		require.Equal(t, one.now.Add(presenceHolds), one.until)
+		require.Equal(t, one.now.Add(presenceValid), one.until)
 		before := one.joined
 		pass(10*time.Second, all[1:]...)
 		one.now, one.want, one.sent = one.now.Add(10*time.Second), nil, nil
-		pass(presenceHolds, all...)
+		pass(presenceValid, all...)
 		require.Equal(t, []string{"hush"}, one.want)
 		pass(time.Second, all...)
 		require.Equal(t, []string{"hush", "speak false"}, one.want)
@@ -214,11 +214,11 @@ func TestStrangeMessagesChangeNothing(t *testing.T) {
 // believed when it comes at last.
 func TestOldMessagesAreNotBelieved(t *testing.T) {
 	var m mate
-	require.Zero(t, m.underway(10*time.Second, 3*time.Second), "the first one")
-	require.Zero(t, m.underway(11*time.Second, 4*time.Second))
-	require.InDelta(t, time.Second, m.underway(12*time.Second, 6*time.Second), float64(10*time.Millisecond))
-	require.InDelta(t, time.Minute, m.underway(13*time.Second, 66*time.Second), float64(100*time.Millisecond))
-	require.Zero(t, m.underway(75*time.Second, 67*time.Second), "a faster one")
+	require.Zero(t, m.excessDelay(10*time.Second, 3*time.Second), "the first one")
+	require.Zero(t, m.excessDelay(11*time.Second, 4*time.Second))
+	require.InDelta(t, time.Second, m.excessDelay(12*time.Second, 6*time.Second), float64(10*time.Millisecond))
+	require.InDelta(t, time.Minute, m.excessDelay(13*time.Second, 66*time.Second), float64(100*time.Millisecond))
+	require.Zero(t, m.excessDelay(75*time.Second, 67*time.Second), "a faster one")
 }
 
 // What no collector can have said is left out, and costs nothing else.
@@ -236,10 +236,10 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 	id := func(source string, pid uint32) liveness.ID {
 		return liveness.ID{Source: source, Service: "x"[min(pid, 1):], PID: pid}
 	}
-	two.tellJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: []liveness.Record{
+	two.sendJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: []liveness.Record{
 		{ID: id("a", 0)}, {}, {ID: id("b", 0), Reason: 250}, {ID: id("c", 0)},
 	}}, two.now)
-	two.tellJSON(kindFacts, 0, []liveness.Fact{
+	two.sendJSON(kindFacts, 0, []liveness.Fact{
 		{Beat: liveness.Beat{ID: id("d", 0)}},
 		{},
 		{Beat: liveness.Beat{ID: id("e", 0), Status: 9}},
@@ -260,7 +260,7 @@ func TestRecordsAreAnsweredOnce(t *testing.T) {
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(time.Second, one, two)
 	one.want, two.want, one.more, two.more = nil, nil, true, true
-	two.tellJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
+	two.sendJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
 	for range 5 {
 		for _, from := range []*desk{one, two} {
 			sent := from.sent

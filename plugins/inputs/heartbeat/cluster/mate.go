@@ -38,9 +38,9 @@ type mate struct {
 
 func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 
-// underway returns how much longer a message of m traveled than its fastest message. sent is a
+// excessDelay returns how much longer a message of m traveled than its fastest message. sent is a
 // time of its clock, received one of ours.
-func (m *mate) underway(sent, received time.Duration) time.Duration {
+func (m *mate) excessDelay(sent, received time.Duration) time.Duration {
 	took := received - sent
 	allowed := m.fastest + (received-m.fastestAt)/drift
 	if m.fastestAt > 0 && took >= allowed {
@@ -50,18 +50,18 @@ func (m *mate) underway(sent, received time.Duration) time.Duration {
 	return 0
 }
 
-// takePresence processes the presence of a mate.
-func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
+// processPresence processes the presence of a mate.
+func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 	var p presence
 	if err := decode(body, &p); err != nil {
 		return err
 	}
 	ours, hears := p.Hears[c.start]
-	doubt := presenceHolds
+	doubt := presenceValid
 	if hears { // it was sent after the mate received a message of ours
 		doubt = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
 	}
-	if hears && doubt >= presenceHolds {
+	if hears && doubt >= presenceValid {
 		return nil // it was delayed: the mate may no longer exist
 	}
 	if m.seen.IsZero() {
@@ -70,13 +70,13 @@ func (c *Circle) takePresence(m *mate, body []byte, now time.Time) error {
 	if m.presence.Speaks && !p.Speaks && !p.Able { // its last reports may not have left it
 		c.lost = true
 	}
-	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceHolds
+	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceValid
 	m.presence, m.seen, m.doubt, m.gone, m.replaced = p, now, doubt, false, false
 	if m.mute > 0 && ours.Asked >= m.mute {
 		m.mute, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
-		c.present(now) // so that the mate learns of us now, not in a second
+		c.sendPresence(now) // so that the mate learns of us now, not in a second
 	}
 	c.review(now)
 	return nil
@@ -90,7 +90,7 @@ func (c *Circle) replace(m *mate) {
 	}
 }
 
-func (c *Circle) takeBye(m *mate, now time.Time) {
+func (c *Circle) processBye(m *mate, now time.Time) {
 	m.gone = true
 	c.review(now)
 }
@@ -98,7 +98,7 @@ func (c *Circle) takeBye(m *mate, now time.Time) {
 // hears reports whether messages between m and us pass in both directions.
 func (c *Circle) hears(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
-	return !m.gone && !m.replaced && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceHolds && m.name != c.name
+	return !m.gone && !m.replaced && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
 }
 
 // reachable returns the reachable mates, sorted by name.
@@ -124,22 +124,22 @@ func (c *Circle) review(now time.Time) {
 			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
 			c.peers.TellAgain()
-			c.tellEarly(m, now)
+			c.sendEarly(m, now)
 		case before && !m.reachable:
 			c.lose(m)
 		}
-		if now.Sub(maxTime(m.seen, m.met)) > time.Minute {
+		if now.Sub(laterOf(m.seen, m.met)) > time.Minute {
 			delete(c.mates, start)
 		}
 	}
 	mates := c.reachable()
-	c.reach(mates, now)
+	c.updateReachable(mates, now)
 	c.compare(now)
 	c.decideWhoSpeaks(mates, now)
 	c.status.Speaks = c.speaks
 }
 
-func maxTime(a, b time.Time) time.Time {
+func laterOf(a, b time.Time) time.Time {
 	if a.After(b) {
 		return a
 	}
@@ -162,8 +162,8 @@ func (c *Circle) lose(m *mate) {
 
 func title(m *mate) string { return "C" + m.String()[1:] }
 
-// reach updates the status with the reachable mates, and notifies the peers of a change.
-func (c *Circle) reach(mates []*mate, now time.Time) {
+// updateReachable updates the status with the reachable mates, and notifies the peers of a change.
+func (c *Circle) updateReachable(mates []*mate, now time.Time) {
 	names := make([]string, 0, len(mates))
 	for _, m := range mates {
 		names = append(names, m.name)
@@ -177,7 +177,7 @@ func (c *Circle) reach(mates []*mate, now time.Time) {
 
 // ready reports whether enough time has passed to know what our mates know, if there are any.
 func (c *Circle) ready(now time.Time) bool {
-	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceHolds
+	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceValid
 }
 
 // resume starts over after a pause in which a mate has taken over: waiting messages must be
@@ -191,7 +191,7 @@ func (c *Circle) resume(now time.Time) {
 func (c *Circle) compare(now time.Time) {
 	differ := 0
 	for _, m := range c.mates {
-		if now.Sub(maxTime(m.seen, m.met)) >= presenceHolds || m.gone {
+		if now.Sub(laterOf(m.seen, m.met)) >= presenceValid || m.gone {
 			continue
 		}
 		if what := c.difference(m, now); what != "" {
@@ -217,7 +217,7 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 		return "another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]"
 	case !maps.Equal(m.presence.Rules, c.rules):
 		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.otherRules(m))
-	case skew.Abs() > clocksDiffer+m.doubt:
+	case skew.Abs() > maxClockSkew+m.doubt:
 		return "its clock and the clock here are more than 2s apart, so their events have different timestamps: check time synchronization on both"
 	}
 	return ""
@@ -240,7 +240,7 @@ func (c *Circle) otherRules(m *mate) string {
 
 // hasTwin reports whether another running collector has the name of m.
 func (c *Circle) hasTwin(m *mate, now time.Time) bool {
-	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceHolds }
+	runs := func(m *mate) bool { return !m.gone && !m.replaced && now.Sub(m.seen) < presenceValid }
 	for _, other := range c.mates {
 		if other != m && other.name == m.name && runs(other) && runs(m) {
 			return true
@@ -252,7 +252,7 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 // decideWhoSpeaks lets one collector report events: the first by name of those that are
 // reachable, not isolated and able. If another one still speaks, it waits until that stops.
 func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
-	others := c.goBefore(mates, now)
+	others := c.fitterMates(mates, now)
 	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
 	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
 	c.noteReady(mates, now)
@@ -270,14 +270,14 @@ func (c *Circle) setSpeaks(speaks bool, now time.Time) {
 		c.peers.Speak(c.lost)
 	} else {
 		c.peers.Hush()
-		c.tellTold(now)
+		c.sendReported(now)
 	}
-	c.present(now)
+	c.sendPresence(now)
 }
 
-// goBefore returns the mates that are fitter to report events than this collector, or as fit
+// fitterMates returns the mates that are fitter to report events than this collector, or as fit
 // and before it by name.
-func (c *Circle) goBefore(mates []*mate, now time.Time) (all []*mate) {
+func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	able, isolated := c.peers.Able()
 	own := fitness(able, isolated, c.ready(now))
 	for _, m := range mates {
@@ -297,7 +297,7 @@ func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
 	switch {
 	case leads:
 		c.stands = false
-	case !c.stands && !waits && !c.speaks && now.Sub(c.spokenAt) >= presenceHolds:
+	case !c.stands && !waits && !c.speaks && now.Sub(c.spokenAt) >= presenceValid:
 		c.stands = true
 	}
 	if waits || c.speaks {
@@ -314,7 +314,7 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	}
 	for _, m := range mates {
 		if m.presence.Speaks {
-			c.spokeAt = maxTime(c.spokeAt, m.seen)
+			c.spokeAt = laterOf(c.spokeAt, m.seen)
 		}
 	}
 	if !c.ready(now) {
@@ -322,7 +322,7 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	}
 	c.readyAt = now
 	c.peers.Join(c.spokeAt)
-	c.present(now)
+	c.sendPresence(now)
 }
 
 // begins reports whether we have just become ready, and a mate before us by name may have too:

@@ -21,8 +21,8 @@ const (
 	owedFor = 10 * time.Second
 	// crossing is how long two collectors may report events at once without noticing.
 	crossing = 100 * time.Millisecond
-	// lately is how much later than this collector a mate may have reported that a peer is alive.
-	lately = time.Second
+	// recently is how much later than this collector a mate may have reported that a peer is alive.
+	recently = time.Second
 	// idsKept is how long events reported by mates are remembered, at least. At most it is twice
 	// as long.
 	idsKept = time.Hour
@@ -40,26 +40,26 @@ const (
 // the collector that had the last word also reports what follows, unless a mate does. And an
 // event that a mate reported before our last word is reported again, with the same id.
 type Herald struct {
-	mates   bool
-	began   time.Time // the start of this collector
-	speaks  bool
-	until   time.Time                // when it stops to speak by itself; zero for no limit
-	joined  time.Time                // events before this time were also seen by a mate that spoke
-	kept    []keptEvent              // not reported here, the oldest first
-	settled int                      // how many of those Settle has already checked
-	hushed  time.Time                // when it stopped speaking
-	last    map[liveness.ID]lastWord // of this collector, by peer
-	told    []toldEvent              // reported here since TakeTold
-	lately  []toldEvent              // reported here in the last 30 s before that
+	mates    bool
+	began    time.Time // the start of this collector
+	speaks   bool
+	until    time.Time                // when it stops to speak by itself; zero for no limit
+	joined   time.Time                // events before this time were also seen by a mate that spoke
+	kept     []keptEvent              // not reported here, the oldest first
+	settled  int                      // how many of those Settle has already checked
+	hushed   time.Time                // when it stopped speaking
+	last     map[liveness.ID]lastWord // of this collector, by peer
+	reported []reportedEvent          // reported here since TakeTold
+	recently []reportedEvent          // reported here in the last 30 s before that
 
 	// The events reported by mates since turned, and in the period before it.
-	others, older tellings
+	others, older reports
 	turned        time.Time
 }
 
-// Tellings are events that mates have reported: the time of each event, and of the latest change
+// reports are events that mates have reported: the time of each event, and of the latest change
 // of state of each peer.
-type tellings struct {
+type reports struct {
 	events  map[int64]time.Time
 	changes map[uint64]time.Time
 }
@@ -69,7 +69,7 @@ type tellings struct {
 func New(mates bool, now time.Time) *Herald { return &Herald{mates: mates, began: now} }
 
 // Silent reports whether TakeTold has nothing to return.
-func (h *Herald) Silent() bool { return len(h.told) == 0 }
+func (h *Herald) Silent() bool { return len(h.reported) == 0 }
 
 // KeepSpeaking lets this collector report events only until the given time. After that, a mate
 // may take over.
@@ -83,8 +83,8 @@ type keptEvent struct {
 	at     time.Time
 }
 
-// A toldEvent is an event that was reported here.
-type toldEvent struct {
+// A reportedEvent is an event that was reported here.
+type reportedEvent struct {
 	id   int64
 	peer uint64 // as in liveness.Telling
 	at   time.Time
@@ -110,7 +110,7 @@ func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
-	if h.speaks && (h.until.IsZero() || now.Before(h.until)) && !h.toldElsewhere(change) {
+	if h.speaks && (h.until.IsZero() || now.Before(h.until)) && !h.reportedElsewhere(change) {
 		h.noteOwn(change, now)
 		return true
 	}
@@ -119,20 +119,20 @@ func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	return false
 }
 
-// toldElsewhere reports whether a mate has reported an event. A change of state only counts if
+// reportedElsewhere reports whether a mate has reported an event. A change of state only counts if
 // it came well after our last word: otherwise both may have spoken at once.
-func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
-	at, told := h.others.events[change.EventID]
-	if !told {
-		at, told = h.older.events[change.EventID]
+func (h *Herald) reportedElsewhere(change *liveness.Transition) bool {
+	at, reported := h.others.events[change.EventID]
+	if !reported {
+		at, reported = h.older.events[change.EventID]
 	}
-	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
+	return reported && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
 }
 
-// goesOn reports whether this collector had the last word about a peer, and so reports what
+// hadLastWord reports whether this collector had the last word about a peer, and so reports what
 // happens to it at the given time. If the last word was that the peer is alive, the mate that
 // speaks takes over soon.
-func (h *Herald) goesOn(id liveness.ID, at time.Time) bool {
+func (h *Herald) hadLastWord(id liveness.ID, at time.Time) bool {
 	ours, spoken := h.last[id]
 	theirs := h.changedElsewhere(id)
 	return spoken && !at.Before(ours.at) && !theirs.After(ours.at.Add(crossing)) && (!ours.well || at.Sub(h.hushed) < owedFor || at.Sub(ours.at) < owedFor)
@@ -149,11 +149,11 @@ func (h *Herald) changedElsewhere(id liveness.ID) time.Time {
 
 // noteOwn notes that an event of the given time is reported here.
 func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
-	told := toldEvent{id: change.EventID, at: at}
+	reported := reportedEvent{id: change.EventID, at: at}
 	if change.Event == liveness.Changed {
-		told.peer = change.ID.Hash()
+		reported.peer = change.ID.Hash()
 	}
-	h.told = append(h.told, told)
+	h.reported = append(h.reported, reported)
 	if change.Event != liveness.Changed {
 		return
 	}
@@ -198,10 +198,10 @@ func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 
 // owes reports whether a kept event is to be reported here.
 func (h *Herald) owes(k *keptEvent) bool {
-	if k.change.Event != liveness.Changed || !h.goesOn(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
+	if k.change.Event != liveness.Changed || !h.hadLastWord(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
-	if h.toldElsewhere(k.change) {
+	if h.reportedElsewhere(k.change) {
 		delete(h.last, k.change.ID)
 		return false
 	}
@@ -229,7 +229,7 @@ func (h *Herald) withoutKnown(events []keptEvent, lost bool) []keptEvent {
 		if lost && k.change.Event == liveness.Changed && over {
 			ended[k.change.ID] = true
 		}
-		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || h.goesOn(k.change.ID, k.at)
+		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || h.hadLastWord(k.change.ID, k.at)
 		return !k.at.After(h.joined) && !kept
 	})
 }
@@ -246,7 +246,7 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 		h.kept = h.withoutPassed(h.kept)
 	}
 	for _, k := range h.kept {
-		if again || !h.toldElsewhere(k.change) {
+		if again || !h.reportedElsewhere(k.change) {
 			late = append(late, k.change)
 			h.noteOwn(k.change, k.at)
 		}
@@ -266,15 +266,15 @@ func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 		if k.change.Event != liveness.Changed {
 			continue
 		}
-		id, told := k.change.ID, h.toldElsewhere(k.change)
+		id, reported := k.change.ID, h.reportedElsewhere(k.change)
 		begin := doubts[id]
 		switch delete(doubts, id); {
-		case (k.change.State == liveness.Suspect || k.change.State == liveness.Unknown) && k.change.Previous == liveness.Alive && !told:
+		case (k.change.State == liveness.Suspect || k.change.State == liveness.Unknown) && k.change.Previous == liveness.Alive && !reported:
 			doubts[id] = k
 		case begin == nil:
-		case told:
+		case reported:
 			begin.change = nil
-		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(lately-begin.change.Lasted)):
+		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(recently-begin.change.Lasted)):
 			begin.change, k.change = nil, nil
 		}
 	}
@@ -285,7 +285,7 @@ func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
 	if h.others.events == nil || len(h.others.events)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
 		h.older, h.turned = h.others, now
-		h.others = tellings{make(map[int64]time.Time), make(map[uint64]time.Time)}
+		h.others = reports{make(map[int64]time.Time), make(map[uint64]time.Time)}
 	}
 	for _, e := range events {
 		at := now.Add(-ago - e.Ago)
@@ -298,18 +298,18 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 
 // TakeTold returns the events reported here since the last call.
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
-	events := make([]liveness.Telling, 0, len(h.told))
-	for _, told := range h.told {
-		events = append(events, liveness.Telling{EventID: told.id, Ago: now.Sub(told.at), Peer: told.peer})
+	events := make([]liveness.Telling, 0, len(h.reported))
+	for _, reported := range h.reported {
+		events = append(events, liveness.Telling{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
 	}
-	past := slices.IndexFunc(h.lately, func(told toldEvent) bool { return now.Sub(told.at) <= Kept })
+	past := slices.IndexFunc(h.recently, func(reported reportedEvent) bool { return now.Sub(reported.at) <= Kept })
 	if past < 0 {
-		past = len(h.lately)
+		past = len(h.recently)
 	}
-	h.lately, h.told = append(h.lately[past:], h.told...), nil
+	h.recently, h.reported = append(h.recently[past:], h.reported...), nil
 	return events
 }
 
 // TellAgain lets TakeTold return the events of the last 30 s once more, for a mate that may have
 // missed them.
-func (h *Herald) TellAgain() { h.told, h.lately = append(h.lately, h.told...), nil }
+func (h *Herald) TellAgain() { h.reported, h.recently = append(h.recently, h.reported...), nil }

@@ -117,7 +117,7 @@ func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 }
 
 // What was told while parted from the one that speaks is taken back, unless that has
-// told so itself.
+// reported so itself.
 func TestHeraldTakesBackWhatItTold(t *testing.T) {
 	for _, byMate := range []bool{false, true} {
 		now := time.Now()
@@ -223,7 +223,7 @@ func TestHeraldLeavesWhatWasToldWhileItRead(t *testing.T) {
 }
 
 // Who begins beside a mate that speaks takes for news what that one has told long ago. Ends are
-// told all the same if that one is lost, and what follows on the last word of this collector.
+// reported all the same if that one is lost, and what follows on the last word of this collector.
 func TestHeraldJoins(t *testing.T) {
 	of := func(source string, state liveness.State, event liveness.Event, id int64) *liveness.Transition {
 		change := changeTo(state, id)

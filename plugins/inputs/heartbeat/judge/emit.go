@@ -11,12 +11,12 @@ import (
 )
 
 // watched wraps acc to record whether Telegraf accepts metrics.
-func (j *Judge) watched(acc telegraf.Accumulator) *handing {
+func (j *Judge) watched(acc telegraf.Accumulator) *meter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.flow.reader, _ = acc.(reader)
 	_, reuses := acc.(reuser)
-	return &handing{acc, &j.flow, reuses}
+	return &meter{acc, &j.flow, reuses}
 }
 
 // Gather emits the metrics of all peers and returns when that is done.
@@ -58,11 +58,11 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 // emitPeers emits all peers. Queued metrics are older than the views taken at the same moment,
 // so they go first. It goes through the peers from the end: if a peer is forgotten meanwhile,
 // the last peer, which has been emitted already, takes its number and is emitted again.
-func (j *Judge) emitPeers(acc *handing) {
-	views := make([]liveness.View, 0, portion)
+func (j *Judge) emitPeers(acc *meter) {
+	views := make([]liveness.View, 0, batchSize)
 	for next, more := j.Count(), true; more; more = next > 0 {
-		var queued []waiting
-		views, queued, next = j.look(views[:0], next)
+		var queued []queued
+		views, queued, next = j.nextViews(views[:0], next)
 		j.add(acc, queued)
 		for i := range views {
 			addPeer(acc, &views[i])
@@ -70,14 +70,14 @@ func (j *Judge) emitPeers(acc *handing) {
 	}
 }
 
-// look appends the views of some peers below number next. It returns what was queued before,
+// nextViews appends the views of some peers below number next. It returns what was queued before,
 // and the number to continue with.
-func (j *Judge) look(views []liveness.View, next int) ([]liveness.View, []waiting, int) {
+func (j *Judge) nextViews(views []liveness.View, next int) ([]liveness.View, []queued, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
 	next = min(next, j.tracker.Len())
-	for len(views) < portion && next > 0 {
+	for len(views) < batchSize && next > 0 {
 		next--
 		views = append(views, j.tracker.View(next, now))
 	}
@@ -110,7 +110,7 @@ func (j *Judge) health() health {
 }
 
 // add passes items to acc. If one item panics, the others are still passed on.
-func (j *Judge) add(acc *handing, items []waiting) {
+func (j *Judge) add(acc *meter, items []queued) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
 			for len(items) > 0 {
@@ -122,15 +122,15 @@ func (j *Judge) add(acc *handing, items []waiting) {
 	}
 }
 
-// A handing is an accumulator that records whether Telegraf accepts metrics.
-type handing struct {
+// A meter is an accumulator that records whether Telegraf accepts metrics.
+type meter struct {
 	telegraf.Accumulator
 	flow   *flow
 	reuses bool // the accumulator is a reuser
 }
 
 // AddMetric passes m to the accumulator.
-func (h *handing) AddMetric(m telegraf.Metric) {
+func (h *meter) AddMetric(m telegraf.Metric) {
 	begun := h.flow.begun.Add(1)
 	h.Accumulator.AddMetric(m)
 	h.flow.ended.Store(begun)
@@ -151,9 +151,9 @@ type flow struct {
 	since  time.Time // when it was first seen
 }
 
-// runs reports whether Telegraf accepts metrics: none has been waiting for long. It must not
+// accepts reports whether Telegraf accepts metrics: none has been waiting for long. It must not
 // be called concurrently.
-func (f *flow) runs(now time.Time) bool {
+func (f *flow) accepts(now time.Time) bool {
 	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
 		f.seen, f.since = begun, now
 	}
@@ -163,12 +163,12 @@ func (f *flow) runs(now time.Time) bool {
 	return now.Sub(f.since) < blockedAfter
 }
 
-// taken reports whether all metrics have been accepted. It may be called at any time.
-func (f *flow) taken() bool {
+// idle reports whether all metrics have been accepted. It may be called at any time.
+func (f *flow) idle() bool {
 	return f.ended.Load() >= f.begun.Load() && (f.reader == nil || f.reader.Unread() < readPause)
 }
 
-func addItem(acc *handing, item *waiting) {
+func addItem(acc *meter, item *queued) {
 	if item.change == nil {
 		acc.AddMetric(item.metric)
 		return
@@ -181,7 +181,7 @@ func addItem(acc *handing, item *waiting) {
 	}
 }
 
-func addPeer(acc *handing, v *liveness.View) {
+func addPeer(acc *meter, v *liveness.View) {
 	if acc.reuses {
 		acc.AddMetric(formOf(v).reused(v))
 	} else {

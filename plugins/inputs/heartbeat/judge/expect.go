@@ -18,8 +18,8 @@ import (
 )
 
 const (
-	// wrongToTell is how many invalid lines of a file are logged.
-	wrongToTell = 10
+	// maxLogged is how many invalid lines of a file are logged.
+	maxLogged = 10
 	// readLimit is how long reading a file may take.
 	readLimit = time.Second
 	// maxExpectFile is the maximum size of a file in bytes, enough for a million names.
@@ -30,7 +30,7 @@ const (
 // "web-1/nginx".
 func ParseExpected(text string) (liveness.Expected, error) {
 	source, service, named := strings.Cut(text, "/")
-	if err := misread(text, strings.TrimSuffix(source, "."), service); err != nil {
+	if err := rejectMistakes(text, strings.TrimSuffix(source, "."), service); err != nil {
 		return liveness.Expected{}, err
 	}
 	switch {
@@ -50,9 +50,9 @@ func ParseExpected(text string) (liveness.Expected, error) {
 	return liveness.Expected{Source: host, Service: service}, beat.Validate()
 }
 
-// misread returns an error for text that would be taken for a host or service, but is
+// rejectMistakes returns an error for text that would be taken for a host or service, but is
 // something else, like a URL.
-func misread(text, source, service string) error {
+func rejectMistakes(text, source, service string) error {
 	_, notAddr := netip.ParseAddr(source)
 	_, notMask := netip.ParseAddr(service)
 	_, notNetwork := netip.ParsePrefix(text)
@@ -112,12 +112,12 @@ func (e *expectation) addFile(path string, text []byte) {
 		expected, err := ParseExpected(entry)
 		if err == nil {
 			e.all = append(e.all, expected)
-		} else if wrong++; wrong <= wrongToTell {
+		} else if wrong++; wrong <= maxLogged {
 			e.wrong = append(e.wrong, fmt.Errorf("%s:%d: %.80q %w ('expect_files')", path, number, entry, err))
 		}
 	}
-	if wrong > wrongToTell {
-		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more invalid lines ('expect_files')", path, wrong-wrongToTell))
+	if wrong > maxLogged {
+		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more invalid lines ('expect_files')", path, wrong-maxLogged))
 	}
 }
 
@@ -128,8 +128,8 @@ type Expecter struct {
 	entries []string
 	files   []*regular.Reader
 	more    func(context.Context) ([]liveness.Expected, bool)
-	told    []liveness.Expected
-	said    string // the problems logged last
+	current []liveness.Expected // the list passed to the Judge last
+	logged  string              // the problems logged last
 }
 
 // NewExpecter returns an Expecter for entries in the syntax of ParseExpected, and for files
@@ -164,12 +164,12 @@ func (e *Expecter) Read(ctx context.Context) {
 	found := e.collect(ctx)
 	e.warn(found.wrong)
 	switch {
-	case e.told == nil && found.partial: // keep what the previous collector expected
+	case e.current == nil && found.partial: // keep what the previous collector expected
 		found.all = append(found.all, e.judge.Unmet()...)
-	case e.told != nil && (found.partial || slices.EqualFunc(found.all, e.told, liveness.Expected.Equal)):
+	case e.current != nil && (found.partial || slices.EqualFunc(found.all, e.current, liveness.Expected.Equal)):
 		return
 	}
-	e.told = found.all
+	e.current = found.all
 	e.judge.Expect(found.all)
 }
 
@@ -197,10 +197,10 @@ func (e *Expecter) collect(ctx context.Context) *expectation {
 // warn logs what is wrong with the files, if that has changed.
 func (e *Expecter) warn(wrong []error) {
 	text := fmt.Sprint(wrong)
-	if text != e.said {
+	if text != e.logged {
 		for _, err := range wrong {
 			e.log.Warn(wire.Printable(err.Error()))
 		}
 	}
-	e.said = text
+	e.logged = text
 }

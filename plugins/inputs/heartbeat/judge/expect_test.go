@@ -16,8 +16,8 @@ func TestManyBadLinesAreFewInTheLog(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
 	e := NewExpecter(nil, nil, []string{path}, nil).collect(t.Context())
 	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, e.all)
-	require.Len(t, e.wrong, wrongToTell+1)
-	require.ErrorContains(t, e.wrong[wrongToTell], "9990 more invalid lines")
+	require.Len(t, e.wrong, maxLogged+1)
+	require.ErrorContains(t, e.wrong[maxLogged], "9990 more invalid lines")
 }
 
 // What editors of Windows make of a file changes nobody in it.

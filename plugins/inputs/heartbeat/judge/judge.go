@@ -19,9 +19,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// portion is how many peers are processed under one lock, so that gathering many peers does
+// batchSize is how many peers are processed under one lock, so that gathering many peers does
 // not delay beats and verdicts.
-const portion = 512
+const batchSize = 512
 
 // Options of a Judge.
 type Options struct {
@@ -61,7 +61,7 @@ type Judge struct {
 	forgets   loglimit.Limiter
 	panics    atomic.Int64
 	panicked  loglimit.Limiter
-	anew      atomic.Bool // the tracker was rebuilt, and all is to be saved again
+	rebuilt   atomic.Bool // the tracker was rebuilt, and everything must be saved again
 }
 
 // New returns a Judge that listens from now on. The caller runs KeepTime and Emit.
@@ -99,7 +99,7 @@ func (j *Judge) judge(b *liveness.Beat) (_ liveness.Outcome, conflict *liveness.
 	out := j.tracker.Observe(time.Now(), b) // under the lock, so that time never goes back for the tracker
 	j.beats[out.Fate]++
 	rare = b.Interval == 0 && slices.ContainsFunc(out.Transitions, isSecondMistake)
-	return out, j.tell(out.Transitions), rare
+	return out, j.enqueue(out.Transitions), rare
 }
 
 // isSecondMistake reports whether a peer comes back alive that was reported dead by mistake
@@ -173,7 +173,7 @@ func (j *Judge) Near(id liveness.ID) []string {
 func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.ConnEnded(time.Now(), conn, end, from))
+	j.enqueue(j.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
 // KeepTime lets the tracker judge silence until ctx ends. It first waits for as long as the
@@ -213,7 +213,7 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 		}
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
-		j.Contained("rebuilding the verdicts", func() { j.startAnew(now) })
+		j.Contained("rebuilding the verdicts", func() { j.rebuild(now) })
 	}
 	if !more {
 		j.ticks.Add(1)
@@ -222,11 +222,11 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 }
 
 func (j *Judge) judgeSilence(now time.Time) (more bool) {
-	transitions, more := j.tracker.TickPart(now, portion)
+	transitions, more := j.tracker.TickPart(now, batchSize)
 	if isolated := j.tracker.Isolated(); isolated == j.isolated.IsZero() {
 		j.isolate(isolated, now)
 	}
-	j.tell(transitions)
+	j.enqueue(transitions)
 	return more
 }
 
@@ -241,9 +241,9 @@ func (j *Judge) isolate(isolated bool, now time.Time) {
 	j.queue.pushEvent(isolatedMetric(isolated, lasted, now))
 }
 
-// tell queues transitions and returns the last conflict among them, or nil.
+// enqueue queues transitions and returns the last conflict among them, or nil.
 // j.mu is held.
-func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
+func (j *Judge) enqueue(transitions []liveness.Transition) *liveness.Transition {
 	if len(transitions) == 0 {
 		j.wakeMates()
 		return nil
@@ -268,7 +268,7 @@ func (j *Judge) Expect(all []liveness.Expected) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.expected = all
-	j.tell(j.tracker.Expect(all, time.Now()))
+	j.enqueue(j.tracker.Expect(all, time.Now()))
 }
 
 // Unmet returns the expected peers that have never been seen.

@@ -38,11 +38,11 @@ func (j *Judge) Ticks() uint64 { return j.ticks.Load() }
 func (j *Judge) Able() (able, isolated bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.flow.runs(time.Now()), j.tracker.Isolated()
+	return j.flow.accepts(time.Now()), j.tracker.Isolated()
 }
 
 // Flows reports whether Telegraf has accepted all metrics passed to it.
-func (j *Judge) Flows() bool { return j.flow.taken() }
+func (j *Judge) Flows() bool { return j.flow.idle() }
 
 // Said returns what to send to mates since the last call.
 func (j *Judge) Said() liveness.Said {
@@ -65,8 +65,8 @@ func (j *Judge) Words(next int) ([]liveness.Word, int) {
 	defer j.mu.Unlock()
 	now := time.Now()
 	next = min(next, j.tracker.Len())
-	words := make([]liveness.Word, 0, min(next, portion))
-	for len(words) < portion && next > 0 {
+	words := make([]liveness.Word, 0, min(next, batchSize))
+	for len(words) < batchSize && next > 0 {
 		next--
 		words = append(words, j.tracker.Word(next, now))
 	}
@@ -99,7 +99,7 @@ func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word)
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	wanted, transitions := j.tracker.HearWords(time.Now(), words, mate, ago)
-	j.tell(transitions)
+	j.enqueue(transitions)
 	return wanted
 }
 
@@ -107,7 +107,7 @@ func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word)
 func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.HearFact(time.Now(), f, mate))
+	j.enqueue(j.tracker.HearFact(time.Now(), f, mate))
 }
 
 // HearRecords processes records that were wanted, as of ago before now. It returns the hashes
@@ -116,7 +116,7 @@ func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.R
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	needed, transitions := j.tracker.HearRecords(time.Now(), records, mate, ago)
-	j.tell(transitions)
+	j.enqueue(transitions)
 	return needed
 }
 

@@ -26,7 +26,7 @@ func TestNothingIsTakenBackWhileTheOutputHangs(t *testing.T) {
 		}
 		change := func(state liveness.State, id int64) {
 			tr := liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1"}, State: state}, Event: liveness.Changed, EventID: id}
-			j.tell([]liveness.Transition{tr})
+			j.enqueue([]liveness.Transition{tr})
 		}
 		j.Speak(false)
 		change(liveness.Dead, 1)

@@ -7,8 +7,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// anewPause is the minimum time between two rebuilds of the tracker.
-const anewPause = time.Minute
+// rebuildPause is the minimum time between two rebuilds of the tracker.
+const rebuildPause = time.Minute
 
 // Contained calls do, and reports whether it returned. A panic is counted and logged: compiled
 // into Telegraf, it would end all other plugins.
@@ -30,10 +30,10 @@ func (j *Judge) Contained(what string, do func()) (ok bool) {
 	return true
 }
 
-// startAnew replaces the tracker with one restored from its records, because a panic may have
+// rebuild replaces the tracker with one restored from its records, because a panic may have
 // left it inconsistent. j.mu is held.
-func (j *Judge) startAnew(now time.Time) {
-	if !j.restarted.IsZero() && now.Sub(j.restarted) < anewPause {
+func (j *Judge) rebuild(now time.Time) {
+	if !j.restarted.IsZero() && now.Sub(j.restarted) < rebuildPause {
 		return
 	}
 	j.restarted = now
@@ -45,9 +45,9 @@ func (j *Judge) startAnew(now time.Time) {
 			fresh.Restore(&r, now, now)
 		})
 	}
-	j.tell(old.Retire())
+	j.enqueue(old.Retire())
 	j.listenedBefore += old.Listened(now)
 	j.tracker = fresh
-	j.anew.Store(true)
-	j.tell(fresh.Expect(j.expected, now))
+	j.rebuilt.Store(true)
+	j.enqueue(fresh.Expect(j.expected, now))
 }

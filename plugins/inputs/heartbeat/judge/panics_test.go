@@ -42,7 +42,7 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		c.Lock(func() { mistake = false })
-		require.True(t, c.Anew(), "all is to be saved again")
+		require.True(t, c.Rebuilt(), "all is to be saved again")
 		time.Sleep(500 * time.Millisecond)
 		states := make(map[string]liveness.State)
 		records, _ := c.Records(nil, c.Count(), false)

@@ -26,7 +26,7 @@ func (j *Judge) details(all []liveness.Details, next int) ([]liveness.Details, i
 	defer j.mu.Unlock()
 	now := time.Now()
 	first := min(next, j.tracker.Len())
-	end := max(first-portion, 0)
+	end := max(first-batchSize, 0)
 	for i := first - 1; i >= end; i-- {
 		all = append(all, j.tracker.Details(i, now))
 	}

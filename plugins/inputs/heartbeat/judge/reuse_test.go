@@ -40,7 +40,7 @@ func TestReusedMetricIsLikeANewOne(t *testing.T) {
 		{ID: liveness.ID{Source: "web-4", PID: 1}, Flapping: true, DeadFor: time.Hour},
 	}
 	acc := &reusing{}
-	to := &handing{acc, new(flow), true}
+	to := &meter{acc, new(flow), true}
 	for i := range 50 {
 		v := &views[i%len(views)]
 		v.At, v.Since, v.Reason = now.Add(time.Duration(i)*time.Second), now, liveness.ReasonBeat

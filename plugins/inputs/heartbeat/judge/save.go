@@ -17,7 +17,7 @@ func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) {
 	for i := range records {
 		r := &records[i]
 		j.Contained("restoring a peer", func() {
-			j.tell(j.tracker.Restore(r, saved, now))
+			j.enqueue(j.tracker.Restore(r, saved, now))
 			j.herald.Resume(r.ID, r.State)
 		})
 	}
@@ -28,7 +28,7 @@ func (j *Judge) Unsaved(records []liveness.Record) liveness.Changes {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	c := j.changes()
-	c.Records, c.Gone = j.tracker.TakeUnsaved(records, portion, c.At)
+	c.Records, c.Gone = j.tracker.TakeUnsaved(records, batchSize, c.At)
 	c.More = j.tracker.Unsaved()
 	return c
 }
@@ -48,7 +48,7 @@ func (j *Judge) DropUnsaved() {
 func (j *Judge) dropSome() (more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.tracker.DropUnsaved(portion)
+	return j.tracker.DropUnsaved(batchSize)
 }
 
 // Listened returns how long the collector has listened, with all its trackers.
@@ -81,7 +81,7 @@ func (j *Judge) Records(records []liveness.Record, next int, atEnd bool) (livene
 	c := j.changes()
 	c.Records = records
 	next = min(next, j.tracker.Len())
-	for count := 0; count < portion && next > 0; count++ {
+	for count := 0; count < batchSize && next > 0; count++ {
 		next--
 		switch {
 		case !atEnd:
@@ -93,6 +93,6 @@ func (j *Judge) Records(records []liveness.Record, next int, atEnd bool) (livene
 	return c, next
 }
 
-// Anew reports whether the tracker was rebuilt since the last call: then everything must be
+// Rebuilt reports whether the tracker was rebuilt since the last call: then everything must be
 // saved again.
-func (j *Judge) Anew() bool { return j.anew.Swap(false) }
+func (j *Judge) Rebuilt() bool { return j.rebuilt.Swap(false) }

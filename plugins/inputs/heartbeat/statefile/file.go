@@ -25,12 +25,12 @@ const (
 	// maxPending is how many bytes are written and synced at once.
 	maxPending = 4 << 20
 
-	// spare is how many bytes of outdated lines a file may have before it is rewritten, or as many
+	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten, or as many
 	// as it has current ones if that is more.
-	spare = 128 << 10
+	maxOutdated = 128 << 10
 
-	// quick is the size in bytes up to which a file is rewritten in a moment.
-	quick = 16 << 20
+	// smallSize is the size in bytes up to which a file is rewritten in a moment.
+	smallSize = 16 << 20
 )
 
 // A File is the state file of this collector, locked against others. Its methods must not be
@@ -40,12 +40,12 @@ type File struct {
 	lock *os.File
 	life uint64
 
-	journal *os.File // nil until there is a valid one
-	size    int64    // of the journal, in bytes
-	base    int64    // bytes of current lines when it was read or written
-	pending []byte   // to be written together with what follows
-	writing *writing // the write in progress; nil for none
-	text    []byte   // the buffer of encode, reused each time
+	journal      *os.File      // nil until there is a valid one
+	size         int64         // of the journal, in bytes
+	base         int64         // bytes of current lines when it was read or written
+	pending      []byte        // to be written together with what follows
+	pendingWrite *pendingWrite // the write in progress; nil for none
+	text         []byte        // the buffer of encode, reused each time
 
 	next     *os.File // the new journal while rewriting
 	nextSize int64
@@ -72,7 +72,7 @@ func Open(path string, now time.Time) (*File, State, error) {
 
 // lock is Open without reading.
 func lock(path string) (*File, error) {
-	makeUsualDir(path)
+	makeDefaultDir(path)
 	f := &File{path: path}
 	if err := f.take(); err != nil {
 		return nil, fmt.Errorf("cannot use state file %q: %w", path, err)
@@ -197,7 +197,7 @@ func (f *File) write(text []byte, more bool) error {
 	if err != nil {
 		return err
 	}
-	f.writing = writeBeside(f.journal, f.pending)
+	f.pendingWrite = startWrite(f.journal, f.pending)
 	if f.pending = spare; more {
 		return nil
 	}
@@ -207,30 +207,30 @@ func (f *File) write(text []byte, more bool) error {
 
 // written waits for the write in progress, and returns its buffer.
 func (f *File) written() (spare []byte, err error) {
-	if f.writing == nil {
+	if f.pendingWrite == nil {
 		return nil, nil
 	}
-	w := f.writing
+	w := f.pendingWrite
 	<-w.done
-	f.writing = nil
+	f.pendingWrite = nil
 	if f.size += int64(w.size); w.err != nil {
-		f.drop()
+		f.closeJournal()
 		return nil, f.failed(w.err)
 	}
 	return w.text[:0], nil
 }
 
-// A writing is a write in progress.
-type writing struct {
+// A pendingWrite is a write in progress.
+type pendingWrite struct {
 	text []byte
 	done chan struct{} // closed when the write is done; read the fields below only after that
 	size int           // bytes written
 	err  error
 }
 
-// writeBeside starts writing to a file. Text must not change until that is done.
-func writeBeside(file *os.File, text []byte) *writing {
-	w := &writing{text: text, done: make(chan struct{})}
+// startWrite starts writing to a file. Text must not change until that is done.
+func startWrite(file *os.File, text []byte) *pendingWrite {
+	w := &pendingWrite{text: text, done: make(chan struct{})}
 	go func() { // ends with the write
 		defer close(w.done)
 		w.size, w.err = file.Write(text) // synced
@@ -238,8 +238,8 @@ func writeBeside(file *os.File, text []byte) *writing {
 	return w
 }
 
-// drop closes the journal.
-func (f *File) drop() {
+// closeJournal closes the journal.
+func (f *File) closeJournal() {
 	f.written() //nolint:errcheck // its result no longer matters
 	if f.journal != nil {
 		f.journal.Close()
@@ -251,18 +251,18 @@ func (f *File) drop() {
 func (f *File) Reset() {
 	f.Abandon()
 	if f.journal != nil {
-		f.drop()
+		f.closeJournal()
 	}
 }
 
 // Outgrown reports whether the journal must be rewritten: there is none, or too much of it is
 // outdated.
 func (f *File) Outgrown() bool {
-	return !f.Sound() || f.size-f.base > max(f.base, spare)
+	return !f.Sound() || f.size-f.base > max(f.base, maxOutdated)
 }
 
 // Small reports whether the journal can be rewritten in a moment.
-func (f *File) Small() bool { return f.size < quick }
+func (f *File) Small() bool { return f.size < smallSize }
 
 // Sound reports whether everything appended is in the file.
 func (f *File) Sound() bool { return f.journal != nil }
@@ -354,7 +354,7 @@ func (f *File) Replace() error {
 func (f *File) exchange() error {
 	sound := f.Sound()
 	if sound {
-		f.drop()
+		f.closeJournal()
 	}
 	err := os.Rename(f.next.Name(), f.path)
 	if err != nil && sound {

@@ -25,12 +25,12 @@ const (
 	// that time has doubled, so that a collector that is killed again and again loses at most half
 	// of it. In the end it does so at the pace of the peers.
 	firstPace = 500 * time.Millisecond
-	// renewShare limits the cost of rewriting the file to 1 part in renewShare: the pause after a
+	// rewriteShare limits the cost of rewriting the file to 1 part in rewriteShare: the pause after a
 	// rewrite is that many times longer than the rewrite.
-	renewShare = 100
-	renewPause = time.Second
-	// lookPause is how often the Keeper checks that the file is still at its path.
-	lookPause = time.Second
+	rewriteShare = 100
+	rewritePause = time.Second
+	// pathPause is how often the Keeper checks that the file is still at its path.
+	pathPause = time.Second
 
 	// lockPatience is how long a starting collector waits for its predecessor to end.
 	lockPatience = 3 * time.Second
@@ -50,7 +50,7 @@ func Path(option string, getenv func(string) string) string {
 		if dirs := filepath.SplitList(getenv("STATE_DIRECTORY")); len(dirs) > 0 && dirs[0] != "" { // systemd sets a list
 			return filepath.Join(dirs[0], name)
 		}
-		return filepath.Join(usualDir(getenv), name)
+		return filepath.Join(defaultDir(getenv), name)
 	}
 	return option
 }
@@ -72,8 +72,8 @@ type Peers interface {
 	Listened(now time.Time) time.Duration
 	// Pace returns how often to save that time.
 	Pace() time.Duration
-	// Anew reports whether everything must be saved again.
-	Anew() bool
+	// Rebuilt reports whether everything must be saved again.
+	Rebuilt() bool
 	// Contained calls do. If do panics, it logs that and returns false.
 	Contained(what string, do func()) bool
 }
@@ -95,16 +95,16 @@ type Keeper struct {
 	log   Logger
 	peers Peers
 
-	file     *File             // nil while it is not open
-	said     string            // the last complaint about a file that cannot be used
-	opened   time.Time         // when opening the file was last tried
-	epoch    time.Duration     // on the verdict clock: when the file was loaded
-	marked   time.Duration     // likewise: the time last saved
-	renewing time.Time         // the file is not rewritten before this time
-	records  []liveness.Record // a buffer, reused for each save
-	looked   time.Time         // when the path was last checked
-	failed   loglimit.Limiter
-	moved    loglimit.Limiter
+	file        *File             // nil while it is not open
+	logged      string            // the last complaint about a file that cannot be used
+	tried       time.Time         // when opening the file was last tried
+	epoch       time.Duration     // on the verdict clock: when the file was loaded
+	marked      time.Duration     // likewise: the time last saved
+	nextRewrite time.Time         // the file is not rewritten before this time
+	records     []liveness.Record // a buffer, reused for each save
+	pathChecked time.Time         // when the path was last checked
+	failed      loglimit.Limiter
+	moved       loglimit.Limiter
 
 	saved atomic.Int64 // unix ns: when everything was last saved; 0 for never
 	works atomic.Bool  // the last save succeeded
@@ -123,12 +123,12 @@ func (k *Keeper) Open(now time.Time) error {
 		return nil
 	}
 	err := k.lock(now)
-	for limit := now.Add(lockPatience); heldByAnother(err) && time.Now().Before(limit); {
+	for limit := now.Add(lockPatience); lockedByAnother(err) && time.Now().Before(limit); {
 		time.Sleep(lockPause)
 		err = k.lock(time.Now())
 	}
-	if heldByAnother(err) {
-		return fmt.Errorf("%w%s", err, heldRemedy)
+	if lockedByAnother(err) {
+		return fmt.Errorf("%w%s", err, lockedRemedy)
 	}
 	k.complain(err)
 	return nil
@@ -151,15 +151,15 @@ func (k *Keeper) Load(ctx context.Context) bool {
 	return true
 }
 
-const heldRemedy = ". Stop that process, or set 'state_file' to another file"
+const lockedRemedy = ". Stop that process, or set 'state_file' to another file"
 
-func heldByAnother(err error) bool {
+func lockedByAnother(err error) bool {
 	var locked *LockedError
 	return errors.As(err, &locked) && !locked.Own()
 }
 
 func (k *Keeper) lock(now time.Time) (err error) {
-	k.opened = now
+	k.tried = now
 	k.file, err = lock(k.path)
 	return err
 }
@@ -175,7 +175,7 @@ func (k *Keeper) restore(ctx context.Context) error {
 	}
 	now := time.Now()
 	state := c.state(now)
-	if k.said = ""; state.Trouble != nil {
+	if k.logged = ""; state.Trouble != nil {
 		k.log.Warnf("State file %q: %v", k.path, state.Trouble)
 	}
 	if cut := c.cutOff(); cut != nil {
@@ -205,10 +205,10 @@ func (k *Keeper) restore(ctx context.Context) error {
 
 // complain logs why no state is kept and what to do, unless that was the last thing logged.
 func (k *Keeper) complain(err error) {
-	if err == nil || err.Error() == k.said {
+	if err == nil || err.Error() == k.logged {
 		return
 	}
-	k.said = err.Error()
+	k.logged = err.Error()
 	k.log.Warnf("State will not survive a restart: %v%s", err, remedy(err))
 }
 
@@ -275,7 +275,7 @@ func (k *Keeper) contained(what string, save func()) {
 func (k *Keeper) step(ctx context.Context, now time.Time) {
 	if k.file == nil {
 		k.peers.DropUnsaved()
-		if k.path == "" || now.Sub(k.opened) < openPause {
+		if k.path == "" || now.Sub(k.tried) < openPause {
 			return
 		}
 		err := k.lock(now)
@@ -292,25 +292,25 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 		}
 		k.file.Reset() // peers heard meanwhile are not in the file
 	}
-	if now.Sub(k.looked) >= lookPause {
-		k.lookFor(now)
+	if now.Sub(k.pathChecked) >= pathPause {
+		k.checkPath(now)
 	}
-	if k.peers.Anew() {
+	if k.peers.Rebuilt() {
 		k.file.Reset()
 	}
 	err := k.flush(false)
-	if k.file.Outgrown() && !now.Before(k.renewing) {
-		err = k.renew(ctx)
+	if k.file.Outgrown() && !now.Before(k.nextRewrite) {
+		err = k.rewrite(ctx)
 		took := time.Since(now)
-		k.renewing = time.Now().Add(max(renewPause, renewShare*took))
+		k.nextRewrite = time.Now().Add(max(rewritePause, rewriteShare*took))
 	}
 	k.note(err)
 }
 
-// lookFor checks that the file is still at its path, where the next collector will look for it.
+// checkPath checks that the file is still at its path, where the next collector will look for it.
 // If not, the file is written again.
-func (k *Keeper) lookFor(now time.Time) {
-	k.looked = now
+func (k *Keeper) checkPath(now time.Time) {
+	k.pathChecked = now
 	if !k.file.Displaced() {
 		return
 	}
@@ -360,9 +360,9 @@ func (k *Keeper) markDue(listened time.Duration) bool {
 	return listened-k.marked >= pace
 }
 
-// renew rewrites the file, unless ctx ends. It takes some peers at a time, so that beats and
+// rewrite rewrites the file, unless ctx ends. It takes some peers at a time, so that beats and
 // verdicts are not delayed, and saves changes meanwhile.
-func (k *Keeper) renew(ctx context.Context) error {
+func (k *Keeper) rewrite(ctx context.Context) error {
 	if err := k.file.Begin(); err != nil {
 		return err
 	}
@@ -395,13 +395,13 @@ func (k *Keeper) finish() {
 	if k.file == nil {
 		return
 	}
-	k.lookFor(time.Now())
+	k.checkPath(time.Now())
 	err := k.flush(true)
 	if k.file.Outgrown() && (!k.file.Sound() || k.file.Small()) { // a short run may not have rewritten it
-		err = k.renew(context.Background())
+		err = k.rewrite(context.Background())
 	}
 	var spare sync.Pool // of *lasting
-	for last := range beside(k.last(&spare)) {
+	for last := range inOrder(k.last(&spare)) {
 		err = errors.Join(err, last.leftOut, k.file.write(last.text, true))
 		spare.Put(last)
 	}
@@ -410,8 +410,8 @@ func (k *Keeper) finish() {
 	k.note(err)
 }
 
-// A lasting is some peers and their encoded lines.
-type lasting struct {
+// encodedPeers are some peers and their encoded lines.
+type encodedPeers struct {
 	records []liveness.Record
 	text    []byte
 	leftOut error // about peers that were left out
@@ -419,22 +419,22 @@ type lasting struct {
 
 // last returns jobs that encode all that is saved at the end, some peers each. spare holds
 // buffers to reuse.
-func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *lasting] {
-	return func(yield func(func() *lasting) bool) {
+func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
+	return func(yield func(func() *encodedPeers) bool) {
 		for next := k.peers.Count(); next > 0; {
-			some, ok := spare.Get().(*lasting)
+			some, ok := spare.Get().(*encodedPeers)
 			if !ok {
-				some = new(lasting)
+				some = new(encodedPeers)
 			}
 			var changes liveness.Changes
 			changes, next = k.peers.Records(some.records[:0], next, true)
 			changes.Listened -= k.epoch
-			made := func() *lasting {
+			result := func() *encodedPeers {
 				some.text, some.leftOut = k.file.encode(some.text[:0], &changes)
 				some.records = changes.Records
 				return some
 			}
-			if !yield(made) {
+			if !yield(result) {
 				return
 			}
 		}

@@ -66,12 +66,12 @@ func (w *lineWriter) add(l *line) error {
 	w.out = append(w.out, "00000000 {"...)
 	l.visit(w)
 	w.out = append(w.out, "}\n"...)
-	made := w.out[start:]
-	if len(made) > maxLine {
+	result := w.out[start:]
+	if len(result) > maxLine {
 		w.out = w.out[:start]
-		return fmt.Errorf("its line has %d bytes, the limit is %d", len(made), maxLine)
+		return fmt.Errorf("its line has %d bytes, the limit is %d", len(result), maxLine)
 	}
-	putSum(made, made[sumLength:len(made)-1])
+	putSum(result, result[sumLength:len(result)-1])
 	return nil
 }
 

@@ -45,12 +45,12 @@ func openLock(path string) (*os.File, error) {
 		return nil, err
 	}
 	giveAway(lock, path)
-	name(path)
+	writeOwner(path)
 	return lock, nil
 }
 
-// name writes our pid into the lock file. That only informs others, so a failure does not matter.
-func name(path string) {
+// writeOwner writes our pid into the lock file. That only informs others, so a failure does not matter.
+func writeOwner(path string) {
 	file, err := openRegular(path, os.O_WRONLY)
 	if err != nil {
 		return

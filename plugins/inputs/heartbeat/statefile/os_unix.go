@@ -14,11 +14,11 @@ import (
 // a pipe.
 const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// usualDir returns the default directory, which Telegraf's packages create.
-func usualDir(func(string) string) string { return "/var/lib/telegraf" }
+// defaultDir returns the default directory, which Telegraf's packages create.
+func defaultDir(func(string) string) string { return "/var/lib/telegraf" }
 
-// makeUsualDir does nothing: see usualDir.
-func makeUsualDir(string) {}
+// makeDefaultDir does nothing: see defaultDir.
+func makeDefaultDir(string) {}
 
 // grant and create return commands for the operator that let user write to path.
 func grant(user, path string) string  { return "chown " + user + " " + path }

@@ -13,14 +13,14 @@ import (
 // openFlags keep os.OpenFile from following a symbolic link.
 const openFlags = windows.O_FILE_FLAG_OPEN_REPARSE_POINT
 
-// usualDir returns the default directory. No installer creates it.
-func usualDir(getenv func(string) string) string {
+// defaultDir returns the default directory. No installer creates it.
+func defaultDir(getenv func(string) string) string {
 	return filepath.Join(cmp.Or(getenv("ProgramData"), `C:\ProgramData`), "telegraf")
 }
 
-// makeUsualDir creates the default directory if path is in it.
-func makeUsualDir(path string) {
-	if dir := filepath.Dir(path); dir == usualDir(os.Getenv) {
+// makeDefaultDir creates the default directory if path is in it.
+func makeDefaultDir(path string) {
+	if dir := filepath.Dir(path); dir == defaultDir(os.Getenv) {
 		os.Mkdir(dir, 0o700) //nolint:errcheck // opening the file in it reports what is wrong
 	}
 }

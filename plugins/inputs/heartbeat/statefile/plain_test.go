@@ -144,12 +144,12 @@ func TestBesideKeepsTheOrder(t *testing.T) {
 		}
 	}
 	next := 0
-	for n := range beside(jobs) {
+	for n := range inOrder(jobs) {
 		require.Equal(t, next, n)
 		next++
 	}
 	require.Equal(t, 100, next)
-	for n := range beside(jobs) {
+	for n := range inOrder(jobs) {
 		if n == 10 {
 			break
 		}
@@ -160,7 +160,7 @@ func TestBesideKeepsTheOrder(t *testing.T) {
 func TestBesidePanicsWhereItIsAwaited(t *testing.T) {
 	take := func(jobs func(yield func(func() int) bool)) func() {
 		return func() {
-			beside(jobs)(func(int) bool { return true }) // until the panic
+			inOrder(jobs)(func(int) bool { return true }) // until the panic
 		}
 	}
 	require.Panics(t, take(func(yield func(func() int) bool) { yield(func() int { panic("in a job") }) }))

@@ -121,7 +121,7 @@ func readHeadless(lines *lineReader) (*contents, error) {
 
 func readLines(c *contents, lines *lineReader) (*contents, error) {
 	number := lines.count
-	for b := range beside(lines.blocks()) {
+	for b := range inOrder(lines.blocks()) {
 		if b.err != nil {
 			return nil, b.err
 		}
@@ -145,12 +145,12 @@ const blockSize = 256 << 10
 
 // A block is some lines of a file.
 type block struct {
-	lines []parsed
+	lines []parsedLine
 	err   error // why it could not be read
 }
 
-// A parsed is a parsed line, or its error.
-type parsed struct {
+// A parsedLine is a parsed line, or its error.
+type parsedLine struct {
 	text []byte
 	err  error
 	line
@@ -191,7 +191,7 @@ func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
 }
 
 func parseBlock(lines [][]byte, err error) block {
-	b := block{make([]parsed, len(lines)), err}
+	b := block{make([]parsedLine, len(lines)), err}
 	var peer savedPeer
 	for i, text := range lines {
 		l := &b.lines[i]
@@ -204,7 +204,7 @@ func parseBlock(lines [][]byte, err error) block {
 }
 
 // take adds one line.
-func (c *contents) take(l *parsed) error {
+func (c *contents) take(l *parsedLine) error {
 	if l.saved == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
 			return err
@@ -305,19 +305,19 @@ func (c *contents) whole(now time.Time) State {
 func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	later, crashed := c.listenedAfter(), s.Saved.Sub(c.last)
 	var spare sync.Pool // of *restoring
-	jobs := func(yield func(func() *restoring) bool) {
+	jobs := func(yield func(func() *restoredPeers) bool) {
 		for entries := range slices.Chunk(c.entries, portion) {
-			some, ok := spare.Get().(*restoring)
+			some, ok := spare.Get().(*restoredPeers)
 			if !ok {
-				some = new(restoring)
+				some = new(restoredPeers)
 			}
-			if !yield(func() *restoring { return some.read(c, entries, later, crashed) }) {
+			if !yield(func() *restoredPeers { return some.read(c, entries, later, crashed) }) {
 				return
 			}
 		}
 	}
 	return func(yield func([]liveness.Record) bool) {
-		for some := range beside(jobs) {
+		for some := range inOrder(jobs) {
 			if !yield(some.records) {
 				return
 			}
@@ -326,11 +326,11 @@ func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	}
 }
 
-// A restoring is the records of some peers.
-type restoring struct{ records []liveness.Record }
+// restoredPeers are the records of some peers.
+type restoredPeers struct{ records []liveness.Record }
 
 // read sets r to the records of entries as of the end of the file.
-func (r *restoring) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoring {
+func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoredPeers {
 	r.records = r.records[:0]
 	var peer savedPeer
 	for i := range entries {

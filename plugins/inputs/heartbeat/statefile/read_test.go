@@ -370,7 +370,7 @@ func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 	saveState(t, f, numbered(2000, "x")...)
 	require.False(t, f.Outgrown())
 	needed := f.size
-	require.Greater(t, needed, int64(spare))
+	require.Greater(t, needed, int64(maxOutdated))
 	for !f.Outgrown() {
 		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: numbered(200, "y")}))
 	}

@@ -25,11 +25,11 @@ const (
 	maxSmallFile = 4 << 10
 	// directoryWait is how long reading the directory may take.
 	directoryWait = 10 * time.Second
-	// soon is when the directory is read for the second time: a file may have been replaced while
+	// secondRead is when the directory is read for the second time: a file may have been replaced while
 	// the collector started.
-	soon = time.Second
-	// mostNamed is how many skipped files the log names.
-	mostNamed = 5
+	secondRead = time.Second
+	// maxNamed is how many skipped files the log names.
+	maxNamed = 5
 )
 
 // errTaken is the error about a key that is both in 'keys_dir' and in 'keys'.
@@ -45,18 +45,18 @@ type directory struct {
 	about string          // for the log: how many keys it had at the start
 	wrong []error         // what was wrong at the start
 
-	looking sync.Mutex // guards the rest
+	reading sync.Mutex // guards the rest
 	files   regular.Directory
 	info    fs.FileInfo        // of the directory whose keys are in use
 	known   map[string]*source // by id
-	said    string             // the last logged error about the directory as a whole
+	logged  string             // the last logged error about the directory as a whole
 	slow    bool               // the last read timed out, so the next result belongs to it
 }
 
 // newDirectory returns the directory at path. taken are the ids of the keys in 'keys'.
 func newDirectory(path string, taken []string) *directory {
 	d := &directory{
-		files: regular.Directory{Name: path, Skip: isUnfinished, Limit: maxSmallFile, Most: maxKeys},
+		files: regular.Directory{Name: path, Skip: isIgnored, Limit: maxSmallFile, Most: maxKeys},
 		taken: make(map[string]bool), known: make(map[string]*source),
 	}
 	for _, id := range taken {
@@ -65,21 +65,21 @@ func newDirectory(path string, taken []string) *directory {
 	return d
 }
 
-// isUnfinished reports whether a file is temporary or a backup, judging by the names that
+// isIgnored reports whether a file is temporary or a backup, judging by the names that
 // Ansible, rsync, packages and editors use.
-func isUnfinished(name string) bool {
-	return strings.HasPrefix(name, ".") || ofSed.MatchString(name) ||
-		slices.ContainsFunc(unfinished, func(end string) bool { return strings.HasSuffix(name, end) })
+func isIgnored(name string) bool {
+	return strings.HasPrefix(name, ".") || sedTemp.MatchString(name) ||
+		slices.ContainsFunc(ignoredEndings, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
-// unfinished are the endings of such names.
-var unfinished = []string{
+// ignoredEndings are the endings of such names.
+var ignoredEndings = []string{
 	"~", ".tmp", ".bak", ".orig", ".old", ".save",
 	".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-tmp", ".rpmsave", ".rpmnew", ".rpmorig",
 }
 
-// ofSed matches the temporary files of sed -i.
-var ofSed = regexp.MustCompile("^sed[0-9A-Za-z]{6}$")
+// sedTemp matches the temporary files of sed -i.
+var sedTemp = regexp.MustCompile("^sed[0-9A-Za-z]{6}$")
 
 // read returns the current contents of the directory.
 func (d *directory) read(ctx context.Context) (regular.Listing, error) {
@@ -93,18 +93,18 @@ func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 }
 
 // find returns the secrets in the files, by key id.
-func (d *directory) find(contents map[string]regular.Content) map[string]finding {
+func (d *directory) find(contents map[string]regular.Content) map[string]readResult {
 	names := make(map[string]string, len(contents)) // by id
-	found := make(map[string]finding, len(contents))
+	found := make(map[string]readResult, len(contents))
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		id, content := KeyName(name), contents[name]
 		if twin, twice := names[id]; twice {
-			found[id] = finding{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot do not count: remove one of them", twin, name)}
+			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot do not count: remove one of them", twin, name)}
 			continue
 		}
 		names[id] = name
 		secrets, err := d.secrets(name, &content)
-		found[id] = finding{secrets, err}
+		found[id] = readResult{secrets, err}
 	}
 	return found
 }
@@ -145,7 +145,7 @@ func (d *directory) open() (secrets map[string][][]byte, err error) {
 			secrets[id] = f.secrets
 			continue
 		}
-		source.said = f.err.Error()
+		source.logged = f.err.Error()
 		d.wrong = append(d.wrong, fmt.Errorf("key %q of 'keys_dir': %w", id, f.err))
 	}
 	d.about = "Keys in 'keys_dir': " + counted(secrets) + skipped(listing.Skipped)
@@ -164,11 +164,11 @@ func counted(secrets map[string][][]byte) string {
 // no host has such a name.
 func skipped(names []string) string {
 	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return name[0] == '.' })
-	switch more := len(names) - mostNamed; {
+	switch more := len(names) - maxNamed; {
 	case len(names) == 0:
 		return ""
 	case more > 0:
-		return fmt.Sprintf("; skipped because of their names: %q and %d more", names[:mostNamed], more)
+		return fmt.Sprintf("; skipped because of their names: %q and %d more", names[:maxNamed], more)
 	default:
 		return fmt.Sprintf("; skipped because of their names: %q", names)
 	}
@@ -203,30 +203,30 @@ func (k *Keys) addDirectory(path string, taken []string) error {
 	return nil
 }
 
-// tell logs what was read at the start. It is called only after a successful start, because a
+// logStart logs what was read at the start. It is called only after a successful start, because a
 // failed one is retried again and again.
-func (k *Keys) tell() {
+func (k *Keys) logStart() {
 	k.log.Infof("%s", k.dir.about)
 	for _, err := range k.dir.wrong {
 		k.log.Warnf("Ignored %v", err)
 	}
 }
 
-// lookSoon reads the directory for the second time.
-func (k *Keys) lookSoon(ctx context.Context) {
+// readAgainSoon reads the directory for the second time.
+func (k *Keys) readAgainSoon(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(soon):
-		k.lookInto(ctx)
+	case <-time.After(secondRead):
+		k.readDirectory(ctx)
 	}
 }
 
-// lookInto reads the directory and applies the secrets of all files. If the directory as a whole
+// readDirectory reads the directory and applies the secrets of all files. If the directory as a whole
 // cannot be read, or has been replaced by another, all keys stay as they are.
-func (k *Keys) lookInto(ctx context.Context) {
+func (k *Keys) readDirectory(ctx context.Context) {
 	d := k.dir
-	d.looking.Lock()
-	defer d.looking.Unlock()
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	listing, err := d.read(ctx)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
@@ -234,24 +234,24 @@ func (k *Keys) lookInto(ctx context.Context) {
 	late := d.slow
 	d.slow = errors.Is(err, regular.ErrSlow)
 	if err == nil {
-		err = k.doubt(&listing)
+		err = k.checkMounted(&listing)
 	}
 	if err != nil {
-		if text := err.Error(); text != d.said {
+		if text := err.Error(); text != d.logged {
 			k.log.Warnf("Kept all keys of 'keys_dir': %v", err)
-			d.said = text
+			d.logged = text
 		}
 		return
 	}
 	if !late { // otherwise each slow read would be logged
-		d.said = ""
+		d.logged = ""
 	}
 	d.info = listing.Info
 	k.take(d.find(listing.Files))
 }
 
-// doubt returns an error if the directory was probably unmounted: then the previous keys stay.
-func (k *Keys) doubt(listing *regular.Listing) error {
+// checkMounted returns an error if the directory was probably unmounted: then the previous keys stay.
+func (k *Keys) checkMounted(listing *regular.Listing) error {
 	holds := func(id string) bool { return !k.dir.taken[id] && len(k.of(id)) > 0 }
 	switch {
 	case !slices.ContainsFunc(slices.Collect(maps.Keys(k.dir.known)), holds):
@@ -265,7 +265,7 @@ func (k *Keys) doubt(listing *regular.Listing) error {
 }
 
 // take applies the secrets that were found.
-func (k *Keys) take(found map[string]finding) {
+func (k *Keys) take(found map[string]readResult) {
 	d := k.dir
 	for id := range found {
 		d.source(id)
@@ -276,7 +276,7 @@ func (k *Keys) take(found map[string]finding) {
 		case d.taken[id] && there:
 			f.err = errTaken
 		case d.taken[id]:
-			source.said = ""
+			source.logged = ""
 			continue
 		case !there:
 			f.err = &fs.PathError{Op: "open", Path: filepath.Join(d.files.Name, id), Err: fs.ErrNotExist}

@@ -41,7 +41,7 @@ type Keys struct {
 
 	dir *directory // nil for none
 
-	looking sync.Mutex // guards files
+	reading sync.Mutex // guards files
 	files   []*secretFile
 
 	mu      sync.RWMutex // guards the rest
@@ -117,11 +117,11 @@ type source struct {
 	id     string
 	option string // the option that names the file
 	empty  bool   // it had no secret when last read
-	said   string // the last logged error
+	logged string // the last logged error
 }
 
-// A finding is the result of reading the file of a key.
-type finding struct {
+// A readResult is the result of reading the file of a key.
+type readResult struct {
 	secrets [][]byte
 	err     error
 }
@@ -200,9 +200,9 @@ func (k *Keys) KeepReading(ctx context.Context) {
 		all.Go(func() { regular.Reread(ctx, k.rereadFiles) }) // ends with ctx
 	}
 	if k.dir != nil {
-		k.tell()
-		k.lookSoon(ctx)
-		regular.Reread(ctx, k.lookInto)
+		k.logStart()
+		k.readAgainSoon(ctx)
+		regular.Reread(ctx, k.readDirectory)
 	}
 }
 
@@ -212,33 +212,33 @@ func (k *Keys) Reread(ctx context.Context) {
 	defer all.Wait()
 	all.Go(func() { k.rereadFiles(ctx) }) // ends with ctx
 	if k.dir != nil {
-		k.lookInto(ctx)
+		k.readDirectory(ctx)
 	}
 }
 
 func (k *Keys) rereadFiles(ctx context.Context) {
-	k.looking.Lock()
-	defer k.looking.Unlock()
+	k.reading.Lock()
+	defer k.reading.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, rereadWait)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, file := range k.files {
-		all.Go(func() { k.lookAt(ctx, file) }) // ends with ctx
+		all.Go(func() { k.readKey(ctx, file) }) // ends with ctx
 	}
 	all.Wait()
 }
 
-func (k *Keys) lookAt(ctx context.Context, file *secretFile) {
+func (k *Keys) readKey(ctx context.Context, file *secretFile) {
 	secrets, err := file.read(ctx)
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		k.apply(&file.source, finding{secrets, err})
+		k.apply(&file.source, readResult{secrets, err})
 	}
 }
 
 // apply puts the secrets of one file into use. While the file is invalid, the previous secrets
 // stay. If it is missing or without a secret twice in a row, the key is revoked. Once is not
 // enough, because some programs remove a file for a moment to write it.
-func (k *Keys) apply(s *source, found finding) {
+func (k *Keys) apply(s *source, found readResult) {
 	gone := errors.Is(found.err, fs.ErrNotExist)
 	empty := gone || errors.Is(found.err, wire.ErrNoSecret)
 	first := empty && !s.empty
@@ -248,7 +248,7 @@ func (k *Keys) apply(s *source, found finding) {
 		return
 	case empty && k.set(s.id, nil):
 		k.log.Warnf("Revoked key %q of '%s': %v", s.id, s.option, found.err)
-		s.said = found.err.Error()
+		s.logged = found.err.Error()
 		return
 	case gone:
 	case found.err != nil:
@@ -257,20 +257,20 @@ func (k *Keys) apply(s *source, found finding) {
 	case k.set(s.id, found.secrets):
 		k.log.Infof("Reloaded key %q of '%s'", s.id, s.option)
 	}
-	s.said = ""
+	s.logged = ""
 }
 
 // complain logs what is wrong with a file, once.
 func (k *Keys) complain(s *source, err error) {
 	text := err.Error()
 	switch {
-	case text == s.said:
+	case text == s.logged:
 	case len(k.of(s.id)) == 0, errors.Is(err, errTaken):
 		k.log.Warnf("Ignored key %q of '%s': %v", s.id, s.option, err)
 	default:
 		k.log.Warnf("Kept the previous secret of key %q of '%s': %v", s.id, s.option, err)
 	}
-	s.said = text
+	s.logged = text
 }
 
 // set sets the secrets of a key, and reports whether they have changed.

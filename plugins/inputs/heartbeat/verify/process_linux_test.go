@@ -18,7 +18,7 @@ func TestProcessIsKnownByAllItsNumbers(t *testing.T) {
 	status, err := os.ReadFile("/proc/self/status")
 	require.NoError(t, err)
 	require.True(t, hasNSpid(string(status), uint32(os.Getpid())))
-	require.True(t, isCalled(uint32(os.Getpid()), uint32(os.Getpid())))
-	require.False(t, isCalled(uint32(os.Getpid()), uint32(os.Getppid())))
-	require.False(t, isCalled(1<<31-1, 1), "it has ended meanwhile")
+	require.True(t, hasPID(uint32(os.Getpid()), uint32(os.Getpid())))
+	require.False(t, hasPID(uint32(os.Getpid()), uint32(os.Getppid())))
+	require.False(t, hasPID(1<<31-1, 1), "it has ended meanwhile")
 }

@@ -82,7 +82,7 @@ func (r *Rules) checkSpeaker(b *wire.Beat, signer string, from *Speaker) *wire.R
 		return refuse(ReasonIP, "ip: a beat for %s came from %s ('ip_from')", b.IP, from.place())
 	case r.IP && b.HostAddr().IsValid() && b.HostAddr() != from.Remote:
 		return refuse(ReasonIP, "host: a beat for the address %s came from %s ('ip_from')", b.Host, from.place())
-	case from.PID != 0 && b.PID != 0 && !b.Watched && !isCalled(from.PID, b.PID):
+	case from.PID != 0 && b.PID != 0 && !b.Watched && !hasPID(from.PID, b.PID):
 		return refuse(ReasonPID, "pid: %d is not the pid of the sending process, %d", b.PID, from.PID)
 	}
 	return nil
@@ -128,9 +128,9 @@ func certifies(certificate *x509.Certificate, host string) bool {
 	return certificate.VerifyHostname(host) == nil || err == nil && name == host
 }
 
-// isCalled reports whether number is a pid of the process pid, here or in its container. Only
+// hasPID reports whether number is a pid of the process pid, here or in its container. Only
 // Linux has such containers.
-func isCalled(pid, number uint32) bool {
+func hasPID(pid, number uint32) bool {
 	if pid == number {
 		return true
 	}
