@@ -169,9 +169,9 @@ func Reasons() []wire.Reason {
 func (b *Beat) Refusal(out *liveness.Outcome) *wire.Refusal {
 	switch out.Fate {
 	case liveness.Full:
-		return refuse(ReasonMaxPeers, "too many peers: the collector has reached 'max_peers'")
+		return refuse(ReasonMaxPeers, "the limit of known peers is reached ('max_peers')")
 	case liveness.FullHost:
-		return refuse(ReasonMaxPerHost, "too many peers on host %s: it has reached 'max_peers_per_host'", b.ID.Source)
+		return refuse(ReasonMaxPerHost, "the limit of known peers on host %s is reached ('max_peers_per_host')", b.ID.Source)
 	case liveness.Replayed:
 		return replayed(b.wire, out.After)
 	case liveness.Foreign:

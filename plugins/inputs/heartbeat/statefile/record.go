@@ -123,20 +123,20 @@ func CheckRecord(r *liveness.Record) error {
 	case r.Health > liveness.HealthOther:
 		return fmt.Errorf("health %d is unknown", r.Health)
 	case r.SentMS < 0 || r.SentMS > maxSentMS:
-		return fmt.Errorf("sent_ms is %d", r.SentMS)
+		return fmt.Errorf("sent_ms is out of range: %d", r.SentMS)
 	case r.Carried < 0 || r.Carried > maxSentMS || r.Lag < -maxSentMS || r.Lag > maxSentMS:
-		return fmt.Errorf("carried_ms is %d, lag_ms is %d", r.Carried, r.Lag)
+		return fmt.Errorf("carried_ms or lag_ms is out of range: %d, %d", r.Carried, r.Lag)
 	case mostCounted(&r.Counters) > 1<<62:
-		return fmt.Errorf("a counter is at %d", mostCounted(&r.Counters))
+		return fmt.Errorf("a counter is out of range: %d", mostCounted(&r.Counters))
 	}
 	for _, run := range r.Runs {
 		if run.High < 0 {
-			return fmt.Errorf("a run is at %d", run.High)
+			return fmt.Errorf("the highest seq of a run is out of range: %d", run.High)
 		}
 	}
 	for _, run := range r.Signed {
 		if low, high := min(run.High, run.SentMS, run.HeardMS), max(run.High, run.SentMS, run.HeardMS); low < 0 || high > maxSentMS {
-			return fmt.Errorf("a signed run has %d", cmp.Or(min(low, 0), high))
+			return fmt.Errorf("a number of a signed run is out of range: %d", cmp.Or(min(low, 0), high))
 		}
 	}
 	return cmp.Or(checkSpans(r), checkJobs(r), checkOthers(r), checkInstants(r))
@@ -145,13 +145,13 @@ func CheckRecord(r *liveness.Record) error {
 // checkJobs checks the jobs that have begun and ended.
 func checkJobs(r *liveness.Record) error {
 	for i := range r.Jobs {
-		err := cmp.Or(checkSpan("Limit of a job", r.Jobs[i].Limit, 0, maxSpan), checkSpan("Ago of a job", r.Jobs[i].Ago, 0, maxJump))
+		err := cmp.Or(checkSpan("the limit of a job", r.Jobs[i].Limit, 0, maxSpan), checkSpan("the age of a job", r.Jobs[i].Ago, 0, maxJump))
 		if err != nil {
 			return err
 		}
 	}
 	for i := range r.JobsEnded {
-		if err := checkSpan("Ago of a job that has ended", r.JobsEnded[i].Ago, 0, maxJump); err != nil {
+		if err := checkSpan("the age of an ended job", r.JobsEnded[i].Ago, 0, maxJump); err != nil {
 			return err
 		}
 	}
@@ -176,8 +176,8 @@ func checkOthers(r *liveness.Record) error {
 	}
 	for _, before := range r.Replaced {
 		err := cmp.Or(
-			checkSpan("Used of a process replaced", before.Used, 0, maxSpan),
-			checkSpan("Dead of a process replaced", before.Dead, 0, maxSpan))
+			checkSpan("Used of a replaced process", before.Used, 0, maxSpan),
+			checkSpan("Dead of a replaced process", before.Dead, 0, maxSpan))
 		if err != nil {
 			return err
 		}
@@ -237,7 +237,7 @@ func checkIfAny(name string, at time.Time) error {
 
 func checkInstant(name string, at time.Time) error {
 	if year := at.UTC().Year(); year < firstYear || year > lastYear {
-		return fmt.Errorf("%s is in the year %d", name, year)
+		return fmt.Errorf("the year of %s is out of range: %d", name, year)
 	}
 	return nil
 }

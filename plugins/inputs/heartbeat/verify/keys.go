@@ -148,7 +148,7 @@ func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	switch {
 	case errors.Is(err, wire.ErrNoSecret):
 	case mode&0o007 != 0 && runtime.GOOS != "windows":
-		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, mode)
+		return nil, fmt.Errorf("other users can access %q (mode %#o): make it 0600 or 0640", name, mode)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)

@@ -85,7 +85,7 @@ func (l *serverLog) notConnected(args []any) {
 // otherSecret receives the address of a collector that refused a route or was refused.
 func (l *serverLog) otherSecret(from string) {
 	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
-		l.to.Warnf("The collector at %s has a different 'secret', so they cannot connect%s", from, more)
+		l.to.Warnf("The collector at %s has a different 'secret': set the same one on all collectors%s", from, more)
 	}
 }
 
