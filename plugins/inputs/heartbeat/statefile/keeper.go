@@ -400,7 +400,7 @@ func (k *Keeper) finish() {
 	if k.file.Outgrown() && (!k.file.Sound() || k.file.Small()) { // a short run may not have rewritten it
 		err = k.rewrite(context.Background())
 	}
-	var spare sync.Pool // of *lasting
+	var spare sync.Pool // of *encodedPeers
 	for last := range inOrder(k.last(&spare)) {
 		err = errors.Join(err, last.leftOut, k.file.write(last.text, true))
 		spare.Put(last)

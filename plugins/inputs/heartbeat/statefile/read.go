@@ -304,7 +304,7 @@ func (c *contents) whole(now time.Time) State {
 // their entries. A slice is valid until the next one.
 func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	later, crashed := c.listenedAfter(), s.Saved.Sub(c.last)
-	var spare sync.Pool // of *restoring
+	var spare sync.Pool // of *restoredPeers
 	jobs := func(yield func(func() *restoredPeers) bool) {
 		for entries := range slices.Chunk(c.entries, portion) {
 			some, ok := spare.Get().(*restoredPeers)

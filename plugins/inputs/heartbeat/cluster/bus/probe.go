@@ -72,7 +72,7 @@ func try(ctx context.Context, conn net.Conn, address string, secret []byte, conf
 func forHost(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialled
+		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialed
 	}
 	return config
 }
