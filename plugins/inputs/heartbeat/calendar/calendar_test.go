@@ -22,7 +22,7 @@ func schedule(t testing.TB, text string) *Schedule {
 	return s
 }
 
-// In the nights in which clocks are set a time may come twice or never. Both readings are told.
+// When clocks are set, a local time may occur twice or never. Both readings are returned.
 func TestScheduleIsDue(t *testing.T) {
 	for _, c := range []struct{ text, after, from, at string }{
 		{"15 2 * * 1-5", "2026-11-27T02:15:00+01:00", "", "2026-11-30T02:15:00+01:00"}, // Friday
@@ -69,7 +69,7 @@ func TestScheduleHasNoOrderButTime(t *testing.T) {
 	}
 }
 
-// A clock that is ahead of ours makes nobody late, and one that is behind neither.
+// A peer whose clock is ahead of ours or behind is not late.
 func TestBeatCountsForItsInstant(t *testing.T) {
 	for _, c := range []struct{ text, heard, awaited string }{
 		{"15 2 * * 1-5", "2026-11-30T02:15:30+01:00", "2026-12-01T02:15:00+01:00"},

@@ -10,7 +10,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// Two machines of one name are not told to rename their services.
+// For two machines with one name the advice is not to rename their services.
 func TestConflictSaysWhatToRename(t *testing.T) {
 	for _, c := range []struct{ service, one, other, want string }{
 		{"host", "10.0.0.1", "10.0.0.2", "two machines have this host name"},

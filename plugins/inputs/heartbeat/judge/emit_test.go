@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An output that takes nothing is noticed; one that is slow is not blocked.
+// A blocked output is detected. A slow one does not count as blocked.
 func TestBlockedOutputIsNoticed(t *testing.T) {
 	var f flow
 	now := time.Now()
@@ -30,7 +30,7 @@ func TestBlockedOutputIsNoticed(t *testing.T) {
 	require.False(t, f.idle(), "nobody reads")
 }
 
-// A pipe is a reader that has read nothing for so long.
+// A pipe is a reader that has read nothing for the given time.
 type pipe time.Duration
 
 func (p pipe) Unread() time.Duration { return time.Duration(p) }

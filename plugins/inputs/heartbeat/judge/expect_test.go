@@ -20,7 +20,7 @@ func TestManyBadLinesAreFewInTheLog(t *testing.T) {
 	require.ErrorContains(t, e.wrong[maxLogged], "9990 more invalid lines")
 }
 
-// What editors of Windows make of a file changes nobody in it.
+// Files saved by editors of Windows are read correctly.
 func TestExpectFilesOfAllEditors(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string

@@ -13,8 +13,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// The log says which of the dead are given up, as their alerts end with that: ten by name, in
-// one line a minute. Who left is forgotten without a word.
+// The log names dead peers that are forgotten, because their alerts end with that: ten by name, in
+// one line a minute. Forgetting a peer that left is not logged.
 func TestForgottenDeadAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &testutil.CaptureLogger{}

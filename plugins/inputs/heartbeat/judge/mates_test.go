@@ -11,8 +11,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// What follows on a last word of ours is not told into an output that hangs: it would come out
-// after others have told it.
+// What follows on our last word is not queued while the output hangs: it would come out after a
+// mate has reported it.
 func TestNothingIsTakenBackWhileTheOutputHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := New(Options{Rules: liveness.Options{Mates: true}, Log: testutil.Logger{Quiet: true}}, time.Now())

@@ -9,8 +9,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// The silence that is allowed is told as exactly as deaths are, so that it does not
-// change with each beat.
+// dead_after_seconds is as exact as deaths are, and not more, so that it does not change with
+// each beat.
 func TestDeadAfterIsToldToTheTick(t *testing.T) {
 	v := &liveness.View{ID: liveness.ID{Source: "web-1", Service: "shop"}, DeadAfter: 3506656038}
 	require.InDelta(t, 3.5, peerMetric(v).Fields()["dead_after_seconds"], 0)
@@ -36,7 +36,7 @@ func TestCollectorTellsOfItsMates(t *testing.T) {
 	require.Len(t, of, len(alone)+5)
 }
 
-// Who is not well, or of whom nobody can tell for a reason of ours, has a heartbeat_down.
+// A peer that is down, or unknown for a reason on our side, has a heartbeat_down.
 func TestWhoIsDown(t *testing.T) {
 	for _, c := range []struct {
 		state  liveness.State

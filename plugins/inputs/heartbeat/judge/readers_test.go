@@ -31,7 +31,7 @@ func TestReadersAreShownAllPeers(t *testing.T) {
 	})
 }
 
-// So a beat never waits for a reader for longer than one portion takes.
+// So a beat never waits for a reader longer than one batch takes.
 func TestReadersLetOthersInBetweenPortions(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(t, new(testutil.Accumulator), testutil.Logger{Quiet: true}, nil)

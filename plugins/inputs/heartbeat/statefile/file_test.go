@@ -72,7 +72,7 @@ func namelessRecord() liveness.Record {
 	}
 }
 
-// numbered returns n records that are told apart by their names.
+// numbered returns n records with different names.
 func numbered(n int, rule string) []liveness.Record {
 	records := make([]liveness.Record, n)
 	for i := range records {
@@ -108,7 +108,7 @@ func opened(t testing.TB, path string) (*File, State) {
 	return f, state
 }
 
-// save makes the journal anew of these records.
+// save rewrites the journal with these records.
 func (f *File) save(records []liveness.Record) error {
 	if err := f.Begin(); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (c *contents) records() []liveness.Record {
 	return all
 }
 
-// requireSaved checks that f holds these records, whole and well.
+// requireSaved checks that f contains exactly these records, without damage.
 func requireSaved(t *testing.T, f *File, want ...liveness.Record) {
 	t.Helper()
 	c, err := readFile(context.Background(), f.path)
@@ -154,8 +154,8 @@ func requireSaved(t *testing.T, f *File, want ...liveness.Record) {
 	requireRecords(t, want, c.records())
 }
 
-// requireSetAside checks that nothing is taken from a file with these contents,
-// that this is said, and that they are kept. It returns what is said.
+// requireSetAside checks that a file with these contents is not used but kept aside, and that
+// State.Trouble says so. It returns that text.
 func requireSetAside(t *testing.T, path string, text []byte) string {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, text, mode))
@@ -172,7 +172,7 @@ func requireSetAside(t *testing.T, path string, text []byte) string {
 	return state.Trouble.Error()
 }
 
-// names returns what is in a directory.
+// names returns the names in a directory.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -218,8 +218,7 @@ func requireFilled(t *testing.T, v reflect.Value, name string) {
 	}
 }
 
-// Instants of any zone are the same instants afterwards, and the caller's
-// record is not written to.
+// Times of any zone are the same instants afterwards, and the caller's record is not modified.
 func TestStateIsInUTC(t *testing.T) {
 	odd := time.FixedZone("of 1900", 34*60+8)
 	record := fullRecord()
@@ -242,7 +241,7 @@ func TestHugeStateIsNotRead(t *testing.T) {
 	require.FileExists(t, path+".bad")
 }
 
-// A number without a limit is one that a forged file can make absurd.
+// A forged file could set a number without a limit to an absurd value.
 func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 	record := fullRecord()
 	require.NoError(t, CheckRecord(&record))
@@ -280,7 +279,7 @@ func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 	require.NoError(t, CheckRecord(&record))
 }
 
-// One peer with a number that reading refuses costs no other.
+// A peer with a number that reading would reject does not affect others.
 func TestPeerThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	negative, long, late := fullRecord(), fullRecord(), fullRecord()
 	negative.Dead = -1
@@ -308,8 +307,7 @@ func TestLongestLineIsSavedAndRead(t *testing.T) {
 	require.ErrorContains(t, f.save([]liveness.Record{record}), "its line has 1048577 bytes, the limit is 1048576")
 }
 
-// A collector without a battery for its clock is in 1970 until it is told the
-// time.
+// The clock of a collector without a battery is in 1970 until it is set.
 func TestJumpOfTheClockCostsNoPeer(t *testing.T) {
 	then := time.Unix(3, 0).UTC()
 	record := fullRecord()
@@ -320,7 +318,7 @@ func TestJumpOfTheClockCostsNoPeer(t *testing.T) {
 	requireSaved(t, f, record)
 }
 
-// What a beat may say fits, and what is added to it.
+// The extreme values of a beat, and what is added to them, can be saved.
 func TestExtremesOfABeatAreSaved(t *testing.T) {
 	const day = 24 * time.Hour
 	extreme := fullRecord()
@@ -338,8 +336,8 @@ func TestExtremesOfABeatAreSaved(t *testing.T) {
 	requireSaved(t, f, extreme)
 }
 
-// A peer that beats far more often than it has to is early each time, and no record is
-// refused for what is learnt of that.
+// A peer that beats far more often than it must is early each time. What is learned from that is
+// not rejected in its record.
 func TestBeatsFarAheadOfTheirTimeAreSaved(t *testing.T) {
 	begin := time.Unix(0, savedAt.UnixNano())
 	tracker := liveness.New(liveness.Options{
@@ -355,8 +353,8 @@ func TestBeatsFarAheadOfTheirTimeAreSaved(t *testing.T) {
 	}
 }
 
-// Links, directories and the like are neither followed, nor replaced, nor
-// set aside: the path of the option is a mistake then.
+// Links, directories and the like are neither followed nor replaced nor moved aside: then the
+// option has a wrong path.
 func TestPathThatIsNoFileIsLeftAlone(t *testing.T) {
 	for name, kind := range map[string]irregular{
 		"directory": {"is a directory", func(t *testing.T, path string) {
@@ -375,13 +373,13 @@ func TestPathThatIsNoFileIsLeftAlone(t *testing.T) {
 	}
 }
 
-// An irregular is what is not a file, and how it is refused.
+// An irregular is something other than a regular file, and the error about it.
 type irregular struct {
 	want string
 	make func(t *testing.T, path string)
 }
 
-// requireLeftAlone puts kind in the place of a state file, and of its lock.
+// requireLeftAlone puts kind at the path of a state file, and of its lock.
 func requireLeftAlone(t *testing.T, kind irregular) {
 	t.Helper()
 	dir := t.TempDir()
@@ -457,7 +455,7 @@ func TestWhatAKilledSavingLeftIsRemoved(t *testing.T) {
 	require.NoFileExists(t, f.path+".tmp")
 	requireSaved(t, again, fullRecord())
 
-	// Somebody else's link in its place is not written through.
+	// A link that somebody else put there is not followed.
 	victim := filepath.Join(t.TempDir(), "victim")
 	require.NoError(t, os.WriteFile(victim, []byte("mine"), mode))
 	require.NoError(t, os.Symlink(victim, f.path+".tmp"))
@@ -505,7 +503,7 @@ func TestOwnerOfTheLockIsNamed(t *testing.T) {
 	require.Equal(t, fmt.Sprintln(os.Getpid()), string(text))
 }
 
-// Whoever looks at 3 a.m. neither waits for the collector nor disturbs it.
+// Reading the file neither waits for the collector nor disturbs it.
 func TestReadChangesNothing(t *testing.T) {
 	f := newState(t)
 	dir := filepath.Dir(f.path)
@@ -526,8 +524,8 @@ func TestReadChangesNothing(t *testing.T) {
 	require.Equal(t, []string{"heartbeat.state", "heartbeat.state.lock"}, names(t, dir))
 }
 
-// Whatever is accepted, written again, reads as the same. As few inputs have
-// a right checksum, each is tried as a file and as the lines of one.
+// Everything that is accepted is the same after writing and reading it again. Because few inputs
+// have a correct checksum, each is tried as a file and as the lines of a file.
 func FuzzStateFile(f *testing.F) {
 	for _, golden := range goldens {
 		text, err := os.ReadFile(golden)
@@ -575,8 +573,7 @@ func checkAgain(t *testing.T, text []byte) {
 	requireRecords(t, records, second.records())
 }
 
-// sealedState returns a file of version 1 with the last line that it needs. It is
-// written down here once more, apart from what it tests.
+// sealedState returns a file of version 1 with its last line. It does not use the code under test.
 func sealedState(lines ...string) string {
 	var text strings.Builder
 	for _, line := range lines {
@@ -585,7 +582,7 @@ func sealedState(lines ...string) string {
 	return fmt.Sprintf(`%s{"peers":%d,"crc32c":"%08x"}`+"\n", text.String(), len(lines)-1, sum(text.String()))
 }
 
-// journalOf returns a file of these objects, written down as sealedState is.
+// journalOf returns a file of these objects, also without the code under test.
 func journalOf(objects ...string) string {
 	var text strings.Builder
 	text.WriteString(`{"format":"heartbeat state","version":2,"crc32c":"7655e8c9"}` + "\n")

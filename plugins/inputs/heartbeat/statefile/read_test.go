@@ -15,16 +15,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// goldens are a file of each version, and some of version 2: as it is written now, with the
-// zeros that were written before, and without the keys that were added since. Every build has to understand the last two versions, and to write the
-// last one in the same way. If that fails, another version of the format is needed,
-// not another golden file.
+// goldens are a file of each version, and several of version 2: as written now, with the zeros
+// that were written before, and without the keys that were added since. Every build must read the
+// last two versions and write the last one in the same way. If that fails, a new version of the
+// format is needed, not a new golden file.
 var goldens = []string{
 	"testdata/version1.state", "testdata/version2.state", "testdata/version2_without_events.state", "testdata/version2_numbered.state",
 	"testdata/version2_with_zeros.state",
 }
 
-// goldenRecords are what is in them.
+// goldenRecords are the records in goldens.
 func goldenRecords() []liveness.Record {
 	return []liveness.Record{fullRecord(), namelessRecord()}
 }
@@ -57,7 +57,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 		}
 		requireRecords(t, want, state.Peers)
 
-		// What is saved next is of the present version, and nothing is lost.
+		// The next save writes the current version, and nothing is lost.
 		if f.Outgrown() {
 			require.Equal(t, goldens[0], golden)
 			saveState(t, f, state.Peers...)
@@ -86,8 +86,8 @@ func TestFormatDoesNotChangeByAccident(t *testing.T) {
 	require.Equal(t, journalOf(), header) //nolint:testifylint // byte for byte, not what it means as JSON
 }
 
-// A journal may end at any byte: a crash costs what was just being written, and
-// nothing before. The next collector goes on behind that.
+// A journal may end at any byte: a crash costs only what was being written. The next collector
+// appends after the last whole line.
 func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(2, "first")...)
@@ -138,7 +138,7 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 	}
 }
 
-// Any bit that is flipped costs the line that it is in.
+// A flipped bit costs only its line.
 func TestFileWithoutLinesIsCut(t *testing.T) {
 	c, err := readContents(strings.NewReader(header))
 	require.NoError(t, err)
@@ -169,7 +169,7 @@ func TestDamageCostsOneLine(t *testing.T) {
 	}
 }
 
-// What could be read goes on; the rest is told, and kept for somebody to look at.
+// Readable lines are used. Damage is reported, and the damaged file is kept.
 func TestDamagedFileIsMendedAndKept(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(3, "x")...)
@@ -224,8 +224,8 @@ func TestForeignFileIsSetAside(t *testing.T) {
 		require.Less(t, len(said), 1000, "too long for a log")
 		require.NotContains(t, said, "\n")
 	}
-	// The newer bad file has replaced the older one. Where that cannot be, it is
-	// said.
+	// The newer bad file has replaced the older one. If that is not possible, the text says
+	// so.
 	require.NoError(t, os.Remove(path+".bad"))
 	require.NoError(t, os.MkdirAll(filepath.Join(path+".bad", "x"), 0o750))
 	require.NoError(t, os.WriteFile(path, []byte("bad"), mode))
@@ -233,7 +233,7 @@ func TestForeignFileIsSetAside(t *testing.T) {
 	require.ErrorContains(t, state.Trouble, "it is not a heartbeat state file; moving it aside failed: ")
 }
 
-// A file of version 1 that was sealed by nobody is not believed at all.
+// A file of version 1 without its seal is not used at all.
 func TestVersion1CutOffAnywhereIsSetAside(t *testing.T) {
 	whole, err := os.ReadFile(goldens[0])
 	require.NoError(t, err)
@@ -251,10 +251,9 @@ func TestVersion1CutOffAnywhereIsSetAside(t *testing.T) {
 	}
 }
 
-// Whatever a line says that no collector could have written costs that line, in
-// files of both versions.
+// A line that no collector can have written costs only itself, in files of both versions.
 func TestForgedRecordCostsThatRecord(t *testing.T) {
-	// peer returns a line whose peer has these keys beside its id.
+	// peer returns a line with a peer that has these keys beside its id.
 	peer := func(keys string) string {
 		return `{"id":{"Source":"a","PID":1},` + instants + "," + keys + `}`
 	}
@@ -314,7 +313,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 	}
 }
 
-// A peer that was forgotten and came back is known; its later line holds.
+// A peer that was forgotten and came back is known: its later line counts.
 func TestLaterLineHolds(t *testing.T) {
 	f := newState(t)
 	records := numbered(3, "old")
@@ -327,7 +326,7 @@ func TestLaterLineHolds(t *testing.T) {
 	requireSaved(t, f, records[2])
 }
 
-// While the journal is made anew, what changes is in the old one and in the new.
+// While the journal is rewritten, changes go to the old one and to the new one.
 func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
 	f := newState(t)
 	old := numbered(2, "old")
@@ -344,7 +343,7 @@ func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
 	requireSaved(t, f, newer[0], newer[2], newer[1])
 }
 
-// What follows at once is written with it.
+// Changes that follow at once are written together.
 func TestBatchesAreWrittenTogether(t *testing.T) {
 	f := newState(t)
 	saveState(t, f)
@@ -363,7 +362,7 @@ func TestBatchesAreWrittenTogether(t *testing.T) {
 	}
 }
 
-// A journal is made anew before it holds more that is past than what counts.
+// A journal is rewritten before it has more outdated than current lines.
 func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 	f := newState(t)
 	require.True(t, f.Outgrown(), "there is none")
@@ -383,8 +382,8 @@ func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 
 const second = time.Second
 
-// What is restored of a peer after a crash or a stop. A life is what one
-// collector wrote: records at some time, and its last mark.
+// What is restored of a peer after a crash or a stop. A life is what one collector wrote: records
+// at some time, and its last mark.
 func TestSilenceGoesOnAfterLives(t *testing.T) {
 	type written struct {
 		at   time.Duration // listened
@@ -447,7 +446,7 @@ func TestSilenceGoesOnAfterLives(t *testing.T) {
 	}
 }
 
-// When a collector that crashed has listened last is not known better than to its pace.
+// How long a collector listened before a crash is known only to within its pace.
 func TestCrashIsNoLongPause(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		f := newState(t)

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// elsewhere is what is known of a directory that is on another device.
+// elsewhere is the FileInfo of a directory on another device.
 type elsewhere struct{ fs.FileInfo }
 
 func (e elsewhere) Sys() any {
@@ -18,7 +18,7 @@ func (e elsewhere) Sys() any {
 	return &stat
 }
 
-// Below a mount there may be files of another time: none of them counts when that is gone.
+// Below a mount point there may be old files. None of them counts after an unmount.
 func TestAnotherDeviceRevokesNothing(t *testing.T) {
 	keys, write, log := openDirectory(t, "web-1")
 	dir := keys.dir
