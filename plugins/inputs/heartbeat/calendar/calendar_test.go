@@ -88,7 +88,7 @@ func TestBeatCountsForItsInstant(t *testing.T) {
 	}
 }
 
-func TestScheduleIsRead(t *testing.T) {
+func TestParseSchedule(t *testing.T) {
 	for text, why := range map[string]string{
 		"":              "fields",
 		"15 2 * *":      "4 fields",
@@ -134,7 +134,7 @@ func TestHours(t *testing.T) {
 	}
 }
 
-func TestHoursAreRead(t *testing.T) {
+func TestParseHours(t *testing.T) {
 	for _, text := range []string{
 		"", "Mon", "Mon-Fri", "Mon-Fri 6-20", "Mon-Fri 06:00", "Mon-Fri 06:00-25:00", "Mon-Fri 06:60-07:00", "Mön 06:00-07:00",
 		"06:00-06:00", "24:00-25:00", "24:00-06:00", "Mon-Fri 06:00-20:00 Sat", "Mon-Fri 06:00-20:00-22:00", "-5:00-06:00",

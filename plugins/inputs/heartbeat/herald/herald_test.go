@@ -76,7 +76,7 @@ func TestHeraldTakesOver(t *testing.T) {
 
 // A collector that takes over from a mate that has reported all it knew does not report a past
 // suspicion of its own. But it may have to take back the mate's last report.
-func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
+func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 	suspect, back, restart, dead := changeTo(liveness.Suspect, 1), changeTo(liveness.Alive, 2), changeTo(liveness.Alive, 3), changeTo(liveness.Dead, 4)
 	restart.Event = liveness.Restarted
 	suspect.Previous, suspect.Lasted = liveness.Alive, time.Minute
@@ -118,7 +118,7 @@ func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 
 // A report made while the mate that speaks was not reachable is taken back, unless that mate has
 // done so itself.
-func TestHeraldTakesBackWhatItTold(t *testing.T) {
+func TestHeraldTakesBackItsReport(t *testing.T) {
 	for _, byMate := range []bool{false, true} {
 		now := time.Now()
 		h := Herald{mates: true, speaks: true}
@@ -159,7 +159,7 @@ func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 
 // What follows at once on a report that is taken back is also reported here: the mate has seen
 // neither.
-func TestHeraldGoesOnFromWhatItTookBack(t *testing.T) {
+func TestHeraldReportsWhatFollowsOnATakenBackReport(t *testing.T) {
 	now := time.Now()
 	h := Herald{mates: true, speaks: true}
 	require.True(t, h.Admit(changeTo(liveness.Left, 1), now))
@@ -185,7 +185,7 @@ func TestHeraldForgets(t *testing.T) {
 }
 
 // Events of a peer that only this collector expects are reported here.
-func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
+func TestHeraldReportsPeersThatOnlyItExpects(t *testing.T) {
 	now := time.Now()
 	h := Herald{mates: true}
 	missing, other := changeTo(liveness.Dead, 1), changeTo(liveness.Dead, 2)
@@ -197,7 +197,7 @@ func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
 }
 
 // A report made while mates were not reachable, before a restart, is taken back after it.
-func TestHeraldGoesOnAfterARestart(t *testing.T) {
+func TestHeraldTakesBackAfterARestart(t *testing.T) {
 	for state, want := range map[liveness.State][]int64{liveness.Dead: {1}, liveness.Alive: {}} {
 		now := time.Now()
 		h := New(true, now)
@@ -212,7 +212,7 @@ func TestHeraldGoesOnAfterARestart(t *testing.T) {
 }
 
 // What a mate reports while a collector restores its state is not reported again.
-func TestHeraldLeavesWhatWasToldWhileItRead(t *testing.T) {
+func TestHeraldLeavesWhatWasReportedDuringARestore(t *testing.T) {
 	began := time.Now()
 	h := New(true, began)
 	back := changeTo(liveness.Alive, 1)
@@ -261,7 +261,7 @@ func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 }
 
 // A mate that is found may have missed earlier reports.
-func TestHeraldTellsAgain(t *testing.T) {
+func TestHeraldReportsAgain(t *testing.T) {
 	begin := time.Now()
 	h := New(true, begin)
 	h.Speak(false, begin)

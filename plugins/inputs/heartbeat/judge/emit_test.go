@@ -9,7 +9,7 @@ import (
 )
 
 // A blocked output is detected. A slow one does not count as blocked.
-func TestBlockedOutputIsNoticed(t *testing.T) {
+func TestBlockedOutputIsDetected(t *testing.T) {
 	var f flow
 	now := time.Now()
 	require.True(t, f.accepts(now))

@@ -11,7 +11,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-func TestManyBadLinesAreFewInTheLog(t *testing.T) {
+func TestLogOfManyBadLinesIsShort(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hosts")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
 	e := NewExpecter(nil, nil, []string{path}, nil).collect(t.Context())

@@ -15,7 +15,7 @@ import (
 
 // The log names dead peers that are forgotten, because their alerts end with that: ten by name, in
 // one line a minute. Forgetting a peer that left is not logged.
-func TestForgottenDeadAreLogged(t *testing.T) {
+func TestForgottenDeadPeersAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &testutil.CaptureLogger{}
 		rules := liveness.Options{

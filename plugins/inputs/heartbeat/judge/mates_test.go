@@ -13,7 +13,7 @@ import (
 
 // What follows on our last word is not queued while the output hangs: it would come out after a
 // mate has reported it.
-func TestNothingIsTakenBackWhileTheOutputHangs(t *testing.T) {
+func TestNothingIsQueuedLateWhileTheOutputHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := New(Options{Rules: liveness.Options{Mates: true}, Log: testutil.Logger{Quiet: true}}, time.Now())
 		told := func() (states []liveness.State) {

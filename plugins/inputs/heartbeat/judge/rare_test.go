@@ -13,7 +13,7 @@ import (
 
 // A peer that beats more rarely than 'dead_after' and announces no interval is reported dead
 // between beats again and again. At the second time a warning says what to do, once.
-func TestWhoBeatsTooRarelyIsToldHowToSaySo(t *testing.T) {
+func TestWarningAboutRareBeatsSaysWhatToDo(t *testing.T) {
 	for interval, want := range map[int64]int{0: 1, 300_000: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			log := &testutil.CaptureLogger{}

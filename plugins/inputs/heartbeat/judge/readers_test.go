@@ -11,7 +11,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-func TestReadersAreShownAllPeers(t *testing.T) {
+func TestReadersGetAllPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(t, new(testutil.Accumulator), testutil.Logger{Quiet: true}, nil)
 		defer c.end()
@@ -32,7 +32,7 @@ func TestReadersAreShownAllPeers(t *testing.T) {
 }
 
 // So a beat never waits for a reader longer than one batch takes.
-func TestReadersLetOthersInBetweenPortions(t *testing.T) {
+func TestReadersReleaseTheLockBetweenBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(t, new(testutil.Accumulator), testutil.Logger{Quiet: true}, nil)
 		defer c.end()

@@ -38,7 +38,7 @@ func TestTheSameIsLoggedOnceAMinute(t *testing.T) {
 }
 
 // A load balancer that probes each second hides no other source.
-func TestOneAddressHidesNoOther(t *testing.T) {
+func TestOneAddressDoesNotHideAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l log
 		for second := range 60 {

@@ -32,7 +32,7 @@ func readDirectory(t *testing.T) (d *Directory, write func(name, text string), t
 	return d, write, texts
 }
 
-func TestEachFileOfADirectoryForItself(t *testing.T) {
+func TestFilesOfADirectoryAreReadIndependently(t *testing.T) {
 	d, write, texts := readDirectory(t)
 	require.Empty(t, texts())
 	write("a", "one")

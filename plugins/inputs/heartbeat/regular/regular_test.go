@@ -66,7 +66,7 @@ func TestReadThatHangsIsTheOnlyOne(t *testing.T) {
 	})
 }
 
-func TestReaderReadsAnew(t *testing.T) {
+func TestReaderReadsAgain(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	r := Reader{Name: name, Limit: 10}
 	for _, text := range []string{"one", "two"} {

@@ -184,7 +184,7 @@ func names(t *testing.T, dir string) []string {
 	return found
 }
 
-func TestStateOutlivesTheCollector(t *testing.T) {
+func TestStateSurvivesTheCollector(t *testing.T) {
 	full := fullRecord()
 	nameless := namelessRecord()
 	zoned := namelessRecord()
@@ -355,7 +355,7 @@ func TestBeatsFarAheadOfTheirTimeAreSaved(t *testing.T) {
 
 // Links, directories and the like are neither followed nor replaced nor moved aside: then the
 // option has a wrong path.
-func TestPathThatIsNoFileIsLeftAlone(t *testing.T) {
+func TestPathThatIsNotAFileIsLeftAlone(t *testing.T) {
 	for name, kind := range map[string]irregular{
 		"directory": {"is a directory", func(t *testing.T, path string) {
 			require.NoError(t, os.Mkdir(path, 0o750))
@@ -423,7 +423,7 @@ func TestStateFileThatCannotBeUsedSaysWhy(t *testing.T) {
 	openedState(t, path) // so the lock was released
 }
 
-func TestFailedSavingLeavesTheOldFile(t *testing.T) {
+func TestFailedSaveLeavesTheOldFile(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(2, "old")...)
 	require.NoError(t, os.MkdirAll(filepath.Join(f.path+".tmp", "x"), 0o750))
@@ -446,7 +446,7 @@ func TestFailedSavingLeavesTheOldFile(t *testing.T) {
 	require.DirExists(t, filepath.Join(f.path, "x"))
 }
 
-func TestWhatAKilledSavingLeftIsRemoved(t *testing.T) {
+func TestLeftoversOfAKilledSaveAreRemoved(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, fullRecord())
 	require.NoError(t, f.Close())

@@ -205,7 +205,7 @@ func TestStateIsNotForTheWorld(t *testing.T) {
 }
 
 // The file can only be written in part. Unlike a full disk, this can be tested without root.
-func TestSavingInPartLeavesTheOldFile(t *testing.T) {
+func TestPartialSaveLeavesTheOldFile(t *testing.T) {
 	if !isOwnProcess(t) {
 		runOwn(t, ownProcess(t))
 		return
@@ -251,7 +251,7 @@ func TestSecondProcessIsRefused(t *testing.T) {
 }
 
 // A child process has a copy of the descriptor until it executes its program.
-func TestLockEndsThoughAnotherHasItsDescriptor(t *testing.T) {
+func TestLockEndsDespiteACopyOfTheDescriptor(t *testing.T) {
 	f := newState(t)
 	copied, err := syscall.Dup(int(f.lock.Fd()))
 	require.NoError(t, err)
@@ -344,7 +344,7 @@ func saveForever(t *testing.T, path string) {
 
 // Removing the file in use with everything beside it does not lead to two collectors that save to
 // one path: only the first to take the lock again continues.
-func TestRemovedLockIsTakenAnew(t *testing.T) {
+func TestRemovedLockIsTakenAgain(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(1, "first")...)
 	require.False(t, f.Displaced())

@@ -135,7 +135,7 @@ func jsonOf(t *testing.T, l *line, peer *savedPeer) string {
 
 // Results of concurrent jobs are yielded in order, and no goroutine is left when the consumer
 // stops.
-func TestBesideKeepsTheOrder(t *testing.T) {
+func TestInOrderKeepsTheOrder(t *testing.T) {
 	jobs := func(yield func(func() int) bool) {
 		for i := range 100 {
 			if !yield(func() int { return i }) {
@@ -157,7 +157,7 @@ func TestBesideKeepsTheOrder(t *testing.T) {
 }
 
 // A panic in a job becomes a panic of the consumer, where it can be recovered.
-func TestBesidePanicsWhereItIsAwaited(t *testing.T) {
+func TestInOrderPanicsInTheConsumer(t *testing.T) {
 	take := func(jobs func(yield func(func() int) bool)) func() {
 		return func() {
 			inOrder(jobs)(func(int) bool { return true }) // until the panic

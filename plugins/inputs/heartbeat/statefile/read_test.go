@@ -170,7 +170,7 @@ func TestDamageCostsOneLine(t *testing.T) {
 }
 
 // Readable lines are used. Damage is reported, and the damaged file is kept.
-func TestDamagedFileIsMendedAndKept(t *testing.T) {
+func TestDamagedFileIsRewrittenAndKept(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(3, "x")...)
 	require.NoError(t, f.Close())
@@ -234,7 +234,7 @@ func TestForeignFileIsSetAside(t *testing.T) {
 }
 
 // A file of version 1 without its seal is not used at all.
-func TestVersion1CutOffAnywhereIsSetAside(t *testing.T) {
+func TestTruncatedVersion1IsSetAside(t *testing.T) {
 	whole, err := os.ReadFile(goldens[0])
 	require.NoError(t, err)
 	for length := range whole {
@@ -314,7 +314,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 }
 
 // A peer that was forgotten and came back is known: its later line counts.
-func TestLaterLineHolds(t *testing.T) {
+func TestLaterLineCounts(t *testing.T) {
 	f := newState(t)
 	records := numbered(3, "old")
 	saveState(t, f, records...)
@@ -327,7 +327,7 @@ func TestLaterLineHolds(t *testing.T) {
 }
 
 // While the journal is rewritten, changes go to the old one and to the new one.
-func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
+func TestChangesDuringARewriteAreInBoth(t *testing.T) {
 	f := newState(t)
 	old := numbered(2, "old")
 	saveState(t, f, old...)
@@ -384,7 +384,7 @@ const second = time.Second
 
 // What is restored of a peer after a crash or a stop. A life is what one collector wrote: records
 // at some time, and its last mark.
-func TestSilenceGoesOnAfterLives(t *testing.T) {
+func TestSilenceContinuesAcrossLives(t *testing.T) {
 	type written struct {
 		at   time.Duration // listened
 		used time.Duration // of the record; negative for a mark
@@ -447,7 +447,7 @@ func TestSilenceGoesOnAfterLives(t *testing.T) {
 }
 
 // How long a collector listened before a crash is known only to within its pace.
-func TestCrashIsNoLongPause(t *testing.T) {
+func TestCrashIsNotALongPause(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		f := newState(t)
 		saveState(t, f)

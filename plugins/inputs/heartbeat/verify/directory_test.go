@@ -97,7 +97,7 @@ func TestEmptiedFileThatOthersMayRead(t *testing.T) {
 
 // Files that programs leave beside a key are not keys. The log names them, because a host may
 // have such a name.
-func TestLeftoversAreNoKeys(t *testing.T) {
+func TestLeftoversAreNotKeys(t *testing.T) {
 	names := []string{
 		"sedXk3a9Q", "web-1", "web-2.rpmnew", "web-2.rpmsave", ".web-2",
 		"web-2.dpkg-new", "web-2.dpkg-old", "web-2.old", "web-2.orig", "web-2.save",

@@ -8,7 +8,7 @@ import (
 )
 
 // A process has different pids inside and outside of a container.
-func TestProcessIsKnownByAllItsNumbers(t *testing.T) {
+func TestProcessIsKnownByAllItsPIDs(t *testing.T) {
 	const inContainer = "Name:\tnginx\nPid:\t4711\nPPid:\t99\nNSpid:\t4711\t12\t1\nNSsid:\t5\n"
 	for pid, want := range map[uint32]bool{4711: true, 12: true, 1: true, 99: false, 5: false, 2: false} {
 		require.Equal(t, want, hasNSpid(inContainer, pid), pid)

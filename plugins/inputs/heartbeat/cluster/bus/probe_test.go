@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// says listens and says the same to everybody.
+// says listens and sends the same text on every connection.
 func says(t *testing.T, text string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -83,7 +83,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// A Probe leaves nothing behind, and says nothing there unless its secret is another.
+// A Probe leaves nothing behind, and the collector logs nothing unless the secret is different.
 func TestProbeDisturbsNothing(t *testing.T) {
 	o := options()
 	a := opened(t, o)

@@ -43,7 +43,7 @@ func TestOtherSecret(t *testing.T) {
 	meet(t, a, friend) // which gets nothing of b
 }
 
-func TestOtherSecretIsSaidOnceAMinute(t *testing.T) {
+func TestOtherSecretIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said lines
 		log := newServerLog(&said)
@@ -59,7 +59,7 @@ func TestOtherSecretIsSaidOnceAMinute(t *testing.T) {
 	})
 }
 
-func TestUnreachableIsSaidOnceAnHour(t *testing.T) {
+func TestUnreachableIsLoggedOnceAnHour(t *testing.T) {
 	var said lines
 	log := newServerLog(&said)
 	for i := range 7300 {
@@ -68,7 +68,7 @@ func TestUnreachableIsSaidOnceAnHour(t *testing.T) {
 	require.Len(t, said.all, 3)
 }
 
-// A port scan now and then is no failure of TLS.
+// An occasional port scan does not count as a failure of TLS.
 func TestTLSFailuresInARow(t *testing.T) {
 	var said lines
 	log := newServerLog(&said)
@@ -84,7 +84,7 @@ func TestTLSFailuresInARow(t *testing.T) {
 	require.Equal(t, []string{"TLS with the collector at 192.0.2.9:2 failed: EOF"}, said.all)
 }
 
-// counter counts what a foreign server is refused.
+// counter counts what is refused to a foreign server.
 type counter struct{ refused atomic.Int32 }
 
 func (c *counter) Errorf(format string, args ...any) {
@@ -99,7 +99,7 @@ func (*counter) Fatalf(string, ...any)  {}
 func (*counter) Debugf(string, ...any)  {}
 func (*counter) Tracef(string, ...any)  {}
 
-// A NATS server that knows our name but no password gets nothing in and nothing out.
+// A NATS server that knows our cluster name but not the password can send and receive nothing.
 func TestForeignServer(t *testing.T) {
 	a := opened(t, options())
 	s, err := server.NewServer(&server.Options{
@@ -143,8 +143,7 @@ func TestClientsAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrAuthorization)
 }
 
-// Whatever is sent to the port, the answer is a line that describes the server and an
-// error.
+// Whatever is sent to the port, the answer is a line that describes the server, and an error.
 func TestBytesOfStrangers(t *testing.T) {
 	a := opened(t, options())
 	noise := make([]byte, 1<<20)
@@ -220,7 +219,7 @@ func (a *authority) config(t testing.TB) *tls.Config {
 	}
 }
 
-// sign makes a key and its certificate, signed by itself if there is no other key.
+// sign creates a key and its certificate, which is self-signed if there is no other key.
 func sign(t testing.TB, template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
