@@ -61,7 +61,7 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 func (j *Judge) emitPeers(acc *meter) {
 	views := make([]liveness.View, 0, batchSize)
 	for next, more := j.Count(), true; more; more = next > 0 {
-		var queued []queued
+		var queued []queueItem
 		views, queued, next = j.nextViews(views[:0], next)
 		j.add(acc, queued)
 		for i := range views {
@@ -72,7 +72,7 @@ func (j *Judge) emitPeers(acc *meter) {
 
 // nextViews appends the views of some peers below number next. It returns what was queued before,
 // and the number to continue with.
-func (j *Judge) nextViews(views []liveness.View, next int) ([]liveness.View, []queued, int) {
+func (j *Judge) nextViews(views []liveness.View, next int) ([]liveness.View, []queueItem, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
@@ -110,7 +110,7 @@ func (j *Judge) health() health {
 }
 
 // add passes items to acc. If one item panics, the others are still passed on.
-func (j *Judge) add(acc *meter, items []queued) {
+func (j *Judge) add(acc *meter, items []queueItem) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
 			for len(items) > 0 {
@@ -168,7 +168,7 @@ func (f *flow) idle() bool {
 	return f.ended.Load() >= f.begun.Load() && (f.reader == nil || f.reader.Unread() < readPause)
 }
 
-func addItem(acc *meter, item *queued) {
+func addItem(acc *meter, item *queueItem) {
 	if item.change == nil {
 		acc.AddMetric(item.metric)
 		return

@@ -13,9 +13,9 @@ import (
 // are always kept: they are few, and a lost one is never reported again.
 const queueLimit = 1 << 16
 
-// A queued is an item of a queue: a metric, or a change whose metrics are built later so that
+// A queueItem is an item of a queue: a metric, or a change whose metrics are built later so that
 // judging does not wait for that.
-type queued struct {
+type queueItem struct {
 	metric telegraf.Metric
 	change *liveness.Transition
 	event  bool // the change is also reported as an event
@@ -27,7 +27,7 @@ type queue struct {
 	filled chan struct{} // has an entry while something may be queued
 
 	mu        sync.Mutex // guards the rest
-	items     []queued
+	items     []queueItem
 	beats     []beatAt            // the indexes of beats in items
 	last      map[liveness.ID]int // the index of the newest beat of each peer; nil below the limit
 	coalesced int64
@@ -46,27 +46,27 @@ func newQueue() *queue {
 // pushBeat queues the metric of a beat.
 func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 	q.mu.Lock()
-	q.addBeat(id, queued{metric: m})
+	q.addBeat(id, queueItem{metric: m})
 	q.mu.Unlock()
 	q.wake()
 }
 
 // pushChange queues a change of a peer: its gauges, and if event is set also the event.
 func (q *queue) pushChange(change liveness.Transition, event bool) {
-	q.push(queued{change: &change, event: event})
+	q.push(queueItem{change: &change, event: event})
 }
 
 // pushLate queues events whose gauges were already emitted at their time.
 func (q *queue) pushLate(changes []*liveness.Transition) {
 	for _, change := range changes {
-		q.push(queued{change: change, event: true, late: true})
+		q.push(queueItem{change: change, event: true, late: true})
 	}
 }
 
 // pushEvent queues an event of the collector.
-func (q *queue) pushEvent(m telegraf.Metric) { q.push(queued{metric: m}) }
+func (q *queue) pushEvent(m telegraf.Metric) { q.push(queueItem{metric: m}) }
 
-func (q *queue) push(item queued) {
+func (q *queue) push(item queueItem) {
 	q.mu.Lock()
 	q.items = append(q.items, item)
 	q.mu.Unlock()
@@ -80,7 +80,7 @@ func (q *queue) wake() {
 	}
 }
 
-func (q *queue) addBeat(id liveness.ID, item queued) {
+func (q *queue) addBeat(id liveness.ID, item queueItem) {
 	if len(q.beats) >= queueLimit {
 		q.indexBeats()
 		at, ok := q.last[id]
@@ -108,7 +108,7 @@ func (q *queue) indexBeats() {
 }
 
 // take removes and returns all items, the oldest first.
-func (q *queue) take() []queued {
+func (q *queue) take() []queueItem {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	items := q.items
