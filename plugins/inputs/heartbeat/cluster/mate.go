@@ -210,7 +210,8 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	switch {
 	case m.version != version:
-		return fmt.Sprintf("it uses version %d of the cluster protocol, this collector uses %d: its messages are ignored. Upgrade the older one", m.version, version)
+		return fmt.Sprintf("it uses version %d of the cluster protocol, this collector uses %d: "+
+			"its messages are ignored. Upgrade the older one", m.version, version)
 	case m.seen.IsZero():
 		return ""
 	case c.hasTwin(m, now):
