@@ -128,7 +128,7 @@ func TestSecretOfTheCluster(t *testing.T) {
 		"file:" + dir:               "is not a regular file",
 		write("empty", "\n", 0o600): "there is no secret",
 		write("two", secretOne+"\n"+secretTwo, 0o600): "it has 2 secrets, one per line, but only one is allowed",
-		write("public", secretOne, 0o604):             "whose mode is 0604: make it 0600 or 0640",
+		write("public", secretOne, 0o604):             "(mode 0604): make it 0600 or 0640",
 	} {
 		if runtime.GOOS == "windows" && strings.Contains(want, "mode") {
 			continue

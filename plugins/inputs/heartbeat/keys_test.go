@@ -301,7 +301,7 @@ func TestWrongOptionsOfKeys(t *testing.T) {
 		"# " + secretOne:        "there is no secret",
 		"file:" + dir + "/gone": "no such file",
 		"file:" + dir:           "is not a regular file",
-		"file:" + public:        "whose mode is 0604: make it 0600 or 0640",
+		"file:" + public:        "(mode 0604): make it 0600 or 0640",
 	} {
 		if runtime.GOOS == "windows" && value[:4] == "file" {
 			continue
