@@ -372,7 +372,7 @@ func TestListenFails(t *testing.T) {
 		_, err := Open(o)
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", tt.listen))
-		require.ErrorContains(t, err, "('listen' in [inputs.heartbeat.cluster])")
+		require.ErrorContains(t, err, "'listen' in [inputs.heartbeat.cluster]")
 	}
 	_, err = Open(options("collector-2"))
 	require.ErrorContains(t, err, `"collector-2" is not an address for 'mates'`)
