@@ -1,4 +1,4 @@
-// Package calendar computes when a job is due, and at which hours a peer is expected. It reads no
+// Package calendar knows when a job is due, and at which hours a peer is expected. It reads no
 // clock: time is an argument.
 package calendar
 

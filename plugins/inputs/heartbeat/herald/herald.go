@@ -1,6 +1,6 @@
 // Package herald decides which of several collectors reports an event of a peer. It knows
-// transitions, and which events mates have reported. It does not know who the mates are, how
-// messages reach them, or what an event looks like.
+// transitions, and which events mates have reported. It never knows which collectors the mates
+// are, how messages reach them, or what an event looks like.
 package herald
 
 import (

@@ -1,5 +1,5 @@
 // Package regular reads regular files without blocking, even if the path is a FIFO, a device, or
-// a file on a mount that hangs. It knows paths and bytes, but not what they are for.
+// a file on a mount that hangs. It knows paths and bytes, and never what they are for.
 package regular
 
 import (

@@ -1,6 +1,6 @@
 // Package verify decides whether to trust a beat: it checks the signature, the recipient, and
 // whether host, address and pid match the connection. It knows the files and options for that,
-// but not which peers are alive.
+// and never which peers are alive.
 package verify
 
 import (

@@ -1,5 +1,5 @@
 // Package bus carries messages between collectors. Each collector embeds a NATS server, and
-// routes connect the servers. The package knows bytes, addresses and the secret, but not the
+// routes connect the servers. The package knows bytes, addresses and the secret, and never the
 // contents of messages.
 //
 // Only collectors with the same secret can open a route to this one. Without TLS the reverse is
