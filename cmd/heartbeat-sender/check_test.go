@@ -18,7 +18,7 @@ import (
 func TestClockIsBlamedForWhatItDid(t *testing.T) {
 	key := filepath.Join(t.TempDir(), "key")
 	require.NoError(t, os.WriteFile(key, []byte("correct horse battery staple"), 0o600))
-	const unknown = `key "web-1" is unknown ('keys')`
+	const unknown = `key "web-1" is not in 'keys'`
 	for name, tt := range map[string]struct {
 		ahead time.Duration // of the collector's clock
 		late  string        // how a beat of the wrong time is refused

@@ -48,15 +48,15 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 	}{
 		"fine": {table + `expect_files = ["DIR/hosts"]`, write("hosts", "web-1\n10.0.0.5/nginx\n"), []string{""}},
 		"expect files that name nobody": {table + "\nexpect_files = [\"DIR/hosts\"]", write("hosts", "*.example.com\nweb-1\n10.0.0.0/24\nweb-1:9100\n"), []string{
-			`E! telegraf-heartbeat: CONF:3: DIR/hosts:1: "*.example.com" is a pattern: write each host by its name ('expect_files')`,
-			`E! telegraf-heartbeat: CONF:3: DIR/hosts:3: "10.0.0.0/24" is a network: write each address ('expect_files')`,
-			`E! telegraf-heartbeat: CONF:3: DIR/hosts:4: "web-1:9100" has a port, or is not an address: peers are known by host and service alone ('expect_files')`,
+			`E! telegraf-heartbeat: CONF:3: DIR/hosts:1: "*.example.com" is a pattern: list each host by name ('expect_files')`,
+			`E! telegraf-heartbeat: CONF:3: DIR/hosts:3: "10.0.0.0/24" is a network: list each address ('expect_files')`,
+			`E! telegraf-heartbeat: CONF:3: DIR/hosts:4: "web-1:9100" has a port, or is not an address: write HOST or HOST/SERVICE ('expect_files')`,
 		}},
 		"a file that is not there": {table + `expect_files = ["DIR/hosts"]`, nil, []string{
-			`E! telegraf-heartbeat: CONF:2: cannot read "DIR/hosts" of 'expect_files': ... DIR/hosts: no such file or directory`,
+			`E! telegraf-heartbeat: CONF:2: cannot read "DIR/hosts" in 'expect_files': ... DIR/hosts: no such file or directory`,
 		}},
 		"a directory": {table + `expect_files = ["DIR"]`, nil, []string{
-			`E! telegraf-heartbeat: CONF:2: cannot read "DIR" of 'expect_files': "DIR" is not a regular file`,
+			`E! telegraf-heartbeat: CONF:2: cannot read "DIR" in 'expect_files': "DIR" is not a regular file`,
 		}},
 		"a key that is too short": {table + "welcome = \"x\"\n[inputs.heartbeat.keys]\n\"web-2\" = \"0123456789abcdef\"\n\"web-1\" = \"short\"\n", nil, []string{
 			`E! telegraf-heartbeat: CONF:5: key "web-1" of 'keys': ... 5 bytes, at least 16 are needed`,
@@ -89,7 +89,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			`W! [inputs.heartbeat] CONF:5: option 'dead_after' has no unit: 30 means seconds, write "30s"`,
 		}},
 		"the option itself": {table + "expect = [\"web-1\", \"10.0.0.0/24\"]", nil, []string{
-			`E! telegraf-heartbeat: CONF:2: 'expect': "10.0.0.0/24" is a network: write each address`,
+			`E! telegraf-heartbeat: CONF:2: 'expect': "10.0.0.0/24" is a network: list each address`,
 		}},
 		"a rule": {table + "dead_after = \"1h\"\n[[inputs.heartbeat.rule]]\nhost = \"a\"\ndead_after = \"1h\"\n[[inputs.heartbeat.rule]]\nhost = \"b\"\ndead_after = \"1s\"\n", nil, []string{
 			`E! telegraf-heartbeat: CONF:8: rule 2 of [[inputs.heartbeat.rule]]: 'dead_after' must be at least 2s and at most 3650d, not 1s`,

@@ -152,7 +152,7 @@ func TestPeersReadsAJournalThatGoesOn(t *testing.T) {
 	out, err := peersOf(t, "-state-file", path)
 	require.NoError(t, err)
 	require.Contains(t, out, "last written 1m ago: 0 unknown, 1 alive, 0 suspect, 1 dead, 0 left\n")
-	require.Contains(t, out, "1 lines could not be read and are left out, the first is line 6: its checksum is wrong\n")
+	require.Contains(t, out, "skipped 1 lines that could not be read, the first is line 6: its checksum is wrong\n")
 	require.Regexp(t, `dead .* web-1/job +exited +1h ago`, out)
 	require.Regexp(t, `alive .* web-1/nginx +beat +in time`, out)
 }

@@ -39,7 +39,7 @@ func TestBadStateFileCostsOnlyWhatItHolds(t *testing.T) {
 		spoil func(good []byte) []byte
 		want  string
 	}{
-		{"garbage", func([]byte) []byte { return []byte("\x00\xff garbage\n\n{") }, "it is no state file of heartbeat"},
+		{"garbage", func([]byte) []byte { return []byte("\x00\xff garbage\n\n{") }, "it is not a heartbeat state file"},
 		{"empty", func([]byte) []byte { return nil }, "it is empty"},
 	}
 	for _, tt := range tests {
@@ -192,7 +192,7 @@ func TestSecondCollectorWithTheSameStateFileWaits(t *testing.T) {
 	said := other.Stderr.With(p.state)[0]
 	require.Contains(t, said, "W! ")
 	require.Contains(t, said, "is the block there twice?")
-	require.Contains(t, said, "used by another process ("+strconv.Itoa(p.now().PID())+")")
+	require.Contains(t, said, "another process (pid "+strconv.Itoa(p.now().PID())+") uses it")
 	_, err = net.Dial("tcp", second.address)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it holds nothing while it waits")
 	p.untilAll(keptPeers)

@@ -173,9 +173,9 @@ func TestWhoIsNotWhoItSays(t *testing.T) {
 		says   string
 		code   int
 	}{
-		{"tcp", secret("web-2.secret"), `signature is not that of key \"web-1\"`, 4},
-		{"unix", append(secret("web-2.secret"), "-key-id", "web-2"), `\"web-1\" has neither certified nor signed this`, 4},
-		{"tcp", []string{"-key-id", "web-3"}, `key \"web-3\" is unknown`, 4},
+		{"tcp", secret("web-2.secret"), `signature does not match key \"web-1\"`, 4},
+		{"unix", append(secret("web-2.secret"), "-key-id", "web-2"), `\"web-1\" is not the host of the certificate or signature`, 4},
+		{"tcp", []string{"-key-id", "web-3"}, `key \"web-3\" is not in`, 4},
 		{"tls", shown("expired"), "does it ask for a certificate, -tls-cert and -tls-key, that it trusts?", 1},
 		{"tls", []string{"-tls-server-name", "other"}, "valid for collector, not other (is the name in the URL right?", 1},
 		{"tls", []string{"-tls-ca", filepath.Join(s.dir, "web-1.pem")}, "unknown authority (is -tls-ca the file of who certifies the collector?)", 1},

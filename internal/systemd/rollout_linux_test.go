@@ -81,7 +81,7 @@ func TestRollout(t *testing.T) {
 	web.write("/root/old", first[0], 0o600)
 	said, err := web.try("heartbeat-sender", "check", "-key-file", "/root/old")
 	require.Error(t, err)
-	require.Contains(t, said, `signature is not that of key \"web-1\"`)
+	require.Contains(t, said, `signature does not match key \"web-1\"`)
 	once := r.refused() - before
 	require.Positive(t, once)
 	require.Equal(t, early*once, before, "beats were refused")
@@ -133,7 +133,7 @@ func (r *rollout) withoutFirstStep(used []string) {
 	const next = "heartbeat_secret_versions=[3,2]"
 	said, err := r.try(next, "--limit", "web-1", "-e", "heartbeat_sender_check=1")
 	require.Error(r.t, err)
-	require.Contains(r.t, said, `signature is not that of key`)
+	require.Contains(r.t, said, `signature does not match key`)
 	require.Equal(r.t, used, r.secrets(), "it goes on with that")
 	before := r.refused()
 	r.beat()

@@ -15,8 +15,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
-const unknownPeer = `"error":"peer web-9/host is not known, and 'accept' is \"known\": ` +
-	`list it or its host in 'expect' or 'expect_files', or give it a check"`
+const unknownPeer = `"error":"peer web-9/host is unknown, and 'accept' is \"known\": ` +
+	`add it or its host to 'expect' or 'expect_files', or configure a check for it"`
 
 // A connection that speaks for many hosts goes on, however many of them are not known.
 func TestPeersThatAreNotKnownAreRefusedAndCostNoConnection(t *testing.T) {

@@ -127,8 +127,8 @@ func TestSecretOfTheCluster(t *testing.T) {
 		"file:" + dir + "/none":     "no such file",
 		"file:" + dir:               "is not a regular file",
 		write("empty", "\n", 0o600): "there is no secret",
-		write("two", secretOne+"\n"+secretTwo, 0o600): "there are 2 secrets, one a line, and one is needed",
-		write("public", secretOne, 0o604):             "whose mode is 0604: make it 0600 or 0640",
+		write("two", secretOne+"\n"+secretTwo, 0o600): "it has 2 secrets, one per line, but only one is allowed",
+		write("public", secretOne, 0o604):             "(mode 0604): make it 0600 or 0640",
 	} {
 		if runtime.GOOS == "windows" && strings.Contains(want, "mode") {
 			continue
@@ -307,7 +307,7 @@ func TestCollectorsFindEachOther(t *testing.T) {
 			require.NoError(t, stranger.Init())
 			wrong := stranger.Check()
 			require.Len(t, wrong, 1)
-			require.ErrorContains(t, wrong[0], "another 'secret'")
+			require.ErrorContains(t, wrong[0], "its 'secret' is different")
 		})
 	}
 }

@@ -48,24 +48,24 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		}
 	}
 	for text, want := range map[string]string{
-		"":                       "names neither a host nor an address",
-		"/nginx":                 "names neither a host nor an address",
+		"":                       "has no host or address",
+		"/nginx":                 "has no host or address",
 		"web-1/":                 `has no service after the "/"`,
 		"web 1":                  "host: ' ' in",
 		"web-1/ngi nx":           "service: ' ' in",
 		strings.Repeat("a", 300): "host: 300 bytes",
-		"*.example.com":          "is a pattern: write each host by its name",
+		"*.example.com":          "is a pattern: list each host by name",
 		"web-?":                  "is a pattern",
 		"web-1/*":                "is a pattern",
 		"web-[1-3]":              "host: '[' in",
-		"10.0.0.0/24":            "is a network: write each address",
+		"10.0.0.0/24":            "is a network: list each address",
 		"2001:db8::/32":          "is a network",
 		"10.0.0.0/255.255.255.0": "is a network",
 		"web-1:9100":             "has a port",
 		"10.0.0.5:9100":          "has a port",
 		"[2001:db8::1]:9100":     "has brackets",
 		"[2001:db8::1]":          "has brackets",
-		"tcp://web-1:7878":       "is a URL: write the host alone",
+		"tcp://web-1:7878":       "is a URL: write only the host",
 		"http://web-1/nginx":     "is a URL",
 		"10.0.0.256":             "is not an address",
 		"10.0.0.0-10.0.0.9":      "is not an address",
@@ -111,7 +111,7 @@ func TestExpectFilesAreReadAgain(t *testing.T) {
 		_, _, stop := startInBubble(t, h)
 		require.Zero(t, known())
 		require.Len(t, log.Warnings(), 1)
-		require.Contains(t, log.Warnings()[0], "of 'expect_files': ")
+		require.Contains(t, log.Warnings()[0], "in 'expect_files': ")
 
 		write("# the web\nweb-1\n\n  web-2/nginx # the proxy\nweb 3\n")
 		time.Sleep(regular.RereadPause + time.Second)

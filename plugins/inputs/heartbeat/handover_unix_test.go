@@ -62,7 +62,7 @@ func TestHeldStateKeepsFromThePort(t *testing.T) {
 	began := time.Now()
 	err := h.Start(new(testutil.Accumulator))
 	require.ErrorIs(t, err, syscall.EWOULDBLOCK, "who runs it has to know that this passes")
-	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: it is used by another process (%d)", h.StateFile, pid))
+	require.ErrorContains(t, err, fmt.Sprintf("cannot use state file %q: another process (pid %d) uses it", h.StateFile, pid))
 	require.GreaterOrEqual(t, time.Since(began), lockPatience)
 	requireFree(t, h.ServiceAddresses[0])
 
@@ -153,7 +153,7 @@ func TestFileIsHadLater(t *testing.T) {
 		gather(t, h)
 		require.EqualValues(t, 0, stateSaved(t, acc))
 		require.Len(t, log.Warnings(), 1, "said once")
-		require.Contains(t, log.Warnings()[0], "it is used by another input of this process")
+		require.Contains(t, log.Warnings()[0], "another heartbeat input of this process")
 
 		c.Close()
 		stop()

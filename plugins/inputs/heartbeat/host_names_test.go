@@ -110,7 +110,7 @@ func TestOneHostLeavesRoom(t *testing.T) {
 	for i := range 200 {
 		answer := c.decoded(fmt.Sprintf(`{"host":"web-1","service":"invented-%d","pid":0,"ack":true}`, i))
 		require.Equal(t, i < 5, answer.Error == "")
-		require.True(t, i < 5 || strings.Contains(answer.Error, "host web-1 ('max_peers_per_host')"), answer.Error)
+		require.True(t, i < 5 || strings.Contains(answer.Error, "host web-1 is reached ('max_peers_per_host')"), answer.Error)
 	}
 	require.EqualValues(t, 195, rejected(h, judge.ReasonMaxPerHost))
 	require.Empty(t, c.decoded(`{"host":"web-1","service":"invented-0","pid":0,"ack":true}`).Error)

@@ -105,7 +105,7 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	for i, want := range []string{
 		`Ignored key "web 3" of 'keys_dir': key id: ' ' in "web 3" is not allowed`,
 		`Ignored key "web-2" of 'keys_dir': "` + filepath.Join(dir, "web-2") + `": secret 1 has 5 bytes, at least 16 are needed`,
-		`Ignored key "web-4" of 'keys_dir': "WEB-4" and "web-4" are one key id`,
+		`Ignored key "web-4" of 'keys_dir': "WEB-4" and "web-4" are the same key id`,
 	} {
 		require.Contains(t, told[i], want)
 	}
@@ -119,7 +119,7 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 		_, refusal := rules.Read([]byte(signedBy("web-9", secretOne, "{}")), new(wire.Decoder), new(wire.Latest), new(verify.Speaker))
 		return refusal.Text
 	}
-	require.Equal(t, `key "web-9" is unknown ('keys_dir')`, refused(keys))
+	require.Equal(t, `key "web-9" is not in 'keys_dir'`, refused(keys))
 
 	write("web-1", "short")
 	write("web-2", secretTwo)
@@ -138,7 +138,7 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	require.True(t, accepts(keys, "web-2", secretTwo), "a twin that comes later takes nothing away")
 	require.False(t, accepts(keys, "web-2", secretOne))
 	require.Contains(t, log.LastError()+strings.Join(log.Warnings(), "\n"),
-		`Kept the former secret of key "web-2" of 'keys_dir': "WEB-2" and "web-2" are one key id`)
+		`Kept the previous secret of key "web-2" of 'keys_dir': "WEB-2" and "web-2" are the same key id`)
 
 	write("web-6")
 	for range 3 {
@@ -170,7 +170,7 @@ func TestKeyInTwoPlaces(t *testing.T) {
 	}
 	write("WEB-1", secretTwo)
 	h, err := start()
-	const want = `key "web-1" of 'keys_dir': 'keys' names it, too`
+	const want = `key "web-1" of 'keys_dir': 'keys' has it too`
 	require.ErrorContains(t, err, want)
 	require.Len(t, h.Check(), 1)
 	require.ErrorContains(t, h.Check()[0], want)

@@ -64,14 +64,14 @@ func TestOnlySignedBeatsCount(t *testing.T) {
 		reason        wire.Reason
 	}{
 		{signedBeat("web-1", "b", 1, ""), "beat is not signed ('require_signature')", verify.ReasonUnsigned},
-		{signedBy("web-1", secretTwo, good), `signature is not that of key \"web-1\"`, wire.ReasonSignature},
-		{signedBy("web-3", secretOne, good), `key \"web-3\" is unknown ('keys')`, wire.ReasonSignature},
+		{signedBy("web-1", secretTwo, good), `signature does not match key \"web-1\"`, wire.ReasonSignature},
+		{signedBy("web-3", secretOne, good), `key \"web-3\" is not in 'keys'`, wire.ReasonSignature},
 		{"\x01", "ends before its key id", wire.ReasonSignature},
 		{signedBy("web-1", secretOne, good), "seq: 1 is not above", judge.ReasonReplay},
 		{signedBy("web-1", secretOne, signedAt(time.Now().Add(-time.Hour), "web-1", "old", 1, "")), "sent_ms: ", judge.ReasonReplay},
-		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"seq":9,"sent_ms":1}`), "needs them all", wire.ReasonMissing},
-		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","seq":9}`), "needs them all", wire.ReasonMissing},
-		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","sent_ms":9}`), "needs them all", wire.ReasonMissing},
+		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"seq":9,"sent_ms":1}`), "needs all three", wire.ReasonMissing},
+		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","seq":9}`), "needs all three", wire.ReasonMissing},
+		{signedBy("web-1", secretOne, `{"host":"web-1","pid":0,"run":"a","sent_ms":9}`), "needs all three", wire.ReasonMissing},
 		{signedBy("web-1", secretOne, `{"pid":7,"run":"a","seq":9,"sent_ms":1}`), "service: a signed beat needs it", wire.ReasonMissing},
 	} {
 		before := rejected(h, bad.reason)
@@ -94,8 +94,8 @@ func TestKeyIsThatOfTheHost(t *testing.T) {
 	require.Contains(t, c.beat(signedBy("Web-1", secretOne, signedBeat("WEB-1", "a", 1, ""))), `"ack":1`)
 	for i, status := range []string{"alive", "leaving", "dead"} {
 		more := fmt.Sprintf(`,"status":%q`, status)
-		require.Contains(t, c.beat(signedBy("web-2", secretTwo, signedBeat("web-1", "b", i+1, more))), "has neither certified nor signed")
-		require.Contains(t, c.beat(signedBeat("web-1", "b", i+1, more)), "has neither certified nor signed", "unsigned")
+		require.Contains(t, c.beat(signedBy("web-2", secretTwo, signedBeat("web-1", "b", i+1, more))), "is not the host of the certificate or signature")
+		require.Contains(t, c.beat(signedBeat("web-1", "b", i+1, more)), "is not the host of the certificate or signature", "unsigned")
 	}
 	require.EqualValues(t, 6, rejected(h, verify.ReasonHost))
 	require.Zero(t, rejected(h, verify.ReasonUnsigned))
@@ -301,7 +301,7 @@ func TestWrongOptionsOfKeys(t *testing.T) {
 		"# " + secretOne:        "there is no secret",
 		"file:" + dir + "/gone": "no such file",
 		"file:" + dir:           "is not a regular file",
-		"file:" + public:        "whose mode is 0604: make it 0600 or 0640",
+		"file:" + public:        "(mode 0604): make it 0600 or 0640",
 	} {
 		if runtime.GOOS == "windows" && value[:4] == "file" {
 			continue

@@ -511,6 +511,6 @@ func TestConflictsAreLoggedOnceAMinute(t *testing.T) {
 		c.Close()
 		stop()
 		require.Len(t, log.Warnings(), 1)
-		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and from 10.0.0.1")
+		require.Contains(t, log.Warnings()[0], "Two processes beat as h0/s, from 10.0.0.2 and 10.0.0.1")
 	})
 }

@@ -149,15 +149,15 @@ func TestCollectorStartsWhateverTheStateFileIs(t *testing.T) {
 	}{
 		"garbage": {func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, []byte("garbage"), 0o600))
-		}, "reading it failed: it is no state file of heartbeat; it is now "},
+		}, "cannot read it: it is not a heartbeat state file; moved it to "},
 		"directory": {func(t *testing.T, path string) {
 			require.NoError(t, os.Mkdir(path, 0o700))
-		}, "State will not survive a restart: using state file "},
+		}, "State will not survive a restart: cannot use state file "},
 		"in use by another input": {func(t *testing.T, path string) {
 			other, _, err := statefile.Open(path, time.Now())
 			require.NoError(t, err)
 			t.Cleanup(func() { require.NoError(t, other.Close()) })
-		}, "State will not survive a restart: using state file "},
+		}, "State will not survive a restart: cannot use state file "},
 		"in a directory that is not there": {func(t *testing.T, path string) {
 			require.NoError(t, os.Remove(filepath.Dir(path)))
 		}, "no such file or directory. Run: install -d -o "},

@@ -86,7 +86,7 @@ func TestUsersSpeakForTheirOwn(t *testing.T) {
 	}
 	require.Empty(t, says(alice, ""))
 	for _, more := range []string{`,"status":"dead"`, `,"status":"leaving"`, `,"status":"leaving","back_in_ms":1000`, "", `,"check":true`} {
-		require.Contains(t, says(bob, more), "peer web-1/shop belongs to another user than uid 61002", more)
+		require.Contains(t, says(bob, more), "peer web-1/shop belongs to another user, not to uid 61002", more)
 		require.Contains(t, says(bob, `,"watched":true`+more), "belongs to another user", "who watches too")
 	}
 	require.EqualValues(t, 10, rejected(h, judge.ReasonUser))
@@ -162,5 +162,5 @@ func TestNumberInANamespaceIsNobodyElses(t *testing.T) {
 	require.Empty(t, answer.Error, "a container may speak")
 	require.Equal(t, fmt.Sprintf("web-1/%d", outside), answer.ID, "it says 1, which another one is")
 	answer, _ = speak(t, h, inside, strings.Replace(beat, "PID", strconv.Itoa(os.Getpid()), 1)+`,"status":"dead"}`)
-	require.Contains(t, answer.Error, "is not that of the process that says so")
+	require.Contains(t, answer.Error, "is not the pid of the sending process")
 }

@@ -189,8 +189,8 @@ func TestCertificateNamesTheHost(t *testing.T) {
 		`"host":"WEB-1"`:                `"ack"`,
 		`"host":"web-1.example.com"`:    `"ack"`,
 		`"host":"mail.dmz.example.com"`: `"ack"`,
-		`"host":"web-2"`:                `has neither certified nor signed`,
-		`"host":"a.b.dmz.example.com"`:  `has neither certified nor signed`,
+		`"host":"web-2"`:                `is not the host of the certificate or signature`,
+		`"host":"a.b.dmz.example.com"`:  `is not the host of the certificate or signature`,
 		`"ip":"10.0.0.5"`:               `host: missing`,
 	} {
 		for _, status := range []string{"alive", "leaving", "dead"} {

@@ -85,7 +85,7 @@ func TestUnixSocketKnowsWhoSpeaks(t *testing.T) {
 		return c.beat(fmt.Sprintf(`{"host":"web-1","service":"s","pid":%d,"ack":true%s}`, pid, more))
 	}
 	require.Contains(t, beat(os.Getpid(), ""), `"ack"`)
-	require.Contains(t, beat(os.Getpid()+1, ""), "is not that of the process that says so")
+	require.Contains(t, beat(os.Getpid()+1, ""), "is not the pid of the sending process")
 	require.Contains(t, beat(os.Getpid()+1, `,"watched":true`), `"ack"`)
 	require.EqualValues(t, 1, rejected(h, verify.ReasonPID))
 
@@ -215,7 +215,7 @@ func TestConnectionsOfOneAddressAreLimited(t *testing.T) {
 func TestVerifiedAddressIsThatOfTheConnection(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", func(h *Heartbeat) { h.IPFrom = "verified" })
 	c := dial(t, h)
-	require.Contains(t, c.beat(`{"ip":"10.0.0.5","pid":1,"ack":true}`), "10.0.0.5 comes from 127.0.0.1")
+	require.Contains(t, c.beat(`{"ip":"10.0.0.5","pid":1,"ack":true}`), "10.0.0.5 came from 127.0.0.1")
 	require.Contains(t, c.beat(`{"ip":"127.0.0.1","pid":1,"ack":true}`), `"id":"127.0.0.1/1"`)
 	require.Contains(t, c.beat(`{"pid":1,"ack":true}`), `"id":"127.0.0.1/1"`)
 	require.EqualValues(t, 1, rejected(h, verify.ReasonIP))

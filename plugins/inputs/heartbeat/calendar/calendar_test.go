@@ -22,7 +22,7 @@ func schedule(t testing.TB, text string) *Schedule {
 	return s
 }
 
-// In the nights in which clocks are set a time may come twice or never. Both readings are told.
+// When clocks are set, a local time may occur twice or never. Both readings are returned.
 func TestScheduleIsDue(t *testing.T) {
 	for _, c := range []struct{ text, after, from, at string }{
 		{"15 2 * * 1-5", "2026-11-27T02:15:00+01:00", "", "2026-11-30T02:15:00+01:00"}, // Friday
@@ -69,7 +69,7 @@ func TestScheduleHasNoOrderButTime(t *testing.T) {
 	}
 }
 
-// A clock that is ahead of ours makes nobody late, and one that is behind neither.
+// A peer whose clock is ahead of ours or behind is not late.
 func TestBeatCountsForItsInstant(t *testing.T) {
 	for _, c := range []struct{ text, heard, awaited string }{
 		{"15 2 * * 1-5", "2026-11-30T02:15:30+01:00", "2026-12-01T02:15:00+01:00"},
@@ -88,7 +88,7 @@ func TestBeatCountsForItsInstant(t *testing.T) {
 	}
 }
 
-func TestScheduleIsRead(t *testing.T) {
+func TestParseSchedule(t *testing.T) {
 	for text, why := range map[string]string{
 		"":              "fields",
 		"15 2 * *":      "4 fields",
@@ -104,7 +104,7 @@ func TestScheduleIsRead(t *testing.T) {
 		require.ErrorContains(t, err, why, "%q", text)
 	}
 	_, err := ParseSchedule("15 2 * * *", "Europe/Bonn")
-	require.EqualError(t, err, `"Europe/Bonn" is no time zone: write one like "Europe/Berlin" or "UTC"`)
+	require.EqualError(t, err, `"Europe/Bonn" is not a time zone: write one like "Europe/Berlin" or "UTC"`)
 	require.Equal(t, "15 2 * * 1-5 Europe/Berlin", schedule(t, " 15  2 * * 1-5").String())
 }
 
@@ -134,7 +134,7 @@ func TestHours(t *testing.T) {
 	}
 }
 
-func TestHoursAreRead(t *testing.T) {
+func TestParseHours(t *testing.T) {
 	for _, text := range []string{
 		"", "Mon", "Mon-Fri", "Mon-Fri 6-20", "Mon-Fri 06:00", "Mon-Fri 06:00-25:00", "Mon-Fri 06:60-07:00", "Mön 06:00-07:00",
 		"06:00-06:00", "24:00-25:00", "24:00-06:00", "Mon-Fri 06:00-20:00 Sat", "Mon-Fri 06:00-20:00-22:00", "-5:00-06:00",

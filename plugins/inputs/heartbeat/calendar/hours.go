@@ -14,23 +14,24 @@ const (
 	weekMinutes = 7 * dayMinutes
 )
 
-// Hours are when somebody is expected, in each week. They must not be used concurrently.
+// Hours are the times of the week at which a peer is expected. They must not be used
+// concurrently.
 type Hours struct {
 	text   string
 	zone   *time.Location
-	within [weekMinutes]bool // by the clock of the zone, from Sunday 00:00
-	cached Span              // the one asked for last
+	within [weekMinutes]bool // by minute of local time, from Sunday 00:00
+	cached Span              // the span returned last
 }
 
-// A Span is a time in which somebody is expected throughout, or is not.
+// A Span is a period inside or outside of the hours.
 type Span struct {
 	Within      bool
-	From, Until time.Time // at most a week before and after, if hours are all of that
+	From, Until time.Time // at most a week away, if the hours have no gap
 }
 
-// ParseHours reads days and times of a zone, as ParseSchedule does: "Mon-Fri 06:00-20:00", or
-// "Mon-Fri 06:00-12:00,13:00-18:00 Sat,Sun 22:00-06:00". Times without days are those of every day,
-// and one that ends before it begins ends on the next day.
+// ParseHours parses days and times like "Mon-Fri 06:00-20:00", or
+// "Mon-Fri 06:00-12:00,13:00-18:00 Sat,Sun 22:00-06:00", in a zone as in ParseSchedule. Times
+// without days apply to every day. A time range that ends before it begins ends on the next day.
 func ParseHours(text, zone string) (*Hours, error) {
 	location, err := locate(zone)
 	if err != nil {
@@ -52,7 +53,7 @@ func ParseHours(text, zone string) (*Hours, error) {
 		}
 	}
 	if !timed || !slices.Contains(h.within[:], true) {
-		return nil, fmt.Errorf("%.64q names no time: write hours like \"Mon-Fri 06:00-20:00\"", text)
+		return nil, fmt.Errorf("%.64q has no time range: write hours like \"Mon-Fri 06:00-20:00\"", text)
 	}
 	return h, nil
 }
@@ -65,7 +66,7 @@ var (
 	dayNames = []string{"sunday", "monday", "tuesday", "wednesday", "thursday", "friday", "saturday"}
 )
 
-// addDays adds a day, or some in a row, like "Mon" or "Fri-Sun".
+// addDays adds a day or a range of days, like "Mon" or "Fri-Sun".
 func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 	from, to, isRange := strings.Cut(word, "-")
 	first, last := dayOf(from), dayOf(to)
@@ -73,7 +74,7 @@ func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 		last = first
 	}
 	if first < 0 || last < 0 {
-		return nil, fmt.Errorf("%.32q is no day", word)
+		return nil, fmt.Errorf("%.32q is not a day", word)
 	}
 	for day := first; ; day = (day + 1) % 7 {
 		days = append(days, time.Weekday(day))
@@ -83,19 +84,19 @@ func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 	}
 }
 
-// dayOf returns the day of a name, or of its first three letters; -1 for none.
+// dayOf returns the day for its name or the first three letters of it; -1 for any other text.
 func dayOf(name string) int {
 	name = strings.ToLower(name)
 	return slices.IndexFunc(dayNames, func(day string) bool { return name == day || name == day[:3] })
 }
 
-// add adds a time like "06:00-20:00" to the days.
+// add adds a time range like "06:00-20:00" on the given days.
 func (h *Hours) add(days []time.Weekday, word string) error {
 	from, to, _ := strings.Cut(word, "-")
 	first, err := minuteOf(from)
 	last, err2 := minuteOf(to)
 	if err := errors.Join(err, err2); err != nil || first == last || first == dayMinutes {
-		return fmt.Errorf("%.32q is no time", word)
+		return fmt.Errorf("%.32q is not a time range", word)
 	}
 	if last < first {
 		last += dayMinutes
@@ -108,7 +109,7 @@ func (h *Hours) add(days []time.Weekday, word string) error {
 	return nil
 }
 
-// minuteOf returns the minute of the day of "06:00", which may be "24:00".
+// minuteOf returns the minute of the day for a time like "06:00". "24:00" is allowed.
 func minuteOf(text string) (int, error) {
 	hour, minute, _ := strings.Cut(text, ":")
 	h, err := strconv.ParseUint(hour, 10, 8)
@@ -119,8 +120,8 @@ func minuteOf(text string) (int, error) {
 	return int(h*60 + m), errors.Join(err, err2)
 }
 
-// At returns the span that t is in. In the night in which clocks are set hours are what the clock
-// shows: one that is repeated counts twice.
+// At returns the span that contains t. When clocks are set, the hours follow local time: a
+// repeated hour counts twice.
 func (h *Hours) At(t time.Time) Span {
 	if c := &h.cached; !t.Before(c.From) && t.Before(c.Until) {
 		return *c
@@ -137,7 +138,7 @@ func (h *Hours) At(t time.Time) Span {
 	return s
 }
 
-// shows reports whether the clock in the zone shows one of the hours.
+// shows reports whether t, in local time of the zone, is within the hours.
 func (h *Hours) shows(t time.Time) bool {
 	local := t.In(h.zone)
 	return h.within[int(local.Weekday())*dayMinutes+local.Hour()*60+local.Minute()]

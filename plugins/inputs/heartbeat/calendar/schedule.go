@@ -1,5 +1,5 @@
-// Package calendar knows time as people mean it: when a job is due, and at which hours somebody is
-// expected. It holds no clock: time is an argument.
+// Package calendar knows when a job is due, and at which hours a peer is expected. It reads no
+// clock: time is an argument.
 package calendar
 
 import (
@@ -11,26 +11,26 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// maxShift is more than twice what clocks are set by when summer time begins or ends, which is an
-// hour, or half of one on Lord Howe Island.
+// maxShift is more than twice the shift of clocks when summer time begins or ends, which is an
+// hour, or half an hour on Lord Howe Island.
 const maxShift = 3 * time.Hour
 
-// crontab reads five fields. Where both a day of the month and a day of the week are given, either
-// is one, as crontab(5) says.
+// crontab parses five fields. If both a day of the month and a day of the week are given, either
+// may match, as in crontab(5).
 var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// A Schedule is when a job is due, as crontab(5) says it. It may be used concurrently.
+// A Schedule is when a job is due, in the syntax of crontab(5). It may be used concurrently.
 type Schedule struct {
 	text string
 	expr cron.Schedule
 	zone *time.Location
 
-	apart time.Duration // the longest time between two due instants of several in a row
+	apart time.Duration // the longest time between two due instants, of the first 40
 }
 
-// ParseSchedule reads five fields as in crontab(5), like "15 2 * * 1-5", or one of @hourly, @daily,
-// @weekly, @monthly and @yearly. They are times in a zone, like "Europe/Berlin"; "" is that of this
-// machine.
+// ParseSchedule parses five fields as in crontab(5), like "15 2 * * 1-5", or one of @hourly,
+// @daily, @weekly, @monthly and @yearly. zone is a time zone like "Europe/Berlin"; "" is the zone
+// of this machine.
 func ParseSchedule(text, zone string) (*Schedule, error) {
 	location, err := locate(zone)
 	if err != nil {
@@ -38,18 +38,18 @@ func ParseSchedule(text, zone string) (*Schedule, error) {
 	}
 	fields := strings.Fields(text)
 	if name := len(fields) == 1 && fields[0][0] == '@'; !name && len(fields) != 5 {
-		return nil, fmt.Errorf("%.64q has %d fields, not five: write it as in crontab, like \"15 2 * * 1-5\"", text, len(fields))
+		return nil, fmt.Errorf("%.64q has %d fields, not five: write a crontab schedule like \"15 2 * * 1-5\"", text, len(fields))
 	}
 	expr, err := crontab.Parse(strings.Join(fields, " "))
 	if err != nil {
-		return nil, fmt.Errorf("%.64q is not written as in crontab, like \"15 2 * * 1-5\": %w", text, err)
+		return nil, fmt.Errorf("%.64q is not a crontab schedule like \"15 2 * * 1-5\": %w", text, err)
 	}
 	s := &Schedule{text: strings.Join(fields, " "), expr: expr, zone: location}
 	first := expr.Next(time.Date(2000, 1, 1, 0, 0, 0, 0, time.UTC))
 	if first.IsZero() {
 		return nil, fmt.Errorf("%.64q is never due", text)
 	}
-	for range 40 { // a month of days
+	for range 40 { // more than a month of days
 		next := expr.Next(first)
 		if next.IsZero() {
 			break
@@ -65,7 +65,7 @@ func locate(zone string) (*time.Location, error) {
 	}
 	location, err := time.LoadLocation(zone)
 	if err != nil {
-		return nil, fmt.Errorf("%.64q is no time zone: write one like \"Europe/Berlin\" or \"UTC\"", zone)
+		return nil, fmt.Errorf("%.64q is not a time zone: write one like \"Europe/Berlin\" or \"UTC\"", zone)
 	}
 	return location, nil
 }
@@ -73,12 +73,12 @@ func locate(zone string) (*time.Location, error) {
 // String returns the fields and the zone.
 func (s *Schedule) String() string { return s.text + " " + s.zone.String() }
 
-// A Due is when a job is due. In the night in which clocks are set a time on the clock may come
-// twice or never: then it has two readings, and the job may run at either.
+// A Due is an instant at which a job is due. When clocks are set, a local time may occur twice or
+// never. Then it has two readings, and the job may run at either.
 type Due struct{ From, At time.Time } // the earlier and the later reading; mostly the same
 
-// After returns the first due instant after t, by its later reading. Once the schedule is over,
-// which no schedule without a year is, it is the zero Due.
+// After returns the first due instant after t, by its later reading. It returns the zero Due if
+// there is none, which cannot happen without a year in the schedule.
 func (s *Schedule) After(t time.Time) (first Due) {
 	if next := s.expr.Next(s.clock(t)); !next.IsZero() {
 		if due := s.read(next); !s.isSet(t, due.At) {
@@ -93,19 +93,19 @@ func (s *Schedule) After(t time.Time) (first Due) {
 		}
 		due := s.read(clock)
 		if due.At.After(t) && (first.At.IsZero() || due.At.Before(first.At)) {
-			first, end = due, clock.Add(maxShift) // one that is later on the clock may be earlier
+			first, end = due, clock.Add(maxShift) // a later local time may be an earlier instant
 		}
 	}
 }
 
-// isSet reports whether clocks in the zone are set between two times, or near them.
+// isSet reports whether clocks in the zone are set between two times or near them.
 func (s *Schedule) isSet(from, to time.Time) bool {
 	start, end := from.In(s.zone).ZoneBounds()
 	return from.Add(-maxShift).Before(start) || !end.IsZero() && to.Add(maxShift).After(end)
 }
 
-// Before returns the last due instant before t, by its later reading, or the zero Due if there
-// was none in years.
+// Before returns the last due instant before t, by its later reading, or the zero Due if there is
+// none within years.
 func (s *Schedule) Before(t time.Time) (last Due) {
 	for back := max(s.apart, time.Hour); back < 8*366*24*time.Hour; back *= 4 {
 		for due := s.After(t.Add(-back)); due.At.Before(t) && !due.At.IsZero(); due = s.After(due.At) {
@@ -118,12 +118,12 @@ func (s *Schedule) Before(t time.Time) (last Due) {
 	return last
 }
 
-// Apart returns for how long nothing is due at the most, or nearly so.
+// Apart returns approximately the longest time between two due instants.
 func (s *Schedule) Apart() time.Duration { return s.apart }
 
-// Awaited returns when the beat after one at t is due. A beat counts for the instant before it, but
-// up to early before an instant, and not more than a quarter of the time since the one before,
-// for that: so a clock that is ahead of ours makes nobody late.
+// Awaited returns when the beat after one at t is due. A beat counts for the last due instant
+// before it. A beat up to early before a due instant, but at most a quarter of the time since the
+// previous one, counts for that instant: so a peer whose clock is ahead of ours is not late.
 func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	next := s.After(t)
 	if last := s.Before(next.At); !last.At.IsZero() {
@@ -135,15 +135,15 @@ func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	return s.After(next.At)
 }
 
-// clock returns what a clock in the zone shows at t, as a time in UTC: there no clock is set.
+// clock returns the local time in the zone at t, as a time in UTC, where clocks are never set.
 func (s *Schedule) clock(t time.Time) time.Time {
 	local := t.In(s.zone)
 	_, offset := local.Zone()
 	return local.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// read returns when a clock in the zone shows that, or would: one that is set ahead skips an hour,
-// in which it is read as before and as after.
+// read returns when the local time in the zone is clock. A time in a skipped hour is read with the
+// offsets before and after the change.
 func (s *Schedule) read(clock time.Time) Due {
 	offset := func(near time.Time) time.Duration {
 		_, seconds := near.In(s.zone).Zone()

@@ -13,32 +13,32 @@ import (
 
 const (
 	presencePause = time.Second
-	// presenceHolds is for how long a presence is believed.
-	presenceHolds = 3 * time.Second
+	// presenceValid is how long a presence is valid.
+	presenceValid = 3 * time.Second
 	roundPause    = time.Minute
-	// startPatience is for how long a collector that starts waits for a mate.
+	// startPatience is how long a starting collector waits for a mate.
 	startPatience = 5 * time.Second
-	// stalledAfter is after what pause of ours we were stalled: what is told then is
-	// older than it seems, and what was received meanwhile has to be heard first.
+	// stalledAfter is the pause between ticks after which we count as stalled: what we know is
+	// then older than it seems, and waiting messages must be processed first.
 	stalledAfter = 500 * time.Millisecond
-	// latest is how long a message may have been underway beyond the fastest one.
-	latest = 3 * time.Second
-	// drift is 1 over by how much two monotonic clocks differ at the most.
+	// maxDelay is how much longer than the fastest message a message may travel.
+	maxDelay = 3 * time.Second
+	// drift is the inverse of the maximum drift between two monotonic clocks: 1 in 1000.
 	drift = 1000
-	// clocksDiffer is by how much two wall clocks may differ unsaid.
-	clocksDiffer = 2 * time.Second
-	// portion is how many peers are told or taken in at once.
+	// maxClockSkew is how far two wall clocks may be apart without a warning.
+	maxClockSkew = 2 * time.Second
+	// portion is how many peers are sent or processed at once.
 	portion = 512
-	// factHolds is for how long a fact is news: who starts has to find a mate first.
-	factHolds = startPatience + latest
-	// maxEarly is how many facts are kept for mates that are yet to be found: a fleet that begins
-	// is heard by all collectors.
+	// factValid is how long a fact is news: a starting collector must find a mate first.
+	factValid = startPatience + maxDelay
+	// maxEarly is how many facts are kept for mates that are not found yet. More are not needed:
+	// when a whole fleet starts, all collectors receive its beats.
 	maxEarly = 4096
 )
 
-// A Circle is this collector among its mates. It is a state machine: messages and the
-// passing of time go in, messages come out; it holds no clock, goroutine or socket. Its
-// methods must not be called concurrently.
+// A Circle is the state machine of this collector among its mates: messages and ticks go in,
+// messages come out. It has no clock, goroutine or socket. Its methods must not be called
+// concurrently.
 type Circle struct {
 	name   string
 	rules  map[string]uint64
@@ -51,53 +51,53 @@ type Circle struct {
 	start  uint64
 	count  uint64 // of messages sent
 	mates  map[uint64]*mate
-	counts map[uint64]uint64 // of the latest message of each start
+	counts map[uint64]uint64 // the counter of the latest message of each start
 
-	ticked      time.Time // when tick was called last
-	heldUntil   uint64    // until that tick of the judge nothing is answered
-	held        []asked   // what is to be answered then
+	ticked      time.Time // when Tick was last called
+	heldUntil   uint64    // questions wait until this tick of the judge
+	held        []asked   // the questions that wait
 	nextRound   time.Time
-	roundNext   int  // peers of the round that are yet to be told; 0 for none
-	roundAll    bool // also those that were not heard here
-	saidPresent time.Time
+	roundNext   int  // number of peers left in the round; 0 for none
+	roundAll    bool // also send peers that were not heard here
+	presentedAt time.Time
 
 	question uint32 // the last one sent
 	open     []openQuestion
-	early    []earlyFact // what was told before we were ready
+	early    []earlyFact // facts of the time before we were ready
 
-	resumed  time.Time // when we went on after a pause in which a mate has taken over; zero for never
-	spokeAt  time.Time // when a mate was heard that spoke, before we were ready
+	resumed  time.Time // when we resumed after a pause in which a mate took over; zero for never
+	spokeAt  time.Time // when a mate that spoke was last heard before we were ready
 	readyAt  time.Time // since when we are ready; zero if we are not
 	speaks   bool
-	lost     bool      // the mate that spoke went without goodbye, and nobody has spoken since
-	stands   bool      // it speaks though a mate goes before it, as none does
-	spokenAt time.Time // when anybody that is reachable spoke last, or other mates became so
+	lost     bool      // the mate that spoke left without goodbye, and no collector has spoken since
+	stands   bool      // we speak although a mate goes before us, because none speaks
+	spokenAt time.Time // when a reachable collector last spoke, or the reachable mates last changed
 	names    []string
 	status   Status
 }
 
-// An asked is a question that is yet to be answered.
+// An asked is a question that we have not answered yet.
 type asked struct {
 	from   uint64
 	number uint32
 	hashes []uint64
 }
 
-// An openQuestion is one that not all mates have answered.
+// An openQuestion is a question of ours that not all mates have answered.
 type openQuestion struct {
 	number  uint32 // among all mates
-	settles uint32 // the question of the tracker that is settled with it; 0 for none
+	settles uint32 // the tracker's question that it settles; 0 for none
 	at      time.Time
 }
 
-// An earlyFact is one that a mate has yet to be told that is found.
+// An earlyFact is a fact kept for mates that are found later.
 type earlyFact struct {
 	fact liveness.Fact
 	at   time.Time // when Ago was right
 }
 
-// NewCircle returns the circle of a collector that starts now. start has to be another
-// number in each start.
+// NewCircle returns the circle of a collector that starts now. start must be different for each
+// start.
 func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circle {
 	c := &Circle{
 		name: o.Name, rules: o.Rules, key: o.Secret, peers: o.Peers, check: o.Check, log: o.Log, send: send, epoch: now, start: start,
@@ -110,44 +110,43 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 	return c
 }
 
-// Begin lets the circle start now instead of when it was made.
+// Begin sets the start of the circle to now, instead of when NewCircle was called.
 func (c *Circle) Begin(now time.Time) {
 	c.epoch, c.ticked, c.nextRound = now, now, now.Add(roundPause)
 }
 
-// Tick lets time pass: what has to be told is told, and mates that are silent are lost.
-// It is to be called ten times a second, and at once when the peers have something to
-// say.
+// Tick sends what is due and marks silent mates as lost. The caller calls it ten times a second,
+// and at once when the peers have something to send.
 func (c *Circle) Tick(now time.Time) {
 	pause := now.Sub(c.ticked)
 	c.ticked = now
 	if pause > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
-	if c.speaks && pause >= presenceHolds {
+	if c.speaks && pause >= presenceValid {
 		c.resume(now)
 	}
 	c.review(now)
 	if c.speaks {
-		c.peers.KeepSpeaking(now.Add(presenceHolds))
+		c.peers.KeepSpeaking(now.Add(presenceValid))
 	}
-	if now.Sub(c.saidPresent) >= presencePause {
-		c.present(now)
+	if now.Sub(c.presentedAt) >= presencePause {
+		c.sendPresence(now)
 	}
 	c.answerHeld(now)
-	c.tellSaid(now)
+	c.sendNews(now)
 	c.settle(now)
-	c.tellRound(now)
-	c.tellTold(now)
+	c.sendRound(now)
+	c.sendReported(now)
 }
 
-// tellSaid tells what the peers have to say, and asks what they ask.
-func (c *Circle) tellSaid(now time.Time) {
+// sendNews sends the news and questions of the peers.
+func (c *Circle) sendNews(now time.Time) {
 	for more := true; more; {
 		said := c.peers.Said()
-		c.tellFacts(0, said.Facts, now)
+		c.sendFacts(0, said.Facts, now)
 		c.keepEarly(said.Facts, now)
-		c.tellWords(said.Words, now)
+		c.sendWords(said.Words, now)
 		if len(said.Asked) > 0 {
 			c.ask(said.Asked, said.Question, now)
 		}
@@ -155,12 +154,12 @@ func (c *Circle) tellSaid(now time.Time) {
 	}
 }
 
-// ask asks the mates about some peers.
+// ask sends a question about some peers to the mates.
 func (c *Circle) ask(hashes []uint64, settles uint32, now time.Time) {
 	c.question++
 	c.open = append(c.open, openQuestion{c.question, settles, now})
 	body := binary.BigEndian.AppendUint32(nil, c.question)
-	c.tell(kindQuestion, 0, appendHashes(body, hashes), now)
+	c.sendMessage(kindQuestion, 0, appendHashes(body, hashes), now)
 }
 
 func appendHashes(b []byte, hashes []uint64) []byte {
@@ -170,9 +169,9 @@ func appendHashes(b []byte, hashes []uint64) []byte {
 	return b
 }
 
-// settle settles the questions that each mate has answered that is reachable. One that
-// leaves a question open for too long is not reachable. While we are not ready a mate may be
-// there that is yet to be found.
+// settle settles the questions that all reachable mates have answered. A mate that does not
+// answer in time is no longer reachable. Before we are ready nothing is settled, because mates
+// may not have been found yet.
 func (c *Circle) settle(now time.Time) {
 	if !c.ready(now) {
 		return
@@ -195,16 +194,16 @@ func (c *Circle) settle(now time.Time) {
 	}
 }
 
-// tellFacts tells facts to a mate, or to all if to is 0.
-func (c *Circle) tellFacts(to uint64, facts []liveness.Fact, now time.Time) {
+// sendFacts sends facts to a mate, or to all if to is 0.
+func (c *Circle) sendFacts(to uint64, facts []liveness.Fact, now time.Time) {
 	for some := range slices.Chunk(facts, portion/2) {
-		c.tellJSON(kindFacts, to, some, now)
+		c.sendJSON(kindFacts, to, some, now)
 	}
 }
 
-// keepEarly keeps facts of the time in which we are not ready, be they heard from a mate. What we
-// see then is left to the mate that will speak, which cannot have heard of it before we have found
-// each other: the record that it asks for of a peer that it does not know is no news.
+// keepEarly keeps the facts of the time before we are ready, our own and those of mates. The mate
+// that speaks reports the events of that time, but it can only learn of them once it is found.
+// The record that it asks for of an unknown peer does not count as news.
 func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	if c.ready(now) {
 		c.early = nil
@@ -215,30 +214,30 @@ func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	}
 }
 
-// tellEarly tells a mate that was found what it could not hear before.
-func (c *Circle) tellEarly(m *mate, now time.Time) {
+// sendEarly sends the early facts to a mate that was found.
+func (c *Circle) sendEarly(m *mate, now time.Time) {
 	facts := make([]liveness.Fact, 0, len(c.early))
 	for _, e := range c.early {
 		e.fact.Ago += now.Sub(e.at)
 		facts = append(facts, e.fact)
 	}
-	c.tellFacts(m.start, facts, now)
+	c.sendFacts(m.start, facts, now)
 }
 
-// tellWords tells words to all mates.
-func (c *Circle) tellWords(words []liveness.Word, now time.Time) {
+// sendWords sends words to all mates.
+func (c *Circle) sendWords(words []liveness.Word, now time.Time) {
 	var body []byte
 	for i := range words {
 		if body = appendWord(body, &words[i]); len(body) > maxBody || i == len(words)-1 {
-			c.tell(kindWords, 0, body, now)
+			c.sendMessage(kindWords, 0, body, now)
 			body = nil
 		}
 	}
 }
 
-// tellRound tells a part of what the mates have to know once a minute: of each peer that
-// was heard here, or is not well, how it is.
-func (c *Circle) tellRound(now time.Time) {
+// sendRound sends a part of the round, which mates receive once a minute: the state of each peer
+// that was heard here or is not alive.
+func (c *Circle) sendRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
 	}
@@ -249,16 +248,16 @@ func (c *Circle) tellRound(now time.Time) {
 	if c.roundNext = next; !c.roundAll {
 		words = slices.DeleteFunc(words, func(w liveness.Word) bool { return !w.Heard && w.State == liveness.Alive })
 	}
-	c.tellWords(words, now)
+	c.sendWords(words, now)
 }
 
 func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
-// tellTold tells which events were told, so that no mate tells them too, as soon as they have
-// been taken from us.
-func (c *Circle) tellTold(now time.Time) {
+// sendReported sends the list of events that we have reported, so that no mate reports them too. It
+// waits until Telegraf has accepted them.
+func (c *Circle) sendReported(now time.Time) {
 	if !c.peers.Flows() {
 		return
 	}
@@ -267,64 +266,64 @@ func (c *Circle) tellTold(now time.Time) {
 		for i := range some {
 			body = appendTelling(body, &some[i])
 		}
-		c.tell(kindTold, 0, body, now)
+		c.sendMessage(kindTold, 0, body, now)
 	}
 }
 
-// present says that we are there.
-func (c *Circle) present(now time.Time) {
-	c.saidPresent = now
+// sendPresence sends our presence.
+func (c *Circle) sendPresence(now time.Time) {
+	c.presentedAt = now
 	able, isolated := c.peers.Able()
 	p := presence{
 		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
 		Hears: make(map[uint64]hearing),
 	}
 	for start, m := range c.mates {
-		if now.Sub(m.seen) < presenceHolds {
+		if now.Sub(m.seen) < presenceValid {
 			p.Hears[start] = hearing{m.asked, m.sent.Milliseconds()}
 		}
 	}
-	c.tellJSON(kindPresence, 0, p, now)
+	c.sendJSON(kindPresence, 0, p, now)
 	c.probe(now)
 }
 
-// probe asks the mates that have left a question open for nothing: when they answer they
-// are reachable again. The question itself may have been lost.
+// probe sends an empty question to the mates that have not answered in time, because the question
+// may have been lost. When they answer, they are reachable again.
 func (c *Circle) probe(now time.Time) {
 	for _, m := range c.mates {
-		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceHolds {
+		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
 			c.question++
-			c.tell(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
+			c.sendMessage(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
 		}
 	}
 }
 
-// Bye says that we stop: what we have told need not be told again. If it may not have left us,
-// we go without a word, as if we were killed.
+// Bye tells the mates that we stop, so that they do not report our events again. If some of our
+// events may not have left us, it sends nothing, as if we had been killed.
 func (c *Circle) Bye(now time.Time) {
-	c.tellSaid(now)
-	c.tellTold(now)
+	c.sendNews(now)
+	c.sendReported(now)
 	if c.peers.Flows() {
-		c.tell(kindBye, 0, nil, now)
+		c.sendMessage(kindBye, 0, nil, now)
 	}
 }
 
-func (c *Circle) tellJSON(k kind, to uint64, what any, now time.Time) {
+func (c *Circle) sendJSON(k kind, to uint64, what any, now time.Time) {
 	body, err := json.Marshal(what)
-	if err != nil { // no value of ours is one that JSON does not know
-		c.log.Warnf("A message to the mates cannot be made: %v", err)
+	if err != nil { // cannot happen: JSON can encode all our values
+		c.log.Warnf("Cannot encode a message to the mates: %v", err)
 		return
 	}
-	c.tell(k, to, body, now)
+	c.sendMessage(k, to, body, now)
 }
 
-func (c *Circle) tell(k kind, to uint64, body []byte, now time.Time) {
+func (c *Circle) sendMessage(k kind, to uint64, body []byte, now time.Time) {
 	c.count++
 	h := header{version: version, kind: k, start: c.start, to: to, counter: c.count, sent: now.Sub(c.epoch), name: c.name}
 	c.send(seal(c.key, &h, body))
 }
 
-// Receive takes in a message. What is no message of a mate changes nothing.
+// Receive processes a message. It ignores anything that is not a message of a mate.
 func (c *Circle) Receive(message []byte, now time.Time) {
 	h, body, err := unseal(c.key, message)
 	if err != nil || h.start == c.start || h.to != 0 && h.to != c.start || h.counter <= c.counts[h.start] {
@@ -337,27 +336,27 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 		c.mates[h.start] = m
 	}
 	m.version, m.sent = h.version, h.sent
-	ago := m.underway(h.sent, now.Sub(c.epoch))
-	if h.version != version || ago > latest && h.kind != kindTold {
-		return // what it says cannot be understood, or is too old to be believed
+	ago := m.excessDelay(h.sent, now.Sub(c.epoch))
+	if h.version != version || ago > maxDelay && h.kind != kindTold {
+		return // unknown version, or too old
 	}
-	if err := c.take(m, h.kind, body, ago, now); err != nil && !m.garbled {
+	if err := c.process(m, h.kind, body, ago, now); err != nil && !m.garbled {
 		m.garbled = true
-		c.log.Warnf("A message of %s is not understood: %v", m, err)
+		c.log.Warnf("Received an invalid message from %s: %v", m, err)
 	}
 }
 
-// take takes in what a mate says, as of ago before now.
-func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
+// process processes a message that a mate sent ago before now.
+func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
 	if !m.counts(k) {
 		return nil
 	}
 	r := &reader{rest: body}
 	switch k {
 	case kindPresence:
-		return c.takePresence(m, body, now)
+		return c.processPresence(m, body, now)
 	case kindBye:
-		c.takeBye(m, now)
+		c.processBye(m, now)
 	case kindQuestion:
 		q := asked{m.start, r.uint32(), r.hashes()}
 		if r.err() == nil {
@@ -365,36 +364,36 @@ func (c *Circle) take(m *mate, k kind, body []byte, ago time.Duration, now time.
 			c.answerHeld(now)
 		}
 	case kindAnswer:
-		c.takeAnswer(m, r, now)
+		c.processAnswer(m, r, now)
 	case kindWords:
 		if words := r.words(); r.err() == nil {
-			c.hearWords(m, words, ago, now)
+			c.processWords(m, words, ago, now)
 		}
 	case kindFacts:
-		return c.takeFacts(m, body, ago, now)
+		return c.processFacts(m, body, ago, now)
 	case kindWant:
-		c.tellRecords(m, r.hashes(), false, now)
+		c.sendRecords(m, r.hashes(), false, now)
 	case kindRecords:
-		return c.takeRecords(m, body, ago, now)
+		return c.processRecords(m, body, ago, now)
 	case kindTold:
 		c.peers.Told(ago, r.tellings())
 	}
 	return r.err()
 }
 
-// counts reports whether a message of m counts.
+// counts reports whether a message of m is processed.
 func (m *mate) counts(k kind) bool {
 	switch k {
-	case kindPresence, kindBye, kindQuestion: // a question is answered: that makes it reachable again
+	case kindPresence, kindBye, kindQuestion: // answering a question makes m reachable again
 		return true
 	case kindTold:
-		return m.proved // else its age cannot be told
+		return m.proved // otherwise its age is unknown
 	}
 	return m.reachable
 }
 
-// answerHeld answers the questions of mates, unless we were stalled: then what was sent
-// to us meanwhile is heard first.
+// answerHeld answers the questions of mates. After a stall it first waits until messages received
+// meanwhile are processed.
 func (c *Circle) answerHeld(now time.Time) {
 	if c.peers.Ticks() < c.heldUntil {
 		return
@@ -411,14 +410,14 @@ func (c *Circle) answerHeld(now time.Time) {
 		for i := range words {
 			body = appendWord(body, &words[i])
 		}
-		c.tell(kindAnswer, q.from, body, now)
+		c.sendMessage(kindAnswer, q.from, body, now)
 	}
 	c.held = nil
 }
 
-// takeAnswer takes in an answer. It counts from when the question was asked; one to an
-// old question, or to one that is settled, says nothing any more.
-func (c *Circle) takeAnswer(m *mate, r *reader, now time.Time) {
+// processAnswer processes an answer, as of the time of its question. An answer to an old or settled
+// question is ignored.
+func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
 	at, open := slices.BinarySearchFunc(c.open, number, func(q openQuestion, n uint32) int { return cmp.Compare(q.number, n) })
@@ -426,26 +425,25 @@ func (c *Circle) takeAnswer(m *mate, r *reader, now time.Time) {
 		return
 	}
 	if ago := now.Sub(c.open[at].at); ago <= liveness.AnswerTime {
-		c.hearWords(m, words, ago, now)
+		c.processWords(m, words, ago, now)
 	}
 	m.answered = max(m.answered, number)
 	c.settle(now)
 }
 
-// hearWords takes in words of a mate, and wants to know more where that is needed.
-func (c *Circle) hearWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
+// processWords processes words of a mate, and requests records where they are needed.
+func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
 	var wanted []uint64
 	for some := range slices.Chunk(words, portion) {
 		wanted = append(wanted, c.peers.HearWords(m.name, ago, some)...)
 	}
 	for some := range slices.Chunk(wanted, portion) {
-		c.tell(kindWant, m.start, appendHashes(nil, some), now)
+		c.sendMessage(kindWant, m.start, appendHashes(nil, some), now)
 	}
 }
 
-// takeFacts takes in what a mate was told. What no collector can have been told is left
-// out.
-func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
+// processFacts processes facts from a mate. Facts that no collector can have recorded are skipped.
+func (c *Circle) processFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
 	var facts []liveness.Fact
 	if err := decode(body, &facts); err != nil {
 		return err
@@ -457,7 +455,7 @@ func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Tim
 			wrong = err
 			continue
 		}
-		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= factHolds {
+		if f.Ago = max(f.Ago, 0) + ago; f.Ago <= factValid {
 			c.peers.HearFact(m.name, f)
 			c.keepEarly(facts[i:i+1], now)
 		}
@@ -468,20 +466,20 @@ func (c *Circle) takeFacts(m *mate, body []byte, ago time.Duration, now time.Tim
 func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 	b, before := &f.Beat, f.Before
 	if before != (liveness.ID{}) && (!before.Nameless() || before.Source != b.ID.Source || !b.ID.Nameless()) {
-		return fmt.Errorf("peer %.80q cannot have become %.80q", before, b.ID)
+		return fmt.Errorf("peer %.80q cannot become %.80q", before, b.ID)
 	}
 	most, least := max(b.Interval, b.Margin, b.BackIn, b.MaxRuntime, f.Ago, f.Doubt), min(b.Margin, b.BackIn, b.MaxRuntime, f.Doubt)
 	if b.Status > liveness.SaysDead || most > longest || least < 0 {
-		return fmt.Errorf("a beat of %.80q is none", b.ID)
+		return fmt.Errorf("a beat of %.80q has invalid values", b.ID)
 	}
 	return c.check(&liveness.Record{
 		ID: b.ID, Labels: b.Labels, Process: b.Process, Interval: b.Interval, Health: b.Health, SentMS: b.SentMS, Since: now, Heard: now,
 	})
 }
 
-// takeRecords takes in what a mate knows. Its clock may show another time. What no
-// collector can have recorded is left out.
-func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
+// processRecords processes records from a mate, whose clock may differ. Records that no collector
+// can have made are skipped.
+func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
 	var k known
 	if err := decode(body, &k); err != nil {
 		return err
@@ -500,16 +498,17 @@ func (c *Circle) takeRecords(m *mate, body []byte, ago time.Duration, now time.T
 		sound = append(sound, *r)
 	}
 	if needed := c.peers.HearRecords(m.name, ago, sound); !k.Reply {
-		c.tellRecords(m, needed, true, now)
+		c.sendRecords(m, needed, true, now)
 	}
 	return wrong
 }
 
-// tellRecords tells a mate what it wants to know, or lacks: then in reply to its records.
-func (c *Circle) tellRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
+// sendRecords sends records to a mate: those it wants, or, with reply, those it lacks according
+// to its own records.
+func (c *Circle) sendRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {
-			c.tellJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
+			c.sendJSON(kindRecords, m.start, known{now.UnixNano(), records, reply}, now)
 		}
 	}
 }

@@ -11,7 +11,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A desk is a Circle without peers: what it says and logs is kept.
+// A desk is a Circle without peers that keeps what it sends and logs.
 type desk struct {
 	*Circle
 	now    time.Time
@@ -74,7 +74,7 @@ func (d *desk) Flows() bool                          { return !d.idle }
 func (*desk) Asked() (asked, spared int64)           { return 0, 0 }
 func (*desk) Contained(_ string, do func()) bool     { do(); return true }
 
-// pass lets time pass for desks that hear one another.
+// pass lets time pass for desks that receive each other's messages.
 func pass(d time.Duration, desks ...*desk) {
 	for ; d > 0; d -= tickPause {
 		for _, one := range desks {
@@ -103,10 +103,10 @@ func exchange(desks []*desk) {
 	}
 }
 
-// Of two that meet the first by name tells events. When it is killed the other one takes
-// over, and when it is back it takes over again; that it was restarted is no other one of
-// the same name.
-func TestCollectorThatIsRestartedIsItself(t *testing.T) {
+// Of two collectors the first by name reports events. When it is killed, the other takes over,
+// and when it is back it takes over again. A restarted collector does not count as a second one
+// with the same name.
+func TestRestartedCollectorIsNotASecondOne(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(7*time.Second, one, two)
@@ -134,9 +134,9 @@ func TestCollectorThatIsRestartedIsItself(t *testing.T) {
 	require.WithinRange(t, again.joined, again.epoch.Add(startPatience-presencePause-tickPause), again.epoch.Add(startPatience), "the other one spoke then")
 }
 
-// A collector that was stopped leaves it to the mate that has taken over until it has heard what
-// waits. One that is alone goes on as soon.
-func TestCollectorThatWasStoppedListensFirst(t *testing.T) {
+// A collector that was suspended leaves events to the mate that has taken over until it has
+// processed waiting messages. A collector that is alone waits as long.
+func TestSuspendedCollectorListensFirst(t *testing.T) {
 	for _, alone := range []bool{false, true} {
 		one, two := newDesk("c1", 1, time.Now()), newDesk("c2", 2, time.Now())
 		all := []*desk{one, two}
@@ -144,11 +144,11 @@ func TestCollectorThatWasStoppedListensFirst(t *testing.T) {
 			all = all[:1]
 		}
 		pass(10*time.Second, all...)
-		require.Equal(t, one.now.Add(presenceHolds), one.until)
+		require.Equal(t, one.now.Add(presenceValid), one.until)
 		before := one.joined
 		pass(10*time.Second, all[1:]...)
 		one.now, one.want, one.sent = one.now.Add(10*time.Second), nil, nil
-		pass(presenceHolds, all...)
+		pass(presenceValid, all...)
 		require.Equal(t, []string{"hush"}, one.want)
 		pass(time.Second, all...)
 		require.Equal(t, []string{"hush", "speak false"}, one.want)
@@ -159,8 +159,8 @@ func TestCollectorThatWasStoppedListensFirst(t *testing.T) {
 	}
 }
 
-// While a collector starts, a mate may be there that it has yet to find: nobody is dead because
-// none answers.
+// While a collector starts, it may not have found its mates yet: it declares no peer dead because
+// no mate answers.
 func TestNoQuestionIsSettledBeforeMatesCanAnswer(t *testing.T) {
 	one := newDesk("c1", 1, time.Now())
 	one.ask([]uint64{7}, 3, one.now)
@@ -170,13 +170,13 @@ func TestNoQuestionIsSettledBeforeMatesCanAnswer(t *testing.T) {
 	require.Equal(t, []string{"speak false", "settle 3"}, one.want)
 }
 
-// Two collectors of one name are told once, and it is not forgotten that there are two.
-func TestTwoCollectorsOfOneName(t *testing.T) {
+// Two collectors with one name are logged once, and still counted later.
+func TestTwoCollectorsWithOneName(t *testing.T) {
 	begin := time.Now()
 	one, two, twin := newDesk("c1", 1, begin), newDesk("c2", 2, begin), newDesk("c2", 3, begin)
 	pass(20*time.Second, one, two, twin)
 	require.Equal(t, 2, one.status.Differ)
-	const twice = `another collector has the same name; give each its own 'name' in [inputs.heartbeat.cluster]`
+	const twice = `another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]`
 	count := 0
 	for _, line := range one.log {
 		if line == `W! Collector "c2" differs: `+twice {
@@ -187,9 +187,9 @@ func TestTwoCollectorsOfOneName(t *testing.T) {
 	require.Equal(t, 1, two.status.Differ)
 }
 
-// What is not signed with the secret, is older than what was heard, or is for another one
-// changes nothing.
-func TestStrangeMessagesChangeNothing(t *testing.T) {
+// A message that is not signed with the secret, is older than the latest one, or is for another
+// collector changes nothing.
+func TestForeignMessagesChangeNothing(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(2*time.Second, one, two)
@@ -210,19 +210,18 @@ func TestStrangeMessagesChangeNothing(t *testing.T) {
 	require.Empty(t, one.status.Mates, "so that would have been heard")
 }
 
-// A message that has waited somewhere is as old as it is: what was sent long ago is not
-// believed when it comes at last.
-func TestOldMessagesAreNotBelieved(t *testing.T) {
+// A delayed message is recognized as old, and ignored if it is too old.
+func TestOldMessagesAreIgnored(t *testing.T) {
 	var m mate
-	require.Zero(t, m.underway(10*time.Second, 3*time.Second), "the first one")
-	require.Zero(t, m.underway(11*time.Second, 4*time.Second))
-	require.InDelta(t, time.Second, m.underway(12*time.Second, 6*time.Second), float64(10*time.Millisecond))
-	require.InDelta(t, time.Minute, m.underway(13*time.Second, 66*time.Second), float64(100*time.Millisecond))
-	require.Zero(t, m.underway(75*time.Second, 67*time.Second), "a faster one")
+	require.Zero(t, m.excessDelay(10*time.Second, 3*time.Second), "the first one")
+	require.Zero(t, m.excessDelay(11*time.Second, 4*time.Second))
+	require.InDelta(t, time.Second, m.excessDelay(12*time.Second, 6*time.Second), float64(10*time.Millisecond))
+	require.InDelta(t, time.Minute, m.excessDelay(13*time.Second, 66*time.Second), float64(100*time.Millisecond))
+	require.Zero(t, m.excessDelay(75*time.Second, 67*time.Second), "a faster one")
 }
 
-// What no collector can have said is left out, and costs nothing else.
-func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
+// Facts and records that no collector can have made are skipped, and the others are used.
+func TestImpossibleFactsAndRecordsAreSkipped(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	one.check = func(r *liveness.Record) error {
@@ -236,10 +235,10 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 	id := func(source string, pid uint32) liveness.ID {
 		return liveness.ID{Source: source, Service: "x"[min(pid, 1):], PID: pid}
 	}
-	two.tellJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: []liveness.Record{
+	two.sendJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: []liveness.Record{
 		{ID: id("a", 0)}, {}, {ID: id("b", 0), Reason: 250}, {ID: id("c", 0)},
 	}}, two.now)
-	two.tellJSON(kindFacts, 0, []liveness.Fact{
+	two.sendJSON(kindFacts, 0, []liveness.Fact{
 		{Beat: liveness.Beat{ID: id("d", 0)}},
 		{},
 		{Beat: liveness.Beat{ID: id("e", 0), Status: 9}},
@@ -250,17 +249,17 @@ func TestWhatNobodyCanHaveSaidIsLeftOut(t *testing.T) {
 	}, two.now)
 	exchange([]*desk{one, two})
 	require.Equal(t, []string{"record of a/x", "record of c/x", "fact of d/x", "fact of h/7"}, one.want)
-	require.Equal(t, `W! A message of collector "c2" is not understood: nobody's`, one.log[len(one.log)-1], "once")
+	require.Equal(t, `W! Received an invalid message from collector "c2": nobody's`, one.log[len(one.log)-1], "once")
 }
 
-// A mate whose record says less than is known here is told that, once: else two that never
-// agree would talk for ever.
+// A mate whose record is behind ours gets our record, once: otherwise two collectors that never
+// agree would exchange records forever.
 func TestRecordsAreAnsweredOnce(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(time.Second, one, two)
 	one.want, two.want, one.more, two.more = nil, nil, true, true
-	two.tellJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
+	two.sendJSON(kindRecords, 0, known{WallNS: two.now.UnixNano(), Records: make([]liveness.Record, 3)}, two.now)
 	for range 5 {
 		for _, from := range []*desk{one, two} {
 			sent := from.sent
@@ -275,21 +274,21 @@ func TestRecordsAreAnsweredOnce(t *testing.T) {
 	require.Len(t, two.want, 3)
 }
 
-// Which options of a mate are other ones is said by their names.
-func TestOtherOptionsAreNamed(t *testing.T) {
+// The log names the options that differ.
+func TestDifferentOptionsAreNamed(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	one.rules = map[string]uint64{"dead_after": 1, "expect": 2, "rule": 3}
 	two.rules = map[string]uint64{"dead_after": 1, "expect": 4, "tag_keys\n": 5}
 	pass(2*time.Second, one, two)
 	require.Equal(t, 1, one.status.Differ)
-	require.Contains(t, one.log, `W! Collector "c2" differs: it has other options ("expect", "rule", "tag_keys\n"): `+
-		`give all collectors the same, or their verdicts and series differ`)
+	require.Contains(t, one.log, `W! Collector "c2" differs: its options differ ("expect", "rule", "tag_keys\n"): `+
+		`set them the same on all collectors, or their verdicts and series will differ`)
 }
 
-// What a collector has told whose metrics are not taken may not have left it: who takes over
-// tells it again.
-func TestWhoseOutputIsBlockedMayHaveToldNothing(t *testing.T) {
+// If Telegraf does not accept the metrics of a collector, its reports may not have left it. The
+// collector that takes over reports them again.
+func TestReportsOfABlockedOutputAreReportedAgain(t *testing.T) {
 	begin := time.Now()
 	one, two := newDesk("c1", 1, begin), newDesk("c2", 2, begin)
 	pass(10*time.Second, one, two)
@@ -304,8 +303,8 @@ func TestWhoseOutputIsBlockedMayHaveToldNothing(t *testing.T) {
 	require.Equal(t, "speak false", one.want[len(one.want)-1], "what the other one has told has left it")
 }
 
-// One that stops while its output is blocked goes without goodbye: its mate tells again what
-// may not have left it.
+// A collector that stops while its output is blocked sends no goodbye: its mate reports again
+// what may not have left it.
 func TestNoGoodbyeWhileTheOutputIsBlocked(t *testing.T) {
 	for _, blocked := range []bool{false, true} {
 		begin := time.Now()
@@ -320,8 +319,8 @@ func TestNoGoodbyeWhileTheOutputIsBlocked(t *testing.T) {
 	}
 }
 
-// A collector that needs long to know its peers waits for its mates after that, not
-// meanwhile: it speaks only when it could have heard them.
+// A collector that takes long to restore its peers waits for its mates after that, so that it
+// speaks only when it could have heard them.
 func TestPatienceBeginsWithTheCircle(t *testing.T) {
 	now := time.Now()
 	c := NewCircle(&Options{Name: "collector-1", Secret: testKey}, 1, now, nil)
@@ -331,9 +330,8 @@ func TestPatienceBeginsWithTheCircle(t *testing.T) {
 	require.True(t, c.ready(began.Add(startPatience)))
 }
 
-// What a mate has yet to be told that is found does not grow with a fleet, and is dropped when all
-// are found.
-func TestEarlyFactsAreFew(t *testing.T) {
+// The facts kept for mates that are found later are bounded, and dropped when we are ready.
+func TestEarlyFactsAreBounded(t *testing.T) {
 	now := time.Now()
 	c := NewCircle(&Options{Name: "collector-1", Secret: testKey}, 1, now, nil)
 	for range 2 {

@@ -1,7 +1,7 @@
-// Package cluster lets several collectors give one answer: before one of them tells a
-// death it asks the others, what one is told all know, and one of them tells events. It
-// knows what liveness knows of a peer, and other collectors, its mates; it never knows
-// beats as bytes, metrics or files.
+// Package cluster lets several collectors, which are each other's mates, give one answer.
+// Before a collector reports a death, it asks its mates. What one learns, all know. One of them
+// reports events. The package knows peers as package liveness does, but no encoded beats, no
+// metrics and no files.
 package cluster
 
 import (
@@ -19,9 +19,9 @@ import (
 // Options of a Cluster.
 type Options struct {
 	Name   string            // of this collector
-	Listen string            // where its mates come in, host:port
-	Mates  []string          // where they listen, host:port
-	Secret []byte            // what all have in common
+	Listen string            // the address for its mates, host:port
+	Mates  []string          // the addresses of its mates, host:port
+	Secret []byte            // the same on all collectors
 	TLS    *tls.Config       // of the routes, for both directions; nil for plaintext
 	Rules  map[string]uint64 // hashes of the options that decide verdicts or series, by name
 	Check  Check             // nil for none
@@ -29,40 +29,40 @@ type Options struct {
 	Log    Logger
 }
 
-// A Check refuses what no collector can have recorded: a mate may be of another version,
-// or mistaken. It is called for each record, and with the ID and the labels alone for each
-// beat.
+// A Check returns an error for a record that no collector can have made: a mate may have
+// another version or a bug. It is called for each record, and for each beat with a record of
+// that beat.
 type Check func(*liveness.Record) error
 
-// Logger is what a Cluster says.
+// Logger receives the log messages of a Cluster.
 type Logger interface {
-	// Infof says that a mate was found or is back.
+	// Infof logs that a mate was found or is back.
 	Infof(format string, args ...any)
-	// Warnf says that a mate is lost, differs or is refused.
+	// Warnf logs that a mate is lost, differs or is refused.
 	Warnf(format string, args ...any)
 }
 
-// Status is what a Cluster says about itself.
+// Status is the state of a Cluster.
 type Status struct {
-	Name   string   // of this one
-	Mates  []string // those that are reachable; not to be written to
-	Differ int      // that are there, but have another version, other rules, or another clock
-	Speaks bool     // it tells the events of peers
-	Asked  int64    // peers of which the mates were asked, in all
-	Spared int64    // peers of which a mate had heard more, in all
+	Name   string   // of this collector
+	Mates  []string // the reachable mates; must not be modified
+	Differ int      // how many mates have another version, other rules or another clock
+	Speaks bool     // this collector reports the events of peers
+	Asked  int64    // total of peers about which mates were asked
+	Spared int64    // total of peers of which a mate had later news
 }
 
 // A Cluster is this collector among its mates.
 type Cluster struct {
 	bus    *bus.Bus
-	circle *Circle // of Run alone
+	circle *Circle // used by Run only
 	peers  Peers
 
 	mu     sync.Mutex // guards status
 	status Status
 }
 
-// Open listens for the mates and begins to connect to them. It does not wait for any.
+// Open listens for mates and starts connecting to them. It does not wait for any of them.
 func Open(o *Options) (*Cluster, error) {
 	b, err := bus.Open(&bus.Options{Listen: o.Listen, Mates: o.Mates, Secret: o.Secret, TLS: o.TLS, Log: o.Log})
 	if err != nil {
@@ -74,7 +74,7 @@ func Open(o *Options) (*Cluster, error) {
 	return c, nil
 }
 
-// drawStart returns a number that no other start of a collector has.
+// drawStart returns a random number that identifies this start of the collector.
 func drawStart() uint64 {
 	var start [8]byte
 	rand.Read(start[:]) // which never fails
@@ -83,7 +83,7 @@ func drawStart() uint64 {
 
 const tickPause = 100 * time.Millisecond
 
-// Run talks to the mates until ctx ends, and then says goodbye.
+// Run exchanges messages with the mates until ctx ends, and then says goodbye.
 func (c *Cluster) Run(ctx context.Context) {
 	c.begin(time.Now())
 	ticker := time.NewTicker(tickPause)
@@ -91,21 +91,21 @@ func (c *Cluster) Run(ctx context.Context) {
 	for {
 		select {
 		case <-ctx.Done():
-			c.peers.Contained("saying goodbye to mates", func() { c.circle.Bye(time.Now()) })
+			c.peers.Contained("sending goodbye to the mates", func() { c.circle.Bye(time.Now()) })
 			return
 		case message := <-c.bus.Received():
-			c.peers.Contained("hearing a mate", func() { c.circle.Receive(message, time.Now()) })
+			c.peers.Contained("processing a message from a mate", func() { c.circle.Receive(message, time.Now()) })
 		case <-c.peers.News():
-			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
+			c.peers.Contained("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
 		case <-ticker.C:
-			c.peers.Contained("talking to mates", func() { c.circle.Tick(time.Now()) })
+			c.peers.Contained("sending messages to the mates", func() { c.circle.Tick(time.Now()) })
 		}
 		c.publish()
 	}
 }
 
-// begin forgets what was received since Open, which may be long ago: how long it was underway
-// is not known, and mates tell all to those who are new.
+// begin drops the messages received since Open, which may be long ago: their age is not known,
+// and mates send everything to a new collector anyway.
 func (c *Cluster) begin(now time.Time) {
 	for range len(c.bus.Received()) {
 		<-c.bus.Received()
@@ -121,13 +121,12 @@ func (c *Cluster) publish() {
 	c.status = status
 }
 
-// Status returns how it stands with the mates. It may be called at any time.
+// Status returns the current Status. It may be called at any time.
 func (c *Cluster) Status() Status {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	return c.status
 }
 
-// Close ends all connections and returns when nothing runs any more. Run has to have
-// ended.
+// Close ends all connections and returns when nothing runs anymore. Run must have ended.
 func (c *Cluster) Close() { c.bus.Close() }

@@ -12,33 +12,33 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A message is the 32 bytes of an HMAC-SHA256 over the rest, which is its header and
-// its body. All numbers of fixed size are big-endian.
+// A message is the 32 bytes of an HMAC-SHA256, followed by the header and the body that it
+// signs. All numbers of fixed size are big-endian.
 //
 //	1  version of the protocol
 //	1  kind
-//	8  start: drawn at random by each start of a collector
-//	8  to: start of the collector that it is for, 0 for all
+//	8  start: a random number, new at each start of a collector
+//	8  to: start of the receiving collector, 0 for all
 //	8  counter: grows with each message of that start
-//	8  when it was sent, in ms since that start
-//	1  length of the name, and the name of the collector
+//	8  time of sending, in ms since that start
+//	1  length of the name, followed by the name of the collector
 const (
 	version    = 1
 	sumSize    = sha256.Size
 	headerSize = 35 // without the name
-	// maxBody is how long a body may become before another message is begun.
+	// maxBody is the size of a body in bytes after which another message is begun.
 	maxBody = 200 << 10
 )
 
-// MaxName is how long the name of a collector may be, in bytes.
+// MaxName is the maximum length of a collector's name in bytes.
 const MaxName = 64
 
-// A kind tells what the body of a message is.
+// A kind is the type of a message's body.
 type kind byte
 
 const (
 	kindPresence kind = iota + 1 // JSON, presence
-	kindBye                      // nothing: the collector stops
+	kindBye                      // empty: the collector stops
 	kindQuestion                 // number, hashes
 	kindAnswer                   // number, words
 	kindWords                    // words
@@ -48,7 +48,7 @@ const (
 	kindTold                     // tellings
 )
 
-// A header is what each message begins with.
+// A header is the beginning of each message.
 type header struct {
 	version byte
 	kind    kind
@@ -59,7 +59,7 @@ type header struct {
 	name    string
 }
 
-// seal returns a message.
+// seal returns a signed message.
 func seal(key []byte, h *header, body []byte) []byte {
 	m := make([]byte, sumSize, sumSize+headerSize+len(h.name)+len(body))
 	m = append(m, h.version, byte(h.kind))
@@ -74,8 +74,7 @@ func seal(key []byte, h *header, body []byte) []byte {
 	return m
 }
 
-// unseal returns what a message says, or why it is none of ours. The body is that of a
-// version that may be another one.
+// unseal verifies a message and returns its header and body. The body may be of another version.
 func unseal(key, m []byte) (h header, body []byte, err error) {
 	if len(m) < sumSize+headerSize {
 		return h, nil, errors.New("it is too short")
@@ -100,32 +99,32 @@ func unseal(key, m []byte) (h header, body []byte, err error) {
 	return h, rest[1+length:], nil
 }
 
-// A presence says that a collector is there, and how it is.
+// A presence announces that a collector runs, and its state.
 type presence struct {
 	Rules    map[string]uint64  `json:"rules"` // hashes of its options
 	WallMS   int64              `json:"wall_ms"`
-	Able     bool               `json:"able"`     // its metrics are taken from it
+	Able     bool               `json:"able"`     // Telegraf accepts its metrics
 	Isolated bool               `json:"isolated"` // it is probably cut off
 	Ready    bool               `json:"ready"`    // it has what its mates know
-	Speaks   bool               `json:"speaks"`   // it tells events
-	Hears    map[uint64]hearing `json:"hears"`    // starts that it has heard in time
+	Speaks   bool               `json:"speaks"`   // it reports events
+	Hears    map[uint64]hearing `json:"hears"`    // starts that it has heard recently
 }
 
-// A hearing is what a collector has heard of another one.
+// A hearing is what a collector last received from another one.
 type hearing struct {
 	Asked  uint32 `json:"asked"`   // the last question that it has answered
-	SentMS int64  `json:"sent_ms"` // when the last message was sent, since that start
+	SentMS int64  `json:"sent_ms"` // when its last message was sent, in ms since that start
 }
 
-// A known is what a collector knows of peers, with times by its wall clock.
+// A known is a set of records, with times by the wall clock of its collector.
 type known struct {
 	WallNS  int64             `json:"wall_ns"` // now, unix ns
 	Records []liveness.Record `json:"records"`
-	Reply   bool              `json:"reply"` // to records: it needs none
+	Reply   bool              `json:"reply"` // it is a reply to records, and needs no reply
 }
 
-// unit is what spans in a word are counted in: what was heard a little earlier than it
-// was is no danger.
+// unit is the unit of spans in a word. They are rounded so that a peer seems to have been heard
+// earlier rather than later, which is safe.
 const unit = 20 * time.Millisecond
 
 // The flags of a word.
@@ -140,12 +139,12 @@ const (
 	flagLone
 )
 
-// stateJobs is the bit of its state that says that jobs follow.
+// stateJobs is the bit of a word's state that is set if jobs follow.
 const stateJobs = 0x80
 
-// appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2),
-// flags, state, reason, then age, suspect, dead, deaths, and window with promise, since and doubt if
-// the flags say so, as varints, and the fingerprint of its jobs (2) if there are any.
+// appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2), flags,
+// state and reason (1 each). Then, as varints: age, suspect, dead, deaths, and, depending on the
+// flags, window and promise, since, doubt. Last the fingerprint of its jobs (2), if it has any.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -192,7 +191,7 @@ func flagsOf(w *liveness.Word) (flags byte) {
 	return flags
 }
 
-// floor returns d in units, not more than it is.
+// floor returns d in units, rounded down.
 func floor(d time.Duration) int64 {
 	n := int64(d / unit)
 	if d < 0 && d%unit != 0 {
@@ -201,13 +200,13 @@ func floor(d time.Duration) int64 {
 	return n
 }
 
-// A reader takes a body apart. After an error all that it returns is zero.
+// A reader decodes a body. After an error it returns only zero values.
 type reader struct {
 	rest   []byte
 	failed bool
 }
 
-var errShort = errors.New("it is too short for what it says")
+var errShort = errors.New("it is shorter than its contents require")
 
 func (r *reader) err() error {
 	if r.failed {
@@ -247,10 +246,10 @@ func (r *reader) skip(size int) {
 	}
 }
 
-// longest is longer than any span that is told.
+// longest is longer than any span that is sent.
 const longest = 20 * 365 * 24 * time.Hour
 
-// span returns n units, within what can be added up.
+// span returns n units, limited so that sums do not overflow.
 func span(n int64) time.Duration {
 	limit := int64(longest / unit)
 	return time.Duration(min(max(n, -limit), limit)) * unit
@@ -282,7 +281,7 @@ func (r *reader) word() (w liveness.Word) {
 	return w
 }
 
-// words returns all words that are left.
+// words returns all remaining words.
 func (r *reader) words() (all []liveness.Word) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, r.word())
@@ -290,15 +289,15 @@ func (r *reader) words() (all []liveness.Word) {
 	return all
 }
 
-// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), and how long
-// ago it was as a varint.
+// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), and how long ago
+// the event was, as a varint.
 func appendTelling(b []byte, t *liveness.Telling) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
 	b = binary.BigEndian.AppendUint64(b, t.Peer)
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
-// tellings returns all tellings that are left.
+// tellings returns all remaining tellings.
 func (r *reader) tellings() (all []liveness.Telling) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})
@@ -306,7 +305,7 @@ func (r *reader) tellings() (all []liveness.Telling) {
 	return all
 }
 
-// hashes returns all numbers of 8 bytes that are left.
+// hashes returns all remaining numbers of 8 bytes.
 func (r *reader) hashes() (all []uint64) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, r.uint64())
@@ -314,7 +313,7 @@ func (r *reader) hashes() (all []uint64) {
 	return all
 }
 
-// decode decodes a body in JSON.
+// decode decodes a JSON body.
 func decode(body []byte, into any) error {
 	if err := json.Unmarshal(body, into); err != nil {
 		return fmt.Errorf("decoding it failed: %w", err)

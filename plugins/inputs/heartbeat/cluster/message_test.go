@@ -11,7 +11,7 @@ import (
 
 var testKey = []byte("a secret of sixteen bytes, or more")
 
-// A message says what it said, and nothing in it can be changed.
+// A message is decoded as it was encoded, and no part of it can be changed unnoticed.
 func TestMessagesAreSealed(t *testing.T) {
 	h := header{version: version, kind: kindWords, start: 1<<63 + 5, to: 7, counter: 9, sent: 1234 * time.Millisecond, name: "collector-1"}
 	m := seal(testKey, &h, []byte("body"))
@@ -33,8 +33,8 @@ func TestMessagesAreSealed(t *testing.T) {
 	require.ErrorContains(t, err, "signature")
 }
 
-// A word that was told says no more life than there was: it is rounded to the worse side.
-func TestWordsAreRoundedToTheWorseSide(t *testing.T) {
+// A word is rounded so that a peer never seems more alive than it is.
+func TestWordsAreRoundedToLessLife(t *testing.T) {
 	for _, w := range []liveness.Word{
 		{},
 		{
@@ -62,9 +62,8 @@ func TestWordsAreRoundedToTheWorseSide(t *testing.T) {
 	}
 }
 
-// Of a peer that is well, as nearly all are, a word takes so many bytes: rounds consist of
-// them.
-func TestWordOfTheWellIsShort(t *testing.T) {
+// The size of a word for a peer that is alive, as nearly all are. Rounds consist of such words.
+func TestWordOfAnAlivePeerIsShort(t *testing.T) {
 	w := liveness.Word{
 		ID: 1 << 63, Process: 1 << 31, State: liveness.Alive, Reason: liveness.ReasonBeat, Heard: true, Connected: true,
 		Age: 10 * time.Second, Suspect: 7 * time.Second, Dead: 25 * time.Second,
@@ -72,7 +71,8 @@ func TestWordOfTheWellIsShort(t *testing.T) {
 	require.LessOrEqual(t, len(appendWord(nil, &w)), 24)
 }
 
-// Whatever comes in, it is read to its end or refused, and what is read can be added up.
+// Every input is either read to its end or rejected, and the values read can be added without an
+// overflow.
 func FuzzReader(f *testing.F) {
 	word := liveness.Word{State: liveness.Left, Reason: liveness.ReasonLeaving, Window: time.Hour}
 	f.Add(appendWord(nil, &word))

@@ -6,37 +6,36 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// Peers are what the collectors agree on: those of the judge. Its methods may take a
-// lock, and are never called while a message is underway.
+// Peers are the judge's peers, on which the collectors agree. Its methods may take a lock.
 type Peers interface {
 	Sayings
 	Hearings
 	Events
 
-	// Ticks returns how often silence was judged.
+	// Ticks returns how many times silence was judged.
 	Ticks() uint64
-	// Able reports whether metrics are taken from this collector, and whether it is
+	// Able reports whether Telegraf accepts metrics from this collector, and whether it is
 	// probably cut off.
 	Able() (able, isolated bool)
-	// Flows reports whether all that was told has been taken from this collector.
+	// Flows reports whether Telegraf has accepted all metrics of this collector.
 	Flows() bool
-	// Asked returns of how many peers mates were asked, and of how many one of them
-	// knew better.
+	// Asked returns about how many peers mates were asked, and how many of those were spared
+	// because a mate had later news.
 	Asked() (asked, spared int64)
-	// Contained calls do. If do panics, that is reported, and Contained returns false.
+	// Contained calls do. If do panics, it logs that and returns false.
 	Contained(what string, do func()) bool
 }
 
-// Sayings are what is to be told to mates.
+// Sayings return what to send to mates.
 type Sayings interface {
-	// News has an entry when there is something to say.
+	// News has an entry when there is something to send.
 	News() <-chan struct{}
-	// Said returns what is to be told to mates since it was called last, or a part of it.
+	// Said returns what to send to mates since the last call, or a part of it.
 	Said() liveness.Said
-	// Count returns how many peers there are.
+	// Count returns the number of known peers.
 	Count() int
-	// Words returns what is to be told of some peers below number next, and where to go
-	// on.
+	// Words returns what to send about some peers below number next, and the number to
+	// continue with.
 	Words(next int) ([]liveness.Word, int)
 	// Answer appends to words what is known of the peers with these hashes.
 	Answer(words []liveness.Word, asked []uint64) []liveness.Word
@@ -44,40 +43,40 @@ type Sayings interface {
 	RecordsOf(hashes []uint64) []liveness.Record
 }
 
-// Hearings take what mates say.
+// Hearings process what mates send.
 type Hearings interface {
-	// HearWords takes in what a mate said ago before now, and returns of which peers the
-	// records are wanted.
+	// HearWords processes what a mate sent ago before now. It returns the hashes of the peers
+	// whose records are wanted.
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
-	// HearFact takes in a beat that a mate has heard.
+	// HearFact processes a beat that a mate has received.
 	HearFact(mate string, f *liveness.Fact)
-	// HearRecords takes in records that were wanted, as of ago before now, and returns of which
-	// peers the mate needs ours.
+	// HearRecords processes records that were wanted, as of ago before now. It returns the
+	// hashes of the peers whose records the mate needs from here.
 	HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64)
-	// Settle notes that all mates that are reachable have answered a question.
+	// Settle notes that all reachable mates have answered a question.
 	Settle(question uint32)
-	// MatesChanged notes that other mates are reachable than before.
+	// MatesChanged notes that the set of reachable mates has changed.
 	MatesChanged()
 }
 
-// Events are those of peers: one of the collectors tells them.
+// Events are the events of peers. One of the collectors reports them.
 type Events interface {
-	// Join leaves to mates what was seen until one was heard last that spoke: it is no news to
-	// them.
+	// Join leaves to the mates the events seen before until, when a message from a mate that
+	// spoke was last received: that mate has seen them too.
 	Join(until time.Time)
-	// Speak lets this collector tell them. Those of the last half minute are told now which no
-	// mate has told, and if again is set the others, too: they may not have left it.
+	// Speak lets this collector report events. It reports now those of the last 30 s that no mate
+	// has reported, and if again is set the others too: they may not have left the mate.
 	Speak(again bool)
-	// KeepSpeaking has them told no longer than until then: if this collector is stopped, a mate
-	// takes over.
+	// KeepSpeaking lets this collector report events only until the given time: if it hangs, a
+	// mate takes over.
 	KeepSpeaking(until time.Time)
-	// Hush ends that.
+	// Hush ends what Speak began.
 	Hush()
-	// TakeTold returns which events were told since it was called last.
+	// TakeTold returns the events reported since the last call.
 	TakeTold() []liveness.Telling
-	// TellAgain lets TakeTold return those of the last half minute once more: a mate may not have
-	// heard of them.
+	// TellAgain lets TakeTold return the events of the last 30 s once more, for a mate that may
+	// have missed them.
 	TellAgain()
-	// Told notes that a mate has told events, as it said ago before now.
+	// Told notes that a mate has reported events, in a message sent ago before now.
 	Told(ago time.Duration, events []liveness.Telling)
 }

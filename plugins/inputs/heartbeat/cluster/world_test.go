@@ -250,7 +250,7 @@ func (w *world) joined(a, b *collector) bool {
 
 // hears reports whether a has received something of late that b has sent.
 func (w *world) hears(a, b *collector) bool {
-	return a == b || w.now-w.lines[b.number][a.number].informed < presenceHolds+presencePause
+	return a == b || w.now-w.lines[b.number][a.number].informed < presenceValid+presencePause
 }
 
 // settled reports whether two collectors could talk for so long.

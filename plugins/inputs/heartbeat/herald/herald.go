@@ -1,6 +1,6 @@
-// Package herald decides which events of peers a collector tells, of several that see the
-// same. It knows transitions, and what mates have told; it never knows who mates are, how
-// words reach them, or what an event is printed as.
+// Package herald decides which of several collectors reports an event of a peer. It knows
+// transitions, and which events mates have reported. It never knows which collectors the mates
+// are, how messages reach them, or what an event looks like.
 package herald
 
 import (
@@ -11,69 +11,71 @@ import (
 )
 
 const (
-	// Kept is for how long an event is kept that a mate is to tell.
+	// Kept is how long an event is kept that a mate should report.
 	Kept = 30 * time.Second
-	// owedAfter is for how long a mate has to tell what follows on the last word of ours: it may
-	// have to wait for an answer.
+	// owedAfter is how long a mate has to report what follows on our last word: it may have to wait
+	// for an answer.
 	owedAfter = liveness.AnswerTime + time.Second
-	// owedFor is for how long what follows on a last word that a peer is well is told here, too,
-	// after a mate has begun to speak.
+	// owedFor is how long this collector still reports what follows on its last word that a peer is
+	// alive, after a mate has begun to speak.
 	owedFor = 10 * time.Second
-	// crossing is for how long the words of two collectors may cross.
+	// crossing is how long two collectors may report events at once without noticing.
 	crossing = 100 * time.Millisecond
-	// lately is by how much later a mate may have told that a peer lives than that was seen here.
-	lately = time.Second
-	// idsKept is for how long it is remembered that a mate has told an event, up to twice
+	// recently is how much later than this collector a mate may have reported that a peer is alive.
+	recently = time.Second
+	// idsKept is how long events reported by mates are remembered, at least. At most it is twice
 	// as long.
 	idsKept = time.Hour
-	// maxIDs is after how many of those it is remembered for a shorter time.
+	// maxIDs is the number of those events beyond which they are forgotten sooner.
 	maxIDs = 1 << 17
 )
 
-// A Herald decides which events of peers are told here: all, if there are no mates, else
-// those that are told while this collector speaks, and that no mate has told. Those of the
-// time in which it does not are kept for a while, be they told or not: the mate that told
-// them may be lost before they have left it.
+// A Herald decides which events of peers this collector reports. Without mates it reports all.
+// With mates it reports events only while this collector speaks, and only those that no mate
+// has reported. Events of the time in which it does not speak are kept for a while, whether or
+// not a mate reports them: the mate may be lost before its reports have left it.
 //
-// Collectors that were parted may have told different stories of a peer. So that the last
-// word is right, who had it tells what follows, unless a mate does; and an event that a mate
-// told before the last word of ours is told again, with the id that it had.
+// Collectors that could not reach each other may have reported different states of a peer. The
+// last word is the latest state of a peer that any of them reported. So that it ends up right,
+// the collector that had the last word also reports what follows, unless a mate does. And an
+// event that a mate reported before our last word is reported again, with the same id.
 type Herald struct {
-	mates   bool
-	began   time.Time // what it has told before it ended was before that
-	speaks  bool
-	until   time.Time                // no longer than that; zero for no limit
-	joined  time.Time                // what was seen until then, a mate that spoke has seen
-	kept    []keptEvent              // not told here, the oldest first
-	settled int                      // so many of those need not be looked at by settle
-	hushed  time.Time                // when it ceased to speak
-	last    map[liveness.ID]lastWord // about peers, here
-	told    []toldEvent              // here, since TakeTold
-	lately  []toldEvent              // here, in the last half minute before that
+	mates    bool
+	began    time.Time // the start of this collector
+	speaks   bool
+	until    time.Time                // when it stops to speak by itself; zero for no limit
+	joined   time.Time                // events before this time were also seen by a mate that spoke
+	kept     []keptEvent              // not reported here, the oldest first
+	settled  int                      // how many of those Settle has already checked
+	hushed   time.Time                // when it stopped speaking
+	last     map[liveness.ID]lastWord // of this collector, by peer
+	reported []reportedEvent          // reported here since TakeTold
+	recently []reportedEvent          // reported here in the last 30 s before that
 
-	// What mates told, since turned and in the time before.
-	others, older tellings
+	// The events reported by mates since turned, and in the period before it.
+	others, older reports
 	turned        time.Time
 }
 
-// Tellings are events that mates have told: when each one was, and the latest change of state
-// of each peer.
-type tellings struct {
+// reports are events that mates have reported: the time of each event, and of the latest change
+// of state of each peer.
+type reports struct {
 	events  map[int64]time.Time
 	changes map[uint64]time.Time
 }
 
-// New returns the Herald of a collector that begins now: of one that is alone, which tells all,
-// or of one with mates, which tells nothing yet.
+// New returns the Herald of a collector that starts now. Without mates it reports all events,
+// with mates none until Speak.
 func New(mates bool, now time.Time) *Herald { return &Herald{mates: mates, began: now} }
 
 // Silent reports whether TakeTold has nothing to return.
-func (h *Herald) Silent() bool { return len(h.told) == 0 }
+func (h *Herald) Silent() bool { return len(h.reported) == 0 }
 
-// KeepSpeaking has this collector tell events no longer than until then. After that a mate may.
+// KeepSpeaking lets this collector report events only until the given time. After that, a mate
+// may take over.
 func (h *Herald) KeepSpeaking(until time.Time) { h.until = until }
 
-// Hush lets a mate tell events from now on.
+// Hush ends what Speak began: from now on a mate reports events.
 func (h *Herald) Hush(now time.Time) { h.speaks, h.hushed = false, now }
 
 type keptEvent struct {
@@ -81,34 +83,34 @@ type keptEvent struct {
 	at     time.Time
 }
 
-// A toldEvent is one that was told here.
-type toldEvent struct {
+// A reportedEvent is an event that was reported here.
+type reportedEvent struct {
 	id   int64
 	peer uint64 // as in liveness.Telling
 	at   time.Time
 }
 
-// A lastWord is that a state of a peer was told here.
+// A lastWord is the latest state of a peer that was reported here.
 type lastWord struct {
 	at   time.Time
-	well bool // it is alive
+	well bool // the peer was alive
 }
 
-// Resume notes which state of a peer was known when this collector ended. It may have told
-// that, while it was parted from its mates. What those have told since it began is a later
-// word, however long it took to read that state.
+// Resume notes the state of a peer at the end of the previous run of this collector, which may
+// have reported it while it could not reach its mates. Whatever mates have reported since the
+// start is later, however long restoring takes.
 func (h *Herald) Resume(id liveness.ID, state liveness.State) {
 	if h.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
 		h.note(id, lastWord{at: h.began})
 	}
 }
 
-// Admit reports whether an event is told, and keeps it if not.
+// Admit reports whether this collector is to report an event now. If not, the event is kept.
 func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	if !h.mates {
 		return true
 	}
-	if h.speaks && (h.until.IsZero() || now.Before(h.until)) && !h.toldElsewhere(change) {
+	if h.speaks && (h.until.IsZero() || now.Before(h.until)) && !h.reportedElsewhere(change) {
 		h.noteOwn(change, now)
 		return true
 	}
@@ -117,25 +119,26 @@ func (h *Herald) Admit(change *liveness.Transition, now time.Time) bool {
 	return false
 }
 
-// toldElsewhere reports whether a mate has told an event, well after the last word of ours:
-// else both may have spoken at once.
-func (h *Herald) toldElsewhere(change *liveness.Transition) bool {
-	at, told := h.others.events[change.EventID]
-	if !told {
-		at, told = h.older.events[change.EventID]
+// reportedElsewhere reports whether a mate has reported an event. A change of state only counts if
+// it came well after our last word: otherwise both may have spoken at once.
+func (h *Herald) reportedElsewhere(change *liveness.Transition) bool {
+	at, reported := h.others.events[change.EventID]
+	if !reported {
+		at, reported = h.older.events[change.EventID]
 	}
-	return told && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
+	return reported && (change.Event != liveness.Changed || !at.Before(h.last[change.ID].at.Add(crossing)))
 }
 
-// goesOn reports whether what becomes of a peer at a time is to be told here: the last word
-// about it was. That it was well is soon left to the mate that speaks.
-func (h *Herald) goesOn(id liveness.ID, at time.Time) bool {
+// hadLastWord reports whether this collector had the last word about a peer, and so reports what
+// happens to it at the given time. If the last word was that the peer is alive, the mate that
+// speaks takes over soon.
+func (h *Herald) hadLastWord(id liveness.ID, at time.Time) bool {
 	ours, spoken := h.last[id]
 	theirs := h.changedElsewhere(id)
 	return spoken && !at.Before(ours.at) && !theirs.After(ours.at.Add(crossing)) && (!ours.well || at.Sub(h.hushed) < owedFor || at.Sub(ours.at) < owedFor)
 }
 
-// changedElsewhere returns when a mate has told a change of state of a peer last, or the zero
+// changedElsewhere returns when a mate last reported a change of state of a peer, or the zero
 // Time.
 func (h *Herald) changedElsewhere(id liveness.ID) time.Time {
 	if at, known := h.others.changes[id.Hash()]; known {
@@ -144,13 +147,13 @@ func (h *Herald) changedElsewhere(id liveness.ID) time.Time {
 	return h.older.changes[id.Hash()]
 }
 
-// noteOwn notes that an event of some time is told here.
+// noteOwn notes that an event of the given time is reported here.
 func (h *Herald) noteOwn(change *liveness.Transition, at time.Time) {
-	told := toldEvent{id: change.EventID, at: at}
+	reported := reportedEvent{id: change.EventID, at: at}
 	if change.Event == liveness.Changed {
-		told.peer = change.ID.Hash()
+		reported.peer = change.ID.Hash()
 	}
-	h.told = append(h.told, told)
+	h.reported = append(h.reported, reported)
 	if change.Event != liveness.Changed {
 		return
 	}
@@ -168,9 +171,9 @@ func (h *Herald) note(id liveness.ID, word lastWord) {
 	h.last[id] = word
 }
 
-// Settle returns the events that are told here although a mate speaks, and that it has not
-// told: they follow on the last word about a peer, which was told here while parted from it,
-// or are of a peer that it may not expect.
+// Settle returns the events that this collector reports although a mate speaks, because the mate
+// has not: events that follow on a last word from here, spoken while the mate was not reachable,
+// and never_seen of a peer that the mate may not expect.
 func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	if h.speaks {
 		return nil
@@ -193,12 +196,12 @@ func (h *Herald) Settle(now time.Time) (late []*liveness.Transition) {
 	return late
 }
 
-// owes reports whether an event that was kept is to be told here.
+// owes reports whether a kept event is to be reported here.
 func (h *Herald) owes(k *keptEvent) bool {
-	if k.change.Event != liveness.Changed || !h.goesOn(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
+	if k.change.Event != liveness.Changed || !h.hadLastWord(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
 	}
-	if h.toldElsewhere(k.change) {
+	if h.reportedElsewhere(k.change) {
 		delete(h.last, k.change.ID)
 		return false
 	}
@@ -213,13 +216,12 @@ func (h *Herald) expire(now time.Time) {
 	h.kept, h.settled = h.kept[n:], max(h.settled-n, 0)
 }
 
-// Join leaves to a mate that spoke until then what was seen here before this collector knew
-// what its mates know: much of that is no news.
+// Join leaves the events seen here before until to the mate that spoke in that time: this
+// collector did not know yet what its mates know, so many of those events are not new.
 func (h *Herald) Join(until time.Time) { h.joined = until }
 
-// withoutKnown drops what a mate has seen that spoke before this collector knew what its mates
-// know. An end is kept if that mate was lost, with what follows on it, and always what follows
-// on the last word of ours.
+// withoutKnown drops the events that Join left to a mate. If that mate was lost, an end is kept,
+// with what follows on it. What follows on our last word is always kept.
 func (h *Herald) withoutKnown(events []keptEvent, lost bool) []keptEvent {
 	ended := make(map[liveness.ID]bool)
 	return slices.DeleteFunc(events, func(k keptEvent) bool {
@@ -227,14 +229,15 @@ func (h *Herald) withoutKnown(events []keptEvent, lost bool) []keptEvent {
 		if lost && k.change.Event == liveness.Changed && over {
 			ended[k.change.ID] = true
 		}
-		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || h.goesOn(k.change.ID, k.at)
+		kept := ended[k.change.ID] || lost && k.change.Event == liveness.Ended || h.hadLastWord(k.change.ID, k.at)
 		return !k.at.After(h.joined) && !kept
 	})
 }
 
-// Speak begins to tell, and returns what is to be told of the last half minute: what no mate
-// has told, and if again is set the rest, too. Without that the mate has told all that it
-// knew: a suspicion that is over is no news.
+// Speak lets this collector report events from now on. It returns the events of the last 30 s
+// that are to be reported: those that no mate has reported, and if again is set also the rest.
+// If again is not set, the mate has reported all it knew, and a suspicion that is over is not
+// reported.
 func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) {
 	h.speaks, h.until = true, time.Time{}
 	h.expire(now)
@@ -243,7 +246,7 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 		h.kept = h.withoutPassed(h.kept)
 	}
 	for _, k := range h.kept {
-		if again || !h.toldElsewhere(k.change) {
+		if again || !h.reportedElsewhere(k.change) {
 			late = append(late, k.change)
 			h.noteOwn(k.change, k.at)
 		}
@@ -252,9 +255,10 @@ func (h *Herald) Speak(again bool, now time.Time) (late []*liveness.Transition) 
 	return late
 }
 
-// withoutPassed drops each doubt that no mate has told and that is over: a mate has told
-// what followed, or it ended well, and is dropped with its end, unless a mate has told
-// anything of that peer since it was well before.
+// withoutPassed drops each doubt (suspect or unknown after alive) that no mate has reported and
+// that is over. It is over if a mate has reported what followed. It is also over if the peer is
+// alive again and no mate has reported a change of that peer since it was alive before; then
+// both the doubt and its end are dropped.
 func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 	doubts := make(map[liveness.ID]*keptEvent)
 	for i := range events {
@@ -262,26 +266,26 @@ func (h *Herald) withoutPassed(events []keptEvent) []keptEvent {
 		if k.change.Event != liveness.Changed {
 			continue
 		}
-		id, told := k.change.ID, h.toldElsewhere(k.change)
+		id, reported := k.change.ID, h.reportedElsewhere(k.change)
 		begin := doubts[id]
 		switch delete(doubts, id); {
-		case (k.change.State == liveness.Suspect || k.change.State == liveness.Unknown) && k.change.Previous == liveness.Alive && !told:
+		case (k.change.State == liveness.Suspect || k.change.State == liveness.Unknown) && k.change.Previous == liveness.Alive && !reported:
 			doubts[id] = k
 		case begin == nil:
-		case told:
+		case reported:
 			begin.change = nil
-		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(lately-begin.change.Lasted)):
+		case k.change.State == liveness.Alive && !h.changedElsewhere(id).After(begin.at.Add(recently-begin.change.Lasted)):
 			begin.change, k.change = nil, nil
 		}
 	}
 	return slices.DeleteFunc(events, func(k keptEvent) bool { return k.change == nil })
 }
 
-// NoteTold notes that a mate has told events, as it said ago before now.
+// NoteTold notes that a mate has reported events, in a message sent ago before now.
 func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time.Time) {
 	if h.others.events == nil || len(h.others.events)+len(events) > maxIDs || now.Sub(h.turned) > idsKept {
 		h.older, h.turned = h.others, now
-		h.others = tellings{make(map[int64]time.Time), make(map[uint64]time.Time)}
+		h.others = reports{make(map[int64]time.Time), make(map[uint64]time.Time)}
 	}
 	for _, e := range events {
 		at := now.Add(-ago - e.Ago)
@@ -292,20 +296,20 @@ func (h *Herald) NoteTold(events []liveness.Telling, ago time.Duration, now time
 	}
 }
 
-// TakeTold returns which events were told here since it was called last.
+// TakeTold returns the events reported here since the last call.
 func (h *Herald) TakeTold(now time.Time) []liveness.Telling {
-	events := make([]liveness.Telling, 0, len(h.told))
-	for _, told := range h.told {
-		events = append(events, liveness.Telling{EventID: told.id, Ago: now.Sub(told.at), Peer: told.peer})
+	events := make([]liveness.Telling, 0, len(h.reported))
+	for _, reported := range h.reported {
+		events = append(events, liveness.Telling{EventID: reported.id, Ago: now.Sub(reported.at), Peer: reported.peer})
 	}
-	past := slices.IndexFunc(h.lately, func(told toldEvent) bool { return now.Sub(told.at) <= Kept })
+	past := slices.IndexFunc(h.recently, func(reported reportedEvent) bool { return now.Sub(reported.at) <= Kept })
 	if past < 0 {
-		past = len(h.lately)
+		past = len(h.recently)
 	}
-	h.lately, h.told = append(h.lately[past:], h.told...), nil
+	h.recently, h.reported = append(h.recently[past:], h.reported...), nil
 	return events
 }
 
-// TellAgain lets TakeTold return those of the last half minute once more: a mate may not have
-// been told.
-func (h *Herald) TellAgain() { h.told, h.lately = append(h.lately, h.told...), nil }
+// TellAgain lets TakeTold return the events of the last 30 s once more, for a mate that may have
+// missed them.
+func (h *Herald) TellAgain() { h.reported, h.recently = append(h.recently, h.reported...), nil }

@@ -22,7 +22,7 @@ func idsOf(changes []*liveness.Transition) (ids []int64) {
 	return ids
 }
 
-// noteIDs notes that a mate has told events just now.
+// noteIDs notes that a mate has just reported events.
 func (h *Herald) noteIDs(now time.Time, ids ...int64) {
 	events := make([]liveness.Telling, 0, len(ids))
 	for _, id := range ids {
@@ -31,7 +31,7 @@ func (h *Herald) noteIDs(now time.Time, ids ...int64) {
 	h.NoteTold(events, 0, now)
 }
 
-// takeIDs returns the ids of events that were told here.
+// takeIDs returns the ids of events that were reported here.
 func (h *Herald) takeIDs(now time.Time) (ids []int64) {
 	for _, e := range h.TakeTold(now) {
 		ids = append(ids, e.EventID)
@@ -39,7 +39,7 @@ func (h *Herald) takeIDs(now time.Time) (ids []int64) {
 	return ids
 }
 
-// Without mates all events are told, and none is kept.
+// Without mates all events are reported, and none is kept.
 func TestHeraldAlone(t *testing.T) {
 	var h Herald
 	require.True(t, h.Admit(changeTo(liveness.Alive, 1), time.Now()))
@@ -47,8 +47,8 @@ func TestHeraldAlone(t *testing.T) {
 	require.Empty(t, h.takeIDs(time.Now()))
 }
 
-// Who takes over tells what the one before has not told, and if that was lost all of the
-// last half minute, as it may not have left it.
+// A collector that takes over reports what its predecessor has not reported. If the predecessor
+// was lost, it reports all events of the last 30 s, because they may not have left the predecessor.
 func TestHeraldTakesOver(t *testing.T) {
 	for _, c := range []struct {
 		name  string
@@ -74,9 +74,9 @@ func TestHeraldTakesOver(t *testing.T) {
 	}
 }
 
-// A suspicion that only this collector had, and that is over, is not told by who takes over
-// from a mate that has told all it knew. But what that one told last may have to be taken back.
-func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
+// A collector that takes over from a mate that has reported all it knew does not report a past
+// suspicion of its own. But it may have to take back the mate's last report.
+func TestHeraldDoesNotReportAPastSuspicion(t *testing.T) {
 	suspect, back, restart, dead := changeTo(liveness.Suspect, 1), changeTo(liveness.Alive, 2), changeTo(liveness.Alive, 3), changeTo(liveness.Dead, 4)
 	restart.Event = liveness.Restarted
 	suspect.Previous, suspect.Lasted = liveness.Alive, time.Minute
@@ -116,9 +116,9 @@ func TestHeraldTellsNoPassedSuspicion(t *testing.T) {
 	}
 }
 
-// What was told while parted from the one that speaks is taken back, unless that has
-// told so itself.
-func TestHeraldTakesBackWhatItTold(t *testing.T) {
+// A report made while the mate that speaks was not reachable is taken back, unless that mate has
+// done so itself.
+func TestHeraldTakesBackItsReport(t *testing.T) {
 	for _, byMate := range []bool{false, true} {
 		now := time.Now()
 		h := Herald{mates: true, speaks: true}
@@ -140,8 +140,8 @@ func TestHeraldTakesBackWhatItTold(t *testing.T) {
 	}
 }
 
-// What a mate has said since of the same peer is the last word, though its event is another
-// one: it has not seen what was told here.
+// A later report of a mate about the same peer is the last word, even if its event is different:
+// the mate has not seen the report from here.
 func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 	for ago, want := range map[time.Duration][]int64{
 		0: {}, 2 * time.Second: {2}, time.Second - crossing: {2}, // then both may think that the other one had it
@@ -157,8 +157,9 @@ func TestHeraldLeavesItToAMateThatHadTheLastWord(t *testing.T) {
 	}
 }
 
-// What follows at once on what is taken back is told here, too: the mate has seen neither.
-func TestHeraldGoesOnFromWhatItTookBack(t *testing.T) {
+// What follows at once on a report that is taken back is also reported here: the mate has seen
+// neither.
+func TestHeraldReportsWhatFollowsOnATakenBackReport(t *testing.T) {
 	now := time.Now()
 	h := Herald{mates: true, speaks: true}
 	require.True(t, h.Admit(changeTo(liveness.Left, 1), now))
@@ -169,7 +170,7 @@ func TestHeraldGoesOnFromWhatItTookBack(t *testing.T) {
 	require.Equal(t, []int64{2, 3}, idsOf(h.Settle(now.Add(owedAfter))))
 }
 
-// What mates have told is not remembered for ever.
+// Reports of mates are not remembered forever.
 func TestHeraldForgets(t *testing.T) {
 	now := time.Now()
 	h := Herald{mates: true}
@@ -183,8 +184,8 @@ func TestHeraldForgets(t *testing.T) {
 	require.Len(t, h.kept, 1)
 }
 
-// A peer that only this collector expects is told of here.
-func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
+// Events of a peer that only this collector expects are reported here.
+func TestHeraldReportsPeersThatOnlyItExpects(t *testing.T) {
 	now := time.Now()
 	h := Herald{mates: true}
 	missing, other := changeTo(liveness.Dead, 1), changeTo(liveness.Dead, 2)
@@ -195,8 +196,8 @@ func TestHeraldTellsOfWhomOnlyItExpects(t *testing.T) {
 	require.Equal(t, []int64{1}, idsOf(h.Settle(now.Add(owedAfter))))
 }
 
-// What was told while parted, before a restart, is taken back after it.
-func TestHeraldGoesOnAfterARestart(t *testing.T) {
+// A report made while mates were not reachable, before a restart, is taken back after it.
+func TestHeraldTakesBackAfterARestart(t *testing.T) {
 	for state, want := range map[liveness.State][]int64{liveness.Dead: {1}, liveness.Alive: {}} {
 		now := time.Now()
 		h := New(true, now)
@@ -210,8 +211,8 @@ func TestHeraldGoesOnAfterARestart(t *testing.T) {
 	require.Empty(t, alone.last)
 }
 
-// What a mate has told while a collector read its state is not told again by that one.
-func TestHeraldLeavesWhatWasToldWhileItRead(t *testing.T) {
+// What a mate reports while a collector restores its state is not reported again.
+func TestHeraldLeavesWhatWasReportedDuringARestore(t *testing.T) {
 	began := time.Now()
 	h := New(true, began)
 	back := changeTo(liveness.Alive, 1)
@@ -222,8 +223,8 @@ func TestHeraldLeavesWhatWasToldWhileItRead(t *testing.T) {
 	require.Empty(t, h.Settle(now.Add(owedAfter)))
 }
 
-// Who begins beside a mate that speaks takes for news what that one has told long ago. Ends are
-// told all the same if that one is lost, and what follows on the last word of this collector.
+// A collector that starts beside a mate that speaks takes for new what the mate has reported long
+// ago. It still reports ends if the mate is lost, and what follows on its own last word.
 func TestHeraldJoins(t *testing.T) {
 	of := func(source string, state liveness.State, event liveness.Event, id int64) *liveness.Transition {
 		change := changeTo(state, id)
@@ -247,7 +248,7 @@ func TestHeraldJoins(t *testing.T) {
 	}
 }
 
-// A collector that was stopped does not know whether a mate has taken over.
+// A collector that was suspended does not know whether a mate has taken over.
 func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 	now := time.Now()
 	h := New(true, now)
@@ -259,8 +260,8 @@ func TestHeraldKeepsWhatItSeesAfterAPause(t *testing.T) {
 	require.True(t, h.Admit(changeTo(liveness.Dead, 3), now.Add(time.Minute)))
 }
 
-// A mate that is found may have missed what was told before.
-func TestHeraldTellsAgain(t *testing.T) {
+// A mate that is found may have missed earlier reports.
+func TestHeraldReportsAgain(t *testing.T) {
 	begin := time.Now()
 	h := New(true, begin)
 	h.Speak(false, begin)

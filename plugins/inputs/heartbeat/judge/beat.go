@@ -11,33 +11,33 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Beat is what a beat says together with what its connection shows.
+// A Beat is a received beat together with what its connection shows.
 type Beat struct {
 	liveness.Beat
-	wire *wire.Beat // valid until the next one of its stream is decoded
+	wire *wire.Beat // valid until the next beat of its stream is decoded
 }
 
-// A Speaker is where a beat came from, as far as that is certain.
+// A Speaker is the source of a beat, as far as it is verified.
 type Speaker struct {
 	Conn     liveness.ConnID // 0 for datagrams
-	Handle   liveness.Handle // of the peer that it was about before
+	Handle   liveness.Handle // of the peer that the last beat was about
 	Remote   netip.Addr      // invalid on Unix sockets
-	PID      uint32          // of the process on the other side of a Unix socket; 0 if that is not known
-	User     uint32          // likewise; 0 for root, too
-	AtRemote bool            // addresses are taken from Remote alone
+	PID      uint32          // of the process on the other side of a Unix socket; 0 if unknown
+	User     uint32          // of that process; 0 also means root
+	AtRemote bool            // ignore the address in the beat, use Remote
 	Signed   bool
-	Verified bool // it was signed, or a token or a certificate names its host
-	Listed   bool // a check names its peer
+	Verified bool // a signature, token or certificate proves its host
+	Listed   bool // a check is configured for its peer
 
-	Job        string        // that begins or ends; "" if it has no name
-	Begins     bool          // the job
+	Job        string        // the job that begins or ends; "" if it has no name
+	Begins     bool          // the job begins
 	MaxRuntime time.Duration // of the job; 0 for no limit
 
 	Printer *Printer
 }
 
-// A Printer prints addresses. A stream mostly speaks for one, which costs memory only
-// once, and for none if its beats name their host.
+// A Printer formats addresses. It caches the latest text, because most streams carry beats
+// of one address only.
 type Printer struct {
 	latest *printed
 }
@@ -54,11 +54,11 @@ func (p *Printer) text(addr netip.Addr) string {
 	return p.latest.text
 }
 
-// Set makes b of what was received, unless it names no peer. tagKeys are the labels
-// that are kept.
+// Set fills b from a received beat, or refuses a beat that identifies no peer. Only labels
+// in tagKeys are kept.
 func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refusal {
 	host, claimed := said.Host, said.IP
-	if hostAddr := said.HostAddr(); hostAddr.IsValid() { // is no name, but claims an address
+	if hostAddr := said.HostAddr(); hostAddr.IsValid() { // an address instead of a name
 		host, claimed = "", hostAddr
 	}
 	addr := address(claimed, from)
@@ -68,7 +68,7 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 	pid := process(said, from)
 	id, ok := liveness.NewID(host, said.Service, pid)
 	if !ok {
-		return &wire.Refusal{Reason: ReasonNobody, Text: "beat names no host and its connection has no address"}
+		return &wire.Refusal{Reason: ReasonNobody, Text: "beat has no host and its connection has no address: send host"}
 	}
 	b.wire = said
 	b.Beat = liveness.Beat{
@@ -83,19 +83,18 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 	return nil
 }
 
-// process returns the pid that a beat is about. A process that speaks for itself
-// over a Unix socket is known by its number in our namespace: what it is called in
-// its own, anybody can choose who makes one.
+// process returns the pid that a beat is about. A process that beats for itself over a Unix
+// socket is known by its pid in our namespace, because a process can choose its pid in a
+// namespace that it creates.
 func process(b *wire.Beat, from *Speaker) uint32 {
 	if from.PID != 0 && b.PID != 0 && !b.Watched {
-		return from.PID // is verified to be one of its numbers
+		return from.PID // verify has checked that b.PID is the same process
 	}
 	return b.PID
 }
 
-// address returns the address of a beat. What a sender says of itself applies,
-// unless that is an address which only means something at its own host:
-// gethostbyname of Debian says 127.0.1.1.
+// address returns the address of a beat. The address that the sender claims applies, unless
+// it only makes sense on the sender's own host: Debian's gethostbyname returns 127.0.1.1.
 func address(claimed netip.Addr, from *Speaker) netip.Addr {
 	remote := from.Remote
 	switch {
@@ -111,7 +110,7 @@ func isLocal(addr netip.Addr) bool {
 	return addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast()
 }
 
-// labels appends those of tags that become tags of metrics.
+// labels appends to dst the tags whose keys are in keys. They become tags of metrics.
 func labels(dst []liveness.Label, tags []wire.Label, keys []string) []liveness.Label {
 	for _, tag := range tags {
 		if slices.Contains(keys, tag.Key) {
@@ -131,7 +130,7 @@ func status(b *wire.Beat) liveness.Status {
 	return liveness.SaysAlive
 }
 
-// healthOf returns what a status says beyond alive, leaving and dead.
+// healthOf returns the health that a status reports, if it is not alive, leaving or dead.
 func healthOf(status string) liveness.Health {
 	switch strings.ToLower(status) {
 	case wire.StatusAlive, wire.StatusLeaving, wire.StatusDead:
@@ -151,17 +150,17 @@ func milliseconds(n int64) time.Duration {
 	return time.Duration(min(n, longest)) * time.Millisecond
 }
 
-// Why this package refuses.
+// Reasons for which this package refuses beats.
 const (
-	ReasonNobody      wire.Reason = "nobody"    // neither host nor address
-	ReasonMaxPeers    wire.Reason = "max_peers" // no room for a new one
+	ReasonNobody      wire.Reason = "nobody"    // it has neither host nor address
+	ReasonMaxPeers    wire.Reason = "max_peers" // the limit of known peers is reached
 	ReasonMaxPerHost  wire.Reason = "max_peers_per_host"
-	ReasonReplay      wire.Reason = "replay"       // it may have been said before
-	ReasonUser        wire.Reason = "user"         // not the one that the peer belongs to
-	ReasonUnknownPeer wire.Reason = "unknown_peer" // from a peer that is not known, where only known ones are accepted
+	ReasonReplay      wire.Reason = "replay"       // it may be a recording
+	ReasonUser        wire.Reason = "user"         // the peer belongs to another user
+	ReasonUnknownPeer wire.Reason = "unknown_peer" // only known peers are accepted, and this one is unknown
 )
 
-// Reasons returns all of them.
+// Reasons returns all reasons of this package.
 func Reasons() []wire.Reason {
 	return []wire.Reason{ReasonNobody, ReasonMaxPeers, ReasonMaxPerHost, ReasonReplay, ReasonUser, ReasonUnknownPeer}
 }
@@ -170,16 +169,16 @@ func Reasons() []wire.Reason {
 func (b *Beat) Refusal(out *liveness.Outcome) *wire.Refusal {
 	switch out.Fate {
 	case liveness.Full:
-		return refuse(ReasonMaxPeers, "as many peers as allowed are known ('max_peers')")
+		return refuse(ReasonMaxPeers, "the limit of known peers is reached ('max_peers')")
 	case liveness.FullHost:
-		return refuse(ReasonMaxPerHost, "as many peers as allowed are known of host %s ('max_peers_per_host')", b.ID.Source)
+		return refuse(ReasonMaxPerHost, "the limit of known peers on host %s is reached ('max_peers_per_host')", b.ID.Source)
 	case liveness.Replayed:
 		return replayed(b.wire, out.After)
 	case liveness.Foreign:
-		return refuse(ReasonUser, "peer %s belongs to another user than uid %d: until it has left, only root may speak for it too", b.ID, b.User)
+		return refuse(ReasonUser, "peer %s belongs to another user, not to uid %d: until it leaves, only that user or root may beat for it", b.ID, b.User)
 	case liveness.Unlisted:
-		return refuse(ReasonUnknownPeer, "peer %s is not known, and 'accept' is \"known\": "+
-			"list it or its host in 'expect' or 'expect_files', or give it a check", b.ID)
+		return refuse(ReasonUnknownPeer, "peer %s is unknown, and 'accept' is \"known\": "+
+			"add it or its host to 'expect' or 'expect_files', or configure a check for it", b.ID)
 	}
 	return nil
 }
@@ -188,13 +187,13 @@ func refuse(reason wire.Reason, format string, args ...any) *wire.Refusal {
 	return &wire.Refusal{Reason: reason, Text: fmt.Sprintf(format, args...)}
 }
 
-// replayed says what is wrong with a beat that may have been said before.
+// replayed returns the refusal of a beat that may be a recording.
 func replayed(beat *wire.Beat, after int64) *wire.Refusal {
 	if after == 0 {
-		return refuse(ReasonReplay, "seq: %d is not above what was heard in this run", beat.Seq)
+		return refuse(ReasonReplay, "seq: %d is not above the highest received in this run", beat.Seq)
 	}
-	r := refuse(ReasonReplay, "sent_ms: %d is too far off, or not later than what was heard: "+
-		"after %d it would do ('replay_window')", beat.SentMS, after)
+	r := refuse(ReasonReplay, "sent_ms: %d is outside 'replay_window', or not later than the last one received: "+
+		"send a value above %d", beat.SentMS, after)
 	r.After = after
 	return r
 }

@@ -7,7 +7,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestClaimedAddressHoldsUnlessItMeansNothingElsewhere(t *testing.T) {
+func TestClaimedAddressAppliesUnlessItIsLocal(t *testing.T) {
 	for _, c := range []struct{ claimed, remote, from, want string }{
 		{"10.0.0.5", "192.0.2.1", "beat", "10.0.0.5"},
 		{"10.0.0.5", "192.0.2.1", "connection", "192.0.2.1"},

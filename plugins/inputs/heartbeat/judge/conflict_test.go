@@ -10,14 +10,14 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// Two machines of one name are not told to rename their services.
+// For two machines with one name the advice is not to rename their services.
 func TestConflictSaysWhatToRename(t *testing.T) {
 	for _, c := range []struct{ service, one, other, want string }{
 		{"host", "10.0.0.1", "10.0.0.2", "two machines have this host name"},
-		{"host", "10.0.0.1", "10.0.0.1", "two senders run on one"},
-		{"nginx", "10.0.0.1", "10.0.0.2", "if they are two machines, give one another host name"},
-		{"nginx", "10.0.0.1", "10.0.0.1", "give their services different names"},
-		{"nginx", "", "", "give their services different names"},
+		{"host", "10.0.0.1", "10.0.0.1", "two senders run on one machine"},
+		{"nginx", "10.0.0.1", "10.0.0.2", "if they are two machines, rename one of them"},
+		{"nginx", "10.0.0.1", "10.0.0.1", "give the services different names"},
+		{"nginx", "", "", "give the services different names"},
 	} {
 		log := &testutil.CaptureLogger{}
 		in := New(Options{Log: log}, time.Now())

@@ -10,16 +10,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// watched returns acc so that it is known whether metrics are taken from it.
-func (j *Judge) watched(acc telegraf.Accumulator) *handing {
+// watched wraps acc to record whether Telegraf accepts metrics.
+func (j *Judge) watched(acc telegraf.Accumulator) *meter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.flow.reader, _ = acc.(reader)
 	_, reuses := acc.(reuser)
-	return &handing{acc, &j.flow, reuses}
+	return &meter{acc, &j.flow, reuses}
 }
 
-// Gather has every peer emitted and waits until that is done.
+// Gather emits the metrics of all peers and returns when that is done.
 func (j *Judge) Gather() {
 	done := make(chan struct{})
 	select {
@@ -33,8 +33,8 @@ func (j *Judge) Gather() {
 	}
 }
 
-// Emit hands what is queued to acc until ctx ends and the queue is empty. own
-// returns what is to be said of the collector.
+// Emit passes what is queued to acc until ctx ends and the queue is empty. own returns the
+// values of the collector's own metrics.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
 	to := j.watched(acc)
@@ -43,8 +43,8 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 		case <-j.queue.filled:
 			j.add(to, j.queue.take())
 		case done := <-j.gathers:
-			j.Contained("gathering peers", func() { j.emitPeers(to) })
-			j.Contained("gathering the collector", func() {
+			j.Contained("gathering the metrics of peers", func() { j.emitPeers(to) })
+			j.Contained("gathering the metrics of the collector", func() {
 				j.emitOwn(to, own, time.Now().Truncate(time.Millisecond))
 			})
 			close(done)
@@ -55,15 +55,14 @@ func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(tim
 	}
 }
 
-// emitPeers emits all peers. What is queued is older than the views taken in
-// the same moment and goes first. It goes from the end: when a peer is
-// forgotten meanwhile, the last one, already emitted, takes its number and is
-// emitted again.
-func (j *Judge) emitPeers(acc *handing) {
-	views := make([]liveness.View, 0, portion)
+// emitPeers emits all peers. Queued metrics are older than the views taken at the same moment,
+// so they go first. It goes through the peers from the end: if a peer is forgotten meanwhile,
+// the last peer, which has been emitted already, takes its number and is emitted again.
+func (j *Judge) emitPeers(acc *meter) {
+	views := make([]liveness.View, 0, batchSize)
 	for next, more := j.Count(), true; more; more = next > 0 {
-		var queued []waiting
-		views, queued, next = j.look(views[:0], next)
+		var queued []queueItem
+		views, queued, next = j.nextViews(views[:0], next)
 		j.add(acc, queued)
 		for i := range views {
 			addPeer(acc, &views[i])
@@ -71,14 +70,14 @@ func (j *Judge) emitPeers(acc *handing) {
 	}
 }
 
-// look appends the views of a portion of the peers below number next, and returns
-// what was queued before, and where to go on.
-func (j *Judge) look(views []liveness.View, next int) ([]liveness.View, []waiting, int) {
+// nextViews appends the views of some peers below number next. It returns what was queued before,
+// and the number to continue with.
+func (j *Judge) nextViews(views []liveness.View, next int) ([]liveness.View, []queueItem, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
 	next = min(next, j.tracker.Len())
-	for len(views) < portion && next > 0 {
+	for len(views) < batchSize && next > 0 {
 		next--
 		views = append(views, j.tracker.View(next, now))
 	}
@@ -110,8 +109,8 @@ func (j *Judge) health() health {
 	return own
 }
 
-// add hands items to acc. One that cannot be handed over costs no other.
-func (j *Judge) add(acc *handing, items []waiting) {
+// add passes items to acc. If one item panics, the others are still passed on.
+func (j *Judge) add(acc *meter, items []queueItem) {
 	for len(items) > 0 {
 		j.Contained("emitting", func() {
 			for len(items) > 0 {
@@ -123,15 +122,15 @@ func (j *Judge) add(acc *handing, items []waiting) {
 	}
 }
 
-// A handing is an accumulator that tells whether metrics are taken from it.
-type handing struct {
+// A meter is an accumulator that records whether Telegraf accepts metrics.
+type meter struct {
 	telegraf.Accumulator
 	flow   *flow
-	reuses bool // it is a reuser
+	reuses bool // the accumulator is a reuser
 }
 
-// AddMetric hands m over.
-func (h *handing) AddMetric(m telegraf.Metric) {
+// AddMetric passes m to the accumulator.
+func (h *meter) AddMetric(m telegraf.Metric) {
 	begun := h.flow.begun.Add(1)
 	h.Accumulator.AddMetric(m)
 	h.flow.ended.Store(begun)
@@ -139,22 +138,22 @@ func (h *handing) AddMetric(m telegraf.Metric) {
 
 // A reader is an accumulator that writes to a pipe.
 type reader interface {
-	// Unread returns for how long nothing was read of what waits in it.
+	// Unread returns how long the reader of the pipe has read nothing, although data is waiting.
 	Unread() time.Duration
 }
 
-// A flow counts the metrics that were handed over, one after the other.
+// A flow counts the metrics passed to Telegraf.
 type flow struct {
 	begun, ended atomic.Uint64
 
-	reader reader    // nil if the accumulator is none
-	seen   uint64    // begun, when it was looked at last and had not ended
-	since  time.Time // when it was first seen so
+	reader reader    // nil if the accumulator is not a reader
+	seen   uint64    // the last value of begun that was seen unfinished
+	since  time.Time // when it was first seen
 }
 
-// runs reports whether metrics are taken: none has been waiting for long. It is not to be
-// called concurrently.
-func (f *flow) runs(now time.Time) bool {
+// accepts reports whether Telegraf accepts metrics: none has been waiting for long. It must not
+// be called concurrently.
+func (f *flow) accepts(now time.Time) bool {
 	if begun := f.begun.Load(); f.ended.Load() >= begun || f.seen != begun {
 		f.seen, f.since = begun, now
 	}
@@ -164,12 +163,12 @@ func (f *flow) runs(now time.Time) bool {
 	return now.Sub(f.since) < blockedAfter
 }
 
-// taken reports whether all metrics are taken. It may be called at any time.
-func (f *flow) taken() bool {
+// idle reports whether all metrics have been accepted. It may be called at any time.
+func (f *flow) idle() bool {
 	return f.ended.Load() >= f.begun.Load() && (f.reader == nil || f.reader.Unread() < readPause)
 }
 
-func addItem(acc *handing, item *waiting) {
+func addItem(acc *meter, item *queueItem) {
 	if item.change == nil {
 		acc.AddMetric(item.metric)
 		return
@@ -182,7 +181,7 @@ func addItem(acc *handing, item *waiting) {
 	}
 }
 
-func addPeer(acc *handing, v *liveness.View) {
+func addPeer(acc *meter, v *liveness.View) {
 	if acc.reuses {
 		acc.AddMetric(formOf(v).reused(v))
 	} else {

@@ -18,24 +18,24 @@ import (
 )
 
 const (
-	// wrongToTell is how many wrong lines of a file are logged.
-	wrongToTell = 10
-	// readLimit is how long a file is waited for.
+	// maxLogged is how many invalid lines of a file are logged.
+	maxLogged = 10
+	// readLimit is how long reading a file may take.
 	readLimit = time.Second
-	// maxExpectFile is the size of the largest file, in bytes: a million names.
+	// maxExpectFile is the maximum size of a file in bytes, enough for a million names.
 	maxExpectFile = 64 << 20
 )
 
-// ParseExpected reads what the operator expects: a host, an address, or a
-// service of either, like "web-1/nginx".
+// ParseExpected parses an entry of 'expect': a host, an address, or a service of either, like
+// "web-1/nginx".
 func ParseExpected(text string) (liveness.Expected, error) {
 	source, service, named := strings.Cut(text, "/")
-	if err := misread(text, strings.TrimSuffix(source, "."), service); err != nil {
+	if err := rejectMistakes(text, strings.TrimSuffix(source, "."), service); err != nil {
 		return liveness.Expected{}, err
 	}
 	switch {
 	case source == "":
-		return liveness.Expected{}, errors.New("names neither a host nor an address")
+		return liveness.Expected{}, errors.New("has no host or address")
 	case named && service == "":
 		return liveness.Expected{}, errors.New("has no service after the \"/\"")
 	}
@@ -50,32 +50,33 @@ func ParseExpected(text string) (liveness.Expected, error) {
 	return liveness.Expected{Source: host, Service: service}, beat.Validate()
 }
 
-// misread names what would be read as a host or a service that nobody is.
-func misread(text, source, service string) error {
+// rejectMistakes returns an error for text that would be taken for a host or service, but is
+// something else, like a URL.
+func rejectMistakes(text, source, service string) error {
 	_, notAddr := netip.ParseAddr(source)
 	_, notMask := netip.ParseAddr(service)
 	_, notNetwork := netip.ParsePrefix(text)
 	switch {
 	case strings.Contains(text, "://"):
-		return errors.New("is a URL: write the host alone")
+		return errors.New("is a URL: write only the host")
 	case strings.ContainsAny(text, "*?"):
-		return errors.New("is a pattern: write each host by its name")
+		return errors.New("is a pattern: list each host by name")
 	case notNetwork == nil, notAddr == nil && notMask == nil:
-		return errors.New("is a network: write each address")
+		return errors.New("is a network: list each address")
 	case strings.HasPrefix(source, "["):
-		return errors.New("has brackets: write an address without them, and a host by its name")
+		return errors.New("has brackets: write the address or host without them")
 	case notAddr != nil && strings.Contains(source, ":"):
-		return errors.New("has a port, or is not an address: peers are known by host and service alone")
+		return errors.New("has a port, or is not an address: write HOST or HOST/SERVICE")
 	case notAddr != nil && strings.Contains(source, ".") && strings.Trim(source, "0123456789.-") == "":
 		return errors.New("is not an address")
 	}
 	return nil
 }
 
-// An expectation is all that options and files name.
+// An expectation is everything that the options and files list.
 type expectation struct {
 	all     []liveness.Expected
-	wrong   []error // lines, and files that cannot be read
+	wrong   []error // invalid lines, and files that cannot be read
 	partial bool    // a file cannot be read
 }
 
@@ -87,17 +88,17 @@ func (e *expectation) read(ctx context.Context, file *regular.Reader) {
 		e.addFile(file.Name, content.Text)
 		return
 	}
-	e.wrong = append(e.wrong, fmt.Errorf("cannot read %q of 'expect_files': %w", file.Name, err))
+	e.wrong = append(e.wrong, fmt.Errorf("cannot read %q in 'expect_files': %w", file.Name, err))
 	e.partial = true
 }
 
-// addFile adds what a file names, one on each line. A line that is wrong costs
-// only itself, in another encoding as well, but not a file in UTF-16, in which no
-// line is one. An empty line, and what follows a "#", is skipped.
+// addFile adds the entries of a file, one per line. An invalid line is skipped, also one in
+// another encoding; a file in UTF-16 is rejected as a whole. Empty lines and text after "#"
+// are ignored.
 func (e *expectation) addFile(path string, text []byte) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as editors of Windows write it
 	if bytes.IndexByte(text, 0) >= 0 {
-		e.wrong = append(e.wrong, fmt.Errorf("%q of 'expect_files' is not text in UTF-8", path))
+		e.wrong = append(e.wrong, fmt.Errorf("%q in 'expect_files' is not UTF-8 text", path))
 		e.partial = true
 		return
 	}
@@ -111,29 +112,28 @@ func (e *expectation) addFile(path string, text []byte) {
 		expected, err := ParseExpected(entry)
 		if err == nil {
 			e.all = append(e.all, expected)
-		} else if wrong++; wrong <= wrongToTell {
+		} else if wrong++; wrong <= maxLogged {
 			e.wrong = append(e.wrong, fmt.Errorf("%s:%d: %.80q %w ('expect_files')", path, number, entry, err))
 		}
 	}
-	if wrong > wrongToTell {
-		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more lines are wrong ('expect_files')", path, wrong-wrongToTell))
+	if wrong > maxLogged {
+		e.wrong = append(e.wrong, fmt.Errorf("%s: %d more invalid lines ('expect_files')", path, wrong-maxLogged))
 	}
 }
 
-// An Expecter tells a Judge what the operator expects, and again when that has
-// changed.
+// An Expecter passes the expected peers to a Judge, at the start and when they change.
 type Expecter struct {
 	judge   *Judge
 	log     telegraf.Logger
 	entries []string
 	files   []*regular.Reader
 	more    func(context.Context) ([]liveness.Expected, bool)
-	told    []liveness.Expected
-	said    string // what is wrong with the files
+	current []liveness.Expected // the list passed to the Judge last
+	logged  string              // the problems logged last
 }
 
-// NewExpecter returns one for entries as ParseExpected takes them, and for files that
-// hold one a line.
+// NewExpecter returns an Expecter for entries in the syntax of ParseExpected, and for files
+// with one entry per line.
 func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Expecter {
 	e := &Expecter{judge: judge, entries: entries, log: log}
 	for _, path := range files {
@@ -142,39 +142,38 @@ func NewExpecter(judge *Judge, entries, files []string, log telegraf.Logger) *Ex
 	return e
 }
 
-// Problems returns what is wrong with entries and files now, each line for itself.
-// It needs no Judge.
+// Problems returns one error for each invalid entry, line or file. It needs no Judge.
 func (e *Expecter) Problems() []error { return e.collect(context.Background()).wrong }
 
-// Add has peers expected that something else names, which says, too, whether that is all
-// of it yet. It is asked whenever the files are read. Call it before anything else.
+// Add adds a function that returns more expected peers, and whether the list is complete. It
+// is called whenever the files are read. Call Add before any other method.
 func (e *Expecter) Add(more func(context.Context) (all []liveness.Expected, complete bool)) {
 	e.more = more
 }
 
-// KeepReading reads the files again until ctx ends.
+// KeepReading rereads the files regularly until ctx ends.
 func (e *Expecter) KeepReading(ctx context.Context) {
 	if len(e.files) > 0 || e.more != nil {
 		regular.Reread(ctx, e.Read)
 	}
 }
 
-// Read reads the files and tells what they say. One that cannot be read changes
-// nothing: no peer stops being expected because a disk fails.
+// Read reads the files and passes their entries to the Judge. If a file cannot be read,
+// nothing changes: no peer stops being expected because a disk fails.
 func (e *Expecter) Read(ctx context.Context) {
 	found := e.collect(ctx)
 	e.warn(found.wrong)
 	switch {
-	case e.told == nil && found.partial: // what another collector expected still is
+	case e.current == nil && found.partial: // keep what the previous collector expected
 		found.all = append(found.all, e.judge.Unmet()...)
-	case e.told != nil && (found.partial || slices.EqualFunc(found.all, e.told, liveness.Expected.Equal)):
+	case e.current != nil && (found.partial || slices.EqualFunc(found.all, e.current, liveness.Expected.Equal)):
 		return
 	}
-	e.told = found.all
+	e.current = found.all
 	e.judge.Expect(found.all)
 }
 
-// collect returns what options and files name now.
+// collect returns what the options and files list now.
 func (e *Expecter) collect(ctx context.Context) *expectation {
 	found := &expectation{all: make([]liveness.Expected, 0, len(e.entries))}
 	for _, entry := range e.entries {
@@ -195,13 +194,13 @@ func (e *Expecter) collect(ctx context.Context) *expectation {
 	return found
 }
 
-// warn logs what is wrong with the files, when that has changed.
+// warn logs what is wrong with the files, if that has changed.
 func (e *Expecter) warn(wrong []error) {
 	text := fmt.Sprint(wrong)
-	if text != e.said {
+	if text != e.logged {
 		for _, err := range wrong {
 			e.log.Warn(wire.Printable(err.Error()))
 		}
 	}
-	e.said = text
+	e.logged = text
 }

@@ -11,16 +11,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-func TestManyBadLinesAreFewInTheLog(t *testing.T) {
+func TestLogOfManyBadLinesIsShort(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "hosts")
 	require.NoError(t, os.WriteFile(path, []byte(strings.Repeat("bad line\n", 10000)+"web-1\n"), 0o600))
 	e := NewExpecter(nil, nil, []string{path}, nil).collect(t.Context())
 	require.Equal(t, []liveness.Expected{{Source: "web-1"}}, e.all)
-	require.Len(t, e.wrong, wrongToTell+1)
-	require.ErrorContains(t, e.wrong[wrongToTell], "9990 more lines are wrong")
+	require.Len(t, e.wrong, maxLogged+1)
+	require.ErrorContains(t, e.wrong[maxLogged], "9990 more invalid lines")
 }
 
-// What editors of Windows make of a file changes nobody in it.
+// Files saved by editors of Windows are read correctly.
 func TestExpectFilesOfAllEditors(t *testing.T) {
 	for name, c := range map[string]struct {
 		text string
@@ -31,8 +31,8 @@ func TestExpectFilesOfAllEditors(t *testing.T) {
 		"and a comment":      {"\ufeff# the web\nweb-1", []liveness.Expected{{Source: "web-1"}}, ""},
 		"nothing else":       {"\ufeff", nil, ""},
 		"line ends":          {"web-1\r\nweb-2/nginx\r\n\r\n", []liveness.Expected{{Source: "web-1"}, {Source: "web-2", Service: "nginx"}}, ""},
-		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", nil, "is not text in UTF-8"},
-		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", nil, "is not text in UTF-8"},
+		"UTF-16":             {"\xff\xfew\x00e\x00b\x00\n\x00", nil, "is not UTF-8 text"},
+		"UTF-16, no mark":    {"w\x00e\x00b\x00\n\x00", nil, "is not UTF-8 text"},
 		"Latin 1, a comment": {"web-1 # M\xfcller\n", []liveness.Expected{{Source: "web-1"}}, ""},
 	} {
 		t.Run(name, func(t *testing.T) {

@@ -8,11 +8,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// forgottenNamed is how many peers are named in one line of the log.
+// forgottenNamed is how many peers one log line names.
 const forgottenNamed = 10
 
-// logForgotten says which of the dead were given up, at most once a minute: with that the
-// alerts about them end. It is not called with j.mu held: a log may be slow.
+// logForgotten logs which dead peers were forgotten, at most once a minute, because alerts
+// about them end with that. It must not be called with j.mu held: a log may be slow.
 func (j *Judge) logForgotten(now time.Time) {
 	if gone := j.takeForgotten(now); len(gone) > 0 {
 		names := make([]string, 0, forgottenNamed)
@@ -22,11 +22,12 @@ func (j *Judge) logForgotten(now time.Time) {
 		if more := len(gone) - len(names); more > 0 {
 			names = append(names, fmt.Sprintf("%d more", more))
 		}
-		j.options.Log.Infof("Forgot who was dead for 'forget_dead_after': %s", strings.Join(names, ", "))
+		j.options.Log.Infof("Forgot peers that were dead for 'forget_dead_after': %s", strings.Join(names, ", "))
 	}
 }
 
-// takeForgotten returns who was given up since it was logged, if it may be logged again.
+// takeForgotten returns the peers forgotten since the last log line, if logging is allowed
+// again.
 func (j *Judge) takeForgotten(now time.Time) (gone []liveness.ID) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -13,9 +13,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// The log says which of the dead are given up, as their alerts end with that: ten by name, in
-// one line a minute. Who left is forgotten without a word.
-func TestForgottenDeadAreLogged(t *testing.T) {
+// The log names dead peers that are forgotten, because their alerts end with that: ten by name, in
+// one line a minute. Forgetting a peer that left is not logged.
+func TestForgottenDeadPeersAreLogged(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log := &testutil.CaptureLogger{}
 		rules := liveness.Options{
@@ -43,7 +43,7 @@ func TestForgottenDeadAreLogged(t *testing.T) {
 		require.Empty(t, log.Messages())
 		pass(3 * time.Hour)
 		require.Len(t, log.Messages(), 2)
-		require.Equal(t, "Forgot who was dead for 'forget_dead_after': web-0/app", log.Messages()[0].Text)
-		require.Regexp(t, `^Forgot who was dead for 'forget_dead_after': web-1/app, (web-\d+/app, ){9}1 more$`, log.Messages()[1].Text)
+		require.Equal(t, "Forgot peers that were dead for 'forget_dead_after': web-0/app", log.Messages()[0].Text)
+		require.Regexp(t, `^Forgot peers that were dead for 'forget_dead_after': web-1/app, (web-\d+/app, ){9}1 more$`, log.Messages()[1].Text)
 	})
 }

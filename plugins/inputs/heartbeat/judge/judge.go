@@ -1,8 +1,7 @@
-// Package judge leads beats to the tracker, and what the tracker says to Telegraf: a
-// beat or a tick goes in, verdicts become metrics, and one queue keeps them in order.
-// It is the only package that names a measurement, a tag or a field. It knows what
-// beats say and what liveness makes of them, and never a socket, a file of the state
-// or a secret.
+// Package judge passes beats to the tracker, and the tracker's verdicts to Telegraf: beats and
+// ticks go in, metrics come out, and one queue keeps them in order. It is the only package
+// that names a measurement, a tag or a field. It knows beats and verdicts, but no socket, no
+// state file and no secret.
 package judge
 
 import (
@@ -20,52 +19,52 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// portion is how many peers are looked at under one lock, so that a Gather of
-// many does not hold up beats and verdicts.
-const portion = 512
+// batchSize is how many peers are processed under one lock, so that gathering many peers does
+// not delay beats and verdicts.
+const batchSize = 512
 
-// Options are the rules of the operator.
+// Options of a Judge.
 type Options struct {
-	Rules     liveness.Options // with Ask
-	EmitBeats bool             // each beat makes a metric
-	PIDField  bool             // its pid is a field, not a tag
+	Rules     liveness.Options // including Ask
+	EmitBeats bool             // emit a metric for each beat
+	PIDField  bool             // emit the pid as a field instead of a tag
 	Log       telegraf.Logger
 }
 
-// A Judge has a tracker, tells it the time, and emits what it says. Taking and judging
-// never wait for the accumulator: between them lies the queue. Its methods may be
-// called concurrently.
+// A Judge owns a tracker, calls it at each tick, and emits its verdicts. A queue separates it
+// from the accumulator, so that receiving and judging never wait. Its methods may be called
+// concurrently.
 type Judge struct {
 	options Options
 	queue   *queue
-	gathers chan chan struct{} // each closed when that Gather is emitted
-	ended   chan struct{}      // closed when nothing is emitted any more
+	gathers chan chan struct{} // each is closed when that Gather is done
+	ended   chan struct{}      // closed when emitting has ended
 
 	mu       sync.Mutex // guards the rest; held while transitions are queued, which keeps them in order
 	tracker  *liveness.Tracker
 	expected []liveness.Expected
 	isolated time.Time // since when; zero if not
-	beats    fates     // taken so far
+	beats    fates     // received so far
 
-	restarted      time.Time     // when the tracker was set up anew last
-	listenedBefore time.Duration // by the trackers before
+	restarted      time.Time     // when the tracker was last rebuilt
+	listenedBefore time.Duration // by previous trackers
 
 	herald *herald.Herald
-	news   chan struct{} // has an entry when there is something to tell to mates; nil without
+	news   chan struct{} // has an entry when there is something to send to mates; nil without mates
 	ticks  atomic.Uint64
 
 	flow flow // of metrics to Telegraf
 
 	conflicts loglimit.Limiter
 	rare      loglimit.Limiter
-	forgotten []liveness.ID // guarded by mu: dead peers of which that is yet to be logged
+	forgotten []liveness.ID // guarded by mu: dead peers that are forgotten, but not logged yet
 	forgets   loglimit.Limiter
 	panics    atomic.Int64
 	panicked  loglimit.Limiter
-	anew      atomic.Bool // the tracker was set up anew, and that is yet to be saved
+	rebuilt   atomic.Bool // the tracker was rebuilt, and everything must be saved again
 }
 
-// New returns a Judge that listens from now on. Run KeepTime and Emit.
+// New returns a Judge that listens from now on. The caller runs KeepTime and Emit.
 func New(options Options, now time.Time) *Judge {
 	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
 	j.tracker, j.herald = liveness.New(options.Rules, now), herald.New(options.Rules.Mates, now)
@@ -76,7 +75,7 @@ func New(options Options, now time.Time) *Judge {
 	return j
 }
 
-// Observe takes a beat. The transitions of the outcome are dealt with.
+// Observe processes a beat. The outcome is without transitions: they are queued.
 func (j *Judge) Observe(b *Beat) liveness.Outcome {
 	out, conflict, rare := j.judge(&b.Beat)
 	out.Transitions = nil
@@ -92,42 +91,43 @@ func (j *Judge) Observe(b *Beat) liveness.Outcome {
 	return out
 }
 
-// judge has the tracker judge a beat. It returns the conflict that this shows, or nil, and
-// whether it shows that the peer beats too rarely.
+// judge passes a beat to the tracker. It returns the conflict that the beat reveals, or nil,
+// and whether the peer beats too rarely.
 func (j *Judge) judge(b *liveness.Beat) (_ liveness.Outcome, conflict *liveness.Transition, rare bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	out := j.tracker.Observe(time.Now(), b) // under the lock: readers must not overtake each other
+	out := j.tracker.Observe(time.Now(), b) // under the lock, so that time never goes back for the tracker
 	j.beats[out.Fate]++
 	rare = b.Interval == 0 && slices.ContainsFunc(out.Transitions, isSecondMistake)
-	return out, j.tell(out.Transitions), rare
+	return out, j.enqueue(out.Transitions), rare
 }
 
-// isSecondMistake reports whether a peer lives that was dead twice and had not ended.
+// isSecondMistake reports whether a peer comes back alive that was reported dead by mistake
+// for the second time.
 func isSecondMistake(tr liveness.Transition) bool {
 	return tr.Event == liveness.Changed && tr.State == liveness.Alive && tr.Mistakes == 2
 }
 
-// warnOfRare says that a peer which declares no interval beats more rarely than it may. It is
-// not called with j.mu held.
+// warnOfRare warns about a peer that declares no interval and beats too rarely. It must not be
+// called with j.mu held.
 func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 	if more, ok := j.rare.Allow(time.Now()); ok {
 		every := gap.Round(time.Second)
-		j.options.Log.Warnf("%s beats every %s and does not say so, so it was dead twice in between: say ?every=%s in its URL, "+
-			"interval_ms in its beats, or 'dead_after' in a rule%s", id, every, every, more)
+		j.options.Log.Warnf("Peer %s beats every %s but announces no interval, so it was reported dead twice between beats: add ?every=%s to its URL, "+
+			"send interval_ms in its beats, or set 'dead_after' in a rule%s", id, every, every, more)
 	}
 }
 
-// warn says that two processes have one name. It is not called with j.mu
-// held: a log may be slow.
+// warn warns about two processes with the same name. It must not be called with j.mu held: a
+// log may be slow.
 func (j *Judge) warn(conflict *liveness.Transition) {
 	if more, ok := j.conflicts.Allow(time.Now()); ok {
-		j.options.Log.Warnf("Two processes beat as %s, from %s and from %s: %s%s",
+		j.options.Log.Warnf("Two processes beat as %s, from %s and %s: %s%s",
 			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), advice(conflict), more)
 	}
 }
 
-// placeOf returns what to call an address in messages.
+// placeOf returns the text for an address in log messages.
 func placeOf(addr netip.Addr) string {
 	if !addr.IsValid() {
 		return "a unix socket"
@@ -135,19 +135,18 @@ func placeOf(addr netip.Addr) string {
 	return addr.String()
 }
 
-// advice says what to do about two processes of one name: they are on two
-// machines, or on one.
+// advice returns what to do about two processes with the same name, on two machines or on one.
 func advice(conflict *liveness.Transition) string {
 	switch {
 	case conflict.ID.Service == liveness.HostService:
-		return "two machines have this host name, or two senders run on one; give one machine another name, or stop one sender"
+		return "two machines have this host name, or two senders run on one machine: rename one machine, or stop one sender"
 	case conflict.Addr != conflict.Other:
-		return "if they are two machines, give one another host name; if not, give their services different names"
+		return "if they are two machines, rename one of them; if not, give the services different names"
 	}
-	return "give their services different names"
+	return "give the services different names"
 }
 
-// Consider returns what would become of b, of which nothing is recorded.
+// Consider returns the outcome that b would have, without recording anything.
 func (j *Judge) Consider(b *Beat) liveness.Outcome {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -163,22 +162,23 @@ func (j *Judge) Consider(b *Beat) liveness.Outcome {
 	return liveness.Outcome{Silence: j.tracker.SilenceFor(&b.Beat)}
 }
 
-// Near returns the names of peers that are like one that is not known.
+// Near returns the names of known peers that resemble an unknown one.
 func (j *Judge) Near(id liveness.ID) []string {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.Near(id)
 }
 
-// ConnEnded takes the end of a connection from an address.
+// ConnEnded processes the end of a connection from an address.
 func (j *Judge) ConnEnded(conn liveness.ConnID, end liveness.End, from netip.Addr) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.ConnEnded(time.Now(), conn, end, from))
+	j.enqueue(j.tracker.ConnEnded(time.Now(), conn, end, from))
 }
 
-// KeepTime lets the tracker judge silence until ctx ends, and not before the collector has been
-// heard for so long as it was deaf: TCP tries again after as long a time as it has tried.
+// KeepTime lets the tracker judge silence until ctx ends. It first waits for as long as the
+// collector was not listening, because TCP backs off: it retries only after as long a time as
+// it has already tried.
 func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 	timer := time.NewTimer(max(deaf, liveness.TickInterval))
 	defer timer.Stop()
@@ -188,12 +188,12 @@ func (j *Judge) KeepTime(ctx context.Context, deaf time.Duration) {
 			return
 		case <-timer.C:
 			j.tick()
-			timer.Reset(liveness.TickInterval) // never sooner: what is received meanwhile has to be heard
+			timer.Reset(liveness.TickInterval) // never sooner: beats received meanwhile must be processed first
 		}
 	}
 }
 
-// tick judges silence, of a portion of the peers under one lock.
+// tick judges silence, some peers under each lock.
 func (j *Judge) tick() {
 	now, more := time.Time{}, true
 	for more {
@@ -202,18 +202,18 @@ func (j *Judge) tick() {
 	j.logForgotten(now)
 }
 
-// tickPart goes on with the tick of a time, or begins one if that is zero.
+// tickPart continues the tick of the given time, or begins one if the time is zero.
 func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	if now = at; now.IsZero() {
-		now = time.Now() // under the lock: readers must not overtake it
-		if j.Flows() {   // else it would come out when others have told it
+		now = time.Now() // under the lock, so that time never goes back for the tracker
+		if j.Flows() {   // otherwise a mate reports it before it leaves here
 			j.queue.pushLate(j.herald.Settle(now))
 		}
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
-		j.Contained("setting up the verdicts anew", func() { j.startAnew(now) })
+		j.Contained("rebuilding the verdicts", func() { j.rebuild(now) })
 	}
 	if !more {
 		j.ticks.Add(1)
@@ -222,15 +222,15 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 }
 
 func (j *Judge) judgeSilence(now time.Time) (more bool) {
-	transitions, more := j.tracker.TickPart(now, portion)
+	transitions, more := j.tracker.TickPart(now, batchSize)
 	if isolated := j.tracker.Isolated(); isolated == j.isolated.IsZero() {
 		j.isolate(isolated, now)
 	}
-	j.tell(transitions)
+	j.enqueue(transitions)
 	return more
 }
 
-// isolate tells that the collector is probably cut off, or no more.
+// isolate queues the event that the collector is probably cut off, or no longer is.
 func (j *Judge) isolate(isolated bool, now time.Time) {
 	lasted := time.Duration(0)
 	if isolated {
@@ -241,9 +241,9 @@ func (j *Judge) isolate(isolated bool, now time.Time) {
 	j.queue.pushEvent(isolatedMetric(isolated, lasted, now))
 }
 
-// tell queues transitions and returns the last conflict among them, or nil.
+// enqueue queues transitions and returns the last conflict among them, or nil.
 // j.mu is held.
-func (j *Judge) tell(transitions []liveness.Transition) *liveness.Transition {
+func (j *Judge) enqueue(transitions []liveness.Transition) *liveness.Transition {
 	if len(transitions) == 0 {
 		j.wakeMates()
 		return nil
@@ -268,10 +268,10 @@ func (j *Judge) Expect(all []liveness.Expected) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.expected = all
-	j.tell(j.tracker.Expect(all, time.Now()))
+	j.enqueue(j.tracker.Expect(all, time.Now()))
 }
 
-// Unmet returns what placeholders stand for.
+// Unmet returns the expected peers that have never been seen.
 func (j *Judge) Unmet() []liveness.Expected {
 	j.mu.Lock()
 	defer j.mu.Unlock()

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A court is a Judge that runs in the bubble of a test.
+// A court is a Judge that runs in a synctest bubble.
 type court struct {
 	*Judge
 	t   *testing.T
@@ -45,7 +45,7 @@ func newCourt(t *testing.T, acc telegraf.Accumulator, log telegraf.Logger, ask f
 	}}
 }
 
-// beat has a beat judged that came over a connection.
+// beat passes a beat of a connection to the Judge.
 func (c *court) beat(conn liveness.ConnID, said wire.Beat) {
 	c.t.Helper()
 	var b Beat
@@ -64,8 +64,7 @@ func eventsOf(acc *testutil.Accumulator, source string) []string {
 	return events
 }
 
-// A slow output delays neither beats nor verdicts, and costs no more memory than
-// the queue may hold.
+// A blocked output delays neither beats nor verdicts, and the queue bounds the memory.
 func TestBlockedOutputDelaysNothing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &blockedAccumulator{open: make(chan struct{})}

@@ -6,19 +6,20 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// This file gives what is to be told to other collectors, and takes what they tell. Each
-// call locks for as many peers as it is given.
+// This file exchanges what is known of peers with other collectors. Each call holds the lock
+// only for the peers that it is given.
 
-// blockedAfter is after how long a metric that is not taken means that none is.
+// blockedAfter is how long a metric may wait before Telegraf counts as blocked.
 const blockedAfter = 3 * time.Second
 
-// readPause is for how long a reader of metrics may be busy with others.
+// readPause is how long a reader of metrics may be busy with other metrics.
 const readPause = 500 * time.Millisecond
 
-// News has an entry when there is something to tell to mates; nil if there are none.
+// News returns a channel that has an entry when there is something to send to mates, or nil
+// without mates.
 func (j *Judge) News() <-chan struct{} { return j.news }
 
-// wakeMates says that there is something to tell. j.mu is held.
+// wakeMates signals on News that there is something to send. j.mu is held.
 func (j *Judge) wakeMates() {
 	if j.tracker.Silent() && j.herald.Silent() {
 		return
@@ -29,43 +30,43 @@ func (j *Judge) wakeMates() {
 	}
 }
 
-// Ticks returns how often silence was judged.
+// Ticks returns how many times silence was judged.
 func (j *Judge) Ticks() uint64 { return j.ticks.Load() }
 
-// Able reports whether metrics are taken from this collector, and whether it is
+// Able reports whether Telegraf accepts metrics from this collector, and whether it is
 // probably cut off.
 func (j *Judge) Able() (able, isolated bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.flow.runs(time.Now()), j.tracker.Isolated()
+	return j.flow.accepts(time.Now()), j.tracker.Isolated()
 }
 
-// Flows reports whether all metrics that were handed over have been taken.
-func (j *Judge) Flows() bool { return j.flow.taken() }
+// Flows reports whether Telegraf has accepted all metrics passed to it.
+func (j *Judge) Flows() bool { return j.flow.idle() }
 
-// Said returns what is to be told to mates since it was called last.
+// Said returns what to send to mates since the last call.
 func (j *Judge) Said() liveness.Said {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.tracker.TakeSaid(time.Now())
 }
 
-// Settle notes that all mates that are reachable have answered a question.
+// Settle notes that all reachable mates have answered a question.
 func (j *Judge) Settle(question uint32) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.tracker.Settle(question)
 }
 
-// Words returns what is to be told of a portion of the peers below number next, and
-// where to go on.
+// Words returns what to send about some peers below number next, and the number to continue
+// with.
 func (j *Judge) Words(next int) ([]liveness.Word, int) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	now := time.Now()
 	next = min(next, j.tracker.Len())
-	words := make([]liveness.Word, 0, min(next, portion))
-	for len(words) < portion && next > 0 {
+	words := make([]liveness.Word, 0, min(next, batchSize))
+	for len(words) < batchSize && next > 0 {
 		next--
 		words = append(words, j.tracker.Word(next, now))
 	}
@@ -92,34 +93,34 @@ func (j *Judge) RecordsOf(hashes []uint64) (records []liveness.Record) {
 	return records
 }
 
-// HearWords takes what a mate said ago before now, and returns the hashes of the peers
-// whose records are wanted.
+// HearWords processes what a mate sent ago before now. It returns the hashes of the peers whose
+// records are wanted.
 func (j *Judge) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	wanted, transitions := j.tracker.HearWords(time.Now(), words, mate, ago)
-	j.tell(transitions)
+	j.enqueue(transitions)
 	return wanted
 }
 
-// HearFact takes a beat that a mate has heard.
+// HearFact processes a beat that a mate has received.
 func (j *Judge) HearFact(mate string, f *liveness.Fact) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.tell(j.tracker.HearFact(time.Now(), f, mate))
+	j.enqueue(j.tracker.HearFact(time.Now(), f, mate))
 }
 
-// HearRecords takes records that were wanted, as of ago before now, and returns the hashes
-// of the peers of which the mate needs ours.
+// HearRecords processes records that were wanted, as of ago before now. It returns the hashes
+// of the peers whose records the mate needs from here.
 func (j *Judge) HearRecords(mate string, ago time.Duration, records []liveness.Record) (needed []uint64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	needed, transitions := j.tracker.HearRecords(time.Now(), records, mate, ago)
-	j.tell(transitions)
+	j.enqueue(transitions)
 	return needed
 }
 
-// MatesChanged notes that other mates are reachable than before.
+// MatesChanged notes that the set of reachable mates has changed.
 func (j *Judge) MatesChanged() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
@@ -127,59 +128,59 @@ func (j *Judge) MatesChanged() {
 	j.wakeMates()
 }
 
-// Join leaves to mates what was seen until one was heard last that spoke.
+// Join leaves to the mates the events seen before until. See Events of package cluster.
 func (j *Judge) Join(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.herald.Join(until)
 }
 
-// Speak lets this collector tell the events of peers. Those of the last half minute are told
-// now which no mate has told, and if again is set the others, too.
+// Speak lets this collector report the events of peers. It reports now those of the last 30 s
+// that no mate has reported, and if again is set, the others too.
 func (j *Judge) Speak(again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.queue.pushLate(j.herald.Speak(again, time.Now()))
 }
 
-// KeepSpeaking has it told here no longer than until then: if this collector is stopped, a mate
-// takes over.
+// KeepSpeaking lets this collector report events no longer than until the given time: if this
+// collector hangs, a mate takes over.
 func (j *Judge) KeepSpeaking(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.herald.KeepSpeaking(until)
 }
 
-// Hush ends that.
+// Hush ends what Speak began.
 func (j *Judge) Hush() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.herald.Hush(time.Now())
 }
 
-// TakeTold returns which events were told since it was called last.
+// TakeTold returns the events reported since the last call.
 func (j *Judge) TakeTold() []liveness.Telling {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	return j.herald.TakeTold(time.Now())
 }
 
-// TellAgain lets TakeTold return those of the last half minute once more.
+// TellAgain lets TakeTold return the events of the last 30 s once more.
 func (j *Judge) TellAgain() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.herald.TellAgain()
 }
 
-// Told notes that a mate has told events, as it said ago before now.
+// Told notes that a mate has reported events, in a message sent ago before now.
 func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.herald.NoteTold(events, ago, time.Now())
 }
 
-// Asked returns of how many peers mates were asked, and of how many one of them knew
-// better.
+// Asked returns about how many peers mates were asked, and how many of those were spared
+// because a mate had later news.
 func (j *Judge) Asked() (asked, spared int64) {
 	j.mu.Lock()
 	defer j.mu.Unlock()

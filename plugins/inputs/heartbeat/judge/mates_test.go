@@ -11,9 +11,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// What follows on a last word of ours is not told into an output that hangs: it would come out
-// after others have told it.
-func TestNothingIsTakenBackWhileTheOutputHangs(t *testing.T) {
+// What follows on our last word is not queued while the output hangs: it would come out after a
+// mate has reported it.
+func TestNothingIsQueuedLateWhileTheOutputHangs(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		j := New(Options{Rules: liveness.Options{Mates: true}, Log: testutil.Logger{Quiet: true}}, time.Now())
 		told := func() (states []liveness.State) {
@@ -26,7 +26,7 @@ func TestNothingIsTakenBackWhileTheOutputHangs(t *testing.T) {
 		}
 		change := func(state liveness.State, id int64) {
 			tr := liveness.Transition{View: liveness.View{ID: liveness.ID{Source: "web-1"}, State: state}, Event: liveness.Changed, EventID: id}
-			j.tell([]liveness.Transition{tr})
+			j.enqueue([]liveness.Transition{tr})
 		}
 		j.Speak(false)
 		change(liveness.Dead, 1)

@@ -19,23 +19,22 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// The measurements. All series of a peer but those of its beats are tagged by
-// what it is known by, so that a restart, a new address or a restart of the
-// collector go on in the same series.
+// The measurements. All series of a peer, except those of its beats, are tagged by its
+// identity only, so that they continue after a restart of the peer or collector and after a
+// change of address.
 const (
 	measurementBeat      = "heartbeat"           // each beat
 	measurementPeer      = "heartbeat_peer"      // each peer, at each Gather and change
-	measurementDown      = "heartbeat_down"      // the same, of those that are not well
+	measurementDown      = "heartbeat_down"      // the same, for peers that are down
 	measurementEvent     = "heartbeat_event"     // each change
 	measurementCollector = "heartbeat_collector" // the plugin
 	measurementListener  = "heartbeat_listener"  // each socket
 )
 
-// OwnTags are the keys that no label of a sender may use.
+// OwnTags are the tag keys that labels of a sender must not use.
 var OwnTags = []string{"host", "ip", "pid", "source", "service", "state", "previous", "reason", "address"}
 
-// OwnFields are the names of fields beside which a tag of that name would
-// stand.
+// OwnFields are the field names. A tag must not have the same name.
 var OwnFields = []string{
 	"status", "seq", "interval_seconds", "gap_seconds", "jitter_seconds", "lost", "rtt_seconds", "skew_seconds", "last_pid",
 	"alive", "dead", "state_code", "reason_code", "status_code", "since_timestamp_seconds", "age_seconds", "dead_after_seconds",
@@ -43,16 +42,15 @@ var OwnFields = []string{
 	"conflicts_total", "down_seconds", "exit_code", "lasted_seconds", "id",
 }
 
-// fieldPrefix keeps what a sender names freely apart from what we name, in
-// every output: "heartbeat" with a field "peer_dead" would be
-// heartbeat_peer_dead in Prometheus.
+// fieldPrefix separates the fields that a sender names from our own in every output: a field
+// "peer_dead" of "heartbeat" would be heartbeat_peer_dead in Prometheus.
 const fieldPrefix = "x_"
 
-// textSuffix is how the free fields end that are texts; all others are floats.
+// textSuffix ends the names of free fields that are strings. All others are floats.
 const textSuffix = "_text"
 
-// Metrics of which there are many get their tags and fields one by one: a map of
-// them takes twice the memory and two thirds more time (decision 0016).
+// Frequent metrics get their tags and fields one by one: a map takes twice the memory and two
+// thirds more time (decision 0016).
 
 // beatMetric returns the metric of one beat.
 func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
@@ -70,7 +68,7 @@ func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
 	}
 	m.AddField("status", b.Status)
 	m.AddField("lost", out.Lost)
-	// Peers known by their pid only would write over each other without it.
+	// Without this tag, peers known only by their pid would overwrite each other.
 	if pid := uint64(o.Process.PID); pidField && !o.ID.Nameless() {
 		m.AddField("last_pid", int64(pid))
 	} else {
@@ -100,9 +98,8 @@ func beatMetric(o *Beat, out *liveness.Outcome, pidField bool) telegraf.Metric {
 	return m
 }
 
-// freeField returns the name and the value of a field that a sender names
-// freely. The name tells the type: InfluxDB refuses a whole beat for one field
-// of another type than the first sender gave it.
+// freeField returns the name and value of a field that a sender names. The type is part of the
+// name: InfluxDB rejects a whole beat if one field has a different type than before.
 func freeField(field wire.Field) (name string, value any) {
 	name, value = fieldPrefix+field.Key, field.Value
 	if _, ok := value.(string); ok {
@@ -111,7 +108,7 @@ func freeField(field wire.Field) (name string, value any) {
 	if is, ok := value.(bool); ok {
 		value = float64(flag(is))
 	}
-	if strings.HasSuffix(name, textSuffix) { // a text has that name
+	if strings.HasSuffix(name, textSuffix) { // that suffix is for strings
 		name += "_number"
 	}
 	return name, value
@@ -123,7 +120,7 @@ type peerField struct {
 	of   func(*liveness.View) any // an int64 or a float64; nil if the peer has none
 }
 
-// peerFields are all of them.
+// peerFields are all gauges of a peer.
 var peerFields = []peerField{
 	{"alive", func(v *liveness.View) any { return flag(v.State == liveness.Alive || v.State == liveness.Suspect) }},
 	{"dead", func(v *liveness.View) any { return flag(v.State == liveness.Dead) }},
@@ -132,8 +129,8 @@ var peerFields = []peerField{
 	{"status_code", statusCode},
 	{"since_timestamp_seconds", func(v *liveness.View) any { return timestamp(v.Since) }},
 	{"age_seconds", func(v *liveness.View) any { return v.Age.Seconds() }},
-	// To the tick, as deaths are: the adaptive margin changes with each beat, and a float
-	// that is another one each time takes InfluxDB 10 bytes instead of 2.
+	// Rounded to the tick, like deaths: the adaptive margin changes with each beat, and a float
+	// that changes each time takes InfluxDB 10 bytes instead of 2.
 	{"dead_after_seconds", func(v *liveness.View) any { return v.DeadAfter.Round(liveness.TickInterval).Seconds() }},
 	{"flapping", func(v *liveness.View) any { return flag(v.Flapping) }},
 	{"last_pid", func(v *liveness.View) any { return int64(v.PID) }},
@@ -153,8 +150,8 @@ func statusCode(v *liveness.View) any {
 	return nil
 }
 
-// A peerForm is what the metrics of peers have in common: a copy of it, in which the values
-// are put, costs half of a metric that is made of its fields one by one.
+// A peerForm is a template for the metrics of peers: copying it and filling in the values costs
+// half as much as building a metric field by field.
 type peerForm struct {
 	fields []peerField
 	empty  telegraf.Metric
@@ -176,7 +173,7 @@ func newPeerForm(fields []peerField) *peerForm {
 	return f
 }
 
-// fill makes of m, which has this form, the metric of a peer.
+// fill turns m, which has this form, into the metric of a peer.
 func (f *peerForm) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
 	m.SetTime(v.At)
 	identify(m, v)
@@ -199,14 +196,14 @@ func peerMetric(v *liveness.View) telegraf.Metric {
 	return f.fill(f.empty.Copy(), v)
 }
 
-// isDown tells for which states there is a heartbeat_down.
+// isDown reports whether there is a heartbeat_down for a peer.
 func isDown(v *liveness.View) bool {
 	held := v.State == liveness.Unknown &&
 		slices.Contains([]liveness.Reason{liveness.ReasonIsolated, liveness.ReasonHost, liveness.ReasonMateLost}, v.Reason)
 	return held || v.State == liveness.Suspect || v.State == liveness.Dead
 }
 
-// downMetric returns who is not well, since when and why, as one row.
+// downMetric returns one row for a peer that is down: since when and why.
 func downMetric(v *liveness.View) telegraf.Metric {
 	m := metric.New(measurementDown, nil, nil, v.At, telegraf.Gauge)
 	identify(m, v)
@@ -224,7 +221,7 @@ func downMetric(v *liveness.View) telegraf.Metric {
 	return m
 }
 
-// eventMetric returns what happened to a peer.
+// eventMetric returns the event of a peer.
 func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	m := metric.New(measurementEvent, nil, nil, tr.At)
 	identify(m, &tr.View)
@@ -249,19 +246,19 @@ func eventMetric(tr *liveness.Transition) telegraf.Metric {
 	return m
 }
 
-// startedMetric tells that the collector began to listen.
+// startedMetric returns the event that the collector began to listen.
 func startedMetric(now time.Time) telegraf.Metric {
 	return ownEvent(map[string]string{"reason": "started"}, 0, now)
 }
 
-// isolatedMetric tells that the collector seems to be cut off, or is no more.
+// isolatedMetric returns the event that the collector is probably cut off, or no longer is.
 func isolatedMetric(isolated bool, lasted time.Duration, now time.Time) telegraf.Metric {
 	state := map[bool]string{true: "on", false: "off"}[isolated]
 	return ownEvent(map[string]string{"reason": liveness.ReasonIsolated.String(), "state": state}, lasted, now)
 }
 
-// ownEvent returns an event of the collector itself. Its id is a hash of its reason
-// and its stamp, as small as that of a peer's event.
+// ownEvent returns an event of the collector itself. Its id is a 53-bit hash of its reason and
+// time, in the same range as the ids of peers' events.
 func ownEvent(tags map[string]string, lasted time.Duration, now time.Time) telegraf.Metric {
 	hash := fnv.New64a()
 	fmt.Fprint(hash, tags["reason"], now.UnixNano())
@@ -270,14 +267,14 @@ func ownEvent(tags map[string]string, lasted time.Duration, now time.Time) teleg
 	}, now)
 }
 
-// beatKinds are the beats that make no metric of their own, as heartbeat_collector
-// counts them.
+// beatKinds are the kinds of beats that emit no metric of their own. heartbeat_collector counts
+// them.
 var beatKinds = [...]struct {
 	fate liveness.Fate
 	kind string
 }{{liveness.Late, "late"}, {liveness.Duplicate, "duplicate"}, {liveness.Limited, "limited"}}
 
-// Own is what the collector says of itself, beside what the Judge knows.
+// Own is the state of the collector that the Judge does not know itself.
 type Own struct {
 	Refused   int64 // payloads and connections
 	Unnamed   int64 // signed beats that did not name their collector
@@ -286,36 +283,36 @@ type Own struct {
 	Listeners []Listener
 }
 
-// Mates is how it stands with the other collectors of a cluster.
+// Mates is the state of the other collectors of a cluster.
 type Mates struct {
-	Reachable int   // those that are
-	Differ    int   // those with another version, other options or another clock
+	Reachable int   // how many mates are reachable
+	Differ    int   // how many have another version, options or clock
 	Speaks    bool  // this collector emits the events of peers
-	Asked     int64 // peers about which the others were asked, in all
-	Spared    int64 // peers that are not dead because another one had heard more, in all
+	Asked     int64 // total of peers about which mates were asked
+	Spared    int64 // total of peers not declared dead because a mate had later news
 }
 
-// Memory is how it stands with what is saved.
+// Memory is the state of the state file.
 type Memory struct {
-	Wanted bool          // there is to be a state file
-	Works  bool          // all that has changed was saved
-	Saved  bool          // it was at some time
-	Age    time.Duration // since then
+	Wanted bool          // a state file is configured
+	Works  bool          // all changes are saved
+	Saved  bool          // all changes were saved at some time
+	Age    time.Duration // the time since then
 }
 
-// A Listener is what came in at one address.
+// A Listener is what was received at one address.
 type Listener struct {
 	Address     string
-	Connections int // open ones
+	Connections int // how many are open
 	Beats       int64
 	Bytes       int64
 	Refused     map[wire.Reason]int64
 }
 
-// fates count beats by what became of them, since the Judge was made.
+// fates count beats by their fate since the start of the Judge.
 type fates [liveness.Begun + 1]int64
 
-// health is what the Judge says about itself.
+// health is the state of the Judge itself.
 type health struct {
 	stalled   time.Duration
 	isolated  bool
@@ -325,7 +322,7 @@ type health struct {
 	beats     fates
 }
 
-// collectorMetrics tells how the plugin itself is.
+// collectorMetrics returns the metrics of the plugin itself.
 func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(liveness.States)+len(beatKinds))
 	fields := map[string]any{
@@ -358,8 +355,8 @@ func collectorMetrics(health health, own *Own, now time.Time) []telegraf.Metric 
 	return metrics
 }
 
-// listenerMetrics tells what came in at one socket. Reasons that did not
-// occur are told as 0, or the first one would be invisible to a rate.
+// listenerMetrics returns the metrics of one socket. Reasons that did not occur are emitted as
+// 0: otherwise a rate would miss the first occurrence.
 func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
 	metrics := make([]telegraf.Metric, 0, 1+len(l.Refused))
 	metrics = append(metrics, metric.New(measurementListener, map[string]string{"address": l.Address}, map[string]any{
@@ -374,7 +371,7 @@ func listenerMetrics(l *Listener, now time.Time) []telegraf.Metric {
 	return metrics
 }
 
-// identify adds the tags by which a peer is known.
+// identify adds the tags that identify a peer.
 func identify(m telegraf.Metric, v *liveness.View) {
 	m.AddTag("source", v.ID.Source)
 	for _, label := range v.Labels {

@@ -10,7 +10,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// BenchmarkPeerMetric is what a Gather makes for each peer.
+// BenchmarkPeerMetric builds the metric that a Gather emits for each peer.
 func BenchmarkPeerMetric(b *testing.B) {
 	now := time.Now()
 	v := &liveness.View{
@@ -23,7 +23,7 @@ func BenchmarkPeerMetric(b *testing.B) {
 	}
 }
 
-// BenchmarkPeerMetricFromMap is the same as inputs usually do it.
+// BenchmarkPeerMetricFromMap builds the same metric in the way inputs usually do.
 func BenchmarkPeerMetricFromMap(b *testing.B) {
 	now := time.Now()
 	b.ReportAllocs()

@@ -9,9 +9,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// The silence that is allowed is told as exactly as deaths are, so that it does not
-// change with each beat.
-func TestDeadAfterIsToldToTheTick(t *testing.T) {
+// dead_after_seconds is as exact as deaths are, and not more, so that it does not change with
+// each beat.
+func TestDeadAfterIsRoundedToTheTick(t *testing.T) {
 	v := &liveness.View{ID: liveness.ID{Source: "web-1", Service: "shop"}, DeadAfter: 3506656038}
 	require.InDelta(t, 3.5, peerMetric(v).Fields()["dead_after_seconds"], 0)
 	v.DeadAfter = 41460334304
@@ -26,7 +26,7 @@ func TestEventsOfTheCollectorHaveIDsOfTheirOwn(t *testing.T) {
 	require.NotEqual(t, started, isolatedMetric(true, 0, now).Fields()["id"])
 }
 
-func TestCollectorTellsOfItsMates(t *testing.T) {
+func TestCollectorMetricsIncludeMates(t *testing.T) {
 	alone := collectorMetrics(health{}, &Own{}, time.Now())[0].Fields()
 	of := collectorMetrics(health{}, &Own{Mates: &Mates{Reachable: 2, Differ: 3, Speaks: true, Asked: 30, Spared: 4}}, time.Now())[0].Fields()
 	for field, want := range map[string]int64{"mates": 2, "mates_differ": 3, "speaks": 1, "asked_total": 30, "spared_total": 4} {
@@ -36,8 +36,8 @@ func TestCollectorTellsOfItsMates(t *testing.T) {
 	require.Len(t, of, len(alone)+5)
 }
 
-// Who is not well, or of whom nobody can tell for a reason of ours, has a heartbeat_down.
-func TestWhoIsDown(t *testing.T) {
+// A peer that is down, or unknown for a reason on our side, has a heartbeat_down.
+func TestWhichPeersAreDown(t *testing.T) {
 	for _, c := range []struct {
 		state  liveness.State
 		reason liveness.Reason

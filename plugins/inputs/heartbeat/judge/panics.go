@@ -7,11 +7,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// anewPause is how soon the tracker is set up anew once more, at the earliest.
-const anewPause = time.Minute
+// rebuildPause is the minimum time between two rebuilds of the tracker.
+const rebuildPause = time.Minute
 
-// Contained calls do, and reports whether it returned. If it panics, that is
-// counted and told: compiled into Telegraf it would end all its other plugins.
+// Contained calls do, and reports whether it returned. A panic is counted and logged: compiled
+// into Telegraf, it would end all other plugins.
 func (j *Judge) Contained(what string, do func()) (ok bool) {
 	defer func() {
 		if ok {
@@ -19,21 +19,21 @@ func (j *Judge) Contained(what string, do func()) (ok bool) {
 		}
 		cause := recover()
 		if cause == nil {
-			return // the goroutine ends, as only tests have it
+			return // runtime.Goexit, which only tests call
 		}
 		j.panics.Add(1)
 		if more, loud := j.panicked.Allow(time.Now()); loud {
-			j.options.Log.Errorf("Internal error while %s, please report it with this stack: %v%s\n%s", what, cause, more, debug.Stack())
+			j.options.Log.Errorf("Internal error while %s: %v%s. Please report it with this stack trace:\n%s", what, cause, more, debug.Stack())
 		}
 	}()
 	do()
 	return true
 }
 
-// startAnew sets up another tracker with what the records of the old one say:
-// that may not make sense any more where it was left. j.mu is held.
-func (j *Judge) startAnew(now time.Time) {
-	if !j.restarted.IsZero() && now.Sub(j.restarted) < anewPause {
+// rebuild replaces the tracker with one restored from its records, because a panic may have
+// left it inconsistent. j.mu is held.
+func (j *Judge) rebuild(now time.Time) {
+	if !j.restarted.IsZero() && now.Sub(j.restarted) < rebuildPause {
 		return
 	}
 	j.restarted = now
@@ -45,9 +45,9 @@ func (j *Judge) startAnew(now time.Time) {
 			fresh.Restore(&r, now, now)
 		})
 	}
-	j.tell(old.Retire())
+	j.enqueue(old.Retire())
 	j.listenedBefore += old.Listened(now)
 	j.tracker = fresh
-	j.anew.Store(true)
-	j.tell(fresh.Expect(j.expected, now))
+	j.rebuilt.Store(true)
+	j.enqueue(fresh.Expect(j.expected, now))
 }

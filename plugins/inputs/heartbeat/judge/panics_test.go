@@ -19,8 +19,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A panic of the verdicts ends no other plugin of a Telegraf. They are set up
-// anew: deaths are told, and what was known still is.
+// A panic while judging ends no other plugin of Telegraf. The tracker is rebuilt: it still
+// reports deaths, and nothing known is lost.
 func TestVerdictsSurviveAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, acc, mistake := new(testutil.CaptureLogger), new(testutil.Accumulator), false
@@ -42,7 +42,7 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 			time.Sleep(100 * time.Millisecond)
 		}
 		c.Lock(func() { mistake = false })
-		require.True(t, c.Anew(), "all is to be saved again")
+		require.True(t, c.Rebuilt(), "all is to be saved again")
 		time.Sleep(500 * time.Millisecond)
 		states := make(map[string]liveness.State)
 		records, _ := c.Records(nil, c.Count(), false)
@@ -60,27 +60,26 @@ func TestVerdictsSurviveAPanic(t *testing.T) {
 		require.Equal(t, []string{"alive beat", "suspect silence", "dead silence"}, eventsOf(acc, "web-3"), "what the old one could not tell")
 		require.EqualValues(t, 1, c.health().panics)
 		require.Len(t, log.Errors(), 1)
-		require.Contains(t, log.Errors()[0], "Internal error while judging silence, please report it with this stack: a mistake")
+		require.Contains(t, log.Errors()[0], "Internal error while judging silence: a mistake. Please report it with this stack trace:")
 		require.Contains(t, log.Errors()[0], ".inquire(")
 		c.end()
 	})
 }
 
-// Lock calls do as nothing is judged.
+// Lock calls do while nothing is judged.
 func (c *court) Lock(do func()) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	do()
 }
 
-// swapTracker gives the Judge another tracker, or none: a mistake that nothing
-// mends.
+// swapTracker gives the Judge another tracker, or none, which makes each tick panic.
 func (c *court) swapTracker(other *liveness.Tracker) (before *liveness.Tracker) {
 	c.Lock(func() { before, c.tracker = c.tracker, other })
 	return before
 }
 
-// A tick that panics each time is told as such, and Telegraf goes on.
+// A tick that panics each time is logged and counted, and Telegraf continues.
 func TestTickThatAlwaysPanicsIsCounted(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		log, acc := new(testutil.CaptureLogger), new(testutil.Accumulator)
@@ -102,7 +101,7 @@ func TestTickThatAlwaysPanicsIsCounted(t *testing.T) {
 	})
 }
 
-// A panic in saving costs that saving: the file is made anew.
+// A panic while saving costs only that save: the file is rewritten.
 func TestSavingSurvivesAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path, log := filepath.Join(t.TempDir(), "state"), testutil.Logger{Quiet: true}
@@ -140,7 +139,7 @@ func TestSavingSurvivesAPanic(t *testing.T) {
 	})
 }
 
-// A metric that cannot be handed over costs no other.
+// A metric whose emission panics does not affect others.
 func TestEmittingSurvivesAPanic(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		acc := &pickyAccumulator{}
@@ -157,7 +156,7 @@ func TestEmittingSurvivesAPanic(t *testing.T) {
 	})
 }
 
-// A pickyAccumulator panics at a name, as an output in it might.
+// A pickyAccumulator panics at a metric with the given name.
 type pickyAccumulator struct{ testutil.Accumulator }
 
 func (a *pickyAccumulator) AddMetric(m telegraf.Metric) {

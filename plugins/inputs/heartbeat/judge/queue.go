@@ -8,34 +8,32 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// queueLimit is how many beats wait for a slow output in full. Beyond it the
-// newer one of a peer takes the place of the waiting one. Four times as many are
-// the end; then the newest are lost. A change is kept in any case: there are few
-// of them, and what a lost one told nobody tells again.
+// queueLimit is how many beats may wait for a slow output. Beyond it, a newer beat of a peer
+// replaces the waiting one. Beyond four times as many, the newest beats are dropped. Changes
+// are always kept: they are few, and a lost one is never reported again.
 const queueLimit = 1 << 16
 
-// A waiting is what a queue holds: a metric, as each beat makes one, or a change whose
-// metrics are yet to be made, so that judging does not wait for that.
-type waiting struct {
+// A queueItem is an item of a queue: a metric, or a change whose metrics are built later so that
+// judging does not wait for that.
+type queueItem struct {
 	metric telegraf.Metric
 	change *liveness.Transition
-	event  bool // the change is told as an event, too
-	late   bool // it is told as an event only: what the peer is now was told before
+	event  bool // the change is also reported as an event
+	late   bool // report it as an event only: the gauges of that time were emitted before
 }
 
-// A queue holds what is to be emitted, in the order of the facts. Pushing
-// never waits.
+// A queue holds what is to be emitted, in order. Pushing never blocks.
 type queue struct {
 	filled chan struct{} // has an entry while something may be queued
 
 	mu        sync.Mutex // guards the rest
-	items     []waiting
-	beats     []beatAt            // where beats stand among items
-	last      map[liveness.ID]int // where the newest one of each peer stands; nil below the limit
+	items     []queueItem
+	beats     []beatAt            // the indexes of beats in items
+	last      map[liveness.ID]int // the index of the newest beat of each peer; nil below the limit
 	coalesced int64
 }
 
-// A beatAt says where in the queue a beat of a peer stands.
+// A beatAt is the index of a peer's beat in the queue.
 type beatAt struct {
 	id liveness.ID
 	at int
@@ -48,27 +46,27 @@ func newQueue() *queue {
 // pushBeat queues the metric of a beat.
 func (q *queue) pushBeat(id liveness.ID, m telegraf.Metric) {
 	q.mu.Lock()
-	q.addBeat(id, waiting{metric: m})
+	q.addBeat(id, queueItem{metric: m})
 	q.mu.Unlock()
 	q.wake()
 }
 
-// pushChange queues what has become of a peer, as an event or only as what it is now.
+// pushChange queues a change of a peer: its gauges, and if event is set also the event.
 func (q *queue) pushChange(change liveness.Transition, event bool) {
-	q.push(waiting{change: &change, event: event})
+	q.push(queueItem{change: &change, event: event})
 }
 
-// pushLate queues events that were told as what a peer is at their time.
+// pushLate queues events whose gauges were already emitted at their time.
 func (q *queue) pushLate(changes []*liveness.Transition) {
 	for _, change := range changes {
-		q.push(waiting{change: change, event: true, late: true})
+		q.push(queueItem{change: change, event: true, late: true})
 	}
 }
 
-// pushEvent queues what has become of the collector.
-func (q *queue) pushEvent(m telegraf.Metric) { q.push(waiting{metric: m}) }
+// pushEvent queues an event of the collector.
+func (q *queue) pushEvent(m telegraf.Metric) { q.push(queueItem{metric: m}) }
 
-func (q *queue) push(item waiting) {
+func (q *queue) push(item queueItem) {
 	q.mu.Lock()
 	q.items = append(q.items, item)
 	q.mu.Unlock()
@@ -82,7 +80,7 @@ func (q *queue) wake() {
 	}
 }
 
-func (q *queue) addBeat(id liveness.ID, item waiting) {
+func (q *queue) addBeat(id liveness.ID, item queueItem) {
 	if len(q.beats) >= queueLimit {
 		q.indexBeats()
 		at, ok := q.last[id]
@@ -109,8 +107,8 @@ func (q *queue) indexBeats() {
 	}
 }
 
-// take returns what is queued, the oldest first.
-func (q *queue) take() []waiting {
+// take removes and returns all items, the oldest first.
+func (q *queue) take() []queueItem {
 	q.mu.Lock()
 	defer q.mu.Unlock()
 	items := q.items

@@ -10,8 +10,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// An output may be slow for as long as it likes: of what has become of peers
-// nothing is lost, and beats cost none of it.
+// However slow an output is, no change of a peer is lost, and beats do not displace changes.
 func TestNoChangeIsDropped(t *testing.T) {
 	const changes, beats = 10 * queueLimit, 6 * queueLimit
 	q := newQueue()

@@ -11,9 +11,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Whoever beats more rarely than 'dead_after' and does not say so is dead in between again and
-// again. The second time it is said what to do, once.
-func TestWhoBeatsTooRarelyIsToldHowToSaySo(t *testing.T) {
+// A peer that beats more rarely than 'dead_after' and announces no interval is reported dead
+// between beats again and again. At the second time a warning says what to do, once.
+func TestWarningAboutRareBeatsSaysWhatToDo(t *testing.T) {
 	for interval, want := range map[int64]int{0: 1, 300_000: 0} {
 		synctest.Test(t, func(t *testing.T) {
 			log := &testutil.CaptureLogger{}

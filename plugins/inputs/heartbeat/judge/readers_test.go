@@ -11,11 +11,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-func TestReadersAreShownAllPeers(t *testing.T) {
+func TestReadersGetAllPeers(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(t, new(testutil.Accumulator), testutil.Logger{Quiet: true}, nil)
 		defer c.end()
-		const peers = 2*portion + 3
+		const peers = 2*batchSize + 3
 		for i := range peers {
 			c.beat(0, wire.Beat{Host: fmt.Sprint("web-", i), Service: "nginx"})
 		}
@@ -31,16 +31,16 @@ func TestReadersAreShownAllPeers(t *testing.T) {
 	})
 }
 
-// So a beat never waits for a reader for longer than one portion takes.
-func TestReadersLetOthersInBetweenPortions(t *testing.T) {
+// So a beat never waits for a reader longer than one batch takes.
+func TestReadersReleaseTheLockBetweenBatches(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := newCourt(t, new(testutil.Accumulator), testutil.Logger{Quiet: true}, nil)
 		defer c.end()
-		for i := range portion + 1 {
+		for i := range batchSize + 1 {
 			c.beat(0, wire.Beat{Host: fmt.Sprint("web-", i), Service: "nginx"})
 		}
 		all, next := c.details(nil, c.Count())
-		require.Len(t, all, portion)
+		require.Len(t, all, batchSize)
 		require.Equal(t, 1, next)
 	})
 }

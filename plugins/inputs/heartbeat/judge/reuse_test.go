@@ -12,8 +12,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A reusing writes down metrics before they are made others, as the runner of execd does,
-// which adds tags of its table before.
+// A reusing copies metrics before they are reused, like the runner of execd, which first adds
+// the tags of the plugin's table.
 type reusing struct {
 	testutil.Accumulator
 	seen []telegraf.Metric
@@ -28,8 +28,8 @@ func (r *reusing) AddMetric(m telegraf.Metric) {
 	m.(interface{ Reuse() }).Reuse()
 }
 
-// A metric that is used again is what a new one would be, to the order of its tags and
-// fields, and keeps nothing of the peer before.
+// A reused metric equals a new one, including the order of tags and fields, and keeps nothing of
+// the previous peer.
 func TestReusedMetricIsLikeANewOne(t *testing.T) {
 	now := time.UnixMilli(1_800_000_000_000)
 	views := []liveness.View{
@@ -40,7 +40,7 @@ func TestReusedMetricIsLikeANewOne(t *testing.T) {
 		{ID: liveness.ID{Source: "web-4", PID: 1}, Flapping: true, DeadFor: time.Hour},
 	}
 	acc := &reusing{}
-	to := &handing{acc, new(flow), true}
+	to := &meter{acc, new(flow), true}
 	for i := range 50 {
 		v := &views[i%len(views)]
 		v.At, v.Since, v.Reason = now.Add(time.Duration(i)*time.Second), now, liveness.ReasonBeat
@@ -54,8 +54,7 @@ func TestReusedMetricIsLikeANewOne(t *testing.T) {
 	}
 }
 
-// Fields are what AddField would make of them: values that Telegraf does not know would
-// not be written.
+// Field values have the types that AddField produces: Telegraf does not write others.
 func TestFieldsOfAPeerAreOfTelegrafsTypes(t *testing.T) {
 	for _, v := range []*liveness.View{{}, {Health: liveness.HealthOK}} {
 		got := peerMetric(v)

@@ -1,6 +1,6 @@
-// Package loglimit keeps what happens often from filling a log: what is the same
-// is logged at once, and then once a minute with how often it was left out. It
-// knows no beat, no socket and no logger.
+// Package loglimit keeps repeated messages from filling a log: the first is logged at once, and
+// repetitions at most once a minute, with their number. It knows no beat, no socket and no
+// logger.
 package loglimit
 
 import (
@@ -11,19 +11,19 @@ import (
 	"time"
 )
 
-// pause is how long the same is not logged again.
+// pause is how long the same message is not logged again.
 const pause = time.Minute
 
-// A Limiter is for one kind of message. The zero Limiter is ready, and may be used
+// A Limiter limits one kind of message. The zero Limiter is ready to use. It may be used
 // concurrently.
 type Limiter struct {
 	mu     sync.Mutex // guards the rest
 	last   time.Time
-	silent int // what was left out since
+	silent int // messages suppressed since then
 }
 
-// Allow reports whether the message may be logged now, and then how many were left
-// out before, in words to put behind it.
+// Allow reports whether the message may be logged now. If so, more is text to append to it that
+// says how many were suppressed before.
 func (l *Limiter) Allow(now time.Time) (more string, ok bool) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -45,27 +45,26 @@ func (l *Limiter) idle(now time.Time) bool {
 	return now.Sub(l.last) >= pause
 }
 
-// maxPlaces is how many messages are told apart by where they come from at a time.
-// What is above shares one line a minute for each kind, so this and the kinds bound
-// the log, whoever fills it.
+// maxPlaces is how many messages are limited by their source at a time. Beyond that, all sources
+// share one line a minute for each kind of message, which bounds the size of the log.
 const maxPlaces = 100
 
-// ByPlace limits messages by their kind and by where they come from: nobody outside
-// can fill the log, and a probe that is refused each second does not hide another
-// one. The zero ByPlace is ready, and may be used concurrently.
+// ByPlace limits messages by kind and source. Nothing outside can fill the log, and a probe that
+// is refused each second does not hide another. The zero ByPlace is ready to use. It may be used
+// concurrently.
 type ByPlace struct {
 	mu    sync.Mutex // guards the rest
 	all   map[message]*Limiter
-	swept time.Time // when all was last rid of what is idle
+	swept time.Time // when idle entries were last removed from all
 }
 
 type message struct {
 	kind  string
-	place string // "" for all that are too many to be told apart
+	place string // "" for all sources beyond maxPlaces
 }
 
-// Allow is Limiter.Allow for a kind of message. from is an address, with a port if it
-// has one, or any other text.
+// Allow is Limiter.Allow for a kind of message from a source: an address, with a port if it has
+// one, or any other text.
 func (b *ByPlace) Allow(kind, from string, now time.Time) (more string, ok bool) {
 	return b.of(message{kind, placeOf(from)}, now).Allow(now)
 }
@@ -92,9 +91,9 @@ func (b *ByPlace) of(m message, now time.Time) *Limiter {
 	return b.all[m]
 }
 
-// placeOf returns what of an address is told apart: not the port, which is new with
-// each connection, and of IPv6 the network, in which one host may have any number of
-// addresses.
+// placeOf returns the part of an address that identifies a source. It omits the port, which
+// changes with each connection. Of IPv6 it returns the network, because a host may have any
+// number of addresses in it.
 func placeOf(from string) string {
 	addr, err := netip.ParseAddrPort(from)
 	switch {
@@ -103,6 +102,6 @@ func placeOf(from string) string {
 	case addr.Addr().Unmap().Is4():
 		return addr.Addr().Unmap().String()
 	}
-	network, _ := addr.Addr().WithZone("").Prefix(64) //nolint:errcheck // an IPv6 address has as many
+	network, _ := addr.Addr().WithZone("").Prefix(64) //nolint:errcheck // an IPv6 address has more than 64 bits
 	return network.String()
 }

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A log is what was allowed.
+// A log is the list of allowed messages.
 type log struct {
 	limit ByPlace
 	lines []string
@@ -37,8 +37,8 @@ func TestTheSameIsLoggedOnceAMinute(t *testing.T) {
 	})
 }
 
-// A load balancer that probes each second hides nobody who needs help.
-func TestOneAddressHidesNoOther(t *testing.T) {
+// A load balancer that probes each second hides no other source.
+func TestOneAddressDoesNotHideAnother(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l log
 		for second := range 60 {
@@ -58,8 +58,8 @@ func TestOneAddressHidesNoOther(t *testing.T) {
 	})
 }
 
-// However many addresses there are, they fill neither the log nor memory, and
-// afterwards all is as before.
+// However many addresses there are, they fill neither the log nor memory, and afterwards new
+// messages are logged as before.
 func TestManyAddressesAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var l log

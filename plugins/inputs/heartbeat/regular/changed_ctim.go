@@ -8,7 +8,7 @@ import (
 	"time"
 )
 
-// changed returns when a file has changed last, in any way: nobody can set that time.
+// changed returns when the file last changed in any way. Programs cannot set that time.
 func changed(info fs.FileInfo) (at time.Time, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {

@@ -7,5 +7,5 @@ import (
 	"time"
 )
 
-// changed does not know: the times that the system tells can be set.
+// changed returns unknown: programs can set all file times on this system.
 func changed(fs.FileInfo) (at time.Time, known bool) { return at, false }

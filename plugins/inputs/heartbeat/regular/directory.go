@@ -11,24 +11,24 @@ import (
 	"time"
 )
 
-// settling is how long after a change of a file another one may have the same stamp.
-// FAT has the coarsest stamps, of two seconds.
+// settling is how long after a change of a file another change may have the same timestamp. FAT
+// has the coarsest timestamps, of two seconds.
 const settling = 3 * time.Second
 
-// A Directory reads the files of one directory again and again. Links may lead to files
-// in it, as in volumes of Kubernetes, but not out of it: so either all of it is on a
-// mount that hangs, or nothing.
+// A Directory reads the files of one directory again and again. It follows symbolic links to files
+// within the directory, as Kubernetes volumes have them, but not out of it. So if a mount hangs,
+// either all files are on it or none.
 type Directory struct {
 	Name  string
-	Skip  func(name string) bool // whether a file is none of those that are read
-	Limit int64                  // bytes; a longer file is an error of its Content
-	Most  int                    // how many entries it may have
+	Skip  func(name string) bool // reports whether a file is ignored
+	Limit int64                  // bytes; a longer file has an error in its Content
+	Most  int                    // the maximum number of entries
 
 	attempt attempt[Listing]
 	last    map[string]Content
 }
 
-// A Listing is what a directory has.
+// A Listing is the contents of a directory.
 type Listing struct {
 	Info    fs.FileInfo        // of the directory
 	Files   map[string]Content // by name
@@ -37,11 +37,11 @@ type Listing struct {
 	err error
 }
 
-// Read returns what is in each file now. A file that has not changed is not read again.
-// The error is an ErrSlow if that has not come when ctx ends, and at once while a read
-// hangs. What that read brings in the end is returned next.
+// Read returns the current contents of each file. It does not reread a file that has not changed.
+// The error is an ErrSlow if reading does not end before ctx, and at once while an earlier read
+// hangs. The next call returns the result of that read when it ends.
 func (d *Directory) Read(ctx context.Context) (Listing, error) {
-	last := d.last // a read that was left behind may still use it
+	last := d.last // an abandoned read may still use it
 	got, ok := d.attempt.late()
 	if !ok || got.err != nil {
 		got, ok = d.attempt.wait(ctx, func() Listing { return d.list(last) })
@@ -93,13 +93,13 @@ func (d *Directory) entries(root *os.Root) ([]fs.DirEntry, error) {
 	return entries, nil
 }
 
-// readFile returns what is in a file, which is former if that has not changed.
+// readFile returns the contents of a file, or former if the file has not changed.
 func (d *Directory) readFile(root *os.Root, name string, former Content) Content {
 	path := filepath.Join(d.Name, name)
 	info, err := root.Stat(name)
 	if err == nil {
-		// Also before it is opened: that may already do something to a device, and wakes
-		// whoever waits to write to a pipe.
+		// Check before opening: opening may already affect a device, and wakes a process that
+		// waits to write to a pipe.
 		err = check(path, info)
 	}
 	if err != nil {
@@ -116,9 +116,8 @@ func (d *Directory) readFile(root *os.Root, name string, former Content) Content
 	return contentOf(path, file, d.Limit)
 }
 
-// isOf reports whether a file that is like info certainly still has this content. Its size
-// and ModTime do not tell: tar and cp -p set them, and a new file gets the number of an
-// old one.
+// isOf reports whether the file of info certainly still has this content. Size, ModTime and inode
+// are not enough: tar and cp -p set the time, and a new file may reuse an inode.
 func (c *Content) isOf(info fs.FileInfo) bool {
 	if c.Err != nil || c.Info == nil || !os.SameFile(c.Info, info) {
 		return false
@@ -128,7 +127,7 @@ func (c *Content) isOf(info fs.FileInfo) bool {
 	return known && now.Equal(former) && c.at.Sub(now) > settling
 }
 
-// named makes an error about a name in a directory one about a path.
+// named turns an error about a name in a directory into one about its path.
 func named(path string, err error) error {
 	if failed := new(fs.PathError); errors.As(err, &failed) {
 		return &fs.PathError{Op: "open", Path: path, Err: failed.Err}

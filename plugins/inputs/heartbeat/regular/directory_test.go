@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A readDirectory is one with files of at most ten bytes.
+// A readDirectory is a Directory with files of at most ten bytes.
 func readDirectory(t *testing.T) (d *Directory, write func(name, text string), texts func() map[string]string) {
 	dir := t.TempDir()
 	d = &Directory{Name: dir, Limit: 10, Most: 4, Skip: func(name string) bool { return strings.HasPrefix(name, ".") }}
@@ -32,7 +32,7 @@ func readDirectory(t *testing.T) (d *Directory, write func(name, text string), t
 	return d, write, texts
 }
 
-func TestEachFileOfADirectoryForItself(t *testing.T) {
+func TestFilesOfADirectoryAreReadIndependently(t *testing.T) {
 	d, write, texts := readDirectory(t)
 	require.Empty(t, texts())
 	write("a", "one")
@@ -56,8 +56,8 @@ func TestEachFileOfADirectoryForItself(t *testing.T) {
 	require.Error(t, err, "it is a file")
 }
 
-// A file is read again though its number, its size and its time are those of before, and
-// where the system tells that it has not been touched it is not.
+// A changed file is read again even if its inode, size and time are the same. An unchanged file is
+// not, where the system reports the time of the last change.
 func TestOnlyFilesThatChangeAreReadAgain(t *testing.T) {
 	d, write, texts := readDirectory(t)
 	long := time.Now().Add(-time.Hour)

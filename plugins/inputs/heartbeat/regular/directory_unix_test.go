@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Neither a FIFO nor a link to another mount holds up the files beside them.
+// Neither a FIFO nor a link to another mount blocks reading the other files.
 func TestDirectoryWithFilesThatBlock(t *testing.T) {
 	d, write, texts := readDirectory(t)
 	outside := filepath.Join(t.TempDir(), "secret")

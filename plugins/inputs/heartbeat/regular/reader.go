@@ -7,10 +7,10 @@ import (
 	"time"
 )
 
-// RereadPause is how often files that options name are read again.
+// RereadPause is the time between two reads of files that options name.
 const RereadPause = 10 * time.Second
 
-// Reread calls read each RereadPause until ctx ends.
+// Reread calls read every RereadPause until ctx ends.
 func Reread(ctx context.Context, read func(context.Context)) {
 	ticker := time.NewTicker(RereadPause)
 	defer ticker.Stop()
@@ -24,24 +24,23 @@ func Reread(ctx context.Context, read func(context.Context)) {
 	}
 }
 
-// ErrSlow is the error about a file that did not answer in time.
+// ErrSlow is the error about a file that could not be read in time.
 var ErrSlow = errors.New("takes too long: its mount may hang")
 
-// An attempt is a read that may hang. One that does is left behind, because nothing in
-// a process can end it; until it has come back no other one begins.
+// An attempt runs a read that may hang. A hanging read is abandoned, because a process cannot end
+// it. No other read begins until it returns.
 type attempt[T any] struct {
-	pending chan T // of the read that was left behind; nil for none
+	pending chan T // of the abandoned read; nil for none
 }
 
-// wait returns what read returns, unless that has not come when ctx ends, or an earlier
-// read still hangs.
+// wait returns the result of read, unless ctx ends first or an earlier read still hangs.
 func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
-	a.late() // is of another time
+	a.late() // drop an outdated result
 	if a.pending != nil {
 		return got, false
 	}
 	pending := make(chan T, 1)
-	go func() { pending <- read() }() // ends when the file answers
+	go func() { pending <- read() }() // ends when the read returns
 	select {
 	case got = <-pending:
 		return got, true
@@ -51,7 +50,7 @@ func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
 	}
 }
 
-// late returns what the read that was left behind has brought meanwhile.
+// late returns the result of the abandoned read, if it has returned meanwhile.
 func (a *attempt[T]) late() (got T, ok bool) {
 	select {
 	case got = <-a.pending:
@@ -71,8 +70,8 @@ type Reader struct {
 	load    func(name string, limit int64) Content
 }
 
-// Read returns what is in the file now. The error is an ErrSlow if that has not
-// come when ctx ends, and at once while a read hangs.
+// Read returns the current contents of the file. The error is an ErrSlow if reading does not end
+// before ctx, and at once while an earlier read hangs.
 func (r *Reader) Read(ctx context.Context) (Content, error) {
 	load := r.load
 	if load == nil {

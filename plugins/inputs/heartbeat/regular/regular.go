@@ -1,7 +1,5 @@
-// Package regular reads files whose place may be taken by something else: by a
-// FIFO, which blocks whoever opens it, by a device, or by a file on a mount that
-// does not answer. None of them holds up the reader. It knows paths and bytes, and never
-// what they are for.
+// Package regular reads regular files without blocking, even if the path is a FIFO, a device, or
+// a file on a mount that hangs. It knows paths and bytes, and never what they are for.
 package regular
 
 import (
@@ -13,8 +11,8 @@ import (
 	"time"
 )
 
-// Open opens a regular file for reading. Anything else is refused without
-// waiting for it; it is not even opened, as that is an order to some devices.
+// Open opens a regular file for reading. It returns an error for anything else without opening it,
+// because opening affects some devices.
 func Open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if failed := new(fs.PathError); errors.As(err, &failed) {
@@ -29,7 +27,7 @@ func Open(name string) (*os.File, error) {
 	return openChecked(name)
 }
 
-// openChecked opens what was a regular file a moment ago, and may be another one.
+// openChecked opens a file that was regular a moment ago, and checks it again.
 func openChecked(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
@@ -57,16 +55,16 @@ func check(name string, info fs.FileInfo) error {
 	return fmt.Errorf("%.256q is not a regular file", name)
 }
 
-// A Content is what was in a file.
+// A Content is the contents of a file.
 type Content struct {
 	Text []byte
-	Info fs.FileInfo // of that file, which may have been replaced since
-	Err  error       // why there is none
+	Info fs.FileInfo // of the file, which may have been replaced since
+	Err  error       // why the file could not be read
 
-	at time.Time // before it was read
+	at time.Time // the time before reading
 }
 
-// read takes no more than limit bytes.
+// read reads a file of at most limit bytes.
 func read(name string, limit int64) Content {
 	file, err := Open(name)
 	if err != nil {

@@ -29,8 +29,7 @@ func TestReadsRegularFilesOnly(t *testing.T) {
 	require.ErrorIs(t, read(name+"x", 3).Err, fs.ErrNotExist)
 }
 
-// hanging returns a Reader whose reads come back when told so, and how many
-// have begun.
+// hanging returns a Reader whose reads return on demand, and the number of reads that have begun.
 func hanging() (r *Reader, comeBack chan Content, begun *atomic.Int32) {
 	comeBack, begun = make(chan Content), new(atomic.Int32)
 	return &Reader{Name: "/mnt/x", load: func(string, int64) Content {
@@ -67,7 +66,7 @@ func TestReadThatHangsIsTheOnlyOne(t *testing.T) {
 	})
 }
 
-func TestReaderReadsAnew(t *testing.T) {
+func TestReaderReadsAgain(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "file")
 	r := Reader{Name: name, Limit: 10}
 	for _, text := range []string{"one", "two"} {

@@ -11,7 +11,7 @@ import (
 )
 
 // A FIFO has no writer, so an open that waits for one would never return.
-func TestFIFOHoldsUpNobody(t *testing.T) {
+func TestFIFODoesNotBlock(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(name, 0o600))
 	_, err := (&Reader{Name: name, Limit: 10}).Read(t.Context())
@@ -19,7 +19,7 @@ func TestFIFOHoldsUpNobody(t *testing.T) {
 }
 
 // What was a regular file a moment ago may be a FIFO when it is opened.
-func TestFIFOThatTakesThePlaceOfAFileHoldsUpNobody(t *testing.T) {
+func TestFIFOThatReplacesAFileDoesNotBlock(t *testing.T) {
 	name := filepath.Join(t.TempDir(), "fifo")
 	require.NoError(t, syscall.Mkfifo(name, 0o600))
 	_, err := openChecked(name)

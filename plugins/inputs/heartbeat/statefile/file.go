@@ -1,7 +1,7 @@
-// Package statefile keeps what a collector knows of its peers on disk: a journal
-// of changes that is made anew when it has grown long. Its file belongs to one
-// collector at a time, and is whole again after a crash at any byte. It knows records of
-// peers and when to save them; it never knows what makes them, sockets or metrics.
+// Package statefile saves what a collector knows of its peers: in a journal of changes, which is
+// rewritten when it has grown long. Only one collector at a time uses a state file, and a crash
+// at any byte leaves a usable file. The package knows records of peers and when to save them. It
+// does not know where they come from, and no sockets or metrics.
 package statefile
 
 import (
@@ -20,46 +20,44 @@ import (
 
 const (
 	mode    = 0o640
-	maxFile = 16 << 30 // bytes; a journal of a million peers needs a tenth of it
+	maxFile = 16 << 30 // bytes; a journal of a million peers needs a tenth of that
 
-	// maxPending is how many bytes are written, and synced, at once.
+	// maxPending is how many bytes are written and synced at once.
 	maxPending = 4 << 20
 
-	// spare is how much of a file may be lines that hold no more, in bytes,
-	// or as many as those that do, before it is made anew.
-	spare = 128 << 10
+	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten, or as many
+	// as it has current ones if that is more.
+	maxOutdated = 128 << 10
 
-	// quick is how large a file may be, in bytes, to be made anew in a moment.
-	quick = 16 << 20
+	// smallSize is the size in bytes up to which a file is rewritten in a moment.
+	smallSize = 16 << 20
 )
 
-// A File is the state of this collector, and of no other one. Its methods may
-// not be called concurrently.
+// A File is the state file of this collector, locked against others. Its methods must not be
+// called concurrently.
 type File struct {
 	path string
 	lock *os.File
 	life uint64
 
-	journal *os.File // nil until there is a good one
-	size    int64    // of the journal, in bytes
-	base    int64    // what of it was needed when it was read or made
-	pending []byte   // to be written with what comes next
-	writing *writing // what is being written meanwhile; nil if nothing is
-	text    []byte   // what encode has written, which is written over each time
+	journal      *os.File      // nil until there is a valid one
+	size         int64         // of the journal, in bytes
+	base         int64         // bytes of current lines when it was read or written
+	pending      []byte        // to be written together with what follows
+	pendingWrite *pendingWrite // the write in progress; nil for none
+	text         []byte        // the buffer of encode, reused each time
 
-	next     *os.File // the journal that is being made
+	next     *os.File // the new journal while rewriting
 	nextSize int64
-	nextErr  error // why there is none any more
+	nextErr  error // why it was given up
 }
 
-// ErrLeftOut is in the error of a saving that has left out a peer, and has saved
-// all others.
+// ErrLeftOut is wrapped in the error of a save that left out some peers and saved all others.
 var ErrLeftOut = errors.New("left out")
 
-// Open takes the file at path, which need not exist, and returns what is in it.
-// It fails with a LockedError if another one has it, and if nothing can be read
-// or saved there. What is no state file is set aside for a human to look at; State
-// says so.
+// Open locks the file at path, which need not exist, and returns its state. It fails with a
+// LockedError if another collector has the file, and with other errors if the file cannot be
+// read or written. A file that is not a state file is moved aside; State.Trouble says so.
 func Open(path string, now time.Time) (*File, State, error) {
 	f, err := lock(path)
 	if err != nil {
@@ -72,18 +70,18 @@ func Open(path string, now time.Time) (*File, State, error) {
 	return f, c.whole(now), nil
 }
 
-// lock is Open without reading anything.
+// lock is Open without reading.
 func lock(path string) (*File, error) {
-	makeUsualDir(path)
+	makeDefaultDir(path)
 	f := &File{path: path}
 	if err := f.take(); err != nil {
-		return nil, fmt.Errorf("using state file %q failed: %w", path, err)
+		return nil, fmt.Errorf("cannot use state file %q: %w", path, err)
 	}
 	return f, nil
 }
 
 func (f *File) take() error {
-	// Saving and setting aside would move what is there, be it /dev/null.
+	// Saving and moving aside would move whatever is there, even /dev/null.
 	if err := checkPlace(f.path); err != nil {
 		return err
 	}
@@ -98,11 +96,11 @@ func (f *File) take() error {
 	return nil
 }
 
-// load reads what is there and goes on behind it, unless ctx ends. If it fails, f is closed.
+// load reads the file, unless ctx ends, and prepares to append to it. If it fails, f is closed.
 func (f *File) load(ctx context.Context) (*contents, error) {
 	c, err := f.read(ctx)
 	if err != nil {
-		return nil, fmt.Errorf("using state file %q failed: %w", f.path, cmp.Or(err, f.Close()))
+		return nil, fmt.Errorf("cannot use state file %q: %w", f.path, cmp.Or(err, f.Close()))
 	}
 	return c, nil
 }
@@ -116,7 +114,7 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 		return newContents(), nil
 	case errors.As(err, &damaged):
 		c = newContents()
-		c.trouble = fmt.Errorf("reading it failed: %w; %s", err, f.setAside())
+		c.trouble = fmt.Errorf("cannot read it: %w; %s", err, f.setAside())
 		return c, nil
 	case err != nil:
 		return nil, err
@@ -132,8 +130,8 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 	return c, nil
 }
 
-// resume goes on with the journal that is there, behind its last whole line. If
-// that is not possible another one will take its place.
+// resume opens the existing journal to append after its last whole line. If that fails, the
+// journal will be rewritten.
 func (f *File) resume(size int64) {
 	journal, err := openRegular(f.path, os.O_WRONLY|os.O_APPEND|os.O_SYNC)
 	if err != nil {
@@ -146,12 +144,12 @@ func (f *File) resume(size int64) {
 	f.journal, f.size = journal, size
 }
 
-// tryToCreate finds out whether files can be created there. It also removes
-// what was being saved when a collector was killed.
+// tryToCreate checks that files can be created there. It also removes a temporary file left by a
+// collector that was killed.
 func (f *File) tryToCreate() error {
 	temp, err := f.createTemp()
 	switch {
-	case noSpace(err): // there may be some later, and what was saved can be read now
+	case noSpace(err): // there may be space later, and the saved state can be read now
 		return nil
 	case err != nil:
 		return err
@@ -159,32 +157,32 @@ func (f *File) tryToCreate() error {
 	return cmp.Or(temp.Close(), os.Remove(temp.Name()))
 }
 
-// setAside makes place for another file and says what became of this one.
+// setAside moves the file away and returns text that says where to.
 func (f *File) setAside() string {
 	aside := f.path + ".bad"
 	if err := os.Rename(f.path, aside); err != nil {
-		return fmt.Sprintf("setting it aside failed: %v", err)
+		return fmt.Sprintf("moving it aside failed: %v", err)
 	}
-	return fmt.Sprintf("it is now %q", aside)
+	return fmt.Sprintf("moved it to %q", aside)
 }
 
-// keepCopy keeps a file of which a part could not be read, for a human to look
-// at, when another one takes its place. Not every file system can do that.
+// keepCopy keeps a partly unreadable file for inspection after it is rewritten. Not every file
+// system supports that.
 func (f *File) keepCopy() {
 	aside := f.path + ".bad"
 	os.Remove(aside)
 	os.Link(f.path, aside) //nolint:errcheck // as above
 }
 
-// Append adds to the journal. If it fails, the journal has to be made anew.
+// Append appends changes to the journal. If it fails, the journal must be rewritten.
 func (f *File) Append(c *liveness.Changes) error {
 	var leftOut error
 	f.text, leftOut = f.encode(f.text[:0], c)
 	return cmp.Or(f.write(f.text, c.More), leftOut)
 }
 
-// write adds lines to the journal, together with others that follow. Those may be made while
-// these are written: an error may be that of the write before.
+// write appends lines to the journal. If more is set, it may return before they are written, so
+// that the caller can encode more lines meanwhile. An error may be that of an earlier write.
 func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
 		f.extend(text)
@@ -199,7 +197,7 @@ func (f *File) write(text []byte, more bool) error {
 	if err != nil {
 		return err
 	}
-	f.writing = writeBeside(f.journal, f.pending)
+	f.pendingWrite = startWrite(f.journal, f.pending)
 	if f.pending = spare; more {
 		return nil
 	}
@@ -207,32 +205,32 @@ func (f *File) write(text []byte, more bool) error {
 	return err
 }
 
-// written waits until what is being written is in the file, and returns its buffer.
+// written waits for the write in progress, and returns its buffer.
 func (f *File) written() (spare []byte, err error) {
-	if f.writing == nil {
+	if f.pendingWrite == nil {
 		return nil, nil
 	}
-	w := f.writing
+	w := f.pendingWrite
 	<-w.done
-	f.writing = nil
+	f.pendingWrite = nil
 	if f.size += int64(w.size); w.err != nil {
-		f.drop()
+		f.closeJournal()
 		return nil, f.failed(w.err)
 	}
 	return w.text[:0], nil
 }
 
-// A writing is a write that goes on.
-type writing struct {
+// A pendingWrite is a write in progress.
+type pendingWrite struct {
 	text []byte
-	done chan struct{} // closed at its end; before that the rest is not to be read
-	size int           // bytes that were written
+	done chan struct{} // closed when the write is done; read the fields below only after that
+	size int           // bytes written
 	err  error
 }
 
-// writeBeside begins to write to a file. Text must not change until that is done.
-func writeBeside(file *os.File, text []byte) *writing {
-	w := &writing{text: text, done: make(chan struct{})}
+// startWrite starts writing to a file. Text must not change until that is done.
+func startWrite(file *os.File, text []byte) *pendingWrite {
+	w := &pendingWrite{text: text, done: make(chan struct{})}
 	go func() { // ends with the write
 		defer close(w.done)
 		w.size, w.err = file.Write(text) // synced
@@ -240,44 +238,43 @@ func writeBeside(file *os.File, text []byte) *writing {
 	return w
 }
 
-// drop gives up the journal.
-func (f *File) drop() {
-	f.written() //nolint:errcheck // what becomes of it does not matter any more
+// closeJournal closes the journal.
+func (f *File) closeJournal() {
+	f.written() //nolint:errcheck // its result no longer matters
 	if f.journal != nil {
 		f.journal.Close()
 		f.journal, f.pending = nil, f.pending[:0]
 	}
 }
 
-// Reset has the journal made anew.
+// Reset gives up the journal, so that it is rewritten.
 func (f *File) Reset() {
 	f.Abandon()
 	if f.journal != nil {
-		f.drop()
+		f.closeJournal()
 	}
 }
 
-// Outgrown reports whether the journal is to be made anew: there is none, or
-// too much of it does not hold any more.
+// Outgrown reports whether the journal must be rewritten: there is none, or too much of it is
+// outdated.
 func (f *File) Outgrown() bool {
-	return !f.Sound() || f.size-f.base > max(f.base, spare)
+	return !f.Sound() || f.size-f.base > max(f.base, maxOutdated)
 }
 
-// Small reports whether making the journal anew takes no time.
-func (f *File) Small() bool { return f.size < quick }
+// Small reports whether the journal can be rewritten in a moment.
+func (f *File) Small() bool { return f.size < smallSize }
 
-// Sound reports whether all that was appended is in the file.
+// Sound reports whether everything appended is in the file.
 func (f *File) Sound() bool { return f.journal != nil }
 
-// Displaced reports whether what was appended is not at the path any more: somebody
-// has removed the file, put another one there, or cut it short.
+// Displaced reports whether the journal is no longer whole at its path: the file was removed,
+// replaced or truncated.
 func (f *File) Displaced() bool {
 	return f.Sound() && (!isAt(f.path, f.journal) || isShorter(f.journal, f.size))
 }
 
-// Begin starts another journal. Until Replace, Append adds to both. It fails with
-// a LockedError if somebody has removed the lock's file and another one has the
-// lock since.
+// Begin starts a new journal. Until Replace, Append writes to both. It fails with a LockedError
+// if the lock file was removed and another collector has the lock now.
 func (f *File) Begin() error {
 	if err := f.relock(); err != nil {
 		return f.failed(err)
@@ -291,7 +288,7 @@ func (f *File) Begin() error {
 	return f.failedNext()
 }
 
-// Add adds to the journal that was begun.
+// Add adds changes to the new journal.
 func (f *File) Add(c *liveness.Changes) error {
 	if f.next == nil {
 		return f.failedNext()
@@ -302,7 +299,7 @@ func (f *File) Add(c *liveness.Changes) error {
 	return cmp.Or(f.failedNext(), leftOut)
 }
 
-// extend writes to the journal that was begun. If that fails, there is none.
+// extend writes to the new journal. If that fails, it gives the journal up.
 func (f *File) extend(text []byte) {
 	n, err := f.next.Write(text)
 	f.nextSize += int64(n)
@@ -319,7 +316,7 @@ func (f *File) failedNext() error {
 	return f.failed(f.nextErr)
 }
 
-// Abandon gives up the journal that was begun.
+// Abandon gives up the new journal.
 func (f *File) Abandon() {
 	if f.next != nil {
 		f.next.Close()
@@ -328,15 +325,14 @@ func (f *File) Abandon() {
 	}
 }
 
-// Replace puts the journal that was begun in the place of the old one, so that
-// there is a whole one at any time, even after a crash. If it fails, the old one
-// stays, unless the error is that the directory could not be synced: then the
-// new one may be lost with the power.
+// Replace replaces the old journal with the new one atomically, so that a crash leaves one or the
+// other. If it fails, the old one stays, unless the error is that the directory could not be
+// synced: then a power failure may lose the new one.
 func (f *File) Replace() error {
 	if f.next == nil {
 		return f.failedNext()
 	}
-	err := cmp.Or(f.next.Sync(), f.next.Close()) // or the name could outlive the contents
+	err := cmp.Or(f.next.Sync(), f.next.Close()) // before the rename, so that the name never has incomplete contents
 	if err == nil {
 		err = f.exchange()
 	}
@@ -353,12 +349,12 @@ func (f *File) Replace() error {
 	return nil
 }
 
-// exchange gives the new journal the name of the old one. Windows does so only if
-// that is not open.
+// exchange renames the new journal to the path of the old one. On Windows that works only if the
+// old one is closed.
 func (f *File) exchange() error {
 	sound := f.Sound()
 	if sound {
-		f.drop()
+		f.closeJournal()
 	}
 	err := os.Rename(f.next.Name(), f.path)
 	if err != nil && sound {
@@ -371,8 +367,8 @@ func (f *File) failed(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
-// encode appends the lines of c to text. The error says which peers are not in them. It may
-// be called concurrently.
+// encode appends the lines of c to text. The error names the peers left out. It may be called
+// concurrently.
 func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	w := lineWriter{plainWriter{out: text}}
 	var leftOut error
@@ -397,8 +393,8 @@ func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	return w.out, leftOut
 }
 
-// createTemp creates the file that is to become the new one. An old one is
-// removed rather than written to: it might be a link, or another's.
+// createTemp creates the temporary file of the new journal. It removes an existing one instead of
+// writing to it: that might be a link, or belong to another user.
 func (f *File) createTemp() (*os.File, error) {
 	name := f.path + ".tmp"
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -411,8 +407,8 @@ func (f *File) createTemp() (*os.File, error) {
 	return temp, err
 }
 
-// relock takes the lock again if its file was removed: whoever opens the one that
-// is there now would not be refused.
+// relock takes the lock again if the lock file was removed: another collector could otherwise
+// lock the new lock file.
 func (f *File) relock() error {
 	path := f.path + ".lock"
 	if isAt(path, f.lock) {
@@ -427,17 +423,16 @@ func (f *File) relock() error {
 	return nil
 }
 
-// Close lets another collector have the file. The lock's file stays: whoever
-// removes it could remove the one that another has just locked.
+// Close releases the file. It leaves the lock file in place: removing it could remove one that
+// another collector has just locked.
 func (f *File) Close() error {
 	f.Reset()
-	// Closing alone would not do while a child process that is being started
-	// has its copy of the descriptor.
+	// Closing alone does not unlock while a child process that is being started still has a copy of
+	// the descriptor.
 	return cmp.Or(unlock(f.lock), f.lock.Close())
 }
 
-// Read returns what collectors have saved. It changes nothing and may be called
-// while one runs.
+// Read returns the saved state. It changes nothing, and may be called while a collector runs.
 func Read(path string, now time.Time) (State, error) {
 	c, err := readFile(context.Background(), path)
 	if err != nil {
@@ -446,7 +441,7 @@ func Read(path string, now time.Time) (State, error) {
 	return c.whole(now), nil
 }
 
-// A damagedError says that a file holds no state, though it could be read.
+// A damagedError is the error about a readable file without a valid state.
 type damagedError struct{ error }
 
 func (e *damagedError) Unwrap() error { return e.error }
@@ -463,10 +458,10 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 		return nil, err
 	}
 	if info.Size() > maxFile {
-		return nil, &damagedError{fmt.Errorf("it has %d bytes, allowed are %d", info.Size(), int64(maxFile))}
+		return nil, &damagedError{fmt.Errorf("it has %d bytes, the limit is %d", info.Size(), int64(maxFile))}
 	}
 	c, err := readContents(&untilReader{ctx, file})
-	var failed *fs.PathError // the disk, not what is on it
+	var failed *fs.PathError // an error of the disk, not of the contents
 	if err != nil && !errors.As(err, &failed) && ctx.Err() == nil {
 		err = &damagedError{err}
 	}

@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// withOwnMounts lets cmd mount what nobody else sees.
+// withOwnMounts runs cmd in its own mount namespace.
 func withOwnMounts(cmd *exec.Cmd) *exec.Cmd {
 	cmd.SysProcAttr = &syscall.SysProcAttr{Unshareflags: syscall.CLONE_NEWNS}
 	if uid, gid := os.Getuid(), os.Getgid(); uid != 0 {
@@ -65,7 +65,7 @@ func TestFullAndReadOnlyDisks(t *testing.T) {
 	require.NoError(t, syscall.Mount("", disk, "", syscall.MS_REMOUNT|syscall.MS_RDONLY, ""))
 	_, _, err = Open(f.path, savedAt)
 	require.ErrorIs(t, err, syscall.EROFS)
-	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", f.path))
+	require.ErrorContains(t, err, fmt.Sprintf("cannot use state file %q: ", f.path))
 	require.ErrorIs(t, f.save(old), syscall.EROFS)
 	requireSaved(t, f, numbered(21, "newer")...)
 }

@@ -72,7 +72,7 @@ func namelessRecord() liveness.Record {
 	}
 }
 
-// numbered returns n records that are told apart by their names.
+// numbered returns n records with different names.
 func numbered(n int, rule string) []liveness.Record {
 	records := make([]liveness.Record, n)
 	for i := range records {
@@ -108,7 +108,7 @@ func opened(t testing.TB, path string) (*File, State) {
 	return f, state
 }
 
-// save makes the journal anew of these records.
+// save rewrites the journal with these records.
 func (f *File) save(records []liveness.Record) error {
 	if err := f.Begin(); err != nil {
 		return err
@@ -144,7 +144,7 @@ func (c *contents) records() []liveness.Record {
 	return all
 }
 
-// requireSaved checks that f holds these records, whole and well.
+// requireSaved checks that f contains exactly these records, without damage.
 func requireSaved(t *testing.T, f *File, want ...liveness.Record) {
 	t.Helper()
 	c, err := readFile(context.Background(), f.path)
@@ -154,8 +154,8 @@ func requireSaved(t *testing.T, f *File, want ...liveness.Record) {
 	requireRecords(t, want, c.records())
 }
 
-// requireSetAside checks that nothing is taken from a file with these contents,
-// that this is said, and that they are kept. It returns what is said.
+// requireSetAside checks that a file with these contents is not used but kept aside, and that
+// State.Trouble says so. It returns that text.
 func requireSetAside(t *testing.T, path string, text []byte) string {
 	t.Helper()
 	require.NoError(t, os.WriteFile(path, text, mode))
@@ -167,12 +167,12 @@ func requireSetAside(t *testing.T, path string, text []byte) string {
 	aside, err := os.ReadFile(path + ".bad")
 	require.NoError(t, err)
 	require.True(t, bytes.Equal(text, aside), "what was set aside is something else")
-	require.ErrorContains(t, state.Trouble, "reading it failed: ")
-	require.ErrorContains(t, state.Trouble, fmt.Sprintf("; it is now %q", path+".bad"))
+	require.ErrorContains(t, state.Trouble, "cannot read it: ")
+	require.ErrorContains(t, state.Trouble, fmt.Sprintf("; moved it to %q", path+".bad"))
 	return state.Trouble.Error()
 }
 
-// names returns what is in a directory.
+// names returns the names in a directory.
 func names(t *testing.T, dir string) []string {
 	t.Helper()
 	entries, err := os.ReadDir(dir)
@@ -184,7 +184,7 @@ func names(t *testing.T, dir string) []string {
 	return found
 }
 
-func TestStateOutlivesTheCollector(t *testing.T) {
+func TestStateSurvivesTheCollector(t *testing.T) {
 	full := fullRecord()
 	nameless := namelessRecord()
 	zoned := namelessRecord()
@@ -218,8 +218,7 @@ func requireFilled(t *testing.T, v reflect.Value, name string) {
 	}
 }
 
-// Instants of any zone are the same instants afterwards, and the caller's
-// record is not written to.
+// Times of any zone are the same instants afterwards, and the caller's record is not modified.
 func TestStateIsInUTC(t *testing.T) {
 	odd := time.FixedZone("of 1900", 34*60+8)
 	record := fullRecord()
@@ -237,12 +236,12 @@ func TestHugeStateIsNotRead(t *testing.T) {
 	require.NoError(t, os.WriteFile(path, nil, mode))
 	require.NoError(t, os.Truncate(path, maxFile+1)) // takes no room on the disk
 	_, state := opened(t, path)
-	require.ErrorContains(t, state.Trouble, "it has 17179869185 bytes, allowed are 17179869184")
+	require.ErrorContains(t, state.Trouble, "it has 17179869185 bytes, the limit is 17179869184")
 	require.NoFileExists(t, path)
 	require.FileExists(t, path+".bad")
 }
 
-// A number without a limit is one that a forged file can make absurd.
+// A forged file could set a number without a limit to an absurd value.
 func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 	record := fullRecord()
 	require.NoError(t, CheckRecord(&record))
@@ -280,7 +279,7 @@ func TestEveryNumberThatIsAddedToIsChecked(t *testing.T) {
 	require.NoError(t, CheckRecord(&record))
 }
 
-// One peer with a number that reading refuses costs no other.
+// A peer with a number that reading would reject does not affect others.
 func TestPeerThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	negative, long, late := fullRecord(), fullRecord(), fullRecord()
 	negative.Dead = -1
@@ -290,7 +289,7 @@ func TestPeerThatCouldNotBeLoadedIsNotSaved(t *testing.T) {
 	err := f.save([]liveness.Record{negative, fullRecord(), long, late})
 	require.ErrorIs(t, err, ErrLeftOut)
 	require.EqualError(t, err, fmt.Sprintf(`saving state to %q left out 3 peers, the first is "web-1/nginx": `+
-		`dead_ns is -1, allowed are 0 to 630720000000000000`, f.path))
+		`dead_ns is -1, the range is 0 to 630720000000000000`, f.path))
 	requireSaved(t, f, fullRecord())
 	require.ErrorIs(t, f.Append(&liveness.Changes{At: savedAt, Records: []liveness.Record{long, namelessRecord()}}), ErrLeftOut)
 	requireSaved(t, f, fullRecord(), namelessRecord())
@@ -305,11 +304,10 @@ func TestLongestLineIsSavedAndRead(t *testing.T) {
 	saveState(t, f, fullRecord(), record)
 	requireSaved(t, f, record)
 	record.Rule += "x"
-	require.ErrorContains(t, f.save([]liveness.Record{record}), "its line has 1048577 bytes, allowed are 1048576")
+	require.ErrorContains(t, f.save([]liveness.Record{record}), "its line has 1048577 bytes, the limit is 1048576")
 }
 
-// A collector without a battery for its clock is in 1970 until it is told the
-// time.
+// The clock of a collector without a battery is in 1970 until it is set.
 func TestJumpOfTheClockCostsNoPeer(t *testing.T) {
 	then := time.Unix(3, 0).UTC()
 	record := fullRecord()
@@ -320,7 +318,7 @@ func TestJumpOfTheClockCostsNoPeer(t *testing.T) {
 	requireSaved(t, f, record)
 }
 
-// What a beat may say fits, and what is added to it.
+// The extreme values of a beat, and what is added to them, can be saved.
 func TestExtremesOfABeatAreSaved(t *testing.T) {
 	const day = 24 * time.Hour
 	extreme := fullRecord()
@@ -338,8 +336,8 @@ func TestExtremesOfABeatAreSaved(t *testing.T) {
 	requireSaved(t, f, extreme)
 }
 
-// A peer that beats far more often than it has to is early each time, and no record is
-// refused for what is learnt of that.
+// A peer that beats far more often than it must is early each time. What is learned from that is
+// not rejected in its record.
 func TestBeatsFarAheadOfTheirTimeAreSaved(t *testing.T) {
 	begin := time.Unix(0, savedAt.UnixNano())
 	tracker := liveness.New(liveness.Options{
@@ -355,9 +353,9 @@ func TestBeatsFarAheadOfTheirTimeAreSaved(t *testing.T) {
 	}
 }
 
-// Links, directories and the like are neither followed, nor replaced, nor
-// set aside: the path of the option is a mistake then.
-func TestPathThatIsNoFileIsLeftAlone(t *testing.T) {
+// Links, directories and the like are neither followed nor replaced nor moved aside: then the
+// option has a wrong path.
+func TestPathThatIsNotAFileIsLeftAlone(t *testing.T) {
 	for name, kind := range map[string]irregular{
 		"directory": {"is a directory", func(t *testing.T, path string) {
 			require.NoError(t, os.Mkdir(path, 0o750))
@@ -375,13 +373,13 @@ func TestPathThatIsNoFileIsLeftAlone(t *testing.T) {
 	}
 }
 
-// An irregular is what is not a file, and how it is refused.
+// An irregular is something other than a regular file, and the error about it.
 type irregular struct {
 	want string
 	make func(t *testing.T, path string)
 }
 
-// requireLeftAlone puts kind in the place of a state file, and of its lock.
+// requireLeftAlone puts kind at the path of a state file, and of its lock.
 func requireLeftAlone(t *testing.T, kind irregular) {
 	t.Helper()
 	dir := t.TempDir()
@@ -390,7 +388,7 @@ func requireLeftAlone(t *testing.T, kind irregular) {
 		kind.make(t, place)
 		before := names(t, dir)
 		_, _, err := Open(path, savedAt)
-		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: %q %s", path, place, kind.want))
+		require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: %q %s", path, place, kind.want))
 		require.Equal(t, before, names(t, dir))
 		for _, flag := range []int{os.O_RDONLY, os.O_RDWR | os.O_CREATE} { // it came there since
 			_, err = openUnchecked(place, flag)
@@ -412,7 +410,7 @@ func TestStateFileThatCannotBeUsedSaysWhy(t *testing.T) {
 	missing := filepath.Join(dir, "missing", "heartbeat.state")
 	_, _, err := Open(missing, savedAt)
 	require.ErrorIs(t, err, fs.ErrNotExist)
-	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", missing))
+	require.ErrorContains(t, err, fmt.Sprintf("cannot use state file %q: ", missing))
 	_, _, err = Open(filepath.Join(file, "heartbeat.state"), savedAt)
 	require.Error(t, err, "in something that is no directory")
 	require.Equal(t, []string{"file"}, names(t, dir))
@@ -425,7 +423,7 @@ func TestStateFileThatCannotBeUsedSaysWhy(t *testing.T) {
 	openedState(t, path) // so the lock was released
 }
 
-func TestFailedSavingLeavesTheOldFile(t *testing.T) {
+func TestFailedSaveLeavesTheOldFile(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(2, "old")...)
 	require.NoError(t, os.MkdirAll(filepath.Join(f.path+".tmp", "x"), 0o750))
@@ -448,7 +446,7 @@ func TestFailedSavingLeavesTheOldFile(t *testing.T) {
 	require.DirExists(t, filepath.Join(f.path, "x"))
 }
 
-func TestWhatAKilledSavingLeftIsRemoved(t *testing.T) {
+func TestLeftoversOfAKilledSaveAreRemoved(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, fullRecord())
 	require.NoError(t, f.Close())
@@ -457,7 +455,7 @@ func TestWhatAKilledSavingLeftIsRemoved(t *testing.T) {
 	require.NoFileExists(t, f.path+".tmp")
 	requireSaved(t, again, fullRecord())
 
-	// Somebody else's link in its place is not written through.
+	// A link that somebody else put there is not followed.
 	victim := filepath.Join(t.TempDir(), "victim")
 	require.NoError(t, os.WriteFile(victim, []byte("mine"), mode))
 	require.NoError(t, os.Symlink(victim, f.path+".tmp"))
@@ -472,7 +470,7 @@ func TestSecondInputOfAProcessIsRefused(t *testing.T) {
 	f := newState(t)
 	for range 2 {
 		_, _, err := Open(f.path, savedAt)
-		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: it is used by another input of this process (%d)", f.path, os.Getpid()))
+		require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: another heartbeat input of this process (pid %d) uses it", f.path, os.Getpid()))
 		var locked *LockedError
 		require.ErrorAs(t, err, &locked)
 		require.True(t, locked.Own())
@@ -486,16 +484,16 @@ func TestSecondInputOfAProcessIsRefused(t *testing.T) {
 func TestOwnerOfTheLockIsNamed(t *testing.T) {
 	f := newState(t)
 	for text, want := range map[string]string{
-		"4711\n":               "it is used by another process (4711)",
-		"99\n711\n":            "it is used by another process (99)", // while it is being written
-		"":                     "it is used by another process",
-		"who\n":                "it is used by another process",
-		"99999999999999999999": "it is used by another process",
-		"-1\n":                 "it is used by another process",
+		"4711\n":               "another process (pid 4711) uses it",
+		"99\n711\n":            "another process (pid 99) uses it", // while it is being written
+		"":                     "another process uses it",
+		"who\n":                "another process uses it",
+		"99999999999999999999": "another process uses it",
+		"-1\n":                 "another process uses it",
 	} {
 		require.NoError(t, os.WriteFile(f.path+".lock", []byte(text), mode))
 		_, _, err := Open(f.path, savedAt)
-		require.EqualError(t, err, fmt.Sprintf("using state file %q failed: %s", f.path, want))
+		require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: %s", f.path, want))
 	}
 	require.NoError(t, os.WriteFile(f.path+".lock", []byte("a former one with a long pid\n"), mode))
 	require.NoError(t, f.Close())
@@ -505,7 +503,7 @@ func TestOwnerOfTheLockIsNamed(t *testing.T) {
 	require.Equal(t, fmt.Sprintln(os.Getpid()), string(text))
 }
 
-// Whoever looks at 3 a.m. neither waits for the collector nor disturbs it.
+// Reading the file neither waits for the collector nor disturbs it.
 func TestReadChangesNothing(t *testing.T) {
 	f := newState(t)
 	dir := filepath.Dir(f.path)
@@ -521,13 +519,13 @@ func TestReadChangesNothing(t *testing.T) {
 
 	require.NoError(t, os.WriteFile(f.path, []byte("bad\n"), mode))
 	state, err = Read(f.path, savedAt)
-	require.EqualError(t, err, fmt.Sprintf("reading state from %q failed: it is no state file of heartbeat", f.path))
+	require.EqualError(t, err, fmt.Sprintf("reading state from %q failed: it is not a heartbeat state file", f.path))
 	require.Zero(t, state)
 	require.Equal(t, []string{"heartbeat.state", "heartbeat.state.lock"}, names(t, dir))
 }
 
-// Whatever is accepted, written again, reads as the same. As few inputs have
-// a right checksum, each is tried as a file and as the lines of one.
+// Everything that is accepted is the same after writing and reading it again. Because few inputs
+// have a correct checksum, each is tried as a file and as the lines of a file.
 func FuzzStateFile(f *testing.F) {
 	for _, golden := range goldens {
 		text, err := os.ReadFile(golden)
@@ -575,8 +573,7 @@ func checkAgain(t *testing.T, text []byte) {
 	requireRecords(t, records, second.records())
 }
 
-// sealedState returns a file of version 1 with the last line that it needs. It is
-// written down here once more, apart from what it tests.
+// sealedState returns a file of version 1 with its last line. It does not use the code under test.
 func sealedState(lines ...string) string {
 	var text strings.Builder
 	for _, line := range lines {
@@ -585,7 +582,7 @@ func sealedState(lines ...string) string {
 	return fmt.Sprintf(`%s{"peers":%d,"crc32c":"%08x"}`+"\n", text.String(), len(lines)-1, sum(text.String()))
 }
 
-// journalOf returns a file of these objects, written down as sealedState is.
+// journalOf returns a file of these objects, also without the code under test.
 func journalOf(objects ...string) string {
 	var text strings.Builder
 	text.WriteString(`{"format":"heartbeat state","version":2,"crc32c":"7655e8c9"}` + "\n")

@@ -21,9 +21,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A pipe blocks whoever opens it.
+// Opening a pipe blocks.
 func TestPipeIsLeftAlone(t *testing.T) {
-	requireLeftAlone(t, irregular{"is no regular file", func(t *testing.T, path string) {
+	requireLeftAlone(t, irregular{"is not a regular file", func(t *testing.T, path string) {
 		require.NoError(t, syscall.Mkfifo(path, mode))
 	}})
 }
@@ -41,8 +41,8 @@ func ownProcess(t *testing.T, args ...string) *exec.Cmd {
 	return cmd
 }
 
-// isOwnProcess tells whether this is the process of ownProcess. What is
-// killed cleans up nothing, so ask before you create anything.
+// isOwnProcess reports whether this is the process of ownProcess. A killed process cleans up
+// nothing, so call it before creating anything.
 func isOwnProcess(t *testing.T) bool {
 	return os.Getenv(inOwnProcess) == t.Name()
 }
@@ -60,7 +60,7 @@ func runOwn(t *testing.T, cmd *exec.Cmd) {
 
 const nobody = 65534
 
-// nobodysDir returns a directory that is nobody's, if this is root.
+// nobodysDir returns a directory that belongs to the user nobody, if this is root.
 func nobodysDir(t *testing.T) string {
 	dir := t.TempDir()
 	if os.Getuid() == 0 {
@@ -100,7 +100,7 @@ func TestStateWithoutPermission(t *testing.T) {
 	require.NoError(t, f.Close())
 	_, _, err = Open(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
-	require.ErrorContains(t, err, fmt.Sprintf("using state file %q failed: ", path))
+	require.ErrorContains(t, err, fmt.Sprintf("cannot use state file %q: ", path))
 	_, _, err = Open(filepath.Join(dir, "other"), savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
 	requireReadable(t, path)
@@ -113,13 +113,13 @@ func TestStateWithoutPermission(t *testing.T) {
 	require.ErrorContains(t, err, "heartbeat.state.lock")
 	require.NoError(t, os.Chmod(path+".lock", mode))
 
-	// A lock that may only be read can be had.
+	// Read permission is enough to take a lock.
 	require.NoError(t, os.Chmod(path+".lock", 0o400))
 	f = openedState(t, path)
 	require.NoError(t, f.Close())
 
-	// A file that is root's is not damaged: nothing becomes of it, and once it can
-	// be read all is as before.
+	// A file of root is not damaged: it is left alone, and once it is readable everything is
+	// restored.
 	require.NoError(t, os.Chmod(path, 0))
 	_, err = Read(path, savedAt)
 	require.ErrorIs(t, err, fs.ErrPermission)
@@ -132,7 +132,7 @@ func TestStateWithoutPermission(t *testing.T) {
 	requireSaved(t, f, fullRecord())
 	require.NoError(t, f.Close())
 
-	// One that may only be read is made anew: its directory is ours.
+	// A file that is only readable is rewritten, because its directory is ours.
 	require.NoError(t, os.Chmod(path, 0o400))
 	f = openedState(t, path)
 	require.True(t, f.Outgrown())
@@ -146,8 +146,8 @@ func requireReadable(t *testing.T, path string) {
 	requireRecords(t, []liveness.Record{fullRecord()}, records)
 }
 
-// What root has tried is of use to the service whose directory it is, whoever
-// was first.
+// Files that root has created can be used by the service that owns the directory, whichever came
+// first.
 func TestFilesOfRootBelongToTheService(t *testing.T) {
 	if os.Getuid() != 0 {
 		t.Skip("needs root, whose files these are")
@@ -172,7 +172,7 @@ func TestFilesOfRootBelongToTheService(t *testing.T) {
 			}
 		}
 	}
-	// In a directory of root's the owner of the file before has it.
+	// In a directory of root, the new file gets the owner of the old one.
 	path := filepath.Join(t.TempDir(), "heartbeat.state")
 	useState(t, path)
 	require.NoError(t, os.Chown(path, nobody, nobody))
@@ -182,7 +182,7 @@ func TestFilesOfRootBelongToTheService(t *testing.T) {
 	require.Equal(t, nobody, uid)
 }
 
-// useState finds what was saved there before, and saves it once more.
+// useState restores what was saved there, and saves it again.
 func useState(t *testing.T, path string) {
 	f, state := opened(t, path)
 	require.NoError(t, state.Trouble)
@@ -204,9 +204,8 @@ func TestStateIsNotForTheWorld(t *testing.T) {
 	}
 }
 
-// A file that can only be written in part. Unlike a full disk it needs no
-// rights to be had.
-func TestSavingInPartLeavesTheOldFile(t *testing.T) {
+// The file can only be written in part. Unlike a full disk, this can be tested without root.
+func TestPartialSaveLeavesTheOldFile(t *testing.T) {
 	if !isOwnProcess(t) {
 		runOwn(t, ownProcess(t))
 		return
@@ -245,15 +244,14 @@ func TestSecondProcessIsRefused(t *testing.T) {
 	stdout := startOwn(t, cmd)
 	waitFor(t, stdout, "locked")
 	_, _, err = Open(path, savedAt)
-	require.EqualError(t, err, fmt.Sprintf("using state file %q failed: it is used by another process (%d)", path, cmd.Process.Pid))
+	require.EqualError(t, err, fmt.Sprintf("cannot use state file %q: another process (pid %d) uses it", path, cmd.Process.Pid))
 	kill(t, cmd)
 	f := openedState(t, path) // a lock ends with its process
 	require.True(t, f.Outgrown(), "nothing was saved")
 }
 
-// A process that was just started for something else has the descriptor until
-// it executes its program.
-func TestLockEndsThoughAnotherHasItsDescriptor(t *testing.T) {
+// A child process has a copy of the descriptor until it executes its program.
+func TestLockEndsDespiteACopyOfTheDescriptor(t *testing.T) {
 	f := newState(t)
 	copied, err := syscall.Dup(int(f.lock.Fd()))
 	require.NoError(t, err)
@@ -284,9 +282,8 @@ func kill(t *testing.T, cmd *exec.Cmd) {
 	require.ErrorContains(t, cmd.Wait(), "signal: killed")
 }
 
-// A process that does nothing but save is killed, again and again. What it
-// leaves is all that it had saved, whether it was just appending or making the
-// journal anew, and the next one goes on from there.
+// A process that only saves is killed again and again. Whether it was appending or rewriting the
+// journal, it leaves everything it had saved, and the next process continues from there.
 func TestKilledSavingLeavesAWholeFile(t *testing.T) {
 	const kills = 50
 	if isOwnProcess(t) {
@@ -316,8 +313,7 @@ func TestKilledSavingLeavesAWholeFile(t *testing.T) {
 
 const killedPeers = 100
 
-// lowest returns the number of the oldest record, of which the others are at
-// most one ahead.
+// lowest returns the number of the oldest record. The others are at most one ahead.
 func lowest(t *testing.T, records []liveness.Record) int {
 	least, most := 1<<30, 0
 	for i := range records {
@@ -346,9 +342,9 @@ func saveForever(t *testing.T, path string) {
 	}
 }
 
-// Who removes the file that is in use with all that is beside it does not get two
-// collectors that save to one path: the first to take the lock anew goes on.
-func TestRemovedLockIsTakenAnew(t *testing.T) {
+// Removing the file in use with everything beside it does not lead to two collectors that save to
+// one path: only the first to take the lock again continues.
+func TestRemovedLockIsTakenAgain(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(1, "first")...)
 	require.False(t, f.Displaced())

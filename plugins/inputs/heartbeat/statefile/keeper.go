@@ -19,96 +19,95 @@ import (
 )
 
 const (
-	// flushPause is how soon changes are saved after those before.
+	// flushPause is the time between two saves of changes.
 	flushPause = 200 * time.Millisecond
-	// firstPace is when a collector first notes for how long it has listened.
-	// After that it does so whenever that is twice as long, so that one that is
-	// killed again and again loses at most half of it, and at its pace at last.
+	// firstPace is when a collector first saves how long it has listened. It does so again whenever
+	// that time has doubled, so that a collector that is killed again and again loses at most half
+	// of it. In the end it does so at the pace of the peers.
 	firstPace = 500 * time.Millisecond
-	// renewShare is how many times longer than making the file anew took the
-	// next time is waited for: it costs at most that part of time and disk.
-	renewShare = 100
-	renewPause = time.Second
-	// lookPause is how often the file is looked for where it was.
-	lookPause = time.Second
+	// rewriteShare limits the cost of rewriting the file to 1 part in rewriteShare: the pause after a
+	// rewrite is that many times longer than the rewrite.
+	rewriteShare = 100
+	rewritePause = time.Second
+	// pathPause is how often the Keeper checks that the file is still at its path.
+	pathPause = time.Second
 
-	// lockPatience is how long a start waits for a predecessor to end.
+	// lockPatience is how long a starting collector waits for its predecessor to end.
 	lockPatience = 3 * time.Second
 	lockPause    = 50 * time.Millisecond
-	// openPause is how soon a file that could not be had is asked for again.
+	// openPause is the time between two attempts to open the file.
 	openPause = 10 * time.Second
 )
 
-// Path returns where the state is kept by an option and the environment, or "" if it
-// is not kept.
+// Path returns the path of the state file for the value of the option and the environment, or ""
+// if no state is kept.
 func Path(option string, getenv func(string) string) string {
 	const name = "heartbeat.state"
 	switch option {
 	case "none":
 		return ""
 	case "":
-		if dirs := filepath.SplitList(getenv("STATE_DIRECTORY")); len(dirs) > 0 && dirs[0] != "" { // systemd gives a list
+		if dirs := filepath.SplitList(getenv("STATE_DIRECTORY")); len(dirs) > 0 && dirs[0] != "" { // systemd sets a list
 			return filepath.Join(dirs[0], name)
 		}
-		return filepath.Join(usualDir(getenv), name)
+		return filepath.Join(defaultDir(getenv), name)
 	}
 	return option
 }
 
-// Peers are what is saved: of a running collector, which goes on meanwhile.
+// Peers are the peers of a running collector, which continues while they are saved.
 type Peers interface {
-	// Restore goes on from records that were saved at an instant.
+	// Restore restores records that were saved at the given time.
 	Restore(records []liveness.Record, saved, now time.Time)
-	// Unsaved takes a part of what has changed, and appends the records to those given.
+	// Unsaved takes some of the unsaved changes, and appends their records to those given.
 	Unsaved(records []liveness.Record) liveness.Changes
-	// DropUnsaved takes all that has changed, as it is going to be saved anew.
+	// DropUnsaved drops all unsaved changes, because everything will be saved again.
 	DropUnsaved()
-	// Count returns how many peers there are.
+	// Count returns the number of known peers.
 	Count() int
-	// Records appends the records of some peers below number next to those given, and
-	// returns where to go on; at the end only what Unsaved left out.
+	// Records appends the records of some peers below number next to those given, and returns the
+	// number to continue with. If atEnd is set, it skips peers whose saved records are still correct.
 	Records(records []liveness.Record, next int, atEnd bool) (liveness.Changes, int)
-	// Listened returns for how long was listened.
+	// Listened returns how long the collector has listened.
 	Listened(now time.Time) time.Duration
-	// Pace returns how often to note that.
+	// Pace returns how often to save that time.
 	Pace() time.Duration
-	// Anew reports whether all is to be saved again.
-	Anew() bool
-	// Contained calls do. If do panics, that is reported, and Contained returns false.
+	// Rebuilt reports whether everything must be saved again.
+	Rebuilt() bool
+	// Contained calls do. If do panics, it logs that and returns false.
 	Contained(what string, do func()) bool
 }
 
-// Logger is what a Keeper says.
+// Logger receives the log messages of a Keeper.
 type Logger interface {
-	// Infof says what was restored.
+	// Infof logs what was restored.
 	Infof(format string, args ...any)
-	// Warnf says what keeps the state from being saved.
+	// Warnf logs why state cannot be saved or restored.
 	Warnf(format string, args ...any)
-	// Errorf says what was lost.
+	// Errorf logs that saving failed.
 	Errorf(format string, args ...any)
 }
 
-// A Keeper saves peers, so that the next collector can go on from there. Without a
-// path it keeps nothing. Open, Keep and Close are called in this order; Health may be
-// called at any time.
+// A Keeper saves peers so that the next collector can restore them. Without a path it does
+// nothing. The caller calls Open, Load, Keep and Close in this order, and Health at any time.
 type Keeper struct {
 	path  string
 	log   Logger
 	peers Peers
 
-	file     *File             // nil while there is none
-	said     string            // what was said last of the file that there is none of
-	opened   time.Time         // when the file was last asked for
-	epoch    time.Duration     // on the verdict clock: when it was had
-	marked   time.Duration     // likewise: what the file says of it
-	renewing time.Time         // before, the file is not made anew
-	records  []liveness.Record // what was saved last, which is written over each time
-	looked   time.Time         // when the file was last looked for
-	failed   loglimit.Limiter
-	moved    loglimit.Limiter
+	file        *File             // nil while it is not open
+	logged      string            // the last complaint about a file that cannot be used
+	tried       time.Time         // when opening the file was last tried
+	epoch       time.Duration     // on the verdict clock: when the file was loaded
+	marked      time.Duration     // likewise: the time last saved
+	nextRewrite time.Time         // the file is not rewritten before this time
+	records     []liveness.Record // a buffer, reused for each save
+	pathChecked time.Time         // when the path was last checked
+	failed      loglimit.Limiter
+	moved       loglimit.Limiter
 
-	saved atomic.Int64 // unix ns: until when all was saved; 0 before the first time
-	works atomic.Bool  // the last saving did
+	saved atomic.Int64 // unix ns: when everything was last saved; 0 for never
+	works atomic.Bool  // the last save succeeded
 }
 
 // NewKeeper returns a Keeper of peers.
@@ -116,34 +115,34 @@ func NewKeeper(path string, peers Peers, log Logger) *Keeper {
 	return &Keeper{path: path, peers: peers, log: log}
 }
 
-// Open takes the file. It fails only if another process has it: that one is the collector
-// here, or was and is about to end, for which Open waits. Whatever else is wrong with the
-// file costs what it holds.
+// Open locks the file. It waits a little for another process that has the file, which may be
+// about to end, and fails only if that process keeps it. Any other problem with the file is
+// logged, and its state is not restored.
 func (k *Keeper) Open(now time.Time) error {
 	if k.path == "" {
 		return nil
 	}
 	err := k.lock(now)
-	for limit := now.Add(lockPatience); heldByAnother(err) && time.Now().Before(limit); {
+	for limit := now.Add(lockPatience); lockedByAnother(err) && time.Now().Before(limit); {
 		time.Sleep(lockPause)
 		err = k.lock(time.Now())
 	}
-	if heldByAnother(err) {
-		return fmt.Errorf("%w%s", err, heldRemedy)
+	if lockedByAnother(err) {
+		return fmt.Errorf("%w%s", err, lockedRemedy)
 	}
 	k.complain(err)
 	return nil
 }
 
-// Load lets the peers go on from what is in the file, and reports whether it has done so
-// before ctx ended. If not, the file is left as it was.
+// Load restores the peers from the file, and reports whether it was done before ctx ended. If
+// not, the file is left unchanged.
 func (k *Keeper) Load(ctx context.Context) bool {
 	if k.file == nil {
 		return true
 	}
 	var err error
 	if !k.peers.Contained("restoring the state", func() { err = k.restore(ctx) }) {
-		k.Close() // it is tried again later
+		k.Close() // to be tried again later
 	}
 	if ctx.Err() != nil {
 		return false
@@ -152,20 +151,20 @@ func (k *Keeper) Load(ctx context.Context) bool {
 	return true
 }
 
-const heldRemedy = ". Stop that one, or set 'state_file' to another file"
+const lockedRemedy = ". Stop that process, or set 'state_file' to another file"
 
-func heldByAnother(err error) bool {
+func lockedByAnother(err error) bool {
 	var locked *LockedError
 	return errors.As(err, &locked) && !locked.Own()
 }
 
 func (k *Keeper) lock(now time.Time) (err error) {
-	k.opened = now
+	k.tried = now
 	k.file, err = lock(k.path)
 	return err
 }
 
-// restore restores what is in the file.
+// restore restores the peers from the file.
 func (k *Keeper) restore(ctx context.Context) error {
 	c, err := k.file.load(ctx)
 	if err != nil {
@@ -176,7 +175,7 @@ func (k *Keeper) restore(ctx context.Context) error {
 	}
 	now := time.Now()
 	state := c.state(now)
-	if k.said = ""; state.Trouble != nil {
+	if k.logged = ""; state.Trouble != nil {
 		k.log.Warnf("State file %q: %v", k.path, state.Trouble)
 	}
 	if cut := c.cutOff(); cut != nil {
@@ -204,34 +203,33 @@ func (k *Keeper) restore(ctx context.Context) error {
 	return nil
 }
 
-// complain says why there is no memory, and what to do, unless it was the last
-// thing said.
+// complain logs why no state is kept and what to do, unless that was the last thing logged.
 func (k *Keeper) complain(err error) {
-	if err == nil || err.Error() == k.said {
+	if err == nil || err.Error() == k.logged {
 		return
 	}
-	k.said = err.Error()
+	k.logged = err.Error()
 	k.log.Warnf("State will not survive a restart: %v%s", err, remedy(err))
 }
 
-// remedy returns what to do about a file that could not be used.
+// remedy returns what to do about a file that cannot be used.
 func remedy(err error) string {
 	var at *fs.PathError
 	var locked *LockedError
 	switch {
 	case errors.As(err, &locked) && locked.Own():
-		return ". Set 'state_file' of one of them to another file"
+		return ". Set 'state_file' to another file in one of them"
 	case errors.As(err, &locked):
-		return ". Is the block there twice?"
+		return ". Is [[inputs.heartbeat]] configured twice?"
 	case errors.Is(err, fs.ErrPermission) && errors.As(err, &at):
 		return ". Run: " + grant(userName(), existing(at.Path))
 	case errors.Is(err, fs.ErrNotExist) && errors.As(err, &at):
 		return ". Run: " + create(userName(), filepath.Dir(at.Path))
 	}
-	return ". Set 'state_file' to a file that can be written, or to \"none\""
+	return ". Set 'state_file' to a writable file, or to \"none\""
 }
 
-// existing returns path, or the directory if there is nothing at path yet.
+// existing returns path, or its directory if nothing exists at path.
 func existing(path string) string {
 	if _, err := os.Lstat(path); errors.Is(err, fs.ErrNotExist) {
 		return filepath.Dir(path)
@@ -247,23 +245,23 @@ func userName() string {
 	return id
 }
 
-// Keep saves until ctx ends, and then once more.
+// Keep saves changes until ctx ends, and then once more.
 func (k *Keeper) Keep(ctx context.Context) {
 	timer := time.NewTimer(flushPause)
 	defer timer.Stop()
 	for {
 		select {
 		case <-ctx.Done():
-			k.contained("saving", k.finish)
+			k.contained("saving the state", k.finish)
 			return
 		case <-timer.C:
-			k.contained("saving", func() { k.step(ctx, time.Now()) })
+			k.contained("saving the state", func() { k.step(ctx, time.Now()) })
 			timer.Reset(flushPause)
 		}
 	}
 }
 
-// contained calls save. If that panics, the file is made anew.
+// contained calls save. If that panics, the file is rewritten.
 func (k *Keeper) contained(what string, save func()) {
 	if !k.peers.Contained(what, save) {
 		k.works.Store(false)
@@ -273,11 +271,11 @@ func (k *Keeper) contained(what string, save func()) {
 	}
 }
 
-// step saves what has changed.
+// step saves the changes, and opens or rewrites the file if necessary.
 func (k *Keeper) step(ctx context.Context, now time.Time) {
 	if k.file == nil {
 		k.peers.DropUnsaved()
-		if k.path == "" || now.Sub(k.opened) < openPause {
+		if k.path == "" || now.Sub(k.tried) < openPause {
 			return
 		}
 		err := k.lock(now)
@@ -288,42 +286,42 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 			k.complain(err)
 			return
 		}
-		if ctx.Err() != nil { // of some peers it knows only what was heard meanwhile
+		if ctx.Err() != nil { // some peers are not restored
 			k.Close()
 			return
 		}
-		k.file.Reset() // who was heard meanwhile is noted nowhere
+		k.file.Reset() // peers heard meanwhile are not in the file
 	}
-	if now.Sub(k.looked) >= lookPause {
-		k.lookFor(now)
+	if now.Sub(k.pathChecked) >= pathPause {
+		k.checkPath(now)
 	}
-	if k.peers.Anew() {
+	if k.peers.Rebuilt() {
 		k.file.Reset()
 	}
 	err := k.flush(false)
-	if k.file.Outgrown() && !now.Before(k.renewing) {
-		err = k.renew(ctx)
+	if k.file.Outgrown() && !now.Before(k.nextRewrite) {
+		err = k.rewrite(ctx)
 		took := time.Since(now)
-		k.renewing = time.Now().Add(max(renewPause, renewShare*took))
+		k.nextRewrite = time.Now().Add(max(rewritePause, rewriteShare*took))
 	}
 	k.note(err)
 }
 
-// lookFor looks whether the file is still where the next collector will look for
-// it. If not, another one is made.
-func (k *Keeper) lookFor(now time.Time) {
-	k.looked = now
+// checkPath checks that the file is still at its path, where the next collector will look for it.
+// If not, the file is written again.
+func (k *Keeper) checkPath(now time.Time) {
+	k.pathChecked = now
 	if !k.file.Displaced() {
 		return
 	}
 	k.file.Reset()
 	if more, ok := k.moved.Allow(now); ok {
-		k.log.Warnf("State file %q was removed, cut short, or replaced while it was in use. "+
-			"It is made anew with all that is known%s", k.path, more)
+		k.log.Warnf("State file %q was removed, truncated or replaced while in use. "+
+			"Writing it again with everything known%s", k.path, more)
 	}
 }
 
-// note says what became of a saving.
+// note logs and notes the result of a save.
 func (k *Keeper) note(err error) {
 	now := time.Now()
 	if err != nil {
@@ -338,8 +336,8 @@ func (k *Keeper) note(err error) {
 	}
 }
 
-// flush adds to the file what has changed, or for how long was listened. If more
-// follows at once, it is written with that.
+// flush appends the changes, or the time listened, to the file. If follows is set, the caller
+// writes more at once, and both are written together.
 func (k *Keeper) flush(follows bool) error {
 	var failed error
 	for more := true; more; {
@@ -356,16 +354,15 @@ func (k *Keeper) flush(follows bool) error {
 	return failed
 }
 
-// markDue reports whether the file is to tell that the collector has listened
-// until now.
+// markDue reports whether it is time to save how long the collector has listened.
 func (k *Keeper) markDue(listened time.Duration) bool {
 	pace := min(max(firstPace, k.marked-k.epoch), k.peers.Pace())
 	return listened-k.marked >= pace
 }
 
-// renew makes the file anew, unless ctx ends. It looks at a part of the peers at a time, so
-// that beats and verdicts go on, and meanwhile saves what changes.
-func (k *Keeper) renew(ctx context.Context) error {
+// rewrite rewrites the file, unless ctx ends. It takes some peers at a time, so that beats and
+// verdicts are not delayed, and saves changes meanwhile.
+func (k *Keeper) rewrite(ctx context.Context) error {
 	if err := k.file.Begin(); err != nil {
 		return err
 	}
@@ -393,19 +390,18 @@ func (k *Keeper) renew(ctx context.Context) error {
 	return errors.Join(failed, k.file.Replace())
 }
 
-// finish saves all that a record says more exactly at the end of a collector,
-// and lets another one have the file.
+// finish saves at the end of a collector what is more exact in its last records.
 func (k *Keeper) finish() {
 	if k.file == nil {
 		return
 	}
-	k.lookFor(time.Now())
+	k.checkPath(time.Now())
 	err := k.flush(true)
-	if k.file.Outgrown() && (!k.file.Sound() || k.file.Small()) { // a life may be too short for it to have been seen to
-		err = k.renew(context.Background())
+	if k.file.Outgrown() && (!k.file.Sound() || k.file.Small()) { // a short run may not have rewritten it
+		err = k.rewrite(context.Background())
 	}
-	var spare sync.Pool // of *lasting
-	for last := range beside(k.last(&spare)) {
+	var spare sync.Pool // of *encodedPeers
+	for last := range inOrder(k.last(&spare)) {
 		err = errors.Join(err, last.leftOut, k.file.write(last.text, true))
 		spare.Put(last)
 	}
@@ -414,38 +410,38 @@ func (k *Keeper) finish() {
 	k.note(err)
 }
 
-// A lasting is some peers and their lines.
-type lasting struct {
+// encodedPeers are some peers and their encoded lines.
+type encodedPeers struct {
 	records []liveness.Record
 	text    []byte
-	leftOut error // peers that are not in them
+	leftOut error // about peers that were left out
 }
 
-// last returns all that is saved at the end. Lines are made of some peers while others are
-// looked at. What is written over comes from spare.
-func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *lasting] {
-	return func(yield func(func() *lasting) bool) {
+// last returns jobs that encode all that is saved at the end, some peers each. spare holds
+// buffers to reuse.
+func (k *Keeper) last(spare *sync.Pool) iter.Seq[func() *encodedPeers] {
+	return func(yield func(func() *encodedPeers) bool) {
 		for next := k.peers.Count(); next > 0; {
-			some, ok := spare.Get().(*lasting)
+			some, ok := spare.Get().(*encodedPeers)
 			if !ok {
-				some = new(lasting)
+				some = new(encodedPeers)
 			}
 			var changes liveness.Changes
 			changes, next = k.peers.Records(some.records[:0], next, true)
 			changes.Listened -= k.epoch
-			made := func() *lasting {
+			result := func() *encodedPeers {
 				some.text, some.leftOut = k.file.encode(some.text[:0], &changes)
 				some.records = changes.Records
 				return some
 			}
-			if !yield(made) {
+			if !yield(result) {
 				return
 			}
 		}
 	}
 }
 
-// Close lets another collector have the file.
+// Close releases the file for another collector.
 func (k *Keeper) Close() {
 	if k.file == nil {
 		return
@@ -456,15 +452,15 @@ func (k *Keeper) Close() {
 	k.file = nil
 }
 
-// Health is how it stands with what is saved.
+// Health is the state of the state file.
 type Health struct {
-	Wanted bool          // there is to be a state file
-	Works  bool          // all that has changed was saved
-	Saved  bool          // it was at some time
-	Age    time.Duration // since then
+	Wanted bool          // a state file is configured
+	Works  bool          // all changes are saved
+	Saved  bool          // all changes were saved at some time
+	Age    time.Duration // the time since then
 }
 
-// Health returns it.
+// Health returns the Health as of now.
 func (k *Keeper) Health(now time.Time) Health {
 	saved := k.saved.Load()
 	return Health{

@@ -18,30 +18,29 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A state file is text, so that it can be read without a tool. The first line
-// says what it is. Each of the others is the CRC-32C of a JSON object, a space
-// and that object: a line that was cut off or damaged costs that line. What may
-// stand in a line is a matter of the version, which has to be another one once
-// this one is released and that changes. Every version reads the one before.
+// A state file is text, so that it can be read without a tool. The first line identifies it.
+// Each other line is the CRC-32C of a JSON object, a space, and that object, so that a damaged
+// line costs only itself. The version determines what a line may contain: after a release, any
+// change needs a new version. Every version reads the previous one.
 const (
 	format  = "heartbeat state"
 	version = 2
 
-	// header ends with the sum of headerText.
+	// header ends with the checksum of headerText.
 	header = `{"format":"heartbeat state","version":2,"crc32c":"7655e8c9"}` + "\n"
 
 	maxLine = 1 << 20 // bytes; a peer needs 1000
-	maxText = 300     // bytes of a file's contents that an error repeats
+	maxText = 300     // bytes of a file's contents that an error quotes
 )
 
 var (
 	castagnoli = crc32.MakeTable(crc32.Castagnoli)
-	errForeign = errors.New("it is no state file of heartbeat")
+	errForeign = errors.New("it is not a heartbeat state file")
 )
 
-// A line is one entry of the journal. Each says in which life of a collector it
-// was written, and for how long that one had listened by then. One without a peer
-// is a mark: until then all was as the others say.
+// A line is one entry of the journal. Each has the life of the collector that wrote it, and how
+// long that collector had listened by then. A line without a peer is a mark: all lines before it
+// were correct until then.
 type line struct {
 	Life     uint64        `json:"life"`
 	Listened time.Duration `json:"listened_ns"`
@@ -50,13 +49,13 @@ type line struct {
 	Gone     *liveness.ID  `json:"gone,omitempty"`
 	Peer     *storedPeer   `json:"peer,omitempty"`
 
-	saved *savedPeer // that of Peer
-	spare *savedPeer // what saved may be
+	saved *savedPeer // the decoded Peer
+	spare *savedPeer // memory that saved may use
 }
 
-// A lineWriter makes lines.
+// A lineWriter encodes lines.
 type lineWriter struct {
-	plainWriter // what it has written are the lines made so far
+	plainWriter // its output is the lines so far
 }
 
 const sumLength = len("00000000 ")
@@ -67,30 +66,30 @@ func (w *lineWriter) add(l *line) error {
 	w.out = append(w.out, "00000000 {"...)
 	l.visit(w)
 	w.out = append(w.out, "}\n"...)
-	made := w.out[start:]
-	if len(made) > maxLine {
+	result := w.out[start:]
+	if len(result) > maxLine {
 		w.out = w.out[:start]
-		return fmt.Errorf("its line has %d bytes, allowed are %d", len(made), maxLine)
+		return fmt.Errorf("its line has %d bytes, the limit is %d", len(result), maxLine)
 	}
-	putSum(made, made[sumLength:len(made)-1])
+	putSum(result, result[sumLength:len(result)-1])
 	return nil
 }
 
-// putSum writes the CRC-32C of text to the start of dst.
+// putSum writes the CRC-32C of text, in hex, to the start of dst.
 func putSum(dst, text []byte) {
 	var sum [4]byte
 	binary.BigEndian.PutUint32(sum[:], crc32.Checksum(text, castagnoli))
 	hex.Encode(dst, sum[:])
 }
 
-// isSum reports whether sum is that of text, as it is written.
+// isSum reports whether sum is the checksum of text, in hex.
 func isSum(sum, text []byte) bool {
 	var want [sumLength - 1]byte
 	putSum(want[:], text)
 	return bytes.Equal(sum, want[:])
 }
 
-// addPeer adds the record of a peer, unless no collector would take it.
+// addPeer appends the record of a peer, unless CheckRecord rejects it.
 func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	if err := CheckRecord(r); err != nil {
 		return err
@@ -99,7 +98,7 @@ func (w *lineWriter) addPeer(l line, r *liveness.Record) error {
 	return w.add(&l)
 }
 
-// parseLine returns what a line says. A peer mostly goes into p.
+// parseLine decodes a line. It uses p for the peer if it can.
 func parseLine(text []byte, p *savedPeer) (line, error) {
 	var l line
 	sum, object, _ := bytes.Cut(bytes.TrimSuffix(text, []byte("\n")), []byte(" "))
@@ -114,7 +113,7 @@ func parseLine(text []byte, p *savedPeer) (line, error) {
 	return l, checkSpan("listened_ns", l.Listened, 0, maxSpan)
 }
 
-// decode reads any line.
+// decode decodes any line.
 func (l *line) decode(object []byte) error {
 	err := decodeStrictly(object, l)
 	if l.Peer != nil {
@@ -123,8 +122,7 @@ func (l *line) decode(object []byte) error {
 	return err
 }
 
-// decodeStrictly refuses a key that is not known: it is something that would be
-// lost by saving.
+// decodeStrictly rejects unknown keys, because saving would lose them.
 func decodeStrictly(object []byte, value any) error {
 	if !utf8.Valid(object) {
 		return errors.New("it is not UTF-8")
@@ -135,13 +133,12 @@ func decodeStrictly(object []byte, value any) error {
 		return err
 	}
 	if rest := object[decoder.InputOffset():]; len(bytes.TrimSpace(rest)) > 0 {
-		return errors.New("it goes on after its object")
+		return errors.New("there is text after its object")
 	}
 	return nil
 }
 
-// shortened returns err for a log: a damaged line can make a very long one, and
-// one that does not print.
+// shortened makes err fit for a log: a damaged line can cause a very long or unprintable error.
 func shortened(err error) error {
 	text := err.Error()
 	if len(text) > maxText {
@@ -159,17 +156,16 @@ func shortened(err error) error {
 type lineReader struct {
 	src   *bufio.Reader
 	text  []byte
-	count int  // of the lines read
-	torn  bool // the last line had no end
+	count int  // of lines read
+	torn  bool // the last line had no newline
 }
 
 func newLineReader(r io.Reader) *lineReader {
 	return &lineReader{src: bufio.NewReaderSize(r, 64<<10)}
 }
 
-// next returns the next line with its end, which the last one may lack, or nil
-// after that. It is valid until the next call. Of a line that is too long only
-// its beginning is kept: it cannot be right.
+// next returns the next line including its newline, which the last line may lack, or nil at the
+// end. It is valid until the next call. A line that is too long is truncated: it cannot be valid.
 func (r *lineReader) next() ([]byte, error) {
 	r.text = r.text[:0]
 	for {

@@ -7,29 +7,29 @@ import (
 	"strings"
 )
 
-// A LockedError says that another one has the file.
+// A LockedError is the error that another collector has the file.
 type LockedError struct {
-	PID int   // of the process that has it; 0 if that is not known
-	err error // of the system
+	PID int   // of the process that has it; 0 if unknown
+	err error // from the system
 }
 
 func (e *LockedError) Error() string {
 	switch {
 	case e.PID == 0:
-		return "it is used by another process"
+		return "another process uses it"
 	case e.Own():
-		return fmt.Sprintf("it is used by another input of this process (%d)", e.PID)
+		return fmt.Sprintf("another heartbeat input of this process (pid %d) uses it", e.PID)
 	}
-	return fmt.Sprintf("it is used by another process (%d)", e.PID)
+	return fmt.Sprintf("another process (pid %d) uses it", e.PID)
 }
 
 func (e *LockedError) Unwrap() error { return e.err }
 
-// Own reports whether this process has it.
+// Own reports whether this process has the file.
 func (e *LockedError) Own() bool { return e.PID == os.Getpid() }
 
-// openLock opens a file and takes its lock, which ends with the process. Who may
-// only read it can have the lock.
+// openLock opens a file and takes its lock, which ends with the process. Read permission is
+// enough for that.
 func openLock(path string) (*os.File, error) {
 	lock, err := openRegular(path, os.O_RDONLY|os.O_CREATE)
 	if err != nil {
@@ -45,13 +45,12 @@ func openLock(path string) (*os.File, error) {
 		return nil, err
 	}
 	giveAway(lock, path)
-	name(path)
+	writeOwner(path)
 	return lock, nil
 }
 
-// name writes into the file of a lock whose it is. That serves only to tell
-// others, so failing to is no error.
-func name(path string) {
+// writeOwner writes our pid into the lock file. That only informs others, so a failure does not matter.
+func writeOwner(path string) {
 	file, err := openRegular(path, os.O_WRONLY)
 	if err != nil {
 		return
@@ -63,10 +62,10 @@ func name(path string) {
 	}
 }
 
-// ownerOf returns which process has the lock, or 0.
+// ownerOf returns the pid of the process that has the lock, or 0 if unknown.
 func ownerOf(lock *os.File) int {
 	var text [20]byte
-	n, _ := lock.ReadAt(text[:], 0) //nolint:errcheck // what is there may be short
+	n, _ := lock.ReadAt(text[:], 0) //nolint:errcheck // the text may be shorter
 	line, _, _ := strings.Cut(string(text[:n]), "\n")
 	pid, err := strconv.ParseUint(line, 10, 32)
 	if err != nil {

@@ -10,40 +10,39 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// openFlags keep os.OpenFile from following a link and from waiting for the
-// other end of a pipe.
+// openFlags keep os.OpenFile from following a symbolic link and from waiting for the other end of
+// a pipe.
 const openFlags = unix.O_NOFOLLOW | unix.O_NONBLOCK
 
-// usualDir returns where the state is kept; Telegraf's packages make it.
-func usualDir(func(string) string) string { return "/var/lib/telegraf" }
+// defaultDir returns the default directory, which Telegraf's packages create.
+func defaultDir(func(string) string) string { return "/var/lib/telegraf" }
 
-// makeUsualDir does nothing: see usualDir.
-func makeUsualDir(string) {}
+// makeDefaultDir does nothing: see defaultDir.
+func makeDefaultDir(string) {}
 
-// grant and create are commands for an operator, after which user can write to path.
+// grant and create return commands for the operator that let user write to path.
 func grant(user, path string) string  { return "chown " + user + " " + path }
 func create(user, path string) string { return "install -d -o " + user + " " + path }
 
-// tryLock takes the lock of file. It holds between two descriptors of one
-// process too.
+// tryLock takes the lock of file. The lock also excludes another descriptor of this process.
 func tryLock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_EX|unix.LOCK_NB)
 }
 
-// wouldBlock knows the error of tryLock when another one has the lock.
+// wouldBlock reports whether err means that another one has the lock.
 func wouldBlock(err error) bool { return errors.Is(err, unix.EWOULDBLOCK) }
 
 func unlock(file *os.File) error {
 	return unix.Flock(int(file.Fd()), unix.LOCK_UN)
 }
 
-// noSpace tells whether err may be over when somebody has cleaned up.
+// noSpace reports whether err means that the disk or quota is full.
 func noSpace(err error) bool {
 	return errors.Is(err, unix.ENOSPC) || errors.Is(err, unix.EDQUOT)
 }
 
-// syncDir makes the names in a directory survive a loss of power, where the
-// file system can do that.
+// syncDir makes the names in a directory survive a power failure, if the file system supports
+// that.
 func syncDir(path string) error {
 	dir, err := os.Open(path)
 	if err != nil {
@@ -57,7 +56,7 @@ func syncDir(path string) error {
 	return err
 }
 
-// ownerAt returns who owns what is at path.
+// ownerAt returns the owner of the file at path.
 func ownerAt(path string) (uid, gid int, known bool) {
 	info, err := os.Lstat(path)
 	if err != nil {

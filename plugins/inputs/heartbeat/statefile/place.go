@@ -8,17 +8,17 @@ import (
 	"path/filepath"
 )
 
-// openRegular opens a file, but neither what a link points to, nor a pipe,
-// which would be waited for, nor anything else.
+// openRegular opens a regular file. It opens nothing else: it follows no symbolic link and does
+// not wait for a pipe.
 func openRegular(path string, flag int) (*os.File, error) {
-	if err := checkPlace(path); err != nil { // says it best
+	if err := checkPlace(path); err != nil { // for its clearer error
 		return nil, err
 	}
 	return openUnchecked(path, flag)
 }
 
-// openUnchecked is openRegular for a path that may have become another thing
-// since it was checked.
+// openUnchecked is openRegular without the check of the path beforehand. It checks the opened
+// file, because the path may have been replaced.
 func openUnchecked(path string, flag int) (*os.File, error) {
 	file, err := os.OpenFile(path, flag|openFlags, mode)
 	if err != nil {
@@ -35,8 +35,7 @@ func openUnchecked(path string, flag int) (*os.File, error) {
 	return file, nil
 }
 
-// checkPlace refuses a path where there is something else than a file. That
-// there is nothing is fine.
+// checkPlace returns an error if path is something other than a regular file. It may be missing.
 func checkPlace(path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -57,10 +56,10 @@ func checkMode(path string, mode fs.FileMode) error {
 	case mode&fs.ModeSymlink != 0:
 		return fmt.Errorf("%q is a symbolic link", path)
 	}
-	return fmt.Errorf("%q is no regular file", path)
+	return fmt.Errorf("%q is not a regular file", path)
 }
 
-// isAt reports whether file is what is at path, as far as that can be told.
+// isAt reports whether file is still the file at path. If that is unknown, it returns true.
 func isAt(path string, file *os.File) bool {
 	own, err := file.Stat()
 	if err != nil {
@@ -73,15 +72,14 @@ func isAt(path string, file *os.File) bool {
 	return os.SameFile(own, found)
 }
 
-// isShorter reports whether file has fewer bytes than size, as far as that can be told.
+// isShorter reports whether file has fewer bytes than size. If that is unknown, it returns false.
 func isShorter(file *os.File, size int64) bool {
 	info, err := file.Stat()
 	return err == nil && info.Size() < size
 }
 
-// giveAway gives a file that root has created to who owns the directory, or, if
-// that is root, to who owned the file before: root may only have tried what a
-// service will do.
+// giveAway gives a file that root has created to the owner of the directory, or, if that is root,
+// to the owner of the file before. Root may only have tried out what a service will run later.
 func giveAway(file *os.File, before string) {
 	if os.Geteuid() != 0 {
 		return
@@ -91,6 +89,6 @@ func giveAway(file *os.File, before string) {
 		uid, gid, known = ownerAt(before)
 	}
 	if known {
-		file.Chown(uid, gid) //nolint:errcheck // then it stays root's, which the next start tells
+		file.Chown(uid, gid) //nolint:errcheck // then it stays root's, and the next start reports that
 	}
 }

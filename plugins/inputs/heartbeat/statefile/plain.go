@@ -11,31 +11,30 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// Of a million peers encoding/json would take half a minute. This file names the members
-// of a line once more, in their order, and a visitor writes or reads each of them. What a
-// plainReader does not know is left to encoding/json, which says what is wrong with it, and
-// a test compares both.
+// For a million peers encoding/json would take half a minute. This file lists the members of a
+// line once more, in order, and a visitor writes or reads each of them. Whatever a plainReader
+// does not understand is left to encoding/json, which also reports errors. A test compares both.
 
-// A visitor goes through the members of an object. What is zero is left out. Names are
-// given as they are written, with quotes and colon.
+// A visitor goes through the members of an object. Zero values are omitted. Names include their
+// quotes and colon.
 type visitor interface { //nolint:interfacebloat // one method for each kind of member
-	number(name string, n int64) int64 // returns it, or the one that was read
+	number(name string, n int64) int64 // returns n, or the number read
 	text(name string, s *string)
 	flag(name string, is *bool)
 	instant(name string, at *time.Time)
 	address(name string, addr *netip.Addr)
 	numbers(name string, all []uint32)
-	// object begins an object, if there is one; end ends it.
+	// object begins an object, if there is one. end ends it.
 	object(name string, there bool) bool
 	end()
-	// list begins a list of n objects, if there is one; item begins its object i, and is
-	// called until there is none; endItem ends that.
+	// list begins a list of n objects, if there is one. item begins its object i, and is called
+	// until it returns false. endItem ends an object.
 	list(name string, n int) bool
 	item(i int) bool
 	endItem()
 	// rare writes a list of n objects that few peers have.
 	rare(name string, n int, all any)
-	// refuse says that a number is none of its type.
+	// refuse notes that a number does not fit its type.
 	refuse()
 }
 
@@ -178,7 +177,8 @@ func (p *savedPeer) visitTotals(v visitor) {
 	}
 }
 
-// inUTC returns instants as they are written. Those of a record are the tracker's.
+// inUTC returns a copy of all in UTC, as it is written. A record's own times belong to the
+// tracker and must not be changed.
 func inUTC(all []time.Time) (utc []time.Time) {
 	for _, at := range all {
 		utc = append(utc, at.UTC())
@@ -211,11 +211,11 @@ func visitAll[T any](v visitor, name string, all *[]T, visit func(visitor, *T)) 
 // A plainWriter is a visitor that writes.
 type plainWriter struct {
 	out   []byte
-	begun []int // where the objects begin that are not ended
-	items int   // of the list
+	begun []int // where the open objects begin
+	items int   // in the current list
 }
 
-// key begins a member.
+// key writes the name of a member.
 func (w *plainWriter) key(name string) {
 	if last := w.out[len(w.out)-1]; last != '{' {
 		w.out = append(w.out, ',')
@@ -238,10 +238,10 @@ func (w *plainWriter) text(name string, s *string) {
 	}
 }
 
-// quote writes a text.
+// quote writes a string.
 func (w *plainWriter) quote(s string) {
 	if !isPlain(s) {
-		quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // any string can be
+		quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // works for any string
 		w.out = append(w.out, quoted...)
 		return
 	}
@@ -250,7 +250,7 @@ func (w *plainWriter) quote(s string) {
 	w.out = append(w.out, '"')
 }
 
-// isPlain reports whether a text needs no escapes.
+// isPlain reports whether a string needs no escapes.
 func isPlain(s string) bool {
 	ascii := true
 	for i := range len(s) {
@@ -269,7 +269,7 @@ func (w *plainWriter) flag(name string, is *bool) {
 	}
 }
 
-// instant writes an instant in UTC: a zone of 1900 would not survive RFC 3339.
+// instant writes a time in UTC: RFC 3339 cannot represent some zones of 1900.
 func (w *plainWriter) instant(name string, at *time.Time) {
 	if !at.IsZero() {
 		w.key(name)
@@ -311,7 +311,7 @@ func (w *plainWriter) object(name string, there bool) bool {
 
 func (w *plainWriter) end() {
 	last := len(w.begun) - 1
-	if w.out[len(w.out)-1] == '{' { // with all its members it is left out
+	if w.out[len(w.out)-1] == '{' { // an empty object is omitted
 		w.out = w.out[:w.begun[last]]
 	} else {
 		w.out = append(w.out, '}')
@@ -344,7 +344,7 @@ func (w *plainWriter) endItem() { w.out = append(w.out, '}') }
 func (w *plainWriter) rare(name string, n int, all any) {
 	if n > 0 {
 		w.key(name)
-		text, _ := json.Marshal(all) //nolint:errcheck,errchkjson // CheckRecord knows all that could fail
+		text, _ := json.Marshal(all) //nolint:errcheck,errchkjson // CheckRecord rejects everything that could fail
 		w.out = append(w.out, text...)
 	}
 }
@@ -354,12 +354,12 @@ func (*plainWriter) refuse() {}
 // A plainReader is a visitor that reads what a plainWriter writes.
 type plainReader struct {
 	rest    []byte
-	strange bool // it is not that
-	first   bool // the next member is the first one of its object
+	strange bool // the text is not plain
+	first   bool // the next member is the first of its object
 	latest  string
 }
 
-// readPlain reads a line, if it is a plain one. A peer goes into p.
+// readPlain reads a line if it is plain. It uses p for the peer.
 func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	*p = savedPeer{}
 	l.spare = p
@@ -370,7 +370,7 @@ func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	return l, !r.strange && len(r.rest) == 0
 }
 
-// next reports whether a member comes next, and reads its name.
+// next reports whether the named member comes next, and skips its name.
 func (r *plainReader) next(name string) bool {
 	text := r.rest
 	if !r.first {
@@ -387,7 +387,7 @@ func (r *plainReader) next(name string) bool {
 	return true
 }
 
-// read reads a character.
+// read skips the given character.
 func (r *plainReader) read(c byte) {
 	if len(r.rest) == 0 || r.rest[0] != c {
 		r.refuse()
@@ -408,7 +408,7 @@ func (r *plainReader) number(name string, n int64) int64 {
 
 // integer reads a number.
 func (r *plainReader) integer() int64 {
-	const most = 19 // digits, of which a number shows by its sign that it has overflown
+	const most = 19 // digits; with so many, an overflow shows in the sign
 	i, n, negative := 0, int64(0), r.rest[0] == '-'
 	if negative {
 		i++
@@ -433,12 +433,12 @@ func (r *plainReader) text(name string, s *string) {
 		return
 	}
 	if text := r.quoted(); string(text) != r.latest {
-		r.latest = string(text) // which a run and its speaker have in common
+		r.latest = string(text) // shared by a run and its speaker
 	}
 	*s = r.latest
 }
 
-// quoted reads a text without escapes.
+// quoted reads a string without escapes.
 func (r *plainReader) quoted() []byte {
 	r.read('"')
 	ascii := true

@@ -16,8 +16,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// What is written plainly says what encoding/json would say, whatever the record, and a
-// record without what few peers have is read plainly.
+// For every record plainWriter writes what encoding/json would write, and plainReader reads every
+// record without rare members.
 func TestPlainLinesAreJSON(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(1, 2))
 	plain := 0
@@ -51,7 +51,7 @@ func requireSameLine(t *testing.T, want, got *line) {
 	require.Empty(t, cmp.Diff(*want.saved, *got.saved, cmpopts.EquateComparable(netip.Addr{}), cmpopts.EquateEmpty()))
 }
 
-// fill sets about half of all that is in v.
+// fill sets about half of all values in v.
 func fill(rnd *rand.Rand, v reflect.Value) {
 	switch at := v.Addr().Interface().(type) {
 	case *time.Time:
@@ -94,7 +94,7 @@ func fill(rnd *rand.Rand, v reflect.Value) {
 	}
 }
 
-// What is read plainly is what encoding/json reads, whatever stands there.
+// For every input plainReader reads what encoding/json reads.
 func FuzzPlainLine(f *testing.F) {
 	for _, plain := range []func() liveness.Record{fullRecord, namelessRecord} {
 		record := plain()
@@ -121,7 +121,7 @@ func FuzzPlainLine(f *testing.F) {
 	})
 }
 
-// jsonOf returns what a line says, with its peer.
+// jsonOf returns a line as JSON, with its peer.
 func jsonOf(t *testing.T, l *line, peer *savedPeer) string {
 	said := *l
 	said.Peer = nil
@@ -133,9 +133,9 @@ func jsonOf(t *testing.T, l *line, peer *savedPeer) string {
 	return string(text)
 }
 
-// Jobs that are done beside each other are taken in their order, and none is left when
-// nobody takes more.
-func TestBesideKeepsTheOrder(t *testing.T) {
+// Results of concurrent jobs are yielded in order, and no goroutine is left when the consumer
+// stops.
+func TestInOrderKeepsTheOrder(t *testing.T) {
 	jobs := func(yield func(func() int) bool) {
 		for i := range 100 {
 			if !yield(func() int { return i }) {
@@ -144,23 +144,23 @@ func TestBesideKeepsTheOrder(t *testing.T) {
 		}
 	}
 	next := 0
-	for n := range beside(jobs) {
+	for n := range inOrder(jobs) {
 		require.Equal(t, next, n)
 		next++
 	}
 	require.Equal(t, 100, next)
-	for n := range beside(jobs) {
+	for n := range inOrder(jobs) {
 		if n == 10 {
 			break
 		}
 	}
 }
 
-// A panic beside is one of who waits for it, and ends no other plugin of Telegraf.
-func TestBesidePanicsWhereItIsAwaited(t *testing.T) {
+// A panic in a job becomes a panic of the consumer, where it can be recovered.
+func TestInOrderPanicsInTheConsumer(t *testing.T) {
 	take := func(jobs func(yield func(func() int) bool)) func() {
 		return func() {
-			beside(jobs)(func(int) bool { return true }) // until the panic
+			inOrder(jobs)(func(int) bool { return true }) // until the panic
 		}
 	}
 	require.Panics(t, take(func(yield func(func() int) bool) { yield(func() int { panic("in a job") }) }))

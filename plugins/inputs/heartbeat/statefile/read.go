@@ -14,61 +14,60 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A State is what the collectors before have left.
+// A State is what previous collectors have saved.
 type State struct {
 	Peers   []liveness.Record
-	Saved   time.Time // when Peers were as they are here, or later: a crash is not noted
-	Last    time.Time // when the last collector wrote last
-	Trouble error     // what was not read, or nil
+	Saved   time.Time // when Peers were in this state; after a crash it may be later
+	Last    time.Time // when the last collector last wrote to the file
+	Trouble error     // about lines that were not read, or nil
 }
 
-// An entry is the line of a peer and where it stands in the journal. It is kept as text, and
-// read again when it is known to hold: of a million records the collector of garbage would
-// take longer than that.
+// An entry is the line of a peer. It is kept as text, and parsed again when all lines are known:
+// keeping a million records would cost more, in garbage collection.
 type entry struct {
 	text     []byte        // nil if the peer is gone
 	life     int           // in contents.lives
 	listened time.Duration // in that life
 }
 
-// record returns what is known of the peer, mostly in p.
+// record returns the record of the peer. It uses p if it can.
 func (e *entry) record(p *savedPeer) *liveness.Record {
-	l, _ := parseLine(e.text, p) //nolint:errcheck // it was read before
+	l, _ := parseLine(e.text, p) //nolint:errcheck // it was parsed before
 	return (*liveness.Record)(l.saved)
 }
 
-// A life is one of a collector.
+// A life is one run of a collector.
 type life struct {
 	number   uint64
-	listened time.Duration // in all, as far as it is known
+	listened time.Duration // in total, as far as known
 }
 
 // portion is how many peers are restored at once.
 const portion = 512
 
-// contents are what is in a file.
+// contents are the parsed lines of a file.
 type contents struct {
 	entries []entry             // in the order of their first lines
-	at      map[liveness.ID]int // where each stands
+	at      map[liveness.ID]int // the index of each in entries
 	lives   []life
 	last    time.Time // of the last mark
 	ended   bool      // the last collector was stopped
-	begun   bool      // lines came after that mark, and should have been followed by one
+	begun   bool      // lines follow that mark without a mark of their own
 	torn    bool      // the file ends in the middle of a line
-	bare    bool      // it ends behind the first one
+	bare    bool      // it ends after the first line
 	size    int64     // bytes up to the end of the last whole line, without the first one
 
-	outdated bool  // another version wrote it
+	outdated bool  // an older version wrote it
 	spoiled  int   // lines that could not be read
-	first    error // about the first of those
-	trouble  error // why there is nothing in it
+	first    error // the error of the first of those
+	trouble  error // why the whole file was not read
 }
 
 func newContents() *contents {
 	return &contents{at: make(map[liveness.ID]int), lives: make([]life, 1)}
 }
 
-// readContents reads a whole file. It fails if that is none of ours.
+// readContents reads a whole file. It fails if that is not a state file.
 func readContents(r io.Reader) (*contents, error) {
 	lines := newLineReader(r)
 	first, err := lines.next()
@@ -84,15 +83,15 @@ func readContents(r io.Reader) (*contents, error) {
 	case err == nil && kind == 1:
 		return readVersion1(bytes.Clone(first), lines)
 	case err == nil && kind != version:
-		return nil, fmt.Errorf("it was written by another version of heartbeat: its format is %d, not %d", kind, version)
+		return nil, fmt.Errorf("another version of the plugin wrote it: its format is %d, not %d", kind, version)
 	}
 	return readHeadless(lines)
 }
 
-// versionOf returns which version of a state file begins with this line.
+// versionOf returns the version of the state file that begins with this line.
 func versionOf(first []byte) (int, error) {
-	// What another version put into its header is not known, so nothing but
-	// these is asked for. The first version had no sum.
+	// Other versions may have more in their headers, so unknown members are allowed. Version 1
+	// has no checksum.
 	var kind struct {
 		Format  string
 		Version int
@@ -109,7 +108,7 @@ func versionOf(first []byte) (int, error) {
 
 func headerText(version int) []byte { return fmt.Appendf(nil, "%s %d", format, version) }
 
-// readHeadless reads a file whose first line is damaged, if it is one of ours.
+// readHeadless reads a state file whose first line is damaged.
 func readHeadless(lines *lineReader) (*contents, error) {
 	c := newContents()
 	c.spoil(1, errForeign)
@@ -122,7 +121,7 @@ func readHeadless(lines *lineReader) (*contents, error) {
 
 func readLines(c *contents, lines *lineReader) (*contents, error) {
 	number := lines.count
-	for b := range beside(lines.blocks()) {
+	for b := range inOrder(lines.blocks()) {
 		if b.err != nil {
 			return nil, b.err
 		}
@@ -141,24 +140,24 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 	return c, nil
 }
 
-// blockSize is how many bytes of lines are read by one goroutine.
+// blockSize is how many bytes of lines one goroutine parses.
 const blockSize = 256 << 10
 
 // A block is some lines of a file.
 type block struct {
-	lines []parsed
-	err   error // why there is none
+	lines []parsedLine
+	err   error // why it could not be read
 }
 
-// A parsed is what a line says, or what is wrong with it.
-type parsed struct {
+// A parsedLine is a parsed line, or its error.
+type parsedLine struct {
 	text []byte
 	err  error
 	line
-	id liveness.ID // of its peer, if it is about one
+	id liveness.ID // of its peer, if any
 }
 
-// blocks returns the lines that follow.
+// blocks returns jobs that parse the remaining lines.
 func (r *lineReader) blocks() iter.Seq[func() block] {
 	return func(yield func(func() block) bool) {
 		for more := true; more; {
@@ -180,7 +179,7 @@ func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
 		if err != nil || text == nil {
 			return lines, false, err
 		}
-		if text[len(text)-1] != '\n' { // it was being written when the power or the process went
+		if text[len(text)-1] != '\n' { // the power failed or the process ended while writing it
 			r.torn = true
 			return lines, false, nil
 		}
@@ -192,7 +191,7 @@ func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
 }
 
 func parseBlock(lines [][]byte, err error) block {
-	b := block{make([]parsed, len(lines)), err}
+	b := block{make([]parsedLine, len(lines)), err}
 	var peer savedPeer
 	for i, text := range lines {
 		l := &b.lines[i]
@@ -204,8 +203,8 @@ func parseBlock(lines [][]byte, err error) block {
 	return b
 }
 
-// take takes in one line.
-func (c *contents) take(l *parsed) error {
+// take adds one line.
+func (c *contents) take(l *parsedLine) error {
 	if l.saved == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
 			return err
@@ -223,7 +222,7 @@ func (c *contents) take(l *parsed) error {
 	return nil
 }
 
-// listen notes for how long a collector has listened, at least.
+// listen notes how long a collector has listened, at least.
 func (c *contents) listen(l *line) {
 	now := &c.lives[len(c.lives)-1]
 	if l.Life != now.number {
@@ -233,7 +232,7 @@ func (c *contents) listen(l *line) {
 	now.listened = max(now.listened, l.Listened)
 }
 
-// put notes what is known of a peer now. The later line holds.
+// put sets the entry of a peer. A later line replaces an earlier one.
 func (c *contents) put(id liveness.ID, e entry) {
 	if at, known := c.at[id]; known {
 		c.entries[at] = e
@@ -243,7 +242,7 @@ func (c *contents) put(id liveness.ID, e entry) {
 	c.entries = append(c.entries, e)
 }
 
-// drop notes that a peer is gone.
+// drop removes the entry of a peer.
 func (c *contents) drop(id liveness.ID) {
 	if at, known := c.at[id]; known {
 		c.entries[at] = entry{}
@@ -257,7 +256,7 @@ func (c *contents) spoil(number int, err error) {
 	}
 }
 
-// state returns what is known at the end of the file, without the peers.
+// state returns the state at the end of the file, without the peers.
 func (c *contents) state(now time.Time) State {
 	s := State{Last: c.last, Saved: c.last, Trouble: c.trouble}
 	if !c.ended && !c.last.IsZero() { // it may have listened until its next mark
@@ -268,17 +267,17 @@ func (c *contents) state(now time.Time) State {
 		}
 	}
 	if c.spoiled > 0 {
-		s.Trouble = fmt.Errorf("%d lines could not be read and are left out, the first is %w", c.spoiled, c.first)
+		s.Trouble = fmt.Errorf("skipped %d lines that could not be read, the first is %w", c.spoiled, c.first)
 	}
 	return s
 }
 
-// cutOff says what is missing at the end of the file, or returns nil. Whatever is saved ends with
-// a mark. While a collector writes, nothing need be missing.
+// cutOff returns an error if the end of the file is missing, or nil. Each save ends with a mark.
+// While a collector is writing, a missing end is normal.
 func (c *contents) cutOff() error {
-	since := "what followed"
+	since := "everything after that"
 	if !c.last.IsZero() {
-		since = "what was saved after " + c.last.Format(time.RFC3339)
+		since = "everything saved after " + c.last.Format(time.RFC3339)
 	}
 	switch {
 	case c.torn:
@@ -286,12 +285,12 @@ func (c *contents) cutOff() error {
 	case c.begun:
 		return fmt.Errorf("it ends in the middle of a change: %s is lost", since)
 	case c.bare:
-		return fmt.Errorf("it ends behind its first line: %s is lost", since)
+		return fmt.Errorf("it ends after its first line: %s is lost", since)
 	}
 	return nil
 }
 
-// whole returns what is known at the end of the file.
+// whole returns the state at the end of the file.
 func (c *contents) whole(now time.Time) State {
 	s := c.state(now)
 	s.Peers = slices.Grow(s.Peers, len(c.entries))
@@ -301,24 +300,24 @@ func (c *contents) whole(now time.Time) State {
 	return s
 }
 
-// peers returns the records of all peers at the end of the file, some at a time, and keeps
-// none of them. A slice is valid until the next one.
+// peers yields the records of all peers at the end of the file, some at a time, and releases
+// their entries. A slice is valid until the next one.
 func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	later, crashed := c.listenedAfter(), s.Saved.Sub(c.last)
-	var spare sync.Pool // of *restoring
-	jobs := func(yield func(func() *restoring) bool) {
+	var spare sync.Pool // of *restoredPeers
+	jobs := func(yield func(func() *restoredPeers) bool) {
 		for entries := range slices.Chunk(c.entries, portion) {
-			some, ok := spare.Get().(*restoring)
+			some, ok := spare.Get().(*restoredPeers)
 			if !ok {
-				some = new(restoring)
+				some = new(restoredPeers)
 			}
-			if !yield(func() *restoring { return some.read(c, entries, later, crashed) }) {
+			if !yield(func() *restoredPeers { return some.read(c, entries, later, crashed) }) {
 				return
 			}
 		}
 	}
 	return func(yield func([]liveness.Record) bool) {
-		for some := range beside(jobs) {
+		for some := range inOrder(jobs) {
 			if !yield(some.records) {
 				return
 			}
@@ -327,11 +326,11 @@ func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	}
 }
 
-// A restoring is the records of some peers.
-type restoring struct{ records []liveness.Record }
+// restoredPeers are the records of some peers.
+type restoredPeers struct{ records []liveness.Record }
 
-// read makes of entries what was known at the end of the file.
-func (r *restoring) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoring {
+// read sets r to the records of entries as of the end of the file.
+func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoredPeers {
 	r.records = r.records[:0]
 	var peer savedPeer
 	for i := range entries {
@@ -345,8 +344,7 @@ func (r *restoring) read(c *contents, entries []entry, later []time.Duration, cr
 	return r
 }
 
-// listenedAfter returns for how long collectors have listened in all lives
-// after each one.
+// listenedAfter returns, for each life, how long collectors have listened in all lives after it.
 func (c *contents) listenedAfter() []time.Duration {
 	later := make([]time.Duration, len(c.lives))
 	for i := len(later) - 2; i >= 0; i-- {
@@ -355,7 +353,7 @@ func (c *contents) listenedAfter() []time.Duration {
 	return later
 }
 
-// needed returns how many bytes of the file are lines that still hold.
+// needed returns how many bytes of the file are current lines.
 func (c *contents) needed() (sum int64) {
 	for i := range c.entries {
 		sum += int64(len(c.entries[i].text))

@@ -15,16 +15,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// goldens are a file of each version, and some of version 2: as it is written now, with the
-// zeros that were written before, and without the keys that were added since. Every build has to understand the last two versions, and to write the
-// last one in the same way. If that fails, another version of the format is needed,
-// not another golden file.
+// goldens are a file of each version, and several of version 2: as written now, with the zeros
+// that were written before, and without the keys that were added since. Every build must read the
+// last two versions and write the last one in the same way. If that fails, a new version of the
+// format is needed, not a new golden file.
 var goldens = []string{
 	"testdata/version1.state", "testdata/version2.state", "testdata/version2_without_events.state", "testdata/version2_numbered.state",
 	"testdata/version2_with_zeros.state",
 }
 
-// goldenRecords are what is in them.
+// goldenRecords are the records in goldens.
 func goldenRecords() []liveness.Record {
 	return []liveness.Record{fullRecord(), namelessRecord()}
 }
@@ -57,7 +57,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 		}
 		requireRecords(t, want, state.Peers)
 
-		// What is saved next is of the present version, and nothing is lost.
+		// The next save writes the current version, and nothing is lost.
 		if f.Outgrown() {
 			require.Equal(t, goldens[0], golden)
 			saveState(t, f, state.Peers...)
@@ -86,8 +86,8 @@ func TestFormatDoesNotChangeByAccident(t *testing.T) {
 	require.Equal(t, journalOf(), header) //nolint:testifylint // byte for byte, not what it means as JSON
 }
 
-// A journal may end at any byte: a crash costs what was just being written, and
-// nothing before. The next collector goes on behind that.
+// A journal may end at any byte: a crash costs only what was being written. The next collector
+// appends after the last whole line.
 func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(2, "first")...)
@@ -116,11 +116,11 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 		require.EqualValues(t, length-begun, int64(len(header))+c.size, "where the next one goes on")
 		switch cut := c.cutOff(); {
 		case begun > 0:
-			require.EqualError(t, cut, "it ends in the middle of a line: what was saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
+			require.EqualError(t, cut, "it ends in the middle of a line: everything saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
 		case slices.Contains(ends, int64(length)):
 			require.NoError(t, cut, "nothing is missing at %d", length)
 		default:
-			require.EqualError(t, cut, "it ends in the middle of a change: what was saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
+			require.EqualError(t, cut, "it ends in the middle of a change: everything saved after 2026-08-22T03:00:00Z is lost", "cut off at %d", length)
 		}
 		if begun > 2 && length%97 > 0 { // a disk takes longer
 			continue
@@ -138,11 +138,11 @@ func TestCrashAtAnyByteCostsTheTailAlone(t *testing.T) {
 	}
 }
 
-// Any bit that is flipped costs the line that it is in.
+// A flipped bit costs only its line.
 func TestFileWithoutLinesIsCut(t *testing.T) {
 	c, err := readContents(strings.NewReader(header))
 	require.NoError(t, err)
-	require.EqualError(t, c.cutOff(), "it ends behind its first line: what followed is lost")
+	require.EqualError(t, c.cutOff(), "it ends after its first line: everything after that is lost")
 	require.NoError(t, newContents().cutOff(), "there was no file")
 }
 
@@ -169,8 +169,8 @@ func TestDamageCostsOneLine(t *testing.T) {
 	}
 }
 
-// What could be read goes on; the rest is told, and kept for somebody to look at.
-func TestDamagedFileIsMendedAndKept(t *testing.T) {
+// Readable lines are used. Damage is reported, and the damaged file is kept.
+func TestDamagedFileIsRewrittenAndKept(t *testing.T) {
 	f := newState(t)
 	saveState(t, f, numbered(3, "x")...)
 	require.NoError(t, f.Close())
@@ -180,7 +180,7 @@ func TestDamagedFileIsMendedAndKept(t *testing.T) {
 	require.NoError(t, os.WriteFile(f.path, bad, mode))
 
 	again, state := opened(t, f.path)
-	require.EqualError(t, state.Trouble, "1 lines could not be read and are left out, the first is line 3: its checksum is wrong")
+	require.EqualError(t, state.Trouble, "skipped 1 lines that could not be read, the first is line 3: its checksum is wrong")
 	require.Len(t, state.Peers, 2)
 	require.True(t, again.Outgrown(), "it is to be made anew")
 	saveState(t, again, state.Peers...)
@@ -197,25 +197,25 @@ func TestForeignFileIsSetAside(t *testing.T) {
 	path := filepath.Join(t.TempDir(), "heartbeat.state")
 	for _, c := range []struct{ want, text string }{
 		{"it is empty", ""},
-		{"it is no state file of heartbeat", "PK\x03\x04\n"},
-		{"it is no state file of heartbeat", "[global_tags]\n  user = \"x\"\n"},
-		{"it is no state file of heartbeat", sealedState(`{"format":"backup","version":1}`)},
-		{"it is no state file of heartbeat", sealedState(`null`)},
-		{"it is no state file of heartbeat", sealedState(`{"format":"heartbeat state"}`)},
-		{"it is no state file of heartbeat", `{"format":"heartbeat state","version":3}` + "\n"},
+		{"it is not a heartbeat state file", "PK\x03\x04\n"},
+		{"it is not a heartbeat state file", "[global_tags]\n  user = \"x\"\n"},
+		{"it is not a heartbeat state file", sealedState(`{"format":"backup","version":1}`)},
+		{"it is not a heartbeat state file", sealedState(`null`)},
+		{"it is not a heartbeat state file", sealedState(`{"format":"heartbeat state"}`)},
+		{"it is not a heartbeat state file", `{"format":"heartbeat state","version":3}` + "\n"},
 		{
-			"another version of heartbeat: its format is 3, not 2",
+			"another version of the plugin wrote it: its format is 3, not 2",
 			fmt.Sprintf(`{"format":"heartbeat state","version":3,"crc32c":"%08x","more":[]}`+"\n", sum("heartbeat state 3")),
 		},
 
 		{`line 1: json: unknown field "more"`, sealedState(strings.Replace(goodHeader, "}", `,"more":1}`, 1))},
-		{"saved is in the year 1;", sealedState(`{"format":"heartbeat state","version":1}`)},
-		{"saved is in the year 2201", sealedState(strings.Replace(goodHeader, "2026", "2201", 1))},
-		{"its checksum or its count", strings.Replace(sealedState(goodHeader, goodPeer), `"peers":1`, `"peers":2`, 1)},
-		{"its checksum or its count", strings.Replace(sealedState(goodHeader, goodPeer), "nginx", "nginy", 1)},
-		{"its checksum or its count", strings.ReplaceAll(sealedState(goodHeader, goodPeer), "\n", "\r\n")},
-		{"it goes on after its end", sealedState(goodHeader, goodPeer) + "\n"},
-		{"it goes on after its end", sealedState(goodHeader) + sealedState(goodHeader)},
+		{"the year of saved is out of range: 1;", sealedState(`{"format":"heartbeat state","version":1}`)},
+		{"the year of saved is out of range: 2201", sealedState(strings.Replace(goodHeader, "2026", "2201", 1))},
+		{"its checksum or its number", strings.Replace(sealedState(goodHeader, goodPeer), `"peers":1`, `"peers":2`, 1)},
+		{"its checksum or its number", strings.Replace(sealedState(goodHeader, goodPeer), "nginx", "nginy", 1)},
+		{"its checksum or its number", strings.ReplaceAll(sealedState(goodHeader, goodPeer), "\n", "\r\n")},
+		{"there is text after its end", sealedState(goodHeader, goodPeer) + "\n"},
+		{"there is text after its end", sealedState(goodHeader) + sealedState(goodHeader)},
 		{"its last line is missing", goodHeader + "\n" + goodPeer + "\n"},
 		{"its last line is missing", goodHeader + "\n"},
 	} {
@@ -224,17 +224,17 @@ func TestForeignFileIsSetAside(t *testing.T) {
 		require.Less(t, len(said), 1000, "too long for a log")
 		require.NotContains(t, said, "\n")
 	}
-	// The newer bad file has replaced the older one. Where that cannot be, it is
-	// said.
+	// The newer bad file has replaced the older one. If that is not possible, the text says
+	// so.
 	require.NoError(t, os.Remove(path+".bad"))
 	require.NoError(t, os.MkdirAll(filepath.Join(path+".bad", "x"), 0o750))
 	require.NoError(t, os.WriteFile(path, []byte("bad"), mode))
 	_, state := opened(t, path)
-	require.ErrorContains(t, state.Trouble, "it is no state file of heartbeat; setting it aside failed: ")
+	require.ErrorContains(t, state.Trouble, "it is not a heartbeat state file; moving it aside failed: ")
 }
 
-// A file of version 1 that was sealed by nobody is not believed at all.
-func TestVersion1CutOffAnywhereIsSetAside(t *testing.T) {
+// A file of version 1 without its seal is not used at all.
+func TestTruncatedVersion1IsSetAside(t *testing.T) {
 	whole, err := os.ReadFile(goldens[0])
 	require.NoError(t, err)
 	for length := range whole {
@@ -251,36 +251,35 @@ func TestVersion1CutOffAnywhereIsSetAside(t *testing.T) {
 	}
 }
 
-// Whatever a line says that no collector could have written costs that line, in
-// files of both versions.
+// A line that no collector can have written costs only itself, in files of both versions.
 func TestForgedRecordCostsThatRecord(t *testing.T) {
-	// peer returns a line whose peer has these keys beside its id.
+	// peer returns a line with a peer that has these keys beside its id.
 	peer := func(keys string) string {
 		return `{"id":{"Source":"a","PID":1},` + instants + "," + keys + `}`
 	}
 	for _, c := range []struct{ want, peer string }{
-		{"it goes on after its object", goodPeer + goodPeer},
+		{"there is text after its object", goodPeer + goodPeer},
 		{"json: unknown field \"color\"", strings.Replace(goodPeer, "state", "color", 1)},
 		{`unknown field "Color"`, strings.Replace(goodPeer, "Source", "Color", 1)},
 		{"it is not UTF-8", strings.Replace(goodPeer, "nginx", "ngin\xff", 1)},
 		{`json: unknown field "xxx`, `{"` + strings.Repeat("x", maxLine/2) + `":1}`},
-		{"id is nobody's", `{"id":{"Service":"host"}}`},
-		{"id is nobody's", `{"id":{"Source":"a","Service":"host","PID":1}}`},
+		{"id is invalid", `{"id":{"Service":"host"}}`},
+		{"id is invalid", `{"id":{"Source":"a","Service":"host","PID":1}}`},
 		{"state 5 is unknown", peer(`"state":5`)},
 		{"number 256", peer(`"state":256`)},
 		{"reason 255 is unknown", peer(`"reason":255`)},
 		{"reason 255 is unknown", peer(`"evidence":255`)},
-		{"interval_ns is 1, allowed are 100000000 to", peer(`"interval_ns":1`)},
-		{"interval_ns is 630720000000000001, allowed are", peer(`"interval_ns":630720000000000001`)},
-		{"used_ns is -1, allowed are 0 to", peer(`"used_ns":-1`)},
+		{"interval_ns is 1, the range is 100000000 to", peer(`"interval_ns":1`)},
+		{"interval_ns is 630720000000000001, the range is", peer(`"interval_ns":630720000000000001`)},
+		{"used_ns is -1, the range is 0 to", peer(`"used_ns":-1`)},
 		{"phase_ns is -9223372036854775808", peer(`"phase_ns":-9223372036854775808`)},
-		{"a run is at -9", peer(`"runs":[{"Name":"r","High":-9}]`)},
+		{"the highest seq of a run is out of range: -9", peer(`"runs":[{"Name":"r","High":-9}]`)},
 		{"addr", peer(`"addr":"10.0.0"`)},
-		{"a counter is at 18446744073709551615", peer(`"counters":{"Late":18446744073709551615}`)},
-		{"since is in the year 1959", peer(`"since":"1959-12-31T23:59:59Z"`)},
-		{"since is in the year 1959", peer(`"since":"1960-01-01T00:59:59+01:00"`)},
-		{"heard is in the year 1", `{"id":{"Source":"a","PID":1},"since":"2026-08-22T02:00:00Z"}`},
-		{"flaps is in the year 9999", peer(`"flaps":["9999-01-01T00:00:00Z"]`)},
+		{"a counter is out of range: 18446744073709551615", peer(`"counters":{"Late":18446744073709551615}`)},
+		{"the year of since is out of range: 1959", peer(`"since":"1959-12-31T23:59:59Z"`)},
+		{"the year of since is out of range: 1959", peer(`"since":"1960-01-01T00:59:59+01:00"`)},
+		{"the year of heard is out of range: 1", `{"id":{"Source":"a","PID":1},"since":"2026-08-22T02:00:00Z"}`},
+		{"the year of flaps is out of range: 9999", peer(`"flaps":["9999-01-01T00:00:00Z"]`)},
 	} {
 		for _, text := range []string{
 			sealedState(goodHeader, c.peer, goodPeer),
@@ -289,7 +288,7 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 			contents, err := readContents(strings.NewReader(text))
 			require.NoError(t, err, c.want)
 			state := contents.whole(savedAt)
-			require.ErrorContains(t, state.Trouble, "1 lines could not be read and are left out, the first is line 2: ")
+			require.ErrorContains(t, state.Trouble, "skipped 1 lines that could not be read, the first is line 2: ")
 			if !strings.HasSuffix(c.peer, goodPeer+goodPeer) { // in a line there is a key after it
 				require.ErrorContains(t, state.Trouble, c.want)
 			}
@@ -314,8 +313,8 @@ func TestForgedRecordCostsThatRecord(t *testing.T) {
 	}
 }
 
-// A peer that was forgotten and came back is known; its later line holds.
-func TestLaterLineHolds(t *testing.T) {
+// A peer that was forgotten and came back is known: its later line counts.
+func TestLaterLineCounts(t *testing.T) {
 	f := newState(t)
 	records := numbered(3, "old")
 	saveState(t, f, records...)
@@ -327,8 +326,8 @@ func TestLaterLineHolds(t *testing.T) {
 	requireSaved(t, f, records[2])
 }
 
-// While the journal is made anew, what changes is in the old one and in the new.
-func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
+// While the journal is rewritten, changes go to the old one and to the new one.
+func TestChangesDuringARewriteAreInBoth(t *testing.T) {
 	f := newState(t)
 	old := numbered(2, "old")
 	saveState(t, f, old...)
@@ -344,7 +343,7 @@ func TestWhatChangesMeanwhileIsInBoth(t *testing.T) {
 	requireSaved(t, f, newer[0], newer[2], newer[1])
 }
 
-// What follows at once is written with it.
+// Changes that follow at once are written together.
 func TestBatchesAreWrittenTogether(t *testing.T) {
 	f := newState(t)
 	saveState(t, f)
@@ -363,14 +362,14 @@ func TestBatchesAreWrittenTogether(t *testing.T) {
 	}
 }
 
-// A journal is made anew before it holds more that is past than what counts.
+// A journal is rewritten before it has more outdated than current lines.
 func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 	f := newState(t)
 	require.True(t, f.Outgrown(), "there is none")
 	saveState(t, f, numbered(2000, "x")...)
 	require.False(t, f.Outgrown())
 	needed := f.size
-	require.Greater(t, needed, int64(spare))
+	require.Greater(t, needed, int64(maxOutdated))
 	for !f.Outgrown() {
 		require.NoError(t, f.Append(&liveness.Changes{At: savedAt, Records: numbered(200, "y")}))
 	}
@@ -383,9 +382,9 @@ func TestJournalDoesNotGrowWithoutEnd(t *testing.T) {
 
 const second = time.Second
 
-// What is restored of a peer after a crash or a stop. A life is what one
-// collector wrote: records at some time, and its last mark.
-func TestSilenceGoesOnAfterLives(t *testing.T) {
+// What is restored of a peer after a crash or a stop. A life is what one collector wrote: records
+// at some time, and its last mark.
+func TestSilenceContinuesAcrossLives(t *testing.T) {
 	type written struct {
 		at   time.Duration // listened
 		used time.Duration // of the record; negative for a mark
@@ -447,8 +446,8 @@ func TestSilenceGoesOnAfterLives(t *testing.T) {
 	}
 }
 
-// When a collector that crashed has listened last is not known better than to its pace.
-func TestCrashIsNoLongPause(t *testing.T) {
+// How long a collector listened before a crash is known only to within its pace.
+func TestCrashIsNotALongPause(t *testing.T) {
 	for _, end := range []bool{false, true} {
 		f := newState(t)
 		saveState(t, f)

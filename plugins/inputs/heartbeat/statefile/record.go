@@ -12,26 +12,24 @@ import (
 )
 
 const (
-	// maxSpan is what an option allows, and as much again for what is added
-	// to it; maxLearnt is more than four of the longest interval, which lateness may be.
+	// maxSpan is twice what an option allows, to leave room for what is added to it. maxLearnt is
+	// more than four times the longest interval, which lateness may reach.
 	longest   = 10 * 365 * 24 * time.Hour
 	maxSpan   = 2 * longest
 	maxLearnt = 5 * 365 * 24 * time.Hour
 
-	// What is counted by the wall clock jumps with it: a machine without a
-	// battery wakes up in 1970. In this century all that can be added up
-	// without an overflow.
+	// Times by the wall clock jump when it is set: a machine without a battery starts in 1970.
+	// Between these years they can be added without an overflow.
 	firstYear, lastYear = 1960, 2200
 	maxJump             = 10 * longest
 
-	maxSentMS = 1<<53 - 1 // of what a beat may say
+	maxSentMS = 1<<53 - 1 // the maximum in a beat
 	maxStart  = 1<<63 - 1
 )
 
-// A savedPeer gives names to the fields of a Record. That one is converted to
-// the other makes the compiler compare them: a field that is not stored would
-// be forgotten by each restart. A new field needs a line here, and checkRecord
-// has to limit it if it is a number that is added to.
+// A savedPeer is a Record with JSON names. Because one is converted to the other, the compiler
+// reports a field that is missing here, which a restart would lose. A new field needs a line here.
+// If it is a number that is added to, CheckRecord must limit it.
 type savedPeer struct {
 	ID     liveness.ID      `json:"id"`
 	Addr   netip.Addr       `json:"addr,omitzero"`
@@ -56,7 +54,7 @@ type savedPeer struct {
 	Dead     time.Duration `json:"dead_ns,omitzero"`
 	Extended bool          `json:"extended,omitzero"`
 	Fresh    bool          `json:"fresh,omitzero"`
-	Guessed  bool          `json:"-"` // by who reads it
+	Guessed  bool          `json:"-"` // set by the reader
 	Crashed  time.Duration `json:"-"` // likewise
 	Bonus    time.Duration `json:"bonus_ns,omitzero"`
 	Due      time.Time     `json:"due,omitzero"`
@@ -101,21 +99,21 @@ type savedPeer struct {
 	liveness.Counters `json:"counters,omitzero"`
 }
 
-// A storedPeer is a savedPeer as it stands in a file.
+// A storedPeer is a savedPeer as written in a file.
 type storedPeer struct {
 	savedPeer
 
-	// Numbered numbered events by the beats before them. It is read and dropped: several
-	// collectors count the beats of one peer differently.
+	// Numbered is obsolete: it numbered events by the beats before them, which collectors count
+	// differently. It is read and dropped.
 	Numbered json.RawMessage `json:"events,omitzero"`
 }
 
-// CheckRecord refuses what no tracker could have saved, but could stumble
-// over. A file need not come from us because its checksum is right.
+// CheckRecord rejects records that no tracker can have saved and that could make it fail. A
+// correct checksum does not prove that we wrote the file.
 func CheckRecord(r *liveness.Record) error {
 	switch {
 	case r.ID.Source == "" || !r.ID.Nameless() && r.ID.PID != 0:
-		return errors.New("id is nobody's")
+		return errors.New("id is invalid")
 	case int(r.State) >= len(liveness.States):
 		return fmt.Errorf("state %d is unknown", r.State)
 	case !r.Reason.Valid():
@@ -125,20 +123,20 @@ func CheckRecord(r *liveness.Record) error {
 	case r.Health > liveness.HealthOther:
 		return fmt.Errorf("health %d is unknown", r.Health)
 	case r.SentMS < 0 || r.SentMS > maxSentMS:
-		return fmt.Errorf("sent_ms is %d", r.SentMS)
+		return fmt.Errorf("sent_ms is out of range: %d", r.SentMS)
 	case r.Carried < 0 || r.Carried > maxSentMS || r.Lag < -maxSentMS || r.Lag > maxSentMS:
-		return fmt.Errorf("carried_ms is %d, lag_ms is %d", r.Carried, r.Lag)
+		return fmt.Errorf("carried_ms or lag_ms is out of range: %d, %d", r.Carried, r.Lag)
 	case mostCounted(&r.Counters) > 1<<62:
-		return fmt.Errorf("a counter is at %d", mostCounted(&r.Counters))
+		return fmt.Errorf("a counter is out of range: %d", mostCounted(&r.Counters))
 	}
 	for _, run := range r.Runs {
 		if run.High < 0 {
-			return fmt.Errorf("a run is at %d", run.High)
+			return fmt.Errorf("the highest seq of a run is out of range: %d", run.High)
 		}
 	}
 	for _, run := range r.Signed {
 		if low, high := min(run.High, run.SentMS, run.HeardMS), max(run.High, run.SentMS, run.HeardMS); low < 0 || high > maxSentMS {
-			return fmt.Errorf("a signed run has %d", cmp.Or(min(low, 0), high))
+			return fmt.Errorf("a number of a signed run is out of range: %d", cmp.Or(min(low, 0), high))
 		}
 	}
 	return cmp.Or(checkSpans(r), checkJobs(r), checkOthers(r), checkInstants(r))
@@ -147,20 +145,20 @@ func CheckRecord(r *liveness.Record) error {
 // checkJobs checks the jobs that have begun and ended.
 func checkJobs(r *liveness.Record) error {
 	for i := range r.Jobs {
-		err := cmp.Or(checkSpan("Limit of a job", r.Jobs[i].Limit, 0, maxSpan), checkSpan("Ago of a job", r.Jobs[i].Ago, 0, maxJump))
+		err := cmp.Or(checkSpan("the limit of a job", r.Jobs[i].Limit, 0, maxSpan), checkSpan("the age of a job", r.Jobs[i].Ago, 0, maxJump))
 		if err != nil {
 			return err
 		}
 	}
 	for i := range r.JobsEnded {
-		if err := checkSpan("Ago of a job that has ended", r.JobsEnded[i].Ago, 0, maxJump); err != nil {
+		if err := checkSpan("the age of an ended job", r.JobsEnded[i].Ago, 0, maxJump); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// checkOthers checks the processes beside the one that holds the place.
+// checkOthers checks the other processes of the peer, beside its current one.
 func checkOthers(r *liveness.Record) error {
 	for i := range r.Others {
 		o := &r.Others[i]
@@ -178,8 +176,8 @@ func checkOthers(r *liveness.Record) error {
 	}
 	for _, before := range r.Replaced {
 		err := cmp.Or(
-			checkSpan("Used of a process replaced", before.Used, 0, maxSpan),
-			checkSpan("Dead of a process replaced", before.Dead, 0, maxSpan))
+			checkSpan("Used of a replaced process", before.Used, 0, maxSpan),
+			checkSpan("Dead of a replaced process", before.Dead, 0, maxSpan))
 		if err != nil {
 			return err
 		}
@@ -192,7 +190,7 @@ func mostCounted(c *liveness.Counters) uint64 {
 }
 
 func checkSpans(r *liveness.Record) error {
-	const minInterval = 100 * time.Millisecond // likewise, which is then clamped
+	const minInterval = 100 * time.Millisecond // the minimum of a beat: smaller values are clamped
 	return cmp.Or(
 		checkSpan("interval_ns", cmp.Or(r.Interval, minInterval), minInterval, maxSpan),
 		checkSpan("margin_ns", r.Margin, 0, maxSpan),
@@ -205,7 +203,7 @@ func checkSpans(r *liveness.Record) error {
 		checkSpan("held_ns", r.Held, 0, maxSpan),
 		checkSpan("held_partly_ns", r.HeldPartly, 0, maxSpan),
 		checkSpan("spared_ns", r.Spared, 0, maxSpan),
-		checkSpan("phase_ns", r.Phase, -maxJump, maxJump), // of a late beat it is negative
+		checkSpan("phase_ns", r.Phase, -maxJump, maxJump), // negative after a late beat
 		checkSpan("learnt_ns", r.Learnt, 0, maxLearnt),
 		checkSpan("lateness_ns", r.Lateness, 0, maxLearnt),
 		checkSpan("Start of process", r.Process.Start, 0, maxStart),
@@ -215,7 +213,7 @@ func checkSpans(r *liveness.Record) error {
 
 func checkSpan(name string, span, least, most time.Duration) error {
 	if span < least || span > most {
-		return fmt.Errorf("%s is %d, allowed are %d to %d", name, span, least, most)
+		return fmt.Errorf("%s is %d, the range is %d to %d", name, span, least, most)
 	}
 	return nil
 }
@@ -229,7 +227,7 @@ func checkInstants(r *liveness.Record) error {
 	return cmp.Or(checkInstant("since", r.Since), checkInstant("heard", r.Heard), checkIfAny("promise", r.Promise), checkIfAny("due", r.Due))
 }
 
-// checkIfAny is checkInstant for what most peers have not.
+// checkIfAny is checkInstant for an optional time.
 func checkIfAny(name string, at time.Time) error {
 	if at.IsZero() {
 		return nil
@@ -239,7 +237,7 @@ func checkIfAny(name string, at time.Time) error {
 
 func checkInstant(name string, at time.Time) error {
 	if year := at.UTC().Year(); year < firstYear || year > lastYear {
-		return fmt.Errorf("%s is in the year %d", name, year)
+		return fmt.Errorf("the year of %s is out of range: %d", name, year)
 	}
 	return nil
 }

@@ -10,22 +10,21 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A file of version 1 was written as a whole, again and again. Its first line
-// says what it is and when that was, each peer has one, and the last one seals
-// all before it. It is read, never written.
+// A file of version 1 was rewritten as a whole each time. Its first line identifies it and has the
+// time of writing. Then follows a line per peer. The last line has a checksum of all lines before
+// it. This version is read, never written.
 
-// sealed begins the last line, which no other line can.
+// sealed is the beginning of the last line, and of no other line.
 const sealed = `{"peers":`
 
-// seal returns the last line of a file with so many lines of peers, and the
-// CRC-32C of all lines. It is compared as text: what a parser would overlook
-// in it is damage too.
+// seal returns the last line of a file with the given number of peers and CRC-32C. It is compared
+// as text, because a parser would overlook some damage.
 func seal(peers int, sum uint32) string {
 	return fmt.Sprintf(sealed+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
 }
 
-// readVersion1 reads what follows the first line. Without its seal nothing of
-// it is believed; a line that cannot be read costs its peer.
+// readVersion1 reads what follows the first line. Without a correct seal it rejects the file; an
+// invalid line costs only its peer.
 func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 	var header struct {
 		Format  string    `json:"format"`
@@ -40,7 +39,7 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 	}
 	c := newContents()
 	c.outdated, c.last = true, header.Saved
-	c.ended = true // a saving is the last word of its collector
+	c.ended = true // each save was complete
 	sum := crc32.Checksum(first, castagnoli)
 	for count := 0; ; count++ {
 		line, err := lines.next()
@@ -48,7 +47,7 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 		case err != nil:
 			return nil, err
 		case line == nil:
-			return nil, errors.New("it is cut off: its last line is missing")
+			return nil, errors.New("it is truncated: its last line is missing")
 		case bytes.HasPrefix(line, []byte(sealed)):
 			return c, lines.checkSeal(line, seal(count, sum))
 		}
@@ -72,10 +71,10 @@ func (c *contents) takeVersion1(text []byte, number int) {
 
 func (r *lineReader) checkSeal(line []byte, want string) error {
 	if string(line) != want {
-		return errors.New("it is damaged: its checksum or its count of peers is wrong")
+		return errors.New("it is damaged: its checksum or its number of peers is wrong")
 	}
 	if more, err := r.next(); err != nil || more != nil {
-		return errors.New("it goes on after its end")
+		return errors.New("there is text after its end")
 	}
 	return nil
 }

@@ -18,44 +18,45 @@ import (
 )
 
 const (
-	// maxKeys is how many entries a directory of keys may have.
+	// maxKeys is the maximum number of entries in a directory of keys.
 	maxKeys = 100_000
-	// maxSmallFile is how long each of its files may be, in bytes: there may be many.
+	// maxSmallFile is the maximum size of each of its files in bytes. It is small because there may
+	// be many.
 	maxSmallFile = 4 << 10
-	// directoryWait is how long it may take to be read.
+	// directoryWait is how long reading the directory may take.
 	directoryWait = 10 * time.Second
-	// soon is when it is read for the second time: one of its files may have been
-	// replaced while the collector began.
-	soon = time.Second
-	// mostNamed is how many of the files that are skipped the log names.
-	mostNamed = 5
+	// secondRead is when the directory is read for the second time: a file may have been replaced while
+	// the collector started.
+	secondRead = time.Second
+	// maxNamed is how many skipped files the log names.
+	maxNamed = 5
 )
 
-// errTaken is the error about a file of a key that 'keys' names.
-var errTaken = errors.New("'keys' names it, too: remove it there, or the file")
+// errTaken is the error about a key that is both in 'keys_dir' and in 'keys'.
+var errTaken = errors.New("'keys' has it too: remove it from 'keys', or remove the file")
 
-var errEmptied = errors.New("'keys_dir' is empty, or not mounted: a reload revokes its last key")
+var errEmptied = errors.New("the directory is empty or not mounted: to revoke its keys, reload Telegraf")
 
-var errMoved = errors.New("'keys_dir' is on another device than before: if that is right, reload")
+var errMoved = errors.New("the directory is on a different device than before: if that is intended, reload Telegraf")
 
-// A directory holds files of secrets, each named by the id of its key.
+// A directory contains files of secrets, each named after the id of its key.
 type directory struct {
-	taken map[string]bool // ids that 'keys' names
-	about string          // how many keys it had at the start
-	wrong []error         // then
+	taken map[string]bool // ids of the keys in 'keys'
+	about string          // for the log: how many keys it had at the start
+	wrong []error         // what was wrong at the start
 
-	looking sync.Mutex // guards the rest
+	reading sync.Mutex // guards the rest
 	files   regular.Directory
-	info    fs.FileInfo        // of the directory whose keys hold
+	info    fs.FileInfo        // of the directory whose keys are in use
 	known   map[string]*source // by id
-	said    string             // what is wrong with all of it
-	slow    bool               // the next result was asked for at a look that is over
+	logged  string             // the last logged error about the directory as a whole
+	slow    bool               // the last read timed out, so the next result belongs to it
 }
 
-// newDirectory returns the one of a path. taken are the ids that 'keys' names.
+// newDirectory returns the directory at path. taken are the ids of the keys in 'keys'.
 func newDirectory(path string, taken []string) *directory {
 	d := &directory{
-		files: regular.Directory{Name: path, Skip: isUnfinished, Limit: maxSmallFile, Most: maxKeys},
+		files: regular.Directory{Name: path, Skip: isIgnored, Limit: maxSmallFile, Most: maxKeys},
 		taken: make(map[string]bool), known: make(map[string]*source),
 	}
 	for _, id := range taken {
@@ -64,23 +65,23 @@ func newDirectory(path string, taken []string) *directory {
 	return d
 }
 
-// isUnfinished reports whether a file is one that is being written, or what was left of
-// it when it was replaced: by the names that Ansible, rsync, packages and editors use.
-func isUnfinished(name string) bool {
-	return strings.HasPrefix(name, ".") || ofSed.MatchString(name) ||
-		slices.ContainsFunc(unfinished, func(end string) bool { return strings.HasSuffix(name, end) })
+// isIgnored reports whether a file is temporary or a backup, judging by the names that
+// Ansible, rsync, packages and editors use.
+func isIgnored(name string) bool {
+	return strings.HasPrefix(name, ".") || sedTemp.MatchString(name) ||
+		slices.ContainsFunc(ignoredEndings, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
-// unfinished are the endings of such names, also of those that packages use.
-var unfinished = []string{
+// ignoredEndings are the endings of such names.
+var ignoredEndings = []string{
 	"~", ".tmp", ".bak", ".orig", ".old", ".save",
 	".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-tmp", ".rpmsave", ".rpmnew", ".rpmorig",
 }
 
-// ofSed are the names of what sed -i writes.
-var ofSed = regexp.MustCompile("^sed[0-9A-Za-z]{6}$")
+// sedTemp matches the temporary files of sed -i.
+var sedTemp = regexp.MustCompile("^sed[0-9A-Za-z]{6}$")
 
-// read returns what the directory has now.
+// read returns the current contents of the directory.
 func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	ctx, cancel := context.WithTimeout(ctx, directoryWait)
 	defer cancel()
@@ -91,19 +92,19 @@ func (d *directory) read(ctx context.Context) (regular.Listing, error) {
 	return listing, err
 }
 
-// find returns what the files say, by key id.
-func (d *directory) find(contents map[string]regular.Content) map[string]finding {
+// find returns the secrets in the files, by key id.
+func (d *directory) find(contents map[string]regular.Content) map[string]readResult {
 	names := make(map[string]string, len(contents)) // by id
-	found := make(map[string]finding, len(contents))
+	found := make(map[string]readResult, len(contents))
 	for _, name := range slices.Sorted(maps.Keys(contents)) {
 		id, content := KeyName(name), contents[name]
 		if twin, twice := names[id]; twice {
-			found[id] = finding{err: fmt.Errorf("%q and %q are one key id, as case and a final dot do not count: remove one of them", twin, name)}
+			found[id] = readResult{err: fmt.Errorf("%q and %q are the same key id, because case and a final dot do not count: remove one of them", twin, name)}
 			continue
 		}
 		names[id] = name
 		secrets, err := d.secrets(name, &content)
-		found[id] = finding{secrets, err}
+		found[id] = readResult{secrets, err}
 	}
 	return found
 }
@@ -118,7 +119,7 @@ func (d *directory) secrets(name string, content *regular.Content) ([][]byte, er
 	return secretsIn(filepath.Join(d.files.Name, name), content)
 }
 
-// source returns what is known of the file of a key.
+// source returns the source of a key.
 func (d *directory) source(id string) *source {
 	if d.known[id] == nil {
 		d.known[id] = &source{id: id, option: "keys_dir"}
@@ -126,7 +127,7 @@ func (d *directory) source(id string) *source {
 	return d.known[id]
 }
 
-// open reads the directory for the first time, and returns the secrets.
+// open reads the directory for the first time, and returns the secrets by key id.
 func (d *directory) open() (secrets map[string][][]byte, err error) {
 	listing, err := d.read(context.Background())
 	if err != nil {
@@ -144,14 +145,14 @@ func (d *directory) open() (secrets map[string][][]byte, err error) {
 			secrets[id] = f.secrets
 			continue
 		}
-		source.said = f.err.Error()
+		source.logged = f.err.Error()
 		d.wrong = append(d.wrong, fmt.Errorf("key %q of 'keys_dir': %w", id, f.err))
 	}
 	d.about = "Keys in 'keys_dir': " + counted(secrets) + skipped(listing.Skipped)
 	return secrets, nil
 }
 
-// counted tells how many keys there are, and one, which shows how the files are named.
+// counted returns the number of keys, and the first id as an example.
 func counted(secrets map[string][][]byte) string {
 	if len(secrets) == 0 {
 		return "none"
@@ -159,22 +160,22 @@ func counted(secrets map[string][][]byte) string {
 	return fmt.Sprintf("%d, the first is %q", len(secrets), slices.Min(slices.Collect(maps.Keys(secrets))))
 }
 
-// skipped names some of the files that are skipped: a host may be called so. None is
-// called as a hidden file.
+// skipped names some skipped files, because a host may have such a name. It omits hidden files:
+// no host has such a name.
 func skipped(names []string) string {
 	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return name[0] == '.' })
-	switch more := len(names) - mostNamed; {
+	switch more := len(names) - maxNamed; {
 	case len(names) == 0:
 		return ""
 	case more > 0:
-		return fmt.Sprintf("; skipped by their names: %q and %d more", names[:mostNamed], more)
+		return fmt.Sprintf("; skipped because of their names: %q and %d more", names[:maxNamed], more)
 	default:
-		return fmt.Sprintf("; skipped by their names: %q", names)
+		return fmt.Sprintf("; skipped because of their names: %q", names)
 	}
 }
 
-// DirectoryProblems returns what is wrong with a directory of keys now, each file for
-// itself. taken are the ids that 'keys' names. The log says how many keys there are.
+// DirectoryProblems returns one error for each invalid file in a directory of keys, and logs how
+// many keys there are. taken are the ids of the keys in 'keys'.
 func DirectoryProblems(path string, taken []string, log Logger) []error {
 	d := newDirectory(path, taken)
 	if _, err := d.open(); err != nil {
@@ -184,8 +185,8 @@ func DirectoryProblems(path string, taken []string, log Logger) []error {
 	return d.wrong
 }
 
-// addDirectory adds the keys of a directory. A file that is wrong costs its own key, but
-// for one that 'keys' names: nobody knows which of the two is meant.
+// addDirectory adds the keys of a directory. An invalid file only costs its own key. A key that
+// is also in 'keys' is an error, because it is not clear which of the two is meant.
 func (k *Keys) addDirectory(path string, taken []string) error {
 	d := newDirectory(path, taken)
 	secrets, err := d.open()
@@ -202,30 +203,30 @@ func (k *Keys) addDirectory(path string, taken []string) error {
 	return nil
 }
 
-// tell says what was read at the start. A start that failed is tried again and again, and
-// has said nothing of it.
-func (k *Keys) tell() {
+// logStart logs what was read at the start. It is called only after a successful start, because a
+// failed one is retried again and again.
+func (k *Keys) logStart() {
 	k.log.Infof("%s", k.dir.about)
 	for _, err := range k.dir.wrong {
 		k.log.Warnf("Ignored %v", err)
 	}
 }
 
-// lookSoon looks for the second time.
-func (k *Keys) lookSoon(ctx context.Context) {
+// readAgainSoon reads the directory for the second time.
+func (k *Keys) readAgainSoon(ctx context.Context) {
 	select {
 	case <-ctx.Done():
-	case <-time.After(soon):
-		k.lookInto(ctx)
+	case <-time.After(secondRead):
+		k.readDirectory(ctx)
 	}
 }
 
-// lookInto lets the secrets of all files hold. While the directory as a whole cannot be
-// read, or is another one, those of before do.
-func (k *Keys) lookInto(ctx context.Context) {
+// readDirectory reads the directory and applies the secrets of all files. If the directory as a whole
+// cannot be read, or has been replaced by another, all keys stay as they are.
+func (k *Keys) readDirectory(ctx context.Context) {
 	d := k.dir
-	d.looking.Lock()
-	defer d.looking.Unlock()
+	d.reading.Lock()
+	defer d.reading.Unlock()
 	listing, err := d.read(ctx)
 	if errors.Is(ctx.Err(), context.Canceled) {
 		return
@@ -233,25 +234,24 @@ func (k *Keys) lookInto(ctx context.Context) {
 	late := d.slow
 	d.slow = errors.Is(err, regular.ErrSlow)
 	if err == nil {
-		err = k.doubt(&listing)
+		err = k.checkMounted(&listing)
 	}
 	if err != nil {
-		if text := err.Error(); text != d.said {
+		if text := err.Error(); text != d.logged {
 			k.log.Warnf("Kept all keys of 'keys_dir': %v", err)
-			d.said = text
+			d.logged = text
 		}
 		return
 	}
-	if !late { // else each look that is slow would be said
-		d.said = ""
+	if !late { // otherwise each slow read would be logged
+		d.logged = ""
 	}
 	d.info = listing.Info
 	k.take(d.find(listing.Files))
 }
 
-// doubt returns why the keys of before hold, not what is there now: what was mounted
-// there is probably gone.
-func (k *Keys) doubt(listing *regular.Listing) error {
+// checkMounted returns an error if the directory was probably unmounted: then the previous keys stay.
+func (k *Keys) checkMounted(listing *regular.Listing) error {
 	holds := func(id string) bool { return !k.dir.taken[id] && len(k.of(id)) > 0 }
 	switch {
 	case !slices.ContainsFunc(slices.Collect(maps.Keys(k.dir.known)), holds):
@@ -264,8 +264,8 @@ func (k *Keys) doubt(listing *regular.Listing) error {
 	return nil
 }
 
-// take lets the secrets hold that were found.
-func (k *Keys) take(found map[string]finding) {
+// take applies the secrets that were found.
+func (k *Keys) take(found map[string]readResult) {
 	d := k.dir
 	for id := range found {
 		d.source(id)
@@ -276,7 +276,7 @@ func (k *Keys) take(found map[string]finding) {
 		case d.taken[id] && there:
 			f.err = errTaken
 		case d.taken[id]:
-			source.said = ""
+			source.logged = ""
 			continue
 		case !there:
 			f.err = &fs.PathError{Op: "open", Path: filepath.Join(d.files.Name, id), Err: fs.ErrNotExist}

@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// elsewhere is what is known of a directory that is on another device.
+// elsewhere is the FileInfo of a directory on another device.
 type elsewhere struct{ fs.FileInfo }
 
 func (e elsewhere) Sys() any {
@@ -18,7 +18,7 @@ func (e elsewhere) Sys() any {
 	return &stat
 }
 
-// Below a mount there may be files of another time: none of them counts when that is gone.
+// Below a mount point there may be old files. None of them counts after an unmount.
 func TestAnotherDeviceRevokesNothing(t *testing.T) {
 	keys, write, log := openDirectory(t, "web-1")
 	dir := keys.dir
@@ -30,7 +30,8 @@ func TestAnotherDeviceRevokesNothing(t *testing.T) {
 	}
 	require.NotEmpty(t, keys.of("web-1"))
 	require.Empty(t, keys.of("web-2"))
-	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': 'keys_dir' is on another device than before: if that is right, reload"}, log.Warnings())
+	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': " +
+		"the directory is on a different device than before: if that is intended, reload Telegraf"}, log.Warnings())
 
 	keys, write, _ = openDirectory(t) // it was mounted after the start
 	keys.dir.info = elsewhere{keys.dir.info}

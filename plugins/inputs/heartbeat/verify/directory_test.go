@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// openDirectory returns the keys of a directory that has these files, and what writes one.
+// openDirectory returns the keys of a directory with these files, and a function that writes a file.
 func openDirectory(t *testing.T, names ...string) (keys *Keys, write func(name, text string), log *testutil.CaptureLogger) {
 	dir, log := t.TempDir(), new(testutil.CaptureLogger)
 	write = func(name, text string) {
@@ -27,8 +27,7 @@ func openDirectory(t *testing.T, names ...string) (keys *Keys, write func(name, 
 	return keys, write, log
 }
 
-// A directory that takes longer than a file may, and even longer than a look at it may, is
-// read nevertheless, and said to be slow once.
+// A directory that takes longer than one read may is read nevertheless, and logged as slow once.
 func TestSlowDirectoryIsReadAgain(t *testing.T) {
 	for takes, warnings := range map[time.Duration]int{5 * time.Second: 0, 15 * time.Second: 1} {
 		synctest.Test(t, func(t *testing.T) {
@@ -50,7 +49,7 @@ func TestSlowDirectoryIsReadAgain(t *testing.T) {
 	}
 }
 
-// A file that is not there for a moment while the collector begins is found soon.
+// A file that is missing for a moment while the collector starts is found soon.
 func TestFileThatComesBackAfterTheStart(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		keys, write, _ := openDirectory(t)
@@ -65,7 +64,7 @@ func TestFileThatComesBackAfterTheStart(t *testing.T) {
 	})
 }
 
-// What is not mounted any more revokes no key, and what comes back counts.
+// Unmounting the directory revokes no key, and after mounting it again changes count.
 func TestEmptyDirectoryRevokesNothing(t *testing.T) {
 	keys, write, log := openDirectory(t, "web-1", "web-2")
 	dir := keys.dir.files.Name
@@ -76,7 +75,7 @@ func TestEmptyDirectoryRevokesNothing(t *testing.T) {
 		keys.Reread(t.Context())
 	}
 	require.NotEmpty(t, keys.of("web-1"))
-	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': 'keys_dir' is empty, or not mounted: a reload revokes its last key"}, log.Warnings())
+	require.Equal(t, []string{"W! [] Kept all keys of 'keys_dir': the directory is empty or not mounted: to revoke its keys, reload Telegraf"}, log.Warnings())
 	write("web-2", secret)
 	for range 3 {
 		keys.Reread(t.Context())
@@ -96,16 +95,17 @@ func TestEmptiedFileThatOthersMayRead(t *testing.T) {
 	require.Empty(t, keys.of("web-1"))
 }
 
-// What programs leave beside a file is no key, and is named: a host may be called so.
-func TestLeftoversAreNoKeys(t *testing.T) {
+// Files that programs leave beside a key are not keys. The log names them, because a host may
+// have such a name.
+func TestLeftoversAreNotKeys(t *testing.T) {
 	names := []string{
 		"sedXk3a9Q", "web-1", "web-2.rpmnew", "web-2.rpmsave", ".web-2",
 		"web-2.dpkg-new", "web-2.dpkg-old", "web-2.old", "web-2.orig", "web-2.save",
 	}
 	keys, _, _ := openDirectory(t, names...)
 	require.Len(t, keys.secrets, 1)
-	require.Equal(t, `Keys in 'keys_dir': 1, the first is "web-1"; skipped by their names: `+
+	require.Equal(t, `Keys in 'keys_dir': 1, the first is "web-1"; skipped because of their names: `+
 		`["sedXk3a9Q" "web-2.dpkg-new" "web-2.dpkg-old" "web-2.old" "web-2.orig"] and 3 more`, keys.dir.about)
 	keys, _, _ = openDirectory(t, "build.tmp", "sedona-01")
-	require.Equal(t, `Keys in 'keys_dir': 1, the first is "sedona-01"; skipped by their names: ["build.tmp"]`, keys.dir.about)
+	require.Equal(t, `Keys in 'keys_dir': 1, the first is "sedona-01"; skipped because of their names: ["build.tmp"]`, keys.dir.about)
 }

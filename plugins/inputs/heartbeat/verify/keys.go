@@ -17,40 +17,39 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// keyFile begins a value of 'keys' that names a file instead of a secret.
+// keyFile is the prefix of a value of 'keys' that names a file instead of a secret.
 const keyFile = "file:"
 
 const (
-	// maxKeyFile is how long a file of secrets may be, in bytes.
+	// maxKeyFile is the maximum size of a file of secrets in bytes.
 	maxKeyFile = 64 << 10
-	// rereadWait is how long a file that is read again may take.
+	// rereadWait is how long reading a file may take.
 	rereadWait = 2 * time.Second
 )
 
-// Logger is what is said about files that change.
+// Logger receives log messages about keys.
 type Logger interface {
-	// Infof says what was read.
+	// Infof logs what was read.
 	Infof(format string, args ...any)
-	// Warnf says what is wrong with a file.
+	// Warnf logs what is wrong with a file.
 	Warnf(format string, args ...any)
 }
 
-// Keys are the secrets of those that may sign. Files are read again when they
-// change.
+// Keys are the secrets with which beats may be signed. Their files are reread when they change.
 type Keys struct {
 	log Logger
 
 	dir *directory // nil for none
 
-	looking sync.Mutex // guards files
+	reading sync.Mutex // guards files
 	files   []*secretFile
 
 	mu      sync.RWMutex // guards the rest
 	secrets map[string][][]byte
 }
 
-// OpenKeys reads all secrets. Each of texts, by key id, is a secret or names the file
-// of one, "file:/path". dir is a directory of such files, or "".
+// OpenKeys reads all secrets. texts maps key ids to secrets, or to files of secrets as
+// "file:/path". dir is a directory of such files, or "".
 func OpenKeys(texts map[string]string, dir string, log Logger) (*Keys, error) {
 	k := &Keys{log: log, secrets: make(map[string][][]byte)}
 	for id, text := range texts {
@@ -74,20 +73,19 @@ func (k *Keys) add(id, text string) (err error) {
 	return err
 }
 
-// ReadSecret returns the one secret that text is, or that is in the file it names,
-// "file:/path".
+// ReadSecret returns the secret in text, or in the file that text names as "file:/path".
 func ReadSecret(text string) ([]byte, error) {
 	secrets, err := secretsOf(newSecretFile("", text), text)
 	if err != nil {
 		return nil, err
 	}
 	if len(secrets) > 1 {
-		return nil, fmt.Errorf("there are %d secrets, one a line, and one is needed", len(secrets))
+		return nil, fmt.Errorf("it has %d secrets, one per line, but only one is allowed", len(secrets))
 	}
 	return secrets[0], nil
 }
 
-// newSecretFile returns the file that text names, or nil.
+// newSecretFile returns the file that text names, or nil if text is a secret.
 func newSecretFile(id, text string) *secretFile {
 	name, named := strings.CutPrefix(text, keyFile)
 	if !named {
@@ -96,7 +94,7 @@ func newSecretFile(id, text string) *secretFile {
 	return &secretFile{source{id: KeyName(id), option: "keys"}, regular.Reader{Name: name, Limit: maxKeyFile}}
 }
 
-// secretsOf returns the secrets in a file, or without one those that text is.
+// secretsOf returns the secrets in file, or in text if file is nil.
 func secretsOf(file *secretFile, text string) ([][]byte, error) {
 	if file == nil {
 		return wire.Secrets([]byte(text))
@@ -106,7 +104,7 @@ func secretsOf(file *secretFile, text string) ([][]byte, error) {
 	return file.read(ctx)
 }
 
-// KeyName returns the one spelling of a key's id: it may be the name of a host.
+// KeyName returns the canonical form of a key id, which may be a host name.
 func KeyName(id string) string {
 	if name, err := wire.Host(id); err == nil {
 		return name
@@ -114,21 +112,21 @@ func KeyName(id string) string {
 	return strings.ToLower(id)
 }
 
-// A source is what is known of a file that holds the secrets of one key.
+// A source is the state of a file with the secrets of one key.
 type source struct {
 	id     string
-	option string // that names it
-	empty  bool   // it was so when it was looked at last
-	said   string // what is wrong with it
+	option string // the option that names the file
+	empty  bool   // it had no secret when last read
+	logged string // the last logged error
 }
 
-// A finding is what the file of a key says.
-type finding struct {
+// A readResult is the result of reading the file of a key.
+type readResult struct {
 	secrets [][]byte
 	err     error
 }
 
-// A secretFile is a file that one of 'keys' names.
+// A secretFile is a file named in 'keys'.
 type secretFile struct {
 	source
 	file regular.Reader
@@ -142,15 +140,15 @@ func (f *secretFile) read(ctx context.Context) ([][]byte, error) {
 	return secretsIn(f.file.Name, &content)
 }
 
-// secretsIn returns the secrets of a file that nobody else may read. One without a secret
-// is that first, as it is revoked whatever its mode is.
+// secretsIn returns the secrets of a file, which other users must not be able to access. A file
+// without a secret is not an error of its mode: its key is revoked whatever the mode is.
 func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	secrets, err := wire.Secrets(content.Text)
 	mode := content.Info.Mode().Perm()
 	switch {
 	case errors.Is(err, wire.ErrNoSecret):
 	case mode&0o007 != 0 && runtime.GOOS != "windows":
-		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, mode)
+		return nil, fmt.Errorf("other users can access %q (mode %#o): make it 0600 or 0640", name, mode)
 	}
 	if err != nil {
 		return nil, fmt.Errorf("%q: %w", name, err)
@@ -158,8 +156,8 @@ func secretsIn(name string, content *regular.Content) ([][]byte, error) {
 	return secrets, nil
 }
 
-// open returns the object of a payload, and the id of the key that has signed
-// it, or "" if none has.
+// open returns the JSON object of a payload, and the id of the key that signed it, or "" if it
+// is not signed.
 func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire.Refusal) {
 	signed, err := wire.OpenSigned(payload)
 	if err != nil {
@@ -171,15 +169,15 @@ func (k *Keys) open(payload []byte) (object []byte, signer string, refusal *wire
 	id := KeyName(string(signed.KeyID))
 	secrets := k.of(id)
 	if len(secrets) == 0 {
-		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is unknown ('%s')", id, k.option())}
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("key %q is not in '%s'", id, k.option())}
 	}
 	if !slices.ContainsFunc(secrets, signed.By) {
-		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("signature is not that of key %q", id)}
+		return nil, "", &wire.Refusal{Reason: wire.ReasonSignature, Text: fmt.Sprintf("signature does not match key %q", id)}
 	}
 	return signed.Object, id, nil
 }
 
-// option returns the option by which a key is added.
+// option returns the option to which an operator adds keys.
 func (k *Keys) option() string {
 	if k.dir != nil {
 		return "keys_dir"
@@ -193,8 +191,8 @@ func (k *Keys) of(id string) [][]byte {
 	return k.secrets[id]
 }
 
-// KeepReading says what was read of the directory, and reads the files again until ctx
-// ends. The directory is in no file's way: it may be slow.
+// KeepReading logs what was read from the directory, and rereads the files until ctx ends. The
+// directory may be slow and does not delay the files.
 func (k *Keys) KeepReading(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
@@ -202,46 +200,45 @@ func (k *Keys) KeepReading(ctx context.Context) {
 		all.Go(func() { regular.Reread(ctx, k.rereadFiles) }) // ends with ctx
 	}
 	if k.dir != nil {
-		k.tell()
-		k.lookSoon(ctx)
-		regular.Reread(ctx, k.lookInto)
+		k.logStart()
+		k.readAgainSoon(ctx)
+		regular.Reread(ctx, k.readDirectory)
 	}
 }
 
-// Reread reads each file again, all at once: one that hangs or is wrong is no
-// other one's matter.
+// Reread rereads all files concurrently: one that hangs or is invalid does not affect others.
 func (k *Keys) Reread(ctx context.Context) {
 	var all sync.WaitGroup
 	defer all.Wait()
 	all.Go(func() { k.rereadFiles(ctx) }) // ends with ctx
 	if k.dir != nil {
-		k.lookInto(ctx)
+		k.readDirectory(ctx)
 	}
 }
 
 func (k *Keys) rereadFiles(ctx context.Context) {
-	k.looking.Lock()
-	defer k.looking.Unlock()
+	k.reading.Lock()
+	defer k.reading.Unlock()
 	ctx, cancel := context.WithTimeout(ctx, rereadWait)
 	defer cancel()
 	var all sync.WaitGroup
 	for _, file := range k.files {
-		all.Go(func() { k.lookAt(ctx, file) }) // ends with ctx
+		all.Go(func() { k.readKey(ctx, file) }) // ends with ctx
 	}
 	all.Wait()
 }
 
-func (k *Keys) lookAt(ctx context.Context, file *secretFile) {
+func (k *Keys) readKey(ctx context.Context, file *secretFile) {
 	secrets, err := file.read(ctx)
 	if !errors.Is(ctx.Err(), context.Canceled) {
-		k.apply(&file.source, finding{secrets, err})
+		k.apply(&file.source, readResult{secrets, err})
 	}
 }
 
-// apply lets the secrets of one file hold. While it is wrong those that were
-// right do; but one that is gone, or holds none, and that twice in a row, holds
-// none: some programs remove a file for a moment to write it.
-func (k *Keys) apply(s *source, found finding) {
+// apply puts the secrets of one file into use. While the file is invalid, the previous secrets
+// stay. If it is missing or without a secret twice in a row, the key is revoked. Once is not
+// enough, because some programs remove a file for a moment to write it.
+func (k *Keys) apply(s *source, found readResult) {
 	gone := errors.Is(found.err, fs.ErrNotExist)
 	empty := gone || errors.Is(found.err, wire.ErrNoSecret)
 	first := empty && !s.empty
@@ -251,7 +248,7 @@ func (k *Keys) apply(s *source, found finding) {
 		return
 	case empty && k.set(s.id, nil):
 		k.log.Warnf("Revoked key %q of '%s': %v", s.id, s.option, found.err)
-		s.said = found.err.Error()
+		s.logged = found.err.Error()
 		return
 	case gone:
 	case found.err != nil:
@@ -260,23 +257,23 @@ func (k *Keys) apply(s *source, found finding) {
 	case k.set(s.id, found.secrets):
 		k.log.Infof("Reloaded key %q of '%s'", s.id, s.option)
 	}
-	s.said = ""
+	s.logged = ""
 }
 
-// complain says what is wrong with a file, once.
+// complain logs what is wrong with a file, once.
 func (k *Keys) complain(s *source, err error) {
 	text := err.Error()
 	switch {
-	case text == s.said:
+	case text == s.logged:
 	case len(k.of(s.id)) == 0, errors.Is(err, errTaken):
 		k.log.Warnf("Ignored key %q of '%s': %v", s.id, s.option, err)
 	default:
-		k.log.Warnf("Kept the former secret of key %q of '%s': %v", s.id, s.option, err)
+		k.log.Warnf("Kept the previous secret of key %q of '%s': %v", s.id, s.option, err)
 	}
-	s.said = text
+	s.logged = text
 }
 
-// set reports whether that changes the secrets of a key.
+// set sets the secrets of a key, and reports whether they have changed.
 func (k *Keys) set(id string, secrets [][]byte) bool {
 	k.mu.Lock()
 	defer k.mu.Unlock()

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// In a container a process goes by another number than outside.
-func TestProcessIsKnownByAllItsNumbers(t *testing.T) {
+// A process has different pids inside and outside of a container.
+func TestProcessIsKnownByAllItsPIDs(t *testing.T) {
 	const inContainer = "Name:\tnginx\nPid:\t4711\nPPid:\t99\nNSpid:\t4711\t12\t1\nNSsid:\t5\n"
 	for pid, want := range map[uint32]bool{4711: true, 12: true, 1: true, 99: false, 5: false, 2: false} {
 		require.Equal(t, want, hasNSpid(inContainer, pid), pid)
@@ -18,7 +18,7 @@ func TestProcessIsKnownByAllItsNumbers(t *testing.T) {
 	status, err := os.ReadFile("/proc/self/status")
 	require.NoError(t, err)
 	require.True(t, hasNSpid(string(status), uint32(os.Getpid())))
-	require.True(t, isCalled(uint32(os.Getpid()), uint32(os.Getpid())))
-	require.False(t, isCalled(uint32(os.Getpid()), uint32(os.Getppid())))
-	require.False(t, isCalled(1<<31-1, 1), "it has ended meanwhile")
+	require.True(t, hasPID(uint32(os.Getpid()), uint32(os.Getpid())))
+	require.False(t, hasPID(uint32(os.Getpid()), uint32(os.Getppid())))
+	require.False(t, hasPID(1<<31-1, 1), "it has ended meanwhile")
 }

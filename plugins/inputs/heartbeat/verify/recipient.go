@@ -17,8 +17,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Recipient is what this collector is called by signed beats that are for it:
-// what is recorded on the way to another one is not (PROTOCOL.md, 12.4).
+// A Recipient knows the names of this collector in signed beats. Beats recorded on the way to
+// another collector do not have them (PROTOCOL.md, 12.4).
 type Recipient struct {
 	id       string
 	names    []string
@@ -29,8 +29,8 @@ type Recipient struct {
 	warned  sync.Once
 }
 
-// NewRecipient returns the one of a collector that is called by its id and by
-// names, as wire.Host returns them. If required, signed beats have to name it.
+// NewRecipient returns the Recipient of a collector with an id and names, in the form of
+// wire.Host. If required is set, signed beats must name the collector.
 func NewRecipient(id string, names []string, required bool, log Logger) *Recipient {
 	return &Recipient{id: id, names: names, required: required, log: log}
 }
@@ -38,16 +38,15 @@ func NewRecipient(id string, names []string, required bool, log Logger) *Recipie
 // ID returns the id.
 func (r *Recipient) ID() string { return r.id }
 
-// Unnamed returns how many signed beats were taken that did not name their
-// collector.
+// Unnamed returns how many signed beats were accepted that do not name their collector.
 func (r *Recipient) Unnamed() int64 { return r.unnamed.Load() }
 
-// refuses returns why a signed beat that names to is not for this collector, or
-// "". Nobody learns an id from datagrams: there names alone count.
+// refuses returns why a signed beat with the recipient to is not for this collector, or "".
+// Senders of datagrams cannot learn the id, so only names count there.
 func (r *Recipient) refuses(to string, datagram bool) string {
 	switch {
 	case to == "" && r.required:
-		return "to: missing, signed beats have to name their collector ('require_recipient')"
+		return "to: missing, a signed beat must name its collector ('require_recipient')"
 	case to == "", slices.Contains(r.names, to), datagram && len(r.names) == 0:
 		return ""
 	case datagram:
@@ -55,11 +54,10 @@ func (r *Recipient) refuses(to string, datagram bool) string {
 	case to == r.id:
 		return ""
 	}
-	return fmt.Sprintf("to: %q is not this collector: it is %q ('names')", to, r.id)
+	return fmt.Sprintf("to: %q is not this collector: its id is %q, its names are in 'names'", to, r.id)
 }
 
-// Note counts a signed beat that was taken though it names no collector, and
-// warns of the first one.
+// Note counts an accepted signed beat if it names no collector, and warns about the first one.
 func (r *Recipient) Note(to, host, from string) {
 	if to != "" {
 		return
@@ -67,25 +65,25 @@ func (r *Recipient) Note(to, host, from string) {
 	r.unnamed.Add(1)
 	r.warned.Do(func() {
 		r.log.Warnf("A signed beat of %q from %s does not name its collector, "+
-			"so a recording of it would be accepted by other collectors with the same keys. "+
-			"Upgrade the sender; field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
+			"so it could be replayed to other collectors with the same keys. "+
+			"Upgrade the sender. The field unnamed_total counts such beats, 'require_recipient' refuses them", host, from)
 	})
 }
 
 const (
-	// idSuffix is what the file of the id is called, behind the state file.
+	// idSuffix is appended to the path of the state file for the file of the id.
 	idSuffix = ".id"
-	// idLimit bounds that file, in bytes.
+	// idLimit is the maximum size of that file in bytes.
 	idLimit = 300
-	// idWait is how long it is waited for.
+	// idWait is how long reading it may take.
 	idWait = 2 * time.Second
 )
 
-// DrawID returns an id that no other collector has.
+// DrawID returns a random id that no other collector has.
 func DrawID() string { return strings.ToLower(rand.Text()) }
 
-// KeepID returns the id in the file beside a state file, or one that it writes there.
-// With an error the id is only for now.
+// KeepID returns the id in the file beside a state file, or writes a new one there. If it
+// returns an error, the id is new and not saved.
 func KeepID(statePath string) (string, error) {
 	path := statePath + idSuffix
 	ctx, cancel := context.WithTimeout(context.Background(), idWait)
@@ -101,11 +99,10 @@ func KeepID(statePath string) (string, error) {
 	if id, err := wire.Host(text); err == nil && id == text {
 		return id, nil
 	}
-	return writeID(path) // it is damaged, and worth no more than a new one
+	return writeID(path) // it is damaged: a new one is as good
 }
 
-// writeID draws an id and writes it, whole or not at all. Everybody may read it:
-// it is told in each answer.
+// writeID draws an id and writes it atomically. Everyone may read it: each answer contains it.
 func writeID(path string) (string, error) {
 	id := DrawID()
 	file, err := os.CreateTemp(filepath.Dir(path), filepath.Base(path)+".*")

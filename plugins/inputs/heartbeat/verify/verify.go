@@ -1,7 +1,6 @@
-// Package verify decides whether what a beat says of itself may be believed: who
-// signed it, which collector it is for, and whether host, address and pid are those
-// that its connection shows. It knows the files and options of that, and never who
-// is alive.
+// Package verify decides whether to trust a beat: it checks the signature, the recipient, and
+// whether host, address and pid match the connection. It knows the files and options for that,
+// and never which peers are alive.
 package verify
 
 import (
@@ -16,40 +15,40 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Why this package refuses, beside wire.ReasonSignature.
+// Reasons for which this package refuses beats, beside wire.ReasonSignature.
 const (
-	ReasonUnsigned  wire.Reason = "unsigned"  // though it has to be signed
+	ReasonUnsigned  wire.Reason = "unsigned"  // it is not signed, but must be
 	ReasonRecipient wire.Reason = "recipient" // it is for another collector
-	ReasonHost      wire.Reason = "host"      // not one that was verified
-	ReasonIP        wire.Reason = "ip"        // not that of the connection
-	ReasonPID       wire.Reason = "pid"       // not that of the other process
+	ReasonHost      wire.Reason = "host"      // the host is not verified
+	ReasonIP        wire.Reason = "ip"        // the address is not that of the connection
+	ReasonPID       wire.Reason = "pid"       // the pid is not that of the sending process
 )
 
-// Reasons returns all of them.
+// Reasons returns all reasons of this package.
 func Reasons() []wire.Reason {
 	return []wire.Reason{ReasonUnsigned, ReasonRecipient, ReasonHost, ReasonIP, ReasonPID}
 }
 
-// Rules say what has to be shown.
+// Rules are the checks that beats must pass.
 type Rules struct {
 	Keys      *Keys
-	Host      bool // a beat's host has certified or signed it
-	IP        bool // a beat's address is that of its connection
+	Host      bool // the signature or certificate must be that of a beat's host
+	IP        bool // a beat's address must be that of its connection
 	Signature bool
 	Recipient *Recipient
 }
 
-// A Speaker is the other side of a connection, or the sender of a datagram, as far
-// as that is certain.
+// A Speaker is the other side of a connection, or the sender of a datagram, as far as it is
+// verified.
 type Speaker struct {
 	Certificate *x509.Certificate // verified; nil for none
 	Remote      netip.Addr        // invalid on Unix sockets
-	PID         uint32            // in our namespace; 0 if the kernel does not say
-	Datagram    bool              // it cannot be answered
+	PID         uint32            // in our namespace; 0 if unknown
+	Datagram    bool              // no answer is possible
 }
 
-// Read reads a payload into said, and returns the id of the key that has signed it, or ""
-// if none has, or why it may not be believed.
+// Read decodes a payload into said. It returns the id of the key that signed it, or "" if it is
+// not signed, or a refusal.
 func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *Speaker) (signer string, refusal *wire.Refusal) {
 	object, signer, refusal := r.Keys.open(payload)
 	if refusal != nil {
@@ -64,7 +63,7 @@ func (r *Rules) Read(payload []byte, d *wire.Decoder, said *wire.Latest, from *S
 	return signer, r.checkSpeaker(&said.Beat, signer, from)
 }
 
-// Check returns why a beat that nobody has signed may not be believed, or nil.
+// Check returns a refusal for an unsigned beat, or nil.
 func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 	if refusal := r.checkSigned(b, "", from); refusal != nil {
 		return refusal
@@ -72,25 +71,25 @@ func (r *Rules) Check(b *wire.Beat, from *Speaker) *wire.Refusal {
 	return r.checkSpeaker(b, "", from)
 }
 
-// checkSpeaker returns why b may not be believed of whom it comes from, or nil.
+// checkSpeaker returns a refusal if b does not match the source that it comes from, or nil.
 func (r *Rules) checkSpeaker(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case r.Host && b.Host == "":
-		return refuse(ReasonHost, "host: missing, it is what is verified ('host_from')")
+		return refuse(ReasonHost, "host: missing, but 'host_from' requires it")
 	case r.Host && signer != b.Host && !certifies(from.Certificate, b.Host):
-		return refuse(ReasonHost, "host: %q has neither certified nor signed this ('host_from')", b.Host)
+		return refuse(ReasonHost, "host: %q is not the host of the certificate or signature ('host_from')", b.Host)
 	case r.IP && b.IP.IsValid() && b.IP != from.Remote:
-		return refuse(ReasonIP, "ip: %s comes from %s ('ip_from')", b.IP, from.place())
+		return refuse(ReasonIP, "ip: a beat for %s came from %s ('ip_from')", b.IP, from.place())
 	case r.IP && b.HostAddr().IsValid() && b.HostAddr() != from.Remote:
-		return refuse(ReasonIP, "host: the address %s comes from %s ('ip_from')", b.Host, from.place())
-	case from.PID != 0 && b.PID != 0 && !b.Watched && !isCalled(from.PID, b.PID):
-		return refuse(ReasonPID, "pid: %d is not that of the process that says so, %d", b.PID, from.PID)
+		return refuse(ReasonIP, "host: a beat for the address %s came from %s ('ip_from')", b.Host, from.place())
+	case from.PID != 0 && b.PID != 0 && !b.Watched && !hasPID(from.PID, b.PID):
+		return refuse(ReasonPID, "pid: %d is not the pid of the sending process, %d", b.PID, from.PID)
 	}
 	return nil
 }
 
-// checkSigned checks what a signature asks of a beat. The signature itself is
-// right.
+// checkSigned checks the members that a signed beat needs, and that a beat is signed if required.
+// The signature itself has been checked.
 func (r *Rules) checkSigned(b *wire.Beat, signer string, from *Speaker) *wire.Refusal {
 	switch {
 	case signer == "" && r.Signature:
@@ -98,9 +97,9 @@ func (r *Rules) checkSigned(b *wire.Beat, signer string, from *Speaker) *wire.Re
 	case signer == "":
 		return nil
 	case b.Run == "" || b.Seq == 0 || b.SentMS == 0:
-		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs them all")
+		return refuse(wire.ReasonMissing, "run, seq, sent_ms: a signed beat needs all three")
 	case b.Service == "" && b.PID != 0:
-		return refuse(wire.ReasonMissing, "service: a signed beat needs it, unless pid is 0")
+		return refuse(wire.ReasonMissing, "service: a signed beat needs it unless pid is 0")
 	}
 	if text := r.Recipient.refuses(b.To, from.Datagram); text != "" {
 		return refuse(ReasonRecipient, "%s", text)
@@ -119,8 +118,8 @@ func (s *Speaker) place() string {
 	return s.Remote.String()
 }
 
-// certifies reports whether a certificate is that of a host: by a DNS name, which
-// may hold a wildcard, by an address, or by its common name.
+// certifies reports whether a certificate is valid for a host: by a DNS name, which may contain
+// a wildcard, by an address, or by its common name.
 func certifies(certificate *x509.Certificate, host string) bool {
 	if certificate == nil {
 		return false
@@ -129,9 +128,9 @@ func certifies(certificate *x509.Certificate, host string) bool {
 	return certificate.VerifyHostname(host) == nil || err == nil && name == host
 }
 
-// isCalled reports whether a process goes by a number, here or in a container of its
-// own. Only Linux has such containers.
-func isCalled(pid, number uint32) bool {
+// hasPID reports whether number is a pid of the process pid, here or in its container. Only
+// Linux has such containers.
+func hasPID(pid, number uint32) bool {
 	if pid == number {
 		return true
 	}
@@ -139,8 +138,8 @@ func isCalled(pid, number uint32) bool {
 	return err == nil && hasNSpid(string(status), number)
 }
 
-// hasNSpid reports whether pid is one of the numbers that a status names, from the
-// outermost namespace to the innermost (proc(5)).
+// hasNSpid reports whether pid is in the line NSpid of status, which lists a process's pids from
+// the outermost namespace to the innermost (proc(5)).
 func hasNSpid(status string, pid uint32) bool {
 	_, rest, _ := strings.Cut(status, "\nNSpid:")
 	line, _, _ := strings.Cut(rest, "\n")

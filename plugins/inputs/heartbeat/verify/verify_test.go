@@ -11,8 +11,8 @@ import (
 
 const secret = "a secret of 32 bytes and no more"
 
-// What a beat has to show, and which refusal comes first.
-func TestWhatABeatHasToShow(t *testing.T) {
+// Which checks a beat must pass, and which refusal comes first.
+func TestChecksOfABeat(t *testing.T) {
 	here, there := netip.MustParseAddr("192.0.2.1"), netip.MustParseAddr("192.0.2.2")
 	keys, err := OpenKeys(map[string]string{"web-1": secret, "web-2": secret}, "", nil)
 	require.NoError(t, err)
@@ -58,8 +58,8 @@ func TestWhatABeatHasToShow(t *testing.T) {
 	}
 }
 
-// Nobody learns an id from datagrams, so there names alone count.
-func TestWhomARecipientIs(t *testing.T) {
+// Senders of datagrams cannot learn the id, so only names count there.
+func TestNamesOfARecipient(t *testing.T) {
 	const taken, refused = true, false
 	for _, c := range []struct {
 		to               string

@@ -1,10 +1,10 @@
-// Package bus carries messages between collectors. Each collector has an embedded NATS
-// server; routes join them. It knows bytes, addresses and the secret, and never what a
-// message says.
+// Package bus carries messages between collectors. Each collector embeds a NATS server, and
+// routes connect the servers. The package knows bytes, addresses and the secret, and never the
+// contents of messages.
 //
-// Only collectors with the same secret can open a route to this one. The reverse is not
-// certain without TLS: whatever listens at the address of a mate can answer as one, and
-// learns the password of the routes. So the receiver verifies each message.
+// Only collectors with the same secret can open a route to this one. Without TLS the reverse is
+// not certain: whatever listens at the address of a mate can pretend to be the mate, and learns
+// the password of the routes. So the receiver must verify each message.
 package bus
 
 import (
@@ -19,37 +19,37 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// MaxMessage is the size of the largest message, in bytes.
+// MaxMessage is the maximum size of a message in bytes.
 const MaxMessage = 256 << 10
 
 const (
-	subject = "heartbeat" // of every message: so those of one sender stay in order
-	waiting = 1024        // messages that may wait for the receiver
+	subject = "heartbeat" // one for all messages, which keeps those of each sender in order
+	waiting = 1024        // how many messages may wait for the receiver
 )
 
-// Options say where the others are.
+// Options of a Bus.
 type Options struct {
-	Listen string      // where the others come in, host:port
-	Mates  []string    // where the others listen, host:port
-	Secret []byte      // what all have in common; never sent, in no form
+	Listen string      // the address for the other collectors, host:port
+	Mates  []string    // the addresses of the other collectors, host:port
+	Secret []byte      // the same on all collectors; never sent itself
 	TLS    *tls.Config // of the routes, for both directions; nil for plaintext
 	Log    Logger
 }
 
-// Logger is what a Bus says.
+// Logger receives the log messages of a Bus.
 type Logger interface {
-	// Infof says what has changed.
+	// Infof logs a change.
 	Infof(format string, args ...any)
-	// Warnf says what is wrong with the way to a collector.
+	// Warnf logs a problem with the connection to a collector.
 	Warnf(format string, args ...any)
 }
 
-// A Bus carries messages from each collector to all others that are reachable, in the
-// order in which one has sent them. A message may be lost, and none comes twice.
+// A Bus carries messages from each collector to all others that are reachable. Messages of one
+// collector stay in order. A message may be lost, but it never arrives twice.
 type Bus struct {
 	log    Logger
 	server *server.Server
-	client *nats.Conn // in this process, without a socket
+	client *nats.Conn // connected within this process, without a socket
 
 	arrived  chan *nats.Msg // from the client
 	received chan []byte    // for the receiver
@@ -61,8 +61,8 @@ type Bus struct {
 	once   sync.Once      // guards Close
 }
 
-// Open listens for the others and begins to connect to them. It does not wait for any.
-// An error names the address.
+// Open listens for the other collectors and starts connecting to them. It does not wait for any
+// of them. An error names the address.
 func Open(o *Options) (*Bus, error) {
 	token := rand.Text()
 	s, err := startServer(o, token)
@@ -85,19 +85,18 @@ func Open(o *Options) (*Bus, error) {
 	return b, nil
 }
 
-// Send sends a message of at most MaxMessage to all others that are connected now. It
-// does not wait, and keeps nothing for those that are not. It does not keep the message
-// either.
+// Send sends a message of at most MaxMessage to all collectors that are connected now. It does
+// not block, and nothing is stored for the others. It does not retain the message.
 func (b *Bus) Send(message []byte) {
-	_ = b.client.Publish(subject, message) //nolint:errcheck // fails when closed: then nobody is connected
+	_ = b.client.Publish(subject, message) //nolint:errcheck // fails only when closed: then no collector is connected
 }
 
-// Received returns where messages of the others come in: those are the receiver's. If
-// it does not take them, the newest are lost. The channel is never closed.
+// Received returns the channel of messages from the other collectors. The receiver may keep
+// them. If it is too slow, the newest are lost. The channel is never closed.
 func (b *Bus) Received() <-chan []byte { return b.received }
 
-// Close ends all routes and returns when nothing runs any more. It waits for a
-// connection that is being made to a mate, at most the time it takes to look up a name.
+// Close ends all routes and returns when nothing runs anymore. It waits for an attempt to connect
+// to a mate, at most as long as it takes to look up a name.
 func (b *Bus) Close() {
 	b.once.Do(func() {
 		b.client.Close()
@@ -108,7 +107,7 @@ func (b *Bus) Close() {
 	})
 }
 
-// forward hands on what has arrived, and never waits for the receiver.
+// forward passes on what has arrived. It never waits for the receiver.
 func (b *Bus) forward() {
 	for {
 		select {
@@ -125,7 +124,7 @@ func (b *Bus) hand(message []byte) {
 	case b.received <- message:
 	default:
 		if more, ok := b.lost.Allow(time.Now()); ok {
-			b.log.Warnf("Lost a message of another collector: this one is too busy to take it%s", more)
+			b.log.Warnf("Dropped a message from another collector: this collector is overloaded%s", more)
 		}
 	}
 }

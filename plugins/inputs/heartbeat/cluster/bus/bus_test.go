@@ -18,7 +18,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is for what takes milliseconds, or seconds where a route has to end first.
+// patience is the limit for what takes milliseconds, or seconds if a route must end first.
 const patience = 30 * time.Second
 
 // TestMain fails if anything is left running.
@@ -35,7 +35,7 @@ func TestMain(m *testing.M) {
 	os.Exit(code)
 }
 
-// A lines is a Logger that keeps what is said.
+// A lines is a Logger that keeps its messages.
 type lines struct {
 	mu  sync.Mutex
 	all []string
@@ -62,7 +62,7 @@ func (l *lines) with(text string) []string {
 	return found
 }
 
-// options are those of a bus on a port that is free.
+// options returns the options of a bus on a free port.
 func options(mates ...string) *Options {
 	return &Options{Listen: "127.0.0.1:0", Mates: mates, Secret: []byte("of all"), Log: new(lines)}
 }
@@ -76,7 +76,7 @@ func opened(t testing.TB, o *Options) *Bus {
 
 func address(b *Bus) string { return b.server.ClusterAddr().String() }
 
-// freeAddress returns where nobody listens.
+// freeAddress returns an address on which nothing listens.
 func freeAddress(t testing.TB) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -105,8 +105,8 @@ func take(t testing.TB, b *Bus) string {
 	}
 }
 
-// meet returns when each bus hears each other one, and nothing is under way. It fails if
-// a bus gets anything else.
+// meet returns when all buses receive each other's messages and none is in transit. It fails if
+// a bus receives anything else.
 func meet(t testing.TB, buses ...*Bus) {
 	t.Helper()
 	heard := make([]map[string]bool, len(buses))
@@ -178,7 +178,7 @@ func TestMessagesArriveInOrderAndOnce(t *testing.T) {
 	meet(t, buses...) // and nothing came twice
 }
 
-// All meet who know one of the others, whoever begins.
+// All collectors connect if each knows one of the others, whichever starts first.
 func TestMatesOfAMateMeet(t *testing.T) {
 	a := opened(t, options())
 	b := opened(t, options(address(a)))
@@ -186,7 +186,7 @@ func TestMatesOfAMateMeet(t *testing.T) {
 	meet(t, a, b, c)
 }
 
-// The same list of mates may do for all, though it names each to itself.
+// All collectors may use the same list of mates, although it includes themselves.
 func TestMatesKnowEachOther(t *testing.T) {
 	one, two := freeAddress(t), freeAddress(t)
 	first, second := options(one, two), options(one, two)
@@ -199,7 +199,7 @@ func TestMatesKnowEachOther(t *testing.T) {
 	}
 }
 
-// What is sent while a mate is away is gone, however it comes back.
+// Messages sent while a mate is away are lost.
 func TestMateComesAndGoes(t *testing.T) {
 	there := options()
 	there.Listen = freeAddress(t)
@@ -214,7 +214,7 @@ func TestMateComesAndGoes(t *testing.T) {
 	a.Send([]byte("to nobody"))
 }
 
-// A path can be cut, and it can swallow everything.
+// A path can be cut, or drop everything.
 type path struct {
 	net.Listener
 	to string
@@ -289,7 +289,7 @@ func (p *path) swallows(everything bool) {
 	p.swallow = everything
 }
 
-func TestRouteIsMadeAgain(t *testing.T) {
+func TestRouteReconnects(t *testing.T) {
 	a := opened(t, options())
 	p := newPath(t, address(a))
 	b := opened(t, options(p.Addr().String()))
@@ -305,7 +305,7 @@ func TestRouteIsMadeAgain(t *testing.T) {
 	meet(t, a, b)
 }
 
-// The client inside a bus comes back too.
+// The client inside a bus reconnects too.
 func TestClientComesBack(t *testing.T) {
 	a := opened(t, options())
 	b := opened(t, options(address(a)))
@@ -316,8 +316,8 @@ func TestClientComesBack(t *testing.T) {
 	meet(t, a, b)
 }
 
-// A mate that takes no bytes, frozen or behind a path that is stuck, holds up nobody.
-func TestStuckMateHoldsUpNobody(t *testing.T) {
+// A mate that accepts no bytes, frozen or behind a stuck path, does not delay others.
+func TestStuckMateDelaysNoOther(t *testing.T) {
 	a := opened(t, options())
 	p := newPath(t, address(a))
 	b := opened(t, options(p.Addr().String()))
@@ -338,7 +338,8 @@ func TestStuckMateHoldsUpNobody(t *testing.T) {
 	p.mu.Unlock()
 }
 
-// A receiver that takes nothing loses the newest, is told so, and holds up nobody.
+// A receiver that takes nothing loses the newest messages. That is logged, and does not delay
+// others.
 func TestNewestAreLost(t *testing.T) {
 	a := opened(t, options())
 	slow := options(address(a))
@@ -350,7 +351,7 @@ func TestNewestAreLost(t *testing.T) {
 		a.Send(fmt.Appendf(nil, "%d", i))
 		require.Equal(t, strconv.Itoa(i), take(t, c))
 	}
-	eventually(t, func() bool { return len(slow.Log.(*lines).with("too busy")) == 1 }, "nobody says that messages are lost")
+	eventually(t, func() bool { return len(slow.Log.(*lines).with("overloaded")) == 1 }, "nobody says that messages are lost")
 	for i := range waiting {
 		require.Equal(t, strconv.Itoa(i), take(t, b))
 	}
@@ -363,22 +364,22 @@ func TestListenFails(t *testing.T) {
 	for _, tt := range []struct{ listen, want string }{
 		{taken.Addr().String(), "in use"},
 		{"192.0.2.1:6222", "cannot listen"},
-		{"6222", "no address"},
-		{"127.0.0.1:all", "no address"},
+		{"6222", "not an address"},
+		{"127.0.0.1:all", "not an address"},
 	} {
 		o := options()
 		o.Listen = tt.listen
 		_, err := Open(o)
 		require.ErrorContains(t, err, tt.want)
 		require.ErrorContains(t, err, fmt.Sprintf("%q", tt.listen))
-		require.ErrorContains(t, err, "'listen' of [inputs.heartbeat.cluster]")
+		require.ErrorContains(t, err, "'listen' in [inputs.heartbeat.cluster]")
 	}
 	_, err = Open(options("collector-2"))
-	require.ErrorContains(t, err, `"collector-2" is no address for 'mates'`)
+	require.ErrorContains(t, err, `"collector-2" is not an address for 'mates'`)
 }
 
-// Close ends what is half made: a connection that gets no answer, and one that is
-// refused again and again.
+// Close ends unfinished connections: one without an answer, and one that is refused again and
+// again.
 func TestCloseWhileConnecting(t *testing.T) {
 	mute, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)

@@ -20,9 +20,9 @@ const (
 	maxLines  = 64 << 10         // bytes that a Probe reads
 )
 
-// Probe tries whether a collector listens at an address and has the same secret. It
-// says what is wrong: nobody there, no collector, another secret, TLS. It takes at most
-// 10 s. The collector there notices only another secret.
+// Probe checks that a collector listens at an address and has the same secret. The error says
+// what is wrong: nothing listens, not a collector, a different secret, or TLS. It takes at most
+// 10 s. The other collector logs only a different secret.
 func Probe(ctx context.Context, address string, secret []byte, config *tls.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -42,7 +42,7 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { conn.Close() }) // also when Probe is done
+	context.AfterFunc(ctx, func() { conn.Close() }) // also when Probe returns
 	return conn, nil
 }
 
@@ -68,21 +68,21 @@ func try(ctx context.Context, conn net.Conn, address string, secret []byte, conf
 	return introduce(conn, lines, secret)
 }
 
-// forHost returns a configuration that verifies the host of an address.
+// forHost returns a copy of config that verifies the host of an address.
 func forHost(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialled
+		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialed
 	}
 	return config
 }
 
 var (
-	errSilent      = errors.New("it accepts connections and says nothing: it is no collector, or it hangs")
-	errNoCollector = errors.New("it is no collector")
+	errSilent      = errors.New("it accepts connections but sends nothing: it is not a collector, or it hangs")
+	errNoCollector = errors.New("it is not a collector")
 )
 
-// firstLine reads what a NATS server sends at once.
+// firstLine reads the line that a NATS server sends first.
 func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	if err := conn.SetReadDeadline(time.Now().Add(silence)); err != nil {
 		return "", err
@@ -94,28 +94,28 @@ func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	return line, conn.SetReadDeadline(time.Time{})
 }
 
-// greeting returns an error if the first line is not that of a collector.
+// greeting checks that the first line is that of a collector.
 func greeting(line string) error {
 	text, isNATS := strings.CutPrefix(line, "INFO ")
 	if !isNATS {
-		return fmt.Errorf("%w: it says %.60q", errNoCollector, line)
+		return fmt.Errorf("%w: it sends %.60q", errNoCollector, line)
 	}
 	var info struct {
 		Cluster  string `json:"cluster"`
 		Auth     bool   `json:"auth_required"`
-		ClientID uint64 `json:"client_id"` // where clients come in
+		ClientID uint64 `json:"client_id"` // only sent on the port for clients
 	}
 	if json.Unmarshal([]byte(text), &info) != nil || info.Cluster != cluster || !info.Auth {
-		return fmt.Errorf("%w, but some other NATS server", errNoCollector)
+		return fmt.Errorf("%w but another NATS server", errNoCollector)
 	}
 	if info.ClientID != 0 {
-		return fmt.Errorf("%w: it is a port for NATS clients, not its 'listen'", errNoCollector)
+		return fmt.Errorf("%w: this is the port for NATS clients, not the port in its 'listen'", errNoCollector)
 	}
 	return nil
 }
 
-// introduce says what a route says first. Without the second line of a route, which
-// describes this server, no route begins.
+// introduce sends the first line of a route. No route begins without the second line, which
+// describes the server.
 func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 	connect, err := json.Marshal(map[string]any{
 		"user": user, "pass": password(secret), "name": rand.Text(), "cluster": cluster,
@@ -133,16 +133,16 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 		case strings.HasPrefix(line, "PONG"):
 			return nil
 		case strings.HasPrefix(line, "-ERR 'Authorization Violation'"):
-			return errors.New("it has another 'secret'")
+			return errors.New("its 'secret' is different")
 		case strings.HasPrefix(line, "-ERR"):
-			return fmt.Errorf("it refuses: %.200q", strings.TrimSpace(line))
+			return fmt.Errorf("it refuses the connection: %.200q", strings.TrimSpace(line))
 		case err != nil:
 			return readProblem(err)
 		}
 	}
 }
 
-// readProblem says what the end of a connection means.
+// readProblem explains why a connection ended.
 func readProblem(err error) error {
 	if refusal := remoteAlert(err); refusal != nil {
 		return refusal
@@ -150,10 +150,10 @@ func readProblem(err error) error {
 	if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() || errors.Is(err, net.ErrClosed) {
 		return errSilent
 	}
-	return fmt.Errorf("it has closed the connection: %w", withoutAddress(err))
+	return fmt.Errorf("it closed the connection: %w", withoutAddress(err))
 }
 
-// tlsProblem says why a handshake failed.
+// tlsProblem explains why a handshake failed.
 func tlsProblem(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if string(header.RecordHeader[:4]) == "INFO" {
@@ -167,19 +167,19 @@ func tlsProblem(err error) error {
 	if errors.Is(err, context.DeadlineExceeded) {
 		return errSilent
 	}
-	return fmt.Errorf("the TLS handshake fails: %w", err)
+	return fmt.Errorf("the TLS handshake failed: %w", err)
 }
 
-// remoteAlert returns what the other side has against this one, or nil.
+// remoteAlert returns the error that the other side sent in a TLS alert, or nil.
 func remoteAlert(err error) error {
 	operation, ok := errors.AsType[*net.OpError](err)
 	if !ok || operation.Op != "remote error" {
 		return nil
 	}
-	return fmt.Errorf("it refuses the certificate of this collector: %w", operation.Err)
+	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
-// speaksTLS reports whether TLS is answered with TLS, whatever the certificates.
+// speaksTLS reports whether the other side speaks TLS, whatever the certificates.
 func speaksTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// says listens and says the same to everybody.
+// says listens and sends the same text on every connection.
 func says(t *testing.T, text string) string {
 	l, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -58,19 +58,19 @@ func TestProbe(t *testing.T) {
 	}{
 		{"the same secret", address(a), "of all", nil, ""},
 		{"the same secret and TLS", address(b), "of all", secured, ""},
-		{"another secret", address(a), "of others", nil, "it has another 'secret'"},
-		{"another secret and TLS", address(b), "of others", secured, "it has another 'secret'"},
+		{"another secret", address(a), "of others", nil, "its 'secret' is different"},
+		{"another secret and TLS", address(b), "of others", secured, "its 'secret' is different"},
 		{"nobody", freeAddress(t), "of all", nil, "no collector listens on 127.0.0.1:"},
 		{"no host", "nowhere.invalid:6222", "of all", nil, "no collector listens on nowhere.invalid:6222: lookup"},
 		{"TLS there only", address(b), "of all", nil, "it requires TLS: set tls_cert"},
 		{"TLS here only", address(a), "of all", secured, "it does not use TLS"},
-		{"no certificate", address(b), "of all", bare, "it refuses the certificate of this collector"},
+		{"no certificate", address(b), "of all", bare, "it rejects the certificate of this collector"},
 		{"another authority", address(b), "of all", newAuthority(t).config(t), "certificate"},
-		{"another NATS server", other.Addr().String(), "of all", nil, "it is no collector, but some other NATS server"},
-		{"the port for clients", a.server.Addr().String(), "of all", nil, "it is a port for NATS clients"},
-		{"another protocol", says(t, "220 mail\r\n"), "of all", nil, `it is no collector: it says "220 mail\r\n"`},
+		{"another NATS server", other.Addr().String(), "of all", nil, "it is not a collector but another NATS server"},
+		{"the port for clients", a.server.Addr().String(), "of all", nil, "this is the port for NATS clients"},
+		{"another protocol", says(t, "220 mail\r\n"), "of all", nil, `it is not a collector: it sends "220 mail\r\n"`},
 		{"another protocol, TLS here", says(t, "220 mail\r\n"), "of all", secured, "it does not speak TLS"},
-		{"silence", says(t, ""), "of all", nil, "it accepts connections and says nothing"},
+		{"silence", says(t, ""), "of all", nil, "it accepts connections but sends nothing"},
 	} {
 		t.Run(tt.name, func(t *testing.T) {
 			err := Probe(t.Context(), tt.address, []byte(tt.secret), tt.tls)
@@ -83,7 +83,7 @@ func TestProbe(t *testing.T) {
 	}
 }
 
-// A Probe leaves nothing behind, and says nothing there unless its secret is another.
+// A Probe leaves nothing behind, and the collector logs nothing unless the secret is different.
 func TestProbeDisturbsNothing(t *testing.T) {
 	o := options()
 	a := opened(t, o)

@@ -17,26 +17,26 @@ import (
 )
 
 const (
-	cluster = "heartbeat" // the name of the cluster and the user of its routes
+	cluster = "heartbeat" // the name of the cluster
 	user    = "collector"
 
-	// A route whose other side is gone or frozen ends after three intervals.
+	// A route ends after three intervals if its other side is gone or frozen.
 	pingInterval = 1500 * time.Millisecond
 	maxPings     = 2
 
-	writeDeadline = 2 * time.Second  // after which a route that takes no bytes ends
-	maxPending    = 16 << 20         // bytes that may wait for one route; with more it ends
-	maxPayload    = 1 << 20          // bytes; more than MaxMessage, for later versions
-	handshakeTime = 5 * time.Second  // for a connection to say who it is
-	startTime     = 30 * time.Second // for the server to listen; it takes milliseconds
+	writeDeadline = 2 * time.Second  // after which a blocked route ends
+	maxPending    = 16 << 20         // bytes that may wait for a route before it ends
+	maxPayload    = 1 << 20          // bytes; larger than MaxMessage, for later versions
+	handshakeTime = 5 * time.Second  // for a connection to authenticate
+	startTime     = 30 * time.Second // for the server to listen, which takes milliseconds
 
-	// NATS counts attempts to connect, about one a second, and reports those that these
-	// divide (and the first, which nearly always fails when all start together).
+	// NATS counts the attempts to connect, about one a second. It reports the first, which nearly
+	// always fails when all collectors start together, and those divisible by these numbers.
 	reportFirst = 10
 	reportAgain = 3600
 )
 
-// password returns the password of routes. It tells nothing about a secret that cannot
+// password returns the password of routes. It reveals nothing about the secret unless that can
 // be guessed.
 func password(secret []byte) string {
 	mac := hmac.New(sha256.New, secret)
@@ -44,8 +44,8 @@ func password(secret []byte) string {
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// startServer returns a server that listens for routes and makes them, and takes no
-// client but one with the token. It has no files, no signal handlers and no other port.
+// startServer starts a server that accepts and opens routes. It accepts only a client with the
+// token. It uses no files, no signal handlers and no other port.
 func startServer(o *Options, token string) (*server.Server, error) {
 	options, err := serverOptions(o, token)
 	if err != nil {
@@ -55,13 +55,13 @@ func startServer(o *Options, token string) (*server.Server, error) {
 	options.CustomRouterAuthentication = &gate{password: password(o.Secret), log: log}
 	s, err := server.NewServer(options)
 	if err != nil {
-		return nil, fmt.Errorf("cannot make the NATS server of [inputs.heartbeat.cluster]: %w", err)
+		return nil, fmt.Errorf("cannot create the NATS server of [inputs.heartbeat.cluster]: %w", err)
 	}
 	s.SetLoggerV2(log, false, false, false)
 	s.Start()
 	if err := awaitRoutes(s, log.fatal); err != nil {
 		stopServer(s)
-		return nil, fmt.Errorf("cannot listen on %q, 'listen' of [inputs.heartbeat.cluster]: %w", o.Listen, err)
+		return nil, fmt.Errorf("cannot listen on %q ('listen' in [inputs.heartbeat.cluster]): %w", o.Listen, err)
 	}
 	return s, nil
 }
@@ -69,7 +69,7 @@ func startServer(o *Options, token string) (*server.Server, error) {
 func serverOptions(o *Options, token string) (*server.Options, error) {
 	host, port, err := listenAddress(o.Listen)
 	if err != nil {
-		return nil, fmt.Errorf("%q is no address for 'listen' of [inputs.heartbeat.cluster]: %w", o.Listen, err)
+		return nil, fmt.Errorf("%q is not an address for 'listen' in [inputs.heartbeat.cluster]: %w", o.Listen, err)
 	}
 	routes, err := routesTo(o.Mates, password(o.Secret))
 	if err != nil {
@@ -78,7 +78,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	return &server.Options{
 		ServerName: rand.Text(),
 
-		// Routes begin when there is a port for clients, so there is one, on loopback.
+		// NATS starts routes only if there is a port for clients, so there is one, on loopback.
 		Host:          "127.0.0.1",
 		Port:          server.RANDOM_PORT,
 		Authorization: token,
@@ -86,11 +86,11 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 
 		NoSigs:                true,
 		NoSystemAccount:       true,
-		NoFastProducerStall:   true, // one slow route must not hold up the others
+		NoFastProducerStall:   true, // one slow route must not delay the others
 		MaxPayload:            maxPayload,
 		MaxPending:            maxPending,
 		WriteDeadline:         writeDeadline,
-		MaxClosedClients:      1, // remembered for monitoring, which there is not
+		MaxClosedClients:      1, // kept for monitoring, which is not enabled
 		ConnectErrorReports:   reportFirst,
 		ReconnectErrorReports: reportFirst,
 
@@ -104,7 +104,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 			AuthTimeout:   handshakeTime.Seconds(),
 			TLSConfig:     o.TLS,
 			NoAdvertise:   true,
-			PoolSize:      -1, // one connection for each mate keeps the order
+			PoolSize:      -1, // one connection per mate keeps the order
 			Compression:   server.CompressionOpts{Mode: server.CompressionOff},
 			PingInterval:  pingInterval,
 			MaxPingsOut:   maxPings,
@@ -114,26 +114,26 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	}, nil
 }
 
-// listenAddress takes an address apart. Port 0 is any that is free.
+// listenAddress splits an address. Port 0 means any free port.
 func listenAddress(address string) (host string, port int, err error) {
 	host, service, err := net.SplitHostPort(address)
 	if err != nil {
 		return "", 0, err
 	}
-	port, err = net.LookupPort("tcp", service) //nolint:noctx // looks into a table
+	port, err = net.LookupPort("tcp", service) //nolint:noctx // looks up a table
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
 	return host, port, err
 }
 
-// routesTo returns the addresses of mates as NATS wants them. Names are looked up
-// again with each attempt to connect.
+// routesTo returns the addresses of mates as URLs for NATS. NATS looks up names again at each
+// attempt to connect.
 func routesTo(mates []string, password string) ([]*url.URL, error) {
 	routes := make([]*url.URL, 0, len(mates))
 	for _, mate := range mates {
 		if _, _, err := net.SplitHostPort(mate); err != nil {
-			return nil, fmt.Errorf("%q is no address for 'mates' of [inputs.heartbeat.cluster]: %w", mate, err)
+			return nil, fmt.Errorf("%q is not an address for 'mates' in [inputs.heartbeat.cluster]: %w", mate, err)
 		}
 		routes = append(routes, &url.URL{Scheme: "nats-route", User: url.UserPassword(user, password), Host: mate})
 	}
@@ -151,19 +151,19 @@ func awaitRoutes(s *server.Server, fatal <-chan error) error {
 		case err := <-fatal:
 			return err
 		case <-limit:
-			return errors.New("the NATS server does not start")
+			return errors.New("the NATS server did not start")
 		}
 	}
 	return nil
 }
 
-// stopServer returns when nothing of the server runs any more.
+// stopServer stops the server and returns when nothing of it runs anymore.
 func stopServer(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()
 }
 
-// connect makes the one client, which publishes and receives for the bus.
+// connect creates the only client, which publishes and receives for the bus.
 func (b *Bus) connect(token string) error {
 	client, err := nats.Connect("",
 		nats.InProcessServer(b.server),
@@ -172,7 +172,7 @@ func (b *Bus) connect(token string) error {
 		nats.Timeout(startTime),
 		nats.MaxReconnects(-1),
 		nats.ReconnectWait(100*time.Millisecond),
-		nats.ReconnectBufSize(-1), // keeps nothing for later
+		nats.ReconnectBufSize(-1), // store nothing while disconnected
 		nats.IgnoreDiscoveredServers(),
 		nats.ErrorHandler(func(*nats.Conn, *nats.Subscription, error) {}), // by default it writes to stderr
 		nats.ClosedHandler(func(*nats.Conn) { close(b.gone) }),
@@ -185,13 +185,13 @@ func (b *Bus) connect(token string) error {
 	}
 	if err != nil {
 		client.Close()
-		return fmt.Errorf("cannot subscribe at the NATS server of [inputs.heartbeat.cluster]: %w", err)
+		return fmt.Errorf("cannot subscribe on the NATS server of [inputs.heartbeat.cluster]: %w", err)
 	}
 	b.client = client
 	return nil
 }
 
-// A gate lets in routes with the password.
+// A gate accepts routes that know the password.
 type gate struct {
 	password string
 	log      *serverLog
@@ -201,7 +201,7 @@ type gate struct {
 func (g *gate) Check(c server.ClientAuthentication) bool {
 	given := c.GetOpts()
 	if given.Username != user {
-		return false // something else than a collector
+		return false // not a collector
 	}
 	if subtle.ConstantTimeCompare([]byte(given.Password), []byte(g.password)) == 1 {
 		return true

@@ -11,8 +11,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// serverLog is the log of the NATS server. It says in plain words the few things that a
-// user has to know, and leaves out the rest.
+// serverLog is the logger of the NATS server. It logs in plain words the few things that a user
+// must know, and drops the rest.
 type serverLog struct {
 	to    Logger
 	limit loglimit.ByPlace
@@ -26,10 +26,10 @@ func newServerLog(to Logger) *serverLog {
 	return &serverLog{to: to, fatal: make(chan error, 1), tls: make(map[string]time.Time)}
 }
 
-// Noticef leaves out what is as it should be.
+// Noticef drops notices of normal operation.
 func (*serverLog) Noticef(string, ...any) {}
 
-// Warnf leaves out advice on how to run a NATS server.
+// Warnf drops advice on how to run a NATS server.
 func (*serverLog) Warnf(string, ...any) {}
 
 // Debugf is never called.
@@ -38,8 +38,7 @@ func (*serverLog) Debugf(string, ...any) {}
 // Tracef is never called.
 func (*serverLog) Tracef(string, ...any) {}
 
-// Fatalf keeps the error for who starts the server: NATS's own logger would end the
-// process.
+// Fatalf keeps the error for startServer: NATS's own logger would end the process.
 func (l *serverLog) Fatalf(format string, args ...any) {
 	err := fmt.Errorf(format, args...)
 	for _, arg := range args {
@@ -53,7 +52,7 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 	}
 }
 
-// Errorf looks for what a user has to know.
+// Errorf picks out what a user must know.
 func (l *serverLog) Errorf(format string, args ...any) {
 	if strings.HasPrefix(format, "Error trying to connect to route") {
 		l.notConnected(args)
@@ -72,31 +71,31 @@ func (l *serverLog) Errorf(format string, args ...any) {
 	}
 }
 
-// notConnected is told the number of the attempt and its error, which has the address.
+// notConnected receives the number of the attempt and its error, which contains the address.
 func (l *serverLog) notConnected(args []any) {
 	if len(args) != 2 {
 		return
 	}
 	attempts, ok := args[0].(int)
 	if ok && (attempts == reportFirst || attempts%reportAgain == 0) {
-		l.to.Warnf("Cannot connect to another collector, and keep trying: %v", args[1])
+		l.to.Warnf("Cannot connect to another collector, retrying: %v", args[1])
 	}
 }
 
-// otherSecret is told the address of a collector that refused a route or was refused.
+// otherSecret receives the address of a collector that refused a route or was refused.
 func (l *serverLog) otherSecret(from string) {
 	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
-		l.to.Warnf("The collector at %s has another 'secret' than this one: no route to it%s", from, more)
+		l.to.Warnf("The collector at %s has a different 'secret': set the same one on all collectors%s", from, more)
 	}
 }
 
 const (
-	tlsAgain    = 10 * time.Second // within which a failure of TLS comes again, if it is that of a mate
+	tlsAgain    = 10 * time.Second // within which TLS with a mate fails again
 	maxTLSHosts = 100
 )
 
-// tlsFailed warns of the second failure in a row. The first may be a port scan, or NATS
-// trying an address that another collector knows: for that it has no certain name.
+// tlsFailed warns of the second failure in a row. A single one may be a port scan, or NATS trying
+// an address that it learned from another collector, for which it has no verified name.
 func (l *serverLog) tlsFailed(from, problem string, now time.Time) {
 	host, _, err := net.SplitHostPort(from)
 	if err != nil {
@@ -113,11 +112,11 @@ func (l *serverLog) tlsFailed(from, problem string, now time.Time) {
 		return
 	}
 	if more, ok := l.limit.Allow("tls", from, now); ok {
-		l.to.Warnf("TLS with the collector at %s fails: %s%s", from, problem, more)
+		l.to.Warnf("TLS with the collector at %s failed: %s%s", from, problem, more)
 	}
 }
 
-// withoutAddress returns what is wrong with an address, without naming it again.
+// withoutAddress returns the cause of err without the address.
 func withoutAddress(err error) error {
 	if operation, ok := errors.AsType[*net.OpError](err); ok {
 		return operation.Err

@@ -36,14 +36,14 @@ func TestOtherSecret(t *testing.T) {
 		b.Send([]byte("secret"))
 		return refused(ours) > 0 && refused(theirs) > 0
 	}, "a secret that differs is not named")
-	require.Contains(t, ours.Log.(*lines).with("")[0], "has another 'secret'")
-	require.Contains(t, theirs.Log.(*lines).with("")[0], "has another 'secret'")
+	require.Contains(t, ours.Log.(*lines).with("")[0], "has a different 'secret'")
+	require.Contains(t, theirs.Log.(*lines).with("")[0], "has a different 'secret'")
 	require.LessOrEqual(t, a.server.NumRoutes(), 1)
 	require.Empty(t, b.Received())
 	meet(t, a, friend) // which gets nothing of b
 }
 
-func TestOtherSecretIsSaidOnceAMinute(t *testing.T) {
+func TestOtherSecretIsLoggedOnceAMinute(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var said lines
 		log := newServerLog(&said)
@@ -55,11 +55,11 @@ func TestOtherSecretIsSaidOnceAMinute(t *testing.T) {
 			time.Sleep(time.Second)
 		}
 		require.Len(t, said.all, 2)
-		require.Contains(t, said.all[0], "192.0.2.1:10000 has another 'secret'")
+		require.Contains(t, said.all[0], "192.0.2.1:10000 has a different 'secret'")
 	})
 }
 
-func TestUnreachableIsSaidOnceAnHour(t *testing.T) {
+func TestUnreachableIsLoggedOnceAnHour(t *testing.T) {
 	var said lines
 	log := newServerLog(&said)
 	for i := range 7300 {
@@ -68,7 +68,7 @@ func TestUnreachableIsSaidOnceAnHour(t *testing.T) {
 	require.Len(t, said.all, 3)
 }
 
-// A port scan now and then is no failure of TLS.
+// An occasional port scan does not count as a failure of TLS.
 func TestTLSFailuresInARow(t *testing.T) {
 	var said lines
 	log := newServerLog(&said)
@@ -81,10 +81,10 @@ func TestTLSFailuresInARow(t *testing.T) {
 	require.LessOrEqual(t, len(log.tls), maxTLSHosts)
 	log.Errorf("192.0.2.9:1 - rid:1 - TLS route handshake error: %v%s", io.EOF, "")
 	log.Errorf("192.0.2.9:2 - rid:2 - TLS route handshake error: %v%s", io.EOF, "")
-	require.Equal(t, []string{"TLS with the collector at 192.0.2.9:2 fails: EOF"}, said.all)
+	require.Equal(t, []string{"TLS with the collector at 192.0.2.9:2 failed: EOF"}, said.all)
 }
 
-// counter counts what a foreign server is refused.
+// counter counts what is refused to a foreign server.
 type counter struct{ refused atomic.Int32 }
 
 func (c *counter) Errorf(format string, args ...any) {
@@ -99,7 +99,7 @@ func (*counter) Fatalf(string, ...any)  {}
 func (*counter) Debugf(string, ...any)  {}
 func (*counter) Tracef(string, ...any)  {}
 
-// A NATS server that knows our name but no password gets nothing in and nothing out.
+// A NATS server that knows our cluster name but not the password can send and receive nothing.
 func TestForeignServer(t *testing.T) {
 	a := opened(t, options())
 	s, err := server.NewServer(&server.Options{
@@ -143,8 +143,7 @@ func TestClientsAreRefused(t *testing.T) {
 	require.ErrorIs(t, err, nats.ErrAuthorization)
 }
 
-// Whatever is sent to the port, the answer is a line that describes the server and an
-// error.
+// Whatever is sent to the port, the answer is a line that describes the server, and an error.
 func TestBytesOfStrangers(t *testing.T) {
 	a := opened(t, options())
 	noise := make([]byte, 1<<20)
@@ -220,7 +219,7 @@ func (a *authority) config(t testing.TB) *tls.Config {
 	}
 }
 
-// sign makes a key and its certificate, signed by itself if there is no other key.
+// sign creates a key and its certificate, which is self-signed if there is no other key.
 func sign(t testing.TB, template, parent *x509.Certificate, by *ecdsa.PrivateKey) (*ecdsa.PrivateKey, *x509.Certificate) {
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
 	require.NoError(t, err)
