@@ -24,8 +24,7 @@ import (
 var windows = flag.Bool("windows", false, "have Wine run the programs for Windows")
 
 // TestWindows has the programs for Windows run by Wine: a sender there is judged as one on
-// Linux is, and the plugin there hears, tells and remembers. docs/windows.md says what is
-// expected of both.
+// Linux is, and the plugin there receives, reports and remembers.
 func TestWindows(t *testing.T) {
 	if !*windows {
 		return
@@ -269,17 +268,17 @@ func testPackagesOnWindows(t *testing.T, w *wine) {
 	}
 }
 
-// reported returns what docs/windows.md says that is reported on both systems.
-func reported(t *testing.T, what string) []string {
-	t.Helper()
-	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "windows.md"))
-	require.NoError(t, err)
-	row := regexp.MustCompile(`(?m)^\| ` + regexp.QuoteMeta(what) + ` \| (.*) \|$`).FindStringSubmatch(string(text))
-	require.NotNil(t, row, "docs/windows.md lacks %s", what)
-	if row[1] == "no peer is reported" {
-		return nil
-	}
-	return strings.Split(strings.Trim(row[1], "`"), "`, `")
+// reported is what a collector reports on both systems, by what happens.
+var reported = map[string][]string{
+	"`run` for the host, stopped as a service": {"alive beat", "left leaving"},
+	"`run` for the host, killed":               {"alive beat", "suspect conn_closed", "dead conn_closed"},
+	"`run -service`, killed":                   {"alive beat", "suspect conn_closed", "dead conn_closed"},
+	"`run -pid`, its target is killed":         {"alive beat", "dead exited"},
+	"`once -every 1s`, once":                   {"alive beat", "suspect silence", "dead silence"},
+	"`exec` of a command that exits with 0":    {"alive beat", "left finished"},
+	"`exec` of a command that exits with 3":    {"alive beat", "dead exited"},
+	"`once`, then `leave -back-in 1s`":         {"alive beat", "left leaving", "dead overdue"},
+	"`check`":                                  nil,
 }
 
 // interval of beats leaves a slow machine some seconds before somebody is suspect.
@@ -400,7 +399,8 @@ func testVerdictsOfWindows(t *testing.T, w *wine) {
 			r.does(0, "leave", "-back-in", "1s")
 		}},
 	} {
-		want := reported(t, c.what)
+		want := reported[c.what]
+		require.NotEmpty(t, want, c.what)
 		for _, s := range sides(t, w) {
 			name := s.host + "-" + strings.Trim(regexp.MustCompile(`[^a-z0-9]+`).ReplaceAllString(c.what, "-"), "-")
 			t.Run(name, func(t *testing.T) {
@@ -417,7 +417,7 @@ func testVerdictsOfWindows(t *testing.T, w *wine) {
 func testServiceVerdicts(t *testing.T, w *wine) {
 	p := newPost(t)
 	p.relieve()
-	stopped := reported(t, "`run` for the host, stopped as a service")
+	stopped := reported["`run` for the host, stopped as a service"]
 	lin := &trial{sides(t, w)[0], t, p, "lin-stopped"}
 	lin.start("host", "run", "-interval", interval, "-back-in", "15m").Signal(syscall.SIGTERM)
 	require.Equal(t, stopped, lin.ends("host", stopped))
@@ -440,7 +440,7 @@ func testServiceVerdicts(t *testing.T, w *wine) {
 
 	win = service("win-killed")
 	kills(t, "-host=win-killed")
-	killed := reported(t, "`run` for the host, killed")
+	killed := reported["`run` for the host, killed"]
 	require.Equal(t, killed, win.ends("host", killed))
 }
 
@@ -456,7 +456,7 @@ func testCheckOnWindows(t *testing.T, w *wine) {
 		for line := range strings.Lines(out) {
 			steps[i] = append(steps[i], strings.Fields(line)[0])
 		}
-		require.Equal(t, reported(t, "`check`"), p.states(r.host, "host"))
+		require.Equal(t, reported["`check`"], p.states(r.host, "host"))
 	}
 	require.NotEmpty(t, steps[0])
 	require.Equal(t, steps[0], steps[1])
