@@ -63,7 +63,7 @@ func makeRelease(t *testing.T) string {
 	top, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
 	call(t, ".", "git", "clone", "--quiet", top, clone)
-	// Whoever follows docs/getting-started.md leaves such files there.
+	// A file that does not belong to the repository changes nothing.
 	require.NoError(t, os.WriteFile(filepath.Join(clone, "telegraf.conf"), []byte("[agent]\n"), 0o600))
 	fmt.Print(call(t, clone, "go", "run", "./internal/dist"))
 	return filepath.Join(clone, "dist")

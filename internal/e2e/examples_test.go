@@ -17,7 +17,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
-// example starts one of the clients that docs/clients.md shows.
+// example starts one of the clients that docs/clients.md names.
 func example(t *testing.T, interpreter, name, address string) *testkit.Process {
 	t.Helper()
 	runs, err := exec.LookPath(interpreter)

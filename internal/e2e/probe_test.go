@@ -16,7 +16,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
-// The table of docs/sender.md: what a probe does, and the verdict on its service. The
+// What docs/sender.md says of probes: what one does, and the verdict on its service. The
 // host beside them is alive all the time.
 func TestVerdictsOnProbes(t *testing.T) {
 	t.Parallel()

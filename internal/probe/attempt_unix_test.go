@@ -25,7 +25,7 @@ func program(t *testing.T, text string, mode os.FileMode) string {
 
 func shell(script string) []string { return []string{"/bin/sh", "-c", script} }
 
-// The table of docs/sender.md, with real processes. Whatever a command does, its code
+// What heartbeat-sender(1) says of probes, with real processes. Whatever a command does, its code
 // is known within the limit, and no process of it is left.
 func TestWhatCommandsDo(t *testing.T) {
 	const hangs = 200 * time.Millisecond // the limit for those that never end

@@ -12,7 +12,7 @@ module: heartbeat_keys
 short_description: Writes the directory of keys that a collector accepts
 description:
   - Each file is named by the id of a key and holds its secrets, one a line.
-  - Files are replaced whole, so the collector never reads half of one.
+  - Files are replaced as a whole, so the collector never reads half of one.
   - Other files in the directory are removed, and so revoked; a warning names them.
   - Nothing is written unless all keys are valid.
 options:
@@ -34,16 +34,16 @@ MIN_SECRET = 16  # bytes; of wire.MinSecret
 
 
 def problem(key, secrets):
-    # What is wrong with a key, without its secrets.
+    # What is wrong with a key; never contains a secret.
     if not re.fullmatch("[A-Za-z0-9_:-][A-Za-z0-9_.:-]{0,63}", key):
-        return "%r is not the id of a key: it has 1 to 64 letters, digits or any of _ . : -, and begins with no dot" % key
+        return "%r is not the id of a key: use 1 to 64 letters, digits or any of _ . : -, and no dot at the beginning" % key
     if not isinstance(secrets, list) or not all(isinstance(secret, str) for secret in secrets):
         return "the secrets of %r are not a list of strings" % key
     for number, secret in enumerate(secrets, 1):
         if secret.splitlines() != [secret] or secret.strip() != secret or secret.startswith("#"):
-            return "secret %d of %r is not one line without spaces around it and a '#' before it" % (number, key)
+            return "secret %d of %r is not a single line, has spaces around it, or begins with '#'" % (number, key)
         if len(secret.encode()) < MIN_SECRET:
-            return "secret %d of %r has %d bytes, at least %d are needed" % (number, key, len(secret.encode()), MIN_SECRET)
+            return "secret %d of %r has %d bytes: at least %d are needed" % (number, key, len(secret.encode()), MIN_SECRET)
     return None
 
 
@@ -98,12 +98,12 @@ def main():
     for key, secrets in sorted(module.params["keys"].items()):
         twin = names.setdefault(key.rstrip(".").lower(), key)
         if twin != key:
-            module.fail_json(msg="%r and %r are one name, as case and a final dot do not count" % (twin, key))
+            module.fail_json(msg="%r and %r are the same name: case and a final dot are ignored" % (twin, key))
         wrong = problem(key, secrets)
         if wrong:
             module.fail_json(msg=wrong)
     if len(names) != module.params["hosts"]:
-        module.fail_json(msg="%d hosts have %d names: each needs one of its own (heartbeat_host)" % (module.params["hosts"], len(names)))
+        module.fail_json(msg="%d hosts have %d names: give each host its own heartbeat_host" % (module.params["hosts"], len(names)))
     wanted = {key: "".join(secret + "\n" for secret in secrets) for key, secrets in module.params["keys"].items() if secrets}
     try:
         gid = grp.getgrnam(module.params["group"]).gr_gid
