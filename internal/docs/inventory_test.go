@@ -93,7 +93,7 @@ func oneSpace(text string) string { return strings.Join(strings.Fields(text), " 
 
 // foreign is what other programs and Go's library say, and values that have a space in them.
 var foreign = regexp.MustCompile(`^(?:(?:dial (?:tcp|udp) \S+: )?(?:connect: )?connection refused|(?:lookup .*: )?no such host|` +
-	`(?:remote error: )?tls: [a-z ]+|x509: [^()]*|TLS 1\.3|permission denied|EOF|no such file or directory|expired certificate|Failed to connect to bus|` +
+	`(?:remote error: )?tls: [a-z ]+|x509: [^()]*|TLS 1\.3|permission denied|EOF|no such file or directory|expired certificate|Failed to connect to bus|[a-z]+ signal received|` +
 	`# (?:[-\w@]+\.service(?:, )?)+|Example Authority|GET / HTTP(?s:.*)|"C:\\[^"]*" .*|` +
 	`[A-Z][a-z]{2}-[A-Z][a-z]{2} [-\d:]+ \w+/\w+|(?:[-\d*/,]+ ){5}\w+/\w+|` +
 	`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?|(?:[a-z]+=[\d.;s]+ ?)+)$`)
