@@ -144,15 +144,15 @@ func (w *world) hasTargets(words []string) {
 
 func (w *world) runCrontab(b block) {
 	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ ((?:/usr/(?:bin/heartbeat-sender|local/sbin/backup;)|curl) .*)$`)
-	variables := ""
+	var variables strings.Builder
 	for _, line := range commands(b.text) {
 		if before.MatchString(line + " ") {
-			variables += "export " + line + "; "
+			fmt.Fprintf(&variables, "export %s; ", line)
 			continue
 		}
 		found := entry.FindStringSubmatch(line)
 		require.NotNil(w, found, line)
-		w.works(variables+found[1], b)
+		w.works(variables.String()+found[1], b)
 	}
 }
 
