@@ -218,11 +218,11 @@ func (inv *inventory) nearest(line string) string {
 		own := strings.Fields(f.text)
 		both := 0
 		for _, word := range own {
-			if len(word) > 2 && slices.Contains(words, word) {
+			if len(word) > 3 && slices.Contains(words, word) {
 				both++
 			}
 		}
-		return both * 100 / (len(own) + 3*len(words)) // a part of a line may be that of a longer text
+		return both * 100 / (len(own) + 2*len(words)) // a part of a line may be that of a longer text
 	}
 	if !strings.ContainsFunc(line, unicode.IsLetter) {
 		return " none"
