@@ -23,7 +23,7 @@ type block struct {
 	text     string
 	excuse   excuse // why nothing makes sure of it here
 	around   string // the paragraphs before and after it
-	section  int    // the line of the heading above it
+	section  int    // the line of the "## " heading above it
 	follows  bool   // shows what the block before it prints
 }
 
@@ -40,7 +40,7 @@ func blocksOf(t *testing.T, document string) []block {
 	var blocks []block
 	after, section := -1, 0 // the last line of the block before, and of the heading
 	for i := 0; i < len(lines); i++ {
-		if strings.HasPrefix(lines[i], "#") {
+		if strings.HasPrefix(lines[i], "## ") {
 			section = i + 1
 		}
 		opens := fence.FindStringSubmatch(lines[i])

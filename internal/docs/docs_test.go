@@ -42,7 +42,7 @@ var kinds = map[string]func(*world, block){
 // ours are run. Others that a script may call are the operator's, and are not.
 var (
 	ours   = strings.Fields("heartbeat-sender telegraf-heartbeat printf echo curl")
-	others = strings.Fields("ansible docker install kubectl mkdir sudoedit systemctl systemd-sysusers")
+	others = strings.Fields("ansible docker export install kubectl mkdir sudoedit systemctl systemd-sysusers")
 )
 
 func TestDocumentsAreTrue(t *testing.T) {
@@ -83,7 +83,7 @@ func (w *world) runScript(b block) {
 		return
 	}
 	for _, line := range commands(b.text) {
-		if found := kills.FindStringSubmatch(line); found != nil {
+		if found := kills.FindStringSubmatch(strings.TrimPrefix(line, "sudo ")); found != nil {
 			w.kill(found[1])
 			continue
 		}
@@ -144,15 +144,15 @@ func (w *world) hasTargets(words []string) {
 
 func (w *world) runCrontab(b block) {
 	entry := regexp.MustCompile(`^(?:[0-9*/,-]+ ){5}[a-z]+ ((?:/usr/(?:bin/heartbeat-sender|local/sbin/backup;)|curl) .*)$`)
-	variables := ""
+	var variables strings.Builder
 	for _, line := range commands(b.text) {
 		if before.MatchString(line + " ") {
-			variables += "export " + line + "; "
+			fmt.Fprintf(&variables, "export %s; ", line)
 			continue
 		}
 		found := entry.FindStringSubmatch(line)
 		require.NotNil(w, found, line)
-		w.works(variables+found[1], b)
+		w.works(variables.String()+found[1], b)
 	}
 }
 

@@ -91,12 +91,21 @@ func namesInSource(t *testing.T) map[string]bool {
 
 func oneSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// foreign is what other programs and Go's library say, and values that have a space in them.
-var foreign = regexp.MustCompile(`^(?:(?:dial (?:tcp|udp) \S+: )?(?:connect: )?connection refused|(?:lookup .*: )?no such host|` +
-	`(?:remote error: )?tls: [a-z ]+|x509: [^()]*|TLS 1\.3|permission denied|EOF|Failed to connect to bus|` +
-	`# (?:[-\w@]+\.service(?:, )?)+|Example Authority|GET / HTTP(?s:.*)|"C:\\[^"]*" .*|` +
-	`[A-Z][a-z]{2}-[A-Z][a-z]{2} [-\d:]+ \w+/\w+|(?:[-\d*/,]+ ){5}\w+/\w+|` +
-	`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?|(?:[a-z]+=[\d.;s]+ ?)+)$`)
+// foreign is what Go's library and other programs say, and values that have a space in them.
+var foreign = regexp.MustCompile(`^(?:` + strings.Join([]string{
+	`(?:dial (?:tcp|udp) \S+: )?(?:connect: )?connection refused`, `(?:lookup .*: )?no such host`,
+	`permission denied`, `no such file or directory`, `EOF`, `[a-z]+ signal received`,
+	`(?:remote error: )?tls: [a-z ]+`, `x509: [^()]*`, `expired certificate`, `TLS 1\.3`,
+	`Failed to connect to bus`,
+	`GET / HTTP(?s:.*)`,              // the beginning of a request
+	`"C:\\[^"]*" .*`,                 // a command of Windows
+	`# (?:[-\w@]+\.service(?:, )?)+`, // units, in a comment
+	`Example Authority`,
+	`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?`,
+	`[A-Z][a-z]{2}-[A-Z][a-z]{2} [-\d:]+ \w+/\w+`, // hours
+	`(?:[-\d*/,]+ ){5}\w+/\w+`,                    // a schedule
+	`(?:[a-z]+=[\d.;s]+ ?)+`,                      // performance data
+}, "|") + `)$`)
 
 // examples are names that the documents give to services.
 var examples = regexp.MustCompile(`^(?:nginx|postgres|redis|disk|shop)$`)
@@ -209,19 +218,19 @@ func (inv *inventory) nearest(line string) string {
 		own := strings.Fields(f.text)
 		both := 0
 		for _, word := range own {
-			if len(word) > 2 && slices.Contains(words, word) {
+			if len(word) > 3 && slices.Contains(words, word) {
 				both++
 			}
 		}
-		return both * 100 / (len(own) + len(words))
+		return both * 100 / (len(own) + 2*len(words)) // a part of a line may be that of a longer text
 	}
 	if !strings.ContainsFunc(line, unicode.IsLetter) {
 		return " none"
 	}
 	best := slices.SortedFunc(slices.Values(inv.formats), func(a, b format) int { return cmp.Compare(score(b), score(a)) })
-	text := ""
+	var lines strings.Builder
 	for _, f := range best[:3] {
-		text += fmt.Sprintf("\n    %s: %s", f.place, f.text)
+		fmt.Fprintf(&lines, "\n    %s: %s", f.place, f.text)
 	}
-	return text
+	return lines.String()
 }

@@ -63,6 +63,7 @@ var changing = []struct {
 	{regexp.MustCompile(`\b(?:\d+(?:\.\d+)?(?:ns|µs|ms|s|m|h|d))+\b`), "DURATION"},
 	{regexp.MustCompile(`\b\d+(?:\.\d+)? ?[kM]?B\b`), "SIZE"},
 	{regexp.MustCompile(`\b(pid|process) \d+`), "$1 PID"},
+	{regexp.MustCompile(`^identity +\S+/host$`), "identity HOST/host"},
 	{regexp.MustCompile(`"collector":"[a-z0-9]+"`), `"collector":"ID"`},
 	{regexp.MustCompile(`"now_ms":\d+`), `"now_ms":TIME`},
 }

@@ -62,16 +62,17 @@ type world struct {
 
 // files are those that the documents take for granted.
 var files = map[string]string{
-	"etc/telegraf/heartbeat/web-1.key":   "fedcba9876543210\n",
-	"etc/telegraf/heartbeat/web-2.key":   "0123456789abcdef\n",
-	"etc/telegraf/heartbeat/cluster.key": "a secret of all collectors\n",
-	"etc/telegraf-heartbeat/hosts":       "web-1\nweb-2\nweb-3\n",
-	"etc/telegraf/telegraf.d/x":          "",
-	"etc/telegraf-heartbeat/x":           "",
-	"etc/heartbeat-sender/x":             "",
-	"usr/local/sbin/backup":              "#!/bin/sh\n",
-	"run/lock/backup":                    "",
-	"usr/bin/sudo":                       "#!/bin/sh\nexec \"$@\"\n",
+	"etc/telegraf/heartbeat/web-1.key":      "fedcba9876543210\n",
+	"etc/telegraf/heartbeat/web-2.key":      "0123456789abcdef\n",
+	"etc/telegraf/heartbeat/cluster.key":    "a secret of all collectors\n",
+	"etc/telegraf-heartbeat/heartbeat.conf": "[[inputs.heartbeat]]\n",
+	"etc/telegraf-heartbeat/hosts":          "web-1\nweb-2\nweb-3\n",
+	"etc/telegraf/telegraf.d/x":             "",
+	"etc/telegraf-heartbeat/x":              "",
+	"etc/heartbeat-sender/x":                "",
+	"usr/local/sbin/backup":                 "#!/bin/sh\n",
+	"run/lock/backup":                       "",
+	"usr/bin/sudo":                          "#!/bin/sh\nexec \"$@\"\n",
 }
 
 func newPlace(t *testing.T) place {
@@ -174,6 +175,7 @@ var (
 	absolute = regexp.MustCompile(`(^|[\s"'=:])/(etc|run|usr|var)/`)
 	splay    = regexp.MustCompile(`-splay \S+`)
 	before   = regexp.MustCompile(`^(?:sudo |[A-Z_]+=\S+ )+`)
+	checking = regexp.MustCompile(`(telegraf-heartbeat -check)$`)
 	exitCode = regexp.MustCompile(`exit code (\d+)`)
 )
 
@@ -181,6 +183,7 @@ var (
 func (w *world) here(text string) string {
 	text = address.ReplaceAllString(text, "127.0.0.1${1}\x00${2}")
 	text = strings.NewReplacer("\x007878", w.port, "\x007879", w.web).Replace(text)
+	text = checking.ReplaceAllString(text, "$1 -config /etc/telegraf-heartbeat/heartbeat.conf") // where it looks by itself
 	text = absolute.ReplaceAllString(text, "${1}"+w.system+"/${2}/")
 	return splay.ReplaceAllString(text, "-splay 0s")
 }

@@ -13,9 +13,21 @@ import (
 type style struct{ prose, begins, markup *regexp.Regexp }
 
 var (
-	markdown = style{regexp.MustCompile(`^[^<]`), regexp.MustCompile(`^\s*([-*|#]|\d+\.) `), regexp.MustCompile(`^\s*[-*#|]+ `)}
-	config   = style{regexp.MustCompile(`^\s*##? \S`), regexp.MustCompile(`^\s*# *\S+ = |^\s*# *\[`), regexp.MustCompile(`^\s*#+ `)}
-	manual   = style{regexp.MustCompile(`^[^.]|^\.(Ar|Cm|Dq|Em|Ev|Fl|Ic|It|Li|Nd|Nm|Op|Pa|Ql|Sy|Xr) `), regexp.MustCompile(`^\.It`), regexp.MustCompile(`^\.[A-Z][a-z]+ ?`)}
+	markdown = style{
+		prose:  regexp.MustCompile(`^[^<]`),
+		begins: regexp.MustCompile(`^\s*([-*|#]|\d+\.) `),
+		markup: regexp.MustCompile(`^\s*[-*#|]+ `),
+	}
+	config = style{
+		prose:  regexp.MustCompile(`^\s*##? \S`),
+		begins: regexp.MustCompile(`^\s*# *\S+ = |^\s*# *\[`),
+		markup: regexp.MustCompile(`^\s*#+ `),
+	}
+	manual = style{
+		prose:  regexp.MustCompile(`^[^.]|^\.(Ar|Cm|Dq|Em|Ev|Fl|Ic|It|Li|Nd|Nm|Op|Pa|Ql|Sy|Xr) `),
+		begins: regexp.MustCompile(`^\.It`),
+		markup: regexp.MustCompile(`^\.[A-Z][a-z]+ ?`),
+	}
 
 	end    = regexp.MustCompile(`[.!?]["')*` + "`" + `]*\s+|\s*\|\s*`)
 	styles = map[string]style{".md": markdown, ".conf": config, ".toml": config, ".1": manual, ".5": manual, ".js": {}}
@@ -31,18 +43,13 @@ func (l *lister) document(name string) error {
 	if err != nil {
 		return err
 	}
+	lines := strings.Split(string(content), "\n")
 	if how.prose == nil {
-		for i, line := range strings.Split(string(content), "\n") {
-			for _, found := range quoted.FindAllStringSubmatch(line, -1) {
-				if text.MatchString(found[1]) {
-					l.rows = append(l.rows, row{name, i + 1, strings.TrimSpace(found[1])})
-				}
-			}
-		}
+		l.script(name, lines)
 		return nil
 	}
 	fenced, paragraph := false, row{file: name}
-	for i, line := range strings.Split(string(content), "\n") {
+	for i, line := range lines {
 		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
 		if fence || fenced || !how.prose.MatchString(line) || how.begins.MatchString(line) {
 			l.split(paragraph)
@@ -58,6 +65,17 @@ func (l *lister) document(name string) error {
 	}
 	l.split(paragraph)
 	return nil
+}
+
+// script adds the strings of a program in JavaScript.
+func (l *lister) script(name string, lines []string) {
+	for i, line := range lines {
+		for _, found := range quoted.FindAllStringSubmatch(line, -1) {
+			if text.MatchString(found[1]) {
+				l.rows = append(l.rows, row{name, i + 1, strings.TrimSpace(found[1])})
+			}
+		}
+	}
 }
 
 // comment adds the sentences of the doc comment of a node.
