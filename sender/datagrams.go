@@ -41,7 +41,7 @@ func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	}
 	payload, err := s.payload(&full)
 	if err == nil && len(payload) > maxDatagram {
-		err = fmt.Errorf("service %.128q: a beat may have %d bytes, and a datagram takes %d: give it fewer tags",
+		err = fmt.Errorf("service %.128q: a beat can have %d bytes, and a datagram takes %d: give it fewer tags",
 			b.Service, len(payload), maxDatagram)
 	}
 	return err
@@ -183,7 +183,7 @@ func (s *session) openSocket(ctx context.Context, d *destination) error {
 		return err
 	}
 	if d.link == nil {
-		s.infof("sending to %s, which does not answer", s.server)
+		s.infof("sending to %s: datagrams are not answered", s.server)
 	}
 	d.close()
 	d.link = newLink(conn, d.address)

@@ -33,7 +33,7 @@ func (e *UnansweredError) Error() string {
 	if e.check {
 		return e.err.Error()
 	}
-	return e.err.Error() + "; it was sent, and counts if the collector is only starting up"
+	return e.err.Error() + "; it was sent, and counts if the collector is just starting"
 }
 
 func (e *UnansweredError) Unwrap() error { return e.err }
@@ -60,7 +60,7 @@ func (e *UnknownError) Error() string {
 		}
 		texts = append(texts, text)
 	}
-	return fmt.Sprintf("%s has recorded nothing, as it does not know %s", e.Server, strings.Join(texts, " and "))
+	return fmt.Sprintf("%s recorded nothing: it does not know %s", e.Server, strings.Join(texts, " and "))
 }
 
 // note adds the peer of beat if the answer says that it is unknown.
@@ -72,10 +72,10 @@ func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
 
 // Why the sender no longer waits for a server.
 var (
-	errTooOld     = errors.New("is too old to take a promise back: it has taken this for a goodbye")
-	errHungUp     = errors.New("the collector hung up")
+	errTooOld     = errors.New("is too old to close a maintenance window: it took this for a goodbye")
+	errHungUp     = errors.New("the collector closed the connection")
 	errNothingDue = errors.New("no beat is due")
-	errUnasked    = errors.New("the collector sent an answer that no beat asked for")
+	errUnasked    = errors.New("the collector sent an answer to no beat")
 	errUnanswered = errors.New("the last beat was not answered")
 )
 

@@ -239,14 +239,14 @@ func (s *session) outcome(beats []wire.Beat, answers []wire.Answer) error {
 func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
 	answer, err := nextAnswer(from)
 	if err == nil && answer.Error == "" && answer.Seq != beat.Seq {
-		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
+		err = fmt.Errorf("it acknowledged beat %d, not %d", answer.Seq, beat.Seq)
 	}
 	return answer, err
 }
 
 // unanswered says that no answer came to what was sent.
 func (s *session) unanswered(ctx context.Context, err error) error {
-	err = s.failed(ctx, "waiting for the answer of", err)
+	err = s.failed(ctx, "waiting for the answer from", err)
 	if ctx.Err() == nil { // the connection broke
 		return err
 	}

@@ -104,7 +104,7 @@ func (s *session) connectNow(ctx context.Context, success bool) error {
 				return fmt.Errorf("no address of %s is known", s.server)
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("connecting to %s takes longer than %s", s.server, fastTime)
+			return fmt.Errorf("connecting to %s took longer than %s", s.server, fastTime)
 		}
 	}
 }

@@ -136,7 +136,7 @@ func nextAnswer(from *wire.Reader) (wire.Answer, error) {
 		return wire.Answer{}, err
 	}
 	if !from.Framed() {
-		return wire.Answer{}, fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
+		return wire.Answer{}, fmt.Errorf("the answer is not the heartbeat protocol: %.64q", payload)
 	}
 	return wire.DecodeAnswer(payload)
 }

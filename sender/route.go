@@ -184,7 +184,7 @@ func (r *route) problem() error {
 		err = errNoAnswer
 	}
 	if servers := r.unansweredServers(); errors.Is(err, errNoAnswer) && len(servers) > 0 {
-		err = fmt.Errorf("%w: asked were %s", err, strings.Join(servers, ", "))
+		err = fmt.Errorf("%w: asked %s", err, strings.Join(servers, ", "))
 	}
 	return &resolveError{r.server.host(), err}
 }

@@ -43,7 +43,7 @@ const (
 
 var (
 	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
-	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
+	errGoodbyeLate = fmt.Errorf("timed out after %s", goodbyeTime)
 )
 
 // A Sender beats for its peers. Every server gets every beat over a connection
@@ -129,10 +129,10 @@ func (s *Sender) Validate() error {
 		}
 	}
 	if s.Interval != 0 && (s.Interval < MinInterval || s.Interval > MaxInterval) {
-		return fmt.Errorf("interval %s is not in %s to %s", s.Interval, MinInterval, MaxInterval)
+		return fmt.Errorf("interval %s is not between %s and %s", s.Interval, MinInterval, MaxInterval)
 	}
 	if s.BackIn < 0 || s.BackIn > MaxBackIn {
-		return fmt.Errorf("back-in %s is not in 0s to %s", s.BackIn, MaxBackIn)
+		return fmt.Errorf("back-in %s is not between 0s and %s", s.BackIn, MaxBackIn)
 	}
 	if s.Key.isSet() {
 		if err := s.Key.Validate(); err != nil {

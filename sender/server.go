@@ -31,12 +31,12 @@ func parseServer(url string) (server, error) {
 		return server{}, fmt.Errorf("server %q lacks a scheme: write tcp://%s", url, url)
 	}
 	if !slices.Contains(schemes, scheme) {
-		return server{}, fmt.Errorf("server %q has scheme %q, possible are %s", url, scheme, strings.Join(schemes, ", "))
+		return server{}, fmt.Errorf("server %q has scheme %q: use one of %s", url, scheme, strings.Join(schemes, ", "))
 	}
 	s := server{url: url, scheme: scheme, address: address}
 	if s.local() {
 		if address == "" {
-			return server{}, fmt.Errorf("server %q names no file, like %s:///run/telegraf/heartbeat.sock", url, scheme)
+			return server{}, fmt.Errorf("server %q names no file: write %s:///run/telegraf/heartbeat.sock", url, scheme)
 		}
 		return s, nil
 	}
@@ -50,7 +50,7 @@ func parseServer(url string) (server, error) {
 	if strings.Contains(address, ",") {
 		hint = "; give each its own"
 	}
-	return server{}, fmt.Errorf("server %q is no address with host and port, like %s://collector:7878%s", url, scheme, hint)
+	return server{}, fmt.Errorf("server %q is not a host and port: write %s://collector:7878%s", url, scheme, hint)
 }
 
 func (s server) String() string { return s.url }
@@ -134,9 +134,9 @@ func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Co
 	if err := secure.HandshakeContext(ctx); err != nil {
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			err = errors.New("the handshake takes too long")
+			err = errors.New("the handshake took too long")
 		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, windowsReset):
-			err = errors.New("the other side hung up in the handshake (is it a port without TLS?)")
+			err = errors.New("the other side closed the connection in the handshake (is it a port without TLS?)")
 		}
 		return nil, err
 	}

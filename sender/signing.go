@@ -70,7 +70,7 @@ func (s *session) correctRecipient(id string) bool {
 // was reinstalled, and worth a look otherwise.
 func (s *session) learnID(id string) {
 	if known := s.recipient.knownID; known != "" && known != id {
-		s.warnf("the collector at %s is another one: its id is %q, it was %q", s.server, id, known)
+		s.warnf("the collector at %s is a different one: its id is %q, it was %q", s.server, id, known)
 	}
 	s.recipient.knownID, s.recipient.to = id, id
 }

@@ -101,14 +101,14 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 		c.say("signed", "with the key %s", s.Key.ID)
 	}
 	if x.Err == nil && len(x.Answers) == 0 {
-		c.say("sent", "a datagram, which is not answered: whether it arrives is not known here")
+		c.say("sent", "a datagram; datagrams are not answered, so whether it arrived is unknown")
 	}
 	for i, answer := range x.Answers {
 		if i == 0 {
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.say("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
 			if x.ClockAhead != 0 && x.Err == nil { // else the clock was not all that was wrong
-				c.say("refused", "at first, because of the clock; each sender finds that out again: set the clock")
+				c.say("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
 			}
 		}
 		c.sayWho(&answer)
@@ -134,7 +134,7 @@ func describeCertificate(cert *x509.Certificate) string {
 	if len(names) == 0 {
 		names = []string{cert.Subject.CommonName}
 	}
-	return fmt.Sprintf("%s, certified by %s until %s", wire.Printable(strings.Join(names, ", ")),
+	return fmt.Sprintf("%s, issued by %s, valid until %s", wire.Printable(strings.Join(names, ", ")),
 		wire.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
@@ -151,7 +151,7 @@ func (c *call) sayWho(answer *sender.Answer) {
 // skew tells how the clock of this host differs from that of a collector.
 func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
-		return "the collector does not tell its own"
+		return "the collector does not report its own"
 	}
 	// It looked at its clock on average half a round trip ago, and tells whole
 	// milliseconds.
@@ -181,21 +181,21 @@ func hint(err error) string {
 	switch {
 	case errors.As(err, &refused):
 	case errors.As(err, &stranger):
-		return " (is -tls-ca the file of who certifies the collector?)"
+		return " (does -tls-ca contain the CA of the collector?)"
 	case errors.As(err, &name):
-		return " (is the name in the URL right? else give the one of the certificate with -tls-server-name)"
+		return " (is the name in the URL right? If so, give the name in the certificate with -tls-server-name)"
 	case errors.As(err, &plain):
-		return " (the collector speaks no TLS on that port: tcp:// instead of tls://?)"
+		return " (the collector does not speak TLS on that port: is it tcp:// instead of tls://?)"
 	case errors.As(err, &told) && told.Op == "remote error":
-		return " (the collector does not accept this: does it ask for a certificate, -tls-cert and -tls-key, that it trusts?)"
+		return " (does the collector require a client certificate that it trusts? Give -tls-cert and -tls-key)"
 	case errors.As(err, &unknown):
-		return " (is the name right, does this host reach its name server?)"
+		return " (is the name right? Can this host reach its name server?)"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
+		return " (nothing listens there: is Telegraf running, with inputs.heartbeat on that port?)"
 	case errors.As(err, &silent):
-		return " (it takes connections and does not answer: it is starting up, or it is no heartbeat collector)"
+		return " (it accepts connections but does not answer: it is starting up, or is not a heartbeat collector)"
 	case errors.As(err, &late):
-		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
+		return " (nothing came back: a firewall in between, a wrong address, or not a heartbeat collector)"
 	}
 	return ""
 }
@@ -221,19 +221,19 @@ func (c *call) asService(ctx context.Context, services bool, look func() error) 
 	case account == nil || account.UID == os.Geteuid():
 		return look()
 	case os.Geteuid() != 0:
-		c.say("user", "not %s, as %s: only root can check what that one sees", account.User, unit)
+		c.say("user", "not %s, the user of %s: only root can check what that user sees", account.User, unit)
 		return look()
 	}
-	c.say("user", "%s, as %s", account.User, unit)
+	c.say("user", "%s, the user of %s", account.User, unit)
 	var failed error
 	err = withRightsOf(account, func() {
 		if failed = look(); canRead(c.configFile) != nil {
-			c.say("failed", "%s cannot read %q: make it readable for it", account.User, c.configFile)
+			c.say("failed", "%s cannot read %q: make it readable by that user", account.User, c.configFile)
 			failed = &cli.Error{Code: cli.ExitConfig}
 		}
 	})
 	if err != nil {
-		c.say("failed", "cannot look as %s: %v", account.User, err)
+		c.say("failed", "cannot switch to user %s: %v", account.User, err)
 		return &cli.Error{Code: cli.ExitConfig}
 	}
 	return failed

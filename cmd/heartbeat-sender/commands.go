@@ -38,11 +38,11 @@ func commands() []command {
 		{name: "once", usage: "send one beat and wait until it is acknowledged: for cron and timers", do: onceCommand},
 		{
 			name: "exec", takes: "[--] CMD...", wraps: true, do: execCommand,
-			usage: "run CMD, beat while it runs and tell how it ended",
+			usage: "run CMD, beat while it runs, and report how it ended",
 		},
 		{name: "leave", usage: "say goodbye and wait until it is acknowledged; -host NAME: for another host", do: leaveCommand},
-		{name: "check", usage: "say step by step what works, without leaving a trace", do: checkCommand},
-		{name: "discover", usage: "print tables [[watch]] for the services that run here", do: discoverCommand},
+		{name: "check", usage: "test targets and collectors step by step; nothing is recorded", do: checkCommand},
+		{name: "discover", usage: "print [[watch]] tables for the services that run on this host", do: discoverCommand},
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
 	}...)
@@ -55,7 +55,7 @@ func commands() []command {
 // findCommand returns the command that args begin with, and the rest.
 func findCommand(args []string) (*command, []string, error) {
 	if len(args) == 0 {
-		return nil, nil, fmt.Errorf("a command is missing: %s", commandNames())
+		return nil, nil, fmt.Errorf("give a command: %s", commandNames())
 	}
 	name := args[0]
 	switch name {
@@ -68,7 +68,7 @@ func findCommand(args []string) (*command, []string, error) {
 		return cmd, args[1:], nil
 	}
 	if near := nearCommand(strings.TrimLeft(name, "-")); strings.HasPrefix(name, "-") && near == "" {
-		return nil, nil, fmt.Errorf("the command comes before %.64q: %s", name, commandNames())
+		return nil, nil, fmt.Errorf("give a command before %.64q: %s", name, commandNames())
 	}
 	return nil, nil, unknownCommand(name)
 }
@@ -99,7 +99,7 @@ func unknownCommand(name string) error {
 	if near := nearCommand(strings.TrimLeft(name, "-")); near != "" {
 		return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
 	}
-	return fmt.Errorf("unknown command %.64q: possible are %s", name, commandNames())
+	return fmt.Errorf("unknown command %.64q: the commands are %s", name, commandNames())
 }
 
 func runCommand(ctx context.Context, c *call) error {
@@ -206,9 +206,9 @@ func leaveCommand(ctx context.Context, c *call) error {
 func (c *call) goodbye(now time.Time) string {
 	switch backIn := c.settings.backIn; {
 	case c.settings.cancel:
-		return "is expected as before: its promise is taken back"
+		return "is expected as before: its maintenance window is closed"
 	case backIn > 0:
-		return "has said goodbye, and is dead if it is not back by " + now.Add(backIn).Format("2006-01-02 15:04:05 MST")
+		return "has said goodbye; it is dead if it is not back by " + now.Add(backIn).Format("2006-01-02 15:04:05 MST")
 	}
 	return "has said goodbye for good"
 }
@@ -244,7 +244,7 @@ func (c *call) withTimeout(ctx context.Context) (context.Context, context.Cancel
 type timeoutError time.Duration
 
 func (e timeoutError) Error() string {
-	return fmt.Sprintf("the timeout of %s is over", time.Duration(e))
+	return fmt.Sprintf("timed out after %s", time.Duration(e))
 }
 
 func versionCommand(_ context.Context, c *call) error {

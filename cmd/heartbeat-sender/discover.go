@@ -15,7 +15,7 @@ import (
 // host, and our own.
 const systemUnits = "systemd- getty@ serial-getty@ console-getty user@ dbus polkit heartbeat-sender"
 
-const discoverHead = `# Services that run here, as tables for the end of %s
+const discoverHead = `# Tables for the services that run on this host, for the end of %s
 # Delete those that you do not need to watch. Then run
 #   heartbeat-sender check
 #   systemctl disable --now heartbeat-sender
@@ -53,9 +53,9 @@ func discoverCommand(ctx context.Context, c *call) error {
 		}
 	}
 	fmt.Fprintln(c.stdout)
-	c.leaveOut(system, "of the system ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
-	c.leaveOut(known, "watched already")
-	c.leaveOut(odd, "with a name that 'systemd_unit' does not take")
+	c.leaveOut(system, "system services ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
+	c.leaveOut(known, "already watched")
+	c.leaveOut(odd, "with a name that 'systemd_unit' does not accept")
 	c.leaveOut(found.Hollow, "without a main process to watch")
 	c.leaveOut(found.Failed, "failed")
 	return nil

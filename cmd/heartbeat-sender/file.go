@@ -91,7 +91,7 @@ func (s *settings) take(c *command, text string) error {
 	}
 	var tables struct{ Watch []map[string]any }
 	if toml.Unmarshal([]byte(text), &tables) != nil {
-		return fmt.Errorf("%s: it is a table, of which there may be several: write [[watch]]", watchKey)
+		return fmt.Errorf("%s: it is an array of tables: write [[watch]]", watchKey)
 	}
 	for _, table := range tables.Watch {
 		one := settings{grace: noGrace}
@@ -136,7 +136,7 @@ func (s *settings) nameWatch(i int) error {
 	case !one.hasTarget():
 		return errors.New("the table has no target: give it systemd_unit, pid_file, pid or probe")
 	case one.probe != nil && one.peer.Status != "":
-		return errors.New("status: it is what the probe says: take one of the two away")
+		return errors.New("status: it comes from the probe: remove one of the two")
 	}
 	name, err := one.serviceName()
 	if err != nil {
@@ -174,7 +174,7 @@ func watchOption(key string) (*option, error) {
 		return o, nil
 	}
 	if _, other := optionWithKey(key, options()); other == nil {
-		return nil, errors.New("it is for all: write it above the first [[watch]]")
+		return nil, errors.New("it applies to all peers: write it above the first [[watch]]")
 	}
 	return nil, err
 }
@@ -184,7 +184,7 @@ func optionWithKey(key string, known []*option, keys ...string) (*option, error)
 	for _, o := range known {
 		switch {
 		case o.key() == key && o.isFlag():
-			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
+			return nil, fmt.Errorf("it is for a single call: give it as the flag %s", o.flag())
 		case o.key() == key:
 			return o, nil
 		case !o.isFlag():
@@ -195,7 +195,7 @@ func optionWithKey(key string, known []*option, keys ...string) (*option, error)
 		return nil, fmt.Errorf("there is no such option; did you mean '%s'?", meant)
 	}
 	slices.SortFunc(keys, strings.Compare)
-	return nil, fmt.Errorf("there is no such option: possible are %s", strings.Join(keys, ", "))
+	return nil, fmt.Errorf("there is no such option: the options are %s", strings.Join(keys, ", "))
 }
 
 // texts returns a value of the file as it would stand on the command line,
@@ -247,15 +247,15 @@ func (o *option) wants() string {
 	case o.isSwitch():
 		return "true or false"
 	case o.isList():
-		return `a list of texts, like ["a", "b"]`
+		return `a list of strings, like ["a", "b"]`
 	case o.value == commandValue:
 		return `a command and its arguments, like ["check_disk", "-w", "10%"]`
 	case o.value == timeValue:
-		return `a time in quotes, like "10s"`
+		return `a duration in quotes, like "10s"`
 	case o.value == numberValue:
 		return "a number"
 	}
-	return "a text in quotes"
+	return "a string in quotes"
 }
 
 // inTOML returns a value much as it stands in the file.

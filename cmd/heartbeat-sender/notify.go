@@ -99,7 +99,7 @@ func (s *status) see(service string, seen bool) {
 func (s *status) say() {
 	text := s.news
 	if len(s.unseen) > 0 {
-		text = "cannot look at " + s.unseen[0]
+		text = "cannot check " + s.unseen[0]
 		if more := len(s.unseen) - 1; more > 0 {
 			text = fmt.Sprintf("%s and %d more", text, more)
 		}

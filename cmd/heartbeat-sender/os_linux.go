@@ -72,7 +72,7 @@ func serviceCommands() []command { return nil }
 const reloadPause = 15 * time.Second
 
 // errNotYet is that another try may succeed.
-var errNotYet = fmt.Errorf("trying again every %s", reloadPause)
+var errNotYet = fmt.Errorf("retrying every %s", reloadPause)
 
 // reloading runs watch until ctx ends. At SIGUSR2 the program that is there now takes over, as the
 // same process and without a goodbye. What watch has started is gone by then, as only its parent
@@ -125,7 +125,7 @@ func (c *call) awaitReload(ctx context.Context, seen *view) (gone []string) {
 			again = time.After(reloadPause)
 		}
 		if text := err.Error(); text != said {
-			c.warnf("not reloaded, so this one goes on: %s: %s", handover.Program(), text)
+			c.warnf("not reloaded, so the running program continues: %s: %s", handover.Program(), text)
 			said = text
 		}
 	}

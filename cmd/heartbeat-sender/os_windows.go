@@ -46,15 +46,15 @@ const (
 func serviceCommands() []command {
 	return []command{{
 		name: "service", takes: "ACTION...", wraps: true, do: serviceCommand,
-		usage: "make run a service: install, uninstall, or run, which Windows starts", more: serviceActions,
+		usage: "run as a Windows service: install, uninstall, or run (started by Windows)", more: serviceActions,
 	}}
 }
 
 const serviceActions = `
 Actions:
-  install [FLAGS]     make it, with the flags of run: see heartbeat-sender help run
-  uninstall           stop it and remove it
-  run [FLAGS]         what Windows starts
+  install [FLAGS]     install it with the flags of run: see heartbeat-sender help run
+  uninstall           stop and remove it
+  run [FLAGS]         run it: for Windows, not for you
 `
 
 func serviceCommand(ctx context.Context, c *call) error {

@@ -97,7 +97,7 @@ func (c *call) common() (sender.Peer, error) {
 	if common.Host == "" {
 		name, err := c.ownName()
 		if err != nil {
-			return common, fmt.Errorf("this host has no name to go by: %w; give one with -host", err)
+			return common, fmt.Errorf("the name of this host cannot be used: %w; give one with -host", err)
 		}
 		common.Host = name
 	}
@@ -193,7 +193,7 @@ func (c *call) ownName() (string, error) {
 // properName returns name as collectors spell it, unless it is nobody's own.
 func properName(name string) (string, error) {
 	if name == "" || name == "(none)" { // as Linux says before a name is set
-		return "", fmt.Errorf("%q is no name", name)
+		return "", fmt.Errorf("%q is not a name", name)
 	}
 	proper, err := wire.Host(name)
 	if proper == "localhost" || strings.HasPrefix(proper, "localhost.") {
@@ -225,7 +225,7 @@ func (c *call) watchName(ctx context.Context, told string) {
 			continue
 		}
 		if last = name; name != told {
-			c.warnf("this host is called %q now, and its beats still say %q: restart heartbeat-sender, or set 'host'", name, told)
+			c.warnf("this host is now called %q, but its beats still say %q: restart heartbeat-sender, or set 'host'", name, told)
 		}
 	}
 }

@@ -134,7 +134,7 @@ func (v *view) compare(printed string) (gone []string, err error) {
 		}
 	}
 	if len(gone) > 0 && !reached {
-		err = errors.New("no collector answers to the new program")
+		err = errors.New("no collector answers the new program")
 	}
 	return gone, err
 }

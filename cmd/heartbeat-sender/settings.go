@@ -78,11 +78,11 @@ func (c *call) load(cmd *command, args []string) error {
 func (s *settings) checkTogether(cmd *command) error {
 	switch {
 	case s.cancel && s.backIn != 0:
-		return errors.New("-cancel takes a promise back, and -back-in makes one: give one of them")
+		return errors.New("-cancel closes a maintenance window, and -back-in opens one: give only one of them")
 	case cmd.name != "once":
 		return nil
 	case s.peer.Grace != 0 && s.interval == 0:
-		return errors.New("-grace needs -every: without it nobody knows when the next beat is late")
+		return errors.New("-grace needs -every: without it, the collector cannot know when the next beat is late")
 	}
 	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
 		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace",
@@ -197,7 +197,7 @@ func (s *settings) setAll(given cli.Given, name func(*option) string) error {
 		}
 	}
 	if len(targets) > 1 {
-		return fmt.Errorf("%s: give one target; for several write tables [[watch]] in the file", strings.Join(targets, " and "))
+		return fmt.Errorf("%s: give only one target; for several, write [[watch]] tables in the file", strings.Join(targets, " and "))
 	}
 	for _, o := range all {
 		if err := s.set(o, given[o.name]); err != nil {

@@ -130,7 +130,7 @@ func see(p *sender.Peer, s watch.State) {
 // describe tells an operator about a state of a target with that grace.
 func describe(s watch.State, grace time.Duration) string {
 	if isUnknown(s) {
-		return "unknown, because it cannot be looked at"
+		return "unknown, because it cannot be checked"
 	}
 	switch s.Phase {
 	case watch.Starting:
@@ -220,7 +220,7 @@ func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watch
 			p.Run(ctx, func(state probe.State) {
 				text := describeState(state, p.Limit())
 				if peer = said(peer, state); peer.Silent {
-					text += ", for the first time: nothing is said yet"
+					text += ", for the first time: nothing is reported yet"
 				}
 				if err := s.Update(peer); err != nil {
 					text = err.Error()
@@ -251,10 +251,10 @@ func (c *call) lookByProbes(ctx context.Context, peers []sender.Peer, probes []p
 		switch state.Status {
 		case "":
 			peers[i].Silent = true
-			c.warnf("%s: the probe takes longer than half of -timeout, so nothing is said of it", peers[i].Service)
+			c.warnf("%s: the probe takes longer than half of -timeout, so nothing is reported for it", peers[i].Service)
 		case probe.Fail:
 			peers[i].Silent = true
-			c.warnf("%s: %s, so nothing is said of it", peers[i].Service, describeState(state, probes[i].Limit()))
+			c.warnf("%s: %s, so nothing is reported for it", peers[i].Service, describeState(state, probes[i].Limit()))
 		default:
 			peers[i] = said(peers[i], state)
 		}
@@ -301,11 +301,11 @@ func describeState(s probe.State, limit time.Duration) string {
 	case s.Status != probe.Fail:
 		return text
 	case s.Code == probe.TimedOut:
-		text += fmt.Sprintf(", exit code %d: it takes longer than %s", s.Code, limit)
+		text += fmt.Sprintf(", exit code %d: it took longer than %s", s.Code, limit)
 	case s.Code == job.CannotRun:
 		text += fmt.Sprintf(", exit code %d: it cannot be run", s.Code)
 	case s.Code == job.NotFound:
-		text += fmt.Sprintf(", exit code %d: it is not there", s.Code)
+		text += fmt.Sprintf(", exit code %d: it does not exist", s.Code)
 	default:
 		text += fmt.Sprintf(", exit code %d", s.Code)
 	}

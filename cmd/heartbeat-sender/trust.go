@@ -56,7 +56,7 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (sen
 	}
 	switch none := !given && errors.Is(err, fs.ErrNotExist); {
 	case none && t.signID != "":
-		return sender.Key{}, errors.New("key-id: there is no secret of that name: give its file with key-file")
+		return sender.Key{}, errors.New("key-id: there is no secret for it: give its file with key-file")
 	case none:
 		return sender.Key{}, nil
 	case err != nil:
@@ -73,7 +73,7 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 		return nil, err
 	}
 	if mode := content.Info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, mode)
+		return nil, fmt.Errorf("other users can access %q (mode %#o): make it 0600 or 0640", name, mode)
 	}
 	secrets, err := wire.Secrets(content.Text)
 	if err != nil {
@@ -123,7 +123,7 @@ func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("tls-ca: %q holds no certificate in PEM", f.ca.Name)
+			return nil, fmt.Errorf("tls-ca: %q contains no PEM certificate", f.ca.Name)
 		}
 	}
 	own, err := f.own(ctx)
@@ -141,7 +141,7 @@ func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	case f.cert.Name == "" && f.key.Name == "":
 		return nil, nil
 	case f.cert.Name == "" || f.key.Name == "":
-		return nil, errors.New("tls-cert and tls-key need each other")
+		return nil, errors.New("give tls-cert and tls-key together")
 	}
 	cert, err := read(ctx, &f.cert, "tls-cert")
 	if err != nil {

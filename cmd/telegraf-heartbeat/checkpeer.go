@@ -21,15 +21,15 @@ import (
 
 const (
 	checkPeerHead = `telegraf-heartbeat check-peer is a monitoring plugin in the Nagios convention,
-which Icinga, NRPE and others run: it prints one line on a peer, or on all.
+which Icinga, NRPE and others run. It prints one line about one peer, or all.
 
 Usage: telegraf-heartbeat check-peer [flags]
 
 `
 	checkPeerTail = `
 Exit codes: 0 alive, left, or not expected at this hour (off_hours), 1 suspect,
-            2 dead, 3 unknown: the peer is, no such peer, no collector and no
-            state file of the last 10 min, wrong flag.
+            2 dead, 3 unknown: state unknown, no such peer, a wrong flag, or
+            neither a collector nor a state file of the last 10 min.
 `
 )
 
@@ -53,11 +53,11 @@ const (
 // checkPeerFlags returns all there are, in the order of the help.
 func checkPeerFlags() []cli.Flag {
 	flags := []cli.Flag{
-		{Name: "H", Value: "HOST", Usage: "the host of the peer; without it all peers are counted"},
-		{Name: "service", Value: "NAME", Initial: hostService, Usage: "the service on it"},
-		{Name: "left", Value: "CODE", Initial: "0", Usage: "exit code for a peer that has said goodbye"},
+		{Name: "H", Value: "HOST", Usage: "host of the peer; without it, all peers are counted"},
+		{Name: "service", Value: "NAME", Initial: hostService, Usage: "service on that host"},
+		{Name: "left", Value: "CODE", Initial: "0", Usage: "exit code for a peer that said goodbye"},
 	}
-	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags, exit"})
+	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags and exit"})
 }
 
 func checkPeerUsage() string { return checkPeerHead + execd.Help(checkPeerFlags()) + checkPeerTail }
@@ -107,7 +107,7 @@ func withoutPipes(text string) string {
 func checkAskedFor(args []string, getenv func(string) string) (*check, error) {
 	given, rest, err := cli.Parse(checkPeerFlags(), args)
 	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("argument %.64q is not expected: is it -H %.64s?", rest[0], rest[0])
+		err = fmt.Errorf("unexpected argument %.64q: did you mean -H %.64s?", rest[0], rest[0])
 	}
 	if err != nil {
 		return nil, err
@@ -167,7 +167,7 @@ func (c *check) answer(ctx context.Context, now time.Time) (status int, text, da
 func (c *check) nobody(known []string) string {
 	text := "no peer " + c.host + "/" + c.service + " is known"
 	if len(known) > 0 {
-		text += "; of this host there are " + list(known)
+		text += "; known on this host: " + list(known)
 	}
 	return text
 }

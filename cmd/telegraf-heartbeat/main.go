@@ -61,7 +61,7 @@ func unknownCommand(name string) error {
 		}
 	}
 	if near == "" {
-		return fmt.Errorf("unknown command %.64q: possible are %s", name, strings.Join(commands, ", "))
+		return fmt.Errorf("unknown command %.64q: the commands are %s", name, strings.Join(commands, ", "))
 	}
 	return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
 }

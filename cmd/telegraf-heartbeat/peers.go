@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why: from
-the collectors of this host, or from the state file of one that does not answer.
+	peersHead = `telegraf-heartbeat peers prints which peers are dead or alive, since when and
+why. It asks the collectors on this host, or reads the state file of one that
+does not answer.
 
 Usage: telegraf-heartbeat peers [flags] [NAME-GLOB]
 
@@ -42,13 +43,13 @@ const exitDead = 2
 // peersFlags returns all there are, in the order of the help.
 func peersFlags() []cli.Flag {
 	flags := []cli.Flag{
-		{Name: "dead", Usage: "only the dead"},
-		{Name: "json", Usage: "an array of peers as the API tells them; what is to be known of it goes to stderr"},
-		{Name: "watch", Usage: "again every 2 s until it is stopped; where stdout is no terminal, a line for each change"},
-		{Name: "why", Usage: "explain the reason and the rule of each"},
-		{Name: "exit-code", Usage: "end with " + strconv.Itoa(exitDead) + " if one of them is dead"},
+		{Name: "dead", Usage: "print only dead peers"},
+		{Name: "json", Usage: "print a JSON array of peers, as the API does; notes go to stderr"},
+		{Name: "watch", Usage: "print again every 2 s until stopped; if stdout is not a terminal, print a line for each change"},
+		{Name: "why", Usage: "explain the reason and the rule of each peer"},
+		{Name: "exit-code", Usage: "exit with " + strconv.Itoa(exitDead) + " if a peer is dead"},
 	}
-	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags, exit"})
+	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags and exit"})
 }
 
 func peersUsage() string { return peersHead + execd.Help(peersFlags()) + peersTail }
@@ -121,13 +122,13 @@ func askedFor(args []string, getenv func(string) string) (*question, error) {
 		return nil, err
 	case err != nil:
 	case len(rest) > 1 && strings.HasPrefix(rest[1], "-"):
-		err = fmt.Errorf("%.64q comes behind a name: flags come first", rest[1])
+		err = fmt.Errorf("%.64q comes after a name: flags come first", rest[1])
 	case len(rest) > 1:
-		err = fmt.Errorf("%.64q is one name too many: quote a glob, as the shell expands it", rest[1])
+		err = fmt.Errorf("%.64q is one name too many: quote globs, or the shell expands them", rest[1])
 	case q.json && (q.watch || q.why):
-		err = errors.New("'-json' goes with neither '-watch' nor '-why'")
+		err = errors.New("'-json' cannot be combined with '-watch' or '-why'")
 	case q.watch && q.exitCode:
-		err = errors.New("'-watch' and '-exit-code' exclude each other")
+		err = errors.New("'-watch' and '-exit-code' cannot be combined")
 	case len(rest) == 1:
 		q.glob = rest[0]
 		q.matches, err = heartbeat.Glob(q.glob)

@@ -50,11 +50,11 @@ func placeFlags() []cli.Flag {
 	return []cli.Flag{
 		{
 			Name: "url", Value: "URL",
-			Usage: "ask a collector over HTTP, e.g. https://USER@collector.example.com; without it $" + variableURL + " if set",
+			Usage: "ask a collector over HTTP, e.g. https://USER@collector.example.com; default: $" + variableURL + ", if set",
 		},
-		{Name: "password-file", Value: "FILE", Usage: "the password of USER, in its first line"},
-		{Name: "config", Value: "FILE", Usage: "where the collector of this host is configured, for its 'state_file'"},
-		{Name: "state-file", Value: "FILE", Usage: "read a state file, ask no collector"},
+		{Name: "password-file", Value: "FILE", Usage: "file with the password of USER in its first line"},
+		{Name: "config", Value: "FILE", Usage: "configuration of the collector on this host, to find its 'state_file'"},
+		{Name: "state-file", Value: "FILE", Usage: "read a state file instead of asking a collector"},
 	}
 }
 
@@ -92,7 +92,7 @@ func checkPlaces(given cli.Given) error {
 		}
 	}
 	if len(named) > 1 {
-		return fmt.Errorf("'-%s' and '-%s' exclude each other", named[0], named[1])
+		return fmt.Errorf("'-%s' and '-%s' cannot be combined", named[0], named[1])
 	}
 	return nil
 }

@@ -95,13 +95,13 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 		say("promise", "to be back in %s", promise(p))
 	}
 	if p.Runs > 0 {
-		say("runs", "%d that have begun and not ended", p.Runs)
+		say("runs", "%d started and not finished", p.Runs)
 	}
 	if p.Status != "" {
-		say("status", "%s, as it says of itself", p.Status)
+		say("status", "%s, reported by the peer", p.Status)
 	}
 	if p.Flapping {
-		say("flapping", "three changes into or out of dead within ten minutes")
+		say("flapping", "three changes to or from dead within ten minutes")
 	}
 }
 
@@ -117,7 +117,7 @@ func explainCalendar(say func(what, format string, args ...any), p *peer) {
 		say("hours", "%s: it is expected now", p.Hours)
 	}
 	if p.Class != "" {
-		say("class", "%s: its silence is no death", p.Class)
+		say("class", "%s: silence does not make it dead", p.Class)
 	}
 }
 

@@ -38,7 +38,7 @@ func Expand(text string, lookup func(string) (string, bool)) (string, error) {
 func expandBare(reference string, lookup func(string) (string, bool)) (string, error) {
 	value, err := resolve(reference[len("${"):len(reference)-len("}")], func(s string) string { return s }, lookup)
 	if err == nil && !isBare(value) {
-		err = fmt.Errorf("%.64s has no quotes around it, so its value must be a number, true or false; for a text write \"%.64s\"",
+		err = fmt.Errorf("%.64s has no quotes around it, so its value must be a number, true or false; for a string, write \"%.64s\"",
 			reference, reference)
 	}
 	return value, err

@@ -48,7 +48,7 @@ func Bool(text string) (bool, error) {
 }
 
 // ErrHelp is the error about a command line that asks for help.
-var ErrHelp = errors.New("help is asked for")
+var ErrHelp = errors.New("help requested")
 
 // Parse reads args up to the first argument that is not a flag, or behind "--",
 // and returns the rest. As with package flag, -name and --name are the same, and

@@ -202,7 +202,7 @@ func tellApart(tables []table) error {
 	for i, t := range tables {
 		for j, other := range tables[:i] {
 			if maps.Equal(t.Tags, other.Tags) {
-				return fmt.Errorf("the %s tables number %d and %d would write the same series: each needs 'tags' of its own (an 'alias' is no tag)",
+				return fmt.Errorf("the %s tables number %d and %d would write the same series: each needs 'tags' of its own (an 'alias' is not a tag)",
 					tableHeader, j+1, i+1)
 			}
 		}

@@ -27,15 +27,15 @@ const (
 	usageHead = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
 
 Usage: telegraf-heartbeat [flags]
-       telegraf-heartbeat peers [flags]       who is dead, since when, why
-       telegraf-heartbeat check-peer [flags]  the same for Nagios, Icinga
+       telegraf-heartbeat peers [flags]       which peers are dead, and why
+       telegraf-heartbeat check-peer [flags]  the same for Nagios and Icinga
 
 `
 	usageTail = `
 Metrics go to stdout as influx line protocol, messages to stderr.
-Strings in FILE may hold ${VAR} and ${VAR:-default}; $${ stands for a plain ${.
-Without quotes ${VAR} stands for a number, true or false.
-Exit codes: 0 ended as asked, 1 failed, 2 usage, 3 configuration.
+Strings in FILE can hold ${VAR} and ${VAR:-default}; write $${ for a plain ${.
+Without quotes, ${VAR} must be a number, true or false.
+Exit codes: 0 stopped as requested, 1 failed, 2 usage, 3 configuration.
 `
 )
 
@@ -67,25 +67,25 @@ func Flags() []cli.Flag {
 	return []cli.Flag{
 		{
 			Name: "config", Value: "FILE", Initial: defaultConfig(),
-			Usage: "[[inputs.heartbeat]] tables; without the default file one instance with defaults",
+			Usage: "file with [[inputs.heartbeat]] tables; if the default file does not exist, one instance with defaults",
 		},
 		{
 			Name: "interval", Value: "TIME",
-			Usage: "gather on its own, e.g. every 10s, and ignore stdin, so that it also runs under systemd " +
-				"with stdin on /dev/null; without it each line on stdin gathers and the end of " +
-				`stdin is the end of the run, signal = "STDIN"`,
+			Usage: "gather at this interval, e.g. 10s, and ignore stdin, so that it also runs under systemd " +
+				"with stdin on /dev/null; without it, each line on stdin gathers, and the program stops " +
+				`at the end of stdin, as with signal = "STDIN"`,
 		},
 		{
 			Name: "listen", Value: "URL",
-			Usage: "a try without Telegraf and configuration, e.g. tcp://:7878: " +
-				"prints what happens to peers, ignores stdin",
+			Usage: "try it without Telegraf or a configuration, e.g. tcp://:7878: " +
+				"print what happens to peers, ignore stdin",
 		},
-		{Name: "check", Usage: `check the configuration and the files it names, print "ok", exit`},
-		{Name: "print-telegraf-conf", Usage: "print [[inputs.execd]] for telegraf.conf, exit"},
-		{Name: "sample-config", Usage: "print the options of [[inputs.heartbeat]], exit"},
-		{Name: "version", Usage: "print the version, exit"},
+		{Name: "check", Usage: `check the configuration and the files it names, print "ok" and exit`},
+		{Name: "print-telegraf-conf", Usage: "print [[inputs.execd]] for telegraf.conf and exit"},
+		{Name: "sample-config", Usage: "print the options of [[inputs.heartbeat]] and exit"},
+		{Name: "version", Usage: "print the version and exit"},
 		{Name: "debug", Usage: "log debug messages"},
-		{Name: "help", Usage: "print the flags, exit"},
+		{Name: "help", Usage: "print the flags and exit"},
 	}
 }
 
@@ -102,7 +102,7 @@ func parseFlags(args []string) (options, error) {
 	case errors.Is(err, cli.ErrHelp):
 		return opts, err
 	case err == nil && len(rest) > 0:
-		err = fmt.Errorf("argument %.64q is not expected", rest[0])
+		err = fmt.Errorf("unexpected argument %.64q", rest[0])
 	case err == nil:
 		err = opts.set(given)
 	}
@@ -118,7 +118,7 @@ func (opts *options) set(given cli.Given) error {
 	for _, set := range excludes {
 		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return given[name] == nil })
 		if len(set) > 1 {
-			return fmt.Errorf("'-%s' and '-%s' exclude each other", set[0], set[1])
+			return fmt.Errorf("'-%s' and '-%s' cannot be combined", set[0], set[1])
 		}
 	}
 	if file, ok := given.Last("config"); ok {

@@ -100,7 +100,7 @@ func (in *instance) start(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("starting %s failed: %w", in.name, err)
 		}
 		if said.allow(time.Now()) {
-			in.log.Warnf("Cannot start yet, retrying until it is free (is the block there twice?): %v", err)
+			in.log.Warnf("Cannot start yet, retrying until the address is free (is the table configured twice?): %v", err)
 		}
 		select {
 		case <-ctx.Done():

@@ -77,7 +77,7 @@ func strangeKey(key toml.Key, plugin telegraf.Input) error {
 	if len(key) == 1 && slices.Contains(knownOptions(plugin), name) {
 		return fmt.Errorf("option '%s' must be below %s", name, tableHeader)
 	}
-	return fmt.Errorf("'%.64s' belongs in Telegraf's own configuration; this file holds only %s tables", name, tableHeader)
+	return fmt.Errorf("'%.64s' belongs in Telegraf's own configuration; this file may contain only %s tables", name, tableHeader)
 }
 
 var (

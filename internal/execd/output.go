@@ -124,7 +124,7 @@ func (o *output) tellLosses() {
 		o.log.Warnf("%d more metrics could not be written and were dropped", o.dropped)
 	}
 	if lost := o.lost.Load(); lost > 0 {
-		o.log.Warnf("%d metrics were dropped at the end because nobody reads the output", lost)
+		o.log.Warnf("%d metrics were dropped at the end because nothing reads the output", lost)
 	}
 }
 
@@ -176,7 +176,7 @@ type reusable interface {
 func (o *output) drop(err error) {
 	o.dropped++
 	if o.said.allow(time.Now()) {
-		o.log.Warnf("%d metrics could not be written and were dropped, the last one because of %.256s", o.dropped, err)
+		o.log.Warnf("%d metrics could not be written and were dropped; the last error: %.256s", o.dropped, err)
 		o.dropped = 0
 	}
 }

@@ -72,7 +72,7 @@ func (p *prompter) heedSignals(ctx context.Context) {
 			p.gather()
 		case <-silence.C:
 			if !p.prompted.Load() {
-				p.log.Warn("no line has come on stdin for two minutes, so only changes are reported: " +
+				p.log.Warn("no line on stdin for two minutes, so only changes are reported: " +
 					"set signal = \"STDIN\" in [[inputs.execd]], unless its interval is longer than that")
 			}
 		}
@@ -85,8 +85,8 @@ func tellSignal(cause error, log telegraf.Logger) {
 	switch {
 	case cause == nil || cause == context.Canceled || !errors.Is(cause, context.Canceled):
 	case strings.HasPrefix(cause.Error(), syscall.SIGHUP.String()):
-		log.Warnf("ending: %v; if it comes at each interval, write signal = \"STDIN\" in [[inputs.execd]]", cause)
+		log.Warnf("stopping: %v; if this happens at each interval, set signal = \"STDIN\" in [[inputs.execd]]", cause)
 	default:
-		log.Infof("ending: %v", cause)
+		log.Infof("stopping: %v", cause)
 	}
 }

@@ -86,7 +86,7 @@ func (r *runner) instances(out *output) []*instance {
 	for _, t := range r.file.tables {
 		log := r.logger(t.general)
 		if t.Interval > 0 && r.opts.interval == 0 {
-			log.Warn("'interval' has no effect without -interval: Telegraf's own 'interval' for [[inputs.execd]] counts")
+			log.Warn("'interval' has no effect without -interval: Telegraf's own 'interval' for [[inputs.execd]] applies")
 		}
 		name := strings.Trim(log.prefix, "[] ")
 		in := newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log)

@@ -208,7 +208,7 @@ func TestWatcherThatIsTurnedAwaySaysSo(t *testing.T) {
 	said, err := m.try("heartbeat-sender", "check")
 	require.Error(t, err, said)
 	require.Regexp(t, `(?m)^failed     cannot ask systemd about demo.service and 1 more: .*endpoint is not connected`, said)
-	require.Contains(t, said, "target     demo is unit demo.service: unknown, because it cannot be looked at\n")
+	require.Contains(t, said, "target     demo is unit demo.service: unknown, because it cannot be checked\n")
 	c.hearsMore(2, "demo") // so it is not silent
 	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
 

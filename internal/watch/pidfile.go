@@ -63,7 +63,7 @@ func isSame(a, b fs.FileInfo) bool {
 // What a pid file may hold that is no number. An empty one is being written.
 var (
 	errEmpty    = errors.New("it is empty")
-	errNoNumber = errors.New("not the number of a process")
+	errNoNumber = errors.New("not a process ID")
 )
 
 // parsePID reads the first line, as systemd does: PostgreSQL writes more.

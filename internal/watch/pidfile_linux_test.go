@@ -92,7 +92,7 @@ func TestPIDFileWithoutProcessIsStartingThenDead(t *testing.T) {
 			require.Equal(t, State{}, w.next())
 			require.Equal(t, State{Phase: Dead}, w.next())
 			if name == "garbage" {
-				require.Contains(t, w.warning(), `garbage": "x" is not the number of a process`)
+				require.Contains(t, w.warning(), `garbage": "x" is not a process ID`)
 			}
 		})
 	}

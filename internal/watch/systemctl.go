@@ -57,7 +57,7 @@ func showUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 // those that it finds in no file of users (systemd issue 22737).
 func hint(err error) string {
 	if strings.Contains(err.Error(), "Transport endpoint is not connected") {
-		return " (the bus does not know this user: a unit needs a static one, not DynamicUser=yes)"
+		return " (the bus does not know this user: give the unit a static user, not DynamicUser=yes)"
 	}
 	return ""
 }

@@ -55,7 +55,7 @@ func (t *Target) Service() (string, error) {
 		name = program(t.PID)
 	}
 	if name == "" {
-		return "", fmt.Errorf("%s does not run, or its program has no name: give one with -service", t)
+		return "", fmt.Errorf("%s is not running, or its program has no name: give a name with -service", t)
 	}
 	return ServiceName(name), nil
 }
@@ -114,13 +114,13 @@ func (t *Target) check(ctx context.Context) error {
 	}
 	switch {
 	case given == 0:
-		return errors.New("whom to watch is missing: give a pid, a pid file or a unit")
+		return errors.New("no target: give a pid, a pid file or a unit")
 	case given > 1:
-		return errors.New("a pid, a pid file and a unit exclude each other")
+		return errors.New("give only one of a pid, a pid file and a unit")
 	case t.PID > maxPID:
-		return fmt.Errorf("no process has the number %d", t.PID)
+		return fmt.Errorf("no process can have the ID %d", t.PID)
 	case strings.ContainsAny(t.Unit, "*?["):
-		return fmt.Errorf("unit %.64q is a pattern: give the name of one", t.Unit)
+		return fmt.Errorf("unit %.64q is a pattern: give the name of one unit", t.Unit)
 	case t.PIDFile != "":
 		return t.checkFile(ctx)
 	}

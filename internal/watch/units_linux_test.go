@@ -182,7 +182,7 @@ func TestUserThatTheBusDoesNotKnowIsTold(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnseen)
 	require.EqualError(t, err, `cannot ask systemd about x.service and 2 more: systemctl show: exit status 1: `+
 		`"Failed to get properties: Transport endpoint is not connected" `+
-		`(the bus does not know this user: a unit needs a static one, not DynamicUser=yes)`)
+		`(the bus does not know this user: give the unit a static user, not DynamicUser=yes)`)
 }
 
 func TestRunEndsWhileSystemctlHangs(t *testing.T) {

@@ -61,7 +61,7 @@ func (s *Service) Install() error {
 	}, s.Args...)
 	switch {
 	case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
-		return fmt.Errorf("service %s is installed already: uninstall it first", s.Name)
+		return fmt.Errorf("service %s is already installed: uninstall it first", s.Name)
 	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
 		return fmt.Errorf("service %s is still being removed: close what shows it, such as services.msc, and try again", s.Name)
 	case err != nil:
@@ -79,22 +79,22 @@ func (s *Service) complete(service *mgr.Service) error {
 	// The last action is that of all further crashes too.
 	restart := []mgr.RecoveryAction{{Type: mgr.ServiceRestart, Delay: restartDelay}}
 	if err := service.SetRecoveryActions(restart, resetPeriod); err != nil {
-		return fmt.Errorf("having service %s restarted after a crash failed: %w", s.Name, err)
+		return fmt.Errorf("setting service %s to restart after a crash failed: %w", s.Name, err)
 	}
 	// An early boot may have no name yet for the host: that ends with an error, and is tried again.
 	// Wine 8 does not know this level.
 	err := service.SetRecoveryActionsOnNonCrashFailures(true)
 	if err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
-		return fmt.Errorf("having service %s restarted after an error failed: %w", s.Name, err)
+		return fmt.Errorf("setting service %s to restart after an error failed: %w", s.Name, err)
 	}
 	milliseconds := uint32(StopTime.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
 	err = windows.ChangeServiceConfig2(service.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&milliseconds)))
 	if err != nil {
-		return fmt.Errorf("giving service %s time to shut down failed: %w", s.Name, err)
+		return fmt.Errorf("setting the shutdown time of service %s failed: %w", s.Name, err)
 	}
 	eventlog.Remove(s.Name) //nolint:errcheck // there is none, or that of an earlier service
 	if err := eventlog.InstallAsEventCreate(s.Name, eventlog.Error|eventlog.Warning|eventlog.Info); err != nil {
-		return fmt.Errorf("making a source %s of events failed: %w", s.Name, err)
+		return fmt.Errorf("creating event source %s failed: %w", s.Name, err)
 	}
 	return nil
 }
@@ -128,7 +128,7 @@ func Uninstall(name string) error {
 func connect() (*mgr.Mgr, error) {
 	manager, err := mgr.Connect()
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
-		return nil, errors.New("services are for administrators: run this in a prompt that was opened as administrator")
+		return nil, errors.New("this needs administrator rights: run it in a prompt opened as administrator")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the service manager failed: %w", err)
@@ -151,5 +151,5 @@ func stop(service *mgr.Service) error {
 			return err
 		}
 	}
-	return fmt.Errorf("it has not stopped after %s", patience)
+	return fmt.Errorf("it did not stop within %s", patience)
 }

@@ -45,7 +45,7 @@ func makeDirectory(dir string) error {
 	attributes := windows.SecurityAttributes{SecurityDescriptor: descriptor}
 	attributes.Length = uint32(unsafe.Sizeof(attributes))
 	if err := windows.CreateDirectory(path, &attributes); err != nil {
-		return fmt.Errorf("making %s failed: %w", dir, err)
+		return fmt.Errorf("creating directory %s failed: %w", dir, err)
 	}
 	return nil
 }
@@ -54,15 +54,15 @@ func makeDirectory(dir string) error {
 func checkOwner(name string) error {
 	descriptor, err := windows.GetNamedSecurityInfo(name, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
-		return fmt.Errorf("asking for the owner of %s failed: %w", name, err)
+		return fmt.Errorf("reading the owner of %s failed: %w", name, err)
 	}
 	owner, _, err := descriptor.Owner()
 	if err != nil {
-		return fmt.Errorf("asking for the owner of %s failed: %w", name, err)
+		return fmt.Errorf("reading the owner of %s failed: %w", name, err)
 	}
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
-		return fmt.Errorf("asking who runs this failed: %w", err)
+		return fmt.Errorf("reading the current user failed: %w", err)
 	}
 	if owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid) || owner.Equals(user.User.Sid) {
 		return nil

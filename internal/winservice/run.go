@@ -36,7 +36,7 @@ func Run(name string, work Work) error {
 	defer events.Close()
 	if err := svc.Run(name, &handler{work, &Log{events}}); err != nil {
 		if errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
-			return fmt.Errorf("this is what the service manager starts: net start %s", name)
+			return fmt.Errorf("only the service manager can start this: run net start %s", name)
 		}
 		return fmt.Errorf("running as a service failed: %w", err)
 	}
