@@ -19,7 +19,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// checkCommand says step by step what works, for a person who wonders why
+// checkCommand prints step by step what works, for a person who wonders why
 // nothing arrives, or for a program.
 func checkCommand(ctx context.Context, c *call) error {
 	err := c.check(ctx)
@@ -37,7 +37,7 @@ func (c *call) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Infof = nil // the steps say all of it
+	s.Infof = nil // the steps contain all of it
 	failed := c.asService(ctx, len(s.Peers) > 1, func() error {
 		failed := c.checkTargetsAloud(ctx, s, watched.targets)
 		return cmp.Or(failed, c.checkProbesAloud(ctx, s.Peers[len(watched.targets):], watched.probes))
@@ -53,8 +53,8 @@ func (c *call) check(ctx context.Context) error {
 	return failed
 }
 
-// checkTargetsAloud tells how targets are. One that does not run is a failure:
-// its name or path may be misspelt.
+// checkTargetsAloud prints the states of targets. One that is not running is a
+// failure: its name or path may be misspelt.
 func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)
@@ -78,7 +78,7 @@ func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets 
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
-		p.Silent = false // its identity is asked all the same
+		p.Silent = false // its identity is still asked for
 	}
 	return failed
 }
@@ -107,7 +107,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 		if i == 0 {
 			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
 			c.say("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
-			if x.ClockAhead != 0 && x.Err == nil { // else the clock was not all that was wrong
+			if x.ClockAhead != 0 && x.Err == nil { // otherwise the clock was not the only problem
 				c.say("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
 			}
 		}
@@ -116,7 +116,7 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	return x.Err
 }
 
-// sayTLS tells who the collector is, and as whom this host has come.
+// sayTLS prints the certificates of the collector and of this host.
 func (c *call) sayTLS(s *sender.Sender, state *tls.ConnectionState) {
 	if state == nil {
 		return
@@ -128,7 +128,7 @@ func (c *call) sayTLS(s *sender.Sender, state *tls.ConnectionState) {
 	}
 }
 
-// describeCertificate tells the names and the end of a certificate.
+// describeCertificate returns the names, the issuer and the expiry of a certificate.
 func describeCertificate(cert *x509.Certificate) string {
 	names := cert.DNSNames
 	if len(names) == 0 {
@@ -138,23 +138,23 @@ func describeCertificate(cert *x509.Certificate) string {
 		wire.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
-// sayWho tells what a collector makes of a peer.
+// sayWho prints the identity and the deadline of a peer at a collector.
 func (c *call) sayWho(answer *sender.Answer) {
 	if answer.Error != "" {
-		return // it is told as the failure
+		return // it is printed as the failure
 	}
 	c.say("identity", "%s", wire.Printable(answer.Peer))
 	c.say("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
 	c.say("rule", "%s", wire.Printable(answer.Rule))
 }
 
-// skew tells how the clock of this host differs from that of a collector.
+// skew describes how the clock of this host differs from that of a collector.
 func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
 		return "the collector does not report its own"
 	}
-	// It looked at its clock on average half a round trip ago, and tells whole
-	// milliseconds.
+	// The collector read its clock half a round trip ago on average, and reports
+	// whole milliseconds.
 	ahead := here.Add(-roundTrip / 2).Sub(there)
 	blur := roundTrip/2 + time.Millisecond
 	switch {
@@ -166,7 +166,7 @@ func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	return fmt.Sprintf("%s behind the collector's", -ahead.Round(time.Millisecond))
 }
 
-// hint adds what an error most likely means.
+// hint returns the most likely meaning of an error.
 func hint(err error) string {
 	var (
 		refused  *sender.RefusedError
@@ -200,14 +200,14 @@ func hint(err error) string {
 	return ""
 }
 
-// The units that speak for this host: alone, and with services beside it.
+// The units that beat for this host: for the host alone, and for services too.
 const (
 	hostUnit  = "heartbeat-sender.service"
 	watchUnit = "heartbeat-sender-watch.service"
 )
 
-// asService has a look with the rights that the unit has which would do so, at the
-// host alone or at services too: root sees more, and would find nothing wrong.
+// asService runs look with the rights of the unit that would beat for the host alone,
+// or for services too: root can see more, and would find nothing wrong.
 func (c *call) asService(ctx context.Context, services bool, look func() error) error {
 	unit := hostUnit
 	if services {
@@ -239,14 +239,14 @@ func (c *call) asService(ctx context.Context, services bool, look func() error) 
 	return failed
 }
 
-// A step is one line of what check says.
+// A step is one line of check.
 type step struct {
-	server string // that is tried; empty for what is about this host
+	server string // that is being tried; empty for steps about this host
 	step   string // the first word of the line
-	text   string // the others
+	text   string // the rest of the line
 }
 
-// say tells a step: at once, or when all of them are printed as one document.
+// say prints a step: immediately, or with all others as one document.
 func (c *call) say(what, format string, args ...any) {
 	text := oneLine(fmt.Sprintf(format, args...))
 	if c.settings.json {
@@ -256,8 +256,8 @@ func (c *call) say(what, format string, args ...any) {
 	fmt.Fprintf(c.stdout, "%-10s %s\n", what, text)
 }
 
-// printSteps prints the document, and returns the end of the command. A quoted string of TOML
-// is one of JSON too: package encoding/json would make the program larger than its 6 MB.
+// printSteps prints the document, and returns the result of the command. A quoted TOML
+// string is also valid JSON: package encoding/json would make the program larger than 6 MB.
 func (c *call) printSteps(code int) error {
 	separator := ""
 	fmt.Fprintf(c.stdout, "{\n  \"exit_code\": %d,\n  \"steps\": [", code)

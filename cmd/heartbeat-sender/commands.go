@@ -21,15 +21,15 @@ type command struct {
 	name  string
 	takes string // arguments that may follow; empty for none, ending in ... for any number
 	usage string
-	more  string // lines of its own help
+	more  string // additional lines of its help
 	do    func(ctx context.Context, c *call) error
 
-	// wraps is for a command around another one, which is run even if the
-	// settings are wrong, and gets the signals.
+	// wraps is true if the command runs another one, which runs even if the
+	// settings are wrong, and which gets the signals.
 	wraps bool
 }
 
-// hasSystemd reports whether what asks systemd makes sense here.
+// hasSystemd is whether this system can have systemd.
 const hasSystemd = runtime.GOOS != "windows"
 
 func commands() []command {
@@ -73,7 +73,7 @@ func findCommand(args []string) (*command, []string, error) {
 	return nil, nil, unknownCommand(name)
 }
 
-// commandNamed returns nil if there is none.
+// commandNamed returns nil if there is no such command.
 func commandNamed(name string) *command {
 	all := commands()
 	for i := range all {
@@ -113,7 +113,7 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	st, seen := &status{manager: m}, newView(s)
 	watcher := c.watcher(s, watched.targets, st, seen)
-	if !c.held.Resumed() { // else that was tried, and beats would wait for systemd
+	if !c.held.Resumed() { // otherwise the trial did that, and beats would wait for systemd
 		if err := c.checkTargets(ctx, watcher); err != nil {
 			return err
 		}
@@ -141,7 +141,7 @@ func runCommand(ctx context.Context, c *call) error {
 			m.notify("STOPPING=1")
 		}
 	})
-	m.progress("READY=1") // it waits for its collectors, others need not
+	m.progress("READY=1") // other units need not wait until a collector answers
 	if c.running != nil {
 		c.running()
 	}
@@ -154,7 +154,7 @@ func runCommand(ctx context.Context, c *call) error {
 	return invalid(err)
 }
 
-// nameOf returns what to call a peer: no two have the same name.
+// nameOf returns a unique name for a peer.
 func nameOf(p *sender.Peer) string { return p.Host + "/" + cmp.Or(p.Service, hostService) }
 
 func onceCommand(ctx context.Context, c *call) error {
@@ -162,10 +162,10 @@ func onceCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	anonymous(s.Peers) // nobody will miss this process
+	anonymous(s.Peers) // this process is about to end
 	if splay := c.settings.splay; splay > 0 {
 		select {
-		case <-time.After(rand.N(splay)): //nolint:gosec // it only spreads a fleet
+		case <-time.After(rand.N(splay)): //nolint:gosec // it need not be secure
 		case <-ctx.Done():
 			return errors.New("stopped before the beat was sent")
 		}
@@ -184,9 +184,9 @@ func leaveCommand(ctx context.Context, c *call) error {
 		return err
 	}
 	if c.settings.hasTarget() {
-		s.Peers = s.Peers[:1] // its host stays
+		s.Peers = s.Peers[:1] // not its host
 	}
-	anonymous(s.Peers) // whoever holds the names
+	anonymous(s.Peers) // for any process with these names
 	for i := range s.Peers {
 		s.Peers[i].Cancel = c.settings.cancel
 	}
@@ -202,7 +202,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	return err
 }
 
-// goodbye tells what leave has said by now.
+// goodbye describes what leave has reported.
 func (c *call) goodbye(now time.Time) string {
 	switch backIn := c.settings.backIn; {
 	case c.settings.cancel:
@@ -213,8 +213,8 @@ func (c *call) goodbye(now time.Time) string {
 	return "has said goodbye for good"
 }
 
-// wasHeard reports whether a collector has taken in the goodbye of p, when err is
-// what came of all goodbyes.
+// wasHeard reports whether a collector has accepted the goodbye of p; err is the
+// error of all goodbyes.
 func wasHeard(p sender.Peer, err error) bool {
 	var each interface{ Unwrap() []error }
 	if !errors.As(err, &each) {
@@ -228,7 +228,7 @@ func wasHeard(p sender.Peer, err error) bool {
 	})
 }
 
-// anonymous makes peers of no process.
+// anonymous removes the processes from peers.
 func anonymous(peers []sender.Peer) {
 	for i := range peers {
 		peers[i].PID, peers[i].StartMS, peers[i].Silent = 0, 0, false
@@ -240,7 +240,7 @@ func (c *call) withTimeout(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeoutCause(ctx, limit, timeoutError(limit))
 }
 
-// A timeoutError says which timeout it was.
+// A timeoutError names the timeout that has passed.
 type timeoutError time.Duration
 
 func (e timeoutError) Error() string {

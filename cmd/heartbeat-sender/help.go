@@ -53,7 +53,7 @@ func help() string {
 	return b.String()
 }
 
-// commandHelp tells what one command can do.
+// commandHelp returns the help of one command.
 func commandHelp(c *command) string {
 	known := optionsOf(c)
 	takes := c.takes
@@ -73,5 +73,5 @@ func commandHelp(c *command) string {
 	return b.String()
 }
 
-// helpOf explains options, in 100 columns.
+// helpOf returns the help of options, in 100 columns.
 func helpOf(all []*option, whose bool) string { return cli.Help(tableOf(all, whose), 22, 100) }

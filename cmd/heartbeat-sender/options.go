@@ -22,7 +22,7 @@ const (
 	commandValue = "CMD"
 	fileValue    = "FILE"
 
-	beating  = "run once exec" // commands that say more than goodbye
+	beating  = "run once exec" // commands that send beats
 	pointing = "run once leave check"
 	speaking = "run once exec leave check"
 )
@@ -31,18 +31,18 @@ const (
 // as a key of the file, there with "_" for "-".
 type option struct {
 	name     string
-	value    string // what stands for its value in the help; empty for a switch
+	value    string // placeholder of its value in the help; empty for a switch
 	initial  string // its default
 	usage    string
-	commands string                                // that know it
-	flagOnly string                                // commands for which it is about one call
-	watch    bool                                  // a [[watch]] table of the file may hold it
-	target   bool                                  // it says what to watch
-	clear    func(s *settings)                     // of a list: it is given as a whole
-	set      func(s *settings, value string) error // of a list: adds to it
+	commands string                                // that accept it
+	flagOnly string                                // commands that accept it only as a flag
+	watch    bool                                  // allowed in a [[watch]] table
+	target   bool                                  // it names what to watch
+	clear    func(s *settings)                     // empties a list; nil for other options
+	set      func(s *settings, value string) error // sets the value, or adds it to a list
 }
 
-// options returns all, in the order of the help.
+// options returns all options, in the order of the help.
 func options() []*option {
 	all := slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
 	if !hasSystemd {
@@ -51,7 +51,7 @@ func options() []*option {
 	return all
 }
 
-// deliveryOptions say where beats go, and when.
+// deliveryOptions determine where and when beats are sent.
 func deliveryOptions() []*option {
 	return []*option{
 		{
@@ -100,7 +100,7 @@ func deliveryOptions() []*option {
 	}
 }
 
-// peerOptions say for whom to speak, and what.
+// peerOptions determine the peers, and what beats say.
 func peerOptions() []*option {
 	return []*option{
 		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "host to report, if not this one"},
@@ -143,7 +143,7 @@ func peerOptions() []*option {
 	}
 }
 
-// trustOptions say how collectors and this host know each other.
+// trustOptions determine how collectors and this host authenticate each other.
 func trustOptions() []*option {
 	return []*option{
 		{
@@ -188,17 +188,17 @@ func callOptions() []*option {
 	}
 }
 
-// optionsOf returns what c knows.
+// optionsOf returns the options of c.
 func optionsOf(c *command) []*option {
 	return slices.DeleteFunc(options(), func(o *option) bool { return !o.of(c) })
 }
 
 func (o *option) of(c *command) bool { return contains(o.commands, c) }
 
-// flagFor reports whether c takes the option from the command line alone.
+// flagFor reports whether c accepts the option only as a flag.
 func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
 
-// isFlag reports whether all commands do.
+// isFlag reports whether all commands accept the option only as a flag.
 func (o *option) isFlag() bool { return o.flagOnly == o.commands }
 
 func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
@@ -207,7 +207,7 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// names reports whether the option says for whom to speak.
+// names reports whether the option selects a service.
 func (o *option) names() bool { return o.target || o.name == "service" }
 
 // flag returns the name of the option on the command line.
@@ -219,8 +219,8 @@ func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
 
-// tableOf returns what the command line and its help know of options; of those of
-// some commands it may name these.
+// tableOf returns the flags of options. If whose is true, it notes the commands of
+// those that not all commands accept.
 func tableOf(all []*option, whose bool) []cli.Flag {
 	table := make([]cli.Flag, 0, len(all))
 	for _, o := range all {
@@ -246,8 +246,8 @@ func parseFlags(c *command, args []string) (cli.Given, []string, error) {
 	return given, rest, checkFlags(c, given, rest)
 }
 
-// checkFlags refuses what c has no use for, and a flag without a value: in a
-// script it stands for a variable that is not set.
+// checkFlags refuses flags that c does not accept, and empty values: in a script, an
+// empty value means that a variable is not set.
 func checkFlags(c *command, given cli.Given, rest []string) error {
 	for _, o := range options() {
 		switch texts := given[o.name]; {
@@ -276,7 +276,7 @@ func addServer(s *settings, value string) error {
 	return nil
 }
 
-// setTime returns how to set what field points to, to low at least.
+// setTime returns a function that sets a duration of at least low.
 func setTime(field func(*settings) *time.Duration, low time.Duration) func(*settings, string) error {
 	return func(s *settings, value string) (err error) {
 		*field(s), err = timeIn(value, low)
@@ -284,7 +284,7 @@ func setTime(field func(*settings) *time.Duration, low time.Duration) func(*sett
 	}
 }
 
-// timeIn reads a duration from low up to what a beat can carry.
+// timeIn parses a duration from low to the longest that a beat can carry.
 func timeIn(value string, low time.Duration) (time.Duration, error) {
 	const high = sender.MaxInterval
 	span, err := parseSpan(value)
@@ -301,13 +301,13 @@ func timeIn(value string, low time.Duration) (time.Duration, error) {
 
 const day = 24 * time.Hour
 
-// parseSpan is time.ParseDuration with days, which come first.
+// parseSpan is time.ParseDuration with leading days.
 func parseSpan(value string) (time.Duration, error) {
 	days, rest, ok := strings.Cut(value, "d")
 	if !ok {
 		return time.ParseDuration(value)
 	}
-	count, err := strconv.ParseUint(days, 10, 16) // 65,535 are not too many to count
+	count, err := strconv.ParseUint(days, 10, 16) // up to 65,535 days do not overflow
 	if err != nil || strings.ContainsAny(rest, "+-") {
 		return 0, strconv.ErrSyntax
 	}
@@ -337,7 +337,7 @@ func setUnit(s *settings, value string) error {
 	return nil
 }
 
-// unitBytes are what the name of a unit is made of (systemd.unit(5)).
+// unitBytes are the characters of unit names (systemd.unit(5)).
 const unitBytes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:-_.\\@"
 
 func setProbe(s *settings, value string) error {
@@ -378,7 +378,7 @@ func addTag(s *settings, value string) error {
 	return nil
 }
 
-// setSwitch returns how to set what field points to.
+// setSwitch returns a function that sets a bool.
 func setSwitch(field func(*settings) *bool) func(*settings, string) error {
 	return func(s *settings, value string) (err error) {
 		*field(s), err = cli.Bool(value)
@@ -386,7 +386,7 @@ func setSwitch(field func(*settings) *bool) func(*settings, string) error {
 	}
 }
 
-// setText returns how to set what field points to.
+// setText returns a function that sets a string.
 func setText(field func(*settings) *string) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		*field(s) = value
@@ -394,6 +394,5 @@ func setText(field func(*settings) *string) func(*settings, string) error {
 	}
 }
 
-// setNothing is for what has been heeded already: the file is read before the
-// flags are applied.
+// setNothing is for -config: the file is read before the flags are applied.
 func setNothing(*settings, string) error { return nil }
