@@ -27,7 +27,7 @@ func checkCommand(ctx context.Context, c *call) error {
 		return err
 	}
 	if err != nil && err.Error() != "" {
-		c.say("failed", "%v", err)
+		c.printStep("failed", "%v", err)
 	}
 	return c.printSteps(exitCode(err))
 }
@@ -39,42 +39,42 @@ func (c *call) check(ctx context.Context) error {
 	}
 	s.Infof = nil // the steps contain all of it
 	failed := c.asService(ctx, len(s.Peers) > 1, func() error {
-		failed := c.checkTargetsAloud(ctx, s, watched.targets)
-		return cmp.Or(failed, c.checkProbesAloud(ctx, s.Peers[len(watched.targets):], watched.probes))
+		failed := c.printTargets(ctx, s, watched.targets)
+		return cmp.Or(failed, c.printProbes(ctx, s.Peers[len(watched.targets):], watched.probes))
 	})
 	for _, server := range s.Servers {
 		c.server = server
-		c.say("server", "%s", server)
+		c.printStep("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
-			c.say("failed", "%s%s", wire.Printable(err.Error()), hint(err))
+			c.printStep("failed", "%s%s", wire.Printable(err.Error()), hint(err))
 			failed = &cli.Error{Code: max(exitCode(err), exitCode(failed))}
 		}
 	}
 	return failed
 }
 
-// checkTargetsAloud prints the states of targets. One that is not running is a
+// printTargets prints the states of targets. One that is not running is a
 // failure: its name or path may be misspelt.
-func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
+func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)
 	if wrong != nil {
-		c.say("failed", "%v", wrong)
+		c.printStep("failed", "%v", wrong)
 		failed = &cli.Error{Code: cli.ExitConfig}
 	}
 	w.Warnf = func(format string, args ...any) { // why a target does not run
 		if text := fmt.Sprintf(format, args...); wrong == nil || !strings.Contains(wrong.Error(), text) {
-			c.say("failed", "%s", text)
+			c.printStep("failed", "%s", text)
 		}
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.say("failed", "%v", err)
+		c.printStep("failed", "%v", err)
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
 		see(p, state)
-		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
+		c.printStep("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
@@ -88,43 +88,43 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	defer cancel()
 	x := s.Check(ctx, server)
 	for _, dead := range x.DeadNameServers {
-		c.say("nameserver", "%s does not answer: every lookup waits for it first", dead)
+		c.printStep("nameserver", "%s does not answer: every lookup waits for it first", dead)
 	}
 	if len(x.Resolved) > 0 {
-		c.say("resolved", "%s", strings.Join(x.Resolved, ", "))
+		c.printStep("resolved", "%s", strings.Join(x.Resolved, ", "))
 	}
 	if x.Remote != "" {
-		c.say("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
+		c.printStep("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
 	}
-	c.sayTLS(s, x.TLS)
+	c.printTLS(s, x.TLS)
 	if s.Key.ID != "" {
-		c.say("signed", "with the key %s", s.Key.ID)
+		c.printStep("signed", "with the key %s", s.Key.ID)
 	}
 	if x.Err == nil && len(x.Answers) == 0 {
-		c.say("sent", "a datagram; datagrams are not answered, so whether it arrived is unknown")
+		c.printStep("sent", "a datagram; datagrams are not answered, so whether it arrived is unknown")
 	}
 	for i, answer := range x.Answers {
 		if i == 0 {
-			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
-			c.say("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
+			c.printStep("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
+			c.printStep("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
 			if x.ClockAhead != 0 && x.Err == nil { // otherwise the clock was not the only problem
-				c.say("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
+				c.printStep("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
 			}
 		}
-		c.sayWho(&answer)
+		c.printPeer(&answer)
 	}
 	return x.Err
 }
 
-// sayTLS prints the certificates of the collector and of this host.
-func (c *call) sayTLS(s *sender.Sender, state *tls.ConnectionState) {
+// printTLS prints the certificates of the collector and of this host.
+func (c *call) printTLS(s *sender.Sender, state *tls.ConnectionState) {
 	if state == nil {
 		return
 	}
-	c.say("tls", "%s with %s", tls.VersionName(state.Version), describeCertificate(state.PeerCertificates[0]))
+	c.printStep("tls", "%s with %s", tls.VersionName(state.Version), describeCertificate(state.PeerCertificates[0]))
 	config, err := s.TLS()
 	if err == nil && len(config.Certificates) > 0 {
-		c.say("shown", "%s", describeCertificate(config.Certificates[0].Leaf))
+		c.printStep("shown", "%s", describeCertificate(config.Certificates[0].Leaf))
 	}
 }
 
@@ -138,14 +138,14 @@ func describeCertificate(cert *x509.Certificate) string {
 		wire.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
-// sayWho prints the identity and the deadline of a peer at a collector.
-func (c *call) sayWho(answer *sender.Answer) {
+// printPeer prints the identity and the deadline of a peer at a collector.
+func (c *call) printPeer(answer *sender.Answer) {
 	if answer.Error != "" {
 		return // it is printed as the failure
 	}
-	c.say("identity", "%s", wire.Printable(answer.Peer))
-	c.say("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
-	c.say("rule", "%s", wire.Printable(answer.Rule))
+	c.printStep("identity", "%s", wire.Printable(answer.Peer))
+	c.printStep("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
+	c.printStep("rule", "%s", wire.Printable(answer.Rule))
 }
 
 // skew describes how the clock of this host differs from that of a collector.
@@ -216,24 +216,24 @@ func (c *call) asService(ctx context.Context, services bool, look func() error) 
 	account, err := watch.AccountOf(ctx, unit)
 	switch {
 	case err != nil:
-		c.say("failed", "%v", err)
+		c.printStep("failed", "%v", err)
 		return &cli.Error{Code: cli.ExitConfig}
 	case account == nil || account.UID == os.Geteuid():
 		return look()
 	case os.Geteuid() != 0:
-		c.say("user", "not %s, the user of %s: only root can check what that user sees", account.User, unit)
+		c.printStep("user", "not %s, the user of %s: only root can check what that user sees", account.User, unit)
 		return look()
 	}
-	c.say("user", "%s, the user of %s", account.User, unit)
+	c.printStep("user", "%s, the user of %s", account.User, unit)
 	var failed error
 	err = withRightsOf(account, func() {
 		if failed = look(); canRead(c.configFile) != nil {
-			c.say("failed", "%s cannot read %q: make it readable by that user", account.User, c.configFile)
+			c.printStep("failed", "%s cannot read %q: make it readable by that user", account.User, c.configFile)
 			failed = &cli.Error{Code: cli.ExitConfig}
 		}
 	})
 	if err != nil {
-		c.say("failed", "cannot switch to user %s: %v", account.User, err)
+		c.printStep("failed", "cannot switch to user %s: %v", account.User, err)
 		return &cli.Error{Code: cli.ExitConfig}
 	}
 	return failed
@@ -246,8 +246,8 @@ type step struct {
 	text   string // the rest of the line
 }
 
-// say prints a step: immediately, or with all others as one document.
-func (c *call) say(what, format string, args ...any) {
+// printStep prints a step: immediately, or with all others as one document.
+func (c *call) printStep(what, format string, args ...any) {
 	text := oneLine(fmt.Sprintf(format, args...))
 	if c.settings.json {
 		c.steps = append(c.steps, step{c.server, what, text})

@@ -121,7 +121,7 @@ func runCommand(ctx context.Context, c *call) error {
 	time.AfterFunc(holdTime(s.Interval), c.held.Close)
 	s.Infof = func(format string, args ...any) {
 		c.infof(format, args...)
-		st.tell(oneLine(fmt.Sprintf(format, args...)))
+		st.setNews(oneLine(fmt.Sprintf(format, args...)))
 	}
 	running, stop := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
@@ -137,7 +137,7 @@ func runCommand(ctx context.Context, c *call) error {
 	wg.Go(func() { m.watchdog(running, s.Responsive) })
 	wg.Go(func() {
 		<-running.Done()
-		if !errors.Is(context.Cause(running), errAnew) {
+		if !errors.Is(context.Cause(running), errRestart) {
 			m.notify("STOPPING=1")
 		}
 	})
@@ -149,7 +149,7 @@ func runCommand(ctx context.Context, c *call) error {
 	stop(nil) // if Run has failed
 	wg.Wait()
 	if err == nil && ctx.Err() == nil {
-		return beginAnew(ctx)
+		return restart(ctx)
 	}
 	return invalid(err)
 }
@@ -195,7 +195,7 @@ func leaveCommand(ctx context.Context, c *call) error {
 	err = s.Leave(ctx)
 	said := c.goodbye(time.Now())
 	for _, p := range s.Peers {
-		if wasHeard(p, err) {
+		if wasAccepted(p, err) {
 			c.infof("%s %s", nameOf(&p), said)
 		}
 	}
@@ -213,9 +213,9 @@ func (c *call) goodbye(now time.Time) string {
 	return "has said goodbye for good"
 }
 
-// wasHeard reports whether a collector has accepted the goodbye of p; err is the
+// wasAccepted reports whether a collector has accepted the goodbye of p; err is the
 // error of all goodbyes.
-func wasHeard(p sender.Peer, err error) bool {
+func wasAccepted(p sender.Peer, err error) bool {
 	var each interface{ Unwrap() []error }
 	if !errors.As(err, &each) {
 		return err == nil

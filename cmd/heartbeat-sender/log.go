@@ -23,12 +23,12 @@ const (
 )
 
 // infof logs good news.
-func (c *call) infof(format string, args ...any) { c.tell(logInfo, format, args...) }
+func (c *call) infof(format string, args ...any) { c.logUnlessQuiet(logInfo, format, args...) }
 
 // warnf logs a warning.
-func (c *call) warnf(format string, args ...any) { c.tell(logWarning, format, args...) }
+func (c *call) warnf(format string, args ...any) { c.logUnlessQuiet(logWarning, format, args...) }
 
-func (c *call) tell(p priority, format string, args ...any) {
+func (c *call) logUnlessQuiet(p priority, format string, args ...any) {
 	if !c.settings.quiet {
 		c.log(p, format, args...)
 	}

@@ -20,17 +20,17 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// credential is what systemd calls the secret (systemd.exec(5), LoadCredential=).
+// credential is the name of the secret in systemd (systemd.exec(5), LoadCredential=).
 const credential = "heartbeat.key"
 
-// trust is how collectors and this host know each other.
+// trust has the settings by which collectors and this host authenticate each other.
 type trust struct {
 	ca, cert, key, serverName string // of TLS
 	signKey, signID           string
 }
 
-// apply sets s up. Files of TLS are read again for each connection, so that
-// certificates may be renewed.
+// apply sets the TLS settings and the key of s. The TLS files are read again for each
+// connection, so that certificates can be renewed.
 func (t *trust) apply(ctx context.Context, s *sender.Sender, environ []string) (err error) {
 	if slices.ContainsFunc(s.Servers, func(url string) bool { return strings.HasPrefix(url, "tls://") }) {
 		files := newTLSFiles(t)
@@ -43,7 +43,7 @@ func (t *trust) apply(ctx context.Context, s *sender.Sender, environ []string) (
 	return err
 }
 
-// signing returns the key to sign with, which is none if there is no file.
+// signing returns the key to sign with, or a zero Key if there is no file.
 func (t *trust) signing(ctx context.Context, host string, environ []string) (sender.Key, error) {
 	name, given := t.signKey, t.signKey != ""
 	if dir, ok := lookup(environ, "CREDENTIALS_DIRECTORY"); ok && !given {
@@ -66,7 +66,7 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (sen
 	return key, key.Validate()
 }
 
-// readSecret returns the first secret of a file that nobody else may read.
+// readSecret returns the first secret of a file that other users cannot access.
 func readSecret(ctx context.Context, name string) ([]byte, error) {
 	content, err := readOnce(ctx, name)
 	if err != nil {
@@ -82,16 +82,16 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 	return secrets[0], nil
 }
 
-// renewTime is how long a connection waits for the files of TLS.
+// renewTime is how long a connection waits for the TLS files.
 const renewTime = time.Second
 
-// tlsFiles are the files of TLS.
+// tlsFiles are the TLS files.
 type tlsFiles struct {
 	trust *trust
 
 	mu            sync.Mutex // guards what follows
 	ca, cert, key regular.Reader
-	last          *tls.Config // as they were read last
+	last          *tls.Config // from the last successful read
 }
 
 func newTLSFiles(t *trust) *tlsFiles {
@@ -99,8 +99,8 @@ func newTLSFiles(t *trust) *tlsFiles {
 	return &tlsFiles{trust: t, ca: reader(t.ca), cert: reader(t.cert), key: reader(t.key)}
 }
 
-// renewed reads the files again. While they do not answer, what was read last
-// holds: their mount may hang, and this host would be cut off too.
+// renewed reads the files again. If that takes too long, it returns the last
+// settings: the mount of the files may hang, and beats must go on.
 func (f *tlsFiles) renewed() (*tls.Config, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 	defer cancel()
@@ -158,7 +158,7 @@ func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	return []tls.Certificate{own}, err
 }
 
-// read returns what is in the file of an option.
+// read returns the content of the file of an option.
 func read(ctx context.Context, file *regular.Reader, option string) ([]byte, error) {
 	content, err := file.Read(ctx)
 	if err != nil {
