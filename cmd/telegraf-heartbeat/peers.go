@@ -37,10 +37,10 @@ Exit codes: 0 printed, 1 failed or no peer has that name, 2 usage or, with
 `
 )
 
-// exitDead is the exit code that says that a peer is dead, as in monitoring plugins.
+// exitDead is the exit code if a peer is dead, as in monitoring plugins.
 const exitDead = 2
 
-// peersFlags returns all there are, in the order of the help.
+// peersFlags returns the flags of peers, in the order of the help.
 func peersFlags() []cli.Flag {
 	flags := []cli.Flag{
 		{Name: "dead", Usage: "print only dead peers"},
@@ -54,7 +54,7 @@ func peersFlags() []cli.Flag {
 
 func peersUsage() string { return peersHead + execd.Help(peersFlags()) + peersTail }
 
-// A question is what the command peers was asked.
+// A question has the arguments of the command peers.
 type question struct {
 	places   []place
 	glob     string // "" for all
@@ -64,20 +64,20 @@ type question struct {
 	watch    bool
 	why      bool
 	exitCode bool
-	changes  bool // it is watched for changes: who lives again is told, too
+	changes  bool // print changes: peers that are alive again, too
 }
 
-// dead is the state that -dead and -exit-code are about.
+// dead is the state that -dead and -exit-code select.
 var dead = liveness.Dead.String()
 
-// A console is what surrounds a command.
+// A console is the environment of a command.
 type console struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	now            func() time.Time
 }
 
-// terminal reports whether somebody looks at stdout.
+// terminal reports whether stdout is a terminal.
 func (c *console) terminal() bool {
 	file, ok := c.stdout.(*os.File)
 	if !ok {
@@ -109,7 +109,7 @@ func peers(ctx context.Context, args []string, c *console) error {
 	return q.verdict(found)
 }
 
-// askedFor reads the command line.
+// askedFor parses the command line.
 func askedFor(args []string, getenv func(string) string) (*question, error) {
 	given, rest, err := cli.Parse(peersFlags(), args)
 	q := &question{
@@ -140,7 +140,7 @@ func askedFor(args []string, getenv func(string) string) (*question, error) {
 	return q, err
 }
 
-// look returns what all places say of the peers that are asked for.
+// look returns the listings of all places, with the selected peers.
 func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) {
 	found, matched := make([]*listing, 0, len(q.places)), 0
 	for i := range q.places {
@@ -161,8 +161,8 @@ func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) 
 	return found, nil
 }
 
-// query returns what a collector is asked for. It may answer with more: what it takes for a
-// glob need not be what is one here.
+// query returns the query for a collector. The collector may answer with more peers: its
+// globs may differ from those here.
 func (q *question) query() api.Query {
 	host, _, _ := strings.Cut(q.glob, "/")
 	switch {
@@ -174,7 +174,7 @@ func (q *question) query() api.Query {
 	return api.Query{Source: strings.ToLower(strings.TrimSuffix(host, "."))}
 }
 
-// service returns the part of a peer's name behind its host.
+// service returns the part of a peer's name after its host.
 func service(p *peer) string {
 	return cmp.Or(p.Service, strconv.FormatUint(uint64(p.PID), 10))
 }
@@ -192,7 +192,7 @@ func (q *question) print(c *console, found []*listing) error {
 	return err
 }
 
-// printListing prints the first peers of one place, most at most.
+// printListing prints up to most peers of one place.
 func (q *question) printListing(w *bytes.Buffer, l *listing, most int, now time.Time) {
 	fmt.Fprintln(w, l.head(now))
 	for _, note := range l.notes {
@@ -211,8 +211,7 @@ func (q *question) printListing(w *bytes.Buffer, l *listing, most int, now time.
 	}
 }
 
-// printJSON prints one array, for a program. Where it is from, if it is not live, is for a
-// person.
+// printJSON prints one array, for a program. Notes go to stderr, for a person.
 func printJSON(c *console, found []*listing) error {
 	all := make([]peer, 0)
 	for _, l := range found {
@@ -230,7 +229,7 @@ func printJSON(c *console, found []*listing) error {
 	return encoder.Encode(all)
 }
 
-// verdict returns the end of the command.
+// verdict returns the result of the command.
 func (q *question) verdict(found []*listing) error {
 	isDead := func(p peer) bool { return p.State == dead }
 	if q.exitCode && slices.ContainsFunc(found, func(l *listing) bool { return slices.ContainsFunc(l.peers, isDead) }) {

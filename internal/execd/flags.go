@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
-// defaultConfig returns the file that is read if none is named.
+// defaultConfig returns the default configuration file.
 func defaultConfig() string {
 	if runtime.GOOS == "windows" {
 		return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "telegraf-heartbeat", "heartbeat.conf")
@@ -39,7 +39,7 @@ Exit codes: 0 stopped as requested, 1 failed, 2 usage, 3 configuration.
 `
 )
 
-// options is what the command line asks for.
+// options are the values of the command line.
 type options struct {
 	mode     string // the flag that prints something and exits, or ""
 	config   string
@@ -49,8 +49,7 @@ type options struct {
 	debug    bool
 }
 
-// Flags that print something and exit, and sets of flags of which only one may
-// be given.
+// Flags that print something and exit, and sets of flags that cannot be combined.
 var (
 	modes    = []string{"check", "print-telegraf-conf", "sample-config", "version"}
 	excludes = [][]string{
@@ -62,7 +61,7 @@ var (
 	}
 )
 
-// Flags returns those of the program, in the order of the help.
+// Flags returns the flags of the program, in the order of the help.
 func Flags() []cli.Flag {
 	return []cli.Flag{
 		{
@@ -89,12 +88,12 @@ func Flags() []cli.Flag {
 	}
 }
 
-// Help returns what a help says of flags, in 80 columns.
+// Help returns the help of flags, in 80 columns.
 func Help(flags []cli.Flag) string { return cli.Help(flags, 25, 80) }
 
 func usage() string { return usageHead + Help(Flags()) + usageTail }
 
-// parseFlags reads the command line. It returns cli.ErrHelp for -help.
+// parseFlags parses the command line. It returns cli.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
 	opts := options{config: defaultConfig()}
 	given, rest, err := cli.Parse(Flags(), args)
@@ -112,8 +111,8 @@ func parseFlags(args []string) (options, error) {
 	return opts, nil
 }
 
-// set takes over what was given. It refuses flags that contradict each other or
-// have no meaning.
+// set stores the given values. It refuses flags that contradict each other or have
+// no effect.
 func (opts *options) set(given cli.Given) error {
 	for _, set := range excludes {
 		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return given[name] == nil })
@@ -143,7 +142,7 @@ func (opts *options) set(given cli.Given) error {
 	return nil
 }
 
-// setInterval reads what Telegraf reads as a duration, so that days are a unit.
+// setInterval parses a duration as Telegraf does, so that days are a unit.
 func (opts *options) setInterval(text string) error {
 	var interval config.Duration
 	if err := interval.UnmarshalText([]byte(text)); err != nil {
