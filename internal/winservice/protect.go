@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// rights are those of the directory of settings, in SDDL: it belongs to the administrators, who
-// may do all, as may the system. The account of the service may read. Nothing is inherited: in
-// ProgramData anybody may make files.
+// rights are the access rights of the settings directory, in SDDL: administrators own it and have
+// full access, as does the system. The account of the service may read. Nothing is inherited: in
+// ProgramData anyone may create files.
 const rights = "O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;GR;;;LS)"
 
-// Protect makes the directory of a file of settings. If it is there, it and the file must belong
-// to the administrators, to the system or to whoever calls.
+// Protect creates the directory of a settings file. If it exists, it and the file must belong to
+// the administrators, the system or the current user.
 func Protect(file string) error {
 	dir := filepath.Dir(file)
 	err := makeDirectory(dir)
@@ -50,7 +50,7 @@ func makeDirectory(dir string) error {
 	return nil
 }
 
-// checkOwner refuses what belongs to somebody who is not trusted.
+// checkOwner refuses a file whose owner is not trusted.
 func checkOwner(name string) error {
 	descriptor, err := windows.GetNamedSecurityInfo(name, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
@@ -70,7 +70,7 @@ func checkOwner(name string) error {
 	return fmt.Errorf("%s belongs to %s, who could change what the service does: remove it, and install again", name, nameOf(owner))
 }
 
-// nameOf returns the name of an account, or its number if it has none.
+// nameOf returns the name of an account, or its SID if it has none.
 func nameOf(sid *windows.SID) string {
 	name, domain, _, err := sid.LookupAccount("")
 	if err != nil {
