@@ -42,7 +42,7 @@ const (
 )
 
 var (
-	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
+	errSlow        = fmt.Errorf("another server answered %s earlier", goodbyeTime)
 	errGoodbyeLate = fmt.Errorf("timed out after %s", goodbyeTime)
 )
 
