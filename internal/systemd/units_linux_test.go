@@ -319,7 +319,7 @@ func TestCheckLooksAsTheService(t *testing.T) {
 	m.run("chmod", "600", configFile)
 	said, err = check()
 	require.Error(t, err, said)
-	require.Contains(t, said, fmt.Sprintf("failed     heartbeat cannot read %q: make it readable for it\n", configFile))
+	require.Contains(t, said, fmt.Sprintf("failed     heartbeat cannot read %q: make it readable by that user\n", configFile))
 
 	m.systemctl("stop", watchUnit)
 	m.run("userdel", "heartbeat")
