@@ -116,8 +116,8 @@ func (p *Peer) part(backIn time.Duration) bool {
 	return true
 }
 
-// parting returns a copy of peers, each turned into a goodbye.
-func parting(peers []Peer, backIn time.Duration) []Peer {
+// goodbyes returns a copy of peers, each turned into a goodbye.
+func goodbyes(peers []Peer, backIn time.Duration) []Peer {
 	peers = slices.Clone(peers)
 	for i := range peers {
 		peers[i].part(backIn)

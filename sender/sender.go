@@ -265,7 +265,7 @@ func (s *Sender) Once(ctx context.Context) error {
 // Leave says goodbye for the peers, in the same way as Once sends beats. If a
 // collector does not know a peer, the error wraps an *UnknownError.
 func (s *Sender) Leave(ctx context.Context) error {
-	return s.deliver(ctx, parting(s.Peers, s.BackIn))
+	return s.deliver(ctx, goodbyes(s.Peers, s.BackIn))
 }
 
 // deliver sends one beat for each peer to every server, until one server has

@@ -173,7 +173,7 @@ func hint(err error) string {
 		stranger x509.UnknownAuthorityError
 		name     x509.HostnameError
 		plain    tls.RecordHeaderError
-		told     *net.OpError
+		alert    *net.OpError
 		unknown  *net.DNSError
 		silent   *sender.UnansweredError
 		late     timeoutError
@@ -186,7 +186,7 @@ func hint(err error) string {
 		return " (is the name in the URL right? If so, give the name in the certificate with -tls-server-name)"
 	case errors.As(err, &plain):
 		return " (the collector does not speak TLS on that port: is it tcp:// instead of tls://?)"
-	case errors.As(err, &told) && told.Op == "remote error":
+	case errors.As(err, &alert) && alert.Op == "remote error":
 		return " (does the collector require a client certificate that it trusts? Give -tls-cert and -tls-key)"
 	case errors.As(err, &unknown):
 		return " (is the name right? Can this host reach its name server?)"

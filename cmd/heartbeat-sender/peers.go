@@ -103,11 +103,11 @@ func (c *call) common() (sender.Peer, error) {
 	return common, nil
 }
 
-// speakFor returns common for the service or process of who.
-func speakFor(common, who sender.Peer) sender.Peer {
-	common.Service, common.PID, common.StartMS, common.Watched = who.Service, who.PID, who.StartMS, who.Watched
+// speakFor returns common for the service or process of other.
+func speakFor(common, other sender.Peer) sender.Peer {
+	common.Service, common.PID, common.StartMS, common.Watched = other.Service, other.PID, other.StartMS, other.Watched
 	if !common.NoIP { // otherwise the peer is on another host
-		common.Boot = who.Boot
+		common.Boot = other.Boot
 	}
 	return common
 }
@@ -208,13 +208,13 @@ const namePause = time.Minute
 // watchName warns once when the name of this host is no longer the one in its beats,
 // until ctx ends. Beats keep the old name: with another name the host would be
 // another peer, and the old peer would be dead.
-func (c *call) watchName(ctx context.Context, told string) {
+func (c *call) watchName(ctx context.Context, reported string) {
 	if c.settings.peer.Host != "" { // it was given
 		return
 	}
 	ticker := time.NewTicker(namePause)
 	defer ticker.Stop()
-	for last := told; ; {
+	for last := reported; ; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -224,8 +224,8 @@ func (c *call) watchName(ctx context.Context, told string) {
 		if err != nil || name == last {
 			continue
 		}
-		if last = name; name != told {
-			c.warnf("this host is now called %q, but its beats still say %q: restart heartbeat-sender, or set 'host'", name, told)
+		if last = name; name != reported {
+			c.warnf("this host is now called %q, but its beats still say %q: restart heartbeat-sender, or set 'host'", name, reported)
 		}
 	}
 }

@@ -169,11 +169,11 @@ const changesAtOnce = 3
 type changeLog struct {
 	say func(text string, dead bool)
 
-	mu     sync.Mutex // guards what follows
-	paid   time.Time  // end of the pauses of all lines so far
-	text   string     // of the last change
-	dead   bool
-	unsaid int // number of changes not logged yet
+	mu        sync.Mutex // guards what follows
+	busyUntil time.Time  // end of the pauses of all lines so far
+	text      string     // of the last change
+	dead      bool
+	unsaid    int // number of changes not logged yet
 }
 
 func (l *changeLog) add(text string, dead bool) {
@@ -184,7 +184,7 @@ func (l *changeLog) add(text string, dead bool) {
 	if l.unsaid > 1 {
 		return // flush will log it
 	}
-	if wait := time.Until(l.paid.Add(-(changesAtOnce - 1) * changePause)); wait > 0 {
+	if wait := time.Until(l.busyUntil.Add(-(changesAtOnce - 1) * changePause)); wait > 0 {
 		time.AfterFunc(wait, l.flush)
 		return
 	}
@@ -202,10 +202,10 @@ func (l *changeLog) write() {
 	if skipped := l.unsaid - 1; skipped > 0 {
 		text = fmt.Sprintf("%s (%d earlier changes were not logged)", text, skipped)
 	}
-	if now := time.Now(); l.paid.Before(now) {
-		l.paid = now
+	if now := time.Now(); l.busyUntil.Before(now) {
+		l.busyUntil = now
 	}
-	l.paid = l.paid.Add(changePause)
+	l.busyUntil = l.busyUntil.Add(changePause)
 	l.unsaid = 0
 	l.say(text, l.dead)
 }

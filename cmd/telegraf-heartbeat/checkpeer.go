@@ -72,7 +72,7 @@ type check struct {
 
 // checkPeer is the command check-peer. It prints one line on stdout, errors included.
 func checkPeer(ctx context.Context, args []string, c *console) error {
-	asked, err := checkAskedFor(args, c.getenv)
+	asked, err := parseCheckPeer(args, c.getenv)
 	if errors.Is(err, cli.ErrHelp) {
 		_, err := io.WriteString(c.stdout, checkPeerUsage())
 		return err
@@ -102,8 +102,8 @@ func withoutPipes(text string) string {
 	return strings.ReplaceAll(wire.Printable(text), "|", `\x7c`)
 }
 
-// checkAskedFor parses the command line.
-func checkAskedFor(args []string, getenv func(string) string) (*check, error) {
+// parseCheckPeer parses the command line.
+func parseCheckPeer(args []string, getenv func(string) string) (*check, error) {
 	given, rest, err := cli.Parse(checkPeerFlags(), args)
 	if err == nil && len(rest) > 0 {
 		err = fmt.Errorf("unexpected argument %.64q: did you mean -H %.64s?", rest[0], rest[0])

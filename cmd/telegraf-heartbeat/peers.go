@@ -89,7 +89,7 @@ func (c *console) terminal() bool {
 
 // peers is the command of that name.
 func peers(ctx context.Context, args []string, c *console) error {
-	q, err := askedFor(args, c.getenv)
+	q, err := parsePeers(args, c.getenv)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
 		_, err := io.WriteString(c.stdout, peersUsage())
@@ -109,8 +109,8 @@ func peers(ctx context.Context, args []string, c *console) error {
 	return q.verdict(found)
 }
 
-// askedFor parses the command line.
-func askedFor(args []string, getenv func(string) string) (*question, error) {
+// parsePeers parses the command line.
+func parsePeers(args []string, getenv func(string) string) (*question, error) {
 	given, rest, err := cli.Parse(peersFlags(), args)
 	q := &question{
 		dead: given.Switch("dead"), json: given.Switch("json"), watch: given.Switch("watch"),

@@ -91,7 +91,7 @@ func (c *changes) print(w *bytes.Buffer, found []*listing, failed error, now tim
 		}
 	}
 	if c.known != nil {
-		c.compare(w, slices.SortedFunc(maps.Values(after), inTurn))
+		c.compare(w, slices.SortedFunc(maps.Values(after), bySince))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.known)) {
 		if _, there := after[name]; !there && (!c.dead || c.known[name].State == dead) {
@@ -101,8 +101,8 @@ func (c *changes) print(w *bytes.Buffer, found []*listing, failed error, now tim
 	c.known = after
 }
 
-// inTurn orders peers by the time of their last change.
-func inTurn(a, b peer) int {
+// bySince orders peers by the time of their last change.
+func bySince(a, b peer) int {
 	return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Name(), b.Name()))
 }
 

@@ -53,7 +53,7 @@ func isKnown(key toml.Key, plugin telegraf.Input) bool {
 // belongs or what was meant.
 func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	if len(key) < 3 || key[0] != "inputs" || key[1] != "heartbeat" {
-		return strangeKey(key, plugin)
+		return outsideKey(key, plugin)
 	}
 	name, candidates := key[2], knownOptions(plugin)
 	if slices.Contains(execdOptions, name) {
@@ -71,8 +71,8 @@ func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	return fmt.Errorf("option '%.64s' does not exist", name)
 }
 
-// strangeKey returns the error for a key outside of [[inputs.heartbeat]].
-func strangeKey(key toml.Key, plugin telegraf.Input) error {
+// outsideKey returns the error for a key outside of [[inputs.heartbeat]].
+func outsideKey(key toml.Key, plugin telegraf.Input) error {
 	name := key.String()
 	if len(key) == 1 && slices.Contains(knownOptions(plugin), name) {
 		return fmt.Errorf("option '%s' must be below %s", name, tableHeader)

@@ -57,10 +57,10 @@ func (p *prompter) readLines(stdin io.Reader) {
 	}
 }
 
-// heedSignals prompts for each signal that Telegraf can send for it, until ctx ends.
+// handleSignals prompts for each signal that Telegraf can send for it, until ctx ends.
 // If there is no prompt at all, it warns once: with signal = "none", Telegraf's
 // default, only changes are emitted.
-func (p *prompter) heedSignals(ctx context.Context) {
+func (p *prompter) handleSignals(ctx context.Context) {
 	defer signal.Stop(p.signals)
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()

@@ -72,7 +72,7 @@ func (r *runner) gatherWhenPrompted(ctx context.Context, instances []*instance, 
 		return
 	}
 	p := newPrompter(instances, r.logger(general{}))
-	running.Go(func() { p.heedSignals(ctx) }) // ends with ctx
+	running.Go(func() { p.handleSignals(ctx) }) // ends with ctx
 	var reading sync.WaitGroup
 	reading.Go(func() { // ends with stdin or the process
 		p.readLines(r.stdin)

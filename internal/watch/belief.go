@@ -54,12 +54,12 @@ func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	case absent:
 		return b.without(s.kind, grace, now)
 	}
-	return b.onItsWay(s.kind, grace, now)
+	return b.starting(s.kind, grace, now)
 }
 
-// onItsWay is for a target that systemd is starting: one that was not running before is
+// starting is for a target that systemd is starting: one that was not running before is
 // not dead if it is late, because systemd has its own timeout.
-func (b belief) onItsWay(k kind, grace time.Duration, now time.Time) belief {
+func (b belief) starting(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Starting, Stopped:
 		b.Phase, b.Exit = Starting, Exit{}

@@ -103,7 +103,7 @@ func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit) {
 
 // followFile watches the process in the file until ctx ends.
 func (w *watch) followFile(ctx context.Context) {
-	defer w.letGo()
+	defer w.forget()
 	file := newPIDFile(w.PIDFile)
 	var exit Exit
 	for ctx.Err() == nil {
@@ -130,7 +130,7 @@ func (w *watch) waitForFile(ctx context.Context) Exit {
 	}
 	exit, over := w.process.wait(ctx)
 	if over {
-		w.letGo()
+		w.forget()
 	}
 	return exit
 }

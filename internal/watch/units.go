@@ -21,7 +21,7 @@ func (w *watch) lookAtUnit(ctx context.Context, u *unitStatus) {
 		seen = w.find(u.mainPID, u.started, seen)
 	}
 	if seen.kind != running {
-		w.letGo()
+		w.forget()
 	}
 	w.see(ctx, seen)
 }
@@ -95,10 +95,10 @@ func followUnits(ctx context.Context, watches []*watch, warnf warnFunc) {
 		select {
 		case <-ctx.Done():
 		case end := <-ends:
-			end.takeIn(ctx)
+			end.apply(ctx)
 		case answer := <-answers:
 			asking = false
-			answer.takeIn(ctx, warnf)
+			answer.apply(ctx, warnf)
 		case <-time.After(untilDue(watches, asking)):
 		}
 	}
@@ -122,20 +122,20 @@ func awaitEnd(ctx context.Context, wg *sync.WaitGroup, w *watch, p *process, end
 	return cancel
 }
 
-// takeIn records that the process has ended, and plans an immediate query.
-func (e *unitEnd) takeIn(ctx context.Context) {
+// apply records that the process has ended, and plans an immediate query.
+func (e *unitEnd) apply(ctx context.Context) {
 	w := e.watch
 	if w.process != e.process { // systemd has reported another process since
 		return
 	}
-	w.letGo()
+	w.forget()
 	w.see(ctx, sighting{kind: ended, exit: e.exit})
 	w.due, w.pause = time.Time{}, 0
 }
 
-// takeIn processes the answer. If systemd did not answer, the states stay, with a
+// apply processes the answer. If systemd did not answer, the states stay, with a
 // warning.
-func (a *unitAnswer) takeIn(ctx context.Context, warnf warnFunc) {
+func (a *unitAnswer) apply(ctx context.Context, warnf warnFunc) {
 	if a.err != nil && ctx.Err() == nil {
 		warnf("%v", a.err)
 	}

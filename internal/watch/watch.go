@@ -49,13 +49,13 @@ func (w *watch) find(pid uint32, mark int64, instead sighting) sighting {
 	if found == nil {
 		return instead
 	}
-	w.letGo()
+	w.forget()
 	w.process, w.release = found, w.keep(found)
 	return sighting{kind: running, process: found.Process, mark: mark}
 }
 
-// letGo releases the process.
-func (w *watch) letGo() {
+// forget releases the process.
+func (w *watch) forget() {
 	if w.process != nil {
 		w.release()
 		w.process, w.release = nil, nil
@@ -70,7 +70,7 @@ func (w *watch) lookAtPID(ctx context.Context) {
 
 // followPID watches the process until it or ctx ends.
 func (w *watch) followPID(ctx context.Context) {
-	defer w.letGo()
+	defer w.forget()
 	w.lookAtPID(ctx)
 	if w.process == nil {
 		return

@@ -99,7 +99,7 @@ func (w *Watcher) Look(ctx context.Context) ([]State, error) {
 	err := lookAtUnits(ctx, units)
 	wg.Wait()
 	for _, one := range watches {
-		one.letGo()
+		one.forget()
 	}
 	return states, errors.Join(err, ctx.Err())
 }
