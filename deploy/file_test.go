@@ -105,7 +105,7 @@ func possibleKeys(t *testing.T) []string {
 	file := filepath.Join(t.TempDir(), sample)
 	require.NoError(t, os.WriteFile(file, []byte("missing = 1\n"), 0o600))
 	said := exits(t, exitConfig, program(t, []string{"run", "-config", file}))
-	_, keys, ok := strings.Cut(strings.TrimSpace(said), "possible are ")
+	_, keys, ok := strings.Cut(strings.TrimSpace(said), "the options are ")
 	require.True(t, ok, said)
 	return strings.Split(keys, ", ")
 }

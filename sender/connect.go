@@ -10,28 +10,28 @@ import (
 )
 
 const (
-	tryTime    = 5 * time.Second        // for one attempt to connect, at least
+	tryTime    = 5 * time.Second        // minimum for one attempt to connect
 	stagger    = 250 * time.Millisecond // between two addresses of an attempt (RFC 8305, 5)
-	secondTry  = 500 * time.Millisecond // until the first address is dialled once more
+	secondTry  = 500 * time.Millisecond // until the first address is dialled again
 	quietPause = time.Second            // until quiet addresses are dialled
-	namesPause = time.Second            // for the name server, when the known addresses have failed
+	namesPause = time.Second            // wait for the name server after the known addresses failed
 )
 
-// A dialResult is what came of dialling an address.
+// A dialResult is the result of dialling an address.
 type dialResult struct {
 	conn    net.Conn // nil on an error
 	address string
 	err     error
 }
 
-// An attempt dials one address after the other, each beside those before it,
-// and those that failed once more as long as it goes on.
+// An attempt dials one address after the other without waiting for the earlier
+// ones. While it goes on, it dials failed addresses again.
 type attempt struct {
 	route   *route
-	eager   bool            // the first address is dialled once more, as a SYN may be lost
+	eager   bool            // dial the first address again soon: a SYN may be lost
 	names   <-chan struct{} // closed when the name is resolved; then nil
 	begin   time.Time
-	last    time.Time // when an address was dialled; zero if one has failed since
+	last    time.Time // when an address was last dialled; zero if one has failed since
 	dialed  []candidate
 	running int
 	results chan dialResult
@@ -41,13 +41,13 @@ type attempt struct {
 // A candidate is an address that an attempt has dialled.
 type candidate struct {
 	address string
-	at      time.Time // last
+	at      time.Time // when it was last dialled
 	failed  bool
 }
 
-// connect connects to the address of the server that is first to take a
-// connection. It takes no longer than limit; the name is resolved for as long
-// as ctx lasts.
+// connect connects to the address of the server that is first to accept a
+// connection. It takes no longer than limit; resolving the name goes on until ctx
+// ends.
 func (r *route) connect(ctx context.Context, limit time.Duration, eager bool) dialResult {
 	a := &attempt{route: r, eager: eager, names: r.resolve(ctx), begin: time.Now(), results: make(chan dialResult)}
 	ctx, cancel := context.WithTimeout(ctx, limit)
@@ -77,7 +77,7 @@ func (r *route) connect(ctx context.Context, limit time.Duration, eager bool) di
 }
 
 // next returns the address to dial next and how long to wait before that.
-// Without an address, the wait is how long something else may come.
+// Without an address, it returns how long to wait for other events.
 func (a *attempt) next() (address string, wait time.Duration) {
 	if address, wait = a.untried(); address != "" {
 		return address, wait
@@ -96,7 +96,7 @@ func (a *attempt) next() (address string, wait time.Duration) {
 	return "", 0
 }
 
-// untried returns the next address that was not dialled yet.
+// untried returns the next address that has not been dialled yet.
 func (a *attempt) untried() (address string, wait time.Duration) {
 	all, good := a.route.addresses()
 	i := slices.IndexFunc(all, func(address string) bool { return a.find(address) == nil })
@@ -111,8 +111,8 @@ func (a *attempt) untried() (address string, wait time.Duration) {
 	return all[i], max(stagger-time.Since(a.last), quietPause-time.Since(a.begin))
 }
 
-// again returns the address that failed first: while others do not answer, its
-// collector may have restarted.
+// again returns the address that failed first: its collector may have restarted
+// while others do not answer.
 func (a *attempt) again() (address string, wait time.Duration) {
 	wait = tryTime
 	for i := range a.dialed {
@@ -124,7 +124,7 @@ func (a *attempt) again() (address string, wait time.Duration) {
 	return address, wait
 }
 
-// find returns nil for an address that was not dialled yet.
+// find returns nil if an address has not been dialled yet.
 func (a *attempt) find(address string) *candidate {
 	i := slices.IndexFunc(a.dialed, func(c candidate) bool { return c.address == address })
 	if i < 0 {
@@ -156,8 +156,8 @@ func (a *attempt) dial(ctx context.Context, address string) {
 	})
 }
 
-// fail notes that an address does not take a connection: then the next one need
-// not wait.
+// fail records that an address refused a connection, so the next one need not
+// wait.
 func (a *attempt) fail(d dialResult) {
 	a.running--
 	a.last = time.Time{}
@@ -167,7 +167,7 @@ func (a *attempt) fail(d dialResult) {
 	}
 }
 
-// end says why there is no connection; late is not nil if the time is over.
+// end returns why there is no connection; late is not nil after a timeout.
 func (a *attempt) end(late error) error {
 	addresses := make([]string, 0, len(a.dialed))
 	for _, c := range a.dialed {

@@ -12,25 +12,24 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Datagrams are not answered: nobody here knows whether one arrives. So an end
-// is sent several times, and every beat goes to each address that the name of
-// the server has.
+// Datagrams are not answered, so the sender cannot know whether one arrives. So it
+// sends an end several times, and every beat to each address of the server.
 const (
-	maxDatagram     = 1400 // bytes, so that no path has to split it
-	maxDestinations = 8    // addresses of one server
+	maxDatagram     = 1400 // bytes, to avoid fragmentation
+	maxDestinations = 8    // maximum number of addresses of one server
 	endRepeats      = 3    // how often an end is sent
 	repeatPause     = 100 * time.Millisecond
 	fastRepeatPause = 10 * time.Millisecond // with Sender.Hurry
 	refusalTime     = 100 * time.Millisecond
 	connectTime     = 2 * time.Second
 
-	// Until the name of a server is resolved anew: two intervals, within
+	// The time until the name of a server is resolved again: two intervals, within
 	minResolvePause = time.Second
 	maxResolvePause = time.Minute
 )
 
-// fitsDatagram returns an error if a beat may become too long for a datagram
-// with all that is ever added to it.
+// fitsDatagram returns an error if a beat may become too long for a datagram when
+// all other fields are added.
 func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	full := *b
 	full.Run = runOf(newLife(), maxDestinations*max(len(s.Servers), 10))
@@ -41,23 +40,23 @@ func (s *Sender) fitsDatagram(to server, b *wire.Beat) error {
 	}
 	payload, err := s.payload(&full)
 	if err == nil && len(payload) > maxDatagram {
-		err = fmt.Errorf("service %.128q: a beat may have %d bytes, and a datagram takes %d: give it fewer tags",
+		err = fmt.Errorf("service %.128q: a beat can have %d bytes, and a datagram takes %d: give it fewer tags",
 			b.Service, len(payload), maxDatagram)
 	}
 	return err
 }
 
-// A destination is a socket to one address of a server, and what was sent
-// there. It has a run of its own, like another server: where two addresses lead
-// to one collector, neither repeats what the other sent.
+// A destination is a socket to one address of a server, and what was sent there.
+// It has its own run, like another server: if two addresses lead to one collector,
+// neither repeats what the other sent.
 type destination struct {
-	address    string // empty if it is free for another
-	link       *link  // nil while there is no socket
+	address    string // empty if the destination is free
+	link       *link  // nil if there is no socket
 	run        string
 	deliveries []delivery // of each report
 }
 
-// free makes d fit for another address, where nothing was sent yet.
+// free prepares d for another address, to which nothing has been sent yet.
 func (d *destination) free() {
 	d.close()
 	d.address = ""
@@ -94,14 +93,14 @@ func (s *session) keepDatagrams(ctx, own context.Context) {
 		case <-afterIf(len(s.destinations) == 0 && resolved == nil, tryTime):
 			resolved = s.route.resolve(own)
 		case <-afterIf(s.owesEnds(), repeatPause):
-			s.sendOrWarn(own, unheardEnd)
+			s.sendOrWarn(own, unackedEnd)
 		case <-s.probe:
 		}
 	}
 	s.leaveDatagrams(own, resolved)
 }
 
-// afterIf is time.After on a condition, and otherwise never fires.
+// afterIf is time.After if the condition holds, and otherwise never fires.
 func afterIf(condition bool, pause time.Duration) <-chan time.Time {
 	if !condition {
 		return nil
@@ -109,7 +108,7 @@ func afterIf(condition bool, pause time.Duration) <-chan time.Time {
 	return time.After(pause)
 }
 
-// openAndSend begins to use the addresses that were resolved.
+// openAndSend starts to use the resolved addresses.
 func (s *session) openAndSend(ctx context.Context) {
 	if err := s.openSockets(ctx); err != nil {
 		s.warnf("sending to %s failed: %v", s.server, err)
@@ -123,16 +122,16 @@ func (s *session) sendOrWarn(ctx context.Context, which choice) {
 	}
 }
 
-// resolvePause is how long a name stays resolved: a collector that has moved
-// must be found before the allowed silence is over. It is compared at each
-// beat, so it ends between two of them.
+// resolvePause is how long a resolved name is used: a collector that has moved must
+// be found before the allowed silence is over. It is compared at each beat, so it
+// ends between two beats.
 func (s *session) resolvePause() time.Duration {
 	interval := s.sender.Interval
 	return min(max(2*interval, minResolvePause), maxResolvePause) - interval/2
 }
 
-// openSockets opens a socket to each address of the server, in place of those
-// before: the address of this host may have changed, too.
+// openSockets opens a new socket to each address of the server: the address of this
+// host may have changed, too.
 func (s *session) openSockets(ctx context.Context) error {
 	addresses, _ := s.route.addresses()
 	if len(addresses) == 0 {
@@ -148,7 +147,7 @@ func (s *session) openSockets(ctx context.Context) error {
 	return failed
 }
 
-// assign gives each address a destination: the one that it has, or a free one.
+// assign gives each address a destination: its own, or a free one.
 func (s *session) assign(addresses []string) {
 	for _, d := range s.destinations {
 		if !slices.Contains(addresses, d.address) {
@@ -167,8 +166,8 @@ func (s *session) assign(addresses []string) {
 	}
 }
 
-// openSocket opens a socket to the address of d, if it has one. If that fails,
-// the socket from before may do.
+// openSocket opens a socket to the address of d, if it has one. If that fails, d
+// keeps its old socket.
 func (s *session) openSocket(ctx context.Context, d *destination) error {
 	if d.address == "" {
 		return nil
@@ -183,15 +182,15 @@ func (s *session) openSocket(ctx context.Context, d *destination) error {
 		return err
 	}
 	if d.link == nil {
-		s.infof("sending to %s, which does not answer", s.server)
+		s.infof("sending to %s: datagrams are not answered", s.server)
 	}
 	d.close()
 	d.link = newLink(conn, d.address)
 	return nil
 }
 
-// sendDatagrams sends the beats of a choice, each in a datagram of its own, to
-// each address. It returns the first error if no address takes them.
+// sendDatagrams sends the selected beats to each address, each beat in its own
+// datagram. It returns the first error if no address accepts them.
 func (s *session) sendDatagrams(ctx context.Context, which choice) error {
 	var failed error
 	taken := false
@@ -227,14 +226,14 @@ func (s *session) sendDatagramsTo(ctx context.Context, d *destination, which cho
 			return err
 		}
 		if sent.times++; sent.times >= endRepeats {
-			sent.acked = r.version // as far as one can know
+			sent.acked = r.version // as far as known
 		}
 	}
 	return nil
 }
 
-// sendDatagram sends a beat in a datagram. A socket reports that nobody listens
-// only when it is used next: such an error is about the datagram before.
+// sendDatagram sends a beat in a datagram. A socket reports that nothing listens
+// only when it is next used: such an error is about the previous datagram.
 func (s *session) sendDatagram(to *link, beat *wire.Beat) error {
 	payload, err := s.sender.payload(beat)
 	if err != nil {
@@ -255,7 +254,7 @@ func (s *session) sendDatagram(to *link, beat *wire.Beat) error {
 func (s *session) owesEnds() bool {
 	for _, d := range s.destinations {
 		for i := range d.deliveries {
-			if d.link != nil && unheardEnd(&s.reports[i], &d.deliveries[i]) {
+			if d.link != nil && unackedEnd(&s.reports[i], &d.deliveries[i]) {
 				return true
 			}
 		}
@@ -311,12 +310,12 @@ func (s *session) repeatEnds(ctx context.Context) {
 		case <-ctx.Done():
 			return
 		}
-		s.sendDatagrams(ctx, unheardEnd) //nolint:errcheck // the first time has warned of it
+		s.sendDatagrams(ctx, unackedEnd) //nolint:errcheck // the first time has warned of it
 	}
 }
 
-// exchangeDatagrams sends everything once, and ends as often as they have to
-// be. It fails if the host of the server says that nobody listens there.
+// exchangeDatagrams sends everything once, and ends endRepeats times. It fails if
+// the host of the server reports that nothing listens there.
 func (s *session) exchangeDatagrams(ctx context.Context, which choice) *Exchange {
 	x := &Exchange{Server: s.server.url}
 	begin := time.Now()
@@ -336,12 +335,12 @@ func (s *session) exchangeDatagrams(ctx context.Context, which choice) *Exchange
 	for _, d := range s.destinations {
 		d.free()
 	}
-	s.destinations = nil // the next try begins anew
+	s.destinations = nil // the next try starts over
 	return x
 }
 
-// awaitRefusal returns what the network says about the datagrams, if it refuses
-// them at all addresses.
+// awaitRefusal returns the error of the network if it refuses the datagrams at all
+// addresses.
 func (s *session) awaitRefusal() error {
 	until := time.Now().Add(refusalTime)
 	refused := errors.New("the socket is closed")

@@ -10,20 +10,20 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A RefusedError is the answer of a collector that does not accept a beat. To
-// send it again would not help.
+// A RefusedError is returned when a collector refuses a beat. Sending the beat
+// again would not help.
 type RefusedError struct {
 	Server string // its URL
-	Text   string // the collector's words, which may hold anything
+	Text   string // the answer of the collector; it may contain anything
 }
 
 func (e *RefusedError) Error() string {
 	return fmt.Sprintf("%s refused the beat: %.200q", e.Server, e.Text)
 }
 
-// An UnansweredError says that a beat was sent over a connection, and that no answer came while
-// it was waited for. A collector that starts reads its state file before it answers, and then
-// reads what has come meanwhile: whether the beat counts is not known.
+// An UnansweredError is returned when a beat was sent over a connection and no
+// answer came in time. It is unknown whether the beat counts: a collector that is
+// starting reads its state file first, and then the beats that came meanwhile.
 type UnansweredError struct {
 	err   error
 	check bool // the beat would not have counted anyway
@@ -33,13 +33,13 @@ func (e *UnansweredError) Error() string {
 	if e.check {
 		return e.err.Error()
 	}
-	return e.err.Error() + "; it was sent, and counts if the collector is only starting up"
+	return e.err.Error() + "; it was sent, and counts if the collector is just starting"
 }
 
 func (e *UnansweredError) Unwrap() error { return e.err }
 
-// An UnknownError is the answer of a collector to a goodbye for peers that it
-// does not know. It has recorded nothing for them.
+// An UnknownError is returned when a collector does not know some peers of a
+// goodbye. It has recorded nothing for them.
 type UnknownError struct {
 	Server string // its URL
 	Peers  []UnknownPeer
@@ -48,7 +48,7 @@ type UnknownError struct {
 // An UnknownPeer is a peer that a collector does not know.
 type UnknownPeer struct {
 	Host, Service string
-	Near          []string // up to three peers of similar names that it knows
+	Near          []string // up to three peers with similar names that it knows
 }
 
 func (e *UnknownError) Error() string {
@@ -60,22 +60,22 @@ func (e *UnknownError) Error() string {
 		}
 		texts = append(texts, text)
 	}
-	return fmt.Sprintf("%s has recorded nothing, as it does not know %s", e.Server, strings.Join(texts, " and "))
+	return fmt.Sprintf("%s recorded nothing: it does not know %s", e.Server, strings.Join(texts, " and "))
 }
 
-// note adds the peer of beat if the answer says that it is unknown.
+// note adds the peer of beat if answer says that it is unknown.
 func (e *UnknownError) note(beat *wire.Beat, answer *wire.Answer) {
 	if answer.Unknown {
 		e.Peers = append(e.Peers, UnknownPeer{beat.Host, beat.Service, answer.Near})
 	}
 }
 
-// Why the sender no longer waits for a server.
+// Reasons to stop waiting for a server.
 var (
-	errTooOld     = errors.New("is too old to take a promise back: it has taken this for a goodbye")
-	errHungUp     = errors.New("the collector hung up")
+	errTooOld     = errors.New("is too old to close a maintenance window: it took this for a goodbye")
+	errHungUp     = errors.New("the collector closed the connection")
 	errNothingDue = errors.New("no beat is due")
-	errUnasked    = errors.New("the collector sent an answer that no beat asked for")
+	errUnasked    = errors.New("the collector sent an answer to no beat")
 	errUnanswered = errors.New("the last beat was not answered")
 )
 
@@ -87,14 +87,14 @@ func endOf(err error) error {
 	return err
 }
 
-// isFinal reports whether a collector would answer the same once more.
+// isFinal reports whether a retry would get the same answer.
 func isFinal(err error) bool {
 	var refused *RefusedError
 	var unknown *UnknownError
 	return errors.As(err, &refused) || errors.As(err, &unknown) || errors.Is(err, errTooOld)
 }
 
-// A resolveError says why a server has no address.
+// A resolveError is returned when a server has no address.
 type resolveError struct {
 	host string
 	err  error

@@ -13,43 +13,43 @@ import (
 )
 
 const (
-	retryPause = time.Second // at least, between two dials of one delivery
-	othersTime = time.Second // for an answer, where another address may do better
+	retryPause = time.Second // minimum between two dials of one delivery
+	othersTime = time.Second // limit for an answer if there is another address to try
 )
 
 var errOthers = fmt.Errorf("no answer for %s", othersTime)
 
-// An Exchange is what came of beats that were sent over a connection of their
-// own. Fields that it did not come to are zero.
+// An Exchange is the result of beats that were sent over their own connection.
+// Fields of steps that were not reached are zero.
 type Exchange struct {
 	Server          string               // URL
-	Resolved        []string             // addresses that its host has; nil if that is an address itself
-	DeadNameServers []string             // that did not answer
+	Resolved        []string             // addresses of its host; nil if the URL has an address
+	DeadNameServers []string             // name servers that did not answer
 	Local, Remote   string               // addresses of the connection
-	Connecting      time.Duration        // until it was made, TLS included
+	Connecting      time.Duration        // time to connect, TLS included
 	TLS             *tls.ConnectionState // nil without TLS
-	RoundTrip       time.Duration        // from the beats to the first answer
-	AnsweredAt      time.Time            // when that came, by the clock of this host
-	ClockAhead      time.Duration        // what the beats had to add to this clock to be accepted; 0 for nothing
+	RoundTrip       time.Duration        // time from sending to the first answer
+	AnsweredAt      time.Time            // time of the first answer, by the clock of this host
+	ClockAhead      time.Duration        // correction of the clock until the beats were accepted; 0 for none
 
-	// Answers are those for living peers, then those for peers that have ended,
-	// each in the order of Peers, as far as they came. Datagrams have none.
+	// Answers are the answers for living peers, then those for peers that have
+	// ended, each in the order of Peers, as far as they came. Datagrams have none.
 	Answers []Answer
 
-	// Err is nil if everything was accepted. It wraps a *RefusedError for the
-	// first beat that was refused, else an *UnknownError for goodbyes of peers
-	// that the collector does not know.
+	// Err is nil if every beat was accepted. It wraps a *RefusedError for the
+	// first refused beat, else an *UnknownError for goodbyes of peers that the
+	// collector does not know.
 	Err error
 }
 
-// An Answer is what a collector says about one peer. Its texts may hold
+// An Answer is the answer of a collector about one peer. Its strings may contain
 // anything: filter them before they reach a terminal.
 type Answer struct {
 	Error     string        // why the beat was refused; empty if it was accepted
-	Peer      string        // what the collector calls the peer, such as web-1/nginx
+	Peer      string        // name of the peer at the collector, such as web-1/nginx
 	DeadAfter time.Duration // silence after which the peer is dead
-	Rule      string        // what sets DeadAfter, such as interval
-	Time      time.Time     // by the collector's clock, in ms; zero if it did not tell
+	Rule      string        // what determines DeadAfter, such as interval
+	Time      time.Time     // by the collector's clock, in ms; zero if not reported
 }
 
 func answersFrom(answers []wire.Answer) []Answer {
@@ -65,7 +65,7 @@ func answersFrom(answers []wire.Answer) []Answer {
 	return all
 }
 
-// alone makes s speak for peers that nobody updates, while do runs.
+// alone runs do with a session for peers that are never updated.
 func (s *session) alone(ctx context.Context, peers []Peer, do func(context.Context, choice) *Exchange) *Exchange {
 	ctx, cancel := context.WithCancel(ctx)
 	defer s.closeAll()
@@ -75,8 +75,8 @@ func (s *session) alone(ctx context.Context, peers []Peer, do func(context.Conte
 	return do(ctx, due)
 }
 
-// deliver makes one exchange after the other until the beats are acknowledged
-// or refused, or until ctx ends. It returns the one that says the most.
+// deliver repeats the exchange until the beats are acknowledged or refused, or
+// ctx ends. It returns the most informative exchange.
 func (s *session) deliver(ctx context.Context, which choice) *Exchange {
 	var last *Exchange
 	for {
@@ -85,7 +85,7 @@ func (s *session) deliver(ctx context.Context, which choice) *Exchange {
 		switch {
 		case x.Err == nil || isFinal(x.Err):
 			return x
-		case last == nil || ctx.Err() == nil: // else it says only that time is over
+		case last == nil || ctx.Err() == nil: // else it only reports the timeout
 			last = x
 		}
 		select {
@@ -96,9 +96,9 @@ func (s *session) deliver(ctx context.Context, which choice) *Exchange {
 	}
 }
 
-// exchange has beats answered. If a refusal was only about the clock of this
-// host or about what the collector is called, it tries again: over the same
-// connection, or over another one if that was closed.
+// exchange sends beats and reads the answers. If a refusal was only about the
+// clock of this host or the id of the collector, it corrects that and retries: over
+// the same connection, or over a new one if that was closed.
 func (s *session) exchange(ctx context.Context, which choice) *Exchange {
 	if s.server.datagrams() {
 		return s.exchangeDatagrams(ctx, which)
@@ -120,8 +120,8 @@ func (s *session) exchangeCorrected(ctx context.Context, which choice) *Exchange
 	return x
 }
 
-// exchangeOnce connects, sends a batch and waits until each of its beats is
-// answered. It reports whether another connection is worth a try.
+// exchangeOnce connects, sends a batch and waits for the answer to each beat. It
+// reports whether another connection is worth a try.
 func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, corrected bool) {
 	x = &Exchange{Server: s.server.url}
 	begin := time.Now()
@@ -133,7 +133,7 @@ func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, 
 	}
 	defer d.conn.Close()
 	x.connectedBy(d.conn, begin)
-	if s.route.hasOther(d.address) { // which may do better
+	if s.route.hasOther(d.address) { // another address may answer
 		limited, cancel := context.WithTimeoutCause(ctx, othersTime, errOthers)
 		defer cancel()
 		ctx = limited
@@ -143,7 +143,7 @@ func (s *session) exchangeOnce(ctx context.Context, which choice) (x *Exchange, 
 	return x, s.askAll(ctx, x, newLink(d.conn, d.address), which)
 }
 
-// connectedBy notes what is to be known of a connection.
+// connectedBy records the details of a connection.
 func (x *Exchange) connectedBy(conn net.Conn, begin time.Time) {
 	x.Connecting = time.Since(begin)
 	x.Local, x.Remote = nameOf(conn.LocalAddr()), nameOf(conn.RemoteAddr())
@@ -153,7 +153,7 @@ func (x *Exchange) connectedBy(conn net.Conn, begin time.Time) {
 	}
 }
 
-// nameOf returns what to call an address, which a unix socket may lack.
+// nameOf returns a name for an address; that of a unix socket may be empty.
 func nameOf(addr net.Addr) string {
 	if addr == nil || addr.String() == "" {
 		return "a unix socket"
@@ -161,8 +161,8 @@ func nameOf(addr net.Addr) string {
 	return addr.String()
 }
 
-// askAll has beats answered over one link. It reports whether that has broken
-// after something was corrected.
+// askAll sends beats and reads the answers over one link. It reports whether the
+// link broke after a correction.
 func (s *session) askAll(ctx context.Context, x *Exchange, link *link, which choice) (corrected bool) {
 	reader := wire.NewReader(link.conn, wire.MaxAnswer)
 	for {
@@ -183,8 +183,8 @@ func (s *session) askAll(ctx context.Context, x *Exchange, link *link, which cho
 	}
 }
 
-// ask sends beats and reads the answers to all of them. What they amount to
-// becomes x.Err; the error is that the link broke.
+// ask sends beats and reads the answers to all of them. It sets x.Err to their
+// outcome, and returns an error if the link broke.
 func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire.Reader, which choice) (answers []wire.Answer, err error) {
 	beats := s.compose(which, link)
 	if len(beats) == 0 {
@@ -216,7 +216,7 @@ func (s *session) ask(ctx context.Context, x *Exchange, link *link, reader *wire
 	return answers, nil
 }
 
-// outcome returns the error that the answers to beats amount to.
+// outcome returns the error in the answers to beats, if there is one.
 func (s *session) outcome(beats []wire.Beat, answers []wire.Answer) error {
 	unknown := &UnknownError{Server: s.server.url}
 	for i := range answers {
@@ -239,22 +239,22 @@ func (s *session) outcome(beats []wire.Beat, answers []wire.Answer) error {
 func answerTo(beat *wire.Beat, from *wire.Reader) (wire.Answer, error) {
 	answer, err := nextAnswer(from)
 	if err == nil && answer.Error == "" && answer.Seq != beat.Seq {
-		err = fmt.Errorf("it acknowledges beat %d, not %d", answer.Seq, beat.Seq)
+		err = fmt.Errorf("it acknowledged beat %d, not %d", answer.Seq, beat.Seq)
 	}
 	return answer, err
 }
 
-// unanswered says that no answer came to what was sent.
+// unanswered returns the error for beats that were not answered.
 func (s *session) unanswered(ctx context.Context, err error) error {
-	err = s.failed(ctx, "waiting for the answer of", err)
+	err = s.failed(ctx, "waiting for the answer from", err)
 	if ctx.Err() == nil { // the connection broke
 		return err
 	}
 	return &UnansweredError{err: err, check: s.check}
 }
 
-// failed says what was being done. When ctx has ended, that is why: what the
-// closed connection says about itself helps nobody.
+// failed adds to an error what was being done. If ctx has ended, the cause is
+// that: the error of the closed connection would not help.
 func (s *session) failed(ctx context.Context, doing string, err error) error {
 	var unresolved *resolveError
 	if errors.As(err, &unresolved) {

@@ -6,17 +6,17 @@ import (
 	"time"
 )
 
-// How long a goodbye waits.
+// Time limits of a goodbye.
 const (
-	answerTime = 500 * time.Millisecond // for an answer over the link that there is
+	answerTime = 500 * time.Millisecond // for an answer over the existing link
 
 	// With Sender.Hurry:
-	fastTime    = 900 * time.Millisecond // in all, and for a connection that is being made: with the start of the program, a second
-	fastRetry   = fastTime / 2           // for an answer, before another link is tried
-	successTime = 60 * time.Millisecond  // likewise after a success; also for the name server then
+	fastTime    = 900 * time.Millisecond // in total, and for a connection that is being made: a second with the start of the program
+	fastRetry   = fastTime / 2           // for an answer, before trying another link
+	successTime = 60 * time.Millisecond  // the same after a success, also for the name server
 )
 
-// leave says goodbye, over the link that there is or over new ones.
+// leave says goodbye, over the existing link or over new ones.
 func (s *session) leave(ctx context.Context) {
 	s.refresh()
 	if s.sender.Hurry {
@@ -29,12 +29,12 @@ func (s *session) leave(ctx context.Context) {
 	if s.awaitEnds(ctx, answerTime) {
 		return
 	}
-	if err := s.deliver(ctx, unheardEnd).Err; err != nil {
+	if err := s.deliver(ctx, unackedEnd).Err; err != nil {
 		s.warnf("goodbye was not delivered: %v", err)
 	}
 }
 
-// goodbyeTime is how long the goodbye may take in all.
+// goodbyeTime is how long the goodbye may take in total.
 func (s *session) goodbyeTime() time.Duration {
 	if s.sender.Hurry {
 		return fastTime
@@ -42,7 +42,7 @@ func (s *session) goodbyeTime() time.Duration {
 	return goodbyeTime
 }
 
-// lastWriteTime is how long a write may take once the sender has ended.
+// lastWriteTime is how long a write may take once the sender is stopping.
 func (s *session) lastWriteTime() time.Duration {
 	if s.sender.Hurry {
 		return successTime / 2
@@ -50,10 +50,9 @@ func (s *session) lastWriteTime() time.Duration {
 	return answerTime
 }
 
-// leaveFast says goodbye over the link that there is, or over the next one if
-// that comes soon. A link may turn out to be broken: then it tries another.
-// After a success it does not insist on an answer: what was written has most
-// likely arrived.
+// leaveFast says goodbye over the existing link, or over the next one if that comes
+// soon. If a link turns out to be broken, it tries another. After a success it does
+// not require an answer: what was written has most likely arrived.
 func (s *session) leaveFast(ctx context.Context) {
 	ctx, cancel := context.WithTimeout(ctx, fastTime)
 	defer cancel()
@@ -65,7 +64,7 @@ func (s *session) leaveFast(ctx context.Context) {
 	}
 	for range 2 {
 		if s.newest() != nil {
-			s.sendBeats(unheardEnd)
+			s.sendBeats(unackedEnd)
 		} else if err := s.connectNow(ctx, success); err != nil {
 			s.warnf("goodbye was not delivered: %v", err)
 			return
@@ -84,8 +83,8 @@ func (s *session) leaveFast(ctx context.Context) {
 	s.warnf("goodbye was not delivered to %s: %v", s.server, s.lost)
 }
 
-// connectNow waits for the dial that goes on, or for a new one, and sends what
-// is due over the new link. After a success it hardly waits for a name server.
+// connectNow waits for the current dial, or for a new one, and sends what is due
+// over the new link. After a success it waits only successTime for a name server.
 func (s *session) connectNow(ctx context.Context, success bool) error {
 	if !s.dialing {
 		s.dial(ctx)
@@ -104,13 +103,13 @@ func (s *session) connectNow(ctx context.Context, success bool) error {
 				return fmt.Errorf("no address of %s is known", s.server)
 			}
 		case <-ctx.Done():
-			return fmt.Errorf("connecting to %s takes longer than %s", s.server, fastTime)
+			return fmt.Errorf("connecting to %s took longer than %s", s.server, fastTime)
 		}
 	}
 }
 
-// awaitEnds waits until all ends are acknowledged over the link that there is,
-// and reports whether they were.
+// awaitEnds waits until all ends are acknowledged over the existing link, and
+// reports whether they were.
 func (s *session) awaitEnds(ctx context.Context, patience time.Duration) bool {
 	enough := time.After(patience)
 	for !s.endsAcked() && s.newest() != nil {
@@ -136,10 +135,10 @@ func (s *session) allSucceeded() bool {
 	return true
 }
 
-// endsAcked reports whether no end waits for its acknowledgement.
+// endsAcked reports whether all ends are acknowledged.
 func (s *session) endsAcked() bool {
 	for i := range s.reports {
-		if unheardEnd(&s.reports[i], &s.deliveries[i]) {
+		if unackedEnd(&s.reports[i], &s.deliveries[i]) {
 			return false
 		}
 	}

@@ -15,10 +15,10 @@ import (
 // A link is one connection to a server.
 type link struct {
 	conn       net.Conn
-	address    string     // that was dialled
-	local      netip.Addr // of this host; invalid for a unix socket
-	unanswered []batch    // the oldest first
-	owed       int        // answers that may still come: one for each beat
+	address    string     // the dialled address
+	local      netip.Addr // address of this host; invalid for a unix socket
+	unanswered []batch    // oldest first
+	owed       int        // number of answers that may still come: one for each beat
 }
 
 func newLink(conn net.Conn, address string) *link {
@@ -32,7 +32,7 @@ func newLink(conn net.Conn, address string) *link {
 	return l
 }
 
-// close closes the connection; whatever goes wrong there is no news.
+// close closes the connection and ignores errors.
 func (l *link) close() {
 	l.conn.Close()
 }
@@ -47,10 +47,10 @@ func (l *link) send(payloads [][]byte) error {
 	return err
 }
 
-// finish tells the server that nothing more will be sent. It can still answer.
+// finish ends sending. The server can still answer.
 func (l *link) finish() {
 	if conn, ok := l.conn.(interface{ CloseWrite() error }); ok {
-		conn.CloseWrite() //nolint:errcheck // the next read sees what is wrong
+		conn.CloseWrite() //nolint:errcheck // the next read reports an error
 	}
 }
 
@@ -60,18 +60,18 @@ type reportVersion struct {
 	version int
 }
 
-// A batch is a row of beats of which only the last asks for an answer.
+// A batch is a sequence of beats of which only the last asks for an answer.
 type batch struct {
 	seq      int64     // of the last beat
 	at       time.Time // when it was sent
 	versions []reportVersion
 }
 
-// maxUnanswered bounds what is remembered of a server that reads everything
-// and answers nothing.
+// maxUnanswered limits the memory for a server that reads everything and answers
+// nothing.
 const maxUnanswered = 1000
 
-// expect notes a batch that is to be answered.
+// expect records a batch that will be answered.
 func (l *link) expect(b batch) {
 	l.owed += len(b.versions)
 	if len(l.unanswered) == maxUnanswered {
@@ -80,16 +80,16 @@ func (l *link) expect(b batch) {
 	l.unanswered = append(l.unanswered, b)
 }
 
-// refused notes that the server refuses a beat: the one to be answered next,
-// if that is alone in its batch.
+// refused records that the server refused a beat: the next one to be answered, if
+// it is alone in its batch.
 func (l *link) refused() {
 	if len(l.unanswered) > 0 && len(l.unanswered[0].versions) == 1 {
 		l.unanswered = l.unanswered[1:]
 	}
 }
 
-// answered returns what the server has heard when it acknowledges a beat, and
-// when that was sent; nil if no beat of that number waits for it.
+// answered returns what the server has received when it acknowledges a beat, and
+// when that beat was sent; nil if no beat with this number is unanswered.
 func (l *link) answered(seq int64) (heard []reportVersion, at time.Time) {
 	i := slices.IndexFunc(l.unanswered, func(b batch) bool { return b.seq == seq })
 	if i < 0 {
@@ -110,8 +110,8 @@ type event struct {
 	err    error
 }
 
-// listen sends each answer of the server to events until the link or ctx ends.
-// It holds one answer of at most wire.MaxAnswer bytes.
+// listen sends each answer of the server to events until the link or ctx ends. It
+// keeps at most one answer of wire.MaxAnswer bytes in memory.
 func (l *link) listen(ctx context.Context, events chan<- event) {
 	reader := wire.NewReader(l.conn, wire.MaxAnswer)
 	for {
@@ -128,7 +128,7 @@ func (l *link) listen(ctx context.Context, events chan<- event) {
 	}
 }
 
-// nextAnswer reads the next answer. An error may be that the other side is no
+// nextAnswer reads the next answer. It returns an error if the other side is not a
 // collector.
 func nextAnswer(from *wire.Reader) (wire.Answer, error) {
 	payload, err := from.Next()
@@ -136,13 +136,13 @@ func nextAnswer(from *wire.Reader) (wire.Answer, error) {
 		return wire.Answer{}, err
 	}
 	if !from.Framed() {
-		return wire.Answer{}, fmt.Errorf("what it answers is no heartbeat protocol: %.64q", payload)
+		return wire.Answer{}, fmt.Errorf("the answer is not the heartbeat protocol: %.64q", payload)
 	}
 	return wire.DecodeAnswer(payload)
 }
 
-// deadAfter returns the silence that an answer allows, or the longest that a
-// time.Duration can hold.
+// deadAfter returns the silence that an answer allows, limited to the longest
+// time.Duration.
 func deadAfter(a *wire.Answer) time.Duration {
 	return time.Duration(min(a.DeadAfterMS, math.MaxInt64/int64(time.Millisecond))) * time.Millisecond
 }

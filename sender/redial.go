@@ -12,8 +12,7 @@ const (
 	maxPause = time.Minute
 )
 
-// spread returns a random part of a time. Nobody has to be kept from guessing
-// it.
+// spread returns a random part of a duration. It need not be hard to guess.
 func spread(whole time.Duration) time.Duration {
 	return time.Duration(rand.Int64N(int64(whole))) //nolint:gosec // see above
 }
@@ -21,14 +20,14 @@ func spread(whole time.Duration) time.Duration {
 // dial starts to connect.
 func (s *session) dial(ctx context.Context) {
 	s.dialing, s.dialAt = true, time.Now()
-	// A server that answered before and has fallen silent: it may have been cut
-	// off, and no fleet dials with us.
+	// The server answered before and has fallen silent: it may have been cut off
+	// from this host alone, so not the whole fleet dials now.
 	eager := s.proven != nil && s.patience() < usualPatience
 	limit := min(max(tryTime, s.patience()), maxPause)
 	s.wg.Go(func() { s.dialed <- s.route.connect(ctx, limit, eager) }) // ends with ctx at the latest
 }
 
-// connected takes the result of a dial.
+// connected processes the result of a dial.
 func (s *session) connected(ctx context.Context, d dialResult) {
 	s.dialing = false
 	if d.err != nil {
@@ -63,7 +62,7 @@ func (s *session) untilDial(wrong, now time.Time) time.Duration {
 	s.pause = min(max(2*s.pause, minPause), most)
 	pause := spread(s.pause)
 	if s.pause == minPause && s.proven != nil {
-		pause = 0 // the server is up, or was: no fleet dials at once
+		pause = 0 // the server is up, or was: the fleet does not dial at once
 	}
 	next := wrong.Add(pause)
 	if soonest := s.dialAt.Add(minPause); next.Before(soonest) {

@@ -8,24 +8,24 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// reports are what a Sender says of its peers now. Every session copies them
-// at its own pace.
+// reports are what a Sender currently reports for its peers. Every session copies
+// them at its own pace.
 type reports struct {
 	mu      sync.Mutex // guards what follows
 	all     []report
-	changed chan struct{} // closed at the next change; nil if nobody waits for it
+	changed chan struct{} // closed at the next change; nil if nothing waits for it
 
 	departed bool // the sender has said goodbye, with
 	backIn   time.Duration
 }
 
-// A report is what is said of one peer.
+// A report is what the Sender reports for one peer.
 type report struct {
 	peer    Peer
-	version int // grows with every change, from 1
+	version int // incremented with every change, from 1
 }
 
-// begin takes the first peers. An update from before Run wins over them.
+// begin sets the first peers. Updates from before Run override them.
 func (r *reports) begin(peers []Peer) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -47,7 +47,7 @@ func (r *reports) update(p Peer) {
 }
 
 func (r *reports) put(p Peer) {
-	if r.departed { // a late update must not take the goodbye back
+	if r.departed { // a late update must not undo the goodbye
 		p.part(r.backIn)
 	}
 	for i := range r.all {
@@ -98,33 +98,33 @@ func (r *reports) snapshot() ([]report, <-chan struct{}) {
 	return slices.Clone(r.all), r.changed
 }
 
-// A delivery is how far one report has come at one server.
+// A delivery is the progress of one report at one server.
 type delivery struct {
 	seq   int64 // of the last beat
-	sent  int   // version that was sent last
-	acked int   // version that was acknowledged last
-	times int   // how often the version sent last was sent
+	sent  int   // last version sent
+	acked int   // last version acknowledged
+	times int   // how often the last version was sent
 }
 
-// A choice selects the reports that a batch of beats is made of.
+// A choice selects the reports for a batch of beats.
 type choice func(r *report, d *delivery) bool
 
-// due selects what every beat repeats: all but acknowledged goodbyes.
+// due selects the reports that every beat repeats: all but acknowledged goodbyes.
 func due(r *report, d *delivery) bool {
 	return !r.peer.Silent && !(r.peer.leaving() && d.acked == r.version)
 }
 
-// unsent selects what has changed since it was last sent.
+// unsent selects the reports that have changed since they were last sent.
 func unsent(r *report, d *delivery) bool { return !r.peer.Silent && d.sent < r.version }
 
-// unheardEnd selects the ends that are not acknowledged.
-func unheardEnd(r *report, d *delivery) bool { return r.peer.ended() && d.acked < r.version }
+// unackedEnd selects the ends that are not acknowledged.
+func unackedEnd(r *report, d *delivery) bool { return r.peer.ended() && d.acked < r.version }
 
 // compose returns the beats to send over link and notes the answers to expect.
-// Beats of living peers come first and share one answer, to the last of them:
-// it proves that those before it have arrived too. Each end asks for an answer
-// of its own, as it may be refused; ends come last, so that the host of a
-// service is known to be alive before the service ends.
+// Beats of living peers come first and share one answer, to the last of them: it
+// proves that the earlier ones have arrived too. Each end asks for its own answer,
+// because it may be refused. Ends come last, so that the collector knows that the
+// host of a service is alive before the service ends.
 func (s *session) compose(which choice, link *link) []wire.Beat {
 	var living, ends []int
 	for i := range s.reports {
@@ -143,8 +143,7 @@ func (s *session) compose(which choice, link *link) []wire.Beat {
 	return beats
 }
 
-// appendBatch appends the beats for some reports, of which the last asks for an
-// answer.
+// appendBatch appends the beats for some reports. The last beat asks for an answer.
 func (s *session) appendBatch(beats []wire.Beat, reports []int, link *link) []wire.Beat {
 	if len(reports) == 0 {
 		return beats

@@ -12,13 +12,13 @@ import (
 )
 
 const (
-	nameServerTime = time.Second            // for a name server to answer before the next one is asked beside it
-	familyTime     = 250 * time.Millisecond // for IPv6 once IPv4 is known, and the other way round
-	lookupTime     = 10 * time.Second       // for all name servers together
+	nameServerTime = time.Second            // wait for a name server before the next one is asked too
+	familyTime     = 250 * time.Millisecond // wait for IPv6 once IPv4 is known, and vice versa
+	lookupTime     = 10 * time.Second       // limit for all name servers together
 )
 
-// A lookup returns the addresses of a host in network "ip4" or "ip6". Before it
-// asks a name server, it calls mayAsk; on an error it goes on to the next one.
+// A lookup returns the addresses of a host in network "ip4" or "ip6". It calls
+// mayAsk before it asks a name server, and skips the server on an error.
 type lookup func(ctx context.Context, mayAsk func(server string) error, network, host string) ([]netip.Addr, error)
 
 // systemLookup resolves as the system is configured. Only Go's own resolver
@@ -34,15 +34,15 @@ func systemLookup(ctx context.Context, mayAsk func(string) error, network, host 
 	return resolver.LookupNetIP(ctx, network, host)
 }
 
-// A lookupResult is what was found about a host.
+// A lookupResult is the result of resolving a host.
 type lookupResult struct {
 	addrs []netip.Addr
 	dead  []string // name servers that did not answer
 	err   error    // nil if there are addresses
 }
 
-// resolve finds the addresses of a host, within lookupTime. It asks for IPv4 and
-// IPv6 at the same time: some name servers answer only one of the questions.
+// resolve returns the addresses of a host within lookupTime. It asks for IPv4 and
+// IPv6 at the same time: some name servers answer only one of the queries.
 func resolve(ctx context.Context, ask lookup, networks []string, host string) lookupResult {
 	ctx, cancel := context.WithTimeout(ctx, lookupTime)
 	defer cancel()
@@ -66,8 +66,7 @@ func resolve(ctx context.Context, ask lookup, networks []string, host string) lo
 	return all
 }
 
-// add adds what was found of another kind of address. IPv6 comes first, as in
-// RFC 6724.
+// add adds the addresses of another family. IPv6 comes first, as in RFC 6724.
 func (n *lookupResult) add(other lookupResult) {
 	addrs := append(n.addrs, other.addrs...)
 	n.addrs = nil
@@ -89,9 +88,9 @@ func (n *lookupResult) add(other lookupResult) {
 	}
 }
 
-// A query is one question. A lookup waits five seconds for each name server,
-// one after the other. So each second another lookup starts beside it, which
-// leaves out the name servers that were asked by then.
+// A query resolves a host in one network. A lookup waits five seconds for each name
+// server in turn. So a query starts another lookup each second, which leaves out the
+// name servers that have been asked by then.
 type query struct {
 	ask           lookup
 	network, host string
@@ -102,8 +101,8 @@ type query struct {
 
 // A reply is the result of one lookup.
 type reply struct {
-	leftOut []string // name servers that it was not to ask
-	asked   bool     // it asked one, or needed none
+	leftOut []string // name servers that it must not ask
+	asked   bool     // whether it asked one, or needed none
 	addrs   []netip.Addr
 	err     error
 }
@@ -165,7 +164,7 @@ func (q *query) start(ctx context.Context, replies chan<- reply, leftOut []strin
 	}()
 }
 
-// note notes a name server that is asked.
+// note records that a name server is asked.
 func (q *query) note(server string) {
 	q.mu.Lock()
 	defer q.mu.Unlock()
@@ -186,8 +185,8 @@ func (q *query) servers() []string {
 	return slices.Clone(q.asked)
 }
 
-// fail notes a lookup that has found nothing. That the host does not exist says
-// more than that a name server is broken; otherwise the first error counts.
+// fail records a lookup that found nothing. The error that the host does not exist
+// replaces that of a broken name server; otherwise the first error is kept.
 func (n *lookupResult) fail(r reply) {
 	switch {
 	case !r.asked:

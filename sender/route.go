@@ -12,10 +12,10 @@ import (
 	"time"
 )
 
-// A route is the addresses of one server. The address that answered last is
-// kept for good and is dialled in every attempt, beside those that the name of
-// the server has. Names are resolved while addresses are dialled: an attempt
-// waits for them only when it has nothing else to do.
+// A route has the addresses of one server. The address that last answered is kept
+// forever, and every attempt dials it, besides the current addresses of the name.
+// Names are resolved while addresses are dialled: an attempt waits for the name
+// server only when it has nothing else to do.
 type route struct {
 	server server
 	dial   func(ctx context.Context, address string) (net.Conn, error)
@@ -25,16 +25,16 @@ type route struct {
 
 	mu     sync.Mutex // guards what follows
 	proven string     // address that answered last; empty if none did
-	named  []string   // addresses that the name gave last
-	quiet  []string   // took a connection since then and did not answer, the last one last
-	failed []string   // dialled in vain since the others were
-	dials  int        // going on
+	named  []string   // addresses of the name when it was last resolved
+	quiet  []string   // accepted a connection since then and did not answer, most recent last
+	failed []string   // could not be dialled in the current round
+	dials  int        // number of running dials
 
-	resolving     chan struct{} // closed when that ends; nil while it does not go on
-	resolvedAt    time.Time     // when it began last
+	resolving     chan struct{} // closed when resolving ends; nil if it is not running
+	resolvedAt    time.Time     // when resolving last began
 	asked         []string      // name servers, since then
 	silentServers []string      // name servers that did not answer last time
-	err           error         // of the last time
+	err           error         // of the last resolving
 }
 
 func newRoute(s *Sender, to server) *route {
@@ -49,8 +49,8 @@ func newRoute(s *Sender, to server) *route {
 	return r
 }
 
-// resolve starts to resolve the name of the server, unless that goes on
-// already. It returns a channel that is closed when it has ended.
+// resolve starts to resolve the name of the server, unless that is already running.
+// It returns a channel that is closed when resolving has ended.
 func (r *route) resolve(ctx context.Context) <-chan struct{} {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -70,7 +70,7 @@ func (r *route) resolve(ctx context.Context) <-chan struct{} {
 	return ended
 }
 
-// lookupNoted is a lookup that notes which name servers it asks.
+// lookupNoted is a lookup that records which name servers it asks.
 func (r *route) lookupNoted(ctx context.Context, mayAsk func(string) error, network, host string) ([]netip.Addr, error) {
 	return r.lookup(ctx, func(server string) error {
 		if err := mayAsk(server); err != nil {
@@ -83,7 +83,7 @@ func (r *route) lookupNoted(ctx context.Context, mayAsk func(string) error, netw
 	}, network, host)
 }
 
-// resolved takes the result of resolve.
+// resolved stores the result of resolve.
 func (r *route) resolved(found lookupResult) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -98,14 +98,14 @@ func (r *route) resolved(found lookupResult) {
 	r.resolving = nil
 }
 
-// answered notes that the server answered at an address.
+// answered records that the server answered at an address.
 func (r *route) answered(address string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.proven, r.quiet = address, nil
 }
 
-// unanswered notes that an address took a connection and did not answer: the
+// unanswered records that an address accepted a connection and did not answer: the
 // next attempt begins with the others.
 func (r *route) unanswered(address string) {
 	r.mu.Lock()
@@ -113,8 +113,8 @@ func (r *route) unanswered(address string) {
 	r.quiet = append(slices.DeleteFunc(r.quiet, func(a string) bool { return a == address }), address)
 }
 
-// postpone notes which addresses an attempt has dialled in vain: the next one
-// begins with those that are left, if there are any.
+// postpone records which addresses an attempt could not dial: the next attempt
+// begins with the remaining ones, if there are any.
 func (r *route) postpone(dialed []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -124,9 +124,8 @@ func (r *route) postpone(dialed []string) {
 	}
 }
 
-// addresses returns all that are known, in the order in which they are dialled.
-// The first good ones are not quiet; of the others, the last one that was quiet
-// comes last.
+// addresses returns all known addresses in the order to dial them. The first good
+// ones are not quiet. The others follow, the most recently quiet one last.
 func (r *route) addresses() (all []string, good int) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -149,7 +148,7 @@ func (r *route) addresses() (all []string, good int) {
 
 const rankQuiet = 3
 
-// rank is low for an address that is dialled early.
+// rank returns the rank of an address; lower ranks are dialled first.
 func (r *route) rank(address string) int {
 	switch {
 	case slices.Contains(r.quiet, address):
@@ -168,14 +167,14 @@ func (r *route) hasOther(than string) bool {
 	return slices.ContainsFunc(all[:good], func(a string) bool { return a != than })
 }
 
-// sinceResolve returns how long ago the name began to be resolved.
+// sinceResolve returns how long ago resolving last began.
 func (r *route) sinceResolve() time.Duration {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	return time.Since(r.resolvedAt)
 }
 
-// problem says why no address is known.
+// problem returns why no address is known.
 func (r *route) problem() error {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -184,7 +183,7 @@ func (r *route) problem() error {
 		err = errNoAnswer
 	}
 	if servers := r.unansweredServers(); errors.Is(err, errNoAnswer) && len(servers) > 0 {
-		err = fmt.Errorf("%w: asked were %s", err, strings.Join(servers, ", "))
+		err = fmt.Errorf("%w: asked %s", err, strings.Join(servers, ", "))
 	}
 	return &resolveError{r.server.host(), err}
 }
@@ -197,8 +196,8 @@ func (r *route) unansweredServers() []string {
 	return r.silentServers
 }
 
-// found returns the addresses that the name has, without their port, and the
-// name servers that did not answer.
+// found returns the addresses of the name, without port, and the name servers that
+// did not answer.
 func (r *route) found() (addresses, dead []string) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -212,8 +211,8 @@ func (r *route) found() (addresses, dead []string) {
 	return addresses, slices.Clone(r.unansweredServers())
 }
 
-// dialing reports whether a connection may come soon, because an address is
-// being dialled.
+// dialing reports whether an address is being dialled, so a connection may come
+// soon.
 func (r *route) dialing() bool {
 	r.mu.Lock()
 	defer r.mu.Unlock()

@@ -1,5 +1,5 @@
 // Package sender sends heartbeats for hosts and services to one or more
-// collectors (Telegraf with inputs.heartbeat), and announces how they end.
+// collectors (Telegraf with inputs.heartbeat), and reports how they end.
 //
 //	s := sender.Sender{
 //		Servers:  []string{"tcp://collector.example.com:7878"},
@@ -8,11 +8,11 @@
 //	}
 //	err := s.Run(ctx) // beats until ctx ends, then says goodbye
 //
-// It knows how beats reach a collector: addresses, connections, datagrams,
-// acknowledgements and retries. It never decides who is alive: the collector
-// does. It starts no goroutine outside a call and leaves none behind.
+// The package knows how beats reach a collector: addresses, connections,
+// datagrams, acknowledgements and retries. It never decides what is alive: the
+// collector does. It starts no goroutine outside a call and leaves none behind.
 //
-// To read it, begin here and go on with peer.go (what is said of whom),
+// To read the code, begin here and continue with peer.go (what beats say),
 // reports.go (what is due), session.go (one connected server) and exchange.go
 // (one delivery). Below them are link.go, datagrams.go, connect.go, route.go
 // and resolve.go.
@@ -36,89 +36,91 @@ import (
 const (
 	MinInterval = 100 * time.Millisecond // the shortest interval that a beat can declare
 	MaxInterval = 400 * 24 * time.Hour   // the longest interval that a beat can declare
-	MaxBackIn   = 400 * 24 * time.Hour   // the longest promise that a goodbye can carry
+	MaxBackIn   = 400 * 24 * time.Hour   // the longest maintenance window that a goodbye can open
 
-	goodbyeTime = 2 * time.Second // for a goodbye to be acknowledged
+	goodbyeTime = 2 * time.Second // limit for a goodbye to be acknowledged
 )
 
 var (
-	errSlow        = fmt.Errorf("another server was %s faster", goodbyeTime)
-	errGoodbyeLate = fmt.Errorf("the timeout of %s is over", goodbyeTime)
+	errSlow        = fmt.Errorf("another server answered %s earlier", goodbyeTime)
+	errGoodbyeLate = fmt.Errorf("timed out after %s", goodbyeTime)
 )
 
-// A Sender beats for its peers. Every server gets every beat over a connection
-// of its own, and none waits for another.
+// A Sender beats for its peers. Each server has its own connection and gets
+// every beat; servers do not wait for each other.
 //
-// The exported fields must not change while a method runs, and a Sender must
-// not be copied after its first use. All methods may be called from several
-// goroutines at once, but only one Run at a time.
+// Do not change exported fields while a method runs, and do not copy a Sender
+// after its first use. All methods may be called concurrently, but only one Run
+// at a time.
 type Sender struct {
 	// Servers are the URLs of the collectors, such as
-	// tls://collector.example.com:7878, at least one. Schemes are tcp, tls, udp
-	// (tcp4, udp6 and so on for one kind of address), unix and unixgram.
+	// tls://collector.example.com:7878. At least one is required. Schemes are
+	// tcp, tls, udp (tcp4, udp6 and so on for one kind of address), unix and
+	// unixgram.
 	Servers []string
 
 	// Interval is the time between two beats, MinInterval to MaxInterval. It is
-	// sent in whole milliseconds. Once, Leave and Check do not need it; if it is
-	// set, their beats declare it.
+	// sent in whole milliseconds. Run requires it. Once, Leave and Check do not;
+	// if it is set, their beats declare it.
 	Interval time.Duration
 
-	// Peers are at least one, each with another Host or Service. Beats are sent
-	// in this order.
+	// Peers are what the Sender beats for. At least one is required, and no two
+	// may have the same Host and Service. Beats are sent in this order.
 	Peers []Peer
 
-	// BackIn is the promise that goodbyes of Run and Leave carry: the peers will
-	// be back within it, 0 to MaxBackIn. 0 promises nothing.
+	// BackIn is the maintenance window that goodbyes of Run and Leave open, 0 to
+	// MaxBackIn: the collector reports a peer dead if it is not back within it.
+	// With 0, a goodbye is for good.
 	BackIn time.Duration
 
-	// Hurry makes Run end fast, for a program whose end somebody waits for. Run
+	// Hurry makes Run end fast, when others wait for this program to exit. Run
 	// then takes at most a second to say goodbye. After a success (StatusLeaving
 	// with exit code 0) it waits only for a connection that is being made, and
 	// at most 60 ms for a name server or an acknowledgement.
 	Hurry bool
 
-	// Key signs the beats; the zero Key does not. If a collector refuses a
-	// signed beat because the clock of this host is wrong, the refusal tells its
-	// time, and the beat is sent again with that.
+	// Key signs the beats; with the zero Key they are not signed. If a collector
+	// refuses a signed beat because of the clock of this host, it reports its own
+	// time, and the Sender sends the beat again with that time.
 	Key Key
 
-	// Infof and Warnf receive what an operator should know; nil drops it. They
-	// are called from several goroutines at once. What a collector said may be
-	// part of the text: filter it before it reaches a terminal.
+	// Infof and Warnf receive messages for an operator; nil discards them. They
+	// are called concurrently. A message may quote a collector: filter it before
+	// it reaches a terminal.
 	Infof, Warnf func(format string, args ...any)
 
 	// TLS returns the settings for tls:// servers; nil means TLS 1.2 or later
-	// with the certificate authorities of the system. It is called for each
-	// connection, from several goroutines at once, so that renewed certificates
-	// take effect. The result is not changed. Without a ServerName, the host of
-	// the URL must be named in the certificate.
+	// with the certificate authorities of the system. It is called concurrently,
+	// once for each connection, so that renewed certificates take effect. The
+	// Sender does not modify the result. Without a ServerName, the certificate
+	// must name the host of the URL.
 	TLS func() (*tls.Config, error)
 
-	// Dial connects; nil means net.Dialer. It is called from several goroutines
-	// at once. The address is host and port as in the URL, or a path; Dial
-	// resolves the host itself.
+	// Dial connects to a server; nil means net.Dialer. It is called concurrently.
+	// The address is host and port as in the URL, or a path; Dial resolves the
+	// host itself.
 	Dial func(ctx context.Context, network, address string) (net.Conn, error)
 
 	lookup   lookup // for tests; nil means the system's
 	reports  reports
-	sessions atomic.Pointer[[]*session] // of Run; nil while it does not run
+	sessions atomic.Pointer[[]*session] // of Run; nil while Run is not running
 }
 
-// A Key signs beats, so that a collector that has the secret too knows who
-// sent them.
+// A Key signs beats. A collector with the same secret can verify where they come
+// from.
 type Key struct {
 	ID     string // 1 to 64 letters, digits or any of _ . : -
-	Secret []byte // at least 16 bytes; it must not change later
+	Secret []byte // at least 16 bytes; do not change them later
 }
 
-// Validate returns an error if k cannot sign. The error never quotes the
+// Validate returns an error if k cannot sign. The error never contains the
 // secret.
 func (k Key) Validate() error { return wire.Key(k).Validate() }
 
 func (k Key) isSet() bool { return k.ID != "" || k.Secret != nil }
 
-// Validate returns an error that names the first setting that cannot work. The
-// other methods call it themselves.
+// Validate returns an error that names the first invalid setting. The other
+// methods call it themselves.
 func (s *Sender) Validate() error {
 	if len(s.Servers) == 0 {
 		return errors.New("no server to send to")
@@ -129,10 +131,10 @@ func (s *Sender) Validate() error {
 		}
 	}
 	if s.Interval != 0 && (s.Interval < MinInterval || s.Interval > MaxInterval) {
-		return fmt.Errorf("interval %s is not in %s to %s", s.Interval, MinInterval, MaxInterval)
+		return fmt.Errorf("interval %s is not between %s and %s", s.Interval, MinInterval, MaxInterval)
 	}
 	if s.BackIn < 0 || s.BackIn > MaxBackIn {
-		return fmt.Errorf("back-in %s is not in 0s to %s", s.BackIn, MaxBackIn)
+		return fmt.Errorf("back-in %s is not between 0s and %s", s.BackIn, MaxBackIn)
 	}
 	if s.Key.isSet() {
 		if err := s.Key.Validate(); err != nil {
@@ -175,9 +177,8 @@ func (s *Sender) validatePeer(p *Peer) error {
 }
 
 // Run beats every Interval until ctx ends. Then it says goodbye for all peers
-// that have not ended, which takes two seconds at most. Run returns an error
-// only for settings that cannot work: while a collector is away, it keeps
-// trying.
+// that have not ended, within two seconds. Run returns an error only for invalid
+// settings: while a collector is away, it keeps trying.
 func (s *Sender) Run(ctx context.Context) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -203,8 +204,7 @@ func (s *Sender) Run(ctx context.Context) error {
 	return nil
 }
 
-// newSessions returns one session for each server, all in one life of the
-// sender.
+// newSessions returns a session for each server, all with the same life.
 func (s *Sender) newSessions() []*session {
 	life := newLife()
 	sessions := make([]*session, 0, len(s.Servers))
@@ -214,11 +214,12 @@ func (s *Sender) newSessions() []*session {
 	return sessions
 }
 
-// Update changes what Run says of a peer, at once and with every beat from then
-// on; before Run, it changes what Run begins with. A peer is known by its Host
-// and Service, and a new one is added. A goodbye is repeated until it is
-// acknowledged, everything else goes on. Update keeps p.Tags. It returns an
-// error, and changes nothing, for a peer that no collector would accept.
+// Update changes what Run reports for a peer, immediately and in every beat from
+// then on. Before Run, it changes what Run starts with. Host and Service identify
+// the peer; an unknown one is added. A goodbye is repeated until it is
+// acknowledged, any other report until it is replaced. Update retains p.Tags: do
+// not change them afterwards. For a peer that no collector would accept, Update
+// returns an error and changes nothing.
 func (s *Sender) Update(p Peer) error {
 	if err := s.validatePeer(&p); err != nil {
 		return err
@@ -227,8 +228,8 @@ func (s *Sender) Update(p Peer) error {
 	return nil
 }
 
-// Responsive reports whether Run is running and everything in it makes
-// progress. It waits for that until ctx ends, so a watchdog should give it a
+// Responsive reports whether Run is running and all its goroutines make
+// progress. It waits for them until ctx ends, so a watchdog should set a
 // deadline.
 func (s *Sender) Responsive(ctx context.Context) bool {
 	sessions := s.sessions.Load()
@@ -245,30 +246,30 @@ func (s *Sender) Responsive(ctx context.Context) bool {
 	return true
 }
 
-// Answers reports whether Run has a connection to server, which is one of
-// Servers, over which that has answered.
+// Answers reports whether Run has a connection over which server, which is one of
+// Servers, has answered.
 func (s *Sender) Answers(server string) bool {
 	sessions := s.sessions.Load()
 	i := slices.Index(s.Servers, server)
 	return sessions != nil && i >= 0 && (*sessions)[i].answering.Load()
 }
 
-// Once sends one beat for each peer to every server and tries until ctx ends.
-// It succeeds when one server has acknowledged them all; the others then get
-// two seconds more. A datagram counts as delivered when it is sent. An error
-// wraps what each server did, a *RefusedError among them.
+// Once sends one beat for each peer to every server, and retries until ctx ends.
+// It succeeds when one server has acknowledged all beats; the other servers then
+// get two more seconds. A datagram counts as delivered when it is sent. The error
+// wraps the error of each server, such as a *RefusedError.
 func (s *Sender) Once(ctx context.Context) error {
 	return s.deliver(ctx, s.Peers)
 }
 
-// Leave says goodbye for the peers, in the way that Once beats for them. A
-// collector that knows a peer by no such name answers with an *UnknownError.
+// Leave says goodbye for the peers, in the same way as Once sends beats. If a
+// collector does not know a peer, the error wraps an *UnknownError.
 func (s *Sender) Leave(ctx context.Context) error {
-	return s.deliver(ctx, parting(s.Peers, s.BackIn))
+	return s.deliver(ctx, goodbyes(s.Peers, s.BackIn))
 }
 
-// deliver sends one beat for each peer to every server, until one of them has
-// acknowledged them.
+// deliver sends one beat for each peer to every server, until one server has
+// acknowledged them all.
 func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	if err := s.Validate(); err != nil {
 		return err
@@ -294,9 +295,9 @@ func (s *Sender) deliver(ctx context.Context, peers []Peer) error {
 	return failed
 }
 
-// Check connects to server, which is one of Servers, and has one beat for each
-// peer checked, of which the collector records nothing. It makes one attempt,
-// and ends it when ctx ends.
+// Check connects to server, which must be one of Servers, and sends one beat for
+// each peer for the collector to check. The collector records nothing. Check
+// makes one attempt, and stops it when ctx ends.
 func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	if err := s.Validate(); err != nil {
 		return &Exchange{Server: server, Err: err}
@@ -309,7 +310,7 @@ func (s *Sender) Check(ctx context.Context, server string) *Exchange {
 	return session.alone(ctx, s.Peers, session.exchange)
 }
 
-// payload returns b as it is sent.
+// payload returns b encoded, and signed if there is a key.
 func (s *Sender) payload(b *wire.Beat) ([]byte, error) {
 	payload, err := wire.AppendBeat(nil, b)
 	if err == nil && s.Key.isSet() {

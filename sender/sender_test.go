@@ -437,8 +437,8 @@ func TestOnceIsDeliveredOrNot(t *testing.T) {
 		{"acknowledged", &collector{}, "", false, 0},
 		{"refused by the system", &collector{refuses: true}, "connecting to tcp://hb:7878 failed: connection refused", false, 3 * time.Second},
 		{
-			"not answered", &collector{silent: true}, "waiting for the answer of tcp://hb:7878 failed: context deadline exceeded; " +
-				"it was sent, and counts if the collector is only starting up", false, 3 * time.Second,
+			"not answered", &collector{silent: true}, "waiting for the answer from tcp://hb:7878 failed: context deadline exceeded; " +
+				"it was sent, and counts if the collector is just starting", false, 3 * time.Second,
 		},
 		{"refused by the collector", &collector{rejects: "no\nroom"}, `tcp://hb:7878 refused the beat: "no\\nroom"`, true, 0},
 	} {
@@ -536,25 +536,25 @@ func TestSleepIsNotMadeUpFor(t *testing.T) {
 
 func TestBadSettingsAreRefused(t *testing.T) {
 	for want, s := range map[string]*Sender{
-		"no server":                   {},
-		`"hb:7878" lacks a scheme`:    {Servers: []string{"hb:7878"}},
-		`has scheme "http"`:           {Servers: []string{"http://hb:7878"}},
-		`"unix://" names no file`:     {Servers: []string{"unix://"}},
-		`"tcp://hb" is no address`:    {Servers: []string{"tcp://hb"}},
-		`"tcp://:7878" is no address`: {Servers: []string{"tcp://:7878"}},
-		`"tcp://hb:7878/" is no`:      {Servers: []string{"tcp://hb:7878/"}},
-		`"tcp://hb:99999" is no`:      {Servers: []string{"tcp://hb:99999"}},
-		`"tcp://hb:0" is no`:          {Servers: []string{"tcp://hb:0"}},
-		"give each its own":           {Servers: []string{"tcp://a:1,tcp://b:1"}},
-		"no peer to beat for":         {Servers: []string{"tcp://hb:1"}},
-		"listed twice":                {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
-		"interval 1ms is not in":      {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
-		"interval 9600h0m0.001s is":   {Servers: []string{"tcp://hb:1"}, Interval: MaxInterval + time.Millisecond},
-		"back-in -1s is not in":       {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},
-		"back-in 9600h0m0.001s is":    {Servers: []string{"tcp://hb:1"}, BackIn: MaxBackIn + time.Millisecond},
-		"grace_ms: 34560000001":       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Grace: MaxInterval + time.Millisecond}}},
-		"host:":                       {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a b"}}},
-		"status:":                     {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Status: "down"}}},
+		"no server":                            {},
+		`"hb:7878" lacks a scheme`:             {Servers: []string{"hb:7878"}},
+		`has scheme "http"`:                    {Servers: []string{"http://hb:7878"}},
+		`"unix://" names no file`:              {Servers: []string{"unix://"}},
+		`"tcp://hb" is not a host and port`:    {Servers: []string{"tcp://hb"}},
+		`"tcp://:7878" is not a host and port`: {Servers: []string{"tcp://:7878"}},
+		`"tcp://hb:7878/" is no`:               {Servers: []string{"tcp://hb:7878/"}},
+		`"tcp://hb:99999" is no`:               {Servers: []string{"tcp://hb:99999"}},
+		`"tcp://hb:0" is no`:                   {Servers: []string{"tcp://hb:0"}},
+		"give each its own":                    {Servers: []string{"tcp://a:1,tcp://b:1"}},
+		"no peer to beat for":                  {Servers: []string{"tcp://hb:1"}},
+		"listed twice":                         {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a"}, {Host: "A"}}},
+		"interval 1ms is not between":          {Servers: []string{"tcp://hb:1"}, Interval: time.Millisecond},
+		"interval 9600h0m0.001s is":            {Servers: []string{"tcp://hb:1"}, Interval: MaxInterval + time.Millisecond},
+		"back-in -1s is not between":           {Servers: []string{"tcp://hb:1"}, BackIn: -time.Second},
+		"back-in 9600h0m0.001s is":             {Servers: []string{"tcp://hb:1"}, BackIn: MaxBackIn + time.Millisecond},
+		"grace_ms: 34560000001":                {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Grace: MaxInterval + time.Millisecond}}},
+		"host:":                                {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a b"}}},
+		"status:":                              {Servers: []string{"tcp://hb:1"}, Peers: []Peer{{Host: "a", Status: "down"}}},
 	} {
 		require.ErrorContains(t, s.Validate(), want)
 		require.Error(t, s.Run(t.Context()))

@@ -14,10 +14,10 @@ import (
 	"syscall"
 )
 
-// schemes are what a URL of a server can begin with.
+// schemes are the schemes of server URLs.
 var schemes = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram"}
 
-// A server is where a collector is reached.
+// A server is the address of a collector.
 type server struct {
 	url     string
 	scheme  string
@@ -31,12 +31,12 @@ func parseServer(url string) (server, error) {
 		return server{}, fmt.Errorf("server %q lacks a scheme: write tcp://%s", url, url)
 	}
 	if !slices.Contains(schemes, scheme) {
-		return server{}, fmt.Errorf("server %q has scheme %q, possible are %s", url, scheme, strings.Join(schemes, ", "))
+		return server{}, fmt.Errorf("server %q has scheme %q: use one of %s", url, scheme, strings.Join(schemes, ", "))
 	}
 	s := server{url: url, scheme: scheme, address: address}
 	if s.local() {
 		if address == "" {
-			return server{}, fmt.Errorf("server %q names no file, like %s:///run/telegraf/heartbeat.sock", url, scheme)
+			return server{}, fmt.Errorf("server %q names no file: write %s:///run/telegraf/heartbeat.sock", url, scheme)
 		}
 		return s, nil
 	}
@@ -50,20 +50,20 @@ func parseServer(url string) (server, error) {
 	if strings.Contains(address, ",") {
 		hint = "; give each its own"
 	}
-	return server{}, fmt.Errorf("server %q is no address with host and port, like %s://collector:7878%s", url, scheme, hint)
+	return server{}, fmt.Errorf("server %q is not a host and port: write %s://collector:7878%s", url, scheme, hint)
 }
 
 func (s server) String() string { return s.url }
 
-// local reports whether it is reached over a unix socket.
+// local reports whether s is a unix socket.
 func (s server) local() bool { return strings.HasPrefix(s.scheme, "unix") }
 
-// datagrams reports whether beats go there in datagrams, which nobody answers.
+// datagrams reports whether s takes datagrams, which are not answered.
 func (s server) datagrams() bool {
 	return strings.HasPrefix(s.scheme, "udp") || s.scheme == "unixgram"
 }
 
-// network returns the name that package net has for the transport.
+// network returns the transport as package net names it.
 func (s server) network() string {
 	if s.scheme == "tls" {
 		return "tcp"
@@ -71,7 +71,7 @@ func (s server) network() string {
 	return s.scheme
 }
 
-// host returns the host of the URL; none of a unix socket.
+// host returns the host of the URL, or "" for a unix socket.
 func (s server) host() string {
 	host, _, _ := net.SplitHostPort(s.address) //nolint:errcheck // parseServer has seen it
 	return host
@@ -82,13 +82,13 @@ func (s server) port() string {
 	return port
 }
 
-// hasName reports whether the host of the URL is to be resolved.
+// hasName reports whether the host of the URL must be resolved.
 func (s server) hasName() bool {
 	_, err := netip.ParseAddr(s.host())
 	return !s.local() && err != nil
 }
 
-// families returns the kinds of addresses that the URL allows.
+// families returns the address families that the URL allows.
 func (s server) families() []string {
 	switch {
 	case strings.HasSuffix(s.scheme, "4"):
@@ -117,7 +117,7 @@ func (s *Sender) connect(ctx context.Context, to server, address string) (net.Co
 	return secure, nil
 }
 
-// secure makes conn a TLS connection to a server of this name.
+// secure makes conn a TLS connection to a server with this name.
 func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Conn, error) {
 	config := &tls.Config{MinVersion: tls.VersionTLS12}
 	if s.TLS != nil {
@@ -134,19 +134,19 @@ func (s *Sender) secure(ctx context.Context, conn net.Conn, name string) (net.Co
 	if err := secure.HandshakeContext(ctx); err != nil {
 		switch {
 		case errors.Is(err, context.DeadlineExceeded):
-			err = errors.New("the handshake takes too long")
+			err = errors.New("the handshake took too long")
 		case errors.Is(err, io.EOF), errors.Is(err, syscall.ECONNRESET), errors.Is(err, windowsReset):
-			err = errors.New("the other side hung up in the handshake (is it a port without TLS?)")
+			err = errors.New("the other side closed the connection in the handshake (is it a port without TLS?)")
 		}
 		return nil, err
 	}
 	return &secured{secure}, nil
 }
 
-// windowsReset is ECONNRESET there; package syscall does not make them the same.
+// windowsReset is ECONNRESET on Windows, where package syscall has another value for it.
 const windowsReset = syscall.Errno(10054)
 
-// A secured connection is closed without a last message: that could block.
+// A secured connection is closed without the last TLS message, which could block.
 type secured struct{ *tls.Conn }
 
 func (c *secured) Close() error { return c.NetConn().Close() }

@@ -13,15 +13,15 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// logPause is the time between two log lines of one kind, on average.
+// logPause is the average time between two log lines of one kind.
 const logPause = time.Minute
 
 // usualPatience is how long an answer may take, unless the interval or the
-// allowed silence asks for something else.
+// allowed silence requires another limit.
 const usualPatience = 2 * time.Second
 
-// maxPatience is a third of the longest margin that a collector grants by itself: with
-// an interval of days the first answer would else be waited for as long.
+// maxPatience limits the wait for the first answer with an interval of days. It is a
+// third of the longest margin that a collector grants by default.
 const maxPatience = 20 * time.Minute
 
 // A session is what a Sender has with one server. In Run it keeps a connection
@@ -29,15 +29,14 @@ const maxPatience = 20 * time.Minute
 // Check it makes single exchanges. One goroutine owns it, apart from what mu
 // guards.
 //
-// It may hold two links. The proven one has answered before. When that falls
-// silent, another is tried beside it, and the proven one is closed only when
-// the other has answered: a collector that is merely slow never sees its
-// connection end.
+// It may have two links. The proven link has answered before. When it falls
+// silent, another link is tried beside it, and the proven one is closed only when
+// the other has answered: a slow collector never sees its connection end.
 type session struct {
 	sender *Sender
 	server server
 	route  *route
-	life   string // one life of the sender
+	life   string // identifies one Run, or one call of Once, Leave or Check
 	number int    // of the server, from 1
 	run    string
 	check  bool // the collector records nothing
@@ -47,11 +46,11 @@ type session struct {
 	changed    <-chan struct{} // closed when there are other reports
 
 	proven    *link
-	answering atomic.Bool   // there is a proven link
-	tried     *link         // the newest, not proven yet
+	answering atomic.Bool   // whether there is a proven link
+	tried     *link         // the newest link, not proven yet
 	lost      error         // why the last link was given up
 	rtt       time.Duration // of the last acknowledged beat
-	deadAfter time.Duration // silence that the server allows; 0 while not known
+	deadAfter time.Duration // silence that the server allows; 0 if unknown
 
 	next time.Time   // when the next beat is due
 	beat *time.Timer // runs until then
@@ -67,10 +66,10 @@ type session struct {
 	recipient recipient
 	clock     clock
 
-	leavingFast bool // the goodbye is being said in a hurry
+	leavingFast bool // in leaveFast
 
 	mu      sync.Mutex // guards what follows
-	end     time.Time  // when the sender stops waiting; zero while it has not ended
+	end     time.Time  // when the sender stops waiting; zero while it is not stopping
 	writing net.Conn   // what was written to last
 
 	destinations []*destination // of datagrams, one for each address
@@ -78,12 +77,12 @@ type session struct {
 	wg     sync.WaitGroup // dialling and listening
 	dialed chan dialResult
 	events chan event
-	probe  chan struct{} // keep takes what is sent here as long as it makes progress
+	probe  chan struct{} // keep receives from it as long as it makes progress
 	logged map[string]logTimes
 }
 
-// newSession returns the session with server number of one life of s. The URL
-// is valid.
+// newSession returns the session with the server of this number in one life of s.
+// The URL must be valid.
 func newSession(s *Sender, url, life string, number int) *session {
 	server, _ := parseServer(url) //nolint:errcheck // Validate has seen it
 	made := &session{
@@ -96,11 +95,11 @@ func newSession(s *Sender, url, life string, number int) *session {
 	return made
 }
 
-// newLife names one life of a sender.
+// newLife returns a new life: a random name for what a sender sends until it stops.
 func newLife() string { return rand.Text()[:12] }
 
-// runOf names what a sender says to one server in one life: order is judged
-// within it.
+// runOf names the beats to one server in one life. The collector judges their
+// order within a run.
 func runOf(life string, number int) string { return life + "." + strconv.Itoa(number) }
 
 // keep beats until ctx ends and then says goodbye.
@@ -121,9 +120,9 @@ func (s *session) keep(ctx context.Context) {
 	}
 }
 
-// keepLink keeps up a connection until ctx ends. The goodbye has own. Once ctx
-// has ended nothing else is begun: select would choose at random, and a write
-// may block.
+// keepLink keeps a connection until ctx ends; the goodbye uses own. Once ctx has
+// ended, nothing else may begin: select would choose at random, and a write may
+// block.
 func (s *session) keepLink(ctx, own context.Context) {
 	for ctx.Err() == nil {
 		select {
@@ -149,8 +148,8 @@ func (s *session) keepLink(ctx, own context.Context) {
 	s.leave(own)
 }
 
-// planBeat plans the next beat of the schedule after now. Beats that were
-// missed, because the host slept, are not made up for.
+// planBeat plans the next beat of the schedule after now. Beats that were missed
+// while the host slept are skipped.
 func (s *session) planBeat(now time.Time) {
 	s.next = following(s.next, s.sender.Interval, now)
 	s.beat.Reset(s.next.Sub(now))
@@ -167,19 +166,19 @@ func (s *session) patience() time.Duration {
 	if spare := s.deadAfter - s.sender.Interval; spare > 0 {
 		patience = min(patience, max(spare/3, 500*time.Millisecond))
 	}
-	if !s.endsAcked() { // an end is delivered fast, or over another link
+	if !s.endsAcked() { // an end must be delivered fast, or over another link
 		patience = min(patience, usualPatience)
 	}
 	return patience
 }
 
-// refresh copies what the sender says now.
+// refresh copies the current reports of the sender.
 func (s *session) refresh() {
 	s.reports, s.changed = s.sender.reports.snapshot()
 	s.deliveries = append(s.deliveries, make([]delivery, len(s.reports)-len(s.deliveries))...)
 }
 
-// speakFor makes s beat for peers that nobody updates.
+// speakFor makes s beat for peers that are never updated.
 func (s *session) speakFor(peers []Peer) {
 	for _, p := range peers {
 		s.reports = append(s.reports, report{peer: p, version: 1})
@@ -222,8 +221,8 @@ func (s *session) writeBeats(link *link, beats []wire.Beat, patience time.Durati
 	return link.send(payloads)
 }
 
-// setWriteDeadline gives the next write patience, or less if the sender has
-// ended.
+// setWriteDeadline limits the next write to patience, or less if the sender is
+// stopping.
 func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -235,8 +234,8 @@ func (s *session) setWriteDeadline(conn net.Conn, patience time.Duration) error 
 	return conn.SetWriteDeadline(deadline)
 }
 
-// interrupt ends a write that is stuck, because the sender has ended. What is
-// still to be sent has so much time.
+// interrupt ends a write that is stuck, because the sender is stopping. Further
+// writes share the time in rest.
 func (s *session) interrupt(rest time.Duration) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
@@ -264,7 +263,7 @@ func (s *session) newest() *link {
 	return s.proven
 }
 
-// handle takes an answer, or the end of a link.
+// handle processes an answer, or the end of a link.
 func (s *session) handle(e event) {
 	switch {
 	case e.link != s.tried && e.link != s.proven:
@@ -282,14 +281,14 @@ func (s *session) handle(e event) {
 	}
 }
 
-// refused takes the refusal of a beat, and beats again if that told what was
-// wrong.
+// refused processes the refusal of a beat, and beats again if it could correct
+// the cause.
 func (s *session) refused(link *link, answer *wire.Answer) {
 	link.refused()
 	s.stopWaiting()
 	s.promote(link)
 	corrected := s.correct(answer)
-	if !corrected || s.clock.corrected { // that a collector first tells its id is no news
+	if !corrected || s.clock.corrected { // do not log the first correction of the collector's id
 		s.warnf("%v", &RefusedError{Server: s.server.url, Text: answer.Error})
 	}
 	if corrected {
@@ -297,7 +296,7 @@ func (s *session) refused(link *link, answer *wire.Answer) {
 	}
 }
 
-// acknowledged takes the acknowledgement of a beat and of those before it.
+// acknowledged processes the acknowledgement of a beat and of those before it.
 func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	heard, at := link.answered(answer.Seq)
 	if heard == nil {
@@ -326,7 +325,7 @@ func (s *session) acknowledged(link *link, answer *wire.Answer) {
 	}
 }
 
-// otherPeers says for how many peers beside the last one s beats.
+// otherPeers returns a text with the number of peers besides the last one.
 func (s *session) otherPeers() string {
 	if n := len(s.reports) - 1; n > 0 {
 		return fmt.Sprintf(" and %d more", n)
@@ -334,8 +333,8 @@ func (s *session) otherPeers() string {
 	return ""
 }
 
-// promote makes the tried link the proven one when it was answered. The link
-// before it is no longer needed.
+// promote makes the tried link the proven one after an answer, and closes the
+// previous one.
 func (s *session) promote(answered *link) {
 	if answered != s.tried {
 		return
@@ -348,7 +347,7 @@ func (s *session) promote(answered *link) {
 	s.route.answered(s.proven.address)
 }
 
-// timedOut makes s try another link, because a beat was not answered.
+// timedOut plans another link, because a beat was not answered.
 func (s *session) timedOut() {
 	s.waiting = false
 	s.warnf("%s does not answer", s.server)
@@ -360,7 +359,7 @@ func (s *session) timedOut() {
 	s.dialLater(time.Now())
 }
 
-// drop closes a broken link and plans another one if it is needed.
+// drop closes a broken link and plans another one if needed.
 func (s *session) drop(link *link, err error) {
 	link.close()
 	if link == s.tried {
@@ -379,7 +378,7 @@ func (s *session) drop(link *link, err error) {
 	case newest == nil:
 		s.stopWaiting()
 		s.dialLater(time.Now())
-	case len(newest.unanswered) > 0: // because of that the other one was tried
+	case len(newest.unanswered) > 0: // this is why the other link was tried
 		s.dialLater(time.Now())
 	}
 }
@@ -405,12 +404,12 @@ func (s *session) closeAll() {
 	}
 }
 
-// logTimes are when something was logged the last times, the oldest first.
+// logTimes are the last times at which something was logged, oldest first.
 type logTimes [3]time.Time
 
 // tooOften reports whether a kind of line was logged three times in the last
-// three minutes. So a connection that comes and goes is seen, and one that does
-// so all day fills no disk.
+// three minutes. This shows a connection that comes and goes, but does not fill
+// the disk if it does so all day.
 func (s *session) tooOften(kind string) bool {
 	times, now := s.logged[kind], time.Now()
 	if !times[0].IsZero() && now.Sub(times[0]) < logPause*time.Duration(len(times)) {

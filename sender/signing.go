@@ -6,28 +6,28 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// clockBlur is how much the clock of this host may differ from that of a
-// collector and still be right. The shortest replay window is a second.
+// clockBlur is the difference between the clocks of this host and a collector that
+// needs no correction. The shortest replay window is a second.
 const clockBlur = 500 * time.Millisecond
 
-// A clock is what a collector says about the clock of this host.
+// A clock is the correction of this host's clock for a collector.
 type clock struct {
-	ahead     time.Duration // of the collector's time before ours
+	ahead     time.Duration // how far the collector's clock is ahead
 	corrected bool          // since the last acknowledgement
 }
 
-// A recipient is the collector that signed beats are for: a beat that was
-// recorded on its way must not work at another one.
+// A recipient is the collector that signed beats are for: another collector must not
+// accept a recorded beat.
 type recipient struct {
-	to        string // host of the URL, and then the collector's id
-	knownID   string // id of the collector; empty if it has not told one
+	to        string // host of the URL, later the collector's id
+	knownID   string // id of the collector; empty if it has not sent one
 	corrected bool   // since the last acknowledgement
-	accepted  bool   // a beat ever was
+	accepted  bool   // whether a beat was ever acknowledged
 	hungUp    bool   // the collector closed a connection before it answered
 }
 
-// recipientOf returns what to call a collector that has not told its id.
-// Nobody records what goes through a unix socket: it needs no name.
+// recipientOf returns the recipient before the collector has sent its id. Beats over
+// a unix socket cannot be recorded, so they need none.
 func recipientOf(s server) recipient {
 	name, err := wire.Host(s.host())
 	if s.local() || err != nil {
@@ -36,9 +36,9 @@ func recipientOf(s server) recipient {
 	return recipient{to: name}
 }
 
-// correct learns from a refusal the time of the collector and its id. It
-// reports whether a signed beat is worth another try. Each of the two is
-// corrected once until a beat is acknowledged.
+// correct takes the time and the id of the collector from a refusal, and reports
+// whether a signed beat is worth another try. Each of the two is corrected only once
+// until a beat is acknowledged.
 func (s *session) correct(answer *wire.Answer) bool {
 	if !s.sender.Key.isSet() {
 		return false
@@ -66,18 +66,18 @@ func (s *session) correctRecipient(id string) bool {
 	return true
 }
 
-// learnID takes the id of the collector. A new id is normal after a collector
-// was reinstalled, and worth a look otherwise.
+// learnID stores the id of the collector. A new id is normal after a reinstallation,
+// and worth a warning otherwise.
 func (s *session) learnID(id string) {
 	if known := s.recipient.knownID; known != "" && known != id {
-		s.warnf("the collector at %s is another one: its id is %q, it was %q", s.server, id, known)
+		s.warnf("the collector at %s is a different one: its id is %q, it was %q", s.server, id, known)
 	}
 	s.recipient.knownID, s.recipient.to = id, id
 }
 
-// oneUntilAccepted narrows a choice to its last report while a sender that
-// signs does not know whether the collector accepts its clock and recipient: a
-// collector closes the connection after some refusals.
+// oneUntilAccepted limits a choice to its last report as long as it is unknown
+// whether the collector accepts the clock and the recipient of signed beats: a
+// collector closes the connection after several refusals.
 func (s *session) oneUntilAccepted(which choice) choice {
 	if s.recipient.accepted || !s.sender.Key.isSet() {
 		return which
@@ -91,7 +91,7 @@ func (s *session) oneUntilAccepted(which choice) choice {
 	return func(r *report, _ *delivery) bool { return r == last }
 }
 
-// accepted notes that a beat was acknowledged.
+// accepted records that a beat was acknowledged.
 func (s *session) accepted(answer *wire.Answer) {
 	s.clock.corrected, s.recipient.corrected, s.recipient.accepted = false, false, true
 	if answer.Collector != "" {

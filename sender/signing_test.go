@@ -106,7 +106,7 @@ func TestAnotherCollectorIsNamed(t *testing.T) {
 		time.Sleep(time.Minute)
 	})
 	require.Equal(t, "id-2", last(c.beats).To)
-	require.Equal(t, []string{`the collector at tcp://hb:7878 is another one: its id is "id-2", it was "id-1"`}, said)
+	require.Equal(t, []string{`the collector at tcp://hb:7878 is a different one: its id is "id-2", it was "id-1"`}, said)
 	for i, b := range c.beats[1:] {
 		require.Less(t, b.at.Sub(c.beats[i].at), 11*time.Second)
 	}

@@ -19,7 +19,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// checkCommand says step by step what works, for a person who wonders why
+// checkCommand prints step by step what works, for a person who wonders why
 // nothing arrives, or for a program.
 func checkCommand(ctx context.Context, c *call) error {
 	err := c.check(ctx)
@@ -27,7 +27,7 @@ func checkCommand(ctx context.Context, c *call) error {
 		return err
 	}
 	if err != nil && err.Error() != "" {
-		c.say("failed", "%v", err)
+		c.printStep("failed", "%v", err)
 	}
 	return c.printSteps(exitCode(err))
 }
@@ -37,48 +37,48 @@ func (c *call) check(ctx context.Context) error {
 	if err != nil {
 		return err
 	}
-	s.Infof = nil // the steps say all of it
+	s.Infof = nil // the steps contain all of it
 	failed := c.asService(ctx, len(s.Peers) > 1, func() error {
-		failed := c.checkTargetsAloud(ctx, s, watched.targets)
-		return cmp.Or(failed, c.checkProbesAloud(ctx, s.Peers[len(watched.targets):], watched.probes))
+		failed := c.printTargets(ctx, s, watched.targets)
+		return cmp.Or(failed, c.printProbes(ctx, s.Peers[len(watched.targets):], watched.probes))
 	})
 	for _, server := range s.Servers {
 		c.server = server
-		c.say("server", "%s", server)
+		c.printStep("server", "%s", server)
 		if err := c.checkServer(ctx, s, server); err != nil {
-			c.say("failed", "%s%s", wire.Printable(err.Error()), hint(err))
+			c.printStep("failed", "%s%s", wire.Printable(err.Error()), hint(err))
 			failed = &cli.Error{Code: max(exitCode(err), exitCode(failed))}
 		}
 	}
 	return failed
 }
 
-// checkTargetsAloud tells how targets are. One that does not run is a failure:
-// its name or path may be misspelt.
-func (c *call) checkTargetsAloud(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
+// printTargets prints the states of targets. One that is not running is a
+// failure: its name or path may be misspelt.
+func (c *call) printTargets(ctx context.Context, s *sender.Sender, targets []watch.Target) (failed error) {
 	w := &watch.Watcher{Targets: targets}
 	wrong := w.Check(ctx)
 	if wrong != nil {
-		c.say("failed", "%v", wrong)
+		c.printStep("failed", "%v", wrong)
 		failed = &cli.Error{Code: cli.ExitConfig}
 	}
 	w.Warnf = func(format string, args ...any) { // why a target does not run
 		if text := fmt.Sprintf(format, args...); wrong == nil || !strings.Contains(wrong.Error(), text) {
-			c.say("failed", "%s", text)
+			c.printStep("failed", "%s", text)
 		}
 	}
 	states, err := w.Look(ctx)
 	if err != nil {
-		c.say("failed", "%v", err)
+		c.printStep("failed", "%v", err)
 	}
 	for i, state := range states {
 		p := &s.Peers[i]
 		see(p, state)
-		c.say("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
+		c.printStep("target", "%s is %s: %s", p.Service, targets[i].String(), describe(state, targets[i].Grace))
 		if state.Phase != watch.Running && failed == nil {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
-		p.Silent = false // its identity is asked all the same
+		p.Silent = false // its identity is still asked for
 	}
 	return failed
 }
@@ -88,73 +88,73 @@ func (c *call) checkServer(ctx context.Context, s *sender.Sender, server string)
 	defer cancel()
 	x := s.Check(ctx, server)
 	for _, dead := range x.DeadNameServers {
-		c.say("nameserver", "%s does not answer: every lookup waits for it first", dead)
+		c.printStep("nameserver", "%s does not answer: every lookup waits for it first", dead)
 	}
 	if len(x.Resolved) > 0 {
-		c.say("resolved", "%s", strings.Join(x.Resolved, ", "))
+		c.printStep("resolved", "%s", strings.Join(x.Resolved, ", "))
 	}
 	if x.Remote != "" {
-		c.say("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
+		c.printStep("connected", "to %s from %s in %s", x.Remote, x.Local, x.Connecting.Round(time.Microsecond))
 	}
-	c.sayTLS(s, x.TLS)
+	c.printTLS(s, x.TLS)
 	if s.Key.ID != "" {
-		c.say("signed", "with the key %s", s.Key.ID)
+		c.printStep("signed", "with the key %s", s.Key.ID)
 	}
 	if x.Err == nil && len(x.Answers) == 0 {
-		c.say("sent", "a datagram, which is not answered: whether it arrives is not known here")
+		c.printStep("sent", "a datagram; datagrams are not answered, so whether it arrived is unknown")
 	}
 	for i, answer := range x.Answers {
 		if i == 0 {
-			c.say("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
-			c.say("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
-			if x.ClockAhead != 0 && x.Err == nil { // else the clock was not all that was wrong
-				c.say("refused", "at first, because of the clock; each sender finds that out again: set the clock")
+			c.printStep("answered", "in %s", x.RoundTrip.Round(time.Microsecond))
+			c.printStep("clock", "%s", skew(x.AnsweredAt, x.RoundTrip, answer.Time))
+			if x.ClockAhead != 0 && x.Err == nil { // otherwise the clock was not the only problem
+				c.printStep("refused", "at first, because of the clock; every sender that starts is refused once: set the clock")
 			}
 		}
-		c.sayWho(&answer)
+		c.printPeer(&answer)
 	}
 	return x.Err
 }
 
-// sayTLS tells who the collector is, and as whom this host has come.
-func (c *call) sayTLS(s *sender.Sender, state *tls.ConnectionState) {
+// printTLS prints the certificates of the collector and of this host.
+func (c *call) printTLS(s *sender.Sender, state *tls.ConnectionState) {
 	if state == nil {
 		return
 	}
-	c.say("tls", "%s with %s", tls.VersionName(state.Version), describeCertificate(state.PeerCertificates[0]))
+	c.printStep("tls", "%s with %s", tls.VersionName(state.Version), describeCertificate(state.PeerCertificates[0]))
 	config, err := s.TLS()
 	if err == nil && len(config.Certificates) > 0 {
-		c.say("shown", "%s", describeCertificate(config.Certificates[0].Leaf))
+		c.printStep("shown", "%s", describeCertificate(config.Certificates[0].Leaf))
 	}
 }
 
-// describeCertificate tells the names and the end of a certificate.
+// describeCertificate returns the names, the issuer and the expiry of a certificate.
 func describeCertificate(cert *x509.Certificate) string {
 	names := cert.DNSNames
 	if len(names) == 0 {
 		names = []string{cert.Subject.CommonName}
 	}
-	return fmt.Sprintf("%s, certified by %s until %s", wire.Printable(strings.Join(names, ", ")),
+	return fmt.Sprintf("%s, issued by %s, valid until %s", wire.Printable(strings.Join(names, ", ")),
 		wire.Printable(cert.Issuer.CommonName), cert.NotAfter.UTC().Format(time.RFC3339))
 }
 
-// sayWho tells what a collector makes of a peer.
-func (c *call) sayWho(answer *sender.Answer) {
+// printPeer prints the identity and the deadline of a peer at a collector.
+func (c *call) printPeer(answer *sender.Answer) {
 	if answer.Error != "" {
-		return // it is told as the failure
+		return // it is printed as the failure
 	}
-	c.say("identity", "%s", wire.Printable(answer.Peer))
-	c.say("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
-	c.say("rule", "%s", wire.Printable(answer.Rule))
+	c.printStep("identity", "%s", wire.Printable(answer.Peer))
+	c.printStep("deadline", "dead after %s of silence", answer.DeadAfter.Round(100*time.Millisecond))
+	c.printStep("rule", "%s", wire.Printable(answer.Rule))
 }
 
-// skew tells how the clock of this host differs from that of a collector.
+// skew describes how the clock of this host differs from that of a collector.
 func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	if there.IsZero() {
-		return "the collector does not tell its own"
+		return "the collector does not report its own"
 	}
-	// It looked at its clock on average half a round trip ago, and tells whole
-	// milliseconds.
+	// The collector read its clock half a round trip ago on average, and reports
+	// whole milliseconds.
 	ahead := here.Add(-roundTrip / 2).Sub(there)
 	blur := roundTrip/2 + time.Millisecond
 	switch {
@@ -166,14 +166,14 @@ func skew(here time.Time, roundTrip time.Duration, there time.Time) string {
 	return fmt.Sprintf("%s behind the collector's", -ahead.Round(time.Millisecond))
 }
 
-// hint adds what an error most likely means.
+// hint returns the most likely meaning of an error.
 func hint(err error) string {
 	var (
 		refused  *sender.RefusedError
 		stranger x509.UnknownAuthorityError
 		name     x509.HostnameError
 		plain    tls.RecordHeaderError
-		told     *net.OpError
+		alert    *net.OpError
 		unknown  *net.DNSError
 		silent   *sender.UnansweredError
 		late     timeoutError
@@ -181,33 +181,33 @@ func hint(err error) string {
 	switch {
 	case errors.As(err, &refused):
 	case errors.As(err, &stranger):
-		return " (is -tls-ca the file of who certifies the collector?)"
+		return " (does -tls-ca contain the CA of the collector?)"
 	case errors.As(err, &name):
-		return " (is the name in the URL right? else give the one of the certificate with -tls-server-name)"
+		return " (is the name in the URL right? If so, give the name in the certificate with -tls-server-name)"
 	case errors.As(err, &plain):
-		return " (the collector speaks no TLS on that port: tcp:// instead of tls://?)"
-	case errors.As(err, &told) && told.Op == "remote error":
-		return " (the collector does not accept this: does it ask for a certificate, -tls-cert and -tls-key, that it trusts?)"
+		return " (the collector does not speak TLS on that port: is it tcp:// instead of tls://?)"
+	case errors.As(err, &alert) && alert.Op == "remote error":
+		return " (does the collector require a client certificate that it trusts? Give -tls-cert and -tls-key)"
 	case errors.As(err, &unknown):
-		return " (is the name right, does this host reach its name server?)"
+		return " (is the name right? Can this host reach its name server?)"
 	case errors.Is(err, syscall.ECONNREFUSED):
-		return " (nothing listens there: does Telegraf run, with inputs.heartbeat on that port?)"
+		return " (nothing listens there: is Telegraf running, with inputs.heartbeat on that port?)"
 	case errors.As(err, &silent):
-		return " (it takes connections and does not answer: it is starting up, or it is no heartbeat collector)"
+		return " (it accepts connections but does not answer: it is starting up, or is not a heartbeat collector)"
 	case errors.As(err, &late):
-		return " (nothing came back: a firewall between, a wrong address, or no heartbeat collector)"
+		return " (nothing came back: a firewall in between, a wrong address, or not a heartbeat collector)"
 	}
 	return ""
 }
 
-// The units that speak for this host: alone, and with services beside it.
+// The units that beat for this host: for the host alone, and for services too.
 const (
 	hostUnit  = "heartbeat-sender.service"
 	watchUnit = "heartbeat-sender-watch.service"
 )
 
-// asService has a look with the rights that the unit has which would do so, at the
-// host alone or at services too: root sees more, and would find nothing wrong.
+// asService runs look with the rights of the unit that would beat for the host alone,
+// or for services too: root can see more, and would find nothing wrong.
 func (c *call) asService(ctx context.Context, services bool, look func() error) error {
 	unit := hostUnit
 	if services {
@@ -216,38 +216,38 @@ func (c *call) asService(ctx context.Context, services bool, look func() error) 
 	account, err := watch.AccountOf(ctx, unit)
 	switch {
 	case err != nil:
-		c.say("failed", "%v", err)
+		c.printStep("failed", "%v", err)
 		return &cli.Error{Code: cli.ExitConfig}
 	case account == nil || account.UID == os.Geteuid():
 		return look()
 	case os.Geteuid() != 0:
-		c.say("user", "not %s, as %s: only root can check what that one sees", account.User, unit)
+		c.printStep("user", "not %s, the user of %s: only root can check what that user sees", account.User, unit)
 		return look()
 	}
-	c.say("user", "%s, as %s", account.User, unit)
+	c.printStep("user", "%s, the user of %s", account.User, unit)
 	var failed error
 	err = withRightsOf(account, func() {
 		if failed = look(); canRead(c.configFile) != nil {
-			c.say("failed", "%s cannot read %q: make it readable for it", account.User, c.configFile)
+			c.printStep("failed", "%s cannot read %q: make it readable by that user", account.User, c.configFile)
 			failed = &cli.Error{Code: cli.ExitConfig}
 		}
 	})
 	if err != nil {
-		c.say("failed", "cannot look as %s: %v", account.User, err)
+		c.printStep("failed", "cannot switch to user %s: %v", account.User, err)
 		return &cli.Error{Code: cli.ExitConfig}
 	}
 	return failed
 }
 
-// A step is one line of what check says.
+// A step is one line of check.
 type step struct {
-	server string // that is tried; empty for what is about this host
+	server string // that is being tried; empty for steps about this host
 	step   string // the first word of the line
-	text   string // the others
+	text   string // the rest of the line
 }
 
-// say tells a step: at once, or when all of them are printed as one document.
-func (c *call) say(what, format string, args ...any) {
+// printStep prints a step: immediately, or with all others as one document.
+func (c *call) printStep(what, format string, args ...any) {
 	text := oneLine(fmt.Sprintf(format, args...))
 	if c.settings.json {
 		c.steps = append(c.steps, step{c.server, what, text})
@@ -256,8 +256,8 @@ func (c *call) say(what, format string, args ...any) {
 	fmt.Fprintf(c.stdout, "%-10s %s\n", what, text)
 }
 
-// printSteps prints the document, and returns the end of the command. A quoted string of TOML
-// is one of JSON too: package encoding/json would make the program larger than its 6 MB.
+// printSteps prints the document, and returns the result of the command. A quoted TOML
+// string is also valid JSON: package encoding/json would make the program larger than 6 MB.
 func (c *call) printSteps(code int) error {
 	separator := ""
 	fmt.Fprintf(c.stdout, "{\n  \"exit_code\": %d,\n  \"steps\": [", code)

@@ -62,7 +62,7 @@ func TestCheckOfDatagramsPrintsItsStepsAlone(t *testing.T) {
 	require.NoError(t, err)
 	defer socket.Close()
 	said := foreignCall(t, nil, "check", "-server", "udp://"+socket.LocalAddr().String())
-	require.Contains(t, said, "\nsent       a datagram, which is not answered: ")
+	require.Contains(t, said, "\nsent       a datagram; datagrams are not answered, ")
 	require.NotContains(t, said, "heartbeat-sender:")
 }
 

@@ -21,15 +21,15 @@ type command struct {
 	name  string
 	takes string // arguments that may follow; empty for none, ending in ... for any number
 	usage string
-	more  string // lines of its own help
+	more  string // additional lines of its help
 	do    func(ctx context.Context, c *call) error
 
-	// wraps is for a command around another one, which is run even if the
-	// settings are wrong, and gets the signals.
+	// wraps is true if the command runs another one, which runs even if the
+	// settings are wrong, and which gets the signals.
 	wraps bool
 }
 
-// hasSystemd reports whether what asks systemd makes sense here.
+// hasSystemd is whether this system can have systemd.
 const hasSystemd = runtime.GOOS != "windows"
 
 func commands() []command {
@@ -38,11 +38,11 @@ func commands() []command {
 		{name: "once", usage: "send one beat and wait until it is acknowledged: for cron and timers", do: onceCommand},
 		{
 			name: "exec", takes: "[--] CMD...", wraps: true, do: execCommand,
-			usage: "run CMD, beat while it runs and tell how it ended",
+			usage: "run CMD, beat while it runs, and report how it ended",
 		},
 		{name: "leave", usage: "say goodbye and wait until it is acknowledged; -host NAME: for another host", do: leaveCommand},
-		{name: "check", usage: "say step by step what works, without leaving a trace", do: checkCommand},
-		{name: "discover", usage: "print tables [[watch]] for the services that run here", do: discoverCommand},
+		{name: "check", usage: "test targets and collectors step by step; nothing is recorded", do: checkCommand},
+		{name: "discover", usage: "print [[watch]] tables for the services that run on this host", do: discoverCommand},
 		{name: "version", usage: "print the version", do: versionCommand},
 		{name: "help", takes: "[COMMAND]", usage: "print all flags, or those of a command", do: helpCommand},
 	}...)
@@ -55,7 +55,7 @@ func commands() []command {
 // findCommand returns the command that args begin with, and the rest.
 func findCommand(args []string) (*command, []string, error) {
 	if len(args) == 0 {
-		return nil, nil, fmt.Errorf("a command is missing: %s", commandNames())
+		return nil, nil, fmt.Errorf("give a command: %s", commandNames())
 	}
 	name := args[0]
 	switch name {
@@ -68,12 +68,12 @@ func findCommand(args []string) (*command, []string, error) {
 		return cmd, args[1:], nil
 	}
 	if near := nearCommand(strings.TrimLeft(name, "-")); strings.HasPrefix(name, "-") && near == "" {
-		return nil, nil, fmt.Errorf("the command comes before %.64q: %s", name, commandNames())
+		return nil, nil, fmt.Errorf("give a command before %.64q: %s", name, commandNames())
 	}
 	return nil, nil, unknownCommand(name)
 }
 
-// commandNamed returns nil if there is none.
+// commandNamed returns nil if there is no such command.
 func commandNamed(name string) *command {
 	all := commands()
 	for i := range all {
@@ -99,7 +99,7 @@ func unknownCommand(name string) error {
 	if near := nearCommand(strings.TrimLeft(name, "-")); near != "" {
 		return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
 	}
-	return fmt.Errorf("unknown command %.64q: possible are %s", name, commandNames())
+	return fmt.Errorf("unknown command %.64q: the commands are %s", name, commandNames())
 }
 
 func runCommand(ctx context.Context, c *call) error {
@@ -113,7 +113,7 @@ func runCommand(ctx context.Context, c *call) error {
 	m := c.manager()
 	st, seen := &status{manager: m}, newView(s)
 	watcher := c.watcher(s, watched.targets, st, seen)
-	if !c.held.Resumed() { // else that was tried, and beats would wait for systemd
+	if !c.held.Resumed() { // otherwise the trial did that, and beats would wait for systemd
 		if err := c.checkTargets(ctx, watcher); err != nil {
 			return err
 		}
@@ -121,7 +121,7 @@ func runCommand(ctx context.Context, c *call) error {
 	time.AfterFunc(holdTime(s.Interval), c.held.Close)
 	s.Infof = func(format string, args ...any) {
 		c.infof(format, args...)
-		st.tell(oneLine(fmt.Sprintf(format, args...)))
+		st.setNews(oneLine(fmt.Sprintf(format, args...)))
 	}
 	running, stop := context.WithCancelCause(ctx)
 	var wg sync.WaitGroup
@@ -137,11 +137,11 @@ func runCommand(ctx context.Context, c *call) error {
 	wg.Go(func() { m.watchdog(running, s.Responsive) })
 	wg.Go(func() {
 		<-running.Done()
-		if !errors.Is(context.Cause(running), errAnew) {
+		if !errors.Is(context.Cause(running), errRestart) {
 			m.notify("STOPPING=1")
 		}
 	})
-	m.progress("READY=1") // it waits for its collectors, others need not
+	m.progress("READY=1") // other units need not wait until a collector answers
 	if c.running != nil {
 		c.running()
 	}
@@ -149,12 +149,12 @@ func runCommand(ctx context.Context, c *call) error {
 	stop(nil) // if Run has failed
 	wg.Wait()
 	if err == nil && ctx.Err() == nil {
-		return beginAnew(ctx)
+		return restart(ctx)
 	}
 	return invalid(err)
 }
 
-// nameOf returns what to call a peer: no two have the same name.
+// nameOf returns a unique name for a peer.
 func nameOf(p *sender.Peer) string { return p.Host + "/" + cmp.Or(p.Service, hostService) }
 
 func onceCommand(ctx context.Context, c *call) error {
@@ -162,10 +162,10 @@ func onceCommand(ctx context.Context, c *call) error {
 	if err != nil {
 		return err
 	}
-	anonymous(s.Peers) // nobody will miss this process
+	anonymous(s.Peers) // this process is about to end
 	if splay := c.settings.splay; splay > 0 {
 		select {
-		case <-time.After(rand.N(splay)): //nolint:gosec // it only spreads a fleet
+		case <-time.After(rand.N(splay)): //nolint:gosec // it need not be secure
 		case <-ctx.Done():
 			return errors.New("stopped before the beat was sent")
 		}
@@ -184,9 +184,9 @@ func leaveCommand(ctx context.Context, c *call) error {
 		return err
 	}
 	if c.settings.hasTarget() {
-		s.Peers = s.Peers[:1] // its host stays
+		s.Peers = s.Peers[:1] // not its host
 	}
-	anonymous(s.Peers) // whoever holds the names
+	anonymous(s.Peers) // for any process with these names
 	for i := range s.Peers {
 		s.Peers[i].Cancel = c.settings.cancel
 	}
@@ -195,27 +195,27 @@ func leaveCommand(ctx context.Context, c *call) error {
 	err = s.Leave(ctx)
 	said := c.goodbye(time.Now())
 	for _, p := range s.Peers {
-		if wasHeard(p, err) {
+		if wasAccepted(p, err) {
 			c.infof("%s %s", nameOf(&p), said)
 		}
 	}
 	return err
 }
 
-// goodbye tells what leave has said by now.
+// goodbye describes what leave has reported.
 func (c *call) goodbye(now time.Time) string {
 	switch backIn := c.settings.backIn; {
 	case c.settings.cancel:
-		return "is expected as before: its promise is taken back"
+		return "is expected as before: its maintenance window is closed"
 	case backIn > 0:
-		return "has said goodbye, and is dead if it is not back by " + now.Add(backIn).Format("2006-01-02 15:04:05 MST")
+		return "has said goodbye; it is dead if it is not back by " + now.Add(backIn).Format("2006-01-02 15:04:05 MST")
 	}
 	return "has said goodbye for good"
 }
 
-// wasHeard reports whether a collector has taken in the goodbye of p, when err is
-// what came of all goodbyes.
-func wasHeard(p sender.Peer, err error) bool {
+// wasAccepted reports whether a collector has accepted the goodbye of p; err is the
+// error of all goodbyes.
+func wasAccepted(p sender.Peer, err error) bool {
 	var each interface{ Unwrap() []error }
 	if !errors.As(err, &each) {
 		return err == nil
@@ -228,7 +228,7 @@ func wasHeard(p sender.Peer, err error) bool {
 	})
 }
 
-// anonymous makes peers of no process.
+// anonymous removes the processes from peers.
 func anonymous(peers []sender.Peer) {
 	for i := range peers {
 		peers[i].PID, peers[i].StartMS, peers[i].Silent = 0, 0, false
@@ -240,11 +240,11 @@ func (c *call) withTimeout(ctx context.Context) (context.Context, context.Cancel
 	return context.WithTimeoutCause(ctx, limit, timeoutError(limit))
 }
 
-// A timeoutError says which timeout it was.
+// A timeoutError names the timeout that has passed.
 type timeoutError time.Duration
 
 func (e timeoutError) Error() string {
-	return fmt.Sprintf("the timeout of %s is over", time.Duration(e))
+	return fmt.Sprintf("timed out after %s", time.Duration(e))
 }
 
 func versionCommand(_ context.Context, c *call) error {

@@ -11,11 +11,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// systemUnits is how the names of services begin without which there is hardly a
-// host, and our own.
+// systemUnits are the prefixes of services that are part of the system, and of our
+// own.
 const systemUnits = "systemd- getty@ serial-getty@ console-getty user@ dbus polkit heartbeat-sender"
 
-const discoverHead = `# Services that run here, as tables for the end of %s
+const discoverHead = `# Tables for the services that run on this host, for the end of %s
 # Delete those that you do not need to watch. Then run
 #   heartbeat-sender check
 #   systemctl disable --now heartbeat-sender
@@ -23,8 +23,8 @@ const discoverHead = `# Services that run here, as tables for the end of %s
 #   systemctl reload heartbeat-sender-watch
 `
 
-// discoverCommand proposes what to watch on this host. It writes no file: which
-// of it matters, only a person knows.
+// discoverCommand proposes what to watch on this host. It writes no file: only a
+// person knows which services matter.
 func discoverCommand(ctx context.Context, c *call) error {
 	c.filesTime = filesTime
 	if err := c.loadFile(commandNamed("run"), nil); err != nil {
@@ -53,15 +53,15 @@ func discoverCommand(ctx context.Context, c *call) error {
 		}
 	}
 	fmt.Fprintln(c.stdout)
-	c.leaveOut(system, "of the system ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
-	c.leaveOut(known, "watched already")
-	c.leaveOut(odd, "with a name that 'systemd_unit' does not take")
+	c.leaveOut(system, "system services ("+strings.ReplaceAll(systemUnits, " ", "*, ")+"*)")
+	c.leaveOut(known, "already watched")
+	c.leaveOut(odd, "with a name that 'systemd_unit' does not accept")
 	c.leaveOut(found.Hollow, "without a main process to watch")
 	c.leaveOut(found.Failed, "failed")
 	return nil
 }
 
-// leaveOut says which services are not proposed, and why.
+// leaveOut prints which services are not proposed, and why.
 func (c *call) leaveOut(names []string, why string) {
 	if len(names) > 0 {
 		fmt.Fprintf(c.stdout, "# Left out: %d %s\n#   %s\n", len(names), why, wire.Printable(strings.Join(names, ", ")))
@@ -72,8 +72,8 @@ func isOfSystem(name string) bool {
 	return slices.ContainsFunc(strings.Fields(systemUnits), func(beginning string) bool { return strings.HasPrefix(name, beginning) })
 }
 
-// unitTarget returns the target that a service is, by its name without .service unless that
-// would be another unit.
+// unitTarget returns the target for a service. The name has no .service, unless the short
+// name would be another unit.
 func unitTarget(name string) (watch.Target, error) {
 	var s settings
 	err := setUnit(&s, strings.TrimSuffix(name, ".service"))
@@ -86,17 +86,17 @@ func unitTarget(name string) (watch.Target, error) {
 	return s.target, err
 }
 
-// watchesTarget reports whether the settings are about a target.
+// watchesTarget reports whether the settings have a target.
 func (s *settings) watchesTarget(target *watch.Target) bool {
 	is := func(one settings) bool { return one.target.String() == target.String() }
 	return is(*s) || slices.ContainsFunc(s.watches, is)
 }
 
-// proposal returns a table for a unit, and adds to names how it will be called: a
-// second one of that name is given a number.
+// proposal returns a table for a unit, and adds its service name to names. If the name
+// is taken, it adds a number.
 func proposal(target *watch.Target, names map[string]bool) string {
 	table := "[[watch]]\nsystemd_unit = " + cli.Quote(target.Unit) + "\n"
-	usual, _ := target.Service() //nolint:errcheck // it has one, or is not proposed
+	usual, _ := target.Service() //nolint:errcheck // a unit without a name is not proposed
 	name := usual
 	for n := 2; names[name]; n++ {
 		name = fmt.Sprintf("%.120s-%d", usual, n)

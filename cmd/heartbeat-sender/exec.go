@@ -14,15 +14,14 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// execCommand runs a command and tells how it goes. Whatever is wrong with the
-// settings or with the collectors, the command is run, and its exit code is
-// ours.
+// execCommand runs a command and reports how it ends. It runs the command even if
+// the settings are wrong or no collector answers, and returns its exit code.
 func execCommand(_ context.Context, c *call) error {
 	if len(c.args) == 0 {
 		return cli.Exit(cli.ExitUsage, errors.New("exec: the command to run is missing"))
 	}
 	j, startErr := job.Start(c.args, c.environ)
-	report := c.follow(j) // only now is anything dialled
+	report := c.follow(j) // connects only after the start
 	end := job.End{Code: job.StartCode(startErr)}
 	if startErr == nil {
 		end = j.Wait(c.settings.maxRuntime)
@@ -37,8 +36,8 @@ func execCommand(_ context.Context, c *call) error {
 	return &cli.Error{Code: end.Code, Err: startErr}
 }
 
-// follow begins to beat for a job. The function it returns reports how the job
-// ended, and returns soon.
+// follow begins to beat for a job. It returns a function that reports how the job
+// ended, within a second.
 func (c *call) follow(j *job.Job) (report func(job.End)) {
 	peer, err := c.jobPeer(j)
 	if err == nil {
@@ -59,14 +58,14 @@ func (c *call) follow(j *job.Job) (report func(job.End)) {
 	wg.Go(func() { c.watchName(ctx, peer.Host) })
 	return func(end job.End) {
 		if err := s.Update(ended(peer, end, s.BackIn)); err != nil {
-			c.warnf("the end is not reported: %v", err)
+			c.warnf("the end of the job is not reported: %v", err)
 		}
 		stop()
 		wg.Wait()
 	}
 }
 
-// jobPeer returns the peer that a job is.
+// jobPeer returns the peer for a job.
 func (c *call) jobPeer(j *job.Job) (sender.Peer, error) {
 	peer, err := c.common()
 	if err != nil {
@@ -85,7 +84,7 @@ func (c *call) jobPeer(j *job.Job) (sender.Peer, error) {
 	return peer, nil
 }
 
-// ended returns what is to be said of peer after the end of its job.
+// ended returns the report for peer after the end of its job.
 func ended(peer sender.Peer, end job.End, backIn time.Duration) sender.Peer {
 	peer.Exit = sender.Exit{HasCode: end.Signal == "", Code: int64(end.Code), Signal: end.Signal}
 	if end.Signal != "" {

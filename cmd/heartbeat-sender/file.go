@@ -17,14 +17,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
-const maxFile = 4 << 20 // bytes; the authorities that a system trusts have a quarter of it
+const maxFile = 4 << 20 // bytes; the CA certificates of a system are a quarter of it
 
-// filesTime is how long the files of the settings are waited for: a disk may
-// have to spin up.
+// filesTime limits reading the settings files: a disk may have to spin up.
 const filesTime = 5 * time.Second
 
-// filesTime is that of a command: no mount that hangs keeps a job from running or
-// from ending.
+// filesTime returns the limit for a command: a mount that hangs must not keep a job
+// from running or ending.
 func (c *command) filesTime() time.Duration {
 	if c.wraps {
 		return time.Second
@@ -32,13 +31,12 @@ func (c *command) filesTime() time.Duration {
 	return filesTime
 }
 
-// readOnce returns what is in a file.
+// readOnce returns the content of a file.
 func readOnce(ctx context.Context, name string) (regular.Content, error) {
 	return (&regular.Reader{Name: name, Limit: maxFile}).Read(ctx)
 }
 
-// readConfig returns the text of a file with settings. The null device stands
-// for one that is empty.
+// readConfig returns the text of a settings file. The null device is an empty file.
 func readConfig(ctx context.Context, name string) (string, error) {
 	if name == os.DevNull {
 		return "", nil
@@ -47,11 +45,11 @@ func readConfig(ctx context.Context, name string) (string, error) {
 	return string(content.Text), err
 }
 
-// watchKey is the name of the tables [[watch]].
+// watchKey is the name of the [[watch]] tables.
 const watchKey = "watch"
 
-// readFile applies what the file of that name gives to c. All of the file is
-// checked, also what is for other commands.
+// readFile applies the settings in a file for c. It checks the whole file, also the
+// settings for other commands.
 func (s *settings) readFile(ctx context.Context, c *command, name string) error {
 	text, err := readConfig(ctx, name)
 	if err != nil {
@@ -78,8 +76,8 @@ func (s *settings) readFile(ctx context.Context, c *command, name string) error 
 	return nil
 }
 
-// take applies what a text in TOML gives to c. Its tables [[watch]] may lack
-// something: they may go on.
+// take applies the settings in a TOML text for c. Its [[watch]] tables may be
+// incomplete: the text may be the beginning of a file.
 func (s *settings) take(c *command, text string) error {
 	var content map[string]any
 	if err := toml.Unmarshal([]byte(text), &content); err != nil {
@@ -91,7 +89,7 @@ func (s *settings) take(c *command, text string) error {
 	}
 	var tables struct{ Watch []map[string]any }
 	if toml.Unmarshal([]byte(text), &tables) != nil {
-		return fmt.Errorf("%s: it is a table, of which there may be several: write [[watch]]", watchKey)
+		return fmt.Errorf("%s: it is an array of tables: write [[watch]]", watchKey)
 	}
 	for _, table := range tables.Watch {
 		one := settings{grace: noGrace}
@@ -103,8 +101,8 @@ func (s *settings) take(c *command, text string) error {
 	return nil
 }
 
-// setKeys applies the keys of a table that find knows. What c takes from the
-// command line alone, or not at all, is only checked; c is nil if all is taken.
+// setKeys applies the keys of a table that find returns options for. It only checks
+// those that c does not accept from the file; with a nil c it applies all.
 func (s *settings) setKeys(table map[string]any, c *command, find func(key string) (*option, error)) error {
 	taken, checked := make(cli.Given), make(cli.Given)
 	for _, key := range slices.SortedFunc(maps.Keys(table), strings.Compare) {
@@ -128,15 +126,14 @@ func (s *settings) setKeys(table map[string]any, c *command, find func(key strin
 	return s.setAll(taken, (*option).key)
 }
 
-// nameWatch completes a table [[watch]]: it must have a target, and a name of its
-// own.
+// nameWatch completes a [[watch]] table, which must have a target and a unique name.
 func (s *settings) nameWatch(i int) error {
 	one := &s.watches[i]
 	switch {
 	case !one.hasTarget():
 		return errors.New("the table has no target: give it systemd_unit, pid_file, pid or probe")
 	case one.probe != nil && one.peer.Status != "":
-		return errors.New("status: it is what the probe says: take one of the two away")
+		return errors.New("status: it comes from the probe: remove one of the two")
 	}
 	name, err := one.serviceName()
 	if err != nil {
@@ -149,7 +146,7 @@ func (s *settings) nameWatch(i int) error {
 	return nil
 }
 
-// watchLine returns where a table [[watch]] begins to say something.
+// watchLine returns the line of the first key of a [[watch]] table.
 func watchLine(text string, i int) int {
 	table := cli.Table(text, "[["+watchKey+"]]", i)
 	if len(table) > 0 {
@@ -163,10 +160,10 @@ func watchLine(text string, i int) int {
 	return 1
 }
 
-// fileOption returns the option of a key outside of tables.
+// fileOption returns the option for a key outside of tables.
 func fileOption(key string) (*option, error) { return optionWithKey(key, options(), watchKey) }
 
-// watchOption returns that of a key in a table [[watch]].
+// watchOption returns the option for a key in a [[watch]] table.
 func watchOption(key string) (*option, error) {
 	known := slices.DeleteFunc(options(), func(o *option) bool { return !o.watch })
 	o, err := optionWithKey(key, known)
@@ -174,17 +171,17 @@ func watchOption(key string) (*option, error) {
 		return o, nil
 	}
 	if _, other := optionWithKey(key, options()); other == nil {
-		return nil, errors.New("it is for all: write it above the first [[watch]]")
+		return nil, errors.New("it applies to all peers: write it above the first [[watch]]")
 	}
 	return nil, err
 }
 
-// optionWithKey returns one of the known options; keys are possible beside them.
+// optionWithKey returns one of the known options; keys are other valid keys.
 func optionWithKey(key string, known []*option, keys ...string) (*option, error) {
 	for _, o := range known {
 		switch {
 		case o.key() == key && o.isFlag():
-			return nil, fmt.Errorf("it is about one call: possible as flag %s only", o.flag())
+			return nil, fmt.Errorf("it is for a single call: give it as the flag %s", o.flag())
 		case o.key() == key:
 			return o, nil
 		case !o.isFlag():
@@ -195,11 +192,11 @@ func optionWithKey(key string, known []*option, keys ...string) (*option, error)
 		return nil, fmt.Errorf("there is no such option; did you mean '%s'?", meant)
 	}
 	slices.SortFunc(keys, strings.Compare)
-	return nil, fmt.Errorf("there is no such option: possible are %s", strings.Join(keys, ", "))
+	return nil, fmt.Errorf("there is no such option: the options are %s", strings.Join(keys, ", "))
 }
 
-// texts returns a value of the file as it would stand on the command line,
-// and nothing for an empty one.
+// texts returns a value of the file as on the command line, and nothing for an empty
+// one.
 func (o *option) texts(content any) ([]string, error) {
 	switch content := content.(type) {
 	case string:
@@ -214,7 +211,7 @@ func (o *option) texts(content any) ([]string, error) {
 			return []string{strconv.FormatBool(content)}, nil
 		}
 	case int64, float64:
-		if o.value == numberValue || o.value == timeValue { // to hear about units
+		if o.value == numberValue || o.value == timeValue { // for the error about units
 			return []string{fmt.Sprint(content)}, nil
 		}
 	case []any:
@@ -241,24 +238,24 @@ func allTexts(elements []any) ([]string, bool) {
 	return texts, true
 }
 
-// wants tells what can stand for the option in the file.
+// wants describes the values of the option in the file.
 func (o *option) wants() string {
 	switch {
 	case o.isSwitch():
 		return "true or false"
 	case o.isList():
-		return `a list of texts, like ["a", "b"]`
+		return `a list of strings, like ["a", "b"]`
 	case o.value == commandValue:
 		return `a command and its arguments, like ["check_disk", "-w", "10%"]`
 	case o.value == timeValue:
-		return `a time in quotes, like "10s"`
+		return `a duration in quotes, like "10s"`
 	case o.value == numberValue:
 		return "a number"
 	}
-	return "a text in quotes"
+	return "a string in quotes"
 }
 
-// inTOML returns a value much as it stands in the file.
+// inTOML returns a value almost as in the file.
 func inTOML(content any) string {
 	switch content := content.(type) {
 	case map[string]any, []map[string]any:

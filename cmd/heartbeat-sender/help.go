@@ -8,14 +8,14 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
-const helpHead = `heartbeat-sender tells collectors that this host, or a service on it, is alive.
+const helpHead = `heartbeat-sender reports to collectors that this host, or a service on it, is alive.
 
 Usage: heartbeat-sender COMMAND [FLAGS]
 `
 
 const helpSources = `
-A flag overrules the environment, which overrules the file. All but -every, -grace, -cancel, -json,
--config and the -back-in of exec and leave can be given in all three, lists with commas or as here:
+Flags override the environment, and the environment overrides the file. Options can be set in all
+three, except -every, -grace, -cancel, -json, -config and the -back-in of exec and leave. Examples:
   -back-in 15m       HEARTBEAT_BACK_IN=15m                 back_in = "15m"
   -tag a=1 -tag b=2  HEARTBEAT_TAG=a=1,b=2                 tag = ["a=1", "b=2"]
 `
@@ -29,15 +29,15 @@ Examples:
 
 const (
 	helpExit = `
-Exit codes: 0 delivered (several collectors: to one at least), 1 not answered, or peer not known,
-            2 command line, 3 settings: environment, file, host name, target; 4 refused
+Exit codes: 0 delivered (to at least one collector), 1 no answer, or unknown peer, 2 command line,
+            3 settings: environment, file, host name, target; 4 refused by a collector
 `
 	helpExecExit = `
-Exit codes: that of CMD; 128+N if signal N ended it, 127 if it is not there, 126 if it cannot be
-            run, 2 command line. Nothing else keeps CMD from running
+Exit codes: that of CMD; 128+N if signal N ended it, 127 if it does not exist, 126 if it cannot
+            be run, 2 command line. Nothing else keeps CMD from running
 `
 	helpCheckExit = `
-Exit codes: 0 all is well, 1 something is not, 2 command line, 3 settings, 4 refused by a collector
+Exit codes: 0 all is well, 1 a step failed, 2 command line, 3 settings, 4 refused by a collector
 `
 )
 
@@ -48,12 +48,12 @@ func help() string {
 	for _, c := range commands() {
 		fmt.Fprintf(&b, "  %-20s%s\n", strings.TrimSpace(c.name+" "+c.takes), c.usage)
 	}
-	b.WriteString("\nFlags, those of some commands with their names:\n")
+	b.WriteString("\nFlags, and in brackets the commands that take them, if not all do:\n")
 	b.WriteString(helpOf(options(), true) + helpSources + helpExamples + helpExit)
 	return b.String()
 }
 
-// commandHelp tells what one command can do.
+// commandHelp returns the help of one command.
 func commandHelp(c *command) string {
 	known := optionsOf(c)
 	takes := c.takes
@@ -68,10 +68,10 @@ func commandHelp(c *command) string {
 		return b.String()
 	}
 	b.WriteString("\nFlags:\n" + helpOf(known, false))
-	b.WriteString("\nMost can be given in the environment or in the file instead: see heartbeat-sender help\n")
+	b.WriteString("\nMost can also be set in the environment or in the file: see heartbeat-sender help\n")
 	b.WriteString(cmp.Or(map[string]string{"exec": helpExecExit, "check": helpCheckExit}[c.name], helpExit))
 	return b.String()
 }
 
-// helpOf explains options, in 100 columns.
+// helpOf returns the help of options, in 100 columns.
 func helpOf(all []*option, whose bool) string { return cli.Help(tableOf(all, whose), 22, 100) }

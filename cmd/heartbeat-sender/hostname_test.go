@@ -29,7 +29,7 @@ func TestAnotherNameOfTheHostIsSaidOnce(t *testing.T) {
 		c.settings.peer.Host = "db-1"
 		c.watchName(t.Context(), "db-1") // has nothing to watch, and does not wait
 		c.endLog()
-		const line = "heartbeat-sender: this host is called \"web-2\" now, and its beats still say \"web-1\": restart heartbeat-sender, or set 'host'\n"
+		const line = "heartbeat-sender: this host is now called \"web-2\", but its beats still say \"web-1\": restart heartbeat-sender, or set 'host'\n"
 		require.Equal(t, line+line, c.stderr.(*bytes.Buffer).String(), "once, and once more after it was right again")
 	})
 }

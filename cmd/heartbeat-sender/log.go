@@ -13,7 +13,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// A priority is what journald knows it by (sd-daemon(3)).
+// A priority is a log level as in sd-daemon(3).
 type priority string
 
 const (
@@ -22,20 +22,20 @@ const (
 	logInfo    priority = "<6>"
 )
 
-// infof tells the operator what went well.
-func (c *call) infof(format string, args ...any) { c.tell(logInfo, format, args...) }
+// infof logs good news.
+func (c *call) infof(format string, args ...any) { c.logUnlessQuiet(logInfo, format, args...) }
 
-// warnf tells the operator what did not.
-func (c *call) warnf(format string, args ...any) { c.tell(logWarning, format, args...) }
+// warnf logs a warning.
+func (c *call) warnf(format string, args ...any) { c.logUnlessQuiet(logWarning, format, args...) }
 
-func (c *call) tell(p priority, format string, args ...any) {
+func (c *call) logUnlessQuiet(p priority, format string, args ...any) {
 	if !c.settings.quiet {
 		c.log(p, format, args...)
 	}
 }
 
-// log has one line written: for journald, which knows who speaks, with its
-// priority.
+// log writes one line. For journald, which knows the program, the line begins with
+// its priority.
 func (c *call) log(p priority, format string, args ...any) {
 	begin := "heartbeat-sender: "
 	if c.prefixes || c.isJournal(c.stderr) {
@@ -45,7 +45,7 @@ func (c *call) log(p priority, format string, args ...any) {
 	c.logger.write(begin + oneLine(fmt.Sprintf(format, args...)) + "\n")
 }
 
-// endLog waits until all is written, but not for ever.
+// endLog waits until all lines are written, but no longer than flushTime.
 func (c *call) endLog() {
 	if c.logger != nil {
 		c.logger.end()
@@ -53,16 +53,16 @@ func (c *call) endLog() {
 }
 
 const (
-	maxLines  = 100                    // that wait to be written
-	flushTime = 500 * time.Millisecond // for them at the end
+	maxLines  = 100                    // waiting to be written
+	flushTime = 500 * time.Millisecond // limit for writing them at the end
 )
 
-// A logger writes in the background. Who beats, or waits for a job, never waits
-// for whoever reads the log: a pipe may be full, a terminal stopped.
+// A logger writes in the background. Beats and jobs never wait for the reader of the
+// log: a pipe may be full, a terminal may be stopped.
 type logger struct {
 	to     io.Writer
 	lines  chan string
-	ending chan struct{} // is closed when those that wait are the last ones
+	ending chan struct{} // closed when no more lines will come
 	ended  chan struct{}
 }
 
@@ -89,10 +89,10 @@ func (l *logger) keep() {
 }
 
 func (l *logger) print(line string) {
-	io.WriteString(l.to, line) //nolint:errcheck // nobody is left to hear of it
+	io.WriteString(l.to, line) //nolint:errcheck // there is nowhere to report it
 }
 
-// write drops what does not fit any more.
+// write drops the line if too many are waiting.
 func (l *logger) write(line string) {
 	select {
 	case l.lines <- line:
@@ -108,8 +108,8 @@ func (l *logger) end() {
 	}
 }
 
-// isJournal reports whether journald reads what is written to w: systemd says in
-// JOURNAL_STREAM which file that is (systemd.exec(5)).
+// isJournal reports whether w is the journal, whose file systemd names in
+// JOURNAL_STREAM (systemd.exec(5)).
 func (c *call) isJournal(w io.Writer) bool {
 	file, ok := w.(*os.File)
 	if !ok {
@@ -131,16 +131,15 @@ func exitCode(err error) int {
 	return code
 }
 
-// isDelivery reports whether -quiet silences a failure: not one of the settings,
-// which nobody would ever find.
+// isDelivery reports whether -quiet silences a failure. It does not silence errors in
+// the settings, which would go unnoticed.
 func isDelivery(code int) bool { return code == cli.ExitFailed || code == exitRefused }
 
-// invalid gives an error about settings its exit code.
+// invalid gives an error in the settings its exit code.
 func invalid(err error) error { return cli.Exit(cli.ExitConfig, err) }
 
-// oneLine returns text, which may be several errors in several lines, as one line
-// that is fit for a log and a terminal: it quotes files, collectors and
-// certificates.
+// oneLine returns text, which may have several lines, as one line that is safe for a
+// log and a terminal: errors quote files, collectors and certificates.
 func oneLine(text string) string {
 	return wire.Line(strings.ReplaceAll(text, "\n", "; "), cli.MaxMessage)
 }

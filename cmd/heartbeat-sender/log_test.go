@@ -36,7 +36,7 @@ func TestJournalGetsPriorities(t *testing.T) {
 	said, err := os.ReadFile(file.Name())
 	require.NoError(t, err)
 	require.Equal(t, "<6>connected\n<4>lost 1\nheartbeat-sender: to a file\nheartbeat-sender: to nobody known\n"+
-		"<3>unknown command \"nonsense\": possible are "+commandNames()+"\n", string(said))
+		"<3>unknown command \"nonsense\": the commands are "+commandNames()+"\n", string(said))
 }
 
 // A log that nobody reads holds up nobody.

@@ -1,8 +1,8 @@
-// Command heartbeat-sender tells collectors that this host, and services on
+// Command heartbeat-sender reports to collectors that this host, and services on
 // it, are alive. It runs under systemd ("run") or cron ("once"), or around a
-// job ("exec"). It knows its options and what each command does with them; how
-// beats travel and how processes end it leaves to other packages, and it never
-// knows Telegraf or who is dead.
+// job ("exec"). It knows its options and what each command does with them. Other
+// packages send beats and watch processes. It never knows Telegraf or what is
+// dead.
 package main
 
 import (
@@ -22,11 +22,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 )
 
-// defaultPath is where programs are looked for if the environment says nothing,
-// as in a small container.
+// defaultPath is the PATH if the environment has none, as in a small container.
 const defaultPath = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
-// trialCommand is run as it is tried before a reload. A version that does not know it refuses it.
+// trialCommand tries run before a reload. A version that does not know it refuses it.
 const trialCommand = "run-trial"
 
 func main() {
@@ -38,12 +37,12 @@ func main() {
 	}
 	held := handover.Take()
 	early := make(chan os.Signal, 1)
-	if held.Resumed() { // settings are yet to be read, and the former life spoke for somebody
+	if held.Resumed() { // the settings are not read yet, but the process already beats for its peers
 		signal.Notify(early, os.Interrupt, syscall.SIGTERM)
 	}
 	environ := os.Environ()
 	if _, ok := os.LookupEnv("PATH"); !ok {
-		os.Setenv("PATH", defaultPath) //nolint:errcheck // it has no odd bytes
+		os.Setenv("PATH", defaultPath) //nolint:errcheck // it has no invalid bytes
 	}
 	c := &call{
 		args: os.Args[1:], environ: environ, stdout: os.Stdout, stderr: os.Stderr,
@@ -52,42 +51,41 @@ func main() {
 	os.Exit(c.exit(context.Background()))
 }
 
-// A call is one run of the program: what surrounds it, and the settings that
-// this comes to.
+// A call is one run of the program: its environment, and the settings that result.
 type call struct {
 	args       []string
 	environ    []string
 	stdout     io.Writer
 	stderr     io.Writer
 	hostName   func() (string, error)
-	configFile string // is read if there is one and none is given
+	configFile string // default settings file, which need not exist
 	held       handover.Connections
-	early      <-chan os.Signal // what a life that is resumed was told before it could know
-	trial      bool             // run only looks whether it could: the program that runs asks that before a reload
-	prefixes   bool             // stderr is a log that wants the priority of each line
-	running    func()           // is called when run has begun, if there is somebody to tell
+	early      <-chan os.Signal // signals that came before a reloaded program was ready for them
+	trial      bool             // run only checks whether it could run, for the running program before a reload
+	prefixes   bool             // stderr needs a priority before each line
+	running    func()           // called when run has started; may be nil
 
 	logging  sync.Once
 	logger   *logger
 	settings settings
 
-	filesTime time.Duration // that the files of the settings may take
-	wrong     error         // with them, for a command that goes on all the same
+	filesTime time.Duration // limit for reading the settings files
+	wrong     error         // error in the settings, for a command that runs anyway
 
-	server string // that check tries
-	steps  []step // of check, where they are printed together
+	server string // that check is trying
+	steps  []step // of check, if they are printed together
 }
 
-// exit does what the arguments say and returns the exit code.
+// exit runs the command in the arguments and returns the exit code.
 func (c *call) exit(ctx context.Context) int {
-	// Whoever reads what is printed may go away; we have more to do. To ignore
-	// the signal would make a job ignore it too.
+	// Continue if the reader of the output goes away. Ignoring the signal would
+	// make a job ignore it too.
 	signal.Notify(make(chan os.Signal, 1), syscall.SIGPIPE)
 	defer c.endLog()
 	return c.conclude(c.run(ctx))
 }
 
-// conclude says what went wrong, and returns the exit code.
+// conclude logs the error, and returns the exit code.
 func (c *call) conclude(err error) int {
 	code := exitCode(err)
 	if err != nil && err.Error() != "" && !(c.settings.quiet && isDelivery(code)) {
@@ -124,7 +122,7 @@ func (c *call) run(ctx context.Context) error {
 	return cmd.do(ctx, c)
 }
 
-// untilStopped returns a context that ends when the program is asked to.
+// untilStopped returns a context that ends when the program is asked to stop.
 func untilStopped(ctx context.Context) (context.Context, context.CancelFunc) {
 	signals := []os.Signal{os.Interrupt, syscall.SIGTERM}
 	if !signal.Ignored(syscall.SIGHUP) { // by nohup

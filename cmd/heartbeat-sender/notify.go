@@ -12,11 +12,11 @@ import (
 	"time"
 )
 
-// A manager is the service manager that started this program and wants to know
-// how it is (sd_notify(3)). Without one, nothing is sent.
+// A manager is the service manager that started this program and wants its status
+// (sd_notify(3)). Without one, nothing is sent.
 type manager struct {
 	socket string        // empty if there is none
-	kick   time.Duration // how often it wants to hear from its watchdog; 0 for never
+	kick   time.Duration // interval of watchdog notifications; 0 for none
 }
 
 func (c *call) manager() manager {
@@ -36,11 +36,11 @@ func (c *call) manager() manager {
 	return m
 }
 
-// notifyTime is how long a manager is waited for whose queue is full. Nothing
-// beats meanwhile.
+// notifyTime is how long to wait for a manager whose queue is full. No beats are sent
+// meanwhile.
 const notifyTime = 100 * time.Millisecond
 
-// notify says something like READY=1. The manager may be gone; that is its affair.
+// notify sends a message like READY=1, and ignores errors: the manager may be gone.
 func (m manager) notify(text string) {
 	if m.socket == "" {
 		return
@@ -54,7 +54,7 @@ func (m manager) notify(text string) {
 	conn.Write([]byte(text))                          //nolint:errcheck // see above
 }
 
-// progress notifies, and kicks the watchdog: a new life begins, and its first kick is far.
+// progress notifies, and kicks the watchdog: after a reload, the next kick is a while off.
 func (m manager) progress(line string) {
 	if m.kick > 0 {
 		line += "\nWATCHDOG=1"
@@ -63,7 +63,7 @@ func (m manager) progress(line string) {
 }
 
 // A status is what "systemctl status" shows of this program: which services it
-// cannot look at, and the last news of its sender.
+// cannot check, and the last message of its sender.
 type status struct {
 	manager
 
@@ -72,16 +72,16 @@ type status struct {
 	news   string
 }
 
-// tell takes in what the sender says.
-func (s *status) tell(news string) {
+// setNews sets the last message of the sender.
+func (s *status) setNews(news string) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.news = news
-	s.say()
+	s.publish()
 }
 
-// see takes in whether a service could be looked at.
-func (s *status) see(service string, seen bool) {
+// setSeen records whether a service could be checked.
+func (s *status) setSeen(service string, seen bool) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	at := slices.Index(s.unseen, service)
@@ -93,13 +93,13 @@ func (s *status) see(service string, seen bool) {
 	default:
 		s.unseen = append(s.unseen, service)
 	}
-	s.say()
+	s.publish()
 }
 
-func (s *status) say() {
+func (s *status) publish() {
 	text := s.news
 	if len(s.unseen) > 0 {
-		text = "cannot look at " + s.unseen[0]
+		text = "cannot check " + s.unseen[0]
 		if more := len(s.unseen) - 1; more > 0 {
 			text = fmt.Sprintf("%s and %d more", text, more)
 		}
@@ -110,8 +110,8 @@ func (s *status) say() {
 	s.notify("STATUS=" + text)
 }
 
-// watchdog kicks the watchdog as long as turning says that what beats goes
-// round, until ctx ends.
+// watchdog kicks the watchdog as long as turning reports that the sender makes
+// progress, until ctx ends.
 func (m manager) watchdog(ctx context.Context, turning func(context.Context) bool) {
 	if m.kick == 0 {
 		return

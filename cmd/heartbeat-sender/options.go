@@ -22,7 +22,7 @@ const (
 	commandValue = "CMD"
 	fileValue    = "FILE"
 
-	beating  = "run once exec" // commands that say more than goodbye
+	beating  = "run once exec" // commands that send beats
 	pointing = "run once leave check"
 	speaking = "run once exec leave check"
 )
@@ -31,18 +31,18 @@ const (
 // as a key of the file, there with "_" for "-".
 type option struct {
 	name     string
-	value    string // what stands for its value in the help; empty for a switch
+	value    string // placeholder of its value in the help; empty for a switch
 	initial  string // its default
 	usage    string
-	commands string                                // that know it
-	flagOnly string                                // commands for which it is about one call
-	watch    bool                                  // a [[watch]] table of the file may hold it
-	target   bool                                  // it says what to watch
-	clear    func(s *settings)                     // of a list: it is given as a whole
-	set      func(s *settings, value string) error // of a list: adds to it
+	commands string                                // that accept it
+	flagOnly string                                // commands that accept it only as a flag
+	watch    bool                                  // allowed in a [[watch]] table
+	target   bool                                  // it names what to watch
+	clear    func(s *settings)                     // empties a list; nil for other options
+	set      func(s *settings, value string) error // sets the value, or adds it to a list
 }
 
-// options returns all, in the order of the help.
+// options returns all options, in the order of the help.
 func options() []*option {
 	all := slices.Concat(deliveryOptions(), peerOptions(), trustOptions(), callOptions())
 	if !hasSystemd {
@@ -51,71 +51,71 @@ func options() []*option {
 	return all
 }
 
-// deliveryOptions say where beats go, and when.
+// deliveryOptions determine where and when beats are sent.
 func deliveryOptions() []*option {
 	return []*option{
 		{
 			name: "server", value: "URL", commands: speaking, clear: clearServers, set: addServer,
-			usage: "collector: tcp:// tls:// udp:// unix:// or unixgram://; several get each beat",
+			usage: "collector: tcp:// tls:// udp:// unix:// or unixgram://; each gets all beats",
 		},
 		{
 			name: "interval", value: timeValue, initial: "10s", commands: "run exec check",
-			usage: "between two beats",
+			usage: "time between two beats",
 			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
 			name: "every", value: timeValue, commands: "once", flagOnly: "once",
-			usage: "when it is called again; without it the collector cannot know",
+			usage: "time until the next call; without it, the collector cannot know",
 			set:   setTime(func(s *settings) *time.Duration { return &s.interval }, sender.MinInterval),
 		},
 		{
 			name: "grace", value: timeValue, commands: "once exec", flagOnly: "once exec",
-			usage: "how late the next beat may be; else the collector decides",
+			usage: "how late the next beat may be; by default, the collector decides",
 			set:   setTime(func(s *settings) *time.Duration { return &s.peer.Grace }, time.Millisecond),
 		},
 		{
 			name: "splay", value: timeValue, commands: "once",
-			usage: "wait a random part of it first, so that a fleet is not in step",
+			usage: "first wait a random time, up to this, to spread a fleet",
 			set:   setTime(func(s *settings) *time.Duration { return &s.splay }, 0),
 		},
 		{
 			name: "timeout", value: timeValue, initial: "3s", commands: "once leave check",
-			usage: "for connecting, sending and the answer",
+			usage: "limit for connecting, sending and answer",
 			set:   setTime(func(s *settings) *time.Duration { return &s.timeout }, time.Millisecond),
 		},
 		{
 			name: "back-in", value: timeValue, commands: "run exec leave", flagOnly: "exec leave",
-			usage: "promise of the goodbye: not back within it is dead",
+			usage: "maintenance window after goodbye: dead if not back in time",
 			set:   setTime(func(s *settings) *time.Duration { return &s.backIn }, 0),
 		},
 		{
 			name: "cancel", commands: "leave", flagOnly: "leave", set: setSwitch(func(s *settings) *bool { return &s.cancel }),
-			usage: "take back what an earlier goodbye promised",
+			usage: "cancel the maintenance window of an earlier goodbye",
 		},
 		{
 			name: "max-runtime", value: timeValue, commands: "exec",
-			usage: "end CMD when it takes longer: SIGTERM, 10 s later SIGKILL",
+			usage: "end CMD if it takes longer: SIGTERM, then SIGKILL after 10 s",
 			set:   setTime(func(s *settings) *time.Duration { return &s.maxRuntime }, time.Millisecond),
 		},
 	}
 }
 
-// peerOptions say for whom to speak, and what.
+// peerOptions determine the peers, and what beats say.
 func peerOptions() []*option {
 	return []*option{
-		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "name of the host, if not its own"},
+		{name: "host", value: "NAME", commands: speaking, set: setHost, usage: "host to report, if not this one"},
 		{
 			name: "service", value: "NAME", commands: speaking, watch: true,
-			usage: "its name; without a target: speak for it, not for the host",
+			usage: "name of the service; without a target: beat for it, not for the host",
 			set:   setText(func(s *settings) *string { return &s.peer.Service }),
 		},
 		{
 			name: "pid", value: numberValue, commands: pointing, watch: true, target: true, set: setPID,
-			usage: "target: the process with this number",
+			usage: "target: the process with this ID",
 		},
 		{
 			name: "pid-file", value: fileValue, commands: pointing, watch: true, target: true,
-			usage: "target: the process whose number is in it",
+			usage: "target: the process whose ID is in the file",
 			set:   setText(func(s *settings) *string { return &s.target.PIDFile }),
 		},
 		{
@@ -128,13 +128,13 @@ func peerOptions() []*option {
 		},
 		{
 			name: "restart-grace", value: timeValue, initial: "10s", commands: "run", watch: true,
-			usage: "back within it, a target was restarted; else it is dead",
+			usage: "a target that ended is dead if not back within it",
 			set:   setTime(func(s *settings) *time.Duration { return &s.grace }, 0),
 		},
-		{name: "ip", value: "ADDRESS", commands: speaking, set: setIP, usage: "address to tell, if not the local one of the connection"},
+		{name: "ip", value: "ADDRESS", commands: speaking, set: setIP, usage: "address to report, if not the local one of the connection"},
 		{
 			name: "status", value: "WORD", initial: sender.StatusAlive, commands: beating, watch: true, set: setStatus,
-			usage: "a word for alive, or dead to report a death",
+			usage: "any word means alive; dead reports a death",
 		},
 		{
 			name: "tag", value: "KEY=VALUE", commands: speaking, watch: true, clear: clearTags, set: addTag,
@@ -143,25 +143,25 @@ func peerOptions() []*option {
 	}
 }
 
-// trustOptions say how collectors and this host know each other.
+// trustOptions determine how collectors and this host authenticate each other.
 func trustOptions() []*option {
 	return []*option{
 		{
 			name: "tls-ca", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.ca }),
-			usage: "who certifies collectors of tls://, if it is nobody that the system trusts",
+			usage: "CA certificates for tls:// collectors, if not those of the system",
 		},
 		{
 			name: "tls-cert", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.cert }),
-			usage: "certificate to show to them",
+			usage: "client certificate of this host",
 		},
-		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its key"},
+		{name: "tls-key", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.key }), usage: "its private key"},
 		{
 			name: "tls-server-name", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.serverName }),
-			usage: "name in the certificate of collectors, if not that of the URL",
+			usage: "name in the certificate of the collectors, if not that in the URL",
 		},
 		{
 			name: "key-file", value: fileValue, commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signKey }),
-			usage: "secret to sign beats with; without it " + credential + " in $CREDENTIALS_DIRECTORY",
+			usage: "secret to sign beats with; default: " + credential + " in $CREDENTIALS_DIRECTORY",
 		},
 		{
 			name: "key-id", value: "NAME", commands: speaking, set: setText(func(s *settings) *string { return &s.trust.signID }),
@@ -179,26 +179,26 @@ func callOptions() []*option {
 		},
 		{
 			name: "quiet", commands: speaking, set: setSwitch(func(s *settings) *bool { return &s.quiet }),
-			usage: "do not print what was not delivered; wrong settings still are",
+			usage: "do not print delivery failures; wrong settings are still printed",
 		},
 		{
 			name: "config", value: fileValue, initial: defaultConfig(), commands: speaking, flagOnly: speaking, set: setNothing,
-			usage: "settings in TOML",
+			usage: "settings file in TOML",
 		},
 	}
 }
 
-// optionsOf returns what c knows.
+// optionsOf returns the options of c.
 func optionsOf(c *command) []*option {
 	return slices.DeleteFunc(options(), func(o *option) bool { return !o.of(c) })
 }
 
 func (o *option) of(c *command) bool { return contains(o.commands, c) }
 
-// flagFor reports whether c takes the option from the command line alone.
+// flagFor reports whether c accepts the option only as a flag.
 func (o *option) flagFor(c *command) bool { return contains(o.flagOnly, c) }
 
-// isFlag reports whether all commands do.
+// isFlag reports whether all commands accept the option only as a flag.
 func (o *option) isFlag() bool { return o.flagOnly == o.commands }
 
 func contains(names string, c *command) bool { return slices.Contains(strings.Fields(names), c.name) }
@@ -207,7 +207,7 @@ func (o *option) isList() bool { return o.clear != nil }
 
 func (o *option) isSwitch() bool { return o.value == "" }
 
-// names reports whether the option says for whom to speak.
+// names reports whether the option selects a service.
 func (o *option) names() bool { return o.target || o.name == "service" }
 
 // flag returns the name of the option on the command line.
@@ -219,8 +219,8 @@ func (o *option) key() string { return strings.ReplaceAll(o.name, "-", "_") }
 // env returns the name of the option in the environment.
 func (o *option) env() string { return envPrefix + strings.ToUpper(o.key()) }
 
-// tableOf returns what the command line and its help know of options; of those of
-// some commands it may name these.
+// tableOf returns the flags of options. If whose is true, it notes the commands of
+// those that not all commands accept.
 func tableOf(all []*option, whose bool) []cli.Flag {
 	table := make([]cli.Flag, 0, len(all))
 	for _, o := range all {
@@ -246,13 +246,13 @@ func parseFlags(c *command, args []string) (cli.Given, []string, error) {
 	return given, rest, checkFlags(c, given, rest)
 }
 
-// checkFlags refuses what c has no use for, and a flag without a value: in a
-// script it stands for a variable that is not set.
+// checkFlags refuses flags that c does not accept, and empty values: in a script, an
+// empty value means that a variable is not set.
 func checkFlags(c *command, given cli.Given, rest []string) error {
 	for _, o := range options() {
 		switch texts := given[o.name]; {
 		case len(texts) > 0 && !o.of(c):
-			return fmt.Errorf("%s has no flag %s: it is one of %s", c.name, o.flag(), list(o.commands))
+			return fmt.Errorf("%s has no flag %s: it belongs to %s", c.name, o.flag(), list(o.commands))
 		case slices.Contains(texts, ""):
 			return fmt.Errorf("%s: the value is empty", o.flag())
 		}
@@ -276,7 +276,7 @@ func addServer(s *settings, value string) error {
 	return nil
 }
 
-// setTime returns how to set what field points to, to low at least.
+// setTime returns a function that sets a duration of at least low.
 func setTime(field func(*settings) *time.Duration, low time.Duration) func(*settings, string) error {
 	return func(s *settings, value string) (err error) {
 		*field(s), err = timeIn(value, low)
@@ -284,7 +284,7 @@ func setTime(field func(*settings) *time.Duration, low time.Duration) func(*sett
 	}
 }
 
-// timeIn reads a duration from low up to what a beat can carry.
+// timeIn parses a duration from low to the longest that a beat can carry.
 func timeIn(value string, low time.Duration) (time.Duration, error) {
 	const high = sender.MaxInterval
 	span, err := parseSpan(value)
@@ -294,20 +294,20 @@ func timeIn(value string, low time.Duration) (time.Duration, error) {
 	case err != nil:
 		err = fmt.Errorf("%.64q is not a duration: write one like 10s, 5m, 24h or 7d", value)
 	case span < low || span > high:
-		err = fmt.Errorf("%.64q is not in %s to %dd", value, low, high/day)
+		err = fmt.Errorf("%.64q is not between %s and %dd", value, low, high/day)
 	}
 	return span, err
 }
 
 const day = 24 * time.Hour
 
-// parseSpan is time.ParseDuration with days, which come first.
+// parseSpan is time.ParseDuration with leading days.
 func parseSpan(value string) (time.Duration, error) {
 	days, rest, ok := strings.Cut(value, "d")
 	if !ok {
 		return time.ParseDuration(value)
 	}
-	count, err := strconv.ParseUint(days, 10, 16) // 65,535 are not too many to count
+	count, err := strconv.ParseUint(days, 10, 16) // up to 65,535 days do not overflow
 	if err != nil || strings.ContainsAny(rest, "+-") {
 		return 0, strconv.ErrSyntax
 	}
@@ -323,7 +323,7 @@ func setHost(s *settings, value string) (err error) {
 func setPID(s *settings, value string) error {
 	pid, err := strconv.ParseUint(value, 10, 31)
 	if err != nil || pid == 0 {
-		return fmt.Errorf("%.64q is no number of a process", value)
+		return fmt.Errorf("%.64q is not a process ID", value)
 	}
 	s.target.PID = uint32(pid)
 	return nil
@@ -331,13 +331,13 @@ func setPID(s *settings, value string) error {
 
 func setUnit(s *settings, value string) error {
 	if strings.HasPrefix(value, "-") || strings.Trim(value, unitBytes) != "" {
-		return fmt.Errorf("%.64q is no name of a unit", value)
+		return fmt.Errorf("%.64q is not a unit name", value)
 	}
 	s.target.Unit = value
 	return nil
 }
 
-// unitBytes are what the name of a unit is made of (systemd.unit(5)).
+// unitBytes are the characters of unit names (systemd.unit(5)).
 const unitBytes = "0123456789ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz:-_.\\@"
 
 func setProbe(s *settings, value string) error {
@@ -346,7 +346,7 @@ func setProbe(s *settings, value string) error {
 	case err != nil:
 		return err
 	case len(words) == 0 || words[0] == "":
-		return errors.New("it names no command")
+		return errors.New("the command is empty")
 	}
 	s.probe = words
 	return nil
@@ -354,14 +354,14 @@ func setProbe(s *settings, value string) error {
 
 func setIP(s *settings, value string) (err error) {
 	if s.peer.IP, err = netip.ParseAddr(value); err != nil || s.peer.IP.Zone() != "" {
-		return fmt.Errorf("%.64q is no IP address", value)
+		return fmt.Errorf("%.64q is not an IP address", value)
 	}
 	return nil
 }
 
 func setStatus(s *settings, value string) error {
 	if strings.EqualFold(value, sender.StatusLeaving) {
-		return fmt.Errorf("%q is what the command leave says", value)
+		return fmt.Errorf("%q is reported by the command leave", value)
 	}
 	s.peer.Status = value
 	return nil
@@ -378,7 +378,7 @@ func addTag(s *settings, value string) error {
 	return nil
 }
 
-// setSwitch returns how to set what field points to.
+// setSwitch returns a function that sets a bool.
 func setSwitch(field func(*settings) *bool) func(*settings, string) error {
 	return func(s *settings, value string) (err error) {
 		*field(s), err = cli.Bool(value)
@@ -386,7 +386,7 @@ func setSwitch(field func(*settings) *bool) func(*settings, string) error {
 	}
 }
 
-// setText returns how to set what field points to.
+// setText returns a function that sets a string.
 func setText(field func(*settings) *string) func(*settings, string) error {
 	return func(s *settings, value string) error {
 		*field(s) = value
@@ -394,6 +394,5 @@ func setText(field func(*settings) *string) func(*settings, string) error {
 	}
 }
 
-// setNothing is for what has been heeded already: the file is read before the
-// flags are applied.
+// setNothing is for -config: the file is read before the flags are applied.
 func setNothing(*settings, string) error { return nil }

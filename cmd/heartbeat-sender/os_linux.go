@@ -19,8 +19,7 @@ import (
 )
 
 // withRightsOf calls do with the rights of an account instead of those of root.
-// They are those of the whole process, and of the programs that do starts, until
-// it returns.
+// Until do returns, the whole process and the programs it starts have these rights.
 func withRightsOf(account *watch.Account, do func()) (err error) {
 	own, err := syscall.Getgroups()
 	if err != nil {
@@ -35,14 +34,14 @@ func withRightsOf(account *watch.Account, do func()) (err error) {
 	if err := syscall.Setresgid(account.GID, account.GID, 0); err != nil {
 		return err
 	}
-	if err := syscall.Setresuid(account.UID, account.UID, 0); err != nil { // last: it takes the right to the others
+	if err := syscall.Setresuid(account.UID, account.UID, 0); err != nil { // last: after it the others are not permitted
 		return err
 	}
 	do()
 	return nil
 }
 
-// canRead returns why a file that is there cannot be read, without opening it.
+// canRead returns an error if a file exists and cannot be read. It does not open the file.
 func canRead(name string) error {
 	if err := unix.Access(name, unix.R_OK); !errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -50,7 +49,7 @@ func canRead(name string) error {
 	return nil
 }
 
-// fileID returns device and inode of a file as in JOURNAL_STREAM.
+// fileID returns device and inode of a file in the format of JOURNAL_STREAM.
 func fileID(file *os.File) string {
 	info, err := file.Stat()
 	if err != nil {
@@ -68,16 +67,16 @@ func defaultConfig() string { return unixConfig }
 // serviceCommands returns none: they are for Windows.
 func serviceCommands() []command { return nil }
 
-// reloadPause is the time between two tries of a program that could take over but for what it sees.
+// reloadPause is the time between two trials of a new program that cannot see enough yet.
 const reloadPause = 15 * time.Second
 
-// errNotYet is that another try may succeed.
-var errNotYet = fmt.Errorf("trying again every %s", reloadPause)
+// errNotYet means that another trial may succeed.
+var errNotYet = fmt.Errorf("retrying every %s", reloadPause)
 
-// reloading runs watch until ctx ends. At SIGUSR2 the program that is there now takes over, as the
-// same process and without a goodbye. What watch has started is gone by then, as only its parent
-// could reap it. If that program or its settings are wrong, this one goes on. If its settings lack
-// somebody whom this one speaks for or to, it returns errAnew: a goodbye has to be said.
+// reloading runs watch until ctx ends. At SIGUSR2 the program file of now takes over, as the same
+// process and without a goodbye. By then all processes that watch started have ended, as only their
+// parent could reap them. If the new program or its settings are wrong, this one continues. If the new
+// settings lack a peer or a collector of this one, reloading returns errRestart: a goodbye is needed.
 func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(context.Context)) error {
 	for ctx.Err() == nil {
 		handover.Await()
@@ -92,9 +91,9 @@ func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(
 			return nil
 		case len(gone) > 0:
 			seen.part(gone)
-			return errAnew
+			return errRestart
 		}
-		m.progress("RELOADING=1") // until the next life is ready
+		m.progress("RELOADING=1") // until the new program is ready
 		if err := handover.Exec(ctx); ctx.Err() == nil {
 			c.warnf("cannot reload: %s: %v", handover.Program(), err)
 			m.notify("READY=1")
@@ -103,7 +102,8 @@ func (c *call) reloading(ctx context.Context, m manager, seen *view, watch func(
 	return nil
 }
 
-// awaitReload returns when a program can take over, or with ctx, and whom its settings lack.
+// awaitReload waits until a new program can take over or ctx ends, and returns the names that the new
+// settings lack.
 func (c *call) awaitReload(ctx context.Context, seen *view) (gone []string) {
 	var again <-chan time.Time
 	said := ""
@@ -125,20 +125,20 @@ func (c *call) awaitReload(ctx context.Context, seen *view) (gone []string) {
 			again = time.After(reloadPause)
 		}
 		if text := err.Error(); text != said {
-			c.warnf("not reloaded, so this one goes on: %s: %s", handover.Program(), text)
+			c.warnf("not reloaded, so the running program continues: %s: %s", handover.Program(), text)
 			said = text
 		}
 	}
 }
 
-// tryNext has the next program look whether it could run as this one does, and returns whom its
-// settings lack. What is wrong it logs itself.
+// tryNext has the new program check whether it can take over, and returns the names that the new
+// settings lack. The new program logs its errors itself.
 func tryNext(ctx context.Context, seen *view) (gone []string, err error) {
 	ctx, cancel := context.WithTimeoutCause(ctx, trialTime, timeoutError(trialTime))
 	defer cancel()
 	next := exec.CommandContext(ctx, handover.Program(), append([]string{trialCommand}, os.Args[2:]...)...)
 	next.Stderr = os.Stderr
-	next.WaitDelay = time.Second // of children that hold what it prints to
+	next.WaitDelay = time.Second // for children that keep its output open
 	printed, err := next.Output()
 	switch {
 	case ctx.Err() != nil:
@@ -154,5 +154,5 @@ func tryNext(ctx context.Context, seen *view) (gone []string, err error) {
 	return gone, err
 }
 
-// beginAnew begins another life after the goodbye, unless ctx has ended.
-func beginAnew(ctx context.Context) error { return handover.Exec(ctx) }
+// restart starts the program again after the goodbye, unless ctx has ended.
+func restart(ctx context.Context) error { return handover.Exec(ctx) }

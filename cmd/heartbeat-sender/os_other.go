@@ -14,7 +14,7 @@ func withRightsOf(*watch.Account, func()) error { return errors.ErrUnsupported }
 
 func canRead(string) error { return nil }
 
-// fileID returns "", which no JOURNAL_STREAM is.
+// fileID returns "", which never equals JOURNAL_STREAM.
 func fileID(*os.File) string { return "" }
 
 func defaultConfig() string { return unixConfig }
@@ -22,11 +22,11 @@ func defaultConfig() string { return unixConfig }
 // serviceCommands returns none: they are for Windows.
 func serviceCommands() []command { return nil }
 
-// reloading runs watch until ctx ends: only on Linux can another program take over.
+// reloading runs watch until ctx ends: only on Linux can a new program take over.
 func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
 	return nil
 }
 
-// beginAnew is for reloading.
-func beginAnew(context.Context) error { return nil }
+// restart is for reloading.
+func restart(context.Context) error { return nil }

@@ -18,17 +18,17 @@ func withRightsOf(*watch.Account, func()) error { return errors.ErrUnsupported }
 
 func canRead(string) error { return nil }
 
-// fileID returns "", which no JOURNAL_STREAM is.
+// fileID returns "", which never equals JOURNAL_STREAM.
 func fileID(*os.File) string { return "" }
 
-// reloading runs watch until ctx ends: only on Linux can another program take over.
+// reloading runs watch until ctx ends: only on Linux can a new program take over.
 func (*call) reloading(ctx context.Context, _ manager, _ *view, watch func(context.Context)) error {
 	watch(ctx)
 	return nil
 }
 
-// beginAnew is for reloading.
-func beginAnew(context.Context) error { return nil }
+// restart is for reloading.
+func restart(context.Context) error { return nil }
 
 func defaultConfig() string {
 	return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "heartbeat-sender", "heartbeat-sender.toml")
@@ -36,25 +36,25 @@ func defaultConfig() string {
 
 const (
 	serviceName = "heartbeat-sender"
-	// serviceBackIn is what the units of systemd promise as well: a service that does not come
-	// back after a reboot is an alarm.
+	// serviceBackIn is the same maintenance window as in the systemd units: a service that does
+	// not come back after a reboot is reported dead.
 	serviceBackIn = "15m"
 )
 
-// serviceCommands return what makes run a service. It wraps run: no signal stops it. Windows
-// sends one to each service when somebody logs off.
+// serviceCommands returns the command that runs as a Windows service. It wraps run, so no signal
+// stops it: Windows sends one to each service when a user logs off.
 func serviceCommands() []command {
 	return []command{{
 		name: "service", takes: "ACTION...", wraps: true, do: serviceCommand,
-		usage: "make run a service: install, uninstall, or run, which Windows starts", more: serviceActions,
+		usage: "run as a Windows service: install, uninstall, or run (started by Windows)", more: serviceActions,
 	}}
 }
 
 const serviceActions = `
 Actions:
-  install [FLAGS]     make it, with the flags of run: see heartbeat-sender help run
-  uninstall           stop it and remove it
-  run [FLAGS]         what Windows starts
+  install [FLAGS]     install it with the flags of run: see heartbeat-sender help run
+  uninstall           stop and remove it
+  run [FLAGS]         run it: for Windows, not for you
 `
 
 func serviceCommand(ctx context.Context, c *call) error {
@@ -89,11 +89,11 @@ func (c *call) installService(ctx context.Context) error {
 	if err != nil {
 		return cli.Exit(cli.ExitUsage, err)
 	}
-	// Whoever can write the usual file decides what is run, be it by its probes.
+	// Whoever can write the default file can run programs, by its probes.
 	if err := winservice.Protect(c.configFile); err != nil {
 		return err
 	}
-	// What is wrong is said now: nobody looks at a service when it starts.
+	// Report errors now: nobody watches a service when it starts.
 	if err := c.load(commandNamed("run"), args); err != nil {
 		return err
 	}
@@ -116,8 +116,8 @@ func (c *call) installService(ctx context.Context) error {
 	return nil
 }
 
-// serviceArgs returns flags of run as a service needs them: it is started elsewhere and in
-// another environment, which may name another usual file of settings, and promises to be back.
+// serviceArgs returns the flags of run for a service: with absolute paths and with the settings
+// file, because a service starts in another directory and environment, and with -back-in.
 func serviceArgs(args []string, usualFile string) ([]string, error) {
 	given, _, err := parseFlags(commandNamed("run"), args)
 	if err != nil {

@@ -15,17 +15,17 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-const hostService = "host" // names the host itself, to collectors too
+const hostService = "host" // name of the host itself, also at collectors
 
-// A watchlist is what the first peers of a sender are about: as many as there are
-// targets, and after them as many as there are probes.
+// A watchlist has the targets and probes of the first peers of a sender: first one
+// peer for each target, then one for each probe.
 type watchlist struct {
 	targets []watch.Target
 	probes  []probe.Probe
 }
 
-// sender returns a Sender that speaks for whom the settings name, and what its first
-// peers are about.
+// sender returns a Sender for the peers in the settings, and the watchlist of its
+// first peers.
 func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
 	peers, watched, err := c.peers()
 	if err != nil {
@@ -35,7 +35,7 @@ func (c *call) sender(ctx context.Context) (*sender.Sender, watchlist, error) {
 	return s, watched, err
 }
 
-// senderFor returns a Sender that speaks for peers.
+// senderFor returns a Sender for peers.
 func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Sender, error) {
 	if len(c.settings.servers) == 0 {
 		return nil, invalid(errors.New("no server to send to: give one with -server, HEARTBEAT_SERVER or 'server' in the file"))
@@ -52,10 +52,9 @@ func (c *call) senderFor(ctx context.Context, peers []sender.Peer) (*sender.Send
 	return s, invalid(s.Validate())
 }
 
-// peers returns for whom the settings ask to speak: for services that are
-// watched and the host they run on, for this process under the name of a
-// service, or for the host. What is to be said of those that are watched is
-// not known yet. The host comes last: it is its beat that is acknowledged.
+// peers returns the peers in the settings: watched services and their host, this
+// process under the name of a service, or the host. The states of watched services
+// are not known yet. The host comes last: its beat is the one that is acknowledged.
 func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	s := &c.settings
 	common, err := c.common()
@@ -91,48 +90,48 @@ func (c *call) peers() (peers []sender.Peer, watched watchlist, err error) {
 	return peers, watched, nil
 }
 
-// common returns what the settings say of all peers.
+// common returns the settings that all peers share.
 func (c *call) common() (sender.Peer, error) {
 	common := c.settings.peer
 	if common.Host == "" {
 		name, err := c.ownName()
 		if err != nil {
-			return common, fmt.Errorf("this host has no name to go by: %w; give one with -host", err)
+			return common, fmt.Errorf("the name of this host cannot be used: %w; give one with -host", err)
 		}
 		common.Host = name
 	}
 	return common, nil
 }
 
-// speakFor returns common about somebody else.
-func speakFor(common, who sender.Peer) sender.Peer {
-	common.Service, common.PID, common.StartMS, common.Watched = who.Service, who.PID, who.StartMS, who.Watched
-	if !common.NoIP { // else it is on another host
-		common.Boot = who.Boot
+// speakFor returns common for the service or process of other.
+func speakFor(common, other sender.Peer) sender.Peer {
+	common.Service, common.PID, common.StartMS, common.Watched = other.Service, other.PID, other.StartMS, other.Watched
+	if !common.NoIP { // otherwise the peer is on another host
+		common.Boot = other.Boot
 	}
 	return common
 }
 
-// noGrace is that of a table which gives none.
+// noGrace is the grace of a table that sets none.
 const noGrace = -1
 
-// watched returns the peer that settings with a target are about, on a host.
+// watched returns the peer for settings with a target, on a host.
 func (s *settings) watched(host sender.Peer) (sender.Peer, error) {
 	name, err := s.serviceName()
 	peer := host
 	peer.Service = name
 	switch {
 	case s.probe != nil:
-		peer.Status = "" // alive, until it says more
+		peer.Status = "" // alive, until the probe reports a status
 	case s.peer.Status != "":
 		peer.Status = s.peer.Status
 	}
-	peer.Silent = true // until something is known of it
+	peer.Silent = true // until its state is known
 	peer.Tags = merged(host.Tags, s.peer.Tags)
 	return peer, err
 }
 
-// watchTarget returns the target; grace is that of all.
+// watchTarget returns the target; grace is the default for its grace.
 func (s *settings) watchTarget(grace time.Duration) watch.Target {
 	target := s.target
 	target.Grace = s.grace
@@ -142,7 +141,7 @@ func (s *settings) watchTarget(grace time.Duration) watch.Target {
 	return target
 }
 
-// serviceName returns what to call the target.
+// serviceName returns the service name of the target.
 func (s *settings) serviceName() (string, error) {
 	name := s.peer.Service
 	if name == "" {
@@ -157,7 +156,7 @@ func (s *settings) serviceName() (string, error) {
 	return name, nil
 }
 
-// usualName returns what to call the target if nothing is given.
+// usualName returns the default service name of the target.
 func (s *settings) usualName() (string, error) {
 	if s.probe != nil {
 		return watch.ServiceName(filepath.Base(s.probe[0])), nil
@@ -165,7 +164,7 @@ func (s *settings) usualName() (string, error) {
 	return s.target.Service()
 }
 
-// describeTarget returns what to call the target in messages.
+// describeTarget returns a description of the target for messages.
 func (s *settings) describeTarget() string {
 	if s.probe != nil {
 		return describeCommand(s.probe)
@@ -173,7 +172,7 @@ func (s *settings) describeTarget() string {
 	return s.target.String()
 }
 
-// merged returns the labels of both; of two with one key that of own.
+// merged returns the labels of both; own overrides common.
 func merged(common, own []sender.Tag) []sender.Tag {
 	tags := slices.DeleteFunc(slices.Clone(common), func(tag sender.Tag) bool {
 		return slices.ContainsFunc(own, func(o sender.Tag) bool { return o.Key == tag.Key })
@@ -190,10 +189,11 @@ func (c *call) ownName() (string, error) {
 	return properName(name)
 }
 
-// properName returns name as collectors spell it, unless it is nobody's own.
+// properName returns name as collectors spell it, or an error if it cannot identify a
+// host.
 func properName(name string) (string, error) {
-	if name == "" || name == "(none)" { // as Linux says before a name is set
-		return "", fmt.Errorf("%q is no name", name)
+	if name == "" || name == "(none)" { // what Linux reports before a name is set
+		return "", fmt.Errorf("%q is not a name", name)
 	}
 	proper, err := wire.Host(name)
 	if proper == "localhost" || strings.HasPrefix(proper, "localhost.") {
@@ -202,19 +202,19 @@ func properName(name string) (string, error) {
 	return proper, err
 }
 
-// namePause is the time between two looks at the name of this host.
+// namePause is the time between two checks of the name of this host.
 const namePause = time.Minute
 
-// watchName says once when this host gets another name than the one that it is
-// spoken for by, until ctx ends. The old one is kept: with another name it would
-// be another peer, and the former one dead.
-func (c *call) watchName(ctx context.Context, told string) {
+// watchName warns once when the name of this host is no longer the one in its beats,
+// until ctx ends. Beats keep the old name: with another name the host would be
+// another peer, and the old peer would be dead.
+func (c *call) watchName(ctx context.Context, reported string) {
 	if c.settings.peer.Host != "" { // it was given
 		return
 	}
 	ticker := time.NewTicker(namePause)
 	defer ticker.Stop()
-	for last := told; ; {
+	for last := reported; ; {
 		select {
 		case <-ticker.C:
 		case <-ctx.Done():
@@ -224,8 +224,8 @@ func (c *call) watchName(ctx context.Context, told string) {
 		if err != nil || name == last {
 			continue
 		}
-		if last = name; name != told {
-			c.warnf("this host is called %q now, and its beats still say %q: restart heartbeat-sender, or set 'host'", name, told)
+		if last = name; name != reported {
+			c.warnf("this host is now called %q, but its beats still say %q: restart heartbeat-sender, or set 'host'", name, reported)
 		}
 	}
 }

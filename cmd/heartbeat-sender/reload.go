@@ -13,18 +13,17 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// This file is what two programs know of each other of which one takes over from the other, as
-// the same process (decision 40). Only on Linux it can: see reloading.
+// This file has what a running program and its successor know of each other: at a reload, the
+// successor takes over as the same process (decision 40). This works only on Linux: see reloading.
 
-// errAnew is why a program says goodbye that is to begin anew.
-var errAnew = errors.New("other settings")
+// errRestart is the cause of a goodbye after which the program starts again.
+var errRestart = errors.New("other settings")
 
-// trialTime is how long a program may take to say whether it can take over: it asks systemd and
-// collectors.
+// trialTime limits the trial of a program before it takes over: it asks systemd and collectors.
 const trialTime = 30 * time.Second
 
-// tryRun looks what run would see and whom it would reach, prints that, and tells nobody. The
-// program that runs asks for it before it lets this one take over.
+// tryRun prints which targets run would see and which collectors it would reach. Collectors record
+// nothing. The running program asks for it before this one takes over.
 func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) error {
 	w := &watch.Watcher{Targets: watched.targets, Warnf: c.warnf}
 	if err := c.checkTargets(ctx, w); err != nil {
@@ -39,7 +38,7 @@ func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) 
 		seen.note(&s.Peers[i], state)
 	}
 	for i := range s.Peers {
-		s.Peers[i].Silent = false // to be asked about
+		s.Peers[i].Silent = false // so that Check includes it
 	}
 	ctx, cancel := context.WithTimeout(ctx, trialTime/2)
 	defer cancel()
@@ -56,7 +55,7 @@ func (c *call) tryRun(ctx context.Context, s *sender.Sender, watched watchlist) 
 	return nil
 }
 
-// A view is what a program beats to and for, and what it knows of that: a line for each.
+// A view has one line for each collector and peer of a program: what the program knows of it.
 type view struct {
 	sender *sender.Sender
 
@@ -77,7 +76,7 @@ func newView(s *sender.Sender) *view {
 
 const answers = "answers"
 
-// note notes how the process is that a peer is about.
+// note records the state of the process of a peer.
 func (v *view) note(p *sender.Peer, s watch.State) {
 	text := "does not run"
 	switch {
@@ -85,7 +84,7 @@ func (v *view) note(p *sender.Peer, s watch.State) {
 		text = "cannot be looked at"
 	case s.Phase == watch.Running:
 		text = fmt.Sprintf("runs as process %d", s.Process.PID)
-	case s.Phase == watch.Away: // no other program can know that
+	case s.Phase == watch.Away: // the new program cannot know that
 		text = "is restarting"
 	}
 	v.set(nameOf(p), text)
@@ -107,8 +106,9 @@ func (v *view) String() string {
 	return b.String()
 }
 
-// compare compares v with what another program has printed. Names that it lacks are gone. There is an
-// error if it knows less, or otherwise: it does not reach who answers here, or does not see what runs.
+// compare compares v with the view that the new program has printed. Names that are missing there are
+// gone. It returns an error if the new program does not reach a collector that answers here, or does
+// not see what runs here.
 func (v *view) compare(printed string) (gone []string, err error) {
 	others := make(map[string]string)
 	for line := range strings.Lines(printed) {
@@ -125,33 +125,33 @@ func (v *view) compare(printed string) (gone []string, err error) {
 		switch other, ok := others[name]; {
 		case !ok:
 			gone = append(gone, name)
-		case text == answers && !v.sender.Answers(name): // nothing is lost
+		case text == answers && !v.sender.Answers(name): // no connection is lost
 		case other != text && text != "":
 			differ := fmt.Sprintf("the new program finds that %s %s; here it %s", name, other, text)
-			if err == nil || differ < err.Error() { // the same each time, of several
+			if err == nil || differ < err.Error() { // always the same one of several
 				err = errors.New(differ)
 			}
 		}
 	}
 	if len(gone) > 0 && !reached {
-		err = errors.New("no collector answers to the new program")
+		err = errors.New("no collector answers the new program")
 	}
 	return gone, err
 }
 
-// part has goodbye said for peers that nobody will name any more, also if nothing is known of them
-// in this life: their silence would be a death.
+// part says goodbye for peers that are no longer in the settings, even if their states are not known:
+// with silence they would be reported dead.
 func (v *view) part(names []string) {
 	for _, p := range v.sender.Peers {
 		if slices.Contains(names, nameOf(&p)) {
 			p.Status, p.Silent, p.Exit = sender.StatusLeaving, false, sender.Exit{}
-			v.sender.Update(p) //nolint:errcheck // it has been said of before
+			v.sender.Update(p) //nolint:errcheck // it was valid before
 		}
 	}
 }
 
-// holdTime is how long the connections of a former life are held: by then the new ones have carried
-// beats for all peers.
+// holdTime is how long the connections of the previous program are kept open: by then the new
+// connections have carried beats for all peers.
 func holdTime(interval time.Duration) time.Duration {
 	return min(max(2*interval, 5*time.Second), 30*time.Second)
 }

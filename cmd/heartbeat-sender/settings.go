@@ -14,16 +14,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// settings are what flags, environment, file and defaults come to.
+// settings are the result of flags, environment, file and defaults.
 type settings struct {
 	servers  []string
 	interval time.Duration
 	backIn   time.Duration
 
-	peer    sender.Peer   // as far as it is given
-	target  watch.Target  // what peer is about, if anything
+	peer    sender.Peer   // as far as given
+	target  watch.Target  // target of peer, if any
 	grace   time.Duration // of target
-	probe   []string      // a command and its arguments: what peer is about instead
+	probe   []string      // probe of peer instead of a target: a command and its arguments
 	watches []settings    // of [[watch]]: peer, target and grace, or probe
 
 	trust trust
@@ -36,9 +36,8 @@ type settings struct {
 	quiet      bool
 }
 
-// load fills the settings with the defaults and with what the file, the
-// environment and args give, each overruling the ones before. It returns
-// cli.ErrHelp if args ask for help.
+// load sets the settings from the defaults, the file, the environment and args, in
+// this order. It returns cli.ErrHelp if args ask for help.
 func (c *call) load(cmd *command, args []string) error {
 	known := optionsOf(cmd)
 	flags, rest, err := parseFlags(cmd, args)
@@ -61,7 +60,7 @@ func (c *call) load(cmd *command, args []string) error {
 		return invalid(err)
 	}
 	if name, ok := flags.Last("host"); ok && cmd.name == "leave" && !c.isOwn(name) {
-		// File and environment speak of this host.
+		// File and environment are about this host.
 		s.peer, s.target, s.probe, s.watches = sender.Peer{NoIP: true}, watch.Target{}, nil, nil
 	}
 	if err := s.setAll(flags, (*option).flag); err != nil {
@@ -73,16 +72,15 @@ func (c *call) load(cmd *command, args []string) error {
 	return nil
 }
 
-// checkTogether refuses flags that do not go together, or not with what stands
-// elsewhere.
+// checkTogether refuses flags that contradict each other or other settings.
 func (s *settings) checkTogether(cmd *command) error {
 	switch {
 	case s.cancel && s.backIn != 0:
-		return errors.New("-cancel takes a promise back, and -back-in makes one: give one of them")
+		return errors.New("-cancel closes a maintenance window, and -back-in opens one: give only one of them")
 	case cmd.name != "once":
 		return nil
 	case s.peer.Grace != 0 && s.interval == 0:
-		return errors.New("-grace needs -every: without it nobody knows when the next beat is late")
+		return errors.New("-grace needs -every: without it, the collector cannot know when the next beat is late")
 	}
 	if late := s.allowedLateness(); s.interval != 0 && s.splay > late {
 		return fmt.Errorf("-splay: %s is more than the %s that collectors wait beyond -every %s: shorten it, or give -grace",
@@ -91,9 +89,8 @@ func (s *settings) checkTogether(cmd *command) error {
 	return nil
 }
 
-// allowedLateness is how long collectors wait for a beat beyond its interval,
-// unless they were told otherwise: two and a half intervals, or as many halves
-// as an hour has room for.
+// allowedLateness is how long collectors wait for a beat beyond its interval by
+// default: two and a half intervals, or fewer halves if that is more than an hour.
 func (s *settings) allowedLateness() time.Duration {
 	const most, least = time.Hour, 2 * time.Second // the latter with the interval
 	if s.peer.Grace != 0 {
@@ -107,7 +104,7 @@ func (s *settings) allowedLateness() time.Duration {
 	return most
 }
 
-// loadFile reads the file that the flags name, or the usual one.
+// loadFile reads the file in the flags, or the default one.
 func (c *call) loadFile(cmd *command, flags cli.Given) error {
 	ctx, cancel := context.WithTimeout(context.Background(), cmd.filesTime())
 	defer cancel()
@@ -121,17 +118,17 @@ func (c *call) loadFile(cmd *command, flags cli.Given) error {
 	return err
 }
 
-// isOwn reports whether this host goes by name.
+// isOwn reports whether name is the name of this host.
 func (c *call) isOwn(name string) bool {
 	own := c.settings.peer.Host
 	if own == "" {
-		own, _ = c.ownName() //nolint:errcheck // no name is another one
+		own, _ = c.ownName() //nolint:errcheck // a host without a name has another one
 	}
 	proper, _ := properName(name) //nolint:errcheck // likewise
 	return own != "" && proper == own
 }
 
-// defaults returns those of options, by their names.
+// defaults returns the default values of options, by their names.
 func defaults(known []*option) cli.Given {
 	given := make(cli.Given)
 	for _, o := range known {
@@ -140,9 +137,9 @@ func defaults(known []*option) cli.Given {
 	return given
 }
 
-// fromEnvironment returns what the environment gives to a command, by the names of
-// options. Other names are not ours: Kubernetes sets HEARTBEAT_PORT for a service
-// that is called heartbeat.
+// fromEnvironment returns the values in the environment for a command, by the names of
+// options. It ignores other names: Kubernetes sets HEARTBEAT_PORT for a service with
+// the name heartbeat.
 func (c *call) fromEnvironment(cmd *command) cli.Given {
 	given := make(cli.Given)
 	for _, o := range optionsOf(cmd) {
@@ -154,7 +151,7 @@ func (c *call) fromEnvironment(cmd *command) cli.Given {
 	return given
 }
 
-// lookup returns a variable of environ; of several of one name the last.
+// lookup returns a variable of environ; if it is there several times, the last.
 func lookup(environ []string, name string) (text string, ok bool) {
 	for _, entry := range environ {
 		if key, value, _ := strings.Cut(entry, "="); key == name {
@@ -164,8 +161,8 @@ func lookup(environ []string, name string) (text string, ok bool) {
 	return text, ok
 }
 
-// split returns the values in text, which are separated by commas for a list. An
-// empty text has none.
+// split returns the values in text; commas separate those of a list. An empty text
+// has none.
 func (o *option) split(text string) []string {
 	switch {
 	case text == "":
@@ -182,22 +179,22 @@ func (o *option) split(text string) []string {
 	return texts
 }
 
-// setAll applies what one source gives, by the names of options; name is what a
-// message calls one.
+// setAll applies the values of one source, by the names of options; name returns the
+// name of an option for messages.
 func (s *settings) setAll(given cli.Given, name func(*option) string) error {
 	all := slices.DeleteFunc(options(), func(o *option) bool { return len(given[o.name]) == 0 })
 	var targets []string
 	for _, o := range all {
 		if o.target {
 			targets = append(targets, name(o))
-			s.target, s.probe, s.peer.Service = watch.Target{}, nil, "" // those of a weaker source
+			s.target, s.probe, s.peer.Service = watch.Target{}, nil, "" // override a weaker source
 		}
 		if o.names() {
 			s.watches = nil // likewise
 		}
 	}
 	if len(targets) > 1 {
-		return fmt.Errorf("%s: give one target; for several write tables [[watch]] in the file", strings.Join(targets, " and "))
+		return fmt.Errorf("%s: give only one target; for several, write [[watch]] tables in the file", strings.Join(targets, " and "))
 	}
 	for _, o := range all {
 		if err := s.set(o, given[o.name]); err != nil {
@@ -207,8 +204,7 @@ func (s *settings) setAll(given cli.Given, name func(*option) string) error {
 	return nil
 }
 
-// set applies what was given for an option. A list replaces the list of a
-// weaker source.
+// set applies the values of an option. A list replaces that of a weaker source.
 func (s *settings) set(o *option, texts []string) error {
 	if o.isList() {
 		o.clear(s)
@@ -221,10 +217,10 @@ func (s *settings) set(o *option, texts []string) error {
 	return o.withoutName(s.check())
 }
 
-// hasTarget reports whether the settings are about something that is looked at.
+// hasTarget reports whether the settings have a target or a probe.
 func (s *settings) hasTarget() bool { return s.target != (watch.Target{}) || s.probe != nil }
 
-// check asks the sender what is wrong, apart from what is not given yet.
+// check validates the settings as far as they are given.
 func (s *settings) check() error {
 	trial := sender.Sender{
 		Servers: s.servers, Interval: s.interval, BackIn: s.backIn, Peers: []sender.Peer{s.peer},
@@ -235,8 +231,8 @@ func (s *settings) check() error {
 	return trial.Validate()
 }
 
-// withoutName takes the name of o from the beginning of err: a message has it
-// from where the value was given.
+// withoutName removes the name of o from the beginning of err: the message already
+// has it.
 func (o *option) withoutName(err error) error {
 	if err == nil {
 		return nil

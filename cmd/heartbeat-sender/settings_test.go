@@ -118,7 +118,7 @@ func TestHostWithoutNameNeedsOne(t *testing.T) {
 	c := testCall(t, "", "once", "-server", "tcp://192.0.2.1:1")
 	c.hostName = noName
 	err := c.run(t.Context())
-	require.EqualError(t, err, "this host has no name to go by: uname failed; give one with -host")
+	require.EqualError(t, err, "the name of this host cannot be used: uname failed; give one with -host")
 	require.Equal(t, cli.ExitConfig, exitCode(err))
 
 	c = testCall(t, "", "leave", "-host", "Web-1")
@@ -158,9 +158,9 @@ func TestTimesHaveUnits(t *testing.T) {
 		"1h1d":    `"1h1d" is not a duration: write one like 10s, 5m, 24h or 7d`,
 		"9e99d":   `"9e99d" is not a duration: write one like 10s, 5m, 24h or 7d`,
 		"1w":      `"1w" is not a duration: write one like 10s, 5m, 24h or 7d`,
-		"-1s":     `"-1s" is not in 0s to 400d`,
-		"9600h1s": `"9600h1s" is not in 0s to 400d`,
-		"401d":    `"401d" is not in 0s to 400d`,
+		"-1s":     `"-1s" is not between 0s and 400d`,
+		"9600h1s": `"9600h1s" is not between 0s and 400d`,
+		"401d":    `"401d" is not between 0s and 400d`,
 	} {
 		_, err := timeIn(text, 0)
 		if want == "" {

@@ -14,18 +14,19 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// watcher returns what watches targets and tells s what it sees; they are what
-// the first peers of s are about. The status hears whether it sees them, and seen what it sees.
+// watcher returns a Watcher for targets, which are those of the first peers of s. It
+// updates s with their states, seen with their processes, and st with whether they
+// could be checked.
 func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status, seen *view) *watch.Watcher {
 	w := &watch.Watcher{Targets: targets, Warnf: c.warnf}
 	logs := make([]changeLog, len(targets))
 	for i := range logs {
-		logs[i].say = func(text string, dead bool) { c.sayChange(s.Peers[i].Service, text, dead) }
+		logs[i].say = func(text string, dead bool) { c.logChange(s.Peers[i].Service, text, dead) }
 	}
 	said := make(map[int]watch.State)
 	w.Report = func(i int, state watch.State) {
-		st.see(s.Peers[i].Service, !state.Unseen)
-		state.Unseen = isUnknown(state) // else the last look is as good as another
+		st.setSeen(s.Peers[i].Service, !state.Unseen)
+		state.Unseen = isUnknown(state) // otherwise the last check still counts
 		if before, ok := said[i]; ok && before == state {
 			return
 		}
@@ -42,7 +43,7 @@ func (c *call) watcher(s *sender.Sender, targets []watch.Target, st *status, see
 	return w
 }
 
-func (c *call) sayChange(service, text string, dead bool) {
+func (c *call) logChange(service, text string, dead bool) {
 	if dead {
 		c.warnf("%s: %s", service, text)
 		return
@@ -50,9 +51,9 @@ func (c *call) sayChange(service, text string, dead bool) {
 	c.infof("%s: %s", service, text)
 }
 
-// checkTargets returns an error if there is nothing else to speak for than a
-// target that cannot be watched. Of those of [[watch]] it is said, but they take
-// neither the host nor each other away; nor does a systemd that does not answer.
+// checkTargets returns an error if the only target cannot be watched. It only logs
+// errors about [[watch]] tables, so that the host and other services still beat, and
+// errors of a systemd that does not answer.
 func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	err := w.Check(ctx)
 	if err == nil || c.settings.target != (watch.Target{}) && !errors.Is(err, watch.ErrUnseen) {
@@ -62,8 +63,8 @@ func (c *call) checkTargets(ctx context.Context, w *watch.Watcher) error {
 	return nil
 }
 
-// look looks once at what is watched, and makes the first of peers say how that is. It
-// takes half of the time that there is.
+// look checks targets and probes once, and sets their states in the first of peers. It
+// takes at most half of the time until the deadline.
 func (c *call) look(ctx context.Context, peers []sender.Peer, watched watchlist) error {
 	if end, ok := ctx.Deadline(); ok {
 		var cancel context.CancelFunc
@@ -94,22 +95,22 @@ func (c *call) lookAtTargets(ctx context.Context, peers []sender.Peer, targets [
 	return nil
 }
 
-// statusRestarting is what is said of a process that ended, within the grace
-// that it has to be back. Like any word of one's own it means alive.
+// statusRestarting is the status of a process that has ended, while it may still be
+// back within the grace. Like any word without a special meaning it means alive.
 const statusRestarting = "restarting"
 
-// statusUnknown is what is said of a target that cannot be looked at. Silence
-// would make it dead, or left after a restart of the sender, and nobody knows
-// that: so it is alive, with a word that is worth an alert.
+// statusUnknown is the status of a target that cannot be checked. With silence, the
+// collector would report it dead, or left after a restart of the sender, which may be
+// wrong. So it is alive, with a word that is worth an alert.
 const statusUnknown = "unknown"
 
-// isUnknown reports whether nobody knows how a target is: of one that was never
-// seen and of one that has ended, only a look could tell.
+// isUnknown reports whether the state of a target is unknown: it was never seen or
+// has ended, and the last check failed.
 func isUnknown(s watch.State) bool {
 	return s.Unseen && (s.Phase == watch.Starting || s.Phase == watch.Away)
 }
 
-// see makes p what is to be said of a peer whose process is in a state.
+// see sets what to report for p, whose process is in state s.
 func see(p *sender.Peer, s watch.State) {
 	p.PID, p.StartMS = s.Process.PID, s.Process.StartMS
 	p.Silent = s.Phase == watch.Starting && !s.Unseen
@@ -118,19 +119,19 @@ func see(p *sender.Peer, s watch.State) {
 		return
 	}
 	switch s.Phase {
-	case watch.Away: // its silence would be judged by the collector's patience, not by ours
+	case watch.Away: // with silence, the collector's deadline would apply instead of our grace
 		p.Status = statusRestarting
-	case watch.Stopped: // how it ended is no news: it was told to
+	case watch.Stopped: // it was asked to end, so the exit does not matter
 		p.Status = sender.StatusLeaving
 	case watch.Dead:
 		p.Status, p.Exit = sender.StatusDead, sender.Exit(s.Exit)
 	}
 }
 
-// describe tells an operator about a state of a target with that grace.
+// describe describes the state of a target with this grace for an operator.
 func describe(s watch.State, grace time.Duration) string {
 	if isUnknown(s) {
-		return "unknown, because it cannot be looked at"
+		return "unknown, because it cannot be checked"
 	}
 	switch s.Phase {
 	case watch.Starting:
@@ -155,24 +156,24 @@ func ending(e watch.Exit) string {
 	return ""
 }
 
-// changePause is the time between two lines about the changes of one target, on
-// average: a service may crash in a loop, and who writes a pid file may name
-// another process each time it is read.
+// changePause is the average time between two log lines about changes of one target:
+// a service may crash in a loop, and a pid file may name another process each time
+// it is read.
 const changePause = time.Minute
 
 // changesAtOnce is how many changes in a row are logged at once.
 const changesAtOnce = 3
 
-// A changeLog logs how a target changes. Of changes that come too fast the last
-// one is logged when its time has come, with how many there were before it.
+// A changeLog logs the changes of a target. If changes come too fast, it logs only
+// the last one, later, with the number of earlier ones.
 type changeLog struct {
 	say func(text string, dead bool)
 
-	mu     sync.Mutex // guards what follows
-	paid   time.Time  // until then each line has had its pause
-	text   string     // of the last change
-	dead   bool
-	unsaid int // changes that are not logged yet
+	mu        sync.Mutex // guards what follows
+	busyUntil time.Time  // end of the pauses of all lines so far
+	text      string     // of the last change
+	dead      bool
+	unsaid    int // number of changes not logged yet
 }
 
 func (l *changeLog) add(text string, dead bool) {
@@ -181,9 +182,9 @@ func (l *changeLog) add(text string, dead bool) {
 	l.text, l.dead = text, dead
 	l.unsaid++
 	if l.unsaid > 1 {
-		return // its time will come
+		return // flush will log it
 	}
-	if wait := time.Until(l.paid.Add(-(changesAtOnce - 1) * changePause)); wait > 0 {
+	if wait := time.Until(l.busyUntil.Add(-(changesAtOnce - 1) * changePause)); wait > 0 {
 		time.AfterFunc(wait, l.flush)
 		return
 	}
@@ -201,26 +202,26 @@ func (l *changeLog) write() {
 	if skipped := l.unsaid - 1; skipped > 0 {
 		text = fmt.Sprintf("%s (%d earlier changes were not logged)", text, skipped)
 	}
-	if now := time.Now(); l.paid.Before(now) {
-		l.paid = now
+	if now := time.Now(); l.busyUntil.Before(now) {
+		l.busyUntil = now
 	}
-	l.paid = l.paid.Add(changePause)
+	l.busyUntil = l.busyUntil.Add(changePause)
 	l.unsaid = 0
 	l.say(text, l.dead)
 }
 
-// followProbes runs the probes that peers of s are about until ctx ends, and tells s
-// what they say. Beats wait for none of them.
+// followProbes runs the probes of peers of s until ctx ends, and updates s with their
+// results. Beats do not wait for probes.
 func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watchlist) {
 	var wg sync.WaitGroup
 	for i := range watched.probes {
 		p, peer := &watched.probes[i], s.Peers[len(watched.targets)+i]
-		changes := &changeLog{say: func(text string, bad bool) { c.sayChange(peer.Service, text, bad) }}
+		changes := &changeLog{say: func(text string, bad bool) { c.logChange(peer.Service, text, bad) }}
 		wg.Go(func() { // ends with ctx
 			p.Run(ctx, func(state probe.State) {
 				text := describeState(state, p.Limit())
 				if peer = said(peer, state); peer.Silent {
-					text += ", for the first time: nothing is said yet"
+					text += ", for the first time: nothing is reported yet"
 				}
 				if err := s.Update(peer); err != nil {
 					text = err.Error()
@@ -232,9 +233,9 @@ func (c *call) followProbes(ctx context.Context, s *sender.Sender, watched watch
 	wg.Wait()
 }
 
-// said returns what is to be said of a peer, as it was said before, whose probe is in a state. One
-// failure is no death, but if it is the first thing that is known of the peer, the peer may be dead
-// since before a restart of this program: to call it alive would be one death more.
+// said returns the next report for a peer whose probe is in a state; peer is the previous report.
+// One failure is not a death. But if it is the first result, the peer may have died before this
+// program started: if it were reported alive now, it would be reported dead a second time.
 func said(peer sender.Peer, state probe.State) sender.Peer {
 	peer.Silent = peer.Silent && state.Status == probe.Fail && !state.Dead
 	peer.Status, peer.Exit = state.Status, sender.Exit{}
@@ -244,30 +245,30 @@ func said(peer sender.Peer, state probe.State) sender.Peer {
 	return peer
 }
 
-// lookByProbes runs each probe once and makes its peer say what that is. One failure
-// tells nothing yet: then nothing is said, as of a process that is not found.
+// lookByProbes runs each probe once and sets the status of its peer. After one failure
+// the state is unknown, so nothing is reported, as for a process that is not found.
 func (c *call) lookByProbes(ctx context.Context, peers []sender.Peer, probes []probe.Probe) {
 	for i, state := range onceEach(ctx, probes) {
 		switch state.Status {
 		case "":
 			peers[i].Silent = true
-			c.warnf("%s: the probe takes longer than half of -timeout, so nothing is said of it", peers[i].Service)
+			c.warnf("%s: the probe takes longer than half of -timeout, so nothing is reported for it", peers[i].Service)
 		case probe.Fail:
 			peers[i].Silent = true
-			c.warnf("%s: %s, so nothing is said of it", peers[i].Service, describeState(state, probes[i].Limit()))
+			c.warnf("%s: %s, so nothing is reported for it", peers[i].Service, describeState(state, probes[i].Limit()))
 		default:
 			peers[i] = said(peers[i], state)
 		}
 	}
 }
 
-// checkProbesAloud tells what each probe says. One that fails is a failure: its name or
-// path may be misspelt.
-func (c *call) checkProbesAloud(ctx context.Context, peers []sender.Peer, probes []probe.Probe) (failed error) {
+// printProbes prints the result of each probe. One that fails is a failure: its
+// name or path may be misspelt.
+func (c *call) printProbes(ctx context.Context, peers []sender.Peer, probes []probe.Probe) (failed error) {
 	for i, state := range onceEach(ctx, probes) {
 		p := &probes[i]
-		peers[i].Silent = false // its identity is asked all the same
-		c.say("target", "%s is %s: %s", peers[i].Service, describeCommand(p.Args), describeState(state, p.Limit()))
+		peers[i].Silent = false // its identity is still asked for
+		c.printStep("target", "%s is %s: %s", peers[i].Service, describeCommand(p.Args), describeState(state, p.Limit()))
 		if state.Status == probe.Fail {
 			failed = &cli.Error{Code: cli.ExitFailed}
 		}
@@ -275,8 +276,8 @@ func (c *call) checkProbesAloud(ctx context.Context, peers []sender.Peer, probes
 	return failed
 }
 
-// onceEach runs all probes at the same time. Of one that has not ended before ctx does
-// the state is zero.
+// onceEach runs all probes at the same time. The state of a probe that does not end
+// before ctx is zero.
 func onceEach(ctx context.Context, probes []probe.Probe) []probe.State {
 	states := make([]probe.State, len(probes))
 	var wg sync.WaitGroup
@@ -291,21 +292,21 @@ func onceEach(ctx context.Context, probes []probe.Probe) []probe.State {
 	return states
 }
 
-// describeCommand returns what to call a probe in messages. Its arguments may be secret.
+// describeCommand describes a probe in messages, without its arguments, which may be secret.
 func describeCommand(args []string) string { return fmt.Sprintf("probe %.64q", args[0]) }
 
-// describeState tells an operator what a probe says that may take so long.
+// describeState describes the result of a probe with this time limit for an operator.
 func describeState(s probe.State, limit time.Duration) string {
 	text := "the probe says " + s.Status
 	switch {
 	case s.Status != probe.Fail:
 		return text
 	case s.Code == probe.TimedOut:
-		text += fmt.Sprintf(", exit code %d: it takes longer than %s", s.Code, limit)
+		text += fmt.Sprintf(", exit code %d: it took longer than %s", s.Code, limit)
 	case s.Code == job.CannotRun:
 		text += fmt.Sprintf(", exit code %d: it cannot be run", s.Code)
 	case s.Code == job.NotFound:
-		text += fmt.Sprintf(", exit code %d: it is not there", s.Code)
+		text += fmt.Sprintf(", exit code %d: it does not exist", s.Code)
 	default:
 		text += fmt.Sprintf(", exit code %d", s.Code)
 	}

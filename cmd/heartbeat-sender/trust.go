@@ -20,17 +20,17 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/sender"
 )
 
-// credential is what systemd calls the secret (systemd.exec(5), LoadCredential=).
+// credential is the name of the secret in systemd (systemd.exec(5), LoadCredential=).
 const credential = "heartbeat.key"
 
-// trust is how collectors and this host know each other.
+// trust has the settings by which collectors and this host authenticate each other.
 type trust struct {
 	ca, cert, key, serverName string // of TLS
 	signKey, signID           string
 }
 
-// apply sets s up. Files of TLS are read again for each connection, so that
-// certificates may be renewed.
+// apply sets the TLS settings and the key of s. The TLS files are read again for each
+// connection, so that certificates can be renewed.
 func (t *trust) apply(ctx context.Context, s *sender.Sender, environ []string) (err error) {
 	if slices.ContainsFunc(s.Servers, func(url string) bool { return strings.HasPrefix(url, "tls://") }) {
 		files := newTLSFiles(t)
@@ -43,7 +43,7 @@ func (t *trust) apply(ctx context.Context, s *sender.Sender, environ []string) (
 	return err
 }
 
-// signing returns the key to sign with, which is none if there is no file.
+// signing returns the key to sign with, or a zero Key if there is no file.
 func (t *trust) signing(ctx context.Context, host string, environ []string) (sender.Key, error) {
 	name, given := t.signKey, t.signKey != ""
 	if dir, ok := lookup(environ, "CREDENTIALS_DIRECTORY"); ok && !given {
@@ -56,7 +56,7 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (sen
 	}
 	switch none := !given && errors.Is(err, fs.ErrNotExist); {
 	case none && t.signID != "":
-		return sender.Key{}, errors.New("key-id: there is no secret of that name: give its file with key-file")
+		return sender.Key{}, errors.New("key-id: there is no secret for it: give its file with key-file")
 	case none:
 		return sender.Key{}, nil
 	case err != nil:
@@ -66,14 +66,14 @@ func (t *trust) signing(ctx context.Context, host string, environ []string) (sen
 	return key, key.Validate()
 }
 
-// readSecret returns the first secret of a file that nobody else may read.
+// readSecret returns the first secret of a file that other users cannot access.
 func readSecret(ctx context.Context, name string) ([]byte, error) {
 	content, err := readOnce(ctx, name)
 	if err != nil {
 		return nil, err
 	}
 	if mode := content.Info.Mode().Perm(); mode&0o007 != 0 && runtime.GOOS != "windows" {
-		return nil, fmt.Errorf("others may use %q, whose mode is %#o: make it 0600 or 0640", name, mode)
+		return nil, fmt.Errorf("other users can access %q (mode %#o): make it 0600 or 0640", name, mode)
 	}
 	secrets, err := wire.Secrets(content.Text)
 	if err != nil {
@@ -82,16 +82,16 @@ func readSecret(ctx context.Context, name string) ([]byte, error) {
 	return secrets[0], nil
 }
 
-// renewTime is how long a connection waits for the files of TLS.
+// renewTime is how long a connection waits for the TLS files.
 const renewTime = time.Second
 
-// tlsFiles are the files of TLS.
+// tlsFiles are the TLS files.
 type tlsFiles struct {
 	trust *trust
 
 	mu            sync.Mutex // guards what follows
 	ca, cert, key regular.Reader
-	last          *tls.Config // as they were read last
+	last          *tls.Config // from the last successful read
 }
 
 func newTLSFiles(t *trust) *tlsFiles {
@@ -99,8 +99,8 @@ func newTLSFiles(t *trust) *tlsFiles {
 	return &tlsFiles{trust: t, ca: reader(t.ca), cert: reader(t.cert), key: reader(t.key)}
 }
 
-// renewed reads the files again. While they do not answer, what was read last
-// holds: their mount may hang, and this host would be cut off too.
+// renewed reads the files again. If that takes too long, it returns the last
+// settings: the mount of the files may hang, and beats must go on.
 func (f *tlsFiles) renewed() (*tls.Config, error) {
 	ctx, cancel := context.WithTimeout(context.Background(), renewTime)
 	defer cancel()
@@ -123,7 +123,7 @@ func (f *tlsFiles) config(ctx context.Context) (*tls.Config, error) {
 		}
 		config.RootCAs = x509.NewCertPool()
 		if !config.RootCAs.AppendCertsFromPEM(ca) {
-			return nil, fmt.Errorf("tls-ca: %q holds no certificate in PEM", f.ca.Name)
+			return nil, fmt.Errorf("tls-ca: %q contains no PEM certificate", f.ca.Name)
 		}
 	}
 	own, err := f.own(ctx)
@@ -141,7 +141,7 @@ func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	case f.cert.Name == "" && f.key.Name == "":
 		return nil, nil
 	case f.cert.Name == "" || f.key.Name == "":
-		return nil, errors.New("tls-cert and tls-key need each other")
+		return nil, errors.New("give tls-cert and tls-key together")
 	}
 	cert, err := read(ctx, &f.cert, "tls-cert")
 	if err != nil {
@@ -158,7 +158,7 @@ func (f *tlsFiles) own(ctx context.Context) ([]tls.Certificate, error) {
 	return []tls.Certificate{own}, err
 }
 
-// read returns what is in the file of an option.
+// read returns the content of the file of an option.
 func read(ctx context.Context, file *regular.Reader, option string) ([]byte, error) {
 	content, err := file.Read(ctx)
 	if err != nil {

@@ -21,20 +21,20 @@ import (
 
 const (
 	checkPeerHead = `telegraf-heartbeat check-peer is a monitoring plugin in the Nagios convention,
-which Icinga, NRPE and others run: it prints one line on a peer, or on all.
+which Icinga, NRPE and others run. It prints one line about one peer, or all.
 
 Usage: telegraf-heartbeat check-peer [flags]
 
 `
 	checkPeerTail = `
 Exit codes: 0 alive, left, or not expected at this hour (off_hours), 1 suspect,
-            2 dead, 3 unknown: the peer is, no such peer, no collector and no
-            state file of the last 10 min, wrong flag.
+            2 dead, 3 unknown: state unknown, no such peer, a wrong flag, or
+            neither a collector nor a state file of the last 10 min.
 `
 )
 
-// The statuses of monitoring plugins, which are their exit codes (Monitoring Plugins
-// Development Guidelines).
+// The statuses of monitoring plugins are their exit codes (Monitoring Plugins Development
+// Guidelines).
 const (
 	statusOK = iota
 	statusWarning
@@ -50,19 +50,19 @@ const (
 	mostNamed   = 5 // peers in one line
 )
 
-// checkPeerFlags returns all there are, in the order of the help.
+// checkPeerFlags returns the flags of check-peer, in the order of the help.
 func checkPeerFlags() []cli.Flag {
 	flags := []cli.Flag{
-		{Name: "H", Value: "HOST", Usage: "the host of the peer; without it all peers are counted"},
-		{Name: "service", Value: "NAME", Initial: hostService, Usage: "the service on it"},
-		{Name: "left", Value: "CODE", Initial: "0", Usage: "exit code for a peer that has said goodbye"},
+		{Name: "H", Value: "HOST", Usage: "host of the peer; without it, all peers are counted"},
+		{Name: "service", Value: "NAME", Initial: hostService, Usage: "service on that host"},
+		{Name: "left", Value: "CODE", Initial: "0", Usage: "exit code for a peer that said goodbye"},
 	}
-	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags, exit"})
+	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags and exit"})
 }
 
 func checkPeerUsage() string { return checkPeerHead + execd.Help(checkPeerFlags()) + checkPeerTail }
 
-// A check is what the command check-peer was asked.
+// A check has the arguments of the command check-peer.
 type check struct {
 	places  []place
 	host    string // "" for all peers
@@ -70,9 +70,9 @@ type check struct {
 	left    int // status of a peer that has left
 }
 
-// checkPeer is the command check-peer. All that it has to say is its line on stdout.
+// checkPeer is the command check-peer. It prints one line on stdout, errors included.
 func checkPeer(ctx context.Context, args []string, c *console) error {
-	asked, err := checkAskedFor(args, c.getenv)
+	asked, err := parseCheckPeer(args, c.getenv)
 	if errors.Is(err, cli.ErrHelp) {
 		_, err := io.WriteString(c.stdout, checkPeerUsage())
 		return err
@@ -97,17 +97,16 @@ func checkPeer(ctx context.Context, args []string, c *console) error {
 	return &cli.Error{Code: status}
 }
 
-// withoutPipes returns a text as it may stand in front of performance data, which begins
-// behind the first pipe.
+// withoutPipes escapes pipes in a text: performance data begins after the first pipe.
 func withoutPipes(text string) string {
 	return strings.ReplaceAll(wire.Printable(text), "|", `\x7c`)
 }
 
-// checkAskedFor reads the command line.
-func checkAskedFor(args []string, getenv func(string) string) (*check, error) {
+// parseCheckPeer parses the command line.
+func parseCheckPeer(args []string, getenv func(string) string) (*check, error) {
 	given, rest, err := cli.Parse(checkPeerFlags(), args)
 	if err == nil && len(rest) > 0 {
-		err = fmt.Errorf("argument %.64q is not expected: is it -H %.64s?", rest[0], rest[0])
+		err = fmt.Errorf("unexpected argument %.64q: did you mean -H %.64s?", rest[0], rest[0])
 	}
 	if err != nil {
 		return nil, err
@@ -134,7 +133,7 @@ func checkAskedFor(args []string, getenv func(string) string) (*check, error) {
 	return c, err
 }
 
-// answer returns a status, what to say of it, and performance data.
+// answer returns a status, its text, and performance data.
 func (c *check) answer(ctx context.Context, now time.Time) (status int, text, data string, err error) {
 	if c.host == "" {
 		return c.answerForAll(ctx, now)
@@ -142,7 +141,7 @@ func (c *check) answer(ctx context.Context, now time.Time) (status int, text, da
 	var known []string
 	for i := range c.places {
 		l, failed := c.places[i].recent(ctx, api.Query{Source: c.host}, now)
-		if failed != nil { // another collector may know it
+		if failed != nil { // another collector may know the peer
 			err = failed
 			continue
 		}
@@ -160,19 +159,19 @@ func (c *check) answer(ctx context.Context, now time.Time) (status int, text, da
 	if err != nil {
 		return 0, "", "", err
 	}
-	return statusUnknown, c.nobody(known), "", nil
+	return statusUnknown, c.unknownPeer(known), "", nil
 }
 
-// nobody says that there is no such peer, and who of that host is known.
-func (c *check) nobody(known []string) string {
+// unknownPeer returns the text for an unknown peer, with the known services of its host.
+func (c *check) unknownPeer(known []string) string {
 	text := "no peer " + c.host + "/" + c.service + " is known"
 	if len(known) > 0 {
-		text += "; of this host there are " + list(known)
+		text += "; known on this host: " + list(known)
 	}
 	return text
 }
 
-// judge returns what there is to say of a peer.
+// judge returns the status, text and performance data of a peer.
 func (c *check) judge(p *peer, now time.Time) (status int, text, data string) {
 	states := map[string]int{
 		liveness.Alive.String(): statusOK, liveness.Suspect.String(): statusWarning, dead: statusCritical, liveness.Left.String(): c.left,
@@ -197,7 +196,8 @@ func (c *check) judge(p *peer, now time.Time) (status int, text, data string) {
 	return status, text, data
 }
 
-// answerForAll counts. Suspects are no warning: they are dead or alive within a moment.
+// answerForAll counts all peers. Suspect peers are not a warning: they are soon dead or
+// alive again.
 func (c *check) answerForAll(ctx context.Context, now time.Time) (status int, text, data string, err error) {
 	counts, all, held, age := make(map[string]int), 0, false, ""
 	var names []string
@@ -235,7 +235,7 @@ func (c *check) answerForAll(ctx context.Context, now time.Time) (status int, te
 	return status, text + age, strings.Join(parts, " "), nil
 }
 
-// recent is list, which refuses a file that says nothing of now any more.
+// recent is list, but refuses a file that is too old.
 func (p *place) recent(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
 	l, err := p.list(ctx, q, now)
 	if err == nil && !l.written.IsZero() && now.Sub(l.written) > oldestFile {
@@ -247,7 +247,7 @@ func (p *place) recent(ctx context.Context, q api.Query, now time.Time) (*listin
 	return l, err
 }
 
-// age says how old a listing is that is not live.
+// age returns a text with the age of a listing that is not live.
 func (l *listing) age(now time.Time) string {
 	if l.written.IsZero() {
 		return ""
@@ -255,7 +255,7 @@ func (l *listing) age(now time.Time) string {
 	return " (not live: " + l.place + ", last written " + span(now.Sub(l.written)) + " ago)"
 }
 
-// list names the first of many.
+// list joins names, but no more than mostNamed.
 func list(names []string) string {
 	names = slices.Clone(names)
 	if len(names) > mostNamed {
@@ -264,7 +264,7 @@ func list(names []string) string {
 	return strings.Join(names, ", ")
 }
 
-// threshold is number, or nothing where there is none.
+// threshold is number, or "" if there is no threshold.
 func threshold(secs float64) string {
 	if secs == 0 {
 		return ""
@@ -272,7 +272,7 @@ func threshold(secs float64) string {
 	return number(secs)
 }
 
-// number writes seconds as exact as a chart needs them.
+// number formats seconds with the precision of a chart.
 func number(secs float64) string {
 	if secs < 10 {
 		return strconv.FormatFloat(math.Round(secs*10)/10, 'f', -1, 64)

@@ -54,13 +54,13 @@ func TestCheckPeerSpeaksAsMonitoringPluginsDo(t *testing.T) {
 		{"-H web-5", "HEARTBEAT OK - web-5/host unknown for 3d: off_hours | age=12s;16;35;0", 0},
 		{"-H web-3", "HEARTBEAT CRITICAL - web-3/host dead for 3d: never_seen", 2},
 		{"-H web-4", "HEARTBEAT UNKNOWN - web-4/host another for 3d: beat | age=12s;16;35;0", 3},
-		{"-H web-1 -service shop", "HEARTBEAT UNKNOWN - no peer web-1/shop is known; of this host there are nginx, host", 3},
+		{"-H web-1 -service shop", "HEARTBEAT UNKNOWN - no peer web-1/shop is known; known on this host: nginx, host", 3},
 		{"-H web-9", "HEARTBEAT UNKNOWN - no peer web-9/host is known", 3},
 		{"-service nginx", "HEARTBEAT UNKNOWN - '-service' needs '-H'", 3},
 		{"-H web_1|x", `HEARTBEAT UNKNOWN - '-H': host: '\x7c' in "web_1\x7cx" is not allowed`, 3},
 		{"-left 4", `HEARTBEAT UNKNOWN - '-left' must be an exit code, 0 to 3, not "4"`, 3},
 		{"-hist x", "HEARTBEAT UNKNOWN - flag provided but not defined: -hist", 3},
-		{"web-1", `HEARTBEAT UNKNOWN - argument "web-1" is not expected: is it -H web-1?`, 3},
+		{"web-1", `HEARTBEAT UNKNOWN - unexpected argument "web-1": did you mean -H web-1?`, 3},
 	} {
 		line, code := checkPeerAt(t, night, append([]string{"-url", url}, strings.Fields(tt.args)...)...)
 		require.True(t, strings.HasPrefix(line, tt.want), "%s: %s", tt.args, line)

@@ -16,7 +16,7 @@ var states = func() (names []string) {
 	return names
 }()
 
-// readFile returns what a state file says. It disturbs no collector.
+// readFile returns the listing of a state file. It does not disturb the collector.
 func readFile(path string, now time.Time) (*listing, error) {
 	state, err := statefile.Read(path, now)
 	if err != nil {
@@ -36,10 +36,10 @@ func readFile(path string, now time.Time) (*listing, error) {
 	return l, nil
 }
 
-// peerOf returns a record as a collector would tell it.
+// peerOf returns a record as a collector would report it.
 func peerOf(r *liveness.Record, now time.Time) peer {
 	p := peer{
-		// The file says that all was well, not when each beat came.
+		// The file says that the peer was alive, but not when each beat came.
 		inTime: r.Guessed || r.Foreign && r.State == liveness.Alive,
 		Peer: &api.Peer{
 			Source: r.ID.Source, Service: r.ID.Service, PID: r.Process.PID,

@@ -1,7 +1,7 @@
 // Command telegraf-heartbeat runs the heartbeat input beside a stock Telegraf,
-// as an external program of its [[inputs.execd]]. It brings the plugin to package
-// execd, and asks collectors and state files who is alive; it knows all of them, and never
-// listens or judges by itself.
+// as an external program of its [[inputs.execd]]. It runs the plugin by package execd,
+// and its commands ask collectors and state files which peers are alive. It knows the
+// plugin, its API and its state files, and never listens or judges by itself.
 package main
 
 import (
@@ -18,7 +18,7 @@ import (
 )
 
 func main() {
-	// SIGHUP too: it ends terminals, and "pkill -HUP telegraf" means us as well.
+	// SIGHUP too: a terminal sends it when it closes, and "pkill -HUP telegraf" matches us.
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM, syscall.SIGHUP)
 	err := run(ctx, os.Args[1:])
 	stop()
@@ -26,13 +26,13 @@ func main() {
 		return
 	}
 	if text := err.Error(); text != "" {
-		// [[inputs.execd]] takes lines that begin with this for errors.
+		// [[inputs.execd]] logs lines with this prefix as errors.
 		fmt.Fprintln(os.Stderr, "E! telegraf-heartbeat:", text)
 	}
 	os.Exit(cli.ExitCode(err))
 }
 
-// commands are the words that a command line may begin with.
+// commands are the names of the commands.
 var commands = []string{"peers", "check-peer", "version", "help"}
 
 func run(ctx context.Context, args []string) error {
@@ -52,7 +52,7 @@ func run(ctx context.Context, args []string) error {
 	}
 }
 
-// unknownCommand says what may have been meant: a flag of the program lacks its dash.
+// unknownCommand returns an error with a suggestion: a command, or a flag without its dash.
 func unknownCommand(name string) error {
 	near := cli.Nearest(name, commands)
 	if near == "" {
@@ -61,7 +61,7 @@ func unknownCommand(name string) error {
 		}
 	}
 	if near == "" {
-		return fmt.Errorf("unknown command %.64q: possible are %s", name, strings.Join(commands, ", "))
+		return fmt.Errorf("unknown command %.64q: the commands are %s", name, strings.Join(commands, ", "))
 	}
 	return fmt.Errorf("unknown command %.64q: did you mean %s?", name, near)
 }

@@ -16,11 +16,11 @@ func TestCommandLineIsRefusedByName(t *testing.T) {
 	}{
 		{[]string{"peer"}, `unknown command "peer": did you mean peers?`, cli.ExitUsage},
 		{[]string{"verison"}, `unknown command "verison": did you mean version?`, cli.ExitUsage},
-		{[]string{"peers-check"}, `unknown command "peers-check": possible are peers, check-peer, version, help`, cli.ExitUsage},
+		{[]string{"peers-check"}, `unknown command "peers-check": the commands are peers, check-peer, version, help`, cli.ExitUsage},
 		{[]string{"check-pear"}, `unknown command "check-pear": did you mean check-peer?`, cli.ExitUsage},
 		{[]string{"sample-conf"}, `unknown command "sample-conf": did you mean -sample-config?`, cli.ExitUsage},
-		{[]string{"web-1"}, `unknown command "web-1": possible are peers, check-peer, version, help`, cli.ExitUsage},
-		{[]string{"version", "x"}, `argument "x" is not expected`, cli.ExitUsage},
+		{[]string{"web-1"}, `unknown command "web-1": the commands are peers, check-peer, version, help`, cli.ExitUsage},
+		{[]string{"version", "x"}, `unexpected argument "x"`, cli.ExitUsage},
 		{[]string{"-listen", "127.0.0.1:0"}, `'-listen': "127.0.0.1:0" lacks a scheme: write "tcp://127.0.0.1:0"`, cli.ExitConfig},
 	} {
 		err := run(t.Context(), c.args)

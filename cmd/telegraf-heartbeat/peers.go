@@ -22,8 +22,9 @@ import (
 )
 
 const (
-	peersHead = `telegraf-heartbeat peers prints who is dead or alive, since when and why: from
-the collectors of this host, or from the state file of one that does not answer.
+	peersHead = `telegraf-heartbeat peers prints which peers are dead or alive, since when and
+why. It asks the collectors on this host, or reads the state file of one that
+does not answer.
 
 Usage: telegraf-heartbeat peers [flags] [NAME-GLOB]
 
@@ -36,24 +37,24 @@ Exit codes: 0 printed, 1 failed or no peer has that name, 2 usage or, with
 `
 )
 
-// exitDead is the exit code that says that a peer is dead, as in monitoring plugins.
+// exitDead is the exit code if a peer is dead, as in monitoring plugins.
 const exitDead = 2
 
-// peersFlags returns all there are, in the order of the help.
+// peersFlags returns the flags of peers, in the order of the help.
 func peersFlags() []cli.Flag {
 	flags := []cli.Flag{
-		{Name: "dead", Usage: "only the dead"},
-		{Name: "json", Usage: "an array of peers as the API tells them; what is to be known of it goes to stderr"},
-		{Name: "watch", Usage: "again every 2 s until it is stopped; where stdout is no terminal, a line for each change"},
-		{Name: "why", Usage: "explain the reason and the rule of each"},
-		{Name: "exit-code", Usage: "end with " + strconv.Itoa(exitDead) + " if one of them is dead"},
+		{Name: "dead", Usage: "print only dead peers"},
+		{Name: "json", Usage: "print a JSON array of peers, as the API does; notes go to stderr"},
+		{Name: "watch", Usage: "print again every 2 s until stopped; if stdout is not a terminal, print a line for each change"},
+		{Name: "why", Usage: "explain the reason and the rule of each peer"},
+		{Name: "exit-code", Usage: "exit with " + strconv.Itoa(exitDead) + " if a peer is dead"},
 	}
-	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags, exit"})
+	return append(append(flags, placeFlags()...), cli.Flag{Name: "help", Usage: "print the flags and exit"})
 }
 
 func peersUsage() string { return peersHead + execd.Help(peersFlags()) + peersTail }
 
-// A question is what the command peers was asked.
+// A question has the arguments of the command peers.
 type question struct {
 	places   []place
 	glob     string // "" for all
@@ -63,20 +64,20 @@ type question struct {
 	watch    bool
 	why      bool
 	exitCode bool
-	changes  bool // it is watched for changes: who lives again is told, too
+	changes  bool // print changes: peers that are alive again, too
 }
 
-// dead is the state that -dead and -exit-code are about.
+// dead is the state that -dead and -exit-code select.
 var dead = liveness.Dead.String()
 
-// A console is what surrounds a command.
+// A console is the environment of a command.
 type console struct {
 	stdout, stderr io.Writer
 	getenv         func(string) string
 	now            func() time.Time
 }
 
-// terminal reports whether somebody looks at stdout.
+// terminal reports whether stdout is a terminal.
 func (c *console) terminal() bool {
 	file, ok := c.stdout.(*os.File)
 	if !ok {
@@ -88,7 +89,7 @@ func (c *console) terminal() bool {
 
 // peers is the command of that name.
 func peers(ctx context.Context, args []string, c *console) error {
-	q, err := askedFor(args, c.getenv)
+	q, err := parsePeers(args, c.getenv)
 	switch {
 	case errors.Is(err, cli.ErrHelp):
 		_, err := io.WriteString(c.stdout, peersUsage())
@@ -108,8 +109,8 @@ func peers(ctx context.Context, args []string, c *console) error {
 	return q.verdict(found)
 }
 
-// askedFor reads the command line.
-func askedFor(args []string, getenv func(string) string) (*question, error) {
+// parsePeers parses the command line.
+func parsePeers(args []string, getenv func(string) string) (*question, error) {
 	given, rest, err := cli.Parse(peersFlags(), args)
 	q := &question{
 		dead: given.Switch("dead"), json: given.Switch("json"), watch: given.Switch("watch"),
@@ -121,13 +122,13 @@ func askedFor(args []string, getenv func(string) string) (*question, error) {
 		return nil, err
 	case err != nil:
 	case len(rest) > 1 && strings.HasPrefix(rest[1], "-"):
-		err = fmt.Errorf("%.64q comes behind a name: flags come first", rest[1])
+		err = fmt.Errorf("%.64q comes after a name: flags come first", rest[1])
 	case len(rest) > 1:
-		err = fmt.Errorf("%.64q is one name too many: quote a glob, as the shell expands it", rest[1])
+		err = fmt.Errorf("%.64q is one name too many: quote globs, or the shell expands them", rest[1])
 	case q.json && (q.watch || q.why):
-		err = errors.New("'-json' goes with neither '-watch' nor '-why'")
+		err = errors.New("'-json' cannot be combined with '-watch' or '-why'")
 	case q.watch && q.exitCode:
-		err = errors.New("'-watch' and '-exit-code' exclude each other")
+		err = errors.New("'-watch' and '-exit-code' cannot be combined")
 	case len(rest) == 1:
 		q.glob = rest[0]
 		q.matches, err = heartbeat.Glob(q.glob)
@@ -139,7 +140,7 @@ func askedFor(args []string, getenv func(string) string) (*question, error) {
 	return q, err
 }
 
-// look returns what all places say of the peers that are asked for.
+// look returns the listings of all places, with the selected peers.
 func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) {
 	found, matched := make([]*listing, 0, len(q.places)), 0
 	for i := range q.places {
@@ -160,8 +161,8 @@ func (q *question) look(ctx context.Context, now time.Time) ([]*listing, error) 
 	return found, nil
 }
 
-// query returns what a collector is asked for. It may answer with more: what it takes for a
-// glob need not be what is one here.
+// query returns the query for a collector. The collector may answer with more peers: its
+// globs may differ from those here.
 func (q *question) query() api.Query {
 	host, _, _ := strings.Cut(q.glob, "/")
 	switch {
@@ -173,7 +174,7 @@ func (q *question) query() api.Query {
 	return api.Query{Source: strings.ToLower(strings.TrimSuffix(host, "."))}
 }
 
-// service returns the part of a peer's name behind its host.
+// service returns the part of a peer's name after its host.
 func service(p *peer) string {
 	return cmp.Or(p.Service, strconv.FormatUint(uint64(p.PID), 10))
 }
@@ -191,7 +192,7 @@ func (q *question) print(c *console, found []*listing) error {
 	return err
 }
 
-// printListing prints the first peers of one place, most at most.
+// printListing prints up to most peers of one place.
 func (q *question) printListing(w *bytes.Buffer, l *listing, most int, now time.Time) {
 	fmt.Fprintln(w, l.head(now))
 	for _, note := range l.notes {
@@ -210,8 +211,7 @@ func (q *question) printListing(w *bytes.Buffer, l *listing, most int, now time.
 	}
 }
 
-// printJSON prints one array, for a program. Where it is from, if it is not live, is for a
-// person.
+// printJSON prints one array, for a program. Notes go to stderr, for a person.
 func printJSON(c *console, found []*listing) error {
 	all := make([]peer, 0)
 	for _, l := range found {
@@ -229,7 +229,7 @@ func printJSON(c *console, found []*listing) error {
 	return encoder.Encode(all)
 }
 
-// verdict returns the end of the command.
+// verdict returns the result of the command.
 func (q *question) verdict(found []*listing) error {
 	isDead := func(p peer) bool { return p.State == dead }
 	if q.exitCode && slices.ContainsFunc(found, func(l *listing) bool { return slices.ContainsFunc(l.peers, isDead) }) {

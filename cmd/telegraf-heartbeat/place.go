@@ -18,48 +18,48 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
-// variableURL stands for -url. Unlike a command line, others cannot read it: it may have a
-// password.
+// variableURL is the environment variable for -url. It may contain a password: unlike a
+// command line, other users cannot read it.
 const variableURL = "HEARTBEAT_URL"
 
-// A place is where peers can be read: a collector, a state file, or the file while the
+// A place is where peers are read from: a collector, a state file, or the file if the
 // collector does not answer.
 type place struct {
-	client *api.Client // nil for a file alone
-	file   string      // "" for a collector alone
+	client *api.Client // nil for a file only
+	file   string      // "" for a collector only
 }
 
-// A listing is what a place says.
+// A listing is the content of a place.
 type listing struct {
 	place   string
-	written time.Time      // of a file; zero for what is live
-	notes   []string       // sentences about what it says
-	counts  map[string]int // of all peers there, by state
+	written time.Time      // when the file was written; zero if the listing is live
+	notes   []string       // sentences about the listing
+	counts  map[string]int // number of all peers by state
 	held    bool           // the collector is isolated
 	peers   []peer
 }
 
-// A peer is one of a listing.
+// A peer is a peer in a listing.
 type peer struct {
 	*api.Peer
-	inTime bool // it is well, and a file does not say when it was heard
+	inTime bool // alive, and the file does not have the time of its last beat
 }
 
-// placeFlags say which places are read.
+// placeFlags returns the flags that select places.
 func placeFlags() []cli.Flag {
 	return []cli.Flag{
 		{
 			Name: "url", Value: "URL",
-			Usage: "ask a collector over HTTP, e.g. https://USER@collector.example.com; without it $" + variableURL + " if set",
+			Usage: "ask a collector over HTTP, e.g. https://USER@collector.example.com; default: $" + variableURL + ", if set",
 		},
-		{Name: "password-file", Value: "FILE", Usage: "the password of USER, in its first line"},
-		{Name: "config", Value: "FILE", Usage: "where the collector of this host is configured, for its 'state_file'"},
-		{Name: "state-file", Value: "FILE", Usage: "read a state file, ask no collector"},
+		{Name: "password-file", Value: "FILE", Usage: "file with the password of USER in its first line"},
+		{Name: "config", Value: "FILE", Usage: "configuration of the collector on this host, to find its 'state_file'"},
+		{Name: "state-file", Value: "FILE", Usage: "read a state file instead of asking a collector"},
 	}
 }
 
-// placesOf returns the places that flags or the environment name, else those of the
-// collectors of this host.
+// placesOf returns the places in the flags or the environment, else those of the
+// collectors on this host.
 func placesOf(given cli.Given, getenv func(string) string) ([]place, error) {
 	if err := checkPlaces(given); err != nil {
 		return nil, execd.Failure(cli.ExitUsage, err)
@@ -92,12 +92,12 @@ func checkPlaces(given cli.Given) error {
 		}
 	}
 	if len(named) > 1 {
-		return fmt.Errorf("'-%s' and '-%s' exclude each other", named[0], named[1])
+		return fmt.Errorf("'-%s' and '-%s' cannot be combined", named[0], named[1])
 	}
 	return nil
 }
 
-// clientOf returns a client for -url, else for what the environment says.
+// clientOf returns a client for -url, else for the URL in the environment.
 func clientOf(given cli.Given, address string) (*api.Client, error) {
 	name, wrong := variableURL, cli.ExitConfig
 	if url, ok := given.Last("url"); ok {
@@ -123,7 +123,7 @@ func clientOf(given cli.Given, address string) (*api.Client, error) {
 	return client, nil
 }
 
-// maxPassword is the longest one, in bytes.
+// maxPassword is the longest password, in bytes.
 const maxPassword = 1024
 
 // readPassword returns the first line of a file.
@@ -144,7 +144,7 @@ func readPassword(path string) (string, error) {
 	return password, nil
 }
 
-// stateFiles returns where the collectors of a configuration keep their state.
+// stateFiles returns the state files of the collectors in a configuration.
 func stateFiles(config string) ([]string, error) {
 	plugins, err := execd.Plugins(config)
 	if err != nil {
@@ -162,8 +162,8 @@ func stateFiles(config string) ([]string, error) {
 	return paths, nil
 }
 
-// list returns what a place says of the peers that q asks for, and maybe of others. What a
-// file says may be old, but it is there when the collector is not.
+// list returns the peers that q selects, and maybe others. If the collector does not
+// answer, it reads the file, which may be old.
 func (p *place) list(ctx context.Context, q api.Query, now time.Time) (*listing, error) {
 	if p.client == nil {
 		return readFile(p.file, now)
@@ -180,7 +180,7 @@ func (p *place) list(ctx context.Context, q api.Query, now time.Time) (*listing,
 	return l, nil
 }
 
-// ask returns what a collector says.
+// ask returns the listing of a collector.
 func ask(ctx context.Context, client *api.Client, q api.Query) (*listing, error) {
 	collector, err := client.Collector(ctx)
 	if err != nil {
@@ -202,19 +202,19 @@ func ask(ctx context.Context, client *api.Client, q api.Query) (*listing, error)
 	return l, nil
 }
 
-// urgency is lower for a state that is looked at earlier.
+// urgency returns the rank of a state; more urgent states have lower ranks.
 func urgency(name string) int {
 	return slices.IndexFunc(liveness.Urgent[:], func(state liveness.State) bool { return state.String() == name })
 }
 
-// sort puts the most urgent state first, and what happened last.
+// sort puts the most urgent state first, and the latest changes first within a state.
 func (l *listing) sort() {
 	slices.SortStableFunc(l.peers, func(a, b peer) int {
 		return cmp.Or(cmp.Compare(urgency(a.State), urgency(b.State)), cmp.Compare(b.Since, a.Since), cmp.Compare(a.Name(), b.Name()))
 	})
 }
 
-// head returns the line above what a listing says.
+// head returns the line above the peers of a listing.
 func (l *listing) head(now time.Time) string {
 	how := "live"
 	if !l.written.IsZero() {

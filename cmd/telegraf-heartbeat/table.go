@@ -14,7 +14,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A column of the table of peers. What few peers have is shown where one of them has it.
+// A column of the table of peers. Rare columns are shown only if a peer needs them.
 type column struct {
 	head  string
 	cell  func(*peer) string
@@ -60,7 +60,7 @@ func printTable(w *bytes.Buffer, peers []peer) {
 	table.Flush() //nolint:errcheck // into a buffer
 }
 
-// explain prints what is known of a peer, in words.
+// explain prints a description of a peer.
 func explain(w *bytes.Buffer, p *peer, now time.Time) {
 	say := func(what, format string, args ...any) {
 		fmt.Fprintf(w, "  %-9s%s\n", what, wire.Printable(fmt.Sprintf(format, args...)))
@@ -95,17 +95,17 @@ func explain(w *bytes.Buffer, p *peer, now time.Time) {
 		say("promise", "to be back in %s", promise(p))
 	}
 	if p.Runs > 0 {
-		say("runs", "%d that have begun and not ended", p.Runs)
+		say("runs", "%d started and not finished", p.Runs)
 	}
 	if p.Status != "" {
-		say("status", "%s, as it says of itself", p.Status)
+		say("status", "%s, reported by the peer", p.Status)
 	}
 	if p.Flapping {
-		say("flapping", "three changes into or out of dead within ten minutes")
+		say("flapping", "three changes to or from dead within ten minutes")
 	}
 }
 
-// explainCalendar says what is known of a peer about time as people mean it.
+// explainCalendar prints the schedule, hours and class of a peer.
 func explainCalendar(say func(what, format string, args ...any), p *peer) {
 	if p.Due > 0 {
 		say("schedule", "%s: a beat is due at %s, and may be %s late", cmp.Or(p.Schedule, "by a rule or a check"), clock(p.Due), span(seconds(p.Grace)))
@@ -117,7 +117,7 @@ func explainCalendar(say func(what, format string, args ...any), p *peer) {
 		say("hours", "%s: it is expected now", p.Hours)
 	}
 	if p.Class != "" {
-		say("class", "%s: its silence is no death", p.Class)
+		say("class", "%s: silence does not make it dead", p.Class)
 	}
 }
 
@@ -138,7 +138,7 @@ func promise(p *peer) string {
 	return span(seconds(p.Promised))
 }
 
-// allowed writes a silence that is allowed; a short one with its tenths.
+// allowed formats an allowed silence; a short one with tenths of seconds.
 func allowed(secs float64) string {
 	if d := seconds(secs); d < time.Minute {
 		return d.Round(100 * time.Millisecond).String()
@@ -146,15 +146,15 @@ func allowed(secs float64) string {
 	return span(seconds(secs))
 }
 
-// clock writes an instant as a clock on the wall shows it.
+// clock formats an instant in local time.
 func clock(unix float64) string { return instant(unix).Local().Format(time.DateTime) }
 
-// instant and seconds read what the API writes.
+// instant and seconds convert times and durations of the API.
 func instant(unix float64) time.Time { return time.UnixMicro(int64(unix * 1e6)) }
 
 func seconds(secs float64) time.Duration { return time.Duration(secs * float64(time.Second)) }
 
-// span writes how long something lasts in its two largest units, such as 3d4h or 17m30s.
+// span formats a duration in its two largest units, such as 3d4h or 17m30s.
 func span(d time.Duration) string {
 	units := []struct {
 		size time.Duration

@@ -19,18 +19,18 @@ import (
 const (
 	watchEvery = 2 * time.Second
 
-	// screenful is how many peers of a place fit into a terminal of 24 lines: the most urgent
-	// ones, which would else have left the screen at its top.
+	// screenful is how many peers of a place fit into a terminal of 24 lines. With more, the
+	// most urgent ones at the top would scroll away.
 	screenful = 18
 
 	clearScreen = "\x1b[H\x1b[2J"
 )
 
-// watch looks again and again, until ctx ends.
+// watch prints peers repeatedly, until ctx ends.
 func watch(ctx context.Context, q *question, c *console) error {
 	show := q.redraw
 	if q.changes = !c.terminal(); q.changes {
-		show = (&changes{question: q}).tell
+		show = (&changes{question: q}).print
 	}
 	ticker := time.NewTicker(watchEvery)
 	defer ticker.Stop()
@@ -55,7 +55,7 @@ func watch(ctx context.Context, q *question, c *console) error {
 	}
 }
 
-// redraw fills a terminal with what was found, or with why nothing was.
+// redraw fills a terminal with the listings, or with an error.
 func (q *question) redraw(w *bytes.Buffer, found []*listing, failed error, now time.Time) {
 	w.WriteString(clearScreen)
 	if failed != nil {
@@ -66,14 +66,14 @@ func (q *question) redraw(w *bytes.Buffer, found []*listing, failed error, now t
 	}
 }
 
-// changes prints what has changed since it was called before.
+// changes prints what has changed since the previous call.
 type changes struct {
 	*question
 	known   map[string]peer // by name; nil before the first time
-	trouble string          // why that is not live; "" if it is
+	trouble string          // why the listings are not live; "" if they are
 }
 
-func (c *changes) tell(w *bytes.Buffer, found []*listing, failed error, now time.Time) {
+func (c *changes) print(w *bytes.Buffer, found []*listing, failed error, now time.Time) {
 	if trouble := troubleOf(found, failed); trouble != c.trouble {
 		c.trouble = trouble
 		if trouble == "" {
@@ -91,7 +91,7 @@ func (c *changes) tell(w *bytes.Buffer, found []*listing, failed error, now time
 		}
 	}
 	if c.known != nil {
-		c.compare(w, slices.SortedFunc(maps.Values(after), inTurn))
+		c.compare(w, slices.SortedFunc(maps.Values(after), bySince))
 	}
 	for _, name := range slices.Sorted(maps.Keys(c.known)) {
 		if _, there := after[name]; !there && (!c.dead || c.known[name].State == dead) {
@@ -101,12 +101,12 @@ func (c *changes) tell(w *bytes.Buffer, found []*listing, failed error, now time
 	c.known = after
 }
 
-// inTurn is the order in which peers have become what they are.
-func inTurn(a, b peer) int {
+// bySince orders peers by the time of their last change.
+func bySince(a, b peer) int {
 	return cmp.Or(cmp.Compare(a.Since, b.Since), cmp.Compare(a.Name(), b.Name()))
 }
 
-// compare prints a line for each peer that is another than before, as -listen does.
+// compare prints a line for each peer that has changed, as -listen does.
 func (c *changes) compare(w *bytes.Buffer, after []peer) {
 	for i := range after {
 		p := &after[i]
@@ -116,7 +116,7 @@ func (c *changes) compare(w *bytes.Buffer, after []peer) {
 		}
 		lasted := seconds(p.Since - before.Since)
 		switch {
-		case known && p.State == before.State && lasted < time.Second: // collector and file round differently
+		case known && p.State == before.State && lasted < time.Second: // a collector and a file round differently
 			continue
 		case c.dead && p.State != dead && before.State != dead:
 			continue
@@ -132,7 +132,7 @@ func (c *changes) compare(w *bytes.Buffer, after []peer) {
 	}
 }
 
-// troubleOf returns why what was found is not live; "" if it is.
+// troubleOf returns why the listings are not live; "" if they are.
 func troubleOf(found []*listing, failed error) string {
 	if failed != nil {
 		return failed.Error()

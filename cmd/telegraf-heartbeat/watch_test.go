@@ -66,9 +66,9 @@ func TestWatchTellsChangesAsLines(t *testing.T) {
 		t.Run(name, func(t *testing.T) {
 			var out bytes.Buffer
 			c := &changes{question: &tt.q}
-			c.tell(&out, listed(tt.before...), nil, night)
+			c.print(&out, listed(tt.before...), nil, night)
 			require.Empty(t, out.String(), "what is there at first is no change")
-			c.tell(&out, listed(tt.after...), nil, night)
+			c.print(&out, listed(tt.after...), nil, night)
 			require.Equal(t, tt.want, out.String())
 		})
 	}
@@ -78,18 +78,18 @@ func TestWatchTellsChangesAsLines(t *testing.T) {
 func TestWatchTellsOnceThatNobodyAnswers(t *testing.T) {
 	var out bytes.Buffer
 	c := &changes{question: &question{}}
-	c.tell(&out, listed(web), nil, night)
+	c.print(&out, listed(web), nil, night)
 	for range 3 {
-		c.tell(&out, nil, errors.New("no collector\nlistens"), night)
+		c.print(&out, nil, errors.New("no collector\nlistens"), night)
 	}
 	require.Equal(t, "23:50:00 no collector\\nlistens\n", out.String())
 	out.Reset()
 	old := listed(web)
 	old[0].notes = []string{"Not live: x."}
-	c.tell(&out, old, nil, night)
+	c.print(&out, old, nil, night)
 	require.Equal(t, "23:50:00 Not live: x.\n", out.String())
 	out.Reset()
-	c.tell(&out, listed(in(web, "dead", "silence", unix(night))), nil, night)
+	c.print(&out, listed(in(web, "dead", "silence", unix(night))), nil, night)
 	require.Equal(t, "23:50:00 Live again.\n23:50:00 dead web-1/host silence after 3d\n", out.String())
 }
 

@@ -7,7 +7,7 @@ _heartbeat() {
 	local flag='^-'
 	COMPREPLY=()
 
-	# bash makes three words of -flag=value. Two dashes are as good as one.
+	# bash splits -flag=value into three words. Two dashes are the same as one.
 	if [ "$word" = = ]; then
 		word=
 	elif [ "$before" = = ]; then
@@ -40,7 +40,7 @@ _heartbeat() {
 	case $(_heartbeat_value "$before") in
 	'') ;;
 	FILE)
-		compopt -o filenames 2>/dev/null # fails where no completion is under way
+		compopt -o filenames 2>/dev/null # fails if no completion is running
 		mapfile -t COMPREPLY < <(compgen -f -- "$word")
 		return ;;
 	CMD)
@@ -58,13 +58,13 @@ _heartbeat() {
 	mapfile -t COMPREPLY < <(compgen -W "$words" -- "$word")
 }
 
-# _heartbeat_value FLAG: what the help calls the value of a flag; fails if it has none.
+# _heartbeat_value FLAG: prints the value placeholder of a flag in the help; fails if it has none.
 _heartbeat_value() {
 	[[ $help =~ $'\n'"  $1 "([A-Z]+)[\ =] ]] && echo "${BASH_REMATCH[1]}"
 }
 
-# _heartbeat_rest I: complete the words from the one with this number on as a
-# command line of their own.
+# _heartbeat_rest I: completes the words from number I on as their own command
+# line.
 _heartbeat_rest() {
 	if declare -F _comp_command_offset >/dev/null; then
 		_comp_command_offset "$1"

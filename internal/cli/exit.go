@@ -1,26 +1,26 @@
-// Package cli is what both programs have in common as commands: tables of flags
-// and their help, files of settings in strict TOML with the line of a mistake,
-// variables in such files, exit codes, what a name was meant to be, the version.
-// It never knows a heartbeat, a collector or Telegraf.
+// Package cli has what both programs share as commands: flags and their help, settings
+// files in strict TOML with line numbers in errors, variables in these files, exit codes,
+// suggestions for misspelt names, and the version. It never knows a heartbeat, a
+// collector or Telegraf.
 package cli
 
 import "errors"
 
-// Exit codes. 0 means that all went well; a program may have others above these.
+// Exit codes. 0 is success; a program may have higher codes of its own.
 const (
 	ExitFailed = 1 // it ran, or tried to, and failed
 	ExitUsage  = 2 // the command line is wrong
-	ExitConfig = 3 // the settings are: file, environment or host
+	ExitConfig = 3 // the settings are wrong: file, environment or host
 )
 
-// MaxMessage is the longest message a program ends with, in bytes: a settings file
-// or a collector may be quoted in it at length.
+// MaxMessage is the maximum length in bytes of the last message of a program, which may
+// quote a settings file or a collector.
 const MaxMessage = 900
 
-// An Error is an error with the exit code it deserves.
+// An Error is an error with its exit code.
 type Error struct {
 	Code int
-	Err  error // nil if there is nothing left to say
+	Err  error // nil if there is nothing to print
 }
 
 func (e *Error) Error() string {
@@ -40,8 +40,7 @@ func Exit(code int, err error) error {
 	return &Error{Code: code, Err: err}
 }
 
-// ExitCode returns the exit code of err: 0 for nil, ExitFailed where Exit gave
-// none.
+// ExitCode returns the exit code of err: 0 for nil, and ExitFailed if it has none.
 func ExitCode(err error) int {
 	var known *Error
 	switch {

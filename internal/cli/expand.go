@@ -6,11 +6,10 @@ import (
 	"unicode/utf8"
 )
 
-// Expand replaces ${VAR} and ${VAR:-default} in the strings of a TOML text, and
-// outside of strings where the value is a number, true or false. Lines stay where
-// they are. In a string a value means itself, whatever characters it has; $${
-// becomes ${, any other $ stays. A variable that is not set and has no default is
-// a *LineError.
+// Expand replaces ${VAR} and ${VAR:-default} in the strings of a TOML text, and outside
+// of strings if the value is a number, true or false. Line numbers do not change. In a
+// string, values are escaped; $${ becomes ${, and any other $ stays. A variable that is
+// not set and has no default is a *LineError.
 func Expand(text string, lookup func(string) (string, bool)) (string, error) {
 	var out strings.Builder
 	line := 1
@@ -34,18 +33,18 @@ func Expand(text string, lookup func(string) (string, bool)) (string, error) {
 	return out.String(), nil
 }
 
-// expandBare expands a reference that has no quotes around it.
+// expandBare expands a reference outside of quotes.
 func expandBare(reference string, lookup func(string) (string, bool)) (string, error) {
 	value, err := resolve(reference[len("${"):len(reference)-len("}")], func(s string) string { return s }, lookup)
 	if err == nil && !isBare(value) {
-		err = fmt.Errorf("%.64s has no quotes around it, so its value must be a number, true or false; for a text write \"%.64s\"",
+		err = fmt.Errorf("%.64s has no quotes around it, so its value must be a number, true or false; for a string, write \"%.64s\"",
 			reference, reference)
 	}
 	return value, err
 }
 
-// isBare reports whether value means the same in TOML without quotes: an integer,
-// a decimal number or a boolean.
+// isBare reports whether value is valid in TOML without quotes: an integer, a decimal
+// number or a boolean.
 func isBare(value string) bool {
 	if value == "true" || value == "false" {
 		return true
@@ -65,12 +64,12 @@ func expandString(quoted string, lookup func(string) (string, bool)) (string, er
 	n := quoteLen(quoted)
 	quote := quoted[:n]
 	if !strings.Contains(quoted, "${") || len(quoted) < 2*n || !strings.HasSuffix(quoted, quote) {
-		return quoted, nil // what is not closed, the decoder refuses
+		return quoted, nil // the decoder refuses a string that is not closed
 	}
 	body := quoted[n : len(quoted)-n]
 	source := func(s string) string { return s }
 	if quote[0] == '\'' {
-		// A literal string cannot hold every value, a basic one can.
+		// A literal string cannot contain every value, a basic string can.
 		quote = strings.Repeat(`"`, n)
 		source = func(s string) string { return escape(s, n == 3) }
 	}
@@ -78,8 +77,8 @@ func expandString(quoted string, lookup func(string) (string, bool)) (string, er
 	return quote + expanded + quote, err
 }
 
-// expandBody expands what stands between the quotes of a basic string. What
-// comes from the file passes through source.
+// expandBody expands the text between the quotes of a basic string. It applies source
+// to text of the file.
 func expandBody(body string, source func(string) string, lookup func(string) (string, bool)) (string, error) {
 	var out strings.Builder
 	for {
@@ -106,8 +105,8 @@ func expandBody(body string, source func(string) string, lookup func(string) (st
 	}
 }
 
-// resolve returns what stands for a reference, which is VAR or VAR:-default,
-// inside a basic string.
+// resolve returns the value of a reference, VAR or VAR:-default, escaped for a basic
+// string.
 func resolve(reference string, source func(string) string, lookup func(string) (string, bool)) (string, error) {
 	name, fallback, hasDefault := strings.Cut(reference, ":-")
 	if !isVariable(name) || strings.Contains(fallback, "${") || strings.Contains(fallback, "\n") {
@@ -130,7 +129,7 @@ func notUnderstood(reference string) error {
 	return fmt.Errorf("'${%.64s' is neither ${VAR} nor ${VAR:-default}; write '$${' for a plain '${'", reference)
 }
 
-// isVariable reports whether name may be that of a variable.
+// isVariable reports whether name is a valid name of a variable.
 func isVariable(name string) bool {
 	const letters = "ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz_"
 	return name != "" && strings.Trim(name, letters+"0123456789") == "" && strings.ContainsRune(letters, rune(name[0]))

@@ -85,7 +85,7 @@ func TestVariableThatCannotBeExpandedIsRefusedWithItsLine(t *testing.T) {
 		`a = "${NAME"`:                  "is neither",
 		`a = "${BAD}"`:                  "line 1: variable 'BAD' is not valid UTF-8",
 		"b = 1\na = ${NONE}":            "line 2: variable 'NONE' is not set and has no default",
-		"a = ${NAME}":                   "line 1: ${NAME} has no quotes around it, so its value must be a number, true or false; for a text write \"${NAME}\"",
+		"a = ${NAME}":                   "line 1: ${NAME} has no quotes around it, so its value must be a number, true or false; for a string, write \"${NAME}\"",
 		"a = ${EMPTY}":                  "line 1: ${EMPTY} has no quotes around it",
 		"a = ${INJECT}":                 "line 1: ${INJECT} has no quotes around it",
 		"a = ${NONE:-5m}":               "line 1: ${NONE:-5m} has no quotes around it",

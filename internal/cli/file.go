@@ -10,7 +10,7 @@ import (
 	"github.com/BurntSushi/toml"
 )
 
-// A File is a file of settings in TOML.
+// A File is a settings file in TOML.
 type File struct {
 	Name string // for messages
 	Text string // as written, before variables are expanded
@@ -25,12 +25,11 @@ type LineError struct {
 func (e *LineError) Error() string { return fmt.Sprintf("line %d: %v", e.Line, e.Err) }
 func (e *LineError) Unwrap() error { return e.Err }
 
-// Decode calls decode with text, which is the text of the file with its variables
-// expanded, once that is known to be TOML. If decode fails, it is called again
-// with beginnings of the text, and Decode returns the first statement with which
-// it fails, as written, and how. So decode must leave nothing behind when it
-// fails, and must not refuse a text for what may follow. The statement is nil if
-// it cannot be told.
+// Decode calls decode with text, which is the text of the file with expanded variables,
+// after checking that it is TOML. If decode fails, Decode calls it again with beginnings
+// of the text, and returns the first statement with which it fails, as written, and the
+// error. So decode must have no effect when it fails, and must accept an incomplete
+// text. The statement is nil if it is unknown.
 func (f *File) Decode(text string, decode func(text string) error) (*Statement, error) {
 	var anything map[string]any
 	if err := toml.Unmarshal([]byte(text), &anything); err != nil {
@@ -49,8 +48,7 @@ func (f *File) Decode(text string, decode func(text string) error) (*Statement, 
 	return &written[n], wrong(n)
 }
 
-// Explain puts the name of the file, and the line where it is known, in front of
-// an error.
+// Explain adds the name of the file and, if known, the line to an error.
 func (f *File) Explain(err error) error {
 	var (
 		inLine *LineError
@@ -68,7 +66,7 @@ func (f *File) Explain(err error) error {
 	}
 }
 
-// explainSyntax names the key, or quotes the line if there is none.
+// explainSyntax names the key of a syntax error, or quotes the line if there is no key.
 func (f *File) explainSyntax(err toml.ParseError) error {
 	what, line := err.LastKey, max(err.Position.Line, 1) // at the end of the text the decoder counts one line less
 	if lines := strings.Split(f.Text, "\n"); what == "" && line <= len(lines) {

@@ -8,21 +8,21 @@ import (
 	"strings"
 )
 
-// A Flag is one of a command line. The help, the parser, the manual page and the
-// completions know it from here.
+// A Flag is a flag of a command line. The help, the parser, the manual page and the
+// completions use it.
 type Flag struct {
 	Name    string
-	Value   string // what stands for its value in the help; empty for a switch
+	Value   string // placeholder for its value in the help; empty for a switch
 	Initial string // its default
 	Usage   string
 	Note    string // follows the default in the help
 }
 
 // Given are the values of the flags on a command line, by name, in their order.
-// That of a switch is "true", or what was written behind "=".
+// The value of a switch is "true", or what follows "=".
 type Given map[string][]string
 
-// Last returns the value that counts if a flag is repeated.
+// Last returns the last value of a flag, which counts if it is repeated.
 func (g Given) Last(name string) (text string, ok bool) {
 	texts := g[name]
 	if len(texts) == 0 {
@@ -38,7 +38,7 @@ func (g Given) Switch(name string) bool {
 	return on && err == nil
 }
 
-// Bool reads the value of a switch.
+// Bool parses the value of a switch.
 func Bool(text string) (bool, error) {
 	on, err := strconv.ParseBool(text)
 	if err != nil {
@@ -47,14 +47,14 @@ func Bool(text string) (bool, error) {
 	return on, nil
 }
 
-// ErrHelp is the error about a command line that asks for help.
-var ErrHelp = errors.New("help is asked for")
+// ErrHelp is returned for a command line that asks for help.
+var ErrHelp = errors.New("help requested")
 
-// Parse reads args up to the first argument that is not a flag, or behind "--",
-// and returns the rest. As with package flag, -name and --name are the same, and
-// so are -name=value and -name value, the latter not for a switch. That package
-// does not say which flag it does not know, and is a good part of a small program.
-// The error is ErrHelp for -h and -help, whether they are in the table or not.
+// Parse parses args up to the first argument that is not a flag, or after "--", and
+// returns the rest. As with package flag, -name and --name are the same, and so are
+// -name=value and -name value, except for a switch. Package flag does not report which
+// flag it does not know, and would make a small program much larger. The error is
+// ErrHelp for -h and -help, whether they are in the table or not.
 func Parse(flags []Flag, args []string) (Given, []string, error) {
 	given := make(Given)
 	for len(args) > 0 && len(args[0]) > 1 && args[0][0] == '-' {
@@ -95,8 +95,8 @@ func unknownFlag(name string, flags []Flag) error {
 	return fmt.Errorf("flag provided but not defined: -%.64s%s", name, hint)
 }
 
-// Help returns what a help says of flags: their explanations begin at column and
-// are broken before width, both counted in characters.
+// Help returns the help of flags. Their descriptions begin at column and are wrapped
+// before width, both in characters.
 func Help(flags []Flag, column, width int) string {
 	var b strings.Builder
 	for _, f := range flags {

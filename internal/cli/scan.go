@@ -2,9 +2,8 @@ package cli
 
 import "strings"
 
-// The scanner knows just enough of TOML to tell strings and comments from the
-// rest and one statement from the next. It refuses nothing: the decoder explains
-// better what is not TOML.
+// The scanner knows just enough of TOML to find strings, comments and statements. It
+// accepts anything: the decoder explains syntax errors better.
 
 type tokenKind int
 
@@ -34,7 +33,8 @@ func nextToken(text string, pos int) (tokenKind, int) {
 	}
 }
 
-// dollarEnd returns kind and end of what begins with a dollar outside of strings.
+// dollarEnd returns kind and end of a token that begins with a dollar outside of
+// strings.
 func dollarEnd(text string, pos int) (tokenKind, int) {
 	end := pos + indexOrLen(text[pos:], "}\n")
 	if strings.HasPrefix(text[pos:], "${") && strings.HasPrefix(text[end:], "}") {
@@ -43,7 +43,7 @@ func dollarEnd(text string, pos int) (tokenKind, int) {
 	return tokenOther, pos + 1
 }
 
-// indexOrLen returns where the first of chars is in text, or its length.
+// indexOrLen returns the index of the first of chars in text, or its length.
 func indexOrLen(text, chars string) int {
 	if i := strings.IndexAny(text, chars); i >= 0 {
 		return i
@@ -59,8 +59,8 @@ func quoteLen(text string) int {
 	return 1
 }
 
-// stringEnd returns the offset behind the string that begins at pos. One that
-// is not closed ends with its line, or with the text if it may span lines.
+// stringEnd returns the offset after the string that begins at pos. A string that is
+// not closed ends with its line, or with the text if it may span lines.
 func stringEnd(text string, pos int) int {
 	n := quoteLen(text[pos:])
 	quote := text[pos : pos+n]
@@ -89,7 +89,7 @@ type Statement struct {
 	Name  string // as written; for a header with its brackets
 	Value string // as written, without comments; empty for a header
 
-	end int // offset behind it
+	end int // offset after it
 }
 
 // Header returns the name of a table header without spaces, or "".
@@ -100,7 +100,7 @@ func (s Statement) Header() string {
 	return strings.Join(strings.Fields(s.Name), "")
 }
 
-// Statements cuts TOML into its statements, in the order of the text.
+// Statements splits TOML into its statements, in the order of the text.
 func Statements(text string) []Statement {
 	var c cutter
 	line := 1
@@ -140,7 +140,7 @@ func Table(text, header string, n int) []Statement {
 	return all[begin:]
 }
 
-// A cutter gathers tokens until they are a statement.
+// A cutter collects tokens until they form a statement.
 type cutter struct {
 	all   []Statement
 	under string // the last header

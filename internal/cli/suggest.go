@@ -2,13 +2,13 @@ package cli
 
 import "strings"
 
-// Nearest returns the candidate, in lower case, that word was probably meant to
-// be, or "".
+// Nearest returns the candidate, in lower case, that is most similar to word, or "" if
+// none is.
 func Nearest(word string, candidates []string) string {
 	best, found := 1+len(word)/4, ""
 	for _, candidate := range candidates {
 		if len(word) > len(candidate)+best {
-			continue // it has that many letters more, and may be as long as a file
+			continue // too different, and word may be as long as a file
 		}
 		if d := distance(strings.ToLower(word), candidate); d <= best && (found == "" || d < best) {
 			best, found = d, candidate

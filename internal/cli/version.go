@@ -10,8 +10,8 @@ import (
 	"strings"
 )
 
-// Version returns what a bug report needs: the version of a program, its commit,
-// the versions of Go and of the modules named in need, and the platform.
+// Version returns the data for a bug report: the version of a program, its commit, the
+// versions of Go and of the given modules, and the platform.
 func Version(program string, need ...string) string {
 	info, ok := debug.ReadBuildInfo()
 	if !ok {

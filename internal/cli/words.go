@@ -7,10 +7,10 @@ import (
 
 const blanks = " \t\r\n"
 
-// Words cuts a command line into its words, without any shell: quotes, single or
-// double, keep together what is between them. Outside of single quotes a backslash
-// takes the meaning from a quote or a blank that follows it; before anything else it
-// is a backslash, as in the paths of Windows. Nothing else has a meaning.
+// Words splits a command line into words, without a shell: single or double quotes keep
+// words together. Outside of single quotes, a backslash escapes a quote or a blank;
+// before anything else it is a plain backslash, as in Windows paths. No other character
+// is special.
 func Words(line string) ([]string, error) {
 	var words []string
 	var word strings.Builder
@@ -46,7 +46,7 @@ func Words(line string) ([]string, error) {
 	return words, nil
 }
 
-// Line returns a line that Words cuts into these words.
+// Line returns a line that Words splits into these words.
 func Line(words []string) string {
 	quoted := make([]string, 0, len(words))
 	for _, word := range words {

@@ -36,7 +36,7 @@ func TestAlertsOneDies(t *testing.T) {
 		"#on-call Over: shop on web-2 died, and is back",
 	}, d.untilTold(2))
 	require.Regexp(t, `^- shop on web-2 died: conn_closed \(\w{3} \d\d:\d\d:\d\d UTC\)
-It ended, or was silent for too long, and did not die with its host.
+The service ended, or was silent for too long, and did not die with its host.
 What to do: https://github.com/telegraf-heartbeat/telegraf-heartbeat/blob/main/docs/charts.md#heartbeatservicedead
 Dashboard: https://grafana.example.com/d/heartbeat-prometheus\?var-source=web-2
 All alerts: http://\S+$`, d.inbox.all()[0].text)

@@ -31,8 +31,8 @@ func TestGoodbyeForNobodyAndPromiseTakenBack(t *testing.T) {
 	require.Contains(t, say(1, "leave", "-host", "wbe-5", "-cancel"), "does not know wbe-5/host")
 
 	say(0, "leave", "-host", "db-7", "-back-in", "7d")
-	require.Contains(t, say(0, "leave", "-host", "web-5", "-back-in", "7d"), "web-5/host has said goodbye, and is dead if it is not back by 20")
-	require.Contains(t, say(0, "leave", "-host", "web-5", "-cancel"), "web-5/host is expected as before: its promise is taken back")
+	require.Contains(t, say(0, "leave", "-host", "web-5", "-back-in", "7d"), "web-5/host has said goodbye; it is dead if it is not back by 20")
+	require.Contains(t, say(0, "leave", "-host", "web-5", "-cancel"), "web-5/host is expected as before: its maintenance window is closed")
 	p.now().Until("the death of whom nothing protects", func() bool { return last(p.states("web-5", "host")) == "dead overdue" })
 	require.Equal(t, "left leaving", last(p.states("db-7", "host")))
 	require.Empty(t, p.states("wbe-5", "host"))

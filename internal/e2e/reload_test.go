@@ -153,7 +153,7 @@ func TestReloadThatCannotWorkIsRefused(t *testing.T) {
 	refused := func(times int) {
 		t.Helper()
 		sender.Signal(syscall.SIGUSR2)
-		sender.Until("a refusal", func() bool { return len(sender.Stderr.With("not reloaded, so this one goes on: ")) == times })
+		sender.Until("a refusal", func() bool { return len(sender.Stderr.With("not reloaded, so the running program continues: ")) == times })
 		s.hearsMore("stays", 2)
 	}
 	s.write("sender.toml", "serve = 1\n")
@@ -161,7 +161,7 @@ func TestReloadThatCannotWorkIsRefused(t *testing.T) {
 	require.True(t, sender.Stderr.Says(`did you mean`), "what is wrong")
 	s.write("sender.toml", fmt.Sprintf("server = \"tcp://%s\"\nservice = \"stays\"\ninterval = \"5s\"\n", testkit.FreeAddress(t)))
 	refused(2)
-	require.True(t, sender.Stderr.Says("no collector answers to the new program"))
+	require.True(t, sender.Stderr.Says("no collector answers the new program"))
 	s.write("sender.toml", fmt.Sprintf("server = %q\nservice = \"stays\"\ninterval = \"5s\"\n", s.urls["tcp"]))
 
 	for i, text := range []string{"#!/bin/sh\necho old: unknown command >&2; exit 2\n", "\x7fELF is all that there is"} {
@@ -193,7 +193,7 @@ func TestReloadWaitsForTheCollector(t *testing.T) {
 	s.upgrade(sender.path)
 	sender.Signal(syscall.SIGUSR2)
 	sender.Until("a refusal", func() bool {
-		return sender.Stderr.Says("does not answer: ") && sender.Stderr.Says("; here it answers; trying again")
+		return sender.Stderr.Says("does not answer: ") && sender.Stderr.Says("; here it answers; retrying")
 	})
 	s.hearsMore("signs", 2)
 	s.write("own.secret", string(right))

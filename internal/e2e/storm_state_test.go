@@ -191,7 +191,7 @@ func TestSecondCollectorWithTheSameStateFileWaits(t *testing.T) {
 	other.Until("it to say so", func() bool { return other.Stderr.Says(p.state) })
 	said := other.Stderr.With(p.state)[0]
 	require.Contains(t, said, "W! ")
-	require.Contains(t, said, "is the block there twice?")
+	require.Contains(t, said, "is the table configured twice?")
 	require.Contains(t, said, "another process (pid "+strconv.Itoa(p.now().PID())+") uses it")
 	_, err = net.Dial("tcp", second.address)
 	require.ErrorIs(t, err, syscall.ECONNREFUSED, "it holds nothing while it waits")

@@ -178,7 +178,7 @@ func TestWhoIsNotWhoItSays(t *testing.T) {
 		{"tcp", []string{"-key-id", "web-3"}, `key \"web-3\" is not in`, 4},
 		{"tls", shown("expired"), "does it ask for a certificate, -tls-cert and -tls-key, that it trusts?", 1},
 		{"tls", []string{"-tls-server-name", "other"}, "valid for collector, not other (is the name in the URL right?", 1},
-		{"tls", []string{"-tls-ca", filepath.Join(s.dir, "web-1.pem")}, "unknown authority (is -tls-ca the file of who certifies the collector?)", 1},
+		{"tls", []string{"-tls-ca", filepath.Join(s.dir, "web-1.pem")}, "unknown authority (does -tls-ca contain the CA of the collector?)", 1},
 	} {
 		check := s.sender("check", tt.scheme, tt.flags...)
 		require.Equal(t, tt.code, check.Exit(), tt.says)
@@ -188,7 +188,7 @@ func TestWhoIsNotWhoItSays(t *testing.T) {
 	s.urls["tcp"] = "tls" + strings.TrimPrefix(tcp, "tcp")
 	check := s.sender("check", "tcp")
 	require.Equal(t, 1, check.Exit())
-	require.Contains(t, strings.Join(check.Stdout.All(), "\n"), "failed: TLS: the other side hung up in the handshake (is it a port without TLS?)")
+	require.Contains(t, strings.Join(check.Stdout.All(), "\n"), "failed: TLS: the other side closed the connection in the handshake (is it a port without TLS?)")
 
 	unsigned := testkit.StartProgram(t, "heartbeat-sender", "once", "-config", os.DevNull, "-server", tcp, "-host", "web-1")
 	require.Equal(t, 4, unsigned.Exit())
@@ -220,7 +220,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	require.Zero(t, check.Exit())
 	all := strings.Join(append(check.Stdout.All(), append(check.Stderr.All(), s.plugin.Stderr.All()...)...), "\n")
 	require.Contains(t, all, "signed     with the key web-1")
-	require.Contains(t, all, fmt.Sprintf("certified by %s until ", "Example Authority"))
+	require.Contains(t, all, fmt.Sprintf("issued by %s until ", "Example Authority"))
 	require.NotContains(t, all, "battery")
 	_, err := os.Stat(filepath.Join(s.dir, "s"))
 	require.NoError(t, err)

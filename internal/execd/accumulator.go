@@ -10,9 +10,9 @@ import (
 	"github.com/influxdata/telegraf/metric"
 )
 
-// An accumulator takes the metrics of one plugin instance, adds the tags of
-// its table and hands them to the output. It may be used concurrently and at
-// any time; after close it takes nothing more.
+// An accumulator receives the metrics of one plugin instance, adds the tags of its
+// table and passes them to the output. It may be used concurrently and at any time;
+// after close it accepts nothing more.
 type accumulator struct {
 	out    *output
 	log    telegraf.Logger
@@ -80,12 +80,12 @@ func (a *accumulator) AddMetric(m telegraf.Metric) {
 	a.out.send(m)
 }
 
-// Unread returns for how long Telegraf has read nothing of what waits for it; 0 while it
-// reads, and where that cannot be known.
+// Unread returns for how long Telegraf has not read the waiting output; 0 if it reads,
+// or if that is unknown.
 func (a *accumulator) Unread() time.Duration { return a.out.pipe.lasts(time.Now()) }
 
-// Reuses says that a metric is done with when it is written, and that its Reuse is called
-// then, if it has that.
+// Reuses says that a metric is no longer needed once it is written, and that its Reuse
+// method is called then, if it has one.
 func (*accumulator) Reuses() {}
 
 // AddError logs an error of the plugin.
@@ -95,17 +95,17 @@ func (a *accumulator) AddError(err error) {
 	}
 }
 
-// SetPrecision does nothing: times leave here as exact as they are, and
-// 'precision' of [[inputs.execd]] rounds them.
+// SetPrecision does nothing: times are not rounded here, but by 'precision' of
+// [[inputs.execd]].
 func (*accumulator) SetPrecision(time.Duration) {}
 
-// WithTracking returns an accumulator that reports when a metric is written
-// out. What Telegraf does with it afterwards cannot be known here.
+// WithTracking returns an accumulator that reports when a metric is written. What
+// Telegraf does with it afterwards is unknown here.
 func (a *accumulator) WithTracking(maxTracked int) telegraf.TrackingAccumulator {
 	return &tracking{accumulator: a, delivered: make(chan telegraf.DeliveryInfo, maxTracked)}
 }
 
-// close ends the taking of metrics.
+// close makes a accept no more metrics.
 func (a *accumulator) close() { a.closed.Store(true) }
 
 type tracking struct {
@@ -132,8 +132,8 @@ func (t *tracking) AddTrackingMetricGroup(group []telegraf.Metric) telegraf.Trac
 // Delivered returns the channel of the reports.
 func (t *tracking) Delivered() <-chan telegraf.DeliveryInfo { return t.delivered }
 
-// report never waits: a plugin that tracks more than it announced loses
-// reports, not the output.
+// report never blocks: a plugin that tracks more metrics than announced loses
+// reports, but the output continues.
 func (t *tracking) report(info telegraf.DeliveryInfo) {
 	select {
 	case t.delivered <- info:

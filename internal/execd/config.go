@@ -30,8 +30,8 @@ type table struct {
 	plugin telegraf.Input
 }
 
-// general holds the options of Telegraf that this program honours itself,
-// table by table. All others belong in [[inputs.execd]].
+// general has the options of Telegraf that this program itself handles for each
+// table. All others belong in [[inputs.execd]].
 type general struct {
 	Alias    string            `toml:"alias"`
 	LogLevel logLevel          `toml:"log_level"`
@@ -42,7 +42,7 @@ type general struct {
 // A logLevel is one of Telegraf's level names.
 type logLevel telegraf.LogLevel
 
-// UnmarshalText refuses what is no level.
+// UnmarshalText accepts only a level.
 func (l *logLevel) UnmarshalText(text []byte) error {
 	level := telegraf.LogLevelFromString(string(text))
 	if level == telegraf.None {
@@ -55,7 +55,7 @@ func (l *logLevel) UnmarshalText(text []byte) error {
 // An interval is a duration greater than zero.
 type interval time.Duration
 
-// UnmarshalText reads what Telegraf reads as a duration.
+// UnmarshalText parses a duration as Telegraf does.
 func (i *interval) UnmarshalText(text []byte) error {
 	var d config.Duration
 	if err := d.UnmarshalText(text); err != nil {
@@ -68,9 +68,9 @@ func (i *interval) UnmarshalText(text []byte) error {
 	return nil
 }
 
-// A configFile is a file, or its absence, and the tables in it.
+// A configFile is a configuration, from a file or by default.
 type configFile struct {
-	cli.File // without a name if there is none
+	cli.File // without a name if there is no file
 	tables   []table
 }
 
@@ -86,9 +86,9 @@ func readConfig(path string) (string, error) {
 	return string(content.Text), err
 }
 
-// loadConfig reads the tables of a file. If the file does not exist and was
-// not asked for, there is one table with the defaults. Errors are one line and
-// say where.
+// loadConfig reads the tables of a file. If the file does not exist and was not
+// given by a flag, there is one table with the defaults. Errors are one line, with
+// their place.
 func loadConfig(opts options, create inputs.Creator) (*configFile, error) {
 	source, err := readConfig(opts.config)
 	if errors.Is(err, fs.ErrNotExist) && !opts.explicit {
@@ -120,12 +120,13 @@ func (f *configFile) load(create inputs.Creator) error {
 	case err != nil:
 		return err
 	}
-	return tellApart(f.tables)
+	return checkSeries(f.tables)
 }
 
 var secretReference = regexp.MustCompile(`@\{\w+:\w+\}`)
 
-// refuseSecretStores refuses references to them: they exist in Telegraf, not here.
+// refuseSecretStores refuses references to secret stores, which exist only in
+// Telegraf.
 func refuseSecretStores(text string) error {
 	for _, s := range cli.Statements(text) {
 		if reference := secretReference.FindString(s.Value); reference != "" {
@@ -136,8 +137,8 @@ func refuseSecretStores(text string) error {
 	return nil
 }
 
-// decode reads all tables of a TOML text, whose variables are expanded. Every
-// key has to have a meaning.
+// decode reads all tables of a TOML text with expanded variables. It refuses
+// unknown keys.
 func decode(text string, create inputs.Creator) ([]table, error) {
 	var content struct {
 		Inputs struct {
@@ -159,7 +160,7 @@ func decode(text string, create inputs.Creator) ([]table, error) {
 	if unknown := meta.Undecoded(); len(unknown) > 0 {
 		return nil, unknownKey(unknown[0], create())
 	}
-	// The decoder takes Dead_After for dead_after, and of both one at random.
+	// The decoder accepts Dead_After for dead_after, and picks one of both at random.
 	for _, key := range meta.Keys() {
 		if len(tables) > 0 && !isKnown(key, tables[0].plugin) {
 			return nil, unknownKey(key, tables[0].plugin)
@@ -178,8 +179,8 @@ func decodeTable(meta *toml.MetaData, primitive toml.Primitive, t *table) error 
 	return checkTags(*t)
 }
 
-// checkTags refuses a tag with the name of an option: in TOML everything below
-// [inputs.heartbeat.tags] belongs to it, also what was meant for the table.
+// checkTags refuses a tag with the name of an option: in TOML, everything below
+// [inputs.heartbeat.tags] belongs to it, also an option of the table itself.
 func checkTags(t table) error {
 	options := knownOptions(t.plugin)
 	for _, name := range slices.Sorted(maps.Keys(t.Tags)) {
@@ -193,16 +194,16 @@ func checkTags(t table) error {
 	return nil
 }
 
-// tellApart refuses tables that would write into the same series. Only tags
-// tell series apart; an alias only tells log lines apart.
-func tellApart(tables []table) error {
+// checkSeries refuses tables that would write into the same series. Only tags
+// distinguish series; an alias only distinguishes log lines.
+func checkSeries(tables []table) error {
 	if len(tables) == 0 {
 		return fmt.Errorf("no %s table found", tableHeader)
 	}
 	for i, t := range tables {
 		for j, other := range tables[:i] {
 			if maps.Equal(t.Tags, other.Tags) {
-				return fmt.Errorf("the %s tables number %d and %d would write the same series: each needs 'tags' of its own (an 'alias' is no tag)",
+				return fmt.Errorf("the %s tables number %d and %d would write the same series: each needs 'tags' of its own (an 'alias' is not a tag)",
 					tableHeader, j+1, i+1)
 			}
 		}
@@ -210,8 +211,8 @@ func tellApart(tables []table) error {
 	return nil
 }
 
-// initError says which table of the file a plugin refused, and where the option
-// stands that it named.
+// initError returns the error of a plugin with the table, and with the line of the
+// option that it names.
 func (f *configFile) initError(n int, err error) error {
 	lines := cli.Table(f.Text, tableHeader, n)
 	if len(lines) == 0 {
@@ -234,7 +235,7 @@ var (
 	only     = regexp.MustCompile(`^()(\[[a-z_.]+\]): `)
 )
 
-// ofTable returns those of lines that text is about: all, or those of "2 of
+// ofTable returns the statements that text is about: all, or those of "2 of
 // [[inputs.heartbeat.rule]]", or of "[inputs.heartbeat.cluster]: ...".
 func ofTable(lines []cli.Statement, text string) []cli.Statement {
 	names := numbered.FindStringSubmatch(text)
@@ -261,7 +262,7 @@ func ofTable(lines []cli.Statement, text string) []cli.Statement {
 	return lines // written in one line
 }
 
-// isEntry reports whether text names s by its quoted key, and the option to which
+// isEntry reports whether text names the quoted key of s, and the option to which
 // its table belongs.
 func isEntry(s cli.Statement, text string) bool {
 	key := strings.Trim(s.Name, `"'`)

@@ -66,7 +66,7 @@ func TestOptionOfExecdIsRefusedWithThatHint(t *testing.T) {
 }
 
 func TestOtherTablesAreRefused(t *testing.T) {
-	const only = " belongs in Telegraf's own configuration; this file holds only [[inputs.heartbeat]] tables"
+	const only = " belongs in Telegraf's own configuration; this file may contain only [[inputs.heartbeat]] tables"
 	for conf, want := range map[string]string{
 		oneTable + "[agent]\ninterval = \"1s\"": "2: 'agent'" + only,
 		"[[outputs.file]]\n" + oneTable:         "1: 'outputs.file'" + only,
@@ -129,7 +129,7 @@ func TestOptionAmongTheTagsIsRefused(t *testing.T) {
 }
 
 func TestTablesThatWriteTheSameSeriesAreRefused(t *testing.T) {
-	const want = " would write the same series: each needs 'tags' of its own (an 'alias' is no tag)"
+	const want = " would write the same series: each needs 'tags' of its own (an 'alias' is not a tag)"
 	require.Equal(t, " the [[inputs.heartbeat]] tables number 1 and 2"+want,
 		refusal(t, "[[inputs.heartbeat]]\nalias = \"a\"\n[[inputs.heartbeat]]\nalias = \"b\""))
 	require.Equal(t, " the [[inputs.heartbeat]] tables number 2 and 3"+want,

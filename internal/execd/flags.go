@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
-// defaultConfig returns the file that is read if none is named.
+// defaultConfig returns the default configuration file.
 func defaultConfig() string {
 	if runtime.GOOS == "windows" {
 		return filepath.Join(cmp.Or(os.Getenv("ProgramData"), `C:\ProgramData`), "telegraf-heartbeat", "heartbeat.conf")
@@ -27,19 +27,19 @@ const (
 	usageHead = `telegraf-heartbeat runs the heartbeat input for [[inputs.execd]] of Telegraf.
 
 Usage: telegraf-heartbeat [flags]
-       telegraf-heartbeat peers [flags]       who is dead, since when, why
-       telegraf-heartbeat check-peer [flags]  the same for Nagios, Icinga
+       telegraf-heartbeat peers [flags]       which peers are dead, and why
+       telegraf-heartbeat check-peer [flags]  the same for Nagios and Icinga
 
 `
 	usageTail = `
 Metrics go to stdout as influx line protocol, messages to stderr.
-Strings in FILE may hold ${VAR} and ${VAR:-default}; $${ stands for a plain ${.
-Without quotes ${VAR} stands for a number, true or false.
-Exit codes: 0 ended as asked, 1 failed, 2 usage, 3 configuration.
+Strings in FILE can hold ${VAR} and ${VAR:-default}; write $${ for a plain ${.
+Without quotes, ${VAR} must be a number, true or false.
+Exit codes: 0 stopped as requested, 1 failed, 2 usage, 3 configuration.
 `
 )
 
-// options is what the command line asks for.
+// options are the values of the command line.
 type options struct {
 	mode     string // the flag that prints something and exits, or ""
 	config   string
@@ -49,8 +49,7 @@ type options struct {
 	debug    bool
 }
 
-// Flags that print something and exit, and sets of flags of which only one may
-// be given.
+// Flags that print something and exit, and sets of flags that cannot be combined.
 var (
 	modes    = []string{"check", "print-telegraf-conf", "sample-config", "version"}
 	excludes = [][]string{
@@ -62,39 +61,39 @@ var (
 	}
 )
 
-// Flags returns those of the program, in the order of the help.
+// Flags returns the flags of the program, in the order of the help.
 func Flags() []cli.Flag {
 	return []cli.Flag{
 		{
 			Name: "config", Value: "FILE", Initial: defaultConfig(),
-			Usage: "[[inputs.heartbeat]] tables; without the default file one instance with defaults",
+			Usage: "file with [[inputs.heartbeat]] tables; if the default file does not exist, one instance with defaults",
 		},
 		{
 			Name: "interval", Value: "TIME",
-			Usage: "gather on its own, e.g. every 10s, and ignore stdin, so that it also runs under systemd " +
-				"with stdin on /dev/null; without it each line on stdin gathers and the end of " +
-				`stdin is the end of the run, signal = "STDIN"`,
+			Usage: "gather at this interval, e.g. 10s, and ignore stdin, so that it also runs under systemd " +
+				"with stdin on /dev/null; without it, each line on stdin gathers, and the program stops " +
+				`at the end of stdin, as with signal = "STDIN"`,
 		},
 		{
 			Name: "listen", Value: "URL",
-			Usage: "a try without Telegraf and configuration, e.g. tcp://:7878: " +
-				"prints what happens to peers, ignores stdin",
+			Usage: "try it without Telegraf or a configuration, e.g. tcp://:7878: " +
+				"print what happens to peers, ignore stdin",
 		},
-		{Name: "check", Usage: `check the configuration and the files it names, print "ok", exit`},
-		{Name: "print-telegraf-conf", Usage: "print [[inputs.execd]] for telegraf.conf, exit"},
-		{Name: "sample-config", Usage: "print the options of [[inputs.heartbeat]], exit"},
-		{Name: "version", Usage: "print the version, exit"},
+		{Name: "check", Usage: `check the configuration and the files it names, print "ok" and exit`},
+		{Name: "print-telegraf-conf", Usage: "print [[inputs.execd]] for telegraf.conf and exit"},
+		{Name: "sample-config", Usage: "print the options of [[inputs.heartbeat]] and exit"},
+		{Name: "version", Usage: "print the version and exit"},
 		{Name: "debug", Usage: "log debug messages"},
-		{Name: "help", Usage: "print the flags, exit"},
+		{Name: "help", Usage: "print the flags and exit"},
 	}
 }
 
-// Help returns what a help says of flags, in 80 columns.
+// Help returns the help of flags, in 80 columns.
 func Help(flags []cli.Flag) string { return cli.Help(flags, 25, 80) }
 
 func usage() string { return usageHead + Help(Flags()) + usageTail }
 
-// parseFlags reads the command line. It returns cli.ErrHelp for -help.
+// parseFlags parses the command line. It returns cli.ErrHelp for -help.
 func parseFlags(args []string) (options, error) {
 	opts := options{config: defaultConfig()}
 	given, rest, err := cli.Parse(Flags(), args)
@@ -102,7 +101,7 @@ func parseFlags(args []string) (options, error) {
 	case errors.Is(err, cli.ErrHelp):
 		return opts, err
 	case err == nil && len(rest) > 0:
-		err = fmt.Errorf("argument %.64q is not expected", rest[0])
+		err = fmt.Errorf("unexpected argument %.64q", rest[0])
 	case err == nil:
 		err = opts.set(given)
 	}
@@ -112,13 +111,13 @@ func parseFlags(args []string) (options, error) {
 	return opts, nil
 }
 
-// set takes over what was given. It refuses flags that contradict each other or
-// have no meaning.
+// set stores the given values. It refuses flags that contradict each other or have
+// no effect.
 func (opts *options) set(given cli.Given) error {
 	for _, set := range excludes {
 		set = slices.DeleteFunc(slices.Clone(set), func(name string) bool { return given[name] == nil })
 		if len(set) > 1 {
-			return fmt.Errorf("'-%s' and '-%s' exclude each other", set[0], set[1])
+			return fmt.Errorf("'-%s' and '-%s' cannot be combined", set[0], set[1])
 		}
 	}
 	if file, ok := given.Last("config"); ok {
@@ -143,7 +142,7 @@ func (opts *options) set(given cli.Given) error {
 	return nil
 }
 
-// setInterval reads what Telegraf reads as a duration, so that days are a unit.
+// setInterval parses a duration as Telegraf does, so that days are a unit.
 func (opts *options) setInterval(text string) error {
 	var interval config.Duration
 	if err := interval.UnmarshalText([]byte(text)); err != nil {

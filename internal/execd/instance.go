@@ -10,24 +10,24 @@ import (
 )
 
 const (
-	firstRetry   = time.Second // after an address or a file was taken; doubles
+	firstRetry   = time.Second // after an address or a file was in use; doubles
 	longestRetry = 30 * time.Second
 
-	// gatherLimit is what a running Gather gets at the end, before Stop is
-	// called beside it: it must not cost the time to save what Stop saves.
+	// gatherLimit is how long a running Gather may take at the end. Then Stop is
+	// called in parallel, so that it has time to save the state.
 	gatherLimit = time.Second
 )
 
-// An instance is one running plugin: it is started, gathers when prompted or
-// by itself, and is stopped.
+// An instance is one running plugin: it is started, gathers when prompted or at its
+// interval, and is stopped.
 type instance struct {
 	name   string // for messages
 	plugin telegraf.Input
 	acc    *accumulator
 	log    telegraf.Logger
 	every  time.Duration // 0: gathers only when prompted
-	waits  bool          // for what it needs, if another process has it
-	prompt chan struct{} // holds one prompt: more than that are one
+	waits  bool          // retries if another process has its address or file
+	prompt chan struct{} // buffers one prompt; more are merged
 	done   chan struct{} // closed when run has returned
 }
 
@@ -42,8 +42,8 @@ func newInstance(name string, plugin telegraf.Input, acc *accumulator, log teleg
 	}
 }
 
-// gather asks for one Gather. It never waits: asked again before a Gather has
-// begun, that one counts for both.
+// gather asks for one Gather. It never blocks: two requests before a Gather begins
+// are merged.
 func (in *instance) gather() {
 	select {
 	case in.prompt <- struct{}{}:
@@ -51,8 +51,8 @@ func (in *instance) gather() {
 	}
 }
 
-// run starts the plugin, lets it work until ctx ends, and stops it. Nothing of
-// it is accepted after. It returns an error if the plugin cannot be started.
+// run starts the plugin, lets it run until ctx ends, and stops it. After that, its
+// metrics are not accepted. It returns an error if the plugin cannot be started.
 func (in *instance) run(ctx context.Context) error {
 	defer close(in.done)
 	defer in.acc.close()
@@ -79,9 +79,9 @@ func (in *instance) run(ctx context.Context) error {
 	return nil
 }
 
-// start starts the plugin. While another process has its address or its file,
-// which ends by itself when that is a predecessor on its way out, it tries
-// again, if it waits. It reports false without an error if ctx ended first.
+// start starts the plugin. If in.waits, it retries while another process has its
+// address or its file: that may be the previous process, which is stopping. It
+// returns false without an error if ctx ends first.
 func (in *instance) start(ctx context.Context) (bool, error) {
 	service, ok := in.plugin.(telegraf.ServiceInput)
 	if !ok {
@@ -100,7 +100,7 @@ func (in *instance) start(ctx context.Context) (bool, error) {
 			return false, fmt.Errorf("starting %s failed: %w", in.name, err)
 		}
 		if said.allow(time.Now()) {
-			in.log.Warnf("Cannot start yet, retrying until it is free (is the block there twice?): %v", err)
+			in.log.Warnf("Cannot start yet, retrying until the address is free (is the table configured twice?): %v", err)
 		}
 		select {
 		case <-ctx.Done():

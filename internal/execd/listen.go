@@ -11,8 +11,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
-// listenConfig returns the configuration of a try: everything as by default
-// but for the address and the memory of former runs.
+// listenConfig returns the configuration for -listen: the defaults, but with the
+// given address and without a state file.
 func listenConfig(url string, create inputs.Creator) (*configFile, error) {
 	t := table{plugin: create()}
 	_, err := toml.Decode(`state_file = "none"
@@ -20,7 +20,7 @@ service_addresses = [`+cli.Quote(url)+`]`, t.plugin)
 	return &configFile{tables: []table{t}}, err
 }
 
-// A listenError is the error of a try, with the flag for the option that it sets.
+// A listenError is an error of -listen, which names the flag instead of the option.
 type listenError struct{ error }
 
 func (e listenError) Error() string {
@@ -28,12 +28,12 @@ func (e listenError) Error() string {
 }
 func (e listenError) Unwrap() error { return e.error }
 
-// encodeEvent writes a transition for the eye, e.g.
+// encodeEvent formats a transition for a person, e.g.
 //
 //	12:00:05 dead web-1/nginx conn_closed after 2m3s
 //
-// and nothing for any other metric. "after" is how long the previous state
-// lasted, if there was one. What has no source is about the collector itself.
+// and nothing for any other metric. "after" is how long the previous state lasted,
+// if there was one. A metric without a source is about the collector itself.
 func encodeEvent(m telegraf.Metric) ([]byte, error) {
 	if m.Name() != "heartbeat_event" {
 		return nil, nil
@@ -67,8 +67,7 @@ func peerName(source, service, pid string) string {
 	}
 }
 
-// lastedSeconds returns how long the previous state lasted, as exact as an
-// eye wants it.
+// lastedSeconds returns how long the previous state lasted, rounded for a person.
 func lastedSeconds(m telegraf.Metric) time.Duration {
 	value, _ := m.GetField("lasted_seconds")
 	seconds, _ := value.(float64)

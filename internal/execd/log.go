@@ -14,12 +14,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// longestLine keeps a message below the 64 KiB that [[inputs.execd]] reads as
-// one line; a longer one would end its reading of stderr for good.
+// longestLine keeps a message below the 64 KiB that [[inputs.execd]] reads as one
+// line; after a longer line it would never read stderr again.
 const longestLine = 60 * 1024
 
-// A logSink writes messages to one stream, each as one line that begins with
-// its level, as [[inputs.execd]] wants it. It may be used concurrently.
+// A logSink writes messages to one stream, each as one line that begins with its
+// level, as [[inputs.execd]] expects. It may be used concurrently.
 type logSink struct {
 	mu sync.Mutex // guards w
 	w  io.Writer
@@ -29,11 +29,11 @@ func (s *logSink) print(level telegraf.LogLevel, prefix, text string) {
 	line := level.Indicator() + " " + wire.Line(prefix+strings.TrimRight(text, "\r\n"), longestLine)
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// A message that cannot be written cannot be reported either.
+	// There is nowhere to report a write error.
 	_, _ = io.WriteString(s.w, line+"\n")
 }
 
-// A logger is what one plugin instance logs to. Unlike Telegraf's own one it
+// A logger is the logger of one plugin instance. Unlike Telegraf's own logger, it
 // keeps nothing in memory. It may be used concurrently.
 type logger struct {
 	sink   *logSink
@@ -79,10 +79,9 @@ func (l *logger) print(level telegraf.LogLevel, args []any) {
 	}
 }
 
-// captureLogs takes what Telegraf's packages log past the plugin's logger, and
-// what goes to the standard logger, which they redirect. Left alone, Telegraf's
-// logger keeps every such message, printed or not, in memory for ever: it
-// waits for a setup that only a whole Telegraf makes.
+// captureLogs redirects what Telegraf's packages log to Telegraf's own logger or to
+// the standard logger. Otherwise Telegraf's logger would keep every message in
+// memory forever: it waits for a setup that only a complete Telegraf does.
 func captureLogs(sink *logSink, level telegraf.LogLevel) {
 	telegraflogger.RedirectLogging(&logRelay{sink: sink, level: level})
 }
@@ -106,13 +105,12 @@ func (r *logRelay) Write(line []byte) (int, error) {
 	return len(line), nil
 }
 
-// rarely lets something be said at once and then once a minute. Its zero
-// value is ready.
+// rarely limits a message to once a minute. Its zero value is ready to use.
 type rarely struct {
 	last time.Time
 }
 
-// allow reports whether it may be said at now.
+// allow reports whether the message may be logged at now.
 func (r *rarely) allow(now time.Time) bool {
 	if !r.last.IsZero() && now.Sub(r.last) < time.Minute {
 		return false

@@ -16,8 +16,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/cli"
 )
 
-// execdOptions are options that Telegraf, not the plugin, knows for an input
-// or for [[inputs.execd]]. Here they would have no effect.
+// execdOptions are options that Telegraf itself handles for an input or for
+// [[inputs.execd]]. Here they would have no effect.
 var execdOptions = []string{
 	"always_include_local_tags", "buffer_size", "collection_jitter", "collection_offset", "command",
 	"data_format", "drop", "environment", "fielddrop", "fieldexclude", "fieldinclude", "fieldpass",
@@ -27,12 +27,12 @@ var execdOptions = []string{
 	"tagpass", "time_source",
 }
 
-// knownOptions returns everything that may stand in [[inputs.heartbeat]].
+// knownOptions returns all options of [[inputs.heartbeat]].
 func knownOptions(plugin telegraf.Input) []string {
 	return append(optionNames(plugin, nil), optionNames(general{}, nil)...)
 }
 
-// isKnown reports whether all parts of a key are written as they should be.
+// isKnown reports whether all parts of a key are known and spelt correctly.
 func isKnown(key toml.Key, plugin telegraf.Input) bool {
 	for i, name := range key {
 		candidates := [][]string{{"inputs"}, {"heartbeat"}, knownOptions(plugin)}[min(i, 2)]
@@ -40,7 +40,7 @@ func isKnown(key toml.Key, plugin telegraf.Input) bool {
 			candidates = optionNames(plugin, key[2:i])
 		}
 		if len(candidates) == 0 {
-			return true // the names in it are free
+			return true // any name is allowed in it
 		}
 		if !slices.Contains(candidates, name) {
 			return false
@@ -49,11 +49,11 @@ func isKnown(key toml.Key, plugin telegraf.Input) bool {
 	return true
 }
 
-// unknownKey says why a key has no place in the configuration and, if it can,
-// which place it has or what was meant.
+// unknownKey returns why a key does not belong here and, if possible, where it
+// belongs or what was meant.
 func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	if len(key) < 3 || key[0] != "inputs" || key[1] != "heartbeat" {
-		return strangeKey(key, plugin)
+		return outsideKey(key, plugin)
 	}
 	name, candidates := key[2], knownOptions(plugin)
 	if slices.Contains(execdOptions, name) {
@@ -71,13 +71,13 @@ func unknownKey(key toml.Key, plugin telegraf.Input) error {
 	return fmt.Errorf("option '%.64s' does not exist", name)
 }
 
-// strangeKey speaks of keys outside of [[inputs.heartbeat]].
-func strangeKey(key toml.Key, plugin telegraf.Input) error {
+// outsideKey returns the error for a key outside of [[inputs.heartbeat]].
+func outsideKey(key toml.Key, plugin telegraf.Input) error {
 	name := key.String()
 	if len(key) == 1 && slices.Contains(knownOptions(plugin), name) {
 		return fmt.Errorf("option '%s' must be below %s", name, tableHeader)
 	}
-	return fmt.Errorf("'%.64s' belongs in Telegraf's own configuration; this file holds only %s tables", name, tableHeader)
+	return fmt.Errorf("'%.64s' belongs in Telegraf's own configuration; this file may contain only %s tables", name, tableHeader)
 }
 
 var (
@@ -85,8 +85,8 @@ var (
 	secretName    = regexp.MustCompile(`(?i)key|secret|pwd|password|token`)
 )
 
-// inStatement names the option and the value that the decoder refused. The
-// value stays unsaid where it may be a secret: messages end up in logs.
+// inStatement names the option and the value that the decoder refused. It omits a
+// value that may be a secret: messages end up in logs.
 func inStatement(s cli.Statement, err error) error {
 	var syntax toml.ParseError
 	text := err.Error()
@@ -96,7 +96,7 @@ func inStatement(s cli.Statement, err error) error {
 	case decoderPrefix.MatchString(text):
 		text = plain(decoderPrefix.ReplaceAllString(text, ""))
 	default:
-		return err // ours, and it says everything
+		return err // our own error is complete
 	}
 	if s.Header() == "[inputs.heartbeat]" {
 		return fmt.Errorf("table %s needs two brackets: %s", s.Name, tableHeader)
@@ -109,7 +109,7 @@ func inStatement(s cli.Statement, err error) error {
 
 var wrongType = regexp.MustCompile(`^incompatible types: TOML value has type (\w+); destination has type (\w+)`)
 
-// plain says in plain words what the decoder says of a value.
+// plain returns the decoder's message about a value in plain words.
 func plain(text string) string {
 	if strings.HasPrefix(text, "time: ") {
 		return `it must be a duration like "5s", "90m" or "7d"`
@@ -132,9 +132,8 @@ func plain(text string) string {
 	return "it must be " + wanted + ", not " + is
 }
 
-// optionNames returns the options that a table at path below value's struct
-// may hold: the toml tags, those of embedded structs included. It returns nil
-// if there is no such table.
+// optionNames returns the options of a table at path below value's struct: the toml
+// tags, also of embedded structs. It returns nil if there is no such table.
 func optionNames(value any, path []string) []string {
 	t := typeAt(value, path)
 	if t == nil {
@@ -167,11 +166,11 @@ func typeAt(value any, path []string) reflect.Type {
 type option struct {
 	name   string
 	kind   reflect.Type
-	former bool // it is a name of before, which nobody is to write; its field has a tag former
+	former bool // a former name, which is no longer suggested; its field has the tag former
 }
 
-// fieldsOf returns the options of a struct, or of the struct that a pointer,
-// slice or map of t leads to.
+// fieldsOf returns the options of a struct, or of the struct that t as a pointer,
+// slice or map leads to.
 func fieldsOf(t reflect.Type) []option {
 	for t.Kind() == reflect.Pointer || t.Kind() == reflect.Slice || t.Kind() == reflect.Map {
 		t = t.Elem()
@@ -196,12 +195,11 @@ func fieldsOf(t reflect.Type) []option {
 	return all
 }
 
-// withoutUnit is how a duration is written that Telegraf takes for seconds; 0
-// needs no unit.
+// withoutUnit matches a duration that Telegraf reads as seconds; 0 needs no unit.
 var withoutUnit = regexp.MustCompile(`^["']*([0-9_.]*[1-9][0-9_.]*)["']*$`)
 
-// unitless says which durations of the file have no unit: who writes 5 may mean
-// minutes.
+// unitless returns a note for each duration without a unit in the file: 5 may be
+// meant as minutes.
 func (f *configFile) unitless() []string {
 	var notes []string
 	plugin := f.tables[0].plugin

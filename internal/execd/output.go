@@ -15,34 +15,34 @@ const (
 	queuedMetrics = 1024      // between the plugins and the writer
 	outputBuffer  = 64 * 1024 // bytes in one write to Telegraf
 
-	// flushGap is the least time between two writes that are not full. A lone
-	// metric leaves at once; many in a row leave together, because each write
-	// costs more, on both sides of the pipe, than what it carries.
+	// flushGap is the minimum time between two writes that are not full. A single
+	// metric is written at once; many in a row are written together, because each
+	// write costs more, on both sides of the pipe, than its content.
 	flushGap = time.Millisecond
 )
 
-// An output writes metrics to one stream. Its run is the one goroutine that
-// encodes and writes; everybody else only sends to it.
+// An output writes metrics to one stream. Only the goroutine of run encodes and
+// writes; all others send to it.
 type output struct {
 	encode func(telegraf.Metric) ([]byte, error) // no bytes: nothing to write
 	log    telegraf.Logger
-	failed func(error) // is told the first error of writing
+	failed func(error) // called with the first write error
 
-	pipe      backlog // of bytes that were written and not read
+	pipe      backlog // bytes that were written and not read
 	metrics   chan telegraf.Metric
 	lost      atomic.Int64  // metrics that came too late to wait for
 	abandoned chan struct{} // closed by abandon
-	abandon   func()        // lets nobody wait any more for an output that does not get on
+	abandon   func()        // ends all waiting for an output that makes no progress
 	closing   chan struct{} // closed by close
 	done      chan struct{} // closed by run
 
 	// The rest belongs to run.
 	w       *bufio.Writer
-	broken  bool // writing failed: what comes is dropped
+	broken  bool // writing failed: further metrics are dropped
 	timer   *time.Timer
 	armed   bool
 	flushed time.Time // the last one
-	dropped int       // not yet told
+	dropped int       // not logged yet
 	said    rarely
 }
 
@@ -83,8 +83,8 @@ func (o *output) send(m telegraf.Metric) {
 // close makes run write what is queued and return. Nothing may be sent after.
 func (o *output) close() { close(o.closing) }
 
-// run writes until close. It is to be started before anything sends, and goes
-// on taking metrics after an error, so that no sender is stuck.
+// run writes until close. Start it before anything sends. After an error it still
+// receives metrics, so that no sender blocks.
 func (o *output) run() {
 	defer close(o.done)
 	o.timer = time.NewTimer(time.Hour)
@@ -112,23 +112,23 @@ func (o *output) drain() {
 			o.write(m)
 		default:
 			o.flush()
-			o.tellLosses()
+			o.logLosses()
 			return
 		}
 	}
 }
 
-// tellLosses says at the end what has not been said.
-func (o *output) tellLosses() {
+// logLosses logs, at the end, losses that were not logged yet.
+func (o *output) logLosses() {
 	if o.dropped > 0 {
 		o.log.Warnf("%d more metrics could not be written and were dropped", o.dropped)
 	}
 	if lost := o.lost.Load(); lost > 0 {
-		o.log.Warnf("%d metrics were dropped at the end because nobody reads the output", lost)
+		o.log.Warnf("%d metrics were dropped at the end because nothing reads the output", lost)
 	}
 }
 
-// idle flushes, or sees to it that it is done soon, when nothing is queued.
+// idle flushes, now or soon, when nothing is queued.
 func (o *output) idle() {
 	if o.w.Buffered() == 0 || o.armed {
 		return
@@ -149,7 +149,7 @@ func (o *output) write(m telegraf.Metric) {
 		o.drop(err)
 		return
 	}
-	// A write holds whole lines only: the reader may be gone after any of them.
+	// Write whole lines only: the reader may be gone after any write.
 	if len(line) > o.w.Available() {
 		o.flush()
 	}
@@ -166,9 +166,9 @@ func (o *output) write(m telegraf.Metric) {
 	}
 }
 
-// A reusable is a metric of which another one can be made.
+// A reusable is a metric that can be used for another one.
 type reusable interface {
-	// Reuse lets that be done.
+	// Reuse releases the metric.
 	Reuse()
 }
 
@@ -176,7 +176,7 @@ type reusable interface {
 func (o *output) drop(err error) {
 	o.dropped++
 	if o.said.allow(time.Now()) {
-		o.log.Warnf("%d metrics could not be written and were dropped, the last one because of %.256s", o.dropped, err)
+		o.log.Warnf("%d metrics could not be written and were dropped; the last error: %.256s", o.dropped, err)
 		o.dropped = 0
 	}
 }
@@ -191,25 +191,25 @@ func (o *output) flush() {
 	}
 }
 
-// fail is called once: nothing is written after it.
+// fail is called once: nothing is written after that.
 func (o *output) fail(err error) {
 	o.broken = true
 	o.w.Reset(io.Discard)
 	o.failed(err)
 }
 
-// A backlog knows for how long the reader of a pipe has taken nothing: until the pipe is
-// full, writing to it does not show that.
+// A backlog measures for how long the reader of a pipe has read nothing. Until the pipe
+// is full, writing to it does not show that.
 type backlog struct {
-	unread  func() int // bytes in the pipe; nil if that cannot be known
+	unread  func() int // bytes in the pipe; nil if unknown
 	written atomic.Int64
 
 	mu    sync.Mutex // guards the rest
-	taken int64      // bytes that had been read when it was looked at last
-	since time.Time  // when that was seen first
+	taken int64      // bytes read at the last check
+	since time.Time  // when this number was first seen
 }
 
-// lasts returns for how long nothing of what is in the pipe was read.
+// lasts returns for how long no byte in the pipe has been read.
 func (b *backlog) lasts(now time.Time) time.Duration {
 	if b.unread == nil {
 		return 0
@@ -223,7 +223,7 @@ func (b *backlog) lasts(now time.Time) time.Duration {
 	return now.Sub(b.since)
 }
 
-// A counted counts what is written.
+// A counted writer counts the bytes written.
 type counted struct {
 	to      io.Writer
 	backlog *backlog

@@ -152,7 +152,7 @@ func TestBadMetricIsDroppedCountedAndSaidOnceAMinute(t *testing.T) {
 		o.send(sample(1))
 		synctest.Wait()
 		require.Equal(t, []string{"m v=1i 1"}, o.screen.lines())
-		require.Equal(t, []string{`W! [inputs.heartbeat] 1 metrics could not be written and were dropped, the last one because of "nan": no serializable fields`},
+		require.Equal(t, []string{`W! [inputs.heartbeat] 1 metrics could not be written and were dropped; the last error: "nan": no serializable fields`},
 			o.messages.lines())
 		pass(time.Minute)
 		bad()
@@ -194,7 +194,7 @@ func TestAbandonedOutputKeepsNobodyWaiting(t *testing.T) {
 		sending.Wait()
 		stuck.Close()
 		o.shut()
-		require.Contains(t, o.messages.String(), "metrics were dropped at the end because nobody reads the output")
+		require.Contains(t, o.messages.String(), "metrics were dropped at the end because nothing reads the output")
 	})
 }
 

@@ -64,5 +64,5 @@ func TestProcessEndsCleanlyBySignal(t *testing.T) {
 	require.NoError(t, err)
 	require.NoError(t, cmd.Process.Signal(syscall.SIGTERM))
 	require.NoError(t, cmd.Wait())
-	require.ElementsMatch(t, []string{"I! [inputs.heartbeat] ending: terminated signal received", "stopped"}, stderr.lines())
+	require.ElementsMatch(t, []string{"I! [inputs.heartbeat] stopping: terminated signal received", "stopped"}, stderr.lines())
 }

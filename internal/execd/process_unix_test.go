@@ -38,8 +38,8 @@ func TestProcessHeedsEachSignalOfTelegraf(t *testing.T) {
 			}
 			require.NoError(t, cmd.Process.Signal(s))
 			require.NoError(t, cmd.Wait())
-			require.ElementsMatch(t, []string{"W! [inputs.heartbeat] ending: hangup signal received; if it comes at each interval, " +
-				"write signal = \"STDIN\" in [[inputs.execd]]", "stopped"}, stderr.lines())
+			require.ElementsMatch(t, []string{"W! [inputs.heartbeat] stopping: hangup signal received; if this happens at each interval, " +
+				"set signal = \"STDIN\" in [[inputs.execd]]", "stopped"}, stderr.lines())
 		})
 	}
 }

@@ -15,11 +15,11 @@ import (
 	"github.com/influxdata/telegraf"
 )
 
-// silenceLimit is how long nothing may prompt before that is said.
+// silenceLimit is how long there may be no prompt before a warning.
 const silenceLimit = 2 * time.Minute
 
-// A prompter has all instances gather when Telegraf asks for that: by a line on
-// stdin or by a signal, which depends on 'signal' of [[inputs.execd]].
+// A prompter makes all instances gather when Telegraf asks for it: by a line on
+// stdin or by a signal, depending on 'signal' of [[inputs.execd]].
 type prompter struct {
 	instances []*instance
 	log       telegraf.Logger
@@ -42,8 +42,8 @@ func (p *prompter) gather() {
 	}
 }
 
-// readLines prompts for each line, until nothing can be read any more. What the
-// line says does not matter, nor how long it is.
+// readLines prompts for each line until stdin ends. The content and the length of a
+// line do not matter.
 func (p *prompter) readLines(stdin io.Reader) {
 	chunk := make([]byte, 4096)
 	for {
@@ -57,10 +57,10 @@ func (p *prompter) readLines(stdin io.Reader) {
 	}
 }
 
-// heedSignals prompts for each signal that Telegraf can send for that, until ctx
-// ends. If nothing prompts at all it says so once: with signal = "none", which
-// is Telegraf's default, changes are emitted and peers are not.
-func (p *prompter) heedSignals(ctx context.Context) {
+// handleSignals prompts for each signal that Telegraf can send for it, until ctx ends.
+// If there is no prompt at all, it warns once: with signal = "none", Telegraf's
+// default, only changes are emitted.
+func (p *prompter) handleSignals(ctx context.Context) {
 	defer signal.Stop(p.signals)
 	silence := time.NewTimer(silenceLimit)
 	defer silence.Stop()
@@ -72,21 +72,21 @@ func (p *prompter) heedSignals(ctx context.Context) {
 			p.gather()
 		case <-silence.C:
 			if !p.prompted.Load() {
-				p.log.Warn("no line has come on stdin for two minutes, so only changes are reported: " +
+				p.log.Warn("no line on stdin for two minutes, so only changes are reported: " +
 					"set signal = \"STDIN\" in [[inputs.execd]], unless its interval is longer than that")
 			}
 		}
 	}
 }
 
-// tellSignal logs which signal ends the run, if cause is one. Telegraf itself
-// sends SIGHUP at each interval if it is told to do so.
-func tellSignal(cause error, log telegraf.Logger) {
+// logSignal logs which signal ends the run, if cause is a signal. Telegraf itself
+// sends SIGHUP at each interval if it is configured to do so.
+func logSignal(cause error, log telegraf.Logger) {
 	switch {
 	case cause == nil || cause == context.Canceled || !errors.Is(cause, context.Canceled):
 	case strings.HasPrefix(cause.Error(), syscall.SIGHUP.String()):
-		log.Warnf("ending: %v; if it comes at each interval, write signal = \"STDIN\" in [[inputs.execd]]", cause)
+		log.Warnf("stopping: %v; if this happens at each interval, set signal = \"STDIN\" in [[inputs.execd]]", cause)
 	default:
-		log.Infof("ending: %v", cause)
+		log.Infof("stopping: %v", cause)
 	}
 }

@@ -1,9 +1,9 @@
 // Package execd runs the heartbeat input as an external program of Telegraf's
 // [[inputs.execd]], in place of Telegraf's own shim for such programs.
 //
-// It reads the configuration, lends the plugin an accumulator and a logger,
-// and sees to an orderly end. It knows nothing about heartbeats: the plugin
-// comes from Telegraf's registry of inputs, where it has registered itself.
+// It reads the configuration, gives the plugin an accumulator and a logger, and
+// stops it in an orderly way. It knows nothing about heartbeats: the plugin comes
+// from Telegraf's registry of inputs, where it has registered itself.
 package execd
 
 import (
@@ -26,13 +26,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Run is the command: args are its arguments without its name. It returns
-// when ctx ends, stdin ends (where stdin is used) or stdout is closed, and
-// then nil; with an error if it could not begin, could not go on, or could
-// not end in time. The error is one line; cli.ExitCode knows its exit code.
+// Run runs the program; args are its arguments without its name. It returns nil
+// when ctx ends, stdin ends (if it reads stdin) or stdout is closed. It returns an
+// error if it cannot start, cannot continue, or cannot stop in time. The error is
+// one line; cli.ExitCode returns its exit code.
 //
-// One goroutine may outlast Run: nothing can end the reading of stdin but the
-// end of stdin, or of the process.
+// One goroutine may outlast Run: only the end of stdin, or of the process, can end
+// the reading of stdin.
 func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.Writer) error {
 	opts, err := parseFlags(args)
 	if errors.Is(err, cli.ErrHelp) {
@@ -64,8 +64,8 @@ func Run(ctx context.Context, args []string, stdin io.Reader, stdout, stderr io.
 	}
 }
 
-// Plugins returns the plugins as a configuration file sets them up, without
-// running them. An empty path stands for the default one.
+// Plugins returns the plugins of a configuration file, without running them. An
+// empty path is the default path.
 func Plugins(config string) ([]telegraf.Input, error) {
 	opts := options{config: cmp.Or(config, defaultConfig()), explicit: config != ""}
 	file, err := loadConfig(opts, inputs.Inputs["heartbeat"])
@@ -88,8 +88,8 @@ func Failure(code int, err error) error {
 	return cli.Exit(code, message{err})
 }
 
-// A message is an error in one line, because [[inputs.execd]] takes each line on
-// stderr for a message.
+// A message is an error in one line, because [[inputs.execd]] logs each line on
+// stderr separately.
 type message struct{ err error }
 
 func (m message) Error() string {
@@ -97,8 +97,8 @@ func (m message) Error() string {
 }
 func (m message) Unwrap() error { return m.err }
 
-// printTelegrafConf prints the table that makes Telegraf run this program as it
-// was called now.
+// printTelegrafConf prints the table that makes Telegraf run this program with the
+// same flags.
 func printTelegrafConf(w io.Writer, opts options) error {
 	program, err := os.Executable()
 	if err != nil {
@@ -124,7 +124,7 @@ func printTelegrafConf(w io.Writer, opts options) error {
 	return err
 }
 
-// A runner is one run of the program beyond its flags.
+// A runner is one run of the program.
 type runner struct {
 	opts   options
 	stdin  io.Reader
@@ -143,7 +143,7 @@ func (r *runner) run(ctx context.Context, create inputs.Creator) error {
 		r.logger(general{}).Warn(note)
 	}
 	if len(wrong) > 0 {
-		last := len(wrong) - 1 // is what Run returns
+		last := len(wrong) - 1 // Run returns this one
 		for _, err := range wrong[:last] {
 			r.sink.print(telegraf.Error, "telegraf-heartbeat: ", Failure(cli.ExitConfig, err).Error())
 		}
@@ -166,12 +166,11 @@ func (r *runner) load(create inputs.Creator) (err error) {
 	return err
 }
 
-// A checker is a plugin that can tell what is wrong with the files that it reads
-// when it starts.
+// A checker is a plugin that can check the files that it reads when it starts.
 type checker interface{ Check() []error }
 
-// prepare initializes all plugins and returns what is wrong with them, and with
-// their files if the run is to check that.
+// prepare initializes all plugins and returns their errors. With -check, it also
+// checks their files.
 func (r *runner) prepare() []error {
 	var wrong []error
 	for n, t := range r.file.tables {
@@ -206,7 +205,7 @@ func (r *runner) logger(g general) *logger {
 	return newLogger(r.sink, g.Alias, r.level(g))
 }
 
-// summary says what will run.
+// summary describes what will run.
 func (r *runner) summary() string {
 	switch {
 	case r.file.Name == "":
@@ -218,7 +217,7 @@ func (r *runner) summary() string {
 	}
 }
 
-// every returns how often a table gathers on its own; 0 is never.
+// every returns the interval at which a table gathers without prompts; 0 is never.
 func (r *runner) every(t table) time.Duration {
 	if r.opts.interval > 0 && t.Interval > 0 {
 		return time.Duration(t.Interval)
@@ -226,7 +225,7 @@ func (r *runner) every(t table) time.Duration {
 	return r.opts.interval
 }
 
-// encoder returns what turns metrics into output.
+// encoder returns the function that turns metrics into output.
 func (r *runner) encoder() (func(telegraf.Metric) ([]byte, error), error) {
 	if r.opts.listen != "" {
 		return encodeEvent, nil

@@ -79,7 +79,7 @@ func TestNobodyWhoPromptsIsSaidOnce(t *testing.T) {
 				pass(24 * time.Hour)
 				require.Len(t, tr.stderr.lines(), c.says)
 				if c.says > 0 {
-					require.Contains(t, tr.stderr.String(), "W! [inputs.heartbeat] no line has come on stdin for two minutes")
+					require.Contains(t, tr.stderr.String(), "W! [inputs.heartbeat] no line on stdin for two minutes")
 					require.Contains(t, tr.stderr.String(), `signal = "STDIN"`)
 				}
 				tr.cancel()
@@ -417,7 +417,7 @@ func TestTakenAddressIsTriedAgainLessAndLessOften(t *testing.T) {
 		}
 		require.Equal(t, seconds[:8], tried())
 		require.Len(t, tr.stderr.lines(), 2, "then once a minute: %s", tr.stderr)
-		require.Contains(t, tr.stderr.lines()[1], "W! [inputs.heartbeat] Cannot start yet, retrying until it is free (is the block there twice?): listening failed: listen tcp: bind: address already in use")
+		require.Contains(t, tr.stderr.lines()[1], "W! [inputs.heartbeat] Cannot start yet, retrying until the address is free (is the table configured twice?): listening failed: listen tcp: bind: address already in use")
 		pass(15 * time.Second)
 		require.Equal(t, seconds, tried())
 		require.Equal(t, "I! [inputs.heartbeat] listening again", tr.stderr.lines()[2])

@@ -14,17 +14,17 @@ import (
 )
 
 const (
-	// endLimit is how long the ending may take in all. Telegraf kills after 5 s.
+	// endLimit is how long stopping may take in total. Telegraf kills after 5 s.
 	endLimit = 4 * time.Second
-	// stopLimit is how much of it the plugins may take. The rest is for what
-	// they have emitted.
+	// stopLimit is how much of that the plugins may take. The rest is for writing
+	// their metrics.
 	stopLimit = 3500 * time.Millisecond
-	// patience is how long a plugin may wait for an output that does not get
-	// on, before what it emits is dropped: Stop has state to save.
+	// patience is how long a plugin may wait for an output that makes no progress,
+	// before its metrics are dropped: Stop must save the state.
 	patience = 2 * time.Second
 )
 
-// The ends that Telegraf brings about are no failures.
+// Telegraf causes these ends, so they are not failures.
 var (
 	errStdinEnded   = errors.New("end of stdin")
 	errStdoutClosed = errors.New("stdout is closed")
@@ -33,7 +33,7 @@ var (
 // serve runs all instances until parent or stdin ends, stdout is closed or
 // one of them cannot start.
 func (r *runner) serve(parent context.Context) error {
-	// Writing to a Telegraf that is gone must be an error, not a sudden death.
+	// Writing to a Telegraf that is gone must be an error, and not kill the process.
 	signal.Ignore(syscall.SIGPIPE)
 	encode, err := r.encoder()
 	if err != nil {
@@ -49,7 +49,7 @@ func (r *runner) serve(parent context.Context) error {
 	}
 	r.gatherWhenPrompted(ctx, instances, end, &running)
 	<-ctx.Done()
-	tellSignal(context.Cause(parent), r.logger(general{}))
+	logSignal(context.Cause(parent), r.logger(general{}))
 	hung := finish(instances, out)
 	if hung == nil {
 		running.Wait()
@@ -64,15 +64,15 @@ func (r *runner) serve(parent context.Context) error {
 	return nil
 }
 
-// gatherWhenPrompted lets Telegraf set the pace, if nothing else does. It reads
-// stdin in the one goroutine that nobody can end or wait for: a read of a pipe
-// ends with it.
+// gatherWhenPrompted gathers when Telegraf asks for it, unless there is -interval. It
+// reads stdin in a goroutine that cannot be stopped or waited for: a read of a pipe
+// ends only with the pipe.
 func (r *runner) gatherWhenPrompted(ctx context.Context, instances []*instance, end context.CancelCauseFunc, running *sync.WaitGroup) {
 	if r.opts.interval > 0 || r.opts.listen != "" {
 		return
 	}
 	p := newPrompter(instances, r.logger(general{}))
-	running.Go(func() { p.heedSignals(ctx) }) // ends with ctx
+	running.Go(func() { p.handleSignals(ctx) }) // ends with ctx
 	var reading sync.WaitGroup
 	reading.Go(func() { // ends with stdin or the process
 		p.readLines(r.stdin)
@@ -86,18 +86,18 @@ func (r *runner) instances(out *output) []*instance {
 	for _, t := range r.file.tables {
 		log := r.logger(t.general)
 		if t.Interval > 0 && r.opts.interval == 0 {
-			log.Warn("'interval' has no effect without -interval: Telegraf's own 'interval' for [[inputs.execd]] counts")
+			log.Warn("'interval' has no effect without -interval: Telegraf's own 'interval' for [[inputs.execd]] applies")
 		}
 		name := strings.Trim(log.prefix, "[] ")
 		in := newInstance(name, t.plugin, newAccumulator(out, log, t.Tags), log)
-		in.every, in.waits = r.every(t), r.opts.listen == "" // a try is for somebody who looks at it
+		in.every, in.waits = r.every(t), r.opts.listen == "" // with -listen, report the error immediately
 		all = append(all, in)
 	}
 	return all
 }
 
-// finish waits for the instances, whose ctx has ended, then for the output. It
-// returns an error if one of them hangs; that one then runs on.
+// finish waits for the instances, whose ctx has ended, and then for the output. It
+// returns an error if one of them hangs; that one keeps running.
 func finish(instances []*instance, out *output) error {
 	all, cancelAll := context.WithTimeout(context.Background(), endLimit)
 	defer cancelAll()
@@ -121,7 +121,7 @@ func finish(instances []*instance, out *output) error {
 	return nil
 }
 
-// endedWithin waits for done until limit and reports whether it came.
+// endedWithin waits for done until limit ends, and reports whether done was closed.
 func endedWithin(limit context.Context, done <-chan struct{}) bool {
 	select {
 	case <-done:
@@ -136,7 +136,7 @@ func endedWithin(limit context.Context, done <-chan struct{}) bool {
 	}
 }
 
-// writeFailure tells a reader that is gone from a write that failed.
+// writeFailure distinguishes a reader that is gone from a write that failed.
 func writeFailure(err error) error {
 	for _, gone := range []error{syscall.EPIPE, io.ErrClosedPipe, windowsBrokenPipe, windowsNoData} {
 		if errors.Is(err, gone) {
@@ -146,8 +146,8 @@ func writeFailure(err error) error {
 	return fmt.Errorf("writing metrics failed: %w", err)
 }
 
-// taken knows the errors of a plugin whose address, or whose locked file, another
-// process has.
+// taken reports whether a plugin failed because another process has its address or
+// its locked file.
 func taken(err error) bool {
 	for _, held := range []error{syscall.EADDRINUSE, syscall.EWOULDBLOCK, windowsAddressInUse, windowsLockViolation} {
 		if errors.Is(err, held) {
@@ -157,9 +157,9 @@ func taken(err error) bool {
 	return false
 }
 
-// What Windows says for EPIPE, EADDRINUSE and EWOULDBLOCK; its syscall package
-// does not make them the same. Other systems have no errors with these numbers, or none
-// that writing and listening could return.
+// The Windows errors for EPIPE, EADDRINUSE and EWOULDBLOCK, for which its syscall
+// package has other values. On other systems, writing and listening never return errors
+// with these numbers.
 const (
 	windowsBrokenPipe    = syscall.Errno(109)
 	windowsNoData        = syscall.Errno(232)
@@ -175,9 +175,9 @@ const (
 	handOverRest = 20 * time.Millisecond
 )
 
-// handOver waits until Telegraf has read what was written, and closes the
-// pipes. Telegraf closes its ends as soon as this process is gone, read or
-// not, and the last transitions would be lost.
+// handOver waits until Telegraf has read everything, and closes the pipes. Telegraf
+// closes its ends as soon as this process is gone, and would lose the last
+// transitions.
 func handOver(stdout, stderr io.Writer) {
 	pipe, ok := stdout.(*os.File)
 	if !ok || !isPipe(pipe) {

@@ -9,13 +9,13 @@ import (
 
 // An attempt is one run of a command.
 type attempt struct {
-	code chan int      // gets the exit code
-	gone chan struct{} // is closed when no process of the run is left
-	kill func()        // what is left of it; it may be called at any time
+	code chan int      // receives the exit code
+	gone chan struct{} // closed when no process of the run is left
+	kill func()        // kills what is left of the run; may be called at any time
 }
 
-// begin begins a run, without waiting even for its start: the file of the command
-// may be on a mount that hangs.
+// begin begins a run. It does not wait even for its start: the file of the command may
+// be on a mount that hangs.
 func begin(args, environ []string) *attempt {
 	a := &attempt{code: make(chan int, 1), gone: make(chan struct{})}
 	var g group
@@ -32,17 +32,17 @@ func begin(args, environ []string) *attempt {
 	return a
 }
 
-// A group is a command and, where the system knows process groups, its children.
+// A group is a command and, on systems with process groups, its children.
 type group struct {
 	cmd *exec.Cmd
 
 	mu       sync.Mutex // guards what follows
-	lives    bool       // the number of the command is its own
-	unwanted bool       // nobody waits for it any more
+	lives    bool       // the process ID of the command is still its own
+	unwanted bool       // kill was called
 }
 
-// start starts the command. A file on a mount that hangs had better be met here: a
-// fork that does not return holds up all others of this program.
+// start starts the command. It opens the file first: if its mount hangs, that must not
+// happen in a fork, which would block all other forks of this program.
 func (g *group) start(args, environ []string) error {
 	path, err := exec.LookPath(args[0])
 	if err != nil {
@@ -64,7 +64,7 @@ func (g *group) start(args, environ []string) error {
 	return nil
 }
 
-// kill kills what lives of the group, or will as soon as it is started.
+// kill kills the living processes of the group, now or as soon as it is started.
 func (g *group) kill() {
 	g.mu.Lock()
 	defer g.mu.Unlock()

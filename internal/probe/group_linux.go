@@ -10,7 +10,7 @@ import (
 )
 
 // wait waits until the command has ended, and kills the children that it leaves
-// behind. It is reaped only then: until it is, no other process can have its number.
+// behind. It reaps the command only then: until then, no other process can have its ID.
 func (g *group) wait() int {
 	pid := g.cmd.Process.Pid
 	for errors.Is(unix.Waitid(unix.P_PID, pid, nil, unix.WEXITED|unix.WNOWAIT, nil), unix.EINTR) {
@@ -20,14 +20,14 @@ func (g *group) wait() int {
 	g.signal()
 	g.lives = false
 	g.cmd.Wait()                   //nolint:errcheck // the state tells
-	if g.cmd.ProcessState == nil { // nothing explains that
+	if g.cmd.ProcessState == nil { // should not happen
 		return job.CannotRun
 	}
 	return g.exitCode()
 }
 
-// isEmpty reports whether no process of a group lives. In a container whose process
-// 1 reaps nothing, zombies stay in it for ever.
+// isEmpty reports whether no process of a group lives. In a container whose process 1
+// does not reap, zombies stay in the group forever.
 func isEmpty(group int) bool {
 	return errors.Is(unix.Kill(-group, 0), unix.ESRCH) || proc.OnlyZombies(group)
 }

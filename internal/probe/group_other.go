@@ -18,7 +18,7 @@ func (g *group) wait() int {
 	defer g.mu.Unlock()
 	g.signal()
 	g.lives = false
-	if g.cmd.ProcessState == nil { // nothing explains that
+	if g.cmd.ProcessState == nil { // should not happen
 		return job.CannotRun
 	}
 	return g.exitCode()

@@ -12,7 +12,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc/job"
 )
 
-// The pauses between two looks at what is left of a group.
+// The pauses between two checks of what is left of a group.
 const (
 	minPause = time.Millisecond
 	maxPause = time.Second
@@ -20,13 +20,13 @@ const (
 
 func attributes() *syscall.SysProcAttr { return &syscall.SysProcAttr{Setpgid: true} }
 
-// signal kills the group, as far as that is allowed: a program that runs as
-// another user goes on.
+// signal kills the group, as far as permitted: a program of another user keeps
+// running.
 func (g *group) signal() {
 	unix.Kill(-g.cmd.Process.Pid, unix.SIGKILL) //nolint:errcheck // see above
 }
 
-// exitCode returns that of a command that has ended, as a shell reports it.
+// exitCode returns the exit code of a command that has ended, as a shell reports it.
 func (g *group) exitCode() int {
 	status, ok := g.cmd.ProcessState.Sys().(syscall.WaitStatus)
 	if ok && status.Signaled() {
@@ -35,11 +35,11 @@ func (g *group) exitCode() int {
 	return g.cmd.ProcessState.ExitCode()
 }
 
-// waitForChildren waits until nothing of the group lives.
+// waitForChildren waits until no process of the group lives.
 func (g *group) waitForChildren() {
 	for pause := minPause; ; pause = min(2*pause, maxPause) {
 		empty := isEmpty(g.cmd.Process.Pid)
-		reap(g.cmd.Process.Pid) // what that has found to be zombies, too
+		reap(g.cmd.Process.Pid) // also the zombies that isEmpty has found
 		if empty {
 			return
 		}
@@ -47,8 +47,8 @@ func (g *group) waitForChildren() {
 	}
 }
 
-// reap takes in the orphans of a group. Where this program is process 1 they have become
-// its children.
+// reap reaps the orphans of a group. If this program is process 1, they have become its
+// children.
 func reap(group int) {
 	for {
 		pid, err := unix.Wait4(-group, nil, unix.WNOHANG, nil)

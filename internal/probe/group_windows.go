@@ -8,7 +8,7 @@ import (
 
 func attributes() *syscall.SysProcAttr { return nil }
 
-// signal ends the command; Windows knows no process groups that end as one.
+// signal ends the command. Windows has no process groups that can be killed together.
 func (g *group) signal() {
 	g.cmd.Process.Kill() //nolint:errcheck // it may have ended
 }
@@ -19,11 +19,11 @@ func (g *group) wait() int {
 	g.mu.Lock()
 	defer g.mu.Unlock()
 	g.lives = false
-	if g.cmd.ProcessState == nil { // nothing explains that
+	if g.cmd.ProcessState == nil { // should not happen
 		return job.CannotRun
 	}
 	return g.cmd.ProcessState.ExitCode()
 }
 
-// waitForChildren does nothing: they cannot be found.
+// waitForChildren does nothing: children cannot be found.
 func (*group) waitForChildren() {}

@@ -1,7 +1,6 @@
-// Package probe runs commands that tell how a service is by their exit code, in
-// the convention of the plugins of Nagios. It knows what their ends mean and
-// leaves no process behind that can be killed; it never knows beats, collectors or
-// settings.
+// Package probe runs commands that report the status of a service by their exit code,
+// in the convention of Nagios plugins. It interprets how they end, and kills all
+// processes that they leave behind. It never knows beats, collectors or settings.
 package probe
 
 import (
@@ -10,28 +9,28 @@ import (
 	"time"
 )
 
-// What the exit code of a probe says of its service.
+// The status of a service, by the exit code of its probe.
 const (
 	OK      = "OK"      // 0
 	Warn    = "WARN"    // 1
 	Unknown = "UNKNOWN" // 3
-	Fail    = "FAIL"    // any other, and each end that has none of its own
+	Fail    = "FAIL"    // any other exit code, and any end without one
 )
 
-// TimedOut is the exit code of a run that took longer than Limit, as timeout(1) reports
-// it, and of one that could not begin because the run before it cannot be killed. The
-// other ends without a code of their own have that of package job.
+// TimedOut is the exit code of a run that took longer than Limit, as in timeout(1), and
+// of a run that could not begin because the previous run cannot be killed. Other ends
+// without an exit code have the codes of package job.
 const TimedOut = 124
 
-// A State is what the runs of a probe so far say of its service; it is zero before
-// the first has ended.
+// A State is the result of the runs of a probe so far; it is zero before the first run
+// has ended.
 type State struct {
 	Status string
-	Code   int  // that the last run ended with
+	Code   int  // exit code of the last run
 	Dead   bool // the last two runs failed
 }
 
-// after returns what is to be said once a run has ended with code.
+// after returns the state after a run has ended with code.
 func (s State) after(code int) State {
 	status := statusOf(code)
 	return State{Status: status, Code: code, Dead: status == Fail && s.Status == Fail}
@@ -49,13 +48,13 @@ func statusOf(code int) string {
 	return Fail
 }
 
-// maxTime is how long a probe may take, however long its interval is.
+// maxTime is how long a probe may take, even if its interval is longer.
 const maxTime = 10 * time.Second
 
-// A Probe is a command that is run again and again, never twice at the same time.
-// Its standard streams are the null device, its directory is that of this program.
+// A Probe is a command that runs periodically, never twice at the same time. Its standard
+// streams are the null device, and its directory is that of this program.
 type Probe struct {
-	Args     []string // of the command, which comes first
+	Args     []string // the command and its arguments
 	Environ  []string
 	Interval time.Duration // between two runs
 
@@ -63,8 +62,8 @@ type Probe struct {
 	begin func() *attempt // for tests; nil begins the command
 }
 
-// Limit returns how long the command may take: what runs longer has failed, and is
-// killed with its process group.
+// Limit returns how long the command may take. A command that takes longer has failed,
+// and is killed with its process group.
 func (p *Probe) Limit() time.Duration {
 	if p.Interval > 0 {
 		return min(p.Interval, maxTime)
@@ -72,9 +71,9 @@ func (p *Probe) Limit() time.Duration {
 	return maxTime
 }
 
-// Run runs the command at once and then every Interval until ctx ends, and reports
-// each change of what its runs say. The second run comes after a random part of
-// Interval, so that neither a fleet nor the probes of one host are in step.
+// Run runs the command immediately and then every Interval until ctx ends, and reports
+// each change of the state. The second run starts after a random part of Interval, so
+// that a fleet, or the probes of one host, do not run all at once.
 func (p *Probe) Run(ctx context.Context, report func(State)) {
 	defer p.end()
 	var s State
@@ -102,7 +101,7 @@ func (p *Probe) Run(ctx context.Context, report func(State)) {
 	}
 }
 
-// Once runs the command and returns what that says, or false if ctx ends first.
+// Once runs the command and returns the state, or false if ctx ends first.
 func (p *Probe) Once(ctx context.Context) (s State, ended bool) {
 	defer p.end()
 	code, ended := p.run(ctx)
@@ -126,11 +125,11 @@ func (p *Probe) run(ctx context.Context) (code int, ended bool) {
 	}
 }
 
-// endTime is how long what was killed may take to end when this program wants to.
+// endTime limits the wait for killed processes when this program stops.
 const endTime = 500 * time.Millisecond
 
-// end waits for the end of the last run, which was killed, but not for ever: a program
-// that ends while it starts another one would leave that behind.
+// end waits for the end of the last run, which was killed, up to endTime: if this
+// program ended while it starts the command, the command would be left behind.
 func (p *Probe) end() {
 	if p.last != nil {
 		select {
@@ -140,8 +139,8 @@ func (p *Probe) end() {
 	}
 }
 
-// lastIsGone waits until nothing of the last run is left, or returns false when
-// ctx ends first. What is left was killed, and mostly ends in no time.
+// lastIsGone waits until no process of the last run is left, or returns false when ctx
+// ends first. The processes were killed, and usually end immediately.
 func (p *Probe) lastIsGone(ctx context.Context) bool {
 	if p.last != nil {
 		select {

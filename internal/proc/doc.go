@@ -1,3 +1,3 @@
-// Package proc reads what Linux says of processes in /proc, and asks Windows when they
-// started; elsewhere it returns nothing. It knows numbers of processes, and never what they are for.
+// Package proc reads data of processes from /proc on Linux, and asks Windows when they started. On
+// other systems it returns nothing. It knows process IDs, and never what the processes are for.
 package proc

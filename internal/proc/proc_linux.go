@@ -7,8 +7,7 @@ import (
 	"strings"
 )
 
-// BootID returns the id that the kernel drew when it booted (random(4)), or
-// nothing.
+// BootID returns the random id of this boot (random(4)), or "".
 func BootID() string {
 	text, err := os.ReadFile("/proc/sys/kernel/random/boot_id")
 	if err != nil {
@@ -17,9 +16,8 @@ func BootID() string {
 	return strings.TrimSpace(string(text))
 }
 
-// StartMS returns when a process started in milliseconds since boot, or 0 if
-// that is hidden. It is told in clock ticks, which Linux makes 100 a second
-// for every process.
+// StartMS returns when a process started in milliseconds since boot, or 0 if that is
+// hidden. The kernel reports it in clock ticks, which are 100 a second.
 func StartMS(pid uint32) int64 {
 	fields := stat(pid)
 	if fields == nil {
@@ -32,15 +30,15 @@ func StartMS(pid uint32) int64 {
 	return ticks * 10
 }
 
-// IsZombie reports whether a process only waits to be reaped. If the first
-// thread has ended before the others, it looks much the same.
+// IsZombie reports whether a process has ended and is not reaped. A process whose first
+// thread has ended before the others looks similar.
 func IsZombie(pid uint32) bool {
 	fields := stat(pid)
 	return fields != nil && fields[0] == "Z" && fields[17] == "1"
 }
 
-// OnlyZombies reports whether a process group has members and all of them only
-// wait to be reaped. Members that are hidden do not count.
+// OnlyZombies reports whether a process group has members and all of them are zombies.
+// Hidden members do not count.
 func OnlyZombies(group int) bool {
 	entries, _ := os.ReadDir("/proc") //nolint:errcheck // without it, no member is seen
 	zombies := false
@@ -67,7 +65,7 @@ func stat(pid uint32) []string {
 	if err != nil {
 		return nil
 	}
-	// The second field is the program's name and may hold spaces.
+	// The second field is the program's name and may contain spaces.
 	fields := strings.Fields(string(text[bytes.LastIndexByte(text, ')')+1:]))
 	if len(fields) < 20 {
 		return nil

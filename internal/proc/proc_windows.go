@@ -2,15 +2,15 @@ package proc
 
 import "syscall"
 
-// BootID returns nothing: Windows has no id of a boot.
+// BootID returns "": Windows has no boot id.
 func BootID() string { return "" }
 
 // queryLimited is PROCESS_QUERY_LIMITED_INFORMATION.
 const queryLimited = 0x1000
 
 // StartMS returns when a process started in milliseconds since 1970, or 0 if that is
-// hidden. It is what the clock said then: setting the clock later does not change
-// it, unlike what would be counted from the boot.
+// hidden. It is the time of the clock at the start: unlike a time since boot, it does not
+// change if the clock is set later.
 func StartMS(pid uint32) int64 {
 	handle, err := syscall.OpenProcess(queryLimited, false, pid)
 	if err != nil {

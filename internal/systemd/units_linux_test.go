@@ -199,7 +199,7 @@ func TestWatcherThatIsTurnedAwaySaysSo(t *testing.T) {
 	m.systemctl("daemon-reload")
 	m.systemctl("kill", "--signal=KILL", watchUnit) // without a goodbye
 	testkit.Until(t, "its status to tell", func() bool {
-		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot look at demo and 1 more; connected to ")
+		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot check demo and 1 more; connected to ")
 	})
 	testkit.Until(t, "the collector to hear", func() bool { return strings.Contains(strings.Join(c.beats("demo"), " "), "unknown") })
 	require.Contains(t, m.run("journalctl", "--output=cat", "--unit="+watchUnit, "--priority=warning"),
@@ -208,7 +208,7 @@ func TestWatcherThatIsTurnedAwaySaysSo(t *testing.T) {
 	said, err := m.try("heartbeat-sender", "check")
 	require.Error(t, err, said)
 	require.Regexp(t, `(?m)^failed     cannot ask systemd about demo.service and 1 more: .*endpoint is not connected`, said)
-	require.Contains(t, said, "target     demo is unit demo.service: unknown, because it cannot be looked at\n")
+	require.Contains(t, said, "target     demo is unit demo.service: unknown, because it cannot be checked\n")
 	c.hearsMore(2, "demo") // so it is not silent
 	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
 
@@ -228,7 +228,7 @@ func TestWatcherThatLosesTheBusSaysSo(t *testing.T) {
 	m, c := startWatching(t, "lost", "interval = \"3s\"\n")
 	m.systemctl("mask", "--now", "--runtime", "dbus.socket", "dbus.service")
 	testkit.Until(t, "its status to tell", func() bool {
-		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot look at demo and 1 more; connected to ")
+		return strings.HasPrefix(m.show(watchUnit, "StatusText"), "cannot check demo and 1 more; connected to ")
 	})
 	require.Equal(t, "alive", c.lastBeat("demo"))
 	m.systemctl("kill", "--signal=KILL", "demo")
@@ -277,7 +277,7 @@ func TestDiscoveredUnitsAreWatched(t *testing.T) {
 	}
 	c.hearsMore(1, "demo")
 	require.NotContains(t, strings.Join(c.events(), "\n"), "dead")
-	require.Regexp(t, "(?m)^# Left out: 3 watched already$", m.run("heartbeat-sender", "discover"))
+	require.Regexp(t, "(?m)^# Left out: 3 already watched$", m.run("heartbeat-sender", "discover"))
 }
 
 // Who checks is told what the service sees, which is less than root does.
@@ -289,13 +289,13 @@ func TestCheckLooksAsTheService(t *testing.T) {
 	}
 	said, err := check()
 	require.NoError(t, err, said)
-	require.Contains(t, said, "user       heartbeat, as heartbeat-sender-watch.service\n")
+	require.Contains(t, said, "user       heartbeat, the user of heartbeat-sender-watch.service\n")
 	require.Contains(t, said, "target     demo is unit demo.service: running as process ")
 	require.Contains(t, said, "identity   checked/host\n")
 
 	said, err = check("setpriv", "--reuid=nobody", "--regid=nogroup", "--clear-groups")
 	require.NoError(t, err, said)
-	require.Contains(t, said, "user       not heartbeat, as heartbeat-sender-watch.service: only root can check what that one sees\n")
+	require.Contains(t, said, "user       not heartbeat, the user of heartbeat-sender-watch.service: only root can check what that user sees\n")
 
 	m.write(configFile, server+"[[watch]]\nprobe = [\"sh\", \"-c\", \"test $(id -un) = heartbeat || exit 2\"]\n", 0o644)
 	said, err = check()
@@ -319,7 +319,7 @@ func TestCheckLooksAsTheService(t *testing.T) {
 	m.run("chmod", "600", configFile)
 	said, err = check()
 	require.Error(t, err, said)
-	require.Contains(t, said, fmt.Sprintf("failed     heartbeat cannot read %q: make it readable for it\n", configFile))
+	require.Contains(t, said, fmt.Sprintf("failed     heartbeat cannot read %q: make it readable by that user\n", configFile))
 
 	m.systemctl("stop", watchUnit)
 	m.run("userdel", "heartbeat")

@@ -70,7 +70,7 @@ func TestReloadIntoNothingIsRefused(t *testing.T) {
 	m, c := startWatching(t, "refused", "")
 	pid := m.show(watchUnit, "MainPID")
 	refusals := func() int {
-		return strings.Count(m.run("journalctl", "--output=cat", "--unit="+watchUnit), "not reloaded, so this one goes on: ")
+		return strings.Count(m.run("journalctl", "--output=cat", "--unit="+watchUnit), "not reloaded, so the running program continues: ")
 	}
 	good := read(t, m.path(configFile))
 	m.write(configFile, good+"servr = \"tcp://127.0.0.1:1\"\n", 0o644)

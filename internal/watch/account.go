@@ -8,24 +8,24 @@ import (
 	"strings"
 )
 
-// dynamicID is one of those that systemd gives to users of DynamicUser=
-// (systemd.exec(5)): like all of them, it is in no file of users.
+// dynamicID is an ID that systemd gives to users of DynamicUser= (systemd.exec(5)):
+// these IDs are not in /etc/passwd.
 const dynamicID = 61184
 
-// An Account is what a unit runs as.
+// An Account is the user and groups of a unit.
 type Account struct {
 	User     string // empty for root
 	UID, GID int
 	Groups   []int // supplementary ones
 }
 
-// AccountOf returns what systemd runs a unit as, or nil if there is no systemd,
-// or no such unit. It is an error if systemd could not start the unit.
+// AccountOf returns the account of a unit, or nil if there is no systemd or no such
+// unit. It returns an error if systemd could not start the unit.
 func AccountOf(ctx context.Context, unit string) (*Account, error) {
 	out, err := systemctl(ctx, systemctlTime, "show", "--no-pager",
 		"--property=LoadState,User,Group,SupplementaryGroups,DynamicUser", "--", unit)
 	if err != nil {
-		return nil, nil //nolint:nilerr // nobody else knows
+		return nil, nil //nolint:nilerr // without systemd there is no answer
 	}
 	values := keyValues(out)
 	if values["LoadState"] != "loaded" {
@@ -40,7 +40,7 @@ func AccountOf(ctx context.Context, unit string) (*Account, error) {
 	return account, nil
 }
 
-// accountOf looks up what a unit names.
+// accountOf looks up the user and groups of a unit.
 func accountOf(ctx context.Context, values map[string]string) (*Account, error) {
 	account := &Account{User: values["User"]}
 	dynamic := values["DynamicUser"] == "yes"
@@ -66,8 +66,8 @@ func accountOf(ctx context.Context, values map[string]string) (*Account, error) 
 	return account, nil
 }
 
-// find fills in the numbers of the user. It asks a program: a static one of Go
-// knows those in files alone, and not those of a directory service.
+// find looks up the IDs of the user. It asks the program id: a static Go program only
+// reads files and cannot ask a directory service.
 func (a *Account) find(ctx context.Context, dynamic bool) error {
 	uid := numbers(ctx, "id", "-u", "--", a.User)
 	gids := numbers(ctx, "id", "-G", "--", a.User) // its own comes first
@@ -91,7 +91,7 @@ func groupID(ctx context.Context, name string) (int, error) {
 	return 0, fmt.Errorf("there is no group %.64q", name)
 }
 
-// numbers returns those that a program prints, and none if it fails.
+// numbers returns the numbers that a program prints, or nil if it fails.
 func numbers(ctx context.Context, name string, args ...string) []int {
 	out, err := exec.CommandContext(ctx, name, args...).Output() //nolint:gosec // there is no shell in between
 	if err != nil {

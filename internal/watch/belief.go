@@ -2,41 +2,41 @@ package watch
 
 import "time"
 
-// A sighting is what a look at a target found.
+// A sighting is the result of checking a target.
 type sighting struct {
 	kind    kind
 	process Process // if running
 	mark    int64   // if running; see belief
-	exit    Exit    // of the process before, where it is known
+	exit    Exit    // of the previous process, if known
 }
 
 type kind int
 
 const (
 	running kind = iota // its process lives
-	ended               // its process does not, and what comes of it is not decided yet
+	ended               // its process has ended; the consequence is not known yet
 	absent              // there is no process
-	between             // there is none, but systemd is about to start one
-	held                // the same on purpose, so it may take its time
-	stopped             // there is none on purpose
-	failed              // there is none, and none will come by itself
-	unseen              // the look failed
+	between             // no process, but systemd is about to start one
+	held                // the same on request, so it may take longer
+	stopped             // no process, on purpose
+	failed              // no process, and none will start by itself
+	unseen              // the check failed
 )
 
-// A belief is what is believed of one target: its state, and what is needed to
-// judge what is seen next. Nothing here asks for the time or for anything else.
+// A belief is the believed state of one target, and what is needed to judge the next
+// sighting. It is pure: time is an argument.
 type belief struct {
 	State
-	exit Exit // of the process that ran last
+	exit Exit // of the last process
 
-	// mark changes when the process is named anew. Another process with the
-	// number of one that has ended is a stranger if the mark is the same.
+	// mark changes when the source names a process again. With the same mark, a
+	// process with the ID of one that has ended is a stranger.
 	mark  int64
-	until time.Time // end of the grace; zero while it is not running out
+	until time.Time // end of the grace; zero if it is not running
 }
 
-// after returns what is believed once s was seen. Only what was seen changes a
-// belief: while nobody can be asked, a grace that is over kills nobody.
+// after returns the belief after a sighting. While checks fail, the belief stays: an
+// expired grace does not make a target dead.
 func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	if s.exit != (Exit{}) {
 		b.exit = s.exit
@@ -54,12 +54,12 @@ func (b belief) after(s sighting, grace time.Duration, now time.Time) belief {
 	case absent:
 		return b.without(s.kind, grace, now)
 	}
-	return b.onItsWay(s.kind, grace, now)
+	return b.starting(s.kind, grace, now)
 }
 
-// onItsWay is for what systemd will decide: whoever was not running before
-// cannot die of being late, because systemd has a timeout of its own for that.
-func (b belief) onItsWay(k kind, grace time.Duration, now time.Time) belief {
+// starting is for a target that systemd is starting: one that was not running before is
+// not dead if it is late, because systemd has its own timeout.
+func (b belief) starting(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Starting, Stopped:
 		b.Phase, b.Exit = Starting, Exit{}
@@ -68,7 +68,7 @@ func (b belief) onItsWay(k kind, grace time.Duration, now time.Time) belief {
 	return b.without(k, grace, now)
 }
 
-// without is for a target that should have a process, and has none.
+// without is for a target that should have a process but has none.
 func (b belief) without(k kind, grace time.Duration, now time.Time) belief {
 	switch b.Phase {
 	case Stopped, Dead:
@@ -92,8 +92,8 @@ func (b belief) over(p Phase) belief {
 	return b
 }
 
-// isStranger reports whether pid, which lives, is just somebody with the number
-// of the process that has ended.
+// isStranger reports whether the living process pid only reuses the ID of the process
+// that has ended.
 func (b belief) isStranger(pid uint32, mark int64) bool {
 	return pid == b.Process.PID && mark == b.mark
 }

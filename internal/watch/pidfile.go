@@ -16,8 +16,8 @@ import (
 const (
 	maxPIDFile = 64 << 10 // bytes; PostgreSQL's has a hundred
 
-	// fileTime is how long the file is waited for. Meanwhile the end of its
-	// process goes unnoticed.
+	// fileTime limits reading the file. Meanwhile the end of its process is not
+	// noticed.
 	fileTime = time.Second
 
 	fileRunningPause = time.Second // a daemon may hand over to a new process
@@ -25,18 +25,18 @@ const (
 	fileOverPause    = time.Second
 )
 
-// A pidFile is a pid file as it was read last.
+// A pidFile is a pid file as last read.
 type pidFile struct {
 	regular.Reader
 	info fs.FileInfo // nil if it could not be read
-	mark int64       // how often it was found written anew
+	mark int64       // how often the file was found to have changed
 }
 
 func newPIDFile(path string) *pidFile {
 	return &pidFile{Reader: regular.Reader{Name: path, Limit: maxPIDFile}}
 }
 
-// pid returns the number in the file.
+// pid returns the process ID in the file.
 func (f *pidFile) pid(ctx context.Context) (uint32, error) {
 	ctx, cancel := context.WithTimeout(ctx, fileTime)
 	defer cancel()
@@ -55,15 +55,15 @@ func (f *pidFile) pid(ctx context.Context) (uint32, error) {
 	return pid, nil
 }
 
-// isSame compares for equality only: clocks are set back, backups restored.
+// isSame compares only for equality: clocks may be set back, and backups restored.
 func isSame(a, b fs.FileInfo) bool {
 	return a != nil && os.SameFile(a, b) && a.ModTime().Equal(b.ModTime()) && a.Size() == b.Size()
 }
 
-// What a pid file may hold that is no number. An empty one is being written.
+// Errors for pid files without a process ID. An empty file is being written.
 var (
 	errEmpty    = errors.New("it is empty")
-	errNoNumber = errors.New("not the number of a process")
+	errNoNumber = errors.New("not a process ID")
 )
 
 // parsePID reads the first line, as systemd does: PostgreSQL writes more.
@@ -80,22 +80,22 @@ func parsePID(text []byte) (uint32, error) {
 	return uint32(pid), nil
 }
 
-// lookAtFile reads the file and looks for its process; exit is how the one
-// before ended, if it just did.
+// lookAtFile reads the file and looks for its process; exit is how the previous
+// process ended, if it just did.
 func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit) {
 	seen := sighting{kind: absent, exit: exit}
-	if w.process != nil { // whatever becomes of the file, the process lives
+	if w.process != nil { // the process lives, whatever happens to the file
 		seen = sighting{kind: running, process: w.process.Process, mark: w.belief.mark}
 	}
 	pid, err := file.pid(ctx)
 	switch {
 	case err == nil:
 		seen = w.find(pid, file.mark, seen)
-	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmpty): // it may be on its way
+	case errors.Is(err, fs.ErrNotExist), errors.Is(err, errEmpty): // the process may be starting
 	default:
 		w.warnf("%v", err)
 		if !errors.Is(err, errNoNumber) && w.belief.Process.PID == 0 {
-			seen.kind = unseen // it has not seen that there is no process
+			seen.kind = unseen // it is unknown whether there is a process
 		}
 	}
 	w.see(ctx, seen)
@@ -103,7 +103,7 @@ func (w *watch) lookAtFile(ctx context.Context, file *pidFile, exit Exit) {
 
 // followFile watches the process in the file until ctx ends.
 func (w *watch) followFile(ctx context.Context) {
-	defer w.letGo()
+	defer w.forget()
 	file := newPIDFile(w.PIDFile)
 	var exit Exit
 	for ctx.Err() == nil {
@@ -112,8 +112,8 @@ func (w *watch) followFile(ctx context.Context) {
 	}
 }
 
-// waitForFile waits until the file should be read again, which is at once when
-// its process ends, and returns how that ended.
+// waitForFile waits until the file must be read again, or until its process ends, and
+// returns how that ended.
 func (w *watch) waitForFile(ctx context.Context) Exit {
 	pause := fileOverPause
 	switch w.belief.Phase {
@@ -130,7 +130,7 @@ func (w *watch) waitForFile(ctx context.Context) Exit {
 	}
 	exit, over := w.process.wait(ctx)
 	if over {
-		w.letGo()
+		w.forget()
 	}
 	return exit
 }

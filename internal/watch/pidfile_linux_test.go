@@ -92,7 +92,7 @@ func TestPIDFileWithoutProcessIsStartingThenDead(t *testing.T) {
 			require.Equal(t, State{}, w.next())
 			require.Equal(t, State{Phase: Dead}, w.next())
 			if name == "garbage" {
-				require.Contains(t, w.warning(), `garbage": "x" is not the number of a process`)
+				require.Contains(t, w.warning(), `garbage": "x" is not a process ID`)
 			}
 		})
 	}
@@ -208,7 +208,7 @@ func TestProcessSurvivesItsPIDFile(t *testing.T) {
 	path := pidFileOf(t, c)
 	file := newPIDFile(path)
 	w := watchOf(Target{PIDFile: path})
-	defer w.letGo()
+	defer w.forget()
 	look := func() Phase {
 		w.lookAtFile(t.Context(), file, Exit{})
 		return w.belief.Phase
@@ -219,7 +219,7 @@ func TestProcessSurvivesItsPIDFile(t *testing.T) {
 	require.NoError(t, os.Remove(path))
 	require.Equal(t, Running, look())
 	c.kill()
-	w.letGo()
+	w.forget()
 	require.Equal(t, Away, look())
 }
 
@@ -229,13 +229,13 @@ func TestStrangerWithTheNumberInThePIDFileIsNotTaken(t *testing.T) {
 	path := pidFileOf(t, stranger)
 	file := newPIDFile(path)
 	w := watchOf(Target{PIDFile: path, Grace: time.Hour})
-	defer w.letGo()
+	defer w.forget()
 	look := func() Phase {
 		w.lookAtFile(t.Context(), file, Exit{})
 		return w.belief.Phase
 	}
 	require.Equal(t, Running, look())
-	w.letGo() // let it be another one from now on
+	w.forget() // let it be another one from now on
 	w.belief.Process.StartMS--
 	require.Equal(t, Away, look())
 	require.Equal(t, Away, look())

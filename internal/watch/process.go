@@ -5,10 +5,10 @@ import (
 	"time"
 )
 
-// pollPause is how late an end may be noticed where the system does not tell.
+// pollPause is how late an end may be noticed by polling.
 const pollPause = 50 * time.Millisecond
 
-// poll waits until over says so, or returns false when ctx ends.
+// poll waits until over returns true, or returns false when ctx ends.
 func poll(ctx context.Context, over func() bool) bool {
 	ticker := time.NewTicker(pollPause)
 	defer ticker.Stop()

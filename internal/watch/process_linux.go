@@ -12,12 +12,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/proc"
 )
 
-// reapTime is how long an ended process is given to be reaped: only then the
-// kernel tells how it ended.
+// reapTime is how long to wait until an ended process is reaped: only then does the
+// kernel report how it ended.
 const reapTime = 30 * time.Millisecond
 
-// What x/sys/unix lacks of <linux/pidfd.h>. Linux 6.15 was the first to tell
-// how a process ended.
+// Parts of <linux/pidfd.h> that x/sys/unix lacks. Linux 6.15 and later report how a
+// process ended.
 const (
 	pidfdGetInfo  = 0xc040ff0b // _IOWR(0xFF, 11, struct pidfd_info)
 	pidfdInfoExit = 1 << 3
@@ -31,13 +31,13 @@ type pidfdInfo struct {
 	exitCode int32 // as wait(2) tells it
 }
 
-// A process is held by its pidfd, which never means another process.
+// A process is identified by its pidfd, which never refers to another process.
 type process struct {
 	Process
-	pidfd *os.File // nil if there is none: then it is polled
+	pidfd *os.File // nil if the process is polled
 }
 
-// openProcess returns the living process pid, or nil. A zombie does not live.
+// openProcess returns the living process pid, or nil. A zombie is not alive.
 func openProcess(pid uint32) *process {
 	if pid == 0 || pid > maxPID {
 		return nil
@@ -45,12 +45,12 @@ func openProcess(pid uint32) *process {
 	pidfd, err := openPidfd(int(pid))
 	switch {
 	case errors.Is(err, unix.ESRCH), errors.Is(err, unix.EINVAL), errors.Is(err, unix.ENOENT):
-		return nil // the latter two say that it is a thread
+		return nil // the latter two mean that it is a thread
 	case err != nil: // an old kernel, a strict container or too many open files
 		return openPolled(pid)
 	}
 	p := &process{Process{PID: pid, StartMS: proc.StartMS(pid)}, pidfd}
-	if !p.isOver() { // so the start was not that of another process either
+	if !p.isOver() { // so StartMS is not that of another process
 		return p
 	}
 	p.close()
@@ -66,7 +66,7 @@ func openPidfd(pid int) (*os.File, error) {
 		return nil, errors.Join(err, unix.Close(fd))
 	}
 	file := os.NewFile(uintptr(fd), "pidfd")
-	if err := file.SetReadDeadline(time.Time{}); err != nil { // the poller does not take it
+	if err := file.SetReadDeadline(time.Time{}); err != nil { // the poller does not accept it
 		return nil, errors.Join(err, file.Close())
 	}
 	return file, nil
@@ -87,7 +87,7 @@ func (p *process) close() {
 }
 
 // wait waits until the process ends and returns how, as far as that is known,
-// or false when ctx ends. No thread is held.
+// or false when ctx ends. It does not block a thread.
 func (p *process) wait(ctx context.Context) (Exit, bool) {
 	if p.pidfd == nil {
 		return Exit{}, poll(ctx, p.isOver)
@@ -109,7 +109,7 @@ func (p *process) exit() (exit Exit) {
 	if p.pidfd.SetReadDeadline(time.Now().Add(reapTime)) != nil {
 		return Exit{}
 	}
-	p.await(func(fd uintptr) bool { // it wakes up again when the process was reaped
+	p.await(func(fd uintptr) bool { // it is called again when the process has been reaped
 		info := pidfdInfo{mask: pidfdInfoExit}
 		_, _, errno := unix.Syscall(unix.SYS_IOCTL, fd, pidfdGetInfo, uintptr(unsafe.Pointer(&info)))
 		if errno == 0 && info.mask&pidfdInfoExit == 0 {
@@ -130,8 +130,8 @@ func exitOf(status unix.WaitStatus) Exit {
 	return Exit{HasCode: true, Code: int64(status.ExitStatus())}
 }
 
-// await waits until check is content with the pidfd, or returns false when the
-// deadline for reading is over.
+// await waits until check returns true for the pidfd, or returns false after the read
+// deadline.
 func (p *process) await(check func(fd uintptr) bool) bool {
 	conn, err := p.pidfd.SyscallConn()
 	return err == nil && conn.Read(check) == nil

@@ -4,7 +4,7 @@ package watch
 
 import "context"
 
-// A process is polled: there is no handle that all these systems have.
+// A process is polled: these systems have no common handle for it.
 type process struct {
 	Process
 }

@@ -13,10 +13,10 @@ import (
 // processQuery is PROCESS_QUERY_LIMITED_INFORMATION: it gives the exit code.
 const processQuery = 0x1000
 
-// A process is held by its handle, which never means another process.
+// A process is identified by its handle, which never refers to another process.
 type process struct {
 	Process
-	handle syscall.Handle // 0 if it is not ours to open
+	handle syscall.Handle // 0 if we may not open it
 }
 
 // openProcess returns the living process pid, or nil.
@@ -42,8 +42,8 @@ func (p *process) close() {
 	}
 }
 
-// stopPause is how late wait notices that it is to stop: who waits for a handle cannot be
-// told to. The end of the process is noticed at once.
+// stopPause is how late wait notices the end of ctx: waiting for a handle cannot be
+// interrupted. The end of the process is noticed at once.
 const stopPause = 250 * time.Millisecond
 
 // wait waits until the process ends and returns how, as far as that is known,
@@ -69,17 +69,17 @@ func (p *process) isOver() bool {
 		return p.endsWithin(0)
 	}
 	handle, err := syscall.OpenProcess(syscall.SYNCHRONIZE, false, p.PID)
-	if err == nil { // it is another one by now
+	if err == nil { // it is another process by now
 		_ = syscall.CloseHandle(handle)
 	}
 	return !errors.Is(err, syscall.ERROR_ACCESS_DENIED)
 }
 
-// endsWithin waits for the end of a process that is ours to open.
+// endsWithin waits for the end of a process that we may open.
 func (p *process) endsWithin(limit time.Duration) bool {
 	event, err := syscall.WaitForSingleObject(p.handle, uint32(limit.Milliseconds()))
 	return err == nil && event == syscall.WAIT_OBJECT_0
 }
 
-// signalName returns what Linux calls a signal; here systemd never tells one.
+// signalName returns "": there is no systemd that reports signals.
 func signalName(number int64) string { return "SIG" + strconv.FormatInt(number, 10) }

@@ -12,12 +12,12 @@ import (
 )
 
 const (
-	systemctlTime = 5 * time.Second // for any answer
-	stoppingTime  = time.Second     // for whether the host is stopping
-	readTime      = time.Second     // to read what it has printed, once it has ended
+	systemctlTime = 5 * time.Second // limit for an answer
+	stoppingTime  = time.Second     // limit for the query whether the host is stopping
+	readTime      = time.Second     // limit for reading the output, once it has ended
 )
 
-// systemctl returns what the program of that name prints.
+// systemctl returns the output of the program systemctl.
 func systemctl(ctx context.Context, limit time.Duration, args ...string) (string, error) {
 	ctx, cancel := context.WithTimeout(ctx, limit)
 	defer cancel()
@@ -37,10 +37,10 @@ func systemctl(ctx context.Context, limit time.Duration, args ...string) (string
 	return string(out), fmt.Errorf("systemctl %s: %w", args[0], err)
 }
 
-// ErrUnseen is wrapped by the error of a watcher that cannot ask systemd.
+// ErrUnseen is wrapped by errors of a Watcher that cannot ask systemd.
 var ErrUnseen = errors.New("cannot ask systemd")
 
-// showUnits returns what systemd says of units, in their order.
+// showUnits returns the statuses of units, in their order.
 func showUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 	statuses, err := askForUnits(ctx, units)
 	if err == nil {
@@ -53,11 +53,11 @@ func showUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 	return nil, fmt.Errorf("%w about %.256s: %w%s", ErrUnseen, about, err, hint(err))
 }
 
-// hint adds what helps if the bus hangs up on this user: dbus-daemon does so on
-// those that it finds in no file of users (systemd issue 22737).
+// hint returns a hint if the bus disconnects this user: dbus-daemon does so for users
+// that are not in /etc/passwd (systemd issue 22737).
 func hint(err error) string {
 	if strings.Contains(err.Error(), "Transport endpoint is not connected") {
-		return " (the bus does not know this user: a unit needs a static one, not DynamicUser=yes)"
+		return " (the bus does not know this user: give the unit a static user, not DynamicUser=yes)"
 	}
 	return ""
 }
@@ -83,15 +83,15 @@ func askForUnits(ctx context.Context, units []string) ([]unitStatus, error) {
 	return statuses, nil
 }
 
-// hostIsStopping reports whether the host is shutting down, as far as systemd is
-// there to say so.
+// hostIsStopping reports whether the host is shutting down; without systemd, it returns
+// false.
 func hostIsStopping(ctx context.Context) bool {
 	out, _ := systemctl(ctx, stoppingTime, "is-system-running") //nolint:errcheck // anything but "running" is an error
 	return strings.TrimSpace(out) == "stopping"
 }
 
-// instances returns the instances of the template that is named like unit:
-// Debian's postgresql.service only stands for them.
+// instances returns the instances of the template with the name of unit: Debian's
+// postgresql.service only groups them.
 func instances(ctx context.Context, unit string) ([]string, error) {
 	pattern := strings.TrimSuffix(unit, ".service") + "@*"
 	out, err := systemctl(ctx, systemctlTime, "list-units", "--plain", "--no-legend", "--no-pager",

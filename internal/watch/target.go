@@ -22,15 +22,15 @@ const (
 	maxComm    = 15            // bytes; of proc_pid_comm(5)
 )
 
-// A Target is whom to watch. One of PID, PIDFile and Unit is given.
+// A Target is what to watch. One of PID, PIDFile and Unit is set.
 type Target struct {
 	PID     uint32
 	PIDFile string
 	Unit    string        // of systemd; without a suffix it is a .service
-	Grace   time.Duration // a process that is back within it was restarted; means nothing for PID
+	Grace   time.Duration // a process that is back within it was restarted; unused for PID
 }
 
-// String returns what to call t in messages.
+// String returns a description of t for messages.
 func (t *Target) String() string {
 	switch {
 	case t.Unit != "":
@@ -41,9 +41,8 @@ func (t *Target) String() string {
 	return fmt.Sprintf("pid %d", t.PID)
 }
 
-// Service returns the name of the service that t is unless it is given one:
-// the unit without its suffix, the base name of the pid file without .pid, or
-// the base name of the program.
+// Service returns the default service name of t: the unit without its suffix, the
+// base name of the pid file without .pid, or the base name of the program.
 func (t *Target) Service() (string, error) {
 	var name string
 	switch {
@@ -55,13 +54,13 @@ func (t *Target) Service() (string, error) {
 		name = program(t.PID)
 	}
 	if name == "" {
-		return "", fmt.Errorf("%s does not run, or its program has no name: give one with -service", t)
+		return "", fmt.Errorf("%s is not running, or its program has no name: give a name with -service", t)
 	}
 	return ServiceName(name), nil
 }
 
-// ServiceName makes a name fit for a service: at most 128 bytes, with "_" for
-// every character but letters and digits of ASCII and _.@:/-
+// ServiceName makes name a valid service name: at most 128 bytes, with "_" for every
+// character except ASCII letters and digits and _.@:/-
 func ServiceName(name string) string {
 	name = strings.Map(func(r rune) rune {
 		if r >= 'a' && r <= 'z' || r >= 'A' && r <= 'Z' || r >= '0' && r <= '9' || strings.ContainsRune("_.@:/-", r) {
@@ -72,8 +71,8 @@ func ServiceName(name string) string {
 	return name[:min(len(name), maxService)]
 }
 
-// program returns the base name of what a process runs, or nothing. The kernel
-// knows its beginning; only the file behind it may tell the rest.
+// program returns the base name of the program of a process, or "". The kernel has only
+// its beginning; the rest may be in the name of its file.
 func program(pid uint32) string {
 	proc := fmt.Sprintf("/proc/%d/", pid)
 	text, err := os.ReadFile(proc + "comm")
@@ -104,7 +103,7 @@ func (t *Target) unit() string {
 	return t.Unit + ".service"
 }
 
-// check returns the mistake in t that shows without asking systemd.
+// check returns errors in t that can be found without systemd.
 func (t *Target) check(ctx context.Context) error {
 	given := 0
 	for _, is := range []bool{t.PID != 0, t.PIDFile != "", t.Unit != ""} {
@@ -114,21 +113,21 @@ func (t *Target) check(ctx context.Context) error {
 	}
 	switch {
 	case given == 0:
-		return errors.New("whom to watch is missing: give a pid, a pid file or a unit")
+		return errors.New("no target: give a pid, a pid file or a unit")
 	case given > 1:
-		return errors.New("a pid, a pid file and a unit exclude each other")
+		return errors.New("give only one of a pid, a pid file and a unit")
 	case t.PID > maxPID:
-		return fmt.Errorf("no process has the number %d", t.PID)
+		return fmt.Errorf("no process can have the ID %d", t.PID)
 	case strings.ContainsAny(t.Unit, "*?["):
-		return fmt.Errorf("unit %.64q is a pattern: give the name of one", t.Unit)
+		return fmt.Errorf("unit %.64q is a pattern: give the name of one unit", t.Unit)
 	case t.PIDFile != "":
 		return t.checkFile(ctx)
 	}
 	return nil
 }
 
-// checkFile accepts a file that is not there, and what is not written yet: the
-// daemon need not run.
+// checkFile accepts a file that does not exist or is not complete yet: the daemon may
+// not be running.
 func (t *Target) checkFile(ctx context.Context) error {
 	_, err := newPIDFile(t.PIDFile).pid(ctx)
 	for _, passing := range []error{fs.ErrNotExist, errEmpty, errNoNumber, regular.ErrSlow} {

@@ -40,7 +40,7 @@ func TestServiceIsNamedAfterItsTarget(t *testing.T) {
 func TestServiceWithoutANameIsToBeGiven(t *testing.T) {
 	for _, target := range []Target{{PID: maxPID}, {PIDFile: "/run/.pid"}} {
 		_, err := target.Service()
-		require.ErrorContains(t, err, "give one with -service")
+		require.ErrorContains(t, err, "give a name with -service")
 	}
 }
 
@@ -65,9 +65,9 @@ func TestCheckNamesTheMistake(t *testing.T) {
 		target Target
 		want   string
 	}{
-		{"nobody", Target{}, "whom to watch is missing"},
-		{"two", Target{PID: 1, Unit: "x"}, "exclude each other"},
-		{"number", Target{PID: 1 << 31}, "no process has the number 2147483648"},
+		{"nobody", Target{}, "no target: give a pid"},
+		{"two", Target{PID: 1, Unit: "x"}, "give only one of"},
+		{"number", Target{PID: 1 << 31}, "no process can have the ID 2147483648"},
 		{"pattern", Target{Unit: "nginx*"}, `unit "nginx*" is a pattern`},
 		{"directory", Target{PIDFile: filepath.Dir(garbage)}, "is not a regular file"},
 

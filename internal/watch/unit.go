@@ -9,17 +9,17 @@ import (
 	"strings"
 )
 
-// unitProperties are what a unitStatus is made of.
+// unitProperties are the properties in a unitStatus.
 const unitProperties = "LoadState,ActiveState,SubState,Result,Job," +
 	"MainPID,ExecMainStartTimestampMonotonic,ExecMainCode,ExecMainStatus"
 
-// A unitStatus is what systemd says of a unit.
+// A unitStatus is the status of a unit in systemd.
 type unitStatus struct {
 	load, active, sub, result string
 
-	job     bool   // something is about to be done with it
+	job     bool   // a job is queued for it
 	mainPID uint32 // 0 for none
-	started int64  // when its main process was, in µs since boot
+	started int64  // when its main process started, in µs since boot
 	exit    Exit   // of its main process
 }
 
@@ -46,7 +46,7 @@ func parseStatus(block string) (unitStatus, error) {
 		return status, fmt.Errorf("%.64q is not a state", block)
 	}
 	numbers := make(map[string]int64)
-	// What is no service has none of these.
+	// Units other than services have none of these.
 	for _, key := range []string{"MainPID", "ExecMainStartTimestampMonotonic", "ExecMainCode", "ExecMainStatus"} {
 		number, err := strconv.ParseInt(values[key], 10, 64)
 		if err != nil && values[key] != "" {
@@ -71,8 +71,8 @@ func exitOfMain(code, status int64) Exit {
 	return Exit{}
 }
 
-// sighting returns what it means that the unit has no living main process.
-// A unit that did not run before cannot have ended.
+// sighting returns the sighting for a unit without a living main process. A unit that
+// did not run before cannot have ended.
 func (u *unitStatus) sighting(ranBefore bool) sighting {
 	seen := sighting{kind: u.kind(ranBefore)}
 	if seen.kind == stopped || seen.kind == failed {
@@ -105,11 +105,10 @@ func (u *unitStatus) kind(ranBefore bool) kind {
 	return between
 }
 
-// isHollow reports whether there is nothing to watch in a unit that is active.
+// isHollow reports whether the unit is active, but has no process to watch.
 func (u *unitStatus) isHollow() bool { return u.active == "active" && u.mainPID == 0 }
 
-// checkUnits returns what is wrong with units, whether they run or not, or
-// ErrUnseen.
+// checkUnits returns errors about units, whether they run or not, or ErrUnseen.
 func checkUnits(ctx context.Context, units []string) error {
 	if len(units) == 0 {
 		return nil
@@ -118,7 +117,7 @@ func checkUnits(ctx context.Context, units []string) error {
 		return fmt.Errorf("units need systemd: %w", err)
 	}
 	statuses, err := showUnits(ctx, units)
-	if errors.Is(err, context.DeadlineExceeded) { // nothing that a person could mend
+	if errors.Is(err, context.DeadlineExceeded) { // not an error that a person could fix
 		return nil
 	}
 	if err != nil {

@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// How long until a unit is asked about again.
+// The time until the next query about a unit.
 const (
 	unitRunningPause = 10 * time.Second // its end is known at once anyway
 	unitOverPause    = 5 * time.Second
@@ -14,27 +14,26 @@ const (
 	unitAwayPause    = 500 * time.Millisecond
 )
 
-// lookAtUnit takes in what systemd says of the unit.
+// lookAtUnit processes the status of the unit.
 func (w *watch) lookAtUnit(ctx context.Context, u *unitStatus) {
 	seen := u.sighting(w.belief.Process.PID != 0)
 	if u.mainPID != 0 {
 		seen = w.find(u.mainPID, u.started, seen)
 	}
 	if seen.kind != running {
-		w.letGo()
+		w.forget()
 	}
 	w.see(ctx, seen)
 }
 
-// warnIfHollow is for a unit that was never seen running: with a main process
-// it would have been.
+// warnIfHollow warns if a unit is active, but has no main process.
 func (w *watch) warnIfHollow(u *unitStatus) {
 	if u.isHollow() && w.belief.Process.PID == 0 {
 		w.warnf("%s is active but has no main process: there is nothing to watch", w.Target)
 	}
 }
 
-// lookAtUnits asks systemd once. What is hollow, Check has said.
+// lookAtUnits asks systemd once. Check reports hollow units.
 func lookAtUnits(ctx context.Context, watches []*watch) error {
 	if len(watches) == 0 {
 		return nil
@@ -60,7 +59,7 @@ func unitNames(watches []*watch) []string {
 	return names
 }
 
-// A unitAnswer is what systemd said when it was asked about units.
+// A unitAnswer is the answer of systemd about units.
 type unitAnswer struct {
 	asked    []*watch
 	statuses []unitStatus
@@ -74,8 +73,8 @@ type unitEnd struct {
 	exit    Exit
 }
 
-// followUnits watches units until ctx ends. It asks about all that are due in
-// one go, and meanwhile notices ends.
+// followUnits watches units until ctx ends. It queries all units that are due
+// together, and meanwhile notices ends of processes.
 func followUnits(ctx context.Context, watches []*watch, warnf warnFunc) {
 	var wg sync.WaitGroup
 	defer wg.Wait()
@@ -96,16 +95,17 @@ func followUnits(ctx context.Context, watches []*watch, warnf warnFunc) {
 		select {
 		case <-ctx.Done():
 		case end := <-ends:
-			end.takeIn(ctx)
+			end.apply(ctx)
 		case answer := <-answers:
 			asking = false
-			answer.takeIn(ctx, warnf)
+			answer.apply(ctx, warnf)
 		case <-time.After(untilDue(watches, asking)):
 		}
 	}
 }
 
-// awaitEnd sends the end of p to ends, unless what it returns is called first.
+// awaitEnd sends the end of p to ends, unless the function that it returns is called
+// first.
 func awaitEnd(ctx context.Context, wg *sync.WaitGroup, w *watch, p *process, ends chan<- unitEnd) func() {
 	ctx, cancel := context.WithCancel(ctx)
 	wg.Go(func() { // ends with ctx
@@ -122,24 +122,24 @@ func awaitEnd(ctx context.Context, wg *sync.WaitGroup, w *watch, p *process, end
 	return cancel
 }
 
-// takeIn tells that the process has ended, and lets systemd be asked at once
-// what comes of it.
-func (e *unitEnd) takeIn(ctx context.Context) {
+// apply records that the process has ended, and plans an immediate query.
+func (e *unitEnd) apply(ctx context.Context) {
 	w := e.watch
-	if w.process != e.process { // systemd has told of another one since
+	if w.process != e.process { // systemd has reported another process since
 		return
 	}
-	w.letGo()
+	w.forget()
 	w.see(ctx, sighting{kind: ended, exit: e.exit})
 	w.due, w.pause = time.Time{}, 0
 }
 
-// takeIn leaves everything as it was if systemd did not answer, and says so.
-func (a *unitAnswer) takeIn(ctx context.Context, warnf warnFunc) {
+// apply processes the answer. If systemd did not answer, the states stay, with a
+// warning.
+func (a *unitAnswer) apply(ctx context.Context, warnf warnFunc) {
 	if a.err != nil && ctx.Err() == nil {
 		warnf("%v", a.err)
 	}
-	now := time.Now() // so that they are due together again
+	now := time.Now() // one time for all, so that they are due together again
 	for i, w := range a.asked {
 		if a.err != nil {
 			w.see(ctx, sighting{kind: unseen})
@@ -151,7 +151,7 @@ func (a *unitAnswer) takeIn(ctx context.Context, warnf warnFunc) {
 	}
 }
 
-// plan sets when to ask again.
+// plan sets the time of the next query.
 func (w *watch) plan(now time.Time) {
 	switch w.belief.Phase {
 	case Running:
@@ -160,7 +160,7 @@ func (w *watch) plan(now time.Time) {
 		w.due, w.pause = now.Add(unitOverPause), 0
 	case Starting, Away:
 		limit := unitAwayPause
-		if w.belief.Phase == Starting { // systemd has the patience
+		if w.belief.Phase == Starting { // systemd has its own timeout
 			limit = unitOverPause
 		}
 		w.pause = min(max(2*w.pause, unitFirstPause), limit)
@@ -178,7 +178,7 @@ func dueAt(watches []*watch, now time.Time) []*watch {
 	return due
 }
 
-// untilDue returns when the next question can be asked, in an hour at most.
+// untilDue returns the time until the next query, at most an hour.
 func untilDue(watches []*watch, asking bool) time.Duration {
 	wait := time.Hour
 	if asking {

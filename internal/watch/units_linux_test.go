@@ -84,7 +84,7 @@ func TestStrangerWithTheNumberOfTheMainProcessIsNotTaken(t *testing.T) {
 	statuses, err := showUnits(t.Context(), []string{"x.service"})
 	require.NoError(t, err)
 	w := watchOf(Target{Unit: "x"})
-	defer w.letGo()
+	defer w.forget()
 	w.lookAtUnit(t.Context(), &statuses[0])
 	require.Equal(t, Running, w.belief.Phase)
 	same := w.process
@@ -93,7 +93,7 @@ func TestStrangerWithTheNumberOfTheMainProcessIsNotTaken(t *testing.T) {
 	require.Same(t, same, w.process)
 
 	end := unitEnd{watch: w, process: w.process}
-	end.takeIn(t.Context()) // let it be another one from now on
+	end.apply(t.Context()) // let it be another one from now on
 	w.lookAtUnit(t.Context(), &statuses[0])
 	require.Equal(t, Away, w.belief.Phase)
 
@@ -109,10 +109,10 @@ func TestEndOfAProcessThatHandedOverIsNoEnd(t *testing.T) {
 	statuses, err := showUnits(t.Context(), []string{"x.service"})
 	require.NoError(t, err)
 	w := watchOf(Target{Unit: "x"})
-	defer w.letGo()
+	defer w.forget()
 	w.lookAtUnit(t.Context(), &statuses[0])
 	end := unitEnd{watch: w, process: &process{}}
-	end.takeIn(t.Context())
+	end.apply(t.Context())
 	require.Equal(t, Running, w.belief.Phase)
 }
 
@@ -182,7 +182,7 @@ func TestUserThatTheBusDoesNotKnowIsTold(t *testing.T) {
 	require.ErrorIs(t, err, ErrUnseen)
 	require.EqualError(t, err, `cannot ask systemd about x.service and 2 more: systemctl show: exit status 1: `+
 		`"Failed to get properties: Transport endpoint is not connected" `+
-		`(the bus does not know this user: a unit needs a static one, not DynamicUser=yes)`)
+		`(the bus does not know this user: give the unit a static user, not DynamicUser=yes)`)
 }
 
 func TestRunEndsWhileSystemctlHangs(t *testing.T) {
@@ -247,7 +247,7 @@ func TestUnitsStayDueTogether(t *testing.T) {
 		all = append(all, &watch{Target: new(Target), report: func(State) {}})
 	}
 	answer := unitAnswer{asked: all, err: context.DeadlineExceeded}
-	answer.takeIn(t.Context(), t.Logf)
+	answer.apply(t.Context(), t.Logf)
 	require.Equal(t, all, dueAt(all, all[0].due))
 	require.Empty(t, dueAt(all, all[0].due.Add(-1)))
 }

@@ -5,16 +5,16 @@ import (
 	"time"
 )
 
-// A watch is a target and what is believed of it.
+// A watch is a target and its believed state.
 type watch struct {
 	*Target
 	belief  belief
 	seen    bool // at least once
 	report  func(State)
 	warnf   warnFunc
-	process *process // that is Running
+	process *process // the running process, if any
 
-	// keep is handed a process that was found, and returns what gives it up.
+	// keep gets a process that was found, and returns a function that releases it.
 	keep    func(p *process) (release func())
 	release func()
 
@@ -22,7 +22,7 @@ type watch struct {
 	pause time.Duration // of a unit: between the last two questions, while that grows
 }
 
-// see takes in what was seen and reports if that changes anything. What ends
+// see updates the belief with what was seen, and reports a change. A target that ends
 // because the host shuts down is not dead.
 func (w *watch) see(ctx context.Context, s sighting) {
 	next := w.belief.after(s, w.Grace, time.Now())
@@ -36,8 +36,8 @@ func (w *watch) see(ctx context.Context, s sighting) {
 	}
 }
 
-// find returns the sighting of the process pid, and keeps it; if it is not
-// there, or not the one that is meant, what is said instead.
+// find returns the sighting of the process pid, and keeps the process. If there is no
+// such process, or it is another one, find returns instead.
 func (w *watch) find(pid uint32, mark int64, instead sighting) sighting {
 	if w.process != nil && w.process.PID == pid {
 		return sighting{kind: running, process: w.process.Process, mark: mark}
@@ -49,28 +49,28 @@ func (w *watch) find(pid uint32, mark int64, instead sighting) sighting {
 	if found == nil {
 		return instead
 	}
-	w.letGo()
+	w.forget()
 	w.process, w.release = found, w.keep(found)
 	return sighting{kind: running, process: found.Process, mark: mark}
 }
 
-// letGo ends the watch over the process.
-func (w *watch) letGo() {
+// forget releases the process.
+func (w *watch) forget() {
 	if w.process != nil {
 		w.release()
 		w.process, w.release = nil, nil
 	}
 }
 
-// lookAtPID looks for the process with the number of w. If it is not there now
-// it never will be: another one with its number is a stranger.
+// lookAtPID looks for the process with the ID of w. If it is not there now, it never
+// will be: a later process with this ID is another one.
 func (w *watch) lookAtPID(ctx context.Context) {
 	w.see(ctx, w.find(w.PID, 0, sighting{kind: failed}))
 }
 
 // followPID watches the process until it or ctx ends.
 func (w *watch) followPID(ctx context.Context) {
-	defer w.letGo()
+	defer w.forget()
 	w.lookAtPID(ctx)
 	if w.process == nil {
 		return

@@ -1,7 +1,7 @@
-// Package watch notices how other processes begin and end. It asks the kernel,
-// pid files and systemd (with the program systemctl), and it decides what is a
-// restart, a stop and a death. It starts, signals and reaps no process that it
-// watches, and knows nothing of beats or collectors.
+// Package watch notices when other processes start and end. It asks the kernel,
+// pid files and systemd (by the program systemctl), and decides what is a restart, a
+// stop and a death. It never starts, signals or reaps a process that it watches, and
+// knows nothing of beats or collectors.
 package watch
 
 import (
@@ -11,25 +11,25 @@ import (
 	"time"
 )
 
-// A Phase is how far a target has got.
+// A Phase is the phase of a target.
 type Phase int
 
 // The phases of a target.
 const (
-	Starting Phase = iota // not seen running yet, and on its way
+	Starting Phase = iota // not seen running yet, may be about to start
 	Running
-	Away    // ended, but may be back within the grace
+	Away    // ended, may be back within the grace
 	Stopped // ended on purpose
 	Dead
 )
 
-// A Process is known by its number and its start.
+// A Process is identified by its ID and its start.
 type Process struct {
 	PID     uint32
 	StartMS int64 // ms since boot, 0 if unknown
 }
 
-// An Exit is how a process ended; zero if nobody knows.
+// An Exit is how a process ended; zero if unknown.
 type Exit struct {
 	HasCode bool
 	Code    int64
@@ -39,27 +39,27 @@ type Exit struct {
 // A State is what is known of a target.
 type State struct {
 	Phase   Phase
-	Process Process // that runs, or ran last; zero if none was seen
-	Exit    Exit    // of it; only if Stopped or Dead
-	Unseen  bool    // the last look failed: the rest is what was known before
+	Process Process // the running or last process; zero if none was seen
+	Exit    Exit    // of the process; only if Stopped or Dead
+	Unseen  bool    // the last check failed: the other fields are older
 }
 
 // A Watcher watches targets.
 type Watcher struct {
 	Targets []Target
 
-	// Report is told every change of Targets[i], beginning with the first look.
-	// Like Warnf it is called from one goroutine at a time.
+	// Report is called with every change of Targets[i], beginning with the first
+	// check. Like Warnf, it is called from one goroutine at a time.
 	Report func(i int, s State)
-	// Warnf is told what an operator should know, of each target not more than
-	// once a minute; nil for nobody.
+	// Warnf gets messages for an operator, at most one a minute for each target; may
+	// be nil.
 	Warnf func(format string, args ...any)
 }
 
 type warnFunc func(format string, args ...any)
 
-// Check returns the mistakes that a person has to mend. To be away is none, nor
-// is a systemctl or a file that is too slow to answer.
+// Check returns errors that a person must fix. A target that is not running is not an
+// error, nor is a systemctl or a file that is too slow.
 func (w *Watcher) Check(ctx context.Context) error {
 	errs := make([]error, len(w.Targets))
 	var wg sync.WaitGroup
@@ -73,9 +73,9 @@ func (w *Watcher) Check(ctx context.Context) error {
 	return checkUnits(ctx, w.units())
 }
 
-// Look returns how all targets are now. A pid file without a process is
-// Starting: one look cannot tell a restart from a death. So are all units if
-// systemctl fails; then they are also Unseen, and there is an error.
+// Look returns the current states of all targets. A pid file without a process is
+// Starting: one check cannot distinguish a restart from a death. If systemctl fails, all
+// units are Starting and Unseen, and Look returns an error.
 func (w *Watcher) Look(ctx context.Context) ([]State, error) {
 	states := make([]State, len(w.Targets))
 	var mu sync.Mutex // guards Warnf
@@ -93,18 +93,18 @@ func (w *Watcher) Look(ctx context.Context) ([]State, error) {
 		case one.PIDFile != "":
 			wg.Go(func() { one.lookAtFile(ctx, newPIDFile(one.PIDFile), Exit{}) }) // ends with ctx
 		default:
-			wg.Go(func() { one.lookAtPID(ctx) }) // likewise
+			wg.Go(func() { one.lookAtPID(ctx) }) // ends with ctx
 		}
 	}
 	err := lookAtUnits(ctx, units)
 	wg.Wait()
 	for _, one := range watches {
-		one.letGo()
+		one.forget()
 	}
 	return states, errors.Join(err, ctx.Err())
 }
 
-// Run watches until ctx ends. It leaves nothing behind but a read that hangs.
+// Run watches until ctx ends. Only a read that hangs may outlast it.
 func (w *Watcher) Run(ctx context.Context) {
 	calls := make(chan func())
 	warnLater := func(format string, args ...any) { calls <- func() { w.Warnf(format, args...) } }
@@ -128,7 +128,7 @@ func (w *Watcher) Run(ctx context.Context) {
 		close(calls)
 	}()
 	for call := range calls {
-		if ctx.Err() == nil { // else it may be wrong: questions were cut short
+		if ctx.Err() == nil { // otherwise it may be wrong: queries were interrupted
 			call()
 		}
 	}
@@ -159,12 +159,12 @@ func (w *Watcher) units() []string {
 	return units
 }
 
-// warnPause is the time between two warnings about one target. What they say is
-// up to others, such as the owner of a pid file.
+// warnPause is the time between two warnings about one target. Others determine their
+// text, such as the owner of a pid file.
 const warnPause = time.Minute
 
-// warner returns a function that hands on one warning each warnPause, whatever
-// it says. It is for one goroutine.
+// warner returns a function that passes on at most one warning each warnPause. It is for
+// one goroutine.
 func (w *Watcher) warner(warnf warnFunc) warnFunc {
 	var next time.Time
 	return func(format string, args ...any) {

@@ -16,29 +16,29 @@ import (
 	"golang.org/x/sys/windows/svc/mgr"
 )
 
-// A Service is what the service manager knows of a program.
+// A Service is a program as the service manager knows it.
 type Service struct {
 	Name        string // of the service, and of the source of its events
 	Title       string
 	Description string
 	Program     string   // its path
-	Args        []string // with which it is started
+	Args        []string // its arguments
 }
 
 const (
-	// account has the least rights of those that need no password.
+	// account has the fewest rights of the accounts without a password.
 	account      = `NT AUTHORITY\LocalService`
 	restartDelay = time.Second
-	resetPeriod  = 24 * 60 * 60 // seconds without a crash, after which they are counted anew
+	resetPeriod  = 24 * 60 * 60 // seconds without a crash, after which their count is reset
 
-	// StopTime is how long the service may take to stop: when Windows shuts down, too.
+	// StopTime is how long the service may take to stop, also when Windows shuts down.
 	StopTime = 5 * time.Second
-	// patience is for a service manager that is busy.
+	// patience is how long to wait for a busy service manager.
 	patience  = 30 * time.Second
 	stopPause = 50 * time.Millisecond
 )
 
-// CommandLine returns what Windows starts, as the service manager has it.
+// CommandLine returns the command line that Windows starts.
 func (s *Service) CommandLine() string {
 	quoted := []string{syscall.EscapeArg(s.Program)}
 	for _, arg := range s.Args {
@@ -47,8 +47,8 @@ func (s *Service) CommandLine() string {
 	return strings.Join(quoted, " ")
 }
 
-// Install makes a service that Windows starts when it boots, and again one second after a
-// crash. It is not started yet.
+// Install creates a service that Windows starts when it boots, and one second after a
+// crash. Install does not start it.
 func (s *Service) Install() error {
 	manager, err := connect()
 	if err != nil {
@@ -61,7 +61,7 @@ func (s *Service) Install() error {
 	}, s.Args...)
 	switch {
 	case errors.Is(err, windows.ERROR_SERVICE_EXISTS):
-		return fmt.Errorf("service %s is installed already: uninstall it first", s.Name)
+		return fmt.Errorf("service %s is already installed: uninstall it first", s.Name)
 	case errors.Is(err, windows.ERROR_SERVICE_MARKED_FOR_DELETE):
 		return fmt.Errorf("service %s is still being removed: close what shows it, such as services.msc, and try again", s.Name)
 	case err != nil:
@@ -74,27 +74,27 @@ func (s *Service) Install() error {
 	return nil
 }
 
-// complete says what creating a service cannot say.
+// complete sets what cannot be set when the service is created.
 func (s *Service) complete(service *mgr.Service) error {
-	// The last action is that of all further crashes too.
+	// The last action applies to all further crashes too.
 	restart := []mgr.RecoveryAction{{Type: mgr.ServiceRestart, Delay: restartDelay}}
 	if err := service.SetRecoveryActions(restart, resetPeriod); err != nil {
-		return fmt.Errorf("having service %s restarted after a crash failed: %w", s.Name, err)
+		return fmt.Errorf("setting service %s to restart after a crash failed: %w", s.Name, err)
 	}
-	// An early boot may have no name yet for the host: that ends with an error, and is tried again.
-	// Wine 8 does not know this level.
+	// Early at boot the host may have no name yet: the service ends with an error, and is restarted.
+	// Wine 8 does not support this level.
 	err := service.SetRecoveryActionsOnNonCrashFailures(true)
 	if err != nil && !errors.Is(err, windows.ERROR_INVALID_LEVEL) {
-		return fmt.Errorf("having service %s restarted after an error failed: %w", s.Name, err)
+		return fmt.Errorf("setting service %s to restart after an error failed: %w", s.Name, err)
 	}
 	milliseconds := uint32(StopTime.Milliseconds()) // SERVICE_PRESHUTDOWN_INFO
 	err = windows.ChangeServiceConfig2(service.Handle, windows.SERVICE_CONFIG_PRESHUTDOWN_INFO, (*byte)(unsafe.Pointer(&milliseconds)))
 	if err != nil {
-		return fmt.Errorf("giving service %s time to shut down failed: %w", s.Name, err)
+		return fmt.Errorf("setting the shutdown time of service %s failed: %w", s.Name, err)
 	}
-	eventlog.Remove(s.Name) //nolint:errcheck // there is none, or that of an earlier service
+	eventlog.Remove(s.Name) //nolint:errcheck // there may be one of an earlier service
 	if err := eventlog.InstallAsEventCreate(s.Name, eventlog.Error|eventlog.Warning|eventlog.Info); err != nil {
-		return fmt.Errorf("making a source %s of events failed: %w", s.Name, err)
+		return fmt.Errorf("creating event source %s failed: %w", s.Name, err)
 	}
 	return nil
 }
@@ -120,7 +120,7 @@ func Uninstall(name string) error {
 	if err := service.Delete(); err != nil {
 		return fmt.Errorf("removing service %s failed: %w", name, err)
 	}
-	eventlog.Remove(name) //nolint:errcheck // somebody has removed it already
+	eventlog.Remove(name) //nolint:errcheck // it may have been removed already
 	return nil
 }
 
@@ -128,7 +128,7 @@ func Uninstall(name string) error {
 func connect() (*mgr.Mgr, error) {
 	manager, err := mgr.Connect()
 	if errors.Is(err, windows.ERROR_ACCESS_DENIED) {
-		return nil, errors.New("services are for administrators: run this in a prompt that was opened as administrator")
+		return nil, errors.New("this needs administrator rights: run it in a prompt opened as administrator")
 	}
 	if err != nil {
 		return nil, fmt.Errorf("opening the service manager failed: %w", err)
@@ -151,5 +151,5 @@ func stop(service *mgr.Service) error {
 			return err
 		}
 	}
-	return fmt.Errorf("it has not stopped after %s", patience)
+	return fmt.Errorf("it did not stop within %s", patience)
 }

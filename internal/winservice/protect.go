@@ -12,13 +12,13 @@ import (
 	"golang.org/x/sys/windows"
 )
 
-// rights are those of the directory of settings, in SDDL: it belongs to the administrators, who
-// may do all, as may the system. The account of the service may read. Nothing is inherited: in
-// ProgramData anybody may make files.
+// rights are the access rights of the settings directory, in SDDL: administrators own it and have
+// full access, as does the system. The account of the service may read. Nothing is inherited: in
+// ProgramData anyone may create files.
 const rights = "O:BAD:P(A;OICI;FA;;;BA)(A;OICI;FA;;;SY)(A;OICI;GR;;;LS)"
 
-// Protect makes the directory of a file of settings. If it is there, it and the file must belong
-// to the administrators, to the system or to whoever calls.
+// Protect creates the directory of a settings file. If it exists, it and the file must belong to
+// the administrators, the system or the current user.
 func Protect(file string) error {
 	dir := filepath.Dir(file)
 	err := makeDirectory(dir)
@@ -45,24 +45,24 @@ func makeDirectory(dir string) error {
 	attributes := windows.SecurityAttributes{SecurityDescriptor: descriptor}
 	attributes.Length = uint32(unsafe.Sizeof(attributes))
 	if err := windows.CreateDirectory(path, &attributes); err != nil {
-		return fmt.Errorf("making %s failed: %w", dir, err)
+		return fmt.Errorf("creating directory %s failed: %w", dir, err)
 	}
 	return nil
 }
 
-// checkOwner refuses what belongs to somebody who is not trusted.
+// checkOwner refuses a file whose owner is not trusted.
 func checkOwner(name string) error {
 	descriptor, err := windows.GetNamedSecurityInfo(name, windows.SE_FILE_OBJECT, windows.OWNER_SECURITY_INFORMATION)
 	if err != nil {
-		return fmt.Errorf("asking for the owner of %s failed: %w", name, err)
+		return fmt.Errorf("reading the owner of %s failed: %w", name, err)
 	}
 	owner, _, err := descriptor.Owner()
 	if err != nil {
-		return fmt.Errorf("asking for the owner of %s failed: %w", name, err)
+		return fmt.Errorf("reading the owner of %s failed: %w", name, err)
 	}
 	user, err := windows.GetCurrentProcessToken().GetTokenUser()
 	if err != nil {
-		return fmt.Errorf("asking who runs this failed: %w", err)
+		return fmt.Errorf("reading the current user failed: %w", err)
 	}
 	if owner.IsWellKnown(windows.WinBuiltinAdministratorsSid) || owner.IsWellKnown(windows.WinLocalSystemSid) || owner.Equals(user.User.Sid) {
 		return nil
@@ -70,7 +70,7 @@ func checkOwner(name string) error {
 	return fmt.Errorf("%s belongs to %s, who could change what the service does: remove it, and install again", name, nameOf(owner))
 }
 
-// nameOf returns the name of an account, or its number if it has none.
+// nameOf returns the name of an account, or its SID if it has none.
 func nameOf(sid *windows.SID) string {
 	name, domain, _, err := sid.LookupAccount("")
 	if err != nil {

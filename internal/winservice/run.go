@@ -13,7 +13,7 @@ import (
 	"golang.org/x/sys/windows/svc/eventlog"
 )
 
-// Ids of events. A message has the number of its priority, as journald has it.
+// Event ids. The id of a message is its priority in journald.
 const (
 	eventStarted = 1
 	eventStopped = 2
@@ -26,8 +26,8 @@ const (
 // returns an exit code.
 type Work func(ctx context.Context, running func(), log *Log) (code int)
 
-// Run lets the service manager start and stop work. It returns when that has ended, and
-// fails if somebody else has started this program.
+// Run lets the service manager start and stop work. It returns when work has ended, and
+// fails if the service manager did not start this program.
 func Run(name string, work Work) error {
 	events, err := eventlog.Open(name)
 	if err != nil {
@@ -36,20 +36,20 @@ func Run(name string, work Work) error {
 	defer events.Close()
 	if err := svc.Run(name, &handler{work, &Log{events}}); err != nil {
 		if errors.Is(err, windows.ERROR_FAILED_SERVICE_CONTROLLER_CONNECT) {
-			return fmt.Errorf("this is what the service manager starts: net start %s", name)
+			return fmt.Errorf("only the service manager can start this: run net start %s", name)
 		}
 		return fmt.Errorf("running as a service failed: %w", err)
 	}
 	return nil
 }
 
-// A handler does what the service manager asks for.
+// A handler handles the requests of the service manager.
 type handler struct {
 	work Work
 	log  *Log
 }
 
-// Execute works until it is asked to stop, or until the work ends by itself.
+// Execute runs until it is asked to stop, or until the work ends by itself.
 func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, statuses chan<- svc.Status) (specific bool, code uint32) {
 	wait := uint32(StopTime.Milliseconds())
 	statuses <- svc.Status{State: svc.StartPending, WaitHint: wait}
@@ -82,7 +82,7 @@ func (h *handler) Execute(_ []string, requests <-chan svc.ChangeRequest, statuse
 // A Log writes to the event log.
 type Log struct{ events *eventlog.Log }
 
-// Write makes an event of a line.
+// Write writes a line as an event.
 func (l *Log) Write(line []byte) (int, error) {
 	e := eventOf(string(line))
 	switch e.kind {
@@ -94,14 +94,14 @@ func (l *Log) Write(line []byte) (int, error) {
 	return len(line), l.events.Info(e.id, e.text)
 }
 
-// An event is what the event log takes.
+// An event is an entry of the event log.
 type event struct {
 	kind uint16 // as package eventlog has it
 	id   uint32
 	text string
 }
 
-// eventOf returns the event that a line is, which begins with its priority as for journald
+// eventOf returns the event for a line, which begins with its priority as for journald
 // (sd-daemon(3)).
 func eventOf(line string) event {
 	text := strings.TrimSpace(line)
@@ -114,5 +114,5 @@ func eventOf(line string) event {
 }
 
 func (l *Log) info(id uint32, text string) {
-	l.events.Info(id, text) //nolint:errcheck // nobody is left to hear of it
+	l.events.Info(id, text) //nolint:errcheck // there is nowhere to report it
 }

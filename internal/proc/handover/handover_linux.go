@@ -1,5 +1,5 @@
-// Package handover lets a program take the place of itself, in the same process, without an end of
-// its connections: the new life keeps those of the former one open until it has others. It knows
+// Package handover replaces a program by a new version of itself in the same process, without closing
+// its connections: the new program keeps the old connections open until it has its own. It knows
 // nothing of what is sent over them.
 package handover
 
@@ -15,12 +15,12 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// heldEnv has the descriptors of the connections. deploy/packages asks the program of a process
-// whether it knows this name.
+// heldEnv is the environment variable with the descriptors of the connections. Scripts in
+// deploy/packages look for this name in the program of a process.
 const heldEnv = "HEARTBEAT_HELD"
 
-// Program returns the path of this program: where it was asked for, not where links led to then, as
-// an upgrade may be a link that changes.
+// Program returns the path of this program as it was called. It does not resolve links, because an
+// upgrade may change a link.
 func Program() string {
 	path, err := exec.LookPath(os.Args[0])
 	if err != nil {
@@ -29,20 +29,20 @@ func Program() string {
 	return path
 }
 
-// Await has Asked told, also after an Exec that has failed.
+// Await starts the delivery of SIGUSR2 to Asked, also after a failed Exec.
 func Await() { signal.Notify(Asked, syscall.SIGUSR2) }
 
-// Connections are those that a former life has left; nil if there was none.
+// Connections are the connections of the previous program; nil if there was none.
 type Connections []int
 
-// Resumed reports whether there was a former life.
+// Resumed reports whether there was a previous program.
 func (c Connections) Resumed() bool { return c != nil }
 
-// Asked is told of each SIGUSR2, as soon as Take was called.
+// Asked receives each SIGUSR2 once Take was called.
 var Asked = make(chan os.Signal, 1)
 
-// Take returns what was handed over. It has to be called before anything else has a connection;
-// no program that is started later gets to know of it.
+// Take returns the connections that were handed over. Call it before anything else has a connection.
+// Programs that are started later do not inherit them.
 func Take() Connections {
 	Await()
 	held, resumed := os.LookupEnv(heldEnv)
@@ -56,11 +56,11 @@ func Take() Connections {
 			all = append(all, fd)
 		}
 	}
-	os.Unsetenv(heldEnv) //nolint:errcheck // it is a good name
+	os.Unsetenv(heldEnv) //nolint:errcheck // the name is valid
 	return all
 }
 
-// Close ends them.
+// Close closes the connections.
 func (c Connections) Close() {
 	for _, fd := range c {
 		syscall.Close(fd) //nolint:errcheck // nothing is written
@@ -68,11 +68,11 @@ func (c Connections) Close() {
 }
 
 // Exec replaces this process by its program with the same arguments, unless ctx has ended, and hands
-// over all connections that there are. It returns only if it fails; then nothing has changed, but that
-// Asked is not told.
+// over all connections. It returns only if it fails; then nothing has changed, except that Asked
+// receives nothing until Await.
 func Exec(ctx context.Context) error {
-	signal.Ignore(syscall.SIGUSR2) // else one more would end the next life before it has begun
-	// Another goroutine that starts a program must not hand them to that one.
+	signal.Ignore(syscall.SIGUSR2) // otherwise another signal would end the new program before it is ready
+	// A program that another goroutine starts must not inherit them.
 	syscall.ForkLock.Lock()
 	defer syscall.ForkLock.Unlock()
 	all, err := connections()
@@ -87,13 +87,13 @@ func Exec(ctx context.Context) error {
 		defer syscall.CloseOnExec(fd)
 		held = append(held, strconv.Itoa(fd))
 	}
-	if ctx.Err() != nil { // as late as can be: the next life would not know of it
+	if ctx.Err() != nil { // as late as possible: the new program would not know
 		return ctx.Err()
 	}
 	return syscall.Exec(Program(), os.Args, append(os.Environ(), heldEnv+"="+strings.Join(held, ",")))
 }
 
-// connections returns the descriptors of all but the three that every program has.
+// connections returns the descriptors of all connections except the standard streams.
 func connections() (all []int, err error) {
 	entries, err := os.ReadDir("/proc/self/fd")
 	for _, entry := range entries {
@@ -104,7 +104,7 @@ func connections() (all []int, err error) {
 	return all, err
 }
 
-// isConnection takes one that is still being made for one, too. (Getpeername would add 20 kB.)
+// isConnection also returns true for a connection that is being made. (Getpeername would add 20 kB.)
 func isConnection(fd int) bool {
 	kind, err := syscall.GetsockoptInt(fd, syscall.SOL_SOCKET, syscall.SO_TYPE)
 	return err == nil && kind == syscall.SOCK_STREAM

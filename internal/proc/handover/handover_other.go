@@ -1,15 +1,15 @@
 //go:build !linux
 
-// Package handover is for Linux alone: elsewhere nothing is ever handed over.
+// Package handover is only for Linux: on other systems nothing is handed over.
 package handover
 
-// Connections are those that a former life has left: none.
+// Connections are always empty.
 type Connections struct{}
 
 // Take returns none.
 func Take() Connections { return Connections{} }
 
-// Resumed reports that there was no former life.
+// Resumed reports false: there was no previous program.
 func (Connections) Resumed() bool { return false }
 
 // Close does nothing.

@@ -1,7 +1,7 @@
-// Package job runs a command with the standard streams of this program, hands
-// signals on to it, ends it when it takes too long, and says how it ended and
-// whether somebody asked for that. It knows processes, signals and terminals; it
-// never knows heartbeats, collectors or settings.
+// Package job runs a command with the standard streams of this program, forwards
+// signals to it, ends it if it takes too long, and reports how it ended and whether it
+// was asked to. It knows processes, signals and terminals; it never knows heartbeats,
+// collectors or settings.
 package job
 
 import (
@@ -17,38 +17,38 @@ import (
 
 // Exit codes, as a shell reports them.
 const (
-	CannotRun = 126 // it is there, but cannot be started
+	CannotRun = 126 // the command exists, but cannot be started
 	NotFound  = 127
 	Signalled = 128 // plus the number of the signal
 )
 
 const (
 	killDelay = 10 * time.Second      // from SIGTERM to SIGKILL
-	askDelay  = 20 * time.Millisecond // for a signal that reached the job before it reached us
-	stopTime  = 90 * time.Second      // within which an end counts as asked for, as with systemd
+	askDelay  = 20 * time.Millisecond // wait for a signal that reached the job before us
+	stopTime  = 90 * time.Second      // an end within it after a signal was asked for, as with systemd
 )
 
-// A Job is a command that runs on our behalf, with our standard streams.
+// A Job is a command that runs with our standard streams.
 type Job struct {
 	Name string // of the program
 
 	cmd     *exec.Cmd
-	signals chan os.Signal // that we get
-	group   group          // of processes, that it belongs to
+	signals chan os.Signal // signals that we receive
+	group   group          // its process group
 }
 
 // An End is how a job ended.
 type End struct {
 	Code    int    // as a shell reports it
-	Signal  string // that ended it, such as SIGKILL; empty for none
+	Signal  string // the signal that ended it, such as SIGKILL; empty for none
 	Asked   bool   // it was asked to end
 	Overran bool   // it took longer than its limit
 
-	by os.Signal // that ended it; nil for none
+	by os.Signal // the signal that ended it; nil for none
 }
 
-// Start starts a command. If that fails it returns the job all the same, which
-// then has no process and must not be waited for.
+// Start starts a command. If that fails, it still returns the job, which has no
+// process; do not call Wait then.
 func Start(args, environ []string) (*Job, error) {
 	j := new(Job)
 	j.prepare()
@@ -57,18 +57,18 @@ func Start(args, environ []string) (*Job, error) {
 	return j, j.start(environ, args[1:])
 }
 
-// command makes j a program that is to be started.
+// command prepares the command of j.
 func (j *Job) command(environ []string, name string, args ...string) {
-	j.cmd = exec.Command(name, args...) //nolint:noctx // it ends when it wants to
+	j.cmd = exec.Command(name, args...) //nolint:noctx // it ends by itself
 	if errors.Is(j.cmd.Err, exec.ErrDot) {
-		j.cmd.Err = nil // whoever has "." in PATH means it
+		j.cmd.Err = nil // "." in PATH is intended
 	}
 	j.cmd.Env = environ
 	j.cmd.Stdin, j.cmd.Stdout, j.cmd.Stderr = os.Stdin, os.Stdout, os.Stderr
 	j.cmd.SysProcAttr = j.attributes()
 }
 
-// PID returns the number of the process, 0 if it was not started.
+// PID returns the process ID, or 0 if the job was not started.
 func (j *Job) PID() uint32 {
 	if j.cmd.Process == nil {
 		return 0
@@ -76,7 +76,7 @@ func (j *Job) PID() uint32 {
 	return uint32(j.cmd.Process.Pid)
 }
 
-// StartCode returns what a shell exits with for a command that it cannot start.
+// StartCode returns the exit code of a shell for a command that it cannot start.
 func StartCode(err error) int {
 	if errors.Is(err, exec.ErrNotFound) || errors.Is(err, fs.ErrNotExist) {
 		return NotFound
@@ -84,8 +84,8 @@ func StartCode(err error) int {
 	return CannotRun
 }
 
-// Wait waits until the job has ended. Meanwhile it hands on signals and ends the
-// job after limit, which is none if it is 0.
+// Wait waits until the job has ended. Meanwhile it forwards signals, and ends the job
+// after limit; 0 is no limit.
 func (j *Job) Wait(limit time.Duration) End {
 	ended := make(chan End, 1)
 	go func() { ended <- j.wait() }() // ends when the job does
@@ -116,8 +116,8 @@ func (j *Job) Wait(limit time.Duration) End {
 	}
 }
 
-// drain notes the signals that arrive last: whoever stops a whole group of
-// processes signals the job and us, in any order.
+// drain records signals that arrive late: a signal to the whole process group reaches
+// the job and us in any order.
 func (j *Job) drain(asked *asking, end End) {
 	var late <-chan time.Time
 	if end.Signal != "" {
@@ -142,10 +142,10 @@ func (j *Job) drain(asked *asking, end End) {
 	}
 }
 
-// An asking is how a job was asked to end.
+// An asking records how a job was asked to end.
 type asking struct {
 	stop  time.Time   // when it was last asked to stop
-	other []os.Signal // signals that may mean something else to it
+	other []os.Signal // signals with other possible meanings
 }
 
 func (a *asking) note(sig os.Signal) {
@@ -162,6 +162,6 @@ func (a *asking) explains(end End) bool {
 	return time.Since(a.stop) < stopTime || slices.Contains(a.other, end.by)
 }
 
-// isFromKeys reports whether a signal usually comes from the keyboard: then the
+// isFromKeys reports whether a signal usually comes from the keyboard, so that the
 // terminal has sent it to the job too.
 func isFromKeys(sig syscall.Signal) bool { return sig == syscall.SIGINT || sig == syscall.SIGQUIT }

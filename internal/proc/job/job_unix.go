@@ -12,15 +12,15 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// A group is the process group of a job. With a terminal that is ours, so keys,
-// job control, pipes and scripts around us work as without us. Without one the
-// job leads a group of its own, so a signal can reach all of it.
+// A group is the process group of a job. With a terminal, it is our own group, so that
+// keys, job control, pipes and scripts work as without us. Without a terminal, the job
+// has its own group, so that a signal can reach all of its processes.
 type group struct {
 	terminal bool
-	witness  *witness // of the signals to our group, in a terminal
+	witness  *witness // of signals to our group, in a terminal
 }
 
-// passed are the signals that are handed on.
+// passed are the signals that are forwarded.
 var passed = []os.Signal{
 	syscall.SIGHUP, syscall.SIGINT, syscall.SIGQUIT, syscall.SIGTERM,
 	syscall.SIGUSR1, syscall.SIGUSR2, syscall.SIGALRM, syscall.SIGWINCH, syscall.SIGCONT,
@@ -33,7 +33,7 @@ func (j *Job) prepare() {
 	}
 	j.signals = make(chan os.Signal, len(passed))
 	for _, sig := range passed {
-		if !signal.Ignored(sig) { // what we were told to ignore, the job ignores too
+		if !signal.Ignored(sig) { // what we ignore, the job ignores too
 			signal.Notify(j.signals, sig)
 		}
 	}
@@ -43,8 +43,8 @@ func (j *Job) attributes() *syscall.SysProcAttr {
 	return &syscall.SysProcAttr{Setpgid: !j.group.terminal}
 }
 
-// start starts the command. What the kernel knows no format of, a script without
-// "#!", the shell runs: so do execvp(3), and with it cron, nice and nohup.
+// start starts the command. If the kernel does not know its format, as of a script
+// without "#!", the shell runs it, as with execvp(3), cron, nice and nohup.
 func (j *Job) start(environ, args []string) error {
 	err := j.cmd.Start()
 	if !errors.Is(err, syscall.ENOEXEC) {
@@ -61,7 +61,7 @@ func (j *Job) start(environ, args []string) error {
 	return nil
 }
 
-// inTerminal reports whether a terminal controls us.
+// inTerminal reports whether we have a controlling terminal.
 func inTerminal() bool {
 	terminal, err := os.Open("/dev/tty")
 	if err != nil {
@@ -71,7 +71,7 @@ func inTerminal() bool {
 	return true
 }
 
-// pass hands on a signal, unless the job has received it too.
+// pass forwards a signal, unless the job has received it too.
 func (j *Job) pass(sig os.Signal) {
 	number := sig.(syscall.Signal)
 	if j.group.terminal && j.group.witness.saw(number) {
@@ -80,7 +80,7 @@ func (j *Job) pass(sig os.Signal) {
 	j.send(number)
 }
 
-// send signals the job. If it ended a moment ago, nothing gets the signal.
+// send signals the job. If the job has just ended, the signal is lost.
 func (j *Job) send(sig syscall.Signal) {
 	to := j.cmd.Process.Pid
 	if !j.group.terminal {
@@ -89,15 +89,15 @@ func (j *Job) send(sig syscall.Signal) {
 	syscall.Kill(to, sig) //nolint:errcheck // see above
 }
 
-// wait returns how the job ended. Process 1 of a container inherits processes
-// whose parents have ended; they are reaped here.
+// wait returns how the job ended. As process 1 of a container, it also reaps processes
+// whose parents have ended.
 func (j *Job) wait() End {
 	for {
 		var status unix.WaitStatus
 		pid, err := unix.Wait4(-1, &status, 0, nil)
 		switch {
 		case errors.Is(err, unix.EINTR):
-		case err != nil: // nothing explains that it cannot be waited for
+		case err != nil: // should not happen
 			return End{Code: CannotRun}
 		case pid == j.cmd.Process.Pid && status.Signaled():
 			sig := status.Signal()

@@ -8,7 +8,7 @@ import (
 	"syscall"
 )
 
-// A group means nothing here.
+// A group has no meaning on Windows.
 type group struct{}
 
 // prepare begins to receive Ctrl-C.
@@ -21,10 +21,10 @@ func (*Job) attributes() *syscall.SysProcAttr { return nil }
 
 func (j *Job) start([]string, []string) error { return j.cmd.Start() }
 
-// pass does nothing: the console sends Ctrl-C to both of us.
+// pass does nothing: the console sends Ctrl-C to both processes.
 func (*Job) pass(os.Signal) {}
 
-// send ends the job; Windows has no milder way.
+// send kills the job; Windows has no gentler way.
 func (j *Job) send(syscall.Signal) {
 	j.cmd.Process.Kill() //nolint:errcheck // it may have ended
 }

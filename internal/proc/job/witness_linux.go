@@ -12,41 +12,40 @@ import (
 	"time"
 )
 
-// witnessName is what this program is called when it is a witness: another name,
-// so that a signal to the program by name does not reach it.
+// witnessName is the process name of a witness. It differs from that of the program, so
+// that a signal to the program by name does not reach it.
 const witnessName = "signal-witness"
 
-// A witness is a process in our process group. In a terminal it shows whether a
-// signal that reached us was sent to the whole group, so that the job has it too:
-// by the terminal itself, for Ctrl-C, or by kill with the number of the group. A
-// program in Go cannot see who sent a signal (si_code), and that would show only
-// the former.
+// A witness is a process in our process group. In a terminal it shows whether a signal
+// to us was sent to the whole group, so that the job has received it too: by the
+// terminal, for Ctrl-C, or by kill with the ID of the group. A Go program cannot see
+// the sender of a signal (si_code), which would only show the terminal.
 type witness struct {
-	questions, answers *os.File // a byte each
+	questions, answers *os.File // one byte each
 }
 
-// newWitness returns nil if none can be started.
+// newWitness returns nil if it cannot start one.
 func newWitness() *witness {
 	asked, questions, err := os.Pipe()
 	answers, said, err2 := os.Pipe()
 	if err != nil || err2 != nil {
 		return nil
 	}
-	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it ends with us: then there are no more questions
+	cmd := exec.Command("/proc/self/exe") //nolint:noctx // it ends with us, when its questions end
 	cmd.Args = []string{witnessName}
 	cmd.Stdin, cmd.Stdout = asked, said
 	err = cmd.Start()
 	asked.Close()
-	said.Close() // so that the end of the witness is that of its answers
+	said.Close() // so that the answers end with the witness
 	w := &witness{questions, answers}
-	if _, ok := w.answer(); err != nil || !ok { // else it looks from now on
+	if _, ok := w.answer(); err != nil || !ok { // otherwise it records signals from now on
 		return nil
 	}
 	return w
 }
 
-// saw reports whether the witness has received a signal too. Without a witness
-// that is assumed of signals that usually come from the keyboard.
+// saw reports whether the witness has received a signal too. Without a witness, it
+// assumes that for signals that usually come from the keyboard.
 func (w *witness) saw(sig syscall.Signal) bool {
 	if w != nil {
 		if _, err := w.questions.Write([]byte{byte(sig)}); err == nil {
@@ -58,15 +57,16 @@ func (w *witness) saw(sig syscall.Signal) bool {
 	return isFromKeys(sig)
 }
 
-// answer reports false for ok when the witness is gone.
+// answer returns false for ok if the witness is gone.
 func (w *witness) answer() (yes, ok bool) {
 	answer := make([]byte, 1)
 	_, err := w.answers.Read(answer)
 	return answer[0] == 1, err == nil
 }
 
-// IsWitness reports whether this process was started as a witness; then it has
-// done its work and may exit. A program that starts jobs calls it first.
+// IsWitness reports whether this process was started as a witness. If so, it does the
+// work of the witness first, and the process can exit. A program that starts jobs calls
+// IsWitness first.
 func IsWitness() bool {
 	if os.Args[0] != witnessName {
 		return false
@@ -75,8 +75,8 @@ func IsWitness() bool {
 	return true
 }
 
-// marker is a signal that the witness sends to itself. It has the greatest
-// number, so whatever came before it is handed out first.
+// marker is a signal that the witness sends to itself. It has the highest number, so
+// earlier signals are delivered first.
 const marker = syscall.Signal(64)
 
 // testify answers questions until there are no more.
@@ -85,7 +85,7 @@ func testify(questions, answers *os.File) {
 	signals := make(chan os.Signal, 10*len(passed))
 	signal.Notify(signals, append([]os.Signal{marker}, passed...)...)
 	go s.collect(signals)                          // ends with the program
-	question, answer := make([]byte, 1), []byte{1} // that it looks
+	question, answer := make([]byte, 1), []byte{1} // confirms that it records signals
 	for {
 		if _, err := answers.Write(answer); err != nil {
 			return
@@ -100,7 +100,7 @@ func testify(questions, answers *os.File) {
 	}
 }
 
-// sightings are the signals that were not asked about yet.
+// sightings are the signals for which there was no question yet.
 type sightings struct {
 	marked chan struct{}
 
@@ -120,23 +120,23 @@ func (s *sightings) collect(signals <-chan os.Signal) {
 	}
 }
 
-// had reports whether a signal has come. The kernel signals those that came last
-// to a group first, so it is on its way here before anybody can ask.
+// had reports whether a signal has come. The kernel signals the newest members of a
+// group first, so the signal is pending here before there can be a question.
 func (s *sightings) had(sig syscall.Signal) bool {
 	for enough := time.Now().Add(10 * askDelay); isOnItsWay(sig) && time.Now().Before(enough); {
 		time.Sleep(askDelay / 20)
 	}
 	if syscall.Kill(os.Getpid(), marker) == nil {
-		<-s.marked // what came before it has been collected too
+		<-s.marked // earlier signals have been collected too
 	}
 	return s.take(sig)
 }
 
-// isOnItsWay reports whether a signal waits for one of our threads, or is blocked
-// there, as all are while a thread is taking one in (proc_pid_status(5)).
+// isOnItsWay reports whether a signal is pending for one of our threads, or is blocked
+// there, as all are while a thread handles one (proc_pid_status(5)).
 func isOnItsWay(sig syscall.Signal) bool {
 	const tasks = "/proc/self/task/"
-	threads, _ := os.ReadDir(tasks) //nolint:errcheck // without it nothing is known to be on its way
+	threads, _ := os.ReadDir(tasks) //nolint:errcheck // without it, nothing is known to be pending
 	return slices.ContainsFunc(threads, func(thread os.DirEntry) bool {
 		text, _ := os.ReadFile(tasks + thread.Name() + "/status") //nolint:errcheck // it may have ended
 		return holds(string(text), sig)
@@ -159,7 +159,7 @@ func holds(status string, sig syscall.Signal) bool {
 func (s *sightings) take(sig syscall.Signal) bool {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	// The kernel makes one of two that come fast; nobody asks about the other.
+	// The kernel merges two fast signals into one; there is no question about the other.
 	fresh := slices.DeleteFunc(s.seen[sig], func(at time.Time) bool { return time.Since(at) > time.Second })
 	s.seen[sig] = fresh[min(1, len(fresh)):]
 	return len(fresh) > 0

@@ -4,7 +4,7 @@ package job
 
 import "syscall"
 
-// There is no witness here.
+// There is no witness on this system.
 type witness struct{}
 
 func newWitness() *witness { return nil }
