@@ -97,11 +97,11 @@ func checkTagKeys(keys []string) error {
 			return fmt.Errorf("'tag_keys' names %q, which is a tag of the plugin or of Telegraf", key)
 		}
 		if slices.Contains(judge.OwnFields, key) {
-			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: databases cannot have both", key)
+			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: a name cannot be both", key)
 		}
 		label := wire.Beat{Tags: []wire.Label{{Key: key, Value: "x"}}}
 		if err := label.Validate(); err != nil {
-			return fmt.Errorf("'tag_keys' names %q, which no beat can carry: %w", key, err)
+			return fmt.Errorf("'tag_keys' names %q, which no beat can have: %w", key, err)
 		}
 	}
 	return nil
@@ -111,7 +111,7 @@ func checkTagKeys(keys []string) error {
 func checkTagWith(all []string) error {
 	for _, name := range all {
 		if name != "pid" {
-			return fmt.Errorf("'tag_with' may name \"pid\" alone, not %q", name)
+			return fmt.Errorf("'tag_with' can only contain \"pid\", not %q", name)
 		}
 	}
 	return nil
@@ -132,7 +132,7 @@ func parseNames(names []string) ([]string, error) {
 	for _, text := range names {
 		name, err := wire.Host(text)
 		if err != nil {
-			return nil, fmt.Errorf("'names': %q is not the name of a host: %w", text, err)
+			return nil, fmt.Errorf("'names': %q is not a valid host name: %w", text, err)
 		}
 		all = append(all, name)
 	}

@@ -71,10 +71,10 @@ func (c *ClusterOptions) checkName() error {
 		return nil
 	}
 	if len(c.Name) > cluster.MaxName {
-		return fmt.Errorf("'name': %q has %d bytes, allowed are %d", c.Name, len(c.Name), cluster.MaxName)
+		return fmt.Errorf("'name': %q has %d bytes: use at most %d", c.Name, len(c.Name), cluster.MaxName)
 	}
 	if _, err := wire.Host(c.Name); err != nil {
-		return fmt.Errorf("'name': %q is not a name like that of a host: %w", c.Name, err)
+		return fmt.Errorf("'name': %q is not a valid host name: %w", c.Name, err)
 	}
 	return nil
 }
@@ -93,13 +93,13 @@ func (c *ClusterOptions) checkMates() error {
 	for i, mate := range c.Mates {
 		host, err := splitHostPort(mate)
 		if err == nil && isEverywhere(host) {
-			err = errors.New("names no host: write \"collector-2:6222\"")
+			err = errors.New("has no host: write \"collector-2:6222\"")
 		}
 		if err != nil {
 			return fmt.Errorf("'mates': %q %w", mate, err)
 		}
 		if slices.ContainsFunc(c.Mates[:i], func(other string) bool { return strings.EqualFold(other, mate) }) {
-			return fmt.Errorf("'mates': %q is there twice", mate)
+			return fmt.Errorf("'mates': %q is listed twice", mate)
 		}
 	}
 	return nil
@@ -116,8 +116,8 @@ func (c *ClusterOptions) checkSecret() error {
 func (c *ClusterOptions) checkTLS() error {
 	set := []bool{c.TLSCert != "", c.TLSKey != "", len(c.TLSAllowedCACerts) > 0}
 	if slices.Contains(set, true) && slices.Contains(set, false) {
-		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: " +
-			"each collector verifies the certificate of the other")
+		return errors.New("set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none of them: " +
+			"collectors verify each other's certificates")
 	}
 	if c.TLSKeyPwd != "" && c.TLSKey == "" {
 		return errors.New("'tls_key_pwd' needs 'tls_key'")
@@ -170,12 +170,12 @@ func (c *ClusterOptions) name() (string, error) {
 	if name == "" {
 		var err error
 		if name, err = os.Hostname(); err != nil {
-			return "", fmt.Errorf("the name of this host is unknown, set 'name': %w", err)
+			return "", fmt.Errorf("cannot get the name of this host, set 'name': %w", err)
 		}
 	}
 	name, err := wire.Host(name)
 	if err != nil {
-		return "", fmt.Errorf("the name of this host cannot be that of a collector, set 'name': %w", err)
+		return "", fmt.Errorf("the name of this host is not valid for a collector, set 'name': %w", err)
 	}
 	return name, nil
 }
@@ -195,7 +195,7 @@ func (c *ClusterOptions) open(log telegraf.Logger) (_ *cluster.Options, err erro
 	}
 	certificates, err := c.openCertificates(log)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err)
+		return nil, fmt.Errorf("cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': %w", err)
 	}
 	o.TLS = certificates.Mutual()
 	return o, nil

@@ -40,28 +40,28 @@ func TestWrongOptionsOfTheCluster(t *testing.T) {
 	mates := func(all ...string) func(*ClusterOptions) { return func(c *ClusterOptions) { c.Mates = all } }
 	listen := func(address string) func(*ClusterOptions) { return func(c *ClusterOptions) { c.Listen = address } }
 	for want, change := range map[string]func(*ClusterOptions){
-		`'mates' must name at least one other collector, like "collector-2:6222"`:           mates(),
-		`'mates': "tcp://c2:6222" has a scheme: write "c2:6222"`:                            mates("tcp://c2:6222"),
-		`'mates': "c2" has no port: write "c2:6222"`:                                        mates("c3:6222", "c2"),
-		`'mates': "c2:" has port "": use 1 to 65535`:                                        mates("c2:"),
-		`'mates': "c2:0" has port "0": use 1 to 65535`:                                      mates("c2:0"),
-		`'mates': "c2:65536" has port "65536"`:                                              mates("c2:65536"),
-		`'mates': ":6222" names no host: write "collector-2:6222"`:                          mates(":6222"),
-		`'mates': "0.0.0.0:6222" names no host`:                                             mates("0.0.0.0:6222"),
-		`'mates': "[::]:6222" names no host`:                                                mates("[::]:6222"),
-		`'mates': "2001:db8::2:6222" is an IPv6 address without brackets: write "[2001:db`:  mates("2001:db8::2:6222"),
-		`'mates': "[c2]:6222" has no IPv6 address in brackets: write "[2001:db8::2]:6222"`:  mates("[c2]:6222"),
-		`'mates': "c 2:6222" is not a host and a port: host: ' ' in "c 2" is not allowed`:   mates("c 2:6222"),
-		`'mates': "" has no port`:                                                           mates(""),
-		`'mates': "C2:6222" is there twice`:                                                 mates("c2:6222", "c3:6222", "C2:6222"),
-		`'listen': "6222" has no port`:                                                      listen("6222"),
-		`'listen': "tcp://:6222" has a scheme: write ":6222"`:                               listen("tcp://:6222"),
-		`'listen': ":0" has port "0": use 1 to 65535`:                                       listen(":0"),
-		`'name': "a b" is not a name like that of a host: host: ' ' in "a b" is not allowe`: func(c *ClusterOptions) { c.Name = "a b" },
-		`'secret' is missing: write secret = "file:/etc/telegraf/heartbeat/cluster.key"`:    func(c *ClusterOptions) { c.Secret = config.NewSecret(nil) },
-		`'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other`:                   func(c *ClusterOptions) { c.TLSCert, c.TLSKey = "a", "b" },
-		`'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: each collector`:   func(c *ClusterOptions) { c.TLSAllowedCACerts = []string{"a"} },
-		`'tls_key_pwd' needs 'tls_key'`:                                                     func(c *ClusterOptions) { c.TLSKeyPwd = "a" },
+		`'mates' must name at least one other collector, like "collector-2:6222"`:          mates(),
+		`'mates': "tcp://c2:6222" has a scheme: write "c2:6222"`:                           mates("tcp://c2:6222"),
+		`'mates': "c2" has no port: write "c2:6222"`:                                       mates("c3:6222", "c2"),
+		`'mates': "c2:" has port "": use 1 to 65535`:                                       mates("c2:"),
+		`'mates': "c2:0" has port "0": use 1 to 65535`:                                     mates("c2:0"),
+		`'mates': "c2:65536" has port "65536"`:                                             mates("c2:65536"),
+		`'mates': ":6222" has no host: write "collector-2:6222"`:                           mates(":6222"),
+		`'mates': "0.0.0.0:6222" names no host`:                                            mates("0.0.0.0:6222"),
+		`'mates': "[::]:6222" names no host`:                                               mates("[::]:6222"),
+		`'mates': "2001:db8::2:6222" is an IPv6 address without brackets: write "[2001:db`: mates("2001:db8::2:6222"),
+		`'mates': "[c2]:6222" has no IPv6 address in brackets: write "[2001:db8::2]:6222"`: mates("[c2]:6222"),
+		`'mates': "c 2:6222" is not a host and a port: host: ' ' in "c 2" is not allowed`:  mates("c 2:6222"),
+		`'mates': "" has no port`:                                                          mates(""),
+		`'mates': "C2:6222" is listed twice`:                                               mates("c2:6222", "c3:6222", "C2:6222"),
+		`'listen': "6222" has no port`:                                                     listen("6222"),
+		`'listen': "tcp://:6222" has a scheme: write ":6222"`:                              listen("tcp://:6222"),
+		`'listen': ":0" has port "0": use 1 to 65535`:                                      listen(":0"),
+		`'name': "a b" is not a valid host name: host: ' ' in "a b" is not allowe`:         func(c *ClusterOptions) { c.Name = "a b" },
+		`'secret' is missing: write secret = "file:/etc/telegraf/heartbeat/cluster.key"`:   func(c *ClusterOptions) { c.Secret = config.NewSecret(nil) },
+		`set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none`:                     func(c *ClusterOptions) { c.TLSCert, c.TLSKey = "a", "b" },
+		`set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none of them: collectors`: func(c *ClusterOptions) { c.TLSAllowedCACerts = []string{"a"} },
+		`'tls_key_pwd' needs 'tls_key'`:                                                    func(c *ClusterOptions) { c.TLSKeyPwd = "a" },
 	} {
 		err := clustered(t, change).Init()
 		require.ErrorContains(t, err, "[inputs.heartbeat.cluster]: "+want)
@@ -142,7 +142,7 @@ func TestSecretOfTheCluster(t *testing.T) {
 func TestWrongFilesOfTheCluster(t *testing.T) {
 	for want, change := range map[string]func(*ClusterOptions){
 		"[inputs.heartbeat.cluster]: 'secret': secret 1 has 5 bytes": func(c *ClusterOptions) { c.Secret = config.NewSecret([]byte("short")) },
-		"[inputs.heartbeat.cluster]: cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: ": func(c *ClusterOptions) {
+		"[inputs.heartbeat.cluster]: cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': ": func(c *ClusterOptions) {
 			c.TLSCert, c.TLSKey, c.TLSAllowedCACerts = "none", "none", []string{"none"}
 		},
 	} {

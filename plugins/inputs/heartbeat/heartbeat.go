@@ -94,7 +94,7 @@ func (h *Heartbeat) Check() []error {
 	}
 	if h.TLSCert != "" {
 		if _, err := h.openCertificates(h.Log); err != nil {
-			wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
+			wrong = append(wrong, fmt.Errorf("cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': %w", err))
 		}
 	}
 	return append(wrong, h.Cluster.problems(h.Log)...)
@@ -159,7 +159,7 @@ func (h *Heartbeat) load(acc telegraf.Accumulator) {
 		h.announce()
 	case <-patience.C:
 		h.announce()
-		h.Log.Infof("Reading the state file goes on; until then heartbeats wait")
+		h.Log.Infof("Still reading the state file; heartbeats wait until it is read")
 	}
 }
 
@@ -210,7 +210,7 @@ func (h *Heartbeat) id() string {
 	}
 	id, err := verify.KeepID(path)
 	if err != nil && h.hasKeys() {
-		h.Log.Warnf("The id of this collector does not survive a restart, after which each signed beat is refused once: %v", err)
+		h.Log.Warnf("The id of this collector will not survive a restart, after which the first signed beat of each sender is refused: %v", err)
 	}
 	return id
 }
@@ -347,8 +347,8 @@ func (h *Heartbeat) announce() {
 	// A recording of what was signed for another collector is worth something in
 	// datagrams, which are not answered.
 	if h.hasKeys() && len(h.Names) == 0 && slices.ContainsFunc(all, func(s serve.Status) bool { return s.Datagrams }) {
-		h.Log.Warnf("Signed datagrams are accepted whatever collector they are for, because 'names' is empty: " +
-			"list the names by which senders reach this collector")
+		h.Log.Warnf("Signed datagrams for any collector are accepted, because 'names' is empty: " +
+			"list the names that senders use for this collector")
 	}
 	for _, s := range all {
 		if !s.Local && !s.Visitors && h.isOpen(s.Secure) {

@@ -65,7 +65,7 @@ func (o *Options) checkHTTP() error {
 			return inCheck(i+1, err)
 		}
 		if o.Checks[i].Token == nil {
-			return inCheck(i+1, errors.New("it must have a 'token'"))
+			return inCheck(i+1, errors.New("'token' is missing"))
 		}
 	}
 	hasPassword := o.BasicPassword != nil && !o.BasicPassword.Empty()
@@ -78,10 +78,10 @@ func (o *Options) checkHTTP() error {
 			"an address http:// or https:// in 'service_addresses'")
 	}
 	if (o.BasicUsername != "") != hasPassword {
-		return errors.New("'basic_username' and 'basic_password' need each other")
+		return errors.New("set both 'basic_username' and 'basic_password', or neither")
 	}
 	if hasPassword && len(o.AllowedReaders) > 0 {
-		return errors.New("'allowed_readers' and 'basic_password' exclude each other: readers show a password, or come from an address")
+		return errors.New("'allowed_readers' and 'basic_password' cannot both be set: readers are allowed by address or by password")
 	}
 	return nil
 }

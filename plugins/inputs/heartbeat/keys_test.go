@@ -268,22 +268,22 @@ func TestEachKeyFileForItself(t *testing.T) {
 
 func TestWrongOptionsOfKeys(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"'require_signature' needs 'keys' or 'keys_dir'": func(h *Heartbeat) { h.RequireSignature = true },
-		`'keys': "WEB-1" and "web-1" are one key id`:     func(h *Heartbeat) { setKey(h, "web-1", secretOne); setKey(h, "WEB-1", secretTwo) },
-		`'keys': "web-1" and "web-1." are one key id`:    func(h *Heartbeat) { setKey(h, "web-1.", secretOne); setKey(h, "web-1", secretOne) },
-		`'keys': "0::1" and "::1" are one key id`:        func(h *Heartbeat) { setKey(h, "::1", secretOne); setKey(h, "0::1", secretOne) },
-		`'names': "a b" is not the name of a host: host`: func(h *Heartbeat) { h.Names = []string{"hb", "a b"} },
-		"'require_recipient' needs 'keys' or 'keys_dir'": func(h *Heartbeat) { h.RequireRecipient = true },
-		`'keys': key id: ' ' in "web 1" is not allowed`:  func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
-		"'forget_left_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
+		"'require_signature' needs 'keys' or 'keys_dir'":   func(h *Heartbeat) { h.RequireSignature = true },
+		`'keys': "WEB-1" and "web-1" are the same key id`:  func(h *Heartbeat) { setKey(h, "web-1", secretOne); setKey(h, "WEB-1", secretTwo) },
+		`'keys': "web-1" and "web-1." are the same key id`: func(h *Heartbeat) { setKey(h, "web-1.", secretOne); setKey(h, "web-1", secretOne) },
+		`'keys': "0::1" and "::1" are the same key id`:     func(h *Heartbeat) { setKey(h, "::1", secretOne); setKey(h, "0::1", secretOne) },
+		`'names': "a b" is not a valid host name: host`:    func(h *Heartbeat) { h.Names = []string{"hb", "a b"} },
+		"'require_recipient' needs 'keys' or 'keys_dir'":   func(h *Heartbeat) { h.RequireRecipient = true },
+		`'keys': key id: ' ' in "web 1" is not allowed`:    func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
+		"'forget_left_after' must be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.ForgetLeftAfter = config.Duration(9 * time.Minute)
 		},
-		"'forget_dead_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
+		"'forget_dead_after' must be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.ForgetDeadAfter = config.Duration(9 * time.Minute)
 		},
-		"rule 1 of [[inputs.heartbeat.rule]]: 'forget_dead_after' has to be at least twice": func(h *Heartbeat) {
+		"rule 1 of [[inputs.heartbeat.rule]]: 'forget_dead_after' must be at least twice": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.Rules = []Rule{{Host: "web-*", ForgetDeadAfter: durationOption(time.Minute)}}
 		},

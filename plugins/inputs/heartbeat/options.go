@@ -84,12 +84,12 @@ type former struct {
 func (f *former) check() error {
 	switch {
 	case f.Detector != nil:
-		return errors.New("'detector' was removed: margins always follow the lateness of a peer; " +
-			"'max_dead_after' in a [[inputs.heartbeat.rule]] limits them")
+		return errors.New("'detector' was removed: the margin always adapts to how late the beats of a peer are; " +
+			"to limit it, set 'max_dead_after' in a [[inputs.heartbeat.rule]]")
 	case f.MaxDeadAfter != nil:
-		return errors.New("'max_dead_after' was moved into rules: write it in a [[inputs.heartbeat.rule]] with host = \"*\"")
+		return errors.New("'max_dead_after' was moved to rules: set it in a [[inputs.heartbeat.rule]] with host = \"*\"")
 	case f.PIDAs != nil:
-		return errors.New("'pid_as' was renamed to 'tag_with': write tag_with = [\"pid\"] for a tag, and [] for a field")
+		return errors.New("'pid_as' was renamed to 'tag_with': write tag_with = [\"pid\"] for a tag, or [] for a field")
 	case f.FrameTimeout != nil:
 		return errors.New("'frame_timeout' was renamed to 'read_timeout'")
 	}
@@ -196,7 +196,7 @@ func (o *Options) checkAddresses() error {
 			return fmt.Errorf("'service_addresses': %q %w", address, err)
 		}
 		if slices.Contains(o.ServiceAddresses[:i], address) {
-			return fmt.Errorf("'service_addresses': %q is there twice", address)
+			return fmt.Errorf("'service_addresses': %q is listed twice", address)
 		}
 	}
 	return nil
@@ -293,7 +293,7 @@ func (o *Options) checkTLS() error {
 	switch {
 	case secure >= 0 && (o.TLSCert == "" || o.TLSKey == ""):
 		scheme, _, _ := strings.Cut(o.ServiceAddresses[secure], ":")
-		return fmt.Errorf("%s:// of 'service_addresses' needs 'tls_cert' and 'tls_key'", scheme)
+		return fmt.Errorf("'service_addresses': %s:// needs 'tls_cert' and 'tls_key'", scheme)
 	case secure < 0 && (o.TLSCert != "" || o.TLSKey != "" || len(o.TLSAllowedCACerts) > 0):
 		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need an address tls:// or https:// in 'service_addresses'")
 	case len(o.TLSAllowedDNSNames) > 0 && len(o.TLSAllowedCACerts) == 0:
@@ -312,7 +312,7 @@ func (o *Options) checkVerified() error {
 	}
 	for _, url := range o.ServiceAddresses {
 		if strings.HasPrefix(url, "udp") {
-			return fmt.Errorf("'ip_from' = \"verified\" and %q need 'require_signature': a datagram can come from anywhere", url)
+			return fmt.Errorf("'ip_from' = \"verified\" with %q needs 'require_signature': the source address of a datagram can be forged", url)
 		}
 	}
 	return nil
@@ -326,7 +326,7 @@ func (o *Options) checkKeys() error {
 			return fmt.Errorf("'keys': %w", err)
 		}
 		if other, twice := seen[verify.KeyName(id)]; twice {
-			return fmt.Errorf("'keys': %q and %q are one key id, as case and a final dot do not count: remove one of them", other, id)
+			return fmt.Errorf("'keys': %q and %q are the same key id, because case and a final dot do not count: remove one of them", other, id)
 		}
 		seen[verify.KeyName(id)] = id
 	}
@@ -335,7 +335,7 @@ func (o *Options) checkKeys() error {
 	case o.RequireSignature && !o.hasChecks():
 		return errors.New("'require_signature' needs 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
 	case o.RequireRecipient:
-		return errors.New("'require_recipient' needs 'keys' or 'keys_dir': it asks of signed beats alone that they name their collector")
+		return errors.New("'require_recipient' needs 'keys' or 'keys_dir': it applies only to signed beats")
 	default:
 		return nil
 	}
@@ -346,7 +346,7 @@ func (o *Options) checkKeys() error {
 		if forget == 0 || forget >= least {
 			return nil
 		}
-		return fmt.Errorf("'%s' has to be at least twice 'replay_window', %s", name, time.Duration(least))
+		return fmt.Errorf("'%s' must be at least twice 'replay_window', %s", name, time.Duration(least))
 	}
 	for i := range o.Rules {
 		if forget := o.Rules[i].ForgetDeadAfter; forget != nil {

@@ -35,11 +35,11 @@ func (h *Heartbeat) openSocket() {
 	}
 	socket, err := serve.ListenUnix(path, readersMode)
 	if err != nil {
-		h.Log.Warnf("'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on %q beside the 'state_file': %v", path, err)
+		h.Log.Warnf("Cannot listen on %q, the socket beside the 'state_file'; 'telegraf-heartbeat peers' will read that file instead: %v", path, err)
 		return
 	}
 	h.readers = func() *web.Socket {
-		return web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", path, strings.TrimSpace(text)) })
+		return web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering requests on %s: %s", path, strings.TrimSpace(text)) })
 	}
 }
 

@@ -92,10 +92,10 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 			other, err := net.Listen("unix", path)
 			require.NoError(t, err)
 			t.Cleanup(func() { other.Close() })
-		}, "somebody listens on "},
+		}, "another process listens on "},
 		"by a file": {func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
-		}, "is there, and no socket"},
+		}, "exists and is not a socket"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &testutil.CaptureLogger{}
@@ -109,7 +109,7 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 				askOnSocket(t, h, api.PathPeers, new(api.Peers))
 				return
 			}
-			require.Contains(t, log.Warnings()[0], "'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on ")
+			require.Contains(t, log.Warnings()[0], "'telegraf-heartbeat peers' will read that file instead: ")
 			require.Contains(t, log.Warnings()[0], c.want)
 			h.Stop()
 			require.FileExists(t, h.SocketPath(), "it is not ours")

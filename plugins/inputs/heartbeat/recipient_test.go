@@ -179,7 +179,7 @@ func TestMissingNamesAreTold(t *testing.T) {
 			requiring(h)
 			h.Names, h.Log = c.names, log
 		})
-		require.Equal(t, c.warns, strings.Contains(strings.Join(log.Warnings(), "\n"), "Signed datagrams are accepted whatever collector they are for"))
+		require.Equal(t, c.warns, strings.Contains(strings.Join(log.Warnings(), "\n"), "Signed datagrams for any collector are accepted"))
 		conn := dialURL(t, h)
 		for seq := range 3 {
 			payload := signedBy("web-1", secretOne, signedBeat("web-1", "a", seq+1, ""))

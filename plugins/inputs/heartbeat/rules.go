@@ -76,10 +76,10 @@ func inRule(number int, err error) error {
 
 func (r *Rule) check() error {
 	if r.Host == "" && r.Service == "" && r.IP == "" {
-		return errors.New("it must name 'host', 'service' or 'ip'")
+		return errors.New("it matches nothing: set 'host', 'service' or 'ip'")
 	}
 	if r.changesNothing() {
-		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', 'grace', " +
+		return errors.New("it changes nothing: set 'dead_after', 'max_dead_after', 'missed_beats', 'grace', " +
 			"'schedule', 'hours', 'class', 'disconnect_grace' or 'forget_dead_after'")
 	}
 	set := func(d *config.Duration, check func(string, config.Duration, time.Duration) error, option string, least time.Duration) error {
@@ -113,13 +113,13 @@ func (r *Rule) contradiction() error {
 	silence := r.DeadAfter != nil || r.MaxDeadAfter != nil
 	switch {
 	case r.Schedule != "" && (silence || r.MissedBeats != nil):
-		return errors.New("'schedule' excludes 'dead_after', 'max_dead_after' and 'missed_beats': 'grace' says how late a beat may be")
+		return errors.New("'schedule' cannot be combined with 'dead_after', 'max_dead_after' or 'missed_beats': 'grace' sets how late a beat may be")
 	case r.Schedule != "" && (r.Hours != "" || r.Class != ""):
-		return errors.New("'schedule' excludes 'hours' and 'class'")
+		return errors.New("'schedule' cannot be combined with 'hours' or 'class'")
 	case r.Grace != nil && (r.DeadAfter != nil || r.MissedBeats != nil):
-		return errors.New("'grace' excludes 'dead_after' and 'missed_beats'")
+		return errors.New("'grace' cannot be combined with 'dead_after' or 'missed_beats'")
 	case r.Timezone != "" && r.Schedule == "" && r.Hours == "":
-		return errors.New("'timezone' is that of 'schedule' or 'hours'")
+		return errors.New("'timezone' needs 'schedule' or 'hours'")
 	case r.Class != "" && r.Class != ephemeral:
 		return fmt.Errorf("'class' must be %q, not %q", ephemeral, r.Class)
 	}
@@ -180,7 +180,7 @@ func compileGlob(option, glob string) (filter.Filter, error) {
 	}
 	compiled, err := filter.Compile([]string{glob})
 	if err != nil {
-		return nil, fmt.Errorf("'%s' is not a glob: %q: %w", option, glob, err)
+		return nil, fmt.Errorf("'%s': %q is not a glob: %w", option, glob, err)
 	}
 	return compiled, nil
 }

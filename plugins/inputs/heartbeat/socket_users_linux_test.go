@@ -140,8 +140,8 @@ func TestUnprovenConnectionsOfOneUser(t *testing.T) {
 	}
 	require.EqualValues(t, 2, rejected(h, serve.ReasonUnproven))
 	require.Equal(t, []string{"W! [] Refused uid 61001 over a unix socket, unproven: " +
-		"too many connections from there have had nothing accepted yet: " +
-		"at most 10 may, an eighth of all ('max_connections', descriptor limit)"}, log.Warnings())
+		"too many connections from this address or user have had nothing accepted yet: " +
+		"the limit is 10, an eighth of 'max_connections' or of the descriptor limit"}, log.Warnings())
 	h.Stop()
 }
 

@@ -143,7 +143,7 @@ func TestPlaintextOnATLSPortIsNamed(t *testing.T) {
 		"OPTIONS * HTTP/1.1\r\n\r\n":             {wire.ReasonHTTP, "an HTTP client without TLS"},
 		"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n": {wire.ReasonProxy, "the PROXY protocol before TLS"},
 		"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c": {wire.ReasonProxy, "the PROXY protocol before TLS"},
-		"SSH-2.0-\x1b[31m\r\n":                   {serve.ReasonHandshake, `connection begins with "SSH-2": no TLS, on a TLS port`},
+		"SSH-2.0-\x1b[31m\r\n":                   {serve.ReasonHandshake, `connection begins with "SSH-2": not TLS, on a TLS port`},
 	} {
 		before := rejected(h, want.reason)
 		c := dial(t, h)
@@ -226,13 +226,13 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 
 func TestWrongOptionsOfTLS(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"needs 'tls_cert' and 'tls_key'":         func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
-		"need an address tls://":                 func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
-		"needs 'tls_allowed_cacerts', 'keys' or": func(h *Heartbeat) { h.HostFrom = "verified" },
-		"'tls_allowed_dns_names' needs":          func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
-		"need 'require_signature': a datagr":     func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
-		`'host_from' must be one of`:             func(h *Heartbeat) { h.HostFrom = "cert" },
-		"'replay_window' must be at least":       func(h *Heartbeat) { h.ReplayWindow = 0 },
+		"needs 'tls_cert' and 'tls_key'":             func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
+		"need an address tls://":                     func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
+		"needs 'tls_allowed_cacerts', 'keys' or":     func(h *Heartbeat) { h.HostFrom = "verified" },
+		"'tls_allowed_dns_names' needs":              func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
+		"needs 'require_signature': the source addr": func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
+		`'host_from' must be one of`:                 func(h *Heartbeat) { h.HostFrom = "cert" },
+		"'replay_window' must be at least":           func(h *Heartbeat) { h.ReplayWindow = 0 },
 	} {
 		h := newPlugin(t)
 		change(h)

@@ -108,7 +108,7 @@ func TestWhatIsInThePlaceOfASocket(t *testing.T) {
 			second := newPlugin(t)
 			second.ServiceAddresses = first.ServiceAddresses
 			require.NoError(t, second.Init())
-			require.ErrorContains(t, second.Start(nil), "somebody listens on")
+			require.ErrorContains(t, second.Start(nil), "another process listens on")
 			require.FileExists(t, path)
 			first.Stop()
 

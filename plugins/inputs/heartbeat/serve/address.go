@@ -88,7 +88,7 @@ func removeStale(network, path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%q is there, and no socket", path)
+		return fmt.Errorf("%q exists and is not a socket", path)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -96,7 +96,7 @@ func removeStale(network, path string) error {
 	switch {
 	case err == nil:
 		conn.Close()
-		return fmt.Errorf("somebody listens on %q", path)
+		return fmt.Errorf("another process listens on %q", path)
 	case errors.Is(err, fs.ErrPermission): // so somebody may
 		return err
 	}

@@ -388,7 +388,7 @@ func (c *conn) ended(err error) (end End) {
 	defer c.shared.survive(&c.origin)
 	refusal := wire.AsRefusal(err)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
+		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a TLS record"}
 	}
 	switch {
 	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
@@ -411,9 +411,9 @@ func (c *conn) ended(err error) (end End) {
 // lateness says what was not in time.
 func (c *conn) lateness() string {
 	if c.proven || c.reader.Started() {
-		return "message is not complete in time ('read_timeout')"
+		return "message is not complete within 'read_timeout'"
 	}
-	return "nothing was accepted in time ('read_timeout')"
+	return "nothing was accepted within 'read_timeout'"
 }
 
 // resetIsClose reports whether a reset means that the other process has ended: on a Unix

@@ -181,11 +181,11 @@ func TestFramesInPieces(t *testing.T) {
 		requireAnswers(t, c, 2, func() {})
 		_, err = c.Write(binary.BigEndian.AppendUint32(nil, 5))
 		require.NoError(t, err)
-		require.Equal(t, "read_timeout: message is not complete in time ('read_timeout')", next(t, refused))
+		require.Equal(t, "read_timeout: message is not complete within 'read_timeout'", next(t, refused))
 		require.Equal(t, EndedByUs, next(t, ended))
 
 		silent := dial(t, s)
-		require.Equal(t, "read_timeout: nothing was accepted in time ('read_timeout')", next(t, refused))
+		require.Equal(t, "read_timeout: nothing was accepted within 'read_timeout'", next(t, refused))
 		_, err = io.Copy(io.Discard, silent)
 		require.NoError(t, err)
 	})

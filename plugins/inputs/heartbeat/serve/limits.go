@@ -60,12 +60,12 @@ func (l *limits) take(from *Origin) (reason wire.Reason, text string) {
 	most, party := max(l.most/unprovenShare, 1), partyOf(from)
 	switch {
 	case l.open >= l.most:
-		return ReasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
+		return ReasonMaxConnections, "the limit of open connections is reached ('max_connections' or the descriptor limit)"
 	case l.unproven[party] >= most:
-		return ReasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: "+
-			"at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
+		return ReasonUnproven, fmt.Sprintf("too many connections from this address or user have had nothing accepted yet: "+
+			"the limit is %d, an eighth of 'max_connections' or of the descriptor limit", most)
 	case l.perIP > 0 && remote.IsValid() && l.openFrom[remote] >= l.perIP:
-		return ReasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
+		return ReasonMaxPerIP, "the limit of open connections from this address is reached ('max_connections_per_ip')"
 	}
 	l.open++
 	l.unproven[party]++

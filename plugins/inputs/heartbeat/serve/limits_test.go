@@ -70,8 +70,8 @@ func TestUnprovenConnectionsAreCountedRight(t *testing.T) {
 		require.Empty(t, reason)
 		reason, text := d.enter(from)
 		require.Equal(t, ReasonUnproven, reason)
-		require.Equal(t, "too many connections from there have had nothing accepted yet: "+
-			"at most 1 may, an eighth of all ('max_connections', descriptor limit)", text)
+		require.Equal(t, "too many connections from this address or user have had nothing accepted yet: "+
+			"the limit is 1, an eighth of 'max_connections' or of the descriptor limit", text)
 		d.prove(from)
 		d.leave(from.Remote)
 	}

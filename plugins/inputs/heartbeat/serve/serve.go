@@ -134,6 +134,6 @@ func (s *shared) survive(from *Origin) {
 }
 
 func (s *shared) panicked(from string, cause any, stack []byte) {
-	s.refuse(ReasonPanic, from, "internal error, please report the stack that follows")
+	s.refuse(ReasonPanic, from, "internal error, please report the stack trace that follows")
 	s.Log.Errorf("Serving %s failed: %v\n%s", from, cause, stack)
 }

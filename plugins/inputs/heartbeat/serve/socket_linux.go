@@ -36,7 +36,7 @@ func openLoops(l *listener) *loops {
 	}
 	o := new(loops)
 	if err := o.open(l, socket); err != nil {
-		l.Log.Warnf("Each connection to %s takes more memory, as epoll cannot be used: %v", l.address, err)
+		l.Log.Warnf("Connections to %s take more memory, because epoll cannot be used: %v", l.address, err)
 		o.close()
 		return nil
 	}

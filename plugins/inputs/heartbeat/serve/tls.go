@@ -124,7 +124,7 @@ func (c *Certificates) latest(*tls.ClientHelloInfo) (*tls.Config, error) {
 	switch {
 	case err != nil && err.Error() != c.said:
 		c.said = err.Error()
-		c.log.Warnf("Kept the former certificates: %v", err)
+		c.log.Warnf("Kept the previous certificates: %v", err)
 	case err == nil && c.current != before:
 		c.said = ""
 		c.log.Infof("Reloaded the certificates")
@@ -241,7 +241,7 @@ func (c *conn) refuseHandshake(err error) {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.shared.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete in time ('read_timeout')")
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete within 'read_timeout'")
 	case errors.As(err, &plain):
 		c.refusePlaintext(plain)
 	default:
@@ -256,7 +256,7 @@ func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	if _, visits := c.socket.(*visitor); visits && refusal.Reason == wire.ReasonHTTP {
 		//nolint:errcheck // the connection ends anyway
-		io.WriteString(c.socket, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 39\r\n\r\nwrite https:// in place of http:// here")
+		io.WriteString(c.socket, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 36\r\n\r\nuse https:// instead of http:// here")
 	}
 	if first.RecordHeader[0] != 0 {
 		return
@@ -282,7 +282,7 @@ func plaintext(first string) *wire.Refusal {
 	case beginsRequest(first):
 		return &wire.Refusal{Reason: wire.ReasonHTTP, Text: "an HTTP client without TLS on a TLS port"}
 	}
-	return &wire.Refusal{Reason: ReasonHandshake, Text: fmt.Sprintf("connection begins with %q: no TLS, on a TLS port", first)}
+	return &wire.Refusal{Reason: ReasonHandshake, Text: fmt.Sprintf("connection begins with %q: not TLS, on a TLS port", first)}
 }
 
 // beginsRequest reports whether an HTTP request may begin so.

@@ -47,7 +47,7 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	defer cancel()
 	content, err := f.file.Read(ctx)
 	if err == nil && content.Info.Mode().Perm()&0o007 != 0 && runtime.GOOS != "windows" {
-		err = fmt.Errorf("others may use it, as its mode is %#o: make it 0600 or 0640", content.Info.Mode().Perm())
+		err = fmt.Errorf("other users can access it, its mode is %#o: make it 0600 or 0640", content.Info.Mode().Perm())
 	}
 	if err != nil {
 		return []error{fmt.Errorf("cannot read %q of 'check_files': %w", f.file.Name, err)}
@@ -96,7 +96,7 @@ func parseCheck(words []string) (*check, error) {
 		return nil, err
 	}
 	if len(words) < 2 {
-		return nil, errors.New("it names no peer: write TOKEN HOST/SERVICE every=24h grace=1h")
+		return nil, errors.New("the peer is missing: write TOKEN HOST/SERVICE every=24h grace=1h")
 	}
 	if looksLikeToken(words[1]) {
 		return nil, errors.New("word 2 looks like a token: write HOST/host for a host of that name")
@@ -115,16 +115,16 @@ func parseCheck(words []string) (*check, error) {
 		places := map[string]*time.Duration{"every": &c.Every, "grace": &c.Grace, "max_runtime": &c.MaxRuntime}
 		place, known := places[key]
 		if !known {
-			return nil, fmt.Errorf("word %d is none of every=, grace=, max_runtime=, schedule= and timezone=", i+3)
+			return nil, fmt.Errorf("word %d is not one of every=, grace=, max_runtime=, schedule= and timezone=", i+3)
 		}
 		var err error
 		if *place, err = parseDuration(value); err != nil {
-			return nil, fmt.Errorf("%s= is no duration: write one like 5m, 24h or 7d", key)
+			return nil, fmt.Errorf("%s= is not a duration: write one like 5m, 24h or 7d", key)
 		}
 	}
 	check, err := c.compile()
 	if err != nil {
-		return nil, errors.New("word 2 is no peer, a duration is too long or 'schedule' is not like \"15 2 * * 1-5\": " +
+		return nil, errors.New("word 2 is not a peer, a duration is too long, or schedule= is not like \"15 2 * * 1-5\": " +
 			"write TOKEN HOST/SERVICE every=24h grace=1h")
 	}
 	return check, nil

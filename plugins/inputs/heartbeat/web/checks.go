@@ -63,12 +63,12 @@ func (c *Check) compile() (*check, error) {
 	case c.Peer != "" && len(c.Peers) > 0:
 		return nil, errors.New("'peer' and 'peers' cannot both be set")
 	case c.Peer == "" && len(c.Peers) == 0:
-		return nil, errors.New("it must name 'peer', like \"web-1/backup\", or 'peers', like [\"web-1/*\"]")
+		return nil, errors.New("set 'peer', like \"web-1/backup\", or 'peers', like [\"web-1/*\"]")
 	}
 	for i, pattern := range c.Peers {
 		host, service, named := strings.Cut(pattern, "/")
 		if _, err := path.Match(flat(pattern), ""); err != nil || !named || host == "" || service == "" {
-			return nil, fmt.Errorf("'peers' has %.80q: write patterns like \"web-1/*\"", pattern)
+			return nil, fmt.Errorf("'peers': %.80q is not a pattern like \"web-1/*\"", pattern)
 		}
 		compiled.Peers[i] = strings.ToLower(host) + "/" + service
 	}
@@ -88,13 +88,13 @@ func (c *Check) compile() (*check, error) {
 func (c *check) plan() (err error) {
 	switch {
 	case c.Schedule == "" && c.Timezone != "":
-		return errors.New("'timezone' is that of 'schedule'")
+		return errors.New("'timezone' needs 'schedule'")
 	case c.Schedule == "":
 		return nil
 	case c.Every != 0:
 		return errors.New("'schedule' and 'every' cannot both be set")
 	case c.Peer == "":
-		return errors.New("'schedule' needs 'peer': it is that of one job")
+		return errors.New("'schedule' needs 'peer': it is for one job")
 	case c.Grace != 0 && c.Grace < minGrace:
 		return fmt.Errorf("'grace' must be at least %s with 'schedule'", minGrace)
 	}
@@ -111,7 +111,7 @@ const minGrace = 2 * time.Second
 func (c *check) split() (err error) {
 	host, service, named := strings.Cut(c.Peer, "/")
 	if strings.ContainsAny(c.Peer, "*?[") {
-		return fmt.Errorf("'peer' is %.80q: write patterns in 'peers'", c.Peer)
+		return fmt.Errorf("'peer': %.80q is a pattern: write it in 'peers'", c.Peer)
 	}
 	c.host, err = wire.Host(host)
 	if c.service = service; service == hostService {
@@ -119,7 +119,7 @@ func (c *check) split() (err error) {
 	}
 	beat := wire.Beat{Service: service}
 	if err != nil || beat.Validate() != nil || named && service == "" {
-		return fmt.Errorf("'peer' is %.80q: write \"HOST/SERVICE\", or \"HOST\" for the host itself", c.Peer)
+		return fmt.Errorf("'peer': %.80q is not a peer: write \"HOST/SERVICE\", or \"HOST\" for the host itself", c.Peer)
 	}
 	return nil
 }
@@ -168,9 +168,9 @@ var (
 func CheckToken(token string) error {
 	switch {
 	case len(token) < MinToken:
-		return fmt.Errorf("the token has %d bytes, at least %d are needed", len(token), MinToken)
+		return fmt.Errorf("the token has %d bytes: it must have at least %d", len(token), MinToken)
 	case !tokenForm.MatchString(token):
-		return errors.New("the token cannot be part of an address: use letters, digits and any of -._~+=")
+		return errors.New("the token cannot be part of a URL: use only letters, digits and -._~+=")
 	}
 	return nil
 }

@@ -58,13 +58,13 @@ func (q *request) advice(option string) string {
 	cure := "add it to '" + option + "'"
 	switch {
 	case q.forwarded:
-		cure = "a proxy has passed this on: list that in 'trusted_proxies', and in '" + option + "' who may behind it"
+		cure = "the request came through a proxy: add the proxy to 'trusted_proxies', and the client behind it to '" + option + "'"
 	case !q.addr.IsValid():
-		cure = "its proxy does not say who is behind it, to be listed in '" + option + "'"
+		cure = "the proxy does not send the client's address, which must be in '" + option + "'"
 	case q.addr.IsLoopback():
-		cure = "only http://localhost:" + port + "/ with HTTP/1.1 is this host, and who is in '" + option + "' may, too"
+		cure = "use http://localhost:" + port + "/ with HTTP/1.1, or add it to '" + option + "'"
 	}
-	return cure + "; or come from the host itself: ssh -L " + port + ":localhost:" + port + " HOST, then http://localhost:" + port + "/"
+	return cure + "; or use an SSH tunnel: ssh -L " + port + ":localhost:" + port + " HOST, then http://localhost:" + port + "/"
 }
 
 // isCrossSite reports whether a page of somebody else made a browser send a request. Where that is

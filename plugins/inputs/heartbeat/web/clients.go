@@ -57,9 +57,9 @@ func (s *Server) beat(q *request) (*answer, *refusal) {
 	payload, err := io.ReadAll(io.LimitReader(q.Body, int64(s.MaxBeat)+1))
 	switch {
 	case err != nil:
-		return nil, refuse(http.StatusBadRequest, wire.ReasonTruncated, "the body has ended before its end")
+		return nil, refuse(http.StatusBadRequest, wire.ReasonTruncated, "the body is incomplete")
 	case len(payload) > s.MaxBeat:
-		return nil, refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "longer than 'max_frame_size', %d bytes", s.MaxBeat)
+		return nil, refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "the body is longer than 'max_frame_size', %d bytes", s.MaxBeat)
 	}
 	taken := s.Beat(payload, from)
 	if taken.Refusal != nil {
@@ -143,7 +143,7 @@ func readMessage(q *request) (*message, *refusal) {
 		}
 		body = &limited{reader: unpacked, left: maxMessage}
 	default:
-		return nil, refuse(http.StatusUnsupportedMediaType, ReasonRequest, "encoding is %.16q: use gzip or none", encoding)
+		return nil, refuse(http.StatusUnsupportedMediaType, ReasonRequest, "Content-Encoding is %.16q: use gzip or none", encoding)
 	}
 	m := new(message)
 	if err := m.decode(json.NewDecoder(body)); err != nil {
@@ -151,7 +151,7 @@ func readMessage(q *request) (*message, *refusal) {
 	}
 	switch {
 	case m.schema != 1:
-		return nil, refuse(http.StatusBadRequest, wire.ReasonVersion, "schema: %d is not known, 1 is", m.schema)
+		return nil, refuse(http.StatusBadRequest, wire.ReasonVersion, "schema: %d is not supported: use 1", m.schema)
 	case m.id == "":
 		return nil, refuse(http.StatusBadRequest, wire.ReasonMissing, "id: missing")
 	}
@@ -161,9 +161,9 @@ func readMessage(q *request) (*message, *refusal) {
 // refuseBody says what is wrong with a body.
 func refuseBody(err error) *refusal {
 	if errors.Is(err, errTooLong) {
-		return refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "message is longer than 4 MiB")
+		return refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "the message is longer than 4 MiB")
 	}
-	return refuse(http.StatusBadRequest, wire.ReasonJSON, "the body is no message of outputs.heartbeat")
+	return refuse(http.StatusBadRequest, wire.ReasonJSON, "the body is not a message of outputs.heartbeat")
 }
 
 var (

@@ -123,8 +123,8 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	case check == nil:
 		check, refusal := s.bearerCheck(q)
 		if check == nil && refusal == nil && looksLikeToken(p.first) {
-			refusal = refuse(http.StatusNotFound, ReasonToken, "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and "+
-				"a host of %d letters or more without . and - has to show one, as it looks like a token", MinToken)
+			refusal = refuse(http.StatusNotFound, ReasonToken, "not found: it looks like a token, but is not one of [[inputs.heartbeat.check]] or 'check_files'; "+
+				"a host of %d letters or more without . or - needs a bearer token", MinToken)
 		}
 		return check, refusal
 	case check.Peer != "" && p.service == "":
@@ -134,14 +134,14 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 		return nil, refuse(http.StatusBadRequest, ReasonRequest, "%v", errPath)
 	}
 	if p.first = check.slugHost(); p.first == "" {
-		return nil, refuse(http.StatusBadRequest, ReasonPeer, `this key needs peers = ["HOST/*"]`)
+		return nil, refuse(http.StatusBadRequest, ReasonPeer, `the check of this token needs peers = ["HOST/*"]`)
 	}
 	return check, nil
 }
 
 // noPeer says that a path has neither a token that is known nor a host and a service.
 func noPeer() *refusal {
-	return refuse(http.StatusNotFound, ReasonToken, "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and not /ping/HOST/SERVICE")
+	return refuse(http.StatusNotFound, ReasonToken, "not found: use /ping/TOKEN with a token of [[inputs.heartbeat.check]] or 'check_files', or /ping/HOST/SERVICE")
 }
 
 // bearerCheck returns the check of the token in a header, or nil if there is no token.
@@ -154,8 +154,8 @@ func (s *Server) bearerCheck(q *request) (*check, *refusal) {
 		return check, nil
 	}
 	q.w.Header().Set("WWW-Authenticate", `Bearer realm="heartbeat"`)
-	return nil, refuse(http.StatusUnauthorized, ReasonToken, "unknown token: see [[inputs.heartbeat.check]] and 'check_files', "+
-		"or come from the host itself without one: ssh -L 7879:localhost:7879 HOST")
+	return nil, refuse(http.StatusUnauthorized, ReasonToken, "unknown token: use one of [[inputs.heartbeat.check]] or 'check_files', "+
+		"or none over an SSH tunnel: ssh -L 7879:localhost:7879 HOST")
 }
 
 // speaker returns whom a request may speak for. Without a token or a certificate it has to
@@ -169,7 +169,7 @@ func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 	case q.certificate != nil, q.local, contain(s.AllowedSources, q.addr) && !q.crossSite:
 		return from, nil
 	}
-	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not speak without a token of [[inputs.heartbeat.check]]: %s",
+	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not send heartbeats without a token of [[inputs.heartbeat.check]]: %s",
 		q.place(), q.advice("allowed_sources"))
 }
 
@@ -267,7 +267,7 @@ func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
 func refuseValue(err error) *refusal {
 	return &refusal{
 		status: http.StatusBadRequest, reason: wire.ReasonValue,
-		text: "host, service or a value of the request is not one that a beat may have", answer: err.Error(),
+		text: "the host, the service or a value of the request is not valid", answer: err.Error(),
 	}
 }
 
@@ -291,7 +291,7 @@ func milliseconds(query url.Values, key string) (int64, error) {
 	}
 	d, err := parseDuration(text)
 	if err == nil && !mayLast(d) {
-		err = fmt.Errorf("is %.64q: at most 400d is allowed", text)
+		err = fmt.Errorf("%.64q is too long: at most 400d is allowed", text)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", key, err)
@@ -313,7 +313,7 @@ func parseDuration(text string) (d time.Duration, err error) {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("is %.64q: write a duration like \"5m\", \"24h\" or \"7d\"", text)
+		return 0, fmt.Errorf("%.64q is not a duration: write one like \"5m\", \"24h\" or \"7d\"", text)
 	}
 	return d, nil
 }

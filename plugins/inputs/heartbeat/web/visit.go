@@ -65,7 +65,7 @@ func (v *visit) Read(p []byte) (int, error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !v.begun.Load() && v.partial.Load() {
 		v.refuse(func() {
-			v.server.Refused(reasonReadTimeout, v.RemoteAddr().String(), "request is not complete in time ('read_timeout')")
+			v.server.Refused(reasonReadTimeout, v.RemoteAddr().String(), "the request is not complete within 'read_timeout'")
 		})
 	}
 	return n, err
@@ -75,7 +75,7 @@ func (v *visit) Read(p []byte) (int, error) {
 func (v *visit) Write(p []byte) (int, error) {
 	if !v.begun.Load() {
 		v.refuse(func() {
-			v.server.Refused(ReasonRequest, v.RemoteAddr().String(), "no request of HTTP/1.1, or its headers are longer than 16 KiB")
+			v.server.Refused(ReasonRequest, v.RemoteAddr().String(), "not an HTTP/1.1 request, or its headers are longer than 16 KiB")
 		})
 	}
 	return v.Conn.Write(p)

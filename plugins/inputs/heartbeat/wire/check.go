@@ -30,7 +30,7 @@ func isWord(c byte) bool {
 // not allowed.
 func checkText[T string | []byte](key string, text T, limit int, allowed func(byte) bool) error {
 	if len(text) == 0 || len(text) > limit {
-		return refuse(ReasonValue, "%s: %d bytes in %s, allowed are 1 to %d", key, len(text), quote(text), limit)
+		return refuse(ReasonValue, "%s: %s has %d bytes, allowed are 1 to %d", key, quote(text), len(text), limit)
 	}
 	for i := range len(text) {
 		if !allowed(text[i]) {
@@ -45,7 +45,7 @@ func checkText[T string | []byte](key string, text T, limit int, allowed func(by
 // backslashes. The text is UTF-8.
 func checkLabelValue[T string | []byte](key string, text T) error {
 	if len(text) == 0 || len(text) > MaxLabelValue {
-		return refuse(ReasonValue, "%s: %d bytes in %s, allowed are 1 to %d", key, len(text), quote(text), MaxLabelValue)
+		return refuse(ReasonValue, "%s: %s has %d bytes, allowed are 1 to %d", key, quote(text), len(text), MaxLabelValue)
 	}
 	for _, char := range string(text) {
 		if char == utf8.RuneError || !unicode.IsPrint(char) || strings.ContainsRune("\"'`\\", char) {
@@ -65,7 +65,7 @@ func checkRange(key string, n, low, high int64) error {
 func parseAddr(text string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" {
-		return netip.Addr{}, refuse(ReasonValue, "ip: %s is not an address without a zone", quote(text))
+		return netip.Addr{}, refuse(ReasonValue, "ip: %s is not an IP address without a zone", quote(text))
 	}
 	return addr.Unmap(), nil
 }
@@ -167,18 +167,18 @@ func checkFieldValue(field Field) error {
 		return checkLabelValue(field.Key, value)
 	case float64:
 		if math.IsNaN(value) || math.IsInf(value, 0) {
-			return refuse(ReasonValue, "%s: %v is not a number of JSON", field.Key, value)
+			return refuse(ReasonValue, "%s: %v is not a JSON number", field.Key, value)
 		}
 		return nil
 	default:
-		return refuse(ReasonType, "%s: %T is no number, boolean or string", field.Key, value)
+		return refuse(ReasonType, "%s: %T is not a number, boolean or string", field.Key, value)
 	}
 }
 
 func tooMany(n int) error {
-	return refuse(ReasonLimit, "%d entries, allowed are %d", n, MaxEntries)
+	return refuse(ReasonLimit, "%d entries, the limit is %d", n, MaxEntries)
 }
 
 func refuseStatus[T string | []byte](status T) error {
-	return refuse(ReasonValue, "status: %s does not tell what happened: say \"dead\" or \"leaving\"", quote(status))
+	return refuse(ReasonValue, "status: %s is ambiguous: use \"dead\" or \"leaving\"", quote(status))
 }

@@ -51,7 +51,7 @@ func (d *Decoder) read(payload []byte, beat *Beat) error {
 		return err
 	}
 	if !d.hasPID {
-		return refuse(ReasonMissing, "pid is missing; 0 stands for the host itself")
+		return refuse(ReasonMissing, "pid is missing: use 0 for the host itself")
 	}
 	*beat, d.beat = d.beat, *beat
 	return nil
@@ -175,7 +175,7 @@ func (d *Decoder) clamped(key string, low, high int64) (int64, error) {
 func (d *Decoder) version() error {
 	v, err := d.integer("v", 1, MaxInteger)
 	if err == nil && v != 1 {
-		return refuse(ReasonVersion, "v: protocol version %d, understood is 1", v)
+		return refuse(ReasonVersion, "v: protocol version %d is not supported, only 1 is", v)
 	}
 	return err
 }

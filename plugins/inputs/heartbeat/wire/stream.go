@@ -136,7 +136,7 @@ func (r *Reader) stranger() error {
 	case word == proxyLine:
 		return r.proxy()
 	case word != "":
-		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; heartbeats come framed or as bare JSON", quote(seen))
+		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; send heartbeats as frames or bare JSON", quote(seen))
 	default:
 		return broken(ReasonProtocol, "stream begins with %s: neither a 4-byte length below 2^24 nor a JSON object", quote(seen))
 	}
@@ -193,7 +193,7 @@ func (r *Reader) nextFrame() ([]byte, error) {
 	case n == 0:
 		return nil, broken(ReasonEmptyFrame, "frame of length 0")
 	case n > uint32(r.max):
-		return nil, broken(ReasonOversize, "frame announces %d bytes, allowed are %d", n, r.max)
+		return nil, broken(ReasonOversize, "frame announces %d bytes, the limit is %d", n, r.max)
 	}
 	if err := r.need(HeaderSize + int(n)); err != nil {
 		return nil, err
@@ -219,7 +219,7 @@ func (r *Reader) nextObject() ([]byte, error) {
 	}
 	for !r.object.find(r.unread[:min(len(r.unread), r.max)]) {
 		if r.object.seen >= r.max {
-			return nil, broken(ReasonOversize, "JSON object without an end in %d bytes", r.max)
+			return nil, broken(ReasonOversize, "JSON object does not end within %d bytes", r.max)
 		}
 		if err := r.need(r.object.seen + 1); err != nil {
 			return nil, err

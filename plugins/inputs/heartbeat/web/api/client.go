@@ -52,11 +52,11 @@ func OverHTTP(address string) (*Client, error) {
 	base, err := url.Parse(address)
 	switch {
 	case err != nil: // it may quote a password
-		return nil, errors.New("it is not a URL: write one like \"http://collector.example.com:7879\"")
+		return nil, errors.New("not a URL: write one like \"http://collector.example.com:7879\"")
 	case base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "":
-		return nil, fmt.Errorf("%.64q is not a URL of HTTP: write one like \"http://collector.example.com:7879\"", base.Redacted())
+		return nil, fmt.Errorf("%.64q is not an HTTP URL: write one like \"http://collector.example.com:7879\"", base.Redacted())
 	case base.RawQuery != "" || base.Fragment != "":
-		return nil, fmt.Errorf("%.64q ends in a query or a fragment: write only where the page is", base.Redacted())
+		return nil, fmt.Errorf("%.64q has a query or a fragment: write the URL of the page without it", base.Redacted())
 	}
 	user := base.User
 	base.User = nil
@@ -124,11 +124,11 @@ func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 			return all, nil
 		}
 		if page.Next == after {
-			return nil, fmt.Errorf("%s: its pages do not come to an end", c.place)
+			return nil, fmt.Errorf("%s: the list of peers does not end", c.place)
 		}
 		after = page.Next
 	}
-	return nil, fmt.Errorf("%s: more than %d peers are too many", c.place, maxPages*MaxLimit)
+	return nil, fmt.Errorf("%s: it has more than %d peers", c.place, maxPages*MaxLimit)
 }
 
 func (q *Query) values(after string) url.Values {
@@ -192,7 +192,7 @@ func (c *Client) unanswered(err error) error {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no collector listens on %s", c.place)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("this user may not ask the collector on %s: permission denied", c.place)
+		return fmt.Errorf("this user may not connect to the collector on %s: permission denied", c.place)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("no answer from %s within %s", c.place, patience)
 	}
@@ -208,13 +208,13 @@ func (c *Client) refused(response *http.Response) error {
 	}
 	switch to := response.Header.Get("Location"); {
 	case response.StatusCode == http.StatusUnauthorized && c.user == "":
-		return fmt.Errorf("%s answers %s: it asks for a user and a password", c.place, status(response))
+		return fmt.Errorf("%s answers %s: it needs a user and a password", c.place, status(response))
 	case response.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s answers %s: it does not take the user %.64q with this password", c.place, status(response), c.user)
+		return fmt.Errorf("%s answers %s: the user %.64q or the password is wrong", c.place, status(response), c.user)
 	case to != "":
-		return fmt.Errorf("%s answers %s: it leads to %.200q", c.place, status(response), to)
+		return fmt.Errorf("%s answers %s: it redirects to %.200q", c.place, status(response), to)
 	}
-	return fmt.Errorf("%s answers %s: this may be no collector, or not the path of its page", c.place, status(response))
+	return fmt.Errorf("%s answers %s: it may not be a collector, or the path is wrong", c.place, status(response))
 }
 
 // status returns the code of an answer in our words: its own may be anything.
@@ -230,9 +230,9 @@ func (c *Client) notUnderstood(err error) error {
 	)
 	switch {
 	case errors.As(err, &long):
-		return fmt.Errorf("%s: its answer has more than %d MiB", c.place, maxBody>>20)
+		return fmt.Errorf("%s: the answer is longer than %d MiB", c.place, maxBody>>20)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no whole answer from %s within %s", c.place, patience)
+		return fmt.Errorf("no complete answer from %s within %s", c.place, patience)
 	}
-	return fmt.Errorf("%s does not answer as a collector does: %.200q", c.place, err.Error())
+	return fmt.Errorf("%s does not answer like a collector: %.200q", c.place, err.Error())
 }

@@ -114,7 +114,7 @@ func given(is bool, text string) string {
 
 func (w *writer) putLive(s *shown) {
 	if s.snapshot.collector.Isolated {
-		w.putf("<p class=\"warning\">This collector is probably cut off: deaths by silence are held, and those concerned are unknown.</p>\n")
+		w.putf("<p class=\"warning\">This collector is probably cut off from the network: peers that fall silent are reported unknown, not dead.</p>\n")
 	}
 	w.putf("<nav aria-label=\"Peers by state\"><ul>\n")
 	for _, state := range liveness.Urgent {
@@ -156,11 +156,11 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 		w.putTime(now.Add(-d.Age).Round(time.Second))
 	}
 	if d.HeardBy != "" {
-		w.putf(", heard by <bdi>%v</bdi>", d.HeardBy)
+		w.putf(", received by <bdi>%v</bdi>", d.HeardBy)
 	}
-	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
+	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, set by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
 	if d.BackIn > 0 {
-		w.putf("<dt>Promised</dt><dd>to be back by ")
+		w.putf("<dt>Maintenance window</dt><dd>until ")
 		w.putTime(back(d, now))
 		w.putf("</dd>\n")
 	}
@@ -168,19 +168,19 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	w.lineTime("Next beat due", d.Due)
 	w.line("Hours", d.Hours)
 	w.lineTime("Not expected before", d.OffUntil)
-	w.line("Class", given(d.Ephemeral, "ephemeral: its silence is no death"))
-	w.line("It says", d.Health.String())
+	w.line("Class", given(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
+	w.line("Reported status", d.Health.String())
 	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
 	w.line("Observed at", given(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
 	w.line("Process", given(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
 	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
-	w.line("Running", given(d.Jobs > 0, fmt.Sprintf("%d that began and did not end", d.Jobs)))
+	w.line("Unfinished runs", given(d.Jobs > 0, strconv.Itoa(d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
-	w.line("Flapping", given(d.Flapping, "yes: three changes into or out of dead within ten minutes"))
+	w.line("Flapping", given(d.Flapping, "yes: three changes to or from dead within ten minutes"))
 	for _, label := range d.Labels {
 		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
-	w.line("Totals", fmt.Sprintf("%d deaths, %d by mistake, %d restarts, %d conflicts, %d beats lost, %d late, %d duplicate, %d limited",
+	w.line("Totals", fmt.Sprintf("%d deaths, %d of them false, %d restarts, %d conflicts, %d beats lost, %d late, %d duplicate, %d rate-limited",
 		d.Deaths, d.Mistakes, d.Restarts, d.Conflicts, d.Lost, d.Late, d.Duplicates, d.Limited))
 }
 
@@ -212,7 +212,7 @@ func (w *writer) putTable(s *shown) {
 	w.putf("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
 		map[bool]string{true: "Found", false: "Down"}[searches], s.total)
 	if s.total > len(s.rows) {
-		w.putf(". The first %v are shown: search for others", len(s.rows))
+		w.putf(". Only the first %v are shown: search to find others", len(s.rows))
 	}
 	w.putf("</caption>\n")
 	if len(s.rows) > 0 {
@@ -243,9 +243,9 @@ func (w *writer) putPromises(s *shown) {
 	if len(s.promises) == 0 {
 		return
 	}
-	w.putf("<section>\n<h2>Promised to be back</h2>\n<ul>\n")
+	w.putf("<section>\n<h2>Maintenance windows</h2>\n<ul>\n")
 	for _, d := range s.promises {
-		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> by ", s.linkTo(d), d.ID)
+		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> until ", s.linkTo(d), d.ID)
 		w.putTime(back(d, s.snapshot.made))
 		w.putf("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
 	}
@@ -268,12 +268,12 @@ func (w *writer) putCollector(c *api.Collector) {
 	case c.State.Saved:
 		w.line("State file", "saved")
 	default:
-		w.putf("<dt>State file</dt><dd><strong>not saved</strong>: a restart forgets what happened since</dd>\n")
+		w.putf("<dt>State file</dt><dd><strong>not saved</strong>: a restart loses what happened since the last save</dd>\n")
 	}
 	if c.Mates != nil {
 		w.putMates(c.Mates)
 	}
-	w.line("Stalled", time.Duration(c.Stalled*float64(time.Second)).Round(100*time.Millisecond).String()+" in all")
+	w.line("Stalled", time.Duration(c.Stalled*float64(time.Second)).Round(100*time.Millisecond).String()+" in total")
 	w.line("Refused", fmt.Sprintf("%d messages and connections", c.Refused))
 	if c.Panics > 0 {
 		w.putf("<dt>Internal errors</dt><dd><strong>%v</strong>: see the log</dd>\n", c.Panics)
@@ -287,10 +287,10 @@ func (w *writer) putMates(m *api.Mates) {
 		w.putf("%v<bdi>%v</bdi>", given(i > 0, ", "), name)
 	}
 	if len(m.Reachable) == 0 {
-		w.putf("none is reachable")
+		w.putf("none reachable")
 	}
 	if m.Differ > 0 {
-		w.putf("; %v with another version, other options or another clock", m.Differ)
+		w.putf("; %v with a different version, options or clock", m.Differ)
 	}
-	w.putf("; %v tells events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
+	w.putf("; %v emits the events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
 }

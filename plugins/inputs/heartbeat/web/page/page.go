@@ -40,7 +40,7 @@ func New(options Options) *Page {
 	p.paths.HandleFunc(api.PathCollector, p.showCollector)
 	p.paths.HandleFunc(api.PathHealth, p.tellHealth)
 	p.paths.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
-		refuse(w, http.StatusNotFound, fmt.Errorf("nothing is at %.64q", r.URL.Path))
+		refuse(w, http.StatusNotFound, fmt.Errorf("no such path: %.64q", r.URL.Path))
 	})
 	return p
 }
@@ -50,7 +50,7 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	secure(w.Header())
 	if r.Method != http.MethodGet && r.Method != http.MethodHead {
 		w.Header().Set("Allow", "GET, HEAD")
-		refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %.16q is not allowed: nothing can be changed here", r.Method))
+		refuse(w, http.StatusMethodNotAllowed, fmt.Errorf("method %.16q is not allowed: use GET or HEAD", r.Method))
 		return
 	}
 	p.paths.ServeHTTP(w, r)
@@ -101,7 +101,7 @@ func (p *Page) showPeer(w http.ResponseWriter, r *http.Request) {
 		return nil
 	})
 	if found == nil {
-		refuse(w, http.StatusNotFound, fmt.Errorf("no peer is called %.300q", name))
+		refuse(w, http.StatusNotFound, fmt.Errorf("no peer is named %.300q", name))
 		return
 	}
 	found.serve(w, r)

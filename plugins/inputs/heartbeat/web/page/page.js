@@ -46,7 +46,7 @@
     lostSince ??= Date.now();
     document.body.classList.add('lost');
     at('lost').hidden = false;
-    const text = 'No connection to the collector since ' + clock(lostSince) + ' (' + why + '). What you see is from before.';
+    const text = 'No connection to the collector since ' + clock(lostSince) + ' (' + why + '). This page is out of date.';
     if (at('lost').textContent !== text) at('lost').textContent = text;
   }
 
@@ -63,7 +63,7 @@
     });
     if (answer.status === 200) {
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      if (!page.getElementById('live')) throw new Error('another page answers');
+      if (!page.getElementById('live')) throw new Error('unexpected answer');
       show(page);
     } else if (answer.status !== 304) throw new Error('status ' + answer.status);
     const now = Date.parse(answer.headers.get('Date')) || Date.now() + ahead;

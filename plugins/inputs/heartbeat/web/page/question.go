@@ -60,7 +60,7 @@ func onlyKnown(given url.Values, names ...string) error {
 			continue
 		}
 		if len(names) == 0 {
-			return fmt.Errorf("%.64q is not a parameter: none is expected here", name)
+			return fmt.Errorf("%.64q is not a parameter: this path takes none", name)
 		}
 		return fmt.Errorf("%.64q is not a parameter: use %s", name, strings.Join(names, ", "))
 	}
@@ -70,7 +70,7 @@ func onlyKnown(given url.Values, names ...string) error {
 func once(given url.Values, names ...string) error {
 	for _, name := range names {
 		if len(given[name]) > 1 {
-			return fmt.Errorf("%s is there more than once", name)
+			return fmt.Errorf("%s is given more than once", name)
 		}
 	}
 	return nil
