@@ -13,12 +13,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// This file says what a value may be. Errors name the option and the value.
+// This file checks the values of options. Errors name the option and the value.
 
-// longest is more than anybody waits, and little enough to be added to a time.
+// longest is the longest duration of an option. Adding it to a time does not overflow.
 const longest = 10 * 365 * 24 * time.Hour
 
-// longestKeepAlive is the longest that Linux takes (tcp(7), TCP_KEEPIDLE).
+// longestKeepAlive is the longest that Linux accepts (tcp(7), TCP_KEEPIDLE).
 const longestKeepAlive = 32767 * time.Second
 
 func firstOf(errs ...error) error {
@@ -83,7 +83,7 @@ func oneOf(option, value string, choices ...string) error {
 	return nil
 }
 
-// checkSocketMode takes permissions as chmod does, like "0660".
+// checkSocketMode accepts permissions in chmod's form, like "0660".
 func checkSocketMode(mode string) error {
 	if _, err := serve.ParseSocketMode(mode); err != nil && mode != "" {
 		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
@@ -107,7 +107,7 @@ func checkTagKeys(keys []string) error {
 	return nil
 }
 
-// checkTagWith takes what of a beat may be a tag or a field.
+// checkTagWith accepts the parts of a beat that may be a tag or a field.
 func checkTagWith(all []string) error {
 	for _, name := range all {
 		if name != "pid" {
@@ -126,7 +126,7 @@ func checkExpected(entries []string) error {
 	return nil
 }
 
-// parseNames reads what this collector is called.
+// parseNames parses the names of this collector.
 func parseNames(names []string) ([]string, error) {
 	all := make([]string, 0, len(names))
 	for _, text := range names {
@@ -139,7 +139,7 @@ func parseNames(names []string) ([]string, error) {
 	return all, nil
 }
 
-// parseSources reads addresses and networks.
+// parseSources parses addresses and networks.
 func parseSources(option string, texts []string) ([]netip.Prefix, error) {
 	all := make([]netip.Prefix, 0, len(texts))
 	for _, text := range texts {
@@ -152,14 +152,14 @@ func parseSources(option string, texts []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// parsePrefix reads a network, or an address as the network of one.
+// parsePrefix parses a network, or an address as a network of one address.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if addr := prefix.Addr(); err == nil && addr.Is4In6() && prefix.Bits() >= 96 {
-		return addr.Unmap().Prefix(prefix.Bits() - 96) // as the addresses of senders are
+		return addr.Unmap().Prefix(prefix.Bits() - 96) // the addresses of senders are unmapped too
 	}
 	return prefix.Masked(), err
 }

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Check says whom a token speaks for over HTTP, and how long they may be silent.
+// A Check has the peers of a token over HTTP, and how long they may be silent.
 type Check struct {
 	Peer       string          `toml:"peer"`
 	Peers      []string        `toml:"peers"`
@@ -30,7 +30,7 @@ type Check struct {
 	Timezone   string          `toml:"timezone"`
 }
 
-// web returns a check as package web knows it, without its token.
+// web returns the check for package web, without its token.
 func (c *Check) web() web.Check {
 	return web.Check{
 		Peer: c.Peer, Peers: c.Peers,
@@ -39,7 +39,8 @@ func (c *Check) web() web.Check {
 	}
 }
 
-// agreed returns what decides verdicts. Who may say so is the matter of each collector.
+// agreed returns the options that affect verdicts. The token does not: each collector may
+// have its own.
 func (c *Check) agreed() map[string]any {
 	return set(map[string]any{
 		"peer": c.Peer, "peers": sorted(c.Peers), "every": c.Every, "grace": c.Grace, "max_runtime": c.MaxRuntime,
@@ -51,13 +52,13 @@ func inCheck(number int, err error) error {
 	return fmt.Errorf("check %d of [[inputs.heartbeat.check]]: %w", number, err)
 }
 
-// isHTTP reports whether a URL of 'service_addresses' is one of HTTP.
+// isHTTP reports whether a URL of 'service_addresses' is http:// or https://.
 func isHTTP(url string) bool {
 	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
-// checkHTTP says what is wrong with the options about HTTP, as far as that can be told
-// without secrets and files.
+// checkHTTP returns what is wrong with the options for HTTP. It reads no secrets and no
+// files.
 func (o *Options) checkHTTP() error {
 	for i := range o.Checks {
 		check := o.Checks[i].web()
@@ -86,7 +87,7 @@ func (o *Options) checkHTTP() error {
 	return nil
 }
 
-// hasChecks reports whether anybody may show a token.
+// hasChecks reports whether there are any tokens.
 func (o *Options) hasChecks() bool { return len(o.Checks) > 0 || len(o.CheckFiles) > 0 }
 
 // openChecks reads the tokens of all checks.
@@ -104,7 +105,7 @@ func (o *Options) openChecks(log web.Logger) (*web.Checks, error) {
 	return web.NewChecks(all, o.CheckFiles, log)
 }
 
-// readSecret returns a secret, or the one in the file that it names.
+// readSecret returns a secret, or the content of the file that it names.
 func readSecret(secret *config.Secret) (string, error) {
 	buffer, err := secret.Get()
 	if err != nil {
@@ -115,14 +116,14 @@ func readSecret(secret *config.Secret) (string, error) {
 	return string(text), err
 }
 
-// The websites of a Heartbeat are its addresses of HTTP.
+// websites serve the http:// and https:// addresses of a Heartbeat.
 type websites struct {
 	checks  *web.Checks
 	options web.Options
 	servers []*web.Server
 }
 
-// openWebsites returns what serves addresses of HTTP, or nil if there is none.
+// openWebsites returns the websites, or nil without an http:// or https:// address.
 func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 	if !slices.ContainsFunc(h.ServiceAddresses, isHTTP) {
 		return nil, nil
@@ -141,7 +142,7 @@ func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 	return w, err
 }
 
-// password returns that of readers, or "" if they need none.
+// password returns the password of readers, or "" if they need none.
 func (o *Options) password() (string, error) {
 	if o.BasicUsername == "" {
 		return "", nil
@@ -153,7 +154,7 @@ func (o *Options) password() (string, error) {
 	return password, nil
 }
 
-// start serves the connections of HTTP of a server until end.
+// start serves the HTTP connections of a server until end.
 func (w *websites) start(server *serve.Server) {
 	if w == nil {
 		return
@@ -187,7 +188,7 @@ func (w *websites) expected(ctx context.Context) ([]liveness.Expected, bool) {
 	return all, complete
 }
 
-// takePing takes a beat of a foreign client.
+// takePing receives a beat of a client of another service.
 func (t *taker) takePing(ping *web.Ping) web.Taken {
 	rules := t.rulesFor(&ping.From)
 	var refusal *wire.Refusal
@@ -207,7 +208,7 @@ func (t *taker) takePing(ping *web.Ping) web.Taken {
 	return takenOf(&ping.Beat, &outcome, refusal)
 }
 
-// takeRequest takes one of our own beats that came in a request, and answers it.
+// takeRequest receives a beat of the wire protocol that came in a request, and answers it.
 func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
 	rules := t.rulesFor(from)
 	var said wire.Latest
@@ -229,8 +230,8 @@ func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
 	return t.answered(taken, t.answer(b, said.Seq, &outcome))
 }
 
-// rulesFor returns what a client has to show. A token stands for a signature and for the
-// host of its peers; a certificate that is shown has to name the host.
+// rulesFor returns the rules that a client must satisfy. A token replaces a signature and
+// proves the host of its peers; a certificate, if there is one, must name the host.
 func (t *taker) rulesFor(from *web.Speaker) verify.Rules {
 	rules := t.rules
 	if from.May != nil {
@@ -241,7 +242,7 @@ func (t *taker) rulesFor(from *web.Speaker) verify.Rules {
 	return rules
 }
 
-// mayNot returns why a token is not for the peer of a beat, or nil.
+// mayNot returns a refusal if the token does not cover the peer of a beat, or nil.
 func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
 	if from.May == nil || from.May(said.Host, said.Service) {
 		return nil
@@ -257,7 +258,7 @@ func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker
 	}
 }
 
-// takenOf returns what became of a beat.
+// takenOf returns the result for a beat.
 func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
 	if refusal != nil {
 		return web.Taken{Refusal: refusal, Blameless: mayPass(refusal.Reason)}
@@ -268,7 +269,7 @@ func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) 
 	}
 }
 
-// answered adds the answer of the wire protocol.
+// answered adds the answer of the wire protocol to a result.
 func (t *taker) answered(taken web.Taken, answer *wire.Answer) web.Taken {
 	now := time.Now().UnixMilli()
 	if refusal := taken.Refusal; refusal != nil {

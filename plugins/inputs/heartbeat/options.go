@@ -72,8 +72,8 @@ type Options struct {
 	former
 }
 
-// former are options of before the first release. Each is an error that says what to
-// write now, and none is suggested.
+// former are options from before the first release. Each is an error that says what to
+// write instead, and is never suggested for a misspelt option.
 type former struct {
 	Detector     *string          `toml:"detector" former:""`
 	MaxDeadAfter *config.Duration `toml:"max_dead_after" former:""`
@@ -122,7 +122,7 @@ func defaults() Options {
 	}
 }
 
-// valid is what options that were checked say, in the form that is used.
+// valid are the parsed values of checked options.
 type valid struct {
 	allowed []netip.Prefix
 	readers []netip.Prefix
@@ -202,7 +202,7 @@ func (o *Options) checkAddresses() error {
 	return nil
 }
 
-// terms returns what all peers are allowed that no rule names.
+// terms returns the terms of peers that match no rule.
 func (o *Options) terms() liveness.Terms {
 	return liveness.Terms{
 		DeadAfter:  time.Duration(o.DeadAfter),
@@ -212,7 +212,7 @@ func (o *Options) terms() liveness.Terms {
 	}
 }
 
-// liveness returns what decides verdicts.
+// liveness returns the options that decide verdicts.
 func (o *Options) liveness(rules []*rule) liveness.Options {
 	return liveness.Options{
 		Terms:             o.terms(),
@@ -230,8 +230,8 @@ func (o *Options) liveness(rules []*rule) liveness.Options {
 	}
 }
 
-// peersPerHost returns what one host may have: by default so much that the fleet
-// needs no more than one of ten hosts, and every usual host gets along with it.
+// peersPerHost returns the limit of peers of one host: by default a tenth of all peers,
+// but at least 1000, which is enough for any usual host.
 func (o *Options) peersPerHost() int {
 	if o.MaxPeersPerHost > 0 {
 		return o.MaxPeersPerHost
@@ -248,23 +248,23 @@ func (o *Options) keepAlive() serve.KeepAlive {
 	}
 }
 
-// verification returns what has to be shown.
+// verification returns the rules that beats must satisfy.
 func (o *Options) verification(keys *verify.Keys, recipient *verify.Recipient) verify.Rules {
 	return verify.Rules{
 		Keys: keys, Host: o.HostFrom == "verified", IP: o.IPFrom == "verified", Signature: o.RequireSignature, Recipient: recipient,
 	}
 }
 
-// isOpen reports whether senders have to show nothing.
+// isOpen reports whether anyone may send beats.
 func (o *Options) isOpen(secure bool) bool {
 	certified := secure && len(o.TLSAllowedCACerts) > 0
 	return len(o.AllowedSources) == 0 && !o.RequireSignature && o.HostFrom != "verified" && !certified
 }
 
-// hasKeys reports whether somebody may sign.
+// hasKeys reports whether there are any keys.
 func (o *Options) hasKeys() bool { return len(o.Keys) > 0 || o.KeysDir != "" }
 
-// openKeys reads the secrets of some keys, and those in a directory unless that is "".
+// openKeys reads the secrets of the keys with these ids, and those in dir unless it is "".
 func (o *Options) openKeys(ids []string, dir string, log verify.Logger) (*verify.Keys, error) {
 	texts := make(map[string]string, len(ids))
 	for _, id := range ids {
@@ -278,14 +278,13 @@ func (o *Options) openKeys(ids []string, dir string, log verify.Logger) (*verify
 	return verify.OpenKeys(texts, dir, log)
 }
 
-// openCertificates reads the files of TLS.
+// openCertificates reads the TLS files.
 func (o *Options) openCertificates(log serve.Logger) (*serve.Certificates, error) {
 	files := append([]string{o.TLSCert, o.TLSKey}, o.TLSAllowedCACerts...)
 	return serve.OpenCertificates(files, o.ServerConfig.TLSConfig, log)
 }
 
-// checkTLS says what is wrong with the options about TLS, as far as that can be
-// told without the files.
+// checkTLS returns what is wrong with the TLS options. It reads no files.
 func (o *Options) checkTLS() error {
 	secure := slices.IndexFunc(o.ServiceAddresses, func(url string) bool {
 		return strings.HasPrefix(url, "tls://") || strings.HasPrefix(url, "https://")
@@ -302,7 +301,7 @@ func (o *Options) checkTLS() error {
 	return nil
 }
 
-// checkVerified says why nobody, or anybody, would be who he says.
+// checkVerified returns why hosts or addresses cannot be verified with these options.
 func (o *Options) checkVerified() error {
 	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && !o.hasKeys() && !o.hasChecks() {
 		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts', 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
@@ -318,7 +317,7 @@ func (o *Options) checkVerified() error {
 	return nil
 }
 
-// checkKeys says what is wrong with the options about signatures.
+// checkKeys returns what is wrong with the options for signatures.
 func (o *Options) checkKeys() error {
 	seen := make(map[string]string)
 	for _, id := range slices.Sorted(maps.Keys(o.Keys)) {
@@ -339,8 +338,8 @@ func (o *Options) checkKeys() error {
 	default:
 		return nil
 	}
-	// Who was forgotten is a stranger. What it said last may have been sent by a
-	// clock that was ahead by the window, and is not too old for as long again.
+	// A forgotten peer is an unknown one. Its last beat may have been sent by a clock that
+	// was ahead by the window, and stays recent enough for another window.
 	least := 2 * o.ReplayWindow
 	check := func(name string, forget config.Duration) error {
 		if forget == 0 || forget >= least {

@@ -19,36 +19,36 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A taker leads a payload from its connection to the judge, and the answer back.
+// A taker passes a payload from its connection to the judge, and returns the answer.
 type taker struct {
 	judge          *judge.Judge
 	rules          verify.Rules
 	tagKeys        []string
-	fromConnection bool // addresses are those of connections
+	fromConnection bool // the address of a beat is that of its connection
 
 	pool sync.Pool // of *buffers
 }
 
-// buffers are what taking a payload needs, and nothing else between.
+// buffers are needed only while a payload is being processed.
 type buffers struct {
 	decoder wire.Decoder
 	beat    judge.Beat
 }
 
-// A stream is what is kept with a connection, or with a socket of datagrams.
+// A stream is kept with each connection and each datagram socket.
 type stream struct {
 	said    wire.Latest     // the latest beat
-	handle  liveness.Handle // of the peer it was about
+	handle  liveness.Handle // of the peer of that beat
 	printer judge.Printer
 }
 
-// take takes one payload.
+// take verifies and judges one payload.
 func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
 	b, ok := t.pool.Get().(*buffers)
 	if !ok {
 		b = new(buffers)
 	}
-	defer t.pool.Put(b) // what it holds of the latest beat goes when it is used again, or with the pool
+	defer t.pool.Put(b) // it keeps parts of this beat until it is used again or freed
 	s := streamOf(from)
 	defer s.said.Trim()
 	signer, refusal := t.rules.Read(payload, &b.decoder, &s.said, &verify.Speaker{
@@ -79,7 +79,7 @@ func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
 	return reply
 }
 
-// streamOf returns what is kept with a connection or socket.
+// streamOf returns the stream of a connection or socket.
 func streamOf(from *serve.Origin) *stream {
 	s, ok := from.Held.(*stream)
 	if !ok {
@@ -89,7 +89,7 @@ func streamOf(from *serve.Origin) *stream {
 	return s
 }
 
-// decide has what was said judged, or only looked at.
+// decide has a beat judged, or only considered if it is a check.
 func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
 	if refusal := b.Set(said, from, t.tagKeys); refusal != nil {
 		return out, refusal
@@ -103,19 +103,19 @@ func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out
 	return out, refusal
 }
 
-// refused returns what becomes of a payload that is refused. What keeps out a peer is no
-// fault of its sender, which may speak for others over the same connection.
+// refused returns the reply to a refused payload. A sender is not to blame if one of its
+// peers is not accepted: it may beat for others over the same connection.
 func refused(refusal *wire.Refusal) serve.Reply {
 	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || mayPass(refusal.Reason)}
 }
 
-// mayPass reports whether what is refused for that reason may be taken later: a limit, or a
-// collector whose id the sender cannot know yet.
+// mayPass reports whether a beat refused for this reason may be accepted later: because of a
+// limit, or because the sender cannot know the id of the collector yet.
 func mayPass(reason wire.Reason) bool {
 	return slices.Contains([]wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}, reason)
 }
 
-// answer returns what to answer to a beat that was taken.
+// answer returns the answer to an accepted beat.
 func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
 	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
 	if out.Fate == liveness.Nobody {
@@ -124,8 +124,8 @@ func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.An
 	return answer
 }
 
-// near returns the names of peers that a goodbye for a peer that is not known may have
-// meant, as far as its sender may speak for them.
+// near returns the names of known peers that a goodbye for an unknown peer may have meant,
+// if its sender may send beats for them.
 func (t *taker) near(id liveness.ID) []string {
 	near := t.judge.Near(id)
 	if t.rules.Host {
@@ -135,12 +135,12 @@ func (t *taker) near(id liveness.ID) []string {
 	return near
 }
 
-// ended takes the end of a connection.
+// ended passes the end of a connection to the judge.
 func (t *taker) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
 	t.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
 }
 
-// What serve sees, in the words of liveness.
+// The values of serve as those of liveness.
 var (
 	ends = [...]liveness.End{
 		serve.EndedByUs: liveness.EndedByUs, serve.Closed: liveness.Closed, serve.Reset: liveness.Reset, serve.GivenUp: liveness.GivenUp,
@@ -150,26 +150,26 @@ var (
 	}
 )
 
-// refusals counts what is refused, and logs it.
+// refusals counts and logs what is refused.
 type refusals struct {
 	log   telegraf.Logger
 	total atomic.Int64
 	limit loglimit.ByPlace
 }
 
-// note takes a refusal. from is an address, with a port if it has one.
+// note records a refusal. from is an address, with a port if it has one.
 func (r *refusals) note(reason wire.Reason, from, text string) {
 	r.total.Add(1)
 	if more, ok := r.limit.Allow(string(reason), from, time.Now()); ok {
-		text = strings.TrimPrefix(text, string(reason)+": ") // the member of the beat has the name of the reason
+		text = strings.TrimPrefix(text, string(reason)+": ") // the key of the beat has the name of the reason
 		r.log.Warnf("Refused %s, %s: %s%s", from, reason, wire.Printable(text), more)
 	}
 }
 
-// socketReasons returns all for which anything is refused that is no request.
+// socketReasons returns all reasons for which anything but an HTTP request is refused.
 func socketReasons() []wire.Reason {
 	return slices.Concat(wire.Reasons(), serve.Reasons(), verify.Reasons(), judge.Reasons())
 }
 
-// allReasons returns all for which anything is refused.
+// allReasons returns all reasons for which anything is refused.
 func allReasons() []wire.Reason { return append(socketReasons(), web.Reasons()...) }
