@@ -14,23 +14,23 @@ import (
 )
 
 const (
-	// maxCheckFile is the size of the largest file of checks, in bytes: 100,000 checks.
+	// maxCheckFile is the size of the largest check file, in bytes: 100,000 checks.
 	maxCheckFile = 16 << 20
-	// checkFileWait is how long a file may take.
+	// checkFileWait is the timeout for reading a file.
 	checkFileWait = time.Second
 	// wrongToTell is how many wrong lines of a file are logged.
 	wrongToTell = 10
 )
 
-// A checkFile holds checks, one a line.
+// A checkFile is a file of checks, one a line.
 type checkFile struct {
 	file  regular.Reader
 	known bool // it has been read
 	lines []*check
-	said  string // what is wrong with it
+	said  string // the latest warnings about it
 }
 
-// read reads the file. While it cannot be read what it said before applies.
+// read reads the file. If that fails, its previous content applies.
 func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	wrong := f.parse(ctx, checks)
 	if text := fmt.Sprint(wrong); text != f.said {
@@ -41,7 +41,7 @@ func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	}
 }
 
-// parse reads the file and returns what is wrong with it. No error has a token.
+// parse reads the file and returns what is wrong with it. No error contains a token.
 func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	ctx, cancel := context.WithTimeout(ctx, checkFileWait)
 	defer cancel()
@@ -75,7 +75,7 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 	return wrong
 }
 
-// wordsOf returns the words of a line. Within quotes a blank ends none.
+// wordsOf returns the words of a line. Blanks inside quotes do not end a word.
 func wordsOf(line string) []string {
 	quoted := false
 	words := strings.FieldsFunc(line, func(r rune) bool {
@@ -88,9 +88,9 @@ func wordsOf(line string) []string {
 	return words
 }
 
-// parseCheck reads the words of a line: TOKEN web-1/backup every=24h grace=1h, or with
-// schedule="15 2 * * 1-5" timezone=Europe/Berlin. Its errors quote none of them: a token may be
-// where it does not belong.
+// parseCheck parses the words of a line: TOKEN web-1/backup every=24h grace=1h, or with
+// schedule="15 2 * * 1-5" timezone=Europe/Berlin. Its errors quote no word: a token may be in the
+// wrong place.
 func parseCheck(words []string) (*check, error) {
 	if err := CheckToken(words[0]); err != nil {
 		return nil, err

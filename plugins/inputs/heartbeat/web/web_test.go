@@ -145,7 +145,7 @@ func TestPingsAreUnderstood(t *testing.T) {
 		"/ping/" + key + "/x?every=401d":                  `400 every: "401d" is too long: at most 400d is allowed |`,
 		"/ping/" + key + "/x?every=1h&grace=34560001":     `400 grace: "34560001" is too long: at most 400d is allowed |`,
 		"/ping/" + key + "/x/start?max_runtime=401d":      `400 max_runtime: "401d" is too long: at most 400d is allowed |`,
-		"/ping/" + key + "/x/leave?back_in=9601h":         `400 back_in: is "9601h": at most 400d is allowed |`,
+		"/ping/" + key + "/x/leave?back_in=9601h":         `400 back_in: "9601h" is too long: at most 400d is allowed |`,
 		"/ping/" + key + "/x?every=106751d":               `400 every: "106751d" is too long: at most 400d is allowed |`,
 		"/ping/" + key + "/x?every=106752d":               `400 every: "106752d" is not a duration: write one like "5m", "24h" or "7d" |`,
 		"/ping/" + key + "/x?every=-1d":                   `400 every: "-1d" is not a duration: write one like "5m", "24h" or "7d" |`,

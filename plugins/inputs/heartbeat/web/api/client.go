@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	patience = 5 * time.Second // for one answer: monitoring gives a whole check 10 s
-	maxBody  = 64 << 20        // bytes of one answer: MaxLimit peers with all that they may be called
-	maxError = 4 << 10         // bytes of the answer that a refusal is explained in
-	maxPages = 1000            // of one listing: five million peers
+	patience = 5 * time.Second // for one answer: monitoring usually allows 10 s for a check
+	maxBody  = 64 << 20        // bytes of one answer: MaxLimit peers with the longest names and tags
+	maxError = 4 << 10         // bytes of the answer to a refused request
+	maxPages = 1000            // of one list: five million peers
 )
 
 // SocketBeside returns the Unix socket of the collector that keeps its state at path:
@@ -46,8 +46,8 @@ func OverSocket(path string) *Client {
 }
 
 // OverHTTP returns a client of the collector at an http:// or https:// address, which may
-// have a user, a password and the path of a reverse proxy. Proxies are those of the
-// environment, as for curl.
+// have a user, a password and the path of a reverse proxy. Like curl, it uses the proxies of
+// the environment.
 func OverHTTP(address string) (*Client, error) {
 	base, err := url.Parse(address)
 	switch {
@@ -74,35 +74,35 @@ func newClient(base *url.URL, transport *http.Transport) *Client {
 	return &Client{base: base, http: http.Client{
 		Transport: transport,
 		Timeout:   patience,
-		// An answer that leads elsewhere is none: it would lead a password there.
+		// No redirects: they would send the password elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// Authenticate makes c say who asks, as 'basic_username' and 'basic_password' want it.
+// Authenticate sets the user and the password, see 'basic_username' and 'basic_password'.
 func (c *Client) Authenticate(user, password string) { c.user, c.password = user, password }
 
-// User returns as whom c asks; "" for nobody.
+// User returns the user, or "" without one.
 func (c *Client) User() string { return c.user }
 
-// HasPassword reports whether c has one.
+// HasPassword reports whether c has a password.
 func (c *Client) HasPassword() bool { return c.password != "" }
 
 // String returns where the collector is: a socket or a URL, without a password.
 func (c *Client) String() string { return c.place }
 
-// Close ends the connections that c keeps.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// A Query says which peers are asked for. Its zero value asks for all.
+// A Query selects peers. Its zero value selects all.
 type Query struct {
 	State  string
 	Source string // a glob
-	Most   int    // peers that are wanted; 0 for all of them
+	Most   int    // the limit of peers; 0 for all
 }
 
-// Peers returns the peers that match, with how many do in all. A peer whose state changes
-// between two pages is told once.
+// Peers returns the peers that match, and their total number. A peer whose state changes
+// between two pages is returned once.
 func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 	all, told, after := &Peers{}, make(map[string]bool), ""
 	for range maxPages {
@@ -145,7 +145,7 @@ func (q *Query) values(after string) url.Values {
 	return values
 }
 
-// Collector returns how the collector is.
+// Collector returns the status of the collector.
 func (c *Client) Collector(ctx context.Context) (*Collector, error) {
 	var all Collector
 	if err := c.get(ctx, PathCollector, nil, &all); err != nil {
@@ -154,7 +154,7 @@ func (c *Client) Collector(ctx context.Context) (*Collector, error) {
 	return &all, nil
 }
 
-// get decodes what is at path into answer.
+// get decodes the answer at path.
 func (c *Client) get(ctx context.Context, path string, query url.Values, answer any) error {
 	at := *c.base
 	at.Path += path
@@ -180,8 +180,8 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, answer 
 	return nil
 }
 
-// unanswered says why no answer came. The error of package http repeats the URL, with its
-// query.
+// unanswered explains why there is no answer. It drops the URL and the query from the error of
+// package http.
 func (c *Client) unanswered(err error) error {
 	var whole *url.Error
 	if errors.As(err, &whole) {
@@ -199,7 +199,7 @@ func (c *Client) unanswered(err error) error {
 	return fmt.Errorf("asking %s: %w", c.place, err)
 }
 
-// refused says what an answer with another status than 200 means.
+// refused explains an answer with another status than 200.
 func (c *Client) refused(response *http.Response) error {
 	var said Error
 	body := http.MaxBytesReader(nil, response.Body, maxError)
@@ -217,12 +217,12 @@ func (c *Client) refused(response *http.Response) error {
 	return fmt.Errorf("%s answers %s: it may not be a collector, or the path is wrong", c.place, status(response))
 }
 
-// status returns the code of an answer in our words: its own may be anything.
+// status returns the code of an answer with its standard text: the text that came may be anything.
 func status(response *http.Response) string {
 	return strings.TrimSpace(strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode))
 }
 
-// notUnderstood says why an answer could not be read.
+// notUnderstood explains why an answer could not be decoded.
 func (c *Client) notUnderstood(err error) error {
 	var (
 		long    *http.MaxBytesError

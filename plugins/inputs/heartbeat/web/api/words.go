@@ -2,8 +2,8 @@ package api
 
 import "strings"
 
-// Why returns what a reason means, in words that go on from "web-1/nginx is dead: ". One that
-// is not known is its own explanation.
+// Why explains a reason, in words that follow "web-1/nginx is dead: ". It returns an unknown
+// reason as it is.
 func Why(reason string) string {
 	if text, known := whys[reason]; known {
 		return text
@@ -34,8 +34,7 @@ var whys = map[string]string{
 	"mate_lost":   "known through another collector, which is unreachable",
 }
 
-// Allows returns what a rule is that allows a silence, in words that go on from "35s of
-// silence, by ".
+// Allows explains the rule of a timeout, in words that follow "35s of silence, set by ".
 func Allows(rule string) string {
 	switch {
 	case rule == "interval":

@@ -20,24 +20,24 @@ var (
 	//go:embed page.js
 	pageJS string
 
-	// policy lets a browser use nothing but what is in the page, and ask nobody else.
+	// policy lets a browser use only what is in the page, and connect only to this server.
 	policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; connect-src 'self'; form-action 'self'; "+
 		"base-uri 'none'; frame-ancestors 'none'", sourceHash(pageCSS), sourceHash(pageJS))
 )
 
-// sourceHash names a style or a script in a policy (CSP Level 3, 2.3.1).
+// sourceHash returns the hash of a style or a script for a policy (CSP Level 3, 2.3.1).
 func sourceHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// A writer writes HTML. It is not package html/template, which makes the linker keep all
-// exported methods of the program: 6 MB, and 3.5 MB of memory where nobody has a page
+// A writer writes HTML. It does not use package html/template, which makes the linker keep all
+// exported methods of the program: 6 MB, and 3.5 MB of memory even without a page
 // (docs/decisions/0034).
 type writer struct{ strings.Builder }
 
-// putf writes a format, which is ours, with values in it, which are escaped. They may stand
-// between tags and in double quotes, and nowhere else. All verbs are %v.
+// putf writes a constant format with values, which it escapes. All verbs are %v, and they may
+// only be between tags or in double quotes.
 func (w *writer) putf(format string, values ...any) {
 	escaped := make([]any, len(values))
 	for i, value := range values {
@@ -46,7 +46,7 @@ func (w *writer) putf(format string, values ...any) {
 	fmt.Fprintf(w, format, escaped...)
 }
 
-// page answers a visit. The tag is weak: when a page was made makes no other one of it.
+// page answers a visit. The tag is weak: it does not depend on the time of the snapshot.
 func (s *snapshot) page(v *visit) *answer {
 	what := s.show(v)
 	var live, whole writer
@@ -61,13 +61,13 @@ func (s *snapshot) page(v *visit) *answer {
 	return &answer{kind: "text/html; charset=utf-8", tag: fmt.Sprintf("W/%q", tag), body: []byte(whole.String())}
 }
 
-// iso returns a time as a machine reads it.
+// iso formats a time for programs.
 func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// clock returns a time as people on the host of the collector read it.
+// clock formats a time for people, in the time zone of the collector.
 func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
 
-// zone names the time zone of clock.
+// zone returns the time zone of clock.
 func zone(t time.Time) string { return t.Local().Format("MST") }
 
 func (w *writer) putHead(s *shown) {
@@ -104,7 +104,7 @@ func (w *writer) putHead(s *shown) {
 `)
 }
 
-// given returns a text if a condition holds, or else nothing.
+// given returns text if is is true, and "" otherwise.
 func given(is bool, text string) string {
 	if is {
 		return text
@@ -184,14 +184,14 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 		d.Deaths, d.Mistakes, d.Restarts, d.Conflicts, d.Lost, d.Late, d.Duplicates, d.Limited))
 }
 
-// line writes one of a list of details, unless there is nothing to say.
+// line writes one item of a list of details, unless value is empty.
 func (w *writer) line(name, value string) {
 	if value != "" {
 		w.putf("<dt>%v</dt><dd>%v</dd>\n", name, value)
 	}
 }
 
-// lineTime is line for a time.
+// lineTime is like line, for a time.
 func (w *writer) lineTime(name string, at time.Time) {
 	if at.IsZero() {
 		return
@@ -203,8 +203,8 @@ func (w *writer) lineTime(name string, at time.Time) {
 
 func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
 
-// back is when a peer promised to be back, to the second: what is left is measured on another
-// clock.
+// back is the end of a peer's maintenance window. It is rounded to the second, because the time
+// left is measured on another clock.
 func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackIn).Round(time.Second) }
 
 func (w *writer) putTable(s *shown) {

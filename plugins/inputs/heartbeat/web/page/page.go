@@ -1,6 +1,6 @@
-// Package page shows peers: to people as one page, to programs as JSON. It knows how they
-// are ordered, searched and printed, and never how they are judged, what a socket is or who
-// may read.
+// Package page shows peers: to people as one page, to programs as JSON. It knows how peers
+// are sorted, searched and printed. It does not know how they are judged, what a socket is
+// or who may read.
 package page
 
 import (
@@ -13,16 +13,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
-// Options are where a Page gets what it shows. The functions may be called at any time, and
+// Options are the sources of a Page. The functions may be called at any time, and
 // concurrently.
 type Options struct {
-	Peers     func() []liveness.Details // of all, in any order; one may be there twice
+	Peers     func() []liveness.Details // all peers, in any order; duplicates are possible
 	Collector func() api.Collector
 	Listening func() bool
 }
 
-// A Page answers readers. What they ask for is made on demand, at most twice a second, and
-// shared by all of them.
+// A Page answers readers. It makes a snapshot on demand, at most twice a second, which all
+// readers share.
 type Page struct {
 	options Options
 	paths   *http.ServeMux
@@ -35,7 +35,7 @@ func New(options Options) *Page {
 	p.shelf.take = p.snapshot
 	p.paths.HandleFunc("/{$}", p.showPage)
 	p.paths.HandleFunc(api.PathPeers, p.listPeers)
-	p.paths.HandleFunc(api.PathPeer+"{source}", p.showPeer) // which there is not: else it would be redirected
+	p.paths.HandleFunc(api.PathPeer+"{source}", p.showPeer) // not found; without this it would be redirected
 	p.paths.HandleFunc(api.PathPeer+"{source}/{service...}", p.showPeer)
 	p.paths.HandleFunc(api.PathCollector, p.showCollector)
 	p.paths.HandleFunc(api.PathHealth, p.tellHealth)
@@ -56,8 +56,8 @@ func (p *Page) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	p.paths.ServeHTTP(w, r)
 }
 
-// secure lets a browser neither guess what an answer is, nor show it in the page of another
-// site, nor tell others where it was.
+// secure sets headers so that a browser does not guess the type of an answer, does not show
+// it in the page of another site, and does not send its URL to other sites.
 func secure(h http.Header) {
 	h.Set("Content-Security-Policy", policy)
 	h.Set("X-Content-Type-Options", "nosniff")
@@ -115,20 +115,20 @@ func (p *Page) showCollector(w http.ResponseWriter, r *http.Request) {
 	inJSON(p.options.Collector()).serve(w, r)
 }
 
-// tellHealth names nobody: anyone may ask.
+// tellHealth reports whether the collector listens. Anyone may ask, so it names no peer.
 func (p *Page) tellHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !p.options.Listening() {
 		w.WriteHeader(http.StatusServiceUnavailable)
-		io.WriteString(w, "not listening\n") //nolint:errcheck // the reader is gone
+		io.WriteString(w, "not listening\n") //nolint:errcheck // the reader has gone
 		return
 	}
-	io.WriteString(w, "OK\n") //nolint:errcheck // likewise
+	io.WriteString(w, "OK\n") //nolint:errcheck // the reader has gone
 }
 
 func refuse(w http.ResponseWriter, status int, err error) {
 	a := inJSON(api.Error{Error: strings.ToValidUTF8(err.Error(), "?")})
 	w.Header().Set("Content-Type", a.kind)
 	w.WriteHeader(status)
-	w.Write(a.body) //nolint:errcheck // the reader is gone
+	w.Write(a.body) //nolint:errcheck // the reader has gone
 }

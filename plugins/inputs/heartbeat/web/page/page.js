@@ -1,4 +1,4 @@
-// Shows what changes without a reload. The page is all there without it.
+// Updates the page without a reload. The page is complete without this script.
 (() => {
   'use strict';
   const pause = 2000, patience = 5000; // ms
