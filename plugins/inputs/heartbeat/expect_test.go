@@ -53,7 +53,7 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		"web-1/":                 `has no service after the "/"`,
 		"web 1":                  "host: ' ' in",
 		"web-1/ngi nx":           "service: ' ' in",
-		strings.Repeat("a", 300): "host: 300 bytes",
+		strings.Repeat("a", 300): "has 300 bytes, allowed are 1 to 253",
 		"*.example.com":          "is a pattern: write each host by its name",
 		"web-?":                  "is a pattern",
 		"web-1/*":                "is a pattern",

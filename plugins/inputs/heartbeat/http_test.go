@@ -179,7 +179,7 @@ func TestACertificateNamesItsHost(t *testing.T) {
 	require.Eventually(t, func() bool { return rejected(h, serve.ReasonHandshake) == 1 }, patience, time.Millisecond)
 	status, body = ask(t, newBrowser(t, nil), "GET", strings.Replace(url, "https", "http", 1)+"/ping/"+backupToken, "")
 	require.Equal(t, 400, status)
-	require.Contains(t, body, "write https://")
+	require.Contains(t, body, "use https://")
 	require.EqualValues(t, 1, rejected(h, wire.ReasonHTTP))
 }
 

@@ -83,7 +83,7 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	none := -1
 	for want, rule := range map[string]Rule{
-		"set 'host', 'service' or 'ip'":                   {MissedBeats: &none},
+		"it matches nothing: set 'host'":                  {MissedBeats: &none},
 		"it changes nothing":                              {Host: "a"},
 		"'ip' must be an address or a network":            {IP: "10.0.0.300", MissedBeats: new(int)},
 		`'host': "[" is not a glob`:                       {Host: "[", DeadAfter: durationOption(time.Minute)},

@@ -113,7 +113,7 @@ func TestWhatIsInThePlaceOfASocket(t *testing.T) {
 			first.Stop()
 
 			require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
-			require.ErrorContains(t, second.Start(nil), "no socket")
+			require.ErrorContains(t, second.Start(nil), "not a socket")
 			text, err := os.ReadFile(path)
 			require.NoError(t, err)
 			require.Equal(t, "precious", string(text))
