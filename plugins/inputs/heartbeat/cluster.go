@@ -92,7 +92,7 @@ func (c *ClusterOptions) checkMates() error {
 	}
 	for i, mate := range c.Mates {
 		host, err := splitHostPort(mate)
-		if err == nil && isEverywhere(host) {
+		if err == nil && isUnspecified(host) {
 			err = errors.New("has no host: write \"collector-2:6222\"")
 		}
 		if err != nil {
@@ -158,8 +158,8 @@ func splitHostPort(address string) (host string, err error) {
 	return host, nil
 }
 
-// isEverywhere reports whether a host means all addresses of this host.
-func isEverywhere(host string) bool {
+// isUnspecified reports whether a host means all addresses of this host.
+func isUnspecified(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || err == nil && addr.IsUnspecified()
 }
@@ -260,8 +260,8 @@ func (c *ClusterOptions) isOwn(mate, name string) bool {
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 
-// clustering returns the options of the cluster, or nil if the collector is alone.
-func (h *Heartbeat) clustering() (*cluster.Options, error) {
+// clusterOptions returns the options of the cluster, or nil if the collector is alone.
+func (h *Heartbeat) clusterOptions() (*cluster.Options, error) {
 	if h.Cluster == nil {
 		return nil, nil
 	}

@@ -86,7 +86,7 @@ func TestWhatAClusterIsGiven(t *testing.T) {
 	h := clustered(t, func(c *ClusterOptions) { c.Name, c.Listen, c.Mates = "Collector-1", "", []string{"c2:6222"} })
 	_, err := h.prepare(time.Now())
 	require.NoError(t, err)
-	o, err := h.clustering()
+	o, err := h.clusterOptions()
 	require.NoError(t, err)
 	require.Equal(t, "collector-1", o.Name, "names are compared in lower case")
 	require.Equal(t, ":6222", o.Listen)
@@ -99,7 +99,7 @@ func TestWhatAClusterIsGiven(t *testing.T) {
 	h.Cluster.Name = ""
 	host, err := os.Hostname()
 	require.NoError(t, err)
-	o, err = h.clustering()
+	o, err = h.clusterOptions()
 	require.NoError(t, err)
 	require.Equal(t, strings.ToLower(host), o.Name)
 }

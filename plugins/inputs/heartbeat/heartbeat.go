@@ -114,7 +114,7 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	if err != nil {
 		return err
 	}
-	mates, err := h.clustering()
+	mates, err := h.clusterOptions()
 	if err != nil {
 		return err
 	}
@@ -184,14 +184,14 @@ func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 	}
 	h.refused = &refusals{log: h.Log}
 	h.recipient = verify.NewRecipient(h.id(), h.valid.names, h.RequireRecipient, h.Log)
-	h.judge = judge.New(h.judging(), now)
+	h.judge = judge.New(h.judgeOptions(), now)
 	h.keeper = statefile.NewKeeper(h.StatePath(), h.judge, h.Log)
-	h.page = page.New(h.reading(now))
-	taker := h.taker()
-	if h.websites, err = h.openWebsites(taker); err != nil {
+	h.page = page.New(h.pageOptions(now))
+	receiver := h.receiver()
+	if h.websites, err = h.openWebsites(receiver); err != nil {
 		return nil, err
 	}
-	options := h.serving(taker)
+	options := h.serveOptions(receiver)
 	if h.TLSCert != "" {
 		if options.Certificates, err = h.openCertificates(h.Log); err != nil {
 			return nil, fmt.Errorf("reading the certificates failed: %w", err)
@@ -213,16 +213,16 @@ func (h *Heartbeat) id() string {
 	return id
 }
 
-// taker returns the way of payloads to the judge.
-func (h *Heartbeat) taker() *taker {
-	return &taker{
-		judge: h.judge, rules: h.verification(h.keys, h.recipient),
+// receiver returns the way of payloads to the judge.
+func (h *Heartbeat) receiver() *receiver {
+	return &receiver{
+		judge: h.judge, rules: h.verifyRules(h.keys, h.recipient),
 		tagKeys: h.TagKeys, fromConnection: h.IPFrom == "connection",
 	}
 }
 
-// serving returns the options of the server.
-func (h *Heartbeat) serving(taker *taker) *serve.Options {
+// serveOptions returns the options of the server.
+func (h *Heartbeat) serveOptions(receiver *receiver) *serve.Options {
 	reasons := socketReasons()
 	if h.websites != nil {
 		reasons = allReasons()
@@ -239,17 +239,17 @@ func (h *Heartbeat) serving(taker *taker) *serve.Options {
 		KeepAlive:      h.keepAlive(),
 		Welcome:        h.Welcome,
 		Collector:      h.recipient.ID(),
-		Take:           taker.take,
-		Ended:          taker.ended,
+		Take:           receiver.take,
+		Ended:          receiver.ended,
 		Refused:        h.refused.note,
 		Reasons:        reasons,
 		Log:            h.Log,
 	}
 }
 
-// judging returns the options of the judge. It asks the server what the kernel knows of a
+// judgeOptions returns the options of the judge. It asks the server what the kernel knows of a
 // connection.
-func (h *Heartbeat) judging() judge.Options {
+func (h *Heartbeat) judgeOptions() judge.Options {
 	rules := h.liveness(h.valid.rules)
 	if rules.Mates = h.Cluster != nil; !rules.Mates && h.StatePath() == "" {
 		rules.Origin = uint64(time.Now().UnixNano())

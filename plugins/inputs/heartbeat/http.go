@@ -124,7 +124,7 @@ type websites struct {
 }
 
 // openWebsites returns the websites, or nil without an http:// or https:// address.
-func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
+func (h *Heartbeat) openWebsites(receiver *receiver) (*websites, error) {
 	if !slices.ContainsFunc(h.ServiceAddresses, isHTTP) {
 		return nil, nil
 	}
@@ -136,7 +136,7 @@ func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 		Checks:         checks,
 		AllowedSources: h.valid.allowed, AllowedReaders: h.valid.readers, TrustedProxies: h.valid.proxies,
 		Username: h.BasicUsername, ReadTimeout: time.Duration(h.ReadTimeout), MaxBeat: int(h.MaxFrameSize),
-		Take: taker.takePing, Beat: taker.takeRequest, Read: h.page, Log: h.Log,
+		Take: receiver.receivePing, Beat: receiver.receiveRequest, Read: h.page, Log: h.Log,
 	}}
 	w.options.Password, err = h.password()
 	return w, err
@@ -188,15 +188,15 @@ func (w *websites) expected(ctx context.Context) ([]liveness.Expected, bool) {
 	return all, complete
 }
 
-// takePing receives a beat of a client of another service.
-func (t *taker) takePing(ping *web.Ping) web.Taken {
+// receivePing receives a beat of a client of another service.
+func (t *receiver) receivePing(ping *web.Ping) web.Taken {
 	rules := t.rulesFor(&ping.From)
 	var refusal *wire.Refusal
 	if ping.From.May == nil {
 		refusal = rules.Check(&ping.Beat, &verify.Speaker{Certificate: ping.From.Certificate, Remote: ping.From.Remote})
 	}
 	if refusal == nil {
-		refusal = mayNot(&ping.From, &ping.Beat)
+		refusal = refusalByToken(&ping.From, &ping.Beat)
 	}
 	if refusal != nil {
 		return web.Taken{Refusal: refusal}
@@ -205,16 +205,16 @@ func (t *taker) takePing(ping *web.Ping) web.Taken {
 	speaker.Job, speaker.Begins, speaker.MaxRuntime = ping.Job, ping.Begins, ping.MaxRuntime
 	b := new(judge.Beat)
 	outcome, refusal := t.decide(b, &ping.Beat, speaker)
-	return takenOf(&ping.Beat, &outcome, refusal)
+	return resultOf(&ping.Beat, &outcome, refusal)
 }
 
-// takeRequest receives a beat of the wire protocol that came in a request, and answers it.
-func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
+// receiveRequest receives a beat of the wire protocol that came in a request, and answers it.
+func (t *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Taken {
 	rules := t.rulesFor(from)
 	var said wire.Latest
 	signer, refusal := rules.Read(payload, new(wire.Decoder), &said, &verify.Speaker{Certificate: from.Certificate, Remote: from.Remote})
 	if refusal == nil {
-		refusal = mayNot(from, &said.Beat)
+		refusal = refusalByToken(from, &said.Beat)
 	}
 	if refusal != nil {
 		return t.answered(web.Taken{Refusal: refusal}, nil)
@@ -223,7 +223,7 @@ func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
 	speaker.Signed, speaker.Verified = signer != "", speaker.Verified || signer != ""
 	b := new(judge.Beat)
 	outcome, refusal := t.decide(b, &said.Beat, speaker)
-	taken := takenOf(&said.Beat, &outcome, refusal)
+	taken := resultOf(&said.Beat, &outcome, refusal)
 	if refusal == nil && signer != "" && !said.Check {
 		rules.Recipient.Note(said.To, b.ID.Source, from.Name)
 	}
@@ -232,7 +232,7 @@ func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
 
 // rulesFor returns the rules that a client must satisfy. A token replaces a signature and
 // proves the host of its peers; a certificate, if there is one, must name the host.
-func (t *taker) rulesFor(from *web.Speaker) verify.Rules {
+func (t *receiver) rulesFor(from *web.Speaker) verify.Rules {
 	rules := t.rules
 	if from.May != nil {
 		rules.Host, rules.IP, rules.Signature = false, false, false
@@ -242,8 +242,8 @@ func (t *taker) rulesFor(from *web.Speaker) verify.Rules {
 	return rules
 }
 
-// mayNot returns a refusal if the token does not cover the peer of a beat, or nil.
-func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
+// refusalByToken returns a refusal if the token does not cover the peer of a beat, or nil.
+func refusalByToken(from *web.Speaker, said *wire.Beat) *wire.Refusal {
 	if from.May == nil || from.May(said.Host, said.Service) {
 		return nil
 	}
@@ -251,17 +251,17 @@ func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
 	return &wire.Refusal{Reason: web.ReasonPeer, Text: text}
 }
 
-func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
+func (t *receiver) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
 	return &judge.Speaker{
 		Remote: from.Remote, AtRemote: t.fromConnection, Verified: from.May != nil || rules.Host, Listed: from.May != nil,
 		Printer: new(judge.Printer),
 	}
 }
 
-// takenOf returns the result for a beat.
-func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
+// resultOf returns the result for a beat.
+func resultOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
 	if refusal != nil {
-		return web.Taken{Refusal: refusal, Blameless: mayPass(refusal.Reason)}
+		return web.Taken{Refusal: refusal, Blameless: isTemporary(refusal.Reason)}
 	}
 	return web.Taken{
 		DeadAfter: outcome.Silence.Dead, Recorded: !said.Check, Unknown: outcome.Fate == liveness.Nobody,
@@ -270,7 +270,7 @@ func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) 
 }
 
 // answered adds the answer of the wire protocol to a result.
-func (t *taker) answered(taken web.Taken, answer *wire.Answer) web.Taken {
+func (t *receiver) answered(taken web.Taken, answer *wire.Answer) web.Taken {
 	now := time.Now().UnixMilli()
 	if refusal := taken.Refusal; refusal != nil {
 		answer = &wire.Answer{Error: refusal.Text}

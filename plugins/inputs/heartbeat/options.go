@@ -248,8 +248,8 @@ func (o *Options) keepAlive() serve.KeepAlive {
 	}
 }
 
-// verification returns the rules that beats must satisfy.
-func (o *Options) verification(keys *verify.Keys, recipient *verify.Recipient) verify.Rules {
+// verifyRules returns the rules that beats must satisfy.
+func (o *Options) verifyRules(keys *verify.Keys, recipient *verify.Recipient) verify.Rules {
 	return verify.Rules{
 		Keys: keys, Host: o.HostFrom == "verified", IP: o.IPFrom == "verified", Signature: o.RequireSignature, Recipient: recipient,
 	}

@@ -50,17 +50,17 @@ func (h *Heartbeat) answerReaders() {
 	}
 }
 
-// reading returns what readers see of a collector that starts now.
-func (h *Heartbeat) reading(now time.Time) page.Options {
+// pageOptions returns what readers see of a collector that starts now.
+func (h *Heartbeat) pageOptions(now time.Time) page.Options {
 	return page.Options{
 		Peers:     h.judge.Peers,
-		Collector: func() api.Collector { return h.shown(now, time.Now()) },
+		Collector: func() api.Collector { return h.status(now, time.Now()) },
 		Listening: func() bool { return h.running.Load() != nil },
 	}
 }
 
-// shown returns the status of the collector for readers.
-func (h *Heartbeat) shown(started, now time.Time) api.Collector {
+// status returns the status of the collector for readers.
+func (h *Heartbeat) status(started, now time.Time) api.Collector {
 	own, known := h.own(now), h.judge.Summary()
 	c := api.Collector{
 		ID: h.recipient.ID(), Now: unix(now), Started: unix(started),

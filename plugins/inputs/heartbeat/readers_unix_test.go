@@ -56,7 +56,7 @@ func TestReadersAreAnsweredBesideTheStateFile(t *testing.T) {
 
 	h.Stop()
 	require.NoFileExists(t, h.SocketPath())
-	require.False(t, h.reading(time.Now()).Listening())
+	require.False(t, h.pageOptions(time.Now()).Listening())
 }
 
 func TestSocketOfReadersIsForTheGroup(t *testing.T) {

@@ -126,8 +126,8 @@ func (r *Rule) contradiction() error {
 	return nil
 }
 
-// usualPatience is the default of 'grace' with a schedule.
-const usualPatience = time.Hour
+// defaultPatience is the default of 'grace' with a schedule.
+const defaultPatience = time.Hour
 
 // compileCalendar parses the schedule and the hours.
 func (r *Rule) compileCalendar(terms *liveness.Terms) (err error) {
@@ -135,7 +135,7 @@ func (r *Rule) compileCalendar(terms *liveness.Terms) (err error) {
 		if terms.Schedule, err = calendar.ParseSchedule(r.Schedule, r.Timezone); err != nil {
 			return fmt.Errorf("'schedule', 'timezone': %w", err)
 		}
-		terms.Patience = cmp.Or(terms.Patience, usualPatience)
+		terms.Patience = cmp.Or(terms.Patience, defaultPatience)
 	}
 	if r.Hours != "" {
 		if terms.Hours, err = calendar.ParseHours(r.Hours, r.Timezone); err != nil {

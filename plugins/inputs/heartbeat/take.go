@@ -19,8 +19,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A taker passes a payload from its connection to the judge, and returns the answer.
-type taker struct {
+// A receiver passes a payload from its connection to the judge, and returns the answer.
+type receiver struct {
 	judge          *judge.Judge
 	rules          verify.Rules
 	tagKeys        []string
@@ -43,7 +43,7 @@ type stream struct {
 }
 
 // take verifies and judges one payload.
-func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
+func (t *receiver) take(payload []byte, from *serve.Origin) serve.Reply {
 	b, ok := t.pool.Get().(*buffers)
 	if !ok {
 		b = new(buffers)
@@ -90,7 +90,7 @@ func streamOf(from *serve.Origin) *stream {
 }
 
 // decide has a beat judged, or only considered if it is a check.
-func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
+func (t *receiver) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
 	if refusal := b.Set(said, from, t.tagKeys); refusal != nil {
 		return out, refusal
 	}
@@ -106,17 +106,17 @@ func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out
 // refused returns the reply to a refused payload. A sender is not to blame if one of its
 // peers is not accepted: it may beat for others over the same connection.
 func refused(refusal *wire.Refusal) serve.Reply {
-	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || mayPass(refusal.Reason)}
+	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || isTemporary(refusal.Reason)}
 }
 
-// mayPass reports whether a beat refused for this reason may be accepted later: because of a
+// isTemporary reports whether a beat refused for this reason may be accepted later: because of a
 // limit, or because the sender cannot know the id of the collector yet.
-func mayPass(reason wire.Reason) bool {
+func isTemporary(reason wire.Reason) bool {
 	return slices.Contains([]wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}, reason)
 }
 
 // answer returns the answer to an accepted beat.
-func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
+func (t *receiver) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
 	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
 	if out.Fate == liveness.Nobody {
 		answer.Unknown, answer.Near = true, t.near(b.ID)
@@ -126,7 +126,7 @@ func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.An
 
 // near returns the names of known peers that a goodbye for an unknown peer may have meant,
 // if its sender may send beats for them.
-func (t *taker) near(id liveness.ID) []string {
+func (t *receiver) near(id liveness.ID) []string {
 	near := t.judge.Near(id)
 	if t.rules.Host {
 		own := id.Source + "/"
@@ -136,7 +136,7 @@ func (t *taker) near(id liveness.ID) []string {
 }
 
 // ended passes the end of a connection to the judge.
-func (t *taker) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
+func (t *receiver) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
 	t.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
 }
 

@@ -31,7 +31,7 @@ func TestNamesAreToldToWhoMaySpeakForThem(t *testing.T) {
 	start(t, h)
 	c := dial(t, h)
 	c.beat(`{"host":"web-5","service":"nginx","pid":7,"interval_ms":60000,"ack":true}`)
-	taker := &taker{judge: h.judge, rules: verify.Rules{Host: true}}
-	require.Empty(t, taker.near(liveness.ID{Source: "wbe-5", Service: liveness.HostService}))
-	require.Equal(t, []string{"web-5/nginx"}, taker.near(liveness.ID{Source: "web-5", Service: "ngnix"}))
+	receiver := &receiver{judge: h.judge, rules: verify.Rules{Host: true}}
+	require.Empty(t, receiver.near(liveness.ID{Source: "wbe-5", Service: liveness.HostService}))
+	require.Equal(t, []string{"web-5/nginx"}, receiver.near(liveness.ID{Source: "web-5", Service: "ngnix"}))
 }

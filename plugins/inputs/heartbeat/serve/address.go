@@ -70,7 +70,7 @@ func ListenUnix(path, mode string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := giveSocket(path, mode); err != nil {
+	if err := setOwnerAndMode(path, mode); err != nil {
 		socket.Close()
 		return nil, err
 	}
@@ -109,8 +109,8 @@ func removeSocket(addr net.Addr) {
 	}
 }
 
-// giveSocket sets the owner and the mode of a new socket.
-func giveSocket(path, mode string) error {
+// setOwnerAndMode sets the owner and the mode of a new socket.
+func setOwnerAndMode(path, mode string) error {
 	if isAbstract(path) {
 		return nil
 	}

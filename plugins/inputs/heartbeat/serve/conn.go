@@ -75,16 +75,16 @@ func (c *conn) close() {
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	c.shared.Ended(c.origin.Conn, c.readAll(), c.origin.Remote)
 }
 
 // readAll reads to the end of the connection and returns how it ended.
 func (c *conn) readAll() (end End) {
 	end = EndedByUs // if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	due := c.fromNow()
-	if err := c.shakeHands(due); err != nil {
+	if err := c.handshake(due); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
@@ -107,7 +107,7 @@ func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout)
 // one has not arrived yet or an answer has to be sent first, and any other error at the end.
 func (c *conn) readAvailable() (end error) {
 	end = net.ErrClosed // if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
@@ -135,8 +135,8 @@ func (c *conn) cause(err error) error {
 // overdue handles a read deadline that has passed. It returns nil if reading continues.
 func (c *conn) overdue() (end error) {
 	end = net.ErrClosed // if it panics
-	defer c.shared.survive(&c.origin)
-	if c.goesOn(os.ErrDeadlineExceeded) {
+	defer c.shared.recoverPanic(&c.origin)
+	if c.isGreetingDue(os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return os.ErrDeadlineExceeded
@@ -157,7 +157,7 @@ func (c *conn) Chunk() ([]byte, error) {
 		c.stopClock()
 	}
 	n, err := c.stream.Read(c.chunk)
-	if c.goesOn(err) || c.mayHaveCome(err) {
+	if c.isGreetingDue(err) || c.mayReadAgain(err) {
 		n, err = c.stream.Read(c.chunk)
 	}
 	c.shared.bytes.Add(int64(n))
@@ -167,9 +167,9 @@ func (c *conn) Chunk() ([]byte, error) {
 // lookTime is the longest time that reading available bytes takes.
 const lookTime = 10 * time.Millisecond
 
-// mayHaveCome reports whether to read once more after err, because it is only a deadline: if this
+// mayReadAgain reports whether to read once more after err, because it is only a deadline: if this
 // process was stopped, something may have arrived before the deadline.
-func (c *conn) mayHaveCome(err error) bool {
+func (c *conn) mayReadAgain(err error) bool {
 	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -206,7 +206,7 @@ func (c *conn) take(payload []byte) error {
 	c.prove()
 	if reply.Recorded {
 		c.shared.beats.Add(1)
-		c.keepUp(reply.Interval, reply.Silence)
+		c.adaptKeepAlive(reply.Interval, reply.Silence)
 	}
 	if reply.Answer != nil {
 		return c.say(reply.Answer)
@@ -222,10 +222,10 @@ func (c *conn) prove() {
 	}
 }
 
-// keepUp adapts the keepalive of the connection to a peer with this interval and this
+// adaptKeepAlive adapts the keepalive of the connection to a peer with this interval and this
 // allowed silence. It does nothing at the first beat, unless TCP would give up too early:
 // there may be no second one.
-func (c *conn) keepUp(interval, silence time.Duration) {
+func (c *conn) adaptKeepAlive(interval, silence time.Duration) {
 	first := !c.beats
 	if c.beats = true; first && silence <= c.shared.KeepAlive.GiveUp {
 		return
@@ -299,12 +299,12 @@ func (c *conn) send(data []byte) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.unread()
 	}
-	return c.unlessGone(err)
+	return c.ignoreGone(err)
 }
 
-// unlessGone returns a write error, except one that means that the other side has gone. It may
+// ignoreGone returns a write error, except one that means that the other side has gone. It may
 // have sent more before that, like a goodbye, which is still to be read.
-func (c *conn) unlessGone(err error) error {
+func (c *conn) ignoreGone(err error) error {
 	if errors.As(err, new(syscall.Errno)) && !errors.Is(err, net.ErrClosed) {
 		c.mute = err
 		return nil
@@ -315,7 +315,7 @@ func (c *conn) unlessGone(err error) error {
 // unread refuses a sender that does not read its answers.
 func (c *conn) unread() (end error) {
 	end = errUnread // also if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
 	return errUnread
 }
@@ -341,9 +341,9 @@ func (c *conn) startGreeting() {
 	c.stream.SetReadDeadline(early)
 }
 
-// goesOn reports whether reading continues after err, because it is only the deadline of
+// isGreetingDue reports whether reading continues after err, because it is only the deadline of
 // startGreeting.
-func (c *conn) goesOn(err error) bool {
+func (c *conn) isGreetingDue(err error) bool {
 	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -381,7 +381,7 @@ func (c *conn) greet() error {
 // ended handles the error that ended the connection, and returns how it ended.
 func (c *conn) ended(err error) (end End) {
 	end = EndedByUs // if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	refusal := wire.AsRefusal(err)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
 		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a TLS record"}

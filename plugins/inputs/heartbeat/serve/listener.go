@@ -44,7 +44,7 @@ func listen(c *common, url string) (*listener, error) {
 	case "http", "https":
 		l.visitors = newVisitors(l)
 		if network == "https" {
-			l.secure = c.Certificates.lenient()
+			l.secure = c.Certificates.optionalClientCert()
 		}
 		network = "tcp"
 	}
@@ -54,7 +54,7 @@ func listen(c *common, url string) (*listener, error) {
 		err = l.openStreams(network, address)
 	}
 	if err == nil && isUnix(network) {
-		err = giveSocket(address, c.SocketMode)
+		err = setOwnerAndMode(address, c.SocketMode)
 	}
 	if err != nil {
 		l.closeSocket()
@@ -75,7 +75,7 @@ func newListener(c *common, network string) *listener {
 }
 
 func (l *listener) openStreams(network, address string) error {
-	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config(), Control: l.KeepAlive.bequeath}
+	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config(), Control: l.KeepAlive.applyToListener}
 	options.SetMultipathTCP(false) // its sockets support neither keepalive nor TCP_INFO
 	socket, err := options.Listen(context.Background(), network, address)
 	if err == nil {
@@ -202,7 +202,7 @@ func (l *listener) admit(socket net.Conn) {
 // finish reports the end of a connection because of err, and closes it.
 func (l *listener) finish(c *conn, err error) {
 	defer l.release(c)
-	defer l.survive(&c.origin)
+	defer l.recoverPanic(&c.origin)
 	l.Ended(c.origin.Conn, c.ended(err), c.origin.Remote)
 }
 
@@ -331,7 +331,7 @@ func readDatagram(socket net.PacketConn, buffer []byte, from *Origin) (n int, er
 // takeDatagram processes one payload. Datagrams are not answered, because their source
 // address may be forged.
 func (l *listener) takeDatagram(payload []byte, from *Origin) {
-	defer l.survive(from)
+	defer l.recoverPanic(from)
 	switch {
 	case !l.limits.admits(from.Remote):
 		l.refuse(ReasonSource, from.From(), sourceText)

@@ -41,21 +41,21 @@ type loop struct {
 }
 
 const (
-	// mostEvents is the limit of events that epoll returns at once.
-	mostEvents = 256
+	// maxEvents is the limit of events that epoll returns at once.
+	maxEvents = 256
 	// turnSize is the limit of bytes that a turn reads.
 	turnSize = 16 << 10
-	// breather is how long a loop rests after manyTurns within that time, so that more connections
+	// restTime is how long a loop rests after manyTurns within that time, so that more connections
 	// have their next turns together. Waking for each of 70,000 beats a second takes as much time as
 	// processing them. A few connections that wait for each answer are not delayed.
-	breather  = 500 * time.Microsecond
+	restTime  = 500 * time.Microsecond
 	manyTurns = 4
 )
 
 func newLoop(l *listener) (_ *loop, err error) {
 	o := &loop{
 		listener: l, epoll: -1, wakeup: -1,
-		events: make([]unix.EpollEvent, mostEvents), buffer: make([]byte, turnSize),
+		events: make([]unix.EpollEvent, maxEvents), buffer: make([]byte, turnSize),
 	}
 	if o.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -81,7 +81,7 @@ func (l *loop) run() {
 	for until, goesOn := l.roster.wait(); goesOn; until, goesOn = l.roster.wait() {
 		ready := l.wait(until)
 		for _, event := range l.events[:ready] {
-			l.attend(int(event.Fd))
+			l.handleEvent(int(event.Fd))
 		}
 		if l.turnsLeft(ready) {
 			continue
@@ -149,8 +149,8 @@ func (l *loop) wake() {
 	unix.Write(l.wakeup, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
-// attend handles an event.
-func (l *loop) attend(fd int) {
+// handleEvent handles an event.
+func (l *loop) handleEvent(fd int) {
 	if fd == l.wakeup {
 		//nolint:errcheck // it fails only if there is nothing to read
 		unix.Read(fd, make([]byte, 8))
@@ -171,7 +171,7 @@ func (l *loop) attend(fd int) {
 
 // turn writes pending output to a connection, and reads once.
 func (l *loop) turn(s *socket) error {
-	if err := s.conn.unlessGone(s.flush()); err != nil {
+	if err := s.conn.ignoreGone(s.flush()); err != nil {
 		return err
 	}
 	s.mayRead, s.conn.chunk = true, l.buffer
@@ -214,12 +214,12 @@ func (l *loop) forget(s *socket) {
 	l.remove(s)
 }
 
-// rest sleeps for a breather if there were many turns.
+// rest sleeps for a restTime if there were many turns.
 func (l *loop) rest() {
 	switch {
 	case l.turns >= manyTurns:
-		time.Sleep(breather)
-	case l.woke.Sub(l.began) < breather:
+		time.Sleep(restTime)
+	case l.woke.Sub(l.began) < restTime:
 		return
 	}
 	l.period++

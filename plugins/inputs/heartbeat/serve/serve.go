@@ -125,9 +125,9 @@ func (s *shared) refuse(reason wire.Reason, from, text string) {
 	s.Refused(reason, from, text)
 }
 
-// survive recovers from a panic and logs it as an internal error. It is deferred: a panic
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
 // costs only the connection or the datagram that is being served.
-func (s *shared) survive(from *Origin) {
+func (s *shared) recoverPanic(from *Origin) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.panicked(from.From(), cause, debug.Stack())
 	}

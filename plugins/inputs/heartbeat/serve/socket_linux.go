@@ -58,7 +58,7 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 		return err
 	}
 	o.seed = maphash.MakeSeed()
-	for range min(runtime.GOMAXPROCS(0), mostLoops) {
+	for range min(runtime.GOMAXPROCS(0), maxLoops) {
 		loop, err := newLoop(l)
 		if err != nil {
 			return err
@@ -68,9 +68,9 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 	return nil
 }
 
-// mostLoops is the limit of loops of a listener: each takes two descriptors, and one can serve a
+// maxLoops is the limit of loops of a listener: each takes two descriptors, and one can serve a
 // hundred thousand beats a second.
-const mostLoops = 8
+const maxLoops = 8
 
 func (o *loops) close() {
 	if o.listening != nil {

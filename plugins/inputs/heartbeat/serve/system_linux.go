@@ -94,10 +94,10 @@ func (k KeepAlive) set(fd int) error {
 	)
 }
 
-// bequeath sets options on a socket before it listens, which all its connections inherit, even
+// applyToListener sets options on a socket before it listens, which all its connections inherit, even
 // before they are accepted. Setting them on each connection would be five system calls for one beat
 // over a short connection.
-func (k KeepAlive) bequeath(network, _ string, socket syscall.RawConn) error {
+func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) error {
 	if isUnix(network) {
 		return nil
 	}

@@ -22,8 +22,8 @@ func (k KeepAlive) apply(socket net.Conn) error {
 	return socket.(*net.TCPConn).SetKeepAliveConfig(k.config())
 }
 
-// bequeath does nothing: apply sets the options on each connection.
-func (KeepAlive) bequeath(string, string, syscall.RawConn) error { return nil }
+// applyToListener does nothing: apply sets the options on each connection.
+func (KeepAlive) applyToListener(string, string, syscall.RawConn) error { return nil }
 
 // ask returns PathUnknown: it is supported only on Linux.
 func (KeepAlive) ask(net.Conn) Path { return PathUnknown }

@@ -169,9 +169,9 @@ func (c *Certificates) config() *tls.Config {
 	return &tls.Config{GetConfigForClient: c.latest, MinVersion: tls.VersionTLS12}
 }
 
-// lenient is like config, but clients need no certificate. If a client has one, it must be
+// optionalClientCert is like config, but clients need no certificate. If a client has one, it must be
 // trusted.
-func (c *Certificates) lenient() *tls.Config {
+func (c *Certificates) optionalClientCert() *tls.Config {
 	latest := func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		now, err := c.latest(hello)
 		if err != nil || now.ClientAuth == tls.NoClientCert {
@@ -214,8 +214,8 @@ func (c *Certificates) Mutual() *tls.Config {
 	}
 }
 
-// shakeHands makes the TLS handshake, if the connection uses TLS. due is its deadline.
-func (c *conn) shakeHands(due time.Time) error {
+// handshake makes the TLS handshake, if the connection uses TLS. due is its deadline.
+func (c *conn) handshake(due time.Time) error {
 	secure, ok := c.stream.(*tls.Conn)
 	if !ok {
 		return nil

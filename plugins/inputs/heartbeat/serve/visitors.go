@@ -96,8 +96,8 @@ func (v *Visitors) admit(socket net.Conn) {
 
 // receive secures a connection and passes it to Accept.
 func (v *Visitors) receive(c *conn) {
-	defer v.listener.survive(&c.origin)
-	if err := c.shakeHands(c.fromNow()); err != nil {
+	defer v.listener.recoverPanic(&c.origin)
+	if err := c.handshake(c.fromNow()); err != nil {
 		c.refuseHandshake(err)
 		c.close()
 		return

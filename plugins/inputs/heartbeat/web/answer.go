@@ -24,8 +24,8 @@ type request struct {
 	visit *visit // nil in tests of requests
 }
 
-// drain discards the body. A client may read the answer only after it has sent its body.
-func (q *request) drain() {
+// discardBody discards the body. A client may read the answer only after it has sent its body.
+func (q *request) discardBody() {
 	//nolint:errcheck // the body does not matter
 	io.Copy(io.Discard, http.MaxBytesReader(q.w, q.Body, maxDrained))
 }
@@ -112,7 +112,7 @@ func (s *Server) answer(q *request, f format, take func(*request) (*answer, *ref
 	if a.recorded && q.visit != nil {
 		s.Recorded(q.visit.Conn)
 	}
-	q.drain()
+	q.discardBody()
 	if a.deadAfter > 0 {
 		q.w.Header().Set("Heartbeat-Dead-After", written(a.deadAfter))
 	}
@@ -121,7 +121,7 @@ func (s *Server) answer(q *request, f format, take func(*request) (*answer, *ref
 
 func (s *Server) refuse(q *request, f format, r *refusal) {
 	s.Refused(r.reason, q.name, r.text)
-	q.drain()
+	q.discardBody()
 	if r.allow != "" {
 		q.w.Header().Set("Allow", r.allow)
 	}

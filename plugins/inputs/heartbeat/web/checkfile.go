@@ -18,8 +18,8 @@ const (
 	maxCheckFile = 16 << 20
 	// checkFileWait is the timeout for reading a file.
 	checkFileWait = time.Second
-	// wrongToTell is how many wrong lines of a file are logged.
-	wrongToTell = 10
+	// maxWrongLines is how many wrong lines of a file are logged.
+	maxWrongLines = 10
 )
 
 // A checkFile is a file of checks, one a line.
@@ -65,12 +65,12 @@ func (f *checkFile) parse(ctx context.Context, checks *Checks) (wrong []error) {
 		if err == nil {
 			check.digest = checks.digestOf(words[0])
 			f.lines = append(f.lines, check)
-		} else if bad++; bad <= wrongToTell {
+		} else if bad++; bad <= maxWrongLines {
 			wrong = append(wrong, fmt.Errorf("%s:%d: %w ('check_files')", f.file.Name, number, err))
 		}
 	}
-	if bad > wrongToTell {
-		wrong = append(wrong, fmt.Errorf("%s: %d more lines are wrong ('check_files')", f.file.Name, bad-wrongToTell))
+	if bad > maxWrongLines {
+		wrong = append(wrong, fmt.Errorf("%s: %d more lines are wrong ('check_files')", f.file.Name, bad-maxWrongLines))
 	}
 	return wrong
 }

@@ -77,7 +77,7 @@ func (c *Check) compile() (*check, error) {
 			return nil, err
 		}
 	}
-	if !mayLast(c.Every) || !mayLast(c.Grace) || !mayLast(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
+	if !isInRange(c.Every) || !isInRange(c.Grace) || !isInRange(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
 	err := compiled.plan()

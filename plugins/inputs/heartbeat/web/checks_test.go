@@ -71,7 +71,7 @@ func TestSchedulesOfChecks(t *testing.T) {
 		require.Zero(t, expected[i].Every)
 	}
 	var p Ping
-	require.NoError(t, p.schedule(checks.find(uuid), url.Values{"every": {"5m"}, "grace": {"1m"}}, usualEvery, usualGrace))
+	require.NoError(t, p.schedule(checks.find(uuid), url.Values{"every": {"5m"}, "grace": {"1m"}}, defaultEvery, defaultGrace))
 	require.Zero(t, p.IntervalMS+p.GraceMS, "the check holds")
 }
 

@@ -178,9 +178,9 @@ func contain(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
-// knows reports whether a request has the user name and the password of readers, in
+// isAuthenticated reports whether a request has the user name and the password of readers, in
 // constant time.
-func (s *Server) knows(r *http.Request) bool {
+func (s *Server) isAuthenticated(r *http.Request) bool {
 	name, password, _ := r.BasicAuth()
 	return same(name, s.Username)&same(password, s.Password) == 1
 }

@@ -19,8 +19,8 @@ import (
 
 // The defaults for a ping.
 const (
-	usualEvery = 24 * time.Hour
-	usualGrace = time.Hour
+	defaultEvery = 24 * time.Hour
+	defaultGrace = time.Hour
 )
 
 // A Ping is a request about one peer.
@@ -102,7 +102,7 @@ func (s *Server) ping(q *request) (*answer, *refusal) {
 	if err := ping.say(p.verb, q.URL.Query()); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
-	if err := ping.schedule(check, q.URL.Query(), usualEvery, usualGrace); err != nil {
+	if err := ping.schedule(check, q.URL.Query(), defaultEvery, defaultGrace); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
 	if p.verb == "log" {
@@ -119,7 +119,7 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	case check == nil && uuidForm.MatchString(p.first):
 		return nil, refuse(http.StatusNotFound, ReasonToken, "not found")
 	case check == nil && p.service == "":
-		return nil, noPeer()
+		return nil, refuseUnknown()
 	case check == nil:
 		check, refusal := s.bearerCheck(q)
 		if check == nil && refusal == nil && looksLikeToken(p.first) {
@@ -139,8 +139,8 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	return check, nil
 }
 
-// noPeer refuses a path with neither a known token nor a host and a service.
-func noPeer() *refusal {
+// refuseUnknown refuses a path with neither a known token nor a host and a service.
+func refuseUnknown() *refusal {
 	return refuse(http.StatusNotFound, ReasonToken,
 		"not found: use /ping/TOKEN with a token of [[inputs.heartbeat.check]] or 'check_files', or /ping/HOST/SERVICE")
 }
@@ -231,9 +231,9 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 func (c *check) expected() Expected {
 	e := Expected{Host: c.host, Service: c.service, Every: c.Every, Grace: c.Grace, Schedule: c.schedule}
 	if c.Every == 0 {
-		e.Grace = cmp.Or(c.Grace, usualGrace)
+		e.Grace = cmp.Or(c.Grace, defaultGrace)
 		if c.schedule == nil {
-			e.Every = usualEvery
+			e.Every = defaultEvery
 		}
 	}
 	return e
@@ -291,7 +291,7 @@ func milliseconds(query url.Values, key string) (int64, error) {
 		return 0, nil
 	}
 	d, err := parseDuration(text)
-	if err == nil && !mayLast(d) {
+	if err == nil && !isInRange(d) {
 		err = fmt.Errorf("%.64q is too long: at most 400d is allowed", text)
 	}
 	if err != nil {
@@ -303,8 +303,8 @@ func milliseconds(query url.Values, key string) (int64, error) {
 // leastEvery is the shortest time between two beats.
 const leastEvery = wire.MinIntervalMS * time.Millisecond
 
-// mayLast reports whether d is within the limits of intervals, windows and runs.
-func mayLast(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*time.Millisecond }
+// isInRange reports whether d is within the limits of intervals, windows and runs.
+func isInRange(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*time.Millisecond }
 
 // parseDuration parses a duration like 90s, 12h or 7d; a number alone is in seconds.
 func parseDuration(text string) (d time.Duration, err error) {

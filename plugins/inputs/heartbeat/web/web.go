@@ -132,7 +132,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v, _ := r.Context().Value(visitKey{}).(*visit)
 	v.begin()
 	q := &request{Request: r, client: s.clientOf(r, v), w: w, visit: v}
-	defer s.survive(q)
+	defer s.recoverPanic(q)
 	switch path := r.URL.EscapedPath(); {
 	case strings.HasPrefix(path, "/ping/"):
 		s.answer(q, plain, s.ping, http.MethodGet, http.MethodHead, http.MethodPost)
@@ -147,9 +147,9 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// survive recovers from a panic and logs it as an internal error. It is deferred: a panic
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
 // costs only the request.
-func (s *Server) survive(q *request) {
+func (s *Server) recoverPanic(q *request) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.Panicked(q.name, cause)
 		q.send(plain, http.StatusInternalServerError, "internal error")
@@ -181,7 +181,7 @@ func (s *Server) mayRead(q *request) *refusal {
 		return badMethod(q.Method, http.MethodGet, http.MethodHead)
 	case q.URL.Path == api.PathHealth:
 		return nil
-	case s.Username != "" && !s.knows(q.Request):
+	case s.Username != "" && !s.isAuthenticated(q.Request):
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="heartbeat", charset="UTF-8"`)
 		return refuse(http.StatusUnauthorized, ReasonReader, "reading needs 'basic_username' and 'basic_password'")
 	case s.Username != "" || q.local || contain(s.AllowedReaders, q.addr):

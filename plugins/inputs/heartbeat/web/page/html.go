@@ -240,18 +240,18 @@ func (w *writer) putRows(s *shown) {
 }
 
 func (w *writer) putPromises(s *shown) {
-	if len(s.promises) == 0 {
+	if len(s.windows) == 0 {
 		return
 	}
 	w.putf("<section>\n<h2>Maintenance windows</h2>\n<ul>\n")
-	for _, d := range s.promises {
+	for _, d := range s.windows {
 		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> until ", s.linkTo(d), d.ID)
 		w.putTime(back(d, s.snapshot.made))
 		w.putf("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
 	}
 	w.putf("</ul>\n")
-	if s.morePromises > 0 {
-		w.putf("<p>And %v more.</p>\n", s.morePromises)
+	if s.moreWindows > 0 {
+		w.putf("<p>And %v more.</p>\n", s.moreWindows)
 	}
 	w.putf("</section>\n")
 }

@@ -26,19 +26,19 @@ type Options struct {
 type Page struct {
 	options Options
 	paths   *http.ServeMux
-	shelf   shelf
+	cache   cache
 }
 
 // New returns a Page.
 func New(options Options) *Page {
 	p := &Page{options: options, paths: http.NewServeMux()}
-	p.shelf.take = p.snapshot
+	p.cache.take = p.snapshot
 	p.paths.HandleFunc("/{$}", p.showPage)
 	p.paths.HandleFunc(api.PathPeers, p.listPeers)
 	p.paths.HandleFunc(api.PathPeer+"{source}", p.showPeer) // not found; without this it would be redirected
 	p.paths.HandleFunc(api.PathPeer+"{source}/{service...}", p.showPeer)
 	p.paths.HandleFunc(api.PathCollector, p.showCollector)
-	p.paths.HandleFunc(api.PathHealth, p.tellHealth)
+	p.paths.HandleFunc(api.PathHealth, p.showHealth)
 	p.paths.HandleFunc("/", func(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusNotFound, fmt.Errorf("no such path: %.64q", r.URL.Path))
 	})
@@ -72,7 +72,7 @@ func (p *Page) showPage(w http.ResponseWriter, r *http.Request) {
 		refuse(w, http.StatusBadRequest, err)
 		return
 	}
-	p.shelf.answer("page "+r.URL.Query().Encode(), func(s *snapshot) *answer { return s.page(&asked) }).serve(w, r)
+	p.cache.answer("page "+r.URL.Query().Encode(), func(s *snapshot) *answer { return s.page(&asked) }).serve(w, r)
 }
 
 func (p *Page) listPeers(w http.ResponseWriter, r *http.Request) {
@@ -85,7 +85,7 @@ func (p *Page) listPeers(w http.ResponseWriter, r *http.Request) {
 	if asked.after != nil {
 		allowed = keptFor
 	}
-	p.shelf.answerFrom(allowed, "peers "+r.URL.Query().Encode(), func(s *snapshot) *answer { return inJSON(s.list(&asked)) }).serve(w, r)
+	p.cache.answerFrom(allowed, "peers "+r.URL.Query().Encode(), func(s *snapshot) *answer { return inJSON(s.list(&asked)) }).serve(w, r)
 }
 
 func (p *Page) showPeer(w http.ResponseWriter, r *http.Request) {
@@ -94,7 +94,7 @@ func (p *Page) showPeer(w http.ResponseWriter, r *http.Request) {
 		return
 	}
 	name := r.PathValue("source") + "/" + r.PathValue("service")
-	found := p.shelf.answer("peer "+name, func(s *snapshot) *answer {
+	found := p.cache.answer("peer "+name, func(s *snapshot) *answer {
 		if d := s.find(name); d != nil {
 			return inJSON(peerOf(d, s.made))
 		}
@@ -115,8 +115,8 @@ func (p *Page) showCollector(w http.ResponseWriter, r *http.Request) {
 	inJSON(p.options.Collector()).serve(w, r)
 }
 
-// tellHealth reports whether the collector listens. Anyone may ask, so it names no peer.
-func (p *Page) tellHealth(w http.ResponseWriter, _ *http.Request) {
+// showHealth reports whether the collector listens. Anyone may ask, so it names no peer.
+func (p *Page) showHealth(w http.ResponseWriter, _ *http.Request) {
 	w.Header().Set("Content-Type", "text/plain; charset=utf-8")
 	if !p.options.Listening() {
 		w.WriteHeader(http.StatusServiceUnavailable)

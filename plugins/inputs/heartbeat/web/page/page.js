@@ -14,7 +14,7 @@
     return d ? d + ' d ' + h + ' h' : h ? h + ' h ' + m + ' min' : m ? m + ' min ' + s % 60 + ' s' : s + ' s';
   }
 
-  function sayHowLong() {
+  function showAges() {
     const now = Date.now() + ahead;
     for (const time of at('live').querySelectorAll('time')) {
       time.dataset.text ??= time.textContent;
@@ -25,7 +25,7 @@
 
   const states = main => new Map([...main.querySelectorAll('tr[data-state]')].map(row => [row.cells[0].textContent, row.dataset.state]));
 
-  function tellNews(before, after) {
+  function announce(before, after) {
     const news = [];
     for (const [name, state] of after) if (before.get(name) !== state) news.push(name + ' is ' + state);
     for (const name of before.keys()) if (!after.has(name)) news.push(name + ' is no longer in the list');
@@ -39,7 +39,7 @@
     at('live').replaceWith(page.getElementById('live'));
     document.title = page.title;
     if (inside && find) at('live').querySelector(find)?.focus({preventScroll: true});
-    tellNews(before, states(at('live')));
+    announce(before, states(at('live')));
   }
 
   function lose(why) {
@@ -78,7 +78,7 @@
     } catch (error) {
       lose(error.name === 'TimeoutError' ? 'no answer' : error.name === 'TypeError' ? 'unreachable' : error.message);
     }
-    sayHowLong();
+    showAges();
     again();
   }
 
@@ -91,6 +91,6 @@
     clearTimeout(timer);
     if (!document.hidden) poll();
   });
-  sayHowLong();
+  showAges();
   again();
 })();

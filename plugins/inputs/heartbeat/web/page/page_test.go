@@ -286,13 +286,13 @@ func TestReadersShareOneSnapshot(t *testing.T) {
 			w.list(t, "")
 		}
 		require.Equal(t, 1, w.looks)
-		require.Len(t, w.shelf.latest.answers, 3)
+		require.Len(t, w.cache.latest.answers, 3)
 		later()
 		w.get(t, "/")
 		require.Equal(t, 2, w.looks)
 		time.Sleep(keptFor)
 		synctest.Wait()
-		require.Nil(t, w.shelf.latest, "its memory is given back")
+		require.Nil(t, w.cache.latest, "its memory is given back")
 		require.Equal(t, 2, w.looks)
 	})
 }
@@ -307,9 +307,9 @@ func TestAnswersThatAreKeptAreBounded(t *testing.T) {
 		for i := range 200 {
 			w.list(t, fmt.Sprint("?limit=", 800+i))
 		}
-		require.LessOrEqual(t, w.shelf.latest.kept, mostKept)
-		require.Greater(t, w.shelf.latest.kept, mostKept/2)
-		require.Less(t, len(w.shelf.latest.answers), 200)
+		require.LessOrEqual(t, w.cache.latest.kept, maxKept)
+		require.Greater(t, w.cache.latest.kept, maxKept/2)
+		require.Less(t, len(w.cache.latest.answers), 200)
 	})
 }
 
@@ -424,7 +424,7 @@ func TestPageIsUnder60KB(t *testing.T) {
 	}
 	page := w.get(t, "/")
 	require.Less(t, len(page), 60_000)
-	require.Equal(t, mostRows, strings.Count(page, `<tr data-state="dead">`))
+	require.Equal(t, maxRows, strings.Count(page, `<tr data-state="dead">`))
 	require.Contains(t, page, "Down: 20000. Only the first 200 are shown: search to find others")
 	require.Less(t, len(pageCSS)+len(pageJS), 20_000)
 }
@@ -631,7 +631,7 @@ func TestPageOfManyPeersIsCheap(t *testing.T) {
 			w.peers[i].State = liveness.Dead
 		}
 		return testing.AllocsPerRun(5, func() {
-			w.shelf.latest = nil
+			w.cache.latest = nil
 			w.ServeHTTP(discard{}, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 		})
 	}
@@ -655,7 +655,7 @@ func BenchmarkPage(b *testing.B) {
 		b.Run(target, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				w.shelf.latest = nil
+				w.cache.latest = nil
 				w.ServeHTTP(discard{}, httptest.NewRequest(http.MethodGet, target, http.NoBody))
 			}
 		})

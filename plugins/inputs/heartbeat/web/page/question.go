@@ -118,8 +118,8 @@ func (q *question) matches(d *liveness.Details) bool {
 // chooses reports whether q may match only some peers.
 func (q *question) chooses() bool { return q.states != nil || q.source != "" || q.service != "" }
 
-// choosesAs reports whether q and other match the same peers.
-func (q *question) choosesAs(other *question) bool {
+// matchesSame reports whether q and other match the same peers.
+func (q *question) matchesSame(other *question) bool {
 	return q.source == other.source && q.service == other.service && slices.Equal(q.states, other.states)
 }
 
@@ -194,7 +194,7 @@ func (s *snapshot) matching(q *question) []*liveness.Details {
 	if !q.chooses() {
 		return s.urgent
 	}
-	if s.chosen == nil || !s.choice.choosesAs(q) {
+	if s.chosen == nil || !s.choice.matchesSame(q) {
 		s.choice, s.chosen = *q, make([]*liveness.Details, 0)
 		for _, d := range s.urgent {
 			if q.matches(d) {

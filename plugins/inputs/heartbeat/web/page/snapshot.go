@@ -25,12 +25,12 @@ const (
 	// keptFor is how long a snapshot is kept: the next pages of a list show the same instant as
 	// the first one, and do not cost a walk over all peers.
 	keptFor = 10 * time.Second
-	// mostKept is how many bytes of answers a snapshot keeps for other readers.
-	mostKept = 4 << 20
+	// maxKept is how many bytes of answers a snapshot keeps for other readers.
+	maxKept = 4 << 20
 )
 
-// A shelf keeps the latest snapshot while there are readers.
-type shelf struct {
+// A cache keeps the latest snapshot while there are readers.
+type cache struct {
 	take func(now time.Time) *snapshot
 
 	mu     sync.Mutex // held while an answer is made: readers never use more than one processor
@@ -40,12 +40,12 @@ type shelf struct {
 
 // answer returns the answer of a fresh snapshot to a request. say makes it, once for each
 // snapshot; if it returns nil, answer returns nil.
-func (s *shelf) answer(request string, say func(*snapshot) *answer) *answer {
+func (s *cache) answer(request string, say func(*snapshot) *answer) *answer {
 	return s.answerFrom(freshFor, request, say)
 }
 
 // answerFrom is like answer, with a snapshot that may be as old as allowed.
-func (s *shelf) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
+func (s *cache) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); s.latest == nil || now.Sub(s.latest.made) >= allowed {
@@ -61,7 +61,7 @@ func (s *shelf) answerFrom(allowed time.Duration, request string, say func(*snap
 }
 
 // keep extends the life of the latest snapshot. s.mu is held.
-func (s *shelf) keep() {
+func (s *cache) keep() {
 	if s.idle != nil {
 		s.idle.Reset(keptFor)
 		return
@@ -138,7 +138,7 @@ func (s *snapshot) get(id liveness.ID) *liveness.Details {
 }
 
 func (s *snapshot) remember(request string, a *answer) {
-	if a == nil || s.kept+len(request)+len(a.body) > mostKept {
+	if a == nil || s.kept+len(request)+len(a.body) > maxKept {
 		return
 	}
 	s.kept += len(request) + len(a.body)

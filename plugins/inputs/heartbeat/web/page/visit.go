@@ -9,8 +9,8 @@ import (
 )
 
 const (
-	mostRows     = 200 // in the table
-	mostPromises = 50
+	maxRows    = 200 // in the table
+	maxWindows = 50
 )
 
 // A visit has the parameters of the page.
@@ -82,11 +82,11 @@ type shown struct {
 	*visit
 	snapshot *snapshot
 
-	rows         []*liveness.Details
-	total        int                 // of the matches; more than rows if there are many
-	promises     []*liveness.Details // the peers in a maintenance window
-	morePromises int                 // that are not in promises
-	found        *liveness.Details
+	rows        []*liveness.Details
+	total       int                 // of the matches; more than rows if there are many
+	windows     []*liveness.Details // the peers in a maintenance window
+	moreWindows int                 // that are not in windows
+	found       *liveness.Details
 }
 
 // title is the title of the page, which a browser shows on its tab.
@@ -101,16 +101,16 @@ func (s *snapshot) show(v *visit) *shown {
 	what := &shown{visit: v, snapshot: s}
 	for _, d := range s.urgent {
 		if v.matches(d) {
-			if what.total++; what.total <= mostRows {
+			if what.total++; what.total <= maxRows {
 				what.rows = append(what.rows, d)
 			}
 		}
 		switch {
 		case d.BackIn == 0:
-		case len(what.promises) < mostPromises:
-			what.promises = append(what.promises, d)
+		case len(what.windows) < maxWindows:
+			what.windows = append(what.windows, d)
 		default:
-			what.morePromises++
+			what.moreWindows++
 		}
 	}
 	if v.Peer != "" {
