@@ -239,7 +239,7 @@ func (h *Heartbeat) serveOptions(receiver *receiver) *serve.Options {
 		KeepAlive:      h.keepAlive(),
 		Welcome:        h.Welcome,
 		Collector:      h.recipient.ID(),
-		Take:           receiver.take,
+		Receive:        receiver.receive,
 		Ended:          receiver.ended,
 		Refused:        h.refused.note,
 		Reasons:        reasons,

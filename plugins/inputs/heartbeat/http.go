@@ -136,7 +136,7 @@ func (h *Heartbeat) openWebsites(receiver *receiver) (*websites, error) {
 		Checks:         checks,
 		AllowedSources: h.valid.allowed, AllowedReaders: h.valid.readers, TrustedProxies: h.valid.proxies,
 		Username: h.BasicUsername, ReadTimeout: time.Duration(h.ReadTimeout), MaxBeat: int(h.MaxFrameSize),
-		Take: receiver.receivePing, Beat: receiver.receiveRequest, Read: h.page, Log: h.Log,
+		Receive: receiver.receivePing, ReceiveBeat: receiver.receiveRequest, Read: h.page, Log: h.Log,
 	}}
 	w.options.Password, err = h.password()
 	return w, err
@@ -189,8 +189,8 @@ func (w *websites) expected(ctx context.Context) ([]liveness.Expected, bool) {
 }
 
 // receivePing receives a beat of a client of another service.
-func (t *receiver) receivePing(ping *web.Ping) web.Taken {
-	rules := t.rulesFor(&ping.From)
+func (r *receiver) receivePing(ping *web.Ping) web.Result {
+	rules := r.rulesFor(&ping.From)
 	var refusal *wire.Refusal
 	if ping.From.May == nil {
 		refusal = rules.Check(&ping.Beat, &verify.Speaker{Certificate: ping.From.Certificate, Remote: ping.From.Remote})
@@ -199,41 +199,41 @@ func (t *receiver) receivePing(ping *web.Ping) web.Taken {
 		refusal = refusalByToken(&ping.From, &ping.Beat)
 	}
 	if refusal != nil {
-		return web.Taken{Refusal: refusal}
+		return web.Result{Refusal: refusal}
 	}
-	speaker := t.speakerOf(&ping.From, &rules)
+	speaker := r.speakerOf(&ping.From, &rules)
 	speaker.Job, speaker.Begins, speaker.MaxRuntime = ping.Job, ping.Begins, ping.MaxRuntime
 	b := new(judge.Beat)
-	outcome, refusal := t.decide(b, &ping.Beat, speaker)
+	outcome, refusal := r.decide(b, &ping.Beat, speaker)
 	return resultOf(&ping.Beat, &outcome, refusal)
 }
 
 // receiveRequest receives a beat of the wire protocol that came in a request, and answers it.
-func (t *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Taken {
-	rules := t.rulesFor(from)
-	var said wire.Latest
-	signer, refusal := rules.Read(payload, new(wire.Decoder), &said, &verify.Speaker{Certificate: from.Certificate, Remote: from.Remote})
+func (r *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Result {
+	rules := r.rulesFor(from)
+	var latest wire.Latest
+	signer, refusal := rules.Read(payload, new(wire.Decoder), &latest, &verify.Speaker{Certificate: from.Certificate, Remote: from.Remote})
 	if refusal == nil {
-		refusal = refusalByToken(from, &said.Beat)
+		refusal = refusalByToken(from, &latest.Beat)
 	}
 	if refusal != nil {
-		return t.answered(web.Taken{Refusal: refusal}, nil)
+		return r.answered(web.Result{Refusal: refusal}, nil)
 	}
-	speaker := t.speakerOf(from, &rules)
+	speaker := r.speakerOf(from, &rules)
 	speaker.Signed, speaker.Verified = signer != "", speaker.Verified || signer != ""
 	b := new(judge.Beat)
-	outcome, refusal := t.decide(b, &said.Beat, speaker)
-	taken := resultOf(&said.Beat, &outcome, refusal)
-	if refusal == nil && signer != "" && !said.Check {
-		rules.Recipient.Note(said.To, b.ID.Source, from.Name)
+	outcome, refusal := r.decide(b, &latest.Beat, speaker)
+	result := resultOf(&latest.Beat, &outcome, refusal)
+	if refusal == nil && signer != "" && !latest.Check {
+		rules.Recipient.Note(latest.To, b.ID.Source, from.Name)
 	}
-	return t.answered(taken, t.answer(b, said.Seq, &outcome))
+	return r.answered(result, r.answer(b, latest.Seq, &outcome))
 }
 
 // rulesFor returns the rules that a client must satisfy. A token replaces a signature and
 // proves the host of its peers; a certificate, if there is one, must name the host.
-func (t *receiver) rulesFor(from *web.Speaker) verify.Rules {
-	rules := t.rules
+func (r *receiver) rulesFor(from *web.Speaker) verify.Rules {
+	rules := r.rules
 	if from.May != nil {
 		rules.Host, rules.IP, rules.Signature = false, false, false
 	} else if from.Certificate != nil {
@@ -243,42 +243,42 @@ func (t *receiver) rulesFor(from *web.Speaker) verify.Rules {
 }
 
 // refusalByToken returns a refusal if the token does not cover the peer of a beat, or nil.
-func refusalByToken(from *web.Speaker, said *wire.Beat) *wire.Refusal {
-	if from.May == nil || from.May(said.Host, said.Service) {
+func refusalByToken(from *web.Speaker, beat *wire.Beat) *wire.Refusal {
+	if from.May == nil || from.May(beat.Host, beat.Service) {
 		return nil
 	}
-	text := fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", said.Host, said.Service)
+	text := fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", beat.Host, beat.Service)
 	return &wire.Refusal{Reason: web.ReasonPeer, Text: text}
 }
 
-func (t *receiver) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
+func (r *receiver) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
 	return &judge.Speaker{
-		Remote: from.Remote, AtRemote: t.fromConnection, Verified: from.May != nil || rules.Host, Listed: from.May != nil,
+		Remote: from.Remote, AtRemote: r.fromConnection, Verified: from.May != nil || rules.Host, Listed: from.May != nil,
 		Printer: new(judge.Printer),
 	}
 }
 
 // resultOf returns the result for a beat.
-func resultOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
+func resultOf(beat *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Result {
 	if refusal != nil {
-		return web.Taken{Refusal: refusal, Blameless: isTemporary(refusal.Reason)}
+		return web.Result{Refusal: refusal, Blameless: isTemporary(refusal.Reason)}
 	}
-	return web.Taken{
-		DeadAfter: outcome.Silence.Dead, Recorded: !said.Check, Unknown: outcome.Fate == liveness.Nobody,
+	return web.Result{
+		DeadAfter: outcome.Silence.Dead, Recorded: !beat.Check, Unknown: outcome.Fate == liveness.Nobody,
 		New: outcome.Fate == liveness.Accepted && outcome.Gap == 0,
 	}
 }
 
 // answered adds the answer of the wire protocol to a result.
-func (t *receiver) answered(taken web.Taken, answer *wire.Answer) web.Taken {
+func (r *receiver) answered(result web.Result, answer *wire.Answer) web.Result {
 	now := time.Now().UnixMilli()
-	if refusal := taken.Refusal; refusal != nil {
+	if refusal := result.Refusal; refusal != nil {
 		answer = &wire.Answer{Error: refusal.Text}
 		if refusal.After > 0 {
 			now = max(now, refusal.After+1)
 		}
 	}
-	answer.NowMS, answer.Collector = now, t.rules.Recipient.ID()
-	taken.Answer = wire.AppendAnswer(nil, answer)
-	return taken
+	answer.NowMS, answer.Collector = now, r.rules.Recipient.ID()
+	result.Answer = wire.AppendAnswer(nil, answer)
+	return result
 }

@@ -359,7 +359,7 @@ func TestRepeatedBeatTakesNoMemory(t *testing.T) {
 	from := serve.Origin{Conn: 1}
 	payload := []byte(`{"host":"web-1","service":"shop","pid":4711,"boot":"b","run":"r","interval_ms":10000}`)
 	allocs := testing.AllocsPerRun(100, func() {
-		if reply := options.Take(payload, &from); reply.Refusal != nil {
+		if reply := options.Receive(payload, &from); reply.Refusal != nil {
 			t.Fatal(reply.Refusal.Text)
 		}
 	})

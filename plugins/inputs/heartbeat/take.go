@@ -37,44 +37,44 @@ type buffers struct {
 
 // A stream is kept with each connection and each datagram socket.
 type stream struct {
-	said    wire.Latest     // the latest beat
+	latest  wire.Latest     // beat
 	handle  liveness.Handle // of the peer of that beat
 	printer judge.Printer
 }
 
-// take verifies and judges one payload.
-func (t *receiver) take(payload []byte, from *serve.Origin) serve.Reply {
-	b, ok := t.pool.Get().(*buffers)
+// receive verifies and judges one payload.
+func (r *receiver) receive(payload []byte, from *serve.Origin) serve.Reply {
+	b, ok := r.pool.Get().(*buffers)
 	if !ok {
 		b = new(buffers)
 	}
-	defer t.pool.Put(b) // it keeps parts of this beat until it is used again or freed
+	defer r.pool.Put(b) // it keeps parts of this beat until it is used again or freed
 	s := streamOf(from)
-	defer s.said.Trim()
-	signer, refusal := t.rules.Read(payload, &b.decoder, &s.said, &verify.Speaker{
+	defer s.latest.Trim()
+	signer, refusal := r.rules.Read(payload, &b.decoder, &s.latest, &verify.Speaker{
 		Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
 	})
 	if refusal != nil {
 		return refused(refusal)
 	}
-	said := &s.said.Beat
-	outcome, refusal := t.decide(&b.beat, said, &judge.Speaker{
+	beat := &s.latest.Beat
+	outcome, refusal := r.decide(&b.beat, beat, &judge.Speaker{
 		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
-		AtRemote: t.fromConnection, Signed: signer != "", Verified: signer != "" || t.rules.Host, Printer: &s.printer,
+		AtRemote: r.fromConnection, Signed: signer != "", Verified: signer != "" || r.rules.Host, Printer: &s.printer,
 	})
 	if refusal != nil {
 		return refused(refusal)
 	}
-	reply := serve.Reply{Recorded: !said.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
-	if said.Ack || said.Check {
-		reply.Answer = t.answer(&b.beat, said.Seq, &outcome)
+	reply := serve.Reply{Recorded: !beat.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
+	if beat.Ack || beat.Check {
+		reply.Answer = r.answer(&b.beat, beat.Seq, &outcome)
 	}
-	if said.Check {
+	if beat.Check {
 		return reply
 	}
 	s.handle = outcome.Handle
 	if signer != "" {
-		t.rules.Recipient.Note(said.To, b.beat.ID.Source, from.From())
+		r.rules.Recipient.Note(beat.To, b.beat.ID.Source, from.From())
 	}
 	return reply
 }
@@ -90,14 +90,14 @@ func streamOf(from *serve.Origin) *stream {
 }
 
 // decide has a beat judged, or only considered if it is a check.
-func (t *receiver) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
-	if refusal := b.Set(said, from, t.tagKeys); refusal != nil {
+func (r *receiver) decide(b *judge.Beat, beat *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
+	if refusal := b.Set(beat, from, r.tagKeys); refusal != nil {
 		return out, refusal
 	}
-	if said.Check {
-		out = t.judge.Consider(b)
+	if beat.Check {
+		out = r.judge.Consider(b)
 	} else {
-		out = t.judge.Observe(b)
+		out = r.judge.Observe(b)
 	}
 	refusal = b.Refusal(&out)
 	return out, refusal
@@ -116,19 +116,19 @@ func isTemporary(reason wire.Reason) bool {
 }
 
 // answer returns the answer to an accepted beat.
-func (t *receiver) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
+func (r *receiver) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
 	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
 	if out.Fate == liveness.Nobody {
-		answer.Unknown, answer.Near = true, t.near(b.ID)
+		answer.Unknown, answer.Near = true, r.near(b.ID)
 	}
 	return answer
 }
 
 // near returns the names of known peers that a goodbye for an unknown peer may have meant,
 // if its sender may send beats for them.
-func (t *receiver) near(id liveness.ID) []string {
-	near := t.judge.Near(id)
-	if t.rules.Host {
+func (r *receiver) near(id liveness.ID) []string {
+	near := r.judge.Near(id)
+	if r.rules.Host {
 		own := id.Source + "/"
 		near = slices.DeleteFunc(near, func(name string) bool { return !strings.HasPrefix(name, own) })
 	}
@@ -136,8 +136,8 @@ func (t *receiver) near(id liveness.ID) []string {
 }
 
 // ended passes the end of a connection to the judge.
-func (t *receiver) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
-	t.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
+func (r *receiver) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
+	r.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
 }
 
 // The values of serve as those of liveness.

@@ -111,7 +111,7 @@ func (c *conn) readAvailable() (end error) {
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
-			err = c.take(payload)
+			err = c.process(payload)
 			c.timed = !c.proven
 		}
 		if err == nil && !c.proven && time.Now().After(c.due) { // there may always be something to read
@@ -193,12 +193,12 @@ func (c *conn) stopClock() {
 	c.stream.SetReadDeadline(time.Time{})
 }
 
-// take processes one payload and answers it. An error ends the connection.
-func (c *conn) take(payload []byte) error {
+// process processes one payload and answers it. An error ends the connection.
+func (c *conn) process(payload []byte) error {
 	if err := c.greetBare(); err != nil {
 		return err
 	}
-	reply := c.shared.Take(payload, &c.origin)
+	reply := c.shared.Receive(payload, &c.origin)
 	if reply.Refusal != nil {
 		return c.refuse(reply.Refusal, reply.Blameless)
 	}

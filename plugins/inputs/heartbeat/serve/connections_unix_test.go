@@ -77,7 +77,7 @@ func acknowledge(_ []byte, from *Origin) Reply {
 func TestAnswersThatAreReadLate(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		const payloads = 3000
-		s := open(&Options{ReadTimeout: time.Minute, Take: acknowledge})
+		s := open(&Options{ReadTimeout: time.Minute, Receive: acknowledge})
 		slow, other := dial(t, s), dial(t, s)
 		require.NoError(t, slow.(*net.TCPConn).SetReadBuffer(4096))
 		sent := make(chan error, 1)
@@ -118,7 +118,7 @@ func TestAnswersThatAreNeverRead(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		refused, ended := make(chan wire.Reason, 100), make(chan End, 100)
 		s := open(&Options{
-			ReadTimeout: 300 * time.Millisecond, Take: acknowledge,
+			ReadTimeout: 300 * time.Millisecond, Receive: acknowledge,
 			Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
 			Ended:   func(_ ConnID, how End, _ netip.Addr) { ended <- how },
 		})
@@ -145,7 +145,7 @@ func TestWhatCameBeforeTheEndIsTaken(t *testing.T) {
 		gone, ended := make(chan struct{}), make(chan End, 1)
 		s := open(&Options{
 			ReadTimeout: time.Minute,
-			Take: func(payload []byte, from *Origin) Reply {
+			Receive: func(payload []byte, from *Origin) Reply {
 				<-gone
 				return acknowledge(payload, from)
 			},
@@ -166,7 +166,7 @@ func TestFramesInPieces(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		refused, ended := make(chan string, 100), make(chan End, 100)
 		s := open(&Options{
-			ReadTimeout: 500 * time.Millisecond, Take: acknowledge,
+			ReadTimeout: 500 * time.Millisecond, Receive: acknowledge,
 			Refused: func(reason wire.Reason, _, text string) { refused <- string(reason) + ": " + text },
 			Ended:   func(_ ConnID, how End, _ netip.Addr) { ended <- how },
 		})
@@ -194,7 +194,7 @@ func TestFramesInPieces(t *testing.T) {
 // Nobody waits for one that says as much as it can.
 func TestOneThatSaysMuch(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
-		s := open(&Options{ReadTimeout: time.Minute, Take: func(payload []byte, from *Origin) Reply {
+		s := open(&Options{ReadTimeout: time.Minute, Receive: func(payload []byte, from *Origin) Reply {
 			reply := acknowledge(payload, from)
 			if string(payload) == "much" {
 				reply.Answer = nil
@@ -232,7 +232,7 @@ func TestConnectionsComeAndGo(t *testing.T) {
 		const each = 200
 		var told [4]atomic.Int64
 		s := open(&Options{
-			ReadTimeout: time.Minute, Take: acknowledge,
+			ReadTimeout: time.Minute, Receive: acknowledge,
 			Ended: func(_ ConnID, how End, _ netip.Addr) { told[how].Add(1) },
 		})
 		goroutines := runtime.NumGoroutine()

@@ -49,11 +49,11 @@ func (l *limits) enter(from *Origin) (reason wire.Reason, text string) {
 	if !l.admits(from.Remote) {
 		return ReasonSource, sourceText
 	}
-	return l.take(from)
+	return l.enterFromAnywhere(from)
 }
 
-// take is like enter, but allows all addresses.
-func (l *limits) take(from *Origin) (reason wire.Reason, text string) {
+// enterFromAnywhere is like enter, but allows all addresses.
+func (l *limits) enterFromAnywhere(from *Origin) (reason wire.Reason, text string) {
 	remote := from.Remote
 	l.mu.Lock()
 	defer l.mu.Unlock()

@@ -338,7 +338,7 @@ func (l *listener) takeDatagram(payload []byte, from *Origin) {
 	case len(payload) > maxDatagram:
 		l.refuse(wire.ReasonOversize, from.From(), "datagram is longer than 8 KiB")
 	default:
-		reply := l.Take(payload, from)
+		reply := l.Receive(payload, from)
 		if reply.Refusal != nil {
 			l.refuse(reply.Refusal.Reason, from.From(), reply.Refusal.Text)
 		} else if reply.Recorded {

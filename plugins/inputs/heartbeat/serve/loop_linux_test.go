@@ -39,7 +39,7 @@ func bindTCP(t *testing.T) *Server {
 	t.Helper()
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
-		KeepAlive: KeepAlive{Idle: 7 * time.Second, Interval: 3 * time.Second, GiveUp: 19 * time.Second}, Take: acknowledge,
+		KeepAlive: KeepAlive{Idle: 7 * time.Second, Interval: 3 * time.Second, GiveUp: 19 * time.Second}, Receive: acknowledge,
 		Ended: func(ConnID, End, netip.Addr) {}, Refused: func(wire.Reason, string, string) {}, Log: new(log),
 	})
 	require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestDeadlinesCountUnderLoad(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: 300 * time.Millisecond,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take:      func([]byte, *Origin) Reply { return Reply{Recorded: true} },
+		Receive:   func([]byte, *Origin) Reply { return Reply{Recorded: true} },
 		Ended:     func(ConnID, End, netip.Addr) {}, Log: new(log),
 		Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
 	})
@@ -154,7 +154,7 @@ func TestConnectionsOfOneAddressAreTakenInOrder(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take: func(payload []byte, _ *Origin) Reply {
+		Receive: func(payload []byte, _ *Origin) Reply {
 			taken = append(taken, string(payload))
 			return Reply{Recorded: true}
 		},

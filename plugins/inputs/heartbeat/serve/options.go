@@ -27,7 +27,7 @@ type Options struct {
 	Welcome   string // greeting of bare streams; "" for none
 	Collector string // the id of this collector, sent in answers
 
-	Take    func(payload []byte, from *Origin) Reply    // processes a payload, which is valid until it returns
+	Receive func(payload []byte, from *Origin) Reply    // processes a payload, which is valid until it returns
 	Ended   func(conn ConnID, how End, from netip.Addr) // called once for each admitted connection
 	Refused func(reason wire.Reason, from, text string) // called for refused payloads and connections
 	Reasons []wire.Reason                               // that are counted, each from 0
@@ -55,7 +55,7 @@ type Origin struct {
 	Certificate *x509.Certificate // of the other side, verified; nil for none
 	Credentials
 
-	// Held belongs to Take, which may keep its state of the stream there.
+	// Held belongs to Receive, which may keep its state of the stream there.
 	Held any
 }
 
@@ -75,7 +75,7 @@ type Credentials struct {
 	Known bool   // the kernel reports them
 }
 
-// A Reply is the result of Take.
+// A Reply is the result of Receive.
 type Reply struct {
 	Refusal   *wire.Refusal // why the payload was refused; nil if it was accepted
 	Blameless bool          // the sender is not to blame, and the refusal never costs its connection

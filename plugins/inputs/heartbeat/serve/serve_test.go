@@ -30,7 +30,7 @@ func serving(t *testing.T, addresses ...string) (*Server, *story) {
 	s, err := Open(&Options{
 		Addresses: addresses, MaxFrameSize: 1 << 10, ReadTimeout: time.Minute, Collector: "hb-1", Reasons: Reasons(),
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take: func(payload []byte, from *Origin) Reply {
+		Receive: func(payload []byte, from *Origin) Reply {
 			count, _ := from.Held.(int)
 			from.Held = count + 1
 			told.took <- fmt.Sprintf("%d %s", count, payload)
@@ -185,7 +185,7 @@ func TestPanicOfTakeCostsOneConnection(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Minute,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take:      func([]byte, *Origin) Reply { panic("a mistake") },
+		Receive:   func([]byte, *Origin) Reply { panic("a mistake") },
 		Ended:     func(ConnID, End, netip.Addr) {},
 		Refused:   func(reason wire.Reason, _, _ string) { refused = append(refused, reason) },
 		Log:       said,

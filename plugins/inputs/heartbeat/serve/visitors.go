@@ -82,7 +82,7 @@ func (v *Visitors) admit(socket net.Conn) {
 	l, visitor := v.listener, &visitor{Conn: socket}
 	c := newConn(l.shared, l.secure, visitor, ipOf(socket.RemoteAddr()))
 	visitor.listener, visitor.conn = l, c
-	if reason, text := l.limits.take(&c.origin); reason != "" {
+	if reason, text := l.limits.enterFromAnywhere(&c.origin); reason != "" {
 		l.refuse(reason, c.origin.From(), text)
 		socket.Close()
 		return

@@ -61,13 +61,13 @@ func (s *Server) beat(q *request) (*answer, *refusal) {
 	case len(payload) > s.MaxBeat:
 		return nil, refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "the body is longer than 'max_frame_size', %d bytes", s.MaxBeat)
 	}
-	taken := s.Beat(payload, from)
-	if taken.Refusal != nil {
-		r := refuseTaken(&taken)
-		r.answer = string(taken.Answer)
+	result := s.ReceiveBeat(payload, from)
+	if result.Refusal != nil {
+		r := refuseResult(&result)
+		r.answer = string(result.Answer)
 		return nil, r
 	}
-	return &answer{status: http.StatusOK, text: string(taken.Answer), deadAfter: taken.DeadAfter, recorded: taken.Recorded}, nil
+	return &answer{status: http.StatusOK, text: string(result.Answer), deadAfter: result.DeadAfter, recorded: result.Recorded}, nil
 }
 
 const (

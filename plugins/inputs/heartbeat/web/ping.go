@@ -40,8 +40,8 @@ type Speaker struct {
 	May         func(host, service string) bool // whether its token covers a peer; nil without a token
 }
 
-// Taken is the result for a beat.
-type Taken struct {
+// Result is the result for a beat.
+type Result struct {
 	Refusal   *wire.Refusal // why it was refused; nil if it was accepted
 	Blameless bool          // the client is not to blame for the refusal, and may retry
 	DeadAfter time.Duration // the silence that is allowed from now on
@@ -239,7 +239,7 @@ func (c *check) expected() Expected {
 	return e
 }
 
-// give passes a ping to Take, and returns the answer to its client.
+// give passes a ping to Receive, and returns the answer to its client.
 func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
 	host, err := wire.Host(ping.Host)
 	if err == nil {
@@ -249,15 +249,15 @@ func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
 	if err != nil {
 		return nil, refuseValue(err)
 	}
-	taken := s.Take(ping)
+	result := s.Receive(ping)
 	switch {
-	case taken.Refusal != nil:
-		return nil, refuseTaken(&taken)
-	case taken.Unknown:
+	case result.Refusal != nil:
+		return nil, refuseResult(&result)
+	case result.Unknown:
 		return &answer{status: http.StatusNotFound, text: "no such peer"}, nil
 	}
-	a := &answer{status: http.StatusOK, text: "OK", deadAfter: taken.DeadAfter, recorded: true}
-	if create && taken.New {
+	a := &answer{status: http.StatusOK, text: "OK", deadAfter: result.DeadAfter, recorded: true}
+	if create && result.New {
 		a.status, a.text = http.StatusCreated, "Created"
 	}
 	return a, nil
@@ -272,13 +272,13 @@ func refuseValue(err error) *refusal {
 	}
 }
 
-// refuseTaken returns the refusal of a well-formed beat.
-func refuseTaken(taken *Taken) *refusal {
-	r := refuse(http.StatusForbidden, taken.Refusal.Reason, "%s", taken.Refusal.Text)
+// refuseResult returns the refusal of a well-formed beat.
+func refuseResult(result *Result) *refusal {
+	r := refuse(http.StatusForbidden, result.Refusal.Reason, "%s", result.Refusal.Text)
 	switch {
-	case taken.Blameless:
+	case result.Blameless:
 		r.status = http.StatusServiceUnavailable
-	case taken.Refusal.Reason != wire.ReasonSignature && slices.Contains(wire.Reasons(), taken.Refusal.Reason):
+	case result.Refusal.Reason != wire.ReasonSignature && slices.Contains(wire.Reasons(), result.Refusal.Reason):
 		r.status = http.StatusBadRequest
 	}
 	return r

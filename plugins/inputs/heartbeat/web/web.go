@@ -36,9 +36,9 @@ type Options struct {
 	ReadTimeout    time.Duration // of a request
 	MaxBeat        int           // bytes of a beat of the wire protocol
 
-	Read http.Handler                              // answers readers; nil for none
-	Take func(*Ping) Taken                         // receives a beat of a client of another service
-	Beat func(payload []byte, from *Speaker) Taken // receives a beat of the wire protocol, and answers it
+	Read        http.Handler                               // answers readers; nil for none
+	Receive     func(*Ping) Result                         // receives a beat of a client of another service
+	ReceiveBeat func(payload []byte, from *Speaker) Result // receives a beat of the wire protocol, and answers it
 
 	Recorded func(conn net.Conn)                         // a beat came over conn
 	Refused  func(reason wire.Reason, from, text string) // also for requests that are not beats

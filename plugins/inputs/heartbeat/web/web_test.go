@@ -31,7 +31,7 @@ const (
 type site struct {
 	*Server
 	taken   []Ping
-	answers Taken
+	answers Result
 	refused []wire.Reason
 	texts   []string
 }
@@ -47,12 +47,12 @@ func newSite(t testing.TB, change func(*Options)) *site {
 	require.NoError(t, err)
 	options := &Options{
 		Checks: checks, ReadTimeout: 10 * time.Second, MaxBeat: 1000, Log: testutil.Logger{Quiet: true},
-		Take: func(p *Ping) Taken {
+		Receive: func(p *Ping) Result {
 			s.taken = append(s.taken, *p)
 			return s.answers
 		},
-		Beat: func(payload []byte, _ *Speaker) Taken {
-			return Taken{Answer: fmt.Appendf(nil, `{"ack":%d}`, len(payload)), Recorded: true}
+		ReceiveBeat: func(payload []byte, _ *Speaker) Result {
+			return Result{Answer: fmt.Appendf(nil, `{"ack":%d}`, len(payload)), Recorded: true}
 		},
 		Refused: func(reason wire.Reason, _, text string) {
 			s.refused, s.texts = append(s.refused, reason), append(s.texts, text)
@@ -213,7 +213,7 @@ func TestAnswersTellTheSilenceThatIsAllowed(t *testing.T) {
 }
 
 func TestWhatTheJudgeSaysIsTheStatus(t *testing.T) {
-	for want, answers := range map[string]Taken{
+	for want, answers := range map[string]Result{
 		"503": {Refusal: &wire.Refusal{Reason: "max_peers", Text: "full"}, Blameless: true},
 		"403": {Refusal: &wire.Refusal{Reason: "host", Text: "no"}},
 		"400": {Refusal: &wire.Refusal{Reason: wire.ReasonValue, Text: "bad"}},
@@ -440,7 +440,7 @@ func TestOurOwnBeatIsAnsweredInOurOwnProtocol(t *testing.T) {
 func TestAPanicCostsOneRequest(t *testing.T) {
 	var causes []any
 	s := newSite(t, func(o *Options) {
-		o.Take = func(*Ping) Taken { panic("x") }
+		o.Receive = func(*Ping) Result { panic("x") }
 		o.Panicked = func(_ string, cause any) { causes = append(causes, cause) }
 	})
 	require.Equal(t, 500, s.ask(local("GET", "/ping/"+uuid, "")).Code)
