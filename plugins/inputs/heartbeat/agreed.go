@@ -20,7 +20,7 @@ func (o *Options) agreed() map[string]uint64 {
 	for i := range o.Checks {
 		checks = append(checks, o.Checks[i].agreed())
 	}
-	options := set(map[string]any{
+	options := onlySet(map[string]any{
 		"host_from":            o.HostFrom,
 		"require_signature":    o.RequireSignature,
 		"replay_window":        o.ReplayWindow,
@@ -57,7 +57,7 @@ func (o *Options) agreed() map[string]uint64 {
 
 // agreed returns the options of a rule that are set.
 func (r *Rule) agreed() map[string]any {
-	return set(map[string]any{
+	return onlySet(map[string]any{
 		"host":              r.Host,
 		"service":           r.Service,
 		"ip":                r.IP,
@@ -74,8 +74,8 @@ func (r *Rule) agreed() map[string]any {
 	})
 }
 
-// set removes the options that are not set.
-func set(options map[string]any) map[string]any {
+// onlySet removes the options that are not set.
+func onlySet(options map[string]any) map[string]any {
 	maps.DeleteFunc(options, func(_ string, value any) bool {
 		v := reflect.ValueOf(value)
 		return v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0

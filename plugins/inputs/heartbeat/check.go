@@ -36,7 +36,7 @@ func atLeast(option string, value config.Duration, least time.Duration) error {
 
 func within(option string, value config.Duration, least, most time.Duration) error {
 	if time.Duration(value) < least || time.Duration(value) > most {
-		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
+		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, formatDuration(least), formatDuration(most), formatDuration(time.Duration(value)))
 	}
 	return nil
 }
@@ -48,8 +48,8 @@ func atLeastOrNone(option string, value config.Duration, least time.Duration) er
 	return atLeast(option, value, least)
 }
 
-// written returns d as an option is written, like "2s", "90m" or "7d".
-func written(d time.Duration) string {
+// formatDuration formats d as in an option, like "2s", "90m" or "7d".
+func formatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d != 0 && d%day == 0:

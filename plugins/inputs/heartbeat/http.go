@@ -42,7 +42,7 @@ func (c *Check) web() web.Check {
 // agreed returns the options that affect verdicts. The token does not: each collector may
 // have its own.
 func (c *Check) agreed() map[string]any {
-	return set(map[string]any{
+	return onlySet(map[string]any{
 		"peer": c.Peer, "peers": sorted(c.Peers), "every": c.Every, "grace": c.Grace, "max_runtime": c.MaxRuntime,
 		"schedule": c.Schedule, "timezone": c.Timezone,
 	})

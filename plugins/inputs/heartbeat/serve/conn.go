@@ -209,7 +209,7 @@ func (c *conn) process(payload []byte) error {
 		c.adaptKeepAlive(reply.Interval, reply.Silence)
 	}
 	if reply.Answer != nil {
-		return c.say(reply.Answer)
+		return c.answer(reply.Answer)
 	}
 	return nil
 }
@@ -270,15 +270,15 @@ func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
 	if !blameless {
 		c.refused++
 	}
-	err := c.say(answer)
+	err := c.answer(answer)
 	if c.refused >= maxRefused && (err == nil || errors.Is(err, wire.ErrAgain)) {
 		return errTooManyRefused
 	}
 	return err
 }
 
-// say sends an answer on a framed connection.
-func (c *conn) say(answer *wire.Answer) error {
+// answer sends an answer on a framed connection.
+func (c *conn) answer(answer *wire.Answer) error {
 	if !c.reader.Framed() {
 		return nil
 	}

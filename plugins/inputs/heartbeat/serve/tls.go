@@ -30,7 +30,7 @@ type Certificates struct {
 	current *tls.Config
 	seen    stamps
 	pending chan loaded // of a read that has not returned in time; nil for none
-	said    string      // the latest warning
+	warned  string      // the latest warning
 }
 
 const (
@@ -122,11 +122,11 @@ func (c *Certificates) latest(*tls.ClientHelloInfo) (*tls.Config, error) {
 	before := c.current
 	err := c.read(ctx)
 	switch {
-	case err != nil && err.Error() != c.said:
-		c.said = err.Error()
+	case err != nil && err.Error() != c.warned:
+		c.warned = err.Error()
 		c.log.Warnf("Kept the previous certificates: %v", err)
 	case err == nil && c.current != before:
-		c.said = ""
+		c.warned = ""
 		c.log.Infof("Reloaded the certificates")
 	}
 	return c.current, nil

@@ -114,7 +114,7 @@ func (s *Server) answer(q *request, f format, take func(*request) (*answer, *ref
 	}
 	q.discardBody()
 	if a.deadAfter > 0 {
-		q.w.Header().Set("Heartbeat-Dead-After", written(a.deadAfter))
+		q.w.Header().Set("Heartbeat-Dead-After", formatDuration(a.deadAfter))
 	}
 	q.send(f, a.status, f.ok(a.text))
 }
@@ -142,8 +142,8 @@ func (q *request) send(f format, status int, text string) {
 	io.WriteString(q.w, text)
 }
 
-// written formats d in the short form: 25h, not 25h0m0s.
-func written(d time.Duration) string {
+// formatDuration formats d in the short form: 25h, not 25h0m0s.
+func formatDuration(d time.Duration) string {
 	text := d.Round(time.Millisecond).String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

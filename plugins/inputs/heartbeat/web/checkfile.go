@@ -24,17 +24,17 @@ const (
 
 // A checkFile is a file of checks, one a line.
 type checkFile struct {
-	file  regular.Reader
-	known bool // it has been read
-	lines []*check
-	said  string // the latest warnings about it
+	file   regular.Reader
+	known  bool // it has been read
+	lines  []*check
+	warned string // the latest warnings about it
 }
 
 // read reads the file. If that fails, its previous content applies.
 func (f *checkFile) read(ctx context.Context, checks *Checks) {
 	wrong := f.parse(ctx, checks)
-	if text := fmt.Sprint(wrong); text != f.said {
-		f.said = text
+	if text := fmt.Sprint(wrong); text != f.warned {
+		f.warned = text
 		for _, err := range wrong {
 			checks.log.Warnf("%s", wire.Printable(err.Error()))
 		}

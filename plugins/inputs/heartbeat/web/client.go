@@ -119,9 +119,9 @@ func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 	for _, hops := range [][]string{
 		hopsOf(header.Values("X-Forwarded-For")), forwardedFor(header.Values("Forwarded")), hopsOf(header.Values("X-Real-Ip")),
 	} {
-		hop, told := s.lastHop(hops)
+		hop, found := s.lastHop(hops)
 		switch {
-		case !told:
+		case !found:
 		case !hop.IsValid(), addr.IsValid() && addr != hop:
 			return netip.Addr{}
 		default:
@@ -132,8 +132,8 @@ func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 }
 
 // lastHop returns the last hop that is not a trusted proxy. The address is invalid if the
-// hop is not an address, or if all hops are trusted. told is false without any hops.
-func (s *Server) lastHop(hops []string) (addr netip.Addr, told bool) {
+// hop is not an address, or if all hops are trusted. found is false without any hops.
+func (s *Server) lastHop(hops []string) (addr netip.Addr, found bool) {
 	for _, hop := range slices.Backward(hops) {
 		if addr = hopAddr(hop); !addr.IsValid() || !contain(s.TrustedProxies, addr) {
 			return addr, true

@@ -36,7 +36,7 @@ func (s *Server) push(q *request) (*answer, *refusal) {
 	if err := ping.schedule(check, query, 0, 0); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
-	return s.give(ping, false)
+	return s.record(ping, false)
 }
 
 // bearerSpeaker returns the speaker of a request, and the check of its bearer token, which is nil
@@ -100,7 +100,7 @@ func (s *Server) telegraf(q *request) (*answer, *refusal) {
 	if err := ping.schedule(check, q.URL.Query(), 0, 0); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
-	return s.give(ping, false)
+	return s.record(ping, false)
 }
 
 // ping converts a message to a beat. Its id becomes the process, so that two ids with the

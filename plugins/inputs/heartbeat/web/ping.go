@@ -99,7 +99,7 @@ func (s *Server) ping(q *request) (*answer, *refusal) {
 		return nil, refusal
 	}
 	ping := &Ping{Beat: wire.Beat{Host: p.first, Service: p.service, Status: wire.StatusAlive, Watched: true}, From: *from}
-	if err := ping.say(p.verb, q.URL.Query()); err != nil {
+	if err := ping.applyVerb(p.verb, q.URL.Query()); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
 	if err := ping.schedule(check, q.URL.Query(), defaultEvery, defaultGrace); err != nil {
@@ -108,7 +108,7 @@ func (s *Server) ping(q *request) (*answer, *refusal) {
 	if p.verb == "log" {
 		return ok(), nil
 	}
-	return s.give(ping, q.URL.Query().Get("create") == "1")
+	return s.record(ping, q.URL.Query().Get("create") == "1")
 }
 
 // checkOf returns the check of the token in a path, and replaces the token with the host and
@@ -174,8 +174,8 @@ func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 		q.place(), q.advice("allowed_sources"))
 }
 
-// say applies the verb.
-func (p *Ping) say(verb string, query url.Values) (err error) {
+// applyVerb applies the verb of a path.
+func (p *Ping) applyVerb(verb string, query url.Values) (err error) {
 	if p.Job = strings.ToLower(query.Get("rid")); p.Job != "" && !uuidForm.MatchString(p.Job) {
 		return errPath
 	}
@@ -239,8 +239,8 @@ func (c *check) expected() Expected {
 	return e
 }
 
-// give passes a ping to Receive, and returns the answer to its client.
-func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
+// record passes a ping to Receive, and returns the answer to its client.
+func (s *Server) record(ping *Ping, create bool) (*answer, *refusal) {
 	host, err := wire.Host(ping.Host)
 	if err == nil {
 		ping.Host = host

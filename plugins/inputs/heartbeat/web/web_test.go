@@ -91,7 +91,7 @@ func (s *site) ask(r *http.Request) *httptest.ResponseRecorder {
 // said returns what was taken of the latest request, in short.
 func said(p *Ping) string {
 	text := fmt.Sprintf("%s/%s %s every=%s grace=%s", p.Host, p.Service, p.Status,
-		written(time.Duration(p.IntervalMS)*time.Millisecond), written(time.Duration(p.GraceMS)*time.Millisecond))
+		formatDuration(time.Duration(p.IntervalMS)*time.Millisecond), formatDuration(time.Duration(p.GraceMS)*time.Millisecond))
 	if p.HasExitCode {
 		text += fmt.Sprintf(" exit=%d", p.ExitCode)
 	}

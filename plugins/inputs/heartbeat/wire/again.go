@@ -60,7 +60,7 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 	var values [len(changingKeys)]int64
 	at := uint16(0)
 	for _, n := range l.numbers[:l.found] {
-		if !d.scan.same(l.text[at:n.from]) {
+		if !d.scan.skipText(l.text[at:n.from]) {
 			return false
 		}
 		value, err := d.changing(n.which)
@@ -69,7 +69,7 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 		}
 		values[n.which], at = value, n.from+uint16(n.length)
 	}
-	if !d.scan.same(l.text[at:]) || d.scan.pos < len(payload) {
+	if !d.scan.skipText(l.text[at:]) || d.scan.pos < len(payload) {
 		return false
 	}
 	l.Seq, l.SentMS, l.RTTMicros = values[seq], values[sentMS], values[rttMicros]

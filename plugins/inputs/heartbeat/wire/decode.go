@@ -26,7 +26,7 @@ func Decode(payload []byte) (*Beat, error) {
 // the strings that have not changed, so that repeated beats allocate no memory. On an error,
 // which is a *Refusal, the latest beat does not change.
 func (d *Decoder) Decode(payload []byte, latest *Latest) error {
-	defer d.letGo()
+	defer d.release()
 	if d.decodeAgain(payload, latest) {
 		return nil
 	}
@@ -37,8 +37,8 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 	return nil
 }
 
-// letGo drops the references to the stream.
-func (d *Decoder) letGo() { d.before, d.scan.data = nil, nil }
+// release drops the references to the stream.
+func (d *Decoder) release() { d.before, d.scan.data = nil, nil }
 
 func (d *Decoder) read(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)

@@ -318,11 +318,11 @@ func (s *scanner) take(c byte) bool {
 }
 
 func (s *scanner) word(w string) bool {
-	return s.same([]byte(w))
+	return s.skipText([]byte(w))
 }
 
-// same skips text if it comes next.
-func (s *scanner) same(text []byte) bool {
+// skipText skips text if it comes next.
+func (s *scanner) skipText(text []byte) bool {
 	if !bytes.HasPrefix(s.data[s.pos:], text) {
 		return false
 	}

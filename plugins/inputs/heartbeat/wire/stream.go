@@ -110,7 +110,7 @@ func (r *Reader) decide() error {
 	case first == '{' || isSpace(first):
 		r.kind = bare
 	default:
-		return r.stranger()
+		return r.refuseForeign()
 	}
 	return nil
 }
@@ -121,8 +121,8 @@ const (
 	proxyBlock = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// stranger refuses a stream of another protocol, which it names.
-func (r *Reader) stranger() error {
+// refuseForeign refuses a stream of another protocol, which it names.
+func (r *Reader) refuseForeign() error {
 	methods := []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "}
 	word, err := r.word(append(methods, proxyLine))
 	switch seen := r.unread; {
@@ -131,7 +131,7 @@ func (r *Reader) stranger() error {
 	case seen[0] == 0x16:
 		return broken(ReasonTLS, "stream begins with %s: a TLS client on a plaintext port", quote(seen))
 	case word == proxyLine:
-		return r.proxy()
+		return r.refuseProxy()
 	case word != "":
 		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; send heartbeats as frames or bare JSON", quote(seen))
 	default:
@@ -146,7 +146,7 @@ func (r *Reader) decideSpace() error {
 	case err != nil:
 		return err
 	case word != "":
-		return r.proxy()
+		return r.refuseProxy()
 	}
 	r.kind = bare
 	return nil
@@ -174,8 +174,8 @@ func (r *Reader) word(words []string) (string, error) {
 	}
 }
 
-// proxy refuses a stream that begins with the PROXY protocol.
-func (r *Reader) proxy() error {
+// refuseProxy refuses a stream that begins with the PROXY protocol.
+func (r *Reader) refuseProxy() error {
 	return broken(ReasonProxy, "stream begins with %s: the PROXY protocol; "+
 		"switch it off for this port in the proxy or load balancer", quote(r.unread))
 }

@@ -104,7 +104,7 @@ type Query struct {
 // Peers returns the peers that match, and their total number. A peer whose state changes
 // between two pages is returned once.
 func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
-	all, told, after := &Peers{}, make(map[string]bool), ""
+	all, seen, after := &Peers{}, make(map[string]bool), ""
 	for range maxPages {
 		var page Peers
 		if err := c.get(ctx, PathPeers, q.values(after), &page); err != nil {
@@ -114,8 +114,8 @@ func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 			all.Peers = make([]Peer, 0, min(max(page.Total, 0), maxPages*MaxLimit))
 		}
 		for i := range page.Peers {
-			if name := page.Peers[i].Name(); !told[name] {
-				told[name] = true
+			if name := page.Peers[i].Name(); !seen[name] {
+				seen[name] = true
 				all.Peers = append(all.Peers, page.Peers[i])
 			}
 		}

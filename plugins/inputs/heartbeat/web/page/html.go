@@ -93,7 +93,7 @@ func (w *writer) putHead(s *shown) {
 <option value="">any</option>
 `, s.Text)
 	for _, state := range liveness.Urgent {
-		w.putf("<option%v>%v</option>\n", given(s.only(state), " selected"), state)
+		w.putf("<option%v>%v</option>\n", when(s.only(state), " selected"), state)
 	}
 	w.WriteString(`</select>
 <button>Search</button>
@@ -104,8 +104,8 @@ func (w *writer) putHead(s *shown) {
 `)
 }
 
-// given returns text if is is true, and "" otherwise.
-func given(is bool, text string) string {
+// when returns text if is is true, and "" otherwise.
+func when(is bool, text string) string {
 	if is {
 		return text
 	}
@@ -168,15 +168,15 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	w.lineTime("Next beat due", d.Due)
 	w.line("Hours", d.Hours)
 	w.lineTime("Not expected before", d.OffUntil)
-	w.line("Class", given(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
+	w.line("Class", when(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
 	w.line("Reported status", d.Health.String())
-	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
-	w.line("Observed at", given(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
-	w.line("Process", given(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
-	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
-	w.line("Unfinished runs", given(d.Jobs > 0, strconv.Itoa(d.Jobs)))
+	w.line("Address", when(d.Addr.IsValid(), d.Addr.String()))
+	w.line("Observed at", when(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
+	w.line("Process", when(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
+	w.line("Exit code", when(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
+	w.line("Unfinished runs", when(d.Jobs > 0, strconv.Itoa(d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
-	w.line("Flapping", given(d.Flapping, "yes: three changes to or from dead within ten minutes"))
+	w.line("Flapping", when(d.Flapping, "yes: three changes to or from dead within ten minutes"))
 	for _, label := range d.Labels {
 		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
@@ -284,7 +284,7 @@ func (w *writer) putCollector(c *api.Collector) {
 func (w *writer) putMates(m *api.Mates) {
 	w.putf("<dt>Other collectors</dt><dd>")
 	for i, name := range m.Reachable {
-		w.putf("%v<bdi>%v</bdi>", given(i > 0, ", "), name)
+		w.putf("%v<bdi>%v</bdi>", when(i > 0, ", "), name)
 	}
 	if len(m.Reachable) == 0 {
 		w.putf("none reachable")
