@@ -36,7 +36,8 @@ func atLeast(option string, value config.Duration, least time.Duration) error {
 
 func within(option string, value config.Duration, least, most time.Duration) error {
 	if time.Duration(value) < least || time.Duration(value) > most {
-		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, formatDuration(least), formatDuration(most), formatDuration(time.Duration(value)))
+		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s",
+			option, formatDuration(least), formatDuration(most), formatDuration(time.Duration(value)))
 	}
 	return nil
 }
