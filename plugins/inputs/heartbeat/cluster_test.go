@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// clustered returns a plugin with one mate, to which nobody listens.
+// clustered returns a plugin with one mate, which is not running.
 func clustered(t *testing.T, change func(*ClusterOptions)) *Heartbeat {
 	h := newPlugin(t)
 	h.Cluster = &ClusterOptions{
@@ -28,7 +28,7 @@ func clustered(t *testing.T, change func(*ClusterOptions)) *Heartbeat {
 	return h
 }
 
-// unused returns an address of this host at which nobody listens.
+// unused returns an address of this host on which no process listens.
 func unused(t *testing.T) string {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -312,7 +312,7 @@ func TestCollectorsFindEachOther(t *testing.T) {
 	}
 }
 
-// What a mate says of peers is held to what this collector would accept of senders.
+// Records from a mate must pass the same checks as beats from senders.
 func TestRecordsOfMatesAreChecked(t *testing.T) {
 	good := liveness.Record{
 		ID: liveness.ID{Source: "2001:db8::1", Service: "nginx"}, Since: time.Now(), Heard: time.Now(), Process: liveness.Process{Boot: "b"}, Speaker: "k3v9",

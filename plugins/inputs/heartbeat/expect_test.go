@@ -130,8 +130,8 @@ func TestExpectFilesAreReadAgain(t *testing.T) {
 	})
 }
 
-// Files that cannot be read when a collector starts forget nobody whom the one
-// before it expected.
+// If files cannot be read when a collector starts, it still expects the peers that its
+// predecessor expected.
 func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -153,8 +153,7 @@ func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 	})
 }
 
-// A file in whose place there is something that blocks holds up neither the
-// start nor the stop.
+// A file that blocks delays neither the start nor the stop.
 func TestExpectFileThatBlocksHoldsUpNothing(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no FIFOs in its file system")

@@ -213,7 +213,7 @@ func (h *Heartbeat) id() string {
 	return id
 }
 
-// receiver returns the way of payloads to the judge.
+// receiver returns what verifies payloads and passes them to the judge.
 func (h *Heartbeat) receiver() *receiver {
 	return &receiver{
 		judge: h.judge, rules: h.verifyRules(h.keys, h.recipient),

@@ -24,8 +24,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// TestMain fails if anything is left running. What was told to end needs a moment
-// of processor, and a machine may have none to spare for seconds.
+// TestMain fails if any goroutine is left running. A goroutine that is ending needs a moment
+// of processor time, which a busy machine may not have for seconds.
 func TestMain(m *testing.M) {
 	secret := config.NewSecret([]byte("x")) // the first one starts what keeps their key for ever
 	secret.Destroy()
@@ -237,7 +237,7 @@ func TestPortIsFreeAfterStop(t *testing.T) {
 	h.Stop()
 }
 
-// A sender that never pauses keeps nobody from stopping.
+// A sender that never pauses does not prevent a stop.
 func TestStopWhileSomebodySendsWithoutEnd(t *testing.T) {
 	h := newPlugin(t)
 	var acc testutil.Accumulator
@@ -343,7 +343,7 @@ func TestStartAndStopLeaveNoDescriptor(t *testing.T) {
 	require.LessOrEqual(t, descriptors(), before)
 }
 
-// The start is told before anything else, also when a Gather comes at once.
+// The start is emitted before anything else, even if a Gather comes at once.
 func TestStartIsToldFirst(t *testing.T) {
 	for range 50 {
 		h := newPlugin(t)

@@ -83,8 +83,8 @@ func TestOnlySignedBeatsCount(t *testing.T) {
 		"whose key it is matters only with 'host_from'")
 }
 
-// With verified hosts a key speaks for its own host alone: nobody else makes it
-// alive, lets it leave or calls it dead.
+// With verified hosts, a key signs only for its own host: no other key can make it alive, left
+// or dead.
 func TestKeyIsThatOfTheHost(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", func(h *Heartbeat) {
 		requiring(h)
@@ -101,8 +101,7 @@ func TestKeyIsThatOfTheHost(t *testing.T) {
 	require.Zero(t, rejected(h, verify.ReasonUnsigned))
 }
 
-// What was recorded is worth nothing: not over another connection, and not to
-// the next collector.
+// A recording is useless: over another connection, and after a restart of the collector.
 func TestRecordedBeatIsWorthNothing(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	run := func() *Heartbeat {
@@ -133,8 +132,8 @@ func TestRecordedBeatIsWorthNothing(t *testing.T) {
 	require.EqualValues(t, 2, rejected(second, judge.ReasonReplay))
 }
 
-// A sender whose clock is wrong is told the time, and is heard when it heeds
-// that. To check leaves no trace.
+// A sender whose clock is wrong gets the time, and is accepted when it uses that. A check is
+// not remembered.
 func TestWrongClockIsTold(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", requiring)
 	c := dial(t, h)

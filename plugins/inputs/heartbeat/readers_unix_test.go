@@ -75,8 +75,8 @@ func TestWithoutAStateFileNobodyIsAnswered(t *testing.T) {
 	require.Nil(t, h.socket)
 }
 
-// What a process has left that was killed is removed. What is in use, or is no socket, is
-// not, and heartbeats are taken all the same.
+// A socket left by a killed process is removed. A socket in use, or another file, is not, and
+// heartbeats are received nevertheless.
 func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		take func(t *testing.T, path string)

@@ -41,8 +41,7 @@ forget_dead_after = "400d"
 	require.Equal(t, 400*day+time.Hour, silence("other", 400*day))
 }
 
-// The first rule that matches all that it names holds, and an acknowledgement
-// tells its sender which.
+// The first rule that matches applies, and an acknowledgement names it.
 func TestFirstRuleThatMatchesHolds(t *testing.T) {
 	h := newPlugin(t)
 	two, five := 2, 5
@@ -111,8 +110,8 @@ func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	}
 }
 
-// Rules about time as people mean it: when a beat is due, when a peer is expected, and who may be
-// silent.
+// Rules with a schedule, hours or a class: when a beat is due, when a peer is expected, and which
+// peers may be silent.
 func TestRulesOfCalendars(t *testing.T) {
 	h := newPlugin(t)
 	h.Rules = []Rule{

@@ -37,7 +37,7 @@ type buffers struct {
 
 // A stream is kept with each connection and each datagram socket.
 type stream struct {
-	latest  wire.Latest     // beat
+	latest  wire.Latest     // the latest beat
 	handle  liveness.Handle // of the peer of that beat
 	printer judge.Printer
 }

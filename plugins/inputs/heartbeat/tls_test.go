@@ -48,7 +48,7 @@ func mustDialSecure(t *testing.T, h *Heartbeat, as *tls.Config) *client {
 	return c
 }
 
-// Over TLS all is as it is without.
+// Everything works over TLS as it does without.
 func TestSecureConnection(t *testing.T) {
 	a := newAuthority(t)
 	h := secureTransport(t, a, nil)
@@ -61,7 +61,7 @@ func TestSecureConnection(t *testing.T) {
 	require.Eventually(t, func() bool { return status(h).Connections == 0 }, patience, time.Millisecond)
 }
 
-// Who is not let in, and what is said of that.
+// Clients that are refused, and the messages about them.
 func TestWhoIsNotLetIn(t *testing.T) {
 	a, stranger := newAuthority(t), newAuthority(t)
 	h := secureTransport(t, a, func(h *Heartbeat) {
@@ -125,8 +125,8 @@ func TestNamesInACertificateAreForeignText(t *testing.T) {
 	require.Contains(t, log.Warnings()[0], `web-1\x1b[2J\r\nE! [agent] fake`)
 }
 
-// Who speaks no TLS on a TLS port is named in the log, and a sender of frames is
-// told.
+// A client without TLS on a TLS port is named in the log, and a sender of frames gets an
+// answer.
 func TestPlaintextOnATLSPortIsNamed(t *testing.T) {
 	log := &testutil.CaptureLogger{}
 	h := secureTransport(t, newAuthority(t), func(h *Heartbeat) { h.Log = log })
@@ -177,7 +177,7 @@ func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
 	require.EqualValues(t, 4, rejected(h, serve.ReasonReadTimeout), "of a message too")
 }
 
-// With verified hosts nobody speaks for another one.
+// With verified hosts, no host can send beats for another one.
 func TestCertificateNamesTheHost(t *testing.T) {
 	a, log := newAuthority(t), new(testutil.CaptureLogger)
 	h := secureTransport(t, a, func(h *Heartbeat) {
@@ -205,7 +205,7 @@ func TestCertificateNamesTheHost(t *testing.T) {
 	require.Regexp(t, `Refused 127.0.0.1:\d+, host: ("|missing)`, log.Warnings()[0], "the name is there once")
 }
 
-// New certificates hold for who comes now, and cost nobody his connection.
+// New certificates apply to new connections, and close no open one.
 func TestCertificatesAreReadAgain(t *testing.T) {
 	a := newAuthority(t)
 	own := a.issue("collector", "collector")

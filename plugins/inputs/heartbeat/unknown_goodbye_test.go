@@ -25,7 +25,7 @@ func TestGoodbyeForNobodyIsAnswered(t *testing.T) {
 	require.Equal(t, []string{"alive beat", "alive beat", "left leaving"}, eventsOf(acc, "web-5"))
 }
 
-// Whoever may speak for one host only is told the names of that alone.
+// A sender that may send beats for only one host gets only the names of that host.
 func TestNamesAreToldToWhoMaySpeakForThem(t *testing.T) {
 	h := newPlugin(t)
 	start(t, h)

@@ -113,7 +113,7 @@ func requireAnswers(t *testing.T, c net.Conn, n int, after func()) {
 	}
 }
 
-// Who never reads its answers loses its connection, and nobody else does.
+// A client that never reads its answers loses its connection; no other client does.
 func TestAnswersThatAreNeverRead(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		refused, ended := make(chan wire.Reason, 100), make(chan End, 100)
@@ -138,7 +138,7 @@ func TestAnswersThatAreNeverRead(t *testing.T) {
 	})
 }
 
-// What was said before the end is taken, though nobody is there any more to read the answers.
+// Payloads sent before the end are processed, even if the client no longer reads the answers.
 func TestWhatCameBeforeTheEndIsTaken(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		const frames = 20
@@ -191,7 +191,7 @@ func TestFramesInPieces(t *testing.T) {
 	})
 }
 
-// Nobody waits for one that says as much as it can.
+// No client has to wait for one that sends as much as it can.
 func TestOneThatSaysMuch(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		s := open(&Options{ReadTimeout: time.Minute, Receive: func(payload []byte, from *Origin) Reply {
@@ -225,8 +225,8 @@ func TestOneThatSaysMuch(t *testing.T) {
 	})
 }
 
-// How a connection ends is told once, whoever ends it, and while others come, go and are asked
-// about. Then nothing of it is left.
+// The end of a connection is reported once, whichever side ends it, while other connections begin,
+// end and are asked about. Then nothing of it is left.
 func TestConnectionsComeAndGo(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		const each = 200

@@ -147,7 +147,7 @@ func TestSilentConnectionsHaveNoGoroutine(t *testing.T) {
 	require.Equal(t, before, runtime.NumGoroutine())
 }
 
-// What one address says over one connection after another is taken in that order.
+// Payloads of one address over successive connections are processed in order.
 func TestConnectionsOfOneAddressAreTakenInOrder(t *testing.T) {
 	const visits = 1000
 	var taken []string
@@ -183,8 +183,8 @@ func TestConnectionsHaveNoGaps(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(socket{}), uintptr(144))
 }
 
-// What each connection has from its beginning is set on the socket that listens, before anybody
-// can connect: many have when a collector is back, and are accepted once it knows its peers.
+// The options of connections are set on the listening socket, before clients can connect: when a
+// collector is back, many have connected before it has read its peers and accepts them.
 func TestConnectionsInheritHowTheyAreLookedAfter(t *testing.T) {
 	s := bindTCP(t)
 	c := dial(t, s)

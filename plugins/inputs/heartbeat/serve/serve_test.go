@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A story is what a Server tells of connections.
+// A story is what a Server reports about connections.
 type story struct {
 	took    chan string
 	refused chan string
@@ -65,7 +65,7 @@ func dial(t *testing.T, s *Server) net.Conn {
 	return c
 }
 
-// next returns what a Server tells next.
+// next returns the next report of a Server.
 func next[T any](t *testing.T, told <-chan T) (what T) {
 	t.Helper()
 	select {
@@ -82,8 +82,8 @@ func send(t *testing.T, c net.Conn, payload string) {
 	require.NoError(t, err)
 }
 
-// Each payload is given once, with what was kept of its connection; it is answered,
-// and the end is told.
+// Each payload is passed on once, with the state of its connection; it is answered, and the
+// end is reported.
 func TestPayloadsGoInAndAnswersComeBack(t *testing.T) {
 	s, told := serving(t, "tcp://127.0.0.1:0")
 	c := dial(t, s)
@@ -143,7 +143,7 @@ func TestDatagramsAreTaken(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A panic of Take costs its connection alone.
+// A panic of Receive costs only its connection.
 // What comes in time is read, though this process was stopped until after the deadline; once.
 func TestDeadlinePassesWhileWeAreStopped(t *testing.T) {
 	c := &conn{shared: new(shared), chunk: make([]byte, len("in time"))}

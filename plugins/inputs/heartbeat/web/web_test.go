@@ -296,8 +296,8 @@ func TestWhoIsOfThisHost(t *testing.T) {
 	}
 }
 
-// A proxy that adds no header, has Host name us and speaks HTTP/1.0, as nginx does unless it is
-// told otherwise.
+// A proxy that adds no header, sets Host to this server and uses HTTP/1.0, as nginx does by
+// default.
 func TestABareProxyIsNotThisHost(t *testing.T) {
 	s := newSite(t, nil)
 	r := local("GET", "/ping/web-2/nginx", "")
@@ -307,7 +307,7 @@ func TestABareProxyIsNotThisHost(t *testing.T) {
 	require.Equal(t, 403, s.ask(local("GET", "/ping/web-2/nginx", "")).Code, "it always says where requests come from")
 }
 
-// What is to be done depends on what is in between.
+// The advice depends on what is in between.
 func TestRefusalSaysWhatToDo(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")} })
 	for want, r := range map[string]*http.Request{

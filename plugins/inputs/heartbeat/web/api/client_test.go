@@ -106,7 +106,7 @@ func TestCollectorIsAskedOverItsSocket(t *testing.T) {
 	require.EqualError(t, err, "no collector listens on "+path)
 }
 
-// A reverse proxy has a path, and asks who it is.
+// A reverse proxy has a path, and needs a user and a password.
 func TestPathAndPasswordOfAProxy(t *testing.T) {
 	proxy := http.StripPrefix("/beats", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
@@ -183,7 +183,7 @@ func TestAnswerThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-// What never ends is given up after so many bytes, however quickly they come.
+// An answer that never ends is given up after so many bytes, however quickly they come.
 func TestEndlessAnswerIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := OverSocket("there")
@@ -193,7 +193,7 @@ func TestEndlessAnswerIsGivenUp(t *testing.T) {
 	})
 }
 
-// What goes wrong on the way is told without the whole URL, which package http quotes.
+// Network errors do not contain the whole URL, which package http quotes.
 func TestErrorOfTheWayIsTold(t *testing.T) {
 	c := OverSocket("there")
 	c.http.Transport = broken{}

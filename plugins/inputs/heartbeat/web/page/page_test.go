@@ -164,8 +164,8 @@ func requireError(t *testing.T, answer *httptest.ResponseRecorder, want string) 
 	require.Equal(t, want, refused.Error)
 }
 
-// Whoever goes from page to page sees each peer that stays as it is once, whatever happens
-// to others meanwhile.
+// A reader of all pages sees each peer that does not change once, whatever happens to others
+// meanwhile.
 func TestCursorHoldsOverChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -297,7 +297,7 @@ func TestReadersShareOneSnapshot(t *testing.T) {
 	})
 }
 
-// Whoever asks for another thing each time fills no memory.
+// A reader with a different request each time does not fill the memory.
 func TestAnswersThatAreKeptAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -529,7 +529,7 @@ func TestPageTellsHowTheCollectorIs(t *testing.T) {
 	}
 }
 
-// What a peer is called is never more than a text.
+// The name of a peer is always shown as plain text.
 func TestHostileNamesAreTexts(t *testing.T) {
 	names := []string{
 		`x/<script>alert(1)</script>`, `x/"><img src=x onerror=alert(1)>`, `x/'-alert(1)-'`, "x/\u202egnp.exe", "x/\u0000\x01\x7f", "x/{{.}}",
@@ -620,7 +620,7 @@ func colorsOf(t *testing.T, style string) map[string]float64 {
 
 func contrast(a, b float64) float64 { return (max(a, b) + 0.05) / (min(a, b) + 0.05) }
 
-// What is shown costs, and not what is well beside it.
+// The cost depends on the peers that are shown, not on those that are well.
 func TestPageOfManyPeersIsCheap(t *testing.T) {
 	cost := func(peers int) float64 {
 		w := newWorld()
