@@ -7,8 +7,7 @@
 // below and judges nothing itself. A beat goes from serve (sockets) through take.go to
 // verify, which decodes it and decides whether to believe it, and to judge, which asks
 // liveness for the verdict and emits it. When a deadline passes, the clock of judge asks
-// liveness too. statefile keeps the state over a restart. No package below imports this
-// one.
+// liveness too. statefile keeps the state over a restart. No package below knows this one.
 package heartbeat
 
 import (

@@ -1,8 +1,8 @@
 // Package serve receives payloads from sockets, and finds out how connections end. It has
 // the listeners, connections, datagrams, TLS, the credentials of Unix sockets, the limits,
-// and what TCP knows of the other side. It does not know what is in a payload, which peers
-// are alive, or Telegraf: each payload goes to Options.Receive, each end of a connection to
-// Options.Ended.
+// and what TCP knows of the other side. It never knows what is in a payload, which peers are
+// alive, or what Telegraf is: each payload goes to Options.Receive, each end of a connection
+// to Options.Ended.
 package serve
 
 import (

@@ -1,6 +1,6 @@
 // Package web receives heartbeats over HTTP, mostly from clients of other services. It knows
 // requests, who may send them, and which answers their clients expect: each request becomes
-// an ordinary beat. It does not know which peers are alive.
+// an ordinary beat. It never knows which peers are alive.
 package web
 
 import (

@@ -1,5 +1,5 @@
 // Package api is the JSON API of a collector. Both sides use it: the collector that answers,
-// and the commands that ask. It has names and numbers as they are printed. It does not know
+// and the commands that ask. It knows names and numbers as they are printed. It never knows
 // how a peer is judged or where a request comes from.
 package api
 

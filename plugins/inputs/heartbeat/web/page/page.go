@@ -1,6 +1,6 @@
 // Package page shows peers: to people as one page, to programs as JSON. It knows how peers
-// are sorted, searched and printed. It does not know how they are judged, what a socket is
-// or who may read.
+// are sorted, searched and printed. It never knows how they are judged, what a socket is or
+// who may read.
 package page
 
 import (
