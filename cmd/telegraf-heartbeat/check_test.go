@@ -66,7 +66,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 				"[inputs.heartbeat.keys]\nweb-2 = \"short\"\nweb-3 = \"0123456789abcdef\"\nweb-1 = \"file:DIR/none\"\n", nil, []string{
 				`E! telegraf-heartbeat: CONF:8: key "web-1" of 'keys': ... DIR/none: no such file or directory`,
 				`E! telegraf-heartbeat: CONF:6: key "web-2" of 'keys': ... 5 bytes, at least 16 are needed`,
-				`E! telegraf-heartbeat: CONF:3: cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: ... DIR/cert: no such file or directory`,
+				`E! telegraf-heartbeat: CONF:3: cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': ... DIR/cert: no such file or directory`,
 			},
 		},
 		"a key file that is too short": {table + "[inputs.heartbeat.keys]\nweb-1 = \"file:DIR/key\"\n", write("key", "short\n"), []string{
@@ -82,7 +82,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			require.NoError(t, os.Mkdir(filepath.Join(dir, "keys"), 0o700))
 		}, []string{`I! [inputs.heartbeat] Keys in 'keys_dir': none`}},
 		"a certificate that is not there": {table + "service_addresses = [\"tls://:7878\"]\ntls_cert = \"DIR/cert\"\ntls_key = \"DIR/key\"\n", nil, []string{
-			`E! telegraf-heartbeat: CONF:3: cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: ... DIR/cert: no such file or directory`,
+			`E! telegraf-heartbeat: CONF:3: cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': ... DIR/cert: no such file or directory`,
 		}},
 		"a duration without a unit": {table + "dead_after = 5\n[[inputs.heartbeat.rule]]\nhost = \"a\"\ndead_after = \"30\"", nil, []string{
 			`W! [inputs.heartbeat] CONF:2: option 'dead_after' has no unit: 5 means seconds, write "5s"`,
@@ -98,7 +98,7 @@ func TestCheckReadsWhatAStartReads(t *testing.T) {
 			`E! telegraf-heartbeat: CONF:5: [inputs.heartbeat.cluster]: 'mates': "tcp://c2:6222" has a scheme: write "c2:6222"`,
 		}},
 		"certificates of a cluster": {table + "tls_cert = \"\"\n[inputs.heartbeat.cluster]\nmates = [\"c1:6222\"]\nsecret = \"0123456789abcdef\"\ntls_cert = \"a\"", nil, []string{
-			`E! telegraf-heartbeat: CONF:6: [inputs.heartbeat.cluster]: 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: ... the other`,
+			`E! telegraf-heartbeat: CONF:6: [inputs.heartbeat.cluster]: set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none of them: ... certificates`,
 		}},
 		"the secret of a cluster": {table + "[inputs.heartbeat.cluster]\nmates = [\"c1:6222\"]\nsecret = \"file:DIR/none\"", nil, []string{
 			`E! telegraf-heartbeat: CONF:4: [inputs.heartbeat.cluster]: 'secret': ... DIR/none: no such file or directory`,

@@ -155,7 +155,7 @@ func TestSameBlockTwiceForgetsNobody(t *testing.T) {
 	// The other one may have the port for a moment, until it is told to end.
 	require.Len(t, run.Stderr.With("Restored 1 peer from"), len(run.listened())-1, "who listens has the memory")
 	require.Len(t, run.metrics("heartbeat_event", "source", "web-1"), 1, "told once")
-	require.NotEmpty(t, run.Stderr.With("is the block there twice?"))
+	require.NotEmpty(t, run.Stderr.With("configured twice?"))
 	require.Empty(t, run.Stderr.With("will not survive"))
 }
 

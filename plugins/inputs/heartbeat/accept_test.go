@@ -79,8 +79,8 @@ func TestTokensAreAcceptedForWhomTheyMaySpeak(t *testing.T) {
 	require.Equal(t, 5, h.judge.Count())
 }
 
-// What files name is accepted as soon as they are read again. Who was accepted stays so,
-// also after a restart.
+// Peers in files are accepted as soon as the files are reloaded. An accepted peer stays
+// accepted, also after a restart.
 func TestAcceptedFollowsExpectFiles(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()

@@ -8,9 +8,9 @@ import (
 	"slices"
 )
 
-// agreed returns hashes of all options that decide verdicts or series: collectors of
-// one cluster have the same. What is not set is not part of it, so that an option of
-// a later version changes nothing until somebody sets it.
+// agreed returns a hash of each option that affects verdicts or series: the collectors
+// of a cluster need the same. Options that are not set are left out, so that a new
+// option of a later version changes nothing until it is set.
 func (o *Options) agreed() map[string]uint64 {
 	rules := make([]map[string]any, 0, len(o.Rules))
 	for i := range o.Rules {
@@ -20,7 +20,7 @@ func (o *Options) agreed() map[string]uint64 {
 	for i := range o.Checks {
 		checks = append(checks, o.Checks[i].agreed())
 	}
-	options := set(map[string]any{
+	options := onlySet(map[string]any{
 		"host_from":            o.HostFrom,
 		"require_signature":    o.RequireSignature,
 		"replay_window":        o.ReplayWindow,
@@ -43,21 +43,21 @@ func (o *Options) agreed() map[string]uint64 {
 		"rule":                 rules,
 		"check":                checks,
 	})
-	if o.Accept == "all" { // as it was before there was this option
+	if o.Accept == "all" { // as before the option existed
 		delete(options, "accept")
 	}
 	hashes := make(map[string]uint64, len(options))
 	for name, value := range options {
 		hash := fnv.New64a()
-		json.NewEncoder(hash).Encode(value) //nolint:errcheck,errchkjson // these are texts and numbers, and a hash takes all
+		json.NewEncoder(hash).Encode(value) //nolint:errcheck,errchkjson // strings and numbers always encode, and a hash never fails
 		hashes[name] = hash.Sum64()
 	}
 	return hashes
 }
 
-// agreed returns what a rule says.
+// agreed returns the options of a rule that are set.
 func (r *Rule) agreed() map[string]any {
-	return set(map[string]any{
+	return onlySet(map[string]any{
 		"host":              r.Host,
 		"service":           r.Service,
 		"ip":                r.IP,
@@ -74,8 +74,8 @@ func (r *Rule) agreed() map[string]any {
 	})
 }
 
-// set returns those of the options that are set.
-func set(options map[string]any) map[string]any {
+// onlySet removes the options that are not set.
+func onlySet(options map[string]any) map[string]any {
 	maps.DeleteFunc(options, func(_ string, value any) bool {
 		v := reflect.ValueOf(value)
 		return v.IsZero() || v.Kind() == reflect.Slice && v.Len() == 0
@@ -83,5 +83,5 @@ func set(options map[string]any) map[string]any {
 	return options
 }
 
-// sorted returns a set, whose order means nothing.
+// sorted sorts a list whose order has no meaning.
 func sorted(texts []string) []string { return slices.Sorted(slices.Values(texts)) }

@@ -79,7 +79,7 @@ func (p pair) load(t testing.TB) tls.Certificate {
 	return cert
 }
 
-// trust returns how to connect to whom the authority certifies, showing shown.
+// trust returns the configuration of a client that trusts the authority and presents shown.
 func (a *authority) trust(shown ...pair) *tls.Config {
 	config := &tls.Config{RootCAs: x509.NewCertPool(), ServerName: "collector", MinVersion: tls.VersionTLS12}
 	text, err := os.ReadFile(a.file)

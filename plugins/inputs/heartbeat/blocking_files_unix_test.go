@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A FIFO in the place of a key or a certificate, which stands for a mount that
-// hangs, holds up no beat, no connection and no stop.
+// A FIFO in place of a key or a certificate, like a mount that hangs, delays no beat, no
+// connection and no stop.
 func TestFilesThatBlockHoldUpNothing(t *testing.T) {
 	a := newAuthority(t)
 	own := a.issue("collector", "collector")

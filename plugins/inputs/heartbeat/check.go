@@ -13,12 +13,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// This file says what a value may be. Errors name the option and the value.
+// This file checks the values of options. Errors name the option and the value.
 
-// longest is more than anybody waits, and little enough to be added to a time.
+// longest is the longest duration of an option. Adding it to a time does not overflow.
 const longest = 10 * 365 * 24 * time.Hour
 
-// longestKeepAlive is the longest that Linux takes (tcp(7), TCP_KEEPIDLE).
+// longestKeepAlive is the longest that Linux accepts (tcp(7), TCP_KEEPIDLE).
 const longestKeepAlive = 32767 * time.Second
 
 func firstOf(errs ...error) error {
@@ -36,7 +36,8 @@ func atLeast(option string, value config.Duration, least time.Duration) error {
 
 func within(option string, value config.Duration, least, most time.Duration) error {
 	if time.Duration(value) < least || time.Duration(value) > most {
-		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s", option, written(least), written(most), written(time.Duration(value)))
+		return fmt.Errorf("'%s' must be at least %s and at most %s, not %s",
+			option, formatDuration(least), formatDuration(most), formatDuration(time.Duration(value)))
 	}
 	return nil
 }
@@ -48,8 +49,8 @@ func atLeastOrNone(option string, value config.Duration, least time.Duration) er
 	return atLeast(option, value, least)
 }
 
-// written returns d as an option is written, like "2s", "90m" or "7d".
-func written(d time.Duration) string {
+// formatDuration formats d as in an option, like "2s", "90m" or "7d".
+func formatDuration(d time.Duration) string {
 	const day = 24 * time.Hour
 	switch {
 	case d != 0 && d%day == 0:
@@ -83,7 +84,7 @@ func oneOf(option, value string, choices ...string) error {
 	return nil
 }
 
-// checkSocketMode takes permissions as chmod does, like "0660".
+// checkSocketMode accepts permissions in chmod's form, like "0660".
 func checkSocketMode(mode string) error {
 	if _, err := serve.ParseSocketMode(mode); err != nil && mode != "" {
 		return fmt.Errorf("'socket_mode' must be permissions like \"0660\", not %q", mode)
@@ -97,21 +98,21 @@ func checkTagKeys(keys []string) error {
 			return fmt.Errorf("'tag_keys' names %q, which is a tag of the plugin or of Telegraf", key)
 		}
 		if slices.Contains(judge.OwnFields, key) {
-			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: databases cannot have both", key)
+			return fmt.Errorf("'tag_keys' names %q, which is a field of the plugin: a name cannot be both", key)
 		}
 		label := wire.Beat{Tags: []wire.Label{{Key: key, Value: "x"}}}
 		if err := label.Validate(); err != nil {
-			return fmt.Errorf("'tag_keys' names %q, which no beat can carry: %w", key, err)
+			return fmt.Errorf("'tag_keys' names %q, which no beat can have: %w", key, err)
 		}
 	}
 	return nil
 }
 
-// checkTagWith takes what of a beat may be a tag or a field.
+// checkTagWith accepts the parts of a beat that may be a tag or a field.
 func checkTagWith(all []string) error {
 	for _, name := range all {
 		if name != "pid" {
-			return fmt.Errorf("'tag_with' may name \"pid\" alone, not %q", name)
+			return fmt.Errorf("'tag_with' can only contain \"pid\", not %q", name)
 		}
 	}
 	return nil
@@ -126,20 +127,20 @@ func checkExpected(entries []string) error {
 	return nil
 }
 
-// parseNames reads what this collector is called.
+// parseNames parses the names of this collector.
 func parseNames(names []string) ([]string, error) {
 	all := make([]string, 0, len(names))
 	for _, text := range names {
 		name, err := wire.Host(text)
 		if err != nil {
-			return nil, fmt.Errorf("'names': %q is not the name of a host: %w", text, err)
+			return nil, fmt.Errorf("'names': %q is not a valid host name: %w", text, err)
 		}
 		all = append(all, name)
 	}
 	return all, nil
 }
 
-// parseSources reads addresses and networks.
+// parseSources parses addresses and networks.
 func parseSources(option string, texts []string) ([]netip.Prefix, error) {
 	all := make([]netip.Prefix, 0, len(texts))
 	for _, text := range texts {
@@ -152,14 +153,14 @@ func parseSources(option string, texts []string) ([]netip.Prefix, error) {
 	return all, nil
 }
 
-// parsePrefix reads a network, or an address as the network of one.
+// parsePrefix parses a network, or an address as a network of one address.
 func parsePrefix(text string) (netip.Prefix, error) {
 	if addr, err := netip.ParseAddr(text); err == nil {
 		return netip.PrefixFrom(addr.Unmap(), addr.Unmap().BitLen()), nil
 	}
 	prefix, err := netip.ParsePrefix(text)
 	if addr := prefix.Addr(); err == nil && addr.Is4In6() && prefix.Bits() >= 96 {
-		return addr.Unmap().Prefix(prefix.Bits() - 96) // as the addresses of senders are
+		return addr.Unmap().Prefix(prefix.Bits() - 96) // the addresses of senders are unmapped too
 	}
 	return prefix.Masked(), err
 }

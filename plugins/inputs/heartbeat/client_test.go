@@ -208,7 +208,7 @@ func startInBubble(t testing.TB, h *Heartbeat) (acc *testutil.Accumulator, conne
 	return acc, connect, h.Stop
 }
 
-// addr parses an address; an empty text is none.
+// addr parses an address; an empty text is an invalid one.
 func addr(text string) netip.Addr {
 	if text == "" {
 		return netip.Addr{}

@@ -26,8 +26,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// ClusterOptions are the table [inputs.heartbeat.cluster]. Without it a collector is
-// alone, and nothing of package cluster runs.
+// ClusterOptions are the table [inputs.heartbeat.cluster]. Without it the collector is
+// alone, and package cluster is not used.
 type ClusterOptions struct {
 	Name              string        `toml:"name"`
 	Listen            string        `toml:"listen"`
@@ -39,10 +39,10 @@ type ClusterOptions struct {
 	TLSAllowedCACerts []string      `toml:"tls_allowed_cacerts"`
 }
 
-// listenForMates is the default of 'listen': NATS's port of routes, at all addresses.
+// listenForMates is the default of 'listen': the port of NATS routes, on all addresses.
 const listenForMates = ":6222"
 
-// listen returns where the mates come in.
+// listen returns the address on which the mates connect.
 func (c *ClusterOptions) listen() string {
 	if c.Listen == "" {
 		return listenForMates
@@ -50,7 +50,7 @@ func (c *ClusterOptions) listen() string {
 	return c.Listen
 }
 
-// check says what is wrong with the table, if it is there.
+// check returns what is wrong with the table, or nil if there is none.
 func (c *ClusterOptions) check() error {
 	if c == nil {
 		return nil
@@ -58,7 +58,7 @@ func (c *ClusterOptions) check() error {
 	return inCluster(firstOf(c.checkName(), c.checkListen(), c.checkMates(), c.checkSecret(), c.checkTLS()))
 }
 
-// inCluster says of an error where the options are that it names.
+// inCluster adds the name of the table to an error.
 func inCluster(err error) error {
 	if err == nil {
 		return nil
@@ -71,10 +71,10 @@ func (c *ClusterOptions) checkName() error {
 		return nil
 	}
 	if len(c.Name) > cluster.MaxName {
-		return fmt.Errorf("'name': %q has %d bytes, allowed are %d", c.Name, len(c.Name), cluster.MaxName)
+		return fmt.Errorf("'name': %q has %d bytes: use at most %d", c.Name, len(c.Name), cluster.MaxName)
 	}
 	if _, err := wire.Host(c.Name); err != nil {
-		return fmt.Errorf("'name': %q is not a name like that of a host: %w", c.Name, err)
+		return fmt.Errorf("'name': %q is not a valid host name: %w", c.Name, err)
 	}
 	return nil
 }
@@ -92,14 +92,14 @@ func (c *ClusterOptions) checkMates() error {
 	}
 	for i, mate := range c.Mates {
 		host, err := splitHostPort(mate)
-		if err == nil && isEverywhere(host) {
-			err = errors.New("names no host: write \"collector-2:6222\"")
+		if err == nil && isUnspecified(host) {
+			err = errors.New("has no host: write \"collector-2:6222\"")
 		}
 		if err != nil {
 			return fmt.Errorf("'mates': %q %w", mate, err)
 		}
 		if slices.ContainsFunc(c.Mates[:i], func(other string) bool { return strings.EqualFold(other, mate) }) {
-			return fmt.Errorf("'mates': %q is there twice", mate)
+			return fmt.Errorf("'mates': %q is listed twice", mate)
 		}
 	}
 	return nil
@@ -116,8 +116,8 @@ func (c *ClusterOptions) checkSecret() error {
 func (c *ClusterOptions) checkTLS() error {
 	set := []bool{c.TLSCert != "", c.TLSKey != "", len(c.TLSAllowedCACerts) > 0}
 	if slices.Contains(set, true) && slices.Contains(set, false) {
-		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: " +
-			"each collector verifies the certificate of the other")
+		return errors.New("set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none of them: " +
+			"collectors verify each other's certificates")
 	}
 	if c.TLSKeyPwd != "" && c.TLSKey == "" {
 		return errors.New("'tls_key_pwd' needs 'tls_key'")
@@ -125,8 +125,8 @@ func (c *ClusterOptions) checkTLS() error {
 	return nil
 }
 
-// splitHostPort returns the host of an address like collector-2:6222, "" if it has
-// none. Its error goes on after the address.
+// splitHostPort returns the host of an address like collector-2:6222, or "" if it has
+// none. The text of its error continues a sentence that begins with the address.
 func splitHostPort(address string) (host string, err error) {
 	if _, rest, has := strings.Cut(address, "://"); has {
 		return "", fmt.Errorf("has a scheme: write %q", rest)
@@ -158,29 +158,29 @@ func splitHostPort(address string) (host string, err error) {
 	return host, nil
 }
 
-// isEverywhere reports whether a host stands for all addresses of this one.
-func isEverywhere(host string) bool {
+// isUnspecified reports whether a host means all addresses of this host.
+func isUnspecified(host string) bool {
 	addr, err := netip.ParseAddr(host)
 	return host == "" || err == nil && addr.IsUnspecified()
 }
 
-// name returns what this collector is called among its mates.
+// name returns the name of this collector among its mates.
 func (c *ClusterOptions) name() (string, error) {
 	name := c.Name
 	if name == "" {
 		var err error
 		if name, err = os.Hostname(); err != nil {
-			return "", fmt.Errorf("the name of this host is unknown, set 'name': %w", err)
+			return "", fmt.Errorf("cannot get the name of this host, set 'name': %w", err)
 		}
 	}
 	name, err := wire.Host(name)
 	if err != nil {
-		return "", fmt.Errorf("the name of this host cannot be that of a collector, set 'name': %w", err)
+		return "", fmt.Errorf("the name of this host is not valid for a collector, set 'name': %w", err)
 	}
 	return name, nil
 }
 
-// open reads what is secret and returns what a Cluster needs of the table.
+// open reads the secret and the certificates, and returns the options of a Cluster.
 func (c *ClusterOptions) open(log telegraf.Logger) (_ *cluster.Options, err error) {
 	defer func() { err = inCluster(err) }()
 	o := &cluster.Options{Listen: c.listen(), Mates: c.Mates, Log: log}
@@ -195,7 +195,7 @@ func (c *ClusterOptions) open(log telegraf.Logger) (_ *cluster.Options, err erro
 	}
 	certificates, err := c.openCertificates(log)
 	if err != nil {
-		return nil, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err)
+		return nil, fmt.Errorf("cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': %w", err)
 	}
 	o.TLS = certificates.Mutual()
 	return o, nil
@@ -218,11 +218,11 @@ func (c *ClusterOptions) openCertificates(log serve.Logger) (*serve.Certificates
 	return serve.OpenCertificates(files, server.TLSConfig, log)
 }
 
-// probeLimit is how long the mates have to answer, all together.
+// probeLimit is the timeout for all mates together.
 const probeLimit = 5 * time.Second
 
-// problems returns what is wrong with the secret, the certificates and the way to each
-// mate, whom it tries all at once.
+// problems returns what is wrong with the secret, the certificates and the connection to
+// each mate. It tries all mates at once.
 func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 	if c == nil {
 		return nil
@@ -237,7 +237,7 @@ func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 	var all sync.WaitGroup
 	for i, mate := range o.Mates {
 		if c.isOwn(mate, o.Name) {
-			continue // does not run
+			continue // it is not running
 		}
 		all.Go(func() { // ends with ctx
 			if err := bus.Probe(ctx, mate, o.Secret, o.TLS); err != nil {
@@ -249,8 +249,8 @@ func (c *ClusterOptions) problems(log telegraf.Logger) []error {
 	return slices.DeleteFunc(wrong, func(err error) bool { return err == nil })
 }
 
-// isOwn reports whether an address among the mates is that of this collector: so all
-// can have the same list.
+// isOwn reports whether an address among the mates is that of this collector, so that
+// all collectors can have the same list.
 func (c *ClusterOptions) isOwn(mate, name string) bool {
 	host, err := splitHostPort(mate)
 	host = strings.ToLower(host)
@@ -260,8 +260,8 @@ func (c *ClusterOptions) isOwn(mate, name string) bool {
 
 func portOf(address string) string { return address[strings.LastIndexByte(address, ':')+1:] }
 
-// clustering returns what makes this collector one of several, or nil if it is alone.
-func (h *Heartbeat) clustering() (*cluster.Options, error) {
+// clusterOptions returns the options of the cluster, or nil if the collector is alone.
+func (h *Heartbeat) clusterOptions() (*cluster.Options, error) {
 	if h.Cluster == nil {
 		return nil, nil
 	}
@@ -273,7 +273,7 @@ func (h *Heartbeat) clustering() (*cluster.Options, error) {
 	return o, nil
 }
 
-// checkRecord refuses what this collector would not have recorded itself.
+// checkRecord refuses a record that this collector would not have made itself.
 func checkRecord(r *liveness.Record) error {
 	names := wire.Beat{Host: r.ID.Source, Service: r.ID.Service, Boot: r.Process.Boot, Run: r.Speaker, Tags: make([]wire.Label, len(r.Labels))}
 	for i, label := range r.Labels {
@@ -285,7 +285,7 @@ func checkRecord(r *liveness.Record) error {
 	return statefile.CheckRecord(r)
 }
 
-// openCluster begins to look for the mates, if there are to be any.
+// openCluster starts to connect to the mates, if there are any.
 func (h *Heartbeat) openCluster(o *cluster.Options) (err error) {
 	h.cluster = nil
 	if o != nil {
@@ -294,7 +294,7 @@ func (h *Heartbeat) openCluster(o *cluster.Options) (err error) {
 	return err
 }
 
-// mates returns how it stands with the mates, or nil without a cluster.
+// mates returns the status of the mates, or nil without a cluster.
 func (h *Heartbeat) mates() *judge.Mates {
 	if h.Cluster == nil {
 		return nil

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// clustered returns a plugin with one mate, to which nobody listens.
+// clustered returns a plugin with one mate, which is not running.
 func clustered(t *testing.T, change func(*ClusterOptions)) *Heartbeat {
 	h := newPlugin(t)
 	h.Cluster = &ClusterOptions{
@@ -28,7 +28,7 @@ func clustered(t *testing.T, change func(*ClusterOptions)) *Heartbeat {
 	return h
 }
 
-// unused returns an address of this host at which nobody listens.
+// unused returns an address of this host on which no process listens.
 func unused(t *testing.T) string {
 	l, err := new(net.ListenConfig).Listen(t.Context(), "tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -40,28 +40,28 @@ func TestWrongOptionsOfTheCluster(t *testing.T) {
 	mates := func(all ...string) func(*ClusterOptions) { return func(c *ClusterOptions) { c.Mates = all } }
 	listen := func(address string) func(*ClusterOptions) { return func(c *ClusterOptions) { c.Listen = address } }
 	for want, change := range map[string]func(*ClusterOptions){
-		`'mates' must name at least one other collector, like "collector-2:6222"`:           mates(),
-		`'mates': "tcp://c2:6222" has a scheme: write "c2:6222"`:                            mates("tcp://c2:6222"),
-		`'mates': "c2" has no port: write "c2:6222"`:                                        mates("c3:6222", "c2"),
-		`'mates': "c2:" has port "": use 1 to 65535`:                                        mates("c2:"),
-		`'mates': "c2:0" has port "0": use 1 to 65535`:                                      mates("c2:0"),
-		`'mates': "c2:65536" has port "65536"`:                                              mates("c2:65536"),
-		`'mates': ":6222" names no host: write "collector-2:6222"`:                          mates(":6222"),
-		`'mates': "0.0.0.0:6222" names no host`:                                             mates("0.0.0.0:6222"),
-		`'mates': "[::]:6222" names no host`:                                                mates("[::]:6222"),
-		`'mates': "2001:db8::2:6222" is an IPv6 address without brackets: write "[2001:db`:  mates("2001:db8::2:6222"),
-		`'mates': "[c2]:6222" has no IPv6 address in brackets: write "[2001:db8::2]:6222"`:  mates("[c2]:6222"),
-		`'mates': "c 2:6222" is not a host and a port: host: ' ' in "c 2" is not allowed`:   mates("c 2:6222"),
-		`'mates': "" has no port`:                                                           mates(""),
-		`'mates': "C2:6222" is there twice`:                                                 mates("c2:6222", "c3:6222", "C2:6222"),
-		`'listen': "6222" has no port`:                                                      listen("6222"),
-		`'listen': "tcp://:6222" has a scheme: write ":6222"`:                               listen("tcp://:6222"),
-		`'listen': ":0" has port "0": use 1 to 65535`:                                       listen(":0"),
-		`'name': "a b" is not a name like that of a host: host: ' ' in "a b" is not allowe`: func(c *ClusterOptions) { c.Name = "a b" },
-		`'secret' is missing: write secret = "file:/etc/telegraf/heartbeat/cluster.key"`:    func(c *ClusterOptions) { c.Secret = config.NewSecret(nil) },
-		`'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other`:                   func(c *ClusterOptions) { c.TLSCert, c.TLSKey = "a", "b" },
-		`'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need each other: each collector`:   func(c *ClusterOptions) { c.TLSAllowedCACerts = []string{"a"} },
-		`'tls_key_pwd' needs 'tls_key'`:                                                     func(c *ClusterOptions) { c.TLSKeyPwd = "a" },
+		`'mates' must name at least one other collector, like "collector-2:6222"`:          mates(),
+		`'mates': "tcp://c2:6222" has a scheme: write "c2:6222"`:                           mates("tcp://c2:6222"),
+		`'mates': "c2" has no port: write "c2:6222"`:                                       mates("c3:6222", "c2"),
+		`'mates': "c2:" has port "": use 1 to 65535`:                                       mates("c2:"),
+		`'mates': "c2:0" has port "0": use 1 to 65535`:                                     mates("c2:0"),
+		`'mates': "c2:65536" has port "65536"`:                                             mates("c2:65536"),
+		`'mates': ":6222" has no host: write "collector-2:6222"`:                           mates(":6222"),
+		`'mates': "0.0.0.0:6222" has no host`:                                              mates("0.0.0.0:6222"),
+		`'mates': "[::]:6222" has no host`:                                                 mates("[::]:6222"),
+		`'mates': "2001:db8::2:6222" is an IPv6 address without brackets: write "[2001:db`: mates("2001:db8::2:6222"),
+		`'mates': "[c2]:6222" has no IPv6 address in brackets: write "[2001:db8::2]:6222"`: mates("[c2]:6222"),
+		`'mates': "c 2:6222" is not a host and a port: host: ' ' in "c 2" is not allowed`:  mates("c 2:6222"),
+		`'mates': "" has no port`:                                                          mates(""),
+		`'mates': "C2:6222" is listed twice`:                                               mates("c2:6222", "c3:6222", "C2:6222"),
+		`'listen': "6222" has no port`:                                                     listen("6222"),
+		`'listen': "tcp://:6222" has a scheme: write ":6222"`:                              listen("tcp://:6222"),
+		`'listen': ":0" has port "0": use 1 to 65535`:                                      listen(":0"),
+		`'name': "a b" is not a valid host name: host: ' ' in "a b" is not allowe`:         func(c *ClusterOptions) { c.Name = "a b" },
+		`'secret' is missing: write secret = "file:/etc/telegraf/heartbeat/cluster.key"`:   func(c *ClusterOptions) { c.Secret = config.NewSecret(nil) },
+		`set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none`:                     func(c *ClusterOptions) { c.TLSCert, c.TLSKey = "a", "b" },
+		`set 'tls_cert', 'tls_key' and 'tls_allowed_cacerts', or none of them: collectors`: func(c *ClusterOptions) { c.TLSAllowedCACerts = []string{"a"} },
+		`'tls_key_pwd' needs 'tls_key'`:                                                    func(c *ClusterOptions) { c.TLSKeyPwd = "a" },
 	} {
 		err := clustered(t, change).Init()
 		require.ErrorContains(t, err, "[inputs.heartbeat.cluster]: "+want)
@@ -86,7 +86,7 @@ func TestWhatAClusterIsGiven(t *testing.T) {
 	h := clustered(t, func(c *ClusterOptions) { c.Name, c.Listen, c.Mates = "Collector-1", "", []string{"c2:6222"} })
 	_, err := h.prepare(time.Now())
 	require.NoError(t, err)
-	o, err := h.clustering()
+	o, err := h.clusterOptions()
 	require.NoError(t, err)
 	require.Equal(t, "collector-1", o.Name, "names are compared in lower case")
 	require.Equal(t, ":6222", o.Listen)
@@ -99,7 +99,7 @@ func TestWhatAClusterIsGiven(t *testing.T) {
 	h.Cluster.Name = ""
 	host, err := os.Hostname()
 	require.NoError(t, err)
-	o, err = h.clustering()
+	o, err = h.clusterOptions()
 	require.NoError(t, err)
 	require.Equal(t, strings.ToLower(host), o.Name)
 }
@@ -142,7 +142,7 @@ func TestSecretOfTheCluster(t *testing.T) {
 func TestWrongFilesOfTheCluster(t *testing.T) {
 	for want, change := range map[string]func(*ClusterOptions){
 		"[inputs.heartbeat.cluster]: 'secret': secret 1 has 5 bytes": func(c *ClusterOptions) { c.Secret = config.NewSecret([]byte("short")) },
-		"[inputs.heartbeat.cluster]: cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: ": func(c *ClusterOptions) {
+		"[inputs.heartbeat.cluster]: cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': ": func(c *ClusterOptions) {
 			c.TLSCert, c.TLSKey, c.TLSAllowedCACerts = "none", "none", []string{"none"}
 		},
 	} {
@@ -312,7 +312,7 @@ func TestCollectorsFindEachOther(t *testing.T) {
 	}
 }
 
-// What a mate says of peers is held to what this collector would accept of senders.
+// Records from a mate must pass the same checks as beats from senders.
 func TestRecordsOfMatesAreChecked(t *testing.T) {
 	good := liveness.Record{
 		ID: liveness.ID{Source: "2001:db8::1", Service: "nginx"}, Since: time.Now(), Heard: time.Now(), Process: liveness.Process{Boot: "b"}, Speaker: "k3v9",

@@ -10,8 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What the kernel says of the end of a connection is evidence; our own end of
-// it is none.
+// The kernel's report on the end of a connection is evidence; our own end of it is not.
 func TestEndsOfConnections(t *testing.T) {
 	for want, end := range map[string]func(c *client, h *Heartbeat){
 		"suspect conn_closed": func(c *client, _ *Heartbeat) { c.Close() },
@@ -51,7 +50,7 @@ func TestEndsOfConnections(t *testing.T) {
 	}
 }
 
-// longConn tells whether the only peer has a long connection.
+// longConn reports whether the only peer has a long connection.
 func longConn(h *Heartbeat) bool {
 	all, _ := h.judge.Records(nil, 1, true)
 	return all.Records[0].Long

@@ -53,7 +53,7 @@ func TestExpectedIsAHostAnAddressOrAService(t *testing.T) {
 		"web-1/":                 `has no service after the "/"`,
 		"web 1":                  "host: ' ' in",
 		"web-1/ngi nx":           "service: ' ' in",
-		strings.Repeat("a", 300): "host: 300 bytes",
+		strings.Repeat("a", 300): "has 300 bytes, allowed are 1 to 253",
 		"*.example.com":          "is a pattern: list each host by name",
 		"web-?":                  "is a pattern",
 		"web-1/*":                "is a pattern",
@@ -130,8 +130,8 @@ func TestExpectFilesAreReadAgain(t *testing.T) {
 	})
 }
 
-// Files that cannot be read when a collector starts forget nobody whom the one
-// before it expected.
+// If files cannot be read when a collector starts, it still expects the peers that its
+// predecessor expected.
 func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		dir := t.TempDir()
@@ -153,8 +153,7 @@ func TestUnreadableExpectFilesForgetNobody(t *testing.T) {
 	})
 }
 
-// A file in whose place there is something that blocks holds up neither the
-// start nor the stop.
+// A file that blocks delays neither the start nor the stop.
 func TestExpectFileThatBlocksHoldsUpNothing(t *testing.T) {
 	if runtime.GOOS == "windows" {
 		t.Skip("Windows has no FIFOs in its file system")

@@ -20,9 +20,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// foreign are texts that must not reach a log or a terminal as they are: what
-// moves a cursor, what begins a line, what turns text around, what is no UTF-8,
-// and what is too long.
+// foreign are texts that must not reach a log or a terminal unchanged: they move the cursor,
+// begin a line, reverse text, are not UTF-8 or are too long.
 var foreign = []string{
 	"\x1b[31m", "\x1b]0;title\x07", "x\nE! [inputs.heartbeat] forged", "x\r\n", "\u202egpj.exe", "\u0085", "\ufffd", "\xff\xfe", "\x00", "\x7f",
 	strings.Repeat("long", 1000), strings.Repeat("ü", 3000), strings.Repeat("\x1b", 600),
@@ -63,8 +62,7 @@ func requirePrintable(t *testing.T, text string) {
 	require.False(t, strings.ContainsFunc(text, func(char rune) bool { return !unicode.IsPrint(char) }), "%q", text)
 }
 
-// Whatever comes in, and by whichever door, neither a log nor an answer has it
-// as it is.
+// Foreign text, over any transport, is never unchanged in a log or an answer.
 func TestForeignTextIsNeverRaw(t *testing.T) {
 	for name, url := range map[string]string{
 		"tcp": "tcp://127.0.0.1:0", "udp": "udp://127.0.0.1:0", "unix": "unix://" + socketPath(t), "unixgram": "unixgram://" + socketPath(t),

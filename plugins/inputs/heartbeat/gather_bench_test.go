@@ -202,8 +202,7 @@ func (w *watcher) end() {
 	require.NoError(w.b, w.err)
 }
 
-// addGauges is how an input usually tells Telegraf of so many things: with maps of its
-// own for each.
+// addGauges emits gauges as inputs usually do: with new maps for each.
 func addGauges(acc *channel, peers int) {
 	now := time.Now()
 	for i := range peers {
@@ -279,7 +278,7 @@ func used() time.Duration {
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// heap returns what the heap holds, in MiB; with live, what is still in use of that.
+// heap returns the size of the heap, in MiB; with live, only what is still in use.
 func heap(live bool) float64 {
 	if live {
 		runtime.GC() //nolint:revive // tells what is in use

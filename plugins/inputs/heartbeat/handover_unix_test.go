@@ -21,10 +21,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
-// heldStateEnv names the state file that this process is to hold.
+// heldStateEnv has the state file that this process locks.
 const heldStateEnv = "HEARTBEAT_TEST_HOLDS_STATE"
 
-// holdState runs a process that holds a state file, and returns what ends it.
+// holdState runs a process that locks a state file, and returns a function that ends it.
 func holdState(t *testing.T, path string) (pid int, end func()) {
 	cmd := exec.Command(os.Args[0], "-test.run=^TestHeldStateKeepsFromThePort$")
 	cmd.Env = append(os.Environ(), heldStateEnv+"="+path)
@@ -44,8 +44,8 @@ func holdState(t *testing.T, path string) (pid int, end func()) {
 	return cmd.Process.Pid, end
 }
 
-// Only a state file that another living process holds keeps a collector from its
-// port: then that one is the collector here. It has a few seconds to end.
+// Only a state file that another living process has locked keeps a collector from its port:
+// then the other one is the collector here. It has a few seconds to end.
 func TestHeldStateKeepsFromThePort(t *testing.T) {
 	if path := os.Getenv(heldStateEnv); path != "" {
 		_, _, err := statefile.Open(path, time.Now())
@@ -86,8 +86,8 @@ func requireFree(t *testing.T, address string) {
 	require.NoError(t, l.Close())
 }
 
-// Who waits for a port holds nothing of the collector that has it, and does not
-// even look at its state.
+// A collector that waits for a port locks nothing of the collector that has it, and does not
+// even read its state.
 func TestWaitingForThePortTouchesNoState(t *testing.T) {
 	taken := newPlugin(t)
 	start(t, taken)
@@ -130,8 +130,8 @@ func TestFileIsFreeBeforeThePort(t *testing.T) {
 	first.Stop()
 }
 
-// Who could not have the file asks for it again, and goes on from what is in it
-// beside what it has heard since.
+// A collector that could not lock the file tries again, and then merges its content with the
+// beats that it has received since.
 func TestFileIsHadLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := filepath.Join(t.TempDir(), "state")

@@ -3,12 +3,11 @@
 // Package heartbeat is a Telegraf service input that receives heartbeats of hosts
 // and processes and reports which are alive and which are dead.
 //
-// This package knows the options and when the plugin runs; it puts the packages
-// below together, and judges nothing itself. A beat goes from serve (sockets) through
-// take.go to verify, which reads it and decides whether to believe it, and to judge,
-// which asks liveness and emits what it says. A silence goes from the clock of judge
-// to liveness and back. statefile keeps what is known over a restart. Nothing below
-// knows this package.
+// This package has the options and the lifecycle of the plugin. It connects the packages
+// below and judges nothing itself. A beat goes from serve (sockets) through take.go to
+// verify, which decodes it and decides whether to believe it, and to judge, which asks
+// liveness for the verdict and emits it. When a deadline passes, the clock of judge asks
+// liveness too. statefile keeps the state over a restart. No package below knows this one.
 package heartbeat
 
 import (
@@ -52,28 +51,27 @@ type Heartbeat struct {
 	keys      *verify.Keys
 	recipient *verify.Recipient
 	refused   *refusals
-	websites  *websites        // nil without an address of HTTP
+	websites  *websites        // nil without an http:// or https:// address
 	cluster   *cluster.Cluster // nil if this collector is alone
 	page      *page.Page
-	readers   func() *web.Socket // begins to answer those on this host; nil without a state file
-	socket    *web.Socket        // of readers, when they are answered
+	readers   func() *web.Socket // starts to answer readers on this host; nil without a state file
+	socket    *web.Socket        // of readers; nil until they are answered
 
 	running atomic.Pointer[judge.Judge] // for Gather; nil while not running
-	stop    func()                      // ends what run began; nil likewise
+	stop    func()                      // ends what run started; nil while not running
 }
 
 // SampleConfig returns the documentation of all options.
 func (*Heartbeat) SampleConfig() string { return sampleConfig }
 
-// Init checks all options and contacts nothing.
+// Init checks all options. It opens no file and no socket.
 func (h *Heartbeat) Init() (err error) {
 	h.valid, err = h.check()
 	return err
 }
 
-// Check returns what is wrong with the files that Start reads, and with the way to the
-// mates, each line for itself. It is for a plugin that Init has found right and that
-// does not run.
+// Check returns what is wrong with the files that Start reads and with the connections to
+// the mates, one error for each line. Call it after Init, while the plugin is not running.
 func (h *Heartbeat) Check() []error {
 	wrong := judge.NewExpecter(nil, h.Expect, h.ExpectFiles, h.Log).Problems()
 	if _, err := h.password(); err != nil {
@@ -94,28 +92,28 @@ func (h *Heartbeat) Check() []error {
 	}
 	if h.TLSCert != "" {
 		if _, err := h.openCertificates(h.Log); err != nil {
-			wrong = append(wrong, fmt.Errorf("cannot read what 'tls_cert', 'tls_key' and 'tls_allowed_cacerts' name: %w", err))
+			wrong = append(wrong, fmt.Errorf("cannot read the files of 'tls_cert', 'tls_key' and 'tls_allowed_cacerts': %w", err))
 		}
 	}
 	return append(wrong, h.Cluster.problems(h.Log)...)
 }
 
-// loadPatience is for how long Start waits until all is known that was saved. Of ten
-// thousands of peers it is; who has more does not hold up the inputs that Telegraf starts next.
+// loadPatience is how long Start waits for the state file to be read. That is enough for
+// tens of thousands of peers; with more, the inputs that Telegraf starts next do not wait.
 const loadPatience = 500 * time.Millisecond
 
-// Start opens the sockets, then the state file: who waits for an address must
-// not keep the file from the collector that has both. Stop releases them the
-// other way round. The mates come last, as they are asked about what is in the file.
+// Start opens the sockets, then the state file: a collector that waits for an address
+// must not lock the file of the collector that has both. Stop releases them in reverse
+// order. The mates come last, because they are asked about the peers in the file.
 //
-// Nothing is served before all is known that was saved: what comes in meanwhile waits in
-// the sockets, so that nobody is judged by half of the facts.
+// Nothing is served before the state file is read: what arrives meanwhile waits in the
+// sockets, so that no peer is judged by half of the facts.
 func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	options, err := h.prepare(time.Now())
 	if err != nil {
 		return err
 	}
-	mates, err := h.clustering()
+	mates, err := h.clusterOptions()
 	if err != nil {
 		return err
 	}
@@ -136,8 +134,8 @@ func (h *Heartbeat) Start(acc telegraf.Accumulator) error {
 	return nil
 }
 
-// load lets the plugin run as soon as it knows what was saved, and waits for that for a
-// while.
+// load starts the plugin as soon as the state file is read. It waits for that for at most
+// loadPatience.
 func (h *Heartbeat) load(acc telegraf.Accumulator) {
 	ctx, giveUp := context.WithCancel(context.Background())
 	loaded, end, began := make(chan struct{}), h.close, time.Now()
@@ -159,11 +157,11 @@ func (h *Heartbeat) load(acc telegraf.Accumulator) {
 		h.announce()
 	case <-patience.C:
 		h.announce()
-		h.Log.Infof("Reading the state file goes on; until then heartbeats wait")
+		h.Log.Infof("Still reading the state file; heartbeats wait until it is read")
 	}
 }
 
-// close releases what Start has opened, where run did not run.
+// close releases what Start opened, if run did not run.
 func (h *Heartbeat) close() {
 	h.answerReaders()
 	h.socket.Close()
@@ -174,26 +172,25 @@ func (h *Heartbeat) close() {
 	h.server.Close()
 }
 
-// StatePath returns the file in which the plugin keeps its state, or "" if it
-// keeps none.
+// StatePath returns the path of the state file, or "" without one.
 func (h *Heartbeat) StatePath() string { return statefile.Path(h.StateFile, os.Getenv) }
 
-// prepare reads what is secret, puts together what run runs, and returns what is to
-// be served.
+// prepare reads the secrets, makes the parts that run needs, and returns the options of
+// the server.
 func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 	if h.keys, err = h.openKeys(slices.Sorted(maps.Keys(h.Keys)), h.KeysDir, h.Log); err != nil {
 		return nil, err
 	}
 	h.refused = &refusals{log: h.Log}
 	h.recipient = verify.NewRecipient(h.id(), h.valid.names, h.RequireRecipient, h.Log)
-	h.judge = judge.New(h.judging(), now)
+	h.judge = judge.New(h.judgeOptions(), now)
 	h.keeper = statefile.NewKeeper(h.StatePath(), h.judge, h.Log)
-	h.page = page.New(h.reading(now))
-	taker := h.taker()
-	if h.websites, err = h.openWebsites(taker); err != nil {
+	h.page = page.New(h.pageOptions(now))
+	receiver := h.receiver()
+	if h.websites, err = h.openWebsites(receiver); err != nil {
 		return nil, err
 	}
-	options := h.serving(taker)
+	options := h.serveOptions(receiver)
 	if h.TLSCert != "" {
 		if options.Certificates, err = h.openCertificates(h.Log); err != nil {
 			return nil, fmt.Errorf("reading the certificates failed: %w", err)
@@ -202,7 +199,7 @@ func (h *Heartbeat) prepare(now time.Time) (_ *serve.Options, err error) {
 	return options, nil
 }
 
-// id returns by which id senders know this collector.
+// id returns the id of this collector.
 func (h *Heartbeat) id() string {
 	path := h.StatePath()
 	if path == "" {
@@ -210,21 +207,21 @@ func (h *Heartbeat) id() string {
 	}
 	id, err := verify.KeepID(path)
 	if err != nil && h.hasKeys() {
-		h.Log.Warnf("The id of this collector does not survive a restart, after which each signed beat is refused once: %v", err)
+		h.Log.Warnf("The id of this collector will not survive a restart, after which the first signed beat of each sender is refused: %v", err)
 	}
 	return id
 }
 
-// taker returns what leads beats to the judge.
-func (h *Heartbeat) taker() *taker {
-	return &taker{
-		judge: h.judge, rules: h.verification(h.keys, h.recipient),
+// receiver returns what verifies payloads and passes them to the judge.
+func (h *Heartbeat) receiver() *receiver {
+	return &receiver{
+		judge: h.judge, rules: h.verifyRules(h.keys, h.recipient),
 		tagKeys: h.TagKeys, fromConnection: h.IPFrom == "connection",
 	}
 }
 
-// serving returns what the sockets are to do.
-func (h *Heartbeat) serving(taker *taker) *serve.Options {
+// serveOptions returns the options of the server.
+func (h *Heartbeat) serveOptions(receiver *receiver) *serve.Options {
 	reasons := socketReasons()
 	if h.websites != nil {
 		reasons = allReasons()
@@ -241,17 +238,17 @@ func (h *Heartbeat) serving(taker *taker) *serve.Options {
 		KeepAlive:      h.keepAlive(),
 		Welcome:        h.Welcome,
 		Collector:      h.recipient.ID(),
-		Take:           taker.take,
-		Ended:          taker.ended,
+		Receive:        receiver.receive,
+		Ended:          receiver.ended,
 		Refused:        h.refused.note,
 		Reasons:        reasons,
 		Log:            h.Log,
 	}
 }
 
-// judging returns the rules of verdicts. What the kernel knows of a connection,
-// the server is asked.
-func (h *Heartbeat) judging() judge.Options {
+// judgeOptions returns the options of the judge. It asks the server what the kernel knows of a
+// connection.
+func (h *Heartbeat) judgeOptions() judge.Options {
 	rules := h.liveness(h.valid.rules)
 	if rules.Mates = h.Cluster != nil; !rules.Mates && h.StatePath() == "" {
 		rules.Origin = uint64(time.Now().UnixNano())
@@ -263,7 +260,8 @@ func (h *Heartbeat) judging() judge.Options {
 	return judge.Options{Rules: rules, EmitBeats: h.EmitBeats == "all", PIDField: !slices.Contains(h.TagWith, "pid"), Log: h.Log}
 }
 
-// run serves until the function is called that it returns. It was deaf for a while before.
+// run serves until the returned function is called. Before, the collector was deaf for a
+// while.
 func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func()) {
 	h.answerReaders()
 	judging, keeper, server, websites, mates, socket := h.judge, h.keeper, h.server, h.websites, h.cluster, h.socket
@@ -287,7 +285,7 @@ func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func(
 	server.Start()
 	websites.start(server)
 	h.running.Store(judging)
-	return func() { // the emitter last: what the others said is still emitted
+	return func() { // the emitter last, so that it emits what the others reported
 		socket.Close()
 		websites.end()
 		server.End()
@@ -303,9 +301,9 @@ func (h *Heartbeat) run(acc telegraf.Accumulator, deaf time.Duration) (end func(
 	}
 }
 
-// Gather emits what is believed of every peer. It does so through the
-// accumulator of Start, in line with everything else: the one of Gather
-// rounds stamps, so that a state could seem to come before its cause.
+// Gather emits the state of every peer. It uses the accumulator of Start, like all
+// other metrics: the one of Gather rounds timestamps, and a state could then appear to
+// precede its cause.
 func (h *Heartbeat) Gather(telegraf.Accumulator) error {
 	if judging := h.running.Load(); judging != nil {
 		judging.Gather()
@@ -313,8 +311,8 @@ func (h *Heartbeat) Gather(telegraf.Accumulator) error {
 	return nil
 }
 
-// Stop closes all sockets and returns when nothing is emitted any more. It
-// may be called at any time and more than once.
+// Stop closes all sockets and returns when nothing more is emitted. It may be called at
+// any time and more than once.
 func (h *Heartbeat) Stop() {
 	h.running.Store(nil)
 	if h.stop != nil {
@@ -324,7 +322,7 @@ func (h *Heartbeat) Stop() {
 	}
 }
 
-// own returns what the collector says of itself.
+// own returns what the collector reports about itself.
 func (h *Heartbeat) own(now time.Time) judge.Own {
 	own := judge.Own{Refused: h.refused.total.Load(), Unnamed: h.recipient.Unnamed(), Memory: judge.Memory(h.keeper.Health(now)), Mates: h.mates()}
 	for _, s := range h.server.Status() {
@@ -335,7 +333,7 @@ func (h *Heartbeat) own(now time.Time) judge.Own {
 	return own
 }
 
-// announce says where the plugin listens, and warns if anybody may beat.
+// announce logs the addresses of the plugin, and warns if anyone may send beats.
 func (h *Heartbeat) announce() {
 	all := h.server.Status()
 	for _, s := range all {
@@ -344,11 +342,11 @@ func (h *Heartbeat) announce() {
 	if h.Cluster != nil {
 		h.Log.Infof("Listening for other collectors on %s", h.Cluster.listen())
 	}
-	// A recording of what was signed for another collector is worth something in
-	// datagrams, which are not answered.
+	// Datagrams are not answered, so their senders learn no id. Without names, a recording
+	// of a beat to another collector is accepted.
 	if h.hasKeys() && len(h.Names) == 0 && slices.ContainsFunc(all, func(s serve.Status) bool { return s.Datagrams }) {
-		h.Log.Warnf("Signed datagrams are accepted whatever collector they are for, because 'names' is empty: " +
-			"list the names by which senders reach this collector")
+		h.Log.Warnf("Signed datagrams for any collector are accepted, because 'names' is empty: " +
+			"list the names that senders use for this collector")
 	}
 	for _, s := range all {
 		if !s.Local && !s.Visitors && h.isOpen(s.Secure) {

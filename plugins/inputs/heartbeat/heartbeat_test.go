@@ -24,8 +24,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// TestMain fails if anything is left running. What was told to end needs a moment
-// of processor, and a machine may have none to spare for seconds.
+// TestMain fails if any goroutine is left running. A goroutine that is ending needs a moment
+// of processor time, which a busy machine may not have for seconds.
 func TestMain(m *testing.M) {
 	secret := config.NewSecret([]byte("x")) // the first one starts what keeps their key for ever
 	secret.Destroy()
@@ -133,12 +133,12 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{`'service_addresses': "tcp://localhost" is not an address with a port`, func(h *Heartbeat) {
 			h.ServiceAddresses = []string{"tcp://localhost"}
 		}},
-		{`'service_addresses': "tcp://:7878" is there twice`, func(h *Heartbeat) {
+		{`'service_addresses': "tcp://:7878" is listed twice`, func(h *Heartbeat) {
 			h.ServiceAddresses = []string{"tcp://:7878", "udp://:7878", "tcp://:7878"}
 		}},
 		{`has port "99999"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"tcp://:99999"} }},
 		{"'dead_after' must be at least 2s and at most 3650d, not 1s", func(h *Heartbeat) { h.DeadAfter = config.Duration(time.Second) }},
-		{"'max_dead_after' was moved into rules", func(h *Heartbeat) { h.MaxDeadAfter = new(config.Duration) }},
+		{"'max_dead_after' was moved to rules", func(h *Heartbeat) { h.MaxDeadAfter = new(config.Duration) }},
 		{"'frame_timeout' was renamed to 'read_timeout'", func(h *Heartbeat) { h.FrameTimeout = new(config.Duration) }},
 		{"'pid_as' was renamed to 'tag_with'", func(h *Heartbeat) { h.PIDAs = new(string) }},
 		{`'accept' must be one of ["all" "known"], not "listed"`, func(h *Heartbeat) { h.Accept = "listed" }},
@@ -153,7 +153,7 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'max_peers'", func(h *Heartbeat) { h.MaxPeers = 0 }},
 		{"'max_beats_per_second'", func(h *Heartbeat) { h.MaxBeatsPerSecond = -1 }},
 		{`'emit_beats' must be one of ["all" "none"], not "some"`, func(h *Heartbeat) { h.EmitBeats = "some" }},
-		{`'tag_with' may name "pid" alone, not "status"`, func(h *Heartbeat) { h.TagWith = []string{"status"} }},
+		{`'tag_with' can only contain "pid", not "status"`, func(h *Heartbeat) { h.TagWith = []string{"status"} }},
 		{"'ip_from'", func(h *Heartbeat) { h.IPFrom = "x" }},
 		{`'tag_keys' names "source"`, func(h *Heartbeat) { h.TagKeys = []string{"site", "source"} }},
 		{`'tag_keys' names "dead", which is a field`, func(h *Heartbeat) { h.TagKeys = []string{"dead"} }},
@@ -162,20 +162,20 @@ func TestBadOptionsAreRefusedByName(t *testing.T) {
 		{"'isolation_ratio' must be 0, or at least 0.01 and less than 1, not 1", func(h *Heartbeat) { h.IsolationRatio = 1 }},
 		{"'isolation_ratio'", func(h *Heartbeat) { h.IsolationRatio = math.NaN() }},
 		{`'service_addresses': "http://:7879/ping" has port "7879/ping"`, func(h *Heartbeat) { h.ServiceAddresses = []string{"http://:7879/ping"} }},
-		{"https:// of 'service_addresses' needs 'tls_cert'", func(h *Heartbeat) { h.ServiceAddresses = []string{"https://:7879"} }},
+		{"'service_addresses': https:// needs 'tls_cert'", func(h *Heartbeat) { h.ServiceAddresses = []string{"https://:7879"} }},
 		{`'allowed_readers': "x"`, func(h *Heartbeat) { overHTTP(h); h.AllowedReaders = []string{"x"} }},
 		{`'trusted_proxies': "x"`, func(h *Heartbeat) { overHTTP(h); h.TrustedProxies = []string{"x"} }},
 		{"'allowed_readers', 'basic_username', 'basic_password' and 'trusted_proxies' need", func(h *Heartbeat) { h.AllowedReaders = []string{"::1"} }},
 		{"'trusted_proxies' need", func(h *Heartbeat) { h.TrustedProxies = []string{"::1"} }},
-		{"'basic_username' and 'basic_password' need each other", func(h *Heartbeat) { overHTTP(h); h.BasicUsername = "ops" }},
-		{"'basic_username' and 'basic_password' need each other", func(h *Heartbeat) { overHTTP(h); h.BasicPassword = secretOf("secret") }},
-		{"'allowed_readers' and 'basic_password' exclude each other", func(h *Heartbeat) {
+		{"set both 'basic_username' and 'basic_password', or neither", func(h *Heartbeat) { overHTTP(h); h.BasicUsername = "ops" }},
+		{"set both 'basic_username' and 'basic_password', or neither", func(h *Heartbeat) { overHTTP(h); h.BasicPassword = secretOf("secret") }},
+		{"'allowed_readers' and 'basic_password' cannot both be set", func(h *Heartbeat) {
 			overHTTP(h)
 			h.BasicUsername, h.BasicPassword, h.AllowedReaders = "ops", secretOf("secret"), []string{"::1"}
 		}},
 		{"[[inputs.heartbeat.check]] and 'check_files' need an address http://", func(h *Heartbeat) { h.CheckFiles = []string{"x"} }},
-		{"check 1 of [[inputs.heartbeat.check]]: it must name 'peer'", func(h *Heartbeat) { overHTTP(h); h.Checks = make([]Check, 1) }},
-		{"check 1 of [[inputs.heartbeat.check]]: it must have a 'token'", func(h *Heartbeat) { overHTTP(h); h.Checks = []Check{{Peer: "a/b"}} }},
+		{"check 1 of [[inputs.heartbeat.check]]: set 'peer', like", func(h *Heartbeat) { overHTTP(h); h.Checks = make([]Check, 1) }},
+		{"check 1 of [[inputs.heartbeat.check]]: 'token' is missing", func(h *Heartbeat) { overHTTP(h); h.Checks = []Check{{Peer: "a/b"}} }},
 		{"'require_signature' needs 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]", func(h *Heartbeat) { h.RequireSignature = true }},
 		{"'isolation_hold' must be at least 1s", func(h *Heartbeat) { h.IsolationHold = 0 }},
 		{"'keep_alive_idle' must be at least 1s and at most 9h6m7s", func(h *Heartbeat) { h.KeepAliveIdle = config.Duration(10 * time.Hour) }},
@@ -237,7 +237,7 @@ func TestPortIsFreeAfterStop(t *testing.T) {
 	h.Stop()
 }
 
-// A sender that never pauses keeps nobody from stopping.
+// A sender that never pauses does not prevent a stop.
 func TestStopWhileSomebodySendsWithoutEnd(t *testing.T) {
 	h := newPlugin(t)
 	var acc testutil.Accumulator
@@ -343,7 +343,7 @@ func TestStartAndStopLeaveNoDescriptor(t *testing.T) {
 	require.LessOrEqual(t, descriptors(), before)
 }
 
-// The start is told before anything else, also when a Gather comes at once.
+// The start is emitted before anything else, even if a Gather comes at once.
 func TestStartIsToldFirst(t *testing.T) {
 	for range 50 {
 		h := newPlugin(t)

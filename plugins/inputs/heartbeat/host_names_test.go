@@ -13,8 +13,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
 
-// A host that is an address is that address, however it is written, and is
-// verified like one: nobody dies, leaves or lives by what comes from elsewhere.
+// A host that is an address is that address in any spelling, and is verified like one: beats
+// from elsewhere do not change its state.
 func TestHostThatIsAnAddressIsVerified(t *testing.T) {
 	const here, there = "127.0.0.1", "10.0.0.5"
 	for _, c := range []struct{ members, verified, connection, beat string }{ // whom the beat is about, by 'ip_from'
@@ -52,7 +52,7 @@ func TestHostThatIsAnAddressIsVerified(t *testing.T) {
 	}
 }
 
-// The address of a host that is one stands where that of others does.
+// A host that is an address has its address in the same place as other hosts.
 func TestAddressOfAHostThatIsOne(t *testing.T) {
 	h := newPlugin(t)
 	acc := start(t, h)
@@ -65,8 +65,8 @@ func TestAddressOfAHostThatIsOne(t *testing.T) {
 	require.NotEmpty(t, metricsOf(acc, "heartbeat_peer", "source", "10.0.0.5"))
 }
 
-// A name with a final dot is the name without it: for certificates, keys, rules
-// and whom the operator expects.
+// A name with a final dot is the name without it: for certificates, keys, rules and expected
+// peers.
 func TestFinalDotIsNoOtherHost(t *testing.T) {
 	a := newAuthority(t)
 	h := secureTransport(t, a, func(h *Heartbeat) {

@@ -18,7 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Check says whom a token speaks for over HTTP, and how long they may be silent.
+// A Check has the peers of a token over HTTP, and how long they may be silent.
 type Check struct {
 	Peer       string          `toml:"peer"`
 	Peers      []string        `toml:"peers"`
@@ -30,7 +30,7 @@ type Check struct {
 	Timezone   string          `toml:"timezone"`
 }
 
-// web returns a check as package web knows it, without its token.
+// web returns the check for package web, without its token.
 func (c *Check) web() web.Check {
 	return web.Check{
 		Peer: c.Peer, Peers: c.Peers,
@@ -39,9 +39,10 @@ func (c *Check) web() web.Check {
 	}
 }
 
-// agreed returns what decides verdicts. Who may say so is the matter of each collector.
+// agreed returns the options that affect verdicts. The token does not: each collector may
+// have its own.
 func (c *Check) agreed() map[string]any {
-	return set(map[string]any{
+	return onlySet(map[string]any{
 		"peer": c.Peer, "peers": sorted(c.Peers), "every": c.Every, "grace": c.Grace, "max_runtime": c.MaxRuntime,
 		"schedule": c.Schedule, "timezone": c.Timezone,
 	})
@@ -51,13 +52,13 @@ func inCheck(number int, err error) error {
 	return fmt.Errorf("check %d of [[inputs.heartbeat.check]]: %w", number, err)
 }
 
-// isHTTP reports whether a URL of 'service_addresses' is one of HTTP.
+// isHTTP reports whether a URL of 'service_addresses' is http:// or https://.
 func isHTTP(url string) bool {
 	return strings.HasPrefix(url, "http://") || strings.HasPrefix(url, "https://")
 }
 
-// checkHTTP says what is wrong with the options about HTTP, as far as that can be told
-// without secrets and files.
+// checkHTTP returns what is wrong with the options for HTTP. It reads no secrets and no
+// files.
 func (o *Options) checkHTTP() error {
 	for i := range o.Checks {
 		check := o.Checks[i].web()
@@ -65,7 +66,7 @@ func (o *Options) checkHTTP() error {
 			return inCheck(i+1, err)
 		}
 		if o.Checks[i].Token == nil {
-			return inCheck(i+1, errors.New("it must have a 'token'"))
+			return inCheck(i+1, errors.New("'token' is missing"))
 		}
 	}
 	hasPassword := o.BasicPassword != nil && !o.BasicPassword.Empty()
@@ -78,15 +79,15 @@ func (o *Options) checkHTTP() error {
 			"an address http:// or https:// in 'service_addresses'")
 	}
 	if (o.BasicUsername != "") != hasPassword {
-		return errors.New("'basic_username' and 'basic_password' need each other")
+		return errors.New("set both 'basic_username' and 'basic_password', or neither")
 	}
 	if hasPassword && len(o.AllowedReaders) > 0 {
-		return errors.New("'allowed_readers' and 'basic_password' exclude each other: readers show a password, or come from an address")
+		return errors.New("'allowed_readers' and 'basic_password' cannot both be set: readers are allowed by address or by password")
 	}
 	return nil
 }
 
-// hasChecks reports whether anybody may show a token.
+// hasChecks reports whether there are any tokens.
 func (o *Options) hasChecks() bool { return len(o.Checks) > 0 || len(o.CheckFiles) > 0 }
 
 // openChecks reads the tokens of all checks.
@@ -104,7 +105,7 @@ func (o *Options) openChecks(log web.Logger) (*web.Checks, error) {
 	return web.NewChecks(all, o.CheckFiles, log)
 }
 
-// readSecret returns a secret, or the one in the file that it names.
+// readSecret returns a secret, or the content of the file that it names.
 func readSecret(secret *config.Secret) (string, error) {
 	buffer, err := secret.Get()
 	if err != nil {
@@ -115,15 +116,15 @@ func readSecret(secret *config.Secret) (string, error) {
 	return string(text), err
 }
 
-// The websites of a Heartbeat are its addresses of HTTP.
+// websites serve the http:// and https:// addresses of a Heartbeat.
 type websites struct {
 	checks  *web.Checks
 	options web.Options
 	servers []*web.Server
 }
 
-// openWebsites returns what serves addresses of HTTP, or nil if there is none.
-func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
+// openWebsites returns the websites, or nil without an http:// or https:// address.
+func (h *Heartbeat) openWebsites(receiver *receiver) (*websites, error) {
 	if !slices.ContainsFunc(h.ServiceAddresses, isHTTP) {
 		return nil, nil
 	}
@@ -135,13 +136,13 @@ func (h *Heartbeat) openWebsites(taker *taker) (*websites, error) {
 		Checks:         checks,
 		AllowedSources: h.valid.allowed, AllowedReaders: h.valid.readers, TrustedProxies: h.valid.proxies,
 		Username: h.BasicUsername, ReadTimeout: time.Duration(h.ReadTimeout), MaxBeat: int(h.MaxFrameSize),
-		Take: taker.takePing, Beat: taker.takeRequest, Read: h.page, Log: h.Log,
+		Receive: receiver.receivePing, ReceiveBeat: receiver.receiveRequest, Read: h.page, Log: h.Log,
 	}}
 	w.options.Password, err = h.password()
 	return w, err
 }
 
-// password returns that of readers, or "" if they need none.
+// password returns the password of readers, or "" if they need none.
 func (o *Options) password() (string, error) {
 	if o.BasicUsername == "" {
 		return "", nil
@@ -153,7 +154,7 @@ func (o *Options) password() (string, error) {
 	return password, nil
 }
 
-// start serves the connections of HTTP of a server until end.
+// start serves the HTTP connections of a server until end.
 func (w *websites) start(server *serve.Server) {
 	if w == nil {
 		return
@@ -187,52 +188,52 @@ func (w *websites) expected(ctx context.Context) ([]liveness.Expected, bool) {
 	return all, complete
 }
 
-// takePing takes a beat of a foreign client.
-func (t *taker) takePing(ping *web.Ping) web.Taken {
-	rules := t.rulesFor(&ping.From)
+// receivePing receives a beat of a client of another service.
+func (r *receiver) receivePing(ping *web.Ping) web.Result {
+	rules := r.rulesFor(&ping.From)
 	var refusal *wire.Refusal
 	if ping.From.May == nil {
 		refusal = rules.Check(&ping.Beat, &verify.Speaker{Certificate: ping.From.Certificate, Remote: ping.From.Remote})
 	}
 	if refusal == nil {
-		refusal = mayNot(&ping.From, &ping.Beat)
+		refusal = refusalByToken(&ping.From, &ping.Beat)
 	}
 	if refusal != nil {
-		return web.Taken{Refusal: refusal}
+		return web.Result{Refusal: refusal}
 	}
-	speaker := t.speakerOf(&ping.From, &rules)
+	speaker := r.speakerOf(&ping.From, &rules)
 	speaker.Job, speaker.Begins, speaker.MaxRuntime = ping.Job, ping.Begins, ping.MaxRuntime
 	b := new(judge.Beat)
-	outcome, refusal := t.decide(b, &ping.Beat, speaker)
-	return takenOf(&ping.Beat, &outcome, refusal)
+	outcome, refusal := r.decide(b, &ping.Beat, speaker)
+	return resultOf(&ping.Beat, &outcome, refusal)
 }
 
-// takeRequest takes one of our own beats that came in a request, and answers it.
-func (t *taker) takeRequest(payload []byte, from *web.Speaker) web.Taken {
-	rules := t.rulesFor(from)
-	var said wire.Latest
-	signer, refusal := rules.Read(payload, new(wire.Decoder), &said, &verify.Speaker{Certificate: from.Certificate, Remote: from.Remote})
+// receiveRequest receives a beat of the wire protocol that came in a request, and answers it.
+func (r *receiver) receiveRequest(payload []byte, from *web.Speaker) web.Result {
+	rules := r.rulesFor(from)
+	var latest wire.Latest
+	signer, refusal := rules.Read(payload, new(wire.Decoder), &latest, &verify.Speaker{Certificate: from.Certificate, Remote: from.Remote})
 	if refusal == nil {
-		refusal = mayNot(from, &said.Beat)
+		refusal = refusalByToken(from, &latest.Beat)
 	}
 	if refusal != nil {
-		return t.answered(web.Taken{Refusal: refusal}, nil)
+		return r.answered(web.Result{Refusal: refusal}, nil)
 	}
-	speaker := t.speakerOf(from, &rules)
+	speaker := r.speakerOf(from, &rules)
 	speaker.Signed, speaker.Verified = signer != "", speaker.Verified || signer != ""
 	b := new(judge.Beat)
-	outcome, refusal := t.decide(b, &said.Beat, speaker)
-	taken := takenOf(&said.Beat, &outcome, refusal)
-	if refusal == nil && signer != "" && !said.Check {
-		rules.Recipient.Note(said.To, b.ID.Source, from.Name)
+	outcome, refusal := r.decide(b, &latest.Beat, speaker)
+	result := resultOf(&latest.Beat, &outcome, refusal)
+	if refusal == nil && signer != "" && !latest.Check {
+		rules.Recipient.Note(latest.To, b.ID.Source, from.Name)
 	}
-	return t.answered(taken, t.answer(b, said.Seq, &outcome))
+	return r.answered(result, r.answer(b, latest.Seq, &outcome))
 }
 
-// rulesFor returns what a client has to show. A token stands for a signature and for the
-// host of its peers; a certificate that is shown has to name the host.
-func (t *taker) rulesFor(from *web.Speaker) verify.Rules {
-	rules := t.rules
+// rulesFor returns the rules that a client must satisfy. A token replaces a signature and
+// proves the host of its peers; a certificate, if there is one, must name the host.
+func (r *receiver) rulesFor(from *web.Speaker) verify.Rules {
+	rules := r.rules
 	if from.May != nil {
 		rules.Host, rules.IP, rules.Signature = false, false, false
 	} else if from.Certificate != nil {
@@ -241,43 +242,43 @@ func (t *taker) rulesFor(from *web.Speaker) verify.Rules {
 	return rules
 }
 
-// mayNot returns why a token is not for the peer of a beat, or nil.
-func mayNot(from *web.Speaker, said *wire.Beat) *wire.Refusal {
-	if from.May == nil || from.May(said.Host, said.Service) {
+// refusalByToken returns a refusal if the token does not cover the peer of a beat, or nil.
+func refusalByToken(from *web.Speaker, beat *wire.Beat) *wire.Refusal {
+	if from.May == nil || from.May(beat.Host, beat.Service) {
 		return nil
 	}
-	text := fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", said.Host, said.Service)
+	text := fmt.Sprintf("the token is not for %.64q/%.64q: see 'peer' and 'peers' of its check", beat.Host, beat.Service)
 	return &wire.Refusal{Reason: web.ReasonPeer, Text: text}
 }
 
-func (t *taker) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
+func (r *receiver) speakerOf(from *web.Speaker, rules *verify.Rules) *judge.Speaker {
 	return &judge.Speaker{
-		Remote: from.Remote, AtRemote: t.fromConnection, Verified: from.May != nil || rules.Host, Listed: from.May != nil,
+		Remote: from.Remote, AtRemote: r.fromConnection, Verified: from.May != nil || rules.Host, Listed: from.May != nil,
 		Printer: new(judge.Printer),
 	}
 }
 
-// takenOf returns what became of a beat.
-func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Taken {
+// resultOf returns the result for a beat.
+func resultOf(beat *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) web.Result {
 	if refusal != nil {
-		return web.Taken{Refusal: refusal, Blameless: mayPass(refusal.Reason)}
+		return web.Result{Refusal: refusal, Blameless: isTemporary(refusal.Reason)}
 	}
-	return web.Taken{
-		DeadAfter: outcome.Silence.Dead, Recorded: !said.Check, Unknown: outcome.Fate == liveness.Nobody,
+	return web.Result{
+		DeadAfter: outcome.Silence.Dead, Recorded: !beat.Check, Unknown: outcome.Fate == liveness.Nobody,
 		New: outcome.Fate == liveness.Accepted && outcome.Gap == 0,
 	}
 }
 
-// answered adds the answer of the wire protocol.
-func (t *taker) answered(taken web.Taken, answer *wire.Answer) web.Taken {
+// answered adds the answer of the wire protocol to a result.
+func (r *receiver) answered(result web.Result, answer *wire.Answer) web.Result {
 	now := time.Now().UnixMilli()
-	if refusal := taken.Refusal; refusal != nil {
+	if refusal := result.Refusal; refusal != nil {
 		answer = &wire.Answer{Error: refusal.Text}
 		if refusal.After > 0 {
 			now = max(now, refusal.After+1)
 		}
 	}
-	answer.NowMS, answer.Collector = now, t.rules.Recipient.ID()
-	taken.Answer = wire.AppendAnswer(nil, answer)
-	return taken
+	answer.NowMS, answer.Collector = now, r.rules.Recipient.ID()
+	result.Answer = wire.AppendAnswer(nil, answer)
+	return result
 }

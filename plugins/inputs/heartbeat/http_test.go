@@ -179,7 +179,7 @@ func TestACertificateNamesItsHost(t *testing.T) {
 	require.Eventually(t, func() bool { return rejected(h, serve.ReasonHandshake) == 1 }, patience, time.Millisecond)
 	status, body = ask(t, newBrowser(t, nil), "GET", strings.Replace(url, "https", "http", 1)+"/ping/"+backupToken, "")
 	require.Equal(t, 400, status)
-	require.Contains(t, body, "write https://")
+	require.Contains(t, body, "use https://")
 	require.EqualValues(t, 1, rejected(h, wire.ReasonHTTP))
 }
 
@@ -246,8 +246,8 @@ func TestIdleConnectionsHinderNobody(t *testing.T) {
 	require.Equal(t, 200, status)
 }
 
-// Of one address only an eighth of all may be without a beat, and a request that is none
-// is no beat.
+// One address may have only an eighth of all connections without a beat, and a request that
+// is not a beat does not count as one.
 func TestOnlyABeatProvesAConnection(t *testing.T) {
 	h := newPlugin(t)
 	h.MaxConnections = 40
@@ -282,7 +282,7 @@ func visit(t *testing.T, url string) *client {
 	return conn
 }
 
-// A job that begins is no success; one that fails is dead, with its code.
+// The start of a job is not a success; a job that fails is dead, with its exit code.
 func TestAJobTellsHowItEnded(t *testing.T) {
 	h := newPlugin(t)
 	h.Checks = []Check{{Token: secretOf(backupToken), Peer: "web-1/backup", MaxRuntime: hours(2)}}

@@ -12,8 +12,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// What an idle connection keeps is bounded, whatever it has said: all labels and values that a
-// beat may have, a payload as long as one may be, or half a one.
+// The memory of an idle connection is bounded, whatever it has sent: all labels and values that a
+// beat may have, the longest payload, or half of one.
 func TestWhatAnIdleConnectionKeeps(t *testing.T) {
 	entries := func(format string) string {
 		all := make([]string, 0, 32)
@@ -32,8 +32,8 @@ func TestWhatAnIdleConnectionKeeps(t *testing.T) {
 	}
 }
 
-// What is kept with every connection fits the sizes in which Go allocates: a byte more is 32 or 16
-// more of each.
+// The structs of each connection fit the size classes of Go: one more byte would cost 32 or 16
+// more for each.
 func TestWhatIsKeptHasNoGaps(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(stream{}), uintptr(320))
 	require.LessOrEqual(t, unsafe.Sizeof(wire.Reader{}), uintptr(112))

@@ -120,8 +120,8 @@ func (c *crontab) field(measurement, name string) any {
 	return value
 }
 
-// Each story is of a job that runs every day. It is told as it was, at its time, and nothing else
-// is told.
+// Each story is of a job that runs every day. Its events are emitted as they happened, at the right
+// time, and nothing else is.
 func TestJobsAreToldAsTheyWere(t *testing.T) {
 	t.Parallel()
 	const a, b = "?rid=6f9619ff-8b86-4011-b42d-00c04fc964ff", "?rid=0ea7ab45-3fa4-4c2c-8a5c-0a1d7be66d05"

@@ -156,8 +156,8 @@ func TestWrongFilesInADirectoryOfKeys(t *testing.T) {
 	require.Contains(t, strings.Join(log.Warnings(), "\n"), "Kept all keys of 'keys_dir': cannot read 'keys_dir': open "+dir)
 }
 
-// A key in 'keys' and in 'keys_dir' is an error at the start, and later a warning: the
-// one in 'keys' holds.
+// A key in both 'keys' and 'keys_dir' is an error at the start, and later a warning: the one
+// in 'keys' applies.
 func TestKeyInTwoPlaces(t *testing.T) {
 	dir, write := keyFiles(t)
 	start := func() (*Heartbeat, error) {

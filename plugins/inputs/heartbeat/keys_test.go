@@ -83,8 +83,8 @@ func TestOnlySignedBeatsCount(t *testing.T) {
 		"whose key it is matters only with 'host_from'")
 }
 
-// With verified hosts a key speaks for its own host alone: nobody else makes it
-// alive, lets it leave or calls it dead.
+// With verified hosts, a key signs only for its own host: no other key can make it alive, left
+// or dead.
 func TestKeyIsThatOfTheHost(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", func(h *Heartbeat) {
 		requiring(h)
@@ -101,8 +101,7 @@ func TestKeyIsThatOfTheHost(t *testing.T) {
 	require.Zero(t, rejected(h, verify.ReasonUnsigned))
 }
 
-// What was recorded is worth nothing: not over another connection, and not to
-// the next collector.
+// A recording is useless: over another connection, and after a restart of the collector.
 func TestRecordedBeatIsWorthNothing(t *testing.T) {
 	state := filepath.Join(t.TempDir(), "state")
 	run := func() *Heartbeat {
@@ -133,8 +132,8 @@ func TestRecordedBeatIsWorthNothing(t *testing.T) {
 	require.EqualValues(t, 2, rejected(second, judge.ReasonReplay))
 }
 
-// A sender whose clock is wrong is told the time, and is heard when it heeds
-// that. To check leaves no trace.
+// A sender whose clock is wrong gets the time, and is accepted when it uses that. A check is
+// not remembered.
 func TestWrongClockIsTold(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", requiring)
 	c := dial(t, h)
@@ -268,22 +267,22 @@ func TestEachKeyFileForItself(t *testing.T) {
 
 func TestWrongOptionsOfKeys(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"'require_signature' needs 'keys' or 'keys_dir'": func(h *Heartbeat) { h.RequireSignature = true },
-		`'keys': "WEB-1" and "web-1" are one key id`:     func(h *Heartbeat) { setKey(h, "web-1", secretOne); setKey(h, "WEB-1", secretTwo) },
-		`'keys': "web-1" and "web-1." are one key id`:    func(h *Heartbeat) { setKey(h, "web-1.", secretOne); setKey(h, "web-1", secretOne) },
-		`'keys': "0::1" and "::1" are one key id`:        func(h *Heartbeat) { setKey(h, "::1", secretOne); setKey(h, "0::1", secretOne) },
-		`'names': "a b" is not the name of a host: host`: func(h *Heartbeat) { h.Names = []string{"hb", "a b"} },
-		"'require_recipient' needs 'keys' or 'keys_dir'": func(h *Heartbeat) { h.RequireRecipient = true },
-		`'keys': key id: ' ' in "web 1" is not allowed`:  func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
-		"'forget_left_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
+		"'require_signature' needs 'keys' or 'keys_dir'":   func(h *Heartbeat) { h.RequireSignature = true },
+		`'keys': "WEB-1" and "web-1" are the same key id`:  func(h *Heartbeat) { setKey(h, "web-1", secretOne); setKey(h, "WEB-1", secretTwo) },
+		`'keys': "web-1" and "web-1." are the same key id`: func(h *Heartbeat) { setKey(h, "web-1.", secretOne); setKey(h, "web-1", secretOne) },
+		`'keys': "0::1" and "::1" are the same key id`:     func(h *Heartbeat) { setKey(h, "::1", secretOne); setKey(h, "0::1", secretOne) },
+		`'names': "a b" is not a valid host name: host`:    func(h *Heartbeat) { h.Names = []string{"hb", "a b"} },
+		"'require_recipient' needs 'keys' or 'keys_dir'":   func(h *Heartbeat) { h.RequireRecipient = true },
+		`'keys': key id: ' ' in "web 1" is not allowed`:    func(h *Heartbeat) { setKey(h, "web 1", secretOne) },
+		"'forget_left_after' must be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.ForgetLeftAfter = config.Duration(9 * time.Minute)
 		},
-		"'forget_dead_after' has to be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
+		"'forget_dead_after' must be at least twice 'replay_window', 10m0s": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.ForgetDeadAfter = config.Duration(9 * time.Minute)
 		},
-		"rule 1 of [[inputs.heartbeat.rule]]: 'forget_dead_after' has to be at least twice": func(h *Heartbeat) {
+		"rule 1 of [[inputs.heartbeat.rule]]: 'forget_dead_after' must be at least twice": func(h *Heartbeat) {
 			setKey(h, "web-1", secretOne)
 			h.Rules = []Rule{{Host: "web-*", ForgetDeadAfter: durationOption(time.Minute)}}
 		},

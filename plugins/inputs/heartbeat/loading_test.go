@@ -17,7 +17,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
-// A slowJudge restores nobody until it is released.
+// A slowJudge restores no peer until it is released.
 type slowJudge struct {
 	*judge.Judge
 	release chan struct{}
@@ -61,8 +61,8 @@ func saveTwo(t *testing.T) (path string) {
 	return path
 }
 
-// A collector with so many peers that reading them takes long does not hold up Telegraf,
-// and judges nobody before it knows all: a beat waits, and what it is about goes on.
+// A collector with so many peers that reading them takes long does not delay Telegraf, and
+// judges no peer before it has read all: a beat waits, and its peer continues as it was.
 func TestBeatsWaitUntilAllIsKnown(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := saveTwo(t)
@@ -89,7 +89,7 @@ func TestBeatsWaitUntilAllIsKnown(t *testing.T) {
 	})
 }
 
-// What was lost at the end of a file is said once: the next collector goes on behind what is left.
+// A loss at the end of a file is logged once: the next collector continues after what is left.
 func TestEndOfTheFileThatIsMissingIsSaid(t *testing.T) {
 	for cut, want := range map[int]string{
 		0: "", 1: "it ends in the middle of a line", 9: "it ends in the middle of a line",
@@ -117,8 +117,8 @@ func TestEndOfTheFileThatIsMissingIsSaid(t *testing.T) {
 	}
 }
 
-// Who could not be heard while the collector read its file may need as long again until it is:
-// TCP waits the longer between two tries the longer it has tried.
+// A peer that could not connect while the collector read its file may need as long again: TCP
+// waits longer between attempts the longer it has tried.
 func TestSilenceIsJudgedLaterWhereReadingTookLong(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		const deaf, silence = 40 * time.Second, 46 * time.Second // of web-1, after a restart
@@ -134,7 +134,7 @@ func TestSilenceIsJudgedLaterWhereReadingTookLong(t *testing.T) {
 	})
 }
 
-// Who is stopped before all is known leaves the file to the next one as it was.
+// A collector that is stopped before it has read the file does not change it.
 func TestStopBeforeAllIsKnownForgetsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		path := saveTwo(t)

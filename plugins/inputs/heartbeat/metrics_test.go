@@ -161,8 +161,8 @@ func TestPluginTellsAboutItself(t *testing.T) {
 	})
 }
 
-// What makes no metric of its own is counted for all peers together, whatever becomes
-// of those.
+// Beats without a metric of their own are counted for all peers together, even for peers that
+// are forgotten.
 func TestBeatsWithoutAMetricAreCountedByKind(t *testing.T) {
 	h := newPlugin(t)
 	h.MaxBeatsPerSecond = 1
@@ -208,7 +208,7 @@ func TestStatusCodes(t *testing.T) {
 	require.Equal(t, want, got)
 }
 
-// Events are told apart by their ids, those of the collector itself too.
+// Events have unique ids, including those of the collector itself.
 func TestEachEventHasAnID(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		ids := make(map[any]string)
@@ -264,7 +264,7 @@ func TestNoNameIsAKeyword(t *testing.T) {
 	})
 }
 
-// Strings stand in "heartbeat" only, where they cannot disturb a gauge.
+// Only "heartbeat" has strings, where they cannot disturb a gauge.
 func TestStringsStandWithBeatsOnly(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		for _, m := range story(t, newPlugin(t)) {
@@ -393,7 +393,7 @@ func TestNamedServiceRestartedFourTimesIsOneSeries(t *testing.T) {
 	require.EqualValues(t, 4, last.Fields()["restarts_total"])
 }
 
-// The host's clock is told as skew and plays no other part.
+// The clock of a host is emitted as skew and has no other effect.
 func TestClockOfTheHostKillsNobody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Beside the address that a beat claims stands the one that it came from.
+// The address from which a beat came is emitted beside the one that it claims.
 func TestObservedAddressStandsBesideTheClaimedOne(t *testing.T) {
 	for url, want := range map[string]string{
 		"tcp://127.0.0.1:0": "127.0.0.1", "udp://127.0.0.1:0": "127.0.0.1", "unix://" + socketPath(t): "", "unixgram://" + socketPath(t): "",

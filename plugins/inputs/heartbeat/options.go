@@ -72,8 +72,8 @@ type Options struct {
 	former
 }
 
-// former are options of before the first release. Each is an error that says what to
-// write now, and none is suggested.
+// former are options from before the first release. Each is an error that says what to
+// write instead, and is never suggested for a misspelt option.
 type former struct {
 	Detector     *string          `toml:"detector" former:""`
 	MaxDeadAfter *config.Duration `toml:"max_dead_after" former:""`
@@ -84,12 +84,12 @@ type former struct {
 func (f *former) check() error {
 	switch {
 	case f.Detector != nil:
-		return errors.New("'detector' was removed: margins always follow the lateness of a peer; " +
-			"'max_dead_after' in a [[inputs.heartbeat.rule]] limits them")
+		return errors.New("'detector' was removed: the margin always adapts to how late the beats of a peer are; " +
+			"to limit it, set 'max_dead_after' in a [[inputs.heartbeat.rule]]")
 	case f.MaxDeadAfter != nil:
-		return errors.New("'max_dead_after' was moved into rules: write it in a [[inputs.heartbeat.rule]] with host = \"*\"")
+		return errors.New("'max_dead_after' was moved to rules: set it in a [[inputs.heartbeat.rule]] with host = \"*\"")
 	case f.PIDAs != nil:
-		return errors.New("'pid_as' was renamed to 'tag_with': write tag_with = [\"pid\"] for a tag, and [] for a field")
+		return errors.New("'pid_as' was renamed to 'tag_with': write tag_with = [\"pid\"] for a tag, or [] for a field")
 	case f.FrameTimeout != nil:
 		return errors.New("'frame_timeout' was renamed to 'read_timeout'")
 	}
@@ -122,7 +122,7 @@ func defaults() Options {
 	}
 }
 
-// valid is what options that were checked say, in the form that is used.
+// valid are the parsed values of checked options.
 type valid struct {
 	allowed []netip.Prefix
 	readers []netip.Prefix
@@ -196,13 +196,13 @@ func (o *Options) checkAddresses() error {
 			return fmt.Errorf("'service_addresses': %q %w", address, err)
 		}
 		if slices.Contains(o.ServiceAddresses[:i], address) {
-			return fmt.Errorf("'service_addresses': %q is there twice", address)
+			return fmt.Errorf("'service_addresses': %q is listed twice", address)
 		}
 	}
 	return nil
 }
 
-// terms returns what all peers are allowed that no rule names.
+// terms returns the terms of peers that match no rule.
 func (o *Options) terms() liveness.Terms {
 	return liveness.Terms{
 		DeadAfter:  time.Duration(o.DeadAfter),
@@ -212,7 +212,7 @@ func (o *Options) terms() liveness.Terms {
 	}
 }
 
-// liveness returns what decides verdicts.
+// liveness returns the options that decide verdicts.
 func (o *Options) liveness(rules []*rule) liveness.Options {
 	return liveness.Options{
 		Terms:             o.terms(),
@@ -230,8 +230,8 @@ func (o *Options) liveness(rules []*rule) liveness.Options {
 	}
 }
 
-// peersPerHost returns what one host may have: by default so much that the fleet
-// needs no more than one of ten hosts, and every usual host gets along with it.
+// peersPerHost returns the limit of peers of one host: by default a tenth of all peers,
+// but at least 1000, which is enough for any usual host.
 func (o *Options) peersPerHost() int {
 	if o.MaxPeersPerHost > 0 {
 		return o.MaxPeersPerHost
@@ -248,23 +248,23 @@ func (o *Options) keepAlive() serve.KeepAlive {
 	}
 }
 
-// verification returns what has to be shown.
-func (o *Options) verification(keys *verify.Keys, recipient *verify.Recipient) verify.Rules {
+// verifyRules returns the rules that beats must satisfy.
+func (o *Options) verifyRules(keys *verify.Keys, recipient *verify.Recipient) verify.Rules {
 	return verify.Rules{
 		Keys: keys, Host: o.HostFrom == "verified", IP: o.IPFrom == "verified", Signature: o.RequireSignature, Recipient: recipient,
 	}
 }
 
-// isOpen reports whether senders have to show nothing.
+// isOpen reports whether anyone may send beats.
 func (o *Options) isOpen(secure bool) bool {
 	certified := secure && len(o.TLSAllowedCACerts) > 0
 	return len(o.AllowedSources) == 0 && !o.RequireSignature && o.HostFrom != "verified" && !certified
 }
 
-// hasKeys reports whether somebody may sign.
+// hasKeys reports whether there are any keys.
 func (o *Options) hasKeys() bool { return len(o.Keys) > 0 || o.KeysDir != "" }
 
-// openKeys reads the secrets of some keys, and those in a directory unless that is "".
+// openKeys reads the secrets of the keys with these ids, and those in dir unless it is "".
 func (o *Options) openKeys(ids []string, dir string, log verify.Logger) (*verify.Keys, error) {
 	texts := make(map[string]string, len(ids))
 	for _, id := range ids {
@@ -278,14 +278,13 @@ func (o *Options) openKeys(ids []string, dir string, log verify.Logger) (*verify
 	return verify.OpenKeys(texts, dir, log)
 }
 
-// openCertificates reads the files of TLS.
+// openCertificates reads the TLS files.
 func (o *Options) openCertificates(log serve.Logger) (*serve.Certificates, error) {
 	files := append([]string{o.TLSCert, o.TLSKey}, o.TLSAllowedCACerts...)
 	return serve.OpenCertificates(files, o.ServerConfig.TLSConfig, log)
 }
 
-// checkTLS says what is wrong with the options about TLS, as far as that can be
-// told without the files.
+// checkTLS returns what is wrong with the TLS options. It reads no files.
 func (o *Options) checkTLS() error {
 	secure := slices.IndexFunc(o.ServiceAddresses, func(url string) bool {
 		return strings.HasPrefix(url, "tls://") || strings.HasPrefix(url, "https://")
@@ -293,7 +292,7 @@ func (o *Options) checkTLS() error {
 	switch {
 	case secure >= 0 && (o.TLSCert == "" || o.TLSKey == ""):
 		scheme, _, _ := strings.Cut(o.ServiceAddresses[secure], ":")
-		return fmt.Errorf("%s:// of 'service_addresses' needs 'tls_cert' and 'tls_key'", scheme)
+		return fmt.Errorf("'service_addresses': %s:// needs 'tls_cert' and 'tls_key'", scheme)
 	case secure < 0 && (o.TLSCert != "" || o.TLSKey != "" || len(o.TLSAllowedCACerts) > 0):
 		return errors.New("'tls_cert', 'tls_key' and 'tls_allowed_cacerts' need an address tls:// or https:// in 'service_addresses'")
 	case len(o.TLSAllowedDNSNames) > 0 && len(o.TLSAllowedCACerts) == 0:
@@ -302,7 +301,7 @@ func (o *Options) checkTLS() error {
 	return nil
 }
 
-// checkVerified says why nobody, or anybody, would be who he says.
+// checkVerified returns why hosts or addresses cannot be verified with these options.
 func (o *Options) checkVerified() error {
 	if o.HostFrom == "verified" && len(o.TLSAllowedCACerts) == 0 && !o.hasKeys() && !o.hasChecks() {
 		return errors.New("'host_from' = \"verified\" needs 'tls_allowed_cacerts', 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
@@ -312,13 +311,13 @@ func (o *Options) checkVerified() error {
 	}
 	for _, url := range o.ServiceAddresses {
 		if strings.HasPrefix(url, "udp") {
-			return fmt.Errorf("'ip_from' = \"verified\" and %q need 'require_signature': a datagram can come from anywhere", url)
+			return fmt.Errorf("'ip_from' = \"verified\" with %q needs 'require_signature': the source address of a datagram can be forged", url)
 		}
 	}
 	return nil
 }
 
-// checkKeys says what is wrong with the options about signatures.
+// checkKeys returns what is wrong with the options for signatures.
 func (o *Options) checkKeys() error {
 	seen := make(map[string]string)
 	for _, id := range slices.Sorted(maps.Keys(o.Keys)) {
@@ -326,7 +325,7 @@ func (o *Options) checkKeys() error {
 			return fmt.Errorf("'keys': %w", err)
 		}
 		if other, twice := seen[verify.KeyName(id)]; twice {
-			return fmt.Errorf("'keys': %q and %q are one key id, as case and a final dot do not count: remove one of them", other, id)
+			return fmt.Errorf("'keys': %q and %q are the same key id, because case and a final dot do not count: remove one of them", other, id)
 		}
 		seen[verify.KeyName(id)] = id
 	}
@@ -335,18 +334,18 @@ func (o *Options) checkKeys() error {
 	case o.RequireSignature && !o.hasChecks():
 		return errors.New("'require_signature' needs 'keys' or 'keys_dir', or a [[inputs.heartbeat.check]]")
 	case o.RequireRecipient:
-		return errors.New("'require_recipient' needs 'keys' or 'keys_dir': it asks of signed beats alone that they name their collector")
+		return errors.New("'require_recipient' needs 'keys' or 'keys_dir': it applies only to signed beats")
 	default:
 		return nil
 	}
-	// Who was forgotten is a stranger. What it said last may have been sent by a
-	// clock that was ahead by the window, and is not too old for as long again.
+	// A forgotten peer is an unknown one. Its last beat may have been sent by a clock that
+	// was ahead by the window, and stays recent enough for another window.
 	least := 2 * o.ReplayWindow
 	check := func(name string, forget config.Duration) error {
 		if forget == 0 || forget >= least {
 			return nil
 		}
-		return fmt.Errorf("'%s' has to be at least twice 'replay_window', %s", name, time.Duration(least))
+		return fmt.Errorf("'%s' must be at least twice 'replay_window', %s", name, time.Duration(least))
 	}
 	for i := range o.Rules {
 		if forget := o.Rules[i].ForgetDeadAfter; forget != nil {

@@ -14,7 +14,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
 
-// nobody is the user and the group of what owns nothing.
+// nobody is the id of the user and the group that own nothing.
 const nobody = 65534
 
 // A try as root leaves no socket that the service could not use or remove, and
@@ -68,7 +68,7 @@ func TestSocketOfSomebodyElseIsLeftAlone(t *testing.T) {
 	conn.Close()
 }
 
-// asNobody returns what do returns on a thread that may do what anybody may.
+// asNobody returns the result of do on a thread without privileges.
 func asNobody(t *testing.T, do func() error) error {
 	t.Helper()
 	result := make(chan error)

@@ -10,13 +10,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/page"
 )
 
-// This file says what readers are shown, and opens the socket for those on this host.
+// This file has what readers see, and the socket for readers on this host.
 
-// readersMode lets the group of the collector read too: it shows no secret.
+// readersMode lets the group of the collector read too: no secret is shown.
 const readersMode = "0660"
 
-// SocketPath returns the Unix socket on which the plugin answers readers, beside the state
-// file, or "" if there is neither.
+// SocketPath returns the path of the Unix socket for readers, beside the state file, or ""
+// without a state file.
 func (h *Heartbeat) SocketPath() string {
 	path := h.StatePath()
 	if path == "" {
@@ -25,8 +25,8 @@ func (h *Heartbeat) SocketPath() string {
 	return api.SocketBeside(path)
 }
 
-// openSocket lets readers on this host come; they are answered when readers is called.
-// Heartbeats are taken without that as well.
+// openSocket listens for readers on this host; they are answered once readers is called.
+// If that fails, heartbeats are received nevertheless.
 func (h *Heartbeat) openSocket() {
 	h.readers = nil
 	path := h.SocketPath()
@@ -35,32 +35,32 @@ func (h *Heartbeat) openSocket() {
 	}
 	socket, err := serve.ListenUnix(path, readersMode)
 	if err != nil {
-		h.Log.Warnf("'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on %q beside the 'state_file': %v", path, err)
+		h.Log.Warnf("Cannot listen on %q, the socket beside the 'state_file'; 'telegraf-heartbeat peers' will read that file instead: %v", path, err)
 		return
 	}
 	h.readers = func() *web.Socket {
-		return web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering on %s: %s", path, strings.TrimSpace(text)) })
+		return web.Serve(socket, h.page, func(text string) { h.Log.Warnf("Answering requests on %s: %s", path, strings.TrimSpace(text)) })
 	}
 }
 
-// answerReaders answers those on this host, if they can come.
+// answerReaders starts to answer readers on this host, if openSocket listens.
 func (h *Heartbeat) answerReaders() {
 	if h.socket = nil; h.readers != nil {
 		h.socket = h.readers()
 	}
 }
 
-// reading returns what readers are shown of a collector that starts now.
-func (h *Heartbeat) reading(now time.Time) page.Options {
+// pageOptions returns what readers see of a collector that starts now.
+func (h *Heartbeat) pageOptions(now time.Time) page.Options {
 	return page.Options{
 		Peers:     h.judge.Peers,
-		Collector: func() api.Collector { return h.shown(now, time.Now()) },
+		Collector: func() api.Collector { return h.status(now, time.Now()) },
 		Listening: func() bool { return h.running.Load() != nil },
 	}
 }
 
-// shown returns how the collector is, for readers.
-func (h *Heartbeat) shown(started, now time.Time) api.Collector {
+// status returns the status of the collector for readers.
+func (h *Heartbeat) status(started, now time.Time) api.Collector {
 	own, known := h.own(now), h.judge.Summary()
 	c := api.Collector{
 		ID: h.recipient.ID(), Now: unix(now), Started: unix(started),
@@ -76,5 +76,5 @@ func (h *Heartbeat) shown(started, now time.Time) api.Collector {
 	return c
 }
 
-// unix returns a time in seconds, to the millisecond.
+// unix returns a Unix time in seconds, to the millisecond.
 func unix(t time.Time) float64 { return float64(t.UnixMilli()) / 1e3 }

@@ -56,7 +56,7 @@ func TestReadersAreAnsweredBesideTheStateFile(t *testing.T) {
 
 	h.Stop()
 	require.NoFileExists(t, h.SocketPath())
-	require.False(t, h.reading(time.Now()).Listening())
+	require.False(t, h.pageOptions(time.Now()).Listening())
 }
 
 func TestSocketOfReadersIsForTheGroup(t *testing.T) {
@@ -75,8 +75,8 @@ func TestWithoutAStateFileNobodyIsAnswered(t *testing.T) {
 	require.Nil(t, h.socket)
 }
 
-// What a process has left that was killed is removed. What is in use, or is no socket, is
-// not, and heartbeats are taken all the same.
+// A socket left by a killed process is removed. A socket in use, or another file, is not, and
+// heartbeats are received nevertheless.
 func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 	for name, c := range map[string]struct {
 		take func(t *testing.T, path string)
@@ -92,10 +92,10 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 			other, err := net.Listen("unix", path)
 			require.NoError(t, err)
 			t.Cleanup(func() { other.Close() })
-		}, "somebody listens on "},
+		}, "another process listens on "},
 		"by a file": {func(t *testing.T, path string) {
 			require.NoError(t, os.WriteFile(path, nil, 0o600))
-		}, "is there, and no socket"},
+		}, "exists and is not a socket"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			log := &testutil.CaptureLogger{}
@@ -109,7 +109,7 @@ func TestPlaceOfTheSocketThatIsTakenIsNoReasonNotToStart(t *testing.T) {
 				askOnSocket(t, h, api.PathPeers, new(api.Peers))
 				return
 			}
-			require.Contains(t, log.Warnings()[0], "'telegraf-heartbeat peers' will read the state file instead of asking: cannot listen on ")
+			require.Contains(t, log.Warnings()[0], "'telegraf-heartbeat peers' will read that file instead: ")
 			require.Contains(t, log.Warnings()[0], c.want)
 			h.Stop()
 			require.FileExists(t, h.SocketPath(), "it is not ours")

@@ -18,8 +18,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// What README.md says of metrics, states, reasons and silences is what the
-// plugin does.
+// README.md is right about metrics, states, reasons and timeouts.
 func TestReadmeTellsEveryMetric(t *testing.T) {
 	documented := metricsInReadme(t)
 	emitted := make(map[string]map[string]bool)
@@ -55,8 +54,7 @@ func TestReadmeTellsEveryMetric(t *testing.T) {
 	require.Equal(t, emitted, documented)
 }
 
-// metricsInReadme reads the names that stand at the beginning of each item in
-// the list of metrics.
+// metricsInReadme returns the names at the beginning of each item in the list of metrics.
 func metricsInReadme(t *testing.T) map[string]map[string]bool {
 	_, section, found := strings.Cut(source(t, "README.md"), "\n## Metrics\n")
 	require.True(t, found)

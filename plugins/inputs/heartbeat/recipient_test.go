@@ -33,8 +33,8 @@ func (c *client) decoded(payload string) wire.Answer {
 	return answer
 }
 
-// Which collector a signed beat may be for, over every transport. ID stands for
-// that of the collector.
+// The collectors that a signed beat may be for, over every transport. ID means the id of the
+// collector.
 func TestWhomASignedBeatIsFor(t *testing.T) {
 	const taken, refused = true, false
 	for _, c := range []struct {
@@ -103,8 +103,8 @@ func mustSecure(t *testing.T, conn net.Conn, a *authority) net.Conn {
 	return secure
 }
 
-// What a sender does that beats to a collector by a name that this one does not
-// know: it is told the id, and heard over the same connection.
+// A sender that uses a name that the collector does not have gets the id, and is accepted over
+// the same connection.
 func TestRefusalTellsTheID(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", requiring)
 	c := dial(t, h)
@@ -163,7 +163,7 @@ func TestIDIsKeptBesideTheState(t *testing.T) {
 	require.Empty(t, left)
 }
 
-// What the operator is told of senders that name nobody, and of datagrams.
+// The warnings about senders that name no collector, and about datagrams.
 func TestMissingNamesAreTold(t *testing.T) {
 	for _, c := range []struct {
 		url   string
@@ -179,7 +179,7 @@ func TestMissingNamesAreTold(t *testing.T) {
 			requiring(h)
 			h.Names, h.Log = c.names, log
 		})
-		require.Equal(t, c.warns, strings.Contains(strings.Join(log.Warnings(), "\n"), "Signed datagrams are accepted whatever collector they are for"))
+		require.Equal(t, c.warns, strings.Contains(strings.Join(log.Warnings(), "\n"), "Signed datagrams for any collector are accepted"))
 		conn := dialURL(t, h)
 		for seq := range 3 {
 			payload := signedBy("web-1", secretOne, signedBeat("web-1", "a", seq+1, ""))

@@ -53,7 +53,7 @@ func TestRestartIsNoEvent(t *testing.T) {
 	})
 }
 
-// What changes is saved within a second; while all is well next to nothing is.
+// Changes are saved within a second; while all is well, almost nothing is.
 func TestStateIsSavedSoonAndOnlyIfItChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
@@ -141,7 +141,7 @@ func TestLittleIsWrittenWhileAllAreWell(t *testing.T) {
 	})
 }
 
-// Whatever is wrong with the file is said, and costs only what it held.
+// Any damage to the file is logged, and costs only the content of the file.
 func TestCollectorStartsWhateverTheStateFileIs(t *testing.T) {
 	for name, c := range map[string]struct {
 		prepare func(t *testing.T, path string)
@@ -216,8 +216,8 @@ func TestStateOfTheCollectorIsGathered(t *testing.T) {
 	})
 }
 
-// A collector that is killed again and again still reaches its verdicts, and
-// tells none of them twice: what it has listened counts.
+// A collector that is killed again and again still reaches its verdicts, and emits none of
+// them twice: the time for which it listened counts.
 func TestKilledCollectorsReachTheirVerdicts(t *testing.T) {
 	for _, life := range []time.Duration{time.Second, 2 * time.Second, 7 * time.Second, time.Minute} {
 		synctest.Test(t, func(t *testing.T) {
@@ -254,8 +254,8 @@ func TestKilledCollectorsReachTheirVerdicts(t *testing.T) {
 	}
 }
 
-// A file that is had late holds all who were heard before, though they beat on
-// as they did: a crash does not forget them.
+// A file that is locked late gets all peers that were received before, even if they keep
+// beating as before: a crash does not forget them.
 func TestFileThatIsHadLateHoldsEverybody(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)

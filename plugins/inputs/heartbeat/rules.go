@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A Rule grants other terms to the peers that match all that it names.
+// A Rule has other terms for the peers that match all of its host, service and ip.
 type Rule struct {
 	Host    string `toml:"host"`
 	Service string `toml:"service"`
@@ -37,7 +37,7 @@ type Rule struct {
 // ephemeral is the class of hosts that come and go.
 const ephemeral = "ephemeral"
 
-// compileRules checks rules, which change the terms of all.
+// compileRules checks rules. terms are those of peers without a rule.
 func compileRules(rules []Rule, terms liveness.Terms) ([]*rule, error) {
 	compiled := make([]*rule, 0, len(rules))
 	for i := range rules {
@@ -50,15 +50,15 @@ func compileRules(rules []Rule, terms liveness.Terms) ([]*rule, error) {
 	return compiled, nil
 }
 
-// A rule is a Rule that can be asked.
+// A rule is a compiled Rule.
 type rule struct {
 	host, service filter.Filter // nil matches all
-	ip            netip.Prefix  // not valid matches all
+	ip            netip.Prefix  // invalid matches all
 	terms         liveness.Terms
 }
 
-// compile checks a rule and returns it with what it leaves of the terms of
-// all. number is its place in the configuration, from 1.
+// compile checks a rule and applies it to terms. number is its place in the
+// configuration, from 1.
 func (r *Rule) compile(number int, terms liveness.Terms) (*rule, error) {
 	c := &rule{terms: terms}
 	r.changeTerms(&c.terms)
@@ -76,10 +76,10 @@ func inRule(number int, err error) error {
 
 func (r *Rule) check() error {
 	if r.Host == "" && r.Service == "" && r.IP == "" {
-		return errors.New("it must name 'host', 'service' or 'ip'")
+		return errors.New("it matches nothing: set 'host', 'service' or 'ip'")
 	}
 	if r.changesNothing() {
-		return errors.New("it changes nothing: it must set 'dead_after', 'max_dead_after', 'missed_beats', 'grace', " +
+		return errors.New("it changes nothing: set 'dead_after', 'max_dead_after', 'missed_beats', 'grace', " +
 			"'schedule', 'hours', 'class', 'disconnect_grace' or 'forget_dead_after'")
 	}
 	set := func(d *config.Duration, check func(string, config.Duration, time.Duration) error, option string, least time.Duration) error {
@@ -108,34 +108,34 @@ func (r *Rule) changesNothing() bool {
 		r.Grace == nil && r.Schedule == "" && r.Hours == "" && r.Class == ""
 }
 
-// contradiction returns which of the options of a rule exclude each other, or need another one.
+// contradiction returns which options of a rule exclude each other or need another one.
 func (r *Rule) contradiction() error {
 	silence := r.DeadAfter != nil || r.MaxDeadAfter != nil
 	switch {
 	case r.Schedule != "" && (silence || r.MissedBeats != nil):
-		return errors.New("'schedule' excludes 'dead_after', 'max_dead_after' and 'missed_beats': 'grace' says how late a beat may be")
+		return errors.New("'schedule' cannot be combined with 'dead_after', 'max_dead_after' or 'missed_beats': 'grace' sets how late a beat may be")
 	case r.Schedule != "" && (r.Hours != "" || r.Class != ""):
-		return errors.New("'schedule' excludes 'hours' and 'class'")
+		return errors.New("'schedule' cannot be combined with 'hours' or 'class'")
 	case r.Grace != nil && (r.DeadAfter != nil || r.MissedBeats != nil):
-		return errors.New("'grace' excludes 'dead_after' and 'missed_beats'")
+		return errors.New("'grace' cannot be combined with 'dead_after' or 'missed_beats'")
 	case r.Timezone != "" && r.Schedule == "" && r.Hours == "":
-		return errors.New("'timezone' is that of 'schedule' or 'hours'")
+		return errors.New("'timezone' needs 'schedule' or 'hours'")
 	case r.Class != "" && r.Class != ephemeral:
 		return fmt.Errorf("'class' must be %q, not %q", ephemeral, r.Class)
 	}
 	return nil
 }
 
-// usualPatience is how late a beat may be that is due by a schedule.
-const usualPatience = time.Hour
+// defaultPatience is the default of 'grace' with a schedule.
+const defaultPatience = time.Hour
 
-// compileCalendar reads the options about time as people mean it.
+// compileCalendar parses the schedule and the hours.
 func (r *Rule) compileCalendar(terms *liveness.Terms) (err error) {
 	if r.Schedule != "" {
 		if terms.Schedule, err = calendar.ParseSchedule(r.Schedule, r.Timezone); err != nil {
 			return fmt.Errorf("'schedule', 'timezone': %w", err)
 		}
-		terms.Patience = cmp.Or(terms.Patience, usualPatience)
+		terms.Patience = cmp.Or(terms.Patience, defaultPatience)
 	}
 	if r.Hours != "" {
 		if terms.Hours, err = calendar.ParseHours(r.Hours, r.Timezone); err != nil {
@@ -145,8 +145,8 @@ func (r *Rule) compileCalendar(terms *liveness.Terms) (err error) {
 	return nil
 }
 
-// Glob returns what reports whether a host and a service match HOST or HOST/SERVICE, both
-// globs as in rules.
+// Glob returns a function that reports whether a host and a service match HOST or
+// HOST/SERVICE, which are globs as in rules.
 func Glob(text string) (func(host, service string) bool, error) {
 	host, service, _ := strings.Cut(text, "/")
 	var c rule
@@ -180,7 +180,7 @@ func compileGlob(option, glob string) (filter.Filter, error) {
 	}
 	compiled, err := filter.Compile([]string{glob})
 	if err != nil {
-		return nil, fmt.Errorf("'%s' is not a glob: %q: %w", option, glob, err)
+		return nil, fmt.Errorf("'%s': %q is not a glob: %w", option, glob, err)
 	}
 	return compiled, nil
 }
@@ -208,7 +208,7 @@ func (c *rule) matches(id liveness.ID, addr netip.Addr) bool {
 		(!c.ip.IsValid() || c.ip.Contains(addr.Unmap()))
 }
 
-// termsOf returns the terms of the first of the rules that matches, or nil.
+// termsOf returns a function that returns the terms of the first rule that matches, or nil.
 func termsOf(rules []*rule) func(liveness.ID, netip.Addr) *liveness.Terms {
 	return func(id liveness.ID, addr netip.Addr) *liveness.Terms {
 		for _, r := range rules {

@@ -41,8 +41,7 @@ forget_dead_after = "400d"
 	require.Equal(t, 400*day+time.Hour, silence("other", 400*day))
 }
 
-// The first rule that matches all that it names holds, and an acknowledgement
-// tells its sender which.
+// The first rule that matches applies, and an acknowledgement names it.
 func TestFirstRuleThatMatchesHolds(t *testing.T) {
 	h := newPlugin(t)
 	two, five := 2, 5
@@ -83,23 +82,23 @@ func TestRuleChangesOnlyWhatItNames(t *testing.T) {
 func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	none := -1
 	for want, rule := range map[string]Rule{
-		"it must name 'host', 'service' or 'ip'":    {MissedBeats: &none},
-		"it changes nothing":                        {Host: "a"},
-		"'ip' must be an address or a network":      {IP: "10.0.0.300", MissedBeats: new(int)},
-		"'host' is not a glob":                      {Host: "[", DeadAfter: durationOption(time.Minute)},
-		"'dead_after' must be at least 2s":          {Host: "a", DeadAfter: durationOption(time.Second)},
-		"'max_dead_after' must be at least 2s":      {Host: "a", MaxDeadAfter: durationOption(time.Second)},
-		"'missed_beats' must be between 1 and 1000": {Host: "a", MissedBeats: &none},
-		"'disconnect_grace' must be at least 0s":    {Host: "a", DisconnectGrace: durationOption(-1)},
-		"'forget_dead_after' must be at least 1s":   {Host: "a", ForgetDeadAfter: durationOption(1)},
-		"'grace' must be at least 2s":               {Host: "a", Grace: durationOption(time.Second)},
-		"'schedule' excludes 'dead_after'":          {Host: "a", Schedule: "15 2 * * *", DeadAfter: durationOption(time.Minute)},
-		"'schedule' excludes 'hours' and 'class'":   {Host: "a", Schedule: "15 2 * * *", Hours: "06:00-20:00"},
-		"'grace' excludes 'dead_after'":             {Host: "a", Grace: durationOption(time.Minute), DeadAfter: durationOption(time.Minute)},
-		"'timezone' is that of 'schedule'":          {Host: "a", Grace: durationOption(time.Minute), Timezone: "UTC"},
-		`'class' must be "ephemeral", not "cattle"`: {Host: "a", Class: "cattle"},
-		"'schedule', 'timezone': \"15 2\" has 2":    {Host: "a", Schedule: "15 2"},
-		"'hours', 'timezone': \"Mars\" is not a":    {Host: "a", Hours: "06:00-20:00", Timezone: "Mars"},
+		"it matches nothing: set 'host'":                  {MissedBeats: &none},
+		"it changes nothing":                              {Host: "a"},
+		"'ip' must be an address or a network":            {IP: "10.0.0.300", MissedBeats: new(int)},
+		`'host': "[" is not a glob`:                       {Host: "[", DeadAfter: durationOption(time.Minute)},
+		"'dead_after' must be at least 2s":                {Host: "a", DeadAfter: durationOption(time.Second)},
+		"'max_dead_after' must be at least 2s":            {Host: "a", MaxDeadAfter: durationOption(time.Second)},
+		"'missed_beats' must be between 1 and 1000":       {Host: "a", MissedBeats: &none},
+		"'disconnect_grace' must be at least 0s":          {Host: "a", DisconnectGrace: durationOption(-1)},
+		"'forget_dead_after' must be at least 1s":         {Host: "a", ForgetDeadAfter: durationOption(1)},
+		"'grace' must be at least 2s":                     {Host: "a", Grace: durationOption(time.Second)},
+		"'schedule' cannot be combined with 'dead_after'": {Host: "a", Schedule: "15 2 * * *", DeadAfter: durationOption(time.Minute)},
+		"'schedule' cannot be combined with 'hours'":      {Host: "a", Schedule: "15 2 * * *", Hours: "06:00-20:00"},
+		"'grace' cannot be combined with 'dead_after'":    {Host: "a", Grace: durationOption(time.Minute), DeadAfter: durationOption(time.Minute)},
+		"'timezone' needs 'schedule'":                     {Host: "a", Grace: durationOption(time.Minute), Timezone: "UTC"},
+		`'class' must be "ephemeral", not "cattle"`:       {Host: "a", Class: "cattle"},
+		"'schedule', 'timezone': \"15 2\" has 2":          {Host: "a", Schedule: "15 2"},
+		"'hours', 'timezone': \"Mars\" is not a":        {Host: "a", Hours: "06:00-20:00", Timezone: "Mars"},
 	} {
 		h := newPlugin(t)
 		two := 2
@@ -111,8 +110,8 @@ func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 	}
 }
 
-// Rules about time as people mean it: when a beat is due, when a peer is expected, and who may be
-// silent.
+// Rules with a schedule, hours or a class: when a beat is due, when a peer is expected, and which
+// peers may be silent.
 func TestRulesOfCalendars(t *testing.T) {
 	h := newPlugin(t)
 	h.Rules = []Rule{

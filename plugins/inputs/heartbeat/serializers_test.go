@@ -21,8 +21,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Whatever a sender may say, none of it becomes a second line, in whatever
-// form Telegraf writes it.
+// No text of a sender becomes a second line, in any format in which Telegraf writes it.
 func TestWhatIsAcceptedIsOneLineInEveryFormat(t *testing.T) {
 	said := acceptedPayloads(t)
 	h := newPlugin(t)

@@ -21,8 +21,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// speaksFor makes this test binary speak once over the Unix socket that it names,
-// as another process, user or container would. PID stands for its own number.
+// speaksFor makes this test binary send once over the Unix socket that it names, like
+// another process, user or container. PID means its own number.
 const speaksFor = "HEARTBEAT_TEST_SPEAKS_TO"
 
 func TestSpeakAsAnother(t *testing.T) {
@@ -116,8 +116,8 @@ func dialAs(t *testing.T, h *Heartbeat, user uintptr) *client {
 	return newClient(t, conn)
 }
 
-// A user who holds connections of which nothing is accepted takes the place of no
-// other one, and is named.
+// A user with many connections that have had nothing accepted does not use up those of others,
+// and is named in the log.
 func TestUnprovenConnectionsOfOneUser(t *testing.T) {
 	if os.Geteuid() != 0 {
 		t.Skip("needs root, to be two users")
@@ -140,8 +140,8 @@ func TestUnprovenConnectionsOfOneUser(t *testing.T) {
 	}
 	require.EqualValues(t, 2, rejected(h, serve.ReasonUnproven))
 	require.Equal(t, []string{"W! [] Refused uid 61001 over a unix socket, unproven: " +
-		"too many connections from there have had nothing accepted yet: " +
-		"at most 10 may, an eighth of all ('max_connections', descriptor limit)"}, log.Warnings())
+		"too many connections from this address or user have had nothing accepted yet: " +
+		"the limit is 10, an eighth of 'max_connections' or of the descriptor limit"}, log.Warnings())
 	h.Stop()
 }
 

@@ -16,8 +16,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/statefile"
 )
 
-// Whoever takes the file away from a running collector is told so, once, and the
-// file is there again, with all that is known. Windows lets nobody do it.
+// If the file of a running collector is removed, it logs that once and writes the file again,
+// with all peers. On Windows it cannot be removed.
 func TestFileThatIsTakenAwayIsMadeAnew(t *testing.T) {
 	for name, take := range map[string]func(t *testing.T, path string){
 		"removed": func(t *testing.T, path string) { require.NoError(t, os.Remove(path)) },
@@ -66,7 +66,7 @@ func TestFileThatIsTakenAwayIsMadeAnew(t *testing.T) {
 	}
 }
 
-// requirePeers checks that a file holds web-1, alive, and a job of web-2 in a state.
+// requirePeers checks that a file has web-1, alive, and a job of web-2 in a state.
 func requirePeers(t *testing.T, path string, job liveness.State) {
 	t.Helper()
 	state, err := statefile.Read(path, time.Now())

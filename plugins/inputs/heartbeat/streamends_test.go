@@ -216,7 +216,7 @@ func (w way) connect(t *testing.T) (near, far net.Conn) {
 	return near, far
 }
 
-// A fatal alert of the other side is its end. What is no TLS is our end of it.
+// A fatal alert is an end by the other side. Input that is not TLS is an end by us.
 func TestEndOfTLSThatIsNotACut(t *testing.T) {
 	for _, w := range transportsOf(t) {
 		if w.secure == nil {
@@ -252,8 +252,8 @@ func TestAnswersThatMeetTheEndChangeNothing(t *testing.T) {
 	}
 }
 
-// A process that ends with answers unread resets its connection. Over TCP
-// somebody between may have done that; on a unix socket there is nobody.
+// A process that ends with answers unread resets its connection. Over TCP, something in
+// between may have sent the reset; on a Unix socket, nothing can.
 func TestEndWithUnreadAnswers(t *testing.T) {
 	asking := frame(strings.Replace(streamBeat, "{", `{"ack":true,`, 1))
 	for _, w := range transportsOf(t) {

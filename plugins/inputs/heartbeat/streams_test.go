@@ -200,7 +200,7 @@ func TestConnectionsBeyondTheLimitAreClosed(t *testing.T) {
 	dial(t, h).beat(`{"pid":3,"ack":true}`)
 }
 
-// A length is no reason to allocate.
+// An announced length alone allocates no memory.
 func TestThousandAnnouncementsOfFourGiBCostNoMemory(t *testing.T) {
 	h := newPlugin(t)
 	h.MaxFrameSize = config.Size(wire.MaxFrame)
@@ -218,8 +218,8 @@ func TestThousandAnnouncementsOfFourGiBCostNoMemory(t *testing.T) {
 	require.Less(t, int64(after.HeapAlloc)-int64(before.HeapAlloc), int64(16<<20))
 }
 
-// A message has read_timeout from its first byte, the first one that is accepted
-// from the connection; between messages there is no hurry after that.
+// A message must be complete within read_timeout of its first byte, and the first accepted one
+// within read_timeout of the connection; after that there is no limit between messages.
 func TestFrameTimeout(t *testing.T) {
 	beat := frame(`{"host":"a","pid":0}`)
 	for _, c := range []struct {
@@ -301,7 +301,7 @@ func TestFrameTimeout(t *testing.T) {
 	}
 }
 
-// Who does not read its answers is cut and costs nobody else.
+// A client that does not read its answers is disconnected, without an effect on others.
 func TestSenderThatReadsNoAnswersIsCut(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
@@ -320,7 +320,7 @@ func TestSenderThatReadsNoAnswersIsCut(t *testing.T) {
 	})
 }
 
-// A Telegraf that is asked too early must not lose who waits at its door.
+// A connection that comes before the plugin serves waits, and is not lost.
 func TestAcceptOutlivesErrors(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		h := newPlugin(t)
@@ -359,7 +359,7 @@ func TestRepeatedBeatTakesNoMemory(t *testing.T) {
 	from := serve.Origin{Conn: 1}
 	payload := []byte(`{"host":"web-1","service":"shop","pid":4711,"boot":"b","run":"r","interval_ms":10000}`)
 	allocs := testing.AllocsPerRun(100, func() {
-		if reply := options.Take(payload, &from); reply.Refusal != nil {
+		if reply := options.Receive(payload, &from); reply.Refusal != nil {
 			t.Fatal(reply.Refusal.Text)
 		}
 	})

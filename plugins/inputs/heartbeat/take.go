@@ -19,67 +19,67 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A taker leads a payload from its connection to the judge, and the answer back.
-type taker struct {
+// A receiver passes a payload from its connection to the judge, and returns the answer.
+type receiver struct {
 	judge          *judge.Judge
 	rules          verify.Rules
 	tagKeys        []string
-	fromConnection bool // addresses are those of connections
+	fromConnection bool // the address of a beat is that of its connection
 
 	pool sync.Pool // of *buffers
 }
 
-// buffers are what taking a payload needs, and nothing else between.
+// buffers are needed only while a payload is being processed.
 type buffers struct {
 	decoder wire.Decoder
 	beat    judge.Beat
 }
 
-// A stream is what is kept with a connection, or with a socket of datagrams.
+// A stream is kept with each connection and each datagram socket.
 type stream struct {
-	said    wire.Latest     // the latest beat
-	handle  liveness.Handle // of the peer it was about
+	latest  wire.Latest     // the latest beat
+	handle  liveness.Handle // of the peer of that beat
 	printer judge.Printer
 }
 
-// take takes one payload.
-func (t *taker) take(payload []byte, from *serve.Origin) serve.Reply {
-	b, ok := t.pool.Get().(*buffers)
+// receive verifies and judges one payload.
+func (r *receiver) receive(payload []byte, from *serve.Origin) serve.Reply {
+	b, ok := r.pool.Get().(*buffers)
 	if !ok {
 		b = new(buffers)
 	}
-	defer t.pool.Put(b) // what it holds of the latest beat goes when it is used again, or with the pool
+	defer r.pool.Put(b) // it keeps parts of this beat until it is used again or freed
 	s := streamOf(from)
-	defer s.said.Trim()
-	signer, refusal := t.rules.Read(payload, &b.decoder, &s.said, &verify.Speaker{
+	defer s.latest.Trim()
+	signer, refusal := r.rules.Read(payload, &b.decoder, &s.latest, &verify.Speaker{
 		Certificate: from.Certificate, Remote: from.Remote, PID: from.PID, Datagram: from.Conn == 0,
 	})
 	if refusal != nil {
 		return refused(refusal)
 	}
-	said := &s.said.Beat
-	outcome, refusal := t.decide(&b.beat, said, &judge.Speaker{
+	beat := &s.latest.Beat
+	outcome, refusal := r.decide(&b.beat, beat, &judge.Speaker{
 		Conn: liveness.ConnID(from.Conn), Handle: s.handle, Remote: from.Remote, PID: from.PID, User: from.User,
-		AtRemote: t.fromConnection, Signed: signer != "", Verified: signer != "" || t.rules.Host, Printer: &s.printer,
+		AtRemote: r.fromConnection, Signed: signer != "", Verified: signer != "" || r.rules.Host, Printer: &s.printer,
 	})
 	if refusal != nil {
 		return refused(refusal)
 	}
-	reply := serve.Reply{Recorded: !said.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
-	if said.Ack || said.Check {
-		reply.Answer = t.answer(&b.beat, said.Seq, &outcome)
+	reply := serve.Reply{Recorded: !beat.Check, Interval: b.beat.Interval, Silence: outcome.Silence.Dead}
+	if beat.Ack || beat.Check {
+		reply.Answer = r.answer(&b.beat, beat.Seq, &outcome)
 	}
-	if said.Check {
+	if beat.Check {
 		return reply
 	}
 	s.handle = outcome.Handle
 	if signer != "" {
-		t.rules.Recipient.Note(said.To, b.beat.ID.Source, from.From())
+		r.rules.Recipient.Note(beat.To, b.beat.ID.Source, from.From())
 	}
 	return reply
 }
 
-// streamOf returns what is kept with a connection or socket.
+// streamOf returns the stream of a connection or socket.
 func streamOf(from *serve.Origin) *stream {
 	s, ok := from.Held.(*stream)
 	if !ok {
@@ -89,58 +89,58 @@ func streamOf(from *serve.Origin) *stream {
 	return s
 }
 
-// decide has what was said judged, or only looked at.
-func (t *taker) decide(b *judge.Beat, said *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
-	if refusal := b.Set(said, from, t.tagKeys); refusal != nil {
+// decide has a beat judged, or only considered if it is a check.
+func (r *receiver) decide(b *judge.Beat, beat *wire.Beat, from *judge.Speaker) (out liveness.Outcome, refusal *wire.Refusal) {
+	if refusal := b.Set(beat, from, r.tagKeys); refusal != nil {
 		return out, refusal
 	}
-	if said.Check {
-		out = t.judge.Consider(b)
+	if beat.Check {
+		out = r.judge.Consider(b)
 	} else {
-		out = t.judge.Observe(b)
+		out = r.judge.Observe(b)
 	}
 	refusal = b.Refusal(&out)
 	return out, refusal
 }
 
-// refused returns what becomes of a payload that is refused. What keeps out a peer is no
-// fault of its sender, which may speak for others over the same connection.
+// refused returns the reply to a refused payload. A sender is not to blame if one of its
+// peers is not accepted: it may beat for others over the same connection.
 func refused(refusal *wire.Refusal) serve.Reply {
-	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || mayPass(refusal.Reason)}
+	return serve.Reply{Refusal: refusal, Blameless: refusal.Reason == judge.ReasonUnknownPeer || isTemporary(refusal.Reason)}
 }
 
-// mayPass reports whether what is refused for that reason may be taken later: a limit, or a
-// collector whose id the sender cannot know yet.
-func mayPass(reason wire.Reason) bool {
+// isTemporary reports whether a beat refused for this reason may be accepted later: because of a
+// limit, or because the sender cannot know the id of the collector yet.
+func isTemporary(reason wire.Reason) bool {
 	return slices.Contains([]wire.Reason{judge.ReasonMaxPeers, judge.ReasonMaxPerHost, verify.ReasonRecipient}, reason)
 }
 
-// answer returns what to answer to a beat that was taken.
-func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
+// answer returns the answer to an accepted beat.
+func (r *receiver) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
 	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
 	if out.Fate == liveness.Nobody {
-		answer.Unknown, answer.Near = true, t.near(b.ID)
+		answer.Unknown, answer.Near = true, r.near(b.ID)
 	}
 	return answer
 }
 
-// near returns the names of peers that a goodbye for a peer that is not known may have
-// meant, as far as its sender may speak for them.
-func (t *taker) near(id liveness.ID) []string {
-	near := t.judge.Near(id)
-	if t.rules.Host {
+// near returns the names of known peers that a goodbye for an unknown peer may have meant,
+// if its sender may send beats for them.
+func (r *receiver) near(id liveness.ID) []string {
+	near := r.judge.Near(id)
+	if r.rules.Host {
 		own := id.Source + "/"
 		near = slices.DeleteFunc(near, func(name string) bool { return !strings.HasPrefix(name, own) })
 	}
 	return near
 }
 
-// ended takes the end of a connection.
-func (t *taker) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
-	t.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
+// ended passes the end of a connection to the judge.
+func (r *receiver) ended(conn serve.ConnID, how serve.End, from netip.Addr) {
+	r.judge.ConnEnded(liveness.ConnID(conn), ends[how], from)
 }
 
-// What serve sees, in the words of liveness.
+// The values of serve as those of liveness.
 var (
 	ends = [...]liveness.End{
 		serve.EndedByUs: liveness.EndedByUs, serve.Closed: liveness.Closed, serve.Reset: liveness.Reset, serve.GivenUp: liveness.GivenUp,
@@ -150,26 +150,26 @@ var (
 	}
 )
 
-// refusals counts what is refused, and logs it.
+// refusals counts and logs what is refused.
 type refusals struct {
 	log   telegraf.Logger
 	total atomic.Int64
 	limit loglimit.ByPlace
 }
 
-// note takes a refusal. from is an address, with a port if it has one.
+// note records a refusal. from is an address, with a port if it has one.
 func (r *refusals) note(reason wire.Reason, from, text string) {
 	r.total.Add(1)
 	if more, ok := r.limit.Allow(string(reason), from, time.Now()); ok {
-		text = strings.TrimPrefix(text, string(reason)+": ") // the member of the beat has the name of the reason
+		text = strings.TrimPrefix(text, string(reason)+": ") // the key of the beat has the name of the reason
 		r.log.Warnf("Refused %s, %s: %s%s", from, reason, wire.Printable(text), more)
 	}
 }
 
-// socketReasons returns all for which anything is refused that is no request.
+// socketReasons returns all reasons for which anything but an HTTP request is refused.
 func socketReasons() []wire.Reason {
 	return slices.Concat(wire.Reasons(), serve.Reasons(), verify.Reasons(), judge.Reasons())
 }
 
-// allReasons returns all for which anything is refused.
+// allReasons returns all reasons for which anything is refused.
 func allReasons() []wire.Reason { return append(socketReasons(), web.Reasons()...) }

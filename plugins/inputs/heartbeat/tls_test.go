@@ -48,7 +48,7 @@ func mustDialSecure(t *testing.T, h *Heartbeat, as *tls.Config) *client {
 	return c
 }
 
-// Over TLS all is as it is without.
+// Everything works over TLS as it does without.
 func TestSecureConnection(t *testing.T) {
 	a := newAuthority(t)
 	h := secureTransport(t, a, nil)
@@ -61,7 +61,7 @@ func TestSecureConnection(t *testing.T) {
 	require.Eventually(t, func() bool { return status(h).Connections == 0 }, patience, time.Millisecond)
 }
 
-// Who is not let in, and what is said of that.
+// Clients that are refused, and the messages about them.
 func TestWhoIsNotLetIn(t *testing.T) {
 	a, stranger := newAuthority(t), newAuthority(t)
 	h := secureTransport(t, a, func(h *Heartbeat) {
@@ -125,8 +125,8 @@ func TestNamesInACertificateAreForeignText(t *testing.T) {
 	require.Contains(t, log.Warnings()[0], `web-1\x1b[2J\r\nE! [agent] fake`)
 }
 
-// Who speaks no TLS on a TLS port is named in the log, and a sender of frames is
-// told.
+// A client without TLS on a TLS port is named in the log, and a sender of frames gets an
+// answer.
 func TestPlaintextOnATLSPortIsNamed(t *testing.T) {
 	log := &testutil.CaptureLogger{}
 	h := secureTransport(t, newAuthority(t), func(h *Heartbeat) { h.Log = log })
@@ -143,7 +143,7 @@ func TestPlaintextOnATLSPortIsNamed(t *testing.T) {
 		"OPTIONS * HTTP/1.1\r\n\r\n":             {wire.ReasonHTTP, "an HTTP client without TLS"},
 		"PROXY TCP4 192.0.2.1 192.0.2.2 1 2\r\n": {wire.ReasonProxy, "the PROXY protocol before TLS"},
 		"\r\n\r\n\x00\r\nQUIT\n\x21\x11\x00\x0c": {wire.ReasonProxy, "the PROXY protocol before TLS"},
-		"SSH-2.0-\x1b[31m\r\n":                   {serve.ReasonHandshake, `connection begins with "SSH-2": no TLS, on a TLS port`},
+		"SSH-2.0-\x1b[31m\r\n":                   {serve.ReasonHandshake, `connection begins with "SSH-2": not TLS, on a TLS port`},
 	} {
 		before := rejected(h, want.reason)
 		c := dial(t, h)
@@ -177,7 +177,7 @@ func TestHandshakeHasToBeCompleteInTime(t *testing.T) {
 	require.EqualValues(t, 4, rejected(h, serve.ReasonReadTimeout), "of a message too")
 }
 
-// With verified hosts nobody speaks for another one.
+// With verified hosts, no host can send beats for another one.
 func TestCertificateNamesTheHost(t *testing.T) {
 	a, log := newAuthority(t), new(testutil.CaptureLogger)
 	h := secureTransport(t, a, func(h *Heartbeat) {
@@ -205,7 +205,7 @@ func TestCertificateNamesTheHost(t *testing.T) {
 	require.Regexp(t, `Refused 127.0.0.1:\d+, host: ("|missing)`, log.Warnings()[0], "the name is there once")
 }
 
-// New certificates hold for who comes now, and cost nobody his connection.
+// New certificates apply to new connections, and close no open one.
 func TestCertificatesAreReadAgain(t *testing.T) {
 	a := newAuthority(t)
 	own := a.issue("collector", "collector")
@@ -226,13 +226,13 @@ func TestCertificatesAreReadAgain(t *testing.T) {
 
 func TestWrongOptionsOfTLS(t *testing.T) {
 	for want, change := range map[string]func(*Heartbeat){
-		"needs 'tls_cert' and 'tls_key'":         func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
-		"need an address tls://":                 func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
-		"needs 'tls_allowed_cacerts', 'keys' or": func(h *Heartbeat) { h.HostFrom = "verified" },
-		"'tls_allowed_dns_names' needs":          func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
-		"need 'require_signature': a datagr":     func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
-		`'host_from' must be one of`:             func(h *Heartbeat) { h.HostFrom = "cert" },
-		"'replay_window' must be at least":       func(h *Heartbeat) { h.ReplayWindow = 0 },
+		"needs 'tls_cert' and 'tls_key'":             func(h *Heartbeat) { h.ServiceAddresses = []string{"tls://:1"}; h.TLSCert = "x" },
+		"need an address tls://":                     func(h *Heartbeat) { h.TLSCert, h.TLSKey = "x", "y" },
+		"needs 'tls_allowed_cacerts', 'keys' or":     func(h *Heartbeat) { h.HostFrom = "verified" },
+		"'tls_allowed_dns_names' needs":              func(h *Heartbeat) { h.TLSAllowedDNSNames = []string{"x"} },
+		"needs 'require_signature': the source addr": func(h *Heartbeat) { h.IPFrom = "verified"; h.ServiceAddresses = []string{"udp://:1"} },
+		`'host_from' must be one of`:                 func(h *Heartbeat) { h.HostFrom = "cert" },
+		"'replay_window' must be at least":           func(h *Heartbeat) { h.ReplayWindow = 0 },
 	} {
 		h := newPlugin(t)
 		change(h)

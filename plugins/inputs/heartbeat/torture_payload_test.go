@@ -18,7 +18,7 @@ type payloadGroup struct {
 
 const accepted wire.Reason = ""
 
-// Formats of payloads. What is not under test in them is accepted.
+// Formats of payloads. The parts of them that are not under test are valid.
 const (
 	whole      = `%s`
 	withoutPID = `{"host":"tortured","watched":true,"ack":true,%s}`
@@ -57,8 +57,8 @@ func entries(n int, value string) string {
 	return strings.Join(all, ",")
 }
 
-// payloads are about what is in one message. What each row has to cost is what
-// PROTOCOL.md says of it in sections 5 and 6.
+// payloads are about the content of one message. Sections 5 and 6 of PROTOCOL.md say what each
+// row costs.
 func payloads() []payloadRow {
 	groups := slices.Concat(objectGroups(), grammarGroups(), stringGroups(), nestedGroups(), // syntax
 		keyGroups(), numberGroups(), addressGroups(), textGroups(), entryGroups())

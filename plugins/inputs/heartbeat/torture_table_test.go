@@ -19,12 +19,11 @@ import (
 // plainBeat is a beat that is accepted over every carrier.
 const plainBeat = `{"host":"plain","pid":0,"ack":true}`
 
-// richBeat is one that has something of everything. It names no run: a repeated
-// one is no duplicate.
+// richBeat has something of everything. It has no run, so a repeated one is not a duplicate.
 const richBeat = `{"ip":"10.0.0.5","pid":4711,"status":"warm","host":"Web-1","service":"nginx","boot":"b-1","start_ms":77,` +
 	`"watched":true,"interval_ms":3600000,"rtt_us":250,"ack":true,"tags":{"site":"a"},"fields":{"load":1.5,"ok":true,"x":"\u00fc"},"v":1}`
 
-// articlesBeat is what the article's client sends, of a process nobody can check.
+// articlesBeat is what the article's client sends, about a process that cannot be checked.
 const articlesBeat = `{"ip": "10.0.0.5", "status": "alive", "pid": 4711, "watched": true}`
 
 // playTable plays everything.
@@ -90,7 +89,7 @@ func (p *player) playPayload(r payloadRow) {
 	}
 }
 
-// playFollowed plays streams of which the codec tells what has to become.
+// playFollowed plays streams whose expected results come from the codec.
 func (p *player) playFollowed(name string, all ...string) {
 	p.t.Helper()
 	for i, stream := range all {

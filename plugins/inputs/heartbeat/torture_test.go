@@ -100,8 +100,8 @@ func startCarriers(t *testing.T, all []carrier, change func(*Heartbeat)) (*Heart
 	return h, start(t, h)
 }
 
-// What has to become of a message is one word: the reason for which it is
-// refused, or one of these.
+// The expected result of a message is one word: the reason for which it is refused, or one of
+// these.
 const (
 	acked   = "ack"   // accepted and acknowledged
 	beaten  = "beat"  // accepted; no answer was asked for, or there is none here
@@ -121,7 +121,7 @@ type row struct {
 func (r *row) stream() string { return strings.Join(r.writes, "") }
 func (r *row) framed() bool   { return strings.HasPrefix(r.stream(), "\x00") }
 
-// costsConnection tells whether the plugin has to close it.
+// costsConnection reports whether the plugin has to close it.
 func (r *row) costsConnection() bool {
 	refused := 0
 	for _, word := range r.want {
@@ -135,7 +135,7 @@ func (r *row) costsConnection() bool {
 	return false
 }
 
-// endsInside tells whether the last message has begun and is not complete.
+// endsInside reports whether the last message has begun and is not complete.
 func (r *row) endsInside() bool {
 	return len(r.want) > 0 && r.want[len(r.want)-1] == string(wire.ReasonTruncated)
 }
@@ -150,7 +150,7 @@ type result struct {
 	Open    bool // the connection, afterwards
 }
 
-// wanted returns the result that the words of a row stand for.
+// wanted returns the result that the words of a row mean.
 func (r *row) wanted() result {
 	want := result{Refused: make(map[wire.Reason]int64), Open: !r.costsConnection() && !r.endsInside()}
 	for _, word := range r.want {
@@ -229,8 +229,8 @@ func (p *player) honestStream(c *client) func() {
 	}
 }
 
-// honestDatagrams waits until its beat has been judged, and all before it: one
-// socket is read in order, and the datagram behind it is of no account.
+// honestDatagrams waits until its beat, and everything before it, has been judged: one socket
+// is read in order, and the datagram after it does not count.
 func (p *player) honestDatagrams() {
 	p.t.Helper()
 	p.sendDatagram(p.honestBeat())
@@ -353,8 +353,8 @@ func (p *player) playStream(r *row, wantOpen bool) (answers []string, open bool,
 	return in.answers, in.open && r.framed(), nil // it has ended, in whatever way
 }
 
-// probe sends one beat more, which is taken in if the connection is open and
-// what came before has been told apart rightly.
+// probe sends one more beat, which is accepted if the connection is open and the messages
+// before it were separated correctly.
 func (p *player) probe(conn net.Conn, r *row, seq int64) error {
 	beat := fmt.Sprintf(`{"host":"probe","pid":0,"seq":%d,"ack":true}`, seq)
 	switch {
@@ -427,8 +427,8 @@ func checkText(text string) error {
 	return nil
 }
 
-// judge tells what has to become of a payload, by the codec and by what is
-// known of its sender, and whose beat it is if it is accepted.
+// judge returns the expected result of a payload, from the codec and from what is known of
+// its sender, and the peer of the beat if it is accepted.
 func (c *carrier) judge(payload string) (word, source string) {
 	if c.datagrams && len(payload) > longestDatagram {
 		return string(wire.ReasonOversize), ""
@@ -460,7 +460,7 @@ func (c *carrier) judge(payload string) (word, source string) {
 	return beaten, source
 }
 
-// follow tells what has to become of the messages of a stream.
+// follow returns the expected results of the messages of a stream.
 func (c *carrier) follow(stream string) (words, sources []string) {
 	messages := wire.NewReader(strings.NewReader(stream), wire.DefaultMaxFrame)
 	for refused := 0; refused < inARow; {
@@ -540,8 +540,8 @@ func TestTorture(t *testing.T) {
 	requireFewWarnings(t, log, took)
 }
 
-// requireBeatsOf finds each accepted beat in the metrics, or counted as one of
-// more than a thousand a second, and nobody else.
+// requireBeatsOf finds each accepted beat in the metrics, or counted as one of more than a
+// thousand a second, and no other beat.
 func requireBeatsOf(t *testing.T, h *Heartbeat, acc *testutil.Accumulator, players []*player) {
 	t.Helper()
 	want := make(map[string]int64)
@@ -616,7 +616,7 @@ func withoutZeros(counts map[wire.Reason]int64) map[wire.Reason]int64 {
 // came before.
 const idleWorkers = 16
 
-// A footprint is what a plugin holds, or this process for it.
+// A footprint is what a plugin keeps, or this process for it.
 type footprint struct {
 	connections int
 	goroutines  int
@@ -641,8 +641,8 @@ func (before footprint) untilBack(t *testing.T, h *Heartbeat) {
 	}, "connections, goroutines and descriptors to be those of before")
 }
 
-// descriptorsOf returns how many files this process has open, where the system
-// tells, else 0.
+// descriptorsOf returns how many files this process has open, or 0 if the system does not
+// report it.
 func descriptorsOf(t *testing.T) int {
 	t.Helper()
 	entries, err := os.ReadDir("/proc/self/fd")

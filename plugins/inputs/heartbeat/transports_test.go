@@ -99,7 +99,7 @@ func TestUnixSocketKnowsWhoSpeaks(t *testing.T) {
 	require.EqualValues(t, 1, rejected(d, verify.ReasonPID))
 }
 
-// Only the socket of a process that is no more is removed.
+// Only the socket of an ended process is removed.
 func TestWhatIsInThePlaceOfASocket(t *testing.T) {
 	for _, network := range []string{"unix", "unixgram"} {
 		t.Run(network, func(t *testing.T) {
@@ -108,12 +108,12 @@ func TestWhatIsInThePlaceOfASocket(t *testing.T) {
 			second := newPlugin(t)
 			second.ServiceAddresses = first.ServiceAddresses
 			require.NoError(t, second.Init())
-			require.ErrorContains(t, second.Start(nil), "somebody listens on")
+			require.ErrorContains(t, second.Start(nil), "another process listens on")
 			require.FileExists(t, path)
 			first.Stop()
 
 			require.NoError(t, os.WriteFile(path, []byte("precious"), 0o600))
-			require.ErrorContains(t, second.Start(nil), "no socket")
+			require.ErrorContains(t, second.Start(nil), "not a socket")
 			text, err := os.ReadFile(path)
 			require.NoError(t, err)
 			require.Equal(t, "precious", string(text))
@@ -144,7 +144,7 @@ func leaveSocket(t *testing.T, network, path string) {
 	require.NoError(t, socket.Close())
 }
 
-// Each datagram is a payload; none is answered, and a bad one costs nobody.
+// Each datagram is a payload; none is answered, and a bad one has no effect on others.
 func TestDatagrams(t *testing.T) {
 	for _, url := range []string{"udp://127.0.0.1:0", "unixgram://@heartbeat-test-" + t.Name()} {
 		t.Run(url[:4], func(t *testing.T) {

@@ -25,13 +25,13 @@ func TestGoodbyeForNobodyIsAnswered(t *testing.T) {
 	require.Equal(t, []string{"alive beat", "alive beat", "left leaving"}, eventsOf(acc, "web-5"))
 }
 
-// Whoever may speak for one host only is told the names of that alone.
+// A sender that may send beats for only one host gets only the names of that host.
 func TestNamesAreToldToWhoMaySpeakForThem(t *testing.T) {
 	h := newPlugin(t)
 	start(t, h)
 	c := dial(t, h)
 	c.beat(`{"host":"web-5","service":"nginx","pid":7,"interval_ms":60000,"ack":true}`)
-	taker := &taker{judge: h.judge, rules: verify.Rules{Host: true}}
-	require.Empty(t, taker.near(liveness.ID{Source: "wbe-5", Service: liveness.HostService}))
-	require.Equal(t, []string{"web-5/nginx"}, taker.near(liveness.ID{Source: "web-5", Service: "ngnix"}))
+	receiver := &receiver{judge: h.judge, rules: verify.Rules{Host: true}}
+	require.Empty(t, receiver.near(liveness.ID{Source: "wbe-5", Service: liveness.HostService}))
+	require.Equal(t, []string{"web-5/nginx"}, receiver.near(liveness.ID{Source: "web-5", Service: "ngnix"}))
 }

@@ -15,8 +15,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/verify"
 )
 
-// A host without a key holds no connection longer than read_timeout, and an
-// honest signer is served all the time.
+// A host without a key keeps no connection longer than read_timeout, and an honest signer is
+// always served.
 func TestHostWithoutAKeyHoldsNothing(t *testing.T) {
 	h := transport(t, "tcp://127.0.0.1:0", func(h *Heartbeat) {
 		requiring(h)

@@ -24,9 +24,8 @@ func (c *client) greeted() {
 	require.Equal(c.t, greeting, string(got))
 }
 
-// Who waits for the greeting gets it after a second, who sends bare JSON with
-// its first byte, and who sends frames never. The time for a message stays the
-// same.
+// A client that waits for the greeting gets it after a second, a sender of bare JSON at its
+// first byte, and a sender of frames never. The timeout for a message does not change.
 func TestWhoIsGreetedAndWhen(t *testing.T) {
 	const bare = `{"host":"a","pid":0}`
 	for _, c := range []struct {
@@ -144,7 +143,7 @@ func TestGreetingOverSockets(t *testing.T) {
 	}
 }
 
-// Over TLS nobody is greeted.
+// There is no greeting over TLS.
 func TestNoGreetingOverTLS(t *testing.T) {
 	a := newAuthority(t)
 	h := secureTransport(t, a, func(h *Heartbeat) { h.Welcome = greeting })

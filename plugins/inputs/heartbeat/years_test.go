@@ -28,8 +28,8 @@ func peerOf(t *testing.T, h *Heartbeat, name string) (p api.Peer) {
 	return p
 }
 
-// Jobs of once a year: each way in takes 400 days, each way out tells them, and a restart of
-// the collector keeps them.
+// Yearly jobs: each input accepts 400 days, each output has them, and a restart of the
+// collector keeps them.
 func TestWaitsOf400Days(t *testing.T) {
 	const days = 400 * 86_400.0 // seconds
 	state := filepath.Join(t.TempDir(), "state")

@@ -16,7 +16,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/regular"
 )
 
-// networks are what can be listened on.
+// networks are the schemes of addresses.
 var networks = []string{"tcp", "tcp4", "tcp6", "tls", "udp", "udp4", "udp6", "unix", "unixgram", "http", "https"}
 
 func isUnix(network string) bool { return network == "unix" || network == "unixgram" }
@@ -25,8 +25,8 @@ func isDatagram(network string) bool {
 	return strings.HasPrefix(network, "udp") || network == "unixgram"
 }
 
-// SplitAddress returns network and address of a URL like tcp://:7878. Its error
-// goes on after the URL.
+// SplitAddress returns the network and the address of a URL like tcp://:7878. The text of
+// its error continues a sentence that begins with the URL.
 func SplitAddress(url string) (network, address string, err error) {
 	scheme, address, ok := strings.Cut(url, "://")
 	if !ok {
@@ -51,18 +51,17 @@ func SplitAddress(url string) (network, address string, err error) {
 	return scheme, address, nil
 }
 
-// ParseSocketMode returns the permissions of a Unix socket as chmod takes them,
-// like "0660".
+// ParseSocketMode parses the permissions of a Unix socket in chmod's form, like "0660".
 func ParseSocketMode(mode string) (fs.FileMode, error) {
 	bits, err := strconv.ParseUint(mode, 8, 9)
 	return fs.FileMode(bits), err
 }
 
-// isAbstract reports whether a Unix socket is in no file system (unix(7)).
+// isAbstract reports whether a Unix socket has no file (unix(7)).
 func isAbstract(path string) bool { return strings.HasPrefix(path, "@") }
 
-// ListenUnix listens on a Unix socket of that mode, in the place of one that a process left
-// which is no more.
+// ListenUnix listens on a Unix socket with that mode. It replaces a socket that an ended
+// process left behind.
 func ListenUnix(path, mode string) (net.Listener, error) {
 	if err := removeStale("unix", path); err != nil {
 		return nil, err
@@ -71,15 +70,15 @@ func ListenUnix(path, mode string) (net.Listener, error) {
 	if err != nil {
 		return nil, err
 	}
-	if err := giveSocket(path, mode); err != nil {
+	if err := setOwnerAndMode(path, mode); err != nil {
 		socket.Close()
 		return nil, err
 	}
 	return socket, nil
 }
 
-// removeStale removes the socket that a process left which is no more. Nothing
-// else is ever removed: neither another file nor a socket somebody listens on.
+// removeStale removes a socket that an ended process left behind. It never removes another
+// file, or a socket on which a process listens.
 func removeStale(network, path string) error {
 	info, err := os.Lstat(path)
 	switch {
@@ -88,7 +87,7 @@ func removeStale(network, path string) error {
 	case err != nil:
 		return err
 	case info.Mode().Type() != fs.ModeSocket:
-		return fmt.Errorf("%q is there, and no socket", path)
+		return fmt.Errorf("%q exists and is not a socket", path)
 	}
 	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
 	defer cancel()
@@ -96,22 +95,22 @@ func removeStale(network, path string) error {
 	switch {
 	case err == nil:
 		conn.Close()
-		return fmt.Errorf("somebody listens on %q", path)
-	case errors.Is(err, fs.ErrPermission): // so somebody may
+		return fmt.Errorf("another process listens on %q", path)
+	case errors.Is(err, fs.ErrPermission): // a process may be listening
 		return err
 	}
 	return os.Remove(path)
 }
 
-// removeSocket removes what the runtime leaves: the file of a datagram socket.
+// removeSocket removes the file of a datagram socket, which the runtime does not.
 func removeSocket(addr net.Addr) {
 	if unix, ok := addr.(*net.UnixAddr); ok && !isAbstract(unix.Name) {
-		os.Remove(unix.Name) // if that fails, the next start does it
+		os.Remove(unix.Name) // if that fails, the next start removes it
 	}
 }
 
-// giveSocket gives a socket that was just made the owner and the mode it shall have.
-func giveSocket(path, mode string) error {
+// setOwnerAndMode sets the owner and the mode of a new socket.
+func setOwnerAndMode(path, mode string) error {
 	if isAbstract(path) {
 		return nil
 	}
@@ -126,7 +125,7 @@ func giveSocket(path, mode string) error {
 	return os.Chmod(path, bits)
 }
 
-// ipOf returns the address of a host, or none for a Unix socket.
+// ipOf returns the IP address of addr; it is invalid for a Unix socket.
 func ipOf(addr net.Addr) netip.Addr {
 	switch addr := addr.(type) {
 	case *net.TCPAddr:
@@ -137,7 +136,7 @@ func ipOf(addr net.Addr) netip.Addr {
 	return netip.Addr{}
 }
 
-// nameOf returns what to call the other side in messages.
+// nameOf returns the name of the other side for messages.
 func nameOf(addr net.Addr) string {
 	if _, ok := addr.(*net.UnixAddr); ok {
 		return "a unix socket"

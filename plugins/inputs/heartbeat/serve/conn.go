@@ -14,20 +14,19 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// maxRefused is how many payloads in a row may be refused before that costs
-// the connection.
+// maxRefused is how many refused payloads in a row close the connection.
 const maxRefused = 8
 
-// Why we end a connection.
+// Why the server closes a connection.
 var (
 	errTooManyRefused = errors.New("too many messages in a row were refused")
 	errUnread         = errors.New("answers are not read")
 )
 
-// chunkSize is how much a connection that has a goroutine reads at once, in bytes.
+// chunkSize is how many bytes a connection with a goroutine reads at once.
 const chunkSize = 4 << 10
 
-// A ConnID names a connection for the life of a Server. 0 is none.
+// A ConnID identifies a connection for the life of a Server. 0 is none.
 type ConnID uint64
 
 // A conn reads the payloads of one connection and answers them.
@@ -38,19 +37,19 @@ type conn struct {
 	stream net.Conn // socket, or a secure one over it
 
 	reader  *wire.Reader
-	chunk   []byte // to be read to; nil while there is nothing to read
+	chunk   []byte // the read buffer; nil while there is nothing to read
 	refused uint8  // payloads in a row
-	timed   bool   // the clock of the payload being read runs
-	armed   bool   // a deadline for reading is set
+	timed   bool   // the payload being read has a deadline
+	armed   bool   // a read deadline is set
 	greeted bool
 	proven  bool      // something was accepted
 	beats   bool      // there was a beat
-	early   bool      // the deadline that is set is that of the greeting, due follows
-	again   bool      // it has passed, and it was looked whether something came before
-	due     time.Time // when something has to be accepted
-	mute    error     // why nothing can be written any more; what has come is taken all the same
+	early   bool      // the deadline is that of the greeting, and due comes after it
+	again   bool      // the deadline has passed, and one more read was tried
+	due     time.Time // deadline for the first accepted payload
+	mute    error     // why nothing can be written any more; input is still processed
 
-	keepMu    sync.Mutex // guards keepAlive, and that the socket is open while the kernel is asked
+	keepMu    sync.Mutex // guards keepAlive, and keeps the socket open while the kernel is asked
 	keepAlive KeepAlive
 }
 
@@ -67,8 +66,7 @@ func newConn(s *shared, secure *tls.Config, socket net.Conn, remote netip.Addr) 
 	return c
 }
 
-// close closes the socket, however secure: to say so first might have to wait
-// for room.
+// close closes the socket, without a close_notify of TLS, which might block.
 func (c *conn) close() {
 	c.keepMu.Lock()
 	defer c.keepMu.Unlock()
@@ -77,16 +75,16 @@ func (c *conn) close() {
 
 // serve reads until the connection ends.
 func (c *conn) serve() {
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	c.shared.Ended(c.origin.Conn, c.readAll(), c.origin.Remote)
 }
 
-// readAll takes what comes and returns how the connection ended.
+// readAll reads to the end of the connection and returns how it ended.
 func (c *conn) readAll() (end End) {
 	end = EndedByUs // if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	due := c.fromNow()
-	if err := c.shakeHands(due); err != nil {
+	if err := c.handshake(due); err != nil {
 		c.refuseHandshake(err)
 		return end
 	}
@@ -95,28 +93,28 @@ func (c *conn) readAll() (end End) {
 	return c.ended(c.readAvailable())
 }
 
-// begin sets when the first payload is due, however many are refused before.
+// begin sets the deadline for the first accepted payload, however many are refused before.
 func (c *conn) begin(due time.Time) {
 	c.due = due
 	c.startClock(due)
 	c.startGreeting()
 }
 
-// fromNow returns when what begins now has to be complete.
+// fromNow returns the deadline for what begins now.
 func (c *conn) fromNow() time.Time { return time.Now().Add(c.shared.ReadTimeout) }
 
-// readAvailable takes all payloads that are there. It returns wire.ErrAgain if the
-// next one has yet to come or an answer has to go first, and any other error if none will.
+// readAvailable processes all payloads that have arrived. It returns wire.ErrAgain if the next
+// one has not arrived yet or an answer has to be sent first, and any other error at the end.
 func (c *conn) readAvailable() (end error) {
 	end = net.ErrClosed // if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	for {
 		payload, err := c.reader.Next()
 		if err == nil {
-			err = c.take(payload)
+			err = c.process(payload)
 			c.timed = !c.proven
 		}
-		if err == nil && !c.proven && time.Now().After(c.due) { // there may be always something to read
+		if err == nil && !c.proven && time.Now().After(c.due) { // there may always be something to read
 			err = os.ErrDeadlineExceeded
 		}
 		if err != nil {
@@ -126,7 +124,7 @@ func (c *conn) readAvailable() (end error) {
 	}
 }
 
-// cause returns why a connection has ended of which err is what reading says.
+// cause returns why a connection ended. err is the error of reading.
 func (c *conn) cause(err error) error {
 	if c.mute != nil && !errors.Is(err, wire.ErrAgain) {
 		return c.mute
@@ -134,20 +132,19 @@ func (c *conn) cause(err error) error {
 	return err
 }
 
-// overdue is what becomes of a deadline of reading that has passed. It returns nil if reading
-// goes on.
+// overdue handles a read deadline that has passed. It returns nil if reading continues.
 func (c *conn) overdue() (end error) {
 	end = net.ErrClosed // if it panics
-	defer c.shared.survive(&c.origin)
-	if c.goesOn(os.ErrDeadlineExceeded) {
+	defer c.shared.recoverPanic(&c.origin)
+	if c.isGreetingDue(os.ErrDeadlineExceeded) {
 		return nil
 	}
 	return os.ErrDeadlineExceeded
 }
 
-// Chunk reads for the wire.Reader. A payload that has begun has ReadTimeout to
-// become complete, however often a byte of it comes; between payloads there is no
-// hurry, once one was accepted.
+// Chunk reads for the wire.Reader. A payload must be complete within ReadTimeout of its first
+// byte, however often a byte arrives. Once a payload was accepted, there is no limit between
+// payloads.
 func (c *conn) Chunk() ([]byte, error) {
 	if err := c.greetBare(); err != nil {
 		return nil, err
@@ -160,19 +157,19 @@ func (c *conn) Chunk() ([]byte, error) {
 		c.stopClock()
 	}
 	n, err := c.stream.Read(c.chunk)
-	if c.goesOn(err) || c.mayHaveCome(err) {
+	if c.isGreetingDue(err) || c.mayReadAgain(err) {
 		n, err = c.stream.Read(c.chunk)
 	}
 	c.shared.bytes.Add(int64(n))
 	return c.chunk[:n], err
 }
 
-// lookTime is how long it takes at the most to read what is there.
+// lookTime is the longest time that reading available bytes takes.
 const lookTime = 10 * time.Millisecond
 
-// mayHaveCome reports whether to read once more after err, as that is only a deadline: if this
-// process was stopped, something may have come before that passed.
-func (c *conn) mayHaveCome(err error) bool {
+// mayReadAgain reports whether to read once more after err, because it is only a deadline: if this
+// process was stopped, something may have arrived before the deadline.
+func (c *conn) mayReadAgain(err error) bool {
 	if c.again || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -182,8 +179,8 @@ func (c *conn) mayHaveCome(err error) bool {
 	return true
 }
 
-// startClock and stopClock need no look at their errors: a connection that
-// takes no deadline is closed, and reading will say so.
+// startClock and stopClock ignore errors: setting a deadline fails only if the connection is
+// closed, and then reading fails too.
 func (c *conn) startClock(due time.Time) {
 	c.timed, c.armed, c.early, c.again = true, true, false, false
 	//nolint:errcheck // see above
@@ -196,12 +193,12 @@ func (c *conn) stopClock() {
 	c.stream.SetReadDeadline(time.Time{})
 }
 
-// take has one payload taken and answers it. An error ends the connection.
-func (c *conn) take(payload []byte) error {
+// process processes one payload and answers it. An error ends the connection.
+func (c *conn) process(payload []byte) error {
 	if err := c.greetBare(); err != nil {
 		return err
 	}
-	reply := c.shared.Take(payload, &c.origin)
+	reply := c.shared.Receive(payload, &c.origin)
 	if reply.Refusal != nil {
 		return c.refuse(reply.Refusal, reply.Blameless)
 	}
@@ -209,15 +206,15 @@ func (c *conn) take(payload []byte) error {
 	c.prove()
 	if reply.Recorded {
 		c.shared.beats.Add(1)
-		c.keepUp(reply.Interval, reply.Silence)
+		c.adaptKeepAlive(reply.Interval, reply.Silence)
 	}
 	if reply.Answer != nil {
-		return c.say(reply.Answer)
+		return c.answer(reply.Answer)
 	}
 	return nil
 }
 
-// prove notes that the connection is worth its place, or is over.
+// prove records that something of the connection was accepted, or that it has ended.
 func (c *conn) prove() {
 	if !c.proven {
 		c.proven = true
@@ -225,10 +222,10 @@ func (c *conn) prove() {
 	}
 }
 
-// keepUp has TCP look after the other side as closely as a peer needs that
-// declares interval and is allowed so much silence. A connection of one beat
-// is not worth it, unless TCP would give up too early.
-func (c *conn) keepUp(interval, silence time.Duration) {
+// adaptKeepAlive adapts the keepalive of the connection to a peer with this interval and this
+// allowed silence. It does nothing at the first beat, unless TCP would give up too early:
+// there may be no second one.
+func (c *conn) adaptKeepAlive(interval, silence time.Duration) {
 	first := !c.beats
 	if c.beats = true; first && silence <= c.shared.KeepAlive.GiveUp {
 		return
@@ -245,8 +242,8 @@ func (c *conn) keepUp(interval, silence time.Duration) {
 	c.keepMu.Unlock()
 }
 
-// askKernel returns what the kernel knows of the other side. Unlike the rest
-// it may be called while the connection is served.
+// askKernel returns what the kernel knows of the other side. Unlike the other methods, it may
+// be called while the connection is served.
 func (c *conn) askKernel() Path {
 	if !c.isTCP() {
 		return PathUnknown
@@ -256,14 +253,14 @@ func (c *conn) askKernel() Path {
 	return c.keepAlive.ask(c.socket)
 }
 
-// isTCP reports whether the socket is one of TCP that can be asked.
+// isTCP reports whether the socket is a TCP socket whose descriptor can be used.
 func (c *conn) isTCP() bool {
 	_, open := c.socket.(syscall.Conn)
 	return open && c.origin.Remote.IsValid()
 }
 
-// refuse answers a payload that is refused. Too many in a row are an error, unless
-// the sender is not to blame.
+// refuse answers a refused payload. It returns an error if there are too many in a row;
+// those for which the sender is not to blame do not count.
 func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	answer := &wire.Answer{Error: refusal.Text}
@@ -273,15 +270,15 @@ func (c *conn) refuse(refusal *wire.Refusal, blameless bool) error {
 	if !blameless {
 		c.refused++
 	}
-	err := c.say(answer)
+	err := c.answer(answer)
 	if c.refused >= maxRefused && (err == nil || errors.Is(err, wire.ErrAgain)) {
 		return errTooManyRefused
 	}
 	return err
 }
 
-// say answers on framed connections.
-func (c *conn) say(answer *wire.Answer) error {
+// answer sends an answer on a framed connection.
+func (c *conn) answer(answer *wire.Answer) error {
 	if !c.reader.Framed() {
 		return nil
 	}
@@ -289,11 +286,11 @@ func (c *conn) say(answer *wire.Answer) error {
 	return c.send(wire.AppendFrame(nil, wire.AppendAnswer(nil, answer)))
 }
 
-// send writes to the other side. One that does not read is disconnected. After wire.ErrAgain
-// the data is being sent, and nothing is to be read before it is.
+// send writes to the other side, and closes the connection if that does not read. After
+// wire.ErrAgain, nothing may be read until the data is sent.
 func (c *conn) send(data []byte) error {
 	if c.mute != nil {
-		return nil //nolint:nilerr // cause says it when all is read
+		return nil //nolint:nilerr // cause returns it when all is read
 	}
 	if err := c.stream.SetWriteDeadline(time.Now().Add(c.shared.ReadTimeout)); err != nil {
 		return err
@@ -302,12 +299,12 @@ func (c *conn) send(data []byte) error {
 	if errors.Is(err, os.ErrDeadlineExceeded) {
 		return c.unread()
 	}
-	return c.unlessGone(err)
+	return c.ignoreGone(err)
 }
 
-// unlessGone returns err of writing, unless that is that the other side has gone. It may have
-// said more before that, be it goodbye, which is still to be read.
-func (c *conn) unlessGone(err error) error {
+// ignoreGone returns a write error, except one that means that the other side has gone. It may
+// have sent more before that, like a goodbye, which is still to be read.
+func (c *conn) ignoreGone(err error) error {
 	if errors.As(err, new(syscall.Errno)) && !errors.Is(err, net.ErrClosed) {
 		c.mute = err
 		return nil
@@ -318,22 +315,22 @@ func (c *conn) unlessGone(err error) error {
 // unread refuses a sender that does not read its answers.
 func (c *conn) unread() (end error) {
 	end = errUnread // also if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	c.shared.refuse(ReasonUnread, c.origin.From(), "the sender does not read its answers within 'read_timeout'")
 	return errUnread
 }
 
-// greetAfter is how long a connection may be silent before it is greeted: its
-// client may be waiting for that.
+// greetAfter is the silence after which a connection is greeted: its client may be waiting
+// for the greeting.
 const greetAfter = time.Second
 
-// greets reports whether this connection may still have to be greeted.
+// greets reports whether this connection may still get a greeting.
 func (c *conn) greets() bool {
 	return !c.greeted && c.shared.Welcome != "" && c.stream == c.socket
 }
 
-// startGreeting has the connection greeted if it stays silent. Its first payload
-// is due as before.
+// startGreeting sets a deadline after which a silent connection is greeted. The deadline of
+// its first payload does not change.
 func (c *conn) startGreeting() {
 	early := time.Now().Add(greetAfter)
 	if !c.greets() || !early.Before(c.due) {
@@ -344,9 +341,9 @@ func (c *conn) startGreeting() {
 	c.stream.SetReadDeadline(early)
 }
 
-// goesOn reports whether reading goes on after err, as that is only the deadline
-// of startGreeting: nothing has come yet, or nothing that was accepted.
-func (c *conn) goesOn(err error) bool {
+// isGreetingDue reports whether reading continues after err, because it is only the deadline of
+// startGreeting.
+func (c *conn) isGreetingDue(err error) bool {
 	if !c.early || !errors.Is(err, os.ErrDeadlineExceeded) {
 		return false
 	}
@@ -354,14 +351,14 @@ func (c *conn) goesOn(err error) bool {
 	c.stream.SetReadDeadline(c.due)
 	c.early = false
 	if !c.reader.Framed() && !c.reader.Started() {
-		//nolint:errcheck // reading will say what is wrong
+		//nolint:errcheck // reading will fail too
 		c.greet()
 	}
 	return true
 }
 
-// greetBare greets once it is known that the stream is bare: to a reader of
-// frames it would be garbage.
+// greetBare greets once the stream is known to be bare. A reader of frames could not parse
+// the greeting.
 func (c *conn) greetBare() error {
 	if !c.reader.Bare() {
 		return nil
@@ -381,14 +378,13 @@ func (c *conn) greet() error {
 	return nil
 }
 
-// ended deals with what ended the connection and returns what that says about
-// the peers.
+// ended handles the error that ended the connection, and returns how it ended.
 func (c *conn) ended(err error) (end End) {
 	end = EndedByUs // if it panics
-	defer c.shared.survive(&c.origin)
+	defer c.shared.recoverPanic(&c.origin)
 	refusal := wire.AsRefusal(err)
 	if errors.Is(err, io.ErrUnexpectedEOF) {
-		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a record of TLS"}
+		refusal = &wire.Refusal{Reason: wire.ReasonTruncated, Broken: true, Text: "stream ended inside a TLS record"}
 	}
 	switch {
 	case errors.Is(err, errTooManyRefused), errors.Is(err, errUnread), errors.Is(err, net.ErrClosed):
@@ -398,7 +394,7 @@ func (c *conn) ended(err error) (end End) {
 		}
 		//nolint:errcheck // the connection ends anyway
 		c.refuse(refusal, false)
-	case errors.Is(err, os.ErrDeadlineExceeded): // before anything else that says Timeout
+	case errors.Is(err, os.ErrDeadlineExceeded): // before other errors that are timeouts
 		c.shared.refuse(ReasonReadTimeout, c.origin.From(), c.lateness())
 	default:
 		if end = endOf(err, c.resetIsClose()); end != Closed {
@@ -408,17 +404,17 @@ func (c *conn) ended(err error) (end End) {
 	return end
 }
 
-// lateness says what was not in time.
+// lateness explains what was not in time.
 func (c *conn) lateness() string {
 	if c.proven || c.reader.Started() {
-		return "message is not complete in time ('read_timeout')"
+		return "message is not complete within 'read_timeout'"
 	}
-	return "nothing was accepted in time ('read_timeout')"
+	return "nothing was accepted within 'read_timeout'"
 }
 
-// resetIsClose reports whether a reset means that the other process has ended: on a Unix
-// socket nobody between can have made it, and one that was greeted may have left that
-// unread.
+// resetIsClose reports whether a reset means that the other side closed the connection: on a
+// Unix socket nothing in between can send one, and a client that did not read the greeting
+// sends one when it closes.
 func (c *conn) resetIsClose() bool {
 	_, local := c.socket.(*net.UnixConn)
 	return local || c.greeted

@@ -77,7 +77,7 @@ func acknowledge(_ []byte, from *Origin) Reply {
 func TestAnswersThatAreReadLate(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		const payloads = 3000
-		s := open(&Options{ReadTimeout: time.Minute, Take: acknowledge})
+		s := open(&Options{ReadTimeout: time.Minute, Receive: acknowledge})
 		slow, other := dial(t, s), dial(t, s)
 		require.NoError(t, slow.(*net.TCPConn).SetReadBuffer(4096))
 		sent := make(chan error, 1)
@@ -113,12 +113,12 @@ func requireAnswers(t *testing.T, c net.Conn, n int, after func()) {
 	}
 }
 
-// Who never reads its answers loses its connection, and nobody else does.
+// A client that never reads its answers loses its connection; no other client does.
 func TestAnswersThatAreNeverRead(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		refused, ended := make(chan wire.Reason, 100), make(chan End, 100)
 		s := open(&Options{
-			ReadTimeout: 300 * time.Millisecond, Take: acknowledge,
+			ReadTimeout: 300 * time.Millisecond, Receive: acknowledge,
 			Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
 			Ended:   func(_ ConnID, how End, _ netip.Addr) { ended <- how },
 		})
@@ -138,14 +138,14 @@ func TestAnswersThatAreNeverRead(t *testing.T) {
 	})
 }
 
-// What was said before the end is taken, though nobody is there any more to read the answers.
+// Payloads sent before the end are processed, even if the client no longer reads the answers.
 func TestWhatCameBeforeTheEndIsTaken(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		const frames = 20
 		gone, ended := make(chan struct{}), make(chan End, 1)
 		s := open(&Options{
 			ReadTimeout: time.Minute,
-			Take: func(payload []byte, from *Origin) Reply {
+			Receive: func(payload []byte, from *Origin) Reply {
 				<-gone
 				return acknowledge(payload, from)
 			},
@@ -166,7 +166,7 @@ func TestFramesInPieces(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		refused, ended := make(chan string, 100), make(chan End, 100)
 		s := open(&Options{
-			ReadTimeout: 500 * time.Millisecond, Take: acknowledge,
+			ReadTimeout: 500 * time.Millisecond, Receive: acknowledge,
 			Refused: func(reason wire.Reason, _, text string) { refused <- string(reason) + ": " + text },
 			Ended:   func(_ ConnID, how End, _ netip.Addr) { ended <- how },
 		})
@@ -181,20 +181,20 @@ func TestFramesInPieces(t *testing.T) {
 		requireAnswers(t, c, 2, func() {})
 		_, err = c.Write(binary.BigEndian.AppendUint32(nil, 5))
 		require.NoError(t, err)
-		require.Equal(t, "read_timeout: message is not complete in time ('read_timeout')", next(t, refused))
+		require.Equal(t, "read_timeout: message is not complete within 'read_timeout'", next(t, refused))
 		require.Equal(t, EndedByUs, next(t, ended))
 
 		silent := dial(t, s)
-		require.Equal(t, "read_timeout: nothing was accepted in time ('read_timeout')", next(t, refused))
+		require.Equal(t, "read_timeout: nothing was accepted within 'read_timeout'", next(t, refused))
 		_, err = io.Copy(io.Discard, silent)
 		require.NoError(t, err)
 	})
 }
 
-// Nobody waits for one that says as much as it can.
+// No client has to wait for one that sends as much as it can.
 func TestOneThatSaysMuch(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
-		s := open(&Options{ReadTimeout: time.Minute, Take: func(payload []byte, from *Origin) Reply {
+		s := open(&Options{ReadTimeout: time.Minute, Receive: func(payload []byte, from *Origin) Reply {
 			reply := acknowledge(payload, from)
 			if string(payload) == "much" {
 				reply.Answer = nil
@@ -225,14 +225,14 @@ func TestOneThatSaysMuch(t *testing.T) {
 	})
 }
 
-// How a connection ends is told once, whoever ends it, and while others come, go and are asked
-// about. Then nothing of it is left.
+// The end of a connection is reported once, whichever side ends it, while other connections begin,
+// end and are asked about. Then nothing of it is left.
 func TestConnectionsComeAndGo(t *testing.T) {
 	onEachPath(t, func(t *testing.T, open func(*Options) *Server) {
 		const each = 200
 		var told [4]atomic.Int64
 		s := open(&Options{
-			ReadTimeout: time.Minute, Take: acknowledge,
+			ReadTimeout: time.Minute, Receive: acknowledge,
 			Ended: func(_ ConnID, how End, _ netip.Addr) { told[how].Add(1) },
 		})
 		goroutines := runtime.NumGoroutine()

@@ -14,18 +14,18 @@ type End uint8
 const (
 	EndedByUs End = iota
 	Closed        // by the other side: FIN
-	Reset         // by the other side, or by somebody between
-	GivenUp       // by the kernel, as nothing was acknowledged
+	Reset         // by the other side, or by something in between
+	GivenUp       // by the kernel, because nothing was acknowledged
 )
 
-// endOf returns how a connection ended that was not ended by us. A reset may come
-// from somebody between, unless resetIsClose.
+// endOf returns how the other side ended a connection. A reset may come from something in
+// between, unless resetIsClose.
 func endOf(err error, resetIsClose bool) End {
 	var operation *net.OpError
 	switch {
 	case errors.Is(err, io.EOF):
 		return Closed
-	case errors.Is(err, syscall.EPIPE): // to write to: it was closed before (tcp(7), unix(7))
+	case errors.Is(err, syscall.EPIPE): // of a write: it was closed before (tcp(7), unix(7))
 		return Closed
 	case isReset(err) && resetIsClose:
 		return Closed
@@ -36,11 +36,11 @@ func endOf(err error, resetIsClose bool) End {
 	case errors.As(err, &operation) && operation.Op == "remote error": // a fatal alert of TLS
 		return Closed
 	}
-	return EndedByUs // what came was no TLS any more
+	return EndedByUs // the input was no longer TLS
 }
 
-// What Windows says for ECONNRESET, of reading and of writing; package syscall does not
-// make them the same. Other systems have no errors with these numbers.
+// The errors of Windows for ECONNRESET, of reading and of writing, which package syscall does
+// not map to it. Other systems have no errors with these numbers.
 const (
 	errWindowsReset   = syscall.Errno(10054)
 	errWindowsAborted = syscall.Errno(10053)

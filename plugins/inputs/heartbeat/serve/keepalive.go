@@ -5,16 +5,15 @@ import (
 	"time"
 )
 
-// KeepAlive is how TCP finds out whether the other side is still there. It frees
-// sockets and gives reasons; beats decide what is alive.
+// KeepAlive has the settings of TCP keepalive. It frees sockets and provides reasons; beats
+// decide which peers are alive.
 type KeepAlive struct {
 	Idle     time.Duration // silence before the first probe; at least 1 s
 	Interval time.Duration // between probes that are not answered; at least 1 s
 
-	// GiveUp is how long nothing may be acknowledged until TCP ends the connection;
-	// 0 for not yet known. It is longer than the longest silence that the peers of
-	// the connection are allowed: a reset that we cause makes a simple client exit,
-	// and that would be a death of our making.
+	// GiveUp is how long TCP waits for an acknowledgement before it ends the connection; 0
+	// for not yet known. It is longer than any silence that the peers of the connection are
+	// allowed: a reset by us can make a simple client exit, and we would cause a death.
 	GiveUp time.Duration
 }
 
@@ -28,9 +27,9 @@ const (
 	PathIsSilent      // nothing answers
 )
 
-// fit returns k made fit for a peer that declares interval and is allowed so
-// much silence: a beat that is missing has to be followed by a probe and its
-// answer before the silence has become death. TCP knows no less than a second.
+// fit returns k adapted to a peer with this interval and this allowed silence: after a missing
+// beat, there must be a probe and its answer before the peer is dead. TCP cannot wait less
+// than a second.
 func (k KeepAlive) fit(interval, silence time.Duration) KeepAlive {
 	if interval > 0 {
 		k.Idle = min(k.Idle, max(interval.Round(time.Second), time.Second))
@@ -42,18 +41,17 @@ func (k KeepAlive) fit(interval, silence time.Duration) KeepAlive {
 	return k
 }
 
-// config returns k for all systems. Where TCP_USER_TIMEOUT is known that
-// decides instead of the count.
+// config returns k for all systems. On Linux, TCP_USER_TIMEOUT takes the place of the count.
 func (k KeepAlive) config() net.KeepAliveConfig {
 	count := max((k.GiveUp-k.Idle)/k.Interval+1, 1)
 	return net.KeepAliveConfig{Enable: true, Idle: k.Idle, Interval: k.Interval, Count: int(min(count, 127))}
 }
 
-// path draws from how long ago the kernel heard the other side whether that
-// is still there: data is heard from the process, an acknowledgement also from
-// the kernel that holds its connection. Two probes may be lost.
+// path decides whether the other side is still there, from how long ago the kernel received
+// something from it: data comes from the process, an acknowledgement may come from its kernel
+// alone. Two probes may be lost.
 func (k KeepAlive) path(data, anything time.Duration) Path {
-	const trailing = 500 * time.Millisecond // within which an answer of ours to the data is acknowledged
+	const trailing = 500 * time.Millisecond // within this, our answer to the data is acknowledged
 	patience := k.Idle + 2*k.Interval
 	switch {
 	case anything+trailing < data && anything <= patience:

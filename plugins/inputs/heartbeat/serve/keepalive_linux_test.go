@@ -50,7 +50,7 @@ func TestOneBeatThatAllowsALongSilence(t *testing.T) {
 	known := KeepAlive{Idle: time.Second, Interval: time.Second, GiveUp: 10 * time.Second}
 	for silence, want := range map[time.Duration]time.Duration{10 * time.Second: 0, 11 * time.Second: 22 * time.Second} {
 		c := newConn(&shared{common: &common{Options: Options{KeepAlive: known, MaxFrameSize: 1 << 10}}}, nil, socket, netip.MustParseAddr("127.0.0.1"))
-		c.keepUp(time.Second, silence)
+		c.adaptKeepAlive(time.Second, silence)
 		require.Equal(t, want, c.keepAlive.GiveUp)
 	}
 }

@@ -41,8 +41,8 @@ func TestProbingForOtherSystems(t *testing.T) {
 	require.Equal(t, 1, KeepAlive{15 * time.Second, 5 * time.Second, 4 * time.Second}.config().Count)
 }
 
-// A process that is silent leaves a kernel that answers; a host that is gone
-// does not. Within an answer's own acknowledgement nothing can be told.
+// The kernel of a silent process answers; that of a lost host does not. Nothing can be decided
+// within the time in which an answer itself is acknowledged.
 func TestPathIsToldByWhoAnswers(t *testing.T) {
 	p := KeepAlive{Idle: time.Second, Interval: time.Second}
 	for _, c := range []struct {

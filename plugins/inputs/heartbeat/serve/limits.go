@@ -8,15 +8,15 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// unprovenShare is which part of all connections may be those of one party that
-// have yet to prove themselves.
+// unprovenShare limits the unproven connections of one party to this fraction of all
+// connections, here an eighth.
 const unprovenShare = 8
 
-// limits decide what may come in, for all listeners together.
+// limits decide which connections are admitted, for all listeners together.
 type limits struct {
 	allowed  []netip.Prefix // empty for everywhere
 	most     int64          // open connections
-	perIP    int            // likewise, of one address; 0 for no limit
+	perIP    int            // open connections of one address; 0 for no limit
 	mu       sync.Mutex     // guards the rest
 	open     int64
 	openFrom map[netip.Addr]int // only if there is a limit
@@ -30,8 +30,8 @@ func newLimits(o *Options) *limits {
 	}
 }
 
-// admits reports whether anything may come from an address. What has none comes
-// from this host, through the permissions of a Unix socket.
+// admits reports whether an address is allowed. An invalid one is that of a Unix socket, whose
+// permissions decide.
 func (l *limits) admits(remote netip.Addr) bool {
 	if len(l.allowed) == 0 || !remote.IsValid() {
 		return true
@@ -44,28 +44,28 @@ func (l *limits) admits(remote netip.Addr) bool {
 	return false
 }
 
-// enter counts a connection, which is unproven, or says why there may be none.
+// enter admits a new connection, which is unproven, or returns why it is refused.
 func (l *limits) enter(from *Origin) (reason wire.Reason, text string) {
 	if !l.admits(from.Remote) {
 		return ReasonSource, sourceText
 	}
-	return l.take(from)
+	return l.enterFromAnywhere(from)
 }
 
-// take is enter for a connection from anywhere.
-func (l *limits) take(from *Origin) (reason wire.Reason, text string) {
+// enterFromAnywhere is like enter, but allows all addresses.
+func (l *limits) enterFromAnywhere(from *Origin) (reason wire.Reason, text string) {
 	remote := from.Remote
 	l.mu.Lock()
 	defer l.mu.Unlock()
 	most, party := max(l.most/unprovenShare, 1), partyOf(from)
 	switch {
 	case l.open >= l.most:
-		return ReasonMaxConnections, "as many connections as allowed are open ('max_connections', descriptor limit)"
+		return ReasonMaxConnections, "the limit of open connections is reached ('max_connections' or the descriptor limit)"
 	case l.unproven[party] >= most:
-		return ReasonUnproven, fmt.Sprintf("too many connections from there have had nothing accepted yet: "+
-			"at most %d may, an eighth of all ('max_connections', descriptor limit)", most)
+		return ReasonUnproven, fmt.Sprintf("too many connections from this address or user have had nothing accepted yet: "+
+			"the limit is %d, an eighth of 'max_connections' or of the descriptor limit", most)
 	case l.perIP > 0 && remote.IsValid() && l.openFrom[remote] >= l.perIP:
-		return ReasonMaxPerIP, "as many connections as allowed are open from there ('max_connections_per_ip')"
+		return ReasonMaxPerIP, "the limit of open connections from this address is reached ('max_connections_per_ip')"
 	}
 	l.open++
 	l.unproven[party]++
@@ -75,15 +75,14 @@ func (l *limits) take(from *Origin) (reason wire.Reason, text string) {
 	return "", ""
 }
 
-// A party is what unproven connections are counted by: an address, or a user of
-// this host.
+// A party is an address, or a user of this host. Unproven connections are counted for each.
 type party struct {
 	addr netip.Addr // invalid on Unix sockets
-	user uint32     // 0 elsewhere, and if the kernel does not say
+	user uint32     // 0 without a Unix socket, and if the kernel does not report it
 }
 
-// partyOf returns the party of a connection. A host with an IPv6 address mostly
-// has the 2^64 of its network.
+// partyOf returns the party of a connection. A host with an IPv6 address can usually use all
+// 2^64 of its network.
 func partyOf(from *Origin) party {
 	addr := from.Remote
 	if prefix, err := addr.Prefix(64); err == nil && addr.Is6() {
@@ -92,7 +91,7 @@ func partyOf(from *Origin) party {
 	return party{addr, from.User}
 }
 
-// prove notes that something of a connection was accepted, or that it is over.
+// prove records that something of a connection was accepted, or that it has ended.
 func (l *limits) prove(from *Origin) {
 	l.mu.Lock()
 	defer l.mu.Unlock()
@@ -104,7 +103,7 @@ func (l *limits) prove(from *Origin) {
 
 const sourceText = "its address is not in 'allowed_sources'"
 
-// leave takes one connection back.
+// leave removes a connection.
 func (l *limits) leave(remote netip.Addr) {
 	l.mu.Lock()
 	defer l.mu.Unlock()

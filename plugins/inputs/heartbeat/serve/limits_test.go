@@ -9,8 +9,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Nobody takes the place of others by connections of which nothing is accepted.
-// On unix sockets each user is somebody else, if the kernel says who it is.
+// No client can use up the connections of others with connections that have had nothing
+// accepted. On Unix sockets each user counts separately, if the kernel reports it.
 func TestUnprovenConnectionsOfOneAddress(t *testing.T) {
 	for _, c := range []struct {
 		limit     int
@@ -61,7 +61,7 @@ func TestUnprovenConnectionsOfOneAddress(t *testing.T) {
 	}
 }
 
-// What has left, or has proved itself, counts no more.
+// A connection that has ended, or has had something accepted, no longer counts.
 func TestUnprovenConnectionsAreCountedRight(t *testing.T) {
 	d := newLimits(&Options{MaxConnections: 8})
 	from := &Origin{Remote: netip.MustParseAddr("192.0.2.1")}
@@ -70,8 +70,8 @@ func TestUnprovenConnectionsAreCountedRight(t *testing.T) {
 		require.Empty(t, reason)
 		reason, text := d.enter(from)
 		require.Equal(t, ReasonUnproven, reason)
-		require.Equal(t, "too many connections from there have had nothing accepted yet: "+
-			"at most 1 may, an eighth of all ('max_connections', descriptor limit)", text)
+		require.Equal(t, "too many connections from this address or user have had nothing accepted yet: "+
+			"the limit is 1, an eighth of 'max_connections' or of the descriptor limit", text)
 		d.prove(from)
 		d.leave(from.Remote)
 	}
@@ -79,7 +79,7 @@ func TestUnprovenConnectionsAreCountedRight(t *testing.T) {
 	require.Zero(t, d.open)
 }
 
-// What was here once is not remembered.
+// Ended connections leave nothing behind.
 func TestLimitsForgetWhatHasLeft(t *testing.T) {
 	d := newLimits(&Options{MaxConnections: 80, MaxPerIP: 2})
 	for _, text := range []string{"192.0.2.1", "192.0.2.2"} {

@@ -19,8 +19,8 @@ type listener struct {
 	streams   net.Listener   // nil if there are datagrams
 	datagrams net.PacketConn // nil if there are connections
 	secure    *tls.Config    // nil for plaintext
-	visitors  *Visitors      // to whom connections are handed; nil if they are served here
-	loops     *loops         // which serve them; nil if each has a goroutine
+	visitors  *Visitors      // of http:// and https://; nil if connections are served here
+	loops     *loops         // that serve connections; nil if each has a goroutine
 
 	wg      sync.WaitGroup
 	connsMu sync.Mutex // guards conns
@@ -44,7 +44,7 @@ func listen(c *common, url string) (*listener, error) {
 	case "http", "https":
 		l.visitors = newVisitors(l)
 		if network == "https" {
-			l.secure = c.Certificates.lenient()
+			l.secure = c.Certificates.optionalClientCert()
 		}
 		network = "tcp"
 	}
@@ -54,7 +54,7 @@ func listen(c *common, url string) (*listener, error) {
 		err = l.openStreams(network, address)
 	}
 	if err == nil && isUnix(network) {
-		err = giveSocket(address, c.SocketMode)
+		err = setOwnerAndMode(address, c.SocketMode)
 	}
 	if err != nil {
 		l.closeSocket()
@@ -75,8 +75,8 @@ func newListener(c *common, network string) *listener {
 }
 
 func (l *listener) openStreams(network, address string) error {
-	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config(), Control: l.KeepAlive.bequeath}
-	options.SetMultipathTCP(false) // its sockets know neither keepalive nor TCP_INFO
+	options := net.ListenConfig{KeepAliveConfig: l.KeepAlive.config(), Control: l.KeepAlive.applyToListener}
+	options.SetMultipathTCP(false) // its sockets support neither keepalive nor TCP_INFO
 	socket, err := options.Listen(context.Background(), network, address)
 	if err == nil {
 		l.acceptFrom(socket)
@@ -89,7 +89,7 @@ func (l *listener) acceptFrom(socket net.Listener) {
 	l.address += socket.Addr().String()
 }
 
-// addr returns what it listens on.
+// addr returns the address it listens on.
 func (l *listener) addr() net.Addr {
 	if l.datagrams != nil {
 		return l.datagrams.LocalAddr()
@@ -107,7 +107,7 @@ func (l *listener) serve() {
 		l.loops.start(l)
 		accept = l.loops.accept
 	}
-	l.wg.Go(func() { l.acceptAll(accept) }) // likewise
+	l.wg.Go(func() { l.acceptAll(accept) }) // ends when end interrupts it
 }
 
 func (l *listener) closeSocket() {
@@ -120,8 +120,8 @@ func (l *listener) closeSocket() {
 	}
 }
 
-// end closes all connections and takes in no more. Nothing is served after it
-// returns, but the address stays bound until closeSocket.
+// end closes all connections and accepts no more. Nothing is served after it returns, but
+// the address stays bound until closeSocket.
 func (l *listener) end() {
 	close(l.closed)
 	l.interrupt()
@@ -138,7 +138,7 @@ func (l *listener) end() {
 	}
 }
 
-// interrupt ends the waiting for connections and datagrams.
+// interrupt ends waiting for connections and datagrams.
 func (l *listener) interrupt() {
 	var socket any = l.streams
 	if l.datagrams != nil {
@@ -150,8 +150,8 @@ func (l *listener) interrupt() {
 	l.closeSocket()
 }
 
-// acceptAll outlives every error but its own end: descriptors that are used
-// up now come back.
+// acceptAll accepts connections until end. It continues after errors: descriptors that are
+// used up now become free again.
 func (l *listener) acceptAll(accept func() (net.Conn, error)) {
 	pause := time.Duration(0)
 	for {
@@ -194,15 +194,15 @@ func (l *listener) admit(socket net.Conn) {
 		defer l.release(c)
 		c.serve()
 	})
-	if l.isClosed() { // it may have come too late to be closed there
+	if l.isClosed() { // it may have come too late for end to close it
 		c.close()
 	}
 }
 
-// finish tells that a connection has ended, as err says, and closes it.
+// finish reports the end of a connection because of err, and closes it.
 func (l *listener) finish(c *conn, err error) {
 	defer l.release(c)
-	defer l.survive(&c.origin)
+	defer l.recoverPanic(&c.origin)
 	l.Ended(c.origin.Conn, c.ended(err), c.origin.Remote)
 }
 
@@ -212,7 +212,7 @@ func (l *listener) release(c *conn) {
 	l.drop(c)
 }
 
-// keep and drop note which connections are open.
+// keep and drop maintain the set of open connections.
 func (l *listener) keep(c *conn) {
 	l.connsMu.Lock()
 	defer l.connsMu.Unlock()
@@ -240,17 +240,17 @@ func (l *listener) all() []*conn {
 	return slices.Collect(maps.Values(l.conns))
 }
 
-// A Status is what one listener is and has done.
+// A Status is the status of one listener.
 type Status struct {
 	Address     string // as a URL, with the port that was bound
-	Local       bool   // only this host reaches it
+	Local       bool   // only this host can reach it
 	Datagrams   bool
 	Secure      bool // over TLS
-	Visitors    bool // who may say what is decided for each request
+	Visitors    bool // HTTP: each request is authorized on its own
 	Connections int  // open ones
 	Beats       int64
 	Bytes       int64
-	Refused     map[wire.Reason]int64 // by reason; all of Options.Reasons are there
+	Refused     map[wire.Reason]int64 // by reason; all of Options.Reasons are present
 }
 
 func (l *listener) status() Status {
@@ -266,7 +266,7 @@ func (l *listener) status() Status {
 	}
 }
 
-// maxDatagram is the longest payload that is taken from a datagram.
+// maxDatagram is the longest payload in a datagram.
 const maxDatagram = 8 << 10
 
 func (l *listener) openDatagrams(network, address string) error {
@@ -289,10 +289,10 @@ func (l *listener) receiveFrom(socket net.PacketConn) {
 	l.address += socket.LocalAddr().String()
 }
 
-// receiveAll takes one datagram after the other until the socket is closed.
+// receiveAll receives datagrams until the socket is closed.
 func (l *listener) receiveAll() {
 	var from Origin
-	buffer := make([]byte, maxDatagram+1) // one byte more shows that it was longer
+	buffer := make([]byte, maxDatagram+1) // one more byte shows that a datagram is too long
 	for {
 		n, err := receive(l.datagrams, buffer, &from)
 		if err == nil {
@@ -307,12 +307,12 @@ func (l *listener) receiveAll() {
 		select {
 		case <-l.closed:
 			return
-		case <-time.After(5 * time.Millisecond): // what is wrong may last
+		case <-time.After(5 * time.Millisecond): // the error may last
 		}
 	}
 }
 
-// readDatagram reads one datagram. from.Addr is made only if it is another one than before.
+// readDatagram reads one datagram. It allocates a new from.Addr only if the address changes.
 func readDatagram(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
 	udp, ok := socket.(*net.UDPConn)
 	if !ok {
@@ -328,17 +328,17 @@ func readDatagram(socket net.PacketConn, buffer []byte, from *Origin) (n int, er
 	return n, err
 }
 
-// takeDatagram takes one payload. Datagrams are not answered: the sender may be
-// another one than it says.
+// takeDatagram processes one payload. Datagrams are not answered, because their source
+// address may be forged.
 func (l *listener) takeDatagram(payload []byte, from *Origin) {
-	defer l.survive(from)
+	defer l.recoverPanic(from)
 	switch {
 	case !l.limits.admits(from.Remote):
 		l.refuse(ReasonSource, from.From(), sourceText)
 	case len(payload) > maxDatagram:
 		l.refuse(wire.ReasonOversize, from.From(), "datagram is longer than 8 KiB")
 	default:
-		reply := l.Take(payload, from)
+		reply := l.Receive(payload, from)
 		if reply.Refusal != nil {
 			l.refuse(reply.Refusal.Reason, from.From(), reply.Refusal.Text)
 		} else if reply.Recorded {

@@ -13,49 +13,49 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A loop serves plain connections of TCP without a goroutine for each: it waits with epoll(7)
-// until some have something to read, and reads, judges and answers in place.
+// A loop serves plain TCP connections without a goroutine for each: it waits with epoll(7)
+// until some are readable, and reads, judges and answers in place.
 //
 //   - A connection belongs to one loop, from add until it is closed. Only that loop reads it,
 //     writes to it and closes it.
-//   - A turn of a connection is one read, however much has come: it keeps nobody waiting. Epoll
-//     is level-triggered, so what is left is another turn.
-//   - A turn never waits. It ends with an answer for which there is no room: that stays with the
-//     connection, which now waits to be written to. Its next turn begins by writing.
-//   - Who has something to read has a turn before a deadline of his counts.
-//   - No lock is held over a system call or a call of Options: the one that there is belongs to the
+//   - A turn of a connection is one read, however much has arrived, so that other connections do
+//     not wait. Epoll is level-triggered, so the rest is read in another turn.
+//   - A turn never blocks. If there is no room for an answer, the turn ends and the connection
+//     keeps the answer until it is writable. Its next turn begins by writing.
+//   - A readable connection gets a turn before its deadline is enforced.
+//   - No lock is held over a system call or a call of Options: the only lock is that of the
 //     roster.
 type loop struct {
 	roster
 	listener *listener
 	epoll    int
-	wakeup   int // an eventfd(2), watched as the connections are
+	wakeup   int // an eventfd(2), watched like the connections
 	events   []unix.EpollEvent
-	buffer   []byte    // what a turn reads into
+	buffer   []byte    // for the reads of a turn
 	woke     time.Time // from waiting
 
-	ahead  int       // how many events came, where there were more, before deadlines counted
-	period uint32    // counts the times in which turns are counted
-	began  time.Time // this one
-	turns  int       // of different connections in it
+	ahead  int       // events since deadlines were last enforced
+	period uint32    // number of the current period, in which turns are counted
+	began  time.Time // the period
+	turns  int       // of different connections in the period
 }
 
 const (
-	// mostEvents is of how many connections epoll tells at once.
-	mostEvents = 256
-	// turnSize is how much a turn reads at most, in bytes.
+	// maxEvents is the limit of events that epoll returns at once.
+	maxEvents = 256
+	// turnSize is the limit of bytes that a turn reads.
 	turnSize = 16 << 10
-	// breather is how long a loop rests that has had manyTurns in that time: then more connections
-	// have their next turns at once. Waking for each of 70,000 beats a second takes as much time as
-	// all that is done with them. A few that wait for each answer are not held up by it.
-	breather  = 500 * time.Microsecond
+	// restTime is how long a loop rests after manyTurns within that time, so that more connections
+	// have their next turns together. Waking for each of 70,000 beats a second takes as much time as
+	// processing them. A few connections that wait for each answer are not delayed.
+	restTime  = 500 * time.Microsecond
 	manyTurns = 4
 )
 
 func newLoop(l *listener) (_ *loop, err error) {
 	o := &loop{
 		listener: l, epoll: -1, wakeup: -1,
-		events: make([]unix.EpollEvent, mostEvents), buffer: make([]byte, turnSize),
+		events: make([]unix.EpollEvent, maxEvents), buffer: make([]byte, turnSize),
 	}
 	if o.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
 		return nil, os.NewSyscallError("epoll_create1", err)
@@ -70,7 +70,7 @@ func newLoop(l *listener) (_ *loop, err error) {
 	return o, nil
 }
 
-// free closes its own descriptors.
+// free closes the loop's own descriptors.
 func (l *loop) free() {
 	unix.Close(l.epoll)
 	unix.Close(l.wakeup)
@@ -81,7 +81,7 @@ func (l *loop) run() {
 	for until, goesOn := l.roster.wait(); goesOn; until, goesOn = l.roster.wait() {
 		ready := l.wait(until)
 		for _, event := range l.events[:ready] {
-			l.attend(int(event.Fd))
+			l.handleEvent(int(event.Fd))
 		}
 		if l.turnsLeft(ready) {
 			continue
@@ -96,13 +96,13 @@ func (l *loop) run() {
 	}
 }
 
-// end has run close all connections and return.
+// end makes run close all connections and return.
 func (l *loop) end() {
 	l.roster.close()
 	l.wake()
 }
 
-// add has the loop serve a connection from now on. After an error it is the caller's.
+// add lets the loop serve a connection. After an error, the caller still owns it.
 func (l *loop) add(s *socket) error {
 	if err := l.watch(unix.EPOLL_CTL_ADD, s.fd, unix.EPOLLIN); err != nil {
 		return err
@@ -119,20 +119,20 @@ func (l *loop) add(s *socket) error {
 	return nil
 }
 
-// watch changes for what a descriptor is watched.
+// watch changes the events for which a descriptor is watched.
 func (l *loop) watch(change, fd int, events uint32) error {
 	event := unix.EpollEvent{Events: events, Fd: int32(fd)}
 	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(l.epoll, change, fd, &event))
 }
 
-// wait returns of how many descriptors there is an event; of none after until, if that is set.
+// wait returns the number of events. It returns 0 after until, if that is set.
 func (l *loop) wait(until time.Time) int {
 	patience := -1
 	if !until.IsZero() {
 		patience = int(min(max(time.Until(until)+time.Millisecond-1, 0), time.Hour).Milliseconds())
 	}
 	ready, err := unix.EpollWait(l.epoll, l.events, patience)
-	if err != nil { // interrupted: if this process was stopped, for long
+	if err != nil { // interrupted, perhaps for long, if this process was stopped
 		ready, err = unix.EpollWait(l.epoll, l.events, 0)
 	}
 	l.waited()
@@ -145,14 +145,14 @@ func (l *loop) wait(until time.Time) int {
 
 // wake ends the waiting.
 func (l *loop) wake() {
-	//nolint:errcheck // it fails only if it is full, which ends the waiting too
+	//nolint:errcheck // it fails only if the counter is full, which ends the waiting too
 	unix.Write(l.wakeup, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 }
 
-// attend does what an event asks for.
-func (l *loop) attend(fd int) {
+// handleEvent handles an event.
+func (l *loop) handleEvent(fd int) {
 	if fd == l.wakeup {
-		//nolint:errcheck // then there was nothing to be read, and it is silent again
+		//nolint:errcheck // it fails only if there is nothing to read
 		unix.Read(fd, make([]byte, 8))
 		return
 	}
@@ -169,9 +169,9 @@ func (l *loop) attend(fd int) {
 	}
 }
 
-// turn writes what waits to be written to a connection, and reads once.
+// turn writes pending output to a connection, and reads once.
 func (l *loop) turn(s *socket) error {
-	if err := s.conn.unlessGone(s.flush()); err != nil {
+	if err := s.conn.ignoreGone(s.flush()); err != nil {
 		return err
 	}
 	s.mayRead, s.conn.chunk = true, l.buffer
@@ -179,8 +179,8 @@ func (l *loop) turn(s *socket) error {
 	return s.conn.readAvailable()
 }
 
-// turnsLeft reports whether some may wait for their turn still after so many events: if there was
-// no room for more, unless as many came as there are connections. Epoll lets them take turns.
+// turnsLeft reports whether more connections may be waiting for a turn after so many events: if
+// all events were used, until there were as many as connections. Epoll is fair to all of them.
 func (l *loop) turnsLeft(ready int) bool {
 	if l.ahead += ready; ready == len(l.events) && l.ahead < l.count() {
 		return true
@@ -189,7 +189,7 @@ func (l *loop) turnsLeft(ready int) bool {
 	return false
 }
 
-// expire ends a connection whose deadline has passed, if that is what the deadline was for.
+// expire handles a deadline that has passed, which mostly ends the connection.
 func (l *loop) expire(s *socket) {
 	late := s.conn.overdue
 	if len(s.unsent) > 0 {
@@ -200,26 +200,26 @@ func (l *loop) expire(s *socket) {
 	}
 }
 
-// setDue has the deadline of a connection count that it has now.
+// setDue applies the current deadline of a connection.
 func (l *loop) setDue(s *socket) {
 	if l.roster.setDue(s, s.due()) {
 		l.wake()
 	}
 }
 
-// forget lets go of a connection, which is about to be closed.
+// forget removes a connection, which is about to be closed.
 func (l *loop) forget(s *socket) {
-	//nolint:errcheck // closing does it too, unless a process that is just being started has the socket
+	//nolint:errcheck // closing does the same, unless a process that is just being started has a copy of the socket
 	l.watch(unix.EPOLL_CTL_DEL, s.fd, 0)
 	l.remove(s)
 }
 
-// rest is a break if there is much to do.
+// rest sleeps for a restTime if there were many turns.
 func (l *loop) rest() {
 	switch {
 	case l.turns >= manyTurns:
-		time.Sleep(breather)
-	case l.woke.Sub(l.began) < breather:
+		time.Sleep(restTime)
+	case l.woke.Sub(l.began) < restTime:
 		return
 	}
 	l.period++

@@ -39,7 +39,7 @@ func bindTCP(t *testing.T) *Server {
 	t.Helper()
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
-		KeepAlive: KeepAlive{Idle: 7 * time.Second, Interval: 3 * time.Second, GiveUp: 19 * time.Second}, Take: acknowledge,
+		KeepAlive: KeepAlive{Idle: 7 * time.Second, Interval: 3 * time.Second, GiveUp: 19 * time.Second}, Receive: acknowledge,
 		Ended: func(ConnID, End, netip.Addr) {}, Refused: func(wire.Reason, string, string) {}, Log: new(log),
 	})
 	require.NoError(t, err)
@@ -100,7 +100,7 @@ func TestDeadlinesCountUnderLoad(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: 300 * time.Millisecond,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take:      func([]byte, *Origin) Reply { return Reply{Recorded: true} },
+		Receive:   func([]byte, *Origin) Reply { return Reply{Recorded: true} },
 		Ended:     func(ConnID, End, netip.Addr) {}, Log: new(log),
 		Refused: func(reason wire.Reason, _, _ string) { refused <- reason },
 	})
@@ -147,14 +147,14 @@ func TestSilentConnectionsHaveNoGoroutine(t *testing.T) {
 	require.Equal(t, before, runtime.NumGoroutine())
 }
 
-// What one address says over one connection after another is taken in that order.
+// Payloads of one address over successive connections are processed in order.
 func TestConnectionsOfOneAddressAreTakenInOrder(t *testing.T) {
 	const visits = 1000
 	var taken []string
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Hour,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take: func(payload []byte, _ *Origin) Reply {
+		Receive: func(payload []byte, _ *Origin) Reply {
 			taken = append(taken, string(payload))
 			return Reply{Recorded: true}
 		},
@@ -183,8 +183,8 @@ func TestConnectionsHaveNoGaps(t *testing.T) {
 	require.LessOrEqual(t, unsafe.Sizeof(socket{}), uintptr(144))
 }
 
-// What each connection has from its beginning is set on the socket that listens, before anybody
-// can connect: many have when a collector is back, and are accepted once it knows its peers.
+// The options of connections are set on the listening socket, before clients can connect: when a
+// collector is back, many have connected before it has read its peers and accepts them.
 func TestConnectionsInheritHowTheyAreLookedAfter(t *testing.T) {
 	s := bindTCP(t)
 	c := dial(t, s)

@@ -9,8 +9,8 @@ import (
 	"time"
 )
 
-// A roster is the connections of one loop and their deadlines. It is what those see of the loop
-// that add a connection to it or end it. It calls nothing else.
+// A roster has the connections of one loop and their deadlines. Goroutines that add a connection
+// to the loop, or end it, use only the roster. It calls nothing else.
 type roster struct {
 	mu        sync.Mutex // guards the rest, and place of each socket
 	sockets   []*socket  // by descriptor
@@ -18,12 +18,12 @@ type roster struct {
 	deadlines deadlines
 	over      bool
 
-	waits bool      // the loop does,
-	until time.Time // until then; zero for no limit
+	waits bool      // the loop is waiting
+	until time.Time // deadline of the waiting; zero for none
 }
 
-// add takes in a connection. It returns false for joined once the roster is closed, and true for
-// nearer if its deadline is before what the loop waits for.
+// add adds a connection. joined is false once the roster is closed. nearer reports whether the
+// connection's deadline is before that of the waiting loop.
 func (r *roster) add(s *socket) (joined, nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -36,7 +36,7 @@ func (r *roster) add(s *socket) (joined, nearer bool) {
 	return true, r.set(s, s.due())
 }
 
-// remove lets go of a connection, which is about to be closed.
+// remove removes a connection, which is about to be closed.
 func (r *roster) remove(s *socket) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -45,7 +45,7 @@ func (r *roster) remove(s *socket) {
 	r.deadlines.set(s, time.Time{})
 }
 
-// find returns the connection with a descriptor, or nil: it may only just be being added.
+// find returns the connection with a descriptor, or nil: it may not have been added yet.
 func (r *roster) find(fd int) *socket {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -69,8 +69,8 @@ func (r *roster) all() []*socket {
 	return slices.DeleteFunc(slices.Clone(r.sockets), func(s *socket) bool { return s == nil })
 }
 
-// setDue sets the deadline of a connection, or none if that is zero. It reports whether that is
-// before what the loop waits for.
+// setDue sets the deadline of a connection; zero for none. It reports whether that is before the
+// deadline of the waiting loop.
 func (r *roster) setDue(s *socket, due time.Time) (nearer bool) {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -82,8 +82,8 @@ func (r *roster) set(s *socket, due time.Time) (nearer bool) {
 	return r.waits && r.deadlines.first() == s && (r.until.IsZero() || due.Before(r.until))
 }
 
-// expired takes the deadline from a connection for which it had passed at that time, and returns
-// the connection; or nil.
+// expired returns a connection whose deadline had passed at that time, or nil, and clears its
+// deadline.
 func (r *roster) expired(at time.Time) *socket {
 	r.mu.Lock()
 	defer r.mu.Unlock()
@@ -95,7 +95,7 @@ func (r *roster) expired(at time.Time) *socket {
 	return s
 }
 
-// wait notes that the loop waits, and returns until when; zero for no limit. It reports false once
+// wait records that the loop waits, and returns until when; zero for no limit. goesOn is false once
 // the roster is closed.
 func (r *roster) wait() (until time.Time, goesOn bool) {
 	r.mu.Lock()
@@ -107,27 +107,27 @@ func (r *roster) wait() (until time.Time, goesOn bool) {
 	return r.until, !r.over
 }
 
-// waited notes that the loop waits no longer.
+// waited records that the loop no longer waits.
 func (r *roster) waited() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.waits = false
 }
 
-// close lets nobody in any more.
+// close lets add refuse connections from now on.
 func (r *roster) close() {
 	r.mu.Lock()
 	defer r.mu.Unlock()
 	r.over = true
 }
 
-// A place is where a socket is in deadlines.
+// A place is the position of a socket in deadlines.
 type place struct {
-	due   time.Time // zero if it is not there
+	due   time.Time // zero if it has none
 	index int
 }
 
-// deadlines are the sockets that have one, as a heap: the first one is due first.
+// deadlines is a heap of the sockets that have a deadline, the earliest first.
 type deadlines []*socket
 
 func (d deadlines) first() *socket {

@@ -1,8 +1,8 @@
-// Package serve takes payloads from sockets, and knows how connections end: it
-// has the listeners, connections, datagrams, TLS, the credentials of Unix sockets,
-// limits and what TCP knows of the other side. It never knows what a payload says,
-// who is alive, or what Telegraf is: each payload goes to Options.Take, each end of
-// a connection to Options.Ended.
+// Package serve receives payloads from sockets, and finds out how connections end. It has
+// the listeners, connections, datagrams, TLS, the credentials of Unix sockets, the limits,
+// and what TCP knows of the other side. It never knows what is in a payload, which peers are
+// alive, or what Telegraf is: each payload goes to Options.Receive, each end of a connection
+// to Options.Ended.
 package serve
 
 import (
@@ -22,7 +22,7 @@ type Server struct {
 	listeners []*listener
 }
 
-// Open binds all addresses, and serves none of them yet.
+// Open binds all addresses. Start serves them.
 func Open(options *Options) (*Server, error) {
 	s := &Server{common: &common{Options: *options, limits: newLimits(options)}}
 	for _, address := range options.Addresses {
@@ -36,8 +36,8 @@ func Open(options *Options) (*Server, error) {
 	return s, nil
 }
 
-// AcceptFrom has the server accept connections from a socket that is bound already,
-// over TLS if secure. Close closes the socket. Call it before Start.
+// AcceptFrom lets the server accept connections from a socket that is already bound, over
+// TLS if secure. Close closes the socket. Call it before Start.
 func (s *Server) AcceptFrom(socket net.Listener, secure bool) {
 	l := newListener(s.common, "tcp")
 	if secure {
@@ -54,23 +54,23 @@ func (s *Server) Start() {
 	}
 }
 
-// End closes all connections. Nothing is taken after it returns, but the
-// addresses stay bound until Close. It may be called without Start, and once.
+// End closes all connections. Nothing is received after it returns, but the addresses stay
+// bound until Close. Call it once, with or without Start.
 func (s *Server) End() {
 	for _, l := range s.listeners {
 		l.end()
 	}
 }
 
-// Close gives the addresses back. Call End before it if Start was called.
+// Close releases the addresses. If Start was called, call End first.
 func (s *Server) Close() {
 	for _, l := range s.listeners {
 		l.closeSocket()
 	}
 }
 
-// Ask asks the kernel what it knows of the other side of a connection, and
-// returns that side's address too, which is invalid on a Unix socket.
+// Ask returns what the kernel knows of the other side of a connection, and its address,
+// which is invalid on a Unix socket.
 func (s *Server) Ask(id ConnID) (Path, netip.Addr) {
 	for _, l := range s.listeners {
 		if c := l.conn(id); c != nil {
@@ -99,7 +99,7 @@ type common struct {
 // shared is what a listener and its connections share.
 type shared struct {
 	*common
-	closed chan struct{} // when nothing more is to be taken
+	closed chan struct{} // closed by end
 	beats  atomic.Int64
 	bytes  atomic.Int64
 
@@ -107,7 +107,7 @@ type shared struct {
 	refused map[wire.Reason]int64
 }
 
-// isClosed reports whether nothing more is to be taken.
+// isClosed reports whether end was called.
 func (s *shared) isClosed() bool {
 	select {
 	case <-s.closed:
@@ -117,7 +117,7 @@ func (s *shared) isClosed() bool {
 	}
 }
 
-// refuse counts what was refused and passes it on.
+// refuse counts a refusal and passes it on.
 func (s *shared) refuse(reason wire.Reason, from, text string) {
 	s.mu.Lock()
 	s.refused[reason]++
@@ -125,15 +125,15 @@ func (s *shared) refuse(reason wire.Reason, from, text string) {
 	s.Refused(reason, from, text)
 }
 
-// survive logs an internal error. It is deferred: a panic costs the connection or
-// the datagram that is being served.
-func (s *shared) survive(from *Origin) {
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
+// costs only the connection or the datagram that is being served.
+func (s *shared) recoverPanic(from *Origin) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.panicked(from.From(), cause, debug.Stack())
 	}
 }
 
 func (s *shared) panicked(from string, cause any, stack []byte) {
-	s.refuse(ReasonPanic, from, "internal error, please report the stack that follows")
+	s.refuse(ReasonPanic, from, "internal error, please report the stack trace that follows")
 	s.Log.Errorf("Serving %s failed: %v\n%s", from, cause, stack)
 }

@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A story is what a Server tells of connections.
+// A story is what a Server reports about connections.
 type story struct {
 	took    chan string
 	refused chan string
@@ -30,7 +30,7 @@ func serving(t *testing.T, addresses ...string) (*Server, *story) {
 	s, err := Open(&Options{
 		Addresses: addresses, MaxFrameSize: 1 << 10, ReadTimeout: time.Minute, Collector: "hb-1", Reasons: Reasons(),
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take: func(payload []byte, from *Origin) Reply {
+		Receive: func(payload []byte, from *Origin) Reply {
 			count, _ := from.Held.(int)
 			from.Held = count + 1
 			told.took <- fmt.Sprintf("%d %s", count, payload)
@@ -65,7 +65,7 @@ func dial(t *testing.T, s *Server) net.Conn {
 	return c
 }
 
-// next returns what a Server tells next.
+// next returns the next report of a Server.
 func next[T any](t *testing.T, told <-chan T) (what T) {
 	t.Helper()
 	select {
@@ -82,8 +82,8 @@ func send(t *testing.T, c net.Conn, payload string) {
 	require.NoError(t, err)
 }
 
-// Each payload is given once, with what was kept of its connection; it is answered,
-// and the end is told.
+// Each payload is passed on once, with the state of its connection; it is answered, and the
+// end is reported.
 func TestPayloadsGoInAndAnswersComeBack(t *testing.T) {
 	s, told := serving(t, "tcp://127.0.0.1:0")
 	c := dial(t, s)
@@ -143,7 +143,7 @@ func TestDatagramsAreTaken(t *testing.T) {
 	require.Error(t, err)
 }
 
-// A panic of Take costs its connection alone.
+// A panic of Receive costs only its connection.
 // What comes in time is read, though this process was stopped until after the deadline; once.
 func TestDeadlinePassesWhileWeAreStopped(t *testing.T) {
 	c := &conn{shared: new(shared), chunk: make([]byte, len("in time"))}
@@ -185,7 +185,7 @@ func TestPanicOfTakeCostsOneConnection(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Minute,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take:      func([]byte, *Origin) Reply { panic("a mistake") },
+		Receive:   func([]byte, *Origin) Reply { panic("a mistake") },
 		Ended:     func(ConnID, End, netip.Addr) {},
 		Refused:   func(reason wire.Reason, _, _ string) { refused = append(refused, reason) },
 		Log:       said,

@@ -21,14 +21,14 @@ import (
 
 // loops accept the connections of a listener and serve them.
 type loops struct {
-	all       []*loop // one address belongs to one loop: what it says over one connection after another stays in that order
+	all       []*loop // one address belongs to one loop, which keeps the order of its beats over successive connections
 	seed      maphash.Seed
 	listening *os.File // a second descriptor of the listener's socket
 	waiting   syscall.RawConn
 }
 
-// openLoops returns loops, one a core, for a listener of plain TCP. It returns nil if each of its
-// connections has to have a goroutine.
+// openLoops returns loops, one for each core, for a listener of plain TCP. It returns nil if each
+// connection needs a goroutine.
 func openLoops(l *listener) *loops {
 	socket, ok := l.streams.(*net.TCPListener)
 	if !ok || l.secure != nil || l.visitors != nil {
@@ -36,14 +36,14 @@ func openLoops(l *listener) *loops {
 	}
 	o := new(loops)
 	if err := o.open(l, socket); err != nil {
-		l.Log.Warnf("Each connection to %s takes more memory, as epoll cannot be used: %v", l.address, err)
+		l.Log.Warnf("Connections to %s take more memory, because epoll cannot be used: %v", l.address, err)
 		o.close()
 		return nil
 	}
 	return o
 }
 
-// start has the loops serve until end.
+// start starts the loops, which serve until end.
 func (o *loops) start(l *listener) {
 	for _, loop := range o.all {
 		l.wg.Go(loop.run)
@@ -58,7 +58,7 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 		return err
 	}
 	o.seed = maphash.MakeSeed()
-	for range min(runtime.GOMAXPROCS(0), mostLoops) {
+	for range min(runtime.GOMAXPROCS(0), maxLoops) {
 		loop, err := newLoop(l)
 		if err != nil {
 			return err
@@ -68,9 +68,9 @@ func (o *loops) open(l *listener, socket *net.TCPListener) (err error) {
 	return nil
 }
 
-// mostLoops is how many loops a listener has at most: each takes two descriptors, and a hundred
-// thousand beats a second are not too much for one.
-const mostLoops = 8
+// maxLoops is the limit of loops of a listener: each takes two descriptors, and one can serve a
+// hundred thousand beats a second.
+const maxLoops = 8
 
 func (o *loops) close() {
 	if o.listening != nil {
@@ -81,16 +81,16 @@ func (o *loops) close() {
 	}
 }
 
-// end has the loops close all connections, and accept return.
+// end makes the loops close all connections, and makes accept return.
 func (o *loops) end() {
 	for _, loop := range o.all {
 		loop.end()
 	}
-	//nolint:errcheck // if it could not be set, accept could not wait either
+	//nolint:errcheck // if it cannot be set, accept cannot wait either
 	o.listening.SetReadDeadline(time.Unix(1, 0))
 }
 
-// accept returns the next connection, which is not served yet.
+// accept returns the next connection. add serves it.
 func (o *loops) accept() (net.Conn, error) {
 	var s *socket
 	var failed error
@@ -107,7 +107,7 @@ func acceptNow(listening int) (*socket, error) {
 		switch {
 		case err == nil:
 			return &socket{fd: fd, remote: tcpAddr(from)}, nil
-		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED): // it has gone again
+		case errors.Is(err, unix.EINTR), errors.Is(err, unix.ECONNABORTED): // the client has gone
 			continue
 		}
 		return nil, os.NewSyscallError("accept4", err)
@@ -129,7 +129,7 @@ func tcpAddr(from unix.Sockaddr) *net.TCPAddr {
 	return net.TCPAddrFromAddrPort(netip.AddrPortFrom(addr, uint16(port)))
 }
 
-// add has one of the loops serve a connection that accept returned.
+// add lets one of the loops serve a connection that accept returned.
 func (o *loops) add(c *conn) {
 	s := c.socket.(*socket)
 	s.conn = c
@@ -138,28 +138,28 @@ func (o *loops) add(c *conn) {
 	if err := loop.add(s); err != nil {
 		if !errors.Is(err, net.ErrClosed) {
 			c.shared.refuse(ReasonAccept, c.origin.From(), err.Error())
-			time.Sleep(5 * time.Millisecond) // what is wrong may last
+			time.Sleep(5 * time.Millisecond) // the error may last
 		}
 		loop.listener.finish(c, net.ErrClosed)
 	}
 }
 
-// A socket is a connection of TCP that never waits: a net.Conn whose Read and Write return
-// wire.ErrAgain instead. Until it has a loop it belongs to who accepted it.
+// A socket is a TCP connection that never blocks: a net.Conn whose Read and Write return
+// wire.ErrAgain instead. Until it has a loop, it belongs to the goroutine that accepted it.
 type socket struct {
 	fd      int    // -1 once it is closed
-	mayRead bool   // once
-	counted uint32 // the period of its loop in which it was last counted
+	mayRead bool   // it may read once more in this turn
+	counted uint32 // the latest period of its loop in which it was counted
 	remote  *net.TCPAddr
 	conn    *conn
-	loop    *loop // nil until it serves the socket
+	loop    *loop // that serves the socket; nil before that
 	place   place // in the roster of the loop
 
-	unsent            []byte    // there was no room for it yet
+	unsent            []byte    // pending output, for which there was no room yet
 	readDue, writeDue time.Time // zero for none
 }
 
-// Read reads once a turn.
+// Read reads once in each turn.
 func (s *socket) Read(p []byte) (int, error) {
 	if !s.mayRead {
 		return 0, wire.ErrAgain
@@ -177,8 +177,8 @@ func (s *socket) Read(p []byte) (int, error) {
 	return n, nil
 }
 
-// Write takes all of p. It returns wire.ErrAgain if there is no room for some of that, which
-// flush will write then.
+// Write accepts all of p. It returns wire.ErrAgain if there is no room for some of it, which
+// flush will write later.
 func (s *socket) Write(p []byte) (int, error) {
 	if len(s.unsent) == 0 {
 		n, err := s.writeNow(p)
@@ -195,7 +195,7 @@ func (s *socket) Write(p []byte) (int, error) {
 	return len(p), wire.ErrAgain
 }
 
-// flush writes what waits, if anything does. It returns wire.ErrAgain if there is no room still.
+// flush writes pending output. It returns wire.ErrAgain if there still is no room.
 func (s *socket) flush() error {
 	if len(s.unsent) == 0 {
 		return nil
@@ -208,11 +208,11 @@ func (s *socket) flush() error {
 	return errors.Join(err, s.waitFor(unix.EPOLLIN))
 }
 
-// waitFor says what the socket waits for now, to be read or to be written to.
+// waitFor sets whether the socket waits to be readable or writable.
 func (s *socket) waitFor(events uint32) error {
 	s.setDue()
 	if err := s.loop.watch(unix.EPOLL_CTL_MOD, s.fd, events); err != nil {
-		return errors.Join(net.ErrClosed, err) // it is we who fail
+		return errors.Join(net.ErrClosed, err) // the error is ours
 	}
 	return nil
 }
@@ -226,7 +226,7 @@ func (s *socket) writeNow(p []byte) (int, error) {
 	return max(n, 0), err
 }
 
-// restarting does what is interrupted again.
+// restarting repeats a system call that is interrupted.
 func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, error) {
 	for {
 		n, err := call(fd, p)
@@ -236,14 +236,14 @@ func restarting(call func(int, []byte) (int, error), fd int, p []byte) (int, err
 	}
 }
 
-// SetReadDeadline sets until when something has to be read; zero for no limit.
+// SetReadDeadline sets the deadline for reading; zero for none.
 func (s *socket) SetReadDeadline(due time.Time) error {
 	s.readDue = due
 	s.setDue()
 	return nil
 }
 
-// SetWriteDeadline sets until when what waits has to be written; zero for no limit.
+// SetWriteDeadline sets the deadline for pending output; zero for none.
 func (s *socket) SetWriteDeadline(due time.Time) error {
 	s.writeDue = due
 	if len(s.unsent) > 0 {
@@ -252,7 +252,7 @@ func (s *socket) SetWriteDeadline(due time.Time) error {
 	return nil
 }
 
-// SetDeadline sets both.
+// SetDeadline sets both deadlines.
 func (s *socket) SetDeadline(due time.Time) error {
 	s.readDue, s.writeDue = due, due
 	s.setDue()
@@ -265,7 +265,7 @@ func (s *socket) setDue() {
 	}
 }
 
-// due returns the deadline that counts now; zero for none.
+// due returns the deadline that applies now; zero for none.
 func (s *socket) due() time.Time {
 	if len(s.unsent) > 0 {
 		return s.writeDue
@@ -273,7 +273,7 @@ func (s *socket) due() time.Time {
 	return s.readDue
 }
 
-// Close closes it. What waits to be written is lost.
+// Close closes the socket. Pending output is lost.
 func (s *socket) Close() error {
 	if s.loop != nil {
 		s.loop.forget(s)
@@ -289,12 +289,12 @@ func (s *socket) LocalAddr() net.Addr { return s.loop.listener.addr() }
 // RemoteAddr returns the address of the other side.
 func (s *socket) RemoteAddr() net.Addr { return s.remote }
 
-// SyscallConn returns what gives the descriptor, for as long as it is not closed meanwhile.
+// SyscallConn returns access to the descriptor. It may be used only while the socket is open.
 func (s *socket) SyscallConn() (syscall.RawConn, error) { return descriptor{s}, nil }
 
 type descriptor struct{ *socket }
 
-// Control has do called with the descriptor.
+// Control calls do with the descriptor.
 func (d descriptor) Control(do func(fd uintptr)) error {
 	if d.fd < 0 {
 		return net.ErrClosed
@@ -303,6 +303,6 @@ func (d descriptor) Control(do func(fd uintptr)) error {
 	return nil
 }
 
-// Read and Write would wait.
+// Read and Write are not supported, because they would block.
 func (descriptor) Read(func(uintptr) bool) error  { return errors.ErrUnsupported }
 func (descriptor) Write(func(uintptr) bool) error { return errors.ErrUnsupported }

@@ -10,14 +10,14 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// credentialsOf returns what is known of the process that made a connection: on
-// Unix sockets (unix(7), SO_PEERCRED).
+// credentialsOf returns the credentials of the process that made a connection, on Unix
+// sockets (unix(7), SO_PEERCRED).
 func credentialsOf(socket net.Conn) (of Credentials) {
 	conn, ok := socket.(*net.UnixConn)
 	if !ok {
 		return of
 	}
-	//nolint:errcheck // then it is not known
+	//nolint:errcheck // then they are not known
 	onDescriptor(conn, func(fd int) error {
 		cred, err := unix.GetsockoptUcred(fd, unix.SOL_SOCKET, unix.SO_PEERCRED)
 		if err == nil {
@@ -28,14 +28,14 @@ func credentialsOf(socket net.Conn) (of Credentials) {
 	return of
 }
 
-// passCredentials has the kernel tell with each datagram which process sent it.
+// passCredentials makes the kernel add the credentials of the sender to each datagram.
 func passCredentials(socket net.PacketConn) error {
 	return onDescriptor(socket.(*net.UnixConn), func(fd int) error {
 		return unix.SetsockoptInt(fd, unix.SOL_SOCKET, unix.SO_PASSCRED, 1)
 	})
 }
 
-// receive reads one datagram, and notes the address and the process that it is from.
+// receive reads one datagram, and sets from to its address and the process that sent it.
 func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err error) {
 	from.Credentials = Credentials{}
 	conn, ok := socket.(*net.UnixConn)
@@ -61,12 +61,12 @@ func receive(socket net.PacketConn, buffer []byte, from *Origin) (n int, err err
 	return n, nil
 }
 
-// closePassed closes what a sender has passed to us unasked: each of its files
-// would cost us a descriptor.
+// closePassed closes files that a sender has passed to us unasked: each would cost a
+// descriptor.
 func closePassed(message *unix.SocketControlMessage) {
 	files, err := unix.ParseUnixRights(message)
 	if err != nil {
-		return // it is about something else
+		return // it is another kind of message
 	}
 	for _, fd := range files {
 		unix.Close(fd)
@@ -75,13 +75,14 @@ func closePassed(message *unix.SocketControlMessage) {
 
 // apply sets k on a connection.
 func (k KeepAlive) apply(socket net.Conn) error {
-	timeout := int(min(k.GiveUp.Milliseconds(), math.MaxInt32)) // which is what the kernel takes
+	timeout := int(min(k.GiveUp.Milliseconds(), math.MaxInt32)) // the largest that the kernel accepts
 	return onDescriptor(socket.(syscall.Conn), func(fd int) error {
 		return errors.Join(k.set(fd), unix.SetsockoptInt(fd, unix.IPPROTO_TCP, unix.TCP_USER_TIMEOUT, timeout))
 	})
 }
 
-// set sets how a connection is looked after, or those that will be accepted from a socket (tcp(7)).
+// set sets the keepalive options of a connection, or of a listening socket, whose connections
+// inherit them (tcp(7)).
 func (k KeepAlive) set(fd int) error {
 	config := k.config()
 	seconds := func(d time.Duration) int { return int((d + time.Second - 1) / time.Second) }
@@ -93,15 +94,15 @@ func (k KeepAlive) set(fd int) error {
 	)
 }
 
-// bequeath sets on a socket that is about to listen what all connections are to have that it gives,
-// those too that come before they are accepted. Set on each of them, that would be five system
-// calls for one beat over a short connection.
-func (k KeepAlive) bequeath(network, _ string, socket syscall.RawConn) error {
+// applyToListener sets options on a socket before it listens, which all its connections inherit, even
+// before they are accepted. Setting them on each connection would be five system calls for one beat
+// over a short connection.
+func (k KeepAlive) applyToListener(network, _ string, socket syscall.RawConn) error {
 	if isUnix(network) {
 		return nil
 	}
 	return socket.Control(func(fd uintptr) {
-		//nolint:errcheck // without, answers and the news of a host that is gone come later
+		//nolint:errcheck // without them, answers are slower and a lost host is noticed later
 		errors.Join(k.set(int(fd)), unix.SetsockoptInt(int(fd), unix.IPPROTO_TCP, unix.TCP_NODELAY, 1))
 	})
 }
@@ -117,7 +118,7 @@ func (k KeepAlive) ask(socket net.Conn) Path {
 		data := time.Duration(info.Last_data_recv) * time.Millisecond
 		anything := time.Duration(info.Last_ack_recv) * time.Millisecond
 		if info.Unacked > 0 && info.Retransmits > 0 {
-			anything = data // our answers do not arrive, so what is heard may be repetitions only
+			anything = data // our answers do not arrive, so acknowledgements may come with retransmissions only
 		}
 		path = k.path(data, anything)
 		return nil

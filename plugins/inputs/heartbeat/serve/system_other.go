@@ -7,13 +7,12 @@ import (
 	"syscall"
 )
 
-// credentialsOf would return what is known of the process that made a connection;
-// here nothing is.
+// credentialsOf returns nothing: the credentials of a process are known only on Linux.
 func credentialsOf(net.Conn) Credentials { return Credentials{} }
 
 func passCredentials(net.PacketConn) error { return nil }
 
-// receive reads one datagram, and notes the address that it is from.
+// receive reads one datagram, and sets from to its address.
 func receive(socket net.PacketConn, buffer []byte, from *Origin) (int, error) {
 	return readDatagram(socket, buffer, from)
 }
@@ -23,8 +22,8 @@ func (k KeepAlive) apply(socket net.Conn) error {
 	return socket.(*net.TCPConn).SetKeepAliveConfig(k.config())
 }
 
-// bequeath does nothing: what is set on each connection is enough.
-func (KeepAlive) bequeath(string, string, syscall.RawConn) error { return nil }
+// applyToListener does nothing: apply sets the options on each connection.
+func (KeepAlive) applyToListener(string, string, syscall.RawConn) error { return nil }
 
-// ask knows nothing: only Linux is asked.
+// ask returns PathUnknown: it is supported only on Linux.
 func (KeepAlive) ask(net.Conn) Path { return PathUnknown }

@@ -1,7 +1,7 @@
 package serve
 
-// connectionLimit returns how many connections may be open; 0 stands for no
-// limit. Windows has no limit of descriptors that is worth asking for.
+// connectionLimit returns how many connections may be open; configured is 0 for no limit.
+// Windows has no relevant limit of descriptors.
 func connectionLimit(configured int) int64 {
 	if configured == 0 {
 		return 1 << 62

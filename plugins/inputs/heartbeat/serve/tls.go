@@ -19,8 +19,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Certificates are what TLS needs of files. Each connection that begins has them
-// read again if they have changed; those that are open stay so.
+// Certificates are the TLS files. Each new connection reloads them if they have changed; open
+// connections are not affected.
 type Certificates struct {
 	files []string // the certificate first
 	load  func() (*tls.Config, error)
@@ -29,8 +29,8 @@ type Certificates struct {
 	mu      sync.Mutex // guards the rest
 	current *tls.Config
 	seen    stamps
-	pending chan loaded // of a read that was left behind; nil for none
-	said    string      // what is wrong
+	pending chan loaded // of a read that has not returned in time; nil for none
+	warned  string      // the latest warning
 }
 
 const (
@@ -40,15 +40,15 @@ const (
 	handshakePatience = 250 * time.Millisecond
 )
 
-// loaded is what the files give.
+// loaded is the result of loading the files.
 type loaded struct {
 	config *tls.Config // nil if they have not changed
 	seen   stamps
 	err    error
 }
 
-// OpenCertificates reads the files that load makes a configuration of, and again
-// whenever one has changed. The certificate is the first of them.
+// OpenCertificates reads the files, of which load makes a configuration. They are reloaded
+// when one has changed. The first file is the certificate.
 func OpenCertificates(files []string, load func() (*tls.Config, error), log Logger) (*Certificates, error) {
 	c := &Certificates{files: files, load: load, log: log}
 	ctx, cancel := context.WithTimeout(context.Background(), loadPatience)
@@ -57,11 +57,11 @@ func OpenCertificates(files []string, load func() (*tls.Config, error), log Logg
 	return c, err
 }
 
-// read takes what the files give now, if they have changed. A file that hangs is
-// left behind: until it comes back nothing is read, and nothing waits for it.
+// read reloads the files if they have changed. If a read hangs, it returns an error, and
+// nothing else is read until that read returns.
 func (c *Certificates) read(ctx context.Context) error {
 	select {
-	case <-c.pending: // is of another time
+	case <-c.pending: // it is outdated
 		c.pending = nil
 	default:
 	}
@@ -88,7 +88,7 @@ func (c *Certificates) reload(before stamps) loaded {
 	if before != nil && !before.changed() {
 		return loaded{seen: before}
 	}
-	// Stamped before they are read: what changes meanwhile is read again.
+	// Stamped before they are read, so that a change meanwhile is noticed.
 	now := loaded{seen: stampsOf(c.files)}
 	for _, name := range c.files {
 		file, err := regular.Open(name)
@@ -106,14 +106,14 @@ func (c *Certificates) apply(now loaded) error {
 	if now.err != nil || now.config == nil {
 		return now.err
 	}
-	// With a ticket a client would be let in by a certificate of former times.
+	// With a ticket, a client could be admitted by a certificate that no longer is.
 	now.config.SessionTicketsDisabled = true
 	c.current, c.seen = now.config, now.seen
 	return nil
 }
 
-// latest returns the configuration that the files give now. While one of them is
-// wrong, what they gave before applies.
+// latest returns the configuration of the current files. If one of them is wrong, the
+// previous configuration applies.
 func (c *Certificates) latest(*tls.ClientHelloInfo) (*tls.Config, error) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
@@ -122,34 +122,34 @@ func (c *Certificates) latest(*tls.ClientHelloInfo) (*tls.Config, error) {
 	before := c.current
 	err := c.read(ctx)
 	switch {
-	case err != nil && err.Error() != c.said:
-		c.said = err.Error()
-		c.log.Warnf("Kept the former certificates: %v", err)
+	case err != nil && err.Error() != c.warned:
+		c.warned = err.Error()
+		c.log.Warnf("Kept the previous certificates: %v", err)
 	case err == nil && c.current != before:
-		c.said = ""
+		c.warned = ""
 		c.log.Infof("Reloaded the certificates")
 	}
 	return c.current, nil
 }
 
-// stamps are files as they were when they were read.
+// stamps are the states of files when they were read.
 type stamps []stamp
 
 type stamp struct {
 	name string
-	info fs.FileInfo // nil if there was none
+	info fs.FileInfo // nil if the file did not exist
 }
 
 func stampsOf(names []string) stamps {
 	all := make(stamps, 0, len(names))
 	for _, name := range names {
-		info, _ := os.Stat(name) //nolint:errcheck // then there is none
+		info, _ := os.Stat(name) //nolint:errcheck // then it is nil
 		all = append(all, stamp{name, info})
 	}
 	return all
 }
 
-// changed reports whether any of the files is another one now.
+// changed reports whether any of the files has changed.
 func (s stamps) changed() bool {
 	return slices.ContainsFunc(s, func(f stamp) bool {
 		now, err := os.Stat(f.name)
@@ -169,9 +169,9 @@ func (c *Certificates) config() *tls.Config {
 	return &tls.Config{GetConfigForClient: c.latest, MinVersion: tls.VersionTLS12}
 }
 
-// lenient is config for clients that may, and need not, show a certificate. One that is
-// shown has to be trusted.
-func (c *Certificates) lenient() *tls.Config {
+// optionalClientCert is like config, but clients need no certificate. If a client has one, it must be
+// trusted.
+func (c *Certificates) optionalClientCert() *tls.Config {
 	latest := func(hello *tls.ClientHelloInfo) (*tls.Config, error) {
 		now, err := c.latest(hello)
 		if err != nil || now.ClientAuth == tls.NoClientCert {
@@ -192,9 +192,9 @@ func (c *Certificates) lenient() *tls.Config {
 	return &tls.Config{GetConfigForClient: latest, MinVersion: tls.VersionTLS12}
 }
 
-// Mutual returns the configuration of connections whose two ends verify each other's
-// certificate, for both ends. Each connection asks for the latest certificate; whose
-// certificates are taken stays as it was when the files were opened.
+// Mutual returns the configuration of connections whose ends verify each other's certificate,
+// for both ends. Each connection uses the latest certificate; the trusted CAs are those of when
+// the files were opened.
 func (c *Certificates) Mutual() *tls.Config {
 	c.mu.Lock()
 	pool := c.current.ClientCAs
@@ -214,9 +214,8 @@ func (c *Certificates) Mutual() *tls.Config {
 	}
 }
 
-// shakeHands makes the connection a secure one, if it is to be one, before it is
-// due.
-func (c *conn) shakeHands(due time.Time) error {
+// handshake makes the TLS handshake, if the connection uses TLS. due is its deadline.
+func (c *conn) handshake(due time.Time) error {
 	secure, ok := c.stream.(*tls.Conn)
 	if !ok {
 		return nil
@@ -228,20 +227,20 @@ func (c *conn) shakeHands(due time.Time) error {
 		return err
 	}
 	if certs := secure.ConnectionState().PeerCertificates; len(certs) > 0 {
-		c.origin.Certificate = certs[0] // is verified: nothing else lets it come so far
+		c.origin.Certificate = certs[0] // verified, or the handshake would have failed
 	}
 	return c.stream.SetDeadline(time.Time{})
 }
 
-// refuseHandshake tells why there is no secure connection. Who only looks
-// whether somebody listens is no failure, nor is a stop of ours.
+// refuseHandshake refuses a connection whose handshake failed. A client that connects and
+// closes, like a port check, is not a failure, and neither is our own stop.
 func (c *conn) refuseHandshake(err error) {
 	var plain tls.RecordHeaderError
 	switch {
 	case errors.Is(err, io.EOF), errors.Is(err, net.ErrClosed):
 		return
 	case errors.Is(err, os.ErrDeadlineExceeded):
-		c.shared.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete in time ('read_timeout')")
+		c.shared.refuse(ReasonReadTimeout, c.origin.From(), "TLS handshake is not complete within 'read_timeout'")
 	case errors.As(err, &plain):
 		c.refusePlaintext(plain)
 	default:
@@ -249,14 +248,14 @@ func (c *conn) refuseHandshake(err error) {
 	}
 }
 
-// refusePlaintext says what came in place of TLS, and tells a sender of frames:
-// it would only see its connection end.
+// refusePlaintext refuses input that is not TLS. It answers a sender of frames, which
+// otherwise would only see its connection end.
 func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
 	refusal := plaintext(string(first.RecordHeader[:]))
 	c.shared.refuse(refusal.Reason, c.origin.From(), refusal.Text)
 	if _, visits := c.socket.(*visitor); visits && refusal.Reason == wire.ReasonHTTP {
 		//nolint:errcheck // the connection ends anyway
-		io.WriteString(c.socket, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 39\r\n\r\nwrite https:// in place of http:// here")
+		io.WriteString(c.socket, "HTTP/1.1 400 Bad Request\r\nConnection: close\r\nContent-Length: 36\r\n\r\nuse https:// instead of http:// here")
 	}
 	if first.RecordHeader[0] != 0 {
 		return
@@ -266,8 +265,8 @@ func (c *conn) refusePlaintext(first tls.RecordHeaderError) {
 	c.socket.Write(wire.AppendFrame(nil, answer))
 }
 
-// plaintext names who speaks no TLS on a port that is for TLS alone, by the first
-// bytes, as many as a record's header has.
+// plaintext identifies a client without TLS on a TLS port by its first bytes, as many as the
+// header of a TLS record has.
 func plaintext(first string) *wire.Refusal {
 	switch {
 	case first[0] == 0:
@@ -282,10 +281,10 @@ func plaintext(first string) *wire.Refusal {
 	case beginsRequest(first):
 		return &wire.Refusal{Reason: wire.ReasonHTTP, Text: "an HTTP client without TLS on a TLS port"}
 	}
-	return &wire.Refusal{Reason: ReasonHandshake, Text: fmt.Sprintf("connection begins with %q: no TLS, on a TLS port", first)}
+	return &wire.Refusal{Reason: ReasonHandshake, Text: fmt.Sprintf("connection begins with %q: not TLS, on a TLS port", first)}
 }
 
-// beginsRequest reports whether an HTTP request may begin so.
+// beginsRequest reports whether an HTTP request may begin with first.
 func beginsRequest(first string) bool {
 	methods := []string{"GET /", "POST /", "PUT /", "HEAD /", "PATCH /", "DELETE /", "OPTIONS ", "CONNECT ", "TRACE "}
 	return slices.ContainsFunc(methods, func(method string) bool { return strings.HasPrefix(method, first) })

@@ -54,7 +54,7 @@ func TestClosingHoldsUpNoQuestion(t *testing.T) {
 	s, err := Open(&Options{
 		Addresses: []string{"tcp://127.0.0.1:0"}, MaxFrameSize: 1 << 10, ReadTimeout: time.Minute,
 		KeepAlive: KeepAlive{Idle: time.Second, Interval: time.Second},
-		Take: func([]byte, *Origin) Reply {
+		Receive: func([]byte, *Origin) Reply {
 			close(taking)
 			<-judging
 			return Reply{Recorded: true}

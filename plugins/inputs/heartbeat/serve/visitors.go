@@ -9,9 +9,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Visitors are the connections of one address of http:// or https://: admitted, secured,
-// counted, and handed to whoever accepts them as a net.Listener. What is said over them
-// is not known here.
+// Visitors are the connections of one http:// or https:// address. This package admits,
+// secures and counts them, and returns them from Accept, as a net.Listener. It does not
+// know HTTP.
 type Visitors struct {
 	listener *listener
 	waiting  chan net.Conn
@@ -23,8 +23,8 @@ func newVisitors(l *listener) *Visitors {
 	return &Visitors{listener: l, waiting: make(chan net.Conn), closed: make(chan struct{})}
 }
 
-// Visitors returns those of all addresses of http:// and https://, in their order. Each
-// is accepted from after Start, and closed before End.
+// Visitors returns the Visitors of all http:// and https:// addresses, in order. Call Accept
+// after Start, and Close before End.
 func (s *Server) Visitors() []*Visitors {
 	var all []*Visitors
 	for _, l := range s.listeners {
@@ -35,8 +35,8 @@ func (s *Server) Visitors() []*Visitors {
 	return all
 }
 
-// Accept returns the next connection: a *tls.Conn whose handshake is done if the address
-// is one of https://. The error is net.ErrClosed after Close.
+// Accept returns the next connection. For https:// it is a *tls.Conn after its handshake. The
+// error is net.ErrClosed after Close.
 func (v *Visitors) Accept() (net.Conn, error) {
 	select {
 	case conn := <-v.waiting:
@@ -52,10 +52,10 @@ func (v *Visitors) Close() error {
 	return nil
 }
 
-// Addr returns the address that is bound.
+// Addr returns the bound address.
 func (v *Visitors) Addr() net.Addr { return v.listener.addr() }
 
-// Recorded counts a beat that came over conn, which Accept has returned.
+// Recorded counts a beat over conn, which Accept returned.
 func (v *Visitors) Recorded(conn net.Conn) {
 	if secure, ok := conn.(*tls.Conn); ok {
 		conn = secure.NetConn()
@@ -66,38 +66,38 @@ func (v *Visitors) Recorded(conn net.Conn) {
 	}
 }
 
-// Refuse counts what was refused and passes it on.
+// Refuse counts a refusal and passes it on.
 func (v *Visitors) Refuse(reason wire.Reason, from, text string) {
 	v.listener.refuse(reason, from, text)
 }
 
-// Panicked logs an internal error that was recovered from while from was served.
+// Panicked logs a recovered panic as an internal error of serving from.
 func (v *Visitors) Panicked(from string, cause any) {
 	v.listener.panicked(from, cause, debug.Stack())
 }
 
-// admit hands a connection on, if there is a place for it. Where it comes from does not
-// matter: a token is worth the same everywhere.
+// admit admits a connection within the limits. Its address does not matter, because a token
+// is valid from everywhere.
 func (v *Visitors) admit(socket net.Conn) {
 	l, visitor := v.listener, &visitor{Conn: socket}
 	c := newConn(l.shared, l.secure, visitor, ipOf(socket.RemoteAddr()))
 	visitor.listener, visitor.conn = l, c
-	if reason, text := l.limits.take(&c.origin); reason != "" {
+	if reason, text := l.limits.enterFromAnywhere(&c.origin); reason != "" {
 		l.refuse(reason, c.origin.From(), text)
 		socket.Close()
 		return
 	}
 	l.keep(c)
 	l.wg.Go(func() { v.receive(c) }) // ends with the handshake, or with end
-	if l.isClosed() {                // it may have come too late to be closed there
+	if l.isClosed() {                // it may have come too late for end to close it
 		c.close()
 	}
 }
 
-// receive secures a connection and hands it on.
+// receive secures a connection and passes it to Accept.
 func (v *Visitors) receive(c *conn) {
-	defer v.listener.survive(&c.origin)
-	if err := c.shakeHands(c.fromNow()); err != nil {
+	defer v.listener.recoverPanic(&c.origin)
+	if err := c.handshake(c.fromNow()); err != nil {
 		c.refuseHandshake(err)
 		c.close()
 		return
@@ -111,11 +111,12 @@ func (v *Visitors) receive(c *conn) {
 	}
 }
 
-// A visitor is the socket of one of those connections. Closing it gives its place back.
+// A visitor is the socket of one of these connections. Closing it releases its place in the
+// limits.
 type visitor struct {
 	net.Conn
 	listener *listener
-	conn     *conn // what is read has no part in it
+	conn     *conn // for its origin and limits; it reads nothing
 	proof    sync.Once
 	gone     sync.Once
 }

@@ -13,10 +13,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// maxDrained is how much of a body that is thrown away is read, in bytes.
+// maxDrained is how many bytes of an unused body are read.
 const maxDrained = 1 << 20
 
-// A request is one that is being answered.
+// A request is a request that is being answered.
 type request struct {
 	*http.Request
 	client
@@ -24,13 +24,13 @@ type request struct {
 	visit *visit // nil in tests of requests
 }
 
-// drain throws a body away. The client may have sent all of it before it reads.
-func (q *request) drain() {
-	//nolint:errcheck // what it says does not matter
+// discardBody discards the body. A client may read the answer only after it has sent its body.
+func (q *request) discardBody() {
+	//nolint:errcheck // the body does not matter
 	io.Copy(io.Discard, http.MaxBytesReader(q.w, q.Body, maxDrained))
 }
 
-// An answer is what a client is told of what was taken.
+// An answer is the answer to an accepted request.
 type answer struct {
 	status    int
 	text      string
@@ -40,13 +40,13 @@ type answer struct {
 
 func ok() *answer { return &answer{status: http.StatusOK, text: "OK"} }
 
-// A refusal is why a request is not taken, and what its client is told.
+// A refusal is why a request is refused, and the answer to its client.
 type refusal struct {
 	status int
 	reason wire.Reason
-	text   string // for the log: never a token, and no part of an address that may be one
-	answer string // for the client; text if it is empty
-	allow  string // of a method that is not allowed
+	text   string // for the log: never a token, and no part of the URL that may be one
+	answer string // for the client; text if empty
+	allow  string // the allowed methods, if the method was the reason
 }
 
 func refuse(status int, reason wire.Reason, format string, args ...any) *refusal {
@@ -62,7 +62,7 @@ func badMethod(method string, allowed ...string) *refusal {
 
 func unknownPath() *refusal { return refuse(http.StatusNotFound, ReasonRequest, "not found") }
 
-// A format is how one kind of client reads answers.
+// A format is the form of answers for one kind of client.
 type format struct {
 	contentType string
 	ok, refused func(text string) string
@@ -81,16 +81,16 @@ func asText(text string) string { return text }
 func asPushed(string) string { return `{"ok":true}` }
 
 func asNotPushed(text string) string {
-	quoted, _ := json.Marshal(text) //nolint:errcheck,errchkjson // a text always can be
+	quoted, _ := json.Marshal(text) //nolint:errcheck,errchkjson // a string always encodes
 	return `{"ok":false,"msg":` + string(quoted) + `}`
 }
 
 func asNotRead(text string) string {
-	quoted, _ := json.Marshal(api.Error{Error: text}) //nolint:errcheck,errchkjson // a text always can be
+	quoted, _ := json.Marshal(api.Error{Error: text}) //nolint:errcheck,errchkjson // a string always encodes
 	return string(quoted)
 }
 
-// asError returns the answer of the wire protocol, unless text is one.
+// asError returns text as an answer of the wire protocol, unless it is one already.
 func asError(text string) string {
 	if strings.HasPrefix(text, "{") {
 		return text
@@ -98,7 +98,7 @@ func asError(text string) string {
 	return string(wire.AppendAnswer(nil, &wire.Answer{Error: text, NowMS: time.Now().UnixMilli()}))
 }
 
-// answer has a request taken, and answers it.
+// answer processes a request with take, and answers it.
 func (s *Server) answer(q *request, f format, take func(*request) (*answer, *refusal), methods ...string) {
 	if !slices.Contains(methods, q.Method) {
 		s.refuse(q, f, badMethod(q.Method, methods...))
@@ -112,16 +112,16 @@ func (s *Server) answer(q *request, f format, take func(*request) (*answer, *ref
 	if a.recorded && q.visit != nil {
 		s.Recorded(q.visit.Conn)
 	}
-	q.drain()
+	q.discardBody()
 	if a.deadAfter > 0 {
-		q.w.Header().Set("Heartbeat-Dead-After", written(a.deadAfter))
+		q.w.Header().Set("Heartbeat-Dead-After", formatDuration(a.deadAfter))
 	}
 	q.send(f, a.status, f.ok(a.text))
 }
 
 func (s *Server) refuse(q *request, f format, r *refusal) {
 	s.Refused(r.reason, q.name, r.text)
-	q.drain()
+	q.discardBody()
 	if r.allow != "" {
 		q.w.Header().Set("Allow", r.allow)
 	}
@@ -142,8 +142,8 @@ func (q *request) send(f format, status int, text string) {
 	io.WriteString(q.w, text)
 }
 
-// written returns d as people write it: 25h, not 25h0m0s.
-func written(d time.Duration) string {
+// formatDuration formats d in the short form: 25h, not 25h0m0s.
+func formatDuration(d time.Duration) string {
 	text := d.Round(time.Millisecond).String()
 	if strings.HasSuffix(text, "m0s") {
 		text = strings.TrimSuffix(text, "0s")

@@ -19,18 +19,18 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// hostService is what the service of a host itself is called.
+// hostService is the name of the service that means the host itself.
 const hostService = "host"
 
-// A Check says whom a token speaks for, and how long they may be silent.
+// A Check has the peers of a token, and how long they may be silent.
 type Check struct {
 	Token      string
 	Peer       string        // HOST/SERVICE, or HOST for the host itself; empty with Peers
 	Peers      []string      // patterns of the same form
-	Every      time.Duration // between two beats; 0 for what a request says
-	Grace      time.Duration // beyond that; 0 likewise
-	MaxRuntime time.Duration // of what a request begins; 0 for no limit
-	Schedule   string        // when beats are due, as in crontab, in place of Every
+	Every      time.Duration // between two beats; 0 for that of the request
+	Grace      time.Duration // beyond that; 0 for that of the request
+	MaxRuntime time.Duration // of a run that a request begins; 0 for no limit
+	Schedule   string        // when beats are due, as in crontab, instead of Every
 	Timezone   string        // of Schedule; "" for that of this machine
 }
 
@@ -38,18 +38,18 @@ type Check struct {
 type Expected struct {
 	Host, Service string // no service is the host itself
 	Every, Grace  time.Duration
-	Schedule      *calendar.Schedule // in place of Every; nil for none
+	Schedule      *calendar.Schedule // instead of Every; nil for none
 }
 
-// A check is a Check that can be asked.
+// A check is a compiled Check.
 type check struct {
 	Check
-	digest        digest // of Token, which is not kept
+	digest        digest // of Token, which itself is not kept
 	host, service string // of Peer
 	schedule      *calendar.Schedule
 }
 
-// Validate returns what is wrong with a check, but for its token.
+// Validate returns what is wrong with a check, except with its token.
 func (c *Check) Validate() error {
 	_, err := c.compile()
 	return err
@@ -63,12 +63,12 @@ func (c *Check) compile() (*check, error) {
 	case c.Peer != "" && len(c.Peers) > 0:
 		return nil, errors.New("'peer' and 'peers' cannot both be set")
 	case c.Peer == "" && len(c.Peers) == 0:
-		return nil, errors.New("it must name 'peer', like \"web-1/backup\", or 'peers', like [\"web-1/*\"]")
+		return nil, errors.New("set 'peer', like \"web-1/backup\", or 'peers', like [\"web-1/*\"]")
 	}
 	for i, pattern := range c.Peers {
 		host, service, named := strings.Cut(pattern, "/")
 		if _, err := path.Match(flat(pattern), ""); err != nil || !named || host == "" || service == "" {
-			return nil, fmt.Errorf("'peers' has %.80q: write patterns like \"web-1/*\"", pattern)
+			return nil, fmt.Errorf("'peers': %.80q is not a pattern like \"web-1/*\"", pattern)
 		}
 		compiled.Peers[i] = strings.ToLower(host) + "/" + service
 	}
@@ -77,24 +77,24 @@ func (c *Check) compile() (*check, error) {
 			return nil, err
 		}
 	}
-	if !mayLast(c.Every) || !mayLast(c.Grace) || !mayLast(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
+	if !isInRange(c.Every) || !isInRange(c.Grace) || !isInRange(c.MaxRuntime) || c.Every > 0 && c.Every < leastEvery {
 		return nil, errors.New("'every', 'grace' and 'max_runtime' must be durations of at most 400d, and 'every' at least 100ms")
 	}
 	err := compiled.plan()
 	return compiled, err
 }
 
-// plan reads Schedule.
+// plan parses Schedule.
 func (c *check) plan() (err error) {
 	switch {
 	case c.Schedule == "" && c.Timezone != "":
-		return errors.New("'timezone' is that of 'schedule'")
+		return errors.New("'timezone' needs 'schedule'")
 	case c.Schedule == "":
 		return nil
 	case c.Every != 0:
 		return errors.New("'schedule' and 'every' cannot both be set")
 	case c.Peer == "":
-		return errors.New("'schedule' needs 'peer': it is that of one job")
+		return errors.New("'schedule' needs 'peer': it is for one job")
 	case c.Grace != 0 && c.Grace < minGrace:
 		return fmt.Errorf("'grace' must be at least %s with 'schedule'", minGrace)
 	}
@@ -104,14 +104,14 @@ func (c *check) plan() (err error) {
 	return nil
 }
 
-// minGrace is the least by which a beat may be late that is due by a schedule.
+// minGrace is the least grace period with a schedule.
 const minGrace = 2 * time.Second
 
-// split reads Peer.
+// split parses Peer.
 func (c *check) split() (err error) {
 	host, service, named := strings.Cut(c.Peer, "/")
 	if strings.ContainsAny(c.Peer, "*?[") {
-		return fmt.Errorf("'peer' is %.80q: write patterns in 'peers'", c.Peer)
+		return fmt.Errorf("'peer': %.80q is a pattern: write it in 'peers'", c.Peer)
 	}
 	c.host, err = wire.Host(host)
 	if c.service = service; service == hostService {
@@ -119,12 +119,12 @@ func (c *check) split() (err error) {
 	}
 	beat := wire.Beat{Service: service}
 	if err != nil || beat.Validate() != nil || named && service == "" {
-		return fmt.Errorf("'peer' is %.80q: write \"HOST/SERVICE\", or \"HOST\" for the host itself", c.Peer)
+		return fmt.Errorf("'peer': %.80q is not a peer: write \"HOST/SERVICE\", or \"HOST\" for the host itself", c.Peer)
 	}
 	return nil
 }
 
-// covers reports whether the token is for a peer.
+// covers reports whether the token covers a peer.
 func (c *check) covers(host, service string) bool {
 	if c.Peer != "" {
 		return host == c.host && (service == c.service || service == hostService && c.service == "")
@@ -138,13 +138,13 @@ func (c *check) covers(host, service string) bool {
 	})
 }
 
-// flat has a "*" of path.Match match a "/" within a service too: no host has one.
+// flat lets a "*" of path.Match match a "/" in a service too. Hosts have none.
 func flat(peer string) string {
 	host, service, _ := strings.Cut(peer, "/")
 	return host + "/" + strings.ReplaceAll(service, "/", "\x00")
 }
 
-// slugHost returns the host whose services the token names in the path, or "".
+// slugHost returns the host of the peer, if the URL names the service, or "".
 func (c *check) slugHost() string {
 	if len(c.Peers) != 1 {
 		return ""
@@ -156,7 +156,7 @@ func (c *check) slugHost() string {
 	return host
 }
 
-// MinToken is the shortest token, in bytes: shorter ones can be guessed.
+// MinToken is the minimum length of a token, in bytes: shorter ones can be guessed.
 const MinToken = 16
 
 var (
@@ -168,20 +168,20 @@ var (
 func CheckToken(token string) error {
 	switch {
 	case len(token) < MinToken:
-		return fmt.Errorf("the token has %d bytes, at least %d are needed", len(token), MinToken)
+		return fmt.Errorf("the token has %d bytes: it must have at least %d", len(token), MinToken)
 	case !tokenForm.MatchString(token):
-		return errors.New("the token cannot be part of an address: use letters, digits and any of -._~+=")
+		return errors.New("the token cannot be part of a URL: use only letters, digits and -._~+=")
 	}
 	return nil
 }
 
-// looksLikeToken reports whether a text where a host belongs is more likely a token that is not
-// known, or that stands in the wrong place: nobody wants to find one among the names of hosts.
+// looksLikeToken reports whether a text in the place of a host is more likely a token that is
+// unknown or misplaced. A token must not become the name of a host.
 func looksLikeToken(text string) bool {
 	return len(text) >= MinToken && !strings.ContainsAny(text, "/.-") || uuidForm.MatchString(text)
 }
 
-// Checks find the check of a token. Files of checks are read again when they change.
+// Checks find the check of a token. Check files are reloaded when they change.
 type Checks struct {
 	log   Logger
 	key   [sha256.Size]byte // of digests
@@ -192,11 +192,11 @@ type Checks struct {
 	byDigest map[digest]*check
 }
 
-// A digest is all that is kept of a token. Nobody can choose one whose look-up takes
-// longer, because nobody knows the key.
+// A digest is all that is kept of a token. Nobody can choose a token whose lookup takes
+// longer, because the key is secret.
 type digest [sha256.Size]byte
 
-// NewChecks returns those of options. Read adds those of files.
+// NewChecks returns the checks of the options. Read adds those of files.
 func NewChecks(all []Check, files []string, log Logger) (*Checks, error) {
 	c := &Checks{log: log, byDigest: make(map[digest]*check)}
 	rand.Read(c.key[:])
@@ -245,8 +245,8 @@ func (c *Checks) find(token string) *check {
 	return c.byDigest[d]
 }
 
-// Read reads the files, and returns the peers that are expected. It reports false if a
-// file could not be read yet: then there may be more.
+// Read reads the files, and returns the peers that are expected. complete is false if a
+// file has not been read yet: then there may be more.
 func (c *Checks) Read(ctx context.Context) (expected []Expected, complete bool) {
 	complete = true
 	all, byDigest := slices.Clone(c.own), make(map[digest]*check)

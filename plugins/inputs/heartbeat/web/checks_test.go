@@ -15,26 +15,26 @@ import (
 
 func TestBadChecksAreRefused(t *testing.T) {
 	for want, c := range map[string]Check{
-		"the token has 5 bytes, at least 16":         {Token: "short", Peer: "a/b"},
-		"cannot be part of an address":               {Token: "has a space in its middle", Peer: "a/b"},
-		"it must name 'peer'":                        {Token: uuid},
-		"cannot both be set":                         {Token: uuid, Peer: "a/b", Peers: []string{"a/*"}},
-		`'peer' is "a/"`:                             {Token: uuid, Peer: "a/"},
-		`'peer' is "a b/c"`:                          {Token: uuid, Peer: "a b/c"},
-		`'peer' is "a/*": write patterns in 'peers'`: {Token: uuid, Peer: "a/*"},
-		`'peers' has "a"`:                            {Token: uuid, Peers: []string{"a"}},
-		`'peers' has "a/["`:                          {Token: uuid, Peers: []string{"a/["}},
-		"'every' at least 100ms":                     {Token: uuid, Peer: "a/b", Every: time.Millisecond},
-		"at most 400d":                               {Token: uuid, Peer: "a/b", Grace: 401 * 24 * time.Hour},
-		"must be durations":                          {Token: uuid, Peer: "a/b", MaxRuntime: -1},
-		"'max_runtime' must be durations of at most": {Token: uuid, Peer: "a/b", MaxRuntime: 400*24*time.Hour + 1},
-		"and 'every' at least 100ms":                 {Token: uuid, Peer: "a/b", Every: time.Microsecond},
-		"'schedule' and 'every' cannot both be set":  {Token: uuid, Peer: "a/b", Every: time.Hour, Schedule: "@daily"},
-		"'schedule' needs 'peer'":                    {Token: uuid, Peers: []string{"a/*"}, Schedule: "@daily"},
-		"'timezone' is that of 'schedule'":           {Token: uuid, Peer: "a/b", Timezone: "UTC"},
-		"'grace' must be at least 2s":                {Token: uuid, Peer: "a/b", Schedule: "@daily", Grace: time.Second},
-		"'schedule', 'timezone': \"@weakly\" is not": {Token: uuid, Peer: "a/b", Schedule: "@weakly"},
-		"another check has the same token":           {Token: strings.ToUpper(unknown), Peer: "a/b"},
+		"the token has 5 bytes: it must have at least 16": {Token: "short", Peer: "a/b"},
+		"cannot be part of a URL":                         {Token: "has a space in its middle", Peer: "a/b"},
+		"set 'peer', like":                                {Token: uuid},
+		"cannot both be set":                              {Token: uuid, Peer: "a/b", Peers: []string{"a/*"}},
+		`'peer': "a/" is not a peer`:                      {Token: uuid, Peer: "a/"},
+		`'peer': "a b/c" is not a peer`:                   {Token: uuid, Peer: "a b/c"},
+		`'peer': "a/*" is a pattern: write it in 'peers'`: {Token: uuid, Peer: "a/*"},
+		`'peers': "a" is not a pattern`:                   {Token: uuid, Peers: []string{"a"}},
+		`'peers': "a/[" is not a pattern`:                 {Token: uuid, Peers: []string{"a/["}},
+		"'every' at least 100ms":                          {Token: uuid, Peer: "a/b", Every: time.Millisecond},
+		"at most 400d":                                    {Token: uuid, Peer: "a/b", Grace: 401 * 24 * time.Hour},
+		"must be durations":                               {Token: uuid, Peer: "a/b", MaxRuntime: -1},
+		"'max_runtime' must be durations of at most":      {Token: uuid, Peer: "a/b", MaxRuntime: 400*24*time.Hour + 1},
+		"and 'every' at least 100ms":                      {Token: uuid, Peer: "a/b", Every: time.Microsecond},
+		"'schedule' and 'every' cannot both be set":       {Token: uuid, Peer: "a/b", Every: time.Hour, Schedule: "@daily"},
+		"'schedule' needs 'peer'":                         {Token: uuid, Peers: []string{"a/*"}, Schedule: "@daily"},
+		"'timezone' needs 'schedule'":                     {Token: uuid, Peer: "a/b", Timezone: "UTC"},
+		"'grace' must be at least 2s":                     {Token: uuid, Peer: "a/b", Schedule: "@daily", Grace: time.Second},
+		"'schedule', 'timezone': \"@weakly\" is not":      {Token: uuid, Peer: "a/b", Schedule: "@weakly"},
+		"another check has the same token":                {Token: strings.ToUpper(unknown), Peer: "a/b"},
 	} {
 		_, err := NewChecks([]Check{{Token: unknown, Peer: "a/b"}, c}, nil, nil)
 		require.ErrorContains(t, err, want)
@@ -71,7 +71,7 @@ func TestSchedulesOfChecks(t *testing.T) {
 		require.Zero(t, expected[i].Every)
 	}
 	var p Ping
-	require.NoError(t, p.schedule(checks.find(uuid), url.Values{"every": {"5m"}, "grace": {"1m"}}, usualEvery, usualGrace))
+	require.NoError(t, p.schedule(checks.find(uuid), url.Values{"every": {"5m"}, "grace": {"1m"}}, defaultEvery, defaultGrace))
 	require.Zero(t, p.IntervalMS+p.GraceMS, "the check holds")
 }
 
@@ -102,9 +102,9 @@ func TestFilesOfChecksAreReadAgain(t *testing.T) {
 	require.Equal(t, 30*time.Minute, checks.find(unknown).MaxRuntime)
 	require.True(t, checks.find(key).covers("web-3", "x"))
 	require.Len(t, log.Warnings(), 4)
-	require.Contains(t, log.Warnings()[1], name+":5: it names no peer")
+	require.Contains(t, log.Warnings()[1], name+":5: the peer is missing")
 	require.Contains(t, log.Warnings()[2], name+":6: the token has 5 bytes")
-	require.Contains(t, log.Warnings()[3], `word 3 is none of every=, grace=, max_runtime=, schedule= and timezone=`)
+	require.Contains(t, log.Warnings()[3], `word 3 is not one of every=, grace=, max_runtime=, schedule= and timezone=`)
 	require.Equal(t, []string{"web-1/backup 24h0m0s+1h0m0s", "web-2/backup 168h0m0s+2h0m0s"}, peers())
 	require.Len(t, log.Warnings(), 4, "once")
 	for _, token := range []string{unknown, key, fleet, "another-token-of-a-check"} {

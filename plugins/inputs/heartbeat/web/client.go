@@ -15,10 +15,10 @@ import (
 
 // A client is where a request comes from.
 type client struct {
-	addr        netip.Addr // behind proxies that are trusted; invalid if they do not say
-	local       bool       // a process of this host has sent it, and no page of somebody else made it do so
+	addr        netip.Addr // behind trusted proxies; invalid if they do not send it
+	local       bool       // sent by a process on this host, and not by a page of another site
 	forwarded   bool       // by a proxy that is not trusted
-	crossSite   bool       // a page of somebody else made a browser send it
+	crossSite   bool       // sent by a browser for a page of another site
 	certificate *x509.Certificate
 	name        string // in messages
 }
@@ -37,11 +37,11 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	c.certificate = certificateOf(r, v)
 	switch {
 	case !isForwarded(r.Header):
-		// nginx that is not told otherwise adds nothing, has Host name us, and speaks HTTP/1.0.
+		// By default nginx adds no header, sets Host to this server and uses HTTP/1.0.
 		direct := r.ProtoAtLeast(1, 1) && !contain(s.TrustedProxies, remote)
 		c.local = remote.IsLoopback() && direct && isLocalName(r.Host) && !c.crossSite
 	case contain(s.TrustedProxies, remote):
-		c.addr, c.certificate = s.forwarded(r.Header), nil // a certificate is that of the proxy
+		c.addr, c.certificate = s.forwarded(r.Header), nil // the certificate is the proxy's
 		c.name = c.place()
 	default:
 		c.forwarded = true
@@ -49,7 +49,7 @@ func (s *Server) clientOf(r *http.Request, v *visit) client {
 	return c
 }
 
-// advice says how a client may do what only some may, who are listed in an option.
+// advice returns how to let a client do what only the clients of an option may.
 func (q *request) advice(option string) string {
 	port := "7879"
 	if addr, ok := q.Context().Value(http.LocalAddrContextKey).(net.Addr); ok {
@@ -58,17 +58,17 @@ func (q *request) advice(option string) string {
 	cure := "add it to '" + option + "'"
 	switch {
 	case q.forwarded:
-		cure = "a proxy has passed this on: list that in 'trusted_proxies', and in '" + option + "' who may behind it"
+		cure = "the request came through a proxy: add the proxy to 'trusted_proxies', and the client behind it to '" + option + "'"
 	case !q.addr.IsValid():
-		cure = "its proxy does not say who is behind it, to be listed in '" + option + "'"
+		cure = "the proxy does not send the client's address, which must be in '" + option + "'"
 	case q.addr.IsLoopback():
-		cure = "only http://localhost:" + port + "/ with HTTP/1.1 is this host, and who is in '" + option + "' may, too"
+		cure = "use http://localhost:" + port + "/ with HTTP/1.1, or add it to '" + option + "'"
 	}
-	return cure + "; or come from the host itself: ssh -L " + port + ":localhost:" + port + " HOST, then http://localhost:" + port + "/"
+	return cure + "; or use an SSH tunnel: ssh -L " + port + ":localhost:" + port + " HOST, then http://localhost:" + port + "/"
 }
 
-// isCrossSite reports whether a page of somebody else made a browser send a request. Where that is
-// not told, as over plain HTTP, what is posted has the origin of the page.
+// isCrossSite reports whether a browser sent a request for a page of another site. Over plain HTTP,
+// where browsers do not send Sec-Fetch-Site, a POST still has the origin of the page.
 func isCrossSite(r *http.Request) bool {
 	origin := r.Header.Get("Origin")
 	_, host, _ := strings.Cut(origin, "://")
@@ -76,11 +76,11 @@ func isCrossSite(r *http.Request) bool {
 }
 
 func remoteOf(address string) netip.Addr {
-	remote, _ := netip.ParseAddrPort(address) //nolint:errcheck // then there is none
+	remote, _ := netip.ParseAddrPort(address) //nolint:errcheck // then it is invalid
 	return remote.Addr().Unmap().WithZone("")
 }
 
-// certificateOf returns the certificate that a client has shown, which was verified.
+// certificateOf returns the verified certificate of a client, or nil.
 func certificateOf(r *http.Request, v *visit) *x509.Certificate {
 	state := r.TLS
 	if v != nil {
@@ -95,8 +95,8 @@ func certificateOf(r *http.Request, v *visit) *x509.Certificate {
 	return state.PeerCertificates[0]
 }
 
-// isLocalName reports whether a Host header names this host, and nothing that a name
-// server could say is this host: a page of somebody else may have such a name.
+// isLocalName reports whether a Host header names this host without the help of DNS: a
+// page of another site can have a name that resolves to this host.
 func isLocalName(host string) bool {
 	name, _, err := net.SplitHostPort(host)
 	if err != nil {
@@ -105,23 +105,23 @@ func isLocalName(host string) bool {
 	return slices.Contains([]string{"localhost", "127.0.0.1", "::1"}, strings.ToLower(name))
 }
 
-// isForwarded reports whether a proxy has passed a request on.
+// isForwarded reports whether a request came through a proxy.
 func isForwarded(header http.Header) bool {
 	return slices.ContainsFunc([]string{"X-Forwarded-For", "Forwarded", "X-Real-Ip", "Via"}, func(key string) bool {
 		return len(header.Values(key)) > 0
 	})
 }
 
-// forwarded returns the last hop that is not a trusted proxy. A proxy writes one of the
-// headers, and may let through what a client has written into another one: if two of
-// them differ, none is believed.
+// forwarded returns the last hop that is not a trusted proxy. A proxy sets one of the
+// headers, and may pass on another one that the client set: if two of them differ, none
+// is believed.
 func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 	for _, hops := range [][]string{
 		hopsOf(header.Values("X-Forwarded-For")), forwardedFor(header.Values("Forwarded")), hopsOf(header.Values("X-Real-Ip")),
 	} {
-		hop, told := s.lastHop(hops)
+		hop, found := s.lastHop(hops)
 		switch {
-		case !told:
+		case !found:
 		case !hop.IsValid(), addr.IsValid() && addr != hop:
 			return netip.Addr{}
 		default:
@@ -131,9 +131,9 @@ func (s *Server) forwarded(header http.Header) (addr netip.Addr) {
 	return addr
 }
 
-// lastHop returns the last hop that is not a trusted proxy, which is invalid if it is no
-// address, or if all of them are trusted. It reports false if there is none.
-func (s *Server) lastHop(hops []string) (addr netip.Addr, told bool) {
+// lastHop returns the last hop that is not a trusted proxy. The address is invalid if the
+// hop is not an address, or if all hops are trusted. found is false without any hops.
+func (s *Server) lastHop(hops []string) (addr netip.Addr, found bool) {
 	for _, hop := range slices.Backward(hops) {
 		if addr = hopAddr(hop); !addr.IsValid() || !contain(s.TrustedProxies, addr) {
 			return addr, true
@@ -149,8 +149,8 @@ func hopsOf(values []string) []string {
 	return strings.Split(strings.Join(values, ","), ",")
 }
 
-// forwardedFor returns the hops of RFC 7239, 4. An element without one is a hop that is
-// no address.
+// forwardedFor returns the hops of RFC 7239, 4. An element without one is a hop without an
+// address.
 func forwardedFor(values []string) (hops []string) {
 	for _, element := range hopsOf(values) {
 		hop := ""
@@ -164,13 +164,13 @@ func forwardedFor(values []string) (hops []string) {
 	return hops
 }
 
-// hopAddr reads an address that may have a port, or brackets.
+// hopAddr parses an address that may have a port or brackets.
 func hopAddr(hop string) netip.Addr {
 	hop = strings.TrimSpace(hop)
 	if addr, err := netip.ParseAddrPort(hop); err == nil {
 		return addr.Addr().Unmap().WithZone("")
 	}
-	addr, _ := netip.ParseAddr(strings.Trim(hop, "[]")) //nolint:errcheck // then there is none
+	addr, _ := netip.ParseAddr(strings.Trim(hop, "[]")) //nolint:errcheck // then it is invalid
 	return addr.Unmap().WithZone("")
 }
 
@@ -178,9 +178,9 @@ func contain(prefixes []netip.Prefix, addr netip.Addr) bool {
 	return slices.ContainsFunc(prefixes, func(prefix netip.Prefix) bool { return prefix.Contains(addr) })
 }
 
-// knows reports whether a request shows name and password of readers. How long that takes
-// does not tell how much of them is right.
-func (s *Server) knows(r *http.Request) bool {
+// isAuthenticated reports whether a request has the user name and the password of readers, in
+// constant time.
+func (s *Server) isAuthenticated(r *http.Request) bool {
 	name, password, _ := r.BasicAuth()
 	return same(name, s.Username)&same(password, s.Password) == 1
 }
@@ -190,7 +190,7 @@ func same(a, b string) int {
 	return subtle.ConstantTimeCompare(x[:], y[:])
 }
 
-// bearer returns the token that a request shows in a header.
+// bearer returns the bearer token of a request.
 func bearer(r *http.Request) (token string, shown bool) {
 	scheme, token, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	return strings.TrimSpace(token), strings.EqualFold(scheme, "Bearer")

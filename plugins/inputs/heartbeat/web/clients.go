@@ -15,7 +15,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// push takes a request of a client of Uptime Kuma's push monitors.
+// push receives a request of a client of Uptime Kuma's push monitors.
 func (s *Server) push(q *request) (*answer, *refusal) {
 	check := s.Checks.find(strings.TrimPrefix(q.URL.EscapedPath(), "/api/push/"))
 	if check == nil || check.Peer == "" {
@@ -36,11 +36,11 @@ func (s *Server) push(q *request) (*answer, *refusal) {
 	if err := ping.schedule(check, query, 0, 0); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
-	return s.give(ping, false)
+	return s.record(ping, false)
 }
 
-// bearerSpeaker returns whom a request speaks for, and the check of the token in a header, which
-// is nil if there is none.
+// bearerSpeaker returns the speaker of a request, and the check of its bearer token, which is nil
+// without a token.
 func (s *Server) bearerSpeaker(q *request) (check *check, from *Speaker, refusal *refusal) {
 	if check, refusal = s.bearerCheck(q); refusal == nil {
 		from, refusal = s.speaker(q, check)
@@ -48,7 +48,7 @@ func (s *Server) bearerSpeaker(q *request) (check *check, from *Speaker, refusal
 	return check, from, refusal
 }
 
-// beat takes one of our own beats.
+// beat receives a beat of the wire protocol.
 func (s *Server) beat(q *request) (*answer, *refusal) {
 	_, from, refusal := s.bearerSpeaker(q)
 	if refusal != nil {
@@ -57,35 +57,35 @@ func (s *Server) beat(q *request) (*answer, *refusal) {
 	payload, err := io.ReadAll(io.LimitReader(q.Body, int64(s.MaxBeat)+1))
 	switch {
 	case err != nil:
-		return nil, refuse(http.StatusBadRequest, wire.ReasonTruncated, "the body has ended before its end")
+		return nil, refuse(http.StatusBadRequest, wire.ReasonTruncated, "the body is incomplete")
 	case len(payload) > s.MaxBeat:
-		return nil, refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "longer than 'max_frame_size', %d bytes", s.MaxBeat)
+		return nil, refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "the body is longer than 'max_frame_size', %d bytes", s.MaxBeat)
 	}
-	taken := s.Beat(payload, from)
-	if taken.Refusal != nil {
-		r := refuseTaken(&taken)
-		r.answer = string(taken.Answer)
+	result := s.ReceiveBeat(payload, from)
+	if result.Refusal != nil {
+		r := refuseResult(&result)
+		r.answer = string(result.Answer)
 		return nil, r
 	}
-	return &answer{status: http.StatusOK, text: string(taken.Answer), deadAfter: taken.DeadAfter, recorded: taken.Recorded}, nil
+	return &answer{status: http.StatusOK, text: string(result.Answer), deadAfter: result.DeadAfter, recorded: result.Recorded}, nil
 }
 
 const (
-	// maxMessage is how long a message of Telegraf may be, in bytes, before and after it
-	// is unpacked: it has the logs in it, those too that could not be sent before.
+	// maxMessage is the largest message of Telegraf, in bytes, both compressed and not: it
+	// contains logs, including those that could not be sent before.
 	maxMessage = 4 << 20
-	// maxDepth is how deep its objects and lists may lie in one another.
+	// maxDepth is how deep its objects and arrays may be nested.
 	maxDepth = 32
 )
 
-// A message is what is kept of schema 1 of Telegraf's outputs.heartbeat.
+// A message has the used parts of schema 1 of Telegraf's outputs.heartbeat.
 type message struct {
 	id, hostname, status string
 	schema               int64
 	statistics           map[string]float64
 }
 
-// telegraf takes a message of Telegraf's outputs.heartbeat.
+// telegraf receives a message of Telegraf's outputs.heartbeat.
 func (s *Server) telegraf(q *request) (*answer, *refusal) {
 	check, from, refusal := s.bearerSpeaker(q)
 	if refusal != nil {
@@ -100,11 +100,11 @@ func (s *Server) telegraf(q *request) (*answer, *refusal) {
 	if err := ping.schedule(check, q.URL.Query(), 0, 0); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
-	return s.give(ping, false)
+	return s.record(ping, false)
 }
 
-// ping returns the beat that a message is. Its id stands for the process: two ids with one
-// name are a conflict.
+// ping converts a message to a beat. Its id becomes the process, so that two ids with the
+// same name are a conflict.
 func (m *message) ping(service string) *Ping {
 	p := &Ping{Beat: wire.Beat{Host: m.hostname, Service: service, Status: m.status, PID: processOf(m.id)}}
 	if p.Host == "" {
@@ -124,14 +124,14 @@ func (m *message) ping(service string) *Ping {
 	return p
 }
 
-// processOf returns a number that stands for an id, and is not 0.
+// processOf returns a number for an id, which is not 0.
 func processOf(id string) uint32 {
 	hash := fnv.New32a()
-	io.WriteString(hash, id) //nolint:errcheck // a hash takes all
+	io.WriteString(hash, id) //nolint:errcheck // a hash never fails
 	return max(hash.Sum32(), 1)
 }
 
-// readMessage reads the body of a request.
+// readMessage decodes the body of a request.
 func readMessage(q *request) (*message, *refusal) {
 	body := io.Reader(&limited{reader: q.Body, left: maxMessage})
 	switch encoding := strings.ToLower(q.Header.Get("Content-Encoding")); encoding {
@@ -143,7 +143,7 @@ func readMessage(q *request) (*message, *refusal) {
 		}
 		body = &limited{reader: unpacked, left: maxMessage}
 	default:
-		return nil, refuse(http.StatusUnsupportedMediaType, ReasonRequest, "encoding is %.16q: use gzip or none", encoding)
+		return nil, refuse(http.StatusUnsupportedMediaType, ReasonRequest, "Content-Encoding is %.16q: use gzip or none", encoding)
 	}
 	m := new(message)
 	if err := m.decode(json.NewDecoder(body)); err != nil {
@@ -151,19 +151,19 @@ func readMessage(q *request) (*message, *refusal) {
 	}
 	switch {
 	case m.schema != 1:
-		return nil, refuse(http.StatusBadRequest, wire.ReasonVersion, "schema: %d is not known, 1 is", m.schema)
+		return nil, refuse(http.StatusBadRequest, wire.ReasonVersion, "schema: %d is not supported: use 1", m.schema)
 	case m.id == "":
 		return nil, refuse(http.StatusBadRequest, wire.ReasonMissing, "id: missing")
 	}
 	return m, nil
 }
 
-// refuseBody says what is wrong with a body.
+// refuseBody returns the refusal of a bad body.
 func refuseBody(err error) *refusal {
 	if errors.Is(err, errTooLong) {
-		return refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "message is longer than 4 MiB")
+		return refuse(http.StatusRequestEntityTooLarge, wire.ReasonOversize, "the message is longer than 4 MiB")
 	}
-	return refuse(http.StatusBadRequest, wire.ReasonJSON, "the body is no message of outputs.heartbeat")
+	return refuse(http.StatusBadRequest, wire.ReasonJSON, "the body is not a message of outputs.heartbeat")
 }
 
 var (
@@ -171,7 +171,7 @@ var (
 	errShape   = errors.New("not the shape of a message")
 )
 
-// limited reads no more than what is left, and fails with errTooLong if there is more.
+// limited reads at most left bytes, and fails with errTooLong if there are more.
 type limited struct {
 	reader io.Reader
 	left   int64
@@ -188,7 +188,7 @@ func (l *limited) Read(p []byte) (int, error) {
 	return n, err
 }
 
-// decode reads the members that are kept, and skips all others piece by piece.
+// decode reads the members that are used, and skips all others token by token.
 func (m *message) decode(d *json.Decoder) error {
 	d.UseNumber()
 	return members(d, func(key string) error {
@@ -221,7 +221,7 @@ func (m *message) decodeStatistics(d *json.Decoder) error {
 	})
 }
 
-// members calls read for each key of the object that begins.
+// members calls read for each key of the object that begins here.
 func members(d *json.Decoder, read func(key string) error) error {
 	if token, err := d.Token(); err != nil || token != json.Delim('{') {
 		return errors.Join(errShape, err)

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whatever comes is answered; what is refused is counted; what is taken is a beat that a
-// collector accepts; and no log has a token in it.
+// Every request is answered; refused ones are counted; accepted ones are valid beats; and no
+// log contains a token.
 func FuzzRequest(f *testing.F) {
 	for _, seed := range []string{
 		"GET /ping/" + uuid + "/3?rid=" + unknown + " HTTP/1.1\r\nHost: localhost\r\n\r\n",

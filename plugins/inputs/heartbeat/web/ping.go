@@ -17,50 +17,50 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// Of a ping of which nothing else is known.
+// The defaults for a ping.
 const (
-	usualEvery = 24 * time.Hour
-	usualGrace = time.Hour
+	defaultEvery = 24 * time.Hour
+	defaultGrace = time.Hour
 )
 
-// A Ping is what a request says of one peer.
+// A Ping is a request about one peer.
 type Ping struct {
 	wire.Beat
-	Job        string        // the run of a job that it is about; empty for the unnamed one
-	Begins     bool          // the run, of which nothing more is said
-	MaxRuntime time.Duration // that a run may have; 0 for no limit
+	Job        string        // the id of a job's run; empty for one without an id
+	Begins     bool          // the run begins
+	MaxRuntime time.Duration // of the run; 0 for no limit
 	From       Speaker
 }
 
-// A Speaker is whom a request comes from, as far as that is certain.
+// A Speaker is the client that sent a request, as far as that is certain.
 type Speaker struct {
 	Name        string                          // in messages
-	Remote      netip.Addr                      // invalid if a proxy does not say
+	Remote      netip.Addr                      // invalid if a proxy does not send it
 	Certificate *x509.Certificate               // verified; nil for none
-	May         func(host, service string) bool // whom its token is for; nil without a token
+	May         func(host, service string) bool // whether its token covers a peer; nil without a token
 }
 
-// Taken is what became of a beat.
-type Taken struct {
-	Refusal   *wire.Refusal // why it was not taken; nil if it was
-	Blameless bool          // the refusal is no fault of the client, who may try again
+// Result is the result for a beat.
+type Result struct {
+	Refusal   *wire.Refusal // why it was refused; nil if it was accepted
+	Blameless bool          // the client is not to blame for the refusal, and may retry
 	DeadAfter time.Duration // the silence that is allowed from now on
-	New       bool          // nothing was known of its peer before
-	Unknown   bool          // a goodbye for a peer that is not known
-	Recorded  bool          // it was a beat, and not only checked
-	Answer    []byte        // of the wire protocol, for beats of our own
+	New       bool          // its peer was not known before
+	Unknown   bool          // a goodbye for an unknown peer
+	Recorded  bool          // it was a beat, and not only a check
+	Answer    []byte        // of the wire protocol, to one of its beats
 }
 
-// A pingPath is what the address of a ping says.
+// A pingPath is the parsed path of a ping.
 type pingPath struct {
 	first   string // a token, or a host
 	service string // or a slug; may be empty
-	verb    string // "" for success, a number is an exit code
+	verb    string // "" for success; a number is an exit code
 }
 
 var verbs = []string{"fail", "log", "start", "leave"}
 
-// errPath is what Healthchecks says of a path that it does not understand.
+// errPath is the error of Healthchecks for a malformed path.
 var errPath = errors.New("invalid url format")
 
 func parsePath(escaped string) (p pingPath, err error) {
@@ -82,7 +82,7 @@ func parsePath(escaped string) (p pingPath, err error) {
 	return p, nil
 }
 
-// ping takes a request of a client of Healthchecks, or of a script.
+// ping receives a request of a client of Healthchecks, or of a script.
 func (s *Server) ping(q *request) (*answer, *refusal) {
 	p, err := parsePath(strings.TrimPrefix(q.URL.EscapedPath(), "/ping/"))
 	if _, wrong := url.ParseQuery(q.URL.RawQuery); err != nil || wrong != nil {
@@ -99,32 +99,32 @@ func (s *Server) ping(q *request) (*answer, *refusal) {
 		return nil, refusal
 	}
 	ping := &Ping{Beat: wire.Beat{Host: p.first, Service: p.service, Status: wire.StatusAlive, Watched: true}, From: *from}
-	if err := ping.say(p.verb, q.URL.Query()); err != nil {
+	if err := ping.applyVerb(p.verb, q.URL.Query()); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
-	if err := ping.schedule(check, q.URL.Query(), usualEvery, usualGrace); err != nil {
+	if err := ping.schedule(check, q.URL.Query(), defaultEvery, defaultGrace); err != nil {
 		return nil, refuse(http.StatusBadRequest, wire.ReasonValue, "%v", err)
 	}
 	if p.verb == "log" {
 		return ok(), nil
 	}
-	return s.give(ping, q.URL.Query().Get("create") == "1")
+	return s.record(ping, q.URL.Query().Get("create") == "1")
 }
 
-// checkOf returns the check of the token in a path, whose host and service it completes.
-// It is nil if the path has no token.
+// checkOf returns the check of the token in a path, and replaces the token with the host and
+// the service. The check is nil if the path has no token.
 func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	check := s.Checks.find(p.first)
 	switch {
 	case check == nil && uuidForm.MatchString(p.first):
 		return nil, refuse(http.StatusNotFound, ReasonToken, "not found")
 	case check == nil && p.service == "":
-		return nil, noPeer()
+		return nil, refuseUnknown()
 	case check == nil:
 		check, refusal := s.bearerCheck(q)
 		if check == nil && refusal == nil && looksLikeToken(p.first) {
-			refusal = refuse(http.StatusNotFound, ReasonToken, "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and "+
-				"a host of %d letters or more without . and - has to show one, as it looks like a token", MinToken)
+			refusal = refuse(http.StatusNotFound, ReasonToken, "not found: it looks like a token, but is not one of [[inputs.heartbeat.check]] or 'check_files'; "+
+				"a host of %d letters or more without . or - needs a bearer token", MinToken)
 		}
 		return check, refusal
 	case check.Peer != "" && p.service == "":
@@ -134,17 +134,18 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 		return nil, refuse(http.StatusBadRequest, ReasonRequest, "%v", errPath)
 	}
 	if p.first = check.slugHost(); p.first == "" {
-		return nil, refuse(http.StatusBadRequest, ReasonPeer, `this key needs peers = ["HOST/*"]`)
+		return nil, refuse(http.StatusBadRequest, ReasonPeer, `the check of this token needs peers = ["HOST/*"]`)
 	}
 	return check, nil
 }
 
-// noPeer says that a path has neither a token that is known nor a host and a service.
-func noPeer() *refusal {
-	return refuse(http.StatusNotFound, ReasonToken, "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and not /ping/HOST/SERVICE")
+// refuseUnknown refuses a path with neither a known token nor a host and a service.
+func refuseUnknown() *refusal {
+	return refuse(http.StatusNotFound, ReasonToken,
+		"not found: use /ping/TOKEN with a token of [[inputs.heartbeat.check]] or 'check_files', or /ping/HOST/SERVICE")
 }
 
-// bearerCheck returns the check of the token in a header, or nil if there is no token.
+// bearerCheck returns the check of the bearer token, or nil without one.
 func (s *Server) bearerCheck(q *request) (*check, *refusal) {
 	token, shown := bearer(q.Request)
 	if !shown {
@@ -154,12 +155,12 @@ func (s *Server) bearerCheck(q *request) (*check, *refusal) {
 		return check, nil
 	}
 	q.w.Header().Set("WWW-Authenticate", `Bearer realm="heartbeat"`)
-	return nil, refuse(http.StatusUnauthorized, ReasonToken, "unknown token: see [[inputs.heartbeat.check]] and 'check_files', "+
-		"or come from the host itself without one: ssh -L 7879:localhost:7879 HOST")
+	return nil, refuse(http.StatusUnauthorized, ReasonToken, "unknown token: use one of [[inputs.heartbeat.check]] or 'check_files', "+
+		"or none over an SSH tunnel: ssh -L 7879:localhost:7879 HOST")
 }
 
-// speaker returns whom a request may speak for. Without a token or a certificate it has to
-// come from here, or from where it may.
+// speaker returns the speaker of a request. Without a token or a certificate, the request
+// must come from this host or from an allowed source.
 func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 	from := &Speaker{Name: q.name, Remote: q.addr, Certificate: q.certificate}
 	switch {
@@ -169,12 +170,12 @@ func (s *Server) speaker(q *request, check *check) (*Speaker, *refusal) {
 	case q.certificate != nil, q.local, contain(s.AllowedSources, q.addr) && !q.crossSite:
 		return from, nil
 	}
-	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not speak without a token of [[inputs.heartbeat.check]]: %s",
+	return nil, refuse(http.StatusForbidden, reasonSource, "%s may not send heartbeats without a token of [[inputs.heartbeat.check]]: %s",
 		q.place(), q.advice("allowed_sources"))
 }
 
-// say adds what a verb says.
-func (p *Ping) say(verb string, query url.Values) (err error) {
+// applyVerb applies the verb of a path.
+func (p *Ping) applyVerb(verb string, query url.Values) (err error) {
 	if p.Job = strings.ToLower(query.Get("rid")); p.Job != "" && !uuidForm.MatchString(p.Job) {
 		return errPath
 	}
@@ -194,8 +195,8 @@ func (p *Ping) say(verb string, query url.Values) (err error) {
 	return err
 }
 
-// schedule adds what the check says, else the request, else what is usual. Without a grace
-// the rules for all beats give the margin.
+// schedule sets the interval and the grace period: those of the check, else of the request,
+// else the defaults. Without a grace period, the margin is that of all beats.
 func (p *Ping) schedule(check *check, query url.Values, every, grace time.Duration) (err error) {
 	if p.IntervalMS, err = milliseconds(query, "every"); err != nil {
 		return err
@@ -215,7 +216,7 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 		p.IntervalMS = cmp.Or(check.Every.Milliseconds(), p.IntervalMS)
 		p.GraceMS = cmp.Or(check.Grace.Milliseconds(), p.GraceMS)
 		p.MaxRuntime = cmp.Or(check.MaxRuntime, p.MaxRuntime)
-		if check.schedule != nil { // the collector knows when it is due
+		if check.schedule != nil { // it decides when the beat is due
 			p.IntervalMS, p.GraceMS = 0, 0
 			return nil
 		}
@@ -226,20 +227,20 @@ func (p *Ping) schedule(check *check, query url.Values, every, grace time.Durati
 	return nil
 }
 
-// expected returns what is expected of the peer, though it was never heard.
+// expected returns the peer as one that is expected even before its first beat.
 func (c *check) expected() Expected {
 	e := Expected{Host: c.host, Service: c.service, Every: c.Every, Grace: c.Grace, Schedule: c.schedule}
 	if c.Every == 0 {
-		e.Grace = cmp.Or(c.Grace, usualGrace)
+		e.Grace = cmp.Or(c.Grace, defaultGrace)
 		if c.schedule == nil {
-			e.Every = usualEvery
+			e.Every = defaultEvery
 		}
 	}
 	return e
 }
 
-// give hands a ping on, and returns what its client is told.
-func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
+// record passes a ping to Receive, and returns the answer to its client.
+func (s *Server) record(ping *Ping, create bool) (*answer, *refusal) {
 	host, err := wire.Host(ping.Host)
 	if err == nil {
 		ping.Host = host
@@ -248,50 +249,50 @@ func (s *Server) give(ping *Ping, create bool) (*answer, *refusal) {
 	if err != nil {
 		return nil, refuseValue(err)
 	}
-	taken := s.Take(ping)
+	result := s.Receive(ping)
 	switch {
-	case taken.Refusal != nil:
-		return nil, refuseTaken(&taken)
-	case taken.Unknown:
+	case result.Refusal != nil:
+		return nil, refuseResult(&result)
+	case result.Unknown:
 		return &answer{status: http.StatusNotFound, text: "no such peer"}, nil
 	}
-	a := &answer{status: http.StatusOK, text: "OK", deadAfter: taken.DeadAfter, recorded: true}
-	if create && taken.New {
+	a := &answer{status: http.StatusOK, text: "OK", deadAfter: result.DeadAfter, recorded: true}
+	if create && result.New {
 		a.status, a.text = http.StatusCreated, "Created"
 	}
 	return a, nil
 }
 
-// refuseValue says what is wrong with a beat. What its text quotes may be a token that was
-// mistyped, and is for its client alone.
+// refuseValue refuses an invalid beat. The error may quote a mistyped token, so only the
+// client gets it.
 func refuseValue(err error) *refusal {
 	return &refusal{
 		status: http.StatusBadRequest, reason: wire.ReasonValue,
-		text: "host, service or a value of the request is not one that a beat may have", answer: err.Error(),
+		text: "the host, the service or a value of the request is not valid", answer: err.Error(),
 	}
 }
 
-// refuseTaken returns the refusal of a beat that was understood.
-func refuseTaken(taken *Taken) *refusal {
-	r := refuse(http.StatusForbidden, taken.Refusal.Reason, "%s", taken.Refusal.Text)
+// refuseResult returns the refusal of a well-formed beat.
+func refuseResult(result *Result) *refusal {
+	r := refuse(http.StatusForbidden, result.Refusal.Reason, "%s", result.Refusal.Text)
 	switch {
-	case taken.Blameless:
+	case result.Blameless:
 		r.status = http.StatusServiceUnavailable
-	case taken.Refusal.Reason != wire.ReasonSignature && slices.Contains(wire.Reasons(), taken.Refusal.Reason):
+	case result.Refusal.Reason != wire.ReasonSignature && slices.Contains(wire.Reasons(), result.Refusal.Reason):
 		r.status = http.StatusBadRequest
 	}
 	return r
 }
 
-// milliseconds reads a duration of a query; 0 if it has none.
+// milliseconds returns a duration of a query, or 0 without one.
 func milliseconds(query url.Values, key string) (int64, error) {
 	text := query.Get(key)
 	if text == "" {
 		return 0, nil
 	}
 	d, err := parseDuration(text)
-	if err == nil && !mayLast(d) {
-		err = fmt.Errorf("is %.64q: at most 400d is allowed", text)
+	if err == nil && !isInRange(d) {
+		err = fmt.Errorf("%.64q is too long: at most 400d is allowed", text)
 	}
 	if err != nil {
 		return 0, fmt.Errorf("%s: %w", key, err)
@@ -302,10 +303,10 @@ func milliseconds(query url.Values, key string) (int64, error) {
 // leastEvery is the shortest time between two beats.
 const leastEvery = wire.MinIntervalMS * time.Millisecond
 
-// mayLast reports whether a peer may beat that rarely, and be away or run for so long.
-func mayLast(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*time.Millisecond }
+// isInRange reports whether d is within the limits of intervals, windows and runs.
+func isInRange(d time.Duration) bool { return d >= 0 && d <= wire.MaxIntervalMS*time.Millisecond }
 
-// parseDuration reads a duration like 90s, 12h or 7d; a number alone means seconds.
+// parseDuration parses a duration like 90s, 12h or 7d; a number alone is in seconds.
 func parseDuration(text string) (d time.Duration, err error) {
 	if days, ok := strings.CutSuffix(text, "d"); ok {
 		d, err = times(days, 24*time.Hour)
@@ -313,12 +314,12 @@ func parseDuration(text string) (d time.Duration, err error) {
 		d, err = time.ParseDuration(text)
 	}
 	if err != nil || d < 0 {
-		return 0, fmt.Errorf("is %.64q: write a duration like \"5m\", \"24h\" or \"7d\"", text)
+		return 0, fmt.Errorf("%.64q is not a duration: write one like \"5m\", \"24h\" or \"7d\"", text)
 	}
 	return d, nil
 }
 
-// times returns so many units, as far as a beat could declare them.
+// times returns number units, or an error if that overflows.
 func times(number string, unit time.Duration) (time.Duration, error) {
 	n, err := strconv.ParseUint(number, 10, 32)
 	if err == nil && n > uint64(math.MaxInt64/unit) {

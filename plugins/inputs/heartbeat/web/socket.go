@@ -11,12 +11,11 @@ import (
 )
 
 const (
-	// readLimit is how long a reader has for its request, and writeLimit for taking the
-	// answer.
+	// readLimit is the timeout for a request, and writeLimit that for its answer.
 	readLimit  = 5 * time.Second
 	writeLimit = 30 * time.Second
 	idleLimit  = time.Minute
-	// closeLimit is for how long a stop waits for answers that are underway.
+	// closeLimit is how long a stop waits for answers that are being sent.
 	closeLimit = time.Second
 )
 
@@ -26,8 +25,7 @@ type Socket struct {
 	ended  sync.WaitGroup
 }
 
-// Serve answers those that come to socket until Close, which closes it. warn is told what
-// goes wrong meanwhile.
+// Serve answers readers on socket until Close, which closes it. warn is called with errors.
 func Serve(socket net.Listener, answers http.Handler, warn func(text string)) *Socket {
 	s := &Socket{server: &http.Server{
 		Handler:           answers,
@@ -42,8 +40,8 @@ func Serve(socket net.Listener, answers http.Handler, warn func(text string)) *S
 	return s
 }
 
-// Close ends all connections and returns when nothing is answered any more. A nil Socket
-// is closed.
+// Close closes all connections and returns when nothing more is answered. Closing a nil
+// Socket does nothing.
 func (s *Socket) Close() {
 	if s == nil {
 		return
@@ -56,7 +54,7 @@ func (s *Socket) Close() {
 	s.ended.Wait()
 }
 
-// lines hands on what a log.Logger writes.
+// lines passes on the lines of a log.Logger.
 type lines func(text string)
 
 func (l lines) Write(line []byte) (int, error) {

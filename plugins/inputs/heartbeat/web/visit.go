@@ -8,17 +8,17 @@ import (
 	"sync/atomic"
 )
 
-// A visit is one connection. It counts what never becomes a request: package http
-// answers that itself, or closes the connection.
+// A visit is one connection. It counts input that never becomes a request, which package
+// http answers by itself, or closes the connection.
 type visit struct {
 	net.Conn
 	server  *Server
 	begun   atomic.Bool // a request is being answered
-	partial atomic.Bool // bytes of a request that has not begun have come, or none at all yet
+	partial atomic.Bool // part of the next request has arrived, or nothing at all yet
 	refused atomic.Bool
 }
 
-// visitors are connections as visits.
+// visitors accept connections as visits.
 type visitors struct {
 	net.Listener
 	server *Server
@@ -35,7 +35,7 @@ func (v visitors) Accept() (net.Conn, error) {
 	return visit, nil
 }
 
-// follow notes where a connection is. A request has ended when it is idle.
+// follow records the state of a connection. When it is idle, a request has ended.
 func (s *Server) follow(conn net.Conn, state http.ConnState) {
 	v, ok := conn.(*visit)
 	switch {
@@ -50,14 +50,14 @@ func (s *Server) follow(conn net.Conn, state http.ConnState) {
 	}
 }
 
-// begin notes that a request has been read. A request of a test has no visit.
+// begin records that a request has been read. A request of a test has no visit.
 func (v *visit) begin() {
 	if v != nil {
 		v.begun.Store(true)
 	}
 }
 
-// Read reads, and notes a request that does not come in time.
+// Read reads, and refuses a request that is not complete in time.
 func (v *visit) Read(p []byte) (int, error) {
 	n, err := v.Conn.Read(p)
 	if n > 0 {
@@ -65,17 +65,17 @@ func (v *visit) Read(p []byte) (int, error) {
 	}
 	if errors.Is(err, os.ErrDeadlineExceeded) && !v.begun.Load() && v.partial.Load() {
 		v.refuse(func() {
-			v.server.Refused(reasonReadTimeout, v.RemoteAddr().String(), "request is not complete in time ('read_timeout')")
+			v.server.Refused(reasonReadTimeout, v.RemoteAddr().String(), "the request is not complete within 'read_timeout'")
 		})
 	}
 	return n, err
 }
 
-// Write writes. What is written before a request has begun says that it is none.
+// Write writes. Output before a request has begun is package http's answer to bad input.
 func (v *visit) Write(p []byte) (int, error) {
 	if !v.begun.Load() {
 		v.refuse(func() {
-			v.server.Refused(ReasonRequest, v.RemoteAddr().String(), "no request of HTTP/1.1, or its headers are longer than 16 KiB")
+			v.server.Refused(ReasonRequest, v.RemoteAddr().String(), "not an HTTP/1.1 request, or its headers are longer than 16 KiB")
 		})
 	}
 	return v.Conn.Write(p)

@@ -94,7 +94,7 @@ func TestRequestsHaveToBeCompleteInTime(t *testing.T) {
 	}
 }
 
-// Whoever sends a byte now and then is no faster.
+// A client that sends a byte now and then does not get more time.
 func TestSlowHeadersCostTheirConnection(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, call := serveHTTP(t)
@@ -154,7 +154,7 @@ func TestWhatIsNoRequestIsRefusedAndCounted(t *testing.T) {
 	}
 }
 
-// A second request that is none is counted, too; the first was one.
+// Bad input after a good request is counted too.
 func TestAConnectionMayGoWrongLater(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, call := serveHTTP(t)
@@ -171,7 +171,7 @@ func TestAConnectionMayGoWrongLater(t *testing.T) {
 	})
 }
 
-// The ping came with the headers. What hangs after it is no reason to lose it.
+// The ping came with the headers. A body that hangs after it does not lose it.
 func TestASlowBodyCostsNoPing(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		s, call := serveHTTP(t)
@@ -204,7 +204,7 @@ func TestNothingIsTakenAfterEnd(t *testing.T) {
 	})
 }
 
-// What package http logs has no part of a request in it, and goes to our log.
+// The messages of package http contain no part of a request, and go to our log.
 func TestTheServerLogsToOurs(t *testing.T) {
 	log := new(recorder)
 	s := newSite(t, func(o *Options) { o.Log = log })

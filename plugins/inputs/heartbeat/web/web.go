@@ -1,6 +1,6 @@
-// Package web takes heartbeats of other people's clients over HTTP. It knows requests, who
-// may send them, and what their clients expect as an answer: each becomes an ordinary beat.
-// It never knows who is alive.
+// Package web receives heartbeats over HTTP, mostly from clients of other services. It knows
+// requests, who may send them, and which answers their clients expect: each request becomes
+// an ordinary beat. It never knows which peers are alive.
 package web
 
 import (
@@ -18,59 +18,58 @@ import (
 )
 
 const (
-	// maxHeader is how long the headers of a request may be, in bytes.
+	// maxHeader is the limit for the headers of a request, in bytes.
 	maxHeader = 16 << 10
-	// idleTimeout is how long a connection may wait for its next request: longer than
-	// Alertmanager and Telegraf pause between two, mostly.
+	// idleTimeout is how long a connection may wait for its next request: longer than the
+	// usual pauses of Alertmanager and Telegraf.
 	idleTimeout = 75 * time.Second
 )
 
-// Options say who may send what, and to whom it is given. Its functions are called
-// concurrently.
+// Options are the options of a Server. The functions are called concurrently.
 type Options struct {
 	Checks         *Checks
-	AllowedSources []netip.Prefix // whence beats may come without a token, beside this host
-	AllowedReaders []netip.Prefix // who may read, beside this host
-	TrustedProxies []netip.Prefix // whose word counts on where a request comes from
-	Username       string         // of readers, with Password; empty to go by their addresses
+	AllowedSources []netip.Prefix // that may send beats without a token, like this host
+	AllowedReaders []netip.Prefix // that may read, like this host
+	TrustedProxies []netip.Prefix // whose headers with the client's address are believed
+	Username       string         // of readers, with Password; empty to allow them by address
 	Password       string
 	ReadTimeout    time.Duration // of a request
-	MaxBeat        int           // bytes of one of our own beats
+	MaxBeat        int           // bytes of a beat of the wire protocol
 
-	Read http.Handler                              // answers those that read; nil for none
-	Take func(*Ping) Taken                         // takes a beat of a foreign client
-	Beat func(payload []byte, from *Speaker) Taken // takes one of our own, with an answer
+	Read        http.Handler                               // answers readers; nil for none
+	Receive     func(*Ping) Result                         // receives a beat of a client of another service
+	ReceiveBeat func(payload []byte, from *Speaker) Result // receives a beat of the wire protocol, and answers it
 
 	Recorded func(conn net.Conn)                         // a beat came over conn
-	Refused  func(reason wire.Reason, from, text string) // also what is no beat
+	Refused  func(reason wire.Reason, from, text string) // also for requests that are not beats
 	Panicked func(from string, cause any)
 	Log      Logger
 }
 
-// Logger is what is said beside what is refused.
+// Logger logs everything but refusals.
 type Logger interface {
-	// Debugf says what only a search for a fault needs.
+	// Debugf logs what helps to find a fault.
 	Debugf(format string, args ...any)
-	// Infof says what has changed as it should.
+	// Infof logs a normal change.
 	Infof(format string, args ...any)
-	// Warnf says what the operator should mend.
+	// Warnf logs what the operator should fix.
 	Warnf(format string, args ...any)
 }
 
-// Why this package refuses.
+// The reasons for refusals by this package.
 const (
-	ReasonRequest wire.Reason = "request" // no request that is known here
-	ReasonToken   wire.Reason = "token"   // of no check
-	ReasonPeer    wire.Reason = "peer"    // not one that the token is for
+	ReasonRequest wire.Reason = "request" // not a known request
+	ReasonToken   wire.Reason = "token"   // an unknown token
+	ReasonPeer    wire.Reason = "peer"    // the token does not cover it
 	ReasonReader  wire.Reason = "reader"  // it may not read
 )
 
-// Reasons returns all of them.
+// Reasons returns all reasons of this package.
 func Reasons() []wire.Reason {
 	return []wire.Reason{ReasonRequest, ReasonToken, ReasonPeer, ReasonReader}
 }
 
-// Why sockets refuse, too.
+// Reasons that sockets have too.
 const (
 	reasonSource      wire.Reason = "source"
 	reasonReadTimeout wire.Reason = "read_timeout"
@@ -85,8 +84,8 @@ type Server struct {
 	visits   sync.WaitGroup
 }
 
-// New returns a Server for the connections of listener, which are admitted and, if they
-// are to be, secured.
+// New returns a Server for the connections of listener, which are already admitted and,
+// for https://, secured.
 func New(listener net.Listener, options *Options) *Server {
 	s := &Server{Options: *options, listener: listener}
 	s.http = http.Server{
@@ -103,7 +102,7 @@ func New(listener net.Listener, options *Options) *Server {
 	return s
 }
 
-// logWriter has package http log to ours. What it says begins with "http: ".
+// logWriter logs the messages of package http, which begin with "http: ".
 type logWriter struct{ log Logger }
 
 func (l logWriter) Write(line []byte) (int, error) {
@@ -114,17 +113,17 @@ func (l logWriter) Write(line []byte) (int, error) {
 // Start serves until End.
 func (s *Server) Start() {
 	s.serving.Go(func() { // ends with End
-		//nolint:errcheck // it is always that of End
+		//nolint:errcheck // it always fails with the error of End
 		s.http.Serve(visitors{s.listener, s})
 	})
 }
 
-// End closes all connections. Nothing is taken after it returns. Call it once, after
+// End closes all connections. Nothing is received after it returns. Call it once, after
 // Start.
 func (s *Server) End() {
 	s.http.Close()
 	s.serving.Wait()
-	s.http.Close() // also the connection that was accepted meanwhile
+	s.http.Close() // also a connection that was accepted meanwhile
 	s.visits.Wait()
 }
 
@@ -133,7 +132,7 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	v, _ := r.Context().Value(visitKey{}).(*visit)
 	v.begin()
 	q := &request{Request: r, client: s.clientOf(r, v), w: w, visit: v}
-	defer s.survive(q)
+	defer s.recoverPanic(q)
 	switch path := r.URL.EscapedPath(); {
 	case strings.HasPrefix(path, "/ping/"):
 		s.answer(q, plain, s.ping, http.MethodGet, http.MethodHead, http.MethodPost)
@@ -148,15 +147,16 @@ func (s *Server) ServeHTTP(w http.ResponseWriter, r *http.Request) {
 	}
 }
 
-// survive logs an internal error. It is deferred: a panic costs the request.
-func (s *Server) survive(q *request) {
+// recoverPanic recovers from a panic and logs it as an internal error. It is deferred: a panic
+// costs only the request.
+func (s *Server) recoverPanic(q *request) {
 	if cause := recover(); cause != nil { //nolint:revive // it is deferred, elsewhere
 		s.Panicked(q.name, cause)
 		q.send(plain, http.StatusInternalServerError, "internal error")
 	}
 }
 
-// read lets readers read.
+// read answers a reader.
 func (s *Server) read(q *request) {
 	refusal := unknownPath()
 	if s.Read != nil {
@@ -173,15 +173,15 @@ func (s *Server) read(q *request) {
 	s.Read.ServeHTTP(q.w, q.Request)
 }
 
-// mayRead returns why a request may not read, or nil. Whether the collector listens,
-// everybody may know.
+// mayRead returns why a request may not read, or nil. Anyone may read whether the collector
+// listens.
 func (s *Server) mayRead(q *request) *refusal {
 	switch {
 	case q.Method != http.MethodGet && q.Method != http.MethodHead:
 		return badMethod(q.Method, http.MethodGet, http.MethodHead)
 	case q.URL.Path == api.PathHealth:
 		return nil
-	case s.Username != "" && !s.knows(q.Request):
+	case s.Username != "" && !s.isAuthenticated(q.Request):
 		q.w.Header().Set("WWW-Authenticate", `Basic realm="heartbeat", charset="UTF-8"`)
 		return refuse(http.StatusUnauthorized, ReasonReader, "reading needs 'basic_username' and 'basic_password'")
 	case s.Username != "" || q.local || contain(s.AllowedReaders, q.addr):

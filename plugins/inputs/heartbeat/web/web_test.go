@@ -31,7 +31,7 @@ const (
 type site struct {
 	*Server
 	taken   []Ping
-	answers Taken
+	answers Result
 	refused []wire.Reason
 	texts   []string
 }
@@ -47,12 +47,12 @@ func newSite(t testing.TB, change func(*Options)) *site {
 	require.NoError(t, err)
 	options := &Options{
 		Checks: checks, ReadTimeout: 10 * time.Second, MaxBeat: 1000, Log: testutil.Logger{Quiet: true},
-		Take: func(p *Ping) Taken {
+		Receive: func(p *Ping) Result {
 			s.taken = append(s.taken, *p)
 			return s.answers
 		},
-		Beat: func(payload []byte, _ *Speaker) Taken {
-			return Taken{Answer: fmt.Appendf(nil, `{"ack":%d}`, len(payload)), Recorded: true}
+		ReceiveBeat: func(payload []byte, _ *Speaker) Result {
+			return Result{Answer: fmt.Appendf(nil, `{"ack":%d}`, len(payload)), Recorded: true}
 		},
 		Refused: func(reason wire.Reason, _, text string) {
 			s.refused, s.texts = append(s.refused, reason), append(s.texts, text)
@@ -91,7 +91,7 @@ func (s *site) ask(r *http.Request) *httptest.ResponseRecorder {
 // said returns what was taken of the latest request, in short.
 func said(p *Ping) string {
 	text := fmt.Sprintf("%s/%s %s every=%s grace=%s", p.Host, p.Service, p.Status,
-		written(time.Duration(p.IntervalMS)*time.Millisecond), written(time.Duration(p.GraceMS)*time.Millisecond))
+		formatDuration(time.Duration(p.IntervalMS)*time.Millisecond), formatDuration(time.Duration(p.GraceMS)*time.Millisecond))
 	if p.HasExitCode {
 		text += fmt.Sprintf(" exit=%d", p.ExitCode)
 	}
@@ -109,7 +109,7 @@ func said(p *Ping) string {
 
 // Every path and verb of clients of Healthchecks and Uptime Kuma.
 func TestPingsAreUnderstood(t *testing.T) {
-	const notFound = "not found: no token of [[inputs.heartbeat.check]] or 'check_files', and not /ping/HOST/SERVICE"
+	const notFound = "not found: use /ping/TOKEN with a token of [[inputs.heartbeat.check]] or 'check_files', or /ping/HOST/SERVICE"
 	const rid = "?rid=0F66A1C3-1E3A-4C6B-8B7A-2E0B1E3A4C6B"
 	for target, want := range map[string]string{
 		"/ping/" + uuid:                            "200 OK | web-1/backup alive every=24h grace=1h",
@@ -126,7 +126,7 @@ func TestPingsAreUnderstood(t *testing.T) {
 		"/ping/" + uuid + "?rid=x":                 "400 invalid url format |",
 		"/ping/" + uuid + "?every=5m":              "200 OK | web-1/backup alive every=24h grace=1h",
 		"/ping/" + uuid + "/leave?back_in=5m":      "200 OK | web-1/backup leaving every=24h grace=1h back=300000ms",
-		"/ping/" + uuid + "/slug":                  `400 this key needs peers = ["HOST/*"] |`,
+		"/ping/" + uuid + "/slug":                  `400 the check of this token needs peers = ["HOST/*"] |`,
 		"/ping/" + unknown:                         "404 not found |",
 		"/ping/" + unknown + "/fail":               "404 not found |",
 		"/ping/" + key + "/backup":                 "200 OK | web-1/backup alive every=24h grace=1h",
@@ -136,26 +136,26 @@ func TestPingsAreUnderstood(t *testing.T) {
 		"/ping/" + key + "/x?grace=90":             "200 OK | web-1/x alive every=24h grace=1m30s",
 		"/ping/" + key + "/x/start?max_runtime=5m": "200 OK | web-1/x alive every=24h grace=1h begins max=5m0s",
 		"/ping/" + uuid + "/start?max_runtime=5m":  "200 OK | web-1/backup alive every=24h grace=1h begins max=2h0m0s",
-		"/ping/" + uuid + "/start?max_runtime=x":   "400 max_runtime: is \"x\": write a duration like \"5m\", \"24h\" or \"7d\" |",
-		"/ping/aKeyThatIsNotKnownHere/x": "404 not found: no token of [[inputs.heartbeat.check]] or 'check_files', and " +
-			"a host of 16 letters or more without . and - has to show one, as it looks like a token |",
+		"/ping/" + uuid + "/start?max_runtime=x":   "400 max_runtime: \"x\" is not a duration: write one like \"5m\", \"24h\" or \"7d\" |",
+		"/ping/aKeyThatIsNotKnownHere/x": "404 not found: it looks like a token, but is not one of [[inputs.heartbeat.check]] or 'check_files'; " +
+			"a host of 16 letters or more without . or - needs a bearer token |",
 		"/ping/" + key + "/x?every=400d&grace=400d":       "200 OK | web-1/x alive every=9600h grace=9600h",
 		"/ping/" + key + "/x/start?max_runtime=400d":      "200 OK | web-1/x alive every=24h grace=1h begins max=9600h0m0s",
 		"/ping/" + key + "/x/leave?back_in=400d":          "200 OK | web-1/x leaving every=24h grace=1h back=34560000000ms",
-		"/ping/" + key + "/x?every=401d":                  `400 every: is "401d": at most 400d is allowed |`,
-		"/ping/" + key + "/x?every=1h&grace=34560001":     `400 grace: is "34560001": at most 400d is allowed |`,
-		"/ping/" + key + "/x/start?max_runtime=401d":      `400 max_runtime: is "401d": at most 400d is allowed |`,
-		"/ping/" + key + "/x/leave?back_in=9601h":         `400 back_in: is "9601h": at most 400d is allowed |`,
-		"/ping/" + key + "/x?every=106751d":               `400 every: is "106751d": at most 400d is allowed |`,
-		"/ping/" + key + "/x?every=106752d":               `400 every: is "106752d": write a duration like "5m", "24h" or "7d" |`,
-		"/ping/" + key + "/x?every=-1d":                   `400 every: is "-1d": write a duration like "5m", "24h" or "7d" |`,
+		"/ping/" + key + "/x?every=401d":                  `400 every: "401d" is too long: at most 400d is allowed |`,
+		"/ping/" + key + "/x?every=1h&grace=34560001":     `400 grace: "34560001" is too long: at most 400d is allowed |`,
+		"/ping/" + key + "/x/start?max_runtime=401d":      `400 max_runtime: "401d" is too long: at most 400d is allowed |`,
+		"/ping/" + key + "/x/leave?back_in=9601h":         `400 back_in: "9601h" is too long: at most 400d is allowed |`,
+		"/ping/" + key + "/x?every=106751d":               `400 every: "106751d" is too long: at most 400d is allowed |`,
+		"/ping/" + key + "/x?every=106752d":               `400 every: "106752d" is not a duration: write one like "5m", "24h" or "7d" |`,
+		"/ping/" + key + "/x?every=-1d":                   `400 every: "-1d" is not a duration: write one like "5m", "24h" or "7d" |`,
 		"/ping/" + key + "/x?every=1ns":                   "400 every: must be at least 100ms |",
 		"/ping/" + key + "/x?every=0":                     "400 every: must be at least 100ms |",
 		"/ping/" + key + "/x?every=1m;grace=2m":           "400 invalid url format |",
-		"/ping/" + key + "/x?every=soon":                  `400 every: is "soon": write a duration like "5m", "24h" or "7d" |`,
+		"/ping/" + key + "/x?every=soon":                  `400 every: "soon" is not a duration: write one like "5m", "24h" or "7d" |`,
 		"/ping/" + key:                                    "400 invalid url format |",
 		"/ping/" + key + "/fail":                          "400 invalid url format |",
-		"/ping/" + fleet + "/backup":                      `400 this key needs peers = ["HOST/*"] |`,
+		"/ping/" + fleet + "/backup":                      `400 the check of this token needs peers = ["HOST/*"] |`,
 		"/ping/web-2/nginx":                               "200 OK | web-2/nginx alive every=24h grace=1h",
 		"/ping/WEB-2./a/b%2Fc":                            "200 OK | web-2/a/b/c alive every=24h grace=1h",
 		"/ping/web-2/nginx/0":                             "200 OK | web-2/nginx alive every=24h grace=1h",
@@ -213,7 +213,7 @@ func TestAnswersTellTheSilenceThatIsAllowed(t *testing.T) {
 }
 
 func TestWhatTheJudgeSaysIsTheStatus(t *testing.T) {
-	for want, answers := range map[string]Taken{
+	for want, answers := range map[string]Result{
 		"503": {Refusal: &wire.Refusal{Reason: "max_peers", Text: "full"}, Blameless: true},
 		"403": {Refusal: &wire.Refusal{Reason: "host", Text: "no"}},
 		"400": {Refusal: &wire.Refusal{Reason: wire.ReasonValue, Text: "bad"}},
@@ -296,8 +296,8 @@ func TestWhoIsOfThisHost(t *testing.T) {
 	}
 }
 
-// A proxy that adds no header, has Host name us and speaks HTTP/1.0, as nginx does unless it is
-// told otherwise.
+// A proxy that adds no header, sets Host to this server and uses HTTP/1.0, as nginx does by
+// default.
 func TestABareProxyIsNotThisHost(t *testing.T) {
 	s := newSite(t, nil)
 	r := local("GET", "/ping/web-2/nginx", "")
@@ -307,14 +307,14 @@ func TestABareProxyIsNotThisHost(t *testing.T) {
 	require.Equal(t, 403, s.ask(local("GET", "/ping/web-2/nginx", "")).Code, "it always says where requests come from")
 }
 
-// What is to be done depends on what is in between.
+// The advice depends on what is in between.
 func TestRefusalSaysWhatToDo(t *testing.T) {
 	s := newSite(t, func(o *Options) { o.TrustedProxies = []netip.Prefix{netip.MustParsePrefix("10.1.0.0/24")} })
 	for want, r := range map[string]*http.Request{
-		"add it to 'allowed_readers'; or come from the host itself: ssh -L 80:localhost:80 HOST":    remote("GET", "/api/peers", ""),
-		"list that in 'trusted_proxies', and in 'allowed_readers' who may behind it":                with(local("GET", "/api/peers", ""), "127.0.0.1:1"),
-		"its proxy does not say who is behind it, to be listed in 'allowed_readers'":                with(remote("GET", "/api/peers", ""), "10.1.0.1:1"),
-		"only http://localhost:80/ with HTTP/1.1 is this host, and who is in 'allowed_readers' may": named(local("GET", "/api/peers", "")),
+		"add it to 'allowed_readers'; or use an SSH tunnel: ssh -L 80:localhost:80 HOST":    remote("GET", "/api/peers", ""),
+		"add the proxy to 'trusted_proxies', and the client behind it to 'allowed_readers'": with(local("GET", "/api/peers", ""), "127.0.0.1:1"),
+		"the proxy does not send the client's address, which must be in 'allowed_readers'":  with(remote("GET", "/api/peers", ""), "10.1.0.1:1"),
+		"use http://localhost:80/ with HTTP/1.1, or add it to 'allowed_readers'":            named(local("GET", "/api/peers", "")),
 	} {
 		local := &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 80}
 		w := s.ask(r.WithContext(context.WithValue(r.Context(), http.LocalAddrContextKey, net.Addr(local))))
@@ -440,7 +440,7 @@ func TestOurOwnBeatIsAnsweredInOurOwnProtocol(t *testing.T) {
 func TestAPanicCostsOneRequest(t *testing.T) {
 	var causes []any
 	s := newSite(t, func(o *Options) {
-		o.Take = func(*Ping) Taken { panic("x") }
+		o.Receive = func(*Ping) Result { panic("x") }
 		o.Panicked = func(_ string, cause any) { causes = append(causes, cause) }
 	})
 	require.Equal(t, 500, s.ask(local("GET", "/ping/"+uuid, "")).Code)

@@ -1,17 +1,15 @@
 package wire
 
-// A Latest is the latest beat of a stream. It remembers how that was written:
-// most streams write the next one in the same way, but for a few numbers. Only a
-// Decoder may change it.
+// A Latest is the latest beat of a stream. It remembers the text of the beat: the next
+// one usually differs only in a few numbers. Only a Decoder may change it.
 type Latest struct {
 	Beat
-	text    []byte // nil if it is too long to be remembered
+	text    []byte // nil if too long
 	numbers [len(changingKeys)]number
-	found   uint8 // how many numbers are in text
+	found   uint8 // the number of numbers in text
 }
 
-// changingKeys are the keys whose numbers are others in each beat, and the least
-// that each may be.
+// changingKeys are the keys whose numbers change with each beat, and their least values.
 var changingKeys = [...]struct {
 	key   string
 	least int64
@@ -23,25 +21,25 @@ const (
 	rttMicros
 )
 
-// maxRemembered is how long a text that is remembered may be, in bytes.
+// maxRemembered is the longest text that is remembered, in bytes.
 const maxRemembered = 512
 
-// Trim lets go of a beat that is too long to be remembered: what an idle stream keeps is bounded,
-// whatever it once said.
+// Trim drops a beat whose text is too long to be remembered, so that the memory of an idle stream
+// is bounded.
 func (l *Latest) Trim() {
 	if l.text == nil {
 		*l = Latest{}
 	}
 }
 
-// A number is where the value of a changing key stands in a text.
+// A number is the position of the value of a changing key in a text.
 type number struct {
 	from   uint16
-	length uint8 // at most 18, as no legal one has more digits
-	which  uint8 // of changingKeys
+	length uint8 // at most 18, because no valid number has more digits
+	which  uint8 // index in changingKeys
 }
 
-// remember notes what the beat was read from.
+// remember stores the text of the beat.
 func (l *Latest) remember(payload []byte, numbers []number) {
 	if len(payload) > maxRemembered {
 		l.text = nil
@@ -51,9 +49,9 @@ func (l *Latest) remember(payload []byte, numbers []number) {
 	l.found = uint8(copy(l.numbers[:], numbers))
 }
 
-// decodeAgain reads payload if it is the latest text but for the numbers, which
-// is all that has to be checked then. It reports false, and has changed nothing,
-// if it is another text, or if a number is none that the key may have.
+// decodeAgain decodes a payload that differs from the latest text only in the numbers: then
+// only these have to be checked. It returns false and changes nothing if the text differs
+// elsewhere, or if a number is invalid.
 func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 	if l.text == nil {
 		return false
@@ -62,7 +60,7 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 	var values [len(changingKeys)]int64
 	at := uint16(0)
 	for _, n := range l.numbers[:l.found] {
-		if !d.scan.same(l.text[at:n.from]) {
+		if !d.scan.skipText(l.text[at:n.from]) {
 			return false
 		}
 		value, err := d.changing(n.which)
@@ -71,19 +69,19 @@ func (d *Decoder) decodeAgain(payload []byte, l *Latest) bool {
 		}
 		values[n.which], at = value, n.from+uint16(n.length)
 	}
-	if !d.scan.same(l.text[at:]) || d.scan.pos < len(payload) {
+	if !d.scan.skipText(l.text[at:]) || d.scan.pos < len(payload) {
 		return false
 	}
 	l.Seq, l.SentMS, l.RTTMicros = values[seq], values[sentMS], values[rttMicros]
 	return true
 }
 
-// changing reads the number of a changing key.
+// changing decodes the number of a changing key.
 func (d *Decoder) changing(which uint8) (int64, error) {
 	return d.integer(changingKeys[which].key, changingKeys[which].least, MaxInteger)
 }
 
-// noteChanging is changing, and notes where the number is.
+// noteChanging is like changing, and stores the position of the number.
 func (d *Decoder) noteChanging(which uint8) (int64, error) {
 	from := d.scan.pos
 	n, err := d.changing(which)

@@ -37,8 +37,7 @@ func (w *twin) read(t *testing.T, payload []byte) {
 	w.last = payload
 }
 
-// What a decoder keeps from the beat before never shows: it reads each beat
-// like a new one.
+// The beat that a decoder keeps never affects the next one: each is decoded like a new one.
 func TestDecoderReadsEachBeatLikeANewOne(t *testing.T) {
 	vectors := loadVectors[beatVector](t, "beats.json")
 	var w twin
@@ -59,7 +58,7 @@ func TestDecoderReadsEachBeatLikeANewOne(t *testing.T) {
 	}
 }
 
-// Whatever a sender makes of the numbers that change, and of what is around them.
+// All variations of the numbers that change, and of the text around them.
 func TestTextThatRepeatsItselfIsReadLikeANewOne(t *testing.T) {
 	values := []string{
 		"1", "2", "10", "9007199254740991", "9007199254740992", "0", "-1", "01", "+1", "1.0", "1e3", "1E3", "", "-", " 3", "3 ", "3\t",
@@ -82,7 +81,7 @@ func TestTextThatRepeatsItselfIsReadLikeANewOne(t *testing.T) {
 	}
 }
 
-// What the whole speed comes from: the beats of our own sender are such texts.
+// This makes decoding fast: the beats of our own sender are such texts.
 func TestBeatsOfOneSenderRepeatTheirText(t *testing.T) {
 	var d Decoder
 	var latest Latest

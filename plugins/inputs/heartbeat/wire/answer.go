@@ -11,20 +11,20 @@ const (
 	MaxNear   = 3       // names
 )
 
-// An Answer is what a collector says back on a framed connection: an
-// acknowledgement if the beat asked for one, an error for each refused frame.
+// An Answer is an answer of a collector on a framed connection: an acknowledgement if the
+// beat asked for one, or an error for each refused frame.
 type Answer struct {
 	Error string // why the frame was refused; empty for an acknowledgement
-	Seq   int64  // of the beat that is acknowledged; 0 if it had none
+	Seq   int64  // of the acknowledged beat; 0 if it had none
 	NowMS int64  // the collector's wall clock, unix ms
 
-	DeadAfterMS int64  // the silence allowed to this peer
+	DeadAfterMS int64  // the silence after which the peer is dead
 	Rule        string // what set it
-	ID          string // whom the collector took the beat for
+	ID          string // the peer of the beat
 
-	Collector string   // its id, which a beat may name in To; empty from older ones
-	Unknown   bool     // the goodbye was for a peer that is not known, and records nothing
-	Near      []string // then up to MaxNear peers of similar names
+	Collector string   // its id, which a beat may name in To; empty from older collectors
+	Unknown   bool     // a goodbye for an unknown peer, which records nothing
+	Near      []string // with Unknown: up to MaxNear peers with similar names
 }
 
 // AppendAnswer appends a as a payload to dst.
@@ -52,7 +52,7 @@ func AppendAnswer(dst []byte, a *Answer) []byte {
 	return append(w.dst, '}')
 }
 
-// near appends the first names that fit into room, with the end of the answer.
+// near appends as many names as fit into room, together with the end of the answer.
 func (w *objectWriter) near(names []string, room int) {
 	room -= len(`,"near":[]}`)
 	fit := 0
@@ -71,7 +71,7 @@ func (w *objectWriter) near(names []string, room int) {
 	w.dst = append(w.dst, ']')
 }
 
-// appendEscaped appends text, which is printable, as a JSON string.
+// appendEscaped appends a printable text as a JSON string.
 func appendEscaped(dst []byte, text string) []byte {
 	dst = append(dst, '"')
 	for i := range len(text) {
@@ -83,8 +83,7 @@ func appendEscaped(dst []byte, text string) []byte {
 	return append(dst, '"')
 }
 
-// DecodeAnswer reads the payload of an answer. Like a collector, a sender
-// ignores keys it does not know.
+// DecodeAnswer decodes the payload of an answer. It ignores unknown keys, like a collector.
 func DecodeAnswer(payload []byte) (Answer, error) {
 	var a Answer
 	var d Decoder
@@ -100,7 +99,7 @@ func DecodeAnswer(payload []byte) (Answer, error) {
 	return a, err
 }
 
-// answerMember reads the value of one key into a.
+// answerMember decodes the value of one key into a.
 func (d *Decoder) answerMember(a *Answer, key []byte) (err error) {
 	switch string(key) {
 	case "ack":
@@ -129,7 +128,7 @@ func (d *Decoder) answerMember(a *Answer, key []byte) (err error) {
 	return err
 }
 
-// near reads names of peers.
+// near decodes the names of peers.
 func (d *Decoder) near() (names []string, err error) {
 	if d.scan.peek() != '[' {
 		return nil, d.wrongType("near", "an array")
@@ -145,8 +144,7 @@ func (d *Decoder) near() (names []string, err error) {
 	return names, err
 }
 
-// anyText reads a string of a collector, which is printed quoted or not at
-// all.
+// anyText decodes a string from a collector. It is not checked, so print it only quoted.
 func (d *Decoder) anyText(key string) (string, error) {
 	raw, err := d.str(key)
 	return string(raw), err

@@ -63,8 +63,7 @@ func TestBeatVectors(t *testing.T) {
 	}
 }
 
-// A decoder is used for a whole stream. What it kept from one beat must not
-// show in the next.
+// A decoder is used for a whole stream. A beat that it keeps must not affect the next one.
 func TestDecoderForgetsTheBeatBefore(t *testing.T) {
 	var d Decoder
 	var b Latest
@@ -149,7 +148,7 @@ func TestAnswersAreReadAsTheyWereWritten(t *testing.T) {
 	}
 }
 
-// Whatever an answer has to hold, a sender reads no more than MaxAnswer bytes.
+// No answer is longer than MaxAnswer bytes, which is what a sender reads.
 func TestAnswerNamesAsManyAsFit(t *testing.T) {
 	longest := strings.Repeat("n", MaxHost+1+MaxService)
 	for size := range MaxAnswer - 200 {

@@ -8,8 +8,8 @@ import (
 	"unicode/utf8"
 )
 
-// What may become a tag or a text in a database passes one of these
-// allow-lists, so that no serializer and no query has to escape it.
+// Texts that may become tags or strings in a database pass one of these allow-lists, so
+// that no serializer and no query has to escape them.
 
 func statusByte(c byte) bool { return isWord(c) || c == '.' || c == '-' }
 
@@ -19,18 +19,18 @@ func serviceByte(c byte) bool { return hostByte(c) || c == '@' || c == '/' }
 
 func signalByte(c byte) bool { return statusByte(c) || c == '+' }
 
-// opaqueByte holds for texts that are only compared.
+// opaqueByte is for texts that are only compared.
 func opaqueByte(c byte) bool { return 0x20 < c && c < 0x7f && c != '"' && c != '\\' }
 
 func isWord(c byte) bool {
 	return isDigit(c) || c == '_' || 'a' <= c|0x20 && c|0x20 <= 'z'
 }
 
-// checkText refuses what is empty, longer than limit or holds a byte that is
-// not allowed.
+// checkText refuses a text that is empty, is longer than limit or has a byte that is not
+// allowed.
 func checkText[T string | []byte](key string, text T, limit int, allowed func(byte) bool) error {
 	if len(text) == 0 || len(text) > limit {
-		return refuse(ReasonValue, "%s: %d bytes in %s, allowed are 1 to %d", key, len(text), quote(text), limit)
+		return refuse(ReasonValue, "%s: %s has %d bytes, allowed are 1 to %d", key, quote(text), len(text), limit)
 	}
 	for i := range len(text) {
 		if !allowed(text[i]) {
@@ -41,11 +41,11 @@ func checkText[T string | []byte](key string, text T, limit int, allowed func(by
 	return nil
 }
 
-// checkLabelValue refuses all but printable text without quotes and
-// backslashes. The text is UTF-8.
+// checkLabelValue accepts only printable text without quotes and backslashes. The text
+// must be valid UTF-8.
 func checkLabelValue[T string | []byte](key string, text T) error {
 	if len(text) == 0 || len(text) > MaxLabelValue {
-		return refuse(ReasonValue, "%s: %d bytes in %s, allowed are 1 to %d", key, len(text), quote(text), MaxLabelValue)
+		return refuse(ReasonValue, "%s: %s has %d bytes, allowed are 1 to %d", key, quote(text), len(text), MaxLabelValue)
 	}
 	for _, char := range string(text) {
 		if char == utf8.RuneError || !unicode.IsPrint(char) || strings.ContainsRune("\"'`\\", char) {
@@ -65,7 +65,7 @@ func checkRange(key string, n, low, high int64) error {
 func parseAddr(text string) (netip.Addr, error) {
 	addr, err := netip.ParseAddr(text)
 	if err != nil || addr.Zone() != "" {
-		return netip.Addr{}, refuse(ReasonValue, "ip: %s is not an address without a zone", quote(text))
+		return netip.Addr{}, refuse(ReasonValue, "ip: %s is not an IP address without a zone", quote(text))
 	}
 	return addr.Unmap(), nil
 }
@@ -147,7 +147,7 @@ func checkFields(fields []Field) error {
 	return nil
 }
 
-// checkKey refuses a key that must not be added to seen, and adds it.
+// checkKey checks a key and adds it to seen.
 func checkKey(seen map[string]bool, key string) error {
 	switch {
 	case seen[key]:
@@ -167,18 +167,18 @@ func checkFieldValue(field Field) error {
 		return checkLabelValue(field.Key, value)
 	case float64:
 		if math.IsNaN(value) || math.IsInf(value, 0) {
-			return refuse(ReasonValue, "%s: %v is not a number of JSON", field.Key, value)
+			return refuse(ReasonValue, "%s: %v is not a JSON number", field.Key, value)
 		}
 		return nil
 	default:
-		return refuse(ReasonType, "%s: %T is no number, boolean or string", field.Key, value)
+		return refuse(ReasonType, "%s: %T is not a number, boolean or string", field.Key, value)
 	}
 }
 
 func tooMany(n int) error {
-	return refuse(ReasonLimit, "%d entries, allowed are %d", n, MaxEntries)
+	return refuse(ReasonLimit, "%d entries, the limit is %d", n, MaxEntries)
 }
 
 func refuseStatus[T string | []byte](status T) error {
-	return refuse(ReasonValue, "status: %s does not tell what happened: say \"dead\" or \"leaving\"", quote(status))
+	return refuse(ReasonValue, "status: %s is ambiguous: use \"dead\" or \"leaving\"", quote(status))
 }

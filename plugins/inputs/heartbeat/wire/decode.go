@@ -6,8 +6,8 @@ import (
 	"strconv"
 )
 
-// A Decoder reads beats. It holds what reading needs and of streams at most a
-// beat that was replaced: many streams may use one in turn.
+// A Decoder decodes beats. It keeps only buffers and at most a beat that was replaced, so many
+// streams may use one in turn.
 type Decoder struct {
 	scan    scanner
 	beat    Beat
@@ -16,18 +16,17 @@ type Decoder struct {
 	numbers []number // of the text being read
 }
 
-// Decode reads a payload that is one beat. An error is a *Refusal.
+// Decode decodes a payload with one beat. An error is a *Refusal.
 func Decode(payload []byte) (*Beat, error) {
 	beat := new(Beat)
 	return beat, new(Decoder).read(payload, beat)
 }
 
-// Decode reads a payload that is one beat into the place of the latest one of
-// its stream. Texts that are the same are taken from there, so that a sender
-// that repeats itself costs no memory. On an error, which is a *Refusal, the
-// latest one stays.
+// Decode decodes a payload with one beat, and replaces the latest one of its stream. It reuses
+// the strings that have not changed, so that repeated beats allocate no memory. On an error,
+// which is a *Refusal, the latest beat does not change.
 func (d *Decoder) Decode(payload []byte, latest *Latest) error {
-	defer d.letGo()
+	defer d.release()
 	if d.decodeAgain(payload, latest) {
 		return nil
 	}
@@ -38,8 +37,8 @@ func (d *Decoder) Decode(payload []byte, latest *Latest) error {
 	return nil
 }
 
-// letGo lets go of what belongs to the stream.
-func (d *Decoder) letGo() { d.before, d.scan.data = nil, nil }
+// release drops the references to the stream.
+func (d *Decoder) release() { d.before, d.scan.data = nil, nil }
 
 func (d *Decoder) read(payload []byte, beat *Beat) error {
 	d.scan.reset(payload)
@@ -51,14 +50,14 @@ func (d *Decoder) read(payload []byte, beat *Beat) error {
 		return err
 	}
 	if !d.hasPID {
-		return refuse(ReasonMissing, "pid is missing; 0 stands for the host itself")
+		return refuse(ReasonMissing, "pid is missing: use 0 for the host itself")
 	}
 	*beat, d.beat = d.beat, *beat
 	return nil
 }
 
-// member reads the value of one key. Keys it does not know are ignored. The first
-// byte of the value says where to look first.
+// member decodes the value of one key. It ignores unknown keys. The first byte of the value
+// decides which keys it tries first.
 func (d *Decoder) member(key []byte) error {
 	isText := d.scan.peek() == '"'
 	if isText {
@@ -77,8 +76,8 @@ func (d *Decoder) member(key []byte) error {
 	return d.otherMember(key)
 }
 
-// textMember reads the value of a key whose value is a string. It reports false
-// for any other key.
+// textMember decodes the value of a key whose value is a string. It returns false for any
+// other key.
 func (d *Decoder) textMember(key []byte) (known bool, err error) {
 	b, old := &d.beat, d.before
 	switch string(key) {
@@ -104,8 +103,8 @@ func (d *Decoder) textMember(key []byte) (known bool, err error) {
 	return true, err
 }
 
-// numberMember reads the value of a key whose value is an integer. It reports
-// false for any other key.
+// numberMember decodes the value of a key whose value is an integer. It returns false for
+// any other key.
 func (d *Decoder) numberMember(key []byte) (known bool, err error) {
 	b := &d.beat
 	switch string(key) {
@@ -136,8 +135,8 @@ func (d *Decoder) numberMember(key []byte) (known bool, err error) {
 	return true, err
 }
 
-// otherMember reads the value of a key whose value is neither a string nor an
-// integer, and skips that of an unknown key.
+// otherMember decodes the value of a key whose value is neither a string nor an integer, and
+// skips the value of an unknown key.
 func (d *Decoder) otherMember(key []byte) (err error) {
 	b := &d.beat
 	switch string(key) {
@@ -165,8 +164,8 @@ func (d *Decoder) pid() (uint32, error) {
 	return uint32(pid), err
 }
 
-// clamped reads a duration and moves it into low..high. Zero is refused where low
-// is more than that.
+// clamped decodes a duration and clamps it to low..high. It refuses zero if low is above
+// zero.
 func (d *Decoder) clamped(key string, low, high int64) (int64, error) {
 	n, err := d.integer(key, min(low, 1), MaxInteger)
 	return min(max(n, low), high), err
@@ -175,7 +174,7 @@ func (d *Decoder) clamped(key string, low, high int64) (int64, error) {
 func (d *Decoder) version() error {
 	v, err := d.integer("v", 1, MaxInteger)
 	if err == nil && v != 1 {
-		return refuse(ReasonVersion, "v: protocol version %d, understood is 1", v)
+		return refuse(ReasonVersion, "v: protocol version %d is not supported, only 1 is", v)
 	}
 	return err
 }
@@ -287,7 +286,7 @@ func (d *Decoder) labelValue(key, old string) (string, error) {
 		return "", err
 	}
 	if string(raw) == old && old != "" {
-		return old, nil // was checked when it came first
+		return old, nil // it was checked before
 	}
 	return string(raw), checkLabelValue(key, raw)
 }
@@ -298,7 +297,7 @@ func (d *Decoder) text(key, old string, limit int, allowed func(byte) bool) (str
 		return "", err
 	}
 	if string(raw) == old && old != "" {
-		return old, nil // was checked when it came first
+		return old, nil // it was checked before
 	}
 	return string(raw), checkText(key, raw, limit, allowed)
 }
@@ -309,7 +308,7 @@ func (d *Decoder) hostText(key, old string) (string, error) {
 		return "", err
 	}
 	if string(raw) == old && old != "" {
-		return old, nil // is what host has returned
+		return old, nil // hostOf returned it before
 	}
 	return hostOf(key, raw)
 }
@@ -332,7 +331,7 @@ func (d *Decoder) boolean(key string) (bool, error) {
 	}
 }
 
-// integer reads a number without fraction and exponent.
+// integer decodes a number without a fraction or an exponent.
 func (d *Decoder) integer(key string, low, high int64) (int64, error) {
 	if n, plain := d.scan.plainInteger(); plain {
 		return n, checkRange(key, n, low, high)
@@ -351,10 +350,10 @@ func (d *Decoder) integer(key string, low, high int64) (int64, error) {
 	return n, checkRange(key, n, low, high)
 }
 
-// maxDigits is how many digits an integer may have: more are beyond every range allowed here.
+// maxDigits is the limit of digits of an integer: more are out of every allowed range.
 const maxDigits = 18
 
-// parseInteger reports false for what is no integer or has more than maxDigits.
+// parseInteger returns false for a number that is not an integer or has more than maxDigits.
 func parseInteger(raw []byte) (int64, bool) {
 	digits := raw
 	if raw[0] == '-' {
@@ -380,7 +379,7 @@ func (d *Decoder) wrongType(key, wanted string) error {
 	return refuse(ReasonType, "%s: %s where %s should be", key, quote(d.scan.data[d.scan.pos:]), wanted)
 }
 
-// keep returns old if it says the same as raw, so that nothing is allocated.
+// keep returns old if it equals raw, to save an allocation.
 func keep(old string, raw []byte) string {
 	if old == string(raw) {
 		return old

@@ -4,10 +4,9 @@ import (
 	"strconv"
 )
 
-// AppendBeat appends b as a payload to dst. It returns an error, and dst as
-// it was, for a beat that no collector would accept. What it writes, a
-// Decoder reads as the same beat, its hosts as Host returns them and an empty
-// Status as alive.
+// AppendBeat appends b as a payload to dst. For a beat that no collector would accept, it
+// returns an error and an unchanged dst. A Decoder decodes the payload to the same beat, with
+// hosts as Host returns them and an empty Status as alive.
 func AppendBeat(dst []byte, b *Beat) ([]byte, error) {
 	if err := b.Validate(); err != nil {
 		return dst, err
@@ -53,14 +52,12 @@ func orAlive(status string) string {
 	return status
 }
 
-// An objectWriter appends members whose texts need no escaping. Zero values
-// are left out.
+// An objectWriter appends members whose texts need no escaping. It leaves out zero values.
 type objectWriter struct {
 	dst []byte
 }
 
-// key begins a member. Each caller would otherwise hold a copy of it, which makes
-// the sender 16 kB larger; so would text.
+// key begins a member. Inlining key and text would make the sender 16 kB larger.
 //
 //go:noinline
 func (w *objectWriter) key(key string) {

@@ -43,7 +43,7 @@ func FuzzStream(f *testing.F) {
 	})
 }
 
-// Whatever is accepted, written again, reads as the same beat.
+// An accepted beat, encoded again, decodes to the same beat.
 func FuzzBeat(f *testing.F) {
 	addBeats(f)
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -68,7 +68,7 @@ func FuzzBeat(f *testing.F) {
 	})
 }
 
-// What we accept, encoding/json reads with the same values.
+// encoding/json decodes each accepted beat to the same values.
 func FuzzStrictVersusStandard(f *testing.F) {
 	addBeats(f)
 	f.Fuzz(func(t *testing.T, payload []byte) {
@@ -169,9 +169,9 @@ func addBeats(f *testing.F) {
 	}
 }
 
-// What is taken under a key is what AppendSigned makes with it, to the byte,
-// and section 12 of PROTOCOL.md, read naively, says the same. Few inputs have
-// a right signature, so each is also signed, and then changed.
+// A payload accepted with a key is what AppendSigned makes with it, to the byte, and a naive
+// implementation of section 12 of PROTOCOL.md agrees. Few inputs have a right signature, so
+// each is also signed, and then changed.
 func FuzzSigned(f *testing.F) {
 	for _, v := range loadVectors[signedVector](f, "signed.json") {
 		payload, err := hex.DecodeString(v.PayloadHex)
@@ -211,8 +211,8 @@ func FuzzSigned(f *testing.F) {
 	})
 }
 
-// changeAt returns a copy of data that differs: in the bits of change, or, if
-// that has none or there is no byte, in its length.
+// changeAt returns a copy of data with the bits of change flipped; if change is 0 or data is
+// empty, the length differs instead.
 func changeAt(data []byte, at int, change byte) []byte {
 	switch {
 	case at == len(data):
@@ -268,7 +268,7 @@ type naivelySigned struct {
 
 var naiveKeyID = regexp.MustCompile(`^[A-Za-z0-9_.:-]{1,64}$`)
 
-// naiveSigned returns nil for what is no signed payload.
+// naiveSigned returns nil for a payload that is not signed.
 func naiveSigned(payload []byte) *naivelySigned {
 	if len(payload) < 2 || payload[0] != 1 || len(payload) < 34+int(payload[1]) {
 		return nil
@@ -281,7 +281,7 @@ func naiveSigned(payload []byte) *naivelySigned {
 	return &naivelySigned{id: id, object: string(rest[32:]), signature: [32]byte(rest)}
 }
 
-// naiveHMAC is HMAC-SHA256 as section 2 of RFC 2104 tells it.
+// naiveHMAC is HMAC-SHA256 as described in section 2 of RFC 2104.
 func naiveHMAC(secret []byte, text ...[]byte) [sha256.Size]byte {
 	var inner, outer [64]byte
 	if len(secret) > len(inner) {

@@ -5,13 +5,12 @@ import (
 	"strings"
 )
 
-// Host returns the one spelling of a host's name that is compared and printed:
-// in lower case and without a final dot, which only says that a name is
-// complete (RFC 1034, 3.1). A host that is an address is written as RFC 5952
-// says, an IPv4 address in IPv6 as the former. An error is a *Refusal.
+// Host returns the canonical spelling of a host, which is compared and printed: in lower case
+// and without a final dot, which only marks a name as complete (RFC 1034, 3.1). An address is
+// spelled as in RFC 5952, and an IPv4 address in IPv6 as IPv4. An error is a *Refusal.
 func Host(text string) (string, error) { return hostOf("host", text) }
 
-// hostOf is Host for the value of key.
+// hostOf is like Host, for the value of key.
 func hostOf[T string | []byte](key string, text T) (string, error) {
 	name := text
 	if n := len(text); n > 0 && text[n-1] == '.' {
@@ -30,11 +29,11 @@ func hostOf[T string | []byte](key string, text T) (string, error) {
 	return lower, nil
 }
 
-// hostAddr returns the address that a host is, or none if it is a name. Its
-// characters are those of a host.
+// hostAddr returns the address in host; it is invalid if host is a name. host has only the
+// characters of hosts.
 func hostAddr(host string) netip.Addr {
 	if host == "" || (host[0] < '0' || host[0] > '9') && strings.IndexByte(host, ':') < 0 {
-		return netip.Addr{} // is told without the cost of an error
+		return netip.Addr{} // saves the cost of an error
 	}
 	addr, err := netip.ParseAddr(host)
 	if err != nil {

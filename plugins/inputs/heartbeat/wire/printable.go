@@ -10,12 +10,11 @@ import (
 // maxPrintable is the longest text that Printable returns, in bytes.
 const maxPrintable = 400
 
-// Printable returns text, which may have foreign parts, as it may appear in a
-// line of a log, in an answer and on a terminal: what is not printable is escaped
-// as in Go, and what is long is cut.
+// Printable makes text with foreign parts safe for a log line, an answer and a terminal: it
+// escapes unprintable characters as in Go, and cuts long text.
 func Printable(text string) string { return Line(text, maxPrintable) }
 
-// Line is Printable for a whole message: it cuts after limit bytes.
+// Line is like Printable, but cuts after limit bytes.
 func Line(text string, limit int) string {
 	text = visible(text)
 	if len(text) <= limit {
@@ -28,8 +27,8 @@ func Line(text string, limit int) string {
 	return text[:end] + "..."
 }
 
-// visible escapes what is not printable: control characters, those that are
-// invisible or change the direction of a text, and bytes that are no UTF-8.
+// visible escapes unprintable characters: control characters, characters that are invisible
+// or change the direction of text, and bytes that are not UTF-8.
 func visible(text string) string {
 	if !strings.ContainsFunc(text, isInvisible) {
 		return text
@@ -48,6 +47,6 @@ func visible(text string) string {
 	return string(escaped)
 }
 
-// isInvisible holds for the replacement character too: it stands for bytes that
-// are no UTF-8.
+// isInvisible reports whether char must be escaped. The replacement character is among them: it
+// means bytes that are not UTF-8.
 func isInvisible(char rune) bool { return char == utf8.RuneError || !unicode.IsPrint(char) }

@@ -5,12 +5,10 @@ import (
 	"fmt"
 )
 
-// A Reason says in one word why input was refused; refusals are counted by
-// it.
+// A Reason is one word for why input was refused. Refusals are counted by reason.
 type Reason string
 
-// What is wrong with a stream. After one of these nothing more can be read
-// from it.
+// Reasons for refusing a stream. Nothing more can be read from it.
 const (
 	ReasonTLS        Reason = "tls"         // a TLS client on a plaintext port
 	ReasonHTTP       Reason = "http"        // an HTTP client
@@ -21,20 +19,20 @@ const (
 	ReasonTruncated  Reason = "truncated"   // the stream ended inside a message
 )
 
-// What is wrong with a payload. It costs the payload, not the stream.
+// Reasons for refusing a payload. The stream continues.
 const (
 	ReasonJSON         Reason = "json"          // not one JSON object
 	ReasonUTF8         Reason = "utf8"          // not UTF-8
-	ReasonDuplicateKey Reason = "duplicate_key" // which one would hold?
+	ReasonDuplicateKey Reason = "duplicate_key" // it is unclear which one applies
 	ReasonLimit        Reason = "limit"         // too deep, too many keys
 	ReasonType         Reason = "type"          // a known key with the wrong type
 	ReasonValue        Reason = "value"         // a known key with a value not allowed
 	ReasonMissing      Reason = "missing"       // no pid
 	ReasonVersion      Reason = "version"       // another protocol
-	ReasonSignature    Reason = "signature"     // not one, or not of that key
+	ReasonSignature    Reason = "signature"     // malformed, or not of that key
 )
 
-// Reasons are all of them.
+// Reasons returns all reasons of this package.
 func Reasons() []Reason {
 	return []Reason{
 		ReasonTLS, ReasonHTTP, ReasonProxy, ReasonProtocol, ReasonEmptyFrame, ReasonOversize, ReasonTruncated,
@@ -43,25 +41,25 @@ func Reasons() []Reason {
 	}
 }
 
-// maxQuote is how many foreign bytes a message may quote.
+// maxQuote is the limit of foreign bytes that a message quotes.
 const maxQuote = 64
 
-// A Refusal tells why input was refused.
+// A Refusal is the error of refused input.
 //
 //nolint:errname // a refusal is the protocol's word
 type Refusal struct {
 	Reason Reason
 	Broken bool   // the stream cannot be read any further
-	Text   string // what and where, for people; at most a line
+	Text   string // what is wrong and where, for people; at most one line
 
-	// After is what sent_ms has to exceed to be accepted, if that is what is
-	// wrong with a signed beat.
+	// After is the sent_ms that a signed beat must exceed, if it was refused because of
+	// its sent_ms.
 	After int64
 }
 
 func (r *Refusal) Error() string { return r.Text }
 
-// AsRefusal returns the Refusal in err's tree, or nil.
+// AsRefusal returns the Refusal in the tree of err, or nil.
 func AsRefusal(err error) *Refusal {
 	if err == nil {
 		return nil // errors.As would cost an allocation
@@ -81,7 +79,7 @@ func broken(reason Reason, format string, args ...any) error {
 	return &Refusal{Reason: reason, Broken: true, Text: fmt.Sprintf(format, args...)}
 }
 
-// within says in which object err happened.
+// within adds the object of an error to its text.
 func within(key string, err error) error {
 	if r := AsRefusal(err); r != nil {
 		return &Refusal{Reason: r.Reason, Broken: r.Broken, Text: key + ": " + r.Text}
@@ -89,7 +87,7 @@ func within(key string, err error) error {
 	return err
 }
 
-// quote returns foreign bytes fit for a message.
+// quote quotes foreign bytes for a message.
 func quote[T string | []byte](foreign T) string {
 	if len(foreign) <= maxQuote {
 		return fmt.Sprintf("%q", foreign)

@@ -6,7 +6,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What is refused is named as it was written, not by its first byte.
+// A refused character is quoted whole, not by its first byte.
 func TestRefusedLetterIsNamedWhole(t *testing.T) {
 	for payload, want := range map[string]string{
 		`{"pid":1,"host":"müller-pc"}`:            `host: 'ü' in "müller-pc" is not allowed`,

@@ -8,16 +8,15 @@ import (
 	"unicode/utf8"
 )
 
-// maxDepth counts the objects and arrays around a value: the payload itself,
-// and one level inside.
+// maxDepth is the limit of nested objects and arrays: the payload itself, and one level
+// inside.
 const maxDepth = 2
 
-// longText is how long a text has to be, in bytes, that its memory is given back.
+// longText is the size from which the memory of a text is not kept for reuse, in bytes.
 const longText = 1 << 10
 
-// A scanner walks over one JSON text (RFC 8259) without building anything.
-// It is stricter than the RFC where that leaves a choice: keys are unique,
-// strings are UTF-8.
+// A scanner walks over one JSON text (RFC 8259) without building anything. It is stricter
+// than the RFC where the RFC leaves a choice: keys are unique, strings are UTF-8.
 type scanner struct {
 	data []byte
 	pos  int
@@ -29,12 +28,12 @@ type scanner struct {
 func (s *scanner) reset(data []byte) {
 	unescaped := s.unescaped[:0]
 	if cap(unescaped) > longText {
-		unescaped = nil // one long text does not hold memory for ever
+		unescaped = nil // do not keep the memory of one long text for ever
 	}
 	*s = scanner{data: data, unescaped: unescaped, keys: s.keys[:0]}
 }
 
-// document reads a text that is one object and nothing else.
+// document scans a text that is one object and nothing else.
 func (s *scanner) document(member func(key []byte) error) error {
 	if !utf8.Valid(s.data) {
 		return refuse(ReasonUTF8, "not UTF-8: %s", quote(invalidPart(s.data)))
@@ -53,8 +52,8 @@ func (s *scanner) document(member func(key []byte) error) error {
 	return nil
 }
 
-// object reads the object that begins here. It calls member behind each key
-// and its colon; member reads the value.
+// object scans the object that begins here. It calls member after each key and its colon;
+// member scans the value.
 func (s *scanner) object(depth int, member func(key []byte) error) error {
 	if depth > maxDepth {
 		return refuse(ReasonLimit, "nested more than %d deep at byte %d", maxDepth, s.pos)
@@ -88,7 +87,7 @@ func (s *scanner) object(depth int, member func(key []byte) error) error {
 	}
 }
 
-// key reads a key that is not among its siblings, and the colon behind it.
+// key scans a key, which must not be among its siblings, and the colon after it.
 func (s *scanner) key(siblings [][]byte) ([]byte, error) {
 	key, err := s.str()
 	if err != nil {
@@ -107,7 +106,7 @@ func (s *scanner) key(siblings [][]byte) ([]byte, error) {
 	return key, nil
 }
 
-// skip reads any value, to ignore it. depth is what surrounds it.
+// skip skips a value of any type. depth is the number of objects and arrays around it.
 func (s *scanner) skip(depth int) error {
 	switch c := s.peek(); {
 	case c == '"':
@@ -127,8 +126,8 @@ func (s *scanner) skip(depth int) error {
 	}
 }
 
-// array reads the array that begins here. It calls element before each of its
-// values, and element reads it.
+// array scans the array that begins here. It calls element at each value; element scans the
+// value.
 func (s *scanner) array(depth int, element func() error) error {
 	if depth > maxDepth {
 		return refuse(ReasonLimit, "nested more than %d deep at byte %d", maxDepth, s.pos)
@@ -152,8 +151,7 @@ func (s *scanner) array(depth int, element func() error) error {
 	}
 }
 
-// str reads a string and returns its value, which stays valid until the next
-// reset.
+// str scans a string and returns its value, which is valid until the next reset.
 func (s *scanner) str() ([]byte, error) {
 	if !s.take('"') {
 		return nil, s.unexpected("a string")
@@ -198,7 +196,7 @@ func (s *scanner) strWithEscapes(start int) ([]byte, error) {
 	return nil, s.unexpected("the end of the string")
 }
 
-// escape reads one escape sequence into unescaped.
+// escape decodes one escape sequence into unescaped.
 func (s *scanner) escape() error {
 	s.pos++
 	if s.peek() == 'u' {
@@ -231,7 +229,7 @@ func (s *scanner) unicodeEscape() error {
 	return nil
 }
 
-// hex4 reads the u of an escape and its four digits.
+// hex4 decodes the u of an escape and its four digits.
 func (s *scanner) hex4() (rune, bool) {
 	if len(s.data)-s.pos < 5 {
 		return 0, false
@@ -251,7 +249,7 @@ func (s *scanner) hex4() (rune, bool) {
 	return char, true
 }
 
-// number reads a number and returns its text.
+// number scans a number and returns its text.
 func (s *scanner) number() ([]byte, error) {
 	start := s.pos
 	s.take('-')
@@ -272,8 +270,8 @@ func (s *scanner) number() ([]byte, error) {
 	return s.data[start:s.pos], nil
 }
 
-// plainInteger reads a number if it is one that parseInteger takes, and has no sign: nearly all
-// are. Else it reports false and reads nothing.
+// plainInteger decodes a number if parseInteger would accept it and it has no sign, which is true
+// of nearly all. Otherwise it returns false and scans nothing.
 func (s *scanner) plainInteger() (n int64, plain bool) {
 	rest := s.data[s.pos:]
 	at := 0
@@ -302,8 +300,8 @@ func (s *scanner) space() {
 	}
 }
 
-// peek returns the byte here, or 0 at the end. No JSON outside of strings
-// holds a 0, so the two need no telling apart.
+// peek returns the byte here, or 0 at the end. JSON has no 0 outside of strings, so this is not
+// ambiguous.
 func (s *scanner) peek() byte {
 	if s.pos < len(s.data) {
 		return s.data[s.pos]
@@ -320,11 +318,11 @@ func (s *scanner) take(c byte) bool {
 }
 
 func (s *scanner) word(w string) bool {
-	return s.same([]byte(w))
+	return s.skipText([]byte(w))
 }
 
-// same skips text if that is what comes.
-func (s *scanner) same(text []byte) bool {
+// skipText skips text if it comes next.
+func (s *scanner) skipText(text []byte) bool {
 	if !bytes.HasPrefix(s.data[s.pos:], text) {
 		return false
 	}
@@ -339,7 +337,7 @@ func (s *scanner) unexpected(wanted string) error {
 	return refuse(ReasonJSON, "%s at byte %d, where %s should be", quote(s.data[s.pos:]), s.pos, wanted)
 }
 
-// invalidPart returns data from its first byte that is no UTF-8.
+// invalidPart returns data from its first byte that is not UTF-8.
 func invalidPart(data []byte) []byte {
 	for len(data) > 0 {
 		char, size := utf8.DecodeRune(data)

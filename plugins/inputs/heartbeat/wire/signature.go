@@ -9,24 +9,22 @@ import (
 	"fmt"
 )
 
-// Lengths of what makes a signature, in bytes.
+// Limits of keys, in bytes.
 const (
 	MaxKeyID  = 64
 	MinSecret = 16
 )
 
-// signedMark is the first byte of a signed payload, where another one begins
-// with JSON.
+// signedMark is the first byte of a signed payload. Other payloads begin with JSON.
 const signedMark = 0x01
 
-// A Key signs payloads, so that whoever has its secret too knows who sent
-// them.
+// A Key signs payloads. Anyone who has its secret too can verify who sent them.
 type Key struct {
-	ID     string // 1..MaxKeyID bytes of what a host name is made of
+	ID     string // 1..MaxKeyID characters of a host
 	Secret []byte // at least MinSecret bytes
 }
 
-// Validate says what is wrong with a key. It never repeats the secret.
+// Validate returns what is wrong with a key. The error never contains the secret.
 func (k Key) Validate() error {
 	if err := checkText("key id", k.ID, MaxKeyID, hostByte); err != nil {
 		return err
@@ -37,7 +35,7 @@ func (k Key) Validate() error {
 	return nil
 }
 
-// AppendSigned appends payload to dst as a signed one. The key is valid.
+// AppendSigned appends payload to dst as a signed payload. The key must be valid.
 func (k Key) AppendSigned(dst, payload []byte) []byte {
 	head := len(dst)
 	dst = append(dst, signedMark, byte(len(k.ID)))
@@ -46,20 +44,19 @@ func (k Key) AppendSigned(dst, payload []byte) []byte {
 	return append(dst, payload...)
 }
 
-// Signed is a payload that is said to be signed.
+// Signed is a signed payload. Its signature is not verified: see By.
 type Signed struct {
 	KeyID  []byte
-	Object []byte // what is signed
+	Object []byte // the signed object
 	head   []byte // before the signature
 	mac    []byte
 }
 
-// OpenSigned takes a signed payload apart, whoever has signed it. It returns
-// nil and no error for one that is not signed. What it returns is part of the
-// payload.
+// OpenSigned parses a signed payload, without verifying the signature. It returns nil and no
+// error for a payload that is not signed. The result refers to the payload.
 func OpenSigned(payload []byte) (*Signed, error) {
 	if len(payload) == 0 || payload[0] != signedMark {
-		return nil, nil //nolint:nilnil // there is nothing to take apart, which is no error
+		return nil, nil //nolint:nilnil // a payload without a signature is not an error
 	}
 	if len(payload) < 2 {
 		return nil, refuse(ReasonSignature, "signed payload ends before its key id")
@@ -81,8 +78,7 @@ func checkSigned(s *Signed) error {
 	return nil
 }
 
-// By reports whether it was signed with secret. How long that takes does not
-// tell how much is right.
+// By reports whether s was signed with secret, in constant time.
 func (s *Signed) By(secret []byte) bool {
 	return subtle.ConstantTimeCompare(s.mac, sign(secret, s.head, s.Object)) == 1
 }
@@ -95,16 +91,15 @@ func sign(secret, head, object []byte) []byte {
 	return mac.Sum(nil)
 }
 
-// ErrNoSecret is the error about a text that holds no secret.
+// ErrNoSecret is the error for a text without a secret.
 var ErrNoSecret = errors.New("there is no secret")
 
-// Secrets returns what a file or an option holds of secrets: one a line,
-// without the spaces around it. Empty lines and those that begin with "#" are
-// none. A signer uses the first, a verifier takes any, so that one can be
-// replaced by the next.
+// Secrets returns the secrets in a file or an option: one a line, without surrounding
+// spaces. It skips empty lines and lines that begin with "#". A signer uses the first
+// secret, a verifier accepts any, so that the next can replace one.
 func Secrets(text []byte) ([][]byte, error) {
 	var secrets [][]byte
-	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark is no part of a secret
+	text = bytes.TrimPrefix(text, []byte("\ufeff")) // a byte order mark is not part of a secret
 	for line := range bytes.Lines(text) {
 		line = bytes.TrimSpace(line)
 		if len(line) == 0 || line[0] == '#' {

@@ -44,8 +44,7 @@ func TestSignedVectors(t *testing.T) {
 	}
 }
 
-// Whatever bit is flipped, and wherever it is cut off, it is not the key's any
-// more.
+// With any bit flipped, or cut off anywhere, the signature is no longer valid.
 func TestSignatureHoldsForEveryBit(t *testing.T) {
 	key := Key{ID: "web-1", Secret: []byte("a secret of 24 bytes....")}
 	whole := key.AppendSigned(nil, []byte(`{"host":"web-1","pid":0}`))

@@ -11,17 +11,16 @@ import (
 const (
 	HeaderSize      = 4 // unsigned, big-endian
 	DefaultMaxFrame = 16 << 10
-	MaxFrame        = 1 << 20 // no limit may be above: a length's first byte is 0
+	MaxFrame        = 1 << 20 // the largest limit: the first byte of a length is 0
 )
 
-// ownBuffer is what a Reader reads into that was given an io.Reader, in bytes.
+// ownBuffer is the size of the buffer of a Reader for an io.Reader, in bytes.
 const ownBuffer = 1 << 10
 
-// ErrAgain is what a Source returns that has nothing now and does not wait, and
-// then Next too.
+// ErrAgain is returned by a Source that has nothing now and does not wait, and then by Next.
 var ErrAgain = errors.New("nothing more has come yet")
 
-// kind is how the payloads of a stream are told apart.
+// kind is how the payloads of a stream are separated.
 type kind byte
 
 const (
@@ -30,63 +29,62 @@ const (
 	bare           // JSON objects one after the other
 )
 
-// A Source gives a stream in chunks.
+// A Source returns a stream in chunks.
 type Source interface {
-	// Chunk returns what comes next. It is valid until the following call.
+	// Chunk returns the next chunk. It is valid until the following call.
 	Chunk() ([]byte, error)
 }
 
-// A Reader takes payloads out of a stream: frames, or bare JSON objects. The
-// first byte decides which. It never allocates what a length merely
-// announces, and between payloads it holds no memory.
+// A Reader reads the payloads of a stream: frames, or bare JSON objects. The first byte
+// decides which. It never allocates memory for a length that is only announced, and keeps
+// no memory between payloads.
 type Reader struct {
 	src    Source
 	max    int
 	kind   kind
-	unread []byte     // has come and is not yet returned
-	kept   []byte     // where unread is, if not in a chunk
-	object objectScan // of the one that has begun in unread
-	ended  error      // why src gives no more
+	unread []byte     // received and not yet returned
+	kept   []byte     // memory of unread, if it is not in a chunk
+	object objectScan // of the object that begins unread
+	ended  error      // the error of src, after which it returns no more
 }
 
-// NewReader returns a Reader that refuses payloads longer than limit, which
-// lies in 1..MaxFrame.
+// NewReader returns a Reader that refuses payloads longer than limit, which must be in
+// 1..MaxFrame.
 func NewReader(src io.Reader, limit int) *Reader {
 	return ReadChunks(&ownChunks{src: src}, limit)
 }
 
-// ReadChunks is NewReader for a source that has the buffer itself.
+// ReadChunks is like NewReader, for a source with its own buffer.
 func ReadChunks(src Source, limit int) *Reader {
 	return &Reader{src: src, max: limit}
 }
 
-// ownChunks makes a Source of what reads into the buffer of somebody else.
+// ownChunks makes a Source of an io.Reader.
 type ownChunks struct {
 	src    io.Reader
 	buffer [ownBuffer]byte
 }
 
-// Chunk returns what one Read gives.
+// Chunk returns the result of one Read.
 func (c *ownChunks) Chunk() ([]byte, error) {
 	n, err := c.src.Read(c.buffer[:])
 	return c.buffer[:n], err
 }
 
-// Started reports whether the beginning of a payload that is not yet complete
-// has been read.
+// Started reports whether a payload has begun and is not complete.
 func (r *Reader) Started() bool { return len(r.unread) > 0 }
 
-// Framed reports whether the stream turned out to carry frames.
+// Framed reports whether the stream is known to carry frames.
 func (r *Reader) Framed() bool { return r.kind == framed }
 
-// Bare reports whether the stream turned out to carry bare objects.
+// Bare reports whether the stream is known to carry bare objects.
 func (r *Reader) Bare() bool { return r.kind == bare }
 
 // Next returns the next payload, which is valid until the following call.
 //
-// It returns io.EOF if the stream ends between payloads, a *Refusal with
-// Broken set if it cannot be read any further, and the error of the source
-// otherwise. After ErrAgain it may be called again.
+// It returns io.EOF if the stream ends between payloads, a *Refusal with Broken set if the
+// stream cannot be read any further, and the error of the source otherwise. After ErrAgain
+// you may call it again.
 func (r *Reader) Next() ([]byte, error) {
 	if r.kind == undecided {
 		if err := r.decide(); err != nil {
@@ -112,20 +110,19 @@ func (r *Reader) decide() error {
 	case first == '{' || isSpace(first):
 		r.kind = bare
 	default:
-		return r.stranger()
+		return r.refuseForeign()
 	}
 	return nil
 }
 
-// What a proxy that is told to do so sends first, in version 1 and 2 (haproxy,
-// proxy-protocol.txt).
+// The first bytes of the PROXY protocol, in versions 1 and 2 (haproxy, proxy-protocol.txt).
 const (
 	proxyLine  = "PROXY "
 	proxyBlock = "\r\n\r\n\x00\r\nQUIT\n"
 )
 
-// stranger names who speaks something else to us.
-func (r *Reader) stranger() error {
+// refuseForeign refuses a stream of another protocol, which it names.
+func (r *Reader) refuseForeign() error {
 	methods := []string{"GET ", "POST ", "PUT ", "HEAD ", "PATCH ", "DELETE ", "OPTIONS ", "CONNECT ", "TRACE "}
 	word, err := r.word(append(methods, proxyLine))
 	switch seen := r.unread; {
@@ -134,29 +131,29 @@ func (r *Reader) stranger() error {
 	case seen[0] == 0x16:
 		return broken(ReasonTLS, "stream begins with %s: a TLS client on a plaintext port", quote(seen))
 	case word == proxyLine:
-		return r.proxy()
+		return r.refuseProxy()
 	case word != "":
-		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; heartbeats come framed or as bare JSON", quote(seen))
+		return broken(ReasonHTTP, "stream begins with %s: an HTTP client; send heartbeats as frames or bare JSON", quote(seen))
 	default:
 		return broken(ReasonProtocol, "stream begins with %s: neither a 4-byte length below 2^24 nor a JSON object", quote(seen))
 	}
 }
 
-// decideSpace tells line breaks before an object from those of a proxy.
+// decideSpace distinguishes line breaks before an object from those of a proxy.
 func (r *Reader) decideSpace() error {
 	word, err := r.word([]string{proxyBlock})
 	switch {
 	case err != nil:
 		return err
 	case word != "":
-		return r.proxy()
+		return r.refuseProxy()
 	}
 	r.kind = bare
 	return nil
 }
 
-// word returns which of words comes next, or "". It waits for more only while
-// that may tell.
+// word returns which of words comes next, or "". It waits for more only while that may
+// decide.
 func (r *Reader) word(words []string) (string, error) {
 	for {
 		may := false
@@ -172,13 +169,13 @@ func (r *Reader) word(words []string) (string, error) {
 		if err := r.need(len(r.unread) + 1); errors.Is(err, ErrAgain) {
 			return "", err
 		} else if err != nil {
-			return "", nil //nolint:nilerr // it is none then
+			return "", nil //nolint:nilerr // then it is none of words
 		}
 	}
 }
 
-// proxy names who speaks for others without our asking.
-func (r *Reader) proxy() error {
+// refuseProxy refuses a stream that begins with the PROXY protocol.
+func (r *Reader) refuseProxy() error {
 	return broken(ReasonProxy, "stream begins with %s: the PROXY protocol; "+
 		"switch it off for this port in the proxy or load balancer", quote(r.unread))
 }
@@ -193,7 +190,7 @@ func (r *Reader) nextFrame() ([]byte, error) {
 	case n == 0:
 		return nil, broken(ReasonEmptyFrame, "frame of length 0")
 	case n > uint32(r.max):
-		return nil, broken(ReasonOversize, "frame announces %d bytes, allowed are %d", n, r.max)
+		return nil, broken(ReasonOversize, "frame announces %d bytes, the limit is %d", n, r.max)
 	}
 	if err := r.need(HeaderSize + int(n)); err != nil {
 		return nil, err
@@ -208,8 +205,8 @@ func (r *Reader) take(n int) []byte {
 	return taken
 }
 
-// nextObject looks for the end of a JSON object by counting braces outside of
-// strings. Whether what lies between is JSON is not its business.
+// nextObject finds the end of a JSON object by counting brackets outside of strings. It does
+// not check that it is valid JSON.
 func (r *Reader) nextObject() ([]byte, error) {
 	if err := r.skipSpace(); err != nil {
 		return nil, err
@@ -219,7 +216,7 @@ func (r *Reader) nextObject() ([]byte, error) {
 	}
 	for !r.object.find(r.unread[:min(len(r.unread), r.max)]) {
 		if r.object.seen >= r.max {
-			return nil, broken(ReasonOversize, "JSON object without an end in %d bytes", r.max)
+			return nil, broken(ReasonOversize, "JSON object does not end within %d bytes", r.max)
 		}
 		if err := r.need(r.object.seen + 1); err != nil {
 			return nil, err
@@ -250,9 +247,8 @@ type objectScan struct {
 	escaped  bool
 }
 
-// find goes on where it stopped and reports whether the object ends in text,
-// which begins where the object does; then it ends after so many bytes as are
-// seen.
+// find continues where it stopped, and reports whether the object ends in text. text begins
+// where the object does, and the object ends after seen bytes.
 func (s *objectScan) find(text []byte) bool {
 	for s.seen < len(text) {
 		s.seen++
@@ -280,8 +276,8 @@ func (s *objectScan) ends(c byte) bool {
 	return s.depth <= 0
 }
 
-// need makes sure that n bytes are unread. It returns io.EOF if the stream
-// ended before the first of them, and a Refusal if it ended inside a payload.
+// need reads until n bytes are unread. It returns io.EOF if the stream ended before the
+// first of them, and a Refusal if it ended inside a payload.
 func (r *Reader) need(n int) error {
 	for len(r.unread) < n {
 		if r.ended != nil {
@@ -294,12 +290,11 @@ func (r *Reader) need(n int) error {
 	return nil
 }
 
-// more asks for another chunk. What is unread is copied out of the one before,
-// which it is not worth to be held for.
+// more reads another chunk. It copies what is unread out of the previous chunk.
 func (r *Reader) more() error {
 	r.Keep()
 	if !r.Started() {
-		r.kept, r.unread = nil, nil // neither a long payload nor the chunk is held for ever
+		r.kept, r.unread = nil, nil // do not keep a long payload or the chunk for ever
 	}
 	chunk, err := r.src.Chunk()
 	if errors.Is(err, ErrAgain) {
@@ -318,10 +313,10 @@ func (r *Reader) more() error {
 	return nil
 }
 
-// Keep lets the Reader be left in the middle of a chunk: it holds what is unread in memory of its
-// own from then on. Next goes on there.
+// Keep copies what is unread to the Reader's own memory, so that the chunk may be reused. Next
+// continues from there.
 func (r *Reader) Keep() {
-	if len(r.kept) != len(r.unread) { // it is in a chunk, or something of kept was taken since
+	if len(r.kept) != len(r.unread) { // it is in a chunk, or part of kept was returned since
 		r.kept = append(r.kept[:0], r.unread...)
 		r.unread = r.kept
 	}
@@ -337,8 +332,7 @@ func (r *Reader) endIn() error {
 	return broken(ReasonTruncated, "stream ended inside a message, after %d bytes of it", len(r.unread))
 }
 
-// AppendFrame appends payload to dst with its length before it. The payload
-// has 1..MaxFrame bytes.
+// AppendFrame appends payload to dst as a frame. The payload must have 1..MaxFrame bytes.
 func AppendFrame(dst, payload []byte) []byte {
 	dst = binary.BigEndian.AppendUint32(dst, uint32(len(payload)))
 	return append(dst, payload...)

@@ -64,8 +64,8 @@ func readAll(src io.Reader, limit int) (payloads []string, end string) {
 	}
 }
 
-// A stream that only begins like another protocol is waited for while that may
-// tell, and judged by what came of it if it ends.
+// If a stream begins like another protocol, the reader waits while more bytes may decide; if the
+// stream ends, the bytes so far decide.
 func TestHalfABeginningIsWaitedFor(t *testing.T) {
 	for text, want := range map[string]string{
 		"\r\n\r\n\x00\r\nQU": "protocol", "\r\n\r\n": "eof", "\r": "eof", "PROX": "protocol", "GE": "protocol", "P": "protocol",
@@ -132,7 +132,7 @@ func TestLongPayloadDoesNotHoldMemory(t *testing.T) {
 	require.LessOrEqual(t, cap(r.kept), 2*ownBuffer)
 }
 
-// Nor does a stream that falls silent hold what it read last.
+// Nor does a silent stream keep what it read last.
 func TestSilentStreamHoldsNothing(t *testing.T) {
 	for _, length := range []int{10, 10_000} {
 		frame := AppendFrame(nil, bytes.Repeat([]byte(" "), length))

@@ -1,9 +1,9 @@
-// Package api is what a collector tells about its peers over HTTP, in JSON. Both sides know
-// it: the collector that answers, and the commands that ask. It knows names and numbers as
-// they are printed, and never how a peer is judged or where a request comes from.
+// Package api is the JSON API of a collector. Both sides use it: the collector that answers,
+// and the commands that ask. It knows names and numbers as they are printed. It never knows
+// how a peer is judged or where a request comes from.
 package api
 
-// The paths. Peer has the host and the service of a peer behind it.
+// The paths. The host and the service of a peer follow PathPeer.
 const (
 	PathPeers     = "/api/peers"
 	PathPeer      = "/api/peers/"
@@ -17,7 +17,7 @@ const (
 	MaxLimit     = 5000
 )
 
-// A Collector is how the collector itself is.
+// A Collector is the status of the collector itself.
 type Collector struct {
 	ID       string         `json:"id"`
 	Name     string         `json:"name,omitempty"` // among its mates
@@ -27,18 +27,18 @@ type Collector struct {
 	Stalled  float64        `json:"stall_seconds_total"`
 	Refused  int64          `json:"refused_total"`
 	Panics   int64          `json:"panics_total"`
-	Peers    map[string]int `json:"peers"` // by state; all states are there
+	Peers    map[string]int `json:"peers"` // by state; all states are present
 	State    *State         `json:"state_file,omitempty"`
 	Mates    *Mates         `json:"mates,omitempty"`
 }
 
-// State is how it stands with the state file.
+// State is the status of the state file.
 type State struct {
-	Saved bool    `json:"saved"` // all that has changed
+	Saved bool    `json:"saved"` // all changes are saved
 	Age   float64 `json:"age_seconds"`
 }
 
-// Mates is how it stands with other collectors.
+// Mates is the status of the other collectors.
 type Mates struct {
 	Reachable []string `json:"reachable"`
 	Differ    int      `json:"differ"`

@@ -16,10 +16,10 @@ import (
 )
 
 const (
-	patience = 5 * time.Second // for one answer: monitoring gives a whole check 10 s
-	maxBody  = 64 << 20        // bytes of one answer: MaxLimit peers with all that they may be called
-	maxError = 4 << 10         // bytes of the answer that a refusal is explained in
-	maxPages = 1000            // of one listing: five million peers
+	patience = 5 * time.Second // for one answer: monitoring usually allows 10 s for a check
+	maxBody  = 64 << 20        // bytes of one answer: MaxLimit peers with the longest names and tags
+	maxError = 4 << 10         // bytes of the answer to a refused request
+	maxPages = 1000            // of one list: five million peers
 )
 
 // SocketBeside returns the Unix socket of the collector that keeps its state at path:
@@ -46,17 +46,17 @@ func OverSocket(path string) *Client {
 }
 
 // OverHTTP returns a client of the collector at an http:// or https:// address, which may
-// have a user, a password and the path of a reverse proxy. Proxies are those of the
-// environment, as for curl.
+// have a user, a password and the path of a reverse proxy. Like curl, it uses the proxies of
+// the environment.
 func OverHTTP(address string) (*Client, error) {
 	base, err := url.Parse(address)
 	switch {
 	case err != nil: // it may quote a password
-		return nil, errors.New("it is not a URL: write one like \"http://collector.example.com:7879\"")
+		return nil, errors.New("not a URL: write one like \"http://collector.example.com:7879\"")
 	case base.Scheme != "http" && base.Scheme != "https" || base.Hostname() == "":
-		return nil, fmt.Errorf("%.64q is not a URL of HTTP: write one like \"http://collector.example.com:7879\"", base.Redacted())
+		return nil, fmt.Errorf("%.64q is not an HTTP URL: write one like \"http://collector.example.com:7879\"", base.Redacted())
 	case base.RawQuery != "" || base.Fragment != "":
-		return nil, fmt.Errorf("%.64q ends in a query or a fragment: write only where the page is", base.Redacted())
+		return nil, fmt.Errorf("%.64q has a query or a fragment: write the URL of the page without it", base.Redacted())
 	}
 	user := base.User
 	base.User = nil
@@ -74,37 +74,37 @@ func newClient(base *url.URL, transport *http.Transport) *Client {
 	return &Client{base: base, http: http.Client{
 		Transport: transport,
 		Timeout:   patience,
-		// An answer that leads elsewhere is none: it would lead a password there.
+		// No redirects: they would send the password elsewhere.
 		CheckRedirect: func(*http.Request, []*http.Request) error { return http.ErrUseLastResponse },
 	}}
 }
 
-// Authenticate makes c say who asks, as 'basic_username' and 'basic_password' want it.
+// Authenticate sets the user and the password, see 'basic_username' and 'basic_password'.
 func (c *Client) Authenticate(user, password string) { c.user, c.password = user, password }
 
-// User returns as whom c asks; "" for nobody.
+// User returns the user, or "" without one.
 func (c *Client) User() string { return c.user }
 
-// HasPassword reports whether c has one.
+// HasPassword reports whether c has a password.
 func (c *Client) HasPassword() bool { return c.password != "" }
 
 // String returns where the collector is: a socket or a URL, without a password.
 func (c *Client) String() string { return c.place }
 
-// Close ends the connections that c keeps.
+// Close closes idle connections.
 func (c *Client) Close() { c.http.CloseIdleConnections() }
 
-// A Query says which peers are asked for. Its zero value asks for all.
+// A Query selects peers. Its zero value selects all.
 type Query struct {
 	State  string
 	Source string // a glob
-	Most   int    // peers that are wanted; 0 for all of them
+	Most   int    // the limit of peers; 0 for all
 }
 
-// Peers returns the peers that match, with how many do in all. A peer whose state changes
-// between two pages is told once.
+// Peers returns the peers that match, and their total number. A peer whose state changes
+// between two pages is returned once.
 func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
-	all, told, after := &Peers{}, make(map[string]bool), ""
+	all, seen, after := &Peers{}, make(map[string]bool), ""
 	for range maxPages {
 		var page Peers
 		if err := c.get(ctx, PathPeers, q.values(after), &page); err != nil {
@@ -114,8 +114,8 @@ func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 			all.Peers = make([]Peer, 0, min(max(page.Total, 0), maxPages*MaxLimit))
 		}
 		for i := range page.Peers {
-			if name := page.Peers[i].Name(); !told[name] {
-				told[name] = true
+			if name := page.Peers[i].Name(); !seen[name] {
+				seen[name] = true
 				all.Peers = append(all.Peers, page.Peers[i])
 			}
 		}
@@ -124,11 +124,11 @@ func (c *Client) Peers(ctx context.Context, q Query) (*Peers, error) {
 			return all, nil
 		}
 		if page.Next == after {
-			return nil, fmt.Errorf("%s: its pages do not come to an end", c.place)
+			return nil, fmt.Errorf("%s: the list of peers does not end", c.place)
 		}
 		after = page.Next
 	}
-	return nil, fmt.Errorf("%s: more than %d peers are too many", c.place, maxPages*MaxLimit)
+	return nil, fmt.Errorf("%s: it has more than %d peers", c.place, maxPages*MaxLimit)
 }
 
 func (q *Query) values(after string) url.Values {
@@ -145,7 +145,7 @@ func (q *Query) values(after string) url.Values {
 	return values
 }
 
-// Collector returns how the collector is.
+// Collector returns the status of the collector.
 func (c *Client) Collector(ctx context.Context) (*Collector, error) {
 	var all Collector
 	if err := c.get(ctx, PathCollector, nil, &all); err != nil {
@@ -154,7 +154,7 @@ func (c *Client) Collector(ctx context.Context) (*Collector, error) {
 	return &all, nil
 }
 
-// get decodes what is at path into answer.
+// get decodes the answer at path.
 func (c *Client) get(ctx context.Context, path string, query url.Values, answer any) error {
 	at := *c.base
 	at.Path += path
@@ -180,8 +180,8 @@ func (c *Client) get(ctx context.Context, path string, query url.Values, answer 
 	return nil
 }
 
-// unanswered says why no answer came. The error of package http repeats the URL, with its
-// query.
+// unanswered explains why there is no answer. It drops the URL and the query from the error of
+// package http.
 func (c *Client) unanswered(err error) error {
 	var whole *url.Error
 	if errors.As(err, &whole) {
@@ -192,14 +192,14 @@ func (c *Client) unanswered(err error) error {
 	case errors.Is(err, syscall.ENOENT), errors.Is(err, syscall.ECONNREFUSED):
 		return fmt.Errorf("no collector listens on %s", c.place)
 	case errors.Is(err, syscall.EACCES), errors.Is(err, syscall.EPERM):
-		return fmt.Errorf("this user may not ask the collector on %s: permission denied", c.place)
+		return fmt.Errorf("this user may not connect to the collector on %s: permission denied", c.place)
 	case errors.As(err, &timeout) && timeout.Timeout():
 		return fmt.Errorf("no answer from %s within %s", c.place, patience)
 	}
 	return fmt.Errorf("asking %s: %w", c.place, err)
 }
 
-// refused says what an answer with another status than 200 means.
+// refused explains an answer with another status than 200.
 func (c *Client) refused(response *http.Response) error {
 	var said Error
 	body := http.MaxBytesReader(nil, response.Body, maxError)
@@ -208,21 +208,21 @@ func (c *Client) refused(response *http.Response) error {
 	}
 	switch to := response.Header.Get("Location"); {
 	case response.StatusCode == http.StatusUnauthorized && c.user == "":
-		return fmt.Errorf("%s answers %s: it asks for a user and a password", c.place, status(response))
+		return fmt.Errorf("%s answers %s: it needs a user and a password", c.place, status(response))
 	case response.StatusCode == http.StatusUnauthorized:
-		return fmt.Errorf("%s answers %s: it does not take the user %.64q with this password", c.place, status(response), c.user)
+		return fmt.Errorf("%s answers %s: the user %.64q or the password is wrong", c.place, status(response), c.user)
 	case to != "":
-		return fmt.Errorf("%s answers %s: it leads to %.200q", c.place, status(response), to)
+		return fmt.Errorf("%s answers %s: it redirects to %.200q", c.place, status(response), to)
 	}
-	return fmt.Errorf("%s answers %s: this may be no collector, or not the path of its page", c.place, status(response))
+	return fmt.Errorf("%s answers %s: it may not be a collector, or the path is wrong", c.place, status(response))
 }
 
-// status returns the code of an answer in our words: its own may be anything.
+// status returns the code of an answer with its standard text: the text that came may be anything.
 func status(response *http.Response) string {
 	return strings.TrimSpace(strconv.Itoa(response.StatusCode) + " " + http.StatusText(response.StatusCode))
 }
 
-// notUnderstood says why an answer could not be read.
+// notUnderstood explains why an answer could not be decoded.
 func (c *Client) notUnderstood(err error) error {
 	var (
 		long    *http.MaxBytesError
@@ -230,9 +230,9 @@ func (c *Client) notUnderstood(err error) error {
 	)
 	switch {
 	case errors.As(err, &long):
-		return fmt.Errorf("%s: its answer has more than %d MiB", c.place, maxBody>>20)
+		return fmt.Errorf("%s: the answer is longer than %d MiB", c.place, maxBody>>20)
 	case errors.As(err, &timeout) && timeout.Timeout():
-		return fmt.Errorf("no whole answer from %s within %s", c.place, patience)
+		return fmt.Errorf("no complete answer from %s within %s", c.place, patience)
 	}
-	return fmt.Errorf("%s does not answer as a collector does: %.200q", c.place, err.Error())
+	return fmt.Errorf("%s does not answer like a collector: %.200q", c.place, err.Error())
 }

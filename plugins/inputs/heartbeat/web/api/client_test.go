@@ -106,7 +106,7 @@ func TestCollectorIsAskedOverItsSocket(t *testing.T) {
 	require.EqualError(t, err, "no collector listens on "+path)
 }
 
-// A reverse proxy has a path, and asks who it is.
+// A reverse proxy has a path, and needs a user and a password.
 func TestPathAndPasswordOfAProxy(t *testing.T) {
 	proxy := http.StripPrefix("/beats", http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if user, password, _ := r.BasicAuth(); user != "me" || password != "secret" {
@@ -117,10 +117,10 @@ func TestPathAndPasswordOfAProxy(t *testing.T) {
 	}))
 	c := over(t, proxy, "/beats/")
 	_, err := c.Collector(t.Context())
-	require.EqualError(t, err, c.String()+" answers 401 Unauthorized: it asks for a user and a password")
+	require.EqualError(t, err, c.String()+" answers 401 Unauthorized: it needs a user and a password")
 	c.Authenticate("me", "wrong")
 	_, err = c.Collector(t.Context())
-	require.EqualError(t, err, c.String()+` answers 401 Unauthorized: it does not take the user "me" with this password`)
+	require.EqualError(t, err, c.String()+` answers 401 Unauthorized: the user "me" or the password is wrong`)
 	c.Authenticate("me", "secret")
 	_, err = c.Collector(t.Context())
 	require.NoError(t, err)
@@ -139,13 +139,13 @@ func TestPathAndPasswordOfAProxy(t *testing.T) {
 
 func TestAddressIsRefusedByWhatIsWrong(t *testing.T) {
 	for address, want := range map[string]string{
-		"collector:7879":              `"collector:7879" is not a URL of HTTP: write one like "http://collector.example.com:7879"`,
-		"":                            `"" is not a URL of HTTP: `,
-		"tcp://collector:7878":        `"tcp://collector:7878" is not a URL of HTTP: `,
-		"http://:7879":                `"http://:7879" is not a URL of HTTP: `,
-		"http://me:secret@a b":        "it is not a URL: ",
-		"http://collector/?state=x":   `"http://collector/?state=x" ends in a query or a fragment: `,
-		"ftp://me:secret@collector/x": `"ftp://me:xxxxx@collector/x" is not a URL of HTTP: `,
+		"collector:7879":              `"collector:7879" is not an HTTP URL: write one like "http://collector.example.com:7879"`,
+		"":                            `"" is not an HTTP URL: `,
+		"tcp://collector:7878":        `"tcp://collector:7878" is not an HTTP URL: `,
+		"http://:7879":                `"http://:7879" is not an HTTP URL: `,
+		"http://me:secret@a b":        "not a URL: ",
+		"http://collector/?state=x":   `"http://collector/?state=x" has a query or a fragment: `,
+		"ftp://me:secret@collector/x": `"ftp://me:xxxxx@collector/x" is not an HTTP URL: `,
 	} {
 		_, err := OverHTTP(address)
 		require.ErrorContains(t, err, want, address)
@@ -160,14 +160,14 @@ func TestAnswerThatIsNoneIsRefused(t *testing.T) {
 		body   string
 		want   string
 	}{
-		"a page of something else": {200, "", "<html>", " does not answer as a collector does: \"invalid character '<' looking for beginning of value\""},
-		"an answer that is cut":    {200, "", `{"peers":[`, ` does not answer as a collector does: "unexpected EOF"`},
+		"a page of something else": {200, "", "<html>", " does not answer like a collector: \"invalid character '<' looking for beginning of value\""},
+		"an answer that is cut":    {200, "", `{"peers":[`, ` does not answer like a collector: "unexpected EOF"`},
 		"an explained refusal":     {403, "", `{"error":"set 'allowed_readers'\n"}`, ` answers 403 Forbidden: "set 'allowed_readers'\n"`},
-		"a refusal of a proxy":     {502, "", "<html>", " answers 502 Bad Gateway: this may be no collector, or not the path of its page"},
-		"a login page":             {302, "https://login/\u202e", "", ` answers 302 Found: it leads to "https://login/\u202e"`},
-		"an unknown status":        {299, "", "", " answers 299: this may be no collector, or not the path of its page"},
-		"pages without an end":     {200, "", `{"peers":[{"source":"a"}],"next":"x","total":2}`, ": its pages do not come to an end"},
-		"pages without peers":      {200, "", `{"next":"x","total":2}`, ": its pages do not come to an end"},
+		"a refusal of a proxy":     {502, "", "<html>", " answers 502 Bad Gateway: it may not be a collector, or the path is wrong"},
+		"a login page":             {302, "https://login/\u202e", "", ` answers 302 Found: it redirects to "https://login/\u202e"`},
+		"an unknown status":        {299, "", "", " answers 299: it may not be a collector, or the path is wrong"},
+		"pages without an end":     {200, "", `{"peers":[{"source":"a"}],"next":"x","total":2}`, ": the list of peers does not end"},
+		"pages without peers":      {200, "", `{"next":"x","total":2}`, ": the list of peers does not end"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			client := over(t, http.HandlerFunc(func(w http.ResponseWriter, _ *http.Request) {
@@ -183,17 +183,17 @@ func TestAnswerThatIsNoneIsRefused(t *testing.T) {
 	}
 }
 
-// What never ends is given up after so many bytes, however quickly they come.
+// An answer that never ends is given up after so many bytes, however quickly they come.
 func TestEndlessAnswerIsGivenUp(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		c := OverSocket("there")
 		c.http.Transport = answers{io.MultiReader(strings.NewReader(`{"next":"`), endless{})}
 		_, err := c.Peers(t.Context(), Query{})
-		require.EqualError(t, err, "there: its answer has more than 64 MiB")
+		require.EqualError(t, err, "there: the answer is longer than 64 MiB")
 	})
 }
 
-// What goes wrong on the way is told without the whole URL, which package http quotes.
+// Network errors do not contain the whole URL, which package http quotes.
 func TestErrorOfTheWayIsTold(t *testing.T) {
 	c := OverSocket("there")
 	c.http.Transport = broken{}

@@ -2,8 +2,8 @@ package api
 
 import "strings"
 
-// Why returns what a reason means, in words that go on from "web-1/nginx is dead: ". One that
-// is not known is its own explanation.
+// Why explains a reason, in words that follow "web-1/nginx is dead: ". It returns an unknown
+// reason as it is.
 func Why(reason string) string {
 	if text, known := whys[reason]; known {
 		return text
@@ -12,30 +12,29 @@ func Why(reason string) string {
 }
 
 var whys = map[string]string{
-	"none":        "expected, and not heard yet",
-	"beat":        "its beats come in time",
-	"silence":     "no beat, and nothing else is known",
-	"hung":        "no beat, but TCP of its host answers",
-	"unreachable": "no beat, and TCP of its host does not answer",
+	"none":        "expected, no beat received yet",
+	"beat":        "its beats arrive in time",
+	"silence":     "no beat, cause unknown",
+	"hung":        "no beat, but its host answers over TCP",
+	"unreachable": "no beat, and its host does not answer over TCP",
 	"conn_closed": "its connection was closed without a goodbye",
 	"conn_reset":  "its connection was reset",
 	"exited":      "its watcher saw it end",
-	"host":        "as its host",
+	"host":        "because its host is",
 	"leaving":     "it said goodbye",
 	"finished":    "it said goodbye with exit code 0",
-	"overdue":     "it promised to be back and is not",
-	"overrun":     "a job began and did not end in time",
-	"never_seen":  "expected, and not one beat came",
-	"isolated":    "held: the collector itself is probably cut off",
-	"restored":    "known from before a long stop of the collector",
-	"replaced":    "it goes on under another name",
+	"overdue":     "its maintenance window is over and it is not back",
+	"overrun":     "a job started and did not finish in time",
+	"never_seen":  "expected, but no beat was ever received",
+	"isolated":    "the collector itself is probably cut off from the network",
+	"restored":    "restored after a long stop of the collector",
+	"replaced":    "it now beats under another name",
 	"forgotten":   "it is forgotten",
 	"off_hours":   "it is not expected at this hour",
-	"mate_lost":   "known through another collector, which is not reachable",
+	"mate_lost":   "known through another collector, which is unreachable",
 }
 
-// Allows returns what a rule is that allows a silence, in words that go on from "35s of
-// silence, by ".
+// Allows explains the rule of a timeout, in words that follow "35s of silence, set by ".
 func Allows(rule string) string {
 	switch {
 	case rule == "interval":

@@ -20,24 +20,24 @@ var (
 	//go:embed page.js
 	pageJS string
 
-	// policy lets a browser use nothing but what is in the page, and ask nobody else.
+	// policy lets a browser use only what is in the page, and connect only to this server.
 	policy = fmt.Sprintf("default-src 'none'; style-src '%s'; script-src '%s'; img-src data:; connect-src 'self'; form-action 'self'; "+
 		"base-uri 'none'; frame-ancestors 'none'", sourceHash(pageCSS), sourceHash(pageJS))
 )
 
-// sourceHash names a style or a script in a policy (CSP Level 3, 2.3.1).
+// sourceHash returns the hash of a style or a script for a policy (CSP Level 3, 2.3.1).
 func sourceHash(text string) string {
 	sum := sha256.Sum256([]byte(text))
 	return "sha256-" + base64.StdEncoding.EncodeToString(sum[:])
 }
 
-// A writer writes HTML. It is not package html/template, which makes the linker keep all
-// exported methods of the program: 6 MB, and 3.5 MB of memory where nobody has a page
+// A writer writes HTML. It does not use package html/template, which makes the linker keep all
+// exported methods of the program: 6 MB, and 3.5 MB of memory even without a page
 // (docs/decisions/0034).
 type writer struct{ strings.Builder }
 
-// putf writes a format, which is ours, with values in it, which are escaped. They may stand
-// between tags and in double quotes, and nowhere else. All verbs are %v.
+// putf writes a constant format with values, which it escapes. All verbs are %v, and they may
+// only be between tags or in double quotes.
 func (w *writer) putf(format string, values ...any) {
 	escaped := make([]any, len(values))
 	for i, value := range values {
@@ -46,7 +46,7 @@ func (w *writer) putf(format string, values ...any) {
 	fmt.Fprintf(w, format, escaped...)
 }
 
-// page answers a visit. The tag is weak: when a page was made makes no other one of it.
+// page answers a visit. The tag is weak: it does not depend on the time of the snapshot.
 func (s *snapshot) page(v *visit) *answer {
 	what := s.show(v)
 	var live, whole writer
@@ -61,13 +61,13 @@ func (s *snapshot) page(v *visit) *answer {
 	return &answer{kind: "text/html; charset=utf-8", tag: fmt.Sprintf("W/%q", tag), body: []byte(whole.String())}
 }
 
-// iso returns a time as a machine reads it.
+// iso formats a time for programs.
 func iso(t time.Time) string { return t.UTC().Format("2006-01-02T15:04:05Z") }
 
-// clock returns a time as people on the host of the collector read it.
+// clock formats a time for people, in the time zone of the collector.
 func clock(t time.Time) string { return t.Local().Format(time.DateTime) }
 
-// zone names the time zone of clock.
+// zone returns the time zone of clock.
 func zone(t time.Time) string { return t.Local().Format("MST") }
 
 func (w *writer) putHead(s *shown) {
@@ -93,7 +93,7 @@ func (w *writer) putHead(s *shown) {
 <option value="">any</option>
 `, s.Text)
 	for _, state := range liveness.Urgent {
-		w.putf("<option%v>%v</option>\n", given(s.only(state), " selected"), state)
+		w.putf("<option%v>%v</option>\n", when(s.only(state), " selected"), state)
 	}
 	w.WriteString(`</select>
 <button>Search</button>
@@ -104,8 +104,8 @@ func (w *writer) putHead(s *shown) {
 `)
 }
 
-// given returns a text if a condition holds, or else nothing.
-func given(is bool, text string) string {
+// when returns text if is is true, and "" otherwise.
+func when(is bool, text string) string {
 	if is {
 		return text
 	}
@@ -114,7 +114,7 @@ func given(is bool, text string) string {
 
 func (w *writer) putLive(s *shown) {
 	if s.snapshot.collector.Isolated {
-		w.putf("<p class=\"warning\">This collector is probably cut off: deaths by silence are held, and those concerned are unknown.</p>\n")
+		w.putf("<p class=\"warning\">This collector is probably cut off from the network: peers that fall silent are reported unknown, not dead.</p>\n")
 	}
 	w.putf("<nav aria-label=\"Peers by state\"><ul>\n")
 	for _, state := range liveness.Urgent {
@@ -156,11 +156,11 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 		w.putTime(now.Add(-d.Age).Round(time.Second))
 	}
 	if d.HeardBy != "" {
-		w.putf(", heard by <bdi>%v</bdi>", d.HeardBy)
+		w.putf(", received by <bdi>%v</bdi>", d.HeardBy)
 	}
-	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
+	w.putf("</dd>\n<dt>Dead after</dt><dd>%v of silence, set by %v</dd>\n", d.DeadAfter.Round(liveness.TickInterval), api.Allows(d.Rule))
 	if d.BackIn > 0 {
-		w.putf("<dt>Promised</dt><dd>to be back by ")
+		w.putf("<dt>Maintenance window</dt><dd>until ")
 		w.putTime(back(d, now))
 		w.putf("</dd>\n")
 	}
@@ -168,30 +168,30 @@ func (w *writer) putDetails(d *liveness.Details, now time.Time) {
 	w.lineTime("Next beat due", d.Due)
 	w.line("Hours", d.Hours)
 	w.lineTime("Not expected before", d.OffUntil)
-	w.line("Class", given(d.Ephemeral, "ephemeral: its silence is no death"))
-	w.line("It says", d.Health.String())
-	w.line("Address", given(d.Addr.IsValid(), d.Addr.String()))
-	w.line("Observed at", given(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
-	w.line("Process", given(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
-	w.line("Exit code", given(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
-	w.line("Running", given(d.Jobs > 0, fmt.Sprintf("%d that began and did not end", d.Jobs)))
+	w.line("Class", when(d.Ephemeral, "ephemeral: if it falls silent, it has left"))
+	w.line("Reported status", d.Health.String())
+	w.line("Address", when(d.Addr.IsValid(), d.Addr.String()))
+	w.line("Observed at", when(d.Observed.IsValid() && d.Observed != d.Addr, d.Observed.String()))
+	w.line("Process", when(d.PID > 0, strconv.FormatUint(uint64(d.PID), 10)))
+	w.line("Exit code", when(d.HasExitCode, strconv.FormatInt(d.ExitCode, 10)))
+	w.line("Unfinished runs", when(d.Jobs > 0, strconv.Itoa(d.Jobs)))
 	w.line("Connected", map[bool]string{true: "yes", false: "no"}[d.Connected])
-	w.line("Flapping", given(d.Flapping, "yes: three changes into or out of dead within ten minutes"))
+	w.line("Flapping", when(d.Flapping, "yes: three changes to or from dead within ten minutes"))
 	for _, label := range d.Labels {
 		w.putf("<dt>Tag <bdi>%v</bdi></dt><dd><bdi>%v</bdi></dd>\n", label.Key, label.Value)
 	}
-	w.line("Totals", fmt.Sprintf("%d deaths, %d by mistake, %d restarts, %d conflicts, %d beats lost, %d late, %d duplicate, %d limited",
+	w.line("Totals", fmt.Sprintf("%d deaths, %d of them false, %d restarts, %d conflicts, %d beats lost, %d late, %d duplicate, %d rate-limited",
 		d.Deaths, d.Mistakes, d.Restarts, d.Conflicts, d.Lost, d.Late, d.Duplicates, d.Limited))
 }
 
-// line writes one of a list of details, unless there is nothing to say.
+// line writes one item of a list of details, unless value is empty.
 func (w *writer) line(name, value string) {
 	if value != "" {
 		w.putf("<dt>%v</dt><dd>%v</dd>\n", name, value)
 	}
 }
 
-// lineTime is line for a time.
+// lineTime is like line, for a time.
 func (w *writer) lineTime(name string, at time.Time) {
 	if at.IsZero() {
 		return
@@ -203,8 +203,8 @@ func (w *writer) lineTime(name string, at time.Time) {
 
 func (w *writer) putTime(t time.Time) { w.putf("<time datetime=\"%v\">%v</time>", iso(t), clock(t)) }
 
-// back is when a peer promised to be back, to the second: what is left is measured on another
-// clock.
+// back is the end of a peer's maintenance window. It is rounded to the second, because the time
+// left is measured on another clock.
 func back(d *liveness.Details, now time.Time) time.Time { return now.Add(d.BackIn).Round(time.Second) }
 
 func (w *writer) putTable(s *shown) {
@@ -212,7 +212,7 @@ func (w *writer) putTable(s *shown) {
 	w.putf("<section>\n<div class=\"wide\" id=\"list\" role=\"region\" tabindex=\"0\" aria-labelledby=\"found\">\n<table>\n<caption id=\"found\">%v: %v",
 		map[bool]string{true: "Found", false: "Down"}[searches], s.total)
 	if s.total > len(s.rows) {
-		w.putf(". The first %v are shown: search for others", len(s.rows))
+		w.putf(". Only the first %v are shown: search to find others", len(s.rows))
 	}
 	w.putf("</caption>\n")
 	if len(s.rows) > 0 {
@@ -240,18 +240,18 @@ func (w *writer) putRows(s *shown) {
 }
 
 func (w *writer) putPromises(s *shown) {
-	if len(s.promises) == 0 {
+	if len(s.windows) == 0 {
 		return
 	}
-	w.putf("<section>\n<h2>Promised to be back</h2>\n<ul>\n")
-	for _, d := range s.promises {
-		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> by ", s.linkTo(d), d.ID)
+	w.putf("<section>\n<h2>Maintenance windows</h2>\n<ul>\n")
+	for _, d := range s.windows {
+		w.putf("<li><a href=\"%v\"><bdi>%v</bdi></a> until ", s.linkTo(d), d.ID)
 		w.putTime(back(d, s.snapshot.made))
 		w.putf("; it is <b data-state=\"%v\">%v</b></li>\n", d.State, d.State)
 	}
 	w.putf("</ul>\n")
-	if s.morePromises > 0 {
-		w.putf("<p>And %v more.</p>\n", s.morePromises)
+	if s.moreWindows > 0 {
+		w.putf("<p>And %v more.</p>\n", s.moreWindows)
 	}
 	w.putf("</section>\n")
 }
@@ -268,12 +268,12 @@ func (w *writer) putCollector(c *api.Collector) {
 	case c.State.Saved:
 		w.line("State file", "saved")
 	default:
-		w.putf("<dt>State file</dt><dd><strong>not saved</strong>: a restart forgets what happened since</dd>\n")
+		w.putf("<dt>State file</dt><dd><strong>not saved</strong>: a restart loses what happened since the last save</dd>\n")
 	}
 	if c.Mates != nil {
 		w.putMates(c.Mates)
 	}
-	w.line("Stalled", time.Duration(c.Stalled*float64(time.Second)).Round(100*time.Millisecond).String()+" in all")
+	w.line("Stalled", time.Duration(c.Stalled*float64(time.Second)).Round(100*time.Millisecond).String()+" in total")
 	w.line("Refused", fmt.Sprintf("%d messages and connections", c.Refused))
 	if c.Panics > 0 {
 		w.putf("<dt>Internal errors</dt><dd><strong>%v</strong>: see the log</dd>\n", c.Panics)
@@ -284,13 +284,13 @@ func (w *writer) putCollector(c *api.Collector) {
 func (w *writer) putMates(m *api.Mates) {
 	w.putf("<dt>Other collectors</dt><dd>")
 	for i, name := range m.Reachable {
-		w.putf("%v<bdi>%v</bdi>", given(i > 0, ", "), name)
+		w.putf("%v<bdi>%v</bdi>", when(i > 0, ", "), name)
 	}
 	if len(m.Reachable) == 0 {
-		w.putf("none is reachable")
+		w.putf("none reachable")
 	}
 	if m.Differ > 0 {
-		w.putf("; %v with another version, other options or another clock", m.Differ)
+		w.putf("; %v with a different version, options or clock", m.Differ)
 	}
-	w.putf("; %v tells events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
+	w.putf("; %v emits the events</dd>\n", map[bool]string{true: "this one", false: "another one"}[m.Speaks])
 }

@@ -1,4 +1,4 @@
-// Shows what changes without a reload. The page is all there without it.
+// Updates the page without a reload. The page is complete without this script.
 (() => {
   'use strict';
   const pause = 2000, patience = 5000; // ms
@@ -14,7 +14,7 @@
     return d ? d + ' d ' + h + ' h' : h ? h + ' h ' + m + ' min' : m ? m + ' min ' + s % 60 + ' s' : s + ' s';
   }
 
-  function sayHowLong() {
+  function showAges() {
     const now = Date.now() + ahead;
     for (const time of at('live').querySelectorAll('time')) {
       time.dataset.text ??= time.textContent;
@@ -25,7 +25,7 @@
 
   const states = main => new Map([...main.querySelectorAll('tr[data-state]')].map(row => [row.cells[0].textContent, row.dataset.state]));
 
-  function tellNews(before, after) {
+  function announce(before, after) {
     const news = [];
     for (const [name, state] of after) if (before.get(name) !== state) news.push(name + ' is ' + state);
     for (const name of before.keys()) if (!after.has(name)) news.push(name + ' is no longer in the list');
@@ -39,14 +39,14 @@
     at('live').replaceWith(page.getElementById('live'));
     document.title = page.title;
     if (inside && find) at('live').querySelector(find)?.focus({preventScroll: true});
-    tellNews(before, states(at('live')));
+    announce(before, states(at('live')));
   }
 
   function lose(why) {
     lostSince ??= Date.now();
     document.body.classList.add('lost');
     at('lost').hidden = false;
-    const text = 'No connection to the collector since ' + clock(lostSince) + ' (' + why + '). What you see is from before.';
+    const text = 'No connection to the collector since ' + clock(lostSince) + ' (' + why + '). This page is out of date.';
     if (at('lost').textContent !== text) at('lost').textContent = text;
   }
 
@@ -63,7 +63,7 @@
     });
     if (answer.status === 200) {
       const page = new DOMParser().parseFromString(await answer.text(), 'text/html');
-      if (!page.getElementById('live')) throw new Error('another page answers');
+      if (!page.getElementById('live')) throw new Error('unexpected answer');
       show(page);
     } else if (answer.status !== 304) throw new Error('status ' + answer.status);
     const now = Date.parse(answer.headers.get('Date')) || Date.now() + ahead;
@@ -78,7 +78,7 @@
     } catch (error) {
       lose(error.name === 'TimeoutError' ? 'no answer' : error.name === 'TypeError' ? 'unreachable' : error.message);
     }
-    sayHowLong();
+    showAges();
     again();
   }
 
@@ -91,6 +91,6 @@
     clearTimeout(timer);
     if (!document.hidden) poll();
   });
-  sayHowLong();
+  showAges();
   again();
 })();

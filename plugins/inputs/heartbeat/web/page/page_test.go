@@ -133,12 +133,12 @@ func TestWrongRequestsAreRefusedByName(t *testing.T) {
 		"/api/peers?limit=0":                  `limit: "0" is not a number from 1 to 5000`,
 		"/api/peers?limit=5001":               `limit: "5001" is not a number from 1 to 5000`,
 		"/api/peers?limit=all":                `limit: "all" is not a number from 1 to 5000`,
-		"/api/peers?limit=1&limit=2":          "limit is there more than once",
+		"/api/peers?limit=1&limit=2":          "limit is given more than once",
 		"/api/peers?after=x":                  `after: "x" is not the 'next' of an answer`,
 		"/api/peers?after=eyJVcmdlbmN5Ijo5fQ": `after: "eyJVcmdlbmN5Ijo5fQ" is not the 'next' of an answer`,
 		"/api/peers?source=%5B":               `source: "[" is not a glob`,
-		"/api/peers/web-1/nginx?x=1":          `"x" is not a parameter: none is expected here`,
-		"/api/collector?x=1":                  `"x" is not a parameter: none is expected here`,
+		"/api/peers/web-1/nginx?x=1":          `"x" is not a parameter: this path takes none`,
+		"/api/collector?x=1":                  `"x" is not a parameter: this path takes none`,
 		"/?state=ded":                         `state: "ded" is not one of dead, suspect, unknown, left, alive`,
 		"/?q=%5B":                             `q: "[" is not a glob`,
 	} {
@@ -146,14 +146,14 @@ func TestWrongRequestsAreRefusedByName(t *testing.T) {
 		require.Equal(t, http.StatusBadRequest, answer.Code, target)
 		requireError(t, answer, want)
 	}
-	requireError(t, w.ask(http.MethodGet, "/api/peers/web-1/apache"), `no peer is called "web-1/apache"`)
+	requireError(t, w.ask(http.MethodGet, "/api/peers/web-1/apache"), `no peer is named "web-1/apache"`)
 	require.Equal(t, http.StatusNotFound, w.ask(http.MethodGet, "/api/peers/web-1/apache").Code)
 	require.Equal(t, http.StatusNotFound, w.ask(http.MethodGet, "/api/peers/web-1").Code)
 	require.Equal(t, http.StatusNotFound, w.ask(http.MethodGet, "/page").Code)
 	answer := w.ask(http.MethodPost, "/api/peers")
 	require.Equal(t, http.StatusMethodNotAllowed, answer.Code)
 	require.Equal(t, "GET, HEAD", answer.Header().Get("Allow"))
-	requireError(t, answer, `method "POST" is not allowed: nothing can be changed here`)
+	requireError(t, answer, `method "POST" is not allowed: use GET or HEAD`)
 }
 
 func requireError(t *testing.T, answer *httptest.ResponseRecorder, want string) {
@@ -164,8 +164,8 @@ func requireError(t *testing.T, answer *httptest.ResponseRecorder, want string) 
 	require.Equal(t, want, refused.Error)
 }
 
-// Whoever goes from page to page sees each peer that stays as it is once, whatever happens
-// to others meanwhile.
+// A reader of all pages sees each peer that does not change once, whatever happens to others
+// meanwhile.
 func TestCursorHoldsOverChanges(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -286,18 +286,18 @@ func TestReadersShareOneSnapshot(t *testing.T) {
 			w.list(t, "")
 		}
 		require.Equal(t, 1, w.looks)
-		require.Len(t, w.shelf.latest.answers, 3)
+		require.Len(t, w.cache.latest.answers, 3)
 		later()
 		w.get(t, "/")
 		require.Equal(t, 2, w.looks)
 		time.Sleep(keptFor)
 		synctest.Wait()
-		require.Nil(t, w.shelf.latest, "its memory is given back")
+		require.Nil(t, w.cache.latest, "its memory is given back")
 		require.Equal(t, 2, w.looks)
 	})
 }
 
-// Whoever asks for another thing each time fills no memory.
+// A reader with a different request each time does not fill the memory.
 func TestAnswersThatAreKeptAreBounded(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld()
@@ -307,9 +307,9 @@ func TestAnswersThatAreKeptAreBounded(t *testing.T) {
 		for i := range 200 {
 			w.list(t, fmt.Sprint("?limit=", 800+i))
 		}
-		require.LessOrEqual(t, w.shelf.latest.kept, mostKept)
-		require.Greater(t, w.shelf.latest.kept, mostKept/2)
-		require.Less(t, len(w.shelf.latest.answers), 200)
+		require.LessOrEqual(t, w.cache.latest.kept, maxKept)
+		require.Greater(t, w.cache.latest.kept, maxKept/2)
+		require.Less(t, len(w.cache.latest.answers), 200)
 	})
 }
 
@@ -424,8 +424,8 @@ func TestPageIsUnder60KB(t *testing.T) {
 	}
 	page := w.get(t, "/")
 	require.Less(t, len(page), 60_000)
-	require.Equal(t, mostRows, strings.Count(page, `<tr data-state="dead">`))
-	require.Contains(t, page, "Down: 20000. The first 200 are shown: search for others")
+	require.Equal(t, maxRows, strings.Count(page, `<tr data-state="dead">`))
+	require.Contains(t, page, "Down: 20000. Only the first 200 are shown: search to find others")
 	require.Less(t, len(pageCSS)+len(pageJS), 20_000)
 }
 
@@ -495,15 +495,15 @@ func TestPageShowsOnePeerByItsLink(t *testing.T) {
 		page := w.get(t, "/?peer=web-1/nginx")
 		for _, want := range []string{
 			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `,
-			"<code>leaving</code>: it said goodbye", "to be back by ", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
-			"35s of silence, by its declared interval and the option ",
+			"<code>leaving</code>: it said goodbye", "<dt>Maintenance window</dt><dd>until <time", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
+			"35s of silence, set by its declared interval and the option ",
 			"<dt>Schedule</dt><dd>15 2 * * * UTC</dd>", "<dt>Next beat due</dt><dd><time", "<dt>Hours</dt><dd>06:00-20:00 UTC</dd>",
-			"<dt>Not expected before</dt><dd><time", "<dd>ephemeral: its silence is no death</dd>",
+			"<dt>Not expected before</dt><dd><time", "<dd>ephemeral: if it falls silent, it has left</dd>",
 			"<dd>10.0.0.7</dd>", "<dt>Observed at</dt><dd>203.0.113.9</dd>", "<dd>4711</dd>", "<bdi>north</bdi>", `<a href="?">Close</a>`,
 		} {
 			require.Contains(t, page, want)
 		}
-		require.Contains(t, w.get(t, "/"), `<li><a href="?peer=web-1%2Fnginx"><bdi>web-1/nginx</bdi></a> by `, "a promise is in every page")
+		require.Contains(t, w.get(t, "/"), `<li><a href="?peer=web-1%2Fnginx"><bdi>web-1/nginx</bdi></a> until `, "a promise is in every page")
 		require.Contains(t, w.get(t, "/?peer=web-1/apache"), "No peer has this name.")
 		require.NotContains(t, w.get(t, "/?peer=web-2/nginx"), "Observed at")
 	})
@@ -522,14 +522,14 @@ func TestPageTellsHowTheCollectorIs(t *testing.T) {
 	page = w.get(t, "/")
 	for _, want := range []string{
 		"This collector is probably cut off", "Heartbeats at <bdi>collector-1</bdi>", "probably cut off", "<strong>not saved</strong>",
-		"<bdi>collector-2</bdi>, <bdi>collector-3</bdi>; 1 with another version", "this one tells events", "1.3s in all", "3 messages",
+		"<bdi>collector-2</bdi>, <bdi>collector-3</bdi>; 1 with a different version", "this one emits the events", "1.3s in total", "3 messages",
 		"<strong>1</strong>: see the log",
 	} {
 		require.Contains(t, page, want)
 	}
 }
 
-// What a peer is called is never more than a text.
+// The name of a peer is always shown as plain text.
 func TestHostileNamesAreTexts(t *testing.T) {
 	names := []string{
 		`x/<script>alert(1)</script>`, `x/"><img src=x onerror=alert(1)>`, `x/'-alert(1)-'`, "x/\u202egnp.exe", "x/\u0000\x01\x7f", "x/{{.}}",
@@ -620,7 +620,7 @@ func colorsOf(t *testing.T, style string) map[string]float64 {
 
 func contrast(a, b float64) float64 { return (max(a, b) + 0.05) / (min(a, b) + 0.05) }
 
-// What is shown costs, and not what is well beside it.
+// The cost depends on the peers that are shown, not on those that are well.
 func TestPageOfManyPeersIsCheap(t *testing.T) {
 	cost := func(peers int) float64 {
 		w := newWorld()
@@ -631,7 +631,7 @@ func TestPageOfManyPeersIsCheap(t *testing.T) {
 			w.peers[i].State = liveness.Dead
 		}
 		return testing.AllocsPerRun(5, func() {
-			w.shelf.latest = nil
+			w.cache.latest = nil
 			w.ServeHTTP(discard{}, httptest.NewRequest(http.MethodGet, "/", http.NoBody))
 		})
 	}
@@ -655,7 +655,7 @@ func BenchmarkPage(b *testing.B) {
 		b.Run(target, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				w.shelf.latest = nil
+				w.cache.latest = nil
 				w.ServeHTTP(discard{}, httptest.NewRequest(http.MethodGet, target, http.NoBody))
 			}
 		})

@@ -19,16 +19,16 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
-// A question is what a program asks of peers.
+// A question has the parameters of api.PathPeers.
 type question struct {
 	states  []liveness.State // any of these; nil for all
 	source  string           // a glob; "" for all
-	service string           // likewise
+	service string           // a glob; "" for all
 	limit   int
-	after   *place // nil from the first on
+	after   *place // nil to begin with the first peer
 }
 
-// parseQuestion reads the parameters of api.PathPeers.
+// parseQuestion parses the parameters of api.PathPeers.
 func parseQuestion(given url.Values) (question, error) {
 	q := question{limit: api.DefaultLimit, source: given.Get("source"), service: given.Get("service")}
 	err := cmp.Or(onlyKnown(given, "state", "source", "service", "limit", "after"),
@@ -53,14 +53,14 @@ func parseQuestion(given url.Values) (question, error) {
 	return q, nil
 }
 
-// onlyKnown refuses parameters that have other names: one that is misspelt would be left out.
+// onlyKnown refuses parameters with other names: a misspelt one would have no effect.
 func onlyKnown(given url.Values, names ...string) error {
 	for _, name := range slices.Sorted(maps.Keys(given)) {
 		if slices.Contains(names, name) {
 			continue
 		}
 		if len(names) == 0 {
-			return fmt.Errorf("%.64q is not a parameter: none is expected here", name)
+			return fmt.Errorf("%.64q is not a parameter: this path takes none", name)
 		}
 		return fmt.Errorf("%.64q is not a parameter: use %s", name, strings.Join(names, ", "))
 	}
@@ -70,19 +70,19 @@ func onlyKnown(given url.Values, names ...string) error {
 func once(given url.Values, names ...string) error {
 	for _, name := range names {
 		if len(given[name]) > 1 {
-			return fmt.Errorf("%s is there more than once", name)
+			return fmt.Errorf("%s is given more than once", name)
 		}
 	}
 	return nil
 }
 
-// parseStates reads names of states, of which each text may have several.
+// parseStates parses names of states. Each text may have several, with commas between them.
 func parseStates(texts []string) (states []liveness.State, err error) {
 	for _, text := range texts {
 		for name := range strings.SplitSeq(text, ",") {
 			i := slices.IndexFunc(liveness.Urgent[:], func(s liveness.State) bool { return s.String() == name })
 			switch {
-			case name == "": // any, as a form says
+			case name == "": // any, as sent by the form
 			case i < 0:
 				return nil, fmt.Errorf("state: %.16q is not one of dead, suspect, unknown, left, alive", name)
 			default:
@@ -93,10 +93,10 @@ func parseStates(texts []string) (states []liveness.State, err error) {
 	return states, nil
 }
 
-// matchGlob reports whether a name is what a glob like web-* means. A "/" is a character as
-// any other one, as in services.
+// matchGlob reports whether a name matches a glob like web-*. A "/" is a character like any
+// other, as in services.
 func matchGlob(glob, name string) bool {
-	ok, _ := path.Match(unslashed(glob), unslashed(name)) //nolint:errcheck // checkGlob has found it right
+	ok, _ := path.Match(unslashed(glob), unslashed(name)) //nolint:errcheck // checkGlob accepted it
 	return ok
 }
 
@@ -115,15 +115,15 @@ func (q *question) matches(d *liveness.Details) bool {
 		(q.service == "" || matchGlob(q.service, serviceOf(d.ID)))
 }
 
-// chooses reports whether some peers may not match.
+// chooses reports whether q may match only some peers.
 func (q *question) chooses() bool { return q.states != nil || q.source != "" || q.service != "" }
 
-// choosesAs reports whether the same peers match.
-func (q *question) choosesAs(other *question) bool {
+// matchesSame reports whether q and other match the same peers.
+func (q *question) matchesSame(other *question) bool {
 	return q.source == other.source && q.service == other.service && slices.Equal(q.states, other.states)
 }
 
-// serviceOf returns what stands behind the host in the name of a peer.
+// serviceOf returns the part after the slash in the name of a peer.
 func serviceOf(id liveness.ID) string {
 	if id.Nameless() {
 		return strconv.FormatUint(uint64(id.PID), 10)
@@ -131,7 +131,7 @@ func serviceOf(id liveness.ID) string {
 	return id.Service
 }
 
-// A place is one in the order of an answer. It is still one when its peer has changed.
+// A place is a position in the order of an answer. It stays valid if its peer changes.
 type place struct {
 	Urgency int // index in liveness.Urgent
 	Source  string
@@ -150,11 +150,11 @@ func (p *place) before(d *liveness.Details) bool {
 	return cmp.Or(cmp.Compare(p.Urgency, of.Urgency), compareIDs(id, d.ID)) < 0
 }
 
-// String returns it as text that parsePlace takes.
+// String returns a text that parsePlace parses.
 func (p place) String() string {
 	text, err := json.Marshal(p)
 	if err != nil {
-		panic(err) // it is numbers and texts
+		panic(err) // numbers and strings always encode
 	}
 	return base64.RawURLEncoding.EncodeToString(text)
 }
@@ -188,13 +188,13 @@ func (s *snapshot) list(q *question) api.Peers {
 	return found
 }
 
-// matching returns the peers that match, in the order of an answer. It keeps those of the last
-// question, of which the next page is mostly asked for next.
+// matching returns the peers that match, in the order of an answer. It keeps those of the latest
+// question, because the next request is mostly for its next page.
 func (s *snapshot) matching(q *question) []*liveness.Details {
 	if !q.chooses() {
 		return s.urgent
 	}
-	if s.chosen == nil || !s.choice.choosesAs(q) {
+	if s.chosen == nil || !s.choice.matchesSame(q) {
 		s.choice, s.chosen = *q, make([]*liveness.Details, 0)
 		for _, d := range s.urgent {
 			if q.matches(d) {
@@ -205,7 +205,7 @@ func (s *snapshot) matching(q *question) []*liveness.Details {
 	return s.chosen
 }
 
-// peerOf returns d as it is told at a time.
+// peerOf converts d, as of now.
 func peerOf(d *liveness.Details, now time.Time) api.Peer {
 	p := api.Peer{
 		Source: d.ID.Source, Service: d.ID.Service, PID: d.PID,
@@ -241,7 +241,7 @@ func peerOf(d *liveness.Details, now time.Time) api.Peer {
 	return p
 }
 
-// addCalendar adds what is known of a peer about time as people mean it.
+// addCalendar adds the schedule, the hours and the class of a peer.
 func addCalendar(p *api.Peer, d *liveness.Details) {
 	p.Schedule, p.Hours, p.Grace = d.Schedule, d.Hours, seconds(d.Patience)
 	if !d.Due.IsZero() {

@@ -19,33 +19,33 @@ import (
 )
 
 const (
-	// freshFor is how old a snapshot may be that is shown: with the pause of the script, a
-	// change is seen within three seconds.
+	// freshFor is the greatest age of a snapshot that is shown: with the pause of the script, a
+	// change is visible within three seconds.
 	freshFor = 500 * time.Millisecond
-	// keptFor is how long it is kept: the next pages of a listing are about the same instant as
-	// the first one, and cost no look at all peers each.
+	// keptFor is how long a snapshot is kept: the next pages of a list show the same instant as
+	// the first one, and do not cost a walk over all peers.
 	keptFor = 10 * time.Second
-	// mostKept is how many bytes of answers a snapshot keeps for the next readers.
-	mostKept = 4 << 20
+	// maxKept is how many bytes of answers a snapshot keeps for other readers.
+	maxKept = 4 << 20
 )
 
-// A shelf has the latest snapshot, while somebody reads.
-type shelf struct {
+// A cache keeps the latest snapshot while there are readers.
+type cache struct {
 	take func(now time.Time) *snapshot
 
-	mu     sync.Mutex // held while an answer is made: readers never take more than one processor
-	latest *snapshot  // nil if nobody has read for long
+	mu     sync.Mutex // held while an answer is made: readers never use more than one processor
+	latest *snapshot  // nil if there were no requests for keptFor
 	idle   *time.Timer
 }
 
-// answer returns what a snapshot that is fresh says to a request, and makes that only once.
-// It returns nil if say does.
-func (s *shelf) answer(request string, say func(*snapshot) *answer) *answer {
+// answer returns the answer of a fresh snapshot to a request. say makes it, once for each
+// snapshot; if it returns nil, answer returns nil.
+func (s *cache) answer(request string, say func(*snapshot) *answer) *answer {
 	return s.answerFrom(freshFor, request, say)
 }
 
-// answerFrom is answer from a snapshot that is not older than allowed.
-func (s *shelf) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
+// answerFrom is like answer, with a snapshot that may be as old as allowed.
+func (s *cache) answerFrom(allowed time.Duration, request string, say func(*snapshot) *answer) *answer {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	if now := time.Now(); s.latest == nil || now.Sub(s.latest.made) >= allowed {
@@ -60,8 +60,8 @@ func (s *shelf) answerFrom(allowed time.Duration, request string, say func(*snap
 	return made
 }
 
-// keep puts off the end of the latest snapshot. s.mu is held.
-func (s *shelf) keep() {
+// keep extends the life of the latest snapshot. s.mu is held.
+func (s *cache) keep() {
 	if s.idle != nil {
 		s.idle.Reset(keptFor)
 		return
@@ -73,19 +73,19 @@ func (s *shelf) keep() {
 	})
 }
 
-// A snapshot is all peers at one time, and what was said of them since.
+// A snapshot is all peers at one time, with the answers made from it.
 type snapshot struct {
 	made      time.Time
 	collector api.Collector
 	named     []*liveness.Details // by source, service and pid
-	urgent    []*liveness.Details // the most urgent state first, then likewise
+	urgent    []*liveness.Details // by state, the most urgent first, then like named
 	counts    [len(liveness.States)]int
 
-	choice question            // that was asked last of some peers
-	chosen []*liveness.Details // those; nil before the first time
+	choice question            // the latest that matched only some peers
+	chosen []*liveness.Details // the peers that it matched; nil before the first
 
 	answers map[string]*answer // by request
-	kept    int                // bytes of both
+	kept    int                // bytes of requests and answers
 }
 
 func (p *Page) snapshot(now time.Time) *snapshot {
@@ -115,8 +115,8 @@ func compareIDs(a, b liveness.ID) int {
 	return cmp.Or(strings.Compare(a.Service, b.Service), cmp.Compare(a.PID, b.PID))
 }
 
-// find returns the peer with a name like web-1/nginx, or 10.0.0.5/4711 for one that is known
-// by its pid, or nil.
+// find returns the peer with a name like web-1/nginx, or like 10.0.0.5/4711 if it is known by
+// its pid, or nil.
 func (s *snapshot) find(name string) *liveness.Details {
 	source, service, _ := strings.Cut(name, "/")
 	source = strings.ToLower(source)
@@ -138,24 +138,24 @@ func (s *snapshot) get(id liveness.ID) *liveness.Details {
 }
 
 func (s *snapshot) remember(request string, a *answer) {
-	if a == nil || s.kept+len(request)+len(a.body) > mostKept {
+	if a == nil || s.kept+len(request)+len(a.body) > maxKept {
 		return
 	}
 	s.kept += len(request) + len(a.body)
 	s.answers[request] = a
 }
 
-// An answer is what readers get who ask for the same.
+// An answer is shared by all readers with the same request.
 type answer struct {
-	kind string // of media
-	tag  string // changes with what is said
+	kind string // the media type
+	tag  string // changes with the content
 	body []byte
 }
 
 func inJSON(said any) *answer {
 	body, err := json.Marshal(said)
 	if err != nil {
-		panic(err) // a number that JSON does not know
+		panic(err) // a number that JSON cannot represent
 	}
 	return &answer{kind: "application/json", tag: fmt.Sprintf("%q", digest(body)), body: append(body, '\n')}
 }
@@ -166,7 +166,7 @@ func digest(text []byte) string {
 	return hex.EncodeToString(sum.Sum(nil))
 }
 
-// serve answers a reader, with 304 if it knows this answer.
+// serve answers a reader, with 304 if it already has this answer.
 func (a *answer) serve(w http.ResponseWriter, r *http.Request) {
 	w.Header().Set("Content-Type", a.kind)
 	w.Header().Set("ETag", a.tag)

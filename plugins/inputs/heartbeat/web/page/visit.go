@@ -9,18 +9,18 @@ import (
 )
 
 const (
-	mostRows     = 200 // in the table
-	mostPromises = 50
+	maxRows    = 200 // in the table
+	maxWindows = 50
 )
 
-// A visit is what somebody looks at.
+// A visit has the parameters of the page.
 type visit struct {
-	Text   string // that is searched for: a part of a name, or a glob; "" for none
+	Text   string // the search: a part of a name, or a glob; "" for none
 	states []liveness.State
-	Peer   string // the name of a peer that is shown in full; "" for none
+	Peer   string // the name of a peer to show in full; "" for none
 }
 
-// parseVisit reads the parameters of the page. Others are left alone: links bring their own.
+// parseVisit parses the parameters of the page. It ignores unknown ones, which links may have.
 func parseVisit(given url.Values) (visit, error) {
 	v := visit{Text: strings.TrimSpace(given.Get("q")), Peer: given.Get("peer")}
 	states, err := parseStates(given["state"])
@@ -41,7 +41,7 @@ func (v *visit) check() error {
 
 func (v *visit) isGlob() bool { return strings.ContainsAny(v.Text, "*?[") }
 
-// searches reports whether v is after other peers than those that are down.
+// searches reports whether v is a search, and does not just show what is down.
 func (v *visit) searches() bool { return v.Text != "" || v.states != nil }
 
 func (v *visit) matches(d *liveness.Details) bool {
@@ -60,7 +60,7 @@ func (v *visit) finds(name string) bool {
 	return strings.Contains(name, text)
 }
 
-// with returns the link to this page with one parameter that is another.
+// with returns the link to this page with one parameter changed.
 func (v *visit) with(key, value string) string {
 	all := make(url.Values)
 	if v.Text != "" {
@@ -76,41 +76,41 @@ func (v *visit) with(key, value string) string {
 	return "?" + all.Encode()
 }
 
-// A shown is what stands in the page. Nothing in it depends on when it is shown, or the page
-// would be another one every time: the script says how long ago each time is.
+// A shown is the content of the page. Nothing in it depends on the current time, or the page
+// would change each time: the script adds how long ago each time is.
 type shown struct {
 	*visit
 	snapshot *snapshot
 
-	rows         []*liveness.Details
-	total        int // that match; more than rows if there are many
-	promises     []*liveness.Details
-	morePromises int // that are not in promises
-	found        *liveness.Details
+	rows        []*liveness.Details
+	total       int                 // of the matches; more than rows if there are many
+	windows     []*liveness.Details // the peers in a maintenance window
+	moreWindows int                 // that are not in windows
+	found       *liveness.Details
 }
 
-// title is what a browser shows of a page in the background.
+// title is the title of the page, which a browser shows on its tab.
 func (s *shown) title() string {
 	return fmt.Sprintf("%d dead, %d suspect - heartbeats", s.snapshot.counts[liveness.Dead], s.snapshot.counts[liveness.Suspect])
 }
 
-// only reports whether peers in one state alone are searched for, which is this.
+// only reports whether the search is for this state alone.
 func (v *visit) only(state liveness.State) bool { return len(v.states) == 1 && v.states[0] == state }
 
 func (s *snapshot) show(v *visit) *shown {
 	what := &shown{visit: v, snapshot: s}
 	for _, d := range s.urgent {
 		if v.matches(d) {
-			if what.total++; what.total <= mostRows {
+			if what.total++; what.total <= maxRows {
 				what.rows = append(what.rows, d)
 			}
 		}
 		switch {
 		case d.BackIn == 0:
-		case len(what.promises) < mostPromises:
-			what.promises = append(what.promises, d)
+		case len(what.windows) < maxWindows:
+			what.windows = append(what.windows, d)
 		default:
-			what.morePromises++
+			what.moreWindows++
 		}
 	}
 	if v.Peer != "" {

@@ -7,7 +7,7 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/web/api"
 )
 
-// why says in words why a peer is what it is.
+// why explains the state of a peer.
 func why(d *liveness.Details) string {
 	text := api.Why(d.Reason.String())
 	if d.Reason == liveness.ReasonExited && d.HasExitCode {
@@ -17,7 +17,7 @@ func why(d *liveness.Details) string {
 }
 
 // isDown reports whether something may be wrong with a peer. The metric heartbeat_down is
-// there for the same ones.
+// emitted for the same peers.
 func isDown(d *liveness.Details) bool {
 	switch d.State {
 	case liveness.Dead, liveness.Suspect:
