@@ -153,7 +153,9 @@ func TestReloadThatCannotWorkIsRefused(t *testing.T) {
 	refused := func(times int) {
 		t.Helper()
 		sender.Signal(syscall.SIGUSR2)
-		sender.Until("a refusal", func() bool { return len(sender.Stderr.With("not reloaded, so the running program continues: ")) == times })
+		sender.Until("a refusal", func() bool {
+			return len(sender.Stderr.With("not reloaded, so the running program continues: ")) == times
+		})
 		s.hearsMore("stays", 2)
 	}
 	s.write("sender.toml", "serve = 1\n")

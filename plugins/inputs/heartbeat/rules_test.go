@@ -98,7 +98,7 @@ func TestBadRulesAreRefusedByNumberAndName(t *testing.T) {
 		"'timezone' needs 'schedule'":                     {Host: "a", Grace: durationOption(time.Minute), Timezone: "UTC"},
 		`'class' must be "ephemeral", not "cattle"`:       {Host: "a", Class: "cattle"},
 		"'schedule', 'timezone': \"15 2\" has 2":          {Host: "a", Schedule: "15 2"},
-		"'hours', 'timezone': \"Mars\" is not a":        {Host: "a", Hours: "06:00-20:00", Timezone: "Mars"},
+		"'hours', 'timezone': \"Mars\" is not a":          {Host: "a", Hours: "06:00-20:00", Timezone: "Mars"},
 	} {
 		h := newPlugin(t)
 		two := 2
