@@ -95,7 +95,7 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	if place != fresh {
 		return t.stale(p, b, place, now)
 	}
-	return t.take(p, b, run, steps, now)
+	return t.accept(p, b, run, steps, now)
 }
 
 // livesOn reports whether b only reports that p, its peer, is still alive: b is the next beat
@@ -136,7 +136,7 @@ func (p *past) quiet() bool {
 	return p.windowV == 0 && p.windowBy == "" && !p.postponed && !p.shared && p.held == 0 && p.spared == 0 &&
 		!slices.ContainsFunc(p.formers, (*former).lives) && len(p.jobs.open) == 0 && !p.jobs.overran &&
 		!p.hasExitCode && p.due == nil && p.vacancy == nil &&
-		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.bye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
+		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.goodbye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
 // liveOn notes that p is still alive, as livesOn has found. The result is the same as that of
@@ -147,10 +147,10 @@ func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outc
 	p.run.High = max(p.run.High, b.Seq)
 	p.beats++
 	p.heard, p.heardV, p.host.heard = at, verdict, at
-	t.hearOver(p, &p.process, b.Conn, at)
+	t.noteConn(p, &p.process, b.Conn, at)
 	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.lost(now))
 	if p.host.own == p {
-		p.changed = p.host.hear(p.life, verdict, now) || p.changed
+		p.changed = p.host.addSpeaker(p.life, verdict, now) || p.changed
 	}
 	out := Outcome{Gap: gap, Jitter: jitter(gap, b.Interval, 0), Silence: t.silence(p, &p.process), Handle: Handle{p}}
 	out.Fate, out.At = t.admit(p, b, at, now)
@@ -173,7 +173,7 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 		return true
 	}
 	speaks := func(p *peer) bool { return p.life == b.life() }
-	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
+	return !host.hasSpeaker(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
 }
 
 // Unlisted reports whether b would add a peer that is not listed, while only listed peers are
@@ -182,7 +182,7 @@ func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
 	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
 		return false
 	}
-	return !t.expectations.list(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
+	return !t.expectations.lists(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
 }
 
 // find returns the peer that b is about: a known peer, a peer whose place it takes, or a new
@@ -230,7 +230,7 @@ func (t *Tracker) passOver(b *Beat, place order, c *carried, now time.Time) Outc
 // its paths.
 func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	if p.process.is(b) {
-		t.hearOver(p, &p.process, b.Conn, now.Sub(t.epoch))
+		t.noteConn(p, &p.process, b.Conn, now.Sub(t.epoch))
 	}
 	if p.changed {
 		t.touch(p)
@@ -248,7 +248,7 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 // accept processes a beat of p that is not known to be older than an earlier one. steps is by
 // how many beats it follows that one, 0 if unknown; run is the run that steps is counted
 // from.
-func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
+func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
 	first, ended, was, foreign := p.beats == 0, p.state.over() && !p.reason.inferred(), p.state, p.foreign()
@@ -260,11 +260,11 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
 	t.countBeat(p, out.Lost)
-	event := t.note(p, b, match, at, now)
+	event := t.countEvent(p, b, match, at, now)
 	job := p.noteJob(b, at, t.verdict(now))
 	if match != strangeProcess {
 		p.noteVisit(o, b, first || anew || o.unheard)
-		t.hear(p, o, b, at, now)
+		t.noteArrival(p, o, b, at, now)
 	}
 	if b.Status == SaysAlive {
 		if !ended && !anew {
@@ -283,7 +283,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Silence = t.silence(p, &p.process)
 	}
 	p.noteEnd(o, false)
-	t.tellOf(p, event, b.Addr, now)
+	t.emitEvent(p, event, b.Addr, now)
 	t.noteFact(p, b, first || anew || foreign || job, was, numbered, now)
 	t.quiet = false
 	t.noteBeat(p)
@@ -316,7 +316,7 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 		if o, match := t.identifyFormer(p, b, other); o != nil {
 			return o, match
 		}
-	} else if b.Status != SaysAlive && !p.state.over() && !p.bySame(b) {
+	} else if b.Status != SaysAlive && !p.state.over() && !p.sameSender(b) {
 		strange := processOf(b.Process, b.life())
 		return &strange, strangeProcess
 	}
@@ -364,16 +364,16 @@ func (t *Tracker) countBeat(p *peer, lost int64) {
 // countEvent counts the event that a beat with this match implies and returns it, or noEvent.
 // A conflict is two processes that beat in turn, each within the interval of the other: two
 // machines use one name. It is reported once a minute.
-func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
+func (t *Tracker) countEvent(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
 	switch {
 	case p.lone: // one job after another
 	case match == newProcess, match == bootedProcess:
-		return p.began(match)
+		return p.countRestart(match)
 	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span() && t.waited(at, now) == 0:
 		past := p.editPast()
 		t.noteMishaps(p, &past.Conflicts, 1)
-		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
-			past.conflictTold = at
+		if past.Conflicts == 1 || at-past.conflictReported >= conflictPause {
+			past.conflictReported = at
 			return Conflict
 		}
 	}
@@ -381,7 +381,7 @@ func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration, now time
 }
 
 // countRestart counts a restart of p, if that is what match means, and returns the event.
-func (p *peer) began(match match) Event {
+func (p *peer) countRestart(match match) Event {
 	if p.lone || match != newProcess && match != bootedProcess {
 		return noEvent
 	}
@@ -394,7 +394,7 @@ func (p *peer) began(match match) Event {
 
 // noteArrival notes when a beat of o, a process of p, arrived, and over what. It clears every
 // suspicion of the process.
-func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
+func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
 	t.noteDoubt(p, at, now)
 	if b.Status == SaysAlive { // an end may be reported by hand, from a host whose beats do not arrive here
@@ -407,7 +407,7 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 	p.host.heard = at
 	t.clearLoss(o)
 	t.isolation.removeSilent(p.host)
-	t.hearOver(p, o, b.Conn, at)
+	t.noteConn(p, o, b.Conn, at)
 	p.lone = p.lone && !p.onLong()
 	t.wakeWaiting(p, now)
 }
@@ -415,7 +415,7 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 // admit returns whether a beat of p is worth a metric, and the stamp of the metric. A beat
 // above the rate is still a sign of life: limits cause no deaths.
 func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
-	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
+	if !p.rate.allow(at, t.opts.MaxBeatsPerSecond) {
 		t.noteMishaps(p, &p.editPast().Limited, 1)
 		return Limited, time.Time{}
 	}
@@ -434,7 +434,7 @@ type rate time.Duration
 
 // allow reports whether a beat at the given time is within perSecond, and counts it if so. 0
 // stands for maxRate.
-func (r *rate) take(at time.Duration, perSecond int) bool {
+func (r *rate) allow(at time.Duration, perSecond int) bool {
 	if r.used(at, perSecond) {
 		return false
 	}
@@ -509,7 +509,7 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 	case b.Cancel:
 		t.cancel(p, now)
 	case b.Status == SaysDead && len(p.jobs.open) > 0: // another job is still running
-		t.tellEnding(p, o, reasonOf(b), b, now)
+		t.reportEnding(p, o, reasonOf(b), b, now)
 	default:
 		t.finish(p, b, o, match, known, now)
 	}
@@ -563,7 +563,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 		former.beatsOn, former.presumed, former.ended = true, false, ReasonNone
 	}
 	if p.host.own == p {
-		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed
+		p.changed = p.host.addSpeaker(b.life(), t.verdict(now), now) || p.changed
 	}
 	if o == &p.process {
 		t.noteLife(p, b.life(), now)
@@ -590,8 +590,8 @@ func (p *peer) takeHealth(said Health) {
 
 // emitEvent reports the event of a beat from addr, if there is one and p does not send too
 // much.
-func (t *Tracker) tellOf(p *peer, event Event, addr netip.Addr, now time.Time) {
+func (t *Tracker) emitEvent(p *peer, event Event, addr netip.Addr, now time.Time) {
 	if event != noEvent && !t.quiet {
-		t.tell(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
+		t.emit(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
 	}
 }

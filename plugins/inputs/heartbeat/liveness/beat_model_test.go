@@ -241,7 +241,7 @@ func (tw *twins) compare() {
 		tw.same(a.Word(i, tw.now), b.Word(i, tw.now))
 	}
 	inside := func(t *Tracker) []any {
-		return []any{t.order, t.unsaved, t.facts, t.news, t.untold, t.carriers, t.speakers, t.strangers, t.carries}
+		return []any{t.order, t.unsaved, t.facts, t.news, t.unreported, t.carriers, t.speakers, t.strangers, t.carries}
 	}
 	one, other := inside(a), inside(b)
 	for i := range one {

@@ -56,19 +56,19 @@ func TestRateSavesNoCredit(t *testing.T) {
 	var r rate
 	for _, at := range []time.Duration{0, time.Hour} {
 		n := 0
-		for r.take(at, 10) {
+		for r.allow(at, 10) {
 			n++
 		}
 		require.Equal(t, 20, n)
 	}
 	r = 0
 	n := 0
-	for r.take(0, 0) {
+	for r.allow(0, 0) {
 		n++
 	}
 	require.Equal(t, 2*maxRate, n, "0 is as many as stamps allow")
 	r, n = 0, 0
-	for r.take(0, 1<<30) {
+	for r.allow(0, 1<<30) {
 		n++
 	}
 	require.Equal(t, 2*maxRate, n, "and more cannot be")

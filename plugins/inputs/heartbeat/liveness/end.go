@@ -90,7 +90,7 @@ func (t *Tracker) endLinks(p *peer, e *connEnd, now time.Time) {
 
 // endLink notes that a connection of o, a process of p, has ended.
 func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
-	long := o.over(e.conn).long
+	long := o.linkOver(e.conn).long
 	o.dropLink(e.conn)
 	if e.end == EndedByUs {
 		o.cutLong = o.cutLong || long
@@ -103,7 +103,7 @@ func (t *Tracker) endLink(p *peer, o *process, e *connEnd, now time.Time) {
 	switch {
 	case e.end == EndedByUs || !o.lostLong:
 		t.endVisit(p)
-	case !o.overAny() && !o.connless:
+	case !o.hasConn() && !o.connless:
 		t.lose(p, o, e, now)
 	}
 }
@@ -171,11 +171,11 @@ func (o *process) grace(end End, terms *Terms) (time.Duration, bool) {
 // none. The peer has ended when its last living process has.
 func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if match == strangeProcess {
-		t.tellEnding(p, o, reasonOf(b), b, now)
+		t.reportEnding(p, o, reasonOf(b), b, now)
 		t.addEnded(p, o, reasonOf(b))
 		return
 	}
-	meant := p.meant(b, o)
+	meant := p.affected(b, o)
 	lives := !p.state.over() && !meant(&p.process)
 	for _, other := range p.formers {
 		lives = lives || other.lives() && !meant(&other.process)
@@ -189,13 +189,13 @@ func (t *Tracker) finish(p *peer, b *Beat, o *process, match match, known bool, 
 	case !lives:
 		t.finishLast(p, b, known, now)
 	case meant(&p.process):
-		t.tellEnding(p, &p.process, reasonOf(b), b, now)
+		t.reportEnding(p, &p.process, reasonOf(b), b, now)
 		t.promote(p, reasonOf(b))
 	}
 }
 
 // affected returns which processes of p are affected by the end of o that b reports.
-func (p *peer) meant(b *Beat, o *process) func(*process) bool {
+func (p *peer) affected(b *Beat, o *process) func(*process) bool {
 	if b.Process.PID != 0 {
 		return func(x *process) bool { return x == o }
 	}
@@ -210,7 +210,7 @@ func (p *peer) meant(b *Beat, o *process) func(*process) bool {
 // another process is still alive.
 func (t *Tracker) finishFormer(p *peer, other *former, b *Beat, lives bool, now time.Time) {
 	if lives && other.ended == ReasonNone {
-		t.tellEnding(p, &other.process, reasonOf(b), b, now)
+		t.reportEnding(p, &other.process, reasonOf(b), b, now)
 	}
 	t.endFormer(p, other, reasonOf(b))
 	if by := b.life(); by != "" && other.life != by && b.Process.PID == 0 {
@@ -294,7 +294,7 @@ func (t *Tracker) endFormer(p *peer, o *former, reason Reason) {
 // reportEnding reports the end of o, while another process of p is alive. b reported the end;
 // it is nil if the end was inferred from silence. If p sends too much, the end is reported at
 // the next tick.
-func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now time.Time) {
+func (t *Tracker) reportEnding(p *peer, o *process, reason Reason, b *Beat, now time.Time) {
 	if b == nil && p.promiseV() > t.verdict(now) {
 		reason = ReasonLeaving // it was announced
 	}
@@ -306,12 +306,12 @@ func (t *Tracker) tellEnding(p *peer, o *process, reason Reason, b *Beat, now ti
 		p.editPast().Deaths++
 	}
 	if !t.quiet {
-		t.tell(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
+		t.emit(p, Transition{Event: Ended, Previous: p.state, Ending: ending}, now)
 		return
 	}
-	if past := p.editPast(); past.untoldEnds < maxFormers {
-		past.untoldEnds++
-		t.endings = append(t.endings, untoldEnding{p, ending})
+	if past := p.editPast(); past.unreportedEnds < maxFormers {
+		past.unreportedEnds++
+		t.endings = append(t.endings, unreportedEnding{p, ending})
 	}
 }
 
@@ -330,7 +330,7 @@ func (t *Tracker) promise(p *peer, b *Beat, known bool, now time.Time) {
 		p.setWindow(max(p.windowV, t.verdict(now)+b.BackIn), by)
 		p.forgetDue() // the promise replaces it
 		t.notePromise(p, now.Sub(t.epoch))
-		p.editPast().shared, p.changed = p.host.hears(by), true
+		p.editPast().shared, p.changed = p.host.hasSpeaker(by), true
 	case p.state == Left && b.life() != "" && !known:
 		if t.expectNoMore(p, now); p.host.own == p {
 			t.withServices(p, closing, now, func(service *peer, now time.Time) {

@@ -105,7 +105,7 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 
 // lists reports whether the operator names the host of b, which covers all that runs there,
 // or its address. A peer that is named itself is known through its placeholder.
-func (all *expectations) list(b *Beat) bool {
+func (all *expectations) lists(b *Beat) bool {
 	if len(all.byID[ID{Source: b.ID.Source, Service: HostService}]) > 0 {
 		return true
 	}
@@ -138,7 +138,7 @@ func (t *Tracker) expecting(all []Expected, now func() time.Time) portion {
 		}
 	}
 	var needless []*peer
-	return inTurn(
+	return sequence(
 		func() portion { return each(all, 1, next.add) },
 		func() portion { return once(func() { before, t.expectations = t.expectations, next }) },
 		func() portion { return each(before.all, 1, reschedule) },
@@ -164,7 +164,7 @@ func (t *Tracker) orderIf(needed bool) []*peer {
 
 // meetAddresses returns the portion that finds the peers at the expected addresses.
 func (t *Tracker) meetAddresses(all *expectations) portion {
-	return each(t.orderIf(len(all.byAddr) > 0), passed, func(p *peer) {
+	return each(t.orderIf(len(all.byAddr) > 0), perUnit, func(p *peer) {
 		for _, e := range all.byAddr[p.addr] {
 			e.met = e.met || p.index >= 0 && e.fits(p)
 		}
@@ -206,8 +206,8 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 
 // findNeedless returns the portion that finds the placeholders that are no longer needed.
 func (t *Tracker) findNeedless(needless *[]*peer) portion {
-	return each(t.orderIf(t.placeholders > 0), passed, func(p *peer) {
-		if p.expected && !t.standsForMore(p) {
+	return each(t.orderIf(t.placeholders > 0), perUnit, func(p *peer) {
+		if p.expected && !t.stillNeeded(p) {
 			*needless = append(*needless, p)
 		}
 	})
@@ -254,7 +254,7 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 		if placeholder == nil || placeholder != p && !e.fits(p) {
 			continue
 		}
-		if e.placeholder = nil; placeholder != p && !t.standsForMore(placeholder) {
+		if e.placeholder = nil; placeholder != p && !t.stillNeeded(placeholder) {
 			t.closeSeries(placeholder, now)
 			t.put(placeholder, Unknown, ReasonReplaced)
 			t.remove(placeholder)
@@ -263,7 +263,7 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 }
 
 // stillNeeded reports whether an unmet expectation needs the placeholder.
-func (t *Tracker) standsForMore(placeholder *peer) bool {
+func (t *Tracker) stillNeeded(placeholder *peer) bool {
 	return slices.ContainsFunc(t.expectations.byID[placeholder.id()], func(e *expectation) bool { return e.placeholder == placeholder })
 }
 

@@ -27,9 +27,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 			return t.out
 		}
 	}
-	if p == nil || !first && p.isNoNews(b, at, f.Doubt) {
+	if p == nil || !first && p.isOldNews(b, at, f.Doubt) {
 		if p != nil && b.Status != SaysAlive && p.process.is(b) {
-			p.doubtBye(b.life(), reasonOf(b), at)
+			p.noteDoubtfulGoodbye(b.life(), reasonOf(b), at)
 		}
 		return t.out
 	}
@@ -38,7 +38,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
-	event := p.began(match)
+	event := p.countRestart(match)
 	t.copyBeat(p, o, b, at, now)
 	if first || match == newProcess || match == bootedProcess {
 		o.unheard, p.lone = true, f.Visit && p.nameless()
@@ -53,7 +53,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		heardV := t.verdict(now) - f.Ago
 		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
 	}
-	t.tellOf(p, event, b.Addr, now)
+	t.emitEvent(p, event, b.Addr, now)
 	p.changed = true
 	t.rewake(p)
 	return t.out
@@ -100,7 +100,7 @@ func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 
 // isOldNews reports whether what b reports about p at a time is known already, or older than
 // what is known of that process. b may have been sent earlier by doubt.
-func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
+func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	heard, known := p.heard, p.process.is(b)
 	if o := p.formerOf(b); !known && o != nil {
 		heard, known = o.heard, true
@@ -189,7 +189,7 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	p := t.lookUp(r.ID)
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
-		p.told = r.State
+		p.reported = r.State
 		t.rewake(p)
 	}
 	t.touch(p) // what the mate has saved is not saved here
@@ -211,7 +211,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	}
 	another := t.learnProcess(p, r, heard, now)
 	if before, _ := p.followed(r.endedBy()); before && !another && r.State.over() && p.process.ident.is(r.Process) {
-		p.doubtBye(r.endedBy(), r.Reason, since)
+		p.noteDoubtfulGoodbye(r.endedBy(), r.Reason, since)
 		return
 	}
 	if same := another || p.process.ident.is(r.Process); same && t.lacksEnd(p, r, heard, since, another) {
@@ -219,7 +219,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
-		t.learnWhoEnded(p, r)
+		t.learnEndLife(p, r)
 	}
 	p.mergeTotals(r)
 	p.changed = true
@@ -246,7 +246,7 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 	t.copyBeat(p, o, &b, heard, now)
 	o.watched = r.Watched
 	if !p.asRestored() {
-		t.tellOf(p, p.began(match), p.addr, now)
+		t.emitEvent(p, p.countRestart(match), p.addr, now)
 	}
 	return true
 }
@@ -271,10 +271,10 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 // learnEnd notes that p has ended while this collector was away: the end has been reported.
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
-	p.told, p.toldApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
+	p.reported, p.reportedApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
 	t.noteSinceV(p, r.State, t.verdict(now))
 	p.setExit(r.ExitCode, r.HasExitCode)
-	t.learnWhoEnded(p, r)
+	t.learnEndLife(p, r)
 	t.takeWindow(p, r, now)
 	p.mergeTotals(r)
 	p.changed = true
@@ -397,8 +397,8 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.takeWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
-	p.reason, p.since, p.toldApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
-	t.learnWhoEnded(p, r)
+	p.reason, p.since, p.reportedApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
+	t.learnEndLife(p, r)
 	p.mergeTotals(r)
 }
 
@@ -406,7 +406,7 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
 
 // learnEndLife notes which life of a sender has reported the end of p, according to r.
-func (t *Tracker) learnWhoEnded(p *peer, r *Record) {
+func (t *Tracker) learnEndLife(p *peer, r *Record) {
 	if t.opts.Mates && (r.EndedBy != "" || p.elsewhere != nil) {
 		e := p.editElsewhere()
 		e.endLife, e.endAt = r.EndedBy, p.since
@@ -434,7 +434,7 @@ func (p *peer) followed(life string) (yes, sure bool) {
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
 		return false, false
 	}
-	stands := p.overAny() && p.link.from >= e.lifeAt
+	stands := p.hasConn() && p.link.from >= e.lifeAt
 	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
 }
 
@@ -446,16 +446,16 @@ func (p *peer) surelyFollowed(life string) bool {
 
 // noteDoubtfulGoodbye notes the goodbye of a life that another life has probably followed. If
 // nothing more is received from p, it has ended with this goodbye.
-func (p *peer) doubtBye(life string, reason Reason, at time.Duration) {
+func (p *peer) noteDoubtfulGoodbye(life string, reason Reason, at time.Duration) {
 	if before, sure := p.followed(life); before && !sure && reason != ReasonExited {
-		p.elsewhere.bye, p.elsewhere.byeAt = reason, at
+		p.elsewhere.goodbye, p.elsewhere.goodbyeAt = reason, at
 	}
 }
 
 // doubtfulGoodbye returns the reason of such a goodbye, if there is one.
-func (p *peer) saidBye() (reason Reason, yes bool) {
-	if e := p.elsewhere; e != nil && e.bye != ReasonNone {
-		return e.bye, true
+func (p *peer) doubtfulGoodbye() (reason Reason, yes bool) {
+	if e := p.elsewhere; e != nil && e.goodbye != ReasonNone {
+		return e.goodbye, true
 	}
 	return ReasonNone, false
 }
@@ -465,13 +465,13 @@ func (p *peer) isLate(b *Beat, at time.Duration) bool {
 	if b.Status != SaysAlive && p.process.is(b) {
 		return p.surelyFollowed(b.life())
 	}
-	return p.posthumous(b, at)
+	return p.sentBeforeEnd(b, at)
 }
 
 // sentBeforeEnd reports whether b is from a process of p whose end was reported to a mate and
 // not here yet: it was sent before that end, or is that end, and its path was slower, but
 // took less than a minute.
-func (p *peer) posthumous(b *Beat, at time.Duration) bool {
+func (p *peer) sentBeforeEnd(b *Beat, at time.Duration) bool {
 	if b.Process.PID == 0 || b.Process.Start == 0 {
 		return false
 	}

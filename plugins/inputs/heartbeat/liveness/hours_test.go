@@ -338,7 +338,7 @@ func TestStartOfHours(t *testing.T) {
 		{40 * time.Minute, v - 30*time.Minute, false},
 		{2 * time.Hour, -never, false}, // before this collector
 	} {
-		startV, just := r.tracker.startOf(c.ago)
+		startV, just := r.tracker.startOfHours(c.ago)
 		require.Equal(t, c.just, just, c.ago)
 		require.InDelta(t, c.startV.Seconds(), startV.Seconds(), 0.5, c.ago)
 	}

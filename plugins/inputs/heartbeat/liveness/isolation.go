@@ -69,7 +69,7 @@ const askedEvery = 1024
 func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 	next := 0
 	return func(n int) int {
-		begin, end := next, next+n*passed
+		begin, end := next, next+n*perUnit
 		for ; next < min(end, len(*list)); next++ {
 			if next%askedEvery == 0 && enough() {
 				next = len(*list)
@@ -77,7 +77,7 @@ func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 			}
 			visit((*list)[next])
 		}
-		return min(next-begin, end-begin) / passed
+		return min(next-begin, end-begin) / perUnit
 	}
 }
 
@@ -141,7 +141,7 @@ func (s *sorting) merge(n int) int {
 	for len(s.runs) > 1 && took < n {
 		both := merged(s.runs[0], s.runs[1])
 		s.runs = append(s.runs[2:], both)
-		took += len(both) / passed
+		took += len(both) / perUnit
 	}
 	return min(took, n)
 }
@@ -468,13 +468,13 @@ func (t *Tracker) addToWitness(l *loss) {
 	case crowded:
 		l.crowded = true
 	case len(w.hosts) >= crowdSize:
-		t.crowdIn(w)
+		t.formCrowd(w)
 	}
 }
 
 // formCrowd undoes what the losses of w have shortened, and counts their hosts as silent. If
 // there are very many, it is left to the tick.
-func (t *Tracker) crowdIn(w *witness) {
+func (t *Tracker) formCrowd(w *witness) {
 	losses := slices.AppendSeq(slices.Clone(w.ends), maps.Keys(w.hangs))
 	if len(losses) > atOnce {
 		t.chores = append(t.chores, each(losses, 1, t.ignoreLoss))

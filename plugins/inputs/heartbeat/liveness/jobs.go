@@ -206,7 +206,7 @@ func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 		p.dropJob(over.id)
 		if !over.unsure && !t.holds(p) {
 			p.editPast().jobs.overran = true
-			t.tellEnding(p, &p.process, ReasonOverrun, nil, now)
+			t.reportEnding(p, &p.process, ReasonOverrun, nil, now)
 		}
 	}
 	limitV, limited := p.limited()

@@ -38,7 +38,7 @@ const (
 	// sameEnd is how far apart two collectors may receive the same end from one sender.
 	sameEnd = 5 * time.Second
 	// sentAtOnce is how many peers one message to the mates covers.
-	toldAtOnce = 1024
+	sentAtOnce = 1024
 	// maxBeginnings is how many facts may wait before those that only report that a peer is
 	// there are left to the next round. When a fleet starts, all collectors receive its
 	// beats.
@@ -138,8 +138,8 @@ type elsewhere struct {
 
 	livesBefore []string      // earlier lives of its senders, the latest last; at most maxLives
 	lifeAt      time.Duration // when the first beat of the present life was received
-	bye         Reason        // the reason of a goodbye of an earlier life, which may still count; ReasonNone for none
-	byeAt       time.Duration
+	goodbye     Reason        // the reason of a goodbye of an earlier life, which may still count; ReasonNone for none
+	goodbyeAt   time.Duration
 	doubt       time.Duration // how much earlier than it was received here its latest beat may have been sent
 	wanted      bool          // a mate has asked about it, and is informed when it beats here again
 	fresh       bool          // its state has changed since TakeSaid: it is in Tracker.news, once
@@ -328,7 +328,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 			said.Words = append(said.Words, t.wordOf(p, now))
 		}
 	}
-	n := min(len(t.gone), toldAtOnce)
+	n := min(len(t.gone), sentAtOnce)
 	said.Words, t.gone = append(said.Words, t.gone[:n]...), t.gone[n:]
 	said.More = !t.Silent()
 	return said
@@ -336,7 +336,7 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 
 // takeSome takes as many peers from a list as one message covers.
 func takeSome(all *[]*peer) (some []*peer) {
-	n := min(len(*all), toldAtOnce)
+	n := min(len(*all), sentAtOnce)
 	some, *all = (*all)[:n], (*all)[n:]
 	if len(*all) == 0 {
 		*all = nil
@@ -516,7 +516,7 @@ func (t *Tracker) MatesChanged() {
 		t.ask(p, t.tickV)
 	}
 	if len(t.order) > atOnce {
-		t.chores = append(t.chores, each(slices.Clone(t.order), passed, lose))
+		t.chores = append(t.chores, each(slices.Clone(t.order), perUnit, lose))
 		return
 	}
 	for _, p := range t.order {
@@ -532,7 +532,7 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	}
 	orphans := t.orphans
 	t.orphans = nil
-	t.next(each(orphans, passed, func(p *peer) {
+	t.next(each(orphans, perUnit, func(p *peer) {
 		e := p.elsewhere
 		switch {
 		case p.index < 0, !e.foreign, !e.lost, p.state.over():
@@ -567,7 +567,7 @@ func (t *Tracker) hearHere(p *peer) {
 			e.wanted = false
 			t.noteNews(p)
 		}
-		e.foreign, e.lost, e.by, e.waits, e.bye = false, false, "", nil, ReasonNone
+		e.foreign, e.lost, e.by, e.waits, e.goodbye = false, false, "", nil, ReasonNone
 	}
 }
 

@@ -156,7 +156,7 @@ type carrier struct {
 }
 
 // carrier returns what b came over.
-func (b *Beat) over() carrier {
+func (b *Beat) carrier() carrier {
 	if b.Conn != 0 {
 		return carrier{conn: b.Conn}
 	}
@@ -165,7 +165,7 @@ func (b *Beat) over() carrier {
 
 // noteCarrier notes whether what b came over delivers beats of several hosts.
 func (t *Tracker) noteCarrier(b *Beat) {
-	switch over := b.over(); {
+	switch over := b.carrier(); {
 	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.host.source == b.ID.Source:
 	case b.Conn != 0:
 		if p := t.conns.latest[b.Conn]; p != nil && p.watched && p.host.source != b.ID.Source {
@@ -245,11 +245,11 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 // sent now, unless it is the first of its host: then an old beat is more likely than a wrong
 // clock. It may be the first beat that a carrier delivers over a connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
-	c := p.proven().carried
+	c := p.proofOrNone().carried
 	if c == nil {
 		c = t.strangers[b.ID]
 	}
-	_, yes := t.carriers[b.over()]
+	_, yes := t.carriers[b.carrier()]
 	old := p == nil && ms(lag) > t.silenceOf(p, b)
 	if c != nil || !yes && !(old && t.carries && b.Run == "") {
 		return c
@@ -270,7 +270,7 @@ func (t *Tracker) carriedFrom(source string) *carried {
 		return nil
 	}
 	for _, p := range h.peers[:min(maxNearby, len(h.peers))] {
-		if c := p.proven().carried; c != nil {
+		if c := p.proofOrNone().carried; c != nil {
 			return c
 		}
 	}
@@ -283,7 +283,7 @@ func (t *Tracker) carriedFrom(source string) *carried {
 // several beats. Beats that a second carrier delivers as well are not mixed in. allowed is
 // the silence allowed to the peer.
 func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
-	over, d := b.over(), delivery{b.SentMS, at}
+	over, d := b.carrier(), delivery{b.SentMS, at}
 	if over != c.over && c.last.sent != 0 && at-c.last.came < backlog {
 		return unpaced
 	}
@@ -311,8 +311,8 @@ func (t *Tracker) noteCarried(p *peer, b *Beat, c *carried) {
 	switch {
 	case c == nil:
 	case p != nil:
-		p.changed = p.changed || p.proven().carried == nil
-		p.prove().carried, t.carries = c, true
+		p.changed = p.changed || p.proofOrNone().carried == nil
+		p.editProof().carried, t.carries = c, true
 		delete(t.strangers, b.ID)
 	case len(t.strangers) < maxStrangers:
 		t.strangers[b.ID] = c
@@ -334,7 +334,7 @@ type proof struct {
 var noProof proof
 
 // proofOrNone returns the proof of p for reading. p may be nil.
-func (p *peer) proven() *proof {
+func (p *peer) proofOrNone() *proof {
 	if p == nil || p.proof == nil {
 		return &noProof
 	}
@@ -342,7 +342,7 @@ func (p *peer) proven() *proof {
 }
 
 // editProof returns the proof of p for writing.
-func (p *peer) prove() *proof {
+func (p *peer) editProof() *proof {
 	if p.proof == nil {
 		p.editTraits().proof = new(proof)
 	}
@@ -373,7 +373,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 		return 0, false
 	}
 	p := t.known(b)
-	proof := p.proven()
+	proof := p.proofOrNone()
 	known := proof.find(b.Run)
 	switch {
 	case p != nil && b.Seq <= p.high(b.Run), known >= 0 && b.Seq <= proof.runs[known].High:
@@ -396,7 +396,7 @@ func (t *Tracker) noteSigned(p *peer, b *Beat, now time.Time) {
 	if !b.Signed {
 		return
 	}
-	proof, run := p.prove(), SignedRun{Name: b.Run}
+	proof, run := p.editProof(), SignedRun{Name: b.Run}
 	if i := proof.find(b.Run); i >= 0 {
 		run = proof.runs[i]
 		proof.runs = slices.Delete(proof.runs, i, i+1)
@@ -449,13 +449,13 @@ func (t *Tracker) Foreign(b *Beat) bool {
 		return false
 	}
 	p := t.known(b)
-	owner := p.proven().owner
+	owner := p.proofOrNone().owner
 	return owner != 0 && owner != b.User && p.state != Left
 }
 
 // setOwner makes user the owner of p. Root may beat for all peers and owns none.
 func (p *peer) setOwner(user uint32) {
-	if user != 0 && p.proven().owner != user {
-		p.prove().owner = user
+	if user != 0 && p.proofOrNone().owner != user {
+		p.editProof().owner = user
 	}
 }

@@ -35,20 +35,20 @@ type peer struct {
 	// reported is the state that was reported last. It differs from state only while the peer
 	// is in Tracker.unreported, and while it is unknown because a beat of it may have been
 	// missed, which is no event.
-	told      State
-	untold    bool  // it is in Tracker.unreported, once
-	toldApart bool  // reported did not begin at since, but at past.reportedSince
-	expected  bool  // a placeholder: it has never beaten, only the operator names it
-	lone      bool  // nameless, and all beats of its process came over one short connection or in one datagram
-	here      uint8 // beats that this collector has received, up to fewBeats
-	shift     uint8 // offset of total
-	changed   bool  // its record has changed, and touch is still to be called; set only during a call
-	listed    bool  // in unsaved.peers, once
-	late      uint8 // its class in unsaved.late; 0 if it is not late
-	health    Health
-	remote    remote        // whether it beats from addr
-	since     time.Duration // of state
-	sinceUTC  int64         // likewise, unix ns, on the wall clock of that time
+	reported      State
+	unreported    bool  // it is in Tracker.unreported, once
+	reportedApart bool  // reported did not begin at since, but at past.reportedSince
+	expected      bool  // a placeholder: it has never beaten, only the operator names it
+	lone          bool  // nameless, and all beats of its process came over one short connection or in one datagram
+	here          uint8 // beats that this collector has received, up to fewBeats
+	shift         uint8 // offset of total
+	changed       bool  // its record has changed, and touch is still to be called; set only during a call
+	listed        bool  // in unsaved.peers, once
+	late          uint8 // its class in unsaved.late; 0 if it is not late
+	health        Health
+	remote        remote        // whether it beats from addr
+	since         time.Duration // of state
+	sinceUTC      int64         // likewise, unix ns, on the wall clock of that time
 
 	process // the one that holds its place; former ones are in past
 
@@ -149,9 +149,9 @@ func (p *peer) setTrail(trail Trail) {
 // A past is what has gone wrong with a peer, was announced, or was doubted. Few peers have
 // one: keeping it apart saves half of the memory of the others.
 type past struct {
-	dueTick   uint64        // the last tick that found it past its deadline; <= Tracker.ticks
-	sinceV    time.Duration // of state, if that is over or there are mates; later if a lastExpected peer was kept
-	toldSince time.Duration // of reported, if reportedApart
+	dueTick       uint64        // the last tick that found it past its deadline; <= Tracker.ticks
+	sinceV        time.Duration // of state, if that is over or there are mates; later if a lastExpected peer was kept
+	reportedSince time.Duration // of reported, if reportedApart
 
 	held       time.Duration // for how long earlier collectors held its silence
 	heldPartly time.Duration // the part of held while only some of the hosts were silent
@@ -168,14 +168,14 @@ type past struct {
 	// formers are processes whose place was taken, at most maxFormers. A nameless peer has
 	// none, because another pid is another name. It has replaced instead, at most
 	// maxReplaced.
-	formers    []*former
-	replaced   []replaced
-	jobs       jobs
-	untoldEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
+	formers        []*former
+	replaced       []replaced
+	jobs           jobs
+	unreportedEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
 
-	hasExitCode  bool
-	exitCode     int64
-	conflictTold time.Duration
+	hasExitCode      bool
+	exitCode         int64
+	conflictReported time.Duration
 
 	due         *calendar.Due // its next due beat, if there is a schedule
 	elsewhere   *elsewhere    // what mates know; nil if that does not matter
@@ -290,14 +290,14 @@ type speaker struct {
 
 // addSpeaker notes that a life of a sender beats for h, if the beat names one. It reports
 // whether that is new.
-func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
+func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) bool {
 	if life == "" {
 		return false
 	}
 	if h.speakers == &noSpeakers {
 		h.speakers = new(speakers)
 	}
-	s, news := h.speakers, !h.hears(life)
+	s, news := h.speakers, !h.hasSpeaker(life)
 	switch life {
 	case s[0].life:
 	case s[1].life:
@@ -310,7 +310,7 @@ func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
 }
 
 // hasSpeaker reports whether that life of a sender beats for h.
-func (h *host) hears(life string) bool {
+func (h *host) hasSpeaker(life string) bool {
 	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
 }
 
@@ -378,11 +378,11 @@ func (t *Tracker) leaveHost(p *peer) {
 // beats for both, and that is so for all living processes of p.
 func (p *peer) follows() bool {
 	own := p.host.own
-	if own == nil || own == p || p.terms.Schedule != nil || !p.host.hears(p.life) {
+	if own == nil || own == p || p.terms.Schedule != nil || !p.host.hasSpeaker(p.life) {
 		return false
 	}
 	for o := range p.living {
-		if !p.host.hears(o.life) {
+		if !p.host.hasSpeaker(o.life) {
 			return false
 		}
 	}
@@ -410,19 +410,19 @@ func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 
 // updateServices makes the services of a host follow its change of state. A goodbye for a
 // dead host retires its dead services, too.
-func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
-	kind := leading
+func (t *Tracker) updateServices(own *peer, before State, now time.Time) {
+	kind := updating
 	if before == Dead && own.state == Left && !t.learning { // mates report on its services, too
 		kind = retiring
 	}
 	t.withServices(own, kind, now, func(p *peer, now time.Time) {
-		t.leadService(p, own, kind == retiring && own.state == Left, now)
+		t.updateService(p, own, kind == retiring && own.state == Left, now)
 	})
 }
 
 // updateService makes p follow the state of its host. retired tells whether the host was dead
 // and has left.
-func (t *Tracker) leadService(p, own *peer, retired bool, now time.Time) {
+func (t *Tracker) updateService(p, own *peer, retired bool, now time.Time) {
 	switch state, yes := p.afterHost(own); {
 	case retired && p.state == Dead:
 		t.followHost(p, Left, own, now)

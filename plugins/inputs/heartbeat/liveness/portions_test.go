@@ -63,7 +63,7 @@ func TestBeatBetweenPartsOfATickIsHeard(t *testing.T) {
 // What many peers ask goes in parts, each with a number of its own, and no peer is
 // confirmed by a question that was not about it.
 func TestQuestionsGoInParts(t *testing.T) {
-	const peers = 2*toldAtOnce + 10
+	const peers = 2*sentAtOnce + 10
 	opts := defaults()
 	opts.Mates, opts.IsolationPercent, opts.MaxPeers = true, 0, peers
 	tracker := New(opts, epoch)
@@ -73,8 +73,8 @@ func TestQuestionsGoInParts(t *testing.T) {
 	settle := func(now time.Time) {
 		for more := true; more; {
 			said := tracker.TakeSaid(now)
-			require.LessOrEqual(t, len(said.Asked), toldAtOnce)
-			require.LessOrEqual(t, len(said.Words), toldAtOnce)
+			require.LessOrEqual(t, len(said.Asked), sentAtOnce)
+			require.LessOrEqual(t, len(said.Words), sentAtOnce)
 			tracker.Settle(said.Question)
 			more = said.More
 		}
@@ -95,7 +95,7 @@ func TestQuestionsGoInParts(t *testing.T) {
 		now = now.Add(TickInterval)
 		tracker.Tick(now)
 	}
-	require.Equal(t, toldAtOnce, tracker.Count(Dead), "those of the first part")
+	require.Equal(t, sentAtOnce, tracker.Count(Dead), "those of the first part")
 	settle(now)
 	for range 3 {
 		now = now.Add(TickInterval)

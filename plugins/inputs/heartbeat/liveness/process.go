@@ -132,16 +132,16 @@ func (o *process) is(b *Beat) bool {
 
 // sameSender reports whether b comes from the sender that beats for o: if one sender names
 // two processes in turn, only the second is alive.
-func (o *process) bySame(b *Beat) bool {
+func (o *process) sameSender(b *Beat) bool {
 	if o.life != "" || b.life() != "" {
 		return o.life == b.life()
 	}
-	return o.over(b.Conn) != nil
+	return o.linkOver(b.Conn) != nil
 }
 
 // lives reports whether a former process is alive beside the one that holds the place: it
 // beats, has a connection, or nothing is known of its end.
-func (o *former) lives() bool { return o.beatsOn || o.presumed || o.overAny() }
+func (o *former) lives() bool { return o.beatsOn || o.presumed || o.hasConn() }
 
 // span is the interval in which a living process is expected to beat: declared or guessed.
 func (o *process) span(terms *Terms) time.Duration {
@@ -238,7 +238,7 @@ func (p *peer) deadlineV() time.Duration {
 // The schedule learned so far applies to the new one.
 func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	old := t.asFormer(p, at)
-	gone := old.ended != ReasonNone || old.bySame(b) || old.ident.rebooted(b.Process)
+	gone := old.ended != ReasonNone || old.sameSender(b) || old.ident.rebooted(b.Process)
 	if gone {
 		t.unlink(p, &old.process)
 	}
@@ -333,7 +333,7 @@ type link struct {
 
 // connections yields the links of o, the latest first.
 func (o *process) connections(yield func(*link) bool) {
-	if !o.overAny() || !yield(&o.link) {
+	if !o.hasConn() || !yield(&o.link) {
 		return
 	}
 	for i := range o.earlier {
@@ -344,7 +344,7 @@ func (o *process) connections(yield func(*link) bool) {
 }
 
 // linkOver returns the link of o over conn, or nil.
-func (o *process) over(conn ConnID) *link {
+func (o *process) linkOver(conn ConnID) *link {
 	for l := range o.connections {
 		if l.conn == conn {
 			return l
@@ -354,7 +354,7 @@ func (o *process) over(conn ConnID) *link {
 }
 
 // hasConn reports whether o has a connection.
-func (o *process) overAny() bool { return o.link.conn != 0 }
+func (o *process) hasConn() bool { return o.link.conn != 0 }
 
 // onLong reports whether o has a long connection.
 func (o *process) onLong() bool {
@@ -368,7 +368,7 @@ func (o *process) onLong() bool {
 
 // addLink adds a connection of o as the latest.
 func (o *process) addLink(l link) {
-	if o.overAny() {
+	if o.hasConn() {
 		o.setRare(rare{slices.Insert(o.earlier, 0, o.link), o.loss})
 	}
 	o.link = l
@@ -391,11 +391,11 @@ func (o *process) dropLink(conn ConnID) {
 // returns a former one.
 func (p *peer) holder(conn ConnID) *process {
 	for _, o := range p.formers {
-		if o.over(conn) != nil {
+		if o.linkOver(conn) != nil {
 			return &o.process
 		}
 	}
-	if p.over(conn) != nil {
+	if p.linkOver(conn) != nil {
 		return &p.process
 	}
 	return nil
@@ -404,7 +404,7 @@ func (p *peer) holder(conn ConnID) *process {
 // connected reports whether p has a connection.
 func (p *peer) connected() bool {
 	for o := range p.processes {
-		if o.overAny() {
+		if o.hasConn() {
 			return true
 		}
 	}
@@ -412,11 +412,11 @@ func (p *peer) connected() bool {
 }
 
 // noteConn notes that a beat of o, a process of p, arrived over conn.
-func (t *Tracker) hearOver(p *peer, o *process, conn ConnID, at time.Duration) {
+func (t *Tracker) noteConn(p *peer, o *process, conn ConnID, at time.Duration) {
 	if o.connless = conn == 0; o.connless {
 		return
 	}
-	if l := o.over(conn); l != nil {
+	if l := o.linkOver(conn); l != nil {
 		if !l.long && at-l.from >= longConn {
 			l.long, p.changed = true, true
 		}
@@ -446,7 +446,7 @@ func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
 
 // unlink removes all links of o, a process of p.
 func (t *Tracker) unlink(p *peer, o *process) {
-	for o.overAny() {
+	for o.hasConn() {
 		t.cut(p, o, o.link.conn)
 	}
 }
@@ -595,14 +595,14 @@ type replaced struct {
 // noteVisit notes whether p is nameless and all beats of its process came over one short
 // connection.
 func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
-	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
+	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.linkOver(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
 	p.lone = lone
 }
 
 // endVisit notes that a connection has ended that proves nothing about p.
 func (t *Tracker) endVisit(p *peer) {
-	if p.lone && !p.overAny() {
+	if p.lone && !p.hasConn() {
 		t.vacant.add(p)
 		t.noteNews(p)
 	}

@@ -117,7 +117,7 @@ type Replaced struct {
 func (t *Tracker) Record(i int, now time.Time) Record { return t.recordOf(t.order[i], now) }
 
 func (t *Tracker) recordOf(p *peer, now time.Time) Record {
-	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proven()
+	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proofOrNone()
 	r := Record{
 		ID: p.id(), Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
@@ -326,7 +326,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 		e.foreign, e.by, e.heard = true, r.HeardBy, p.heard
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
-	t.learnWhoEnded(p, r)
+	t.learnEndLife(p, r)
 	if t.opts.Mates && !r.Promise.IsZero() {
 		t.notePromise(p, at-ago(r.Promise))
 	}
@@ -340,7 +340,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	if p.host.own == p {
 		for _, s := range slices.Backward(r.Speakers) {
 			since := time.Unix(0, s.SinceNS)
-			p.host.hear(lifeOf(s.Life), t.tickV-min(max(saved.Sub(since), 0), longAgo), since)
+			p.host.addSpeaker(lifeOf(s.Life), t.tickV-min(max(saved.Sub(since), 0), longAgo), since)
 		}
 	}
 	for _, change := range r.Flaps {
@@ -433,10 +433,10 @@ func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 
 // resumeWaiting makes p wait for the beat that its schedule says is due.
 func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) {
-	p.keepDue()
-	w, _, _ := t.waitOf(p, r.Heard, saved, now)
+	p.dropOtherDue()
+	w, _, _ := t.awaitedBeatOf(p, r.Heard, saved, now)
 	p.await(w.due)
-	t.goOnWaiting(p, now, r.Extended)
+	t.continueWaiting(p, now, r.Extended)
 }
 
 // resumeFormers continues the silence of the other processes of p. Those that are alive have
@@ -477,7 +477,7 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bo
 		t.noteSinceV(p, state, t.tickV)
 	}
 	t.put(p, state, reason)
-	if p.told, p.toldApart = state, false; missed {
-		p.told = r.State
+	if p.reported, p.reportedApart = state, false; missed {
+		p.reported = r.State
 	}
 }

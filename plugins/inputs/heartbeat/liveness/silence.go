@@ -185,7 +185,7 @@ func (t *Terms) margin(interval time.Duration) time.Duration {
 
 const (
 	// learningBeats is for how many beats phase and interval are learned quickly.
-	youth = 32
+	learningBeats = 32
 	// maxLateness limits the lateness learned from one beat, in declared intervals. It is
 	// clipped, never dropped: a detector that learns only from good days is wrong about bad
 	// ones.
@@ -198,7 +198,7 @@ const (
 	maxDrift = 4
 	// maxOff is how many intervals a beat may be off the schedule before the schedule no
 	// longer applies: the sender was suspended, or restarted its numbers.
-	astray = 64
+	maxOff = 64
 	// maxSteps is how many beats may be missing before the next one begins the schedule anew.
 	maxSteps = 256
 )
@@ -223,7 +223,7 @@ type schedule struct {
 // evidence. Without them, no beat is missing on a long connection, because TCP loses none;
 // otherwise only the gap is known.
 func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
-	s, over := &o.schedule, o.over(b.Conn)
+	s, over := &o.schedule, o.linkOver(b.Conn)
 	switch {
 	case s.interval == 0:
 		return 0
@@ -284,7 +284,7 @@ func (s *schedule) learn(at, declared time.Duration, n int64) {
 	s.phase += s.interval*time.Duration(n) + phaseStep
 	s.interval += intervalStep / time.Duration(n)
 	s.interval = min(max(s.interval, declared/maxDrift), declared+declared/maxDrift)
-	if off.Abs() > astray*declared {
+	if off.Abs() > maxOff*declared {
 		s.phase = at
 	}
 }
@@ -292,10 +292,10 @@ func (s *schedule) learn(at, declared time.Duration, n int64) {
 // steps returns by how much an error moves phase and interval. Once the schedule is settled,
 // one late beat hardly moves it.
 func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Duration) {
-	if s.taught <= youth {
+	if s.taught <= learningBeats {
 		s.taught++
 	}
-	if s.taught > youth {
+	if s.taught > learningBeats {
 		limit := 2*s.lateness + declared/1024
 		off = min(max(off, -limit), limit)
 		return off / 8, off / 1024
@@ -354,7 +354,7 @@ func (p *peer) await(due calendar.Due) {
 // followWallClock moves the deadline of p to where it belongs on the wall clock, if its beat
 // is not late yet or the wall clock was set back. The verdict clock falls behind whenever it
 // stops.
-func (t *Tracker) keepToWall(p *peer) {
+func (t *Tracker) followWallClock(p *peer) {
 	if p.due == nil || !p.onSchedule(&p.process) {
 		return
 	}
@@ -366,7 +366,7 @@ func (t *Tracker) keepToWall(p *peer) {
 
 // longestInterval returns how far apart two beats of the schedule are, or 0 without a
 // schedule.
-func (t *Terms) mostApart() time.Duration {
+func (t *Terms) longestInterval() time.Duration {
 	if t.Schedule == nil {
 		return 0
 	}
@@ -374,7 +374,7 @@ func (t *Terms) mostApart() time.Duration {
 }
 
 // An awaitedBeat is the beat that a peer is waited for.
-type appointment struct {
+type awaitedBeat struct {
 	due      calendar.Due
 	late     time.Duration // by how much later than due the previous one came
 	early    time.Duration // how early it may come
@@ -384,7 +384,7 @@ type appointment struct {
 // awaitedBeatOf returns the beat of p that is awaited at at, if the last one came at heard,
 // and when the first beat after it is due that is later than after. It reports false if that
 // is unknown.
-func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, next time.Time, yes bool) {
+func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, yes bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
 		if late := heard.Sub(s.Before(w.due.At).At); !p.expected && late > 0 && late <= p.terms.Patience {
@@ -409,7 +409,7 @@ func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, ne
 	if gone := after.Sub(next); gone >= 0 {
 		next = next.Add((gone/every + 1) * every)
 	}
-	return appointment{due: calendar.Due{From: due, At: due}, early: min(margin, every/4, maxMargin), patience: margin}, next, true
+	return awaitedBeat{due: calendar.Due{From: due, At: due}, early: min(margin, every/4, maxMargin), patience: margin}, next, true
 }
 
 func later(a, b time.Time) time.Time {
@@ -429,7 +429,7 @@ func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	if _, limited := p.limited(); limited {
 		return false // the limit of a running job decides
 	}
-	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
+	w, next, known := t.awaitedBeatOf(p, heard, from, to.Add(aroundAway))
 	early, late := aroundAway, w.late+aroundAway
 	if to.Sub(from) >= aroundAway { // no client retries for that long
 		early, late = max(early, w.early), max(late, w.patience)
@@ -451,7 +451,7 @@ func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 // continueWaiting moves the deadline of p to where it belongs on the wall clock at now, after
 // a time in which no collector listened. If it has passed, p has some time to find us, unless
 // it had that before.
-func (t *Tracker) goOnWaiting(p *peer, now time.Time, had bool) {
+func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 	silence := p.terms.until(p.due.At, now)
 	if !had {
 		silence.Dead = max(silence.Dead, soonBack)
@@ -468,7 +468,7 @@ func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 		return
 	case p.rests():
 		if !t.miss(p, heard, from, now) {
-			t.goOnWaiting(p, now, false)
+			t.continueWaiting(p, now, false)
 		}
 		p.setWindow(p.deadV, p.windowBy)
 	case p.state.over(), p.foreign():
@@ -480,7 +480,7 @@ func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 			t.put(p, Unknown, ReasonRestored)
 		}
 	case alone && p.due != nil:
-		t.goOnWaiting(p, now, false)
+		t.continueWaiting(p, now, false)
 	}
 	t.rewake(p)
 }
@@ -497,7 +497,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	rested := p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
 	finished := rested && terms.Schedule != nil
 	p.changed = true
-	if p.keepDue(); rested && !finished {
+	if p.dropOtherDue(); rested && !finished {
 		p.closeWindow()
 		t.rewake(p)
 	}
@@ -513,7 +513,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		t.renew(p, &p.process, p.heardV)
 	case !justBack && p.due == nil: // what was due before does not concern this schedule
 		p.await(terms.Schedule.After(now))
-		t.goOnWaiting(p, now, false)
+		t.continueWaiting(p, now, false)
 	case !missed:
 		t.waitAnew(p, heard, t.away, now)
 	case !p.expected && !finished:
@@ -528,11 +528,11 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 // waitAnew makes p wait, after a beat at heard, as if it had been known at at for which beat
 // it waits.
 func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
-	w, _, _ := t.waitOf(p, heard, at, now)
+	w, _, _ := t.awaitedBeatOf(p, heard, at, now)
 	p.await(w.due)
-	t.goOnWaiting(p, now, false)
-	if p.unknown(ReasonRestored) && p.told != Unknown && p.deadV > t.tickV+soonBack { // nothing was missed
-		t.put(p, p.told, ReasonBeat)
+	t.continueWaiting(p, now, false)
+	if p.unknown(ReasonRestored) && p.reported != Unknown && p.deadV > t.tickV+soonBack { // nothing was missed
+		t.put(p, p.reported, ReasonBeat)
 	}
 }
 
@@ -544,7 +544,7 @@ func (t *Tracker) setBack(p *peer, now time.Time) {
 		return
 	}
 	if p.due.At.Before(now.Add(p.terms.Schedule.Apart() + aroundAway)) {
-		t.goOnWaiting(p, now, false)
+		t.continueWaiting(p, now, false)
 	} else { // a time from the wrong clock
 		p.forgetDue()
 		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
@@ -556,7 +556,7 @@ func (t *Tracker) setBack(p *peer, now time.Time) {
 }
 
 // dropOtherDue forgets when the next beat of p is due, unless its schedule says the same.
-func (p *peer) keepDue() {
+func (p *peer) dropOtherDue() {
 	if p.due != nil && (p.terms.Schedule == nil || !p.terms.Schedule.After(p.due.At.Add(-1)).At.Equal(p.due.At)) {
 		p.forgetDue()
 	}
@@ -588,7 +588,7 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	startV, just := t.tickV+span.Until.Sub(now), true
 	if span.Within {
-		startV, just = t.startOf(now.Sub(span.From))
+		startV, just = t.startOfHours(now.Sub(span.From))
 	}
 	for o := range p.processes {
 		silence := t.silence(p, o)
@@ -607,7 +607,7 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 // clock. It reports true if this collector did not listen at that moment: the hours then
 // begin when it listens again. Hours that began before this collector did are handled by its
 // records.
-func (t *Tracker) startOf(ago time.Duration) (startV time.Duration, just bool) {
+func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bool) {
 	since := t.tick - t.stallEnd
 	switch {
 	case ago > t.tick:

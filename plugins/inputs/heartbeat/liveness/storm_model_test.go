@@ -225,9 +225,9 @@ func (s *storm) check() {
 	for _, p := range s.tracker.order {
 		said, yes := s.told[p.id()]
 		switch {
-		case yes && said != p.state && !p.untold:
+		case yes && said != p.state && !p.unreported:
 			s.failf("%v is %v, told was %v", p.id(), p.state, said)
-		case !yes && p.state != Unknown && !p.untold && p.told != p.state:
+		case !yes && p.state != Unknown && !p.unreported && p.reported != p.state:
 			s.failf("%v is %v, nothing was told", p.id(), p.state)
 		}
 	}

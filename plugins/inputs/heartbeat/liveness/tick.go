@@ -15,9 +15,9 @@ import (
 // between, the beats that had already arrived at the first tick are processed.
 func (t *Tracker) Tick(now time.Time) []Transition {
 	t.out = t.out[:0]
-	t.goOn(everything) // of a tick that was not finished
+	t.work(everything) // of a tick that was not finished
 	t.beginTick(now)
-	t.goOn(everything)
+	t.work(everything)
 	return t.out
 }
 
@@ -28,7 +28,7 @@ func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more
 	if !t.ticking() {
 		t.beginTick(now)
 	}
-	more = t.goOn(n)
+	more = t.work(n)
 	return t.out, more
 }
 
@@ -41,7 +41,7 @@ const (
 	// everything is more units than any work takes.
 	everything = 1 << 27
 	// perUnit is how many hosts can be compared, or peers skipped, in one unit.
-	passed = 8
+	perUnit = 8
 	// atOnce is up to how many peers a change to one of them is applied to the others at
 	// once. If there are more, it is left to the tick, which works in portions.
 	atOnce = 1000
@@ -65,7 +65,7 @@ func each[T any](all []T, inUnit int, visit func(T)) portion {
 // to next.
 var phases = [...]func(t *Tracker, now time.Time){
 	(*Tracker).forgetEnds,
-	(*Tracker).tellUntold,
+	(*Tracker).reportDelayed,
 	(*Tracker).lookAtOrphans,
 	(*Tracker).finishChores,
 	(*Tracker).weigh,
@@ -73,7 +73,7 @@ var phases = [...]func(t *Tracker, now time.Time){
 }
 
 // work does n units of what is left of a tick, and reports whether there is more.
-func (t *Tracker) goOn(n int) (more bool) {
+func (t *Tracker) work(n int) (more bool) {
 	for left := n; t.ticking(); {
 		switch {
 		case len(t.steps) == 0:
@@ -111,7 +111,7 @@ func once(do func()) portion {
 
 // sequence returns a portion that does portions one after another. Each is made when its turn
 // comes.
-func inTurn(steps ...func() portion) portion {
+func sequence(steps ...func() portion) portion {
 	var work portion
 	return func(n int) int {
 		left := n
@@ -138,7 +138,7 @@ type chore struct {
 type choreKind uint8
 
 const (
-	leading  choreKind = iota // they follow their host
+	updating choreKind = iota // they follow their host
 	retiring                  // likewise, and the goodbye of a dead host applies to them too
 	waking                    // they are checked, because the host has beaten
 	closing                   // their windows end, because the host will not come back
@@ -166,7 +166,7 @@ func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit f
 	t.chores = append(t.chores, func(n int) int {
 		if walk == nil {
 			walk = each(slices.Clone(own.host.peers), 1, func(p *peer) {
-				follows := kind != leading && kind != retiring || p.lastHeard() <= t.left[what]
+				follows := kind != updating && kind != retiring || p.lastHeard() <= t.left[what]
 				if p != own && p.index >= 0 && follows {
 					visit(p, t.tickNow)
 				}
@@ -229,29 +229,29 @@ func (t *Tracker) lost(now time.Time) time.Duration {
 
 // An unreportedEnding is an ending to be reported at the next tick. For each peer there are
 // at most as many as processes are remembered, so that none floods the outputs.
-type untoldEnding struct {
+type unreportedEnding struct {
 	peer   *peer
 	ending Ending
 }
 
 // reportDelayed reports the changes of peers that send too much: at most once a tick, so that
 // none floods the outputs.
-func (t *Tracker) tellUntold(now time.Time) {
-	if len(t.endings)+len(t.untold) == 0 {
+func (t *Tracker) reportDelayed(now time.Time) {
+	if len(t.endings)+len(t.unreported) == 0 {
 		return
 	}
-	endings, untold := t.endings, t.untold
-	t.endings, t.untold = nil, nil
+	endings, untold := t.endings, t.unreported
+	t.endings, t.unreported = nil, nil
 	t.next(
-		each(endings, 1, func(e untoldEnding) {
-			e.peer.editPast().untoldEnds = 0
+		each(endings, 1, func(e unreportedEnding) {
+			e.peer.editPast().unreportedEnds = 0
 			if e.peer.index >= 0 {
-				t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
+				t.emit(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
 			}
 		}),
 		each(untold, 1, func(p *peer) {
-			p.untold = false
-			t.announce(p, p.toldSinceWhen(), now)
+			p.unreported = false
+			t.announce(p, p.stateReportedSince(), now)
 		}),
 	)
 }
@@ -330,7 +330,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 		return
 	}
 	confirmed := t.confirmed(p, p.windowV)
-	if !t.secondTick(p) || t.putOff(p) || !confirmed {
+	if !t.secondTick(p) || t.postpone(p) || !confirmed {
 		return
 	}
 	dropped := p.dropped()
@@ -357,7 +357,7 @@ func (p *peer) dropped() bool {
 
 // postpone postpones the end of the window of p, once, while it may still turn out that p is
 // no longer watched. The delay is at most the time that was promised.
-func (t *Tracker) putOff(p *peer) bool {
+func (t *Tracker) postpone(p *peer) bool {
 	s, yes := p.successor()
 	own := p.host.own
 	if !yes || p.postponed || p.dropped() || own.state != Alive {
@@ -422,7 +422,7 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	for _, o := range p.formers {
 		if o.lives() && t.tickV >= o.deadV+TickInterval {
 			if o.beatsOn { // otherwise it was replaced
-				t.tellEnding(p, &o.process, o.evidence, nil, now)
+				t.reportEnding(p, &o.process, o.evidence, nil, now)
 			}
 			t.endFormer(p, o, o.evidence)
 			p.changed = true
@@ -430,7 +430,7 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	}
 	if t.tickV >= p.deadV+TickInterval {
 		t.inquire(p, t.tickV)
-		t.tellEnding(p, &p.process, p.evidence, nil, now)
+		t.reportEnding(p, &p.process, p.evidence, nil, now)
 		t.promote(p, p.evidence)
 	}
 }
@@ -465,7 +465,7 @@ func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 	if p.foreign() || t.lookAtJobs(p, now) {
 		return
 	}
-	if t.keepToWall(p); t.excused(p, t.tickV, now) {
+	if t.followWallClock(p); t.excused(p, t.tickV, now) {
 		return
 	}
 	t.askEarly(p)
@@ -531,7 +531,7 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 		t.become(p, Left, ReasonLeaving, now)
 		return
 	}
-	if bye, said := p.saidBye(); said && reason.inferred() {
+	if bye, said := p.doubtfulGoodbye(); said && reason.inferred() {
 		t.become(p, Left, bye, now)
 		return
 	}
@@ -656,7 +656,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	case p.state == Dead && p.nameless():
 		keep = forgetNameless
 	case (p.state == Dead || p.unknown(ReasonMateLost)) && p.terms.ForgetDead > 0:
-		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.mostApart())
+		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.longestInterval())
 	}
 	if keep == 0 {
 		return never

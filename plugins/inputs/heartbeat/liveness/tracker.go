@@ -165,9 +165,9 @@ type Tracker struct {
 	ends      []*loss                 // the ends of all witnesses, the earliest first
 
 	// Changes by a peer that sends too much are reported at the next tick.
-	quiet   bool           // set while such a beat is processed
-	untold  []*peer        // peers whose state is to be reported then
-	endings []untoldEnding // endings to be reported then
+	quiet      bool               // set while such a beat is processed
+	unreported []*peer            // peers whose state is to be reported then
+	endings    []unreportedEnding // endings to be reported then
 
 	// Only used if there are mates.
 	byHash    map[uint64]*peer         // the peers of order by ID.Hash

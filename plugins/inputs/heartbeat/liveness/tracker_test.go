@@ -121,6 +121,6 @@ func BenchmarkSweep(b *testing.B) {
 	for b.Loop() {
 		t.earliest = 0
 		t.lookAtDue(epoch)
-		t.goOn(everything)
+		t.work(everything)
 	}
 }

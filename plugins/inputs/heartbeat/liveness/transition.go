@@ -196,12 +196,12 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	t.put(p, state, reason)
 	t.noteNews(p)
-	told := p.toldSinceWhen()
+	told := p.stateReportedSince()
 	p.since, p.sinceUTC = at, now.UnixNano()
 	t.noteSinceV(p, state, t.verdict(now))
 	t.announceOnce(p, told, now)
 	if p.host.own == p {
-		t.leadServices(p, before, now)
+		t.updateServices(p, before, now)
 	}
 }
 
@@ -217,18 +217,18 @@ func (t *Tracker) noteSinceV(p *peer, state State, verdict time.Duration) {
 }
 
 // stateReportedSince returns when the state began that was reported last.
-func (p *peer) toldSinceWhen() time.Duration {
-	if p.toldApart {
-		return p.toldSince
+func (p *peer) stateReportedSince() time.Duration {
+	if p.reportedApart {
+		return p.reportedSince
 	}
 	return p.since
 }
 
 // noteReportedSince notes when the state began that was reported last. The present state
 // differs from it and is not reported yet.
-func (p *peer) keepTold(since time.Duration) {
-	if p.toldApart = since != p.since; p.toldApart {
-		p.editPast().toldSince = since
+func (p *peer) noteReportedSince(since time.Duration) {
+	if p.reportedApart = since != p.since; p.reportedApart {
+		p.editPast().reportedSince = since
 	}
 }
 
@@ -255,9 +255,9 @@ func (t *Tracker) announceOnce(p *peer, told time.Duration, now time.Time) {
 		t.announce(p, told, now)
 		return
 	}
-	if p.keepTold(told); !p.untold {
-		p.untold = true
-		t.untold = append(t.untold, p)
+	if p.noteReportedSince(told); !p.unreported {
+		p.unreported = true
+		t.unreported = append(t.unreported, p)
 	}
 }
 
@@ -265,20 +265,20 @@ func (t *Tracker) announceOnce(p *peer, told time.Duration, now time.Time) {
 // beats of p is unreachable, the view shows it, but it is no event of p: other collectors do
 // not see it.
 func (t *Tracker) announce(p *peer, told time.Duration, now time.Time) {
-	if p.told == p.state || p.unknown(ReasonMateLost) {
-		p.keepTold(told)
+	if p.reported == p.state || p.unknown(ReasonMateLost) {
+		p.noteReportedSince(told)
 		return
 	}
-	change := Transition{Event: Changed, Previous: p.told}
-	if p.told != Unknown {
+	change := Transition{Event: Changed, Previous: p.reported}
+	if p.reported != Unknown {
 		change.Lasted = p.since - told
 	}
-	p.told, p.toldApart = p.state, false
-	t.tell(p, change, now)
+	p.reported, p.reportedApart = p.state, false
+	t.emit(p, change, now)
 }
 
 // emit reports a transition of p.
-func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
+func (t *Tracker) emit(p *peer, tr Transition, now time.Time) {
 	tr.View = t.viewOf(p, now)
 	t.report(p, tr)
 }

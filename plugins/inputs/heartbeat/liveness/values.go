@@ -246,7 +246,7 @@ func (r Reason) Valid() bool { return int(r) < len(reasons) && reasons[r] != "" 
 func (r Reason) inferred() bool { return r >= ReasonSilence && r <= ReasonConnReset || r == ReasonHost }
 
 // strongerThan reports whether r is better evidence than other for a death that was inferred.
-func (r Reason) tellsMore(other Reason) bool {
+func (r Reason) strongerThan(other Reason) bool {
 	order := []Reason{ReasonSilence, ReasonUnreachable, ReasonHung, ReasonConnReset, ReasonConnClosed}
 	return other.inferred() && slices.Index(order, r) > slices.Index(order, other)
 }

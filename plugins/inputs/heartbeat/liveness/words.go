@@ -226,7 +226,7 @@ func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, 
 	back := p.state == Left && heard > p.since+sameBeat // there it came back, and then ended
 	switch {
 	case p.state == Dead:
-		if w.Reason.tellsMore(p.reason) {
+		if w.Reason.strongerThan(p.reason) {
 			p.reason, p.changed = w.Reason, true
 		}
 	case back:
@@ -268,8 +268,8 @@ func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 // hearElsewhere notes that a mate has received a beat of p.
 func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	e := p.editElsewhere()
-	if heard > e.byeAt {
-		e.bye = ReasonNone
+	if heard > e.goodbyeAt {
+		e.goodbye = ReasonNone
 	}
 	if heard >= e.heard {
 		p.changed = p.changed || e.by != mate
