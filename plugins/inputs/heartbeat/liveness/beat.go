@@ -307,8 +307,8 @@ const (
 // takes the place, unless its first beat reports its end while another process is alive.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
 	if p.process.is(b) {
-		if whole := p.ident.completed(b.Process); whole != p.ident {
-			p.ident, p.changed = whole, true
+		if completed := p.ident.completed(b.Process); completed != p.ident {
+			p.ident, p.changed = completed, true
 		}
 		return &p.process, sameProcess
 	}
@@ -470,9 +470,9 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 }
 
 // merge returns labels updated with those of a beat, or nil if nothing changes.
-func merge(labels, told []Label) []Label {
+func merge(labels, added []Label) []Label {
 	var merged []Label
-	for _, label := range told {
+	for _, label := range added {
 		now := labels
 		if merged != nil {
 			now = merged
@@ -580,12 +580,12 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 
 // takeHealth notes the health that p reports. A peer that only reports that it is alive
 // counts as OK if it has ever reported more.
-func (p *peer) takeHealth(said Health) {
-	if said == HealthUntold && p.health != HealthUntold {
-		said = HealthOK
+func (p *peer) takeHealth(reported Health) {
+	if reported == HealthUntold && p.health != HealthUntold {
+		reported = HealthOK
 	}
-	p.changed = p.changed || p.health != said
-	p.health = said
+	p.changed = p.changed || p.health != reported
+	p.health = reported
 }
 
 // emitEvent reports the event of a beat from addr, if there is one and p does not send too

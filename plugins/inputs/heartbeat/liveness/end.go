@@ -118,7 +118,7 @@ func (t *Tracker) lose(p *peer, o *process, e *connEnd, now time.Time) {
 	t.noteLoss(p, o, e.end.evidence(), e.from, e.verdict)
 	p.changed = true
 	o.suspectV = min(o.suspectV, e.verdict)
-	if grace, yes := o.grace(e.end, p.terms); yes && !o.loss.crowded {
+	if grace, ok := o.grace(e.end, p.terms); ok && !o.loss.crowded {
 		o.deadV = min(o.deadV, e.verdict+grace)
 	}
 	switch {

@@ -114,8 +114,8 @@ func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	if before && p.process.is(b) {
 		return true
 	}
-	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
-	return told || known && heard > at+sameBeat
+	repeated := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
+	return repeated || known && heard > at+sameBeat
 }
 
 // copyBeat notes what a beat elsewhere reports about o, a process of p.
@@ -263,9 +263,9 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	case another:
 		return true
 	}
-	said := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise a silence was announced
-	told := said && (t.isRecent(p, since) || r.State == p.state)
-	return told && (p.state != r.State || !p.reason.reported())
+	explicit := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise a silence was announced
+	reported := explicit && (t.isRecent(p, since) || r.State == p.state)
+	return reported && (p.state != r.State || !p.reason.reported())
 }
 
 // learnEnd notes that p has ended while this collector was away: the end has been reported.
@@ -429,7 +429,7 @@ func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
 // whether that is sure: the later life has beaten again, or its connection is open. A report
 // of the earlier life may take longer than that to reach a mate. A one-shot sender beside the
 // daemon follows no life.
-func (p *peer) followed(life string) (yes, sure bool) {
+func (p *peer) followed(life string) (ok, sure bool) {
 	e := p.elsewhere
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
 		return false, false
@@ -453,7 +453,7 @@ func (p *peer) noteDoubtfulGoodbye(life string, reason Reason, at time.Duration)
 }
 
 // doubtfulGoodbye returns the reason of such a goodbye, if there is one.
-func (p *peer) doubtfulGoodbye() (reason Reason, yes bool) {
+func (p *peer) doubtfulGoodbye() (reason Reason, ok bool) {
 	if e := p.elsewhere; e != nil && e.goodbye != ReasonNone {
 		return e.goodbye, true
 	}

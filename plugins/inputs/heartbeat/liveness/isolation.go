@@ -97,7 +97,7 @@ func (t *Tracker) compareSilent(now time.Time) {
 		once(func() {
 			tried = triesOf(silent.all(), t.opts.IsolationPercent)
 			t.next(eachHost(&t.hosts, tried.note, tried.refuted), once(func() {
-				if cohort, yes := tried.cutOff(t.opts.IsolationPercent); yes {
+				if cohort, ok := tried.cutOff(t.opts.IsolationPercent); ok {
 					t.isolate(cohort, now)
 				}
 			}))
@@ -214,15 +214,15 @@ func (t tries) refuted() bool {
 
 // cutOff reports whether too many hosts have fallen silent together, and returns the last
 // beat of the longest silent one of them.
-func (t tries) cutOff(percent int) (since time.Duration, yes bool) {
+func (t tries) cutOff(percent int) (since time.Duration, ok bool) {
 	speaking := 0
 	for i := len(t) - 1; i >= 0; i-- {
 		speaking += t[i].speaking
 		if n := t[i].silent; n+speaking >= leastHosts && 100*n > percent*(n+speaking) {
-			since, yes = t[i].since, true // the comparison with the most silent hosts counts
+			since, ok = t[i].since, true // the comparison with the most silent hosts counts
 		}
 	}
-	return since, yes
+	return since, ok
 }
 
 // isolate begins isolation: the verdicts on all silent peers are held back. Earlier

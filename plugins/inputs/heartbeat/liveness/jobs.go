@@ -112,8 +112,8 @@ func limitOf(left, nowV time.Duration) time.Duration {
 // hasFailed reports whether b repeats a report that a job has failed. A job that has begun
 // again since then can fail again.
 func (p *peer) hasFailed(b *Beat, at time.Duration) bool {
-	said := func(e endedJob) bool { return e.id == b.Job && e.failed && at-e.at < retriedFor }
-	return b.Job != "" && b.Status == SaysDead && !p.isOpen(b.Job) && slices.ContainsFunc(p.jobs.ended, said)
+	before := func(e endedJob) bool { return e.id == b.Job && e.failed && at-e.at < retriedFor }
+	return b.Job != "" && b.Status == SaysDead && !p.isOpen(b.Job) && slices.ContainsFunc(p.jobs.ended, before)
 }
 
 func (p *peer) isOpen(id string) bool {
@@ -121,7 +121,7 @@ func (p *peer) isOpen(id string) bool {
 }
 
 // noteJob notes what b reports about jobs of p, and reports whether a job has begun or ended.
-func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (news bool) {
+func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (changed bool) {
 	switch {
 	case b.Begins:
 		p.openJob(b, at, nowV)
@@ -134,13 +134,13 @@ func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (news bool) {
 		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, at})
 	}
 	// A mate may report the end of an earlier job.
-	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.began <= at })
+	changed = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.began <= at })
 	// A running job without a limit does not stop a later failure from counting.
 	if b.Status == SaysAlive {
 		p.editPast().jobs.overran = false
 		p.dropJobs(func(j *job) bool { return j.limitV == never && j.began <= at })
 	}
-	return news
+	return changed
 }
 
 // noteEnded notes how a job has ended. It replaces what was noted for that id.
@@ -172,13 +172,13 @@ func (p *peer) dropExpired(nowV time.Duration) {
 
 // limited reports whether a running job of p has a limit, and returns when the last such
 // limit ends.
-func (p *peer) limited() (lastV time.Duration, yes bool) {
+func (p *peer) limited() (lastV time.Duration, ok bool) {
 	for _, j := range p.jobs.open {
 		if j.limitV < never {
-			lastV, yes = max(lastV, j.limitV), true
+			lastV, ok = max(lastV, j.limitV), true
 		}
 	}
-	return lastV, yes
+	return lastV, ok
 }
 
 // nextOverrunV returns one tick after the first limit ends, if several jobs are running.

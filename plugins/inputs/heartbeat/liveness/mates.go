@@ -439,8 +439,8 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	if p.windowV > 0 {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
-	if said := p.promisedAt(); said > -longAgo {
-		w.Promise = max(at-said, 1)
+	if promised := p.promisedAt(); promised > -longAgo {
+		w.Promise = max(at-promised, 1)
 	}
 	return w
 }
@@ -580,10 +580,10 @@ func (t *Tracker) mark(p *peer) {
 
 // marked reports whether a peer whose last beat was at heard was forgotten here.
 func (t *Tracker) marked(hash uint64, heard time.Duration) bool {
-	last, yes := t.marks[hash]
-	if yes && t.tick-last > marksKept {
+	last, ok := t.marks[hash]
+	if ok && t.tick-last > marksKept {
 		delete(t.marks, hash)
 		return false
 	}
-	return yes && heard <= last+sameBeat
+	return ok && heard <= last+sameBeat
 }

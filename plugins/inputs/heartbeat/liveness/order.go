@@ -249,9 +249,9 @@ func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
 	if c == nil {
 		c = t.strangers[b.ID]
 	}
-	_, yes := t.carriers[b.carrier()]
+	_, ok := t.carriers[b.carrier()]
 	old := p == nil && ms(lag) > t.silenceOf(p, b)
-	if c != nil || !yes && !(old && t.carries && b.Run == "") {
+	if c != nil || !ok && !(old && t.carries && b.Run == "") {
 		return c
 	}
 	c = &carried{lag: lag}

@@ -297,7 +297,7 @@ func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) boo
 	if h.speakers == &noSpeakers {
 		h.speakers = new(speakers)
 	}
-	s, news := h.speakers, !h.hasSpeaker(life)
+	s, isNew := h.speakers, !h.hasSpeaker(life)
 	switch life {
 	case s[0].life:
 	case s[1].life:
@@ -306,7 +306,7 @@ func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) boo
 		s[0], s[1] = speaker{life: life, since: now.UnixNano(), sinceV: verdict}, s[0]
 	}
 	s[0].heardV = verdict
-	return news
+	return isNew
 }
 
 // hasSpeaker reports whether that life of a sender beats for h.
@@ -423,12 +423,12 @@ func (t *Tracker) updateServices(own *peer, before State, now time.Time) {
 // updateService makes p follow the state of its host. retired tells whether the host was dead
 // and has left.
 func (t *Tracker) updateService(p, own *peer, retired bool, now time.Time) {
-	switch state, yes := p.afterHost(own); {
+	switch state, ok := p.afterHost(own); {
 	case retired && p.state == Dead:
 		t.followHost(p, Left, own, now)
-	case yes && state == Suspect:
+	case ok && state == Suspect:
 		t.become(p, Suspect, p.evidence, now)
-	case yes:
+	case ok:
 		t.followHost(p, state, own, now)
 	}
 	if own.state == Alive && p.follows() && !p.state.over() {

@@ -56,21 +56,21 @@ const maxDeclared = 1000
 
 // declare notes what o declares.
 func (t *Tracker) declare(o *process, interval, margin time.Duration) {
-	said := declared{interval, margin}
-	if *o.declared == said {
+	want := declared{interval, margin}
+	if *o.declared == want {
 		return
 	}
-	if said == undeclared {
+	if want == undeclared {
 		o.declared = &undeclared
 		return
 	}
-	shared := t.declared[said]
+	shared := t.declared[want]
 	if shared == nil {
 		shared = &declared{interval, margin}
 		if len(t.declared) >= maxDeclared { // sharing starts over
 			clear(t.declared)
 		}
-		t.declared[said] = shared
+		t.declared[want] = shared
 	}
 	o.declared = shared
 }
@@ -123,8 +123,8 @@ func (o *process) is(b *Beat) bool {
 		return false
 	}
 	reborn := o.ident.PID != 0 && o.ident.PID == b.Process.PID && o.life != b.life() && o.life != "" && b.life() != ""
-	told := o.ident.Start != 0 && b.Process.Start != 0
-	if told {
+	bothKnown := o.ident.Start != 0 && b.Process.Start != 0
+	if bothKnown {
 		return !reborn || o.ident.Start == b.Process.Start
 	}
 	return !reborn || o.watched || b.Watched

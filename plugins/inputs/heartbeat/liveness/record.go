@@ -158,8 +158,8 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	if p.windowV > 0 {
 		r.Window, r.WindowBy, r.Shared = p.backIn(verdict), p.windowBy, p.shared
 	}
-	if said := p.promisedAt(); said > -longAgo {
-		r.Promise = now.Add(said - at)
+	if promised := p.promisedAt(); promised > -longAgo {
+		r.Promise = now.Add(promised - at)
 	}
 	r.Held, r.HeldPartly, r.Spared = p.held, p.heldPartly, p.spared
 	if p.reason == ReasonIsolated {

@@ -384,7 +384,7 @@ type awaitedBeat struct {
 // awaitedBeatOf returns the beat of p that is awaited at at, if the last one came at heard,
 // and when the first beat after it is due that is later than after. It reports false if that
 // is unknown.
-func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, yes bool) {
+func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, ok bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
 		if late := heard.Sub(s.Before(w.due.At).At); !p.expected && late > 0 && late <= p.terms.Patience {

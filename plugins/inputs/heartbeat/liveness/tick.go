@@ -351,16 +351,16 @@ const rounds = 3
 // dropped reports whether p, which is not back, is no longer watched: the next life of its
 // sender has beaten for the host for long enough and never named p.
 func (p *peer) dropped() bool {
-	s, yes := p.successor()
-	return yes && s.heardV-s.sinceV >= rounds*p.host.own.span()
+	s, ok := p.successor()
+	return ok && s.heardV-s.sinceV >= rounds*p.host.own.span()
 }
 
 // postpone postpones the end of the window of p, once, while it may still turn out that p is
 // no longer watched. The delay is at most the time that was promised.
 func (t *Tracker) postpone(p *peer) bool {
-	s, yes := p.successor()
+	s, ok := p.successor()
 	own := p.host.own
-	if !yes || p.postponed || p.dropped() || own.state != Alive {
+	if !ok || p.postponed || p.dropped() || own.state != Alive {
 		return false
 	}
 	until := min(s.sinceV+(rounds+1)*own.span(), 2*p.windowV-p.heardV)
@@ -531,8 +531,8 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 		t.become(p, Left, ReasonLeaving, now)
 		return
 	}
-	if bye, said := p.doubtfulGoodbye(); said && reason.inferred() {
-		t.become(p, Left, bye, now)
+	if goodbye, ok := p.doubtfulGoodbye(); ok && reason.inferred() {
+		t.become(p, Left, goodbye, now)
 		return
 	}
 	if p.terms.Ephemeral && reason.inferred() {

@@ -196,10 +196,10 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	t.put(p, state, reason)
 	t.noteNews(p)
-	told := p.stateReportedSince()
+	since := p.stateReportedSince()
 	p.since, p.sinceUTC = at, now.UnixNano()
 	t.noteSinceV(p, state, t.verdict(now))
-	t.announceOnce(p, told, now)
+	t.announceOnce(p, since, now)
 	if p.host.own == p {
 		t.updateServices(p, before, now)
 	}
@@ -250,12 +250,12 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 
 // announceOnce reports the new state of p: at once, or at the next tick if p sends too much.
 // The state that was reported last began at since.
-func (t *Tracker) announceOnce(p *peer, told time.Duration, now time.Time) {
+func (t *Tracker) announceOnce(p *peer, since time.Duration, now time.Time) {
 	if !t.quiet {
-		t.announce(p, told, now)
+		t.announce(p, since, now)
 		return
 	}
-	if p.noteReportedSince(told); !p.unreported {
+	if p.noteReportedSince(since); !p.unreported {
 		p.unreported = true
 		t.unreported = append(t.unreported, p)
 	}
@@ -264,14 +264,14 @@ func (t *Tracker) announceOnce(p *peer, told time.Duration, now time.Time) {
 // announce reports the state of p, unless it was reported last. If the mate that receives the
 // beats of p is unreachable, the view shows it, but it is no event of p: other collectors do
 // not see it.
-func (t *Tracker) announce(p *peer, told time.Duration, now time.Time) {
+func (t *Tracker) announce(p *peer, since time.Duration, now time.Time) {
 	if p.reported == p.state || p.unknown(ReasonMateLost) {
-		p.noteReportedSince(told)
+		p.noteReportedSince(since)
 		return
 	}
 	change := Transition{Event: Changed, Previous: p.reported}
 	if p.reported != Unknown {
-		change.Lasted = p.since - told
+		change.Lasted = p.since - since
 	}
 	p.reported, p.reportedApart = p.state, false
 	t.emit(p, change, now)

@@ -277,7 +277,7 @@ func (h Health) String() string { return [...]string{"", "ok", "warning", "criti
 
 // Code returns the health as it is stored in databases: 0 for OK, 1 for a warning, 2 for
 // critical, 3 for any other word. It reports false if the peer has reported no health.
-func (h Health) Code() (code int64, told bool) { return int64(h) - 1, h != HealthUntold }
+func (h Health) Code() (code int64, ok bool) { return int64(h) - 1, h != HealthUntold }
 
 // An Event is the kind of event that a Transition reports. The numbers are part of
 // Transition.EventID: they never change.
