@@ -130,7 +130,7 @@ func (p *peer) undisturbed() bool {
 		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.quiet())
 }
 
-// quiet reports whether p holds nothing that a beat ends.
+// quiet reports whether p contains nothing that the next beat would end.
 func (p *past) quiet() bool {
 	e := p.elsewhere
 	return p.windowV == 0 && p.windowBy == "" && !p.postponed && !p.shared && p.held == 0 && p.spared == 0 &&

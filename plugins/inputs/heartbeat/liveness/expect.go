@@ -334,8 +334,8 @@ func (t *Tracker) Near(id ID) []string {
 }
 
 // distance returns how many letters must be inserted, deleted, changed or swapped with the
-// next one to turn a into b (the optimal string alignment distance). It may stop at more than
-// nearby.
+// next one to turn a into b (the optimal string alignment distance). If the lengths differ by
+// more than nearby, it returns nearby + 1.
 func distance(a, b string) int {
 	if d := len(a) - len(b); d > nearby || d < -nearby {
 		return nearby + 1

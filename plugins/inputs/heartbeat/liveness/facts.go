@@ -263,7 +263,7 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	case another:
 		return true
 	}
-	explicit := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise a silence was announced
+	explicit := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise it was a silence within a window
 	reported := explicit && (t.isRecent(p, since) || r.State == p.state)
 	return reported && (p.state != r.State || !p.reason.reported())
 }
@@ -308,8 +308,8 @@ func (p *peer) differs(state State, reason Reason) bool {
 	return p.state.over() && state.over() && !p.endedAs(state, reason)
 }
 
-// agree takes over the end of p in a record, if it is the better known one. When two
-// collectors differ, exactly one yields, so that they end up with the same.
+// agree adopts the end of p in a record, if the mate knows it better. If two collectors
+// differ, exactly one of them yields, so that they agree in the end.
 func (t *Tracker) agree(p *peer, r *Record, heard, since time.Duration, now time.Time) {
 	counts := t.endsBefore(p, r, heard, since)
 	p.heard = max(p.heard, heard) // the same everywhere in the end, so that the collectors do not keep correcting each other

@@ -26,7 +26,7 @@ const (
 	longestBonus = time.Minute
 )
 
-// An isolation is the suspicion that the collector is cut off, and not that the senders are
+// An isolation is the suspicion that the collector is cut off rather than that the senders are
 // gone: too many hosts are silent together. While it lasts, verdicts from silence and lost
 // connections are held back, and the peers are shown as unknown.
 type isolation struct {
@@ -61,7 +61,7 @@ func (t *Tracker) weigh(now time.Time) {
 	}
 }
 
-// askedEvery is after how many hosts enough is called again.
+// askedEvery is the number of hosts after which enough is called again.
 const askedEvery = 1024
 
 // eachHost returns the portion that visits the hosts of a list that may change meanwhile:
@@ -391,7 +391,7 @@ func (i *isolation) addSilent(p *peer) {
 	i.grown = true
 }
 
-// crowdSize is the number of hosts from which hosts that are lost together behind one address are one
+// crowdSize is how many hosts behind one address must be lost together to count as one
 // witness: the proxy or NAT between us and them has failed.
 const crowdSize = 10
 

@@ -87,8 +87,8 @@ func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
 	p.addJob(job{id: b.Job, began: at, limitV: limitV})
 }
 
-// addJob adds a running job. If there is no room, a job without a limit is forgotten for it;
-// if there is none, the new job is not noted: the earlier limits stay in force.
+// addJob adds a running job. If there are too many, it replaces one without a limit; if all
+// have limits, the new job is not noted and the earlier limits stay in force.
 func (p *peer) addJob(j job) {
 	past := p.editPast()
 	if len(past.jobs.open) >= maxJobs {
@@ -272,9 +272,9 @@ func (t *Tracker) takeJobs(p *peer, r *Record) {
 	}
 }
 
-// learnJobs notes which jobs of p have begun and ended, according to a record of a mate taken
-// at at; heard is the last beat that the mate had received. Jobs may reuse an id. A job
-// without an id is ended by the next beat.
+// learnJobs notes which jobs of p have begun and ended, from a record that a mate took at the
+// time at. heard is when the mate received the last beat. Jobs may reuse an id. The next beat
+// ends a job without an id.
 func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	p.dropJobs(func(j *job) bool {
 		open := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })

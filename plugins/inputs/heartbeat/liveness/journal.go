@@ -236,8 +236,8 @@ func (t *Tracker) noteBeat(p *peer) {
 	} // rewake finds what else has changed
 }
 
-// beatsSaved returns the value that is saved as the total of beats: it is not exceeded until
-// noteBeat saves the record again.
+// beatsSaved returns the value that is saved for the total of beats. The total does not exceed
+// it before noteBeat saves the record again.
 func (p *peer) beatsSaved() uint64 {
 	if p.here < fewBeats-1 {
 		return p.beats - uint64(p.here) + fewBeats
@@ -268,7 +268,7 @@ func (t *Tracker) noteMishaps(p *peer, total *uint64, more uint64) {
 	}
 }
 
-// ahead returns the value as which a total is saved: up to an eighth more than it is.
+// ahead returns the value that is saved for a total: up to an eighth more than the total.
 func ahead(total uint64) uint64 {
 	block := uint64(1)
 	for block < mostAhead && 16*block <= total {

@@ -27,8 +27,8 @@ const (
 	// answerHolds is how long an answer is valid. If a death was held meanwhile, mates are
 	// asked again.
 	answerHolds = AnswerTime + 2*time.Second
-	// strangeAfter is after how many times its allowed silence a peer whose beats mates
-	// receive is left to them to judge.
+	// strangeAfter is for how many times its allowed silence a peer must beat only to mates
+	// before it is left to them to judge.
 	strangeAfter = 10
 	// sameBeat is how much later the same beat may arrive at a mate, over its own path.
 	sameBeat = 100 * time.Millisecond
@@ -39,9 +39,8 @@ const (
 	sameEnd = 5 * time.Second
 	// sentAtOnce is how many peers one message to the mates covers.
 	sentAtOnce = 1024
-	// maxBeginnings is how many facts may wait before those that only report that a peer is
-	// there are left to the next round. When a fleet starts, all collectors receive its
-	// beats.
+	// maxBeginnings is how many facts may wait. Beyond that, facts that only report a new
+	// peer are left to the next round: when a fleet starts, all collectors receive its beats.
 	maxBeginnings = 4096
 	// unsent is the number of a question that is not asked yet: it is not settled.
 	unsent = math.MaxUint32
@@ -51,8 +50,8 @@ const (
 	// sameInstant is how many milliseconds apart a sender may send its last beat over one
 	// connection and its goodbye over another.
 	sameInstant = 20
-	// justBefore is how long before the start of this collector an end may be that is still
-	// to be reported: a mate that has just started too does not report it yet.
+	// justBefore is how long before the start of this collector a peer may have ended whose
+	// end is still to be reported: a mate that has just started too has not reported it yet.
 	justBefore = 5 * time.Second
 	// maxLives is how many earlier lives of senders are remembered.
 	maxLives = 4
@@ -114,18 +113,18 @@ type Telling struct {
 }
 
 // An elsewhere is what is known of a peer through mates. Only a peer that was asked about, or
-// of which no beat was received here, has one.
+// whose beats are not received here, has one.
 type elsewhere struct {
-	foreign bool   // no beat was received here: mates judge it
+	foreign bool   // its beats are not received here: mates judge it
 	by      string // the mate that received its latest beat
 	lost    bool   // that mate is not reachable; matters for a foreign peer
 
 	heard, heardV time.Duration // the latest beat that a mate received; -longAgo for none
 	waits         []mateWait    // of each mate that has received a beat since the last one here
 
-	askedV   time.Duration // when it was asked about last
-	question uint32        // the question that asked; 0 for none, or unsent
-	asked    bool          // and no mate has reported a later deadline since
+	askedV   time.Duration // when mates were last asked about it
+	question uint32        // the number of that question; 0 for none, or unsent
+	asked    bool          // mates were asked, and none has reported a later deadline since
 
 	promiseAt time.Duration // when its promise was made, moved, kept or taken back; -longAgo for never
 
@@ -190,7 +189,7 @@ func (id ID) Hash() uint64 {
 	return uint64(newDigest.text(id.Source).text(id.Service).number(uint64(id.PID)))
 }
 
-// foreign reports whether mates judge the silence of p, because no beat of it was received
+// foreign reports whether mates judge the silence of p, because its beats are not received
 // here.
 func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign }
 

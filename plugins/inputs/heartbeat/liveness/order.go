@@ -100,8 +100,8 @@ func (p *peer) forgetOrder() {
 // only for beats that a carrier delivers.
 
 const (
-	// maxStrangers is how many unknown peers are remembered by the beats that carriers
-	// deliver of them, and how many addresses as possible carriers.
+	// maxStrangers is the most unknown peers of which the beats that carriers deliver are
+	// remembered, and the most addresses that are remembered as possible carriers.
 	maxStrangers = 1000
 	// ownPaceShare: beats keep their pace if they are off by at most 1/ownPaceShare of the
 	// time between them.
@@ -241,9 +241,10 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 }
 
 // carriedOf returns what is known of the send times of the peer of b, which is p if it is
-// known. It returns nil if no carrier delivers its beats. The first beat of a peer counts as
-// sent now, unless it is the first of its host: then an old beat is more likely than a wrong
-// clock. It may be the first beat that a carrier delivers over a connection.
+// known. It returns nil if no carrier delivers its beats. The first beat counts as sent now,
+// unless nothing is known of its host and the beat seems too old: then an old beat is more
+// likely than a wrong clock. It may be the first beat that a carrier delivers over a
+// connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
 	c := p.proofOrNone().carried
 	if c == nil {

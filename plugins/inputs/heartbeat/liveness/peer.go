@@ -270,7 +270,7 @@ type host struct {
 	waitedFor bool
 }
 
-// maxSearched is up to how many peers of a host are searched without Tracker.peers.
+// maxSearched is the most peers of a host that are searched without the map Tracker.peers.
 const maxSearched = 8
 
 // speakers are the lives of senders that beat for the host itself, the latest first, each

@@ -1,4 +1,4 @@
-// A restart of the collector. Record returns what of a peer is kept; Restore continues from
+// A restart of the collector. Record returns what is kept of a peer; Restore continues from
 // it. Records hold durations instead of times, because neither clock of a tracker continues
 // in the next one. A restart causes no event: dead peers stay dead, and the others keep their
 // state as long as their silence is not too long.
@@ -42,7 +42,7 @@ type Record struct {
 	Extended bool          // this silence has been prolonged for a restart before
 	Fresh    bool          // the collector that took the record had received a beat and it was not late: more beats need no record
 	Guessed  bool          // After has estimated Heard and Used of a fresh record
-	Crashed  time.Duration // how long before it was saved the collector may have crashed, or carried on
+	Crashed  time.Duration // the time before it was saved in which the collector may have crashed, or still have run
 	Bonus    time.Duration // silence granted beyond Dead's rule
 	Due      time.Time     // when the next beat is due, if there is a schedule; wall clock
 	Patience time.Duration // accepted delay beyond Due
@@ -53,7 +53,7 @@ type Record struct {
 	Window     time.Duration // how much is left of its promise to be back; 0 for none
 	Promise    time.Time     // when that was made, moved, kept or taken back; zero for never, or if there are no mates
 	WindowBy   string        // the life of the sender that made the promise for itself
-	Foreign    bool          // the collector that took the record has never received a beat of it
+	Foreign    bool          // the collector that took the record receives no beats of it
 	HeardBy    string        // the mate that received its latest beat; "" for the collector itself
 	EndedBy    string        // the life of the sender that reported its end; "" if unknown, or if there are no mates
 	Shared     bool          // the sender in WindowBy beat for the host, too
@@ -431,7 +431,7 @@ func (t *Tracker) resumeInterval(p *peer, r *Record) {
 // soonBack returns how much longer p may be silent because its sender has to find us again.
 func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 
-// resumeWaiting makes p wait for the beat that its schedule says is due.
+// resumeWaiting continues the wait for the beat of p that its schedule says is due.
 func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) {
 	p.dropOtherDue()
 	w, _, _ := t.awaitedBeatOf(p, r.Heard, saved, now)
@@ -467,8 +467,8 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	}
 }
 
-// resumeState restores the state of p if it can still be true, otherwise p is unknown. If
-// only a beat was missed, the state reported last stays the one that was reported.
+// resumeState restores the state of p if it can still be true; otherwise p is unknown. If p is
+// unknown only because a beat was missed, its former state still counts as the one reported.
 func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bool, now time.Time) {
 	state, reason := r.State, r.Reason
 	if !state.over() && !p.expected && (state == Unknown || missed || pause+r.Used >= r.Dead) {

@@ -24,11 +24,11 @@ const (
 	// maxStretch is how far lateness can stretch a margin.
 	maxStretch = 4
 
-	// mayMiss is up to which allowed silence a beat missed during a restart is ignored, if it
-	// would not come over an open connection: the next one comes soon.
+	// mayMiss is the longest allowed silence at which a missed beat of a peer without an open
+	// connection is ignored: the next one comes soon.
 	mayMiss = 5 * time.Minute
-	// aroundAway is how long before and after a time without a listening collector a beat may
-	// have been due that was lost in it.
+	// aroundAway extends the time in which no collector listened: a beat that was due up to
+	// this long before or after it may have been lost.
 	aroundAway = time.Minute
 	// soonBack is the most by which a silence is prolonged because the collector was
 	// restarted: the sender has to find the next one.
@@ -42,7 +42,7 @@ type Terms struct {
 	Margin       int           // beyond a declared interval, in 1/256 of it; > 0; see MarginOf
 	Patience     time.Duration // accepted delay beyond an interval or a due time, instead of Margin; 0 for none
 	Grace        time.Duration // from the end of a long connection without a goodbye to death; >= 0
-	ForgetDead   time.Duration // how long a dead peer is kept, but at least for three of its intervals; 0 for ever
+	ForgetDead   time.Duration // how long a dead peer is kept, but at least for three of its intervals; 0 keeps it forever
 
 	Schedule  *calendar.Schedule // when beats are due, with Patience; nil for the declared interval
 	Hours     *calendar.Hours    // the hours at which the peer is expected; nil for always
@@ -199,7 +199,7 @@ const (
 	// maxOff is how many intervals a beat may be off the schedule before the schedule no
 	// longer applies: the sender was suspended, or restarted its numbers.
 	maxOff = 64
-	// maxSteps is how many beats may be missing before the next one begins the schedule anew.
+	// maxSteps is how many beats may be missing before the next one restarts the schedule.
 	maxSteps = 256
 )
 
@@ -218,7 +218,7 @@ type schedule struct {
 }
 
 // steps returns by how many beats b follows the previous one of o, a process of p. 0 means
-// that the schedule begins anew: the schedule of a run that is over says nothing about
+// that the schedule starts over: the schedule of a run that is over says nothing about
 // another run, except that one-shot runs make one schedule together. Numbers are the best
 // evidence. Without them, no beat is missing on a long connection, because TCP loses none;
 // otherwise only the gap is known.
@@ -240,7 +240,7 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 // learn learns from a beat of o when the next ones are due. The beat came gap after the
 // previous one; lost is how long the collector has just not listened. A new interval begins a
 // new schedule. A beat that was read late because the collector was stalled advances the
-// schedule but teaches it nothing.
+// schedule but does not change it.
 func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
 	if o.interval != b.Interval {
 		o.schedule, steps = schedule{}, 0
@@ -373,7 +373,7 @@ func (t *Terms) longestInterval() time.Duration {
 	return t.Schedule.Apart()
 }
 
-// An awaitedBeat is the beat that a peer is waited for.
+// An awaitedBeat is the beat that the tracker waits for.
 type awaitedBeat struct {
 	due      calendar.Due
 	late     time.Duration // by how much later than due the previous one came
@@ -381,9 +381,9 @@ type awaitedBeat struct {
 	patience time.Duration // how late it may come
 }
 
-// awaitedBeatOf returns the beat of p that is awaited at at, if the last one came at heard,
-// and when the first beat after it is due that is later than after. It reports false if that
-// is unknown.
+// awaitedBeatOf returns the beat of p that the tracker waits for at the time at, after a beat
+// at heard. It also returns when the first later beat is due that is due after the time
+// after. It reports false if that is unknown.
 func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, ok bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
@@ -419,9 +419,9 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// miss gives p until its next beat is due, if a beat may have been lost because no collector
-// listened between from and to, which is now. heard is the last beat of p. It reports whether
-// one may have been lost: then it is unknown whether p is alive.
+// miss reports whether a beat of p, whose last beat was at heard, may have been lost because no
+// collector listened between from and to, which is now. If so, it is unknown whether p is
+// alive, and p has until its next beat is due.
 func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
@@ -460,7 +460,7 @@ func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 }
 
 // missStalled makes p unknown if one of its beats may have been lost while this collector did
-// not listen, from from until now. at is the last tick before. That is no event.
+// not listen, since from, the wall time of the tick at the time at. That is no event.
 func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	heard := from.Add(p.lastHeard() - at)
 	switch alone := !p.connected(); {
@@ -525,8 +525,8 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// waitAnew makes p wait, after a beat at heard, as if it had been known at at for which beat
-// it waits.
+// waitAnew makes the tracker wait for the beat of p that its schedule says was due next at the
+// time at, after a beat at heard.
 func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 	w, _, _ := t.awaitedBeatOf(p, heard, at, now)
 	p.await(w.due)
@@ -536,8 +536,8 @@ func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
 	}
 }
 
-// setBack makes p wait by a wall clock that was set back: the clock may have been wrong for
-// long.
+// setBack adjusts the wait for p to a wall clock that was set back: the clock may have been
+// wrong for long.
 func (t *Tracker) setBack(p *peer, now time.Time) {
 	rests := p.rests()
 	if p.index < 0 || p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
@@ -620,8 +620,8 @@ func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bo
 	return t.tickV - ago + t.stall, false
 }
 
-// resumeHours continues the silence of p after another collector, whose record tells how much
-// was left. If the hours of p have begun meanwhile, its silence begins anew.
+// resumeHours continues the silence of p from the record of another collector. If the hours of
+// p have begun since then, its silence starts over.
 func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	switch span := p.terms.Hours.At(now); {
 	case !span.Within:

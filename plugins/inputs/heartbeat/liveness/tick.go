@@ -42,8 +42,8 @@ const (
 	everything = 1 << 27
 	// perUnit is how many hosts can be compared, or peers skipped, in one unit.
 	perUnit = 8
-	// atOnce is up to how many peers a change to one of them is applied to the others at
-	// once. If there are more, it is left to the tick, which works in portions.
+	// atOnce is the most peers to which a change of one of them is applied at once. If there
+	// are more, the work is left to the tick, which does it in portions.
 	atOnce = 1000
 )
 
@@ -345,7 +345,7 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 }
 
 // rounds is in how many intervals a sender names everything that it watches. If the host has
-// beaten for that long without a word about a service, the service is no longer watched.
+// beaten for that long and its sender has not named a service, that is no longer watched.
 const rounds = 3
 
 // dropped reports whether p, which is not back, is no longer watched: the next life of its
@@ -411,7 +411,7 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 // another process is alive.
 func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadlineV()) {
-		return // mates receive beats of at least one of them, and it is not known here of which
+		return // mates receive beats of at least one of them, but it is not known here of which
 	}
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return

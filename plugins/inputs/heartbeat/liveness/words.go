@@ -69,8 +69,8 @@ func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
 }
 
 // endedAway reports whether p, which is unchanged since it was restored, has ended while this
-// collector was away or still read its state file. A mate reports so that has received the
-// same last beat; the end was already reported.
+// collector was away or was still reading its state file: a mate that has received its last
+// beat says so. The end was reported then.
 func (t *Tracker) endedAway(p *peer, state State, heard, since time.Duration) bool {
 	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < t.restoredAt-justBefore
 }
@@ -107,14 +107,14 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, since, at time.Duration) bool {
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
 
-// isRecent reports whether something that was reported to a mate at since is not older than
-// the last beat of p.
+// isRecent reports whether since, the time of a report to a mate, is not before the last beat
+// of p.
 func (t *Tracker) isRecent(p *peer, since time.Duration) bool {
 	return since+sameEnd+t.doubt(p) > p.lastHeard()
 }
 
-// wasOverdue reports whether p is dead because it broke the promise with which, to a mate, it
-// has left.
+// wasOverdue reports whether p is dead because it broke a promise that, for a mate, is still
+// open: there it has left.
 func (p *peer) wasOverdue(state State, heard time.Duration) bool {
 	return p.overdue() && state == Left && heard <= p.lastHeard()+sameBeat
 }
@@ -129,7 +129,7 @@ func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Durati
 	if p.knowsBetter(w, mate, heard, since) {
 		return
 	}
-	if w.State == Suspect && p.state == Alive { // another mate may receive its beats that this mate cannot reach
+	if w.State == Suspect && p.state == Alive { // a mate that this one cannot reach may receive its beats
 		t.ask(p, t.verdict(now))
 	}
 	p.changed = p.changed || e.by != mate
@@ -220,8 +220,8 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 	}
 }
 
-// takeDeath processes a word that p is dead, and reports whether nothing else is to be done:
-// p is dead here, too, or now is.
+// takeDeath processes a word that p is dead. It reports whether p is dead here too, so that
+// nothing else in the word matters.
 func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
 	back := p.state == Left && heard > p.since+sameBeat // there it came back, and then ended
 	switch {
@@ -282,7 +282,7 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
 	if deadV > p.deadlineV() && e.asked {
-		e.asked = false // others may say so too
+		e.asked = false // other mates may report the same
 		t.spared++
 	}
 	e.await(mateWait{mate, heard, suspectV, deadV})
