@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestLivingOnIsNoOtherBeat gives the same to two trackers. To one of them no beat is plain: each
-// may change anything. They never differ.
-func TestLivingOnIsNoOtherBeat(t *testing.T) {
+// TestShortPathHasTheSameResult gives the same beats to two trackers. One of them never takes
+// the short path of Observe. They never differ.
+func TestShortPathHasTheSameResult(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -104,7 +104,7 @@ func (tw *twins) pass(d time.Duration) {
 	tw.same(tw.one.Tick(tw.now), tw.other.Tick(tw.now))
 }
 
-// hearMate has a mate say that a peer is as it is here, or nearly, or asks for it.
+// hearMate makes a mate report a peer as it is here, or nearly so, or ask about it.
 func (tw *twins) hearMate() {
 	i := tw.rnd.IntN(len(tw.one.order))
 	w := tw.one.Word(i, tw.now)
@@ -161,7 +161,7 @@ func (tw *twins) beat() {
 	tw.same(out, same)
 }
 
-// alter changes one thing that a beat says.
+// alter changes one thing that a beat reports.
 func (tw *twins) alter(b *Beat) {
 	n := tw.rnd.IntN(3)
 	switch tw.rnd.IntN(24) {
@@ -219,7 +219,7 @@ func (tw *twins) alter(b *Beat) {
 	}
 }
 
-// same checks that both have said the same.
+// same checks that both returned the same.
 func (tw *twins) same(one, other any) {
 	tw.t.Helper()
 	if !reflect.DeepEqual(one, other) && fmt.Sprintf("%+v", one) != fmt.Sprintf("%+v", other) {
@@ -227,7 +227,7 @@ func (tw *twins) same(one, other any) {
 	}
 }
 
-// compare checks that both are the same inside.
+// compare checks that both have the same inner state.
 func (tw *twins) compare() {
 	tw.t.Helper()
 	a, b := tw.one, tw.other

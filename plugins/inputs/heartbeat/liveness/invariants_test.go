@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// checkInvariants checks that tr agrees with itself: what is stated at the fields
-// of Tracker, peer, past, process, former, host, isolation and witness. The random
-// models call it after each step, the scripts after each line.
+// checkInvariants checks that tr is consistent with itself: the statements at the fields of
+// Tracker, peer, past, process, former, host, isolation and witness. The random models call
+// it after each step, the scripts after each line.
 func checkInvariants(t testing.TB, tr *Tracker) {
 	t.Helper()
 	c := &checker{t: tr}
@@ -37,8 +37,8 @@ type checker struct {
 	broken []string
 }
 
-// holds notes an invariant that does not hold of what: a peer, a host, or anything
-// else that can be printed.
+// holds records an invariant of what that is broken: a peer, a host, or anything else that
+// can be printed.
 func (c *checker) holds(yes bool, what any, invariant string) {
 	if !yes {
 		switch x := what.(type) {
@@ -148,8 +148,8 @@ func (c *checker) hangs(l *loss) bool {
 	return yes
 }
 
-// checkWake checks that no peer sleeps beyond its deadline: one that waits for its
-// host is woken with it.
+// checkWake checks that no peer sleeps beyond its deadline: one that waits for its host is
+// woken with it.
 func (c *checker) checkWake(i int, p *peer) {
 	t := c.t
 	latest := p.wakeV(&t.opts)

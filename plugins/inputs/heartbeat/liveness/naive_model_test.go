@@ -87,7 +87,7 @@ func (m *model) observe(at time.Duration, b *Beat) Fate {
 	return Accepted
 }
 
-// leave lets p go, and with a dead host its dead.
+// leave makes p leave, and with a dead host its dead services.
 func (m *model) leave(id ID, p *modelPeer, now time.Duration) {
 	retired := p.state == Dead && id.Service == HostService
 	m.set(p, Left, ReasonLeaving, now)

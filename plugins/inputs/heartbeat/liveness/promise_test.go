@@ -8,7 +8,7 @@ import (
 )
 
 // What became of a promise while two collectors were parted is known to both when they meet,
-// though the peer has beaten to both meanwhile.
+// although the peer has beaten to both meanwhile.
 func TestPromiseIsKnownToAll(t *testing.T) {
 	leave := func(backIn time.Duration) Beat {
 		return Beat{ID: shop, Run: "hand", Status: SaysLeaving, BackIn: backIn}
@@ -63,7 +63,8 @@ func TestPromiseIsKnownToAll(t *testing.T) {
 	}
 }
 
-// When a promise was made outlives the collector: what it says of it is not newer than it is.
+// The time of a promise survives the collector: after a restart the promise does not look
+// newer than it is.
 func TestPromiseOutlivesTheCollector(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)

@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestInvariantsHoldWhateverHappens throws everything at a tracker that can
-// happen to one, restarts of its collector included, and looks after each step
-// whether it still agrees with itself, and with what it has told.
+// TestInvariantsHoldWhateverHappens does everything to a tracker that can happen to one,
+// including restarts of its collector, and checks after each step whether it is still
+// consistent with itself and with what it has reported.
 func TestInvariantsHoldWhateverHappens(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
@@ -22,7 +22,7 @@ func TestInvariantsHoldWhateverHappens(t *testing.T) {
 	}
 }
 
-// A storm is a tracker and all that is thrown at it.
+// A storm is a tracker and everything that is done to it.
 type storm struct {
 	*rig
 	rnd     *rand.Rand
@@ -164,8 +164,7 @@ func (s *storm) expect() {
 	s.rig.expect(all...)
 }
 
-// restart lets another collector go on. What it believes of those it restores
-// is told to nobody.
+// restart makes another collector continue. The states that it restores are not reported.
 func (s *storm) restart() {
 	s.doing = "restart"
 	old := s.tracker.verdict(s.now)
@@ -198,8 +197,8 @@ func (s *storm) listen(transitions []Transition) {
 	}
 }
 
-// checkID checks that no event of a peer has the id of another one, until the peer
-// is forgotten.
+// checkID checks that no event of a peer has the ID of another one, until the peer is
+// forgotten.
 func (s *storm) checkID(tr Transition) {
 	s.t.Helper()
 	if s.ids[tr.ID] == nil {
@@ -219,7 +218,7 @@ func (s *storm) failf(format string, args ...any) {
 	s.t.Fatalf("step %d, %s: %s", s.step, s.doing, fmt.Sprintf(format, args...))
 }
 
-// check checks that what was told is what the tracker believes.
+// check checks that what was reported is the state in the tracker.
 func (s *storm) check() {
 	s.t.Helper()
 	for _, p := range s.tracker.order {
@@ -233,8 +232,8 @@ func (s *storm) check() {
 	}
 }
 
-// noneOverdue checks that nobody's time is over without its being told at the
-// second tick, but for who is held or judged with its host.
+// noneOverdue checks that no deadline has passed without a report at the second tick, except
+// for peers that are held or judged with their host.
 func (s *storm) noneOverdue() {
 	s.t.Helper()
 	t := s.tracker

@@ -39,8 +39,8 @@ func TestClockOfReadersAndTicks(t *testing.T) {
 	require.Zero(t, out.Gap, "a reader that was overtaken")
 }
 
-// A short stall soon after a long one does not end what the long one began:
-// its backlog teaches nothing.
+// A short stall soon after a long one does not end what the long one began: the backlog
+// teaches nothing.
 func TestShortStallDoesNotEndALongOne(t *testing.T) {
 	c := newRig(t)
 	c.join(time.Second, hosts(1)...)
