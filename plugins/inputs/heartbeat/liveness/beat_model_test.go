@@ -23,9 +23,9 @@ func TestShortPathHasTheSameResult(t *testing.T) {
 				tw.something()
 				tw.compare()
 			}
-			t.Logf("%d of %d beats were plain", tw.plain, tw.beats)
+			t.Logf("%d of %d beats took the short path", tw.plain, tw.beats)
 			if tw.plain < tw.beats/50 || tw.plain > tw.beats/2 {
-				t.Error("this says little")
+				t.Error("too few or too many beats took the short path")
 			}
 		})
 	}
@@ -35,8 +35,8 @@ type twins struct {
 	t            *testing.T
 	rnd          *rand.Rand
 	now          time.Time
-	one, other   *Tracker // the other takes no beat for a plain one
-	senders      []*Beat  // what each has said last
+	one, other   *Tracker // the other never takes the short path
+	senders      []*Beat  // what each has returned last
 	handles      map[*Beat][2]Handle
 	step         int
 	doing        string
@@ -65,7 +65,7 @@ func twinSender(i int) *Beat {
 	if b.ID.Service == "" {
 		b.ID.PID = b.Process.PID
 	}
-	if i > 6 { // a queue brings their beats
+	if i > 6 { // a queue delivers their beats
 		b.Watched, b.Conn = true, 7
 	}
 	if i == 1 { // does not count them
@@ -122,7 +122,7 @@ func (tw *twins) hearMate() {
 
 func (tw *twins) beat() {
 	i := tw.rnd.IntN(len(tw.senders))
-	if tw.rnd.IntN(50) == 0 { // it begins anew
+	if tw.rnd.IntN(50) == 0 { // it starts over
 		tw.senders[i] = twinSender(i)
 		tw.senders[i].Run = fmt.Sprintf("again%d.%d", tw.step, i%2)
 	}
@@ -179,7 +179,7 @@ func (tw *twins) alter(b *Beat) {
 		b.Process.Start = time.Duration(n) * time.Minute
 	case 6:
 		b.Status, b.BackIn = SaysLeaving, time.Duration(n)*10*time.Second
-		if tw.rnd.IntN(2) == 0 { // said by hand: it beats on
+		if tw.rnd.IntN(2) == 0 { // sent by hand: it still beats
 			b.Run, b.Seq, b.Process.PID = "hand", 1, 0
 		}
 	case 7:

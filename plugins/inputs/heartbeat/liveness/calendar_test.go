@@ -117,7 +117,7 @@ func (c *crontab) tell(t *testing.T) (deaths []string) {
 			events[due.At.Add(c.restart)] = func() { r.restart(c.away) }
 		}
 		for _, at := range slices.SortedFunc(maps.Keys(events), time.Time.Compare) {
-			if r.leap(at); !r.now.After(at) { // else the collector is away
+			if r.leap(at); !r.now.After(at) { // otherwise the collector is away
 				events[at]()
 			}
 		}
@@ -176,7 +176,7 @@ func TestJobsByCalendar(t *testing.T) {
 				c.misses = 2
 				switch deaths := c.tell(t); {
 				case c.away > 0 && c.restart < 0 && c.restart+c.away > -time.Minute, c.restart > 0 && c.restart < time.Hour:
-					require.Empty(t, deaths, "nobody knows")
+					require.Empty(t, deaths, "no collector knows")
 				case c.restart == time.Hour:
 					require.Equal(t, []string{"run 2, 1h1m0s after it was due: silence"}, deaths, "when the collector is back")
 				default:

@@ -15,8 +15,8 @@ import (
 type fleet struct {
 	*rig
 	conn   ConnID
-	clocks map[ID]time.Duration // by how much that of a host is ahead; who is not in it is down
-	log    []Beat               // all that was ever sent
+	clocks map[ID]time.Duration // how far the clock of a host is ahead; hosts that are missing are down
+	log    []Beat               // everything that was ever sent
 	waits  int                  // of log: what was not delivered yet
 	stuck  bool                 // nothing is delivered
 }
@@ -25,7 +25,7 @@ const fleetEvery = 10 * time.Second
 
 // newFleet returns four hosts that beat; the clock of one is wrong.
 func newFleet(t *testing.T, over ConnID) *fleet {
-	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // who carries is well
+	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // the carrier is well
 	f := &fleet{rig: newRig(t, func(o *Options) { o.ForgetLeft, o.Ask = time.Minute, answers }), conn: over, clocks: make(map[ID]time.Duration)}
 	f.checked = true
 	for i, id := range hosts(4) {
@@ -156,7 +156,7 @@ func TestCarriedBeats(t *testing.T) {
 			f.stuck = true
 			f.run(30 * time.Second)
 			f.stuck = false
-			f.deliver() // before they were believed dead they lived
+			f.deliver() // they were alive before they were declared dead
 			require.Equal(f.t, []string{"dead silence", "dead silence", "dead silence", "dead silence"}, f.states())
 			f.run(time.Minute)
 		}, []string{alive, alive, alive, alive}, []string{
@@ -270,7 +270,7 @@ func TestReplayInPieces(t *testing.T) {
 			delete(f.clocks, id)
 		}
 		f.run(2 * time.Minute)
-		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // in some of them who has left is forgotten
+		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // in some of them peers that have left are forgotten
 		before, told := f.states(), len(f.told)
 
 		all := f.log

@@ -47,7 +47,7 @@ func TestDetailsNameTheMateThatReceivesAPeer(t *testing.T) {
 	tracker.hearElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
 	require.Equal(t, "collector-2", tracker.Details(0, epoch.Add(time.Second)).HeardBy)
 	p.elsewhere.heard = p.lastHeard()
-	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "here it was heard as late")
+	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "its latest beat here is as late")
 }
 
 // The address that a peer claims is one thing, the address that its beats come from another.

@@ -29,7 +29,7 @@ type disturbance struct {
 	name     string
 	kind     string
 	lasts    time.Duration
-	released time.Duration // after its end; 0 if it isolates nobody
+	released time.Duration // after its end; 0 if it causes no isolation
 }
 
 // oneBeat is the time after a disturbance within which every host has beaten.
@@ -61,7 +61,7 @@ func TestDisturbancesKillNobody(t *testing.T) {
 			for seed := range uint64(5) {
 				worst = max(worst, d.play(t, seed))
 			}
-			t.Logf("%-40s | 0 false deaths | last real death told after %.1f s", d.name, worst.Seconds())
+			t.Logf("%-40s | 0 false deaths | last real death reported after %.1f s", d.name, worst.Seconds())
 		})
 	}
 }
@@ -165,11 +165,11 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 type play struct {
 	disturbance
 	*rig
-	at      time.Duration // what really is the time, whatever the clock of the collector shows
+	at      time.Duration // the real time, whatever the clock of the collector shows
 	graves  map[int]time.Duration
 	allowed [crowd]time.Duration // by the last beat
 	heard   [crowd]time.Duration
-	deaths  map[int]time.Duration // when they were told
+	deaths  map[int]time.Duration // when they were reported
 	off     time.Duration         // when the hold ended
 	on      time.Duration         // when it began
 }
@@ -233,7 +233,7 @@ func (p *play) note(transitions []Transition) {
 		_, err := fmt.Sscanf(tr.ID.Source, "web-%d", &who)
 		require.NoError(p.t, err)
 		died, mortal := p.graves[who]
-		require.True(p.t, mortal && p.at >= died, "%v is told dead at %v, last heard at %v", tr.ID, p.at, p.heard[who])
+		require.True(p.t, mortal && p.at >= died, "%v is reported dead at %v, last beat at %v", tr.ID, p.at, p.heard[who])
 		p.deaths[who] = p.at
 	}
 }
@@ -249,8 +249,8 @@ func (p *play) judge() time.Duration {
 	}
 	for who, died := range p.graves {
 		told, yes := p.deaths[who]
-		require.True(p.t, yes, "%d is never told", who)
-		require.LessOrEqual(p.t, told, p.latest(who), "%d, last heard at %v, is told at %v", who, p.heard[who], told)
+		require.True(p.t, yes, "%d is never reported", who)
+		require.LessOrEqual(p.t, told, p.latest(who), "%d, last beat at %v, is reported at %v", who, p.heard[who], told)
 		worst = max(worst, told-died)
 	}
 	return worst

@@ -125,7 +125,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 		fates    [12]int
 		proxy    bool             // all come from one address
 		isolated bool             // at some time
-		told     [6]time.Duration // by fate: when the last one is told dead, not before; 0 for never
+		told     [6]time.Duration // by fate: when the last one is reported dead, and not before; 0 for never
 		joining  int              // hosts that connect meanwhile
 	}{
 		"all end":                      {fates: all(sendsFIN), told: [6]time.Duration{sendsFIN: grace}},
@@ -190,7 +190,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 			require.Equal(t, row.isolated, isolated, "isolated")
 			at := make(map[ID]time.Duration)
 			for _, death := range c.deaths() {
-				require.NotContains(t, at, death.ID, "told twice")
+				require.NotContains(t, at, death.ID, "reported twice")
 				at[death.ID] = death.at.Sub(fell)
 			}
 			for i, fate := range row.fates {
@@ -224,7 +224,7 @@ func TestWitnessesAreForgotten(t *testing.T) {
 	}
 	pause(actors[20:]...)
 	c.pass(20 * time.Second)
-	require.Len(t, c.tracker.witnesses, 20, "those that hang")
+	require.Len(t, c.tracker.witnesses, 20, "those that are hung")
 	resume(actors...)
 	c.pass(20 * time.Second)
 	require.Empty(t, c.tracker.witnesses)

@@ -23,7 +23,7 @@ func TestJobsAreBounded(t *testing.T) {
 	p := r.tracker.lookUp(shop)
 	require.Len(t, p.jobs.open, maxJobs)
 	require.Len(t, p.jobs.ended, maxJobs)
-	require.Equal(t, "begun 0", p.jobs.open[0].id, "its limit holds")
+	require.Equal(t, "begun 0", p.jobs.open[0].id, "its limit applies")
 	require.Equal(t, fmt.Sprint("ended ", 10*maxJobs-1), p.jobs.ended[maxJobs-1].id)
 }
 
@@ -42,7 +42,7 @@ func TestJobsAreKnownToAll(t *testing.T) {
 		{"it does not end", nil, "dead overrun"},
 	} {
 		for _, job := range []string{"", "c0ffee"} {
-			for _, both := range []bool{false, true} { // have heard it before
+			for _, both := range []bool{false, true} { // have received it before
 				p := newPair(t)
 				begin.Job = job
 				p.one.observe(ping)
@@ -201,7 +201,7 @@ func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
 		p.two.observe(end)
 		p.one.stall(6 * time.Second)
 		p.two.pass(6 * time.Second)
-		p.two.tracker.TakeSaid(p.two.now) // what it has said is lost
+		p.two.tracker.TakeSaid(p.two.now) // what it has sent is lost
 		p.pass(time.Second)
 		p.round()
 		p.pass(20 * time.Second)

@@ -221,7 +221,7 @@ func TestPaceFollowsTheShortestSilence(t *testing.T) {
 	require.Equal(t, LongestPace, c.tracker.Pace(), "it is back")
 
 	c.restart(time.Second)
-	require.Less(t, c.tracker.Pace(), LongestPace, "no peer was heard yet")
+	require.Less(t, c.tracker.Pace(), LongestPace, "no beat was received yet")
 	c.pass(11 * time.Minute)
 	require.Equal(t, LongestPace, c.tracker.Pace())
 	require.Empty(t, c.deaths())
@@ -240,7 +240,7 @@ func TestTotalsAreSavedAhead(t *testing.T) {
 	}
 	require.Less(t, times, 1200)
 	require.Zero(t, ahead(0))
-	require.EqualValues(t, 15, ahead(15), "few are told exactly")
+	require.EqualValues(t, 15, ahead(15), "small totals are exact")
 }
 
 // The total of beats never decreases over a crash, and jumps ahead by only a few: a collector

@@ -138,7 +138,7 @@ func TestDeathWaitsForTheAnswer(t *testing.T) {
 	require.Equal(t, "alive beat", r.is(shop))
 	r.tracker.Settle(said.Question)
 	r.pass(4 * time.Second)
-	require.Equal(t, "suspect silence", r.is(shop), "it is asked about anew")
+	require.Equal(t, "suspect silence", r.is(shop), "it is asked about again")
 	r.tracker.Settle(r.tracker.TakeSaid(r.now).Question)
 	r.pass(2 * TickInterval)
 	require.Equal(t, "dead silence", r.is(shop))
@@ -181,7 +181,7 @@ func TestBeatsThatWaitedAreOld(t *testing.T) {
 	}
 	require.Equal(t, "dead silence", p.one.is(shop))
 	p.two.stall(70 * time.Second)
-	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are heard")
+	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are received")
 	p.parted = false
 	p.two.tick()
 	p.talk()
@@ -257,7 +257,7 @@ func TestConnectionAtAThirdIsLife(t *testing.T) {
 			w := words[mate]
 			w.Age = time.Second
 			if mate == "reset" {
-				w.Age -= sameBeat * 2 // it has heard the last beat
+				w.Age -= sameBeat * 2 // it has received the last beat
 			}
 			p.one.tracker.HearWords(p.one.now, []Word{w}, mate, 0)
 		}
@@ -321,7 +321,7 @@ func TestNamelessClientIsOnePeerEverywhere(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		once bool                          // each run beats once
-		to   func(p *pair, run int) []*rig // which it beats to
+		to   func(p *pair, run int) []*rig // collectors that it beats to
 	}{
 		{"long, to both", false, func(p *pair, _ int) []*rig { return []*rig{p.one, p.two} }},
 		{"long, in turn", false, func(p *pair, run int) []*rig { return [][]*rig{{p.one}, {p.two}}[run%2] }},
@@ -389,7 +389,7 @@ func TestPeerOfAnotherCollector(t *testing.T) {
 	p.pass(3500*time.Millisecond + 5*TickInterval)
 	require.Equal(t, "dead silence", p.one.is(shop))
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
-	require.Len(t, p.one.deaths(), 1, "it may be this one that tells events")
+	require.Len(t, p.one.deaths(), 1, "it may be the one that reports events")
 }
 
 // An end or a promise that one collector has received is also shown by the other, even after
@@ -417,7 +417,7 @@ func TestEndsAreKnownToAll(t *testing.T) {
 			require.Equal(t, c.want, p.one.is(shop))
 			require.Equal(t, c.beat.ExitCode, p.one.view(shop).ExitCode)
 			require.Equal(t, p.one.told[len(p.one.told)-1].EventID, p.two.told[len(p.two.told)-1].EventID)
-			p.one.observe(end) // it was said to both
+			p.one.observe(end) // it was sent to both
 			p.pass(10 * time.Second)
 			require.Equal(t, c.want, p.one.is(shop))
 			require.Len(t, p.one.told, 2)
@@ -637,7 +637,7 @@ func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	p.one.senders = nil
 	record, known := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
 	require.True(t, known && record.Foreign)
-	record.HeardBy = "" // as it was this collector
+	record.HeardBy = "" // it was this collector
 	p.one.tracker = New(p.one.opts, p.one.now)
 	_, transitions := p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0)
 	p.one.hear(transitions)
@@ -663,7 +663,7 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	p.round()
 	p.pass(TickInterval)
 	require.Equal(t, "not known", p.one.is(shop))
-	require.Equal(t, "left finished", p.two.is(shop), "it has heard it itself")
+	require.Equal(t, "left finished", p.two.is(shop), "it has received it itself")
 }
 
 // A collector that is cut off shows what a mate reports that is not.
@@ -714,7 +714,7 @@ func TestPeerKnownToAMateIsAccepted(t *testing.T) {
 	require.Equal(t, Accepted, p.two.observe(beat).Fate)
 	require.Equal(t, Unlisted, p.two.observe(Beat{ID: peerID(shop.Source, "other")}).Fate)
 
-	p.two = newRig(t, known) // it has lost its memory
+	p.two = newRig(t, known) // it has lost its state
 	require.Equal(t, Unlisted, p.two.observe(beat).Fate)
 	p.round()
 	require.Equal(t, Accepted, p.two.observe(beat).Fate)

@@ -42,7 +42,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var longest time.Duration
 			for b.Loop() {
-				c.round(true) // nobody but brief is silent
+				c.round(true) // only brief is silent
 				longest = max(longest, c.ticks()[i])
 			}
 			b.ReportMetric(float64(longest.Nanoseconds()), "ns/tick")

@@ -85,7 +85,7 @@ type replays struct {
 	model  map[ID]*remembered
 	seq    map[ID]map[string]int64 // the last of each run
 	sent   []Beat                  // signed
-	taken  []Beat                  // of them, which must not be taken again
+	taken  []Beat                  // those that must not be accepted again
 }
 
 func (r *replays) next() (b byte) {
@@ -119,7 +119,7 @@ func (r *replays) step() {
 			r.now = r.now.Add(TickInterval)
 			r.tick()
 		}
-		for id := range r.model { // when somebody is forgotten is not the matter here, but what then
+		for id := range r.model { // what matters here is not when a peer is forgotten, but what happens then
 			if r.tracker.lookUp(id) == nil {
 				delete(r.model, id)
 			}
@@ -174,9 +174,9 @@ func (r *replays) take(b Beat, onlyLook bool) {
 	want, bySeq := p.takes(&b, r.now.UnixMilli())
 	after, replayed := r.tracker.Replayed(&b, r.now)
 	if replayed == want || (after > 0) != (replayed && !bySeq) {
-		r.t.Fatalf("%s: replayed is %v, after %d; it should be taken: %v, its run is known: %v", r.doing, replayed, after, want, bySeq)
+		r.t.Fatalf("%s: replayed is %v, after %d; it should be accepted: %v, its run is known: %v", r.doing, replayed, after, want, bySeq)
 	}
-	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // else it depends on when that is heard
+	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // otherwise it depends on when that is received
 		r.heed(b, after)
 	}
 	if onlyLook {
@@ -226,16 +226,16 @@ func (r *replays) nothingTwice() {
 	r.t.Helper()
 	for _, b := range r.taken {
 		if _, replayed := r.tracker.Replayed(&b, r.now); !replayed {
-			r.t.Fatalf("at %d, %+v would be taken for the second time; the last was %s", r.now.UnixMilli(), b, r.doing)
+			r.t.Fatalf("at %d, %+v would be accepted for the second time; the last was %s", r.now.UnixMilli(), b, r.doing)
 		}
 	}
 }
 
 // remembered is what the protocol keeps of a peer. It is nil for an unknown peer.
 type remembered struct {
-	order  []Run       // of all beats; at most two, the one that spoke last is the first
+	order  []Run       // of all beats; at most two, the latest first
 	runs   []SignedRun // likewise, of signed ones; at most sixteen
-	latest int64       // sent_ms of the runs that are not among them any more
+	latest int64       // sent_ms of the runs that are no longer among them
 }
 
 // takes tells whether the protocol accepts a beat, and whether its number alone decides that.

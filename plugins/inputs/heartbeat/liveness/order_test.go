@@ -27,7 +27,7 @@ func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 func TestReplayIsRefused(t *testing.T) {
 	for name, try := range map[string]struct {
 		again func(l *rig, old Beat) Beat // what is sent after old, "a" 7, and "b" 1
-		after bool                        // the refusal tells a time
+		after bool                        // the refusal gives a time
 	}{
 		"the latest once more":      {again: func(l *rig, _ Beat) Beat { return l.signed("b", 1, 0) }},
 		"one of the run before":     {again: func(_ *rig, old Beat) Beat { return old }},
@@ -46,9 +46,9 @@ func TestReplayIsRefused(t *testing.T) {
 			out := l.observe(try.again(l, old))
 			require.Equal(t, Replayed, out.Fate)
 			require.Equal(t, try.after, out.After > 0)
-			require.Equal(t, counted, l.view(old.ID).Counters, "who is replayed has said nothing")
+			require.Equal(t, counted, l.view(old.ID).Counters, "a replay reports nothing")
 
-			if try.after { // who heeds the answer is heard
+			if try.after { // a sender that follows the answer is accepted
 				next := l.signed("c", 1, 0)
 				next.SentMS = out.After + 1
 				require.Equal(t, Accepted, l.observe(next).Fate)
@@ -157,12 +157,12 @@ func TestWrongClocksOpenNoWay(t *testing.T) {
 	require.Equal(t, Accepted, l.observe(l.signed("b", 3, -time.Minute)).Fate)
 	for i := range maxSignedRuns {
 		l.pass(time.Second)
-		require.Equal(t, Accepted, l.observe(l.signed(string(rune('A'+i)), 1, 0)).Fate, "none has to be sent after tomorrow")
+		require.Equal(t, Accepted, l.observe(l.signed(string(rune('A'+i)), 1, 0)).Fate, "none must be sent after tomorrow")
 	}
 	require.Equal(t, Replayed, l.observe(old).Fate)
 	b := l.signed("b", 4, 0)
 	b.SentMS = epoch.Add(time.Second).UnixMilli()
-	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, and when it was heard last is not")
+	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, but not when its last beat was")
 }
 
 // When our clock was an hour ahead and is corrected, no sender has to wait for an hour to
@@ -244,9 +244,9 @@ func TestRecordOfTwoRuns(t *testing.T) {
 func TestPeerBelongsToAUser(t *testing.T) {
 	const root, alice, bob = 0, 1000, 1001
 	for name, c := range map[string]struct {
-		before []uint32 // who beats, one after the other
-		ends   Status   // said by the last of them
-		user   uint32   // who beats then
+		before []uint32 // users that beat, one after the other
+		ends   Status   // sent by the last of them
+		user   uint32   // users that beat then
 		want   Fate
 	}{
 		"its own":                {[]uint32{alice}, SaysAlive, alice, Accepted},

@@ -31,7 +31,7 @@ func TestTickInPartsIsATick(t *testing.T) {
 		}
 		require.Equal(t, append([]Transition(nil), whole.Tick(now)...), got, now.Sub(epoch))
 	}
-	require.Equal(t, 3*40, parts.Count(Dead), "else nothing was tested")
+	require.Equal(t, 3*40, parts.Count(Dead), "otherwise nothing was tested")
 }
 
 // A beat that arrives between two parts of a tick is processed before the rest is judged.
@@ -57,7 +57,7 @@ func TestBeatBetweenPartsOfATickIsHeard(t *testing.T) {
 			_, more = tracker.TickPart(now, 1)
 		}
 	}
-	require.Equal(t, 1, tracker.Count(Suspect), "the one that was looked at before")
+	require.Equal(t, 1, tracker.Count(Suspect), "the one that was checked before")
 }
 
 // Questions about many peers go in parts, each with its own number, and no peer is confirmed

@@ -33,7 +33,7 @@ type drama struct {
 	promised time.Duration // with the latest goodbye
 	window   time.Duration // until when it has promised to be back, on the verdict clock; 0 if it has not
 	journal  *scribe
-	begun    int // serial of what was said when the latest process began
+	begun    int // serial of the latest report when the latest process began
 	log      []string
 }
 
@@ -47,7 +47,7 @@ type player struct {
 	bonus   time.Duration // that may be added to it, because the collector was restarted
 	spoke   int           // serial of its last beat
 	lostV   time.Duration // when its end was seen; 0 if it was not
-	cut     bool          // it lives, but is not heard any more
+	cut     bool          // it is alive, but its beats no longer arrive
 	ended   bool
 }
 
@@ -209,7 +209,7 @@ func (p *drama) retire() {
 	}
 	for _, a := range p.actors {
 		a.allowed, a.bonus = 0, 0
-		for i := range a.paths { // whoever goes on is heard as if for the first time
+		for i := range a.paths { // any process that continues beats as if for the first time
 			a.paths[i].from, a.paths[i].long = never, false
 		}
 	}
@@ -377,7 +377,7 @@ func TestNoProcessSpeaksForAnother(t *testing.T) {
 				}
 				deaths += p.deaths
 			}
-			require.Greater(t, deaths, uint64(plays), "they do die")
+			require.Greater(t, deaths, uint64(plays), "some do die")
 		})
 	}
 }

@@ -57,7 +57,7 @@ func TestPromiseIsKnownToAll(t *testing.T) {
 				if known := r.tracker.byHash[shop.Hash()]; known.windowV > 0 {
 					left = known.windowV - r.tracker.verdict(r.now)
 				}
-				require.InDelta(t, max(c.want-10*time.Second, 0), left, float64(time.Second), "%s, heard by the first: %t", c.name, hears)
+				require.InDelta(t, max(c.want-10*time.Second, 0), left, float64(time.Second), "%s, received by the first: %t", c.name, hears)
 			}
 		}
 	}

@@ -99,12 +99,12 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 		r := before.tracker.Record(i, before.now)
 		c.restore(&r, before.now)
 	}
-	require.Len(t, c.told, told, "nothing of it is an event")
+	require.Len(t, c.told, told, "none of it is an event")
 	require.EqualValues(t, 4, c.view(web).Beats)
 	require.Equal(t, "alive beat", c.is(web))
 	require.Equal(t, "dead exited", c.is(job))
 	require.EqualValues(t, 1, c.view(job).Deaths)
-	require.Equal(t, "dead exited", c.is(gone), "not expected any more, but known")
+	require.Equal(t, "dead exited", c.is(gone), "no longer expected, but known")
 	require.Empty(t, c.tracker.Unmet())
 	c.pass(time.Second)
 	checkInvariants(t, c.tracker)
@@ -200,7 +200,7 @@ func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
 		before.pass(time.Second)
 	}
 	record := before.tracker.Record(0, before.now)
-	require.Equal(t, ID{Source: source, PID: 2}, record.ID, "its series goes on")
+	require.Equal(t, ID{Source: source, PID: 2}, record.ID, "its series continues")
 	require.EqualValues(t, 5, record.Process.PID)
 
 	c := newRig(t)
@@ -261,7 +261,7 @@ func TestLateRecordsKeepTheInvariants(t *testing.T) {
 			c.restore(&records[i], c.now)
 		}
 		live(c, 30)
-		for range 2 { // all are heard over long connections now
+		for range 2 { // all beat over long connections now
 			for pid := range uint32(pids) {
 				beat(c, pid+1, ConnID(pid+1))
 			}

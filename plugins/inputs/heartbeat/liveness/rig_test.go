@@ -24,7 +24,7 @@ type rig struct {
 	told    []said
 	checked bool
 	fixed   bool                     // beats declare the margin of the options, so that lateness does not stretch it
-	hook    func(Fate, []Transition) // sees what is told; may be nil
+	hook    func(Fate, []Transition) // receives what is reported; may be nil
 }
 
 // A sender beats for one peer until it is paused. What it sends while paused is lost.

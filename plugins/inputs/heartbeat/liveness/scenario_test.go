@@ -54,7 +54,7 @@ func TestScenariosHaveResults(t *testing.T) {
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.True(t, strings.HasPrefix(string(text), "# "), "%s has to say what it shows", file)
+		require.True(t, strings.HasPrefix(string(text), "# "), "%s must state what it shows", file)
 		for i, part := range strings.Split(string(text), "\n== ") {
 			if i > 0 || !strings.Contains(string(text), "\n== ") {
 				require.Contains(t, part, "  -> ", "%s, part %d", file, i)
@@ -67,11 +67,11 @@ func TestScenariosHaveResults(t *testing.T) {
 type scenario struct {
 	*rig
 	t      *testing.T
-	path   map[ConnID]Path       // what the kernel says of a connection; of 0: of all others
-	from   map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
+	path   map[ConnID]Path       // what the kernel knows of a connection; 0 stands for all others
+	from   map[ConnID]netip.Addr // the addresses of connections: those of the beats over them, if these have one
 	script bytes.Buffer          // the lines played and what they caused
 	shown  []shown               // since the last line
-	ids    map[int64]string      // what was told, by the id of the event
+	ids    map[int64]string      // what was reported, by event ID
 }
 
 func newScenario(t *testing.T) *scenario {

@@ -59,7 +59,7 @@ func TestEndsThatDiffer(t *testing.T) {
 				told := len(here.told) + len(away.told)
 				p.round()
 				p.pass(time.Second)
-				require.Equal(t, told, len(here.told)+len(away.told), "nothing is told any more")
+				require.Equal(t, told, len(here.told)+len(away.told), "nothing more is reported")
 			})
 		}
 	}
@@ -282,7 +282,7 @@ func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
 		}
 		_, transitions := r.tracker.HearRecords(r.now, []Record{record}, "mate", 0)
 		r.hear(transitions)
-		require.Equal(t, want, r.is(shop), "said by %q", by)
+		require.Equal(t, want, r.is(shop), "reported by %q", by)
 	}
 }
 
@@ -358,7 +358,7 @@ func TestSuspicionOfAMateIsAskedAbout(t *testing.T) {
 func TestDeathThatFollowedOnABeatAtALostMate(t *testing.T) {
 	for since, state := range map[time.Duration]State{2 * time.Second: Dead, 15 * time.Second: Unknown} {
 		r, word := foreign(t)
-		word.Age += 20 * time.Second // "mate" has heard it 10 s after that
+		word.Age += 20 * time.Second // "mate" has received a beat 10 s after that
 		r.pass(10 * time.Second)
 		word.State, word.Reason, word.Since = Dead, ReasonSilence, since
 		r.tracker.MatesChanged()
@@ -492,7 +492,7 @@ func TestGoodbyesOfSeveralLives(t *testing.T) {
 					byes = append(byes, bye)
 				}
 				r.lives("c", 3, 6*time.Second, r.one)
-				if restarted { // between two messages: its mate tells it nothing of the lives before
+				if restarted { // between two messages: its mate sends it nothing about the lives before
 					r.parted = true
 					r.one.restart(0)
 					r.two.now = r.one.now
@@ -650,7 +650,7 @@ func TestLaterEndOfOneSender(t *testing.T) {
 		p.round()
 		p.pass(TickInterval)
 		for _, r := range []*rig{one, two} {
-			require.Equal(t, "left finished", r.is(shop), "heard by the first: %t", hears)
+			require.Equal(t, "left finished", r.is(shop), "received by the first: %t", hears)
 			require.EqualValues(t, 1, r.view(shop).Deaths)
 		}
 	}
@@ -680,7 +680,7 @@ func TestForgottenWhileAway(t *testing.T) {
 		p.round()
 		p.pass(time.Minute)
 		require.Equal(t, map[bool]string{false: "not known", true: "alive beat"}[heard], p.one.is(shop))
-		if !heard { // both have forgotten: that is no news
+		if !heard { // both have forgotten it: nothing to report
 			p.one.tracker.HearWords(p.one.now, p.two.tracker.Answer(nil, []uint64{shop.Hash()}, p.two.now), "mate", 0)
 			require.True(t, p.one.tracker.Silent())
 		}

@@ -122,7 +122,7 @@ func (w *watcher) until(end time.Duration) {
 		w.rig.now = epoch.Add(w.at)
 		w.tick()
 		if w.due >= 2 {
-			require.Equal(w.t, Dead, w.state, "%s: %v after the last beat, promised were %v", w.name, w.clock-w.heard, w.promised.Dead)
+			require.Equal(w.t, Dead, w.state, "%s: %v after the last beat, %v were promised", w.name, w.clock-w.heard, w.promised.Dead)
 		}
 	}
 	w.at = max(w.at, end)
@@ -171,7 +171,7 @@ func (w *watcher) listen(transitions []Transition) {
 		}
 		require.False(w.t, w.state == Dead && tr.State == Suspect, "%s: suspect after dead", w.name)
 		if tr.State == Dead {
-			require.GreaterOrEqual(w.t, w.clock-w.heard, w.promised.Dead, "%s: told dead too soon", w.name)
+			require.GreaterOrEqual(w.t, w.clock-w.heard, w.promised.Dead, "%s: reported dead too soon", w.name)
 		}
 		if tr.State == Suspect {
 			require.GreaterOrEqual(w.t, w.clock-w.heard, w.promised.Suspect, "%s: suspect too soon", w.name)

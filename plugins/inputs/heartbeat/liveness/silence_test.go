@@ -162,7 +162,7 @@ func TestWaitsOfYearsHaveNoOverflow(t *testing.T) {
 	require.Equal(t, 800*day, r.view(yearly).DeadAfter)
 	require.Equal(t, 800*day-time.Second, r.view(yearly).Deadline)
 	for _, wake := range r.tracker.wake {
-		require.Greater(t, wake, 300*day, "nobody is looked at before")
+		require.Greater(t, wake, 300*day, "no peer is checked before")
 	}
 	r.restart(399 * day)
 	r.pass(time.Second)

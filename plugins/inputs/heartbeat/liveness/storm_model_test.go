@@ -28,9 +28,9 @@ type storm struct {
 	rnd     *rand.Rand
 	step    int
 	doing   string
-	reach   int // of ten hosts so many are heard
+	reach   int // how many of ten hosts beat
 	told    map[ID]State
-	patient map[ID]time.Duration        // on the verdict clock: nobody is silent for too long before
+	patient map[ID]time.Duration        // on the verdict clock: no peer is silent for too long before
 	closed  map[ID]bool                 // whose connection has ended since
 	due     map[ID]int                  // for how many ticks
 	ids     map[ID]map[int64]Transition // of the events of each peer

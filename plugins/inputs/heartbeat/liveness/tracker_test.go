@@ -41,15 +41,15 @@ func TestPeersPerHost(t *testing.T) {
 		require.Equal(t, Accepted, fate("web-1", strconv.Itoa(i)))
 	}
 	require.Equal(t, FullHost, fate("web-1", "3"))
-	require.Equal(t, Accepted, fate("web-1", "2"), "those that are known go on")
-	require.Equal(t, Accepted, fate("web-2", "0"), "others are not concerned")
+	require.Equal(t, Accepted, fate("web-1", "2"), "known peers are still accepted")
+	require.Equal(t, Accepted, fate("web-2", "0"), "other hosts are not affected")
 	l.hear(l.tracker.Expect([]Expected{{Source: "web-1", Service: "wanted"}}, l.now))
 	require.Equal(t, Accepted, fate("web-1", "wanted"))
 	require.Equal(t, FullHost, fate("web-1", "3"))
 	for i := range 5 {
 		require.Equal(t, Accepted, fate(fmt.Sprint("host-", i), "0"))
 	}
-	require.Equal(t, Full, fate("web-2", "1"), "the limit of all holds too")
+	require.Equal(t, Full, fate("web-2", "1"), "the total limit applies, too")
 }
 
 func TestForgottenPeerHandsItsWakeOn(t *testing.T) {

@@ -63,7 +63,7 @@ func TestLabelsStayUntilTheyChange(t *testing.T) {
 	require.Equal(t, []any{Left, ReasonReplaced, before}, []any{closing[0].State, closing[0].Reason, closing[0].Labels})
 	require.Empty(t, l.observe(b).Transitions)
 	require.Equal(t, []Label{{"site", "north"}, {"rack", "8"}}, l.tracker.View(0, l.now).Labels)
-	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were handed out stay as they were")
+	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were returned do not change")
 }
 
 func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
@@ -100,7 +100,7 @@ func TestExitCodeAndAddress(t *testing.T) {
 	require.EqualValues(t, 137, view().ExitCode)
 	require.InDelta(t, 1.0, view().Suspicion, 0)
 	l.observe(Beat{ID: id, Addr: netip.MustParseAddr("10.0.0.2")})
-	require.False(t, view().HasExitCode, "it lives again")
+	require.False(t, view().HasExitCode, "it is alive again")
 	require.Equal(t, "10.0.0.2", view().Addr.String())
 	l.observe(Beat{ID: id, Status: SaysLeaving, ExitCode: 3, HasExitCode: true})
 	require.EqualValues(t, 3, view().ExitCode)
