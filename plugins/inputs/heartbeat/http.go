@@ -263,7 +263,7 @@ func takenOf(said *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal) 
 		return web.Taken{Refusal: refusal, Blameless: mayPass(refusal.Reason)}
 	}
 	return web.Taken{
-		DeadAfter: outcome.Silence.Dead, Recorded: !said.Check, Unknown: outcome.Fate == liveness.Nobody,
+		DeadAfter: outcome.Silence.Dead, Recorded: !said.Check, Unknown: outcome.Fate == liveness.UnknownPeer,
 		New: outcome.Fate == liveness.Accepted && outcome.Gap == 0,
 	}
 }

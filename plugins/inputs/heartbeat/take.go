@@ -118,7 +118,7 @@ func mayPass(reason wire.Reason) bool {
 // answer returns what to answer to a beat that was taken.
 func (t *taker) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
 	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
-	if out.Fate == liveness.Nobody {
+	if out.Fate == liveness.UnknownPeer {
 		answer.Unknown, answer.Near = true, t.near(b.ID)
 	}
 	return answer

@@ -18,17 +18,17 @@ type Fate uint8
 
 // The fates of a beat.
 const (
-	Accepted  Fate = iota // a sign of life, and worth a metric
-	Limited               // a sign of life, but above the rate of metrics
-	Duplicate             // received before
-	Late                  // a later beat of its run was received before
-	Full                  // from a new peer, and there is no room for another peer
-	FullHost              // from a new peer, and there is no room for another peer of its host
-	Replayed              // signed, but received before or too old
-	Foreign               // sent by another user than the one that owns the peer
-	Nobody                // a goodbye for a peer that is not known
-	Unlisted              // for a peer that is neither known nor listed
-	Begun                 // it reports the start of a job
+	Accepted    Fate = iota // a sign of life, and worth a metric
+	Limited                 // a sign of life, but above the rate of metrics
+	Duplicate               // received before
+	Late                    // a later beat of its run was received before
+	Full                    // from a new peer, and there is no room for another peer
+	FullHost                // from a new peer, and there is no room for another peer of its host
+	Replayed                // signed, but received before or too old
+	Foreign                 // sent by another user than the one that owns the peer
+	UnknownPeer             // a goodbye for a peer that is not known
+	Unlisted                // for a peer that is neither known nor listed
+	Begun                   // it reports the start of a job
 )
 
 // An Outcome is the result of Observe.
@@ -72,7 +72,7 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 		return t.passOver(b, place, carried, now)
 	}
 	if t.unknownGoodbye(b) {
-		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
+		return Outcome{Fate: UnknownPeer, Silence: t.SilenceFor(b)}
 	}
 	p := t.find(b, now)
 	if p == nil {
@@ -117,7 +117,7 @@ func (p *peer) isNext(b *Beat) bool {
 
 // saysAsBefore reports whether b reports the same about p as the previous beat.
 func (p *peer) saysAsBefore(b *Beat) bool {
-	health := b.Health == p.health || b.Health == HealthUntold && p.health == HealthOK
+	health := b.Health == p.health || b.Health == HealthUnreported && p.health == HealthOK
 	plain := b.Status == SaysAlive && !b.Begins && b.Job == "" && !b.Signed && b.User == 0
 	return health && plain && b.Interval == p.interval && b.Margin == p.margin &&
 		b.Watched == p.watched && b.Verified == p.verified
@@ -581,7 +581,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 // takeHealth notes the health that p reports. A peer that only reports that it is alive
 // counts as OK if it has ever reported more.
 func (p *peer) takeHealth(reported Health) {
-	if reported == HealthUntold && p.health != HealthUntold {
+	if reported == HealthUnreported && p.health != HealthUnreported {
 		reported = HealthOK
 	}
 	p.changed = p.changed || p.health != reported

@@ -43,7 +43,7 @@ func (m *model) observe(at time.Duration, b *Beat) Fate {
 	now := m.now(at)
 	p := m.peers[b.ID]
 	if p == nil && b.Status == SaysLeaving {
-		return Nobody
+		return UnknownPeer
 	}
 	if p == nil {
 		if len(m.peers) >= m.opts.MaxPeers {

@@ -684,7 +684,7 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 		delete(t.byHash, p.id().Hash())
 		t.byHash[id.Hash()] = p
 	}
-	p.service, p.pid, p.health = id.Service, id.PID, HealthUntold
+	p.service, p.pid, p.health = id.Service, id.PID, HealthUnreported
 	p.forgetOrder()
 	t.peers[id] = p
 }

@@ -115,7 +115,7 @@ type Beat struct {
 	Labels   []Label
 	Process  Process
 	Status   Status
-	Health   Health        // with SaysAlive; HealthUntold withdraws what was reported before
+	Health   Health        // with SaysAlive; HealthUnreported withdraws what was reported before
 	Run      string        // LIFE or LIFE.N: LIFE is one life of the sender, N one of its paths to us
 	Seq      int64         // 0 if it is not numbered
 	Interval time.Duration // 0 if not declared
@@ -265,11 +265,11 @@ type Health uint8
 
 // The healths.
 const (
-	HealthUntold   Health = 0 // it has only ever reported that it is alive
-	HealthOK       Health = 1
-	HealthWarning  Health = 2
-	HealthCritical Health = 3
-	HealthOther    Health = 4 // reported with another word
+	HealthUnreported Health = 0 // it has only ever reported that it is alive
+	HealthOK         Health = 1
+	HealthWarning    Health = 2
+	HealthCritical   Health = 3
+	HealthOther      Health = 4 // reported with another word
 )
 
 // String returns "" for a peer that has reported no health.
@@ -277,7 +277,7 @@ func (h Health) String() string { return [...]string{"", "ok", "warning", "criti
 
 // Code returns the health as it is stored in databases: 0 for OK, 1 for a warning, 2 for
 // critical, 3 for any other word. It reports false if the peer has reported no health.
-func (h Health) Code() (code int64, ok bool) { return int64(h) - 1, h != HealthUntold }
+func (h Health) Code() (code int64, ok bool) { return int64(h) - 1, h != HealthUnreported }
 
 // An Event is the kind of event that a Transition reports. The numbers are part of
 // Transition.EventID: they never change.
