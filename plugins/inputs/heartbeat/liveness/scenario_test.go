@@ -453,7 +453,7 @@ func (s *scenario) show(text string) { s.shown = append(s.shown, shown{after: te
 
 func (s *scenario) tell(fate Fate, transitions []Transition) {
 	if fate != Accepted {
-		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody", "unlisted", "begun"}[fate])
+		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "unknown peer", "unlisted", "begun"}[fate])
 	}
 	for _, tr := range transitions {
 		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %v %s", tr.ID, describe(tr))
