@@ -264,7 +264,7 @@ func resultOf(beat *wire.Beat, outcome *liveness.Outcome, refusal *wire.Refusal)
 		return web.Result{Refusal: refusal, Blameless: isTemporary(refusal.Reason)}
 	}
 	return web.Result{
-		DeadAfter: outcome.Silence.Dead, Recorded: !beat.Check, Unknown: outcome.Fate == liveness.Nobody,
+		DeadAfter: outcome.Silence.Dead, Recorded: !beat.Check, Unknown: outcome.Fate == liveness.UnknownPeer,
 		New: outcome.Fate == liveness.Accepted && outcome.Gap == 0,
 	}
 }

@@ -118,7 +118,7 @@ func isTemporary(reason wire.Reason) bool {
 // answer returns the answer to an accepted beat.
 func (r *receiver) answer(b *judge.Beat, seq int64, out *liveness.Outcome) *wire.Answer {
 	answer := &wire.Answer{Seq: seq, DeadAfterMS: out.Silence.Dead.Milliseconds(), Rule: out.Silence.Rule, ID: b.ID.String()}
-	if out.Fate == liveness.Nobody {
+	if out.Fate == liveness.UnknownPeer {
 		answer.Unknown, answer.Near = true, r.near(b.ID)
 	}
 	return answer

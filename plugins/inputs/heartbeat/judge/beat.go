@@ -134,7 +134,7 @@ func status(b *wire.Beat) liveness.Status {
 func healthOf(status string) liveness.Health {
 	switch strings.ToLower(status) {
 	case wire.StatusAlive, wire.StatusLeaving, wire.StatusDead:
-		return liveness.HealthUntold
+		return liveness.HealthUnreported
 	case "ok", "up":
 		return liveness.HealthOK
 	case "warn", "warning", "degraded":

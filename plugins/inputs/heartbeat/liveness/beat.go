@@ -1,9 +1,9 @@
-// A beat. Observe finds the peer that it is about, places it in the order of its run,
-// finds the process that it is about, notes when it came, learns its schedule, and
-// then believes what it says. Whether it is to be believed at all comes first, so that
-// a refused beat changes nothing; what is reported comes last, so that a transition
-// shows the peer as it is after the beat. Nearly all beats say only that their peer lives on;
-// they take a short way, to the same end.
+// Observe processes a beat. First it decides whether the beat is to be trusted, so that a
+// refused beat changes nothing. Then it finds the peer that the beat is about, places the
+// beat in the order of its run, finds the process that it is about, notes when it arrived,
+// learns the schedule, and applies what the beat reports. Transitions are reported last, so
+// that they show the peer as it is after the beat. Nearly all beats only report that their
+// peer is still alive; they take a shorter path with the same result.
 
 package liveness
 
@@ -18,35 +18,35 @@ type Fate uint8
 
 // The fates of a beat.
 const (
-	Accepted  Fate = iota // life, and worth a metric
-	Limited               // life, but one too many for a metric
-	Duplicate             // heard already
-	Late                  // a later one of its run was heard
-	Full                  // from a new peer that has no room
-	FullHost              // from a new peer, and its host has no room for another one
-	Replayed              // signed, and said before or too long ago
-	Foreign               // from another user than the peer belongs to
-	Nobody                // a goodbye for a peer that is not known
-	Unlisted              // from a peer that is neither known nor listed
-	Begun                 // it says that a job begins
+	Accepted    Fate = iota // a sign of life, and worth a metric
+	Limited                 // a sign of life, but above the rate of metrics
+	Duplicate               // received before
+	Late                    // a later beat of its run was received before
+	Full                    // from a new peer, and there is no room for another peer
+	FullHost                // from a new peer, and there is no room for another peer of its host
+	Replayed                // signed, but received before or too old
+	Foreign                 // sent by another user than the one that owns the peer
+	UnknownPeer             // a goodbye for a peer that is not known
+	Unlisted                // for a peer that is neither known nor listed
+	Begun                   // it reports the start of a job
 )
 
-// An Outcome is what Observe makes of a beat.
+// An Outcome is the result of Observe.
 type Outcome struct {
 	Fate        Fate
 	At          time.Time     // the stamp for its metric
-	Gap         time.Duration // since the beat before; 0 for the first
-	Jitter      time.Duration // how far Gap is off the declared interval
+	Gap         time.Duration // since the previous beat; 0 for the first
+	Jitter      time.Duration // the difference between Gap and the declared interval
 	Lost        int64         // beats of its run that are missing before it
-	Silence     Silence       // what is allowed from now on
+	Silence     Silence       // the silence allowed from now on
 	Handle      Handle        // for the next beat over the same connection
-	After       int64         // of Replayed: what SentMS has to exceed; 0 if Seq is what is wrong
+	After       int64         // of Replayed: what SentMS must exceed; 0 if Seq is the problem
 	Transitions []Transition
 }
 
-// Observe takes in a beat that was received at now. It returns what became of it,
-// and every transition that it causes. Only an accepted, limited, duplicate or late
-// one changes anything, and of a refused one nothing is kept.
+// Observe processes a beat that was received at now. It returns what became of the beat, and
+// every transition that it causes. Only an accepted, limited, duplicate or late beat changes
+// anything; of a refused beat nothing is kept.
 func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	t.out, t.continued = t.out[:0], continued{}
 	if p, at := t.known(b), now.Sub(t.epoch); p != nil && t.livesOn(p, b, at, now) {
@@ -55,7 +55,7 @@ func (t *Tracker) Observe(now time.Time, b *Beat) Outcome {
 	return t.observeAny(now, b)
 }
 
-// observeAny is Observe for a beat that may change anything.
+// observeAny is Observe for any beat; livesOn decides which beats can take the short path.
 func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	if after, replayed := t.Replayed(b, now); replayed {
 		return Outcome{Fate: Replayed, After: after}
@@ -72,7 +72,7 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 		return t.passOver(b, place, carried, now)
 	}
 	if t.unknownGoodbye(b) {
-		return Outcome{Fate: Nobody, Silence: t.SilenceFor(b)}
+		return Outcome{Fate: UnknownPeer, Silence: t.SilenceFor(b)}
 	}
 	p := t.find(b, now)
 	if p == nil {
@@ -95,12 +95,12 @@ func (t *Tracker) observeAny(now time.Time, b *Beat) Outcome {
 	if place != fresh {
 		return t.stale(p, b, place, now)
 	}
-	return t.take(p, b, run, steps, now)
+	return t.accept(p, b, run, steps, now)
 }
 
-// livesOn reports whether b says only that p, its peer, lives on as it was: it is the next one of
-// its run, and nothing is undecided that it could decide. So are nearly all beats, and of what
-// observeAny looks at for them most is as it was.
+// livesOn reports whether b only reports that p, its peer, is still alive: b is the next beat
+// of its run, and there is nothing open that it could settle. Nearly all beats are like that,
+// and most of what observeAny checks is unchanged for them.
 func (t *Tracker) livesOn(p *peer, b *Beat, at time.Duration, now time.Time) bool {
 	return p.state == Alive && !p.lone && p.isNext(b) && p.saysAsBefore(b) && b.Addr == p.addr && b.Remote == t.observed(p) &&
 		p.undisturbed() && !p.host.waitedFor && !p.host.silent() &&
@@ -108,48 +108,49 @@ func (t *Tracker) livesOn(p *peer, b *Beat, at time.Duration, now time.Time) boo
 		(!t.opts.Mates || t.waited(at, now) == 0)
 }
 
-// isNext reports whether b is the beat after the latest one of p, of the same process and from
-// the same sender.
+// isNext reports whether b follows the latest beat of p, and is from the same process and the
+// same sender.
 func (p *peer) isNext(b *Beat) bool {
 	numbered := p.run.High > 0 && b.Seq == p.run.High+1 && b.Run == p.run.Name
 	return (numbered || b.Seq == 0) && b.Process == p.ident && (b.ID.PID == 0 || b.ID.PID == p.ident.PID) && p.life == b.life()
 }
 
-// saysAsBefore reports whether b says of p what the beat before has said.
+// saysAsBefore reports whether b reports the same about p as the previous beat.
 func (p *peer) saysAsBefore(b *Beat) bool {
-	health := b.Health == p.health || b.Health == HealthUntold && p.health == HealthOK
+	health := b.Health == p.health || b.Health == HealthUnreported && p.health == HealthOK
 	plain := b.Status == SaysAlive && !b.Begins && b.Job == "" && !b.Signed && b.User == 0
 	return health && plain && b.Interval == p.interval && b.Margin == p.margin &&
 		b.Watched == p.watched && b.Verified == p.verified
 }
 
-// undisturbed reports whether nothing is held against p, announced of it, or known of it that
-// its next beat ends.
+// undisturbed reports whether the next beat of p ends nothing: no suspicion, no announcement,
+// no open question.
 func (p *peer) undisturbed() bool {
 	return !p.unheard && !p.lostLong && !p.cutLong && !p.extended && p.evidence == ReasonSilence && p.rare == &noRare &&
 		!p.expected && p.proof == nil && p.terms.Schedule == nil && (p.past == &noPast || p.past.quiet())
 }
 
-// quiet reports whether nothing of p is left that a beat ends.
+// quiet reports whether p contains nothing that the next beat would end.
 func (p *past) quiet() bool {
 	e := p.elsewhere
 	return p.windowV == 0 && p.windowBy == "" && !p.postponed && !p.shared && p.held == 0 && p.spared == 0 &&
 		!slices.ContainsFunc(p.formers, (*former).lives) && len(p.jobs.open) == 0 && !p.jobs.overran &&
 		!p.hasExitCode && p.due == nil && p.vacancy == nil &&
-		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.bye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
+		(e == nil || !e.foreign && !e.lost && e.by == "" && len(e.waits) == 0 && e.goodbye == ReasonNone && e.doubt == 0 && !e.endAway && !e.wanted)
 }
 
-// liveOn takes in that p lives on, as livesOn has found. It does what observeAny would do.
+// liveOn notes that p is still alive, as livesOn has found. The result is the same as that of
+// observeAny.
 func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outcome {
 	at = max(at, p.heard)
 	gap, verdict := at-p.heard, t.verdictAt(at)
 	p.run.High = max(p.run.High, b.Seq)
 	p.beats++
 	p.heard, p.heardV, p.host.heard = at, verdict, at
-	t.hearOver(p, &p.process, b.Conn, at)
+	t.noteConn(p, &p.process, b.Conn, at)
 	t.learn(&p.process, b, p.steps(&p.process, b, min(b.Seq, 1), p.run), gap, t.lost(now))
 	if p.host.own == p {
-		p.changed = p.host.hear(p.life, verdict, now) || p.changed
+		p.changed = p.host.addSpeaker(p.life, verdict, now) || p.changed
 	}
 	out := Outcome{Gap: gap, Jitter: jitter(gap, b.Interval, 0), Silence: t.silence(p, &p.process), Handle: Handle{p}}
 	out.Fate, out.At = t.admit(p, b, at, now)
@@ -160,9 +161,9 @@ func (t *Tracker) liveOn(p *peer, b *Beat, at time.Duration, now time.Time) Outc
 	return out
 }
 
-// unknownGoodbye reports whether b is a goodbye for a peer that is not known, from a
-// sender that is not known either: then no peer leaves. The first word of a job that
-// ended at once is a goodbye too; it carries an exit code.
+// unknownGoodbye reports whether b is a goodbye for an unknown peer from an unknown sender:
+// it changes nothing. The first beat of a job that ended at once is a goodbye too, but it
+// carries an exit code.
 func (t *Tracker) unknownGoodbye(b *Beat) bool {
 	if b.Status != SaysLeaving || b.HasExitCode || t.known(b) != nil {
 		return false
@@ -172,21 +173,21 @@ func (t *Tracker) unknownGoodbye(b *Beat) bool {
 		return true
 	}
 	speaks := func(p *peer) bool { return p.life == b.life() }
-	return !host.hears(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
+	return !host.hasSpeaker(b.life()) && !slices.ContainsFunc(host.peers[:min(maxNearby, len(host.peers))], speaks)
 }
 
-// Unlisted reports whether b could add a peer that the operator has not listed, where
-// only those are added.
+// Unlisted reports whether b would add a peer that is not listed, while only listed peers are
+// added.
 func (t *Tracker) Unlisted(b *Beat, now time.Time) bool {
 	if !t.opts.KnownOnly || b.Listed || t.known(b) != nil {
 		return false
 	}
-	return !t.expectations.list(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
+	return !t.expectations.lists(b) && t.vacancyFor(b, now) == nil && !t.unknownGoodbye(b)
 }
 
-// find returns the peer that b is about: a known one, one whose place it takes, or a
-// new one. It returns nil if there is no room for a new one. A peer that is expected
-// has room where its placeholder is.
+// find returns the peer that b is about: a known peer, a peer whose place it takes, or a new
+// one. It returns nil if there is no room for a new one. An expected peer takes the room of
+// its placeholder.
 func (t *Tracker) find(b *Beat, now time.Time) *peer {
 	if p := t.known(b); p != nil {
 		if p.expected {
@@ -214,7 +215,7 @@ func (t *Tracker) enter(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// passOver is stale for a beat that was carried, whose peer may not be known.
+// passOver is stale for a beat that a carrier delivered. Its peer may be unknown.
 func (t *Tracker) passOver(b *Beat, place order, c *carried, now time.Time) Outcome {
 	p := t.known(b)
 	t.noteCarried(p, b, c)
@@ -224,12 +225,12 @@ func (t *Tracker) passOver(b *Beat, place order, c *carried, now time.Time) Outc
 	return t.stale(p, b, place, now)
 }
 
-// stale deals with a beat that was heard already, or is older than one that was. It
-// is no sign of life, but shows that the process has another connection: a sender
-// sends the same beat over each of its ways.
+// stale handles a beat that is a duplicate or out of order. It is no sign of life, but it
+// shows that the process has another connection: a sender sends the same beat over each of
+// its paths.
 func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	if p.process.is(b) {
-		t.hearOver(p, &p.process, b.Conn, now.Sub(t.epoch))
+		t.noteConn(p, &p.process, b.Conn, now.Sub(t.epoch))
 	}
 	if p.changed {
 		t.touch(p)
@@ -244,10 +245,10 @@ func (t *Tracker) stale(p *peer, b *Beat, place order, now time.Time) Outcome {
 	return out
 }
 
-// take takes in a beat of p that is not known to be older than one before. It
-// follows that one by so many steps, 0 if that is not known; run is the one heard
-// last, from which they are counted.
-func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
+// accept processes a beat of p that is not known to be older than an earlier one. steps is by
+// how many beats it follows that one, 0 if unknown; run is the run that steps is counted
+// from.
+func (t *Tracker) accept(p *peer, b *Beat, run Run, steps int64, now time.Time) Outcome {
 	out := Outcome{Lost: max(steps-1, 0), Handle: Handle{p}}
 	at, numbered := now.Sub(t.epoch), steps > 0
 	first, ended, was, foreign := p.beats == 0, p.state.over() && !p.reason.inferred(), p.state, p.foreign()
@@ -259,11 +260,11 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Jitter = jitter(out.Gap, b.Interval, out.Lost)
 	}
 	t.countBeat(p, out.Lost)
-	event := t.note(p, b, match, at, now)
+	event := t.countEvent(p, b, match, at, now)
 	job := p.noteJob(b, at, t.verdict(now))
 	if match != strangeProcess {
 		p.noteVisit(o, b, first || anew || o.unheard)
-		t.hear(p, o, b, at, now)
+		t.noteArrival(p, o, b, at, now)
 	}
 	if b.Status == SaysAlive {
 		if !ended && !anew {
@@ -282,7 +283,7 @@ func (t *Tracker) take(p *peer, b *Beat, run Run, steps int64, now time.Time) Ou
 		out.Silence = t.silence(p, &p.process)
 	}
 	p.noteEnd(o, false)
-	t.tellOf(p, event, b.Addr, now)
+	t.emitEvent(p, event, b.Addr, now)
 	t.noteFact(p, b, first || anew || foreign || job, was, numbered, now)
 	t.quiet = false
 	t.noteBeat(p)
@@ -296,19 +297,18 @@ type match uint8
 
 const (
 	sameProcess    match = iota // the one that holds the place
-	newProcess                  // one not known before; it holds the place from now on
-	bootedProcess               // likewise, after a boot of its host
-	formerProcess               // one whose place another one has taken that lives
-	strangeProcess              // one not known before, whose first word is its end, while another one lives
+	newProcess                  // a new one, which takes the place
+	bootedProcess               // a new one after a reboot of its host, which takes the place
+	formerProcess               // one whose place has been taken by another living process
+	strangeProcess              // an unknown one whose first beat reports its end, while another process is alive
 )
 
-// identify returns the process of p that b is about, and which one that is. A
-// process that is not known takes the place, unless its first word is that it has
-// ended while another one lives.
+// identify returns the process of p that b is about, and how it matches. An unknown process
+// takes the place, unless its first beat reports its end while another process is alive.
 func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match) {
 	if p.process.is(b) {
-		if whole := p.ident.completed(b.Process); whole != p.ident {
-			p.ident, p.changed = whole, true
+		if completed := p.ident.completed(b.Process); completed != p.ident {
+			p.ident, p.changed = completed, true
 		}
 		return &p.process, sameProcess
 	}
@@ -316,7 +316,7 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 		if o, match := t.identifyFormer(p, b, other); o != nil {
 			return o, match
 		}
-	} else if b.Status != SaysAlive && !p.state.over() && !p.bySame(b) {
+	} else if b.Status != SaysAlive && !p.state.over() && !p.sameSender(b) {
 		strange := processOf(b.Process, b.life())
 		return &strange, strangeProcess
 	}
@@ -328,11 +328,10 @@ func (t *Tracker) identify(p *peer, b *Beat, at time.Duration) (*process, match)
 	return &p.process, match
 }
 
-// identifyFormer is identify for a beat about other, a process that held the place
-// of p before. It returns nil if other has ended and b begins a new process of the
-// same name.
+// identifyFormer is identify for a beat about other, which held the place of p before. It
+// returns nil if other has ended and b begins a new process with the same identity.
 func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, match) {
-	renamed := p.life != "" && p.life == b.life() // its sender says that it is this one now
+	renamed := p.life != "" && p.life == b.life() // its sender now reports that the peer is this process
 	switch {
 	case b.Status != SaysAlive || !p.state.over() && !renamed:
 		other.ident = other.ident.completed(b.Process)
@@ -345,8 +344,8 @@ func (t *Tracker) identifyFormer(p *peer, b *Beat, other *former) (*process, mat
 	return nil, newProcess
 }
 
-// jitter returns how far a gap is off the declared interval, or off as many
-// intervals as beats were lost in it.
+// jitter returns the difference between a gap and the declared interval, or as many intervals
+// as the lost beats account for.
 func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	if interval == 0 || lost >= int64(never/interval) {
 		return 0
@@ -354,7 +353,7 @@ func jitter(gap, interval time.Duration, lost int64) time.Duration {
 	return (gap - interval*time.Duration(lost+1)).Abs()
 }
 
-// countBeat counts a beat of p, and those that were lost before it.
+// countBeat counts a beat of p, and the beats lost before it.
 func (t *Tracker) countBeat(p *peer, lost int64) {
 	p.beats++
 	if lost > 0 {
@@ -362,27 +361,27 @@ func (t *Tracker) countBeat(p *peer, lost int64) {
 	}
 }
 
-// note counts what a beat of that match means, and returns the event to report, if
-// any. A conflict is two processes that beat in turn, each within the interval of
-// the other: two machines with one name. It is reported once a minute.
-func (t *Tracker) note(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
+// countEvent counts the event that a beat with this match implies and returns it, or noEvent.
+// A conflict is two processes that beat in turn, each within the interval of the other: two
+// machines use one name. It is reported once a minute.
+func (t *Tracker) countEvent(p *peer, b *Beat, match match, at time.Duration, now time.Time) Event {
 	switch {
 	case p.lone: // one job after another
 	case match == newProcess, match == bootedProcess:
-		return p.began(match)
+		return p.countRestart(match)
 	case match == formerProcess && b.Status == SaysAlive && at-p.heard <= p.span() && t.waited(at, now) == 0:
 		past := p.editPast()
 		t.noteMishaps(p, &past.Conflicts, 1)
-		if past.Conflicts == 1 || at-past.conflictTold >= conflictPause {
-			past.conflictTold = at
+		if past.Conflicts == 1 || at-past.conflictReported >= conflictPause {
+			past.conflictReported = at
 			return Conflict
 		}
 	}
 	return noEvent
 }
 
-// began counts that another process of p has begun, if that is what match says.
-func (p *peer) began(match match) Event {
+// countRestart counts a restart of p, if that is what match means, and returns the event.
+func (p *peer) countRestart(match match) Event {
 	if p.lone || match != newProcess && match != bootedProcess {
 		return noEvent
 	}
@@ -393,12 +392,12 @@ func (p *peer) began(match match) Event {
 	return Restarted
 }
 
-// hear notes when and over what a beat of o, a process of p, came. Whatever was held
-// against the process is over.
-func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
+// noteArrival notes when a beat of o, a process of p, arrived, and over what. It clears every
+// suspicion of the process.
+func (t *Tracker) noteArrival(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	p.noteSpeaker(b)
 	t.noteDoubt(p, at, now)
-	if b.Status == SaysAlive { // an end may be said by hand, where nothing is heard of it otherwise
+	if b.Status == SaysAlive { // an end may be reported by hand, from a host whose beats do not arrive here
 		t.hearHere(p)
 	}
 	p.changed = p.changed || o.cutLong
@@ -408,15 +407,15 @@ func (t *Tracker) hear(p *peer, o *process, b *Beat, at time.Duration, now time.
 	p.host.heard = at
 	t.clearLoss(o)
 	t.isolation.removeSilent(p.host)
-	t.hearOver(p, o, b.Conn, at)
+	t.noteConn(p, o, b.Conn, at)
 	p.lone = p.lone && !p.onLong()
 	t.wakeWaiting(p, now)
 }
 
-// admit returns whether a beat of p is worth a metric, and the stamp of that. A beat
-// above the rate is life all the same: limits are no deaths.
+// admit returns whether a beat of p is worth a metric, and the stamp of the metric. A beat
+// above the rate is still a sign of life: limits cause no deaths.
 func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate, time.Time) {
-	if !p.rate.take(at, t.opts.MaxBeatsPerSecond) {
+	if !p.rate.allow(at, t.opts.MaxBeatsPerSecond) {
 		t.noteMishaps(p, &p.editPast().Limited, 1)
 		return Limited, time.Time{}
 	}
@@ -424,18 +423,18 @@ func (t *Tracker) admit(p *peer, b *Beat, at time.Duration, now time.Time) (Fate
 	return Accepted, p.nextStamp(now)
 }
 
-// maxRate is the most metrics a second that one peer can make: their stamps
-// are a millisecond apart.
+// maxRate is the most metrics per second of one peer: their stamps are at least a millisecond
+// apart.
 const maxRate = 1000
 
-// A rate lets through so many beats a second and twice as many at once. It is
-// the generic cell rate algorithm (ITU-T I.371, A.2): the time when the next
-// beat would be due if all came evenly.
+// A rate allows a number of beats per second, and a burst of twice as many. It is the generic
+// cell rate algorithm (ITU-T I.371, A.2): its value is the time at which the next beat would
+// be due if all came evenly.
 type rate time.Duration
 
-// take reports whether a beat at the given time is within perSecond, and counts it
-// if so. 0 stands for maxRate.
-func (r *rate) take(at time.Duration, perSecond int) bool {
+// allow reports whether a beat at the given time is within perSecond, and counts it if so. 0
+// stands for maxRate.
+func (r *rate) allow(at time.Duration, perSecond int) bool {
 	if r.used(at, perSecond) {
 		return false
 	}
@@ -443,12 +442,12 @@ func (r *rate) take(at time.Duration, perSecond int) bool {
 	return true
 }
 
-// used reports whether take would refuse a beat at the given time.
+// used reports whether allow would refuse a beat at the given time.
 func (r *rate) used(at time.Duration, perSecond int) bool {
 	return time.Duration(*r)-at > 2*time.Second-step(perSecond)
 }
 
-// step returns the time between two beats at that rate.
+// step returns the time between two beats at the given rate.
 func step(perSecond int) time.Duration {
 	if perSecond == 0 {
 		perSecond = maxRate
@@ -456,9 +455,9 @@ func step(perSecond int) time.Duration {
 	return time.Second / time.Duration(min(perSecond, maxRate))
 }
 
-// relabel merges labels into those of p: one that a beat leaves out stays. With
-// another value p goes on in another series, so the old one gets a last point: else
-// it would stay alive in the database for ever.
+// relabel merges labels into those of p: a label that a beat omits is kept. If a value
+// changes, p continues in another series and the old series gets a last point: otherwise it
+// would stay alive in the database forever.
 func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	merged := merge(p.labels, labels)
 	if merged == nil {
@@ -470,11 +469,10 @@ func (t *Tracker) relabel(p *peer, labels []Label, now time.Time) {
 	p.editTraits().labels, p.changed = merged, true
 }
 
-// merge returns labels with those of a beat put into them, or nil if that changes
-// nothing.
-func merge(labels, told []Label) []Label {
+// merge returns labels updated with those of a beat, or nil if nothing changes.
+func merge(labels, added []Label) []Label {
 	var merged []Label
-	for _, label := range told {
+	for _, label := range added {
 		now := labels
 		if merged != nil {
 			now = merged
@@ -491,9 +489,9 @@ func merge(labels, told []Label) []Label {
 	return merged
 }
 
-// believe draws from a beat what it says of o, a process of p: that it lives, has
-// ended, or is expected again. known reports whether the run of the beat was heard
-// before.
+// believe applies what a beat reports about o, a process of p: that it is alive, has ended,
+// or is expected again. known reports whether the run of the beat is known from earlier
+// beats.
 func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool, now time.Time) {
 	if o == &p.process {
 		t.locate(p, b, now)
@@ -510,15 +508,15 @@ func (t *Tracker) believe(p *peer, b *Beat, o *process, match match, known bool,
 		t.revive(p, b, o, match, now)
 	case b.Cancel:
 		t.cancel(p, now)
-	case b.Status == SaysDead && len(p.jobs.open) > 0: // another job goes on
-		t.tellEnding(p, o, reasonOf(b), b, now)
+	case b.Status == SaysDead && len(p.jobs.open) > 0: // another job is still running
+		t.reportEnding(p, o, reasonOf(b), b, now)
 	default:
 		t.finish(p, b, o, match, known, now)
 	}
 }
 
-// locate notes where the process that holds the place of p beats from, and applies
-// the terms of that address.
+// locate notes the address that the process holding the place of p beats from, and applies
+// the terms for that address.
 func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
 	t.observeRemote(p, b)
 	if p.addr == b.Addr {
@@ -528,7 +526,7 @@ func (t *Tracker) locate(p *peer, b *Beat, now time.Time) {
 	t.meet(p, now)
 }
 
-// observeRemote notes where b, which is of p, really came from.
+// observeRemote notes the address that b, a beat of p, really came from.
 func (t *Tracker) observeRemote(p *peer, b *Beat) {
 	before := p.remote
 	switch b.Remote {
@@ -547,15 +545,15 @@ func (t *Tracker) observeRemote(p *peer, b *Beat) {
 	}
 }
 
-// revive takes in that o, a process of p, lives. A dead peer that the same process
-// revives was declared dead by mistake, unless its end was reported.
+// revive notes that o, a process of p, is alive. If p is dead and this is the same process, p
+// was declared dead by mistake, unless its end was reported.
 func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Time) {
 	if p.state == Dead && p.reason.inferred() && match == sameProcess {
 		p.editPast().Mistakes++
 	}
 	t.keepPromise(p, b, now)
 	p.takeHealth(b.Health)
-	// What has waited may have been sent before another process took the place.
+	// A beat that has waited may have been sent before another process took the place.
 	if match == formerProcess && t.waited(now.Sub(t.epoch), now) == 0 {
 		former := p.formerOf(b)
 		if former.ended.inferred() {
@@ -565,7 +563,7 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 		former.beatsOn, former.presumed, former.ended = true, false, ReasonNone
 	}
 	if p.host.own == p {
-		p.changed = p.host.hear(b.life(), t.verdict(now), now) || p.changed
+		p.changed = p.host.addSpeaker(b.life(), t.verdict(now), now) || p.changed
 	}
 	if o == &p.process {
 		t.noteLife(p, b.life(), now)
@@ -580,20 +578,20 @@ func (t *Tracker) revive(p *peer, b *Beat, o *process, match match, now time.Tim
 	}
 }
 
-// takeHealth notes what p says of its health. One that says no more than that it is
-// alive is well, if it has ever said more.
-func (p *peer) takeHealth(said Health) {
-	if said == HealthUntold && p.health != HealthUntold {
-		said = HealthOK
+// takeHealth notes the health that p reports. A peer that only reports that it is alive
+// counts as OK if it has ever reported more.
+func (p *peer) takeHealth(reported Health) {
+	if reported == HealthUnreported && p.health != HealthUnreported {
+		reported = HealthOK
 	}
-	p.changed = p.changed || p.health != said
-	p.health = said
+	p.changed = p.changed || p.health != reported
+	p.health = reported
 }
 
-// tellOf reports an event that a beat from addr is, if it is one and p does not send
-// too much.
-func (t *Tracker) tellOf(p *peer, event Event, addr netip.Addr, now time.Time) {
+// emitEvent reports the event of a beat from addr, if there is one and p does not send too
+// much.
+func (t *Tracker) emitEvent(p *peer, event Event, addr netip.Addr, now time.Time) {
 	if event != noEvent && !t.quiet {
-		t.tell(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
+		t.emit(p, Transition{Event: event, Previous: p.state, Other: addr}, now)
 	}
 }

@@ -11,9 +11,9 @@ import (
 	"time"
 )
 
-// TestLivingOnIsNoOtherBeat gives the same to two trackers. To one of them no beat is plain: each
-// may change anything. They never differ.
-func TestLivingOnIsNoOtherBeat(t *testing.T) {
+// TestShortPathHasTheSameResult gives the same beats to two trackers. One of them never takes
+// the short path of Observe. They never differ.
+func TestShortPathHasTheSameResult(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
 		t.Run(strconv.FormatUint(seed, 10), func(t *testing.T) {
@@ -23,9 +23,9 @@ func TestLivingOnIsNoOtherBeat(t *testing.T) {
 				tw.something()
 				tw.compare()
 			}
-			t.Logf("%d of %d beats were plain", tw.plain, tw.beats)
+			t.Logf("%d of %d beats took the short path", tw.plain, tw.beats)
 			if tw.plain < tw.beats/50 || tw.plain > tw.beats/2 {
-				t.Error("this says little")
+				t.Error("too few or too many beats took the short path")
 			}
 		})
 	}
@@ -35,8 +35,8 @@ type twins struct {
 	t            *testing.T
 	rnd          *rand.Rand
 	now          time.Time
-	one, other   *Tracker // the other takes no beat for a plain one
-	senders      []*Beat  // what each has said last
+	one, other   *Tracker // the other never takes the short path
+	senders      []*Beat  // what each has returned last
 	handles      map[*Beat][2]Handle
 	step         int
 	doing        string
@@ -65,7 +65,7 @@ func twinSender(i int) *Beat {
 	if b.ID.Service == "" {
 		b.ID.PID = b.Process.PID
 	}
-	if i > 6 { // a queue brings their beats
+	if i > 6 { // a queue delivers their beats
 		b.Watched, b.Conn = true, 7
 	}
 	if i == 1 { // does not count them
@@ -104,7 +104,7 @@ func (tw *twins) pass(d time.Duration) {
 	tw.same(tw.one.Tick(tw.now), tw.other.Tick(tw.now))
 }
 
-// hearMate has a mate say that a peer is as it is here, or nearly, or asks for it.
+// hearMate makes a mate report a peer as it is here, or nearly so, or ask about it.
 func (tw *twins) hearMate() {
 	i := tw.rnd.IntN(len(tw.one.order))
 	w := tw.one.Word(i, tw.now)
@@ -122,7 +122,7 @@ func (tw *twins) hearMate() {
 
 func (tw *twins) beat() {
 	i := tw.rnd.IntN(len(tw.senders))
-	if tw.rnd.IntN(50) == 0 { // it begins anew
+	if tw.rnd.IntN(50) == 0 { // it starts over
 		tw.senders[i] = twinSender(i)
 		tw.senders[i].Run = fmt.Sprintf("again%d.%d", tw.step, i%2)
 	}
@@ -161,7 +161,7 @@ func (tw *twins) beat() {
 	tw.same(out, same)
 }
 
-// alter changes one thing that a beat says.
+// alter changes one thing that a beat reports.
 func (tw *twins) alter(b *Beat) {
 	n := tw.rnd.IntN(3)
 	switch tw.rnd.IntN(24) {
@@ -179,7 +179,7 @@ func (tw *twins) alter(b *Beat) {
 		b.Process.Start = time.Duration(n) * time.Minute
 	case 6:
 		b.Status, b.BackIn = SaysLeaving, time.Duration(n)*10*time.Second
-		if tw.rnd.IntN(2) == 0 { // said by hand: it beats on
+		if tw.rnd.IntN(2) == 0 { // sent by hand: it still beats
 			b.Run, b.Seq, b.Process.PID = "hand", 1, 0
 		}
 	case 7:
@@ -219,7 +219,7 @@ func (tw *twins) alter(b *Beat) {
 	}
 }
 
-// same checks that both have said the same.
+// same checks that both returned the same.
 func (tw *twins) same(one, other any) {
 	tw.t.Helper()
 	if !reflect.DeepEqual(one, other) && fmt.Sprintf("%+v", one) != fmt.Sprintf("%+v", other) {
@@ -227,7 +227,7 @@ func (tw *twins) same(one, other any) {
 	}
 }
 
-// compare checks that both are the same inside.
+// compare checks that both have the same inner state.
 func (tw *twins) compare() {
 	tw.t.Helper()
 	a, b := tw.one, tw.other
@@ -241,7 +241,7 @@ func (tw *twins) compare() {
 		tw.same(a.Word(i, tw.now), b.Word(i, tw.now))
 	}
 	inside := func(t *Tracker) []any {
-		return []any{t.order, t.unsaved, t.facts, t.news, t.untold, t.carriers, t.speakers, t.strangers, t.carries}
+		return []any{t.order, t.unsaved, t.facts, t.news, t.unreported, t.carriers, t.speakers, t.strangers, t.carries}
 	}
 	one, other := inside(a), inside(b)
 	for i := range one {

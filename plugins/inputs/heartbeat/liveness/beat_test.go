@@ -20,7 +20,7 @@ func TestGapJitterAndLost(t *testing.T) {
 	b.Seq = 4
 	out = l.observe(b)
 	require.EqualValues(t, 1, out.Lost)
-	require.Equal(t, 200*time.Millisecond, out.Jitter, "two intervals, for one beat was lost")
+	require.Equal(t, 200*time.Millisecond, out.Jitter, "two intervals, because one beat was lost")
 }
 
 func TestFirstBeatHasNoGap(t *testing.T) {
@@ -32,7 +32,7 @@ func TestFirstBeatHasNoGap(t *testing.T) {
 	l.pass(time.Second)
 	out = l.observe(Beat{ID: ID{Source: "a", Service: "x"}, Process: Process{PID: 2}, Run: "r", Seq: 1, Status: SaysLeaving})
 	require.NotEmpty(t, out.Transitions)
-	require.Zero(t, out.Gap, "of a process that was not heard before")
+	require.Zero(t, out.Gap, "first beat of the process")
 }
 
 func TestOutcomesCarryTheSilence(t *testing.T) {
@@ -48,7 +48,7 @@ func TestOutcomesCarryTheSilence(t *testing.T) {
 	require.Equal(t, want, l.observe(b).Silence, "late")
 	l.tracker.opts.MaxPeers = 1
 	b.ID.Service = "y"
-	want.Rule = "interval" // nothing is learnt of it
+	want.Rule = "interval" // nothing is learned from it
 	require.Equal(t, want, l.observe(b).Silence, "full")
 }
 
@@ -56,22 +56,22 @@ func TestRateSavesNoCredit(t *testing.T) {
 	var r rate
 	for _, at := range []time.Duration{0, time.Hour} {
 		n := 0
-		for r.take(at, 10) {
+		for r.allow(at, 10) {
 			n++
 		}
 		require.Equal(t, 20, n)
 	}
 	r = 0
 	n := 0
-	for r.take(0, 0) {
+	for r.allow(0, 0) {
 		n++
 	}
 	require.Equal(t, 2*maxRate, n, "0 is as many as stamps allow")
 	r, n = 0, 0
-	for r.take(0, 1<<30) {
+	for r.allow(0, 1<<30) {
 		n++
 	}
-	require.Equal(t, 2*maxRate, n, "and more cannot be")
+	require.Equal(t, 2*maxRate, n, "more is not possible")
 }
 
 func TestMinuteCronIsOnePeer(t *testing.T) {

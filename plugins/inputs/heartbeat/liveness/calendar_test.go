@@ -17,7 +17,7 @@ const berlin = "Europe/Berlin"
 
 var payroll = peerID("web-1", "payroll")
 
-// leap lets time go on until then, and leaves out the ticks at which nothing can happen.
+// leap advances the time to then, without the ticks at which nothing can happen.
 func (r *rig) leap(until time.Time) {
 	for t := r.tracker; r.now.Before(until); {
 		idle := min(until.Sub(r.now), t.earliest-t.tickV) - time.Second
@@ -29,7 +29,7 @@ func (r *rig) leap(until time.Time) {
 	}
 }
 
-// setBack sets the clock on the wall back, by which the rig knows all time.
+// setBack sets the wall clock back, on which the rig bases all time.
 func (r *rig) setBack(d time.Duration) {
 	r.tracker.epoch = r.tracker.epoch.Add(-d)
 	r.tracker.tickWall -= d.Nanoseconds()
@@ -51,7 +51,7 @@ func scheduled(t testing.TB, text string) func(*Options) {
 	}
 }
 
-// atWall lets the tracker begin at a time on the wall.
+// atWall starts the tracker at a wall time.
 func (r *rig) atWall(text string) {
 	at, err := time.Parse(time.RFC3339, text)
 	require.NoError(r.t, err)
@@ -72,7 +72,7 @@ type crontab struct {
 	misses   int           // which run never happens, from 1; 0 for none
 }
 
-// runs returns when a job runs that is due.
+// runs returns when a job that is due runs.
 func (c *crontab) runs(due calendar.Due) []time.Time {
 	at := []time.Time{due.At}
 	switch {
@@ -90,7 +90,7 @@ func (c *crontab) runs(due calendar.Due) []time.Time {
 	return at
 }
 
-// tell returns the deaths that are told, and how much later than due.
+// tell returns the reported deaths, and how much later than due they are.
 func (c *crontab) tell(t *testing.T) (deaths []string) {
 	r := newRig(t, scheduled(t, c.schedule))
 	r.atWall(c.from)
@@ -117,7 +117,7 @@ func (c *crontab) tell(t *testing.T) (deaths []string) {
 			events[due.At.Add(c.restart)] = func() { r.restart(c.away) }
 		}
 		for _, at := range slices.SortedFunc(maps.Keys(events), time.Time.Compare) {
-			if r.leap(at); !r.now.After(at) { // else the collector is away
+			if r.leap(at); !r.now.After(at) { // otherwise the collector is away
 				events[at]()
 			}
 		}
@@ -135,8 +135,9 @@ func (c *crontab) tell(t *testing.T) (deaths []string) {
 	return deaths
 }
 
-// Jobs by a calendar over both nights in which clocks are set. Who runs is never dead, whatever its
-// clock says and though the collector is away when it is due; who does not is told at its grace.
+// Jobs with a calendar, over both nights in which clocks change. A job that runs is never
+// dead, whatever its clock shows and even if the collector is away when it is due. One that
+// does not run is reported at the end of its grace period.
 func TestJobsByCalendar(t *testing.T) {
 	t.Parallel()
 	for _, when := range []struct{ schedule, from, to string }{
@@ -175,7 +176,7 @@ func TestJobsByCalendar(t *testing.T) {
 				c.misses = 2
 				switch deaths := c.tell(t); {
 				case c.away > 0 && c.restart < 0 && c.restart+c.away > -time.Minute, c.restart > 0 && c.restart < time.Hour:
-					require.Empty(t, deaths, "nobody knows")
+					require.Empty(t, deaths, "no collector knows")
 				case c.restart == time.Hour:
 					require.Equal(t, []string{"run 2, 1h1m0s after it was due: silence"}, deaths, "when the collector is back")
 				default:
@@ -186,8 +187,8 @@ func TestJobsByCalendar(t *testing.T) {
 	}
 }
 
-// Whose beat was not due while no collector listened is told as late as the silence was, but has a
-// minute to find the next one, once.
+// If no beat was due while no collector listened, the peer is reported as late as its silence
+// was, but has a minute to find the next collector, once.
 func TestScheduledSilenceGoesOn(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))
 	r.atWall("2026-11-10T02:15:00+01:00")
@@ -203,7 +204,8 @@ func TestScheduledSilenceGoesOn(t *testing.T) {
 	require.Len(t, r.deaths(), 1)
 }
 
-// Who was missed is awaited at the next time, also by the collector after the next one.
+// A peer that was missed is expected at its next time, also by the collector after the next
+// one.
 func TestMissedIsAwaitedAtTheNextTime(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))
 	r.atWall("2026-11-10T02:15:00+01:00")
@@ -221,7 +223,7 @@ func TestMissedIsAwaitedAtTheNextTime(t *testing.T) {
 	require.Equal(t, "dead silence", r.is(payroll))
 }
 
-// So it is with who declares an interval, and no connection of theirs stands.
+// The same for peers that declare an interval and have no open connection.
 func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 	for name, c := range map[string]struct {
 		every       time.Duration
@@ -273,7 +275,8 @@ func TestMissedIsAwaitedAfterAnInterval(t *testing.T) {
 	}
 }
 
-// A collector that did not run on, though nobody stopped it, may have missed beats, too.
+// A collector that did not keep running may have missed beats, too, even if it was not
+// stopped.
 func TestMissedWhileSuspended(t *testing.T) {
 	for name, opts := range map[string]func(*Options){"interval": func(*Options) {}, "schedule": scheduled(t, "15 2 * * *")} {
 		t.Run(name, func(t *testing.T) {
@@ -296,9 +299,9 @@ func TestMissedWhileSuspended(t *testing.T) {
 	}
 }
 
-// The deadline of a calendar is one of the clock on the wall, whatever time was lost, and whenever
-// that was set.
-func TestScheduleKeepsToTheWall(t *testing.T) {
+// The deadline of a calendar follows the wall clock, whatever time was lost and whenever the
+// clock was set.
+func TestScheduleFollowsTheWallClock(t *testing.T) {
 	for name, set := range map[string]time.Duration{"suspended": 8 * time.Hour, "set back": -2 * time.Hour} {
 		t.Run(name, func(t *testing.T) {
 			r := newRig(t, scheduled(t, "15 2 * * *"))
@@ -321,8 +324,8 @@ func TestScheduleKeepsToTheWall(t *testing.T) {
 	}
 }
 
-// Several collectors have one schedule. What one of them has heard the others know when they are
-// back, and who does not run is dead for all.
+// Several collectors share one schedule. What one of them has received, the others know when
+// they are back, and a job that does not run is dead for all.
 func TestMatesKeepOneSchedule(t *testing.T) {
 	t.Parallel()
 	newPairAt := func(t *testing.T) *pair {
@@ -388,8 +391,8 @@ func TestMatesKeepOneSchedule(t *testing.T) {
 	}
 }
 
-// A job that says that it has finished is awaited at its next time, and while it runs and stays
-// connected its silence is what it declares.
+// A job that reports that it has finished is expected at its next time. While it runs and
+// stays connected, its declared interval sets its silence.
 func TestExecutedByCalendar(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -518,8 +521,8 @@ func TestExecutedByCalendar(t *testing.T) {
 	}
 }
 
-// Checks are read again while the collector runs, and after its state: a schedule may come, change
-// and go, and kills nobody by that.
+// Checks are reloaded while the collector runs, and read after its state: a schedule may be
+// added, changed or removed, and that makes no peer dead.
 func TestScheduleOfCheckChanges(t *testing.T) {
 	t.Parallel()
 	const day = 24 * time.Hour
@@ -599,7 +602,7 @@ func TestScheduleOfCheckChanges(t *testing.T) {
 	}
 }
 
-// Who has a schedule in place of an interval is known by it at once.
+// A peer that gets a schedule instead of an interval is judged by it at once.
 func TestScheduleOfCheckComes(t *testing.T) {
 	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
 	require.NoError(t, err)
@@ -614,7 +617,7 @@ func TestScheduleOfCheckComes(t *testing.T) {
 	require.Len(t, r.deaths(), 1)
 }
 
-// A clock on the wall that is wrong for some minutes, and then right again, hides no death.
+// A wall clock that is wrong for some minutes and then right again hides no death.
 func TestScheduleOutlivesAWrongClock(t *testing.T) {
 	const year = 365 * 24 * time.Hour
 	for name, finished := range map[string]bool{"it beat": false, "it has finished": true} {
@@ -642,7 +645,8 @@ func TestScheduleOutlivesAWrongClock(t *testing.T) {
 	}
 }
 
-// A crash is not noted: what was due since a record was written may have been lost.
+// The time of a crash is not recorded: what was due since a record was written may have been
+// lost.
 func TestMissedInACrash(t *testing.T) {
 	for _, crashed := range []time.Duration{0, 5 * time.Minute} {
 		r := newRig(t, scheduled(t, "15 2 * * *"))
@@ -657,7 +661,7 @@ func TestMissedInACrash(t *testing.T) {
 	}
 }
 
-// A clock that is set back a little leaves alone who was missed before.
+// A clock that is set back a little does not affect a peer that was missed before.
 func TestMissedOutlivesAClockSetBack(t *testing.T) {
 	r := newRig(t, scheduled(t, "15 2 * * *"))
 	r.atWall("2026-11-10T02:15:00+01:00")
@@ -675,13 +679,13 @@ func TestMissedOutlivesAClockSetBack(t *testing.T) {
 	require.Len(t, r.deaths(), 1)
 }
 
-// setWall sets the clock on the wall, as the next tick will find.
+// setWall sets the wall clock, as the next tick will find it.
 func (r *rig) setWall(by time.Duration) {
 	r.setBack(-by)
 	r.tracker.tickWall -= by.Nanoseconds()
 }
 
-// What a job has promised itself holds, whatever its schedule says, and over a restart.
+// A promise of the job itself applies, whatever its schedule says, and over a restart.
 func TestPromiseBesideASchedule(t *testing.T) {
 	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
 	require.NoError(t, err)
@@ -701,7 +705,8 @@ func TestPromiseBesideASchedule(t *testing.T) {
 	require.Equal(t, "dead overdue", r.is(payroll))
 }
 
-// Whose schedule is gone is not awaited, and a job has no hours, whatever applies to its host.
+// A job whose schedule is gone is not expected, and a job has no hours, whatever applies to
+// its host.
 func TestFinishedWithoutASchedule(t *testing.T) {
 	s, err := calendar.ParseSchedule("15 2 * * *", berlin)
 	require.NoError(t, err)

@@ -10,13 +10,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A fleet is hosts whose beats a queue carries to the collector, over one connection or in
+// A fleet is hosts whose beats reach the collector through a queue, over one connection or in
 // datagrams.
 type fleet struct {
 	*rig
 	conn   ConnID
-	clocks map[ID]time.Duration // by how much that of a host is ahead; who is not in it is down
-	log    []Beat               // all that was ever sent
+	clocks map[ID]time.Duration // how far the clock of a host is ahead; hosts that are missing are down
+	log    []Beat               // everything that was ever sent
 	waits  int                  // of log: what was not delivered yet
 	stuck  bool                 // nothing is delivered
 }
@@ -25,7 +25,7 @@ const fleetEvery = 10 * time.Second
 
 // newFleet returns four hosts that beat; the clock of one is wrong.
 func newFleet(t *testing.T, over ConnID) *fleet {
-	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // who carries is well
+	answers := func(ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(1) } // the carrier is well
 	f := &fleet{rig: newRig(t, func(o *Options) { o.ForgetLeft, o.Ask = time.Minute, answers }), conn: over, clocks: make(map[ID]time.Duration)}
 	f.checked = true
 	for i, id := range hosts(4) {
@@ -37,7 +37,7 @@ func newFleet(t *testing.T, over ConnID) *fleet {
 	return f
 }
 
-// run lets the hosts beat for so long.
+// run makes the hosts beat for that long.
 func (f *fleet) run(d time.Duration) {
 	for end := f.now.Add(d); f.now.Before(end); f.pass(fleetEvery) {
 		for _, id := range hosts(4) {
@@ -65,7 +65,7 @@ func (f *fleet) carriedOver(b Beat) Beat {
 	return b
 }
 
-// replay delivers all that was ever sent once more, over another connection.
+// replay delivers everything that was ever sent once more, over another connection.
 func (f *fleet) replay() {
 	if f.conn > 0 {
 		f.ended(f.conn, Closed)
@@ -82,7 +82,8 @@ func (f *fleet) states() (all []string) {
 	return all
 }
 
-// What has waited in a queue proves no life, whatever the clocks of the hosts say.
+// A beat that has waited in a queue is no sign of life, whatever the clocks of the hosts
+// show.
 func TestCarriedBeats(t *testing.T) {
 	web := hosts(4)
 	const alive, left = "alive beat", "left leaving"
@@ -155,7 +156,7 @@ func TestCarriedBeats(t *testing.T) {
 			f.stuck = true
 			f.run(30 * time.Second)
 			f.stuck = false
-			f.deliver() // before they were believed dead they lived
+			f.deliver() // they were alive before they were declared dead
 			require.Equal(f.t, []string{"dead silence", "dead silence", "dead silence", "dead silence"}, f.states())
 			f.run(time.Minute)
 		}, []string{alive, alive, alive, alive}, []string{
@@ -255,8 +256,8 @@ func TestCarriedBeats(t *testing.T) {
 	}
 }
 
-// A replay that stops for a while now and then looks in places as if hosts beat again. Nobody
-// lives by that, or is known again.
+// A replay that pauses now and then looks in places as if hosts beat again. It keeps no peer
+// alive and makes none known again.
 func TestReplayInPieces(t *testing.T) {
 	t.Parallel()
 	web := hosts(4)
@@ -269,7 +270,7 @@ func TestReplayInPieces(t *testing.T) {
 			delete(f.clocks, id)
 		}
 		f.run(2 * time.Minute)
-		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // in some of them who has left is forgotten
+		f.pass(f.now.Sub(epoch) * time.Duration(seed%3)) // in some of them peers that have left are forgotten
 		before, told := f.states(), len(f.told)
 
 		all := f.log
@@ -290,13 +291,13 @@ func TestReplayInPieces(t *testing.T) {
 	}
 }
 
-// late returns a beat that was sent an hour ago, by the clock of its host.
+// late returns a beat that was sent an hour ago by the clock of its host.
 func (f *fleet) late(source, service string) Beat {
 	return Beat{ID: peerID(source, service), Interval: fleetEvery, Watched: true, SentMS: f.now.Add(-time.Hour).UnixMilli()}
 }
 
-// Hosts that beat for themselves may have any clock, be it behind one address: nothing is queued
-// in between.
+// Hosts that beat for themselves may have any clock, even behind one address: there is no
+// queue in between.
 func TestClocksOfOthersAreNotAsked(t *testing.T) {
 	r := newRig(t)
 	for i, sent := range []time.Duration{0, -time.Hour, -2 * time.Hour, time.Hour, -24 * time.Hour, -24 * time.Hour} {
@@ -315,8 +316,8 @@ func TestClocksOfOthersAreNotAsked(t *testing.T) {
 	require.Empty(t, r.deaths())
 }
 
-// A Telegraf gathers what it carries, and flushes it with some jitter. A clock that is set, that
-// drifts or once was wrong kills nobody all the same, and who is new is known.
+// A Telegraf collects beats and flushes them with some jitter. Still, a clock that is set,
+// drifts or was once wrong makes no peer dead, and a new peer is accepted.
 func TestCarriedInBatches(t *testing.T) {
 	t.Parallel()
 	web := hosts(4)

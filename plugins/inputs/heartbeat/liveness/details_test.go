@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-func TestDetailsTellWhatAViewLeavesOut(t *testing.T) {
+func TestDetailsHoldWhatAViewLeavesOut(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Expect([]Expected{{Source: "web-9"}}, epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx")})
@@ -31,7 +31,7 @@ func TestDetailsTellWhatAViewLeavesOut(t *testing.T) {
 	require.Equal(t, time.Minute-150*time.Millisecond, details["web-2/host"].BackIn)
 }
 
-// A peer that is looked at all the time is still stamped as if it were not.
+// Looking at a peer all the time does not change its stamps.
 func TestDetailsTakeNoStamp(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx")})
@@ -40,18 +40,18 @@ func TestDetailsTakeNoStamp(t *testing.T) {
 	require.Equal(t, before, tracker.order[0].stamp)
 }
 
-func TestDetailsNameTheMateThatHearsAPeer(t *testing.T) {
+func TestDetailsNameTheMateThatReceivesAPeer(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", "nginx"), Interval: 10 * time.Second})
 	p := tracker.order[0]
 	tracker.hearElsewhere(p, "collector-2", time.Second, epoch.Add(time.Second))
 	require.Equal(t, "collector-2", tracker.Details(0, epoch.Add(time.Second)).HeardBy)
 	p.elsewhere.heard = p.lastHeard()
-	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "here it was heard as late")
+	require.Empty(t, tracker.Details(0, epoch.Add(time.Second)).HeardBy, "its latest beat here is as late")
 }
 
-// What a peer claims of its address is one thing, where its beats come from another one.
-func TestDetailsTellWhereBeatsReallyComeFrom(t *testing.T) {
+// The address that a peer claims is one thing, the address that its beats come from another.
+func TestDetailsHoldWhereBeatsReallyComeFrom(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.ForgetDead = time.Minute })
 	r.checked = true
 	claimed, nat, other := addrOf(1), addrOf(2), addrOf(3)
@@ -75,8 +75,8 @@ func TestDetailsTellWhereBeatsReallyComeFrom(t *testing.T) {
 	require.Empty(t, r.tracker.remotes)
 }
 
-// A mate has not seen where a beat came from that another collector has received.
-func TestWhereABeatCameFromIsNotToldToMates(t *testing.T) {
+// A mate has not seen where a beat that another collector received came from.
+func TestMatesAreNotSentWhereABeatCameFrom(t *testing.T) {
 	p := newPair(t)
 	p.one.observe(Beat{ID: shop, Addr: addrOf(1), Remote: addrOf(2), Interval: time.Second})
 	p.talk()

@@ -12,11 +12,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What disturbs a collector, or seems to: 150 hosts beat once a second, and
-// after two minutes something happens that is nobody's death. Three hosts
-// really die before it and three while it lasts. After a pause the overdue
-// tick comes before what was received meanwhile is read, which is the order
-// that hurts.
+// What disturbs a collector, or seems to: 150 hosts beat once a second, and after two minutes
+// something happens that is no host's death. Three hosts really die before it and three
+// during it. After a pause, the overdue tick comes before the beats received meanwhile are
+// read, which is the harder order.
 const (
 	crowd      = 150
 	realDeaths = 6
@@ -24,16 +23,16 @@ const (
 	aftermath  = 140 * time.Second
 )
 
-// A disturbance is what happens. Its bounds follow from the rules: by when
-// after its end a hold is over, and how long that may have been.
+// A disturbance is what happens. Its bounds follow from the rules: when the hold is over at
+// the latest, and how long it may have been.
 type disturbance struct {
 	name     string
 	kind     string
 	lasts    time.Duration
-	released time.Duration // after its end; 0 if it isolates nobody
+	released time.Duration // after its end; 0 if it causes no isolation
 }
 
-// oneBeat is within how long after a disturbance everybody has beaten.
+// oneBeat is the time after a disturbance within which every host has beaten.
 const oneBeat = time.Second + 20*time.Millisecond + TickInterval
 
 var disturbances = []disturbance{
@@ -45,11 +44,11 @@ var disturbances = []disturbance{
 	{"wall clock +1 h, no monotonic one", "wall", 0, 0},
 	{"own network down 10 s, UDP", "net-udp", 10 * time.Second, oneBeat},
 	{"own network down 180 s, UDP", "net-udp", 180 * time.Second, oneBeat},
-	// RTO back-off: the last try before the end of the outage is followed by
-	// one that comes after up to as long again.
+	// TCP backs off: after the last try before the end of the outage, the next one follows
+	// after up to as long again.
 	{"own network down 40 s, TCP", "net-tcp", 40 * time.Second, 45 * time.Second},
 	{"uplink of half the peers down 40 s", "half", 40 * time.Second, oneBeat},
-	// Told after the hold: suspect after 1.7 s, and a minute.
+	// Reported after the hold: suspect after 1.7 s, and a minute.
 	{"40 % of the peers really die", "rack", 0, 62 * time.Second},
 }
 
@@ -62,7 +61,7 @@ func TestDisturbancesKillNobody(t *testing.T) {
 			for seed := range uint64(5) {
 				worst = max(worst, d.play(t, seed))
 			}
-			t.Logf("%-40s | 0 false deaths | last real death told after %.1f s", d.name, worst.Seconds())
+			t.Logf("%-40s | 0 false deaths | last real death reported after %.1f s", d.name, worst.Seconds())
 		})
 	}
 }
@@ -91,7 +90,7 @@ func (d disturbance) clock(at time.Duration) time.Time {
 	return epoch.Add(at)
 }
 
-// graves returns who really dies, and when.
+// graves returns which hosts really die, and when.
 func (d disturbance) graves() map[int]time.Duration {
 	graves := make(map[int]time.Duration)
 	for i := range 3 {
@@ -106,7 +105,7 @@ func (d disturbance) graves() map[int]time.Duration {
 	return graves
 }
 
-// arrivals returns the beats of all in the order in which they can be read.
+// arrivals returns all beats in the order in which they can be read.
 func (d disturbance) arrivals(rnd *rand.Rand, graves map[int]time.Duration) []arrival {
 	all := make([]arrival, 0, 100*crowd)
 	for who := range crowd {
@@ -137,8 +136,8 @@ func (d disturbance) arrivalsOf(rnd *rand.Rand, who int, graves map[int]time.Dur
 	}
 }
 
-// delayed returns when a beat can be read that would have come in the middle
-// of the disturbance, if it can.
+// delayed returns when a beat can be read that would have arrived during the disturbance, if
+// it can.
 func (d disturbance) delayed(rnd *rand.Rand, who int, at time.Duration, backOff *time.Duration) (time.Duration, bool) {
 	switch d.kind {
 	case "pause-tcp": // waits in the socket's buffer
@@ -166,11 +165,11 @@ func seconds(s float64) time.Duration { return time.Duration(s * float64(time.Se
 type play struct {
 	disturbance
 	*rig
-	at      time.Duration // what really is the time, whatever the clock of the collector shows
+	at      time.Duration // the real time, whatever the clock of the collector shows
 	graves  map[int]time.Duration
 	allowed [crowd]time.Duration // by the last beat
 	heard   [crowd]time.Duration
-	deaths  map[int]time.Duration // when they were told
+	deaths  map[int]time.Duration // when they were reported
 	off     time.Duration         // when the hold ended
 	on      time.Duration         // when it began
 }
@@ -181,8 +180,8 @@ func newPlay(t *testing.T, d disturbance) *play {
 	return p
 }
 
-// play plays the disturbance and returns how long after it the last of the
-// real deaths was told.
+// play plays the disturbance and returns how long after it the last of the real deaths was
+// reported.
 func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
 	rnd := rand.New(rand.NewPCG(seed, uint64(len(d.name))))
 	p := newPlay(t, d)
@@ -199,7 +198,7 @@ func (d disturbance) play(t *testing.T, seed uint64) time.Duration {
 	return p.judge()
 }
 
-// read takes in the beats that came before the given time.
+// read processes the beats that arrived before the given time.
 func (p *play) read(beats []arrival, until time.Duration) []arrival {
 	for ; len(beats) > 0 && beats[0].at <= until; beats = beats[1:] {
 		b := beats[0]
@@ -234,12 +233,12 @@ func (p *play) note(transitions []Transition) {
 		_, err := fmt.Sscanf(tr.ID.Source, "web-%d", &who)
 		require.NoError(p.t, err)
 		died, mortal := p.graves[who]
-		require.True(p.t, mortal && p.at >= died, "%v is told dead at %v, last heard at %v", tr.ID, p.at, p.heard[who])
+		require.True(p.t, mortal && p.at >= died, "%v is reported dead at %v, last beat at %v", tr.ID, p.at, p.heard[who])
 		p.deaths[who] = p.at
 	}
 }
 
-// judge checks when the real deaths were told.
+// judge checks when the real deaths were reported.
 func (p *play) judge() time.Duration {
 	var worst time.Duration
 	if p.released > 0 && p.on > 0 {
@@ -250,16 +249,16 @@ func (p *play) judge() time.Duration {
 	}
 	for who, died := range p.graves {
 		told, yes := p.deaths[who]
-		require.True(p.t, yes, "%d is never told", who)
-		require.LessOrEqual(p.t, told, p.latest(who), "%d, last heard at %v, is told at %v", who, p.heard[who], told)
+		require.True(p.t, yes, "%d is never reported", who)
+		require.LessOrEqual(p.t, told, p.latest(who), "%d, last beat at %v, is reported at %v", who, p.heard[who], told)
 		worst = max(worst, told-died)
 	}
 	return worst
 }
 
-// latest returns when the death of who has to be told: its silence after its
-// last beat, in which a pause does not count, or after a hold as much later as
-// that lasted. A part that stays silent is told when the hold is over.
+// latest returns when the death of who must be reported: after its silence since its last
+// beat, in which a pause does not count, or, after a hold, later by the length of the hold.
+// Hosts that stay silent are reported when the hold is over.
 func (p *play) latest(who int) time.Duration {
 	latest := p.heard[who] + p.allowed[who] + slack
 	if p.pauses() && p.heard[who] <= p.end() && latest > troubleAt {
@@ -275,9 +274,9 @@ func (p *play) latest(who int) time.Duration {
 	return latest
 }
 
-// What is read late because the collector did not listen teaches nothing: the
-// silence allowed while the backlog is read and after it is what it was, but
-// for a few milliseconds.
+// Beats that are read late because the collector did not listen teach nothing: the silence
+// allowed while the backlog is read, and after it, is the same as before, to within a few
+// milliseconds.
 func TestStallTeachesNothing(t *testing.T) {
 	t.Parallel()
 	for _, kind := range []string{"pause-tcp", "pause-udp", "vm", "vm-clock"} {
@@ -316,7 +315,7 @@ func (d disturbance) compareSilences(t *testing.T) {
 	require.Less(t, longest.max, before.max+25*time.Millisecond)
 }
 
-// A mean is that of the silences that were allowed to anybody at any tick.
+// A mean is the mean silence allowed to any peer at any tick.
 type mean struct {
 	sum, max time.Duration
 	n        int

@@ -33,7 +33,7 @@ func TestLongConnectionAt100ms(t *testing.T) {
 	require.Equal(t, 2, l.tracker.Len())
 }
 
-// What came by datagram did not come over the long connection before.
+// A beat in a datagram did not come over the long connection used before.
 func TestDatagramAfterLongConnectionIsNotLong(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: ID{Source: "10.0.0.5", PID: 1}, Conn: 1}

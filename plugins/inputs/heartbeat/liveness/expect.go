@@ -1,6 +1,6 @@
-// A configuration. Expect names the peers that the operator expects. Until such a
-// peer is heard a placeholder holds its place in lists and series, and is dead when its
-// silence has been too long. And what a mistyped name may have meant.
+// The configuration. Expect names the peers that the operator expects. Until such a peer
+// beats, a placeholder represents it in lists and series, and is dead when its silence has
+// been too long. Near finds the names that a mistyped name may have meant.
 
 package liveness
 
@@ -15,17 +15,17 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
-// An Expected names a peer that the operator expects: a service of a host or of an
-// address, a host, or any peer at an address.
+// An Expected names a peer that the operator expects: a service of a host or of an address, a
+// host, or any peer at an address.
 type Expected struct {
 	Source  string // host name in lower case, or an address as netip prints it
-	Service string // empty for the host itself, or any peer at an address
+	Service string // empty for the host itself, or for any peer at an address
 
-	Interval, Margin time.Duration      // that its beats will declare, if that is known; else 0
-	Schedule         *calendar.Schedule // when they are due, with Margin; nil for Interval
+	Interval, Margin time.Duration      // that its beats will declare, if known; else 0
+	Schedule         *calendar.Schedule // when its beats are due, accepting a delay of Margin; nil for Interval
 }
 
-// Equal reports whether both expect the same.
+// Equal reports whether e and other expect the same.
 func (e Expected) Equal(other Expected) bool {
 	a, b := e, other
 	if a.Schedule != nil && b.Schedule != nil && a.Schedule.String() == b.Schedule.String() {
@@ -34,16 +34,16 @@ func (e Expected) Equal(other Expected) bool {
 	return a == b
 }
 
-// An expectation is met as long as a peer is known that fits. Until then a
-// placeholder holds its place: a peer that is expected, with the ID of the
-// expectation. Several expectations may share one.
+// An expectation is met while a matching peer is known. Until then it has a placeholder: a
+// peer with expected set and with the ID of the expectation. Several expectations may share
+// one.
 type expectation struct {
 	Expected
-	addr        netip.Addr // Source, if that is one
-	met         bool       // a peer that fits is known, or was since it is expected
-	placeholder *peer      // the placeholder
+	addr        netip.Addr // Source, if that is an address
+	met         bool       // a matching peer is known, or was since the operator expects it
+	placeholder *peer      // nil once it is met
 
-	base, terms *Terms // the latter are the former with Schedule
+	base, terms *Terms // terms are base with Schedule
 }
 
 // scheduled returns base with the schedule of e.
@@ -72,8 +72,8 @@ func (e *expectation) fits(p *peer) bool {
 	return p.addr == e.addr && (e.Service == "" || e.Service == p.service)
 }
 
-// expectations are found by the ID of their placeholder, and those of an address
-// also by that, so that neither a beat nor a configuration of thousands searches.
+// expectations are indexed by the ID of their placeholder, and those of an address by the
+// address too, so that neither a beat nor a configuration of thousands needs a search.
 type expectations struct {
 	all    []*expectation
 	byID   map[ID][]*expectation
@@ -90,8 +90,7 @@ func (all *expectations) add(expected Expected) {
 	}
 }
 
-// of returns the expectations that p may meet, or of which it may be the
-// placeholder.
+// of returns the expectations that p may meet or be the placeholder of.
 func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	return func(yield func(*expectation) bool) {
 		goOn := true
@@ -104,9 +103,9 @@ func (all *expectations) of(p *peer) iter.Seq[*expectation] {
 	}
 }
 
-// list reports whether the operator names the host of b, with all that runs there, or
-// its address. A peer that is named itself is known: its placeholder is.
-func (all *expectations) list(b *Beat) bool {
+// lists reports whether the operator names the host of b, which covers all that runs there,
+// or its address. A peer that is named itself is known through its placeholder.
+func (all *expectations) lists(b *Beat) bool {
 	if len(all.byID[ID{Source: b.ID.Source, Service: HostService}]) > 0 {
 		return true
 	}
@@ -115,11 +114,10 @@ func (all *expectations) list(b *Beat) bool {
 	})
 }
 
-// Expect sets which peers the operator expects, in place of those before. One that
-// is not known gets a placeholder, unknown until its silence has lasted too long.
-// The transitions are those of placeholders that are not needed any more. If there are many
-// peers, all that is left to the tick; not before the first one, as there is nobody yet who
-// would have to wait.
+// Expect replaces the list of peers that the operator expects. A peer that is not known gets
+// a placeholder, which is unknown until its silence has been too long. The transitions
+// returned are those of placeholders that are no longer needed. If there are many peers, the
+// work is left to the tick, except before the first tick, when no beat has to wait for it.
 func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	t.out = t.out[:0]
 	if t.ticks > 1 && len(all)+len(t.order) > atOnce {
@@ -130,7 +128,7 @@ func (t *Tracker) Expect(all []Expected, now time.Time) []Transition {
 	return t.out
 }
 
-// expecting returns the portion that does what Expect does.
+// expecting returns the portion that does the work of Expect.
 func (t *Tracker) expecting(all []Expected, now func() time.Time) portion {
 	var before expectations
 	next := newExpectations(len(all))
@@ -140,7 +138,7 @@ func (t *Tracker) expecting(all []Expected, now func() time.Time) portion {
 		}
 	}
 	var needless []*peer
-	return inTurn(
+	return sequence(
 		func() portion { return each(all, 1, next.add) },
 		func() portion { return once(func() { before, t.expectations = t.expectations, next }) },
 		func() portion { return each(before.all, 1, reschedule) },
@@ -164,16 +162,16 @@ func (t *Tracker) orderIf(needed bool) []*peer {
 	return slices.Clone(t.order)
 }
 
-// meetAddresses is the portion that finds the peers at the addresses that are expected.
+// meetAddresses returns the portion that finds the peers at the expected addresses.
 func (t *Tracker) meetAddresses(all *expectations) portion {
-	return each(t.orderIf(len(all.byAddr) > 0), passed, func(p *peer) {
+	return each(t.orderIf(len(all.byAddr) > 0), perUnit, func(p *peer) {
 		for _, e := range all.byAddr[p.addr] {
 			e.met = e.met || p.index >= 0 && e.fits(p)
 		}
 	})
 }
 
-// holdPlace gives e a placeholder, if no peer is known that fits.
+// holdPlace gives e a placeholder, if no matching peer is known.
 func (t *Tracker) holdPlace(e *expectation, now time.Time) {
 	if p := t.lookUp(e.id()); p != nil && e.fits(p) {
 		e.met = true
@@ -183,7 +181,7 @@ func (t *Tracker) holdPlace(e *expectation, now time.Time) {
 	}
 }
 
-// placeholder returns the peer that holds the place of e.
+// placeholder returns the placeholder of e, which is added if there is none.
 func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	p := t.lookUp(e.id())
 	if p != nil && !p.expected {
@@ -206,10 +204,10 @@ func (t *Tracker) placeholder(e *expectation, now time.Time) *peer {
 	return p
 }
 
-// findNeedless is the portion that finds the placeholders that are not needed any more.
+// findNeedless returns the portion that finds the placeholders that are no longer needed.
 func (t *Tracker) findNeedless(needless *[]*peer) portion {
-	return each(t.orderIf(t.placeholders > 0), passed, func(p *peer) {
-		if p.expected && !t.standsForMore(p) {
+	return each(t.orderIf(t.placeholders > 0), perUnit, func(p *peer) {
+		if p.expected && !t.stillNeeded(p) {
 			*needless = append(*needless, p)
 		}
 	})
@@ -223,8 +221,8 @@ func (t *Tracker) dropPlaceholder(p *peer, now time.Time) {
 	}
 }
 
-// Unmet returns what placeholders are there for, those of a collector before
-// included. It looks at all peers: call it before beats are observed.
+// Unmet returns what the placeholders are for, including those of an earlier collector. It
+// scans all peers: call it before beats are observed.
 func (t *Tracker) Unmet() []Expected {
 	all := make([]Expected, 0, t.placeholders)
 	for _, p := range t.order {
@@ -235,7 +233,7 @@ func (t *Tracker) Unmet() []Expected {
 	return all
 }
 
-// serviceExpected is the reverse of expectation.id.
+// serviceExpected is the inverse of expectation.id.
 func serviceExpected(id ID) string {
 	if id.Service == HostService {
 		return ""
@@ -243,8 +241,8 @@ func serviceExpected(id ID) string {
 	return id.Service
 }
 
-// meet ends the expectations that p meets. A placeholder may be there for several,
-// and p may itself have been one.
+// meet ends the expectations that p meets. A placeholder may serve several of them, and p may
+// have been one itself.
 func (t *Tracker) meet(p *peer, now time.Time) {
 	if p.expected {
 		p.expected = false
@@ -256,7 +254,7 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 		if placeholder == nil || placeholder != p && !e.fits(p) {
 			continue
 		}
-		if e.placeholder = nil; placeholder != p && !t.standsForMore(placeholder) {
+		if e.placeholder = nil; placeholder != p && !t.stillNeeded(placeholder) {
 			t.closeSeries(placeholder, now)
 			t.put(placeholder, Unknown, ReasonReplaced)
 			t.remove(placeholder)
@@ -264,13 +262,13 @@ func (t *Tracker) meet(p *peer, now time.Time) {
 	}
 }
 
-// standsForMore reports whether an expectation that is not met needs the placeholder.
-func (t *Tracker) standsForMore(placeholder *peer) bool {
+// stillNeeded reports whether an unmet expectation needs the placeholder.
+func (t *Tracker) stillNeeded(placeholder *peer) bool {
 	return slices.ContainsFunc(t.expectations.byID[placeholder.id()], func(e *expectation) bool { return e.placeholder == placeholder })
 }
 
-// lastExpected reports whether p is a placeholder, or the last peer known that meets
-// an expectation: it is never forgotten, or its silence would be.
+// lastExpected reports whether p is a placeholder, or the last known peer that meets an
+// expectation. Such a peer is never forgotten: its silence would be forgotten with it.
 func (t *Tracker) lastExpected(p *peer) bool {
 	if p.expected {
 		return true
@@ -283,9 +281,9 @@ func (t *Tracker) lastExpected(p *peer) bool {
 	return false
 }
 
-// othersAt reports whether another peer than p meets the expectation of an address.
-// Most are found on the host of p. The search is bounded, because all peers that are
-// to be forgotten in one tick search: one that finds no other is kept longer.
+// othersAt reports whether another peer than p meets the expectation of an address. Most are
+// found on the host of p. The search is limited, because every peer that is to be forgotten
+// in a tick searches; if it finds no other peer, p is kept longer.
 func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 	const far = 1000
 	others := func(other *peer) bool { return other != p && e.fits(other) }
@@ -293,8 +291,8 @@ func (t *Tracker) othersAt(e *expectation, p *peer) bool {
 		slices.ContainsFunc(t.order[:min(far, len(t.order))], others)
 }
 
-// awaits reports whether b would meet an expectation: there is room for it where its
-// placeholder is.
+// awaits reports whether b would meet an expectation: then it takes the room of the
+// placeholder.
 func (t *Tracker) awaits(b *Beat) bool {
 	candidate := peer{host: &host{source: b.ID.Source}, service: b.ID.Service, pid: b.ID.PID, addr: b.Addr}
 	for e := range t.expectations.of(&candidate) {
@@ -306,17 +304,17 @@ func (t *Tracker) awaits(b *Beat) bool {
 }
 
 const (
-	// maxNearby is how many peers of one host, or hosts, are looked at for what
-	// may have been meant: the lock is held meanwhile.
+	// maxNearby is how many peers of a host, or how many hosts, are searched for similar
+	// names: the lock is held meanwhile.
 	maxNearby = 10_000
-	// maxNear is how many of those are named.
+	// maxNear is how many similar names are returned.
 	maxNear = 3
-	// nearby is by how many letters they differ at the most.
+	// nearby is by how many letters they may differ.
 	nearby = 2
 )
 
-// Near returns the names of peers, at most three, that a mistyped id may have meant:
-// other services of its host or, where that is not known, other hosts.
+// Near returns up to three names of peers that a mistyped ID may have meant: other services
+// of its host or, if the host is unknown, other hosts.
 func (t *Tracker) Near(id ID) []string {
 	var near []string
 	if h := t.bySource[id.Source]; h != nil {
@@ -335,9 +333,9 @@ func (t *Tracker) Near(id ID) []string {
 	return near
 }
 
-// distance returns how many letters have to be inserted, deleted, changed or swapped
-// with the next one to make b of a (the optimal string alignment distance), or more
-// than nearby if that is more.
+// distance returns how many letters must be inserted, deleted, changed or swapped with the
+// next one to turn a into b (the optimal string alignment distance). If the lengths differ by
+// more than nearby, it returns nearby + 1.
 func distance(a, b string) int {
 	if d := len(a) - len(b); d > nearby || d < -nearby {
 		return nearby + 1

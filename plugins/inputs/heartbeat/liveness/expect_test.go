@@ -42,7 +42,7 @@ func TestExpectedIsMet(t *testing.T) {
 	}
 }
 
-// Nothing is heard while the expected are looked up, so that has to be quick.
+// Nothing is received while the expected peers are looked up, so that must be quick.
 func TestExpectingManyIsQuick(t *testing.T) {
 	c := newRig(t, func(o *Options) { o.MaxPeers = 100_000 })
 	const peers, expected = 50_000, 5_000
@@ -61,8 +61,8 @@ func TestExpectingManyIsQuick(t *testing.T) {
 	require.Less(t, time.Since(start), time.Second)
 }
 
-// Of whom it is known how often it will beat, so long is waited for the first beat, also by
-// another configuration of a collector that is restarted.
+// If it is known how often a peer will beat, that sets the wait for its first beat, also
+// after a restart of the collector with another configuration.
 func TestExpectationSaysHowLongToWait(t *testing.T) {
 	r := newRig(t)
 	daily := Expected{Source: "web-1", Service: "backup", Interval: 24 * time.Hour, Margin: time.Hour}
@@ -82,9 +82,9 @@ func TestExpectationSaysHowLongToWait(t *testing.T) {
 	require.Equal(t, []string{"dead never_seen"}, r.statesOf(id))
 }
 
-// Of a beat that is refused nothing is kept, also where it came over something that carries
-// those of many hosts.
-func TestNothingIsKeptOfWhoIsNotListed(t *testing.T) {
+// Nothing is kept of a refused beat, even if it came over something that carries the beats of
+// many hosts.
+func TestNothingIsKeptOfUnlistedPeers(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.KnownOnly = true })
 	r.expect(Expected{Source: "web-1"})
 	for _, source := range []string{"web-1", "web-2", "web-3"} {

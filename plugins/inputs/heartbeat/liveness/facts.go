@@ -1,9 +1,9 @@
-// What mates know in full: facts, which are beats that are more than life, and records of
-// peers of which their words have shown that more is known there. And ends that differ:
-// collectors may take different things for the end of one peer, a goodbye that has reached
-// one of them, a silence, the end of the process or of the life of a sender before. They
-// settle that; and what comes over a way that took long changes nothing that is known better.
-// Nobody's wall clock is asked.
+// The full reports of mates: facts, which are beats that report more than a sign of life, and
+// records of peers about which, by their words, mates know more. And ends that differ.
+// Collectors may take different things for the end of a peer: a goodbye that reached only one
+// of them, a silence, the end of the process, or the end of an earlier life of the sender.
+// Here they agree on one. What arrives late over a slow path changes nothing that is known
+// better. No wall clock is used to decide.
 
 package liveness
 
@@ -13,8 +13,8 @@ import (
 	"time"
 )
 
-// HearFact takes in a beat that a mate has heard, ago before now. It is no life here,
-// but what it says holds: another process, an end, a promise.
+// HearFact processes a beat that a mate received ago before now. It is no sign of life here,
+// but what it reports applies: another process, an end, a promise.
 func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 	t.out = t.out[:0]
 	b := &f.Beat
@@ -27,9 +27,9 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 			return t.out
 		}
 	}
-	if p == nil || !first && p.isNoNews(b, at, f.Doubt) {
+	if p == nil || !first && p.isOldNews(b, at, f.Doubt) {
 		if p != nil && b.Status != SaysAlive && p.process.is(b) {
-			p.doubtBye(b.life(), reasonOf(b), at)
+			p.noteDoubtfulGoodbye(b.life(), reasonOf(b), at)
 		}
 		return t.out
 	}
@@ -38,7 +38,7 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		e.endLife, e.endAt, e.endMS = b.life(), at, b.SentMS
 	}
 	o, match := t.identify(p, b, at)
-	event := p.began(match)
+	event := p.countRestart(match)
 	t.copyBeat(p, o, b, at, now)
 	if first || match == newProcess || match == bootedProcess {
 		o.unheard, p.lone = true, f.Visit && p.nameless()
@@ -53,15 +53,15 @@ func (t *Tracker) HearFact(now time.Time, f *Fact, mate string) []Transition {
 		heardV := t.verdict(now) - f.Ago
 		t.prolong(p, mate, at, heardV+silence.Suspect, heardV+silence.Dead)
 	}
-	t.tellOf(p, event, b.Addr, now)
+	t.emitEvent(p, event, b.Addr, now)
 	p.changed = true
 	t.rewake(p)
 	return t.out
 }
 
-// findElsewhere returns the peer that a fact is about, and whether that was not known.
-// One that is not known is known through the mate from now on. It returns nil if there is
-// no room for it.
+// findElsewhere returns the peer that a fact is about, and whether it was unknown. An unknown
+// peer is added; from now on it is known through the mate. It returns nil if there is no room
+// for it.
 func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, first bool) {
 	b := &f.Beat
 	t.continueElsewhere(f, now)
@@ -81,8 +81,8 @@ func (t *Tracker) findElsewhere(f *Fact, mate string, now time.Time) (p *peer, f
 	return p, first
 }
 
-// continueElsewhere lets the nameless peer that a fact goes on from be known as it is there.
-// If it has been heard here under both names, the former one ends.
+// continueElsewhere renames the nameless peer that the fact continues, as the mate has done.
+// If this collector knows both names as peers, the former one ends.
 func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	before, p, id := t.lookUp(f.Before), t.lookUp(f.Beat.ID), f.Beat.ID
 	switch {
@@ -98,9 +98,9 @@ func (t *Tracker) continueElsewhere(f *Fact, now time.Time) {
 	}
 }
 
-// isNoNews reports whether what b says of p at a time is known already, or older than
-// what is known of that process; it may have been sent earlier by doubt.
-func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
+// isOldNews reports whether what b reports about p at a time is known already, or older than
+// what is known of that process. b may have been sent earlier by doubt.
+func (p *peer) isOldNews(b *Beat, at, doubt time.Duration) bool {
 	heard, known := p.heard, p.process.is(b)
 	if o := p.formerOf(b); !known && o != nil {
 		heard, known = o.heard, true
@@ -114,11 +114,11 @@ func (p *peer) isNoNews(b *Beat, at, doubt time.Duration) bool {
 	if before && p.process.is(b) {
 		return true
 	}
-	told := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
-	return told || known && heard > at+sameBeat
+	repeated := e != nil && e.endLife == b.life() && (at-e.endAt).Abs() < sameEnd
+	return repeated || known && heard > at+sameBeat
 }
 
-// copyBeat notes of o, a process of p, what a beat elsewhere says of it.
+// copyBeat notes what a beat elsewhere reports about o, a process of p.
 func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now time.Time) {
 	if b.Status == SaysAlive {
 		if o.interval != b.Interval {
@@ -135,9 +135,9 @@ func (t *Tracker) copyBeat(p *peer, o *process, b *Beat, at time.Duration, now t
 	t.relabel(p, b.Labels, now)
 }
 
-// HearRecords takes in the records that a mate has of peers, as of ago before now: those of
-// which its words said that more is known there.
-// It returns the hashes of those of which more is known here: the mate needs their records.
+// HearRecords processes records of a mate, as of ago before now, of peers about which its
+// words showed that it knows more. It returns the hashes of the peers about which more is
+// known here: the mate needs their records.
 func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago time.Duration) (needed []uint64, transitions []Transition) {
 	t.out = t.out[:0]
 	t.learning = true
@@ -157,7 +157,7 @@ func (t *Tracker) HearRecords(now time.Time, records []Record, mate string, ago 
 	return needed, t.out
 }
 
-// Move makes r one of a collector whose wall clock is so far ahead of the one that took it.
+// Move adjusts r for a collector whose wall clock is ahead by that much.
 func (r *Record) Move(by time.Duration) {
 	r.Heard, r.Since = r.Heard.Add(by), r.Since.Add(by)
 	if !r.Promise.IsZero() {
@@ -171,15 +171,15 @@ func (r *Record) Move(by time.Duration) {
 	}
 }
 
-// learnPeer takes in a peer that was not known here: from now on it is known through a
-// mate. What it is was told there.
+// learnPeer adds a peer that was not known here. From now on it is known through a mate. Its
+// state has been reported there.
 func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.Time) {
 	if t.full(r.ID.Source) != Accepted && t.lookUp(r.ID) == nil {
 		return
 	}
-	if r.Foreign && r.HeardBy == "" { // by this collector, which has lost its memory
+	if r.Foreign && r.HeardBy == "" { // they were this collector's own, and it has lost its state
 		r.Foreign = false
-		if late := r.Used - r.span(); (r.State == Alive || r.State == Unknown) && late > 0 { // the mate was told once a minute
+		if late := r.Used - r.span(); (r.State == Alive || r.State == Unknown) && late > 0 { // the mate was informed once a minute
 			r.Used, r.Heard = r.Used-late, r.Heard.Add(late)
 		}
 	} else {
@@ -189,13 +189,13 @@ func (t *Tracker) learnPeer(r *Record, mate string, ago time.Duration, now time.
 	p := t.lookUp(r.ID)
 	if !p.state.over() && p.state != r.State && r.Reason != ReasonIsolated {
 		t.put(p, r.State, r.Reason)
-		p.told = r.State
+		p.reported = r.State
 		t.rewake(p)
 	}
 	t.touch(p) // what the mate has saved is not saved here
 }
 
-// learnMore takes in what a mate knows of p beyond what is known here.
+// learnMore adds what a mate knows about p beyond what is known here.
 func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time) {
 	at, saved := now.Sub(t.epoch)-ago, now.Add(-ago)
 	heard, since := at-saved.Sub(r.Heard), at-saved.Sub(r.Since)
@@ -211,7 +211,7 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 	}
 	another := t.learnProcess(p, r, heard, now)
 	if before, _ := p.followed(r.endedBy()); before && !another && r.State.over() && p.process.ident.is(r.Process) {
-		p.doubtBye(r.endedBy(), r.Reason, since)
+		p.noteDoubtfulGoodbye(r.endedBy(), r.Reason, since)
 		return
 	}
 	if same := another || p.process.ident.is(r.Process); same && t.lacksEnd(p, r, heard, since, another) {
@@ -219,17 +219,17 @@ func (t *Tracker) learnMore(p *peer, r *Record, ago time.Duration, now time.Time
 		t.takeWindow(p, r, now)
 		t.become(p, r.State, r.Reason, now)
 		p.reason = r.Reason
-		t.learnWhoEnded(p, r)
+		t.learnEndLife(p, r)
 	}
 	p.mergeTotals(r)
 	p.changed = true
 }
 
-// learnProcess lets the process of a record take the place of p, if a mate has heard that
-// later, and reports whether it does. What was restored may have been replaced while this
-// collector was away: that was told.
+// learnProcess gives the place of p to the process in a record, if a mate has received a
+// later beat of it, and reports whether it does. A restored process may have been replaced
+// while this collector was away: then the restart was reported.
 func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time.Time) bool {
-	if p.state.over() && !r.State.over() { // its life is told by words
+	if p.state.over() && !r.State.over() { // words report that it is alive
 		return false
 	}
 	replaced := slices.ContainsFunc(r.Others, func(o Other) bool { return p.ident != (Process{}) && p.ident.is(o.Process) })
@@ -240,22 +240,22 @@ func (t *Tracker) learnProcess(p *peer, r *Record, heard time.Duration, now time
 	}
 	b := Beat{ID: p.id(), Addr: p.addr, Process: r.Process, Run: r.Speaker, Interval: r.Interval, Margin: r.Margin, Watched: r.Watched}
 	if r.State.over() && p.formerOf(&b) != nil {
-		return false // the end of one that another has replaced came late there
+		return false // it is the end, delayed there, of a process that has been replaced
 	}
 	o, match := t.identify(p, &b, heard)
 	t.copyBeat(p, o, &b, heard, now)
 	o.watched = r.Watched
 	if !p.asRestored() {
-		t.tellOf(p, p.began(match), p.addr, now)
+		t.emitEvent(p, p.countRestart(match), p.addr, now)
 	}
 	return true
 }
 
-// unsure reports whether a record tells an end from before a restart of that mate: it may be
-// longer ago than it seems.
+// unsure reports whether r holds an end from before a restart of the mate: it may be longer
+// ago than it seems.
 func (r *Record) unsure() bool { return r.Extended && r.State.over() }
 
-// lacksEnd reports whether a record tells an end of the process of p that is not known here.
+// lacksEnd reports whether r holds an end of the process of p that is not known here.
 func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, another bool) bool {
 	switch {
 	case !r.State.over(), p.wasOverdue(r.State, heard):
@@ -263,25 +263,25 @@ func (t *Tracker) lacksEnd(p *peer, r *Record, heard, since time.Duration, anoth
 	case another:
 		return true
 	}
-	said := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // else a silence was announced
-	told := said && (t.isRecent(p, since) || r.State == p.state)
-	return told && (p.state != r.State || !p.reason.reported())
+	explicit := r.Reason.reported() && (r.EndedBy != "" || since-heard < time.Second) // otherwise it was a silence within a window
+	reported := explicit && (t.isRecent(p, since) || r.State == p.state)
+	return reported && (p.state != r.State || !p.reason.reported())
 }
 
-// learnEnd takes in that p has ended while this collector was away: that was told.
+// learnEnd notes that p has ended while this collector was away: the end has been reported.
 func (t *Tracker) learnEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	t.put(p, r.State, r.Reason)
-	p.told, p.toldApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
+	p.reported, p.reportedApart, p.since, p.sinceUTC = r.State, false, since, r.Since.UnixNano()
 	t.noteSinceV(p, r.State, t.verdict(now))
 	p.setExit(r.ExitCode, r.HasExitCode)
-	t.learnWhoEnded(p, r)
+	t.learnEndLife(p, r)
 	t.takeWindow(p, r, now)
 	p.mergeTotals(r)
 	p.changed = true
 }
 
-// mergeTotals takes the larger one of each total and of each count of events, unless
-// one of both has yet to count what has made the state another one.
+// mergeTotals takes the larger of each total and of each count of events, unless the states
+// differ: then one side has yet to count the change.
 func (p *peer) mergeTotals(r *Record) {
 	if r.State != p.state {
 		return
@@ -295,7 +295,7 @@ func (p *peer) mergeTotals(r *Record) {
 	p.setTrail(p.trail.merged(r.Events))
 }
 
-// knowsMore reports whether more has become of p than a record of a mate says.
+// knowsMore reports whether more has happened to p than a record of a mate holds.
 func (p *peer) knowsMore(r *Record) bool {
 	if p.differs(r.State, r.Reason) {
 		return true
@@ -303,35 +303,36 @@ func (p *peer) knowsMore(r *Record) bool {
 	return p.state == r.State && (p.Deaths > r.Deaths || p.trail != r.Events)
 }
 
-// differs reports whether p has ended otherwise for a mate.
+// differs reports whether p has ended here and for a mate, but in different ways.
 func (p *peer) differs(state State, reason Reason) bool {
 	return p.state.over() && state.over() && !p.endedAs(state, reason)
 }
 
-// agree lets p have ended as a record says, if that is known better there. Of two collectors
-// that differ one yields, so that they do not for ever.
+// agree adopts the end of p in a record, if the mate knows it better. If two collectors
+// differ, exactly one of them yields, so that they agree in the end.
 func (t *Tracker) agree(p *peer, r *Record, heard, since time.Duration, now time.Time) {
 	counts := t.endsBefore(p, r, heard, since)
-	p.heard = max(p.heard, heard) // the same everywhere in the end, so that none goes round in circles
+	p.heard = max(p.heard, heard) // the same everywhere in the end, so that the collectors do not keep correcting each other
 	if counts {
 		t.adoptEnd(p, r, since, now)
 	}
 }
 
-// endedAs reports whether p has ended as a mate says. How a silence was seen is of no matter.
+// endedAs reports whether p has ended the way a mate reports. How a silence was observed does
+// not matter.
 func (p *peer) endedAs(state State, reason Reason) bool {
 	return p.state == state && p.reason.weight() == reason.weight()
 }
 
-// weight says which of two ends that collectors tell of one process is the one that counts:
-// what was said comes before what was concluded, and a broken promise after that.
+// weight decides which of two ends of one process counts: a reported end outweighs an
+// inferred one, and a broken promise outweighs both.
 func (r Reason) weight() int {
 	return slices.Index([]Reason{ReasonFinished, ReasonLeaving, ReasonExited, ReasonOverdue}, r)
 }
 
-// endsBefore reports whether a record tells an end of p that counts more than the one that is
-// known here: of a later process, of a later life of its sender, of one that was certainly
-// heard later, or by its reason.
+// endsBefore reports whether the end of p in a record counts more than the one known here: it
+// is the end of a later process, of a later life of its sender, of a process that has
+// certainly beaten later, or it has the weightier reason.
 func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) bool {
 	one, oneBoot := p.process.ident.is(r.Process), p.ident.Boot != "" && p.ident.Boot == r.Process.Boot
 	switch {
@@ -347,7 +348,7 @@ func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) boo
 	if ours, theirs := r.knows(p.ident), p.knows(r.Process); !one && ours != theirs {
 		return ours
 	}
-	if p.extended != r.Extended { // one of both is from before a restart: it may be longer ago than it seems
+	if p.extended != r.Extended { // one of them is from before a restart: it may be longer ago than it seems
 		return p.extended
 	}
 	if later, earlier := heard > p.heard+sameEnd, p.heard-t.doubt(p) > heard+sameEnd; later != earlier {
@@ -356,31 +357,31 @@ func (t *Tracker) endsBefore(p *peer, r *Record, heard, since time.Duration) boo
 	return p.weighsLess(r)
 }
 
-// knows reports whether o has beaten for p before another process took its place.
+// knows reports whether o beat for p before another process took its place.
 func (p *peer) knows(o Process) bool {
 	return slices.ContainsFunc(p.formers, func(former *former) bool { return former.ident.is(o) })
 }
 
-// knows reports whether o had the place of the peer of r before the process that has it.
+// knows reports whether o held the place of the peer of r before the present process.
 func (r *Record) knows(o Process) bool {
 	return slices.ContainsFunc(r.Others, func(other Other) bool { return other.Process.is(o) })
 }
 
-// lifeEndsBefore is endsBefore where both were told by one life of a sender. When it has said
-// its end, what is heard of it was on its way, unless it is heard for long.
+// lifeEndsBefore is endsBefore for two ends reported by one life of a sender. Beats that
+// arrive after it has reported its end were on their way, unless they keep arriving for long.
 func (p *peer) lifeEndsBefore(r *Record, heard, since time.Duration) bool {
 	switch {
 	case p.reason.reported() && r.Reason.inferred():
 		return heard > p.since+backlog
 	case p.reason.inferred() && r.Reason.reported():
 		return p.heard <= since+backlog
-	case (since - p.since).Abs() > backlog: // not one end, told otherwise
+	case (since - p.since).Abs() > backlog: // two different ends, not two reports of one
 		return since > p.since
 	}
 	return p.weighsLess(r)
 }
 
-// weighsLess reports whether the reason of a record counts more than that of p.
+// weighsLess reports whether the reason in r counts more than that of p.
 func (p *peer) weighsLess(r *Record) bool {
 	if ours, theirs := p.reason.weight(), r.Reason.weight(); ours != theirs {
 		return ours < theirs
@@ -388,7 +389,7 @@ func (p *peer) weighsLess(r *Record) bool {
 	return p.state < r.State
 }
 
-// adoptEnd lets p have ended as a mate says, and since then.
+// adoptEnd gives p the end that a mate reports, and its time.
 func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Time) {
 	if !p.process.ident.is(r.Process) {
 		p.process.ident, p.process.life = r.Process, lifeOf(r.Speaker)
@@ -396,16 +397,16 @@ func (t *Tracker) adoptEnd(p *peer, r *Record, since time.Duration, now time.Tim
 	p.setExit(r.ExitCode, r.HasExitCode)
 	t.takeWindow(p, r, now)
 	t.become(p, r.State, r.Reason, now)
-	p.reason, p.since, p.toldApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
-	t.learnWhoEnded(p, r)
+	p.reason, p.since, p.reportedApart, p.sinceUTC, p.changed = r.Reason, since, false, r.Since.UnixNano(), true
+	t.learnEndLife(p, r)
 	p.mergeTotals(r)
 }
 
-// endedBy returns the life of a sender that was the last one to speak for the peer of r.
+// endedBy returns the life of the sender that was the last to report on the peer of r.
 func (r *Record) endedBy() string { return cmp.Or(r.EndedBy, lifeOf(r.Speaker)) }
 
-// learnWhoEnded notes which life of a sender has said the end of p that a record tells.
-func (t *Tracker) learnWhoEnded(p *peer, r *Record) {
+// learnEndLife notes which life of a sender has reported the end of p, according to r.
+func (t *Tracker) learnEndLife(p *peer, r *Record) {
 	if t.opts.Mates && (r.EndedBy != "" || p.elsewhere != nil) {
 		e := p.editElsewhere()
 		e.endLife, e.endAt = r.EndedBy, p.since
@@ -424,37 +425,37 @@ func (t *Tracker) noteLife(p *peer, life string, now time.Time) {
 	e.lifeAt = now.Sub(t.epoch)
 }
 
-// followed reports whether another life of a sender of p has followed on one, and whether that
-// is sure: it has beaten again, or its connection stands. What the one before has said may be
-// on its way to a mate for longer than that. A job that beats once beside the sender follows
-// on nobody.
-func (p *peer) followed(life string) (yes, sure bool) {
+// followed reports whether a later life of the sender of p has followed the given one, and
+// whether that is sure: the later life has beaten again, or its connection is open. A report
+// of the earlier life may take longer than that to reach a mate. A one-shot sender beside the
+// daemon follows no life.
+func (p *peer) followed(life string) (ok, sure bool) {
 	e := p.elsewhere
 	if e == nil || life == "" || life == p.life || !slices.Contains(e.livesBefore, life) {
 		return false, false
 	}
-	stands := p.overAny() && p.link.from >= e.lifeAt
+	stands := p.hasConn() && p.link.from >= e.lifeAt
 	return true, stands || p.heardAnywhere()-e.lifeAt >= p.span()/2
 }
 
-// surelyFollowed reports whether another life has followed on one, and that is sure.
+// surelyFollowed reports whether another life has certainly followed the given one.
 func (p *peer) surelyFollowed(life string) bool {
 	_, sure := p.followed(life)
 	return sure
 }
 
-// doubtBye notes the goodbye of a life on which another one has probably followed. If nothing
-// more is heard of p, that is how it has ended.
-func (p *peer) doubtBye(life string, reason Reason, at time.Duration) {
+// noteDoubtfulGoodbye notes the goodbye of a life that another life has probably followed. If
+// nothing more is received from p, it has ended with this goodbye.
+func (p *peer) noteDoubtfulGoodbye(life string, reason Reason, at time.Duration) {
 	if before, sure := p.followed(life); before && !sure && reason != ReasonExited {
-		p.elsewhere.bye, p.elsewhere.byeAt = reason, at
+		p.elsewhere.goodbye, p.elsewhere.goodbyeAt = reason, at
 	}
 }
 
-// saidBye returns the reason of such a goodbye.
-func (p *peer) saidBye() (reason Reason, yes bool) {
-	if e := p.elsewhere; e != nil && e.bye != ReasonNone {
-		return e.bye, true
+// doubtfulGoodbye returns the reason of such a goodbye, if there is one.
+func (p *peer) doubtfulGoodbye() (reason Reason, ok bool) {
+	if e := p.elsewhere; e != nil && e.goodbye != ReasonNone {
+		return e.goodbye, true
 	}
 	return ReasonNone, false
 }
@@ -464,13 +465,13 @@ func (p *peer) isLate(b *Beat, at time.Duration) bool {
 	if b.Status != SaysAlive && p.process.is(b) {
 		return p.surelyFollowed(b.life())
 	}
-	return p.posthumous(b, at)
+	return p.sentBeforeEnd(b, at)
 }
 
-// posthumous reports whether b is of a process of p whose end a mate was told, and this
-// collector not yet: it was sent before that, or is that end, and its way took longer. It has
-// taken no more than a minute.
-func (p *peer) posthumous(b *Beat, at time.Duration) bool {
+// sentBeforeEnd reports whether b is from a process of p whose end was reported to a mate and
+// not here yet: it was sent before that end, or is that end, and its path was slower, but
+// took less than a minute.
+func (p *peer) sentBeforeEnd(b *Beat, at time.Duration) bool {
 	if b.Process.PID == 0 || b.Process.Start == 0 {
 		return false
 	}
@@ -480,7 +481,7 @@ func (p *peer) posthumous(b *Beat, at time.Duration) bool {
 	return false
 }
 
-// noteEnd notes whether the end of o, a process of p, was told to a mate or was said here.
+// noteEnd notes whether the end of o, a process of p, was reported to a mate or here.
 func (p *peer) noteEnd(o *process, away bool) {
 	if o == &p.process && (away || p.elsewhere != nil) {
 		p.editElsewhere().endAway = away
@@ -501,10 +502,10 @@ func (p *peer) promisedAt() time.Duration {
 	return p.elsewhere.promiseAt
 }
 
-// promisedBefore reports whether what is known here of the promise of p is older.
+// promisedBefore reports whether what is known here about the promise of p is older than at.
 func (p *peer) promisedBefore(at time.Duration) bool { return at > p.promisedAt()+sameEnd }
 
-// notePromise notes when something was said of the promise of p.
+// notePromise notes when the promise of p was last changed.
 func (t *Tracker) notePromise(p *peer, at time.Duration) {
 	if t.opts.Mates {
 		p.editElsewhere().promiseAt = at
@@ -520,7 +521,8 @@ func (t *Tracker) endPromise(p *peer, at time.Duration) {
 	}
 }
 
-// learnPromise lets the promise of p be what a mate says that knows more of it.
+// learnPromise takes over the promise of p from a record, if the mate knows a later change of
+// it.
 func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Time) {
 	if r.Promise.IsZero() || !p.promisedBefore(at) {
 		return
@@ -534,7 +536,8 @@ func (t *Tracker) learnPromise(p *peer, r *Record, at time.Duration, now time.Ti
 	t.notePromise(p, at)
 }
 
-// takeWindow opens the window of p, which has ended as a mate says, if it has that of its host.
+// takeWindow opens the window of p, which has ended as a mate reports, if it is the window of
+// its host.
 func (t *Tracker) takeWindow(p *peer, r *Record, now time.Time) {
 	if r.Promise.IsZero() && r.Window > 0 && p.windowV == 0 {
 		p.setWindow(t.verdict(now)+r.Window, lifeOf(r.WindowBy))

@@ -12,11 +12,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// BenchmarkHold is how much processor time a call takes at the most, of those that are
-// made under the lock of the judge, with a million peers: while all are well, for a Gather
-// and for saving, after a stall, when all fall silent at once, which is isolation at first, when
-// they are dead and when they are forgotten. Of several turns
-// the shortest counts, as in BenchmarkStorm.
+// BenchmarkHold is the most processor time that a call takes, of those that are made under
+// the lock of the judge, with a million peers: while all are well, for a Gather, for saving,
+// after a stall, and when all fall silent at once: first in isolation, then when they are
+// dead, then when they are forgotten. Of several runs the shortest counts, as in
+// BenchmarkStorm.
 //
 //	go test -run '^$' -bench Hold -benchtime 3x ./plugins/inputs/heartbeat/liveness
 func BenchmarkHold(b *testing.B) {
@@ -32,9 +32,9 @@ func BenchmarkHold(b *testing.B) {
 	shortest.report(b)
 }
 
-// BenchmarkHoldOfMany is the same for what concerns 100,000 peers at once: that a connection ends
-// over which they beat, and that the operator expects them, half of which are known, and then
-// others, beside a million that are well.
+// BenchmarkHoldOfMany is the same for changes that concern 100,000 peers at once, beside a
+// million that are well: the connection that they beat over ends; and the operator expects
+// them, half of which are known, and then others.
 func BenchmarkHoldOfMany(b *testing.B) {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -50,7 +50,7 @@ func BenchmarkHoldOfMany(b *testing.B) {
 	shortest.report(b)
 }
 
-// lessen lets each hold be no longer than in another turn.
+// lessen lowers each hold to that of another run, if that is shorter.
 func (h holds) lessen(other holds) {
 	for what, took := range other {
 		if before, known := h[what]; !known || took < before {
@@ -66,8 +66,8 @@ func (h holds) report(b *testing.B) {
 	b.ReportMetric(0, "ns/op")
 }
 
-// holds lets an interval pass in which all are well, has them looked at and saved, and goes on
-// in silence until all are forgotten.
+// holds lets an interval pass in which all peers are well, views and saves them, and then
+// continues in silence until all are forgotten.
 func (c *crowd) holds() holds {
 	h := make(holds)
 	for end := c.now.Add(interval); c.now.Before(end); {
@@ -103,7 +103,7 @@ func (c *crowd) holds() holds {
 // many is how many peers one expectation names, or one connection has.
 const many = 100_000
 
-// expectation has many hosts expected, and others instead of them. There is a million of hosts.
+// expectation expects many hosts, and then others instead of them. There are a million hosts.
 func (h holds) expectation(c *crowd) {
 	for _, first := range []int{million - many/2, million, 0} {
 		all := make([]liveness.Expected, 0, many)
@@ -115,7 +115,7 @@ func (h holds) expectation(c *crowd) {
 	}
 }
 
-// connection has many hosts beat over one connection, and ends that.
+// connection makes many hosts beat over one connection, and ends it.
 func (h holds) connection() {
 	c := &crowd{tracker: liveness.New(options(), time.Now()), now: time.Now()}
 	for seq := range int64(2) {

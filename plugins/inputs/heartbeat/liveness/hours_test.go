@@ -17,12 +17,12 @@ func officeHours(t testing.TB) *calendar.Hours {
 	return hours
 }
 
-// inOfficeHours has hosts expected at those hours alone, which begin with desk-.
+// inOfficeHours makes hosts whose name begins with desk- expected only at those hours.
 func inOfficeHours(t testing.TB) func(*Options) {
 	return ruled("desk-", func(terms *Terms) { terms.Hours = officeHours(t) })
 }
 
-// ruled changes the terms of hosts whose name begins so.
+// ruled changes the terms of hosts whose name begins like that.
 func ruled(prefix string, change func(*Terms)) func(*Options) {
 	return func(o *Options) {
 		terms := o.Terms
@@ -44,8 +44,9 @@ func desks(n int) []ID {
 	return ids
 }
 
-// A year of an office: desks are switched on and off at all hours, and over weekends. No alarm
-// outside of hours; what dies in them is told, and so is who does not come in the morning.
+// A year in an office: desks are switched on and off at all hours, and over weekends. There
+// is no alert outside the hours; a death within them is reported, and so is a desk that does
+// not come up in the morning.
 func TestOfficeHoursOfAYear(t *testing.T) {
 	r := newRig(t, inOfficeHours(t))
 	r.atWall("2026-01-01T00:00:00+01:00")
@@ -246,8 +247,8 @@ func TestSilenceOutsideOfHours(t *testing.T) {
 	}
 }
 
-// Who comes and goes has left when it falls silent, with its services; what its watcher sees end is
-// a death.
+// An ephemeral peer that falls silent has left, with its services; an end that its watcher
+// sees is a death.
 func TestEphemeral(t *testing.T) {
 	worker := peerID("worker-7", HostService)
 	shop := peerID("worker-7", "shop")
@@ -291,8 +292,8 @@ func beatOf(id ID) Beat {
 	return Beat{ID: id, Interval: 10 * time.Second, Run: "daemon", Watched: true, Conn: 1}
 }
 
-// For several collectors it is the same hour. One that is cut off from a desk in the night shows it
-// as the others do.
+// Several collectors use the same hours. One that is cut off from a desk at night shows the
+// same as the others.
 func TestMatesKeepOneHour(t *testing.T) {
 	p := &pair{}
 	for _, r := range []**rig{&p.one, &p.two} {
@@ -338,7 +339,7 @@ func TestStartOfHours(t *testing.T) {
 		{40 * time.Minute, v - 30*time.Minute, false},
 		{2 * time.Hour, -never, false}, // before this collector
 	} {
-		startV, just := r.tracker.startOf(c.ago)
+		startV, just := r.tracker.startOfHours(c.ago)
 		require.Equal(t, c.just, just, c.ago)
 		require.InDelta(t, c.startV.Seconds(), startV.Seconds(), 0.5, c.ago)
 	}

@@ -10,9 +10,9 @@ import (
 	"testing"
 )
 
-// checkInvariants checks that tr agrees with itself: what is stated at the fields
-// of Tracker, peer, past, process, former, host, isolation and witness. The random
-// models call it after each step, the scripts after each line.
+// checkInvariants checks that tr is consistent with itself: the statements at the fields of
+// Tracker, peer, past, process, former, host, isolation and witness. The random models call
+// it after each step, the scripts after each line.
 func checkInvariants(t testing.TB, tr *Tracker) {
 	t.Helper()
 	c := &checker{t: tr}
@@ -37,8 +37,8 @@ type checker struct {
 	broken []string
 }
 
-// holds notes an invariant that does not hold of what: a peer, a host, or anything
-// else that can be printed.
+// holds records an invariant of what that is broken: a peer, a host, or anything else that
+// can be printed.
 func (c *checker) holds(yes bool, what any, invariant string) {
 	if !yes {
 		switch x := what.(type) {
@@ -96,9 +96,9 @@ func (c *checker) checkPeer(i int, p *peer) {
 	c.holds(int(p.index) == i && t.lookUp(p.id()) == p, p, "index is where order has it, and its ID leads to it")
 	c.holds(p.host == t.bySource[p.host.source] && p.host.peers[p.hostIndex] == p, p, "hostIndex is where its host has it")
 	c.holds(p.traits != nil && p.past != nil, p, "traits and past are never nil")
-	c.holds(!p.toldApart || p.past != &noPast, p, "since when told was the state is in the past")
+	c.holds(!p.reportedApart || p.past != &noPast, p, "since when told was the state is in the past")
 	c.holds(!p.expected || p.beats == 0, p, "a placeholder has not beaten")
-	c.holds(p.told == p.state || p.untold || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p,
+	c.holds(p.reported == p.state || p.unreported || p.unknown(ReasonMateLost) || p.unknown(ReasonRestored), p,
 		"told is the state, or it is among the untold, or its mate is lost, or it may have been missed")
 	c.holds(p.reason != ReasonIsolated || p.state == Unknown && t.isolation.on, p, "held are unknown peers, and only in isolation")
 	c.holds(p.dueTick <= t.ticks, p, "dueTick has been")
@@ -108,7 +108,7 @@ func (c *checker) checkPeer(i int, p *peer) {
 	c.holds(!p.lone || p.nameless() && len(p.formers) == 0, p, "lone is a nameless peer of one process")
 	c.holds(len(p.replaced) == 0 || p.nameless(), p, "only nameless processes are replaced")
 	c.holds(len(p.replaced) <= maxReplaced, p, "at most maxReplaced are replaced")
-	c.holds(len(p.proven().runs) <= maxSignedRuns, p, "at most maxSignedRuns are remembered")
+	c.holds(len(p.proofOrNone().runs) <= maxSignedRuns, p, "at most maxSignedRuns are remembered")
 }
 
 func (c *checker) checkProcesses(p *peer) {
@@ -117,7 +117,7 @@ func (c *checker) checkProcesses(p *peer) {
 	for o := range p.processes {
 		c.holds(o.heardV <= c.t.tickV+maxTick, p, "heardV has been")
 		c.holds(o.suspectV <= o.deadV, p, "suspectV <= deadV")
-		c.holds(o.schedule.taught <= youth+1, p, "taught counts up to youth+1")
+		c.holds(o.schedule.taught <= learningBeats+1, p, "taught counts up to youth+1")
 		if o.loss != nil {
 			c.holds(o.loss.peer == p && o.loss.evidence == o.evidence, p, "loss is its own, and what evidence says")
 			c.holds(c.hangs(o.loss) == (o.evidence == ReasonHung), p, "a loss hangs as long as its process is hung")
@@ -148,8 +148,8 @@ func (c *checker) hangs(l *loss) bool {
 	return yes
 }
 
-// checkWake checks that no peer sleeps beyond its deadline: one that waits for its
-// host is woken with it.
+// checkWake checks that no peer sleeps beyond its deadline: one that waits for its host is
+// woken with it.
 func (c *checker) checkWake(i int, p *peer) {
 	t := c.t
 	latest := p.wakeV(&t.opts)
@@ -193,14 +193,14 @@ func (c *checker) checkConns() {
 			count := 0
 			for l := range o.connections {
 				count++
-				c.holds(l.conn != 0 && o.over(l.conn) == l, p, "a process has one link over a connection")
+				c.holds(l.conn != 0 && o.linkOver(l.conn) == l, p, "a process has one link over a connection")
 				if over[l.conn] == nil {
 					over[l.conn] = make(map[*peer]struct{})
 				}
 				over[l.conn][p] = struct{}{}
 			}
 			c.holds(count <= maxLinks, p, "a process has at most maxLinks")
-			c.holds(len(o.earlier) == 0 || o.overAny(), p, "earlier connections are there only beside the latest")
+			c.holds(len(o.earlier) == 0 || o.hasConn(), p, "earlier connections are there only beside the latest")
 		}
 	}
 	conns := &c.t.conns

@@ -1,8 +1,8 @@
-// Are the hosts gone, or are we? When too many hosts are silent together, their deaths are
-// held back: probably the collector is cut off. Witnesses refine that. The end of a
-// connection by the other side, and a host whose TCP answers, prove that our network
-// works, so such hosts are never counted as silent; but many of them behind one address
-// that are lost together are one witness: what is between us and them has failed.
+// Are the hosts gone, or is the collector? When too many hosts are silent together, their
+// deaths are held back: probably the collector is cut off. Witnesses refine that. If the
+// remote side ends a connection, or a host's TCP answers, our network works, so such hosts
+// never count as silent. But many of them behind one address that are lost together are one
+// witness: whatever is between us and them has failed.
 
 package liveness
 
@@ -15,38 +15,39 @@ import (
 )
 
 const (
-	// leastHosts is how many hosts have to be compared before the silence of
-	// a part of them says anything about the collector.
+	// leastHosts is how many hosts must be compared before the silence of some of them says
+	// anything about the collector.
 	leastHosts = 10
-	// totalHold is how many times longer than a partial silence a total one is
-	// held: all hosts at once are hardly ever dead.
+	// totalHold is how many times longer than a partial silence a total one is held: it
+	// hardly ever happens that all hosts die at once.
 	totalHold = 10
-	// longestBonus is the most that silence is prolonged after a hold: TCP and
-	// senders pause between their tries for about as long as the path was cut.
+	// longestBonus is the most by which silence is prolonged after a hold: TCP and senders
+	// pause between retries for about as long as the path was cut.
 	longestBonus = time.Minute
 )
 
-// An isolation is the suspicion that not the senders are gone, but the collector is
-// cut off: too many hosts are silent together. While it lasts, what silence and lost
-// connections say of a peer is held back, and the peer is shown as unknown.
+// An isolation is the suspicion that the collector is cut off rather than that the senders are
+// gone: too many hosts are silent together. While it lasts, verdicts from silence and lost
+// connections are held back, and the peers are shown as unknown.
 type isolation struct {
-	silent []*host // each once, at its silence - 1, and with something that lives
-	grown  bool    // silent has grown since it was weighed
+	silent []*host // each once, at its silence - 1; each has a living peer
+	grown  bool    // silent has grown since the last comparison
 
-	// While on, since <= partial <= tickV. They reach back before New if the silence
-	// was held by collectors before.
+	// While on, since <= partial <= tickV. They are before New if earlier collectors held the
+	// silence.
 	on      bool
 	since   time.Duration // on the verdict clock
-	partial time.Duration // likewise: when at least nine tenths were silent last, or since
-	cohort  time.Duration // only hosts heard since then are compared
-	weighed uint64        // at which tick that was done last
+	partial time.Duration // likewise: when at least nine tenths were last silent, or since
+	cohort  time.Duration // only hosts that have beaten since then are compared
+	weighed uint64        // the tick of the latest comparison
 }
 
-// pausePer is one tick for how many hosts: of more all are compared the less often in isolation.
+// pausePer limits the cost of isolation: for every pausePer hosts, comparisons are one tick
+// further apart.
 const pausePer = 50_000
 
-// weigh begins and ends isolation. It runs at each tick, before any peer is declared
-// dead. Until isolation begins it compares only after another host fell silent.
+// weigh begins and ends isolation. It runs in each tick, before any peer is declared dead.
+// Before isolation it only compares when another host has fallen silent.
 func (t *Tracker) weigh(now time.Time) {
 	switch i := &t.isolation; {
 	case t.opts.IsolationPercent == 0:
@@ -60,15 +61,15 @@ func (t *Tracker) weigh(now time.Time) {
 	}
 }
 
-// askedEvery is after how many hosts it is asked whether they are enough.
+// askedEvery is the number of hosts after which enough is called again.
 const askedEvery = 1024
 
-// eachHost returns the portion that visits the hosts in a list while that may change: one of many may
-// be left out. It ends early when enough says so.
+// eachHost returns the portion that visits the hosts of a list that may change meanwhile:
+// some may be missed. It ends early when enough returns true.
 func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 	next := 0
 	return func(n int) int {
-		begin, end := next, next+n*passed
+		begin, end := next, next+n*perUnit
 		for ; next < min(end, len(*list)); next++ {
 			if next%askedEvery == 0 && enough() {
 				next = len(*list)
@@ -76,17 +77,17 @@ func eachHost(list *[]*host, visit func(*host), enough func() bool) portion {
 			}
 			visit((*list)[next])
 		}
-		return min(next-begin, end-begin) / passed
+		return min(next-begin, end-begin) / perUnit
 	}
 }
 
 func unbounded() bool { return false }
 
-// compareSilent begins isolation if too many hosts fell silent together. They are compared
-// with the hosts heard since the one of them was last heard that has been silent longest: one
-// that beats rarely says nothing about now. So that a host that has long been silent does not
-// bring in all of those, the silent ones are tried without the earliest of them too, without
-// more of them, and so on.
+// compareSilent begins isolation if too many hosts have fallen silent together. The silent
+// hosts are compared with the hosts that have beaten since the last beat of the longest
+// silent one: a host that beats rarely says nothing about now. So that one host that has long
+// been silent does not bring in all others, the comparison is repeated without the longest
+// silent hosts, leaving out more each time.
 func (t *Tracker) compareSilent(now time.Time) {
 	var silent sorting
 	var tried tries
@@ -96,7 +97,7 @@ func (t *Tracker) compareSilent(now time.Time) {
 		once(func() {
 			tried = triesOf(silent.all(), t.opts.IsolationPercent)
 			t.next(eachHost(&t.hosts, tried.note, tried.refuted), once(func() {
-				if cohort, yes := tried.cutOff(t.opts.IsolationPercent); yes {
+				if cohort, ok := tried.cutOff(t.opts.IsolationPercent); ok {
 					t.isolate(cohort, now)
 				}
 			}))
@@ -104,13 +105,13 @@ func (t *Tracker) compareSilent(now time.Time) {
 	)
 }
 
-// sortedAtOnce is how many times are sorted at once.
+// sortedAtOnce is how many times are sorted in one unit.
 const sortedAtOnce = 1 << 15
 
-// A sorting puts times in order, the latest first, in portions.
+// A sorting sorts times, the latest first, in portions.
 type sorting struct {
-	runs    [][]time.Duration // each in order, but for the last
-	ordered bool              // so is the last: nothing is added any more
+	runs    [][]time.Duration // each in order, except the last
+	ordered bool              // so is the last; nothing more is added
 }
 
 func (s *sorting) add(at time.Duration) {
@@ -123,14 +124,14 @@ func (s *sorting) add(at time.Duration) {
 	s.runs[last] = append(s.runs[last], at)
 }
 
-// order puts the last run in order.
+// order sorts the last run.
 func (s *sorting) order() {
 	if last := len(s.runs) - 1; last >= 0 {
 		slices.SortFunc(s.runs[last], func(a, b time.Duration) int { return cmp.Compare(b, a) })
 	}
 }
 
-// merge is the portion that makes one run of all.
+// merge is the portion that merges all runs into one.
 func (s *sorting) merge(n int) int {
 	if !s.ordered {
 		s.order()
@@ -140,7 +141,7 @@ func (s *sorting) merge(n int) int {
 	for len(s.runs) > 1 && took < n {
 		both := merged(s.runs[0], s.runs[1])
 		s.runs = append(s.runs[2:], both)
-		took += len(both) / passed
+		took += len(both) / perUnit
 	}
 	return min(took, n)
 }
@@ -152,7 +153,7 @@ func (s *sorting) all() []time.Duration {
 	return s.runs[0]
 }
 
-// merged returns what is in two lists in order, the latest first.
+// merged returns the union of two sorted lists, the latest first.
 func merged(a, b []time.Duration) []time.Duration {
 	all := make([]time.Duration, 0, len(a)+len(b))
 	for len(a) > 0 && len(b) > 0 {
@@ -165,18 +166,18 @@ func merged(a, b []time.Duration) []time.Duration {
 	return append(append(all, a...), b...)
 }
 
-// A try compares the silent hosts that were heard since a time with those that speak.
+// A try compares the silent hosts that have beaten since a time with those that still beat.
 type try struct {
 	silent   int
 	since    time.Duration
-	speaking int // heard since then, but not since that of the next try
-	enough   int // of those that speak: so many do not prove that we are cut off
+	speaking int // have beaten since then, but not since the time of the next try
+	enough   int // if more than this still beat, the collector is not cut off
 }
 
-// tries are what is tried, the most silent hosts first.
+// tries are the comparisons, the one with the most silent hosts first.
 type tries []try
 
-// triesOf returns what to try of silent hosts, heard at these times, the latest first.
+// triesOf returns the comparisons for silent hosts with these last beats, the latest first.
 func triesOf(heard []time.Duration, percent int) (all tries) {
 	for n := len(heard); n > 0; n -= 1 + n/8 {
 		all = append(all, try{silent: n, since: heard[n-1], enough: max(n*(100-percent)/percent, leastHosts)})
@@ -184,7 +185,7 @@ func triesOf(heard []time.Duration, percent int) (all tries) {
 	return all
 }
 
-// note counts a host that speaks.
+// note counts a host that still beats.
 func (t tries) note(h *host) {
 	if h.silent() || h.living == 0 {
 		return
@@ -200,7 +201,7 @@ func (t tries) note(h *host) {
 	}
 }
 
-// refuted reports whether enough hosts speak, whatever is tried.
+// refuted reports whether enough hosts still beat in every comparison.
 func (t tries) refuted() bool {
 	speaking := 0
 	for i := len(t) - 1; i >= 0; i-- {
@@ -211,22 +212,23 @@ func (t tries) refuted() bool {
 	return true
 }
 
-// cutOff reports whether too many hosts fell silent together, and when the one of them was
-// heard last that has been silent longest.
-func (t tries) cutOff(percent int) (since time.Duration, yes bool) {
+// cutOff reports whether too many hosts have fallen silent together, and returns the last
+// beat of the longest silent one of them.
+func (t tries) cutOff(percent int) (since time.Duration, ok bool) {
 	speaking := 0
 	for i := len(t) - 1; i >= 0; i-- {
 		speaking += t[i].speaking
 		if n := t[i].silent; n+speaking >= leastHosts && 100*n > percent*(n+speaking) {
-			since, yes = t[i].since, true // the most hosts count
+			since, ok = t[i].since, true // the comparison with the most silent hosts counts
 		}
 	}
-	return since, yes
+	return since, ok
 }
 
-// isolate begins isolation: what all silent peers are judged to be is held back. Their silence
-// may have been held by the collectors before this one, and for a part of that only a part of
-// the hosts was silent: so a collector that is restarted all the time still reports their deaths.
+// isolate begins isolation: the verdicts on all silent peers are held back. Earlier
+// collectors may have held their silence already, and for a part of that time only some hosts
+// may have been silent. That time counts, so a collector that restarts all the time still
+// reports the deaths.
 func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	var held, partly time.Duration
 	before := func(h *host) {
@@ -247,23 +249,23 @@ func (t *Tracker) isolate(cohort time.Duration, now time.Time) {
 	t.next(eachHost(&t.isolation.silent, before, unbounded), once(begin), each(slices.Clone(t.order), 1, hold))
 }
 
-// holds reports whether the verdict on p is held back. One silence is spared for no
-// longer than a total one is held, or hosts that fall silent again and again, by
-// accident or on purpose, would hide the death of others for ever.
+// holds reports whether the verdict on p is held back. One silence is held no longer than a
+// total silence. Otherwise hosts that fall silent again and again, by accident or on purpose,
+// would hide the deaths of others forever.
 func (t *Tracker) holds(p *peer) bool {
 	return t.isolation.on && !p.proves() && p.spared < totalHold*t.opts.IsolationHold
 }
 
-// hold shows p as unknown instead of what its silence says: never as alive, or
-// a site that has gone dark would look well.
+// hold shows p as unknown instead of suspect or dead. It never shows p as alive: a site that
+// has gone dark must not look healthy.
 func (t *Tracker) hold(p *peer, now time.Time) {
 	t.become(p, Unknown, ReasonIsolated, now)
-	p.reason, p.changed = ReasonIsolated, true // also of one that was unknown before
+	p.reason, p.changed = ReasonIsolated, true // also if it was unknown before
 	t.rewake(p)
 }
 
-// release ends the isolation when nearly all hosts are heard again, when a part of
-// them has been silent for so long that it is not us, or after ten times that.
+// release ends isolation when nearly all hosts beat again, when some have been silent for so
+// long that the collector cannot be the cause, or after ten times that.
 func (t *Tracker) release(now time.Time) {
 	silent, speaking, cohort := 0, 0, t.isolation.cohort
 	countSilent := func(h *host) {
@@ -283,7 +285,7 @@ func (t *Tracker) release(now time.Time) {
 	)
 }
 
-// releaseIf ends the isolation, if so many silent hosts of all that are compared say so.
+// releaseIf ends isolation, if the number of silent hosts among all compared ones allows it.
 func (t *Tracker) releaseIf(silent, all int, now time.Time) {
 	i := &t.isolation
 	if 10*silent >= 9*all {
@@ -297,8 +299,8 @@ func (t *Tracker) releaseIf(silent, all int, now time.Time) {
 	}
 }
 
-// resume judges all held peers again, with so much more patience. Without any they
-// are judged for good: those that are silent now are not counted again.
+// resume judges all held peers again, with bonus added to their deadlines. Without a bonus
+// that is final: the hosts that are silent now are not counted again.
 func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	i := &t.isolation
 	i.on, i.grown = false, false
@@ -313,7 +315,7 @@ func (t *Tracker) resume(now time.Time, bonus time.Duration) {
 	t.next(forgetSilent, each(slices.Clone(t.order), 1, func(p *peer) { t.judgeAgain(p, lasted, bonus, now) }))
 }
 
-// judgeAgain judges p, if it was held for an isolation that has lasted for some time.
+// judgeAgain judges p again, if it was held during an isolation of that length.
 func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time) {
 	if p.index < 0 || p.reason != ReasonIsolated && p.reason != ReasonRestored {
 		return
@@ -330,7 +332,7 @@ func (t *Tracker) judgeAgain(p *peer, lasted, bonus time.Duration, now time.Time
 	t.rewake(p)
 }
 
-// suspect notes that something speaks against p.
+// suspect makes p suspect.
 func (t *Tracker) suspect(p *peer, now time.Time) {
 	if t.excused(p, t.verdict(now), now) {
 		return
@@ -346,9 +348,8 @@ func (t *Tracker) suspect(p *peer, now time.Time) {
 	}
 }
 
-// countSilent counts the host of p as silent, unless what is known of p proves that
-// our network works. The end of one connection says nothing about a host that has
-// more.
+// countSilent counts the host of p as silent, unless what is known of p proves that our
+// network works. The end of one connection says nothing about a host that has more.
 func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	ended := p.evidence == ReasonConnClosed || p.evidence == ReasonConnReset
 	switch {
@@ -359,8 +360,8 @@ func (t *Tracker) countSilent(p *peer, verdict time.Duration) {
 	}
 }
 
-// alone reports whether no other peer of the host of p speaks for the host. Of an
-// address that thousands share only the first ones are asked.
+// alone reports whether no other peer of the host of p shows that the host is alive. If
+// thousands share an address, only the first ones are checked.
 func (p *peer) alone(verdict time.Duration) bool {
 	const enough = 100
 	return !slices.ContainsFunc(p.host.peers[:min(enough, len(p.host.peers))], func(other *peer) bool {
@@ -368,7 +369,7 @@ func (p *peer) alone(verdict time.Duration) bool {
 	})
 }
 
-// removeSilent notes that h is not silent, or that nothing on it lives.
+// removeSilent notes that h is not silent, or has no living peer.
 func (i *isolation) removeSilent(h *host) {
 	if !h.silent() {
 		return
@@ -379,8 +380,7 @@ func (i *isolation) removeSilent(h *host) {
 	h.silence = 0
 }
 
-// addSilent notes that p is silent, and with it its host, unless that was heard
-// after p should have been.
+// addSilent counts the host of p as silent, unless the host has beaten after p should have.
 func (i *isolation) addSilent(p *peer) {
 	h := p.host
 	if h.silent() || h.heard > p.lastHeard()+p.span() {
@@ -391,39 +391,38 @@ func (i *isolation) addSilent(p *peer) {
 	i.grown = true
 }
 
-// crowdSize is how many hosts of one address that are lost together are one
-// witness, not many: what is between us and them, a proxy or a NAT, speaks for all.
+// crowdSize is how many hosts behind one address must be lost together to count as one
+// witness: the proxy or NAT between us and them has failed.
 const crowdSize = 10
 
-// A loss is what is known of how a process fell silent, beyond the silence. Only
-// that a connection ended or that the process hangs is a loss.
+// A loss is how a process fell silent, if more is known than the silence: its connection
+// ended, or it is hung.
 type loss struct {
-	peer     *peer // whose process has it
+	peer     *peer // its process has this loss
 	evidence Reason
-	from     netip.Addr    // of its witness
+	from     netip.Addr    // address of its witness
 	at       time.Duration // on the verdict clock
 	deadV    time.Duration // when silence alone would make the process dead
-	crowded  bool          // it is one of a crowd, and proves nothing
+	crowded  bool          // it is one of a crowd and proves nothing
 }
 
-// A witness is what all losses behind one address say together. It is kept while it
-// has any.
+// A witness is what all losses behind one address show together. It is kept while it has any.
 type witness struct {
-	ends  []*loss            // connections that ended within Terms.Grace, the earliest first; in Tracker.ends, too
-	hangs map[*loss]struct{} // of processes that are hung now: no more than are known
-	hosts map[*host]int      // how many of both each host has; > 0
+	ends  []*loss            // connections that ended within Terms.Grace, the earliest first; also in Tracker.ends
+	hangs map[*loss]struct{} // processes that are hung now: at most as many as are known
+	hosts map[*host]int      // losses of each host, of both kinds; > 0
 }
 
-// proves reports whether the way in which p fell silent shows that our network
-// works: the other side has closed its connection, or its TCP answers.
+// proves reports whether the way in which p fell silent shows that our network works: the
+// remote side has closed its connection, or its TCP answers.
 func (p *peer) proves() bool {
 	return p.loss != nil && !p.loss.crowded && (p.loss.evidence == ReasonConnClosed || p.loss.evidence == ReasonHung)
 }
 
-// noteLoss notes the evidence of the silence of o, a process of p.
+// noteLoss notes the evidence for the silence of o, a process of p.
 func (t *Tracker) noteLoss(p *peer, o *process, evidence Reason, from netip.Addr, verdict time.Duration) {
 	if o.loss != nil && o.loss.evidence == evidence && evidence == ReasonHung {
-		return // it still does
+		return // it is still hung
 	}
 	t.clearLoss(o)
 	p.changed = p.changed || o.evidence != evidence
@@ -448,8 +447,8 @@ func (t *Tracker) clearLoss(o *process) {
 	o.setRare(rare{earlier: o.earlier})
 }
 
-// addToWitness adds l to the witness of its address. When that becomes a crowd, all
-// its losses prove nothing any more.
+// addToWitness adds l to the witness of its address. When the witness becomes a crowd, none
+// of its losses proves anything any more.
 func (t *Tracker) addToWitness(l *loss) {
 	t.expireEndsUntil(l.at, atOnce) // the rest is left to the tick
 	w := t.witnesses[l.from]
@@ -469,13 +468,13 @@ func (t *Tracker) addToWitness(l *loss) {
 	case crowded:
 		l.crowded = true
 	case len(w.hosts) >= crowdSize:
-		t.crowdIn(w)
+		t.formCrowd(w)
 	}
 }
 
-// crowdIn takes back what the losses of w have shortened, and counts their
-// hosts as silent. Of a host with very many peers it is left to the tick.
-func (t *Tracker) crowdIn(w *witness) {
+// formCrowd undoes what the losses of w have shortened, and counts their hosts as silent. If
+// there are very many, it is left to the tick.
+func (t *Tracker) formCrowd(w *witness) {
 	losses := slices.AppendSeq(slices.Clone(w.ends), maps.Keys(w.hangs))
 	if len(losses) > atOnce {
 		t.chores = append(t.chores, each(losses, 1, t.ignoreLoss))
@@ -486,7 +485,7 @@ func (t *Tracker) crowdIn(w *witness) {
 	}
 }
 
-// ignoreLoss takes back what l has shortened, and counts its host as silent.
+// ignoreLoss undoes what l has shortened, and counts its host as silent.
 func (t *Tracker) ignoreLoss(l *loss) {
 	l.crowded = true
 	p := l.peer
@@ -499,17 +498,17 @@ func (t *Tracker) ignoreLoss(l *loss) {
 	}
 }
 
-// forgetEnds forgets the ends that are too old to be of one crowd with what happens now.
+// forgetEnds schedules the removal of ends that are too old to form a crowd with new ones.
 func (t *Tracker) forgetEnds(time.Time) {
 	if len(t.ends) > 0 {
 		t.next(t.expireEnds)
 	}
 }
 
-// expireEnds is the portion that does so.
+// expireEnds is the portion that removes them.
 func (t *Tracker) expireEnds(n int) int { return t.expireEndsUntil(t.tickV, n) }
 
-// expireEndsUntil forgets n of the ends that are too old at a time, and returns how many.
+// expireEndsUntil removes up to most ends that are too old at a time, and returns how many.
 func (t *Tracker) expireEndsUntil(verdict time.Duration, most int) int {
 	n := 0
 	for n < min(most, len(t.ends)) && t.ends[n].at < verdict-t.opts.Grace {
@@ -525,8 +524,7 @@ func (t *Tracker) expireEndsUntil(verdict time.Duration, most int) int {
 	return n
 }
 
-// withdraw takes l off the counts of its witness, which is forgotten with its last
-// loss.
+// withdraw removes l from the counts of its witness, which is forgotten with its last loss.
 func (t *Tracker) withdraw(w *witness, l *loss) {
 	if w.hosts[l.peer.host]--; w.hosts[l.peer.host] == 0 {
 		delete(w.hosts, l.peer.host)

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Who speaks rarely says nothing about now.
+// A host that beats rarely says nothing about now.
 func TestSlowHostsDoNotDilute(t *testing.T) {
 	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
@@ -28,8 +28,8 @@ func TestSlowHostsDoNotDilute(t *testing.T) {
 	require.Empty(t, c.deaths())
 }
 
-// Hosts that have been silent for long, because their silence is long, do not
-// bring all those in that were heard since.
+// Hosts that have been silent for long, because their allowed silence is long, do not bring
+// in all hosts that have beaten since.
 func TestLongSilentHostsDoNotDilute(t *testing.T) {
 	c := newRig(t)
 	all := c.join(time.Second, hosts(10)...)
@@ -55,8 +55,8 @@ func TestLongSilentHostsDoNotDilute(t *testing.T) {
 	require.Empty(t, c.deaths())
 }
 
-// A collector that is restarted all the time still reaches its verdicts when
-// many have died.
+// A collector that restarts all the time still reaches its verdicts when many hosts have
+// died.
 func TestHoldGoesOnOverRestarts(t *testing.T) {
 	c := newRig(t)
 	all := c.join(time.Second, hosts(20)...)
@@ -69,8 +69,8 @@ func TestHoldGoesOnOverRestarts(t *testing.T) {
 	require.Len(t, c.deaths(), 10)
 }
 
-// Hosts that come and go all the time, by accident or on purpose, do not hide
-// the death of another for ever.
+// Hosts that come and go all the time, by accident or on purpose, do not hide the death of
+// another host forever.
 func TestDeathIsNotHiddenByHostsThatComeAndGo(t *testing.T) {
 	c := newRig(t)
 	all := c.join(10*time.Second, hosts(200)...)
@@ -103,9 +103,9 @@ const (
 	goesOn
 )
 
-// Is everybody dead, or are we cut off? Only evidence about ourselves tells:
-// each row is twelve hosts, each with one process that beats for itself every
-// ten seconds, so that W is 35 s, and what becomes of them.
+// Are all hosts dead, or is the collector cut off? Only evidence about the collector itself
+// can decide. Each row has twelve hosts with one process each that beats for itself every ten
+// seconds, so that W is 35 s, and what becomes of them.
 func TestManyDeathsAtOnce(t *testing.T) {
 	const grace, reset, w, partly, wholly = 5 * time.Second, 12 * time.Second, 35 * time.Second, time.Minute, 10 * time.Minute
 	all := func(how int) (fates [12]int) {
@@ -125,7 +125,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 		fates    [12]int
 		proxy    bool             // all come from one address
 		isolated bool             // at some time
-		told     [6]time.Duration // by fate: when the last one is told dead, not before; 0 for never
+		told     [6]time.Duration // by fate: when the last one is reported dead, and not before; 0 for never
 		joining  int              // hosts that connect meanwhile
 	}{
 		"all end":                      {fates: all(sendsFIN), told: [6]time.Duration{sendsFIN: grace}},
@@ -190,7 +190,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 			require.Equal(t, row.isolated, isolated, "isolated")
 			at := make(map[ID]time.Duration)
 			for _, death := range c.deaths() {
-				require.NotContains(t, at, death.ID, "told twice")
+				require.NotContains(t, at, death.ID, "reported twice")
 				at[death.ID] = death.at.Sub(fell)
 			}
 			for i, fate := range row.fates {
@@ -209,7 +209,7 @@ func TestManyDeathsAtOnce(t *testing.T) {
 	}
 }
 
-// What is known of losses is bounded by what is lost now.
+// What is kept of losses is limited by what is lost now.
 func TestWitnessesAreForgotten(t *testing.T) {
 	c := newRig(t, func(o *Options) {
 		o.Ask = func(conn ConnID) (Path, netip.Addr) { return PathAnswers, addrOf(conn) }
@@ -224,7 +224,7 @@ func TestWitnessesAreForgotten(t *testing.T) {
 	}
 	pause(actors[20:]...)
 	c.pass(20 * time.Second)
-	require.Len(t, c.tracker.witnesses, 20, "those that hang")
+	require.Len(t, c.tracker.witnesses, 20, "those that are hung")
 	resume(actors...)
 	c.pass(20 * time.Second)
 	require.Empty(t, c.tracker.witnesses)
@@ -250,7 +250,7 @@ func TestTimesOfManyHostsAreSortedInPortions(t *testing.T) {
 	require.Equal(t, want, s.all())
 }
 
-// What is counted for all tries together is what each of them would count alone.
+// Counting for all tries together gives the same as counting for each alone.
 func TestTriesAreAsIfEachWereMadeAlone(t *testing.T) {
 	rnd := rand.New(rand.NewPCG(3, 4))
 	found := 0

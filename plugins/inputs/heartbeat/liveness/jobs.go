@@ -1,7 +1,7 @@
-// Jobs of a peer that say when they begin: a ping with /start, and later one that says how
-// it ended. Several of one peer may overlap. That one has begun is no sign that its peer is
-// well, and moves no deadline. But if its runtime is limited, silence is not judged until it
-// ends or has run for too long.
+// Jobs that report when they begin: a ping with /start, and later one that reports how the
+// job ended. Several jobs of one peer may overlap. The start of a job is no sign that its
+// peer is well, and moves no deadline. But while a job with a limited runtime is running,
+// silence is not judged until the job ends or exceeds its limit.
 
 package liveness
 
@@ -12,54 +12,54 @@ import (
 )
 
 const (
-	// maxJobs is how many jobs of one peer are known that have begun, and how many that have
-	// ended.
+	// maxJobs is the most running jobs remembered of one peer, and the most ended ones.
 	maxJobs = 16
-	// lateStart is for how long after the end of a job its start may still be on its way.
+	// lateStart is how long after the end of a job its start may still arrive.
 	lateStart = time.Minute
-	// retriedFor is for how long after a failure a client may say it again. One that uses the
-	// same id for each of its jobs mostly says when they begin; if not, they are further apart.
+	// retriedFor is how long after a failure its client may report it again. Clients that use
+	// one id for all of their jobs usually report their starts; if not, the jobs are further
+	// apart.
 	retriedFor = 6 * time.Hour
 )
 
-// A Job is the record of one that has begun and not ended.
+// A Job is the record of a job that has begun and not ended.
 type Job struct {
-	ID     string        // as its client calls it; "" if it does not
+	ID     string        // as its client calls it; "" if it names none
 	Ago    time.Duration // since it began
-	Limit  time.Duration // of its runtime that is left; 0 for no limit
+	Limit  time.Duration // runtime left; 0 for no limit
 	Unsure bool          // it may have ended while no collector listened
 }
 
-// An EndedJob is the record of one that has ended.
+// An EndedJob is the record of a job that has ended.
 type EndedJob struct {
 	ID     string
 	Failed bool
-	Ago    time.Duration // since then
+	Ago    time.Duration // since it ended
 }
 
-// A job is one that has begun and not ended.
+// A job has begun and not ended.
 type job struct {
 	id     string
 	began  time.Duration
-	limitV time.Duration // when it has run for too long; never if that has no limit
+	limitV time.Duration // when it exceeds its runtime; never without a limit
 	unsure bool          // it may have ended while no collector listened
 }
 
-// An endedJob is one that has an id.
+// An endedJob has ended. It has an id.
 type endedJob struct {
 	id     string
 	failed bool
 	at     time.Duration
 }
 
-// jobs are what is known of the jobs of one peer.
+// jobs is what is known of the jobs of one peer.
 type jobs struct {
 	open    []job      // the oldest first
 	ended   []endedJob // the latest last
-	overran bool       // one has run for too long since the last success
+	overran bool       // a job has exceeded its runtime since the last success
 }
 
-// begin takes in that a job of p begins.
+// begin processes the start of a job of p.
 func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 	out := Outcome{Fate: Begun, Silence: t.silence(p, &p.process), Handle: Handle{p}}
 	p.openJob(b, now.Sub(t.epoch), t.verdict(now))
@@ -72,8 +72,8 @@ func (t *Tracker) begin(p *peer, b *Beat, now time.Time) Outcome {
 	return out
 }
 
-// openJob notes that the job of b has begun. That of one with its id which is open moves no limit,
-// and if one has ended just before it is that one's, which came late.
+// openJob notes that the job of b has begun. If a job with the same id is running, its limit
+// does not move. If one has ended just before, b is its own start, which arrived late.
 func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
 	p.dropExpired(nowV)
 	late := func(e endedJob) bool { return e.id == b.Job && at-e.at < lateStart }
@@ -82,13 +82,13 @@ func (p *peer) openJob(b *Beat, at, nowV time.Duration) {
 	}
 	limitV := limitOf(b.MaxRuntime, nowV)
 	if lastV, limited := p.limited(); p.jobs.overran && limited {
-		limitV = min(limitV, lastV) // else a job that hangs each time would never be one
+		limitV = min(limitV, lastV) // otherwise a job that hangs every time would never exceed its limit
 	}
 	p.addJob(job{id: b.Job, began: at, limitV: limitV})
 }
 
-// addJob adds one that is open. If there is no room for it one without a limit is forgotten, or
-// else it is not noted itself: the limits of those before hold.
+// addJob adds a running job. If there are too many, it replaces one without a limit; if all
+// have limits, the new job is not noted and the earlier limits stay in force.
 func (p *peer) addJob(j job) {
 	past := p.editPast()
 	if len(past.jobs.open) >= maxJobs {
@@ -101,7 +101,7 @@ func (p *peer) addJob(j job) {
 	past.jobs.open, p.changed = append(past.jobs.open, j), true
 }
 
-// limitOf returns when a job has run for too long that has so much left; 0 is no limit.
+// limitOf returns when a job with that much runtime left exceeds it; 0 is no limit.
 func limitOf(left, nowV time.Duration) time.Duration {
 	if left == 0 {
 		return never
@@ -109,19 +109,19 @@ func limitOf(left, nowV time.Duration) time.Duration {
 	return nowV + left
 }
 
-// hasFailed reports whether b says that a job has failed of which that was said before, and which
-// has not begun again since.
+// hasFailed reports whether b repeats a report that a job has failed. A job that has begun
+// again since then can fail again.
 func (p *peer) hasFailed(b *Beat, at time.Duration) bool {
-	said := func(e endedJob) bool { return e.id == b.Job && e.failed && at-e.at < retriedFor }
-	return b.Job != "" && b.Status == SaysDead && !p.isOpen(b.Job) && slices.ContainsFunc(p.jobs.ended, said)
+	before := func(e endedJob) bool { return e.id == b.Job && e.failed && at-e.at < retriedFor }
+	return b.Job != "" && b.Status == SaysDead && !p.isOpen(b.Job) && slices.ContainsFunc(p.jobs.ended, before)
 }
 
 func (p *peer) isOpen(id string) bool {
 	return slices.ContainsFunc(p.jobs.open, func(j job) bool { return j.id == id })
 }
 
-// noteJob notes what b says of a job of p, and reports whether it says anything.
-func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (news bool) {
+// noteJob notes what b reports about jobs of p, and reports whether a job has begun or ended.
+func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (changed bool) {
 	switch {
 	case b.Begins:
 		p.openJob(b, at, nowV)
@@ -133,24 +133,24 @@ func (p *peer) noteJob(b *Beat, at, nowV time.Duration) (news bool) {
 	if b.Job != "" {
 		p.noteEnded(endedJob{b.Job, b.Status == SaysDead, at})
 	}
-	// A mate may tell the end of an earlier one.
-	news = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.began <= at })
-	// One without a limit does not outvote what fails after a success.
+	// A mate may report the end of an earlier job.
+	changed = p.dropJobs(func(j *job) bool { return j.id == b.Job && j.began <= at })
+	// A running job without a limit does not stop a later failure from counting.
 	if b.Status == SaysAlive {
 		p.editPast().jobs.overran = false
 		p.dropJobs(func(j *job) bool { return j.limitV == never && j.began <= at })
 	}
-	return news
+	return changed
 }
 
-// noteEnded notes how a job has ended, in place of what was said of it before.
+// noteEnded notes how a job has ended. It replaces what was noted for that id.
 func (p *peer) noteEnded(e endedJob) {
 	past := p.editPast()
 	others := slices.DeleteFunc(past.jobs.ended, func(other endedJob) bool { return other.id == e.id })
 	past.jobs.ended, p.changed = append(others[max(len(others)-maxJobs+1, 0):], e), true
 }
 
-// dropJobs forgets that some jobs have begun, and reports whether there are any.
+// dropJobs forgets running jobs, and reports whether there were any.
 func (p *peer) dropJobs(which func(*job) bool) (some bool) {
 	drop := func(j job) bool { return which(&j) }
 	if !slices.ContainsFunc(p.jobs.open, drop) {
@@ -163,26 +163,25 @@ func (p *peer) dropJobs(which func(*job) bool) (some bool) {
 
 func (p *peer) dropJob(id string) { p.dropJobs(func(j *job) bool { return j.id == id }) }
 
-// dropExpired forgets jobs of p that have run for too long while it was dead or had left.
+// dropExpired forgets jobs of p that exceeded their runtime while p was dead or had left.
 func (p *peer) dropExpired(nowV time.Duration) {
 	if p.state.over() {
 		p.dropJobs(func(j *job) bool { return j.limitV <= nowV })
 	}
 }
 
-// limited reports whether the runtime of a job of p is limited, and when the last of those has
-// run for too long.
-func (p *peer) limited() (lastV time.Duration, yes bool) {
+// limited reports whether a running job of p has a limit, and returns when the last such
+// limit ends.
+func (p *peer) limited() (lastV time.Duration, ok bool) {
 	for _, j := range p.jobs.open {
 		if j.limitV < never {
-			lastV, yes = max(lastV, j.limitV), true
+			lastV, ok = max(lastV, j.limitV), true
 		}
 	}
-	return lastV, yes
+	return lastV, ok
 }
 
-// nextOverrunV returns when a job has run for too long beside which another one goes on, and it
-// was seen at a tick before.
+// nextOverrunV returns one tick after the first limit ends, if several jobs are running.
 func (p *peer) nextOverrunV() time.Duration {
 	next := never
 	if len(p.jobs.open) > 1 {
@@ -196,8 +195,8 @@ func (p *peer) nextOverrunV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtJobs reports each job of p that has run for too long, and returns whether the runtime of
-// another one is limited: then silence is not judged.
+// lookAtJobs reports each job of p that has exceeded its runtime, and returns whether another
+// running job has a limit: then silence is not judged.
 func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 	for t.tickV >= p.nextOverrunV() && !p.state.over() {
 		over := slices.MinFunc(p.jobs.open, func(a, b job) int { return cmp.Compare(a.limitV, b.limitV) })
@@ -207,7 +206,7 @@ func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 		p.dropJob(over.id)
 		if !over.unsure && !t.holds(p) {
 			p.editPast().jobs.overran = true
-			t.tellEnding(p, &p.process, ReasonOverrun, nil, now)
+			t.reportEnding(p, &p.process, ReasonOverrun, nil, now)
 		}
 	}
 	limitV, limited := p.limited()
@@ -219,9 +218,9 @@ func (t *Tracker) lookAtJobs(p *peer, now time.Time) (goOn bool) {
 	return limited
 }
 
-// overrun takes in that the last job of p has run for too long. If a collector was away
-// meanwhile, or this one is cut off, it may have ended: then that is not known, and p has as
-// long as after a beat.
+// overrun notes that the last limited job of p has exceeded its runtime. If a collector was
+// away meanwhile, or this one is cut off, the job may have ended. Then the state of p is
+// unknown, and p may be silent for as long as after a beat.
 func (t *Tracker) overrun(p *peer, now time.Time) {
 	last := p.jobs.open[0]
 	p.dropJob(last.id)
@@ -234,7 +233,7 @@ func (t *Tracker) overrun(p *peer, now time.Time) {
 	p.reason, p.changed = ReasonRestored, true
 }
 
-// recordJobs notes in r the jobs of p.
+// recordJobs records the jobs of p in r.
 func (r *Record) recordJobs(p *peer, at, nowV time.Duration) {
 	for _, j := range p.jobs.open {
 		left := time.Duration(0)
@@ -248,7 +247,7 @@ func (r *Record) recordJobs(p *peer, at, nowV time.Duration) {
 	}
 }
 
-// jobsAfter is Record.After for the jobs.
+// jobsAfter is Record.After for jobs.
 func (r *Record) jobsAfter(span, longest time.Duration) {
 	r.Jobs, r.JobsEnded = slices.Clone(r.Jobs), slices.Clone(r.JobsEnded)
 	for i := range r.Jobs {
@@ -262,8 +261,8 @@ func (r *Record) jobsAfter(span, longest time.Duration) {
 	}
 }
 
-// takeJobs takes over the jobs of a record. Unless a mate has taken that just now nobody has
-// listened since: they may have ended.
+// takeJobs restores the jobs of a record. Unless the record comes from a mate, no collector
+// has listened since: the jobs may have ended.
 func (t *Tracker) takeJobs(p *peer, r *Record) {
 	for _, e := range r.JobsEnded {
 		p.noteEnded(endedJob{e.ID, e.Failed, t.tick - e.Ago})
@@ -273,8 +272,9 @@ func (t *Tracker) takeJobs(p *peer, r *Record) {
 	}
 }
 
-// learnJobs notes which jobs of p have begun and ended, as a mate knew at a time that had heard p
-// before. An id may be that of one job after the other. Without an id the next beat ends it.
+// learnJobs notes which jobs of p have begun and ended, from a record that a mate took at the
+// time at. heard is when the mate received the last beat. Jobs may reuse an id. The next beat
+// ends a job without an id.
 func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	p.dropJobs(func(j *job) bool {
 		open := slices.ContainsFunc(r.Jobs, func(other Job) bool { return other.ID == j.id })
@@ -284,7 +284,7 @@ func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	for _, j := range r.Jobs {
 		began := at - j.Ago
 		open := slices.IndexFunc(p.jobs.open, func(other job) bool { return other.id == j.ID })
-		if open >= 0 && !j.Unsure && p.jobs.open[open].unsure { // that one has listened
+		if open >= 0 && !j.Unsure && p.jobs.open[open].unsure { // the mate was listening
 			p.editPast().jobs.open[open].unsure, p.changed = false, true
 		}
 		ended := slices.ContainsFunc(p.jobs.ended, func(e endedJob) bool { return e.id == j.ID && e.at >= began })
@@ -299,7 +299,7 @@ func (p *peer) learnJobs(r *Record, heard, at, nowV time.Duration) {
 	}
 }
 
-// fingerprint tells which jobs are open, and of which that is sure.
+// fingerprint returns a hash of the running jobs and of which of them are unsure.
 func (j *jobs) fingerprint() uint16 {
 	sum := uint64(0)
 	for _, open := range j.open {

@@ -8,7 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Of many jobs that begin and never end the oldest are forgotten, of those that have ended too.
+// If many jobs begin and never end, the oldest are forgotten, and so are the oldest ended
+// ones.
 func TestJobsAreBounded(t *testing.T) {
 	r := newRig(t)
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
@@ -22,11 +23,11 @@ func TestJobsAreBounded(t *testing.T) {
 	p := r.tracker.lookUp(shop)
 	require.Len(t, p.jobs.open, maxJobs)
 	require.Len(t, p.jobs.ended, maxJobs)
-	require.Equal(t, "begun 0", p.jobs.open[0].id, "its limit holds")
+	require.Equal(t, "begun 0", p.jobs.open[0].id, "its limit applies")
 	require.Equal(t, fmt.Sprint("ended ", 10*maxJobs-1), p.jobs.ended[maxJobs-1].id)
 }
 
-// A job that begins at one collector ends at another one: clients try the next address.
+// A job that begins at one collector may end at another: clients try the next address.
 func TestJobsAreKnownToAll(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
 	begin, end, failure := ping, ping, ping
@@ -41,7 +42,7 @@ func TestJobsAreKnownToAll(t *testing.T) {
 		{"it does not end", nil, "dead overrun"},
 	} {
 		for _, job := range []string{"", "c0ffee"} {
-			for _, both := range []bool{false, true} { // have heard it before
+			for _, both := range []bool{false, true} { // have received it before
 				p := newPair(t)
 				begin.Job = job
 				p.one.observe(ping)
@@ -69,8 +70,8 @@ func TestJobsAreKnownToAll(t *testing.T) {
 	}
 }
 
-// What was missed of a job while collectors were parted, or one was stopped, is known when they
-// meet, in both directions.
+// What collectors missed about a job while they were parted, or one was stopped, is known
+// when they meet, in both directions.
 func TestJobsThatAMateHasMissed(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 3 * time.Second, Margin: 3 * time.Second}
 	for _, job := range []string{"", "c0ffee"} {
@@ -116,8 +117,9 @@ func TestJobsThatAMateHasMissed(t *testing.T) {
 	}
 }
 
-// Who takes a peer for dead, as it has missed that a job has begun, convinces nobody who knows.
-func TestAJobThatRunsIsNotBuried(t *testing.T) {
+// A collector that takes a peer for dead because it missed the start of a job convinces none
+// that has received it.
+func TestRunningJobIsNotDead(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 3 * time.Second, Margin: 3 * time.Second}
 	begin := ping
 	begin.Begins, begin.MaxRuntime = true, time.Minute
@@ -135,7 +137,7 @@ func TestAJobThatRunsIsNotBuried(t *testing.T) {
 	require.Equal(t, Alive, p.one.view(shop).State)
 }
 
-// No collector has listened while both were restarted: a job may have ended.
+// No collector listened while both were restarted: a job may have ended.
 func TestJobMayHaveEndedWhileAllWereRestarted(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
 	begin := ping
@@ -155,7 +157,8 @@ func TestJobMayHaveEndedWhileAllWereRestarted(t *testing.T) {
 	}
 }
 
-// A client may use one id for ever: an end of yesterday is not that of the job that runs now.
+// A client may use one id forever: the end of yesterday's job is not the end of the one that
+// runs now.
 func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour, Job: "c0ffee"}
 	begin := ping
@@ -183,7 +186,7 @@ func TestJobsOfOneIDAreKeptApart(t *testing.T) {
 	}
 }
 
-// How long ago something was does not depend on how long a collector was stopped.
+// The age of an event does not depend on how long a collector was stopped.
 func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
 	for _, job := range []string{"", "c0ffee"} {
 		ping := Beat{ID: shop, Interval: time.Minute, Margin: 5 * time.Second}
@@ -198,7 +201,7 @@ func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
 		p.two.observe(end)
 		p.one.stall(6 * time.Second)
 		p.two.pass(6 * time.Second)
-		p.two.tracker.TakeSaid(p.two.now) // what it has said is lost
+		p.two.tracker.TakeSaid(p.two.now) // what it has sent is lost
 		p.pass(time.Second)
 		p.round()
 		p.pass(20 * time.Second)
@@ -210,7 +213,7 @@ func TestJobThatEndedWhileACollectorWasStopped(t *testing.T) {
 }
 
 // A mate that has listened knows whether a job has ended while this collector was restarted.
-func TestJobOfWhichAMateIsSure(t *testing.T) {
+func TestMateIsSureOfAJob(t *testing.T) {
 	ping := Beat{ID: shop, Interval: 24 * time.Hour, Margin: time.Hour}
 	begin := ping
 	begin.Begins, begin.MaxRuntime = true, time.Minute

@@ -1,8 +1,8 @@
-// A crash of the collector. A journal saves the records that have changed, and from
-// time to time for how long was listened; After makes of both what Record would have
-// said at the end. While all peers are well that is next to nothing: for a peer that
-// beats more often than seldom, the last record says that all was well, and totals are
-// saved ahead. docs/decisions/0020 has the reasons.
+// A crash of the collector. A journal saves the records that have changed and, from time to
+// time, for how long the tracker has listened. From both, After reconstructs what Record
+// would have returned at the end. While all peers are well, next to nothing is saved: the
+// last record of a peer implies that all was well unless the peer beats seldom, and totals
+// are saved ahead. docs/decisions/0020 gives the reasons.
 
 package liveness
 
@@ -12,61 +12,61 @@ import (
 )
 
 const (
-	// LongestPace is the longest time between two savings of how long the tracker
-	// has listened; shortestPace is the shortest.
+	// LongestPace is the longest interval at which the listened time is saved; shortestPace
+	// is the shortest.
 	LongestPace  = 5 * time.Minute
 	shortestPace = time.Second
-	// paceShare is the part of the silence that is left that may be lost if the
-	// collector crashes: a hundredth.
+	// paceShare limits what a crash of the collector may lose: one hundredth of the silence
+	// that is left.
 	paceShare = 100
 
-	// seldom is the interval above which each beat is saved. For a peer that beats
-	// more often a crash costs little: it is heard again soon.
+	// seldom is the interval above which every beat is saved. If a peer beats more often, a
+	// crash costs little: its next beat comes soon.
 	seldom = 3 * time.Minute
 
-	// beatsAhead is by how many beats their total is saved ahead at most, so that it
-	// does not go back when a collector goes on after a crash: databases take a total
-	// that goes back for a reset. For the first beats that a collector hears it is
-	// fewBeats: one that is killed again and again does not invent many.
+	// beatsAhead is how far ahead the total of beats is saved at most, so that it does not
+	// decrease after a crash: databases take a decreasing total for a reset. For the first
+	// beats that a collector receives it is fewBeats, so that a collector that is killed
+	// again and again does not invent many.
 	beatsAhead = 128
 	fewBeats   = 5
 	// mostAhead is the same for mishaps, of which there are fewer.
 	mostAhead = 1024
 )
 
-// lateClasses are powers of two of seconds: 32 reach over a hundred years.
+// lateClasses are powers of two of seconds: 32 cover more than a hundred years.
 const lateClasses = 33
 
 // unsaved is what has changed since it was last taken.
 type unsaved struct {
-	peers []*peer // whose record is another one: those that are listed, each once, some forgotten since
-	gone  [][]ID  // that led to no peer at some time since; one may be that of a new peer. Lists of goneAtOnce, but for the last
-	// late counts peers by peer.late, the class of the silence that is left: of class
-	// c there are at least 2^(c-1) s, except for the first. Class 0 is not counted.
+	peers []*peer // whose record has changed: exactly those with listed set, each once; some are forgotten since
+	gone  [][]ID  // that led to no peer at some time since; a new peer may have one of them. In lists of goneAtOnce, except the last
+	// late counts peers by peer.late, the class of the silence left to them: in class c it is
+	// at least 2^(c-1) s, except in the first. Class 0 is not counted.
 	late [lateClasses]int
 }
 
-// goneAtOnce is how many IDs of peers that are gone are taken at once.
+// goneAtOnce is how many IDs of removed peers are taken at once.
 const goneAtOnce = 4096
 
-// Changes are what a saving has to take up, as of one instant. Changes without
-// records say that until then there were none.
+// Changes are what has to be saved, as of one instant. Changes without records state that
+// there were none until then.
 type Changes struct {
 	At       time.Time
-	Listened time.Duration // for how long was listened until At
-	Gone     []ID          // under which no peer is known any more; before Records
+	Listened time.Duration // how long the tracker had listened at At
+	Gone     []ID          // that no longer lead to a peer; to be applied before Records
 	Records  []Record
 	More     bool // others follow at once: all may be written together
 	End      bool // the collector stops
 }
 
-// Unsaved reports whether TakeUnsaved has something to give.
+// Unsaved reports whether TakeUnsaved has anything to return.
 func (t *Tracker) Unsaved() bool { return len(t.unsaved.peers)+len(t.unsaved.gone) > 0 }
 
-// TakeUnsaved appends to records at most n of those that have changed since they
-// were last taken, and returns IDs under which no peer was known at some time
-// since. Those are to be applied first, and before all of them are taken there are no
-// records: a peer that has come back since is among them. The caller owns both.
+// TakeUnsaved appends to records at most n of those that have changed since they were last
+// taken, and returns IDs that led to no peer at some time since. Apply the IDs first. Records
+// are only returned once all IDs have been: a peer that has come back since is among them.
+// The caller owns both.
 func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Record, gone []ID) {
 	u := &t.unsaved
 	if len(u.gone) > 0 {
@@ -90,7 +90,7 @@ func (t *Tracker) TakeUnsaved(records []Record, n int, now time.Time) (all []Rec
 	return records, gone
 }
 
-// DropUnsaved forgets what TakeUnsaved would give, of at most n peers, and reports whether
+// DropUnsaved drops what TakeUnsaved would return, for at most n peers, and reports whether
 // there are more.
 func (t *Tracker) DropUnsaved(n int) (more bool) {
 	u := &t.unsaved
@@ -103,8 +103,8 @@ func (t *Tracker) DropUnsaved(n int) (more bool) {
 	return len(u.peers) > 0
 }
 
-// RunningRecord is Record for a collector that goes on: should it crash, its
-// record still says enough.
+// RunningRecord is Record for a collector that keeps running: it is still sufficient if the
+// collector crashes.
 func (t *Tracker) RunningRecord(i int, now time.Time) Record {
 	return t.runningRecordOf(t.order[i], now)
 }
@@ -112,7 +112,7 @@ func (t *Tracker) RunningRecord(i int, now time.Time) Record {
 func (t *Tracker) runningRecordOf(p *peer, now time.Time) Record {
 	r := t.recordOf(p, now)
 	if p.here == 0 {
-		return r // its totals are as they were saved
+		return r // its totals are those that were saved
 	}
 	r.Fresh = p.state == Alive && !p.beatsSeldom()
 	r.Beats = p.beatsSaved()
@@ -122,13 +122,12 @@ func (t *Tracker) runningRecordOf(p *peer, now time.Time) Record {
 	return r
 }
 
-// Heard reports whether the peer with number i was heard since New.
+// Heard reports whether a beat of peer number i was received since New.
 func (t *Tracker) Heard(i int) bool { return t.order[i].here > 0 }
 
-// After returns the record as it is when its collector has listened for rest
-// more, and the ones after it for later, without taking another one. Of a fresh
-// one that says that all was well: its last beat came an interval before the end
-// of that collector, or later.
+// After returns the record as it is after its collector has listened for rest more, and later
+// collectors for later, without taking another record. A fresh record implies that all was
+// well: the last beat came at most one interval before its collector ended.
 func (r *Record) After(rest, later time.Duration) Record {
 	const longest = 20 * 365 * 24 * time.Hour // can be added to
 	after := *r
@@ -151,7 +150,7 @@ func (r *Record) After(rest, later time.Duration) Record {
 	return after
 }
 
-// othersAfter is After for the processes beside the one that holds the place.
+// othersAfter is After for the processes other than the one that holds the place.
 func (r *Record) othersAfter(rest, later, longest time.Duration) {
 	r.Others, r.Replaced = slices.Clone(r.Others), slices.Clone(r.Replaced)
 	for i := range r.Others {
@@ -167,9 +166,9 @@ func (r *Record) othersAfter(rest, later, longest time.Duration) {
 	}
 }
 
-// forgetNumbers forgets which numbers were heard, after a crash, of which that is
-// not known. What is signed has to show when it was sent, by the clock of the
-// sender, which has gone on for so long.
+// forgetNumbers forgets which numbers were received: after a crash that is unknown. A signed
+// beat must instead prove when it was sent, by the clock of its sender, which has advanced by
+// used.
 func (r *Record) forgetNumbers(used time.Duration) {
 	for _, run := range r.Signed {
 		r.SentMS = max(r.SentMS, run.SentMS+used.Milliseconds())
@@ -177,8 +176,7 @@ func (r *Record) forgetNumbers(used time.Duration) {
 	r.Signed, r.Runs = nil, unnumbered(r.Runs)
 }
 
-// unnumbered returns runs of which the numbers are not known: what comes next has
-// lost none.
+// unnumbered returns runs without their numbers: no beat counts as lost before the next one.
 func unnumbered(runs []Run) []Run {
 	names := make([]Run, len(runs))
 	for i, run := range runs {
@@ -187,7 +185,7 @@ func unnumbered(runs []Run) []Run {
 	return names
 }
 
-// span is process.span of a record.
+// span is process.span for a record.
 func (r *Record) span() time.Duration { return spanOf(r.Interval, r.Dead) }
 
 func spanOf(interval, dead time.Duration) time.Duration {
@@ -197,7 +195,7 @@ func spanOf(interval, dead time.Duration) time.Duration {
 	return min(dead/4, time.Minute)
 }
 
-// touch notes that the record of p is to be saved.
+// touch notes that the record of p has to be saved.
 func (t *Tracker) touch(p *peer) {
 	t.countLate(p)
 	p.changed = false
@@ -207,8 +205,7 @@ func (t *Tracker) touch(p *peer) {
 	}
 }
 
-// restored takes back what touch noted of a peer that is what its record says: that
-// is saved already.
+// restored undoes touch for a peer that is what its record says: that is saved already.
 func (t *Tracker) restored(p *peer, r *Record) {
 	if last := len(t.unsaved.peers) - 1; p.state == r.State && p.reason == r.Reason && t.unsaved.peers[last] == p {
 		t.unsaved.peers[last] = nil
@@ -217,7 +214,7 @@ func (t *Tracker) restored(p *peer, r *Record) {
 	}
 }
 
-// noteGone notes that no peer is known as id any more.
+// noteGone notes that id no longer leads to a peer.
 func (t *Tracker) noteGone(id ID) {
 	gone := &t.unsaved.gone
 	last := len(*gone) - 1
@@ -228,19 +225,19 @@ func (t *Tracker) noteGone(id ID) {
 	(*gone)[last] = append((*gone)[last], id)
 }
 
-// noteBeat notes that p has beaten. That is saved each time if it beats seldom, else
-// for the first time in the life of this collector, and when its total has reached
-// what was saved. So while all peers are well next to nothing is written.
+// noteBeat notes that p has beaten. The record is saved each time if p beats seldom;
+// otherwise when this collector receives the first beat of p, and when the total reaches the
+// value saved. So next to nothing is written while all peers are well.
 func (t *Tracker) noteBeat(p *peer) {
 	p.here = min(p.here+1, fewBeats)
 	first := p.here == 1 || p.here == fewBeats-1
 	if first || p.total()%beatsAhead == 0 || p.beatsSeldom() {
 		t.touch(p)
-	} // what else has changed, rewake will find
+	} // rewake finds what else has changed
 }
 
-// beatsSaved returns as what the total of beats is saved: until noteBeat notes
-// it again it is not exceeded.
+// beatsSaved returns the value that is saved for the total of beats. The total does not exceed
+// it before noteBeat saves the record again.
 func (p *peer) beatsSaved() uint64 {
 	if p.here < fewBeats-1 {
 		return p.beats - uint64(p.here) + fewBeats
@@ -248,12 +245,10 @@ func (p *peer) beatsSaved() uint64 {
 	return p.beats + beatsAhead - p.total()%beatsAhead
 }
 
-// total is p.beats, shifted so that peers that began together are not saved
-// together.
+// total is p.beats, shifted so that peers that began together are not saved together.
 func (p *peer) total() uint64 { return p.beats + uint64(p.shift) }
 
-// noteSpeaker notes that another run speaks for p: which peers share a silence
-// depends on it.
+// noteSpeaker notes that another run beats for p: it affects which peers share a silence.
 func (p *peer) noteSpeaker(b *Beat) {
 	if len(p.host.peers) > 1 && p.life != b.life() || p.watched != b.Watched {
 		p.changed = true
@@ -273,7 +268,7 @@ func (t *Tracker) noteMishaps(p *peer, total *uint64, more uint64) {
 	}
 }
 
-// ahead returns what a total is saved as: up to an eighth more than it is.
+// ahead returns the value that is saved for a total: up to an eighth more than the total.
 func ahead(total uint64) uint64 {
 	block := uint64(1)
 	for block < mostAhead && 16*block <= total {
@@ -282,9 +277,8 @@ func ahead(total uint64) uint64 {
 	return (total + block - 1) / block * block
 }
 
-// Pace returns how often to save for how long the tracker has listened, from
-// shortestPace to LongestPace: after a crash no silence has lost more than a
-// hundredth of what was left of it.
+// Pace returns how often to save the listened time, from shortestPace to LongestPace. After a
+// crash no silence has lost more than a hundredth of what was left of it.
 func (t *Tracker) Pace() time.Duration {
 	for class, count := range t.unsaved.late {
 		if count > 0 {
@@ -295,12 +289,12 @@ func (t *Tracker) Pace() time.Duration {
 	return LongestPace
 }
 
-// countLate counts p among the peers whose silence is running out, or that this
-// collector has yet to hear.
+// countLate counts p among the peers whose silence is running out, or that have not beaten to
+// this collector yet.
 func (t *Tracker) countLate(p *peer) {
 	class := uint8(0)
 	late := p.state == Suspect || p.state == Unknown || p.state == Alive && p.here == 0
-	if late && !p.foreign() { // that one's silence runs elsewhere
+	if late && !p.foreign() { // its silence is judged elsewhere
 		class = 1
 		for left := p.deadlineV() - t.tickV; left >= 2*time.Second && class < lateClasses-1; left /= 2 {
 			class++

@@ -19,7 +19,7 @@ type scribe struct {
 	last map[ID]*noted
 }
 
-// A noted is a record and when it was taken, on the verdict clock.
+// A noted is a record with the time on the verdict clock at which it was taken.
 type noted struct {
 	record Record
 	at     time.Duration
@@ -37,9 +37,9 @@ func (j *scribe) write(t *Tracker, now time.Time) {
 	}
 }
 
-// The journal says at each instant what a record taken then would say: whatever
-// is to outlive the collector is noted when it changes. Of a peer that is well
-// that is not when it was heard.
+// At each instant, the journal holds what a record taken then would hold: whatever must
+// survive the collector is noted when it changes. For a peer that is well, that does not
+// include its last beat.
 func TestJournalMissesNoChange(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(8) {
@@ -97,8 +97,7 @@ func (j *scribe) compare(s *storm) {
 	}
 }
 
-// settled returns what of r does not change with each beat. is is what r
-// should be.
+// settled returns the part of r that does not change with each beat. is is what r should be.
 func settled(r, is *Record) Record {
 	c := *r
 	c.Counters = Counters{Mishaps: Mishaps{Deaths: r.Deaths, Restarts: r.Restarts, Mistakes: r.Mistakes}}
@@ -126,8 +125,8 @@ func settled(r, is *Record) Record {
 	return c
 }
 
-// A crash does not make a silence longer than it is, and at most by a part of
-// what is allowed shorter.
+// A crash makes no silence longer than it is, and shortens it at most by a fraction of the
+// allowed silence.
 func TestCrashMakesNoSilenceLonger(t *testing.T) {
 	for _, every := range []time.Duration{time.Second, 10 * time.Second, time.Minute, 3 * time.Minute, 10 * time.Minute, 24 * time.Hour} {
 		for _, part := range []float64{0, 0.3, 0.99, 1.1, 1.5, 2.5, 3.3} {
@@ -155,8 +154,8 @@ func TestCrashMakesNoSilenceLonger(t *testing.T) {
 	}
 }
 
-// After a crash the first beat sets the phase of what was learnt: that was a
-// guess, and what is far off it would be learnt as lateness.
+// After a crash the first beat sets the phase of the schedule: the known phase was an
+// estimate, and its error would be learned as lateness.
 func TestGuessTeachesNothing(t *testing.T) {
 	c := newRig(t)
 	actors := c.join(10*time.Second, peerID("web-1", "job"))
@@ -179,8 +178,8 @@ func TestGuessTeachesNothing(t *testing.T) {
 	require.Equal(t, actors[0].beat.Seq, got.Runs[0].High)
 }
 
-// Which numbers of a run were signed before a crash is not known: none of them
-// is taken again without the time that says so.
+// After a crash it is unknown which numbers of a run were received in signed beats: none is
+// accepted again without a time that proves it new.
 func TestRecordedBeatIsWorthNothingAfterACrash(t *testing.T) {
 	l := newRig(t)
 	l.opts.ReplayWindow = 5 * time.Minute
@@ -205,8 +204,8 @@ func TestRecordedBeatIsWorthNothingAfterACrash(t *testing.T) {
 	require.Equal(t, Accepted, l.observe(signed).Fate)
 }
 
-// The nearer a death, the more often the time is noted; while all are well it
-// is hardly ever.
+// The nearer a death is, the more often the time is saved; while all peers are well it is
+// hardly ever saved.
 func TestPaceFollowsTheShortestSilence(t *testing.T) {
 	c := newRig(t)
 	require.Equal(t, LongestPace, c.tracker.Pace(), "no peer is known")
@@ -222,13 +221,13 @@ func TestPaceFollowsTheShortestSilence(t *testing.T) {
 	require.Equal(t, LongestPace, c.tracker.Pace(), "it is back")
 
 	c.restart(time.Second)
-	require.Less(t, c.tracker.Pace(), LongestPace, "no peer was heard yet")
+	require.Less(t, c.tracker.Pace(), LongestPace, "no beat was received yet")
 	c.pass(11 * time.Minute)
 	require.Equal(t, LongestPace, c.tracker.Pace())
 	require.Empty(t, c.deaths())
 }
 
-// Totals are saved ahead by so little, and so seldom.
+// Totals are saved ahead by this little, and this seldom.
 func TestTotalsAreSavedAhead(t *testing.T) {
 	saved, times := uint64(0), 0
 	for total := uint64(1); total <= 1_000_000; total++ {
@@ -241,11 +240,11 @@ func TestTotalsAreSavedAhead(t *testing.T) {
 	}
 	require.Less(t, times, 1200)
 	require.Zero(t, ahead(0))
-	require.EqualValues(t, 15, ahead(15), "few are told exactly")
+	require.EqualValues(t, 15, ahead(15), "small totals are exact")
 }
 
-// The total of beats never goes back over a crash, and goes ahead by few of them:
-// a collector that is killed again and again does not invent beats.
+// The total of beats never decreases over a crash, and jumps ahead by only a few: a collector
+// that is killed again and again does not invent beats.
 func TestBeatsAreSavedAhead(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}
@@ -275,7 +274,7 @@ func TestBeatsAreSavedAhead(t *testing.T) {
 	require.LessOrEqual(t, r.Beats, uint64(1000+beatsAhead+100*fewBeats))
 }
 
-// Where nothing is saved nothing is kept for it.
+// When nothing is saved, nothing is kept for saving.
 func TestWhatIsDroppedIsNotTaken(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Second}

@@ -1,11 +1,12 @@
-// A word of another collector. Several collectors, mates, tell one another what they
-// hear, and ask before they bury: a peer that is silent here may be heard there. What a
-// mate says never counts as heard here: it moves deadlines, and tells facts (beats that
-// are more than life), but proves nothing about our network.
+// Other collectors. The collectors of a cluster, the mates, tell each other which beats they
+// receive, and ask before they declare a peer dead: a peer that is silent here may beat
+// there. A report of a mate never counts as a beat received here. It moves deadlines and
+// carries facts (beats that report more than a sign of life), but proves nothing about our
+// network.
 //
-// Ages travel, never times: what was heard a second ago there was heard a second ago
-// here. They are those of the monotonic clock, so that a mate that was stopped does not
-// make a silence younger.
+// Collectors exchange ages, never times: what a mate received a second ago counts here as a
+// second old. Ages come from the monotonic clock, so a mate that was stopped does not make a
+// silence look shorter.
 
 package liveness
 
@@ -19,141 +20,139 @@ import (
 const (
 	// askLead is how long before it would be suspect a peer is asked about.
 	askLead = time.Second
-	// lateShare is 1 over the part of its interval by which a peer has to be late to be
-	// asked about.
+	// lateShare: a peer is asked about once it is late by 1/lateShare of its interval.
 	lateShare = 10
-	// AnswerTime is how long an answer is waited for.
+	// AnswerTime is how long to wait for answers.
 	AnswerTime = 3 * time.Second
-	// answerHolds is for how long an answer holds: it is asked for anew when a death was
-	// held meanwhile.
+	// answerHolds is how long an answer is valid. If a death was held meanwhile, mates are
+	// asked again.
 	answerHolds = AnswerTime + 2*time.Second
-	// strangeAfter is after how many times the silence allowed a peer that mates hear is
-	// theirs to judge.
+	// strangeAfter is for how many times its allowed silence a peer must beat only to mates
+	// before it is left to them to judge.
 	strangeAfter = 10
-	// sameBeat is by how much later one beat may have come in at a mate, over its own
-	// path, without being a later one.
+	// sameBeat is how much later the same beat may arrive at a mate, over its own path.
 	sameBeat = 100 * time.Millisecond
-	// sameRecord is by how much earlier a mate may have heard what a record of ours says:
-	// its age was counted on by the wall clock.
+	// sameRecord is how much earlier a mate may have received the beat in one of our records,
+	// whose age was continued on the wall clock.
 	sameRecord = 2 * time.Second
-	// sameEnd is within how long two collectors are told one end by one sender.
+	// sameEnd is how far apart two collectors may receive the same end from one sender.
 	sameEnd = 5 * time.Second
-	// toldAtOnce is of how many peers mates are told at once.
-	toldAtOnce = 1024
-	// maxBeginnings is how many facts may wait before those that only say that somebody is
-	// there are left to the next round: a fleet that begins is heard by all collectors.
+	// sentAtOnce is how many peers one message to the mates covers.
+	sentAtOnce = 1024
+	// maxBeginnings is how many facts may wait. Beyond that, facts that only report a new
+	// peer are left to the next round: when a fleet starts, all collectors receive its beats.
 	maxBeginnings = 4096
-	// unsent is the number of a question that is yet to be asked: it is not settled.
+	// unsent is the number of a question that is not asked yet: it is not settled.
 	unsent = math.MaxUint32
-	// backlog is how late a beat may come at the most, over a path that was broken. The
-	// clock of its sender may have been set meanwhile.
+	// backlog is how late a beat may arrive at most over a path that was interrupted. Beyond
+	// that, the clock of its sender may have been set.
 	backlog = time.Minute
-	// sameInstant is within how many milliseconds a sender may send its last beat over one
-	// connection and its goodbye over another one.
+	// sameInstant is how many milliseconds apart a sender may send its last beat over one
+	// connection and its goodbye over another.
 	sameInstant = 20
-	// justBefore is how long before this collector began an end may be that is yet to be told:
-	// a mate that had just begun, too, tells nothing yet.
+	// justBefore is how long before the start of this collector a peer may have ended whose
+	// end is still to be reported: a mate that has just started too has not reported it yet.
 	justBefore = 5 * time.Second
-	// maxLives is how many lives of senders are remembered that others have followed on.
+	// maxLives is how many earlier lives of senders are remembered.
 	maxLives = 4
-	// marksKept is for how long it is remembered that a peer was forgotten.
+	// marksKept is how long it is remembered that a peer was forgotten.
 	marksKept = 7 * 24 * time.Hour
 )
 
-// A Word is what a collector says of a peer in short.
+// A Word is a short report of a collector about a peer.
 type Word struct {
 	ID      uint64 // ID.Hash of the peer
-	Process uint32 // fingerprint of the process that holds its place and of who beats for it
-	Events  uint16 // fingerprint of what numbers its events
-	Jobs    uint16 // fingerprint of its jobs that are open
+	Process uint32 // hash of the process that holds its place and of the life of its sender
+	Events  uint16 // hash of its event counts
+	Jobs    uint16 // hash of its running jobs
 
 	State     State
 	Reason    Reason
-	Heard     bool // by the collector that says it; else it knows the peer through mates
+	Heard     bool // the reporting collector receives its beats; else it knows the peer through mates
 	Verified  bool // the last beat was signed, or a certificate named its host
-	Connected bool // a connection over which it beats stands there
-	Vacant    bool // the next process of its address takes its place, as it has no name
-	Lone      bool // all that was heard there came over one short connection
+	Connected bool // it beats over a connection to that collector that is open
+	Vacant    bool // it is nameless, and the next process of its address takes its place
+	Lone      bool // all its beats there came over one short connection
 
-	Age     time.Duration // since the last beat that was heard there
-	Doubt   time.Duration // by which it may have been earlier: before a restart, or while that collector was stopped
-	Since   time.Duration // for how long State
-	Suspect time.Duration // of silence that is left until it is suspect, by what was heard there; may be negative
-	Dead    time.Duration // likewise, until it is dead
-	Window  time.Duration // of its promise to be back that is left; 0 for none
-	Promise time.Duration // since that was made, moved, kept or taken back; 0 for never
-	Deaths  uint64        // in all
+	Age     time.Duration // since the last beat received there
+	Doubt   time.Duration // how much older that beat may be: it is from before a restart, or that collector was stopped
+	Since   time.Duration // how long State has lasted
+	Suspect time.Duration // silence left until it is suspect, by the beats received there; may be negative
+	Dead    time.Duration // silence left until it is dead
+	Window  time.Duration // how much is left of its promise to be back; 0 for none
+	Promise time.Duration // since the promise was made, moved, kept or taken back; 0 for never
+	Deaths  uint64        // total
 }
 
-// A Fact is a beat that is more than life: of a new peer or process, of one that is
-// back, an end, or a promise.
+// A Fact is a beat that reports more than a sign of life: a new peer or process, a return, an
+// end or a promise.
 type Fact struct {
-	Beat   Beat          // Conn, Handle and Remote mean nothing elsewhere
-	Known  bool          // its run was heard before
-	Before ID            // of the nameless peer that Beat.ID continues; the zero ID for none
-	Lone   bool          // that one was known by one short connection
-	Ago    time.Duration // since it was heard
-	Doubt  time.Duration // by which it may have been sent earlier, as that collector was stopped
-	Visit  bool          // all that was heard of its process came over one short connection
+	Beat   Beat          // Conn, Handle and Remote have no meaning in another collector
+	Known  bool          // its run is known from earlier beats
+	Before ID            // the nameless peer that Beat.ID continues; the zero ID for none
+	Lone   bool          // Before was known by one short connection
+	Ago    time.Duration // since it was received
+	Doubt  time.Duration // how much earlier it may have been sent, because that collector was stopped
+	Visit  bool          // all beats of its process came over one short connection
 }
 
-// A Said is what is to be told to mates.
+// A Said is a message for the mates.
 type Said struct {
 	Question uint32   // number of the question, to be settled; 0 for none
-	Asked    []uint64 // ID.Hash of the peers that it is about
+	Asked    []uint64 // ID.Hash of the peers that the question is about
 	Facts    []Fact
-	Words    []Word // of peers whose state has changed
-	More     bool   // there is more
+	Words    []Word // about peers whose state has changed
+	More     bool   // more is waiting
 }
 
-// A Telling is an event that a collector has told.
+// A Telling is an event that a collector has reported.
 type Telling struct {
 	EventID int64         // of the Transition
-	Ago     time.Duration // since it was, as of when it is said that it was told
+	Ago     time.Duration // how long before this message it happened
 	Peer    uint64        // ID.Hash, if it is a change of state; else 0
 }
 
-// An elsewhere is what is known of a peer through mates. Only a peer that was asked
-// about, or that was never heard here, has one.
+// An elsewhere is what is known of a peer through mates. Only a peer that was asked about, or
+// whose beats are not received here, has one.
 type elsewhere struct {
-	foreign bool   // it was never heard here: mates judge it
-	by      string // the mate that has heard it last
-	lost    bool   // that one is not reachable, which matters for a foreign peer
+	foreign bool   // its beats are not received here: mates judge it
+	by      string // the mate that received its latest beat
+	lost    bool   // that mate is not reachable; matters for a foreign peer
 
-	heard, heardV time.Duration // the latest beat that a mate has heard; -longAgo for none
-	waits         []mateWait    // of each mate that has heard it since it was heard here
+	heard, heardV time.Duration // the latest beat that a mate received; -longAgo for none
+	waits         []mateWait    // of each mate that has received a beat since the last one here
 
-	askedV   time.Duration // when it was asked about last
-	question uint32        // in which question; 0 for none, or unsent
-	asked    bool          // and no mate has known better since
+	askedV   time.Duration // when mates were last asked about it
+	question uint32        // the number of that question; 0 for none, or unsent
+	asked    bool          // mates were asked, and none has reported a later deadline since
 
 	promiseAt time.Duration // when its promise was made, moved, kept or taken back; -longAgo for never
 
-	// The last end that was said, here or there: by which life of a sender, when, and by
-	// its clock.
+	// The last end that was reported, here or to a mate: by which life of a sender, when, and
+	// at which time of the sender's clock.
 	endLife string
 	endAt   time.Duration
 	endMS   int64
-	endAway bool // a mate was told it; it was not said here yet
+	endAway bool // it was reported to a mate, and not here yet
 
-	livesBefore []string      // of the senders that have beaten for it, the latest last, at most maxLives
-	lifeAt      time.Duration // when the present one was heard first
-	bye         Reason        // of a goodbye of one of those, which may be news; ReasonNone for none
-	byeAt       time.Duration
-	doubt       time.Duration // by which the latest beat may have been sent earlier than it was heard here
-	wanted      bool          // a mate has asked: it is told when p is heard here again
+	livesBefore []string      // earlier lives of its senders, the latest last; at most maxLives
+	lifeAt      time.Duration // when the first beat of the present life was received
+	goodbye     Reason        // the reason of a goodbye of an earlier life, which may still count; ReasonNone for none
+	goodbyeAt   time.Duration
+	doubt       time.Duration // how much earlier than it was received here its latest beat may have been sent
+	wanted      bool          // a mate has asked about it, and is informed when it beats here again
 	fresh       bool          // its state has changed since TakeSaid: it is in Tracker.news, once
 }
 
-// A mateWait is when the silence is over by what a mate has heard.
+// A mateWait is when the silence of a peer ends by the beats that a mate received.
 type mateWait struct {
 	mate            string
 	heard           time.Duration
 	suspectV, deadV time.Duration
 }
 
-// suspicionV returns when the silence at the last mate makes the peer suspect; 0 if none has
-// heard it since it was heard here.
+// suspicionV returns when the silence at the last mate makes the peer suspect; 0 if no mate
+// has received a beat since the last one here.
 func (e *elsewhere) suspicionV() (latest time.Duration) {
 	for i := range e.waits {
 		latest = max(latest, e.waits[i].suspectV)
@@ -169,14 +168,14 @@ func (e *elsewhere) deadlineV() (latest time.Duration) {
 	return latest
 }
 
-// await notes how long is waited by what a mate has heard.
+// await notes when the silence ends at a mate.
 func (e *elsewhere) await(w mateWait) {
 	if !e.correct(w) {
 		e.waits = append(e.waits, w)
 	}
 }
 
-// correct lets the latest word of a mate count, and reports whether it has said one before.
+// correct replaces the earlier wait of a mate, and reports whether there was one.
 func (e *elsewhere) correct(w mateWait) bool {
 	i := slices.IndexFunc(e.waits, func(before mateWait) bool { return before.mate == w.mate })
 	if i >= 0 && w.heard >= e.waits[i].heard-sameBeat {
@@ -190,10 +189,11 @@ func (id ID) Hash() uint64 {
 	return uint64(newDigest.text(id.Source).text(id.Service).number(uint64(id.PID)))
 }
 
-// foreign reports whether p was never heard here: its silence is judged by mates.
+// foreign reports whether mates judge the silence of p, because its beats are not received
+// here.
 func (p *peer) foreign() bool { return p.elsewhere != nil && p.elsewhere.foreign }
 
-// heardBy returns the mate that has heard p last, or "" if that is this collector.
+// heardBy returns the mate that received the latest beat of p, or "" for this collector.
 func (p *peer) heardBy() string {
 	if e := p.elsewhere; e != nil && (e.foreign || e.heard > p.lastHeard()) {
 		return e.by
@@ -201,7 +201,7 @@ func (p *peer) heardBy() string {
 	return ""
 }
 
-// editElsewhere returns what is known of p through mates, to write to it.
+// editElsewhere returns what is known of p through mates, for writing.
 func (p *peer) editElsewhere() *elsewhere {
 	if p.elsewhere == nil {
 		p.editPast().elsewhere = &elsewhere{heard: -longAgo, heardV: -longAgo, promiseAt: -longAgo}
@@ -209,7 +209,7 @@ func (p *peer) editElsewhere() *elsewhere {
 	return p.elsewhere
 }
 
-// heardAnywhere returns when p was heard last, here or by a mate.
+// heardAnywhere returns when the latest beat of p was received, here or by a mate.
 func (p *peer) heardAnywhere() time.Duration {
 	heard := p.lastHeard()
 	if e := p.elsewhere; e != nil {
@@ -218,7 +218,7 @@ func (p *peer) heardAnywhere() time.Duration {
 	return heard
 }
 
-// ask has mates asked about p at a time of the verdict clock.
+// ask schedules a question to the mates about p, at a time on the verdict clock.
 func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e := p.editElsewhere()
 	if e.question != unsent {
@@ -229,9 +229,9 @@ func (t *Tracker) ask(p *peer, verdict time.Duration) {
 	e.askedV, e.asked = verdict, true
 }
 
-// askV returns when to ask about p: for the first time in its silence a moment before it
-// is suspect, but not before it is late, here and where it was heard last. Of one that is
-// suspect that is asked once more: a mate may have heard it since it was asked.
+// askV returns when to ask about p: shortly before it would be suspect, but not before it is
+// late, both here and where its last beat was received. A suspect peer is asked about once
+// more: a mate may have received a beat since.
 func (p *peer) askV() time.Duration {
 	if p.state == Suspect {
 		return p.suspicionV() + askLead
@@ -244,33 +244,33 @@ func (p *peer) askV() time.Duration {
 	return max(p.suspicionV()-askLead, due)
 }
 
-// unasked reports whether p is yet to be asked about before its deadline.
+// unasked reports whether p is still to be asked about before its deadline.
 func (p *peer) unasked() bool { return p.elsewhere == nil || p.elsewhere.askedV < p.askV() }
 
-// askEarly asks about p when it is late, so that an answer is here before it is suspect.
+// askEarly asks about p when it is late, so that the answer arrives before p is suspect.
 func (t *Tracker) askEarly(p *peer) {
 	if t.opts.Mates && (p.state == Alive || p.state == Suspect) && t.tickV >= p.askV() && p.unasked() {
 		t.ask(p, t.tickV)
 		if t.tickV >= p.ownSuspicionV() {
-			t.countSilent(p, t.tickV) // here it is silent, whatever mates hear
+			t.countSilent(p, t.tickV) // here it is silent, whatever mates receive
 			t.leaveToMates(p)
 		}
 	}
 }
 
-// leaveToMates lets mates judge p from now on, if it has beaten to them alone for long: its
-// sender does not know this collector any more.
+// leaveToMates lets mates judge p from now on, if it has long beaten only to them: its sender
+// no longer knows this collector.
 func (t *Tracker) leaveToMates(p *peer) {
 	e := p.elsewhere
-	silence := t.tickV - max(p.lastHeardV(), p.sinceV) // while it was dead for all it was nobody's
+	silence := t.tickV - max(p.lastHeardV(), p.sinceV) // while all collectors took it for dead, its silence does not count
 	if silence > strangeAfter*t.silence(p, &p.process).Dead && e.heardV > p.lastHeardV() && !p.connected() {
 		e.foreign, p.changed = true, true
 		t.isolation.removeSilent(p.host)
 	}
 }
 
-// doubted reports whether mates were asked about p, which would be suspect now, and have
-// had a tick to say that they hear it. It asks them if they were not.
+// doubted reports whether mates were asked about p, which is about to be suspect, and had a
+// tick to report its beats. If they were not asked, it asks them.
 func (t *Tracker) doubted(p *peer) bool {
 	if !t.opts.Mates {
 		return true
@@ -282,8 +282,8 @@ func (t *Tracker) doubted(p *peer) bool {
 	return false
 }
 
-// confirmed reports whether the mates, asked after the time at which p would be dead,
-// know no better. It asks them if they were not.
+// confirmed reports whether mates, asked after the time at which p would be dead, know of no
+// later beat. If they were not asked, it asks them.
 func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
 	if !t.opts.Mates {
 		return true
@@ -295,20 +295,19 @@ func (t *Tracker) confirmed(p *peer, overV time.Duration) bool {
 	return false
 }
 
-// Settle notes that each mate that is reachable has answered a question, or will not.
+// Settle notes that each reachable mate has answered a question, or will not.
 func (t *Tracker) Settle(question uint32) { t.settled = max(t.settled, question) }
 
-// GoOnAsking lets t, which takes the place of before, ask questions under other numbers
-// than that one.
+// GoOnAsking makes t, which replaces before, number its questions after those of before.
 func (t *Tracker) GoOnAsking(before *Tracker) {
 	t.question, t.settled = before.question, before.question
 }
 
-// Silent reports whether there is nothing to be told to mates.
+// Silent reports whether there is nothing to send to mates.
 func (t *Tracker) Silent() bool { return len(t.asking)+len(t.facts)+len(t.news)+len(t.gone) == 0 }
 
-// TakeSaid returns what is to be told to mates since it was taken last, or a part of it.
-// The caller owns it.
+// TakeSaid returns what is to be sent to mates since the last call, or a part of it. The
+// caller owns it.
 func (t *Tracker) TakeSaid(now time.Time) Said {
 	said := Said{Facts: t.facts}
 	t.facts = nil
@@ -328,15 +327,15 @@ func (t *Tracker) TakeSaid(now time.Time) Said {
 			said.Words = append(said.Words, t.wordOf(p, now))
 		}
 	}
-	n := min(len(t.gone), toldAtOnce)
+	n := min(len(t.gone), sentAtOnce)
 	said.Words, t.gone = append(said.Words, t.gone[:n]...), t.gone[n:]
 	said.More = !t.Silent()
 	return said
 }
 
-// takeSome takes as many peers from a list as are told at once.
+// takeSome takes as many peers from a list as one message covers.
 func takeSome(all *[]*peer) (some []*peer) {
-	n := min(len(*all), toldAtOnce)
+	n := min(len(*all), sentAtOnce)
 	some, *all = (*all)[:n], (*all)[n:]
 	if len(*all) == 0 {
 		*all = nil
@@ -344,7 +343,7 @@ func takeSome(all *[]*peer) (some []*peer) {
 	return some
 }
 
-// noteNews notes that the state of p is another one.
+// noteNews notes that the state of p has changed.
 func (t *Tracker) noteNews(p *peer) {
 	if !t.opts.Mates || p.foreign() {
 		return
@@ -355,8 +354,8 @@ func (t *Tracker) noteNews(p *peer) {
 	}
 }
 
-// noteFact notes that b, a beat of p, is more than life: mates are told it. was is the
-// state before it.
+// noteFact notes that b, a beat of p, reports more than a sign of life, so that mates are
+// informed. was is the state of p before it.
 func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, now time.Time) {
 	at := now.Sub(t.epoch)
 	if !t.opts.Mates || t.quiet {
@@ -371,14 +370,14 @@ func (t *Tracker) noteFact(p *peer, b *Beat, began bool, was State, known bool, 
 	}
 	fact := Fact{
 		Beat: *b, Known: known, Before: t.continued.id, Lone: t.continued.lone, Visit: p.lone,
-		Ago: at, Doubt: t.waited(at, now), // TakeSaid makes a span of Ago
+		Ago: at, Doubt: t.waited(at, now), // TakeSaid turns Ago into an age
 	}
 	fact.Beat.Conn, fact.Beat.Handle, fact.Beat.Remote, fact.Beat.Labels = 0, Handle{}, netip.Addr{}, slices.Clone(b.Labels)
 	t.facts = append(t.facts, fact)
 }
 
-// outlived reports whether b, a beat of a process of p, was sent before that has said its
-// end, over a way that took longer: to this collector and not to the mate that was told.
+// outlived reports whether b was sent before the end that its process has reported, over a
+// slower path: to this collector, while the end went to a mate.
 func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 	e := p.elsewhere
 	if e == nil || match != sameProcess || !p.state.over() || !p.reason.reported() || e.endLife == "" || e.endLife != b.life() {
@@ -390,11 +389,11 @@ func (p *peer) outlived(b *Beat, match match, at time.Duration) bool {
 	return at-e.endAt < sameEnd/5
 }
 
-// Word returns what is to be told of the peer with number i, 0 <= i < Len.
+// Word returns the short report about peer number i, 0 <= i < Len.
 func (t *Tracker) Word(i int, now time.Time) Word { return t.wordOf(t.order[i], now) }
 
-// Answer appends to words what is known of the peers with these hashes: of those that
-// were heard here, or are forgotten. It is an answer to a question.
+// Answer appends to words what is known of the peers with these hashes, to answer a question:
+// of those that have beaten here, or are forgotten.
 func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	for _, hash := range asked {
 		p := t.byHash[hash]
@@ -409,17 +408,17 @@ func (t *Tracker) Answer(words []Word, asked []uint64, now time.Time) []Word {
 	return words
 }
 
-// RecordByHash returns the record of a peer, or false if it is not known.
+// RecordByHash returns the record of a peer, or false if the peer is not known.
 func (t *Tracker) RecordByHash(hash uint64, now time.Time) (Record, bool) {
 	p := t.byHash[hash]
 	if p == nil || p.expected {
 		return Record{}, false
 	}
 	r := t.recordOf(p, now)
-	if p.here > 0 { // certainly not before that
+	if p.here > 0 { // the beat was certainly not earlier than that
 		r.Heard = r.Heard.Add(-t.doubt(p))
 	}
-	r.Since = now.Add(p.since - now.Sub(t.epoch)) // by the clock of now: the mate asks how long ago it was
+	r.Since = now.Add(p.since - now.Sub(t.epoch)) // on the present wall clock: the mate needs its age
 	return r, true
 }
 
@@ -439,14 +438,14 @@ func (t *Tracker) wordOf(p *peer, now time.Time) Word {
 	if p.windowV > 0 {
 		w.Window = max(p.windowV-t.verdict(now), 1)
 	}
-	if said := p.promisedAt(); said > -longAgo {
-		w.Promise = max(at-said, 1)
+	if promised := p.promisedAt(); promised > -longAgo {
+		w.Promise = max(at-promised, 1)
 	}
 	return w
 }
 
-// doubt returns by how much earlier than it seems p may have been heard last. What a record
-// says of a beat is off by up to an interval, or by any time if the clock was set meanwhile.
+// doubt returns how much earlier than it seems the last beat of p may have been. The time in
+// a record is uncertain by up to an interval, or by any time if the clock was set meanwhile.
 func (t *Tracker) doubt(p *peer) time.Duration {
 	switch {
 	case p.here == 0 && t.clockSet:
@@ -460,7 +459,7 @@ func (t *Tracker) doubt(p *peer) time.Duration {
 	return p.elsewhere.doubt
 }
 
-// noteDoubt notes of a beat of p that is heard for how long it may have waited.
+// noteDoubt notes how long a beat of p that is being processed may have waited.
 func (t *Tracker) noteDoubt(p *peer, at time.Duration, now time.Time) {
 	if doubt := t.waited(at, now); doubt > 0 && t.opts.Mates {
 		p.editElsewhere().doubt = doubt
@@ -469,12 +468,12 @@ func (t *Tracker) noteDoubt(p *peer, at time.Duration, now time.Time) {
 	}
 }
 
-// waited returns for how long what was read at a time may have waited, as the collector did
+// waited returns how long what was read at a time may have waited because the collector did
 // not listen.
 func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
 	lost := t.lost(now)
 	switch {
-	case lost > 0 && at >= t.tick: // the tick that will say so is still to come
+	case lost > 0 && at >= t.tick: // the tick that notices it is still to come
 		return lost
 	case at >= t.stallEnd-maxTick && at < t.teachFrom:
 		return t.stall
@@ -482,16 +481,16 @@ func (t *Tracker) waited(at time.Duration, now time.Time) time.Duration {
 	return 0
 }
 
-// silenceLeft returns how much silence is left to o, a process of p, by the evidence
-// alone: by its last beat and its connections. What this collector grants because it was
-// restarted, isolated or stopped is not told.
+// silenceLeft returns how much silence is left to o, a process of p, by its last beat and its
+// connections alone. Extra time that this collector grants because it was restarted, isolated
+// or stopped is not sent to mates.
 func (t *Tracker) silenceLeft(p *peer, o *process, at time.Duration) (suspect, dead time.Duration) {
 	allowed := t.silence(p, o)
 	suspect, dead = min(o.suspectV-o.heardV, allowed.Suspect), min(o.deadV-o.heardV, allowed.Dead)
 	return suspect - (at - o.heard), dead - (at - o.heard)
 }
 
-// fingerprint tells one process of p from another one, in every collector.
+// fingerprint returns a hash of the process of p that is the same in every collector.
 func (p *peer) fingerprint() uint32 {
 	sum := newDigest.text(p.ident.Boot).number(uint64(p.ident.PID))
 	if !p.watched {
@@ -500,8 +499,8 @@ func (p *peer) fingerprint() uint32 {
 	return sum.fold()
 }
 
-// MatesChanged notes that other mates are reachable than before. They are asked about all
-// peers that they judge: even one that is there as before may have begun anew and know
+// MatesChanged notes that the set of reachable mates has changed. They are asked about all
+// peers that they judge: even a mate that stayed reachable may have restarted and know
 // nothing.
 func (t *Tracker) MatesChanged() {
 	lose := func(p *peer) {
@@ -516,7 +515,7 @@ func (t *Tracker) MatesChanged() {
 		t.ask(p, t.tickV)
 	}
 	if len(t.order) > atOnce {
-		t.chores = append(t.chores, each(slices.Clone(t.order), passed, lose))
+		t.chores = append(t.chores, each(slices.Clone(t.order), perUnit, lose))
 		return
 	}
 	for _, p := range t.order {
@@ -524,7 +523,7 @@ func (t *Tracker) MatesChanged() {
 	}
 }
 
-// lookAtOrphans looks at the peers whose mate is lost: those of which no other one knows
+// lookAtOrphans checks the peers whose mate is unreachable: those that no other mate knows
 // are unknown.
 func (t *Tracker) lookAtOrphans(now time.Time) {
 	if len(t.orphans) == 0 {
@@ -532,7 +531,7 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	}
 	orphans := t.orphans
 	t.orphans = nil
-	t.next(each(orphans, passed, func(p *peer) {
+	t.next(each(orphans, perUnit, func(p *peer) {
 		e := p.elsewhere
 		switch {
 		case p.index < 0, !e.foreign, !e.lost, p.state.over():
@@ -546,8 +545,8 @@ func (t *Tracker) lookAtOrphans(now time.Time) {
 	}))
 }
 
-// awaitWord looks at p, which mates judge and which is not back as it promised: if they do
-// not say soon what has become of it, none of them hears it.
+// awaitWord checks p, which mates judge and which is not back as it promised. If they do not
+// soon report what has become of it, none of them receives its beats.
 func (t *Tracker) awaitWord(p *peer, now time.Time) {
 	if t.tickV < p.windowV+answerHolds {
 		return
@@ -558,8 +557,8 @@ func (t *Tracker) awaitWord(p *peer, now time.Time) {
 	t.ask(p, t.tickV)
 }
 
-// hearHere notes that p was heard here: its silence is judged here from now on, and what
-// mates have heard before is over.
+// hearHere notes that a beat of p was received here: its silence is judged here from now on,
+// and what mates have received before no longer matters.
 func (t *Tracker) hearHere(p *peer) {
 	if e := p.elsewhere; e != nil {
 		p.changed = p.changed || e.by != ""
@@ -567,7 +566,7 @@ func (t *Tracker) hearHere(p *peer) {
 			e.wanted = false
 			t.noteNews(p)
 		}
-		e.foreign, e.lost, e.by, e.waits, e.bye = false, false, "", nil, ReasonNone
+		e.foreign, e.lost, e.by, e.waits, e.goodbye = false, false, "", nil, ReasonNone
 	}
 }
 
@@ -578,12 +577,12 @@ func (t *Tracker) mark(p *peer) {
 	}
 }
 
-// marked reports whether a peer was forgotten here that was last heard at a time.
+// marked reports whether a peer whose last beat was at heard was forgotten here.
 func (t *Tracker) marked(hash uint64, heard time.Duration) bool {
-	last, yes := t.marks[hash]
-	if yes && t.tick-last > marksKept {
+	last, ok := t.marks[hash]
+	if ok && t.tick-last > marksKept {
 		delete(t.marks, hash)
 		return false
 	}
-	return yes && heard <= last+sameBeat
+	return ok && heard <= last+sameBeat
 }

@@ -12,10 +12,10 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// BenchmarkStorm is how much processor time a call takes at the most, of those that are
-// made under the lock of the judge, when 100,000 hosts fall silent at once: at a collector
-// that is alone, and at two that ask each other. Of several turns the shortest counts: other
-// work on the machine only makes it longer.
+// BenchmarkStorm is the most processor time that a call takes, of those that are made under
+// the lock of the judge, when 100,000 hosts fall silent at once: at a collector that is
+// alone, and at two that ask each other. Of several runs the shortest counts: other work on
+// the machine can only make it longer.
 //
 //	go test -run '^$' -bench Storm -benchtime 5x ./plugins/inputs/heartbeat/liveness
 func BenchmarkStorm(b *testing.B) {
@@ -42,7 +42,7 @@ const (
 	underLock = 512 // peers that the judge looks at under one lock
 )
 
-// holds are how long calls take at the most.
+// holds are the longest times that calls take.
 type holds map[string]time.Duration
 
 func (h holds) time(what string, do func()) {
@@ -51,14 +51,14 @@ func (h holds) time(what string, do func()) {
 	h[what] = max(h[what], usedByThread()-begin)
 }
 
-// usedByThread returns the processor time that this thread has used.
+// usedByThread returns the processor time used by this thread.
 func usedByThread() time.Duration {
 	var u syscall.Rusage
 	syscall.Getrusage(syscall.RUSAGE_THREAD, &u) //nolint:errcheck // it cannot fail for ourselves
 	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
-// A crisis is two collectors that all hosts beat to, for the last time.
+// A crisis is two collectors that receive the last beat of all hosts.
 type crisis struct {
 	now      time.Time
 	trackers [2]*liveness.Tracker
@@ -82,7 +82,7 @@ func newStorm(mates bool) *crisis {
 	return c
 }
 
-// play lets time pass until all are dead at both.
+// play lets time pass until all hosts are dead at both.
 func (c *crisis) play() holds {
 	runtime.LockOSThread()
 	defer runtime.UnlockOSThread()
@@ -108,7 +108,7 @@ func (c *crisis) tick(t *liveness.Tracker) {
 	}
 }
 
-// talk lets t ask other, and tell it what is new.
+// talk makes t ask other, and sends other what is new.
 func (c *crisis) talk(t, other *liveness.Tracker) {
 	for more := true; more; {
 		var said liveness.Said

@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A pair is two collectors that tell each other what they have to say at each tick,
-// unless they are parted.
+// A pair is two collectors that exchange what they have to send at each tick, unless they are
+// parted.
 type pair struct {
 	one, two *rig
 	parted   bool
@@ -31,7 +31,7 @@ func (p *pair) pass(d time.Duration) {
 	}
 }
 
-// talk lets each say what it has to say and answer what it is asked.
+// talk makes each send what it has to send and answer what it is asked.
 func (p *pair) talk() {
 	for _, from := range []*rig{p.one, p.two} {
 		to := p.two
@@ -50,7 +50,7 @@ func (p *pair) talk() {
 	}
 }
 
-// tell lets one collector hear words of another, and learn what it lacks.
+// tell makes one collector process words of another, and learn what it lacks.
 func (*pair) tell(to, from *rig, words []Word) {
 	wanted, transitions := to.tracker.HearWords(to.now, words, "mate", 0)
 	to.hear(transitions)
@@ -67,8 +67,7 @@ func (*pair) tell(to, from *rig, words []Word) {
 	}
 }
 
-// round lets each tell the other how all its peers are, as once a minute and when they
-// meet.
+// round makes each send words about all its peers, as once a minute and when they meet.
 func (p *pair) round() {
 	for _, from := range []*rig{p.one, p.two} {
 		to := p.two
@@ -93,10 +92,10 @@ func beating(r *rig, conn ConnID, process Process) *sender {
 
 var first = Process{Boot: "b", PID: 7, Start: time.Minute}
 
-// A path that is broken makes nobody dead, and hardly suspect, while another collector
-// hears the peer. When that one falls silent too, both say so within the silence that is
-// allowed, and once.
-func TestNobodyIsBuriedWhomAMateHears(t *testing.T) {
+// An interrupted path makes no peer dead, and hardly suspect, while another collector
+// receives its beats. When that one receives none either, both report the death within the
+// allowed silence, and once.
+func TestPeerThatAMateReceivesIsNotDead(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
 	p.pass(10 * time.Second)
@@ -113,7 +112,7 @@ func TestNobodyIsBuriedWhomAMateHears(t *testing.T) {
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
 }
 
-// While all are well nobody is asked.
+// While all peers are well, mates are not asked.
 func TestTheWellAreNotAskedAbout(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -139,14 +138,14 @@ func TestDeathWaitsForTheAnswer(t *testing.T) {
 	require.Equal(t, "alive beat", r.is(shop))
 	r.tracker.Settle(said.Question)
 	r.pass(4 * time.Second)
-	require.Equal(t, "suspect silence", r.is(shop), "it is asked about anew")
+	require.Equal(t, "suspect silence", r.is(shop), "it is asked about again")
 	r.tracker.Settle(r.tracker.TakeSaid(r.now).Question)
 	r.pass(2 * TickInterval)
 	require.Equal(t, "dead silence", r.is(shop))
 }
 
-// A mate that was stopped has heard nothing meanwhile: what it heard before is as old as
-// it is, though it has listened for less.
+// A mate that was stopped has received nothing meanwhile: its last beat is as old as it is,
+// although the mate has listened for less time.
 func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
@@ -167,7 +166,7 @@ func TestMateThatWasStoppedKnowsNoBetter(t *testing.T) {
 	require.Equal(t, "dead silence", p.one.is(shop))
 }
 
-// What has waited in the sockets of a mate that was stopped is no life of now.
+// A beat that has waited in the sockets of a stopped mate is no sign of life now.
 func TestBeatsThatWaitedAreOld(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
@@ -182,7 +181,7 @@ func TestBeatsThatWaitedAreOld(t *testing.T) {
 	}
 	require.Equal(t, "dead silence", p.one.is(shop))
 	p.two.stall(70 * time.Second)
-	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are heard")
+	require.EqualValues(t, 16, p.two.view(shop).Beats, "they are received")
 	p.parted = false
 	p.two.tick()
 	p.talk()
@@ -193,8 +192,8 @@ func TestBeatsThatWaitedAreOld(t *testing.T) {
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
 }
 
-// The beats of a process and of the one that has replaced it may wait in two sockets of a
-// collector that is stopped, and are read in any order: that is no conflict of two.
+// The beats of a process and of the one that replaced it may wait in two sockets of a stopped
+// collector, and are read in any order: that is no conflict.
 func TestProcessesThatWaitedAreNoConflict(t *testing.T) {
 	for _, stopped := range []bool{false, true} {
 		r := newRig(t)
@@ -220,7 +219,7 @@ func TestProcessesThatWaitedAreNoConflict(t *testing.T) {
 	}
 }
 
-// The end of a connection is no end while the process has another one elsewhere.
+// The end of a connection is no end while the process has a connection to another collector.
 func TestConnectionElsewhereIsLife(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -238,8 +237,8 @@ func TestConnectionElsewhereIsLife(t *testing.T) {
 	require.Len(t, p.two.deaths(), 1)
 }
 
-// What one mate has heard does not end with what another one says: each waits for as long as
-// its own connection or its own beat allows.
+// What one mate has received does not end with what another one reports: each waits for as
+// long as its own connection or its own beat allows.
 func TestConnectionAtAThirdIsLife(t *testing.T) {
 	for _, order := range [][]string{{"reset", "open"}, {"open", "reset"}} {
 		p := newPair(t)
@@ -258,7 +257,7 @@ func TestConnectionAtAThirdIsLife(t *testing.T) {
 			w := words[mate]
 			w.Age = time.Second
 			if mate == "reset" {
-				w.Age -= sameBeat * 2 // it has heard the last beat
+				w.Age -= sameBeat * 2 // it has received the last beat
 			}
 			p.one.tracker.HearWords(p.one.now, []Word{w}, mate, 0)
 		}
@@ -267,8 +266,8 @@ func TestConnectionAtAThirdIsLife(t *testing.T) {
 	}
 }
 
-// A process whose connections all end is dead after the grace, though each collector was told
-// by the other one, after the last beat, that it has a connection.
+// A process whose connections all end is dead after the grace period, although each collector
+// was informed by the other, after the last beat, that it has a connection.
 func TestEndOfAllConnections(t *testing.T) {
 	for _, gap := range []time.Duration{0, TickInterval, 3 * TickInterval} {
 		p := newPair(t)
@@ -291,8 +290,8 @@ func TestEndOfAllConnections(t *testing.T) {
 	}
 }
 
-// The end of the last connection is one wherever it is: who has heard the process before
-// waits no longer than the collector that has heard it last.
+// The end of the last connection counts wherever it is: a collector that received an earlier
+// beat waits no longer than the one that received the last beat.
 func TestLastConnectionElsewhere(t *testing.T) {
 	p := newPair(t)
 	b := Beat{ID: shop, Process: first, Interval: 20 * time.Second, Run: "k3v9.1", Conn: 1}
@@ -316,13 +315,13 @@ func TestLastConnectionElsewhere(t *testing.T) {
 	}
 }
 
-// A client without a name is one peer, whichever collectors its runs beat to, and whatever
-// is known first: what a mate says, or what is heard here.
+// A nameless client is one peer, whichever collectors its runs beat to, and whatever is known
+// first: the report of a mate or a beat received here.
 func TestNamelessClientIsOnePeerEverywhere(t *testing.T) {
 	for _, c := range []struct {
 		name string
 		once bool                          // each run beats once
-		to   func(p *pair, run int) []*rig // which it beats to
+		to   func(p *pair, run int) []*rig // collectors that it beats to
 	}{
 		{"long, to both", false, func(p *pair, _ int) []*rig { return []*rig{p.one, p.two} }},
 		{"long, in turn", false, func(p *pair, run int) []*rig { return [][]*rig{{p.one}, {p.two}}[run%2] }},
@@ -366,8 +365,8 @@ func TestNamelessClientIsOnePeerEverywhere(t *testing.T) {
 	}
 }
 
-// Who beats to one collector only is judged by that. While it is away the other one
-// shows that it does not know.
+// A peer that beats to one collector only is judged by that collector. While it is away, the
+// other one shows that it does not know the state.
 func TestPeerOfAnotherCollector(t *testing.T) {
 	p := newPair(t)
 	there := beating(p.two, 1, first)
@@ -390,11 +389,11 @@ func TestPeerOfAnotherCollector(t *testing.T) {
 	p.pass(3500*time.Millisecond + 5*TickInterval)
 	require.Equal(t, "dead silence", p.one.is(shop))
 	require.EqualValues(t, 1, p.one.view(shop).Deaths)
-	require.Len(t, p.one.deaths(), 1, "it may be this one that tells events")
+	require.Len(t, p.one.deaths(), 1, "it may be the one that reports events")
 }
 
-// What one collector is told of an end or a promise, the other one shows too, also when
-// the first one has gone, and keeps.
+// An end or a promise that one collector has received is also shown by the other, even after
+// the first one has gone.
 func TestEndsAreKnownToAll(t *testing.T) {
 	for _, c := range []struct {
 		name string
@@ -418,7 +417,7 @@ func TestEndsAreKnownToAll(t *testing.T) {
 			require.Equal(t, c.want, p.one.is(shop))
 			require.Equal(t, c.beat.ExitCode, p.one.view(shop).ExitCode)
 			require.Equal(t, p.one.told[len(p.one.told)-1].EventID, p.two.told[len(p.two.told)-1].EventID)
-			p.one.observe(end) // it was said to both
+			p.one.observe(end) // it was sent to both
 			p.pass(10 * time.Second)
 			require.Equal(t, c.want, p.one.is(shop))
 			require.Len(t, p.one.told, 2)
@@ -431,9 +430,9 @@ func TestEndsAreKnownToAll(t *testing.T) {
 	}
 }
 
-// A peer that beats to a mate alone, and has not beaten here for long, is no more to be
-// judged here: its sender was told so.
-func TestPeerThatIsTakenAway(t *testing.T) {
+// A peer that beats only to a mate, and has long not beaten here, is no longer judged here:
+// its sender was redirected.
+func TestPeerThatMovesToAMate(t *testing.T) {
 	for _, away := range []time.Duration{30 * time.Second, time.Minute} {
 		p := newPair(t)
 		here := beating(p.one, 1, first)
@@ -452,9 +451,9 @@ func TestPeerThatIsTakenAway(t *testing.T) {
 	}
 }
 
-// A word by hand at a collector that does not hear a peer does not make it one to be judged
-// there.
-func TestWordByHandIsNoLife(t *testing.T) {
+// A report by hand at a collector that does not receive the beats of a peer does not make
+// that collector judge it.
+func TestReportByHandIsNoLife(t *testing.T) {
 	for _, word := range []Beat{
 		{Status: SaysLeaving, BackIn: 5 * time.Second}, {Status: SaysLeaving, Cancel: true}, {Status: SaysLeaving}, {Status: SaysDead, HasExitCode: true},
 	} {
@@ -473,8 +472,8 @@ func TestWordByHandIsNoLife(t *testing.T) {
 	}
 }
 
-// A promise goes on while the collector that was told of it does not: that it was not kept
-// is told once.
+// A promise continues while the collector that received it is away: that it was broken is
+// reported once.
 func TestPromiseThatEndedMeanwhile(t *testing.T) {
 	p := newPair(t)
 	p.one.checked = false
@@ -504,7 +503,7 @@ func TestPromiseThatEndedMeanwhile(t *testing.T) {
 	require.EqualValues(t, 1, p.two.view(shop).Deaths)
 }
 
-// News that were lost come with the next round.
+// Lost changes of state arrive with the next round.
 func TestRoundsMendWhatWasLost(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -525,8 +524,8 @@ func TestRoundsMendWhatWasLost(t *testing.T) {
 	require.Equal(t, "dead overdue", p.two.is(shop))
 }
 
-// The end of a process that another one has replaced is none of that one, though it was
-// heard later, where nothing is known of the other one.
+// The end of a process that was replaced is not the end of its successor, even if it is
+// received later, by a collector that does not know the successor.
 func TestEndOfTheProcessBefore(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -552,8 +551,9 @@ func TestEndOfTheProcessBefore(t *testing.T) {
 	}
 }
 
-// That a suspect peer lives as another process has one id everywhere: a mate's word of it, which
-// may come before the fact, is not taken for life of the process before.
+// A suspect peer that lives on as another process has one event ID everywhere: a word of a
+// mate, which may arrive before the fact, is not taken for a sign of life of the former
+// process.
 func TestSuspectThatIsRestartedIsOneEvent(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -584,7 +584,7 @@ func TestSuspectThatIsRestartedIsOneEvent(t *testing.T) {
 	require.Equal(t, ids[1], ids[0])
 }
 
-// Another process is one restart, whoever hears of it.
+// Another process is one restart, whichever collector receives it.
 func TestRestartIsKnownToAll(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -605,8 +605,8 @@ func TestRestartIsKnownToAll(t *testing.T) {
 	require.EqualValues(t, 1, p.two.view(shop).Restarts)
 }
 
-// A collector that starts without memory takes over what its mate knows, and tells none
-// of it.
+// A collector that starts without state takes over what its mate knows, and reports none of
+// it.
 func TestStartWithoutMemory(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -628,8 +628,8 @@ func TestStartWithoutMemory(t *testing.T) {
 	require.Equal(t, "left leaving", p.two.is(peerID("web-3", "job")))
 }
 
-// A collector that has lost its memory takes back from its mate the peers that it alone has
-// heard, and judges them again.
+// A collector that has lost its state takes back from its mate the peers that beat only to
+// this collector, and judges them again.
 func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -637,7 +637,7 @@ func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	p.one.senders = nil
 	record, known := p.two.tracker.RecordByHash(shop.Hash(), p.two.now)
 	require.True(t, known && record.Foreign)
-	record.HeardBy = "" // as it was this collector
+	record.HeardBy = "" // it was this collector
 	p.one.tracker = New(p.one.opts, p.one.now)
 	_, transitions := p.one.tracker.HearRecords(p.one.now, []Record{record}, "mate", 0)
 	p.one.hear(transitions)
@@ -646,7 +646,7 @@ func TestOwnPeersComeBackFromAMate(t *testing.T) {
 	require.Equal(t, "dead silence", p.two.is(shop))
 }
 
-// What was forgotten here is not brought back by a mate that still knows it.
+// A peer that was forgotten here is not brought back by a mate that still knows it.
 func TestForgottenStaysForgotten(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -663,10 +663,10 @@ func TestForgottenStaysForgotten(t *testing.T) {
 	p.round()
 	p.pass(TickInterval)
 	require.Equal(t, "not known", p.one.is(shop))
-	require.Equal(t, "left finished", p.two.is(shop), "it has heard it itself")
+	require.Equal(t, "left finished", p.two.is(shop), "it has received it itself")
 }
 
-// A collector that is cut off shows what a mate says that is not.
+// A collector that is cut off shows what a mate reports that is not.
 func TestIsolatedCollectorFollowsItsMate(t *testing.T) {
 	p := newPair(t)
 	b := Beat{Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "r"}
@@ -685,7 +685,7 @@ func TestIsolatedCollectorFollowsItsMate(t *testing.T) {
 	require.Equal(t, 19, p.one.tracker.Count(Alive))
 }
 
-// Where signatures are required, only life that was verified counts.
+// Where signatures are required, only verified signs of life count.
 func TestOnlyVerifiedLifeCounts(t *testing.T) {
 	p := newPair(t)
 	p.one.tracker.opts.OnlyVerified = true
@@ -701,8 +701,8 @@ func TestOnlyVerifiedLifeCounts(t *testing.T) {
 	require.Equal(t, "alive beat", p.one.is(shop))
 }
 
-// What one collector may accept is known to the others, also where they do not list it.
-func TestWhoIsKnownToAMateIsAccepted(t *testing.T) {
+// A peer that one collector accepts is known to the others, even if they do not list it.
+func TestPeerKnownToAMateIsAccepted(t *testing.T) {
 	known := func(o *Options) { o.Mates, o.KnownOnly = true, true }
 	p := &pair{one: newRig(t, known), two: newRig(t, known)}
 	beat := Beat{ID: shop, Interval: time.Second, Run: "k3v9.2", Seq: 1, Process: first}
@@ -714,7 +714,7 @@ func TestWhoIsKnownToAMateIsAccepted(t *testing.T) {
 	require.Equal(t, Accepted, p.two.observe(beat).Fate)
 	require.Equal(t, Unlisted, p.two.observe(Beat{ID: peerID(shop.Source, "other")}).Fate)
 
-	p.two = newRig(t, known) // it has lost its memory
+	p.two = newRig(t, known) // it has lost its state
 	require.Equal(t, Unlisted, p.two.observe(beat).Fate)
 	p.round()
 	require.Equal(t, Accepted, p.two.observe(beat).Fate)

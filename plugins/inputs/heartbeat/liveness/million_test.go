@@ -16,9 +16,9 @@ const (
 	interval = 10 * time.Second
 )
 
-// BenchmarkMillion is what a million peers cost the tracker, one on each host, each
-// over a connection of its own. Beats come in an order that no cache foresees; what
-// that costs the loop which sends them is not counted.
+// BenchmarkMillion is what a million peers cost the tracker: one on each host, each with its
+// own connection. Beats come in an order that no cache predicts; the cost of the loop that
+// sends them is not counted.
 //
 //	go test -run '^$' -bench Million -benchtime 3x ./plugins/inputs/heartbeat/liveness
 func BenchmarkMillion(b *testing.B) {
@@ -42,7 +42,7 @@ func BenchmarkMillion(b *testing.B) {
 		b.Run(name, func(b *testing.B) {
 			var longest time.Duration
 			for b.Loop() {
-				c.round(true) // nobody but brief is silent
+				c.round(true) // only brief is silent
 				longest = max(longest, c.ticks()[i])
 			}
 			b.ReportMetric(float64(longest.Nanoseconds()), "ns/tick")
@@ -73,8 +73,8 @@ func inUse() uint64 {
 	return m.HeapAlloc
 }
 
-// A crowd is a tracker and those that beat to it. The texts of a sender are those
-// that its first beat brought, as they are over a connection.
+// A crowd is a tracker and the peers that beat to it. The strings of a sender are those of
+// its first beat, as they are over a connection.
 type crowd struct {
 	tracker *liveness.Tracker
 	now     time.Time
@@ -102,8 +102,8 @@ func newCrowd() *crowd {
 	}
 }
 
-// round has each peer beat once, an interval after the last time, and returns how
-// long that took.
+// round makes each peer beat once, an interval after the last time, and returns how long that
+// took.
 func (c *crowd) round(known bool) time.Duration {
 	c.seq++
 	for end := c.now.Add(interval); c.now.Before(end); {
@@ -126,8 +126,8 @@ func (c *crowd) round(known bool) time.Duration {
 	return time.Since(begin)
 }
 
-// idleRound returns how long the loop of a round takes: what a sender says is not in
-// a cache either.
+// idleRound returns how long the loop of a round takes: what a sender sends is not in a cache
+// either.
 func (c *crowd) idleRound() time.Duration {
 	var beat liveness.Beat
 	length := 0
@@ -142,8 +142,9 @@ func (c *crowd) idleRound() time.Duration {
 	return took
 }
 
-// ticks returns how long a tick takes at most while nothing is due, and one that finds
-// something due: the peer heard last is silent too long before all others are.
+// ticks returns how long a tick takes at most while nothing is due, and how long one takes
+// that finds something due: the peer that was the last to beat is silent for too long before
+// all others are.
 func (c *crowd) ticks() [2]time.Duration {
 	brief := liveness.Beat{ID: liveness.ID{Source: "brief", Service: "shop"}, Run: "r", Seq: c.seq, Interval: 100 * time.Millisecond}
 	c.tracker.Observe(c.now, &brief)
@@ -164,7 +165,7 @@ func (c *crowd) tick() time.Duration {
 	return time.Since(begin)
 }
 
-// records returns what is to be saved of everybody.
+// records returns the records of all peers.
 func (c *crowd) records() (time.Duration, []liveness.Record) {
 	all := make([]liveness.Record, c.tracker.Len())
 	begin := time.Now()
@@ -174,7 +175,7 @@ func (c *crowd) records() (time.Duration, []liveness.Record) {
 	return time.Since(begin), all
 }
 
-// restore has another tracker go on from what was saved.
+// restore makes another tracker continue from what was saved.
 func restore(saved []liveness.Record) time.Duration {
 	for i := range saved { // they come from a file
 		saved[i].ID.Source = strings.Clone(saved[i].ID.Source)

@@ -43,7 +43,7 @@ func (m *model) observe(at time.Duration, b *Beat) Fate {
 	now := m.now(at)
 	p := m.peers[b.ID]
 	if p == nil && b.Status == SaysLeaving {
-		return Nobody
+		return UnknownPeer
 	}
 	if p == nil {
 		if len(m.peers) >= m.opts.MaxPeers {
@@ -87,7 +87,7 @@ func (m *model) observe(at time.Duration, b *Beat) Fate {
 	return Accepted
 }
 
-// leave lets p go, and with a dead host its dead.
+// leave makes p leave, and with a dead host its dead services.
 func (m *model) leave(id ID, p *modelPeer, now time.Duration) {
 	retired := p.state == Dead && id.Service == HostService
 	m.set(p, Left, ReasonLeaving, now)
@@ -194,7 +194,7 @@ func compareWithModel(t *testing.T, rnd *rand.Rand) {
 		MaxPeers: 6 + rnd.IntN(10), MaxBeatsPerSecond: 0,
 	}
 	r := newRig(t, func(o *Options) { *o = opts })
-	told := make(map[ID]State) // what a listener to the transitions believes
+	told := make(map[ID]State) // the state according to the transitions
 	r.fixed = true
 	r.checked, r.hook = true, func(_ Fate, transitions []Transition) { listen(told, transitions) }
 	reference := &model{opts: opts, tick: 1, peers: make(map[ID]*modelPeer)}
@@ -250,8 +250,8 @@ func agree(t *testing.T, step int, tracker *Tracker, reference *model, told map[
 			t.Fatalf("step %d: %v is %v %v, should be %v %v", step, id, p.state, p.reason, want.state, want.reason)
 		case tracker.order[p.index] != p:
 			t.Fatalf("step %d: %v is not where it should be", step, id)
-		case ok && heard != want.state: // a replaced peer that stays alive is told as restarted
-			t.Fatalf("step %d: %v is %v, told was %v", step, id, want.state, heard)
+		case ok && heard != want.state: // a replaced peer that stays alive is reported as restarted
+			t.Fatalf("step %d: %v is %v, reported was %v", step, id, want.state, heard)
 		}
 	}
 	if tracker.Len() != len(reference.peers) || counts != tracker.counts {

@@ -1,6 +1,6 @@
-// Whether a beat is to be believed: order within a run, waiting in a queue, replay of
-// signed beats, and the user that a peer belongs to. A beat is refused only if it is
-// proved that it is older than one already heard, or that it may have been said before.
+// Whether a beat is to be trusted: order within a run, delay in a queue, replay of signed
+// beats, and the user that owns a peer. A beat is refused only if it is proved to be older
+// than an earlier one, or if it may be a replay.
 
 package liveness
 
@@ -11,30 +11,29 @@ import (
 	"time"
 )
 
-// An order is where a beat stands among those of its run.
+// An order is the place of a beat within its run.
 type order uint8
 
 const (
-	fresh     order = iota // not known to be older than one already heard
-	duplicate              // heard already
-	late                   // a later one was heard
+	fresh     order = iota // not known to be older than an earlier beat
+	duplicate              // received before
+	late                   // a later one was received before
 )
 
-// maxLost is the most that one gap counts: a sender that skips more does not count
-// its beats, and would make a total of no use.
+// maxLost is the most lost beats that one gap counts. A sender that skips more does not count
+// its beats, and would make the total useless.
 const maxLost = 1 << 20
 
-// A Run is one life of a sender on one of its ways to us, in which it numbers its
-// beats.
+// A Run is one life of a sender on one of its paths to us. The sender numbers its beats
+// within it.
 type Run struct {
 	Name string
-	High int64 // the highest number heard; 0 for a place not taken
+	High int64 // the highest number received; 0 for an unused entry
 }
 
-// place judges a beat of p within its run and returns by how many it follows the
-// one before, or 0 if that is not known. Between runs nothing is compared.
-// Without a name of the run a lower number is no proof of age: the sender may
-// have begun anew.
+// place judges a beat of p within its run. It returns by how many the beat follows the
+// previous one, or 0 if that is unknown. Nothing is compared between runs. Without the name
+// of a run, a lower number does not prove that a beat is old: the sender may have restarted.
 func (p *peer) place(name string, seq int64) (order, int64) {
 	if seq == 0 {
 		return fresh, 0
@@ -63,8 +62,8 @@ func (p *peer) place(name string, seq int64) (order, int64) {
 	return fresh, min(max(gap, 0), maxLost+1)
 }
 
-// high returns the highest number of p heard in a run, or 0 if that is not one of
-// the last two.
+// high returns the highest number received in a run of p, or 0 if it is not one of the last
+// two.
 func (p *peer) high(name string) int64 {
 	switch name {
 	case p.run.Name:
@@ -75,7 +74,7 @@ func (p *peer) high(name string) int64 {
 	return 0
 }
 
-// numbered returns the runs of p of which a number was heard, the latest first.
+// numbered returns the runs of p that have numbers, the latest first.
 func (p *peer) numbered() (all []Run) {
 	for _, run := range []Run{p.run, p.before} {
 		if run.High > 0 {
@@ -85,8 +84,8 @@ func (p *peer) numbered() (all []Run) {
 	return all
 }
 
-// forgetOrder forgets what was heard of another sender than the one that beats for p now: its
-// order says nothing.
+// forgetOrder forgets the runs of p, because they belong to another sender than the present
+// one.
 func (p *peer) forgetOrder() {
 	p.run = Run{}
 	if p.before != (Run{}) || p.proof != nil {
@@ -95,83 +94,84 @@ func (p *peer) forgetOrder() {
 	}
 }
 
-// What beats of several hosts come over is a carrier: something between them and us, where
-// they may have waited, like a queue. What has waited proves no life now. When it was sent is
-// told by the clock of its host, of which only the distance from ours is used, and only for
-// beats that a carrier has brought.
+// A carrier delivers the beats of several hosts: it is something between them and us in which
+// beats may wait, like a queue. A beat that has waited is no sign of life now. It says when
+// it was sent by the clock of its host. Only the offset of that clock from ours is used, and
+// only for beats that a carrier delivers.
 
 const (
-	// maxStrangers is how many peers that are not known yet are remembered by what carriers
-	// bring of them, and how many addresses that may be carriers.
+	// maxStrangers is the most unknown peers of which the beats that carriers deliver are
+	// remembered, and the most addresses that are remembered as possible carriers.
 	maxStrangers = 1000
-	// ownPaceShare is 1 over the part of the time between two beats by which they may be off
-	// their pace.
+	// ownPaceShare: beats keep their pace if they are off by at most 1/ownPaceShare of the
+	// time between them.
 	ownPaceShare = 4
-	// lastingSilences is for how many times the silence that is allowed a pace has to be kept to be
-	// no chance.
+	// lastingSilences is for how many times the allowed silence a pace must last to be no
+	// coincidence.
 	lastingSilences = 2
-	// lagShare is 1 over the part by which a steady stream moves what is known of the clocks:
-	// they drift.
+	// lagShare: a steady stream corrects the known offset of the clocks by 1/lagShare of the
+	// difference, because clocks drift.
 	lagShare = 16
 )
 
-// A carried is what is known of when the beats of a peer were sent that carriers have brought.
-// Its numbers are unix ms by the clock of its host, or ms.
+// A carried is what is known about the send times of a peer's beats that carriers deliver.
+// Its numbers are unix ms on the clock of its host, or ms.
 type carried struct {
-	lag    int64    // by how much a beat came later than it was sent, by both clocks: the least
+	lag    int64    // the least delay between sending and arrival, by both clocks
 	newest int64    // when the latest one was sent; 0 for none yet
-	over   carrier  // which brought last, first and those between
-	last   delivery // of one not long ago; later ones are compared with it
-	first  delivery // since when they have come at their own pace
+	over   carrier  // what delivered last, first and those in between
+	last   delivery // a recent one; later ones are compared with it
+	first  delivery // the first since the beats have kept their pace
 	pace   pace
 }
 
-// A delivery is when a beat was sent, by the clock of its host in unix ms, and when it came.
+// A delivery is when a beat was sent, in unix ms on the clock of its host, and when it
+// arrived.
 type delivery struct {
 	sent int64
 	came time.Duration
 }
 
-// since returns by how much d was sent later than other, by how much that differs from how
-// much later it came, and whether that is little for what beats at this interval.
+// since returns how much later than other d was sent, by how much that differs from how much
+// later it arrived, and whether the difference is small for beats at this interval.
 func (d delivery) since(other delivery, interval time.Duration) (apart, off time.Duration, paced bool) {
 	apart = ms(d.sent - other.sent)
 	off = (d.came - other.came - apart).Abs()
 	return apart, off, apart >= 0 && off <= max(apart/ownPaceShare, interval)
 }
 
-// A pace is for how long beats have come as far apart as they were sent.
+// A pace is for how long beats have arrived as far apart as they were sent.
 type pace uint8
 
 const (
 	unpaced pace = iota
-	brief        // for an interval or two: what comes out of a queue may do so by chance
-	lasting      // for lastingSilences times as long as the peer may be silent
+	brief        // for an interval or two: beats from a queue may do so by coincidence
+	lasting      // for lastingSilences times the allowed silence
 )
 
-// A carrier is a connection, or where datagrams and requests come from.
+// A carrier is a connection, or the address that datagrams and requests come from.
 type carrier struct {
 	conn   ConnID
 	remote netip.Addr // if conn is 0
 }
 
-// over returns what b came over.
-func (b *Beat) over() carrier {
+// carrier returns what b came over.
+func (b *Beat) carrier() carrier {
 	if b.Conn != 0 {
 		return carrier{conn: b.Conn}
 	}
 	return carrier{remote: b.Remote}
 }
 
-// noteCarrier notes whether what b came over carries beats of several hosts.
+// noteCarrier notes whether what b came over delivers beats of several hosts.
 func (t *Tracker) noteCarrier(b *Beat) {
-	switch over := b.over(); {
+	switch over := b.carrier(); {
 	case !b.Watched || b.SentMS == 0 || b.Handle.p != nil && b.Handle.p.host.source == b.ID.Source:
 	case b.Conn != 0:
 		if p := t.conns.latest[b.Conn]; p != nil && p.watched && p.host.source != b.ID.Source {
 			t.carriers[over] = struct{}{}
 		}
-	case b.Run == "" && b.Remote.IsValid(): // our own senders have their own clocks behind one address
+	case b.Run == "" && b.Remote.IsValid(): // our own senders, which set Run, may share an address and have one clock each
 		if other := t.speakers[b.Remote]; other != "" && other != b.ID.Source {
 			t.carriers[over] = struct{}{}
 		} else if len(t.speakers) >= maxStrangers { // they are noted again
@@ -182,10 +182,10 @@ func (t *Tracker) noteCarrier(b *Beat) {
 	}
 }
 
-// placeCarried judges b by when it was sent, if that matters, and returns what is known of
-// that, or nil. One that comes at the pace of its peer did not wait: if it seems to have, the
-// clock of its host was set. A brief pace keeps a peer alive; only a lasting one makes it so, and
-// is believed of its clock.
+// placeCarried judges b by its send time, if that matters, and returns what is known of the
+// send times, or nil. A beat that keeps the pace of its peer did not wait: if it seems to
+// have, the clock of its host was set. A brief pace keeps a peer alive. Only a lasting pace
+// makes it alive, and shows that its clock was set.
 func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	if !b.Watched || b.SentMS == 0 {
 		return fresh, nil
@@ -216,14 +216,14 @@ func (t *Tracker) placeCarried(b *Beat, now time.Time) (order, *carried) {
 	return fresh, c
 }
 
-// ms returns so many milliseconds, or the longest time that can be added to.
+// ms returns n milliseconds as a duration, limited to what can be added to.
 func ms(n int64) time.Duration {
 	const most = int64(longAgo / time.Millisecond)
 	return time.Duration(min(max(n, -most), most)) * time.Millisecond
 }
 
-// provesNothing reports whether what b says is over, as it has waited for so long: life that
-// its peer, if that is known, may have lost since, or had before it ended.
+// provesNothing reports whether b has waited too long to count: the life that it shows may
+// have ended since, or was before the end of its peer, if that is known.
 func (t *Tracker) provesNothing(p *peer, b *Beat, waited, at time.Duration) bool {
 	tooLong := waited > t.silenceOf(p, b)
 	if p == nil || b.Status != SaysAlive {
@@ -232,7 +232,7 @@ func (t *Tracker) provesNothing(p *peer, b *Beat, waited, at time.Duration) bool
 	return tooLong || p.state.over() && at-waited < p.since
 }
 
-// silenceOf returns the silence that is allowed to the peer of b, which is p if it is known.
+// silenceOf returns the silence allowed to the peer of b, which is p if it is known.
 func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 	if p == nil {
 		return t.SilenceFor(b).Dead
@@ -240,18 +240,19 @@ func (t *Tracker) silenceOf(p *peer, b *Beat) time.Duration {
 	return t.silence(p, &p.process).Dead
 }
 
-// carriedOf returns what is known of the peer of b, which is p if it is known. It returns nil
-// for one whose beats no carrier brings. The first beat of a host counts as one of now, unless
-// nothing is known of the host: an old beat is more likely than a wrong clock. It may be the
-// first one that a carrier brings over a connection.
+// carriedOf returns what is known of the send times of the peer of b, which is p if it is
+// known. It returns nil if no carrier delivers its beats. The first beat counts as sent now,
+// unless nothing is known of its host and the beat seems too old: then an old beat is more
+// likely than a wrong clock. It may be the first beat that a carrier delivers over a
+// connection.
 func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
-	c := p.proven().carried
+	c := p.proofOrNone().carried
 	if c == nil {
 		c = t.strangers[b.ID]
 	}
-	_, yes := t.carriers[b.over()]
+	_, ok := t.carriers[b.carrier()]
 	old := p == nil && ms(lag) > t.silenceOf(p, b)
-	if c != nil || !yes && !(old && t.carries && b.Run == "") {
+	if c != nil || !ok && !(old && t.carries && b.Run == "") {
 		return c
 	}
 	c = &carried{lag: lag}
@@ -263,26 +264,27 @@ func (t *Tracker) carriedOf(p *peer, b *Beat, lag int64) *carried {
 	return c
 }
 
-// carriedFrom returns what is known of one peer of a host, or nil.
+// carriedFrom returns what is known of the send times of any peer of a host, or nil.
 func (t *Tracker) carriedFrom(source string) *carried {
 	h := t.bySource[source]
 	if h == nil {
 		return nil
 	}
 	for _, p := range h.peers[:min(maxNearby, len(h.peers))] {
-		if c := p.proven().carried; c != nil {
+		if c := p.proofOrNone().carried; c != nil {
 			return c
 		}
 	}
 	return nil
 }
 
-// keepsPace returns for how long beats have come as far apart as they were sent, up to and with
-// b: from one to the next over at least an interval, and within three quarters of one, or over at
-// least two, and within one, as what carries them may gather several. A second carrier of the
-// same beats is not mixed in. Allowed is the silence of their peer.
+// keepsPace returns for how long beats have arrived as far apart as they were sent, up to and
+// including b. Two beats count if they are at least one interval apart and off by at most
+// three quarters of one, or at least two apart and off by at most one: a carrier may collect
+// several beats. Beats that a second carrier delivers as well are not mixed in. allowed is
+// the silence allowed to the peer.
 func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
-	over, d := b.over(), delivery{b.SentMS, at}
+	over, d := b.carrier(), delivery{b.SentMS, at}
 	if over != c.over && c.last.sent != 0 && at-c.last.came < backlog {
 		return unpaced
 	}
@@ -291,7 +293,7 @@ func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
 	case over != c.over, !paced:
 		c.over, c.first, c.pace = over, d, unpaced
 	case apart == 0, apart < b.Interval, apart < 2*b.Interval && off > b.Interval-b.Interval/ownPaceShare:
-		return c.pace // it is to be seen
+		return c.pace // undecided yet
 	default:
 		c.pace = max(c.pace, brief)
 	}
@@ -305,43 +307,43 @@ func (c *carried) keepsPace(b *Beat, at, allowed time.Duration) pace {
 	return c.pace
 }
 
-// noteCarried remembers c of the peer of b, which is p if it is known now.
+// noteCarried remembers c for the peer of b, which is p if it is known now.
 func (t *Tracker) noteCarried(p *peer, b *Beat, c *carried) {
 	switch {
 	case c == nil:
 	case p != nil:
-		p.changed = p.changed || p.proven().carried == nil
-		p.prove().carried, t.carries = c, true
+		p.changed = p.changed || p.proofOrNone().carried == nil
+		p.editProof().carried, t.carries = c, true
 		delete(t.strangers, b.ID)
 	case len(t.strangers) < maxStrangers:
 		t.strangers[b.ID] = c
 	default:
-		clear(t.strangers) // they are seen again
+		clear(t.strangers) // they are noted again
 	}
 }
 
-// A proof is what is kept of a peer so that nothing else can speak for it. It is kept apart
-// because most peers are neither signed nor carried, nor beat over a Unix socket.
+// A proof is what is kept of a peer so that nothing else can beat for it. It is kept apart
+// because most peers are neither signed nor carried, and do not beat over a Unix socket.
 type proof struct {
-	runs    []SignedRun // the latest first, at most maxSignedRuns, none twice
-	floor   int64       // the latest SentMS of the runs that were forgotten, unix ms; 0 for none
-	owner   uint32      // the user that it belongs to; 0 for none
-	carried *carried    // nil if no carrier brings its beats
+	runs    []SignedRun // the latest first, at most maxSignedRuns, each once
+	floor   int64       // the latest SentMS of runs that were forgotten, unix ms; 0 for none
+	owner   uint32      // the user that owns the peer; 0 for none
+	carried *carried    // nil if no carrier delivers its beats
 }
 
-// noProof is the proof of all peers that have none. It is never written to.
+// noProof is shared by all peers that have no proof. It is never modified.
 var noProof proof
 
-// proven returns the proof of p, which may be nil, to read it.
-func (p *peer) proven() *proof {
+// proofOrNone returns the proof of p for reading. p may be nil.
+func (p *peer) proofOrNone() *proof {
 	if p == nil || p.proof == nil {
 		return &noProof
 	}
 	return p.proof
 }
 
-// prove returns the proof of p to write to it.
-func (p *peer) prove() *proof {
+// editProof returns the proof of p for writing.
+func (p *peer) editProof() *proof {
 	if p.proof == nil {
 		p.editTraits().proof = new(proof)
 	}
@@ -351,30 +353,28 @@ func (p *peer) prove() *proof {
 // A SignedRun is a run whose beats were signed.
 type SignedRun struct {
 	Name    string
-	High    int64 // the highest number heard
-	SentMS  int64 // the latest time at which one was sent, by the sender's clock, unix ms
-	HeardMS int64 // when the latest one was heard, by ours, likewise
+	High    int64 // the highest number received
+	SentMS  int64 // the latest send time, on the sender's clock, unix ms
+	HeardMS int64 // when the latest beat was received, on our clock, unix ms
 }
 
 const (
-	// maxSignedRuns is how many runs of a peer are remembered at most, and
-	// leastSignedRuns how many are however old they are: a one-shot beside a
-	// daemon makes neither forgotten.
+	// maxSignedRuns is the most runs remembered of a peer. leastSignedRuns are remembered
+	// however old they are, so that a one-shot sender beside a daemon displaces neither.
 	maxSignedRuns   = 16
 	leastSignedRuns = 2
 )
 
-// Replayed reports whether a signed beat was said before, as far as that is
-// known, or too long ago to know. Within a run its number has to grow. What
-// begins a run has to be sent within ReplayWindow of now, by the wall clocks of
-// both sides, and later than all of the runs that were forgotten: after is what
-// SentMS has to exceed. Else it is 0.
+// Replayed reports whether a signed beat was received before, as far as that is known, or is
+// too old to know. Within a run its number must grow. The first beat of a run must be sent
+// within ReplayWindow of now, by the wall clocks of both sides, and later than all runs that
+// were forgotten: SentMS must exceed after. In all other cases after is 0.
 func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) {
 	if !b.Signed {
 		return 0, false
 	}
 	p := t.known(b)
-	proof := p.proven()
+	proof := p.proofOrNone()
 	known := proof.find(b.Run)
 	switch {
 	case p != nil && b.Seq <= p.high(b.Run), known >= 0 && b.Seq <= proof.runs[known].High:
@@ -384,7 +384,7 @@ func (t *Tracker) Replayed(b *Beat, now time.Time) (after int64, replayed bool) 
 	}
 	floor := proof.floor
 	if t.ahead(floor, now) {
-		floor = 0 // so it was before our clock was set back
+		floor = 0 // it is from before our clock was set back
 	}
 	if b.SentMS > floor && !t.ahead(b.SentMS, now) && !t.old(b.SentMS, now) {
 		return 0, false
@@ -397,13 +397,13 @@ func (t *Tracker) noteSigned(p *peer, b *Beat, now time.Time) {
 	if !b.Signed {
 		return
 	}
-	proof, run := p.prove(), SignedRun{Name: b.Run}
+	proof, run := p.editProof(), SignedRun{Name: b.Run}
 	if i := proof.find(b.Run); i >= 0 {
 		run = proof.runs[i]
 		proof.runs = slices.Delete(proof.runs, i, i+1)
 	}
 	sent := b.SentMS
-	if t.ahead(sent, now) { // within a run a clock may be wrong; it must not stop other runs until then
+	if t.ahead(sent, now) { // within a run a clock may be wrong; that must not block other runs until then
 		sent = now.UnixMilli()
 	}
 	run.High, run.SentMS, run.HeardMS = b.Seq, max(run.SentMS, sent), now.UnixMilli()
@@ -419,7 +419,7 @@ func (p *proof) find(name string) int {
 	return slices.IndexFunc(p.runs, func(r SignedRun) bool { return r.Name == name })
 }
 
-// forget forgets the runs that are over, and those that are too many.
+// forget forgets the runs that are over, and those above the limit.
 func (p *proof) forget(over func(*SignedRun) bool) {
 	kept := p.runs[:0]
 	for i, run := range p.runs {
@@ -433,32 +433,30 @@ func (p *proof) forget(over func(*SignedRun) bool) {
 	p.runs = kept
 }
 
-// ahead reports whether nothing can have been sent at that time yet.
+// ahead reports whether sentMS is too far in the future to be true.
 func (t *Tracker) ahead(sentMS int64, now time.Time) bool {
 	return sentMS > now.UnixMilli()+t.opts.ReplayWindow.Milliseconds()
 }
 
-// old reports whether what was sent at that time may have been heard and
-// forgotten.
+// old reports whether a beat sent at sentMS may have been received and forgotten.
 func (t *Tracker) old(sentMS int64, now time.Time) bool {
 	return sentMS < now.UnixMilli()-t.opts.ReplayWindow.Milliseconds()
 }
 
-// Foreign reports whether the peer of b belongs to another user than the one that b
-// comes from. Until it has left, only root may take it over.
+// Foreign reports whether the peer of b belongs to another user than the one that sent b.
+// Until the peer has left, only root may take it over.
 func (t *Tracker) Foreign(b *Beat) bool {
 	if b.User == 0 {
 		return false
 	}
 	p := t.known(b)
-	owner := p.proven().owner
+	owner := p.proofOrNone().owner
 	return owner != 0 && owner != b.User && p.state != Left
 }
 
-// setOwner lets p belong to the user that speaks for it. Root owns nothing: it may
-// speak for all.
+// setOwner makes user the owner of p. Root may beat for all peers and owns none.
 func (p *peer) setOwner(user uint32) {
-	if user != 0 && p.proven().owner != user {
-		p.prove().owner = user
+	if user != 0 && p.proofOrNone().owner != user {
+		p.editProof().owner = user
 	}
 }

@@ -8,10 +8,10 @@ import (
 	"time"
 )
 
-// FuzzReplay plays what the bytes say to a tracker with a short replay window,
-// and to a model that is written down from section 12.2 of PROTOCOL.md: both
-// take the same beats. And nothing that was taken is taken again, unless it was
-// sent by a clock that was ahead of the window, or ours was set back since.
+// FuzzReplay plays the script in the bytes to a tracker with a short replay window, and to a
+// model that is written from section 12.2 of PROTOCOL.md: both accept the same beats. And no
+// beat is accepted twice, unless its clock was ahead of the window, or our clock was set back
+// since.
 func FuzzReplay(f *testing.F) {
 	// Within a run.
 	f.Add([]byte{hold, 0, 0, 0, 0, say, 0, 0, 0, 0, again, 0, again, 1, say, 0, 0, 5, 14})
@@ -21,11 +21,11 @@ func FuzzReplay(f *testing.F) {
 	f.Add([]byte{say, 0, 0, 0, 0, restart, 30, 0, again, 0, say, 0, 1, 0, 4, restart, 0, 11, say, 0, 2, 0, 0})
 	// Clocks.
 	f.Add([]byte{say, 0, 0, 0, 0, say, 0, 1, 0, 5, say, 0, 1, 1, 13, set, 12, say, 0, 2, 0, 0, set, 2, again, 3})
-	// A stranger.
+	// An unknown peer.
 	f.Add([]byte{bye, 0, 0, 0, 5, pass, 50, again, 0, pass, 5, again, 0, pass, 10, again, 0, say, 0, 0, 0, 7, say, 0, 0, 0, 8})
-	// Beside unsigned ones.
+	// Beside unsigned beats.
 	f.Add([]byte{say, 1, 0, 0, 0, plain, 1, 1, 7, 0, plain, 1, 2, 7, 0, again, 0, look, 1, 0, 0, 1, say, 1, 1, 4, 0})
-	// At the edge of the window.
+	// At the limits of the window.
 	f.Add([]byte{say, 2, 0, 0, 5, say, 2, 1, 0, 5, wait, 1, say, 2, 1, 0, 5, say, 2, 2, 0, 6, set, 12, look, 2, 3, 0, 0})
 	// Runs beyond those remembered, and each once more.
 	many := make([]byte, 0, 280)
@@ -53,7 +53,7 @@ func FuzzReplay(f *testing.F) {
 	})
 }
 
-// What a script can say; what follows each is read by step.
+// The steps of a script; step reads their parameters.
 const (
 	say     byte = iota // a signed beat
 	bye                 // likewise, a goodbye
@@ -70,14 +70,14 @@ const (
 
 const shortWindow = 3 * time.Second
 
-// differences are what clocks are apart, or set by.
+// differences are how far clocks are apart, or are set by.
 var differences = [...]time.Duration{
 	0, time.Millisecond, -time.Millisecond, time.Second, -time.Second,
 	shortWindow, shortWindow + time.Millisecond, -shortWindow, -shortWindow - time.Millisecond,
 	shortWindow / 2, -shortWindow / 2, 3 * shortWindow, -3 * shortWindow, 24 * time.Hour, -24 * time.Hour, 2 * shortWindow,
 }
 
-// replays are a tracker, a model of what it takes, and who tries them.
+// replays are a tracker, a model of what it accepts, and those that try to replay.
 type replays struct {
 	*rig
 	script []byte
@@ -85,7 +85,7 @@ type replays struct {
 	model  map[ID]*remembered
 	seq    map[ID]map[string]int64 // the last of each run
 	sent   []Beat                  // signed
-	taken  []Beat                  // of them, which must not be taken again
+	taken  []Beat                  // those that must not be accepted again
 }
 
 func (r *replays) next() (b byte) {
@@ -119,7 +119,7 @@ func (r *replays) step() {
 			r.now = r.now.Add(TickInterval)
 			r.tick()
 		}
-		for id := range r.model { // when somebody is forgotten is not the matter here, but what then
+		for id := range r.model { // what matters here is not when a peer is forgotten, but what happens then
 			if r.tracker.lookUp(id) == nil {
 				delete(r.model, id)
 			}
@@ -135,7 +135,7 @@ func (r *replays) step() {
 	}
 }
 
-// beat is the next one of a run.
+// beat returns the next beat of a run.
 func (r *replays) beat(signed bool) Beat {
 	b := Beat{
 		ID: peerID(fmt.Sprint("web-", r.next()%3), HostService), Interval: time.Minute, Run: string('a' + rune(r.next()%20)), Signed: signed, HasExitCode: true,
@@ -153,21 +153,20 @@ func (r *replays) setClock(by time.Duration) {
 	r.wasSet(by)
 }
 
-// wasSet forgets what must not be taken again if our clock was set back: then it
-// may be.
+// wasSet forgets what must not be accepted again if our clock was set back: then it may be.
 func (r *replays) wasSet(by time.Duration) {
 	if by < 0 {
 		r.taken = nil
 	}
 }
 
-// restart lets another collector go on after a while, whose clock was set meanwhile.
+// restart makes another collector continue after a while; the clock was set meanwhile.
 func (r *replays) restart(down, by time.Duration) {
 	r.wasSet(by)
 	r.rig.restart(down + by)
 }
 
-// take lets the tracker and the model judge a beat.
+// take makes the tracker and the model judge a beat.
 func (r *replays) take(b Beat, onlyLook bool) {
 	r.t.Helper()
 	r.doing = fmt.Sprintf("%+v at %d", b, r.now.UnixMilli())
@@ -175,9 +174,9 @@ func (r *replays) take(b Beat, onlyLook bool) {
 	want, bySeq := p.takes(&b, r.now.UnixMilli())
 	after, replayed := r.tracker.Replayed(&b, r.now)
 	if replayed == want || (after > 0) != (replayed && !bySeq) {
-		r.t.Fatalf("%s: replayed is %v, after %d; it should be taken: %v, its run is known: %v", r.doing, replayed, after, want, bySeq)
+		r.t.Fatalf("%s: replayed is %v, after %d; it should be accepted: %v, its run is known: %v", r.doing, replayed, after, want, bySeq)
 	}
-	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // else it depends on when that is heard
+	if after > 0 && !p.isAhead(r.now.UnixMilli()) { // otherwise it depends on when that is received
 		r.heed(b, after)
 	}
 	if onlyLook {
@@ -204,8 +203,8 @@ func (r *replays) take(b Beat, onlyLook bool) {
 	}
 }
 
-// heed does what a refusal says: what is sent at that time, heard a little
-// later, has to be taken.
+// heed follows a refusal: a beat sent at the time it gives, and received a little later, must
+// be accepted.
 func (r *replays) heed(b Beat, after int64) {
 	r.t.Helper()
 	b.SentMS = after + 1
@@ -227,20 +226,19 @@ func (r *replays) nothingTwice() {
 	r.t.Helper()
 	for _, b := range r.taken {
 		if _, replayed := r.tracker.Replayed(&b, r.now); !replayed {
-			r.t.Fatalf("at %d, %+v would be taken for the second time; the last was %s", r.now.UnixMilli(), b, r.doing)
+			r.t.Fatalf("at %d, %+v would be accepted for the second time; the last was %s", r.now.UnixMilli(), b, r.doing)
 		}
 	}
 }
 
-// remembered is what the protocol keeps of a peer. It is nil for a stranger.
+// remembered is what the protocol keeps of a peer. It is nil for an unknown peer.
 type remembered struct {
-	order  []Run       // of all beats; at most two, the one that spoke last is the first
+	order  []Run       // of all beats; at most two, the latest first
 	runs   []SignedRun // likewise, of signed ones; at most sixteen
-	latest int64       // sent_ms of the runs that are not among them any more
+	latest int64       // sent_ms of the runs that are no longer among them
 }
 
-// takes tells whether the protocol takes a beat, and whether its number alone
-// decides that.
+// takes tells whether the protocol accepts a beat, and whether its number alone decides that.
 func (p *remembered) takes(b *Beat, now int64) (yes, bySeq bool) {
 	if !b.Signed {
 		return true, false
@@ -297,8 +295,7 @@ func (p *remembered) noteSigned(b *Beat, now int64) {
 	}
 }
 
-// isAhead tells whether the latest counts as none, because our clock was set
-// back.
+// isAhead tells whether the latest time does not count, because our clock was set back.
 func (p *remembered) isAhead(now int64) bool {
 	return p != nil && p.latest > now+shortWindow.Milliseconds()
 }

@@ -8,7 +8,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// window is what the tests allow a clock to be off.
+// window is how far the tests allow a clock to be off.
 const window = 5 * time.Minute
 
 // newGuard returns a life in which signed beats are judged.
@@ -16,7 +16,7 @@ func newGuard(t *testing.T) *rig {
 	return newRig(t, func(o *Options) { o.ReplayWindow = window })
 }
 
-// signed returns a signed beat that is sent now by a clock that is off.
+// signed returns a signed beat that is sent now, by a clock that is off by that much.
 func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 	return Beat{
 		ID: peerID("web-1", "host"), Run: run, Seq: seq, Interval: time.Minute,
@@ -27,7 +27,7 @@ func (r *rig) signed(run string, seq int64, off time.Duration) Beat {
 func TestReplayIsRefused(t *testing.T) {
 	for name, try := range map[string]struct {
 		again func(l *rig, old Beat) Beat // what is sent after old, "a" 7, and "b" 1
-		after bool                        // the refusal tells a time
+		after bool                        // the refusal gives a time
 	}{
 		"the latest once more":      {again: func(l *rig, _ Beat) Beat { return l.signed("b", 1, 0) }},
 		"one of the run before":     {again: func(_ *rig, old Beat) Beat { return old }},
@@ -46,9 +46,9 @@ func TestReplayIsRefused(t *testing.T) {
 			out := l.observe(try.again(l, old))
 			require.Equal(t, Replayed, out.Fate)
 			require.Equal(t, try.after, out.After > 0)
-			require.Equal(t, counted, l.view(old.ID).Counters, "who is replayed has said nothing")
+			require.Equal(t, counted, l.view(old.ID).Counters, "a replay reports nothing")
 
-			if try.after { // who heeds the answer is heard
+			if try.after { // a sender that follows the answer is accepted
 				next := l.signed("c", 1, 0)
 				next.SentMS = out.After + 1
 				require.Equal(t, Accepted, l.observe(next).Fate)
@@ -57,8 +57,8 @@ func TestReplayIsRefused(t *testing.T) {
 	}
 }
 
-// A wrong clock costs nobody a beat who goes on with his run, and a clock of
-// ours that is set costs nobody a new one.
+// A wrong clock costs no beat of a sender that continues its run, and setting our clock costs
+// no beat of a new run.
 func TestClocksDoNotEndRuns(t *testing.T) {
 	l := newGuard(t)
 	seq := int64(0)
@@ -79,7 +79,7 @@ func TestClocksDoNotEndRuns(t *testing.T) {
 	accepted("c", -24*time.Hour)
 }
 
-// A run goes on though its clock is wrong and others come and go beside it.
+// A run continues although its clock is wrong and others come and go beside it.
 func TestWrongClockBesideOneShots(t *testing.T) {
 	l := newGuard(t)
 	require.Equal(t, Accepted, l.observe(l.signed("daemon", 1, 0)).Fate)
@@ -92,8 +92,8 @@ func TestWrongClockBesideOneShots(t *testing.T) {
 	}
 }
 
-// A sender that is started again after its clock was set back is heard at once:
-// over datagrams nobody could tell it the time.
+// A sender that is restarted after its clock was set back is accepted at once: over datagrams
+// it cannot learn the time.
 func TestClockOfASenderMayBeSetBack(t *testing.T) {
 	l := newGuard(t)
 	before := l.signed("a", 9, 0)
@@ -108,8 +108,8 @@ func TestClockOfASenderMayBeSetBack(t *testing.T) {
 	}
 }
 
-// Of more runs within the window than are remembered, each has to begin later
-// than those that are forgotten.
+// If there are more runs within the window than are remembered, each must begin later than
+// those that are forgotten.
 func TestRunsBeyondThoseRemembered(t *testing.T) {
 	l := newGuard(t)
 	runs := make([]Beat, maxSignedRuns+4)
@@ -134,7 +134,7 @@ func TestRunsBeyondThoseRemembered(t *testing.T) {
 	require.Len(t, l.tracker.lookUp(late.ID).proof.runs, leastSignedRuns, "the others cannot come again")
 }
 
-// An unsigned beat keeps nothing.
+// An unsigned beat leaves no proof.
 func TestUnsignedPeersKeepNoProof(t *testing.T) {
 	l := newGuard(t)
 	b := l.signed("a", 1, 0)
@@ -143,8 +143,7 @@ func TestUnsignedPeersKeepNoProof(t *testing.T) {
 	require.Nil(t, l.tracker.lookUp(b.ID).proof)
 }
 
-// Within a run a clock may be wrong; what it shows does not open the way for
-// beats of other runs.
+// Within a run a clock may be wrong; that does not let beats of other runs in.
 func TestWrongClocksOpenNoWay(t *testing.T) {
 	l := newGuard(t)
 	old := l.signed("a", 1, 0)
@@ -158,16 +157,16 @@ func TestWrongClocksOpenNoWay(t *testing.T) {
 	require.Equal(t, Accepted, l.observe(l.signed("b", 3, -time.Minute)).Fate)
 	for i := range maxSignedRuns {
 		l.pass(time.Second)
-		require.Equal(t, Accepted, l.observe(l.signed(string(rune('A'+i)), 1, 0)).Fate, "none has to be sent after tomorrow")
+		require.Equal(t, Accepted, l.observe(l.signed(string(rune('A'+i)), 1, 0)).Fate, "none must be sent after tomorrow")
 	}
 	require.Equal(t, Replayed, l.observe(old).Fate)
 	b := l.signed("b", 4, 0)
 	b.SentMS = epoch.Add(time.Second).UnixMilli()
-	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, and when it was heard last is not")
+	require.Equal(t, Replayed, l.observe(b).Fate, "b is forgotten, but not when its last beat was")
 }
 
-// When our clock was an hour ahead and is set right, nobody has to wait for an
-// hour to begin a run.
+// When our clock was an hour ahead and is corrected, no sender has to wait for an hour to
+// begin a run.
 func TestOurClockMayBeSetBack(t *testing.T) {
 	l := newGuard(t)
 	l.observe(l.signed("a", 1, 0))
@@ -199,7 +198,7 @@ func TestNothingIsHeardTwice(t *testing.T) {
 	require.Len(t, said, 40)
 }
 
-// Who was forgotten, or was never known, needs a clock that is right.
+// A peer that was forgotten, or was never known, needs a clock that is right.
 func TestStrangersNeedTheTime(t *testing.T) {
 	l := newGuard(t)
 	require.Equal(t, Replayed, l.observe(l.signed("a", 1, -window-time.Millisecond)).Fate)
@@ -207,7 +206,7 @@ func TestStrangersNeedTheTime(t *testing.T) {
 	require.Equal(t, Accepted, l.observe(l.signed("a", 1, -window)).Fate)
 }
 
-// What was heard is not forgotten by a restart of the collector.
+// What was received is not forgotten by a restart of the collector.
 func TestReplaySurvivesARestart(t *testing.T) {
 	l := newGuard(t)
 	old := l.signed("a", 7, 0)
@@ -224,8 +223,8 @@ func TestReplaySurvivesARestart(t *testing.T) {
 	require.Equal(t, Accepted, next.observe(l.signed("a", 8, 0)).Fate)
 }
 
-// A collector that remembered two runs, and when the latest was sent, has left
-// that for the next one.
+// The record of a collector that remembered two runs, and the latest send time, is enough for
+// the next one.
 func TestRecordOfTwoRuns(t *testing.T) {
 	l := newGuard(t)
 	record := Record{
@@ -241,13 +240,13 @@ func TestRecordOfTwoRuns(t *testing.T) {
 	}
 }
 
-// A peer belongs to the user that spoke for it first, until it has left.
+// A peer belongs to the user that beat for it first, until it has left.
 func TestPeerBelongsToAUser(t *testing.T) {
 	const root, alice, bob = 0, 1000, 1001
 	for name, c := range map[string]struct {
-		before []uint32 // who beats, one after the other
-		ends   Status   // said by the last of them
-		user   uint32   // who beats then
+		before []uint32 // users that beat, one after the other
+		ends   Status   // sent by the last of them
+		user   uint32   // users that beat then
 		want   Fate
 	}{
 		"its own":                {[]uint32{alice}, SaysAlive, alice, Accepted},

@@ -1,6 +1,6 @@
-// A peer and its host: what is kept of them, and how the services of a host follow it.
-// A service shares the silence of its host if one sender beats for both. Then the
-// host is judged, and the service with it: one alarm for a dead machine, not fifty.
+// A peer and its host: what is kept of them, and how the services of a host follow it. A
+// service shares the silence of its host if one sender beats for both. Then the host is
+// judged, and the service with it: one alert for a dead machine, not fifty.
 
 package liveness
 
@@ -19,51 +19,51 @@ const (
 	never       = time.Duration(1<<63 - 1)
 )
 
-// A peer is all that is known of one peer. What every beat needs is here, what many peers
-// have alike or not at all is in their traits.
+// A peer is what is known of one peer. What every beat needs is here; what many peers share,
+// or do not have at all, is in their traits.
 type peer struct {
 	host      *host  // never nil
-	service   string // with the source of host and pid it is the ID
+	service   string // the ID consists of the source of host, service and pid
 	pid       uint32
-	index     int32      // in Tracker.order; -1 once it is forgotten, and then for good
+	index     int32      // in Tracker.order; -1 once it is forgotten, for good
 	hostIndex int32      // in host.peers
 	terms     *Terms     // never nil
 	addr      netip.Addr // of its process
 
 	state  State
-	reason Reason // isolated only in Unknown, and only during isolation
-	// told is the state that was reported last. It differs from state only while the
-	// peer is untold: in Tracker.untold, once; and while it is unknown because a beat of it
-	// may have been missed, which is no event.
-	told      State
-	untold    bool
-	toldApart bool  // told did not begin to be the state at since, but at past.toldSince
-	expected  bool  // a placeholder: it has never beaten, only the operator names it
-	lone      bool  // nameless, and all that was heard of its process came over one short connection or in one datagram
-	here      uint8 // beats that this collector has heard, up to fewBeats
-	shift     uint8 // of total
-	changed   bool  // its record has, and touch is yet to be called; set only while a call runs
-	listed    bool  // in unsaved.peers, once
-	late      uint8 // its class in unsaved.late; 0 if it is not late
-	health    Health
-	remote    remote        // whether addr is where it really beats from
-	since     time.Duration // of state
-	sinceUTC  int64         // likewise, unix ns, by the clock of then
+	reason Reason // ReasonIsolated only in Unknown, and only during isolation
+	// reported is the state that was reported last. It differs from state only while the peer
+	// is in Tracker.unreported, and while it is unknown because a beat of it may have been
+	// missed, which is no event.
+	reported      State
+	unreported    bool  // it is in Tracker.unreported, once
+	reportedApart bool  // reported did not begin at since, but at past.reportedSince
+	expected      bool  // a placeholder: it has never beaten, only the operator names it
+	lone          bool  // nameless, and all beats of its process came over one short connection or in one datagram
+	here          uint8 // beats that this collector has received, up to fewBeats
+	shift         uint8 // offset of total
+	changed       bool  // its record has changed, and touch is still to be called; set only during a call
+	listed        bool  // in unsaved.peers, once
+	late          uint8 // its class in unsaved.late; 0 if it is not late
+	health        Health
+	remote        remote        // whether it beats from addr
+	since         time.Duration // of state
+	sinceUTC      int64         // likewise, unix ns, on the wall clock of that time
 
-	process // the one that holds its place; its former ones are in past
+	process // the one that holds its place; former ones are in past
 
-	run   Run // that spoke for it last
+	run   Run // the latest run that beat for it
 	rate  rate
-	stamp int64  // unix ms of the last statement about it, which the next one exceeds
-	beats uint64 // in all, those to other collectors included
+	stamp int64  // unix ms of the latest statement about it; the next one exceeds it
+	beats uint64 // total, including those to other collectors
 
-	*traits // never nil; noTraits until there are some
+	*traits // never nil; noTraits until there are any
 }
 
-// id returns what p is known by.
+// id returns the ID of p.
 func (p *peer) id() ID { return ID{Source: p.host.source, Service: p.service, PID: p.pid} }
 
-// isNamed reports whether p is known by id, its own one.
+// isNamed reports whether id is the ID of p itself.
 func (p *peer) isNamed(id ID) bool {
 	return p.service == id.Service && p.pid == id.PID && p.host.source == id.Source
 }
@@ -77,18 +77,18 @@ type Counters struct {
 	Mishaps
 }
 
-// Mishaps count what most peers have none of.
+// Mishaps count what happens to few peers.
 type Mishaps struct {
 	Lost, Late, Duplicates, Limited, Restarts, Deaths, Mistakes, Conflicts uint64
 }
 
-// totals returns all of them.
+// totals returns all counters of m.
 func (m *Mishaps) totals() [8]*uint64 {
 	return [...]*uint64{&m.Lost, &m.Late, &m.Duplicates, &m.Limited, &m.Restarts, &m.Deaths, &m.Mistakes, &m.Conflicts}
 }
 
-// A remote says whether a peer beats from the address that it claims. Most do: the others
-// are in Tracker.remotes.
+// A remote tells whether a peer beats from the address that it claims. Most do; the real
+// addresses of the others are in Tracker.remotes.
 type remote uint8
 
 const (
@@ -97,7 +97,8 @@ const (
 	remoteDiffers
 )
 
-// observed returns where p beats from as the collector sees it, invalid if that is not known.
+// observed returns the address that p beats from, as the collector sees it; invalid if
+// unknown.
 func (t *Tracker) observed(p *peer) netip.Addr {
 	switch p.remote {
 	case remoteAsClaimed:
@@ -109,23 +110,23 @@ func (t *Tracker) observed(p *peer) netip.Addr {
 	return netip.Addr{}
 }
 
-// traits are what is known of a peer beyond that it beats.
+// traits are what is known of a peer beyond the fact that it beats.
 type traits struct {
-	labels []Label // never written to, only replaced: views share them
-	before Run     // that spoke for it before the last one: with a one-shot beside a daemon neither makes the other forgotten
-	proof  *proof  // nil for most: neither signed, nor of a user
+	labels []Label // never modified, only replaced: views share them
+	before Run     // the run before the last one, so that a one-shot sender beside a daemon does not displace the daemon's run
+	proof  *proof  // nil for most: neither signed nor owned by a user
 	trail  Trail
 	*past  // never nil; noPast until there is one
 }
 
-// Peers share their traits as long as there is nothing to tell them apart: they have none, or
-// nothing was reported of them but that they live. These are never written to.
+// Peers share traits while they have none of their own, or while nothing but Alive was
+// reported of them. The shared ones are never modified.
 var (
 	noTraits  = traits{past: &noPast}
 	onlyAlive = traits{past: &noPast, trail: Trail{Counts: [eventKinds]uint32{Alive: 1}}}
 )
 
-// editTraits returns the traits of p to write to them.
+// editTraits returns the traits of p for writing.
 func (p *peer) editTraits() *traits {
 	if p.traits == &noTraits || p.traits == &onlyAlive {
 		own := *p.traits
@@ -134,7 +135,7 @@ func (p *peer) editTraits() *traits {
 	return p.traits
 }
 
-// setTrail lets p have a trail.
+// setTrail sets the trail of p.
 func (p *peer) setTrail(trail Trail) {
 	switch {
 	case p.trail == trail:
@@ -145,50 +146,50 @@ func (p *peer) setTrail(trail Trail) {
 	}
 }
 
-// A past is what has gone wrong with a peer, was announced or doubted. Few peers
-// have one: keeping it apart saves half of the memory of the others.
+// A past is what has gone wrong with a peer, was announced, or was doubted. Few peers have
+// one: keeping it apart saves half of the memory of the others.
 type past struct {
-	dueTick   uint64        // the last tick that found it past its deadline; <= Tracker.ticks
-	sinceV    time.Duration // of state, if that is over or there are mates; later after a lastExpected peer was kept
-	toldSince time.Duration // of told, if toldApart
+	dueTick       uint64        // the last tick that found it past its deadline; <= Tracker.ticks
+	sinceV        time.Duration // of state, if that is over or there are mates; later if a lastExpected peer was kept
+	reportedSince time.Duration // of reported, if reportedApart
 
-	held       time.Duration // for how long collectors before this one have held its silence
-	heldPartly time.Duration // of that, while only a part of the hosts was silent
-	spared     time.Duration // for how long its silence was held, and prolonged for it, in all; 0 once it is heard
+	held       time.Duration // for how long earlier collectors held its silence
+	heldPartly time.Duration // the part of held while only some of the hosts were silent
+	spared     time.Duration // for how long its silence was held, and prolonged for it, in total; 0 once it beats
 
-	// The window in which it has promised to be back: it ends at windowV > 0, or
-	// there is none. windowBy is the life of the sender that promised so for itself,
-	// and empty if the promise was made by hand, or if there is no window.
+	// The window of its promise to be back: it ends at windowV, or there is none if that is
+	// 0. windowBy is the life of the sender that made the promise for itself; it is empty if
+	// the promise was made by hand, or if there is no window.
 	windowV   time.Duration
 	windowBy  string
-	shared    bool // that sender also beat for the host
-	postponed bool // its end was put off, which is done once
+	shared    bool // that sender beat for the host, too
+	postponed bool // the end of the window was postponed, which happens once
 
-	// formers are processes whose place was taken, at most maxFormers. A nameless
-	// peer has none: a process with another pid has another name. It has replaced
-	// ones instead, at most maxReplaced.
-	formers    []*former
-	replaced   []replaced
-	jobs       jobs
-	untoldEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
+	// formers are processes whose place was taken, at most maxFormers. A nameless peer has
+	// none, because another pid is another name. It has replaced instead, at most
+	// maxReplaced.
+	formers        []*former
+	replaced       []replaced
+	jobs           jobs
+	unreportedEnds uint8 // how many of its endings are in Tracker.endings, at most maxFormers
 
-	hasExitCode  bool
-	exitCode     int64
-	conflictTold time.Duration
+	hasExitCode      bool
+	exitCode         int64
+	conflictReported time.Duration
 
-	due         *calendar.Due // its next beat, if that has a schedule
+	due         *calendar.Due // its next due beat, if there is a schedule
 	elsewhere   *elsewhere    // what mates know; nil if that does not matter
-	deadFor     time.Duration // in all deaths before this one
+	deadFor     time.Duration // total, without the current death
 	changes     [flapChanges]time.Duration
 	changeCount int           // into or out of dead; changes[changeCount%flapChanges] is the oldest kept
 	vacancy     *list.Element // in the queue of its source in Tracker.vacant; nil if its place is not vacant
 	Mishaps
 }
 
-// noPast is the past of all peers that have none. It is never written to.
+// noPast is shared by all peers that have no past. It is never modified.
 var noPast past
 
-// editPast returns the past of p to write to it.
+// editPast returns the past of p for writing.
 func (p *peer) editPast() *past {
 	if p.past == &noPast {
 		p.editTraits().past = new(past)
@@ -198,7 +199,7 @@ func (p *peer) editPast() *past {
 
 func (p *peer) counters() Counters { return Counters{p.beats, p.Mishaps} }
 
-// setWindow opens the window of p, moves its end, or with 0 and "" closes it.
+// setWindow opens the window of p, moves its end, or closes it with 0 and "".
 func (p *peer) setWindow(until time.Duration, by string) {
 	if p.windowV != until || p.windowBy != by {
 		past := p.editPast()
@@ -239,10 +240,10 @@ func (p *peer) flapping(at time.Duration) bool {
 	return p.changeCount >= flapChanges && at-oldest <= flapTime
 }
 
-// nextStamp returns the wall time of a statement about the peer, in whole
-// milliseconds, the resolution of the coarsest database: InfluxDB keeps a
-// quarter as much of such samples (BENCHMARKS.md). It grows by one at least, but
-// follows a clock that was set back.
+// nextStamp returns the wall time of a statement about the peer, in whole milliseconds, the
+// resolution of the coarsest database. InfluxDB needs a quarter of the space for such samples
+// (BENCHMARKS.md). Each stamp exceeds the previous one, but stamps follow a clock that was
+// set back.
 func (p *peer) nextStamp(now time.Time) time.Time {
 	const setBack = 5_000
 	stamp := now.UnixMilli()
@@ -253,50 +254,50 @@ func (p *peer) nextStamp(now time.Time) time.Time {
 	return time.UnixMilli(stamp)
 }
 
-// A host is all peers of one source. It has at least one, and is forgotten with the
+// A host is all peers of one source. It has at least one peer, and is forgotten with its
 // last.
 type host struct {
 	source   string
-	own      *peer         // the one for the host itself, which its services follow; nil if there is none
+	own      *peer         // the peer of the host itself, which its services follow; nil if there is none
 	peers    []*peer       // each at its hostIndex
-	heard    time.Duration // last beat of any of them; -never if none was heard
-	speakers *speakers     // never nil; noSpeakers until something beats for the host itself
+	heard    time.Duration // last beat of any of them; -never if there was none
+	speakers *speakers     // never nil; noSpeakers until a sender beats for the host itself
 	living   int32         // how many of its peers are neither dead nor left
 	index    int32         // in Tracker.hosts
-	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent, as it always is if nothing on it lives
+	silence  int32         // 1 + index in isolation.silent; 0 if it is not silent or nothing on it lives
 	crowded  bool          // its peers are in Tracker.peers: at some time there were more than maxSearched
 	// waitedFor is set while a service whose own silence is over waits for own.
 	waitedFor bool
 }
 
-// maxSearched is among how many peers of a host one is found without Tracker.peers.
+// maxSearched is the most peers of a host that are searched without the map Tracker.peers.
 const maxSearched = 8
 
-// speakers are the lives of senders that beat for a host itself, the latest first, never one
-// twice. Two are remembered, enough for a one-shot beside a daemon.
+// speakers are the lives of senders that beat for the host itself, the latest first, each
+// once. Two are enough for a one-shot sender beside a daemon.
 type speakers [2]speaker
 
-// noSpeakers are those of all hosts that have none. It is never written to.
+// noSpeakers is shared by all hosts that have none. It is never modified.
 var noSpeakers speakers
 
 // A speaker is a life of a sender that beats for a host.
 type speaker struct {
-	life   string        // empty for a place not taken
+	life   string        // empty for an unused entry
 	since  int64         // its first beat for the host, unix ns
 	sinceV time.Duration // likewise
 	heardV time.Duration // its latest beat
 }
 
-// hear notes that a life of a sender, if the beat names it, beats for h. It reports
-// whether that is news.
-func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
+// addSpeaker notes that a life of a sender beats for h, if the beat names one. It reports
+// whether that is new.
+func (h *host) addSpeaker(life string, verdict time.Duration, now time.Time) bool {
 	if life == "" {
 		return false
 	}
 	if h.speakers == &noSpeakers {
 		h.speakers = new(speakers)
 	}
-	s, news := h.speakers, !h.hears(life)
+	s, isNew := h.speakers, !h.hasSpeaker(life)
 	switch life {
 	case s[0].life:
 	case s[1].life:
@@ -305,18 +306,18 @@ func (h *host) hear(life string, verdict time.Duration, now time.Time) bool {
 		s[0], s[1] = speaker{life: life, since: now.UnixNano(), sinceV: verdict}, s[0]
 	}
 	s[0].heardV = verdict
-	return news
+	return isNew
 }
 
-// hears reports whether that life of a sender beats for h.
-func (h *host) hears(life string) bool {
+// hasSpeaker reports whether that life of a sender beats for h.
+func (h *host) hasSpeaker(life string) bool {
 	return life != "" && (life == h.speakers[0].life || life == h.speakers[1].life)
 }
 
-// silent reports whether h is counted as silent.
+// silent reports whether h counts as silent.
 func (h *host) silent() bool { return h.silence > 0 }
 
-// joinHost puts p among the peers of its host.
+// joinHost adds p to the peers of its host.
 func (t *Tracker) joinHost(p *peer) {
 	h := p.host
 	p.hostIndex = int32(len(h.peers))
@@ -333,7 +334,7 @@ func (t *Tracker) joinHost(p *peer) {
 		for _, p := range h.peers {
 			t.peers[p.id()] = p
 		}
-	case p.nameless(): // another one may have been known by its pid
+	case p.nameless(): // another peer may have had its pid as an alias
 		delete(t.peers, p.id())
 	}
 }
@@ -349,8 +350,7 @@ func (t *Tracker) hostOf(source string) *host {
 	return h
 }
 
-// leaveHost takes p, which is unknown, from its host, and the host away with
-// the last one.
+// leaveHost removes p, which is unknown, from its host, and the host with its last peer.
 func (t *Tracker) leaveHost(p *peer) {
 	h := p.host
 	other := h.peers[len(h.peers)-1]
@@ -374,32 +374,32 @@ func (t *Tracker) leaveHost(p *peer) {
 	t.hosts = t.hosts[:last]
 }
 
-// follows reports whether p is a service and one sender of its host beats for it:
-// they share their silence. All its processes that live have to follow.
+// follows reports whether p is a service that shares the silence of its host: one sender
+// beats for both, and that is so for all living processes of p.
 func (p *peer) follows() bool {
 	own := p.host.own
-	if own == nil || own == p || p.terms.Schedule != nil || !p.host.hears(p.life) {
+	if own == nil || own == p || p.terms.Schedule != nil || !p.host.hasSpeaker(p.life) {
 		return false
 	}
 	for o := range p.living {
-		if !p.host.hears(o.life) {
+		if !p.host.hasSpeaker(o.life) {
 			return false
 		}
 	}
 	return true
 }
 
-// heardAfter reports whether p was heard when other should have been.
+// heardAfter reports whether p has beaten after other should have.
 func (p *peer) heardAfter(other *peer) bool { return p.lastHeard() > other.lastHeard()+other.span() }
 
-// waits reports whether the silence of p is that of its host, which is judged
-// instead: a dead host is one alarm, not fifty. A service that is silent while its
-// host goes on has a silence of its own.
+// waits reports whether the silence of p is that of its host, which is judged instead: a dead
+// host is one alert, not fifty. A service that is silent while its host beats has a silence
+// of its own.
 func (p *peer) waits() bool {
 	return p.follows() && !p.host.own.state.over() && !p.host.own.heardAfter(p)
 }
 
-// wakeWaiting has the services looked at that have waited for own to be heard.
+// wakeWaiting makes the tick check the services that have waited for a beat of own.
 func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 	if !own.host.waitedFor || own.host.own != own {
 		return
@@ -408,26 +408,27 @@ func (t *Tracker) wakeWaiting(own *peer, now time.Time) {
 	t.withServices(own, waking, now, func(p *peer, _ time.Time) { t.wakeAt(p, t.tickV) })
 }
 
-// leadServices lets the services of a host follow what has become of it. A goodbye
-// for a dead host retires its dead services too.
-func (t *Tracker) leadServices(own *peer, before State, now time.Time) {
-	kind := leading
-	if before == Dead && own.state == Left && !t.learning { // of its services mates tell, too
+// updateServices makes the services of a host follow its change of state. A goodbye for a
+// dead host retires its dead services, too.
+func (t *Tracker) updateServices(own *peer, before State, now time.Time) {
+	kind := updating
+	if before == Dead && own.state == Left && !t.learning { // mates report on its services, too
 		kind = retiring
 	}
 	t.withServices(own, kind, now, func(p *peer, now time.Time) {
-		t.leadService(p, own, kind == retiring && own.state == Left, now)
+		t.updateService(p, own, kind == retiring && own.state == Left, now)
 	})
 }
 
-// leadService lets p follow what has become of its host. retired says that this was dead.
-func (t *Tracker) leadService(p, own *peer, retired bool, now time.Time) {
-	switch state, yes := p.afterHost(own); {
+// updateService makes p follow the state of its host. retired tells whether the host was dead
+// and has left.
+func (t *Tracker) updateService(p, own *peer, retired bool, now time.Time) {
+	switch state, ok := p.afterHost(own); {
 	case retired && p.state == Dead:
 		t.followHost(p, Left, own, now)
-	case yes && state == Suspect:
+	case ok && state == Suspect:
 		t.become(p, Suspect, p.evidence, now)
-	case yes:
+	case ok:
 		t.followHost(p, state, own, now)
 	}
 	if own.state == Alive && p.follows() && !p.state.over() {
@@ -436,7 +437,7 @@ func (t *Tracker) leadService(p, own *peer, retired bool, now time.Time) {
 	t.rewake(p)
 }
 
-// followHost lets p become what its host is.
+// followHost gives p the state and the window of its host.
 func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	p.setWindow(own.windowV, own.windowBy)
 	reason := ReasonHost
@@ -446,8 +447,8 @@ func (t *Tracker) followHost(p *peer, state State, own *peer, now time.Time) {
 	t.become(p, state, reason, now)
 }
 
-// afterHost returns what becomes of p now that own, its host, is what it is. When a
-// host is heard again its services are not alive before they are heard too.
+// afterHost returns the state of p that follows from that of own, its host, and whether p
+// takes it. When a host beats again, its services are not alive until they beat too.
 func (p *peer) afterHost(own *peer) (State, bool) {
 	withHost := p.unknown(ReasonHost) || p.unknown(ReasonOffHours) && p.terms.Hours == nil
 	if !p.follows() || p.heardAfter(own) || own.state == Alive || own.state == Suspect {
@@ -461,8 +462,8 @@ func (p *peer) afterHost(own *peer) (State, bool) {
 	return own.state, open || p.endedLike(own)
 }
 
-// endedLike reports whether the end of p was the one of own, its host, so that
-// it is another one when that of own is.
+// endedLike reports whether the end of p was that of own, its host, so that it changes when
+// that of own does.
 func (p *peer) endedLike(own *peer) bool {
 	if own.state == Left {
 		return p.state == Dead && p.reason == ReasonHost

@@ -10,7 +10,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// What a tick finds does not depend on how many peers are looked at at once.
+// The result of a tick does not depend on how many peers are checked at once.
 func TestTickInPartsIsATick(t *testing.T) {
 	whole, parts := New(defaults(), epoch), New(defaults(), epoch)
 	for i := range 40 {
@@ -31,10 +31,10 @@ func TestTickInPartsIsATick(t *testing.T) {
 		}
 		require.Equal(t, append([]Transition(nil), whole.Tick(now)...), got, now.Sub(epoch))
 	}
-	require.Equal(t, 3*40, parts.Count(Dead), "else nothing was tested")
+	require.Equal(t, 3*40, parts.Count(Dead), "otherwise nothing was tested")
 }
 
-// A beat that comes between two parts of a tick is heard before the rest is judged.
+// A beat that arrives between two parts of a tick is processed before the rest is judged.
 func TestBeatBetweenPartsOfATickIsHeard(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	beat := func(host string, now time.Time, seq int64) {
@@ -57,13 +57,13 @@ func TestBeatBetweenPartsOfATickIsHeard(t *testing.T) {
 			_, more = tracker.TickPart(now, 1)
 		}
 	}
-	require.Equal(t, 1, tracker.Count(Suspect), "the one that was looked at before")
+	require.Equal(t, 1, tracker.Count(Suspect), "the one that was checked before")
 }
 
-// What many peers ask goes in parts, each with a number of its own, and no peer is
-// confirmed by a question that was not about it.
+// Questions about many peers go in parts, each with its own number, and no peer is confirmed
+// by a question that was not about it.
 func TestQuestionsGoInParts(t *testing.T) {
-	const peers = 2*toldAtOnce + 10
+	const peers = 2*sentAtOnce + 10
 	opts := defaults()
 	opts.Mates, opts.IsolationPercent, opts.MaxPeers = true, 0, peers
 	tracker := New(opts, epoch)
@@ -73,8 +73,8 @@ func TestQuestionsGoInParts(t *testing.T) {
 	settle := func(now time.Time) {
 		for more := true; more; {
 			said := tracker.TakeSaid(now)
-			require.LessOrEqual(t, len(said.Asked), toldAtOnce)
-			require.LessOrEqual(t, len(said.Words), toldAtOnce)
+			require.LessOrEqual(t, len(said.Asked), sentAtOnce)
+			require.LessOrEqual(t, len(said.Words), sentAtOnce)
 			tracker.Settle(said.Question)
 			more = said.More
 		}
@@ -95,7 +95,7 @@ func TestQuestionsGoInParts(t *testing.T) {
 		now = now.Add(TickInterval)
 		tracker.Tick(now)
 	}
-	require.Equal(t, toldAtOnce, tracker.Count(Dead), "those of the first part")
+	require.Equal(t, sentAtOnce, tracker.Count(Dead), "those of the first part")
 	settle(now)
 	for range 3 {
 		now = now.Add(TickInterval)
@@ -104,8 +104,8 @@ func TestQuestionsGoInParts(t *testing.T) {
 	require.Equal(t, peers, tracker.Count(Dead))
 }
 
-// What becomes of a large host costs no walk over its services. They follow at the next tick, in
-// parts, once for all that has become of it.
+// A change of a large host needs no immediate walk over its services. They follow at the next
+// tick, in parts, once for all changes.
 func TestServicesOfALargeHostFollowInParts(t *testing.T) {
 	const services, part = 3 * atOnce, 100
 	opts := defaults()
@@ -146,7 +146,8 @@ func TestServicesOfALargeHostFollowInParts(t *testing.T) {
 	checkInvariants(t, tracker)
 }
 
-// Isolation, a stall and forgetting go in parts, which change nothing but who comes between.
+// Isolation, a stall and forgetting go in parts, with the same result, except for beats that
+// come between.
 func TestCrisesGoInParts(t *testing.T) {
 	const peers, part = 2000, 100
 	opts := defaults()
@@ -194,8 +195,8 @@ func TestCrisesGoInParts(t *testing.T) {
 	until("forgetting", func() bool { return parts.Len() == 0 })
 }
 
-// A connection with very many peers ends in parts, and for each of them at the time at which it
-// has ended. One that was heard over another connection before it was looked at has lost nothing.
+// A connection with very many peers ends in parts, and for each of them at the time at which
+// it ended. A peer that has beaten over another connection before its turn has lost nothing.
 func TestConnectionOfManyEndsInParts(t *testing.T) {
 	const peers, part, few = 3 * atOnce, 100, 3
 	for _, end := range []End{EndedByUs, Closed, Reset} {
@@ -246,7 +247,7 @@ func TestConnectionOfManyEndsInParts(t *testing.T) {
 	}
 }
 
-// What very many peers of a crowd have lost is taken back in parts.
+// The losses of very many peers in a crowd are undone in parts.
 func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
 	const services, part = 3 * atOnce, 100
 	opts := defaults()
@@ -285,7 +286,7 @@ func TestCrowdOfManyIsTakenBackInParts(t *testing.T) {
 	checkInvariants(t, tracker)
 }
 
-// Before the first tick it is at once: who is expected may be the only ones who are accepted.
+// Before the first tick it is done at once: only the expected peers may be accepted.
 func TestExpectationOfManyAtTheStart(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	all := make([]Expected, 2*atOnce)
@@ -296,8 +297,8 @@ func TestExpectationOfManyAtTheStart(t *testing.T) {
 	require.Equal(t, len(all), tracker.Len())
 }
 
-// What is expected of many is another thing in parts, which changes nothing but who comes between:
-// a peer that is heard then needs no placeholder.
+// The expectation of many peers changes in parts, with the same result, except for beats that
+// come between: a peer that beats then needs no placeholder.
 func TestExpectationOfManyChangesInParts(t *testing.T) {
 	const peers, part = 2 * atOnce, 100
 	opts := defaults()
@@ -359,7 +360,7 @@ func TestExpectationOfManyChangesInParts(t *testing.T) {
 	checkInvariants(t, parts)
 }
 
-// One more end does not wait until very many that are too old are forgotten.
+// One more end does not wait until very many old ones are forgotten.
 func TestOldEndsAreForgottenInParts(t *testing.T) {
 	tracker := New(defaults(), epoch)
 	tracker.Observe(epoch, &Beat{ID: peerID("web-1", HostService), Interval: time.Minute})

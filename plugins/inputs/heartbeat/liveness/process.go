@@ -1,8 +1,7 @@
-// The processes of a peer and their connections. One process holds the place of its
-// peer, as a rule the one heard last that is new; those whose place was taken are
-// remembered, as they may live on beside it: a conflict of two machines, or two runs
-// of one job. Silence is over for the peer when it is over for the last that lives. And
-// which peer a process without a name continues.
+// The processes of a peer and their connections. One process holds the place of its peer:
+// usually the newest one. Former processes are remembered, because they may live on beside
+// it: two machines with one name, or two runs of one job. The peer is silent when its last
+// living process is. This file also decides which peer a nameless process continues.
 
 package liveness
 
@@ -14,18 +13,17 @@ import (
 	"time"
 )
 
-// maxFormers is how many processes of one peer are remembered beside the one
-// that holds its place.
+// maxFormers is how many processes of a peer are remembered besides the one that holds its
+// place.
 const maxFormers = 8
 
-// A process is one process of a peer, with all that its beats say of it and all
-// that its connections show. Nothing of that is ever believed of another process,
-// though both have one name: the silence, the interval and the end of each are its
-// own (docs/decisions/0017).
+// A process is one process of a peer, with all that its beats report about it and all that
+// its connections show. Nothing of that ever applies to another process of the same name:
+// each has its own silence, interval and end (docs/decisions/0017).
 type process struct {
 	ident     Process
 	life      string        // of the sender that beats for it; empty if it names none
-	*declared               // never nil; undeclared if it has declared nothing
+	*declared               // never nil; undeclared if it declares nothing
 	schedule  schedule      // of its interval
 	heard     time.Duration // last beat
 	heardV    time.Duration // <= tickV + maxTick
@@ -33,60 +31,60 @@ type process struct {
 	deadV     time.Duration // when silence makes it dead
 	evidence  Reason        // of its silence
 	watched   bool          // from outside: the end of its connection proves nothing about it
-	extended  bool          // its silence has outlived a collector, and got one interval more for that
+	extended  bool          // its silence has been prolonged once for a restart of the collector
 	verified  bool          // its latest beat was signed, or a certificate named its host
-	unheard   bool          // a mate has told it, and it has not beaten here
+	unheard   bool          // a mate reported it, and it has not beaten here
 	connless  bool          // its latest beat came over no connection
 	lostLong  bool          // a long connection has ended since its latest beat
-	cutLong   bool          // likewise, and the collector has ended it
-	link      link          // the latest connection over which it beats
+	cutLong   bool          // likewise, and the collector ended it
+	link      link          // the latest connection it beats over
 	*rare                   // never nil; noRare for most
 }
 
-// declared is what processes say of their beats. Those that say the same share it: it is never
-// written to.
+// declared is what beats declare. Processes that declare the same share it: it is never
+// modified.
 type declared struct {
-	interval time.Duration // 0 for none
-	margin   time.Duration // likewise
+	interval time.Duration // 0 if not declared
+	margin   time.Duration // 0 if not declared
 }
 
-// undeclared is that of processes that say nothing.
+// undeclared is shared by processes that declare nothing.
 var undeclared declared
 
-// maxDeclared is how many different ones are known to be shared.
+// maxDeclared is how many different declarations are shared.
 const maxDeclared = 1000
 
 // declare notes what o declares.
 func (t *Tracker) declare(o *process, interval, margin time.Duration) {
-	said := declared{interval, margin}
-	if *o.declared == said {
+	want := declared{interval, margin}
+	if *o.declared == want {
 		return
 	}
-	if said == undeclared {
+	if want == undeclared {
 		o.declared = &undeclared
 		return
 	}
-	shared := t.declared[said]
+	shared := t.declared[want]
 	if shared == nil {
 		shared = &declared{interval, margin}
-		if len(t.declared) >= maxDeclared { // they are shared again
+		if len(t.declared) >= maxDeclared { // sharing starts over
 			clear(t.declared)
 		}
-		t.declared[said] = shared
+		t.declared[want] = shared
 	}
 	o.declared = shared
 }
 
 // rare is what few processes have.
 type rare struct {
-	earlier []link // the connections before the latest, the latest first: with it at most maxLinks, each connection once
-	loss    *loss  // how it fell silent, if that says more than its silence: loss.evidence == evidence
+	earlier []link // the connections before the latest one, the latest first; with it at most maxLinks, each once
+	loss    *loss  // how it fell silent, if more is known than its silence: loss.evidence == evidence
 }
 
-// noRare is shared by all processes that have nothing of that. It is never written to.
+// noRare is shared by all processes that have none of it. It is never modified.
 var noRare rare
 
-// setRare lets o have that.
+// setRare gives o what is rare.
 func (o *process) setRare(r rare) {
 	switch {
 	case len(r.earlier) == 0 && r.loss == nil:
@@ -98,57 +96,54 @@ func (o *process) setRare(r rare) {
 	}
 }
 
-// processOf returns a process of which nothing is known but its name and its sender.
+// processOf returns a process of which only its identity and its sender are known.
 func processOf(ident Process, life string) process {
 	return process{ident: ident, life: life, declared: &undeclared, rare: &noRare, evidence: ReasonSilence}
 }
 
-// A former is a process that held the place of its peer before. It lives on if it
-// beats, has a connection or is presumed to; one that has ended does neither beat
-// nor is presumed to live, and is remembered so that a second report of its end is
-// none.
+// A former is a process that held the place of its peer before. It is alive if it beats, has
+// a connection, or is presumed alive. One that has ended is remembered, so that a second
+// report of its end has no effect.
 type former struct {
 	process
-	replaced time.Duration // when another one took the place
-	beatsOn  bool          // it has beaten since
-	presumed bool          // its watcher, which has no connection or has lost it with another collector, has not reported its end
-	ended    Reason        // how, if that was reported; ReasonNone while it lives
+	replaced time.Duration // when another process took the place
+	beatsOn  bool          // it has beaten since it was replaced
+	presumed bool          // its watcher, which has no connection or had one to another collector, has not reported its end
+	ended    Reason        // how, if its end was reported; ReasonNone while it is alive
 	endedAt  time.Duration // when that was reported
-	away     bool          // to a mate; it was not reported here yet
+	away     bool          // the end was reported to a mate, and not here yet
 }
 
-// is reports whether b is about the process o. A sender that beats for itself is
-// another process in each of its lives, even where all of them are pid 1 of one
-// container: it starts anew within the tolerance of Process. What is watched may be
-// the same in several lives of its watchers, which read its start from the system,
-// to the tick.
+// is reports whether b is about the process o. For a sender that beats for itself, each of
+// its lives is another process, even if all of them are pid 1 of one container: it restarts
+// within the tolerance of Process. A watched process may be the same in several lives of its
+// watcher, which reads its start from the system, exact to the clock tick.
 func (o *process) is(b *Beat) bool {
 	if !o.ident.is(b.Process) {
 		return false
 	}
 	reborn := o.ident.PID != 0 && o.ident.PID == b.Process.PID && o.life != b.life() && o.life != "" && b.life() != ""
-	told := o.ident.Start != 0 && b.Process.Start != 0
-	if told {
+	bothKnown := o.ident.Start != 0 && b.Process.Start != 0
+	if bothKnown {
 		return !reborn || o.ident.Start == b.Process.Start
 	}
 	return !reborn || o.watched || b.Watched
 }
 
-// bySame reports whether b comes from the sender that has beaten for o: of two
-// processes that one sender names in turn only the latter lives.
-func (o *process) bySame(b *Beat) bool {
+// sameSender reports whether b comes from the sender that beats for o: if one sender names
+// two processes in turn, only the second is alive.
+func (o *process) sameSender(b *Beat) bool {
 	if o.life != "" || b.life() != "" {
 		return o.life == b.life()
 	}
-	return o.over(b.Conn) != nil
+	return o.linkOver(b.Conn) != nil
 }
 
-// lives reports whether a former process lives beside the one that holds the place:
-// it beats, or has a connection, or nothing was said of its end.
-func (o *former) lives() bool { return o.beatsOn || o.presumed || o.overAny() }
+// lives reports whether a former process is alive beside the one that holds the place: it
+// beats, has a connection, or nothing is known of its end.
+func (o *former) lives() bool { return o.beatsOn || o.presumed || o.hasConn() }
 
-// span is within how long a process that lives is expected to beat: it has
-// declared that, or it is guessed.
+// span is the interval in which a living process is expected to beat: declared or guessed.
 func (o *process) span(terms *Terms) time.Duration {
 	if o.interval > 0 {
 		return o.interval
@@ -158,7 +153,7 @@ func (o *process) span(terms *Terms) time.Duration {
 
 func (p *peer) span() time.Duration { return p.process.span(p.terms) }
 
-// bodies returns the process that holds the place of p and all others.
+// processes yields all processes of p, first the one that holds its place.
 func (p *peer) processes(yield func(*process) bool) {
 	if !yield(&p.process) {
 		return
@@ -170,7 +165,7 @@ func (p *peer) processes(yield func(*process) bool) {
 	}
 }
 
-// living returns the others of p that live.
+// living yields the former processes of p that are alive.
 func (p *peer) living(yield func(*former) bool) {
 	for _, o := range p.formers {
 		if o.lives() && !yield(o) {
@@ -179,7 +174,7 @@ func (p *peer) living(yield func(*former) bool) {
 	}
 }
 
-// other returns the remembered process that b is about, or nil.
+// formerOf returns the former process that b is about, or nil.
 func (p *peer) formerOf(b *Beat) *former {
 	for _, o := range p.formers {
 		if o.is(b) {
@@ -189,7 +184,7 @@ func (p *peer) formerOf(b *Beat) *former {
 	return nil
 }
 
-// latest returns the latest of what holds for each process of p that may live.
+// latest returns the latest of a time over all living processes of p.
 func (p *peer) latest(of func(*process) time.Duration) time.Duration {
 	latest := of(&p.process)
 	for o := range p.living {
@@ -198,7 +193,7 @@ func (p *peer) latest(of func(*process) time.Duration) time.Duration {
 	return latest
 }
 
-// lastHeard returns when any process of p was heard last.
+// lastHeard returns when the latest beat of any process of p was received.
 func (p *peer) lastHeard() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.heard })
 }
@@ -219,7 +214,7 @@ func (p *peer) suspicionV() time.Duration {
 	return p.ownSuspicionV()
 }
 
-// ownSuspicionV is suspicionV by what was heard here alone.
+// ownSuspicionV is suspicionV by the beats received here alone.
 func (p *peer) ownSuspicionV() time.Duration {
 	if limitV, limited := p.limited(); limited {
 		return limitV
@@ -227,8 +222,7 @@ func (p *peer) ownSuspicionV() time.Duration {
 	return p.latest(func(o *process) time.Duration { return o.suspectV })
 }
 
-// deadlineV returns when silence makes p dead: the last of its processes, here and at
-// mates.
+// deadlineV returns when silence makes p dead: all its processes, here and at mates.
 func (p *peer) deadlineV() time.Duration {
 	if limitV, limited := p.limited(); limited {
 		return limitV
@@ -240,16 +234,16 @@ func (p *peer) deadlineV() time.Duration {
 	return deadV
 }
 
-// takePlace lets the process of b take the place of the one that holds it, which is
-// remembered. What was learnt of the schedule holds for the new one.
+// takePlace gives the place of p to the process of b. The present one becomes a former one.
+// The schedule learned so far applies to the new one.
 func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	old := t.asFormer(p, at)
-	gone := old.ended != ReasonNone || old.bySame(b) || old.ident.rebooted(b.Process)
+	gone := old.ended != ReasonNone || old.sameSender(b) || old.ident.rebooted(b.Process)
 	if gone {
 		t.unlink(p, &old.process)
 	}
 	old.presumed = !gone && (p.foreign() || (old.connless || old.extended) && old.watched && old.life != "")
-	if p.nameless() { // another pid has another name
+	if p.nameless() { // another pid is another name
 		t.unlink(p, &old.process)
 		t.clearLoss(&old.process)
 	} else {
@@ -260,8 +254,8 @@ func (t *Tracker) takePlace(p *peer, b *Beat, at time.Duration) {
 	p.schedule, p.heard, p.heardV, p.suspectV, p.deadV = old.schedule, old.heard, old.heardV, old.suspectV, old.deadV
 }
 
-// asFormer returns the process that holds the place of p as a former one. If p has
-// ended, so has it.
+// asFormer returns the process that holds the place of p as a former one. If p has ended, so
+// has it.
 func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
 	o := &former{process: p.moveOut(), replaced: at}
 	if p.state.over() {
@@ -271,8 +265,8 @@ func (t *Tracker) asFormer(p *peer, at time.Duration) *former {
 	return o
 }
 
-// addFormer adds o to the formers of p, in place of one that does not live or else
-// of the one replaced first.
+// addFormer adds o to the formers of p. If there are too many, it replaces one that has
+// ended, or else the first.
 func (t *Tracker) addFormer(p *peer, o *former) {
 	past := p.editPast()
 	if len(past.formers) == maxFormers {
@@ -283,11 +277,11 @@ func (t *Tracker) addFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// addEnded adds to the formers of p one that was not known before it ended, if none
-// that lives has to be forgotten for it.
+// addEnded adds a process that was unknown before its end to the formers of p, unless a
+// living one would have to be forgotten for it.
 func (t *Tracker) addEnded(p *peer, o *process, reason Reason) {
 	dead := func(o *former) bool { return !o.lives() }
-	if p.nameless() { // another pid has another name
+	if p.nameless() { // another pid is another name
 		return
 	}
 	if len(p.formers) < maxFormers || slices.ContainsFunc(p.formers, dead) {
@@ -304,7 +298,7 @@ func (t *Tracker) forgetFormer(p *peer, o *former) {
 	p.changed = true
 }
 
-// retakePlace lets a former process have the place of p again.
+// retakePlace gives the place of p back to a former process.
 func (t *Tracker) retakePlace(p *peer, o *former) {
 	holder := t.asFormer(p, o.replaced)
 	p.process = o.process
@@ -313,8 +307,8 @@ func (t *Tracker) retakePlace(p *peer, o *former) {
 	p.changed = true
 }
 
-// promote gives the place of p, whose holder has ended, to the former process that
-// was heard last of those that live.
+// promote gives the place of p, whose holder has ended, to the living former process that was
+// the last to beat.
 func (t *Tracker) promote(p *peer, ended Reason) {
 	var next *former
 	for o := range p.living {
@@ -330,16 +324,16 @@ func (t *Tracker) promote(p *peer, ended Reason) {
 	p.changed = true
 }
 
-// A link is a connection over which a process of a peer beats.
+// A link is a connection that a process of a peer beats over.
 type link struct {
 	conn ConnID        // 0 for none
 	from time.Duration // first beat over it
-	long bool          // a beat came over it at least longConn after the first
+	long bool          // a beat arrived over it at least longConn after the first
 }
 
-// connections returns the links of o, the latest first.
+// connections yields the links of o, the latest first.
 func (o *process) connections(yield func(*link) bool) {
-	if !o.overAny() || !yield(&o.link) {
+	if !o.hasConn() || !yield(&o.link) {
 		return
 	}
 	for i := range o.earlier {
@@ -349,8 +343,8 @@ func (o *process) connections(yield func(*link) bool) {
 	}
 }
 
-// over returns the link of o over conn, or nil.
-func (o *process) over(conn ConnID) *link {
+// linkOver returns the link of o over conn, or nil.
+func (o *process) linkOver(conn ConnID) *link {
 	for l := range o.connections {
 		if l.conn == conn {
 			return l
@@ -359,8 +353,8 @@ func (o *process) over(conn ConnID) *link {
 	return nil
 }
 
-// overAny reports whether o has a connection.
-func (o *process) overAny() bool { return o.link.conn != 0 }
+// hasConn reports whether o has a connection.
+func (o *process) hasConn() bool { return o.link.conn != 0 }
 
 // onLong reports whether o has a long connection.
 func (o *process) onLong() bool {
@@ -372,9 +366,9 @@ func (o *process) onLong() bool {
 	return false
 }
 
-// addLink adds a connection of o, the latest.
+// addLink adds a connection of o as the latest.
 func (o *process) addLink(l link) {
-	if o.overAny() {
+	if o.hasConn() {
 		o.setRare(rare{slices.Insert(o.earlier, 0, o.link), o.loss})
 	}
 	o.link = l
@@ -393,15 +387,15 @@ func (o *process) dropLink(conn ConnID) {
 	}
 }
 
-// holder returns the process of p that has a link over conn, or nil: a former one, if there
-// are several.
+// holder returns the process of p that has a link over conn, or nil. If there are several, it
+// returns a former one.
 func (p *peer) holder(conn ConnID) *process {
 	for _, o := range p.formers {
-		if o.over(conn) != nil {
+		if o.linkOver(conn) != nil {
 			return &o.process
 		}
 	}
-	if p.over(conn) != nil {
+	if p.linkOver(conn) != nil {
 		return &p.process
 	}
 	return nil
@@ -410,19 +404,19 @@ func (p *peer) holder(conn ConnID) *process {
 // connected reports whether p has a connection.
 func (p *peer) connected() bool {
 	for o := range p.processes {
-		if o.overAny() {
+		if o.hasConn() {
 			return true
 		}
 	}
 	return false
 }
 
-// hearOver notes that a beat of o, a process of p, came over conn.
-func (t *Tracker) hearOver(p *peer, o *process, conn ConnID, at time.Duration) {
+// noteConn notes that a beat of o, a process of p, arrived over conn.
+func (t *Tracker) noteConn(p *peer, o *process, conn ConnID, at time.Duration) {
 	if o.connless = conn == 0; o.connless {
 		return
 	}
-	if l := o.over(conn); l != nil {
+	if l := o.linkOver(conn); l != nil {
 		if !l.long && at-l.from >= longConn {
 			l.long, p.changed = true, true
 		}
@@ -442,7 +436,7 @@ func (t *Tracker) boundLinks(p *peer, o *process) bool {
 	return true
 }
 
-// cut takes its link over conn from o, a process of p.
+// cut removes the link of o, a process of p, over conn.
 func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
 	o.dropLink(conn)
 	if p.holder(conn) == nil {
@@ -450,29 +444,29 @@ func (t *Tracker) cut(p *peer, o *process, conn ConnID) {
 	}
 }
 
-// unlink cuts all links of o, a process of p.
+// unlink removes all links of o, a process of p.
 func (t *Tracker) unlink(p *peer, o *process) {
-	for o.overAny() {
+	for o.hasConn() {
 		t.cut(p, o, o.link.conn)
 	}
 }
 
-// moveOut returns the process that holds the place of p, which another one is about to take.
-// It has its links with it, and its loss.
+// moveOut returns the process that holds the place of p, with its links and its loss. Another
+// process is about to take the place.
 func (p *peer) moveOut() process {
 	o := p.process
 	p.link, p.rare = link{}, &noRare
 	return o
 }
 
-// conns lead from each connection to the peers with a process that has a link over it, so that
-// the end of a connection costs no search. Most connections have one peer.
+// conns lead from each connection to its peers: those with a process that has a link over it.
+// So the end of a connection needs no search. Most connections have one peer.
 type conns struct {
-	latest map[ConnID]*peer              // as a rule the one that came last
+	latest map[ConnID]*peer              // usually the one added last
 	shared map[ConnID]map[*peer]struct{} // all of them, if there are several
 }
 
-// add notes that p is over conn, which may be known.
+// add notes that p beats over conn, which may be known.
 func (c *conns) add(conn ConnID, p *peer) {
 	before, peers := c.latest[conn], c.shared[conn]
 	c.latest[conn] = p
@@ -486,7 +480,7 @@ func (c *conns) add(conn ConnID, p *peer) {
 	peers[p] = struct{}{}
 }
 
-// remove notes that p, which was over conn, is not any more.
+// remove notes that p no longer beats over conn.
 func (c *conns) remove(conn ConnID, p *peer) {
 	peers := c.shared[conn]
 	delete(peers, p)
@@ -503,7 +497,7 @@ func (c *conns) remove(conn ConnID, p *peer) {
 	}
 }
 
-// count returns how many peers are over conn, if there are several.
+// count returns how many peers beat over conn, or 0 if there is at most one.
 func (c *conns) count(conn ConnID) int { return len(c.shared[conn]) }
 
 // takeSome is take for n of the peers of a connection that has ended, in no order.
@@ -531,7 +525,7 @@ func (c *conns) take(conn ConnID) []*peer {
 	return all
 }
 
-// of returns the peers over conn, the latest first.
+// of returns the peers that beat over conn, the latest first.
 func (c *conns) of(conn ConnID) []*peer {
 	if peers := c.shared[conn]; peers != nil {
 		return slices.SortedFunc(maps.Keys(peers), func(a, b *peer) int { return cmp.Compare(b.index, a.index) })
@@ -542,18 +536,17 @@ func (c *conns) of(conn ConnID) []*peer {
 	return nil
 }
 
-// A process without a name is known by its pid, which another one has after a restart.
-// So that it leaves no ghost, the next unknown pid of an address takes the place of a
-// peer that is dead or disconnected, and if both prove to live, they are parted again.
+// A nameless process is known by its pid, which changes with a restart. So that it leaves no
+// ghost, the next unknown pid of an address takes the place of a peer that is dead or
+// disconnected. If both turn out to be alive, they are separated again.
 
-// maxReplaced is how many processes of one peer are remembered whose place another
-// one has taken after single beats: a cron job each second fills them in four minutes.
+// maxReplaced is how many processes of a peer are remembered that were replaced after single
+// beats. A cron job that runs every second fills them in four minutes.
 const maxReplaced = 256
 
-// vacancies are the nameless peers of each source whose place the next unknown pid
-// of their address may take: a client without a name leaves no ghost when it is
-// restarted, and a job that beats once in each run is one peer. The one that ended
-// first is the first. No queue is empty.
+// vacancies are the nameless peers of each source whose place the next unknown pid of their
+// address may take: a nameless client leaves no ghost when it restarts, and a job that beats
+// once per run is one peer. The peer that ended first comes first. No queue is empty.
 type vacancies map[string]*list.List
 
 func (v vacancies) add(p *peer) {
@@ -580,7 +573,7 @@ func (v vacancies) remove(p *peer) {
 	}
 }
 
-// first returns the peer of source that has been vacant longest, or nil.
+// first returns the peer of source whose place has been vacant longest, or nil.
 func (v vacancies) first(source string) *peer {
 	queue := v[source]
 	if queue == nil {
@@ -589,9 +582,9 @@ func (v vacancies) first(source string) *peer {
 	return queue.Front().Value.(*peer)
 }
 
-// A replaced is a process without a name whose place another one has taken after it
-// was heard over one connection only. Until its silence would be its death it may
-// still prove that both are peers.
+// A replaced is a nameless process that beat over one connection only before another process
+// took its place. Until its silence would be its death, it may still turn out that both are
+// peers.
 type replaced struct {
 	pid    uint32
 	heard  time.Duration
@@ -599,17 +592,17 @@ type replaced struct {
 	deadV  time.Duration
 }
 
-// noteVisit notes whether p is known by one short connection only: all that was
-// heard of it, a process without a name, came over that.
+// noteVisit notes whether p is nameless and all beats of its process came over one short
+// connection.
 func (p *peer) noteVisit(o *process, b *Beat, anew bool) {
-	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.over(b.Conn) != nil)
+	lone := p.nameless() && (anew || p.lone && b.Conn != 0 && o.linkOver(b.Conn) != nil)
 	p.changed = p.changed || lone != p.lone
 	p.lone = lone
 }
 
 // endVisit notes that a connection has ended that proves nothing about p.
 func (t *Tracker) endVisit(p *peer) {
-	if p.lone && !p.overAny() {
+	if p.lone && !p.hasConn() {
 		t.vacant.add(p)
 		t.noteNews(p)
 	}
@@ -628,7 +621,7 @@ func (t *Tracker) vacated(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// vacancyFor returns the peer whose place vacated gives to the process of b.
+// vacancyFor returns the peer whose place vacated would give to the process of b, or nil.
 func (t *Tracker) vacancyFor(b *Beat, now time.Time) *peer {
 	if !b.ID.Nameless() || b.Status != SaysAlive {
 		return nil
@@ -640,15 +633,15 @@ func (t *Tracker) vacancyFor(b *Beat, now time.Time) *peer {
 	return p
 }
 
-// A continued is a nameless peer that goes on under another ID: what it was known by, and
-// whether by one short connection.
+// A continued is a nameless peer that continues under another ID: its former ID, and whether
+// it was known by one short connection.
 type continued struct {
 	id   ID
 	lone bool
 }
 
-// continueAs lets p, of which one short connection is known, go on with the next
-// process. Its series goes on: last_pid tells the process.
+// continueAs makes p, which is known by one short connection, continue with the next process.
+// Its series continues, too: last_pid shows the process.
 func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	past := p.editPast()
 	past.replaced = slices.DeleteFunc(past.replaced, func(r replaced) bool { return r.pid == id.PID || t.expired(p, r, verdict) })
@@ -663,7 +656,8 @@ func (t *Tracker) continueAs(p *peer, id ID, verdict time.Duration) {
 	t.peers[id], t.continued = p, continued{p.id(), true}
 }
 
-// expired forgets r, a process replaced in p, once it is not to be waited for.
+// expired reports whether r, a process replaced in p, need not be waited for any more. If so,
+// its pid no longer leads to p.
 func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	if verdict < r.deadV {
 		return false
@@ -672,9 +666,9 @@ func (t *Tracker) expired(p *peer, r replaced, verdict time.Duration) bool {
 	return true
 }
 
-// replace lets p go on under another id. Its old series ends with a last point. A
-// process that was connected to the collector before may merely be slower to come
-// back than the one that takes its place, so it is remembered.
+// replace makes p continue under another ID. Its old series ends with a last point. A process
+// that was connected before the collector restarted may only be slower to come back than the
+// process that takes its place, so it is remembered.
 func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 	t.closeSeries(p, now)
 	t.vacant.remove(p)
@@ -690,15 +684,15 @@ func (t *Tracker) replace(p *peer, id ID, now time.Time) {
 		delete(t.byHash, p.id().Hash())
 		t.byHash[id.Hash()] = p
 	}
-	p.service, p.pid, p.health = id.Service, id.PID, HealthUntold
+	p.service, p.pid, p.health = id.Service, id.PID, HealthUnreported
 	p.forgetOrder()
 	t.peers[id] = p
 }
 
-// separate returns the peer that b is about, which names a process whose place in p
-// another one has taken: now both are peers. One that is not remembered takes the
-// place again, and so does any if there is no room. It returns nil for an end for
-// which there is none.
+// separate returns the peer that b is about, when b names a process whose place in p another
+// process has taken: now both are peers. A process that is not remembered takes the place
+// back, and so does any process if there is no room for another peer. It returns nil for an
+// end, if there is no room.
 func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	at := slices.IndexFunc(p.replaced, func(r replaced) bool { return r.pid == b.ID.PID })
 	remembered := at >= 0 && t.verdict(now) < p.replaced[at].deadV
@@ -727,8 +721,8 @@ func (t *Tracker) separate(p *peer, b *Beat, now time.Time) *peer {
 	return p
 }
 
-// splitOff makes a peer of its own of the process that holds the place of p, unless it
-// is one already: it has beaten before the record of p was had.
+// splitOff makes the process that holds the place of p a peer of its own, unless it is one
+// already because it had beaten before the record of p arrived.
 func (t *Tracker) splitOff(p *peer, now time.Time) {
 	id := ID{Source: p.host.source, PID: p.ident.PID}
 	if known := t.lookUp(id); known != nil && known != p {
@@ -766,7 +760,7 @@ func (t *Tracker) splitOff(p *peer, now time.Time) {
 	t.rewake(own)
 }
 
-// forgetAlias lets pid not lead to p any more, unless that is known by it.
+// forgetAlias makes pid no longer lead to p, unless p is known by it.
 func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	id := ID{Source: p.host.source, PID: pid}
 	if id != p.id() && pid != p.ident.PID && t.peers[id] == p {
@@ -774,7 +768,7 @@ func (t *Tracker) forgetAlias(p *peer, pid uint32) {
 	}
 }
 
-// forgetAliases lets nothing lead to p any more.
+// forgetAliases makes no ID lead to p any more.
 func (t *Tracker) forgetAliases(p *peer) {
 	delete(t.peers, p.id())
 	if !p.nameless() {

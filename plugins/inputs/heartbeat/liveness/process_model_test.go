@@ -11,17 +11,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A drama is a peer whose processes begin, beat, lose connections and end in
-// random order, together with what is true of them. In plain words:
+// A drama is a peer whose processes begin, beat, lose connections and end in random order,
+// together with what is true of them:
 //
-//   - While a process lives that was heard within the silence allowed to itself,
-//     the peer has not ended, whatever becomes of any other one.
+//   - While a process is alive that has beaten within its own allowed silence, the peer has
+//     not ended, whatever becomes of any other.
 //   - When all have ended or have been silent for too long, it has.
-//   - A failure that is reported is told with its exit code, and counted, once.
-//   - The peer has left if the last end was a goodbye, else it is dead.
+//   - A reported failure is reported with its exit code, and counted, once.
+//   - The peer has left if the last end was a goodbye; otherwise it is dead.
 //   - It is dead when a promise to be back ends that was not kept.
-//   - A restart of the collector, clean or by a crash, changes none of that: who
-//     lives has an interval more to be heard, or two after a crash.
+//   - A restart of the collector, clean or by a crash, changes none of that: a living process
+//     has one interval more to beat, or two after a crash.
 type drama struct {
 	*rig
 	rnd      *rand.Rand
@@ -33,7 +33,7 @@ type drama struct {
 	promised time.Duration // with the latest goodbye
 	window   time.Duration // until when it has promised to be back, on the verdict clock; 0 if it has not
 	journal  *scribe
-	begun    int // serial of what was said when the latest process began
+	begun    int // serial of the latest report when the latest process began
 	log      []string
 }
 
@@ -47,7 +47,7 @@ type player struct {
 	bonus   time.Duration // that may be added to it, because the collector was restarted
 	spoke   int           // serial of its last beat
 	lostV   time.Duration // when its end was seen; 0 if it was not
-	cut     bool          // it lives, but is not heard any more
+	cut     bool          // it is alive, but its beats no longer arrive
 	ended   bool
 }
 
@@ -68,7 +68,7 @@ func newDrama(t *testing.T, seed uint64) *drama {
 	return p
 }
 
-// at returns how late it is, since the epoch.
+// at returns the time of the drama, since the epoch.
 func (p *drama) at() time.Duration { return p.now.Sub(epoch) }
 
 func (p *drama) failf(format string, args ...any) {
@@ -83,8 +83,8 @@ func (p *drama) notef(format string, args ...any) {
 	p.log = append(p.log, fmt.Sprintf("%v ", p.at())+fmt.Sprintf(format, args...))
 }
 
-// begin lets another process beat: for itself or watched, over connections or by
-// datagrams, with an interval of its own.
+// begin makes another process beat: for itself or watched, over connections or by datagrams,
+// with its own interval.
 func (p *drama) begin() {
 	p.pid++
 	every := time.Duration(1+p.rnd.IntN(8)) * time.Second
@@ -103,7 +103,7 @@ func (p *drama) begin() {
 	p.speak(a)
 }
 
-// speak lets a beat, over all its paths.
+// speak makes a beat, over all its paths.
 func (p *drama) speak(a *player) {
 	a.next = p.at() + a.beat.Interval
 	if a.cut {
@@ -139,7 +139,7 @@ func (p *drama) say(a *player, way int, status Status) []Transition {
 	return out.Transitions
 }
 
-// flap ends one connection of a, which dials anew when it beats next.
+// flap ends one connection of a, which reconnects at its next beat.
 func (p *drama) flap(a *player) {
 	if len(a.paths) == 0 {
 		return
@@ -152,7 +152,7 @@ func (p *drama) flap(a *player) {
 	p.speak(a)
 }
 
-// fail ends a without a word: its connections are closed.
+// fail ends a without a report: its connections are closed.
 func (p *drama) fail(a *player) {
 	a.ended = true
 	p.notef("%d is killed", a.beat.Process.PID)
@@ -164,7 +164,7 @@ func (p *drama) fail(a *player) {
 	}
 }
 
-// report ends a with a word: it failed, or was done.
+// report ends a with a report: it failed, or was done.
 func (p *drama) report(a *player, status Status) {
 	others := p.living(a)
 	v, _ := viewOf(p.tracker, p.id, p.now)
@@ -196,11 +196,10 @@ func (p *drama) report(a *player, status Status) {
 	}
 }
 
-// announced reports whether an end is no death now, because the peer has said
-// that it will be back.
+// announced reports whether an end is no death now, because the peer has promised to be back.
 func (p *drama) announced() bool { return p.window > p.tracker.verdict(p.now) }
 
-// retire has somebody say goodbye for the peer by hand, whoever lives.
+// retire sends a goodbye for the peer by hand, whichever process is alive.
 func (p *drama) retire() {
 	p.notef("somebody says goodbye")
 	p.observe(Beat{ID: p.id, Status: SaysLeaving, Run: fmt.Sprint("hand", p.at())})
@@ -210,14 +209,14 @@ func (p *drama) retire() {
 	}
 	for _, a := range p.actors {
 		a.allowed, a.bonus = 0, 0
-		for i := range a.paths { // whoever goes on is heard as if for the first time
+		for i := range a.paths { // any process that continues beats as if for the first time
 			a.paths[i].from, a.paths[i].long = never, false
 		}
 	}
 }
 
-// restart lets another collector go on, from what this one records or, after a
-// crash, from its journal.
+// restart makes another collector continue, from what this one records or, after a crash,
+// from its journal.
 func (p *drama) restart() {
 	crash := p.rnd.IntN(2) == 0
 	before, saved := p.tracker, p.now
@@ -254,8 +253,8 @@ func (p *drama) restart() {
 	}
 }
 
-// living returns the processes but one that are known to live: those that beat
-// after the latest one began, hold a connection, or are watched.
+// living returns the other processes that are known to be alive: those that have beaten after
+// the latest one began, have a connection, or are watched.
 func (p *drama) living(but *player) []*player {
 	verdict := p.tracker.verdict(p.now)
 	var all []*player
@@ -268,14 +267,14 @@ func (p *drama) living(but *player) []*player {
 	return all
 }
 
-// uncertain reports whether another process than a may still be thought to live:
-// it was killed, and the silence allowed to it is not over.
+// uncertain reports whether another process than a may still be thought alive: it was killed,
+// and its allowed silence is not over.
 func (p *drama) uncertain(but *player) bool {
 	verdict := p.tracker.verdict(p.now) - 3*TickInterval
 	return slices.ContainsFunc(p.actors, func(a *player) bool { return a != but && p.deadline(a) > verdict })
 }
 
-// deadline returns when a is told dead at the latest if it says nothing more.
+// deadline returns when a is reported dead at the latest if it sends nothing more.
 func (p *drama) deadline(a *player) time.Duration {
 	if a.lostV != 0 {
 		return min(a.heardV+a.allowed, a.lostV+p.tracker.opts.Grace) + a.bonus
@@ -283,7 +282,7 @@ func (p *drama) deadline(a *player) time.Duration {
 	return a.heardV + a.allowed + a.bonus
 }
 
-// check compares what is told with what is true.
+// check compares what is reported with what is true.
 func (p *drama) check() {
 	v, known := viewOf(p.tracker, p.id, p.now)
 	if !known {
@@ -324,7 +323,7 @@ func (p *drama) step() {
 	p.journal.write(p.tracker, p.now)
 }
 
-// act lets something happen, now and then.
+// act makes something happen, now and then.
 func (p *drama) act() {
 	running := slices.DeleteFunc(slices.Clone(p.actors), func(a *player) bool { return a.ended })
 	switch p.rnd.IntN(4000) {
@@ -378,7 +377,7 @@ func TestNoProcessSpeaksForAnother(t *testing.T) {
 				}
 				deaths += p.deaths
 			}
-			require.Greater(t, deaths, uint64(plays), "they do die")
+			require.Greater(t, deaths, uint64(plays), "some do die")
 		})
 	}
 }

@@ -8,7 +8,7 @@ import (
 )
 
 // What became of a promise while two collectors were parted is known to both when they meet,
-// though the peer has beaten to both meanwhile.
+// although the peer has beaten to both meanwhile.
 func TestPromiseIsKnownToAll(t *testing.T) {
 	leave := func(backIn time.Duration) Beat {
 		return Beat{ID: shop, Run: "hand", Status: SaysLeaving, BackIn: backIn}
@@ -57,13 +57,14 @@ func TestPromiseIsKnownToAll(t *testing.T) {
 				if known := r.tracker.byHash[shop.Hash()]; known.windowV > 0 {
 					left = known.windowV - r.tracker.verdict(r.now)
 				}
-				require.InDelta(t, max(c.want-10*time.Second, 0), left, float64(time.Second), "%s, heard by the first: %t", c.name, hears)
+				require.InDelta(t, max(c.want-10*time.Second, 0), left, float64(time.Second), "%s, received by the first: %t", c.name, hears)
 			}
 		}
 	}
 }
 
-// When a promise was made outlives the collector: what it says of it is not newer than it is.
+// The time of a promise survives the collector: after a restart the promise does not look
+// newer than it is.
 func TestPromiseOutlivesTheCollector(t *testing.T) {
 	p := newPair(t)
 	beating(p.one, 1, first)

@@ -1,7 +1,7 @@
-// A restart of the collector. Record says what of a peer outlives it, Restore goes on
-// from that. Times become spans on the way, because neither clock of a tracker goes on
-// in the next one. Nothing of a restart is an event: the dead stay dead, and what was
-// well stays well as long as its silence is not too long.
+// A restart of the collector. Record returns what is kept of a peer; Restore continues from
+// it. Records hold durations instead of times, because neither clock of a tracker continues
+// in the next one. A restart causes no event: dead peers stay dead, and the others keep their
+// state as long as their silence is not too long.
 
 package liveness
 
@@ -14,10 +14,9 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/calendar"
 )
 
-// A Record is what of one peer outlives the collector. It holds spans instead of
-// times on the verdict clock, so that another collector can go on from it at any
-// time. What a state file holds of it never changes its meaning
-// (docs/decisions/0020).
+// A Record is what is kept of a peer when the collector restarts. It holds durations instead
+// of times on the verdict clock, so another collector can continue from it at any time. The
+// meaning of what a state file holds never changes (docs/decisions/0020).
 type Record struct {
 	ID     ID
 	Addr   netip.Addr
@@ -28,78 +27,78 @@ type Record struct {
 	Since    time.Time // wall clock
 	Health   Health
 	Events   Trail
-	Evidence Reason // of a suspicion
+	Evidence Reason // for suspecting it
 	Expected bool   // a placeholder: only the operator names it
 	Watched  bool
-	Long     bool // a long connection of it stood, until the collector ended it
-	Lone     bool // all that was heard came over one short connection
+	Long     bool // it had a long connection when the collector ended it
+	Lone     bool // all its beats came over one short connection
 	Crowded  bool // it was lost together with others behind one address
 
-	Interval time.Duration // as declared; 0 if not
+	Interval time.Duration // as declared; 0 if not declared
 	Margin   time.Duration // likewise
 	Heard    time.Time     // last beat, wall clock
 	Used     time.Duration // silence since then, on the verdict clock
 	Dead     time.Duration // silence allowed
-	Extended bool          // this silence has outlived a collector before
-	Fresh    bool          // heard by the collector that took the record, and not late: more of its beats need no record
-	Guessed  bool          // Heard and Used are what After made of a fresh one
-	Crashed  time.Duration // before it was saved, in which its collector may have crashed, or gone on
-	Bonus    time.Duration // that it was granted beyond Dead's rule
-	Due      time.Time     // of the next beat, if that has a schedule; wall clock
-	Patience time.Duration // beyond that
+	Extended bool          // this silence has been prolonged for a restart before
+	Fresh    bool          // the collector that took the record had received a beat and it was not late: more beats need no record
+	Guessed  bool          // After has estimated Heard and Used of a fresh record
+	Crashed  time.Duration // the time before it was saved in which the collector may have crashed, or still have run
+	Bonus    time.Duration // silence granted beyond Dead's rule
+	Due      time.Time     // when the next beat is due, if there is a schedule; wall clock
+	Patience time.Duration // accepted delay beyond Due
 
 	Held       time.Duration // for how long it was held as silent together with others
-	HeldPartly time.Duration // of that, while only a part of the hosts was silent
-	Spared     time.Duration // for how long its silence was held and prolonged in all
-	Window     time.Duration // of its promise to be back that is left; 0 for none
+	HeldPartly time.Duration // the part of Held while only some of the hosts were silent
+	Spared     time.Duration // for how long its silence was held and prolonged in total
+	Window     time.Duration // how much is left of its promise to be back; 0 for none
 	Promise    time.Time     // when that was made, moved, kept or taken back; zero for never, or if there are no mates
-	WindowBy   string        // the life of the sender that promised so for itself
-	Foreign    bool          // never heard by the collector that took the record
-	HeardBy    string        // the mate that has heard it last; "" for that collector itself
-	EndedBy    string        // the life of the sender that has said its end; "" if that is not known, or there are no mates
-	Shared     bool          // that sender beat for the host, too
+	WindowBy   string        // the life of the sender that made the promise for itself
+	Foreign    bool          // the collector that took the record receives no beats of it
+	HeardBy    string        // the mate that received its latest beat; "" for the collector itself
+	EndedBy    string        // the life of the sender that reported its end; "" if unknown, or if there are no mates
+	Shared     bool          // the sender in WindowBy beat for the host, too
 	Rule       string        // the option or declaration that set Dead
 
 	Phase    time.Duration // of its schedule, after Heard
 	Learnt   time.Duration // interval of its schedule; 0 if it has none
 	Lateness time.Duration
-	Taught   uint8 // beats that the schedule was learnt from
+	Taught   uint8 // number of beats the schedule was learned from
 
 	Jobs      []Job      // that have begun and not ended
-	JobsEnded []EndedJob // that have an id, the latest last
+	JobsEnded []EndedJob // with an id, the latest last
 
 	Process  Process
 	Others   []Other
 	Replaced []Replaced
 	Runs     []Run
 	Signed   []SignedRun
-	SentMS   int64     // the latest time at which the signed runs were sent that were forgotten, unix ms; 0 for none
-	Owner    uint32    // the user that it belongs to; 0 for none
-	Lag      int64     // by how much its carried beats came later than they were sent, by both clocks, at least; ms
+	SentMS   int64     // the latest send time of the signed runs that are forgotten, unix ms; 0 for none
+	Owner    uint32    // the user that owns it; 0 for none
+	Lag      int64     // the least delay of its beats that a carrier delivered, by both clocks; ms
 	Carried  int64     // when the latest of those was sent, unix ms; 0 for none
 	Speaker  string    // the life of the sender that beats for it
-	Speakers []Speaker // of a host: what beats for it, the latest first
+	Speakers []Speaker // of a host: the senders that beat for it, the latest first
 
 	ExitCode    int64
 	HasExitCode bool
-	DeadFor     time.Duration // in all deaths before this one
-	Flaps       []time.Time   // last changes into or out of dead
+	DeadFor     time.Duration // total, without the current death
+	Flaps       []time.Time   // latest changes into or out of dead
 	Counters
 }
 
-// An Other is the record of a process whose place another one has taken.
+// An Other is the record of a former process: another process has taken its place.
 type Other struct {
 	Process  Process
-	Life     string // of the sender that beats for it
+	Life     string // life of the sender that beats for it
 	Interval time.Duration
 	Margin   time.Duration
 	Used     time.Duration // silence
 	Dead     time.Duration // silence allowed
 	Watched  bool
 	Evidence Reason
-	Insists  bool   // it has beaten since
+	Insists  bool   // it has beaten since it was replaced
 	Lives    bool   // as far as is known
-	Ended    Reason // how, if that was reported
+	Ended    Reason // how, if its end was reported
 }
 
 // A Speaker is the record of a life of a sender that beats for a host.
@@ -108,19 +107,17 @@ type Speaker struct {
 	SinceNS int64 // its first beat for the host, unix ns
 }
 
-// A Replaced is the record of a process without a name whose place the next one
-// has taken.
+// A Replaced is the record of a nameless process whose place the next process has taken.
 type Replaced struct {
 	PID        uint32
 	Used, Dead time.Duration
 }
 
-// Record returns what is to outlive the collector of the peer with number i,
-// 0 <= i < Len.
+// Record returns the record of peer number i, 0 <= i < Len.
 func (t *Tracker) Record(i int, now time.Time) Record { return t.recordOf(t.order[i], now) }
 
 func (t *Tracker) recordOf(p *peer, now time.Time) Record {
-	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proven()
+	at, verdict, proof := now.Sub(t.epoch), t.verdict(now), p.proofOrNone()
 	r := Record{
 		ID: p.id(), Addr: p.addr, Labels: p.labels,
 		State: p.state, Reason: p.reason, Since: time.Unix(0, p.sinceUTC), Health: p.health, Events: p.trail,
@@ -131,7 +128,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 		ExitCode: p.exitCode, HasExitCode: p.hasExitCode, DeadFor: p.deadFor, Counters: p.counters(),
 	}
 	r.Foreign, r.HeardBy = p.foreign(), p.heardBy()
-	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // else it was another end
+	if e := p.elsewhere; e != nil && p.reason.reported() && (e.endAt-p.since).Abs() < sameEnd { // otherwise it was another end
 		r.EndedBy = e.endLife
 	}
 	if c := proof.carried; c != nil {
@@ -146,7 +143,7 @@ func (t *Tracker) recordOf(p *peer, now time.Time) Record {
 	return r
 }
 
-// recordSilence notes in r how long p has been silent and may be.
+// recordSilence records in r how long p has been silent and may be.
 func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	at, verdict := now.Sub(t.epoch), t.verdict(now)
 	r.Interval, r.Margin, r.Used, r.Dead = p.interval, p.margin, max(verdict-p.heardV, 0), max(p.deadV-p.heardV, 0)
@@ -161,8 +158,8 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 	if p.windowV > 0 {
 		r.Window, r.WindowBy, r.Shared = p.backIn(verdict), p.windowBy, p.shared
 	}
-	if said := p.promisedAt(); said > -longAgo {
-		r.Promise = now.Add(said - at)
+	if promised := p.promisedAt(); promised > -longAgo {
+		r.Promise = now.Add(promised - at)
 	}
 	r.Held, r.HeldPartly, r.Spared = p.held, p.heldPartly, p.spared
 	if p.reason == ReasonIsolated {
@@ -172,7 +169,7 @@ func (t *Tracker) recordSilence(r *Record, p *peer, now time.Time) {
 
 // bonus returns by how much the deadline of p is later than its rule says.
 func (t *Tracker) bonus(p *peer) time.Duration {
-	if p.terms.Hours != nil { // by those of the next collector it is reckoned anew
+	if p.terms.Hours != nil { // the next collector calculates it from its own hours
 		return 0
 	}
 	allowed := t.silence(p, &p.process).Dead
@@ -182,7 +179,7 @@ func (t *Tracker) bonus(p *peer) time.Duration {
 	return max(p.deadV-p.heardV-allowed, 0)
 }
 
-// recordProcesses notes in r the processes of p beside the one that holds its place.
+// recordProcesses records in r the processes of p other than the one that holds its place.
 func (r *Record) recordProcesses(p *peer, verdict time.Duration) {
 	for _, o := range p.formers {
 		r.Others = append(r.Others, Other{
@@ -195,7 +192,7 @@ func (r *Record) recordProcesses(p *peer, verdict time.Duration) {
 	}
 }
 
-// speakers returns the senders that beat for the host p, if p is one.
+// speakers returns the senders that beat for p, if p is a host.
 func (p *peer) speakers() (all []Speaker) {
 	if p.host.own != p {
 		return nil
@@ -208,15 +205,15 @@ func (p *peer) speakers() (all []Speaker) {
 	return all
 }
 
-// Restore takes in what another collector has recorded of a peer at the time saved.
-// What has become of the peer is no event: one that was dead or had left still is,
-// and one that was well still is unless its silence, the pause included, is now too
-// long. Its silence goes on where it was; the pause does not count, and once per
-// silence it gets an interval more, at most soonBack, because its sender has to find
-// us. One whose beat was due in the pause is unknown until the next one is. Of a peer
-// that was heard already only the totals and a promise are taken. The transitions
-// are those of placeholders that are not needed any more. r is not kept, but the
-// labels and texts in it are.
+// Restore adds the peer that another collector recorded at the time saved. Restoring is no
+// event: a peer that was dead or had left keeps its state, and so does any other peer unless
+// its silence, including the pause between the collectors, is now too long. The silence
+// continues where it was; the pause does not count. Once per silence it is prolonged by one
+// interval, at most by soonBack, because the sender has to find us again. A peer whose beat
+// was due in the pause is unknown until its next beat. If beats of the peer have already been
+// received, only the totals and a promise are taken from the record. The transitions returned
+// are those of placeholders that are no longer needed. r is not kept, but the labels and
+// strings in it are.
 func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 	t.out = t.out[:0]
 	t.clockSet = t.clockSet || now.Before(saved) || saved.Before(r.Heard)
@@ -228,7 +225,7 @@ func (t *Tracker) Restore(r *Record, saved, now time.Time) []Transition {
 func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 	p := t.lookUp(r.ID)
 	switch {
-	case p == nil || !p.isNamed(r.ID): // then it only leads to another one
+	case p == nil || !p.isNamed(r.ID): // then r.ID only leads to another peer
 		p = t.add(r.ID, r.Addr)
 	case p.expected:
 		p.addr = r.Addr
@@ -243,7 +240,7 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 		t.meet(p, now)
 	}
 	pause := pauseSince(saved, now)
-	from := saved.Add(-r.Crashed) // each beat of one that beats seldom is saved at once
+	from := saved.Add(-r.Crashed) // every beat of a peer that seldom beats is saved at once
 	t.away, t.back = from, now
 	t.teachFrom = max(t.teachFrom, t.tick+min(pause, afterStall))
 	t.restoreFacts(p, r, saved, now)
@@ -258,13 +255,13 @@ func (t *Tracker) takeRecord(r *Record, saved, now time.Time) {
 		t.vacant.add(p)
 	}
 	t.rewake(p)
-	if p.state == Suspect { // whether its host is silent can be told when all are known
+	if p.state == Suspect { // whether its host is silent is only known when all peers are
 		t.wakeAt(p, t.tickV)
 	}
 	t.restored(p, r)
 }
 
-// takeTotals adds to the totals of p those that another collector has counted.
+// takeTotals adds the totals that another collector has counted to those of p.
 func (t *Tracker) takeTotals(p *peer, r *Record) {
 	if r.Expected {
 		return
@@ -278,8 +275,8 @@ func (t *Tracker) takeTotals(p *peer, r *Record) {
 	t.touch(p)
 }
 
-// takePromise takes over what p has promised another collector, if it has promised
-// nothing since and has not kept it. What t has listened meanwhile counts.
+// takePromise restores a promise that p made to another collector, unless p has made another
+// one since or has kept it. The time that t has listened meanwhile counts.
 func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
 	left := r.Window - min(pause, t.tickV)
 	same := p.ident.is(r.Process) && (r.WindowBy == "" || p.life == "" || p.life == lifeOf(r.WindowBy))
@@ -294,8 +291,8 @@ func (t *Tracker) takePromise(p *peer, r *Record, pause time.Duration) {
 // longAgo is longer than any pause or promise, and can be added to.
 const longAgo = 10 * 365 * 24 * time.Hour
 
-// pauseSince returns how long no collector listened. A clock that was set meanwhile
-// says nothing of it.
+// pauseSince returns how long no collector listened. If the clock was set meanwhile, that is
+// unknown, and it returns 0.
 func pauseSince(saved, now time.Time) time.Duration {
 	if pause := now.Sub(saved); pause > 0 && pause < longAgo {
 		return pause
@@ -303,7 +300,7 @@ func pauseSince(saved, now time.Time) time.Duration {
 	return 0
 }
 
-// restoreFacts fills p with what time does not change.
+// restoreFacts restores what does not depend on time.
 func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	at, pause := now.Sub(t.epoch), pauseSince(saved, now)
 	ago := func(then time.Time) time.Duration { return max(saved.Sub(then), 0) + pause }
@@ -320,7 +317,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	p.restoreTraits(r)
 	if wait := r.Due.Sub(r.Heard); !r.Due.IsZero() && wait > 0 {
 		p.await(calendar.Due{From: r.Due, At: r.Due})
-		if p.terms.Schedule == nil { // files of checks may be read later than records
+		if p.terms.Schedule == nil { // check files may be read later than records
 			t.declare(&p.process, cmp.Or(p.interval, min(wait, longAgo)), cmp.Or(p.margin, r.Patience))
 		}
 	}
@@ -329,7 +326,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 		e.foreign, e.by, e.heard = true, r.HeardBy, p.heard
 	}
 	p.since, p.sinceUTC = at-ago(r.Since), r.Since.UnixNano()
-	t.learnWhoEnded(p, r)
+	t.learnEndLife(p, r)
 	if t.opts.Mates && !r.Promise.IsZero() {
 		t.notePromise(p, at-ago(r.Promise))
 	}
@@ -343,7 +340,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	if p.host.own == p {
 		for _, s := range slices.Backward(r.Speakers) {
 			since := time.Unix(0, s.SinceNS)
-			p.host.hear(lifeOf(s.Life), t.tickV-min(max(saved.Sub(since), 0), longAgo), since)
+			p.host.addSpeaker(lifeOf(s.Life), t.tickV-min(max(saved.Sub(since), 0), longAgo), since)
 		}
 	}
 	for _, change := range r.Flaps {
@@ -351,7 +348,7 @@ func (t *Tracker) restoreFacts(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
-// restoreTraits lets p have the traits that a record tells.
+// restoreTraits restores the traits of p.
 func (p *peer) restoreTraits(r *Record) {
 	var runs [2]Run
 	copy(runs[:], r.Runs)
@@ -369,8 +366,8 @@ func (p *peer) restoreTraits(r *Record) {
 	}
 }
 
-// proof returns what r says that is to be kept of its peer. A record that knows
-// of no signed runs but of a time is of a collector that kept no more.
+// proof returns the proof in r. A record without signed runs but with a time comes from a
+// collector that kept only that.
 func (r *Record) proof() *proof {
 	if len(r.Signed) == 0 && r.SentMS == 0 && r.Owner == 0 && r.Carried == 0 {
 		return nil
@@ -383,15 +380,15 @@ func (r *Record) proof() *proof {
 		return p
 	}
 	for _, run := range r.Runs {
-		if run.High > 0 { // else a crash has made it forgotten
+		if run.High > 0 { // otherwise a crash has erased it
 			p.runs = append(p.runs, SignedRun{run.Name, run.High, r.SentMS, r.SentMS})
 		}
 	}
 	return p
 }
 
-// resumeSilence lets the silence of p go on, by the rules of now. A deadline
-// that the end of a connection has brought nearer stays near.
+// resumeSilence continues the silence of p by the present rules. A deadline that the end of a
+// connection has brought forward stays where it is.
 func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	p.heardV, p.extended = t.tickV-r.Used, true
 	if p.onSchedule(&p.process) {
@@ -413,7 +410,7 @@ func (t *Tracker) resumeSilence(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
-// resumeInterval is resumeSilence for the deadline of p, if that is no matter of a schedule.
+// resumeInterval is resumeSilence for a deadline that does not follow a schedule.
 func (t *Tracker) resumeInterval(p *peer, r *Record) {
 	t.renew(p, &p.process, p.heardV)
 	if p.expected {
@@ -431,20 +428,19 @@ func (t *Tracker) resumeInterval(p *peer, r *Record) {
 	}
 }
 
-// soonBack is how much longer p may be silent because its sender has to find us.
+// soonBack returns how much longer p may be silent because its sender has to find us again.
 func (p *peer) soonBack() time.Duration { return min(p.span(), soonBack) }
 
-// resumeWaiting lets p be waited for until its beat is due by its schedule.
+// resumeWaiting continues the wait for the beat of p that its schedule says is due.
 func (t *Tracker) resumeWaiting(p *peer, r *Record, saved, now time.Time) {
-	p.keepDue()
-	w, _, _ := t.waitOf(p, r.Heard, saved, now)
+	p.dropOtherDue()
+	w, _, _ := t.awaitedBeatOf(p, r.Heard, saved, now)
 	p.await(w.due)
-	t.goOnWaiting(p, now, r.Extended)
+	t.continueWaiting(p, now, r.Extended)
 }
 
-// resumeFormers lets the silence of the other processes of p go on. Those that
-// live have lost their connections with the other collector, and are given as
-// much time to be back.
+// resumeFormers continues the silence of the other processes of p. Those that are alive have
+// lost their connections to the other collector, and get the same extra time to come back.
 func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	for _, before := range r.Others {
 		heardV := t.tickV - before.Used
@@ -471,8 +467,8 @@ func (t *Tracker) resumeFormers(p *peer, r *Record) {
 	}
 }
 
-// resumeState lets p be what it was, if that can still be said. Of one whose beat was missed alone
-// it cannot: then what was reported is still that.
+// resumeState restores the state of p if it can still be true; otherwise p is unknown. If p is
+// unknown only because a beat was missed, its former state still counts as the one reported.
 func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bool, now time.Time) {
 	state, reason := r.State, r.Reason
 	if !state.over() && !p.expected && (state == Unknown || missed || pause+r.Used >= r.Dead) {
@@ -481,7 +477,7 @@ func (t *Tracker) resumeState(p *peer, r *Record, pause time.Duration, missed bo
 		t.noteSinceV(p, state, t.tickV)
 	}
 	t.put(p, state, reason)
-	if p.told, p.toldApart = state, false; missed {
-		p.told = r.State
+	if p.reported, p.reportedApart = state, false; missed {
+		p.reported = r.State
 	}
 }

@@ -8,8 +8,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// However often the collector is restarted, who died is told within its
-// silence and one interval of listening.
+// However often the collector is restarted, a death is reported within the allowed silence
+// and one interval of listening.
 func TestRestartsDoNotPostponeDeath(t *testing.T) {
 	for _, every := range []time.Duration{2 * time.Second, 10 * time.Second} {
 		for _, interval := range []time.Duration{0, time.Second, 10 * time.Second, time.Minute} {
@@ -28,7 +28,7 @@ func TestRestartsDoNotPostponeDeath(t *testing.T) {
 	}
 }
 
-// What is learnt of a peer is not learnt anew after a restart.
+// What was learned about a peer is not learned again after a restart.
 func TestScheduleSurvivesRestarts(t *testing.T) {
 	c := newRig(t)
 	a := c.join(10*time.Second, hosts(1)...)[0]
@@ -46,9 +46,9 @@ func TestScheduleSurvivesRestarts(t *testing.T) {
 	require.Equal(t, before, c.tracker.silence(p, &p.process).Dead)
 }
 
-// A thousand senders find the collector again after ten minutes, each within
-// the back-off of at most its interval; ten have died meanwhile.
-func TestTenMinutesStopTellsExactlyTheDead(t *testing.T) {
+// A thousand senders find the collector again after ten minutes, each within its back-off of
+// at most its interval; ten have died meanwhile.
+func TestTenMinutesStopReportsExactlyTheDead(t *testing.T) {
 	t.Parallel()
 	c := newRig(t, func(o *Options) { o.MaxPeers = 2000 })
 	all := c.join(10*time.Second, hosts(1010)...)
@@ -69,7 +69,7 @@ func TestTenMinutesStopTellsExactlyTheDead(t *testing.T) {
 	require.Equal(t, 1000, c.tracker.Count(Alive))
 }
 
-// What a clock that was set says of the past is not believed.
+// After the clock was set, times in the past are not trusted.
 func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
 	long := time.Date(1970, 1, 1, 0, 0, 10, 0, time.UTC)
 	tracker := New(defaults(), epoch)
@@ -80,8 +80,8 @@ func TestClockThatWasSetMakesNobodyDeadForDecades(t *testing.T) {
 	require.Equal(t, time.Minute, v.Age)
 }
 
-// Somebody who was heard already keeps what is known of it, and gets the totals
-// that the file brings.
+// A peer that has already beaten keeps what is known of it, and gets the totals from the
+// file.
 func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 	before := newRig(t)
 	web, job, gone := peerID("web-1", HostService), peerID("web-1", "job"), peerID("web-9", HostService)
@@ -99,27 +99,27 @@ func TestLateRestoreAddsToWhatIsKnown(t *testing.T) {
 		r := before.tracker.Record(i, before.now)
 		c.restore(&r, before.now)
 	}
-	require.Len(t, c.told, told, "nothing of it is an event")
+	require.Len(t, c.told, told, "none of it is an event")
 	require.EqualValues(t, 4, c.view(web).Beats)
 	require.Equal(t, "alive beat", c.is(web))
 	require.Equal(t, "dead exited", c.is(job))
 	require.EqualValues(t, 1, c.view(job).Deaths)
-	require.Equal(t, "dead exited", c.is(gone), "not expected any more, but known")
+	require.Equal(t, "dead exited", c.is(gone), "no longer expected, but known")
 	require.Empty(t, c.tracker.Unmet())
 	c.pass(time.Second)
 	checkInvariants(t, c.tracker)
 }
 
-// announce says goodbye for a, with a promise.
+// announce sends a goodbye for a, with a promise.
 func (r *rig) announce(a *sender, backIn time.Duration) {
 	b := a.beat
 	b.Run, b.Seq, b.Status, b.BackIn = "by hand", 1, SaysLeaving, backIn
 	r.observe(b)
 }
 
-// A promise that the file brings late holds for who was heard already, until it
-// would have ended, unless another process or another life of the sender has kept
-// it, or there is a later one.
+// A promise that the file brings late applies to a peer that has already beaten, until the
+// promise ends, unless another process or another life of the sender has kept it, or there is
+// a later one.
 func TestLatePromiseHolds(t *testing.T) {
 	const promised, tillRestored = 2 * time.Minute, 5 * time.Second
 	nothing := func(*rig, *sender) {}
@@ -184,9 +184,9 @@ func TestLatePromiseHolds(t *testing.T) {
 	}
 }
 
-// A collector may have its state file later than the first beats. A process that beat
-// meanwhile is a peer; that a record says it holds the place of another one, which is
-// heard again, makes no second peer of it and is not its death.
+// A collector may read its state file after the first beats. A process that has beaten
+// meanwhile is a peer. If a record says that it holds the place of another process, which
+// beats again, that makes no second peer of it and is not its death.
 func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
 	const source = "10.0.0.1"
 	beat := func(pid uint32, conn ConnID) Beat {
@@ -200,7 +200,7 @@ func TestLateRecordSplitsNoPeerInTwo(t *testing.T) {
 		before.pass(time.Second)
 	}
 	record := before.tracker.Record(0, before.now)
-	require.Equal(t, ID{Source: source, PID: 2}, record.ID, "its series goes on")
+	require.Equal(t, ID{Source: source, PID: 2}, record.ID, "its series continues")
 	require.EqualValues(t, 5, record.Process.PID)
 
 	c := newRig(t)
@@ -261,7 +261,7 @@ func TestLateRecordsKeepTheInvariants(t *testing.T) {
 			c.restore(&records[i], c.now)
 		}
 		live(c, 30)
-		for range 2 { // all are heard over long connections now
+		for range 2 { // all beat over long connections now
 			for pid := range uint32(pids) {
 				beat(c, pid+1, ConnID(pid+1))
 			}

@@ -10,10 +10,10 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A rig drives a tracker through virtual time, with senders that beat by
-// themselves. All tests that need a tracker drive it this way, the scripts of
-// testdata (scenario_test.go) and the random models too: whatever is done to the
-// tracker, its invariants are checked afterwards if checked is set.
+// A rig drives a tracker through virtual time, with senders that beat by themselves. All
+// tests that need a tracker use it, and so do the scripts of testdata (scenario_test.go) and
+// the random models. If checked is set, the invariants of the tracker are checked after every
+// call.
 type rig struct {
 	t       testing.TB
 	opts    Options
@@ -24,11 +24,10 @@ type rig struct {
 	told    []said
 	checked bool
 	fixed   bool                     // beats declare the margin of the options, so that lateness does not stretch it
-	hook    func(Fate, []Transition) // sees what is told; may be nil
+	hook    func(Fate, []Transition) // receives what is reported; may be nil
 }
 
-// A sender beats for one peer until it is paused. What it sends while it is
-// paused is lost.
+// A sender beats for one peer until it is paused. What it sends while paused is lost.
 type sender struct {
 	beat   Beat
 	next   time.Time
@@ -36,7 +35,7 @@ type sender struct {
 	lost   func() bool // of one beat; may be nil
 }
 
-// A said is a transition and when it was told.
+// A said is a transition and when it was reported.
 type said struct {
 	Transition
 	at time.Time
@@ -44,8 +43,8 @@ type said struct {
 
 var epoch = time.Date(2026, 11, 22, 12, 0, 0, 0, time.UTC)
 
-// slack is how much later than its deadline a death may be told: at the second
-// tick that finds it so, and the deadline lies anywhere between two ticks.
+// slack is how much later than its deadline a death may be reported: at the second tick that
+// finds it so, and the deadline may be anywhere between two ticks.
 const slack = 3 * TickInterval
 
 func defaults() Options {
@@ -118,8 +117,8 @@ func (r *rig) restore(record *Record, saved time.Time) {
 	r.hear(r.tracker.Restore(record, saved, r.now))
 }
 
-// restart lets another collector go on after a while from what this one knows.
-// What is sent meanwhile is lost. What becomes of the peers is told to nobody.
+// restart makes another collector continue after a while from what this one knows. What is
+// sent meanwhile is lost. What becomes of the peers is not reported.
 func (r *rig) restart(down time.Duration) {
 	records := make([]Record, r.tracker.Len())
 	for i := range records {
@@ -128,7 +127,7 @@ func (r *rig) restart(down time.Duration) {
 	r.replace(records, down)
 }
 
-// replace lets another collector go on from records that were saved now.
+// replace makes another collector continue from records that were saved now.
 func (r *rig) replace(records []Record, down time.Duration) {
 	saved := r.now.Round(0) // a file holds no monotonic reading
 	r.now = r.now.Add(down)
@@ -146,8 +145,7 @@ func (r *rig) replace(records []Record, down time.Duration) {
 	}
 }
 
-// keep lets peers beat from now on, the first time evenly spread over one
-// interval.
+// keep makes peers beat from now on, the first time evenly spread over one interval.
 func (r *rig) keep(b Beat, ids ...ID) []*sender {
 	all := make([]*sender, len(ids))
 	for i, id := range ids {
@@ -158,7 +156,7 @@ func (r *rig) keep(b Beat, ids ...ID) []*sender {
 	return all
 }
 
-// join lets peers beat that one sender of each host watches.
+// join makes peers beat that one sender of each host watches.
 func (r *rig) join(every time.Duration, ids ...ID) []*sender {
 	return r.keep(Beat{Interval: every, Run: "daemon", Watched: true}, ids...)
 }
@@ -173,7 +171,7 @@ func setPaused(paused bool, senders []*sender) {
 	}
 }
 
-// send lets those beat whose time has come.
+// send makes those beat whose time has come.
 func (r *rig) send() {
 	for _, s := range r.senders {
 		for ; !s.next.After(r.now); s.next = s.next.Add(s.beat.Interval) {
@@ -185,8 +183,8 @@ func (r *rig) send() {
 	}
 }
 
-// pass lets time go on. The collector ticks ten times a second; what was sent
-// since the last tick is received after it.
+// pass lets time pass. The collector ticks ten times a second; what was sent since the last
+// tick is received after it.
 func (r *rig) pass(d time.Duration) {
 	r.send()
 	end := r.now.Add(d)
@@ -204,14 +202,14 @@ func (r *rig) nextTick() time.Time {
 	return r.start.Add(at + TickInterval - at%TickInterval)
 }
 
-// stall lets time go on while the collector does not listen. What is sent
-// meanwhile is received when it does again, before it ticks.
+// stall lets time pass while the collector does not listen. What is sent meanwhile is
+// received when it listens again, before it ticks.
 func (r *rig) stall(d time.Duration) {
 	r.now = r.now.Add(d)
 	r.send()
 }
 
-// passUntil lets time go on until something is so, at most for limit.
+// passUntil lets time pass until a condition is true, at most for limit.
 func (r *rig) passUntil(limit time.Duration, so func() bool) {
 	start := r.now
 	for !so() && r.now.Sub(start) < limit {
@@ -242,12 +240,12 @@ func (r *rig) is(id ID) string {
 	return fmt.Sprint(v.State, " ", v.Reason)
 }
 
-// deaths returns the deaths that were told, in order.
+// deaths returns the deaths that were reported, in order.
 func (r *rig) deaths() []said {
 	return slices.DeleteFunc(slices.Clone(r.told), func(s said) bool { return s.Event != Changed || s.State != Dead })
 }
 
-// statesOf returns the states told of id.
+// statesOf returns the states reported for id.
 func (r *rig) statesOf(id ID) []string {
 	var states []string
 	for _, s := range r.told {

@@ -19,11 +19,11 @@ import (
 
 var update = flag.Bool("update", false, "write what happens into the scenarios; read the difference before you commit it")
 
-// TestScenarios plays the scripts of testdata. A line of a script is an option,
-// or a time and what happens then; the lines below it, after "->", are what the
-// tracker tells. Between the lines the collector ticks and senders beat. A time
-// like +50s is counted from the line before; without a time it happens at once.
-// A line "== TITLE" begins anew, with the options of the beginning.
+// TestScenarios plays the scripts of testdata. A line of a script is an option, or a time and
+// what happens then; the lines below it, after "->", are what the tracker reports. Between
+// the lines the collector ticks and senders beat. A time like +50s is counted from the line
+// before; without a time it happens at once. A line "== TITLE" starts over, with the options
+// from the beginning.
 func TestScenarios(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
@@ -46,15 +46,15 @@ func TestScenarios(t *testing.T) {
 	}
 }
 
-// Every script says what it shows, and every part of it tells something: one
-// that plays nothing would hide that.
-func TestScenariosTellSomething(t *testing.T) {
+// Every script states what it shows, and every part of it has some result: one that plays
+// nothing would hide that.
+func TestScenariosHaveResults(t *testing.T) {
 	files, err := filepath.Glob("testdata/*.txt")
 	require.NoError(t, err)
 	for _, file := range files {
 		text, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.True(t, strings.HasPrefix(string(text), "# "), "%s has to say what it shows", file)
+		require.True(t, strings.HasPrefix(string(text), "# "), "%s must state what it shows", file)
 		for i, part := range strings.Split(string(text), "\n== ") {
 			if i > 0 || !strings.Contains(string(text), "\n== ") {
 				require.Contains(t, part, "  -> ", "%s, part %d", file, i)
@@ -67,11 +67,11 @@ func TestScenariosTellSomething(t *testing.T) {
 type scenario struct {
 	*rig
 	t      *testing.T
-	path   map[ConnID]Path       // what the kernel says of a connection; of 0: of all others
-	from   map[ConnID]netip.Addr // where connections come from: where the beats over them do, if those say it
+	path   map[ConnID]Path       // what the kernel knows of a connection; 0 stands for all others
+	from   map[ConnID]netip.Addr // the addresses of connections: those of the beats over them, if these have one
 	script bytes.Buffer          // the lines played and what they caused
 	shown  []shown               // since the last line
-	ids    map[int64]string      // what was told, by the id of the event
+	ids    map[int64]string      // what was reported, by event ID
 }
 
 func newScenario(t *testing.T) *scenario {
@@ -169,7 +169,7 @@ func (s *scenario) rule(text string) {
 	}
 }
 
-// time returns when word is, since the epoch.
+// time returns the time that word gives, since the epoch.
 func (s *scenario) time(word string) time.Duration {
 	span, err := time.ParseDuration(strings.TrimPrefix(word, "+"))
 	require.NoError(s.t, err)
@@ -256,8 +256,8 @@ func (s *scenario) look(words []string) {
 	}
 }
 
-// keep lets senders beat, evenly spread over one interval, or the first time
-// after so long: keep web-1..3/host every=10s after=1s.
+// keep makes senders beat, evenly spread over one interval, or for the first time after that
+// long: keep web-1..3/host every=10s after=1s.
 func (s *scenario) keep(words []string) {
 	names, parts := splitNames(words)
 	ids := make([]ID, 0, len(names))
@@ -384,7 +384,7 @@ func splitNames(words []string) (ids, parts []string) {
 	return words[:n], words[n:]
 }
 
-// parseConns returns the connections that text names: 7, or 1..12.
+// parseConns returns the connections that text gives: 7, or 1..12.
 func parseConns(t *testing.T, text string) []ConnID {
 	first, last, several := strings.Cut(text, "..")
 	from := integer(t, "", first, "")
@@ -399,7 +399,7 @@ func parseConns(t *testing.T, text string) []ConnID {
 	return conns
 }
 
-// integer returns value as a number if key is one of those that are.
+// integer returns value as a number if key is one that has a number.
 func integer(t *testing.T, key, value string, keys ...string) int64 {
 	if !slices.Contains(keys, key) {
 		return 0
@@ -409,7 +409,7 @@ func integer(t *testing.T, key, value string, keys ...string) int64 {
 	return n
 }
 
-// duration returns value as a time if key is one of those that are.
+// duration returns value as a time if key is one that has a time.
 func duration(t *testing.T, key, value string, keys ...string) time.Duration {
 	if !slices.Contains(keys, key) {
 		return 0
@@ -444,7 +444,7 @@ func parseID(t *testing.T, text string) ID {
 	return ID{Source: source, Service: rest}
 }
 
-// A shown is a line below one of the script.
+// A shown is a result line below a line of the script.
 type shown struct {
 	before, id, after string // id may be empty
 }
@@ -453,7 +453,7 @@ func (s *scenario) show(text string) { s.shown = append(s.shown, shown{after: te
 
 func (s *scenario) tell(fate Fate, transitions []Transition) {
 	if fate != Accepted {
-		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "nobody", "unlisted", "begun"}[fate])
+		s.show([...]string{"", "limited", "duplicate", "late", "full", "host is full", "replayed", "foreign", "unknown peer", "unlisted", "begun"}[fate])
 	}
 	for _, tr := range transitions {
 		require.Empty(s.t, s.ids[tr.EventID], "has the id of: %v %s", tr.ID, describe(tr))
@@ -464,8 +464,8 @@ func (s *scenario) tell(fate Fate, transitions []Transition) {
 
 var counted = regexp.MustCompile(`^(.*?)(\d+)((?:/[a-z]*)?)$`)
 
-// collapsed returns lines as text. What becomes of web-1, web-2 and web-3 in one
-// instant, in this order, is one line about web-1..3.
+// collapsed returns lines as text. If the same happens to web-1, web-2 and web-3 at one
+// instant, in this order, it is one line about web-1..3.
 func collapsed(lines []shown) []string {
 	var texts []string
 	for i := 0; i < len(lines); {

@@ -7,8 +7,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Collectors that took different things for the end of a peer, while they were parted, agree
-// when they meet.
+// Collectors that recorded different ends of a peer while they were parted agree when they
+// meet.
 func TestEndsThatDiffer(t *testing.T) {
 	second := Process{Boot: first.Boot, PID: 8, Start: 2 * time.Minute}
 	left, finished := Beat{Process: first, Status: SaysLeaving}, Beat{Process: first, Status: SaysLeaving, HasExitCode: true}
@@ -59,14 +59,14 @@ func TestEndsThatDiffer(t *testing.T) {
 				told := len(here.told) + len(away.told)
 				p.round()
 				p.pass(time.Second)
-				require.Equal(t, told, len(here.told)+len(away.told), "nothing is told any more")
+				require.Equal(t, told, len(here.told)+len(away.told), "nothing more is reported")
 			})
 		}
 	}
 }
 
-// When a peer was heard last is not known to a collector that has just started with a clock
-// that was set: what had ended for it does not end what lives here.
+// A collector that has just started with a clock that was set does not know when the last
+// beat of a peer was: an end from before does not end a peer that is alive here.
 func TestEndFromBeforeARestart(t *testing.T) {
 	next := Process{Boot: "other", PID: 8, Start: time.Minute}
 	for name, process := range map[string]Process{"the same process": first, "the one after it": next} {
@@ -93,8 +93,8 @@ func TestEndFromBeforeARestart(t *testing.T) {
 	}
 }
 
-// The end of a process that came before, of which a mate has just told, is not the one of a
-// process that was there when this collector began.
+// The end of an earlier process, which a mate has just reported, is not the end of a process
+// that existed when this collector began.
 func TestEndBeforeThisCollectorWasAway(t *testing.T) {
 	p := newPair(t)
 	next := Process{Boot: "other", PID: 8, Start: time.Minute}
@@ -116,8 +116,8 @@ func TestEndBeforeThisCollectorWasAway(t *testing.T) {
 	require.Equal(t, "alive beat", p.one.is(shop))
 }
 
-// A mate that does not hear a peer, and takes it for something else, is told how it is.
-func TestMateThatHasMissedItIsTold(t *testing.T) {
+// A mate that does not receive the beats of a peer, and has it in another state, is informed.
+func TestMateThatMissedAChangeIsInformed(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
 	beating(r, 1, first)
 	r.pass(3 * time.Second)
@@ -129,7 +129,7 @@ func TestMateThatHasMissedItIsTold(t *testing.T) {
 	}
 }
 
-// That mates were asked about a peer says nothing about when it was heard.
+// That mates were asked about a peer does not mean that it has beaten.
 func TestAskedIsNotHeard(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
 	beating(r, 1, first)
@@ -141,8 +141,8 @@ func TestAskedIsNotHeard(t *testing.T) {
 	require.Greater(t, r.view(shop).Age, time.Minute)
 }
 
-// What a goodbye says is the reason of its process, also where the one before has left and
-// nothing was heard of this one.
+// The reason in a goodbye is that of its process, even if the process before has left and no
+// beat of this one was received.
 func TestReasonIsThatOfTheLastProcess(t *testing.T) {
 	r := newRig(t)
 	r.observe(Beat{ID: shop, Process: first, Run: "a", Seq: 1})
@@ -152,8 +152,8 @@ func TestReasonIsThatOfTheLastProcess(t *testing.T) {
 	require.Equal(t, "left leaving", r.is(shop))
 }
 
-// A sender that is restarted has another life. What the next one says, which only one
-// collector has heard, is later than the goodbye of the one before.
+// A sender that is restarted has another life. What the next life reports to only one
+// collector is later than the goodbye of the life before.
 func TestEndOfTheNextLife(t *testing.T) {
 	finished := Beat{Status: SaysLeaving, HasExitCode: true}
 	for _, c := range []struct {
@@ -206,8 +206,8 @@ func TestEndOfTheNextLife(t *testing.T) {
 	}
 }
 
-// The goodbye of the life before is no news to a collector that has heard the next one,
-// whether it was on its way for long to a mate, or that mate was away.
+// The goodbye of the life before does not matter to a collector that has received beats of
+// the next one, whether it was delayed on its way to a mate, or the mate was away.
 func TestOldGoodbye(t *testing.T) {
 	for _, away := range []bool{false, true} {
 		t.Run(map[bool]string{false: "on a slow path", true: "of a mate that was away"}[away], func(t *testing.T) {
@@ -244,7 +244,7 @@ func TestOldGoodbye(t *testing.T) {
 	}
 }
 
-// What a collector knows of two processes tells which one came later, whatever clocks say.
+// What a collector knows of two processes shows which one came later, whatever clocks show.
 func TestEndOfTheProcessThatReplacedAnother(t *testing.T) {
 	next := Process{Boot: "other", PID: 8, Start: time.Minute}
 	p := newPair(t)
@@ -270,7 +270,7 @@ func TestEndOfTheProcessThatReplacedAnother(t *testing.T) {
 	}
 }
 
-// A silence in a window that was announced is no end that anybody has said.
+// A silence within an announced window is no end that a beat has reported.
 func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
 	for by, want := range map[string]string{"": "alive beat", "by hand": "left leaving"} {
 		r := newRig(t, func(o *Options) { o.Mates = true })
@@ -282,12 +282,12 @@ func TestAnnouncedSilenceIsNotSaid(t *testing.T) {
 		}
 		_, transitions := r.tracker.HearRecords(r.now, []Record{record}, "mate", 0)
 		r.hear(transitions)
-		require.Equal(t, want, r.is(shop), "said by %q", by)
+		require.Equal(t, want, r.is(shop), "reported by %q", by)
 	}
 }
 
-// When something ended before a restart of a mate is not sure: it does not count more than
-// what was seen here.
+// The time of an end from before a restart of a mate is uncertain: it does not count more
+// than what was seen here.
 func TestEndFromBeforeARestartCountsLess(t *testing.T) {
 	for extended, want := range map[bool]string{true: "dead silence", false: "left leaving"} {
 		r := newRig(t, func(o *Options) { o.Mates = true })
@@ -309,8 +309,8 @@ func TestEndFromBeforeARestartCountsLess(t *testing.T) {
 	}
 }
 
-// Beats that go on for long after a goodbye were not on their way: it was said by hand, and
-// was wrong.
+// Beats that keep arriving long after a goodbye were not on their way: the goodbye was sent
+// by hand, and was wrong.
 func TestGoodbyeThatWasWrong(t *testing.T) {
 	for beats, want := range map[time.Duration]string{10 * time.Second: "left leaving", backlog + 10*time.Second: "dead silence"} {
 		p := newPair(t)
@@ -331,7 +331,8 @@ func TestGoodbyeThatWasWrong(t *testing.T) {
 	}
 }
 
-// foreign returns a collector that knows shop through a mate, and a word of that about it.
+// foreign returns a collector that knows shop through a mate, and a word of the mate about
+// it.
 func foreign(t *testing.T) (*rig, Word) {
 	p := newPair(t)
 	beating(p.one, 1, first)
@@ -341,8 +342,8 @@ func foreign(t *testing.T) (*rig, Word) {
 	return p.two, p.one.tracker.Word(0, p.one.now)
 }
 
-// When a mate suspects a peer that is known through it alone, the others are asked: one of
-// them may hear the peer, and that mate may not reach it.
+// When a mate suspects a peer that is known only through it, the others are asked: one of
+// them may receive its beats, and the mate may not reach that one.
 func TestSuspicionOfAMateIsAskedAbout(t *testing.T) {
 	r, word := foreign(t)
 	for state, asked := range map[State]int{Alive: 0, Suspect: 1} {
@@ -352,12 +353,12 @@ func TestSuspicionOfAMateIsAskedAbout(t *testing.T) {
 	}
 }
 
-// A peer whose last beat a mate has heard that is lost has died for the others, if they have
-// told so after that beat: not if they did before.
+// A mate that has received the last beat of a peer is lost. For the others the peer has died,
+// if they have reported so after that beat: not if they did before.
 func TestDeathThatFollowedOnABeatAtALostMate(t *testing.T) {
 	for since, state := range map[time.Duration]State{2 * time.Second: Dead, 15 * time.Second: Unknown} {
 		r, word := foreign(t)
-		word.Age += 20 * time.Second // "mate" has heard it 10 s after that
+		word.Age += 20 * time.Second // "mate" has received a beat 10 s after that
 		r.pass(10 * time.Second)
 		word.State, word.Reason, word.Since = Dead, ReasonSilence, since
 		r.tracker.MatesChanged()
@@ -368,7 +369,7 @@ func TestDeathThatFollowedOnABeatAtALostMate(t *testing.T) {
 	}
 }
 
-// How often a peer has died is what the mate says that hears it.
+// The number of deaths of a peer is what the mate reports that receives its beats.
 func TestDeathsOfAPeerThatAMateHears(t *testing.T) {
 	r, word := foreign(t)
 	word.State, word.Reason, word.Deaths = Dead, ReasonSilence, 1
@@ -381,7 +382,7 @@ func TestDeathsOfAPeerThatAMateHears(t *testing.T) {
 	require.EqualValues(t, 3, r.view(shop).Deaths)
 }
 
-// A mate that does not know whether a process lives on does not make it the one that has
+// A mate that does not know whether a process is alive does not make it the one that has
 // ended here.
 func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
 	r := newRig(t, func(o *Options) { o.Mates = true })
@@ -397,7 +398,8 @@ func TestProcessThatMayLiveHasNotEnded(t *testing.T) {
 	require.Equal(t, "left leaving", r.is(shop))
 }
 
-// What a slow path brings of a run whose end a mate was told long ago is no other end of it.
+// A late report, over a slow path, of a run whose end a mate received long ago is not another
+// end of it.
 func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	p := newPair(t)
 	job := peerID("web-1", "job")
@@ -429,8 +431,8 @@ func TestRunsOfAJobOverASlowPath(t *testing.T) {
 	require.EqualValues(t, 102, p.one.view(job).PID)
 }
 
-// A peer that was dead for everybody, and is back at a mate, is not one that has left this
-// collector for long.
+// A peer that was dead for all, and is back at a mate, has not been lost to this collector
+// for long.
 func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
 	p := newPair(t)
 	here, there := beating(p.one, 1, first), beating(p.two, 1, first)
@@ -445,7 +447,7 @@ func TestPeerThatWasDeadIsStillJudgedHere(t *testing.T) {
 	require.False(t, p.one.tracker.byHash[shop.Hash()].foreign())
 }
 
-// A restarting is a sender of one process that is watched, in one life after another.
+// A restarting is a sender of one watched process, in one life after another.
 type restarting struct {
 	*pair
 	beat Beat
@@ -455,8 +457,8 @@ func newRestarting(t *testing.T) *restarting {
 	return &restarting{newPair(t), Beat{ID: shop, Process: first, Watched: true, Interval: 2 * time.Second, Margin: 5 * time.Second}}
 }
 
-// lives beats to some collectors for a while, in a life with a connection of its own, and
-// returns its goodbye, which is yet to be said.
+// lives beats to some collectors for a while, in a life with its own connection, and returns
+// its goodbye, which is not sent yet.
 func (r *restarting) lives(life string, conn ConnID, d time.Duration, to ...*rig) Beat {
 	r.beat.Run, r.beat.Conn, r.beat.Seq = life, conn, 0
 	for ; d > 0; d -= r.beat.Interval {
@@ -471,8 +473,8 @@ func (r *restarting) lives(life string, conn ConnID, d time.Duration, to ...*rig
 	return bye
 }
 
-// Goodbyes of several lives that come late say nothing about the present one, and nothing
-// about its death.
+// Late goodbyes of several lives say nothing about the present one, and nothing about its
+// death.
 func TestGoodbyesOfSeveralLives(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		for _, late := range []string{"while it lives", "after its death"} {
@@ -490,7 +492,7 @@ func TestGoodbyesOfSeveralLives(t *testing.T) {
 					byes = append(byes, bye)
 				}
 				r.lives("c", 3, 6*time.Second, r.one)
-				if restarted { // between two messages: its mate tells it nothing of the lives before
+				if restarted { // between two messages: its mate sends it nothing about the lives before
 					r.parted = true
 					r.one.restart(0)
 					r.two.now = r.one.now
@@ -519,9 +521,9 @@ func TestGoodbyesOfSeveralLives(t *testing.T) {
 	}
 }
 
-// A job that beats once beside a sender does not follow on it: the goodbye of that one is
-// one, though only a mate is told.
-func TestOnceBesideASender(t *testing.T) {
+// A job that beats once beside a sender does not follow it: the goodbye of the sender counts,
+// although only a mate receives it.
+func TestOneShotBesideASender(t *testing.T) {
 	r := newRestarting(t)
 	bye := r.lives("sender", 1, 6*time.Second, r.one, r.two)
 	once := r.beat
@@ -539,8 +541,8 @@ func TestOnceBesideASender(t *testing.T) {
 	require.Empty(t, r.one.deaths())
 }
 
-// Who has said an end is known where it was learnt by a record, too.
-func TestWhoEndedIsLearntFromARecord(t *testing.T) {
+// The sender of an end is also known where the end was learned from a record.
+func TestSenderOfAnEndIsInTheRecord(t *testing.T) {
 	r := newRestarting(t)
 	both := []*rig{r.one, r.two}
 	bye := r.lives("a", 1, 4*time.Second, both...)
@@ -557,7 +559,8 @@ func TestWhoEndedIsLearntFromARecord(t *testing.T) {
 	require.Equal(t, "b", record.EndedBy)
 }
 
-// Two runs of one job that a mate hears: the end of the one is none of the other.
+// Two runs of one job whose beats a mate receives: the end of one is not the end of the
+// other.
 func TestOverlappingRunsThatAMateHears(t *testing.T) {
 	p := newPair(t)
 	long := Beat{ID: shop, Process: first, Interval: time.Second, Margin: 2500 * time.Millisecond, Run: "long", Seq: 1, Conn: 1}
@@ -588,8 +591,8 @@ func TestOverlappingRunsThatAMateHears(t *testing.T) {
 	}
 }
 
-// What a mate tells of the life before comes late, its beats as well as its goodbye; that is
-// known after a restart, too.
+// What a mate reports about the life before arrives late, its beats as well as its goodbye;
+// that is known after a restart, too.
 func TestFactsOfTheLifeBefore(t *testing.T) {
 	for _, restarted := range []bool{false, true} {
 		r := newRestarting(t)
@@ -610,7 +613,7 @@ func TestFactsOfTheLifeBefore(t *testing.T) {
 	}
 }
 
-// The life before the one that a collector has begun with is in its record.
+// The life before the one that a collector began with is in its record.
 func TestLifeBeforeIsInTheRecord(t *testing.T) {
 	r := newRestarting(t)
 	bye := r.lives("a", 1, 4*time.Second, r.one)
@@ -625,8 +628,8 @@ func TestLifeBeforeIsInTheRecord(t *testing.T) {
 	require.Equal(t, "alive beat", r.one.is(shop))
 }
 
-// Of two ends that one sender has told the later one counts, if they are no single one: a job
-// that has failed and runs well an hour later, while a collector was away.
+// Of two ends that one sender has reported the later one counts, if they are different ends:
+// a job that has failed and runs well an hour later, while a collector was away.
 func TestLaterEndOfOneSender(t *testing.T) {
 	for _, hears := range []bool{true, false} {
 		p := newPair(t)
@@ -647,14 +650,14 @@ func TestLaterEndOfOneSender(t *testing.T) {
 		p.round()
 		p.pass(TickInterval)
 		for _, r := range []*rig{one, two} {
-			require.Equal(t, "left finished", r.is(shop), "heard by the first: %t", hears)
+			require.Equal(t, "left finished", r.is(shop), "received by the first: %t", hears)
 			require.EqualValues(t, 1, r.view(shop).Deaths)
 		}
 	}
 }
 
-// Who has left and was forgotten while a collector was away is forgotten by it, too, instead
-// of told dead. What it has heard itself since it began is not.
+// A peer that has left and was forgotten while a collector was away is forgotten by it, too,
+// instead of being reported dead. A peer that has beaten to it since it began is not.
 func TestForgottenWhileAway(t *testing.T) {
 	for _, heard := range []bool{false, true} {
 		p := newPair(t)
@@ -677,7 +680,7 @@ func TestForgottenWhileAway(t *testing.T) {
 		p.round()
 		p.pass(time.Minute)
 		require.Equal(t, map[bool]string{false: "not known", true: "alive beat"}[heard], p.one.is(shop))
-		if !heard { // both have forgotten: that is no news
+		if !heard { // both have forgotten it: nothing to report
 			p.one.tracker.HearWords(p.one.now, p.two.tracker.Answer(nil, []uint64{shop.Hash()}, p.two.now), "mate", 0)
 			require.True(t, p.one.tracker.Silent())
 		}
@@ -685,8 +688,8 @@ func TestForgottenWhileAway(t *testing.T) {
 	}
 }
 
-// A sender says goodbye over each of its connections, and over one of them a beat may go out in
-// the same moment: that is not life after the goodbye, which a mate has passed on.
+// A sender says goodbye over each of its connections, and a beat may be sent over one of them
+// at the same moment: that is no sign of life after the goodbye that a mate has passed on.
 func TestBeatBesideTheGoodbye(t *testing.T) {
 	for after, state := range map[int64]string{0: "left leaving", sameInstant - 1: "left leaving", sameInstant: "alive beat"} {
 		p := newPair(t)

@@ -1,7 +1,7 @@
-// How long a peer may be silent. The terms of the operator give the rule; what a
-// process declares, and the schedule that is learnt of it, fill it in. A declared
-// interval is never cut short: patience is added to it. Terms may also name a calendar:
-// when beats are due, or at which hours the peer is expected.
+// How long a peer may be silent. The operator's terms set the rule; what a process declares,
+// and the schedule learned from its beats, complete it. A declared interval is never
+// shortened: the margin is added to it. Terms may also set a calendar: when beats are due, or
+// the hours at which the peer is expected.
 
 package liveness
 
@@ -13,59 +13,59 @@ import (
 )
 
 const (
-	// MinSilence is the shortest silence that should be death: below it a lost
-	// packet would be one, which TCP sends again after a second at first (RFC 6298).
+	// MinSilence is the shortest silence that should count as death. With less, a lost packet
+	// would be a death: TCP waits a second before its first retransmission (RFC 6298).
 	MinSilence = 2 * time.Second
-	// maxMargin is the longest patience beyond a declared interval: a daily job
-	// is reported missing after 25 hours, not after 3.5 days.
+	// maxMargin is the longest margin beyond a declared interval: a daily job is reported
+	// missing after 25 hours, not after 3.5 days.
 	maxMargin = time.Hour
 	// marginUnit is how many units of Terms.Margin make one interval.
 	marginUnit = 256
-	// maxStretch is how far lateness stretches a margin at the most.
+	// maxStretch is how far lateness can stretch a margin.
 	maxStretch = 4
 
-	// mayMiss is the longest silence allowed with which a beat that comes over no standing
-	// connection is missed without a word: the next one comes soon.
+	// mayMiss is the longest allowed silence at which a missed beat of a peer without an open
+	// connection is ignored: the next one comes soon.
 	mayMiss = 5 * time.Minute
-	// aroundAway is how long before and after the time in which no collector listened a beat
-	// may be due that was lost in it.
+	// aroundAway extends the time in which no collector listened: a beat that was due up to
+	// this long before or after it may have been lost.
 	aroundAway = time.Minute
-	// soonBack is the most by which a silence that has outlived a collector is prolonged: the
-	// sender has to find the next one.
+	// soonBack is the most by which a silence is prolonged because the collector was
+	// restarted: the sender has to find the next one.
 	soonBack = time.Minute
 )
 
 // Terms are what the operator allows a peer.
 type Terms struct {
 	DeadAfter    time.Duration // silence allowed to a peer that declares no interval; > 0
-	MaxDeadAfter time.Duration // ceiling for one that does; 0 for none
-	Margin       int           // patience beyond a declared interval, in 1/256 of it; > 0; see MarginOf
-	Patience     time.Duration // beyond an interval, or when a beat is due, in place of Margin; 0 for none
-	Grace        time.Duration // from the end of a long connection without goodbye to death; >= 0
-	ForgetDead   time.Duration // after which a dead peer is forgotten, but not before three of its intervals; 0 for never
+	MaxDeadAfter time.Duration // upper limit for one that does; 0 for none
+	Margin       int           // beyond a declared interval, in 1/256 of it; > 0; see MarginOf
+	Patience     time.Duration // accepted delay beyond an interval or a due time, instead of Margin; 0 for none
+	Grace        time.Duration // from the end of a long connection without a goodbye to death; >= 0
+	ForgetDead   time.Duration // how long a dead peer is kept, but at least for three of its intervals; 0 keeps it forever
 
-	Schedule  *calendar.Schedule // when beats are due, with Patience; nil for what is declared
-	Hours     *calendar.Hours    // when the peer is expected; nil for always
-	Ephemeral bool               // who falls silent has left
+	Schedule  *calendar.Schedule // when beats are due, with Patience; nil for the declared interval
+	Hours     *calendar.Hours    // the hours at which the peer is expected; nil for always
+	Ephemeral bool               // a peer that falls silent has left
 
-	Fixed bool   // DeadAfter applies whatever interval is declared
-	Rule  string // what to name as the origin of a silence; empty for the option that set it
+	Fixed bool   // DeadAfter applies, whatever interval is declared
+	Rule  string // the name of the rule that set a silence; empty for the option that set it
 }
 
-// MarginOf returns the margin that lets so many beats, at least 1, be missed. It ends
-// half way between two beats: at a whole multiple of the interval the beat after a
-// lost one would race the verdict, and a lost beat would be a coin toss.
+// MarginOf returns the margin that allows that many beats, at least 1, to be missed. It ends
+// halfway between two beats: at a whole multiple of the interval, the beat after a lost one
+// would race the deadline, and a lost beat would be a coin toss.
 func MarginOf(missedBeats int) int { return (2*missedBeats - 1) * marginUnit / 2 }
 
-// A Silence is how long a peer may say nothing. Suspect is less than Dead.
+// A Silence is how long a peer may be silent. Suspect is less than Dead.
 type Silence struct {
 	Suspect time.Duration // after which it is suspect
 	Dead    time.Duration // after which it is dead; at least Options.MinSilence
-	Rule    string        // what set it: an option, a declaration, or Terms.Rule
+	Rule    string        // its origin: an option, a declaration, or Terms.Rule
 }
 
-// SilenceFor returns the silence that would be allowed to the peer of b, if this
-// were its first beat.
+// SilenceFor returns the silence that would be allowed to the peer of b, if this were its
+// first beat.
 func (t *Tracker) SilenceFor(b *Beat) Silence {
 	terms := t.termsOf(b.ID, b.Addr)
 	if terms.Schedule != nil {
@@ -75,7 +75,7 @@ func (t *Tracker) SilenceFor(b *Beat) Silence {
 	return terms.silence(b.Interval, b.Margin, nil, 0).atLeast(t.opts.MinSilence, b.Interval)
 }
 
-// silence returns the silence that is allowed to o, a process of p.
+// silence returns the silence allowed to o, a process of p.
 func (t *Tracker) silence(p *peer, o *process) Silence {
 	if p.onSchedule(o) {
 		return p.terms.named(Silence{Suspect: o.suspectV - o.heardV, Dead: o.deadV - o.heardV}, "schedule")
@@ -103,7 +103,7 @@ func (t *Tracker) termsOf(id ID, addr netip.Addr) *Terms {
 	return terms
 }
 
-// renew grants o, a process of p, the whole silence that it is allowed.
+// renew allows o, a process of p, its whole silence, starting at from.
 func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 	var silence Silence
 	if p.terms.Schedule != nil {
@@ -117,10 +117,9 @@ func (t *Tracker) renew(p *peer, o *process, from time.Duration) {
 	o.suspectV, o.deadV = from+silence.Suspect, from+silence.Dead
 }
 
-// silence returns what the terms allow a peer that declares interval, or
-// declares none if that is 0, and keeps to its schedule. A schedule is given
-// once it is learnt; heard is when the silence began. A margin that is declared
-// holds as it is.
+// silence returns the silence that the terms allow a peer with that interval, 0 for none
+// declared. declared is its declared margin, which applies as it is. s is its schedule, nil
+// until it is learned. heard is when the silence began.
 func (t *Terms) silence(interval, declared time.Duration, s *schedule, heard time.Duration) Silence {
 	if interval == 0 || t.Fixed {
 		return t.named(split(interval, t.DeadAfter), "dead_after")
@@ -150,8 +149,8 @@ func (t *Terms) named(s Silence, rule string) Silence {
 	return s
 }
 
-// split returns the silence that ends in death after so long. A quarter of
-// the time in which no beat comes though one is due makes a suspect.
+// split returns the silence that ends in death after dead. The peer is suspect after a
+// quarter of the time between the due beat and death.
 func split(interval, dead time.Duration) Silence {
 	if interval == 0 || dead <= interval { // or a ceiling below the interval
 		return Silence{Suspect: dead / 2, Dead: dead}
@@ -159,7 +158,7 @@ func split(interval, dead time.Duration) Silence {
 	return Silence{Suspect: interval + (dead-interval)/4, Dead: dead}
 }
 
-// atLeast returns s, made not shorter than floor.
+// atLeast returns s, extended to floor if it is shorter.
 func (s Silence) atLeast(floor, interval time.Duration) Silence {
 	if s.Dead >= floor {
 		return s
@@ -169,8 +168,8 @@ func (s Silence) atLeast(floor, interval time.Duration) Silence {
 	return longer
 }
 
-// margin returns the patience beyond interval. Where it has to be cut, the
-// largest odd number of half intervals is taken that fits.
+// margin returns the margin beyond interval. If it exceeds maxMargin, it is cut to the
+// largest odd number of half intervals that fits.
 func (t *Terms) margin(interval time.Duration) time.Duration {
 	units := time.Duration(t.Margin)
 	if interval/marginUnit <= maxMargin/units { // else the product may be too large
@@ -185,47 +184,46 @@ func (t *Terms) margin(interval time.Duration) time.Duration {
 }
 
 const (
-	// youth is for how many beats phase and interval are learnt quickly.
-	youth = 32
-	// maxLateness is the most, in declared intervals, that is learnt of one
-	// lateness. It is clipped, never dropped: a detector that learns only the
-	// good days is wrong about the bad ones.
+	// learningBeats is for how many beats phase and interval are learned quickly.
+	learningBeats = 32
+	// maxLateness limits the lateness learned from one beat, in declared intervals. It is
+	// clipped, never dropped: a detector that learns only from good days is wrong about bad
+	// ones.
 	maxLateness = 4
-	// maxLead is the most, in declared intervals, by which a beat that came
-	// before its time prolongs the wait for the next one.
+	// maxLead limits by how much a beat that came early prolongs the wait for the next one,
+	// in declared intervals.
 	maxLead = 8
-	// maxDrift is 1 over the part of a declared interval by which the measured
-	// one may be longer, and down to which it may be shorter.
+	// maxDrift: the measured interval may be longer than the declared one by 1/maxDrift of
+	// it, and as short as 1/maxDrift of it.
 	maxDrift = 4
-	// astray is by how many intervals a beat is off a schedule that does not
-	// hold any more: the sender was suspended, or counts anew.
-	astray = 64
-	// maxSteps is how many beats may be missing before the next one begins a
-	// schedule anew.
+	// maxOff is how many intervals a beat may be off the schedule before the schedule no
+	// longer applies: the sender was suspended, or restarted its numbers.
+	maxOff = 64
+	// maxSteps is how many beats may be missing before the next one restarts the schedule.
 	maxSteps = 256
 )
 
-// A schedule is what is learnt of a process that declares an interval: when its
-// beats are due, and how late they usually are. It is a tracking filter whose wait is
-// tied to when the next beat is due (Chen, Toueg and Aguilera, IEEE Transactions on
-// Computers 51(5), 2002) and whose margin follows the lateness (Jacobson, SIGCOMM
-// 1988, as Bertier, Marin and Sens apply it, DSN 2002). It needs no window: five
-// numbers, only integers. docs/decisions/0008 says why it learns what it does.
+// A schedule is what is learned about a process that declares an interval: when its beats are
+// due, and how late they usually are. It is a tracking filter whose wait is tied to when the
+// next beat is due (Chen, Toueg and Aguilera, IEEE Transactions on Computers 51(5), 2002) and
+// whose margin follows the lateness (Jacobson, SIGCOMM 1988, as Bertier, Marin and Sens apply
+// it, DSN 2002). It needs no window: only five integers. docs/decisions/0008 says why it
+// learns what it does.
 type schedule struct {
 	phase    time.Duration // when the last beat was due, since the tracker's epoch
 	interval time.Duration // between declared/maxDrift and declared+declared/maxDrift; 0 while nothing is known
 	lateness time.Duration // smoothed over 16 beats; <= maxLateness intervals
-	taught   uint8         // beats learnt from, at most youth+1
-	young    bool          // one beat is known; a sender spreads the second one, so as not to beat in step with others
+	taught   uint8         // number of beats it was learned from, at most learningBeats+1
+	young    bool          // only one beat is known; senders spread their second beats, so as not to beat in step
 }
 
-// steps returns by how many beats b follows the one before of o, a process of p.
-// 0 says that the schedule begins anew: that of a run that is over says nothing of
-// another one, unless that was a one-shot: those make one schedule together.
-// Numbers are the best evidence. Without them no beat is missing on a long
-// connection, as TCP loses none; elsewhere only their distance is known.
+// steps returns by how many beats b follows the previous one of o, a process of p. 0 means
+// that the schedule starts over: the schedule of a run that is over says nothing about
+// another run, except that one-shot runs make one schedule together. Numbers are the best
+// evidence. Without them, no beat is missing on a long connection, because TCP loses none;
+// otherwise only the gap is known.
 func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
-	s, over := &o.schedule, o.over(b.Conn)
+	s, over := &o.schedule, o.linkOver(b.Conn)
 	switch {
 	case s.interval == 0:
 		return 0
@@ -239,10 +237,10 @@ func (p *peer) steps(o *process, b *Beat, numbered int64, before Run) int64 {
 	return max(int64((o.heard-s.phase+s.interval/2)/s.interval), 1)
 }
 
-// learn learns from a beat of o, which came so long after the one before, when the
-// next ones are due. lost is for how long the collector has just not listened. Another
-// interval begins another schedule. A beat that was read late, because the collector
-// was stalled, moves the schedule on but teaches it nothing.
+// learn learns from a beat of o when the next ones are due. The beat came gap after the
+// previous one; lost is how long the collector has just not listened. A new interval begins a
+// new schedule. A beat that was read late because the collector was stalled advances the
+// schedule but does not change it.
 func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duration) {
 	if o.interval != b.Interval {
 		o.schedule, steps = schedule{}, 0
@@ -251,7 +249,7 @@ func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duratio
 	switch at := o.heard; {
 	case b.Interval == 0:
 	case steps == 0 || steps > maxSteps || steps > 1 && gap/time.Duration(steps) < o.schedule.interval/2:
-		o.schedule.begin(at, b.Interval) // its numbers went on, but time did not
+		o.schedule.begin(at, b.Interval) // its numbers continued, but the time between beats did not
 	case o.schedule.young:
 		o.schedule.phase, o.schedule.young = at, false
 	case at < t.teachFrom || lost > 0:
@@ -261,8 +259,8 @@ func (t *Tracker) learn(o *process, b *Beat, steps int64, gap, lost time.Duratio
 	}
 }
 
-// begin starts the schedule anew with a beat at the given time. What is known
-// of interval and lateness stays.
+// begin restarts the schedule with a beat at the given time. The known interval and lateness
+// are kept.
 func (s *schedule) begin(at, declared time.Duration) {
 	s.phase, s.young = at, true
 	if s.interval == 0 {
@@ -270,34 +268,34 @@ func (s *schedule) begin(at, declared time.Duration) {
 	}
 }
 
-// skip goes on by n beats without learning from the one that came: what was
-// received late because the collector did not listen says nothing of the peer.
+// skip advances the schedule by n beats without learning: what was received late because the
+// collector did not listen says nothing about the peer.
 func (s *schedule) skip(at time.Duration, n int64) {
 	s.phase = min(s.phase+s.interval*time.Duration(n), at)
 }
 
-// learn takes in a beat, n beats after the one before.
+// learn learns from a beat that came n beats after the previous one.
 func (s *schedule) learn(at, declared time.Duration, n int64) {
-	late := at - s.phase - s.interval           // than the next beat after the last one
-	off := late - s.interval*time.Duration(n-1) // than this one was due
-	lateness := max(off.Abs(), late)            // what the wait would have needed
+	late := at - s.phase - s.interval           // relative to the beat after the previous one
+	off := late - s.interval*time.Duration(n-1) // relative to this beat
+	lateness := max(off.Abs(), late)            // how much the wait would have needed
 	phaseStep, intervalStep := s.steps(off, declared)
 	s.lateness += (min(lateness, maxLateness*declared) - s.lateness) / 16
 	s.phase += s.interval*time.Duration(n) + phaseStep
 	s.interval += intervalStep / time.Duration(n)
 	s.interval = min(max(s.interval, declared/maxDrift), declared+declared/maxDrift)
-	if off.Abs() > astray*declared {
+	if off.Abs() > maxOff*declared {
 		s.phase = at
 	}
 }
 
-// steps returns by how much an error moves phase and interval. Once the
-// schedule is settled one late beat hardly moves it.
+// steps returns by how much an error moves phase and interval. Once the schedule is settled,
+// one late beat hardly moves it.
 func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Duration) {
-	if s.taught <= youth {
+	if s.taught <= learningBeats {
 		s.taught++
 	}
-	if s.taught > youth {
+	if s.taught > learningBeats {
 		limit := 2*s.lateness + declared/1024
 		off = min(max(off, -limit), limit)
 		return off / 8, off / 1024
@@ -306,14 +304,13 @@ func (s *schedule) steps(off, declared time.Duration) (phase, interval time.Dura
 	return 2 * off / min(n, 16), 2 * off / (n * n)
 }
 
-// stretch returns the silence allowed after a beat at the given time, with a margin
-// that lateness stretches. It is not shorter than interval + margin, and no margin is
-// longer than maxMargin.
+// stretch returns the silence allowed after a beat at the given time, with a margin stretched
+// by lateness. It is at least interval + margin, and its margin is at most maxMargin.
 //
-// The wait lasts until the next beat is due by the schedule, even if this one came
-// before its time, and then for the margin: as many intervals as the operator allows,
-// each as long as the measured one and four times its usual lateness, but not longer
-// than maxStretch of it. Four deviations are what TCP waits too (RFC 6298).
+// The wait lasts until the next beat is due by the schedule, even if this one came early, and
+// then for the margin. The margin is as many intervals as the operator allows, each as long
+// as the measured interval plus four times its usual lateness, but at most maxStretch
+// measured intervals. TCP waits for four deviations, too (RFC 6298).
 func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration {
 	due := s.interval + min(max(s.phase-heard, 0), maxLead*interval)
 	late := min(s.interval+4*s.lateness, maxStretch*s.interval)
@@ -321,25 +318,27 @@ func (s *schedule) stretch(interval, margin, heard time.Duration) time.Duration 
 	return max(min(due+stretched, interval+maxMargin), interval+margin)
 }
 
-// onSchedule reports whether the silence of o, a process of p, is that of a schedule. One that
-// declares an interval and stays connected is a job that runs: until it ends it beats.
+// onSchedule reports whether the silence of o, a process of p, follows a calendar schedule. A
+// process that declares an interval and stays connected is a running job: until it ends, it
+// beats at its interval.
 func (p *peer) onSchedule(o *process) bool {
 	running := func() bool { return o.interval > 0 && (o.onLong() || o.lostLong || o.cutLong) }
 	return p.terms.Schedule != nil && !running()
 }
 
-// wall returns what our clock on the wall showed at a time since the last tick.
+// wall returns the wall time at verdict, a time since the last tick.
 func (t *Tracker) wall(verdict time.Duration) time.Time {
 	return time.Unix(0, t.tickWall).Add(verdict - t.tickV)
 }
 
-// awaited returns the silence allowed after a beat at that time, and when the next one is due.
+// awaited returns the silence allowed after a beat at that time, and when the next beat is
+// due.
 func (t *Terms) awaited(heard time.Time) (Silence, calendar.Due) {
 	due := t.Schedule.Awaited(heard, t.Patience)
 	return t.named(t.until(due.At, heard), "schedule"), due
 }
 
-// until returns the silence from a time until a beat that is due is late, and then too late.
+// until returns the silence from a time until a due beat is late, and until it is too late.
 func (t *Terms) until(due, from time.Time) Silence {
 	wait := min(max(due.Sub(from), -longAgo), longAgo)
 	return Silence{Suspect: wait + t.Patience/4, Dead: wait + t.Patience}
@@ -352,9 +351,10 @@ func (p *peer) await(due calendar.Due) {
 	}
 }
 
-// keepToWall puts the deadline of p where it belongs by our clock on the wall, if its beat is not
-// late yet, or that was set back. The verdict clock falls behind whenever it stands.
-func (t *Tracker) keepToWall(p *peer) {
+// followWallClock moves the deadline of p to where it belongs on the wall clock, if its beat
+// is not late yet or the wall clock was set back. The verdict clock falls behind whenever it
+// stops.
+func (t *Tracker) followWallClock(p *peer) {
 	if p.due == nil || !p.onSchedule(&p.process) {
 		return
 	}
@@ -364,25 +364,27 @@ func (t *Tracker) keepToWall(p *peer) {
 	}
 }
 
-// mostApart returns how long two beats are apart that are due by the schedule, or 0 without one.
-func (t *Terms) mostApart() time.Duration {
+// longestInterval returns how far apart two beats of the schedule are, or 0 without a
+// schedule.
+func (t *Terms) longestInterval() time.Duration {
 	if t.Schedule == nil {
 		return 0
 	}
 	return t.Schedule.Apart()
 }
 
-// An appointment is that for which a beat is waited.
-type appointment struct {
+// An awaitedBeat is the beat that the tracker waits for.
+type awaitedBeat struct {
 	due      calendar.Due
-	late     time.Duration // by how much later than due one came before
-	early    time.Duration // by how much earlier than due it may come
-	patience time.Duration // by how much later at the most
+	late     time.Duration // by how much later than due the previous one came
+	early    time.Duration // how early it may come
+	patience time.Duration // how late it may come
 }
 
-// waitOf returns for which beat of p, heard last at heard, is waited at a time, and when the one
-// after it is due that comes later than after. It reports false if that is not known.
-func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, next time.Time, yes bool) {
+// awaitedBeatOf returns the beat of p that the tracker waits for at the time at, after a beat
+// at heard. It also returns when the first later beat is due that is due after the time
+// after. It reports false if that is unknown.
+func (t *Tracker) awaitedBeatOf(p *peer, heard, at, after time.Time) (w awaitedBeat, next time.Time, ok bool) {
 	if s := p.terms.Schedule; s != nil {
 		w.due, w.patience = s.Awaited(heard, p.terms.Patience), p.terms.Patience
 		if late := heard.Sub(s.Before(w.due.At).At); !p.expected && late > 0 && late <= p.terms.Patience {
@@ -407,7 +409,7 @@ func (t *Tracker) waitOf(p *peer, heard, at, after time.Time) (w appointment, ne
 	if gone := after.Sub(next); gone >= 0 {
 		next = next.Add((gone/every + 1) * every)
 	}
-	return appointment{due: calendar.Due{From: due, At: due}, early: min(margin, every/4, maxMargin), patience: margin}, next, true
+	return awaitedBeat{due: calendar.Due{From: due, At: due}, early: min(margin, every/4, maxMargin), patience: margin}, next, true
 }
 
 func later(a, b time.Time) time.Time {
@@ -417,19 +419,19 @@ func later(a, b time.Time) time.Time {
 	return b
 }
 
-// miss gives p, which was heard last at heard, until its next beat is due, if one may have been lost
-// because no collector listened from one time to another, which is now. Then p is not known to
-// live.
+// miss reports whether a beat of p, whose last beat was at heard, may have been lost because no
+// collector listened between from and to, which is now. If so, it is unknown whether p is
+// alive, and p has until its next beat is due.
 func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	if !p.onSchedule(&p.process) && (p.terms.Schedule != nil || t.silence(p, &p.process).Dead <= mayMiss) {
 		return false
 	}
 	if _, limited := p.limited(); limited {
-		return false // a job that has begun is waited for by its limit
+		return false // the limit of a running job decides
 	}
-	w, next, known := t.waitOf(p, heard, from, to.Add(aroundAway))
+	w, next, known := t.awaitedBeatOf(p, heard, from, to.Add(aroundAway))
 	early, late := aroundAway, w.late+aroundAway
-	if to.Sub(from) >= aroundAway { // no client tries again for so long
+	if to.Sub(from) >= aroundAway { // no client retries for that long
 		early, late = max(early, w.early), max(late, w.patience)
 	}
 	if !known || w.due.From.Add(-early).After(to) || !w.due.At.Add(late).After(from) {
@@ -446,9 +448,10 @@ func (t *Tracker) miss(p *peer, heard, from, to time.Time) bool {
 	return true
 }
 
-// goOnWaiting lets the deadline of p be where it belongs by our clock on the wall, which is now,
-// after no collector listened. If it has passed p has some time to find us, unless it had that.
-func (t *Tracker) goOnWaiting(p *peer, now time.Time, had bool) {
+// continueWaiting moves the deadline of p to where it belongs on the wall clock at now, after
+// a time in which no collector listened. If it has passed, p has some time to find us, unless
+// it had that before.
+func (t *Tracker) continueWaiting(p *peer, now time.Time, had bool) {
 	silence := p.terms.until(p.due.At, now)
 	if !had {
 		silence.Dead = max(silence.Dead, soonBack)
@@ -456,16 +459,16 @@ func (t *Tracker) goOnWaiting(p *peer, now time.Time, had bool) {
 	p.suspectV, p.deadV = t.tickV+min(silence.Suspect, silence.Dead), t.tickV+silence.Dead
 }
 
-// missStalled lets p be unknown if a beat of it may have been lost while this collector did not
-// listen, from a time until now, after which the monotonic clock went on from at. That is no event.
+// missStalled makes p unknown if one of its beats may have been lost while this collector did
+// not listen, since from, the wall time of the tick at the time at. That is no event.
 func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 	heard := from.Add(p.lastHeard() - at)
 	switch alone := !p.connected(); {
-	case p.index < 0, p.lastHeard() > now.Sub(t.epoch): // heard since
+	case p.index < 0, p.lastHeard() > now.Sub(t.epoch): // it has beaten since
 		return
 	case p.rests():
 		if !t.miss(p, heard, from, now) {
-			t.goOnWaiting(p, now, false)
+			t.continueWaiting(p, now, false)
 		}
 		p.setWindow(p.deadV, p.windowBy)
 	case p.state.over(), p.foreign():
@@ -477,12 +480,12 @@ func (t *Tracker) missStalled(p *peer, from, now time.Time, at time.Duration) {
 			t.put(p, Unknown, ReasonRestored)
 		}
 	case alone && p.due != nil:
-		t.goOnWaiting(p, now, false)
+		t.continueWaiting(p, now, false)
 	}
 	t.rewake(p)
 }
 
-// reschedule lets other terms apply to p: its schedule is another one.
+// reschedule applies other terms to p, because its schedule has changed.
 func (t *Tracker) reschedule(p *peer, now time.Time) {
 	terms := t.termsOf(p.id(), p.addr)
 	if p.terms == terms || p.terms.sameSchedule(terms) {
@@ -494,7 +497,7 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	rested := p.due != nil && p.state == Left && p.reason == ReasonFinished && p.windowV > 0
 	finished := rested && terms.Schedule != nil
 	p.changed = true
-	if p.keepDue(); rested && !finished {
+	if p.dropOtherDue(); rested && !finished {
 		p.closeWindow()
 		t.rewake(p)
 	}
@@ -508,9 +511,9 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 		interval, margin := t.usualOf(p.id(), before)
 		t.declare(&p.process, interval, margin)
 		t.renew(p, &p.process, p.heardV)
-	case !justBack && p.due == nil: // what was due before is no matter of this schedule
+	case !justBack && p.due == nil: // what was due before does not concern this schedule
 		p.await(terms.Schedule.After(now))
-		t.goOnWaiting(p, now, false)
+		t.continueWaiting(p, now, false)
 	case !missed:
 		t.waitAnew(p, heard, t.away, now)
 	case !p.expected && !finished:
@@ -522,26 +525,27 @@ func (t *Tracker) reschedule(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// waitAnew lets p, heard last at heard, be waited for as if it had been known at a time for what.
+// waitAnew makes the tracker wait for the beat of p that its schedule says was due next at the
+// time at, after a beat at heard.
 func (t *Tracker) waitAnew(p *peer, heard, at, now time.Time) {
-	w, _, _ := t.waitOf(p, heard, at, now)
+	w, _, _ := t.awaitedBeatOf(p, heard, at, now)
 	p.await(w.due)
-	t.goOnWaiting(p, now, false)
-	if p.unknown(ReasonRestored) && p.told != Unknown && p.deadV > t.tickV+soonBack { // nothing was missed
-		t.put(p, p.told, ReasonBeat)
+	t.continueWaiting(p, now, false)
+	if p.unknown(ReasonRestored) && p.reported != Unknown && p.deadV > t.tickV+soonBack { // nothing was missed
+		t.put(p, p.reported, ReasonBeat)
 	}
 }
 
-// setBack lets p be waited for by a clock on the wall that was set back: it may have been wrong
-// for long.
+// setBack adjusts the wait for p to a wall clock that was set back: the clock may have been
+// wrong for long.
 func (t *Tracker) setBack(p *peer, now time.Time) {
 	rests := p.rests()
 	if p.index < 0 || p.due == nil || p.terms.Schedule == nil || p.state.over() && !rests || p.foreign() {
 		return
 	}
 	if p.due.At.Before(now.Add(p.terms.Schedule.Apart() + aroundAway)) {
-		t.goOnWaiting(p, now, false)
-	} else { // that is what a wrong clock has said
+		t.continueWaiting(p, now, false)
+	} else { // a time from the wrong clock
 		p.forgetDue()
 		t.waitAnew(p, now.Add(p.lastHeard()-t.tick), now, now)
 	}
@@ -551,15 +555,15 @@ func (t *Tracker) setBack(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// keepDue forgets when the next beat of p is due, unless it is so by its schedule.
-func (p *peer) keepDue() {
+// dropOtherDue forgets when the next beat of p is due, unless its schedule says the same.
+func (p *peer) dropOtherDue() {
 	if p.due != nil && (p.terms.Schedule == nil || !p.terms.Schedule.After(p.due.At.Add(-1)).At.Equal(p.due.At)) {
 		p.forgetDue()
 	}
 }
 
-// usualOf returns the interval and the margin of a peer that has lost the schedule of its terms
-// before: what is expected of it, or what that schedule was.
+// usualOf returns the interval and the margin of a peer whose terms have lost their schedule:
+// those of its expectation, or those of the former schedule.
 func (t *Tracker) usualOf(id ID, before *Terms) (interval, margin time.Duration) {
 	for _, e := range t.expectations.byID[id] {
 		if e.Interval > 0 {
@@ -569,7 +573,7 @@ func (t *Tracker) usualOf(id ID, before *Terms) (interval, margin time.Duration)
 	return before.Schedule.Apart(), before.Patience
 }
 
-// sameSchedule reports whether beats are due at the same times by both.
+// sameSchedule reports whether beats are due at the same times under both.
 func (t *Terms) sameSchedule(other *Terms) bool {
 	if t.Schedule == nil || other.Schedule == nil {
 		return t.Schedule == other.Schedule
@@ -577,13 +581,14 @@ func (t *Terms) sameSchedule(other *Terms) bool {
 	return t.Schedule.String() == other.Schedule.String() && t.Patience == other.Patience
 }
 
-// excuse reports whether p is not expected at this hour. If so its silence counts anew from the
-// start of the next hours; else from the start of these, if it has been silent since before.
+// excuse reports whether p is not expected at this hour. If so, its silence is counted from
+// the start of its next hours; otherwise from the start of the present ones, if it was silent
+// before them.
 func (t *Tracker) excuse(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	startV, just := t.tickV+span.Until.Sub(now), true
 	if span.Within {
-		startV, just = t.startOf(now.Sub(span.From))
+		startV, just = t.startOfHours(now.Sub(span.From))
 	}
 	for o := range p.processes {
 		silence := t.silence(p, o)
@@ -598,15 +603,16 @@ func (t *Tracker) excuse(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
-// startOf returns when hours began on the verdict clock, so long ago, and reports whether this
-// collector did not listen just then: they begin when it does again. Hours that began before it did
-// are a matter of its records.
-func (t *Tracker) startOf(ago time.Duration) (startV time.Duration, just bool) {
+// startOfHours returns when hours that began ago before the last tick began on the verdict
+// clock. It reports true if this collector did not listen at that moment: the hours then
+// begin when it listens again. Hours that began before this collector did are handled by its
+// records.
+func (t *Tracker) startOfHours(ago time.Duration) (startV time.Duration, just bool) {
 	since := t.tick - t.stallEnd
 	switch {
 	case ago > t.tick:
 		return -never, false
-	case ago < since: // nothing was lost
+	case ago < since: // no time was lost since
 		return t.tickV - ago, false
 	case ago <= since+t.stall+maxTick:
 		return t.tickV - since, true
@@ -614,8 +620,8 @@ func (t *Tracker) startOf(ago time.Duration) (startV time.Duration, just bool) {
 	return t.tickV - ago + t.stall, false
 }
 
-// resumeHours lets the silence of p go on after another collector, whose record said for how long
-// that may be: if its hours began meanwhile, it begins anew.
+// resumeHours continues the silence of p from the record of another collector. If the hours of
+// p have begun since then, its silence starts over.
 func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	switch span := p.terms.Hours.At(now); {
 	case !span.Within:
@@ -633,16 +639,16 @@ func (t *Tracker) resumeHours(p *peer, r *Record, saved, now time.Time) {
 	}
 }
 
-// excused shows p as unknown if it is silent at an hour at which it is not expected.
+// excused makes p unknown if it is silent at an hour at which it is not expected.
 func (t *Tracker) excused(p *peer, verdict time.Duration, now time.Time) bool {
-	off := p.unknown(ReasonOffHours) // whose deadline is looked after
+	off := p.unknown(ReasonOffHours) // its deadline must be kept up to date
 	if p.terms.Hours == nil || verdict < p.suspicionV() && !off || !t.excuse(p, now) {
 		return false
 	}
 	t.isolation.removeSilent(p.host)
 	if !p.expected {
 		t.become(p, Unknown, ReasonOffHours, now)
-		p.reason, p.changed = ReasonOffHours, true // also of one that was unknown before
+		p.reason, p.changed = ReasonOffHours, true // also if it was unknown before
 	}
 	return true
 }

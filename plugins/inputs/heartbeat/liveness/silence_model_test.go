@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A chance is a peer, a way to it and options, drawn at random.
+// A chance is a peer, its path and its options, drawn at random.
 type chance struct {
 	opts     Options
 	fixed    bool          // see rig
@@ -46,7 +46,7 @@ func drawChance(rnd *rand.Rand) *chance {
 	return c
 }
 
-// A watcher checks what is told of one peer against what was promised.
+// A watcher checks what is reported about one peer against what was promised.
 type watcher struct {
 	*rig
 	name     string
@@ -60,9 +60,9 @@ type watcher struct {
 	due      int // ticks past the deadline
 }
 
-// TestNoDeathBeforeItsPromise plays 10,000 peers: none is told dead before the
-// silence has passed that was promised with its last beat, and none later
-// than at the second tick after it.
+// TestNoDeathBeforeItsPromise plays 10,000 peers: none is reported dead before the silence
+// has passed that was promised with its last beat, and none later than at the second tick
+// after it.
 func TestNoDeathBeforeItsPromise(t *testing.T) {
 	t.Parallel()
 	const parts, each = 10, 1000
@@ -105,8 +105,8 @@ func (w *watcher) play() {
 	require.Equal(w.t, Dead, w.state, w.name)
 }
 
-// until lets time pass. It does not tick where nothing can happen: each tick
-// but those around the deadlines costs time, and proves nothing.
+// until lets time pass. It does not tick where nothing can happen: ticks that are not near a
+// deadline cost time and prove nothing.
 func (w *watcher) until(end time.Duration) {
 	for w.lastTick+TickInterval <= end {
 		w.at = w.lastTick + TickInterval
@@ -122,7 +122,7 @@ func (w *watcher) until(end time.Duration) {
 		w.rig.now = epoch.Add(w.at)
 		w.tick()
 		if w.due >= 2 {
-			require.Equal(w.t, Dead, w.state, "%s: %v after the last beat, promised were %v", w.name, w.clock-w.heard, w.promised.Dead)
+			require.Equal(w.t, Dead, w.state, "%s: %v after the last beat, %v were promised", w.name, w.clock-w.heard, w.promised.Dead)
 		}
 	}
 	w.at = max(w.at, end)
@@ -144,8 +144,7 @@ func (w *watcher) beat(seq int64) {
 	w.bounds()
 }
 
-// bounds checks the promise itself: not shorter than interval and margin, and
-// not longer than what is stated.
+// bounds checks the promise itself: at least interval and margin, and at most what is stated.
 func (w *watcher) bounds() {
 	terms, silence := &w.c.opts.Terms, w.promised
 	least := terms.silence(w.c.interval, 0, nil, 0).Dead
@@ -172,7 +171,7 @@ func (w *watcher) listen(transitions []Transition) {
 		}
 		require.False(w.t, w.state == Dead && tr.State == Suspect, "%s: suspect after dead", w.name)
 		if tr.State == Dead {
-			require.GreaterOrEqual(w.t, w.clock-w.heard, w.promised.Dead, "%s: told dead too soon", w.name)
+			require.GreaterOrEqual(w.t, w.clock-w.heard, w.promised.Dead, "%s: reported dead too soon", w.name)
 		}
 		if tr.State == Suspect {
 			require.GreaterOrEqual(w.t, w.clock-w.heard, w.promised.Suspect, "%s: suspect too soon", w.name)

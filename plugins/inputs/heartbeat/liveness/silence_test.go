@@ -12,8 +12,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A margin is (missed_beats - 1/2) intervals, at most an hour, and then the
-// largest odd number of half intervals that fits.
+// A margin is (missed_beats - 1/2) intervals, at most an hour, and then the largest odd
+// number of half intervals that fits.
 func TestAllowedSilence(t *testing.T) {
 	for _, c := range []struct {
 		missed                  int
@@ -88,8 +88,8 @@ func TestRuleReplacesTheTerms(t *testing.T) {
 	require.Equal(t, time.Minute, c.observe(Beat{ID: quick, Interval: time.Second, Addr: netip.MustParseAddr("10.0.0.9")}).Silence.Dead, out)
 }
 
-// Each run of a job from cron is a run of its own, but together they make one
-// schedule: who is often late gets more patience here too.
+// Each run of a cron job is a run of its own, but together they make one schedule: a peer
+// that is often late gets a longer margin here too.
 func TestOneShotsMakeOneSchedule(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", "job"), Interval: time.Minute, Seq: 1}
@@ -102,9 +102,9 @@ func TestOneShotsMakeOneSchedule(t *testing.T) {
 	require.Greater(t, out.Silence.Dead, 250*time.Second)
 }
 
-// TestScheduleAgreesWithReference plays 2,000 beats of a bad radio link, with
-// the deadlines that the reference of internal/verdicts gives them. That
-// begins with an interval that is 3 % wrong, on purpose, and with a lateness.
+// TestScheduleAgreesWithReference plays 2,000 beats of a bad radio link, with the deadlines
+// that the reference of internal/verdicts gives them. The reference begins with an interval
+// that is 3 % wrong, on purpose, and with a lateness.
 func TestScheduleAgreesWithReference(t *testing.T) {
 	t.Parallel()
 	const declared = time.Second
@@ -144,7 +144,8 @@ func golden(t *testing.T) [][3]int64 {
 	return beats
 }
 
-// A job of once a year may be waited for, and promised, for longer than a year.
+// A job that runs once a year may be waited for, and may promise to be back, for longer than
+// a year.
 func TestWaitsOfYearsHaveNoOverflow(t *testing.T) {
 	const day = 24 * time.Hour
 	r := newRig(t)
@@ -161,7 +162,7 @@ func TestWaitsOfYearsHaveNoOverflow(t *testing.T) {
 	require.Equal(t, 800*day, r.view(yearly).DeadAfter)
 	require.Equal(t, 800*day-time.Second, r.view(yearly).Deadline)
 	for _, wake := range r.tracker.wake {
-		require.Greater(t, wake, 300*day, "nobody is looked at before")
+		require.Greater(t, wake, 300*day, "no peer is checked before")
 	}
 	r.restart(399 * day)
 	r.pass(time.Second)

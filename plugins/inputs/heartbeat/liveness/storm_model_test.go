@@ -9,9 +9,9 @@ import (
 	"time"
 )
 
-// TestInvariantsHoldWhateverHappens throws everything at a tracker that can
-// happen to one, restarts of its collector included, and looks after each step
-// whether it still agrees with itself, and with what it has told.
+// TestInvariantsHoldWhateverHappens does everything to a tracker that can happen to one,
+// including restarts of its collector, and checks after each step whether it is still
+// consistent with itself and with what it has reported.
 func TestInvariantsHoldWhateverHappens(t *testing.T) {
 	t.Parallel()
 	for seed := range uint64(12) {
@@ -22,15 +22,15 @@ func TestInvariantsHoldWhateverHappens(t *testing.T) {
 	}
 }
 
-// A storm is a tracker and all that is thrown at it.
+// A storm is a tracker and everything that is done to it.
 type storm struct {
 	*rig
 	rnd     *rand.Rand
 	step    int
 	doing   string
-	reach   int // of ten hosts so many are heard
+	reach   int // how many of ten hosts beat
 	told    map[ID]State
-	patient map[ID]time.Duration        // on the verdict clock: nobody is silent for too long before
+	patient map[ID]time.Duration        // on the verdict clock: no peer is silent for too long before
 	closed  map[ID]bool                 // whose connection has ended since
 	due     map[ID]int                  // for how many ticks
 	ids     map[ID]map[int64]Transition // of the events of each peer
@@ -164,8 +164,7 @@ func (s *storm) expect() {
 	s.rig.expect(all...)
 }
 
-// restart lets another collector go on. What it believes of those it restores
-// is told to nobody.
+// restart makes another collector continue. The states that it restores are not reported.
 func (s *storm) restart() {
 	s.doing = "restart"
 	old := s.tracker.verdict(s.now)
@@ -198,8 +197,8 @@ func (s *storm) listen(transitions []Transition) {
 	}
 }
 
-// checkID checks that no event of a peer has the id of another one, until the peer
-// is forgotten.
+// checkID checks that no event of a peer has the ID of another one, until the peer is
+// forgotten.
 func (s *storm) checkID(tr Transition) {
 	s.t.Helper()
 	if s.ids[tr.ID] == nil {
@@ -219,22 +218,22 @@ func (s *storm) failf(format string, args ...any) {
 	s.t.Fatalf("step %d, %s: %s", s.step, s.doing, fmt.Sprintf(format, args...))
 }
 
-// check checks that what was told is what the tracker believes.
+// check checks that what was reported is the state in the tracker.
 func (s *storm) check() {
 	s.t.Helper()
 	for _, p := range s.tracker.order {
 		said, yes := s.told[p.id()]
 		switch {
-		case yes && said != p.state && !p.untold:
+		case yes && said != p.state && !p.unreported:
 			s.failf("%v is %v, told was %v", p.id(), p.state, said)
-		case !yes && p.state != Unknown && !p.untold && p.told != p.state:
+		case !yes && p.state != Unknown && !p.unreported && p.reported != p.state:
 			s.failf("%v is %v, nothing was told", p.id(), p.state)
 		}
 	}
 }
 
-// noneOverdue checks that nobody's time is over without its being told at the
-// second tick, but for who is held or judged with its host.
+// noneOverdue checks that no deadline has passed without a report at the second tick, except
+// for peers that are held or judged with their host.
 func (s *storm) noneOverdue() {
 	s.t.Helper()
 	t := s.tracker

@@ -1,6 +1,6 @@
-// A tick. What time alone changes: silence becomes suspicion and then death, promises
-// end, and what is over is forgotten. A tick looks only at the peers whose wake has
-// come; whatever changes a deadline has to set the wake anew (rewake).
+// Ticks. A tick applies what time alone changes: silence becomes suspicion and then death,
+// promises end, and ended peers are forgotten. A tick checks only the peers whose wake time
+// has come. Whatever changes a deadline must set the wake time again (rewake).
 
 package liveness
 
@@ -10,45 +10,45 @@ import (
 	"time"
 )
 
-// Tick advances the verdict clock and returns what time has changed. A peer
-// past its deadline is dead at the second tick in a row that finds it so: what
-// was already received when the first one came is observed in between.
+// Tick advances the verdict clock and returns what the passing of time has changed. A peer
+// past its deadline is declared dead at the second tick in a row that finds it so. In
+// between, the beats that had already arrived at the first tick are processed.
 func (t *Tracker) Tick(now time.Time) []Transition {
 	t.out = t.out[:0]
-	t.goOn(everything) // if a tick was not ended
+	t.work(everything) // of a tick that was not finished
 	t.beginTick(now)
-	t.goOn(everything)
+	t.work(everything)
 	return t.out
 }
 
-// TickPart is Tick in parts, between which other calls may come: it looks at n peers, and
-// reports whether others are yet to be looked at. If so it is to be called again with the
-// same now.
+// TickPart is Tick in parts, so that other calls can come in between. It checks n peers and
+// reports whether more are left. If so, call it again with the same now.
 func (t *Tracker) TickPart(now time.Time, n int) (transitions []Transition, more bool) {
 	t.out = t.out[:0]
 	if !t.ticking() {
 		t.beginTick(now)
 	}
-	more = t.goOn(n)
+	more = t.work(n)
 	return t.out, more
 }
 
-// A portion is work of a tick that goes on where it stopped. It takes at most n units, what it
-// costs to look at a peer, and returns how many it took: less than n if all is done.
+// A portion is work of a tick that can be interrupted and continued. It does at most n units
+// of work, each worth checking one peer, and returns how many it did: fewer than n if all is
+// done.
 type portion func(n int) int
 
 const (
 	// everything is more units than any work takes.
 	everything = 1 << 27
-	// passed is how many hosts are compared, or peers passed over, in the time of a unit.
-	passed = 8
-	// atOnce is for how many peers work is done at once that belongs to one of them. More
-	// are left to the tick, which does it in parts.
+	// perUnit is how many hosts can be compared, or peers skipped, in one unit.
+	perUnit = 8
+	// atOnce is the most peers to which a change of one of them is applied at once. If there
+	// are more, the work is left to the tick, which does it in portions.
 	atOnce = 1000
 )
 
-// each returns the portion that visits everything in a list, some of them in the time of a unit.
-// What is removed meanwhile is visited too, what is added is not.
+// each returns a portion that visits the elements of a list, inUnit of them per unit of work.
+// Elements removed meanwhile are visited too; elements added are not.
 func each[T any](all []T, inUnit int, visit func(T)) portion {
 	next := 0
 	return func(n int) int {
@@ -61,19 +61,19 @@ func each[T any](all []T, inUnit int, visit func(T)) portion {
 	}
 }
 
-// phases are what a tick does, one after the other. Each does something short, and has next do
-// what may take longer.
+// phases are the steps of a tick, in order. Each does little itself, and passes longer work
+// to next.
 var phases = [...]func(t *Tracker, now time.Time){
 	(*Tracker).forgetEnds,
-	(*Tracker).tellUntold,
+	(*Tracker).reportDelayed,
 	(*Tracker).lookAtOrphans,
 	(*Tracker).finishChores,
 	(*Tracker).weigh,
 	(*Tracker).lookAtDue,
 }
 
-// goOn takes n units of what is left of a tick, and reports whether there is more.
-func (t *Tracker) goOn(n int) (more bool) {
+// work does n units of what is left of a tick, and reports whether there is more.
+func (t *Tracker) work(n int) (more bool) {
 	for left := n; t.ticking(); {
 		switch {
 		case len(t.steps) == 0:
@@ -94,11 +94,11 @@ func (t *Tracker) goOn(n int) (more bool) {
 	return false
 }
 
-// ticking reports whether something is left of a tick.
+// ticking reports whether anything is left of a tick.
 func (t *Tracker) ticking() bool { return len(t.steps) > 0 || t.phase < len(phases) }
 
-// next has portions done when the one that runs is done, which is one that does something once, or
-// a phase.
+// next schedules portions to run right after the current one, which must be a phase or a
+// portion made by once.
 func (t *Tracker) next(steps ...portion) { t.steps = slices.Insert(t.steps, 0, steps...) }
 
 // once returns a portion that does something short.
@@ -109,9 +109,9 @@ func once(do func()) portion {
 	}
 }
 
-// inTurn returns the portion that does portions one after the other, each of which is made when
-// its turn comes.
-func inTurn(steps ...func() portion) portion {
+// sequence returns a portion that does portions one after another. Each is made when its turn
+// comes.
+func sequence(steps ...func() portion) portion {
 	var work portion
 	return func(n int) int {
 		left := n
@@ -138,16 +138,16 @@ type chore struct {
 type choreKind uint8
 
 const (
-	leading  choreKind = iota // they follow their host
-	retiring                  // likewise, as the goodbye for a dead host is for them too
-	waking                    // they are looked at, as the host was heard
-	closing                   // their windows end, as the host will not come back
-	taking                    // their windows are taken back with that of the host
+	updating choreKind = iota // they follow their host
+	retiring                  // likewise, and the goodbye of a dead host applies to them too
+	waking                    // they are checked, because the host has beaten
+	closing                   // their windows end, because the host will not come back
+	taking                    // their windows are taken back together with the window of the host
 )
 
-// withServices visits the services of a host, whose peer is own: now if they are few, else in
-// this tick if one runs, or in the next. Of one kind that is done once, whatever has become of
-// the host meanwhile. One that has beaten since does not follow.
+// withServices visits the services of a host, whose own peer is own: at once if they are few,
+// otherwise in the current tick or the next. Chores of one kind are merged into one, whatever
+// has become of the host meanwhile. A service that has beaten since does not follow.
 func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit func(*peer, time.Time)) {
 	if len(own.host.peers) <= atOnce {
 		for _, p := range own.host.peers {
@@ -166,7 +166,7 @@ func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit f
 	t.chores = append(t.chores, func(n int) int {
 		if walk == nil {
 			walk = each(slices.Clone(own.host.peers), 1, func(p *peer) {
-				follows := kind != leading && kind != retiring || p.lastHeard() <= t.left[what]
+				follows := kind != updating && kind != retiring || p.lastHeard() <= t.left[what]
 				if p != own && p.index >= 0 && follows {
 					visit(p, t.tickNow)
 				}
@@ -180,7 +180,7 @@ func (t *Tracker) withServices(own *peer, kind choreKind, now time.Time, visit f
 	})
 }
 
-// finishChores has what was left to the tick done.
+// finishChores schedules what was left to the tick.
 func (t *Tracker) finishChores(time.Time) {
 	if len(t.chores) > 0 {
 		t.next(t.doChores)
@@ -220,44 +220,44 @@ func (t *Tracker) beginTick(now time.Time) {
 	}
 }
 
-// lost returns for how long the collector has not listened since the last tick; it
-// is not positive if it has. The wall clock shows what the other one hides: on Linux
+// lost returns for how long the collector has not listened since the last tick; it is not
+// positive if it has listened. The wall clock shows what the monotonic clock hides: on Linux,
 // CLOCK_MONOTONIC stops while the machine is suspended.
 func (t *Tracker) lost(now time.Time) time.Duration {
 	return max(now.Sub(t.epoch)-t.tick, time.Duration(now.UnixNano()-t.tickWall)) - maxTick
 }
 
-// An untoldEnding is to be reported at the next tick: as many of a peer as processes
-// of it are remembered, so that none floods the outputs.
-type untoldEnding struct {
+// An unreportedEnding is an ending to be reported at the next tick. For each peer there are
+// at most as many as processes are remembered, so that none floods the outputs.
+type unreportedEnding struct {
 	peer   *peer
 	ending Ending
 }
 
-// tellUntold reports what became of peers that send too much: once a tick at the
-// most, so that none floods the outputs.
-func (t *Tracker) tellUntold(now time.Time) {
-	if len(t.endings)+len(t.untold) == 0 {
+// reportDelayed reports the changes of peers that send too much: at most once a tick, so that
+// none floods the outputs.
+func (t *Tracker) reportDelayed(now time.Time) {
+	if len(t.endings)+len(t.unreported) == 0 {
 		return
 	}
-	endings, untold := t.endings, t.untold
-	t.endings, t.untold = nil, nil
+	endings, untold := t.endings, t.unreported
+	t.endings, t.unreported = nil, nil
 	t.next(
-		each(endings, 1, func(e untoldEnding) {
-			e.peer.editPast().untoldEnds = 0
+		each(endings, 1, func(e unreportedEnding) {
+			e.peer.editPast().unreportedEnds = 0
 			if e.peer.index >= 0 {
-				t.tell(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
+				t.emit(e.peer, Transition{Event: Ended, Previous: e.peer.state, Ending: e.ending}, now)
 			}
 		}),
 		each(untold, 1, func(p *peer) {
-			p.untold = false
-			t.announce(p, p.toldSinceWhen(), now)
+			p.unreported = false
+			t.announce(p, p.stateReportedSince(), now)
 		}),
 	)
 }
 
-// lookAtDue looks at every peer whose time has come, at hosts before the services that
-// may follow them. Most ticks are before the earliest wake, and scan nothing.
+// lookAtDue checks every peer that is due, hosts before the services that may follow them.
+// Most ticks are before the earliest wake time and scan nothing.
 func (t *Tracker) lookAtDue(now time.Time) {
 	if t.tickV < t.earliest {
 		return
@@ -273,7 +273,7 @@ func (t *Tracker) lookAtDue(now time.Time) {
 	t.next(look(true), t.doChores, look(false), once(func() { t.due = nil }))
 }
 
-// findDue finds every peer whose time has come.
+// findDue finds every peer that is due.
 func (t *Tracker) findDue() {
 	count := 0
 	for _, wake := range t.wake {
@@ -281,7 +281,7 @@ func (t *Tracker) findDue() {
 			count++
 		}
 	}
-	t.earliest, t.due = never, slices.Grow(t.due, count) // for a million at once to grow takes its time
+	t.earliest, t.due = never, slices.Grow(t.due, count) // growing step by step to a million is slow
 	for i := len(t.order) - 1; i >= 0; i-- {
 		if t.wake[i] <= t.tickV {
 			t.due = append(t.due, t.order[i])
@@ -291,7 +291,7 @@ func (t *Tracker) findDue() {
 	}
 }
 
-// lookAt applies to p what the passing of time means.
+// lookAt applies the passing of time to p.
 func (t *Tracker) lookAt(p *peer, now time.Time) {
 	switch {
 	case p.state == Left && p.windowV > 0:
@@ -310,27 +310,27 @@ func (t *Tracker) lookAt(p *peer, now time.Time) {
 	t.rewake(p)
 }
 
-// lookAtPromise looks whether p is back as it promised.
+// lookAtPromise checks whether p is back as it promised.
 func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
-	if p.due != nil && p.terms.Schedule == nil { // which it had when it finished
+	if p.due != nil && p.terms.Schedule == nil { // it had a schedule when it finished
 		p.closeWindow()
 		return
 	}
-	if p.rests() { // by the clock on the wall
+	if p.rests() { // on the wall clock
 		if left := p.terms.until(p.due.At, t.wall(t.tickV)).Dead; left > 0 {
 			p.setWindow(t.tickV+left, p.windowBy)
 		}
 	}
 	p.setWindow(p.promiseV(), p.windowBy)
 	if t.tickV < p.windowV {
-		return // its host has asked for more
+		return // its host has extended the window
 	}
 	if p.foreign() {
 		t.awaitWord(p, now)
 		return
 	}
 	confirmed := t.confirmed(p, p.windowV)
-	if !t.secondTick(p) || t.putOff(p) || !confirmed {
+	if !t.secondTick(p) || t.postpone(p) || !confirmed {
 		return
 	}
 	dropped := p.dropped()
@@ -344,24 +344,23 @@ func (t *Tracker) lookAtPromise(p *peer, now time.Time) {
 	}
 }
 
-// rounds is in how many intervals of a sender all that it watches is named: so
-// many of them for the host without a word about a service, and it is not watched
-// any more.
+// rounds is in how many intervals a sender names everything that it watches. If the host has
+// beaten for that long and its sender has not named a service, that is no longer watched.
 const rounds = 3
 
-// dropped reports whether p, which is not back, is watched no more: the next
-// life of its sender has beaten for the host for so long and never named it.
+// dropped reports whether p, which is not back, is no longer watched: the next life of its
+// sender has beaten for the host for long enough and never named p.
 func (p *peer) dropped() bool {
-	s, yes := p.successor()
-	return yes && s.heardV-s.sinceV >= rounds*p.host.own.span()
+	s, ok := p.successor()
+	return ok && s.heardV-s.sinceV >= rounds*p.host.own.span()
 }
 
-// putOff puts the end of the window of p off, once, while it may still turn out
-// that p is watched no more: by as much as was promised, at the most.
-func (t *Tracker) putOff(p *peer) bool {
-	s, yes := p.successor()
+// postpone postpones the end of the window of p, once, while it may still turn out that p is
+// no longer watched. The delay is at most the time that was promised.
+func (t *Tracker) postpone(p *peer) bool {
+	s, ok := p.successor()
 	own := p.host.own
-	if !yes || p.postponed || p.dropped() || own.state != Alive {
+	if !ok || p.postponed || p.dropped() || own.state != Alive {
 		return false
 	}
 	until := min(s.sinceV+(rounds+1)*own.span(), 2*p.windowV-p.heardV)
@@ -373,8 +372,8 @@ func (t *Tracker) putOff(p *peer) bool {
 	return true
 }
 
-// successor returns the sender that beats for the host of p after the one that
-// has promised p back, if that did so too.
+// successor returns the sender that beats for the host of p after the sender that promised
+// that p would be back, if that sender beat for the host too.
 func (p *peer) successor() (speaker, bool) {
 	own := p.host.own
 	if own == nil || own == p || p.windowBy == "" || !p.shared {
@@ -388,8 +387,7 @@ func (p *peer) successor() (speaker, bool) {
 	return speaker{}, false
 }
 
-// promiseV returns when the promise ends that holds for p: its own, or the one
-// of its host.
+// promiseV returns when the promise that applies to p ends: its own or that of its host.
 func (p *peer) promiseV() time.Duration {
 	window := p.windowV
 	if own := p.host.own; own != nil {
@@ -398,10 +396,10 @@ func (p *peer) promiseV() time.Duration {
 	return window
 }
 
-// forget gives p up, unless the operator expects it.
+// forget removes p, unless the operator expects it.
 func (t *Tracker) forget(p *peer, now time.Time) bool {
 	if t.lastExpected(p) {
-		p.editPast().sinceV = t.tickV // and look again after as long
+		p.editPast().sinceV = t.tickV // check again after the same time
 		return false
 	}
 	t.become(p, Unknown, ReasonForgotten, now)
@@ -409,11 +407,11 @@ func (t *Tracker) forget(p *peer, now time.Time) bool {
 	return true
 }
 
-// lookAtFormers reports the end of each process of p that has been silent for too
-// long while another one lives.
+// lookAtFormers reports the end of each process of p that has been silent for too long while
+// another process is alive.
 func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	if e := p.elsewhere; e != nil && (e.foreign || t.tickV < e.deadlineV()) {
-		return // mates hear at least one of them, and it is not known here which
+		return // mates receive beats of at least one of them, but it is not known here of which
 	}
 	if p.state.over() || t.holds(p) || t.tickV < p.nextEndV() || t.tickV >= p.deadlineV() {
 		return
@@ -423,8 +421,8 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	}
 	for _, o := range p.formers {
 		if o.lives() && t.tickV >= o.deadV+TickInterval {
-			if o.beatsOn { // else it was replaced
-				t.tellEnding(p, &o.process, o.evidence, nil, now)
+			if o.beatsOn { // otherwise it was replaced
+				t.reportEnding(p, &o.process, o.evidence, nil, now)
 			}
 			t.endFormer(p, o, o.evidence)
 			p.changed = true
@@ -432,13 +430,13 @@ func (t *Tracker) lookAtFormers(p *peer, now time.Time) {
 	}
 	if t.tickV >= p.deadV+TickInterval {
 		t.inquire(p, t.tickV)
-		t.tellEnding(p, &p.process, p.evidence, nil, now)
+		t.reportEnding(p, &p.process, p.evidence, nil, now)
 		t.promote(p, p.evidence)
 	}
 }
 
-// excuseEnds reports whether p is not expected at this hour. If so the processes that have been
-// silent for too long are looked at again when it is.
+// excuseEnds reports whether p is not expected at this hour. If so, its processes that have
+// been silent for too long are checked again when it is.
 func (t *Tracker) excuseEnds(p *peer, now time.Time) bool {
 	span := p.terms.Hours.At(now)
 	for o := range p.processes {
@@ -449,8 +447,8 @@ func (t *Tracker) excuseEnds(p *peer, now time.Time) bool {
 	return !span.Within
 }
 
-// nextEndV returns when the first of several processes of p that live has been
-// silent for too long, and it was seen at a tick before.
+// nextEndV returns one tick after the first of several living processes of p has been silent
+// for too long.
 func (p *peer) nextEndV() time.Duration {
 	next := never
 	for o := range p.living {
@@ -462,12 +460,12 @@ func (p *peer) nextEndV() time.Duration {
 	return next + TickInterval
 }
 
-// lookAtSilence looks at a peer that is expected to beat.
+// lookAtSilence checks a peer that is expected to beat.
 func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 	if p.foreign() || t.lookAtJobs(p, now) {
 		return
 	}
-	if t.keepToWall(p); t.excused(p, t.tickV, now) {
+	if t.followWallClock(p); t.excused(p, t.tickV, now) {
 		return
 	}
 	t.askEarly(p)
@@ -478,21 +476,21 @@ func (t *Tracker) lookAtSilence(p *peer, now time.Time) {
 			t.suspect(p, now)
 		}
 	case p.reason == ReasonRestored && t.tickV >= p.suspicionV(), p.state == Suspect && t.tickV < p.deadlineV():
-		t.countSilent(p, t.tickV) // it was so when another collector stopped
+		t.countSilent(p, t.tickV) // it was suspect when another collector stopped
 	}
 	if t.pastDeadline(p) {
 		t.lookAtDeath(p, now)
 	}
 }
 
-// pastDeadline reports whether the silence of p has been too long, and is its own
-// to be judged by.
+// pastDeadline reports whether the silence of p has been too long and is its own to be
+// judged.
 func (t *Tracker) pastDeadline(p *peer) bool {
 	open := p.state == Suspect || p.state == Unknown && p.reason != ReasonIsolated && p.reason != ReasonHost
 	return open && t.tickV >= p.deadlineV()
 }
 
-// lookAtDeath looks at a peer whose silence has been too long.
+// lookAtDeath checks a peer whose silence has been too long.
 func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 	confirmed, again := t.confirmed(p, p.deadlineV()), t.secondTick(p)
 	if again && !confirmed {
@@ -514,8 +512,7 @@ func (t *Tracker) lookAtDeath(p *peer, now time.Time) {
 	}
 }
 
-// secondTick reports whether the tick before this one has found p past its deadline
-// too.
+// secondTick reports whether the tick before this one found p past its deadline too.
 func (t *Tracker) secondTick(p *peer) bool {
 	past := p.editPast()
 	again := past.dueTick == t.ticks-1
@@ -523,10 +520,10 @@ func (t *Tracker) secondTick(p *peer) bool {
 	return again
 }
 
-// end takes in that p has ended without a goodbye. Within a window that it or its
-// host asked for, that is what was announced.
+// end notes that p has ended without a goodbye. Within a window of p or its host, that is
+// what was announced.
 func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
-	for o := range p.living { // all of them end with it
+	for o := range p.living { // all of them end with p
 		t.endFormer(p, o, o.evidence)
 	}
 	if window := p.promiseV(); window > t.verdict(now) {
@@ -534,8 +531,8 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 		t.become(p, Left, ReasonLeaving, now)
 		return
 	}
-	if bye, said := p.saidBye(); said && reason.inferred() {
-		t.become(p, Left, bye, now)
+	if goodbye, ok := p.doubtfulGoodbye(); ok && reason.inferred() {
+		t.become(p, Left, goodbye, now)
 		return
 	}
 	if p.terms.Ephemeral && reason.inferred() {
@@ -545,18 +542,18 @@ func (t *Tracker) end(p *peer, reason Reason, now time.Time) {
 	t.become(p, Dead, reason, now)
 }
 
-// A Path is what the kernel knows of the other side of a connection.
+// A Path is what the kernel knows of the remote side of a connection.
 type Path uint8
 
 // The paths.
 const (
 	PathUnknown  Path = iota
-	PathAnswers       // its kernel was heard after its last beat
-	PathIsSilent      // it was asked and did not answer
+	PathAnswers       // its kernel was heard from after the last beat
+	PathIsSilent      // it was probed and did not answer
 )
 
-// inquire asks what the kernel knows of the host of p, which is silent. Once
-// its connections have ended there is nothing to ask.
+// inquire asks what the kernel knows of the host of p, which is silent. After its connections
+// have ended there is nothing to ask.
 func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 	path, from, asked := t.askKernel(&p.process)
 	if !asked {
@@ -566,8 +563,8 @@ func (t *Tracker) inquire(p *peer, verdict time.Duration) {
 	t.noteLoss(p, &p.process, evidence, from, verdict)
 }
 
-// askKernel returns the best that the kernel knows of any long connection of o, and
-// where that comes from. Of a carrier it knows nothing that says more of o.
+// askKernel returns the best that the kernel knows of any long connection of o, and its
+// address. What it knows of a carrier proves nothing about o.
 func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool) {
 	if t.opts.Ask == nil {
 		return PathUnknown, netip.Addr{}, false
@@ -588,8 +585,8 @@ func (t *Tracker) askKernel(o *process) (best Path, from netip.Addr, asked bool)
 	return best, from, asked
 }
 
-// wakeWithHost sets when to look at p, which waits for its host: when its own
-// silence is over, then when the host is heard or its silence is over too.
+// wakeWithHost sets when to check p, which waits for its host: when its own silence is over,
+// and then when the host beats or its silence is over too.
 func (t *Tracker) wakeWithHost(p *peer) {
 	wake := p.deadlineV()
 	if wake <= t.tickV {
@@ -599,7 +596,7 @@ func (t *Tracker) wakeWithHost(p *peer) {
 	t.wakeAt(p, wake)
 }
 
-// rewake sets when p is to be looked at again.
+// rewake sets when p is checked again.
 func (t *Tracker) rewake(p *peer) {
 	wake := p.wakeV(&t.opts)
 	if p.unknown(ReasonOffHours) {
@@ -608,8 +605,8 @@ func (t *Tracker) rewake(p *peer) {
 	t.wakeAt(p, wake)
 }
 
-// lookOff is how often it is looked when the hours begin of a peer that is not expected: the verdict
-// clock may fall behind.
+// lookOff is how often a peer that is not expected at this hour is checked for the start of
+// its hours: the verdict clock may fall behind the wall clock.
 const lookOff = 10 * time.Minute
 
 func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
@@ -620,8 +617,8 @@ func (t *Tracker) wakeAt(p *peer, verdict time.Duration) {
 	t.earliest = min(t.earliest, verdict)
 }
 
-// wakeV returns when time alone may change what is believed of the peer. A held one
-// is not looked at: the hold ends for all at once.
+// wakeV returns when time alone may change the state of p. A held peer is not checked: the
+// hold ends for all at once.
 func (p *peer) wakeV(o *Options) time.Duration {
 	switch {
 	case p.foreign():
@@ -648,9 +645,9 @@ func (p *peer) foreignWakeV(o *Options) time.Duration {
 	return p.forgetV(o)
 }
 
-// forgetV returns when a peer that has ended is forgotten, or never. A promise to be
-// back keeps it, and so do three of its intervals: a dead job that runs daily is
-// still known when it should have run again.
+// forgetV returns when a peer that has ended is forgotten, or never. A peer with a pending
+// promise is kept. So is a dead peer for three of its intervals: a daily job is still known
+// when it should have run again.
 func (p *peer) forgetV(o *Options) time.Duration {
 	var keep time.Duration
 	switch {
@@ -659,7 +656,7 @@ func (p *peer) forgetV(o *Options) time.Duration {
 	case p.state == Dead && p.nameless():
 		keep = forgetNameless
 	case (p.state == Dead || p.unknown(ReasonMateLost)) && p.terms.ForgetDead > 0:
-		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.mostApart())
+		keep = max(p.terms.ForgetDead, 3*p.interval, 3*p.terms.longestInterval())
 	}
 	if keep == 0 {
 		return never

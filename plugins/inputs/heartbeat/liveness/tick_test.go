@@ -29,7 +29,7 @@ func TestClockOfReadersAndTicks(t *testing.T) {
 	l.now = l.now.Add(time.Second) // nothing ticks
 	l.observe(b)
 	require.Equal(t, 35*time.Second, l.tracker.View(0, l.now).Deadline)
-	require.Equal(t, 35*time.Second, l.tracker.View(0, before.Add(300*time.Millisecond)).Deadline, "the clock stands still beyond 200 ms")
+	require.Equal(t, 35*time.Second, l.tracker.View(0, before.Add(300*time.Millisecond)).Deadline, "the clock stops after 200 ms")
 	l.tracker.Tick(before) // and never goes back
 	require.Equal(t, 10*time.Second, l.tracker.tickV)
 	l.tracker.Tick(before.Add(150 * time.Millisecond))
@@ -39,8 +39,8 @@ func TestClockOfReadersAndTicks(t *testing.T) {
 	require.Zero(t, out.Gap, "a reader that was overtaken")
 }
 
-// A short stall soon after a long one does not end what the long one began:
-// its backlog teaches nothing.
+// A short stall soon after a long one does not end what the long one began: the backlog
+// teaches nothing.
 func TestShortStallDoesNotEndALongOne(t *testing.T) {
 	c := newRig(t)
 	c.join(time.Second, hosts(1)...)

@@ -1,41 +1,41 @@
-// Package liveness decides which peers are alive. It is a state machine: beats,
-// ends of connections and ticks of a clock go in, transitions come out.
+// Package liveness decides which peers are alive. It is a state machine: beats, ends of
+// connections and ticks of a clock go in, transitions come out.
 //
-// It knows time only as an argument: it holds no clock, lock, goroutine, socket
-// or logger, and never knows bytes, metrics or files. So its tests are arithmetic.
+// Time is an argument. The package holds no clock, lock, goroutine, socket or logger, and
+// knows nothing of bytes, metrics or files. So its tests are arithmetic.
 //
-// Silence is measured on the verdict clock, which advances only while the collector
-// was really listening. A process that was stopped, or a machine that was suspended
-// or starved, therefore declares no peer dead.
+// Silence is measured on the verdict clock, which advances only while the collector is really
+// listening. So no peer is declared dead because the collector's process was stopped or its
+// machine was suspended or starved of CPU.
 //
-// What happens is in one file each, the exported entry first:
+// Each kind of input has one file. It begins with the exported entry points:
 //
 //	beat.go        a beat: Observe. Which peer and process it is about, whether it
-//	               is new, what it says
+//	               is new, what it reports
 //	end.go         an end: ConnEnded, and the ends and promises that a beat reports
-//	jobs.go        a job that says when it begins
+//	jobs.go        a job that reports when it begins
 //	tick.go        a tick: Tick, in portions. Deadlines, promises, forgetting
-//	record.go      a restart: Record and Restore
-//	journal.go     a crash: what a journal has to save, and what may be made of it
-//	expect.go      a configuration: Expect. Peers that are awaited; names that are near
-//	mates.go       other collectors: asking them, what is said to them
-//	words.go       what they say in short: HearWords
-//	facts.go       what they know in full: HearFact, HearRecords; ends that differ
+//	record.go      a restart of the collector: Record and Restore
+//	journal.go     a crash of the collector: what a journal saves and how it is read
+//	expect.go      the configuration: Expect. Expected peers; similar names
+//	mates.go       other collectors: questions to them, and what they are sent
+//	words.go       their short reports: HearWords
+//	facts.go       their full reports: HearFact, HearRecords; ends that differ
 //
-// What they work on:
+// What the inputs change:
 //
 //	tracker.go     all peers
 //	peer.go        a peer, and its host, which its services follow
-//	process.go     the processes of a peer and their connections; which peer a process
-//	               without a name continues
-//	values.go      what goes in and is compared: ID, Process, Beat, State, Reason
-//	transition.go  what comes out: View, Transition, the id of an event
+//	process.go     the processes of a peer and their connections; which peer a
+//	               nameless process continues
+//	values.go      the values: ID, Process, Beat, State, Reason
+//	transition.go  the output: View, Transition, event IDs
 //
-// And what decides:
+// What the verdict depends on:
 //
 //	silence.go     how long a peer may be silent: the operator's terms, its schedule
 //	isolation.go   whether it is the collector that is cut off; witnesses
-//	order.go       whether a beat was heard before, has waited, or is not to be believed
+//	order.go       whether a beat is a duplicate, delayed, or not to be trusted
 package liveness
 
 import (
@@ -44,106 +44,105 @@ import (
 )
 
 const (
-	// TickInterval is how often Tick wants to be called.
+	// TickInterval is the interval at which Tick should be called.
 	TickInterval = 100 * time.Millisecond
-	// maxTick is the most that one tick adds to the verdict clock. For what is
-	// beyond it the collector did not listen.
+	// maxTick is the most that one tick adds to the verdict clock. Time beyond it counts as
+	// time in which the collector did not listen.
 	maxTick = 2 * TickInterval
 
-	// afterStall is for how long after a stall beats teach nothing, but no longer
-	// than the stall: what is read then was received in it.
+	// afterStall is how long after a stall beats teach the schedule nothing: they may have
+	// arrived during it. It is never longer than the stall itself.
 	afterStall = 5 * time.Second
 
-	// forgetNameless is how long a dead nameless peer is kept: its next process
-	// has another pid, so that it rarely comes back.
+	// forgetNameless is how long a dead nameless peer is kept. Its next process has another
+	// pid, so it rarely comes back.
 	forgetNameless = time.Hour
-	// conflictPause is the shortest time between two reports of one conflict.
+	// conflictPause is the shortest time between two reports of the same conflict.
 	conflictPause = time.Minute
 )
 
-// Options are the rules of the operator. They do not change while a Tracker uses
-// them.
+// Options are the operator's rules. They must not change while a Tracker uses them.
 type Options struct {
 	Terms // for all peers
 
-	// TermsOf returns the terms of some peers. Where it is nil, or returns nil, Terms
-	// applies. It has to return the same for the same arguments.
+	// TermsOf returns the terms of a peer. If TermsOf is nil, or returns nil, Terms apply. It
+	// must return the same terms for the same arguments.
 	TermsOf func(id ID, addr netip.Addr) *Terms
 
-	MinSilence time.Duration // no silence allowed is shorter
-	ForgetLeft time.Duration // after which a peer that has left is forgotten; 0 for never
+	MinSilence time.Duration // the shortest silence that is ever allowed
+	ForgetLeft time.Duration // how long a peer that has left is kept; 0 for ever
 
-	IsolationPercent int           // 1 to 99: more silent hosts than these mean isolation; 0 turns it off
-	IsolationHold    time.Duration // for how long the silence of a part of the hosts is held; of all ten times as long
+	IsolationPercent int           // 1 to 99: if more hosts than this are silent, the collector is isolated; 0 turns it off
+	IsolationHold    time.Duration // how long a partial silence is held; a total silence is held ten times as long
 
-	KnownOnly bool // no beat adds a peer that is not listed: by Expect, or by Beat.Listed
+	KnownOnly bool // only listed peers are added: by Expect, or with Beat.Listed
 
 	MaxPeers          int // > 0; placeholders do not count
 	MaxPeersPerHost   int // 0 for MaxPeers
-	MaxBeatsPerSecond int // that make metrics, per peer; 0 for as many as its stamps allow
+	MaxBeatsPerSecond int // of each peer, that make metrics; 0 for as many as its stamps allow
 
-	ReplayWindow time.Duration // by how much the clock of a signed beat may differ from ours
+	ReplayWindow time.Duration // how far the clock of a signed beat may be off ours
 
-	Mates        bool   // there are other collectors, which are asked before anybody is dead
-	OnlyVerified bool   // life that a mate has heard counts only if its beat was verified
-	Origin       uint64 // enters the ids of events; another one for each start that remembers nothing
+	Mates        bool   // there are other collectors; they are asked before a peer is declared dead
+	OnlyVerified bool   // a beat that a mate has received counts only if it was verified
+	Origin       uint64 // part of every event ID; differs for each start without a state file
 
-	// Ask returns what the kernel knows of a connection, and the address of its other
-	// side; the zero Addr is that of a Unix socket. It is called from Observe and Tick
-	// and must not call the Tracker. It may be nil.
+	// Ask returns what the kernel knows of a connection, and its remote address. The zero
+	// Addr stands for a Unix socket. Observe and Tick call it; it must not call the Tracker.
+	// It may be nil.
 	Ask func(ConnID) (Path, netip.Addr)
 }
 
-// A Tracker holds what is believed of each peer. Its methods must not be called
-// concurrently. The slices of transitions that they return are valid until the next
-// call, and what is in them may be kept.
+// A Tracker holds the state of every peer. Its methods must not be called concurrently. The
+// slices of transitions that they return are valid until the next call; the transitions in
+// them may be kept.
 //
-// Names that end in V are times on the verdict clock, other durations are times
-// since epoch on the monotonic clock. Both begin at 0 in New, so what a collector
-// before has heard is negative.
+// Fields and variables that end in V are times on the verdict clock. Other durations are
+// times since epoch on the monotonic clock. Both clocks are 0 in New, so the times of beats
+// that an earlier collector received are negative.
 type Tracker struct {
 	opts  Options
-	epoch time.Time // of New
+	epoch time.Time // when New was called
 
-	// The last tick. No time of a beat is later than tickV + maxTick on the verdict
-	// clock, which never goes back.
+	// The last tick. On the verdict clock, which never goes back, no beat is later than tickV
+	// + maxTick.
 	tick      time.Duration
 	tickWall  int64 // unix ns
 	tickV     time.Duration
-	ticks     uint64        // counted from 1, so that no peer was due at the tick before the first
-	stalled   time.Duration // what the verdict clock has left out
-	teachFrom time.Duration // beats before that teach no schedule
+	ticks     uint64        // starts at 1, so that no peer was due at the tick before the first
+	stalled   time.Duration // how much time the verdict clock has left out
+	teachFrom time.Duration // beats before this time teach no schedule
 
-	// The last time in which the collector did not listen: how long it was, and when it
-	// ended. Beats that are read until teachFrom may have waited since it began.
+	// The latest stall: how long the collector did not listen, and when that ended. Beats
+	// that are read before teachFrom may have waited since the stall began.
 	stall, stallEnd time.Duration
 
 	restoredAt time.Duration // when a record was restored last
 
-	away, back time.Time // by the clock on the wall: no collector listened from then until then, before this one did
+	away, back time.Time // wall clock: no collector listened from away until back, before this one did
 
-	// Each peer is once in order, at its index, and once among the peers of its host, which
-	// are searched for it. Only the peers of crowded hosts are in peers, under their ID.
-	// A nameless peer is also there under the pid of its process and of those whose place
-	// was taken, if they are no peers of their own. An ID in peers always leads to a peer
-	// in order.
+	// Each peer is once in order, at its index, and once among the peers of its host. A
+	// lookup searches those. Only the peers of crowded hosts are in peers as well, under
+	// their ID. A nameless peer is also there under the pid of its process, and under the
+	// pids of processes whose place was taken and that are not peers themselves. An ID in
+	// peers always leads to a peer in order.
 	order  []*peer
 	peers  map[ID]*peer
-	counts [len(States)]int // of the states of order
+	counts [len(States)]int // peers of order in each state
 
-	// wake[i] is when order[i] is looked at next, on the verdict clock. A peer whose
-	// silence ends in death never sleeps beyond its deadline and one tick, any other
-	// never beyond its wakeV; only one that waits for its host may, and is woken with
-	// it. No wake is before earliest, so that most ticks look at no peer.
+	// wake[i] is when order[i] is due to be checked, on the verdict clock. A peer that
+	// silence can make dead never sleeps beyond its deadline plus one tick, any other peer
+	// never beyond its wakeV. The exception is a service that waits for its host: it is woken
+	// with the host. No wake is before earliest, so most ticks check no peer.
 	wake     []time.Duration
 	earliest time.Duration
-	due      []*peer // whose time had come at the last tick, and who are not all looked at
+	due      []*peer // peers that became due at the last tick and are not all checked yet
 
-	tickNow time.Time               // of the tick that runs, or ran last
-	phase   int                     // how many of its phases have begun
-	steps   []portion               // that are left of the latest of them
-	chores  []portion               // that were left to a tick
-	left    map[chore]time.Duration // what they are
+	tickNow time.Time               // time of the current tick, or of the latest
+	phase   int                     // how many phases of the tick have begun
+	steps   []portion               // what is left of the latest phase
+	chores  []portion               // work left to a tick
+	left    map[chore]time.Duration // the chores on services of hosts, and when they were left
 
 	hosts    []*host // each has a peer
 	bySource map[string]*host
@@ -151,46 +150,46 @@ type Tracker struct {
 
 	isolation    isolation
 	expectations expectations
-	placeholders int // how many peers of order are expected only
+	placeholders int // how many peers of order are placeholders
 	unsaved      unsaved
 
-	remotes map[*peer]netip.Addr // where those beat from that claim another address
+	remotes map[*peer]netip.Addr // the real addresses of peers that claim another one
 
 	conns     conns
-	declared  map[declared]*declared  // what is shared by those that declare it, at most maxDeclared
-	carriers  map[carrier]struct{}    // what watched beats of several hosts come over
-	speakers  map[netip.Addr]string   // the host whose watched beat came last from there, over no connection; at most maxStrangers
-	carries   bool                    // there was one
-	strangers map[ID]*carried         // of peers that are not known, at most maxStrangers
-	witnesses map[netip.Addr]*witness // each has a loss
+	declared  map[declared]*declared  // shared by processes that declare the same; at most maxDeclared
+	carriers  map[carrier]struct{}    // what has delivered watched beats of several hosts
+	speakers  map[netip.Addr]string   // by address, the host of the latest watched beat that came over no connection; at most maxStrangers
+	carries   bool                    // a carrier has delivered a beat
+	strangers map[ID]*carried         // of unknown peers; at most maxStrangers
+	witnesses map[netip.Addr]*witness // each has at least one loss
 	ends      []*loss                 // the ends of all witnesses, the earliest first
 
-	// What a peer that sends too much changes is reported at the next tick.
-	quiet   bool           // set while such a beat is taken in
-	untold  []*peer        // whose state is to be reported then
-	endings []untoldEnding // to be reported then
+	// Changes by a peer that sends too much are reported at the next tick.
+	quiet      bool               // set while such a beat is processed
+	unreported []*peer            // peers whose state is to be reported then
+	endings    []unreportedEnding // endings to be reported then
 
-	// What concerns mates. Without them nothing of it is used.
-	byHash    map[uint64]*peer         // each peer of order, under the hash of its ID
-	question  uint32                   // the one taken last
-	settled   uint32                   // the one settled last
-	asking    []*peer                  // of the next one
-	facts     []Fact                   // to be told; Ago is when they were heard, since epoch
-	news      []*peer                  // whose state has changed since, each once
-	gone      []Word                   // of peers that are forgotten here, and that a mate still knows
-	continued continued                // while Observe runs: the nameless peer that goes on under another ID
-	clockSet  bool                     // while no collector listened: how long ago records were is not known
-	learning  bool                     // while HearRecords runs: what it tells has been before
-	orphans   []*peer                  // foreign peers whose mate is lost, until others have answered
-	marks     map[uint64]time.Duration // when those were heard that were forgotten
+	// Only used if there are mates.
+	byHash    map[uint64]*peer         // the peers of order by ID.Hash
+	question  uint32                   // number of the latest question
+	settled   uint32                   // number of the latest question that is settled
+	asking    []*peer                  // peers of the next question
+	facts     []Fact                   // to be sent; until then Ago is when the beat was received, since epoch
+	news      []*peer                  // peers whose state has changed since the last TakeSaid, each once
+	gone      []Word                   // peers that are forgotten here and that a mate still knows
+	continued continued                // while Observe runs: the nameless peer that continues under another ID
+	clockSet  bool                     // the clock was set while no collector listened: the age of records is uncertain
+	learning  bool                     // while HearRecords runs: what the records report has happened before
+	orphans   []*peer                  // foreign peers whose mate is unreachable, until other mates have answered
+	marks     map[uint64]time.Duration // by ID.Hash, the last beat of peers that are forgotten
 	asked     int64
 	spared    int64
 
-	out []Transition // of the call that runs
+	out []Transition // transitions of the current call
 }
 
-// New returns a Tracker that knows no peer and listens from now on. The options
-// have to be valid; it keeps them.
+// New returns a Tracker that knows no peer and listens from now on. It keeps opts, which must
+// be valid.
 func New(opts Options, now time.Time) *Tracker {
 	return &Tracker{
 		opts: opts, epoch: now, tickWall: now.UnixNano(), ticks: 1, earliest: never,
@@ -204,27 +203,27 @@ func New(opts Options, now time.Time) *Tracker {
 	}
 }
 
-// Len returns how many peers are known.
+// Len returns the number of known peers.
 func (t *Tracker) Len() int { return len(t.order) }
 
-// Count returns how many peers are in state s.
+// Count returns the number of peers in state s.
 func (t *Tracker) Count(s State) int { return t.counts[s] }
 
-// Stalled returns how long the collector did not listen though it ran.
+// Stalled returns for how long the collector ran without listening.
 func (t *Tracker) Stalled() time.Duration { return t.stalled }
 
-// Isolated reports whether the collector is probably cut off.
+// Isolated reports whether the collector is probably cut off from the network.
 func (t *Tracker) Isolated() bool { return t.isolation.on }
 
-// Listened returns for how long the tracker has listened: the verdict clock.
+// Listened returns how long the tracker has listened: the verdict clock.
 func (t *Tracker) Listened(now time.Time) time.Duration { return t.verdict(now) }
 
-// Asked returns of how many peers mates were asked, and of how many one of them knew
-// better, in all.
+// Asked returns two totals: how many times mates were asked about a peer, and how many times
+// a mate had received something later from it.
 func (t *Tracker) Asked() (asked, spared int64) { return t.asked, t.spared }
 
-// verdict returns the verdict clock: it advances with now, but not more than a late
-// tick beyond the last one, or readers would let silence pass in which none was read.
+// verdict returns the verdict clock at now. It is at most maxTick ahead of the last tick:
+// otherwise silence would accumulate while nothing is read.
 func (t *Tracker) verdict(now time.Time) time.Duration {
 	return t.verdictAt(now.Sub(t.epoch))
 }
@@ -234,8 +233,8 @@ func (t *Tracker) verdictAt(at time.Duration) time.Duration {
 	return t.tickV + min(max(at-t.tick, 0), maxTick)
 }
 
-// known returns the peer that b names, or nil. A handle saves the search in most
-// beats; what it leads to is checked, as peers are forgotten and renamed.
+// known returns the peer that b names, or nil. The handle usually saves the search. The peer
+// it leads to is checked, because peers are forgotten and renamed.
 func (t *Tracker) known(b *Beat) *peer {
 	if p := b.Handle.p; p != nil && p.index >= 0 && p.isNamed(b.ID) {
 		return p
@@ -243,7 +242,7 @@ func (t *Tracker) known(b *Beat) *peer {
 	return t.lookUp(b.ID)
 }
 
-// lookUp returns the peer that is known by id, or nil.
+// lookUp returns the peer known by id, or nil.
 func (t *Tracker) lookUp(id ID) *peer {
 	h := t.bySource[id.Source]
 	if h == nil {
@@ -262,7 +261,7 @@ func (t *Tracker) lookUp(id ID) *peer {
 	return nil
 }
 
-// full returns why there is no room for another peer of a host, or Accepted.
+// full returns why a host has no room for another peer, or Accepted.
 func (t *Tracker) full(source string) Fate {
 	if len(t.order)-t.placeholders >= t.opts.MaxPeers {
 		return Full
@@ -273,8 +272,8 @@ func (t *Tracker) full(source string) Fate {
 	return Accepted
 }
 
-// add adds a peer of which nothing is believed. Its index is also what spreads the
-// savings of peers that began together.
+// add adds a peer about which nothing is known. Its index also spreads the saving of peers
+// that began together.
 func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	p := &peer{
 		host: t.hostOf(id.Source), service: id.Service, pid: id.PID, addr: addr, terms: t.termsOf(id, addr),
@@ -290,8 +289,8 @@ func (t *Tracker) add(id ID, addr netip.Addr) *peer {
 	return p
 }
 
-// remove takes p, which is unknown, out of all lists and maps. The last peer of
-// order gets its index.
+// remove takes p, which must be unknown, out of all lists and maps. The last peer of order
+// moves to its index.
 func (t *Tracker) remove(p *peer) {
 	if p.expected {
 		t.placeholders--
@@ -317,9 +316,8 @@ func (t *Tracker) remove(p *peer) {
 	p.index = -1
 }
 
-// Retire gives up t, so that another tracker that goes on in its place believes none
-// of its handles. It returns the transitions of the latest call, which a panic may have
-// kept from its caller.
+// Retire gives up t when another tracker replaces it: from now on its handles are invalid. It
+// returns the transitions of the latest call, which a panic may have kept from the caller.
 func (t *Tracker) Retire() []Transition {
 	for _, p := range t.order {
 		p.index = -1

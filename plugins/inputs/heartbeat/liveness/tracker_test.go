@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// sharedAsTheyWere reports whether what all peers without a past or traits share was not written to.
+// sharedAsTheyWere reports whether what peers without a past or traits share is unmodified.
 func sharedAsTheyWere() bool {
 	noOnes, trail := onlyAlive, Trail{}
 	trail.Counts[Alive]++
@@ -21,7 +21,7 @@ func sharedAsTheyWere() bool {
 	return same && reflect.ValueOf(noPast).IsZero() && reflect.DeepEqual(noTraits, traits{past: &noPast}) && reflect.DeepEqual(noOnes, noTraits)
 }
 
-// What all peers without a past share is never written to.
+// What peers without a past share is never modified.
 func TestMain(m *testing.M) {
 	code := m.Run()
 	if code == 0 && !sharedAsTheyWere() {
@@ -41,15 +41,15 @@ func TestPeersPerHost(t *testing.T) {
 		require.Equal(t, Accepted, fate("web-1", strconv.Itoa(i)))
 	}
 	require.Equal(t, FullHost, fate("web-1", "3"))
-	require.Equal(t, Accepted, fate("web-1", "2"), "those that are known go on")
-	require.Equal(t, Accepted, fate("web-2", "0"), "others are not concerned")
+	require.Equal(t, Accepted, fate("web-1", "2"), "known peers are still accepted")
+	require.Equal(t, Accepted, fate("web-2", "0"), "other hosts are not affected")
 	l.hear(l.tracker.Expect([]Expected{{Source: "web-1", Service: "wanted"}}, l.now))
 	require.Equal(t, Accepted, fate("web-1", "wanted"))
 	require.Equal(t, FullHost, fate("web-1", "3"))
 	for i := range 5 {
 		require.Equal(t, Accepted, fate(fmt.Sprint("host-", i), "0"))
 	}
-	require.Equal(t, Full, fate("web-2", "1"), "the limit of all holds too")
+	require.Equal(t, Full, fate("web-2", "1"), "the total limit applies, too")
 }
 
 func TestForgottenPeerHandsItsWakeOn(t *testing.T) {
@@ -61,7 +61,7 @@ func TestForgottenPeerHandsItsWakeOn(t *testing.T) {
 	require.Equal(t, l.tracker.order[0].wakeV(&l.tracker.opts), l.tracker.wake[0])
 }
 
-// Nothing goes on from a tracker that was given up, not even by a hint.
+// Nothing of a tracker that was given up is used, not even a handle.
 func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	c := newRig(t)
 	b := Beat{ID: peerID("web-1", HostService), Interval: 10 * time.Second}
@@ -74,8 +74,8 @@ func TestRetiredTrackerIsNotBelieved(t *testing.T) {
 	require.EqualValues(t, 2, c.view(b.ID).Beats)
 }
 
-// BenchmarkObserveNext is the next beat of a few who are known by their connections: what
-// is left when all is in the processor's cache.
+// BenchmarkObserveNext is the next beat of a few peers that are known by their connections:
+// the cost when everything is in the processor's cache.
 func BenchmarkObserveNext(b *testing.B) {
 	now := time.Now() // monotonic, as in production
 	t := New(defaults(), now)
@@ -121,6 +121,6 @@ func BenchmarkSweep(b *testing.B) {
 	for b.Loop() {
 		t.earliest = 0
 		t.lookAtDue(epoch)
-		t.goOn(everything)
+		t.work(everything)
 	}
 }

@@ -1,6 +1,6 @@
-// What comes out of a tracker: views of peers and transitions. A state changes in
-// become, and is reported through announce, which reports no state twice; each report
-// has an id, so that several collectors can report the same event as one.
+// The output of a tracker: views of peers, and transitions. A state changes in become and is
+// reported through announce, which reports no state twice. Each report has an ID, so that
+// several collectors can report the same event as one.
 
 package liveness
 
@@ -9,28 +9,27 @@ import (
 	"time"
 )
 
-// A Transition is a change of what is believed of a peer, or an event in its
-// life.
+// A Transition is a change of state of a peer, or another event.
 type Transition struct {
-	View  // after it
+	View  // after the transition
 	Event Event
 
-	// EventID names the event: a number from 0 to 2^53-1, which a float64 holds
-	// exactly. Collectors that have seen the same of a peer give the same one, before
-	// and after a restart. It is a hash (FNV-1a) of the ID of the peer, the life of
-	// its sender or else its process, the kind of event (of a change: the new state;
-	// of Ended: the pid, too), the deaths after it, how many events of that kind there
-	// were before, and Options.Origin. Once a peer is forgotten that count begins anew.
+	// EventID identifies the event: a number from 0 to 2^53-1, which a float64 holds exactly.
+	// Collectors that have observed the same history of a peer assign the same ID, before and
+	// after a restart. It is an FNV-1a hash of the peer's ID, the life of its sender or else
+	// its process, the kind of event (for a change, the new state; for Ended, also the pid),
+	// the number of deaths after it, the number of earlier events of that kind, and
+	// Options.Origin. When a peer is forgotten, its count of events starts over.
 	EventID int64
 
 	Previous State
-	Lasted   time.Duration // how long Previous was the state
-	Other    netip.Addr    // of a conflict: where the other process beats from
+	Lasted   time.Duration // how long Previous lasted
+	Other    netip.Addr    // of a conflict: the address that the other process beats from
 	Ending   Ending        // of Ended
 }
 
-// An Ending is the end of a process while another one of its peer lives. It
-// changes no state.
+// An Ending is the end of a process while another process of its peer lives. It changes no
+// state.
 type Ending struct {
 	PID         uint32
 	Reason      Reason
@@ -41,51 +40,51 @@ type Ending struct {
 // A View is what is known of a peer at one instant. It may be kept.
 type View struct {
 	ID     ID
-	At     time.Time // the stamp for its metrics; grows by at least 1 ms
+	At     time.Time // the stamp for its metrics; increases by at least 1 ms
 	Addr   netip.Addr
-	Labels []Label // not to be written to
-	PID    uint32  // of the process heard last; 0 if none is known
+	Labels []Label // must not be modified
+	PID    uint32  // of the process that beat last; 0 if unknown
 
 	State  State
 	Reason Reason
 	Since  time.Time // wall clock
-	Health Health    // as it said last
+	Health Health    // as reported last
 
 	Age       time.Duration // since the last beat
 	Lasting   time.Duration // since Since
-	DeadAfter time.Duration // of silence it would be dead
-	Deadline  time.Duration // of silence left until death; 0 if none is running
+	DeadAfter time.Duration // the silence after which it is dead
+	Deadline  time.Duration // the silence left until it is dead; 0 if no deadline is running
 	Suspicion float64       // 0 while a beat is not due, 1 at death
-	Connected bool          // it has a connection over which it beats
+	Connected bool          // it beats over a connection that is open
 	Flapping  bool
 
 	ExitCode    int64
 	HasExitCode bool
-	DeadFor     time.Duration // in all, this death included
+	DeadFor     time.Duration // total, including the current death
 	Counters
 }
 
-// Details are a View with what is only shown to those that ask for it.
+// Details are a View plus what is shown only on request.
 type Details struct {
-	View                   // without At
-	Never    bool          // it is expected, and was not heard yet
-	Suspect  time.Duration // of silence it would be suspect
+	View                   // At is not set
+	Never    bool          // it is expected, and no beat has arrived yet
+	Suspect  time.Duration // the silence after which it is suspect
 	Rule     string        // the option or declaration that set DeadAfter
-	Observed netip.Addr    // where its latest beat really came from; invalid if that is not known
-	HeardBy  string        // the mate that has heard it last; "" for this collector itself
-	BackIn   time.Duration // what is left of its promise to be back; 0 for none
-	Jobs     int           // that have begun and not ended
+	Observed netip.Addr    // where its latest beat really came from; invalid if unknown
+	HeardBy  string        // the mate that received its latest beat; "" for this collector
+	BackIn   time.Duration // how much is left of its promise to be back; 0 for none
+	Jobs     int           // jobs that have begun and not ended
 
 	Schedule  string        // when its beats are due, with the time zone; "" for none
-	Due       time.Time     // the next of them, wall clock; zero without Schedule
-	Patience  time.Duration // beyond that, or an interval, if a rule or a check has set it
+	Due       time.Time     // when the next beat is due, wall clock; zero without Schedule
+	Patience  time.Duration // accepted delay beyond that, or beyond an interval, if a rule or a check sets it
 	Hours     string        // when it is expected, with the time zone; "" for always
-	OffUntil  time.Time     // it is not expected before then, wall clock; zero if it is
-	Ephemeral bool          // its silence is no death
+	OffUntil  time.Time     // when it is expected again, wall clock; zero if it is expected now
+	Ephemeral bool          // when it falls silent it has left: it is not dead
 }
 
-// Details returns them of the peer with number i, 0 <= i < Len. To look is no statement
-// about the peer: it takes none of its stamps.
+// Details returns the details of peer number i, 0 <= i < Len. Looking at a peer is not a
+// statement about it, so it uses up no stamp.
 func (t *Tracker) Details(i int, now time.Time) Details {
 	p := t.order[i]
 	stamp, silence := p.stamp, t.silence(p, &p.process)
@@ -98,7 +97,7 @@ func (t *Tracker) Details(i int, now time.Time) Details {
 	return d
 }
 
-// addCalendar adds what the terms of p say of time as people mean it.
+// addCalendar adds the schedule and the hours of p.
 func (d *Details) addCalendar(p *peer, now time.Time) {
 	d.Patience, d.Ephemeral = p.terms.Patience, p.terms.Ephemeral
 	if p.terms.Schedule != nil && p.due != nil {
@@ -113,7 +112,7 @@ func (d *Details) addCalendar(p *peer, now time.Time) {
 	}
 }
 
-// backIn returns what is left of the promise of p, or 0 if there is none.
+// backIn returns how much is left of the promise of p, or 0 if there is none.
 func (p *peer) backIn(verdict time.Duration) time.Duration {
 	if p.windowV == 0 {
 		return 0
@@ -121,8 +120,8 @@ func (p *peer) backIn(verdict time.Duration) time.Duration {
 	return max(p.windowV-verdict, 1)
 }
 
-// View returns what is known of the peer with number i, 0 <= i < Len. Numbers
-// change when a peer is forgotten: the last one takes its number.
+// View returns what is known of peer number i, 0 <= i < Len. Numbers change when a peer is
+// forgotten: the last peer takes its number.
 func (t *Tracker) View(i int, now time.Time) View { return t.viewOf(t.order[i], now) }
 
 func (t *Tracker) viewOf(p *peer, now time.Time) View {
@@ -146,8 +145,8 @@ func (t *Tracker) viewOf(p *peer, now time.Time) View {
 	return v
 }
 
-// age returns since when p was not heard, as far as is known. A mate that hears it, and
-// this collector does not, would have said that it is late.
+// age returns the time since the last known beat of p. If a mate receives its beats and this
+// collector does not, the mate would have reported a late beat.
 func (p *peer) age(at time.Duration) time.Duration {
 	age := at - p.heardAnywhere()
 	if p.foreign() && p.state == Alive {
@@ -156,7 +155,7 @@ func (p *peer) age(at time.Duration) time.Duration {
 	return age
 }
 
-// runsOut reports whether a silence is running here that ends in death.
+// runsOut reports whether a silence of p is running here that can end in death.
 func (p *peer) runsOut() bool {
 	if p.foreign() {
 		return false
@@ -164,7 +163,8 @@ func (p *peer) runsOut() bool {
 	return p.state == Alive || p.state == Suspect || p.state == Unknown && (p.expected || p.reason == ReasonRestored)
 }
 
-// suspicion returns which part of the patience with p is used up.
+// suspicion returns how much of the time between the due beat and death has passed, from 0 to
+// 1.
 func (p *peer) suspicion(verdict time.Duration) float64 {
 	heard, dead := p.lastHeardV(), p.deadlineV()
 	due := heard + min(p.interval, dead-heard)
@@ -177,9 +177,9 @@ func (p *peer) suspicion(verdict time.Duration) float64 {
 	return float64(verdict-due) / float64(dead-due)
 }
 
-// become changes the state of p. No state changes anywhere else, except in Restore,
-// of which nothing is reported. What follows from it is done here: the services of a
-// host follow, and a dead nameless peer is vacant.
+// become changes the state of p. Only Restore changes states elsewhere, and reports none of
+// it. become also applies what follows: services follow their host, and the place of a dead
+// nameless peer becomes vacant.
 func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	if p.state == state {
 		return
@@ -196,42 +196,43 @@ func (t *Tracker) become(p *peer, state State, reason Reason, now time.Time) {
 	}
 	t.put(p, state, reason)
 	t.noteNews(p)
-	told := p.toldSinceWhen()
+	since := p.stateReportedSince()
 	p.since, p.sinceUTC = at, now.UnixNano()
 	t.noteSinceV(p, state, t.verdict(now))
-	t.announceOnce(p, told, now)
+	t.announceOnce(p, since, now)
 	if p.host.own == p {
-		t.leadServices(p, before, now)
+		t.updateServices(p, before, now)
 	}
 }
 
-// keepsSinceV reports whether it matters since when a peer is in that state on the verdict clock:
-// for how long it is kept, and whether it is left to mates.
+// keepsSinceV reports whether the verdict time of the change to state matters: it decides how
+// long the peer is kept, and whether it is left to mates.
 func (t *Tracker) keepsSinceV(state State) bool { return state.over() || t.opts.Mates }
 
-// noteSinceV notes since when p is in that state on the verdict clock.
+// noteSinceV notes the verdict time of the change of p to state.
 func (t *Tracker) noteSinceV(p *peer, state State, verdict time.Duration) {
 	if t.keepsSinceV(state) {
 		p.editPast().sinceV = verdict
 	}
 }
 
-// toldSinceWhen returns since when told was the state of p.
-func (p *peer) toldSinceWhen() time.Duration {
-	if p.toldApart {
-		return p.toldSince
+// stateReportedSince returns when the state began that was reported last.
+func (p *peer) stateReportedSince() time.Duration {
+	if p.reportedApart {
+		return p.reportedSince
 	}
 	return p.since
 }
 
-// keepTold notes since when told was the state of p, which is another one now and not reported.
-func (p *peer) keepTold(since time.Duration) {
-	if p.toldApart = since != p.since; p.toldApart {
-		p.editPast().toldSince = since
+// noteReportedSince notes when the state began that was reported last. The present state
+// differs from it and is not reported yet.
+func (p *peer) noteReportedSince(since time.Duration) {
+	if p.reportedApart = since != p.since; p.reportedApart {
+		p.editPast().reportedSince = since
 	}
 }
 
-// put counts p in another state. A host on which nothing lives is not silent.
+// put counts p in another state. A host without a living peer does not count as silent.
 func (t *Tracker) put(p *peer, state State, reason Reason) {
 	t.counts[p.state]--
 	t.counts[state]++
@@ -247,59 +248,60 @@ func (t *Tracker) put(p *peer, state State, reason Reason) {
 	}
 }
 
-// announceOnce reports the new state of p: at once, or at the next tick if p sends
-// too much. The state that was reported last was so since told.
-func (t *Tracker) announceOnce(p *peer, told time.Duration, now time.Time) {
+// announceOnce reports the new state of p: at once, or at the next tick if p sends too much.
+// The state that was reported last began at since.
+func (t *Tracker) announceOnce(p *peer, since time.Duration, now time.Time) {
 	if !t.quiet {
-		t.announce(p, told, now)
+		t.announce(p, since, now)
 		return
 	}
-	if p.keepTold(told); !p.untold {
-		p.untold = true
-		t.untold = append(t.untold, p)
+	if p.noteReportedSince(since); !p.unreported {
+		p.unreported = true
+		t.unreported = append(t.unreported, p)
 	}
 }
 
-// announce reports the state of p, unless it is the one that was reported last. That the
-// mate that hears p is lost is shown, but is no event of p: other collectors do not see it.
-func (t *Tracker) announce(p *peer, told time.Duration, now time.Time) {
-	if p.told == p.state || p.unknown(ReasonMateLost) {
-		p.keepTold(told)
+// announce reports the state of p, unless it was reported last. If the mate that receives the
+// beats of p is unreachable, the view shows it, but it is no event of p: other collectors do
+// not see it.
+func (t *Tracker) announce(p *peer, since time.Duration, now time.Time) {
+	if p.reported == p.state || p.unknown(ReasonMateLost) {
+		p.noteReportedSince(since)
 		return
 	}
-	change := Transition{Event: Changed, Previous: p.told}
-	if p.told != Unknown {
-		change.Lasted = p.since - told
+	change := Transition{Event: Changed, Previous: p.reported}
+	if p.reported != Unknown {
+		change.Lasted = p.since - since
 	}
-	p.told, p.toldApart = p.state, false
-	t.tell(p, change, now)
+	p.reported, p.reportedApart = p.state, false
+	t.emit(p, change, now)
 }
 
-// tell reports a transition that concerns p.
-func (t *Tracker) tell(p *peer, tr Transition, now time.Time) {
+// emit reports a transition of p.
+func (t *Tracker) emit(p *peer, tr Transition, now time.Time) {
 	tr.View = t.viewOf(p, now)
 	t.report(p, tr)
 }
 
-// closeSeries reports the last point of the series under which p was known.
+// closeSeries reports the last point of the series of p under its present name and labels.
 func (t *Tracker) closeSeries(p *peer, now time.Time) {
 	tr := Transition{View: t.viewOf(p, now), Event: Changed, Previous: p.state, Lasted: now.Sub(t.epoch) - p.since}
 	tr.State, tr.Reason = Left, ReasonReplaced
 	t.report(p, tr)
 }
 
-// report adds tr, which is complete but for its id, to what the call returns.
+// report adds tr, which lacks only its ID, to the result of the current call.
 func (t *Tracker) report(p *peer, tr Transition) {
 	tr.EventID = p.nextEventID(&tr, t.opts.Origin)
 	t.touch(p)
 	t.out = append(t.out, tr)
 }
 
-// eventKinds is how many kinds of events there are: a change to each state, the
-// last word of a series, and every other Event.
+// eventKinds is the number of kinds of events: a change to each state, the last point of a
+// series, and every other Event.
 const eventKinds = len(States) + 1 + int(Ended-Changed)
 
-// kind returns the kind of event that tr is, below eventKinds.
+// kind returns the kind of event of tr, below eventKinds.
 func (tr *Transition) kind() int {
 	switch {
 	case tr.Event != Changed:
@@ -310,12 +312,12 @@ func (tr *Transition) kind() int {
 	return int(tr.State)
 }
 
-// A Trail numbers the events of a peer.
+// A Trail counts the events of a peer, so that they can be numbered.
 type Trail struct {
-	Counts [eventKinds]uint32 // how many there were of each kind
+	Counts [eventKinds]uint32 // events of each kind
 }
 
-// fingerprint tells trails apart.
+// fingerprint returns a hash of t.
 func (t *Trail) fingerprint() uint16 {
 	sum := newDigest
 	for _, count := range t.Counts {
@@ -324,7 +326,7 @@ func (t *Trail) fingerprint() uint16 {
 	return uint16(sum.fold())
 }
 
-// merged returns the larger one of each count.
+// merged returns the larger of each count.
 func (t Trail) merged(other Trail) Trail {
 	for kind := range t.Counts {
 		t.Counts[kind] = max(t.Counts[kind], other.Counts[kind])
@@ -332,7 +334,7 @@ func (t Trail) merged(other Trail) Trail {
 	return t
 }
 
-// nextEventID returns the id of tr, the next event of p, and counts it.
+// nextEventID returns the ID of tr, the next event of p, and counts the event.
 func (p *peer) nextEventID(tr *Transition, origin uint64) int64 {
 	kind, trail := tr.kind(), p.trail
 	id := newDigest.text(p.host.source).text(p.service).number(uint64(p.pid))
@@ -350,15 +352,15 @@ func (p *peer) nextEventID(tr *Transition, origin uint64) int64 {
 	return int64(id % (1 << 53))
 }
 
-// A digest is a hash by FNV-1a, 64 bits. It is the same on every machine and in every
-// version, which hash/maphash is not, and needs no allocation, which hash/fnv does.
+// A digest is a 64-bit FNV-1a hash. It is the same on every machine and in every version,
+// unlike hash/maphash, and needs no allocation, unlike hash/fnv.
 type digest uint64
 
 const newDigest digest = 14695981039346656037
 
 func (d digest) octet(b byte) digest { return (d ^ digest(b)) * 1099511628211 }
 
-// text adds s and an end that is in no text.
+// text adds s and a terminator that occurs in no text.
 func (d digest) text(s string) digest {
 	sum := d
 	for i := range len(s) {
@@ -367,7 +369,7 @@ func (d digest) text(s string) digest {
 	return sum.octet(0xff)
 }
 
-// fold returns the sum in half the bits.
+// fold returns the sum folded to 32 bits.
 func (d digest) fold() uint32 { return uint32(d>>32) ^ uint32(d) }
 
 // number adds the bytes of n, the lowest first.

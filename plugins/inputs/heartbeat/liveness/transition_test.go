@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The stamps of a peer grow by at least a millisecond, or two points of one
-// series would be one in a database; but they follow a clock set back.
+// The stamps of a peer increase by at least a millisecond, otherwise two points of one series
+// would be one in a database; but they follow a clock that was set back.
 func TestStampsOfAPeerGrow(t *testing.T) {
 	l := newRig(t)
 	b := Beat{ID: ID{Source: "a", Service: "x"}, Interval: time.Second, Process: Process{PID: 1}}
@@ -63,7 +63,7 @@ func TestLabelsStayUntilTheyChange(t *testing.T) {
 	require.Equal(t, []any{Left, ReasonReplaced, before}, []any{closing[0].State, closing[0].Reason, closing[0].Labels})
 	require.Empty(t, l.observe(b).Transitions)
 	require.Equal(t, []Label{{"site", "north"}, {"rack", "8"}}, l.tracker.View(0, l.now).Labels)
-	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were handed out stay as they were")
+	require.Equal(t, []Label{{"site", "north"}, {"rack", "7"}}, before, "views that were returned do not change")
 }
 
 func TestViewsHandedOutKeepTheirLabels(t *testing.T) {
@@ -100,14 +100,14 @@ func TestExitCodeAndAddress(t *testing.T) {
 	require.EqualValues(t, 137, view().ExitCode)
 	require.InDelta(t, 1.0, view().Suspicion, 0)
 	l.observe(Beat{ID: id, Addr: netip.MustParseAddr("10.0.0.2")})
-	require.False(t, view().HasExitCode, "it lives again")
+	require.False(t, view().HasExitCode, "it is alive again")
 	require.Equal(t, "10.0.0.2", view().Addr.String())
 	l.observe(Beat{ID: id, Status: SaysLeaving, ExitCode: 3, HasExitCode: true})
 	require.EqualValues(t, 3, view().ExitCode)
 	require.Equal(t, ReasonLeaving, view().Reason)
 }
 
-// A station is a collector and what it tells of one service that beats, dies, comes
+// A station is a collector and what it reports about one service that beats, dies, comes
 // back, is restarted, exits and says goodbye.
 type station struct {
 	*rig
@@ -153,13 +153,13 @@ func (s *station) beat(status Status, pid uint32) {
 	s.observe(b)
 }
 
-// restart lets another collector go on from what record says of the service.
+// restart makes another collector continue from what record holds about the service.
 func (s *station) restart(record func(*Tracker) Record) {
 	s.replace([]Record{record(s.tracker)}, 0)
 }
 
-// ids returns the ids of what was told, in order, of what is of all collectors alike
-// if only one of them lost a connection: not that a service was doubted.
+// ids returns the IDs of what was reported, in order, without the suspicions: they differ
+// between collectors if only one of them lost a connection.
 func (s *station) ids() (ids []int64) {
 	for _, tr := range s.told {
 		if tr.Event != Changed || tr.State == Dead || tr.State == Left {
@@ -169,8 +169,8 @@ func (s *station) ids() (ids []int64) {
 	return ids
 }
 
-// Two collectors do not start together or tick together, are reached by two ways of
-// one sender, and one of them alone loses a connection.
+// Two collectors do not start or tick at the same time, are reached over two paths of one
+// sender, and only one of them loses a connection.
 func TestCollectorsGiveAnEventOneID(t *testing.T) {
 	one, other := newStation(t, epoch, "k3v9.1"), newStation(t, epoch.Add(33*time.Millisecond), "k3v9.2")
 	one.live()
@@ -187,8 +187,8 @@ func TestCollectorsGiveAnEventOneID(t *testing.T) {
 	require.Equal(t, one.ids(), other.ids())
 }
 
-// A collector that is restarted after each beat gives the ids that one gives that is
-// not; after a crash, which forgets numbers, none is given twice.
+// A collector that is restarted after each beat assigns the same IDs as one that is not;
+// after a crash, which forgets numbers, none is assigned twice.
 func TestRestartNeitherChangesNorRepeatsEventIDs(t *testing.T) {
 	for _, run := range []string{"k3v9.1", ""} {
 		steady, restarted, crashed := newStation(t, epoch, run), newStation(t, epoch, run), newStation(t, epoch, run)
@@ -216,7 +216,7 @@ func TestRestartNeitherChangesNorRepeatsEventIDs(t *testing.T) {
 	}
 }
 
-// Numbers begin anew where a run has no name, and at each server of one sender.
+// Numbers start over where a run has no name, and at each server of one sender.
 func TestNumbersThatBeginAnewRepeatNoEventID(t *testing.T) {
 	unnamed := newStation(t, epoch, "")
 	for range 3 {
@@ -250,7 +250,7 @@ func TestNumbersThatBeginAnewRepeatNoEventID(t *testing.T) {
 	}
 }
 
-// The ids are stored: a collector of the next version has to give the same.
+// The IDs are stored: a collector of the next version must assign the same.
 func TestEventIDsAreWhatTheyWere(t *testing.T) {
 	s := newStation(t, epoch, "k3v9.1")
 	s.live()

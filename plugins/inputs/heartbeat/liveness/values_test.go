@@ -29,7 +29,7 @@ func TestIDIsSourceAndServiceOrPID(t *testing.T) {
 	require.False(t, ok, "a beat with neither address nor host belongs to no peer")
 }
 
-// The numbers stand in databases and in value mappings of dashboards.
+// The numbers are stored in databases and in the value mappings of dashboards.
 func TestCodesNeverChange(t *testing.T) {
 	text := make([]string, 0, 16)
 	for _, s := range States {

@@ -1,6 +1,6 @@
-// What mates say in short: words about peers, in answers, in rounds, and when a state
-// changes. A peer that was heard here is compared with what they say; one that was not
-// follows it. What a word cannot say is asked for: a record.
+// Words: the short reports of mates about peers, in answers, in rounds, and when a state
+// changes. They are compared with what is known of peers that beat here; other peers follow
+// them. Where a word is not enough, the record is requested.
 
 package liveness
 
@@ -8,9 +8,8 @@ import (
 	"time"
 )
 
-// HearWords takes in what a mate says of peers. Their ages are as of ago before now. It
-// returns the hashes of those of which more has to be known: of them the records are
-// wanted.
+// HearWords processes the words of a mate about peers. Their ages are as of ago before now.
+// It returns the hashes of the peers whose records are wanted.
 func (t *Tracker) HearWords(now time.Time, words []Word, mate string, ago time.Duration) (wanted []uint64, transitions []Transition) {
 	t.out = t.out[:0]
 	for i := range words {
@@ -25,7 +24,7 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	p, at := t.byHash[w.ID], now.Sub(t.epoch)-ago
 	heard, since := at-w.Age, at-w.Since
 	switch {
-	case w.Reason == ReasonForgotten: // which is not answered, or two that have forgotten would go on for ever
+	case w.Reason == ReasonForgotten: // it is not answered: two collectors that have forgotten the peer would go on forever
 		t.forgetAsMate(p, heard, now)
 		return false
 	case p == nil && t.marked(w.ID, heard):
@@ -40,9 +39,9 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	}
 	p.mergeDeaths(w)
 	switch {
-	case !w.Heard: // but it may know an end that the one that was told has forgotten
+	case !w.Heard: // it may know an end that the mate that received it has forgotten
 		if !p.foreign() && w.State != p.state {
-			t.noteNews(p) // it has missed that
+			t.noteNews(p) // it has missed the change
 		}
 		wanted = p.foreign() && p.state == Unknown && w.State.over() && w.Reason.reported()
 	case p.foreign():
@@ -56,27 +55,28 @@ func (t *Tracker) hearWord(w *Word, mate string, ago time.Duration, now time.Tim
 	return wanted
 }
 
-// goneWord says of a peer that it is forgotten here, and when it was heard last.
+// goneWord returns the word that a peer is forgotten here, and when its last beat was.
 func (t *Tracker) goneWord(hash uint64, now time.Time) Word {
 	return Word{ID: hash, Reason: ReasonForgotten, Age: now.Sub(t.epoch) - t.marks[hash]}
 }
 
-// forgetAsMate forgets p, if it is as it was restored and a mate has forgotten it since: its
-// end was told while this collector was away.
+// forgetAsMate forgets p if it is unchanged since it was restored and a mate has forgotten
+// it: its end was reported while this collector was away.
 func (t *Tracker) forgetAsMate(p *peer, heard time.Duration, now time.Time) {
 	if p != nil && p.here == 0 && !p.foreign() && p.heardAnywhere()-t.doubt(p) <= heard+sameBeat {
 		t.forget(p, now)
 	}
 }
 
-// endedAway reports whether p, which is as it was restored, has ended while this collector
-// was away, or read what was saved: a mate says so, which has heard it as late, and it was told.
+// endedAway reports whether p, which is unchanged since it was restored, has ended while this
+// collector was away or was still reading its state file: a mate that has received its last
+// beat says so. The end was reported then.
 func (t *Tracker) endedAway(p *peer, state State, heard, since time.Duration) bool {
 	return p.asRestored() && state.over() && heard >= p.lastHeard()-sameRecord && since < t.restoredAt-justBefore
 }
 
-// mergeDeaths takes the larger total of deaths, unless one of both counts a death that the
-// other is about to count.
+// mergeDeaths takes the larger total of deaths, unless either total includes a death that the
+// other does not include yet.
 func (p *peer) mergeDeaths(w *Word) {
 	counted := w.State == p.state || !w.Heard && !p.foreign() && (p.state == Alive || p.state == Unknown)
 	if counted && w.Deaths > p.Deaths {
@@ -84,13 +84,13 @@ func (p *peer) mergeDeaths(w *Word) {
 	}
 }
 
-// asRestored reports whether p, which has not ended, is as it was when this collector
-// began: neither heard nor told to be anything else since.
+// asRestored reports whether p, which has not ended, is unchanged since this collector
+// started: no beat was received, and no other state was reported.
 func (p *peer) asRestored() bool {
 	return !p.foreign() && p.here == 0 && !p.state.over() && (p.since < 0 || p.unknown(ReasonRestored))
 }
 
-// lacks reports whether a mate knows a fact of p that is not known here: another process,
+// lacks reports whether a mate knows a fact about p that is not known here: another process,
 // an end, a promise, or events.
 func (t *Tracker) lacks(p *peer, w *Word, heard, since, at time.Duration) bool {
 	last := p.lastHeard()
@@ -107,35 +107,36 @@ func (t *Tracker) lacks(p *peer, w *Word, heard, since, at time.Duration) bool {
 	return w.State == p.state && w.Events != p.trail.fingerprint()
 }
 
-// isRecent reports whether what a mate was told at a time is not older than the last beat of p.
+// isRecent reports whether since, the time of a report to a mate, is not before the last beat
+// of p.
 func (t *Tracker) isRecent(p *peer, since time.Duration) bool {
 	return since+sameEnd+t.doubt(p) > p.lastHeard()
 }
 
-// wasOverdue reports whether p is dead as it has not kept the promise with which it left for
-// a mate.
+// wasOverdue reports whether p is dead because it broke a promise that, for a mate, is still
+// open: there it has left.
 func (p *peer) wasOverdue(state State, heard time.Duration) bool {
 	return p.overdue() && state == Left && heard <= p.lastHeard()+sameBeat
 }
 
-// overdue reports whether p is dead as it has not kept a promise: that it left before is
-// no news.
+// overdue reports whether p is dead because it broke a promise. Then it is no news that it
+// left before.
 func (p *peer) overdue() bool { return p.state == Dead && p.reason == ReasonOverdue }
 
-// follow lets p, which was never heard here, be what a mate says that hears it.
+// follow updates p, which does not beat here, from a word of a mate that receives its beats.
 func (t *Tracker) follow(p *peer, w *Word, mate string, heard, since time.Duration, now time.Time) {
 	e := p.elsewhere
 	if p.knowsBetter(w, mate, heard, since) {
 		return
 	}
-	if w.State == Suspect && p.state == Alive { // another one may hear it, which that one does not reach
+	if w.State == Suspect && p.state == Alive { // a mate that this one cannot reach may receive its beats
 		t.ask(p, t.verdict(now))
 	}
 	p.changed = p.changed || e.by != mate
 	e.by, e.lost, e.heard = mate, false, heard
 	p.heard, p.heardV = heard, t.verdict(now)-(now.Sub(t.epoch)-heard)
 	t.renew(p, &p.process, p.heardV)
-	if w.Promise == 0 { // it has that of its host, or none
+	if w.Promise == 0 { // it has the promise of its host, or none
 		t.followWindow(p, w, now)
 	}
 	t.becomeAs(p, w, now)
@@ -154,8 +155,8 @@ func (t *Tracker) followWindow(p *peer, w *Word, now time.Time) {
 	}
 }
 
-// knowsBetter reports whether more is known of p, which mates judge, than one of them says:
-// another one has heard it since, or its end came after that.
+// knowsBetter reports whether more is known of p, which mates judge, than one of them
+// reports: another mate has received a later beat, or p has ended after that.
 func (p *peer) knowsBetter(w *Word, mate string, heard, since time.Duration) bool {
 	e := p.elsewhere
 	switch {
@@ -169,14 +170,14 @@ func (p *peer) knowsBetter(w *Word, mate string, heard, since time.Duration) boo
 	return p.state.over() && !w.State.over() && !w.later(heard, e.heard)
 }
 
-// becomeAs lets p, which mates judge, be what one of them says. That one may be isolated;
-// this collector is not for that.
+// becomeAs gives p, which mates judge, the state that one of them reports. That mate may be
+// isolated; this collector is not isolated for that.
 func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
 	reason := w.Reason
 	if reason == ReasonIsolated {
 		reason = ReasonRestored
 	}
-	if deaths := max(p.Deaths, w.Deaths); w.State == Dead && p.state != Dead { // it counts that death
+	if deaths := max(p.Deaths, w.Deaths); w.State == Dead && p.state != Dead { // the total includes that death
 		p.editPast().Deaths = max(deaths, 1) - 1
 	} else if deaths > p.Deaths {
 		p.editPast().Deaths = deaths
@@ -187,11 +188,11 @@ func (t *Tracker) becomeAs(p *peer, w *Word, now time.Time) {
 	}
 }
 
-// later reports whether a mate has heard p certainly later than another beat.
+// later reports whether a mate has certainly received a later beat than the one at than.
 func (w *Word) later(heard, than time.Duration) bool { return heard > than+w.Doubt+sameBeat }
 
-// compare takes in what a mate says of p, which was heard here too: whether it has
-// heard it since, or still has a connection with it.
+// compare processes a word about p, which has beaten here too: whether the mate has received
+// a later beat or still has a connection with it.
 func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duration, now time.Time) {
 	if t.opts.OnlyVerified && !w.Verified || w.State == Dead && t.takeDeath(p, w, mate, heard, now) {
 		return
@@ -214,29 +215,29 @@ func (t *Tracker) compare(p *peer, w *Word, mate string, heard, ago time.Duratio
 		t.hearElsewhere(p, mate, heard, now)
 	}
 	t.prolong(p, mate, heard, asked+w.Suspect, asked+w.Dead)
-	if p.state != Suspect || w.Process == p.fingerprint() { // else the beat of another process is on its way, or its record
+	if p.state != Suspect || w.Process == p.fingerprint() { // otherwise the beat of the other process, or its record, is on its way
 		t.reviveElsewhere(p, w, heard, now)
 	}
 }
 
-// takeDeath takes in that p is dead for a mate, and reports whether that is all that the
-// word says: it is dead here, too, or now is.
+// takeDeath processes a word that p is dead. It reports whether p is dead here too, so that
+// nothing else in the word matters.
 func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, now time.Time) bool {
-	back := p.state == Left && heard > p.since+sameBeat // there it was back, and that ended
+	back := p.state == Left && heard > p.since+sameBeat // there it came back, and then ended
 	switch {
 	case p.state == Dead:
-		if w.Reason.tellsMore(p.reason) {
+		if w.Reason.strongerThan(p.reason) {
 			p.reason, p.changed = w.Reason, true
 		}
 	case back:
 		t.hearElsewhere(p, mate, heard, now)
 		t.end(p, w.Reason, now)
-	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // the window went on while this collector did not
+	case p.state == Left && p.windowV > 0 && w.Reason == ReasonOverdue: // its window continued while this collector did not
 		p.closeWindow()
 		t.become(p, Dead, ReasonOverdue, now)
 	case w.Reason == ReasonOverrun && p.unknown(ReasonRestored):
 		t.end(p, w.Reason, now)
-	case p.unknown(ReasonIsolated), w.Reason.inferred() && p.isJudgedBy(w, heard): // there it could be judged, and this one was asked
+	case p.unknown(ReasonIsolated), w.Reason.inferred() && p.isJudgedBy(w, heard): // the mate was able to judge it, and this collector was asked
 		t.end(p, w.Reason, now)
 	default:
 		return false
@@ -244,16 +245,16 @@ func (t *Tracker) takeDeath(p *peer, w *Word, mate string, heard time.Duration, 
 	return true
 }
 
-// isJudgedBy reports whether a mate knows at least as much of p, which lives here, as this
-// collector: it has certainly heard the same process as late as anybody, and here
-// is no connection of it.
+// isJudgedBy reports whether a mate knows at least as much about p, which is alive here, as
+// this collector: it has certainly received the latest known beat of the same process, and p
+// has no connection here.
 func (p *peer) isJudgedBy(w *Word, heard time.Duration) bool {
-	_, limited := p.limited() // then its silence is not judged
+	_, limited := p.limited() // if so, its silence is not judged
 	return !limited && !p.state.over() && w.Process == p.fingerprint() && heard-w.Doubt >= p.heardAnywhere()-sameBeat && !p.connected()
 }
 
-// loseElsewhere takes in that the last connection of p has ended at a mate: the wait is
-// shorter here, too.
+// loseElsewhere notes that the last connection of p has ended at a mate: the deadline is
+// shortened here, too.
 func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 	o := &p.process
 	o.suspectV, o.deadV = min(o.suspectV, asked+w.Suspect), min(o.deadV, asked+w.Dead)
@@ -264,11 +265,11 @@ func (t *Tracker) loseElsewhere(p *peer, w *Word, asked time.Duration) {
 	t.vacant.add(p)
 }
 
-// hearElsewhere notes that a mate has heard p.
+// hearElsewhere notes that a mate has received a beat of p.
 func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now time.Time) {
 	e := p.editElsewhere()
-	if heard > e.byeAt {
-		e.bye = ReasonNone
+	if heard > e.goodbyeAt {
+		e.goodbye = ReasonNone
 	}
 	if heard >= e.heard {
 		p.changed = p.changed || e.by != mate
@@ -276,17 +277,18 @@ func (t *Tracker) hearElsewhere(p *peer, mate string, heard time.Duration, now t
 	}
 }
 
-// prolong moves suspicion and deadline of p, if they are later by what a mate says.
+// prolong postpones the suspicion and the deadline of p, if the report of a mate makes them
+// later.
 func (t *Tracker) prolong(p *peer, mate string, heard, suspectV, deadV time.Duration) {
 	e := p.editElsewhere()
 	if deadV > p.deadlineV() && e.asked {
-		e.asked = false // others may say so too
+		e.asked = false // other mates may report the same
 		t.spared++
 	}
 	e.await(mateWait{mate, heard, suspectV, deadV})
 }
 
-// reviveElsewhere lets p be alive, if life that a mate has heard says so.
+// reviveElsewhere makes p alive, if a beat that a mate has received shows it.
 func (t *Tracker) reviveElsewhere(p *peer, w *Word, heard time.Duration, now time.Time) {
 	verdict := t.verdict(now)
 	mistaken, since := p.state == Dead && p.reason.inferred(), heard > p.since+sameBeat

@@ -50,7 +50,7 @@ func TestFileOfEachVersionIsRead(t *testing.T) {
 			want[0].Jobs, want[0].JobsEnded, want[0].Lag, want[0].Carried, want[0].Due, want[0].Patience = nil, nil, 0, 0, time.Time{}, 0
 		}
 		if golden == goldens[0] || golden == goldens[2] {
-			want[0].Health = liveness.HealthUntold
+			want[0].Health = liveness.HealthUnreported
 		}
 		for i := range want {
 			want[i] = want[i].After(rest, 0)
