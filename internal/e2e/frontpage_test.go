@@ -96,7 +96,7 @@ func (s *session) watch(wait time.Duration) {
 	if *recordTo != "" {
 		wait = 3 * time.Second
 	}
-	time.Sleep(wait)
+	pause(wait)
 }
 
 // unstamped returns text without the time of day and without durations.
