@@ -74,7 +74,7 @@ func TestPortInUseIsWaitedFor(t *testing.T) {
 	config := writeOptions(t, "tcp://"+address)
 
 	p := testkit.StartProgram(t, "telegraf-heartbeat", "-config", config)
-	const complaint = "Cannot start yet, retrying until it is free"
+	const complaint = "Cannot start yet, retrying until the address is free"
 	p.Until("it to complain", func() bool { return p.Stderr.Says(complaint) })
 	require.Contains(t, p.Stderr.With(complaint)[0], address)
 	require.NoError(t, holder.Close())

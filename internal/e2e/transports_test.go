@@ -176,7 +176,7 @@ func TestWhoIsNotWhoItSays(t *testing.T) {
 		{"tcp", secret("web-2.secret"), `signature does not match key \"web-1\"`, 4},
 		{"unix", append(secret("web-2.secret"), "-key-id", "web-2"), `\"web-1\" is not the host of the certificate or signature`, 4},
 		{"tcp", []string{"-key-id", "web-3"}, `key \"web-3\" is not in`, 4},
-		{"tls", shown("expired"), "does it ask for a certificate, -tls-cert and -tls-key, that it trusts?", 1},
+		{"tls", shown("expired"), "does the collector require a client certificate that it trusts? Give -tls-cert and -tls-key", 1},
 		{"tls", []string{"-tls-server-name", "other"}, "valid for collector, not other (is the name in the URL right?", 1},
 		{"tls", []string{"-tls-ca", filepath.Join(s.dir, "web-1.pem")}, "unknown authority (does -tls-ca contain the CA of the collector?)", 1},
 	} {
@@ -220,7 +220,7 @@ func TestSecretsAreNotShown(t *testing.T) {
 	require.Zero(t, check.Exit())
 	all := strings.Join(append(check.Stdout.All(), append(check.Stderr.All(), s.plugin.Stderr.All()...)...), "\n")
 	require.Contains(t, all, "signed     with the key web-1")
-	require.Contains(t, all, fmt.Sprintf("issued by %s until ", "Example Authority"))
+	require.Contains(t, all, fmt.Sprintf("issued by %s, valid until ", "Example Authority"))
 	require.NotContains(t, all, "battery")
 	_, err := os.Stat(filepath.Join(s.dir, "s"))
 	require.NoError(t, err)
