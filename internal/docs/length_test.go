@@ -1,0 +1,47 @@
+//go:build unix
+
+package docs
+
+import (
+	"cmp"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// A person reads all of the documents in an hour or two. If you add a page, shorten another one.
+func TestDocumentsStayShort(t *testing.T) {
+	const most = 22000 // words, outside of blocks
+	type length struct {
+		document string
+		words    int
+	}
+	var lengths []length
+	all := 0
+	for _, document := range append(documents(t), pluginREADME) {
+		if strings.Contains(document, "zh-CN") {
+			continue
+		}
+		words := len(strings.Fields(prose(read(t, document))))
+		lengths = append(lengths, length{document, words})
+		all += words
+	}
+	slices.SortFunc(lengths, func(a, b length) int { return cmp.Compare(b.words, a.words) })
+	if all > most {
+		t.Errorf("the documents have %d words outside of blocks: at most %d, shorten one of the longest: %v", all, most, lengths[:8])
+	}
+}
+
+// prose returns a document without its blocks.
+func prose(document string) string {
+	var outside strings.Builder
+	inside := false
+	for line := range strings.Lines(document) {
+		isFence := fence.MatchString(strings.TrimSuffix(line, "\n"))
+		if !isFence && !inside {
+			outside.WriteString(line)
+		}
+		inside = inside != isFence
+	}
+	return outside.String()
+}
