@@ -123,8 +123,9 @@ func (s *Server) checkOf(q *request, p *pingPath) (*check, *refusal) {
 	case check == nil:
 		check, refusal := s.bearerCheck(q)
 		if check == nil && refusal == nil && looksLikeToken(p.first) {
-			refusal = refuse(http.StatusNotFound, ReasonToken, "not found: it looks like a token, but is not one of [[inputs.heartbeat.check]] or 'check_files'; "+
-				"a host of %d letters or more without . or - needs a bearer token", MinToken)
+			refusal = refuse(http.StatusNotFound, ReasonToken,
+				"not found: it looks like a token, but is not one of [[inputs.heartbeat.check]] or 'check_files'; "+
+					"a host of %d letters or more without . or - needs a bearer token", MinToken)
 		}
 		return check, refusal
 	case check.Peer != "" && p.service == "":

@@ -495,7 +495,8 @@ func TestPageShowsOnePeerByItsLink(t *testing.T) {
 		page := w.get(t, "/?peer=web-1/nginx")
 		for _, want := range []string{
 			`<h2 id="peer"><bdi>web-1/nginx</bdi></h2>`, `<b data-state="left">left</b> since `,
-			"<code>leaving</code>: it said goodbye", "<dt>Maintenance window</dt><dd>until <time", `<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
+			"<code>leaving</code>: it said goodbye", "<dt>Maintenance window</dt><dd>until <time",
+			`<dt>Last beat</dt><dd><time datetime="1999-12-31T23:59:48Z">`,
 			"35s of silence, set by its declared interval and the option ",
 			"<dt>Schedule</dt><dd>15 2 * * * UTC</dd>", "<dt>Next beat due</dt><dd><time", "<dt>Hours</dt><dd>06:00-20:00 UTC</dd>",
 			"<dt>Not expected before</dt><dd><time", "<dd>ephemeral: if it falls silent, it has left</dd>",
