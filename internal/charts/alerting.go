@@ -9,7 +9,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// documents is where the documents of this project are read.
+// documents is the address of the project's documents.
 const documents = "https://github.com/telegraf-heartbeat/telegraf-heartbeat/blob/main/docs/"
 
 // RulesFile returns the rules as Prometheus and vmalert read them.
@@ -37,7 +37,7 @@ func RulesFile() []byte {
 		object{"groups": list{object{"name": "heartbeat", "interval": "10s", "rules": rules}}})
 }
 
-// annotations are what a person reads of an alert.
+// annotations returns the texts of an alert.
 func (r *Rule) annotations(s Source, summary string) object {
 	dashboard := "/d/heartbeat-" + s.Name
 	if strings.Contains(r.Summary, "$labels.source") {
@@ -49,8 +49,8 @@ func (r *Rule) annotations(s Source, summary string) object {
 	}
 }
 
-// whyAndWhetherBack ends the summary of a death. It asks when the alert is sent: in a
-// label the reason would make another alert whenever it changes.
+// whyAndWhetherBack is appended to the summary of a death. It queries the reason when the alert
+// is evaluated: with the reason as a label, each change of the reason would be a new alert.
 const whyAndWhetherBack = `{{ $peer := printf "source=%q, service=%q" $labels.source $labels.service }}` +
 	`{{ if not $labels.service }}{{ $peer = printf "source=%q, pid=%q" $labels.source $labels.pid }}{{ end }}` +
 	`{{ range query (printf "count by (reason) (heartbeat_down_since_timestamp_seconds{state=\"dead\", %s})" $peer) }}: {{ .Labels.reason }}{{ end }}` +
@@ -72,7 +72,7 @@ func Provisioned(s Source) []byte {
 
 func (r *Rule) provisioned(s Source) object {
 	query := object{"refId": "A", "expr": r.PromQL, "instant": true, "range": false}
-	above := -1e15 // a series is enough
+	above := -1e15 // any value fires
 	if s == InfluxDB {
 		query = object{"refId": "A", "query": r.InfluxQL, "rawQuery": true, "resultFormat": "time_series"}
 		above = r.Above
@@ -94,7 +94,7 @@ func (r *Rule) provisioned(s Source) object {
 
 func (r *Rule) noData(s Source) string {
 	if s == Prometheus {
-		return "OK" // absent() has data when nothing else has
+		return "OK" // the rule for missing data uses absent()
 	}
 	return r.NoData
 }
@@ -109,7 +109,7 @@ func toYAML(comment string, value object) []byte {
 	encoder := yaml.NewEncoder(&text)
 	encoder.SetIndent(2)
 	if err := encoder.Encode(value); err != nil {
-		panic(err) // it is made of texts and numbers
+		panic(err) // impossible: value has only strings, numbers, lists and maps
 	}
 	return text.Bytes()
 }
