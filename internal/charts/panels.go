@@ -23,26 +23,26 @@ const (
 
 // A Panel is one chart.
 type Panel struct {
-	Row   string // the title of the row that starts with this panel; empty if the panel belongs to the row before
-	Collapsed  bool   // the row is collapsed at first
-	Title string
-	About string // the description
-	Kind  Kind
-	Unit  string  // Grafana's name of the unit
-	Shown *Words  // the words to show instead of numbers
-	Count string  // the state that is counted: a number other than 0 has the colour of that state
-	Good  []level // the colours of numbers
-	Width int     // in columns; the dashboard has 24
-	Tall  int     // in rows of 30 pixels
+	Row       string // the title of the row that starts with this panel; empty if the panel belongs to the row before
+	Collapsed bool   // the row is collapsed at first
+	Title     string
+	About     string // the description
+	Kind      Kind
+	Unit      string  // Grafana's name of the unit
+	Shown     *Words  // the words to show instead of numbers
+	Count     string  // the state that is counted: a number other than 0 has the colour of that state
+	Good      []level // the colours of numbers
+	Width     int     // in columns; the dashboard has 24
+	Tall      int     // in rows of 30 pixels
 
 	By       []string // the tags that identify a line of the chart
 	InfluxQL string
 	PromQL   string // empty for a table: its columns have queries
 	Most     string // in PromQL: if there are many peers, the peers with the largest values are shown; empty to show all
 
-	Columns []Column // of a table, in order
-	TagQuery  string   // of a table, in InfluxQL: a second query, for the tags that the first one does not return
-	SortBy  string   // the column by which a table is sorted at first, largest value first
+	Columns  []Column // of a table, in order
+	TagQuery string   // of a table, in InfluxQL: a second query, for the tags that the first one does not return
+	SortBy   string   // the column by which a table is sorted at first, largest value first
 }
 
 // A Column is a column of a table. The InfluxQL query of the table returns all columns, under
@@ -101,7 +101,7 @@ func reasonWords() *Words {
 // Telegraf adds.
 const (
 	inRange   = `$timeFilter`
-	atEnd    = `time > ${__to}ms - $recent AND time <= ${__to}ms` // "now" is the end of the time range shown
+	atEnd     = `time > ${__to}ms - $recent AND time <= ${__to}ms` // "now" is the end of the time range shown
 	chosen    = ` AND source =~ /^$source$/ AND service =~ /^$service$/`
 	peer      = `source, service, pid`
 	selection = `{source=~"$source", service=~"$service"}`
@@ -113,7 +113,7 @@ const (
 const (
 	stateInfluxQL = `2 * ((last(state_code) + 4) % 5) + 3 * last(dead) AS state`
 	statePromQL   = `min by (` + peer + `) (2 * ((heartbeat_peer_state_code` + selection + ` + 4) % 5) + 3 * heartbeat_peer_dead` + selection + `)`
-	stateAtEnd   = `SELECT min(state) AS state FROM (SELECT ` + stateInfluxQL + ` FROM heartbeat_peer WHERE ` + atEnd + chosen +
+	stateAtEnd    = `SELECT min(state) AS state FROM (SELECT ` + stateInfluxQL + ` FROM heartbeat_peer WHERE ` + atEnd + chosen +
 		` GROUP BY ` + peer + `, host) GROUP BY ` + peer
 )
 
