@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A style says which lines of a document are prose, and which of them begin a paragraph.
+// A style defines which lines of a document are prose, and which of them start a paragraph.
 type style struct{ prose, begins, markup *regexp.Regexp }
 
 var (
@@ -78,7 +78,7 @@ func (l *lister) script(name string, lines []string) {
 	}
 }
 
-// comment adds the sentences of the doc comment of a node.
+// comment adds the sentences of a node's doc comment.
 func (l *lister) comment(n ast.Node) {
 	field := reflect.ValueOf(n).Elem().FieldByName("Doc")
 	if !field.IsValid() {
@@ -90,7 +90,7 @@ func (l *lister) comment(n ast.Node) {
 	}
 }
 
-// split adds the sentences of a paragraph; two words are none.
+// split adds the sentences of a paragraph. It ignores sentences of one or two words.
 func (l *lister) split(paragraph row) {
 	rest := paragraph.text
 	for rest != "" {
