@@ -153,7 +153,7 @@ func TestRepositories(t *testing.T) {
 	t.Run("the same but for the signatures", func(t *testing.T) {
 		again := &release{out: t.TempDir(), version: r.version, seconds: r.seconds}
 		call(t, ".", "sh", "-c", `cp "$0"/*.deb "$0"/*.rpm "$1"`, r.out, again.out)
-		require.NoError(t, again.repositories(signerOf(t, newKey(t))))
+		require.NoError(t, again.buildRepositories(signerOf(t, newKey(t))))
 		for _, name := range []string{"Release", "main/binary-amd64/Packages", "main/binary-amd64/Packages.gz"} {
 			file := filepath.Join("repositories/apt/dists/stable", name)
 			require.Equal(t, string(read(t, r.out, file)), string(read(t, again.out, file)), name)
