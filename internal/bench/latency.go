@@ -13,10 +13,10 @@ import (
 	"time"
 )
 
-// apart is the time between two ends, and at least from a beat to an end: a process
+// pauseBefore is the time between two ends, and at least from a beat to an end: a process
 // that is killed before it has read its answer resets its connection. That says less,
 // so its death is reported later.
-const apart = 100 * time.Millisecond
+const pauseBefore = 100 * time.Millisecond
 
 // A delay is what is measured: how long after the end of a process a state of it is
 // reported.
@@ -61,7 +61,7 @@ func latencyCommand(set *flag.FlagSet) func() {
 		}
 		for _, t := range trials {
 			reports.await(t.service, t.beat)
-			time.Sleep(apart)
+			time.Sleep(pauseBefore)
 			t.at = time.Now()
 			check(t.victim.cmd.Process.Signal(t.end))
 		}
@@ -133,7 +133,7 @@ func (r *reports) await(service, what string) time.Time {
 		r.mu.Lock()
 		lines, at := r.lines, r.at
 		r.mu.Unlock()
-		if i := slices.IndexFunc(lines, func(line string) bool { return says(line, service, what) }); i >= 0 {
+		if i := slices.IndexFunc(lines, func(line string) bool { return isAbout(line, service, what) }); i >= 0 {
 			return at[i]
 		}
 	}
@@ -141,9 +141,9 @@ func (r *reports) await(service, what string) time.Time {
 	return time.Time{}
 }
 
-// says reports whether a line of the plugin is about a beat of a service, by its number
+// isAbout reports whether a line of the plugin is about a beat of a service, by its number
 // (seq=2i), or about its change to a state (state=dead).
-func says(line, service, what string) bool {
+func isAbout(line, service, what string) bool {
 	series, rest, _ := strings.Cut(line, " ")
 	fields, _, _ := strings.Cut(rest, " ")
 	if !strings.Contains(series, ",service="+service+",") {

@@ -44,7 +44,7 @@ func (l *load) total() int { return l.Hosts * l.Rounds * l.Services * l.Beats }
 // It begins with the line "go".
 func (l load) start(address string) *process {
 	p := l.launch(address)
-	p.hear()
+	p.readLine()
 	return p
 }
 

@@ -55,7 +55,7 @@ func main() {
 			do := c.flags(set)
 			set.Parse(os.Args[2:]) //nolint:errcheck // it exits
 			do()
-			settle()
+			saveFigures()
 			return
 		}
 	}

@@ -20,8 +20,8 @@ func matesCommand(set *flag.FlagSet) func() {
 		first, second := freeAddress(), freeAddress()
 		all := []*mate{
 			{name: "alone"},
-			{name: "first of two", cluster: clusterTable("first", first, r.lead(second))},
-			{name: "second of two", cluster: clusterTable("second", second, r.lead(first))},
+			{name: "first of two", cluster: clusterTable("first", first, r.forward(second))},
+			{name: "second of two", cluster: clusterTable("second", second, r.forward(first))},
 		}
 		for _, m := range all {
 			m.start(*peers)
@@ -67,7 +67,7 @@ func (m *mate) start(peers int) {
 	hosts := peers / services
 	l := load{Network: "tcp", Hosts: hosts, Services: services, Beats: 1, Burst: 1, Every: simulatedBeat / time.Duration(hosts), Interval: simulatedBeat}
 	m.senders = l.start(m.plugin.address)
-	m.senders.say("go")
+	m.senders.writeLine("go")
 }
 
 func clusterTable(name, listen, mate string) string {
@@ -82,8 +82,8 @@ type traffic struct{ bytes, messages int64 }
 
 func (r *route) traffic() traffic { return traffic{r.bytes.Load(), r.messages.Load()} }
 
-// lead returns an address that leads to another one.
-func (r *route) lead(to string) string {
+// forward returns an address that leads to another one.
+func (r *route) forward(to string) string {
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	go func() { // ends with the program
 		for {
@@ -93,14 +93,14 @@ func (r *route) lead(to string) string {
 				in.Close() // it does not listen yet
 				continue
 			}
-			go r.carry(in, out) // each ends with the connection
-			go r.carry(out, in)
+			go r.copy(in, out) // each ends with the connection
+			go r.copy(out, in)
 		}
 	}()
 	return listener.Addr().String()
 }
 
-func (r *route) carry(from, to net.Conn) {
+func (r *route) copy(from, to net.Conn) {
 	defer from.Close()
 	defer to.Close()
 	io.Copy(to, io.TeeReader(from, &counter{route: r})) //nolint:errcheck // it ends

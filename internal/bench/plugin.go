@@ -25,15 +25,15 @@ func dial(plugin *process) net.Conn { return must(net.Dial("tcp", plugin.address
 // latest beat and of itself.
 type peerSample struct{ beat, peer string }
 
-// samples returns some of one peer, a second apart.
+// samples returns some of one peer, a second pauseBefore.
 func samples(n int) []peerSample {
 	p := startPlugin("bin/telegraf-heartbeat")
 	defer p.stop()
 	conn := dial(p)
 	defer conn.Close()
-	hearOf := func(measurement string) string {
+	readMetric := func(measurement string) string {
 		for {
-			if line := p.hear(); strings.HasPrefix(line, measurement+",") {
+			if line := p.readLine(); strings.HasPrefix(line, measurement+",") {
 				return line
 			}
 		}
@@ -42,9 +42,9 @@ func samples(n int) []peerSample {
 	all := make([]peerSample, n)
 	for i := range all {
 		must(conn.Write(l.beats(0, i+1, 1)))
-		all[i].beat = hearOf("heartbeat")
-		p.say("")
-		all[i].peer = hearOf("heartbeat_peer")
+		all[i].beat = readMetric("heartbeat")
+		p.writeLine("")
+		all[i].peer = readMetric("heartbeat_peer")
 		time.Sleep(time.Second)
 	}
 	return all

@@ -70,11 +70,11 @@ func (p *process) fail(problem string) {
 	fail("%s: %s: %s", p.cmd.Path, problem, p.log.String())
 }
 
-// say writes a line to its stdin.
-func (p *process) say(line string) { must(io.WriteString(p.in, line+"\n")) }
+// writeLine writes a line to its stdin.
+func (p *process) writeLine(line string) { must(io.WriteString(p.in, line+"\n")) }
 
-// hear reads a line from its stdout, without the end.
-func (p *process) hear() string {
+// readLine reads a line from its stdout, without the end.
+func (p *process) readLine() string {
 	line, err := p.out.ReadString('\n')
 	if err != nil {
 		p.fail(err.Error())

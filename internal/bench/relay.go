@@ -40,7 +40,7 @@ func relayCommand(set *flag.FlagSet) func() {
 		time.Sleep(relayWarm)
 		centralBefore, collectorBefore := central.used(), collector.used()
 		for range int(relayWatched / relayInterval) {
-			collector.say("") // Gather
+			collector.writeLine("") // Gather
 			time.Sleep(relayInterval)
 		}
 		if alive := said.number("heartbeat_collector,state=alive ", "peers"); alive != *hosts {
@@ -60,12 +60,12 @@ func relayRow(name string, p *process, before time.Duration) {
 	fmt.Printf("| %s | %s | %s |\n", name, percent((p.used()-before).Seconds()/relayWatched.Seconds()), mib(p.resident()))
 }
 
-// said is the latest line of each series without a peer, by its measurement and tags.
-type said struct{ lines sync.Map }
+// latestLines has the latest line of each series without a peer, by its measurement and tags.
+type latestLines struct{ lines sync.Map }
 
 // listen reads until the end of what a collector prints.
-func listen(out *bufio.Reader) *said {
-	s := new(said)
+func listen(out *bufio.Reader) *latestLines {
+	s := new(latestLines)
 	go func() {
 		for {
 			line, err := out.ReadString('\n')
@@ -81,7 +81,7 @@ func listen(out *bufio.Reader) *said {
 }
 
 // number returns an integer field of a series.
-func (s *said) number(series, field string) (n int) {
+func (s *latestLines) number(series, field string) (n int) {
 	line, _ := s.lines.Load(series)
 	_, after, _ := strings.Cut(fmt.Sprint(line), field+"=")
 	must(fmt.Sscanf(after, "%d", &n))

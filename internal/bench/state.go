@@ -48,7 +48,7 @@ func watchState(peers int, settles, watched time.Duration) (w written, resident 
 	p := point{peers: peers, interval: 10 * time.Second}
 	senders := p.load().start(plugin.address)
 	defer senders.stop()
-	senders.say("go")
+	senders.writeLine("go")
 	time.Sleep(settles)
 	before := plugin.written()
 	seen := plugin.stateFiles()

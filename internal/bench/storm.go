@@ -24,12 +24,12 @@ func stormCommand(set *flag.FlagSet) func() {
 	peers := set.Int("peers", 100_000, "that fall silent, a multiple of 1000")
 	return func() {
 		alone := &storm{peers: *peers, route: new(route)}
-		alone.play([]*stormed{startStormed("alone", *peers, "")})
+		alone.play([]*stormCollector{startStormCollector("alone", *peers, "")})
 		two := &storm{peers: *peers, route: new(route)}
 		first, second := freeAddress(), freeAddress()
-		two.play([]*stormed{
-			startStormed("first of two", *peers, clusterTable("first", first, two.route.lead(second))),
-			startStormed("second of two", *peers, clusterTable("second", second, two.route.lead(first))),
+		two.play([]*stormCollector{
+			startStormCollector("first of two", *peers, clusterTable("first", first, two.route.forward(second))),
+			startStormCollector("second of two", *peers, clusterTable("second", second, two.route.forward(first))),
 		})
 		fmt.Printf("\n%d peers begin to beat at each collector, and then are silent.\n", *peers)
 		header("phase", "messages between two", "bytes", "bytes a peer", "processor time: alone", "each of two")
@@ -48,13 +48,13 @@ func stormCommand(set *flag.FlagSet) func() {
 type storm struct {
 	peers    int
 	route    *route
-	all      []*stormed
+	all      []*stormCollector
 	phases   []traffic // until the end of each phase
 	deadline time.Time // of the last peer
 }
 
 // play has all peers beat twice to each collector, and then be silent until all are dead.
-func (s *storm) play(all []*stormed) {
+func (s *storm) play(all []*stormCollector) {
 	s.all = all
 	s.phase(time.Now().Add(10 * time.Second)) // they have met
 	l := load{Network: "tcp", Hosts: stormHosts, Services: s.peers / stormHosts, Interval: simulatedBeat}
@@ -64,7 +64,7 @@ func (s *storm) play(all []*stormed) {
 		defer c.senders.stop()
 	}
 	for _, c := range all {
-		c.senders.hear()
+		c.senders.readLine()
 	}
 	silent := time.Now()
 	s.deadline = silent.Add(silenceOfBeat)
@@ -118,8 +118,8 @@ func (s *storm) printDeaths() {
 	}
 }
 
-// A stormed is a collector in a storm.
-type stormed struct {
+// A stormCollector is a collector in a storm.
+type stormCollector struct {
 	name            string
 	plugin, senders *process
 	used            []time.Duration // processor time, at the begin of each phase and at the end
@@ -128,10 +128,10 @@ type stormed struct {
 	answers         atomic.Int64
 }
 
-func (s *stormed) usedIn(phase int) time.Duration { return s.used[phase+1] - s.used[phase] }
+func (s *stormCollector) usedIn(phase int) time.Duration { return s.used[phase+1] - s.used[phase] }
 
-func startStormed(name string, peers int, cluster string) *stormed {
-	s := &stormed{name: name, plugin: startPlugin("bin/telegraf-heartbeat",
+func startStormCollector(name string, peers int, cluster string) *stormCollector {
+	s := &stormCollector{name: name, plugin: startPlugin("bin/telegraf-heartbeat",
 		fmt.Sprintf("max_peers = %d", 2*peers), `emit_beats = "none"`, "isolation_ratio = 0.0", cluster)}
 	go func() { // ends with the plugin
 		for {
@@ -150,7 +150,7 @@ func startStormed(name string, peers int, cluster string) *stormed {
 
 // probe beats every 5 ms, and notes how long it waits for an answer, until what it
 // returns is called.
-func (s *stormed) probe() (end func()) {
+func (s *stormCollector) probe() (end func()) {
 	conn := must(net.Dial("tcp", s.plugin.address))
 	done := make(chan struct{})
 	var all sync.WaitGroup

@@ -190,9 +190,9 @@ func writeFigures(file string, all map[string]figure) {
 	check(os.WriteFile(file, []byte(text.String()), 0o644))
 }
 
-// settle prints the budgets of what this run has measured, beside its tables, and keeps
+// saveFigures prints the budgets of what this run has measured, beside its tables, and keeps
 // the figures if a file for them is named.
-func settle() {
+func saveFigures() {
 	if len(noted) == 0 {
 		return
 	}
