@@ -45,7 +45,7 @@ func collectorsCommand(set *flag.FlagSet) func() {
 	hours := set.Int("hours", 12, "hours of virtual time, at least 2")
 	name := set.String("setting", "", "only settings whose name contains this")
 	return func() {
-		header("collectors", "seed", "living hosts not received for 35 s", "false deaths reported", "preventable by a reachable collector", "real deaths reported",
+		header("collectors", "seed", "living hosts that reached no collector for 35 s", "reported false deaths", "false deaths of hosts that reached one", "real deaths reported",
 			"mean, worst delay", "questions per second", "events", "reported twice")
 		avoidable := 0
 		for i := range settings {

@@ -12,12 +12,12 @@ import (
 
 const (
 	relayInterval = 10 * time.Second
-	relayWarm     = 25 * time.Second // all hosts have beaten twice
+	relayWarm     = 25 * time.Second // by then, all hosts have beaten twice
 	relayWatched  = 60 * time.Second
 )
 
-// relayConfig is a central Telegraf: the metrics of hosts come over HTTP, and what the document
-// of fleets shows makes beats of them.
+// relayConfig configures a central Telegraf. It receives the metrics of hosts over HTTP; the
+// configuration in the document about fleets turns them into beats.
 const relayConfig = `[agent]
 flush_interval = "1s"
 omit_hostname = true
@@ -28,7 +28,7 @@ service_address = "{address}"
 `
 
 func relayCommand(set *flag.FlagSet) func() {
-	hosts := set.Int("hosts", 10_000, "how many hosts send their metrics")
+	hosts := set.Int("hosts", 10_000, "number of hosts that send metrics")
 	return func() {
 		collector := startPlugin("bin/telegraf-heartbeat", `emit_beats = "none"`)
 		defer collector.stop()
@@ -36,7 +36,7 @@ func relayCommand(set *flag.FlagSet) func() {
 		central := start(relayConfig+relayBlock(collector.address), "bin/telegraf-stock")
 		defer central.stop()
 		empty := collector.resident()
-		go sendSystem("http://"+central.address+"/write", *hosts) // as long as the measurement lasts
+		go sendSystem("http://"+central.address+"/write", *hosts) // until the measurement ends
 		time.Sleep(relayWarm)
 		centralBefore, collectorBefore := central.used(), collector.used()
 		for range int(relayWatched / relayInterval) {
@@ -47,23 +47,25 @@ func relayCommand(set *flag.FlagSet) func() {
 			fail("%d of %d hosts are alive", alive, *hosts)
 		}
 		beats := said.number("heartbeat_listener,address=tcp://"+collector.address+" ", "beats_total")
-		fmt.Printf("\n%d hosts at %s, three metrics each, watched for %s; %d beats came in all.\n", *hosts, relayInterval, relayWatched, beats)
-		header("process", "of a core", "memory")
+		fmt.Printf("\n%d hosts with an interval of %s and three metrics each were watched for %s; %d beats arrived\nin total.\n", *hosts, relayInterval, relayWatched, beats)
+		header("process", "share of a core", "memory")
 		relayRow("the central Telegraf", central, centralBefore)
 		relayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
-		fmt.Printf("\nMemory of a host in telegraf-heartbeat: %.1f KiB.\n", float64(collector.resident()-empty)/1024/float64(*hosts))
+		fmt.Printf("\nMemory per host in telegraf-heartbeat: %.1f KiB.\n", float64(collector.resident()-empty)/1024/float64(*hosts))
 	}
 }
 
-// relayRow prints what a process took since it had used so much.
+// relayRow prints the processor time and memory of a process. The time excludes what it had used
+// before.
 func relayRow(name string, p *process, before time.Duration) {
 	fmt.Printf("| %s | %s | %s |\n", name, percent((p.used()-before).Seconds()/relayWatched.Seconds()), mib(p.resident()))
 }
 
-// latestLines has the latest line of each series without a peer, by its measurement and tags.
+// latestLines has the latest line of each series that is not about a peer, by measurement and
+// tags.
 type latestLines struct{ lines sync.Map }
 
-// listen reads until the end of what a collector prints.
+// listen reads the output of a collector until it ends.
 func listen(out *bufio.Reader) *latestLines {
 	s := new(latestLines)
 	go func() {
@@ -88,15 +90,15 @@ func (s *latestLines) number(series, field string) (n int) {
 	return n
 }
 
-// relayBlock returns the block that the document shows, with the address of a collector in
-// another process.
+// relayBlock returns the configuration that the document shows, with the address of a collector
+// in another process.
 func relayBlock(address string) string {
 	shown := string(must(os.ReadFile("deploy/examples/fleet.conf")))
 	return strings.Replace(shown, "udp://127.0.0.1:7878", "tcp://"+address, 1)
 }
 
-// sendSystem sends what inputs.system makes of each host in each interval, a tenth of the hosts
-// every second.
+// sendSystem sends the metrics of inputs.system for each host in each interval, a tenth of the
+// hosts every second.
 func sendSystem(url string, hosts int) {
 	for second := 0; ; second++ {
 		begin := time.Now()
