@@ -15,8 +15,8 @@ TAGS ?= inputs.cpu inputs.disk inputs.execd inputs.internal inputs.mem \
 STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 	outputs.prometheus_client parsers.influx serializers.influx $(BUS_TAGS)
 
-# These run by version and are not tools in go.mod, because that would raise the versions of modules
-# that Telegraf and our programs are built from.
+# These run at fixed versions and are not tools in go.mod, because that would raise the versions of
+# modules that Telegraf and our programs are built from.
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 MARKDOWNLINT = npx --yes markdownlint-cli2@0.17.2

@@ -19,7 +19,7 @@ import (
 // library, so that the protocol and its package can change.
 func TestSenderExportsNoTypeOfAnotherPackage(t *testing.T) {
 	const sender = module + "/sender"
-	_, files, err := list(root)
+	_, files, err := listPackages(root)
 	require.NoError(t, err)
 	load := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
 	api, err := load.Import(sender)

@@ -5,8 +5,8 @@
 //	go run ./internal/arch [-v] [-C DIR] [FOLDER ...]
 //
 // A part depends on another part if it uses something that is defined there. The command sorts
-// the parts of a folder so that as few dependencies as possible point backward. Because of the
-// dependencies that still do, the code cannot be read from top to bottom.
+// the parts of a folder so that as few dependencies as possible point backward. If a
+// dependency still points backward, the code cannot be read from top to bottom.
 package main
 
 import (
@@ -73,7 +73,7 @@ type dependency struct{ from, to string }
 // dependenciesOf returns the dependencies in each folder of a module, each with the name of
 // something that is used.
 func dependenciesOf(dir string) (map[string]map[dependency]string, error) {
-	packages, exports, err := list(dir)
+	packages, exports, err := listPackages(dir)
 	if err != nil {
 		return nil, err
 	}
@@ -97,9 +97,9 @@ type pkg struct {
 	}
 }
 
-// list returns the packages of the module in dir, and the export data of all packages that they
+// listPackages returns the packages of the module in dir, and the export data of all packages that they
 // import.
-func list(dir string) (own []*pkg, exports map[string]string, err error) {
+func listPackages(dir string) (own []*pkg, exports map[string]string, err error) {
 	command := exec.Command("go", "list", "-deps", "-export", "-json=ImportPath,Dir,Export,GoFiles,Imports,Module", "./...")
 	command.Dir, command.Stderr = dir, os.Stderr
 	text, err := command.Output()
@@ -146,7 +146,7 @@ func (p *pkg) addDependencies(all map[string]map[dependency]string, exports map[
 		if object.Pkg() == nil || object.Pkg().Path() != p.ImportPath || from == to {
 			continue
 		}
-		add(all, p.folder(), path.Base(from), path.Base(to), object.Name())
+		addDependency(all, p.folder(), path.Base(from), path.Base(to), object.Name())
 	}
 	for _, file := range files {
 		from := p.folder() + "/" + path.Base(set.Position(file.Pos()).Filename)
@@ -170,14 +170,14 @@ func (*pkg) addImport(all map[string]map[dependency]string, from, to string) {
 	for i := range steps {
 		if i >= len(others) || steps[i] != others[i] {
 			if i < len(others) {
-				add(all, cmp.Or(strings.Join(steps[:i], "/"), "."), steps[i], others[i], to)
+				addDependency(all, cmp.Or(strings.Join(steps[:i], "/"), "."), steps[i], others[i], to)
 			}
 			return
 		}
 	}
 }
 
-func add(all map[string]map[dependency]string, folder, from, to, what string) {
+func addDependency(all map[string]map[dependency]string, folder, from, to, what string) {
 	if all[folder] == nil {
 		all[folder] = make(map[dependency]string)
 	}
@@ -187,9 +187,9 @@ func add(all map[string]map[dependency]string, folder, from, to, what string) {
 	}
 }
 
-// sortParts returns the parts from top to bottom. It first sorts them by how many more parts they
-// use than use them (Eades, Lin, Smyth 1993). Then it moves parts as long as that leaves fewer
-// dependencies pointing backward.
+// sortParts returns the parts from top to bottom. It first sorts them by the number of parts that
+// they use minus the number of parts that use them (Eades, Lin, Smyth 1993). Then it moves single
+// parts as long as that reduces the number of dependencies that point backward.
 func sortParts(dependencies map[dependency]string) []string {
 	balance := make(map[string]int)
 	for a := range dependencies {

@@ -12,7 +12,7 @@ func readWithEpoll(listener *net.TCPListener) {
 	defer file.Close() // keeps it from being garbage-collected
 	listenerFD := int(file.Fd())
 	poll := must(syscall.EpollCreate1(0))
-	watch(poll, listenerFD)
+	addToPoll(poll, listenerFD)
 	var (
 		frames = make(map[int32]*frame)
 		events [128]syscall.EpollEvent
@@ -29,12 +29,12 @@ func readWithEpoll(listener *net.TCPListener) {
 				fd, _, err := syscall.Accept4(listenerFD, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 				check(err)
 				frames[int32(fd)] = new(frame)
-				watch(poll, fd)
+				addToPoll(poll, fd)
 				continue
 			}
 			read, err := syscall.Read(int(event.Fd), buffer[:])
 			if read > 0 {
-				frames[event.Fd].cut(buffer[:read])
+				frames[event.Fd].feed(buffer[:read])
 			} else if err != syscall.EAGAIN {
 				delete(frames, event.Fd)
 				check(syscall.Close(int(event.Fd)))
@@ -43,6 +43,6 @@ func readWithEpoll(listener *net.TCPListener) {
 	}
 }
 
-func watch(poll, fd int) {
+func addToPoll(poll, fd int) {
 	check(syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}))
 }

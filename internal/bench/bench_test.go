@@ -113,7 +113,7 @@ func TestFramesAreCutWhereverTheyAreSplit(t *testing.T) {
 		var f frame
 		complete := 0
 		for p := range slices.Chunk(stream, piece) {
-			complete += f.cut(p)
+			complete += f.feed(p)
 		}
 		require.Equal(t, frames, complete, "in pieces of %d bytes", piece)
 	}

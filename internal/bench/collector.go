@@ -19,14 +19,14 @@ type collector struct {
 	circle  *cluster.Circle // nil for a collector without mates
 	sent    [][]byte        // messages that have not been received yet
 	ticks   uint64
-	tell    func(*liveness.Transition) // reports an event
+	report  func(*liveness.Transition) // reports an event
 	herald  *herald.Herald
 }
 
-// newCollector returns a collector that starts now. Each collector needs another number. A
+// newCollector returns a collector that starts now. The number must differ between collectors. A
 // collector with mates exchanges messages with them.
-func newCollector(name string, number uint64, mates bool, now time.Time, tell func(*liveness.Transition)) *collector {
-	c := &collector{now: now, tell: tell, herald: herald.New(true, now)}
+func newCollector(name string, number uint64, mates bool, now time.Time, report func(*liveness.Transition)) *collector {
+	c := &collector{now: now, report: report, herald: herald.New(true, now)}
 	rules := defaultOptions()
 	rules.Mates = mates
 	c.tracker = liveness.New(rules, now)
@@ -58,13 +58,15 @@ func (noLog) Infof(string, ...any) {}
 func (noLog) Warnf(string, ...any) {}
 
 // observe processes a beat.
-func (c *collector) observe(b *liveness.Beat) { c.take(c.tracker.Observe(c.now, b).Transitions) }
+func (c *collector) observe(b *liveness.Beat) {
+	c.handleEvents(c.tracker.Observe(c.now, b).Transitions)
+}
 
 // tick lets the tracker judge silence.
 func (c *collector) tick() {
 	c.ticks++
-	c.tellAll(c.herald.Settle(c.now))
-	c.take(c.tracker.Tick(c.now))
+	c.reportAll(c.herald.Settle(c.now))
+	c.handleEvents(c.tracker.Tick(c.now))
 }
 
 // talk lets the circle send its messages.
@@ -74,18 +76,18 @@ func (c *collector) talk() {
 	}
 }
 
-// take reports events, unless a mate reports them.
-func (c *collector) take(changes []liveness.Transition) {
+// handleEvents reports events, unless a mate reports them.
+func (c *collector) handleEvents(changes []liveness.Transition) {
 	for _, change := range changes {
 		if c.herald.Admit(&change, c.now) {
-			c.tell(&change)
+			c.report(&change)
 		}
 	}
 }
 
-func (c *collector) tellAll(changes []*liveness.Transition) {
+func (c *collector) reportAll(changes []*liveness.Transition) {
 	for _, change := range changes {
-		c.tell(change)
+		c.report(change)
 	}
 }
 
@@ -134,18 +136,18 @@ func (c *collector) RecordsOf(hashes []uint64) (records []liveness.Record) {
 
 func (c *collector) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
 	wanted, changes := c.tracker.HearWords(c.now, words, mate, ago)
-	c.take(changes)
+	c.handleEvents(changes)
 	return wanted
 }
 
 func (c *collector) HearFact(mate string, f *liveness.Fact) {
-	c.take(c.tracker.HearFact(c.now, f, mate))
+	c.handleEvents(c.tracker.HearFact(c.now, f, mate))
 }
 
 func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) []uint64 {
 	needed, changes := c.tracker.HearRecords(c.now, records, mate, ago)
-	c.take(changes)
+	c.handleEvents(changes)
 	return needed
 }
 
-func (c *collector) Speak(again bool) { c.tellAll(c.herald.Speak(again, c.now)) }
+func (c *collector) Speak(again bool) { c.reportAll(c.herald.Speak(again, c.now)) }

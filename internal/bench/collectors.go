@@ -64,7 +64,7 @@ func collectorsCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// A story is what two collectors reported.
+// A story counts the events that two collectors reported.
 type story struct {
 	events, twice int             // all events; events whose id was reported before
 	unheard       int             // times that living hosts were silent too long for both collectors

@@ -56,7 +56,7 @@ type server struct {
 
 // servers returns all servers for a network.
 func servers(network string) []*server {
-	ours := heartbeat(network, `state_file = "none"`, "max_beats_per_second = 0")
+	ours := pluginTable(network, `state_file = "none"`, "max_beats_per_second = 0")
 	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://{address}\"\n" +
 		"data_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"
 	if network == "tcp" {
@@ -157,9 +157,9 @@ func (b *scenario) print(all []*server) {
 	}
 }
 
-// idlePoints are the numbers of idle connections. They are limited because a collector accepts
-// unproven connections from one address only up to an eighth of its maximum, and because other
-// things also need descriptors.
+// idlePoints are the numbers of idle connections that are measured. They cannot be larger: a
+// collector accepts unproven connections from one address only up to an eighth of its maximum,
+// and other files also need descriptors.
 var idlePoints = []int{5_000, 10_000, 18_000}
 
 const otherDescriptors = 500
@@ -179,15 +179,15 @@ func idleCommand(set *flag.FlagSet) func() {
 		all := slices.DeleteFunc(servers("tcp"), func(s *server) bool { return !strings.Contains(s.name, *only) })
 		for range *turns {
 			for _, s := range all {
-				s.holdIdle(points)
+				s.measureIdle(points)
 			}
 		}
 		printIdle(all, points)
 	}
 }
 
-// holdIdle records the memory for each number of idle connections.
-func (s *server) holdIdle(points []int) {
+// measureIdle records the memory for each number of idle connections.
+func (s *server) measureIdle(points []int) {
 	if s.idleHeld == nil {
 		s.idleHeld = make([][]int64, len(points))
 	}
@@ -327,8 +327,8 @@ type frame struct {
 	left   uint32 // bytes of the payload that have not arrived
 }
 
-// cut processes bytes that have arrived, and returns how many frames are now complete.
-func (f *frame) cut(bytes []byte) (complete int) {
+// feed processes bytes that have arrived, and returns how many frames are now complete.
+func (f *frame) feed(bytes []byte) (complete int) {
 	for len(bytes) > 0 {
 		if f.left > 0 {
 			n := min(uint32(len(bytes)), f.left)

@@ -53,7 +53,7 @@ func curveCommand(set *flag.FlagSet) func() {
 			}
 			pipeline := fmt.Sprintf("[[inputs.heartbeat_pipeline]]\npeers = %d\npeer = '%s'\nbeat = '%s'\nbeats_per_second = ",
 				p.peers, latest.peer, latest.beat)
-			plugin := heartbeat("tcp", `state_file = "{dir}/state"`, fmt.Sprintf("max_peers = %d", p.peers))
+			plugin := pluginTable("tcp", `state_file = "{dir}/state"`, fmt.Sprintf("max_peers = %d", p.peers))
 			quiet, all := p.observe(plugin+`emit_beats = "none"`, true), p.observe(plugin+`emit_beats = "all"`, true)
 			gathered, emitted := p.observe(pipeline+"0", false), p.observe(pipeline+fmt.Sprint(p.perSecond()), false)
 			fmt.Printf("| %d | %d | %s | %s | %s, %s | %s | %s | %s | %s |\n", p.peers, p.perSecond(),

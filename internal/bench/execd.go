@@ -42,7 +42,7 @@ type external struct {
 	took    []time.Duration // time until all metrics were read
 }
 
-// startExternal starts an external plugin and makes this many peers known to it.
+// startExternal starts an external plugin and lets this many peers beat to it.
 func startExternal(program string, peers int) *external {
 	e := &external{process: startPlugin(program, fmt.Sprintf("max_peers = %d", peers), `emit_beats = "none"`)}
 	conn := dial(e.process)

@@ -84,7 +84,7 @@ func fieldsCommand(*flag.FlagSet) func() {
 		for i, k := range all {
 			var kept [2]float64
 			for j, stamp := range stamps {
-				kept[j] = sizeOf(filepath.Join(influx.dir, "data", fmt.Sprintf("kind_%d_%s", i, stamp)))
+				kept[j] = bytesPerSample(filepath.Join(influx.dir, "data", fmt.Sprintf("kind_%d_%s", i, stamp)))
 				sums[j] += kept[j] * float64(len(k.fields))
 			}
 			fmt.Printf("| %s | %s | %.2f B | %.2f B |\n", strings.Join(k.fields, ", "), k.name, kept[0], kept[1])
@@ -118,8 +118,8 @@ func post(url, body string) {
 	}
 }
 
-// sizeOf returns the bytes per sample in InfluxDB's data files below dir.
-func sizeOf(dir string) float64 {
+// bytesPerSample returns the bytes per sample in InfluxDB's data files below dir.
+func bytesPerSample(dir string) float64 {
 	size := int64(0)
 	check(filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".tsm") {

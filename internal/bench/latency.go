@@ -13,9 +13,9 @@ import (
 	"time"
 )
 
-// pauseBefore is the time between two ends, and at least the time from a beat to an end.
-// Otherwise a process may be killed before it has read its answer, which resets its connection. A
-// reset is weaker evidence than a close, so the death would be reported later.
+// pauseBefore is the pause before each process is ended. Without the pause, a process may be
+// killed before it has read its answer, which resets its connection. A reset is weaker evidence
+// than a close, so the death would be reported later.
 const pauseBefore = 100 * time.Millisecond
 
 // A delay is a measurement: the time from the end of a process until one of its states is

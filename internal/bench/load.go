@@ -93,7 +93,7 @@ func (l *load) connect() []net.Conn {
 	return conns
 }
 
-// dial opens connection i. Every thousand connections use another source address: a collector
+// dial opens connection i. Each thousand connections use a different source address: a collector
 // accepts at most an eighth of all its connections from one address before they have beaten, and
 // the ports of one address would run out.
 func (l *load) dial(i int) net.Conn {

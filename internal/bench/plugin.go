@@ -16,7 +16,7 @@ import (
 // it reads a line.
 func startPlugin(program string, options ...string) *process {
 	options = append([]string{`state_file = "none"`}, options...) // before any tables in options
-	return start(heartbeat("tcp", options...), program)
+	return start(pluginTable("tcp", options...), program)
 }
 
 func dial(plugin *process) net.Conn { return must(net.Dial("tcp", plugin.address)) }

@@ -85,7 +85,7 @@ func (p *process) readLine() string {
 // used returns the processor time that the process has used, user and system (proc_pid_stat(5),
 // fields 14 and 15, in hundredths of a second).
 func (p *process) used() time.Duration {
-	text := p.proc("stat")
+	text := p.readProc("stat")
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	return time.Duration(must(strconv.Atoi(fields[11]))+must(strconv.Atoi(fields[12]))) * 10 * time.Millisecond
 }
@@ -106,11 +106,11 @@ func (p *process) idle() time.Duration {
 
 // resident returns the resident memory of the process in bytes (proc_pid_statm(5)).
 func (p *process) resident() int64 {
-	pages := must(strconv.Atoi(strings.Fields(p.proc("statm"))[1]))
+	pages := must(strconv.Atoi(strings.Fields(p.readProc("statm"))[1]))
 	return int64(pages) * int64(os.Getpagesize())
 }
 
-func (p *process) proc(file string) string {
+func (p *process) readProc(file string) string {
 	return string(must(os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))))
 }
 
@@ -136,8 +136,8 @@ func isFree(address string) bool {
 	return listener.Close() == nil
 }
 
-// heartbeat returns a configuration table of the plugin that listens on {address}.
-func heartbeat(network string, options ...string) string {
+// pluginTable returns a configuration table of the plugin that listens on {address}.
+func pluginTable(network string, options ...string) string {
 	return "[[inputs.heartbeat]]\nservice_addresses = [\"" + network + "://{address}\"]\n" + strings.Join(options, "\n") + "\n"
 }
 

@@ -49,15 +49,15 @@ func relayCommand(set *flag.FlagSet) func() {
 		beats := said.number("heartbeat_listener,address=tcp://"+collector.address+" ", "beats_total")
 		fmt.Printf("\n%d hosts with an interval of %s and three metrics each were watched for %s; %d beats arrived\nin total.\n", *hosts, relayInterval, relayWatched, beats)
 		header("process", "share of a core", "memory")
-		relayRow("the central Telegraf", central, centralBefore)
-		relayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
+		printRelayRow("the central Telegraf", central, centralBefore)
+		printRelayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
 		fmt.Printf("\nMemory per host in telegraf-heartbeat: %.1f KiB.\n", float64(collector.resident()-empty)/1024/float64(*hosts))
 	}
 }
 
-// relayRow prints the processor time and memory of a process. The time excludes what it had used
+// printRelayRow prints the processor time and memory of a process. The time excludes what it had used
 // before.
-func relayRow(name string, p *process, before time.Duration) {
+func printRelayRow(name string, p *process, before time.Duration) {
 	fmt.Printf("| %s | %s | %s |\n", name, percent((p.used()-before).Seconds()/relayWatched.Seconds()), mib(p.resident()))
 }
 

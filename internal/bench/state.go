@@ -27,7 +27,7 @@ func stateCommand(set *flag.FlagSet) func() {
 			if peers > *most {
 				continue
 			}
-			w, resident := watchState(peers, *settles, *watched)
+			w, resident := measureState(peers, *settles, *watched)
 			hourly, kbs := float64(w.writes)/watched.Hours(), float64(w.bytes)/1e3/watched.Seconds()
 			fmt.Printf("| %d | %.0f | %.2f | %s |\n", peers, hourly, kbs, mib(resident))
 			if peers == 1 {
@@ -42,8 +42,8 @@ func stateCommand(set *flag.FlagSet) func() {
 // A written is how many bytes a process has written, and in how many writes.
 type written struct{ writes, bytes int64 }
 
-func watchState(peers int, settles, watched time.Duration) (w written, resident int64) {
-	plugin := start(heartbeat("tcp", `state_file = "{dir}/heartbeat.state"`, `emit_beats = "none"`,
+func measureState(peers int, settles, watched time.Duration) (w written, resident int64) {
+	plugin := start(pluginTable("tcp", `state_file = "{dir}/heartbeat.state"`, `emit_beats = "none"`,
 		fmt.Sprintf("max_peers = %d", peers+1)), "bin/telegraf-heartbeat")
 	defer plugin.stop()
 	p := point{peers: peers, interval: 10 * time.Second}
@@ -52,9 +52,9 @@ func watchState(peers int, settles, watched time.Duration) (w written, resident 
 	senders.writeLine("go")
 	time.Sleep(settles)
 	before := plugin.written()
-	seen := plugin.stateFiles()
+	seen := plugin.describeStateFiles()
 	for end := time.Now().Add(watched); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
-		if now := plugin.stateFiles(); now != seen {
+		if now := plugin.describeStateFiles(); now != seen {
 			seen = now
 			w.writes++
 		}
@@ -63,9 +63,9 @@ func watchState(peers int, settles, watched time.Duration) (w written, resident 
 	return w, plugin.resident()
 }
 
-// stateFiles describes the state files as they are now. If the description changes, there was a
+// describeStateFiles describes the state files as they are now. If the description changes, there was a
 // write.
-func (p *process) stateFiles() string {
+func (p *process) describeStateFiles() string {
 	var text strings.Builder
 	for _, entry := range must(os.ReadDir(p.dir)) {
 		if info, err := entry.Info(); err == nil { // no error: it has not been renamed meanwhile
@@ -79,7 +79,7 @@ func (p *process) stateFiles() string {
 // sends no answers and prints nothing, so these are its state, and eight bytes each time that Go
 // wakes a thread that waits for sockets.
 func (p *process) written() (bytes int64) {
-	_, after, _ := strings.Cut(p.proc("io"), "wchar: ")
+	_, after, _ := strings.Cut(p.readProc("io"), "wchar: ")
 	must(fmt.Sscan(after, &bytes))
 	return bytes
 }

@@ -35,7 +35,7 @@ func stormCommand(set *flag.FlagSet) func() {
 		fmt.Printf("\n%d peers begin to beat to each collector, and then fall silent.\n", *peers)
 		header("phase", "messages between two", "bytes", "bytes per peer", "processor time: alone", "each of two")
 		for i, name := range []string{"all begin", "all are suspect", "all are dead"} {
-			carried := two.carriedIn(i)
+			carried := two.trafficIn(i)
 			fmt.Printf("| %s | %d | %d | %d | %.1f s | %.1f s, %.1f s |\n", name, carried.messages, carried.bytes, carried.bytes/int64(*peers),
 				alone.all[0].usedIn(i).Seconds(), two.all[0].usedIn(i).Seconds(), two.all[1].usedIn(i).Seconds())
 		}
@@ -57,7 +57,7 @@ type storm struct {
 // play lets all peers beat twice to each collector, and then be silent until all are dead.
 func (s *storm) play(all []*stormCollector) {
 	s.all = all
-	s.phase(time.Now().Add(10 * time.Second)) // by then, the collectors have connected
+	s.endPhase(time.Now().Add(10 * time.Second)) // by then, the collectors have connected
 	l := load{Network: "tcp", Hosts: stormHosts, Services: s.peers / stormHosts, Interval: simulatedBeat}
 	for _, c := range all {
 		defer c.plugin.stop()
@@ -69,17 +69,17 @@ func (s *storm) play(all []*stormCollector) {
 	}
 	silent := time.Now()
 	s.deadline = silent.Add(silenceOfBeat)
-	s.phase(silent.Add(5 * time.Second))
+	s.endPhase(silent.Add(5 * time.Second))
 	for _, c := range all {
 		defer c.probe()()
 	}
-	s.phase(silent.Add(askedWithin))
+	s.endPhase(silent.Add(askedWithin))
 	s.awaitDeaths()
-	s.phase(time.Now().Add(2 * time.Second))
+	s.endPhase(time.Now().Add(2 * time.Second))
 }
 
-// phase waits for the end of a phase and records traffic and processor time.
-func (s *storm) phase(end time.Time) {
+// endPhase waits for the end of a phase and records traffic and processor time.
+func (s *storm) endPhase(end time.Time) {
 	time.Sleep(time.Until(end))
 	s.phases = append(s.phases, s.route.traffic())
 	for _, c := range s.all {
@@ -87,7 +87,7 @@ func (s *storm) phase(end time.Time) {
 	}
 }
 
-func (s *storm) carriedIn(phase int) traffic {
+func (s *storm) trafficIn(phase int) traffic {
 	from, to := s.phases[phase], s.phases[phase+1]
 	return traffic{to.bytes - from.bytes, to.messages - from.messages}
 }

@@ -83,9 +83,9 @@ func (r *Rule) provisioned(s Source) object {
 		"labels":      object{"severity": r.Severity},
 		"annotations": r.annotations(s, r.Summary),
 		"data": list{
-			step("A", "heartbeat-"+s.Name, query),
-			step("B", "__expr__", object{"refId": "B", "type": "reduce", "reducer": "last", "expression": "A"}),
-			step("C", "__expr__", object{"refId": "C", "type": "threshold", "expression": "B", "conditions": list{
+			alertStep("A", "heartbeat-"+s.Name, query),
+			alertStep("B", "__expr__", object{"refId": "B", "type": "reduce", "reducer": "last", "expression": "A"}),
+			alertStep("C", "__expr__", object{"refId": "C", "type": "threshold", "expression": "B", "conditions": list{
 				object{"evaluator": object{"type": "gt", "params": list{above}}},
 			}}),
 		},
@@ -99,7 +99,7 @@ func (r *Rule) noData(s Source) string {
 	return r.NoData
 }
 
-func step(id, source string, model object) object {
+func alertStep(id, source string, model object) object {
 	return object{"refId": id, "datasourceUid": source, "relativeTimeRange": object{"from": 3600, "to": 0}, "model": model}
 }
 

@@ -130,12 +130,12 @@ func layOut(s Source, panels []Panel) list {
 			x, y = 0, y+tall
 		}
 		if p.Row != "" {
-			row = object{"id": next(), "type": "row", "title": p.Row, "collapsed": p.Collapsed, "panels": list{}, "gridPos": grid(0, y, 24, 1)}
+			row = object{"id": next(), "type": "row", "title": p.Row, "collapsed": p.Collapsed, "panels": list{}, "gridPos": gridPos(0, y, 24, 1)}
 			all = append(all, row)
 			y++
 		}
 		panel := p.draw(s)
-		panel["id"], panel["gridPos"] = next(), grid(x, y, p.Width, p.Tall)
+		panel["id"], panel["gridPos"] = next(), gridPos(x, y, p.Width, p.Tall)
 		if row["collapsed"] == true {
 			row["panels"] = append(row["panels"].(list), panel)
 		} else {
@@ -146,7 +146,7 @@ func layOut(s Source, panels []Panel) list {
 	return all
 }
 
-func grid(x, y, w, h int) object { return object{"x": x, "y": y, "w": w, "h": h} }
+func gridPos(x, y, w, h int) object { return object{"x": x, "y": y, "w": w, "h": h} }
 
 // draw returns the JSON of a panel without its id and position.
 func (p *Panel) draw(s Source) object {
@@ -215,7 +215,7 @@ func (p *Panel) options() object {
 	}
 }
 
-// A look is how numbers are shown.
+// A look defines how numbers are displayed.
 type look struct {
 	unit       string
 	mappings   list
@@ -378,14 +378,14 @@ func (p *Panel) legend(begin, end string) string {
 func (p *Panel) transformations(s Source) list {
 	switch {
 	case p.Kind == Table:
-		return p.asTable(s)
+		return p.tableTransformations(s)
 	case slices.Contains(p.By, "pid"):
 		return list{object{"id": "renameByRegex", "options": object{"regex": "/ +( |$)/g", "renamePattern": "$1"}}}
 	}
 	return nil
 }
 
-func (p *Panel) asTable(s Source) list {
+func (p *Panel) tableTransformations(s Source) list {
 	names, order := object{"reason": "why", "last_pid": "pid"}, object{}
 	for i := range p.Columns {
 		if s == Prometheus {

@@ -56,7 +56,7 @@ type Column struct {
 	PromQL string // empty if the column is a label in Prometheus
 }
 
-// A level gives a colour to all numbers from a number on.
+// A level sets the colour of all numbers from a lower limit on.
 type level struct {
 	from  float64
 	color string
@@ -96,9 +96,9 @@ func reasonWords() *Words {
 	return &words
 }
 
-// Parts that several queries use. A peer with a service name is identified by source and service,
-// any other peer by source and pid. The tag host is the host name of the collector, which
-// Telegraf adds.
+// These constants are parts of several queries. A peer with a service name is identified by
+// source and service, any other peer by source and pid. The tag host is the host name of the
+// collector, which Telegraf adds.
 const (
 	inRange   = `$timeFilter`
 	atEnd     = `time > ${__to}ms - $recent AND time <= ${__to}ms` // "now" is the end of the time range shown
@@ -108,8 +108,8 @@ const (
 	rangeInS  = `((${__to} - ${__from}) / 1000)`
 )
 
-// The queries for the rank of a state (see states). They compute it from the state's code
-// (unknown 0, alive 1, suspect 2, dead 3, left 4).
+// These queries compute the rank of a state (see states) from its code (unknown 0, alive 1,
+// suspect 2, dead 3, left 4).
 const (
 	stateInfluxQL = `2 * ((last(state_code) + 4) % 5) + 3 * last(dead) AS state`
 	statePromQL   = `min by (` + peer + `) (2 * ((heartbeat_peer_state_code` + selection + ` + 4) % 5) + 3 * heartbeat_peer_dead` + selection + `)`
@@ -121,9 +121,9 @@ const (
 // shown only if no collector does.
 const orZero = ` or 0 * max(heartbeat_collector_isolated)`
 
-// countOf returns a query that counts peers by the bits of their rank. InfluxQL returns nothing
+// countByRank returns a query that counts peers by the bits of their rank. InfluxQL returns nothing
 // instead of 0 when it counts no series, and it has no comparison that returns a number.
-func countOf(bits string) string {
+func countByRank(bits string) string {
 	return `SELECT sum(counted) FROM (SELECT ` + bits + ` AS counted FROM (` + stateAtEnd + `))`
 }
 
@@ -145,10 +145,10 @@ func mergedDead(selection string) string {
 	return `min by (` + peer + `) (heartbeat_peer_dead` + selection + ` and heartbeat_peer_state_code` + selection + ` > 0)`
 }
 
-// deadSinceOf returns a query for the time since which each dead peer is dead, with its address
-// and reason as labels. If collectors differ in these, one of them is chosen. For a peer with a
+// deadSinceQuery returns a query for the time at which each dead peer died, with its address and
+// reason as labels. If collectors differ in these, one of them is chosen. For a peer with a
 // service name, only heartbeat_down has the pid.
-func deadSinceOf() string {
+func deadSinceQuery() string {
 	down := func(service string) string {
 		return `heartbeat_down_since_timestamp_seconds{state="dead", source=~"$source", service=~"$service", service` + service + `""}`
 	}
@@ -160,9 +160,11 @@ func deadSinceOf() string {
 
 // Panels returns all panels in the order of an operator's questions: is a peer dead, since when,
 // how reliable are the peers, and do the collectors work?
-func Panels() []Panel { return slices.Concat(now(), when(), howWell(), collectors()) }
+func Panels() []Panel {
+	return slices.Concat(nowPanels(), whenPanels(), reliabilityPanels(), collectorPanels())
+}
 
-func now() []Panel {
+func nowPanels() []Panel {
 	return []Panel{
 		{
 			Row: "Now", Title: "Dead", Kind: Stat, Count: "dead", Width: 4, Tall: 4,
@@ -173,19 +175,19 @@ func now() []Panel {
 		{
 			Title: "Suspect", Kind: Stat, Count: "suspect", Width: 4, Tall: 4,
 			About:    "Peers that are late, or whose connection is lost: they will soon be alive again or dead. They also count as alive.",
-			InfluxQL: countOf(`(state & 2) * (4 - (state & 4)) / 8`),
+			InfluxQL: countByRank(`(state & 2) * (4 - (state & 4)) / 8`),
 			PromQL:   `count(` + statePromQL + ` == 2)` + orZero,
 		},
 		{
 			Title: "Unknown", Kind: Stat, Count: "unknown", Width: 4, Tall: 4,
 			About:    "Peers whose state is unknown: they were forgotten, have not beaten since the collector was away for long, are not judged while the collector is cut off, were known only through another collector that is lost, or are not expected at this hour.",
-			InfluxQL: countOf(`(state & 8) / 8`),
+			InfluxQL: countByRank(`(state & 8) / 8`),
 			PromQL:   `count(` + statePromQL + ` == 8)` + orZero,
 		},
 		{
 			Title: "Left", Kind: Stat, Count: "left", Width: 4, Tall: 4,
 			About:    "Peers that said goodbye: they were stopped, are in maintenance, or are finished jobs.",
-			InfluxQL: countOf(`(state & 4) * (1 - (state & 1)) / 4`),
+			InfluxQL: countByRank(`(state & 4) * (1 - (state & 1)) / 4`),
 			PromQL:   `count(` + statePromQL + ` == 6)` + orZero,
 		},
 		{
@@ -213,8 +215,8 @@ func now() []Panel {
 				{Name: "source", Link: true},
 				{Name: "service"},
 				{Name: "why", Shown: reasons},
-				{Name: "since", Unit: "dateTimeAsIso", PromQL: deadSinceOf() + ` * 1000`},
-				{Name: "down", Unit: "dtdurations", PromQL: `time() - ` + deadSinceOf()},
+				{Name: "since", Unit: "dateTimeAsIso", PromQL: deadSinceQuery() + ` * 1000`},
+				{Name: "down", Unit: "dtdurations", PromQL: `time() - ` + deadSinceQuery()},
 				{Name: "ip"},
 				{Name: "pid", Shown: noPID},
 			},
@@ -222,7 +224,7 @@ func now() []Panel {
 	}
 }
 
-func when() []Panel {
+func whenPanels() []Panel {
 	return []Panel{{
 		Row: "When", Title: "State of each peer", Kind: Timeline, Shown: states, Width: 24, Tall: 12, By: []string{"source", "service", "pid"},
 		About:    "State over time. With several collectors, the best state counts. If there are many peers, those that died or changed state most often are shown; over InfluxDB, the first by name. Choose others above.",
@@ -236,7 +238,7 @@ func when() []Panel {
 // do not change.
 const availability = `100 - 100 * clamp_min(min by (` + peer + `) (increase(heartbeat_peer_dead_seconds_total` + selection + `[$__range]) and on (host) heartbeat_collector_isolated), 0) / $__range_s`
 
-func howWell() []Panel {
+func reliabilityPanels() []Panel {
 	return []Panel{
 		{
 			Row: "How well", Title: "Availability", Kind: Stat, Unit: "percent", Good: available, Width: 4, Tall: 10,
@@ -292,7 +294,7 @@ func howWell() []Panel {
 	}
 }
 
-func collectors() []Panel {
+func collectorPanels() []Panel {
 	return []Panel{
 		{
 			Row: "Collectors", Collapsed: true, Title: "Peers by state", Kind: Lines, Width: 12, Tall: 8, By: []string{"state", "host"},

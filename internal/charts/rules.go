@@ -24,8 +24,8 @@ const peerName = `{{ if eq $labels.service "host" }}host{{ else }}{{ or $labels.
 // peer's sender sets it.
 const alertLabels = peer + `, site`
 
-// Codes of reasons in package liveness: the peer died with its host, was replaced, was forgotten,
-// or is not expected at this hour.
+// These are codes of reasons in package liveness: the peer died with its host, was replaced, was
+// forgotten, or is not expected at this hour.
 const (
 	reasonHost      = `8`
 	reasonReplaced  = `15`
@@ -61,8 +61,8 @@ func deadInflux(where string) string {
 		where + ` GROUP BY ` + peer + `, host) WHERE state > 0 AND reason <> ` + reasonHost + ` GROUP BY ` + peer
 }
 
-// ofPeer returns an InfluxQL query for the largest value that any collector reports for a peer.
-func ofPeer(what, window string) string {
+// maxOfPeer returns an InfluxQL query for the largest value that any collector reports for a peer.
+func maxOfPeer(what, window string) string {
 	return `SELECT max(said) FROM (SELECT ` + what + ` AS said FROM heartbeat_peer WHERE time > now() - ` + window + ` GROUP BY ` + peer + `, host) GROUP BY ` + peer
 }
 
@@ -112,7 +112,7 @@ func deathRules() []Rule {
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
 			Summary:  peerName + " dies and comes back repeatedly",
 			About:    "Three changes to or from dead in ten minutes: a crash loop, or an interval that is too short for the link.",
-			InfluxQL: ofPeer(`last(flapping)`, `1m`),
+			InfluxQL: maxOfPeer(`last(flapping)`, `1m`),
 			PromQL:   `max by (` + alertLabels + `) (heartbeat_peer_flapping) == 1 and ` + diedRecently,
 		},
 	}
@@ -144,7 +144,7 @@ func beatRules() []Rule {
 			Name: "HeartbeatConflict", Severity: "warning", For: "0s", NoData: "OK",
 			Summary:  "two processes beat as " + peerName,
 			About:    "Each hides the death of the other. Give the services, or the hosts, different names. The log of the collector has both addresses.",
-			InfluxQL: ofPeer(`spread(conflicts_total)`, `10m`),
+			InfluxQL: maxOfPeer(`spread(conflicts_total)`, `10m`),
 			PromQL:   `max by (` + alertLabels + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
 		},
 	}

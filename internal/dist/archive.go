@@ -64,10 +64,10 @@ func filesOf(p platform, program string) []string {
 	return files
 }
 
-// archive writes a zip for Windows, and a tar.gz for all other systems.
-func (r *release) archive(p platform, program, built string) error {
+// writeArchive writes a zip for Windows, and a tar.gz for all other systems.
+func (r *release) writeArchive(p platform, program, built string) error {
 	root := fmt.Sprintf("%s-%s-%s-%s", program, r.version, p.os, p.arch)
-	all, err := members(root, built, filesOf(p, program))
+	all, err := readMembers(root, built, filesOf(p, program))
 	if err != nil {
 		return err
 	}
@@ -78,7 +78,7 @@ func (r *release) archive(p platform, program, built string) error {
 	return r.write(root+".tar.gz", func(w io.Writer) error { return writeTarGz(w, all, at) })
 }
 
-func members(root, built string, files []string) ([]member, error) {
+func readMembers(root, built string, files []string) ([]member, error) {
 	var all []member
 	add := func(file string, mode int64) error {
 		text, err := os.ReadFile(file)

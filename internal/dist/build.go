@@ -21,8 +21,8 @@ const (
 	pluginProgram = "telegraf-heartbeat"
 )
 
-// platforms returns all platforms that programs are published for. The plugin is built for the
-// platforms that Telegraf has packages for and that users asked for.
+// platforms returns all platforms that programs are published for. The plugin is built for
+// platforms for which Telegraf has packages and users have asked.
 func platforms() []platform {
 	sender, both := []string{senderProgram}, []string{senderProgram, pluginProgram}
 	return []platform{

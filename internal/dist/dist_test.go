@@ -374,13 +374,13 @@ func TestReleaseIsComplete(t *testing.T) {
 	tagged, untagged := &release{version: "1.0.0"}, &release{version: "1.0.0+20261130000000.0123456789ab"}
 
 	changelog("[1.0.0] - 2026-12-01")
-	require.NoError(t, tagged.check(true))
-	require.ErrorContains(t, untagged.check(true), "has no tag")
-	require.NoError(t, untagged.check(false))
+	require.NoError(t, tagged.checkFinal(true))
+	require.ErrorContains(t, untagged.checkFinal(true), "has no tag")
+	require.NoError(t, untagged.checkFinal(false))
 
 	changelog("[Unreleased]")
-	require.ErrorContains(t, tagged.check(true), `"[Unreleased]"; v1.0.0 needs "[1.0.0] - YYYY-MM-DD"`)
-	require.NoError(t, tagged.check(false))
+	require.ErrorContains(t, tagged.checkFinal(true), `"[Unreleased]"; v1.0.0 needs "[1.0.0] - YYYY-MM-DD"`)
+	require.NoError(t, tagged.checkFinal(false))
 }
 
 // The checksums are signed with the same key as the repositories.
@@ -408,7 +408,7 @@ func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
 		for _, program := range p.programs {
 			built := filepath.Join(t.TempDir(), program)
 			require.NoError(t, os.WriteFile(built, []byte("built"), 0o600))
-			all, err := members("root", built, filesOf(p, program))
+			all, err := readMembers("root", built, filesOf(p, program))
 			require.NoError(t, err)
 			require.Equal(t, member{"root/" + program, 0o755, []byte("built")}, all[0])
 			modes := make(map[string]int64)
@@ -424,7 +424,7 @@ func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
 				require.Equal(t, int64(0o755), modes["root/runit/heartbeat-sender/log/run"])
 			}
 
-			_, err = members("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
+			_, err = readMembers("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
 			require.ErrorContains(t, err, "would be in the archive twice")
 		}
 	}

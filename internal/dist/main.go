@@ -19,7 +19,7 @@ import (
 	"time"
 )
 
-// These tools run by version, as in the Makefile.
+// These tools run at fixed versions, as in the Makefile.
 const (
 	nfpm      = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0"
 	cyclonedx = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
@@ -71,11 +71,11 @@ func run(key string, final bool) error {
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
-	r, err := describe(out)
+	r, err := newRelease(out)
 	if err != nil {
 		return err
 	}
-	if err := r.check(final); err != nil {
+	if err := r.checkFinal(final); err != nil {
 		return err
 	}
 	if err := r.recreateOut(); err != nil {
@@ -98,14 +98,14 @@ func run(key string, final bool) error {
 // cloneHead clones the current commit into dir, so that uncommitted files do not get into a
 // release.
 func cloneHead(dir string) error {
-	changed, err := output("git", "status", "--porcelain", "--untracked-files=no")
+	changed, err := outputOf("git", "status", "--porcelain", "--untracked-files=no")
 	if err != nil {
 		return err
 	}
 	if changed != "" {
 		return fmt.Errorf("a release contains only committed files, so commit these changes first:\n%s", changed)
 	}
-	added, err := output("git", "status", "--porcelain")
+	added, err := outputOf("git", "status", "--porcelain")
 	if err != nil {
 		return err
 	}
@@ -115,10 +115,10 @@ func cloneHead(dir string) error {
 	return runWith(nil, "git", "clone", "--quiet", ".", dir)
 }
 
-// describe returns the release for the commit that is checked out.
-func describe(out string) (*release, error) {
+// newRelease returns the release for the commit that is checked out.
+func newRelease(out string) (*release, error) {
 	r := &release{out: out}
-	committed, err := output("git", "log", "-1", "--format=%ct %H")
+	committed, err := outputOf("git", "log", "-1", "--format=%ct %H")
 	if err != nil {
 		return nil, err
 	}
@@ -130,9 +130,9 @@ func describe(out string) (*release, error) {
 	return r, err
 }
 
-// check returns an error if a final release has no tag, or if the newest section of the changelog
+// checkFinal returns an error if a final release has no tag, or if the newest section of the changelog
 // is about another version.
-func (r *release) check(final bool) error {
+func (r *release) checkFinal(final bool) error {
 	if !final {
 		return nil
 	}
@@ -162,7 +162,7 @@ func (r *release) recreateOut() error {
 func versionOf(seconds int64, hash string) (string, error) {
 	newest := func(which ...string) (string, error) {
 		args := append([]string{"-c", "versionsort.suffix=-", "tag", "--sort=-version:refname", "--list", "v[0-9]*"}, which...)
-		tags, err := output("git", args...)
+		tags, err := outputOf("git", args...)
 		tag, _, _ := strings.Cut(tags, "\n")
 		return strings.TrimPrefix(tag, "v"), err
 	}
@@ -182,11 +182,11 @@ func (r *release) publish(p platform) error {
 		if err != nil {
 			return err
 		}
-		if err := r.archive(p, program, built); err != nil {
+		if err := r.writeArchive(p, program, built); err != nil {
 			return err
 		}
 		if p.os == "linux" {
-			if err := r.pack(p, program, built); err != nil {
+			if err := r.writePackages(p, program, built); err != nil {
 				return err
 			}
 		}
@@ -197,8 +197,8 @@ func (r *release) publish(p platform) error {
 	return nil
 }
 
-// output runs a command and returns what it printed.
-func output(name string, args ...string) (string, error) {
+// outputOf runs a command and returns what it printed.
+func outputOf(name string, args ...string) (string, error) {
 	command := exec.Command(name, args...)
 	command.Stderr = os.Stderr
 	text, err := command.Output()

@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// pack makes a deb and an rpm.
-func (r *release) pack(p platform, program, built string) error {
+// writePackages makes a deb and an rpm.
+func (r *release) writePackages(p platform, program, built string) error {
 	env := []string{
 		"GOFLAGS=", "VERSION=" + r.version, "ARCH=" + p.packaged, "BUILT=" + built,
 		"SOURCE_DATE_EPOCH=" + strconv.FormatInt(r.seconds, 10),

@@ -36,10 +36,10 @@ func (r *release) buildRepositories(s *signer) error {
 		fmt.Println("no repositories were made, because they must be signed: run make dist KEY=... with the id of a gpg key, or a file with a key")
 		return nil
 	}
-	if err := r.apt(s); err != nil {
+	if err := r.buildApt(s); err != nil {
 		return fmt.Errorf("the repository for apt: %w", err)
 	}
-	if err := r.rpm(s); err != nil {
+	if err := r.buildRPM(s); err != nil {
 		return fmt.Errorf("the repository for dnf: %w", err)
 	}
 	return nil
@@ -81,7 +81,7 @@ func (s *signer) resolveKey() error {
 	if s.id != "" {
 		args = append(args, "--", s.id)
 	}
-	listed, err := output("env", append(s.env(), args...)...)
+	listed, err := outputOf("env", append(s.env(), args...)...)
 	if err != nil {
 		return err
 	}
@@ -124,8 +124,8 @@ func (s *signer) close() {
 	os.RemoveAll(s.home)                         //nolint:errcheck // nothing more can be done
 }
 
-// apt makes dist/repositories/apt.
-func (r *release) apt(s *signer) error {
+// buildApt makes dist/repositories/apt.
+func (r *release) buildApt(s *signer) error {
 	root := filepath.Join(r.out, "repositories", "apt")
 	if err := r.copyInto(filepath.Join(root, "pool"), "*.deb"); err != nil {
 		return err
@@ -201,9 +201,9 @@ func writeWithGzip(file string, text []byte) error {
 	return errors.Join(os.WriteFile(file, text, 0o644), os.WriteFile(file+".gz", zipped.Bytes(), 0o644))
 }
 
-// rpm makes dist/repositories/rpm. Only the packages in the repository are signed, so that the
+// buildRPM makes dist/repositories/rpm. Only the packages in the repository are signed, so that the
 // packages in dist have the same bytes each time.
-func (r *release) rpm(s *signer) error {
+func (r *release) buildRPM(s *signer) error {
 	root := filepath.Join(r.out, "repositories", "rpm")
 	if err := r.copyInto(root, "*.rpm"); err != nil {
 		return err
@@ -260,6 +260,6 @@ func (r *release) copyInto(dir, pattern string) error {
 
 // outputIn runs a tool in a directory and returns its output.
 func outputIn(dir, name string, args ...string) ([]byte, error) {
-	text, err := output("env", append([]string{"--chdir=" + dir, name}, args...)...)
+	text, err := outputOf("env", append([]string{"--chdir=" + dir, name}, args...)...)
 	return []byte(text + "\n"), err
 }

@@ -132,7 +132,7 @@ func TestRepositories(t *testing.T) {
 	for _, program := range p.programs {
 		built, err := r.build(p, program)
 		require.NoError(t, err)
-		require.NoError(t, r.pack(p, program, built))
+		require.NoError(t, r.writePackages(p, program, built))
 	}
 	key := newKey(t)
 	require.NoError(t, r.buildRepositories(signerOf(t, key)))

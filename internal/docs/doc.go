@@ -1,8 +1,8 @@
 // Package docs tests the documents: it runs what they show, or checks it with the programs that
 // it is for. It contains only tests. It knows our code as text and never imports it.
 //
-// Each fenced block of README.md and docs/*.md has a kind in the table kinds. Blocks of the
-// language text are printed output. If the block before one was run, it is compared with the
-// output of that block; otherwise, each line must be one that our programs can print (go run
-// ./internal/texts lists those). excuses_test.go describes the exceptions.
+// Each fenced block of README.md and docs/*.md is checked according to its language, see the
+// table kinds. Blocks of the language text are printed output. If the block before such a block
+// was run, its output is compared; otherwise, each line must be one that our programs can print
+// (go run ./internal/texts lists those). excuses_test.go describes the exceptions.
 package docs

@@ -10,8 +10,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ports that systems do not use for outgoing connections by default: Linux uses ports from 32768
-// on, other systems higher ones (ip(7), ip_local_port_range).
+// By default, systems do not use these ports for outgoing connections: Linux uses ports from
+// 32768 on, other systems higher ones (ip(7), ip_local_port_range).
 const (
 	firstPort = 10_000
 	pastLast  = 32_768
@@ -19,9 +19,9 @@ const (
 
 // turns counts the ports that were tried. It starts at a random number, because other test
 // processes run at the same time.
-var turns = anywhere()
+var turns = randomStart()
 
-func anywhere() *atomic.Uint32 {
+func randomStart() *atomic.Uint32 {
 	var n atomic.Uint32
 	n.Store(rand.Uint32N(pastLast - firstPort))
 	return &n

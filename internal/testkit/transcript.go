@@ -35,13 +35,13 @@ func (tr *Transcript) Write(text []byte) (int, error) {
 			return len(text), nil
 		}
 		tr.rest = rest
-		if tr.kept(string(line)) {
+		if tr.keeps(string(line)) {
 			tr.lines = append(tr.lines, Line{string(line), now})
 		}
 	}
 }
 
-func (tr *Transcript) kept(line string) bool {
+func (tr *Transcript) keeps(line string) bool {
 	return len(tr.keep) == 0 ||
 		slices.ContainsFunc(tr.keep, func(begin string) bool { return strings.HasPrefix(line, begin) })
 }

@@ -10,7 +10,7 @@ const (
 	// every ten seconds.
 	Patience = 5 * time.Minute
 
-	glance = 50 * time.Millisecond // between two calls of done
+	pollInterval = 50 * time.Millisecond // between two calls of done
 )
 
 // Until calls done repeatedly until it returns true, and fails the test after Patience.
@@ -23,7 +23,7 @@ func Until(t testing.TB, what string, done func() bool) {
 func UntilWithin(t testing.TB, limit time.Duration, what string, done func() bool) {
 	t.Helper()
 	over := time.After(limit)
-	looks := time.NewTicker(glance)
+	looks := time.NewTicker(pollInterval)
 	defer looks.Stop()
 	for !done() {
 		select {

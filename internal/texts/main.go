@@ -83,25 +83,25 @@ func (l *lister) visit(path string, entry fs.DirEntry, err error) error {
 	case entry.IsDir() && (name == "build" || name == "testdata" || name == ".git"):
 		return fs.SkipDir
 	case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
-		return l.source(filepath.ToSlash(path))
+		return l.addSource(filepath.ToSlash(path))
 	case !l.names && (l.sentences || name == "sample.conf" || name == "page.js"):
-		return l.document(filepath.ToSlash(path))
+		return l.addDocument(filepath.ToSlash(path))
 	}
 	return nil
 }
 
-func (l *lister) source(path string) error {
+func (l *lister) addSource(path string) error {
 	file, err := parser.ParseFile(l.set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return err
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if l.names {
-			l.name(n)
+			l.addName(n)
 			return true
 		}
 		if l.sentences && n != nil {
-			l.comment(n)
+			l.addComment(n)
 		}
 		return !programs.MatchString(path) || l.expression(n)
 	})
@@ -116,10 +116,10 @@ func (l *lister) expression(n ast.Node) bool {
 	case *ast.Field:
 		n.Tag = nil
 	case *ast.BasicLit:
-		l.add(n, constant(n))
+		l.addText(n, constant(n))
 	case *ast.BinaryExpr: // "a" + b() + "c"
 		if joined := constant(n); strings.Trim(joined, "%s") != "" {
-			l.add(n, joined)
+			l.addText(n, joined)
 			ast.Inspect(n, func(part ast.Node) bool { // the arguments of b
 				call, is := part.(*ast.CallExpr)
 				if is {
@@ -135,7 +135,7 @@ func (l *lister) expression(n ast.Node) bool {
 		}
 		// A word and a format after it form one line: say("answered", "in %s", ...).
 		if len(n.Args) > 1 && word.MatchString(constant(n.Args[0])) && strings.ContainsAny(constant(n.Args[1]), "% ") {
-			l.add(n, constant(n.Args[0])+" "+constant(n.Args[1]))
+			l.addText(n, constant(n.Args[0])+" "+constant(n.Args[1]))
 			for _, argument := range n.Args[2:] {
 				ast.Inspect(argument, l.expression)
 			}
@@ -164,8 +164,8 @@ func constant(e ast.Expr) string {
 	return "%s"
 }
 
-// add adds each line of a text, unless it is already there.
-func (l *lister) add(n ast.Node, whole string) {
+// addText adds each line of a text, unless it is already there.
+func (l *lister) addText(n ast.Node, whole string) {
 	if !text.MatchString(verb.ReplaceAllString(whole, "")) {
 		return
 	}
@@ -181,15 +181,15 @@ func (l *lister) add(n ast.Node, whole string) {
 			r.line += i
 		}
 		if l.sentences {
-			l.split(r)
+			l.addSentences(r)
 		} else {
 			l.rows = append(l.rows, r)
 		}
 	}
 }
 
-// name adds a function with its signature, or a type.
-func (l *lister) name(n ast.Node) {
+// addName adds a function with its signature, or a type.
+func (l *lister) addName(n ast.Node) {
 	at := n
 	switch declared := n.(type) {
 	case *ast.FuncDecl:

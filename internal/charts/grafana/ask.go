@@ -58,8 +58,8 @@ func (s *PromSeries) points() [][]any {
 	return s.Values
 }
 
-// number decodes a value in an answer of Prometheus.
-func number(value any) any {
+// parseNumber decodes a value in an answer of Prometheus.
+func parseNumber(value any) any {
 	text, _ := value.(string)
 	n, err := strconv.ParseFloat(text, 64)
 	if text == "NaN" || text == "+Inf" || text == "-Inf" || err != nil {
@@ -89,12 +89,12 @@ func Ask(t testing.TB, dashboard []byte, database string, v View) *Drawing {
 		}
 		return append(frames, FromPromQL(prom, answers, v)...)
 	})
-	d.Marks = marks(t, dashboard, database, v)
+	d.Marks = queryMarks(t, dashboard, database, v)
 	return d
 }
 
-// marks queries the annotations that are shown at first.
-func marks(t testing.TB, dashboard []byte, database string, v View) []Mark {
+// queryMarks queries the annotations that are shown at first.
+func queryMarks(t testing.TB, dashboard []byte, database string, v View) []Mark {
 	t.Helper()
 	var board struct {
 		Annotations struct {
@@ -141,7 +141,7 @@ func askInflux(t testing.TB, database, query string) []InfluxSeries {
 		}
 	}
 	require.NotRegexp(t, variable, query)
-	get(t, database+"/query", url.Values{"db": {"telegraf"}, "epoch": {"ms"}, "q": {query}}, &answer)
+	getJSON(t, database+"/query", url.Values{"db": {"telegraf"}, "epoch": {"ms"}, "q": {query}}, &answer)
 	require.Len(t, answer.Results, 1)
 	require.Empty(t, answer.Results[0].Error, query)
 	return answer.Results[0].Series
@@ -153,14 +153,14 @@ func askProm(t testing.TB, database, query string, instant bool, v View) []PromS
 	var answer struct{ Data struct{ Result []PromSeries } }
 	second := func(at time.Time) []string { return []string{strconv.FormatInt(at.Unix(), 10)} }
 	if instant {
-		get(t, database+"/api/v1/query", url.Values{"query": {query}, "time": second(v.To)}, &answer)
+		getJSON(t, database+"/api/v1/query", url.Values{"query": {query}, "time": second(v.To)}, &answer)
 	} else {
-		get(t, database+"/api/v1/query_range", url.Values{"query": {query}, "start": second(v.From), "end": second(v.To), "step": {v.Step.String()}}, &answer)
+		getJSON(t, database+"/api/v1/query_range", url.Values{"query": {query}, "start": second(v.From), "end": second(v.To), "step": {v.Step.String()}}, &answer)
 	}
 	return answer.Data.Result
 }
 
-func get(t testing.TB, address string, query url.Values, answer any) {
+func getJSON(t testing.TB, address string, query url.Values, answer any) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"?"+query.Encode(), nil)
 	require.NoError(t, err)

@@ -24,7 +24,7 @@ type Field struct {
 	Values []any             `json:"values"`
 }
 
-// FromInfluxQL converts an answer of InfluxDB to frames.
+// FromInfluxQL returns frames with an answer of InfluxDB.
 func FromInfluxQL(target *Target, answer []InfluxSeries) []Frame {
 	if target.ResultFormat == "table" {
 		return influxTable(target, answer)
@@ -116,7 +116,7 @@ func influxName(alias string, series *InfluxSeries, column string) string {
 	})
 }
 
-// FromPromQL converts the answers of Prometheus to the targets of a panel to frames.
+// FromPromQL returns frames with the answers of Prometheus to the queries of a panel.
 func FromPromQL(targets []Target, answers [][]PromSeries, v View) []Frame {
 	var frames []Frame
 	tables := 0
@@ -151,7 +151,7 @@ func promLines(target *Target, answer []PromSeries, v View) []Frame {
 		}
 		for _, point := range series.points() {
 			at.Values = append(at.Values, 1000*point[0].(float64))
-			values.Values = append(values.Values, number(point[1]))
+			values.Values = append(values.Values, parseNumber(point[1]))
 		}
 		frames = append(frames, Frame{RefID: target.RefID, Fields: []Field{at, values}})
 	}
@@ -184,7 +184,7 @@ func promTable(target *Target, answer []PromSeries, tables int) Frame {
 				fields[1+i].Values = append(fields[1+i].Values, series.Metric[name])
 			}
 			last := &fields[len(fields)-1]
-			last.Values = append(last.Values, number(point[1]))
+			last.Values = append(last.Values, parseNumber(point[1]))
 		}
 	}
 	return Frame{RefID: target.RefID, Fields: fields}

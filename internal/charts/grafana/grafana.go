@@ -110,13 +110,13 @@ func (d *Drawing) Picture(t testing.TB, file string) {
 	text := fmt.Sprintf(`<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/picture.bundle.css"><div id="page"></div>`+
 		`<script>window.__grafana_public_path__ = "/public/"; window.input = %s</script><script src="/picture.bundle.js"></script>`, d.input(t))
 	pages := http.NewServeMux()
-	pages.Handle("/", http.FileServer(http.Dir(filepath.Dir(built(t, "picture.bundle.js")))))
+	pages.Handle("/", http.FileServer(http.Dir(filepath.Dir(builtFile(t, "picture.bundle.js")))))
 	pages.HandleFunc("/picture.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 	server := httptest.NewServer(pages)
 	defer server.Close()
 	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // usually two seconds; more if it hangs
 	defer cancel()
-	command := exec.CommandContext(ctx, program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+	command := exec.CommandContext(ctx, lookPath(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr",
 		"--virtual-time-budget=20000", "--screenshot="+file,
 		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height()*(cell+gap)+gap), server.URL+"/picture.html")
@@ -146,8 +146,8 @@ func compress(t testing.TB, file string) {
 	require.NoError(t, os.WriteFile(file, small.Bytes(), 0o600))
 }
 
-// program returns the path of an installed program, or skips the test.
-func program(t testing.TB, name string) string {
+// lookPath returns the path of an installed program, or skips the test.
+func lookPath(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -156,9 +156,9 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// built returns the path of a file that "make grafana" makes. It skips the test if the file is
+// builtFile returns the path of a file that "make grafana" makes. It skips the test if the file is
 // missing or out of date.
-func built(t testing.TB, name string) string {
+func builtFile(t testing.TB, name string) string {
 	t.Helper()
 	root, err := os.Getwd()
 	require.NoError(t, err)

@@ -44,7 +44,7 @@ type Series struct {
 // Show returns the visible content of each panel, by title.
 func (d *Drawing) Show(t testing.TB) map[string]Panel {
 	t.Helper()
-	command := exec.CommandContext(t.Context(), program(t, "node"), built(t, "show.bundle.js"))
+	command := exec.CommandContext(t.Context(), lookPath(t, "node"), builtFile(t, "show.bundle.js"))
 	command.Stdin = bytes.NewReader(d.input(t))
 	var said bytes.Buffer
 	command.Stderr = &said
