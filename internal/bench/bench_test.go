@@ -156,12 +156,12 @@ func TestFieldsAreSortedByHowTheyChange(t *testing.T) {
 // receives are reported dead, and each event is reported once.
 func TestCollectorsReportOnlyRealSilences(t *testing.T) {
 	asking := simulate(&settings[1], seeds[0], 12*time.Hour)
-	require.Equal(t, 7, asking.unheard)
-	require.Equal(t, asking.unheard, asking.wrong)
+	require.Equal(t, 7, asking.silences)
+	require.Equal(t, asking.silences, asking.wrong)
 	require.Zero(t, asking.avoidable)
 	require.Zero(t, asking.twice)
 	require.Len(t, asking.delays, realDeaths)
 	require.Less(t, slices.Max(asking.delays), silenceOfBeat+liveness.AnswerTime)
 	alone := simulate(&settings[0], seeds[0], 2*time.Hour)
-	require.Greater(t, alone.wrong, 10*alone.unheard, "otherwise the questions would not matter")
+	require.Greater(t, alone.wrong, 10*alone.silences, "otherwise the questions would not matter")
 }

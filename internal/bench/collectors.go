@@ -52,9 +52,9 @@ func collectorsCommand(set *flag.FlagSet) func() {
 			for _, seed := range seeds {
 				if strings.Contains(settings[i].name, *name) {
 					span := time.Duration(*hours) * time.Hour
-					told := simulate(&settings[i], seed, span)
-					fmt.Println(told.row(settings[i].name, seed, span))
-					avoidable += told.avoidable
+					outcome := simulate(&settings[i], seed, span)
+					fmt.Println(outcome.row(settings[i].name, seed, span))
+					avoidable += outcome.avoidable
 				}
 			}
 		}
@@ -67,7 +67,7 @@ func collectorsCommand(set *flag.FlagSet) func() {
 // A story counts the events that two collectors reported.
 type story struct {
 	events, twice int             // all events; events whose id was reported before
-	unheard       int             // times that living hosts were silent too long for both collectors
+	silences      int             // times that living hosts were silent too long for both collectors
 	wrong         int             // reported deaths of living hosts
 	avoidable     int             // wrong deaths that the other, reachable collector could have prevented
 	delays        []time.Duration // from the last received beat of an ended host until its death is first reported
@@ -80,22 +80,22 @@ func (s *story) row(name string, seed [2]uint64, span time.Duration) string {
 		sum, worst = sum+d, max(worst, d)
 	}
 	mean := sum / time.Duration(max(len(s.delays), 1))
-	return fmt.Sprintf("| %s | %d, %d | %d | %d | %d | %d of %d | %.1f s, %.1f s | %.2f | %d | %d |", name, seed[0], seed[1], s.unheard, s.wrong, s.avoidable,
+	return fmt.Sprintf("| %s | %d, %d | %d | %d | %d | %d of %d | %.1f s, %.1f s | %.2f | %d | %d |", name, seed[0], seed[1], s.silences, s.wrong, s.avoidable,
 		len(s.delays), realDeaths, mean.Seconds(), worst.Seconds(), float64(s.asked)/span.Seconds(), s.events, s.twice)
 }
 
 // A simulatedHost beats until it ends.
 type simulatedHost struct {
-	beat   liveness.Beat
-	phase  time.Duration
-	ends   time.Duration
-	broken [2]time.Duration // when its broken path to each collector works again
-	heard  [2]time.Duration // when each collector last received a beat
-	told   bool             // its death was reported after it ended
+	beat          liveness.Beat
+	phase         time.Duration
+	ends          time.Duration
+	broken        [2]time.Duration // when its broken path to each collector works again
+	received      [2]time.Duration // when each collector last received a beat
+	deathReported bool             // its death was reported after it ended
 }
 
 // lastReceived returns when a collector last received a beat of the host.
-func (h *simulatedHost) lastReceived() time.Duration { return max(h.heard[0], h.heard[1]) }
+func (h *simulatedHost) lastReceived() time.Duration { return max(h.received[0], h.received[1]) }
 
 // A simulation is one run of a setting with a seed.
 type simulation struct {
@@ -177,15 +177,15 @@ func (s *simulation) beat(h *simulatedHost) {
 		return
 	}
 	h.beat.Seq++
-	unheard := s.at-h.lastReceived() > silenceOfBeat && h.beat.Seq > 1
+	tooLong := s.at-h.lastReceived() > silenceOfBeat && h.beat.Seq > 1
 	for k, c := range s.collectors {
 		if h.broken[k] < s.at {
-			h.heard[k] = s.at
+			h.received[k] = s.at
 			c.observe(&h.beat)
 		}
 	}
-	if unheard && h.lastReceived() == s.at {
-		s.story.unheard++
+	if tooLong && h.lastReceived() == s.at {
+		s.story.silences++
 	}
 }
 
@@ -224,11 +224,11 @@ func (s *simulation) record(k int, change *liveness.Transition) {
 	switch {
 	case s.at < h.ends:
 		s.story.wrong++
-		if s.setting.mates && s.joined >= 0 && s.at-s.joined >= answered && s.at-h.heard[1-k] < silenceOfBeat {
+		if s.setting.mates && s.joined >= 0 && s.at-s.joined >= answered && s.at-h.received[1-k] < silenceOfBeat {
 			s.story.avoidable++
 		}
-	case !h.told:
-		h.told = true
+	case !h.deathReported:
+		h.deathReported = true
 		s.story.delays = append(s.story.delays, s.at-h.lastReceived())
 	}
 }

@@ -95,15 +95,15 @@ func (s *storm) trafficIn(phase int) traffic {
 // awaitDeaths waits until the collectors together have reported all deaths.
 func (s *storm) awaitDeaths() {
 	for limit := time.Now().Add(stormLimit); ; time.Sleep(50 * time.Millisecond) {
-		told := int64(0)
+		reported := int64(0)
 		for _, c := range s.all {
-			told += c.deaths.Load()
+			reported += c.deaths.Load()
 		}
-		if told >= int64(s.peers) {
+		if reported >= int64(s.peers) {
 			return
 		}
 		if time.Now().After(limit) {
-			fail("only %d of %d deaths were reported", told, s.peers)
+			fail("only %d of %d deaths were reported", reported, s.peers)
 		}
 	}
 }

@@ -361,7 +361,7 @@ func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 	require.Empty(t, call(t, clone, "git", "status", "--porcelain"), "Go would call it modified")
 
 	write("program", "changed")
-	require.ErrorContains(t, cloneHead(t.TempDir()), "these changes are not:\nM program")
+	require.ErrorContains(t, cloneHead(t.TempDir()), "so commit these changes first:\nM program")
 }
 
 // A final release needs a key, a tag, and a section of the changelog about its version.

@@ -93,20 +93,20 @@ func newTracker(margin int) *liveness.Tracker {
 
 // beat converts b to a beat for the tracker.
 func (o *ours) beat(b beat) *liveness.Beat {
-	told := &liveness.Beat{
+	input := &liveness.Beat{
 		ID:       liveness.ID{Source: "host", Service: "service"},
 		Interval: duration(o.link.interval),
 	}
 	number := b.seq + 1 // 0 means no number
 	switch o.link.conns {
 	case oneShots:
-		told.Conn = liveness.ConnID(number)
-		return told
+		input.Conn = liveness.ConnID(number)
+		return input
 	case oneConn:
-		told.Conn = 1
+		input.Conn = 1
 	}
-	told.Run, told.Seq = "run", number
-	return told
+	input.Run, input.Seq = "run", number
+	return input
 }
 
 func duration(seconds float64) time.Duration {
