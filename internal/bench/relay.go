@@ -47,7 +47,7 @@ func relayCommand(set *flag.FlagSet) func() {
 			fail("%d of %d hosts are alive", alive, *hosts)
 		}
 		beats := said.number("heartbeat_listener,address=tcp://"+collector.address+" ", "beats_total")
-		fmt.Printf("\n%d hosts with an interval of %s and three metrics each were watched for %s; %d beats arrived\nin total.\n", *hosts, relayInterval, relayWatched, beats)
+		fmt.Printf("\n%d hosts sent three metrics each every %s for %s; %d beats arrived in total.\n", *hosts, relayInterval, relayWatched, beats)
 		header("process", "share of a core", "memory")
 		printRelayRow("the central Telegraf", central, centralBefore)
 		printRelayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
