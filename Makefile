@@ -1,30 +1,30 @@
-# `make` lists what there is. Go, git and make are enough for all of it, but
-# for the race detector, which needs a C compiler.
+# `make` lists the targets. Go, git and make are enough for all targets, except that the race
+# detector needs a C compiler.
 
-# What brings beats from other Telegrafs, directly or over an engine.
+# Plugins that bring beats from other Telegrafs, directly or over a message broker.
 BUS_TAGS = $(foreach engine,amqp kafka mqtt nats,inputs.$(engine)_consumer outputs.$(engine)) \
 	inputs.influxdb_listener inputs.system outputs.socket_writer parsers.value serializers.template
 
-# Plugins of bin/telegraf beside ours, as Telegraf's build tags.
+# Plugins of bin/telegraf in addition to ours, as Telegraf's build tags.
 TAGS ?= inputs.cpu inputs.disk inputs.execd inputs.internal inputs.mem \
 	inputs.system outputs.discard outputs.file outputs.heartbeat \
 	outputs.influxdb outputs.influxdb_v2 outputs.prometheus_client \
 	parsers.influx serializers.influx $(BUS_TAGS)
 
-# What the demo and the tests need of a Telegraf that does not know our plugin.
+# Plugins of the Telegraf without our plugin that the demo and the tests use.
 STOCK_TAGS = inputs.execd outputs.discard outputs.file outputs.influxdb \
 	outputs.prometheus_client parsers.influx serializers.influx $(BUS_TAGS)
 
-# Run by version rather than as tools in go.mod: there they would raise the
-# versions of modules that Telegraf and our programs are built from.
+# These run at fixed versions and are not tools in go.mod, because that would raise the versions of
+# modules that Telegraf and our programs are built from.
 STATICCHECK = go run honnef.co/go/tools/cmd/staticcheck@v0.8.2
 GOLANGCI_LINT = go run github.com/golangci/golangci-lint/v2/cmd/golangci-lint@v2.11.4
 MARKDOWNLINT = npx --yes markdownlint-cli2@0.17.2
 PRETTIER = npx --yes prettier@3.6.2
 GOTESTSUM = go run gotest.tools/gotestsum@v1.13.0 --format pkgname --format-hide-empty-pkg
 
-# On amd64 the functions of the sender begin at multiples of 16 bytes instead of 32: 57 kB less. The
-# handshake of TLS without inlined functions is another 110 kB less; ciphers are other packages.
+# On amd64, functions of the sender are aligned to 16 bytes instead of 32, which saves 57 kB.
+# Without inlining, crypto/tls is 110 kB smaller; the ciphers are in other packages.
 SMALL = $(if $(filter amd64,$(shell go env GOARCH)),-funcalign=16)
 SMALL_TLS = -gcflags=crypto/tls=-l
 
@@ -34,18 +34,18 @@ FUZZTIME ?= 10s
 SOAK ?= 2m
 HOSTS ?= 3
 
-# Telegraf's source with our plugin in it. Its two README tools are run there:
-# so they need no place in our go.mod, and they are the ones that upstream runs.
+# Telegraf's source with our plugin in it. Its two README tools run there, so that they need not be
+# in our go.mod, and are the same ones that upstream runs.
 TREE = build/telegraf
 IN_TREE = $(TREE)/plugins/inputs/heartbeat
 README = plugins/inputs/heartbeat/README.md
 INCLUDER = github.com/influxdata/telegraf/tools/readme_config_includer
 
-# The race detector needs cgo, which Go turns off where there is no C compiler.
+# The race detector needs cgo, which Go disables if there is no C compiler.
 RACE = $(if $(filter 1,$(shell go env CGO_ENABLED)),-race)
 
-# What was skipped is named at the end. With CI=true nobody reads that, so a skip
-# is a failure. (Packages without tests are skipped too, but name no test.)
+# Skipped tests are listed at the end. With CI=true nobody reads that list, so a skipped test is a
+# failure. (Packages without tests are also reported as skipped, but without a test name.)
 define run-tests
 	@mkdir -p build
 	$(GOTESTSUM) --jsonfile build/tests.json --raw-command -- $(2) go test -json -timeout 20m -shuffle=on $(1)
@@ -56,7 +56,7 @@ endef
 SCRIPTS = .ci/run $(wildcard scripts/* deploy/completions/*) $(wildcard deploy/packages/*install deploy/packages/*remove) \
 	$(wildcard deploy/openrc/* deploy/runit/*/run deploy/runit/*/log/run deploy/rc.d/*)
 
-# A clone that belongs to somebody else has no version that git would tell.
+# In a clone that belongs to another user, git refuses to report the version.
 export GOFLAGS += -buildvcs=false
 
 .PHONY: help
@@ -80,11 +80,11 @@ tree:
 	scripts/telegraf-tree $(TREE)
 
 .PHONY: demo
-demo: build bin/telegraf-stock ## see it work, with a real Telegraf, in under a minute after building
+demo: build bin/telegraf-stock ## show the plugin and the sender with a real Telegraf; takes less than a minute after building
 	go test -count=1 -v -timeout 3m -run '^TestDemo$$' ./internal/e2e -demo
 
 .PHONY: test
-test: build telegraf bin/telegraf-stock bin/telegraf-heartbeat-race ## every test; names those that were skipped (CI=true: a skip is a failure)
+test: build telegraf bin/telegraf-stock bin/telegraf-heartbeat-race ## run all tests and list the skipped ones (with CI=true, a skipped test is a failure)
 	@$(if $(RACE),true,echo "no C compiler: testing without -race"; test "$(CI)" != true)
 	$(call run-tests,$(RACE) ./...)
 
@@ -94,13 +94,13 @@ bin/telegraf-heartbeat-race:
 
 .PHONY: test-386
 test-386: export GOARCH = 386
-test-386: ## the plugin and the sender where an int has 32 bits (needs an x86-64 processor)
+test-386: ## test the plugin and the sender with a 32-bit int (needs an x86-64 processor)
 	$(call run-tests,./plugins/inputs/heartbeat/... ./sender)
 
-# What another processor may change is how bytes, numbers and system calls are laid out. Left out
-# are tests that take minutes there because they do one thing thousands of times, and those of what
-# qemu-user has not: that a program starts itself again, the ioctl PIDFD_GET_INFO, and on s390x the
-# nanoseconds of fstat.
+# Another processor may change the layout of bytes, numbers and system calls. Some tests are left
+# out: those that would take minutes because they do something thousands of times, and those that
+# need what qemu-user does not support: a program that restarts itself, the ioctl PIDFD_GET_INFO,
+# and on s390x the nanoseconds of fstat.
 REPEATED = CarriedBeats CarriedInBatches CrashAtAnyByteCostsTheTailAlone CrashMakesNoSilenceLonger CrisesGoInParts \
 	DamageCostsOneLine DecoderReadsEachBeatLikeANewOne DisturbancesKillNobody Ephemeral ExecutedByCalendar \
 	ExpectationOfManyChangesInParts ExpectingManyIsQuick ForgottenStaysForgotten ForgottenWhileAway \
@@ -122,7 +122,7 @@ define emulate
 endef
 
 .PHONY: test-processors
-test-processors: ## on a big-endian processor, s390x, and on arm, arm64 and riscv64, as qemu-user emulates them
+test-processors: ## test on the processors s390x (big-endian), arm, arm64 and riscv64, emulated by qemu-user
 	$(call emulate,s390x,$(BYTES) $(addprefix ./plugins/inputs/heartbeat/,liveness judge regular) ./internal/watch)
 	$(call emulate,s390x,-run HandOver ./internal/execd)
 	$(call emulate,arm,$(BYTES))
@@ -130,20 +130,20 @@ test-processors: ## on a big-endian processor, s390x, and on arm, arm64 and risc
 	$(call emulate,riscv64,$(BYTES))
 
 .PHONY: windows
-windows: build ## build/windows: both programs for Windows, and tests of them by Wine (needs wine, wine64, gcc-mingw-w64-x86-64)
+windows: build ## build both programs for Windows into build/windows, and test them with Wine (needs wine, wine64, gcc-mingw-w64-x86-64)
 	GOOS=windows GOARCH=amd64 CGO_ENABLED=0 go build -trimpath -ldflags="-s -w -buildid=" -o build/windows/ ./cmd/heartbeat-sender ./cmd/telegraf-heartbeat
 	$(call run-tests,-count=1 -run '^TestWindows$$' ./internal/e2e -windows)
 
 .PHONY: rollout
-rollout: build bin/telegraf-stock ## the roles for Ansible set up a collector and HOSTS (3) machines (needs root, systemd, ansible-core, python3-apt, curl)
+rollout: build bin/telegraf-stock ## set up a collector and HOSTS (3) machines with the Ansible roles (needs root, systemd, ansible-core, python3-apt, curl)
 	$(call run-tests,-count=1 -run '^TestRollout$$' ./internal/systemd -hosts $(HOSTS))
 
 .PHONY: test-goroutines
-test-goroutines: ## the plugin as on systems without epoll, where each connection has a goroutine
+test-goroutines: ## test the plugin as on systems without epoll, with a goroutine for each connection
 	$(call run-tests,-tags goroutines ./plugins/inputs/heartbeat ./plugins/inputs/heartbeat/serve)
 
 .PHONY: check
-check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scripts
+check: tree ## check format, vet, staticcheck, import rules, README, go.mod and shell scripts
 	@echo gofmt -s
 	@bad=$$(gofmt -s -l cmd deploy internal plugins sender); \
 		test -z "$$bad" || { echo "run gofmt -s -w on: $$bad"; exit 1; }
@@ -160,7 +160,7 @@ check: tree ## format, vet, staticcheck, import rules, README, go.mod, shell scr
 	fi
 
 .PHONY: lint
-lint: tree ## Go, Markdown, JavaScript and roles: Telegraf's own rules for the plugin, then ours for everything
+lint: tree ## lint Go, Markdown, JavaScript and Ansible roles: Telegraf's own rules for the plugin, then ours for everything
 	$(GOLANGCI_LINT) run --path-mode abs -c $(TREE)/.golangci.yml ./plugins/...
 	$(GOLANGCI_LINT) run ./...
 	@if command -v npx >/dev/null; then \
@@ -175,7 +175,7 @@ lint: tree ## Go, Markdown, JavaScript and roles: Telegraf's own rules for the p
 		echo "ansible-lint is not installed: roles not checked"; test "$(CI)" != true; \
 	fi
 
-# A Telegraf with the plugin, its rivals, and an input that only emits.
+# A Telegraf with the plugin, the plugins that it is compared with, and an input that only emits.
 bin/telegraf-bench: tree
 	mkdir -p $(TREE)/plugins/inputs/heartbeat_pipeline
 	cp internal/bench/testdata/pipeline.go $(TREE)/plugins/inputs/heartbeat_pipeline
@@ -189,18 +189,18 @@ bin/telegraf-shim: tree
 	CGO_ENABLED=0 go build -C $(TREE) -trimpath -ldflags="-s -w" -o $(CURDIR)/$@ ./cmd/heartbeat-shim
 
 .PHONY: bench
-bench: build bin/telegraf-bench bin/telegraf-shim bin/telegraf-stock ## measure what has a budget, and write it into BENCHMARKS.md and docs/measurements.md (an hour and a half; ONLY="cost" for a part)
+bench: build bin/telegraf-bench bin/telegraf-shim bin/telegraf-stock ## measure everything that has a budget, and write the results to BENCHMARKS.md and docs/measurements.md (takes 90 minutes; ONLY="cost" for a part)
 	scripts/bench "$(ONLY)"
 
 .PHONY: profile
-profile: bin/telegraf-bench ## build/profiles: where a Telegraf with the plugin spends its time and memory under load
+profile: bin/telegraf-bench ## write profiles of time and memory of a Telegraf with the plugin under load to build/profiles
 	@mkdir -p build/profiles
 	go run ./internal/bench cost -turns 1 -server inputs.heartbeat -profiles build/profiles
 	@for file in build/profiles/*.cpu; do echo; echo $$file; go tool pprof -top -cum -nodecount 25 $$file 2>/dev/null | tail -n +6; done
 	go test -run '^$$' -bench . -benchmem $(BENCHMARKED)
 
 .PHONY: fuzz
-fuzz: ## every fuzz target for FUZZTIME (10s) each
+fuzz: ## run each fuzz target for FUZZTIME (10s)
 	scripts/fuzz $(FUZZTIME)
 
 .PHONY: bin/telegraf-heartbeat-ahead
@@ -208,63 +208,63 @@ bin/telegraf-heartbeat-ahead:
 	scripts/clock-ahead $@
 
 .PHONY: faults
-faults: build telegraf bin/telegraf-heartbeat-ahead ## make every fault that this machine can, and print what was told of it (needs root)
+faults: build telegraf bin/telegraf-heartbeat-ahead ## inject every fault that this machine supports, and print what was reported (needs root)
 	@mkdir -p build && rm -f build/faults.md
 	go test -count=1 -timeout 30m ./internal/faults -long -table $(CURDIR)/build/faults.md; \
 		status=$$?; cat build/faults.md; exit $$status
 
 .PHONY: soak
-soak: build ## honest and hostile senders, a collector that is restarted, for SOAK (2m)
+soak: build ## run honest and hostile senders with a collector that restarts, for SOAK (2m)
 	go test -v -count=1 -timeout 24h -run '^TestSoak$$' ./internal/e2e -soak $(SOAK)
 
 .PHONY: servers
-servers: ## build/servers: databases, reverse proxies and engines for tests, from Debian's packages
+servers: ## unpack databases, reverse proxies and message brokers for tests from Debian's packages into build/servers
 	scripts/servers build/servers
 	go build -C internal/kafka -o $(CURDIR)/build/servers/usr/bin/kafka
 
 .PHONY: grafana
-grafana: ## build/grafana: Grafana's own packages, with which the tests of the charts draw (needs npm)
+grafana: ## install Grafana's own packages, with which the tests draw the charts, into build/grafana (needs npm)
 	scripts/grafana build/grafana
 
 .PHONY: sender-module
-sender-module: ## build/sender-module: package sender as a module that requires nothing, for its release
+sender-module: ## write package sender as a module without requirements to build/sender-module, for its release
 	rm -rf build/sender-module
 	scripts/sender-module build/sender-module
 
 .PHONY: dist
-dist: ## dist/: packages, archives, checksums and bills for all platforms; KEY=... (of gpg, or a file): repositories for apt and dnf, too
+dist: ## build packages, archives, checksums and bills of materials for all platforms in dist/; with KEY=... (a gpg key or a file), also repositories for apt and dnf
 	go run ./internal/dist -key "$(KEY)"
 
 .PHONY: release
-release: ## dist/ as it is published: the commit has a tag vX.Y.Z and a section in CHANGELOG.md, KEY=... signs checksums and repositories
+release: ## build dist/ for publication: the commit needs a tag vX.Y.Z and a section in CHANGELOG.md; KEY=... signs checksums and repositories
 	go run ./internal/dist -release -key "$(KEY)"
 
 .PHONY: dist-test
-dist-test: build bin/telegraf-stock ## make dist twice from clones, compare, install from packages and repositories, upgrade under load (needs root and what .ci/run installs)
+dist-test: build bin/telegraf-stock ## run make dist twice from clones, compare the results, install from packages and repositories, and upgrade under load (needs root and the packages that .ci/run installs)
 	go test -count=1 -timeout 60m ./internal/dist -all
 	go test -count=1 -timeout 20m -run '^TestPackagesAreUpgradedUnderLoad$$' ./internal/systemd -packages
 
 .PHONY: picture
-picture: build bin/telegraf-stock servers grafana ## docs/pictures: the dashboard, drawn by Grafana's code, of the story that tests tell (needs chromium)
+picture: build bin/telegraf-stock servers grafana ## draw the dashboard of the test data with Grafana's code into docs/pictures (needs chromium)
 	rm -rf build/pictures && mkdir -p build/pictures
 	go test -count=1 -run '^TestChartsTellTheStory$$' ./internal/e2e -pictures $(CURDIR)/build/pictures
 	install -m 644 build/pictures/dashboard-dark.png build/pictures/dashboard-light.png docs/pictures
 
 .PHONY: recording
-recording: build ## docs/pictures/session.svg: the session of the front page, as it really went
+recording: build ## run and record the session of the front page as docs/pictures/session.svg
 	go test -count=1 -run '^TestFrontPage$$' ./internal/e2e -record $(CURDIR)/docs/pictures/session.svg
 
 .PHONY: docs
-docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and charts into deploy
+docs: tree ## write sample.conf and Telegraf's includes into the plugin's README, and the charts into deploy
 	go test ./internal/charts -update
 	go run -C $(IN_TREE) $(INCLUDER)
 	cp $(IN_TREE)/README.md $(README)
 
 .PHONY: upstream
-upstream: tree ## does the plugin pass Telegraf's own checks when copied into its tree?
+upstream: tree ## check that the plugin passes Telegraf's own checks when copied into its source
 	go vet -C $(TREE) ./plugins/inputs/heartbeat/...
 	go test -C $(TREE) ./plugins/inputs/heartbeat/...
-	@# -run succeeds where it finds nothing to run, so look for what ran.
+	@# -run also succeeds if no test matches, so check that the test ran.
 	go test -C $(TREE) -v -run Test_AllPlugins/inputs/all/heartbeat.go ./plugins | \
 		grep -e '--- PASS: Test_AllPlugins/inputs/all/heartbeat.go'
 	cd $(TREE) && bash scripts/check-plugin-doc-embedding.sh plugins/inputs/heartbeat

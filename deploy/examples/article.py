@@ -1,5 +1,5 @@
 #!/usr/bin/env python3
-"""article.py HOST PORT: bare JSON every fifty seconds; never reads, says no goodbye."""
+"""article.py HOST PORT: sends bare JSON every 50 seconds; never reads, never says goodbye."""
 import json, os, socket, sys, time
 
 conn = socket.socket(socket.AF_INET, socket.SOCK_STREAM)

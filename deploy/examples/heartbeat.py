@@ -15,7 +15,7 @@ def say(stream, status):
     print(json.loads(stream.read(size)), flush=True)
 
 stop = {signal.SIGTERM, signal.SIGINT}
-signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # they are waited for below
+signal.pthread_sigmask(signal.SIG_BLOCK, stop)  # sigtimedwait receives them below
 stopped = None
 while not stopped:
     try:
@@ -24,6 +24,6 @@ while not stopped:
             while not (stopped := signal.sigtimedwait(stop, 10)):
                 say(stream, "alive")
             say(stream, "leaving")
-    except (OSError, ValueError, struct.error) as broken:  # dial anew
+    except (OSError, ValueError, struct.error) as broken:  # connect again
         print(broken, file=sys.stderr, flush=True)
         stopped = stopped or signal.sigtimedwait(stop, 5)

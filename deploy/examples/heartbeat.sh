@@ -13,6 +13,6 @@ say() {
 
 trap 'say leaving; exit' TERM INT
 while say alive; do
-    sleep 10 3>&- & # which is not to hold the connection
+    sleep 10 3>&- & # must not keep the connection open
     wait $!
 done

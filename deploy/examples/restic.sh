@@ -1,7 +1,7 @@
 #!/bin/bash
-# restic.sh DIRECTORY...: backs up with restic, and tells PING_URL when it begins and how it
-# ended. A collector that is away does not delay or fail the backup; the script ends later by
-# half a minute, or by a minute and a half if nothing answers.
+# restic.sh DIRECTORY...: backs up with restic, and reports the start and the exit code to
+# PING_URL. If the collector is away, the backup is not delayed and does not fail, but the
+# script ends half a minute later, or a minute and a half if nothing answers.
 run=$(cat /proc/sys/kernel/random/uuid)
 
 ping() {

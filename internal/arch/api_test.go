@@ -15,11 +15,11 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever imports the sender sees its own types and those of the standard
-// library: the protocol and its package may change without them.
-func TestSenderExportsNoTypeOfAnotherRoom(t *testing.T) {
+// A program that imports the sender sees only the types of package sender and of the standard
+// library, so that the protocol and its package can change.
+func TestSenderExportsNoTypeOfAnotherPackage(t *testing.T) {
 	const sender = module + "/sender"
-	_, files, err := list(root)
+	_, files, err := listPackages(root)
 	require.NoError(t, err)
 	load := importer.ForCompiler(token.NewFileSet(), "gc", func(path string) (io.ReadCloser, error) { return os.Open(files[path]) })
 	api, err := load.Import(sender)
@@ -27,7 +27,7 @@ func TestSenderExportsNoTypeOfAnotherRoom(t *testing.T) {
 	require.NotEmpty(t, api.Scope().Names())
 	require.Empty(t, foreignTypes(api))
 
-	// It finds what is hidden in a type.
+	// The check also finds types that are nested in another type.
 	for _, source := range []string{
 		`type A struct{ B []map[string]*func(wire.Label) }`,
 		`type A struct{ wire.Key }`,
@@ -43,7 +43,7 @@ func TestSenderExportsNoTypeOfAnotherRoom(t *testing.T) {
 		require.NotEmpty(t, foreignTypes(pkg), source)
 	}
 	pkg := check(t, load, `package sender; import "`+module+"/"+plugin+`/wire"; type A struct { b wire.Key }; func f(wire.Key) {}`)
-	require.Empty(t, foreignTypes(pkg), "nobody sees these")
+	require.Empty(t, foreignTypes(pkg), "importing programs cannot see these")
 }
 
 func check(t *testing.T, load types.Importer, source string) *types.Package {
@@ -56,8 +56,8 @@ func check(t *testing.T, load types.Importer, source string) *types.Package {
 	return pkg
 }
 
-// foreignTypes returns what the exported names of a package show of other
-// packages of this module.
+// foreignTypes returns the types of other packages of this module that the exported names of pkg
+// expose.
 func foreignTypes(pkg *types.Package) []string {
 	s := sight{of: pkg, seen: make(map[types.Type]bool)}
 	for _, name := range pkg.Scope().Names() {
@@ -68,7 +68,7 @@ func foreignTypes(pkg *types.Package) []string {
 	return s.foreign
 }
 
-// A sight is what an importing program can see.
+// A sight collects the types that an importing program can see.
 type sight struct {
 	of      *types.Package
 	seen    map[types.Type]bool
@@ -122,7 +122,7 @@ func (s *sight) lookNamed(where string, seen *types.Named) {
 		if strings.HasPrefix(pkg.Path(), module) {
 			s.foreign = append(s.foreign, fmt.Sprintf("%s shows %s", where, seen))
 		}
-		return // nothing of the standard library leads back here
+		return // the standard library does not refer to this module
 	}
 	for parameter := range seen.TypeParams().TypeParams() {
 		s.look(where, parameter.Constraint())

@@ -27,23 +27,21 @@ const (
 	yaml     = "go.yaml.in/yaml/v3"
 )
 
-// A room is a directory with its rules. An import is allowed if it matches
-// one of the patterns: a path, a path and all below it (x/...), or std.
-type room struct {
+// rules are the rules of a directory. An import is allowed if it matches one of the patterns: a
+// path, a path and everything below it (x/...), or std.
+type rules struct {
 	dir     string
 	imports []string
-	never   []string // not even as part of std
-	tests   []string // what its tests may import; nil is anything
+	never   []string // forbidden, even if std is allowed
+	tests   []string // the imports allowed in tests; nil allows all
 
-	// A timeless room is arithmetic: it never asks what time it is, and
-	// nothing in it happens by itself.
+	// A timeless package only computes: it never asks for the time, and it starts no goroutines.
 	timeless bool
 }
 
-// rooms is policy: it keeps the sender small, the judging part testable
-// without waiting, and the plugin fit to be copied into Telegraf's tree.
-// Never change it to make a build pass.
-var rooms = []room{
+// allRules keeps the sender small, the judging part testable without waiting, and the plugin fit
+// to be copied into Telegraf's source. Never change it only to make a build pass.
+var allRules = []rules{
 	{
 		dir: plugin + "/wire",
 		imports: []string{
@@ -64,7 +62,7 @@ var rooms = []room{
 		timeless: true,
 	},
 	{
-		dir:      plugin + "/calendar", // when somebody is expected; never who
+		dir:      plugin + "/calendar", // when a peer is expected; never which peer
 		imports:  []string{"errors", "fmt", "slices", "strconv", "strings", "time", "time/tzdata", "github.com/robfig/cron/v3"},
 		tests:    pluginTests,
 		timeless: true,
@@ -86,30 +84,30 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
-		dir:     plugin + "/serve", // sockets; never what a payload says, or who is alive
+		dir:     plugin + "/serve", // sockets; never the content of a payload, or which peers are alive
 		imports: []string{std, "golang.org/x/sys/unix", in("wire"), in("regular")},
 		tests:   pluginTests,
 	},
 	{
-		dir:     plugin + "/verify", // what may be believed; never who is alive
+		dir:     plugin + "/verify", // which beats are genuine; never which peers are alive
 		imports: []string{std, in("wire"), in("regular")},
 		never:   []string{"net", "net/http"},
 		tests:   pluginTests,
 	},
 	{
-		dir:      plugin + "/herald", // which events are told here; never who mates are, or metrics
+		dir:      plugin + "/herald", // which events this collector reports; never what the mates are, or metrics
 		imports:  []string{"maps", "slices", "time", in("liveness")},
 		tests:    pluginTests,
 		timeless: true,
 	},
 	{
-		dir:     plugin + "/judge", // verdicts and their metrics; never a socket, a secret or a file of the state
+		dir:     plugin + "/judge", // verdicts and their metrics; never a socket, a secret or a state file
 		imports: []string{std, telegraf, in("liveness"), in("herald"), in("wire"), in("loglimit"), in("regular")},
 		never:   []string{"net", "net/http"},
 		tests:   pluginTests,
 	},
 	{
-		dir:     plugin + "/web", // requests and who may send them; never who is alive
+		dir:     plugin + "/web", // requests and who may send them; never which peers are alive
 		imports: []string{std, in("wire"), in("regular"), in("web/api"), in("calendar")},
 		tests:   pluginTests,
 	},
@@ -119,7 +117,7 @@ var rooms = []room{
 		tests:   pluginTests,
 	},
 	{
-		dir:     plugin + "/web/api", // what is told over HTTP, in JSON
+		dir:     plugin + "/web/api", // the API over HTTP, in JSON
 		imports: []string{std},
 		tests:   pluginTests,
 	},
@@ -130,7 +128,7 @@ var rooms = []room{
 		tests:   append([]string{in("herald")}, pluginTests...),
 	},
 	{
-		dir:     plugin + "/cluster/bus", // messages as bytes; never what they say
+		dir:     plugin + "/cluster/bus", // messages as bytes; never their content
 		imports: []string{std, "github.com/nats-io/nats-server/v2/server", "github.com/nats-io/nats.go", in("loglimit")},
 		never:   []string{"net/http", "os", "os/exec", "os/signal"},
 		tests:   append([]string{"github.com/nats-io/..."}, pluginTests...),
@@ -150,34 +148,34 @@ var rooms = []room{
 		imports: []string{std, module + "/" + plugin + "/wire", module + "/internal/proc"},
 	},
 	{
-		dir:     "internal/watch", // of beats and collectors it knows nothing
+		dir:     "internal/watch", // it knows nothing of beats and collectors
 		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc", module + "/" + plugin + "/regular"},
 		never:   []string{"net"},
 	},
 	{
-		dir:     "internal/proc/job", // of beats and collectors it knows nothing
+		dir:     "internal/proc/job", // it knows nothing of beats and collectors
 		imports: []string{std, "golang.org/x/sys/unix"},
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
-		dir:     "internal/proc/handover", // of beats and collectors it knows nothing
+		dir:     "internal/proc/handover", // it knows nothing of beats and collectors
 		imports: []string{std, "golang.org/x/sys/unix"},
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
-		dir:     "internal/probe", // of beats and collectors it knows nothing
+		dir:     "internal/probe", // it knows nothing of beats and collectors
 		imports: []string{std, "golang.org/x/sys/unix", module + "/internal/proc", module + "/internal/proc/job"},
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
-		dir:     "internal/winservice", // of beats and collectors it knows nothing
+		dir:     "internal/winservice", // it knows nothing of beats and collectors
 		imports: []string{std, "golang.org/x/sys/windows/..."},
 		never:   []string{"net", "crypto/tls"},
 	},
 	{
-		dir:     "internal/cli", // of any command; the plugin never imports it, as it is copied into Telegraf's tree
+		dir:     "internal/cli", // for all commands; the plugin never imports it, because the plugin is copied into Telegraf's source
 		imports: []string{std, toml},
-		never:   []string{"net", "os/exec", "os/signal", "regexp"}, // the sender pays for it
+		never:   []string{"net", "os/exec", "os/signal", "regexp"}, // these would make the sender larger
 	},
 	{
 		dir: "cmd/heartbeat-sender",
@@ -190,7 +188,7 @@ var rooms = []room{
 		},
 	},
 	{
-		dir: "internal/execd", // runs any plugin: its command brings ours; of wire it takes the filter for foreign text
+		dir: "internal/execd", // runs any plugin (the command passes ours in); from wire it uses the filter for foreign text
 		imports: []string{
 			std, toml, telegraf, "golang.org/x/sys/unix",
 			module + "/internal/cli", module + "/" + plugin + "/wire", module + "/" + plugin + "/regular",
@@ -204,9 +202,9 @@ var rooms = []room{
 		never: []string{"net", "net/http"},
 	},
 
-	// What the project needs of itself. None of it is part of a program.
+	// Tools and tests of the project. No program contains them.
 	{dir: "internal/arch", imports: []string{std}, tests: kit()},
-	{ // what it measures are processes; it simulates collectors
+	{ // it measures processes and simulates collectors
 		dir:     "internal/bench",
 		imports: []string{std, in("wire"), in("liveness"), in("cluster"), in("herald"), in("judge")},
 	},
@@ -216,7 +214,7 @@ var rooms = []room{
 	{dir: "internal/dist", imports: []string{std}, tests: kit()},
 	{dir: "internal/kafka", imports: []string{std, "github.com/twmb/franz-go/pkg/kfake"}, tests: kit()}, // a module of its own
 	{dir: "internal/testkit", imports: kit("golang.org/x/sys/unix"), tests: kit("golang.org/x/sys/unix")},
-	{dir: "internal/docs", imports: []string{}, tests: kit(yaml)}, // these hold tests only
+	{dir: "internal/docs", imports: []string{}, tests: kit(yaml)}, // this and the following have only tests
 	{dir: "internal/systemd", imports: []string{}, tests: kit(telegraf, yaml, "golang.org/x/sys/unix")},
 	{dir: "internal/faults", imports: []string{}, tests: kit(telegraf, "golang.org/x/sys/unix", in("wire"), in("cluster/bus"))},
 	{
@@ -229,31 +227,31 @@ var rooms = []room{
 	{dir: "deploy", imports: []string{}, tests: kit(toml, yaml, in("wire"))},
 }
 
-// in returns the path of a room of the plugin.
-func in(room string) string { return module + "/" + plugin + "/" + room }
+// in returns the import path of a package of the plugin.
+func in(dir string) string { return module + "/" + plugin + "/" + dir }
 
-// kit returns what tests outside the plugin may import beside some packages.
+// kit returns the imports allowed in tests outside the plugin, and more.
 func kit(more ...string) []string {
 	return append(more, std, "github.com/stretchr/testify/...", module+"/internal/testkit")
 }
 
-// pluginTests is what is there in Telegraf's tree too.
+// pluginTests are the packages that also exist in Telegraf's source.
 var pluginTests = []string{
 	std, telegraf, toml, "github.com/stretchr/testify/...", "github.com/google/go-cmp/...",
 	module + "/" + plugin + "/...",
 }
 
-// clocks are the functions of package time that ask for the time or wait.
+// clocks are the functions of package time that return the current time or wait.
 var clocks = []string{
 	"After", "AfterFunc", "NewTicker", "NewTimer", "Now", "Since", "Sleep", "Tick", "Until",
 }
 
-func TestRoomsKeepTheirRules(t *testing.T) {
-	for _, r := range rooms {
+func TestPackagesKeepTheirRules(t *testing.T) {
+	for _, r := range allRules {
 		t.Run(r.dir, func(t *testing.T) {
 			names, err := filepath.Glob(filepath.Join(root, r.dir, "*.go"))
 			require.NoError(t, err)
-			require.NotEmpty(t, names, "no Go files in %s: if it has moved, move its rules", r.dir)
+			require.NotEmpty(t, names, "no Go files in %s: if the package was moved, change allRules", r.dir)
 			for _, name := range names {
 				for _, problem := range r.problems(parse(t, name)) {
 					t.Error(problem)
@@ -263,21 +261,21 @@ func TestRoomsKeepTheirRules(t *testing.T) {
 	}
 }
 
-// A new directory would otherwise have no rules at all.
-func TestEveryRoomHasRules(t *testing.T) {
+// Without this test, a new directory would have no rules.
+func TestEveryPackageHasRules(t *testing.T) {
 	eachGoFile(t, func(name string) {
 		dir := path.Dir(name)
 		if path.Base(dir) == "testdata" {
-			return // is built elsewhere
+			return // built in another module
 		}
-		if !slices.ContainsFunc(rooms, func(r room) bool { return r.dir == dir }) {
-			t.Errorf("%s: write down the rules of %s in rooms", name, dir)
+		if !slices.ContainsFunc(allRules, func(r rules) bool { return r.dir == dir }) {
+			t.Errorf("%s: add rules for %s to allRules", name, dir)
 		}
 	})
 }
 
-// A reader has to see a package at a glance.
-func TestNoRoomIsTooLarge(t *testing.T) {
+// A reader must be able to see a package at a glance.
+func TestNoPackageIsTooLarge(t *testing.T) {
 	const most = 18
 	files := make(map[string]int)
 	eachGoFile(t, func(name string) {
@@ -292,15 +290,15 @@ func TestNoRoomIsTooLarge(t *testing.T) {
 	}
 }
 
-// The first comment of each room says what it knows, and what it never does.
-func TestEveryRoomSaysWhatItKnows(t *testing.T) {
+// Each package comment says what the package knows, and what it never knows.
+func TestEveryPackageSaysWhatItKnows(t *testing.T) {
 	said := make(map[string]string)
 	eachGoFile(t, func(name string) {
 		if tree := parse(t, filepath.Join(root, name)).tree; tree.Doc != nil {
 			said[path.Dir(name)] += tree.Doc.Text()
 		}
 	})
-	for _, r := range rooms {
+	for _, r := range allRules {
 		words := strings.Fields(said[r.dir])
 		knows := slices.ContainsFunc(words, func(word string) bool { return strings.HasPrefix(word, "know") })
 		never := slices.ContainsFunc(words, func(word string) bool { return word == "never" || word == "nothing" || word == "no" })
@@ -310,7 +308,7 @@ func TestEveryRoomSaysWhatItKnows(t *testing.T) {
 	}
 }
 
-// eachGoFile calls do with the path of each Go file that is ours.
+// eachGoFile calls do with the path of each Go file of the project.
 func eachGoFile(t *testing.T, do func(name string)) {
 	t.Helper()
 	require.NoError(t, fs.WalkDir(os.DirFS(root), ".", func(name string, entry fs.DirEntry, err error) error {
@@ -324,8 +322,8 @@ func eachGoFile(t *testing.T, do func(name string)) {
 	}))
 }
 
-// A test that sleeps is slow, and still too fast for a machine that is slower.
-// In the virtual time of testing/synctest it is neither.
+// A test that sleeps is slow, and fails on a slower machine. In the virtual time of
+// testing/synctest, neither is true.
 func TestTestsSleepInVirtualTimeOnly(t *testing.T) {
 	eachGoFile(t, func(name string) {
 		if !strings.HasSuffix(name, "_test.go") {
@@ -339,13 +337,13 @@ func TestTestsSleepInVirtualTimeOnly(t *testing.T) {
 	})
 }
 
-// Rules that find nothing look like rules that are kept.
+// A check that finds nothing may be broken. This test makes sure that each check works.
 func TestRulesFindWhatIsForbidden(t *testing.T) {
-	pure := room{dir: "pure", imports: []string{"errors", "time"}, tests: []string{std}, timeless: true}
-	glue := room{dir: "glue", imports: []string{std, telegraf}, never: []string{"crypto/tls"}}
+	pure := rules{dir: "pure", imports: []string{"errors", "time"}, tests: []string{std}, timeless: true}
+	glue := rules{dir: "glue", imports: []string{std, telegraf}, never: []string{"crypto/tls"}}
 	tests := []struct {
 		name   string
-		room   room
+		rules  rules
 		file   string
 		source string
 		want   string
@@ -372,7 +370,7 @@ func TestRulesFindWhatIsForbidden(t *testing.T) {
 			tree, err := parser.ParseFile(set, tt.file, "package p\n"+tt.source, parser.SkipObjectResolution)
 			require.NoError(t, err)
 
-			problems := tt.room.problems(file{set, tree})
+			problems := tt.rules.problems(file{set, tree})
 			if tt.want == "" {
 				require.Empty(t, problems)
 				return
@@ -403,8 +401,8 @@ func (f file) isTest() bool {
 	return strings.HasSuffix(f.set.Position(f.tree.Pos()).Filename, "_test.go")
 }
 
-// problems tells what in a file breaks the rules of the room.
-func (r room) problems(f file) []string {
+// problems returns the violations of the rules in a file.
+func (r rules) problems(f file) []string {
 	if f.isTest() {
 		return r.importProblems(f, r.tests, nil)
 	}
@@ -415,7 +413,7 @@ func (r room) problems(f file) []string {
 	return problems
 }
 
-func (r room) importProblems(f file, allowed, never []string) []string {
+func (r rules) importProblems(f file, allowed, never []string) []string {
 	if allowed == nil {
 		return nil
 	}
@@ -426,7 +424,7 @@ func (r room) importProblems(f file, allowed, never []string) []string {
 			continue
 		}
 		problems = append(problems, fmt.Sprintf(
-			"%s: imports %q, which is not for %s: pass in what it needs, or move this code to its caller",
+			"%s: imports %q, which is not allowed in %s: pass in what the package needs, or move this code to its caller",
 			f.position(spec), imported, r.dir))
 	}
 	return problems
@@ -439,14 +437,14 @@ func timeProblems(f file) []string {
 	}
 	ast.Inspect(f.tree, func(n ast.Node) bool {
 		if statement, ok := n.(*ast.GoStmt); ok {
-			problems = append(problems, f.position(statement)+": starts a goroutine: return what is to be done, and let the caller do it")
+			problems = append(problems, f.position(statement)+": starts a goroutine: return the work to the caller instead")
 		}
 		return true
 	})
 	return problems
 }
 
-// uses finds where the file names one of these functions of package time.
+// uses finds the places where the file refers to one of these functions of package time.
 func uses(f file, functions ...string) []*ast.SelectorExpr {
 	clock := nameOfTime(f.tree)
 	var found []*ast.SelectorExpr
@@ -463,7 +461,7 @@ func uses(f file, functions ...string) []*ast.SelectorExpr {
 	return found
 }
 
-// nameOfTime is what the file calls package time.
+// nameOfTime returns the name under which the file imports package time.
 func nameOfTime(tree *ast.File) string {
 	for _, spec := range tree.Imports {
 		if importPath(spec) == "time" && spec.Name != nil {

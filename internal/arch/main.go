@@ -1,12 +1,12 @@
-// Command arch counts how the rooms of each folder of a module lean on one another: its
-// files, and the folders below it. It knows imports and definitions, never what code
-// does. The tests beside it keep the rules of the rooms.
+// Command arch counts the dependencies between the parts of each folder of a module. The parts of
+// a folder are its files and its subfolders. The command knows imports and definitions, never
+// what code does. The tests beside it check the rules of the packages.
 //
 //	go run ./internal/arch [-v] [-C DIR] [FOLDER ...]
 //
-// An arrow goes from a room to another one in which something is defined that it uses. A
-// folder's rooms are put in the order in which as few arrows as possible run back up;
-// those that still do are what keeps the code from being read from top to bottom.
+// A part depends on another part if it uses something that is defined there. The command sorts
+// the parts of a folder so that as few dependencies as possible point backward. If a
+// dependency still points backward, the code cannot be read from top to bottom.
 package main
 
 import (
@@ -34,7 +34,7 @@ import (
 
 func main() {
 	dir := flag.String("C", ".", "the module")
-	verbose := flag.Bool("v", false, "name the arrows that run back up")
+	verbose := flag.Bool("v", false, "list the dependencies that point backward")
 	flag.Parse()
 	if err := run(*dir, flag.Args(), *verbose, os.Stdout); err != nil {
 		fmt.Fprintln(os.Stderr, err)
@@ -42,23 +42,23 @@ func main() {
 	}
 }
 
-// run counts the arrows of folders, or of all that have more than one room.
+// run counts the dependencies in the folders, or in all folders with more than one part.
 func run(dir string, folders []string, verbose bool, out io.Writer) error {
-	arrows, err := arrowsOf(dir)
+	dependencies, err := dependenciesOf(dir)
 	if err != nil {
 		return err
 	}
 	if len(folders) == 0 {
-		folders = slices.Sorted(maps.Keys(arrows))
+		folders = slices.Sorted(maps.Keys(dependencies))
 	}
-	fmt.Fprintf(out, "%-36s %6s %6s %6s\n", "folder", "rooms", "arrows", "up")
+	fmt.Fprintf(out, "%-36s %6s %6s %6s\n", "folder", "parts", "deps", "back")
 	for _, folder := range folders {
 		folder = path.Clean(filepath.ToSlash(folder))
-		all := arrows[folder]
-		order := inOrder(all)
-		up := upward(all, order)
-		fmt.Fprintf(out, "%-36s %6d %6d %6d\n", folder, len(order), len(all), len(up))
-		for _, a := range up {
+		all := dependencies[folder]
+		order := sortParts(all)
+		back := backward(all, order)
+		fmt.Fprintf(out, "%-36s %6d %6d %6d\n", folder, len(order), len(all), len(back))
+		for _, a := range back {
 			if verbose {
 				fmt.Fprintf(out, "    %s -> %s (%s)\n", a.from, a.to, all[a])
 			}
@@ -67,26 +67,26 @@ func run(dir string, folders []string, verbose bool, out io.Writer) error {
 	return nil
 }
 
-// An arrow is between two rooms of one folder.
-type arrow struct{ from, to string }
+// A dependency is between two parts of one folder.
+type dependency struct{ from, to string }
 
-// arrowsOf returns the arrows of each folder of a module, each with something that it
-// stands for.
-func arrowsOf(dir string) (map[string]map[arrow]string, error) {
-	packages, exports, err := list(dir)
+// dependenciesOf returns the dependencies in each folder of a module, each with the name of
+// something that is used.
+func dependenciesOf(dir string) (map[string]map[dependency]string, error) {
+	packages, exports, err := listPackages(dir)
 	if err != nil {
 		return nil, err
 	}
-	arrows := make(map[string]map[arrow]string)
+	dependencies := make(map[string]map[dependency]string)
 	for _, p := range packages {
-		if err := p.addArrows(arrows, exports); err != nil {
+		if err := p.addDependencies(dependencies, exports); err != nil {
 			return nil, fmt.Errorf("checking %s failed: %w", p.ImportPath, err)
 		}
 	}
-	return arrows, nil
+	return dependencies, nil
 }
 
-// A pkg is what go list says of a package.
+// A pkg is a package as go list describes it.
 type pkg struct {
 	ImportPath, Dir, Export string
 	GoFiles                 []string
@@ -97,9 +97,9 @@ type pkg struct {
 	}
 }
 
-// list returns the packages of the module in dir, and the export data of all that
-// they import.
-func list(dir string) (own []*pkg, exports map[string]string, err error) {
+// listPackages returns the packages of the module in dir, and the export data of all packages that they
+// import.
+func listPackages(dir string) (own []*pkg, exports map[string]string, err error) {
 	command := exec.Command("go", "list", "-deps", "-export", "-json=ImportPath,Dir,Export,GoFiles,Imports,Module", "./...")
 	command.Dir, command.Stderr = dir, os.Stderr
 	text, err := command.Output()
@@ -121,8 +121,9 @@ func list(dir string) (own []*pkg, exports map[string]string, err error) {
 	}
 }
 
-// addArrows adds those between the files of p, and those of its imports.
-func (p *pkg) addArrows(all map[string]map[arrow]string, exports map[string]string) error {
+// addDependencies adds the dependencies between the files of p, and the dependencies on its
+// imports.
+func (p *pkg) addDependencies(all map[string]map[dependency]string, exports map[string]string) error {
 	set := token.NewFileSet()
 	files := make([]*ast.File, 0, len(p.GoFiles))
 	for _, name := range p.GoFiles {
@@ -145,7 +146,7 @@ func (p *pkg) addArrows(all map[string]map[arrow]string, exports map[string]stri
 		if object.Pkg() == nil || object.Pkg().Path() != p.ImportPath || from == to {
 			continue
 		}
-		add(all, p.folder(), path.Base(from), path.Base(to), object.Name())
+		addDependency(all, p.folder(), path.Base(from), path.Base(to), object.Name())
 	}
 	for _, file := range files {
 		from := p.folder() + "/" + path.Base(set.Position(file.Pos()).Filename)
@@ -158,53 +159,52 @@ func (p *pkg) addArrows(all map[string]map[arrow]string, exports map[string]stri
 	return nil
 }
 
-// folder is where the package is, from the root of its module.
+// folder returns the path of the package relative to the root of its module.
 func (p *pkg) folder() string {
 	return cmp.Or(strings.TrimPrefix(strings.TrimPrefix(p.ImportPath, p.Module.Path), "/"), ".")
 }
 
-// addImport adds an import to the folder in which both are: as rooms of their own, or
-// within such rooms.
-func (*pkg) addImport(all map[string]map[arrow]string, from, to string) {
+// addImport adds an import to the innermost folder that contains both packages.
+func (*pkg) addImport(all map[string]map[dependency]string, from, to string) {
 	steps, others := strings.Split(from, "/"), strings.Split(to, "/")
 	for i := range steps {
 		if i >= len(others) || steps[i] != others[i] {
 			if i < len(others) {
-				add(all, cmp.Or(strings.Join(steps[:i], "/"), "."), steps[i], others[i], to)
+				addDependency(all, cmp.Or(strings.Join(steps[:i], "/"), "."), steps[i], others[i], to)
 			}
 			return
 		}
 	}
 }
 
-func add(all map[string]map[arrow]string, folder, from, to, what string) {
+func addDependency(all map[string]map[dependency]string, folder, from, to, what string) {
 	if all[folder] == nil {
-		all[folder] = make(map[arrow]string)
+		all[folder] = make(map[dependency]string)
 	}
-	a := arrow{from, to}
+	a := dependency{from, to}
 	if known, ok := all[folder][a]; !ok || what < known {
 		all[folder][a] = what
 	}
 }
 
-// inOrder returns the rooms from the top down: first by who leans on more rooms than
-// lean on it (Eades, Lin, Smyth 1993), then each moved for as long as that lets fewer
-// arrows run up.
-func inOrder(arrows map[arrow]string) []string {
-	lean := make(map[string]int)
-	for a := range arrows {
-		lean[a.from]++
-		lean[a.to]--
+// sortParts returns the parts from top to bottom. It first sorts them by the number of parts that
+// they use minus the number of parts that use them (Eades, Lin, Smyth 1993). Then it moves single
+// parts as long as that reduces the number of dependencies that point backward.
+func sortParts(dependencies map[dependency]string) []string {
+	balance := make(map[string]int)
+	for a := range dependencies {
+		balance[a.from]++
+		balance[a.to]--
 	}
-	order := slices.SortedFunc(maps.Keys(lean), func(a, b string) int {
-		return cmp.Or(cmp.Compare(lean[b], lean[a]), cmp.Compare(a, b))
+	order := slices.SortedFunc(maps.Keys(balance), func(a, b string) int {
+		return cmp.Or(cmp.Compare(balance[b], balance[a]), cmp.Compare(a, b))
 	})
 	for better := true; better; {
 		better = false
 		for i := range order {
 			for at := range order {
 				moved := slices.Insert(slices.Delete(slices.Clone(order), i, i+1), at, order[i])
-				if len(upward(arrows, moved)) < len(upward(arrows, order)) {
+				if len(backward(dependencies, moved)) < len(backward(dependencies, order)) {
 					order, better = moved, true
 				}
 			}
@@ -213,26 +213,26 @@ func inOrder(arrows map[arrow]string) []string {
 	return order
 }
 
-// upward returns the arrows that run back up.
-func upward(arrows map[arrow]string, order []string) []arrow {
+// backward returns the dependencies that point backward.
+func backward(dependencies map[dependency]string, order []string) []dependency {
 	place := make(map[string]int, len(order))
-	for i, room := range order {
-		place[room] = i
+	for i, part := range order {
+		place[part] = i
 	}
-	up := make([]arrow, 0, len(arrows))
-	for a := range arrows {
+	back := make([]dependency, 0, len(dependencies))
+	for a := range dependencies {
 		if place[a.from] > place[a.to] {
-			up = append(up, a)
+			back = append(back, a)
 		}
 	}
-	slices.SortFunc(up, func(a, b arrow) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
-	return up
+	slices.SortFunc(back, func(a, b dependency) int { return cmp.Or(cmp.Compare(a.from, b.from), cmp.Compare(a.to, b.to)) })
+	return back
 }
 
 func importPath(spec *ast.ImportSpec) string {
 	imported, err := strconv.Unquote(spec.Path.Value)
 	if err != nil {
-		panic(err) // the parser has read it before
+		panic(err) // impossible: the parser has accepted it
 	}
 	return imported
 }

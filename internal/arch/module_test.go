@@ -9,8 +9,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Whoever imports the sender gets no other module, in no other version. It is
-// built here without a proxy, and its examples run.
+// A program that imports the sender's module gets no other modules and no other versions. The
+// test builds the module without a proxy and runs its examples.
 func TestSenderIsReleasedAsAModuleThatRequiresNothing(t *testing.T) {
 	dir := filepath.Join(t.TempDir(), "sender")
 	run := func(in, name string, args ...string) string {

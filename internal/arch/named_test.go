@@ -11,7 +11,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A document that names a test makes a claim, and the test has to be there.
+// Each test that a document names must exist.
 func TestTestsThatDocumentsNameExist(t *testing.T) {
 	defined := make(map[string]bool)
 	definition := regexp.MustCompile(`(?m)^func ((?:Test|Fuzz|Benchmark)\w+)\(`)

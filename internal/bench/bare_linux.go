@@ -5,14 +5,14 @@ import (
 	"syscall"
 )
 
-// cutWithEpoll is the bare reader without goroutines: one thread, which keeps of a
-// connection its descriptor and where in a frame it is.
-func cutWithEpoll(listener *net.TCPListener) {
+// readWithEpoll is the bare reader without goroutines. It uses one thread, and stores only the
+// descriptor of each connection and its position in a frame.
+func readWithEpoll(listener *net.TCPListener) {
 	file := must(listener.File())
-	defer file.Close() // until then it must not be collected
-	door := int(file.Fd())
+	defer file.Close() // keeps it from being garbage-collected
+	listenerFD := int(file.Fd())
 	poll := must(syscall.EpollCreate1(0))
-	watch(poll, door)
+	addToPoll(poll, listenerFD)
 	var (
 		frames = make(map[int32]*frame)
 		events [128]syscall.EpollEvent
@@ -25,16 +25,16 @@ func cutWithEpoll(listener *net.TCPListener) {
 		}
 		check(err)
 		for _, event := range events[:n] {
-			if int(event.Fd) == door {
-				fd, _, err := syscall.Accept4(door, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
+			if int(event.Fd) == listenerFD {
+				fd, _, err := syscall.Accept4(listenerFD, syscall.SOCK_NONBLOCK|syscall.SOCK_CLOEXEC)
 				check(err)
 				frames[int32(fd)] = new(frame)
-				watch(poll, fd)
+				addToPoll(poll, fd)
 				continue
 			}
 			read, err := syscall.Read(int(event.Fd), buffer[:])
 			if read > 0 {
-				frames[event.Fd].cut(buffer[:read])
+				frames[event.Fd].feed(buffer[:read])
 			} else if err != syscall.EAGAIN {
 				delete(frames, event.Fd)
 				check(syscall.Close(int(event.Fd)))
@@ -43,6 +43,6 @@ func cutWithEpoll(listener *net.TCPListener) {
 	}
 }
 
-func watch(poll, fd int) {
+func addToPoll(poll, fd int) {
 	check(syscall.EpollCtl(poll, syscall.EPOLL_CTL_ADD, fd, &syscall.EpollEvent{Events: syscall.EPOLLIN, Fd: int32(fd)}))
 }

@@ -4,4 +4,4 @@ package main
 
 import "net"
 
-func cutWithEpoll(*net.TCPListener) { fail("epoll is of Linux") }
+func readWithEpoll(*net.TCPListener) { fail("epoll exists only on Linux") }

@@ -113,7 +113,7 @@ func TestFramesAreCutWhereverTheyAreSplit(t *testing.T) {
 		var f frame
 		complete := 0
 		for p := range slices.Chunk(stream, piece) {
-			complete += f.cut(p)
+			complete += f.feed(p)
 		}
 		require.Equal(t, frames, complete, "in pieces of %d bytes", piece)
 	}
@@ -136,7 +136,7 @@ func TestLinesThatCountAreUnderstood(t *testing.T) {
 		{"", "app", "state=dead", false},
 	}
 	for _, tt := range tests {
-		require.Equal(t, tt.want, says(tt.line, tt.service, tt.what), "%s of %s in %s", tt.what, tt.service, tt.line)
+		require.Equal(t, tt.want, isAbout(tt.line, tt.service, tt.what), "%s of %s in %s", tt.what, tt.service, tt.line)
 	}
 }
 
@@ -152,16 +152,16 @@ func TestFieldsAreSortedByHowTheyChange(t *testing.T) {
 	require.Equal(t, [][]string{{"alive"}, {"beats_total"}, {"since"}, {"age"}}, got)
 }
 
-// Before a collector tells a death it asks the other one, so only those hosts are dead
-// that nobody has heard; and each event is told once.
-func TestCollectorsTellOnlyWhatNobodyHears(t *testing.T) {
+// A collector asks the other one before it reports a death. So only hosts that neither collector
+// receives are reported dead, and each event is reported once.
+func TestCollectorsReportOnlyRealSilences(t *testing.T) {
 	asking := simulate(&settings[1], seeds[0], 12*time.Hour)
-	require.Equal(t, 7, asking.unheard)
-	require.Equal(t, asking.unheard, asking.wrong)
+	require.Equal(t, 7, asking.silences)
+	require.Equal(t, asking.silences, asking.wrong)
 	require.Zero(t, asking.avoidable)
 	require.Zero(t, asking.twice)
 	require.Len(t, asking.delays, realDeaths)
 	require.Less(t, slices.Max(asking.delays), silenceOfBeat+liveness.AnswerTime)
 	alone := simulate(&settings[0], seeds[0], 2*time.Hour)
-	require.Greater(t, alone.wrong, 10*alone.unheard, "else there is nothing to ask for")
+	require.Greater(t, alone.wrong, 10*alone.silences, "otherwise the questions would not matter")
 }

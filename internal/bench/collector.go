@@ -8,30 +8,30 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A collector is one in virtual time: the tracker, the circle and the herald of the plugin,
-// and instead of its clock, its bus and its outputs what is below. It is the cluster.Peers
-// of its circle.
+// A collector is a simulated collector in virtual time. It uses the tracker, the circle and the
+// herald of the plugin; this type replaces the plugin's clock, bus and outputs. It is also the
+// cluster.Peers of its circle.
 type collector struct {
-	cluster.Peers // nothing of it: what a simulation does not need is not there
+	cluster.Peers // nil: methods that a simulation does not need are missing
 
 	now     time.Time
 	tracker *liveness.Tracker
-	circle  *cluster.Circle // nil for one that is alone
-	sent    [][]byte        // messages that are yet to be received
+	circle  *cluster.Circle // nil for a collector without mates
+	sent    [][]byte        // messages that have not been received yet
 	ticks   uint64
-	tell    func(*liveness.Transition) // an event
+	report  func(*liveness.Transition) // reports an event
 	herald  *herald.Herald
 }
 
-// newCollector returns a collector that starts now; number is another one for each. One
-// with mates talks to them.
-func newCollector(name string, number uint64, mates bool, now time.Time, tell func(*liveness.Transition)) *collector {
-	c := &collector{now: now, tell: tell, herald: herald.New(true, now)}
-	rules := verdictRules()
+// newCollector returns a collector that starts now. The number must differ between collectors. A
+// collector with mates exchanges messages with them.
+func newCollector(name string, number uint64, mates bool, now time.Time, report func(*liveness.Transition)) *collector {
+	c := &collector{now: now, report: report, herald: herald.New(true, now)}
+	rules := defaultOptions()
 	rules.Mates = mates
 	c.tracker = liveness.New(rules, now)
 	if mates {
-		options := cluster.Options{Name: name, Secret: []byte("of a simulation"), Peers: c, Log: silent{}}
+		options := cluster.Options{Name: name, Secret: []byte("of a simulation"), Peers: c, Log: noLog{}}
 		c.circle = cluster.NewCircle(&options, number, now, func(message []byte) { c.sent = append(c.sent, message) })
 	} else {
 		c.herald.Speak(false, now)
@@ -39,8 +39,8 @@ func newCollector(name string, number uint64, mates bool, now time.Time, tell fu
 	return c
 }
 
-// verdictRules returns the defaults of the plugin.
-func verdictRules() liveness.Options {
+// defaultOptions returns the plugin's default options.
+func defaultOptions() liveness.Options {
 	return liveness.Options{
 		Terms: liveness.Terms{
 			DeadAfter: 210 * time.Second, Margin: liveness.MarginOf(3), Grace: 5 * time.Second, ForgetDead: 336 * time.Hour,
@@ -51,41 +51,43 @@ func verdictRules() liveness.Options {
 	}
 }
 
-// silent is a log that nobody reads.
-type silent struct{}
+// noLog discards all log lines.
+type noLog struct{}
 
-func (silent) Infof(string, ...any) {}
-func (silent) Warnf(string, ...any) {}
+func (noLog) Infof(string, ...any) {}
+func (noLog) Warnf(string, ...any) {}
 
-// observe takes in a beat.
-func (c *collector) observe(b *liveness.Beat) { c.take(c.tracker.Observe(c.now, b).Transitions) }
+// observe processes a beat.
+func (c *collector) observe(b *liveness.Beat) {
+	c.handleEvents(c.tracker.Observe(c.now, b).Transitions)
+}
 
 // tick lets the tracker judge silence.
 func (c *collector) tick() {
 	c.ticks++
-	c.tellAll(c.herald.Settle(c.now))
-	c.take(c.tracker.Tick(c.now))
+	c.reportAll(c.herald.Settle(c.now))
+	c.handleEvents(c.tracker.Tick(c.now))
 }
 
-// talk lets the circle say what is to be said.
+// talk lets the circle send its messages.
 func (c *collector) talk() {
 	if c.circle != nil {
 		c.circle.Tick(c.now)
 	}
 }
 
-// take tells events, or keeps them where a mate tells them.
-func (c *collector) take(changes []liveness.Transition) {
+// handleEvents reports events, unless a mate reports them.
+func (c *collector) handleEvents(changes []liveness.Transition) {
 	for _, change := range changes {
 		if c.herald.Admit(&change, c.now) {
-			c.tell(&change)
+			c.report(&change)
 		}
 	}
 }
 
-func (c *collector) tellAll(changes []*liveness.Transition) {
+func (c *collector) reportAll(changes []*liveness.Transition) {
 	for _, change := range changes {
-		c.tell(change)
+		c.report(change)
 	}
 }
 
@@ -111,7 +113,7 @@ func (c *collector) Contained(_ string, do func()) bool {
 	return true
 }
 
-// Words returns what is to be told of all peers below number next: they are few.
+// Words returns the words about all peers below number next, at once, because they are few.
 func (c *collector) Words(next int) (words []liveness.Word, goOn int) {
 	for i := min(next, c.tracker.Len()) - 1; i >= 0; i-- {
 		words = append(words, c.tracker.Word(i, c.now))
@@ -134,18 +136,18 @@ func (c *collector) RecordsOf(hashes []uint64) (records []liveness.Record) {
 
 func (c *collector) HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64) {
 	wanted, changes := c.tracker.HearWords(c.now, words, mate, ago)
-	c.take(changes)
+	c.handleEvents(changes)
 	return wanted
 }
 
 func (c *collector) HearFact(mate string, f *liveness.Fact) {
-	c.take(c.tracker.HearFact(c.now, f, mate))
+	c.handleEvents(c.tracker.HearFact(c.now, f, mate))
 }
 
 func (c *collector) HearRecords(mate string, ago time.Duration, records []liveness.Record) []uint64 {
 	needed, changes := c.tracker.HearRecords(c.now, records, mate, ago)
-	c.take(changes)
+	c.handleEvents(changes)
 	return needed
 }
 
-func (c *collector) Speak(again bool) { c.tellAll(c.herald.Speak(again, c.now)) }
+func (c *collector) Speak(again bool) { c.reportAll(c.herald.Speak(again, c.now)) }

@@ -10,51 +10,51 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// Two collectors, hosts that beat to both, and paths from a host to a collector that
-// break, each for itself.
+// The simulation has two collectors, and hosts that beat to both. Each path from a host to a
+// collector breaks at random.
 const (
 	simulatedHosts = 60
 	realDeaths     = 10
 	simulatedBeat  = 10 * time.Second
-	breakEvery     = 2 * time.Hour // a path, in the mean
+	breakEvery     = 2 * time.Hour // for each path, on average
 	breakLeast     = 45 * time.Second
 	breakMost      = 300 * time.Second
-	partEvery      = 2 * time.Hour // in the row with collectors that are parted,
+	partEvery      = 2 * time.Hour // in the setting with separated collectors,
 	partFrom       = 105 * time.Minute
-	silenceOfBeat  = 35 * time.Second // allowed by three missed beats
-	answered       = 5 * time.Second  // by then two collectors that meet again have asked each other
+	silenceOfBeat  = 35 * time.Second // the allowed silence with three missed beats
+	answered       = 5 * time.Second  // after two collectors reconnect, their first questions take at most this long
 )
 
-// A setting is how two collectors stand to each other.
+// A setting defines how two collectors work together.
 type setting struct {
 	name   string
-	mates  bool // they ask each other
-	parted bool // from time to time
+	mates  bool // they ask each other before they report a death
+	parted bool // sometimes they cannot reach each other
 }
 
 var settings = []setting{
-	{"each for itself", false, false},
+	{"independent", false, false},
 	{"asking", true, false},
-	{"asking, parted 12.5 % of the time", true, true},
+	{"asking, separated 12.5 % of the time", true, true},
 }
 
-// seeds of the paths. The first is that of the simulation from which this one comes.
+// The seeds of the random numbers. The first seed is from an older simulation, for comparison.
 var seeds = [][2]uint64{{7, 11}, {1, 2}, {3, 4}, {5, 6}}
 
 func collectorsCommand(set *flag.FlagSet) func() {
-	hours := set.Int("hours", 12, "of virtual time, at least 2")
+	hours := set.Int("hours", 12, "hours of virtual time, at least 2")
 	name := set.String("setting", "", "only settings whose name contains this")
 	return func() {
-		header("collectors", "seed", "living hosts that nobody heard for 35 s", "events of false deaths", "of those, heard by a reachable collector", "real deaths told",
-			"mean, worst delay", "questions a second", "events", "told twice")
+		header("collectors", "seed", "living hosts that reached no collector for 35 s", "reported false deaths", "false deaths of hosts that reached one", "real deaths reported",
+			"mean, worst delay", "questions per second", "events", "reported twice")
 		avoidable := 0
 		for i := range settings {
 			for _, seed := range seeds {
 				if strings.Contains(settings[i].name, *name) {
 					span := time.Duration(*hours) * time.Hour
-					told := simulate(&settings[i], seed, span)
-					fmt.Println(told.row(settings[i].name, seed, span))
-					avoidable += told.avoidable
+					outcome := simulate(&settings[i], seed, span)
+					fmt.Println(outcome.row(settings[i].name, seed, span))
+					avoidable += outcome.avoidable
 				}
 			}
 		}
@@ -64,13 +64,13 @@ func collectorsCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// A story is what two collectors have told.
+// A story counts the events that two collectors reported.
 type story struct {
-	events, twice int             // in all; those whose id was told before
-	unheard       int             // silences of hosts that beat, of more than is allowed, that both collectors heard
-	wrong         int             // events of deaths of hosts that beat
-	avoidable     int             // of those: the collector that was not asked, or not listened to, had heard it in time
-	delays        []time.Duration // from the last beat that anybody heard of a host that ended until its death is told first
+	events, twice int             // all events; events whose id was reported before
+	silences      int             // times that living hosts were silent too long for both collectors
+	wrong         int             // reported deaths of living hosts
+	avoidable     int             // wrong deaths that the other, reachable collector could have prevented
+	delays        []time.Duration // from the last received beat of an ended host until its death is first reported
 	asked         int64
 }
 
@@ -80,30 +80,30 @@ func (s *story) row(name string, seed [2]uint64, span time.Duration) string {
 		sum, worst = sum+d, max(worst, d)
 	}
 	mean := sum / time.Duration(max(len(s.delays), 1))
-	return fmt.Sprintf("| %s | %d, %d | %d | %d | %d | %d of %d | %.1f s, %.1f s | %.2f | %d | %d |", name, seed[0], seed[1], s.unheard, s.wrong, s.avoidable,
+	return fmt.Sprintf("| %s | %d, %d | %d | %d | %d | %d of %d | %.1f s, %.1f s | %.2f | %d | %d |", name, seed[0], seed[1], s.silences, s.wrong, s.avoidable,
 		len(s.delays), realDeaths, mean.Seconds(), worst.Seconds(), float64(s.asked)/span.Seconds(), s.events, s.twice)
 }
 
 // A simulatedHost beats until it ends.
 type simulatedHost struct {
-	beat   liveness.Beat
-	phase  time.Duration
-	ends   time.Duration
-	broken [2]time.Duration // until when its path to each collector is
-	heard  [2]time.Duration // last by each
-	told   bool             // that it is dead, after it had ended
+	beat          liveness.Beat
+	phase         time.Duration
+	ends          time.Duration
+	broken        [2]time.Duration // when its broken path to each collector works again
+	received      [2]time.Duration // when each collector last received a beat
+	deathReported bool             // its death was reported after it ended
 }
 
-// last returns when it was heard last by anybody.
-func (h *simulatedHost) last() time.Duration { return max(h.heard[0], h.heard[1]) }
+// lastReceived returns when a collector last received a beat of the host.
+func (h *simulatedHost) lastReceived() time.Duration { return max(h.received[0], h.received[1]) }
 
-// A simulation is one run.
+// A simulation is one run of a setting with a seed.
 type simulation struct {
 	setting    *setting
 	random     *rand.Rand
 	start      time.Time
 	at         time.Duration // since start
-	joined     time.Duration // when the collectors began to reach each other; < 0 while they do not
+	joined     time.Duration // since when the collectors can reach each other; < 0 while they cannot
 	hosts      []*simulatedHost
 	byID       map[liveness.ID]*simulatedHost
 	collectors [2]*collector
@@ -111,7 +111,7 @@ type simulation struct {
 	story      story
 }
 
-// simulate plays a setting. The same seed breaks the same paths in each.
+// simulate runs a setting. With the same seed, the same paths break in each setting.
 func simulate(how *setting, seed [2]uint64, span time.Duration) *story {
 	s := &simulation{
 		setting: how, random: rand.New(rand.NewPCG(seed[0], seed[1])), start: time.Unix(1_800_000_000, 0),
@@ -120,7 +120,7 @@ func simulate(how *setting, seed [2]uint64, span time.Duration) *story {
 	s.addHosts(span)
 	for k := range s.collectors {
 		s.collectors[k] = newCollector(fmt.Sprintf("collector-%d", k+1), uint64(k+1), how.mates, s.start, func(change *liveness.Transition) {
-			s.hear(k, change)
+			s.record(k, change)
 		})
 	}
 	for ; s.at < span; s.at += liveness.TickInterval {
@@ -145,7 +145,7 @@ func (s *simulation) addHosts(span time.Duration) {
 	}
 }
 
-// step lets a tick pass.
+// step simulates one tick.
 func (s *simulation) step() {
 	for _, c := range s.collectors {
 		c.now = s.start.Add(s.at)
@@ -165,7 +165,7 @@ func (s *simulation) step() {
 	s.talk()
 }
 
-// beat breaks paths of a host, and has it beat when that is due.
+// beat breaks paths of a host at random, and sends its beat if one is due.
 func (s *simulation) beat(h *simulatedHost) {
 	const seconds = int((breakMost - breakLeast) / time.Second)
 	for k := range h.broken {
@@ -177,20 +177,19 @@ func (s *simulation) beat(h *simulatedHost) {
 		return
 	}
 	h.beat.Seq++
-	unheard := s.at-h.last() > silenceOfBeat && h.beat.Seq > 1
+	tooLong := s.at-h.lastReceived() > silenceOfBeat && h.beat.Seq > 1
 	for k, c := range s.collectors {
 		if h.broken[k] < s.at {
-			h.heard[k] = s.at
+			h.received[k] = s.at
 			c.observe(&h.beat)
 		}
 	}
-	if unheard && h.last() == s.at {
-		s.story.unheard++
+	if tooLong && h.lastReceived() == s.at {
+		s.story.silences++
 	}
 }
 
-// talk leads messages until nobody has any. Those between collectors that are parted are
-// lost.
+// talk passes messages on until none is left. Messages between separated collectors are dropped.
 func (s *simulation) talk() {
 	for _, c := range s.collectors {
 		c.talk()
@@ -211,8 +210,8 @@ func (s *simulation) talk() {
 	}
 }
 
-// hear notes an event that a collector tells.
-func (s *simulation) hear(k int, change *liveness.Transition) {
+// record counts an event that collector k reports.
+func (s *simulation) record(k int, change *liveness.Transition) {
 	s.story.events++
 	if _, before := s.ids[change.EventID]; before {
 		s.story.twice++
@@ -225,11 +224,11 @@ func (s *simulation) hear(k int, change *liveness.Transition) {
 	switch {
 	case s.at < h.ends:
 		s.story.wrong++
-		if s.setting.mates && s.joined >= 0 && s.at-s.joined >= answered && s.at-h.heard[1-k] < silenceOfBeat {
+		if s.setting.mates && s.joined >= 0 && s.at-s.joined >= answered && s.at-h.received[1-k] < silenceOfBeat {
 			s.story.avoidable++
 		}
-	case !h.told:
-		h.told = true
-		s.story.delays = append(s.story.delays, s.at-h.last())
+	case !h.deathReported:
+		h.deathReported = true
+		s.story.delays = append(s.story.delays, s.at-h.lastReceived())
 	}
 }

@@ -8,7 +8,7 @@ import (
 	"io"
 	"net"
 	"net/http"
-	_ "net/http/pprof" // tells what memory is in use
+	_ "net/http/pprof" // serves memory statistics
 	"os"
 	"path/filepath"
 	"slices"
@@ -20,14 +20,14 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A burden is a load that all servers bear in turn.
-type burden struct {
+// A scenario is a load that each server has to handle in turn.
+type scenario struct {
 	name, title string
-	memory      bool // of a connection is measured too
+	memory      bool // also measure the memory of a connection
 	load        load
 }
 
-var burdens = []burden{
+var scenarios = []scenario{
 	{"batched", "Batched frames, 100 in one write over 50 connections", false, load{
 		Network: "tcp", Hosts: 50, Rounds: 200, Services: 1, Beats: 100, Burst: 50, Every: 25 * time.Millisecond,
 	}},
@@ -35,28 +35,28 @@ var burdens = []burden{
 	{"short", "Short connections: connect, beat, close", false, load{
 		Network: "tcp", Hosts: 1000, Once: true, Rounds: 20, Services: 1, Beats: 1,
 	}},
-	{"udp", "Datagrams, one beat in each", false, load{ // not faster than a reader can take them
+	{"udp", "Datagrams, one beat in each", false, load{ // slow enough that no reader loses datagrams
 		Network: "udp", Hosts: 1000, Rounds: 100, Services: 1, Beats: 1, Burst: 20, Every: 1300 * time.Microsecond,
 	}},
 }
 
-// A server is one of those that are compared, with what it cost in each turn.
+// A server is one of the servers that are compared, with the results of each turn.
 type server struct {
 	name  string
-	key   string // in names of figures
-	input string // its table for Telegraf; empty for a bare reader
+	key   string // part of the names of figures
+	input string // its table in Telegraf's configuration; empty for a bare reader
 
-	beat     []time.Duration // processor time of the whole process
-	took     []time.Duration // until everything was sent
-	resident []int64         // memory of a connection once nothing is said any more, in bytes
-	inUse    []int64         // of that, heap and stacks after a collection
+	beat     []time.Duration // processor time of the whole process per beat
+	took     []time.Duration // time until everything was sent
+	resident []int64         // memory of a connection after the load, in bytes
+	inUse    []int64         // heap and stacks of a connection after a garbage collection
 
 	idleHeld [][]int64 // bytes, for each number of idle connections
 }
 
-// servers returns all that serve a network.
+// servers returns all servers for a network.
 func servers(network string) []*server {
-	ours := heartbeat(network, `state_file = "none"`, "max_beats_per_second = 0")
+	ours := pluginTable(network, `state_file = "none"`, "max_beats_per_second = 0")
 	anchor := "[[inputs.socket_listener]]\nservice_address = \"" + network + "://{address}\"\n" +
 		"data_format = \"json\"\ntag_keys = [\"host\", \"service\"]\n"
 	if network == "tcp" {
@@ -64,8 +64,8 @@ func servers(network string) []*server {
 			"splitting_length_field = {offset = 0, bytes = 4, endianness = \"be\", header_length = 4}\n"
 	}
 	all := []*server{
-		{name: "inputs.heartbeat, no metric a beat", key: "quiet", input: ours + "emit_beats = \"none\"\n"},
-		{name: "inputs.heartbeat, a metric a beat", key: "metric", input: ours},
+		{name: "inputs.heartbeat, no metric per beat", key: "quiet", input: ours + "emit_beats = \"none\"\n"},
+		{name: "inputs.heartbeat, one metric per beat", key: "metric", input: ours},
 		{name: "inputs.socket_listener, json", key: "anchor", input: anchor},
 		{name: "bare reader", key: bareKey},
 	}
@@ -80,8 +80,7 @@ const (
 	epollKey = "epoll"
 )
 
-// costOf returns the median of what a beat cost one of the servers; 0 if it was not
-// measured.
+// costOf returns the median processor time per beat of a server, or 0 if it was not measured.
 func costOf(all []*server, key string) time.Duration {
 	for _, s := range all {
 		if s.key == key {
@@ -97,7 +96,7 @@ func costCommand(set *flag.FlagSet) func() {
 	only := set.String("server", "", "only servers whose name contains this; without ratios")
 	profiles := set.String("profiles", "", "a directory for profiles of the servers that are Telegraf")
 	return func() {
-		for _, b := range burdens {
+		for _, b := range scenarios {
 			if !strings.Contains(b.name, *name) {
 				continue
 			}
@@ -105,7 +104,7 @@ func costCommand(set *flag.FlagSet) func() {
 			for range *turns {
 				for _, s := range all {
 					if strings.Contains(s.name, *only) {
-						s.bear(&b, *profiles)
+						s.measure(&b, *profiles)
 					}
 				}
 			}
@@ -115,8 +114,8 @@ func costCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// bear puts the server under a load and notes what that cost.
-func (s *server) bear(b *burden, profiles string) {
+// measure puts the server under a load and records the cost.
+func (s *server) measure(b *scenario, profiles string) {
 	p := s.start(b.load.Network)
 	defer p.stop()
 	p.idle()
@@ -127,18 +126,18 @@ func (s *server) bear(b *burden, profiles string) {
 	if profiles != "" && s.input != "" {
 		defer p.profile(filepath.Join(profiles, strings.NewReplacer(" ", "-", ",", "").Replace(b.name+" "+s.name)))()
 	}
-	senders.say("go")
-	s.took = append(s.took, must(time.ParseDuration(senders.hear())))
+	senders.writeLine("go")
+	s.took = append(s.took, must(time.ParseDuration(senders.readLine())))
 	s.beat = append(s.beat, (p.idle()-before)/time.Duration(b.load.total()))
 	full, fullInUse := p.memory()
 	s.resident = append(s.resident, (full-empty)/int64(b.load.Hosts))
 	s.inUse = append(s.inUse, (fullInUse-emptyInUse)/int64(b.load.Hosts))
 }
 
-func (b *burden) print(all []*server) {
-	columns := []string{"CPU a beat", "of the anchor", "of the bare reader", "beats a second"}
+func (b *scenario) print(all []*server) {
+	columns := []string{"CPU per beat", "relative to the anchor", "relative to the bare reader", "beats per second"}
 	if b.memory {
-		columns = append(columns, "resident memory a connection", "in use after a collection")
+		columns = append(columns, "resident memory per connection", "in use after garbage collection")
 	}
 	header("server", columns...)
 	anchor, bare := costOf(all, "anchor"), costOf(all, bareKey)
@@ -158,8 +157,9 @@ func (b *burden) print(all []*server) {
 	}
 }
 
-// idlePoints are how many connections are idle at once. An eighth of all that a collector
-// takes may be of one address and unproven, and descriptors are for more than connections.
+// idlePoints are the numbers of idle connections that are measured. They cannot be larger: a
+// collector accepts unproven connections from one address only up to an eighth of its maximum,
+// and other files also need descriptors.
 var idlePoints = []int{5_000, 10_000, 18_000}
 
 const otherDescriptors = 500
@@ -171,23 +171,23 @@ func idleCommand(set *flag.FlagSet) func() {
 		var limit syscall.Rlimit // Go has raised it to the hard limit
 		check(syscall.Getrlimit(syscall.RLIMIT_NOFILE, &limit))
 		points := slices.DeleteFunc(slices.Clone(idlePoints), func(n int) bool { return uint64(n+otherDescriptors) > limit.Cur })
-		fmt.Printf("\nResident memory with so many idle connections, each of which has beaten twice,\nwithout that of none; medians of %d turns. "+
+		fmt.Printf("\nResident memory of idle connections, each of which has beaten twice,\nminus the memory without connections; medians of %d turns. "+
 			"A process may have %d descriptors.\n", *turns, limit.Cur)
 		if len(points) < 2 {
-			fail("a slope takes two of %v connections, so raise the limit of descriptors", idlePoints)
+			fail("a slope needs at least two of %v connections: raise the limit of open files", idlePoints)
 		}
 		all := slices.DeleteFunc(servers("tcp"), func(s *server) bool { return !strings.Contains(s.name, *only) })
 		for range *turns {
 			for _, s := range all {
-				s.holdIdle(points)
+				s.measureIdle(points)
 			}
 		}
 		printIdle(all, points)
 	}
 }
 
-// holdIdle notes what memory each number of idle connections takes.
-func (s *server) holdIdle(points []int) {
+// measureIdle records the memory for each number of idle connections.
+func (s *server) measureIdle(points []int) {
 	if s.idleHeld == nil {
 		s.idleHeld = make([][]int64, len(points))
 	}
@@ -201,7 +201,7 @@ func printIdle(all []*server, points []int) {
 	for _, n := range points {
 		columns = append(columns, strconv.Itoa(n))
 	}
-	header("server", append(columns, "slope, a connection")...)
+	header("server", append(columns, "slope per connection")...)
 	for _, s := range all {
 		fmt.Printf("| %s |", s.name)
 		var medians []float64
@@ -215,7 +215,7 @@ func printIdle(all []*server, points []int) {
 	}
 }
 
-// idle returns what memory n connections take that say nothing, in bytes.
+// idle returns the memory of n idle connections, in bytes.
 func (s *server) idle(n int) int64 {
 	p := s.start("tcp")
 	defer p.stop()
@@ -228,7 +228,7 @@ func (s *server) idle(n int) int64 {
 	return p.resident() - before
 }
 
-// slope returns by how much y grows with x: the line with the least squares.
+// slope returns the slope of the least-squares line through the points.
 func slope(x []int, y []float64) float64 {
 	var sumX, sumY, sumXY, sumXX float64
 	for i := range x {
@@ -246,8 +246,8 @@ func (s *server) start(network string) *process {
 	return startTelegraf("1h", "1s", 1_000_000, s.input)
 }
 
-// memory returns what a server holds, in bytes: resident, garbage included, and in
-// use, which is heap and stacks after a collection.
+// memory returns the memory of a server in bytes: resident, which includes garbage, and in use,
+// which is heap and stacks after a garbage collection.
 func (p *process) memory() (resident, inUse int64) {
 	resident = p.resident()
 	text := string(p.pprof("heap?gc=1&debug=1"))
@@ -260,8 +260,8 @@ func (p *process) memory() (resident, inUse int64) {
 	return resident, inUse
 }
 
-// profile begins file.cpu, of the next 3 s. What it returns waits for that and writes
-// file.heap.
+// profile starts writing a CPU profile of the next 3 s to file.cpu. The function that it returns
+// waits for that and writes file.heap.
 func (p *process) profile(file string) (finish func()) {
 	cpu := make(chan []byte, 1)
 	go func() { cpu <- p.pprof("profile?seconds=3") }() // ends by itself
@@ -279,14 +279,14 @@ func (p *process) pprof(what string) []byte {
 
 const bareRole = "bare"
 
-// bareCommand is the bare reader: it only cuts frames, with a goroutine for each
-// connection, or reads datagrams.
+// bareCommand runs the bare reader. It only cuts frames, with a goroutine for each connection, or
+// reads datagrams.
 func bareCommand(set *flag.FlagSet) func() {
-	network, address := set.String("network", "", "tcp or udp"), set.String("address", "", "where it listens")
-	debug := set.String("debug", "", "where net/http/pprof is served")
-	epoll := set.Bool("epoll", false, "one thread in place of the goroutines")
+	network, address := set.String("network", "", "tcp or udp"), set.String("address", "", "the address to listen on")
+	debug := set.String("debug", "", "the address that serves net/http/pprof")
+	epoll := set.Bool("epoll", false, "use one thread instead of goroutines")
 	return func() {
-		go http.ListenAndServe(*debug, nil) //nolint:errcheck // the process that asks in vain will say so
+		go http.ListenAndServe(*debug, nil) //nolint:errcheck // the process that requests a profile reports the error
 		if *network == "udp" {
 			socket := must(net.ListenPacket("udp", *address))
 			for buffer := make([]byte, 64<<10); ; {
@@ -296,7 +296,7 @@ func bareCommand(set *flag.FlagSet) func() {
 		}
 		listener := must(net.Listen("tcp", *address))
 		if *epoll {
-			cutWithEpoll(listener.(*net.TCPListener))
+			readWithEpoll(listener.(*net.TCPListener))
 		}
 		for {
 			go readFrames(must(listener.Accept())) // ends with its connection
@@ -320,15 +320,15 @@ func readFrames(conn net.Conn) {
 	}
 }
 
-// A frame is how far one has come that may arrive in pieces.
+// A frame is the state of reading a frame that may arrive in pieces.
 type frame struct {
-	length uint32 // as far as it is known
-	known  uint8  // bytes of it
-	left   uint32 // of the payload
+	length uint32 // the part of the length that has arrived
+	known  uint8  // how many bytes of the length have arrived
+	left   uint32 // bytes of the payload that have not arrived
 }
 
-// cut takes what has come, and returns how many frames have become complete.
-func (f *frame) cut(bytes []byte) (complete int) {
+// feed processes bytes that have arrived, and returns how many frames are now complete.
+func (f *frame) feed(bytes []byte) (complete int) {
 	for len(bytes) > 0 {
 		if f.left > 0 {
 			n := min(uint32(len(bytes)), f.left)

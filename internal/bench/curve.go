@@ -6,7 +6,7 @@ import (
 	"time"
 )
 
-// A point is a place on the curve.
+// A point is a number of peers with an interval.
 type point struct {
 	peers    int
 	interval time.Duration
@@ -22,7 +22,7 @@ var points = []point{
 	{10_000, time.Second},
 }
 
-// load has all beat once in each interval, until it is killed.
+// load returns a load in which all peers beat once in each interval until it is killed.
 func (p point) load() load {
 	hosts := min(p.peers, mostConnections)
 	every := p.interval / time.Duration(hosts)
@@ -30,30 +30,30 @@ func (p point) load() load {
 }
 
 const (
-	watched         = 20 * time.Second // each Telegraf: two times Gather
-	mostConnections = 10_000           // more peers share them, as the services of a host do
+	watched         = 20 * time.Second // for each Telegraf: two gathers
+	mostConnections = 10_000           // more peers share connections, like the services of a host
 )
 
-// A usage is what a Telegraf took.
+// A usage is the processor time and memory that a Telegraf used.
 type usage struct {
-	core          float64 // of one processor
-	memory, empty int64   // bytes, at the end and before the first beat
+	core          float64 // share of one processor
+	memory, empty int64   // in bytes, at the end and before the first beat
 }
 
 func curveCommand(set *flag.FlagSet) func() {
-	most := set.Int("peers", 1_000_000, "no more peers than these")
+	most := set.Int("peers", 1_000_000, "the largest number of peers to measure")
 	return func() {
 		latest := samples(2)[1]
-		fmt.Printf("\nEach watched for %s; Gather every 10 s.\n", watched)
-		header("peers", "beats a second", "no metric a beat", "a metric a beat", "the same metrics, only emitted",
-			"liveness: no metric a beat", "a metric a beat", "memory", "of that without peers")
+		fmt.Printf("\nEach Telegraf was watched for %s and gathered every 10 s.\n", watched)
+		header("peers", "beats per second", "no metric per beat", "one metric per beat", "the same metrics, only emitted",
+			"liveness: no metric per beat", "one metric per beat", "memory", "memory without peers")
 		for _, p := range points {
 			if p.peers > *most {
 				continue
 			}
 			pipeline := fmt.Sprintf("[[inputs.heartbeat_pipeline]]\npeers = %d\npeer = '%s'\nbeat = '%s'\nbeats_per_second = ",
 				p.peers, latest.peer, latest.beat)
-			plugin := heartbeat("tcp", `state_file = "{dir}/state"`, fmt.Sprintf("max_peers = %d", p.peers))
+			plugin := pluginTable("tcp", `state_file = "{dir}/state"`, fmt.Sprintf("max_peers = %d", p.peers))
 			quiet, all := p.observe(plugin+`emit_beats = "none"`, true), p.observe(plugin+`emit_beats = "all"`, true)
 			gathered, emitted := p.observe(pipeline+"0", false), p.observe(pipeline+fmt.Sprint(p.perSecond()), false)
 			fmt.Printf("| %d | %d | %s | %s | %s, %s | %s | %s | %s | %s |\n", p.peers, p.perSecond(),
@@ -63,18 +63,18 @@ func curveCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// observe runs a Telegraf with an input, under load or on its own.
+// observe runs a Telegraf with an input, with or without load.
 func (p point) observe(input string, loaded bool) (u usage) {
 	telegraf := startTelegraf("10s", "10s", 4*p.peers+10_000, input)
 	defer telegraf.stop()
-	time.Sleep(time.Second) // it runs, and has not gathered yet
+	time.Sleep(time.Second) // it runs but has not gathered yet
 	u.empty = telegraf.resident()
 	settle := 2 * time.Second
 	if loaded {
 		senders := p.load().start(telegraf.address)
 		defer senders.stop()
-		senders.say("go")
-		settle = p.interval + 10*time.Second // all have beaten, and been gathered
+		senders.writeLine("go")
+		settle = p.interval + 10*time.Second // all peers have beaten and were gathered
 	}
 	time.Sleep(settle)
 	before, begin := telegraf.used(), time.Now()

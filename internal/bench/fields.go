@@ -15,10 +15,10 @@ import (
 
 const (
 	series    = 200
-	perSeries = 1080 // of each: three hours, one every 10 s
+	perSeries = 1080 // samples of each series: three hours, one every 10 s
 )
 
-// influxConfig has InfluxDB write its final files soon.
+// influxConfig makes InfluxDB write its final files soon.
 const influxConfig = `reporting-disabled = true
 bind-address = "127.0.0.1:0"
 [meta]
@@ -35,20 +35,21 @@ log-enabled = false
 store-enabled = false
 `
 
-// A kind are fields that change alike: what a database keeps of one depends on that.
+// A kind is a group of fields that change in the same way, which determines how much space a
+// database needs for them.
 type kind struct {
 	name   string
 	value  func(sample int, r *rand.Rand) string
 	fields []string
 }
 
-// kinds sorts the fields of a peer that beats into kinds, from some samples of it.
+// kinds groups the fields of a beating peer by how they change between some samples.
 func kinds(samples []peerSample) []kind {
 	all := []kind{
-		{name: "whole, hardly ever another one", value: func(int, *rand.Rand) string { return "1i" }},
-		{name: "whole, grows with each beat", value: func(sample int, _ *rand.Rand) string { return fmt.Sprintf("%di", 1000+sample) }},
-		{name: "a fraction, hardly ever another one", value: func(int, *rand.Rand) string { return "1794990000.123" }},
-		{name: "a fraction, another one each time", value: func(_ int, r *rand.Rand) string { return fmt.Sprintf("%.9f", 10*r.Float64()) }},
+		{name: "integer, rarely changes", value: func(int, *rand.Rand) string { return "1i" }},
+		{name: "integer, grows with each beat", value: func(sample int, _ *rand.Rand) string { return fmt.Sprintf("%di", 1000+sample) }},
+		{name: "fraction, rarely changes", value: func(int, *rand.Rand) string { return "1794990000.123" }},
+		{name: "fraction, changes each time", value: func(_ int, r *rand.Rand) string { return fmt.Sprintf("%.9f", 10*r.Float64()) }},
 	}
 	fieldsOf := func(line string) []string { return strings.Split(strings.Fields(line)[1], ",") }
 	for _, field := range fieldsOf(samples[0].peer) {
@@ -77,22 +78,23 @@ func fieldsCommand(*flag.FlagSet) func() {
 				k.write(url, fmt.Sprintf("kind_%d_%s", i, stamp), stamp)
 			}
 		}
-		time.Sleep(30 * time.Second) // everything is written, in the form in which it stays
-		header("fields", "how they change", "InfluxDB keeps of a sample", "with stamps in nanoseconds")
+		time.Sleep(30 * time.Second) // InfluxDB has written its final files
+		header("fields", "how they change", "bytes per sample in InfluxDB", "with timestamps in nanoseconds")
 		var sums [2]float64
 		for i, k := range all {
 			var kept [2]float64
 			for j, stamp := range stamps {
-				kept[j] = sizeOf(filepath.Join(influx.dir, "data", fmt.Sprintf("kind_%d_%s", i, stamp)))
+				kept[j] = bytesPerSample(filepath.Join(influx.dir, "data", fmt.Sprintf("kind_%d_%s", i, stamp)))
 				sums[j] += kept[j] * float64(len(k.fields))
 			}
 			fmt.Printf("| %s | %s | %.2f B | %.2f B |\n", strings.Join(k.fields, ", "), k.name, kept[0], kept[1])
 		}
-		fmt.Printf("| a peer | | %.1f B | %.1f B |\n", sums[0], sums[1])
+		fmt.Printf("| all fields of a peer | | %.1f B | %.1f B |\n", sums[0], sums[1])
 	}
 }
 
-// write writes one field of the kind, with stamps that are multiples of a unit.
+// write writes one field of the kind to a new database, with timestamps that are multiples of
+// stamp.
 func (k *kind) write(url, database string, stamp time.Duration) {
 	post(url+"/query?q=CREATE+DATABASE+"+database, "")
 	r := rand.New(rand.NewPCG(1, 2))
@@ -100,7 +102,7 @@ func (k *kind) write(url, database string, stamp time.Duration) {
 		var lines strings.Builder
 		for sample := first; sample < first+60; sample++ {
 			for s := range series {
-				at := int64(1_795_000_000+10*sample)*1e9 + r.Int64N(1e9)/int64(stamp)*int64(stamp) // a Gather is not punctual
+				at := int64(1_795_000_000+10*sample)*1e9 + r.Int64N(1e9)/int64(stamp)*int64(stamp) // gathers are not exactly periodic
 				fmt.Fprintf(&lines, "heartbeat_peer,service=shop,source=web-%d v=%s %d\n", s, k.value(sample, r), at)
 			}
 		}
@@ -116,8 +118,8 @@ func post(url, body string) {
 	}
 }
 
-// sizeOf returns the bytes of a sample in the files of measurements below dir.
-func sizeOf(dir string) float64 {
+// bytesPerSample returns the bytes per sample in InfluxDB's data files below dir.
+func bytesPerSample(dir string) float64 {
 	size := int64(0)
 	check(filepath.WalkDir(dir, func(path string, entry fs.DirEntry, err error) error {
 		if err == nil && strings.HasSuffix(path, ".tsm") {

@@ -13,18 +13,18 @@ import (
 	"time"
 )
 
-// apart is the time between two ends, and at least from a beat to an end: a process
-// that is killed before it has read its answer resets its connection. That says less,
-// so its death is reported later.
-const apart = 100 * time.Millisecond
+// pauseBefore is the pause before each process is ended. Without the pause, a process may be
+// killed before it has read its answer, which resets its connection. A reset is weaker evidence
+// than a close, so the death would be reported later.
+const pauseBefore = 100 * time.Millisecond
 
-// A delay is what is measured: how long after the end of a process a state of it is
+// A delay is a measurement: the time from the end of a process until one of its states is
 // reported.
 type delay struct {
 	what   string
-	kind   string // of trials
+	kind   string // kind of trials
 	state  string
-	budget time.Duration // of the median
+	budget time.Duration // budget of the median
 }
 
 const grace, soon = 5 * time.Second, 100 * time.Millisecond // grace is the default of disconnect_grace
@@ -36,17 +36,17 @@ var delays = []delay{
 	{"kill -9 of a -pid target -> dead", "watched", "dead", soon},
 }
 
-// A trial is a process that is going to end.
+// A trial is a process that will be ended.
 type trial struct {
 	kind, service string
 	victim        *process
 	end           os.Signal
-	beat          string    // before which it does not end
-	at            time.Time // of its end
+	beat          string    // the process is ended only after this beat
+	at            time.Time // time of its end
 }
 
 func latencyCommand(set *flag.FlagSet) func() {
-	n := set.Int("n", 20, "how many processes end in each way")
+	n := set.Int("n", 20, "number of processes that end in each way")
 	return func() {
 		plugin := startPlugin("bin/telegraf-heartbeat")
 		defer plugin.stop()
@@ -61,7 +61,7 @@ func latencyCommand(set *flag.FlagSet) func() {
 		}
 		for _, t := range trials {
 			reports.await(t.service, t.beat)
-			time.Sleep(apart)
+			time.Sleep(pauseBefore)
 			t.at = time.Now()
 			check(t.victim.cmd.Process.Signal(t.end))
 		}
@@ -79,9 +79,9 @@ func latencyCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// start starts the process, and its watcher. A connection has to be a long one for its
-// end to say something, which is so after the second beat. Nothing reaps a victim that is
-// watched, so its watcher waits in vain for how it ended.
+// start starts the process and, if needed, its watcher. The end of a connection counts only if
+// the connection is long-lived, which is the case after the second beat. The watcher of a watched
+// victim cannot get its exit code, because nothing reaps the victim.
 func (t *trial) start(plugin *process) (stop func()) {
 	flags := []string{"-host", "bench", "-service", t.service, "-interval", "10s"}
 	switch t.kind {
@@ -96,7 +96,7 @@ func (t *trial) start(plugin *process) (stop func()) {
 	return t.victim.stop
 }
 
-// row returns a row of the table.
+// row returns the row of the table for a delay.
 func (d *delay) row(took []time.Duration) string {
 	verdict, middle := "met", median(took)
 	if middle > d.budget {
@@ -106,14 +106,14 @@ func (d *delay) row(took []time.Duration) string {
 		ms(middle), ms(slices.Min(took)), ms(slices.Max(took)), ms(d.budget), verdict)
 }
 
-// reports is what a plugin has emitted so far, and when each line was read.
+// reports has the lines that a plugin has emitted, and when each line was read.
 type reports struct {
 	mu    sync.Mutex
 	lines []string
 	at    []time.Time
 }
 
-// follow reads the output of a plugin as it comes.
+// follow reads the output of a plugin in the background.
 func follow(output *bufio.Reader) *reports {
 	r := &reports{}
 	go func() { // ends with the output
@@ -127,13 +127,14 @@ func follow(output *bufio.Reader) *reports {
 	return r
 }
 
-// await waits until something is reported of a service, and returns when it first was.
+// await waits until something is reported about a service, and returns when it was first
+// reported.
 func (r *reports) await(service, what string) time.Time {
 	for limit := time.Now().Add(time.Minute); time.Now().Before(limit); time.Sleep(5 * time.Millisecond) {
 		r.mu.Lock()
 		lines, at := r.lines, r.at
 		r.mu.Unlock()
-		if i := slices.IndexFunc(lines, func(line string) bool { return says(line, service, what) }); i >= 0 {
+		if i := slices.IndexFunc(lines, func(line string) bool { return isAbout(line, service, what) }); i >= 0 {
 			return at[i]
 		}
 	}
@@ -141,9 +142,9 @@ func (r *reports) await(service, what string) time.Time {
 	return time.Time{}
 }
 
-// says reports whether a line of the plugin is about a beat of a service, by its number
-// (seq=2i), or about its change to a state (state=dead).
-func says(line, service, what string) bool {
+// isAbout reports whether a line of the plugin is about a certain beat of a service (such as
+// seq=2i), or about its change to a state (such as state=dead).
+func isAbout(line, service, what string) bool {
 	series, rest, _ := strings.Cut(line, " ")
 	fields, _, _ := strings.Cut(rest, " ")
 	if !strings.Contains(series, ",service="+service+",") {

@@ -17,45 +17,45 @@ import (
 
 const (
 	loadRole = "load"
-	warmUp   = 2 // beats of each peer before the load, over connections that stay
+	warmUp   = 2 // beats of each peer before the load, over long-lived connections
 )
 
-// A load is what the hosts of one process send to a collector, in writes that come
-// one after the other: one of each host is a round.
+// A load describes the beats that the hosts of one process send to a collector. The writes are
+// sent one after the other; one write of each host is a round.
 type load struct {
 	Network  string
 	Address  string
-	Hosts    int  // each over a connection of its own; over udp all share a socket
-	Once     bool // a connection for each write, and four of them at a time
-	Rounds   int  // 0: until the process is killed
-	Services int  // peers of a host, all of which beat in each write
-	Beats    int  // of each of them in one write
+	Hosts    int  // each host has a connection; with udp, all share a socket
+	Once     bool // open a connection for each write, four at a time
+	Rounds   int  // 0: run until the process is killed
+	Services int  // peers of each host; all of them beat in each write
+	Beats    int  // beats of each peer in one write
 
-	Burst int           // so many writes at once,
-	Every time.Duration // one burst in this time; 0: as fast as the collector takes them
+	Burst int           // number of writes in a burst
+	Every time.Duration // interval of the bursts; 0: as fast as the collector reads
 
-	Interval time.Duration // that beats declare; 0: 10 s
+	Interval time.Duration // the interval in the beats; 0: 10 s
 }
 
-// total returns the number of beats, warm-up not counted.
+// total returns the number of beats without the warm-up.
 func (l *load) total() int { return l.Hosts * l.Rounds * l.Services * l.Beats }
 
-// start runs a process for it, and returns when all is done that comes before the load.
-// It begins with the line "go".
+// start runs a process for the load and waits until its connections are ready. The load begins
+// when the process reads the line "go".
 func (l load) start(address string) *process {
 	p := l.launch(address)
-	p.hear()
+	p.readLine()
 	return p
 }
 
-// launch is start, and does not wait for the line that start returns with.
+// launch is like start, but does not wait for the connections.
 func (l load) launch(address string) *process {
 	l.Address = address
 	return start("", self, loadRole, "-load", string(must(json.Marshal(l))))
 }
 
-// loadCommand is that process. Once everything is sent it says how long that took; its
-// connections stay until it is killed.
+// loadCommand runs the process of a load. When everything is sent, it prints how long that took;
+// its connections stay open until it is killed.
 func loadCommand(set *flag.FlagSet) func() {
 	text := set.String("load", "", "a load, as JSON")
 	return func() {
@@ -72,8 +72,8 @@ func loadCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// connect makes the connections that stay. Two beats over each: one that says nothing
-// is cut off after a while, and what only the first beats cost is not what a beat costs.
+// connect opens the long-lived connections. It sends two beats over each, because a connection
+// without beats is closed after a while, and because the first beats cost more than later ones.
 func (l *load) connect() []net.Conn {
 	switch {
 	case l.Once:
@@ -93,9 +93,9 @@ func (l *load) connect() []net.Conn {
 	return conns
 }
 
-// dial makes connection i, from an address of its own for each thousand: a collector
-// lets no more than an eighth of all its connections be of one address before they have
-// beaten, and ports would run out, of which processes before this one have used some.
+// dial opens connection i. Each thousand connections use a different source address: a collector
+// accepts at most an eighth of all its connections from one address before they have beaten, and
+// the ports of one address would run out.
 func (l *load) dial(i int) net.Conn {
 	dialer := net.Dialer{LocalAddr: &net.TCPAddr{IP: net.IPv4(127, 0, byte(1+os.Getpid()%250), byte(1+i/1000))}}
 	return must(dialer.Dial(l.Network, l.Address))
@@ -109,7 +109,7 @@ func (l *load) send(conns []net.Conn) {
 	begin := time.Now()
 	var all sync.WaitGroup
 	for s := range senders {
-		all.Go(func() { // ends with its share of the writes
+		all.Go(func() { // ends after its share of the writes
 			for n := s; l.Rounds == 0 || n < l.Hosts*l.Rounds; n += senders {
 				if l.Every > 0 && n%l.Burst == 0 {
 					time.Sleep(time.Until(begin.Add(time.Duration(n/l.Burst) * l.Every)))
@@ -137,7 +137,7 @@ func (l *load) write(conns []net.Conn, n int) {
 	}
 }
 
-// beats returns n frames of each peer of a host, from a sequence number on.
+// beats returns n frames of each peer of a host, starting with this sequence number.
 func (l *load) beats(host, seq, n int) []byte {
 	var all []byte
 	now := time.Now().UnixMilli()

@@ -1,9 +1,9 @@
-// Command bench measures what a heartbeat costs and how soon verdicts come, with real
-// processes on this machine: Telegraf with the plugin, its rivals, and the sender. It also
-// plays to several collectors, in virtual time, what no machine can wait for.
-// It knows the built programs, /proc and the wire format, and of the plugin what decides
-// verdicts, to simulate it; it never knows its code where it measures: that is measured
-// from inside by the benchmarks beside it (go test -bench).
+// Command bench measures the cost of heartbeats and the delay of verdicts with real processes on
+// this machine: Telegraf with the plugin, the programs that it is compared with, and the sender.
+// It also simulates several collectors in virtual time, for cases that would take too long in
+// real time. It knows the built programs, /proc and the wire format, and, for simulations, the
+// plugin's packages that decide verdicts. Measurements never use the plugin's code: the Go
+// benchmarks beside that code measure it from inside (go test -bench).
 //
 //	make bench                              # everything that BENCHMARKS.md shows
 //	go run ./internal/bench                 # lists the subcommands
@@ -19,29 +19,29 @@ import (
 	"syscall"
 )
 
-// A command registers its flags and returns what runs once they are parsed.
+// A command registers its flags and returns the function to run after they are parsed.
 type command struct {
 	name, does string
 	flags      func(*flag.FlagSet) func()
 }
 
 var commands = []command{
-	{"cost", "processor time and memory of a beat and a connection, beside socket_listener and a bare reader", costCommand},
-	{"curve", "what a whole Telegraf takes with more and more peers", curveCommand},
-	{"execd", "a metric on its way out of the external plugin, beside Telegraf's own shim", execdCommand},
-	{"latency", "from the end of a process to its verdict", latencyCommand},
-	{"fields", "what InfluxDB keeps of each field of heartbeat_peer", fieldsCommand},
-	{"collectors", "what two collectors tell while paths break, in virtual time", collectorsCommand},
-	{"mates", "what two collectors cost each other while all is well", matesCommand},
-	{"storm", "what two collectors tell each other when all peers fall silent at once", stormCommand},
-	{"relay", "what the hosts behind one central Telegraf cost", relayCommand},
+	{"cost", "processor time per beat and memory per connection, compared with socket_listener and a bare reader", costCommand},
+	{"curve", "processor time and memory of a whole Telegraf with increasing numbers of peers", curveCommand},
+	{"execd", "cost of a metric in the external plugin, compared with Telegraf's own shim", execdCommand},
+	{"latency", "time from the end of a process to its verdict", latencyCommand},
+	{"fields", "disk space in InfluxDB of each field of heartbeat_peer", fieldsCommand},
+	{"collectors", "false deaths that two collectors report while paths break, in virtual time", collectorsCommand},
+	{"mates", "cost of a cluster of two collectors while all peers are well", matesCommand},
+	{"storm", "messages between two collectors when all peers fall silent at once", stormCommand},
+	{"relay", "cost of hosts that beat through one central Telegraf", relayCommand},
 	{"sender", "size and memory of heartbeat-sender", senderCommand},
-	{"idle", "memory of an idle connection, from more and more of them, beside the same servers", idleCommand},
-	{"state", "what is written to the state file while all peers are well", stateCommand},
-	{"exec", "what heartbeat-sender exec adds to a command while no collector answers", execCommand},
-	{"budgets", "all budgets, with the figures that are kept in the file " + figuresEnv + " names", budgetsCommand},
-	{"note", "keeps a figure that was measured by hand (NAME VALUE), or those that benchmarks print", noteCommand},
-	{loadRole, "", loadCommand}, // the other processes of a measurement
+	{"idle", "memory of an idle connection, compared with the same servers as cost", idleCommand},
+	{"state", "writes to the state file while all peers are well", stateCommand},
+	{"exec", "time that heartbeat-sender exec adds to a command while no collector answers", execCommand},
+	{"budgets", "all budgets, with the figures in the file that " + figuresEnv + " names", budgetsCommand},
+	{"note", "save a figure that was measured by hand (NAME VALUE), or the figures that Go benchmarks print", noteCommand},
+	{loadRole, "", loadCommand}, // these run in the other processes of a measurement
 	{bareRole, "", bareCommand},
 }
 
@@ -55,7 +55,7 @@ func main() {
 			do := c.flags(set)
 			set.Parse(os.Args[2:]) //nolint:errcheck // it exits
 			do()
-			settle()
+			saveFigures()
 			return
 		}
 	}
@@ -66,10 +66,10 @@ func main() {
 	os.Exit(2)
 }
 
-// started is each *process that runs.
+// started contains each *process that runs.
 var started sync.Map
 
-// fail ends everything: a measurement that fails has nothing to go on with.
+// fail stops all processes and exits, because a measurement cannot continue after an error.
 func fail(format string, args ...any) {
 	started.Range(func(p, _ any) bool { p.(*process).stop(); return true })
 	fmt.Fprintf(os.Stderr, "bench: "+format+"\n", args...)

@@ -12,28 +12,28 @@ import (
 	"time"
 )
 
-// startPlugin runs the external plugin, or a program that is configured alike. It
-// gathers when it reads a line.
+// startPlugin runs the external plugin, or a program with the same configuration. It gathers when
+// it reads a line.
 func startPlugin(program string, options ...string) *process {
-	options = append([]string{`state_file = "none"`}, options...) // before tables in them
-	return start(heartbeat("tcp", options...), program)
+	options = append([]string{`state_file = "none"`}, options...) // before any tables in options
+	return start(pluginTable("tcp", options...), program)
 }
 
 func dial(plugin *process) net.Conn { return must(net.Dial("tcp", plugin.address)) }
 
-// A peerSample is what the plugin emits of a peer that beats, in line protocol: of its
-// latest beat and of itself.
+// A peerSample has the metrics of a beating peer in line protocol: one for its latest beat and
+// one for the peer itself.
 type peerSample struct{ beat, peer string }
 
-// samples returns some of one peer, a second apart.
+// samples returns n samples of one peer, a second apart.
 func samples(n int) []peerSample {
 	p := startPlugin("bin/telegraf-heartbeat")
 	defer p.stop()
 	conn := dial(p)
 	defer conn.Close()
-	hearOf := func(measurement string) string {
+	readMetric := func(measurement string) string {
 		for {
-			if line := p.hear(); strings.HasPrefix(line, measurement+",") {
+			if line := p.readLine(); strings.HasPrefix(line, measurement+",") {
 				return line
 			}
 		}
@@ -42,15 +42,15 @@ func samples(n int) []peerSample {
 	all := make([]peerSample, n)
 	for i := range all {
 		must(conn.Write(l.beats(0, i+1, 1)))
-		all[i].beat = hearOf("heartbeat")
-		p.say("")
-		all[i].peer = hearOf("heartbeat_peer")
+		all[i].beat = readMetric("heartbeat")
+		p.writeLine("")
+		all[i].peer = readMetric("heartbeat_peer")
 		time.Sleep(time.Second)
 	}
 	return all
 }
 
-// senderCommand measures the sender, which beats once a second.
+// senderCommand measures the sender while it beats once a second.
 func senderCommand(*flag.FlagSet) func() {
 	return func() {
 		const program, watched = "bin/heartbeat-sender", 30 * time.Second
@@ -59,7 +59,7 @@ func senderCommand(*flag.FlagSet) func() {
 		sender := startSender(plugin, "-host", "web-1", "-interval", "1s")
 		defer sender.stop()
 		time.Sleep(watched)
-		header("binary", "resident after "+watched.String()+" at a beat a second", "processor in that time")
+		header("binary", "resident memory after "+watched.String()+" at one beat per second", "processor time")
 		binary, resident := float64(must(os.Stat(program)).Size())/1e6, float64(sender.resident())/1e6
 		fmt.Printf("| %.2f MB | %.1f MB | %d ms |\n", binary, resident, sender.used().Milliseconds())
 		note("sender/binary", binary)
@@ -67,19 +67,19 @@ func senderCommand(*flag.FlagSet) func() {
 	}
 }
 
-// startSender runs heartbeat-sender, which beats to the plugin.
+// startSender runs a heartbeat-sender that beats to the plugin.
 func startSender(plugin *process, flags ...string) *process {
 	return start("", "bin/heartbeat-sender", append([]string{"run", "-config", os.DevNull, "-server", "tcp://" + plugin.address}, flags...)...)
 }
 
-// withResolver runs a command with another /etc/resolv.conf, which takes root.
+// withResolver runs a command with a different /etc/resolv.conf. It needs root.
 const withResolver = `mount --bind "$1" /etc/resolv.conf && shift && exec "$@"`
 
-// execCommand measures heartbeat-sender exec, from its start to its end.
+// execCommand measures how long heartbeat-sender exec runs.
 func execCommand(set *flag.FlagSet) func() {
-	turns := set.Int("n", 20, "how often each is run")
+	turns := set.Int("n", 20, "how often each command is run")
 	return func() {
-		silent := must(net.Listen("tcp", "127.0.0.1:0")) // connects, and answers nothing
+		silent := must(net.Listen("tcp", "127.0.0.1:0")) // accepts connections and never answers
 		defer silent.Close()
 		names := must(net.ListenPacket("udp", "127.0.0.153:53")) // likewise
 		defer names.Close()
@@ -92,11 +92,11 @@ func execCommand(set *flag.FlagSet) func() {
 		}
 		unresolved := sender("collector.example:7878", "true")
 		rows := []*execRow{
-			{"exec -- true, a collector that accepts and never answers", "exec/silent", sender(silent.Addr().String(), "true"), nil},
-			{"exec -- true, nobody there", "exec/nobody", sender(freeAddress(), "true"), nil},
-			{"exec -- true, name servers dead, and what that takes to arrange", "", append(slices.Clone(wrapper), unresolved...), nil},
-			{"exec -- false, a collector that accepts and never answers", "exec/silent/false", sender(silent.Addr().String(), "false"), nil},
-			{"true, name servers dead, and what that takes to arrange", "", append(slices.Clone(wrapper), "true"), nil},
+			{"exec -- true with a collector that accepts and never answers", "exec/silent", sender(silent.Addr().String(), "true"), nil},
+			{"exec -- true without a collector at the address", "exec/nobody", sender(freeAddress(), "true"), nil},
+			{"exec -- true with name servers that never answer, including the setup for that", "", append(slices.Clone(wrapper), unresolved...), nil},
+			{"exec -- false with a collector that accepts and never answers", "exec/silent/false", sender(silent.Addr().String(), "false"), nil},
+			{"true with name servers that never answer, including the setup for that", "", append(slices.Clone(wrapper), "true"), nil},
 		}
 		for range *turns {
 			for _, r := range rows {
@@ -112,14 +112,15 @@ func execCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// An execRow is a command that is measured, and how long it took in each turn.
+// An execRow is a command that is measured, with its duration in each turn.
 type execRow struct {
 	name, figure string
 	run          []string
 	took         []time.Duration
 }
 
-// timeOf returns how long a command takes. One whose last word is false has to fail.
+// timeOf returns how long a command runs. It expects a command to fail only if its last argument
+// is "false".
 func timeOf(run []string) time.Duration {
 	c := exec.Command(run[0], run[1:]...)
 	c.Env = []string{"PATH=" + os.Getenv("PATH")}

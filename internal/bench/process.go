@@ -14,22 +14,22 @@ import (
 	"time"
 )
 
-// self is this program, to play another part of a measurement.
+// self is the path of this program, which also runs as the other processes of a measurement.
 const self = "/proc/self/exe"
 
-// A process is a program that is measured, or one that puts a load on it.
+// A process is a program that is measured, or a program that generates load for it.
 type process struct {
 	cmd     *exec.Cmd
-	address string // {address} of its configuration and arguments
-	debug   string // {debug}: where it serves net/http/pprof
-	dir     string // {dir}: a directory of its own, which stop removes
+	address string // replaces {address} in configuration and arguments
+	debug   string // replaces {debug}: the address of net/http/pprof
+	dir     string // replaces {dir}: a temporary directory, which stop removes
 	in      io.WriteCloser
 	out     *bufio.Reader
 	log     bytes.Buffer // its stderr, complete after stop
 }
 
-// start runs a program, with a configuration file unless config is empty. If it is
-// given {address}, start returns once something listens there.
+// start runs a program, with a configuration file unless config is empty. If {address} is used,
+// start returns when the program listens there.
 func start(config, program string, args ...string) *process {
 	p := &process{dir: must(os.MkdirTemp("", "bench")), address: freeAddress(), debug: freeAddress()}
 	fill := strings.NewReplacer("{address}", p.address, "{debug}", p.debug, "{dir}", p.dir).Replace
@@ -56,7 +56,7 @@ func start(config, program string, args ...string) *process {
 	return p
 }
 
-// stop kills it.
+// stop kills the process and removes its directory.
 func (p *process) stop() {
 	started.Delete(p)
 	p.cmd.Process.Kill() //nolint:errcheck // it may have ended
@@ -64,17 +64,17 @@ func (p *process) stop() {
 	os.RemoveAll(p.dir)
 }
 
-// fail ends the measurement with what the process said last.
+// fail exits with an error and the log of the process.
 func (p *process) fail(problem string) {
 	p.stop()
 	fail("%s: %s: %s", p.cmd.Path, problem, p.log.String())
 }
 
-// say writes a line to its stdin.
-func (p *process) say(line string) { must(io.WriteString(p.in, line+"\n")) }
+// writeLine writes a line to the stdin of the process.
+func (p *process) writeLine(line string) { must(io.WriteString(p.in, line+"\n")) }
 
-// hear reads a line from its stdout, without the end.
-func (p *process) hear() string {
+// readLine reads a line from the stdout of the process, without the newline.
+func (p *process) readLine() string {
 	line, err := p.out.ReadString('\n')
 	if err != nil {
 		p.fail(err.Error())
@@ -82,15 +82,15 @@ func (p *process) hear() string {
 	return line[:len(line)-1]
 }
 
-// used returns the processor time that it has spent, user and system
-// (proc_pid_stat(5), fields 14 and 15, in hundredths of a second).
+// used returns the processor time that the process has used, user and system (proc_pid_stat(5),
+// fields 14 and 15, in hundredths of a second).
 func (p *process) used() time.Duration {
-	text := p.proc("stat")
+	text := p.readProc("stat")
 	fields := strings.Fields(text[strings.LastIndexByte(text, ')')+1:])
 	return time.Duration(must(strconv.Atoi(fields[11]))+must(strconv.Atoi(fields[12]))) * 10 * time.Millisecond
 }
 
-// idle waits until it has nothing more to do, and returns the processor time spent.
+// idle waits until the process is idle, and returns the processor time that it has used.
 func (p *process) idle() time.Duration {
 	last := p.used()
 	for quiet := 0; quiet < 5; quiet++ {
@@ -104,25 +104,25 @@ func (p *process) idle() time.Duration {
 	return last
 }
 
-// resident returns the memory it holds, in bytes (proc_pid_statm(5)).
+// resident returns the resident memory of the process in bytes (proc_pid_statm(5)).
 func (p *process) resident() int64 {
-	pages := must(strconv.Atoi(strings.Fields(p.proc("statm"))[1]))
+	pages := must(strconv.Atoi(strings.Fields(p.readProc("statm"))[1]))
 	return int64(pages) * int64(os.Getpagesize())
 }
 
-func (p *process) proc(file string) string {
+func (p *process) readProc(file string) string {
 	return string(must(os.ReadFile(fmt.Sprintf("/proc/%d/%s", p.cmd.Process.Pid, file))))
 }
 
-// freeAddress returns an address of the loopback at which nothing listens.
+// freeAddress returns a loopback address on which no program listens.
 func freeAddress() string {
 	listener := must(net.Listen("tcp", "127.0.0.1:0"))
 	defer listener.Close()
 	return listener.Addr().String()
 }
 
-// isFree reports whether no socket is bound to an address. It sends nothing: that would
-// be a beat that is not counted.
+// isFree reports whether no socket is bound to an address. It sends nothing, because the plugin
+// would count that as a beat.
 func isFree(address string) bool {
 	socket, err := net.ListenPacket("udp", address)
 	if err != nil {
@@ -136,12 +136,12 @@ func isFree(address string) bool {
 	return listener.Close() == nil
 }
 
-// heartbeat returns a table of the plugin, at {address}.
-func heartbeat(network string, options ...string) string {
+// pluginTable returns a configuration table of the plugin that listens on {address}.
+func pluginTable(network string, options ...string) string {
 	return "[[inputs.heartbeat]]\nservice_addresses = [\"" + network + "://{address}\"]\n" + strings.Join(options, "\n") + "\n"
 }
 
-// startTelegraf runs a Telegraf with one input, whose metrics are dropped.
+// startTelegraf runs a Telegraf with one input and drops its metrics.
 func startTelegraf(interval, flush string, buffer int, input string) *process {
 	agent := fmt.Sprintf("[agent]\ninterval = %q\nflush_interval = %q\nmetric_buffer_limit = %d\nquiet = true\n[[outputs.discard]]\n",
 		interval, flush, buffer)

@@ -12,12 +12,12 @@ import (
 
 const (
 	relayInterval = 10 * time.Second
-	relayWarm     = 25 * time.Second // all hosts have beaten twice
+	relayWarm     = 25 * time.Second // by then, all hosts have beaten twice
 	relayWatched  = 60 * time.Second
 )
 
-// relayConfig is a central Telegraf: the metrics of hosts come over HTTP, and what the document
-// of fleets shows makes beats of them.
+// relayConfig configures a central Telegraf. It receives the metrics of hosts over HTTP; the
+// configuration in the document about fleets turns them into beats.
 const relayConfig = `[agent]
 flush_interval = "1s"
 omit_hostname = true
@@ -28,7 +28,7 @@ service_address = "{address}"
 `
 
 func relayCommand(set *flag.FlagSet) func() {
-	hosts := set.Int("hosts", 10_000, "how many hosts send their metrics")
+	hosts := set.Int("hosts", 10_000, "number of hosts that send metrics")
 	return func() {
 		collector := startPlugin("bin/telegraf-heartbeat", `emit_beats = "none"`)
 		defer collector.stop()
@@ -36,36 +36,38 @@ func relayCommand(set *flag.FlagSet) func() {
 		central := start(relayConfig+relayBlock(collector.address), "bin/telegraf-stock")
 		defer central.stop()
 		empty := collector.resident()
-		go sendSystem("http://"+central.address+"/write", *hosts) // as long as the measurement lasts
+		go sendSystem("http://"+central.address+"/write", *hosts) // until the measurement ends
 		time.Sleep(relayWarm)
 		centralBefore, collectorBefore := central.used(), collector.used()
 		for range int(relayWatched / relayInterval) {
-			collector.say("") // Gather
+			collector.writeLine("") // Gather
 			time.Sleep(relayInterval)
 		}
 		if alive := said.number("heartbeat_collector,state=alive ", "peers"); alive != *hosts {
 			fail("%d of %d hosts are alive", alive, *hosts)
 		}
 		beats := said.number("heartbeat_listener,address=tcp://"+collector.address+" ", "beats_total")
-		fmt.Printf("\n%d hosts at %s, three metrics each, watched for %s; %d beats came in all.\n", *hosts, relayInterval, relayWatched, beats)
-		header("process", "of a core", "memory")
-		relayRow("the central Telegraf", central, centralBefore)
-		relayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
-		fmt.Printf("\nMemory of a host in telegraf-heartbeat: %.1f KiB.\n", float64(collector.resident()-empty)/1024/float64(*hosts))
+		fmt.Printf("\n%d hosts sent three metrics each every %s for %s; %d beats arrived in total.\n", *hosts, relayInterval, relayWatched, beats)
+		header("process", "share of a core", "memory")
+		printRelayRow("the central Telegraf", central, centralBefore)
+		printRelayRow("telegraf-heartbeat, with a Gather every 10 s", collector, collectorBefore)
+		fmt.Printf("\nMemory per host in telegraf-heartbeat: %.1f KiB.\n", float64(collector.resident()-empty)/1024/float64(*hosts))
 	}
 }
 
-// relayRow prints what a process took since it had used so much.
-func relayRow(name string, p *process, before time.Duration) {
+// printRelayRow prints the processor time and memory of a process. The time excludes what it had used
+// before.
+func printRelayRow(name string, p *process, before time.Duration) {
 	fmt.Printf("| %s | %s | %s |\n", name, percent((p.used()-before).Seconds()/relayWatched.Seconds()), mib(p.resident()))
 }
 
-// said is the latest line of each series without a peer, by its measurement and tags.
-type said struct{ lines sync.Map }
+// latestLines has the latest line of each series that is not about a peer, by measurement and
+// tags.
+type latestLines struct{ lines sync.Map }
 
-// listen reads until the end of what a collector prints.
-func listen(out *bufio.Reader) *said {
-	s := new(said)
+// listen reads the output of a collector until it ends.
+func listen(out *bufio.Reader) *latestLines {
+	s := new(latestLines)
 	go func() {
 		for {
 			line, err := out.ReadString('\n')
@@ -81,22 +83,22 @@ func listen(out *bufio.Reader) *said {
 }
 
 // number returns an integer field of a series.
-func (s *said) number(series, field string) (n int) {
+func (s *latestLines) number(series, field string) (n int) {
 	line, _ := s.lines.Load(series)
 	_, after, _ := strings.Cut(fmt.Sprint(line), field+"=")
 	must(fmt.Sscanf(after, "%d", &n))
 	return n
 }
 
-// relayBlock returns the block that the document shows, with the address of a collector in
-// another process.
+// relayBlock returns the configuration that the document shows, with the address of a collector
+// in another process.
 func relayBlock(address string) string {
 	shown := string(must(os.ReadFile("deploy/examples/fleet.conf")))
 	return strings.Replace(shown, "udp://127.0.0.1:7878", "tcp://"+address, 1)
 }
 
-// sendSystem sends what inputs.system makes of each host in each interval, a tenth of the hosts
-// every second.
+// sendSystem sends the metrics of inputs.system for each host in each interval, a tenth of the
+// hosts every second.
 func sendSystem(url string, hosts int) {
 	for second := 0; ; second++ {
 		begin := time.Now()

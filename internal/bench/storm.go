@@ -14,49 +14,50 @@ import (
 
 const (
 	stormHosts  = 1000             // connections of the peers of a storm
-	stormLimit  = 2 * time.Minute  // until all are dead
-	askedWithin = 25 * time.Second // of a silence they are all suspect, and not yet dead
+	stormLimit  = 2 * time.Minute  // time limit until all peers are dead
+	askedWithin = 25 * time.Second // after this silence, all peers are suspect and not yet dead
 )
 
-// stormCommand lets all peers of two collectors fall silent at once, after those of one
-// that is alone. None of them is isolated, or nobody would be dead for ten minutes.
+// stormCommand lets all peers fall silent at once: first the peers of a single collector, then
+// the peers of two collectors. Isolation is disabled, because otherwise no peer would be dead for
+// ten minutes.
 func stormCommand(set *flag.FlagSet) func() {
-	peers := set.Int("peers", 100_000, "that fall silent, a multiple of 1000")
+	peers := set.Int("peers", 100_000, "number of peers that fall silent, a multiple of 1000")
 	return func() {
 		alone := &storm{peers: *peers, route: new(route)}
-		alone.play([]*stormed{startStormed("alone", *peers, "")})
+		alone.play([]*stormCollector{startStormCollector("alone", *peers, "")})
 		two := &storm{peers: *peers, route: new(route)}
 		first, second := freeAddress(), freeAddress()
-		two.play([]*stormed{
-			startStormed("first of two", *peers, clusterTable("first", first, two.route.lead(second))),
-			startStormed("second of two", *peers, clusterTable("second", second, two.route.lead(first))),
+		two.play([]*stormCollector{
+			startStormCollector("first of two", *peers, clusterTable("first", first, two.route.forward(second))),
+			startStormCollector("second of two", *peers, clusterTable("second", second, two.route.forward(first))),
 		})
-		fmt.Printf("\n%d peers begin to beat at each collector, and then are silent.\n", *peers)
-		header("phase", "messages between two", "bytes", "bytes a peer", "processor time: alone", "each of two")
+		fmt.Printf("\n%d peers begin to beat to each collector, and then fall silent.\n", *peers)
+		header("phase", "messages between two", "bytes", "bytes per peer", "processor time: alone", "each of two")
 		for i, name := range []string{"all begin", "all are suspect", "all are dead"} {
-			carried := two.carriedIn(i)
+			carried := two.trafficIn(i)
 			fmt.Printf("| %s | %d | %d | %d | %.1f s | %.1f s, %.1f s |\n", name, carried.messages, carried.bytes, carried.bytes/int64(*peers),
 				alone.all[0].usedIn(i).Seconds(), two.all[0].usedIn(i).Seconds(), two.all[1].usedIn(i).Seconds())
 		}
-		header("collector", "deaths told", "the last one after the last deadline", "longest wait for an answer", "mean wait")
+		header("collector", "deaths reported", "last report after the last deadline", "longest wait for an answer", "mean wait")
 		alone.printDeaths()
 		two.printDeaths()
 	}
 }
 
-// A storm is a measurement of one collector or two.
+// A storm is a measurement of one or two collectors.
 type storm struct {
 	peers    int
 	route    *route
-	all      []*stormed
-	phases   []traffic // until the end of each phase
-	deadline time.Time // of the last peer
+	all      []*stormCollector
+	phases   []traffic // total traffic at the end of each phase
+	deadline time.Time // deadline of the last peer
 }
 
-// play has all peers beat twice to each collector, and then be silent until all are dead.
-func (s *storm) play(all []*stormed) {
+// play lets all peers beat twice to each collector, and then be silent until all are dead.
+func (s *storm) play(all []*stormCollector) {
 	s.all = all
-	s.phase(time.Now().Add(10 * time.Second)) // they have met
+	s.endPhase(time.Now().Add(10 * time.Second)) // by then, the collectors have connected
 	l := load{Network: "tcp", Hosts: stormHosts, Services: s.peers / stormHosts, Interval: simulatedBeat}
 	for _, c := range all {
 		defer c.plugin.stop()
@@ -64,21 +65,21 @@ func (s *storm) play(all []*stormed) {
 		defer c.senders.stop()
 	}
 	for _, c := range all {
-		c.senders.hear()
+		c.senders.readLine()
 	}
 	silent := time.Now()
 	s.deadline = silent.Add(silenceOfBeat)
-	s.phase(silent.Add(5 * time.Second))
+	s.endPhase(silent.Add(5 * time.Second))
 	for _, c := range all {
 		defer c.probe()()
 	}
-	s.phase(silent.Add(askedWithin))
+	s.endPhase(silent.Add(askedWithin))
 	s.awaitDeaths()
-	s.phase(time.Now().Add(2 * time.Second))
+	s.endPhase(time.Now().Add(2 * time.Second))
 }
 
-// phase waits for the end of a phase.
-func (s *storm) phase(end time.Time) {
+// endPhase waits for the end of a phase and records traffic and processor time.
+func (s *storm) endPhase(end time.Time) {
 	time.Sleep(time.Until(end))
 	s.phases = append(s.phases, s.route.traffic())
 	for _, c := range s.all {
@@ -86,30 +87,30 @@ func (s *storm) phase(end time.Time) {
 	}
 }
 
-func (s *storm) carriedIn(phase int) traffic {
+func (s *storm) trafficIn(phase int) traffic {
 	from, to := s.phases[phase], s.phases[phase+1]
 	return traffic{to.bytes - from.bytes, to.messages - from.messages}
 }
 
-// awaitDeaths returns when all deaths are told, by all collectors together.
+// awaitDeaths waits until the collectors together have reported all deaths.
 func (s *storm) awaitDeaths() {
 	for limit := time.Now().Add(stormLimit); ; time.Sleep(50 * time.Millisecond) {
-		told := int64(0)
+		reported := int64(0)
 		for _, c := range s.all {
-			told += c.deaths.Load()
+			reported += c.deaths.Load()
 		}
-		if told >= int64(s.peers) {
+		if reported >= int64(s.peers) {
 			return
 		}
 		if time.Now().After(limit) {
-			fail("only %d of %d deaths were told", told, s.peers)
+			fail("only %d of %d deaths were reported", reported, s.peers)
 		}
 	}
 }
 
 func (s *storm) printDeaths() {
 	for _, c := range s.all {
-		last := "" // of one that left it to its mate
+		last := "" // empty if its mate reported all deaths
 		if at := c.last.Load(); at > 0 {
 			last = fmt.Sprintf("%.1f s", time.Unix(0, at).Sub(s.deadline).Seconds())
 		}
@@ -118,20 +119,20 @@ func (s *storm) printDeaths() {
 	}
 }
 
-// A stormed is a collector in a storm.
-type stormed struct {
+// A stormCollector is a collector in a storm.
+type stormCollector struct {
 	name            string
 	plugin, senders *process
-	used            []time.Duration // processor time, at the begin of each phase and at the end
-	deaths, last    atomic.Int64    // events that it told, and when the last one, in unix ns
-	longest, waited atomic.Int64    // ns for an answer, at the most and in all
+	used            []time.Duration // processor time at the start of each phase and at the end
+	deaths, last    atomic.Int64    // reported deaths, and the time of the last one in Unix ns
+	longest, waited atomic.Int64    // ns of waiting for an answer, maximum and total
 	answers         atomic.Int64
 }
 
-func (s *stormed) usedIn(phase int) time.Duration { return s.used[phase+1] - s.used[phase] }
+func (s *stormCollector) usedIn(phase int) time.Duration { return s.used[phase+1] - s.used[phase] }
 
-func startStormed(name string, peers int, cluster string) *stormed {
-	s := &stormed{name: name, plugin: startPlugin("bin/telegraf-heartbeat",
+func startStormCollector(name string, peers int, cluster string) *stormCollector {
+	s := &stormCollector{name: name, plugin: startPlugin("bin/telegraf-heartbeat",
 		fmt.Sprintf("max_peers = %d", 2*peers), `emit_beats = "none"`, "isolation_ratio = 0.0", cluster)}
 	go func() { // ends with the plugin
 		for {
@@ -148,9 +149,9 @@ func startStormed(name string, peers int, cluster string) *stormed {
 	return s
 }
 
-// probe beats every 5 ms, and notes how long it waits for an answer, until what it
+// probe beats every 5 ms and measures how long the answers take, until the function that it
 // returns is called.
-func (s *stormed) probe() (end func()) {
+func (s *stormCollector) probe() (end func()) {
 	conn := must(net.Dial("tcp", s.plugin.address))
 	done := make(chan struct{})
 	var all sync.WaitGroup

@@ -13,13 +13,14 @@ import (
 	"time"
 )
 
-// header begins a table in Markdown, after an empty line. All columns but the first
-// are numbers.
+// header prints the header of a Markdown table, after an empty line. All columns except the first
+// contain numbers.
 func header(first string, others ...string) {
 	fmt.Printf("\n| %s | %s |\n|---|%s\n", first, strings.Join(others, " | "), strings.Repeat("--:|", len(others)))
 }
 
-// median returns the middle one, or the mean of the two in the middle; 0 of none.
+// median returns the middle value, or the mean of the two middle values. It returns 0 for an
+// empty list.
 func median[T ~int64 | ~float64](all []T) T {
 	n := len(all)
 	if n == 0 {
@@ -29,7 +30,7 @@ func median[T ~int64 | ~float64](all []T) T {
 	return (sorted[(n-1)/2] + sorted[n/2]) / 2
 }
 
-// ratio returns a/b as text, "" if there is no b.
+// ratio returns a/b as text, or "" if b is 0.
 func ratio(a, b time.Duration) string {
 	if b == 0 {
 		return ""
@@ -45,81 +46,81 @@ func mib(bytes int64) string { return fmt.Sprintf("%d MiB", bytes>>20) }
 
 func percent(part float64) string { return fmt.Sprintf("%.1f %%", 100*part) }
 
-// A budget is what the design allows (its section 10).
+// A budget is a limit that the design sets (section 10).
 type budget struct {
-	what   string // is measured
+	what   string // what is measured
 	unit   string
-	goal   float64 // at most
-	figure string  // by which a measurement notes it
+	goal   float64 // the limit
+	figure string  // name of the figure
 }
 
-// The anchor is inputs.socket_listener with the JSON parser, the bare reader a goroutine
-// for each connection. Names of figures are those of benchmarks with their units, and
-// "command/what" of a command of this program; what is measured by hand has one too.
+// The anchor is inputs.socket_listener with the JSON parser. The bare reader uses a goroutine for
+// each connection. Figures of Go benchmarks are named after the benchmark and its unit, figures
+// of this program "command/what". Figures that are measured by hand also have a name.
 var budgets = []budget{
-	{"CPU of a beat, batched frames, no metric a beat", "of the anchor", 0.08, "cost/batched/quiet/anchor"},
-	{"- a metric a beat", "of the anchor", 0.2, "cost/batched/metric/anchor"},
-	{"CPU of a beat, 15,000 long connections, no metric a beat", "of the bare reader", 0.75, "cost/long/quiet/bare"},
+	{"CPU per beat, batched frames, no metric per beat", "of the anchor", 0.08, "cost/batched/quiet/anchor"},
+	{"- one metric per beat", "of the anchor", 0.2, "cost/batched/metric/anchor"},
+	{"CPU per beat, 15,000 long connections, no metric per beat", "of the bare reader", 0.75, "cost/long/quiet/bare"},
 	{"- the same", "of the anchor", 0.55, "cost/long/quiet/anchor"},
-	{"- a metric a beat", "of the anchor", 0.75, "cost/long/metric/anchor"},
-	{"resident memory of an idle plain connection, its peer included", "KiB", 3, "idle/quiet"},
-	{"CPU of a beat over UDP", "of the bare reader", 1.2, "cost/udp/quiet/bare"},
-	{"CPU of a beat over a short connection", "of the bare reader", 1.2, "cost/short/quiet/bare"},
-	{"tracker of a million peers: memory of a peer, its texts included", "B", 450, "Million/first_beat B/peer"},
+	{"- one metric per beat", "of the anchor", 0.75, "cost/long/metric/anchor"},
+	{"resident memory of an idle plain connection, including its peer", "KiB", 3, "idle/quiet"},
+	{"CPU per beat over UDP", "of the bare reader", 1.2, "cost/udp/quiet/bare"},
+	{"CPU per beat over a short connection", "of the bare reader", 1.2, "cost/short/quiet/bare"},
+	{"tracker of a million peers: memory per peer, including its strings", "B", 450, "Million/first_beat B/peer"},
 	{"- a beat whose connection knows its peer", "ns", 250, "Million/beat,_peer_known_by_the_connection ns/peer"},
 	{"Gather of a million peers", "of Telegraf's AddGauge loop", 0.67, "Gather/1000000 ratio"},
-	{"- heap at most", "of the heap before", 1.5, "Gather/1000000 times-the-heap"},
+	{"- largest heap", "of the heap before", 1.5, "Gather/1000000 times-the-heap"},
 	{"a metric on the execd path", "of the stock shim", 0.5, "execd/shim"},
-	{"state, all well: 1 peer that beats every 10 s", "writes an hour", 20, "state/1"},
+	{"state file while all peers are well: 1 peer that beats every 10 s", "writes per hour", 20, "state/1"},
 	{"- 10,000 peers", "KB/s", 50, "state/10000"},
 	{"- a million peers", "KB/s", 3000, "state/1000000"},
-	{"start with a million peers until it listens", "s", 1, "Restart/1000000 s-listening"},
-	{"- until all are known", "s", 6, "Restart/1000000 s-known"},
-	{"stop with a million peers, everything saved", "s", 2, "Restart/1000000 s-Stop"},
+	{"start with a million peers: until the collector listens", "s", 1, "Restart/1000000 s-listening"},
+	{"- until all peers are restored", "s", 6, "Restart/1000000 s-known"},
+	{"stop with a million peers, including saving the state", "s", 2, "Restart/1000000 s-Stop"},
 	{"longest hold of the lock, a million peers: tick", "ms", 20, "Hold ms/tick"},
 	{"- isolation", "ms", 20, "Hold ms/isolation"},
 	{"- Gather", "ms", 20, "Hold ms/Gather"},
 	{"- save", "ms", 20, "Hold ms/save"},
-	{"kill -9 of a process that beats for itself until it is suspect", "ms", 2, "latency/kill -9 -> suspect"},
-	{"- until it is dead, 5 s of grace included", "ms", 5250, "latency/kill -9 -> dead"},
-	{"exec -- true, a collector that accepts and never answers", "ms", 100, "exec/silent"},
-	{"- nobody there", "ms", 50, "exec/nobody"},
-	{"- name servers dead", "ms", 100, "exec/names"},
-	{"exec -- false, a collector that accepts and never answers", "ms", 1000, "exec/silent/false"},
+	{"kill -9 of a process that beats for itself: until it is suspect", "ms", 2, "latency/kill -9 -> suspect"},
+	{"- until it is dead, including 5 s of grace period", "ms", 5250, "latency/kill -9 -> dead"},
+	{"exec -- true with a collector that accepts and never answers", "ms", 100, "exec/silent"},
+	{"- without a collector at the address", "ms", 50, "exec/nobody"},
+	{"- with name servers that never answer", "ms", 100, "exec/names"},
+	{"exec -- false with a collector that accepts and never answers", "ms", 1000, "exec/silent/false"},
 	{"two collectors with broken paths: false deaths that a reachable collector could have prevented", "", 0, "collectors/avoidable"},
 	{"disturbances of the collector: false deaths (`go test -run Disturbance ./plugins/inputs/heartbeat/liveness`)", "", 0, "disturbances"},
 	{"mistakes on six traces (`go test -run Thresholds ./internal/verdicts -scale 1`)", "of the best rival", 1, "verdicts"},
 	{"sender: binary", "MB", 6, "sender/binary"},
-	{"- resident at a beat a second", "MB", 8, "sender/resident"},
+	{"- resident memory at one beat per second", "MB", 8, "sender/resident"},
 	{"`make demo` from an empty module cache", "s", 90, "make demo"},
 	{"`make test`, warm, without CI", "min", 5, "make test"},
 	{"`.ci/run` on a fresh machine", "min", 60, ".ci/run"},
 }
 
-// A figure is what was measured, and on which day.
+// A figure is a measured value, with the day of the measurement.
 type figure struct {
 	value float64
 	day   string
 }
 
-// noted are the figures of this run, by name.
+// noted has the figures of this run, by name.
 var noted = make(map[string]figure)
 
-// note keeps a figure, if there is a budget of it.
+// note records a figure if there is a budget for it.
 func note(name string, value float64) {
 	if slices.ContainsFunc(budgets, func(b budget) bool { return b.figure == name }) {
 		noted[name] = figure{value, time.Now().UTC().Format(time.DateOnly)}
 	}
 }
 
-// noteRatio is note for a/b, unless one of them was not measured.
+// noteRatio is like note for a/b. It does nothing if one of them was not measured.
 func noteRatio(name string, a, b time.Duration) {
 	if a > 0 && b > 0 {
 		note(name, float64(a)/float64(b))
 	}
 }
 
-// row returns the row of a budget in a table of all.
+// row returns the row of a budget in a table of all budgets.
 func (b *budget) row(all map[string]figure) string {
 	f, measured := all[b.figure]
 	if !measured {
@@ -132,7 +133,7 @@ func (b *budget) row(all map[string]figure) string {
 	return fmt.Sprintf("| %s | %s | %s | %s | %s |", b.what, b.text(b.goal), b.text(f.value), verdict, f.day)
 }
 
-// text returns a value with its unit, in no more than about three digits.
+// text returns a value with its unit, with about three digits.
 func (b *budget) text(value float64) string {
 	digits := 0
 	switch {
@@ -150,9 +151,9 @@ func (b *budget) text(value float64) string {
 	return strings.TrimSpace(text + " " + b.unit)
 }
 
-// printBudgets prints the rows of those that were measured, or of all.
+// printBudgets prints the budgets that were measured, or all of them.
 func printBudgets(to io.Writer, figures map[string]figure, all bool) {
-	fmt.Fprint(to, "\n| what | at most | measured | | on |\n|---|--:|--:|---|---|\n")
+	fmt.Fprint(to, "\n| what | budget | measured | | date |\n|---|--:|--:|---|---|\n")
 	for i := range budgets {
 		if _, measured := figures[budgets[i].figure]; measured || all {
 			fmt.Fprintln(to, budgets[i].row(figures))
@@ -160,8 +161,8 @@ func printBudgets(to io.Writer, figures map[string]figure, all bool) {
 	}
 }
 
-// figuresEnv names the file in which figures are kept from run to run: a line for each,
-// its name, its value and its day between tabs.
+// figuresEnv is the environment variable that names the file with the figures of all runs. Each
+// line has a name, a value and a day, separated by tabs.
 const figuresEnv = "BENCH_FIGURES"
 
 func readFigures(file string) map[string]figure {
@@ -173,7 +174,7 @@ func readFigures(file string) map[string]figure {
 	for line := range strings.Lines(string(text)) {
 		cells := strings.Split(strings.TrimSpace(line), "\t")
 		if len(cells) != 3 {
-			fail("%s: not a name, a value and a day: %.64q", file, line)
+			fail("%s: the line %.64q is not a name, a value and a day separated by tabs", file, line)
 		}
 		all[cells[0]] = figure{must(strconv.ParseFloat(cells[1], 64)), cells[2]}
 	}
@@ -190,9 +191,9 @@ func writeFigures(file string, all map[string]figure) {
 	check(os.WriteFile(file, []byte(text.String()), 0o644))
 }
 
-// settle prints the budgets of what this run has measured, beside its tables, and keeps
-// the figures if a file for them is named.
-func settle() {
+// saveFigures prints the budgets of the figures of this run after its tables. It also saves the
+// figures if a file for them is set.
+func saveFigures() {
 	if len(noted) == 0 {
 		return
 	}
@@ -204,12 +205,12 @@ func settle() {
 	}
 }
 
-// budgetsCommand prints all budgets, with the figures that are kept.
+// budgetsCommand prints all budgets with the saved figures.
 func budgetsCommand(*flag.FlagSet) func() {
 	return func() { printBudgets(os.Stdout, readFigures(os.Getenv(figuresEnv)), true) }
 }
 
-// noteCommand keeps a figure that was measured by hand, or those that benchmarks print.
+// noteCommand saves a figure that was measured by hand, or the figures that Go benchmarks print.
 func noteCommand(set *flag.FlagSet) func() {
 	return func() {
 		if set.NArg() == 2 {
@@ -222,8 +223,8 @@ func noteCommand(set *flag.FlagSet) func() {
 	}
 }
 
-// noteBenchmark keeps what a line of a benchmark says, which is its name, how often it
-// ran, and values with their units.
+// noteBenchmark records the figures in a line of a Go benchmark: its name, the number of runs,
+// and values with units.
 func noteBenchmark(line string) {
 	cells := strings.Fields(line)
 	if len(cells) < 4 || !strings.HasPrefix(cells[0], "Benchmark") {

@@ -1,20 +1,20 @@
 package charts
 
-// An Annotation marks in all charts when something happened.
+// An Annotation marks the times of events in all charts.
 type Annotation struct {
 	Name     string
-	Title    string // of one mark, with labels; InfluxDB shows the reason
+	Title    string // of one mark, a template that uses labels; with InfluxDB, the reason is shown instead
 	Color    string
-	Shown    bool // unless the reader chooses otherwise
+	Shown    bool // at first; the reader can change it
 	InfluxQL string
 	PromQL   string
 }
 
-// Annotations are all of them. Prometheus has counters only, so it cannot tell
-// of a goodbye.
+// Annotations returns all annotations. There is none for goodbyes, because Prometheus has no
+// counter for them.
 func Annotations() []Annotation {
-	// An event that two collectors have told, with one id, is one mark: InfluxQL cannot group by a
-	// field, but both were told within seconds.
+	// An event that two collectors reported is marked once. Both have the same id, but InfluxQL
+	// cannot group by a field. Therefore, equal events within two seconds are grouped.
 	events := func(which string) string {
 		return `SELECT last_pid, source, service, state, reason FROM (SELECT last(last_pid) AS last_pid FROM heartbeat_event WHERE ` + inRange + which +
 			` GROUP BY time(2s), source, service, pid, state, reason fill(none))`

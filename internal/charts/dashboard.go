@@ -10,20 +10,20 @@ import (
 	"strings"
 )
 
-// A Source is a kind of database that Grafana reads.
+// A Source is a kind of database that Grafana can query.
 type Source struct {
-	Name string // as files are called
-	Type string // as Grafana calls it
-	Text string // as people call it
+	Name string // used in file names
+	Type string // Grafana's name of the type
+	Text string // for people to read
 }
 
-// The sources. VictoriaMetrics is a Prometheus to Grafana.
+// The sources. For Grafana, VictoriaMetrics is a Prometheus.
 var (
 	InfluxDB   = Source{"influxdb", "influxdb", "InfluxDB (InfluxQL)"}
 	Prometheus = Source{"prometheus", "prometheus", "Prometheus or VictoriaMetrics"}
 )
 
-// Sources are all of them.
+// Sources lists all sources.
 var Sources = []Source{InfluxDB, Prometheus}
 
 type (
@@ -31,20 +31,19 @@ type (
 	list   = []any
 )
 
-// dataSource is what the reader of the dashboard has chosen.
+// dataSource refers to the data source that the reader of the dashboard has selected.
 func (s Source) dataSource() object { return object{"type": s.Type, "uid": "${datasource}"} }
 
-// uid is that of its dashboard, which links lead to.
+// uid returns the uid of the dashboard, which is part of its URL.
 func (s Source) uid() string { return "heartbeat-" + s.Name }
 
-// Dashboard returns the dashboard of a source, as provisioning reads it. The
-// same with what Grafana's import dialogue asks for is that for hand-made
-// imports.
+// Dashboard returns the dashboard of a source as JSON. If byHand is set, it has the additional
+// fields that Grafana's import dialogue needs.
 func Dashboard(s Source, byHand bool) []byte {
 	d := object{
 		"uid":           s.uid(),
 		"title":         "Heartbeat",
-		"description":   "Who is alive, who is dead, since when and why. Data of telegraf-heartbeat in " + s.Text + ".",
+		"description":   "Which peers are alive, which are dead, since when and why. Reads data of telegraf-heartbeat from " + s.Text + ".",
 		"tags":          list{"heartbeat", "telegraf"},
 		"schemaVersion": 39,
 		"version":       1,
@@ -55,7 +54,7 @@ func Dashboard(s Source, byHand bool) []byte {
 		"timezone":      "browser",
 		"templating":    object{"list": variables(s)},
 		"annotations":   object{"list": annotations(s)},
-		"panels":        place(s, Panels()),
+		"panels":        layOut(s, Panels()),
 	}
 	if byHand {
 		d["__inputs"] = list{}
@@ -70,10 +69,10 @@ func Dashboard(s Source, byHand bool) []byte {
 func toJSON(value object) []byte {
 	var text bytes.Buffer
 	encoder := json.NewEncoder(&text)
-	encoder.SetEscapeHTML(false) // it is for files
+	encoder.SetEscapeHTML(false) // the text is not part of HTML
 	encoder.SetIndent("", "  ")
 	if err := encoder.Encode(value); err != nil {
-		panic(err) // it is made of texts and numbers
+		panic(err) // impossible: value has only strings, numbers, lists and maps
 	}
 	return text.Bytes()
 }
@@ -94,16 +93,16 @@ func variables(s Source) list {
 	if s == InfluxDB {
 		all = append(all, object{
 			"name": "recent", "label": "Now is the last", "type": "custom", "query": "1m,30s,3m,10m",
-			"current": object{"text": "1m", "value": "1m"}, "description": "At least twice the interval of Telegraf",
+			"current": object{"text": "1m", "value": "1m"}, "description": "At least twice Telegraf's interval",
 		}, object{
 			"name": "most", "label": "Peers at most", "type": "custom", "query": "20 : SLIMIT 20, 100 : SLIMIT 100, all : LIMIT 1000000",
-			"current": object{"text": "20", "value": "SLIMIT 20"}, "description": "In the panels that draw each peer. InfluxDB 3 knows no SLIMIT: choose all",
+			"current": object{"text": "20", "value": "SLIMIT 20"}, "description": "Limits the panels that draw each peer. InfluxDB 3 does not support SLIMIT: choose all",
 		})
 	}
 	return all
 }
 
-// annotations mark what happened.
+// annotations returns the annotations of the dashboard.
 func annotations(s Source) list {
 	var all list
 	for _, a := range Annotations() {
@@ -118,9 +117,9 @@ func annotations(s Source) list {
 	return all
 }
 
-// place gives each panel its place, from left to right and from top to bottom. The panels of
-// a row that is shut stand in it.
-func place(s Source, panels []Panel) list {
+// layOut places the panels from left to right and from top to bottom. Grafana stores the panels
+// of a collapsed row inside the row.
+func layOut(s Source, panels []Panel) list {
 	var all list
 	var row object
 	x, y, tall, id := 0, 0, 0, 0
@@ -131,12 +130,12 @@ func place(s Source, panels []Panel) list {
 			x, y = 0, y+tall
 		}
 		if p.Row != "" {
-			row = object{"id": next(), "type": "row", "title": p.Row, "collapsed": p.Shut, "panels": list{}, "gridPos": grid(0, y, 24, 1)}
+			row = object{"id": next(), "type": "row", "title": p.Row, "collapsed": p.Collapsed, "panels": list{}, "gridPos": gridPos(0, y, 24, 1)}
 			all = append(all, row)
 			y++
 		}
 		panel := p.draw(s)
-		panel["id"], panel["gridPos"] = next(), grid(x, y, p.Width, p.Tall)
+		panel["id"], panel["gridPos"] = next(), gridPos(x, y, p.Width, p.Tall)
 		if row["collapsed"] == true {
 			row["panels"] = append(row["panels"].(list), panel)
 		} else {
@@ -147,9 +146,9 @@ func place(s Source, panels []Panel) list {
 	return all
 }
 
-func grid(x, y, w, h int) object { return object{"x": x, "y": y, "w": w, "h": h} }
+func gridPos(x, y, w, h int) object { return object{"x": x, "y": y, "w": w, "h": h} }
 
-// draw returns a panel without its place.
+// draw returns the JSON of a panel without its id and position.
 func (p *Panel) draw(s Source) object {
 	panel := object{
 		"title": p.Title, "description": p.About, "datasource": s.dataSource(),
@@ -161,7 +160,7 @@ func (p *Panel) draw(s Source) object {
 		defaults["thresholds"] = look.thresholds
 	}
 	if p.Kind == Timeline || p.Kind == Lines {
-		panel["maxDataPoints"] = 400 // each for every peer: six hours by the minute
+		panel["maxDataPoints"] = 400 // for each peer: about one a minute in six hours
 	}
 	overrides := list{}
 	switch p.Kind {
@@ -174,7 +173,7 @@ func (p *Panel) draw(s Source) object {
 			overrides = stateColors()
 		}
 	case Table:
-		defaults["noValue"] = "" // a cell
+		defaults["noValue"] = "" // leaves a cell empty
 		defaults["custom"] = object{"minWidth": 90}
 		for i := range p.Columns {
 			overrides = append(overrides, p.Columns[i].override(s))
@@ -216,7 +215,7 @@ func (p *Panel) options() object {
 	}
 }
 
-// A look is how numbers are shown.
+// A look defines how numbers are displayed.
 type look struct {
 	unit       string
 	mappings   list
@@ -230,14 +229,14 @@ func (p *Panel) look() look {
 	case p.Count != "":
 		l = lookOf("none", nil, []level{{0, "transparent"}, {1, states.color(p.Count)}})
 	case p.Kind == Table:
-		l.unit = text // but for the columns that have one
+		l.unit = text // columns with a unit override this
 	case l.thresholds == nil:
 		l.color = "palette-classic"
 	}
 	return l
 }
 
-// text is Grafana's unit of what is no number, though it may look like one: a pid, or a service
+// text is Grafana's unit for text, which may look like a number: a pid, or the name of a service
 // that is named after its port.
 const text = "string"
 
@@ -258,7 +257,7 @@ func lookOf(unit string, shown *Words, good []level) look {
 	for i, from := range good {
 		value := any(from.from)
 		if i == 0 {
-			value = nil // from there down
+			value = nil // the first level has no lower limit
 		}
 		steps = append(steps, object{"value": value, "color": from.color})
 	}
@@ -266,7 +265,7 @@ func lookOf(unit string, shown *Words, good []level) look {
 	return l
 }
 
-// stateColors gives lines that begin with the name of a state its colour.
+// stateColors gives each line whose name begins with a state the colour of that state.
 func stateColors() (overrides list) {
 	for _, state := range states.values {
 		overrides = append(overrides, object{
@@ -277,7 +276,7 @@ func stateColors() (overrides list) {
 	return overrides
 }
 
-// override formats one column.
+// override returns the format of one column.
 func (c *Column) override(s Source) object {
 	l := lookOf(cmp.Or(c.Unit, text), c.Shown, c.Good)
 	properties := list{object{"id": "unit", "value": l.unit}}
@@ -300,13 +299,13 @@ func (c *Column) override(s Source) object {
 	return object{"matcher": object{"id": "byName", "options": c.Name}, "properties": properties}
 }
 
-// targets returns the queries.
+// targets returns the queries of the panel.
 func (p *Panel) targets(s Source) list {
 	switch {
 	case s == InfluxDB && p.Kind == Table:
 		all := list{p.influxQL(s, "A", p.InfluxQL, "table")}
-		if p.Places != "" {
-			all = append(all, p.influxQL(s, "B", p.Places, "table"))
+		if p.TagQuery != "" {
+			all = append(all, p.influxQL(s, "B", p.TagQuery, "table"))
 		}
 		return all
 	case s == InfluxDB:
@@ -333,20 +332,20 @@ func (p *Panel) targets(s Source) list {
 	return all
 }
 
-// few is how many of many peers are shown.
-func (p *Panel) few() int {
+// maxShown returns how many peers are shown at most.
+func (p *Panel) maxShown() int {
 	if p.Kind == Timeline {
 		return 100
 	}
 	return 10
 }
 
-// Few returns the query of p in PromQL for a few of many peers, or all if it has no other one.
+// Few returns the PromQL query of p. It is limited to a few peers if p.Most is set.
 func (p *Panel) Few() string {
 	if p.Most == "" {
 		return p.PromQL
 	}
-	return p.PromQL + " and on (" + strings.Join(p.By, ", ") + ") topk(" + strconv.Itoa(p.few()) + ", " + p.Most + ")"
+	return p.PromQL + " and on (" + strings.Join(p.By, ", ") + ") topk(" + strconv.Itoa(p.maxShown()) + ", " + p.Most + ")"
 }
 
 func refID(i int) string { return string(rune('A' + i)) }
@@ -373,19 +372,20 @@ func (p *Panel) legend(begin, end string) string {
 	return strings.Join(names, " ")
 }
 
-// transformations make one table of what the queries give, and take out of the name of a line
-// the blanks around a tag that it does not have. It returns nil for none.
+// transformations returns Grafana's transformations of the panel, or nil if it needs none. For a
+// table, they join the results of the queries. For lines, they remove the spaces around an empty
+// tag from the names.
 func (p *Panel) transformations(s Source) list {
 	switch {
 	case p.Kind == Table:
-		return p.asTable(s)
+		return p.tableTransformations(s)
 	case slices.Contains(p.By, "pid"):
 		return list{object{"id": "renameByRegex", "options": object{"regex": "/ +( |$)/g", "renamePattern": "$1"}}}
 	}
 	return nil
 }
 
-func (p *Panel) asTable(s Source) list {
+func (p *Panel) tableTransformations(s Source) list {
 	names, order := object{"reason": "why", "last_pid": "pid"}, object{}
 	for i := range p.Columns {
 		if s == Prometheus {
@@ -394,20 +394,20 @@ func (p *Panel) asTable(s Source) list {
 		order[p.Columns[i].Name] = i
 	}
 	all := list{
-		object{"id": "filterFieldsByName", "options": object{"exclude": object{"names": list{"Time"}}}}, // it tells the rows of two queries apart
+		object{"id": "filterFieldsByName", "options": object{"exclude": object{"names": list{"Time"}}}}, // rows that differ in it would not be merged
 		object{"id": "merge", "options": object{}},
 	}
-	if s == InfluxDB && p.Places != "" { // only of the peers of the first query
+	if s == InfluxDB && p.TagQuery != "" { // keep only the peers of the first query
 		all = append(all, object{"id": "filterByValue", "options": object{
 			"type": "exclude", "match": "any",
 			"filters": list{object{"fieldName": p.SortBy, "config": object{"id": "isNull", "options": object{}}}},
 		}})
 	}
-	return append(all, object{"id": "organize", "options": object{"renameByName": names, "excludeByName": object{"silent": true}, "indexByName": before(order, names)}})
+	return append(all, object{"id": "organize", "options": object{"renameByName": names, "excludeByName": object{"silent": true}, "indexByName": addRenamed(order, names)}})
 }
 
-// before gives fields that are renamed the places of the names that they get.
-func before(order, names object) object {
+// addRenamed adds the fields that are renamed to order, in the positions of their new names.
+func addRenamed(order, names object) object {
 	places := maps.Clone(order)
 	for name, renamed := range names {
 		if place, ok := order[renamed.(string)]; ok {

@@ -17,7 +17,8 @@ var pictures = flag.String("pictures", "", "draw dashboards of many peers into t
 
 var hour = grafana.View{From: time.UnixMilli(1_795_900_000_000), To: time.UnixMilli(1_795_903_600_000), Step: time.Minute}
 
-// drawing answers each query of the dashboard for Prometheus.
+// drawing returns a drawing of the dashboard for Prometheus in which answer gives the result of
+// each query.
 func drawing(t *testing.T, answer func(p *grafana.Asked, target int) []grafana.PromSeries) *grafana.Drawing {
 	return grafana.New(t, Dashboard(Prometheus, false), hour, func(p *grafana.Asked) []grafana.Frame {
 		answers := make([][]grafana.PromSeries, len(p.Targets))
@@ -56,7 +57,7 @@ func TestNothingIsRedWhenNobodyIsDead(t *testing.T) {
 	}
 }
 
-// peersIn answers as many peers do, of which every tenth is dead.
+// peersIn returns an answer function for many peers, of which every tenth is dead.
 func peersIn(peers int) func(p *grafana.Asked, target int) []grafana.PromSeries {
 	return func(p *grafana.Asked, target int) []grafana.PromSeries {
 		shown, dead := peers, (peers+9)/10

@@ -13,7 +13,7 @@ import (
 
 var update = flag.Bool("update", false, "write the files in deploy")
 
-// files are those in deploy that are made of the panels and rules.
+// files returns the content of the files in deploy that are generated from the panels and rules.
 func files() map[string][]byte {
 	all := map[string][]byte{"prometheus/heartbeat.rules.yml": RulesFile(), "victoriametrics/heartbeat.json": VMUI()}
 	for _, s := range Sources {
@@ -34,11 +34,11 @@ func TestFilesAreUpToDate(t *testing.T) {
 		}
 		got, err := os.ReadFile(file)
 		require.NoError(t, err)
-		require.True(t, bytes.Equal(want, got), "%s is old: go test ./internal/charts -update", name)
+		require.True(t, bytes.Equal(want, got), "%s is out of date: run go test ./internal/charts -update", name)
 	}
 }
 
-// The samples of data sources have the uids that the alerts ask.
+// The sample data sources have the uids that the alerts use.
 func TestAlertsAskTheDataSourcesOfTheSamples(t *testing.T) {
 	for _, s := range Sources {
 		var sources struct {

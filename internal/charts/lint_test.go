@@ -16,7 +16,7 @@ import (
 	"go.yaml.in/yaml/v3"
 )
 
-// A board is what Grafana reads, as far as it is looked at here.
+// A board is a dashboard, with the fields that these tests check.
 type board struct {
 	UID           string
 	Title         string
@@ -43,7 +43,7 @@ type annotation struct {
 type reference struct{ Type, UID string }
 
 type panel struct {
-	Panels      []panel // of a row that is shut
+	Panels      []panel // of a collapsed row
 	Collapsed   bool
 	ID          int
 	Type        string
@@ -64,7 +64,7 @@ type panel struct {
 	}
 }
 
-// boards calls check for each dashboard there is.
+// boards calls check for each dashboard.
 func boards(t *testing.T, check func(t *testing.T, s Source, b board)) {
 	t.Helper()
 	for _, s := range Sources {
@@ -80,7 +80,7 @@ func boards(t *testing.T, check func(t *testing.T, s Source, b board)) {
 	}
 }
 
-// opened puts the panels of rows that are shut behind those.
+// opened moves the panels of collapsed rows behind their rows.
 func opened(panels []panel) (all []panel) {
 	for i := range panels {
 		p := panels[i]
@@ -91,14 +91,14 @@ func opened(panels []panel) (all []panel) {
 
 func TestDashboardsAreWellMade(t *testing.T) {
 	boards(t, func(t *testing.T, s Source, b board) {
-		chosen := reference{s.Type, "${datasource}"} // no panel asks another one than the reader has chosen
+		chosen := reference{s.Type, "${datasource}"} // every panel queries the data source that the reader selected
 		require.NotEmpty(t, b.Title)
 		require.LessOrEqual(t, len(b.UID), 40)
 		for _, v := range b.Templating.List {
 			require.Contains(t, []string{"datasource", "query", "custom"}, v.Type)
 			if v.Type == "query" {
 				require.Equal(t, chosen, v.Datasource)
-				require.Equal(t, 2, v.Refresh, "%s: again when the time shown is another", v.Name)
+				require.Equal(t, 2, v.Refresh, "%s is refreshed when the time range changes", v.Name)
 			}
 		}
 		for _, a := range b.Annotations.List {
@@ -133,7 +133,7 @@ func TestPanelsDoNotOverlap(t *testing.T) {
 			for x := p.GridPos.X; x < p.GridPos.X+p.GridPos.W; x++ {
 				require.Less(t, x, 24, p.Title)
 				for y := p.GridPos.Y; y < p.GridPos.Y+p.GridPos.H; y++ {
-					require.Empty(t, taken[[2]int{x, y}], "%s lies on it", p.Title)
+					require.Empty(t, taken[[2]int{x, y}], "%s overlaps it", p.Title)
 					taken[[2]int{x, y}] = p.Title
 				}
 			}
@@ -141,7 +141,7 @@ func TestPanelsDoNotOverlap(t *testing.T) {
 	})
 }
 
-// Both sources have the same panels in the same places.
+// The dashboards of both sources have the same panels in the same positions.
 func TestSourcesShowTheSame(t *testing.T) {
 	shown := make(map[string]Source)
 	boards(t, func(t *testing.T, s Source, b board) {
@@ -154,7 +154,7 @@ func TestSourcesShowTheSame(t *testing.T) {
 	require.Len(t, shown, 1)
 }
 
-// A variable that is not there would be asked for as it stands.
+// Grafana sends the name of an undefined variable to the database unchanged.
 func TestQueriesKnowTheirVariables(t *testing.T) {
 	name := regexp.MustCompile(`\$\{?(\w+)`)
 	builtin := []string{"__from", "__to", "__interval", "__range", "__range_s", "__rate_interval", "timeFilter"}
@@ -173,7 +173,7 @@ func TestQueriesKnowTheirVariables(t *testing.T) {
 	})
 }
 
-// What a rate is taken of has to have two samples.
+// The window of a rate must contain at least two samples.
 func TestRatesAreTakenOfEnough(t *testing.T) {
 	for _, p := range Panels() {
 		queries := []string{p.PromQL}
@@ -200,12 +200,12 @@ func TestRulesAreComplete(t *testing.T) {
 		_, anchor, _ := strings.Cut(r.annotations(Prometheus, "")["runbook_url"].(string), "charts.md#")
 		require.Equal(t, strings.ToLower(r.Name), anchor)
 		severity := strings.ToUpper(r.Severity[:1]) + r.Severity[1:]
-		require.Contains(t, string(text), "\n#### "+r.Name+"\n\n"+severity+": ", "the runbook of an alert is a heading")
+		require.Contains(t, string(text), "\n#### "+r.Name+"\n\n"+severity+": ", "each alert has a section that its runbook URL points to")
 	}
 }
 
-// The link of an alert leads to the dashboard that is shipped, and chooses by a
-// variable that it has.
+// The link of an alert leads to a dashboard that is shipped, and sets a variable that this
+// dashboard has.
 func TestAlertsLinkToTheDashboards(t *testing.T) {
 	boards(t, func(t *testing.T, s Source, b board) {
 		link := regexp.MustCompile(`^/d/(.+?)(?:\?var-(.+)=\{\{ .* }})?$`)
@@ -219,8 +219,8 @@ func TestAlertsLinkToTheDashboards(t *testing.T) {
 	})
 }
 
-// The rules are what Grafana's provisioning reads. Nothing else of it is checked: Grafana
-// does not run here.
+// The rules have the format of Grafana's provisioning. Only the format is checked, because
+// Grafana does not run here.
 func TestProvisionedRulesAreWellMade(t *testing.T) {
 	type step struct {
 		RefID             string                 `yaml:"refId"`
@@ -267,7 +267,7 @@ func TestProvisionedRulesAreWellMade(t *testing.T) {
 				require.Equal(t, step.RefID, step.Model["refId"], r.Title)
 			}
 			require.Equal(t, "heartbeat-"+s.Name, r.Data[0].DatasourceUID, r.Title)
-			require.NotContains(t, fmt.Sprint(r.Data[0].Model), "heartbeat:", "Grafana keeps no series")
+			require.NotContains(t, fmt.Sprint(r.Data[0].Model), "heartbeat:", "Grafana does not evaluate recording rules")
 			require.Equal(t, "A", r.Data[1].Model["expression"], r.Title)
 			require.Equal(t, "B", r.Data[2].Model["expression"], r.Title)
 		}

@@ -6,26 +6,26 @@ import "slices"
 type Rule struct {
 	Name     string
 	Severity string // critical or warning
-	For      string // how long it has to be so before the alert fires
-	Summary  string // with the labels of the series
+	For      string // how long the condition must last before the alert fires
+	Summary  string // a template that uses the labels of the series
 	About    string
-	InfluxQL string  // empty: it cannot be asked
-	PromQL   string  // has no series while nothing is wrong
-	Kept     string  // in the place of PromQL where series are kept; empty if it is the same there
-	Wave     string  // likewise, and gives for each series the start of its wave
-	Above    float64 // what InfluxQL gives while something is wrong
-	NoData   string  // what Grafana takes no series at all for
+	InfluxQL string  // empty if InfluxQL cannot express the rule
+	PromQL   string  // returns no series while nothing is wrong
+	Kept     string  // replaces PromQL in Prometheus and vmalert, which evaluate Records; empty if the same
+	Wave     string  // likewise; the value of each series is the start of its wave
+	Above    float64 // InfluxQL returns more than this while something is wrong
+	NoData   string  // the state of the alert in Grafana if there are no series at all
 }
 
-// whose names a peer, which may have no service.
-const whose = `{{ if eq $labels.service "host" }}host{{ else }}{{ or $labels.service $labels.pid }} on{{ end }} {{ $labels.source }}`
+// peerName is a template for the name of a peer, which may have no service.
+const peerName = `{{ if eq $labels.service "host" }}host{{ else }}{{ or $labels.service $labels.pid }} on{{ end }} {{ $labels.source }}`
 
-// whom are the labels that tell the alerts of two peers apart. A site is there if the
-// sender of the peer names it.
-const whom = peer + `, site`
+// alertLabels are the labels that identify the alert of a peer. The label site is there if the
+// peer's sender sets it.
+const alertLabels = peer + `, site`
 
-// Codes of reasons in liveness: a peer that died with its host, two kinds that are no
-// more, and one that is not expected at this hour.
+// These are codes of reasons in package liveness: the peer died with its host, was replaced, was
+// forgotten, or is not expected at this hour.
 const (
 	reasonHost      = `8`
 	reasonReplaced  = `15`
@@ -33,52 +33,55 @@ const (
 	reasonOffHours  = `18`
 )
 
-// lately bridges the time in which a collector is restarted: the dead stay dead
-// meanwhile. Where another one still speaks of a peer that is shorter, as it knows better.
-func lately(field, labels string) string {
+// latest returns a query for the latest value of a field. A value of the last minute is used; if
+// no collector reported the peer in that minute, a value of the last three minutes is used. So a
+// dead peer stays dead while a collector restarts.
+func latest(field, labels string) string {
 	said := `last_over_time(heartbeat_peer_` + field + labels
-	return `(` + said + `[1m]) or ` + said + `[3m]) unless on (` + whom + `) ` + said + `[1m]))`
+	return `(` + said + `[1m]) or ` + said + `[3m]) unless on (` + alertLabels + `) ` + said + `[1m]))`
 }
 
-// dead is 1 or 0 for each peer with these labels of which anything is known. Those that
-// died with their host are left out, unless the host is back.
+// dead returns a query that is 1 or 0 for each peer with these labels whose state is known. Peers
+// that died with their host are left out until the host is back.
 func dead(labels string) string {
 	const hostIsBack = `max by (source, site) (min_over_time(heartbeat_peer_alive{service="host"}[1m])) == 1`
-	return `min by (` + whom + `) (` + known(labels) + ` unless (` +
-		lately("reason_code", labels) + ` == ` + reasonHost + ` unless on (source, site) ` + hostIsBack + `))`
+	return `min by (` + alertLabels + `) (` + deadIfKnown(labels) + ` unless (` +
+		latest("reason_code", labels) + ` == ` + reasonHost + ` unless on (source, site) ` + hostIsBack + `))`
 }
 
-// known is 1 or 0 for each collector that knows anything of a peer.
-func known(labels string) string {
-	return lately("dead", labels) + ` and ` + lately("state_code", labels) + ` > 0`
+// deadIfKnown returns a query that is 1 or 0 for each peer and each collector that knows its
+// state.
+func deadIfKnown(labels string) string {
+	return latest("dead", labels) + ` and ` + latest("state_code", labels) + ` > 0`
 }
 
-// deadInflux is dead in InfluxQL, for a condition on the tags.
+// deadInflux is like dead, but in InfluxQL, for the peers that the condition selects.
 func deadInflux(where string) string {
 	return `SELECT min(dead) AS dead FROM (SELECT last(dead) AS dead, last(state_code) AS state, last(reason_code) AS reason FROM heartbeat_peer WHERE time > now() - 3m` +
 		where + ` GROUP BY ` + peer + `, host) WHERE state > 0 AND reason <> ` + reasonHost + ` GROUP BY ` + peer
 }
 
-// ofPeer is the greatest of what the collectors say of a peer.
-func ofPeer(what, window string) string {
+// maxOfPeer returns an InfluxQL query for the largest value that any collector reports for a peer.
+func maxOfPeer(what, window string) string {
 	return `SELECT max(said) FROM (SELECT ` + what + ` AS said FROM heartbeat_peer WHERE time > now() - ` + window + ` GROUP BY ` + peer + `, host) GROUP BY ` + peer
 }
 
-// saysInflux has a series for each living peer whose last status has this code.
-func saysInflux(code string) string {
+// statusInflux returns an InfluxQL query for the living peers whose last status has this code.
+func statusInflux(code string) string {
 	return `SELECT max(said) FROM (SELECT last(status_code) AS said, last(alive) AS alive FROM heartbeat_peer WHERE time > now() - 1m GROUP BY ` + peer +
 		`, host) WHERE said = ` + code + ` AND alive = 1 GROUP BY ` + peer
 }
 
-// says is saysInflux for Prometheus.
-func says(code string) string {
-	return `max by (` + whom + `) (` + lately("status_code", "") + ` == ` + code + ` and ` + lately("alive", "") + ` == 1)`
+// statusPromQL is like statusInflux, but in PromQL.
+func statusPromQL(code string) string {
+	return `max by (` + alertLabels + `) (` + latest("status_code", "") + ` == ` + code + ` and ` + latest("alive", "") + ` == 1)`
 }
 
-// Rules are all of them.
+// Rules returns all alert rules.
 func Rules() []Rule { return slices.Concat(deathRules(), beatRules(), collectorRules()) }
 
-// deathRules are about deaths. A planned end is not dead, so it fires none.
+// deathRules returns the rules about deaths. They do not fire for a planned end, which is not a
+// death.
 func deathRules() []Rule {
 	const host, service = `{service="host"}`, `{service!="host"}`
 	return []Rule{
@@ -91,62 +94,63 @@ func deathRules() []Rule {
 		},
 		{
 			Name: "HeartbeatServiceDead", Severity: "critical", For: "0s", NoData: "OK",
-			Summary:  whose + " died",
+			Summary:  peerName + " died",
 			About:    "The service ended, or was silent for too long, and did not die with its host.",
 			InfluxQL: deadInflux(` AND service <> 'host'`),
 			PromQL:   dead(service) + ` == 1`, Wave: deathWave + service,
 		},
 		{
 			Name: "HeartbeatDiedBriefly", Severity: "warning", For: "0s", NoData: "OK",
-			Summary: whose + " died briefly, or one of its runs failed",
+			Summary: peerName + " died briefly, or one of its runs failed",
 			About:   "A death that was over before the rules saw it: the process was restarted within seconds. Or a run failed while another run of the same name continued.",
 			InfluxQL: `SELECT max(deaths) FROM (SELECT spread(deaths_total) AS deaths, sum(dead) AS seen, last(dead) AS dead FROM heartbeat_peer WHERE time > now() - 5m GROUP BY ` + peer +
 				`, host) WHERE seen <= deaths AND dead = 0 GROUP BY ` + peer,
-			PromQL: diedLately + ` unless max by (` + whom + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
-			Kept:   diedLately + ` unless last_over_time(` + deadSince + `[5m]) unless min by (` + whom + `) (` + known("") + `) == 1`,
+			PromQL: diedRecently + ` unless max by (` + alertLabels + `) (max_over_time(heartbeat_peer_dead[5m])) == 1`,
+			Kept:   diedRecently + ` unless last_over_time(` + deadSince + `[5m]) unless min by (` + alertLabels + `) (` + deadIfKnown("") + `) == 1`,
 		},
 		{
 			Name: "HeartbeatFlapping", Severity: "warning", For: "0s", NoData: "OK",
-			Summary:  whose + " dies and comes back repeatedly",
+			Summary:  peerName + " dies and comes back repeatedly",
 			About:    "Three changes to or from dead in ten minutes: a crash loop, or an interval that is too short for the link.",
-			InfluxQL: ofPeer(`last(flapping)`, `1m`),
-			PromQL:   `max by (` + whom + `) (heartbeat_peer_flapping) == 1 and ` + diedLately,
+			InfluxQL: maxOfPeer(`last(flapping)`, `1m`),
+			PromQL:   `max by (` + alertLabels + `) (heartbeat_peer_flapping) == 1 and ` + diedRecently,
 		},
 	}
 }
 
-// diedLately has a series for each peer that has died of late, as all say that know of it. A
-// total that goes back is one of an older state file.
-const diedLately = `min by (` + whom + `) (increase(heartbeat_peer_deaths_total[5m]) unless resets(heartbeat_peer_deaths_total[5m]) > 0) > 0`
+// diedRecently selects the peers that died in the last five minutes according to all collectors
+// that know them. It ignores counters that went back, as they do when an old state file is
+// restored.
+const diedRecently = `min by (` + alertLabels + `) (increase(heartbeat_peer_deaths_total[5m]) unless resets(heartbeat_peer_deaths_total[5m]) > 0) > 0`
 
-// beatRules are about what living peers say.
+// beatRules returns the rules about the beats of living peers.
 func beatRules() []Rule {
 	return []Rule{
 		{
 			Name: "HeartbeatStatusCritical", Severity: "critical", For: "1m", NoData: "OK",
-			Summary:  whose + " reports a failure",
+			Summary:  peerName + " reports a failure",
 			About:    "It is alive, but the status in its beats is fail, error or critical.",
-			InfluxQL: saysInflux(`2`),
-			PromQL:   says(`2`),
+			InfluxQL: statusInflux(`2`),
+			PromQL:   statusPromQL(`2`),
 		},
 		{
 			Name: "HeartbeatStatusWarning", Severity: "warning", For: "1m", NoData: "OK",
-			Summary:  whose + " reports a warning",
+			Summary:  peerName + " reports a warning",
 			About:    "It is alive, but the status in its beats is warn, warning or degraded.",
-			InfluxQL: saysInflux(`1`),
-			PromQL:   says(`1`),
+			InfluxQL: statusInflux(`1`),
+			PromQL:   statusPromQL(`1`),
 		},
 		{
 			Name: "HeartbeatConflict", Severity: "warning", For: "0s", NoData: "OK",
-			Summary:  "two processes beat as " + whose,
+			Summary:  "two processes beat as " + peerName,
 			About:    "Each hides the death of the other. Give the services, or the hosts, different names. The log of the collector has both addresses.",
-			InfluxQL: ofPeer(`spread(conflicts_total)`, `10m`),
-			PromQL:   `max by (` + whom + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
+			InfluxQL: maxOfPeer(`spread(conflicts_total)`, `10m`),
+			PromQL:   `max by (` + alertLabels + `) (increase(heartbeat_peer_conflicts_total[10m])) > 0`,
 		},
 	}
 }
 
-// collectorRules are about collectors.
+// collectorRules returns the rules about collectors.
 func collectorRules() []Rule {
 	return []Rule{
 		{
@@ -160,7 +164,7 @@ func collectorRules() []Rule {
 			Name: "HeartbeatCollectorSilent", Severity: "critical", For: "1m", NoData: "Alerting",
 			Summary:  "no collector reports anything",
 			About:    "Telegraf is down, cannot write, or is not scraped. No peer is watched.",
-			InfluxQL: `SELECT 0 * last(isolated) FROM heartbeat_collector WHERE time > now() - 2m`, // only no data fires
+			InfluxQL: `SELECT 0 * last(isolated) FROM heartbeat_collector WHERE time > now() - 2m`, // always 0: only missing data fires
 			PromQL:   `absent(heartbeat_collector_isolated)`,
 		},
 		{

@@ -12,15 +12,15 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// The types that Grafana publishes, and what checks a text against them.
+// Grafana's published types, and the compiler that checks the dashboards with them.
 const (
 	grafanaSchema = "@grafana/schema@13.2.3"
 	typeScript    = "typescript@5.9.3"
 )
 
-// A dashboard has to be what Grafana's own types say, and each panel's options
-// and custom settings those of its kind. JSON has texts where the types have
-// enumerations, and leaves out what has a default.
+// A dashboard must conform to Grafana's own types, and the options and custom settings of a panel
+// to the types of its kind. JSON has strings where the types have enumerations, and leaves out
+// fields that have a default.
 const typesHead = `
 import type { Dashboard } from '@grafana/schema';
 import type { Options as Stat } from '@grafana/schema/dist/esm/raw/composable/stat/panelcfg/x/StatPanelCfg_types.gen';
@@ -38,7 +38,7 @@ var untyped = []string{"query", "textColumn", "tagsColumn", "expr", "step", "tit
 func TestDashboardsHaveTheTypesOfGrafana(t *testing.T) {
 	npm, err := exec.LookPath("npm")
 	if err != nil {
-		t.Skip("needs npm, which brings the types of Grafana")
+		t.Skip("needs npm, to install Grafana's types")
 	}
 	dir, err := filepath.Abs(filepath.Join("..", "..", "build", "grafana-schema"))
 	require.NoError(t, err)
@@ -55,15 +55,15 @@ func TestDashboardsHaveTheTypesOfGrafana(t *testing.T) {
 		"--module", "nodenext", "--moduleResolution", "nodenext", "check.ts")
 }
 
-// typed writes a dashboard and its parts as constants with types.
+// typed writes a dashboard and its parts as typed TypeScript constants.
 func typed(t *testing.T, text *bytes.Buffer, name string, dashboard []byte) {
 	t.Helper()
 	var d map[string]any
 	require.NoError(t, json.Unmarshal(dashboard, &d))
-	delete(d, "__inputs") // of the import dialogue
+	delete(d, "__inputs") // only for the import dialogue
 	delete(d, "__requires")
 	for _, a := range d["annotations"].(map[string]any)["list"].([]any) {
-		for _, key := range untyped { // what a data source asks; Grafana moves it into target
+		for _, key := range untyped { // fields of a data source; Grafana moves them into target
 			delete(a.(map[string]any), key)
 		}
 	}

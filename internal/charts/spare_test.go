@@ -9,7 +9,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// One chart alone asks for what docs/operating.md says can be left out without it.
+// Only one chart uses the fields that can be excluded according to docs/operating.md.
 func TestFieldsToLeaveOutAreNotAskedFor(t *testing.T) {
 	text, err := os.ReadFile(filepath.Join("..", "..", "docs", "operating.md"))
 	require.NoError(t, err)

@@ -5,9 +5,9 @@ import (
 	"strings"
 )
 
-// VMUI returns the dashboard of vmui, the page that is part of VictoriaMetrics, as its flag
-// -vmui.customDashboardsPath reads it. It knows graphs alone: no tables, no variables, no words
-// for numbers.
+// VMUI returns a dashboard for vmui, VictoriaMetrics' own page, in the format of its flag
+// -vmui.customDashboardsPath. vmui only draws graphs: it has no tables, no variables and no words
+// in place of numbers.
 func VMUI() []byte {
 	rows := list{}
 	panels := list{}
@@ -32,7 +32,7 @@ func (p *Panel) graph() object {
 	}
 	graph := object{"title": p.Title, "description": about, "expr": list{inVMUI(p.Few())}, "showLegend": true, "width": p.Width / 2}
 	if p.Kind == Stat {
-		graph["width"] = 4 // of 12: a graph needs more than a number
+		graph["width"] = 4 // of 12: a graph needs more room than a number
 	}
 	if len(p.By) > 0 {
 		graph["alias"] = list{p.legend("{{", "}}")}
@@ -40,15 +40,16 @@ func (p *Panel) graph() object {
 	return graph
 }
 
-// inVMUI writes for a day what Grafana writes for the time shown, and leaves out what its
-// reader chooses. MetricsQL takes rates over the step of the graph.
+// inVMUI adapts a query to vmui. It replaces Grafana's variables for the time range by one day,
+// and removes the selection of peers. It also removes the window of rates: MetricsQL then uses
+// the step of the graph.
 func inVMUI(query string) string {
 	return strings.NewReplacer(
 		selection, "", `[$__rate_interval]`, "", `$__range_s`, "86400", `$__range`, "1d",
 	).Replace(query)
 }
 
-// legend says in words what numbers mean.
+// legend returns a sentence that explains the numbers.
 func (w *Words) legend() string {
 	texts := make([]string, len(w.values))
 	for i, known := range w.values {

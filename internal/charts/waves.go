@@ -1,45 +1,44 @@
 package charts
 
-// A Record is a series that Prometheus and vmalert compute and keep.
+// A Record is a recording rule: a series that Prometheus and vmalert compute and store.
 type Record struct {
 	Name   string
 	PromQL string
 }
 
-// The names of what is kept.
+// The names of the recorded series.
 const (
 	deadSince = `heartbeat:dead_since`
 	deathWave = `heartbeat:death_wave`
 )
 
-// sameWave is how many seconds after the last death of a wave another one still
-// belongs to it.
-const sameWave = `20`
+// maxGapInWave is the longest time, in seconds, between two successive deaths of a wave.
+const maxGapInWave = `20`
 
-// Deaths that follow each other closely have one cause, and are one message. They are
-// a wave, named by the time of its first death. A peer keeps its wave, as another one
-// would be another alert.
+// Deaths within a short time usually have one cause, so they are reported in one message. They
+// form a wave, which is identified by the time of its first death. A peer keeps its wave: a
+// different wave would be a different alert.
 const (
 	ownWave = `last_over_time(` + deathWave + `[3m])`
 
-	// newest is the newest wave, and until when a death belongs to it; both are NaN if
-	// nobody is dead.
+	// newest is the newest wave. A death until newestUntil belongs to it. Both are NaN if no peer
+	// is dead.
 	newest      = `scalar(max(` + ownWave + ` and ` + deadSince + `))`
-	newestUntil = `scalar(max(` + deadSince + ` and ` + ownWave + ` == ` + newest + `)) + ` + sameWave
-	joins       = deadSince + ` >= ` + newest + ` - ` + sameWave + ` <= ` + newestUntil
+	newestUntil = `scalar(max(` + deadSince + ` and ` + ownWave + ` == ` + newest + `)) + ` + maxGapInWave
+	joins       = deadSince + ` >= ` + newest + ` - ` + maxGapInWave + ` <= ` + newestUntil
 )
 
-// Records are all of them, in the order in which they are computed.
+// Records returns all recording rules in the order in which they are evaluated.
 func Records() []Record {
 	return []Record{
 		{
 			Name: deadSince,
-			PromQL: `max by (` + whom + `) (` + lately("since_timestamp_seconds", "") + ` and ` + lately("dead", "") + ` == 1)
+			PromQL: `max by (` + alertLabels + `) (` + latest("since_timestamp_seconds", "") + ` and ` + latest("dead", "") + ` == 1)
 and ` + dead("") + ` == 1`,
 		},
 		{
 			Name: deathWave,
-			PromQL: ownWave + ` and (` + troubled() + `)
+			PromQL: ownWave + ` and (` + deathNotOver() + `)
 or
 0 * (` + joins + `) + ` + newest + `
 or
@@ -48,13 +47,13 @@ floor(0 * ` + deadSince + ` + scalar(min(` + deadSince + ` unless ` + ownWave + 
 	}
 }
 
-// troubled has a series for each peer whose death is not over: it is dead; or it was,
-// and no collector has said since that it is not; or it came back a short while ago, and
-// may die again. A peer that has left, is forgotten or is not expected at this hour has none.
-func troubled() string {
-	isAlive := `max by (` + whom + `) (` + lately("alive", "") + `) == 1`
-	isFlapping := `max by (` + whom + `) (` + lately("flapping", "") + `) == 1`
-	reason := `max by (` + whom + `) (` + lately("reason_code", "") + `)`
+// deathNotOver returns a query for the peers whose death is not over: the peer is dead; or it was
+// dead, and no collector has reported otherwise since; or it came back recently or flaps, and may
+// die again. A peer that left, was forgotten or is not expected at this hour is not included.
+func deathNotOver() string {
+	isAlive := `max by (` + alertLabels + `) (` + latest("alive", "") + `) == 1`
+	isFlapping := `max by (` + alertLabels + `) (` + latest("flapping", "") + `) == 1`
+	reason := `max by (` + alertLabels + `) (` + latest("reason_code", "") + `)`
 	isOver := reason + ` == ` + reasonReplaced + ` or ` + reason + ` == ` + reasonForgotten + ` or ` + reason + ` == ` + reasonOffHours
 	return `
   ` + deadSince + `

@@ -20,7 +20,7 @@ type member struct {
 	text []byte
 }
 
-// contents are what an archive has beside the program.
+// contents lists the files that an archive has in addition to the program.
 var contents = map[string][]string{
 	senderProgram: {
 		"LICENSE", "CHANGELOG.md", "docs/sender.md", "deploy/heartbeat-sender.toml",
@@ -34,7 +34,7 @@ var contents = map[string][]string{
 	},
 }
 
-// samples are how a sender is started where there are no packages.
+// samples lists the files that start a sender on systems without packages.
 var samples = map[string][]string{
 	"linux": {
 		"deploy/systemd/heartbeat-sender.service", "deploy/systemd/heartbeat-sender-watch.service",
@@ -46,13 +46,13 @@ var samples = map[string][]string{
 	"freebsd": {"deploy/rc.d/heartbeat_sender"},
 }
 
-// readme is what a zip begins with.
+// readme is the file for people to read first in a zip.
 var readme = map[string]string{
 	senderProgram: "deploy/windows/sender/README.txt",
 	pluginProgram: "deploy/windows/plugin/README.txt",
 }
 
-// filesOf returns what the archive of a program has beside it.
+// filesOf returns the files in the archive of a program, without the program.
 func filesOf(p platform, program string) []string {
 	files := slices.Clone(contents[program])
 	if program == senderProgram {
@@ -64,10 +64,10 @@ func filesOf(p platform, program string) []string {
 	return files
 }
 
-// archive writes a zip for Windows, and a tar for all others.
-func (r *release) archive(p platform, program, built string) error {
+// writeArchive writes a zip for Windows, and a tar.gz for all other systems.
+func (r *release) writeArchive(p platform, program, built string) error {
 	root := fmt.Sprintf("%s-%s-%s-%s", program, r.version, p.os, p.arch)
-	all, err := members(root, built, filesOf(p, program))
+	all, err := readMembers(root, built, filesOf(p, program))
 	if err != nil {
 		return err
 	}
@@ -75,16 +75,16 @@ func (r *release) archive(p platform, program, built string) error {
 	if p.os == "windows" {
 		return r.write(root+".zip", func(w io.Writer) error { return writeZip(w, all, at) })
 	}
-	return r.write(root+".tar.gz", func(w io.Writer) error { return writeTar(w, all, at) })
+	return r.write(root+".tar.gz", func(w io.Writer) error { return writeTarGz(w, all, at) })
 }
 
-func members(root, built string, files []string) ([]member, error) {
+func readMembers(root, built string, files []string) ([]member, error) {
 	var all []member
 	add := func(file string, mode int64) error {
 		text, err := os.ReadFile(file)
 		name := root + "/" + nameOf(file)
 		if slices.ContainsFunc(all, func(m member) bool { return m.name == name }) {
-			return fmt.Errorf("%s would be there twice", name)
+			return fmt.Errorf("%s would be in the archive twice", name)
 		}
 		all = append(all, member{name, mode, text})
 		return err
@@ -104,8 +104,9 @@ func members(root, built string, files []string) ([]member, error) {
 	return all, nil
 }
 
-// nameOf returns the name of a file in an archive. Most are beside the program. The scripts of
-// OpenRC and runit, which have each other's names, are in directories of their own.
+// nameOf returns the name of a file in an archive. Most files are in the same directory as the
+// program. The scripts of OpenRC and runit are in their own directories, because their names are
+// the same.
 func nameOf(file string) string {
 	name, ok := strings.CutPrefix(file, "deploy/")
 	if ok && (strings.HasPrefix(name, "openrc/") || strings.HasPrefix(name, "runit/")) {
@@ -126,7 +127,7 @@ func (r *release) write(name string, write func(io.Writer) error) error {
 	return file.Close()
 }
 
-func writeTar(w io.Writer, all []member, at time.Time) error {
+func writeTarGz(w io.Writer, all []member, at time.Time) error {
 	zipped := gzip.NewWriter(w)
 	archive := tar.NewWriter(zipped)
 	for _, m := range all {

@@ -24,11 +24,11 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/internal/testkit"
 )
 
-// all adds tests rather than skipping them: where everything must run, a skipped
-// test is a failure. They take minutes, root, and Debian's rpm and iproute2.
+// all adds tests instead of skipping them, because a skipped test is a failure with CI=true. They
+// take minutes, and need root and Debian's packages rpm and iproute2.
 var all = flag.Bool("all", false, "make a whole release twice, and install it")
 
-// What is committed is made twice, in two directories, and then looked at.
+// The test makes the release twice, in two directories, and checks the results.
 func TestRelease(t *testing.T) {
 	if !*all {
 		return
@@ -56,14 +56,14 @@ func TestRelease(t *testing.T) {
 	})
 }
 
-// makeRelease makes a release from a clone, and returns where it is.
+// makeRelease makes a release from a clone, and returns its directory.
 func makeRelease(t *testing.T) string {
 	t.Helper()
 	clone := filepath.Join(t.TempDir(), "clone")
 	top, err := filepath.Abs(filepath.Join("..", ".."))
 	require.NoError(t, err)
 	call(t, ".", "git", "clone", "--quiet", top, clone)
-	// A file that does not belong to the repository changes nothing.
+	// A file that is not in the repository does not change the release.
 	require.NoError(t, os.WriteFile(filepath.Join(clone, "telegraf.conf"), []byte("[agent]\n"), 0o600))
 	fmt.Print(call(t, clone, "go", "run", "./internal/dist"))
 	return filepath.Join(clone, "dist")
@@ -85,7 +85,7 @@ func read(t *testing.T, dir, name string) []byte {
 	return text
 }
 
-// one returns the name of the only file that matches.
+// one returns the name of the only file that matches the pattern.
 func one(t *testing.T, dir, pattern string) string {
 	t.Helper()
 	names, err := filepath.Glob(filepath.Join(dir, pattern))
@@ -94,7 +94,7 @@ func one(t *testing.T, dir, pattern string) string {
 	return filepath.Base(names[0])
 }
 
-// machines are what each format says of the processor.
+// machines has the names of the processor in each executable format.
 var machines = map[string]any{
 	"linux/amd64": elf.EM_X86_64, "linux/arm64": elf.EM_AARCH64, "linux/arm": elf.EM_ARM, "linux/386": elf.EM_386,
 	"linux/mipsle": elf.EM_MIPS, "linux/riscv64": elf.EM_RISCV, "freebsd/amd64": elf.EM_X86_64,
@@ -121,7 +121,7 @@ func testPrograms(t *testing.T, dist string) {
 	}
 }
 
-// unpacked returns the program in an archive.
+// unpacked returns the content of the program in an archive.
 func unpacked(t *testing.T, dist string, p platform, program string) []byte {
 	t.Helper()
 	dir := t.TempDir()
@@ -151,7 +151,8 @@ func machineOf(t *testing.T, p platform, text []byte) any {
 	return file.Machine
 }
 
-// testRPMs compares names and modes of all files, and which are configuration.
+// testRPMs compares names and modes of all files, and checks which ones are marked as
+// configuration.
 func testRPMs(t *testing.T, dist string) {
 	for deb, rpm := range map[string]string{
 		senderProgram + "_*_amd64.deb": senderProgram + "-*.x86_64.rpm", pluginProgram + "_*_amd64.deb": pluginProgram + "-*.x86_64.rpm",
@@ -204,7 +205,7 @@ func (r *root) dpkg(args ...string) string {
 	return call(r.t, ".", "dpkg", append(inside, args...)...)
 }
 
-// modes tells what is installed, without directories.
+// modes returns the modes of all installed files, without directories.
 func (r *root) exists(name string, mode os.FileMode) {
 	r.t.Helper()
 	info, err := os.Stat(r.path(name))
@@ -218,7 +219,7 @@ const (
 	snippet    = "etc/telegraf/telegraf.d/heartbeat.conf"
 )
 
-// testInstall installs, uses, upgrades and removes.
+// testInstall installs, uses, upgrades and removes the packages.
 func testInstall(t *testing.T, dist string) {
 	r := newRoot(t)
 	debs := []string{
@@ -238,7 +239,7 @@ func testInstall(t *testing.T, dist string) {
 	r.use()
 
 	r.change(senderConf, "server = \"tcp://192.0.2.1:7878\"\n")
-	r.dpkg("-i", debs[0], debs[1]) // the same version again goes the way of an upgrade
+	r.dpkg("-i", debs[0], debs[1]) // installing the same version again is like an upgrade
 	require.Contains(t, string(read(t, r.dir, senderConf)), "192.0.2.1")
 	r.dpkg("-r", senderProgram, pluginProgram)
 	require.NoFileExists(t, r.path("usr/bin/heartbeat-sender"))
@@ -258,13 +259,13 @@ func (r *root) change(name, text string) {
 	require.NoError(r.t, os.WriteFile(r.path(name), []byte(text), 0o600))
 }
 
-// verifyUnits asks systemd about those that were installed.
+// verifyUnits verifies the installed units with systemd.
 func (r *root) verifyUnits() {
 	r.t.Helper()
 	units, err := filepath.Glob(r.path("usr/lib/systemd/system/*"))
 	require.NoError(r.t, err)
 	require.Len(r.t, units, 5)
-	// What they name has to be there; the root has nothing of systemd.
+	// The units need the units and programs that they refer to; the root has nothing of systemd.
 	targets, err := filepath.Glob("/usr/lib/systemd/system/*.target")
 	require.NoError(r.t, err)
 	call(r.t, ".", "cp", append([]string{"-a", "-t", r.path("usr/lib/systemd/system")}, targets...)...)
@@ -284,8 +285,8 @@ func relative(dir string, names []string) []string {
 	return short
 }
 
-// use runs the installed programs inside the root, in a network of their own:
-// Telegraf with the installed snippet, then check and once.
+// use runs the installed programs inside the root, in their own network namespace: Telegraf with
+// the installed snippet, then the sender's commands check and once.
 func (r *root) use() {
 	t := r.t
 	t.Helper()
@@ -340,7 +341,7 @@ func (r *root) use() {
 	})
 }
 
-// What is changed must be committed first; what is not known to git is left out.
+// Changes must be committed first; untracked files are left out.
 func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 	dir := t.TempDir()
 	t.Chdir(dir)
@@ -354,16 +355,16 @@ func TestReleaseIsMadeOfWhatIsCommitted(t *testing.T) {
 
 	write("telegraf.conf", "[agent]")
 	clone := t.TempDir()
-	require.NoError(t, checkOut(clone))
+	require.NoError(t, cloneHead(clone))
 	require.Equal(t, "committed", string(read(t, clone, "program")))
 	require.NoFileExists(t, filepath.Join(clone, "telegraf.conf"))
 	require.Empty(t, call(t, clone, "git", "status", "--porcelain"), "Go would call it modified")
 
 	write("program", "changed")
-	require.ErrorContains(t, checkOut(t.TempDir()), "these changes are not:\nM program")
+	require.ErrorContains(t, cloneHead(t.TempDir()), "so commit these changes first:\nM program")
 }
 
-// A release has a key, a tag, and a section of the changelog about its version.
+// A final release needs a key, a tag, and a section of the changelog about its version.
 func TestReleaseIsComplete(t *testing.T) {
 	require.ErrorContains(t, run("", true), "KEY=")
 	t.Chdir(t.TempDir())
@@ -373,16 +374,16 @@ func TestReleaseIsComplete(t *testing.T) {
 	tagged, untagged := &release{version: "1.0.0"}, &release{version: "1.0.0+20261130000000.0123456789ab"}
 
 	changelog("[1.0.0] - 2026-12-01")
-	require.NoError(t, tagged.check(true))
-	require.ErrorContains(t, untagged.check(true), "has no tag")
-	require.NoError(t, untagged.check(false))
+	require.NoError(t, tagged.checkFinal(true))
+	require.ErrorContains(t, untagged.checkFinal(true), "has no tag")
+	require.NoError(t, untagged.checkFinal(false))
 
 	changelog("[Unreleased]")
-	require.ErrorContains(t, tagged.check(true), `"[Unreleased]"; v1.0.0 needs "[1.0.0] - YYYY-MM-DD"`)
-	require.NoError(t, tagged.check(false))
+	require.ErrorContains(t, tagged.checkFinal(true), `"[Unreleased]"; v1.0.0 needs "[1.0.0] - YYYY-MM-DD"`)
+	require.NoError(t, tagged.checkFinal(false))
 }
 
-// The checksums are signed with the key that signs the repositories.
+// The checksums are signed with the same key as the repositories.
 func TestChecksumsAreSigned(t *testing.T) {
 	for _, tool := range signingTools {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -392,7 +393,7 @@ func TestChecksumsAreSigned(t *testing.T) {
 	r := &release{out: t.TempDir(), version: "1.0.0"}
 	require.NoError(t, os.WriteFile(filepath.Join(r.out, "program"), []byte("built"), 0o600))
 	s := signerOf(t, newKey(t))
-	require.NoError(t, r.sums(s))
+	require.NoError(t, r.writeChecksums(s))
 	sums := filepath.Join(r.out, "SHA256SUMS")
 	require.NoError(t, s.gpg("--verify", sums+".asc", sums))
 
@@ -400,14 +401,14 @@ func TestChecksumsAreSigned(t *testing.T) {
 	require.Error(t, s.gpg("--verify", sums+".asc", sums))
 }
 
-// A sample of cron once took the place of the program, whose name it has.
+// A sample for cron once replaced the program, because it has the same name.
 func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
 	t.Chdir(filepath.Join("..", ".."))
 	for _, p := range platforms() {
 		for _, program := range p.programs {
 			built := filepath.Join(t.TempDir(), program)
 			require.NoError(t, os.WriteFile(built, []byte("built"), 0o600))
-			all, err := members("root", built, filesOf(p, program))
+			all, err := readMembers("root", built, filesOf(p, program))
 			require.NoError(t, err)
 			require.Equal(t, member{"root/" + program, 0o755, []byte("built")}, all[0])
 			modes := make(map[string]int64)
@@ -423,13 +424,13 @@ func TestArchivesHaveTheProgramAndEachNameOnce(t *testing.T) {
 				require.Equal(t, int64(0o755), modes["root/runit/heartbeat-sender/log/run"])
 			}
 
-			_, err = members("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
-			require.ErrorContains(t, err, "would be there twice")
+			_, err = readMembers("root", built, []string{"deploy/cron/heartbeat-sender", "deploy/cron/heartbeat-sender"})
+			require.ErrorContains(t, err, "would be in the archive twice")
 		}
 	}
 }
 
-// The bytes of an archive depend on nothing but its members and its time.
+// The bytes of an archive depend only on its members and its time.
 func TestArchivesAreReproducible(t *testing.T) {
 	members := []member{{"x/program", 0o755, []byte("program")}, {"x/LICENSE", 0o644, []byte("text")}}
 	at := time.Unix(1_700_000_000, 0).UTC()
@@ -437,7 +438,7 @@ func TestArchivesAreReproducible(t *testing.T) {
 	for range 3 {
 		var zipped, tarred bytes.Buffer
 		require.NoError(t, writeZip(&zipped, members, at))
-		require.NoError(t, writeTar(&tarred, members, at))
+		require.NoError(t, writeTarGz(&tarred, members, at))
 		sums[sha256.Sum256(append(zipped.Bytes(), tarred.Bytes()...))] = true
 	}
 	require.Len(t, sums, 1)

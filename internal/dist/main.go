@@ -1,8 +1,7 @@
-// Command dist makes what users install: programs for all platforms, packages,
-// archives, a list of what they are made of, checksums and a note. It asks git for
-// the version, builds from a clone of what is committed, and makes the same bytes
-// each time and in each directory. What was in dist is removed. It knows files and
-// platforms, and never what the programs do.
+// Command dist makes the files that users install: programs for all platforms, packages,
+// archives, bills of materials, checksums and release notes. It gets the version from git, builds
+// from a clone of the committed files, and makes the same bytes each time and in each directory.
+// It first removes the old dist. It knows files and platforms, and never what the programs do.
 //
 //	go run ./internal/dist [-release] [-key KEY]
 package main
@@ -20,15 +19,15 @@ import (
 	"time"
 )
 
-// Tools are run by version, as in the Makefile.
+// These tools run at fixed versions, as in the Makefile.
 const (
 	nfpm      = "github.com/goreleaser/nfpm/v2/cmd/nfpm@v2.45.0"
 	cyclonedx = "github.com/CycloneDX/cyclonedx-gomod/cmd/cyclonedx-gomod@v1.10.0"
 )
 
 func main() {
-	key := flag.String("key", "", "gpg key, or a file with one, to sign checksums and repositories with")
-	final := flag.Bool("release", false, "refuse a commit that is not a release: tag, changelog and key belong to one")
+	key := flag.String("key", "", "id of a gpg key, or a file with a key, that signs checksums and repositories")
+	final := flag.Bool("release", false, "fail if the commit is not a release: a release needs a tag, a section in the changelog and a key")
 	flag.Parse()
 	if err := run(*key, *final); err != nil {
 		fmt.Fprintln(os.Stderr, "dist:", err)
@@ -36,16 +35,16 @@ func main() {
 	}
 }
 
-// A release is what is made, and where.
+// A release describes what is built, and where.
 type release struct {
-	out     string // absolute
+	out     string // the output directory, absolute
 	version string // without v
-	seconds int64  // when it was committed, unix time; the time of all files
+	seconds int64  // Unix time of the commit; all files have this time
 }
 
 func run(key string, final bool) error {
 	if final && key == "" {
-		return errors.New("a release is signed: make release KEY=..., the id of a gpg key or a file that has one")
+		return errors.New("a release must be signed: run make release KEY=... with the id of a gpg key, or a file with a key")
 	}
 	out, err := filepath.Abs("dist")
 	if err != nil {
@@ -56,30 +55,30 @@ func run(key string, final bool) error {
 			return err
 		}
 	}
-	signer, err := newSigner(key) // before minutes of work
+	signer, err := newSigner(key) // fail early: the rest takes minutes
 	if err != nil {
 		return fmt.Errorf("KEY: %w", err)
 	}
-	defer signer.end()
+	defer signer.close()
 	dir, err := os.MkdirTemp("", "dist")
 	if err != nil {
 		return err
 	}
 	defer os.RemoveAll(dir)
-	if err := checkOut(dir); err != nil {
+	if err := cloneHead(dir); err != nil {
 		return err
 	}
 	if err := os.Chdir(dir); err != nil {
 		return err
 	}
-	r, err := describe(out)
+	r, err := newRelease(out)
 	if err != nil {
 		return err
 	}
-	if err := r.check(final); err != nil {
+	if err := r.checkFinal(final); err != nil {
 		return err
 	}
-	if err := r.empty(); err != nil {
+	if err := r.recreateOut(); err != nil {
 		return err
 	}
 	for _, p := range platforms() {
@@ -87,39 +86,39 @@ func run(key string, final bool) error {
 			return fmt.Errorf("%s: %w", p.name(), err)
 		}
 	}
-	if err := r.note(); err != nil {
+	if err := r.writeNotes(); err != nil {
 		return err
 	}
-	if err := r.sums(signer); err != nil {
+	if err := r.writeChecksums(signer); err != nil {
 		return err
 	}
-	return r.repositories(signer)
+	return r.buildRepositories(signer)
 }
 
-// checkOut clones what is committed here into dir: so nothing else that is here
-// gets into a release, such as a try of the documents.
-func checkOut(dir string) error {
-	changed, err := output("git", "status", "--porcelain", "--untracked-files=no")
+// cloneHead clones the current commit into dir, so that uncommitted files do not get into a
+// release.
+func cloneHead(dir string) error {
+	changed, err := outputOf("git", "status", "--porcelain", "--untracked-files=no")
 	if err != nil {
 		return err
 	}
 	if changed != "" {
-		return fmt.Errorf("a release is made of what is committed; these changes are not:\n%s", changed)
+		return fmt.Errorf("a release contains only committed files, so commit these changes first:\n%s", changed)
 	}
-	added, err := output("git", "status", "--porcelain")
+	added, err := outputOf("git", "status", "--porcelain")
 	if err != nil {
 		return err
 	}
 	if added != "" {
 		fmt.Fprintf(os.Stderr, "not part of the release, because it is not committed:\n%s\n", added)
 	}
-	return shell(nil, "git", "clone", "--quiet", ".", dir)
+	return runWith(nil, "git", "clone", "--quiet", ".", dir)
 }
 
-// describe returns what is made of the commit that is checked out.
-func describe(out string) (*release, error) {
+// newRelease returns the release for the commit that is checked out.
+func newRelease(out string) (*release, error) {
 	r := &release{out: out}
-	committed, err := output("git", "log", "-1", "--format=%ct %H")
+	committed, err := outputOf("git", "log", "-1", "--format=%ct %H")
 	if err != nil {
 		return nil, err
 	}
@@ -131,14 +130,14 @@ func describe(out string) (*release, error) {
 	return r, err
 }
 
-// check refuses a final release whose commit has no tag, or whose changelog is about
-// another version.
-func (r *release) check(final bool) error {
+// checkFinal returns an error if a final release has no tag, or if the newest section of the changelog
+// is about another version.
+func (r *release) checkFinal(final bool) error {
 	if !final {
 		return nil
 	}
 	if strings.Contains(r.version, "+") {
-		return fmt.Errorf("this commit has no tag, and would be version %s: git tag vX.Y.Z", r.version)
+		return fmt.Errorf("this commit has no tag, so its version would be %s: run git tag vX.Y.Z", r.version)
 	}
 	title, _, err := newestSection()
 	if err != nil {
@@ -150,20 +149,20 @@ func (r *release) check(final bool) error {
 	return nil
 }
 
-// empty makes the directory of the release, without what was there.
-func (r *release) empty() error {
+// recreateOut removes the old output directory and creates an empty one.
+func (r *release) recreateOut() error {
 	if err := os.RemoveAll(r.out); err != nil {
 		return err
 	}
 	return os.MkdirAll(r.out, 0o755)
 }
 
-// versionOf returns the newest version that the commit contains, and when and which
-// commit it is if it is not that version itself.
+// versionOf returns the version of the commit: its tag, or else the newest version that it
+// contains, with the commit's time and hash.
 func versionOf(seconds int64, hash string) (string, error) {
 	newest := func(which ...string) (string, error) {
 		args := append([]string{"-c", "versionsort.suffix=-", "tag", "--sort=-version:refname", "--list", "v[0-9]*"}, which...)
-		tags, err := output("git", args...)
+		tags, err := outputOf("git", args...)
 		tag, _, _ := strings.Cut(tags, "\n")
 		return strings.TrimPrefix(tag, "v"), err
 	}
@@ -176,30 +175,30 @@ func versionOf(seconds int64, hash string) (string, error) {
 	return fmt.Sprintf("%s+%s.%s", cmp.Or(contained, "0.0.0"), when, hash[:12]), err
 }
 
-// publish makes all for one platform.
+// publish builds everything for one platform.
 func (r *release) publish(p platform) error {
 	for _, program := range p.programs {
 		built, err := r.build(p, program)
 		if err != nil {
 			return err
 		}
-		if err := r.archive(p, program, built); err != nil {
+		if err := r.writeArchive(p, program, built); err != nil {
 			return err
 		}
 		if p.os == "linux" {
-			if err := r.pack(p, program, built); err != nil {
+			if err := r.writePackages(p, program, built); err != nil {
 				return err
 			}
 		}
-		if err := r.bill(p, program, built); err != nil {
+		if err := r.writeSBOM(p, program, built); err != nil {
 			return err
 		}
 	}
 	return nil
 }
 
-// output runs a command and returns what it printed.
-func output(name string, args ...string) (string, error) {
+// outputOf runs a command and returns what it printed.
+func outputOf(name string, args ...string) (string, error) {
 	command := exec.Command(name, args...)
 	command.Stderr = os.Stderr
 	text, err := command.Output()
@@ -209,8 +208,8 @@ func output(name string, args ...string) (string, error) {
 	return strings.TrimSpace(string(text)), nil
 }
 
-// shell runs a command with more in its environment.
-func shell(env []string, name string, args ...string) error {
+// runWith runs a command with additional environment variables.
+func runWith(env []string, name string, args ...string) error {
 	command := exec.Command(name, args...)
 	command.Env = append(os.Environ(), env...)
 	if said, err := command.CombinedOutput(); err != nil {

@@ -12,14 +12,14 @@ import (
 	"strings"
 )
 
-// pack makes a deb and an rpm.
-func (r *release) pack(p platform, program, built string) error {
+// writePackages makes a deb and an rpm.
+func (r *release) writePackages(p platform, program, built string) error {
 	env := []string{
 		"GOFLAGS=", "VERSION=" + r.version, "ARCH=" + p.packaged, "BUILT=" + built,
 		"SOURCE_DATE_EPOCH=" + strconv.FormatInt(r.seconds, 10),
 	}
 	for _, format := range []string{"deb", "rpm"} {
-		err := shell(env, "go", "run", nfpm, "package", "--config", "deploy/packages/"+program+".yaml", "--packager", format, "--target", r.out)
+		err := runWith(env, "go", "run", nfpm, "package", "--config", "deploy/packages/"+program+".yaml", "--packager", format, "--target", r.out)
 		if err != nil {
 			return err
 		}
@@ -27,10 +27,10 @@ func (r *release) pack(p platform, program, built string) error {
 	return nil
 }
 
-// bill lists the modules that a program is made of (CycloneDX).
-func (r *release) bill(p platform, program, built string) error {
+// writeSBOM lists the modules that a program contains, in the format CycloneDX.
+func (r *release) writeSBOM(p platform, program, built string) error {
 	file := fmt.Sprintf("%s-%s-%s-%s.sbom.json", program, r.version, p.os, p.arch)
-	return shell([]string{"GOFLAGS="}, "go", "run", cyclonedx, "bin", "-json", "-noserial", "-notimestamp", "-std",
+	return runWith([]string{"GOFLAGS="}, "go", "run", cyclonedx, "bin", "-json", "-noserial", "-notimestamp", "-std",
 		"-version", "v"+r.version, "-output", filepath.Join(r.out, file), built)
 }
 
@@ -49,8 +49,8 @@ func newestSection() (title, text string, err error) {
 	return title, strings.TrimSpace(text), nil
 }
 
-// note writes the newest section of the changelog.
-func (r *release) note() error {
+// writeNotes writes the newest section of the changelog.
+func (r *release) writeNotes() error {
 	_, text, err := newestSection()
 	if err != nil {
 		return err
@@ -61,10 +61,10 @@ func (r *release) note() error {
 	})
 }
 
-// sums writes the checksums of all files, as sha256sum -c reads them, and signs them if
-// there is a signer.
-func (r *release) sums(s *signer) error {
-	if err := os.RemoveAll(filepath.Join(r.out, "bin")); err != nil { // they are in the archives
+// writeChecksums writes the checksums of all files in the format of sha256sum -c, and signs them
+// if there is a signer.
+func (r *release) writeChecksums(s *signer) error {
+	if err := os.RemoveAll(filepath.Join(r.out, "bin")); err != nil { // the archives have the programs
 		return err
 	}
 	entries, err := os.ReadDir(r.out)

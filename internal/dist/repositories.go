@@ -17,39 +17,39 @@ import (
 const (
 	suite   = "stable"
 	section = "main"
-	keyFile = "heartbeat.asc" // what users take for the key, in both repositories
+	keyFile = "heartbeat.asc" // the file with the public key, in both repositories
 )
 
-// signingTools are what a signed release needs.
+// signingTools are the programs that a signed release needs.
 var signingTools = []string{"gpg", "apt-ftparchive", "createrepo_c", "rpmsign"}
 
-// A signer is a key of gpg.
+// A signer signs files with a gpg key.
 type signer struct {
-	home string // of gpg; empty for the user's own
+	home string // gpg's home directory; empty for the user's own
 	id   string
 }
 
-// repositories makes what apt and dnf install from. They are the same each time but for the
-// signatures.
-func (r *release) repositories(s *signer) error {
+// buildRepositories makes repositories for apt and dnf. Except for the signatures, their bytes
+// are the same each time.
+func (r *release) buildRepositories(s *signer) error {
 	if s == nil {
-		fmt.Println("no repositories, as they have to be signed: make dist KEY=..., the id of a gpg key or a file that has one")
+		fmt.Println("no repositories were made, because they must be signed: run make dist KEY=... with the id of a gpg key, or a file with a key")
 		return nil
 	}
-	if err := r.apt(s); err != nil {
+	if err := r.buildApt(s); err != nil {
 		return fmt.Errorf("the repository for apt: %w", err)
 	}
-	if err := r.rpm(s); err != nil {
+	if err := r.buildRPM(s); err != nil {
 		return fmt.Errorf("the repository for dnf: %w", err)
 	}
 	return nil
 }
 
-// newSigner returns one who signs with a key: its id in the keyring of the user, or a file, which
-// gets a keyring of its own. It returns nil if key is empty.
+// newSigner returns a signer for a key. The key is an id in the user's keyring, or a file, which
+// is imported into a new keyring. It returns nil if key is empty.
 func newSigner(key string) (*signer, error) {
 	if key == "" {
-		return nil, nil //nolint:nilnil // nobody signs
+		return nil, nil //nolint:nilnil // nothing is signed
 	}
 	for _, tool := range signingTools {
 		if _, err := exec.LookPath(tool); err != nil {
@@ -58,29 +58,30 @@ func newSigner(key string) (*signer, error) {
 	}
 	s := &signer{id: key}
 	if _, err := os.Stat(key); err == nil {
-		if s.home, err = os.MkdirTemp("", "gpg"); err != nil { // private, and short enough for its sockets
+		if s.home, err = os.MkdirTemp("", "gpg"); err != nil { // private, and a path that is short enough for its sockets
 			return nil, err
 		}
 		if err := s.gpg("--import", key); err != nil {
-			s.end()
+			s.close()
 			return nil, err
 		}
 		s.id = ""
 	}
-	if err := s.find(); err != nil {
-		s.end()
+	if err := s.resolveKey(); err != nil {
+		s.close()
 		return nil, err
 	}
 	return s, nil
 }
 
-// find makes the id a fingerprint: the first secret key that there is, or of which the id is.
-func (s *signer) find() error {
+// resolveKey replaces the id by the fingerprint of its secret key, or of the first secret key if
+// there is no id.
+func (s *signer) resolveKey() error {
 	args := []string{"gpg", "--batch", "--with-colons", "--list-secret-keys"}
 	if s.id != "" {
 		args = append(args, "--", s.id)
 	}
-	listed, err := output("env", append(s.env(), args...)...)
+	listed, err := outputOf("env", append(s.env(), args...)...)
 	if err != nil {
 		return err
 	}
@@ -90,7 +91,7 @@ func (s *signer) find() error {
 			return nil
 		}
 	}
-	return errors.New("there is no secret key")
+	return errors.New("no secret key found")
 }
 
 func (s *signer) env() []string {
@@ -101,38 +102,39 @@ func (s *signer) env() []string {
 }
 
 func (s *signer) gpg(args ...string) error {
-	return shell(s.env(), "gpg", append([]string{"--batch", "--yes", "--quiet"}, args...)...)
+	return runWith(s.env(), "gpg", append([]string{"--batch", "--yes", "--quiet"}, args...)...)
 }
 
-// sign writes a signature of from to the file to, in the manner of how.
+// sign writes a signature of the file from to the file to. The option how selects the kind of
+// signature.
 func (s *signer) sign(how, from, to string) error {
 	return s.gpg("--local-user", s.id, "--armor", "--digest-algo", "SHA512", "--output", to, how, from)
 }
 
-// publish writes the public key.
-func (s *signer) publish(to string) error {
+// exportKey writes the public key to a file.
+func (s *signer) exportKey(to string) error {
 	return s.gpg("--armor", "--output", to, "--export", s.id)
 }
 
-func (s *signer) end() {
+func (s *signer) close() {
 	if s == nil || s.home == "" {
 		return
 	}
-	shell(s.env(), "gpgconf", "--kill", "all") //nolint:errcheck // then its agent ends when it finds its home gone
-	os.RemoveAll(s.home)                       //nolint:errcheck // it has said all that it can
+	runWith(s.env(), "gpgconf", "--kill", "all") //nolint:errcheck // if this fails, the agent ends when its home directory is gone
+	os.RemoveAll(s.home)                         //nolint:errcheck // nothing more can be done
 }
 
-// apt makes dist/repositories/apt.
-func (r *release) apt(s *signer) error {
+// buildApt makes dist/repositories/apt.
+func (r *release) buildApt(s *signer) error {
 	root := filepath.Join(r.out, "repositories", "apt")
 	if err := r.copyInto(filepath.Join(root, "pool"), "*.deb"); err != nil {
 		return err
 	}
-	architectures, err := indices(root)
+	architectures, err := writeIndices(root)
 	if err != nil {
 		return err
 	}
-	text, err := within(root, "apt-ftparchive",
+	text, err := outputIn(root, "apt-ftparchive",
 		"-o", "APT::FTPArchive::Release::Origin=heartbeat", "-o", "APT::FTPArchive::Release::Label=heartbeat",
 		"-o", "APT::FTPArchive::Release::Suite="+suite, "-o", "APT::FTPArchive::Release::Codename="+suite,
 		"-o", "APT::FTPArchive::Release::Components="+section,
@@ -153,11 +155,11 @@ func (r *release) apt(s *signer) error {
 	if err := s.sign("--clear-sign", file, filepath.Join(filepath.Dir(file), "InRelease")); err != nil {
 		return err
 	}
-	return s.publish(filepath.Join(root, keyFile))
+	return s.exportKey(filepath.Join(root, keyFile))
 }
 
-// indices writes the list of packages of each architecture, and returns those.
-func indices(root string) ([]string, error) {
+// writeIndices writes the package list of each architecture, and returns the architectures.
+func writeIndices(root string) ([]string, error) {
 	var architectures []string
 	debs, err := filepath.Glob(filepath.Join(root, "pool", "*.deb"))
 	if err != nil {
@@ -170,21 +172,21 @@ func indices(root string) ([]string, error) {
 	slices.Sort(architectures)
 	architectures = slices.Compact(architectures)
 	for _, architecture := range architectures {
-		text, err := within(root, "apt-ftparchive", "--arch", architecture,
+		text, err := outputIn(root, "apt-ftparchive", "--arch", architecture,
 			"-o", "APT::FTPArchive::MD5=false", "-o", "APT::FTPArchive::SHA1=false", "packages", "pool")
 		if err != nil {
 			return nil, err
 		}
 		file := filepath.Join(root, "dists", suite, section, "binary-"+architecture, "Packages")
-		if err := writeBoth(file, text); err != nil {
+		if err := writeWithGzip(file, text); err != nil {
 			return nil, err
 		}
 	}
 	return architectures, nil
 }
 
-// writeBoth writes a file, and beside it the same zipped.
-func writeBoth(file string, text []byte) error {
+// writeWithGzip writes a file and a compressed copy with the suffix .gz.
+func writeWithGzip(file string, text []byte) error {
 	if err := os.MkdirAll(filepath.Dir(file), 0o755); err != nil {
 		return err
 	}
@@ -199,9 +201,9 @@ func writeBoth(file string, text []byte) error {
 	return errors.Join(os.WriteFile(file, text, 0o644), os.WriteFile(file+".gz", zipped.Bytes(), 0o644))
 }
 
-// rpm makes dist/repositories/rpm. The packages in it are signed, those beside it are not: so they
-// stay the same each time.
-func (r *release) rpm(s *signer) error {
+// buildRPM makes dist/repositories/rpm. Only the packages in the repository are signed, so that the
+// packages in dist have the same bytes each time.
+func (r *release) buildRPM(s *signer) error {
 	root := filepath.Join(r.out, "repositories", "rpm")
 	if err := r.copyInto(root, "*.rpm"); err != nil {
 		return err
@@ -215,16 +217,16 @@ func (r *release) rpm(s *signer) error {
 		return err
 	}
 	args := []string{"--define", "__gpg " + gpg, "--define", "_gpg_name " + s.id, "--addsign"}
-	if err := shell(s.env(), "rpmsign", append(args, packages...)...); err != nil {
+	if err := runWith(s.env(), "rpmsign", append(args, packages...)...); err != nil {
 		return err
 	}
 	at := time.Unix(r.seconds, 0)
-	for _, file := range packages { // their times are in the index
+	for _, file := range packages { // the index has the times of the files
 		if err := os.Chtimes(file, at, at); err != nil {
 			return err
 		}
 	}
-	if _, err := within(root, "createrepo_c", "--quiet", "--checksum", "sha256", "--no-database",
+	if _, err := outputIn(root, "createrepo_c", "--quiet", "--checksum", "sha256", "--no-database",
 		"--revision", strconv.FormatInt(r.seconds, 10), "--set-timestamp-to-revision", "."); err != nil {
 		return err
 	}
@@ -232,10 +234,10 @@ func (r *release) rpm(s *signer) error {
 	if err := s.sign("--detach-sign", index, index+".asc"); err != nil {
 		return err
 	}
-	return s.publish(filepath.Join(root, keyFile))
+	return s.exportKey(filepath.Join(root, keyFile))
 }
 
-// copyInto copies what matches into a new directory.
+// copyInto copies the files that match the pattern into a new directory.
 func (r *release) copyInto(dir, pattern string) error {
 	if err := os.MkdirAll(dir, 0o755); err != nil {
 		return err
@@ -256,8 +258,8 @@ func (r *release) copyInto(dir, pattern string) error {
 	return nil
 }
 
-// within runs a tool in a directory, and returns what it printed.
-func within(dir, name string, args ...string) ([]byte, error) {
-	text, err := output("env", append([]string{"--chdir=" + dir, name}, args...)...)
+// outputIn runs a tool in a directory and returns its output.
+func outputIn(dir, name string, args ...string) ([]byte, error) {
+	text, err := outputOf("env", append([]string{"--chdir=" + dir, name}, args...)...)
 	return []byte(text + "\n"), err
 }

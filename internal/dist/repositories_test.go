@@ -14,21 +14,21 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// newKey makes a key of gpg, and returns the file that has it.
+// newKey makes a gpg key, and returns the file that contains it.
 func newKey(t *testing.T) string {
 	t.Helper()
 	home, err := os.MkdirTemp("", "gpg") // short, for the sockets in it
 	require.NoError(t, err)
 	t.Cleanup(func() { os.RemoveAll(home) })
 	env := []string{"GNUPGHOME=" + home}
-	require.NoError(t, shell(env, "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "test <test@example.com>", "rsa3072", "sign"))
+	require.NoError(t, runWith(env, "gpg", "--batch", "--quiet", "--passphrase", "", "--quick-generate-key", "test <test@example.com>", "rsa3072", "sign"))
 	file := filepath.Join(t.TempDir(), "secret.asc")
-	require.NoError(t, shell(env, "gpg", "--batch", "--armor", "--output", file, "--export-secret-keys"))
-	require.NoError(t, shell(env, "gpgconf", "--kill", "all"))
+	require.NoError(t, runWith(env, "gpg", "--batch", "--armor", "--output", file, "--export-secret-keys"))
+	require.NoError(t, runWith(env, "gpgconf", "--kill", "all"))
 	return file
 }
 
-// A repository is one on a web server of this host.
+// A repository is a pair of repositories, for apt and dnf, on a web server of this host.
 type repository struct {
 	t    *testing.T
 	dir  string // dist/repositories
@@ -44,13 +44,13 @@ func newRepository(t *testing.T, made string) *repository {
 	t.Cleanup(server.Close)
 	other, err := newSigner(newKey(t))
 	require.NoError(t, err)
-	defer other.end()
+	defer other.close()
 	wrong := filepath.Join(t.TempDir(), "wrong.asc")
-	require.NoError(t, other.publish(wrong))
+	require.NoError(t, other.exportKey(wrong))
 	return &repository{t, dir, server.URL, map[bool]string{true: filepath.Join(made, "apt", keyFile), false: wrong}}
 }
 
-// change replaces a text in the file that matches.
+// change replaces a text in the only file that matches the pattern.
 func (r *repository) change(pattern, from, to string) {
 	r.t.Helper()
 	name := one(r.t, filepath.Join(r.dir, filepath.Dir(pattern)), filepath.Base(pattern))
@@ -67,7 +67,8 @@ func (r *repository) remove(names ...string) {
 	}
 }
 
-// apt installs the sender into a root of its own, as docs/install.md says. It returns what apt said.
+// apt installs the sender into a new root as docs/install.md describes. It returns the output of
+// apt.
 func (r *repository) apt(key string) (string, error) {
 	r.t.Helper()
 	root := newRoot(r.t)
@@ -98,7 +99,7 @@ func (r *repository) apt(key string) (string, error) {
 	return string(said), err
 }
 
-// dnf is apt for dnf, which runs no scripts, as there is no shell in the root.
+// dnf is like apt, but for dnf. It runs no scripts, because the root has no shell.
 func (r *repository) dnf(key string) (string, error) {
 	r.t.Helper()
 	root := r.t.TempDir()
@@ -119,8 +120,8 @@ gpgkey=file://`+key+`
 	return string(said), err
 }
 
-// Packages are installed if the index is signed with the key that the user trusts and they are what
-// the index says, and in no other case.
+// Packages are installed only if the index is signed with a key that the user trusts and the
+// packages match the index.
 func TestRepositories(t *testing.T) {
 	if !*all {
 		return
@@ -131,10 +132,10 @@ func TestRepositories(t *testing.T) {
 	for _, program := range p.programs {
 		built, err := r.build(p, program)
 		require.NoError(t, err)
-		require.NoError(t, r.pack(p, program, built))
+		require.NoError(t, r.writePackages(p, program, built))
 	}
 	key := newKey(t)
-	require.NoError(t, r.repositories(signerOf(t, key)))
+	require.NoError(t, r.buildRepositories(signerOf(t, key)))
 	made := filepath.Join(r.out, "repositories")
 	testRefusals(t, made, (*repository).apt, "apt", map[string]func(*repository){
 		"no signature":         func(r *repository) { r.remove("apt/dists/stable/InRelease", "apt/dists/stable/Release.gpg") },
@@ -152,7 +153,7 @@ func TestRepositories(t *testing.T) {
 	t.Run("the same but for the signatures", func(t *testing.T) {
 		again := &release{out: t.TempDir(), version: r.version, seconds: r.seconds}
 		call(t, ".", "sh", "-c", `cp "$0"/*.deb "$0"/*.rpm "$1"`, r.out, again.out)
-		require.NoError(t, again.repositories(signerOf(t, newKey(t))))
+		require.NoError(t, again.buildRepositories(signerOf(t, newKey(t))))
 		for _, name := range []string{"Release", "main/binary-amd64/Packages", "main/binary-amd64/Packages.gz"} {
 			file := filepath.Join("repositories/apt/dists/stable", name)
 			require.Equal(t, string(read(t, r.out, file)), string(read(t, again.out, file)), name)
@@ -160,8 +161,8 @@ func TestRepositories(t *testing.T) {
 	})
 }
 
-// testRefusals makes sure that an installation succeeds as it is, and fails with another key and
-// after each change.
+// testRefusals makes sure that an installation succeeds without changes, and fails with another
+// key and after each change.
 func testRefusals(t *testing.T, made string, install func(*repository, string) (string, error), tool string, changes map[string]func(*repository)) {
 	t.Run(tool+" installs", func(t *testing.T) {
 		r := newRepository(t, made)
@@ -180,10 +181,10 @@ func testRefusals(t *testing.T, made string, install func(*repository, string) (
 	}
 }
 
-// Nobody is to trust what is not signed.
+// Nobody should trust unsigned repositories, so none are made without a key.
 func TestRepositoriesAreNotMadeUnsigned(t *testing.T) {
 	r := &release{out: t.TempDir()}
-	require.NoError(t, r.repositories(signerOf(t, "")))
+	require.NoError(t, r.buildRepositories(signerOf(t, "")))
 	require.NoDirExists(t, filepath.Join(r.out, "repositories"))
 }
 
@@ -191,6 +192,6 @@ func signerOf(t *testing.T, key string) *signer {
 	t.Helper()
 	s, err := newSigner(key)
 	require.NoError(t, err)
-	t.Cleanup(s.end)
+	t.Cleanup(s.close)
 	return s
 }

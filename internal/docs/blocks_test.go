@@ -15,16 +15,16 @@ import (
 
 const root = "../.."
 
-// A block is what stands between two fences.
+// A block is a fenced block of a document.
 type block struct {
 	document string
-	line     int // of the first fence
+	line     int // line of the first fence
 	language string
 	text     string
-	excuse   excuse // why nothing makes sure of it here
+	excuse   excuse // why it is not checked here
 	around   string // the paragraphs before and after it
 	section  int    // the line of the "## " heading above it
-	follows  bool   // shows what the block before it prints
+	follows  bool   // shows the output of the block before it
 }
 
 var (
@@ -38,7 +38,7 @@ func blocksOf(t *testing.T, document string) []block {
 	t.Helper()
 	lines := strings.Split(read(t, document), "\n")
 	var blocks []block
-	after, section := -1, 0 // the last line of the block before, and of the heading
+	after, section := -1, 0 // the last line of the previous block, and of the heading
 	for i := 0; i < len(lines); i++ {
 		if strings.HasPrefix(lines[i], "## ") {
 			section = i + 1
@@ -61,7 +61,7 @@ func blocksOf(t *testing.T, document string) []block {
 	return blocks
 }
 
-// announces reports whether lines are between a command and what it prints: nothing, or a
+// announces reports whether lines introduce the output of a command: they are empty, or a
 // sentence that says so.
 func announces(lines []string) bool {
 	lines = slices.DeleteFunc(slices.Clone(lines), comment.MatchString)
@@ -69,7 +69,7 @@ func announces(lines []string) bool {
 	return text == "" || printing.MatchString(text)
 }
 
-// paragraph returns the last one of lines, or the first.
+// paragraph returns the last paragraph of lines, or the first.
 func paragraph(lines []string, step int) (text string) {
 	at := 0
 	if step < 0 {
@@ -86,8 +86,7 @@ func paragraph(lines []string, step int) (text string) {
 	return text
 }
 
-// commands returns the lines of a script, without comments; those that are
-// continued are one.
+// commands returns the commands of a script, without comments. Continued lines are joined.
 func commands(script string) []string {
 	var all []string
 	for line := range strings.Lines(strings.ReplaceAll(script, "\\\n", " ")) {
@@ -99,7 +98,7 @@ func commands(script string) []string {
 	return all
 }
 
-// read returns a file of this repository.
+// read returns the content of a file of this repository.
 func read(t *testing.T, name string) string {
 	t.Helper()
 	text, err := os.ReadFile(filepath.Join(root, filepath.FromSlash(name)))
@@ -133,7 +132,7 @@ func TestLinksLeadSomewhere(t *testing.T) {
 	}
 }
 
-// hasHeading tells whether GitHub finds an anchor in a document.
+// hasHeading reports whether a document has a heading for an anchor, as GitHub makes anchors.
 func hasHeading(t *testing.T, path, anchor string) bool {
 	t.Helper()
 	text, err := os.ReadFile(path)
@@ -147,7 +146,7 @@ func hasHeading(t *testing.T, path, anchor string) bool {
 	return false
 }
 
-// documents returns the names of those that are tested.
+// documents returns the names of the documents that are tested.
 func documents(t *testing.T) []string {
 	t.Helper()
 	var names []string

@@ -20,7 +20,7 @@ import (
 
 const pluginREADME = "plugins/inputs/heartbeat/README.md"
 
-// kinds says what is done with a block, by its language.
+// kinds contains the check for each language of blocks.
 var kinds = map[string]func(*world, block){
 	"sh":       (*world).runScript,
 	"cron":     (*world).runCrontab,
@@ -39,7 +39,8 @@ var kinds = map[string]func(*world, block){
 	"markdown": func(*world, block) {},
 }
 
-// ours are run. Others that a script may call are the operator's, and are not.
+// ours are the programs that are run. Other programs in scripts belong to the operator, and are
+// not run.
 var (
 	ours   = strings.Fields("heartbeat-sender telegraf-heartbeat printf echo curl")
 	others = strings.Fields("ansible docker export install kubectl mkdir sudoedit systemctl systemd-sysusers")
@@ -55,7 +56,7 @@ func TestDocumentsAreTrue(t *testing.T) {
 		require.NoError(t, os.Symlink(place.bin, filepath.Join(w.dir, "bin")))
 		for _, b := range blocksOf(t, document) {
 			if document == pluginREADME && b.language != "text" {
-				continue // the tests of the plugin do those
+				continue // the plugin's tests check these
 			}
 			w.enter(b.section, place)
 			if b.language != "text" {
@@ -68,7 +69,7 @@ func TestDocumentsAreTrue(t *testing.T) {
 			counts[b.language]++
 			t.Run(fmt.Sprintf("%s:%d", document, b.line), func(t *testing.T) {
 				check, ok := kinds[b.language]
-				require.True(t, ok, "a block of the kind %q: nobody knows whether it is true", b.language)
+				require.True(t, ok, "there is no check for blocks of the language %q", b.language)
 				w.T = t
 				check(w, b)
 			})
@@ -98,20 +99,20 @@ func (w *world) runScript(b block) {
 				w.start(part)
 			case slices.Contains(ours, name):
 				if strings.Contains(part, "curl ") {
-					w.foreign("curl", "install Debian's package curl")
+					w.lookPath("curl", "install Debian's package curl")
 				}
 				w.works(part, b)
 			default:
-				require.Contains(w, others, name, "nobody knows whether this is right: %s", line)
+				require.Contains(w, others, name, "there is no check for this command: %s", line)
 			}
 		}
 	}
 }
 
-// runWhole runs a script that makes keys or certificates, in directories of its own, as the user
-// that runs the tests.
+// runWhole runs a whole script that makes keys or certificates. It uses new directories and the
+// user that runs the tests.
 func (w *world) runWhole(b block) {
-	w.foreign("openssl", "install Debian's package openssl")
+	w.lookPath("openssl", "install Debian's package openssl")
 	apart := *w
 	apart.system = w.T.TempDir()
 	require.NoError(w, os.MkdirAll(filepath.Join(apart.system, "etc/telegraf"), 0o700))
@@ -120,7 +121,7 @@ func (w *world) runWhole(b block) {
 	require.Zero(w, code, said)
 }
 
-// hasPackages looks for packages of ours.
+// hasPackages checks that the packages of ours that a command names exist.
 func (w *world) hasPackages(words []string) {
 	for _, word := range words {
 		if strings.HasPrefix(word, "./") || strings.HasPrefix(word, module) {
@@ -129,7 +130,7 @@ func (w *world) hasPackages(words []string) {
 	}
 }
 
-// hasTargets looks for targets of make.
+// hasTargets checks that the targets of make that a command names exist.
 func (w *world) hasTargets(words []string) {
 	for _, word := range words {
 		if name, _, isVariable := strings.Cut(word, "="); isVariable || strings.HasSuffix(word, `"`) {
@@ -156,7 +157,7 @@ func (w *world) runCrontab(b block) {
 	}
 }
 
-// runPrompt runs what a prompt of Windows would.
+// runPrompt runs the commands of a Windows prompt.
 func (w *world) runPrompt(b block) {
 	found := regexp.MustCompile(`heartbeat-sender\.exe"? ([^"\n]*)`).FindAllStringSubmatch(b.text, -1)
 	require.NotEmpty(w, found)
@@ -171,7 +172,7 @@ func (w *world) checkTOML(b block) {
 	}
 	table := regexp.MustCompile(`(?m)^\[?\[([a-z]+(?:\.[a-z_]+)?)`).FindStringSubmatch(b.text)
 	switch {
-	case strings.Contains(b.text, "[inputs.heartbeat.cluster]"): // only that no mate listens is wrong
+	case strings.Contains(b.text, "[inputs.heartbeat.cluster]"): // the only error may be that no mate listens
 		code, said := w.run("telegraf-heartbeat -check -config " + w.write("heartbeat.conf", b.text))
 		require.Equal(w, 3, code, said)
 		for line := range strings.Lines(said) {
@@ -181,17 +182,17 @@ func (w *world) checkTOML(b block) {
 		w.works("telegraf-heartbeat -check -config "+w.write("heartbeat.conf", b.text), block{})
 	case table != nil && table[1] != "watch":
 		w.works("telegraf config check --config "+w.write("telegraf.conf", b.text), block{})
-	default: // only that nobody listens is wrong
+	default: // the only error may be that no collector listens
 		file := w.write("heartbeat-sender.toml", b.text)
-		code, said := w.run("heartbeat-sender once -splay 0s -timeout 1s -config "+file, "HEARTBEAT_SERVER="+nobody(w.T))
+		code, said := w.run("heartbeat-sender once -splay 0s -timeout 1s -config "+file, "HEARTBEAT_SERVER="+unusedServer(w.T))
 		require.Equal(w, 1, code, said)
 	}
 }
 
-// checkUnit asks systemd, which says nothing if it finds nothing wrong.
+// checkUnit verifies a unit with systemd-analyze, which prints nothing if the unit is correct.
 func (w *world) checkUnit(b block) {
 	file := w.write("documented.service", "[Service]\nExecStart=/bin/true\n"+b.text)
-	code, said := w.run(w.foreign("systemd-analyze", "install Debian's package systemd") + " verify " + file)
+	code, said := w.run(w.lookPath("systemd-analyze", "install Debian's package systemd") + " verify " + file)
 	require.Zero(w, code, said)
 	require.Empty(w, said)
 }
@@ -207,7 +208,7 @@ func (w *world) checkYAML(b block) {
 	}
 }
 
-// programs says who reads a document in YAML, by a key of it.
+// programs contains the program that checks a YAML document, by a key of the document.
 var programs = map[string]func(w *world, text string){
 	"scrape_configs": func(w *world, text string) { w.promtool("config --syntax-only", text) },
 	"groups":         func(w *world, text string) { w.promtool("rules", text) },
@@ -222,13 +223,13 @@ var programs = map[string]func(w *world, text string){
 	},
 }
 
-// runSteps runs what a workflow of GitHub Actions pings with.
+// runSteps runs the pings of a workflow of GitHub Actions.
 func (w *world) runSteps(text string) {
 	var workflow struct{ Steps []struct{ Run string } }
 	require.NoError(w, yaml.Unmarshal([]byte(text), &workflow))
-	w.foreign("curl", "install Debian's package curl")
+	w.lookPath("curl", "install Debian's package curl")
 	for _, step := range workflow.Steps {
-		if strings.HasPrefix(step.Run, "make ") { // what the workflow is for
+		if strings.HasPrefix(step.Run, "make ") { // the job that the workflow runs
 			continue
 		}
 		code, said := w.run(step.Run, "PING_URL="+w.here("http://collector.example.com:7879/ping/"+pingID))
@@ -236,7 +237,7 @@ func (w *world) runSteps(text string) {
 	}
 }
 
-// checkPromQL asks Prometheus whether each line is an expression.
+// checkPromQL checks with Prometheus that each line is a valid expression.
 func (w *world) checkPromQL(b block) {
 	type rule struct{ Record, Expr string }
 	var rules []rule
@@ -253,19 +254,19 @@ func (w *world) promtool(what, text string) {
 	w.tool("promtool check "+what, "make servers", text)
 }
 
-// tool lets a program that is not ours check a file.
+// tool checks a file with a program that is not ours.
 func (w *world) tool(command, from, text string) {
 	w.Helper()
 	name, args, _ := strings.Cut(command, " ")
-	code, said := w.run(w.foreign(name, from) + " " + args + " " + w.write(name+".yaml", text))
+	code, said := w.run(w.lookPath(name, from) + " " + args + " " + w.write(name+".yaml", text))
 	require.Zero(w, code, said)
 }
 
-// buildGo compiles the body of a function that has a context.
+// buildGo compiles the text as the body of a function that has a context.
 func (w *world) buildGo(b block) {
 	source := w.write("x.go", "package x\nimport (\n\"context\"\n\"time\"\n\""+module+"/sender\"\n)\n"+
 		"func f(ctx context.Context) error {\n_ = time.Second\n"+b.text+"return err\n}\n")
-	here, err := filepath.Abs("documented") // which is not there
+	here, err := filepath.Abs("documented") // it does not exist
 	require.NoError(w, err)
 	overlay, err := json.Marshal(map[string]any{"Replace": map[string]string{filepath.Join(here, "x.go"): source}})
 	require.NoError(w, err)
@@ -276,18 +277,18 @@ func (w *world) buildGo(b block) {
 
 const module = "github.com/telegraf-heartbeat/telegraf-heartbeat"
 
-// example is a link to a file that a document shows.
+// example matches a link to a file that a document shows.
 var example = regexp.MustCompile(`\((?:\.\./)?(deploy/examples/[a-z.-]+)\)`)
 
-// compareExample looks for a file that is the same; internal/e2e runs those.
+// compareExample checks that the block is equal to the linked file, which internal/e2e runs.
 func (w *world) compareExample(b block) {
 	name := example.FindStringSubmatch(b.around)
 	require.NotNil(w, name, "the text around it has no link to a file in deploy/examples")
-	require.Equal(w, read(w.T, name[1]), b.text, "%s is not what is shown", name[1])
+	require.Equal(w, read(w.T, name[1]), b.text, "%s differs from the block", name[1])
 }
 
-// A series costs as many fields as the plugin's README lists, of which a peer that never
-// says how it is has one less. Documents that name a number name that one.
+// The number of fields in a series is the number of fields in the plugin's README, or one less
+// for a peer that never reports its status. Documents must name that number.
 func TestDocumentsCountTheFieldsOfAPeer(t *testing.T) {
 	_, list, found := strings.Cut(read(t, pluginREADME), "\n- heartbeat_peer ")
 	require.True(t, found)

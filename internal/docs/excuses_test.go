@@ -12,13 +12,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An excuse says of a block that nothing here makes sure of it:
+// An excuse states why a block is not checked here:
 //
-//	<!-- run by TestName -->       that test, of any package, does the same
-//	<!-- not run: REASON -->       nothing does
-//	<!-- not compared: REASON -->  text that our programs do not print
+//	<!-- run by TestName -->       this test, in any package, runs the same
+//	<!-- not run: REASON -->       the block is never run
+//	<!-- not compared: REASON -->  the text is not printed by our programs
 //
-// It is the line above the block.
+// It is in the line above the block.
 type excuse struct{ kind, reason string }
 
 var (
@@ -26,7 +26,7 @@ var (
 	likeOne = regexp.MustCompile(`<!-- *(?:not (?:run|compared)|run by)\b`)
 )
 
-// excuseIn returns the excuse in a line, or none.
+// excuseIn returns the excuse in a line, or an empty excuse.
 func excuseIn(line string) excuse {
 	found := excuses.FindStringSubmatch(line)
 	if found == nil {
@@ -53,7 +53,7 @@ func TestExcusesHaveTheirForm(t *testing.T) {
 	}
 }
 
-// problem returns what is wrong with an excuse.
+// problem returns what is wrong with an excuse, or "".
 func (e excuse) problem(printed bool, defined map[string]bool) string {
 	switch {
 	case e.kind == "run by" && !defined[e.reason]:

@@ -20,17 +20,17 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A format is a text of our programs, with verbs for what they fill in.
+// A format is a text of our programs, with verbs for the values that they fill in.
 type format struct {
 	place, text string
 	literals    []string // before, between and after the verbs
 	verbs       []byte
 }
 
-// An inventory is everything that our programs can print.
+// An inventory contains everything that our programs can print.
 type inventory struct {
 	formats []format
-	known   map[string]bool // texts that were looked up before
+	known   map[string]bool // results of earlier lookups
 	names   map[string]bool // strings in the source: names of fields, states, columns
 }
 
@@ -91,14 +91,14 @@ func namesInSource(t *testing.T) map[string]bool {
 
 func oneSpace(text string) string { return strings.Join(strings.Fields(text), " ") }
 
-// foreign is what Go's library and other programs say, and values that have a space in them.
+// foreign matches output of Go's library and of other programs, and values that contain a space.
 var foreign = regexp.MustCompile(`^(?:` + strings.Join([]string{
 	`(?:dial (?:tcp|udp) \S+: )?(?:connect: )?connection refused`, `(?:lookup .*: )?no such host`,
 	`permission denied`, `no such file or directory`, `EOF`, `[a-z]+ signal received`,
 	`(?:remote error: )?tls: [a-z ]+`, `x509: [^()]*`, `expired certificate`, `TLS 1\.3`,
 	`Failed to connect to bus`,
-	`GET / HTTP(?s:.*)`,              // the beginning of a request
-	`"C:\\[^"]*" .*`,                 // a command of Windows
+	`GET / HTTP(?s:.*)`,              // the start of an HTTP request
+	`"C:\\[^"]*" .*`,                 // a Windows command
 	`# (?:[-\w@]+\.service(?:, )?)+`, // units, in a comment
 	`Example Authority`,
 	`\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?: UTC)?`,
@@ -107,7 +107,7 @@ var foreign = regexp.MustCompile(`^(?:` + strings.Join([]string{
 	`(?:[a-z]+=[\d.;s]+ ?)+`,                      // performance data
 }, "|") + `)$`)
 
-// examples are names that the documents give to services.
+// examples are service names that the documents use.
 var examples = regexp.MustCompile(`^(?:nginx|postgres|redis|disk|shop)$`)
 
 // says reports whether our programs can print a line.
@@ -116,13 +116,13 @@ func (inv *inventory) says(line string) bool {
 	return inv.hasFormat(text) || strings.Contains(oneSpace(line), " ") && inv.knows(text)
 }
 
-// knows reports whether a text is one of ours, is made of such texts, or is a value.
+// knows reports whether a text is one of ours, consists of such texts, or is a value.
 func (inv *inventory) knows(text string) bool {
 	text = strings.TrimSpace(text)
 	if text == "" || inv.isValue(text) || foreign.MatchString(text) {
 		return true
 	}
-	if quoted.MatchString(text) { // perhaps a text of the collector, in one of the sender
+	if quoted.MatchString(text) { // may be a text of the collector in a text of the sender
 		inside, err := strconv.Unquote(strings.TrimSuffix(text, "..."))
 		return err == nil && inv.knows(inside)
 	}
@@ -134,7 +134,7 @@ func (inv *inventory) knows(text string) bool {
 	return known
 }
 
-// plain is a word, which is no value unless a program has it as a string.
+// plain matches a plain word. It counts as a value only if a string in the source is equal to it.
 var plain = regexp.MustCompile(`^[A-Za-z]+$`)
 
 func (inv *inventory) isValue(text string) bool {
@@ -143,13 +143,14 @@ func (inv *inventory) isValue(text string) bool {
 
 func (inv *inventory) hasFormat(text string) bool {
 	first, size := utf8.DecodeRuneInString(text)
-	small := string(unicode.ToLower(first)) + text[size:] // an error may begin a line of the log
+	small := string(unicode.ToLower(first)) + text[size:] // a log line may start with an error
 	return slices.ContainsFunc(inv.formats, func(f format) bool {
 		return inv.fits(f.literals, f.verbs, text) || inv.fits(f.literals, f.verbs, small)
 	})
 }
 
-// fits reports whether a text is the literals with something known for each verb between them.
+// fits reports whether a text consists of the literals with a known text or value for each verb
+// between them.
 func (inv *inventory) fits(literals []string, verbs []byte, text string) bool {
 	rest, found := strings.CutPrefix(text, literals[0])
 	if !found || len(verbs) == 0 {
@@ -173,7 +174,7 @@ var (
 	quoted = regexp.MustCompile(`^"(?:[^"\\]|\\.)*"(?:\.\.\.)?$`)
 )
 
-// fills reports whether a value can be what a verb prints.
+// fills reports whether a verb can print a value.
 func (inv *inventory) fills(verb byte, value string) bool {
 	switch verb {
 	case 'd':
@@ -184,10 +185,11 @@ func (inv *inventory) fills(verb byte, value string) bool {
 	return inv.knows(value)
 }
 
-// between is what is between two texts in one line.
+// between matches the separator of two texts in one line.
 const between = ":;,| "
 
-// separators are between the parts of a line. What is quoted in an error may be a text of ours too.
+// separators are between the parts of a line. A quoted part of an error may also be a text of
+// ours.
 var separators = []string{": ", "; ", ", ", " | ", " (", ") "}
 
 func (inv *inventory) hasParts(text string) bool {
@@ -205,13 +207,13 @@ func (inv *inventory) hasParts(text string) bool {
 	return false
 }
 
-// isAbout reports whether a text begins with the name of a peer, or another value.
+// isAbout reports whether a text starts with the name of a peer or another value.
 func (inv *inventory) isAbout(text string) bool {
 	value, rest, _ := strings.Cut(text, " ")
 	return strings.ContainsAny(value, `/."0123456789`) && inv.hasFormat(rest)
 }
 
-// nearest returns the texts that have most words of a line.
+// nearest returns the texts that share the most words with a line.
 func (inv *inventory) nearest(line string) string {
 	words := strings.Fields(line)
 	score := func(f format) int {
@@ -222,7 +224,7 @@ func (inv *inventory) nearest(line string) string {
 				both++
 			}
 		}
-		return both * 100 / (len(own) + 2*len(words)) // a part of a line may be that of a longer text
+		return both * 100 / (len(own) + 2*len(words)) // a line may be a part of a longer text
 	}
 	if !strings.ContainsFunc(line, unicode.IsLetter) {
 		return " none"

@@ -11,8 +11,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// comparePrinted compares printed output with what the block before it has printed. If none was
-// run, our programs must at least be able to print each line.
+// comparePrinted compares the output in a document with the output of the block before it. If
+// that block was not run, it only checks that our programs can print each line.
 func (w *world) comparePrinted(b block) {
 	lines := strings.Split(strings.TrimSuffix(b.text, "\n"), "\n")
 	if b.follows && w.printed != "" {
@@ -28,7 +28,7 @@ func (w *world) comparePrinted(b block) {
 	}
 }
 
-// requirePrinted compares lines with what was printed. The line "..." is for any others.
+// requirePrinted compares lines with the actual output. The line "..." stands for any lines.
 func (w *world) requirePrinted(b block, lines []string) {
 	printed := w.normal(strings.Split(strings.TrimSuffix(w.printed, "\n"), "\n"))
 	at, skips := 0, false
@@ -51,7 +51,7 @@ func (w *world) requirePrinted(b block, lines []string) {
 		b.document, b.line, strings.Join(printed[at:], "\n    "))
 }
 
-// changing is what is different each time or on each machine.
+// changing matches the parts that differ each time or on each machine.
 var changing = []struct {
 	pattern *regexp.Regexp
 	as      string
@@ -68,11 +68,11 @@ var changing = []struct {
 	{regexp.MustCompile(`"now_ms":\d+`), `"now_ms":TIME`},
 }
 
-// varying are shapes of which a document shows other lines than are printed here, as other peers
-// are known.
+// varying are shapes whose lines may differ from the document, because the collector of the test
+// knows other peers.
 var varying = []string{"a table of peers", "a count of peers", "a point", "an event"}
 
-// normal returns lines without what changes.
+// normal returns the lines without the changing parts.
 func (w *world) normal(lines []string) []string {
 	s := shapes{inventory: w.inventory}
 	normal := make([]string, 0, len(lines))
@@ -91,10 +91,10 @@ func (w *world) normal(lines []string) []string {
 	return slices.Compact(normal)
 }
 
-// shapes tells the shapes of the lines of one block, one after the other.
+// shapes determines the shapes of the lines of a block, one after the other.
 type shapes struct {
 	*inventory
-	heads []string // of the columns of the table that was last
+	heads []string // the column heads of the last table
 }
 
 var (
@@ -109,10 +109,10 @@ var (
 	logPrefix = regexp.MustCompile(`^(?:<\d>)?(?:(?:[DIWE]! )?(?:\[inputs\.heartbeat\]|telegraf-heartbeat:|heartbeat-sender:) )?(?:/\S+:\d+: )?`)
 )
 
-// message returns a line of a log without what the log puts before it.
+// message returns the message of a log line, without its prefix.
 func message(line string) string { return logPrefix.ReplaceAllString(line, "") }
 
-// of returns the shape of a line, or "" if it is none that our programs print.
+// of returns the shape of a line, or "" if our programs do not print such a line.
 func (s *shapes) of(line string) string {
 	switch {
 	case line == "" || line == "...":
@@ -135,7 +135,7 @@ func (s *shapes) of(line string) string {
 		return s.named("an event", found[1], found[2])
 	case object.MatchString(line):
 		return s.named("an object", all(`["'][a-z_]+["']: ?`, line)...)
-	case inLog.MatchString(line) && message(line) == line: // of another program
+	case inLog.MatchString(line) && message(line) == line: // a line of another program
 		return ""
 	case s.says(line):
 		return "text"
@@ -143,7 +143,7 @@ func (s *shapes) of(line string) string {
 	return ""
 }
 
-// named returns shape if our programs know all names in it.
+// named returns shape if all names in it occur in our programs.
 func (s *shapes) named(shape string, names ...string) string {
 	for _, name := range names {
 		name = strings.Trim(name, `'": `)
@@ -155,5 +155,5 @@ func (s *shapes) named(shape string, names ...string) string {
 	return shape
 }
 
-// all returns what matches a pattern in a text.
+// all returns the matches of a pattern in a text.
 func all(pattern, text string) []string { return regexp.MustCompile(pattern).FindAllString(text, -1) }

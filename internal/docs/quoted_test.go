@@ -20,9 +20,9 @@ var (
 	apart    = regexp.MustCompile(`\.\.\.| \(|[:;,"()]+(?: |$)`)
 )
 
-// Documents quote lines in the first column of a table under "`check` says" or "the log says", and
-// behind "says" and "prints". Items of troubleshooting.md begin with them. "..." is for what is
-// left out.
+// Documents quote printed lines in the first column of a table with the head "`check` says" or
+// "the log says", and after the words "says" and "prints". Items of troubleshooting.md start with
+// quotes. "..." stands for omitted text.
 func TestQuotedLinesAreOurs(t *testing.T) {
 	inv := newInventory(t)
 	count := 0
@@ -52,7 +52,7 @@ type quote struct {
 	text string
 }
 
-// quotesIn returns those of the tables of a document, and those behind a pattern.
+// quotesIn returns the quotes in the tables of a document and after a pattern.
 func quotesIn(document string, behind *regexp.Regexp) []quote {
 	var quotes []quote
 	for _, at := range behind.FindAllStringSubmatchIndex(document, -1) {
@@ -81,7 +81,8 @@ func quotesIn(document string, behind *regexp.Regexp) []quote {
 	return quotes
 }
 
-// contains reports whether a text of our programs contains a part, with values for its verbs.
+// contains reports whether a text of our programs contains a part. The part may have values for
+// verbs.
 func (inv *inventory) contains(part string) bool {
 	words := strings.Fields(part)
 	if len(words) < 2 || inv.knows(part) {
@@ -98,7 +99,7 @@ func (inv *inventory) contains(part string) bool {
 	})
 }
 
-// beginsWith reports whether the words of a format begin with those of a part.
+// beginsWith reports whether the words of a format start with the words of a part.
 func (inv *inventory) beginsWith(own, words []string) bool {
 	const marks = `:;,"().?`
 	for i, word := range words {

@@ -12,7 +12,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A staying program runs until the end of the section of a document.
+// A staying is a program that runs until the end of a section of a document.
 type staying struct {
 	line string
 	cmd  *exec.Cmd
@@ -25,8 +25,8 @@ var (
 	where = regexp.MustCompile(`-listen tcp://127\.0\.0\.1:\d+`)
 )
 
-// start starts a program and waits until it is connected, or listens: then the commands after it
-// go to that collector.
+// start starts a program and waits until it is connected or listens. If it is a collector, later
+// commands use it.
 func (w *world) start(line string) {
 	w.Helper()
 	line = where.ReplaceAllString(w.here(line), "-listen tcp://127.0.0.1:0")
@@ -49,7 +49,8 @@ func (w *world) start(line string) {
 	}, patience, 50*time.Millisecond, line)
 }
 
-// kill kills the one that stays whose command line matches a pattern: never a process of others.
+// kill kills the staying program whose command line matches a pattern, and never a process of
+// someone else.
 func (w *world) kill(pattern string) {
 	w.Helper()
 	for i, s := range w.staying {
@@ -62,7 +63,7 @@ func (w *world) kill(pattern string) {
 	require.Fail(w, "no program that was started matches "+pattern)
 }
 
-// enter begins a section of a document, which has the place for itself.
+// enter starts a section of a document. The section has its own place.
 func (w *world) enter(section int, place place) {
 	if section != w.section {
 		w.leave()
@@ -70,7 +71,7 @@ func (w *world) enter(section int, place place) {
 	}
 }
 
-// leave ends what stays.
+// leave ends the staying programs.
 func (w *world) leave() {
 	for _, s := range w.staying {
 		s.end()

@@ -23,20 +23,20 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// patience is for a command that ends at once, on a machine that does much else.
+// patience is the time limit for a command that ends at once, on a busy machine.
 const patience = 30 * time.Second
 
-// A place is a machine of the documents: a collector, and directories in the
-// place of those of the system.
+// A place is the machine that a document describes: a collector, and directories instead of the
+// system's directories.
 type place struct {
 	bin, system string
-	port, web   string // of heartbeats, and of HTTP
+	port, web   string // ports for heartbeats and for HTTP
 }
 
 // pingID is the token of the first check in docs/pings.md.
 const pingID = "5bf66975-d4c7-4bf5-bcc8-b8d8a82ea278"
 
-// clients are what the collector knows of clients in the documents.
+// clients is the collector's configuration for the clients in the documents.
 const clients = `
 [[inputs.heartbeat.check]]
 token = "` + pingID + `"
@@ -49,18 +49,18 @@ token = "a-secret-of-web-1"
 peers = ["web-1/*"]
 `
 
-// A world is where the blocks of one document are run, one after the other.
+// A world runs the blocks of one document in order.
 type world struct {
 	*testing.T
 	place
 	*inventory
 	dir     string
-	printed string // by the block that was run last
-	section int    // that was entered last
+	printed string // output of the last block that was run
+	section int    // the current section
 	staying []staying
 }
 
-// files are those that the documents take for granted.
+// files are the files that the documents expect to exist.
 var files = map[string]string{
 	"etc/telegraf/heartbeat/web-1.key":      "fedcba9876543210\n",
 	"etc/telegraf/heartbeat/web-2.key":      "0123456789abcdef\n",
@@ -100,8 +100,7 @@ func newPlace(t *testing.T) place {
 	return p
 }
 
-// certify writes the certificate of a collector, its key, and who certifies it,
-// which is itself.
+// certify writes a self-signed certificate of a collector, its key, and the CA file.
 func certify(t *testing.T, dir string) {
 	t.Helper()
 	key, err := ecdsa.GenerateKey(elliptic.P256(), rand.Reader)
@@ -118,7 +117,8 @@ func certify(t *testing.T, dir string) {
 	}
 }
 
-// startCollector starts one that has saved its state, which "peers" reads.
+// startCollector starts a collector and waits until it has saved its state, which the command
+// peers reads.
 func (p *place) startCollector(t *testing.T) {
 	t.Helper()
 	options := fmt.Sprintf("[[inputs.heartbeat]]\nservice_addresses = [\"tcp://127.0.0.1:0\", \"http://127.0.0.1:0\"]\n"+
@@ -147,8 +147,8 @@ func (p *place) startCollector(t *testing.T) {
 	p.beatOnce(t)
 }
 
-// beatOnce lets the hosts of the documents be known, so that goodbyes can be said
-// for them.
+// beatOnce sends a beat for each host of the documents, so that the collector knows the hosts and
+// goodbyes work.
 func (p *place) beatOnce(t *testing.T) {
 	t.Helper()
 	conn, err := net.Dial("tcp", "127.0.0.1:"+p.port)
@@ -179,16 +179,16 @@ var (
 	exitCode = regexp.MustCompile(`exit code (\d+)`)
 )
 
-// here is text with this collector and these directories in it.
+// here replaces addresses and directories in a text by those of this collector.
 func (w *world) here(text string) string {
 	text = address.ReplaceAllString(text, "127.0.0.1${1}\x00${2}")
 	text = strings.NewReplacer("\x007878", w.port, "\x007879", w.web).Replace(text)
-	text = checking.ReplaceAllString(text, "$1 -config /etc/telegraf-heartbeat/heartbeat.conf") // where it looks by itself
+	text = checking.ReplaceAllString(text, "$1 -config /etc/telegraf-heartbeat/heartbeat.conf") // its default path
 	text = absolute.ReplaceAllString(text, "${1}"+w.system+"/${2}/")
 	return splay.ReplaceAllString(text, "-splay 0s")
 }
 
-// run runs a line in a shell and returns its exit code and what it has printed.
+// run runs a line in a shell and returns its exit code and output.
 func (w *world) run(line string, environ ...string) (code int, said string) {
 	w.Helper()
 	ctx, cancel := context.WithTimeout(w.Context(), patience)
@@ -203,7 +203,7 @@ func (w *world) run(line string, environ ...string) (code int, said string) {
 	return cmd.ProcessState.ExitCode(), string(out)
 }
 
-// works runs a line, which has to end with 0 or as is said around it.
+// works runs a line. Its exit code must be 0, or the code that the text around it names.
 func (w *world) works(line string, b block) {
 	w.Helper()
 	want := "0"
@@ -212,11 +212,11 @@ func (w *world) works(line string, b block) {
 	}
 	code, said := w.run(w.here(line))
 	require.Equal(w, want, fmt.Sprint(code), "%s\n%s", line, said)
-	require.NotContains(w, said, "cannot report", line) // which makes no job fail
+	require.NotContains(w, said, "cannot report", line) // a failed report does not make a job fail
 	w.printed += said
 }
 
-// write writes a file that is as in a document and returns its path.
+// write writes a file with text from a document and returns its path.
 func (w *world) write(name, text string) string {
 	w.Helper()
 	path := filepath.Join(w.dir, name)
@@ -224,8 +224,8 @@ func (w *world) write(name, text string) string {
 	return path
 }
 
-// nobody returns a server at which nobody listens.
-func nobody(t *testing.T) string {
+// unusedServer returns the address of a server on which no program listens.
+func unusedServer(t *testing.T) string {
 	t.Helper()
 	listener, err := net.Listen("tcp", "127.0.0.1:0")
 	require.NoError(t, err)
@@ -233,8 +233,8 @@ func nobody(t *testing.T) string {
 	return "tcp://" + listener.Addr().String()
 }
 
-// foreign returns the path of a program that is not ours.
-func (w *world) foreign(name, from string) string {
+// lookPath returns the path of a program that is not ours.
+func (w *world) lookPath(name, from string) string {
 	w.Helper()
 	for _, at := range []string{name, filepath.Join(root, "build/servers/usr/bin", name)} {
 		if path, err := exec.LookPath(at); err == nil {

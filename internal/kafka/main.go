@@ -1,7 +1,7 @@
-// Command kafka is an engine that speaks Kafka's protocol, for tests: a broker in one
-// process, which keeps its topics and the offsets of its consumers in a directory. It is
-// kfake of franz-go. It knows the protocol, and never what its messages say. It has a go.mod
-// of its own, so that what it needs is nothing that the project needs; "make servers" builds it.
+// Command kafka is a message broker for tests that speaks Kafka's protocol. It is a single
+// process that stores topics and the offsets of consumers in a directory. It uses kfake of
+// franz-go. It knows the protocol, and never the content of the messages. It has its own go.mod,
+// so that the project does not need its dependencies; "make servers" builds it.
 //
 //	kafka ADDRESS DIRECTORY
 package main
@@ -27,7 +27,7 @@ func main() {
 	}
 }
 
-// serve serves until the process is told to end.
+// serve runs the broker until the process gets a signal to end.
 func serve(address, dir string) error {
 	ended := make(chan os.Signal, 1)
 	signal.Notify(ended, os.Interrupt, syscall.SIGTERM)
@@ -35,7 +35,7 @@ func serve(address, dir string) error {
 		kfake.NumBrokers(1),
 		kfake.ListenFn(func(network, _ string) (net.Listener, error) { return net.Listen(network, address) }),
 		kfake.DataDir(dir),
-		kfake.SyncWrites(), // it may be killed
+		kfake.SyncWrites(), // tests may kill it
 		kfake.AllowAutoTopicCreation(),
 		kfake.DefaultNumPartitions(1),
 	)

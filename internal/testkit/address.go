@@ -10,25 +10,26 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Ports that no system gives to connections unless it is told to: Linux begins at 32768,
-// others later (ip(7), ip_local_port_range).
+// By default, systems do not use these ports for outgoing connections: Linux uses ports from
+// 32768 on, other systems higher ones (ip(7), ip_local_port_range).
 const (
 	firstPort = 10_000
 	pastLast  = 32_768
 )
 
-// turns counts the ports that were tried. It begins anywhere, as other tests run beside these.
-var turns = anywhere()
+// turns counts the ports that were tried. It starts at a random number, because other test
+// processes run at the same time.
+var turns = randomStart()
 
-func anywhere() *atomic.Uint32 {
+func randomStart() *atomic.Uint32 {
 	var n atomic.Uint32
 	n.Store(rand.Uint32N(pastLast - firstPort))
 	return &n
 }
 
-// FreeAddress returns an address of this host at which nobody listens. No other call returns
-// it, and no connection takes its port for its own end: whoever listens there can end and
-// begin again.
+// FreeAddress returns an address of this host on which no program listens. No other call returns
+// the same address, and no outgoing connection uses its port, so a program can listen there, end,
+// and listen again.
 func FreeAddress(t testing.TB) string {
 	t.Helper()
 	for range 100 {

@@ -9,9 +9,8 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// MountHanging returns a directory on a file system whose server never answers:
-// every system call on it waits until the test ends. It skips the test where such
-// a mount is not possible.
+// MountHanging returns a directory on a file system whose server never answers: every system call
+// on it blocks until the test ends. It skips the test if such a mount is not possible.
 func MountHanging(t testing.TB) string {
 	t.Helper()
 	if os.Getuid() != 0 {
@@ -34,7 +33,7 @@ func MountHanging(t testing.TB) string {
 		if err := unix.Unmount(dir, unix.MNT_DETACH); err != nil {
 			t.Error(err)
 		}
-		fuse.Close() // lets everything that waits go on with an error
+		fuse.Close() // all blocked calls return an error
 	})
 	return dir
 }

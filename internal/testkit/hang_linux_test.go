@@ -10,7 +10,7 @@ func TestMountHangsUntilTheTestEnds(t *testing.T) {
 	came := make(chan error, 1)
 	t.Run("mounted", func(t *testing.T) {
 		name := MountHanging(t) + "/file"
-		go func() { // ends when nobody serves any more
+		go func() { // ends when the file system is unmounted
 			_, err := os.Stat(name)
 			came <- err
 		}()

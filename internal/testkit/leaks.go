@@ -1,6 +1,6 @@
-// Package testkit is what tests of several packages share: programs that they
-// start and wait for, a file system that hangs, goroutines left behind. It knows
-// nothing of heartbeats, and no program of ours imports it.
+// Package testkit has helpers for the tests of several packages: they start programs and wait for
+// them, mount a file system that hangs, and find leaked goroutines. It knows nothing of
+// heartbeats, and no program of ours imports it.
 package testkit
 
 import (
@@ -12,16 +12,16 @@ import (
 	"time"
 )
 
-// RunWithoutLeaks runs the tests of a package and returns the exit code: 1 if more
-// goroutines are left than there were before; their stacks are printed. It does not
-// look while fuzzing, which leaves goroutines of its own.
+// RunWithoutLeaks runs the tests of a package and returns the exit code. The code is 1 if there
+// are more goroutines after the tests than before; their stacks are printed. Goroutines are not
+// counted while fuzzing, because fuzzing leaves some running.
 func RunWithoutLeaks(m *testing.M) int {
 	before := runtime.NumGoroutine()
 	code := m.Run()
 	if flag.Lookup("test.fuzz").Value.String() != "" {
 		return code
 	}
-	// What was told to end needs a moment of processor time first.
+	// A goroutine that was asked to end needs a moment of processor time first.
 	for limit := time.Now().Add(Patience); code == 0 && runtime.NumGoroutine() > before; runtime.Gosched() {
 		if time.Now().After(limit) {
 			stacks := make([]byte, 1<<20)

@@ -14,8 +14,8 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// Program returns the path of a program of this project, for a test two directories
-// below its top. It skips the test if the program has not been built.
+// Program returns the path of a program of this project, for a test two directories below the
+// root. It skips the test if the program has not been built.
 func Program(t testing.TB, name string) string {
 	t.Helper()
 	path, err := filepath.Abs(filepath.Join("..", "..", "bin", name))
@@ -26,8 +26,8 @@ func Program(t testing.TB, name string) string {
 	return path
 }
 
-// A Process is a program that a test has started. It is killed at the end of the
-// test if it still runs, and a test that failed shows its stderr.
+// A Process is a program that a test has started. It is killed at the end of the test if it still
+// runs. If the test fails, its stderr is printed.
 type Process struct {
 	T      testing.TB
 	Name   string // in messages
@@ -37,7 +37,7 @@ type Process struct {
 	Stderr Transcript
 
 	waiting sync.WaitGroup
-	ended   chan struct{} // closed when the process has ended and all it printed is there
+	ended   chan struct{} // closed when the process has ended and all its output has been read
 }
 
 // StartProgram starts a program of this project.
@@ -46,14 +46,15 @@ func StartProgram(t testing.TB, name string, args ...string) *Process {
 	return Start(t, name, exec.Command(Program(t, name), args...))
 }
 
-// Start starts a command with nothing of the environment but PATH, and with a
-// state directory of its own; cmd.Env may overrule both. If keep is given, only lines of stdout that begin
-// with one of these texts are kept.
+// Start starts a command with only PATH from the environment and with a new state directory;
+// cmd.Env can override both. If keep is given, only lines of stdout that begin with one of these
+// texts are kept.
 func Start(t testing.TB, name string, cmd *exec.Cmd, keep ...string) *Process {
 	t.Helper()
 	p := &Process{T: t, Name: name, Cmd: cmd, ended: make(chan struct{})}
 	p.Stdout.keep = keep
-	// No HEARTBEAT_SERVER, and no state of a collector that runs here for real.
+	// HEARTBEAT_SERVER is not passed on, and the state of a real collector on this host is not
+	// used.
 	cmd.Env = append([]string{"PATH=" + os.Getenv("PATH"), "STATE_DIRECTORY=" + stateDirectory(t)}, cmd.Env...)
 	cmd.Stdout, cmd.Stderr = &p.Stdout, &p.Stderr
 	var err error
@@ -71,9 +72,9 @@ func Start(t testing.TB, name string, cmd *exec.Cmd, keep ...string) *Process {
 	return p
 }
 
-// stateDirectory returns a directory that is removed at the end of the test. If
-// Telegraf is killed, its external plugin lives a moment longer and saves its state
-// once more: so removing is tried again.
+// stateDirectory returns a directory that is removed at the end of the test. If Telegraf is
+// killed, its external plugin runs a moment longer and saves its state once more, so the removal
+// is repeated until it succeeds.
 func stateDirectory(t testing.TB) string {
 	t.Helper()
 	dir, err := os.MkdirTemp("", "state")
@@ -107,7 +108,7 @@ func (p *Process) Running() bool {
 	}
 }
 
-// Signal sends s; a process that has ended does not mind.
+// Signal sends s. It does nothing if the process has ended.
 func (p *Process) Signal(s os.Signal) {
 	if err := p.Cmd.Process.Signal(s); err != nil && !errors.Is(err, os.ErrProcessDone) {
 		p.T.Errorf("%s: %v", p.Name, err)
@@ -135,13 +136,12 @@ func (p *Process) Exit() int {
 	return p.Cmd.ProcessState.ExitCode()
 }
 
-// Until waits for something that the process does. It fails the test at once if
-// the process ends before.
+// Until waits until done returns true. It fails the test at once if the process ends before that.
 func (p *Process) Until(what string, done func() bool) {
 	p.T.Helper()
 	ended := false
 	Until(p.T, what, func() bool {
-		ended = !p.Running() // first: what it printed last counts
+		ended = !p.Running() // before done, which may look for the last output
 		return done() || ended
 	})
 	if ended && !done() {

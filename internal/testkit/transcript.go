@@ -8,22 +8,22 @@ import (
 	"time"
 )
 
-// A Line is what a process has printed, and when it came.
+// A Line is a line that a process printed, with the time at which it was read.
 type Line struct {
 	Text string
 	At   time.Time
 }
 
-// A Transcript is what a process has printed, line by line.
+// A Transcript collects the lines that a process prints.
 type Transcript struct {
-	keep []string // beginnings of the lines that are kept; none for all
+	keep []string // prefixes of the lines to keep; empty to keep all
 
 	mu    sync.Mutex // guards the rest
 	lines []Line
-	rest  []byte // the beginning of a line
+	rest  []byte // an incomplete line
 }
 
-// Write takes in what is printed.
+// Write adds output of the process.
 func (tr *Transcript) Write(text []byte) (int, error) {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()
@@ -35,18 +35,18 @@ func (tr *Transcript) Write(text []byte) (int, error) {
 			return len(text), nil
 		}
 		tr.rest = rest
-		if tr.kept(string(line)) {
+		if tr.keeps(string(line)) {
 			tr.lines = append(tr.lines, Line{string(line), now})
 		}
 	}
 }
 
-func (tr *Transcript) kept(line string) bool {
+func (tr *Transcript) keeps(line string) bool {
 	return len(tr.keep) == 0 ||
 		slices.ContainsFunc(tr.keep, func(begin string) bool { return strings.HasPrefix(line, begin) })
 }
 
-// From returns the complete lines, without so many at the beginning.
+// From returns the complete lines from index first on.
 func (tr *Transcript) From(first int) []Line {
 	tr.mu.Lock()
 	defer tr.mu.Unlock()

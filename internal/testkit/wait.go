@@ -6,25 +6,24 @@ import (
 )
 
 const (
-	// Patience is at least ten times what anything takes that a test waits for.
-	// Telegraf gathers every ten seconds.
+	// Patience is at least ten times as long as anything that a test waits for. Telegraf gathers
+	// every ten seconds.
 	Patience = 5 * time.Minute
 
-	glance = 50 * time.Millisecond // between two looks
+	pollInterval = 50 * time.Millisecond // between two calls of done
 )
 
-// Until waits until done, which is called again and again, and fails the test if
-// Patience runs out.
+// Until calls done repeatedly until it returns true, and fails the test after Patience.
 func Until(t testing.TB, what string, done func() bool) {
 	t.Helper()
 	UntilWithin(t, Patience, what, done)
 }
 
-// UntilWithin is Until with a limit of its own.
+// UntilWithin is like Until, with a different time limit.
 func UntilWithin(t testing.TB, limit time.Duration, what string, done func() bool) {
 	t.Helper()
 	over := time.After(limit)
-	looks := time.NewTicker(glance)
+	looks := time.NewTicker(pollInterval)
 	defer looks.Stop()
 	for !done() {
 		select {

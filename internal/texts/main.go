@@ -1,11 +1,11 @@
-// Command texts lists what the programs can show a person: each log line, error, help line and
-// printed line, found in the source. It knows where texts are, never when one is shown.
+// Command texts lists the texts that the programs can show a person: each log line, error, help
+// line and printed line in the source. It knows where texts are, never when one is shown.
 //
 //	go run ./internal/texts [-C DIR] [-names] [-sample N] [-seed N]
 //
-// A text is a string with a letter and a space in it; what a program fills in is a verb.
-// With -sample it prints sentences at random: of these texts, the doc comments, the documents,
-// the sample configurations and the manual pages.
+// A text is a string that contains a letter and a space. Verbs stand for the values that a
+// program fills in. With -sample, the command prints random sentences from these texts, the doc
+// comments, the documents, the sample configurations and the manual pages.
 package main
 
 import (
@@ -34,7 +34,7 @@ var (
 	quoted   = regexp.MustCompile(`'([^']*)'`)
 )
 
-// A row is a text, a sentence or a name, and where it is.
+// A row is a text, a sentence or a name, with its position.
 type row struct {
 	file string
 	line int
@@ -44,8 +44,8 @@ type row struct {
 // A lister collects rows.
 type lister struct {
 	set       *token.FileSet
-	names     bool // of functions and types, instead of texts
-	sentences bool // of all that is written, instead of texts
+	names     bool // list functions and types instead of texts
+	sentences bool // list sentences of all documents and comments instead of texts
 	seen      map[string]bool
 	rows      []row
 }
@@ -53,8 +53,8 @@ type lister struct {
 func main() {
 	dir := flag.String("C", ".", "the repository")
 	names := flag.Bool("names", false, "list functions and types instead of texts")
-	sample := flag.Int("sample", 0, "print so many sentences (or names) at random")
-	seed := flag.Uint64("seed", 1, "another seed draws others")
+	sample := flag.Int("sample", 0, "print this many random sentences, or names with -names")
+	seed := flag.Uint64("seed", 1, "seed of the random choice")
 	flag.Parse()
 	l := &lister{set: token.NewFileSet(), names: *names, sentences: *sample > 0, seen: make(map[string]bool)}
 	err := os.Chdir(*dir)
@@ -83,32 +83,32 @@ func (l *lister) visit(path string, entry fs.DirEntry, err error) error {
 	case entry.IsDir() && (name == "build" || name == "testdata" || name == ".git"):
 		return fs.SkipDir
 	case strings.HasSuffix(name, ".go") && !strings.HasSuffix(name, "_test.go"):
-		return l.source(filepath.ToSlash(path))
+		return l.addSource(filepath.ToSlash(path))
 	case !l.names && (l.sentences || name == "sample.conf" || name == "page.js"):
-		return l.document(filepath.ToSlash(path))
+		return l.addDocument(filepath.ToSlash(path))
 	}
 	return nil
 }
 
-func (l *lister) source(path string) error {
+func (l *lister) addSource(path string) error {
 	file, err := parser.ParseFile(l.set, path, nil, parser.ParseComments|parser.SkipObjectResolution)
 	if err != nil {
 		return err
 	}
 	ast.Inspect(file, func(n ast.Node) bool {
 		if l.names {
-			l.name(n)
+			l.addName(n)
 			return true
 		}
 		if l.sentences && n != nil {
-			l.comment(n)
+			l.addComment(n)
 		}
 		return !programs.MatchString(path) || l.expression(n)
 	})
 	return nil
 }
 
-// expression adds the text of a node, and reports whether to look into it.
+// expression adds the text of a node, and reports whether to inspect its children.
 func (l *lister) expression(n ast.Node) bool {
 	switch n := n.(type) {
 	case *ast.ImportSpec:
@@ -116,11 +116,11 @@ func (l *lister) expression(n ast.Node) bool {
 	case *ast.Field:
 		n.Tag = nil
 	case *ast.BasicLit:
-		l.add(n, constant(n))
+		l.addText(n, constant(n))
 	case *ast.BinaryExpr: // "a" + b() + "c"
 		if joined := constant(n); strings.Trim(joined, "%s") != "" {
-			l.add(n, joined)
-			ast.Inspect(n, func(part ast.Node) bool { // what b is called with
+			l.addText(n, joined)
+			ast.Inspect(n, func(part ast.Node) bool { // the arguments of b
 				call, is := part.(*ast.CallExpr)
 				if is {
 					ast.Inspect(call, l.expression)
@@ -133,9 +133,9 @@ func (l *lister) expression(n ast.Node) bool {
 		if f, is := n.Fun.(*ast.SelectorExpr); is && f.Sel.Name == "MustCompile" {
 			return false
 		}
-		// A word and then a format are one line: say("answered", "in %s", ...).
+		// A word and a format after it form one line: say("answered", "in %s", ...).
 		if len(n.Args) > 1 && word.MatchString(constant(n.Args[0])) && strings.ContainsAny(constant(n.Args[1]), "% ") {
-			l.add(n, constant(n.Args[0])+" "+constant(n.Args[1]))
+			l.addText(n, constant(n.Args[0])+" "+constant(n.Args[1]))
 			for _, argument := range n.Args[2:] {
 				ast.Inspect(argument, l.expression)
 			}
@@ -164,8 +164,8 @@ func constant(e ast.Expr) string {
 	return "%s"
 }
 
-// add adds each line of a text, once.
-func (l *lister) add(n ast.Node, whole string) {
+// addText adds each line of a text, unless it is already there.
+func (l *lister) addText(n ast.Node, whole string) {
 	if !text.MatchString(verb.ReplaceAllString(whole, "")) {
 		return
 	}
@@ -181,15 +181,15 @@ func (l *lister) add(n ast.Node, whole string) {
 			r.line += i
 		}
 		if l.sentences {
-			l.split(r)
+			l.addSentences(r)
 		} else {
 			l.rows = append(l.rows, r)
 		}
 	}
 }
 
-// name adds a function with its signature, or a type.
-func (l *lister) name(n ast.Node) {
+// addName adds a function with its signature, or a type.
+func (l *lister) addName(n ast.Node) {
 	at := n
 	switch declared := n.(type) {
 	case *ast.FuncDecl:

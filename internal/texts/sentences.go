@@ -9,7 +9,7 @@ import (
 	"strings"
 )
 
-// A style says which lines of a document are prose, and which of them begin a paragraph.
+// A style defines which lines of a document are prose, and which of them start a paragraph.
 type style struct{ prose, begins, markup *regexp.Regexp }
 
 var (
@@ -33,8 +33,8 @@ var (
 	styles = map[string]style{".md": markdown, ".conf": config, ".toml": config, ".1": manual, ".5": manual, ".js": {}}
 )
 
-// document adds the sentences of a document.
-func (l *lister) document(name string) error {
+// addDocument adds the sentences of a document.
+func (l *lister) addDocument(name string) error {
 	how, is := styles[path.Ext(name)]
 	if !is || strings.Contains(name, "zh-CN") {
 		return nil
@@ -45,14 +45,14 @@ func (l *lister) document(name string) error {
 	}
 	lines := strings.Split(string(content), "\n")
 	if how.prose == nil {
-		l.script(name, lines)
+		l.addScript(name, lines)
 		return nil
 	}
 	fenced, paragraph := false, row{file: name}
 	for i, line := range lines {
 		fence := strings.HasPrefix(strings.TrimSpace(line), "```")
 		if fence || fenced || !how.prose.MatchString(line) || how.begins.MatchString(line) {
-			l.split(paragraph)
+			l.addSentences(paragraph)
 			paragraph.text = ""
 		}
 		if fenced = fenced != fence; fence || fenced || !how.prose.MatchString(line) {
@@ -63,12 +63,12 @@ func (l *lister) document(name string) error {
 		}
 		paragraph.text += how.markup.ReplaceAllString(line, "") + "\n"
 	}
-	l.split(paragraph)
+	l.addSentences(paragraph)
 	return nil
 }
 
-// script adds the strings of a program in JavaScript.
-func (l *lister) script(name string, lines []string) {
+// addScript adds the strings of a program in JavaScript.
+func (l *lister) addScript(name string, lines []string) {
 	for i, line := range lines {
 		for _, found := range quoted.FindAllStringSubmatch(line, -1) {
 			if text.MatchString(found[1]) {
@@ -78,20 +78,20 @@ func (l *lister) script(name string, lines []string) {
 	}
 }
 
-// comment adds the sentences of the doc comment of a node.
-func (l *lister) comment(n ast.Node) {
+// addComment adds the sentences of a node's doc comment.
+func (l *lister) addComment(n ast.Node) {
 	field := reflect.ValueOf(n).Elem().FieldByName("Doc")
 	if !field.IsValid() {
 		return
 	}
 	if doc, is := field.Interface().(*ast.CommentGroup); is && doc != nil {
 		at := l.set.Position(doc.Pos())
-		l.split(row{at.Filename, at.Line, doc.Text()})
+		l.addSentences(row{at.Filename, at.Line, doc.Text()})
 	}
 }
 
-// split adds the sentences of a paragraph; two words are none.
-func (l *lister) split(paragraph row) {
+// addSentences adds the sentences of a paragraph. It ignores sentences of one or two words.
+func (l *lister) addSentences(paragraph row) {
 	rest := paragraph.text
 	for rest != "" {
 		sentence, length := rest, len(rest)

@@ -8,15 +8,16 @@ import (
 	"sync"
 )
 
-// unscored is how many beats a detector may learn from before it counts.
+// unscored is the number of beats from which a detector may learn before its mistakes are
+// counted.
 const unscored = 1000
 
-// waits are fixed ones, in intervals. Their mean detection times are those at
-// which detectors are compared.
+// waits are fixed waits, in intervals. The detectors are compared at the mean detection times of
+// these waits.
 var waits = [...]float64{2.5, 3.5}
 
-// A result is how many mistakes the detectors make on a link at the mean
-// detection time of a fixed wait.
+// A result has the mistakes of the detectors on a link at the mean detection time of a fixed
+// wait.
 type result struct {
 	link *link
 	wait float64 // in intervals
@@ -46,8 +47,8 @@ func compare(l *link, seeds []uint64, scale float64) []result {
 	return results
 }
 
-// fitAkka returns the score of Akka at a mean detection time. What Akka learns
-// depends on its pause, so that is approached step by step from its default.
+// fitAkka returns the score of Akka at a mean detection time. What Akka learns depends on its
+// pause. Therefore, the pause is approximated step by step from its default.
 func fitAkka(curveOf func(detector) *curve, detection float64) score {
 	const byDefault, steps, near = 3.0, 3, 0.01
 	c := curveOf(akka(byDefault))
@@ -69,11 +70,11 @@ func fitAkka(curveOf func(detector) *curve, detection float64) score {
 	return c.score(pause)
 }
 
-// shares are what the tracker may make at most of the mistakes of a fixed
-// wait on the links where there is something to learn.
+// shares limits the mistakes of the tracker on links where a detector can learn, as a share of
+// the mistakes of a fixed wait.
 var shares = map[string]float64{"wifi": 0.65, "wan": 0.90}
 
-// shortfalls tells where the tracker is worse than it has to be.
+// shortfalls returns the cases in which the tracker is worse than required.
 func shortfalls(results []result) []string {
 	var missed []string
 	for i := range results {
@@ -92,8 +93,8 @@ func shortfalls(results []result) []string {
 	return missed
 }
 
-// atMost returns whether ours makes no more than a share of the mistakes of
-// another detector. Where there are few, one more is chance.
+// atMost reports whether ours makes at most this share of the mistakes of another detector. If
+// there are few mistakes, one more is allowed as chance.
 func (r *result) atMost(share float64, other score) bool {
 	const few = 10
 	most := share * float64(other.mistakes)
@@ -103,8 +104,7 @@ func (r *result) atMost(share float64, other score) bool {
 	return float64(r.ours.mistakes) <= most
 }
 
-// each applies f to all of xs, on all processors, and returns what comes out
-// in their order.
+// each applies f to all of xs in parallel, and returns the results in the order of xs.
 func each[X, Y any](xs []X, f func(X) Y) []Y {
 	ys := make([]Y, len(xs))
 	indexes := make(chan int)
@@ -124,8 +124,8 @@ func each[X, Y any](xs []X, f func(X) Y) []Y {
 	return ys
 }
 
-// table shows the results as Markdown: mistakes (per hour; longest detection time in
-// intervals) at the mean detection time of a fixed wait of so many intervals.
+// table returns the results as a Markdown table: mistakes (per hour; longest detection time in
+// intervals) at the mean detection time of each fixed wait.
 func table(results []result) string {
 	var out strings.Builder
 	out.WriteString("| link | wait | fixed | Akka | phi | Chen | ours | ours / fixed | our margin |\n" +
@@ -145,7 +145,7 @@ func (r *result) cell(s score) string {
 	return fmt.Sprintf("%d (%.3g; %.1f)", s.mistakes, float64(s.mistakes)/s.hours, s.max/r.link.interval)
 }
 
-// share returns how many mistakes of a fixed wait are left.
+// share returns the mistakes of ours divided by the mistakes of the fixed wait.
 func (r *result) share() string {
 	if r.fixed.mistakes == 0 {
 		return "-"

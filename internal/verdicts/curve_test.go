@@ -1,7 +1,7 @@
 package verdicts
 
-// A curve is the trade-off of a detector: how many mistakes it makes for how
-// fast it is, over all traces of a link.
+// A curve is the trade-off of a detector between mistakes and detection time, over all traces of
+// a link.
 type curve struct {
 	traces   [][]row
 	interval float64
@@ -10,8 +10,8 @@ type curve struct {
 	base, scale float64
 }
 
-// newCurve pools what a detector made of some traces. The first rows of each,
-// in which it learns, are not scored.
+// newCurve combines the rows of a detector for several traces. The first rows of each trace, in
+// which the detector learns, are not scored.
 func newCurve(traces [][]row, interval float64, unscored int) *curve {
 	c := &curve{interval: interval}
 	n := 0
@@ -29,23 +29,23 @@ func newCurve(traces [][]row, interval float64, unscored int) *curve {
 	return c
 }
 
-// detection returns the mean time from a death to its verdict at knob k, if
-// death strikes at any moment of the interval after a beat alike.
+// detection returns the mean time from a death to its verdict at knob k, if deaths are uniformly
+// distributed over the interval after a beat.
 func (c *curve) detection(k float64) float64 { return c.base + k*c.scale - c.interval/2 }
 
-// knob returns the k at which the mean detection time is so long.
+// knob returns the k with this mean detection time.
 func (c *curve) knob(detection float64) float64 {
 	return (detection + c.interval/2 - c.base) / c.scale
 }
 
-// A score is what a detector is worth at one knob.
+// A score is the result of a detector at one setting of its knob.
 type score struct {
 	knob     float64
 	mistakes int
 	hours    float64
-	mean     float64 // detection time in seconds
-	max      float64 // likewise, of a death right after a beat was sent
-	cannot   bool    // be so fast
+	mean     float64 // mean detection time in seconds
+	max      float64 // longest detection time, of a death right after a beat was sent
+	cannot   bool    // the detector cannot be that fast
 }
 
 func (c *curve) score(k float64) score {
@@ -60,8 +60,8 @@ func (c *curve) score(k float64) score {
 	return s
 }
 
-// mistakes counts how often somebody who lived was declared dead. A beat that
-// comes after its own deadline does not end the mistake before it.
+// mistakes counts how often a living sender was declared dead. A beat that arrives after its own
+// deadline does not end the mistake before it.
 func mistakes(rows []row, k float64) int {
 	n, wrong := 0, false
 	for i, r := range rows[:len(rows)-1] {

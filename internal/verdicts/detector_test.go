@@ -2,8 +2,8 @@ package verdicts
 
 import "math"
 
-// A row is what a detector made of a beat: if no other one comes, its sender
-// is dead at base + k*scale, where k is the knob of the detector.
+// A row is the deadline that a detector sets after a beat: without another beat, the sender is
+// dead at base + k*scale, where k is the knob of the detector.
 type row struct {
 	arrival, send float64
 	base, scale   float64
@@ -11,13 +11,13 @@ type row struct {
 
 func (r row) deadline(k float64) float64 { return r.base + k*r.scale }
 
-// A detector makes a row of every beat that it accepts.
+// A detector returns a row for each beat that it accepts.
 type detector func(trace) []row
 
-// windowSize is how many beats Chen, phi and Akka remember.
+// windowSize is the number of beats that Chen, phi and Akka remember.
 const windowSize = 1000
 
-// fixed waits so long after each beat.
+// fixed waits a fixed time after each beat.
 func fixed(t trace) []row {
 	rows := make([]row, 0, len(t.beats))
 	for _, b := range t.beats {
@@ -26,9 +26,8 @@ func fixed(t trace) []row {
 	return rows
 }
 
-// chen waits so long after the next beat is due, which it learns from the
-// last ones (Chen, Toueg, Aguilera, IEEE ToC 51(5), NFD-E). It knows the true
-// interval.
+// chen waits a fixed time after the expected arrival of the next beat, which it estimates from
+// the last beats (Chen, Toueg, Aguilera, IEEE ToC 51(5), NFD-E). It knows the true interval.
 func chen(t trace) []row {
 	rows := make([]row, 0, len(t.beats))
 	var shifts window
@@ -45,8 +44,8 @@ func chen(t trace) []row {
 	return rows
 }
 
-// phi waits so many standard deviations more than the mean gap (Hayashibara et
-// al., SRDS 2004): it takes gaps to be normally distributed.
+// phi waits the mean gap and a number of standard deviations (Hayashibara et al., SRDS 2004). It
+// assumes that gaps are normally distributed.
 func phi(t trace) []row {
 	const leastDeviation = 1e-4
 	rows := make([]row, 0, len(t.beats))
@@ -58,12 +57,12 @@ func phi(t trace) []row {
 	return rows
 }
 
-// akka returns phi as Akka has it: threshold 8, deviations of 100 ms at the
-// least, a pause that is acceptable, and only gaps after which the peer was
-// still available are learnt. The knob is what comes on top of the pause.
+// akka returns phi as implemented in Akka: with a threshold of 8, deviations of at least 100 ms,
+// and an acceptable pause. It learns only from gaps after which the peer was still available. The
+// knob is added to the pause.
 func akka(pause float64) detector {
 	const (
-		eight          = 5.2256 // deviations at which Akka's approximation of phi reaches 8
+		eight          = 5.2256 // number of deviations at which Akka's approximation of phi reaches 8
 		leastDeviation = 0.1
 	)
 	return func(t trace) []row {
@@ -82,7 +81,7 @@ func akka(pause float64) detector {
 	}
 }
 
-// A window remembers the last numbers.
+// A window has the last windowSize numbers.
 type window struct {
 	numbers      []float64
 	oldest       int

@@ -7,20 +7,20 @@ import (
 	"slices"
 )
 
-// A beat is one that arrived. Times are in seconds since the trace's 0.
+// A beat is a beat that arrived. Times are in seconds since the start of the trace.
 type beat struct {
 	arrival float64
 	send    float64
 	seq     int64 // from 0
 }
 
-// A trace is what one sender's collector sees, in the order of arrival.
+// A trace contains the beats of one sender in the order of arrival at the collector.
 type trace struct {
 	interval float64
 	beats    []beat
 }
 
-// A link is a kind of sender and the way of its beats.
+// A link is a type of sender with a type of network.
 type link struct {
 	name     string
 	interval float64
@@ -29,17 +29,17 @@ type link struct {
 	send     func(r dice, n int, interval float64) []beat
 }
 
-// conns tells over which connections beats come.
+// conns defines which connections carry the beats.
 type conns uint8
 
 const (
 	datagrams conns = iota
 	oneConn         // one connection for all
-	oneShots        // one connection each: a process that lives for one beat and numbers nothing
+	oneShots        // one connection for each beat: a new process sends each beat, without a number
 )
 
-// start is when a trace begins. It is not 0, so that beats before their time
-// have a place to be.
+// start is the time at which a trace begins. It is not 0, so that beats can be earlier than
+// expected.
 const start = 1000.0
 
 var links = [...]link{
@@ -51,9 +51,9 @@ var links = [...]link{
 	{"iid", 1, 12000, datagrams, iid},
 }
 
-// trace returns the beats of one sender. Equal seeds give equal traces.
+// trace returns the beats of one sender. The same seed gives the same trace.
 func (l *link) trace(seed uint64, scale float64) trace {
-	const least = 3000 // of which two thirds are scored
+	const least = 3000 // two thirds of these are scored
 	n := max(least, int(float64(l.length)*scale))
 	name := fnv.New64a()
 	name.Write([]byte(l.name))
@@ -61,8 +61,8 @@ func (l *link) trace(seed uint64, scale float64) trace {
 	return trace{l.interval, l.send(r, n, l.interval)}
 }
 
-// lan is a quiet switched network: sub-millisecond jitter, and now and then a
-// pause of the sender or a loss.
+// lan is a quiet switched network: the jitter is below a millisecond, and the sender occasionally
+// pauses or a beat is lost.
 func lan(r dice, n int, interval float64) []beat {
 	var beats []beat
 	var gap outage
@@ -77,7 +77,7 @@ func lan(r dice, n int, interval float64) []beat {
 		}
 		lost := gap.swallows(r.chance(1e-4), func() int {
 			if r.chance(0.2) {
-				return 1 + int(r.exp(2)) // a hiccup of the switch
+				return 1 + int(r.exp(2)) // a short failure of the switch
 			}
 			return 0
 		})
@@ -88,9 +88,9 @@ func lan(r dice, n int, interval float64) []beat {
 	return byArrival(beats)
 }
 
-// wan goes from Japan to Switzerland, like the trace of Hayashibara et al.
-// (SRDS 2004): losses come in bursts, most of them short, the longest of two
-// minutes. Bursts and congestion crowd into bad periods, an eighth of the time.
+// wan is a link from Japan to Switzerland, like the trace of Hayashibara et al. (SRDS 2004).
+// Losses come in bursts: most are short, and the longest lasts two minutes. Bursts and congestion
+// are concentrated in bad periods, which are an eighth of the time.
 func wan(r dice, n int, interval float64) []beat {
 	var beats []beat
 	var gap outage
@@ -99,7 +99,7 @@ func wan(r dice, n int, interval float64) []beat {
 	for q := range n {
 		bad := weather.next(r)
 		send := start + float64(q)*interval + r.normal(0, 0.00019)
-		// Busy periods decay slowly, on top of light noise.
+		// The delay of busy periods decays slowly. There is always light noise.
 		if r.chance(pick(bad, 0.02, 0.002)) {
 			queue += r.exp(pick(bad, 0.06, 0.03))
 		}
@@ -113,8 +113,8 @@ func wan(r dice, n int, interval float64) []beat {
 	return byArrival(beats)
 }
 
-// wifi is a mobile sender with one TCP connection: a heavy-tailed delay, naps
-// to save power, and bad spells of about a minute, when it roams.
+// wifi is a mobile sender with one TCP connection: the delay has a heavy tail, the sender sleeps
+// to save power, and there are bad spells of about a minute when it roams.
 func wifi(r dice, n int, interval float64) []beat {
 	beats := make([]beat, 0, n)
 	weather := spells{good: 1200, bad: 60, left: 900}
@@ -138,9 +138,8 @@ func wifi(r dice, n int, interval float64) []beat {
 	return beats
 }
 
-// cron starts a process a minute, and each sends one beat. Some come late
-// when the host is busy, some never run, and some lose the first packet of
-// their connection.
+// cron starts a process each minute, which sends one beat. Some beats are late when the host is
+// busy, some processes never run, and some lose the first packet of their connection.
 func cron(r dice, n int, interval float64) []beat {
 	var beats []beat
 	var gap outage
@@ -174,8 +173,8 @@ func cron(r dice, n int, interval float64) []beat {
 	return byArrival(beats)
 }
 
-// iid has nothing to adapt to: independent jitter and independent losses.
-// That is what Chen's detector and phi were made for.
+// iid has independent jitter and independent losses, so there is nothing to adapt to. Chen's
+// detector and phi were made for such links.
 func iid(r dice, n int, interval float64) []beat {
 	var beats []beat
 	for q := range n {
@@ -201,11 +200,11 @@ func byArrival(beats []beat) []beat {
 	return beats
 }
 
-// An outage is how many beats more will be lost.
+// An outage is the number of further beats that will be lost.
 type outage int
 
-// swallows returns whether the next beat is lost: because it is in the outage,
-// or because another one begins with it, which loses so many more.
+// swallows reports whether the next beat is lost: because it is in the outage, or because a new
+// outage begins with it. The function more returns how many further beats a new outage loses.
 func (o *outage) swallows(begins bool, more func() int) bool {
 	if *o > 0 {
 		*o--
@@ -217,7 +216,7 @@ func (o *outage) swallows(begins bool, more func() int) bool {
 	return begins
 }
 
-// spells of good and bad weather follow each other. Their means are in beats.
+// spells are alternating good and bad periods. Their mean lengths are in beats.
 type spells struct {
 	good, bad float64
 	left      int
@@ -240,7 +239,7 @@ func pick(first bool, a, b float64) float64 {
 	return b
 }
 
-// dice throw what package rand does not.
+// dice generates random numbers with distributions that package rand does not have.
 type dice struct{ *rand.Rand }
 
 func (r dice) chance(p float64) bool             { return r.Float64() < p }
@@ -248,7 +247,7 @@ func (r dice) between(low, high float64) float64 { return low + (high-low)*r.Flo
 func (r dice) exp(mean float64) float64          { return mean * r.ExpFloat64() }
 func (r dice) normal(mean, dev float64) float64  { return mean + dev*r.NormFloat64() }
 
-// pareto throws a whole number from 1 to high.
+// pareto returns a random integer from 1 to high.
 func (r dice) pareto(alpha, high float64) int {
 	most := 1 - math.Pow(high, -alpha)
 	return int(math.Pow(1-r.Float64()*most, -1/alpha))

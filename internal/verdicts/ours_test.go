@@ -15,8 +15,8 @@ const marginUnit = 256
 
 var epoch = time.Date(2026, 1, 1, 0, 0, 0, 0, time.UTC)
 
-// ours is the tracker of package liveness. It knows no knob but its margin, a
-// whole number, and what it learns may depend on it: so each margin is played.
+// ours is the tracker of package liveness. Its only knob is its margin, an integer. What it
+// learns may depend on the margin, so each margin is played separately.
 type ours struct {
 	link   *link
 	traces []trace
@@ -27,13 +27,12 @@ func newOurs(l *link, traces []trace) *ours {
 	return &ours{link: l, traces: traces, scores: make(map[int]score)}
 }
 
-// fit returns the score at the largest margin whose mean detection time is not
-// above the given one. The detection time grows almost linearly with the
-// margin, so interpolation finds it in a few plays.
+// fit returns the score at the largest margin with at most this mean detection time. The
+// detection time grows almost linearly with the margin, so interpolation needs few plays.
 func (o *ours) fit(detection float64) score {
 	low, high := 1, 2*int((detection+o.link.interval/2)/o.link.interval*marginUnit)
 	for interpolate := true; high-low > 1; interpolate = !interpolate {
-		next := low + 1 // what interpolation found is the largest, most likely
+		next := low + 1 // interpolation has probably found the largest margin
 		if interpolate {
 			next = o.between(low, high, detection)
 		}
@@ -46,8 +45,8 @@ func (o *ours) fit(detection float64) score {
 	return o.at(low)
 }
 
-// between returns the margin between low and high at which the detection time
-// would be the given one, if it grew linearly.
+// between returns the margin between low and high that has this detection time if it grows
+// linearly.
 func (o *ours) between(low, high int, detection float64) int {
 	from, to := o.at(low).mean, o.at(high).mean
 	at := low + int(float64(high-low)*(detection-from)/(to-from))
@@ -66,7 +65,7 @@ func (o *ours) at(margin int) score {
 	return s
 }
 
-// play shows a trace to a tracker and returns the deadlines that it sets.
+// play sends a trace to a tracker and returns the deadlines that it sets.
 func (o *ours) play(t trace, margin int) []row {
 	tracker := newTracker(margin)
 	rows := make([]row, 0, len(t.beats))
@@ -84,7 +83,7 @@ func (o *ours) play(t trace, margin int) []row {
 	return rows
 }
 
-// newTracker returns a tracker that knows no limits but the margin.
+// newTracker returns a tracker without limits except for the margin.
 func newTracker(margin int) *liveness.Tracker {
 	return liveness.New(liveness.Options{
 		Terms:    liveness.Terms{DeadAfter: time.Hour, Margin: margin},
@@ -92,29 +91,29 @@ func newTracker(margin int) *liveness.Tracker {
 	}, epoch)
 }
 
-// beat returns what the tracker gets to know of b.
+// beat converts b to a beat for the tracker.
 func (o *ours) beat(b beat) *liveness.Beat {
-	told := &liveness.Beat{
+	input := &liveness.Beat{
 		ID:       liveness.ID{Source: "host", Service: "service"},
 		Interval: duration(o.link.interval),
 	}
-	number := b.seq + 1 // 0 would be none
+	number := b.seq + 1 // 0 means no number
 	switch o.link.conns {
 	case oneShots:
-		told.Conn = liveness.ConnID(number)
-		return told
+		input.Conn = liveness.ConnID(number)
+		return input
 	case oneConn:
-		told.Conn = 1
+		input.Conn = 1
 	}
-	told.Run, told.Seq = "run", number
-	return told
+	input.Run, input.Seq = "run", number
+	return input
 }
 
 func duration(seconds float64) time.Duration {
 	return time.Duration(math.Round(seconds * float64(time.Second)))
 }
 
-// ticking returns the beats of a sender that is never late.
+// ticking returns n beats of a sender that is never late.
 func ticking(n int) []beat {
 	var beats []beat
 	for q := range n {

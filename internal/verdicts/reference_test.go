@@ -13,7 +13,7 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// A line of a file that testdata/reference.py has printed, by column.
+// A line is a line of a file that testdata/reference.py has printed, by column.
 type line map[string]string
 
 func (l line) number(t *testing.T, column string) float64 {
@@ -23,7 +23,7 @@ func (l line) number(t *testing.T, column string) float64 {
 	return x
 }
 
-// seconds returns a time that is printed in microseconds.
+// seconds returns a time that the file has in microseconds.
 func (l line) seconds(t *testing.T, column string) float64 {
 	t.Helper()
 	return l.number(t, column) / 1e6
@@ -49,7 +49,7 @@ func readVectors(t *testing.T, name string) []line {
 	return lines
 }
 
-// littleTraces returns those of testdata/little.csv, and the lines of each.
+// littleTraces returns the traces in testdata/little.csv, and the lines of each.
 func littleTraces(t *testing.T) ([]trace, [][]line) {
 	t.Helper()
 	traces := make([]trace, 2)
@@ -122,9 +122,8 @@ func TestScoresAreThoseOfTheReference(t *testing.T) {
 	}
 }
 
-// The reference throws other dice, so its links are compared by what 500 of
-// its traces look like: the mean delay, and the shares of beats that are lost
-// and of gaps above one and a half intervals.
+// The reference uses different random numbers, so links are compared by statistics of 500 traces:
+// the mean delay, the share of lost beats, and the share of gaps above one and a half intervals.
 func TestLinksLookLikeThoseOfTheReference(t *testing.T) {
 	want := map[string]struct{ delay, lost, wide float64 }{
 		"lan100ms": {2.798e-4, 1.44e-4, 3.82e-4},
@@ -153,7 +152,7 @@ func TestLinksLookLikeThoseOfTheReference(t *testing.T) {
 				}
 			}
 			require.InEpsilon(t, want[l.name].delay, delay/n, 0.04)
-			// Bad weather is rare on wan, so these vary.
+			// Bad periods are rare on wan, so these values vary.
 			require.InDelta(t, want[l.name].lost, 1-n/seeds/float64(l.length), 0.5*want[l.name].lost)
 			require.InEpsilon(t, want[l.name].wide, wide/n, 0.4)
 		})

@@ -1,8 +1,8 @@
-// Package verdicts measures how good the verdicts of package liveness are: it plays the
-// beats of six kinds of links to its tracker and to four other failure detectors, each
-// set so that it finds a death in the same mean time, and counts how often each of them
-// declares a living peer dead. It knows traces and the tracker's API; it never knows
-// sockets, processes or real time.
+// Package verdicts measures the quality of the verdicts of package liveness. It plays the beats
+// of six kinds of links to the tracker and to four other failure detectors. Each detector is set
+// to the same mean detection time, and the package counts how often it declares a living peer
+// dead. The package knows traces and the tracker's API; it never knows sockets, processes or real
+// time.
 //
 //	go test -v -run Thresholds ./internal/verdicts -scale 1
 package verdicts
@@ -16,7 +16,7 @@ import (
 
 var scale = flag.Float64("scale", 0.25, "length of the traces; with 1 the table of docs/verdicts.md is printed")
 
-// seeds of the traces; those of one link are pooled.
+// seeds of the traces. The traces of a link are evaluated together.
 var seeds = []uint64{101, 102, 103, 201, 202, 203, 401, 402, 403}
 
 func TestTheTrackerKeepsTheThresholds(t *testing.T) {

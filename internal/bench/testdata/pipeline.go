@@ -1,6 +1,6 @@
-// Package heartbeat_pipeline is an input that knows no peers and emits what
-// inputs.heartbeat would: that is what Telegraf's own pipeline costs. make builds it
-// into a Telegraf that is only measured.
+// Package heartbeat_pipeline is an input that emits the same metrics as inputs.heartbeat
+// but knows no peers. It measures the cost of Telegraf's own pipeline. make builds it into
+// a Telegraf that is used only for measurements.
 package heartbeat_pipeline
 
 import (
@@ -12,11 +12,11 @@ import (
 	"github.com/influxdata/telegraf/plugins/parsers/influx"
 )
 
-// Pipeline emits as many metrics as so many peers that beat would.
+// Pipeline emits as many metrics as a number of beating peers.
 type Pipeline struct {
 	Peers          int    `toml:"peers"`
-	Peer           string `toml:"peer"` // what inputs.heartbeat emits of one, in line protocol
-	Beat           string `toml:"beat"` // likewise
+	Peer           string `toml:"peer"` // the metric of a peer from inputs.heartbeat, in line protocol
+	Beat           string `toml:"beat"` // the metric of a beat, in line protocol
 	BeatsPerSecond int    `toml:"beats_per_second"`
 
 	peer, beat telegraf.Metric

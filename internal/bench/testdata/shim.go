@@ -1,5 +1,5 @@
-// Command heartbeat-shim is the plugin in Telegraf's own shim. make builds it in
-// Telegraf's tree: there it needs no modules that ours do not.
+// Command heartbeat-shim runs the plugin in Telegraf's own shim. make builds it in
+// Telegraf's source, where it needs no additional modules.
 package main
 
 import (
@@ -8,7 +8,7 @@ import (
 	"os"
 
 	"github.com/influxdata/telegraf/plugins/common/shim"
-	_ "github.com/influxdata/telegraf/plugins/inputs/heartbeat" // is what it runs
+	_ "github.com/influxdata/telegraf/plugins/inputs/heartbeat" // the plugin that it runs
 )
 
 func main() {

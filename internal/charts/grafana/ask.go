@@ -16,13 +16,13 @@ import (
 	"github.com/stretchr/testify/require"
 )
 
-// An Asked is a panel as far as it asks.
+// An Asked is a panel with its queries.
 type Asked struct {
 	Title, Type string
 	Targets     []Target
 }
 
-// A Target is one of its queries.
+// A Target is a query of a panel.
 type Target struct {
 	RefID        string
 	Hide         bool
@@ -36,7 +36,7 @@ type Target struct {
 	Datasource   struct{ Type string }
 }
 
-// An InfluxSeries is one of those with which InfluxDB answers.
+// An InfluxSeries is a series in an answer of InfluxDB.
 type InfluxSeries struct {
 	Name    string
 	Tags    map[string]string
@@ -44,7 +44,7 @@ type InfluxSeries struct {
 	Values  [][]any
 }
 
-// A PromSeries is one of those with which Prometheus answers.
+// A PromSeries is a series in an answer of Prometheus.
 type PromSeries struct {
 	Metric map[string]string
 	Value  []any
@@ -58,8 +58,8 @@ func (s *PromSeries) points() [][]any {
 	return s.Values
 }
 
-// number decodes a value of Prometheus.
-func number(value any) any {
+// parseNumber decodes a value in an answer of Prometheus.
+func parseNumber(value any) any {
 	text, _ := value.(string)
 	n, err := strconv.ParseFloat(text, 64)
 	if text == "NaN" || text == "+Inf" || text == "-Inf" || err != nil {
@@ -68,7 +68,7 @@ func number(value any) any {
 	return n
 }
 
-// Ask returns a drawing of what a database answers to the queries of a dashboard.
+// Ask sends the queries of a dashboard to a database and returns a drawing of the answers.
 func Ask(t testing.TB, dashboard []byte, database string, v View) *Drawing {
 	t.Helper()
 	v.Variables = variables(t, dashboard, v.Variables)
@@ -89,12 +89,12 @@ func Ask(t testing.TB, dashboard []byte, database string, v View) *Drawing {
 		}
 		return append(frames, FromPromQL(prom, answers, v)...)
 	})
-	d.Marks = marks(t, dashboard, database, v)
+	d.Marks = queryMarks(t, dashboard, database, v)
 	return d
 }
 
-// marks asks for the annotations that are shown at first.
-func marks(t testing.TB, dashboard []byte, database string, v View) []Mark {
+// queryMarks queries the annotations that are shown at first.
+func queryMarks(t testing.TB, dashboard []byte, database string, v View) []Mark {
 	t.Helper()
 	var board struct {
 		Annotations struct {
@@ -124,7 +124,7 @@ func marks(t testing.TB, dashboard []byte, database string, v View) []Mark {
 			}
 		default:
 			for _, series := range askProm(t, database, v.PromQL(a.Expr), false, v) {
-				at := int64(1000 * series.Values[0][0].(float64)) // what lasts is one mark, as far as it is drawn here
+				at := int64(1000 * series.Values[0][0].(float64)) // only the start of an annotation is drawn
 				all = append(all, Mark{a.Name, at, a.IconColor, promName(&Target{LegendFormat: a.TitleFormat}, series.Metric)})
 			}
 		}
@@ -141,7 +141,7 @@ func askInflux(t testing.TB, database, query string) []InfluxSeries {
 		}
 	}
 	require.NotRegexp(t, variable, query)
-	get(t, database+"/query", url.Values{"db": {"telegraf"}, "epoch": {"ms"}, "q": {query}}, &answer)
+	getJSON(t, database+"/query", url.Values{"db": {"telegraf"}, "epoch": {"ms"}, "q": {query}}, &answer)
 	require.Len(t, answer.Results, 1)
 	require.Empty(t, answer.Results[0].Error, query)
 	return answer.Results[0].Series
@@ -153,14 +153,14 @@ func askProm(t testing.TB, database, query string, instant bool, v View) []PromS
 	var answer struct{ Data struct{ Result []PromSeries } }
 	second := func(at time.Time) []string { return []string{strconv.FormatInt(at.Unix(), 10)} }
 	if instant {
-		get(t, database+"/api/v1/query", url.Values{"query": {query}, "time": second(v.To)}, &answer)
+		getJSON(t, database+"/api/v1/query", url.Values{"query": {query}, "time": second(v.To)}, &answer)
 	} else {
-		get(t, database+"/api/v1/query_range", url.Values{"query": {query}, "start": second(v.From), "end": second(v.To), "step": {v.Step.String()}}, &answer)
+		getJSON(t, database+"/api/v1/query_range", url.Values{"query": {query}, "start": second(v.From), "end": second(v.To), "step": {v.Step.String()}}, &answer)
 	}
 	return answer.Data.Result
 }
 
-func get(t testing.TB, address string, query url.Values, answer any) {
+func getJSON(t testing.TB, address string, query url.Values, answer any) {
 	t.Helper()
 	request, err := http.NewRequestWithContext(t.Context(), http.MethodGet, address+"?"+query.Encode(), nil)
 	require.NoError(t, err)
@@ -173,7 +173,7 @@ func get(t testing.TB, address string, query url.Values, answer any) {
 	require.NoError(t, json.Unmarshal(text, answer), "%s", text)
 }
 
-// InfluxQL puts into a query what Grafana does.
+// InfluxQL replaces the variables in a query as Grafana does for InfluxDB.
 func (v View) InfluxQL(query string) string {
 	from, to := strconv.FormatInt(v.From.UnixMilli(), 10), strconv.FormatInt(v.To.UnixMilli(), 10)
 	return v.replace(query, map[string]string{
@@ -181,7 +181,7 @@ func (v View) InfluxQL(query string) string {
 	})
 }
 
-// PromQL puts into a query what Grafana does.
+// PromQL replaces the variables in a query as Grafana does for Prometheus.
 func (v View) PromQL(query string) string {
 	seconds := strconv.Itoa(int(v.To.Sub(v.From).Seconds()))
 	return v.replace(query, map[string]string{

@@ -7,15 +7,15 @@ import (
 	"strings"
 )
 
-// A Frame is a table of what a data source gives.
+// A Frame is a table of data from a data source.
 type Frame struct {
 	RefID  string  `json:"refId"`
 	Name   string  `json:"name,omitempty"`
 	Fields []Field `json:"fields"`
 }
 
-// A Field is one of its columns. Numbers that JSON does not have are "NaN",
-// "+Inf" and "-Inf".
+// A Field is a column of a Frame. NaN and infinities, which JSON does not support, are the
+// strings "NaN", "+Inf" and "-Inf".
 type Field struct {
 	Name   string            `json:"name"`
 	Type   string            `json:"type"` // time (ms), number, string, boolean
@@ -24,7 +24,7 @@ type Field struct {
 	Values []any             `json:"values"`
 }
 
-// FromInfluxQL makes frames of what InfluxDB answered.
+// FromInfluxQL returns frames with an answer of InfluxDB.
 func FromInfluxQL(target *Target, answer []InfluxSeries) []Frame {
 	if target.ResultFormat == "table" {
 		return influxTable(target, answer)
@@ -48,13 +48,13 @@ func FromInfluxQL(target *Target, answer []InfluxSeries) []Frame {
 	return frames
 }
 
-// influxTable makes one frame of all series: the time, tags, fields.
+// influxTable makes one frame of all series. Its columns are the time, the tags and the fields.
 func influxTable(target *Target, answer []InfluxSeries) []Frame {
 	if len(answer) == 0 {
 		return nil
 	}
-	// The order of tags is that of a map in Grafana: another one each time. Here
-	// it is the one that nobody would choose, so that who relies on it is seen.
+	// In Grafana, tags are in the random order of a map. Here, the order is reversed on purpose,
+	// so that code that relies on it fails.
 	tags := slices.Sorted(maps.Keys(answer[0].Tags))
 	slices.Reverse(tags)
 	columns := answer[0].Columns[1:]
@@ -93,8 +93,8 @@ func typeOf(value any, otherwise string) string {
 
 var aliased = regexp.MustCompile(`\$(\w+)|\[\[([\s\S]+?)\]\]`)
 
-// influxName is the alias with what it stands for. A tag that is not there stays
-// as it is written.
+// influxName returns the alias with its variables replaced. A variable stays unchanged if the
+// series has no such tag.
 func influxName(alias string, series *InfluxSeries, column string) string {
 	if alias == "" {
 		return series.Name + "." + column
@@ -116,7 +116,7 @@ func influxName(alias string, series *InfluxSeries, column string) string {
 	})
 }
 
-// FromPromQL makes frames of what Prometheus answered to the targets of a panel.
+// FromPromQL returns frames with the answers of Prometheus to the queries of a panel.
 func FromPromQL(targets []Target, answers [][]PromSeries, v View) []Frame {
 	var frames []Frame
 	tables := 0
@@ -143,7 +143,7 @@ func promLines(target *Target, answer []PromSeries, v View) []Frame {
 	for _, series := range answer {
 		at := Field{Name: "Time", Type: "time"}
 		if !target.Instant {
-			at.Config = map[string]any{"interval": v.Step.Milliseconds()} // more without a point is a gap
+			at.Config = map[string]any{"interval": v.Step.Milliseconds()} // a longer time without a point is a gap
 		}
 		values := Field{Name: "Value", Type: "number", Labels: series.Metric}
 		if name := promName(target, series.Metric); name != "" {
@@ -151,14 +151,14 @@ func promLines(target *Target, answer []PromSeries, v View) []Frame {
 		}
 		for _, point := range series.points() {
 			at.Values = append(at.Values, 1000*point[0].(float64))
-			values.Values = append(values.Values, number(point[1]))
+			values.Values = append(values.Values, parseNumber(point[1]))
 		}
 		frames = append(frames, Frame{RefID: target.RefID, Fields: []Field{at, values}})
 	}
 	return frames
 }
 
-// promTable makes one frame of all series: the time, labels, the value.
+// promTable makes one frame of all series. Its columns are the time, the labels and the value.
 func promTable(target *Target, answer []PromSeries, tables int) Frame {
 	value := "Value"
 	if tables > 1 {
@@ -184,7 +184,7 @@ func promTable(target *Target, answer []PromSeries, tables int) Frame {
 				fields[1+i].Values = append(fields[1+i].Values, series.Metric[name])
 			}
 			last := &fields[len(fields)-1]
-			last.Values = append(last.Values, number(point[1]))
+			last.Values = append(last.Values, parseNumber(point[1]))
 		}
 	}
 	return Frame{RefID: target.RefID, Fields: fields}
@@ -192,8 +192,8 @@ func promTable(target *Target, answer []PromSeries, tables int) Frame {
 
 var legend = regexp.MustCompile(`\{\{\s*(.+?)\s*\}\}`)
 
-// promName is the legend with what it stands for. A label that is not there
-// leaves nothing behind.
+// promName returns the legend with its variables replaced. A variable becomes empty if the series
+// has no such label.
 func promName(target *Target, labels map[string]string) string {
 	switch {
 	case target.LegendFormat == "__auto" && len(labels) > 0:

@@ -25,8 +25,8 @@ func TestVariablesAreThoseOfTheBeginning(t *testing.T) {
 		variables(t, []byte(board), map[string]string{"recent": "3m"}))
 }
 
-// A tag that a series does not have stays as it is written in the alias; a label
-// leaves nothing behind.
+// A variable stays in an alias if the series has no such tag, but becomes empty in a legend if
+// the series has no such label.
 func TestLinesAreNamedByTagsAndLabels(t *testing.T) {
 	influx := FromInfluxQL(&Target{Alias: "$tag_source [[tag_service]] $col $tag_pid"}, []InfluxSeries{{
 		Name: "peer", Tags: map[string]string{"source": "a", "service": ""}, Columns: []string{"time", "min"}, Values: [][]any{{1.0, 2.0}},

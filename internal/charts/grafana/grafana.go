@@ -1,7 +1,7 @@
-// Package grafana draws dashboards in tests with Grafana's own open packages,
-// which "make grafana" brings: what a panel makes of the answers of a database,
-// as texts and colours and as a picture. It knows what Grafana does with queries
-// and answers, and never what our panels are about.
+// Package grafana draws dashboards in tests with Grafana's own open-source packages, which "make
+// grafana" installs. It shows what a panel makes of the answers of a database, as texts and
+// colours and as a picture. It knows how Grafana handles queries and answers, and never what our
+// panels are about.
 package grafana
 
 import (
@@ -43,8 +43,7 @@ type Drawing struct {
 	board map[string]any
 }
 
-// New returns a drawing of a dashboard, for which frames gives the frames of
-// each panel.
+// New returns a drawing of a dashboard. The function frames returns the frames of a panel.
 func New(t testing.TB, dashboard []byte, v View, frames func(p *Asked) []Frame) *Drawing {
 	t.Helper()
 	d := &Drawing{Theme: "dark", Width: 1400, view: v}
@@ -58,7 +57,7 @@ func (d *Drawing) fill(t testing.TB, panels []any, frames func(p *Asked) []Frame
 	t.Helper()
 	for _, p := range panels {
 		p := p.(map[string]any)
-		if children, ok := p["panels"].([]any); ok { // of a row that is shut
+		if children, ok := p["panels"].([]any); ok { // of a collapsed row
 			d.fill(t, children, frames)
 			continue
 		}
@@ -70,13 +69,13 @@ func (d *Drawing) fill(t testing.TB, panels []any, frames func(p *Asked) []Frame
 	}
 }
 
-// Open opens the rows that are shut.
+// Open opens all collapsed rows.
 func (d *Drawing) Open() {
 	var all []any
 	for _, p := range d.board["panels"].([]any) {
 		row := p.(map[string]any)
 		children, _ := row["panels"].([]any)
-		all = append(append(all, p), children...) // they have their places already
+		all = append(append(all, p), children...) // they already have their positions
 		if row["type"] == "row" {
 			row["collapsed"], row["panels"] = false, []any{}
 		}
@@ -84,7 +83,7 @@ func (d *Drawing) Open() {
 	d.board["panels"] = all
 }
 
-// height is how many rows of Grafana's grid the dashboard takes.
+// height returns the height of the dashboard in rows of Grafana's grid.
 func (d *Drawing) height() int {
 	rows := 0
 	for _, p := range d.board["panels"].([]any) {
@@ -111,13 +110,13 @@ func (d *Drawing) Picture(t testing.TB, file string) {
 	text := fmt.Sprintf(`<!doctype html><meta charset="utf-8"><link rel="stylesheet" href="/picture.bundle.css"><div id="page"></div>`+
 		`<script>window.__grafana_public_path__ = "/public/"; window.input = %s</script><script src="/picture.bundle.js"></script>`, d.input(t))
 	pages := http.NewServeMux()
-	pages.Handle("/", http.FileServer(http.Dir(filepath.Dir(built(t, "picture.bundle.js")))))
+	pages.Handle("/", http.FileServer(http.Dir(filepath.Dir(builtFile(t, "picture.bundle.js")))))
 	pages.HandleFunc("/picture.html", func(w http.ResponseWriter, _ *http.Request) { fmt.Fprint(w, text) })
 	server := httptest.NewServer(pages)
 	defer server.Close()
-	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // it takes two seconds, unless it hangs
+	ctx, cancel := context.WithTimeout(t.Context(), 5*time.Minute) // usually two seconds; more if it hangs
 	defer cancel()
-	command := exec.CommandContext(ctx, program(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
+	command := exec.CommandContext(ctx, lookPath(t, "chromium"), "--headless", "--no-sandbox", "--disable-gpu", "--hide-scrollbars", "--disable-dev-shm-usage",
 		"--host-resolver-rules=MAP * ~NOTFOUND, EXCLUDE 127.0.0.1", "--user-data-dir="+t.TempDir(), "--enable-logging=stderr",
 		"--virtual-time-budget=20000", "--screenshot="+file,
 		fmt.Sprintf("--window-size=%d,%d", d.Width, d.height()*(cell+gap)+gap), server.URL+"/picture.html")
@@ -129,7 +128,7 @@ func (d *Drawing) Picture(t testing.TB, file string) {
 	compress(t, file)
 }
 
-// compress makes a picture smaller by colours that no eye tells apart.
+// compress makes a picture smaller by merging colours that look the same.
 func compress(t testing.TB, file string) {
 	t.Helper()
 	drawn, err := os.ReadFile(file)
@@ -139,7 +138,7 @@ func compress(t testing.TB, file string) {
 	coarse := image.NewRGBA(picture.Bounds())
 	draw.Draw(coarse, coarse.Bounds(), picture, image.Point{}, draw.Src)
 	for i, level := range coarse.Pix {
-		coarse.Pix[i] = level&^3 | level>>6 // of four neighbours one; black and white stay so
+		coarse.Pix[i] = level&^3 | level>>6 // rounds to one of 64 levels; black and white do not change
 	}
 	var small bytes.Buffer
 	encoder := png.Encoder{CompressionLevel: png.BestCompression}
@@ -147,8 +146,8 @@ func compress(t testing.TB, file string) {
 	require.NoError(t, os.WriteFile(file, small.Bytes(), 0o600))
 }
 
-// program returns where a program is that is not ours.
-func program(t testing.TB, name string) string {
+// lookPath returns the path of an installed program, or skips the test.
+func lookPath(t testing.TB, name string) string {
 	t.Helper()
 	path, err := exec.LookPath(name)
 	if err != nil {
@@ -157,8 +156,9 @@ func program(t testing.TB, name string) string {
 	return path
 }
 
-// built returns where "make grafana" has put a file.
-func built(t testing.TB, name string) string {
+// builtFile returns the path of a file that "make grafana" makes. It skips the test if the file is
+// missing or out of date.
+func builtFile(t testing.TB, name string) string {
 	t.Helper()
 	root, err := os.Getwd()
 	require.NoError(t, err)
@@ -172,7 +172,7 @@ func built(t testing.TB, name string) string {
 	file := filepath.Join(root, "build", "grafana", name)
 	made, err := os.Stat(file)
 	if err != nil {
-		t.Skipf("needs %s, which \"make grafana\" makes", name)
+		t.Skipf("needs %s, run \"make grafana\"", name)
 	}
 	sources, err := filepath.Glob(filepath.Join(root, "internal", "charts", "grafana", "*.js*"))
 	require.NoError(t, err)
@@ -180,20 +180,20 @@ func built(t testing.TB, name string) string {
 		info, err := os.Stat(source)
 		require.NoError(t, err)
 		if info.ModTime().After(made.ModTime()) {
-			t.Skipf("needs %s of the newest sources: \"make grafana\" makes it", name)
+			t.Skipf("%s is out of date: run \"make grafana\"", name)
 		}
 	}
 	return file
 }
 
-// A View is what a dashboard is looked at for.
+// A View is the time range that a dashboard shows, with the values of its variables.
 type View struct {
 	From, To  time.Time
-	Step      time.Duration     // between the points of lines
-	Variables map[string]string // beside what the dashboard itself begins with
+	Step      time.Duration     // between two points of a line
+	Variables map[string]string // replace the initial values of the dashboard
 }
 
-// variables returns those of a dashboard as they are at first.
+// variables returns the initial values of a dashboard's variables, replaced by those in chosen.
 func variables(t testing.TB, dashboard []byte, chosen map[string]string) map[string]string {
 	t.Helper()
 	var board struct {

@@ -1,6 +1,6 @@
-// What Grafana makes of a panel and the frames of its queries: its own
-// transformations, overrides, mappings, thresholds and units. What lies outside
-// its open packages is written here: the defaults of the kinds of panels, and
+// Processes a panel and the frames of its queries with Grafana's own transformations,
+// overrides, mappings, thresholds and units. Two things are not part of Grafana's
+// open-source packages and are implemented here: the defaults of the panel types, and
 // variables in links and names.
 import {
   applyFieldOverrides,
@@ -33,7 +33,7 @@ const standard = [
   'fieldMinMax',
 ];
 
-// The settings that the kinds of panels add to fields, with Grafana's defaults.
+// The settings that panel types add to fields, with Grafana's defaults.
 const custom = {
   hideFrom: {},
   // tables
@@ -70,7 +70,7 @@ const custom = {
   thresholdsStyle: { mode: 'off' },
 };
 
-// What a panel has that says nothing of them.
+// The thresholds of a panel that sets none.
 const thresholds = {
   mode: 'absolute',
   steps: [
@@ -115,7 +115,7 @@ export function begin() {
 
 export const themeOf = (mode) => createTheme({ colors: { mode } });
 
-// JSON has no such numbers.
+// JSON does not have these numbers.
 const numbers = { NaN: NaN, '+Inf': Infinity, '-Inf': -Infinity };
 
 function read(frame) {
@@ -127,7 +127,7 @@ function read(frame) {
   return toDataFrame(frame);
 }
 
-// replacer puts in what a text in ${} stands for, as far as we use it.
+// replacer replaces the variables that we use.
 function replacer(variables) {
   return (text, scoped, format) => {
     const encode = format === 'uriencode' ? encodeURIComponent : String;
@@ -162,7 +162,7 @@ function replacer(variables) {
 
 const types = ['stat', 'table', 'timeseries', 'state-timeline'];
 
-// check fails where Grafana may show something else than what is drawn here.
+// check fails if the panel uses something that is not implemented here.
 function check(panel, registry) {
   const { defaults, overrides } = panel.fieldConfig;
   const settings = [
@@ -177,11 +177,11 @@ function check(panel, registry) {
     ...(panel.transformations ?? []).map((t) => t.id).filter((id) => !standardTransformersRegistry.getIfExists(id)),
   ];
   if (unknown.length > 0) {
-    throw new Error(`${panel.title}: not known here: ${unknown}`);
+    throw new Error(`${panel.title}: not supported: ${unknown}`);
   }
 }
 
-// process returns the frames of a panel as they are shown.
+// process returns the frames of a panel as Grafana shows them.
 export async function process(panel, input, theme) {
   const registry = fieldConfigRegistry();
   check(panel, registry);
@@ -220,7 +220,7 @@ export function stats(panel, done) {
   });
 }
 
-// finite leaves out what a line cannot be drawn through, as Grafana's lines do.
+// finite removes infinite values, which lines leave out.
 export const finite = (frames) =>
   frames.map((frame) => ({
     ...frame,
@@ -231,7 +231,7 @@ export const name = (field, frame, frames) => getFieldDisplayName(field, frame, 
 
 export const columns = (frame) => frame.fields.filter((f) => f.config.custom?.hideFrom?.viz !== true);
 
-// cell returns what a value looks like, and where its colour is seen.
+// cell returns the text of a value, and its colour if it is visible.
 export function cell(field, row) {
   const value = field.values[row];
   const shown = field.display(value);
@@ -245,7 +245,7 @@ export function cell(field, row) {
   };
 }
 
-// rows returns the order in which a table shows its rows: as TableNG sorts.
+// rows returns the order of the rows in a table, sorted like TableNG does.
 export function rows(frame, sortBy = []) {
   const order = [...Array(frame.length).keys()];
   const text = new Intl.Collator('en', { sensitivity: 'base', numeric: true }).compare;
@@ -268,7 +268,7 @@ export function rows(frame, sortBy = []) {
   });
 }
 
-// panels returns all of a dashboard, also those in rows that are closed.
+// panels returns all panels of a dashboard, including those in collapsed rows.
 export const panels = (list) => list.flatMap((p) => (p.type === 'row' ? panels(p.panels ?? []) : [p]));
 
 export { formattedValueToString };

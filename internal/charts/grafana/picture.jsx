@@ -1,4 +1,4 @@
-// Draws a dashboard with the frames of its panels, as Grafana lays it out.
+// Draws a dashboard with the frames of its panels in Grafana's layout.
 import 'uplot/dist/uPlot.min.css';
 import { dateTime, getDisplayValueAlignmentFactors, ThemeContext } from '@grafana/data';
 import { BigValue, GlobalStyles, PanelChrome, PanelContextProvider, TimeSeries, VizRepeater } from '@grafana/ui';
@@ -162,7 +162,7 @@ async function draw() {
   );
   document.body.style.background = theme.colors.background.canvas;
   const root = createRoot(document.getElementById('page'));
-  root.render(<GlobalStyles />); // brings the fonts, by which texts are measured
+  root.render(<GlobalStyles />); // loads the fonts, which are needed to measure texts
   await new Promise(requestAnimationFrame);
   await Promise.all([400, 500].map((weight) => document.fonts.load(`${weight} 14px Inter`)));
   root.render(page);
@@ -170,6 +170,6 @@ async function draw() {
 
 window.onerror = (message) => console.log('failed: ' + message);
 draw().then(
-  () => setTimeout(() => console.log('drawn'), 1000), // what measures itself has done so by then
+  () => setTimeout(() => console.log('drawn'), 1000), // by then, all components have measured themselves
   (e) => console.log('failed: ' + e.stack),
 );

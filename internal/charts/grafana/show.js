@@ -1,5 +1,5 @@
-// Reads a dashboard with the frames of its panels, and writes what is seen in
-// each of them: texts, colours, names and their order.
+// Reads a dashboard with the frames of its panels, and writes the visible content
+// of each panel: texts, colours, names and their order.
 import fs from 'fs';
 import {
   begin,
@@ -41,7 +41,7 @@ const shows = {
   },
 };
 
-// lines are what is seen of lines and timelines: what each is called, and how its values look.
+// lines returns the names and the displayed values of lines and timelines.
 function lines(panel, done) {
   const frames = panel.type === 'timeseries' ? finite(done.frames) : done.frames;
   const series = frames.flatMap((frame) =>

@@ -1,10 +1,10 @@
-// The state timeline, drawn by us: Grafana's own is not among its open packages.
-// Texts and colours are those that its code has reckoned.
+// Draws the state timeline, because Grafana's own is not in its open-source packages.
+// Grafana's code computes the texts and colours.
 import { formattedValueToString, getFieldDisplayName } from '@grafana/data';
 import { VizLayout, VizLegend } from '@grafana/ui';
 
-// spans are how long a field had each of its values. A gap in what was measured
-// is one in the row.
+// spans returns the periods in which a field had a value. A gap in the measurements
+// is a gap in the row.
 function spans(frame, field, to) {
   const time = frame.fields.find((f) => f.type === 'time');
   const interval = time.config.interval;
