@@ -65,15 +65,15 @@ type Circle struct {
 	open     []openQuestion
 	early    []earlyFact // facts of the time before we were ready
 
-	resumed  time.Time // when we resumed after a pause in which a mate took over; zero for never
-	spokeAt  time.Time // when a mate that spoke was last heard before we were ready
-	readyAt  time.Time // since when we are ready; zero if we are not
-	speaks   bool
-	lost     bool      // the mate that spoke left without goodbye, and no collector has spoken since
-	stands   bool      // we speak although a mate goes before us, because none speaks
-	spokenAt time.Time // when a reachable collector last spoke, or the reachable mates last changed
-	names    []string
-	status   Status
+	resumed        time.Time // when we resumed after a pause in which a mate took over; zero for never
+	mateReportedAt time.Time // when a mate that spoke was last heard before we were ready
+	readyAt        time.Time // since when we are ready; zero if we are not
+	reports        bool
+	reporterLost   bool      // the mate that spoke left without goodbye, and no collector has spoken since
+	substitutes    bool      // we speak although a mate goes before us, because none speaks
+	reportedAt     time.Time // when a reachable collector last spoke, or the reachable mates last changed
+	names          []string
+	status         Status
 }
 
 // An asked is a question that we have not answered yet.
@@ -123,12 +123,12 @@ func (c *Circle) Tick(now time.Time) {
 	if pause > stalledAfter {
 		c.heldUntil = c.peers.Ticks() + 2
 	}
-	if c.speaks && pause >= presenceValid {
+	if c.reports && pause >= presenceValid {
 		c.resume(now)
 	}
 	c.review(now)
-	if c.speaks {
-		c.peers.KeepSpeaking(now.Add(presenceValid))
+	if c.reports {
+		c.peers.ReportUntil(now.Add(presenceValid))
 	}
 	if now.Sub(c.presentedAt) >= presencePause {
 		c.sendPresence(now)
@@ -180,7 +180,7 @@ func (c *Circle) settle(now time.Time) {
 		q := &c.open[0]
 		for _, m := range c.mates {
 			if m.reachable && m.answered < q.number && now.Sub(q.at) >= liveness.AnswerTime {
-				m.mute = q.number
+				m.unanswered = q.number
 				c.review(now)
 			}
 		}
@@ -261,12 +261,12 @@ func (c *Circle) sendReported(now time.Time) {
 	if !c.peers.Flows() {
 		return
 	}
-	for some := range slices.Chunk(c.peers.TakeTold(), maxBody/32) {
+	for some := range slices.Chunk(c.peers.TakeReported(), maxBody/32) {
 		var body []byte
 		for i := range some {
-			body = appendTelling(body, &some[i])
+			body = appendReported(body, &some[i])
 		}
-		c.sendMessage(kindTold, 0, body, now)
+		c.sendMessage(kindReported, 0, body, now)
 	}
 }
 
@@ -275,7 +275,7 @@ func (c *Circle) sendPresence(now time.Time) {
 	c.presentedAt = now
 	able, isolated := c.peers.Able()
 	p := presence{
-		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.speaks,
+		Rules: c.rules, WallMS: now.UnixMilli(), Able: able, Isolated: isolated, Ready: c.ready(now), Speaks: c.reports,
 		Hears: make(map[uint64]hearing),
 	}
 	for start, m := range c.mates {
@@ -291,7 +291,7 @@ func (c *Circle) sendPresence(now time.Time) {
 // may have been lost. When they answer, they are reachable again.
 func (c *Circle) probe(now time.Time) {
 	for _, m := range c.mates {
-		if m.mute > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
+		if m.unanswered > 0 && !m.gone && now.Sub(m.seen) < presenceValid {
 			c.question++
 			c.sendMessage(kindQuestion, m.start, binary.BigEndian.AppendUint32(nil, c.question), now)
 		}
@@ -337,7 +337,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 	}
 	m.version, m.sent = h.version, h.sent
 	ago := m.excessDelay(h.sent, now.Sub(c.epoch))
-	if h.version != version || ago > maxDelay && h.kind != kindTold {
+	if h.version != version || ago > maxDelay && h.kind != kindReported {
 		return // unknown version, or too old
 	}
 	if err := c.process(m, h.kind, body, ago, now); err != nil && !m.garbled {
@@ -348,7 +348,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 
 // process processes a message that a mate sent ago before now.
 func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
-	if !m.counts(k) {
+	if !m.accepts(k) {
 		return nil
 	}
 	r := &reader{rest: body}
@@ -375,18 +375,18 @@ func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now ti
 		c.sendRecords(m, r.hashes(), false, now)
 	case kindRecords:
 		return c.processRecords(m, body, ago, now)
-	case kindTold:
-		c.peers.Told(ago, r.tellings())
+	case kindReported:
+		c.peers.NoteReported(ago, r.reported())
 	}
 	return r.err()
 }
 
-// counts reports whether a message of m is processed.
-func (m *mate) counts(k kind) bool {
+// accepts reports whether a message of m is processed.
+func (m *mate) accepts(k kind) bool {
 	switch k {
 	case kindPresence, kindBye, kindQuestion: // answering a question makes m reachable again
 		return true
-	case kindTold:
+	case kindReported:
 		return m.proved // otherwise its age is unknown
 	}
 	return m.reachable

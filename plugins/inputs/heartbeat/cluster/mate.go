@@ -17,17 +17,17 @@ type mate struct {
 	met     time.Time
 	sent    time.Duration // when its last message was sent, as time since its start
 
-	presence  presence
-	seen      time.Time     // when its presence was last received; zero for never
-	gone      bool          // it said goodbye
-	replaced  bool          // another start with its name has appeared, and this one is silent since
-	doubt     time.Duration // the maximum age of its presence on arrival
-	reachable bool          // messages pass in both directions, and it answers
-	proved    bool          // it has been reachable
-	mute      uint32        // the question that it has not answered in time; 0 for none
-	asked     uint32        // its last question that we have answered
-	answered  uint32        // our last question that it has answered
-	garbled   bool          // an invalid message of it was logged
+	presence   presence
+	seen       time.Time     // when its presence was last received; zero for never
+	gone       bool          // it said goodbye
+	replaced   bool          // another start with its name has appeared, and this one is silent since
+	maxAge     time.Duration // the maximum age of its presence on arrival
+	reachable  bool          // messages pass in both directions, and it answers
+	proved     bool          // it has been reachable
+	unanswered uint32        // the question that it has not answered in time; 0 for none
+	asked      uint32        // its last question that we have answered
+	answered   uint32        // our last question that it has answered
+	garbled    bool          // an invalid message of it was logged
 
 	// The travel time of the fastest message, measured with two clocks that started at different
 	// times.
@@ -57,23 +57,23 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 		return err
 	}
 	ours, hears := p.Hears[c.start]
-	doubt := presenceValid
+	maxAge := presenceValid
 	if hears { // it was sent after the mate received a message of ours
-		doubt = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
+		maxAge = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
 	}
-	if hears && doubt >= presenceValid {
+	if hears && maxAge >= presenceValid {
 		return nil // it was delayed: the mate may no longer exist
 	}
 	if m.seen.IsZero() {
 		c.replace(m)
 	}
 	if m.presence.Speaks && !p.Speaks && !p.Able { // its last reports may not have left it
-		c.lost = true
+		c.reporterLost = true
 	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceValid
-	m.presence, m.seen, m.doubt, m.gone, m.replaced = p, now, doubt, false, false
-	if m.mute > 0 && ours.Asked >= m.mute {
-		m.mute, m.answered = 0, max(m.answered, ours.Asked)
+	m.presence, m.seen, m.maxAge, m.gone, m.replaced = p, now, maxAge, false, false
+	if m.unanswered > 0 && ours.Asked >= m.unanswered {
+		m.unanswered, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
 		c.sendPresence(now) // so that the mate learns of us now, not in a second
@@ -95,10 +95,10 @@ func (c *Circle) processBye(m *mate, now time.Time) {
 	c.review(now)
 }
 
-// hears reports whether messages between m and us pass in both directions.
-func (c *Circle) hears(m *mate, now time.Time) bool {
+// isReachable reports whether messages between m and us pass in both directions.
+func (c *Circle) isReachable(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
-	return !m.gone && !m.replaced && heard && m.mute == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
+	return !m.gone && !m.replaced && heard && m.unanswered == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
 }
 
 // reachable returns the reachable mates, sorted by name.
@@ -117,13 +117,13 @@ func (c *Circle) reachable() []*mate {
 func (c *Circle) review(now time.Time) {
 	for start, m := range c.mates {
 		before := m.reachable
-		m.reachable = c.hears(m, now)
+		m.reachable = c.isReachable(m, now)
 		switch {
 		case m.reachable && !before:
 			c.log.Infof("Found %s", m)
 			m.answered, m.proved = c.question, true
 			c.beginRound(true, now)
-			c.peers.TellAgain()
+			c.peers.RepeatRecent()
 			c.sendEarly(m, now)
 		case before && !m.reachable:
 			c.lose(m)
@@ -135,8 +135,8 @@ func (c *Circle) review(now time.Time) {
 	mates := c.reachable()
 	c.updateReachable(mates, now)
 	c.compare(now)
-	c.decideWhoSpeaks(mates, now)
-	c.status.Speaks = c.speaks
+	c.chooseReporter(mates, now)
+	c.status.Speaks = c.reports
 }
 
 func laterOf(a, b time.Time) time.Time {
@@ -149,18 +149,18 @@ func laterOf(a, b time.Time) time.Time {
 func (c *Circle) lose(m *mate) {
 	switch {
 	case m.gone:
-		c.log.Infof("%s has stopped", title(m))
+		c.log.Infof("%s has stopped", capitalized(m))
 		return
 	case m.replaced:
-		c.log.Infof("%s was restarted", title(m))
+		c.log.Infof("%s was restarted", capitalized(m))
 	default:
 		c.log.Warnf("Lost %s: it sends nothing, receives nothing from this collector, or does not answer. "+
 			"Check that it runs and that each can reach the other", m)
 	}
-	c.lost = c.lost || m.presence.Speaks
+	c.reporterLost = c.reporterLost || m.presence.Speaks
 }
 
-func title(m *mate) string { return "C" + m.String()[1:] }
+func capitalized(m *mate) string { return "C" + m.String()[1:] }
 
 // updateReachable updates the status with the reachable mates, and notifies the peers of a change.
 func (c *Circle) updateReachable(mates []*mate, now time.Time) {
@@ -170,7 +170,7 @@ func (c *Circle) updateReachable(mates []*mate, now time.Time) {
 	}
 	c.status.Mates = names
 	if c.ready(now) && (c.names == nil || !slices.Equal(names, c.names)) {
-		c.names, c.stands, c.spokenAt = names, false, now
+		c.names, c.substitutes, c.reportedAt = names, false, now
 		c.peers.MatesChanged()
 	}
 }
@@ -183,8 +183,8 @@ func (c *Circle) ready(now time.Time) bool {
 // resume starts over after a pause in which a mate has taken over: waiting messages must be
 // processed first.
 func (c *Circle) resume(now time.Time) {
-	c.resumed, c.readyAt, c.spokeAt = now, time.Time{}, time.Time{}
-	c.setSpeaks(false, now)
+	c.resumed, c.readyAt, c.mateReportedAt = now, time.Time{}, time.Time{}
+	c.setReporting(false, now)
 }
 
 // compare logs each difference of a mate once.
@@ -198,7 +198,7 @@ func (c *Circle) compare(now time.Time) {
 			differ++
 			if !m.differs[what] {
 				m.differs = map[string]bool{what: true}
-				c.log.Warnf("%s differs: %s", title(m), what)
+				c.log.Warnf("%s differs: %s", capitalized(m), what)
 			}
 		}
 	}
@@ -218,7 +218,7 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 		return "another collector has the same name: give each its own 'name' in [inputs.heartbeat.cluster]"
 	case !maps.Equal(m.presence.Rules, c.rules):
 		return fmt.Sprintf("its options differ (%s): set them the same on all collectors, or their verdicts and series will differ", c.otherRules(m))
-	case skew.Abs() > maxClockSkew+m.doubt:
+	case skew.Abs() > maxClockSkew+m.maxAge:
 		return "its clock and the clock here are more than 2s apart, so their events have different timestamps: check time synchronization on both"
 	}
 	return ""
@@ -250,27 +250,27 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 	return m.name == c.name
 }
 
-// decideWhoSpeaks lets one collector report events: the first by name of those that are
+// chooseReporter lets one collector report events: the first by name of those that are
 // reachable, not isolated and able. If another one still speaks, it waits until that stops.
-func (c *Circle) decideWhoSpeaks(mates []*mate, now time.Time) {
+func (c *Circle) chooseReporter(mates []*mate, now time.Time) {
 	others := c.fitterMates(mates, now)
-	waits := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
-	should := c.ready(now) && (len(others) == 0 || c.standsIn(others, waits, now))
+	mateReports := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
+	should := c.ready(now) && (len(others) == 0 || c.shouldSubstitute(others, mateReports, now))
 	c.noteReady(mates, now)
-	if should != c.speaks && (!should || !waits && !c.begins(mates, now)) {
-		c.setSpeaks(should, now)
+	if should != c.reports && (!should || !mateReports && !c.mayHaveStartedTogether(mates, now)) {
+		c.setReporting(should, now)
 	}
-	if c.speaks || waits {
-		c.lost = false
+	if c.reports || mateReports {
+		c.reporterLost = false
 	}
 }
 
-// setSpeaks sets whether this collector reports events.
-func (c *Circle) setSpeaks(speaks bool, now time.Time) {
-	if c.speaks = speaks; speaks {
-		c.peers.Speak(c.lost)
+// setReporting sets whether this collector reports events.
+func (c *Circle) setReporting(reports bool, now time.Time) {
+	if c.reports = reports; reports {
+		c.peers.StartReporting(c.reporterLost)
 	} else {
-		c.peers.Hush()
+		c.peers.StopReporting()
 		c.sendReported(now)
 	}
 	c.sendPresence(now)
@@ -290,21 +290,21 @@ func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	return all
 }
 
-// standsIn reports whether this collector reports events although others go before it, because
+// shouldSubstitute reports whether this collector reports events although others go before it, because
 // no reachable collector reports any. The others probably leave it to a collector that is not
 // reachable from here.
-func (c *Circle) standsIn(others []*mate, waits bool, now time.Time) bool {
+func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {
 	case leads:
-		c.stands = false
-	case !c.stands && !waits && !c.speaks && now.Sub(c.spokenAt) >= presenceValid:
-		c.stands = true
+		c.substitutes = false
+	case !c.substitutes && !mateReports && !c.reports && now.Sub(c.reportedAt) >= presenceValid:
+		c.substitutes = true
 	}
-	if waits || c.speaks {
-		c.spokenAt = now
+	if mateReports || c.reports {
+		c.reportedAt = now
 	}
-	return c.stands
+	return c.substitutes
 }
 
 // noteReady notes when we have become ready. Events that we saw while a mate spoke are left to
@@ -315,20 +315,20 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	}
 	for _, m := range mates {
 		if m.presence.Speaks {
-			c.spokeAt = laterOf(c.spokeAt, m.seen)
+			c.mateReportedAt = laterOf(c.mateReportedAt, m.seen)
 		}
 	}
 	if !c.ready(now) {
 		return
 	}
 	c.readyAt = now
-	c.peers.Join(c.spokeAt)
+	c.peers.LeaveToMate(c.mateReportedAt)
 	c.sendPresence(now)
 }
 
-// begins reports whether we have just become ready, and a mate before us by name may have too:
+// mayHaveStartedTogether reports whether we have just become ready, and a mate before us by name may have too:
 // if both started together, its next presence will say so.
-func (c *Circle) begins(mates []*mate, now time.Time) bool {
+func (c *Circle) mayHaveStartedTogether(mates []*mate, now time.Time) bool {
 	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause
 	})

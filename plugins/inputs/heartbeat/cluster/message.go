@@ -45,7 +45,7 @@ const (
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
 	kindRecords                  // JSON, known
-	kindTold                     // tellings
+	kindReported                 // tellings
 )
 
 // A header is the beginning of each message.
@@ -289,16 +289,16 @@ func (r *reader) words() (all []liveness.Word) {
 	return all
 }
 
-// appendTelling appends the id of an event (8 bytes), the hash of the peer (8), and how long ago
+// appendReported appends the id of an event (8 bytes), the hash of the peer (8), and how long ago
 // the event was, as a varint.
-func appendTelling(b []byte, t *liveness.Telling) []byte {
+func appendReported(b []byte, t *liveness.Telling) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
 	b = binary.BigEndian.AppendUint64(b, t.Peer)
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
 // tellings returns all remaining tellings.
-func (r *reader) tellings() (all []liveness.Telling) {
+func (r *reader) reported() (all []liveness.Telling) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})
 	}

@@ -8,8 +8,8 @@ import (
 
 // Peers are the judge's peers, on which the collectors agree. Its methods may take a lock.
 type Peers interface {
-	Sayings
-	Hearings
+	Outgoing
+	Incoming
 	Events
 
 	// Ticks returns how many times silence was judged.
@@ -26,8 +26,8 @@ type Peers interface {
 	Contained(what string, do func()) bool
 }
 
-// Sayings return what to send to mates.
-type Sayings interface {
+// Outgoing return what to send to mates.
+type Outgoing interface {
 	// News has an entry when there is something to send.
 	News() <-chan struct{}
 	// Said returns what to send to mates since the last call, or a part of it.
@@ -43,8 +43,8 @@ type Sayings interface {
 	RecordsOf(hashes []uint64) []liveness.Record
 }
 
-// Hearings process what mates send.
-type Hearings interface {
+// Incoming process what mates send.
+type Incoming interface {
 	// HearWords processes what a mate sent ago before now. It returns the hashes of the peers
 	// whose records are wanted.
 	HearWords(mate string, ago time.Duration, words []liveness.Word) (wanted []uint64)
@@ -61,22 +61,22 @@ type Hearings interface {
 
 // Events are the events of peers. One of the collectors reports them.
 type Events interface {
-	// Join leaves to the mates the events seen before until, when a message from a mate that
+	// LeaveToMate leaves to the mates the events seen before until, when a message from a mate that
 	// spoke was last received: that mate has seen them too.
-	Join(until time.Time)
-	// Speak lets this collector report events. It reports now those of the last 30 s that no mate
+	LeaveToMate(until time.Time)
+	// StartReporting lets this collector report events. It reports now those of the last 30 s that no mate
 	// has reported, and if again is set the others too: they may not have left the mate.
-	Speak(again bool)
-	// KeepSpeaking lets this collector report events only until the given time: if it hangs, a
+	StartReporting(again bool)
+	// ReportUntil lets this collector report events only until the given time: if it hangs, a
 	// mate takes over.
-	KeepSpeaking(until time.Time)
-	// Hush ends what Speak began.
-	Hush()
-	// TakeTold returns the events reported since the last call.
-	TakeTold() []liveness.Telling
-	// TellAgain lets TakeTold return the events of the last 30 s once more, for a mate that may
+	ReportUntil(until time.Time)
+	// StopReporting ends what StartReporting began.
+	StopReporting()
+	// TakeReported returns the events reported since the last call.
+	TakeReported() []liveness.Telling
+	// RepeatRecent lets TakeReported return the events of the last 30 s once more, for a mate that may
 	// have missed them.
-	TellAgain()
-	// Told notes that a mate has reported events, in a message sent ago before now.
-	Told(ago time.Duration, events []liveness.Telling)
+	RepeatRecent()
+	// NoteReported notes that a mate has reported events, in a message sent ago before now.
+	NoteReported(ago time.Duration, events []liveness.Telling)
 }

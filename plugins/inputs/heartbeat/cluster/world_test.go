@@ -294,9 +294,9 @@ func (w *world) inWords(k kind, body []byte) string {
 		return "words" + words()
 	case kindWant:
 		return "want" + names()
-	case kindTold:
+	case kindReported:
 		all := make([]string, 0, 8)
-		for _, t := range r.tellings() {
+		for _, t := range r.reported() {
 			all = append(all, fmt.Sprintf("%d (%v ago)", t.EventID%100000, t.Ago))
 		}
 		return "told " + strings.Join(all, ", ")

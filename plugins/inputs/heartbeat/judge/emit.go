@@ -10,8 +10,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// watched wraps acc to record whether Telegraf accepts metrics.
-func (j *Judge) watched(acc telegraf.Accumulator) *meter {
+// metered wraps acc to record whether Telegraf accepts metrics.
+func (j *Judge) metered(acc telegraf.Accumulator) *meter {
 	j.mu.Lock()
 	defer j.mu.Unlock()
 	j.flow.reader, _ = acc.(reader)
@@ -37,7 +37,7 @@ func (j *Judge) Gather() {
 // values of the collector's own metrics.
 func (j *Judge) Emit(ctx context.Context, acc telegraf.Accumulator, own func(time.Time) Own) {
 	defer close(j.ended)
-	to := j.watched(acc)
+	to := j.metered(acc)
 	for {
 		select {
 		case <-j.queue.filled:
@@ -183,7 +183,7 @@ func addItem(acc *meter, item *queueItem) {
 
 func addPeer(acc *meter, v *liveness.View) {
 	if acc.reuses {
-		acc.AddMetric(formOf(v).reused(v))
+		acc.AddMetric(templateOf(v).reused(v))
 	} else {
 		acc.AddMetric(peerMetric(v))
 	}

@@ -73,14 +73,14 @@ func rejectMistakes(text, source, service string) error {
 	return nil
 }
 
-// An expectation is everything that the options and files list.
-type expectation struct {
+// An expectedPeers is everything that the options and files list.
+type expectedPeers struct {
 	all     []liveness.Expected
 	wrong   []error // invalid lines, and files that cannot be read
 	partial bool    // a file cannot be read
 }
 
-func (e *expectation) read(ctx context.Context, file *regular.Reader) {
+func (e *expectedPeers) read(ctx context.Context, file *regular.Reader) {
 	ctx, cancel := context.WithTimeout(ctx, readLimit)
 	defer cancel()
 	content, err := file.Read(ctx)
@@ -95,7 +95,7 @@ func (e *expectation) read(ctx context.Context, file *regular.Reader) {
 // addFile adds the entries of a file, one per line. An invalid line is skipped, also one in
 // another encoding; a file in UTF-16 is rejected as a whole. Empty lines and text after "#"
 // are ignored.
-func (e *expectation) addFile(path string, text []byte) {
+func (e *expectedPeers) addFile(path string, text []byte) {
 	text = bytes.TrimPrefix(text, []byte("\ufeff")) // as editors of Windows write it
 	if bytes.IndexByte(text, 0) >= 0 {
 		e.wrong = append(e.wrong, fmt.Errorf("%q in 'expect_files' is not UTF-8 text", path))
@@ -174,8 +174,8 @@ func (e *Expecter) Read(ctx context.Context) {
 }
 
 // collect returns what the options and files list now.
-func (e *Expecter) collect(ctx context.Context) *expectation {
-	found := &expectation{all: make([]liveness.Expected, 0, len(e.entries))}
+func (e *Expecter) collect(ctx context.Context) *expectedPeers {
+	found := &expectedPeers{all: make([]liveness.Expected, 0, len(e.entries))}
 	for _, entry := range e.entries {
 		expected, err := ParseExpected(entry)
 		if err != nil {

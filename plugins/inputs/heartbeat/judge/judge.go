@@ -43,15 +43,15 @@ type Judge struct {
 	mu       sync.Mutex // guards the rest; held while transitions are queued, which keeps them in order
 	tracker  *liveness.Tracker
 	expected []liveness.Expected
-	isolated time.Time // since when; zero if not
-	beats    fates     // received so far
+	isolated time.Time  // since when; zero if not
+	beats    fateCounts // received so far
 
 	restarted      time.Time     // when the tracker was last rebuilt
 	listenedBefore time.Duration // by previous trackers
 
-	herald *herald.Herald
-	news   chan struct{} // has an entry when there is something to send to mates; nil without mates
-	ticks  atomic.Uint64
+	reporter *herald.Reporter
+	news     chan struct{} // has an entry when there is something to send to mates; nil without mates
+	ticks    atomic.Uint64
 
 	flow flow // of metrics to Telegraf
 
@@ -67,7 +67,7 @@ type Judge struct {
 // New returns a Judge that listens from now on. The caller runs KeepTime and Emit.
 func New(options Options, now time.Time) *Judge {
 	j := &Judge{options: options, queue: newQueue(), gathers: make(chan chan struct{}), ended: make(chan struct{})}
-	j.tracker, j.herald = liveness.New(options.Rules, now), herald.New(options.Rules.Mates, now)
+	j.tracker, j.reporter = liveness.New(options.Rules, now), herald.New(options.Rules.Mates, now)
 	if options.Rules.Mates {
 		j.news = make(chan struct{}, 1)
 	}
@@ -80,7 +80,7 @@ func (j *Judge) Observe(b *Beat) liveness.Outcome {
 	out, conflict, rare := j.judge(&b.Beat)
 	out.Transitions = nil
 	if conflict != nil {
-		j.warn(conflict)
+		j.warnOfConflict(conflict)
 	}
 	if rare {
 		j.warnOfRare(b.ID, out.Gap)
@@ -118,9 +118,9 @@ func (j *Judge) warnOfRare(id liveness.ID, gap time.Duration) {
 	}
 }
 
-// warn warns about two processes with the same name. It must not be called with j.mu held: a
+// warnOfConflict warns about two processes with the same name. It must not be called with j.mu held: a
 // log may be slow.
-func (j *Judge) warn(conflict *liveness.Transition) {
+func (j *Judge) warnOfConflict(conflict *liveness.Transition) {
 	if more, ok := j.conflicts.Allow(time.Now()); ok {
 		j.options.Log.Warnf("Two processes beat as %s, from %s and %s: %s%s",
 			conflict.ID, placeOf(conflict.Addr), placeOf(conflict.Other), advice(conflict), more)
@@ -209,7 +209,7 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 	if now = at; now.IsZero() {
 		now = time.Now() // under the lock, so that time never goes back for the tracker
 		if j.Flows() {   // otherwise a mate reports it before it leaves here
-			j.queue.pushLate(j.herald.Settle(now))
+			j.queue.pushLate(j.reporter.TakeOverdue(now))
 		}
 	}
 	if !j.Contained("judging silence", func() { more = j.judgeSilence(now) }) {
@@ -224,14 +224,14 @@ func (j *Judge) tickPart(at time.Time) (now time.Time, more bool) {
 func (j *Judge) judgeSilence(now time.Time) (more bool) {
 	transitions, more := j.tracker.TickPart(now, batchSize)
 	if isolated := j.tracker.Isolated(); isolated == j.isolated.IsZero() {
-		j.isolate(isolated, now)
+		j.queueIsolation(isolated, now)
 	}
 	j.enqueue(transitions)
 	return more
 }
 
-// isolate queues the event that the collector is probably cut off, or no longer is.
-func (j *Judge) isolate(isolated bool, now time.Time) {
+// queueIsolation queues the event that the collector is probably cut off, or no longer is.
+func (j *Judge) queueIsolation(isolated bool, now time.Time) {
 	lasted := time.Duration(0)
 	if isolated {
 		j.isolated = now
@@ -251,7 +251,7 @@ func (j *Judge) enqueue(transitions []liveness.Transition) *liveness.Transition 
 	var conflict *liveness.Transition
 	now := time.Now()
 	for _, tr := range transitions {
-		j.queue.pushChange(tr, j.herald.Admit(&tr, now))
+		j.queue.pushChange(tr, j.reporter.Admit(&tr, now))
 		if tr.Event == liveness.Conflict {
 			conflict = &tr
 		}

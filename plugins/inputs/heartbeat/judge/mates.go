@@ -21,7 +21,7 @@ func (j *Judge) News() <-chan struct{} { return j.news }
 
 // wakeMates signals on News that there is something to send. j.mu is held.
 func (j *Judge) wakeMates() {
-	if j.tracker.Silent() && j.herald.Silent() {
+	if j.tracker.Silent() && j.reporter.NothingReported() {
 		return
 	}
 	select {
@@ -128,55 +128,55 @@ func (j *Judge) MatesChanged() {
 	j.wakeMates()
 }
 
-// Join leaves to the mates the events seen before until. See Events of package cluster.
-func (j *Judge) Join(until time.Time) {
+// LeaveToMate leaves to the mates the events seen before until. See Events of package cluster.
+func (j *Judge) LeaveToMate(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.Join(until)
+	j.reporter.LeaveToMate(until)
 }
 
-// Speak lets this collector report the events of peers. It reports now those of the last 30 s
+// StartReporting lets this collector report the events of peers. It reports now those of the last 30 s
 // that no mate has reported, and if again is set, the others too.
-func (j *Judge) Speak(again bool) {
+func (j *Judge) StartReporting(again bool) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.queue.pushLate(j.herald.Speak(again, time.Now()))
+	j.queue.pushLate(j.reporter.StartReporting(again, time.Now()))
 }
 
-// KeepSpeaking lets this collector report events no longer than until the given time: if this
+// ReportUntil lets this collector report events no longer than until the given time: if this
 // collector hangs, a mate takes over.
-func (j *Judge) KeepSpeaking(until time.Time) {
+func (j *Judge) ReportUntil(until time.Time) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.KeepSpeaking(until)
+	j.reporter.ReportUntil(until)
 }
 
-// Hush ends what Speak began.
-func (j *Judge) Hush() {
+// StopReporting ends what StartReporting began.
+func (j *Judge) StopReporting() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.Hush(time.Now())
+	j.reporter.StopReporting(time.Now())
 }
 
-// TakeTold returns the events reported since the last call.
-func (j *Judge) TakeTold() []liveness.Telling {
+// TakeReported returns the events reported since the last call.
+func (j *Judge) TakeReported() []liveness.Telling {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	return j.herald.TakeTold(time.Now())
+	return j.reporter.TakeReported(time.Now())
 }
 
-// TellAgain lets TakeTold return the events of the last 30 s once more.
-func (j *Judge) TellAgain() {
+// RepeatRecent lets TakeReported return the events of the last 30 s once more.
+func (j *Judge) RepeatRecent() {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.TellAgain()
+	j.reporter.RepeatRecent()
 }
 
-// Told notes that a mate has reported events, in a message sent ago before now.
-func (j *Judge) Told(ago time.Duration, events []liveness.Telling) {
+// NoteReported notes that a mate has reported events, in a message sent ago before now.
+func (j *Judge) NoteReported(ago time.Duration, events []liveness.Telling) {
 	j.mu.Lock()
 	defer j.mu.Unlock()
-	j.herald.NoteTold(events, ago, time.Now())
+	j.reporter.NoteReported(events, ago, time.Now())
 }
 
 // Asked returns about how many peers mates were asked, and how many of those were spared

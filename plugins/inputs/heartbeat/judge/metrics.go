@@ -150,23 +150,23 @@ func statusCode(v *liveness.View) any {
 	return nil
 }
 
-// A peerForm is a template for the metrics of peers: copying it and filling in the values costs
+// A peerTemplate is a template for the metrics of peers: copying it and filling in the values costs
 // half as much as building a metric field by field.
-type peerForm struct {
+type peerTemplate struct {
 	fields []peerField
 	empty  telegraf.Metric
 	free   sync.Pool // of *reusable
 }
 
 var (
-	formWithStatus    = newPeerForm(peerFields)
-	formWithoutStatus = newPeerForm(slices.DeleteFunc(slices.Clone(peerFields), func(f peerField) bool {
+	templateWithStatus    = newPeerTemplate(peerFields)
+	templateWithoutStatus = newPeerTemplate(slices.DeleteFunc(slices.Clone(peerFields), func(f peerField) bool {
 		return f.of(new(liveness.View)) == nil
 	}))
 )
 
-func newPeerForm(fields []peerField) *peerForm {
-	f := &peerForm{fields: fields, empty: metric.New(measurementPeer, nil, nil, time.Time{}, telegraf.Gauge)}
+func newPeerTemplate(fields []peerField) *peerTemplate {
+	f := &peerTemplate{fields: fields, empty: metric.New(measurementPeer, nil, nil, time.Time{}, telegraf.Gauge)}
 	for _, field := range fields {
 		f.empty.AddField(field.name, int64(0))
 	}
@@ -174,7 +174,7 @@ func newPeerForm(fields []peerField) *peerForm {
 }
 
 // fill turns m, which has this form, into the metric of a peer.
-func (f *peerForm) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
+func (f *peerTemplate) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
 	m.SetTime(v.At)
 	identify(m, v)
 	for i, field := range m.FieldList() {
@@ -183,16 +183,16 @@ func (f *peerForm) fill(m telegraf.Metric, v *liveness.View) telegraf.Metric {
 	return m
 }
 
-func formOf(v *liveness.View) *peerForm {
+func templateOf(v *liveness.View) *peerTemplate {
 	if statusCode(v) != nil {
-		return formWithStatus
+		return templateWithStatus
 	}
-	return formWithoutStatus
+	return templateWithoutStatus
 }
 
 // peerMetric returns the gauges of one peer.
 func peerMetric(v *liveness.View) telegraf.Metric {
-	f := formOf(v)
+	f := templateOf(v)
 	return f.fill(f.empty.Copy(), v)
 }
 
@@ -310,7 +310,7 @@ type Listener struct {
 }
 
 // fates count beats by their fate since the start of the Judge.
-type fates [liveness.Begun + 1]int64
+type fateCounts [liveness.Begun + 1]int64
 
 // health is the state of the Judge itself.
 type health struct {
@@ -319,7 +319,7 @@ type health struct {
 	coalesced int64
 	panics    int64
 	peers     [len(liveness.States)]int
-	beats     fates
+	beats     fateCounts
 }
 
 // collectorMetrics returns the metrics of the plugin itself.

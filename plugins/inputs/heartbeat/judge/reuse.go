@@ -27,7 +27,7 @@ type reusable struct {
 func (r *reusable) Reuse() { r.free.Put(r) }
 
 // reused is peerMetric for a reuser.
-func (f *peerForm) reused(v *liveness.View) telegraf.Metric {
+func (f *peerTemplate) reused(v *liveness.View) telegraf.Metric {
 	r, ok := f.free.Get().(*reusable)
 	if !ok {
 		return &reusable{f.fill(f.empty.Copy(), v), &f.free}

@@ -18,7 +18,7 @@ func (j *Judge) Restore(records []liveness.Record, saved, now time.Time) {
 		r := &records[i]
 		j.Contained("restoring a peer", func() {
 			j.enqueue(j.tracker.Restore(r, saved, now))
-			j.herald.Resume(r.ID, r.State)
+			j.reporter.NoteRestored(r.ID, r.State)
 		})
 	}
 }

@@ -42,12 +42,12 @@ type Listing struct {
 // hangs. The next call returns the result of that read when it ends.
 func (d *Directory) Read(ctx context.Context) (Listing, error) {
 	last := d.last // an abandoned read may still use it
-	got, ok := d.attempt.late()
+	got, ok := d.attempt.lateResult()
 	if !ok || got.err != nil {
-		got, ok = d.attempt.wait(ctx, func() Listing { return d.list(last) })
+		got, ok = d.attempt.run(ctx, func() Listing { return d.list(last) })
 	}
 	if !ok {
-		return Listing{}, slow(d.Name)
+		return Listing{}, slowError(d.Name)
 	}
 	if got.err == nil {
 		d.last = got.Files

@@ -33,9 +33,9 @@ type attempt[T any] struct {
 	pending chan T // of the abandoned read; nil for none
 }
 
-// wait returns the result of read, unless ctx ends first or an earlier read still hangs.
-func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
-	a.late() // drop an outdated result
+// run returns the result of read, unless ctx ends first or an earlier read still hangs.
+func (a *attempt[T]) run(ctx context.Context, read func() T) (got T, ok bool) {
+	a.lateResult() // drop an outdated result
 	if a.pending != nil {
 		return got, false
 	}
@@ -50,8 +50,8 @@ func (a *attempt[T]) wait(ctx context.Context, read func() T) (got T, ok bool) {
 	}
 }
 
-// late returns the result of the abandoned read, if it has returned meanwhile.
-func (a *attempt[T]) late() (got T, ok bool) {
+// lateResult returns the result of the abandoned read, if it has returned meanwhile.
+func (a *attempt[T]) lateResult() (got T, ok bool) {
 	select {
 	case got = <-a.pending:
 		a.pending = nil
@@ -77,11 +77,11 @@ func (r *Reader) Read(ctx context.Context) (Content, error) {
 	if load == nil {
 		load = read
 	}
-	content, ok := r.attempt.wait(ctx, func() Content { return load(r.Name, r.Limit) })
+	content, ok := r.attempt.run(ctx, func() Content { return load(r.Name, r.Limit) })
 	if !ok {
-		return Content{}, slow(r.Name)
+		return Content{}, slowError(r.Name)
 	}
 	return content, content.Err
 }
 
-func slow(name string) error { return fmt.Errorf("reading %.256q %w", name, ErrSlow) }
+func slowError(name string) error { return fmt.Errorf("reading %.256q %w", name, ErrSlow) }

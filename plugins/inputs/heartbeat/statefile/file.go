@@ -67,20 +67,20 @@ func Open(path string, now time.Time) (*File, State, error) {
 	if err != nil {
 		return nil, State{}, err
 	}
-	return f, c.whole(now), nil
+	return f, c.fullState(now), nil
 }
 
 // lock is Open without reading.
 func lock(path string) (*File, error) {
 	makeDefaultDir(path)
 	f := &File{path: path}
-	if err := f.take(); err != nil {
+	if err := f.acquire(); err != nil {
 		return nil, fmt.Errorf("cannot use state file %q: %w", path, err)
 	}
 	return f, nil
 }
 
-func (f *File) take() error {
+func (f *File) acquire() error {
 	// Saving and moving aside would move whatever is there, even /dev/null.
 	if err := checkPlace(f.path); err != nil {
 		return err
@@ -120,11 +120,11 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 		return nil, err
 	}
 	f.life = c.lastLife() + 1
-	f.base = c.needed()
-	if c.spoiled > 0 {
+	f.base = c.currentBytes()
+	if c.unreadable > 0 {
 		f.keepCopy()
 	}
-	if !c.outdated && c.spoiled == 0 {
+	if !c.outdated && c.unreadable == 0 {
 		f.resume(int64(len(header)) + c.size)
 	}
 	return c, nil
@@ -193,7 +193,7 @@ func (f *File) write(text []byte, more bool) error {
 	if f.pending = append(f.pending, text...); more && len(f.pending) < maxPending {
 		return nil
 	}
-	spare, err := f.written()
+	spare, err := f.awaitWrite()
 	if err != nil {
 		return err
 	}
@@ -201,12 +201,12 @@ func (f *File) write(text []byte, more bool) error {
 	if f.pending = spare; more {
 		return nil
 	}
-	f.pending, err = f.written()
+	f.pending, err = f.awaitWrite()
 	return err
 }
 
-// written waits for the write in progress, and returns its buffer.
-func (f *File) written() (spare []byte, err error) {
+// awaitWrite waits for the write in progress, and returns its buffer.
+func (f *File) awaitWrite() (spare []byte, err error) {
 	if f.pendingWrite == nil {
 		return nil, nil
 	}
@@ -240,7 +240,7 @@ func startWrite(file *os.File, text []byte) *pendingWrite {
 
 // closeJournal closes the journal.
 func (f *File) closeJournal() {
-	f.written() //nolint:errcheck // its result no longer matters
+	f.awaitWrite() //nolint:errcheck // its result no longer matters
 	if f.journal != nil {
 		f.journal.Close()
 		f.journal, f.pending = nil, f.pending[:0]
@@ -438,7 +438,7 @@ func Read(path string, now time.Time) (State, error) {
 	if err != nil {
 		return State{}, fmt.Errorf("reading state from %q failed: %w", path, err)
 	}
-	return c.whole(now), nil
+	return c.fullState(now), nil
 }
 
 // A damagedError is the error about a readable file without a valid state.
@@ -460,7 +460,7 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 	if info.Size() > maxFile {
 		return nil, &damagedError{fmt.Errorf("it has %d bytes, the limit is %d", info.Size(), int64(maxFile))}
 	}
-	c, err := readContents(&untilReader{ctx, file})
+	c, err := readContents(&contextReader{ctx, file})
 	var failed *fs.PathError // an error of the disk, not of the contents
 	if err != nil && !errors.As(err, &failed) && ctx.Err() == nil {
 		err = &damagedError{err}
@@ -468,13 +468,13 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 	return c, err
 }
 
-// An untilReader reads until its context ends.
-type untilReader struct {
+// An contextReader reads until its context ends.
+type contextReader struct {
 	ctx context.Context
 	io.Reader
 }
 
-func (r *untilReader) Read(text []byte) (int, error) {
+func (r *contextReader) Read(text []byte) (int, error) {
 	if err := r.ctx.Err(); err != nil {
 		return 0, err
 	}

@@ -12,17 +12,17 @@ import (
 // does inOrder.
 func inOrder[T any](jobs iter.Seq[func() T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
-		all, enough := make(chan chan result[T], 2*runtime.GOMAXPROCS(0)), make(chan struct{})
-		defer close(enough)
-		go func() { // ends with the jobs, or with enough
+		all, stop := make(chan chan result[T], 2*runtime.GOMAXPROCS(0)), make(chan struct{})
+		defer close(stop)
+		go func() { // ends with the jobs, or with stop
 			defer close(all)
-			begun := catch(func() (none T) { startJobs(jobs, all, enough); return none })
+			begun := catch(func() (none T) { startJobs(jobs, all, stop); return none })
 			if begun.panic != nil {
 				last := make(chan result[T], 1)
 				last <- begun
 				select {
 				case all <- last:
-				case <-enough:
+				case <-stop:
 				}
 			}
 		}()
@@ -39,13 +39,13 @@ func inOrder[T any](jobs iter.Seq[func() T]) iter.Seq[T] {
 }
 
 // startJobs starts each job, and sends the channel of its result to all.
-func startJobs[T any](jobs iter.Seq[func() T], all chan<- chan result[T], enough <-chan struct{}) {
+func startJobs[T any](jobs iter.Seq[func() T], all chan<- chan result[T], stop <-chan struct{}) {
 	for job := range jobs {
 		one := make(chan result[T], 1)
 		select {
 		case all <- one:
 			go func() { one <- catch(job) }() // ends with the job
-		case <-enough:
+		case <-stop:
 			return
 		}
 	}

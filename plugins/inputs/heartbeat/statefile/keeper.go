@@ -130,7 +130,7 @@ func (k *Keeper) Open(now time.Time) error {
 	if lockedByAnother(err) {
 		return fmt.Errorf("%w%s", err, lockedRemedy)
 	}
-	k.complain(err)
+	k.logProblem(err)
 	return nil
 }
 
@@ -147,7 +147,7 @@ func (k *Keeper) Load(ctx context.Context) bool {
 	if ctx.Err() != nil {
 		return false
 	}
-	k.complain(err)
+	k.logProblem(err)
 	return true
 }
 
@@ -203,8 +203,8 @@ func (k *Keeper) restore(ctx context.Context) error {
 	return nil
 }
 
-// complain logs why no state is kept and what to do, unless that was the last thing logged.
-func (k *Keeper) complain(err error) {
+// logProblem logs why no state is kept and what to do, unless that was the last thing logged.
+func (k *Keeper) logProblem(err error) {
 	if err == nil || err.Error() == k.logged {
 		return
 	}
@@ -283,7 +283,7 @@ func (k *Keeper) step(ctx context.Context, now time.Time) {
 			err = k.restore(ctx)
 		}
 		if err != nil {
-			k.complain(err)
+			k.logProblem(err)
 			return
 		}
 		if ctx.Err() != nil { // some peers are not restored

@@ -353,10 +353,10 @@ func (*plainWriter) refuse() {}
 
 // A plainReader is a visitor that reads what a plainWriter writes.
 type plainReader struct {
-	rest    []byte
-	strange bool // the text is not plain
-	first   bool // the next member is the first of its object
-	latest  string
+	rest     []byte
+	notPlain bool // the text is not plain
+	first    bool // the next member is the first of its object
+	latest   string
 }
 
 // readPlain reads a line if it is plain. It uses p for the peer.
@@ -367,7 +367,7 @@ func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	r.read('{')
 	l.visit(r)
 	r.end()
-	return l, !r.strange && len(r.rest) == 0
+	return l, !r.notPlain && len(r.rest) == 0
 }
 
 // next reports whether the named member comes next, and skips its name.
@@ -397,7 +397,7 @@ func (r *plainReader) read(c byte) {
 }
 
 // refuse leaves the line to encoding/json.
-func (r *plainReader) refuse() { r.strange, r.rest = true, nil }
+func (r *plainReader) refuse() { r.notPlain, r.rest = true, nil }
 
 func (r *plainReader) number(name string, n int64) int64 {
 	if r.next(name) {

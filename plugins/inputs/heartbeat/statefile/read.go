@@ -57,10 +57,10 @@ type contents struct {
 	bare    bool      // it ends after the first line
 	size    int64     // bytes up to the end of the last whole line, without the first one
 
-	outdated bool  // an older version wrote it
-	spoiled  int   // lines that could not be read
-	first    error // the error of the first of those
-	trouble  error // why the whole file was not read
+	outdated   bool  // an older version wrote it
+	unreadable int   // lines that could not be read
+	first      error // the error of the first of those
+	trouble    error // why the whole file was not read
 }
 
 func newContents() *contents {
@@ -111,7 +111,7 @@ func headerText(version int) []byte { return fmt.Appendf(nil, "%s %d", format, v
 // readHeadless reads a state file whose first line is damaged.
 func readHeadless(lines *lineReader) (*contents, error) {
 	c := newContents()
-	c.spoil(1, errForeign)
+	c.noteUnreadable(1, errForeign)
 	c, err := readLines(c, lines)
 	if err == nil && c.last.IsZero() {
 		return nil, errForeign
@@ -132,7 +132,7 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 				l.err = c.take(l)
 			}
 			if l.err != nil {
-				c.spoil(number, l.err)
+				c.noteUnreadable(number, l.err)
 			}
 		}
 	}
@@ -163,7 +163,7 @@ func (r *lineReader) blocks() iter.Seq[func() block] {
 		for more := true; more; {
 			var lines [][]byte
 			var err error
-			lines, more, err = r.whole()
+			lines, more, err = r.nextLines()
 			if !yield(func() block { return parseBlock(lines, err) }) {
 				return
 			}
@@ -171,8 +171,8 @@ func (r *lineReader) blocks() iter.Seq[func() block] {
 	}
 }
 
-// whole returns the next whole lines, and whether there may be more.
-func (r *lineReader) whole() (lines [][]byte, more bool, err error) {
+// nextLines returns the next whole lines, and whether there may be more.
+func (r *lineReader) nextLines() (lines [][]byte, more bool, err error) {
 	block := make([]byte, 0, blockSize+blockSize/8)
 	for len(block) < blockSize {
 		text, err := r.next()
@@ -249,9 +249,9 @@ func (c *contents) drop(id liveness.ID) {
 	}
 }
 
-func (c *contents) spoil(number int, err error) {
+func (c *contents) noteUnreadable(number int, err error) {
 	c.begun = false // as far as is known
-	if c.spoiled++; c.first == nil {
+	if c.unreadable++; c.first == nil {
 		c.first = fmt.Errorf("line %d: %w", number, shortened(err))
 	}
 }
@@ -266,8 +266,8 @@ func (c *contents) state(now time.Time) State {
 			s.Saved = now
 		}
 	}
-	if c.spoiled > 0 {
-		s.Trouble = fmt.Errorf("skipped %d lines that could not be read, the first is %w", c.spoiled, c.first)
+	if c.unreadable > 0 {
+		s.Trouble = fmt.Errorf("skipped %d lines that could not be read, the first is %w", c.unreadable, c.first)
 	}
 	return s
 }
@@ -290,8 +290,8 @@ func (c *contents) cutOff() error {
 	return nil
 }
 
-// whole returns the state at the end of the file.
-func (c *contents) whole(now time.Time) State {
+// fullState returns the state at the end of the file.
+func (c *contents) fullState(now time.Time) State {
 	s := c.state(now)
 	s.Peers = slices.Grow(s.Peers, len(c.entries))
 	for some := range c.peers(&s) {
@@ -353,8 +353,8 @@ func (c *contents) listenedAfter() []time.Duration {
 	return later
 }
 
-// needed returns how many bytes of the file are current lines.
-func (c *contents) needed() (sum int64) {
+// currentBytes returns how many bytes of the file are current lines.
+func (c *contents) currentBytes() (sum int64) {
 	for i := range c.entries {
 		sum += int64(len(c.entries[i].text))
 	}

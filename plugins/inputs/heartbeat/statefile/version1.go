@@ -14,13 +14,13 @@ import (
 // time of writing. Then follows a line per peer. The last line has a checksum of all lines before
 // it. This version is read, never written.
 
-// sealed is the beginning of the last line, and of no other line.
-const sealed = `{"peers":`
+// sealPrefix is the beginning of the last line, and of no other line.
+const sealPrefix = `{"peers":`
 
 // seal returns the last line of a file with the given number of peers and CRC-32C. It is compared
 // as text, because a parser would overlook some damage.
 func seal(peers int, sum uint32) string {
-	return fmt.Sprintf(sealed+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
+	return fmt.Sprintf(sealPrefix+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
 }
 
 // readVersion1 reads what follows the first line. Without a correct seal it rejects the file; an
@@ -48,7 +48,7 @@ func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 			return nil, err
 		case line == nil:
 			return nil, errors.New("it is truncated: its last line is missing")
-		case bytes.HasPrefix(line, []byte(sealed)):
+		case bytes.HasPrefix(line, []byte(sealPrefix)):
 			return c, lines.checkSeal(line, seal(count, sum))
 		}
 		sum = crc32.Update(sum, castagnoli, line)
@@ -66,7 +66,7 @@ func (c *contents) takeVersion1(text []byte, number int) {
 			return
 		}
 	}
-	c.spoil(number, err)
+	c.noteUnreadable(number, err)
 }
 
 func (r *lineReader) checkSeal(line []byte, want string) error {

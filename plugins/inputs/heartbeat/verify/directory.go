@@ -247,7 +247,7 @@ func (k *Keys) readDirectory(ctx context.Context) {
 		d.logged = ""
 	}
 	d.info = listing.Info
-	k.take(d.find(listing.Files))
+	k.applyAll(d.find(listing.Files))
 }
 
 // checkMounted returns an error if the directory was probably unmounted: then the previous keys stay.
@@ -264,8 +264,8 @@ func (k *Keys) checkMounted(listing *regular.Listing) error {
 	return nil
 }
 
-// take applies the secrets that were found.
-func (k *Keys) take(found map[string]readResult) {
+// applyAll applies the secrets that were found.
+func (k *Keys) applyAll(found map[string]readResult) {
 	d := k.dir
 	for id := range found {
 		d.source(id)

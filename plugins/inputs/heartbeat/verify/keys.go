@@ -252,7 +252,7 @@ func (k *Keys) apply(s *source, found readResult) {
 		return
 	case gone:
 	case found.err != nil:
-		k.complain(s, found.err)
+		k.logProblem(s, found.err)
 		return
 	case k.set(s.id, found.secrets):
 		k.log.Infof("Reloaded key %q of '%s'", s.id, s.option)
@@ -260,8 +260,8 @@ func (k *Keys) apply(s *source, found readResult) {
 	s.logged = ""
 }
 
-// complain logs what is wrong with a file, once.
-func (k *Keys) complain(s *source, err error) {
+// logProblem logs what is wrong with a file, once.
+func (k *Keys) logProblem(s *source, err error) {
 	text := err.Error()
 	switch {
 	case text == s.logged:

@@ -112,14 +112,14 @@ func (b *Bus) forward() {
 	for {
 		select {
 		case m := <-b.arrived:
-			b.hand(m.Data)
+			b.deliver(m.Data)
 		case <-b.closed:
 			return
 		}
 	}
 }
 
-func (b *Bus) hand(message []byte) {
+func (b *Bus) deliver(message []byte) {
 	select {
 	case b.received <- message:
 	default:

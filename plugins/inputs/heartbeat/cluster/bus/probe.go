@@ -31,7 +31,7 @@ func Probe(ctx context.Context, address string, secret []byte, config *tls.Confi
 		return fmt.Errorf("no collector listens on %s: %w", address, withoutAddress(err))
 	}
 	defer conn.Close()
-	if err := try(ctx, conn, address, secret, config); err != nil {
+	if err := checkCollector(ctx, conn, address, secret, config); err != nil {
 		return fmt.Errorf("%s: %w", address, err)
 	}
 	return nil
@@ -46,11 +46,11 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	return conn, nil
 }
 
-func try(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
+func checkCollector(ctx context.Context, conn net.Conn, address string, secret []byte, config *tls.Config) error {
 	if config != nil {
-		secured := tls.Client(conn, forHost(config, address))
+		secured := tls.Client(conn, configFor(config, address))
 		if err := secured.HandshakeContext(ctx); err != nil {
-			return tlsProblem(err)
+			return explainTLSError(err)
 		}
 		conn = secured
 	}
@@ -60,16 +60,16 @@ func try(ctx context.Context, conn net.Conn, address string, secret []byte, conf
 		if config == nil && speaksTLS(ctx, address) {
 			return errors.New("it requires TLS: set tls_cert, tls_key and tls_allowed_cacerts here too")
 		}
-		return readProblem(err)
+		return explainReadError(err)
 	}
-	if err := greeting(line); err != nil {
+	if err := checkGreeting(line); err != nil {
 		return err
 	}
-	return introduce(conn, lines, secret)
+	return sendConnect(conn, lines, secret)
 }
 
-// forHost returns a copy of config that verifies the host of an address.
-func forHost(config *tls.Config, address string) *tls.Config {
+// configFor returns a copy of config that verifies the host of an address.
+func configFor(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
 		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialed
@@ -94,8 +94,8 @@ func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	return line, conn.SetReadDeadline(time.Time{})
 }
 
-// greeting checks that the first line is that of a collector.
-func greeting(line string) error {
+// checkGreeting checks that the first line is that of a collector.
+func checkGreeting(line string) error {
 	text, isNATS := strings.CutPrefix(line, "INFO ")
 	if !isNATS {
 		return fmt.Errorf("%w: it sends %.60q", errNoCollector, line)
@@ -114,9 +114,9 @@ func greeting(line string) error {
 	return nil
 }
 
-// introduce sends the first line of a route. No route begins without the second line, which
+// sendConnect sends the first line of a route. No route begins without the second line, which
 // describes the server.
-func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
+func sendConnect(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 	connect, err := json.Marshal(map[string]any{
 		"user": user, "pass": password(secret), "name": rand.Text(), "cluster": cluster,
 		"verbose": false, "pedantic": false, "tls_required": false, "echo": true,
@@ -125,7 +125,7 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 		return err
 	}
 	if _, err := fmt.Fprintf(conn, "CONNECT %s\r\nPING\r\n", connect); err != nil {
-		return readProblem(err)
+		return explainReadError(err)
 	}
 	for {
 		line, err := lines.ReadString('\n')
@@ -137,13 +137,13 @@ func introduce(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 		case strings.HasPrefix(line, "-ERR"):
 			return fmt.Errorf("it refuses the connection: %.200q", strings.TrimSpace(line))
 		case err != nil:
-			return readProblem(err)
+			return explainReadError(err)
 		}
 	}
 }
 
-// readProblem explains why a connection ended.
-func readProblem(err error) error {
+// explainReadError explains why a connection ended.
+func explainReadError(err error) error {
 	if refusal := remoteAlert(err); refusal != nil {
 		return refusal
 	}
@@ -153,8 +153,8 @@ func readProblem(err error) error {
 	return fmt.Errorf("it closed the connection: %w", withoutAddress(err))
 }
 
-// tlsProblem explains why a handshake failed.
-func tlsProblem(err error) error {
+// explainTLSError explains why a handshake failed.
+func explainTLSError(err error) error {
 	if header, ok := errors.AsType[tls.RecordHeaderError](err); ok {
 		if string(header.RecordHeader[:4]) == "INFO" {
 			return errors.New("it does not use TLS: set tls_cert, tls_key and tls_allowed_cacerts there too")
@@ -188,7 +188,7 @@ func speaksTLS(ctx context.Context, address string) bool {
 		return false
 	}
 	defer conn.Close()
-	err = tls.Client(conn, forHost(&tls.Config{MinVersion: tls.VersionTLS12}, address)).HandshakeContext(ctx)
+	err = tls.Client(conn, configFor(&tls.Config{MinVersion: tls.VersionTLS12}, address)).HandshakeContext(ctx)
 	var untrusted *tls.CertificateVerificationError
 	return err == nil || remoteAlert(err) != nil || errors.As(err, &untrusted)
 }

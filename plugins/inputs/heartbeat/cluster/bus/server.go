@@ -207,7 +207,7 @@ func (g *gate) Check(c server.ClientAuthentication) bool {
 		return true
 	}
 	if from := c.RemoteAddress(); from != nil {
-		g.log.otherSecret(from.String())
+		g.log.warnOtherSecret(from.String())
 	}
 	return false
 }

@@ -55,7 +55,7 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 // Errorf picks out what a user must know.
 func (l *serverLog) Errorf(format string, args ...any) {
 	if strings.HasPrefix(format, "Error trying to connect to route") {
-		l.notConnected(args)
+		l.warnNotConnected(args)
 		return
 	}
 	line := fmt.Sprintf(format, args...)
@@ -64,15 +64,15 @@ func (l *serverLog) Errorf(format string, args ...any) {
 		return
 	}
 	if strings.Contains(what, "Route Error 'Authorization Violation'") {
-		l.otherSecret(from)
+		l.warnOtherSecret(from)
 	}
 	if _, problem, ok := strings.Cut(what, "TLS route handshake error: "); ok {
-		l.tlsFailed(from, problem, time.Now())
+		l.warnTLSFailed(from, problem, time.Now())
 	}
 }
 
-// notConnected receives the number of the attempt and its error, which contains the address.
-func (l *serverLog) notConnected(args []any) {
+// warnNotConnected receives the number of the attempt and its error, which contains the address.
+func (l *serverLog) warnNotConnected(args []any) {
 	if len(args) != 2 {
 		return
 	}
@@ -82,8 +82,8 @@ func (l *serverLog) notConnected(args []any) {
 	}
 }
 
-// otherSecret receives the address of a collector that refused a route or was refused.
-func (l *serverLog) otherSecret(from string) {
+// warnOtherSecret receives the address of a collector that refused a route or was refused.
+func (l *serverLog) warnOtherSecret(from string) {
 	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
 		l.to.Warnf("The collector at %s has a different 'secret': set the same one on all collectors%s", from, more)
 	}
@@ -94,9 +94,9 @@ const (
 	maxTLSHosts = 100
 )
 
-// tlsFailed warns of the second failure in a row. A single one may be a port scan, or NATS trying
+// warnTLSFailed warns of the second failure in a row. A single one may be a port scan, or NATS trying
 // an address that it learned from another collector, for which it has no verified name.
-func (l *serverLog) tlsFailed(from, problem string, now time.Time) {
+func (l *serverLog) warnTLSFailed(from, problem string, now time.Time) {
 	host, _, err := net.SplitHostPort(from)
 	if err != nil {
 		host = from
