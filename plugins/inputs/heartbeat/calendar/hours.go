@@ -20,7 +20,7 @@ type Hours struct {
 	text   string
 	zone   *time.Location
 	within [weekMinutes]bool // by minute of local time, from Sunday 00:00
-	cached Span              // the span returned last
+	cached Span              // the span that At returned last
 }
 
 // A Span is a period inside or outside of the hours.
@@ -29,9 +29,9 @@ type Span struct {
 	From, Until time.Time // at most a week away, if the hours have no gap
 }
 
-// ParseHours parses days and times like "Mon-Fri 06:00-20:00", or
-// "Mon-Fri 06:00-12:00,13:00-18:00 Sat,Sun 22:00-06:00", in a zone as in ParseSchedule. Times
-// without days apply to every day. A time range that ends before it begins ends on the next day.
+// ParseHours parses days and times like "Mon-Fri 06:00-20:00", or "Mon-Fri 06:00-12:00,13:00-18:00
+// Sat,Sun 22:00-06:00". The zone is as for ParseSchedule. Times without days apply to every day. If
+// the end of a time range is earlier than its beginning, the range ends on the next day.
 func ParseHours(text, zone string) (*Hours, error) {
 	location, err := locate(zone)
 	if err != nil {
@@ -84,7 +84,8 @@ func addDays(days []time.Weekday, word string) ([]time.Weekday, error) {
 	}
 }
 
-// dayOf returns the day for its name or the first three letters of it; -1 for any other text.
+// dayOf returns the day for its name or the first three letters of its name. For any other text it
+// returns -1.
 func dayOf(name string) int {
 	name = strings.ToLower(name)
 	return slices.IndexFunc(dayNames, func(day string) bool { return name == day || name == day[:3] })
@@ -120,7 +121,7 @@ func minuteOf(text string) (int, error) {
 	return int(h*60 + m), errors.Join(err, err2)
 }
 
-// At returns the span that contains t. When clocks are set, the hours follow local time: a
+// At returns the span that contains t. The hours follow local time: when clocks are set back, the
 // repeated hour counts twice.
 func (h *Hours) At(t time.Time) Span {
 	if c := &h.cached; !t.Before(c.From) && t.Before(c.Until) {

@@ -1,5 +1,5 @@
-// Package calendar knows when a job is due, and at which hours a peer is expected. It reads no
-// clock: time is an argument.
+// Package calendar knows when a job is due, and at which hours a peer is expected. It never reads a
+// clock: callers pass the time.
 package calendar
 
 import (
@@ -11,7 +11,7 @@ import (
 	"github.com/robfig/cron/v3"
 )
 
-// maxShift is more than twice the shift of clocks when summer time begins or ends, which is an
+// maxShift is more than twice the time by which clocks are set when summer time begins or ends: an
 // hour, or half an hour on Lord Howe Island.
 const maxShift = 3 * time.Hour
 
@@ -19,18 +19,18 @@ const maxShift = 3 * time.Hour
 // may match, as in crontab(5).
 var crontab = cron.NewParser(cron.Minute | cron.Hour | cron.Dom | cron.Month | cron.Dow | cron.Descriptor)
 
-// A Schedule is when a job is due, in the syntax of crontab(5). It may be used concurrently.
+// A Schedule determines when a job is due, as in crontab(5). It may be used concurrently.
 type Schedule struct {
 	text string
 	expr cron.Schedule
 	zone *time.Location
 
-	apart time.Duration // the longest time between two due instants, of the first 40
+	apart time.Duration // the longest time between two of the first due instants
 }
 
 // ParseSchedule parses five fields as in crontab(5), like "15 2 * * 1-5", or one of @hourly,
-// @daily, @weekly, @monthly and @yearly. zone is a time zone like "Europe/Berlin"; "" is the zone
-// of this machine.
+// @daily, @weekly, @monthly and @yearly. zone is a time zone like "Europe/Berlin". If it is "", the
+// zone of this machine applies.
 func ParseSchedule(text, zone string) (*Schedule, error) {
 	location, err := locate(zone)
 	if err != nil {
@@ -74,11 +74,11 @@ func locate(zone string) (*time.Location, error) {
 func (s *Schedule) String() string { return s.text + " " + s.zone.String() }
 
 // A Due is an instant at which a job is due. When clocks are set, a local time may occur twice or
-// never. Then it has two readings, and the job may run at either.
-type Due struct{ From, At time.Time } // the earlier and the later reading; mostly the same
+// never. Then the local time can mean two instants, and the job may run at either.
+type Due struct{ From, At time.Time } // the earlier and the later instant; mostly the same
 
-// After returns the first due instant after t, by its later reading. It returns the zero Due if
-// there is none, which cannot happen without a year in the schedule.
+// After returns the first Due whose At is after t. It returns the zero Due if there is none, which
+// cannot happen because a crontab schedule has no year.
 func (s *Schedule) After(t time.Time) (first Due) {
 	if next := s.expr.Next(s.clock(t)); !next.IsZero() {
 		if due := s.read(next); !s.isSet(t, due.At) {
@@ -98,14 +98,15 @@ func (s *Schedule) After(t time.Time) (first Due) {
 	}
 }
 
-// isSet reports whether clocks in the zone are set between two times or near them.
+// isSet reports whether clocks in the zone are set forward or back between from and to, or up to
+// maxShift before or after.
 func (s *Schedule) isSet(from, to time.Time) bool {
 	start, end := from.In(s.zone).ZoneBounds()
 	return from.Add(-maxShift).Before(start) || !end.IsZero() && to.Add(maxShift).After(end)
 }
 
-// Before returns the last due instant before t, by its later reading, or the zero Due if there is
-// none within years.
+// Before returns the last Due whose At is before t. It returns the zero Due if there is none in the
+// previous years.
 func (s *Schedule) Before(t time.Time) (last Due) {
 	for back := max(s.apart, time.Hour); back < 8*366*24*time.Hour; back *= 4 {
 		for due := s.After(t.Add(-back)); due.At.Before(t) && !due.At.IsZero(); due = s.After(due.At) {
@@ -121,9 +122,10 @@ func (s *Schedule) Before(t time.Time) (last Due) {
 // Apart returns approximately the longest time between two due instants.
 func (s *Schedule) Apart() time.Duration { return s.apart }
 
-// Awaited returns when the beat after one at t is due. A beat counts for the last due instant
-// before it. A beat up to early before a due instant, but at most a quarter of the time since the
-// previous one, counts for that instant: so a peer whose clock is ahead of ours is not late.
+// Awaited returns when the next beat is due after a beat at t. A beat counts for the last due
+// instant before it. But it counts for the next due instant if it is early by at most the duration
+// early, and by at most a quarter of the time between the two instants: so a peer whose clock is
+// ahead of ours is not late.
 func (s *Schedule) Awaited(t time.Time, early time.Duration) Due {
 	next := s.After(t)
 	if last := s.Before(next.At); !last.At.IsZero() {
@@ -142,8 +144,8 @@ func (s *Schedule) clock(t time.Time) time.Time {
 	return local.UTC().Add(time.Duration(offset) * time.Second)
 }
 
-// read returns when the local time in the zone is clock. A time in a skipped hour is read with the
-// offsets before and after the change.
+// read returns the instants at which the local time in the zone is clock. If clock is in a skipped
+// hour, it uses the offsets before and after the change.
 func (s *Schedule) read(clock time.Time) Due {
 	offset := func(near time.Time) time.Duration {
 		_, seconds := near.In(s.zone).Zone()

@@ -13,32 +13,33 @@ import (
 
 const (
 	presencePause = time.Second
-	// presenceValid is how long a presence is valid.
+	// presenceValid is how long a collector counts as present after it sent a presence message.
 	presenceValid = 3 * time.Second
 	roundPause    = time.Minute
 	// startPatience is how long a starting collector waits for a mate.
 	startPatience = 5 * time.Second
-	// stalledAfter is the pause between ticks after which we count as stalled: what we know is
-	// then older than it seems, and waiting messages must be processed first.
+	// stalledAfter is the pause between ticks after which this collector counts as stalled: its
+	// information is then older than it seems, and it must process waiting messages first.
 	stalledAfter = 500 * time.Millisecond
-	// maxDelay is how much longer than the fastest message a message may travel.
+	// maxDelay is how much longer a message may travel than the fastest message did.
 	maxDelay = 3 * time.Second
-	// drift is the inverse of the maximum drift between two monotonic clocks: 1 in 1000.
+	// drift is the inverse of the maximum drift between two monotonic clocks, which is 1 in 1000.
 	drift = 1000
 	// maxClockSkew is how far two wall clocks may be apart without a warning.
 	maxClockSkew = 2 * time.Second
-	// portion is how many peers are sent or processed at once.
+	// portion is the number of peers that are sent or processed at once.
 	portion = 512
-	// factValid is how long a fact is news: a starting collector must find a mate first.
+	// factValid is how long a fact is accepted as news: a starting collector must find a mate before
+	// it can send the fact.
 	factValid = startPatience + maxDelay
-	// maxEarly is how many facts are kept for mates that are not found yet. More are not needed:
-	// when a whole fleet starts, all collectors receive its beats.
+	// maxEarly is the maximum number of facts kept for mates that are not found yet. More are not
+	// needed: when a whole fleet starts, all collectors receive its beats.
 	maxEarly = 4096
 )
 
-// A Circle is the state machine of this collector among its mates: messages and ticks go in,
-// messages come out. It has no clock, goroutine or socket. Its methods must not be called
-// concurrently.
+// A Circle is the state machine that exchanges messages with the mates. Its inputs are messages and
+// ticks, its outputs are messages. It has no clock, goroutine or socket. Its methods must not be
+// called concurrently.
 type Circle struct {
 	name   string
 	rules  map[string]uint64
@@ -58,20 +59,20 @@ type Circle struct {
 	held        []asked   // the questions that wait
 	nextRound   time.Time
 	roundNext   int  // number of peers left in the round; 0 for none
-	roundAll    bool // also send peers that were not heard here
+	roundAll    bool // also send peers whose beats this collector has not received
 	presentedAt time.Time
 
 	question uint32 // the last one sent
 	open     []openQuestion
-	early    []earlyFact // facts of the time before we were ready
+	early    []earlyFact // facts from the time before we were ready
 
-	resumed        time.Time // when we resumed after a pause in which a mate took over; zero for never
-	mateReportedAt time.Time // when a mate that spoke was last heard before we were ready
+	resumed        time.Time // when we resumed after a pause during which a mate took over; zero for never
+	mateReportedAt time.Time // when a mate that reports events last sent a presence before we were ready
 	readyAt        time.Time // since when we are ready; zero if we are not
 	reports        bool
-	reporterLost   bool      // the mate that spoke left without goodbye, and no collector has spoken since
-	substitutes    bool      // we speak although a mate goes before us, because none speaks
-	reportedAt     time.Time // when a reachable collector last spoke, or the reachable mates last changed
+	reporterLost   bool      // the mate that reported events was lost, and no collector has reported events since
+	substitutes    bool      // we report events although a mate takes precedence, because none reports any
+	reportedAt     time.Time // when a reachable collector last reported events, or the reachable mates last changed
 	names          []string
 	status         Status
 }
@@ -86,14 +87,14 @@ type asked struct {
 // An openQuestion is a question of ours that not all mates have answered.
 type openQuestion struct {
 	number  uint32 // among all mates
-	settles uint32 // the tracker's question that it settles; 0 for none
+	settles uint32 // the number of the tracker's question that its answers settle; 0 for none
 	at      time.Time
 }
 
 // An earlyFact is a fact kept for mates that are found later.
 type earlyFact struct {
 	fact liveness.Fact
-	at   time.Time // when Ago was right
+	at   time.Time // the time that fact.Ago refers to
 }
 
 // NewCircle returns the circle of a collector that starts now. start must be different for each
@@ -110,13 +111,13 @@ func NewCircle(o *Options, start uint64, now time.Time, send func([]byte)) *Circ
 	return c
 }
 
-// Begin sets the start of the circle to now, instead of when NewCircle was called.
+// Begin sets the start of the circle to now. Before, it is the time when NewCircle was called.
 func (c *Circle) Begin(now time.Time) {
 	c.epoch, c.ticked, c.nextRound = now, now, now.Add(roundPause)
 }
 
-// Tick sends what is due and marks silent mates as lost. The caller calls it ten times a second,
-// and at once when the peers have something to send.
+// Tick sends the messages that are due and marks silent mates as lost. The caller calls it ten
+// times a second, and at once when the peers have something to send.
 func (c *Circle) Tick(now time.Time) {
 	pause := now.Sub(c.ticked)
 	c.ticked = now
@@ -169,9 +170,9 @@ func appendHashes(b []byte, hashes []uint64) []byte {
 	return b
 }
 
-// settle settles the questions that all reachable mates have answered. A mate that does not
-// answer in time is no longer reachable. Before we are ready nothing is settled, because mates
-// may not have been found yet.
+// settle settles the questions that all reachable mates have answered. A mate that does not answer
+// in time no longer counts as reachable. Until this collector is ready, settle does nothing,
+// because some mates may not have been found yet.
 func (c *Circle) settle(now time.Time) {
 	if !c.ready(now) {
 		return
@@ -201,9 +202,9 @@ func (c *Circle) sendFacts(to uint64, facts []liveness.Fact, now time.Time) {
 	}
 }
 
-// keepEarly keeps the facts of the time before we are ready, our own and those of mates. The mate
-// that speaks reports the events of that time, but it can only learn of them once it is found.
-// The record that it asks for of an unknown peer does not count as news.
+// keepEarly keeps our own facts and the mates' facts until this collector is ready. The mate that
+// reports events must report the events of that time, but we can only send it the facts once it is
+// found. The record that it requests of an unknown peer does not count as news.
 func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	if c.ready(now) {
 		c.early = nil
@@ -214,7 +215,7 @@ func (c *Circle) keepEarly(facts []liveness.Fact, now time.Time) {
 	}
 }
 
-// sendEarly sends the early facts to a mate that was found.
+// sendEarly sends the early facts to a mate that was just found.
 func (c *Circle) sendEarly(m *mate, now time.Time) {
 	facts := make([]liveness.Fact, 0, len(c.early))
 	for _, e := range c.early {
@@ -235,8 +236,8 @@ func (c *Circle) sendWords(words []liveness.Word, now time.Time) {
 	}
 }
 
-// sendRound sends a part of the round, which mates receive once a minute: the state of each peer
-// that was heard here or is not alive.
+// sendRound sends a part of the round. In a round, which begins once a minute, mates receive the
+// state of each peer whose beats this collector receives or that is not alive.
 func (c *Circle) sendRound(now time.Time) {
 	if !now.Before(c.nextRound) {
 		c.beginRound(false, now)
@@ -255,8 +256,8 @@ func (c *Circle) beginRound(all bool, now time.Time) {
 	c.nextRound, c.roundNext, c.roundAll = now.Add(roundPause), c.peers.Count(), all
 }
 
-// sendReported sends the list of events that we have reported, so that no mate reports them too. It
-// waits until Telegraf has accepted them.
+// sendReported sends the list of events that we have reported, so that no mate reports them, too.
+// Until Telegraf has accepted them, it does nothing.
 func (c *Circle) sendReported(now time.Time) {
 	if !c.peers.Flows() {
 		return
@@ -270,7 +271,7 @@ func (c *Circle) sendReported(now time.Time) {
 	}
 }
 
-// sendPresence sends our presence.
+// sendPresence sends a presence message to all mates, and probes mates that do not answer.
 func (c *Circle) sendPresence(now time.Time) {
 	c.presentedAt = now
 	able, isolated := c.peers.Able()
@@ -298,8 +299,9 @@ func (c *Circle) probe(now time.Time) {
 	}
 }
 
-// Bye tells the mates that we stop, so that they do not report our events again. If some of our
-// events may not have left us, it sends nothing, as if we had been killed.
+// Bye tells the mates that this collector stops, so that they do not report its events again. If
+// Telegraf may not have accepted all of them, Bye sends no goodbye, and the mates treat this
+// collector as if it had been killed.
 func (c *Circle) Bye(now time.Time) {
 	c.sendNews(now)
 	c.sendReported(now)
@@ -346,7 +348,7 @@ func (c *Circle) Receive(message []byte, now time.Time) {
 	}
 }
 
-// process processes a message that a mate sent ago before now.
+// process processes a message that a mate sent at the time now minus ago.
 func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now time.Time) error {
 	if !m.accepts(k) {
 		return nil
@@ -381,7 +383,7 @@ func (c *Circle) process(m *mate, k kind, body []byte, ago time.Duration, now ti
 	return r.err()
 }
 
-// accepts reports whether a message of m is processed.
+// accepts reports whether messages of kind k from m are processed.
 func (m *mate) accepts(k kind) bool {
 	switch k {
 	case kindPresence, kindBye, kindQuestion: // answering a question makes m reachable again
@@ -392,8 +394,8 @@ func (m *mate) accepts(k kind) bool {
 	return m.reachable
 }
 
-// answerHeld answers the questions of mates. After a stall it first waits until messages received
-// meanwhile are processed.
+// answerHeld answers the questions of mates. After a stall it waits until the messages that arrived
+// during the stall are processed.
 func (c *Circle) answerHeld(now time.Time) {
 	if c.peers.Ticks() < c.heldUntil {
 		return
@@ -415,8 +417,8 @@ func (c *Circle) answerHeld(now time.Time) {
 	c.held = nil
 }
 
-// processAnswer processes an answer, as of the time of its question. An answer to an old or settled
-// question is ignored.
+// processAnswer processes an answer. Its content counts as of the time when the question was sent.
+// An answer to an old or settled question is ignored.
 func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	number := r.uint32()
 	words := r.words()
@@ -431,7 +433,7 @@ func (c *Circle) processAnswer(m *mate, r *reader, now time.Time) {
 	c.settle(now)
 }
 
-// processWords processes words of a mate, and requests records where they are needed.
+// processWords processes words of a mate, and requests the records that are needed.
 func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration, now time.Time) {
 	var wanted []uint64
 	for some := range slices.Chunk(words, portion) {
@@ -442,7 +444,7 @@ func (c *Circle) processWords(m *mate, words []liveness.Word, ago time.Duration,
 	}
 }
 
-// processFacts processes facts from a mate. Facts that no collector can have recorded are skipped.
+// processFacts processes facts from a mate. It skips facts that no collector can have recorded.
 func (c *Circle) processFacts(m *mate, body []byte, ago time.Duration, now time.Time) error {
 	var facts []liveness.Fact
 	if err := decode(body, &facts); err != nil {
@@ -477,8 +479,8 @@ func (c *Circle) checkFact(f *liveness.Fact, now time.Time) error {
 	})
 }
 
-// processRecords processes records from a mate, whose clock may differ. Records that no collector
-// can have made are skipped.
+// processRecords processes records from a mate and corrects their times, because the mate's clock
+// may differ. It skips records that no collector can have made.
 func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now time.Time) (wrong error) {
 	var k known
 	if err := decode(body, &k); err != nil {
@@ -488,7 +490,7 @@ func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now tim
 	for i := range k.Records {
 		r := &k.Records[i]
 		if r.HeardBy == c.name {
-			r.HeardBy = "" // by us
+			r.HeardBy = "" // the mate received the peer's beats from us
 		}
 		r.Move(time.Duration(now.Add(-ago).UnixNano() - k.WallNS))
 		if err := c.check(r); err != nil {
@@ -503,8 +505,8 @@ func (c *Circle) processRecords(m *mate, body []byte, ago time.Duration, now tim
 	return wrong
 }
 
-// sendRecords sends records to a mate: those it wants, or, with reply, those it lacks according
-// to its own records.
+// sendRecords sends a mate the records of the peers with these hashes. The mate has requested them,
+// or, if reply is set, its own records show that it needs them.
 func (c *Circle) sendRecords(m *mate, hashes []uint64, reply bool, now time.Time) {
 	for some := range slices.Chunk(hashes, portion/4) {
 		if records := c.peers.RecordsOf(some); len(records) > 0 {

@@ -18,19 +18,19 @@ type mate struct {
 	sent    time.Duration // when its last message was sent, as time since its start
 
 	presence   presence
-	seen       time.Time     // when its presence was last received; zero for never
+	seen       time.Time     // when we last received its presence; zero for never
 	gone       bool          // it said goodbye
-	replaced   bool          // another start with its name has appeared, and this one is silent since
-	maxAge     time.Duration // the maximum age of its presence on arrival
+	replaced   bool          // another start with its name has appeared, and this one has been silent since
+	maxAge     time.Duration // the maximum age that its last presence can have had on arrival
 	reachable  bool          // messages pass in both directions, and it answers
-	proved     bool          // it has been reachable
+	proved     bool          // it was reachable at some time
 	unanswered uint32        // the question that it has not answered in time; 0 for none
 	asked      uint32        // its last question that we have answered
 	answered   uint32        // our last question that it has answered
-	garbled    bool          // an invalid message of it was logged
+	garbled    bool          // an invalid message from it was logged
 
-	// The travel time of the fastest message, measured with two clocks that started at different
-	// times.
+	// fastest is the travel time of the fastest message. It is measured with two clocks that started
+	// at different times, so only differences between travel times mean anything.
 	fastest   time.Duration
 	fastestAt time.Duration   // when it was measured; 0 for never
 	differs   map[string]bool // the differences that were logged
@@ -38,8 +38,8 @@ type mate struct {
 
 func (m *mate) String() string { return fmt.Sprintf("collector %q", m.name) }
 
-// excessDelay returns how much longer a message of m traveled than its fastest message. sent is a
-// time of its clock, received one of ours.
+// excessDelay returns how much longer a message of m traveled than its fastest message. sent is by
+// the mate's clock, received by ours.
 func (m *mate) excessDelay(sent, received time.Duration) time.Duration {
 	took := received - sent
 	allowed := m.fastest + (received-m.fastestAt)/drift
@@ -58,16 +58,16 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 	}
 	ours, hears := p.Hears[c.start]
 	maxAge := presenceValid
-	if hears { // it was sent after the mate received a message of ours
+	if hears { // the mate sent it after it received our message
 		maxAge = now.Sub(c.epoch) - time.Duration(ours.SentMS)*time.Millisecond
 	}
 	if hears && maxAge >= presenceValid {
-		return nil // it was delayed: the mate may no longer exist
+		return nil // the message was delayed, and the mate may no longer exist
 	}
 	if m.seen.IsZero() {
 		c.replace(m)
 	}
-	if m.presence.Speaks && !p.Speaks && !p.Able { // its last reports may not have left it
+	if m.presence.Speaks && !p.Speaks && !p.Able { // Telegraf may not have accepted its last reports
 		c.reporterLost = true
 	}
 	first := m.seen.IsZero() || now.Sub(m.seen) >= presenceValid
@@ -76,7 +76,7 @@ func (c *Circle) processPresence(m *mate, body []byte, now time.Time) error {
 		m.unanswered, m.answered = 0, max(m.answered, ours.Asked)
 	}
 	if first {
-		c.sendPresence(now) // so that the mate learns of us now, not in a second
+		c.sendPresence(now) // so that the mate does not have to wait a second to find us
 	}
 	c.review(now)
 	return nil
@@ -95,7 +95,8 @@ func (c *Circle) processBye(m *mate, now time.Time) {
 	c.review(now)
 }
 
-// isReachable reports whether messages between m and us pass in both directions.
+// isReachable reports whether messages between m and us pass in both directions, and m answers
+// questions in time.
 func (c *Circle) isReachable(m *mate, now time.Time) bool {
 	_, heard := m.presence.Hears[c.start]
 	return !m.gone && !m.replaced && heard && m.unanswered == 0 && !m.seen.IsZero() && now.Sub(m.seen) < presenceValid && m.name != c.name
@@ -113,7 +114,7 @@ func (c *Circle) reachable() []*mate {
 	return all
 }
 
-// review determines which mates are reachable, how they differ, and which collector speaks.
+// review determines which mates are reachable, how they differ, and which collector reports events.
 func (c *Circle) review(now time.Time) {
 	for start, m := range c.mates {
 		before := m.reachable
@@ -162,7 +163,8 @@ func (c *Circle) lose(m *mate) {
 
 func capitalized(m *mate) string { return "C" + m.String()[1:] }
 
-// updateReachable updates the status with the reachable mates, and notifies the peers of a change.
+// updateReachable sets the reachable mates in the status, and notifies the peers if they have
+// changed.
 func (c *Circle) updateReachable(mates []*mate, now time.Time) {
 	names := make([]string, 0, len(mates))
 	for _, m := range mates {
@@ -175,19 +177,19 @@ func (c *Circle) updateReachable(mates []*mate, now time.Time) {
 	}
 }
 
-// ready reports whether enough time has passed to know what our mates know, if there are any.
+// ready reports whether this collector has run long enough to know everything that its mates know.
 func (c *Circle) ready(now time.Time) bool {
 	return now.Sub(c.epoch) >= startPatience && now.Sub(c.resumed) >= presenceValid
 }
 
-// resume starts over after a pause in which a mate has taken over: waiting messages must be
-// processed first.
+// resume handles the end of a pause during which a mate has taken over: as after a start, this
+// collector must process waiting messages before it is ready.
 func (c *Circle) resume(now time.Time) {
 	c.resumed, c.readyAt, c.mateReportedAt = now, time.Time{}, time.Time{}
 	c.setReporting(false, now)
 }
 
-// compare logs each difference of a mate once.
+// compare logs how mates differ from this collector. It logs each difference once.
 func (c *Circle) compare(now time.Time) {
 	differ := 0
 	for _, m := range c.mates {
@@ -205,7 +207,8 @@ func (c *Circle) compare(now time.Time) {
 	c.status.Differ = differ
 }
 
-// difference returns how m differs and what to do about it, or "".
+// difference returns a description of how m differs and what to do about it, or "" if it does not
+// differ.
 func (c *Circle) difference(m *mate, now time.Time) string {
 	skew := time.Duration(m.presence.WallMS-m.seen.UnixMilli()) * time.Millisecond
 	switch {
@@ -224,8 +227,8 @@ func (c *Circle) difference(m *mate, now time.Time) string {
 	return ""
 }
 
-// otherRules returns the names of the options that differ. They are shortened, because m may
-// send anything.
+// otherRules returns the names of the options that differ. Long names are shortened, because m can
+// send any text.
 func (c *Circle) otherRules(m *mate) string {
 	var names []string
 	for _, rules := range []map[string]uint64{c.rules, m.presence.Rules} {
@@ -250,8 +253,9 @@ func (c *Circle) hasTwin(m *mate, now time.Time) bool {
 	return m.name == c.name
 }
 
-// chooseReporter lets one collector report events: the first by name of those that are
-// reachable, not isolated and able. If another one still speaks, it waits until that stops.
+// chooseReporter decides whether this collector reports events. Among the reachable collectors, the
+// fittest reports events; if several are equally fit, the one whose name sorts first. If another
+// collector still reports events, this one waits until that one stops.
 func (c *Circle) chooseReporter(mates []*mate, now time.Time) {
 	others := c.fitterMates(mates, now)
 	mateReports := slices.ContainsFunc(mates, func(m *mate) bool { return m.presence.Speaks })
@@ -276,8 +280,8 @@ func (c *Circle) setReporting(reports bool, now time.Time) {
 	c.sendPresence(now)
 }
 
-// fitterMates returns the mates that are fitter to report events than this collector, or as fit
-// and before it by name.
+// fitterMates returns the mates that are fitter to report events than this collector, or equally
+// fit with a name that sorts first.
 func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	able, isolated := c.peers.Able()
 	own := fitness(able, isolated, c.ready(now))
@@ -290,9 +294,9 @@ func (c *Circle) fitterMates(mates []*mate, now time.Time) (all []*mate) {
 	return all
 }
 
-// shouldSubstitute reports whether this collector reports events although others go before it, because
-// no reachable collector reports any. The others probably leave it to a collector that is not
-// reachable from here.
+// shouldSubstitute reports whether this collector must report events although others take
+// precedence, because no reachable collector reports any. The others probably leave reporting to a
+// collector that this one cannot reach.
 func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Time) bool {
 	leads := slices.ContainsFunc(others, func(m *mate) bool { return m.presence.Speaks })
 	switch {
@@ -307,8 +311,8 @@ func (c *Circle) shouldSubstitute(others []*mate, mateReports bool, now time.Tim
 	return c.substitutes
 }
 
-// noteReady notes when we have become ready. Events that we saw while a mate spoke are left to
-// that mate.
+// noteReady notes when we have become ready. It leaves the events that we saw before to the mate
+// that reported events then.
 func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	if !c.readyAt.IsZero() {
 		return
@@ -326,8 +330,8 @@ func (c *Circle) noteReady(mates []*mate, now time.Time) {
 	c.sendPresence(now)
 }
 
-// mayHaveStartedTogether reports whether we have just become ready, and a mate before us by name may have too:
-// if both started together, its next presence will say so.
+// mayHaveStartedTogether reports whether a mate whose name sorts before ours may have become ready
+// at the same time as this collector. If so, its next presence will report it ready.
 func (c *Circle) mayHaveStartedTogether(mates []*mate, now time.Time) bool {
 	return c.ready(now) && slices.ContainsFunc(mates, func(m *mate) bool {
 		return m.name < c.name && !m.presence.Ready && m.seen.Sub(c.readyAt) < tickPause

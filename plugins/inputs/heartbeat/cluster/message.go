@@ -12,8 +12,8 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A message is the 32 bytes of an HMAC-SHA256, followed by the header and the body that it
-// signs. All numbers of fixed size are big-endian.
+// A message begins with the 32 bytes of an HMAC-SHA256. The header and the body follow; the HMAC
+// signs both. All numbers of fixed size are big-endian.
 //
 //	1  version of the protocol
 //	1  kind
@@ -26,14 +26,14 @@ const (
 	version    = 1
 	sumSize    = sha256.Size
 	headerSize = 35 // without the name
-	// maxBody is the size of a body in bytes after which another message is begun.
+	// maxBody is the size of a body in bytes beyond which the rest is sent in another message.
 	maxBody = 200 << 10
 )
 
 // MaxName is the maximum length of a collector's name in bytes.
 const MaxName = 64
 
-// A kind is the type of a message's body.
+// A kind is the kind of a message. It determines what the body contains.
 type kind byte
 
 const (
@@ -45,10 +45,10 @@ const (
 	kindFacts                    // JSON, []liveness.Fact
 	kindWant                     // hashes
 	kindRecords                  // JSON, known
-	kindReported                 // tellings
+	kindReported                 // reported events
 )
 
-// A header is the beginning of each message.
+// A header is the decoded header of a message.
 type header struct {
 	version byte
 	kind    kind
@@ -74,7 +74,8 @@ func seal(key []byte, h *header, body []byte) []byte {
 	return m
 }
 
-// unseal verifies a message and returns its header and body. The body may be of another version.
+// unseal verifies a message and returns its header and body. The body may have the format of
+// another version.
 func unseal(key, m []byte) (h header, body []byte, err error) {
 	if len(m) < sumSize+headerSize {
 		return h, nil, errors.New("it is too short")
@@ -99,7 +100,7 @@ func unseal(key, m []byte) (h header, body []byte, err error) {
 	return h, rest[1+length:], nil
 }
 
-// A presence announces that a collector runs, and its state.
+// A presence is a message that announces that a collector is running, and what state it is in.
 type presence struct {
 	Rules    map[string]uint64  `json:"rules"` // hashes of its options
 	WallMS   int64              `json:"wall_ms"`
@@ -107,24 +108,24 @@ type presence struct {
 	Isolated bool               `json:"isolated"` // it is probably cut off
 	Ready    bool               `json:"ready"`    // it has what its mates know
 	Speaks   bool               `json:"speaks"`   // it reports events
-	Hears    map[uint64]hearing `json:"hears"`    // starts that it has heard recently
+	Hears    map[uint64]hearing `json:"hears"`    // starts from which it has recently received a presence
 }
 
-// A hearing is what a collector last received from another one.
+// A hearing says which messages a collector last received from another one.
 type hearing struct {
-	Asked  uint32 `json:"asked"`   // the last question that it has answered
-	SentMS int64  `json:"sent_ms"` // when its last message was sent, in ms since that start
+	Asked  uint32 `json:"asked"`   // the last question of the other one that it has answered
+	SentMS int64  `json:"sent_ms"` // when the other one sent its last message, in ms since that start
 }
 
-// A known is a set of records, with times by the wall clock of its collector.
+// A known is a set of records. Its times are by the wall clock of the collector that sends it.
 type known struct {
 	WallNS  int64             `json:"wall_ns"` // now, unix ns
 	Records []liveness.Record `json:"records"`
-	Reply   bool              `json:"reply"` // it is a reply to records, and needs no reply
+	Reply   bool              `json:"reply"` // it replies to records, and needs no reply itself
 }
 
-// unit is the unit of spans in a word. They are rounded so that a peer seems to have been heard
-// earlier rather than later, which is safe.
+// unit is the unit of durations in a word. They are rounded so that the last beat of a peer seems
+// older rather than newer, which is safe.
 const unit = 20 * time.Millisecond
 
 // The flags of a word.
@@ -139,12 +140,13 @@ const (
 	flagLone
 )
 
-// stateJobs is the bit of a word's state that is set if jobs follow.
+// stateJobs is the bit of a word's state that is set if the fingerprint of jobs follows.
 const stateJobs = 0x80
 
 // appendWord appends w: hash of ID (8 bytes), fingerprints of process (4) and events (2), flags,
-// state and reason (1 each). Then, as varints: age, suspect, dead, deaths, and, depending on the
-// flags, window and promise, since, doubt. Last the fingerprint of its jobs (2), if it has any.
+// state and reason (1 each). Then follow, as varints: age, suspect, dead, deaths, and, depending on
+// the flags, window and promise, since, doubt. The fingerprint of the jobs (2) comes last, if the
+// peer has jobs.
 func appendWord(b []byte, w *liveness.Word) []byte {
 	b = binary.BigEndian.AppendUint64(b, w.ID)
 	b = binary.BigEndian.AppendUint32(b, w.Process)
@@ -200,7 +202,7 @@ func floor(d time.Duration) int64 {
 	return n
 }
 
-// A reader decodes a body. After an error it returns only zero values.
+// A reader decodes a body. After an error, all its methods return zero values.
 type reader struct {
 	rest   []byte
 	failed bool
@@ -246,10 +248,10 @@ func (r *reader) skip(size int) {
 	}
 }
 
-// longest is longer than any span that is sent.
+// longest is longer than any duration that a collector sends.
 const longest = 20 * 365 * 24 * time.Hour
 
-// span returns n units, limited so that sums do not overflow.
+// span returns a duration of n units. It is limited so that sums of durations do not overflow.
 func span(n int64) time.Duration {
 	limit := int64(longest / unit)
 	return time.Duration(min(max(n, -limit), limit)) * unit
@@ -289,15 +291,15 @@ func (r *reader) words() (all []liveness.Word) {
 	return all
 }
 
-// appendReported appends the id of an event (8 bytes), the hash of the peer (8), and how long ago
-// the event was, as a varint.
+// appendReported appends a reported event: its id (8 bytes), the hash of the peer (8), and how long
+// ago it was reported, as a varint.
 func appendReported(b []byte, t *liveness.Telling) []byte {
 	b = binary.BigEndian.AppendUint64(b, uint64(t.EventID))
 	b = binary.BigEndian.AppendUint64(b, t.Peer)
 	return binary.AppendUvarint(b, uint64(max(t.Ago, 0)/unit))
 }
 
-// tellings returns all remaining tellings.
+// reported returns all remaining reported events.
 func (r *reader) reported() (all []liveness.Telling) {
 	for len(r.rest) > 0 && !r.failed {
 		all = append(all, liveness.Telling{EventID: int64(r.uint64()), Peer: r.uint64(), Ago: r.span()})

@@ -1,6 +1,7 @@
-// Package herald decides which of several collectors reports an event of a peer. It knows
-// transitions, and which events mates have reported. It never knows which collectors the mates
-// are, how messages reach them, or what an event looks like.
+// Package herald decides, for each event of a peer, whether this collector reports it or leaves it
+// to a mate: the collector that reports is the herald. The package knows the transitions of peers
+// and the events that mates have reported. It never knows the names of the mates, how messages
+// reach them, or how an event is encoded.
 package herald
 
 import (
@@ -11,71 +12,72 @@ import (
 )
 
 const (
-	// Kept is how long an event is kept that a mate should report.
+	// Kept is how long this collector keeps an event that it left to a mate.
 	Kept = 30 * time.Second
-	// overdueAfter is how long a mate has to report what follows on our last word: it may have to wait
-	// for an answer.
+	// overdueAfter is how long a mate has to report the next event of a peer that this collector
+	// reported last. The mate may have to wait for an answer first.
 	overdueAfter = liveness.AnswerTime + time.Second
-	// followUpFor is how long this collector still reports what follows on its last word that a peer is
-	// alive, after a mate has begun to speak.
+	// followUpFor is how long, after a mate takes over reporting, this collector still reports later
+	// events of a peer that it last reported alive.
 	followUpFor = 10 * time.Second
-	// overlap is how long two collectors may report events at once without noticing.
+	// overlap is how long two collectors may both report events before they notice.
 	overlap = 100 * time.Millisecond
-	// mateDelay is how much later than this collector a mate may have reported that a peer is alive.
+	// mateDelay is how much later than this collector a mate may report that a peer is alive.
 	mateDelay = time.Second
-	// idsKept is how long events reported by mates are remembered, at least. At most it is twice
-	// as long.
+	// idsKept is the minimum time for which events reported by mates are remembered. The maximum is
+	// twice as long.
 	idsKept = time.Hour
-	// maxIDs is the number of those events beyond which they are forgotten sooner.
+	// maxIDs is how many of these events are remembered. If there are more, the oldest are forgotten
+	// sooner.
 	maxIDs = 1 << 17
 )
 
-// A Reporter decides which events of peers this collector reports. Without mates it reports all.
-// With mates it reports events only while this collector speaks, and only those that no mate
-// has reported. Events of the time in which it does not speak are kept for a while, whether or
-// not a mate reports them: the mate may be lost before its reports have left it.
+// A Reporter decides which events of peers this collector reports. Without mates, the collector
+// reports all events. With mates, it reports events only between StartReporting and StopReporting,
+// and only events that no mate has reported. At other times it keeps the events for a while, even
+// if a mate reports them: the mate may be lost before it has sent its reports.
 //
-// Collectors that could not reach each other may have reported different states of a peer. The
-// last word is the latest state of a peer that any of them reported. So that it ends up right,
-// the collector that had the last word also reports what follows, unless a mate does. And an
-// event that a mate reported before our last word is reported again, with the same id.
+// Collectors that cannot reach each other may report different states of a peer. The state reported
+// last must be correct in the end. So the collector that reported the latest state also reports the
+// next event of the peer, unless a mate does. And if a mate reported an event before this collector
+// reported the latest state, the event is reported again, with the same id.
 type Reporter struct {
 	mates     bool
-	began     time.Time // the start of this collector
+	began     time.Time // when this collector started
 	reporting bool
-	until     time.Time                 // when it stops to speak by itself; zero for no limit
-	leftUntil time.Time                 // events before this time were also seen by a mate that spoke
-	kept      []keptEvent               // not reported here, the oldest first
-	checked   int                       // how many of those TakeOverdue has already checked
-	stopped   time.Time                 // when it stopped speaking
-	own       map[liveness.ID]ownReport // of this collector, by peer
-	reported  []reportedEvent           // reported here since TakeReported
-	recently  []reportedEvent           // reported here in the last 30 s before that
+	until     time.Time                 // when it stops reporting by itself; zero for no limit
+	leftUntil time.Time                 // events up to this time were also seen by the mate that reported events
+	kept      []keptEvent               // events not reported here, the oldest first
+	checked   int                       // how many kept events TakeOverdue has already checked
+	stopped   time.Time                 // when it stopped reporting
+	own       map[liveness.ID]ownReport // the latest report of this collector about each peer
+	reported  []reportedEvent           // events reported here since the last TakeReported
+	recently  []reportedEvent           // events reported here in the 30 s before that
 
-	// The events reported by mates since turned, and in the period before it.
+	// others are the events that mates have reported since othersSince, older those of the period
+	// before it.
 	others, older reports
 	othersSince   time.Time
 }
 
-// reports are events that mates have reported: the time of each event, and of the latest change
-// of state of each peer.
+// reports are events that mates have reported: when they reported each event, by its id, and when
+// they reported the latest change of each peer's state, by the hash of its ID.
 type reports struct {
 	events  map[int64]time.Time
 	changes map[uint64]time.Time
 }
 
-// New returns the Reporter of a collector that starts now. Without mates it reports all events,
-// with mates none until StartReporting.
+// New returns the Reporter of a collector that starts now. Without mates it reports all events.
+// With mates it reports none until StartReporting is called.
 func New(mates bool, now time.Time) *Reporter { return &Reporter{mates: mates, began: now} }
 
 // NothingReported reports whether TakeReported has nothing to return.
 func (r *Reporter) NothingReported() bool { return len(r.reported) == 0 }
 
-// ReportUntil lets this collector report events only until the given time. After that, a mate
-// may take over.
+// ReportUntil limits reporting to the time before until. After that, a mate may take over.
 func (r *Reporter) ReportUntil(until time.Time) { r.until = until }
 
-// StopReporting ends what StartReporting began: from now on a mate reports events.
+// StopReporting leaves events to a mate from now on.
 func (r *Reporter) StopReporting(now time.Time) { r.reporting, r.stopped = false, now }
 
 type keptEvent struct {
@@ -83,29 +85,29 @@ type keptEvent struct {
 	at     time.Time
 }
 
-// A reportedEvent is an event that was reported here.
+// A reportedEvent is an event that this collector reported.
 type reportedEvent struct {
 	id   int64
 	peer uint64 // as in liveness.Telling
 	at   time.Time
 }
 
-// A ownReport is the latest state of a peer that was reported here.
+// An ownReport is the latest report of this collector about the state of a peer.
 type ownReport struct {
 	at   time.Time
-	well bool // the peer was alive
+	well bool // it reported the peer alive
 }
 
-// NoteRestored notes the state of a peer at the end of the previous run of this collector, which may
-// have reported it while it could not reach its mates. Whatever mates have reported since the
-// start is later, however long restoring takes.
+// NoteRestored notes the state that a peer had at the end of this collector's previous run. The
+// collector may have reported that state while it could not reach its mates. Every report of a mate
+// since the start of this run is later than that state, however long restoring takes.
 func (r *Reporter) NoteRestored(id liveness.ID, state liveness.State) {
 	if r.mates && (state == liveness.Suspect || state == liveness.Dead || state == liveness.Left) {
 		r.note(id, ownReport{at: r.began})
 	}
 }
 
-// Admit reports whether this collector is to report an event now. If not, the event is kept.
+// Admit reports whether this collector must report an event now. If not, the event is kept.
 func (r *Reporter) Admit(change *liveness.Transition, now time.Time) bool {
 	if !r.mates {
 		return true
@@ -120,7 +122,8 @@ func (r *Reporter) Admit(change *liveness.Transition, now time.Time) bool {
 }
 
 // reportedElsewhere reports whether a mate has reported an event. A change of state only counts if
-// it came well after our last word: otherwise both may have spoken at once.
+// the mate reported it well after our latest report about the peer: otherwise both collectors may
+// have reported events at the same time.
 func (r *Reporter) reportedElsewhere(change *liveness.Transition) bool {
 	at, reported := r.others.events[change.EventID]
 	if !reported {
@@ -129,9 +132,9 @@ func (r *Reporter) reportedElsewhere(change *liveness.Transition) bool {
 	return reported && (change.Event != liveness.Changed || !at.Before(r.own[change.ID].at.Add(overlap)))
 }
 
-// mustFollowUp reports whether this collector had the last word about a peer, and so reports what
-// happens to it at the given time. If the last word was that the peer is alive, the mate that
-// speaks takes over soon.
+// mustFollowUp reports whether this collector must report an event of a peer at the given time,
+// because it was the one that last reported the peer's state. If it last reported the peer alive,
+// this ends soon, and the mate that reports events takes over.
 func (r *Reporter) mustFollowUp(id liveness.ID, at time.Time) bool {
 	ours, reported := r.own[id]
 	theirs := r.changedElsewhere(id)
@@ -147,7 +150,7 @@ func (r *Reporter) changedElsewhere(id liveness.ID) time.Time {
 	return r.older.changes[id.Hash()]
 }
 
-// noteOwn notes that an event of the given time is reported here.
+// noteOwn notes that this collector reports an event of the given time.
 func (r *Reporter) noteOwn(change *liveness.Transition, at time.Time) {
 	reported := reportedEvent{id: change.EventID, at: at}
 	if change.Event == liveness.Changed {
@@ -171,9 +174,9 @@ func (r *Reporter) note(id liveness.ID, report ownReport) {
 	r.own[id] = report
 }
 
-// TakeOverdue returns the events that this collector reports although a mate speaks, because the mate
-// has not: events that follow on a last word from here, spoken while the mate was not reachable,
-// and never_seen of a peer that the mate may not expect.
+// TakeOverdue returns the events that a mate should have reported but did not, so that this
+// collector reports them: events of peers whose latest state this collector reported while the mate
+// was unreachable, and never_seen events of peers that the mate may not expect.
 func (r *Reporter) TakeOverdue(now time.Time) (late []*liveness.Transition) {
 	if r.reporting {
 		return nil
@@ -196,7 +199,7 @@ func (r *Reporter) TakeOverdue(now time.Time) (late []*liveness.Transition) {
 	return late
 }
 
-// mustReport reports whether a kept event is to be reported here.
+// mustReport reports whether this collector must report a kept event.
 func (r *Reporter) mustReport(k *keptEvent) bool {
 	if k.change.Event != liveness.Changed || !r.mustFollowUp(k.change.ID, k.at) && k.change.Reason != liveness.ReasonNeverSeen {
 		return false
@@ -216,12 +219,14 @@ func (r *Reporter) dropOld(now time.Time) {
 	r.kept, r.checked = r.kept[n:], max(r.checked-n, 0)
 }
 
-// LeaveToMate leaves the events seen here before until to the mate that spoke in that time: this
-// collector did not know yet what its mates know, so many of those events are not new.
+// LeaveToMate leaves the events seen here up to the time until to the mate that reported events
+// then. At that time this collector did not yet know what its mates know, so many of these events
+// are not new.
 func (r *Reporter) LeaveToMate(until time.Time) { r.leftUntil = until }
 
-// withoutLeftToMate drops the events that LeaveToMate left to a mate. If that mate was lost, an end is kept,
-// with what follows on it. What follows on our last word is always kept.
+// withoutLeftToMate drops the events that LeaveToMate left to a mate. If that mate was lost, it
+// keeps the end of each peer and the events after it. It always keeps events of a peer whose latest
+// state this collector reported.
 func (r *Reporter) withoutLeftToMate(events []keptEvent, lost bool) []keptEvent {
 	ended := make(map[liveness.ID]bool)
 	return slices.DeleteFunc(events, func(k keptEvent) bool {
@@ -234,10 +239,10 @@ func (r *Reporter) withoutLeftToMate(events []keptEvent, lost bool) []keptEvent 
 	})
 }
 
-// StartReporting lets this collector report events from now on. It returns the events of the last 30 s
-// that are to be reported: those that no mate has reported, and if again is set also the rest.
-// If again is not set, the mate has reported all it knew, and a suspicion that is over is not
-// reported.
+// StartReporting lets this collector report events from now on. It returns the events of the last
+// 30 s that must be reported now. If again is set, these are all events. If not, the mate has
+// reported all events that it knew of: then only events that no mate has reported are returned, and
+// no suspicion that is over.
 func (r *Reporter) StartReporting(again bool, now time.Time) (late []*liveness.Transition) {
 	r.reporting, r.until = true, time.Time{}
 	r.dropOld(now)
@@ -256,9 +261,9 @@ func (r *Reporter) StartReporting(again bool, now time.Time) (late []*liveness.T
 }
 
 // withoutPastDoubts drops each doubt (suspect or unknown after alive) that no mate has reported and
-// that is over. It is over if a mate has reported what followed. It is also over if the peer is
-// alive again and no mate has reported a change of that peer since it was alive before; then
-// both the doubt and its end are dropped.
+// that is over. A doubt is over if a mate has reported the next event of the peer. It is also over
+// if the peer is alive again and no mate has reported a change of the peer since it was alive
+// before. In that case the return to alive is dropped, too.
 func (r *Reporter) withoutPastDoubts(events []keptEvent) []keptEvent {
 	doubts := make(map[liveness.ID]*keptEvent)
 	for i := range events {
@@ -281,7 +286,8 @@ func (r *Reporter) withoutPastDoubts(events []keptEvent) []keptEvent {
 	return slices.DeleteFunc(events, func(k keptEvent) bool { return k.change == nil })
 }
 
-// NoteReported notes that a mate has reported events, in a message sent ago before now.
+// NoteReported notes that a mate has reported events. The mate sent the message about them at the
+// time now minus ago.
 func (r *Reporter) NoteReported(events []liveness.Telling, ago time.Duration, now time.Time) {
 	if r.others.events == nil || len(r.others.events)+len(events) > maxIDs || now.Sub(r.othersSince) > idsKept {
 		r.older, r.othersSince = r.others, now
@@ -310,6 +316,6 @@ func (r *Reporter) TakeReported(now time.Time) []liveness.Telling {
 	return events
 }
 
-// RepeatRecent lets TakeReported return the events of the last 30 s once more, for a mate that may have
-// missed them.
+// RepeatRecent makes the next TakeReported return the events of the last 30 s again, for a mate
+// that may have missed them.
 func (r *Reporter) RepeatRecent() { r.reported, r.recently = append(r.recently, r.reported...), nil }

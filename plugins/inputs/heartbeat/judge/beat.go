@@ -11,25 +11,25 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/wire"
 )
 
-// A Beat is a received beat together with what its connection shows.
+// A Beat is a received beat, with what is known from its connection.
 type Beat struct {
 	liveness.Beat
 	wire *wire.Beat // valid until the next beat of its stream is decoded
 }
 
-// A Speaker is the source of a beat, as far as it is verified.
+// A Speaker describes the source of a beat, as far as it is verified.
 type Speaker struct {
 	Conn     liveness.ConnID // 0 for datagrams
 	Handle   liveness.Handle // of the peer that the last beat was about
 	Remote   netip.Addr      // invalid on Unix sockets
-	PID      uint32          // of the process on the other side of a Unix socket; 0 if unknown
+	PID      uint32          // of the process at the other end of a Unix socket; 0 if unknown
 	User     uint32          // of that process; 0 also means root
 	AtRemote bool            // ignore the address in the beat, use Remote
 	Signed   bool
 	Verified bool // a signature, token or certificate proves its host
-	Listed   bool // a check is configured for its peer
+	Listed   bool // the configuration has a check for its peer
 
-	Job        string        // the job that begins or ends; "" if it has no name
+	Job        string        // the name of the job that begins or ends; may be ""
 	Begins     bool          // the job begins
 	MaxRuntime time.Duration // of the job; 0 for no limit
 
@@ -54,8 +54,8 @@ func (p *Printer) text(addr netip.Addr) string {
 	return p.latest.text
 }
 
-// Set fills b from a received beat, or refuses a beat that identifies no peer. Only labels
-// in tagKeys are kept.
+// Set fills b from a received beat. It returns a refusal if the beat identifies no peer. It keeps
+// only tags whose keys are in tagKeys.
 func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refusal {
 	host, claimed := said.Host, said.IP
 	if hostAddr := said.HostAddr(); hostAddr.IsValid() { // an address instead of a name
@@ -83,9 +83,9 @@ func (b *Beat) Set(said *wire.Beat, from *Speaker, tagKeys []string) *wire.Refus
 	return nil
 }
 
-// process returns the pid that a beat is about. A process that beats for itself over a Unix
-// socket is known by its pid in our namespace, because a process can choose its pid in a
-// namespace that it creates.
+// process returns the pid that a beat is about. For a process that beats for itself over a Unix
+// socket, this is its pid in our namespace: in a namespace that it creates, a process can choose
+// its pid.
 func process(b *wire.Beat, from *Speaker) uint32 {
 	if from.PID != 0 && b.PID != 0 && !b.Watched {
 		return from.PID // verify has checked that b.PID is the same process
@@ -93,8 +93,8 @@ func process(b *wire.Beat, from *Speaker) uint32 {
 	return b.PID
 }
 
-// address returns the address of a beat. The address that the sender claims applies, unless
-// it only makes sense on the sender's own host: Debian's gethostbyname returns 127.0.1.1.
+// address returns the address of a beat. This is the address that the sender claims, unless that
+// address is only valid on the sender's own host: on Debian, gethostbyname returns 127.0.1.1.
 func address(claimed netip.Addr, from *Speaker) netip.Addr {
 	remote := from.Remote
 	switch {
@@ -110,7 +110,7 @@ func isLocal(addr netip.Addr) bool {
 	return addr.IsLoopback() || addr.IsUnspecified() || addr.IsLinkLocalUnicast()
 }
 
-// labels appends to dst the tags whose keys are in keys. They become tags of metrics.
+// labels appends to dst the tags whose keys are in keys. These become tags of metrics.
 func labels(dst []liveness.Label, tags []wire.Label, keys []string) []liveness.Label {
 	for _, tag := range tags {
 		if slices.Contains(keys, tag.Key) {
@@ -130,7 +130,8 @@ func status(b *wire.Beat) liveness.Status {
 	return liveness.SaysAlive
 }
 
-// healthOf returns the health that a status reports, if it is not alive, leaving or dead.
+// healthOf returns the health that a status reports. The statuses alive, leaving and dead report
+// none.
 func healthOf(status string) liveness.Health {
 	switch strings.ToLower(status) {
 	case wire.StatusAlive, wire.StatusLeaving, wire.StatusDead:
@@ -152,12 +153,12 @@ func milliseconds(n int64) time.Duration {
 
 // Reasons for which this package refuses beats.
 const (
-	ReasonNobody      wire.Reason = "nobody"    // it has neither host nor address
+	ReasonNobody      wire.Reason = "nobody"    // the beat has neither host nor address
 	ReasonMaxPeers    wire.Reason = "max_peers" // the limit of known peers is reached
 	ReasonMaxPerHost  wire.Reason = "max_peers_per_host"
-	ReasonReplay      wire.Reason = "replay"       // it may be a recording
+	ReasonReplay      wire.Reason = "replay"       // the beat may be a recording
 	ReasonUser        wire.Reason = "user"         // the peer belongs to another user
-	ReasonUnknownPeer wire.Reason = "unknown_peer" // only known peers are accepted, and this one is unknown
+	ReasonUnknownPeer wire.Reason = "unknown_peer" // the peer is unknown, and only known peers are accepted
 )
 
 // Reasons returns all reasons of this package.

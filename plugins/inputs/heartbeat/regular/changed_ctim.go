@@ -8,7 +8,8 @@ import (
 	"time"
 )
 
-// changed returns when the file last changed in any way. Programs cannot set that time.
+// changed returns when the contents or attributes of the file last changed. Programs cannot set
+// that time.
 func changed(info fs.FileInfo) (at time.Time, known bool) {
 	stat, known := info.Sys().(*syscall.Stat_t)
 	if !known {

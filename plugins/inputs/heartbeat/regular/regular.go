@@ -1,5 +1,5 @@
-// Package regular reads regular files without blocking, even if the path is a FIFO, a device, or
-// a file on a mount that hangs. It knows paths and bytes, and never what they are for.
+// Package regular reads regular files. It does not block, even if the path is a FIFO, a device, or
+// a file on a mount that hangs. It knows paths and contents, and never what a file is used for.
 package regular
 
 import (
@@ -11,8 +11,8 @@ import (
 	"time"
 )
 
-// Open opens a regular file for reading. It returns an error for anything else without opening it,
-// because opening affects some devices.
+// Open opens a regular file for reading. If the file is not regular, it returns an error without
+// opening the file, because opening affects some devices.
 func Open(name string) (*os.File, error) {
 	info, err := os.Stat(name)
 	if failed := new(fs.PathError); errors.As(err, &failed) {
@@ -27,7 +27,7 @@ func Open(name string) (*os.File, error) {
 	return openChecked(name)
 }
 
-// openChecked opens a file that was regular a moment ago, and checks it again.
+// openChecked opens a file that was regular a moment ago, and checks that it still is.
 func openChecked(name string) (*os.File, error) {
 	file, err := os.OpenFile(name, os.O_RDONLY|nonblock, 0)
 	if err != nil {
@@ -55,13 +55,13 @@ func check(name string, info fs.FileInfo) error {
 	return fmt.Errorf("%.256q is not a regular file", name)
 }
 
-// A Content is the contents of a file.
+// A Content is the contents of a file, or the error of reading it.
 type Content struct {
 	Text []byte
-	Info fs.FileInfo // of the file, which may have been replaced since
+	Info fs.FileInfo // about the file that was read, which may have been replaced since
 	Err  error       // why the file could not be read
 
-	at time.Time // the time before reading
+	at time.Time // when reading began
 }
 
 // read reads a file of at most limit bytes.

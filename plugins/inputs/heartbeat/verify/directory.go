@@ -20,40 +20,41 @@ import (
 const (
 	// maxKeys is the maximum number of entries in a directory of keys.
 	maxKeys = 100_000
-	// maxSmallFile is the maximum size of each of its files in bytes. It is small because there may
-	// be many.
+	// maxSmallFile is the maximum size in bytes of each file in a directory of keys. It is small
+	// because there may be many files.
 	maxSmallFile = 4 << 10
 	// directoryWait is how long reading the directory may take.
 	directoryWait = 10 * time.Second
-	// secondRead is when the directory is read for the second time: a file may have been replaced while
-	// the collector started.
+	// secondRead is how long after the start the directory is read for the second time: a file may
+	// have been missing for a moment during the first read, because it was being replaced.
 	secondRead = time.Second
 	// maxNamed is how many skipped files the log names.
 	maxNamed = 5
 )
 
-// errTaken is the error about a key that is both in 'keys_dir' and in 'keys'.
+// errTaken means that a key is both in 'keys_dir' and in 'keys'.
 var errTaken = errors.New("'keys' has it too: remove it from 'keys', or remove the file")
 
 var errEmptied = errors.New("the directory is empty or not mounted: to revoke its keys, reload Telegraf")
 
 var errMoved = errors.New("the directory is on a different device than before: if that is intended, reload Telegraf")
 
-// A directory contains files of secrets, each named after the id of its key.
+// A directory is a directory of files with secrets. Each file is named after the id of its key.
 type directory struct {
 	taken map[string]bool // ids of the keys in 'keys'
-	about string          // for the log: how many keys it had at the start
-	wrong []error         // what was wrong at the start
+	about string          // for the log: text about the keys at the start
+	wrong []error         // problems at the start
 
 	reading sync.Mutex // guards the rest
 	files   regular.Directory
 	info    fs.FileInfo        // of the directory whose keys are in use
 	known   map[string]*source // by id
 	logged  string             // the last logged error about the directory as a whole
-	slow    bool               // the last read timed out, so the next result belongs to it
+	slow    bool               // the last read timed out, so the next result is from that read
 }
 
-// newDirectory returns the directory at path. taken are the ids of the keys in 'keys'.
+// newDirectory returns the directory at path without reading it. taken are the ids of the keys in
+// 'keys'.
 func newDirectory(path string, taken []string) *directory {
 	d := &directory{
 		files: regular.Directory{Name: path, Skip: isIgnored, Limit: maxSmallFile, Most: maxKeys},
@@ -65,14 +66,14 @@ func newDirectory(path string, taken []string) *directory {
 	return d
 }
 
-// isIgnored reports whether a file is temporary or a backup, judging by the names that
-// Ansible, rsync, packages and editors use.
+// isIgnored reports whether a file is temporary or a backup, judging by its name. It knows the
+// names that Ansible, rsync, packages and editors use.
 func isIgnored(name string) bool {
 	return strings.HasPrefix(name, ".") || sedTemp.MatchString(name) ||
 		slices.ContainsFunc(ignoredEndings, func(end string) bool { return strings.HasSuffix(name, end) })
 }
 
-// ignoredEndings are the endings of such names.
+// ignoredEndings are the endings of the names of ignored files.
 var ignoredEndings = []string{
 	"~", ".tmp", ".bak", ".orig", ".old", ".save",
 	".dpkg-old", ".dpkg-new", ".dpkg-dist", ".dpkg-tmp", ".rpmsave", ".rpmnew", ".rpmorig",
@@ -152,7 +153,7 @@ func (d *directory) open() (secrets map[string][][]byte, err error) {
 	return secrets, nil
 }
 
-// counted returns the number of keys, and the first id as an example.
+// counted returns text with the number of keys, and the first id as an example.
 func counted(secrets map[string][][]byte) string {
 	if len(secrets) == 0 {
 		return "none"
@@ -160,8 +161,8 @@ func counted(secrets map[string][][]byte) string {
 	return fmt.Sprintf("%d, the first is %q", len(secrets), slices.Min(slices.Collect(maps.Keys(secrets))))
 }
 
-// skipped names some skipped files, because a host may have such a name. It omits hidden files:
-// no host has such a name.
+// skipped returns text with the names of some skipped files, because a host may have a name that is
+// skipped. It omits hidden files, because no host name begins with a dot.
 func skipped(names []string) string {
 	names = slices.DeleteFunc(slices.Sorted(slices.Values(names)), func(name string) bool { return name[0] == '.' })
 	switch more := len(names) - maxNamed; {
@@ -175,7 +176,7 @@ func skipped(names []string) string {
 }
 
 // DirectoryProblems returns one error for each invalid file in a directory of keys, and logs how
-// many keys there are. taken are the ids of the keys in 'keys'.
+// many keys it has. taken are the ids of the keys in 'keys'.
 func DirectoryProblems(path string, taken []string, log Logger) []error {
 	d := newDirectory(path, taken)
 	if _, err := d.open(); err != nil {
@@ -185,8 +186,9 @@ func DirectoryProblems(path string, taken []string, log Logger) []error {
 	return d.wrong
 }
 
-// addDirectory adds the keys of a directory. An invalid file only costs its own key. A key that
-// is also in 'keys' is an error, because it is not clear which of the two is meant.
+// addDirectory adds the keys of a directory. If a file is invalid, only its own key is missing. If
+// a key is also in 'keys', addDirectory returns an error, because it is not clear which of the two
+// is meant.
 func (k *Keys) addDirectory(path string, taken []string) error {
 	d := newDirectory(path, taken)
 	secrets, err := d.open()
@@ -203,8 +205,8 @@ func (k *Keys) addDirectory(path string, taken []string) error {
 	return nil
 }
 
-// logStart logs what was read at the start. It is called only after a successful start, because a
-// failed one is retried again and again.
+// logStart logs how many keys were read at the start, and which files were invalid. It is called
+// only after a successful start, because a failed start is retried again and again.
 func (k *Keys) logStart() {
 	k.log.Infof("%s", k.dir.about)
 	for _, err := range k.dir.wrong {
@@ -221,8 +223,8 @@ func (k *Keys) readAgainSoon(ctx context.Context) {
 	}
 }
 
-// readDirectory reads the directory and applies the secrets of all files. If the directory as a whole
-// cannot be read, or has been replaced by another, all keys stay as they are.
+// readDirectory reads the directory and applies the secrets of all files. If the directory cannot
+// be read, or was replaced by another one, all keys stay as they are.
 func (k *Keys) readDirectory(ctx context.Context) {
 	d := k.dir
 	d.reading.Lock()
@@ -243,14 +245,15 @@ func (k *Keys) readDirectory(ctx context.Context) {
 		}
 		return
 	}
-	if !late { // otherwise each slow read would be logged
+	if !late { // otherwise every slow read would be logged
 		d.logged = ""
 	}
 	d.info = listing.Info
 	k.applyAll(d.find(listing.Files))
 }
 
-// checkMounted returns an error if the directory was probably unmounted: then the previous keys stay.
+// checkMounted returns an error if the directory was probably unmounted, so that the previous keys
+// stay in use.
 func (k *Keys) checkMounted(listing *regular.Listing) error {
 	holds := func(id string) bool { return !k.dir.taken[id] && len(k.of(id)) > 0 }
 	switch {
@@ -264,7 +267,7 @@ func (k *Keys) checkMounted(listing *regular.Listing) error {
 	return nil
 }
 
-// applyAll applies the secrets that were found.
+// applyAll puts the secrets found in the directory into use.
 func (k *Keys) applyAll(found map[string]readResult) {
 	d := k.dir
 	for id := range found {

@@ -16,13 +16,13 @@ import (
 
 const (
 	probeTime = 10 * time.Second // for a whole Probe
-	silence   = 3 * time.Second  // after which TLS is tried where plaintext gets no answer
-	maxLines  = 64 << 10         // bytes that a Probe reads
+	silence   = 3 * time.Second  // how long to wait for an answer in plaintext before trying TLS
+	maxLines  = 64 << 10         // the number of bytes that a Probe reads at most
 )
 
-// Probe checks that a collector listens at an address and has the same secret. The error says
-// what is wrong: nothing listens, not a collector, a different secret, or TLS. It takes at most
-// 10 s. The other collector logs only a different secret.
+// Probe checks that a collector listens at an address and has the same secret. If not, the error
+// says why: nothing listens there, it is not a collector, its secret is different, or TLS failed.
+// Probe returns within 10 s. The other collector logs the probe only if the secrets differ.
 func Probe(ctx context.Context, address string, secret []byte, config *tls.Config) error {
 	ctx, cancel := context.WithTimeout(ctx, probeTime)
 	defer cancel()
@@ -42,7 +42,7 @@ func dial(ctx context.Context, address string) (net.Conn, error) {
 	if err != nil {
 		return nil, err
 	}
-	context.AfterFunc(ctx, func() { conn.Close() }) // also when Probe returns
+	context.AfterFunc(ctx, func() { conn.Close() }) // ctx also ends when Probe returns
 	return conn, nil
 }
 
@@ -68,11 +68,11 @@ func checkCollector(ctx context.Context, conn net.Conn, address string, secret [
 	return sendConnect(conn, lines, secret)
 }
 
-// configFor returns a copy of config that verifies the host of an address.
+// configFor returns a copy of config that verifies the certificate for the host of an address.
 func configFor(config *tls.Config, address string) *tls.Config {
 	config = config.Clone()
 	if config.ServerName == "" {
-		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // it was dialed
+		config.ServerName, _, _ = net.SplitHostPort(address) //nolint:errcheck // dial has accepted the address
 	}
 	return config
 }
@@ -94,7 +94,7 @@ func firstLine(conn net.Conn, lines *bufio.Reader) (string, error) {
 	return line, conn.SetReadDeadline(time.Time{})
 }
 
-// checkGreeting checks that the first line is that of a collector.
+// checkGreeting checks that the first line comes from a collector.
 func checkGreeting(line string) error {
 	text, isNATS := strings.CutPrefix(line, "INFO ")
 	if !isNATS {
@@ -114,8 +114,8 @@ func checkGreeting(line string) error {
 	return nil
 }
 
-// sendConnect sends the first line of a route. No route begins without the second line, which
-// describes the server.
+// sendConnect sends the first line that a server sends on a route, and waits for the answer. It
+// does not send the second line, which describes the server, so no route begins.
 func sendConnect(conn net.Conn, lines *bufio.Reader, secret []byte) error {
 	connect, err := json.Marshal(map[string]any{
 		"user": user, "pass": password(secret), "name": rand.Text(), "cluster": cluster,
@@ -179,7 +179,8 @@ func remoteAlert(err error) error {
 	return fmt.Errorf("it rejects the certificate of this collector: %w", operation.Err)
 }
 
-// speaksTLS reports whether the other side speaks TLS, whatever the certificates.
+// speaksTLS reports whether the other side uses TLS. It does not matter whether the certificates
+// are accepted.
 func speaksTLS(ctx context.Context, address string) bool {
 	ctx, cancel := context.WithTimeout(ctx, silence)
 	defer cancel()

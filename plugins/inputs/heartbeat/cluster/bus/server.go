@@ -24,28 +24,30 @@ const (
 	pingInterval = 1500 * time.Millisecond
 	maxPings     = 2
 
-	writeDeadline = 2 * time.Second  // after which a blocked route ends
-	maxPending    = 16 << 20         // bytes that may wait for a route before it ends
+	writeDeadline = 2 * time.Second  // a route that is blocked for this long ends
+	maxPending    = 16 << 20         // a route ends if more bytes than this wait for it
 	maxPayload    = 1 << 20          // bytes; larger than MaxMessage, for later versions
 	handshakeTime = 5 * time.Second  // for a connection to authenticate
 	startTime     = 30 * time.Second // for the server to listen, which takes milliseconds
 
-	// NATS counts the attempts to connect, about one a second. It reports the first, which nearly
-	// always fails when all collectors start together, and those divisible by these numbers.
+	// NATS makes about one attempt to connect a second, and counts the attempts. It reports the first
+	// one, which nearly always fails when all collectors start together, and each attempt whose number
+	// is divisible by one of these numbers.
 	reportFirst = 10
 	reportAgain = 3600
 )
 
-// password returns the password of routes. It reveals nothing about the secret unless that can
-// be guessed.
+// password returns the password of routes. It reveals nothing about the secret, unless the secret
+// can be guessed.
 func password(secret []byte) string {
 	mac := hmac.New(sha256.New, secret)
 	mac.Write([]byte("routes of inputs.heartbeat.cluster"))
 	return hex.EncodeToString(mac.Sum(nil))
 }
 
-// startServer starts a server that accepts and opens routes. It accepts only a client with the
-// token. It uses no files, no signal handlers and no other port.
+// startServer starts a server that accepts and opens routes. Only a client with the token can
+// connect to it. It uses no files, no signal handlers, and no port except that of the routes and
+// one for clients on loopback.
 func startServer(o *Options, token string) (*server.Server, error) {
 	options, err := serverOptions(o, token)
 	if err != nil {
@@ -78,7 +80,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 	return &server.Options{
 		ServerName: rand.Text(),
 
-		// NATS starts routes only if there is a port for clients, so there is one, on loopback.
+		// NATS starts routes only if there is a port for clients, so the server opens one on loopback.
 		Host:          "127.0.0.1",
 		Port:          server.RANDOM_PORT,
 		Authorization: token,
@@ -86,7 +88,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 
 		NoSigs:                true,
 		NoSystemAccount:       true,
-		NoFastProducerStall:   true, // one slow route must not delay the others
+		NoFastProducerStall:   true, // a slow route must not delay the others
 		MaxPayload:            maxPayload,
 		MaxPending:            maxPending,
 		WriteDeadline:         writeDeadline,
@@ -104,7 +106,7 @@ func serverOptions(o *Options, token string) (*server.Options, error) {
 			AuthTimeout:   handshakeTime.Seconds(),
 			TLSConfig:     o.TLS,
 			NoAdvertise:   true,
-			PoolSize:      -1, // one connection per mate keeps the order
+			PoolSize:      -1, // a single connection per mate keeps messages in order
 			Compression:   server.CompressionOpts{Mode: server.CompressionOff},
 			PingInterval:  pingInterval,
 			MaxPingsOut:   maxPings,
@@ -120,14 +122,14 @@ func listenAddress(address string) (host string, port int, err error) {
 	if err != nil {
 		return "", 0, err
 	}
-	port, err = net.LookupPort("tcp", service) //nolint:noctx // looks up a table
+	port, err = net.LookupPort("tcp", service) //nolint:noctx // only looks into a table
 	if port == 0 {
 		port = server.RANDOM_PORT
 	}
 	return host, port, err
 }
 
-// routesTo returns the addresses of mates as URLs for NATS. NATS looks up names again at each
+// routesTo returns the addresses of mates as URLs for NATS. NATS resolves host names again at each
 // attempt to connect.
 func routesTo(mates []string, password string) ([]*url.URL, error) {
 	routes := make([]*url.URL, 0, len(mates))
@@ -140,7 +142,7 @@ func routesTo(mates []string, password string) ([]*url.URL, error) {
 	return routes, nil
 }
 
-// awaitRoutes returns when the server listens for routes, or its error.
+// awaitRoutes waits until the server listens for routes. If that fails, it returns the error.
 func awaitRoutes(s *server.Server, fatal <-chan error) error {
 	tick := time.NewTicker(time.Millisecond)
 	defer tick.Stop()
@@ -157,7 +159,7 @@ func awaitRoutes(s *server.Server, fatal <-chan error) error {
 	return nil
 }
 
-// stopServer stops the server and returns when nothing of it runs anymore.
+// stopServer stops the server and returns when all its goroutines have ended.
 func stopServer(s *server.Server) {
 	s.Shutdown()
 	s.WaitForShutdown()
@@ -191,7 +193,7 @@ func (b *Bus) connect(token string) error {
 	return nil
 }
 
-// A gate accepts routes that know the password.
+// A gate accepts only routes with the right password.
 type gate struct {
 	password string
 	log      *serverLog

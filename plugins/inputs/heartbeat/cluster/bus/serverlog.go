@@ -11,12 +11,12 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/loglimit"
 )
 
-// serverLog is the logger of the NATS server. It logs in plain words the few things that a user
-// must know, and drops the rest.
+// serverLog is the logger of the NATS server. It logs only the few problems that a user must know
+// about, in plain words.
 type serverLog struct {
 	to    Logger
 	limit loglimit.ByPlace
-	fatal chan error // the first error after which the server does not work
+	fatal chan error // the first fatal error of the server
 
 	mu  sync.Mutex           // guards tls
 	tls map[string]time.Time // by host, when TLS last failed
@@ -52,7 +52,7 @@ func (l *serverLog) Fatalf(format string, args ...any) {
 	}
 }
 
-// Errorf picks out what a user must know.
+// Errorf logs the errors that a user must know about, and drops all others.
 func (l *serverLog) Errorf(format string, args ...any) {
 	if strings.HasPrefix(format, "Error trying to connect to route") {
 		l.warnNotConnected(args)
@@ -71,7 +71,8 @@ func (l *serverLog) Errorf(format string, args ...any) {
 	}
 }
 
-// warnNotConnected receives the number of the attempt and its error, which contains the address.
+// warnNotConnected warns about a mate that cannot be reached. args are the number of the attempt
+// and its error, which contains the address.
 func (l *serverLog) warnNotConnected(args []any) {
 	if len(args) != 2 {
 		return
@@ -82,7 +83,8 @@ func (l *serverLog) warnNotConnected(args []any) {
 	}
 }
 
-// warnOtherSecret receives the address of a collector that refused a route or was refused.
+// warnOtherSecret warns about a collector that refused a route, or whose route was refused, because
+// the secrets differ.
 func (l *serverLog) warnOtherSecret(from string) {
 	if more, ok := l.limit.Allow("secret", from, time.Now()); ok {
 		l.to.Warnf("The collector at %s has a different 'secret': set the same one on all collectors%s", from, more)
@@ -90,12 +92,13 @@ func (l *serverLog) warnOtherSecret(from string) {
 }
 
 const (
-	tlsAgain    = 10 * time.Second // within which TLS with a mate fails again
+	tlsAgain    = 10 * time.Second // a second failure within this time is logged
 	maxTLSHosts = 100
 )
 
-// warnTLSFailed warns of the second failure in a row. A single one may be a port scan, or NATS trying
-// an address that it learned from another collector, for which it has no verified name.
+// warnTLSFailed warns about the second failure in a row. A single failure may be a port scan. It
+// may also be an attempt of NATS to connect to an address that it learned from another collector,
+// because NATS has no verified name for that address.
 func (l *serverLog) warnTLSFailed(from, problem string, now time.Time) {
 	host, _, err := net.SplitHostPort(from)
 	if err != nil {
