@@ -1,7 +1,7 @@
-// Package statefile saves what a collector knows of its peers: in a journal of changes, which is
-// rewritten when it has grown long. Only one collector at a time uses a state file, and a crash
-// at any byte leaves a usable file. The package knows records of peers and when to save them. It
-// does not know where they come from, and no sockets or metrics.
+// Package statefile saves the records of a collector's peers in a journal of changes. When the
+// journal has grown long, it is rewritten. Only one collector at a time can use a state file. A
+// crash at any time leaves a usable file. The package knows records of peers and when to save them.
+// It never knows where they come from, and it knows no sockets and no metrics.
 package statefile
 
 import (
@@ -22,19 +22,19 @@ const (
 	mode    = 0o640
 	maxFile = 16 << 30 // bytes; a journal of a million peers needs a tenth of that
 
-	// maxPending is how many bytes are written and synced at once.
+	// maxPending is how many bytes of lines are collected before they are written and synced at once.
 	maxPending = 4 << 20
 
-	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten, or as many
-	// as it has current ones if that is more.
+	// maxOutdated is how many bytes of outdated lines a file may have before it is rewritten. A file
+	// with more bytes of current lines than this may have as many bytes of outdated lines.
 	maxOutdated = 128 << 10
 
-	// smallSize is the size in bytes up to which a file is rewritten in a moment.
+	// smallSize is the size in bytes below which a file can be rewritten within a moment.
 	smallSize = 16 << 20
 )
 
-// A File is the state file of this collector, locked against others. Its methods must not be
-// called concurrently.
+// A File is the state file of this collector. It is locked, so that no other collector can use it.
+// Its methods must not be called concurrently.
 type File struct {
 	path string
 	lock *os.File
@@ -42,22 +42,22 @@ type File struct {
 
 	journal      *os.File      // nil until there is a valid one
 	size         int64         // of the journal, in bytes
-	base         int64         // bytes of current lines when it was read or written
-	pending      []byte        // to be written together with what follows
+	base         int64         // how many bytes of the journal were current lines when it was read or rewritten
+	pending      []byte        // lines to be written together with the next ones
 	pendingWrite *pendingWrite // the write in progress; nil for none
 	text         []byte        // the buffer of encode, reused each time
 
 	next     *os.File // the new journal while rewriting
 	nextSize int64
-	nextErr  error // why it was given up
+	nextErr  error // why writing it was given up
 }
 
-// ErrLeftOut is wrapped in the error of a save that left out some peers and saved all others.
+// ErrLeftOut means that a save left out some peers, and saved all others.
 var ErrLeftOut = errors.New("left out")
 
-// Open locks the file at path, which need not exist, and returns its state. It fails with a
-// LockedError if another collector has the file, and with other errors if the file cannot be
-// read or written. A file that is not a state file is moved aside; State.Trouble says so.
+// Open locks the file at path, which need not exist, and returns the saved state. It returns a
+// LockedError if another collector uses the file, and other errors if the file cannot be read or
+// written. If the file is not a state file, Open moves it aside and says so in State.Trouble.
 func Open(path string, now time.Time) (*File, State, error) {
 	f, err := lock(path)
 	if err != nil {
@@ -70,7 +70,7 @@ func Open(path string, now time.Time) (*File, State, error) {
 	return f, c.fullState(now), nil
 }
 
-// lock is Open without reading.
+// lock is like Open, but does not read the file.
 func lock(path string) (*File, error) {
 	makeDefaultDir(path)
 	f := &File{path: path}
@@ -81,7 +81,8 @@ func lock(path string) (*File, error) {
 }
 
 func (f *File) acquire() error {
-	// Saving and moving aside would move whatever is there, even /dev/null.
+	// Without this check, saving or moving the file aside would replace any file at the path, even
+	// /dev/null.
 	if err := checkPlace(f.path); err != nil {
 		return err
 	}
@@ -96,7 +97,8 @@ func (f *File) acquire() error {
 	return nil
 }
 
-// load reads the file, unless ctx ends, and prepares to append to it. If it fails, f is closed.
+// load reads the file and prepares to append to it. It stops when ctx ends. If it fails, it closes
+// f.
 func (f *File) load(ctx context.Context) (*contents, error) {
 	c, err := f.read(ctx)
 	if err != nil {
@@ -130,8 +132,8 @@ func (f *File) read(ctx context.Context) (*contents, error) {
 	return c, nil
 }
 
-// resume opens the existing journal to append after its last whole line. If that fails, the
-// journal will be rewritten.
+// resume opens the existing journal, so that lines are appended after its last complete line. If
+// that fails, the journal will be rewritten.
 func (f *File) resume(size int64) {
 	journal, err := openRegular(f.path, os.O_WRONLY|os.O_APPEND|os.O_SYNC)
 	if err != nil {
@@ -144,12 +146,12 @@ func (f *File) resume(size int64) {
 	f.journal, f.size = journal, size
 }
 
-// tryToCreate checks that files can be created there. It also removes a temporary file left by a
-// collector that was killed.
+// tryToCreate checks that files can be created in the directory. It also removes a temporary file
+// that a killed collector has left.
 func (f *File) tryToCreate() error {
 	temp, err := f.createTemp()
 	switch {
-	case noSpace(err): // there may be space later, and the saved state can be read now
+	case noSpace(err): // the saved state can still be read, and there may be space later
 		return nil
 	case err != nil:
 		return err
@@ -157,7 +159,7 @@ func (f *File) tryToCreate() error {
 	return cmp.Or(temp.Close(), os.Remove(temp.Name()))
 }
 
-// setAside moves the file away and returns text that says where to.
+// setAside moves the file aside and returns text that says where it is now.
 func (f *File) setAside() string {
 	aside := f.path + ".bad"
 	if err := os.Rename(f.path, aside); err != nil {
@@ -166,15 +168,15 @@ func (f *File) setAside() string {
 	return fmt.Sprintf("moved it to %q", aside)
 }
 
-// keepCopy keeps a partly unreadable file for inspection after it is rewritten. Not every file
-// system supports that.
+// keepCopy keeps a partly unreadable file, so that it can be inspected after it is rewritten. Not
+// every file system supports that.
 func (f *File) keepCopy() {
 	aside := f.path + ".bad"
 	os.Remove(aside)
 	os.Link(f.path, aside) //nolint:errcheck // as above
 }
 
-// Append appends changes to the journal. If it fails, the journal must be rewritten.
+// Append appends changes to the journal. If Append fails, the journal must be rewritten.
 func (f *File) Append(c *liveness.Changes) error {
 	var leftOut error
 	f.text, leftOut = f.encode(f.text[:0], c)
@@ -182,7 +184,8 @@ func (f *File) Append(c *liveness.Changes) error {
 }
 
 // write appends lines to the journal. If more is set, it may return before they are written, so
-// that the caller can encode more lines meanwhile. An error may be that of an earlier write.
+// that the caller can encode more lines meanwhile. So the returned error may be the error of an
+// earlier write.
 func (f *File) write(text []byte, more bool) error {
 	if f.next != nil {
 		f.extend(text)
@@ -228,7 +231,7 @@ type pendingWrite struct {
 	err  error
 }
 
-// startWrite starts writing to a file. Text must not change until that is done.
+// startWrite starts writing text to a file. The text must not change until the write is done.
 func startWrite(file *os.File, text []byte) *pendingWrite {
 	w := &pendingWrite{text: text, done: make(chan struct{})}
 	go func() { // ends with the write
@@ -247,7 +250,7 @@ func (f *File) closeJournal() {
 	}
 }
 
-// Reset gives up the journal, so that it is rewritten.
+// Reset closes the journal, so that it will be rewritten.
 func (f *File) Reset() {
 	f.Abandon()
 	if f.journal != nil {
@@ -255,26 +258,26 @@ func (f *File) Reset() {
 	}
 }
 
-// Outgrown reports whether the journal must be rewritten: there is none, or too much of it is
-// outdated.
+// Outgrown reports whether the journal must be rewritten, because there is no valid journal or too
+// many of its lines are outdated.
 func (f *File) Outgrown() bool {
 	return !f.Sound() || f.size-f.base > max(f.base, maxOutdated)
 }
 
-// Small reports whether the journal can be rewritten in a moment.
+// Small reports whether the journal can be rewritten within a moment.
 func (f *File) Small() bool { return f.size < smallSize }
 
-// Sound reports whether everything appended is in the file.
+// Sound reports whether the file has everything that was appended.
 func (f *File) Sound() bool { return f.journal != nil }
 
-// Displaced reports whether the journal is no longer whole at its path: the file was removed,
-// replaced or truncated.
+// Displaced reports whether the file at the path is no longer the complete journal, because it was
+// removed, replaced or truncated.
 func (f *File) Displaced() bool {
 	return f.Sound() && (!isAt(f.path, f.journal) || isShorter(f.journal, f.size))
 }
 
-// Begin starts a new journal. Until Replace, Append writes to both. It fails with a LockedError
-// if the lock file was removed and another collector has the lock now.
+// Begin starts a new journal. Until Replace is called, Append writes to both journals. Begin
+// returns a LockedError if the lock file was removed and another collector has the lock now.
 func (f *File) Begin() error {
 	if err := f.relock(); err != nil {
 		return f.failed(err)
@@ -299,7 +302,7 @@ func (f *File) Add(c *liveness.Changes) error {
 	return cmp.Or(f.failedNext(), leftOut)
 }
 
-// extend writes to the new journal. If that fails, it gives the journal up.
+// extend writes text to the new journal. If that fails, it gives up the new journal.
 func (f *File) extend(text []byte) {
 	n, err := f.next.Write(text)
 	f.nextSize += int64(n)
@@ -316,7 +319,7 @@ func (f *File) failedNext() error {
 	return f.failed(f.nextErr)
 }
 
-// Abandon gives up the new journal.
+// Abandon gives up the new journal and removes its file.
 func (f *File) Abandon() {
 	if f.next != nil {
 		f.next.Close()
@@ -325,9 +328,9 @@ func (f *File) Abandon() {
 	}
 }
 
-// Replace replaces the old journal with the new one atomically, so that a crash leaves one or the
-// other. If it fails, the old one stays, unless the error is that the directory could not be
-// synced: then a power failure may lose the new one.
+// Replace replaces the old journal with the new one atomically: after a crash, one of them exists.
+// If Replace fails, the old journal stays. There is one exception: if the directory could not be
+// synced, the new journal is in place, but a power failure may lose it.
 func (f *File) Replace() error {
 	if f.next == nil {
 		return f.failedNext()
@@ -349,8 +352,8 @@ func (f *File) Replace() error {
 	return nil
 }
 
-// exchange renames the new journal to the path of the old one. On Windows that works only if the
-// old one is closed.
+// exchange renames the new journal to the path of the old one. It closes the old one first, because
+// Windows requires that.
 func (f *File) exchange() error {
 	sound := f.Sound()
 	if sound {
@@ -367,8 +370,8 @@ func (f *File) failed(err error) error {
 	return fmt.Errorf("saving state to %q failed: %w", f.path, err)
 }
 
-// encode appends the lines of c to text. The error names the peers left out. It may be called
-// concurrently.
+// encode appends the lines of c to text. If it leaves out peers, it returns an error that says how
+// many, and names the first. It may be called concurrently.
 func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	w := lineWriter{plainWriter{out: text}}
 	var leftOut error
@@ -393,8 +396,8 @@ func (f *File) encode(text []byte, c *liveness.Changes) ([]byte, error) {
 	return w.out, leftOut
 }
 
-// createTemp creates the temporary file of the new journal. It removes an existing one instead of
-// writing to it: that might be a link, or belong to another user.
+// createTemp creates the temporary file for the new journal. If the file exists, it is removed
+// instead of reused, because it might be a link or belong to another user.
 func (f *File) createTemp() (*os.File, error) {
 	name := f.path + ".tmp"
 	if err := os.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
@@ -407,8 +410,8 @@ func (f *File) createTemp() (*os.File, error) {
 	return temp, err
 }
 
-// relock takes the lock again if the lock file was removed: another collector could otherwise
-// lock the new lock file.
+// relock locks a new lock file if the old one was removed. Otherwise another collector could create
+// and lock one.
 func (f *File) relock() error {
 	path := f.path + ".lock"
 	if isAt(path, f.lock) {
@@ -423,16 +426,17 @@ func (f *File) relock() error {
 	return nil
 }
 
-// Close releases the file. It leaves the lock file in place: removing it could remove one that
-// another collector has just locked.
+// Close closes and unlocks the file. It does not remove the lock file, because another collector
+// may just have locked it.
 func (f *File) Close() error {
 	f.Reset()
-	// Closing alone does not unlock while a child process that is being started still has a copy of
-	// the descriptor.
+	// Closing the lock file is not enough to unlock it: a child process that is just being started may
+	// still have a copy of the descriptor.
 	return cmp.Or(unlock(f.lock), f.lock.Close())
 }
 
-// Read returns the saved state. It changes nothing, and may be called while a collector runs.
+// Read returns the saved state. It does not change the file, and may be called while a collector is
+// running.
 func Read(path string, now time.Time) (State, error) {
 	c, err := readFile(context.Background(), path)
 	if err != nil {
@@ -441,12 +445,12 @@ func Read(path string, now time.Time) (State, error) {
 	return c.fullState(now), nil
 }
 
-// A damagedError is the error about a readable file without a valid state.
+// A damagedError means that a file can be read but has no valid state.
 type damagedError struct{ error }
 
 func (e *damagedError) Unwrap() error { return e.error }
 
-// readFile reads a file, unless ctx ends.
+// readFile reads a state file. It stops when ctx ends.
 func readFile(ctx context.Context, path string) (*contents, error) {
 	file, err := openRegular(path, os.O_RDONLY)
 	if err != nil {
@@ -461,7 +465,7 @@ func readFile(ctx context.Context, path string) (*contents, error) {
 		return nil, &damagedError{fmt.Errorf("it has %d bytes, the limit is %d", info.Size(), int64(maxFile))}
 	}
 	c, err := readContents(&contextReader{ctx, file})
-	var failed *fs.PathError // an error of the disk, not of the contents
+	var failed *fs.PathError // an error of the file system, not of the contents
 	if err != nil && !errors.As(err, &failed) && ctx.Err() == nil {
 		err = &damagedError{err}
 	}

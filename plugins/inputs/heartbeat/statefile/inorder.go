@@ -8,8 +8,8 @@ import (
 )
 
 // inOrder runs jobs concurrently on all processors, and yields their results in the order of the
-// jobs. It runs a few jobs ahead of the consumer. If a job, or the iterator of jobs, panics, so
-// does inOrder.
+// jobs. It starts a few jobs before the consumer asks for their results. If a job or the iterator
+// of jobs panics, inOrder panics, too.
 func inOrder[T any](jobs iter.Seq[func() T]) iter.Seq[T] {
 	return func(yield func(T) bool) {
 		all, stop := make(chan chan result[T], 2*runtime.GOMAXPROCS(0)), make(chan struct{})
@@ -51,7 +51,7 @@ func startJobs[T any](jobs iter.Seq[func() T], all chan<- chan result[T], stop <
 	}
 }
 
-// A result is the result of a job, or the panic that ended it.
+// A result is the value that a job has returned, or the panic that ended the job.
 type result[T any] struct {
 	value T
 	panic error

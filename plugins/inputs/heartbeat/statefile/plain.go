@@ -11,12 +11,13 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// For a million peers encoding/json would take half a minute. This file lists the members of a
-// line once more, in order, and a visitor writes or reads each of them. Whatever a plainReader
-// does not understand is left to encoding/json, which also reports errors. A test compares both.
+// With encoding/json, encoding a million peers would take half a minute. So this file lists the
+// members of a line again, in order, and a visitor writes or reads each of them. A line that a
+// plainReader cannot read is decoded by encoding/json, which also reports errors. A test checks
+// that both give the same results.
 
-// A visitor goes through the members of an object. Zero values are omitted. Names include their
-// quotes and colon.
+// A visitor visits the members of a JSON object in order. Members with zero values are omitted.
+// Each name is passed with its quotes and colon.
 type visitor interface { //nolint:interfacebloat // one method for each kind of member
 	number(name string, n int64) int64 // returns n, or the number read
 	text(name string, s *string)
@@ -177,8 +178,8 @@ func (p *savedPeer) visitTotals(v visitor) {
 	}
 }
 
-// inUTC returns a copy of all in UTC, as it is written. A record's own times belong to the
-// tracker and must not be changed.
+// inUTC returns copies of the times in UTC, because times are written in UTC. The times of a record
+// belong to the tracker and must not be changed.
 func inUTC(all []time.Time) (utc []time.Time) {
 	for _, at := range all {
 		utc = append(utc, at.UTC())
@@ -186,7 +187,7 @@ func inUTC(all []time.Time) (utc []time.Time) {
 	return utc
 }
 
-// integer visits a number of any type.
+// integer visits a number of any integer type.
 func integer[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T) {
 	n := v.number(name, int64(*x))
 	if *x = T(n); int64(*x) != n || n < 0 && *x > 0 {
@@ -194,7 +195,7 @@ func integer[T ~int64 | ~uint8 | ~uint32 | ~uint64](v visitor, name string, x *T
 	}
 }
 
-// visitAll visits a list.
+// visitAll visits a list of objects. visit visits one object of the list.
 func visitAll[T any](v visitor, name string, all *[]T, visit func(visitor, *T)) {
 	if !v.list(name, len(*all)) {
 		return
@@ -208,14 +209,14 @@ func visitAll[T any](v visitor, name string, all *[]T, visit func(visitor, *T)) 
 	}
 }
 
-// A plainWriter is a visitor that writes.
+// A plainWriter is a visitor that writes members as JSON.
 type plainWriter struct {
 	out   []byte
 	begun []int // where the open objects begin
 	items int   // in the current list
 }
 
-// key writes the name of a member.
+// key writes the name of a member, and a comma before it if needed.
 func (w *plainWriter) key(name string) {
 	if last := w.out[len(w.out)-1]; last != '{' {
 		w.out = append(w.out, ',')
@@ -238,7 +239,7 @@ func (w *plainWriter) text(name string, s *string) {
 	}
 }
 
-// quote writes a string.
+// quote writes a string in quotes.
 func (w *plainWriter) quote(s string) {
 	if !isPlain(s) {
 		quoted, _ := json.Marshal(s) //nolint:errcheck,errchkjson // works for any string
@@ -250,7 +251,7 @@ func (w *plainWriter) quote(s string) {
 	w.out = append(w.out, '"')
 }
 
-// isPlain reports whether a string needs no escapes.
+// isPlain reports whether a string can be written without escapes.
 func isPlain(s string) bool {
 	ascii := true
 	for i := range len(s) {
@@ -351,7 +352,7 @@ func (w *plainWriter) rare(name string, n int, all any) {
 
 func (*plainWriter) refuse() {}
 
-// A plainReader is a visitor that reads what a plainWriter writes.
+// A plainReader is a visitor that reads the output of a plainWriter.
 type plainReader struct {
 	rest     []byte
 	notPlain bool // the text is not plain
@@ -359,7 +360,8 @@ type plainReader struct {
 	latest   string
 }
 
-// readPlain reads a line if it is plain. It uses p for the peer.
+// readPlain decodes the object of a line into l and p. It reports whether the text is in the format
+// of a plainWriter. If not, the results are invalid.
 func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	*p = savedPeer{}
 	l.spare = p
@@ -370,7 +372,7 @@ func readPlain(object []byte, p *savedPeer) (l line, plain bool) {
 	return l, !r.notPlain && len(r.rest) == 0
 }
 
-// next reports whether the named member comes next, and skips its name.
+// next reports whether the named member is the next one. If it is, next skips the name.
 func (r *plainReader) next(name string) bool {
 	text := r.rest
 	if !r.first {
@@ -396,7 +398,7 @@ func (r *plainReader) read(c byte) {
 	r.rest = r.rest[1:]
 }
 
-// refuse leaves the line to encoding/json.
+// refuse notes that encoding/json must decode the line.
 func (r *plainReader) refuse() { r.notPlain, r.rest = true, nil }
 
 func (r *plainReader) number(name string, n int64) int64 {
@@ -438,7 +440,7 @@ func (r *plainReader) text(name string, s *string) {
 	*s = r.latest
 }
 
-// quoted reads a string without escapes.
+// quoted reads a string in quotes that has no escapes.
 func (r *plainReader) quoted() []byte {
 	r.read('"')
 	ascii := true

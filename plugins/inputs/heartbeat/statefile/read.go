@@ -14,35 +14,36 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A State is what previous collectors have saved.
+// A State is the state saved by previous runs of the collector.
 type State struct {
 	Peers   []liveness.Record
 	Saved   time.Time // when Peers were in this state; after a crash it may be later
 	Last    time.Time // when the last collector last wrote to the file
-	Trouble error     // about lines that were not read, or nil
+	Trouble error     // why some or all lines could not be read, or nil
 }
 
-// An entry is the line of a peer. It is kept as text, and parsed again when all lines are known:
-// keeping a million records would cost more, in garbage collection.
+// An entry is the latest line of a peer. It is kept as text, and parsed again after all lines are
+// read: garbage collection with a million records in memory would take longer than parsing the
+// lines twice.
 type entry struct {
 	text     []byte        // nil if the peer is gone
 	life     int           // in contents.lives
 	listened time.Duration // in that life
 }
 
-// record returns the record of the peer. It uses p if it can.
+// record returns the record of the peer. If possible, it stores it in p, to avoid an allocation.
 func (e *entry) record(p *savedPeer) *liveness.Record {
 	l, _ := parseLine(e.text, p) //nolint:errcheck // it was parsed before
 	return (*liveness.Record)(l.saved)
 }
 
-// A life is one run of a collector.
+// A life is one run of a collector that used the file.
 type life struct {
 	number   uint64
 	listened time.Duration // in total, as far as known
 }
 
-// portion is how many peers are restored at once.
+// portion is the number of peers that are restored at once.
 const portion = 512
 
 // contents are the parsed lines of a file.
@@ -67,7 +68,7 @@ func newContents() *contents {
 	return &contents{at: make(map[liveness.ID]int), lives: make([]life, 1)}
 }
 
-// readContents reads a whole file. It fails if that is not a state file.
+// readContents reads a whole state file. It returns an error if the file is not a state file.
 func readContents(r io.Reader) (*contents, error) {
 	lines := newLineReader(r)
 	first, err := lines.next()
@@ -88,10 +89,10 @@ func readContents(r io.Reader) (*contents, error) {
 	return readHeadless(lines)
 }
 
-// versionOf returns the version of the state file that begins with this line.
+// versionOf returns the version of a state file whose first line is first.
 func versionOf(first []byte) (int, error) {
-	// Other versions may have more in their headers, so unknown members are allowed. Version 1
-	// has no checksum.
+	// The headers of other versions may have more members, so unknown members are allowed. The header
+	// of version 1 has no checksum.
 	var kind struct {
 		Format  string
 		Version int
@@ -143,7 +144,7 @@ func readLines(c *contents, lines *lineReader) (*contents, error) {
 // blockSize is how many bytes of lines one goroutine parses.
 const blockSize = 256 << 10
 
-// A block is some lines of a file.
+// A block is a group of consecutive lines that one goroutine parses.
 type block struct {
 	lines []parsedLine
 	err   error // why it could not be read
@@ -157,7 +158,7 @@ type parsedLine struct {
 	id liveness.ID // of its peer, if any
 }
 
-// blocks returns jobs that parse the remaining lines.
+// blocks returns jobs that parse the remaining lines, one block each.
 func (r *lineReader) blocks() iter.Seq[func() block] {
 	return func(yield func(func() block) bool) {
 		for more := true; more; {
@@ -171,7 +172,7 @@ func (r *lineReader) blocks() iter.Seq[func() block] {
 	}
 }
 
-// nextLines returns the next whole lines, and whether there may be more.
+// nextLines returns the complete lines of the next block, and whether there may be more lines.
 func (r *lineReader) nextLines() (lines [][]byte, more bool, err error) {
 	block := make([]byte, 0, blockSize+blockSize/8)
 	for len(block) < blockSize {
@@ -203,7 +204,7 @@ func parseBlock(lines [][]byte, err error) block {
 	return b
 }
 
-// take adds one line.
+// take adds a parsed line to the contents.
 func (c *contents) take(l *parsedLine) error {
 	if l.saved == nil && l.Gone == nil {
 		if err := checkInstant("at", l.At); err != nil {
@@ -222,7 +223,7 @@ func (c *contents) take(l *parsedLine) error {
 	return nil
 }
 
-// listen notes how long a collector has listened, at least.
+// listen notes that the collector of a line has listened at least as long as the line says.
 func (c *contents) listen(l *line) {
 	now := &c.lives[len(c.lives)-1]
 	if l.Life != now.number {
@@ -256,7 +257,7 @@ func (c *contents) noteUnreadable(number int, err error) {
 	}
 }
 
-// state returns the state at the end of the file, without the peers.
+// state returns the state that the file describes, without the peers.
 func (c *contents) state(now time.Time) State {
 	s := State{Last: c.last, Saved: c.last, Trouble: c.trouble}
 	if !c.ended && !c.last.IsZero() { // it may have listened until its next mark
@@ -272,8 +273,8 @@ func (c *contents) state(now time.Time) State {
 	return s
 }
 
-// cutOff returns an error if the end of the file is missing, or nil. Each save ends with a mark.
-// While a collector is writing, a missing end is normal.
+// cutOff returns an error if the end of the file is missing: each save ends with a mark. While a
+// collector is writing to the file, a missing end is normal.
 func (c *contents) cutOff() error {
 	since := "everything after that"
 	if !c.last.IsZero() {
@@ -290,7 +291,7 @@ func (c *contents) cutOff() error {
 	return nil
 }
 
-// fullState returns the state at the end of the file.
+// fullState returns the state that the file describes, with the peers.
 func (c *contents) fullState(now time.Time) State {
 	s := c.state(now)
 	s.Peers = slices.Grow(s.Peers, len(c.entries))
@@ -300,8 +301,8 @@ func (c *contents) fullState(now time.Time) State {
 	return s
 }
 
-// peers yields the records of all peers at the end of the file, some at a time, and releases
-// their entries. A slice is valid until the next one.
+// peers yields the records of all peers, some at a time, and releases the memory of their entries.
+// Each slice is valid until the next one is yielded.
 func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	later, crashed := c.listenedAfter(), s.Saved.Sub(c.last)
 	var spare sync.Pool // of *restoredPeers
@@ -326,10 +327,11 @@ func (c *contents) peers(s *State) iter.Seq[[]liveness.Record] {
 	}
 }
 
-// restoredPeers are the records of some peers.
+// restoredPeers are the records of some peers, in a buffer that is reused.
 type restoredPeers struct{ records []liveness.Record }
 
-// read sets r to the records of entries as of the end of the file.
+// read sets r to the records of entries, corrected for the time that passed until the end of the
+// file.
 func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration, crashed time.Duration) *restoredPeers {
 	r.records = r.records[:0]
 	var peer savedPeer
@@ -344,7 +346,8 @@ func (r *restoredPeers) read(c *contents, entries []entry, later []time.Duration
 	return r
 }
 
-// listenedAfter returns, for each life, how long collectors have listened in all lives after it.
+// listenedAfter returns, for each life, how long the collector has listened in all later lives
+// together.
 func (c *contents) listenedAfter() []time.Duration {
 	later := make([]time.Duration, len(c.lives))
 	for i := len(later) - 2; i >= 0; i-- {
@@ -353,7 +356,7 @@ func (c *contents) listenedAfter() []time.Duration {
 	return later
 }
 
-// currentBytes returns how many bytes of the file are current lines.
+// currentBytes returns the total size of the latest lines of all peers.
 func (c *contents) currentBytes() (sum int64) {
 	for i := range c.entries {
 		sum += int64(len(c.entries[i].text))

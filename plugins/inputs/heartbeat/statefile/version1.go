@@ -10,21 +10,21 @@ import (
 	"github.com/telegraf-heartbeat/telegraf-heartbeat/plugins/inputs/heartbeat/liveness"
 )
 
-// A file of version 1 was rewritten as a whole each time. Its first line identifies it and has the
-// time of writing. Then follows a line per peer. The last line has a checksum of all lines before
-// it. This version is read, never written.
+// A file of version 1 was rewritten completely at each save. Its first line identifies the format
+// and has the time of writing. Each further line has a peer, except the last one: it has a checksum
+// of all lines before it. This program can read version 1, but never writes it.
 
-// sealPrefix is the beginning of the last line, and of no other line.
+// sealPrefix is the beginning of the last line. No other line begins with it.
 const sealPrefix = `{"peers":`
 
-// seal returns the last line of a file with the given number of peers and CRC-32C. It is compared
-// as text, because a parser would overlook some damage.
+// seal returns the last line of a file with the given number of peers and the given checksum. It is
+// compared as text, because a parser would not notice some damage.
 func seal(peers int, sum uint32) string {
 	return fmt.Sprintf(sealPrefix+`%d,"crc32c":"%08x"}`+"\n", peers, sum)
 }
 
-// readVersion1 reads what follows the first line. Without a correct seal it rejects the file; an
-// invalid line costs only its peer.
+// readVersion1 reads the lines after the first one. It returns an error if the last line is missing
+// or wrong. It skips the peers of invalid lines.
 func readVersion1(first []byte, lines *lineReader) (*contents, error) {
 	var header struct {
 		Format  string    `json:"format"`
